@@ -1,0 +1,26 @@
+# Every dependency is a Debian package, found by pkg-config; a missing one is named with the package that brings it.
+find_program(KT_PKG_CONFIG pkg-config)
+if(NOT KT_PKG_CONFIG)
+  message(FATAL_ERROR "pkg-config is missing: apt-get install pkg-config")
+endif()
+find_package(PkgConfig REQUIRED)
+
+function(kt_need target module package)
+  pkg_check_modules(${target} QUIET IMPORTED_TARGET GLOBAL ${module})
+  if(NOT ${target}_FOUND)
+    message(FATAL_ERROR "${module} is missing: apt-get install ${package}")
+  endif()
+endfunction()
+
+kt_need(LUA "lua5.4>=5.4.4" liblua5.4-dev)
+kt_need(UV "libuv>=1.44" libuv1-dev)
+kt_need(SODIUM "libsodium>=1.0.18" libsodium-dev)
+kt_need(GCRYPT "libgcrypt>=1.10" libgcrypt20-dev)
+kt_need(ISAL "libisal" libisal-dev)
+kt_need(SNAPPY "snappy" libsnappy-dev)
+kt_need(CJSON "libcjson" libcjson-dev)
+
+find_file(KT_ARGPARSE_LUA argparse.lua PATHS /usr/share/lua/5.4 /usr/local/share/lua/5.4 NO_DEFAULT_PATH)
+if(NOT KT_ARGPARSE_LUA)
+  message(FATAL_ERROR "argparse for Lua 5.4 is missing: apt-get install lua-argparse")
+endif()

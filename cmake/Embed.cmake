@@ -1,0 +1,27 @@
+# kt_embed_lua(TARGET ROOT dir [EXTRA module=file …]): puts every .lua file below ROOT, and the extras, into the binary. lua/kt/cli/client.lua
+# becomes module "kt.cli.client", lua/kt/init.lua "kt". Read with kt_embedded_find (script/embedded.h). lua/meta is for editors and stays out.
+function(kt_embed_lua target)
+  cmake_parse_arguments(EMBED "" "ROOT" "EXTRA" ${ARGN})
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS ${EMBED_ROOT}/*.lua)
+  list(FILTER files EXCLUDE REGEX "/meta/")
+  set(pairs "")
+  foreach(file ${files})
+    file(RELATIVE_PATH module ${EMBED_ROOT} ${file})
+    string(REGEX REPLACE "(/init)?\\.lua$" "" module ${module})
+    string(REPLACE "/" "." module ${module})
+    list(APPEND pairs "${module}=${file}")
+  endforeach()
+  list(APPEND pairs ${EMBED_EXTRA})
+  set(sources "")
+  foreach(pair ${pairs})
+    string(REGEX REPLACE "^[^=]*=" "" file ${pair})
+    list(APPEND sources ${file})
+  endforeach()
+  set(out ${PROJECT_BINARY_DIR}/embedded_lua.c)
+  string(REPLACE ";" "," joined "${pairs}")
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${CMAKE_COMMAND} -DPAIRS=${joined} -DOUT=${out} -P ${PROJECT_SOURCE_DIR}/cmake/EmbedWrite.cmake
+    DEPENDS ${sources} ${PROJECT_SOURCE_DIR}/cmake/EmbedWrite.cmake VERBATIM)
+  add_library(${target} STATIC ${out})
+  target_link_libraries(${target} PUBLIC kt_options)
+endfunction()

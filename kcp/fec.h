@@ -1,0 +1,76 @@
+/* Forward error correction: kcptun's Reed-Solomon over groups of packets (spec-kcptun-wire.md, section 5).
+ * The sums are ISA-L's, the matrix is the spec's (Vandermonde times the inverse of its top).
+ *
+ * A FEC packet is an 8-byte header (seqid, type, size) and the KCP packet or the parity bytes. The encoder
+ * keeps parity sums, not packets: each data packet is added in once, as it leaves. The decoder keeps the few
+ * groups nearest the newest. */
+#ifndef KT_KCP_FEC_H
+#define KT_KCP_FEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "kcp/kcp.h"
+
+#define KT_FEC_HEADER 8u
+#define KT_FEC_TYPE_DATA 0x00f1u
+#define KT_FEC_TYPE_PARITY 0x00f2u
+#define KT_FEC_TYPE_OOB 0x00f3u
+#define KT_FEC_MAX_SHARDS 255u       /* data + parity */
+#define KT_FEC_MAX_PACKET 1500u      /* header included */
+#define KT_FEC_PARITY_GAP_US 500000u /* spec 5.2 rule 3 */
+
+/* ---- encoder ---- */
+
+struct kt_fec_enc;
+
+/* data, parity >= 1, data + parity <= KT_FEC_MAX_SHARDS. 0, KT_EINVAL or KT_ENOMEM. */
+int kt_fec_enc_new(struct kt_fec_enc **out, unsigned data, unsigned parity);
+void kt_fec_enc_free(struct kt_fec_enc *e);
+
+/* Fills the header of a data packet in place (pkt[0..7]; the KCP packet of len - 8 bytes follows it, len <=
+ * KT_FEC_MAX_PACKET) and adds it to its group. Returns how many parity packets the caller is now to fetch and
+ * send: 0, or all of the group's. */
+unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_t now_us);
+
+/* Writes parity packet i (0.., fetched in order, before the next kt_fec_enc_data) into out (KT_FEC_MAX_PACKET
+ * bytes); returns its length. */
+size_t kt_fec_enc_parity(struct kt_fec_enc *e, unsigned i, uint8_t *out);
+
+/* For tests: the next data packet opens this group (below 0xffffffff / (data + parity)), wherever the encoder
+ * stood. */
+void kt_fec_enc_seek(struct kt_fec_enc *e, uint32_t group);
+
+/* ---- decoder ---- */
+
+struct kt_fec_dec;
+
+struct kt_fec_dec_stats {
+    uint64_t data, parity, oob;    /* packets by type */
+    uint64_t recovered;            /* KCP packets rebuilt */
+    uint64_t lost_groups;          /* groups given up with data missing */
+    uint64_t errors;               /* malformed, or a rebuilt size out of range */
+    unsigned cur_data, cur_parity; /* the peer's parameters as known now */
+    uint64_t retuned;              /* times the parameters were changed by auto-tuning */
+};
+
+/* Starts with these parameters; 0, 0 (no FEC here) starts as 1+1 and tunes (spec 5.6). */
+int kt_fec_dec_new(struct kt_fec_dec **out, unsigned data, unsigned parity);
+void kt_fec_dec_free(struct kt_fec_dec *d);
+
+/* Must not call into the same decoder, nor free it. */
+typedef void (*kt_fec_sink)(void *ctx, const uint8_t *kcp_packet, size_t len, enum kt_kcp_origin origin);
+
+/* One body, FEC or bare (told apart by spec 5.1): hands the KCP packets it holds or makes possible to rebuild
+ * to sink, in order, the packet itself first. Bare KCP packets go straight through. 0 or KT_EPROTO for a
+ * malformed FEC packet (also counted). */
+int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_fec_sink sink, void *ctx);
+
+void kt_fec_dec_stats(const struct kt_fec_dec *d, struct kt_fec_dec_stats *out);
+
+/* Conv carried by a body (spec 7): true and *conv, *sn for data, bare and OOB (sn 0 there); false for parity
+ * or too short. */
+bool kt_fec_peek(const uint8_t *body, size_t len, uint32_t *conv, uint32_t *sn);
+
+#endif

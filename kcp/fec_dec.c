@@ -1,0 +1,328 @@
+/* FEC decoder: a window of the four newest groups.
+ *
+ * A data packet goes to the sink at once; its shard is also kept until its group has `data` shards of any
+ * kind. Then what is missing is rebuilt, or nothing is missing; either way the group is done and its buffer
+ * serves another.
+ *
+ * Invariants:
+ * - window[head] is group `newest`, and the group k before it is at (head - k) mod 4. Nothing is searched.
+ * - A group keeps at most `data` shards, in one buffer. There are at most four buffers, each allocated when
+ *   it is first needed and then reused: no allocation per packet, and no seqid, however wild, makes memory
+ *   grow.
+ * - No shard of a group is longer than its parity, and all its parity is of one length.
+ * - Nothing is filed, so nothing is rebuilt, while the peer's parameters are in doubt. This matters: the
+ *   coefficients of a parity row add up to 1, so parity taken for data carries the right conv and a wrong
+ *   sn.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "kcp/fec.h"
+#include "kcp/fec_solve.h"
+#include "kcp/fec_tune.h"
+#include "kcp/fec_wire.h"
+
+#define WINDOW 4u     /* groups */
+#define TUNE_EVERY 8u /* packets between two attempts to tune, while in doubt */
+#define RUN_EXTRA 32u /* two groups' worth and so many more packets in a row mean something */
+
+struct group {
+    uint8_t *shards;                 /* FEC_STRIDE apart, in order of arrival; NULL: none yet, or done */
+    bool done;                       /* complete or rebuilt: further shards are of no use */
+    unsigned count;                  /* shards kept */
+    unsigned data;                   /* of these, data */
+    size_t longest;                  /* longest data shard */
+    size_t parity_len;               /* 0: no parity yet */
+    uint16_t len[KT_FEC_MAX_SHARDS]; /* by position; 0: not here */
+    uint8_t at[KT_FEC_MAX_SHARDS];   /* by position: index in shards */
+};
+
+struct kt_fec_dec {
+    unsigned data, parity;
+    uint32_t groups; /* groups before seqids wrap */
+
+    struct group window[WINDOW];
+    unsigned head;
+    uint32_t newest;
+    bool started;   /* newest means something */
+    unsigned stale; /* packets in a row from before the window */
+    uint8_t *spare[WINDOW];
+    unsigned spares;
+
+    bool doubt;     /* the parameters may be wrong */
+    unsigned calm;  /* packets in a row that fit the parameters, while in doubt */
+    unsigned pause; /* packets until the next attempt to tune */
+    struct kt_fec_tune tune;
+    struct kt_fec_solver solver;
+    struct kt_fec_dec_stats stats;
+};
+
+static unsigned long_run(const struct kt_fec_dec *d)
+{
+    return 2 * (d->data + d->parity) + RUN_EXTRA;
+}
+
+/* ---- parameters ---- */
+
+static void close_group(struct kt_fec_dec *d, struct group *g)
+{
+    if (g->shards) d->spare[d->spares++] = g->shards;
+    g->shards = NULL;
+    g->done = true;
+}
+
+static void open_group(struct group *g)
+{
+    *g = (struct group){0};
+}
+
+static void forget(struct kt_fec_dec *d)
+{
+    for (unsigned i = 0; i < WINDOW; i++) {
+        close_group(d, &d->window[i]);
+        open_group(&d->window[i]);
+    }
+    d->started = false;
+    d->stale = 0;
+}
+
+static void set_parameters(struct kt_fec_dec *d, unsigned data, unsigned parity)
+{
+    forget(d);
+    while (d->spares > 0) free(d->spare[--d->spares]); /* their size is about to change */
+    d->data = data;
+    d->parity = parity;
+    d->groups = fec_groups(data + parity);
+    kt_fec_solver_reset(&d->solver, data, parity);
+}
+
+int kt_fec_dec_new(struct kt_fec_dec **out, unsigned data, unsigned parity)
+{
+    *out = NULL;
+    bool known = data || parity;
+    if (known && (data < 1 || parity < 1 || data > KT_FEC_MAX_SHARDS || parity > KT_FEC_MAX_SHARDS - data))
+        return KT_EINVAL;
+    struct kt_fec_dec *d = calloc(1, sizeof *d);
+    if (!d) return KT_ENOMEM;
+    set_parameters(d, known ? data : 1, known ? parity : 1);
+    d->doubt = !known;
+    *out = d;
+    return 0;
+}
+
+void kt_fec_dec_free(struct kt_fec_dec *d)
+{
+    if (!d) return;
+    forget(d);
+    while (d->spares > 0) free(d->spare[--d->spares]);
+    kt_fec_solver_free(&d->solver);
+    free(d);
+}
+
+void kt_fec_dec_stats(const struct kt_fec_dec *d, struct kt_fec_dec_stats *out)
+{
+    *out = d->stats;
+    out->cur_data = d->data;
+    out->cur_parity = d->parity;
+}
+
+/* Takes note of a packet and returns whether it may be filed. A packet out of place puts the parameters in
+ * doubt; what ends the doubt is the tuner's finding, the old ones or new, or a long calm. */
+static bool check_parameters(struct kt_fec_dec *d, uint32_t seqid, bool is_data)
+{
+    kt_fec_tune_sample(&d->tune, seqid, is_data);
+    if (!kt_fec_tune_fits(d->data, d->parity, seqid, is_data)) {
+        if (!d->doubt) d->pause = 0;
+        d->doubt = true;
+        d->calm = 0;
+    } else if (d->doubt && ++d->calm >= long_run(d)) {
+        d->doubt = false;
+    }
+    if (!d->doubt) return true;
+    if (d->pause > 0) {
+        d->pause--;
+        return false;
+    }
+    d->pause = TUNE_EVERY - 1;
+    unsigned data, parity;
+    if (!kt_fec_tune_find(&d->tune, &data, &parity)) return false;
+    if (data != d->data || parity != d->parity) {
+        set_parameters(d, data, parity);
+        d->stats.retuned++;
+    }
+    d->doubt = false;
+    d->calm = 0;
+    return true;
+}
+
+/* ---- the window ---- */
+
+static void advance(struct kt_fec_dec *d, uint32_t by)
+{
+    for (uint32_t i = 0; i < by && i < WINDOW; i++) {
+        d->head = (d->head + 1) % WINDOW;
+        struct group *g = &d->window[d->head];
+        if (g->count > 0 && !g->done) d->stats.lost_groups++;
+        close_group(d, g);
+        open_group(g);
+    }
+}
+
+/* The group's place in the window, moved on if it is newer than all so far; NULL if it is too old. */
+static struct group *find_group(struct kt_fec_dec *d, uint32_t id)
+{
+    if (!d->started) {
+        d->started = true;
+        d->newest = id;
+    }
+    uint32_t ahead = id >= d->newest ? id - d->newest : d->groups - d->newest + id;
+    uint32_t behind = ahead ? d->groups - ahead : 0;
+    if (behind < WINDOW) {
+        d->stale = 0;
+        return &d->window[(d->head + WINDOW - behind) % WINDOW];
+    }
+    if (ahead <= d->groups / 2) {
+        advance(d, ahead);
+        d->newest = id;
+        d->stale = 0;
+        return &d->window[d->head];
+    }
+    /* Late packets come one by one among new ones. When only old ones come, "newest" was wrong. */
+    if (++d->stale < long_run(d)) return NULL;
+    forget(d);
+    d->started = true;
+    d->newest = id;
+    return &d->window[d->head];
+}
+
+/* ---- shards ---- */
+
+static bool empty_tail(const uint8_t *p, size_t from, size_t to)
+{
+    uint8_t any = 0;
+    for (size_t i = from; i < to; i++) any |= p[i];
+    return !any;
+}
+
+static void rebuild(struct kt_fec_dec *d, struct group *g, kt_fec_sink sink, void *ctx)
+{
+    uint8_t known[KT_FEC_MAX_SHARDS] = {0}, wanted[KT_FEC_MAX_SHARDS] = {0};
+    uint8_t *shards[KT_FEC_MAX_SHARDS] = {NULL};
+    unsigned have = 0, missing = 0;
+    size_t len = g->parity_len;
+    for (unsigned pos = 0; pos < d->data + d->parity; pos++) {
+        if (g->len[pos]) {
+            uint8_t *shard = g->shards + (size_t)g->at[pos] * FEC_STRIDE;
+            memset(shard + g->len[pos], 0, len - g->len[pos]);
+            known[have] = (uint8_t)pos;
+            shards[have++] = shard;
+        } else if (pos < d->data) {
+            wanted[missing++] = (uint8_t)pos;
+        }
+    }
+    const uint8_t *out = kt_fec_solver_run(&d->solver, known, shards, wanted, missing, len);
+    if (!out) return;
+    for (unsigned i = 0; i < missing; i++, out += FEC_STRIDE) {
+        /* The padding came out as zeros unless the shards were not of one group: worth the look. */
+        size_t size = fec_get16(out);
+        if (size < FEC_SIZE_LEN || size > len || !empty_tail(out, size, len)) {
+            d->stats.errors++;
+            continue;
+        }
+        d->stats.recovered++;
+        if (size > FEC_SIZE_LEN) sink(ctx, out + FEC_SIZE_LEN, size - FEC_SIZE_LEN, KT_KCP_RECOVERED);
+    }
+}
+
+static bool length_fits(const struct group *g, bool is_data, size_t len)
+{
+    if (is_data) return !g->parity_len || len <= g->parity_len;
+    return g->parity_len ? len == g->parity_len : len >= g->longest;
+}
+
+/* A buffer for the group's shards, used before or new; false if out of memory. */
+static bool give_buffer(struct kt_fec_dec *d, struct group *g)
+{
+    if (!g->shards)
+        g->shards = d->spares > 0 ? d->spare[--d->spares] : aligned_alloc(64, (size_t)d->data * FEC_STRIDE);
+    return g->shards != NULL;
+}
+
+static void file(
+    struct kt_fec_dec *d, uint32_t seqid, const uint8_t *shard, size_t len, kt_fec_sink sink, void *ctx)
+{
+    unsigned pos = seqid % (d->data + d->parity);
+    bool is_data = pos < d->data;
+    struct group *g = find_group(d, seqid / (d->data + d->parity));
+    if (!g || g->done || g->len[pos]) return;
+    if (!length_fits(g, is_data, len)) {
+        d->stats.errors++;
+        return;
+    }
+    if (!give_buffer(d, g)) return;
+    memcpy(g->shards + (size_t)g->count * FEC_STRIDE, shard, len);
+    g->at[pos] = (uint8_t)g->count++;
+    g->len[pos] = (uint16_t)len;
+    if (is_data) {
+        g->data++;
+        if (len > g->longest) g->longest = len;
+    } else {
+        g->parity_len = len;
+    }
+    if (g->count < d->data) return;
+    if (g->data < d->data) rebuild(d, g, sink, ctx);
+    close_group(d, g);
+}
+
+/* ---- input ---- */
+
+int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_fec_sink sink, void *ctx)
+{
+    uint32_t type = len >= FEC_OFF_SHARD ? fec_get16(body + FEC_OFF_TYPE) : 0;
+    bool is_data = type == KT_FEC_TYPE_DATA;
+    bool fec = is_data || type == KT_FEC_TYPE_PARITY || type == KT_FEC_TYPE_OOB;
+    if (len < FEC_OFF_SHARD || (fec && (len < KT_FEC_HEADER || len > KT_FEC_MAX_PACKET))) {
+        d->stats.errors++;
+        return KT_EPROTO;
+    }
+    if (!fec) {
+        sink(ctx, body, len, KT_KCP_REGULAR);
+        return 0;
+    }
+    if (type == KT_FEC_TYPE_OOB) {
+        d->stats.oob++;
+        return 0;
+    }
+    if (is_data) {
+        d->stats.data++;
+        /* All there is, whatever the size field says (spec 5.4). */
+        if (len > KT_FEC_HEADER) sink(ctx, body + KT_FEC_HEADER, len - KT_FEC_HEADER, KT_KCP_REGULAR);
+    } else {
+        d->stats.parity++;
+    }
+    uint32_t seqid = fec_get32(body);
+    if (seqid / (d->data + d->parity) >= d->groups) { /* paws or above */
+        d->stats.errors++;
+        return 0;
+    }
+    if (check_parameters(d, seqid, is_data))
+        file(d, seqid, body + FEC_OFF_SHARD, len - FEC_OFF_SHARD, sink, ctx);
+    return 0;
+}
+
+bool kt_fec_peek(const uint8_t *body, size_t len, uint32_t *conv, uint32_t *sn)
+{
+    if (len < FEC_OFF_SHARD) return false;
+    uint32_t type = fec_get16(body + FEC_OFF_TYPE);
+    if (type == KT_FEC_TYPE_PARITY) return false;
+    if (type == KT_FEC_TYPE_OOB) {
+        if (len < KT_FEC_HEADER + 4) return false;
+        *conv = fec_get32(body + KT_FEC_HEADER);
+        *sn = 0;
+        return true;
+    }
+    size_t at = type == KT_FEC_TYPE_DATA ? KT_FEC_HEADER : 0;
+    if (len < at + KT_KCP_OVERHEAD) return false;
+    *conv = kt_kcp_peek_conv(body + at);
+    *sn = kt_kcp_peek_sn(body + at);
+    return true;
+}

@@ -1,0 +1,113 @@
+/* FEC encoder: parity sums, not packets.
+ *
+ * Invariant: between calls, sum[k] holds the sum of M[k][c] * shard_c over the data shards c of the open
+ * group seen so far, and zeros beyond `longest`. Shards shorter than the longest count as zero-padded because
+ * adding zeros changes nothing, so a shard is added over its own bytes only. After the last data shard the
+ * sums are the parity; they stay until the next data packet opens a group and clears them. */
+#include <assert.h>
+#include <isa-l/erasure_code.h>
+#include <stdlib.h>
+#include <string.h>
+#include "kcp/fec.h"
+#include "kcp/fec_matrix.h"
+#include "kcp/fec_wire.h"
+
+struct kt_fec_enc {
+    unsigned data, parity;
+    uint32_t next;        /* seqid of the next packet */
+    uint32_t parity_base; /* seqid of the finished group's first parity packet */
+    uint32_t groups;      /* seqids wrap after so many groups */
+    unsigned count;       /* data packets in the open group; == data: finished, parity may be fetched */
+    size_t longest;       /* longest shard of the group */
+    uint64_t last_us;     /* when the last data packet came */
+    bool started;         /* last_us means something */
+    uint8_t *tables;      /* ISA-L's expansion of the coding matrix */
+    uint8_t *sum[KT_FEC_MAX_SHARDS];
+    uint8_t *sums; /* what sum[] points into */
+};
+
+int kt_fec_enc_new(struct kt_fec_enc **out, unsigned data, unsigned parity)
+{
+    *out = NULL;
+    if (data < 1 || parity < 1 || data > KT_FEC_MAX_SHARDS || parity > KT_FEC_MAX_SHARDS - data)
+        return KT_EINVAL;
+    struct kt_fec_enc *e = calloc(1, sizeof *e);
+    uint8_t *rows = malloc((size_t)data * parity);
+    if (!e || !rows) goto fail;
+    e->tables = malloc((size_t)32 * data * parity);
+    e->sums = aligned_alloc(64, (size_t)parity * FEC_STRIDE);
+    if (!e->tables || !e->sums) goto fail;
+
+    kt_fec_parity_rows(data, parity, rows);
+    ec_init_tables((int)data, (int)parity, rows, e->tables);
+    free(rows);
+    memset(e->sums, 0, (size_t)parity * FEC_STRIDE);
+    for (unsigned k = 0; k < parity; k++) e->sum[k] = e->sums + (size_t)k * FEC_STRIDE;
+    e->data = data;
+    e->parity = parity;
+    e->groups = fec_groups(data + parity);
+    *out = e;
+    return 0;
+fail:
+    free(rows);
+    kt_fec_enc_free(e);
+    return KT_ENOMEM;
+}
+
+void kt_fec_enc_free(struct kt_fec_enc *e)
+{
+    if (!e) return;
+    free(e->tables);
+    free(e->sums);
+    free(e);
+}
+
+void kt_fec_enc_seek(struct kt_fec_enc *e, uint32_t group)
+{
+    assert(group < e->groups);
+    e->next = group * (e->data + e->parity);
+    e->count = e->data; /* the next data packet opens a group */
+}
+
+static uint32_t advance(const struct kt_fec_enc *e, uint32_t seqid, unsigned by)
+{
+    uint32_t paws = e->groups * (e->data + e->parity);
+    return by < paws - seqid ? seqid + by : by - (paws - seqid);
+}
+
+unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_t now_us)
+{
+    assert(len >= KT_FEC_HEADER && len <= KT_FEC_MAX_PACKET);
+    if (e->count == e->data) {
+        for (unsigned k = 0; k < e->parity; k++) memset(e->sum[k], 0, e->longest);
+        e->longest = 0;
+        e->count = 0;
+    }
+    size_t shard = len - FEC_OFF_SHARD;
+    fec_put32(pkt, e->next);
+    fec_put16(pkt + FEC_OFF_TYPE, KT_FEC_TYPE_DATA);
+    fec_put16(pkt + FEC_OFF_SHARD, (uint32_t)shard);
+    ec_encode_data_update(
+        (int)shard, (int)e->data, (int)e->parity, (int)e->count, e->tables, pkt + FEC_OFF_SHARD, e->sum);
+    if (shard > e->longest) e->longest = shard;
+    e->next = advance(e, e->next, 1);
+    e->count++;
+
+    bool late = e->started && now_us > e->last_us && now_us - e->last_us >= KT_FEC_PARITY_GAP_US;
+    e->last_us = now_us;
+    e->started = true;
+    if (e->count < e->data) return 0;
+    /* Parity that comes late is of no use and is not sent, but its seqids are spent (spec 5.2 rule 3). */
+    e->parity_base = e->next;
+    e->next = advance(e, e->next, e->parity);
+    return late ? 0 : e->parity;
+}
+
+size_t kt_fec_enc_parity(struct kt_fec_enc *e, unsigned i, uint8_t *out)
+{
+    assert(e->count == e->data && i < e->parity);
+    fec_put32(out, e->parity_base + i); /* a group never straddles the wrap */
+    fec_put16(out + FEC_OFF_TYPE, KT_FEC_TYPE_PARITY);
+    memcpy(out + FEC_OFF_SHARD, e->sum[i], e->longest);
+    return FEC_OFF_SHARD + e->longest;
+}

@@ -1,0 +1,17 @@
+/* Coefficients of kcptun's Reed-Solomon code (spec-kcptun-wire.md, section 5.3). */
+#ifndef KT_KCP_FEC_MATRIX_H
+#define KT_KCP_FEC_MATRIX_H
+
+#include <stdint.h>
+
+/* A shard with position r in its group is the value at r of the polynomial that the group's data shards fix.
+ * From the values at n distinct positions `known`, the value at wanted[i] is the sum over j of
+ * out[i * n + j] * value at known[j]. No position may be both known and wanted. n and count at most 255; out
+ * holds count * n bytes. */
+void kt_fec_coefficients(
+    const uint8_t *known, unsigned n, const uint8_t *wanted, unsigned count, uint8_t *out);
+
+/* The coding matrix: `parity` rows of `data` coefficients. data + parity <= 255. */
+void kt_fec_parity_rows(unsigned data, unsigned parity, uint8_t *out);
+
+#endif

@@ -1,0 +1,83 @@
+/* Finding out a peer's FEC parameters.
+ *
+ * Sorted by seqid, samples of a peer that sends d data and p parity packets a group read D…DP…PD…D. A run of
+ * one type whose neighbours on both sides are of the other type, with no seqid missing between, is a whole
+ * one: its length is d or p. One whole run of each is enough, and they need not be neighbours, so loss only
+ * delays the find.
+ *
+ * Guarded against runs that do not belong together (of a peer that changed its parameters in between): a
+ * group starts at a multiple of d + p, so the two runs must lie where d and p put them, and so must the
+ * newest sample. */
+#include "kcp/fec_tune.h"
+
+#include <string.h>
+#include "kcp/fec.h"
+#include "kcp/fec_wire.h"
+
+void kt_fec_tune_sample(struct kt_fec_tune *t, uint32_t seqid, bool data)
+{
+    t->ring[t->next] = (struct kt_fec_sample){seqid, data};
+    t->next = t->next + 1 < KT_FEC_TUNE_SAMPLES ? t->next + 1 : 0;
+    if (t->count < KT_FEC_TUNE_SAMPLES) t->count++;
+}
+
+bool kt_fec_tune_fits(unsigned data, unsigned parity, uint32_t seqid, bool is_data)
+{
+    unsigned shards = data + parity;
+    return seqid / shards < fec_groups(shards) && (seqid % shards < data) == is_data;
+}
+
+/* Copies the samples into out in order of seqid, one for each seqid (the latest), and returns how many. By
+ * insertion: packets come nearly in order, so it is nearly one pass. */
+static unsigned sorted(const struct kt_fec_tune *t, struct kt_fec_sample *out)
+{
+    unsigned n = 0;
+    unsigned from = t->count < KT_FEC_TUNE_SAMPLES ? 0 : t->next;
+    for (unsigned i = 0; i < t->count; i++) {
+        struct kt_fec_sample s = t->ring[(from + i) % KT_FEC_TUNE_SAMPLES];
+        unsigned at = n;
+        while (at > 0 && out[at - 1].seqid > s.seqid) at--;
+        if (at > 0 && out[at - 1].seqid == s.seqid) {
+            out[at - 1] = s;
+            continue;
+        }
+        memmove(out + at + 1, out + at, (n - at) * sizeof *out);
+        out[at] = s;
+        n++;
+    }
+    return n;
+}
+
+bool kt_fec_tune_find(const struct kt_fec_tune *t, unsigned *data, unsigned *parity)
+{
+    if (!t->count) return false;
+    struct kt_fec_sample s[KT_FEC_TUNE_SAMPLES];
+    unsigned n = sorted(t, s);
+    const struct kt_fec_sample *newest = &t->ring[(t->next + KT_FEC_TUNE_SAMPLES - 1) % KT_FEC_TUNE_SAMPLES];
+
+    struct {
+        uint32_t seqid;
+        unsigned len;
+    } run[2] = {{0, 0}, {0, 0}}; /* the last whole run of parity, of data; len 0: none yet */
+    bool found = false;
+    unsigned start = 0;           /* index of the first sample of the run at hand */
+    bool whole = s[0].seqid == 0; /* it begins at a change of type; 0 begins a group by definition */
+    for (unsigned i = 1; i < n; i++) {
+        bool next = s[i].seqid == s[i - 1].seqid + 1;
+        if (next && s[i].data == s[i - 1].data) continue;
+        if (next && whole) {
+            run[s[start].data].seqid = s[start].seqid;
+            run[s[start].data].len = i - start;
+            unsigned d = run[true].len, p = run[false].len;
+            if (d && p && d + p <= KT_FEC_MAX_SHARDS && run[true].seqid % (d + p) == 0 &&
+                run[false].seqid % (d + p) == d && kt_fec_tune_fits(d, p, newest->seqid, newest->data)) {
+                *data = d; /* later ones win: they are the more recent */
+                *parity = p;
+                found = true;
+            }
+        }
+        start = i;
+        whole = next;
+    }
+    return found;
+}

@@ -1,0 +1,28 @@
+/* Finding out a peer's FEC parameters from the packets it sends (spec-kcptun-wire.md, section 5.6). */
+#ifndef KT_KCP_FEC_TUNE_H
+#define KT_KCP_FEC_TUNE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define KT_FEC_TUNE_SAMPLES 258u
+
+/* The last samples, in order of arrival. Zeroed: empty. */
+struct kt_fec_tune {
+    struct kt_fec_sample {
+        uint32_t seqid;
+        bool data; /* or parity */
+    } ring[KT_FEC_TUNE_SAMPLES];
+    unsigned next, count;
+};
+
+void kt_fec_tune_sample(struct kt_fec_tune *t, uint32_t seqid, bool data);
+
+/* The parameters that the samples show and the newest sample agrees with, or false. Costs a pass over the
+ * samples if they came nearly in order: for when something is wrong, not for every packet. */
+bool kt_fec_tune_find(const struct kt_fec_tune *t, unsigned *data, unsigned *parity);
+
+/* True if a packet of this type may have this seqid under these parameters. */
+bool kt_fec_tune_fits(unsigned data, unsigned parity, uint32_t seqid, bool is_data);
+
+#endif

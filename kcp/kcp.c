@@ -1,0 +1,145 @@
+/* The engine as its owner sees it: life, bytes in and out, what may be known. Packets come in through
+ * kcp_input.c and leave through kcp_flush.c; the two windows keep their own invariants. */
+#include "kcp/kcp.h"
+#include <assert.h>
+#include <stdlib.h>
+#include "kcp/kcp_internal.h"
+
+size_t kt_kcp_block_size(uint32_t mtu)
+{
+    (void)mtu; /* the peer's mtu is its own affair: its segments may be longer than ours */
+    return KT_KCP_MTU_MAX - KT_KCP_OVERHEAD;
+}
+
+static bool config_valid(const struct kt_kcp_config *c)
+{
+    return c->mtu >= KT_KCP_MTU_MIN && c->mtu <= KT_KCP_MTU_MAX && c->snd_wnd >= 1 &&
+           c->snd_wnd <= KT_KCP_WND_MAX && c->rcv_wnd >= 1 && c->rcv_wnd <= KT_KCP_WND_MAX &&
+           c->interval_ms >= 10 && c->interval_ms <= 5000 &&
+           (c->cc == KT_KCP_CC_FIXED || c->cc == KT_KCP_CC_RENO);
+}
+
+static uint32_t min32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* An acknowledgement may not wait once this many are owed: a peer with a small send window would stand still
+ * till our interval is over. One in 16 costs little, as in order they are sent as a single segment. */
+static uint32_t ack_every(const struct kt_kcp_config *c)
+{
+    uint32_t n = min32(KT_KCP_ACK_EVERY, min32(c->mtu / KT_KCP_OVERHEAD, c->rcv_wnd / 8));
+    return n > 0 ? n : 1;
+}
+
+int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_pool *pool,
+    const struct kt_kcp_out *output, uint64_t now_us)
+{
+    *out = NULL;
+    if (!config_valid(cfg) || kt_pool_block_size(pool) < kt_kcp_block_size(cfg->mtu)) return KT_EINVAL;
+    struct kt_kcp *k = calloc(1, sizeof *k);
+    if (!k) return KT_ENOMEM;
+    k->cfg = *cfg;
+    k->cfg.resend = min32(cfg->resend, KT_KCP_RESEND_MAX);
+    k->out = *output;
+    k->mss = cfg->mtu - KT_KCP_OVERHEAD;
+    k->max_len = (uint32_t)kt_kcp_block_size(cfg->mtu);
+    k->ack_every = ack_every(cfg);
+    k->now_us = now_us;
+    k->early_at = UINT64_MAX;
+    k->rmt_wnd = KT_KCP_RMT_WND_FIRST;
+    k->evidence.want = k->cfg.resend;
+    kt_rtt_init(&k->rtt, cfg->nodelay ? 30000 : 100000, cfg->interval_ms * 1000);
+    kt_cc_init(&k->cc, cfg->cc, cfg->snd_wnd, k->cfg.resend);
+    if (kt_sndwnd_init(&k->snd, pool, cfg->snd_wnd) || kt_rcvwnd_init(&k->rcv, pool, cfg->rcv_wnd) ||
+        kt_acks_init(&k->acks)) {
+        kt_kcp_free(k);
+        return KT_ENOMEM;
+    }
+    *out = k;
+    return 0;
+}
+
+void kt_kcp_free(struct kt_kcp *k)
+{
+    if (!k) return;
+    kt_sndwnd_destroy(&k->snd);
+    kt_rcvwnd_destroy(&k->rcv);
+    kt_acks_destroy(&k->acks);
+    free(k);
+}
+
+void kt_kcp_test_start(struct kt_kcp *k, uint32_t snd_sn, uint32_t rcv_sn)
+{
+    assert(k->snd.una == k->snd.end && k->rcv.read == k->rcv.nxt);
+    k->snd.una = k->snd.nxt = k->snd.end = snd_sn;
+    k->rcv.read = k->rcv.nxt = rcv_sn;
+}
+
+/* ---- bytes ---- */
+
+size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n)
+{
+    return kt_sndwnd_write(&k->snd, data, n, k->mss);
+}
+
+size_t kt_kcp_room(const struct kt_kcp *k)
+{
+    const struct kt_sndwnd *w = &k->snd;
+    size_t room = (size_t)(w->limit - (w->end - w->una)) * k->mss;
+    if (w->end != w->nxt) room += k->mss - kt_sndwnd_at(w, w->end - 1)->len;
+    return room;
+}
+
+uint32_t kt_kcp_mss(const struct kt_kcp *k)
+{
+    return k->mss;
+}
+
+size_t kt_kcp_peek(const struct kt_kcp *k, const uint8_t **data)
+{
+    return kt_rcvwnd_peek(&k->rcv, data);
+}
+
+void kt_kcp_consume(struct kt_kcp *k, size_t n)
+{
+    bool was_full = kt_rcvwnd_free(&k->rcv) == 0;
+    kt_rcvwnd_consume(&k->rcv, n);
+    if (was_full && kt_rcvwnd_free(&k->rcv) > 0) k->tell = true;
+}
+
+/* ---- what the owner may know ---- */
+
+void kt_kcp_probe(struct kt_kcp *k)
+{
+    k->ask = true;
+}
+
+uint32_t kt_kcp_mark(const struct kt_kcp *k)
+{
+    return k->snd.end;
+}
+
+bool kt_kcp_covered(const struct kt_kcp *k, uint32_t mark)
+{
+    return kt_sn_diff(k->snd.una, mark) >= 0;
+}
+
+bool kt_kcp_unacked(const struct kt_kcp *k)
+{
+    return k->snd.una != k->snd.end;
+}
+
+void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out)
+{
+    *out = k->stats;
+    out->srtt_us = k->rtt.srtt;
+    out->rttvar_us = k->rtt.var;
+    out->rto_us = k->rtt.rto;
+    out->inflight = k->snd.nxt - k->snd.una;
+    out->queued = k->snd.end - k->snd.nxt;
+    out->rmt_wnd = k->rmt_wnd;
+    out->cwnd = kt_cc_window(&k->cc);
+    out->ssthresh = kt_cc_ssthresh(&k->cc);
+    out->bytes_in = k->rcv.bytes;
+}

@@ -1,0 +1,145 @@
+/* KCP: a reliable byte stream over datagrams. Wire-identical to kcp-go (shared spec-kcptun-wire.md, section
+ * 6), the insides our own.
+ *
+ * Pure C: no socket, no clock, no thread. The owner feeds datagrams in (kt_kcp_input), tells the time in µs,
+ * and calls kt_kcp_flush when kt_kcp_due says so; whole packets come out through kt_kcp_out. Sender and
+ * receiver windows are rings indexed by sn: storing, acknowledging and marking for fast retransmit are O(1) a
+ * segment; a flush costs what it sends; retransmission deadlines come from lists in order of transmission,
+ * one for each count of transmissions, so nothing is ever scanned. */
+#ifndef KT_KCP_KCP_H
+#define KT_KCP_KCP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/pool.h"
+
+#define KT_KCP_OVERHEAD 24u /* segment header */
+#define KT_KCP_MTU_MIN 50u  /* smallest KCP packet limit, as kcp-go 5.6.64 */
+#define KT_KCP_MTU_MAX 1500u
+#define KT_KCP_WND_MAX 65535u /* wnd is 16 bits on the wire */
+
+struct kt_kcp;
+
+enum kt_kcp_cc {
+    KT_KCP_CC_FIXED, /* nc=1: no congestion window */
+    KT_KCP_CC_RENO,  /* nc=0: KCP's own */
+};
+
+struct kt_kcp_config {
+    uint32_t conv;
+    uint32_t mtu;     /* KCP packet limit in bytes, sealing and FEC headers already taken out (spec 6.3) */
+    uint32_t snd_wnd; /* packets, 1..KT_KCP_WND_MAX: unsent + unacknowledged segments that write accepts */
+    uint32_t rcv_wnd; /* packets, 1..KT_KCP_WND_MAX */
+    bool nodelay;     /* minimum RTO 30 ms instead of 100, slower backoff (spec 6.2, 6.5) */
+    uint32_t interval_ms; /* 10..5000: longest an acknowledgement waits */
+    uint32_t resend;      /* fast retransmit after so many later acknowledgements, at most 32; 0: never */
+    enum kt_kcp_cc cc;
+    bool ack_nodelay; /* acknowledge at the end of each batch of input */
+};
+
+struct kt_kcp_packet {
+    uint8_t *data; /* from reserve */
+    size_t len;
+};
+
+/* How packets leave. `reserve` gives a buffer of at least mtu bytes, or NULL to stop the flush (no room, no
+ * tokens): what was not sent stays due, and the owner calls kt_kcp_flush again when there is room. Every
+ * reserved buffer comes back, filled, by `send`, in order, in batches of up to KT_KCP_BATCH. Neither may call
+ * into the same kt_kcp. */
+#define KT_KCP_BATCH 32u
+struct kt_kcp_out {
+    uint8_t *(*reserve)(void *ctx);
+    void (*send)(void *ctx, const struct kt_kcp_packet *pkts, size_t n);
+    void *ctx;
+};
+
+/* pool: blocks of at least kt_kcp_block_size(mtu) bytes (whatever our mtu, the peer's segments must fit), for
+ * segments; outlives the engine, may be shared. Windows decide how many are held: at most snd_wnd + 2 *
+ * rcv_wnd. 0, KT_EINVAL (a value out of range), KT_ENOMEM. */
+int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_pool *pool,
+    const struct kt_kcp_out *output, uint64_t now_us);
+void kt_kcp_free(struct kt_kcp *k);
+size_t kt_kcp_block_size(uint32_t mtu);
+
+/* ---- bytes ---- */
+
+/* Queues up to n bytes (stream mode: fills the last unsent segment first); returns how many were taken, fewer
+ * when the window is full or the pool is empty. Nothing leaves before the next flush. */
+size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n);
+/* How many bytes kt_kcp_write would take now, if the pool has blocks. */
+size_t kt_kcp_room(const struct kt_kcp *k);
+/* Bytes of payload a segment carries. */
+uint32_t kt_kcp_mss(const struct kt_kcp *k);
+
+/* The next contiguous piece of received bytes, in place; 0 if there is none. Stays valid until consumed. */
+size_t kt_kcp_peek(const struct kt_kcp *k, const uint8_t **data);
+/* Drops n <= peeked bytes. Opening a full window makes a WINS due. */
+void kt_kcp_consume(struct kt_kcp *k, size_t n);
+
+/* ---- packets and time ---- */
+
+enum kt_kcp_origin {
+    KT_KCP_REGULAR,
+    KT_KCP_RECOVERED, /* by FEC: must not touch the peer's window or the RTT (spec 6.6) */
+};
+
+/* One KCP packet. 0, or KT_EPROTO: foreign conv, unknown command or a length that lies; segments before the
+ * fault count, the rest is ignored. Never allocates beyond the windows. */
+int kt_kcp_input(
+    struct kt_kcp *k, const uint8_t *data, size_t len, enum kt_kcp_origin origin, uint64_t now_us);
+
+/* Sends all that is due: acknowledgements, probes, retransmissions, new segments. */
+void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us);
+
+/* When kt_kcp_flush wants to be called: now_us or earlier means at once (data that may be sent,
+ * acknowledgements that may not wait), UINT64_MAX means never. O(1). */
+uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us);
+
+/* Asks the peer for its window (WASK) with the next flush; a living peer answers at once with WINS. */
+void kt_kcp_probe(struct kt_kcp *k);
+
+/* ---- what the owner may know ---- */
+
+/* A mark for "all bytes written so far"; kt_kcp_covered is true once the peer's una has passed it, that is,
+ * once the peer holds them all. */
+uint32_t kt_kcp_mark(const struct kt_kcp *k);
+bool kt_kcp_covered(const struct kt_kcp *k, uint32_t mark);
+
+/* True if anything written has not been acknowledged. */
+bool kt_kcp_unacked(const struct kt_kcp *k);
+
+/* Conv of a packet (spec 7: how a server keys what it gets); len >= 24. */
+static inline uint32_t kt_kcp_peek_conv(const uint8_t *pkt)
+{
+    return (uint32_t)pkt[0] | (uint32_t)pkt[1] << 8 | (uint32_t)pkt[2] << 16 | (uint32_t)pkt[3] << 24;
+}
+static inline uint32_t kt_kcp_peek_sn(const uint8_t *pkt)
+{
+    return kt_kcp_peek_conv(pkt + 12);
+}
+
+struct kt_kcp_stats {
+    uint32_t srtt_us, rttvar_us, rto_us; /* 0 srtt: no sample yet */
+    uint32_t inflight, queued;           /* segments sent and unacknowledged; not yet sent */
+    uint32_t rmt_wnd, cwnd, ssthresh;    /* packets */
+    uint64_t in_segs, out_segs;          /* PUSH and control, as kcp-go's snmp counts them */
+    uint64_t in_push, out_push;          /* PUSH segments; out_push counts first transmissions only */
+    uint64_t fast_retrans, early_retrans, timeout_retrans;
+    uint64_t repeat;              /* PUSH received again */
+    uint64_t beyond;              /* PUSH beyond the receive window, ignored */
+    uint64_t dropped;             /* PUSH not stored because the pool was empty */
+    uint64_t bytes_in, bytes_out; /* payload delivered in order; payload first transmitted */
+    /* una that does not fit what this peer had acknowledged before: reordering gives a few, a restarted peer
+     * nothing else (spec 7). Not counted while the peer has acknowledged nothing: then it may be our own
+     * restart.
+     */
+    uint32_t una_behind;       /* regular packets in a row whose una fell back; any other resets it to 0 */
+    uint64_t una_behind_since; /* µs, first of that row */
+};
+
+/* A snapshot; cheap. */
+void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out);
+
+#endif

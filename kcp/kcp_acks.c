@@ -1,0 +1,39 @@
+/* Acknowledgements owed. See kcp_acks.h. */
+#include "kcp/kcp_acks.h"
+#include <stdbool.h>
+#include <stdlib.h>
+#include "base/err.h"
+
+#define FIRST_CAP 32u
+
+int kt_acks_init(struct kt_acks *a)
+{
+    *a = (struct kt_acks){.cap = FIRST_CAP};
+    a->ring = malloc(a->cap * sizeof *a->ring);
+    return a->ring ? 0 : KT_ENOMEM;
+}
+
+void kt_acks_destroy(struct kt_acks *a)
+{
+    free(a->ring);
+    a->ring = NULL;
+}
+
+static bool grow(struct kt_acks *a)
+{
+    if (a->cap == KT_ACKS_MAX) return false;
+    struct kt_ack *ring = malloc(2 * a->cap * sizeof *ring);
+    if (!ring) return false;
+    for (uint32_t i = 0; i < a->count; i++) ring[i] = a->ring[(a->head + i) & (a->cap - 1)];
+    free(a->ring);
+    a->ring = ring;
+    a->cap *= 2;
+    a->head = 0;
+    return true;
+}
+
+void kt_acks_push(struct kt_acks *a, uint32_t sn, uint32_t ts)
+{
+    if (a->count == a->cap && !grow(a)) kt_acks_pop(a);
+    a->ring[(a->head + a->count++) & (a->cap - 1)] = (struct kt_ack){.sn = sn, .ts = ts};
+}

@@ -1,0 +1,37 @@
+/* Acknowledgements owed to the peer, oldest first: a bounded ring of (sn, ts).
+ *
+ * It is emptied by every flush. Should flushes not come (nothing may leave just now), it grows to KT_ACKS_MAX
+ * entries, and then the oldest are forgotten: una covers them, or the peer sends that segment again. */
+#ifndef KT_KCP_ACKS_H
+#define KT_KCP_ACKS_H
+
+#include <stdint.h>
+
+#define KT_ACKS_MAX 4096u
+
+struct kt_ack {
+    uint32_t sn, ts;
+};
+
+struct kt_acks {
+    struct kt_ack *ring;
+    uint32_t cap, head, count; /* cap: a power of two */
+};
+
+/* 0 or KT_ENOMEM. */
+int kt_acks_init(struct kt_acks *a);
+void kt_acks_destroy(struct kt_acks *a);
+void kt_acks_push(struct kt_acks *a, uint32_t sn, uint32_t ts);
+
+static inline const struct kt_ack *kt_acks_first(const struct kt_acks *a)
+{
+    return &a->ring[a->head & (a->cap - 1)];
+}
+
+static inline void kt_acks_pop(struct kt_acks *a)
+{
+    a->head++;
+    a->count--;
+}
+
+#endif

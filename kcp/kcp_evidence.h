@@ -1,0 +1,47 @@
+/* Evidence of loss: which transmissions are known to have arrived.
+ *
+ * Every transmission has a number. An acknowledgement that echoes the time of a segment's last transmission
+ * proves that this very transmission arrived. If `resend` transmissions later than a segment's own arrived
+ * and it did not, it is taken for lost. Only the `resend` highest numbers matter, so that is all that is
+ * kept: the segments to send again are those whose number is below the lowest one kept. A segment sent again
+ * has a new number and needs new evidence; so a lost retransmission is found like any other loss, and no
+ * segment is sent twice on the same evidence. */
+#ifndef KT_KCP_EVIDENCE_H
+#define KT_KCP_EVIDENCE_H
+
+#include <stdint.h>
+
+#define KT_KCP_RESEND_MAX 32u
+
+struct kt_evidence {
+    uint32_t want, count;           /* `resend`; 0: nothing is kept, nothing is ever due */
+    uint64_t tx[KT_KCP_RESEND_MAX]; /* highest first */
+};
+
+/* Notes the arrival of a transmission; each is noted once. */
+static inline void kt_evidence_add(struct kt_evidence *e, uint64_t tx)
+{
+    uint32_t i = e->count;
+    if (i == e->want) {
+        if (i == 0 || tx < e->tx[i - 1]) return;
+        i--;
+    } else {
+        e->count++;
+    }
+    for (; i > 0 && e->tx[i - 1] < tx; i--) e->tx[i] = e->tx[i - 1];
+    e->tx[i] = tx;
+}
+
+/* Transmissions below this are lost; 0: none. */
+static inline uint64_t kt_evidence_lost(const struct kt_evidence *e)
+{
+    return e->want > 0 && e->count == e->want ? e->tx[e->want - 1] : 0;
+}
+
+/* Transmissions below this were overtaken by at least one. */
+static inline uint64_t kt_evidence_overtaken(const struct kt_evidence *e)
+{
+    return e->count > 0 ? e->tx[0] : 0;
+}
+
+#endif

@@ -1,0 +1,246 @@
+/* Packets out, and when (spec-kcptun-wire.md, 6.4, 6.5).
+ *
+ * Timeouts. A segment that has timed out n times is due again rto * (1 + n) after its last transmission, or
+ * rto * (1 + n/2) with nodelay, with the rto of *now*; kcp-go freezes the rto at the time of sending. Nothing
+ * of that shows on the wire. It makes all segments of one n wait equally long, so the lists of the send
+ * window are in order of deadline by themselves; and a path that has just become slower, which the first
+ * acknowledgement tells, does not time out everything that was sent when it was fast.
+ *
+ * Fast retransmit: see kcp_evidence.h. Early retransmit: at the end of a burst there may never be enough
+ * evidence, so one later arrival is enough when nothing new can be sent; but only after a quarter of srtt
+ * (1 ms to an interval), since what looks lost is often just late. */
+#include "kcp/kcp_internal.h"
+#include <string.h>
+
+#define EARLY_DELAY_MIN_US 1000u
+
+/* One flush: the packet being filled, and those filled but not handed out. */
+struct flush {
+    struct kt_kcp *k;
+    uint64_t now_us;
+    uint16_t wnd; /* sampled once, like una */
+    uint32_t una;
+    uint8_t *buf; /* the packet being filled, NULL: none */
+    size_t len;
+    size_t n;
+    struct kt_kcp_packet batch[KT_KCP_BATCH];
+};
+
+static void hand_out(struct flush *f)
+{
+    if (f->n > 0) f->k->out.send(f->k->out.ctx, f->batch, f->n);
+    f->n = 0;
+}
+
+static void close_packet(struct flush *f)
+{
+    if (!f->buf) return;
+    f->batch[f->n++] = (struct kt_kcp_packet){.data = f->buf, .len = f->len};
+    f->buf = NULL;
+    if (f->n == KT_KCP_BATCH) hand_out(f);
+}
+
+/* Writes a header and makes room for len bytes behind it; returns where they go. NULL: nothing more may leave
+ * now. A buffer is reserved only when something goes into it. */
+static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t ts, uint32_t len)
+{
+    struct kt_kcp *k = f->k;
+    if (f->buf && f->len + KT_KCP_OVERHEAD + len > k->cfg.mtu) close_packet(f);
+    if (!f->buf) {
+        f->buf = k->out.reserve(k->out.ctx);
+        f->len = 0;
+        if (!f->buf) return NULL;
+    }
+    uint8_t *p = f->buf + f->len;
+    struct kt_kcp_segment seg = {
+        .conv = k->cfg.conv,
+        .cmd = (uint8_t)cmd,
+        .wnd = f->wnd,
+        .ts = ts,
+        .sn = sn,
+        .una = f->una,
+        .len = len,
+    };
+    kt_kcp_segment_put(p, &seg);
+    f->len += KT_KCP_OVERHEAD + len;
+    k->stats.out_segs++;
+    return p + KT_KCP_OVERHEAD;
+}
+
+/* Thinned (spec 6.4): what is below una needs no ACK of its own. The last one goes out in any case, for its
+ * ts. */
+static bool send_acks(struct flush *f)
+{
+    struct kt_acks *acks = &f->k->acks;
+    while (acks->count > 0) {
+        const struct kt_ack *a = kt_acks_first(acks);
+        if ((acks->count == 1 || kt_sn_diff(a->sn, f->una) >= 0) && !put(f, KT_KCP_ACK, a->sn, a->ts, 0)) {
+            f->k->ack_now = true;
+            return false;
+        }
+        kt_acks_pop(acks);
+    }
+    f->k->ack_now = false;
+    return true;
+}
+
+static bool send_probes(struct flush *f)
+{
+    struct kt_kcp *k = f->k;
+    if (k->rmt_wnd == 0 && k->snd.nxt != k->snd.end && k->probe_at <= f->now_us) {
+        k->ask = true;
+        k->probe_wait += k->probe_wait / 2;
+        if (k->probe_wait > KT_KCP_PROBE_MAX_US) k->probe_wait = KT_KCP_PROBE_MAX_US;
+        k->probe_at = f->now_us + k->probe_wait;
+    }
+    if (k->ask && !put(f, KT_KCP_WASK, 0, 0, 0)) return false;
+    k->ask = false;
+    if (k->tell && !put(f, KT_KCP_WINS, 0, 0, 0)) return false;
+    k->tell = false;
+    return true;
+}
+
+static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
+{
+    struct kt_sndwnd *w = &f->k->snd;
+    const struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
+    uint8_t *p = put(f, KT_KCP_PUSH, sn, (uint32_t)(f->now_us / 1000), s->len);
+    if (!p) return false;
+    memcpy(p, s->data, s->len);
+    kt_sndwnd_sent(w, sn, level, f->now_us);
+    return true;
+}
+
+/* How long a segment that has timed out `level` times waits. */
+static uint64_t patience(const struct kt_kcp *k, uint32_t level)
+{
+    uint64_t rto = k->rtt.rto;
+    uint64_t wait = rto + level * (k->cfg.nodelay ? rto / 2 : rto);
+    return wait < KT_KCP_RTO_MAX_US ? wait : KT_KCP_RTO_MAX_US;
+}
+
+/* First of the list of the lowest level in `levels`, a set of bits that are not all 0. */
+static const struct kt_snd_slot *head_of(const struct kt_sndwnd *w, uint32_t levels, uint32_t *level)
+{
+    *level = (uint32_t)__builtin_ctz(levels);
+    return kt_sndwnd_at(w, w->lists[*level].first);
+}
+
+struct resent {
+    uint32_t fast, early, timeout;
+};
+
+/* Sends again what is lost, overtaken (below `overtaken`) or has timed out. What is sent goes to a tail with
+ * the latest number and time, so each list ends at a head that is not due. */
+static bool resend(struct flush *f, uint64_t overtaken, struct resent *count)
+{
+    struct kt_kcp *k = f->k;
+    struct kt_sndwnd *w = &k->snd;
+    uint64_t lost = kt_evidence_lost(&k->evidence);
+    for (uint32_t level, left = w->levels; left; left &= left - 1) {
+        const struct kt_snd_slot *s = head_of(w, left, &level);
+        uint64_t wait = patience(k, level);
+        while (w->levels & 1u << level) {
+            uint32_t sn = w->lists[level].first;
+            s = kt_sndwnd_at(w, sn);
+            uint32_t *counter = s->tx < lost ? &count->fast : s->tx < overtaken ? &count->early : NULL;
+            uint8_t next = (uint8_t)level;
+            if (!counter) {
+                if (f->now_us - s->sent_us < wait) break;
+                counter = &count->timeout;
+                if (level + 1 < KT_KCP_LEVELS) next++;
+            }
+            if (!send_push(f, sn, next)) return false;
+            ++*counter;
+        }
+    }
+    return true;
+}
+
+static void send_new(struct flush *f)
+{
+    struct kt_kcp *k = f->k;
+    while (kt_kcp_may_send(k)) {
+        uint32_t sn = k->snd.nxt;
+        if (!send_push(f, sn, 0)) return;
+        k->stats.out_push++;
+        k->stats.bytes_out += kt_sndwnd_at(&k->snd, sn)->len;
+    }
+}
+
+static void tell_losses(struct kt_kcp *k, const struct resent *count, uint32_t window, uint64_t now_us)
+{
+    uint32_t inflight = k->snd.nxt - k->snd.una;
+    k->stats.fast_retrans += count->fast;
+    k->stats.early_retrans += count->early;
+    k->stats.timeout_retrans += count->timeout;
+    if (!k->cc.ops->on_loss) return;
+    if (count->fast + count->early > 0) k->cc.ops->on_loss(&k->cc, KT_CC_LOSS_FAST, inflight, window, now_us);
+    if (count->timeout > 0) k->cc.ops->on_loss(&k->cc, KT_CC_LOSS_TIMEOUT, inflight, window, now_us);
+}
+
+static uint64_t early_delay(const struct kt_kcp *k)
+{
+    uint32_t delay = k->rtt.srtt / 4;
+    if (k->rtt.srtt == 0 || delay > k->rtt.interval) delay = k->rtt.interval;
+    return delay > EARLY_DELAY_MIN_US ? delay : EARLY_DELAY_MIN_US;
+}
+
+void kt_kcp_early_update(struct kt_kcp *k)
+{
+    uint64_t overtaken = kt_evidence_overtaken(&k->evidence);
+    for (uint32_t level, left = k->snd.levels; left; left &= left - 1) {
+        if (head_of(&k->snd, left, &level)->tx >= overtaken) continue;
+        if (k->early_at == UINT64_MAX) k->early_at = k->now_us + early_delay(k);
+        return;
+    }
+    k->early_at = UINT64_MAX;
+}
+
+void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us)
+{
+    if (now_us < k->now_us) now_us = k->now_us;
+    k->now_us = now_us;
+    struct flush f; /* the batch is large and need not be cleared */
+    f.k = k;
+    f.now_us = now_us;
+    f.wnd = (uint16_t)kt_rcvwnd_free(&k->rcv);
+    f.una = k->rcv.nxt;
+    f.buf = NULL;
+    f.len = f.n = 0;
+
+    uint64_t overtaken = 0;
+    if (k->early_at <= now_us) {
+        if (kt_kcp_may_send(k))
+            k->early_at = now_us + early_delay(k); /* new segments will bring better evidence */
+        else
+            overtaken = kt_evidence_overtaken(&k->evidence);
+    }
+    uint32_t window = kt_kcp_window(k);
+    struct resent count = {0};
+    if (send_acks(&f) && send_probes(&f) && resend(&f, overtaken, &count)) send_new(&f);
+    close_packet(&f);
+    hand_out(&f);
+    tell_losses(k, &count, window, now_us);
+    kt_kcp_early_update(k);
+}
+
+uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us)
+{
+    const struct kt_sndwnd *w = &k->snd;
+    if (k->ask || k->tell || kt_kcp_may_send(k)) return now_us;
+    uint64_t at = k->early_at;
+    if (k->acks.count > 0) {
+        if (k->ack_now) return now_us;
+        if (k->ack_at < at) at = k->ack_at;
+    }
+    if (k->rmt_wnd == 0 && w->nxt != w->end && k->probe_at < at) at = k->probe_at;
+    uint64_t lost = kt_evidence_lost(&k->evidence);
+    for (uint32_t level, left = w->levels; left; left &= left - 1) {
+        const struct kt_snd_slot *s = head_of(w, left, &level);
+        if (s->tx < lost) return now_us;
+        uint64_t deadline = s->sent_us + patience(k, level);
+        if (deadline < at) at = deadline;
+    }
+    return at;
+}

@@ -1,0 +1,154 @@
+/* Packets in (spec-kcptun-wire.md, 6.6).
+ *
+ * ACK segments are handled as they come; una, the same in all segments of a packet, at its end: it usually
+ * covers the very segments those ACKs are about, and once una has passed, the time of transmission, which
+ * gives the RTT to the microsecond, is gone.
+ *
+ * What a packet claims is checked before it counts. An una that is not in [snd_una, snd_nxt] is ignored, and
+ * the window told with it; the rest of the packet is not. Below, it was overtaken on its way. Above, it is a
+ * lie, or it comes from a peer that outlived our restart; only an answer to its probe can tell it so, which
+ * is why that is no error. */
+#include "kcp/kcp_internal.h"
+
+#define NO_SAMPLE UINT32_MAX
+#define SAMPLE_MAX_MS 60000
+
+/* What one packet says as a whole. */
+struct news {
+    uint64_t now_us;
+    bool regular; /* not recovered by FEC, which may be late: its window and times are not news */
+    uint32_t una; /* highest seen */
+    uint16_t wnd;
+    uint32_t rtt_us; /* from the last ACK, or NO_SAMPLE */
+};
+
+static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us)
+{
+    if (k->acks.count == 0) k->ack_at = now_us + k->cfg.interval_ms * UINT64_C(1000);
+    kt_acks_push(&k->acks, sn, ts);
+    if (k->cfg.ack_nodelay || k->acks.count >= k->ack_every) k->ack_now = true;
+}
+
+static void on_push(struct kt_kcp *k, const struct kt_kcp_segment *seg, const uint8_t *data, uint64_t now_us)
+{
+    uint32_t nxt = k->rcv.nxt;
+    k->stats.in_push++;
+    switch (kt_rcvwnd_put(&k->rcv, seg->sn, data, seg->len)) {
+    case KT_RCV_BEYOND:
+        k->stats.beyond++;
+        return;
+    case KT_RCV_NOMEM:
+        k->stats.dropped++;
+        return;
+    case KT_RCV_REPEAT:
+        k->stats.repeat++;
+        break;
+    case KT_RCV_STORED:
+        break;
+    }
+    ack_owed(k, seg->sn, seg->ts, now_us);
+    /* A gap seen, a gap filled or a segment sent in vain: the sooner the sender knows, the better. */
+    if (seg->sn != nxt || k->rcv.nxt - nxt > 1) k->ack_now = true;
+}
+
+/* ts is the peer's echo, and may be anything. */
+static uint32_t rtt_of_echo(uint32_t ts, uint64_t now_us)
+{
+    int32_t ms = (int32_t)((uint32_t)(now_us / 1000) - ts);
+    return ms >= 0 && ms <= SAMPLE_MAX_MS ? (uint32_t)ms * 1000 : NO_SAMPLE;
+}
+
+static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct news *news)
+{
+    struct kt_sndwnd *w = &k->snd;
+    if (kt_sn_diff(seg->sn, w->nxt) >= 0) return; /* never sent */
+    news->rtt_us = rtt_of_echo(seg->ts, news->now_us);
+    if (kt_sn_diff(seg->sn, w->una) < 0) return; /* old news but for the time */
+    struct kt_snd_slot *s = kt_sndwnd_at(w, seg->sn);
+    if (!s->data) return;
+    if (seg->ts == (uint32_t)(s->sent_us / 1000)) {
+        uint64_t rtt = news->now_us - s->sent_us;
+        news->rtt_us = rtt <= SAMPLE_MAX_MS * UINT64_C(1000) ? (uint32_t)rtt : NO_SAMPLE;
+        kt_evidence_add(&k->evidence, s->tx);
+    }
+    kt_sndwnd_ack(w, seg->sn);
+}
+
+static void set_rmt_wnd(struct kt_kcp *k, uint32_t wnd, uint64_t now_us)
+{
+    if (wnd == 0 && k->rmt_wnd != 0) {
+        k->probe_wait = KT_KCP_PROBE_FIRST_US;
+        k->probe_at = now_us + k->probe_wait;
+    }
+    k->rmt_wnd = wnd;
+}
+
+/* An una that is not in [snd_una, snd_nxt] is no news. If this peer had acknowledged anything before, it
+ * either was overtaken on its way or has restarted. */
+static void note_una(struct kt_kcp *k, bool behind, uint64_t now_us)
+{
+    if (!behind || !k->una_moved) {
+        k->stats.una_behind = 0;
+        k->stats.una_behind_since = 0;
+        return;
+    }
+    if (k->stats.una_behind++ == 0) k->stats.una_behind_since = now_us;
+}
+
+static void finish(struct kt_kcp *k, const struct news *news)
+{
+    uint32_t moved = news->una - k->snd.una;
+    bool valid = moved <= k->snd.nxt - k->snd.una;
+    if (news->regular) note_una(k, !valid, news->now_us);
+    if (valid && news->regular) set_rmt_wnd(k, news->wnd, news->now_us);
+    if (news->rtt_us != NO_SAMPLE && news->regular) {
+        kt_rtt_sample(&k->rtt, news->rtt_us);
+        if (k->cc.ops->on_rtt) k->cc.ops->on_rtt(&k->cc, news->rtt_us, news->now_us);
+    }
+    if (valid && moved > 0) {
+        kt_sndwnd_cover(&k->snd, news->una);
+        k->una_moved = true;
+        struct kt_cc_ack ack = {
+            .acked = moved,
+            .inflight = k->snd.nxt - k->snd.una,
+            .rmt_wnd = k->rmt_wnd,
+            .now_us = news->now_us,
+        };
+        if (k->cc.ops->on_ack) k->cc.ops->on_ack(&k->cc, &ack);
+    }
+    kt_kcp_early_update(k);
+}
+
+int kt_kcp_input(
+    struct kt_kcp *k, const uint8_t *data, size_t len, enum kt_kcp_origin origin, uint64_t now_us)
+{
+    if (now_us < k->now_us) now_us = k->now_us;
+    k->now_us = now_us;
+    struct news news = {.now_us = now_us, .regular = origin == KT_KCP_REGULAR, .rtt_us = NO_SAMPLE};
+    uint32_t segs = 0;
+    int err = len < KT_KCP_OVERHEAD ? KT_EPROTO : 0;
+    /* Fewer than 24 bytes at the end are ignored, as kcp-go does. */
+    for (; err == 0 && len >= KT_KCP_OVERHEAD; segs++) {
+        struct kt_kcp_segment seg = kt_kcp_segment_get(data);
+        data += KT_KCP_OVERHEAD;
+        len -= KT_KCP_OVERHEAD;
+        if (seg.conv != k->cfg.conv || seg.len > len || seg.len > k->max_len || seg.cmd < KT_KCP_PUSH ||
+            seg.cmd > KT_KCP_WINS) {
+            err = KT_EPROTO;
+            break;
+        }
+        if (segs == 0 || kt_sn_diff(seg.una, news.una) > 0) news.una = seg.una;
+        news.wnd = seg.wnd;
+        if (seg.cmd == KT_KCP_PUSH)
+            on_push(k, &seg, data, now_us);
+        else if (seg.cmd == KT_KCP_ACK)
+            on_ack(k, &seg, &news);
+        else if (seg.cmd == KT_KCP_WASK)
+            k->tell = true;
+        data += seg.len;
+        len -= seg.len;
+    }
+    k->stats.in_segs += segs;
+    if (segs > 0) finish(k, &news);
+    return err;
+}

@@ -1,0 +1,67 @@
+/* The engine's insides, shared by the kcp_*.c files and by specs that check invariants. Nobody else looks. */
+#ifndef KT_KCP_INTERNAL_H
+#define KT_KCP_INTERNAL_H
+
+#include "kcp/kcp.h"
+#include "kcp/kcp_acks.h"
+#include "kcp/kcp_cc.h"
+#include "kcp/kcp_evidence.h"
+#include "kcp/kcp_rcvwnd.h"
+#include "kcp/kcp_rtt.h"
+#include "kcp/kcp_segment.h"
+#include "kcp/kcp_sndwnd.h"
+
+#define KT_KCP_RMT_WND_FIRST 32u /* until the peer has spoken */
+#define KT_KCP_PROBE_FIRST_US 500000u
+#define KT_KCP_PROBE_MAX_US 120000000u
+#define KT_KCP_ACK_EVERY 16u
+
+struct kt_kcp {
+    struct kt_kcp_config cfg;
+    struct kt_kcp_out out;
+    uint32_t mss;
+    uint32_t max_len;   /* longest payload accepted: what a block holds */
+    uint32_t ack_every; /* acknowledgements owed that may not wait */
+    uint64_t now_us;    /* latest time told; it never goes back */
+
+    struct kt_sndwnd snd;
+    struct kt_rtt rtt;
+    struct kt_evidence evidence;
+    struct kt_cc cc;
+    uint64_t early_at; /* early retransmit of overtaken segments; UINT64_MAX: there are none */
+
+    struct kt_rcvwnd rcv;
+    struct kt_acks acks;
+    uint64_t ack_at; /* deadline of the oldest acknowledgement owed */
+    bool ack_now;    /* acknowledgements owed may not wait */
+
+    uint32_t rmt_wnd;
+    uint64_t probe_at; /* next WASK while rmt_wnd is 0 */
+    uint64_t probe_wait;
+    bool ask, tell; /* WASK, WINS to be sent */
+    bool una_moved; /* the peer has acknowledged something */
+
+    struct kt_kcp_stats stats; /* the counters; the rest is filled in by kt_kcp_stats */
+};
+
+/* Segments that may be sent and unacknowledged at once. */
+static inline uint32_t kt_kcp_window(const struct kt_kcp *k)
+{
+    uint32_t wnd = kt_cc_window(&k->cc);
+    if (wnd > k->cfg.snd_wnd) wnd = k->cfg.snd_wnd;
+    return wnd < k->rmt_wnd ? wnd : k->rmt_wnd;
+}
+
+/* Whether a queued segment may leave. */
+static inline bool kt_kcp_may_send(const struct kt_kcp *k)
+{
+    return k->snd.nxt != k->snd.end && k->snd.nxt - k->snd.una < kt_kcp_window(k);
+}
+
+/* Starts, moves on or stops the clock of early retransmission (kcp_flush.c). */
+void kt_kcp_early_update(struct kt_kcp *k);
+
+/* For specs: puts a fresh engine at other sequence numbers, to see them wrap. */
+void kt_kcp_test_start(struct kt_kcp *k, uint32_t snd_sn, uint32_t rcv_sn);
+
+#endif

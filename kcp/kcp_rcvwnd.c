@@ -1,0 +1,112 @@
+/* The receive window. Invariants: kcp_rcvwnd.h. Every function here is O(1) a segment. */
+#include "kcp/kcp_rcvwnd.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/err.h"
+#include "kcp/kcp_segment.h"
+
+#define FIRST_CAP 32u
+
+static struct kt_rcv_slot *at(const struct kt_rcvwnd *w, uint32_t sn)
+{
+    return &w->ring[sn & (w->cap - 1)];
+}
+
+int kt_rcvwnd_init(struct kt_rcvwnd *w, struct kt_pool *pool, uint32_t limit)
+{
+    *w = (struct kt_rcvwnd){.pool = pool, .limit = limit, .cap = FIRST_CAP};
+    w->ring = calloc(w->cap, sizeof *w->ring);
+    return w->ring ? 0 : KT_ENOMEM;
+}
+
+void kt_rcvwnd_destroy(struct kt_rcvwnd *w)
+{
+    for (uint32_t i = 0; w->ring && i < w->cap; i++) {
+        if (w->ring[i].data) kt_pool_put(w->pool, w->ring[i].data);
+    }
+    free(w->ring);
+    w->ring = NULL;
+}
+
+/* Makes the ring reach `span` slots from `read` on. */
+static bool reach(struct kt_rcvwnd *w, uint32_t span)
+{
+    if (span <= w->cap) return true;
+    struct kt_rcvwnd bigger = {.cap = w->cap};
+    while (bigger.cap < span) bigger.cap *= 2;
+    bigger.ring = calloc(bigger.cap, sizeof *bigger.ring);
+    if (!bigger.ring) return false;
+    for (uint32_t i = 0; i < w->cap; i++) *at(&bigger, w->read + i) = *at(w, w->read + i);
+    free(w->ring);
+    w->ring = bigger.ring;
+    w->cap = bigger.cap;
+    return true;
+}
+
+/* Whether a segment at or after `read` is held. Past the end of a small ring nothing is. */
+static bool held(const struct kt_rcvwnd *w, uint32_t sn)
+{
+    return sn - w->read < w->cap && at(w, sn)->held;
+}
+
+static void drop_first(struct kt_rcvwnd *w)
+{
+    struct kt_rcv_slot *s = at(w, w->read);
+    if (s->data) kt_pool_put(w->pool, s->data);
+    *s = (struct kt_rcv_slot){0};
+    w->off = 0;
+    w->read++;
+}
+
+/* Moves nxt over what has become contiguous, as far as the window allows, and read over empty segments. Each
+ * of the latter makes room for one more of the former, hence one loop. */
+static void advance(struct kt_rcvwnd *w)
+{
+    for (;;) {
+        if (w->read != w->nxt && at(w, w->read)->len == 0) {
+            drop_first(w);
+        } else if (w->nxt - w->read < w->limit && held(w, w->nxt)) {
+            w->bytes += at(w, w->nxt)->len;
+            w->nxt++;
+        } else {
+            return;
+        }
+    }
+}
+
+enum kt_rcv_result kt_rcvwnd_put(struct kt_rcvwnd *w, uint32_t sn, const uint8_t *data, uint32_t len)
+{
+    int32_t ahead = kt_sn_diff(sn, w->nxt);
+    if (ahead < 0) return KT_RCV_REPEAT;
+    if ((uint32_t)ahead >= w->limit) return KT_RCV_BEYOND;
+    if (held(w, sn)) return KT_RCV_REPEAT;
+    if (!reach(w, sn - w->read + 1)) return KT_RCV_NOMEM;
+    uint8_t *block = NULL;
+    if (len > 0) {
+        block = kt_pool_get(w->pool);
+        if (!block) return KT_RCV_NOMEM;
+        memcpy(block, data, len);
+    }
+    *at(w, sn) = (struct kt_rcv_slot){.data = block, .len = (uint16_t)len, .held = true};
+    if (ahead == 0) advance(w);
+    return KT_RCV_STORED;
+}
+
+size_t kt_rcvwnd_peek(const struct kt_rcvwnd *w, const uint8_t **data)
+{
+    if (w->read == w->nxt) return 0;
+    const struct kt_rcv_slot *s = at(w, w->read);
+    *data = s->data + w->off;
+    return s->len - w->off;
+}
+
+void kt_rcvwnd_consume(struct kt_rcvwnd *w, size_t n)
+{
+    if (n == 0) return;
+    assert(w->read != w->nxt && n <= at(w, w->read)->len - w->off);
+    w->off += (uint32_t)n;
+    if (w->off < at(w, w->read)->len) return;
+    drop_first(w);
+    advance(w);
+}

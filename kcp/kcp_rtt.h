@@ -1,0 +1,42 @@
+/* Round-trip time and the retransmission timeout made of it (spec-kcptun-wire.md, 6.5), in µs. */
+#ifndef KT_KCP_RTT_H
+#define KT_KCP_RTT_H
+
+#include <stdint.h>
+
+#define KT_KCP_RTO_FIRST_US 200000u
+#define KT_KCP_RTO_MAX_US 60000000u
+
+struct kt_rtt {
+    uint32_t srtt, var; /* srtt 0: no sample yet */
+    uint32_t rto;
+    uint32_t min_rto, interval;
+};
+
+static inline void kt_rtt_init(struct kt_rtt *t, uint32_t min_rto_us, uint32_t interval_us)
+{
+    *t = (struct kt_rtt){.rto = KT_KCP_RTO_FIRST_US, .min_rto = min_rto_us, .interval = interval_us};
+}
+
+/* r: 0..KT_KCP_RTO_MAX_US, so nothing below overflows. A sample well under the average counts less towards
+ * the variance: a path that got faster is no reason to wait longer. */
+static inline void kt_rtt_sample(struct kt_rtt *t, uint32_t r)
+{
+    if (r == 0) r = 1;
+    if (t->srtt == 0) {
+        t->srtt = r;
+        t->var = r / 2;
+    } else {
+        int64_t srtt = t->srtt, var = t->var, d = (int64_t)r - srtt, e = d < 0 ? -d : d;
+        srtt += d >> 3;
+        var += (e - var) >> (r < srtt - var ? 5 : 2);
+        t->srtt = srtt > 0 ? (uint32_t)srtt : 1;
+        t->var = (uint32_t)var;
+    }
+    uint64_t spread = 4 * (uint64_t)t->var;
+    uint64_t rto = t->srtt + (spread > t->interval ? spread : t->interval);
+    if (rto < t->min_rto) rto = t->min_rto;
+    t->rto = rto < KT_KCP_RTO_MAX_US ? (uint32_t)rto : KT_KCP_RTO_MAX_US;
+}
+
+#endif

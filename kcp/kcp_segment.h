@@ -1,0 +1,71 @@
+/* The 24-byte segment header (spec-kcptun-wire.md, 6.1), and arithmetic on numbers that wrap.
+ *
+ * All fields are little endian. Written by bytes: compilers turn that into plain loads and stores where the
+ * machine allows it, and it is right everywhere. */
+#ifndef KT_KCP_SEGMENT_H
+#define KT_KCP_SEGMENT_H
+
+#include <stdint.h>
+
+enum kt_kcp_cmd {
+    KT_KCP_PUSH = 81,
+    KT_KCP_ACK = 82,
+    KT_KCP_WASK = 83, /* asks for the window */
+    KT_KCP_WINS = 84, /* tells the window */
+};
+
+struct kt_kcp_segment {
+    uint32_t conv;
+    uint8_t cmd, frg;
+    uint16_t wnd;
+    uint32_t ts, sn, una, len;
+};
+
+/* How far a is after b, modulo 2^32; negative: before it. */
+static inline int32_t kt_sn_diff(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b);
+}
+
+static inline uint32_t kt_get32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline void kt_put32(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+    p[2] = (uint8_t)(v >> 16);
+    p[3] = (uint8_t)(v >> 24);
+}
+
+/* Reads a header; p has KT_KCP_OVERHEAD bytes. Nothing is checked. */
+static inline struct kt_kcp_segment kt_kcp_segment_get(const uint8_t *p)
+{
+    return (struct kt_kcp_segment){
+        .conv = kt_get32(p),
+        .cmd = p[4],
+        .frg = p[5],
+        .wnd = (uint16_t)(p[6] | p[7] << 8),
+        .ts = kt_get32(p + 8),
+        .sn = kt_get32(p + 12),
+        .una = kt_get32(p + 16),
+        .len = kt_get32(p + 20),
+    };
+}
+
+static inline void kt_kcp_segment_put(uint8_t *p, const struct kt_kcp_segment *s)
+{
+    kt_put32(p, s->conv);
+    p[4] = s->cmd;
+    p[5] = s->frg;
+    p[6] = (uint8_t)s->wnd;
+    p[7] = (uint8_t)(s->wnd >> 8);
+    kt_put32(p + 8, s->ts);
+    kt_put32(p + 12, s->sn);
+    kt_put32(p + 16, s->una);
+    kt_put32(p + 20, s->len);
+}
+
+#endif

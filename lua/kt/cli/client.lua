@@ -1,0 +1,28 @@
+-- kt client: local connections, each carried in a stream to a kcptun or kt server.
+
+local common = require "kt.cli.common"
+local kt = require "kt"
+local settings = require "kt.cli.settings"
+
+-- How long a local application that has finished sending may wait for the rest of its answer from a peer that cannot be told so (smux has no half-close).
+local LINGER = 30
+
+common.main("client", {...}, function(values)
+   local config = settings.link(values)
+   config.remote = values.remoteaddr
+   config.sessions = values.conn
+   config.expire = values.autoexpire
+   config.scavenge = values.scavengettl
+   local link = kt.link(config)
+   local linger = values.closewait > 0 and values.closewait or LINGER
+
+   kt.listen{on = values.localaddr}:serve(function(conn)
+      local stream, err = link:open{timeout = 30, client = conn.peer}
+      if not stream then
+         kt.log.warn("%s: %s", conn.peer, tostring(err))
+         return conn:reset(err)
+      end
+      common.join(conn, stream, conn.peer, linger, values.quiet)
+   end)
+   return link
+end)

@@ -1,0 +1,23 @@
+-- kt server: takes streams of kcptun and kt clients to one target.
+
+local common = require "kt.cli.common"
+local kt = require "kt"
+local settings = require "kt.cli.settings"
+
+common.main("server", {...}, function(values, from)
+   local config = settings.link(values)
+   config.on = values.listen
+   local acceptor = kt.accept(config)
+   -- kcptun's server holds every close back by `closewait`, so that whoever reads to the end waits for it. We hold back only when asked to.
+   local linger = from.closewait and values.closewait or 0
+
+   acceptor:serve(function(stream)
+      local conn, err = kt.connect{to = values.target, timeout = 5}
+      if not conn then
+         kt.log.warn("%s: target %s: %s", stream.peer, values.target, tostring(err))
+         return stream:reset(err)
+      end
+      common.join(stream, conn, stream.peer .. " to " .. values.target, linger, values.quiet)
+   end)
+   return acceptor
+end)

@@ -1,0 +1,85 @@
+--- kt: what `require "kt"` gives a script. Constructors are checked against kt.api here and made by kt.core; what runs
+--- per connection is kt.core's own.
+local core = require "kt.core"
+local api = require "kt.api"
+local schema = require "kt.schema"
+local units = require "kt.units"
+
+function schema.types.endpoint(d, value)
+  if type(value) ~= "string" then return nil, ("%s; wanted %s"):format(schema.show(value), d.wanted) end
+  local ok, wrong = core.endpoint(value, d.allow)
+  if ok then return value end
+  return nil, wrong
+end
+
+function schema.types.secret(d, value)
+  if type(value) == "string" or core.is_secret(value) then return value end
+  return nil, ("a %s; wanted %s"):format(type(value), d.wanted)
+end
+
+core.install(api.explain, units.duration)
+
+--- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
+local function checked(name, value)
+  local f = api.functions[name]
+  local out, mistakes = schema.check(f.path, f.argument, value)
+  if not out then error(core.where() .. schema.text(name, mistakes), 0) end
+  return out
+end
+
+--- kt.link's and kt.accept's table, as kt.core wants it: flat, in the words of struct kt_kcptun_config.
+local function flat(c)
+  local fec = c.fec or { data = 0, parity = 0 }
+  return {
+    remote = c.remote, on = c.on, key = c.key, crypt = c.crypt, mode = c.mode,
+    mtu = c.kcp.mtu, sndwnd = c.kcp.sndwnd, rcvwnd = c.kcp.rcvwnd, acknodelay = c.kcp.acknodelay,
+    nodelay = c.kcp.nodelay, interval_ms = c.kcp.interval, resend = c.kcp.resend, nc = c.kcp.nc,
+    datashard = fec.data, parityshard = fec.parity,
+    compress = c.compress, qpp = c.qpp and true or false, qpp_count = c.qpp and c.qpp.pads or nil, tuncrypt = c.tuncrypt,
+    smux_version = c.smux.version, smux_buffer = c.smux.buffer, stream_buffer = c.smux.stream_buffer,
+    frame_size = c.smux.frame, keepalive = c.smux.keepalive,
+    dead_after = c.dead_after, ratelimit = c.rate, dscp = c.dscp, sockbuf = c.sockbuf,
+    conn = c.sessions, expire = c.expire, scavenge = c.scavenge,
+  }
+end
+
+local kt = {
+  version = core.version,
+  connect = core.connect,
+  splice = core.splice,
+  sleep = core.sleep,
+  spawn = core.spawn,
+  now = core.now,
+  log = core.log,
+  secret = core.secret,
+  secret_file = core.secret_file,
+}
+
+-- Not a tail call: the script's line is found by walking up the stack.
+
+function kt.link(config)
+  local handle = core.link(flat(checked("kt.link", config)))
+  return handle
+end
+
+function kt.accept(config)
+  local handle = core.accept(flat(checked("kt.accept", config)))
+  return handle
+end
+
+function kt.listen(config)
+  local handle = core.listen(checked("kt.listen", config))
+  return handle
+end
+
+return setmetatable(kt, {
+  __index = function(_, name)
+    local names = {}
+    for known in next, kt do names[#names + 1] = known end
+    table.sort(names)
+    local near = schema.suggest(tostring(name), names)
+    error(("%skt.%s: no such function; %s"):format(core.where(), tostring(name),
+      near and ("did you mean kt.%s?"):format(near) or "there are: " .. table.concat(names, ", ")), 0)
+  end,
+  __metatable = false,
+})

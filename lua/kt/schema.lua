@@ -1,0 +1,200 @@
+--- Checks a value against a description, fills in defaults, and says all that is wrong at once.
+---
+--- A description is a table with `type` and what that type knows:
+---   string, boolean, function
+---   flag        true, false, 1 or 0 → boolean
+---   integer     min, max
+---   enum        values
+---   duration, size, rate   units (kt.units) → numbers; min, max in seconds and bytes
+---   table       keys: a list of descriptions, each with a `name`; check(value, raw, mistake): rules between keys
+--- Any of them may have `default`, `required`, `doc`; a table also `off` (false will do) and `on` (true means {}).
+--- More types are added through schema.types by whoever can check them (kt/init.lua: endpoint, secret).
+local units = require "kt.units"
+
+local schema = { types = {} }
+
+--- A value as a mistake quotes it.
+local function show(value)
+  if type(value) == "string" then
+    if #value > 40 then value = value:sub(1, 37) .. "..." end
+    return '"' .. value:gsub("[%c\"\\]", function(c) return ("\\%d"):format(c:byte()) end) .. '"'
+  end
+  if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
+  return "a " .. type(value)
+end
+schema.show = show
+
+--- Edit distance with transpositions: how many slips of the finger lie between two words.
+function schema.distance(a, b)
+  local before, last = {}, {}
+  for j = 0, #b do last[j] = j end
+  for i = 1, #a do
+    local row = { [0] = i }
+    for j = 1, #b do
+      local same = a:byte(i) == b:byte(j)
+      row[j] = math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (same and 0 or 1))
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        row[j] = math.min(row[j], before[j - 2] + 1)
+      end
+    end
+    before, last = last, row
+  end
+  return last[#b]
+end
+
+--- The nearest of the names, if it is near enough to have been meant.
+function schema.suggest(name, names)
+  local best, least
+  for _, candidate in ipairs(names) do
+    local d = schema.distance(name:lower(), candidate:lower())
+    if d <= math.max(1, math.min(#name, #candidate) // 3) and (not least or d < least) then
+      best, least = candidate, d
+    end
+  end
+  return best
+end
+
+local function range(d, unit)
+  if d.min and d.max then return ("%s to %s%s"):format(d.min, d.max, unit) end
+  if d.min then return ("at least %s%s"):format(d.min, unit) end
+  return ("at most %s%s"):format(d.max, unit)
+end
+
+local function in_range(d, value, raw, unit)
+  if (d.min and value < d.min) or (d.max and value > d.max) then
+    return nil, ("%s is out of range; wanted %s"):format(show(raw), range(d, unit))
+  end
+  return value
+end
+
+local function of_type(name, article)
+  return function(_, value)
+    if type(value) == name then return value end
+    return nil, ("%s; wanted %s %s"):format(show(value), article, name)
+  end
+end
+
+local function with_unit(reader, unit)
+  return function(d, value)
+    local number, wanted = units[reader](value)
+    if not number then return nil, ("%s; wanted %s"):format(show(value), wanted) end
+    return in_range(d, number, value, unit)
+  end
+end
+
+local types = schema.types
+types.string = of_type("string", "a")
+types["function"] = of_type("function", "a")
+types.duration = with_unit("duration", " s")
+types.size = with_unit("size", " bytes")
+types.rate = with_unit("rate", " bytes a second")
+
+function types.boolean(_, value)
+  if type(value) == "boolean" then return value end
+  return nil, show(value) .. "; wanted true or false"
+end
+
+function types.flag(_, value)
+  if type(value) == "boolean" then return value end
+  if value == 0 or value == 1 then return value == 1 end
+  return nil, show(value) .. "; wanted true or false"
+end
+
+function types.integer(d, value)
+  local n = math.type(value) and math.tointeger(value)
+  if n then return in_range(d, n, value, "") end
+  return nil, ("%s; wanted a whole number%s"):format(show(value),
+    (d.min or d.max) and ", " .. range(d, "") or "")
+end
+
+function types.enum(d, value)
+  for _, known in ipairs(d.values) do
+    if value == known then return value end
+  end
+  local near = type(value) == "string" and schema.suggest(value, d.values)
+  return nil, ("%s is not known; %s"):format(show(value),
+    near and ('did you mean "%s"?'):format(near) or "there are: " .. table.concat(d.values, ", "))
+end
+
+-- A key that is known one level further down.
+local function belongs_in(d, key)
+  for _, sub in ipairs(d.keys) do
+    for _, inner in ipairs(sub.keys or {}) do
+      if inner.name == key then return sub.name end
+    end
+  end
+end
+
+local function unknown_key(d, key)
+  if type(key) ~= "string" then return "no positional values here; every value has a name" end
+  local inside = belongs_in(d, key)
+  if inside then return ("unknown key; it goes inside %s: %s = { %s = ... }"):format(inside, inside, key) end
+  local names = {}
+  for i, k in ipairs(d.keys) do names[i] = k.name end
+  local near = schema.suggest(key, names)
+  if near then return ("unknown key; did you mean %s?"):format(near) end
+  return "unknown key; there are: " .. table.concat(names, ", ")
+end
+
+local check
+
+local function check_table(path, d, value, mistakes)
+  local out, known = {}, {}
+  for _, key in ipairs(d.keys) do
+    known[key.name] = true
+    out[key.name] = check(path .. "." .. key.name, key, rawget(value, key.name), mistakes)
+  end
+  local unknown = {}
+  for key in next, value do
+    if not known[key] then unknown[#unknown + 1] = key end
+  end
+  table.sort(unknown, function(a, b) return tostring(a) < tostring(b) end)
+  for _, key in ipairs(unknown) do
+    local at = type(key) == "string" and "." .. key or "[" .. tostring(key) .. "]"
+    mistakes[#mistakes + 1] = path .. at .. ": " .. unknown_key(d, key)
+  end
+  if d.check then
+    d.check(out, value, function(key, text) mistakes[#mistakes + 1] = path .. "." .. key .. ": " .. text end)
+  end
+  return out
+end
+
+function check(path, d, value, mistakes)
+  if value == nil then
+    if d.required then mistakes[#mistakes + 1] = path .. ": missing; wanted " .. (d.wanted or "a " .. d.type) end
+    value = d.default
+    if value == nil then return nil end
+  end
+  if d.type == "table" then
+    if value == false and d.off then return false end
+    if value == true and d.on then value = {} end
+    if type(value) == "table" then return check_table(path, d, value, mistakes) end
+    mistakes[#mistakes + 1] = ("%s: %s; wanted a table%s"):format(path, show(value),
+      d.off and d.on and ", true or false" or d.off and " or false" or "")
+    return nil
+  end
+  local out, wrong = types[d.type](d, value)
+  if wrong then mistakes[#mistakes + 1] = path .. ": " .. wrong end
+  return out
+end
+
+--- The value with units read and defaults filled in, or nil and the list of mistakes, each with its path.
+function schema.check(path, description, value)
+  local mistakes = {}
+  local out
+  if value == nil then
+    mistakes[1] = ("%s: nothing given; wanted %s"):format(path, description.wanted or "a " .. description.type)
+  else
+    out = check(path, description, value, mistakes)
+  end
+  if #mistakes > 0 then return nil, mistakes end
+  return out
+end
+
+--- Mistakes as one text: a single one as it is, more of them as a list under `what`.
+function schema.text(what, mistakes)
+  if #mistakes == 1 then return mistakes[1] end
+  return ("%s: %d mistakes\n  %s"):format(what, #mistakes, table.concat(mistakes, "\n  "))
+end
+
+return schema

@@ -1,0 +1,70 @@
+--- Units as people write them: "5s", "2MiB", "20Mbit". Each reader returns a plain number (seconds, bytes, bytes a
+--- second), or nil and what was wanted. Pure: knows nothing of the rest.
+local units = {}
+
+local seconds = { us = 1e-6, ms = 1e-3, s = 1, m = 60, h = 3600, d = 86400 }
+
+local bytes = {
+  B = 1, kB = 1e3, KB = 1e3, MB = 1e6, GB = 1e9, KiB = 1 << 10, MiB = 1 << 20, GiB = 1 << 30,
+}
+
+local bits = { bit = 1, kbit = 1e3, Kbit = 1e3, Mbit = 1e6, Gbit = 1e9 }
+
+units.wanted = {
+  duration = 'a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds',
+  size = 'a size such as "64KiB", "2MiB", "1MB", or a number of bytes',
+  rate = 'a rate such as "20Mbit" (bits a second), "2MiB" (bytes a second), or a number of bytes a second',
+}
+
+local function plain(value)
+  return value >= 0 and value < math.huge and value or nil -- NaN fails both
+end
+
+--- Seconds.
+function units.duration(value)
+  local wanted = units.wanted.duration
+  if math.type(value) then
+    local n = plain(value)
+    return n, not n and wanted or nil
+  end
+  if type(value) ~= "string" then return nil, wanted end
+  if value == "0" then return 0 end
+  local total, rest = 0, value
+  repeat
+    local number, unit, after = rest:match "^(%d+%.?%d*)%s*(%a+)%s*(.*)$"
+    if not number or not seconds[unit] then return nil, wanted end
+    total, rest = total + tonumber(number) * seconds[unit], after
+  until rest == ""
+  return total
+end
+
+local function scaled(value, wanted, ...)
+  if math.type(value) then
+    local n = plain(value)
+    if not n then return nil, wanted end
+    return math.tointeger(n) or math.floor(n)
+  end
+  if type(value) ~= "string" then return nil, wanted end
+  if value == "0" then return 0 end
+  local number, unit = value:match "^(%d+%.?%d*)%s*(%a+)$"
+  for _, scale in ipairs { ... } do
+    if number and scale.units[unit] then
+      local n = tonumber(number) * scale.units[unit] / scale.divide
+      return math.tointeger(n) or math.floor(n)
+    end
+  end
+  return nil, wanted
+end
+
+--- Bytes.
+function units.size(value)
+  return scaled(value, units.wanted.size, { units = bytes, divide = 1 })
+end
+
+--- Bytes a second.
+function units.rate(value)
+  if type(value) == "string" then value = value:gsub("/s$", "") end
+  return scaled(value, units.wanted.rate, { units = bits, divide = 8 }, { units = bytes, divide = 1 })
+end
+
+return units

@@ -1,0 +1,52 @@
+/* Network addresses as values, and the parsing of what people write for them. */
+#ifndef KT_BASE_ADDR_H
+#define KT_BASE_ADDR_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include "base/err.h"
+
+/* An IPv4 or IPv6 address with a port. */
+struct kt_addr {
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in in4;
+        struct sockaddr_in6 in6;
+    };
+};
+
+#define KT_ADDR_TEXT 64 /* enough for "[v6%scope]:port" and its NUL */
+
+socklen_t kt_addr_len(const struct kt_addr *a);
+uint16_t kt_addr_port(const struct kt_addr *a);
+void kt_addr_set_port(struct kt_addr *a, uint16_t port);
+bool kt_addr_equal(const struct kt_addr *a, const struct kt_addr *b); /* family, address, port, scope */
+uint64_t kt_addr_hash(const struct kt_addr *a, uint64_t seed);
+const char *kt_addr_text(
+    const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4:5", "[::1]:5"; returns out */
+
+/* Takes what sockaddr says; false if it is neither IPv4 nor IPv6. */
+bool kt_addr_from_sockaddr(struct kt_addr *out, const struct sockaddr *sa);
+
+/* Parses a numeric IP without port, "fe80::1%eth0" and "fe80::1%2" too; false if it is not one. */
+bool kt_addr_from_ip(struct kt_addr *out, const char *ip, uint16_t port);
+
+/* An endpoint as people write it: "host:port", ":port", "1.2.3.4:5", "[::1]:5", "host:min-max", "unix:/path",
+ * or "/path" (unix). */
+struct kt_endpoint {
+    bool is_unix;
+    char host[256];              /* "" for the wildcard; the path for unix sockets (at most 107 bytes) */
+    uint16_t port_min, port_max; /* equal unless a range was given; 0 only with KT_ENDPOINT_ZERO */
+};
+
+#define KT_ENDPOINT_RANGE 1u /* "host:min-max" is allowed */
+#define KT_ENDPOINT_UNIX 2u  /* unix sockets are allowed */
+#define KT_ENDPOINT_ZERO 4u  /* port 0 (any free port) is allowed */
+#define KT_ENDPOINT_HOST 8u  /* an empty host is an error */
+
+/* 0 or KT_ECONFIG with a sentence that quotes the text and says what is wanted. */
+int kt_endpoint_parse(struct kt_endpoint *out, const char *text, unsigned flags, struct kt_err *err);
+
+#endif

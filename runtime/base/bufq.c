@@ -1,0 +1,128 @@
+/* Byte queue in blocks from a pool.
+ *
+ * Invariant: every block but the tail is filled to its end, so a byte's place needs no search beyond walking
+ * blocks, and no space is lost in the middle. An empty queue holds no block, except the one that
+ * kt_bufq_space added and nothing was committed to. */
+#include "base/bufq.h"
+
+#include <assert.h>
+#include <string.h>
+#include "base/pool.h"
+
+struct kt_bufq_block {
+    struct kt_bufq_block *next;
+    uint32_t start, end; /* the bytes queued are data[start..end) */
+    uint8_t data[];
+};
+
+static size_t capacity(const struct kt_bufq *q)
+{
+    size_t n = kt_pool_block_size(q->pool) - sizeof(struct kt_bufq_block);
+    return n < UINT32_MAX ? n : UINT32_MAX;
+}
+
+void kt_bufq_init(struct kt_bufq *q, struct kt_pool *pool)
+{
+    assert(kt_pool_block_size(pool) >= 64);
+    *q = (struct kt_bufq){.pool = pool};
+}
+
+void kt_bufq_clear(struct kt_bufq *q)
+{
+    struct kt_bufq_block *b = q->head;
+    while (b) {
+        struct kt_bufq_block *next = b->next;
+        kt_pool_put(q->pool, b);
+        b = next;
+    }
+    q->head = q->tail = NULL;
+    q->len = 0;
+}
+
+size_t kt_bufq_space(struct kt_bufq *q, uint8_t **space)
+{
+    size_t cap = capacity(q);
+    struct kt_bufq_block *b = q->tail;
+    if (!b || b->end == cap) {
+        b = kt_pool_get(q->pool);
+        if (!b) {
+            *space = NULL;
+            return 0;
+        }
+        b->next = NULL;
+        b->start = b->end = 0;
+        if (q->tail)
+            q->tail->next = b;
+        else
+            q->head = b;
+        q->tail = b;
+    }
+    *space = b->data + b->end;
+    return cap - b->end;
+}
+
+void kt_bufq_commit(struct kt_bufq *q, size_t n)
+{
+    if (n) {
+        assert(q->tail && n <= capacity(q) - q->tail->end);
+        q->tail->end += (uint32_t)n;
+        q->len += n;
+    } else if (q->len == 0) {
+        kt_bufq_clear(q); /* nothing came: an idle queue does not sit on a block */
+    }
+}
+
+size_t kt_bufq_append(struct kt_bufq *q, const void *data, size_t n)
+{
+    const uint8_t *from = data;
+    size_t taken = 0;
+    while (taken < n) {
+        uint8_t *space;
+        size_t room = kt_bufq_space(q, &space);
+        if (room == 0) break;
+        if (room > n - taken) room = n - taken;
+        memcpy(space, from + taken, room);
+        kt_bufq_commit(q, room);
+        taken += room;
+    }
+    return taken;
+}
+
+size_t kt_bufq_peek(const struct kt_bufq *q, size_t offset, struct kt_iov *iov, size_t max)
+{
+    size_t pieces = 0;
+    for (const struct kt_bufq_block *b = q->head; b && pieces < max; b = b->next) {
+        size_t held = b->end - b->start;
+        if (offset >= held) {
+            offset -= held;
+            continue;
+        }
+        iov[pieces].data = b->data + b->start + offset;
+        iov[pieces].len = held - offset;
+        pieces++;
+        offset = 0;
+    }
+    return pieces;
+}
+
+void kt_bufq_consume(struct kt_bufq *q, size_t n)
+{
+    assert(n <= q->len);
+    if (n == 0) return;
+    if (n == q->len) {
+        kt_bufq_clear(q);
+        return;
+    }
+    q->len -= n;
+    while (n) {
+        struct kt_bufq_block *b = q->head;
+        size_t held = b->end - b->start;
+        if (n < held) {
+            b->start += (uint32_t)n;
+            return;
+        }
+        q->head = b->next;
+        kt_pool_put(q->pool, b);
+        n -= held;
+    }
+}

@@ -1,0 +1,51 @@
+/* kt run: a script of the user's own. */
+#include <stdio.h>
+#include <string.h>
+#include "cli/start.h"
+#include "cli/verb.h"
+
+static const char help[] =
+    "usage: kt run [--unsafe] [--log FILE] [--log-level LEVEL] SCRIPT [ARG...]\n"
+    "\n"
+    "Runs a Lua script that describes a tunnel. It begins with: local kt = require \"kt\"\n"
+    "ARGs arrive in the script's `...`.\n"
+    "\n"
+    "  --unsafe           the script gets Lua's os and io\n"
+    "  --log FILE         log to FILE instead of standard error\n"
+    "  --log-level LEVEL  debug, info, warn, error or quiet (info)\n"
+    "  -h, --help         this text\n";
+
+static int misuse(const char *what, const char *arg)
+{
+    fprintf(stderr, "kt run: %s%s\n%s", what, arg, help);
+    return 1;
+}
+
+int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)
+{
+    (void)verbs;
+    struct kt_start start = {.level = KT_LOG_INFO};
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            fputs(help, stdout);
+            return 0;
+        } else if (strcmp(argv[i], "--") == 0) {
+            i++;
+            break;
+        } else if (strcmp(argv[i], "--unsafe") == 0) {
+            start.unsafe = true;
+        } else if (strcmp(argv[i], "--log") == 0 && i + 1 < argc) {
+            start.log_file = argv[++i];
+        } else if (strcmp(argv[i], "--log-level") == 0 && i + 1 < argc) {
+            if (!kt_log_level_parse(argv[++i], &start.level)) return misuse("no such log level: ", argv[i]);
+        } else {
+            return misuse("bad option: ", argv[i]);
+        }
+    }
+    if (i >= argc) return misuse("no script given", "");
+    start.name = start.file = argv[i];
+    start.argc = argc - i - 1;
+    start.argv = argv + i + 1;
+    return kt_start(&start);
+}

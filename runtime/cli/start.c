@@ -1,0 +1,54 @@
+/* Puts the rooms together: logger, io, runtime; takes them apart in the reverse order. */
+#include "cli/start.h"
+#include <stdio.h>
+#include "crypto/seal.h"
+#include "io/uv.h"
+#include "script/logger.h"
+#include "script/runtime.h"
+
+static int complain(const char *text)
+{
+    fprintf(stderr, "kt: %s\n", text);
+    return 1;
+}
+
+static int run(const struct kt_start *start, struct kt_runtime *rt)
+{
+    int code;
+    int rc = start->file ? kt_runtime_load_file(rt, start->file, start->argc, start->argv)
+                         : kt_runtime_load_module(rt, start->module, start->argc, start->argv);
+    if (kt_runtime_exited(rt, &code)) return code;
+    if (rc == 0) rc = kt_runtime_open(rt);
+    if (rc) return complain(kt_runtime_message(rt));
+    return kt_runtime_run(rt);
+}
+
+static int with_io(const struct kt_start *start, struct kt_logger *logger, struct kt_io *io)
+{
+    struct kt_err err = {0};
+    if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(err.text);
+    const struct kt_runtime_opts opts = {.io = io, .logger = logger, .unsafe = start->unsafe};
+    struct kt_runtime *rt;
+    if (kt_runtime_new(&rt, &opts, &err)) return complain(err.text);
+    int code = run(start, rt);
+    kt_runtime_free(rt);
+    return code;
+}
+
+int kt_start(const struct kt_start *start)
+{
+    struct kt_err err = {0};
+    if (kt_crypto_init(&err)) return complain(err.text);
+    struct kt_logger logger;
+    kt_logger_init(&logger, start->name);
+    logger.log.level = start->level;
+    struct kt_io *io;
+    int rc = kt_uv_new(&io, &logger.log, 0);
+    if (rc) return complain(kt_strerror(rc));
+    logger.io = io;
+    int code = with_io(start, &logger, io);
+    logger.io = NULL; /* lines from here on go without a date, and not to a file */
+    kt_io_free(io);
+    kt_logger_close(&logger);
+    return code;
+}

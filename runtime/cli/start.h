@@ -1,0 +1,23 @@
+/* From a script to a running process: what run, client and server have in common. */
+#ifndef KT_CLI_START_H
+#define KT_CLI_START_H
+
+#include <stdbool.h>
+#include "base/log.h"
+
+struct kt_start {
+    const char *name;   /* who speaks in the log */
+    const char *file;   /* a script, or */
+    const char *module; /* ... a module in the binary */
+    int argc;           /* its arguments */
+    char **argv;
+    bool unsafe;
+    enum kt_log_level level;
+    const char *log_file; /* NULL: standard error */
+};
+
+/* Loads, opens, runs until the end. Says on standard error why it could not. Returns the process' exit code.
+ */
+int kt_start(const struct kt_start *start);
+
+#endif

@@ -1,0 +1,19 @@
+/* Verbs: what comes after `kt` on the command line. One file per verb; main.c has the table. */
+#ifndef KT_CLI_VERB_H
+#define KT_CLI_VERB_H
+
+struct kt_verb {
+    const char *name;
+    const char *usage;   /* what follows the name: "[--unsafe] SCRIPT [ARG...]" */
+    const char *summary; /* one line for the list */
+    /* argv[0] is the verb's name. verbs: the whole table, for help. Returns the process' exit code. */
+    int (*run)(int argc, char **argv, const struct kt_verb *verbs);
+};
+
+int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs);
+int kt_verb_client(int argc, char **argv, const struct kt_verb *verbs);
+int kt_verb_server(int argc, char **argv, const struct kt_verb *verbs);
+int kt_verb_version(int argc, char **argv, const struct kt_verb *verbs);
+int kt_verb_help(int argc, char **argv, const struct kt_verb *verbs);
+
+#endif

@@ -1,0 +1,209 @@
+/* The common part of the I/O seam: calls go to the backend's ops; the list of turn hooks is kept here.
+ *
+ * Invariant: a kt_turn is in io->turn exactly while it is due; it is taken out before it runs, so that a hook
+ * may queue itself or any other again. */
+#include <assert.h>
+#include "io/io.h"
+
+void kt_io_init(struct kt_io *io, const struct kt_io_ops *ops, const struct kt_log *log, uint64_t now_us)
+{
+    io->ops = ops;
+    io->log = log;
+    io->now = now_us;
+    kt_wheel_init(&io->wheel, now_us);
+    kt_list_init(&io->turn);
+}
+
+/* ---- loop, clock, chance ---- */
+
+void kt_io_run(struct kt_io *io)
+{
+    io->ops->run(io);
+}
+
+void kt_io_stop(struct kt_io *io)
+{
+    io->ops->stop(io);
+}
+
+void kt_io_free(struct kt_io *io)
+{
+    if (io) io->ops->free(io);
+}
+
+uint64_t kt_io_now(const struct kt_io *io)
+{
+    return io->now;
+}
+
+uint64_t kt_io_clock(struct kt_io *io)
+{
+    return io->ops->clock(io);
+}
+
+uint64_t kt_io_wall(struct kt_io *io)
+{
+    return io->ops->wall(io);
+}
+
+void kt_io_random(struct kt_io *io, void *out, size_t n)
+{
+    io->ops->random(io, out, n);
+}
+
+/* ---- timers and the end of a turn ---- */
+
+void kt_io_timer_set(struct kt_io *io, struct kt_timer *t, uint64_t at_us)
+{
+    kt_wheel_set(&io->wheel, t, at_us);
+}
+
+void kt_io_timer_cancel(struct kt_io *io, struct kt_timer *t)
+{
+    kt_wheel_cancel(&io->wheel, t);
+}
+
+void kt_turn_init(struct kt_turn *t, void (*fn)(void *ctx), void *ctx)
+{
+    kt_list_init(&t->node);
+    t->fn = fn;
+    t->ctx = ctx;
+}
+
+void kt_io_turn(struct kt_io *io, struct kt_turn *t)
+{
+    if (kt_list_empty(&t->node)) kt_list_push(&io->turn, &t->node);
+}
+
+void kt_io_turn_cancel(struct kt_turn *t)
+{
+    kt_list_remove(&t->node);
+}
+
+void kt_io_turn_end(struct kt_io *io)
+{
+    struct kt_list *node;
+    while ((node = kt_list_pop(&io->turn)) != NULL) {
+        struct kt_turn *t = KT_CONTAINER(node, struct kt_turn, node);
+        t->fn(t->ctx);
+    }
+}
+
+/* ---- UDP ---- */
+
+int kt_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struct kt_udp_events *events,
+    void *ctx, struct kt_udp **out, struct kt_err *err)
+{
+    return io->ops->udp_open(io, opts, events, ctx, out, err);
+}
+
+uint8_t *kt_udp_reserve(struct kt_udp *udp)
+{
+    return udp->ops->reserve(udp);
+}
+
+void kt_udp_commit(
+    struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len, const struct kt_addr *to)
+{
+    assert(data >= buf && len <= KT_UDP_MAX && (size_t)(data - buf) <= KT_UDP_MAX - len);
+    udp->ops->commit(udp, buf, data, len, to);
+}
+
+void kt_udp_cancel(struct kt_udp *udp, uint8_t *buf)
+{
+    udp->ops->cancel(udp, buf);
+}
+
+void kt_udp_local(const struct kt_udp *udp, struct kt_addr *out)
+{
+    udp->ops->local(udp, out);
+}
+
+const struct kt_udp_stats *kt_udp_stats(const struct kt_udp *udp)
+{
+    return &udp->stats;
+}
+
+void kt_udp_close(struct kt_udp *udp)
+{
+    if (udp) udp->ops->close(udp);
+}
+
+/* ---- TCP and unix sockets ---- */
+
+struct kt_pipe *kt_conn_pipe(struct kt_conn *conn)
+{
+    return &conn->pipe;
+}
+
+const char *kt_conn_peer(const struct kt_conn *conn)
+{
+    return conn->peer;
+}
+
+const char *kt_conn_local(const struct kt_conn *conn)
+{
+    return conn->local;
+}
+
+int kt_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt_listener_events *events,
+    void *ctx, struct kt_listener **out, struct kt_err *err)
+{
+    return io->ops->listen(io, at, events, ctx, out, err);
+}
+
+const char *kt_listener_local(const struct kt_listener *l)
+{
+    return l->local;
+}
+
+void kt_listener_close(struct kt_listener *l)
+{
+    if (l) l->close(l);
+}
+
+int kt_connect(struct kt_io *io, const struct kt_endpoint *to, kt_connect_cb cb, void *ctx,
+    struct kt_connect **out, struct kt_err *err)
+{
+    return io->ops->connect(io, to, cb, ctx, out, err);
+}
+
+void kt_connect_cancel(struct kt_connect *c)
+{
+    if (c) c->cancel(c);
+}
+
+/* ---- names, signals, files ---- */
+
+int kt_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_cb cb, void *ctx,
+    struct kt_resolve **out, struct kt_err *err)
+{
+    return io->ops->resolve(io, host, port, cb, ctx, out, err);
+}
+
+void kt_resolve_cancel(struct kt_resolve *r)
+{
+    if (r) r->cancel(r);
+}
+
+int kt_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,
+    struct kt_signal **out, struct kt_err *err)
+{
+    return io->ops->signal_watch(io, signum, fn, ctx, out, err);
+}
+
+void kt_signal_close(struct kt_signal *s)
+{
+    if (s) s->close(s);
+}
+
+int kt_file_read(
+    struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
+{
+    return io->ops->file_read(io, path, max, data, len, err);
+}
+
+int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
+{
+    return io->ops->file_append(io, path, data, len, err);
+}

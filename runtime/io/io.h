@@ -1,0 +1,258 @@
+/* The I/O seam: everything nondeterministic enters here. Clock, timers, random bytes, UDP in batches, TCP and
+ * unix sockets, names, signals, files. Two backends: io/uv (the world, on libuv) and io/sim (a seeded network
+ * in virtual time). Nothing above can tell them apart.
+ *
+ * One thread per kt_io. All callbacks come from the loop, never from inside the call that asked for them.
+ * Handles are freed by their close/cancel call as far as the caller is concerned: no callback comes after it;
+ * the backend releases the memory when the system is done with it (two-phase where libuv's close is).
+ * kt_io_free runs the loop until all such closings are through. */
+#ifndef KT_IO_IO_H
+#define KT_IO_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/addr.h"
+#include "base/err.h"
+#include "base/pipe.h"
+#include "base/wheel.h"
+
+struct kt_io;
+struct kt_udp;
+struct kt_listener;
+struct kt_conn;
+struct kt_resolve;
+struct kt_signal;
+
+/* ---- loop ---- */
+
+/* Runs until kt_io_stop. */
+void kt_io_run(struct kt_io *io);
+/* Lets kt_io_run return after the current turn; remembered if called before it. */
+void kt_io_stop(struct kt_io *io);
+/* Frees the io; every handle must have been closed (asserted: a leak is a bug). */
+void kt_io_free(struct kt_io *io);
+
+/* ---- clock and chance ---- */
+
+/* Monotonic µs, read once per loop turn: cheap, and equal for all that happens in a turn. */
+uint64_t kt_io_now(const struct kt_io *io);
+/* The monotonic clock read afresh, µs (for measuring within a turn). */
+uint64_t kt_io_clock(struct kt_io *io);
+/* Wall clock, µs since 1970-01-01 UTC. */
+uint64_t kt_io_wall(struct kt_io *io);
+/* Unpredictable bytes, good enough for keys; buffered, so cheap for nonces. Cannot fail. */
+void kt_io_random(struct kt_io *io, void *out, size_t n);
+
+/* ---- timers and the end of a turn ---- */
+
+/* Arms a kt_timer (base/wheel.h) for at_us; see kt_wheel_set. */
+void kt_io_timer_set(struct kt_io *io, struct kt_timer *t, uint64_t at_us);
+void kt_io_timer_cancel(struct kt_io *io, struct kt_timer *t);
+
+/* A hook that runs once at the end of the current turn (before the loop sleeps), after all arrivals of the
+ * turn were handled and before queued datagrams leave: the place to flush what the turn made dirty. */
+struct kt_turn {
+    struct kt_list node;
+    void (*fn)(void *ctx);
+    void *ctx;
+};
+void kt_turn_init(struct kt_turn *t, void (*fn)(void *ctx), void *ctx);
+/* Queues t for the end of this turn; harmless if it is queued. Called from a hook, it runs in the same turn
+ * end. */
+void kt_io_turn(struct kt_io *io, struct kt_turn *t);
+/* Takes it back; harmless if it is not queued. */
+void kt_io_turn_cancel(struct kt_turn *t);
+
+/* ---- UDP ---- */
+
+/* The largest datagram that can be sent or received; a larger one that arrives is dropped and counted. */
+#define KT_UDP_MAX 2048u
+/* Most datagrams in one on_batch call. */
+#define KT_UDP_BATCH 64u
+
+struct kt_dgram {
+    uint8_t *data; /* may be changed in place by the handler (unsealing); valid during the call */
+    size_t len;
+    const struct kt_addr *from;
+};
+
+struct kt_udp_events {
+    /* 1..KT_UDP_BATCH datagrams, in order of arrival. May close the socket; then it must not look at later
+     * ones. */
+    void (*batch)(void *ctx, struct kt_dgram *dgrams, size_t n);
+    /* kt_udp_reserve gave NULL earlier and there is room again. */
+    void (*writable)(void *ctx);
+    /* An asynchronous error, such as an ICMP port unreachable on a connected socket (KT_EREFUSED). The socket
+     * lives on. */
+    void (*error)(void *ctx, int code);
+};
+
+struct kt_udp_opts {
+    struct kt_addr local;         /* address to bind; port 0: any; all zero: any of the remote's family */
+    const struct kt_addr *remote; /* not NULL: connect, so that only this peer is heard */
+    int dscp;                     /* 0..63 */
+    size_t sndbuf, rcvbuf;        /* socket buffers in bytes; 0: leave */
+    bool reuse_port;
+};
+
+struct kt_udp_stats {
+    uint64_t in_pkts, in_bytes, out_pkts, out_bytes;
+    uint64_t in_calls, out_calls; /* system calls */
+    uint64_t out_dropped, in_oversize;
+};
+
+/* 0, or a code with a sentence that says what to do (address in use, permission, …). *out is closed with
+ * kt_udp_close. */
+int kt_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struct kt_udp_events *events,
+    void *ctx, struct kt_udp **out, struct kt_err *err);
+
+/* A transmit buffer of KT_UDP_MAX bytes, or NULL when the queue is full and the system takes no more at the
+ * moment (events->writable follows). It must go back by kt_udp_commit or kt_udp_cancel before the turn ends.
+ * Any number may be held, in any order; reserving may send what was committed before. */
+uint8_t *kt_udp_reserve(struct kt_udp *udp);
+
+/* Queues bytes data..data+len, which must lie within the reserved buffer `buf`, for `to` (NULL on a connected
+ * socket). Sent at the end of the turn in few system calls (GSO, sendmmsg); equal lengths in a row to one
+ * peer go cheapest. A datagram that the system refuses for good is dropped and counted: UDP promises nothing.
+ */
+void kt_udp_commit(
+    struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len, const struct kt_addr *to);
+void kt_udp_cancel(struct kt_udp *udp, uint8_t *buf);
+
+void kt_udp_local(const struct kt_udp *udp, struct kt_addr *out);
+const struct kt_udp_stats *kt_udp_stats(const struct kt_udp *udp);
+/* Sends what is queued (one attempt), then closes. NULL is harmless. */
+void kt_udp_close(struct kt_udp *udp);
+
+/* ---- TCP and unix sockets ---- */
+
+/* A conn is a kt_pipe (first member of every backend's struct): peek, consume, write, shutdown, reset, close.
+ * It reads at most KT_CONN_READ bytes ahead of its consumer and queues at most KT_CONN_WRITE bytes that the
+ * system has not taken. */
+#define KT_CONN_READ (64u * 1024)
+#define KT_CONN_WRITE (64u * 1024)
+
+struct kt_pipe *kt_conn_pipe(struct kt_conn *conn);
+/* "127.0.0.1:4711", or "unix:/path"; "?" if unknown. Valid as long as the conn. */
+const char *kt_conn_peer(const struct kt_conn *conn);
+const char *kt_conn_local(const struct kt_conn *conn);
+
+struct kt_listener_events {
+    /* The conn is the callee's, to end with kt_pipe_close or kt_pipe_reset. It reads at once, but no further
+     * ahead than any conn does (KT_CONN_READ). */
+    void (*conn)(void *ctx, struct kt_conn *conn);
+};
+
+/* Listens on "ip:port", ":port" (all addresses, v6 and v4), or a unix socket path (a stale socket file is
+ * replaced; a live one is KT_EINUSE). `at` must be numeric. Accept pauses while the process has no
+ * descriptors left and says so in the log. */
+int kt_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt_listener_events *events,
+    void *ctx, struct kt_listener **out, struct kt_err *err);
+/* Address it listens on ("127.0.0.1:12948"), after port 0 was resolved. */
+const char *kt_listener_local(const struct kt_listener *l);
+void kt_listener_close(struct kt_listener *l);
+
+/* Connects to an endpoint; names are looked up and their addresses tried in turn. cb comes exactly once with
+ * 0 and the conn (the callee's), or a code and a sentence; not at all after kt_connect_cancel. Deadlines are
+ * the caller's business. */
+struct kt_connect;
+typedef void (*kt_connect_cb)(void *ctx, struct kt_conn *conn, const struct kt_err *err);
+int kt_connect(struct kt_io *io, const struct kt_endpoint *to, kt_connect_cb cb, void *ctx,
+    struct kt_connect **out, struct kt_err *err);
+void kt_connect_cancel(struct kt_connect *c);
+
+/* ---- names ---- */
+
+/* Looks a name (or numeric address) up. cb comes exactly once with n > 0 addresses (valid during the call,
+ * ports set), or n = 0 and err; not at all after kt_resolve_cancel. */
+typedef void (*kt_resolve_cb)(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err);
+int kt_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_cb cb, void *ctx,
+    struct kt_resolve **out, struct kt_err *err);
+void kt_resolve_cancel(struct kt_resolve *r);
+
+/* ---- signals and files ---- */
+
+int kt_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,
+    struct kt_signal **out, struct kt_err *err);
+void kt_signal_close(struct kt_signal *s);
+
+/* Reads a whole file of at most `max` bytes. *data is malloc'd, NUL-terminated beyond its len, freed by the
+ * caller. Errors name the file and what is wrong with it. For start-up only: it blocks. */
+int kt_file_read(
+    struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
+/* Appends to a file, creating it with mode 0600. Small writes only: it blocks. */
+int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
+
+/* ---- the backend's side ---- */
+
+struct kt_io_ops {
+    void (*run)(struct kt_io *);
+    void (*stop)(struct kt_io *);
+    void (*free)(struct kt_io *);
+    uint64_t (*clock)(struct kt_io *);
+    uint64_t (*wall)(struct kt_io *);
+    void (*random)(struct kt_io *, void *, size_t);
+    int (*udp_open)(struct kt_io *, const struct kt_udp_opts *, const struct kt_udp_events *, void *,
+        struct kt_udp **, struct kt_err *);
+    int (*listen)(struct kt_io *, const struct kt_endpoint *, const struct kt_listener_events *, void *,
+        struct kt_listener **, struct kt_err *);
+    int (*connect)(struct kt_io *, const struct kt_endpoint *, kt_connect_cb, void *, struct kt_connect **,
+        struct kt_err *);
+    int (*resolve)(
+        struct kt_io *, const char *, uint16_t, kt_resolve_cb, void *, struct kt_resolve **, struct kt_err *);
+    int (*signal_watch)(
+        struct kt_io *, int, void (*)(void *, int), void *, struct kt_signal **, struct kt_err *);
+    int (*file_read)(struct kt_io *, const char *, size_t, char **, size_t *, struct kt_err *);
+    int (*file_append)(struct kt_io *, const char *, const void *, size_t, struct kt_err *);
+};
+
+struct kt_udp_ops {
+    uint8_t *(*reserve)(struct kt_udp *);
+    void (*commit)(struct kt_udp *, uint8_t *, const uint8_t *, size_t, const struct kt_addr *);
+    void (*cancel)(struct kt_udp *, uint8_t *);
+    void (*local)(const struct kt_udp *, struct kt_addr *);
+    void (*close)(struct kt_udp *);
+};
+
+/* The heads of the backends' structs. */
+struct kt_io {
+    const struct kt_io_ops *ops;
+    const struct kt_log *log; /* where the io says what it has to say; may be NULL */
+    uint64_t now;             /* µs, this turn */
+    struct kt_wheel wheel;
+    struct kt_list turn; /* of kt_turn */
+};
+
+struct kt_udp {
+    const struct kt_udp_ops *ops;
+    struct kt_udp_stats stats;
+};
+
+struct kt_listener {
+    void (*close)(struct kt_listener *);
+    char local[128];
+};
+
+struct kt_conn {
+    struct kt_pipe pipe;
+    char peer[128], local[128];
+};
+
+struct kt_connect {
+    void (*cancel)(struct kt_connect *);
+};
+
+struct kt_resolve {
+    void (*cancel)(struct kt_resolve *);
+};
+
+struct kt_signal {
+    void (*close)(struct kt_signal *);
+};
+
+/* For backends: common set-up; and the turn hooks, run until none is left (those that hooks queue included). */
+void kt_io_init(struct kt_io *io, const struct kt_io_ops *ops, const struct kt_log *log, uint64_t now_us);
+void kt_io_turn_end(struct kt_io *io);
+
+#endif

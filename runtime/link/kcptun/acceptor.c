@@ -1,0 +1,283 @@
+/* The accepting side: one socket per port, sessions keyed by peer address and socket (spec 7).
+ *
+ * A datagram that does not authenticate costs its check and nothing else; only an authentic one can make a session. A session lives in the
+ * table until it is over: its peer went silent, restarted, broke the protocol, or came back with another conv. */
+#include <stdlib.h>
+#include "base/hmap.h"
+#include "link/kcptun/session.h"
+#include "link/tuncrypt.h"
+
+/* A peer that has the key can still not make us hold more than this. */
+#define MAX_SESSIONS 65536u
+
+struct acceptor;
+
+struct port {
+    struct acceptor *acceptor;
+    struct kt_udp *udp;
+};
+
+/* A session in the table. */
+struct guest {
+    struct kt_hnode node;
+    struct port *port;
+    struct kt_session *session;
+    bool mismatch_told;
+};
+
+struct acceptor {
+    struct kt_acceptor acceptor;
+    struct kt_shared *sh;
+    const struct kt_acceptor_events *events;
+    void *ctx;
+    struct port *ports;
+    size_t port_count;
+    struct kt_hmap guests;
+    struct kt_turn turn;
+    bool closing;
+    bool full_told;
+};
+
+static uint64_t key_hash(const struct port *port, const struct kt_addr *from)
+{
+    const struct acceptor *a = port->acceptor;
+    return kt_addr_hash(from, a->sh->hash_seed + (uint64_t)(port - a->ports));
+}
+
+static struct guest *find(const struct port *port, const struct kt_addr *from, uint64_t hash)
+{
+    struct kt_hnode *n = kt_hmap_find(&port->acceptor->guests, hash);
+    for (; n; n = kt_hmap_again(n)) {
+        struct guest *g = KT_CONTAINER(n, struct guest, node);
+        if (g->port == port && kt_addr_equal(kt_session_peer(g->session), from)) return g;
+    }
+    return NULL;
+}
+
+static void free_guest(struct guest *g, int code)
+{
+    struct acceptor *a = g->port->acceptor;
+    kt_hmap_remove(&a->guests, &g->node);
+    a->full_told = false;
+    kt_session_free(g->session, code);
+    free(g);
+}
+
+/* ---- sessions ---- */
+
+static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
+{
+    struct guest *g = ctx;
+    struct acceptor *a = g->port->acceptor;
+    struct kt_shared *sh = a->sh;
+    uint16_t features = 0;
+    bool is_kt = kt_session_hello(s, &features);
+    bool theirs = (features & KT_SMUX_F_TUNCRYPT) != 0;
+    if (theirs != sh->cfg.tuncrypt) {
+        if (!g->mismatch_told)
+            kt_log(sh->log, KT_LOG_ERROR, "%s has tuncrypt %s%s, this end has it %s: its streams are refused; set it the same on both ends",
+                kt_session_peer_text(s), theirs ? "on" : "off", is_kt ? "" : " (it is not a kt)", theirs ? "off" : "on");
+        g->mismatch_told = true;
+        kt_pipe_reset(stream, KT_EMISMATCH);
+        return;
+    }
+    if (sh->cfg.tuncrypt) {
+        struct kt_pipe *clear;
+        if (kt_tuncrypt(sh->io, stream, sh->pass, false, &clear)) {
+            kt_pipe_reset(stream, KT_ENOMEM);
+            return;
+        }
+        stream = clear;
+    }
+    a->events->stream(a->ctx, stream, kt_session_peer_text(s));
+}
+
+static void on_over(void *ctx, struct kt_session *s, int code)
+{
+    (void)s;
+    free_guest(ctx, code);
+}
+
+static void on_idle(void *ctx, struct kt_session *s)
+{
+    (void)ctx;
+    (void)s; /* an idle session waits for its client's next stream */
+}
+
+static struct guest *new_guest(struct port *port, const struct kt_addr *from, uint64_t hash, uint32_t conv)
+{
+    struct acceptor *a = port->acceptor;
+    struct kt_shared *sh = a->sh;
+    if (a->guests.count >= MAX_SESSIONS) {
+        if (!a->full_told) kt_log(sh->log, KT_LOG_ERROR, "%u sessions: no more are accepted", MAX_SESSIONS);
+        a->full_told = true;
+        return NULL;
+    }
+    struct guest *g = calloc(1, sizeof *g);
+    if (!g) return NULL;
+    const struct kt_session_owner owner = {on_stream, on_over, on_idle, NULL, g};
+    g->port = port;
+    if (kt_session_new(&g->session, sh, conv, port->udp, from, false, &owner)) {
+        free(g);
+        return NULL;
+    }
+    if (kt_hmap_add(&a->guests, &g->node, hash)) {
+        kt_session_free(g->session, KT_ENOMEM);
+        free(g);
+        return NULL;
+    }
+    kt_log(sh->log, KT_LOG_INFO, "session from %s, conv %08x", kt_session_peer_text(g->session), conv);
+    return g;
+}
+
+/* ---- datagrams ---- */
+
+/* Finds or makes the session that a body belongs to (spec 7, "Server, per datagram"); NULL: drop it. */
+static struct guest *route(struct port *port, const struct kt_addr *from, const uint8_t *body, size_t len)
+{
+    uint32_t conv = 0, sn = 0;
+    bool has_conv = kt_fec_peek(body, len, &conv, &sn);
+    uint64_t hash = key_hash(port, from);
+    struct guest *g = find(port, from, hash);
+    if (g && (!has_conv || conv == kt_session_conv(g->session))) return g;
+    if (!has_conv) return NULL;
+    if (g) {
+        if (sn != 0) return NULL; /* a straggler of an older session */
+        kt_log(port->acceptor->sh->log, KT_LOG_INFO, "%s began a new session", kt_session_peer_text(g->session));
+        free_guest(g, KT_ERESTART);
+    }
+    return new_guest(port, from, hash, conv);
+}
+
+static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
+{
+    struct port *port = ctx;
+    struct kt_shared *sh = port->acceptor->sh;
+    struct kt_counters *c = sh->counters;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *body;
+        size_t len;
+        c->InBytes += dgrams[i].len;
+        if (kt_open_packet(sh->seal, dgrams[i].data, dgrams[i].len, &body, &len)) {
+            c->InCsumErrors++;
+            continue;
+        }
+        struct guest *g = route(port, dgrams[i].from, body, len);
+        if (!g) {
+            c->InErrs++;
+            continue;
+        }
+        c->InPkts++;
+        kt_session_input(g->session, body, len);
+    }
+}
+
+/* Rare (the system's buffer was full), so a walk is good enough. */
+static void on_writable(void *ctx)
+{
+    struct port *port = ctx;
+    struct kt_hmap *guests = &port->acceptor->guests;
+    for (struct kt_hnode *n = kt_hmap_next(guests, NULL); n; n = kt_hmap_next(guests, n)) {
+        struct guest *g = KT_CONTAINER(n, struct guest, node);
+        if (g->port == port) kt_session_writable(g->session);
+    }
+}
+
+static void on_udp_error(void *ctx, int code)
+{
+    (void)ctx;
+    (void)code; /* which peer it concerns is not known; a dead one is found by its silence */
+}
+
+static const struct kt_udp_events udp_events = {on_batch, on_writable, on_udp_error};
+
+/* ---- the acceptor ---- */
+
+static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *out)
+{
+    const struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
+    *out = (struct kt_link_stats){.since_heard_us = UINT64_MAX};
+    for (struct kt_hnode *n = kt_hmap_next(&a->guests, NULL); n; n = kt_hmap_next(&a->guests, n))
+        kt_session_stats(KT_CONTAINER(n, struct guest, node)->session, out);
+}
+
+static void destroy(struct acceptor *a)
+{
+    struct kt_hnode *n;
+    while ((n = kt_hmap_next(&a->guests, NULL))) free_guest(KT_CONTAINER(n, struct guest, node), KT_ECLOSED);
+    kt_hmap_free(&a->guests);
+    for (size_t i = 0; i < a->port_count; i++) kt_udp_close(a->ports[i].udp);
+    kt_io_turn_cancel(&a->turn);
+    kt_shared_unref(a->sh);
+    free(a->ports);
+    free(a);
+}
+
+static void on_turn(void *ctx)
+{
+    destroy(ctx);
+}
+
+static void on_close(struct kt_acceptor *acceptor)
+{
+    struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
+    a->closing = true;
+    kt_io_turn(a->sh->io, &a->turn); /* not now: this may come from one of its sessions' events */
+}
+
+static const struct kt_acceptor_ops ops = {on_stats, on_close};
+
+/* Binds one port; the wildcard is IPv6 taking IPv4 too, or IPv4 alone where there is no IPv6. */
+static int bind_port(struct port *port, const char *host, uint16_t number, struct kt_err *err)
+{
+    struct kt_shared *sh = port->acceptor->sh;
+    struct kt_udp_opts opts = {.dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
+    if (host[0]) {
+        if (!kt_addr_from_ip(&opts.local, host, number))
+            return kt_err_set(err, KT_ECONFIG, "\"%s\": listen on an IP address of this machine, or on :%u for all", host, number);
+        return kt_udp_open(sh->io, &opts, &udp_events, port, &port->udp, err);
+    }
+    kt_addr_from_ip(&opts.local, "::", number);
+    int rc = kt_udp_open(sh->io, &opts, &udp_events, port, &port->udp, err);
+    if (rc == 0 || rc == KT_EINUSE || rc == KT_EACCES) return rc;
+    kt_addr_from_ip(&opts.local, "0.0.0.0", number);
+    return kt_udp_open(sh->io, &opts, &udp_events, port, &port->udp, err);
+}
+
+static int bind_all(struct acceptor *a, const struct kt_endpoint *at, struct kt_err *err)
+{
+    size_t count = (size_t)at->port_max - at->port_min + 1;
+    a->ports = calloc(count, sizeof *a->ports);
+    if (!a->ports) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    for (; a->port_count < count; a->port_count++) {
+        struct port *port = &a->ports[a->port_count];
+        port->acceptor = a;
+        int rc = bind_port(port, at->host, (uint16_t)(at->port_min + a->port_count), err);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const struct kt_log *log,
+    struct kt_counters *counters, const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out,
+    struct kt_err *err)
+{
+    struct acceptor *a = calloc(1, sizeof *a);
+    if (!a) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    int rc = kt_shared_new(&a->sh, io, cfg, false, log, counters, err);
+    if (rc) {
+        free(a);
+        return rc;
+    }
+    a->acceptor.ops = &ops;
+    a->events = events;
+    a->ctx = ctx;
+    kt_hmap_init(&a->guests);
+    kt_turn_init(&a->turn, on_turn, a);
+    if ((rc = bind_all(a, &cfg->at, err))) {
+        destroy(a);
+        return rc;
+    }
+    *out = &a->acceptor;
+    return 0;
+}

@@ -1,0 +1,71 @@
+/* The kcptun wire: links and acceptors that speak it (spec-kcptun-wire.md). */
+#ifndef KT_LINK_KCPTUN_KCPTUN_H
+#define KT_LINK_KCPTUN_KCPTUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/addr.h"
+#include "base/err.h"
+#include "link/link.h"
+
+struct kt_counters;
+struct kt_io;
+struct kt_log;
+
+/* Everything a kcptun link or acceptor can be told. kt_kcptun_defaults fills in today's kcptun's defaults;
+ * kt_kcptun_check says what is wrong. */
+struct kt_kcptun_config {
+    struct kt_endpoint at; /* the peer (link), or where to listen (acceptor) */
+    const void *key;       /* raw bytes as typed; read only during the call that makes the link */
+    size_t key_len;
+    const char *crypt; /* crypto/seal.h */
+    bool qpp;
+    uint32_t qpp_count; /* 1..4096 */
+    bool tuncrypt;
+
+    uint32_t mtu;            /* largest UDP payload, 100..1500 */
+    uint32_t sndwnd, rcvwnd; /* packets, 1..65535 */
+    bool nodelay;
+    uint32_t interval_ms; /* 10..5000 */
+    uint32_t resend;      /* 0..255 */
+    bool nc;
+    bool acknodelay;
+    uint32_t datashard, parityshard; /* both > 0: FEC; sum <= 255 */
+    uint64_t ratelimit;              /* bytes a second sent per session, UDP payload; 0: none */
+
+    bool compress;
+    uint32_t smux_version;  /* 1, 2 */
+    uint64_t smux_buffer;   /* bytes */
+    uint32_t stream_buffer; /* bytes */
+    uint32_t frame_size;    /* 1..65535 */
+    uint64_t keepalive_us;  /* 1 s..30 s */
+    uint64_t dead_us;       /* a peer that owes an answer is dead after so long; 1 s..60 s; default 5 s */
+
+    uint32_t conn;        /* link: sessions in rotation, 1..1024 */
+    uint64_t expire_us;   /* link: autoexpire, 0: never */
+    uint64_t scavenge_us; /* link: an expired session is cut after so long */
+
+    int dscp;       /* 0..63 */
+    size_t sockbuf; /* bytes */
+};
+
+void kt_kcptun_defaults(struct kt_kcptun_config *c, bool client);
+
+/* nodelay, interval, resend, nc by name (spec 6.2, and "default"); false for an unknown name. "manual"
+ * changes nothing. */
+bool kt_kcptun_mode(struct kt_kcptun_config *c, const char *name);
+
+/* 0, or KT_ECONFIG with a sentence naming the setting, its value and its range. */
+int kt_kcptun_check(const struct kt_kcptun_config *c, struct kt_err *err);
+
+/* A link to cfg->at; dials on first use. The config is copied. log and counters outlive it. */
+int kt_kcptun_link(struct kt_io *io, const struct kt_kcptun_config *cfg, const struct kt_log *log,
+    struct kt_counters *counters, struct kt_link **out, struct kt_err *err);
+
+/* An acceptor on cfg->at; its sockets are open when this returns. */
+int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const struct kt_log *log,
+    struct kt_counters *counters, const struct kt_acceptor_events *events, void *ctx,
+    struct kt_acceptor **out, struct kt_err *err);
+
+#endif

@@ -1,0 +1,100 @@
+/* See path.h. */
+#include "link/kcptun/path.h"
+#include <assert.h>
+
+#define BURST (64 * 1500)
+
+int kt_path_init(struct kt_path *p, struct kt_shared *sh, struct kt_udp *udp, const struct kt_addr *to)
+{
+    *p = (struct kt_path){.sh = sh, .udp = udp, .to = to, .tokens = BURST, .refilled = kt_io_now(sh->io)};
+    if (!kt_shared_fec(sh)) return 0;
+    return kt_fec_enc_new(&p->enc, sh->cfg.datashard, sh->cfg.parityshard);
+}
+
+void kt_path_free(struct kt_path *p)
+{
+    kt_fec_enc_free(p->enc);
+    p->enc = NULL;
+}
+
+/* False while the bucket is in debt. A datagram may overdraw it: the mean rate is what is limited. */
+static bool may_send(struct kt_path *p)
+{
+    uint64_t rate = p->sh->cfg.ratelimit;
+    if (rate == 0) return true;
+    uint64_t now = kt_io_now(p->sh->io);
+    uint64_t elapsed = now - p->refilled;
+    /* what fills an empty bucket fills any; also keeps the product below from overflowing */
+    if (elapsed > (uint64_t)BURST * 1000000 / rate + 1000000) {
+        p->tokens = BURST;
+        p->refilled = now;
+    } else {
+        uint64_t earned = elapsed * rate / 1000000;
+        if (earned > 0) {
+            p->tokens += (int64_t)earned;
+            if (p->tokens > BURST) p->tokens = BURST;
+            p->refilled = now;
+        }
+    }
+    return p->tokens > 0;
+}
+
+uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us)
+{
+    if (p->full) return KT_TIME_NEVER;
+    if (!p->paced) return now_us;
+    uint64_t debt = p->tokens > 0 ? 0 : (uint64_t)-p->tokens + p->sh->cfg.mtu;
+    return now_us + debt * 1000000 / p->sh->cfg.ratelimit + 1;
+}
+
+static uint8_t *reserve_datagram(struct kt_path *p)
+{
+    uint8_t *buf = kt_udp_reserve(p->udp);
+    p->full = buf == NULL;
+    return buf;
+}
+
+uint8_t *kt_path_reserve(void *path)
+{
+    struct kt_path *p = path;
+    p->paced = !may_send(p);
+    if (p->paced) return NULL;
+    uint8_t *buf = reserve_datagram(p);
+    return buf ? buf + p->sh->packet_offset : NULL;
+}
+
+/* Seals the body of len bytes that lies behind the sealing header in buf, and queues the datagram. */
+static void emit(struct kt_path *p, uint8_t *buf, size_t len)
+{
+    struct kt_shared *sh = p->sh;
+    uint8_t nonce[KT_SEAL_MAX_NONCE];
+    kt_io_random(sh->io, nonce, kt_seal_nonce(sh->seal));
+    size_t total = kt_seal_packet(sh->seal, buf, len, nonce);
+    kt_udp_commit(p->udp, buf, buf, total, p->to);
+    sh->counters->OutPkts++;
+    sh->counters->OutBytes += total;
+    if (sh->cfg.ratelimit) p->tokens -= (int64_t)total;
+}
+
+void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n)
+{
+    struct kt_path *p = path;
+    const size_t offset = p->sh->packet_offset;
+    if (!p->enc) {
+        for (size_t i = 0; i < n; i++) emit(p, pkts[i].data - offset, pkts[i].len);
+        return;
+    }
+    const size_t header = offset - KT_FEC_HEADER;
+    const uint64_t now = kt_io_now(p->sh->io);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *buf = pkts[i].data - offset;
+        size_t len = pkts[i].len + KT_FEC_HEADER;
+        unsigned parity = kt_fec_enc_data(p->enc, buf + header, len, now);
+        emit(p, buf, len);
+        for (unsigned k = 0; k < parity; k++) {
+            uint8_t *extra = reserve_datagram(p);
+            if (!extra) break; /* the socket is full: better late data than parity; its seqids are used up all the same */
+            emit(p, extra, kt_fec_enc_parity(p->enc, k, extra + header));
+        }
+    }
+}

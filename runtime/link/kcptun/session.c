@@ -1,0 +1,534 @@
+/* See session.h.
+ *
+ * Invariant: nothing below calls out (streams' events, the owner) except from the turn hook, and `over` is its last act. */
+#include "link/kcptun/session.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include "link/kcptun/health.h"
+#include "link/kcptun/snappy_stream.h"
+
+#define PUMP_ROUNDS 8 /* streams that write from `writable` are pumped again at most so often a turn */
+/* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience (spec 9.5); a kt redials. */
+#define FOREIGN_PATIENCE_US 30000000u
+
+struct kt_session {
+    struct kt_shared *sh;
+    struct kt_session_owner owner;
+    struct kt_addr peer;
+    char peer_text[KT_ADDR_TEXT];
+    uint32_t conv;
+    struct kt_path path;
+    struct kt_kcp *kcp;
+    struct kt_fec_dec *dec;
+    struct kt_snappy_enc *comp;   /* NULL: no compression */
+    struct kt_snappy_dec *decomp; /* as above */
+    struct kt_smux *smux;
+    struct kt_turn turn;
+    struct kt_timer timer;
+    struct kt_health health;
+    uint64_t born, next_keepalive;
+    struct kt_kcp_stats counted; /* what the runtime's counters have of the engine's */
+    struct kt_fec_dec_stats fec_counted;
+    uint64_t young_smux; /* frames up to here are held by the peer once … */
+    uint32_t young_kcp;  /* … KCP has covered this */
+    bool young_pending;
+    bool busy;    /* in the turn hook */
+    bool woken;   /* smux has something to send */
+    bool blocked; /* smux's buffers are full: reading pauses */
+    bool went_idle;
+    int over; /* why it ended, 0: it has not */
+    struct kt_err why;
+};
+
+static void schedule(struct kt_session *s)
+{
+    kt_io_turn(s->sh->io, &s->turn);
+}
+
+/* Remembers the first reason; the turn hook reports it. */
+static void fail(struct kt_session *s, int code)
+{
+    if (s->over) return;
+    s->over = code;
+    schedule(s);
+}
+
+/* ---- smux's owner ---- */
+
+/* Bytes a frame takes in KCP beyond its payload. */
+static size_t frame_overhead(const struct kt_session *s)
+{
+    return KT_SMUX_HEADER + (s->comp ? KT_SNAPPY_OVERHEAD : 0);
+}
+
+static size_t on_room(void *ctx, size_t want)
+{
+    struct kt_session *s = ctx;
+    if (s->over) return 0;
+    size_t room = kt_kcp_room(s->kcp), overhead = frame_overhead(s);
+    if (room < overhead + (want > 0)) return 0;
+    if (want == 0) return 1;
+    if (want + overhead <= room) return want;
+    /* A piece of a frame only if it is a fair part of the window, so that a full window does not shatter frames. */
+    size_t part = (size_t)kt_kcp_mss(s->kcp) * s->sh->cfg.sndwnd / 4;
+    if (room - overhead >= part || !kt_kcp_unacked(s->kcp)) return room - overhead;
+    return 0;
+}
+
+static void to_kcp(struct kt_session *s, const uint8_t *data, size_t n)
+{
+    s->sh->counters->BytesSent += n;
+    /* on_room has seen to the window; so only memory can be short, and a hole in the byte pipe cannot be mended */
+    if (kt_kcp_write(s->kcp, data, n) < n) fail(s, KT_ENOMEM);
+}
+
+static void on_frame(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
+{
+    struct kt_session *s = ctx;
+    if (!s->comp) {
+        to_kcp(s, header, KT_SMUX_HEADER);
+        for (size_t i = 0; i < pieces; i++) to_kcp(s, payload[i].data, payload[i].len);
+        return;
+    }
+    uint8_t frame[KT_SMUX_HEADER + 65535];
+    size_t n = KT_SMUX_HEADER;
+    memcpy(frame, header, KT_SMUX_HEADER);
+    for (size_t i = 0; i < pieces; i++) {
+        memcpy(frame + n, payload[i].data, payload[i].len);
+        n += payload[i].len;
+    }
+    const uint8_t *chunk;
+    size_t len = kt_snappy_encode(s->comp, frame, n, &chunk);
+    to_kcp(s, chunk, len);
+}
+
+static void on_wake(void *ctx)
+{
+    struct kt_session *s = ctx;
+    s->woken = true;
+    if (!s->busy) schedule(s);
+}
+
+static void on_accept(void *ctx, struct kt_pipe *stream)
+{
+    struct kt_session *s = ctx;
+    s->sh->counters->StreamsAccepted++;
+    s->owner.accept(s->owner.ctx, s, stream);
+}
+
+static void on_resume(void *ctx)
+{
+    struct kt_session *s = ctx;
+    s->blocked = false;
+    schedule(s);
+}
+
+static void on_hello(void *ctx, uint16_t features)
+{
+    struct kt_session *s = ctx;
+    if (!s->sh->client) s->health.patience = s->sh->cfg.dead_us;
+    if (s->owner.hello) s->owner.hello(s->owner.ctx, s, features);
+}
+
+static void on_streams(void *ctx, size_t n)
+{
+    struct kt_session *s = ctx;
+    s->went_idle = n == 0;
+    if (n == 0) schedule(s);
+}
+
+static const struct kt_smux_owner smux_owner = {
+    .room = on_room,
+    .frame = on_frame,
+    .wake = on_wake,
+    .accept = on_accept,
+    .resume = on_resume,
+    .hello = on_hello,
+    .streams = on_streams,
+};
+
+/* ---- the turn ---- */
+
+static size_t to_smux(struct kt_session *s, const uint8_t *data, size_t n)
+{
+    long took = kt_smux_input(s->smux, data, n, &s->why);
+    if (took < 0) {
+        fail(s, (int)took);
+        return 0;
+    }
+    s->blocked = (size_t)took < n;
+    return (size_t)took;
+}
+
+/* KCP's bytes, through snappy, into smux, until one of them has had enough. */
+static void read_all(struct kt_session *s)
+{
+    const uint8_t *data;
+    size_t n;
+    while (!s->over && !s->blocked) {
+        if (s->decomp && (n = kt_snappy_peek(s->decomp, &data)) > 0) {
+            kt_snappy_consume(s->decomp, to_smux(s, data, n));
+            continue;
+        }
+        if ((n = kt_kcp_peek(s->kcp, &data)) == 0) return;
+        size_t used = n;
+        if (s->decomp) {
+            int rc = kt_snappy_feed(s->decomp, data, n, &used, &s->why);
+            if (rc) fail(s, rc);
+        } else {
+            used = to_smux(s, data, n);
+        }
+        kt_kcp_consume(s->kcp, used);
+        s->sh->counters->BytesReceived += used;
+    }
+}
+
+/* Streams stay young until KCP says that the peer holds their SYN; one mark at a time is enough. */
+static void track_young(struct kt_session *s)
+{
+    if (s->young_pending && kt_kcp_covered(s->kcp, s->young_kcp)) {
+        s->young_pending = false;
+        kt_smux_settled(s->smux, s->young_smux);
+    }
+    if (!s->young_pending && kt_smux_has_young(s->smux)) {
+        s->young_pending = true;
+        s->young_smux = kt_smux_mark(s->smux);
+        s->young_kcp = kt_kcp_mark(s->kcp);
+    }
+}
+
+static void check_health(struct kt_session *s, uint64_t now)
+{
+    struct kt_kcp_stats st;
+    bool probe;
+    kt_kcp_stats(s->kcp, &st);
+    int code = kt_health_check(&s->health, &st, kt_kcp_unacked(s->kcp), now, &probe);
+    if (code == KT_EDEAD)
+        kt_err_set(&s->why, code, "silent for %.1f s while it owed an answer", (double)(now - s->health.waiting) / 1e6);
+    else if (code)
+        kt_err_set(&s->why, code, "it has restarted and knows nothing of this session");
+    if (code) fail(s, code);
+    if (probe) kt_kcp_probe(s->kcp);
+}
+
+/* Adds what the engines counted since the last time. */
+static void count(struct kt_session *s)
+{
+    struct kt_counters *c = s->sh->counters;
+    struct kt_kcp_stats st, *old = &s->counted;
+    kt_kcp_stats(s->kcp, &st);
+    c->InSegs += st.in_segs - old->in_segs;
+    c->OutSegs += st.out_segs - old->out_segs;
+    c->FastRetransSegs += st.fast_retrans - old->fast_retrans;
+    c->EarlyRetransSegs += st.early_retrans - old->early_retrans;
+    c->LostSegs += st.timeout_retrans - old->timeout_retrans;
+    c->RetransSegs += st.fast_retrans + st.early_retrans + st.timeout_retrans - old->fast_retrans -
+        old->early_retrans - old->timeout_retrans;
+    c->RepeatSegs += st.repeat - old->repeat;
+    *old = st;
+
+    struct kt_fec_dec_stats fs, *fold = &s->fec_counted;
+    kt_fec_dec_stats(s->dec, &fs);
+    c->FECParityShards += fs.parity - fold->parity;
+    c->FECRecovered += fs.recovered - fold->recovered;
+    c->FECErrs += fs.errors - fold->errors;
+    c->FECShortShards += fs.lost_groups - fold->lost_groups;
+    *fold = fs;
+}
+
+static void arm(struct kt_session *s, uint64_t now)
+{
+    uint64_t due = kt_kcp_due(s->kcp, now);
+    if (due <= now) { /* the flush was stopped: by the socket, or by the rate limit */
+        due = kt_path_ready(&s->path, now);
+        if (due <= now) due = now + 1000;
+    }
+    uint64_t health = kt_health_due(&s->health);
+    if (health < due) due = health;
+    if (s->next_keepalive < due) due = s->next_keepalive;
+    kt_io_timer_set(s->sh->io, &s->timer, due);
+}
+
+static void report_over(struct kt_session *s)
+{
+    struct kt_counters *c = s->sh->counters;
+    const char *hint = "";
+    if (s->over == KT_EDEAD) c->SessionsDead++;
+    else if (s->over == KT_ERESTART) c->SessionsRestarted++;
+    else c->SessionsFailed++;
+    if (!s->health.heard)
+        hint = "; nothing ever came from it: is it running, does UDP get through, and are key and crypt the same on both ends?";
+    else if (s->over != KT_EPROTO && s->sh->client && !kt_session_spoken_to(s))
+        hint = "; it never said anything: are nocomp, smuxver and QPP the same on both ends?";
+    kt_log(s->sh->log, KT_LOG_WARN, "session with %s ended: %s%s", s->peer_text, s->why.code ? s->why.text : kt_strerror(s->over),
+        hint);
+}
+
+static void on_turn(void *ctx)
+{
+    struct kt_session *s = ctx;
+    const uint64_t now = kt_io_now(s->sh->io);
+    s->busy = true;
+    if (!s->over) {
+        if (now >= s->next_keepalive) {
+            s->next_keepalive = now + s->sh->cfg.keepalive_us;
+            kt_smux_keepalive(s->smux);
+        }
+        read_all(s);
+        kt_smux_dispatch(s->smux);
+        int rounds = 0;
+        do {
+            s->woken = false;
+            kt_smux_pump(s->smux);
+        } while (s->woken && ++rounds < PUMP_ROUNDS);
+        if (s->woken) schedule(s);
+        track_young(s);
+        check_health(s, now);
+        if (!s->over) {
+            kt_kcp_flush(s->kcp, now);
+            check_health(s, now); /* the flush may have made it owe an answer */
+            arm(s, now);
+        }
+        count(s);
+        kt_shared_busy(s->sh);
+    }
+    s->busy = false;
+
+    if (s->over) {
+        if (!s->timer.fn) return; /* reported before */
+        kt_io_timer_cancel(s->sh->io, &s->timer);
+        s->timer.fn = NULL;
+        report_over(s);
+        s->owner.over(s->owner.ctx, s, s->over);
+    } else if (s->went_idle) {
+        s->went_idle = false;
+        if (kt_smux_streams(s->smux) == 0) s->owner.idle(s->owner.ctx, s);
+    }
+}
+
+static void on_timer(void *ctx)
+{
+    schedule(ctx);
+}
+
+/* ---- from outside ---- */
+
+static void on_fec(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_origin origin)
+{
+    struct kt_session *s = ctx;
+    if (kt_kcp_input(s->kcp, packet, len, origin, kt_io_now(s->sh->io))) s->sh->counters->KCPInErrors++;
+}
+
+void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len)
+{
+    if (s->over) return;
+    kt_health_heard(&s->health, kt_io_now(s->sh->io));
+    kt_fec_dec_input(s->dec, body, len, on_fec, s); /* its faults are in its stats */
+    schedule(s);
+}
+
+void kt_session_writable(struct kt_session *s)
+{
+    if (!s->path.full) return;
+    s->path.full = false;
+    schedule(s);
+}
+
+int kt_session_open(struct kt_session *s, struct kt_pipe **out)
+{
+    if (s->over) return s->over;
+    int rc = kt_smux_open(s->smux, out);
+    if (rc == 0) s->sh->counters->StreamsOpened++;
+    return rc;
+}
+
+size_t kt_session_move_young(struct kt_session *from, struct kt_session *to)
+{
+    size_t n = kt_smux_move_young(from->smux, to->smux);
+    to->sh->counters->StreamsMoved += n;
+    return n;
+}
+
+void kt_session_greet(struct kt_session *s)
+{
+    kt_smux_keepalive(s->smux);
+}
+
+static int set_up(struct kt_session *s)
+{
+    const struct kt_shared *sh = s->sh;
+    const struct kt_kcptun_config *cfg = &sh->cfg;
+    const uint64_t now = kt_io_now(sh->io);
+    const struct kt_kcp_config kcp = {
+        .conv = s->conv,
+        .mtu = sh->kcp_mtu,
+        .snd_wnd = cfg->sndwnd,
+        .rcv_wnd = cfg->rcvwnd,
+        .nodelay = cfg->nodelay,
+        .interval_ms = cfg->interval_ms,
+        .resend = cfg->resend,
+        .cc = cfg->nc ? KT_KCP_CC_FIXED : KT_KCP_CC_RENO,
+        .ack_nodelay = cfg->acknodelay,
+    };
+    const struct kt_kcp_out out = {.reserve = kt_path_reserve, .send = kt_path_send, .ctx = &s->path};
+    const struct kt_smux_config smux = {
+        .client = sh->client,
+        .version = cfg->smux_version,
+        .frame_size = cfg->frame_size,
+        .session_buffer = cfg->smux_buffer,
+        .stream_buffer = cfg->stream_buffer,
+        .qpp = sh->qpp,
+        .features = (uint16_t)(KT_SMUX_F_HALF_CLOSE | (cfg->tuncrypt ? KT_SMUX_F_TUNCRYPT : 0)),
+        .hash_seed = sh->hash_seed,
+    };
+    int rc = kt_kcp_new(&s->kcp, &kcp, sh->segs, &out, now);
+    if (!rc) rc = kt_fec_dec_new(&s->dec, kt_shared_fec(sh) ? cfg->datashard : 0, kt_shared_fec(sh) ? cfg->parityshard : 0);
+    if (!rc && cfg->compress) rc = kt_snappy_enc_new(&s->comp);
+    if (!rc && cfg->compress) rc = kt_snappy_dec_new(&s->decomp);
+    if (!rc) rc = kt_smux_new(&s->smux, &smux, &smux_owner, s, sh->bufs);
+    return rc;
+}
+
+static void release(struct kt_session *s)
+{
+    kt_io_turn_cancel(&s->turn);
+    kt_io_timer_cancel(s->sh->io, &s->timer);
+    kt_snappy_enc_free(s->comp);
+    kt_snappy_dec_free(s->decomp);
+    kt_fec_dec_free(s->dec);
+    kt_kcp_free(s->kcp);
+    kt_path_free(&s->path);
+    free(s);
+}
+
+int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv, struct kt_udp *udp,
+    const struct kt_addr *peer, bool connected, const struct kt_session_owner *owner)
+{
+    struct kt_session *s = calloc(1, sizeof *s);
+    if (!s) return KT_ENOMEM;
+    s->sh = sh;
+    s->owner = *owner;
+    s->conv = conv;
+    s->peer = *peer;
+    kt_addr_text(peer, s->peer_text);
+    s->born = kt_io_now(sh->io);
+    s->next_keepalive = s->born + sh->cfg.keepalive_us;
+    s->health.patience = sh->cfg.dead_us;
+    if (!sh->client && s->health.patience < FOREIGN_PATIENCE_US) s->health.patience = FOREIGN_PATIENCE_US;
+    kt_turn_init(&s->turn, on_turn, s);
+    kt_timer_init(&s->timer, on_timer, s);
+    int rc = kt_path_init(&s->path, sh, udp, connected ? NULL : &s->peer);
+    if (!rc) rc = set_up(s);
+    if (rc) {
+        release(s);
+        return rc;
+    }
+    struct kt_counters *c = sh->counters;
+    if (sh->client) c->ActiveOpens++;
+    else c->PassiveOpens++;
+    if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
+    kt_io_timer_set(sh->io, &s->timer, s->next_keepalive);
+    kt_shared_busy(sh);
+    *out = s;
+    return 0;
+}
+
+void kt_session_free(struct kt_session *s, int code)
+{
+    if (!s) return;
+    assert(!s->busy);
+    if (!s->over) { /* kcptun's way to say goodbye: one flush, then silence */
+        kt_smux_pump(s->smux);
+        kt_kcp_flush(s->kcp, kt_io_now(s->sh->io));
+        count(s);
+        s->over = code;
+    }
+    s->sh->counters->CurrEstab--;
+    kt_smux_free(s->smux, code);
+    release(s);
+}
+
+/* ---- what the owner may know ---- */
+
+uint32_t kt_session_conv(const struct kt_session *s)
+{
+    return s->conv;
+}
+
+const struct kt_addr *kt_session_peer(const struct kt_session *s)
+{
+    return &s->peer;
+}
+
+const char *kt_session_peer_text(const struct kt_session *s)
+{
+    return s->peer_text;
+}
+
+size_t kt_session_streams(const struct kt_session *s)
+{
+    return kt_smux_streams(s->smux);
+}
+
+bool kt_session_heard(const struct kt_session *s)
+{
+    return s->health.heard != 0;
+}
+
+bool kt_session_spoken_to(const struct kt_session *s)
+{
+    return s->counted.bytes_in > 0;
+}
+
+bool kt_session_over(const struct kt_session *s)
+{
+    return s->over != 0;
+}
+
+bool kt_session_hello(const struct kt_session *s, uint16_t *features)
+{
+    uint16_t ignored;
+    return kt_smux_peer(s->smux, features ? features : &ignored);
+}
+
+uint64_t kt_session_born(const struct kt_session *s)
+{
+    return s->born;
+}
+
+bool kt_session_settled(const struct kt_session *s)
+{
+    return !kt_kcp_unacked(s->kcp);
+}
+
+bool kt_session_busy(const struct kt_session *s)
+{
+    return s->busy;
+}
+
+void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
+{
+    struct kt_kcp_stats st;
+    struct kt_fec_dec_stats fs;
+    kt_kcp_stats(s->kcp, &st);
+    kt_fec_dec_stats(s->dec, &fs);
+    uint64_t now = kt_io_now(s->sh->io);
+    uint64_t since = s->health.heard ? now - s->health.heard : UINT64_MAX;
+    if (sum->sessions == 0 || since < sum->since_heard_us) {
+        sum->since_heard_us = since;
+        sum->srtt_us = st.srtt_us;
+        sum->rttvar_us = st.rttvar_us;
+        sum->rto_us = st.rto_us;
+        sum->rmt_wnd = st.rmt_wnd;
+    }
+    sum->sessions++;
+    sum->streams += kt_smux_streams(s->smux);
+    sum->segs_out += st.out_push;
+    sum->segs_retrans += st.fast_retrans + st.early_retrans + st.timeout_retrans;
+    sum->segs_recovered += fs.recovered;
+    sum->bytes_in += st.bytes_in;
+    sum->bytes_out += st.bytes_out;
+    sum->inflight += st.inflight;
+    sum->queued += st.queued;
+}

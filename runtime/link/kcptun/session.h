@@ -1,0 +1,68 @@
+/* A session: one KCP conversation with a peer and the smux streams in it (spec-kcptun-wire.md, section 7). The same on both ends; links and
+ * acceptors differ in how they come by one.
+ *
+ * Work is done once per loop turn: arrivals and writes mark the session, and its turn hook then reads what KCP has, raises the streams'
+ * events, frames what streams have to say, flushes KCP once and arms one timer for the next thing due. An idle session has one timer, for
+ * its heartbeat.
+ *
+ * A peer that owes an answer (something unacknowledged, or a probe) and is silent for dead_us is dead. A peer whose una falls back below
+ * what it had acknowledged has restarted: it is probed at once, and believed after several such answers in a row. */
+#ifndef KT_LINK_KCPTUN_SESSION_H
+#define KT_LINK_KCPTUN_SESSION_H
+
+#include "link/kcptun/path.h"
+#include "link/kcptun/smux.h"
+#include "link/link.h"
+
+struct kt_session;
+
+struct kt_session_owner {
+    /* The peer opened a stream; it is the callee's. */
+    void (*accept)(void *ctx, struct kt_session *s, struct kt_pipe *stream);
+    /* The session is over (KT_EDEAD, KT_ERESTART, KT_EPROTO, KT_ENOMEM): the owner takes what it wants from it (young streams) and frees it,
+     * now or soon. Comes once, from the turn hook. */
+    void (*over)(void *ctx, struct kt_session *s, int code);
+    /* The last stream was closed. */
+    void (*idle)(void *ctx, struct kt_session *s);
+    /* The peer said hello with these features (a kt; KT_SMUX_F_…). May be NULL. */
+    void (*hello)(void *ctx, struct kt_session *s, uint16_t features);
+    void *ctx;
+};
+
+/* udp: not owned, outlives the session. peer: copied; connected: udp is connected to it. owner: copied. 0 or a code. */
+int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv, struct kt_udp *udp, const struct kt_addr *peer,
+    bool connected, const struct kt_session_owner *owner);
+
+/* Ends it: what is framed leaves in one last flush, streams are broken with code. Not from inside one of its streams' events; use it
+ * from `over`, `idle` or the loop. NULL is harmless. */
+void kt_session_free(struct kt_session *s, int code);
+
+/* A body that was opened (unsealed), from this peer. */
+void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len);
+/* The socket can be written again. */
+void kt_session_writable(struct kt_session *s);
+
+int kt_session_open(struct kt_session *s, struct kt_pipe **out);
+/* Moves the streams that the peer of `from` has not seen to `to`; returns how many. */
+size_t kt_session_move_young(struct kt_session *from, struct kt_session *to);
+/* Makes the session speak (client side, before any stream): hello and a heartbeat. */
+void kt_session_greet(struct kt_session *s);
+
+uint32_t kt_session_conv(const struct kt_session *s);
+const struct kt_addr *kt_session_peer(const struct kt_session *s);
+const char *kt_session_peer_text(const struct kt_session *s);
+size_t kt_session_streams(const struct kt_session *s);
+bool kt_session_heard(const struct kt_session *s); /* anything authentic ever came */
+bool kt_session_spoken_to(const struct kt_session *s); /* any smux frame ever came */
+bool kt_session_over(const struct kt_session *s);
+/* In its turn hook: it must not be freed now. */
+bool kt_session_busy(const struct kt_session *s);
+/* True if the peer said hello; features may be NULL. */
+bool kt_session_hello(const struct kt_session *s, uint16_t *features);
+uint64_t kt_session_born(const struct kt_session *s); /* µs */
+/* Everything sent so far is held by the peer. */
+bool kt_session_settled(const struct kt_session *s);
+/* Adds this session to a snapshot. */
+void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum);
+
+#endif

@@ -1,0 +1,85 @@
+/* See shared.h. */
+#include "link/kcptun/shared.h"
+#include <stdlib.h>
+#include <string.h>
+#include "kcp/fec.h"
+#include "kcp/kcp.h"
+
+#define STREAM_BLOCK 16384u        /* two of them hold any frame of the default size */
+#define TRIM_EVERY_US 1000000u
+
+/* Once a second while blocks are out; an idle link has none and the timer rests. */
+static void on_trim(void *ctx)
+{
+    struct kt_shared *sh = ctx;
+    kt_pool_trim(sh->segs);
+    kt_pool_trim(sh->bufs);
+    if (kt_pool_in_use(sh->segs) || kt_pool_in_use(sh->bufs)) kt_shared_busy(sh);
+}
+
+void kt_shared_busy(struct kt_shared *sh)
+{
+    if (!sh->trim.armed) kt_io_timer_set(sh->io, &sh->trim, kt_io_now(sh->io) + TRIM_EVERY_US);
+}
+
+static int set_up(struct kt_shared *sh, const struct kt_kcptun_config *cfg, struct kt_err *err)
+{
+    int rc = kt_kcptun_pass(cfg->key, cfg->key_len, sh->pass);
+    if (rc) return kt_err_set(err, rc, "cannot derive the key");
+    rc = kt_seal_new(&sh->seal, cfg->crypt, sh->pass, err);
+    if (rc) return rc;
+    if (cfg->qpp && (rc = kt_qpp_new(&sh->qpp, cfg->key, cfg->key_len, cfg->qpp_count)))
+        return kt_err_set(err, rc, "cannot make the QPP pads");
+
+    uint32_t fec = kt_shared_fec(sh) ? KT_FEC_HEADER : 0;
+    sh->packet_offset = (uint32_t)kt_seal_header(sh->seal) + fec;
+    sh->kcp_mtu = cfg->mtu - (uint32_t)kt_seal_overhead(sh->seal) - fec;
+    if ((rc = kt_pool_new(&sh->segs, kt_kcp_block_size(sh->kcp_mtu), 0)) ||
+        (rc = kt_pool_new(&sh->bufs, STREAM_BLOCK, 0)))
+        return kt_err_set(err, rc, "out of memory");
+    return 0;
+}
+
+int kt_shared_new(struct kt_shared **out, struct kt_io *io, const struct kt_kcptun_config *cfg, bool client,
+    const struct kt_log *log, struct kt_counters *counters, struct kt_err *err)
+{
+    int rc = kt_kcptun_check(cfg, err);
+    if (rc) return rc;
+    struct kt_shared *sh = calloc(1, sizeof *sh);
+    if (!sh) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    sh->refs = 1;
+    sh->io = io;
+    sh->log = log;
+    sh->counters = counters;
+    sh->cfg = *cfg;
+    sh->cfg.key = NULL;
+    sh->cfg.key_len = 0;
+    sh->cfg.crypt = NULL;
+    sh->client = client;
+    kt_io_random(io, &sh->hash_seed, sizeof sh->hash_seed);
+    kt_timer_init(&sh->trim, on_trim, sh);
+    if ((rc = set_up(sh, cfg, err))) {
+        kt_shared_unref(sh);
+        return rc;
+    }
+    *out = sh;
+    return 0;
+}
+
+struct kt_shared *kt_shared_ref(struct kt_shared *sh)
+{
+    sh->refs++;
+    return sh;
+}
+
+void kt_shared_unref(struct kt_shared *sh)
+{
+    if (--sh->refs) return;
+    kt_io_timer_cancel(sh->io, &sh->trim);
+    kt_seal_free(sh->seal);
+    kt_qpp_free(sh->qpp);
+    kt_pool_free(sh->segs);
+    kt_pool_free(sh->bufs);
+    explicit_bzero(sh->pass, sizeof sh->pass);
+    free(sh);
+}

@@ -1,0 +1,46 @@
+/* What all sessions of one link or acceptor share: settings, keys, ciphers, block pools. Made once, before the first session, and freed
+ * after the last stream of the last one. */
+#ifndef KT_LINK_KCPTUN_SHARED_H
+#define KT_LINK_KCPTUN_SHARED_H
+
+#include "base/log.h"
+#include "base/pool.h"
+#include "crypto/qpp.h"
+#include "crypto/seal.h"
+#include "io/io.h"
+#include "link/counters.h"
+#include "link/kcptun/kcptun.h"
+
+struct kt_shared {
+    size_t refs;
+    struct kt_io *io;
+    const struct kt_log *log;
+    struct kt_counters *counters;
+    struct kt_kcptun_config cfg; /* key and crypt are NULL here: they were used up */
+    bool client;
+    uint8_t pass[32]; /* for --tuncrypt */
+    struct kt_seal *seal;
+    struct kt_qpp *qpp;     /* NULL: off */
+    struct kt_pool *segs;   /* KCP segments */
+    struct kt_pool *bufs;   /* stream buffers */
+    uint32_t packet_offset; /* from a datagram's start to its KCP packet: sealing and FEC headers */
+    uint32_t kcp_mtu;       /* spec 6.3 */
+    uint64_t hash_seed;
+    struct kt_timer trim; /* gives idle blocks back while there are any */
+};
+
+/* Checks cfg, derives keys (slow: PBKDF2). 0 or a code with a sentence. */
+int kt_shared_new(struct kt_shared **out, struct kt_io *io, const struct kt_kcptun_config *cfg, bool client,
+    const struct kt_log *log, struct kt_counters *counters, struct kt_err *err);
+/* Counted: the link or acceptor holds one reference, and each session's smux one until the last of its streams was closed by its user. */
+struct kt_shared *kt_shared_ref(struct kt_shared *sh);
+void kt_shared_unref(struct kt_shared *sh);
+/* Blocks are in use: see to it that memory is given back once they are not. */
+void kt_shared_busy(struct kt_shared *sh);
+
+static inline bool kt_shared_fec(const struct kt_shared *sh)
+{
+    return sh->cfg.datashard > 0 && sh->cfg.parityshard > 0;
+}
+
+#endif

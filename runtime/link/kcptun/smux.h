@@ -1,0 +1,135 @@
+/* smux 1 and 2: many streams over one reliable byte pipe (spec-kcptun-wire.md, section 9).
+ *
+ * Pure protocol: no socket, no KCP, no snappy. The owner (a session) feeds received bytes in, and is asked
+ * for room and given frames. Each stream is a kt_pipe. Streams take turns frame by frame; control frames go
+ * before a stream's data; FIN goes in order after it.
+ *
+ * Two things kcptun's own smux does not have, both invisible to it:
+ * - hello: the first frame of each direction between kts is a NOP whose stream id is KT_SMUX_HELLO |
+ * features. smux ignores the id of a NOP. The client says it first; a server only answers one, so a kcptun
+ * client hears nothing unusual.
+ * - half-close: a zero-length PSH, which smux ignores, means "this direction has ended" between two ends that
+ * said KT_SMUX_F_HALF_CLOSE. To a peer that did not, shutdown is held back (kt_pipe_half_close is false)
+ * until close sends FIN.
+ *
+ * Young streams: until the peer is known to hold a stream's SYN (kt_smux_settled), what was written to it
+ * stays in its send buffer, so that the stream can be moved whole to another session when this one turns out
+ * to be dead (kt_smux_move_young). Any frame that comes for it settles a stream, too.
+ *
+ * What a stream's pipe does at its ends, beyond base/pipe.h:
+ * - The peer's FIN: it has forgotten the stream. What came is readable, then eof; write returns 0, gone is
+ *   true, and a writer that waited gets one more `writable` to find out. No `closed`, unless bytes that were
+ *   written had to be thrown away: then KT_ERESET, once everything that came was consumed.
+ * - A peer that claims to have consumed more than it was sent: `closed` with KT_EPROTO.
+ * - close sends what is buffered, then FIN; what still comes is dropped, and credited (v2) lest the peer be
+ *   stuck on it. reset drops what is buffered and sends FIN at once, or nothing if SYN did not leave yet. FIN
+ *   is sent even where the peer's came first, as kcptun does. After its FIN a stream is forgotten.
+ * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
+ *
+ * Ids: a client opens 3, 5, …, a server 2, 4, …; what the peer opens may be of either kind, as with kcptun,
+ * and our own ids step around it. A SYN for a live id is ignored, other frames for unknown ids are dropped.
+ *
+ * A peer that sends beyond the window announced to it (v2) is tolerated as far as session_buffer goes, as
+ * kcptun does. When memory for arrivals runs out, reading stops as if session_buffer were reached; it goes on
+ * when something was consumed, or with the next keepalive. */
+#ifndef KT_LINK_KCPTUN_SMUX_H
+#define KT_LINK_KCPTUN_SMUX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/pipe.h"
+#include "base/pool.h"
+
+struct kt_qpp;
+struct kt_smux;
+
+#define KT_SMUX_HEADER 8u
+#define KT_SMUX_HELLO 0x6b740000u /* "kt" in the upper half */
+#define KT_SMUX_F_HALF_CLOSE 0x0001u
+#define KT_SMUX_F_TUNCRYPT 0x0002u
+#define KT_SMUX_MAX_STREAMS 65536u /* a peer that opens more breaks the session */
+#define KT_SMUX_SEND_BUFFER 65536u /* bytes a stream holds that were not yet framed (or are young) */
+
+struct kt_smux_config {
+    bool client;
+    unsigned version;         /* 1 or 2 */
+    uint32_t frame_size;      /* most payload in a PSH sent, 1..65535 */
+    size_t session_buffer;    /* smuxbuf: bytes buffered for all streams before reading stops */
+    uint32_t stream_buffer;   /* streambuf: v2 window announced for each stream */
+    const struct kt_qpp *qpp; /* NULL: off; outlives the smux */
+    uint16_t features;        /* KT_SMUX_F_… announced; 0: no hello is ever sent */
+    uint64_t hash_seed;       /* random: ids are the peer's choice */
+};
+
+/* accept, hello and streams are called from kt_smux_dispatch and kt_smux_pump, like streams' events, and may
+ * do anything. wake and resume may come from inside any call here or on a pipe, and only take note; room and
+ * frame come from the pump, and must not call back either. accept, resume, hello, streams may be NULL. */
+struct kt_smux_owner {
+    /* Most payload bytes the transport takes now as one frame of `want` payload bytes (it knows its own
+     * overheads); 0: none. Control frames ask with want 0 and get nonzero if a header fits. */
+    size_t (*room)(void *ctx, size_t want);
+    /* One frame: 8 header bytes, then n payload bytes in up to two pieces. Always taken (room was asked). */
+    void (*frame)(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces);
+    /* Something is to be sent (also: UPD after reading): the owner calls kt_smux_pump soon (end of turn). */
+    void (*wake)(void *ctx);
+    /* The peer opened a stream (server side; kcptun's clients never get one). Sets a listener on the pipe now
+     * or later; owner ends it by close or reset. NULL: such streams are refused with FIN. */
+    void (*accept)(void *ctx, struct kt_pipe *stream);
+    /* Reading may go on after kt_smux_input took less than it was given. */
+    void (*resume)(void *ctx);
+    /* The peer's hello: its features. */
+    void (*hello)(void *ctx, uint16_t features);
+    /* The number of open streams changed, and is n now. A stream is open until its FIN was framed (and it is
+     * not young any more). */
+    void (*streams)(void *ctx, size_t n);
+};
+
+/* bufs: block pool for stream buffers, shared, outlives the smux. 0, KT_EINVAL, KT_ENOMEM. */
+int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const struct kt_smux_owner *owner,
+    void *ctx, struct kt_pool *bufs);
+
+/* Ends all streams with `code`: their closed events come from here (not for streams that the peer ended
+ * before), and buffered data stays readable until their pipes are closed. From inside a callback it takes
+ * effect when the call that it came from (dispatch, pump) is done. The smux is freed when the last pipe has
+ * been closed by its owner; the smux's owner gets no more calls. NULL is harmless. */
+void kt_smux_free(struct kt_smux *m, int code);
+
+/* Opens a stream: SYN leaves with the next pump. 0, KT_ELIMIT (ids used up or too many streams: use another
+ * session), KT_ENOMEM. */
+int kt_smux_open(struct kt_smux *m, struct kt_pipe **out);
+
+/* Feeds received bytes; returns how many were taken (fewer when session_buffer is reached: feed the rest
+ * after resume), or KT_EPROTO or KT_ENOMEM with the reason in err, after which it takes nothing more. Stream
+ * events (readable, ...) are not raised here but by kt_smux_dispatch, once per batch. */
+long kt_smux_input(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err);
+void kt_smux_dispatch(struct kt_smux *m);
+
+/* Frames what streams have to say, as far as room allows, and raises writable, and what else is due.
+ * Reentrant calls are harmless. */
+void kt_smux_pump(struct kt_smux *m);
+
+/* Queues a NOP. */
+void kt_smux_keepalive(struct kt_smux *m);
+
+/* Says that everything framed before `mark` is held by the peer. Frames are numbered: kt_smux_mark is the
+ * number framed so far. Streams whose SYN is older are no longer young. */
+uint64_t kt_smux_mark(const struct kt_smux *m);
+void kt_smux_settled(struct kt_smux *m, uint64_t mark);
+/* True while there is a young stream (the owner need not track marks otherwise). */
+bool kt_smux_has_young(const struct kt_smux *m);
+/* Moves the young streams on which nothing was received to another smux (same config), to be opened and
+ * replayed there. Returns how many. */
+size_t kt_smux_move_young(struct kt_smux *from, struct kt_smux *to);
+
+size_t kt_smux_streams(const struct kt_smux *m);
+size_t kt_smux_buffered(const struct kt_smux *m); /* received bytes not yet consumed by stream owners */
+/* Peer's features; false if no hello has come. */
+bool kt_smux_peer(const struct kt_smux *m, uint16_t *features);
+/* True if no stream is open and nothing waits to be framed. */
+bool kt_smux_idle(const struct kt_smux *m);
+/* Id of a stream, for logs. */
+uint32_t kt_smux_stream_id(const struct kt_pipe *stream);
+
+#endif

@@ -1,0 +1,98 @@
+/* smux: calls to stream owners.
+ *
+ * Input, settling and pipe operations only note what happened (touch); drain tells it, once per stream and
+ * batch. A callback may close any stream, its own included, open or move streams, call the smux again, or
+ * free it. So:
+ *
+ * - drain works on what was touched when it began, in a list of its own that streams can leave at any time;
+ * - after a callback the stream is only looked at again while m->current still names it: whoever closes,
+ *   frees or moves a stream clears that (kt_smux_silence);
+ * - a drain inside a drain does nothing; what was touched meanwhile gets its turn by another wake. */
+#include "link/kcptun/smux_internal.h"
+
+void kt_smux_touch(struct kt_smux_stream *s, unsigned events)
+{
+    if (s->closed) return;
+    s->events |= (uint8_t)events;
+    if (kt_list_empty(&s->touched)) kt_list_push(&s->m->touched, &s->touched);
+}
+
+void kt_smux_offer(struct kt_smux_stream *s)
+{
+    if (s->want_write && s->send.len <= KT_SMUX_SEND_BUFFER / 2) kt_smux_touch(s, KT_SMUX_EV_WRITABLE);
+}
+
+void kt_smux_silence(struct kt_smux_stream *s)
+{
+    s->events = 0;
+    kt_list_remove(&s->touched);
+    if (s->m->current == s) s->m->current = NULL;
+}
+
+/* The stream broke, or what it could not deliver before the peer's FIN is to be confessed; the latter not
+ * before all that came was read: whoever hears of an error stops reading. */
+static bool must_close(const struct kt_smux_stream *s)
+{
+    if (s->told) return false;
+    return s->code ? !s->fin_in : s->lost && s->recv.len == 0;
+}
+
+static void raise_events(struct kt_smux *m, struct kt_smux_stream *s)
+{
+    const unsigned events = s->events;
+    if (events & KT_SMUX_EV_ACCEPT && m->ended) return; /* stays what it is: nobody's */
+    s->events = 0;
+    m->current = s;
+    if (events & KT_SMUX_EV_ACCEPT) m->owner.accept(m->ctx, &s->pipe);
+    if (events & KT_SMUX_EV_READABLE && m->current == s && s->pipe.events)
+        s->pipe.events->readable(s->pipe.ctx);
+    if (events & KT_SMUX_EV_WRITABLE && m->current == s && s->want_write) {
+        s->want_write = false;
+        if (s->pipe.events) s->pipe.events->writable(s->pipe.ctx);
+    }
+    if (events & KT_SMUX_EV_CLOSED && m->current == s && must_close(s)) {
+        const int code = s->code ? s->code : KT_ERESET;
+        s->told = true;
+        if (s->pipe.events)
+            s->pipe.events->closed(s->pipe.ctx, code);
+        else
+            s->unheard = true;
+    }
+    m->current = NULL;
+}
+
+static void take(struct kt_list *batch, struct kt_list *from)
+{
+    kt_list_init(batch);
+    if (kt_list_empty(from)) return;
+    *batch = *from;
+    batch->next->prev = batch->prev->next = batch;
+    kt_list_init(from);
+}
+
+void kt_smux_drain(struct kt_smux *m)
+{
+    if (m->draining) return;
+    m->draining = true;
+    if (m->hello_raise && !m->ended) {
+        m->hello_raise = false;
+        if (m->owner.hello) m->owner.hello(m->ctx, m->peer_features);
+    }
+    struct kt_list batch, *node;
+    take(&batch, &m->touched);
+    while ((node = kt_list_pop(&batch))) raise_events(m, KT_CONTAINER(node, struct kt_smux_stream, touched));
+    if (m->recount && !m->ended) {
+        m->recount = false;
+        if (m->owner.streams) m->owner.streams(m->ctx, m->count);
+    }
+    m->draining = false;
+    if (!kt_list_empty(&m->touched)) kt_smux_wake(m);
+}
+
+void kt_smux_dispatch(struct kt_smux *m)
+{
+    if (m->ended) return;
+    kt_smux_enter(m);
+    kt_smux_drain(m);
+    kt_smux_leave(m);
+}

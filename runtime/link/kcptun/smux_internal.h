@@ -1,0 +1,185 @@
+/* What the files of smux share; nobody else includes this (its spec does, for the test hook).
+ *
+ *   smux.c         lifecycle, the table of streams, young streams
+ *   smux_recv.c    bytes in: the frame parser
+ *   smux_send.c    frames out: who is next
+ *   smux_stream.c  a stream as a kt_pipe
+ *   smux_event.c   calls to stream owners, and what makes them safe
+ *
+ * A stream is in the table from SYN until both its pipe was given up and its FIN was framed (and, if young,
+ * settled). It is in at most one send queue, and only while it has something that could be sent but for room;
+ * so neither idle streams nor those held back by their peer's window cost anything.
+ *
+ * Callbacks: only kt_smux_drain calls stream owners, accept, hello and streams, and only one runs at a time.
+ * Those calls may do anything, so nothing is remembered across them but the smux itself, which `busy` keeps
+ * alive. From inside pipe operations only wake and resume are called, and those may only take note. */
+#ifndef KT_LINK_KCPTUN_SMUX_INTERNAL_H
+#define KT_LINK_KCPTUN_SMUX_INTERNAL_H
+
+#include "base/bufq.h"
+#include "base/hmap.h"
+#include "base/list.h"
+#include "crypto/qpp.h"
+#include "link/kcptun/smux.h"
+
+#define KT_SMUX_INITIAL_WINDOW 262144u /* of the peer, before its first UPD (spec 9.4) */
+#define KT_SMUX_UPD_BODY 8u
+
+enum kt_smux_cmd { KT_SMUX_SYN, KT_SMUX_FIN, KT_SMUX_PSH, KT_SMUX_NOP, KT_SMUX_UPD };
+
+enum kt_smux_queue {
+    KT_SMUX_Q_NONE,
+    KT_SMUX_Q_CONTROL, /* SYN, UPD or an abrupt FIN is due */
+    KT_SMUX_Q_DATA,    /* takes turns: data, then half-close, then FIN */
+    KT_SMUX_Q_HELD,    /* a shutdown that waits for the peer's hello */
+};
+
+/* Control frames due. */
+#define KT_SMUX_DUE_SYN 0x1u
+#define KT_SMUX_DUE_UPD 0x2u
+#define KT_SMUX_DUE_FIN 0x4u
+
+/* Events due. */
+#define KT_SMUX_EV_ACCEPT 0x1u
+#define KT_SMUX_EV_READABLE 0x2u
+#define KT_SMUX_EV_WRITABLE 0x4u
+#define KT_SMUX_EV_CLOSED 0x8u
+
+struct kt_smux_stream {
+    struct kt_pipe pipe; /* first: a stream's pipe is the stream */
+    struct kt_smux *m;
+    struct kt_hnode node;
+    struct kt_list ready;   /* in the queue that `queue` names */
+    struct kt_list touched; /* in m->touched while events are due */
+    struct kt_list young;   /* in m->young */
+    struct kt_bufq send;    /* `sent` bytes that were framed but are kept (young), then those not framed */
+    struct kt_bufq recv;
+    uint64_t syn_no; /* number of its SYN frame */
+    uint32_t id;
+    uint32_t sent;
+    uint32_t written;                    /* payload framed, mod 2^32 (v2) */
+    uint32_t peer_consumed, peer_window; /* from UPD (v2) */
+    uint32_t consumed;                   /* payload given to the reader, mod 2^32 (v2) */
+    uint32_t unannounced;                /* … since the last UPD */
+    int code;                            /* why it broke, 0: it has not */
+    uint8_t queue, control, events;
+    bool is_young;
+    bool closed;               /* given up by its owner: the handle is dead, nothing is read */
+    bool shut;                 /* shutdown was called */
+    bool half_sent;            /* … and the peer was told */
+    bool fin_sent;             /* … only still here because it is young */
+    bool half_in;              /* the peer has finished sending */
+    bool fin_in;               /* the peer has forgotten the stream */
+    bool lost;                 /* … and bytes were thrown away for it */
+    bool want_write;           /* a write took less than it was offered */
+    bool announced;            /* an UPD was sent or is due */
+    bool told;                 /* `closed` was raised */
+    bool unheard;              /* … while nobody listened */
+    struct kt_qpp_state qpp[]; /* out, in; only with QPP */
+};
+
+struct kt_smux {
+    struct kt_smux_config cfg;
+    struct kt_smux_owner owner;
+    void *ctx;
+    struct kt_pool *bufs;
+
+    struct kt_hmap table; /* streams by id */
+    size_t count;         /* streams that exist */
+    bool recount;         /* … which changed since the owner was told */
+    uint64_t next_id;     /* 64 bits, so that running out is seen */
+    uint64_t frames;      /* framed so far */
+    struct kt_list control, data, held, touched;
+    struct kt_list young; /* in the order of their SYNs: those framed, then those to be */
+
+    /* parser */
+    uint8_t head[KT_SMUX_HEADER + KT_SMUX_UPD_BODY];
+    size_t head_len;
+    size_t body_left;            /* of a PSH */
+    struct kt_smux_stream *body; /* whose it is; NULL: nobody's, dropped */
+    bool failed;
+
+    size_t buffered;
+    bool stalled; /* input took less than it was given */
+
+    bool hello_due, nop_due;
+    bool hello_in, hello_raise;
+    uint16_t peer_features;
+    bool half_close; /* both ends said so */
+
+    bool awake; /* wake was called, the pump has not run since */
+    bool pumping, draining;
+    bool ended, torn;               /* kt_smux_free was called; has done its work */
+    int code;                       /* … with this */
+    unsigned busy;                  /* calls on the stack that still need the smux */
+    struct kt_smux_stream *current; /* whose callback runs; NULL once that stream wants no more of them */
+};
+
+static inline struct kt_smux_stream *kt_smux_of(struct kt_pipe *p)
+{
+    return (struct kt_smux_stream *)(void *)p;
+}
+
+static inline const struct kt_smux_stream *kt_smux_of_const(const struct kt_pipe *p)
+{
+    return (const struct kt_smux_stream *)(const void *)p;
+}
+
+static inline size_t kt_smux_unsent(const struct kt_smux_stream *s)
+{
+    return s->send.len - s->sent;
+}
+
+/* ---- smux.c ---- */
+
+extern const struct kt_pipe_ops kt_smux_pipe_ops; /* smux_stream.c */
+
+/* A stream in the table; NULL: out of memory. */
+struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id);
+/* Takes it out of everything and frees it; of a smux that ended, the last one takes the smux along. */
+void kt_smux_stream_free(struct kt_smux_stream *s);
+struct kt_smux_stream *kt_smux_find(const struct kt_smux *m, uint32_t id);
+/* The peer holds the stream. May free it (if its FIN was framed). */
+void kt_smux_settle(struct kt_smux_stream *s);
+/* Drops what was not framed, and what is kept. */
+void kt_smux_drop_send(struct kt_smux_stream *s);
+
+/* enter and leave bracket what calls out; the outermost leave finishes a kt_smux_free that came meanwhile,
+ * so m may be gone after it. */
+void kt_smux_enter(struct kt_smux *m);
+void kt_smux_leave(struct kt_smux *m);
+
+/* ---- smux_send.c ---- */
+
+/* Puts the stream into the queue that its state asks for, and wakes the owner if there is something new to
+ * send. To be called after every change of that state. */
+void kt_smux_schedule(struct kt_smux_stream *s);
+/* The same without waking anyone. */
+void kt_smux_place(struct kt_smux_stream *s);
+void kt_smux_wake(struct kt_smux *m);
+
+/* ---- smux_recv.c ---- */
+
+/* n received bytes of the stream were used up: makes room, and an UPD if one is due. */
+void kt_smux_credit(struct kt_smux_stream *s, size_t n);
+/* Calls resume if what input waited for is there. */
+void kt_smux_unstall(struct kt_smux *m);
+/* The stream can go on in neither direction. */
+void kt_smux_break(struct kt_smux_stream *s, int code);
+
+/* ---- smux_event.c ---- */
+
+/* Events to be raised by the next drain. */
+void kt_smux_touch(struct kt_smux_stream *s, unsigned events);
+/* Has a writer that waits told that there is room, if there is enough to be worth a call. */
+void kt_smux_offer(struct kt_smux_stream *s);
+/* Takes back all events due, for good. */
+void kt_smux_silence(struct kt_smux_stream *s);
+void kt_smux_drain(struct kt_smux *m);
+
+/* ---- for specs ---- */
+
+/* Makes a fresh stream look as if so many bytes had gone out and come in, and been consumed. */
+void kt_smux_test_counters(struct kt_pipe *stream, uint32_t out, uint32_t in);
+
+#endif

@@ -1,0 +1,268 @@
+/* smux: bytes in. A state machine over any split of the input: a header being collected (with an UPD's body
+ * as its tail), or a PSH body being handed on.
+ *
+ * Invariant: m->buffered is the sum of what the streams' receive queues hold, and never exceeds
+ * session_buffer: payload is taken only as far as it fits, while frames without payload always are. */
+#include "link/kcptun/smux_internal.h"
+
+#include <string.h>
+
+static uint32_t get16(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8;
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+    return get16(p) | get16(p + 2) << 16;
+}
+
+/* ---- back-pressure ---- */
+
+void kt_smux_unstall(struct kt_smux *m)
+{
+    if (!m->stalled || m->ended) return;
+    if (m->body && m->buffered >= m->cfg.session_buffer) return;
+    m->stalled = false;
+    if (m->owner.resume) m->owner.resume(m->ctx);
+}
+
+void kt_smux_credit(struct kt_smux_stream *s, size_t n)
+{
+    struct kt_smux *m = s->m;
+    if (m->cfg.version < 2 || m->ended) return;
+    s->consumed += (uint32_t)n;
+    s->unannounced += (uint32_t)n;
+    /* Nobody waits for a window who has finished sending, or will get our FIN first. */
+    if (s->half_in || s->fin_in || (s->closed && kt_smux_unsent(s) == 0)) return;
+    if (s->announced && s->unannounced < m->cfg.stream_buffer / 2) return;
+    s->announced = true;
+    s->control |= KT_SMUX_DUE_UPD;
+    kt_smux_schedule(s);
+}
+
+void kt_smux_break(struct kt_smux_stream *s, int code)
+{
+    if (!s->code) s->code = code;
+    kt_smux_drop_send(s);
+    s->control &= (uint8_t)~KT_SMUX_DUE_UPD;
+    kt_smux_touch(s, KT_SMUX_EV_CLOSED);
+    kt_smux_schedule(s);
+}
+
+/* ---- frames ---- */
+
+/* The stream of a frame from the peer, which thereby shows that it holds it. NULL: unknown, or done with. */
+static struct kt_smux_stream *heard(struct kt_smux *m, uint32_t id)
+{
+    struct kt_smux_stream *s = kt_smux_find(m, id);
+    if (!s) return NULL;
+    if (s->is_young) {
+        const bool forgotten = s->fin_sent;
+        kt_smux_settle(s);
+        if (forgotten) return NULL;
+    }
+    return s->fin_in ? NULL : s;
+}
+
+static int on_syn(struct kt_smux *m, uint32_t id, struct kt_err *err)
+{
+    if (kt_smux_find(m, id)) return 0;
+    if (m->count >= KT_SMUX_MAX_STREAMS)
+        return kt_err_set(err, KT_EPROTO, "the peer opened more than %u streams", KT_SMUX_MAX_STREAMS);
+    struct kt_smux_stream *s = kt_smux_stream_new(m, id);
+    if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory for a stream");
+    if (m->owner.accept) {
+        kt_smux_touch(s, KT_SMUX_EV_ACCEPT);
+    } else {
+        s->closed = true;
+        kt_smux_schedule(s);
+    }
+    return 0;
+}
+
+/* The peer has forgotten the stream: what we did not send yet has nowhere to go. */
+static void on_fin(struct kt_smux *m, uint32_t id)
+{
+    struct kt_smux_stream *s = heard(m, id);
+    if (!s) return;
+    s->fin_in = true;
+    s->lost = kt_smux_unsent(s) > 0 && !s->closed;
+    kt_smux_drop_send(s);
+    s->control &= (uint8_t)~KT_SMUX_DUE_UPD;
+    kt_smux_schedule(s);
+    /* writable too: a writer that waits shall find out that the pipe is gone */
+    kt_smux_touch(s, KT_SMUX_EV_READABLE | KT_SMUX_EV_WRITABLE | KT_SMUX_EV_CLOSED);
+}
+
+static void on_psh(struct kt_smux *m, uint32_t id, size_t len)
+{
+    struct kt_smux_stream *s = heard(m, id);
+    if (len > 0) {
+        m->body = s;
+        m->body_left = len;
+    } else if (s && m->half_close && !s->half_in) {
+        s->half_in = true;
+        kt_smux_touch(s, KT_SMUX_EV_READABLE);
+    }
+}
+
+static void on_upd(struct kt_smux *m, uint32_t id, const uint8_t *body)
+{
+    struct kt_smux_stream *s = heard(m, id);
+    if (!s || s->code) return;
+    s->peer_consumed = get32(body);
+    s->peer_window = get32(body + 4);
+    if ((int32_t)(s->written - s->peer_consumed) < 0)
+        kt_smux_break(s, KT_EPROTO); /* it consumed more than it was sent */
+    else
+        kt_smux_schedule(s);
+}
+
+static void on_nop(struct kt_smux *m, uint32_t id)
+{
+    if ((id & 0xffff0000u) != KT_SMUX_HELLO || m->hello_in) return;
+    m->hello_in = m->hello_raise = true;
+    m->peer_features = (uint16_t)id;
+    m->half_close = m->cfg.features & m->peer_features & KT_SMUX_F_HALF_CLOSE;
+    if (!m->cfg.client && m->cfg.features) {
+        m->hello_due = true;
+        kt_smux_wake(m);
+    }
+    struct kt_list *node;
+    while ((node = kt_list_pop(&m->held))) {
+        struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, ready);
+        s->queue = KT_SMUX_Q_NONE;
+        kt_smux_schedule(s);
+    }
+}
+
+static int check_version(const struct kt_smux *m, struct kt_err *err)
+{
+    const unsigned got = m->head[0], want = m->cfg.version;
+    if (got == want) return 0;
+    if (got == 1 || got == 2)
+        return kt_err_set(err, KT_EPROTO,
+            "smux version %u where %u is expected: set smuxver the same on both ends", got, want);
+    return kt_err_set(err, KT_EPROTO,
+        "byte 0x%02x where smux version %u is expected: set nocomp the same on both ends", got, want);
+}
+
+static int check_header(const struct kt_smux *m, struct kt_err *err)
+{
+    static const char *const names[] = {"SYN", "FIN", "PSH", "NOP", "UPD"};
+    const unsigned cmd = m->head[1];
+    const size_t len = get16(m->head + 2);
+    if (cmd > KT_SMUX_UPD) return kt_err_set(err, KT_EPROTO, "unknown smux command %u", cmd);
+    if (cmd == KT_SMUX_UPD && m->cfg.version < 2)
+        return kt_err_set(
+            err, KT_EPROTO, "a window update in smux version 1: set smuxver the same on both ends");
+    if (cmd != KT_SMUX_PSH && len != (cmd == KT_SMUX_UPD ? KT_SMUX_UPD_BODY : 0))
+        return kt_err_set(err, KT_EPROTO, "a smux %s frame of length %zu", names[cmd], len);
+    return 0;
+}
+
+/* A whole header (for an UPD, with its body) is there. */
+static int on_frame(struct kt_smux *m, struct kt_err *err)
+{
+    const uint32_t id = get32(m->head + 4);
+    switch ((enum kt_smux_cmd)m->head[1]) {
+    case KT_SMUX_SYN:
+        return on_syn(m, id, err);
+    case KT_SMUX_FIN:
+        on_fin(m, id);
+        break;
+    case KT_SMUX_PSH:
+        on_psh(m, id, get16(m->head + 2));
+        break;
+    case KT_SMUX_NOP:
+        on_nop(m, id);
+        break;
+    case KT_SMUX_UPD:
+        on_upd(m, id, m->head + KT_SMUX_HEADER);
+        break;
+    }
+    return 0;
+}
+
+/* ---- the state machine ---- */
+
+/* Collects a header; each part is checked as soon as it is there, so that noise is called noise early.
+ * Returns how many bytes it took, or a code. */
+static long take_header(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err)
+{
+    size_t whole = m->head_len < KT_SMUX_HEADER ? KT_SMUX_HEADER : KT_SMUX_HEADER + KT_SMUX_UPD_BODY;
+    size_t take = whole - m->head_len < n ? whole - m->head_len : n;
+    memcpy(m->head + m->head_len, data, take);
+    m->head_len += take;
+    int rc = check_version(m, err);
+    if (rc < 0 || m->head_len < whole) return rc < 0 ? rc : (long)take;
+    if (whole == KT_SMUX_HEADER) {
+        rc = check_header(m, err);
+        if (rc < 0) return rc;
+        if (m->head[1] == KT_SMUX_UPD) return (long)take;
+    }
+    m->head_len = 0;
+    rc = on_frame(m, err);
+    return rc < 0 ? rc : (long)take;
+}
+
+/* Appends up to n bytes, deciphered; fewer if memory is short. */
+static size_t append(struct kt_smux_stream *s, const uint8_t *data, size_t n)
+{
+    const struct kt_qpp *qpp = s->m->cfg.qpp;
+    if (!qpp) return kt_bufq_append(&s->recv, data, n);
+    size_t done = 0;
+    while (done < n) {
+        uint8_t *space;
+        size_t room = kt_bufq_space(&s->recv, &space);
+        if (room == 0) break;
+        if (room > n - done) room = n - done;
+        memcpy(space, data + done, room);
+        kt_qpp_decrypt(qpp, &s->qpp[1], space, room);
+        kt_bufq_commit(&s->recv, room);
+        done += room;
+    }
+    return done;
+}
+
+/* Hands on a PSH's body; fewer bytes than offered: stalled. */
+static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
+{
+    struct kt_smux_stream *s = m->body;
+    if (n > m->body_left) n = m->body_left;
+    if (s && s->closed) {
+        kt_smux_credit(s, n); /* so that the peer need not wait with reading what we still send */
+    } else if (s && !s->half_in) {
+        size_t room = m->cfg.session_buffer - m->buffered;
+        if (n > room) n = room;
+        n = append(s, data, n);
+        m->buffered += n;
+        if (n) kt_smux_touch(s, KT_SMUX_EV_READABLE);
+    }
+    m->body_left -= n;
+    if (m->body_left == 0) m->body = NULL;
+    return n;
+}
+
+long kt_smux_input(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err)
+{
+    if (m->ended) return kt_err_set(err, KT_ECLOSED, "the session has ended");
+    if (m->failed) return kt_err_set(err, KT_EPROTO, "the session broke before");
+    size_t done = 0;
+    while (done < n) {
+        long took;
+        if (m->body_left)
+            took = (long)take_body(m, data + done, n - done);
+        else
+            took = take_header(m, data + done, n - done, err);
+        if (took < 0) {
+            m->failed = true;
+            return took;
+        }
+        if (took == 0) break;
+        done += (size_t)took;
+    }
+    m->stalled = done < n;
+    return (long)done;
+}

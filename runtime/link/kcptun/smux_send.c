@@ -1,0 +1,255 @@
+/* smux: frames out. Hello and keepalive first, then the streams that have a control frame due, then data, in
+ * turns of one frame.
+ *
+ * Invariant: the data queue holds exactly the streams that could frame something if there were room (and
+ * those that only wait to hear that memory may be there again), so the pump never skips over anyone. */
+#include "link/kcptun/smux_internal.h"
+
+static void put16(uint8_t *p, size_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+    put16(p, v & 0xffff);
+    put16(p + 2, v >> 16);
+}
+
+static bool has_room(struct kt_smux *m, size_t want)
+{
+    size_t room = m->owner.room(m->ctx, want);
+    return room > 0 && room >= want;
+}
+
+static void frame(struct kt_smux *m, enum kt_smux_cmd cmd, uint32_t id, const struct kt_iov *payload,
+    size_t pieces, size_t len)
+{
+    uint8_t head[KT_SMUX_HEADER];
+    head[0] = (uint8_t)m->cfg.version;
+    head[1] = (uint8_t)cmd;
+    put16(head + 2, len);
+    put32(head + 4, id);
+    m->frames++;
+    m->owner.frame(m->ctx, head, payload, pieces);
+}
+
+/* ---- queues ---- */
+
+void kt_smux_wake(struct kt_smux *m)
+{
+    if (m->awake || m->ended) return;
+    m->awake = true;
+    m->owner.wake(m->ctx);
+}
+
+/* Bytes the peer's window has room for. */
+static size_t window(const struct kt_smux_stream *s)
+{
+    if (s->m->cfg.version < 2) return SIZE_MAX;
+    uint32_t in_flight = s->written - s->peer_consumed;
+    return s->peer_window > in_flight ? s->peer_window - in_flight : 0;
+}
+
+static bool wants_half_close(const struct kt_smux_stream *s)
+{
+    return s->shut && !s->half_sent && !s->closed && !s->fin_in && !s->code && kt_smux_unsent(s) == 0;
+}
+
+static bool wants_fin(const struct kt_smux_stream *s)
+{
+    return s->closed && !s->fin_sent && kt_smux_unsent(s) == 0;
+}
+
+/* A write got no memory, and nothing is under way whose leaving would be the moment to try again: the next
+ * pump is. */
+static bool waits_for_memory(const struct kt_smux_stream *s)
+{
+    return s->want_write && s->send.len == 0;
+}
+
+static enum kt_smux_queue queue_for(const struct kt_smux_stream *s)
+{
+    const struct kt_smux *m = s->m;
+    if (s->control) return KT_SMUX_Q_CONTROL;
+    if (kt_smux_unsent(s) > 0) return window(s) > 0 ? KT_SMUX_Q_DATA : KT_SMUX_Q_NONE;
+    if (wants_fin(s) || waits_for_memory(s)) return KT_SMUX_Q_DATA;
+    if (!wants_half_close(s)) return KT_SMUX_Q_NONE;
+    if (m->half_close) return KT_SMUX_Q_DATA;
+    return m->hello_in ? KT_SMUX_Q_NONE : KT_SMUX_Q_HELD;
+}
+
+static void enqueue(struct kt_smux_stream *s, enum kt_smux_queue queue)
+{
+    struct kt_smux *m = s->m;
+    kt_list_remove(&s->ready);
+    s->queue = (uint8_t)queue;
+    if (queue == KT_SMUX_Q_CONTROL) kt_list_push(&m->control, &s->ready);
+    if (queue == KT_SMUX_Q_DATA) kt_list_push(&m->data, &s->ready);
+    if (queue == KT_SMUX_Q_HELD) kt_list_push(&m->held, &s->ready);
+}
+
+void kt_smux_place(struct kt_smux_stream *s)
+{
+    if (s->m->ended) return;
+    enum kt_smux_queue queue = queue_for(s);
+    if (queue != s->queue) enqueue(s, queue);
+}
+
+void kt_smux_schedule(struct kt_smux_stream *s)
+{
+    kt_smux_place(s);
+    if (s->queue == KT_SMUX_Q_CONTROL || s->queue == KT_SMUX_Q_DATA) kt_smux_wake(s->m);
+}
+
+/* After a frame: to the end of the line, if there is more. */
+static void requeue(struct kt_smux_stream *s)
+{
+    enqueue(s, queue_for(s));
+}
+
+/* ---- frames ---- */
+
+/* All of these return false if there was no room. */
+
+static bool send_upd(struct kt_smux_stream *s)
+{
+    struct kt_smux *m = s->m;
+    if (!has_room(m, KT_SMUX_UPD_BODY)) return false;
+    uint8_t body[KT_SMUX_UPD_BODY];
+    put32(body, s->consumed);
+    put32(body + 4, m->cfg.stream_buffer);
+    s->unannounced = 0;
+    s->control &= (uint8_t)~KT_SMUX_DUE_UPD;
+    requeue(s);
+    frame(m, KT_SMUX_UPD, s->id, &(struct kt_iov){body, sizeof body}, 1, sizeof body);
+    return true;
+}
+
+/* The stream is forgotten with it, unless it is young: then the peer may never have held it. */
+static bool send_fin(struct kt_smux_stream *s)
+{
+    struct kt_smux *m = s->m;
+    if (!has_room(m, 0)) return false;
+    const uint32_t id = s->id;
+    if (s->is_young) {
+        s->fin_sent = true;
+        s->control = 0;
+        requeue(s);
+    } else {
+        kt_smux_stream_free(s);
+    }
+    frame(m, KT_SMUX_FIN, id, NULL, 0, 0);
+    return true;
+}
+
+static bool send_syn(struct kt_smux_stream *s)
+{
+    struct kt_smux *m = s->m;
+    if (!has_room(m, 0)) return false;
+    s->syn_no = m->frames;
+    s->control &= (uint8_t)~KT_SMUX_DUE_SYN;
+    requeue(s);
+    frame(m, KT_SMUX_SYN, s->id, NULL, 0, 0);
+    return true;
+}
+
+static bool send_control(struct kt_smux_stream *s)
+{
+    if (s->control & KT_SMUX_DUE_SYN) return send_syn(s);
+    if (s->control & KT_SMUX_DUE_FIN) return send_fin(s);
+    return send_upd(s);
+}
+
+/* A half-close is a PSH of nothing. */
+static bool send_half_close(struct kt_smux_stream *s)
+{
+    if (!has_room(s->m, 0)) return false;
+    s->half_sent = true;
+    requeue(s);
+    frame(s->m, KT_SMUX_PSH, s->id, NULL, 0, 0);
+    return true;
+}
+
+/* One PSH, no longer than two pieces of the buffer hold. */
+static bool send_psh(struct kt_smux_stream *s)
+{
+    struct kt_smux *m = s->m;
+    struct kt_iov iov[2] = {{NULL, 0}, {NULL, 0}};
+    size_t pieces = kt_bufq_peek(&s->send, s->sent, iov, 2);
+    size_t n = iov[0].len + iov[1].len, left = window(s);
+    if (n > m->cfg.frame_size) n = m->cfg.frame_size;
+    if (n > left) n = left;
+    size_t room = m->owner.room(m->ctx, n);
+    if (room == 0) return false;
+    if (n > room) n = room;
+    if (iov[0].len >= n) {
+        iov[0].len = n;
+        pieces = 1;
+    } else {
+        iov[1].len = n - iov[0].len;
+    }
+    s->written += (uint32_t)n;
+    frame(m, KT_SMUX_PSH, s->id, iov, pieces, n);
+    if (s->is_young)
+        s->sent += (uint32_t)n;
+    else
+        kt_bufq_consume(&s->send, n);
+    requeue(s);
+    return true;
+}
+
+static bool send_data(struct kt_smux_stream *s)
+{
+    bool more = true;
+    if (kt_smux_unsent(s) > 0)
+        more = send_psh(s);
+    else if (s->closed)
+        return send_fin(s); /* s may be gone */
+    else if (wants_half_close(s))
+        more = send_half_close(s);
+    else
+        enqueue(s, KT_SMUX_Q_NONE); /* it waited for memory: it is told to try again, once a pump */
+    kt_smux_offer(s);
+    return more;
+}
+
+/* ---- the pump ---- */
+
+/* What the session itself has to say. Hello goes before the first frame there is a reason for; only an
+ * answer is a reason in itself. */
+static bool send_greetings(struct kt_smux *m)
+{
+    const bool streams = !kt_list_empty(&m->control) || !kt_list_empty(&m->data);
+    if (m->hello_due && (streams || m->nop_due || m->hello_in)) {
+        if (!has_room(m, 0)) return false;
+        m->hello_due = false;
+        frame(m, KT_SMUX_NOP, KT_SMUX_HELLO | m->cfg.features, NULL, 0, 0);
+    }
+    if (m->nop_due) {
+        if (!has_room(m, 0)) return false;
+        m->nop_due = false;
+        frame(m, KT_SMUX_NOP, 0, NULL, 0, 0);
+    }
+    return true;
+}
+
+static bool send_from(struct kt_smux *m, struct kt_list *queue, bool (*send)(struct kt_smux_stream *))
+{
+    while (!m->ended && !kt_list_empty(queue))
+        if (!send(KT_CONTAINER(queue->next, struct kt_smux_stream, ready))) return false;
+    return !m->ended;
+}
+
+void kt_smux_pump(struct kt_smux *m)
+{
+    if (m->pumping || m->ended) return;
+    kt_smux_enter(m);
+    m->pumping = true;
+    m->awake = false;
+    if (send_greetings(m) && send_from(m, &m->control, send_control)) send_from(m, &m->data, send_data);
+    m->pumping = false;
+    kt_smux_drain(m);
+    kt_smux_leave(m);
+}

@@ -1,0 +1,148 @@
+/* smux: a stream as a kt_pipe (base/pipe.h). What is written waits in the send queue for the pump, already
+ * permuted by QPP, so that a young stream can be replayed as it is; what arrived waits in the receive queue,
+ * already restored. */
+#include "link/kcptun/smux_internal.h"
+
+#include <assert.h>
+#include <string.h>
+
+static size_t stream_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
+{
+    return kt_bufq_peek(&kt_smux_of(p)->recv, 0, iov, max);
+}
+
+static void stream_consume(struct kt_pipe *p, size_t n)
+{
+    struct kt_smux_stream *s = kt_smux_of(p);
+    struct kt_smux *m = s->m;
+    if (n == 0) return;
+    kt_bufq_consume(&s->recv, n);
+    m->buffered -= n;
+    kt_smux_credit(s, n);
+    if (s->lost && s->recv.len == 0) {
+        kt_smux_touch(s, KT_SMUX_EV_CLOSED);
+        kt_smux_wake(m);
+    }
+    kt_smux_unstall(m);
+}
+
+static bool stream_eof(const struct kt_pipe *p)
+{
+    const struct kt_smux_stream *s = kt_smux_of_const(p);
+    return (s->half_in || s->fin_in) && s->recv.len == 0;
+}
+
+/* Appends up to n bytes, permuted; fewer if memory is short. */
+static size_t append(struct kt_smux_stream *s, const uint8_t *data, size_t n)
+{
+    const struct kt_qpp *qpp = s->m->cfg.qpp;
+    if (!qpp) return kt_bufq_append(&s->send, data, n);
+    size_t done = 0;
+    while (done < n) {
+        uint8_t *space;
+        size_t room = kt_bufq_space(&s->send, &space);
+        if (room == 0) break;
+        if (room > n - done) room = n - done;
+        memcpy(space, data + done, room);
+        kt_qpp_encrypt(qpp, &s->qpp[0], space, room);
+        kt_bufq_commit(&s->send, room);
+        done += room;
+    }
+    return done;
+}
+
+static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
+{
+    struct kt_smux_stream *s = kt_smux_of(p);
+    if (n == 0 || s->m->ended || s->closed || s->shut || s->fin_in || s->code) return 0;
+    size_t room = KT_SMUX_SEND_BUFFER - s->send.len;
+    size_t done = append(s, data, n < room ? n : room);
+    s->want_write = done < n;
+    if (done)
+        kt_smux_schedule(s);
+    else
+        kt_smux_place(s); /* nothing to wake anyone for, least of all when memory is short */
+    return done;
+}
+
+static void stream_shutdown(struct kt_pipe *p)
+{
+    struct kt_smux_stream *s = kt_smux_of(p);
+    if (s->shut) return;
+    s->shut = true;
+    s->want_write = false;
+    kt_smux_schedule(s);
+}
+
+static bool stream_half_close(const struct kt_pipe *p)
+{
+    const struct kt_smux *m = kt_smux_of_const(p)->m;
+    return m->half_close && !m->ended;
+}
+
+static bool stream_gone(const struct kt_pipe *p)
+{
+    const struct kt_smux_stream *s = kt_smux_of_const(p);
+    return s->fin_in || s->unheard;
+}
+
+/* The handle dies: no more events, and what was not read never will be. False if the stream was freed. */
+static bool give_up(struct kt_smux_stream *s)
+{
+    struct kt_smux *m = s->m;
+    assert(!s->closed);
+    kt_smux_silence(s);
+    s->closed = true;
+    s->want_write = s->lost = false;
+    s->pipe.events = NULL;
+    const size_t unread = s->recv.len;
+    kt_bufq_clear(&s->recv);
+    m->buffered -= unread;
+    if (m->ended) {
+        kt_smux_stream_free(s);
+        return false;
+    }
+    if (unread) kt_smux_credit(s, unread);
+    return true;
+}
+
+static void stream_close(struct kt_pipe *p)
+{
+    struct kt_smux_stream *s = kt_smux_of(p);
+    struct kt_smux *m = s->m;
+    if (!give_up(s)) return;
+    if (kt_smux_unsent(s) == 0) s->control &= (uint8_t)~KT_SMUX_DUE_UPD;
+    kt_smux_schedule(s);
+    kt_smux_unstall(m);
+}
+
+/* `reason` has no place on this wire. A stream whose SYN did not leave yet leaves no trace at all. */
+static void stream_reset(struct kt_pipe *p, int reason)
+{
+    (void)reason;
+    struct kt_smux_stream *s = kt_smux_of(p);
+    struct kt_smux *m = s->m;
+    kt_smux_drop_send(s);
+    if (!give_up(s)) return;
+    if (s->control & KT_SMUX_DUE_SYN) {
+        kt_smux_stream_free(s);
+        kt_smux_wake(m); /* for `streams` to be called */
+    } else {
+        kt_smux_settle(s); /* nothing of it is worth moving */
+        s->control = KT_SMUX_DUE_FIN;
+        kt_smux_schedule(s);
+    }
+    kt_smux_unstall(m);
+}
+
+const struct kt_pipe_ops kt_smux_pipe_ops = {
+    .peek = stream_peek,
+    .consume = stream_consume,
+    .eof = stream_eof,
+    .write = stream_write,
+    .shutdown = stream_shutdown,
+    .half_close = stream_half_close,
+    .reset = stream_reset,
+    .close = stream_close,
+    .gone = stream_gone,
+};

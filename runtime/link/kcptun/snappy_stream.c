@@ -1,0 +1,289 @@
+/* The snappy framing format (spec-kcptun-wire.md, section 8).
+ *
+ * A chunk is type(1) length(3, LE) body. A data chunk's body is a masked CRC-32C of the uncompressed bytes
+ * and then these bytes, compressed (type 0) or stored (type 1).
+ *
+ * Invariant of the decoder: it holds at most one chunk's body and one chunk's uncompressed bytes, in buffers
+ * of fixed size. Every length is checked before a byte is written for it, and the size a compressed block
+ * claims before the block is touched. Chunks to be skipped are counted down, never held.
+ *
+ * Both buffers are big for what most sessions need (frames of 8 KiB), but the pages nobody writes to are
+ * never backed by memory. libsnappy's compressor takes its hash table from the heap at each call; ours does
+ * not. */
+#include "link/kcptun/snappy_stream.h"
+
+#include <assert.h>
+#include <isa-l/crc.h>
+#include <snappy-c.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD 4u /* type, length */
+#define CRC 4u
+#define MAX_BLOCK (32u + KT_SNAPPY_CHUNK + KT_SNAPPY_CHUNK / 6u) /* snappy_max_compressed_length(a chunk) */
+
+#define TYPE_COMPRESSED 0x00u
+#define TYPE_STORED 0x01u
+#define TYPE_SKIP 0x80u /* from here on skippable (0xfe is padding), except the identifier */
+#define TYPE_IDENTIFIER 0xffu
+
+static const uint8_t identifier[10] = {0xff, 6, 0, 0, 's', 'N', 'a', 'P', 'p', 'Y'};
+#define ID_BODY (sizeof identifier - HEAD)
+
+/* ISA-L's function is the bare register: CRC-32C starts it at all ones and inverts the result. */
+static uint32_t masked_crc(const uint8_t *data, size_t n)
+{
+    uint32_t c = ~crc32_iscsi((unsigned char *)(uintptr_t)data, (int)n, 0xffffffffu); /* it does not write */
+    return (c >> 15 | c << 17) + 0xa282ead8u;
+}
+
+static void put24(uint8_t *p, size_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+    p[2] = (uint8_t)(v >> 16);
+}
+
+static size_t get24(const uint8_t *p)
+{
+    return (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16;
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+    put24(p, v);
+    p[3] = (uint8_t)(v >> 24);
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+    return (uint32_t)get24(p) | (uint32_t)p[3] << 24;
+}
+
+/* ---- encoder ---- */
+
+#define MIN_TRY 17u   /* shorter blocks never save anything: snappy finds no copies in them */
+#define PATIENCE 8u   /* chunks in a row that did not compress before trying only now and then */
+#define TRY_EVERY 16u /* chunks */
+
+struct kt_snappy_enc {
+    bool started;     /* the identifier has been sent */
+    unsigned failed;  /* tries in a row that saved too little, up to PATIENCE */
+    unsigned skipped; /* chunks stored untried since */
+    uint8_t out[sizeof identifier + 2 * (HEAD + CRC) + KT_SNAPPY_CHUNK + MAX_BLOCK];
+};
+
+int kt_snappy_enc_new(struct kt_snappy_enc **out)
+{
+    struct kt_snappy_enc *e = malloc(sizeof *e);
+    *out = e;
+    if (!e) return KT_ENOMEM;
+    e->started = false;
+    e->failed = e->skipped = 0;
+    return 0;
+}
+
+void kt_snappy_enc_free(struct kt_snappy_enc *e)
+{
+    free(e);
+}
+
+static bool worth_trying(struct kt_snappy_enc *e, size_t n)
+{
+    if (n < MIN_TRY) return false;
+    if (e->failed < PATIENCE) return true;
+    if (++e->skipped < TRY_EVERY) return false;
+    e->skipped = 0;
+    return true;
+}
+
+/* Compresses into out (MAX_BLOCK bytes); the size, or 0 if the chunk had better be stored. */
+static size_t compress(struct kt_snappy_enc *e, const uint8_t *data, size_t n, uint8_t *out)
+{
+    if (!worth_trying(e, n)) return 0;
+    size_t size = MAX_BLOCK;
+    bool saves = snappy_compress((const char *)data, n, (char *)out, &size) == SNAPPY_OK && size < n - n / 8;
+    if (saves)
+        e->failed = 0;
+    else if (e->failed < PATIENCE)
+        e->failed++;
+    return saves ? size : 0;
+}
+
+static size_t put_chunk(struct kt_snappy_enc *e, const uint8_t *data, size_t n, uint8_t *out)
+{
+    uint8_t *body = out + HEAD + CRC;
+    size_t size = compress(e, data, n, body);
+    out[0] = (uint8_t)(size ? TYPE_COMPRESSED : TYPE_STORED);
+    if (!size) {
+        memcpy(body, data, n);
+        size = n;
+    }
+    put24(out + 1, CRC + size);
+    put32(out + HEAD, masked_crc(data, n));
+    return HEAD + CRC + size;
+}
+
+size_t kt_snappy_encode(struct kt_snappy_enc *e, const uint8_t *data, size_t n, const uint8_t **out)
+{
+    assert(n >= 1 && n <= 2 * (size_t)KT_SNAPPY_CHUNK);
+    size_t len = 0;
+    if (!e->started) {
+        memcpy(e->out, identifier, sizeof identifier);
+        len = sizeof identifier;
+        e->started = true;
+    }
+    size_t first = n < KT_SNAPPY_CHUNK ? n : KT_SNAPPY_CHUNK;
+    len += put_chunk(e, data, first, e->out + len);
+    if (n > first) len += put_chunk(e, data + first, n - first, e->out + len);
+    *out = e->out;
+    return len;
+}
+
+/* ---- decoder ---- */
+
+struct kt_snappy_dec {
+    bool started; /* the identifier has come */
+    bool dead;
+    uint8_t head[HEAD]; /* of the chunk at hand */
+    size_t head_have;
+    size_t body_len, body_have; /* of the chunk at hand, once its head is complete */
+
+    const uint8_t *ready; /* decoded bytes not yet consumed: in plain, or a stored body in place */
+    size_t ready_len;
+    uint8_t plain[KT_SNAPPY_CHUNK];
+    uint8_t body[CRC + MAX_BLOCK];
+};
+
+int kt_snappy_dec_new(struct kt_snappy_dec **out)
+{
+    struct kt_snappy_dec *d = malloc(sizeof *d);
+    *out = d;
+    if (!d) return KT_ENOMEM;
+    memset(d, 0, offsetof(struct kt_snappy_dec, plain));
+    return 0;
+}
+
+void kt_snappy_dec_free(struct kt_snappy_dec *d)
+{
+    free(d);
+}
+
+static bool skippable(unsigned type)
+{
+    return type >= TYPE_SKIP && type != TYPE_IDENTIFIER;
+}
+
+/* Judges a complete head: may a body of that type and length follow? */
+static int check_head(const struct kt_snappy_dec *d, struct kt_err *err)
+{
+    unsigned type = d->head[0];
+    size_t len = d->body_len;
+    if (!d->started && type != TYPE_IDENTIFIER)
+        return kt_err_set(err, KT_EPROTO,
+            "snappy: the stream does not begin with its identifier (chunk type 0x%02x)"
+            " (does one end run with nocomp?)",
+            type);
+    if (type == TYPE_IDENTIFIER) {
+        if (len == ID_BODY) return 0;
+        return kt_err_set(err, KT_EPROTO, "snappy: stream identifier of %zu bytes, want %zu", len, ID_BODY);
+    }
+    if (skippable(type)) return 0;
+    if (type != TYPE_COMPRESSED && type != TYPE_STORED)
+        return kt_err_set(err, KT_EPROTO, "snappy: unknown chunk type 0x%02x", type);
+    size_t most = CRC + (type == TYPE_STORED ? KT_SNAPPY_CHUNK : MAX_BLOCK);
+    if (len < CRC || len > most)
+        return kt_err_set(
+            err, KT_EPROTO, "snappy: chunk of %zu bytes (type %u), want %u to %zu", len, type, CRC, most);
+    return 0;
+}
+
+/* A data chunk, whole: decodes it. */
+static int decode(struct kt_snappy_dec *d, struct kt_err *err)
+{
+    const uint8_t *block = d->body + CRC;
+    size_t n = d->body_len - CRC;
+    if (d->head[0] == TYPE_COMPRESSED) {
+        size_t size;
+        if (snappy_uncompressed_length((const char *)block, n, &size) != SNAPPY_OK)
+            return kt_err_set(err, KT_EPROTO, "snappy: corrupt block of %zu bytes", n);
+        if (size > KT_SNAPPY_CHUNK)
+            return kt_err_set(err, KT_EPROTO,
+                "snappy: block claims %zu bytes uncompressed, at most %u are allowed", size, KT_SNAPPY_CHUNK);
+        if (snappy_uncompress((const char *)block, n, (char *)d->plain, &size) != SNAPPY_OK)
+            return kt_err_set(err, KT_EPROTO, "snappy: corrupt block of %zu bytes", n);
+        block = d->plain;
+        n = size;
+    }
+    if (masked_crc(block, n) != get32(d->body)) return kt_err_set(err, KT_EPROTO, "snappy: wrong checksum");
+    d->ready = block;
+    d->ready_len = n;
+    return 0;
+}
+
+/* The chunk at hand is complete. */
+static int finish(struct kt_snappy_dec *d, struct kt_err *err)
+{
+    unsigned type = d->head[0];
+    d->head_have = 0;
+    if (skippable(type)) return 0;
+    if (type != TYPE_IDENTIFIER) return decode(d, err);
+    if (memcmp(d->body, identifier + HEAD, ID_BODY) != 0)
+        return kt_err_set(err, KT_EPROTO, "snappy: wrong stream identifier");
+    d->started = true;
+    return 0;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Takes bytes for the head or the body at hand; returns how many. */
+static int take(struct kt_snappy_dec *d, const uint8_t *data, size_t n, size_t *taken, struct kt_err *err)
+{
+    if (d->head_have < HEAD) {
+        *taken = least(n, HEAD - d->head_have);
+        memcpy(d->head + d->head_have, data, *taken);
+        d->head_have += *taken;
+        if (d->head_have < HEAD) return 0;
+        d->body_len = get24(d->head + 1);
+        d->body_have = 0;
+        int r = check_head(d, err);
+        if (r < 0) return r;
+    } else {
+        *taken = least(n, d->body_len - d->body_have);
+        if (!skippable(d->head[0])) memcpy(d->body + d->body_have, data, *taken);
+        d->body_have += *taken;
+    }
+    return d->body_have == d->body_len ? finish(d, err) : 0;
+}
+
+int kt_snappy_feed(struct kt_snappy_dec *d, const uint8_t *data, size_t n, size_t *used, struct kt_err *err)
+{
+    *used = 0;
+    if (d->dead) return kt_err_set(err, KT_EPROTO, "snappy: the stream is broken");
+    while (*used < n && !d->ready_len) {
+        size_t taken = 0;
+        int r = take(d, data + *used, n - *used, &taken, err);
+        *used += taken;
+        if (r < 0) {
+            d->dead = true;
+            return r;
+        }
+    }
+    return 0;
+}
+
+size_t kt_snappy_peek(const struct kt_snappy_dec *d, const uint8_t **data)
+{
+    *data = d->ready;
+    return d->ready_len;
+}
+
+void kt_snappy_consume(struct kt_snappy_dec *d, size_t n)
+{
+    assert(n <= d->ready_len);
+    d->ready += n;
+    d->ready_len -= n;
+}

@@ -1,0 +1,36 @@
+/* Splice: joins two pipes; the bytes stay in C.
+ *
+ * Ends of direction are carried over: the end of data on one side becomes a shutdown of the other where that
+ * reaches the peer (kt_pipe_half_close). Where it cannot, the other direction may go on delivering until it
+ * has been quiet for `linger_us`; then both are closed. A pipe that breaks resets the other, after what it
+ * had delivered was written. */
+#ifndef KT_LINK_SPLICE_H
+#define KT_LINK_SPLICE_H
+
+#include <stdint.h>
+#include "base/pipe.h"
+
+struct kt_io;
+struct kt_splice;
+
+struct kt_splice_opts {
+    uint64_t idle_us;   /* end when nothing has moved either way for so long; 0: never */
+    uint64_t linger_us; /* see above; 0: close at once */
+};
+
+struct kt_splice_result {
+    uint64_t a_to_b, b_to_a; /* bytes moved */
+    uint64_t duration_us;
+    int code; /* 0: both directions ended cleanly; else why it was cut short (KT_ERESET, KT_EIDLE,
+                 KT_ECANCELED, …) */
+};
+
+/* Takes both pipes over and ends them by itself. done comes exactly once, never from inside this call; the
+ * splice is freed after it. 0 or KT_ENOMEM (then the pipes are still the caller's). */
+int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
+    void (*done)(void *ctx, const struct kt_splice_result *result), void *ctx, struct kt_splice **out);
+
+/* Resets both pipes and ends with KT_ECANCELED; done is not called, and the splice is gone. */
+void kt_splice_cancel(struct kt_splice *s);
+
+#endif

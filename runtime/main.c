@@ -1,0 +1,30 @@
+/* kt: a table of verbs; each is a file under cli/. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include "cli/verb.h"
+
+static const struct kt_verb verbs[] = {
+    {"run", "SCRIPT [ARG...]", "runs a script", kt_verb_run},
+    {"client", "[OPTION...]", "a tunnel's near end, with kcptun's flags", kt_verb_client},
+    {"server", "[OPTION...]", "a tunnel's far end, with kcptun's flags", kt_verb_server},
+    {"version", "", "prints the version", kt_verb_version},
+    {"help", "[VERB]", "prints this list, or how a verb is used", kt_verb_help},
+    {0},
+};
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a peer or a reader that went away is an error code, not our end */
+    if (argc < 2) {
+        kt_verb_help(1, argv, verbs);
+        return 1;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-v") == 0) name = "version";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
+    for (const struct kt_verb *v = verbs; v->name; v++)
+        if (strcmp(v->name, name) == 0) return v->run(argc - 1, argv + 1, verbs);
+    fprintf(stderr, "kt: no such verb: %s; kt help lists them\n", name);
+    return 1;
+}

@@ -1,0 +1,14 @@
+/* The Lua files that ship in the binary (lua/ and what cmake/Embed.cmake adds). */
+#ifndef KT_SCRIPT_EMBEDDED_H
+#define KT_SCRIPT_EMBEDDED_H
+
+#include <stddef.h>
+
+struct kt_embedded {
+    const char *module; /* "kt.cli.client"; NULL ends the table */
+    const char *source; /* NUL-terminated beyond len */
+    size_t len;
+};
+extern const struct kt_embedded kt_embedded[];
+
+#endif

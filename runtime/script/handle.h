@@ -1,0 +1,66 @@
+/* Handles: full userdata that stand for what a script holds. One metatable per kind, made by one helper, so
+ * that all of them close, print, compare and complain alike. */
+#ifndef KT_SCRIPT_HANDLE_H
+#define KT_SCRIPT_HANDLE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include "base/list.h"
+
+struct kt_conn;
+struct kt_pipe;
+struct kt_task;
+
+#define KT_HANDLE_CONN "conn"
+#define KT_HANDLE_STREAM "stream"
+#define KT_HANDLE_LINK "link"
+#define KT_HANDLE_ACCEPTOR "acceptor"
+#define KT_HANDLE_LISTENER "listener"
+#define KT_HANDLE_SECRET "secret"
+#define KT_HANDLE_ERR "err"
+
+struct kt_handle_type {
+    const char *name;
+    const luaL_Reg *methods; /* called as handle:name(…); ends with {NULL, NULL} */
+    const luaL_Reg *fields;  /* read as handle.name: called with the handle, pushes one value; may be NULL */
+    lua_CFunction close;     /* __close; may be NULL */
+    lua_CFunction gc;        /* may be NULL */
+    lua_CFunction tostring;  /* NULL: "<name>" */
+    lua_CFunction concat;    /* may be NULL */
+};
+
+/* Registers the metatable. An unknown field is an error that lists the known ones. */
+void kt_handle_type(lua_State *L, const struct kt_handle_type *type);
+/* Pushes a zeroed handle of n bytes with `uservalues` slots. */
+void *kt_handle_push(lua_State *L, const char *name, size_t n, int uservalues);
+/* The handle at idx, or NULL if it is something else. */
+void *kt_handle_test(lua_State *L, int idx, const char *name);
+/* The handle that a method was called on, or an error that shows the call ("use link:open{…}, with a colon").
+ */
+void *kt_handle_self(lua_State *L, const char *name, const char *method);
+
+/* ---- conns and streams (lua_pipe.c) ---- */
+
+struct kt_lua_pipe {
+    struct kt_pipe *pipe; /* NULL: closed, or taken over by a splice */
+    struct kt_conn *conn; /* NULL: a stream */
+    struct kt_task *owner;
+    struct kt_list node; /* owner->pipes */
+};
+
+/* Pushes a handle without a pipe. Its uservalue 1 is the peer's address as text, when known. */
+struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind);
+/* Gives the handle the pipe that waits in the task (t->pipe, t->conn); the task owns it. */
+void kt_pipe_take(struct kt_lua_pipe *h, struct kt_task *t);
+/* The open conn or stream at idx, or an error. */
+struct kt_lua_pipe *kt_pipe_arg(lua_State *L, int idx, const char *what);
+/* Before a pipe goes: keeps the peer's address in the handle. May raise. */
+void kt_pipe_remember(lua_State *L, int idx, struct kt_lua_pipe *h);
+/* Parts the pipe from its handle, which is closed from now on; the pipe still counts in rt->pipes. */
+void kt_pipe_detach(struct kt_lua_pipe *h);
+/* Hands an open conn or stream at idx, if it is one and `from` owns it, to another task. */
+void kt_pipe_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to);
+/* Ends all pipes of a list: closes them (code 0) or resets them. */
+void kt_pipes_end(struct kt_list *pipes, int code);
+
+#endif

@@ -1,0 +1,182 @@
+/* Conns and streams as scripts hold them. Both are a kt_pipe; the bytes stay in C.
+ *
+ * Invariant: a handle with a pipe is in its owner's list; one without is in none. The peer's address outlives
+ * the pipe: a script may still print it after a splice. */
+#include <string.h>
+#include "script/handle.h"
+#include "script/script.h"
+
+struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind)
+{
+    struct kt_lua_pipe *h = kt_handle_push(L, kind, sizeof *h, 1);
+    kt_list_init(&h->node);
+    return h;
+}
+
+void kt_pipe_take(struct kt_lua_pipe *h, struct kt_task *t)
+{
+    h->pipe = t->pipe;
+    h->conn = t->conn;
+    t->pipe = NULL;
+    t->conn = NULL;
+    h->owner = t;
+    kt_list_push(&t->pipes, &h->node);
+}
+
+static void end(struct kt_lua_pipe *h, int code)
+{
+    if (!h->pipe) return;
+    struct kt_pipe *pipe = h->pipe;
+    kt_list_remove(&h->node);
+    h->pipe = NULL;
+    h->conn = NULL;
+    h->owner->rt->pipes--;
+    if (code == 0)
+        kt_pipe_close(pipe);
+    else
+        kt_pipe_reset(pipe, code);
+}
+
+void kt_pipes_end(struct kt_list *pipes, int code)
+{
+    while (!kt_list_empty(pipes)) end(KT_CONTAINER(pipes->next, struct kt_lua_pipe, node), code);
+}
+
+static struct kt_lua_pipe *test(lua_State *L, int idx)
+{
+    struct kt_lua_pipe *h = kt_handle_test(L, idx, KT_HANDLE_CONN);
+    return h ? h : kt_handle_test(L, idx, KT_HANDLE_STREAM);
+}
+
+struct kt_lua_pipe *kt_pipe_arg(lua_State *L, int idx, const char *what)
+{
+    struct kt_lua_pipe *h = test(L, idx);
+    if (!h)
+        kt_raise(L, "%s: argument %d: wanted a conn or a stream, got %s", what, idx, luaL_typename(L, idx));
+    else if (!h->pipe)
+        kt_raise(L, "%s: argument %d: this %s was closed, or taken over by a splice", what, idx,
+            kt_handle_test(L, idx, KT_HANDLE_CONN) ? "conn" : "stream");
+    return h;
+}
+
+/* Pushes the peer's address, or nil; remembers it for after the close. */
+static void push_peer(lua_State *L, int idx, struct kt_lua_pipe *h)
+{
+    if (lua_getiuservalue(L, idx, 1) == LUA_TSTRING || !h->conn) return;
+    lua_pop(L, 1);
+    lua_pushstring(L, kt_conn_peer(h->conn));
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, idx, 1);
+}
+
+void kt_pipe_remember(lua_State *L, int idx, struct kt_lua_pipe *h)
+{
+    push_peer(L, idx, h);
+    lua_pop(L, 1);
+}
+
+void kt_pipe_detach(struct kt_lua_pipe *h)
+{
+    kt_list_remove(&h->node);
+    h->pipe = NULL;
+    h->conn = NULL;
+}
+
+void kt_pipe_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to)
+{
+    struct kt_lua_pipe *h = test(L, idx);
+    if (!h || !h->pipe || h->owner != from) return;
+    kt_list_remove(&h->node);
+    h->owner = to;
+    kt_list_push(&to->pipes, &h->node);
+}
+
+/* ---- methods ---- */
+
+static struct kt_lua_pipe *self(lua_State *L, const char *method)
+{
+    struct kt_lua_pipe *h = test(L, 1);
+    if (!h) kt_raise(L, "%s: called on something that is no conn or stream; write it with a colon", method);
+    return h;
+}
+
+static int pipe_close(lua_State *L)
+{
+    struct kt_lua_pipe *h = self(L, "close");
+    push_peer(L, 1, h);
+    end(h, 0);
+    return 0;
+}
+
+static int pipe_reset(lua_State *L)
+{
+    struct kt_lua_pipe *h = self(L, "reset");
+    const char *text;
+    int code = kt_err_arg(L, 2, &text);
+    if (!h->pipe) return 0;
+    struct kt_runtime *rt = h->owner->rt;
+    push_peer(L, 1, h);
+    if (text) {
+        const char *peer = lua_tostring(L, -1);
+        kt_log(rt->log, KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream", peer ? " of " : "",
+            peer ? peer : "", text);
+    }
+    end(h, code);
+    return 0;
+}
+
+static int pipe_gc(lua_State *L)
+{
+    struct kt_lua_pipe *h = lua_touserdata(L, 1);
+    if (!h->pipe) return 0;
+    kt_log(h->owner->rt->log, KT_LOG_WARN,
+        "a %s was dropped without :close(), in the task spawned at %s:%d; closed it",
+        h->conn ? "conn" : "stream", h->owner->origin->source, h->owner->origin->line);
+    end(h, 0);
+    return 0;
+}
+
+static int field_peer(lua_State *L)
+{
+    push_peer(L, 1, lua_touserdata(L, 1));
+    return 1;
+}
+
+static int field_local(lua_State *L)
+{
+    struct kt_lua_pipe *h = lua_touserdata(L, 1);
+    if (h->conn)
+        lua_pushstring(L, kt_conn_local(h->conn));
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int pipe_tostring(lua_State *L)
+{
+    struct kt_lua_pipe *h = self(L, "tostring");
+    const char *kind = kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn" : "stream";
+    push_peer(L, 1, h);
+    const char *peer = lua_tostring(L, -1);
+    lua_pushfstring(L, "<%s%s%s%s>", kind, peer ? " " : "", peer ? peer : "", h->pipe ? "" : ", closed");
+    return 1;
+}
+
+void kt_lua_pipe(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"close", pipe_close}, {"reset", pipe_reset}, {NULL, NULL}};
+    static const luaL_Reg conn_fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
+    static const luaL_Reg stream_fields[] = {{"peer", field_peer}, {NULL, NULL}};
+    struct kt_handle_type type = {
+        .name = KT_HANDLE_CONN,
+        .methods = methods,
+        .fields = conn_fields,
+        .close = pipe_close,
+        .gc = pipe_gc,
+        .tostring = pipe_tostring,
+    };
+    kt_handle_type(L, &type);
+    type.name = KT_HANDLE_STREAM;
+    type.fields = stream_fields;
+    kt_handle_type(L, &type);
+}

@@ -1,0 +1,64 @@
+/* kt.splice(a, b [, { idle = "10m", linger = "30s" }]) → { a_to_b, b_to_a, duration, reason } | nil, err
+ *
+ * Takes both over: for the script they are closed from the call on. */
+#include "script/handle.h"
+#include "script/script.h"
+
+#define WHAT "kt.splice"
+#define LINGER_US 30000000u
+
+static void done(void *ctx, const struct kt_splice_result *result)
+{
+    struct kt_task *t = ctx;
+    t->splice = *result;
+    t->rt->pipes -= 2;
+    kt_task_wake(t, 0, NULL);
+}
+
+static void cancel(struct kt_task *t)
+{
+    t->rt->pipes -= 2;
+    kt_splice_cancel(t->op);
+}
+
+static int finish(lua_State *L, struct kt_task *t)
+{
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, (lua_Integer)t->splice.a_to_b);
+    lua_setfield(L, -2, "a_to_b");
+    lua_pushinteger(L, (lua_Integer)t->splice.b_to_a);
+    lua_setfield(L, -2, "b_to_a");
+    lua_pushnumber(L, (double)t->splice.duration_us / 1e6);
+    lua_setfield(L, -2, "duration");
+    lua_pushstring(L, t->splice.code ? kt_errname(t->splice.code) : "end");
+    lua_setfield(L, -2, "reason");
+    return 1;
+}
+
+static int splice(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, WHAT);
+    struct kt_lua_pipe *a = kt_pipe_arg(L, 1, WHAT);
+    struct kt_lua_pipe *b = kt_pipe_arg(L, 2, WHAT);
+    if (a == b) return kt_raise(L, WHAT ": both arguments are the same %s", a->conn ? "conn" : "stream");
+    struct kt_splice_opts how = {.linger_us = LINGER_US};
+    const struct kt_opt opts[] = {
+        {"idle", KT_OPT_DURATION, &how.idle_us}, {"linger", KT_OPT_DURATION, &how.linger_us}};
+    kt_opts_read(L, 3, WHAT, opts, 2);
+    kt_pipe_remember(L, 1, a);
+    kt_pipe_remember(L, 2, b);
+
+    struct kt_splice *op;
+    int rc = kt_splice(t->rt->io, a->pipe, b->pipe, &how, done, t, &op);
+    if (rc) return kt_err_return(L, rc, NULL);
+    t->op = op;
+    kt_pipe_detach(a); /* from here on nothing may raise: the splice has the task for its callback */
+    kt_pipe_detach(b);
+    return kt_task_wait(L, t, WHAT, cancel, finish, KT_TIME_NEVER);
+}
+
+void kt_lua_splice(lua_State *L)
+{
+    lua_pushcfunction(L, splice);
+    lua_setfield(L, -2, "splice");
+}

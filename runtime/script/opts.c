@@ -1,0 +1,95 @@
+/* Options of calls that happen per connection: read here, fast; described in kt.api, which explains what is
+ * wrong.
+ *
+ * Durations that were seen before are remembered with their value, so that "5s" is parsed once, by kt.units.
+ */
+#include <string.h>
+#include "script/script.h"
+
+#define DURATIONS_MAX 256u
+#define SECONDS_MAX 3.2e9 /* a hundred years: far from overflow */
+
+int kt_opts_wrong(lua_State *L, int idx, const char *what)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    idx = lua_absindex(L, idx);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->ref_explain);
+    lua_pushstring(L, what);
+    lua_pushvalue(L, idx);
+    lua_call(L, 2, 1);
+    const char *text = lua_tostring(L, -1);
+    return kt_raise(L, "%s", text ? text : lua_pushfstring(L, "%s: bad argument", what));
+}
+
+/* False if it is no duration. */
+static bool duration(lua_State *L, int idx, uint64_t *us)
+{
+    double seconds = -1;
+    int type = lua_type(L, idx);
+    if (type == LUA_TNUMBER) {
+        seconds = lua_tonumber(L, idx);
+    } else if (type == LUA_TSTRING) {
+        struct kt_runtime *rt = kt_runtime_of(L);
+        lua_pushvalue(L, idx); /* before idx shifts its meaning */
+        lua_rawgeti(L, LUA_REGISTRYINDEX, rt->ref_durations);
+        lua_pushvalue(L, -2);
+        if (lua_rawget(L, -2) == LUA_TNIL) {
+            lua_pop(L, 1);
+            lua_rawgeti(L, LUA_REGISTRYINDEX, rt->ref_duration);
+            lua_pushvalue(L, -3);
+            lua_call(L, 1, 1);
+            if (lua_isnumber(L, -1)) {
+                if (rt->durations >= DURATIONS_MAX) { /* a script that makes them up: start over */
+                    lua_newtable(L);
+                    lua_replace(L, -3);
+                    lua_pushvalue(L, -2);
+                    lua_rawseti(L, LUA_REGISTRYINDEX, rt->ref_durations);
+                    rt->durations = 0;
+                }
+                lua_pushvalue(L, -3);
+                lua_pushvalue(L, -2);
+                lua_rawset(L, -4);
+                rt->durations++;
+            }
+        }
+        if (lua_isnumber(L, -1)) seconds = lua_tonumber(L, -1);
+        lua_pop(L, 3);
+    }
+    if (!(seconds >= 0 && seconds <= SECONDS_MAX)) return false; /* NaN too */
+    *us = (uint64_t)(seconds * 1e6 + 0.5);
+    return true;
+}
+
+uint64_t kt_opts_duration(lua_State *L, int idx, const char *what)
+{
+    uint64_t us = 0;
+    if (!duration(L, idx, &us)) kt_opts_wrong(L, idx, what);
+    return us;
+}
+
+static bool read_one(lua_State *L, const struct kt_opt *opt)
+{
+    switch (opt->type) {
+    case KT_OPT_DURATION:
+        return duration(L, -1, opt->out);
+    case KT_OPT_STRING:
+        if (lua_type(L, -1) != LUA_TSTRING) return false;
+        *(const char **)opt->out = lua_tostring(L, -1);
+        return true;
+    }
+    return false;
+}
+
+void kt_opts_read(lua_State *L, int idx, const char *what, const struct kt_opt *opts, size_t n)
+{
+    if (lua_isnoneornil(L, idx)) return;
+    if (lua_type(L, idx) != LUA_TTABLE) kt_opts_wrong(L, idx, what);
+    lua_pushnil(L);
+    while (lua_next(L, idx)) {
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        size_t i = 0;
+        while (i < n && strcmp(opts[i].key, key) != 0) i++;
+        if (i == n || !read_one(L, &opts[i])) kt_opts_wrong(L, idx, what);
+        lua_pop(L, 1);
+    }
+}

@@ -1,0 +1,228 @@
+/* The life of a runtime: load, open, run, drain, end. See runtime.h. */
+#include "script/runtime.h"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "script/logger.h"
+#include "script/script.h"
+#include "script/service.h"
+
+#define DRAIN_US 5000000u
+#define DRAIN_TICK_US 20000u
+
+static void print_to_process(void *ctx, int fd, const char *text, size_t len)
+{
+    (void)ctx;
+    FILE *f = fd == 2 ? stderr : stdout;
+    fwrite(text, 1, len, f);
+    fflush(f);
+}
+
+static void drain_tick(void *ctx);
+
+int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, struct kt_err *err)
+{
+    struct kt_runtime *rt = calloc(1, sizeof *rt);
+    if (!rt) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
+    rt->io = opts->io;
+    rt->logger = opts->logger;
+    rt->log = &opts->logger->log;
+    rt->unsafe = opts->unsafe;
+    rt->print = opts->print ? opts->print : print_to_process;
+    rt->print_ctx = opts->print_ctx;
+    rt->drain_us = DRAIN_US;
+    kt_list_init(&rt->services);
+    kt_timer_init(&rt->drain_tick, drain_tick, rt);
+    kt_tasks_init(rt);
+    int rc = kt_state_new(rt);
+    if (rc) {
+        kt_runtime_free(rt);
+        return kt_err_set(err, rc, "%s", kt_strerror(rc));
+    }
+    *out = rt;
+    return 0;
+}
+
+void kt_runtime_free(struct kt_runtime *rt)
+{
+    if (!rt) return;
+    rt->phase = KT_END;
+    if (rt->L) kt_tasks_end(rt);
+    /* Last declared, first closed: what serves before the links it serves from. */
+    while (!kt_list_empty(&rt->services))
+        kt_service_close(KT_CONTAINER(rt->services.prev, struct kt_service, node));
+    if (rt->sigterm) kt_signal_close(rt->sigterm);
+    if (rt->sigint) kt_signal_close(rt->sigint);
+    kt_io_timer_cancel(rt->io, &rt->drain_tick);
+    kt_state_close(rt);
+    kt_origins_free(rt);
+    free(rt->message);
+    free(rt);
+}
+
+const char *kt_runtime_message(const struct kt_runtime *rt)
+{
+    return rt->message ? rt->message : "out of memory";
+}
+
+static int set_message(struct kt_runtime *rt, int code, const char *text)
+{
+    free(rt->message);
+    rt->message = text ? strdup(text) : NULL;
+    return code;
+}
+
+/* ---- load ---- */
+
+/* Message handler: the message, and the script's other lines when there are any. */
+static int explain(lua_State *L)
+{
+    luaL_tolstring(L, 1, NULL);
+    if (kt_runtime_of(L)->exiting) return 1;
+    lua_Debug ar;
+    int lines = 0;
+    for (int level = 1; lines < 12 && lua_getstack(L, level, &ar); level++) {
+        if (!lua_getinfo(L, "Sln", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
+        if (lines++ == 0) continue; /* the message begins with it */
+        lua_pushfstring(L, "\n  called from %s:%d", ar.short_src, ar.currentline);
+        lua_concat(L, 2);
+    }
+    return 1;
+}
+
+static int call_main(struct kt_runtime *rt, int status, int argc, char **argv)
+{
+    lua_State *L = rt->L;
+    if (status == LUA_OK) {
+        lua_pushcfunction(L, explain);
+        lua_insert(L, 1);
+        if (!lua_checkstack(L, argc + 8)) return set_message(rt, KT_ELIMIT, "too many arguments");
+        for (int i = 0; i < argc; i++) lua_pushstring(L, argv[i]);
+        status = lua_pcall(L, argc, 0, 1);
+    }
+    int rc = 0;
+    if (status != LUA_OK && !rt->exiting) {
+        const char *text = lua_tostring(L, -1);
+        rc = set_message(rt, status == LUA_ERRMEM ? KT_ENOMEM : KT_ECONFIG, text);
+    }
+    lua_settop(L, 0);
+    return rc;
+}
+
+int kt_runtime_load_file(struct kt_runtime *rt, const char *path, int argc, char **argv)
+{
+    return call_main(rt, kt_state_load_file(rt, path), argc, argv);
+}
+
+int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, char **argv)
+{
+    return call_main(rt, kt_state_load_module(rt, module), argc, argv);
+}
+
+/* ---- open ---- */
+
+static void on_signal(void *ctx, int signum);
+
+int kt_runtime_open(struct kt_runtime *rt)
+{
+    struct kt_err err = {0};
+    if (rt->exiting) return 0;
+    int rc = kt_signal_watch(rt->io, SIGTERM, on_signal, rt, &rt->sigterm, &err);
+    if (rc == 0) rc = kt_signal_watch(rt->io, SIGINT, on_signal, rt, &rt->sigint, &err);
+    if (rc) return set_message(rt, rc, err.text);
+
+    for (struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+        struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+        rc = kt_service_open(s, &err);
+        if (rc == 0) continue;
+        char text[640];
+        if (kt_origin_embedded(s->origin->source))
+            snprintf(text, sizeof text, "%s", err.text);
+        else
+            snprintf(text, sizeof text, "%s:%d: %s: %s", s->origin->source, s->origin->line, s->ops->what,
+                err.text);
+        return set_message(rt, rc, text);
+    }
+    if (rt->serving == 0 && rt->task_count == 0)
+        return set_message(rt, KT_ECONFIG,
+            "the script declares nothing to do: no kt.listen, no kt.accept, no kt.spawn at its top level");
+    rt->phase = KT_RUN;
+    return 0;
+}
+
+/* ---- run and end ---- */
+
+int kt_runtime_run(struct kt_runtime *rt)
+{
+    if (!rt->exiting) kt_io_run(rt->io);
+    return rt->exit_code;
+}
+
+bool kt_runtime_exited(const struct kt_runtime *rt, int *code)
+{
+    *code = rt->exit_code;
+    return rt->exiting;
+}
+
+void kt_runtime_stop(struct kt_runtime *rt, int code)
+{
+    if (rt->exiting) return;
+    rt->exiting = true;
+    rt->exit_code = code;
+    if (rt->phase != KT_DECLARE) kt_io_stop(rt->io);
+}
+
+void kt_runtime_settle(struct kt_runtime *rt)
+{
+    if (rt->phase == KT_RUN && rt->serving == 0 && rt->task_count == 0)
+        kt_runtime_stop(rt, rt->tasks_failed ? 1 : 0);
+}
+
+/* True when nobody would lose a byte by our going. */
+static bool drained(const struct kt_runtime *rt)
+{
+    if (rt->pipes > 0) return false;
+    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+        if (s->open && s->ops->quiet && !s->ops->quiet(s)) return false;
+    }
+    return true;
+}
+
+static void drain_tick(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    uint64_t now = kt_io_now(rt->io);
+    if (drained(rt)) {
+        kt_runtime_stop(rt, 0);
+    } else if (now >= rt->drain_until) {
+        kt_log(rt->log, KT_LOG_WARN, "ending with %zu conns and streams still open", rt->pipes);
+        kt_runtime_stop(rt, 0);
+    } else {
+        kt_io_timer_set(rt->io, &rt->drain_tick, now + DRAIN_TICK_US);
+    }
+}
+
+static void drain(struct kt_runtime *rt, const char *why)
+{
+    kt_log(rt->log, KT_LOG_INFO, "%s: ending; %zu conns and streams have %g s to finish", why, rt->pipes,
+        (double)rt->drain_us / 1e6);
+    rt->phase = KT_DRAIN;
+    rt->drain_until = kt_io_now(rt->io) + rt->drain_us;
+    for (struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+        struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+        if (s->open && s->ops->drain) s->ops->drain(s);
+    }
+    drain_tick(rt);
+}
+
+static void on_signal(void *ctx, int signum)
+{
+    struct kt_runtime *rt = ctx;
+    if (rt->phase == KT_DRAIN)
+        kt_runtime_stop(rt, signum == SIGINT ? 130 : 0);
+    else
+        drain(rt, signum == SIGINT ? "SIGINT" : "SIGTERM");
+}

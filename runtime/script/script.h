@@ -1,0 +1,161 @@
+/* What the files of this room share: the runtime's insides and the small helpers of bindings. */
+#ifndef KT_SCRIPT_SCRIPT_H
+#define KT_SCRIPT_SCRIPT_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include "base/list.h"
+#include "base/log.h"
+#include "io/io.h"
+#include "link/counters.h"
+#include "script/runtime.h"
+#include "script/task.h"
+
+struct kt_logger;
+
+enum kt_phase { KT_DECLARE, KT_RUN, KT_DRAIN, KT_END };
+
+/* A line of a script: where something was declared or spawned. Interned, so that a task carries a pointer. */
+struct kt_origin {
+    struct kt_origin *next;
+    int line;
+    char source[64];
+};
+
+struct kt_runtime {
+    lua_State *L;
+    struct kt_io *io;
+    struct kt_logger *logger;
+    const struct kt_log *log; /* the logger's */
+    struct kt_counters counters;
+    enum kt_phase phase;
+    bool unsafe;
+    void (*print)(void *ctx, int fd, const char *text, size_t len);
+    void *print_ctx;
+
+    /* memory of the Lua state, counted by its allocator */
+    size_t lua_bytes, lua_peak;
+    char warning[256]; /* pieces of a warning of Lua (an error in a __gc, mostly) */
+
+    /* tasks (task.c) */
+    struct kt_task main; /* stands for the main chunk: the extra space of the main thread points at it */
+    struct kt_list tasks, ready, spare;
+    size_t task_count, ready_count, spare_count;
+    struct kt_turn turn;   /* runs what is ready */
+    struct kt_timer again; /* ... in the next turn, when tasks made tasks ready */
+    struct kt_origin *origins;
+    size_t origin_count;
+    uint64_t tasks_failed;
+
+    /* services: what was declared, in order (service.h) */
+    struct kt_list services;
+    size_t serving; /* acceptors and listeners that are open */
+    size_t pipes;   /* conns and streams that a script or a splice of it holds */
+
+    /* end of life (runtime.c) */
+    struct kt_signal *sigterm, *sigint;
+    struct kt_timer drain_tick;
+    uint64_t drain_us;    /* how long a drain may last */
+    uint64_t drain_until; /* its deadline, once it has begun */
+    bool exiting;         /* exit_code is final; the loop was told to stop */
+    int exit_code;
+    char *message;
+
+    /* registry references */
+    int ref_loaded;     /* modules by name (state.c) */
+    int ref_host_env;   /* environment of embedded modules */
+    int ref_script_dir; /* string: where the script's own modules are */
+    int ref_explain;    /* function(what, value) → what is wrong with it, from kt.api */
+    int ref_duration;   /* function(value) → seconds, from kt.units */
+    int ref_durations;  /* strings seen before → seconds */
+    size_t durations;
+};
+
+/* Bytes of Lua source that are read at most. */
+#define KT_SCRIPT_MAX (8u << 20)
+/* Tasks at once: past it, conns and streams are refused. */
+#define KT_TASKS_MAX 262144u
+
+static inline struct kt_runtime *kt_runtime_of(lua_State *L)
+{
+    return kt_task_of(L)->rt;
+}
+
+/* Pushes a number, as an integer where it is whole, so that it prints without ".0". */
+static inline void kt_push_number(lua_State *L, double v)
+{
+    if (v > -9e15 && v < 9e15 && (double)(lua_Integer)v == v)
+        lua_pushinteger(L, (lua_Integer)v);
+    else
+        lua_pushnumber(L, v);
+}
+
+/* ---- runtime.c ---- */
+
+/* Begins to end the runtime: the loop is told to stop. The first code counts. */
+void kt_runtime_stop(struct kt_runtime *rt, int code);
+/* Ends the runtime if nothing is left that could happen; called when something ended. */
+void kt_runtime_settle(struct kt_runtime *rt);
+
+/* Raises a message at the script's line, whichever of our own functions lie between (luaL_error would name
+ * those). Declared int for `return kt_raise(...)`. Formats as lua_pushfstring does. */
+int kt_raise(lua_State *L, const char *fmt, ...) __attribute__((noreturn));
+
+/* ---- state.c ---- */
+
+int kt_state_new(struct kt_runtime *rt);
+void kt_state_close(struct kt_runtime *rt);
+/* Pushes the main chunk as a function. LUA_OK, or a Lua status with the message pushed. */
+int kt_state_load_file(struct kt_runtime *rt, const char *path);
+int kt_state_load_module(struct kt_runtime *rt, const char *module);
+/* The path of a file that the script names: as it is if absolute, else from the script's folder. Pushes the
+ * string and returns it. */
+const char *kt_state_path(lua_State *L, const char *path);
+
+/* ---- opts.c ---- */
+
+enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING };
+struct kt_opt {
+    const char *key;
+    enum kt_opt_type type;
+    void *out; /* uint64_t * (µs), const char ** (anchored by the table) */
+};
+
+/* Reads an options table of a call that happens per connection; unset keys leave *out alone. Anything wrong
+ * goes to the description in kt.api for the sentence and is raised. nil at idx: no options. */
+void kt_opts_read(lua_State *L, int idx, const char *what, const struct kt_opt *opts, size_t n);
+/* Raises what kt.api says is wrong with the value at idx as the argument of `what`. */
+int kt_opts_wrong(lua_State *L, int idx, const char *what);
+/* A duration ("5s", seconds) in µs; raises. */
+uint64_t kt_opts_duration(lua_State *L, int idx, const char *what);
+
+/* ---- lua_err.c ---- */
+
+/* Pushes an err object. text NULL: the code's own sentence. */
+void kt_err_push(lua_State *L, int code, const char *text);
+/* Pushes nil and an err object; returns 2. */
+int kt_err_return(lua_State *L, int code, const char *text);
+/* The code of the err object (or string, or nil: KT_ECANCELED) at idx, and its sentence (NULL for nil);
+ * raises for anything else. */
+int kt_err_arg(lua_State *L, int idx, const char **text);
+
+/* ---- lua_secret.c ---- */
+
+/* The bytes of a secret handle, or of a string; NULL for anything else. Anchored by the value. */
+const char *kt_secret_bytes(lua_State *L, int idx, size_t *len);
+
+/* ---- lua_*.c: each adds its functions to the table on top of the stack, which becomes kt.core ---- */
+
+void kt_lua_core(lua_State *L);
+void kt_lua_log(lua_State *L);
+void kt_lua_task(lua_State *L);
+void kt_lua_err(lua_State *L);
+void kt_lua_secret(lua_State *L);
+void kt_lua_pipe(lua_State *L);
+void kt_lua_connect(lua_State *L);
+void kt_lua_splice(lua_State *L);
+void kt_lua_listen(lua_State *L);
+void kt_lua_link(lua_State *L);
+void kt_lua_accept(lua_State *L);
+
+#endif

@@ -1,0 +1,89 @@
+/* Services: see service.h. */
+#include "script/service.h"
+#include <lauxlib.h>
+#include <string.h>
+#include "script/handle.h"
+#include "script/script.h"
+
+void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    s->ops = ops;
+    s->rt = rt;
+    s->handler = LUA_NOREF;
+    s->anchor = LUA_NOREF;
+    kt_list_init(&s->node);
+    s->origin = kt_origin_here(rt, L);
+    lua_pushvalue(L, -1);
+    s->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    kt_list_push(&rt->services, &s->node);
+}
+
+void kt_service_localhost(struct kt_endpoint *at)
+{
+    if (!at->is_unix && strcmp(at->host, "localhost") == 0) strcpy(at->host, "127.0.0.1");
+}
+
+static void unref(struct kt_runtime *rt, int *ref)
+{
+    luaL_unref(rt->L, LUA_REGISTRYINDEX, *ref);
+    *ref = LUA_NOREF;
+}
+
+int kt_service_open(struct kt_service *s, struct kt_err *err)
+{
+    if (s->closed) return 0; /* the script thought better of it */
+    if (s->ops->serves && s->handler == LUA_NOREF)
+        return kt_err_set(err, KT_ECONFIG, "nobody serves what comes to %s; add :serve(function(%s) ... end)",
+            s->name, s->ops->what[3] == 'l' ? "conn" : "stream");
+    int rc = s->ops->open(s, err);
+    if (rc) return rc;
+    s->open = true;
+    if (s->ops->serves) s->rt->serving++;
+    if (!s->ops->serves && !s->ops->stays) unref(s->rt, &s->anchor);
+    return 0;
+}
+
+void kt_service_close(struct kt_service *s)
+{
+    if (s->closed) return;
+    struct kt_runtime *rt = s->rt;
+    s->closed = true;
+    kt_list_remove(&s->node);
+    if (s->open) {
+        s->ops->close(s);
+        if (s->ops->serves) rt->serving--;
+    }
+    s->open = false;
+    unref(rt, &s->handler);
+    unref(rt, &s->anchor); /* last: s lives in the handle */
+}
+
+int kt_service_serve(lua_State *L, struct kt_service *s)
+{
+    const char *what = s->ops->what;
+    kt_declare_need(L, what[3] == 'l' ? "listener:serve" : "acceptor:serve");
+    if (lua_type(L, 2) != LUA_TFUNCTION)
+        return kt_raise(L, "%s:serve: wanted a function, got %s", what[3] == 'l' ? "listener" : "acceptor",
+            luaL_typename(L, 2));
+    if (s->closed) return kt_raise(L, "%s on %s: closed", what, s->name);
+    if (s->handler != LUA_NOREF)
+        return kt_raise(L, "%s on %s is served already, at %s:%d", what, s->name, s->served_at->source,
+            s->served_at->line);
+    s->served_at = kt_origin_here(s->rt, L);
+    lua_settop(L, 2);
+    s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 1; /* the handle, so that `local l = kt.listen{…}:serve(…)` works */
+}
+
+int kt_service_gc(lua_State *L, struct kt_service *s)
+{
+    (void)L;
+    if (!s->rt || s->closed) return 0;
+    if (s->open)
+        kt_log(s->rt->log, KT_LOG_WARN,
+            "%s to %s, declared at %s:%d, was dropped without :close(); closed it", s->ops->what, s->name,
+            s->origin->source, s->origin->line);
+    kt_service_close(s);
+    return 0;
+}

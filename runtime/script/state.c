@@ -1,0 +1,400 @@
+/* The Lua state of a runtime: what a script finds in it, and what `require` brings.
+ *
+ * Two worlds share the state. Modules in the binary (lua/kt) see each other, kt.core, and unharmed copies of
+ * the library functions. A script sees its own globals, `require "kt"`, and the modules in its own folder;
+ * reading an undefined global raises. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <lualib.h>
+#include "script/embedded.h"
+#include "script/script.h"
+
+static const char loading; /* its address marks a module that is being loaded */
+
+/* ---- memory ---- */
+
+static void *alloc(void *ud, void *ptr, size_t osize, size_t nsize)
+{
+    struct kt_runtime *rt = ud;
+    if (!ptr) osize = 0; /* then it is the type of what is made */
+    if (nsize == 0) {
+        free(ptr);
+        rt->lua_bytes -= osize;
+        return NULL;
+    }
+    void *p = realloc(ptr, nsize);
+    if (!p) return NULL;
+    rt->lua_bytes += nsize - osize;
+    if (rt->lua_bytes > rt->lua_peak) rt->lua_peak = rt->lua_bytes;
+    return p;
+}
+
+static void on_warning(void *ud, const char *msg, int tocont)
+{
+    struct kt_runtime *rt = ud;
+    size_t used = strlen(rt->warning);
+    snprintf(rt->warning + used, sizeof rt->warning - used, "%s", msg);
+    if (tocont) return;
+    if (rt->warning[0] != '@')
+        kt_log(rt->log, KT_LOG_WARN, "%s", rt->warning); /* @on, @off: lua's own switches */
+    rt->warning[0] = '\0';
+}
+
+/* ---- modules in the binary ---- */
+
+static const struct kt_embedded *find_embedded(const char *name)
+{
+    for (const struct kt_embedded *e = kt_embedded; e->module; e++)
+        if (strcmp(e->module, name) == 0) return e;
+    return NULL;
+}
+
+/* Pushes the chunk; a Lua status. */
+static int load_embedded(lua_State *L, const struct kt_embedded *e)
+{
+    lua_pushfstring(L, "=[%s]", e->module);
+    int status = luaL_loadbufferx(L, e->source, e->len, lua_tostring(L, -1), "t");
+    lua_remove(L, -2);
+    if (status != LUA_OK) return status;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_host_env);
+    lua_setupvalue(L, -2, 1); /* its _ENV */
+    return LUA_OK;
+}
+
+/* Pushes what was loaded under `key` and returns true, or pushes nothing; raises if it is being loaded now.
+ */
+static bool push_loaded(lua_State *L, const char *key, const char *name)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
+    lua_getfield(L, -1, key);
+    lua_remove(L, -2);
+    if (lua_touserdata(L, -1) == (void *)&loading)
+        luaL_error(L, "require \"%s\": it is being loaded, and requires itself in a circle", name);
+    if (!lua_isnil(L, -1)) return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+/* Calls the chunk on top with the module's name, and keeps its value (true for none) under `key`; pushes it.
+ */
+static int run_module(lua_State *L, const char *key, const char *name)
+{
+    int ref = kt_runtime_of(L)->ref_loaded;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    lua_pushlightuserdata(L, (void *)&loading);
+    lua_setfield(L, -2, key);
+    lua_insert(L, -2);
+    lua_pushstring(L, name);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        lua_pushnil(L); /* so that a later require tries again */
+        lua_setfield(L, -3, key);
+        return lua_error(L);
+    }
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_pushboolean(L, 1);
+    }
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, key);
+    return 1;
+}
+
+static int require_embedded(lua_State *L, const char *name)
+{
+    if (push_loaded(L, name, name)) return 1;
+    const struct kt_embedded *e = find_embedded(name);
+    if (!e) return luaL_error(L, "require \"%s\": not in this binary", name);
+    if (load_embedded(L, e) != LUA_OK) return lua_error(L);
+    return run_module(L, name, name);
+}
+
+static int host_require(lua_State *L)
+{
+    return require_embedded(L, luaL_checkstring(L, 1));
+}
+
+/* ---- the script's own files ---- */
+
+const char *kt_state_path(lua_State *L, const char *path)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_script_dir);
+    if (path[0] == '/')
+        lua_pushstring(L, path);
+    else
+        lua_pushfstring(L, "%s%s", lua_tostring(L, -1), path);
+    lua_remove(L, -2);
+    return lua_tostring(L, -1);
+}
+
+struct source {
+    const char *data;
+    size_t len;
+    const char *path;
+};
+
+/* Protected: source (light userdata) → chunk, or raises. */
+static int compile(lua_State *L)
+{
+    const struct source *s = lua_touserdata(L, 1);
+    const char *data = s->data;
+    size_t len = s->len;
+    if (len > 0 && data[0] == '#') { /* "#!/usr/bin/env -S kt run": skipped up to its newline, which counts */
+        const char *nl = memchr(data, '\n', len);
+        len = nl ? len - (size_t)(nl - data) : 0;
+        data = nl ? nl : data + s->len;
+    }
+    lua_pushfstring(L, "@%s", s->path);
+    if (luaL_loadbufferx(L, data, len, lua_tostring(L, -1), "t") != LUA_OK) return lua_error(L);
+    return 1;
+}
+
+/* Pushes the chunk in a file, or the message. */
+static int load_file(lua_State *L, const char *path, struct kt_err *err)
+{
+    struct source s = {.path = path};
+    char *data;
+    *err = (struct kt_err){0};
+    if (kt_file_read(kt_runtime_of(L)->io, path, KT_SCRIPT_MAX, &data, &s.len, err)) {
+        lua_pushstring(L, err->text);
+        return LUA_ERRFILE;
+    }
+    s.data = data;
+    lua_pushcfunction(L, compile);
+    lua_pushlightuserdata(L, &s);
+    int status = lua_pcall(L, 1, 1, 0);
+    free(data);
+    return status;
+}
+
+static int script_require(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    if (strcmp(name, "kt") == 0) return require_embedded(L, name);
+    if (strncmp(name, "kt.", 3) == 0)
+        return luaL_error(L, "require \"%s\": a script gets all of kt by require \"kt\"", name);
+    size_t len = strlen(name);
+    if (len == 0 || len > 200 ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != len ||
+        name[0] == '.' || name[len - 1] == '.' || strstr(name, ".."))
+        return luaL_error(L, "require \"%s\": wanted a name such as \"routes\" or \"lib.routes\"", name);
+
+    const char *key = lua_pushfstring(L, "script:%s", name);
+    if (push_loaded(L, key, name)) return 1;
+    const char *file = luaL_gsub(L, name, ".", "/");
+    static const char *const shapes[] = {"%s.lua", "%s/init.lua"};
+    for (int i = 0; i < 2; i++) {
+        const char *path = kt_state_path(L, lua_pushfstring(L, shapes[i], file));
+        struct kt_err err;
+        int status = load_file(L, path, &err);
+        if (status == LUA_OK) return run_module(L, key, name);
+        if (err.code != KT_ENOENT) return lua_error(L); /* there, but unreadable or not Lua */
+        lua_pop(L, 1);
+    }
+    return luaL_error(L,
+        "require \"%s\": no such module; looked for %s.lua and %s/init.lua beside the script", name, file,
+        file);
+}
+
+/* ---- what a script finds ---- */
+
+static int print(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    int n = lua_gettop(L);
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (int i = 1; i <= n; i++) {
+        if (i > 1) luaL_addchar(&b, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&b);
+    }
+    luaL_addchar(&b, '\n');
+    luaL_pushresult(&b);
+    size_t len;
+    const char *text = lua_tolstring(L, -1, &len);
+    rt->print(rt->print_ctx, 1, text, len);
+    return 0;
+}
+
+/* load for text alone: bytecode can break the machine that runs it. Upvalue: the original. */
+static int load_text(lua_State *L)
+{
+    if (lua_gettop(L) < 3) lua_settop(L, 3);
+    lua_pushliteral(L, "t");
+    lua_replace(L, 3);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+static int undefined(lua_State *L)
+{
+    const char *name = luaL_tolstring(L, 2, NULL);
+    if (strcmp(name, "os") == 0 || strcmp(name, "io") == 0)
+        return luaL_error(
+            L, "global '%s' is not there: scripts run without os and io; kt run --unsafe brings them", name);
+    return luaL_error(L, "global '%s' is not defined", name);
+}
+
+static void open_libs(lua_State *L, bool unsafe)
+{
+    static const luaL_Reg libs[] = {
+        {LUA_GNAME, luaopen_base},
+        {LUA_TABLIBNAME, luaopen_table},
+        {LUA_STRLIBNAME, luaopen_string},
+        {LUA_MATHLIBNAME, luaopen_math},
+        {LUA_UTF8LIBNAME, luaopen_utf8},
+        {LUA_COLIBNAME, luaopen_coroutine},
+        {LUA_OSLIBNAME, luaopen_os},
+        {LUA_IOLIBNAME, luaopen_io},
+    };
+    size_t n = sizeof libs / sizeof libs[0] - (unsafe ? 0 : 2);
+    for (size_t i = 0; i < n; i++) {
+        luaL_requiref(L, libs[i].name, libs[i].func, 1);
+        lua_pop(L, 1);
+    }
+    lua_pushnil(L);
+    lua_setglobal(L, "dofile");
+    lua_pushnil(L);
+    lua_setglobal(L, "loadfile");
+    lua_getglobal(L, "load");
+    lua_pushcclosure(L, load_text, 1);
+    lua_setglobal(L, "load");
+    lua_register(L, "print", print);
+}
+
+/* math.random's seed comes through the seam, so that a simulated world repeats itself. */
+static void seed_random(lua_State *L)
+{
+    lua_Integer seed[2];
+    kt_io_random(kt_runtime_of(L)->io, seed, sizeof seed);
+    lua_getglobal(L, "math");
+    lua_getfield(L, -1, "randomseed");
+    lua_pushinteger(L, seed[0]);
+    lua_pushinteger(L, seed[1]);
+    lua_call(L, 2, 0);
+    lua_pop(L, 1);
+}
+
+static int copy_of(lua_State *L, int idx)
+{
+    idx = lua_absindex(L, idx);
+    lua_newtable(L);
+    lua_pushnil(L);
+    while (lua_next(L, idx)) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    return 1;
+}
+
+/* The environment of modules in the binary: copies, two levels deep, of what a script could change. */
+static void make_host_env(lua_State *L)
+{
+    lua_pushglobaltable(L);
+    copy_of(L, -1);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        if (lua_istable(L, -1)) {
+            copy_of(L, -1);
+            lua_pushvalue(L, -3);
+            lua_insert(L, -2);
+            lua_rawset(L, -5); /* an existing key: lua_next goes on */
+        }
+        lua_pop(L, 1);
+    }
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "_G");
+    lua_pushcfunction(L, host_require);
+    lua_setfield(L, -2, "require");
+    kt_runtime_of(L)->ref_host_env = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pop(L, 1);
+}
+
+static void make_core(lua_State *L)
+{
+    lua_newtable(L);
+    kt_lua_core(L);
+    kt_lua_log(L);
+    kt_lua_task(L);
+    kt_lua_err(L);
+    kt_lua_secret(L);
+    kt_lua_pipe(L);
+    kt_lua_connect(L);
+    kt_lua_splice(L);
+    kt_lua_listen(L);
+    kt_lua_link(L);
+    kt_lua_accept(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "kt.core");
+    lua_pop(L, 1);
+}
+
+static int set_up(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    open_libs(L, rt->unsafe);
+    seed_random(L);
+    lua_newtable(L);
+    rt->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    rt->ref_durations = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushliteral(L, "");
+    rt->ref_script_dir = luaL_ref(L, LUA_REGISTRYINDEX);
+    make_host_env(L);
+    make_core(L);
+    require_embedded(L, "kt.shim");
+
+    /* What follows is the script's world alone. */
+    lua_register(L, "require", script_require);
+    lua_pushglobaltable(L);
+    lua_newtable(L);
+    lua_pushcfunction(L, undefined);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
+    return 0;
+}
+
+int kt_state_new(struct kt_runtime *rt)
+{
+    rt->ref_explain = rt->ref_duration = LUA_NOREF;
+    lua_State *L = lua_newstate(alloc, rt);
+    if (!L) return KT_ENOMEM;
+    rt->L = rt->main.L = L;
+    *(struct kt_task **)lua_getextraspace(L) = &rt->main;
+    lua_setwarnf(L, on_warning, rt);
+    lua_pushcfunction(L, set_up);
+    if (lua_pcall(L, 0, 0, 0) == LUA_OK) return 0;
+    kt_log(rt->log, KT_LOG_ERROR, "%s", lua_tostring(L, -1));
+    return KT_ENOMEM;
+}
+
+void kt_state_close(struct kt_runtime *rt)
+{
+    if (rt->L) lua_close(rt->L);
+    rt->L = NULL;
+}
+
+int kt_state_load_file(struct kt_runtime *rt, const char *path)
+{
+    lua_State *L = rt->L;
+    const char *slash = strrchr(path, '/');
+    lua_pushlstring(L, path, slash ? (size_t)(slash - path) + 1 : 0);
+    lua_rawseti(L, LUA_REGISTRYINDEX, rt->ref_script_dir);
+    struct kt_err err;
+    return load_file(L, path, &err);
+}
+
+int kt_state_load_module(struct kt_runtime *rt, const char *module)
+{
+    const struct kt_embedded *e = find_embedded(module);
+    if (e) return load_embedded(rt->L, e);
+    lua_pushfstring(rt->L, "%s is not in this binary", module);
+    return LUA_ERRFILE;
+}

@@ -1,0 +1,430 @@
+/* Tasks: see task.h. Threads of ended tasks are kept for the next ones: a connection then costs no new stack.
+ *
+ * Invariant: a task is in rt->ready exactly while its state is READY, and has a pending operation or timer
+ * exactly while it is WAITING. */
+#include "script/task.h"
+#include <lauxlib.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "script/handle.h"
+#include "script/script.h"
+
+#define SPARE_MAX 256u    /* threads kept; about 1.2 KiB each */
+#define ORIGINS_MAX 1024u /* lines that spawn; past it a task's line is unknown */
+
+static const struct kt_origin origin_unknown = {.source = "?"};
+
+bool kt_origin_embedded(const char *short_src)
+{
+    return strncmp(short_src, "[kt", 3) == 0 || strncmp(short_src, "[argparse", 9) == 0;
+}
+
+const struct kt_origin *kt_origin_here(struct kt_runtime *rt, lua_State *L)
+{
+    /* The script's own line; for a verb, whose script is in the binary, the innermost one. */
+    lua_Debug ar, found = {.currentline = 0};
+    for (int level = 1; lua_getstack(L, level, &ar); level++) {
+        if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0) continue;
+        if (found.currentline > 0 && kt_origin_embedded(ar.short_src)) continue;
+        found = ar;
+        if (!kt_origin_embedded(ar.short_src)) break;
+    }
+    if (found.currentline <= 0) return &origin_unknown;
+    for (struct kt_origin *o = rt->origins; o; o = o->next)
+        if (o->line == found.currentline && strcmp(o->source, found.short_src) == 0) return o;
+    if (rt->origin_count == ORIGINS_MAX) return &origin_unknown;
+    struct kt_origin *o = calloc(1, sizeof *o);
+    if (!o) return &origin_unknown;
+    o->line = found.currentline;
+    snprintf(o->source, sizeof o->source, "%s", found.short_src);
+    o->next = rt->origins;
+    rt->origins = o;
+    rt->origin_count++;
+    return o;
+}
+
+/* ---- misuse ---- */
+
+int kt_raise(lua_State *L, const char *fmt, ...)
+{
+    const struct kt_origin *o = kt_origin_here(kt_runtime_of(L), L);
+    if (o->line > 0 && !kt_origin_embedded(o->source))
+        lua_pushfstring(L, "%s:%d: ", o->source, o->line);
+    else
+        lua_pushliteral(L, "");
+    va_list args;
+    va_start(args, fmt);
+    lua_pushvfstring(L, fmt, args);
+    va_end(args);
+    lua_concat(L, 2);
+    lua_error(L);
+    abort(); /* lua_error does not return */
+}
+
+struct kt_task *kt_task_need(lua_State *L, const char *what)
+{
+    struct kt_task *t = kt_task_of(L);
+    struct kt_runtime *rt = t->rt;
+    if (t == &rt->main && L == rt->L)
+        kt_raise(L,
+            "%s: only in a task, and this is the main chunk; call it in a function given to :serve or "
+            "kt.spawn",
+            what);
+    if (t->L != L)
+        kt_raise(L,
+            "%s: cannot wait in a coroutine of the script's own; call it in the task itself, or use kt.spawn",
+            what);
+    if (!lua_isyieldable(L))
+        kt_raise(L,
+            "%s: cannot wait here, inside a function that was called by C (a sort or gsub callback, a "
+            "__close or __gc "
+            "metamethod, require); call it before or after",
+            what);
+    return t;
+}
+
+struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    if (rt->phase != KT_DECLARE)
+        kt_raise(L,
+            "%s: only in the main chunk, and this is a task; declare it at the top of the script and use it "
+            "here",
+            what);
+    return rt;
+}
+
+/* ---- ready queue ---- */
+
+static void make_ready(struct kt_task *t)
+{
+    struct kt_runtime *rt = t->rt;
+    t->state = KT_TASK_READY;
+    kt_list_push(&rt->ready, &t->ready);
+    rt->ready_count++;
+    kt_io_turn(rt->io, &rt->turn);
+}
+
+static void forget_outcome(struct kt_task *t)
+{
+    if (t->pipe) {
+        kt_pipe_reset(t->pipe, KT_ECANCELED);
+        t->rt->pipes--;
+    }
+    t->pipe = NULL;
+    t->conn = NULL;
+    free(t->text);
+    t->text = NULL;
+    t->code = 0;
+}
+
+static void recycle(struct kt_task *t)
+{
+    struct kt_runtime *rt = t->rt;
+    forget_outcome(t);
+    kt_list_remove(&t->node);
+    rt->task_count--;
+    t->state = KT_TASK_SPARE;
+    lua_settop(t->L, 0);
+    if (rt->spare_count < SPARE_MAX && rt->phase != KT_END) {
+        kt_list_push(&rt->spare, &t->node);
+        rt->spare_count++;
+    } else {
+        luaL_unref(rt->L, LUA_REGISTRYINDEX, t->ref); /* frees a slot: cannot fail */
+        free(t);
+    }
+}
+
+/* ---- failure ---- */
+
+/* "client.lua:7 in function 'forward' < client.lua:14": the script's own lines, innermost first. */
+static void add_trace(lua_State *L, lua_State *co, luaL_Buffer *b)
+{
+    lua_Debug ar;
+    int shown = 0;
+    for (int level = 0; shown < 8 && lua_getstack(co, level, &ar); level++) {
+        if (!lua_getinfo(co, "Sln", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
+        luaL_addstring(b, shown++ == 0 ? "at " : " < ");
+        lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+        luaL_addvalue(b);
+        if (ar.name) {
+            lua_pushfstring(L, " in %s", ar.name);
+            luaL_addvalue(b);
+        }
+    }
+    if (shown) luaL_addstring(b, "; ");
+}
+
+/* Protected, on the main state: everything here may raise, a __tostring of the script too. */
+static int report(lua_State *L)
+{
+    struct kt_task *t = lua_touserdata(L, 1);
+    lua_pushvalue(t->L, -1);
+    lua_xmove(t->L, L, 1);
+    luaL_tolstring(L, -1, NULL);
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    add_trace(L, t->L, &b);
+    luaL_pushresult(&b);
+    kt_log(t->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", lua_tostring(L, -2),
+        lua_tostring(L, -1), t->origin->source, t->origin->line);
+    return 0;
+}
+
+static void fail(struct kt_task *t)
+{
+    struct kt_runtime *rt = t->rt;
+    if (!rt->exiting) {
+        rt->tasks_failed++;
+        int top = lua_gettop(rt->L);
+        lua_pushcfunction(rt->L, report);
+        lua_pushlightuserdata(rt->L, t);
+        if (!lua_checkstack(t->L, 4) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
+            kt_log(rt->log, KT_LOG_ERROR, "task failed, and so did telling why (spawned at %s:%d)",
+                t->origin->source, t->origin->line);
+        lua_settop(rt->L, top);
+    }
+    /* The pipes first, so that a `<close>` variable does not end them as if all had gone well. */
+    kt_pipes_end(&t->pipes, KT_ECANCELED);
+    lua_resetthread(t->L);
+    kt_pipes_end(&t->pipes, KT_ECANCELED);
+    recycle(t);
+}
+
+/* ---- running ---- */
+
+static void run(struct kt_task *t)
+{
+    struct kt_runtime *rt = t->rt;
+    kt_list_remove(&t->ready);
+    rt->ready_count--;
+    t->state = KT_TASK_RUNNING;
+    int nargs = t->nargs, nresults = 0;
+    t->nargs = 0;
+    int status = lua_resume(t->L, rt->L, nargs, &nresults);
+    if (status == LUA_YIELD) {
+        if (t->state == KT_TASK_WAITING || t->state == KT_TASK_READY) return;
+        /* coroutine.yield by the script: nothing would ever resume it. */
+        lua_settop(t->L, 0);
+        lua_pushliteral(
+            t->L, "coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run");
+        fail(t);
+    } else if (status == LUA_OK) {
+        kt_pipes_end(&t->pipes, 0);
+        recycle(t);
+    } else {
+        fail(t);
+    }
+}
+
+static void run_ready(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    /* Only those that are ready now: a task that wakes itself for ever must not keep the loop from turning.
+     */
+    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--)
+        run(KT_CONTAINER(rt->ready.next, struct kt_task, ready));
+    if (kt_list_empty(&rt->ready))
+        kt_runtime_settle(rt);
+    else
+        kt_io_timer_set(rt->io, &rt->again, kt_io_now(rt->io));
+}
+
+static void run_again(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    kt_io_turn(rt->io, &rt->turn);
+}
+
+void kt_tasks_init(struct kt_runtime *rt)
+{
+    kt_list_init(&rt->tasks);
+    kt_list_init(&rt->ready);
+    kt_list_init(&rt->spare);
+    kt_turn_init(&rt->turn, run_ready, rt);
+    kt_timer_init(&rt->again, run_again, rt);
+    rt->main =
+        (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &origin_unknown, .state = KT_TASK_RUNNING};
+    kt_list_init(&rt->main.pipes);
+}
+
+void kt_tasks_end(struct kt_runtime *rt)
+{
+    while (!kt_list_empty(&rt->tasks)) {
+        struct kt_task *t = KT_CONTAINER(rt->tasks.next, struct kt_task, node);
+        if (t->state == KT_TASK_WAITING && t->cancel) t->cancel(t);
+        t->cancel = NULL;
+        kt_io_timer_cancel(rt->io, &t->timer);
+        kt_list_remove(&t->wait);
+        if (t->state == KT_TASK_READY) {
+            kt_list_remove(&t->ready);
+            rt->ready_count--;
+        }
+        kt_pipes_end(&t->pipes, KT_ECANCELED);
+        lua_resetthread(t->L); /* runs what the script wants run on leaving a scope */
+        kt_pipes_end(&t->pipes, KT_ECANCELED);
+        recycle(t);
+    }
+    for (struct kt_list *n; (n = kt_list_pop(&rt->spare));) free(KT_CONTAINER(n, struct kt_task, node));
+    rt->spare_count = 0;
+    kt_io_turn_cancel(&rt->turn);
+    kt_io_timer_cancel(rt->io, &rt->again);
+}
+
+void kt_origins_free(struct kt_runtime *rt)
+{
+    for (struct kt_origin *o; (o = rt->origins);) {
+        rt->origins = o->next;
+        free(o);
+    }
+}
+
+/* ---- waiting ---- */
+
+static int resumed(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    struct kt_task *t = (struct kt_task *)ctx;
+    if (t->code == 0) {
+        int n = t->finish ? t->finish(L, t) : 0;
+        forget_outcome(t);
+        return n;
+    }
+    int n = kt_err_return(L, t->code, t->text);
+    forget_outcome(t);
+    return n;
+}
+
+static void expired(void *ctx)
+{
+    struct kt_task *t = ctx;
+    if (!t->cancel) {
+        kt_task_wake(t, 0, NULL);
+        return;
+    }
+    char text[128];
+    snprintf(text, sizeof text, "%s: no answer within %g s", t->what, (double)t->timeout_us / 1e6);
+    t->cancel(t);
+    kt_task_wake(t, KT_ETIMEOUT, text);
+}
+
+int kt_task_wait(lua_State *L, struct kt_task *t, const char *what, kt_task_cancel cancel,
+    kt_task_finish finish, uint64_t timeout_us)
+{
+    t->what = what;
+    t->cancel = cancel;
+    t->finish = finish;
+    t->timeout_us = timeout_us;
+    t->state = KT_TASK_WAITING;
+    if (timeout_us != KT_TIME_NEVER) kt_io_timer_set(t->rt->io, &t->timer, kt_io_now(t->rt->io) + timeout_us);
+    return lua_yieldk(L, 0, (lua_KContext)t, resumed);
+}
+
+void kt_task_wake(struct kt_task *t, int code, const char *text)
+{
+    kt_io_timer_cancel(t->rt->io, &t->timer);
+    kt_list_remove(&t->wait);
+    t->cancel = NULL;
+    t->op = NULL;
+    t->code = code;
+    t->text = code && text ? strdup(text) : NULL;
+    make_ready(t);
+}
+
+/* ---- new tasks ---- */
+
+static int make_thread(lua_State *L)
+{
+    struct kt_task *t = lua_touserdata(L, 1);
+    t->L = lua_newthread(L);
+    *(struct kt_task **)lua_getextraspace(t->L) = t;
+    t->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt_origin *origin)
+{
+    if (rt->task_count >= KT_TASKS_MAX || rt->phase == KT_END) return NULL;
+    struct kt_list *spare = kt_list_pop(&rt->spare);
+    struct kt_task *t = spare ? KT_CONTAINER(spare, struct kt_task, node) : calloc(1, sizeof *t);
+    if (!t) return NULL;
+    if (spare) {
+        rt->spare_count--;
+    } else {
+        t->rt = rt;
+        kt_list_init(&t->node);
+        kt_list_init(&t->ready);
+        kt_list_init(&t->pipes);
+        kt_list_init(&t->wait);
+        kt_timer_init(&t->timer, expired, t);
+        lua_pushcfunction(L, make_thread);
+        lua_pushlightuserdata(L, t);
+        if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+            lua_pop(L, 1);
+            free(t);
+            return NULL;
+        }
+    }
+    t->origin = origin;
+    kt_list_push(&rt->tasks, &t->node);
+    rt->task_count++;
+    return t;
+}
+
+void kt_task_start(struct kt_task *t, int nargs)
+{
+    t->nargs = nargs;
+    make_ready(t);
+}
+
+void kt_task_abandon(struct kt_task *t)
+{
+    recycle(t);
+}
+
+/* ---- a task per conn or stream ---- */
+
+static int served(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)L;
+    (void)status;
+    (void)ctx;
+    return 0;
+}
+
+/* serve(handler): makes the handle and calls the handler with it. */
+static int serve(lua_State *L)
+{
+    struct kt_task *t = kt_task_of(L);
+    struct kt_lua_pipe *h = kt_pipe_push(L, t->conn ? KT_HANDLE_CONN : KT_HANDLE_STREAM);
+    if (t->text) {
+        lua_pushstring(L, t->text);
+        lua_setiuservalue(L, -2, 1);
+    }
+    kt_pipe_take(h, t);
+    forget_outcome(t);
+    lua_callk(L, 1, 0, 0, served);
+    return 0;
+}
+
+void kt_task_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin, struct kt_pipe *pipe,
+    struct kt_conn *conn, const char *peer)
+{
+    struct kt_task *t = rt->phase == KT_RUN ? kt_task_new(rt, rt->L, origin) : NULL;
+    if (!t) {
+        kt_log(rt->log, rt->phase == KT_RUN ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
+            peer ? peer : kt_conn_peer(conn),
+            rt->phase == KT_RUN ? "too many tasks, or out of memory" : "closing down");
+        kt_pipe_reset(pipe, rt->phase == KT_RUN ? KT_ELIMIT : KT_ECLOSED);
+        return;
+    }
+    t->pipe = pipe;
+    t->conn = conn;
+    rt->pipes++;
+    if (peer) t->text = strdup(peer);
+    lua_pushcfunction(t->L, serve);
+    lua_rawgeti(t->L, LUA_REGISTRYINDEX, handler);
+    kt_task_start(t, 1);
+}

@@ -1,0 +1,53 @@
+# What the scripts here share: Debian packages, builds. Sourced by bash, never run.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# shellcheck disable=SC2034 # used by those who source this
+build_packages=(gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev libuv1-dev libsodium-dev libgcrypt20-dev
+  libisal-dev libsnappy-dev libcjson-dev lua-argparse)
+
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+# need PACKAGE...: installs those that are missing, as root or by sudo; asks the network nothing when none is.
+need() {
+  local missing=() package
+  command -v dpkg-query >/dev/null || {
+    echo "not a Debian system: taking it that these are here: $*" >&2
+    return 0
+  }
+  for package in "$@"; do
+    case $(dpkg-query -W -f='${db:Status-Status} ' "$package" 2>/dev/null) in
+      *installed\ *) ;;
+      *) missing+=("$package") ;;
+    esac
+  done
+  ((${#missing[@]})) || return 0
+  local as_root=()
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null || die "missing packages, and neither root nor sudo: apt-get install ${missing[*]}"
+    as_root=(sudo)
+  fi
+  echo "installing: ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# build DIR PRESET TARGETS [CMAKE-OPTION...]: configures DIR once, by a preset, and builds TARGETS ("" for all). What is
+# built is not built again.
+build() {
+  local dir=$1 preset=$2 targets=$3
+  shift 3
+  cd "$root" || return
+  if [[ ! -f $dir/CMakeCache.txt ]]; then
+    cmake --preset "$preset" -B "$dir" -G Ninja "$@" || {
+      rm -f "$dir/CMakeCache.txt"
+      return 1
+    }
+  fi
+  # shellcheck disable=SC2086 # a list of words
+  cmake --build "$dir" --parallel "$(nproc)" ${targets:+--target $targets}
+}

@@ -1,0 +1,109 @@
+-- runtime/base/log and err: what a person gets to read.
+local base = require "spec_base"
+
+local function line(text) return (base.log_line("debug", "info", text)) end
+
+describe("log", function()
+  it("hands a line to the sink at its level and above, and nothing below", function()
+    local levels = { "debug", "info", "warn", "error" }
+    for i, threshold in ipairs(levels) do
+      for j, level in ipairs(levels) do
+        local want = j >= i and { n = 2, "hello", level } or { n = 0 }
+        assert.same(want, table.pack(base.log_line(threshold, level, "hello")))
+      end
+    end
+  end)
+
+  it("says nothing at all when quiet", function()
+    for _, level in ipairs { "debug", "info", "warn", "error", "quiet" } do
+      assert.same({ n = 0 }, table.pack(base.log_line("quiet", level, "hello")))
+    end
+  end)
+
+  it("is silent without a log or without a sink", function()
+    assert.has_no.errors(base.log_nowhere)
+  end)
+
+  it("replaces control characters, so that a peer cannot write on the terminal", function()
+    assert.equal("a?b?c?d?e", line "a\nb\27c\127d\re")
+    for byte = 1, 31 do assert.equal("?", line(string.char(byte))) end
+  end)
+
+  it("lets UTF-8 pass", function()
+    assert.equal("žluťoučký kůň 漢字", line "žluťoučký kůň 漢字")
+  end)
+
+  it("keeps 1 KiB whole and cuts what is longer", function()
+    local kib = ("x"):rep(1024)
+    assert.equal(kib, line(kib))
+    assert.equal(("x"):rep(1021) .. "...", line(kib .. "x"))
+    assert.equal(("x"):rep(1021) .. "...", line(kib:rep(20)))
+  end)
+
+  it("does not cut a character in two", function()
+    for pad = 0, 3 do
+      local cut = line(("x"):rep(pad) .. ("漢"):rep(500))
+      assert.is_truthy(utf8.len(cut), "not UTF-8 any more")
+      assert.is_true(#cut <= 1024 and #cut > 1020)
+    end
+  end)
+
+  it("cuts bytes that are not UTF-8 too", function()
+    assert.equal(("\x80"):rep(1021) .. "...", line(("\x80"):rep(3000)))
+  end)
+
+  it("knows its levels by name", function()
+    for i, name in ipairs { "debug", "info", "warn", "error", "quiet" } do
+      assert.same({ i - 1, name }, { base.log_level(name) })
+    end
+    assert.same({ n = 0 }, table.pack(base.log_level "Debug"))
+    assert.same({ n = 0 }, table.pack(base.log_level ""))
+  end)
+end)
+
+describe("err", function()
+  it("has a name and a sentence for every code", function()
+    local names = {}
+    for symbol, code in pairs(base) do
+      if symbol:match "^KT_E" then
+        local name = base.errname(code)
+        assert.is_nil(names[name], "two codes have one name")
+        names[name] = true
+        assert.not_equal("unknown", name)
+        assert.not_equal("unknown error", base.strerror(code))
+      end
+    end
+    assert.equal("timeout", base.errname(base.KT_ETIMEOUT))
+    assert.equal("timed out", base.strerror(base.KT_ETIMEOUT))
+    assert.equal("unknown", base.errname(-1000))
+    assert.equal("unknown error", base.strerror(-1000))
+  end)
+
+  it("returns the code, writes the sentence, and can wrap one sentence in another", function()
+    local first, wrapped, code = base.err_wrap(base.KT_ECONFIG, "31 bytes, want 32", "key file")
+    assert.equal(base.KT_ECONFIG, code)
+    assert.equal("31 bytes, want 32", first)
+    assert.equal("key file: 31 bytes, want 32", wrapped)
+  end)
+
+  it("replaces control characters and cuts what is too long", function()
+    local first, wrapped = base.err_wrap(base.KT_EIO, "a\27[2Jb\n", ("x"):rep(1000))
+    assert.equal("a?[2Jb?", first)
+    assert.equal(("x"):rep(319), wrapped)
+  end)
+
+  it("maps what the system says", function()
+    local want = {
+      ENOMEM = "KT_ENOMEM", EAGAIN = "KT_EAGAIN", EINTR = "KT_EAGAIN", ETIMEDOUT = "KT_ETIMEOUT",
+      ECONNRESET = "KT_ERESET", EPIPE = "KT_ERESET", ECONNREFUSED = "KT_EREFUSED", ENETUNREACH = "KT_EUNREACH",
+      EHOSTUNREACH = "KT_EUNREACH", EADDRINUSE = "KT_EINUSE", EACCES = "KT_EACCES", EPERM = "KT_EACCES",
+      EMFILE = "KT_ELIMIT", ENOTSUP = "KT_ENOTSUP", EAFNOSUPPORT = "KT_ENOTSUP", ECANCELED = "KT_ECANCELED",
+      ENOENT = "KT_ENOENT", EINVAL = "KT_EINVAL", ENOTCONN = "KT_ECLOSED", EXDEV = "KT_EIO",
+    }
+    for symbol, code in pairs(want) do
+      assert.equal(base[code], base.from_errno(base[symbol]), symbol)
+    end
+    assert.equal(0, base.from_errno(0))
+    assert.equal(base.KT_EIO, base.from_errno(99999))
+  end)
+end)

@@ -1,0 +1,86 @@
+/* Endpoints and numeric addresses from hostile text. The first byte gives the flags, the rest is the text.
+ * Beyond not crashing: what is accepted keeps the header's promises, what is refused is refused in words fit
+ * for a terminal, and a numeric address survives being printed and parsed again. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/addr.h"
+
+#define CHECK(x)                                                                                             \
+    do {                                                                                                     \
+        if (!(x)) {                                                                                          \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x);                                  \
+            abort();                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static bool printable(const char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f) return false;
+    return true;
+}
+
+static void accepted(const struct kt_endpoint *e, unsigned flags)
+{
+    CHECK(memchr(e->host, '\0', sizeof e->host));
+    CHECK(printable(e->host));
+    if (e->is_unix) {
+        CHECK(flags & KT_ENDPOINT_UNIX);
+        CHECK(e->host[0] == '/' && strlen(e->host) <= 107);
+        CHECK(e->port_min == 0 && e->port_max == 0);
+        return;
+    }
+    CHECK(e->port_min <= e->port_max);
+    CHECK(e->port_min > 0 || ((flags & KT_ENDPOINT_ZERO) && e->port_max == 0));
+    CHECK(e->port_min == e->port_max || (flags & KT_ENDPOINT_RANGE));
+    CHECK(e->host[0] || !(flags & KT_ENDPOINT_HOST));
+}
+
+static void refused(const struct kt_endpoint *e, const struct kt_err *err)
+{
+    static const struct kt_endpoint none;
+    CHECK(memcmp(e, &none, sizeof none) == 0);
+    CHECK(err->code == KT_ECONFIG);
+    CHECK(err->text[0] == '"' && strstr(err->text, "\": "));
+    CHECK(strlen(err->text) < sizeof err->text - 1 && printable(err->text));
+}
+
+static void round_trip(const char *ip)
+{
+    struct kt_addr a, b;
+    char text[KT_ADDR_TEXT], again[KT_ADDR_TEXT];
+    if (!kt_addr_from_ip(&a, ip, 4242)) return;
+    kt_addr_text(&a, text);
+
+    struct kt_endpoint e;
+    CHECK(kt_endpoint_parse(&e, text, KT_ENDPOINT_HOST, NULL) == 0);
+    CHECK(e.port_min == 4242);
+    CHECK(kt_addr_from_ip(&b, e.host, e.port_min));
+    CHECK(kt_addr_equal(&a, &b) && kt_addr_hash(&a, 1) == kt_addr_hash(&b, 1));
+    CHECK(strcmp(text, kt_addr_text(&b, again)) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0) return 0;
+    unsigned flags = data[0] & 15u;
+    char *text = malloc(size); /* exactly as long as it must be, for the sanitizer to see one step too far */
+    if (!text) return 0;
+    memcpy(text, data + 1, size - 1);
+    text[size - 1] = '\0';
+
+    struct kt_endpoint e;
+    struct kt_err err = {0};
+    if (kt_endpoint_parse(&e, text, flags, &err) == 0)
+        accepted(&e, flags);
+    else
+        refused(&e, &err);
+    round_trip(text);
+    free(text);
+    return 0;
+}

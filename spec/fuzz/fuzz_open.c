@@ -1,0 +1,109 @@
+/* Opening hostile datagrams, by every method. The first byte picks the method. The rest is opened as it came,
+ * and then sealed, maybe damaged in one bit, and opened again, which reaches what lies behind the CRC or tag.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "crypto/seal.h"
+
+#define METHODS 15u
+#define DATAGRAM_MAX 2048u
+#define MANY 20u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(int truth)
+{
+    if (!truth) abort();
+}
+
+/* Made once for the process: setting keys would be most of the work. */
+static struct kt_seal *sealer(unsigned i)
+{
+    static struct kt_seal *made[METHODS];
+    if (!made[0]) {
+        uint8_t pass[32];
+        check(kt_crypto_init(NULL) == 0 && kt_kcptun_pass("fuzz", 4, pass) == 0);
+        char names[512], *save = NULL;
+        strncpy(names, kt_seal_methods(), sizeof names - 1);
+        names[sizeof names - 1] = '\0';
+        unsigned n = 0;
+        for (char *name = strtok_r(names, ", ", &save); name; name = strtok_r(NULL, ", ", &save)) {
+            check(n < METHODS && kt_seal_new(&made[n], name, pass, NULL) == 0);
+            n++;
+        }
+        check(n == METHODS);
+    }
+    return made[i];
+}
+
+/* Opens the n bytes at from, in a block of just their size; the caller frees *pkt. */
+static int open_copy(
+    struct kt_seal *s, const uint8_t *from, size_t n, uint8_t **pkt, uint8_t **body, size_t *body_len)
+{
+    *pkt = malloc(n ? n : 1);
+    check(*pkt != NULL);
+    memcpy(*pkt, from, n);
+    int rc = kt_open_packet(s, *pkt, n, body, body_len);
+    check(rc == 0 || rc == KT_EAUTH);
+    if (rc == 0) check(*body == *pkt + kt_seal_header(s) && *body_len + kt_seal_overhead(s) == n);
+    return rc;
+}
+
+/* Cuts data into bodies of varying length and seals them at once: the same bytes as one by one. */
+static void seal_many(struct kt_seal *s, const uint8_t *data, size_t size, size_t step)
+{
+    static uint8_t room[MANY][DATAGRAM_MAX + KT_SEAL_MAX_OVERHEAD], one[DATAGRAM_MAX + KT_SEAL_MAX_OVERHEAD];
+    const uint8_t nonces[MANY * KT_SEAL_MAX_NONCE] = {9, 8, 7};
+    const uint8_t *from[MANY];
+    size_t len[MANY], header = kt_seal_header(s), n = 0;
+    struct kt_seal_job jobs[MANY];
+    for (size_t at = 0; n < MANY && at <= size; n++) {
+        len[n] = step % 97 + n * (step & 7);
+        if (len[n] > size - at) len[n] = size - at;
+        from[n] = data + at;
+        at += len[n] ? len[n] : 1;
+        memcpy(room[n] + header, from[n], len[n]);
+        jobs[n] = (struct kt_seal_job){room[n], len[n]};
+    }
+    kt_seal_packets(s, jobs, n, nonces);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(one + header, from[i], len[i]);
+        size_t total = kt_seal_packet(s, one, len[i], nonces + i * kt_seal_nonce(s));
+        check(total == jobs[i].len && memcmp(one, jobs[i].pkt, total) == 0);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 3 || size > DATAGRAM_MAX) return 0;
+    struct kt_seal *s = sealer(data[0] % METHODS);
+    size_t flip = (size_t)data[1] | (size_t)data[2] << 8;
+    data += 3;
+    size -= 3;
+
+    uint8_t *pkt, *body;
+    size_t n;
+    open_copy(s, data, size, &pkt, &body, &n);
+    free(pkt);
+
+    size_t total = size + kt_seal_overhead(s), header = kt_seal_header(s);
+    uint8_t nonce[KT_SEAL_MAX_NONCE] = {1, 2, 3}, *sealed = malloc(total ? total : 1);
+    check(sealed != NULL);
+    memcpy(sealed + header, data, size);
+    check(kt_seal_packet(s, sealed, size, nonce) == total);
+    check(open_copy(s, sealed, total, &pkt, &body, &n) == 0);
+    check(n == size && memcmp(body, data, n) == 0);
+    free(pkt);
+
+    if (header > 0 && flip / 8 < total) { /* "null" has no check */
+        sealed[flip / 8] ^= (uint8_t)(1u << flip % 8);
+        /* A nonce may change unnoticed, and then does no harm. */
+        if (open_copy(s, sealed, total, &pkt, &body, &n) == 0)
+            check(flip / 8 < 16 && memcmp(body, data, n) == 0);
+        free(pkt);
+    }
+    free(sealed);
+    seal_many(s, data, size, flip);
+    return 0;
+}

@@ -1,0 +1,307 @@
+-- UDP of io/uv, with every combination of the kernel's features that it can do without.
+local spec_io = require "spec_io"
+
+local function flag_name(flags)
+  local off = {}
+  if flags & spec_io.NO_GSO ~= 0 then off[#off + 1] = "GSO" end
+  if flags & spec_io.NO_GRO ~= 0 then off[#off + 1] = "GRO" end
+  if flags & spec_io.NO_MMSG ~= 0 then off[#off + 1] = "mmsg" end
+  return #off == 0 and "with all features" or "without " .. table.concat(off, ", ")
+end
+
+-- A payload that tells its number and is of length n.
+local function payload(i, n)
+  local head = ("%06d:"):format(i)
+  return (head .. ("abcdefghijklm%d"):format(i):rep(n // 13 + 1)):sub(1, n)
+end
+
+for flags = 0, 7 do
+  describe("udp " .. flag_name(flags), function()
+    local io
+
+    before_each(function() io = spec_io.new(flags) end)
+    after_each(function() io:free() end)
+
+    -- A socket that collects; calls done() when it has n.
+    local function sink(n, bind)
+      local got = { sizes = {} }
+      local socket = assert(io:udp({ bind = bind or "127.0.0.1:0", rcvbuf = 4 << 20 }, {
+        batch = function(list)
+          got.sizes[#got.sizes + 1] = #list
+          for _, dgram in ipairs(list) do got[#got + 1] = dgram end
+          if #got >= n then io:stop() end
+        end,
+      }))
+      return socket, got
+    end
+
+    it("carries datagrams of every size in order, with the sender's address", function()
+      local sent = {}
+      for i = 1, 3 do sent[i] = payload(i, i - 1) end
+      for _, n in ipairs { 1350, 1350, 1350, 900, 1350, 1350, 20, 20, 0, 20, 2048, 2048, 1 } do
+        sent[#sent + 1] = payload(#sent + 1, n)
+      end
+      for _ = 1, 300 do sent[#sent + 1] = payload(#sent + 1, (#sent * 37) % 1400 + 7) end
+      for _ = 1, 300 do sent[#sent + 1] = payload(#sent + 1, 1200) end
+      local b, got = sink(#sent)
+      local to, a, next_one = b:addr(), nil, 1
+      local function pump()
+        while next_one <= #sent and a:send(sent[next_one], to) do next_one = next_one + 1 end
+      end
+      a = assert(io:udp({ bind = "127.0.0.1:0", sndbuf = 1 << 20 }, { writable = pump }))
+      pump()
+      assert.is_true(io:run(5000))
+      assert.equal(#sent, #got)
+      local bytes = 0
+      for i, data in ipairs(sent) do
+        assert.equal(data, got[i][1])
+        assert.equal(a:addr(), got[i][2])
+        bytes = bytes + #data
+      end
+      for _, size in ipairs(got.sizes) do assert.is_true(size <= 64) end
+      local out, into = a:stats(), b:stats()
+      assert.equal(#sent, out.out_pkts)
+      assert.equal(bytes, out.out_bytes)
+      assert.equal(0, out.out_dropped)
+      assert.equal(#sent, into.in_pkts)
+      assert.equal(bytes, into.in_bytes)
+    end)
+
+    it("sends what a turn committed in few calls", function()
+      local b, got = sink(100)
+      local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+      for i = 1, 100 do assert.is_true(a:send(payload(i, 1300), b:addr())) end
+      assert.equal(0, a:stats().out_calls)
+      assert.is_true(io:run(5000))
+      assert.equal(100, #got)
+      local calls = a:stats().out_calls
+      if flags & spec_io.NO_MMSG == 0 then
+        assert.is_true(calls <= 2, calls .. " calls")
+      elseif flags & spec_io.NO_GSO == 0 then
+        assert.is_true(calls <= 3, calls .. " calls")
+      else
+        assert.equal(100, calls)
+      end
+      if flags & (spec_io.NO_GRO | spec_io.NO_MMSG) == 0 then assert.is_true(b:stats().in_calls < 20) end
+    end)
+
+    it("keeps peers apart in one burst", function()
+      local b, at_b = sink(1 / 0)
+      local c, at_c = sink(1 / 0)
+      local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+      for i = 1, 60 do a:send(payload(i, 500), (i % 3 == 0 and c or b):addr()) end
+      io:run(50)
+      assert.equal(40, #at_b)
+      assert.equal(20, #at_c)
+      for i, dgram in ipairs(at_c) do assert.equal(payload(i * 3, 500), dgram[1]) end
+    end)
+
+    it("drops and counts what is larger than KT_UDP_MAX, and nothing else", function()
+      local b, got = sink(2)
+      local port = b:addr():match "%d+$"
+      local sender = ([[python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for n in (2048, 2049, 9000, 60000, 5): s.sendto(b"x" * n, ("127.0.0.1", %s))']]):format(port)
+      assert(os.execute(sender))
+      assert.is_true(io:run(5000))
+      assert.equal(2048, #got[1][1])
+      assert.equal("xxxxx", got[2][1])
+      assert.equal(3, b:stats().in_oversize)
+      assert.equal(2, b:stats().in_pkts)
+    end)
+
+    it("may be closed by its own handler in the middle of what arrived", function()
+      local calls = 0
+      local b
+      b = assert(io:udp({ bind = "127.0.0.1:0" }, {
+        batch = function()
+          calls = calls + 1
+          b:close()
+        end,
+      }))
+      local to = b:addr()
+      local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+      for round = 1, 6 do
+        for i = 1, 100 do a:send(payload(i, 400), to) end
+        io:turn(function() end)
+        if round < 6 then a:hold(128) end -- full: what is committed leaves at once
+      end
+      io:run(30)
+      assert.equal(1, calls)
+    end)
+
+    it("reports a refusal on a connected socket, which lives on", function()
+      local dead = sink(1)
+      local to = dead:addr()
+      dead:close()
+      local errors, got = 0, 0
+      local a
+      a = assert(io:udp({ remote = to }, {
+        error = function(name)
+          assert.equal("refused", name)
+          errors = errors + 1
+          io:stop()
+        end,
+        batch = function()
+          got = got + 1
+          io:stop()
+        end,
+      }))
+      for _ = 1, 2 do
+        a:send("anyone?")
+        assert.is_true(io:run(2000))
+      end
+      assert.equal(2, errors)
+      local b
+      b = assert(io:udp({ bind = to }, { batch = function(list) b:send("yes", list[1][2]) end }))
+      a:send("anyone?")
+      a:send("anyone?") -- the first may be answered by the error that still was pending
+      assert.is_true(io:run(2000))
+      assert.is_true(got > 0)
+    end)
+
+    it("hears its connected peer only", function()
+      local b, got = sink(1)
+      local a
+      a = assert(io:udp({ remote = b:addr() }, { batch = function(list) got[#got + 1] = list[1] end }))
+      local stranger = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+      stranger:send("hello", a:addr())
+      a:send("hi")
+      assert.is_true(io:run(2000))
+      b:send("hello yourself", a:addr())
+      io:run(20)
+      assert.same({ { "hi", a:addr() }, { "hello yourself", b:addr() } }, { got[1], got[2] })
+      assert.equal(2, #got)
+    end)
+
+    it("speaks to v4 and v6 from one wildcard socket, with addresses as they are", function()
+      local got = {}
+      local b = assert(io:udp({ bind = "[::]:0" }, {
+        batch = function(list)
+          for _, dgram in ipairs(list) do got[dgram[1]] = dgram[2] end
+          if got.four and got.six then io:stop() end
+        end,
+      }))
+      local port = b:addr():match "%d+$"
+      local answers = {}
+      local function collect(list)
+        for _, dgram in ipairs(list) do answers[#answers + 1] = dgram[1] .. " " .. dgram[2] end
+        if #answers == 2 then io:stop() end
+      end
+      local four = assert(io:udp({ bind = "127.0.0.1:0" }, { batch = collect }))
+      local six = assert(io:udp({ bind = "[::1]:0" }, { batch = collect }))
+      four:send("four", "127.0.0.1:" .. port)
+      six:send("six", "[::1]:" .. port)
+      assert.is_true(io:run(2000))
+      assert.same({ four = four:addr(), six = six:addr() }, got)
+      b:send("to four", got.four)
+      b:send("to six", got.six)
+      assert.is_true(io:run(2000))
+      table.sort(answers)
+      assert.same({ "to four 127.0.0.1:" .. port, "to six [::1]:" .. port }, answers)
+    end)
+
+    it("has 128 buffers or more, that come back when they are not used", function()
+      local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+      local n = a:hold(256)
+      assert.is_true(n >= 128)
+      assert.equal(n, a:hold(256))
+    end)
+
+    it("says when there is room again after a reserve that gave nothing", function()
+      local b = sink(1 / 0)
+      local writable = 0
+      local a = assert(io:udp({ bind = "127.0.0.1:0" }, {
+        writable = function()
+          writable = writable + 1
+          io:stop()
+        end,
+      }))
+      assert.is_true(a:hold(256) < 256)
+      assert.is_true(io:run(2000))
+      io:run(10)
+      assert.equal(1, writable)
+      assert.is_true(a:send("x", b:addr()))
+    end)
+
+    it("sends what is queued when it is closed", function()
+      local b, got = sink(3)
+      local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+      for i = 1, 3 do a:send(payload(i, 100), b:addr()) end
+      a:close()
+      assert.is_true(io:run(2000))
+      assert.equal(3, #got)
+    end)
+
+    it("drops and counts what the system refuses, and sends the rest", function()
+      local b, got = sink(2)
+      local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+      a:send("one", b:addr())
+      a:send("nowhere", "[::1]:9") -- a v4 socket cannot
+      a:send("nowhere", "255.255.255.255:9") -- not permitted without SO_BROADCAST
+      a:send("two", b:addr())
+      assert.is_true(io:run(2000))
+      assert.same({ "one", "two" }, { got[1][1], got[2][1] })
+      assert.equal(2, a:stats().out_dropped)
+      assert.equal(2, a:stats().out_pkts)
+    end)
+  end)
+end
+
+describe("udp", function()
+  local io
+
+  before_each(function() io = spec_io.new() end)
+  after_each(function() io:free() end)
+
+  it("says what to do when the port is taken", function()
+    local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+    local b, name, text = io:udp({ bind = a:addr() }, {})
+    assert.is_nil(b)
+    assert.equal("in_use", name)
+    assert.equal(a:addr() .. ": address already in use; another program listens there", text)
+  end)
+
+  it("says when the address is not this machine's", function()
+    local b, _, text = io:udp({ bind = "192.0.2.1:0" }, {})
+    assert.is_nil(b)
+    assert.equal("192.0.2.1:0: no interface of this machine has that address", text)
+  end)
+
+  it("shares a port when asked to", function()
+    local a = assert(io:udp({ bind = "127.0.0.1:0", reuse_port = 1 }, {}))
+    assert(io:udp({ bind = a:addr(), reuse_port = 1 }, {}))
+  end)
+
+  it("frees the port as soon as it is closed", function()
+    local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+    local at = a:addr()
+    a:close()
+    assert(io:udp({ bind = at }, {}))
+  end)
+
+  it("marks datagrams with its DSCP, in v4 and v6", function()
+    for _, host in ipairs { "127.0.0.1", "[::1]" } do
+      local family = host == "[::1]" and "6" or ""
+      local script = ([[python3 -c '
+import socket, sys
+six = "%s" == "6"
+s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
+if six: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+else: s.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+s.bind(("::1" if six else "127.0.0.1", 0))
+s.settimeout(5)
+print(s.getsockname()[1], flush=True)
+data, anc, flags, addr = s.recvmsg(100, 100)
+print(anc[0][2][0], flush=True)']]):format(family)
+      local pipe = assert(_G.io.popen(script))
+      local port = pipe:read "l"
+      local a = assert(io:udp({ bind = host .. ":0", dscp = 46 }, {}))
+      a:send("x", host .. ":" .. port)
+      io:run(5)
+      assert.equal(tostring(46 << 2), pipe:read "l")
+      pipe:close()
+    end
+  end)
+end)

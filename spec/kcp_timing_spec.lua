@@ -1,0 +1,444 @@
+-- When the KCP engine wants to be called, and what it sends again.
+local wire = require "kcp_wire"
+
+local MS = 1000
+
+local function push(sn) return wire.segment(wire.PUSH, { sn = sn, data = "x" }) end
+
+-- An ACK of the transmission at this time (µs).
+local function ack(sn, sent, una) return wire.segment(wire.ACK, { sn = sn, ts = sent // MS, una = una }) end
+
+-- An engine that has sent n segments at time 0.
+local function sent(n, settings)
+  local e = wire.engine(settings)
+  e:write(("x"):rep(n * e:mss()))
+  assert(#wire.segments(e:flush(0)) == n)
+  return e
+end
+
+describe("an idle engine", function()
+  it("is never due", function()
+    local e = wire.engine()
+    assert.is_nil(e:due(0))
+    assert.is_nil(e:due(1000000 * MS))
+    assert.same({}, e:flush(1000000 * MS))
+  end)
+
+  it("is never due again once all is acknowledged", function()
+    local e = sent(3)
+    e:input(ack(2, 0, 3), 50 * MS)
+    assert.is_nil(e:due(50 * MS))
+    e:input(wire.segment(wire.WINS, { una = 3, wnd = 0 }), 60 * MS)
+    assert.is_nil(e:due(60 * MS))
+  end)
+end)
+
+describe("an acknowledgement", function()
+  it("waits for the interval at most", function()
+    local e = wire.engine { interval_ms = 30 }
+    e:input(push(0), 1000 * MS)
+    e:input(push(1), 1010 * MS)
+    assert.equal(1030 * MS, e:due(1011 * MS))
+    e:flush(1030 * MS)
+    assert.is_nil(e:due(1030 * MS))
+  end)
+
+  it("does not wait with ack_nodelay", function()
+    local e = wire.engine { ack_nodelay = true }
+    e:input(push(0), 7 * MS)
+    assert.equal(7 * MS, e:due(7 * MS))
+  end)
+
+  for what, case in pairs {
+    ["the sixteenth"] = { n = 16, settings = {} },
+    ["as many as fill a small packet"] = { n = 4, settings = { mtu = 100 } },
+    ["an eighth of a small window"] = { n = 3, settings = { rcv_wnd = 24 } },
+    ["one of a tiny window"] = { n = 1, settings = { rcv_wnd = 2 } },
+  } do
+    it("does not wait if it is " .. what, function()
+      local e = wire.engine(case.settings)
+      for sn = 0, case.n - 2 do e:input(push(sn), 0) end
+      if case.n > 1 then assert.equal(30 * MS, e:due(0)) end
+      e:input(push(case.n - 1), 0)
+      assert.equal(0, e:due(0))
+      e:flush(0)
+      assert.is_nil(e:due(0))
+    end)
+  end
+
+  it("does not wait when a gap shows, when it is filled, or when a segment came twice", function()
+    local e = wire.engine()
+    for _, sn in ipairs { 1, 0, 0 } do
+      e:input(push(sn), 0)
+      assert.equal(0, e:due(0))
+      e:flush(0)
+    end
+    e:input(push(2), 0)
+    assert.equal(30 * MS, e:due(0))
+  end)
+
+  it("leaves with data that leaves", function()
+    local e = wire.engine()
+    e:input(push(0), 0)
+    e:write("answer")
+    local list = wire.segments(e:flush(1 * MS))
+    assert.same({ wire.ACK, wire.PUSH }, { list[1].cmd, list[2].cmd })
+    assert.is_not_equal(30 * MS, e:due(1 * MS))
+  end)
+
+  it("is left out if una covers it, but for the last one", function()
+    local e = wire.engine()
+    for sn = 0, 2 do e:input(push(sn), 0) end
+    assert.same({ 2 }, wire.sns(e:flush(0)))
+    for _, sn in ipairs { 5, 3, 7 } do e:input(push(sn), 0) end
+    assert.same({ 5, 7 }, wire.sns(e:flush(0)))
+    for _, sn in ipairs { 9, 4 } do e:input(push(sn), 0) end
+    local list = wire.segments(e:flush(0))
+    assert.same({ 9, 4, 6 }, { list[1].sn, list[2].sn, list[2].una })
+  end)
+
+  it("echoes the time of the segment that it is for", function()
+    local e = wire.engine()
+    e:input(wire.segment(wire.PUSH, { sn = 1, ts = 0xfffffff0, data = "x" }), 0)
+    e:input(wire.segment(wire.PUSH, { sn = 2, ts = 5, data = "x" }), 0)
+    local list = wire.segments(e:flush(0))
+    assert.same({ 0xfffffff0, 5 }, { list[1].ts, list[2].ts })
+  end)
+
+  it("is not owed without bound when nothing may leave", function()
+    local e = wire.engine { rcv_wnd = 65535 }
+    e:limit(0)
+    for sn = 1, 6000 do e:input(push(sn), 0) end
+    e:flush(0)
+    e:limit(nil)
+    local sns = wire.sns(e:flush(0))
+    assert.equal(4096, #sns)
+    assert.same({ 1905, 6000 }, { sns[1], sns[#sns] })
+    e:check()
+  end)
+end)
+
+describe("the round-trip time", function()
+  it("is known to the microsecond when the ACK is for the last transmission", function()
+    local e = wire.engine()
+    e:write("x")
+    e:flush(10300)
+    e:input(ack(0, 10300, 1), 60900)
+    assert.same({ 50600, 25300, 151800 }, { e:stats().srtt_us, e:stats().rttvar_us, e:stats().rto_us })
+  end)
+
+  it("is taken from the echoed time when the ACK is for an earlier one", function()
+    local e = sent(1)
+    e:flush(200 * MS)
+    e:input(ack(0, 0, 1), 230 * MS)
+    assert.equal(230 * MS, e:stats().srtt_us)
+  end)
+
+  it("is averaged as RFC 6298 says, with less weight for a sudden drop", function()
+    local e = sent(3)
+    e:input(ack(0, 0, 1), 100 * MS)
+    e:input(ack(1, 0, 2), 180 * MS)
+    assert.same({ 110000, 57500, 340000 }, { e:stats().srtt_us, e:stats().rttvar_us, e:stats().rto_us })
+    e:write("x")
+    e:flush(200 * MS)
+    e:input(ack(3, 200 * MS, 2), 210 * MS)
+    assert.same({ 97500, 58828, 332812 }, { e:stats().srtt_us, e:stats().rttvar_us, e:stats().rto_us })
+  end)
+
+  it("is sampled once a packet, from its last ACK", function()
+    local e = wire.engine()
+    for i = 0, 2 do
+      e:write("x")
+      e:flush(i * 10 * MS)
+    end
+    e:input(ack(0, 0, 3) .. ack(1, 10 * MS, 3) .. ack(2, 20 * MS, 3), 60 * MS)
+    assert.equal(40 * MS, e:stats().srtt_us)
+  end)
+
+  it("gives a timeout within its bounds", function()
+    for nodelay, rto in pairs { [true] = 30, [false] = 100 } do
+      local e = sent(1, { nodelay = nodelay, interval_ms = 10 })
+      e:input(ack(0, 0, 1), 1 * MS)
+      assert.equal(rto * MS, e:stats().rto_us)
+    end
+    local slow = sent(1)
+    slow:input(ack(0, 0, 1), 50000 * MS)
+    assert.equal(60000 * MS, slow:stats().rto_us)
+  end)
+
+  it("does not believe an echo of the future or of more than a minute ago", function()
+    for _, ts in ipairs { 100001, 100000 + 0x7fffffff, 100000 - 60001, 100000 + 0x80000000 } do
+      local e = wire.engine()
+      e:write("x")
+      e:flush(99000 * MS)
+      e:input(wire.segment(wire.ACK, { sn = 0, ts = ts, una = 1 }), 100000 * MS)
+      assert.equal(0, e:stats().srtt_us)
+      assert.is_false(e:unacked())
+    end
+  end)
+
+  it("and the peer's window are not taken from recovered packets, una and ACKs are", function()
+    local e = sent(3)
+    e:input(wire.segment(wire.ACK, { sn = 2, una = 1, wnd = 7 }), 80 * MS, "recovered")
+    local s = e:stats()
+    assert.same({ 0, 32, 2 }, { s.srtt_us, s.rmt_wnd, s.inflight })
+    assert.equal(1, e:blocks())
+    e:input(wire.segment(wire.ACK, { sn = 1, una = 3, wnd = 7 }), 80 * MS)
+    s = e:stats()
+    assert.same({ 80 * MS, 7, 0 }, { s.srtt_us, s.rmt_wnd, s.inflight })
+  end)
+
+  it("runs on when the wire's clock wraps", function()
+    local start = 0xffffffff * MS
+    local e = wire.engine { now = start }
+    e:write("x")
+    e:flush(start)
+    e:write("y")
+    e:flush(start + 200 * MS)
+    e:input(ack(1, start + 200 * MS - 0x100000000 * MS), start + 250 * MS)
+    assert.equal(50 * MS, e:stats().srtt_us)
+    e:input(wire.segment(wire.ACK, { sn = 0, ts = 0xffffffff, una = 2 }), start + 290 * MS)
+    assert.equal(50 * MS + (240 * MS // 8), e:stats().srtt_us)
+  end)
+end)
+
+describe("a timeout", function()
+  for nodelay, waits in pairs { [false] = { 200, 400, 600, 800 }, [true] = { 200, 300, 400, 500 } } do
+    it("is longer each time by " .. (nodelay and "half an rto with nodelay" or "an rto without nodelay"), function()
+      local e = sent(1, { nodelay = nodelay })
+      local at = 0
+      for i, wait in ipairs(waits) do
+        assert.equal(at + wait * MS, e:due(at))
+        assert.same({}, e:flush(at + wait * MS - 1))
+        at = at + wait * MS
+        local again = wire.segments(e:flush(at), wire.PUSH)
+        assert.same({ 1, 0, at // MS }, { #again, again[1].sn, again[1].ts })
+        assert.equal(i, e:stats().timeout_retrans)
+      end
+      e:check()
+    end)
+  end
+
+  it("stops growing: a peer that comes back is found within 16 rto", function()
+    local e = sent(1)
+    local at, wait = 0, 0
+    for _ = 1, 40 do
+      local due = e:due(at)
+      wait, at = due - at, due
+      assert.equal(1, #e:flush(at))
+      e:check()
+    end
+    assert.equal(16 * 200 * MS, wait)
+  end)
+
+  it("is never over a minute", function()
+    local e = sent(2)
+    e:input(ack(0, 0, 1), 10000 * MS)
+    assert.equal(30000 * MS, e:stats().rto_us)
+    local at = 10000 * MS
+    local waits = {}
+    for i = 1, 3 do
+      local due = e:due(at)
+      waits[i] = (due - (i == 1 and 0 or at)) / MS
+      at = due
+      e:flush(at)
+    end
+    assert.same({ 30000, 60000, 60000 }, waits)
+  end)
+
+  it("goes by what is known now of the path, not by what was known when it was sent", function()
+    local e = sent(2)
+    assert.equal(200 * MS, e:due(0))
+    e:input(ack(0, 0, 1), 150 * MS)
+    assert.equal(450 * MS, e:due(150 * MS))
+    assert.same({}, e:flush(200 * MS))
+  end)
+
+  it("sends all that is due, packed, and nothing that is not", function()
+    local e = wire.engine()
+    for i = 0, 4 do
+      e:write(tostring(i))
+      e:flush(i * 10 * MS)
+    end
+    local packets = e:flush(220 * MS)
+    assert.equal(1, #packets)
+    assert.same({ 0, 1, 2 }, wire.sns(packets))
+    assert.equal(230 * MS, e:due(220 * MS))
+  end)
+
+  it("does not come for what was acknowledged", function()
+    local e = sent(3)
+    e:input(ack(1, 0), 150 * MS)
+    assert.same({ 0, 2 }, wire.sns(e:flush(60000 * MS), wire.PUSH))
+  end)
+end)
+
+describe("fast retransmit", function()
+  it("comes when `resend` later transmissions have arrived, once", function()
+    local e = sent(6, { resend = 2 })
+    e:input(ack(1, 0), 40 * MS)
+    assert.is_not_equal(40 * MS, e:due(40 * MS))
+    e:input(ack(2, 0), 40 * MS)
+    assert.equal(40 * MS, e:due(40 * MS))
+    assert.same({ 0 }, wire.sns(e:flush(40 * MS)))
+    for sn = 3, 5 do e:input(ack(sn, 0), 41 * MS) end
+    assert.same({}, e:flush(41 * MS))
+    assert.equal(1, e:stats().fast_retrans)
+    e:check()
+  end)
+
+  it("finds several losses at once and leaves alone what was not overtaken often enough", function()
+    local e = sent(8, { resend = 3 })
+    for _, sn in ipairs { 2, 4, 5, 6 } do e:input(ack(sn, 0), 40 * MS) end
+    assert.same({ 0, 1, 3 }, wire.sns(e:flush(40 * MS)))
+  end)
+
+  it("counts an acknowledgement once, though it comes twice", function()
+    local e = sent(4, { resend = 2 })
+    for _ = 1, 5 do e:input(ack(1, 0), 40 * MS) end
+    assert.is_not_equal(40 * MS, e:due(40 * MS))
+  end)
+
+  it("finds a lost retransmission by what was sent after it", function()
+    local e = sent(3, { resend = 2 })
+    e:input(ack(1, 0) .. ack(2, 0), 40 * MS)
+    assert.same({ 0 }, wire.sns(e:flush(40 * MS)))
+    e:write(("x"):rep(2 * e:mss()))
+    e:flush(45 * MS)
+    e:input(ack(3, 45 * MS) .. ack(4, 45 * MS), 90 * MS)
+    assert.same({ 0 }, wire.sns(e:flush(90 * MS)))
+    assert.equal(2, e:stats().fast_retrans)
+  end)
+
+  it("is not misled by an ACK of an earlier transmission", function()
+    for echo, expect in pairs { [0] = {}, [200 * MS] = { 0 } } do
+      local e = sent(2, { resend = 1 })
+      e:flush(200 * MS) -- both again
+      e:input(ack(1, echo), 210 * MS)
+      assert.same(expect, wire.sns(e:flush(210 * MS)))
+    end
+  end)
+
+  it("keeps the timeout's backoff where it was", function()
+    local e = sent(3, { resend = 2 })
+    e:input(ack(1, 0) .. ack(2, 0), 40 * MS)
+    e:flush(40 * MS)
+    assert.equal(40 * MS + e:stats().rto_us, e:due(40 * MS))
+  end)
+
+  it("never comes with resend 0", function()
+    local e = sent(20, { resend = 0 })
+    for sn = 1, 19 do e:input(ack(sn, 0), 40 * MS) end
+    assert.equal(e:stats().rto_us, e:due(40 * MS))
+    assert.same({}, e:flush(99 * MS))
+  end)
+
+  it("takes any number for resend, and treats more than 32 as 32", function()
+    local e = sent(32, { resend = 1000 })
+    e:write("x")
+    e:input(wire.segment(wire.WINS, { wnd = 100 }), 0)
+    e:flush(0)
+    for sn = 1, 31 do e:input(ack(sn, 0), 1 * MS) end
+    assert.is_not_equal(1 * MS, e:due(1 * MS))
+    e:input(ack(32, 0), 1 * MS)
+    assert.same({ 0 }, wire.sns(e:flush(1 * MS)))
+  end)
+end)
+
+describe("early retransmit", function()
+  it("comes a quarter of srtt after one later arrival, when there is nothing new to send", function()
+    local e = sent(3, { resend = 2 })
+    e:input(ack(1, 0), 40 * MS)
+    assert.equal(50 * MS, e:due(40 * MS))
+    assert.same({}, e:flush(50 * MS - 1))
+    assert.same({ 0 }, wire.sns(e:flush(50 * MS)))
+    assert.equal(1, e:stats().early_retrans)
+    assert.is_not_equal(50 * MS, e:due(50 * MS))
+  end)
+
+  it("waits an interval at most", function()
+    local e = sent(3, { resend = 2, interval_ms = 10 })
+    e:input(ack(1, 0), 150 * MS)
+    assert.equal(160 * MS, e:due(150 * MS))
+  end)
+
+  it("does not come if the late segment turns up", function()
+    local e = sent(2, { resend = 2 })
+    e:input(ack(1, 0), 40 * MS)
+    e:input(ack(0, 0, 2), 45 * MS)
+    assert.is_nil(e:due(45 * MS))
+    assert.same({}, e:flush(60 * MS))
+  end)
+
+  it("gives way to new segments, which bring better evidence", function()
+    local e = sent(2, { resend = 2 })
+    e:input(ack(1, 0), 40 * MS)
+    e:write("new")
+    assert.same({ 2 }, wire.sns(e:flush(50 * MS)))
+    assert.equal(60 * MS, e:due(50 * MS))
+    e:input(ack(2, 50 * MS), 55 * MS)
+    assert.same({ 0 }, wire.sns(e:flush(55 * MS)))
+    assert.same({ 1, 0 }, { e:stats().fast_retrans, e:stats().early_retrans })
+  end)
+
+  it("never comes with resend 0", function()
+    local e = sent(3, { resend = 0 })
+    e:input(ack(1, 0), 40 * MS)
+    assert.same({}, e:flush(e:stats().rto_us - 1))
+  end)
+end)
+
+describe("an una that falls back", function()
+  local function told(una) return wire.segment(wire.WINS, { una = una, wnd = 9 }) end
+
+  it("is counted in a row, with its beginning, until one fits again", function()
+    local e = sent(4)
+    e:input(told(3), 10 * MS)
+    e:input(told(1), 20 * MS)
+    e:input(told(0), 30 * MS)
+    assert.same({ 2, 20 * MS }, { e:stats().una_behind, e:stats().una_behind_since })
+    e:input(told(3), 40 * MS)
+    assert.same({ 0, 0 }, { e:stats().una_behind, e:stats().una_behind_since })
+  end)
+
+  it("brings no window: that is as old as itself", function()
+    local e = sent(4)
+    e:input(told(3), 10 * MS)
+    e:input(wire.segment(wire.WINS, { una = 2, wnd = 1 }), 10 * MS)
+    assert.equal(9, e:stats().rmt_wnd)
+  end)
+
+  it("is not counted from recovered packets, which are late by nature", function()
+    local e = sent(4)
+    e:input(told(3), 10 * MS)
+    e:input(told(1), 20 * MS, "recovered")
+    assert.equal(0, e:stats().una_behind)
+  end)
+
+  it("shows a restarted peer also when numbers are past the middle of their range", function()
+    local e = wire.engine { start_snd = 0x90000000 }
+    e:write("x")
+    e:flush(0)
+    e:input(told(0x90000001), 10 * MS)
+    e:input(told(0), 20 * MS)
+    assert.equal(1, e:stats().una_behind)
+  end)
+
+  it("is not blamed on a peer that has outlived our own restart", function()
+    local e = sent(1)
+    e:input(told(5000), 10 * MS)
+    assert.equal(0, e:stats().una_behind)
+  end)
+end)
+
+describe("the time told", function()
+  it("may go back without harm", function()
+    local e = wire.engine { now = 1000 * MS }
+    e:write("x")
+    e:flush(1000 * MS)
+    assert.same({}, e:flush(0))
+    e:input(push(0), 0)
+    assert.equal(1030 * MS, e:due(0))
+    e:check()
+  end)
+end)

@@ -1,0 +1,155 @@
+-- The rooms of the house and who may know whom (docs: "Rooms"): read from the sources, and from what was built of them
+-- (KT_BUILD, by default build/).
+
+-- Each room: its folder, the rooms whose headers it may include, and the libraries it may.
+local rooms = {
+  { name = "base", folder = "runtime/base", may = {} },
+  { name = "kcp", folder = "kcp", may = { "base" } },
+  { name = "crypto", folder = "runtime/crypto", may = { "base" } },
+  { name = "io", folder = "runtime/io", may = { "base" } },
+  { name = "link", folder = "runtime/link", may = { "io", "kcp", "crypto", "base" } },
+  { name = "script", folder = "runtime/script", may = { "link", "io", "crypto", "base" } },
+  { name = "cli", folder = "runtime/cli", may = { "script", "link", "io", "crypto", "base" } },
+}
+
+-- Library headers: where each may be included (patterns on the path).
+local libraries = {
+  ["^lua"] = { "^runtime/script/" },
+  ["^lauxlib"] = { "^runtime/script/" },
+  ["^uv"] = { "^runtime/io/uv" },
+  ["^sodium"] = { "^runtime/crypto/" },
+  ["^gcrypt"] = { "^runtime/crypto/" },
+  ["^isa%-l"] = { "^kcp/fec", "^runtime/crypto/", "^runtime/link/" },
+  ["^snappy"] = { "^runtime/link/kcptun/" },
+  ["cJSON"] = { "^runtime/script/" },
+}
+
+-- The engine is pure: it may not know that there are sockets, clocks or files.
+local pure = { ["kcp"] = { "assert", "errno", "inttypes", "limits", "stdalign", "stdbool", "stddef", "stdint", "stdlib", "string", "isa%-l" } }
+
+-- What is nondeterministic comes through io's seam, so that the simulator can stand in for it.
+local only_in_io = {
+  "clock_gettime", "gettimeofday", "time", "rand", "random", "getrandom", "randombytes_buf", "randombytes_random",
+  "gcry_randomize", "gcry_create_nonce", "socket", "bind", "connect", "accept4", "sendto", "sendmsg", "sendmmsg", "recvfrom",
+  "recvmsg", "recvmmsg", "getaddrinfo", "nanosleep", "usleep", "sleep", "poll", "uv_hrtime", "uv_now",
+}
+
+local function lines_of(command)
+  local pipe = assert(io.popen(command))
+  local lines = {}
+  for line in pipe:lines() do lines[#lines + 1] = line end
+  assert(pipe:close(), command .. " failed")
+  return lines
+end
+
+local function sources(room) return lines_of(("find %s -name '*.[ch]' | sort"):format(room.folder)) end
+
+local function includes(path)
+  local found = {}
+  for line in io.lines(path) do
+    local open, name = line:match('^%s*#%s*include%s*([<"])([^>"]+)')
+    if name then found[#found + 1] = { name = name, quoted = open == '"' } end
+  end
+  return found
+end
+
+--- The room a quoted include leads to; nil for a header of the includer's own folder, named without one.
+local function room_of(name)
+  local folder = name:match("^(%w+)/")
+  for _, room in ipairs(rooms) do
+    if room.name == folder then return folder end
+  end
+end
+
+local function contains(list, value)
+  for _, item in ipairs(list) do
+    if item == value then return true end
+  end
+  return false
+end
+
+local function matches_any(text, patterns)
+  for _, pattern in ipairs(patterns) do
+    if text:find(pattern) then return true end
+  end
+  return false
+end
+
+describe("the rooms", function()
+  for _, room in ipairs(rooms) do
+    it(room.name .. " includes no header of a room above it", function()
+      local wrong = {}
+      for _, path in ipairs(sources(room)) do
+        for _, include in ipairs(includes(path)) do
+          local to = include.quoted and room_of(include.name)
+          if to and to ~= room.name and not contains(room.may, to) then wrong[#wrong + 1] = path .. " includes " .. include.name end
+        end
+      end
+      assert.same({}, wrong)
+    end)
+  end
+
+  it("keep each library where it belongs", function()
+    local wrong = {}
+    for _, path in ipairs(lines_of("find runtime kcp -name '*.[ch]' | sort")) do
+      for _, include in ipairs(includes(path)) do
+        for library, where in pairs(libraries) do
+          if not include.quoted and include.name:find(library) and not matches_any(path, where) then
+            wrong[#wrong + 1] = path .. " includes " .. include.name
+          end
+        end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("keep the KCP engine pure C", function()
+    local wrong = {}
+    for _, path in ipairs(lines_of("find kcp -name '*.[ch]' | sort")) do
+      for _, include in ipairs(includes(path)) do
+        if not include.quoted and not matches_any(include.name, pure.kcp) then wrong[#wrong + 1] = path .. " includes " .. include.name end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+end)
+
+describe("what was built of the rooms", function()
+  local build = os.getenv("KT_BUILD") or "build"
+
+  --- Symbols of the room's library: {object, section, name}; section "*UND*" for what it takes from elsewhere.
+  local function symbols(room)
+    local list, object = {}, "?"
+    for _, line in ipairs(lines_of(("objdump -t %s/libkt_%s.a"):format(build, room))) do
+      object = line:match("^(%S+%.o):") or object
+      local section, name = line:match("^%x+ .......%s(%S+)%s+%x+%s+(.*)$")
+      if section then list[#list + 1] = { object = object, section = section, name = (name:gsub("^%.hidden ", "")) } end
+    end
+    assert(#list > 0, "no symbols in the library of " .. room)
+    return list
+  end
+
+  for _, room in ipairs { "base", "kcp", "crypto", "io", "link", "script" } do
+    it(room .. " has no global and no static variable", function()
+      local wrong = {}
+      for _, symbol in ipairs(symbols(room)) do
+        local s = symbol.section
+        local variable = s == "*COM*" or s:find("^%.t?bss") or s:find("^%.tdata") or (s:find("^%.data") and not s:find("^%.data%.rel%.ro"))
+        if variable and symbol.name ~= s then wrong[#wrong + 1] = symbol.object .. ": " .. symbol.name end
+      end
+      assert.same({}, wrong)
+    end)
+  end
+
+  for _, room in ipairs { "base", "kcp", "crypto", "link", "script" } do
+    it(room .. " takes time, chance and the network through io only", function()
+      local wrong = {}
+      for _, symbol in ipairs(symbols(room)) do
+        if symbol.section == "*UND*" and contains(only_in_io, symbol.name) then
+          wrong[#wrong + 1] = symbol.object .. " uses " .. symbol.name
+        end
+      end
+      assert.same({}, wrong)
+    end)
+  end
+end)

@@ -1,0 +1,72 @@
+-- What a spec needs to run real tunnels: processes, sockets, checked transfers, bad roads. In a spec file:
+--
+--   local h = require "harness"
+--   describe("…", function()
+--     after_each(h.cleanup)
+--     it("…", function() h.run(function() … end) end)
+--   end)
+local loop = require "harness.loop"
+local process = require "harness.process"
+local sockets = require "harness.sockets"
+
+local h = {
+  loop = loop,
+  proc = require "harness.proc",
+  peer = require "harness.peer",
+  pattern = require "harness.pattern",
+  relay = require "harness.relay",
+  sockets = sockets,
+  transfer = require "harness.transfer",
+  start = process.start,
+  -- Set where everything is slow (sanitizers): heavy specs then do a tenth of the work.
+  light = os.getenv("KT_SPEC_LIGHT") == "1",
+  -- Sanitizers keep freed memory for a while: bounds on memory mean nothing there.
+  memory_counts = os.getenv("KT_SPEC_LIGHT") ~= "1",
+}
+
+--- Runs a spec's body as a task. When it fails, shows what every process said.
+function h.run(body, seconds)
+  local ok, err = xpcall(loop.run, function(e) return e end, body, seconds)
+  if not ok then
+    local said = process.report()
+    if said ~= "" then io.stderr:write("\n", said, "\n") end
+    error(err, 0)
+  end
+end
+
+--- Ends everything the spec has left; nothing of it is there for the next one. Fails when a kt does not end well.
+function h.cleanup()
+  for _, path in ipairs(h.temporary) do os.remove(path) end
+  h.temporary = {}
+  loop.forget_tasks()
+  sockets.close_all()
+  local ok, wrong = pcall(loop.run, process.end_all, 60)
+  loop.close_handles()
+  if not ok then error(wrong, 0) end
+  if wrong[1] then error(table.concat(wrong, "\n"), 0) end
+end
+
+h.temporary = {}
+
+--- The name of a file, not there yet, that is removed after the spec.
+function h.temporary_path()
+  local path = os.tmpname()
+  os.remove(path)
+  h.temporary[#h.temporary + 1] = path
+  return path
+end
+
+function h.read_file(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+function h.write_file(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+return h

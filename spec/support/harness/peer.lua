@@ -1,0 +1,98 @@
+-- Tunnel ends of either make, by one set of options, so that one spec body serves kt and Debian's kcptun in any pairing.
+--
+-- Options are kcptun's flags by their long names (crypt = "aes", nocomp = true, datashard = 20 …). smuxver is always
+-- passed: Debian's kcptun has another default than today's.
+local process = require "harness.process"
+local sockets = require "harness.sockets"
+
+local peer = {}
+
+--- What Debian 12's kcptun can do.
+peer.debian_ciphers = {
+  "aes", "aes-128", "aes-192", "salsa20", "blowfish", "twofish", "cast5", "3des", "tea", "xtea", "xor", "sm4", "none",
+}
+
+peer.kt = os.getenv("KT_BIN") or "build/kt"
+
+local function program(impl, role)
+  if impl == "kt" then return { peer.kt, role } end
+  assert(impl == "kcptun", impl)
+  return { "kcptun-" .. role }
+end
+
+local NOT_FLAGS = { impl = true, env = true }
+
+--- The command line of `options.impl` in `role`, with `options` as flags, in a fixed order.
+function peer.command(role, options)
+  local cmd = program(options.impl or "kt", role)
+  local names = {}
+  for name in pairs(options) do
+    if not NOT_FLAGS[name] then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local value = options[name]
+    if value == true then
+      cmd[#cmd + 1] = "--" .. name
+    elseif value ~= false then
+      cmd[#cmd + 1] = "--" .. name
+      cmd[#cmd + 1] = math.type(value) == "integer" and ("%d"):format(value) or tostring(value)
+    end
+  end
+  return cmd
+end
+
+local function merged(...)
+  local all = { smuxver = 2 }
+  for _, options in ipairs { ... } do
+    for name, value in pairs(options) do all[name] = value end
+  end
+  return all
+end
+
+local function address(where)
+  if type(where) == "string" then return where end
+  return "127.0.0.1:" .. where
+end
+
+--- Starts a server on UDP `port` (a free one by default) that connects to `target`, a port or a path.
+function peer.server(target, options)
+  options = merged(options or {})
+  local port = options.port or sockets.free_port("udp")
+  options.port = nil
+  options.listen = options.listen or "127.0.0.1:" .. port
+  options.target = address(target)
+  local server = process.start {
+    name = (options.impl or "kt") .. " server", cmd = peer.command("server", options), env = options.env,
+    graceful = options.impl ~= "kcptun",
+  }
+  server.port = port
+  return server:wait_udp(port)
+end
+
+--- Starts a client on TCP port or path `options.at` (a free port by default) that dials the UDP port `remote`.
+function peer.client(remote, options)
+  options = merged(options or {})
+  local at = options.at or sockets.free_port("tcp")
+  options.at = nil
+  options.localaddr = address(at)
+  options.remoteaddr = address(remote)
+  local client = process.start {
+    name = (options.impl or "kt") .. " client", cmd = peer.command("client", options), env = options.env,
+    graceful = options.impl ~= "kcptun",
+  }
+  client.at = at
+  return type(at) == "string" and client:wait_unix(at) or client:wait_tcp(at)
+end
+
+--- Both ends to `target`. `both`, `client`, `server`: options. `through(port)`, if given, returns what the client is to
+--- dial in place of the server's port (a relay's, say). Returns client and server; the near end is client.at.
+function peer.tunnel(target, both, only)
+  only = only or {}
+  local server = peer.server(target, merged(both or {}, only.server or {}))
+  local dial = only.through and only.through(server.port) or server.port
+  local client = peer.client(dial, merged(both or {}, only.client or {}))
+  return client, server
+end
+
+return peer

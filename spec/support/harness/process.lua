@@ -1,0 +1,188 @@
+-- A child process: its output is kept (bounded), its end is waited for, and it is only ever stopped by its own pid.
+local uv = require "luv"
+local loop = require "harness.loop"
+local proc = require "harness.proc"
+
+local KEPT = 64 * 1024 -- of each output, the newest bytes
+local SHOWN = 4 * 1024 -- of that, when a spec fails
+
+local Process = {}
+Process.__index = Process
+
+local running = {} -- every process of this spec, in order of starting
+
+local function changed(self)
+  local waiting = self.waiting
+  self.waiting = {}
+  for _, wake in ipairs(waiting) do wake() end
+end
+
+local function keep(self, name, pipe)
+  pipe:read_start(function(_, chunk)
+    if chunk then
+      self[name] = (self[name] .. chunk):sub(-KEPT)
+      self.fresh = (self.fresh .. chunk):sub(-KEPT)
+    elseif not pipe:is_closing() then
+      pipe:close()
+    end
+    self.open_pipes = self.open_pipes - (chunk and 0 or 1)
+    changed(self)
+  end)
+end
+
+--- Starts {name=, cmd={program, args…}, env={NAME=value}, cwd=, graceful=}. The child is killed should this process die.
+--- graceful: at the end of the spec it is asked to end, and has to do so with exit code 0.
+local function start(options)
+  local self = setmetatable({
+    name = options.name or options.cmd[1], cmd = options.cmd, graceful = options.graceful,
+    stdout = "", stderr = "", fresh = "", -- all said; the same since the last mark
+    open_pipes = 2, waiting = {},
+  }, Process)
+  local out, err = uv.new_pipe(), uv.new_pipe()
+  local args = { "--pdeathsig", "KILL", "--", table.unpack(options.cmd) }
+  local env
+  if options.env then
+    env = {}
+    for name, value in pairs(uv.os_environ()) do
+      if options.env[name] == nil then env[#env + 1] = name .. "=" .. value end
+    end
+    for name, value in pairs(options.env) do
+      if value then env[#env + 1] = name .. "=" .. value end
+    end
+  end
+  local pid
+  self.handle, pid = uv.spawn("setpriv", { args = args, stdio = { nil, out, err }, env = env, cwd = options.cwd },
+    function(code, signal)
+      self.code, self.signal, self.exited = code, signal, true
+      self.handle:close()
+      changed(self)
+    end)
+  if not self.handle then error("cannot start " .. self.name .. ": " .. tostring(pid)) end
+  self.pid = pid
+  keep(self, "stdout", out)
+  keep(self, "stderr", err)
+  running[#running + 1] = self
+  return self
+end
+
+--- Waits until `predicate` returns something true, asking again after each change of output or state.
+function Process:wait_for(what, seconds, predicate)
+  local deadline = loop.now() + (seconds or loop.default_timeout)
+  while true do
+    local found = predicate()
+    if found then return found end
+    local left = deadline - loop.now()
+    if left <= 0 then error(("waited %g s for %s of %s"):format(seconds or loop.default_timeout, what, self.name), 2) end
+    loop.wait_until(left, function(wake) self.waiting[#self.waiting + 1] = wake end)
+  end
+end
+
+--- Waits until the process has ended and all its output is in; returns exit code and signal.
+function Process:wait_exit(seconds)
+  self:wait_for("the end", seconds, function() return self.exited and self.open_pipes == 0 end)
+  return self.code, self.signal
+end
+
+--- Forgets, for `expect`, what has been said up to now.
+function Process:mark() self.fresh = "" end
+
+--- Waits for a Lua pattern in what was said, on stdout or stderr, since the start or the last mark; returns its captures.
+function Process:expect(pattern, seconds)
+  local found = self:wait_for(("'%s' in the output"):format(pattern), seconds, function()
+    local m = table.pack(self.fresh:match(pattern))
+    if m[1] ~= nil then return m end
+    if self.exited and self.open_pipes == 0 then
+      error(("%s ended (code %s, signal %s) without '%s' in its output"):format(self.name, self.code, self.signal, pattern))
+    end
+  end)
+  return table.unpack(found, 1, found.n)
+end
+
+--- kt's counters, by name: what it writes to stderr on SIGUSR1.
+function Process:counters()
+  self:mark()
+  self:signal_with("sigusr1")
+  self:expect("StreamsMoved %d+\n")
+  local counters = {}
+  for name, value in self.fresh:gmatch("(%u%a+) (%d+)\n") do counters[name] = tonumber(value) end
+  return counters
+end
+
+function Process:signal_with(name)
+  if not self.exited then uv.kill(self.pid, name) end
+end
+
+--- Asks the process to end, waits, kills it if it does not; returns exit code and signal.
+function Process:stop(seconds)
+  self:signal_with("sigterm")
+  local ok = pcall(self.wait_exit, self, seconds or 8)
+  if not ok then self:kill() end
+  return self.code, self.signal
+end
+
+function Process:kill()
+  self.graceful = false
+  self:signal_with("sigkill")
+  return self:wait_exit(10)
+end
+
+--- Waits until `ready()` holds; a process that ends before that is an error at once.
+function Process:wait_ready(what, ready, seconds)
+  loop.eventually(("%s to have %s"):format(self.name, what), seconds or 10, function()
+    if self.exited then
+      error(("%s ended (code %s, signal %s) before it had %s"):format(self.name, self.code, self.signal, what), 0)
+    end
+    return ready()
+  end)
+  return self
+end
+
+function Process:wait_tcp(port) return self:wait_ready("TCP port " .. port, function() return proc.tcp_listening(port) end) end
+function Process:wait_udp(port) return self:wait_ready("UDP port " .. port, function() return proc.udp_bound(port) end) end
+function Process:wait_unix(path) return self:wait_ready("socket " .. path, function() return proc.unix_listening(path) end) end
+
+function Process:rss() return proc.rss(self.pid) end
+function Process:peak_rss() return proc.peak_rss(self.pid) end
+function Process:fd_count() return proc.fd_count(self.pid) end
+function Process:cpu() return proc.cpu(self.pid) end
+
+--- All that is known of the processes of this spec, for a person who has to find out why it failed.
+local function report()
+  local lines = {}
+  for _, p in ipairs(running) do
+    local state = p.exited and ("ended, code %s, signal %s"):format(p.code, p.signal) or "running"
+    lines[#lines + 1] = ("---- %s (pid %d, %s): %s"):format(p.name, p.pid, state, table.concat(p.cmd, " "))
+    for _, text in ipairs { p.stdout, p.stderr } do
+      if text ~= "" then lines[#lines + 1] = (text:sub(-SHOWN):gsub("\n$", "")) end
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+--- What a sanitizer said of the process, if anything.
+local function sanitizer_report(p)
+  local at = p.stderr:find("ERROR: %a+Sanitizer") or p.stderr:find("runtime error: ")
+  return at and p.stderr:sub(at, at + SHOWN)
+end
+
+--- Ends what still runs, and forgets all. Returns what was wrong with how processes ended: a list of sentences.
+local function end_all()
+  local wrong = {}
+  for _, p in ipairs(running) do
+    if not p.graceful then p:signal_with("sigkill") else p:signal_with("sigterm") end
+  end
+  for _, p in ipairs(running) do
+    if not pcall(p.wait_exit, p, 10) then
+      wrong[#wrong + 1] = p.name .. " did not end within 10 s of SIGTERM"
+      p:kill()
+    elseif p.graceful and (p.code ~= 0 or p.signal ~= 0) then
+      wrong[#wrong + 1] = ("%s ended with code %d, signal %d"):format(p.name, p.code, p.signal)
+    end
+    local report_of = sanitizer_report(p)
+    if report_of then wrong[#wrong + 1] = p.name .. ": " .. report_of end
+  end
+  running = {}
+  return wrong
+end
+
+return { start = start, report = report, end_all = end_all }

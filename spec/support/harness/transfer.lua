@@ -1,0 +1,60 @@
+-- Checked transfers, and the targets that take part in them.
+local loop = require "harness.loop"
+local pattern = require "harness.pattern"
+local sockets = require "harness.sockets"
+
+local transfer = {}
+
+--- Sends `total` bytes of stream `seed`.
+function transfer.push(conn, seed, total, seconds)
+  for data in pattern.blocks(seed, total) do
+    local ok, err = conn:send(data, seconds)
+    if not ok then error("sending broke off: " .. err, 2) end
+  end
+end
+
+--- Receives `total` bytes of stream `seed`, checking each.
+function transfer.pull(conn, seed, total, seconds)
+  local check, got = pattern.checker(seed), 0
+  while got < total do
+    local chunk, err = conn:recv(seconds, total - got)
+    if not chunk then error(("the stream ended (%s) after %d of %d bytes"):format(err or "EOF", got, total), 2) end
+    got = check(chunk)
+  end
+end
+
+--- A target that echoes. It ends its half when the client has ended its own.
+function transfer.echo(where)
+  return sockets.serve(function(conn)
+    for chunk in conn.recv, conn, 600 do
+      if not conn:send(chunk, 600) then return end
+    end
+    conn:shutdown()
+  end, where)
+end
+
+--- A target that takes part in `transfer.exchange`: the first 8 bytes of the client name the stream. When it has all it
+--- says so in one byte and waits for the client to hang up: an end that closes first may cut off what is in flight.
+function transfer.partner(up, down, where)
+  return sockets.serve(function(conn)
+    local seed = string.unpack("<i8", conn:recv_exactly(8))
+    loop.all(600,
+      function() transfer.pull(conn, seed, up) end,
+      function() transfer.push(conn, -seed, down) end)
+    conn:send("!")
+    conn:recv(60)
+  end, where)
+end
+
+--- Through the tunnel whose near end is `where`, to a partner made with the same sizes: `up` and `down` bytes at once.
+function transfer.exchange(where, seed, up, down)
+  local conn = assert(sockets.connect(where))
+  conn:send(string.pack("<i8", seed))
+  loop.all(600,
+    function() transfer.push(conn, seed, up) end,
+    function() transfer.pull(conn, -seed, down) end)
+  assert(conn:recv_exactly(1) == "!")
+  conn:close()
+end
+
+return transfer

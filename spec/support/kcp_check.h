@@ -1,0 +1,72 @@
+/* Checks the invariants of a kt_kcp, slot by slot. For specs and fuzzing; O(window). */
+#ifndef KT_SPEC_KCP_CHECK_H
+#define KT_SPEC_KCP_CHECK_H
+
+#include "kcp/kcp_internal.h"
+
+static inline const char *kcp_check_send(const struct kt_sndwnd *w, size_t *blocks)
+{
+    uint32_t inflight = 0, listed = 0;
+    if (w->end - w->una > w->limit || w->end - w->una > w->cap) return "more segments than the window has";
+    if (w->nxt - w->una > w->end - w->una) return "nxt is outside [una, end]";
+    for (uint32_t sn = w->una; sn != w->end; sn++) {
+        const struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
+        bool sent = sn - w->una < w->nxt - w->una;
+        if (s->data) ++*blocks;
+        if (sent && s->data) inflight++;
+        if (!sent && !s->data) return "a queued segment without data";
+        if (s->data && s->len == 0) return "an empty segment";
+    }
+    for (uint8_t level = 0; level < KT_KCP_LEVELS; level++) {
+        const struct kt_snd_list *l = &w->lists[level];
+        if ((l->count > 0) != (w->levels >> level & 1)) return "the set of levels is wrong";
+        uint32_t sn = l->first;
+        const struct kt_snd_slot *before = NULL;
+        for (uint32_t i = 0; i < l->count; i++) {
+            const struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
+            if (sn - w->una >= w->nxt - w->una) return "a list holds what was not sent";
+            if (!s->data) return "a list holds what was acknowledged";
+            if (s->level != level) return "a segment is in the wrong list";
+            if (before && (s->tx <= before->tx || s->sent_us < before->sent_us))
+                return "a list is out of order";
+            before = s;
+            if (i + 1 == l->count && l->last != sn) return "a list ends at the wrong segment";
+            sn = s->next;
+        }
+        listed += l->count;
+    }
+    return listed == inflight ? NULL : "a segment in flight is in no list";
+}
+
+static inline const char *kcp_check_receive(const struct kt_rcvwnd *w, size_t *blocks)
+{
+    uint32_t ready = w->nxt - w->read;
+    if (ready > w->limit) return "more unread segments than the window has";
+    for (uint32_t i = 0; i < w->cap; i++) {
+        const struct kt_rcv_slot *s = &w->ring[(w->read + i) & (w->cap - 1)];
+        if (s->data) ++*blocks;
+        if (i < ready && !s->held) return "a gap among the segments in order";
+        if (!s->held && s->data) return "a block in an empty slot";
+        if (s->held && (s->data != NULL) != (s->len > 0)) return "length and block do not agree";
+        if (i >= ready + w->limit && s->held) return "a segment past the window";
+        if (i == ready && ready < w->limit && s->held) return "nxt lags behind";
+    }
+    if (ready > 0) {
+        const struct kt_rcv_slot *s = &w->ring[w->read & (w->cap - 1)];
+        if (s->len == 0 || w->off >= s->len) return "nothing to read at the head";
+    }
+    return NULL;
+}
+
+/* NULL, or what is wrong. The pool must serve this engine alone. */
+static inline const char *kcp_check(const struct kt_kcp *k, const struct kt_pool *pool)
+{
+    size_t blocks = 0;
+    const char *wrong = kcp_check_send(&k->snd, &blocks);
+    if (!wrong) wrong = kcp_check_receive(&k->rcv, &blocks);
+    if (!wrong && blocks != kt_pool_in_use(pool)) wrong = "blocks held and blocks handed out differ";
+    if (!wrong && k->acks.count > k->acks.cap) wrong = "more acknowledgements than the ring holds";
+    return wrong;
+}
+
+#endif

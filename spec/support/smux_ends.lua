@@ -1,0 +1,127 @@
+-- Smuxes for specs: one end that records what happens to it, or two that are joined.
+local smux = require "spec_smux"
+
+local ends = {}
+
+ends.SYN, ends.FIN, ends.PSH, ends.NOP, ends.UPD = 0, 1, 2, 3, 4
+ends.HELLO = 0x6b740000
+ends.HALF_CLOSE = 1
+
+function ends.hex(s)
+  return (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+end
+
+function ends.unhex(s)
+  return (s:gsub("[^%x]", ""):gsub("%x%x", function(h) return string.char(tonumber(h, 16)) end))
+end
+
+--- A frame's bytes.
+function ends.frame(version, cmd, id, body)
+  body = body or ""
+  return string.pack("<BBI2I4", version, cmd, #body, id) .. body
+end
+
+--- An UPD's bytes.
+function ends.upd(id, consumed, window)
+  return ends.frame(2, ends.UPD, id, string.pack("<I4I4", consumed, window))
+end
+
+--- What a frame says: "PSH 3 hello".
+function ends.say(frame)
+  local _, cmd, len, id = string.unpack("<BBI2I4", frame)
+  local name = ({ [0] = "SYN", "FIN", "PSH", "NOP", "UPD" })[cmd]
+  if cmd == ends.UPD then return ("UPD %d %d/%d"):format(id, string.unpack("<I4I4", frame, 9)) end
+  if cmd == ends.NOP then return id == 0 and "NOP" or ("HELLO %d"):format(id & 0xffff) end
+  return name .. " " .. id .. (cmd == ends.PSH and " " .. (len > 16 and "#" .. len or frame:sub(9)) or "")
+end
+
+local End = {}
+End.__index = End
+
+--- One end: `frames` are those it framed, `events` what its owner and listeners heard. settings: as for
+--- spec_smux.new, and `room` (a function) and `refuse` (accepts nothing).
+function ends.new(pool, settings)
+  local e = setmetatable({ frames = {}, events = {}, accepted = {}, wakes = 0, resumes = 0, took = 0 }, End)
+  local owner = {
+    room = settings.room,
+    frame = function(f) e.frames[#e.frames + 1] = f end,
+    wake = function() e.wakes = e.wakes + 1 end,
+    resume = function() e.resumes = e.resumes + 1 end,
+    hello = function(features) e:note("hello %d", features) end,
+    streams = function(n) e.count = n end,
+  }
+  if not settings.refuse then
+    owner.accept = function(s)
+      e:note("accept %d", s:id())
+      e.accepted[#e.accepted + 1] = s
+      if e.on_accept then e.on_accept(s) else e:watch(s) end
+    end
+  end
+  e.m = assert(smux.new(pool, settings, owner))
+  return e
+end
+
+function End:note(...) self.events[#self.events + 1] = string.format(...) end
+
+--- Notes a stream's events.
+function End:watch(s)
+  local id = s:id()
+  s:listen {
+    readable = function() self:note("readable %d", id) end,
+    writable = function() self:note("writable %d", id) end,
+    closed = function(code) self:note("closed %d %s", id, code) end,
+  }
+  return s
+end
+
+function End:open() return self:watch(assert(self.m:open())) end
+
+--- What was noted since the last call.
+function End:heard()
+  local heard = self.events
+  self.events = {}
+  return heard
+end
+
+--- Pumps; what was framed since the last call, as bytes and in words.
+function End:pump()
+  self.m:pump()
+  local frames = self.frames
+  self.frames = {}
+  return table.concat(frames), frames
+end
+
+function End:said()
+  local words, _, frames = {}, self:pump()
+  for i, f in ipairs(frames) do words[i] = ends.say(f) end
+  return words
+end
+
+--- Feeds bytes that must be taken whole, and dispatches.
+function End:hear(...)
+  local bytes = table.concat { ... }
+  local took = assert(self.m:input(bytes))
+  assert(took == #bytes, "not all was taken")
+  self.m:dispatch()
+end
+
+--- Carries what `from` has framed to `to`, as far as it takes it; the rest waits. True if something moved.
+local function carry(from, to)
+  from.wire = (from.wire or "") .. (from:pump())
+  if from.wire == "" then return false end
+  local took = assert(to.m:input(from.wire))
+  from.wire = from.wire:sub(took + 1)
+  to.m:dispatch()
+  return took > 0
+end
+
+--- Carries frames both ways until nothing moves.
+function ends.exchange(a, b)
+  local moved
+  repeat
+    local one, other = carry(a, b), carry(b, a)
+    moved = one or other
+  until not moved
+end
+
+return ends

@@ -1,0 +1,309 @@
+/* The KCP engine, for spec/kcp_*_spec.lua. Bytes and packets are Lua strings, times are in µs.
+ *
+ *   e = spec_kcp.new{conv, mtu, snd_wnd, rcv_wnd, nodelay, interval_ms, resend, reno, ack_nodelay, now,
+ *                    block_size, start_snd, start_rcv}   every key has a default; nil, error_name
+ *   n = e:write(bytes)       n = e:room()       bytes = e:read([at_most])
+ *   ok, error_name = e:input(packet, now [, "recovered"])
+ *   {packet…} = e:flush(now)           e:limit(packets or nil)   what reserve will still give
+ *   time or nil = e:due(now)           nil: never
+ *   e:probe()   mark = e:mark()   e:covered(mark)   e:unacked()   e:mss()
+ *   e:stats()                          a table of struct kt_kcp_stats
+ *   e:fail_after(n or nil)             makes the pool fail
+ *   e:blocks()                         pool blocks in use
+ *   e:check()                          raises if an invariant is broken
+ *   e:close()
+ *   spec_kcp.peek(packet)              conv, sn */
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/err.h"
+#include "base/pool.h"
+#include "kcp_check.h"
+
+#define ENGINE "spec_kcp.engine"
+
+int luaopen_spec_kcp(lua_State *L);
+
+struct engine {
+    struct kt_kcp *kcp;
+    struct kt_pool *pool;
+    uint32_t mtu;
+    size_t allowed;     /* packets reserve will still give */
+    size_t outstanding; /* reserved and not sent */
+    size_t largest;     /* batch */
+    lua_State *L;       /* during a flush: its top is the table of packets */
+};
+
+static struct engine *to_engine(lua_State *L)
+{
+    struct engine *e = luaL_checkudata(L, 1, ENGINE);
+    luaL_argcheck(L, e->kcp, 1, "closed");
+    return e;
+}
+
+/* Each buffer is a malloc of its own, exactly mtu long, so that the address sanitizer sees every step too
+ * far. */
+static uint8_t *reserve(void *ctx)
+{
+    struct engine *e = ctx;
+    if (e->allowed == 0) return NULL;
+    uint8_t *buf = malloc(e->mtu);
+    if (!buf) return NULL;
+    e->allowed--;
+    e->outstanding++;
+    return buf;
+}
+
+static void send(void *ctx, const struct kt_kcp_packet *pkts, size_t n)
+{
+    struct engine *e = ctx;
+    if (n > e->largest) e->largest = n;
+    for (size_t i = 0; i < n; i++) {
+        lua_pushlstring(e->L, (const char *)pkts[i].data, pkts[i].len);
+        lua_rawseti(e->L, -2, luaL_len(e->L, -2) + 1);
+        free(pkts[i].data);
+        e->outstanding--;
+    }
+}
+
+static lua_Integer field(lua_State *L, const char *key, lua_Integer otherwise)
+{
+    lua_getfield(L, 1, key);
+    lua_Integer v = luaL_optinteger(L, -1, otherwise);
+    lua_pop(L, 1);
+    return v;
+}
+
+static bool flag(lua_State *L, const char *key)
+{
+    lua_getfield(L, 1, key);
+    bool v = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return v;
+}
+
+static int engine_new(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct kt_kcp_config cfg = {
+        .conv = (uint32_t)field(L, "conv", 0x11223344),
+        .mtu = (uint32_t)field(L, "mtu", 1322),
+        .snd_wnd = (uint32_t)field(L, "snd_wnd", 128),
+        .rcv_wnd = (uint32_t)field(L, "rcv_wnd", 512),
+        .nodelay = flag(L, "nodelay"),
+        .interval_ms = (uint32_t)field(L, "interval_ms", 30),
+        .resend = (uint32_t)field(L, "resend", 2),
+        .cc = flag(L, "reno") ? KT_KCP_CC_RENO : KT_KCP_CC_FIXED,
+        .ack_nodelay = flag(L, "ack_nodelay"),
+    };
+    size_t block = (size_t)field(L, "block_size", (lua_Integer)kt_kcp_block_size(cfg.mtu));
+    struct engine *e = lua_newuserdatauv(L, sizeof *e, 0);
+    *e = (struct engine){.mtu = cfg.mtu, .allowed = SIZE_MAX};
+    luaL_setmetatable(L, ENGINE);
+    int rc = kt_pool_new(&e->pool, block, 0);
+    struct kt_kcp_out out = {.reserve = reserve, .send = send, .ctx = e};
+    if (rc == 0) rc = kt_kcp_new(&e->kcp, &cfg, e->pool, &out, (uint64_t)field(L, "now", 0));
+    if (rc == 0) {
+        kt_kcp_test_start(e->kcp, (uint32_t)field(L, "start_snd", 0), (uint32_t)field(L, "start_rcv", 0));
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, kt_errname(rc));
+    return 2;
+}
+
+static int engine_close(lua_State *L)
+{
+    struct engine *e = luaL_checkudata(L, 1, ENGINE);
+    kt_kcp_free(e->kcp);
+    kt_pool_free(e->pool); /* asserts that all blocks came back */
+    e->kcp = NULL;
+    e->pool = NULL;
+    return 0;
+}
+
+static int engine_write(lua_State *L)
+{
+    size_t n;
+    const char *data = luaL_checklstring(L, 2, &n);
+    lua_pushinteger(L, (lua_Integer)kt_kcp_write(to_engine(L)->kcp, data, n));
+    return 1;
+}
+
+static int engine_room(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)kt_kcp_room(to_engine(L)->kcp));
+    return 1;
+}
+
+static int engine_read(lua_State *L)
+{
+    struct kt_kcp *k = to_engine(L)->kcp;
+    size_t most = lua_isnoneornil(L, 2) ? SIZE_MAX : (size_t)luaL_checkinteger(L, 2);
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    const uint8_t *data;
+    for (size_t n; most > 0 && (n = kt_kcp_peek(k, &data)) > 0; most -= n) {
+        if (n > most) n = most;
+        luaL_addlstring(&b, (const char *)data, n);
+        kt_kcp_consume(k, n);
+    }
+    luaL_pushresult(&b);
+    return 1;
+}
+
+static int engine_input(lua_State *L)
+{
+    struct kt_kcp *k = to_engine(L)->kcp;
+    size_t n;
+    const char *packet = luaL_checklstring(L, 2, &n);
+    uint64_t now = (uint64_t)luaL_checkinteger(L, 3);
+    enum kt_kcp_origin origin = lua_isnoneornil(L, 4) ? KT_KCP_REGULAR : KT_KCP_RECOVERED;
+    /* A copy of exactly this length: reading past the end shows. */
+    uint8_t *copy = malloc(n > 0 ? n : 1);
+    if (!copy) return luaL_error(L, "out of memory");
+    memcpy(copy, packet, n);
+    int rc = kt_kcp_input(k, copy, n, origin, now);
+    free(copy);
+    lua_pushboolean(L, rc == 0);
+    if (rc == 0) return 1;
+    lua_pushstring(L, kt_errname(rc));
+    return 2;
+}
+
+static int engine_flush(lua_State *L)
+{
+    struct engine *e = to_engine(L);
+    uint64_t now = (uint64_t)luaL_checkinteger(L, 2);
+    lua_newtable(L);
+    e->L = L;
+    kt_kcp_flush(e->kcp, now);
+    if (e->outstanding > 0) return luaL_error(L, "a reserved buffer was not sent");
+    if (e->largest > KT_KCP_BATCH) return luaL_error(L, "a batch of %d packets", (int)e->largest);
+    return 1;
+}
+
+static int engine_limit(lua_State *L)
+{
+    to_engine(L)->allowed = lua_isnoneornil(L, 2) ? SIZE_MAX : (size_t)luaL_checkinteger(L, 2);
+    return 0;
+}
+
+static int engine_due(lua_State *L)
+{
+    uint64_t at = kt_kcp_due(to_engine(L)->kcp, (uint64_t)luaL_checkinteger(L, 2));
+    if (at == UINT64_MAX) return 0;
+    lua_pushinteger(L, (lua_Integer)at);
+    return 1;
+}
+
+static int engine_probe(lua_State *L)
+{
+    kt_kcp_probe(to_engine(L)->kcp);
+    return 0;
+}
+
+static int engine_mark(lua_State *L)
+{
+    lua_pushinteger(L, kt_kcp_mark(to_engine(L)->kcp));
+    return 1;
+}
+
+static int engine_covered(lua_State *L)
+{
+    lua_pushboolean(L, kt_kcp_covered(to_engine(L)->kcp, (uint32_t)luaL_checkinteger(L, 2)));
+    return 1;
+}
+
+static int engine_unacked(lua_State *L)
+{
+    lua_pushboolean(L, kt_kcp_unacked(to_engine(L)->kcp));
+    return 1;
+}
+
+static int engine_mss(lua_State *L)
+{
+    lua_pushinteger(L, kt_kcp_mss(to_engine(L)->kcp));
+    return 1;
+}
+
+static int engine_stats(lua_State *L)
+{
+    struct kt_kcp_stats s;
+    kt_kcp_stats(to_engine(L)->kcp, &s);
+    lua_newtable(L);
+#define NUMBER(name) (lua_pushinteger(L, (lua_Integer)s.name), lua_setfield(L, -2, #name))
+    NUMBER(srtt_us);
+    NUMBER(rttvar_us);
+    NUMBER(rto_us);
+    NUMBER(inflight);
+    NUMBER(queued);
+    NUMBER(rmt_wnd);
+    NUMBER(cwnd);
+    NUMBER(ssthresh);
+    NUMBER(in_segs);
+    NUMBER(out_segs);
+    NUMBER(in_push);
+    NUMBER(out_push);
+    NUMBER(fast_retrans);
+    NUMBER(early_retrans);
+    NUMBER(timeout_retrans);
+    NUMBER(repeat);
+    NUMBER(beyond);
+    NUMBER(dropped);
+    NUMBER(bytes_in);
+    NUMBER(bytes_out);
+    NUMBER(una_behind);
+    NUMBER(una_behind_since);
+#undef NUMBER
+    return 1;
+}
+
+static int engine_fail_after(lua_State *L)
+{
+    kt_pool_fail_after(
+        to_engine(L)->pool, lua_isnoneornil(L, 2) ? SIZE_MAX : (size_t)luaL_checkinteger(L, 2));
+    return 0;
+}
+
+static int engine_blocks(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)kt_pool_in_use(to_engine(L)->pool));
+    return 1;
+}
+
+static int engine_check(lua_State *L)
+{
+    struct engine *e = to_engine(L);
+    const char *wrong = kcp_check(e->kcp, e->pool);
+    return wrong ? luaL_error(L, "broken invariant: %s", wrong) : 0;
+}
+
+static int peek(lua_State *L)
+{
+    size_t n;
+    const uint8_t *packet = (const uint8_t *)luaL_checklstring(L, 1, &n);
+    luaL_argcheck(L, n >= KT_KCP_OVERHEAD, 1, "too short");
+    lua_pushinteger(L, kt_kcp_peek_conv(packet));
+    lua_pushinteger(L, kt_kcp_peek_sn(packet));
+    return 2;
+}
+
+int luaopen_spec_kcp(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"close", engine_close}, {"write", engine_write},
+        {"room", engine_room}, {"read", engine_read}, {"input", engine_input}, {"flush", engine_flush},
+        {"limit", engine_limit}, {"due", engine_due}, {"probe", engine_probe}, {"mark", engine_mark},
+        {"covered", engine_covered}, {"unacked", engine_unacked}, {"mss", engine_mss},
+        {"stats", engine_stats}, {"fail_after", engine_fail_after}, {"blocks", engine_blocks},
+        {"check", engine_check}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"new", engine_new}, {"peek", peek}, {NULL, NULL}};
+    luaL_newmetatable(L, ENGINE);
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, engine_close);
+    lua_setfield(L, -2, "__gc");
+    luaL_newlib(L, functions);
+    return 1;
+}

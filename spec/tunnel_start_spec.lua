@@ -1,0 +1,290 @@
+-- kt client and kt server as a person meets them: settings and where they come from, signals, and what is said when the
+-- start fails.
+local h = require "harness"
+
+local function exchange(client)
+  h.transfer.exchange(client.at, 11, 100000, 100000)
+end
+
+local function partner() return h.transfer.partner(100000, 100000) end
+
+--- Runs kt with arguments that make it end by itself; returns all it said, and its exit code.
+local function say(...)
+  local p = h.start { name = "kt", cmd = { h.peer.kt, ... } }
+  local code = p:wait_exit(10)
+  return p.stdout .. p.stderr, code
+end
+
+describe("kt's settings", function()
+  after_each(h.cleanup)
+
+  it("come from a JSON file, which wins over flags", function()
+    h.run(function()
+      local target = partner()
+      local config = h.temporary_path()
+      h.write_file(config, [[{"crypt": "salsa20", "key": "from the file", "nocomp": true, "smuxver": 1, "datashard": 0}]])
+      local client = h.peer.tunnel(target.at, { c = config, smuxver = false }, { client = { crypt = "aes", key = "from a flag" } })
+      exchange(client)
+    end)
+  end)
+
+  it("take the key from $KCPTUN_KEY", function()
+    h.run(function()
+      local target = partner()
+      local client = h.peer.tunnel(target.at, {}, {
+        client = { env = { KCPTUN_KEY = "quite secret" } },
+        server = { key = "quite secret" },
+      })
+      exchange(client)
+    end)
+  end)
+
+  it("take long flags with one dash, and with =", function()
+    h.run(function()
+      local target = partner()
+      local port = h.sockets.free_port("udp")
+      local near = h.sockets.free_port("tcp")
+      h.start { name = "server", cmd = { h.peer.kt, "server", "-listen", "127.0.0.1:" .. port, "-target=127.0.0.1:" .. target.at,
+        "-crypt", "xor", "-ds", "0" } }:wait_udp(port)
+      h.start { name = "client", cmd = { h.peer.kt, "client", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. port,
+        "--crypt=xor", "-ds=0" } }:wait_tcp(near)
+      exchange({ at = near })
+    end)
+  end)
+
+  it("do not carry with different keys, and the server's count says why", function()
+    h.run(function()
+      local target = partner()
+      local client, server = h.peer.tunnel(target.at, {}, { client = { key = "one" }, server = { key = "another" } })
+      local conn = assert(h.sockets.connect(client.at))
+      conn:send("hello?")
+      h.loop.eventually("the datagrams to be counted", 10, function() return server:counters().InCsumErrors > 0 end)
+      assert.equal(0, target.accepted)
+    end)
+  end)
+
+  it("with tuncrypt on one end only: the connection ends and the log says why", function()
+    h.run(function()
+      for _, one in ipairs { "client", "server" } do
+        local target = h.transfer.echo()
+        local client, server = h.peer.tunnel(target.at, {}, { [one] = { tuncrypt = true } })
+        local conn = assert(h.sockets.connect(client.at))
+        conn:send("hello?")
+        local chunk = conn:recv(20)
+        assert.is_nil(chunk, "noise came through: " .. tostring(chunk))
+        h.loop.eventually("a word about tuncrypt", 5, function()
+          return (client.stderr .. server.stderr):gsub("tuncrypt %a+,", ""):find("tuncrypt")
+        end)
+      end
+    end)
+  end)
+
+  it("are shown at start, without the key", function()
+    h.run(function()
+      local client, server = h.peer.tunnel(h.sockets.refusing(), { key = "Tr0ub4dor&3", crypt = "twofish" })
+      for _, p in ipairs { client, server } do
+        p:expect("twofish")
+        assert.is_nil(p.stderr:find("Tr0ub4dor&3", 1, true))
+        assert.is_nil(p.stdout:find("Tr0ub4dor&3", 1, true))
+        local _, lines = p.stderr:gsub("\n", "")
+        assert.is_true(lines <= 24, "more than a screen")
+      end
+    end)
+  end)
+
+  it("warn of the default key", function()
+    h.run(function()
+      local client = h.peer.tunnel(h.sockets.refusing())
+      client:expect("[Ww][Aa][Rr][Nn][^\n]*key")
+    end)
+  end)
+end)
+
+describe("kt on signals", function()
+  after_each(h.cleanup)
+
+  it("writes its counters on SIGUSR1", function()
+    h.run(function()
+      local target = partner()
+      local client, server = h.peer.tunnel(target.at)
+      exchange(client)
+      local c, s = client:counters(), server:counters()
+      assert.equal(1, c.ActiveOpens)
+      assert.equal(1, s.PassiveOpens)
+      assert.is_true(c.BytesSent > 50000 and s.BytesReceived > 50000)
+      assert.is_true(c.InPkts > 0 and c.OutPkts > 0 and c.OutSegs > 0)
+    end)
+  end)
+
+  it("ends at once with 0 on SIGTERM and on SIGINT when nothing moves", function()
+    h.run(function()
+      for _, name in ipairs { "sigterm", "sigint" } do
+        local client, server = h.peer.tunnel(h.sockets.refusing())
+        for _, p in ipairs { client, server } do
+          p:signal_with(name)
+          local code, signal = p:wait_exit(3)
+          assert.equal(0, code)
+          assert.equal(0, signal)
+        end
+      end
+    end)
+  end)
+
+  it("lets a transfer end after SIGTERM, takes no new connection, and ends with 0", function()
+    h.run(function()
+      local release = false
+      local target = h.sockets.serve(function(conn)
+        conn:send("first")
+        h.loop.eventually("the signal", 10, function() return release end)
+        h.transfer.push(conn, 12, 400000)
+      end)
+      local client = h.peer.tunnel(target.at)
+      local conn = assert(h.sockets.connect(client.at))
+      assert.equal("first", conn:recv_exactly(5))
+      client:signal_with("sigterm")
+      h.loop.eventually("the listener to close", 5, function() return not h.proc.tcp_listening(client.at) end)
+      release = true
+      h.transfer.pull(conn, 12, 400000)
+      conn:close()
+      assert.equal(0, (client:wait_exit(8)))
+    end)
+  end)
+end)
+
+describe("kt's files", function()
+  after_each(h.cleanup)
+
+  it("hold the counters as CSV with a head line: snmplog", function()
+    h.run(function()
+      local path = h.temporary_path()
+      local client = h.peer.tunnel(partner().at, {}, { client = { snmplog = path, snmpperiod = 1 } })
+      exchange(client)
+      local head, line
+      h.loop.eventually("a line in the snmplog", 5, function()
+        local file = io.open(path)
+        if not file then return false end
+        head, line = file:read("l", "l")
+        file:close()
+        return line
+      end)
+      assert.equal("Unix,BytesSent,BytesReceived", head:match("^%a+,%a+,%a+"))
+      assert.equal(select(2, head:gsub(",", "")), select(2, line:gsub(",", "")))
+      assert.is_true(math.abs(tonumber(line:match("^%d+")) - os.time()) < 60)
+    end)
+  end)
+
+  it("hold the log instead of stderr: log", function()
+    h.run(function()
+      local path = h.temporary_path()
+      local client = h.peer.tunnel(partner().at, {}, { client = { log = path } })
+      exchange(client)
+      h.loop.eventually("a line in the log", 5, function() return h.read_file(path):find("open") end)
+      assert.is_nil(client.stderr:find("open 127"))
+    end)
+  end)
+end)
+
+describe("kt that cannot start", function()
+  after_each(h.cleanup)
+
+  -- what it is, the arguments, what must be said (patterns)
+  local cases = {
+    { "a value that is no number", { "client", "--mtu", "banana" }, { "%-%-mtu", "banana" } },
+    { "an mtu out of range", { "client", "--mtu", "20" }, { "%-%-mtu", "20", "1500" } },
+    { "a window of nothing", { "server", "--sndwnd", "0" }, { "%-%-sndwnd", "65535" } },
+    { "too many FEC packets in a group", { "server", "--ds", "200", "--ps", "100" }, { "255" } },
+    { "an unknown cipher", { "client", "--crypt", "rot13" }, { "rot13", "salsa20", "aes%-128%-gcm", "none" } },
+    { "an unknown mode", { "server", "--mode", "slow" }, { "slow", "fast3" } },
+    { "an unknown flag", { "client", "--sndwind", "5" }, { "sndwind" } },
+    { "--tcp", { "client", "--tcp" }, { "%-%-tcp", "UDP" } },
+    { "--pprof", { "server", "--pprof" }, { "%-%-pprof", "SIGUSR1" } },
+    { "a configuration that is not there", { "client", "-c", "/no/such/file.json" }, { "/no/such/file%.json" } },
+    { "an address that is none", { "server", "--listen", "127.0.0.1:99999" }, { "99999" } },
+    { "a name to listen on that does not exist", { "server", "--listen", "no-such-host.invalid:29900" }, { "no%-such%-host%.invalid" } },
+    { "a target that is no address", { "server", "--listen", "127.0.0.1:0", "--target", "nonsense" }, { "nonsense" } },
+    { "an unknown verb", { "cleint" }, { "cleint", "client" } },
+  }
+  for _, case in ipairs(cases) do
+    it("says so: " .. case[1], function()
+      h.run(function()
+        local said, code = say(table.unpack(case[2]))
+        assert.is_true(code > 0, "exit code " .. code)
+        for _, pattern in ipairs(case[3]) do assert.matches(pattern, said) end
+        assert.is_nil(said:find("traceback", 1, true), said)
+      end)
+    end)
+  end
+
+  it("says so: JSON that is none", function()
+    h.run(function()
+      local path = h.temporary_path()
+      h.write_file(path, [[{"crypt": "aes",]])
+      local said, code = say("client", "-c", path)
+      assert.equal(1, code)
+      assert.matches(path, said, 1, true)
+    end)
+  end)
+
+  it("says so: a TCP port in use", function()
+    h.run(function()
+      local taken = h.transfer.echo().at
+      local said, code = say("client", "-l", "127.0.0.1:" .. taken, "-r", "127.0.0.1:9")
+      assert.equal(1, code)
+      assert.matches(tostring(taken), said)
+      assert.matches("in use", said)
+    end)
+  end)
+
+  it("says so: a UDP port in use", function()
+    h.run(function()
+      local server = h.peer.server(h.sockets.refusing())
+      local said, code = say("server", "-l", "127.0.0.1:" .. server.port, "-t", "127.0.0.1:9")
+      assert.equal(1, code)
+      assert.matches(tostring(server.port), said)
+      assert.matches("in use", said)
+    end)
+  end)
+
+  it("names a remote host that does not resolve, once somebody connects", function()
+    h.run(function()
+      local client = h.peer.client(9, { remoteaddr = "no-such-host.invalid:29900" })
+      local conn = assert(h.sockets.connect(client.at))
+      conn:send("x")
+      client:expect("no%-such%-host%.invalid", 15)
+    end)
+  end)
+end)
+
+describe("kt's help", function()
+  after_each(h.cleanup)
+
+  local both = {
+    "key", "crypt", "mode", "QPP", "QPPCount", "mtu", "ratelimit", "sndwnd", "rcvwnd", "datashard", "ds", "parityshard", "ps",
+    "dscp", "nocomp", "acknodelay", "nodelay", "interval", "resend", "nc", "sockbuf", "smuxver", "smuxbuf", "framesize",
+    "streambuf", "keepalive", "closewait", "snmplog", "snmpperiod", "log", "quiet", "tuncrypt",
+  }
+  local own = {
+    client = { "localaddr", "remoteaddr", "conn", "autoexpire", "scavengettl" },
+    server = { "listen", "target" },
+  }
+  for _, side in ipairs { "client", "server" } do
+    local flags = own[side]
+    it("lists every flag of kt " .. side, function()
+      h.run(function()
+        local said, code = say(side, "-h")
+        assert.equal(0, code)
+        for _, list in ipairs { both, flags } do
+          for _, flag in ipairs(list) do assert.matches("%-%-" .. flag .. "%f[^%w]", said) end
+        end
+      end)
+    end)
+  end
+
+  it("tells the version", function()
+    h.run(function()
+      local said, code = say("--version")
+      assert.equal(0, code)
+      assert.matches("%d+%.%d+", said)
+    end)
+  end)
+end)
