@@ -36,8 +36,6 @@ static void reno_on_ack(struct kt_cc *cc, const struct kt_cc_ack *ack)
         cc->reno.cwnd_x += ONE_X;
     else
         cc->reno.cwnd_x += ONE_X * ONE_X / cc->reno.cwnd_x + ONE_X / 16;
-    uint64_t most = ack->rmt_wnd * ONE_X;
-    if (cc->reno.cwnd_x > most) cc->reno.cwnd_x = most;
 }
 
 static void reno_on_loss(

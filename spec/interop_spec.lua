@@ -42,15 +42,14 @@ for _, pairing in ipairs(pairings) do
       end
     end
 
-    for _, without in ipairs { "client", "server" } do
-      it("need not agree on FEC: the " .. without .. " has none", function()
-        h.run(function()
-          -- nocomp where kcptun is the end without: with compression on it corrupts the stream by itself, also between
-          -- two kcptuns (half of the runs): its decoder uses parity before it knows the peer's group.
-          carries(pairing, { nocomp = pairing[without] == "kcptun" }, { [without] = { datashard = 0, parityshard = 0 } })
-        end)
+    -- Not the other way round: a kcptun without FEC takes parity for data until it has learnt the peer's group (it starts
+    -- with 1+1), and parity of like packets looks like a packet: it then delivers wrong bytes, between two kcptuns as well.
+    it("need not agree on FEC: kt has none", function()
+      h.run(function()
+        local kt_end = pairing.client == "kt" and "client" or "server"
+        carries(pairing, {}, { [kt_end] = { datashard = 0, parityshard = 0 } })
       end)
-    end
+    end)
 
     it("need not agree on FEC: 20/5 against 10/3", function()
       h.run(function() carries(pairing, {}, { client = { datashard = 20, parityshard = 5 } }) end)

@@ -84,6 +84,23 @@ describe("KCP's congestion window", function()
     assert.same({ 5, 7 }, { e:stats().ssthresh, e:stats().cwnd })
   end)
 
+  it("goes by what was in flight, if that was less than allowed", function()
+    local e = reno { resend = 2 }
+    local now, una, at = open(e, 10)
+    while e:stats().queued > 0 do
+      e:input(ack(una, at[una], una + 1), now)
+      una, now = una + 1, now + MS
+      for _, sn in ipairs(wire.sns(e:flush(now), wire.PUSH)) do at[sn] = now end
+    end
+    e:input(ack(una + 2, at[una + 2], una + 3), now)
+    una = una + 3
+    local inflight = e:stats().inflight
+    assert.is_true(inflight >= 4 and inflight < e:stats().cwnd)
+    e:input(ack(una + 1, at[una + 1], una) .. ack(una + 2, at[una + 2], una), now)
+    assert.equal(una, wire.sns(e:flush(now))[1])
+    assert.equal(inflight // 2, e:stats().ssthresh)
+  end)
+
   it("falls to one segment after a timeout", function()
     local e = reno()
     local now = open(e, 10)

@@ -7,6 +7,7 @@ local modes = {
   fast = { nodelay = false, interval_ms = 30, resend = 2 },
   fast2 = { nodelay = true, interval_ms = 20, resend = 2 },
   fast3 = { nodelay = true, interval_ms = 10, resend = 2 },
+  manual = { nodelay = false, interval_ms = 50, resend = 0, reno = true },
   default = { nodelay = false, interval_ms = 40, resend = 0, reno = true },
 }
 

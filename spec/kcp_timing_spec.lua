@@ -293,6 +293,12 @@ describe("fast retransmit", function()
     assert.same({ 0, 1, 3 }, wire.sns(e:flush(40 * MS)))
   end)
 
+  it("goes by the latest arrivals, whatever the order they are told in", function()
+    local e = sent(8, { resend = 2 })
+    for _, sn in ipairs { 6, 7, 1, 2 } do e:input(ack(sn, 0), 40 * MS) end
+    assert.same({ 0, 3, 4, 5 }, wire.sns(e:flush(40 * MS)))
+  end)
+
   it("counts an acknowledgement once, though it comes twice", function()
     local e = sent(4, { resend = 2 })
     for _ = 1, 5 do e:input(ack(1, 0), 40 * MS) end

@@ -50,11 +50,13 @@ describe("KCP on the wire", function()
   end)
 
   it("packs segments up to the mtu and no further", function()
-    local e = wire.engine { mtu = 100, ack_nodelay = true }
-    for sn = 1, 9 do e:input(wire.segment(wire.PUSH, { sn = sn, data = "x" }), 0) end
-    local packets = e:flush(0)
-    assert.same({ 96, 96, 24 }, { #packets[1], #packets[2], #packets[3] })
-    assert.same({ 1, 2, 3, 4, 5, 6, 7, 8, 9 }, wire.sns(packets, wire.ACK))
+    for mtu, lengths in pairs { [95] = { 72, 72, 72 }, [96] = { 96, 96, 24 }, [119] = { 96, 96, 24 } } do
+      local e = wire.engine { mtu = mtu }
+      for sn = 1, 9 do e:input(wire.segment(wire.PUSH, { sn = sn, data = "x" }), 0) end
+      local packets = e:flush(0)
+      assert.same(lengths, { #packets[1], #packets[2], #packets[3] })
+      assert.same({ 1, 2, 3, 4, 5, 6, 7, 8, 9 }, wire.sns(packets, wire.ACK))
+    end
   end)
 
   it("fills the last unsent segment before it begins another", function()
@@ -96,6 +98,16 @@ describe("KCP on the wire", function()
 
   it("reads conv and sn off a packet", function()
     assert.same({ 7, 9 }, { spec_kcp.peek(wire.segment(wire.PUSH, { conv = 7, sn = 9, data = "x" })) })
+  end)
+
+  it("believes the highest una of a packet, whatever the order", function()
+    local e = wire.engine()
+    e:write(("x"):rep(3 * e:mss()))
+    e:flush(0)
+    e:input(wire.segment(wire.ACK, { sn = 2, una = 1 }) .. wire.segment(wire.WINS, { una = 2 }) ..
+      wire.segment(wire.WINS, { una = 1 }), 10 * MS)
+    assert.equal(1, e:stats().inflight)
+    assert.equal(0, e:blocks())
   end)
 
   describe("given what no honest peer sends", function()

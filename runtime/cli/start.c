@@ -47,8 +47,8 @@ int kt_start(const struct kt_start *start)
     if (rc) return complain(kt_strerror(rc));
     logger.io = io;
     int code = with_io(start, &logger, io);
-    logger.io = NULL; /* lines from here on go without a date, and not to a file */
-    kt_io_free(io);
+    kt_io_free(io); /* what closes in there may still have something to say */
+    logger.io = NULL;
     kt_logger_close(&logger);
     return code;
 }

@@ -20,7 +20,7 @@ struct lane {
 };
 
 /* Applies to each lane the key stream that `out` holds under the next lane's chain block, and moves the lane
- * on. Inlined with a constant `block`, so that every copy in it is a register or two. */
+ * on; true if any is done. Inlined with a constant `block`, so that every copy in it is a register or two. */
 static inline __attribute__((always_inline)) bool advance(
     struct lane *lane, size_t n, uint8_t *chain, const uint8_t *out, const size_t block)
 {

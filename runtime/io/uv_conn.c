@@ -25,7 +25,7 @@ _Static_assert(KT_CONN_READ == KT_CONN_WRITE, "both directions take blocks of th
 #define SALVAGE_US 1000000u           /* after a failed write, to read what the peer had still sent */
 #define DRAIN_US 30000000u            /* after close, for what was written to leave */
 #define LINGER_US 2000000u            /* then for the peer to finish */
-#define HURRY_US 2000000u             /* all that is left when the io goes */
+#define HURRY_US 1000000u             /* all that is left when the io goes */
 #define KEEPALIVE_S 60u
 
 struct uv_conn {
@@ -75,6 +75,12 @@ static struct uv_conn *of_pipe(const struct kt_pipe *p)
 struct kt_conn *kt_uv_conn(struct uv_conn *c)
 {
     return &c->conn;
+}
+
+/* By the clock, not by the turn's time: the turn may have been long already. */
+static void arm(struct uv_conn *c, uint64_t after_us)
+{
+    kt_io_timer_set(&c->u->io, &c->timer, kt_io_clock(&c->u->io) + after_us);
 }
 
 /* ---- the end ---- */
@@ -162,7 +168,7 @@ static void write_failed(struct uv_conn *c, int uverr)
     if (c->closed || c->eof) {
         break_pipe(c, c->write_code);
     } else {
-        kt_io_timer_set(&c->u->io, &c->timer, c->u->io.now + SALVAGE_US);
+        arm(c, SALVAGE_US);
     }
 }
 
@@ -199,6 +205,18 @@ static void lingered(struct uv_conn *c)
     if (c->eof && c->shut_done) finish(c);
 }
 
+/* libuv takes a hang-up after a short read for a clean end. A reset that came right behind the last data hangs up
+ * too; the socket's error tells them apart. EPIPE: the end was clean, but the peer does not want our data. */
+static int true_end(struct uv_conn *c)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    uv_os_fd_t fd;
+    if (uv_fileno(&c->h.handle, &fd) < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) return UV_EOF;
+    if (error == EPIPE && !c->shut && !c->write_code) c->write_code = kt_uv_code(UV_EPIPE);
+    return error == 0 || error == EPIPE ? UV_EOF : -error;
+}
+
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     (void)buf;
@@ -207,6 +225,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     if (nread > 0 && !c->closed) c->in_len += (size_t)nread;
     if (c->in_len == 0) put_in(c); /* taken for this read, and not needed */
     if (nread == 0) return;
+    if (nread == UV_EOF) nread = true_end(c);
     if (nread < 0 && nread != UV_EOF) {
         break_pipe(c, nread == UV_ENOBUFS ? KT_ENOMEM : kt_uv_code((int)nread));
         return;
@@ -305,7 +324,7 @@ static void drained(struct uv_conn *c)
             return;
         }
     }
-    if (c->closed) kt_io_timer_set(&c->u->io, &c->timer, c->u->io.now + LINGER_US);
+    if (c->closed) arm(c, LINGER_US);
     if (!c->starved) return;
     c->starved = false;
     const struct kt_pipe_events *events = c->conn.pipe.events;
@@ -401,7 +420,7 @@ static void conn_close(struct kt_pipe *p)
         finish(c);
         return;
     }
-    kt_io_timer_set(&c->u->io, &c->timer, c->u->io.now + DRAIN_US);
+    arm(c, DRAIN_US);
     c->shut = true;
     c->starved = false;
     start_reading(c);
@@ -413,7 +432,7 @@ static void conn_close(struct kt_pipe *p)
 
 void kt_uv_conn_hurry(struct uv_io *u)
 {
-    uint64_t limit = u->io.now + HURRY_US;
+    uint64_t limit = kt_io_clock(&u->io) + HURRY_US;
     for (struct kt_list *n = u->conn_closing.next; n != &u->conn_closing; n = n->next) {
         struct uv_conn *c = KT_CONTAINER(n, struct uv_conn, closing);
         if (c->timer.armed && c->timer.at > limit) kt_io_timer_set(&u->io, &c->timer, limit);

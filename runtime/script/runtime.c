@@ -45,6 +45,13 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     return 0;
 }
 
+static void release(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    free(rt->message);
+    free(rt);
+}
+
 void kt_runtime_free(struct kt_runtime *rt)
 {
     if (!rt) return;
@@ -58,8 +65,10 @@ void kt_runtime_free(struct kt_runtime *rt)
     kt_io_timer_cancel(rt->io, &rt->drain_tick);
     kt_state_close(rt);
     kt_origins_free(rt);
-    free(rt->message);
-    free(rt);
+    /* Links and acceptors end in hooks of this turn, which were queued before this one, and still count then.
+     */
+    kt_turn_init(&rt->turn, release, rt);
+    kt_io_turn(rt->io, &rt->turn);
 }
 
 const char *kt_runtime_message(const struct kt_runtime *rt)

@@ -44,7 +44,8 @@ bool kt_runtime_exited(const struct kt_runtime *rt, int *code);
  */
 const char *kt_runtime_message(const struct kt_runtime *rt);
 
-/* Ends all tasks, closes everything in order, frees. NULL is harmless. Not from inside one of its own
+/* Ends all tasks and closes everything in order; the last of it happens, as with everything that the io
+ * closes, at the end of the turn, or in kt_io_free. NULL is harmless. Not from inside one of its own
  * callbacks. */
 void kt_runtime_free(struct kt_runtime *rt);
 

@@ -63,38 +63,57 @@ uint8_t *kt_path_reserve(void *path)
     return buf ? buf + p->sh->packet_offset : NULL;
 }
 
-/* Seals the body of len bytes that lies behind the sealing header in buf, and queues the datagram. */
-static void emit(struct kt_path *p, uint8_t *buf, size_t len)
+/* Datagrams on their way out, sealed side by side (crypto/seal.h). */
+struct outgoing {
+    struct kt_path *path;
+    size_t n;
+    struct kt_seal_job jobs[KT_SEAL_BATCH];
+};
+
+static void seal_all(struct outgoing *o)
 {
+    struct kt_path *p = o->path;
     struct kt_shared *sh = p->sh;
-    uint8_t nonce[KT_SEAL_MAX_NONCE];
-    kt_io_random(sh->io, nonce, kt_seal_nonce(sh->seal));
-    size_t total = kt_seal_packet(sh->seal, buf, len, nonce);
-    kt_udp_commit(p->udp, buf, buf, total, p->to);
-    sh->counters->OutPkts++;
-    sh->counters->OutBytes += total;
-    if (sh->cfg.ratelimit) p->tokens -= (int64_t)total;
+    uint8_t nonces[KT_SEAL_BATCH * KT_SEAL_MAX_NONCE];
+    if (o->n == 0) return;
+    kt_io_random(sh->io, nonces, o->n * kt_seal_nonce(sh->seal));
+    kt_seal_packets(sh->seal, o->jobs, o->n, nonces);
+    for (size_t i = 0; i < o->n; i++) {
+        size_t len = o->jobs[i].len;
+        kt_udp_commit(p->udp, o->jobs[i].pkt, o->jobs[i].pkt, len, p->to);
+        sh->counters->OutPkts++;
+        sh->counters->OutBytes += len;
+        if (sh->cfg.ratelimit) p->tokens -= (int64_t)len;
+    }
+    o->n = 0;
+}
+
+/* Takes a transmit buffer with a body of len bytes behind its sealing header. */
+static void emit(struct outgoing *o, uint8_t *buf, size_t len)
+{
+    o->jobs[o->n++] = (struct kt_seal_job){.pkt = buf, .len = len};
+    if (o->n == KT_SEAL_BATCH) seal_all(o);
 }
 
 void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n)
 {
     struct kt_path *p = path;
     const size_t offset = p->sh->packet_offset;
-    if (!p->enc) {
-        for (size_t i = 0; i < n; i++) emit(p, pkts[i].data - offset, pkts[i].len);
-        return;
-    }
-    const size_t header = offset - KT_FEC_HEADER;
+    const size_t fec = p->enc ? KT_FEC_HEADER : 0, header = offset - fec;
     const uint64_t now = kt_io_now(p->sh->io);
+    struct outgoing out;
+    out.path = p;
+    out.n = 0;
     for (size_t i = 0; i < n; i++) {
         uint8_t *buf = pkts[i].data - offset;
-        size_t len = pkts[i].len + KT_FEC_HEADER;
-        unsigned parity = kt_fec_enc_data(p->enc, buf + header, len, now);
-        emit(p, buf, len);
+        size_t len = pkts[i].len + fec;
+        unsigned parity = p->enc ? kt_fec_enc_data(p->enc, buf + header, len, now) : 0;
+        emit(&out, buf, len);
         for (unsigned k = 0; k < parity; k++) {
             uint8_t *extra = reserve_datagram(p);
             if (!extra) break; /* the socket is full: better late data than parity; its seqids are used up all the same */
-            emit(p, extra, kt_fec_enc_parity(p->enc, k, extra + header));
+            emit(&out, extra, kt_fec_enc_parity(p->enc, k, extra + header));
         }
     }
+    seal_all(&out);
 }

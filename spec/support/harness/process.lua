@@ -176,7 +176,7 @@ local function end_all()
       wrong[#wrong + 1] = p.name .. " did not end within 10 s of SIGTERM"
       p:kill()
     elseif p.graceful and (p.code ~= 0 or p.signal ~= 0) then
-      wrong[#wrong + 1] = ("%s ended with code %d, signal %d"):format(p.name, p.code, p.signal)
+      wrong[#wrong + 1] = ("%s ended with code %d, signal %d:\n%s"):format(p.name, p.code, p.signal, p.stderr:sub(-SHOWN))
     end
     local report_of = sanitizer_report(p)
     if report_of then wrong[#wrong + 1] = p.name .. ": " .. report_of end

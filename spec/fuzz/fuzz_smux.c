@@ -1,0 +1,297 @@
+/* Fuzz target: smux fed with anything, while its streams are read, written, shut down, closed and moved.
+ *
+ * The input is a program: a byte that says what to do, then its operands. What is checked: nothing crashes,
+ * session_buffer holds, no event comes after close, and nothing is left in the pool at the end. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/pool.h"
+#include "crypto/qpp.h"
+#include "link/kcptun/smux.h"
+
+#define MAX_STREAMS 32u
+#define SESSION_BUFFER 3000u
+
+#define REQUIRE(x)                                                                                           \
+    do {                                                                                                     \
+        if (!(x)) abort();                                                                                   \
+    } while (0)
+
+struct slot {
+    struct kt_pipe *pipe; /* NULL: free */
+    struct world *w;
+    bool broken;
+};
+
+struct world {
+    struct kt_smux *m, *next; /* next: where young streams are moved to; NULL: m is it */
+    struct slot slots[MAX_STREAMS];
+    const uint8_t *in;
+    size_t left;
+    size_t room;
+    uint8_t wire[2 * (KT_SMUX_HEADER + 255)]; /* what was received and not taken yet */
+    size_t waiting;
+};
+
+static unsigned byte(struct world *w)
+{
+    if (w->left == 0) return 0;
+    w->left--;
+    return *w->in++;
+}
+
+static void drop(struct slot *s, bool abruptly)
+{
+    struct kt_pipe *p = s->pipe;
+    s->pipe = NULL;
+    if (!p) return;
+    if (abruptly)
+        kt_pipe_reset(p, KT_ECANCELED);
+    else
+        kt_pipe_close(p);
+}
+
+static void read_some(struct slot *s, size_t most)
+{
+    struct kt_iov iov[3];
+    size_t n = kt_pipe_peek(s->pipe, iov, 3), total = 0;
+    for (size_t i = 0; i < n; i++) total += iov[i].len;
+    kt_pipe_consume(s->pipe, total < most ? total : most);
+}
+
+/* Whatever the event, do what the program says next: callbacks may do anything. */
+static void act(struct slot *s)
+{
+    struct world *w = s->w;
+    struct slot *other = &w->slots[byte(w) % MAX_STREAMS];
+    REQUIRE(s->pipe);
+    switch (byte(w) % 12) {
+    case 0:
+        drop(s, false);
+        break;
+    case 1:
+        drop(s, true);
+        break;
+    case 2:
+        drop(other, byte(w) & 1);
+        break;
+    case 3:
+        kt_pipe_shutdown(s->pipe);
+        break;
+    case 4:
+        kt_smux_dispatch(w->m);
+        break;
+    case 5:
+        kt_smux_pump(w->m);
+        break;
+    case 6:
+        if (w->next) kt_smux_move_young(w->m, w->next);
+        break;
+    case 7: /* once; life goes on in the other one */
+        if (w->next) {
+            struct kt_smux *m = w->m;
+            w->m = w->next;
+            w->next = NULL;
+            kt_smux_free(m, KT_EDEAD);
+        }
+        break;
+    default:
+        read_some(s, byte(w));
+    }
+}
+
+static void on_readable(void *ctx)
+{
+    act(ctx);
+}
+
+static void on_writable(void *ctx)
+{
+    act(ctx);
+}
+
+static void on_closed(void *ctx, int code)
+{
+    struct slot *s = ctx;
+    REQUIRE(code < 0 && !s->broken);
+    s->broken = true;
+    act(s);
+}
+
+static const struct kt_pipe_events events = {on_readable, on_writable, on_closed};
+
+static void hold(struct world *w, struct kt_pipe *p)
+{
+    for (size_t i = 0; i < MAX_STREAMS; i++) {
+        struct slot *s = &w->slots[i];
+        if (s->pipe) continue;
+        *s = (struct slot){.pipe = p, .w = w};
+        kt_pipe_listen(p, &events, s);
+        return;
+    }
+    kt_pipe_close(p);
+}
+
+static size_t on_room(void *ctx, size_t want)
+{
+    struct world *w = ctx;
+    size_t room = w->room < want ? w->room : want;
+    return room || want ? room : w->room > 0;
+}
+
+static void on_frame(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
+{
+    struct world *w = ctx;
+    size_t n = 0;
+    for (size_t i = 0; i < pieces; i++) n += payload[i].len;
+    REQUIRE((header[2] | header[3] << 8) == (int)n && pieces <= 2);
+    w->room -= n + 1 < w->room ? n + 1 : w->room;
+}
+
+static void on_note(void *ctx)
+{
+    (void)ctx;
+}
+
+static void on_accept(void *ctx, struct kt_pipe *stream)
+{
+    hold(ctx, stream);
+}
+
+static void on_hello(void *ctx, uint16_t features)
+{
+    (void)ctx;
+    (void)features;
+}
+
+static void on_streams(void *ctx, size_t n)
+{
+    (void)ctx;
+    (void)n;
+}
+
+/* Receives what waits and, if there is space for it, n bytes more. Copied, so that reading beyond it is
+ * seen. */
+static void receive(struct world *w, const uint8_t *data, size_t n)
+{
+    if (n > sizeof w->wire - w->waiting) n = 0;
+    if (n) memcpy(w->wire + w->waiting, data, n);
+    w->waiting += n;
+    uint8_t *copy = malloc(w->waiting ? w->waiting : 1);
+    REQUIRE(copy);
+    memcpy(copy, w->wire, w->waiting);
+    long took = kt_smux_input(w->m, copy, w->waiting, NULL);
+    free(copy);
+    REQUIRE(took < 0 || (size_t)took <= w->waiting);
+    REQUIRE(kt_smux_buffered(w->m) <= SESSION_BUFFER);
+    if (took < 0) took = (long)w->waiting;
+    w->waiting -= (size_t)took;
+    memmove(w->wire, w->wire + took, w->waiting);
+}
+
+/* A frame that is in order but for what it means. */
+static void receive_frame(struct world *w, bool v2)
+{
+    uint8_t f[KT_SMUX_HEADER + 255] = {v2 ? 2 : 1};
+    const unsigned cmd = byte(w) % (v2 ? 5 : 4), id = byte(w), len = cmd == 2 ? byte(w) : cmd == 4 ? 8 : 0;
+    f[1] = (uint8_t)cmd;
+    f[2] = (uint8_t)len;
+    if (cmd == 3) { /* NOP: a hello */
+        f[4] = (uint8_t)(id & 3);
+        f[6] = KT_SMUX_HELLO >> 16 & 0xff;
+        f[7] = KT_SMUX_HELLO >> 24;
+    } else {
+        f[4] = (uint8_t)(id % 16);
+    }
+    if (cmd == 4) {
+        f[8] = (uint8_t)byte(w);
+        f[9] = (uint8_t)(byte(w) % 8);
+        f[13] = (uint8_t)byte(w);
+    }
+    receive(w, f, KT_SMUX_HEADER + len);
+}
+
+static void step(struct world *w, bool v2)
+{
+    static const uint8_t zeros[4096];
+    const unsigned what = byte(w);
+    struct slot *s = &w->slots[byte(w) % MAX_STREAMS];
+    struct kt_pipe *p;
+    size_t n;
+    switch (what % 12) {
+    case 0:
+        n = byte(w);
+        if (n > w->left) n = w->left;
+        w->in += n;
+        w->left -= n;
+        receive(w, w->in - n, n);
+        break;
+    default:
+        receive_frame(w, v2);
+        break;
+    case 4:
+        if (kt_smux_open(w->m, &p) == 0) hold(w, p);
+        break;
+    case 5:
+        if (s->pipe) kt_pipe_write(s->pipe, zeros, byte(w) * 16);
+        break;
+    case 6:
+        if (s->pipe) read_some(s, byte(w) * 16);
+        break;
+    case 7:
+        if (s->pipe) act(s);
+        break;
+    case 8:
+        w->room = byte(w) * 64;
+        kt_smux_pump(w->m);
+        break;
+    case 9:
+        kt_smux_dispatch(w->m);
+        break;
+    case 10:
+        kt_smux_settled(w->m, kt_smux_mark(w->m) - byte(w) % 8);
+        break;
+    case 11:
+        kt_smux_keepalive(w->m);
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct kt_smux_owner owner = {
+        on_room, on_frame, on_note, on_accept, on_note, on_hello, on_streams};
+    struct world w = {.in = data, .left = size};
+    const unsigned flags = byte(&w);
+    const struct kt_smux_config cfg = {
+        .client = flags & 1,
+        .version = flags & 2 ? 2 : 1,
+        .frame_size = 1 + byte(&w) * 8,
+        .session_buffer = SESSION_BUFFER,
+        .stream_buffer = 1000,
+        .features = flags & 4 ? KT_SMUX_F_HALF_CLOSE : 0,
+    };
+    struct kt_pool *pool;
+    REQUIRE(kt_pool_new(&pool, 64 + (flags >> 3) * 16, 0) == 0);
+    REQUIRE(kt_smux_new(&w.m, &cfg, &owner, &w, pool) == 0);
+    REQUIRE(kt_smux_new(&w.next, &cfg, &owner, &w, pool) == 0);
+    while (w.left) step(&w, cfg.version == 2);
+    const bool smux_first = flags & 0x80;
+    if (smux_first && w.next) {
+        struct kt_smux *m = w.m;
+        w.m = w.next; /* callbacks may still want one */
+        w.next = NULL;
+        kt_smux_free(m, KT_EDEAD);
+        for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], i & 1);
+    } else {
+        for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], i & 1);
+        w.room = SIZE_MAX;
+        kt_smux_pump(w.m);
+    }
+    kt_smux_free(w.next, KT_ECLOSED);
+    kt_smux_free(w.m, KT_ECLOSED);
+    for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], i & 1); /* accepted by the last pump */
+    REQUIRE(kt_pool_in_use(pool) == 0);
+    kt_pool_free(pool);
+    return 0;
+}

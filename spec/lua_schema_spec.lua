@@ -1,0 +1,217 @@
+package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
+local schema = require "kt.schema"
+local api = require "kt.api"
+
+-- What kt/init.lua adds when it runs inside kt.
+schema.types.endpoint = schema.types.endpoint or function(_, value) return value end
+schema.types.secret = schema.types.secret or function(_, value) return value end
+
+local tank = {
+  type = "table",
+  keys = {
+    { name = "litres", type = "integer", min = 1, max = 99, default = 40 },
+    { name = "fuel", type = "enum", values = { "diesel", "petrol", "none" } },
+    { name = "flush", type = "duration", default = 5 },
+    { name = "label", type = "string" },
+    { name = "sealed", type = "boolean" },
+    { name = "on_empty", type = "function" },
+    { name = "hose", type = "table", default = {}, off = true,
+      keys = { { name = "sndwnd", type = "integer" }, { name = "length", type = "integer", default = 3 } } },
+  },
+}
+
+local function check(value, description)
+  return schema.check("tank", description or tank, value)
+end
+
+local function mistake(value, description)
+  local out, mistakes = check(value, description)
+  assert.is_nil(out)
+  assert.equal(1, #mistakes, table.concat(mistakes, "\n"))
+  return mistakes[1]
+end
+
+describe("the schema", function()
+  it("fills in defaults, nested ones too", function()
+    assert.same({ litres = 40, flush = 5, hose = { length = 3 } }, check {})
+  end)
+
+  it("reads units", function()
+    assert.equal(0.8, check({ flush = "800ms" }).flush)
+  end)
+
+  it("does not change what it was given", function()
+    local given = { flush = "800ms", hose = {} }
+    check(given)
+    assert.same({ flush = "800ms", hose = {} }, given)
+  end)
+
+  it("suggests the key that was meant", function()
+    assert.equal("tank.hose.sndwind: unknown key; did you mean sndwnd?", mistake { hose = { sndwind = 3 } })
+    assert.equal("tank.litters: unknown key; did you mean litres?", mistake { litters = 3 })
+    assert.equal("tank.lable: unknown key; did you mean label?", mistake { lable = "x" })
+  end)
+
+  it("says where a misplaced key goes", function()
+    assert.equal("tank.sndwnd: unknown key; it goes inside hose: hose = { sndwnd = ... }", mistake { sndwnd = 3 })
+  end)
+
+  it("lists the keys when none is near", function()
+    assert.equal("tank.colour: unknown key; there are: litres, fuel, flush, label, sealed, on_empty, hose",
+      mistake { colour = "red" })
+  end)
+
+  it("refuses positional values", function()
+    assert.equal("tank[1]: no positional values here; every value has a name", mistake { 5 })
+  end)
+
+  it("names the range that was left", function()
+    assert.equal("tank.litres: 100 is out of range; wanted 1 to 99", mistake { litres = 100 })
+    assert.equal("tank.litres: 0 is out of range; wanted 1 to 99", mistake { litres = 0 })
+  end)
+
+  it("takes a whole float as an integer, and no other", function()
+    assert.equal("integer", math.type(check({ litres = 7.0 }).litres))
+    assert.equal("tank.litres: 7.5; wanted a whole number, 1 to 99", mistake { litres = 7.5 })
+    assert.equal('tank.litres: "7"; wanted a whole number, 1 to 99', mistake { litres = "7" })
+  end)
+
+  it("suggests the value that was meant", function()
+    assert.equal('tank.fuel: "deisel" is not known; did you mean "diesel"?', mistake { fuel = "deisel" })
+    assert.equal('tank.fuel: "coal" is not known; there are: diesel, petrol, none', mistake { fuel = "coal" })
+  end)
+
+  it("names the type that was wanted", function()
+    assert.equal("tank.label: 5; wanted a string", mistake { label = 5 })
+    assert.equal('tank.sealed: "yes"; wanted true or false', mistake { sealed = "yes" })
+    assert.equal("tank.on_empty: a table; wanted a function", mistake { on_empty = {} })
+    assert.equal("tank.hose: 5; wanted a table or false", mistake { hose = 5 })
+    assert.equal("tank: 5; wanted a table", mistake(5))
+  end)
+
+  it("lets false switch off what may be off", function()
+    assert.is_false(check({ hose = false }).hose)
+  end)
+
+  it("says what is missing", function()
+    local d = { type = "table", keys = { { name = "key", type = "string", required = true, wanted = "a secret" } } }
+    assert.equal("tank.key: missing; wanted a secret", mistake({}, d))
+  end)
+
+  it("says so when nothing at all was given", function()
+    local out, mistakes = check(nil)
+    assert.is_nil(out)
+    assert.equal("tank: nothing given; wanted a table", mistakes[1])
+  end)
+
+  it("finds all mistakes at once", function()
+    local _, mistakes = check { litres = 0, fuel = "coal", label = 1, flush = "soon", hose = { sndwind = 1 }, colour = 1 }
+    assert.equal(6, #mistakes)
+    assert.matches("^tank: 6 mistakes\n  tank.litres: ", schema.text("tank", mistakes))
+  end)
+
+  it("quotes hostile values harmlessly", function()
+    assert.equal('tank.fuel: "a\\10b\\27c" is not known; there are: diesel, petrol, none', mistake { fuel = "a\nb\27c" })
+    assert.is_true(#mistake { fuel = ("x"):rep(1000) } < 120)
+  end)
+
+  it("measures slips of the finger", function()
+    assert.equal(0, schema.distance("mode", "mode"))
+    assert.equal(1, schema.distance("mdoe", "mode"))
+    assert.equal(1, schema.distance("mod", "mode"))
+    assert.equal(1, schema.distance("mopde", "mode"))
+    assert.equal(4, schema.distance("", "mode"))
+  end)
+end)
+
+describe("the description of kt.link", function()
+  local link = api.functions["kt.link"]
+
+  local function check_link(config)
+    config.remote, config.key = config.remote or "vps:29900", config.key or "k"
+    return schema.check("link", link.argument, config)
+  end
+
+  local function one_mistake(config)
+    local out, mistakes = check_link(config)
+    assert.is_nil(out)
+    assert.equal(1, #mistakes, table.concat(mistakes, "\n"))
+    return mistakes[1]
+  end
+
+  it("has kcptun's defaults", function()
+    local c = check_link {}
+    assert.same({ "aes", "fast", true, false }, { c.crypt, c.mode, c.compress, c.qpp })
+    assert.same({ mtu = 1350, sndwnd = 128, rcvwnd = 512, acknodelay = false }, c.kcp)
+    assert.same({ data = 10, parity = 3 }, c.fec)
+    assert.same({ version = 2, buffer = 4194304, stream_buffer = 2097152, frame = 8192, keepalive = 10 }, c.smux)
+    assert.same({ 1, 0, 600, 5, 0 }, { c.sessions, c.expire, c.scavenge, c.dead_after, c.rate })
+  end)
+
+  it("knows the mode names", function()
+    for _, mode in ipairs { "normal", "fast", "fast2", "fast3", "manual", "default" } do
+      assert.equal(mode, check_link({ mode = mode }).mode)
+    end
+    assert.equal('link.mode: "fst2" is not known; did you mean "fast2"?', one_mistake { mode = "fst2" })
+  end)
+
+  it("lets mode = manual set what the modes set", function()
+    local c = check_link { mode = "manual", kcp = { interval = 20, nodelay = 1 } }
+    assert.same({ true, 20, 0, false }, { c.kcp.nodelay, c.kcp.interval, c.kcp.resend, c.kcp.nc })
+  end)
+
+  it("refuses to have them set behind another mode's back", function()
+    assert.equal('link.kcp.nodelay: mode = "fast" sets it; give mode = "manual" to set it yourself',
+      one_mistake { kcp = { nodelay = true } })
+  end)
+
+  it("knows one wire", function()
+    assert.equal('link.wire: "carrier pigeon" is not known; there are: kcptun', one_mistake { wire = "carrier pigeon" })
+  end)
+
+  it("limits FEC groups to what the code can do", function()
+    assert.equal("link.fec.parity: data + parity is 300; wanted at most 255", one_mistake { fec = { data = 200, parity = 100 } })
+    assert.is_false(check_link({ fec = false }).fec)
+  end)
+
+  it("takes qpp = true for 61 pads", function()
+    assert.same({ pads = 61 }, check_link({ qpp = true }).qpp)
+    assert.same({ pads = 7 }, check_link({ qpp = { pads = 7 } }).qpp)
+  end)
+
+  it("keeps a stream's buffer within the session's", function()
+    assert.equal("link.smux.stream_buffer: 4194304 bytes is more than buffer, which all streams share (1048576)",
+      one_mistake { smux = { buffer = "1MiB", stream_buffer = "4MiB" } })
+  end)
+end)
+
+describe("the description of the API", function()
+  it("says of every function where it may be called, how, and what for", function()
+    for _, f in ipairs(api.functions) do
+      assert.truthy(({ declare = 1, task = 1, any = 1 })[f.context], f.name)
+      assert.equal(f.name, f.signature:sub(1, #f.name))
+      assert.is_true(#f.doc > 10, f.name)
+    end
+  end)
+
+  it("documents every key", function()
+    local function walk(path, d)
+      for _, key in ipairs(d.keys or {}) do
+        local at = path .. "." .. key.name
+        assert.is_string(key.doc, at)
+        assert.truthy(key.type == "table" or schema.types[key.type], at)
+        walk(at, key)
+      end
+    end
+    for _, f in ipairs(api.functions) do
+      if f.argument then walk(f.name, f.argument) end
+    end
+  end)
+
+  it("explains a mistake of a call that is checked in C", function()
+    assert.equal("connect.timout: unknown key; did you mean timeout?", api.explain("kt.connect", { to = "a:1", timout = 3 }))
+    assert.equal("connect.to: missing; wanted \"host:port\", or \"unix:/path\"", api.explain("kt.connect", {}))
+    assert.matches("^kt.sleep: \"soon\"; wanted a duration", api.explain("kt.sleep", "soon"))
+    assert.is_nil(api.explain("kt.splice", { idle = "10m" }))
+  end)
+end)
