@@ -1,5 +1,6 @@
-/* How fast datagrams pass through io/uv: two sockets on loopback in one thread, so a figure is for sending and
- * receiving together on one core (see the one per CPU second where others are at work too). Usage: bench-udp [LENGTH [MILLISECONDS]] */
+/* How fast datagrams pass through io/uv: two sockets on loopback in one thread, so a figure is for sending
+ * and receiving together on one core (see the one per CPU second where others are at work too). Usage:
+ * bench-udp [LENGTH [MILLISECONDS]] */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +8,8 @@
 #include <time.h>
 #include "io/uv.h"
 
-#define WINDOW 512u /* datagrams under way: enough for full batches, little enough not to overflow a buffer */
+#define WINDOW 512u /* datagrams under way: enough for full batches, little enough not to overflow a buffer  \
+                     */
 
 struct bench {
     struct kt_io *io;
@@ -97,11 +99,11 @@ static void run(const char *name, unsigned flags, size_t length, unsigned ms)
     double cpu_us = (double)(clock() - cpu) * 1e6 / CLOCKS_PER_SEC;
 
     const struct kt_udp_stats *out = kt_udp_stats(b.from), *in = kt_udp_stats(b.to);
-    printf("%-25s %6.2f Gbit/s, %6.2f per CPU second, %5.2f Mpkt/s, %5.1f pkt/send, %5.1f pkt/recv, lost %" PRIu64
-           "\n",
+    printf("%-25s %6.2f Gbit/s, %6.2f per CPU second, %5.2f Mpkt/s, %5.1f pkt/send, %5.1f pkt/recv, lost "
+           "%" PRIu64 "\n",
         name, (double)in->in_bytes * 8 / us / 1000, (double)in->in_bytes * 8 / cpu_us / 1000,
-        (double)in->in_pkts / us,
-        (double)out->out_pkts / (double)out->out_calls, (double)in->in_pkts / (double)in->in_calls,
+        (double)in->in_pkts / us, (double)out->out_pkts / (double)out->out_calls,
+        (double)in->in_pkts / (double)in->in_calls,
         out->out_pkts - in->in_pkts > WINDOW ? out->out_pkts - in->in_pkts : 0);
     kt_io_turn_cancel(&b.pump);
     kt_io_timer_cancel(b.io, &b.stuck);

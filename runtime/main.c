@@ -25,6 +25,6 @@ int main(int argc, char **argv)
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     for (const struct kt_verb *v = verbs; v->name; v++)
         if (strcmp(v->name, name) == 0) return v->run(argc - 1, argv + 1, verbs);
-    fprintf(stderr, "kt: no such verb: %s; kt help lists them\n", name);
-    return 1;
+    char *help[] = {"help", argv[1], NULL};
+    return kt_verb_help(2, help, verbs);
 }

@@ -3,13 +3,10 @@ local smux = require "spec_smux"
 local ends = require "smux_ends"
 
 local frame = ends.frame
+
 local pool
 
-local function client(settings)
-  settings = settings or {}
-  settings.client = true
-  return ends.new(pool, settings)
-end
+local function client(settings) return ends.client(pool, settings) end
 
 before_each(function() pool = smux.pool(1024) end)
 after_each(function() collectgarbage() end)

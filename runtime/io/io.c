@@ -197,8 +197,7 @@ void kt_signal_close(struct kt_signal *s)
     if (s) s->close(s);
 }
 
-int kt_file_read(
-    struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
+int kt_file_read(struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
 {
     return io->ops->file_read(io, path, max, data, len, err);
 }

@@ -251,7 +251,8 @@ struct kt_signal {
     void (*close)(struct kt_signal *);
 };
 
-/* For backends: common set-up; and the turn hooks, run until none is left (those that hooks queue included). */
+/* For backends: common set-up; and the turn hooks, run until none is left (those that hooks queue included).
+ */
 void kt_io_init(struct kt_io *io, const struct kt_io_ops *ops, const struct kt_log *log, uint64_t now_us);
 void kt_io_turn_end(struct kt_io *io);
 

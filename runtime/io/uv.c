@@ -1,12 +1,13 @@
 /* The libuv backend: the loop, its turns, clock and chance.
  *
- * A turn: the loop wakes; arrivals are handled by the callbacks of the other files (kt_uv_wake reads the clock
- * once, before the first); then due timers run (check); then, right before the loop sleeps (prepare), turn hooks run
- * and queued datagrams leave. */
+ * A turn: the loop wakes; arrivals are handled by the callbacks of the other files (kt_uv_wake reads the
+ * clock once, before the first); then due timers run (check); then, right before the loop sleeps (prepare),
+ * turn hooks run and queued datagrams leave. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -220,9 +221,11 @@ int kt_uv_code(int uverr)
 int kt_uv_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum)
 {
     int code = kt_err_from_errno(errnum);
-    if (errnum == EADDRINUSE) return kt_err_set(err, code, "%s: address already in use; another program listens there", what);
+    if (errnum == EADDRINUSE)
+        return kt_err_set(err, code, "%s: address already in use; another program listens there", what);
     if (errnum == EACCES && port > 0 && port < 1024)
-        return kt_err_set(err, code, "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE", what);
+        return kt_err_set(
+            err, code, "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE", what);
     if (errnum == EADDRNOTAVAIL)
         return kt_err_set(err, code, "%s: no interface of this machine has that address", what);
     if (errnum == EMFILE || errnum == ENFILE)

@@ -1,8 +1,9 @@
-/* The one wake-up call that the timer wheel needs: a timerfd where there is one (µs), else libuv's timer (ms).
+/* The one wake-up call that the timer wheel needs: a timerfd where there is one (µs), else libuv's timer
+ * (ms).
  *
- * Invariant: while anything is armed in the wheel, the alarm rings no later than its deadline; with nothing armed
- * it is off. It may be left ringing too early when a deadline moved away: timers that are pushed back again and
- * again then cost one wake-up per period instead of one system call per move. */
+ * Invariant: while anything is armed in the wheel, the alarm rings no later than its deadline; with nothing
+ * armed it is off. It may be left ringing too early when a deadline moved away: timers that are pushed back
+ * again and again then cost one wake-up per period instead of one system call per move. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -1,14 +1,16 @@
 /* TCP and unix-socket conns as pipes.
  *
- * Reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes, which the conn holds only while
- * there are unread bytes in it; when it is full, reading stops until it was consumed. Writing goes straight to the
- * system; what that does not take waits in one block of KT_CONN_WRITE bytes.
+ * Reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes, which the conn holds only
+ * while there are unread bytes in it; when it is full, reading stops until it was consumed. Writing goes
+ * straight to the system; what that does not take waits in one block of KT_CONN_WRITE bytes.
  *
- * Closing: close() must deliver what was written. A socket that is closed with bytes unread makes the kernel send RST,
- * which can destroy data still on its way to the peer. So a closed conn first sends what is pending, then FIN, and
- * meanwhile reads to nowhere until the peer has finished or a time is up. Only then is the handle closed.
+ * Closing: close() must deliver what was written. A socket that is closed with bytes unread makes the kernel
+ * send RST, which can destroy data still on its way to the peer. So a closed conn first sends what is
+ * pending, then FIN, and meanwhile reads to nowhere until the peer has finished or a time is up. Only then is
+ * the handle closed.
  *
- * Invariant: `pipe.events` is called from libuv's callbacks, timers and turn hooks only, and not after close. */
+ * Invariant: `pipe.events` is called from libuv's callbacks, timers and turn hooks only, and not after close.
+ */
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -52,13 +54,13 @@ struct uv_conn {
     bool shutting;  /* shutdown_req is out */
     bool shut_done; /* FIN was sent, as far as we are concerned */
 
-    int write_code; /* why no more can be written, or 0 */
-    int code;       /* why the pipe is broken, or 0 */
-    bool told;      /* events->closed was called */
-    bool closed;    /* by the user */
-    struct kt_turn turn;     /* tells the user of `code` */
-    struct kt_timer timer;   /* salvage, or the limit of closing */
-    struct kt_list closing;  /* in u->conn_closing */
+    int write_code;         /* why no more can be written, or 0 */
+    int code;               /* why the pipe is broken, or 0 */
+    bool told;              /* events->closed was called */
+    bool closed;            /* by the user */
+    struct kt_turn turn;    /* tells the user of `code` */
+    struct kt_timer timer;  /* salvage, or the limit of closing */
+    struct kt_list closing; /* in u->conn_closing */
 
     uv_connect_t connect_req;
     uv_write_t write_req;
@@ -158,8 +160,8 @@ static void break_pipe(struct uv_conn *c, int code)
     kt_io_turn(&c->u->io, &c->turn);
 }
 
-/* Nothing more can be written. What the peer had sent before may well be the reason why ("413 Too Large"), so the
- * reading side goes on until it ends too, or for a second. */
+/* Nothing more can be written. What the peer had sent before may well be the reason why ("413 Too Large"), so
+ * the reading side goes on until it ends too, or for a second. */
 static void write_failed(struct uv_conn *c, int uverr)
 {
     if (c->write_code || c->code) return;
@@ -193,7 +195,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(NULL, 0); /* libuv then reports UV_ENOBUFS */
     if (c->closed) {
         uint8_t *scratch = kt_uv_scratch(c->u);
-        if (scratch) *buf = uv_buf_init((char *)scratch, KT_UV_SCRATCH);
+        if (scratch) *buf = uv_buf_init((char *)scratch, KT_CONN_READ);
         return;
     }
     if (!c->in) c->in = kt_uv_block_get(c->u);
@@ -205,14 +207,16 @@ static void lingered(struct uv_conn *c)
     if (c->eof && c->shut_done) finish(c);
 }
 
-/* libuv takes a hang-up after a short read for a clean end. A reset that came right behind the last data hangs up
- * too; the socket's error tells them apart. EPIPE: the end was clean, but the peer does not want our data. */
+/* libuv takes a hang-up after a short read for a clean end. A reset that came right behind the last data
+ * hangs up too; the socket's error tells them apart. EPIPE: the end was clean, but the peer does not want our
+ * data. */
 static int true_end(struct uv_conn *c)
 {
     int error = 0;
     socklen_t len = sizeof error;
     uv_os_fd_t fd;
-    if (uv_fileno(&c->h.handle, &fd) < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) return UV_EOF;
+    if (uv_fileno(&c->h.handle, &fd) < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+        return UV_EOF;
     if (error == EPIPE && !c->shut && !c->write_code) c->write_code = kt_uv_code(UV_EPIPE);
     return error == 0 || error == EPIPE ? UV_EOF : -error;
 }

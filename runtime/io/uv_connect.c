@@ -1,6 +1,7 @@
 /* Connecting: look the name up, then try its addresses one after the other until one answers.
  *
- * Invariant: exactly one thing is under way: the lookup, a dial (`conn`), or the news that all failed (`turn`). */
+ * Invariant: exactly one thing is under way: the lookup, a dial (`conn`), or the news that all failed
+ * (`turn`). */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,8 +60,8 @@ static void describe(struct uv_connect *c, int status)
     else if (c->n == 1)
         kt_err_set(&c->err, code, "%s (%s): %s", c->what, addr, why);
     else
-        kt_err_set(&c->err, code, "%s: none of its %zu addresses can be reached, the last (%s) because: %s", c->what,
-            c->n, addr, why);
+        kt_err_set(&c->err, code, "%s: none of its %zu addresses can be reached, the last (%s) because: %s",
+            c->what, c->n, addr, why);
 }
 
 static void drop_conn(struct uv_connect *c)

@@ -15,7 +15,8 @@ static int failed(struct kt_err *err, const char *path, int errnum)
     return kt_err_set(err, code, "%s: %s", path, strerror(errnum));
 }
 
-/* Reads to the end into *data, growing it. Not by fstat's size: the "file" may be a pipe (`<(…)` in a shell). */
+/* Reads to the end into *data, growing it. Not by fstat's size: the "file" may be a pipe (`<(…)` in a shell).
+ */
 static int read_all(int fd, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
 {
     char *buf = NULL;

@@ -1,7 +1,8 @@
 /* What the files of the libuv backend share. Not for anyone else.
  *
- * Lifetime: everything a user opens counts in `open` until its close or cancel call (or its one callback), and from
- * then on in `closing` until the system has let go of its memory. kt_io_free waits for `closing` to reach 0. */
+ * Lifetime: everything a user opens counts in `open` until its close or cancel call (or its one callback),
+ * and from then on in `closing` until the system has let go of its memory. kt_io_free waits for `closing` to
+ * reach 0. */
 #ifndef KT_IO_UV_INTERNAL_H
 #define KT_IO_UV_INTERNAL_H
 
@@ -10,7 +11,8 @@
 
 struct kt_pool;
 
-#define KT_UV_SCRATCH (512u * 1024) /* where datagrams arrive, and where lingering conns read to nowhere */
+/* Where datagrams arrive, and where lingering conns read to nowhere. Most of it is never touched. */
+#define KT_UV_SCRATCH (2048u * 1024)
 #define KT_UV_RANDOM 4096u
 
 struct uv_io {
@@ -20,7 +22,7 @@ struct uv_io {
     uv_check_t check;     /* after arrivals were handled: due timers */
     struct kt_uv_alarm *alarm;
     unsigned flags;
-    bool stale;            /* io.now is of an earlier turn */
+    bool stale; /* io.now is of an earlier turn */
     size_t open, closing;
     struct kt_list udp_dirty;    /* of uv_udp: datagrams were committed in this turn */
     struct kt_list conn_closing; /* of uv_conn: closed by the user, still delivering */
@@ -36,7 +38,8 @@ static inline struct uv_io *kt_uv(struct kt_io *io)
     return (struct uv_io *)(void *)io;
 }
 
-/* Every callback of libuv's that leads into code above begins with this: the first of a turn reads the clock. */
+/* Every callback of libuv's that leads into code above begins with this: the first of a turn reads the clock.
+ */
 void kt_uv_wake(struct uv_io *u);
 
 /* The shared scratch area, or NULL without memory. Valid until the return to the loop. */
@@ -66,7 +69,8 @@ int kt_uv_bind_error(struct kt_err *err, const char *what, uint16_t port, int er
 /* Makes fd non-blocking and closed on exec. 0 or -1 with errno. */
 int kt_uv_fd_prepare(int fd);
 
-/* A v6 socket knows v4 peers by v4-mapped addresses; above the seam they are plain v4. Others are left alone. */
+/* A v6 socket knows v4 peers by v4-mapped addresses; above the seam they are plain v4. Others are left alone.
+ */
 void kt_uv_addr_map(struct kt_addr *a);
 void kt_uv_addr_unmap(struct kt_addr *a);
 

@@ -1,7 +1,7 @@
 /* Listeners: a plain listening socket watched by libuv, and accept by hand.
  *
- * Not uv_listen: when descriptors run out, that accepts and closes all who wait, in silence. Here accepting pauses for
- * a moment instead, and says so; who connects meanwhile waits in the kernel's backlog. */
+ * Not uv_listen: when descriptors run out, that accepts and closes all who wait, in silence. Here accepting
+ * pauses for a moment instead, and says so; who connects meanwhile waits in the kernel's backlog. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ struct uv_listener {
     bool is_unix, closed;
     dev_t dev; /* of the socket file, to remove it and no other */
     ino_t ino;
-    char path[sizeof ((struct sockaddr_un *)0)->sun_path];
+    char path[sizeof((struct sockaddr_un *)0)->sun_path];
 };
 
 /* ---- accepting ---- */
@@ -145,7 +145,8 @@ static int bind_unix(struct uv_listener *l, struct kt_err *err)
     if (bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0) {
         if (errno != EADDRINUSE) return kt_uv_bind_error(err, l->listener.local, 0, errno);
         if (lstat(l->path, &st) == 0 && !S_ISSOCK(st.st_mode))
-            return kt_err_set(err, KT_EINUSE, "%s: there is a file of that name that is not a socket", l->listener.local);
+            return kt_err_set(
+                err, KT_EINUSE, "%s: there is a file of that name that is not a socket", l->listener.local);
         if (unix_is_live(&un)) return kt_uv_bind_error(err, l->listener.local, 0, EADDRINUSE);
         /* Left behind by a process that did not end well. */
         if ((unlink(l->path) < 0 && errno != ENOENT) || bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0)

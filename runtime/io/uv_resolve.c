@@ -1,7 +1,8 @@
 /* Names, by the system's resolver in libuv's thread pool.
  *
- * A lookup that runs cannot be stopped: a cancelled one only no longer has anyone to tell, and its memory stays until
- * the thread is done. Numeric addresses take no thread, but are told from the end of the turn all the same. */
+ * A lookup that runs cannot be stopped: a cancelled one only no longer has anyone to tell, and its memory
+ * stays until the thread is done. Numeric addresses take no thread, but are told from the end of the turn all
+ * the same. */
 #include <assert.h>
 #include <netdb.h>
 #include <stdio.h>

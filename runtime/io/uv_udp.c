@@ -1,8 +1,8 @@
 /* UDP on a plain non-blocking socket watched by libuv: opening, events and closing.
  *
- * Invariant: the user is called from on_event only, never from inside a call of his or from the flush at the end of
- * a turn. What a send finds out there (an error, room again) is noted, and the socket is polled for "writable", which
- * brings on_event round in the next turn. */
+ * Invariant: the user is called from on_event only, never from inside a call of his or from the flush at the
+ * end of a turn. What a send finds out there (an error, room again) is noted, and the socket is polled for
+ * "writable", which brings on_event round in the next turn. */
 #include "io/uv_udp.h"
 
 #include <assert.h>
@@ -108,7 +108,7 @@ static int set_int(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value);
 }
 
-/* Beyond the system's limit if we may, else up to it. The kernel doubles the figure for its own bookkeeping, and
+/* Beyond the system's limit if we may, else up to it. Linux doubles the figure for its own bookkeeping, and
  * shows the double. */
 static void set_buffer(struct uv_udp *s, int force, int plain, const char *what, size_t bytes)
 {
@@ -116,7 +116,11 @@ static void set_buffer(struct uv_udp *s, int force, int plain, const char *what,
     int want = bytes > INT32_MAX / 2 ? INT32_MAX / 2 : (int)bytes, got = 0;
     if (force < 0 || set_int(s->fd, SOL_SOCKET, force, want) < 0) set_int(s->fd, SOL_SOCKET, plain, want);
     socklen_t len = sizeof got;
-    if (getsockopt(s->fd, SOL_SOCKET, plain, &got, &len) == 0 && got < want)
+    if (getsockopt(s->fd, SOL_SOCKET, plain, &got, &len) < 0) return;
+#ifdef __linux__
+    got /= 2;
+#endif
+    if (got < want)
         kt_log(s->u->io.log, KT_LOG_WARN,
             "udp: the system allows a %s buffer of %d bytes, not the %d asked for; raise net.core.%cmem_max",
             what, got, want, plain == SO_RCVBUF ? 'r' : 'w');

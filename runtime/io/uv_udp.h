@@ -1,4 +1,5 @@
-/* What the three files of the UDP backend share: uv_udp.c (opening, events, closing), uv_udp_in.c, uv_udp_out.c. */
+/* What the three files of the UDP backend share: uv_udp.c (opening, events, closing), uv_udp_in.c,
+ * uv_udp_out.c. */
 #ifndef KT_IO_UV_UDP_H
 #define KT_IO_UV_UDP_H
 
@@ -7,7 +8,8 @@
 /* Transmit buffers of a socket: the most that can be committed or reserved at one time. */
 #define KT_UV_UDP_SLOTS 128u
 
-/* The transmit queue. A slot is free (in free[]), reserved (in neither), or committed (in fifo[], oldest at head).
+/* The transmit queue. A slot is free (in free[]), reserved (in neither), or committed (in fifo[], oldest at
+ * head).
  */
 struct udp_out {
     struct udp_arena *arena; /* NULL before the first reserve; owned */
@@ -29,6 +31,7 @@ struct uv_udp {
     int polled; /* what poll asks for */
     int error;  /* KT_E… to report from the loop, or 0 */
     bool is_v6, connected, gro;
+    bool singles;         /* lately there was nothing for GRO to glue together */
     bool closed;          /* by the user */
     struct kt_list dirty; /* in u->udp_dirty */
     struct udp_out out;

@@ -1,9 +1,10 @@
 /* UDP receiving: many datagrams a system call.
  *
- * With GRO the kernel hands over runs of datagrams from one peer glued together (all of one length, the last may be
- * shorter), up to 64 KiB a message; without it each message is one datagram. Both arrive in the io's scratch area,
- * which is free again when the handler returns. Work per event is bounded, so that a flooded socket does not keep the
- * loop from the others: what is left is announced again at once (epoll is level-triggered). */
+ * With GRO the kernel hands over runs of datagrams from one peer glued together (all of one length, the last
+ * may be shorter), up to 64 KiB a message; without it each message is one datagram. Both arrive in the io's
+ * scratch area, which is free again when the handler returns. Work per event is bounded, so that a flooded
+ * socket does not keep the loop from the others: what is left is announced again at once (epoll is
+ * level-triggered). */
 #include "io/uv_udp.h"
 
 #include <errno.h>
@@ -11,10 +12,12 @@
 #include <string.h>
 
 #define ROUNDS 4u /* per event */
-#define GRO_MSG_BYTES ((size_t)64 * 1024)
-#define GRO_MSGS (KT_UV_SCRATCH / GRO_MSG_BYTES)
 #define PLAIN_MSGS 64u
-_Static_assert(PLAIN_MSGS * KT_UDP_MAX <= KT_UV_SCRATCH, "the scratch area holds a full round");
+#define GRO_MSG_BYTES ((size_t)64 * 1024)
+#define GRO_MSGS 8u     /* a round, while runs come: more would only wear out the cache */
+#define GRO_SINGLES 32u /* a round, while the kernel finds nothing to glue together */
+_Static_assert(PLAIN_MSGS *KT_UDP_MAX <= KT_UV_SCRATCH, "the scratch area holds a full round");
+_Static_assert(GRO_SINGLES *GRO_MSG_BYTES <= KT_UV_SCRATCH, "the scratch area holds a full round");
 
 #ifndef __linux__
 struct mmsghdr {
@@ -116,17 +119,19 @@ static size_t segment_size(struct msghdr *m)
     return 0;
 }
 
-static void split(struct batch *b, struct mmsghdr *msg)
+/* True if it was a run. */
+static bool split(struct batch *b, struct mmsghdr *msg)
 {
     struct msghdr *m = &msg->msg_hdr;
     if (m->msg_flags & MSG_TRUNC) {
         b->s->udp.stats.in_oversize++;
-        return;
+        return false;
     }
     struct kt_addr *from = m->msg_name;
     kt_uv_addr_unmap(from);
     uint8_t *data = m->msg_iov->iov_base;
     size_t left = msg->msg_len, size = segment_size(m);
+    bool run = size > 0 && size < left;
     if (size == 0) size = left;
     do { /* at least once: a datagram may be empty */
         size_t len = left < size ? left : size;
@@ -134,19 +139,20 @@ static void split(struct batch *b, struct mmsghdr *msg)
         data += len;
         left -= len;
     } while (left > 0 && !b->s->closed);
+    return run;
 }
 
 void kt_uv_udp_receive(struct uv_udp *s)
 {
     uint8_t *scratch = kt_uv_scratch(s->u);
     if (!scratch) return; /* out of memory: the datagrams wait in the kernel, and are lost there in the end */
-    unsigned n = s->gro ? (unsigned)GRO_MSGS : PLAIN_MSGS;
     size_t size = s->gro ? GRO_MSG_BYTES : KT_UDP_MAX;
     struct round r;
     struct batch b;
     b.s = s;
     b.n = 0;
     for (unsigned round = 0; round < ROUNDS && !s->closed; round++) {
+        unsigned n = !s->gro ? PLAIN_MSGS : s->singles ? GRO_SINGLES : GRO_MSGS;
         prepare(&r, scratch, n, size, s->gro);
         int got = take(s, &r, n);
         if (got < 0) {
@@ -154,8 +160,11 @@ void kt_uv_udp_receive(struct uv_udp *s)
             if (errno != EINTR) kt_uv_udp_note(s, errno); /* told once, then gone: receive on */
             continue;
         }
-        for (int i = 0; i < got && !s->closed; i++) split(&b, &r.msgs[i]);
+        bool runs = false;
+        for (int i = 0; i < got && !s->closed; i++) runs |= split(&b, &r.msgs[i]);
         deliver(&b); /* before the next round overwrites the area */
+        if (runs) s->singles = false;
         if ((unsigned)got < n) return;
+        s->singles = !runs;
     }
 }

@@ -1,9 +1,9 @@
 /* UDP sending: a small queue that leaves in as few system calls as possible.
  *
- * Committed datagrams leave in order. A run of equal lengths to one address (the last may be shorter) becomes one
- * message that the kernel or the network card cuts up (GSO, UDP_SEGMENT), and many messages leave by one sendmmsg. Only
- * what the system has taken, or has refused for good, leaves the queue. A buffer is in exactly one state: free,
- * reserved or committed; the queue allocates once, on first use. */
+ * Committed datagrams leave in order. A run of equal lengths to one address (the last may be shorter) becomes
+ * one message that the kernel or the network card cuts up (GSO, UDP_SEGMENT), and many messages leave by one
+ * sendmmsg. Only what the system has taken, or has refused for good, leaves the queue. A buffer is in exactly
+ * one state: free, reserved or committed; the queue allocates once, on first use. */
 #include "io/uv_udp.h"
 
 #include <assert.h>
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GSO_SEGMENTS 64u  /* the kernel's UDP_MAX_SEGMENTS, where it is smallest */
+#define GSO_SEGMENTS 64u /* the kernel's UDP_MAX_SEGMENTS, where it is smallest */
 #define GSO_BYTES 65000u /* of a message; an IP packet's limit less headers */
 #define MSGS 64u         /* in one system call */
 
@@ -224,8 +224,8 @@ static void release(struct uv_udp *s, unsigned n, bool sent)
     }
 }
 
-/* The system said no to the first message of the queue, which then waits, is dropped, or is tried again as the queue
- * now is. True if it has had its second chance with that. */
+/* The system said no to the first message of the queue, which then waits, is dropped, or is tried again as
+ * the queue now is. True if it has had its second chance with that. */
 static bool refused(struct uv_udp *s, unsigned segments, int errnum, bool again)
 {
     struct udp_out *o = &s->out;
@@ -271,8 +271,7 @@ void kt_uv_udp_out_init(struct uv_udp *s)
 {
 #ifdef UDP_SEGMENT
     int off = 0;
-    if (!(s->u->flags & KT_UV_NO_GSO)
-        && setsockopt(s->fd, IPPROTO_UDP, UDP_SEGMENT, &off, sizeof off) == 0)
+    if (!(s->u->flags & KT_UV_NO_GSO) && setsockopt(s->fd, IPPROTO_UDP, UDP_SEGMENT, &off, sizeof off) == 0)
         s->out.gso_max = KT_UDP_MAX;
 #endif
 }

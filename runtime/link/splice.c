@@ -52,6 +52,9 @@ static void arm(struct kt_splice *s)
 static void on_timer(void *ctx)
 {
     struct kt_splice *s = ctx;
+    /* a peer may be heard, and found able, only after we asked */
+    if (s->lingering && kt_pipe_half_close(s->ab.ended ? s->ab.to : s->ba.to)) s->lingering = false;
+    if (patience(s) == 0) return;
     if (kt_io_now(s->io) < s->moved + patience(s))
         arm(s); /* bytes moved since: the timer is not touched for each of them */
     else
@@ -65,9 +68,11 @@ static void end_direction(struct direction *d)
     d->ended = true;
     if (other->ended || kt_pipe_gone(d->from)) {
         finish(s, 0);
-    } else if (kt_pipe_half_close(d->to)) {
-        kt_pipe_shutdown(d->to);
-    } else if (s->opts.linger_us == 0) {
+        return;
+    }
+    kt_pipe_shutdown(d->to); /* where it cannot be carried, it is held back until close, or until the peer is found able */
+    if (kt_pipe_half_close(d->to)) return;
+    if (s->opts.linger_us == 0) {
         finish(s, 0);
     } else {
         s->lingering = true;

@@ -44,6 +44,7 @@ void *kt_handle_self(lua_State *L, const char *name, const char *method);
 struct kt_lua_pipe {
     struct kt_pipe *pipe; /* NULL: closed, or taken over by a splice */
     struct kt_conn *conn; /* NULL: a stream */
+    bool accepted;        /* a stream that the peer opened */
     struct kt_task *owner;
     struct kt_list node; /* owner->pipes */
 };

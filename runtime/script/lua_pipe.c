@@ -116,7 +116,7 @@ static int pipe_reset(lua_State *L)
     if (!h->pipe) return 0;
     struct kt_runtime *rt = h->owner->rt;
     push_peer(L, 1, h);
-    if (text) {
+    if (text && !kt_origin_embedded(h->owner->origin->source)) { /* the verbs tell of it themselves */
         const char *peer = lua_tostring(L, -1);
         kt_log(rt->log, KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream", peer ? " of " : "",
             peer ? peer : "", text);

@@ -12,11 +12,19 @@ struct kt_lua_secret {
     char bytes[];
 };
 
-static void push(lua_State *L, const char *bytes, size_t len)
+struct bytes {
+    const char *data;
+    size_t len;
+};
+
+/* Protected: bytes (light userdata) → secret. */
+static int make(lua_State *L)
 {
-    struct kt_lua_secret *s = kt_handle_push(L, KT_HANDLE_SECRET, sizeof *s + len, 0);
-    s->len = len;
-    memcpy(s->bytes, bytes, len);
+    const struct bytes *b = lua_touserdata(L, 1);
+    struct kt_lua_secret *s = kt_handle_push(L, KT_HANDLE_SECRET, sizeof *s + b->len, 0);
+    s->len = b->len;
+    memcpy(s->bytes, b->data, b->len);
+    return 1;
 }
 
 const char *kt_secret_bytes(lua_State *L, int idx, size_t *len)
@@ -44,10 +52,12 @@ static int secret_tostring(lua_State *L)
 /* kt.secret(string) */
 static int secret(lua_State *L)
 {
-    size_t len;
+    struct bytes b;
     if (lua_type(L, 1) != LUA_TSTRING) return kt_raise(L, "kt.secret: wanted a string");
-    const char *bytes = lua_tolstring(L, 1, &len);
-    push(L, bytes, len);
+    b.data = lua_tolstring(L, 1, &b.len);
+    lua_pushcfunction(L, make);
+    lua_pushlightuserdata(L, &b);
+    lua_call(L, 1, 1);
     return 1;
 }
 
@@ -75,14 +85,13 @@ static int secret_file(lua_State *L)
     if (stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)))
         kt_log(
             rt->log, KT_LOG_WARN, "%s holds a secret and every user can read it; chmod 600 %s", path, path);
-    /* The handle first: if there is no memory for it, the bytes must not stay behind unwiped. */
-    struct kt_lua_secret *s = lua_newuserdatauv(L, sizeof *s + n, 0);
-    s->len = n;
-    memcpy(s->bytes, data, n);
-    luaL_setmetatable(L, KT_HANDLE_SECRET);
+    struct bytes b = {data, n};
+    lua_pushcfunction(L, make);
+    lua_pushlightuserdata(L, &b);
+    int status = lua_pcall(L, 1, 1, 0);
     explicit_bzero(data, len);
     free(data);
-    return 1;
+    return status == LUA_OK ? 1 : lua_error(L);
 }
 
 /* core.is_secret(value) */

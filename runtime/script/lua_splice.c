@@ -7,6 +7,13 @@
 #define WHAT "kt.splice"
 #define LINGER_US 30000000u
 
+/* Where a stream's peer knows no half-close, FIN is all it can be told. Towards who opened the stream, FIN is how it learns that its answer is
+ * complete, so that goes out at once; from who opened it, FIN would destroy the answer still to come, so that waits. */
+static uint64_t linger_for(const struct kt_lua_pipe *a, const struct kt_lua_pipe *b)
+{
+    return a->accepted || b->accepted ? 0 : LINGER_US;
+}
+
 static void done(void *ctx, const struct kt_splice_result *result)
 {
     struct kt_task *t = ctx;
@@ -41,7 +48,7 @@ static int splice(lua_State *L)
     struct kt_lua_pipe *a = kt_pipe_arg(L, 1, WHAT);
     struct kt_lua_pipe *b = kt_pipe_arg(L, 2, WHAT);
     if (a == b) return kt_raise(L, WHAT ": both arguments are the same %s", a->conn ? "conn" : "stream");
-    struct kt_splice_opts how = {.linger_us = LINGER_US};
+    struct kt_splice_opts how = {.linger_us = linger_for(a, b)};
     const struct kt_opt opts[] = {
         {"idle", KT_OPT_DURATION, &how.idle_us}, {"linger", KT_OPT_DURATION, &how.linger_us}};
     kt_opts_read(L, 3, WHAT, opts, 2);

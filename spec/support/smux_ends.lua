@@ -105,6 +105,20 @@ function End:hear(...)
   self.m:dispatch()
 end
 
+function ends.client(pool, settings)
+  settings = settings or {}
+  settings.client = true
+  return ends.new(pool, settings)
+end
+
+--- A server with stream 3 open, as a kcptun client would have it; and the stream.
+function ends.serving(pool, settings)
+  local e = ends.new(pool, settings or {})
+  e:hear(ends.frame(settings and settings.version or 2, ends.SYN, 3))
+  e:heard()
+  return e, e.accepted[1]
+end
+
 --- Carries what `from` has framed to `to`, as far as it takes it; the rest waits. True if something moved.
 local function carry(from, to)
   from.wire = (from.wire or "") .. (from:pump())

@@ -5,8 +5,9 @@
  *   io:timer(at_us, fn) io:turn(fn) io:udp(opts, events) io:listen(text, fn) io:connect(text, fn)
  *   io:resolve(host, port, fn) io:signal(n, fn) io:read_file(path, max) io:append_file(path, text) io:free()
  *
- * What fails gives nil, the error's name, its sentence. An error raised in a callback comes out of run. Handles have
- * close(); those left open are closed by io:free(). Callbacks get no handle: specs have it in a local. */
+ * What fails gives nil, the error's name, its sentence. An error raised in a callback comes out of run.
+ * Handles have close(); those left open are closed by io:free(). Callbacks get no handle: specs have it in a
+ * local. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -21,8 +22,8 @@ enum kind { TIMER, TURN, UDP, LISTENER, CONNECT, CONN, RESOLVE, SIGNAL };
 
 struct world {
     struct kt_io *io;
-    lua_State *L;   /* of the run under way */
-    int failure;    /* registry reference to what a callback raised, or LUA_NOREF */
+    lua_State *L; /* of the run under way */
+    int failure;  /* registry reference to what a callback raised, or LUA_NOREF */
     bool timed_out;
     struct kt_timer deadline;
     struct kt_list handles;
@@ -30,7 +31,8 @@ struct world {
     char lines[4096];
 };
 
-/* A userdata that is anchored in the registry while open; its user value is the function or table of callbacks. */
+/* A userdata that is anchored in the registry while open; its user value is the function or table of
+ * callbacks. */
 struct handle {
     struct kt_list node;
     struct world *w;
@@ -545,7 +547,8 @@ static int io_resolve(lua_State *L)
     struct kt_err err;
     struct kt_resolve *r;
     struct handle *h = new_handle(L, w, RESOLVE, 4);
-    if (kt_resolve(w->io, luaL_checkstring(L, 2), (uint16_t)luaL_checkinteger(L, 3), on_resolved, h, &r, &err) != 0)
+    if (kt_resolve(
+            w->io, luaL_checkstring(L, 2), (uint16_t)luaL_checkinteger(L, 3), on_resolved, h, &r, &err) != 0)
         return fail(L, &err);
     h->p = r;
     anchor(L, h);
@@ -568,7 +571,8 @@ static int io_signal(lua_State *L)
     struct kt_err err;
     struct kt_signal *s;
     struct handle *h = new_handle(L, w, SIGNAL, 3);
-    if (kt_signal_watch(w->io, (int)luaL_checkinteger(L, 2), on_signal, h, &s, &err) != 0) return fail(L, &err);
+    if (kt_signal_watch(w->io, (int)luaL_checkinteger(L, 2), on_signal, h, &s, &err) != 0)
+        return fail(L, &err);
     h->p = s;
     anchor(L, h);
     return 1;
@@ -749,16 +753,16 @@ static int next_fd(lua_State *L)
 static const luaL_Reg functions[] = {
     {"new", new_io}, {"sleeps", sleeps}, {"limit", limit}, {"pid", pid}, {"next_fd", next_fd}, {NULL, NULL}};
 
-static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"now", io_now}, {"clock", io_clock},
-    {"wall", io_wall}, {"random", io_random}, {"timer", io_timer}, {"turn", io_turn}, {"udp", io_udp},
-    {"listen", io_listen}, {"connect", io_connect}, {"resolve", io_resolve}, {"signal", io_signal},
-    {"read_file", io_read_file}, {"append_file", io_append_file}, {"log", io_log}, {"free", io_free},
-    {"__gc", io_free}, {NULL, NULL}};
+static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"now", io_now},
+    {"clock", io_clock}, {"wall", io_wall}, {"random", io_random}, {"timer", io_timer}, {"turn", io_turn},
+    {"udp", io_udp}, {"listen", io_listen}, {"connect", io_connect}, {"resolve", io_resolve},
+    {"signal", io_signal}, {"read_file", io_read_file}, {"append_file", io_append_file}, {"log", io_log},
+    {"free", io_free}, {"__gc", io_free}, {NULL, NULL}};
 
 static const luaL_Reg handle_methods[] = {{"close", handle_close}, {"addr", handle_local}, {"send", udp_send},
-    {"hold", udp_hold}, {"stats", udp_stats}, {"listen", conn_listen}, {"peek", conn_peek}, {"consume", conn_consume},
-    {"eof", conn_eof}, {"write", conn_write}, {"shutdown", conn_shutdown}, {"reset", conn_reset}, {"peer", conn_peer},
-    {NULL, NULL}};
+    {"hold", udp_hold}, {"stats", udp_stats}, {"listen", conn_listen}, {"peek", conn_peek},
+    {"consume", conn_consume}, {"eof", conn_eof}, {"write", conn_write}, {"shutdown", conn_shutdown},
+    {"reset", conn_reset}, {"peer", conn_peer}, {NULL, NULL}};
 
 static void class(lua_State *L, const char *name, const luaL_Reg *methods)
 {

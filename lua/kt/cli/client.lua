@@ -4,9 +4,6 @@ local common = require "kt.cli.common"
 local kt = require "kt"
 local settings = require "kt.cli.settings"
 
--- How long a local application that has finished sending may wait for the rest of its answer from a peer that cannot be told so (smux has no half-close).
-local LINGER = 30
-
 common.main("client", {...}, function(values)
    local config = settings.link(values)
    config.remote = values.remoteaddr
@@ -14,7 +11,7 @@ common.main("client", {...}, function(values)
    config.expire = values.autoexpire
    config.scavenge = values.scavengettl
    local link = kt.link(config)
-   local linger = values.closewait > 0 and values.closewait or LINGER
+   local linger = values.closewait > 0 and values.closewait or nil
 
    kt.listen{on = values.localaddr}:serve(function(conn)
       local stream, err = link:open{timeout = 30, client = conn.peer}

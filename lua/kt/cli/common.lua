@@ -7,6 +7,20 @@ local settings = require "kt.cli.settings"
 
 local common = {}
 
+-- What a flag is called in the API, whose mistakes name their place there.
+local flags = {
+   remote = "--remoteaddr", crypt = "--crypt", mode = "--mode", key = "--key",
+   on = {accept = "--listen", listen = "--localaddr"},
+}
+
+local function in_flags(text)
+   return (text:gsub("(%a+)%.(%a+):", function(place, key)
+      local flag = flags[key]
+      if type(flag) == "table" then flag = flag[place] end
+      return flag and flag .. ":"
+   end))
+end
+
 -- Parses the arguments, says what is in force, and calls declare(values, from), which returns the link or acceptor. Printing help, and every mistake, end here.
 function common.main(side, args, declare)
    local ok, values, notes, from = pcall(settings.parse, side, args)
@@ -30,7 +44,7 @@ function common.main(side, args, declare)
    end
    local declared, handle = pcall(declare, values, from)
    if not declared then
-      core.stderr(("kt %s: %s\n"):format(side, tostring(handle)))
+      core.stderr(("kt %s: %s\n"):format(side, in_flags(tostring(handle))))
       return core.exit(1)
    end
    report.settings(side, values, from)

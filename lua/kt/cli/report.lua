@@ -69,7 +69,8 @@ function report.snmp(path, period)
          end
          local name = file_name(path)
          local line = table.concat(values, ",") .. "\n"
-         if not core.read_file(name, 1) then line = table.concat(names, ",") .. "\n" .. line end
+         local _, unread = core.read_file(name, 1)
+         if unread and unread.code == "not_found" then line = table.concat(names, ",") .. "\n" .. line end
          local ok, err = core.append_file(name, line)
          if not ok and not complained then kt.log.warn("snmplog: %s", tostring(err)) end
          complained = not ok

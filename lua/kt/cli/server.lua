@@ -1,15 +1,18 @@
 -- kt server: takes streams of kcptun and kt clients to one target.
 
 local common = require "kt.cli.common"
+local core = require "kt.core"
 local kt = require "kt"
 local settings = require "kt.cli.settings"
 
 common.main("server", {...}, function(values, from)
+   local ok, fault = core.endpoint(values.target, "uh")
+   if not ok then error("--target: " .. fault, 0) end
    local config = settings.link(values)
    config.on = values.listen
    local acceptor = kt.accept(config)
    -- kcptun's server holds every close back by `closewait`, so that whoever reads to the end waits for it. We hold back only when asked to.
-   local linger = from.closewait and values.closewait or 0
+   local linger = from.closewait and values.closewait or nil
 
    acceptor:serve(function(stream)
       local conn, err = kt.connect{to = values.target, timeout = 5}

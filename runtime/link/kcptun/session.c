@@ -185,12 +185,15 @@ static void read_all(struct kt_session *s)
 }
 
 /* Streams stay young until KCP says that the peer holds their SYN; one mark at a time is enough. */
-static void track_young(struct kt_session *s)
+static void settle_young(struct kt_session *s)
 {
-    if (s->young_pending && kt_kcp_covered(s->kcp, s->young_kcp)) {
-        s->young_pending = false;
-        kt_smux_settled(s->smux, s->young_smux);
-    }
+    if (!s->young_pending || !kt_kcp_covered(s->kcp, s->young_kcp)) return;
+    s->young_pending = false;
+    kt_smux_settled(s->smux, s->young_smux);
+}
+
+static void mark_young(struct kt_session *s)
+{
     if (!s->young_pending && kt_smux_has_young(s->smux)) {
         s->young_pending = true;
         s->young_smux = kt_smux_mark(s->smux);
@@ -277,13 +280,14 @@ static void on_turn(void *ctx)
         }
         read_all(s);
         kt_smux_dispatch(s->smux);
+        settle_young(s);
         int rounds = 0;
         do {
             s->woken = false;
             kt_smux_pump(s->smux);
         } while (s->woken && ++rounds < PUMP_ROUNDS);
         if (s->woken) schedule(s);
-        track_young(s);
+        mark_young(s);
         check_health(s, now);
         if (!s->over) {
             kt_kcp_flush(s->kcp, now);
@@ -357,7 +361,7 @@ void kt_session_greet(struct kt_session *s)
 
 static int set_up(struct kt_session *s)
 {
-    const struct kt_shared *sh = s->sh;
+    struct kt_shared *sh = s->sh;
     const struct kt_kcptun_config *cfg = &sh->cfg;
     const uint64_t now = kt_io_now(sh->io);
     const struct kt_kcp_config kcp = {
@@ -381,12 +385,15 @@ static int set_up(struct kt_session *s)
         .qpp = sh->qpp,
         .features = (uint16_t)(KT_SMUX_F_HALF_CLOSE | (cfg->tuncrypt ? KT_SMUX_F_TUNCRYPT : 0)),
         .hash_seed = sh->hash_seed,
+        .released = kt_shared_unref,
+        .released_arg = sh,
     };
     int rc = kt_kcp_new(&s->kcp, &kcp, sh->segs, &out, now);
     if (!rc) rc = kt_fec_dec_new(&s->dec, kt_shared_fec(sh) ? cfg->datashard : 0, kt_shared_fec(sh) ? cfg->parityshard : 0);
     if (!rc && cfg->compress) rc = kt_snappy_enc_new(&s->comp);
     if (!rc && cfg->compress) rc = kt_snappy_dec_new(&s->decomp);
     if (!rc) rc = kt_smux_new(&s->smux, &smux, &smux_owner, s, sh->bufs);
+    if (!rc) kt_shared_ref(sh);
     return rc;
 }
 

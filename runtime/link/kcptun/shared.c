@@ -72,8 +72,9 @@ struct kt_shared *kt_shared_ref(struct kt_shared *sh)
     return sh;
 }
 
-void kt_shared_unref(struct kt_shared *sh)
+void kt_shared_unref(void *shared)
 {
+    struct kt_shared *sh = shared;
     if (--sh->refs) return;
     kt_io_timer_cancel(sh->io, &sh->trim);
     kt_seal_free(sh->seal);

@@ -34,7 +34,7 @@ int kt_shared_new(struct kt_shared **out, struct kt_io *io, const struct kt_kcpt
     const struct kt_log *log, struct kt_counters *counters, struct kt_err *err);
 /* Counted: the link or acceptor holds one reference, and each session's smux one until the last of its streams was closed by its user. */
 struct kt_shared *kt_shared_ref(struct kt_shared *sh);
-void kt_shared_unref(struct kt_shared *sh);
+void kt_shared_unref(void *shared);
 /* Blocks are in use: see to it that memory is given back once they are not. */
 void kt_shared_busy(struct kt_shared *sh);
 

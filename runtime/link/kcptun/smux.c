@@ -56,8 +56,11 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
 static void destroy(struct kt_smux *m)
 {
     assert(m->count == 0 && m->buffered == 0);
+    void (*released)(void *) = m->cfg.released;
+    void *arg = m->cfg.released_arg;
     kt_hmap_free(&m->table);
     free(m);
+    if (released) released(arg);
 }
 
 static bool over(const struct kt_smux *m)

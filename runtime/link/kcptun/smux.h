@@ -49,7 +49,7 @@ struct kt_smux;
 #define KT_SMUX_HELLO 0x6b740000u /* "kt" in the upper half */
 #define KT_SMUX_F_HALF_CLOSE 0x0001u
 #define KT_SMUX_F_TUNCRYPT 0x0002u
-#define KT_SMUX_MAX_STREAMS 65536u /* a peer that opens more breaks the session */
+#define KT_SMUX_MAX_STREAMS 16384u /* a peer that opens more breaks the session */
 #define KT_SMUX_SEND_BUFFER 65536u /* bytes a stream holds that were not yet framed (or are young) */
 
 struct kt_smux_config {
@@ -61,6 +61,8 @@ struct kt_smux_config {
     const struct kt_qpp *qpp; /* NULL: off; outlives the smux */
     uint16_t features;        /* KT_SMUX_F_… announced; 0: no hello is ever sent */
     uint64_t hash_seed;       /* random: ids are the peer's choice */
+    void (*released)(void *arg); /* the memory is gone, bufs and qpp are no longer used; may be NULL */
+    void *released_arg;
 };
 
 /* accept, hello and streams are called from kt_smux_dispatch and kt_smux_pump, like streams' events, and may

@@ -132,8 +132,6 @@ static inline size_t kt_smux_unsent(const struct kt_smux_stream *s)
 
 /* ---- smux.c ---- */
 
-extern const struct kt_pipe_ops kt_smux_pipe_ops; /* smux_stream.c */
-
 /* A stream in the table; NULL: out of memory. */
 struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id);
 /* Takes it out of everything and frees it; of a smux that ended, the last one takes the smux along. */
@@ -148,6 +146,13 @@ void kt_smux_drop_send(struct kt_smux_stream *s);
  * so m may be gone after it. */
 void kt_smux_enter(struct kt_smux *m);
 void kt_smux_leave(struct kt_smux *m);
+
+/* ---- smux_stream.c ---- */
+
+extern const struct kt_pipe_ops kt_smux_pipe_ops;
+/* Appends up to n bytes to one of the stream's queues, through QPP where it is on; fewer if memory is short.
+ */
+size_t kt_smux_append(struct kt_smux_stream *s, struct kt_bufq *q, const uint8_t *data, size_t n);
 
 /* ---- smux_send.c ---- */
 

@@ -207,25 +207,6 @@ static long take_header(struct kt_smux *m, const uint8_t *data, size_t n, struct
     return rc < 0 ? rc : (long)take;
 }
 
-/* Appends up to n bytes, deciphered; fewer if memory is short. */
-static size_t append(struct kt_smux_stream *s, const uint8_t *data, size_t n)
-{
-    const struct kt_qpp *qpp = s->m->cfg.qpp;
-    if (!qpp) return kt_bufq_append(&s->recv, data, n);
-    size_t done = 0;
-    while (done < n) {
-        uint8_t *space;
-        size_t room = kt_bufq_space(&s->recv, &space);
-        if (room == 0) break;
-        if (room > n - done) room = n - done;
-        memcpy(space, data + done, room);
-        kt_qpp_decrypt(qpp, &s->qpp[1], space, room);
-        kt_bufq_commit(&s->recv, room);
-        done += room;
-    }
-    return done;
-}
-
 /* Hands on a PSH's body; fewer bytes than offered: stalled. */
 static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
 {
@@ -236,7 +217,7 @@ static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
     } else if (s && !s->half_in) {
         size_t room = m->cfg.session_buffer - m->buffered;
         if (n > room) n = room;
-        n = append(s, data, n);
+        n = kt_smux_append(s, &s->recv, data, n);
         m->buffered += n;
         if (n) kt_smux_touch(s, KT_SMUX_EV_READABLE);
     }

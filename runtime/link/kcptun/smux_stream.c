@@ -6,6 +6,27 @@
 #include <assert.h>
 #include <string.h>
 
+size_t kt_smux_append(struct kt_smux_stream *s, struct kt_bufq *q, const uint8_t *data, size_t n)
+{
+    const struct kt_qpp *qpp = s->m->cfg.qpp;
+    if (!qpp) return kt_bufq_append(q, data, n);
+    size_t done = 0;
+    while (done < n) {
+        uint8_t *space;
+        size_t room = kt_bufq_space(q, &space);
+        if (room == 0) break;
+        if (room > n - done) room = n - done;
+        memcpy(space, data + done, room);
+        if (q == &s->send)
+            kt_qpp_encrypt(qpp, &s->qpp[0], space, room);
+        else
+            kt_qpp_decrypt(qpp, &s->qpp[1], space, room);
+        kt_bufq_commit(q, room);
+        done += room;
+    }
+    return done;
+}
+
 static size_t stream_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
 {
     return kt_bufq_peek(&kt_smux_of(p)->recv, 0, iov, max);
@@ -32,31 +53,12 @@ static bool stream_eof(const struct kt_pipe *p)
     return (s->half_in || s->fin_in) && s->recv.len == 0;
 }
 
-/* Appends up to n bytes, permuted; fewer if memory is short. */
-static size_t append(struct kt_smux_stream *s, const uint8_t *data, size_t n)
-{
-    const struct kt_qpp *qpp = s->m->cfg.qpp;
-    if (!qpp) return kt_bufq_append(&s->send, data, n);
-    size_t done = 0;
-    while (done < n) {
-        uint8_t *space;
-        size_t room = kt_bufq_space(&s->send, &space);
-        if (room == 0) break;
-        if (room > n - done) room = n - done;
-        memcpy(space, data + done, room);
-        kt_qpp_encrypt(qpp, &s->qpp[0], space, room);
-        kt_bufq_commit(&s->send, room);
-        done += room;
-    }
-    return done;
-}
-
 static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
 {
     struct kt_smux_stream *s = kt_smux_of(p);
     if (n == 0 || s->m->ended || s->closed || s->shut || s->fin_in || s->code) return 0;
     size_t room = KT_SMUX_SEND_BUFFER - s->send.len;
-    size_t done = append(s, data, n < room ? n : room);
+    size_t done = kt_smux_append(s, &s->send, data, n < room ? n : room);
     s->want_write = done < n;
     if (done)
         kt_smux_schedule(s);

@@ -32,10 +32,8 @@ function peer.command(role, options)
   table.sort(names)
   for _, name in ipairs(names) do
     local value = options[name]
-    if value == true then
-      cmd[#cmd + 1] = "--" .. name
-    elseif value ~= false then
-      cmd[#cmd + 1] = "--" .. name
+    if value then cmd[#cmd + 1] = (#name == 1 and "-" or "--") .. name end
+    if value and value ~= true then
       cmd[#cmd + 1] = math.type(value) == "integer" and ("%d"):format(value) or tostring(value)
     end
   end
@@ -70,13 +68,14 @@ function peer.server(target, options)
   return server:wait_udp(port)
 end
 
---- Starts a client on TCP port or path `options.at` (a free port by default) that dials the UDP port `remote`.
+--- Starts a client on TCP port or path `options.at` (a free port by default) that dials the UDP port `remote`, or
+--- options.remoteaddr.
 function peer.client(remote, options)
   options = merged(options or {})
   local at = options.at or sockets.free_port("tcp")
   options.at = nil
   options.localaddr = address(at)
-  options.remoteaddr = address(remote)
+  options.remoteaddr = options.remoteaddr or address(remote)
   local client = process.start {
     name = (options.impl or "kt") .. " client", cmd = peer.command("client", options), env = options.env,
     graceful = options.impl ~= "kcptun",

@@ -165,19 +165,32 @@ local function sanitizer_report(p)
   return at and p.stderr:sub(at, at + SHOWN)
 end
 
+local function exited_within(p, seconds) return (pcall(p.wait_exit, p, seconds)) end
+
+--- Asks a process to end: once for it to drain, once more when that takes long (a kt whose peer knows no half-close waits
+--- for the rest of an answer).
+local function end_gracefully(p)
+  p:signal_with("sigterm")
+  if exited_within(p, 0.5) then return end
+  p:signal_with("sigterm")
+  if exited_within(p, 8) then return end
+  p:kill()
+  return p.name .. " did not end within 8 s of a second SIGTERM"
+end
+
 --- Ends what still runs, and forgets all. Returns what was wrong with how processes ended: a list of sentences.
 local function end_all()
   local wrong = {}
   for _, p in ipairs(running) do
-    if not p.graceful then p:signal_with("sigkill") else p:signal_with("sigterm") end
+    if p.graceful then
+      wrong[#wrong + 1] = end_gracefully(p)
+      if p.graceful and (p.code ~= 0 or p.signal ~= 0) then
+        wrong[#wrong + 1] = ("%s ended with code %d, signal %d:\n%s"):format(p.name, p.code, p.signal, p.stderr:sub(-SHOWN))
+      end
+    end
   end
   for _, p in ipairs(running) do
-    if not pcall(p.wait_exit, p, 10) then
-      wrong[#wrong + 1] = p.name .. " did not end within 10 s of SIGTERM"
-      p:kill()
-    elseif p.graceful and (p.code ~= 0 or p.signal ~= 0) then
-      wrong[#wrong + 1] = ("%s ended with code %d, signal %d:\n%s"):format(p.name, p.code, p.signal, p.stderr:sub(-SHOWN))
-    end
+    if not p.exited then p:kill() end
     local report_of = sanitizer_report(p)
     if report_of then wrong[#wrong + 1] = p.name .. ": " .. report_of end
   end

@@ -26,8 +26,10 @@ end
 --- A target that echoes. It ends its half when the client has ended its own.
 function transfer.echo(where)
   return sockets.serve(function(conn)
-    for chunk in conn.recv, conn, 600 do
+    local chunk = conn:recv(600)
+    while chunk do
       if not conn:send(chunk, 600) then return end
+      chunk = conn:recv(600)
     end
     conn:shutdown()
   end, where)
