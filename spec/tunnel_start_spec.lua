@@ -202,7 +202,7 @@ describe("kt that cannot start", function()
     { "an address that is none", { "server", "--listen", "127.0.0.1:99999" }, { "99999" } },
     { "a name to listen on that does not exist", { "server", "--listen", "no-such-host.invalid:29900" }, { "no%-such%-host%.invalid" } },
     { "a target that is no address", { "server", "--listen", "127.0.0.1:0", "--target", "127.0.0.1:99999" }, { "99999" } },
-    { "an unknown verb", { "cleint" }, { "cleint", "kt help" } },
+    { "an unknown verb", { "cleint" }, { "cleint", "client", "server", "run" } },
   }
   for _, case in ipairs(cases) do
     it("says so: " .. case[1], function()

@@ -96,10 +96,13 @@ function loop.run(fn, seconds)
   local expired = false
   local watchdog = uv.new_timer()
   watchdog:start(math.ceil(seconds * 1000), 0, function() expired = true end)
+  local sigpipe = uv.new_signal() -- writing to a closed connection is an error, not the end
+  sigpipe:start("sigpipe", function() end)
   failure = nil
   local task = loop.spawn(fn)
   while not (task.done or failure or expired) do uv.run("once") end
   watchdog:close()
+  sigpipe:close()
   local failed = failure
   failure = nil
   if failed then error(failed[1], 0) end
