@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "kcp/fec.h"
+#include "kcp/kcp_segment.h"
 #include "kcp/fec_solve.h"
 #include "kcp/fec_tune.h"
 #include "kcp/fec_wire.h"
@@ -309,20 +310,19 @@ int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_f
     return 0;
 }
 
-bool kt_fec_peek(const uint8_t *body, size_t len, uint32_t *conv, uint32_t *sn)
+bool kt_fec_peek(const uint8_t *body, size_t len, struct kt_kcp_head *head)
 {
     if (len < FEC_OFF_SHARD) return false;
     uint32_t type = fec_get16(body + FEC_OFF_TYPE);
     if (type == KT_FEC_TYPE_PARITY) return false;
     if (type == KT_FEC_TYPE_OOB) {
         if (len < KT_FEC_HEADER + 4) return false;
-        *conv = fec_get32(body + KT_FEC_HEADER);
-        *sn = 0;
+        *head = (struct kt_kcp_head){.conv = fec_get32(body + KT_FEC_HEADER)};
         return true;
     }
     size_t at = type == KT_FEC_TYPE_DATA ? KT_FEC_HEADER : 0;
     if (len < at + KT_KCP_OVERHEAD) return false;
-    *conv = kt_kcp_peek_conv(body + at);
-    *sn = kt_kcp_peek_sn(body + at);
+    struct kt_kcp_segment seg = kt_kcp_segment_get(body + at);
+    *head = (struct kt_kcp_head){.conv = seg.conv, .sn = seg.sn, .una = seg.una};
     return true;
 }

@@ -136,10 +136,17 @@ void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out)
     out->srtt_us = k->rtt.srtt;
     out->rttvar_us = k->rtt.var;
     out->rto_us = k->rtt.rto;
+    out->una = k->snd.una;
     out->inflight = k->snd.nxt - k->snd.una;
     out->queued = k->snd.end - k->snd.nxt;
     out->rmt_wnd = k->rmt_wnd;
     out->cwnd = kt_cc_window(&k->cc);
     out->ssthresh = kt_cc_ssthresh(&k->cc);
     out->bytes_in = k->rcv.bytes;
+}
+
+void kt_kcp_put_unknown(uint8_t *out, uint32_t conv, uint32_t wnd)
+{
+    const struct kt_kcp_segment seg = {.conv = conv, .cmd = KT_KCP_WINS, .wnd = (uint16_t)wnd};
+    kt_kcp_segment_put(out, &seg);
 }

@@ -110,18 +110,13 @@ bool kt_kcp_covered(const struct kt_kcp *k, uint32_t mark);
 /* True if anything written has not been acknowledged. */
 bool kt_kcp_unacked(const struct kt_kcp *k);
 
-/* Conv of a packet (spec 7: how a server keys what it gets); len >= 24. */
-static inline uint32_t kt_kcp_peek_conv(const uint8_t *pkt)
-{
-    return (uint32_t)pkt[0] | (uint32_t)pkt[1] << 8 | (uint32_t)pkt[2] << 16 | (uint32_t)pkt[3] << 24;
-}
-static inline uint32_t kt_kcp_peek_sn(const uint8_t *pkt)
-{
-    return kt_kcp_peek_conv(pkt + 12);
-}
+/* Writes a packet of KT_KCP_OVERHEAD bytes that says "I have received nothing of this conversation": a WINS with una 0.
+ * It is what a peer answers that has restarted; who gets it and knows better (una_behind below) begins anew. */
+void kt_kcp_put_unknown(uint8_t *out, uint32_t conv, uint32_t wnd);
 
 struct kt_kcp_stats {
     uint32_t srtt_us, rttvar_us, rto_us; /* 0 srtt: no sample yet */
+    uint32_t una;                        /* first segment that the peer has not acknowledged in order */
     uint32_t inflight, queued;           /* segments sent and unacknowledged; not yet sent */
     uint32_t rmt_wnd, cwnd, ssthresh;    /* packets */
     uint64_t in_segs, out_segs;          /* PUSH and control, as kcp-go's snmp counts them */

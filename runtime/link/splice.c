@@ -1,9 +1,9 @@
-/* Splice: two directions, each a source and a destination. A direction moves what its source shows into its destination
- * until that is full, and goes on at the destination's `writable`.
+/* Splice: two directions, each a source and a destination. A direction moves what its source shows into its
+ * destination until that is full, and goes on at the destination's `writable`.
  *
- * Invariant: a splice owns both pipes from kt_splice until it ends them itself, and it ends them exactly once: both
- * closed when both directions came to their end, both reset when one was cut short. `done` comes from a turn hook, so never from
- * inside a pipe event or kt_splice. */
+ * Invariant: a splice owns both pipes from kt_splice until it ends them itself, and it ends them exactly
+ * once: both closed when both directions came to their end, both reset when one was cut short. `done` comes
+ * from a turn hook, so never from inside a pipe event or kt_splice. */
 #include "link/splice.h"
 #include <stdlib.h>
 #include "io/io.h"
@@ -70,7 +70,8 @@ static void end_direction(struct direction *d)
         finish(s, 0);
         return;
     }
-    kt_pipe_shutdown(d->to); /* where it cannot be carried, it is held back until close, or until the peer is found able */
+    kt_pipe_shutdown(
+        d->to); /* where it cannot be carried, it is held back until close, or until the peer is found able */
     if (kt_pipe_half_close(d->to)) return;
     if (s->opts.linger_us == 0) {
         finish(s, 0);
@@ -135,8 +136,8 @@ static void b_writable(void *ctx)
     move(&((struct kt_splice *)ctx)->ab);
 }
 
-/* One side broke. What it had delivered is still written to the other (move takes all there is); what the other cannot take now
- * is lost with it. */
+/* One side broke. What it had delivered is still written to the other (move takes all there is); what the
+ * other cannot take now is lost with it. */
 static void a_closed(void *ctx, int code)
 {
     struct kt_splice *s = ctx;

@@ -1,9 +1,11 @@
 /* See tuncrypt.h.
  *
- * Writing: at most one sealed message is staged; while the inner pipe has not taken all of it, nothing more is accepted. Reading: at most one
- * opened message is shown. So a stream costs two messages of memory, and back-pressure passes through.
+ * Writing: at most one sealed message is staged; while the inner pipe has not taken all of it, nothing more
+ * is accepted. Reading: at most one opened message is shown. So a stream costs two messages of memory, and
+ * back-pressure passes through.
  *
- * After close the pipe lives on, without a user, until the staged bytes are in the inner pipe; the inner pipe delivers or breaks. */
+ * After close the pipe lives on, without a user, until the staged bytes are in the inner pipe; the inner pipe
+ * delivers or breaks. */
 #include "link/tuncrypt.h"
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +26,9 @@ struct tuncrypt {
     bool final_in;       /* the peer's direction is complete */
     bool final_out;      /* ours is (to be) */
     bool final_staged;
-    bool short_write; /* the user waits for writable */
-    bool told;        /* `closed` was raised */
-    bool closed;      /* no user any more */
+    bool short_write;                 /* the user waits for writable */
+    bool told;                        /* `closed` was raised */
+    bool closed;                      /* no user any more */
     uint8_t out[KT_SECRET_FRAME_MAX]; /* the header too, before the first message */
 };
 
@@ -234,7 +236,8 @@ static void on_turn(void *ctx)
     }
 }
 
-int kt_tuncrypt(struct kt_io *io, struct kt_pipe *inner, const uint8_t pass[32], bool client, struct kt_pipe **out)
+int kt_tuncrypt(
+    struct kt_io *io, struct kt_pipe *inner, const uint8_t pass[32], bool client, struct kt_pipe **out)
 {
     struct tuncrypt *t = calloc(1, sizeof *t);
     if (!t) return KT_ENOMEM;

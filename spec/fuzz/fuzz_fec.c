@@ -23,8 +23,8 @@ static void input(struct kt_fec_dec *d, const uint8_t *body, size_t n, unsigned 
     if (!exact) return;
     if (n) memcpy(exact, body, n);
     kt_fec_dec_input(d, exact, n, sink, recovered);
-    uint32_t conv, sn;
-    if (kt_fec_peek(exact, n, &conv, &sn)) touched += conv + sn;
+    struct kt_kcp_head head;
+    if (kt_fec_peek(exact, n, &head)) touched += head.conv + head.sn + head.una;
     free(exact);
 }
 

@@ -154,11 +154,12 @@ static int peek(lua_State *L)
 {
     size_t n;
     const char *body = luaL_checklstring(L, 1, &n);
-    uint32_t conv, sn;
-    if (!kt_fec_peek((const uint8_t *)body, n, &conv, &sn)) return 0;
-    lua_pushinteger(L, conv);
-    lua_pushinteger(L, sn);
-    return 2;
+    struct kt_kcp_head head;
+    if (!kt_fec_peek((const uint8_t *)body, n, &head)) return 0;
+    lua_pushinteger(L, head.conv);
+    lua_pushinteger(L, head.sn);
+    lua_pushinteger(L, head.una);
+    return 3;
 }
 
 static int parity_rows(lua_State *L)

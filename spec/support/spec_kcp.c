@@ -285,8 +285,9 @@ static int peek(lua_State *L)
     size_t n;
     const uint8_t *packet = (const uint8_t *)luaL_checklstring(L, 1, &n);
     luaL_argcheck(L, n >= KT_KCP_OVERHEAD, 1, "too short");
-    lua_pushinteger(L, kt_kcp_peek_conv(packet));
-    lua_pushinteger(L, kt_kcp_peek_sn(packet));
+    struct kt_kcp_segment seg = kt_kcp_segment_get(packet);
+    lua_pushinteger(L, seg.conv);
+    lua_pushinteger(L, seg.sn);
     return 2;
 }
 

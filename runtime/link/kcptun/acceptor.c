@@ -1,7 +1,8 @@
 /* The accepting side: one socket per port, sessions keyed by peer address and socket (spec 7).
  *
- * A datagram that does not authenticate costs its check and nothing else; only an authentic one can make a session. A session lives in the
- * table until it is over: its peer went silent, restarted, broke the protocol, or came back with another conv. */
+ * A datagram that does not authenticate costs its check and nothing else; only an authentic one can make a
+ * session. A session lives in the table until it is over: its peer went silent, restarted, broke the
+ * protocol, or came back with another conv. */
 #include <stdlib.h>
 #include "base/hmap.h"
 #include "link/kcptun/session.h"
@@ -19,7 +20,8 @@ struct port {
 
 /* A session in the table. */
 struct guest {
-    struct kt_hnode node;
+    struct kt_hnode by_peer; /* in acceptor->guests */
+    struct kt_hnode by_conv; /* in acceptor->convs */
     struct port *port;
     struct kt_session *session;
     bool mismatch_told;
@@ -32,7 +34,8 @@ struct acceptor {
     void *ctx;
     struct port *ports;
     size_t port_count;
-    struct kt_hmap guests;
+    struct kt_hmap guests; /* by peer address and port; the table that owns them */
+    struct kt_hmap convs;
     struct kt_turn turn;
     bool closing;
     bool full_told;
@@ -44,11 +47,27 @@ static uint64_t key_hash(const struct port *port, const struct kt_addr *from)
     return kt_addr_hash(from, a->sh->hash_seed + (uint64_t)(port - a->ports));
 }
 
+static uint64_t conv_hash(const struct acceptor *a, uint32_t conv)
+{
+    return kt_hash_u64(conv, a->sh->hash_seed);
+}
+
+/* A live session with this conv, whatever its peer's address. */
+static struct guest *find_conv(const struct acceptor *a, uint32_t conv)
+{
+    struct kt_hnode *n = kt_hmap_find(&a->convs, conv_hash(a, conv));
+    for (; n; n = kt_hmap_again(n)) {
+        struct guest *g = KT_CONTAINER(n, struct guest, by_conv);
+        if (kt_session_conv(g->session) == conv) return g;
+    }
+    return NULL;
+}
+
 static struct guest *find(const struct port *port, const struct kt_addr *from, uint64_t hash)
 {
     struct kt_hnode *n = kt_hmap_find(&port->acceptor->guests, hash);
     for (; n; n = kt_hmap_again(n)) {
-        struct guest *g = KT_CONTAINER(n, struct guest, node);
+        struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
         if (g->port == port && kt_addr_equal(kt_session_peer(g->session), from)) return g;
     }
     return NULL;
@@ -57,7 +76,8 @@ static struct guest *find(const struct port *port, const struct kt_addr *from, u
 static void free_guest(struct guest *g, int code)
 {
     struct acceptor *a = g->port->acceptor;
-    kt_hmap_remove(&a->guests, &g->node);
+    kt_hmap_remove(&a->guests, &g->by_peer);
+    kt_hmap_remove(&a->convs, &g->by_conv);
     a->full_told = false;
     kt_session_free(g->session, code);
     free(g);
@@ -75,8 +95,11 @@ static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
     bool theirs = (features & KT_SMUX_F_TUNCRYPT) != 0;
     if (theirs != sh->cfg.tuncrypt) {
         if (!g->mismatch_told)
-            kt_log(sh->log, KT_LOG_ERROR, "%s has tuncrypt %s%s, this end has it %s: its streams are refused; set it the same on both ends",
-                kt_session_peer_text(s), theirs ? "on" : "off", is_kt ? "" : " (it is not a kt)", theirs ? "off" : "on");
+            kt_log(sh->log, KT_LOG_ERROR,
+                "%s has tuncrypt %s%s, this end has it %s: its streams are refused; set it the same on both "
+                "ends",
+                kt_session_peer_text(s), theirs ? "on" : "off", is_kt ? "" : " (it is not a kt)",
+                theirs ? "off" : "on");
         g->mismatch_told = true;
         kt_pipe_reset(stream, KT_EMISMATCH);
         return;
@@ -121,7 +144,9 @@ static struct guest *new_guest(struct port *port, const struct kt_addr *from, ui
         free(g);
         return NULL;
     }
-    if (kt_hmap_add(&a->guests, &g->node, hash)) {
+    bool listed = kt_hmap_add(&a->convs, &g->by_conv, conv_hash(a, conv)) == 0;
+    if (!listed || kt_hmap_add(&a->guests, &g->by_peer, hash)) {
+        if (listed) kt_hmap_remove(&a->convs, &g->by_conv);
         kt_session_free(g->session, KT_ENOMEM);
         free(g);
         return NULL;
@@ -132,21 +157,47 @@ static struct guest *new_guest(struct port *port, const struct kt_addr *from, ui
 
 /* ---- datagrams ---- */
 
-/* Finds or makes the session that a body belongs to (spec 7, "Server, per datagram"); NULL: drop it. */
+/* Tells the peer of a conversation that we do not know (any more) so, as a restarted kcptun server would; a
+ * kt client then begins anew within a few round trips. Nothing is kept, and the answer is shorter than what
+ * it answers. */
+static void say_unknown(struct port *port, const struct kt_addr *to, uint32_t conv)
+{
+    struct kt_shared *sh = port->acceptor->sh;
+    uint8_t nonce[KT_SEAL_MAX_NONCE];
+    uint8_t *buf = kt_udp_reserve(port->udp);
+    if (!buf) return;
+    kt_kcp_put_unknown(buf + kt_seal_header(sh->seal), conv, sh->cfg.rcvwnd);
+    kt_io_random(sh->io, nonce, kt_seal_nonce(sh->seal));
+    kt_udp_commit(port->udp, buf, buf, kt_seal_packet(sh->seal, buf, KT_KCP_OVERHEAD, nonce), to);
+}
+
+/* Finds or makes the session that a body belongs to (spec 7, "Server, per datagram"); NULL: drop it.
+ *
+ * kcptun makes a session of whatever an unknown address sends. But one who has already received data from us
+ * (una), or goes on with a live conversation from another address, is in the middle of something: a new
+ * session would replay what FEC can rebuild of its beginning to a new connection of the target, and stall. */
 static struct guest *route(struct port *port, const struct kt_addr *from, const uint8_t *body, size_t len)
 {
-    uint32_t conv = 0, sn = 0;
-    bool has_conv = kt_fec_peek(body, len, &conv, &sn);
+    struct acceptor *a = port->acceptor;
+    struct kt_kcp_head head;
+    bool has_conv = kt_fec_peek(body, len, &head);
     uint64_t hash = key_hash(port, from);
     struct guest *g = find(port, from, hash);
-    if (g && (!has_conv || conv == kt_session_conv(g->session))) return g;
+    if (g && (!has_conv || head.conv == kt_session_conv(g->session))) return g;
     if (!has_conv) return NULL;
     if (g) {
-        if (sn != 0) return NULL; /* a straggler of an older session */
-        kt_log(port->acceptor->sh->log, KT_LOG_INFO, "%s began a new session", kt_session_peer_text(g->session));
+        if (head.sn != 0) return NULL; /* a straggler of an older session */
+        kt_log(a->sh->log, KT_LOG_INFO, "%s began a new session", kt_session_peer_text(g->session));
         free_guest(g, KT_ERESTART);
     }
-    return new_guest(port, from, hash, conv);
+    struct guest *elsewhere = find_conv(a, head.conv);
+    if (head.una != 0 || (elsewhere && head.sn != 0)) {
+        say_unknown(port, from, head.conv);
+        return NULL;
+    }
+    if (elsewhere)
+        free_guest(elsewhere, KT_ERESTART); /* its peer has heard nothing yet, and starts over from here */
+    return new_guest(port, from, hash, head.conv);
 }
 
 static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
@@ -178,7 +229,7 @@ static void on_writable(void *ctx)
     struct port *port = ctx;
     struct kt_hmap *guests = &port->acceptor->guests;
     for (struct kt_hnode *n = kt_hmap_next(guests, NULL); n; n = kt_hmap_next(guests, n)) {
-        struct guest *g = KT_CONTAINER(n, struct guest, node);
+        struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
         if (g->port == port) kt_session_writable(g->session);
     }
 }
@@ -198,14 +249,16 @@ static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *o
     const struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
     *out = (struct kt_link_stats){.since_heard_us = UINT64_MAX};
     for (struct kt_hnode *n = kt_hmap_next(&a->guests, NULL); n; n = kt_hmap_next(&a->guests, n))
-        kt_session_stats(KT_CONTAINER(n, struct guest, node)->session, out);
+        kt_session_stats(KT_CONTAINER(n, struct guest, by_peer)->session, out);
 }
 
 static void destroy(struct acceptor *a)
 {
     struct kt_hnode *n;
-    while ((n = kt_hmap_next(&a->guests, NULL))) free_guest(KT_CONTAINER(n, struct guest, node), KT_ECLOSED);
+    while ((n = kt_hmap_next(&a->guests, NULL)))
+        free_guest(KT_CONTAINER(n, struct guest, by_peer), KT_ECLOSED);
     kt_hmap_free(&a->guests);
+    kt_hmap_free(&a->convs);
     for (size_t i = 0; i < a->port_count; i++) kt_udp_close(a->ports[i].udp);
     kt_io_turn_cancel(&a->turn);
     kt_shared_unref(a->sh);
@@ -234,7 +287,8 @@ static int bind_port(struct port *port, const char *host, uint16_t number, struc
     struct kt_udp_opts opts = {.dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
     if (host[0]) {
         if (!kt_addr_from_ip(&opts.local, host, number))
-            return kt_err_set(err, KT_ECONFIG, "\"%s\": listen on an IP address of this machine, or on :%u for all", host, number);
+            return kt_err_set(err, KT_ECONFIG,
+                "\"%s\": listen on an IP address of this machine, or on :%u for all", host, number);
         return kt_udp_open(sh->io, &opts, &udp_events, port, &port->udp, err);
     }
     kt_addr_from_ip(&opts.local, "::", number);
@@ -259,8 +313,8 @@ static int bind_all(struct acceptor *a, const struct kt_endpoint *at, struct kt_
 }
 
 int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const struct kt_log *log,
-    struct kt_counters *counters, const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out,
-    struct kt_err *err)
+    struct kt_counters *counters, const struct kt_acceptor_events *events, void *ctx,
+    struct kt_acceptor **out, struct kt_err *err)
 {
     struct acceptor *a = calloc(1, sizeof *a);
     if (!a) return kt_err_set(err, KT_ENOMEM, "out of memory");
@@ -273,6 +327,7 @@ int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const
     a->events = events;
     a->ctx = ctx;
     kt_hmap_init(&a->guests);
+    kt_hmap_init(&a->convs);
     kt_turn_init(&a->turn, on_turn, a);
     if ((rc = bind_all(a, &cfg->at, err))) {
         destroy(a);

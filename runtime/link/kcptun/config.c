@@ -42,11 +42,8 @@ bool kt_kcptun_mode(struct kt_kcptun_config *c, const char *name)
         uint32_t interval, resend;
         bool nc;
     } modes[] = {
-        {"normal", false, 40, 2, true},
-        {"fast", false, 30, 2, true},
-        {"fast2", true, 20, 2, true},
-        {"fast3", true, 10, 2, true},
-        {"default", false, 40, 0, false}, /* KCP's own */
+        {"normal", false, 40, 2, true}, {"fast", false, 30, 2, true}, {"fast2", true, 20, 2, true},
+        {"fast3", true, 10, 2, true}, {"default", false, 40, 0, false}, /* KCP's own */
     };
     if (strcmp(name, "manual") == 0) return true;
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
@@ -63,8 +60,8 @@ bool kt_kcptun_mode(struct kt_kcptun_config *c, const char *name)
 static int range(struct kt_err *err, const char *name, uint64_t value, uint64_t min, uint64_t max)
 {
     if (value >= min && value <= max) return 0;
-    return kt_err_set(err, KT_ECONFIG, "%s: %llu is out of range, want %llu to %llu", name, (unsigned long long)value,
-        (unsigned long long)min, (unsigned long long)max);
+    return kt_err_set(err, KT_ECONFIG, "%s: %llu is out of range, want %llu to %llu", name,
+        (unsigned long long)value, (unsigned long long)min, (unsigned long long)max);
 }
 
 int kt_kcptun_check(const struct kt_kcptun_config *c, struct kt_err *err)

@@ -3,8 +3,9 @@
 
 #define ASK_EVERY_US 1000000u
 #define LATE_US 2000000u /* a check that comes so late says nothing about the peer */
-/* Answers in a row with an una that fell back, over at least this time and two round trips, before we believe in a restart: what was
- * sent before our probe and merely overtaken has arrived by then, and one packet with the right una in between ends the row. */
+/* Answers in a row with an una that fell back, over at least this time and two round trips, before we believe
+ * in a restart: what was sent before our probe and merely overtaken has arrived by then, and one packet with
+ * the right una in between ends the row. */
 #define BEHIND_ROW 4u
 #define BEHIND_US 50000u
 
@@ -14,13 +15,15 @@ void kt_health_heard(struct kt_health *h, uint64_t now_us)
     h->waiting = 0;
 }
 
-int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owes, uint64_t now_us, bool *probe)
+int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owes, uint64_t now_us,
+    bool *probe, struct kt_err *why)
 {
     *probe = false;
     if (st->una_behind) {
         uint64_t span = 2 * (uint64_t)st->srtt_us;
         if (span < BEHIND_US) span = BEHIND_US;
-        if (st->una_behind >= BEHIND_ROW && now_us - st->una_behind_since >= span) return KT_ERESTART;
+        if (st->una_behind >= BEHIND_ROW && now_us - st->una_behind_since >= span)
+            return kt_err_set(why, KT_ERESTART, "it has restarted and knows nothing of this session");
         if (!h->behind_asked || now_us - h->asked >= span / 2) {
             *probe = true;
             h->behind_asked = true;
@@ -30,12 +33,20 @@ int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owe
         h->behind_asked = false;
     }
 
+    if (!owes || st->una != h->una || st->rmt_wnd == 0 || h->moved == 0) {
+        h->una = st->una;
+        h->moved = now_us;
+    } else if (now_us - h->moved >= KT_HEALTH_STUCK * h->patience) {
+        return kt_err_set(
+            why, KT_EDEAD, "it acknowledged nothing for %.1f s", (double)(now_us - h->moved) / 1e6);
+    }
     if (!owes) {
         h->waiting = 0;
         return 0;
     }
     if (h->waiting == 0) {
-        /* Quiet for a while before this: the peer may be gone or new, ask along with what is sent (24 bytes). */
+        /* Quiet for a while before this: the peer may be gone or new, ask along with what is sent (24 bytes).
+         */
         if (h->heard && now_us - h->heard >= ASK_EVERY_US) *probe = true;
         h->waiting = h->asked = now_us;
         return 0;
@@ -46,7 +57,9 @@ int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owe
         *probe = true;
         return 0;
     }
-    if (now_us - h->waiting >= h->patience) return KT_EDEAD;
+    if (now_us - h->waiting >= h->patience)
+        return kt_err_set(
+            why, KT_EDEAD, "silent for %.1f s while it owed an answer", (double)(now_us - h->waiting) / 1e6);
     if (now_us - h->asked >= ASK_EVERY_US) {
         h->asked = now_us;
         *probe = true;
@@ -57,6 +70,7 @@ int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owe
 uint64_t kt_health_due(const struct kt_health *h)
 {
     if (h->waiting == 0) return h->behind_asked ? h->asked + BEHIND_US / 2 : UINT64_MAX;
-    uint64_t dead = h->waiting + h->patience, ask = h->asked + (h->behind_asked ? BEHIND_US / 2 : ASK_EVERY_US);
+    uint64_t dead = h->waiting + h->patience,
+             ask = h->asked + (h->behind_asked ? BEHIND_US / 2 : ASK_EVERY_US);
     return ask < dead ? ask : dead;
 }

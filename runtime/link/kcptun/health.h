@@ -1,25 +1,34 @@
-/* Whether the peer of a session still lives, and is still the one we knew. A pure function of facts; the session does what it says.
+/* Whether the peer of a session still lives, and is still the one we knew. A pure function of facts; the
+ * session does what it says.
  *
- * kcptun itself notices a dead peer after 30 to 60 s, by its heartbeat. Here a peer that owes an answer is given `patience`, and is asked
- * again every second (a living KCP answers WASK at once); one that owes nothing may be silent as long as it likes. */
+ * kcptun itself notices a dead peer after 30 to 60 s, by its heartbeat. Here a peer that owes an answer is
+ * given `patience`, and is asked again every second (a living KCP answers WASK at once); one that owes
+ * nothing may be silent as long as it likes. A peer that is heard but acknowledges nothing, although its
+ * window is open, gets KT_HEALTH_STUCK times as long: it may be one that cannot take us for who we are. */
 #ifndef KT_LINK_KCPTUN_HEALTH_H
 #define KT_LINK_KCPTUN_HEALTH_H
 
 #include "kcp/kcp.h"
+
+#define KT_HEALTH_STUCK 3u
 
 struct kt_health {
     uint64_t patience; /* µs of owed silence that make a peer dead */
     uint64_t heard;    /* µs, last authentic packet; 0: never */
     uint64_t waiting;  /* µs, since when an answer is owed and nothing was heard; 0: none is owed */
     uint64_t asked;    /* µs, last probe while waiting */
+    uint64_t moved;    /* µs, last time una moved, or nothing was owed */
+    uint32_t una;
     bool behind_asked; /* a probe was sent for the current fall of una */
 };
 
 /* Anything authentic came from the peer. */
 void kt_health_heard(struct kt_health *h, uint64_t now_us);
 
-/* 0, KT_EDEAD or KT_ERESTART. owes: something is unacknowledged. Sets *probe when the peer is to be asked now. */
-int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owes, uint64_t now_us, bool *probe);
+/* 0, KT_EDEAD or KT_ERESTART. owes: something is unacknowledged. Sets *probe when the peer is to be
+ * asked now. why: the sentence for a code. */
+int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owes, uint64_t now_us,
+    bool *probe, struct kt_err *why);
 
 /* When to check next; UINT64_MAX while nothing is owed. */
 uint64_t kt_health_due(const struct kt_health *h);

@@ -1,11 +1,13 @@
-/* The dialling side: sessions in rotation (spec 7), dialled when a stream asks for them and redialled when they end.
+/* The dialling side: sessions in rotation (spec 7), dialled when a stream asks for them and redialled when
+ * they end.
  *
- * A slot holds one session at most. Opens wait in their slot while its name is looked up (anew for each session); nothing else waits for
- * them. A session that ends leaves the streams that its peer had not seen to the next one. An expired session moves to `draining` and
- * serves its streams there until they end or scavenge_us has passed.
+ * A slot holds one session at most. Opens wait in their slot while its name is looked up (anew for each
+ * session); nothing else waits for them. A session that ends leaves the streams that its peer had not seen to
+ * the next one. An expired session moves to `draining` and serves its streams there until they end or
+ * scavenge_us has passed.
  *
- * Invariant: every pending open is in exactly one list (a slot's waiting, or `ready` until its callback), and gets exactly one callback
- * unless it is cancelled or the link is closed. */
+ * Invariant: every pending open is in exactly one list (a slot's waiting, or `ready` until its callback), and
+ * gets exactly one callback unless it is cancelled or the link is closed. */
 #include <assert.h>
 #include <stdlib.h>
 #include "link/kcptun/session.h"
@@ -34,7 +36,7 @@ struct opening {
 struct dial {
     struct kt_list node; /* in link->draining, or in no list */
     struct link *link;
-    struct slot *slot;   /* NULL while draining */
+    struct slot *slot; /* NULL while draining */
     struct kt_udp *udp;
     struct kt_session *session;
     struct kt_timer scavenge; /* cuts an expired one; before that: waits for the hello */
@@ -45,7 +47,7 @@ struct dial {
 struct slot {
     struct link *link;
     struct dial *dial;
-    struct dial *dead; /* ended, kept for its young streams until the next is up */
+    struct dial *dead;      /* ended, kept for its young streams until the next is up */
     struct kt_list waiting; /* of opening */
     struct kt_resolve *resolve;
     struct kt_timer retry;
@@ -79,7 +81,8 @@ static void complete(struct opening *o, struct kt_pipe *stream, const struct kt_
 
 static void fail_waiting(struct slot *slot, const struct kt_err *err)
 {
-    while (!kt_list_empty(&slot->waiting)) complete(KT_CONTAINER(slot->waiting.next, struct opening, node), NULL, err);
+    while (!kt_list_empty(&slot->waiting))
+        complete(KT_CONTAINER(slot->waiting.next, struct opening, node), NULL, err);
 }
 
 static void cancel_open(struct kt_open *open)
@@ -100,8 +103,10 @@ static bool serve(struct dial *d, struct opening *o)
     if (rc == KT_ELIMIT) return false;
     if (!rc && sh->cfg.tuncrypt) {
         rc = kt_tuncrypt(sh->io, stream, sh->pass, true, &clear);
-        if (rc) kt_pipe_reset(stream, rc);
-        else stream = clear;
+        if (rc)
+            kt_pipe_reset(stream, rc);
+        else
+            stream = clear;
     }
     if (rc) kt_err_set(&err, rc, "%s", kt_strerror(rc));
     complete(o, rc ? NULL : stream, rc ? &err : NULL);
@@ -135,7 +140,8 @@ static bool expired(const struct dial *d)
     return sh->cfg.expire_us && kt_io_now(sh->io) - kt_session_born(d->session) >= sh->cfg.expire_us;
 }
 
-/* With --tuncrypt nothing is opened before the peer said that it has it too: a foreign peer would pass noise on to its target. */
+/* With --tuncrypt nothing is opened before the peer said that it has it too: a foreign peer would pass noise
+ * on to its target. */
 static bool hello_missing(const struct dial *d)
 {
     return d->link->sh->cfg.tuncrypt && !kt_session_hello(d->session, NULL);
@@ -202,7 +208,8 @@ static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
         serve_waiting(d->slot);
     } else {
         struct kt_err err;
-        kt_err_set(&err, KT_EMISMATCH, "the server has tuncrypt off, this end has it on: set it the same on both ends");
+        kt_err_set(&err, KT_EMISMATCH,
+            "the server has tuncrypt off, this end has it on: set it the same on both ends");
         fail_waiting(d->slot, &err);
     }
 }
@@ -213,8 +220,8 @@ static void on_dial_timer(void *ctx)
     struct kt_shared *sh = d->link->sh;
     struct slot *slot = d->slot;
     if (!slot) {
-        kt_log(sh->log, KT_LOG_INFO, "session with %s expired: cutting %zu streams", kt_session_peer_text(d->session),
-            kt_session_streams(d->session));
+        kt_log(sh->log, KT_LOG_INFO, "session with %s expired: cutting %zu streams",
+            kt_session_peer_text(d->session), kt_session_streams(d->session));
         free_dial(d, KT_ECLOSED);
         return;
     }
@@ -226,7 +233,8 @@ static void on_dial_timer(void *ctx)
         return;
     }
     struct kt_err err;
-    kt_err_set(&err, KT_EMISMATCH, "tuncrypt needs kt on both ends, and the server has not said that it is one");
+    kt_err_set(
+        &err, KT_EMISMATCH, "tuncrypt needs kt on both ends, and the server has not said that it is one");
     kt_log(sh->log, KT_LOG_ERROR, "%s: %s", kt_session_peer_text(d->session), err.text);
     fail_waiting(slot, &err);
 }
@@ -245,8 +253,8 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
         if (kt_open_packet(sh->seal, dgrams[i].data, dgrams[i].len, &body, &len)) {
             c->InCsumErrors++;
         } else {
-            uint32_t conv, sn;
-            if (kt_fec_peek(body, len, &conv, &sn) && conv != kt_session_conv(d->session)) {
+            struct kt_kcp_head head;
+            if (kt_fec_peek(body, len, &head) && head.conv != kt_session_conv(d->session)) {
                 c->InErrs++;
                 continue;
             }
@@ -266,7 +274,8 @@ static void on_udp_error(void *ctx, int code)
     struct dial *d = ctx;
     if (code != KT_EREFUSED || d->refused) return;
     d->refused = true;
-    kt_log(d->link->sh->log, KT_LOG_WARN, "%s: nothing listens there (port unreachable)", kt_session_peer_text(d->session));
+    kt_log(d->link->sh->log, KT_LOG_WARN, "%s: nothing listens there (port unreachable)",
+        kt_session_peer_text(d->session));
 }
 
 static const struct kt_udp_events udp_events = {on_batch, on_writable, on_udp_error};
@@ -284,7 +293,8 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
     kt_list_init(&d->node);
     kt_timer_init(&d->scavenge, on_dial_timer, d);
 
-    struct kt_udp_opts opts = {.remote = peer, .dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
+    struct kt_udp_opts opts = {
+        .remote = peer, .dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
     kt_addr_from_ip(&opts.local, peer->sa.sa_family == AF_INET6 ? "::" : "0.0.0.0", 0);
     int rc = kt_udp_open(sh->io, &opts, &udp_events, d, &d->udp, err);
     if (rc) {
@@ -306,7 +316,8 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
         d->hello_deadline = kt_io_now(sh->io) + HELLO_US;
         kt_io_timer_set(sh->io, &d->scavenge, kt_io_now(sh->io) + HELLO_US / 10);
     }
-    kt_log(sh->log, KT_LOG_DEBUG, "session with %s started, conv %08x", kt_session_peer_text(d->session), conv);
+    kt_log(
+        sh->log, KT_LOG_DEBUG, "session with %s started, conv %08x", kt_session_peer_text(d->session), conv);
     return 0;
 }
 
@@ -334,8 +345,9 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
     slot->complained = false;
     if (slot->dead) {
         size_t moved = kt_session_move_young(slot->dead->session, slot->dial->session);
-        if (moved) kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new streams go to the new session with %s", moved,
-            kt_session_peer_text(slot->dial->session));
+        if (moved)
+            kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new streams go to the new session with %s", moved,
+                kt_session_peer_text(slot->dial->session));
         struct dial *dead = slot->dead;
         slot->dead = NULL;
         free_dial(dead, KT_EDEAD);
@@ -355,7 +367,8 @@ static void dial_slot(struct slot *slot)
         kt_io_random(sh->io, &r, sizeof r);
         port += r % ((uint32_t)at->port_max - at->port_min + 1);
     }
-    if (kt_resolve(sh->io, at->host, (uint16_t)port, on_resolved, slot, &slot->resolve, &err)) later(slot, &err);
+    if (kt_resolve(sh->io, at->host, (uint16_t)port, on_resolved, slot, &slot->resolve, &err))
+        later(slot, &err);
 }
 
 static void on_retry(void *ctx)

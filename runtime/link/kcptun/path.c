@@ -111,7 +111,9 @@ void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n)
         emit(&out, buf, len);
         for (unsigned k = 0; k < parity; k++) {
             uint8_t *extra = reserve_datagram(p);
-            if (!extra) break; /* the socket is full: better late data than parity; its seqids are used up all the same */
+            if (!extra)
+                break; /* the socket is full: better late data than parity; its seqids are used up all the
+                          same */
             emit(&out, extra, kt_fec_enc_parity(p->enc, k, extra + header));
         }
     }

@@ -1,4 +1,5 @@
-/* A path: how a session's KCP packets become datagrams to one peer. FEC header and parity, sealing, the rate limit, and the socket.
+/* A path: how a session's KCP packets become datagrams to one peer. FEC header and parity, sealing, the rate
+ * limit, and the socket.
  *
  * Each packet is written once, by KCP, straight into the socket's transmit buffer, and sealed there. */
 #ifndef KT_LINK_KCPTUN_PATH_H
@@ -10,9 +11,9 @@
 
 struct kt_path {
     struct kt_shared *sh;
-    struct kt_udp *udp;      /* not owned */
+    struct kt_udp *udp;       /* not owned */
     const struct kt_addr *to; /* NULL on a connected socket; not owned */
-    struct kt_fec_enc *enc;  /* NULL: no FEC */
+    struct kt_fec_enc *enc;   /* NULL: no FEC */
     /* rate limit: a token bucket in bytes (spec 13: burst of 64 full datagrams) */
     int64_t tokens;
     uint64_t refilled;
@@ -28,7 +29,8 @@ void kt_path_free(struct kt_path *p);
 uint8_t *kt_path_reserve(void *path);
 void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n);
 
-/* When the path may send again, given that a flush was stopped: now, later (rate), or never (the socket will say). */
+/* When the path may send again, given that a flush was stopped: now, later (rate), or never (the socket will
+ * say). */
 uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us);
 
 #endif

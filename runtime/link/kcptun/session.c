@@ -1,6 +1,7 @@
 /* See session.h.
  *
- * Invariant: nothing below calls out (streams' events, the owner) except from the turn hook, and `over` is its last act. */
+ * Invariant: nothing below calls out (streams' events, the owner) except from the turn hook, and `over` is
+ * its last act. */
 #include "link/kcptun/session.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -9,7 +10,8 @@
 #include "link/kcptun/snappy_stream.h"
 
 #define PUMP_ROUNDS 8 /* streams that write from `writable` are pumped again at most so often a turn */
-/* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience (spec 9.5); a kt redials. */
+/* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
+ * (spec 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
 
 struct kt_session {
@@ -70,7 +72,8 @@ static size_t on_room(void *ctx, size_t want)
     if (room < overhead + (want > 0)) return 0;
     if (want == 0) return 1;
     if (want + overhead <= room) return want;
-    /* A piece of a frame only if it is a fair part of the window, so that a full window does not shatter frames. */
+    /* A piece of a frame only if it is a fair part of the window, so that a full window does not shatter
+     * frames. */
     size_t part = (size_t)kt_kcp_mss(s->kcp) * s->sh->cfg.sndwnd / 4;
     if (room - overhead >= part || !kt_kcp_unacked(s->kcp)) return room - overhead;
     return 0;
@@ -79,7 +82,8 @@ static size_t on_room(void *ctx, size_t want)
 static void to_kcp(struct kt_session *s, const uint8_t *data, size_t n)
 {
     s->sh->counters->BytesSent += n;
-    /* on_room has seen to the window; so only memory can be short, and a hole in the byte pipe cannot be mended */
+    /* on_room has seen to the window; so only memory can be short, and a hole in the byte pipe cannot be
+     * mended */
     if (kt_kcp_write(s->kcp, data, n) < n) fail(s, KT_ENOMEM);
 }
 
@@ -206,11 +210,7 @@ static void check_health(struct kt_session *s, uint64_t now)
     struct kt_kcp_stats st;
     bool probe;
     kt_kcp_stats(s->kcp, &st);
-    int code = kt_health_check(&s->health, &st, kt_kcp_unacked(s->kcp), now, &probe);
-    if (code == KT_EDEAD)
-        kt_err_set(&s->why, code, "silent for %.1f s while it owed an answer", (double)(now - s->health.waiting) / 1e6);
-    else if (code)
-        kt_err_set(&s->why, code, "it has restarted and knows nothing of this session");
+    int code = kt_health_check(&s->health, &st, kt_kcp_unacked(s->kcp), now, &probe, &s->why);
     if (code) fail(s, code);
     if (probe) kt_kcp_probe(s->kcp);
 }
@@ -227,7 +227,7 @@ static void count(struct kt_session *s)
     c->EarlyRetransSegs += st.early_retrans - old->early_retrans;
     c->LostSegs += st.timeout_retrans - old->timeout_retrans;
     c->RetransSegs += st.fast_retrans + st.early_retrans + st.timeout_retrans - old->fast_retrans -
-        old->early_retrans - old->timeout_retrans;
+                      old->early_retrans - old->timeout_retrans;
     c->RepeatSegs += st.repeat - old->repeat;
     *old = st;
 
@@ -257,15 +257,19 @@ static void report_over(struct kt_session *s)
 {
     struct kt_counters *c = s->sh->counters;
     const char *hint = "";
-    if (s->over == KT_EDEAD) c->SessionsDead++;
-    else if (s->over == KT_ERESTART) c->SessionsRestarted++;
-    else c->SessionsFailed++;
+    if (s->over == KT_EDEAD)
+        c->SessionsDead++;
+    else if (s->over == KT_ERESTART)
+        c->SessionsRestarted++;
+    else
+        c->SessionsFailed++;
     if (!s->health.heard)
-        hint = "; nothing ever came from it: is it running, does UDP get through, and are key and crypt the same on both ends?";
+        hint = "; nothing ever came from it: is it running, does UDP get through, and are key and crypt the "
+               "same on both ends?";
     else if (s->over != KT_EPROTO && s->sh->client && !kt_session_spoken_to(s))
         hint = "; it never said anything: are nocomp, smuxver and QPP the same on both ends?";
-    kt_log(s->sh->log, KT_LOG_WARN, "session with %s ended: %s%s", s->peer_text, s->why.code ? s->why.text : kt_strerror(s->over),
-        hint);
+    kt_log(s->sh->log, KT_LOG_WARN, "session with %s ended: %s%s", s->peer_text,
+        s->why.code ? s->why.text : kt_strerror(s->over), hint);
 }
 
 static void on_turn(void *ctx)
@@ -389,7 +393,9 @@ static int set_up(struct kt_session *s)
         .released_arg = sh,
     };
     int rc = kt_kcp_new(&s->kcp, &kcp, sh->segs, &out, now);
-    if (!rc) rc = kt_fec_dec_new(&s->dec, kt_shared_fec(sh) ? cfg->datashard : 0, kt_shared_fec(sh) ? cfg->parityshard : 0);
+    if (!rc)
+        rc = kt_fec_dec_new(
+            &s->dec, kt_shared_fec(sh) ? cfg->datashard : 0, kt_shared_fec(sh) ? cfg->parityshard : 0);
     if (!rc && cfg->compress) rc = kt_snappy_enc_new(&s->comp);
     if (!rc && cfg->compress) rc = kt_snappy_dec_new(&s->decomp);
     if (!rc) rc = kt_smux_new(&s->smux, &smux, &smux_owner, s, sh->bufs);
@@ -432,8 +438,10 @@ int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv,
         return rc;
     }
     struct kt_counters *c = sh->counters;
-    if (sh->client) c->ActiveOpens++;
-    else c->PassiveOpens++;
+    if (sh->client)
+        c->ActiveOpens++;
+    else
+        c->PassiveOpens++;
     if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
     kt_io_timer_set(sh->io, &s->timer, s->next_keepalive);
     kt_shared_busy(sh);

@@ -1,12 +1,13 @@
-/* A session: one KCP conversation with a peer and the smux streams in it (spec-kcptun-wire.md, section 7). The same on both ends; links and
- * acceptors differ in how they come by one.
+/* A session: one KCP conversation with a peer and the smux streams in it (spec-kcptun-wire.md, section 7).
+ * The same on both ends; links and acceptors differ in how they come by one.
  *
- * Work is done once per loop turn: arrivals and writes mark the session, and its turn hook then reads what KCP has, raises the streams'
- * events, frames what streams have to say, flushes KCP once and arms one timer for the next thing due. An idle session has one timer, for
- * its heartbeat.
+ * Work is done once per loop turn: arrivals and writes mark the session, and its turn hook then reads what
+ * KCP has, raises the streams' events, frames what streams have to say, flushes KCP once and arms one timer
+ * for the next thing due. An idle session has one timer, for its heartbeat.
  *
- * A peer that owes an answer (something unacknowledged, or a probe) and is silent for dead_us is dead. A peer whose una falls back below
- * what it had acknowledged has restarted: it is probed at once, and believed after several such answers in a row. */
+ * A peer that owes an answer (something unacknowledged, or a probe) and is silent for dead_us is dead. A peer
+ * whose una falls back below what it had acknowledged has restarted: it is probed at once, and believed after
+ * several such answers in a row. */
 #ifndef KT_LINK_KCPTUN_SESSION_H
 #define KT_LINK_KCPTUN_SESSION_H
 
@@ -19,8 +20,8 @@ struct kt_session;
 struct kt_session_owner {
     /* The peer opened a stream; it is the callee's. */
     void (*accept)(void *ctx, struct kt_session *s, struct kt_pipe *stream);
-    /* The session is over (KT_EDEAD, KT_ERESTART, KT_EPROTO, KT_ENOMEM): the owner takes what it wants from it (young streams) and frees it,
-     * now or soon. Comes once, from the turn hook. */
+    /* The session is over (KT_EDEAD, KT_ERESTART, KT_EPROTO, KT_ENOMEM): the owner takes what it wants from
+     * it (young streams) and frees it, now or soon. Comes once, from the turn hook. */
     void (*over)(void *ctx, struct kt_session *s, int code);
     /* The last stream was closed. */
     void (*idle)(void *ctx, struct kt_session *s);
@@ -29,12 +30,13 @@ struct kt_session_owner {
     void *ctx;
 };
 
-/* udp: not owned, outlives the session. peer: copied; connected: udp is connected to it. owner: copied. 0 or a code. */
-int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv, struct kt_udp *udp, const struct kt_addr *peer,
-    bool connected, const struct kt_session_owner *owner);
+/* udp: not owned, outlives the session. peer: copied; connected: udp is connected to it. owner: copied. 0 or
+ * a code. */
+int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv, struct kt_udp *udp,
+    const struct kt_addr *peer, bool connected, const struct kt_session_owner *owner);
 
-/* Ends it: what is framed leaves in one last flush, streams are broken with code. Not from inside one of its streams' events; use it
- * from `over`, `idle` or the loop. NULL is harmless. */
+/* Ends it: what is framed leaves in one last flush, streams are broken with code. Not from inside one of its
+ * streams' events; use it from `over`, `idle` or the loop. NULL is harmless. */
 void kt_session_free(struct kt_session *s, int code);
 
 /* A body that was opened (unsealed), from this peer. */
@@ -52,7 +54,7 @@ uint32_t kt_session_conv(const struct kt_session *s);
 const struct kt_addr *kt_session_peer(const struct kt_session *s);
 const char *kt_session_peer_text(const struct kt_session *s);
 size_t kt_session_streams(const struct kt_session *s);
-bool kt_session_heard(const struct kt_session *s); /* anything authentic ever came */
+bool kt_session_heard(const struct kt_session *s);     /* anything authentic ever came */
 bool kt_session_spoken_to(const struct kt_session *s); /* any smux frame ever came */
 bool kt_session_over(const struct kt_session *s);
 /* In its turn hook: it must not be freed now. */

@@ -5,7 +5,7 @@
 #include "kcp/fec.h"
 #include "kcp/kcp.h"
 
-#define STREAM_BLOCK 16384u        /* two of them hold any frame of the default size */
+#define STREAM_BLOCK 16384u /* two of them hold any frame of the default size */
 #define TRIM_EVERY_US 1000000u
 
 /* Once a second while blocks are out; an idle link has none and the timer rests. */

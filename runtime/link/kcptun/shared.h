@@ -1,5 +1,5 @@
-/* What all sessions of one link or acceptor share: settings, keys, ciphers, block pools. Made once, before the first session, and freed
- * after the last stream of the last one. */
+/* What all sessions of one link or acceptor share: settings, keys, ciphers, block pools. Made once, before
+ * the first session, and freed after the last stream of the last one. */
 #ifndef KT_LINK_KCPTUN_SHARED_H
 #define KT_LINK_KCPTUN_SHARED_H
 
@@ -32,7 +32,8 @@ struct kt_shared {
 /* Checks cfg, derives keys (slow: PBKDF2). 0 or a code with a sentence. */
 int kt_shared_new(struct kt_shared **out, struct kt_io *io, const struct kt_kcptun_config *cfg, bool client,
     const struct kt_log *log, struct kt_counters *counters, struct kt_err *err);
-/* Counted: the link or acceptor holds one reference, and each session's smux one until the last of its streams was closed by its user. */
+/* Counted: the link or acceptor holds one reference, and each session's smux one until the last of its
+ * streams was closed by its user. */
 struct kt_shared *kt_shared_ref(struct kt_shared *sh);
 void kt_shared_unref(void *shared);
 /* Blocks are in use: see to it that memory is given back once they are not. */

@@ -54,13 +54,13 @@ struct kt_smux;
 
 struct kt_smux_config {
     bool client;
-    unsigned version;         /* 1 or 2 */
-    uint32_t frame_size;      /* most payload in a PSH sent, 1..65535 */
-    size_t session_buffer;    /* smuxbuf: bytes buffered for all streams before reading stops */
-    uint32_t stream_buffer;   /* streambuf: v2 window announced for each stream */
-    const struct kt_qpp *qpp; /* NULL: off; outlives the smux */
-    uint16_t features;        /* KT_SMUX_F_… announced; 0: no hello is ever sent */
-    uint64_t hash_seed;       /* random: ids are the peer's choice */
+    unsigned version;            /* 1 or 2 */
+    uint32_t frame_size;         /* most payload in a PSH sent, 1..65535 */
+    size_t session_buffer;       /* smuxbuf: bytes buffered for all streams before reading stops */
+    uint32_t stream_buffer;      /* streambuf: v2 window announced for each stream */
+    const struct kt_qpp *qpp;    /* NULL: off; outlives the smux */
+    uint16_t features;           /* KT_SMUX_F_… announced; 0: no hello is ever sent */
+    uint64_t hash_seed;          /* random: ids are the peer's choice */
     void (*released)(void *arg); /* the memory is gone, bufs and qpp are no longer used; may be NULL */
     void *released_arg;
 };
