@@ -19,7 +19,7 @@ local function used_once(client, server, target)
   h.loop.eventually("the connection to be gone", 10, function()
     return target.open == 0 and server:counters().StreamsNow == 0
   end)
-  return server:fd_count()
+  return server:settled_fd_count()
 end
 
 describe("a kt tunnel", function()

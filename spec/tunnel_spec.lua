@@ -72,22 +72,17 @@ describe("a kt tunnel", function()
           return client:counters().StreamsNow == 0 and server:counters().StreamsNow == 0 and target.open == 0
         end)
       end
-      local function descriptors() return { client:fd_count(), server:fd_count() } end
-      local function back_to(count)
-        h.loop.eventually("all descriptors to be closed", 10, function()
-          local now = descriptors()
-          return now[1] == count[1] and now[2] == count[2]
-        end)
-      end
       ping(client.at) -- what is opened on first use
       settled()
-      local fds = descriptors()
+      local fds = { client:settled_fd_count(), server:settled_fd_count() }
       some(500) -- pools grow to what this traffic needs
       settled()
       local before = { client:rss(), server:rss() }
       some(total)
       settled()
-      back_to(fds)
+      h.loop.eventually("all descriptors to be closed", 10, function()
+        return client:fd_count() == fds[1] and server:fd_count() == fds[2]
+      end)
       assert.equal(total + 501, target.accepted)
       if h.memory_counts then
         assert.is_true(client:rss() - before[1] < 2 << 20, "the client grew by " .. client:rss() - before[1])

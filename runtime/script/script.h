@@ -147,6 +147,7 @@ const char *kt_secret_bytes(lua_State *L, int idx, size_t *len);
 /* ---- lua_*.c: each adds its functions to the table on top of the stack, which becomes kt.core ---- */
 
 void kt_lua_core(lua_State *L);
+void kt_lua_lookup(lua_State *L);
 void kt_lua_log(lua_State *L);
 void kt_lua_task(lua_State *L);
 void kt_lua_err(lua_State *L);

@@ -318,6 +318,7 @@ static void make_core(lua_State *L)
 {
     lua_newtable(L);
     kt_lua_core(L);
+    kt_lua_lookup(L);
     kt_lua_log(L);
     kt_lua_task(L);
     kt_lua_err(L);

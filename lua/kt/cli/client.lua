@@ -1,6 +1,7 @@
 -- kt client: local connections, each carried in a stream to a kcptun or kt server.
 
 local common = require "kt.cli.common"
+local core = require "kt.core"
 local kt = require "kt"
 local settings = require "kt.cli.settings"
 
@@ -20,6 +21,11 @@ common.main("client", {...}, function(values)
          return conn:reset(err)
       end
       common.join(conn, stream, conn.peer, linger, values.quiet)
+   end)
+
+   kt.spawn(function() -- the first to dial would be the first connection; better said now
+      local found, err = core.lookup(values.remoteaddr, 30)
+      if not found then kt.log.warn("--remoteaddr: %s; connections will wait until it can be found", tostring(err)) end
    end)
    return link
 end)

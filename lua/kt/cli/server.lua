@@ -17,7 +17,8 @@ common.main("server", {...}, function(values, from)
    acceptor:serve(function(stream)
       local conn, err = kt.connect{to = values.target, timeout = 5}
       if not conn then
-         kt.log.warn("%s: target %s: %s", stream.peer, values.target, tostring(err))
+         kt.log.warn("%s: target %s: %s%s", stream.peer, values.target, tostring(err),
+            err.code == "refused" and "; nothing listens there, is it running?" or "")
          return stream:reset(err)
       end
       common.join(stream, conn, stream.peer .. " to " .. values.target, linger, values.quiet)

@@ -144,6 +144,16 @@ function Process:wait_unix(path) return self:wait_ready("socket " .. path, funct
 function Process:rss() return proc.rss(self.pid) end
 function Process:peak_rss() return proc.peak_rss(self.pid) end
 function Process:fd_count() return proc.fd_count(self.pid) end
+--- The count once it has not changed for 0.3 s: what has been closed is closed.
+function Process:settled_fd_count()
+  local count, since
+  return loop.eventually("a settled count of descriptors", 10, function()
+    local now = self:fd_count()
+    if now ~= count then count, since = now, loop.now() end
+    return loop.now() - since > 0.3 and count
+  end)
+end
+
 function Process:cpu() return proc.cpu(self.pid) end
 
 --- All that is known of the processes of this spec, for a person who has to find out why it failed.
