@@ -8,8 +8,9 @@
 #include <time.h>
 #include "io/uv.h"
 
-#define WINDOW 512u /* datagrams under way: enough for full batches, little enough not to overflow a buffer  \
-                     */
+#define WINDOW                                                                                               \
+    512u /* datagrams under way: enough for full batches, little enough not to overflow a buffer             \
+          */
 
 struct bench {
     struct kt_io *io;

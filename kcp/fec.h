@@ -69,8 +69,8 @@ int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_f
 
 void kt_fec_dec_stats(const struct kt_fec_dec *d, struct kt_fec_dec_stats *out);
 
-/* What the first KCP header in a body says (spec 7): true and *head for data, bare and OOB (sn and una 0 there);
- * false for parity or too short. Nothing is checked. */
+/* What the first KCP header in a body says (spec 7): true and *head for data, bare and OOB (sn and una 0
+ * there); false for parity or too short. Nothing is checked. */
 struct kt_kcp_head {
     uint32_t conv, sn, una;
 };

@@ -110,8 +110,9 @@ bool kt_kcp_covered(const struct kt_kcp *k, uint32_t mark);
 /* True if anything written has not been acknowledged. */
 bool kt_kcp_unacked(const struct kt_kcp *k);
 
-/* Writes a packet of KT_KCP_OVERHEAD bytes that says "I have received nothing of this conversation": a WINS with una 0.
- * It is what a peer answers that has restarted; who gets it and knows better (una_behind below) begins anew. */
+/* Writes a packet of KT_KCP_OVERHEAD bytes that says "I have received nothing of this conversation": a WINS
+ * with una 0. It is what a peer answers that has restarted; who gets it and knows better (una_behind below)
+ * begins anew. */
 void kt_kcp_put_unknown(uint8_t *out, uint32_t conv, uint32_t wnd);
 
 struct kt_kcp_stats {

@@ -670,15 +670,15 @@ describe("auto-tuning", function()
 end)
 
 describe("peeking at a body", function()
-  local kcp = unhex "4433221151000002e8030000070000000000000005000000" .. "hello"
+  local kcp = unhex "4433221151000002e8030000070000000300000005000000" .. "hello"
 
-  it("finds conv and sn in data and in bare KCP packets", function()
-    assert.same({0x11223344, 7}, {fec.peek(kcp)})
-    assert.same({0x11223344, 7}, {fec.peek((fec.encoder(10, 3):data(kcp)))})
+  it("finds conv, sn and una in data and in bare KCP packets", function()
+    assert.same({0x11223344, 7, 3}, {fec.peek(kcp)})
+    assert.same({0x11223344, 7, 3}, {fec.peek((fec.encoder(10, 3):data(kcp)))})
   end)
 
-  it("finds the conv of an out-of-band packet, and sn 0", function()
-    assert.same({0x11223344, 0}, {fec.peek(unhex "fffffffff3000a004433221170696e67")})
+  it("finds the conv of an out-of-band packet, and sn and una 0", function()
+    assert.same({0x11223344, 0, 0}, {fec.peek(unhex "fffffffff3000a004433221170696e67")})
   end)
 
   it("finds nothing in parity, nor in what is too short", function()

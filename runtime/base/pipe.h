@@ -87,8 +87,8 @@ static inline bool kt_pipe_half_close(const struct kt_pipe *p)
     return p->ops->half_close(p);
 }
 
-/* True when nothing written can reach the other end any more although the pipe did not break: it has closed both
- * directions (smux FIN). What arrived before stays readable. */
+/* True when nothing written can reach the other end any more although the pipe did not break: it has closed
+ * both directions (smux FIN). What arrived before stays readable. */
 static inline bool kt_pipe_gone(const struct kt_pipe *p)
 {
     return p->ops->gone && p->ops->gone(p);

@@ -7,8 +7,9 @@
 #define WHAT "kt.splice"
 #define LINGER_US 30000000u
 
-/* Where a stream's peer knows no half-close, FIN is all it can be told. Towards who opened the stream, FIN is how it learns that its answer is
- * complete, so that goes out at once; from who opened it, FIN would destroy the answer still to come, so that waits. */
+/* Where a stream's peer knows no half-close, FIN is all it can be told. Towards who opened the stream, FIN is
+ * how it learns that its answer is complete, so that goes out at once; from who opened it, FIN would destroy
+ * the answer still to come, so that waits. */
 static uint64_t linger_for(const struct kt_lua_pipe *a, const struct kt_lua_pipe *b)
 {
     return a->accepted || b->accepted ? 0 : LINGER_US;

@@ -18,7 +18,7 @@ end
 function wire.parse(packet)
   local list, at = {}, 1
   while at <= #packet do
-    local s, len = {}, nil
+    local s, len = {}
     s.conv, s.cmd, s.frg, s.wnd, s.ts, s.sn, s.una, len, at = LAYOUT:unpack(packet, at)
     s.data = packet:sub(at, at + len - 1)
     assert(#s.data == len, "a segment's length lies")
