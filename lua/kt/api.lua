@@ -182,7 +182,7 @@ def {
 
 def {
   name = "kt.splice", context = "task", returns = "summary | nil, err", path = "splice",
-  signature = 'kt.splice(a, b [, { idle = "10m", linger = "30s" }]) → { a_to_b, b_to_a, duration, reason } | nil, err',
+  signature = 'kt.splice(a, b [, { idle = "10m", linger = "10s" }]) → { a_to_b, b_to_a, duration, reason } | nil, err',
   doc = "Joins two conns or streams, takes both over, and waits until both directions have ended. reason is \"end\", or "
     .. "the code of what cut it short.",
   argument = {
@@ -191,7 +191,7 @@ def {
       { name = "idle", type = "duration", default = 0, doc = "Ends when nothing has moved for so long; 0: never." },
       { name = "linger", type = "duration",
         doc = "Where the end of one direction cannot be passed on (a kcptun peer knows no half-close), the other may go on until it "
-          .. "was quiet for so long. Default: 30 s, and 0 for a stream that the peer opened, to which the end is the answer's end." },
+          .. "was quiet for so long. Default: 10 s, and 0 for a stream that the peer opened, to which the end is the answer's end." },
     },
   },
 }

@@ -1,11 +1,11 @@
-/* kt.splice(a, b [, { idle = "10m", linger = "30s" }]) → { a_to_b, b_to_a, duration, reason } | nil, err
+/* kt.splice(a, b [, { idle = "10m", linger = "10s" }]) → { a_to_b, b_to_a, duration, reason } | nil, err
  *
  * Takes both over: for the script they are closed from the call on. */
 #include "script/handle.h"
 #include "script/script.h"
 
 #define WHAT "kt.splice"
-#define LINGER_US 30000000u
+#define LINGER_US 10000000u
 
 /* Where a stream's peer knows no half-close, FIN is all it can be told. Towards who opened the stream, FIN is
  * how it learns that its answer is complete, so that goes out at once; from who opened it, FIN would destroy

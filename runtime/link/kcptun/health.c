@@ -33,28 +33,26 @@ int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owe
         h->behind_asked = false;
     }
 
-    if (!owes || st->una != h->una || st->rmt_wnd == 0 || h->moved == 0) {
-        h->una = st->una;
-        h->moved = now_us;
-    } else if (now_us - h->moved >= KT_HEALTH_STUCK * h->patience) {
-        return kt_err_set(
-            why, KT_EDEAD, "it acknowledged nothing for %.1f s", (double)(now_us - h->moved) / 1e6);
-    }
     if (!owes) {
         h->waiting = 0;
+        h->owed = false;
         return 0;
     }
-    if (h->waiting == 0) {
+    /* While something is owed we are called every second. If not, we were stopped (a busy machine, a
+     * debugger), and what the peer answered meanwhile waits to be read. */
+    bool late = h->owed && now_us - h->checked >= ASK_EVERY_US + LATE_US;
+    h->checked = now_us;
+    if (!h->owed || late || st->una != h->una || st->rmt_wnd == 0) h->moved = now_us;
+    h->owed = true;
+    h->una = st->una;
+    if (now_us - h->moved >= KT_HEALTH_STUCK * h->patience)
+        return kt_err_set(
+            why, KT_EDEAD, "it acknowledged nothing for %.1f s", (double)(now_us - h->moved) / 1e6);
+    if (h->waiting == 0 || late) {
         /* Quiet for a while before this: the peer may be gone or new, ask along with what is sent (24 bytes).
          */
-        if (h->heard && now_us - h->heard >= ASK_EVERY_US) *probe = true;
+        if (late || (h->heard && now_us - h->heard >= ASK_EVERY_US)) *probe = true;
         h->waiting = h->asked = now_us;
-        return 0;
-    }
-    if (now_us - h->asked >= ASK_EVERY_US + LATE_US) {
-        /* we were stopped (a busy machine, a debugger): what the peer answered meanwhile waits to be read */
-        h->waiting = h->asked = now_us;
-        *probe = true;
         return 0;
     }
     if (now_us - h->waiting >= h->patience)
@@ -69,8 +67,8 @@ int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owe
 
 uint64_t kt_health_due(const struct kt_health *h)
 {
-    if (h->waiting == 0) return h->behind_asked ? h->asked + BEHIND_US / 2 : UINT64_MAX;
-    uint64_t dead = h->waiting + h->patience,
-             ask = h->asked + (h->behind_asked ? BEHIND_US / 2 : ASK_EVERY_US);
+    uint64_t ask = h->asked + (h->behind_asked ? BEHIND_US / 2 : ASK_EVERY_US);
+    if (h->waiting == 0) return h->behind_asked ? ask : UINT64_MAX;
+    uint64_t dead = h->waiting + h->patience;
     return ask < dead ? ask : dead;
 }

@@ -17,8 +17,10 @@ struct kt_health {
     uint64_t heard;    /* µs, last authentic packet; 0: never */
     uint64_t waiting;  /* µs, since when an answer is owed and nothing was heard; 0: none is owed */
     uint64_t asked;    /* µs, last probe while waiting */
-    uint64_t moved;    /* µs, last time una moved, or nothing was owed */
+    uint64_t checked;  /* µs, last check while something was owed */
+    uint64_t moved;    /* µs, last time una moved while something was owed, or when that began */
     uint32_t una;
+    bool owed;
     bool behind_asked; /* a probe was sent for the current fall of una */
 };
 
