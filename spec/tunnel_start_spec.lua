@@ -68,9 +68,9 @@ describe("kt's settings", function()
       for _, one in ipairs { "client", "server" } do
         local target = h.transfer.echo()
         local client, server = h.peer.tunnel(target.at, {}, { [one] = { tuncrypt = true } })
-        local conn = assert(h.sockets.connect(client.at))
-        conn:send("hello?")
-        local chunk = conn:recv(20)
+        local conn = h.sockets.connect(client.at) -- if the two ends know by now, it is reset as soon as it is made
+        if conn then conn:send("hello?") end
+        local chunk = conn and conn:recv(20)
         assert.is_nil(chunk, "noise came through: " .. tostring(chunk))
         h.loop.eventually("a word about tuncrypt", 5, function()
           return (client.stderr .. server.stderr):find("has tuncrypt %a+, this end has it %a+: set it the same on both ends")

@@ -26,7 +26,8 @@ struct kt_pipe_ops {
     bool (*half_close)(const struct kt_pipe *p);
     void (*reset)(struct kt_pipe *p, int reason);
     void (*close)(struct kt_pipe *p);
-    bool (*gone)(const struct kt_pipe *p); /* may be NULL: never */
+    bool (*gone)(const struct kt_pipe *p);      /* may be NULL: never */
+    void (*cut)(struct kt_pipe *p, int reason); /* may be NULL: reset */
 };
 
 struct kt_pipe_events {
@@ -99,6 +100,17 @@ static inline bool kt_pipe_gone(const struct kt_pipe *p)
 static inline void kt_pipe_reset(struct kt_pipe *p, int reason)
 {
     p->ops->reset(p, reason);
+}
+
+/* Ends a pipe because the source of what was written to it broke off. As reset does, so that the other end
+ * hears that something is missing; but where the wire has no word for that anyway (smux), what was written is
+ * delivered first. */
+static inline void kt_pipe_cut(struct kt_pipe *p, int reason)
+{
+    if (p->ops->cut)
+        p->ops->cut(p, reason);
+    else
+        p->ops->reset(p, reason);
 }
 
 /* Gives the pipe up: what was written is still delivered, then both directions end; nothing more is read. The

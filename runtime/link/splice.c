@@ -2,8 +2,9 @@
  * destination until that is full, and goes on at the destination's `writable`.
  *
  * Invariant: a splice owns both pipes from kt_splice until it ends them itself, and it ends them exactly
- * once: both closed when both directions came to their end, both reset when one was cut short. `done` comes
- * from a turn hook, so never from inside a pipe event or kt_splice. */
+ * once: both closed when both directions came to their end, both reset when the splice was cut short. If one
+ * of them breaks, what it had brought is first moved to the other, which is then cut. `done` comes from a
+ * turn hook, so never from inside a pipe event or kt_splice. */
 #include "link/splice.h"
 #include <stdlib.h>
 #include "io/io.h"
@@ -22,7 +23,9 @@ struct kt_splice {
     struct kt_timer timer; /* idle and linger: lazily checked against `moved` */
     struct kt_turn turn;   /* ends the splice */
     uint64_t started, moved;
-    bool lingering; /* one direction ended and its end cannot be carried over */
+    bool lingering;         /* one direction ended and its end cannot be carried over */
+    struct direction *rest; /* the direction from a side that broke, which is still to be emptied */
+    int broke;              /* … and why it broke; 0: none has */
     bool over;
     int code;
     void (*done)(void *ctx, const struct kt_splice_result *result);
@@ -61,13 +64,24 @@ static void on_timer(void *ctx)
         finish(s, s->lingering ? 0 : KT_EIDLE);
 }
 
+static struct direction *reverse(struct direction *d)
+{
+    return d == &d->splice->ab ? &d->splice->ba : &d->splice->ab;
+}
+
+static void move(struct direction *d);
+
+/* The source has no more: that is carried over, where it can be. */
 static void end_direction(struct direction *d)
 {
     struct kt_splice *s = d->splice;
-    struct direction *other = d == &s->ab ? &s->ba : &s->ab;
     d->ended = true;
-    if (other->ended || kt_pipe_gone(d->from)) {
+    if (reverse(d)->ended || kt_pipe_gone(d->from)) {
         finish(s, 0);
+        return;
+    }
+    if (kt_pipe_gone(d->to)) { /* there is nobody to tell, and the way back ends by itself */
+        move(reverse(d));
         return;
     }
     kt_pipe_shutdown(
@@ -80,6 +94,29 @@ static void end_direction(struct direction *d)
         s->moved = kt_io_now(s->io);
         arm(s);
     }
+}
+
+/* The destination is gone: what is left can reach nobody. What it had sent is all there, so the way back ends
+ * by itself. */
+static void give_up(struct direction *d)
+{
+    d->ended = true;
+    if (reverse(d)->ended)
+        finish(d->splice, d->splice->broke);
+    else
+        move(reverse(d));
+}
+
+/* The source has nothing at the moment, or nothing any more. */
+static void run_dry(struct direction *d)
+{
+    struct kt_splice *s = d->splice;
+    if (s->rest)
+        finish(s, s->broke);
+    else if (kt_pipe_eof(d->from))
+        end_direction(d);
+    else if (kt_pipe_gone(d->from))
+        finish(s, KT_ERESET); /* it broke before anyone listened */
 }
 
 static void move(struct direction *d)
@@ -101,29 +138,31 @@ static void move(struct direction *d)
             kt_pipe_consume(d->from, moved);
         }
         if (full) {
-            if (kt_pipe_gone(d->to)) end_direction(d); /* what is left can reach nobody */
+            if (kt_pipe_gone(d->to)) give_up(d);
             return;
         }
         if (pieces == 0) {
-            if (kt_pipe_eof(d->from)) end_direction(d);
+            run_dry(d);
             return;
         }
     }
 }
 
+static void on_readable(struct direction *d)
+{
+    move(d);
+    /* a peer that closed the other direction too, later, leaves nothing to wait for on the way back */
+    if (d->ended && kt_pipe_gone(d->from)) finish(d->splice, d->splice->broke);
+}
+
 static void a_readable(void *ctx)
 {
-    struct kt_splice *s = ctx;
-    move(&s->ab);
-    /* a peer that closed both directions at once leaves nothing to wait for on the way back */
-    if (!s->over && kt_pipe_gone(s->ab.from) && s->ab.ended) finish(s, 0);
+    on_readable(&((struct kt_splice *)ctx)->ab);
 }
 
 static void b_readable(void *ctx)
 {
-    struct kt_splice *s = ctx;
-    move(&s->ba);
-    if (!s->over && kt_pipe_gone(s->ba.from) && s->ba.ended) finish(s, 0);
+    on_readable(&((struct kt_splice *)ctx)->ba);
 }
 
 static void a_writable(void *ctx)
@@ -136,20 +175,35 @@ static void b_writable(void *ctx)
     move(&((struct kt_splice *)ctx)->ab);
 }
 
-/* One side broke. What it had delivered is still written to the other (move takes all there is); what the
- * other cannot take now is lost with it. */
+/* The source of d broke: nothing can be written to it any more, and what it had brought is all that will
+ * come. */
+static void break_off(struct direction *d, int code)
+{
+    struct kt_splice *s = d->splice;
+    reverse(d)->ended = true;
+    if (s->rest) { /* the other one broke before: the rest has nowhere to go */
+        finish(s, s->broke);
+        return;
+    }
+    s->rest = d;
+    s->broke = code;
+    s->lingering = false;
+    s->moved = kt_io_now(s->io);
+    arm(s);
+    if (d->ended)
+        finish(s, code);
+    else
+        move(d);
+}
+
 static void a_closed(void *ctx, int code)
 {
-    struct kt_splice *s = ctx;
-    move(&s->ab);
-    finish(s, code);
+    break_off(&((struct kt_splice *)ctx)->ab, code);
 }
 
 static void b_closed(void *ctx, int code)
 {
-    struct kt_splice *s = ctx;
-    move(&s->ba);
-    finish(s, code);
+    break_off(&((struct kt_splice *)ctx)->ba, code);
 }
 
 static const struct kt_pipe_events a_events = {a_readable, a_writable, a_closed};
@@ -173,6 +227,9 @@ static void on_turn(void *ctx)
     if (s->code == 0) {
         kt_pipe_close(s->ab.from);
         kt_pipe_close(s->ab.to);
+    } else if (s->rest) {
+        kt_pipe_reset(s->rest->from, s->code);
+        kt_pipe_cut(s->rest->to, s->code);
     } else {
         kt_pipe_reset(s->ab.from, s->code);
         kt_pipe_reset(s->ab.to, s->code);

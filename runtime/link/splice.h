@@ -2,8 +2,8 @@
  *
  * Ends of direction are carried over: the end of data on one side becomes a shutdown of the other where that
  * reaches the peer (kt_pipe_half_close). Where it cannot, the other direction may go on delivering until it
- * has been quiet for `linger_us`; then both are closed. A pipe that breaks resets the other, after what it
- * had delivered was written. */
+ * has been quiet for `linger_us`; then both are closed. When a pipe breaks, what it had
+ * brought is still written to the other, which is then ended as one whose source broke (kt_pipe_cut). */
 #ifndef KT_LINK_SPLICE_H
 #define KT_LINK_SPLICE_H
 

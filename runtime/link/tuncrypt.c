@@ -4,8 +4,8 @@
  * is accepted. Reading: at most one opened message is shown. So a stream costs two messages of memory, and
  * back-pressure passes through.
  *
- * After close the pipe lives on, without a user, until the staged bytes are in the inner pipe; the inner pipe
- * delivers or breaks. */
+ * After close the pipe lives on, without a user, until the staged bytes are in the inner pipe, or until they
+ * can reach nobody any more; what still comes meanwhile is dropped, lest it hold up the other streams. */
 #include "link/tuncrypt.h"
 #include <stdlib.h>
 #include <string.h>
@@ -23,12 +23,14 @@ struct tuncrypt {
     size_t text_len;
     size_t staged, sent; /* bytes in out, bytes of them taken by inner */
     int broken;          /* why, 0: not */
+    bool deaf;           /* … and what came is not to be believed */
     bool final_in;       /* the peer's direction is complete */
     bool final_out;      /* ours is (to be) */
     bool final_staged;
     bool short_write;                 /* the user waits for writable */
     bool told;                        /* `closed` was raised */
     bool closed;                      /* no user any more */
+    bool cut;                         /* … and our direction ends without its final message */
     uint8_t out[KT_SECRET_FRAME_MAX]; /* the header too, before the first message */
 };
 
@@ -81,19 +83,26 @@ static bool flush_final(struct tuncrypt *t)
 
 /* ---- the clear side ---- */
 
+static void not_authentic(struct tuncrypt *t)
+{
+    t->deaf = true;
+    break_off(t, KT_EAUTH);
+}
+
+/* What came before the inner pipe broke is opened all the same. */
 static size_t on_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
 {
     struct tuncrypt *t = of(p);
-    while (t->text_len == 0 && !t->broken && max > 0) {
+    while (t->text_len == 0 && !t->deaf && max > 0) {
         struct kt_iov sealed;
         size_t used;
         if (kt_pipe_peek(t->inner, &sealed, 1) == 0) {
-            if (kt_pipe_eof(t->inner) && !t->final_in) break_off(t, KT_EAUTH);
+            if (kt_pipe_eof(t->inner) && !t->final_in) not_authentic(t);
             break;
         }
         int n = kt_secret_open(t->rx, sealed.data, sealed.len, &used, &t->text, &t->final_in);
         if (n < 0) {
-            break_off(t, KT_EAUTH);
+            not_authentic(t);
             break;
         }
         kt_pipe_consume(t->inner, used);
@@ -164,15 +173,33 @@ static void on_reset(struct kt_pipe *p, int reason)
     drop(t);
 }
 
+/* The user is gone. Sees to the rest that is to be sent, then lets go of the inner pipe. */
+static void wind_up(struct tuncrypt *t)
+{
+    struct kt_iov late;
+    while (kt_pipe_peek(t->inner, &late, 1)) kt_pipe_consume(t->inner, late.len);
+    bool in_vain = t->broken || kt_pipe_gone(t->inner);
+    if (!in_vain && !(t->cut ? flush(t) : flush_final(t))) return; /* inner's events go on with it */
+    kt_pipe_close(t->inner);
+    t->inner = NULL;
+    drop(t);
+}
+
 static void on_close(struct kt_pipe *p)
 {
     struct tuncrypt *t = of(p);
     t->closed = t->final_out = true;
     t->pipe.events = NULL;
-    if (!t->broken && !flush_final(t)) return; /* inner's writable goes on with it */
-    kt_pipe_close(t->inner);
-    t->inner = NULL;
-    drop(t);
+    wind_up(t);
+}
+
+/* The peer misses the final message, and so learns that something is missing. */
+static void on_cut(struct kt_pipe *p, int reason)
+{
+    struct tuncrypt *t = of(p);
+    (void)reason;
+    t->cut = !t->final_out;
+    on_close(p);
 }
 
 static const struct kt_pipe_ops ops = {
@@ -185,6 +212,7 @@ static const struct kt_pipe_ops ops = {
     .reset = on_reset,
     .close = on_close,
     .gone = on_gone,
+    .cut = on_cut,
 };
 
 /* ---- the sealed side ---- */
@@ -192,18 +220,22 @@ static const struct kt_pipe_ops ops = {
 static void inner_readable(void *ctx)
 {
     struct tuncrypt *t = ctx;
-    if (t->pipe.events) t->pipe.events->readable(t->pipe.ctx);
+    if (t->closed)
+        wind_up(t);
+    else if (t->pipe.events)
+        t->pipe.events->readable(t->pipe.ctx);
 }
 
 static void inner_writable(void *ctx)
 {
     struct tuncrypt *t = ctx;
-    if (t->final_out ? !flush_final(t) : !flush(t)) return;
     if (t->closed) {
-        kt_pipe_close(t->inner);
-        t->inner = NULL;
-        drop(t);
-    } else if (t->final_out) {
+        wind_up(t);
+        return;
+    }
+    bool all = t->final_out ? flush_final(t) : flush(t);
+    if (!all && !kt_pipe_gone(t->inner)) return; /* of a pipe that is gone, who waits is told to look */
+    if (t->final_out) {
         kt_pipe_shutdown(t->inner);
     } else if (t->short_write) {
         t->short_write = false;
@@ -214,13 +246,8 @@ static void inner_writable(void *ctx)
 static void inner_closed(void *ctx, int code)
 {
     struct tuncrypt *t = ctx;
-    if (t->closed) {
-        kt_pipe_close(t->inner);
-        t->inner = NULL;
-        drop(t);
-    } else {
-        break_off(t, code);
-    }
+    break_off(t, code);
+    if (t->closed) wind_up(t);
 }
 
 static const struct kt_pipe_events inner_events = {inner_readable, inner_writable, inner_closed};

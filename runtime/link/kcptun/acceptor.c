@@ -78,7 +78,7 @@ static void free_guest(struct guest *g, int code)
     struct acceptor *a = g->port->acceptor;
     kt_hmap_remove(&a->guests, &g->by_peer);
     kt_hmap_remove(&a->convs, &g->by_conv);
-    a->full_told = false;
+    if (a->guests.count < MAX_SESSIONS / 2) a->full_told = false;
     kt_session_free(g->session, code);
     free(g);
 }
@@ -90,6 +90,10 @@ static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
     struct guest *g = ctx;
     struct acceptor *a = g->port->acceptor;
     struct kt_shared *sh = a->sh;
+    if (a->closing) { /* its user has been promised quiet */
+        kt_pipe_reset(stream, KT_ECLOSED);
+        return;
+    }
     uint16_t features = 0;
     bool is_kt = kt_session_hello(s, &features);
     bool theirs = (features & KT_SMUX_F_TUNCRYPT) != 0;
@@ -168,14 +172,19 @@ static void say_unknown(struct port *port, const struct kt_addr *to, uint32_t co
     if (!buf) return;
     kt_kcp_put_unknown(buf + kt_seal_header(sh->seal), conv, sh->cfg.rcvwnd);
     kt_io_random(sh->io, nonce, kt_seal_nonce(sh->seal));
-    kt_udp_commit(port->udp, buf, buf, kt_seal_packet(sh->seal, buf, KT_KCP_OVERHEAD, nonce), to);
+    size_t len = kt_seal_packet(sh->seal, buf, KT_KCP_OVERHEAD, nonce);
+    kt_udp_commit(port->udp, buf, buf, len, to);
+    sh->counters->OutPkts++;
+    sh->counters->OutBytes += len;
 }
 
 /* Finds or makes the session that a body belongs to (spec 7, "Server, per datagram"); NULL: drop it.
  *
  * kcptun makes a session of whatever an unknown address sends. But one who has already received data from us
  * (una), or goes on with a live conversation from another address, is in the middle of something: a new
- * session would replay what FEC can rebuild of its beginning to a new connection of the target, and stall. */
+ * session would replay what FEC can rebuild of its beginning to a new connection of the target, and stall.
+ * And the beginning of a conversation whose peer has since got further is an old packet, or one that somebody
+ * recorded: it must not end that session. */
 static struct guest *route(struct port *port, const struct kt_addr *from, const uint8_t *body, size_t len)
 {
     struct acceptor *a = port->acceptor;
@@ -185,18 +194,20 @@ static struct guest *route(struct port *port, const struct kt_addr *from, const 
     struct guest *g = find(port, from, hash);
     if (g && (!has_conv || head.conv == kt_session_conv(g->session))) return g;
     if (!has_conv) return NULL;
-    if (g) {
-        if (head.sn != 0) return NULL; /* a straggler of an older session */
-        kt_log(a->sh->log, KT_LOG_INFO, "%s began a new session", kt_session_peer_text(g->session));
-        free_guest(g, KT_ERESTART);
-    }
+    if (g && head.sn != 0) return NULL; /* a straggler of an older session */
     struct guest *elsewhere = find_conv(a, head.conv);
     if (head.una != 0 || (elsewhere && head.sn != 0)) {
         say_unknown(port, from, head.conv);
         return NULL;
     }
-    if (elsewhere)
+    if (elsewhere) {
+        if (kt_session_acked(elsewhere->session)) return NULL;
         free_guest(elsewhere, KT_ERESTART); /* its peer has heard nothing yet, and starts over from here */
+    }
+    if (g) {
+        kt_log(a->sh->log, KT_LOG_INFO, "%s began a new session", kt_session_peer_text(g->session));
+        free_guest(g, KT_ERESTART);
+    }
     return new_guest(port, from, hash, head.conv);
 }
 

@@ -7,6 +7,9 @@
 /* The smallest mtu that leaves every method and FEC a KCP packet above KT_KCP_MTU_MIN. */
 #define MTU_MIN 128u
 #define MTU_MAX 1500u
+#define SECOND_US 1000000u
+#define LIFETIME_MAX_S 315360000u    /* ten years: sums of times stay far from overflow */
+#define RATE_MAX ((uint64_t)1 << 40) /* bytes a second: so do products */
 
 void kt_kcptun_defaults(struct kt_kcptun_config *c, bool client)
 {
@@ -64,6 +67,14 @@ static int range(struct kt_err *err, const char *name, uint64_t value, uint64_t 
         (unsigned long long)value, (unsigned long long)min, (unsigned long long)max);
 }
 
+/* Times, told in the unit in which people set them. */
+static int range_s(struct kt_err *err, const char *name, uint64_t value_us, uint64_t min_s, uint64_t max_s)
+{
+    if (value_us >= min_s * SECOND_US && value_us <= max_s * SECOND_US) return 0;
+    return kt_err_set(err, KT_ECONFIG, "%s: %.6g s is out of range, want %llu s to %llu s", name,
+        (double)value_us / 1e6, (unsigned long long)min_s, (unsigned long long)max_s);
+}
+
 int kt_kcptun_check(const struct kt_kcptun_config *c, struct kt_err *err)
 {
     const struct {
@@ -82,16 +93,29 @@ int kt_kcptun_check(const struct kt_kcptun_config *c, struct kt_err *err)
         {"smuxbuf", c->smux_buffer, 65536, (uint64_t)1 << 31},
         {"streambuf", c->stream_buffer, 8192, 0x7fffffff},
         {"framesize", c->frame_size, 1, 65535},
-        {"keepalive (microseconds)", c->keepalive_us, 1000000, 30000000},
-        {"dead peer timeout (microseconds)", c->dead_us, 1000000, 60000000},
+        {"ratelimit", c->ratelimit, 0, RATE_MAX},
         {"conn", c->conn, 1, 1024},
-        {"dscp", (uint64_t)c->dscp, 0, 63},
         {"sockbuf", c->sockbuf, 0, (uint64_t)1 << 30},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         int rc = range(err, ranges[i].name, ranges[i].value, ranges[i].min, ranges[i].max);
         if (rc) return rc;
     }
+    const struct {
+        const char *name;
+        uint64_t value_us, min_s, max_s;
+    } times[] = {
+        {"keepalive", c->keepalive_us, 1, 30},
+        {"dead peer timeout", c->dead_us, 1, 60},
+        {"autoexpire", c->expire_us, 0, LIFETIME_MAX_S},
+        {"scavengettl", c->scavenge_us, 0, LIFETIME_MAX_S},
+    };
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        int rc = range_s(err, times[i].name, times[i].value_us, times[i].min_s, times[i].max_s);
+        if (rc) return rc;
+    }
+    if (c->dscp < 0 || c->dscp > 63)
+        return kt_err_set(err, KT_ECONFIG, "dscp: %d is out of range, want 0 to 63", c->dscp);
     if (c->datashard && c->parityshard && c->datashard + c->parityshard > KT_FEC_MAX_SHARDS)
         return kt_err_set(err, KT_ECONFIG, "datashard + parityshard: %u + %u is more than %u", c->datashard,
             c->parityshard, KT_FEC_MAX_SHARDS);

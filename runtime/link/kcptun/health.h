@@ -15,24 +15,26 @@
 struct kt_health {
     uint64_t patience; /* µs of owed silence that make a peer dead */
     uint64_t heard;    /* µs, last authentic packet; 0: never */
-    uint64_t waiting;  /* µs, since when an answer is owed and nothing was heard; 0: none is owed */
+    uint64_t waiting;  /* µs, since when an answer is owed and nothing was heard; 0: since the next check */
     uint64_t asked;    /* µs, last probe while waiting */
-    uint64_t checked;  /* µs, last check while something was owed */
-    uint64_t moved;    /* µs, last time una moved while something was owed, or when that began */
+    uint64_t moved;    /* µs, last time una moved, or something began to be owed */
+    uint64_t doubted;  /* µs, last probe because una had fallen back; 0: it has not */
+    uint64_t checked;  /* µs, last check while owed */
+    uint64_t due;      /* µs, the next one */
     uint32_t una;
-    bool owed;
-    bool behind_asked; /* a probe was sent for the current fall of una */
+    bool owed; /* an answer was owed at the last check */
 };
 
 /* Anything authentic came from the peer. */
 void kt_health_heard(struct kt_health *h, uint64_t now_us);
 
-/* 0, KT_EDEAD or KT_ERESTART. owes: something is unacknowledged. Sets *probe when the peer is to be
- * asked now. why: the sentence for a code. */
+/* 0, KT_EDEAD or KT_ERESTART. owes: something is unacknowledged (a peer whose una fell back owes an answer to
+ * our probe besides). Sets *probe when the peer is to be asked now. why: the sentence for a code. To be
+ * called whenever something was heard or sent, and at kt_health_due. */
 int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owes, uint64_t now_us,
     bool *probe, struct kt_err *why);
 
-/* When to check next; UINT64_MAX while nothing is owed. */
+/* When to check next, later than the last check; UINT64_MAX while nothing is owed. */
 uint64_t kt_health_due(const struct kt_health *h);
 
 #endif

@@ -24,7 +24,7 @@ struct kt_kcptun_config {
     uint32_t qpp_count; /* 1..4096 */
     bool tuncrypt;
 
-    uint32_t mtu;            /* largest UDP payload, 100..1500 */
+    uint32_t mtu;            /* largest UDP payload, 128..1500 */
     uint32_t sndwnd, rcvwnd; /* packets, 1..65535 */
     bool nodelay;
     uint32_t interval_ms; /* 10..5000 */
@@ -32,7 +32,7 @@ struct kt_kcptun_config {
     bool nc;
     bool acknodelay;
     uint32_t datashard, parityshard; /* both > 0: FEC; sum <= 255 */
-    uint64_t ratelimit;              /* bytes a second sent per session, UDP payload; 0: none */
+    uint64_t ratelimit;              /* bytes a second sent per session, UDP payload; up to 2^40; 0: none */
 
     bool compress;
     uint32_t smux_version;  /* 1, 2 */
@@ -43,8 +43,8 @@ struct kt_kcptun_config {
     uint64_t dead_us;       /* a peer that owes an answer is dead after so long; 1 s..60 s; default 5 s */
 
     uint32_t conn;        /* link: sessions in rotation, 1..1024 */
-    uint64_t expire_us;   /* link: autoexpire, 0: never */
-    uint64_t scavenge_us; /* link: an expired session is cut after so long */
+    uint64_t expire_us;   /* link: autoexpire, 0: never; up to ten years */
+    uint64_t scavenge_us; /* link: an expired session is cut after so long; as above */
 
     int dscp;       /* 0..63 */
     size_t sockbuf; /* bytes */

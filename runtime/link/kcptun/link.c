@@ -14,7 +14,8 @@
 #include "link/tuncrypt.h"
 
 #define RETRY_US 1000000u
-/* Sessions in a row that never heard a word, through which a young stream is carried. */
+/* Sessions in a row that never heard a word, or could not be dialled, through which a young stream is
+ * carried. */
 #define MAX_MOVES 3
 /* With --tuncrypt: how long after the peer acknowledged our hello its own may take. */
 #define HELLO_US 3000000u
@@ -41,6 +42,7 @@ struct dial {
     struct kt_session *session;
     struct kt_timer scavenge; /* cuts an expired one; before that: waits for the hello */
     uint64_t hello_deadline;
+    int code;     /* why it ended, once it is a slot's `dead` */
     bool refused; /* said that nothing listens there */
 };
 
@@ -51,7 +53,7 @@ struct slot {
     struct kt_list waiting; /* of opening */
     struct kt_resolve *resolve;
     struct kt_timer retry;
-    unsigned moves;
+    unsigned moves; /* sessions that heard nothing, and dials that failed, since one heard something */
     bool complained;
 };
 
@@ -147,10 +149,29 @@ static bool hello_missing(const struct dial *d)
     return d->link->sh->cfg.tuncrypt && !kt_session_hello(d->session, NULL);
 }
 
+/* The two ends must agree on --tuncrypt; once the peer has said hello it is known whether they do. */
+static bool mismatched(const struct dial *d, struct kt_err *err)
+{
+    bool ours = d->link->sh->cfg.tuncrypt, theirs;
+    uint16_t features;
+    if (!kt_session_hello(d->session, &features)) return false;
+    theirs = (features & KT_SMUX_F_TUNCRYPT) != 0;
+    if (theirs == ours) return false;
+    kt_err_set(err, KT_EMISMATCH,
+        "the server has tuncrypt %s, this end has it %s: set it the same on both ends", theirs ? "on" : "off",
+        ours ? "on" : "off");
+    return true;
+}
+
 static void serve_waiting(struct slot *slot)
 {
     struct dial *d = slot->dial;
+    struct kt_err err;
     if (!d || kt_session_over(d->session) || hello_missing(d)) return;
+    if (mismatched(d, &err)) {
+        fail_waiting(slot, &err);
+        return;
+    }
     while (!kt_list_empty(&slot->waiting)) {
         if (serve(d, KT_CONTAINER(slot->waiting.next, struct opening, node))) continue;
         drain(d); /* its stream ids are used up */
@@ -176,9 +197,10 @@ static void on_over(void *ctx, struct kt_session *s, int code)
     }
     slot->dial = NULL;
     slot->moves = kt_session_heard(s) ? 0 : slot->moves + 1;
-    if (code != KT_EPROTO && slot->moves <= MAX_MOVES && kt_session_streams(s) > 0) {
+    if (code != KT_EPROTO && slot->moves <= MAX_MOVES && kt_session_young(s)) {
         slot->dead = d; /* on_resolved moves what can be moved */
         d->slot = NULL;
+        d->code = code;
         kt_io_timer_cancel(d->link->sh->io, &d->scavenge);
         dial_slot(slot);
         return;
@@ -194,24 +216,14 @@ static void on_idle(void *ctx, struct kt_session *s)
     if (!d->slot) free_dial(d, KT_ECLOSED);
 }
 
-/* The two ends must agree on --tuncrypt; if not, both say so. */
 static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
 {
     struct dial *d = ctx;
-    struct kt_shared *sh = d->link->sh;
-    bool theirs = (features & KT_SMUX_F_TUNCRYPT) != 0;
-    if (theirs != sh->cfg.tuncrypt)
-        kt_log(sh->log, KT_LOG_ERROR, "%s has tuncrypt %s, this end has it %s: set it the same on both ends",
-            kt_session_peer_text(s), theirs ? "on" : "off", theirs ? "off" : "on");
-    if (!d->slot || !sh->cfg.tuncrypt) return;
-    if (theirs) {
-        serve_waiting(d->slot);
-    } else {
-        struct kt_err err;
-        kt_err_set(&err, KT_EMISMATCH,
-            "the server has tuncrypt off, this end has it on: set it the same on both ends");
-        fail_waiting(d->slot, &err);
-    }
+    struct kt_err err;
+    (void)features;
+    if (mismatched(d, &err))
+        kt_log(d->link->sh->log, KT_LOG_ERROR, "%s: %s", kt_session_peer_text(s), err.text);
+    if (d->slot) serve_waiting(d->slot);
 }
 
 static void on_dial_timer(void *ctx)
@@ -321,12 +333,21 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
     return 0;
 }
 
+/* The streams of a dead session do not hang in the balance for ever. */
+static void bury(struct slot *slot)
+{
+    struct dial *dead = slot->dead;
+    slot->dead = NULL;
+    if (dead) free_dial(dead, dead->code);
+}
+
 static void later(struct slot *slot, const struct kt_err *err)
 {
     struct kt_shared *sh = slot->link->sh;
     if (!slot->complained) kt_log(sh->log, KT_LOG_WARN, "%s; trying again every second", err->text);
     slot->complained = true;
     kt_io_timer_set(sh->io, &slot->retry, kt_io_now(sh->io) + RETRY_US);
+    if (++slot->moves > MAX_MOVES) bury(slot);
 }
 
 static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *lookup)
@@ -338,7 +359,10 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
         later(slot, lookup);
         return;
     }
-    if (make_dial(slot, &addrs[0], &err)) {
+    /* one after the other, while none is heard from; at once, where there is no way to it */
+    int rc = KT_ENAME;
+    for (size_t i = 0; i < n && rc; i++) rc = make_dial(slot, &addrs[(slot->moves + i) % n], &err);
+    if (rc) {
         later(slot, &err);
         return;
     }
@@ -348,9 +372,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
         if (moved)
             kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new streams go to the new session with %s", moved,
                 kt_session_peer_text(slot->dial->session));
-        struct dial *dead = slot->dead;
-        slot->dead = NULL;
-        free_dial(dead, KT_EDEAD);
+        bury(slot);
     }
     serve_waiting(slot);
 }

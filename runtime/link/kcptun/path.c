@@ -17,7 +17,8 @@ void kt_path_free(struct kt_path *p)
     p->enc = NULL;
 }
 
-/* False while the bucket is in debt. A datagram may overdraw it: the mean rate is what is limited. */
+/* False while the bucket is in debt, or would be with what is being filled. One datagram, and a group's
+ * parity, may overdraw it: the mean rate is what is limited. */
 static bool may_send(struct kt_path *p)
 {
     uint64_t rate = p->sh->cfg.ratelimit;
@@ -33,10 +34,10 @@ static bool may_send(struct kt_path *p)
         if (earned > 0) {
             p->tokens += (int64_t)earned;
             if (p->tokens > BURST) p->tokens = BURST;
-            p->refilled = now;
+            p->refilled += (earned * 1000000 + rate - 1) / rate; /* the rest of the time counts next time */
         }
     }
-    return p->tokens > 0;
+    return p->tokens > (int64_t)p->reserved * p->sh->cfg.mtu;
 }
 
 uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us)
@@ -60,7 +61,9 @@ uint8_t *kt_path_reserve(void *path)
     p->paced = !may_send(p);
     if (p->paced) return NULL;
     uint8_t *buf = reserve_datagram(p);
-    return buf ? buf + p->sh->packet_offset : NULL;
+    if (!buf) return NULL;
+    p->reserved++;
+    return buf + p->sh->packet_offset;
 }
 
 /* Datagrams on their way out, sealed side by side (crypto/seal.h). */
@@ -104,6 +107,7 @@ void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n)
     struct outgoing out;
     out.path = p;
     out.n = 0;
+    p->reserved -= (uint32_t)n;
     for (size_t i = 0; i < n; i++) {
         uint8_t *buf = pkts[i].data - offset;
         size_t len = pkts[i].len + fec;

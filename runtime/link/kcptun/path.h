@@ -17,8 +17,9 @@ struct kt_path {
     /* rate limit: a token bucket in bytes (spec 13: burst of 64 full datagrams) */
     int64_t tokens;
     uint64_t refilled;
-    bool full;  /* the socket takes no more: its `writable` follows */
-    bool paced; /* out of tokens: kt_path_ready says until when */
+    uint32_t reserved; /* datagrams that KCP is filling: not charged for yet */
+    bool full;         /* the socket takes no more: its `writable` follows */
+    bool paced;        /* out of tokens: kt_path_ready says until when */
 };
 
 /* 0 or KT_ENOMEM. to may be NULL; else it must outlive the path. */

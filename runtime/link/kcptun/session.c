@@ -39,7 +39,8 @@ struct kt_session {
     bool woken;   /* smux has something to send */
     bool blocked; /* smux's buffers are full: reading pauses */
     bool went_idle;
-    int over; /* why it ended, 0: it has not */
+    size_t streams; /* as counted in StreamsNow */
+    int over;       /* why it ended, 0: it has not */
     struct kt_err why;
 };
 
@@ -138,6 +139,8 @@ static void on_hello(void *ctx, uint16_t features)
 static void on_streams(void *ctx, size_t n)
 {
     struct kt_session *s = ctx;
+    s->sh->counters->StreamsNow += n - s->streams;
+    s->streams = n;
     s->went_idle = n == 0;
     if (n == 0) schedule(s);
 }
@@ -460,6 +463,7 @@ void kt_session_free(struct kt_session *s, int code)
         s->over = code;
     }
     s->sh->counters->CurrEstab--;
+    s->sh->counters->StreamsNow -= s->streams;
     kt_smux_free(s->smux, code);
     release(s);
 }
@@ -505,6 +509,18 @@ bool kt_session_hello(const struct kt_session *s, uint16_t *features)
 {
     uint16_t ignored;
     return kt_smux_peer(s->smux, features ? features : &ignored);
+}
+
+bool kt_session_young(const struct kt_session *s)
+{
+    return kt_smux_has_young(s->smux);
+}
+
+bool kt_session_acked(const struct kt_session *s)
+{
+    struct kt_kcp_stats st;
+    kt_kcp_stats(s->kcp, &st);
+    return st.una != 0;
 }
 
 uint64_t kt_session_born(const struct kt_session *s)

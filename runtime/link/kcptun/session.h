@@ -57,6 +57,8 @@ size_t kt_session_streams(const struct kt_session *s);
 bool kt_session_heard(const struct kt_session *s);     /* anything authentic ever came */
 bool kt_session_spoken_to(const struct kt_session *s); /* any smux frame ever came */
 bool kt_session_over(const struct kt_session *s);
+bool kt_session_young(const struct kt_session *s); /* has streams that the peer has not seen */
+bool kt_session_acked(const struct kt_session *s); /* the peer has acknowledged something of ours */
 /* In its turn hook: it must not be freed now. */
 bool kt_session_busy(const struct kt_session *s);
 /* True if the peer said hello; features may be NULL. */

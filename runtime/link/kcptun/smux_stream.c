@@ -137,6 +137,13 @@ static void stream_reset(struct kt_pipe *p, int reason)
     kt_smux_unstall(m);
 }
 
+/* A FIN is all there is to say, so what came before it may as well arrive. */
+static void stream_cut(struct kt_pipe *p, int reason)
+{
+    (void)reason;
+    stream_close(p);
+}
+
 const struct kt_pipe_ops kt_smux_pipe_ops = {
     .peek = stream_peek,
     .consume = stream_consume,
@@ -147,4 +154,5 @@ const struct kt_pipe_ops kt_smux_pipe_ops = {
     .reset = stream_reset,
     .close = stream_close,
     .gone = stream_gone,
+    .cut = stream_cut,
 };

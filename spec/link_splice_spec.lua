@@ -1,0 +1,369 @@
+-- Splice: two pipes joined. The pipes are fakes whose other ends the spec plays; time and turns are real.
+local link = require "spec_link"
+
+local MS = 1000
+
+describe("a splice", function()
+  local w, a, b, s
+
+  before_each(function()
+    w = link.new()
+    a, b = w:fake(), w:fake()
+  end)
+  after_each(function() w:free() end)
+
+  local function join(opts) s = w:splice(a, b, opts) end
+
+  --- Runs the loop until fn() is true.
+  local function await(fn) assert.is_true(w:run(2000, fn), "it did not come") end
+  local function result()
+    await(function() return s:result() end)
+    return s:result()
+  end
+  --- Some turns of the loop.
+  local function settle()
+    local turns = 0
+    await(function()
+      turns = turns + 1
+      return turns > 3
+    end)
+  end
+
+  it("moves bytes both ways", function()
+    join()
+    settle()
+    a:feed("to b")
+    b:feed("to a")
+    assert.equal("to b", b:take())
+    assert.equal("to a", a:take())
+  end)
+
+  it("moves what had arrived before it was made, but not from inside the call that makes it", function()
+    a:feed("early")
+    a:finish()
+    b:finish()
+    join()
+    assert.is_nil(s:result())
+    assert.equal("", b:take())
+    assert.same({ 5, 0, "end" }, result())
+    assert.equal("early", b:take())
+  end)
+
+  it("keeps the order of bytes over many pieces", function()
+    join()
+    settle()
+    local sent = {}
+    for i = 1, 500 do
+      sent[i] = ("%d:%s;"):format(i, ("x"):rep(i % 97))
+      a:feed(sent[i])
+    end
+    assert.equal(table.concat(sent), b:take())
+  end)
+
+  it("holds back a source whose destination is full, and goes on when there is room", function()
+    b = w:fake(100)
+    join()
+    settle()
+    local text = ("0123456789"):rep(50)
+    a:feed(text)
+    assert.same({ 400, 100 }, { a:waiting(), (select(2, b:waiting())) })
+    local got = b:take(30)
+    assert.same({ 370, 100 }, { a:waiting(), (select(2, b:waiting())) })
+    repeat
+      local piece = b:take()
+      got = got .. piece
+    until piece == ""
+    assert.equal(text, got)
+    assert.equal(0, (a:waiting()))
+  end)
+
+  it("does not let a full direction hold up the other", function()
+    a, b = w:fake(10), w:fake(10)
+    join()
+    settle()
+    a:feed(("x"):rep(100))
+    b:feed("answer")
+    assert.equal("answer", a:take())
+  end)
+
+  it("carries the end of a direction over once all before it was moved, and then the other's", function()
+    b = w:fake(10)
+    join()
+    settle()
+    a:feed(("x"):rep(25))
+    a:finish()
+    assert.is_false(b:shut())
+    b:take()
+    b:take()
+    assert.is_true(b:shut())
+    b:take()
+    assert.is_nil(b:ended())
+    b:feed("still here")
+    assert.equal("still here", a:take())
+    b:finish()
+    assert.same({ 25, 10, "end" }, result())
+    assert.same({ "closed", "closed" }, { a:ended(), b:ended() })
+  end)
+
+  it("tells how long it took", function()
+    join()
+    a:finish()
+    b:finish()
+    assert.same({ 0, 0, "end" }, result())
+  end)
+
+  describe("whose one side cannot be told of an end", function()
+    before_each(function() b:half_close(false) end)
+
+    it("ends at once without linger", function()
+      join { linger_us = 0 }
+      settle()
+      a:feed("request")
+      a:finish()
+      assert.same({ 7, 0, "end" }, result())
+      assert.same({ "closed", "closed" }, { a:ended(), b:ended() })
+      assert.equal("request", b:take())
+    end)
+
+    it("waits for the answer until it was quiet for the linger", function()
+      join { linger_us = 300 * MS }
+      settle()
+      a:finish()
+      local fed, last = 0, w:now()
+      await(function() -- an answer that trickles for longer than the linger
+        if w:now() - last >= 60 * MS then
+          last = w:now()
+          b:feed("x")
+          fed = fed + 1
+        end
+        return fed == 8
+      end)
+      assert.is_nil(s:result())
+      assert.same({ 0, 8, "end" }, result())
+      assert.is_true(w:now() - last >= 300 * MS)
+      assert.equal("xxxxxxxx", a:take())
+    end)
+
+    it("does not wait for the linger's end when the answer ends by itself", function()
+      join { linger_us = 60000 * MS }
+      settle()
+      a:finish()
+      b:feed("answer")
+      b:finish()
+      assert.same({ 0, 6, "end" }, result())
+    end)
+
+    it("goes on beyond the linger if the peer is found able meanwhile", function()
+      join { linger_us = 20 * MS }
+      settle()
+      a:finish()
+      b:half_close(true)
+      local start = w:now()
+      await(function() return w:now() - start > 80 * MS end)
+      assert.is_nil(s:result())
+      b:feed("late")
+      b:finish()
+      assert.same({ 0, 4, "end" }, result())
+      assert.equal("late", a:take())
+    end)
+
+    it("has no need of that towards the side that can", function()
+      join()
+      settle()
+      b:finish()
+      settle()
+      assert.is_nil(s:result())
+      assert.is_true(a:shut())
+    end)
+  end)
+
+  describe("whose one side is gone", function()
+    it("delivers what came from there, and ends", function()
+      a = w:fake(10)
+      join()
+      settle()
+      b:feed(("y"):rep(25))
+      b:finish(true)
+      settle()
+      assert.is_nil(s:result())
+      assert.equal(("y"):rep(10), a:take())
+      assert.equal(("y"):rep(10), a:take())
+      assert.same({ 0, 25, "end" }, result())
+      assert.equal(("y"):rep(5), a:take())
+    end)
+
+    it("does so also when somebody still writes to it, and it can be told no end", function()
+      a = w:fake(10)
+      b:half_close(false)
+      join()
+      settle()
+      b:feed(("y"):rep(25))
+      b:finish(true)
+      a:feed("into the void")
+      settle()
+      assert.is_nil(s:result())
+      a:take()
+      a:take()
+      assert.same({ 0, 25, "end" }, result())
+      assert.equal(("y"):rep(5), a:take())
+    end)
+
+    it("does so also when the other side has finished", function()
+      a = w:fake(10)
+      b:half_close(false)
+      join()
+      settle()
+      b:feed(("y"):rep(25))
+      b:finish(true)
+      a:finish()
+      settle()
+      assert.is_nil(s:result())
+      a:take()
+      a:take()
+      assert.same({ 0, 25, "end" }, result())
+    end)
+
+    it("wakes a writer that waited for it", function()
+      b = w:fake(10)
+      join()
+      settle()
+      a:feed(("x"):rep(25))
+      b:finish(true)
+      assert.same({ 10, 0, "end" }, result())
+    end)
+
+    it("ends when it had broken before anyone listened", function()
+      b:feed("last words")
+      b:break_off "dead"
+      join()
+      assert.same({ 0, 10, "reset" }, result())
+      assert.equal("last words", a:take())
+    end)
+  end)
+
+  describe("whose one side breaks", function()
+    it("delivers what came before, then cuts the other", function()
+      join()
+      settle()
+      b:feed("413 Too Large")
+      b:break_off "reset"
+      assert.same({ 0, 13, "reset" }, result())
+      assert.same({ "cut reset", "reset reset" }, { a:ended(), b:ended() })
+      assert.equal("413 Too Large", a:take())
+    end)
+
+    it("delivers all of it, however slowly the other takes it", function()
+      a = w:fake(10)
+      join()
+      settle()
+      b:feed(("y"):rep(25))
+      b:break_off "dead"
+      settle()
+      assert.is_nil(s:result())
+      a:take()
+      a:take()
+      assert.same({ 0, 25, "dead" }, result())
+      assert.equal(("y"):rep(5), a:take())
+    end)
+
+    it("does not wait for the other to say something", function()
+      join()
+      settle()
+      a:break_off "reset"
+      assert.same({ 0, 0, "reset" }, result())
+      assert.equal("cut reset", b:ended())
+    end)
+
+    it("gives the rest up when the other breaks too", function()
+      a = w:fake(10)
+      join()
+      settle()
+      b:feed(("y"):rep(25))
+      b:break_off "dead"
+      a:break_off "reset"
+      assert.same({ 0, 10, "dead" }, result())
+    end)
+
+    it("gives the rest up when the other is gone", function()
+      a = w:fake(10)
+      join()
+      settle()
+      b:feed(("y"):rep(25))
+      b:break_off "dead"
+      a:finish(true)
+      assert.same({ 0, 10, "dead" }, result())
+    end)
+
+    it("gives the rest up at the idle limit", function()
+      a = w:fake(10)
+      join { idle_us = 300 * MS }
+      settle()
+      b:feed(("y"):rep(25))
+      b:break_off "dead"
+      assert.same({ 0, 10, "idle" }, result())
+      assert.truthy(a:ended())
+      assert.truthy(b:ended())
+    end)
+
+    it("says so although its own direction had ended", function()
+      join()
+      settle()
+      b:finish()
+      b:break_off "reset"
+      assert.same({ 0, 0, "reset" }, result())
+    end)
+  end)
+
+  it("ends when nothing moved for the idle limit, and resets both", function()
+    local start = w:now()
+    join { idle_us = 50 * MS }
+    assert.same({ 0, 0, "idle" }, result())
+    assert.is_true(w:now() - start >= 50 * MS)
+    assert.same({ "reset idle", "reset idle" }, { a:ended(), b:ended() })
+  end)
+
+  it("is not idle while anything moves", function()
+    join { idle_us = 400 * MS }
+    settle()
+    local start, last, n = w:now(), w:now(), 0
+    await(function()
+      if w:now() - last >= 50 * MS then
+        last = w:now()
+        n = n + 1;
+        (n % 2 == 0 and a or b):feed("x")
+      end
+      return w:now() - start > 900 * MS
+    end)
+    assert.is_nil(s:result())
+    assert.equal("idle", result()[3])
+  end)
+
+  it("can be cancelled: both are reset, and done does not come", function()
+    join { idle_us = 10 * MS }
+    settle()
+    s:cancel()
+    assert.same({ "reset canceled", "reset canceled" }, { a:ended(), b:ended() })
+    local start = w:now()
+    await(function() return w:now() - start > 30 * MS end)
+    assert.is_nil(s:result())
+  end)
+
+  it("can be cancelled in the turn in which it ended", function()
+    join()
+    settle()
+    a:break_off "reset"
+    s:cancel()
+    settle()
+    assert.is_nil(s:result())
+    assert.same({ "reset canceled", "reset canceled" }, { a:ended(), b:ended() })
+  end)
+
+  it("can be cancelled before its first turn", function()
+    a:feed("x")
+    join()
+    s:cancel()
+    settle()
+    assert.is_nil(s:result())
+    assert.equal("", b:take())
+  end)
+end)
