@@ -1,10 +1,23 @@
 /* Puts the rooms together: logger, io, runtime; takes them apart in the reverse order. */
 #include "cli/start.h"
+#include <signal.h>
 #include <stdio.h>
 #include "crypto/seal.h"
 #include "io/uv.h"
 #include "script/logger.h"
 #include "script/runtime.h"
+
+/* From here on the process ends by itself. The handlers go with the io, and an impatient second signal would
+ * else end it otherwise than by its exit code. */
+static void block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
 
 static int complain(const char *text)
 {
@@ -31,6 +44,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
     struct kt_runtime *rt;
     if (kt_runtime_new(&rt, &opts, &err)) return complain(err.text);
     int code = run(start, rt);
+    block_signals();
     kt_runtime_free(rt);
     return code;
 }

@@ -68,7 +68,7 @@ int kt_uv_file_read(
 int kt_uv_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
 {
     (void)io;
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
     if (fd < 0) return failed(err, path, errno);
     const char *p = data;
     int code = 0;

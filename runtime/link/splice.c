@@ -43,7 +43,9 @@ static void finish(struct kt_splice *s, int code)
 /* After how long without a byte moved the splice ends; 0: never. */
 static uint64_t patience(const struct kt_splice *s)
 {
-    return s->lingering ? s->opts.linger_us : s->opts.idle_us;
+    if (!s->lingering) return s->opts.idle_us;
+    const struct direction *back = s->ab.ended ? &s->ba : &s->ab;
+    return back->bytes && s->opts.settle_us < s->opts.linger_us ? s->opts.settle_us : s->opts.linger_us;
 }
 
 static void arm(struct kt_splice *s)

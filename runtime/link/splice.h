@@ -16,6 +16,9 @@ struct kt_splice;
 struct kt_splice_opts {
     uint64_t idle_us;   /* end when nothing has moved either way for so long; 0: never */
     uint64_t linger_us; /* see above; 0: close at once */
+    /* the same once the other direction has brought something: it was answering, and has probably said all.
+     * At most linger_us is used. */
+    uint64_t settle_us;
 };
 
 struct kt_splice_result {

@@ -25,9 +25,9 @@ void kt_pipe_take(struct kt_lua_pipe *h, struct kt_task *t)
 
 static void end(struct kt_lua_pipe *h, int code)
 {
+    kt_list_remove(&h->node);
     if (!h->pipe) return;
     struct kt_pipe *pipe = h->pipe;
-    kt_list_remove(&h->node);
     h->pipe = NULL;
     h->conn = NULL;
     h->owner->rt->pipes--;

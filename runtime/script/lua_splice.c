@@ -6,13 +6,16 @@
 
 #define WHAT "kt.splice"
 #define LINGER_US 10000000u
+#define SETTLE_US 1000000u
 
 /* Where a stream's peer knows no half-close, FIN is all it can be told. Towards who opened the stream, FIN is
- * how it learns that its answer is complete, so that goes out at once; from who opened it, FIN would destroy
- * the answer still to come, so that waits. */
-static uint64_t linger_for(const struct kt_lua_pipe *a, const struct kt_lua_pipe *b)
+ * how it learns that its answer is complete, so that goes out at once. From who opened it, FIN would destroy
+ * the answer still to come, so that waits; but an application that has closed looks just like one that has
+ * merely finished sending, so it does not wait for long. */
+static struct kt_splice_opts defaults_for(const struct kt_lua_pipe *a, const struct kt_lua_pipe *b)
 {
-    return a->accepted || b->accepted ? 0 : LINGER_US;
+    if (a->accepted || b->accepted) return (struct kt_splice_opts){0};
+    return (struct kt_splice_opts){.linger_us = LINGER_US, .settle_us = SETTLE_US};
 }
 
 static void done(void *ctx, const struct kt_splice_result *result)
@@ -49,10 +52,12 @@ static int splice(lua_State *L)
     struct kt_lua_pipe *a = kt_pipe_arg(L, 1, WHAT);
     struct kt_lua_pipe *b = kt_pipe_arg(L, 2, WHAT);
     if (a == b) return kt_raise(L, WHAT ": both arguments are the same %s", a->conn ? "conn" : "stream");
-    struct kt_splice_opts how = {.linger_us = linger_for(a, b)};
+    struct kt_splice_opts how = defaults_for(a, b);
+    uint64_t linger = KT_TIME_NEVER;
     const struct kt_opt opts[] = {
-        {"idle", KT_OPT_DURATION, &how.idle_us}, {"linger", KT_OPT_DURATION, &how.linger_us}};
+        {"idle", KT_OPT_DURATION, &how.idle_us}, {"linger", KT_OPT_DURATION, &linger}};
     kt_opts_read(L, 3, WHAT, opts, 2);
+    if (linger != KT_TIME_NEVER) how.linger_us = how.settle_us = linger;
     kt_pipe_remember(L, 1, a);
     kt_pipe_remember(L, 2, b);
 

@@ -674,8 +674,8 @@ static int world_splice(lua_State *L)
         lua_newtable(L);
         lua_replace(L, 4);
     }
-    const struct kt_splice_opts opts = {
-        (uint64_t)field(L, 4, "idle_us", 0), (uint64_t)field(L, 4, "linger_us", 0)};
+    const struct kt_splice_opts opts = {(uint64_t)field(L, 4, "idle_us", 0),
+        (uint64_t)field(L, 4, "linger_us", 0), (uint64_t)field(L, 4, "settle_us", 1e15)};
     struct splice *s = push_handle(L, w, SPLICE, sizeof *s, splice_end);
     int rc = kt_splice(w->io, take_over(L, 2), take_over(L, 3), &opts, on_spliced, s, &s->s);
     if (rc) return luaL_error(L, "%s", kt_strerror(rc));

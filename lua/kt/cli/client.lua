@@ -12,7 +12,6 @@ common.main("client", {...}, function(values)
    config.expire = values.autoexpire
    config.scavenge = values.scavengettl
    local link = kt.link(config)
-   local linger = values.closewait > 0 and values.closewait or nil
 
    kt.listen{on = values.localaddr}:serve(function(conn)
       local stream, err = link:open{timeout = 30, client = conn.peer}
@@ -20,7 +19,7 @@ common.main("client", {...}, function(values)
          kt.log.warn("%s: %s", conn.peer, tostring(err))
          return conn:reset(err)
       end
-      common.join(conn, stream, conn.peer, linger, values.quiet)
+      common.join(conn, stream, conn.peer, values.closewait, values.quiet)
    end)
 
    kt.spawn(function() -- the first to dial would be the first connection; better said now

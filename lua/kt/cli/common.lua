@@ -7,21 +7,21 @@ local settings = require "kt.cli.settings"
 
 local common = {}
 
--- What a flag is called in the API, whose mistakes name their place there.
+-- What the API's mistakes, which name their place there, are about on the command line.
 local flags = {
-   remote = "--remoteaddr", crypt = "--crypt", mode = "--mode", key = "--key",
-   on = {accept = "--listen", listen = "--localaddr"},
+   ["link.remote"] = "--remoteaddr", ["listen.on"] = "--localaddr", ["accept.on"] = "--listen",
+   crypt = "--crypt", mode = "--mode", key = "--key",
+   ["fec.parity"] = "--datashard and --parityshard", ["smux.stream_buffer"] = "--streambuf",
 }
 
 local function in_flags(text)
-   return (text:gsub("(%a+)%.(%a+):", function(place, key)
-      local flag = flags[key]
-      if type(flag) == "table" then flag = flag[place] end
+   return (text:gsub("(%a+)%.([%a_%.]+):", function(place, key)
+      local flag = flags[place .. "." .. key] or flags[key]
       return flag and flag .. ":"
    end))
 end
 
--- Parses the arguments, says what is in force, and calls declare(values, from), which returns the link or acceptor. Printing help, and every mistake, end here.
+-- Parses the arguments, says what is in force, and calls declare(values), which returns the link or acceptor. Printing help, and every mistake, end here.
 function common.main(side, args, declare)
    local ok, values, notes, from = pcall(settings.parse, side, args)
    if not ok then
@@ -42,7 +42,7 @@ function common.main(side, args, declare)
          return core.exit(1)
       end
    end
-   local declared, handle = pcall(declare, values, from)
+   local declared, handle = pcall(declare, values)
    if not declared then
       core.stderr(("kt %s: %s\n"):format(side, in_flags(tostring(handle))))
       return core.exit(1)

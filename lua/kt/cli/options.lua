@@ -1,6 +1,8 @@
 -- The flags of `kt client` and `kt server`: kcptun's names and defaults, in one table from which the parser, the help, the JSON configuration and
 -- the report of effective settings are made.
 --
+-- A row without a default has none: the value is nil unless given.
+--
 -- A row: name (the long flag), short (its short form), alias (a second long form), json (its key in a configuration file when that differs),
 -- type ("string", "int", "bool"), min and max for ints, default (or client and server defaults), help.
 -- A row with only = "client" or "server" exists there only.
@@ -60,8 +62,9 @@ local rows = {
    {name = "keepalive", type = "int", min = 1, max = 30, default = 10, help = "seconds between heartbeats"},
    {name = "deadpeer", type = "int", min = 1, max = 60, default = 5,
     help = "seconds of silence, while it owes an answer, after which a peer is given up"},
-   {name = "closewait", type = "int", min = 0, max = 86400, client = 0, server = 30,
-    help = "seconds a stream may go on one way after the other way ended, with a peer that is not a kt"},
+   {name = "closewait", type = "int", min = 0, max = 86400,
+    help = "seconds a stream may go on one way, quiet, after the other way ended, with a peer that is not a kt; "
+       .. "default: client 10, and 1 once something has come back; server 0"},
    {name = "snmplog", type = "string", default = "",
     help = "append the counters to this file as CSV; 2006, 01, 02, 15, 04, 05 in its name stand for date and time"},
    {name = "snmpperiod", type = "int", min = 0, max = 86400, default = 60, help = "seconds between lines of the snmplog"},

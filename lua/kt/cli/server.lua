@@ -5,15 +5,12 @@ local core = require "kt.core"
 local kt = require "kt"
 local settings = require "kt.cli.settings"
 
-common.main("server", {...}, function(values, from)
+common.main("server", {...}, function(values)
    local ok, fault = core.endpoint(values.target, "uh")
    if not ok then error("--target: " .. fault, 0) end
    local config = settings.link(values)
    config.on = values.listen
    local acceptor = kt.accept(config)
-   -- kcptun's server holds every close back by `closewait`, so that whoever reads to the end waits for it. We hold back only when asked to.
-   local linger = from.closewait and values.closewait or nil
-
    acceptor:serve(function(stream)
       local conn, err = kt.connect{to = values.target, timeout = 5}
       if not conn then
@@ -21,7 +18,7 @@ common.main("server", {...}, function(values, from)
             err.code == "refused" and "; nothing listens there, is it running?" or "")
          return stream:reset(err)
       end
-      common.join(stream, conn, stream.peer .. " to " .. values.target, linger, values.quiet)
+      common.join(stream, conn, stream.peer .. " to " .. values.target, values.closewait, values.quiet)
    end)
    return acceptor
 end)

@@ -66,7 +66,7 @@ local function parser_for(side, list)
    for _, row in ipairs(list) do
       local names = (row.short and "-" .. row.short .. " " or "") .. "--" .. row.name .. (row.alias and " --" .. row.alias or "")
       local help = row.help
-      if row.type ~= "bool" and row.default ~= "" then help = ("%s (default %s)"):format(help, row.default) end
+      if row.type ~= "bool" and row.default ~= nil and row.default ~= "" then help = ("%s (default %s)"):format(help, row.default) end
       local option = parser:option(names):target(row.name):description(help):show_default(false)
       if row.type == "bool" then
          option:args "?":argname "<true|false>"
@@ -87,7 +87,7 @@ local function apply_json(side, path, by_json, by_name, set, notes)
    if not text then fail(side, "-c: %s", tostring(err)) end
    local config, parse_err = core.json_decode(text)
    if config == nil then fail(side, "-c %s: not valid JSON: %s", path, tostring(parse_err)) end
-   if type(config) ~= "table" then fail(side, "-c %s: want an object of settings", path) end
+   if type(config) ~= "table" or config[1] ~= nil or text:find "^%s*%[" then fail(side, "-c %s: want an object of settings", path) end
    for key, value in pairs(config) do
       local row = by_json[key] or by_name[key]
       if not row then

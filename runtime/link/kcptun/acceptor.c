@@ -5,11 +5,14 @@
  * protocol, or came back with another conv. */
 #include <stdlib.h>
 #include "base/hmap.h"
+#include "link/kcptun/agree.h"
 #include "link/kcptun/session.h"
 #include "link/tuncrypt.h"
 
 /* A peer that has the key can still not make us hold more than this. */
 #define MAX_SESSIONS 65536u
+#define NEW_AFTER_US 1500000u
+#define FORGET_US 60000000u /* longer than kcptun takes to give a session up (spec 9.5) */
 
 struct acceptor;
 
@@ -23,7 +26,11 @@ struct guest {
     struct kt_hnode by_peer; /* in acceptor->guests */
     struct kt_hnode by_conv; /* in acceptor->convs */
     struct port *port;
-    struct kt_session *session;
+    struct kt_addr peer;
+    uint32_t conv;
+    struct kt_session *session; /* NULL: it broke the protocol; remembered until `forget`, so that its
+                                   retransmissions do not begin it again */
+    struct kt_timer forget;
     bool mismatch_told;
 };
 
@@ -58,7 +65,7 @@ static struct guest *find_conv(const struct acceptor *a, uint32_t conv)
     struct kt_hnode *n = kt_hmap_find(&a->convs, conv_hash(a, conv));
     for (; n; n = kt_hmap_again(n)) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_conv);
-        if (kt_session_conv(g->session) == conv) return g;
+        if (g->conv == conv) return g;
     }
     return NULL;
 }
@@ -68,7 +75,7 @@ static struct guest *find(const struct port *port, const struct kt_addr *from, u
     struct kt_hnode *n = kt_hmap_find(&port->acceptor->guests, hash);
     for (; n; n = kt_hmap_again(n)) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
-        if (g->port == port && kt_addr_equal(kt_session_peer(g->session), from)) return g;
+        if (g->port == port && kt_addr_equal(&g->peer, from)) return g;
     }
     return NULL;
 }
@@ -79,6 +86,7 @@ static void free_guest(struct guest *g, int code)
     kt_hmap_remove(&a->guests, &g->by_peer);
     kt_hmap_remove(&a->convs, &g->by_conv);
     if (a->guests.count < MAX_SESSIONS / 2) a->full_told = false;
+    kt_io_timer_cancel(a->sh->io, &g->forget);
     kt_session_free(g->session, code);
     free(g);
 }
@@ -95,15 +103,12 @@ static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
         return;
     }
     uint16_t features = 0;
-    bool is_kt = kt_session_hello(s, &features);
-    bool theirs = (features & KT_SMUX_F_TUNCRYPT) != 0;
-    if (theirs != sh->cfg.tuncrypt) {
+    bool hello = kt_session_hello(s, &features);
+    struct kt_err why;
+    if (!kt_agree(sh->features, hello, features, "the client", &why)) {
         if (!g->mismatch_told)
-            kt_log(sh->log, KT_LOG_ERROR,
-                "%s has tuncrypt %s%s, this end has it %s: its streams are refused; set it the same on both "
-                "ends",
-                kt_session_peer_text(s), theirs ? "on" : "off", is_kt ? "" : " (it is not a kt)",
-                theirs ? "off" : "on");
+            kt_log(
+                sh->log, KT_LOG_ERROR, "%s: %s; its streams are refused", kt_session_peer_text(s), why.text);
         g->mismatch_told = true;
         kt_pipe_reset(stream, KT_EMISMATCH);
         return;
@@ -121,8 +126,19 @@ static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
 
 static void on_over(void *ctx, struct kt_session *s, int code)
 {
-    (void)s;
-    free_guest(ctx, code);
+    struct guest *g = ctx;
+    if (code != KT_EPROTO) {
+        free_guest(g, code);
+        return;
+    }
+    kt_session_free(s, code);
+    g->session = NULL;
+    kt_io_timer_set(g->port->acceptor->sh->io, &g->forget, kt_io_now(g->port->acceptor->sh->io) + FORGET_US);
+}
+
+static void on_forget(void *ctx)
+{
+    free_guest(ctx, KT_EPROTO);
 }
 
 static void on_idle(void *ctx, struct kt_session *s)
@@ -144,6 +160,9 @@ static struct guest *new_guest(struct port *port, const struct kt_addr *from, ui
     if (!g) return NULL;
     const struct kt_session_owner owner = {on_stream, on_over, on_idle, NULL, g};
     g->port = port;
+    g->peer = *from;
+    g->conv = conv;
+    kt_timer_init(&g->forget, on_forget, g);
     if (kt_session_new(&g->session, sh, conv, port->udp, from, false, &owner)) {
         free(g);
         return NULL;
@@ -192,20 +211,24 @@ static struct guest *route(struct port *port, const struct kt_addr *from, const 
     bool has_conv = kt_fec_peek(body, len, &head);
     uint64_t hash = key_hash(port, from);
     struct guest *g = find(port, from, hash);
-    if (g && (!has_conv || head.conv == kt_session_conv(g->session))) return g;
+    if (g && (!has_conv || head.conv == g->conv)) return g->session ? g : NULL;
     if (!has_conv) return NULL;
     if (g && head.sn != 0) return NULL; /* a straggler of an older session */
+    /* A peer that has begun anew no longer speaks in the old session; while somebody does, this is an old
+     * packet, or a replayed one. */
+    if (g && g->session && kt_session_quiet(g->session) < NEW_AFTER_US) return NULL;
     struct guest *elsewhere = find_conv(a, head.conv);
     if (head.una != 0 || (elsewhere && head.sn != 0)) {
         say_unknown(port, from, head.conv);
         return NULL;
     }
     if (elsewhere) {
-        if (kt_session_acked(elsewhere->session)) return NULL;
+        if (!elsewhere->session || kt_session_acked(elsewhere->session)) return NULL;
         free_guest(elsewhere, KT_ERESTART); /* its peer has heard nothing yet, and starts over from here */
     }
     if (g) {
-        kt_log(a->sh->log, KT_LOG_INFO, "%s began a new session", kt_session_peer_text(g->session));
+        if (g->session)
+            kt_log(a->sh->log, KT_LOG_INFO, "%s began a new session", kt_session_peer_text(g->session));
         free_guest(g, KT_ERESTART);
     }
     return new_guest(port, from, hash, head.conv);
@@ -221,7 +244,7 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
         size_t len;
         c->InBytes += dgrams[i].len;
         if (kt_open_packet(sh->seal, dgrams[i].data, dgrams[i].len, &body, &len)) {
-            c->InCsumErrors++;
+            kt_shared_forged(sh, dgrams[i].from);
             continue;
         }
         struct guest *g = route(port, dgrams[i].from, body, len);
@@ -241,7 +264,7 @@ static void on_writable(void *ctx)
     struct kt_hmap *guests = &port->acceptor->guests;
     for (struct kt_hnode *n = kt_hmap_next(guests, NULL); n; n = kt_hmap_next(guests, n)) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
-        if (g->port == port) kt_session_writable(g->session);
+        if (g->port == port && g->session) kt_session_writable(g->session);
     }
 }
 
@@ -259,8 +282,10 @@ static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *o
 {
     const struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
     *out = (struct kt_link_stats){.since_heard_us = UINT64_MAX};
-    for (struct kt_hnode *n = kt_hmap_next(&a->guests, NULL); n; n = kt_hmap_next(&a->guests, n))
-        kt_session_stats(KT_CONTAINER(n, struct guest, by_peer)->session, out);
+    for (struct kt_hnode *n = kt_hmap_next(&a->guests, NULL); n; n = kt_hmap_next(&a->guests, n)) {
+        const struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
+        if (g->session) kt_session_stats(g->session, out);
+    }
 }
 
 static void destroy(struct acceptor *a)

@@ -2,21 +2,21 @@
  * they end.
  *
  * A slot holds one session at most. Opens wait in their slot while its name is looked up (anew for each
- * session); nothing else waits for them. A session that ends leaves the streams that its peer had not seen to
- * the next one. An expired session moves to `draining` and serves its streams there until they end or
- * scavenge_us has passed.
+ * session); nothing else waits for them. A session whose peer has restarted leaves the streams that the peer
+ * had not seen to the next one. An expired session moves to `draining` and serves its streams there until
+ * they end or scavenge_us has passed.
  *
  * Invariant: every pending open is in exactly one list (a slot's waiting, or `ready` until its callback), and
  * gets exactly one callback unless it is cancelled or the link is closed. */
 #include <assert.h>
 #include <stdlib.h>
+#include "link/kcptun/agree.h"
 #include "link/kcptun/session.h"
 #include "link/tuncrypt.h"
 
 #define RETRY_US 1000000u
-/* Sessions in a row that never heard a word, or could not be dialled, through which a young stream is
- * carried. */
-#define MAX_MOVES 3
+/* How often in a row dialling may fail while young streams of a restarted peer wait for it. */
+#define MAX_FAILS 3
 /* With --tuncrypt: how long after the peer acknowledged our hello its own may take. */
 #define HELLO_US 3000000u
 
@@ -53,7 +53,7 @@ struct slot {
     struct kt_list waiting; /* of opening */
     struct kt_resolve *resolve;
     struct kt_timer retry;
-    unsigned moves; /* sessions that heard nothing, and dials that failed, since one heard something */
+    unsigned fails; /* sessions that heard nothing, and dials that failed, since one heard something */
     bool complained;
 };
 
@@ -149,18 +149,12 @@ static bool hello_missing(const struct dial *d)
     return d->link->sh->cfg.tuncrypt && !kt_session_hello(d->session, NULL);
 }
 
-/* The two ends must agree on --tuncrypt; once the peer has said hello it is known whether they do. */
+/* Once the peer has said hello it is known whether the two ends go together. */
 static bool mismatched(const struct dial *d, struct kt_err *err)
 {
-    bool ours = d->link->sh->cfg.tuncrypt, theirs;
     uint16_t features;
-    if (!kt_session_hello(d->session, &features)) return false;
-    theirs = (features & KT_SMUX_F_TUNCRYPT) != 0;
-    if (theirs == ours) return false;
-    kt_err_set(err, KT_EMISMATCH,
-        "the server has tuncrypt %s, this end has it %s: set it the same on both ends", theirs ? "on" : "off",
-        ours ? "on" : "off");
-    return true;
+    return kt_session_hello(d->session, &features) &&
+           !kt_agree(d->link->sh->features, true, features, "the server", err);
 }
 
 static void serve_waiting(struct slot *slot)
@@ -196,8 +190,10 @@ static void on_over(void *ctx, struct kt_session *s, int code)
         return;
     }
     slot->dial = NULL;
-    slot->moves = kt_session_heard(s) ? 0 : slot->moves + 1;
-    if (code != KT_EPROTO && slot->moves <= MAX_MOVES && kt_session_young(s)) {
+    slot->fails = kt_session_heard(s) ? 0 : slot->fails + 1;
+    /* A peer that merely went silent may have heard all we sent, and acted on it: what is not acknowledged
+     * may still not be said again. One that has restarted has not. */
+    if (code == KT_ERESTART && kt_session_young(s)) {
         slot->dead = d; /* on_resolved moves what can be moved */
         d->slot = NULL;
         d->code = code;
@@ -263,7 +259,7 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
         size_t len;
         c->InBytes += dgrams[i].len;
         if (kt_open_packet(sh->seal, dgrams[i].data, dgrams[i].len, &body, &len)) {
-            c->InCsumErrors++;
+            kt_shared_forged(sh, dgrams[i].from);
         } else {
             struct kt_kcp_head head;
             if (kt_fec_peek(body, len, &head) && head.conv != kt_session_conv(d->session)) {
@@ -347,7 +343,7 @@ static void later(struct slot *slot, const struct kt_err *err)
     if (!slot->complained) kt_log(sh->log, KT_LOG_WARN, "%s; trying again every second", err->text);
     slot->complained = true;
     kt_io_timer_set(sh->io, &slot->retry, kt_io_now(sh->io) + RETRY_US);
-    if (++slot->moves > MAX_MOVES) bury(slot);
+    if (++slot->fails > MAX_FAILS) bury(slot);
 }
 
 static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *lookup)
@@ -361,7 +357,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
     }
     /* one after the other, while none is heard from; at once, where there is no way to it */
     int rc = KT_ENAME;
-    for (size_t i = 0; i < n && rc; i++) rc = make_dial(slot, &addrs[(slot->moves + i) % n], &err);
+    for (size_t i = 0; i < n && rc; i++) rc = make_dial(slot, &addrs[(slot->fails + i) % n], &err);
     if (rc) {
         later(slot, &err);
         return;
@@ -370,8 +366,8 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
     if (slot->dead) {
         size_t moved = kt_session_move_young(slot->dead->session, slot->dial->session);
         if (moved)
-            kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new streams go to the new session with %s", moved,
-                kt_session_peer_text(slot->dial->session));
+            kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new stream%s carried over to a new session with %s",
+                moved, moved == 1 ? "" : "s", kt_session_peer_text(slot->dial->session));
         bury(slot);
     }
     serve_waiting(slot);

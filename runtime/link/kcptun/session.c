@@ -57,6 +57,12 @@ static void fail(struct kt_session *s, int code)
     schedule(s);
 }
 
+static void fail_with(struct kt_session *s, int code, const char *why)
+{
+    if (!s->over) kt_err_set(&s->why, code, "%s", why);
+    fail(s, code);
+}
+
 /* ---- smux's owner ---- */
 
 /* Bytes a frame takes in KCP beyond its payload. */
@@ -271,8 +277,10 @@ static void report_over(struct kt_session *s)
                "same on both ends?";
     else if (s->over != KT_EPROTO && s->sh->client && !kt_session_spoken_to(s))
         hint = "; it never said anything: are nocomp, smuxver and QPP the same on both ends?";
-    kt_log(s->sh->log, KT_LOG_WARN, "session with %s ended: %s%s", s->peer_text,
-        s->why.code ? s->why.text : kt_strerror(s->over), hint);
+    const char *why = s->why.code ? s->why.text : kt_strerror(s->over);
+    if (s->over == KT_ERESTART && *hint)
+        why = "it knows nothing of this session"; /* more than that would be a guess */
+    kt_log(s->sh->log, KT_LOG_WARN, "session with %s ended: %s%s", s->peer_text, why, hint);
 }
 
 static void on_turn(void *ctx)
@@ -307,6 +315,9 @@ static void on_turn(void *ctx)
     s->busy = false;
 
     if (s->over) {
+        /* What was read is acknowledged, so that the peer sees that we are here and merely do not go on with
+         * it. */
+        if (s->over == KT_EPROTO && s->timer.fn) kt_kcp_flush(s->kcp, now);
         if (!s->timer.fn) return; /* reported before */
         kt_io_timer_cancel(s->sh->io, &s->timer);
         s->timer.fn = NULL;
@@ -328,14 +339,16 @@ static void on_timer(void *ctx)
 static void on_fec(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_origin origin)
 {
     struct kt_session *s = ctx;
-    if (kt_kcp_input(s->kcp, packet, len, origin, kt_io_now(s->sh->io))) s->sh->counters->KCPInErrors++;
+    if (kt_kcp_input(s->kcp, packet, len, origin, kt_io_now(s->sh->io)) == 0) return;
+    s->sh->counters->KCPInErrors++;
+    if (origin == KT_KCP_REGULAR) fail_with(s, KT_EPROTO, "malformed KCP packet");
 }
 
 void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len)
 {
     if (s->over) return;
     kt_health_heard(&s->health, kt_io_now(s->sh->io));
-    kt_fec_dec_input(s->dec, body, len, on_fec, s); /* its faults are in its stats */
+    if (kt_fec_dec_input(s->dec, body, len, on_fec, s)) fail_with(s, KT_EPROTO, "malformed FEC packet");
     schedule(s);
 }
 
@@ -390,7 +403,7 @@ static int set_up(struct kt_session *s)
         .session_buffer = cfg->smux_buffer,
         .stream_buffer = cfg->stream_buffer,
         .qpp = sh->qpp,
-        .features = (uint16_t)(KT_SMUX_F_HALF_CLOSE | (cfg->tuncrypt ? KT_SMUX_F_TUNCRYPT : 0)),
+        .features = sh->features,
         .hash_seed = sh->hash_seed,
         .released = kt_shared_unref,
         .released_arg = sh,
@@ -495,6 +508,11 @@ bool kt_session_heard(const struct kt_session *s)
     return s->health.heard != 0;
 }
 
+uint64_t kt_session_quiet(const struct kt_session *s)
+{
+    return s->health.heard ? kt_io_now(s->sh->io) - s->health.heard : UINT64_MAX;
+}
+
 bool kt_session_spoken_to(const struct kt_session *s)
 {
     return s->counted.bytes_in > 0;
@@ -544,8 +562,7 @@ void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
     struct kt_fec_dec_stats fs;
     kt_kcp_stats(s->kcp, &st);
     kt_fec_dec_stats(s->dec, &fs);
-    uint64_t now = kt_io_now(s->sh->io);
-    uint64_t since = s->health.heard ? now - s->health.heard : UINT64_MAX;
+    uint64_t since = kt_session_quiet(s);
     if (sum->sessions == 0 || since < sum->since_heard_us) {
         sum->since_heard_us = since;
         sum->srtt_us = st.srtt_us;

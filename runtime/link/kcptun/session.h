@@ -54,7 +54,9 @@ uint32_t kt_session_conv(const struct kt_session *s);
 const struct kt_addr *kt_session_peer(const struct kt_session *s);
 const char *kt_session_peer_text(const struct kt_session *s);
 size_t kt_session_streams(const struct kt_session *s);
-bool kt_session_heard(const struct kt_session *s);     /* anything authentic ever came */
+bool kt_session_heard(const struct kt_session *s); /* anything authentic ever came */
+/* µs since anything authentic came; UINT64_MAX: nothing ever did. */
+uint64_t kt_session_quiet(const struct kt_session *s);
 bool kt_session_spoken_to(const struct kt_session *s); /* any smux frame ever came */
 bool kt_session_over(const struct kt_session *s);
 bool kt_session_young(const struct kt_session *s); /* has streams that the peer has not seen */

@@ -4,9 +4,11 @@
 #include <string.h>
 #include "kcp/fec.h"
 #include "kcp/kcp.h"
+#include "link/kcptun/agree.h"
 
 #define STREAM_BLOCK 16384u /* two of them hold any frame of the default size */
 #define TRIM_EVERY_US 1000000u
+#define TELL_EVERY_US 60000000u
 
 /* Once a second while blocks are out; an idle link has none and the timer rests. */
 static void on_trim(void *ctx)
@@ -20,6 +22,19 @@ static void on_trim(void *ctx)
 void kt_shared_busy(struct kt_shared *sh)
 {
     if (!sh->trim.armed) kt_io_timer_set(sh->io, &sh->trim, kt_io_now(sh->io) + TRIM_EVERY_US);
+}
+
+void kt_shared_forged(struct kt_shared *sh, const struct kt_addr *from)
+{
+    char text[KT_ADDR_TEXT];
+    const uint64_t now = kt_io_now(sh->io);
+    sh->counters->InCsumErrors++;
+    if (sh->told_forged && now - sh->told_forged < TELL_EVERY_US) return;
+    sh->told_forged = now;
+    kt_log(sh->log, KT_LOG_WARN,
+        "%s: a datagram does not authenticate (dropped; said once a minute at most): are key and crypt the "
+        "same on both ends?",
+        kt_addr_text(from, text));
 }
 
 static int set_up(struct kt_shared *sh, const struct kt_kcptun_config *cfg, struct kt_err *err)
@@ -56,6 +71,7 @@ int kt_shared_new(struct kt_shared **out, struct kt_io *io, const struct kt_kcpt
     sh->cfg.key_len = 0;
     sh->cfg.crypt = NULL;
     sh->client = client;
+    sh->features = kt_agree_features(cfg);
     kt_io_random(io, &sh->hash_seed, sizeof sh->hash_seed);
     kt_timer_init(&sh->trim, on_trim, sh);
     if ((rc = set_up(sh, cfg, err))) {

@@ -25,7 +25,9 @@ struct kt_shared {
     struct kt_pool *bufs;   /* stream buffers */
     uint32_t packet_offset; /* from a datagram's start to its KCP packet: sealing and FEC headers */
     uint32_t kcp_mtu;       /* spec 6.3 */
+    uint16_t features;      /* what our hello says (agree.h) */
     uint64_t hash_seed;
+    uint64_t told_forged; /* µs, when the log last heard of datagrams that do not authenticate; 0: never */
     struct kt_timer trim; /* gives idle blocks back while there are any */
 };
 
@@ -38,6 +40,9 @@ struct kt_shared *kt_shared_ref(struct kt_shared *sh);
 void kt_shared_unref(void *shared);
 /* Blocks are in use: see to it that memory is given back once they are not. */
 void kt_shared_busy(struct kt_shared *sh);
+
+/* A datagram from there did not authenticate: counted, and said at most once a minute. */
+void kt_shared_forged(struct kt_shared *sh, const struct kt_addr *from);
 
 static inline bool kt_shared_fec(const struct kt_shared *sh)
 {
