@@ -46,7 +46,13 @@ static void close_acceptor(struct kt_service *s)
 
 /* No drain: the sessions carry what still runs. New streams are refused by kt_task_serve. */
 static const struct kt_service_ops ops = {
-    .what = "kt.accept", .serves = true, .open = open, .quiet = quiet, .close = close_acceptor};
+    .what = "kt.accept",
+    .serve = "acceptor:serve",
+    .brings = "stream",
+    .open = open,
+    .quiet = quiet,
+    .close = close_acceptor,
+};
 
 /* core.accept(config) */
 static int accept_on(lua_State *L)

@@ -38,7 +38,8 @@ static void close_listener(struct kt_service *s)
 
 static const struct kt_service_ops ops = {
     .what = "kt.listen",
-    .serves = true,
+    .serve = "listener:serve",
+    .brings = "conn",
     .open = open,
     .drain = close_listener,
     .close = close_listener,

@@ -33,14 +33,14 @@ static void unref(struct kt_runtime *rt, int *ref)
 int kt_service_open(struct kt_service *s, struct kt_err *err)
 {
     if (s->closed) return 0; /* the script thought better of it */
-    if (s->ops->serves && s->handler == LUA_NOREF)
+    if (s->ops->serve && s->handler == LUA_NOREF)
         return kt_err_set(err, KT_ECONFIG, "nobody serves what comes to %s; add :serve(function(%s) ... end)",
-            s->name, s->ops->what[3] == 'l' ? "conn" : "stream");
+            s->name, s->ops->brings);
     int rc = s->ops->open(s, err);
     if (rc) return rc;
     s->open = true;
-    if (s->ops->serves) s->rt->serving++;
-    if (!s->ops->serves && !s->ops->stays) unref(s->rt, &s->anchor);
+    if (s->ops->serve) s->rt->serving++;
+    if (!s->ops->serve && !s->ops->stays) unref(s->rt, &s->anchor);
     return 0;
 }
 
@@ -52,7 +52,7 @@ void kt_service_close(struct kt_service *s)
     kt_list_remove(&s->node);
     if (s->open) {
         s->ops->close(s);
-        if (s->ops->serves) rt->serving--;
+        if (s->ops->serve) rt->serving--;
     }
     s->open = false;
     unref(rt, &s->handler);
@@ -61,15 +61,13 @@ void kt_service_close(struct kt_service *s)
 
 int kt_service_serve(lua_State *L, struct kt_service *s)
 {
-    const char *what = s->ops->what;
-    kt_declare_need(L, what[3] == 'l' ? "listener:serve" : "acceptor:serve");
+    kt_declare_need(L, s->ops->serve);
     if (lua_type(L, 2) != LUA_TFUNCTION)
-        return kt_raise(L, "%s:serve: wanted a function, got %s", what[3] == 'l' ? "listener" : "acceptor",
-            luaL_typename(L, 2));
-    if (s->closed) return kt_raise(L, "%s on %s: closed", what, s->name);
+        return kt_raise(L, "%s: wanted a function, got %s", s->ops->serve, luaL_typename(L, 2));
+    if (s->closed) return kt_raise(L, "%s on %s: closed", s->ops->what, s->name);
     if (s->handler != LUA_NOREF)
-        return kt_raise(L, "%s on %s is served already, at %s:%d", what, s->name, s->served_at->source,
-            s->served_at->line);
+        return kt_raise(L, "%s on %s is served already, at %s:%d", s->ops->what, s->name,
+            s->served_at->source, s->served_at->line);
     s->served_at = kt_origin_here(s->rt, L);
     lua_settop(L, 2);
     s->handler = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -19,8 +19,10 @@ struct kt_service;
 
 struct kt_service_ops {
     const char *what; /* "kt.listen" */
-    bool serves;      /* needs a :serve, and keeps the runtime alive */
-    bool stays;       /* stays open without the script holding its handle */
+    /* What a :serve is called and what its function gets ("listener:serve", "conn"); NULL: there is none. One
+     * that has it needs it, and keeps the runtime alive. */
+    const char *serve, *brings;
+    bool stays; /* stays open without the script holding its handle */
     /* Opens it; the text in err tells a person what to do. */
     int (*open)(struct kt_service *s, struct kt_err *err);
     /* Takes nothing new from now on; what runs goes on. NULL: nothing to do. */

@@ -6,25 +6,25 @@ local kt = require "kt"
 local settings = require "kt.cli.settings"
 
 common.main("client", {...}, function(values)
-   local config = settings.link(values)
-   config.remote = values.remoteaddr
-   config.sessions = values.conn
-   config.expire = values.autoexpire
-   config.scavenge = values.scavengettl
-   local link = kt.link(config)
+  local config = settings.link(values)
+  config.remote = values.remoteaddr
+  config.sessions = values.conn
+  config.expire = values.autoexpire
+  config.scavenge = values.scavengettl
+  local link = kt.link(config)
 
-   kt.listen{on = values.localaddr}:serve(function(conn)
-      local stream, err = link:open{timeout = 30, client = conn.peer}
-      if not stream then
-         kt.log.warn("%s: %s", conn.peer, tostring(err))
-         return conn:reset(err)
-      end
-      common.join(conn, stream, conn.peer, values.closewait, values.quiet)
-   end)
+  kt.listen { on = values.localaddr }:serve(function(conn)
+    local stream, err = link:open { timeout = 30, client = conn.peer }
+    if not stream then
+      kt.log.warn("%s: %s", conn.peer, tostring(err))
+      return conn:reset(err)
+    end
+    common.join(conn, stream, conn.peer, values.closewait, values.quiet)
+  end)
 
-   kt.spawn(function() -- the first to dial would be the first connection; better said now
-      local found, err = core.lookup(values.remoteaddr, 30)
-      if not found then kt.log.warn("--remoteaddr: %s; connections will wait until it can be found", tostring(err)) end
-   end)
-   return link
+  kt.spawn(function() -- the first to dial would be the first connection; better said now
+    local found, err = core.lookup(values.remoteaddr, 30)
+    if not found then kt.log.warn("--remoteaddr: %s; connections will wait until it can be found", tostring(err)) end
+  end)
+  return link
 end)

@@ -9,64 +9,64 @@ local common = {}
 
 -- What the API's mistakes, which name their place there, are about on the command line.
 local flags = {
-   ["link.remote"] = "--remoteaddr", ["listen.on"] = "--localaddr", ["accept.on"] = "--listen",
-   crypt = "--crypt", mode = "--mode", key = "--key",
-   ["fec.parity"] = "--datashard and --parityshard", ["smux.stream_buffer"] = "--streambuf",
+  ["link.remote"] = "--remoteaddr", ["listen.on"] = "--localaddr", ["accept.on"] = "--listen",
+  crypt = "--crypt", mode = "--mode", key = "--key",
+  ["fec.parity"] = "--datashard and --parityshard", ["smux.stream_buffer"] = "--streambuf",
 }
 
 local function in_flags(text)
-   return (text:gsub("(%a+)%.([%a_%.]+):", function(place, key)
-      local flag = flags[place .. "." .. key] or flags[key]
-      return flag and flag .. ":"
-   end))
+  return (text:gsub("(%a+)%.([%a_%.]+):", function(place, key)
+    local flag = flags[place .. "." .. key] or flags[key]
+    return flag and flag .. ":"
+  end))
 end
 
 -- Parses the arguments, says what is in force, and calls declare(values), which returns the link or acceptor. Printing help, and every mistake, end here.
 function common.main(side, args, declare)
-   local ok, values, notes, from = pcall(settings.parse, side, args)
-   if not ok then
-      local stop = values
-      if type(stop) ~= "table" then error(stop, 0) end
-      if stop.code == 0 then core.stdout(stop.text) else core.stderr(stop.text) end
-      return core.exit(stop.code)
-   end
-   local level_ok, level_err = core.log_level(values.loglevel)
-   if not level_ok then
-      core.stderr(("kt %s: --loglevel: %s\n"):format(side, tostring(level_err)))
+  local ok, values, notes, from = pcall(settings.parse, side, args)
+  if not ok then
+    local stop = values
+    if type(stop) ~= "table" then error(stop, 0) end
+    if stop.code == 0 then core.stdout(stop.text) else core.stderr(stop.text) end
+    return core.exit(stop.code)
+  end
+  local level_ok, level_err = core.log_level(values.loglevel)
+  if not level_ok then
+    core.stderr(("kt %s: --loglevel: %s\n"):format(side, tostring(level_err)))
+    return core.exit(1)
+  end
+  if values.log ~= "" then
+    local opened, err = core.log_file(values.log)
+    if not opened then
+      core.stderr(("kt %s: --log: %s\n"):format(side, tostring(err)))
       return core.exit(1)
-   end
-   if values.log ~= "" then
-      local opened, err = core.log_file(values.log)
-      if not opened then
-         core.stderr(("kt %s: --log: %s\n"):format(side, tostring(err)))
-         return core.exit(1)
-      end
-   end
-   local declared, handle = pcall(declare, values)
-   if not declared then
-      core.stderr(("kt %s: %s\n"):format(side, in_flags(tostring(handle))))
-      return core.exit(1)
-   end
-   report.settings(side, values, from)
-   for _, note in ipairs(notes) do kt.log.warn("%s", note) end
-   report.on_usr1(handle)
-   report.snmp(values.snmplog, values.snmpperiod)
+    end
+  end
+  local declared, handle = pcall(declare, values)
+  if not declared then
+    core.stderr(("kt %s: %s\n"):format(side, in_flags(tostring(handle))))
+    return core.exit(1)
+  end
+  report.settings(side, values, from)
+  for _, note in ipairs(notes) do kt.log.warn("%s", note) end
+  report.on_usr1(handle)
+  report.snmp(values.snmplog, values.snmpperiod)
 end
 
 local function size(n)
-   if n < 10000 then return ("%d B"):format(n) end
-   if n < 10000000 then return ("%.1f kB"):format(n / 1e3) end
-   return ("%.1f MB"):format(n / 1e6)
+  if n < 10000 then return ("%d B"):format(n) end
+  if n < 10000000 then return ("%.1f kB"):format(n / 1e3) end
+  return ("%.1f MB"):format(n / 1e6)
 end
 
 -- Joins the two ends and logs it, unless the user wants it quiet.
 function common.join(a, b, what, linger, quiet)
-   if not quiet then kt.log.info("open %s", what) end
-   local sum, err = kt.splice(a, b, {linger = linger})
-   if quiet then return end
-   if not sum then return kt.log.info("closed %s: %s", what, tostring(err)) end
-   kt.log.info("closed %s: %s out, %s in, %.1f s, %s", what, size(sum.a_to_b), size(sum.b_to_a), sum.duration,
-      tostring(sum.reason))
+  if not quiet then kt.log.info("open %s", what) end
+  local sum, err = kt.splice(a, b, {linger = linger})
+  if quiet then return end
+  if not sum then return kt.log.info("closed %s: %s", what, tostring(err)) end
+  kt.log.info("closed %s: %s out, %s in, %.1f s, %s", what, size(sum.a_to_b), size(sum.b_to_a), sum.duration,
+    tostring(sum.reason))
 end
 
 return common

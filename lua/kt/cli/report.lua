@@ -6,76 +6,76 @@ local kt = require "kt"
 local report = {}
 
 local function onoff(value)
-   return value and "on" or "off"
+  return value and "on" or "off"
 end
 
 -- One screen of effective settings; never the key itself.
 function report.settings(side, values, from)
-   local say = kt.log.info
-   say("kt %s %s, kcptun wire", side, core.version)
-   if side == "client" then
-      say("  listen %s, remote %s, conn %d, autoexpire %d s, scavengettl %d s", values.localaddr, values.remoteaddr, values.conn,
-         values.autoexpire, values.scavengettl)
-   else
-      say("  listen %s, target %s", values.listen, values.target)
-   end
-   say("  crypt %s, key from %s, tuncrypt %s, QPP %s%s", values.crypt, from.key or "the default", onoff(values.tuncrypt),
-      onoff(values.QPP), values.QPP and (" (%d pads)"):format(values.QPPCount) or "")
-   say("  mode %s%s, sndwnd %d, rcvwnd %d, mtu %d, acknodelay %s", values.mode, values.mode == "manual"
-      and (" (nodelay %d, interval %d, resend %d, nc %d)"):format(values.nodelay, values.interval, values.resend, values.nc) or "",
-      values.sndwnd, values.rcvwnd, values.mtu, onoff(values.acknodelay))
-   local fec = values.datashard > 0 and values.parityshard > 0
-   say("  FEC %s, compression %s, ratelimit %s, dscp %d, sockbuf %d", fec and ("%d+%d"):format(values.datashard, values.parityshard)
-      or "off", onoff(not values.nocomp), values.ratelimit > 0 and values.ratelimit .. " bytes/s" or "off", values.dscp, values.sockbuf)
-   say("  smux %d, smuxbuf %d, streambuf %d, framesize %d, keepalive %d s, deadpeer %d s, closewait %s", values.smuxver,
-      values.smuxbuf, values.streambuf, values.framesize, values.keepalive, values.deadpeer, values.closewait and values.closewait .. " s" or "as needed")
+  local say = kt.log.info
+  say("kt %s %s, kcptun wire", side, core.version)
+  if side == "client" then
+    say("  listen %s, remote %s, conn %d, autoexpire %d s, scavengettl %d s", values.localaddr, values.remoteaddr, values.conn,
+      values.autoexpire, values.scavengettl)
+  else
+    say("  listen %s, target %s", values.listen, values.target)
+  end
+  say("  crypt %s, key from %s, tuncrypt %s, QPP %s%s", values.crypt, from.key or "the default", onoff(values.tuncrypt),
+    onoff(values.QPP), values.QPP and (" (%d pads)"):format(values.QPPCount) or "")
+  say("  mode %s%s, sndwnd %d, rcvwnd %d, mtu %d, acknodelay %s", values.mode, values.mode == "manual"
+    and (" (nodelay %d, interval %d, resend %d, nc %d)"):format(values.nodelay, values.interval, values.resend, values.nc) or "",
+    values.sndwnd, values.rcvwnd, values.mtu, onoff(values.acknodelay))
+  local fec = values.datashard > 0 and values.parityshard > 0
+  say("  FEC %s, compression %s, ratelimit %s, dscp %d, sockbuf %d", fec and ("%d+%d"):format(values.datashard, values.parityshard)
+    or "off", onoff(not values.nocomp), values.ratelimit > 0 and values.ratelimit .. " bytes/s" or "off", values.dscp, values.sockbuf)
+  say("  smux %d, smuxbuf %d, streambuf %d, framesize %d, keepalive %d s, deadpeer %d s, closewait %s", values.smuxver,
+    values.smuxbuf, values.streambuf, values.framesize, values.keepalive, values.deadpeer, values.closewait and values.closewait .. " s" or "as needed")
 end
 
 -- SIGUSR1: all counters on stderr, a line each, then the state of the link or acceptor.
 function report.on_usr1(handle)
-   core.on_signal("USR1", function()
-      local lines = {}
-      for _, c in ipairs(core.counters()) do lines[#lines + 1] = ("%s %d"):format(c[1], c[2]) end
-      local stats = handle:stats()
-      local names = {}
-      for name in pairs(stats) do names[#names + 1] = name end
-      table.sort(names)
-      for _, name in ipairs(names) do lines[#lines + 1] = ("%s %s"):format(name, tostring(stats[name])) end
-      core.stderr(table.concat(lines, "\n") .. "\n")
-   end)
+  core.on_signal("USR1", function()
+    local lines = {}
+    for _, c in ipairs(core.counters()) do lines[#lines + 1] = ("%s %d"):format(c[1], c[2]) end
+    local stats = handle:stats()
+    local names = {}
+    for name in pairs(stats) do names[#names + 1] = name end
+    table.sort(names)
+    for _, name in ipairs(names) do lines[#lines + 1] = ("%s %s"):format(name, tostring(stats[name])) end
+    core.stderr(table.concat(lines, "\n") .. "\n")
+  end)
 end
 
 -- Go's reference time in a file name, as kcptun has it.
 local layout = {["2006"] = "%Y", ["01"] = "%m", ["02"] = "%d", ["15"] = "%H", ["04"] = "%M", ["05"] = "%S"}
 
 local function file_name(path)
-   local name = path:gsub("%%", "%%%%"):gsub("%d+", function(digits)
-      return layout[digits] or (digits:gsub("2006", "%%Y"):gsub("0[1245]", layout):gsub("15", "%%H"))
-   end)
-   return core.date(name)
+  local name = path:gsub("%%", "%%%%"):gsub("%d+", function(digits)
+    return layout[digits] or (digits:gsub("2006", "%%Y"):gsub("0[1245]", layout):gsub("15", "%%H"))
+  end)
+  return core.date(name)
 end
 
 -- Appends the counters to the snmplog every `period` seconds, with a head line in a new file.
 function report.snmp(path, period)
-   if path == "" or period == 0 then return end
-   kt.spawn(function()
-      local complained
-      while true do
-         kt.sleep(period)
-         local names, values = {"Unix"}, {core.date "%s"}
-         for _, c in ipairs(core.counters()) do
-            names[#names + 1] = c[1]
-            values[#values + 1] = ("%d"):format(c[2])
-         end
-         local name = file_name(path)
-         local line = table.concat(values, ",") .. "\n"
-         local _, unread = core.read_file(name, 1)
-         if unread and unread.code == "not_found" then line = table.concat(names, ",") .. "\n" .. line end
-         local ok, err = core.append_file(name, line)
-         if not ok and not complained then kt.log.warn("snmplog: %s", tostring(err)) end
-         complained = not ok
+  if path == "" or period == 0 then return end
+  kt.spawn(function()
+    local complained
+    while true do
+      kt.sleep(period)
+      local names, values = {"Unix"}, {core.date "%s"}
+      for _, c in ipairs(core.counters()) do
+        names[#names + 1] = c[1]
+        values[#values + 1] = ("%d"):format(c[2])
       end
-   end)
+      local name = file_name(path)
+      local line = table.concat(values, ",") .. "\n"
+      local _, unread = core.read_file(name, 1)
+      if unread and unread.code == "not_found" then line = table.concat(names, ",") .. "\n" .. line end
+      local ok, err = core.append_file(name, line)
+      if not ok and not complained then kt.log.warn("snmplog: %s", tostring(err)) end
+      complained = not ok
+    end
+  end)
 end
 
 return report

@@ -6,19 +6,19 @@ local kt = require "kt"
 local settings = require "kt.cli.settings"
 
 common.main("server", {...}, function(values)
-   local ok, fault = core.endpoint(values.target, "uh")
-   if not ok then error("--target: " .. fault, 0) end
-   local config = settings.link(values)
-   config.on = values.listen
-   local acceptor = kt.accept(config)
-   acceptor:serve(function(stream)
-      local conn, err = kt.connect{to = values.target, timeout = 5}
-      if not conn then
-         kt.log.warn("%s: target %s: %s%s", stream.peer, values.target, tostring(err),
-            err.code == "refused" and "; nothing listens there, is it running?" or "")
-         return stream:reset(err)
-      end
-      common.join(stream, conn, stream.peer .. " to " .. values.target, values.closewait, values.quiet)
-   end)
-   return acceptor
+  local ok, fault = core.endpoint(values.target, "uh")
+  if not ok then error("--target: " .. fault, 0) end
+  local config = settings.link(values)
+  config.on = values.listen
+  local acceptor = kt.accept(config)
+  acceptor:serve(function(stream)
+    local conn, err = kt.connect { to = values.target, timeout = 5 }
+    if not conn then
+      kt.log.warn("%s: target %s: %s%s", stream.peer, values.target, tostring(err),
+        err.code == "refused" and "; nothing listens there, is it running?" or "")
+      return stream:reset(err)
+    end
+    common.join(stream, conn, stream.peer .. " to " .. values.target, values.closewait, values.quiet)
+  end)
+  return acceptor
 end)

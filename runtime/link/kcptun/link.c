@@ -40,7 +40,8 @@ struct dial {
     struct slot *slot; /* NULL while draining */
     struct kt_udp *udp;
     struct kt_session *session;
-    struct kt_timer scavenge; /* cuts an expired one; before that: waits for the hello */
+    struct kt_timer scavenge; /* cuts an expired one */
+    struct kt_timer hello;    /* waits for the peer's */
     uint64_t hello_deadline;
     int code;     /* why it ended, once it is a slot's `dead` */
     bool refused; /* said that nothing listens there */
@@ -120,6 +121,7 @@ static bool serve(struct dial *d, struct opening *o)
 static void free_dial(struct dial *d, int code)
 {
     kt_io_timer_cancel(d->link->sh->io, &d->scavenge);
+    kt_io_timer_cancel(d->link->sh->io, &d->hello);
     kt_list_remove(&d->node);
     kt_session_free(d->session, code);
     kt_udp_close(d->udp);
@@ -197,7 +199,7 @@ static void on_over(void *ctx, struct kt_session *s, int code)
         slot->dead = d; /* on_resolved moves what can be moved */
         d->slot = NULL;
         d->code = code;
-        kt_io_timer_cancel(d->link->sh->io, &d->scavenge);
+        kt_io_timer_cancel(d->link->sh->io, &d->hello);
         dial_slot(slot);
         return;
     }
@@ -222,22 +224,26 @@ static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
     if (d->slot) serve_waiting(d->slot);
 }
 
-static void on_dial_timer(void *ctx)
+/* An expired session has had its time. */
+static void on_scavenge(void *ctx)
+{
+    struct dial *d = ctx;
+    kt_log(d->link->sh->log, KT_LOG_INFO, "session with %s expired: cutting %zu streams",
+        kt_session_peer_text(d->session), kt_session_streams(d->session));
+    free_dial(d, KT_ECLOSED);
+}
+
+/* With --tuncrypt, while opens wait for the peer's hello. */
+static void on_hello_timer(void *ctx)
 {
     struct dial *d = ctx;
     struct kt_shared *sh = d->link->sh;
     struct slot *slot = d->slot;
-    if (!slot) {
-        kt_log(sh->log, KT_LOG_INFO, "session with %s expired: cutting %zu streams",
-            kt_session_peer_text(d->session), kt_session_streams(d->session));
-        free_dial(d, KT_ECLOSED);
-        return;
-    }
-    if (!hello_missing(d) || kt_list_empty(&slot->waiting)) return;
+    if (!slot || !hello_missing(d) || kt_list_empty(&slot->waiting)) return;
     uint64_t now = kt_io_now(sh->io);
     if (!kt_session_settled(d->session)) d->hello_deadline = now + HELLO_US; /* it has not heard ours yet */
     if (now < d->hello_deadline) {
-        kt_io_timer_set(sh->io, &d->scavenge, now + HELLO_US / 10);
+        kt_io_timer_set(sh->io, &d->hello, now + HELLO_US / 10);
         return;
     }
     struct kt_err err;
@@ -299,7 +305,8 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
     d->link = l;
     d->slot = slot;
     kt_list_init(&d->node);
-    kt_timer_init(&d->scavenge, on_dial_timer, d);
+    kt_timer_init(&d->scavenge, on_scavenge, d);
+    kt_timer_init(&d->hello, on_hello_timer, d);
 
     struct kt_udp_opts opts = {
         .remote = peer, .dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
@@ -322,7 +329,7 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
     if (sh->cfg.tuncrypt) {
         kt_session_greet(d->session);
         d->hello_deadline = kt_io_now(sh->io) + HELLO_US;
-        kt_io_timer_set(sh->io, &d->scavenge, kt_io_now(sh->io) + HELLO_US / 10);
+        kt_io_timer_set(sh->io, &d->hello, kt_io_now(sh->io) + HELLO_US / 10);
     }
     kt_log(
         sh->log, KT_LOG_DEBUG, "session with %s started, conv %08x", kt_session_peer_text(d->session), conv);
@@ -419,7 +426,7 @@ static int on_open(struct kt_link *link, kt_open_cb cb, void *ctx, struct kt_ope
     if (!slot->dial) {
         dial_slot(slot);
     } else if (hello_missing(slot->dial)) {
-        kt_io_timer_set(l->sh->io, &slot->dial->scavenge, kt_io_now(l->sh->io) + HELLO_US / 10);
+        kt_io_timer_set(l->sh->io, &slot->dial->hello, kt_io_now(l->sh->io) + HELLO_US / 10);
     } else {
         serve_waiting(slot);
     }

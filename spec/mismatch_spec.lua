@@ -1,0 +1,151 @@
+-- Ends of one make that were set differently: nothing may come through as noise, and the logs have to say what to look at,
+-- in a few lines however long the client goes on.
+local h = require "harness"
+
+local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
+
+--- The lines a process has logged at WARN or ERROR, and how many.
+local function complaints(p)
+  local lines = {}
+  for line in p.stderr:gmatch "[^\n]+" do
+    if line:find "WARN" or line:find "ERROR" or line:find "[Ww]arn" then lines[#lines + 1] = line end
+  end
+  return #lines, table.concat(lines, "\n")
+end
+
+--- A target that fails the spec's expectations should it be given a byte: what came is in `got`.
+local function listening()
+  local target
+  target = h.sockets.serve(function(conn)
+    local chunk = conn:recv(600)
+    while chunk do
+      target.got = target.got .. chunk
+      chunk = conn:recv(600)
+    end
+  end)
+  target.got = ""
+  return target
+end
+
+--- A tunnel with what `only` says, and one connection into it that says hello. Returns client, server, target, conn.
+local function mismatched(only, both)
+  local target = listening()
+  both = both or {}
+  both.key = both.key or "the same on both ends"
+  local client, server = h.peer.tunnel(target.at, both, only)
+  local conn = h.sockets.connect(client.at)
+  if conn then conn:send("hello?") end
+  return client, server, target, conn
+end
+
+--- The application is told by a reset, not by an end that looks like an answer's.
+local function is_reset(conn, seconds)
+  if not conn then return end -- the ends knew before it came
+  local chunk, err = conn:recv(seconds)
+  assert.is_nil(chunk, "noise came through: " .. tostring(chunk))
+  assert.equal("ECONNRESET", err)
+end
+
+describe("two kts that differ", function()
+  after_each(h.cleanup)
+
+  it("in nocomp, the server's end without compression: it names nocomp and the application is reset", function()
+    h.run(function()
+      local client, server, target, conn = mismatched { server = { nocomp = true } }
+      server:expect("set nocomp the same on both ends")
+      is_reset(conn, 15)
+      client:expect("nocomp")
+      assert.equal("", target.got)
+    end)
+  end)
+
+  it("in nocomp, the client's end without compression: the application is reset and both logs hint at it", function()
+    h.run(function()
+      local client, server, target, conn = mismatched { client = { nocomp = true } }
+      server:expect("nocomp")
+      is_reset(conn, 15)
+      client:expect("nocomp")
+      assert.equal("", target.got)
+    end)
+  end)
+
+  for _, versions in ipairs { { 1, 2 }, { 2, 1 } } do
+    it(("in smuxver, client %d and server %d: both logs name it and the application is reset"):format(versions[1], versions[2]),
+      function()
+        h.run(function()
+          local client, server, target, conn = mismatched { client = { smuxver = versions[1] }, server = { smuxver = versions[2] } }
+          server:expect("set smuxver the same on both ends")
+          is_reset(conn, 15)
+          client:expect("smuxver")
+          assert.equal("", target.got)
+        end)
+      end)
+  end
+
+  local qpp = {
+    { "QPP on the client only", { client = { QPP = true } }, "QPP on", "QPP off" },
+    { "QPP on the server only", { server = { QPP = true } }, "QPP off", "QPP on" },
+    { "QPPCount", { client = { QPP = true, QPPCount = 61 }, server = { QPP = true, QPPCount = 67 } }, "QPPCount", "QPPCount" },
+  }
+  for _, case in ipairs(qpp) do
+    it("in " .. case[1] .. ": both logs say it and the target is given nothing", function()
+      h.run(function()
+        local client, server, target, conn = mismatched(case[2])
+        -- each log says what the other end has
+        server:expect("has a?n?o?t?h?e?r? ?" .. case[3] .. "[^\n]*set it the same on both ends")
+        client:expect("has a?n?o?t?h?e?r? ?" .. case[4] .. "[^\n]*set it the same on both ends")
+        is_reset(conn, 15)
+        assert.equal(0, target.accepted)
+        assert.equal("", target.got)
+      end)
+    end)
+  end
+
+  for _, setting in ipairs { { "key", "one", "another" }, { "crypt", "aes", "salsa20" } } do
+    it("in " .. setting[1] .. ": the server says once that nothing authenticates, the client that nothing came back", function()
+      h.run(function()
+        local client, server, target, conn = mismatched {
+          client = { [setting[1]] = setting[2], deadpeer = 2 }, server = { [setting[1]] = setting[3] },
+        }
+        server:expect("does not authenticate[^\n]*key and crypt")
+        client:expect("nothing ever came from it[^\n]*key and crypt", 15)
+        is_reset(conn, 15)
+        assert.is_true(server:counters().InCsumErrors >= 5, "too few datagrams to show that they are not all told of")
+        assert.equal(1, count(server.stderr, "does not authenticate"))
+        assert.equal(0, count(client.stderr, "does not authenticate"))
+        assert.equal(0, target.accepted)
+        assert.is_true(conn ~= nil)
+      end)
+    end)
+  end
+
+  -- what it is, how they differ, the most lines a session may cost the server
+  local noisy = {
+    { "nocomp", { server = { nocomp = true } } },
+    { "smuxver", { client = { smuxver = 1 } } },
+    { "QPP", { client = { QPP = true } } },
+    { "crypt", { client = { crypt = "xor" } } },
+  }
+  for _, case in ipairs(noisy) do
+    it("in " .. case[1] .. ": the server's log stays short while the client goes on", function()
+      h.run(function()
+        local client, server, target, conn = mismatched(case[2])
+        server:wait_for("a word of it", 10, function() return complaints(server) > 0 end)
+        local counters = server:counters()
+        local before = counters.InPkts + counters.InCsumErrors
+        -- Not for luck: this is how long the client is given to be a nuisance with.
+        local deadline = h.loop.now() + 4
+        while h.loop.now() < deadline do
+          if conn then conn:send("hello again") end
+          h.loop.sleep(0.2)
+        end
+        counters = server:counters()
+        assert.is_true(counters.InPkts + counters.InCsumErrors > before, "the client sent nothing more: this shows nothing")
+        local lines, said = complaints(server)
+        assert.is_true(lines <= 5, lines .. " lines:\n" .. said)
+        assert.equal("", target.got)
+        assert.is_not_nil(client)
+      end)
+    end)
+  end
+end)
