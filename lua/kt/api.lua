@@ -191,7 +191,8 @@ def {
       { name = "idle", type = "duration", default = 0, doc = "Ends when nothing has moved for so long; 0: never." },
       { name = "linger", type = "duration",
         doc = "Where the end of one direction cannot be passed on (a kcptun peer knows no half-close), the other may go on until it "
-          .. "was quiet for so long. Default: 10 s, or 1 s once something has come back; 0 for a stream that the peer opened, to which the end is the answer's end." },
+          .. "was quiet for so long. Default: 10 s, or 1 s once something has come back; 0 for a stream that the peer "
+          .. "opened, to which the end is the answer's end." },
     },
   },
 }

@@ -238,21 +238,16 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 {
     struct port *port = ctx;
     struct kt_shared *sh = port->acceptor->sh;
-    struct kt_counters *c = sh->counters;
     for (size_t i = 0; i < n; i++) {
         uint8_t *body;
         size_t len;
-        c->InBytes += dgrams[i].len;
-        if (kt_open_packet(sh->seal, dgrams[i].data, dgrams[i].len, &body, &len)) {
-            kt_shared_forged(sh, dgrams[i].from);
-            continue;
-        }
+        if (!kt_shared_open(sh, &dgrams[i], &body, &len)) continue;
         struct guest *g = route(port, dgrams[i].from, body, len);
         if (!g) {
-            c->InErrs++;
+            sh->counters->InErrs++;
             continue;
         }
-        c->InPkts++;
+        sh->counters->InPkts++;
         kt_session_input(g->session, body, len);
     }
 }

@@ -259,22 +259,17 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 {
     struct dial *d = ctx;
     struct kt_shared *sh = d->link->sh;
-    struct kt_counters *c = sh->counters;
     for (size_t i = 0; i < n; i++) {
         uint8_t *body;
         size_t len;
-        c->InBytes += dgrams[i].len;
-        if (kt_open_packet(sh->seal, dgrams[i].data, dgrams[i].len, &body, &len)) {
-            kt_shared_forged(sh, dgrams[i].from);
-        } else {
-            struct kt_kcp_head head;
-            if (kt_fec_peek(body, len, &head) && head.conv != kt_session_conv(d->session)) {
-                c->InErrs++;
-                continue;
-            }
-            c->InPkts++;
-            kt_session_input(d->session, body, len);
+        struct kt_kcp_head head;
+        if (!kt_shared_open(sh, &dgrams[i], &body, &len)) continue;
+        if (kt_fec_peek(body, len, &head) && head.conv != kt_session_conv(d->session)) {
+            sh->counters->InErrs++;
+            continue;
         }
+        sh->counters->InPkts++;
+        kt_session_input(d->session, body, len);
     }
 }
 

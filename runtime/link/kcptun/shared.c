@@ -24,7 +24,7 @@ void kt_shared_busy(struct kt_shared *sh)
     if (!sh->trim.armed) kt_io_timer_set(sh->io, &sh->trim, kt_io_now(sh->io) + TRIM_EVERY_US);
 }
 
-void kt_shared_forged(struct kt_shared *sh, const struct kt_addr *from)
+static void forged(struct kt_shared *sh, const struct kt_addr *from)
 {
     char text[KT_ADDR_TEXT];
     const uint64_t now = kt_io_now(sh->io);
@@ -35,6 +35,14 @@ void kt_shared_forged(struct kt_shared *sh, const struct kt_addr *from)
         "%s: a datagram does not authenticate (dropped; said once a minute at most): are key and crypt the "
         "same on both ends?",
         kt_addr_text(from, text));
+}
+
+bool kt_shared_open(struct kt_shared *sh, struct kt_dgram *dgram, uint8_t **body, size_t *len)
+{
+    sh->counters->InBytes += dgram->len;
+    if (kt_open_packet(sh->seal, dgram->data, dgram->len, body, len) == 0) return true;
+    forged(sh, dgram->from);
+    return false;
 }
 
 static int set_up(struct kt_shared *sh, const struct kt_kcptun_config *cfg, struct kt_err *err)

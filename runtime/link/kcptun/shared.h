@@ -41,8 +41,9 @@ void kt_shared_unref(void *shared);
 /* Blocks are in use: see to it that memory is given back once they are not. */
 void kt_shared_busy(struct kt_shared *sh);
 
-/* A datagram from there did not authenticate: counted, and said at most once a minute. */
-void kt_shared_forged(struct kt_shared *sh, const struct kt_addr *from);
+/* Counts a datagram that came and opens it in place: true and its body, or false if it does not authenticate,
+ * which is said in the log at most once a minute. */
+bool kt_shared_open(struct kt_shared *sh, struct kt_dgram *dgram, uint8_t **body, size_t *len);
 
 static inline bool kt_shared_fec(const struct kt_shared *sh)
 {
