@@ -196,6 +196,35 @@ def {
   },
 }
 
+-- What tasks read and write. A conn and a stream have the same methods.
+
+local patience = { name = "timeout", type = "duration", default = 30, doc = "How long the whole call may take." }
+
+for _, kind in ipairs { "conn", "stream" } do
+  local function method(name, arguments, returns, doc)
+    def {
+      name = kind .. ":" .. name, context = "task", path = name, returns = returns,
+      signature = ("%s:%s(%s) → %s"):format(kind, name, arguments, returns), doc = doc,
+      argument = { type = "table", keys = { patience } },
+    }
+  end
+  method("read", "[n] [, { timeout = \"30s\" }]", "data | nil, err",
+    "What has arrived, at least 1 and at most n bytes (default 16 KiB, at most 1 MiB); waits if nothing has. err.code is "
+      .. "\"eof\" at the end of the data.")
+  method("read_exactly", "n [, { timeout = \"30s\" }]", "data | nil, err, came",
+    "n bytes, at most 1 MiB; nothing behind them is read. When it fails, `came` is what had arrived.")
+  method("read_until", "delimiter, max [, { timeout = \"30s\" }]", "data | nil, err, came",
+    "All bytes up to the delimiter and with it, at most max (up to 1 MiB); nothing behind it is read. err.code is \"limit\" "
+      .. "when there is no delimiter within max bytes. When it fails, `came` is what had arrived, which counts as read.")
+  method("write", "data [, { timeout = \"30s\" }]", "#data | nil, err, taken",
+    "Waits until all of the data was taken, in order. When it fails, `taken` is how many bytes were.")
+  def {
+    name = kind .. ":shutdown", context = "any", signature = kind .. ":shutdown()",
+    doc = "Ends sending; the other end reads \"eof\" when it has read all. Reading goes on. Towards a kcptun peer, which knows no "
+      .. "half-close, it is held back until close.",
+  }
+end
+
 def {
   name = "kt.sleep", context = "task", path = "kt.sleep",
   signature = 'kt.sleep "500ms"',
@@ -233,7 +262,11 @@ api.handles.listener = {
   fields = { local_addr = "where it listens, once it does" },
 }
 api.handles.conn = {
-  methods = { close = "delivers what was written, then ends it", reset = "ends it at once; with an err, logs why" },
+  methods = {
+    read = "see conn:read", read_exactly = "see conn:read_exactly", read_until = "see conn:read_until", write = "see conn:write",
+    shutdown = "see conn:shutdown",
+    close = "delivers what was written, then ends it", reset = "ends it at once; with an err, logs why",
+  },
   fields = { peer = "the other end's address", local_addr = "this end's" },
 }
 api.handles.stream = {

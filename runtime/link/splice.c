@@ -105,7 +105,10 @@ static void move(struct direction *d)
             return;
         }
         if (pieces == 0) {
-            if (kt_pipe_eof(d->from)) end_direction(d);
+            if (kt_pipe_eof(d->from))
+                end_direction(d);
+            else if (kt_pipe_gone(d->from))
+                finish(s, KT_ERESET); /* it broke before anyone listened */
             return;
         }
     }
