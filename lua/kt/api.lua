@@ -226,6 +226,41 @@ for _, kind in ipairs { "conn", "stream" } do
 end
 
 def {
+  name = "kt.udp", context = "any", returns = "socket | nil, err", path = "udp",
+  signature = 'kt.udp { on = ":5353" | to = "host:port" } → socket | nil, err',
+  doc = "A UDP socket: bound to an address, or talking to one peer, or both. In the main chunk it is declared, and opened at start; "
+    .. "in a task it is opened at once, and closed when the task ends.",
+  argument = {
+    type = "table",
+    check = function(out, _, mistake)
+      if not out.on and not out.to then mistake("on", 'missing; wanted on = ":5353", or to = "host:port"') end
+    end,
+    keys = {
+      { name = "on", type = "endpoint", allow = "z", wanted = '":5353", or "ip:port"', doc = "The address to bind; port 0: any." },
+      { name = "to", type = "string", doc = "The only peer it talks to; a name is looked up, in a task only." },
+      { name = "timeout", type = "duration", max = 86400, default = 10, doc = "How long looking up the name may take." },
+      { name = "queue", type = "size", min = 4096, max = 16 << 20, default = 65536,
+        doc = "Bytes of datagrams that wait to be received (each counts 32 more); past it they are dropped and counted." },
+    },
+  },
+}
+
+def {
+  name = "socket:receive", context = "task", path = "receive", returns = "data, from | nil, err",
+  signature = 'socket:receive { timeout = "30s" } → data, from | nil, err',
+  doc = "The next datagram and its sender's address. A socket made with `to` also tells that nobody listens there (\"refused\").",
+  argument = { type = "table", keys = { patience } },
+}
+
+def {
+  name = "socket:send", context = "task", path = "send", returns = "true | nil, err",
+  signature = 'socket:send(data [, "host:port"] [, { timeout = "30s" }]) → true | nil, err',
+  doc = "Sends a datagram of at most 2048 bytes: to the peer of the socket, or to an address, such as `from`. Waits while the system "
+    .. "takes no more. Whether it arrives, nobody knows.",
+  argument = { type = "table", keys = { patience } },
+}
+
+def {
   name = "kt.sleep", context = "task", path = "kt.sleep",
   signature = 'kt.sleep "500ms"',
   doc = "Waits. kt.sleep(0) lets the others run.",
@@ -233,7 +268,7 @@ def {
 }
 
 def { name = "kt.spawn", context = "any", signature = "kt.spawn(fn, …)",
-  doc = "Runs fn(…) as a task: when the runtime starts, or at the end of this turn. Conns and streams among the arguments "
+  doc = "Runs fn(…) as a task: when the runtime starts, or at the end of this turn. Conns, streams and sockets among the arguments "
     .. "become the new task's." }
 def { name = "kt.now", context = "any", signature = "kt.now() → seconds", doc = "A clock that only goes forward." }
 def { name = "kt.secret", context = "any", signature = "kt.secret(string) → secret", doc = "A string that never prints." }
@@ -272,6 +307,13 @@ api.handles.conn = {
 api.handles.stream = {
   methods = api.handles.conn.methods,
   fields = { peer = "the other end of the link" },
+}
+api.handles.socket = {
+  methods = {
+    receive = "see socket:receive", send = "see socket:send", close = "closes it",
+    stats = "figures: received, received_bytes, sent, sent_bytes; dropped (no room in its queue), oversize, unsent; queued",
+  },
+  fields = { local_addr = "where it is bound", peer = "whom it talks to; nil without `to`" },
 }
 api.handles.err = { fields = { code = 'a stable name, such as "timeout"; tostring(err) is a sentence' } }
 
