@@ -197,6 +197,70 @@ def {
   },
 }
 
+-- What tasks read and write. A conn and a stream have the same methods.
+
+local patience = { name = "timeout", type = "duration", default = 30, doc = "How long the whole call may take." }
+
+for _, kind in ipairs { "conn", "stream" } do
+  local function method(name, arguments, returns, doc)
+    def {
+      name = kind .. ":" .. name, context = "task", path = name, returns = returns,
+      signature = ("%s:%s(%s) → %s"):format(kind, name, arguments, returns), doc = doc,
+      argument = { type = "table", keys = { patience } },
+    }
+  end
+  method("read", "[n] [, { timeout = \"30s\" }]", "data | nil, err",
+    "What has arrived, at least 1 and at most n bytes (default 16 KiB, at most 1 MiB); waits if nothing has. err.code is "
+      .. "\"eof\" at the end of the data.")
+  method("read_exactly", "n [, { timeout = \"30s\" }]", "data | nil, err, came",
+    "n bytes, at most 1 MiB; nothing behind them is read. When it fails, `came` is what had arrived.")
+  method("read_until", "delimiter, max [, { timeout = \"30s\" }]", "data | nil, err, came",
+    "All bytes up to the delimiter and with it, at most max (up to 1 MiB); nothing behind it is read. err.code is \"limit\" "
+      .. "when there is no delimiter within max bytes. When it fails, `came` is what had arrived, which counts as read.")
+  method("write", "data [, { timeout = \"30s\" }]", "#data | nil, err, taken",
+    "Waits until all of the data was taken, in order. When it fails, `taken` is how many bytes were.")
+  def {
+    name = kind .. ":shutdown", context = "any", signature = kind .. ":shutdown()",
+    doc = "Ends sending; the other end reads \"eof\" when it has read all. Reading goes on. Towards a kcptun peer, which knows no "
+      .. "half-close, it is held back until close.",
+  }
+end
+
+def {
+  name = "kt.udp", context = "any", returns = "socket | nil, err", path = "udp",
+  signature = 'kt.udp { on = ":5353" | to = "host:port" } → socket | nil, err',
+  doc = "A UDP socket: bound to an address, or talking to one peer, or both. In the main chunk it is declared, and opened at start; "
+    .. "in a task it is opened at once, and closed when the task ends.",
+  argument = {
+    type = "table",
+    check = function(out, _, mistake)
+      if not out.on and not out.to then mistake("on", 'missing; wanted on = ":5353", or to = "host:port"') end
+    end,
+    keys = {
+      { name = "on", type = "endpoint", allow = "z", wanted = '":5353", or "ip:port"', doc = "The address to bind; port 0: any." },
+      { name = "to", type = "string", doc = "The only peer it talks to; a name is looked up, in a task only." },
+      { name = "timeout", type = "duration", max = 86400, default = 10, doc = "How long looking up the name may take." },
+      { name = "queue", type = "size", min = 4096, max = 16 << 20, default = 65536,
+        doc = "Bytes of datagrams that wait to be received (each counts 32 more); past it they are dropped and counted." },
+    },
+  },
+}
+
+def {
+  name = "socket:receive", context = "task", path = "receive", returns = "data, from | nil, err",
+  signature = 'socket:receive { timeout = "30s" } → data, from | nil, err',
+  doc = "The next datagram and its sender's address. A socket made with `to` also tells that nobody listens there (\"refused\").",
+  argument = { type = "table", keys = { patience } },
+}
+
+def {
+  name = "socket:send", context = "task", path = "send", returns = "true | nil, err",
+  signature = 'socket:send(data [, "host:port"] [, { timeout = "30s" }]) → true | nil, err',
+  doc = "Sends a datagram of at most 2048 bytes: to the peer of the socket, or to an address, such as `from`. Waits while the system "
+    .. "takes no more. Whether it arrives, nobody knows.",
+  argument = { type = "table", keys = { patience } },
+}
+
 def {
   name = "kt.sleep", context = "task", path = "kt.sleep",
   signature = 'kt.sleep "500ms"',
@@ -205,7 +269,7 @@ def {
 }
 
 def { name = "kt.spawn", context = "any", signature = "kt.spawn(fn, …)",
-  doc = "Runs fn(…) as a task: when the runtime starts, or at the end of this turn. Conns and streams among the arguments "
+  doc = "Runs fn(…) as a task: when the runtime starts, or at the end of this turn. Conns, streams and sockets among the arguments "
     .. "become the new task's." }
 def { name = "kt.now", context = "any", signature = "kt.now() → seconds", doc = "A clock that only goes forward." }
 def { name = "kt.secret", context = "any", signature = "kt.secret(string) → secret", doc = "A string that never prints." }
@@ -234,12 +298,23 @@ api.handles.listener = {
   fields = { local_addr = "where it listens, once it does" },
 }
 api.handles.conn = {
-  methods = { close = "delivers what was written, then ends it", reset = "ends it at once; with an err, logs why" },
+  methods = {
+    read = "see conn:read", read_exactly = "see conn:read_exactly", read_until = "see conn:read_until", write = "see conn:write",
+    shutdown = "see conn:shutdown",
+    close = "delivers what was written, then ends it", reset = "ends it at once; with an err, logs why",
+  },
   fields = { peer = "the other end's address", local_addr = "this end's" },
 }
 api.handles.stream = {
   methods = api.handles.conn.methods,
   fields = { peer = "the other end of the link" },
+}
+api.handles.socket = {
+  methods = {
+    receive = "see socket:receive", send = "see socket:send", close = "closes it",
+    stats = "figures: received, received_bytes, sent, sent_bytes; dropped (no room in its queue), oversize, unsent; queued",
+  },
+  fields = { local_addr = "where it is bound", peer = "whom it talks to; nil without `to`" },
 }
 api.handles.err = { fields = { code = 'a stable name, such as "timeout"; tostring(err) is a sentence' } }
 

@@ -72,6 +72,11 @@ function kt.listen(config)
   return handle
 end
 
+function kt.udp(config)
+  local handle, err = core.udp(checked("kt.udp", config))
+  return handle, err
+end
+
 return setmetatable(kt, {
   __index = function(_, name)
     local names = {}

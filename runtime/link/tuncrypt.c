@@ -155,7 +155,7 @@ static bool on_half_close(const struct kt_pipe *p)
 
 static bool on_gone(const struct kt_pipe *p)
 {
-    return kt_pipe_gone(of(p)->inner);
+    return !of(p)->broken && kt_pipe_gone(of(p)->inner); /* broken: `closed` says so, and why */
 }
 
 static void drop(struct tuncrypt *t)

@@ -16,6 +16,7 @@ struct kt_task;
 #define KT_HANDLE_LINK "link"
 #define KT_HANDLE_ACCEPTOR "acceptor"
 #define KT_HANDLE_LISTENER "listener"
+#define KT_HANDLE_SOCKET "socket"
 #define KT_HANDLE_SECRET "secret"
 #define KT_HANDLE_ERR "err"
 
@@ -39,14 +40,34 @@ void *kt_handle_test(lua_State *L, int idx, const char *name);
  */
 void *kt_handle_self(lua_State *L, const char *name, const char *method);
 
+/* ---- what a task owns: embedded in the handle ---- */
+
+struct kt_owned {
+    struct kt_task *owner; /* good while node is in its list */
+    struct kt_list node;   /* owner->owned, or in none */
+    void (*end)(
+        struct kt_owned *o, int code); /* closes it (code 0) or resets it, and takes it off the list */
+};
+
+/* Ends all that is in the list. */
+void kt_owned_end(struct kt_list *owned, int code);
+/* Hands what is at idx, if `from` owns it, to another task. */
+void kt_owned_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to);
+
 /* ---- conns and streams (lua_pipe.c) ---- */
 
+struct kt_lua_reading;
+struct kt_lua_writing;
+
 struct kt_lua_pipe {
-    struct kt_pipe *pipe; /* NULL: closed, or taken over by a splice */
-    struct kt_conn *conn; /* NULL: a stream */
-    bool accepted;        /* a stream that the peer opened */
-    struct kt_task *owner;
-    struct kt_list node; /* owner->pipes */
+    struct kt_owned owned;          /* first */
+    struct kt_pipe *pipe;           /* NULL: closed, or taken over by a splice */
+    struct kt_conn *conn;           /* NULL: a stream */
+    bool accepted;                  /* a stream that the peer opened */
+    bool shut;                      /* the script has ended sending */
+    int code;                       /* how it broke, once that was heard */
+    struct kt_lua_reading *reading; /* the call that waits for data, or NULL */
+    struct kt_lua_writing *writing; /* ... and for room */
 };
 
 /* Pushes a handle without a pipe. Its uservalue 1 is the peer's address as text, when known. */
@@ -59,9 +80,20 @@ struct kt_lua_pipe *kt_pipe_arg(lua_State *L, int idx, const char *what);
 void kt_pipe_remember(lua_State *L, int idx, struct kt_lua_pipe *h);
 /* Parts the pipe from its handle, which is closed from now on; the pipe still counts in rt->pipes. */
 void kt_pipe_detach(struct kt_lua_pipe *h);
-/* Hands an open conn or stream at idx, if it is one and `from` owns it, to another task. */
-void kt_pipe_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to);
-/* Ends all pipes of a list: closes them (code 0) or resets them. */
-void kt_pipes_end(struct kt_list *pipes, int code);
+
+/* The conn or stream that a method was called on, open or not; raises for anything else. */
+struct kt_lua_pipe *kt_pipe_self(lua_State *L, const char *method);
+
+/* ---- reading and writing (lua_pipe_io.c) ---- */
+
+int kt_lua_pipe_read(lua_State *L);
+int kt_lua_pipe_read_exactly(lua_State *L);
+int kt_lua_pipe_read_until(lua_State *L);
+int kt_lua_pipe_write(lua_State *L);
+int kt_lua_pipe_shutdown(lua_State *L);
+/* Ends the calls that wait on the pipe, which is about to be closed. */
+void kt_pipe_interrupt(struct kt_lua_pipe *h);
+/* Registers what the calls need. */
+void kt_lua_pipe_io(lua_State *L);
 
 #endif

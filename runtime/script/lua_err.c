@@ -25,6 +25,14 @@ int kt_err_return(lua_State *L, int code, const char *text)
     return 2;
 }
 
+int kt_err_return_before(lua_State *L, int extra, int code, const char *text)
+{
+    luaL_checkstack(L, 4, NULL);
+    kt_err_return(L, code, text);
+    lua_rotate(L, -(extra + 2), 2);
+    return extra + 2;
+}
+
 int kt_err_arg(lua_State *L, int idx, const char **text)
 {
     *text = NULL;

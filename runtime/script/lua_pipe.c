@@ -6,10 +6,30 @@
 #include "script/handle.h"
 #include "script/script.h"
 
+static void end(struct kt_lua_pipe *h, int code)
+{
+    kt_list_remove(&h->owned.node);
+    if (!h->pipe) return;
+    struct kt_pipe *pipe = h->pipe;
+    kt_pipe_interrupt(h);
+    kt_pipe_detach(h);
+    h->owned.owner->rt->pipes--;
+    if (code == 0)
+        kt_pipe_close(pipe);
+    else
+        kt_pipe_reset(pipe, code);
+}
+
+static void end_owned(struct kt_owned *o, int code)
+{
+    end(KT_CONTAINER(o, struct kt_lua_pipe, owned), code);
+}
+
 struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind)
 {
     struct kt_lua_pipe *h = kt_handle_push(L, kind, sizeof *h, 1);
-    kt_list_init(&h->node);
+    kt_list_init(&h->owned.node);
+    h->owned.end = end_owned;
     return h;
 }
 
@@ -19,27 +39,8 @@ void kt_pipe_take(struct kt_lua_pipe *h, struct kt_task *t)
     h->conn = t->conn;
     t->pipe = NULL;
     t->conn = NULL;
-    h->owner = t;
-    kt_list_push(&t->pipes, &h->node);
-}
-
-static void end(struct kt_lua_pipe *h, int code)
-{
-    kt_list_remove(&h->node);
-    if (!h->pipe) return;
-    struct kt_pipe *pipe = h->pipe;
-    h->pipe = NULL;
-    h->conn = NULL;
-    h->owner->rt->pipes--;
-    if (code == 0)
-        kt_pipe_close(pipe);
-    else
-        kt_pipe_reset(pipe, code);
-}
-
-void kt_pipes_end(struct kt_list *pipes, int code)
-{
-    while (!kt_list_empty(pipes)) end(KT_CONTAINER(pipes->next, struct kt_lua_pipe, node), code);
+    h->owned.owner = t;
+    kt_list_push(&t->owned, &h->owned.node);
 }
 
 static struct kt_lua_pipe *test(lua_State *L, int idx)
@@ -77,23 +78,14 @@ void kt_pipe_remember(lua_State *L, int idx, struct kt_lua_pipe *h)
 
 void kt_pipe_detach(struct kt_lua_pipe *h)
 {
-    kt_list_remove(&h->node);
+    kt_list_remove(&h->owned.node);
     h->pipe = NULL;
     h->conn = NULL;
 }
 
-void kt_pipe_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to)
-{
-    struct kt_lua_pipe *h = test(L, idx);
-    if (!h || !h->pipe || h->owner != from) return;
-    kt_list_remove(&h->node);
-    h->owner = to;
-    kt_list_push(&to->pipes, &h->node);
-}
-
 /* ---- methods ---- */
 
-static struct kt_lua_pipe *self(lua_State *L, const char *method)
+struct kt_lua_pipe *kt_pipe_self(lua_State *L, const char *method)
 {
     struct kt_lua_pipe *h = test(L, 1);
     if (!h) kt_raise(L, "%s: called on something that is no conn or stream; write it with a colon", method);
@@ -102,7 +94,7 @@ static struct kt_lua_pipe *self(lua_State *L, const char *method)
 
 static int pipe_close(lua_State *L)
 {
-    struct kt_lua_pipe *h = self(L, "close");
+    struct kt_lua_pipe *h = kt_pipe_self(L, "close");
     push_peer(L, 1, h);
     end(h, 0);
     return 0;
@@ -110,13 +102,13 @@ static int pipe_close(lua_State *L)
 
 static int pipe_reset(lua_State *L)
 {
-    struct kt_lua_pipe *h = self(L, "reset");
+    struct kt_lua_pipe *h = kt_pipe_self(L, "reset");
     const char *text;
     int code = kt_err_arg(L, 2, &text);
     if (!h->pipe) return 0;
-    struct kt_runtime *rt = h->owner->rt;
+    struct kt_runtime *rt = h->owned.owner->rt;
     push_peer(L, 1, h);
-    if (text && !kt_origin_embedded(h->owner->origin->source)) { /* the verbs tell of it themselves */
+    if (text && !kt_origin_embedded(h->owned.owner->origin->source)) { /* the verbs tell of it themselves */
         const char *peer = lua_tostring(L, -1);
         kt_log(rt->log, KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream", peer ? " of " : "",
             peer ? peer : "", text);
@@ -129,9 +121,9 @@ static int pipe_gc(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
     if (!h->pipe) return 0;
-    kt_log(h->owner->rt->log, KT_LOG_WARN,
+    kt_log(h->owned.owner->rt->log, KT_LOG_WARN,
         "a %s was dropped without :close(), in the task spawned at %s:%d; closed it",
-        h->conn ? "conn" : "stream", h->owner->origin->source, h->owner->origin->line);
+        h->conn ? "conn" : "stream", h->owned.owner->origin->source, h->owned.owner->origin->line);
     end(h, 0);
     return 0;
 }
@@ -154,7 +146,7 @@ static int field_local(lua_State *L)
 
 static int pipe_tostring(lua_State *L)
 {
-    struct kt_lua_pipe *h = self(L, "tostring");
+    struct kt_lua_pipe *h = kt_pipe_self(L, "tostring");
     const char *kind = kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn" : "stream";
     push_peer(L, 1, h);
     const char *peer = lua_tostring(L, -1);
@@ -164,7 +156,9 @@ static int pipe_tostring(lua_State *L)
 
 void kt_lua_pipe(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"close", pipe_close}, {"reset", pipe_reset}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"read", kt_lua_pipe_read}, {"read_exactly", kt_lua_pipe_read_exactly},
+        {"read_until", kt_lua_pipe_read_until}, {"write", kt_lua_pipe_write},
+        {"shutdown", kt_lua_pipe_shutdown}, {"close", pipe_close}, {"reset", pipe_reset}, {NULL, NULL}};
     static const luaL_Reg conn_fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
     static const luaL_Reg stream_fields[] = {{"peer", field_peer}, {NULL, NULL}};
     struct kt_handle_type type = {
@@ -179,4 +173,5 @@ void kt_lua_pipe(lua_State *L)
     type.name = KT_HANDLE_STREAM;
     type.fields = stream_fields;
     kt_handle_type(L, &type);
+    kt_lua_pipe_io(L);
 }

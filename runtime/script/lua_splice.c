@@ -46,12 +46,21 @@ static int finish(lua_State *L, struct kt_task *t)
     return 1;
 }
 
+static void need_free(lua_State *L, int idx, const struct kt_lua_pipe *h)
+{
+    if (h->reading || h->writing)
+        kt_raise(L, WHAT ": argument %d: another task is %s this %s", idx,
+            h->reading ? "reading from" : "writing to", h->conn ? "conn" : "stream");
+}
+
 static int splice(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, WHAT);
     struct kt_lua_pipe *a = kt_pipe_arg(L, 1, WHAT);
     struct kt_lua_pipe *b = kt_pipe_arg(L, 2, WHAT);
     if (a == b) return kt_raise(L, WHAT ": both arguments are the same %s", a->conn ? "conn" : "stream");
+    need_free(L, 1, a);
+    need_free(L, 2, b);
     struct kt_splice_opts how = defaults_for(a, b);
     uint64_t linger = KT_TIME_NEVER;
     const struct kt_opt opts[] = {
@@ -61,8 +70,13 @@ static int splice(lua_State *L)
     kt_pipe_remember(L, 1, a);
     kt_pipe_remember(L, 2, b);
 
+    kt_pipe_arg(L, 1, WHAT); /* again: a finalizer of the script may have run */
+    kt_pipe_arg(L, 2, WHAT);
+    int rc = a->code ? a->code : b->code;
+    if (rc) /* it was heard of before: the splice would wait for it in vain */
+        return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": broken before: %s", kt_strerror(rc)));
     struct kt_splice *op;
-    int rc = kt_splice(t->rt->io, a->pipe, b->pipe, &how, done, t, &op);
+    rc = kt_splice(t->rt->io, a->pipe, b->pipe, &how, done, t, &op);
     if (rc) return kt_err_return(L, rc, NULL);
     t->op = op;
     kt_pipe_detach(a); /* from here on nothing may raise: the splice has the task for its callback */

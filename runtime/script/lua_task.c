@@ -12,7 +12,7 @@ static int sleep_for(lua_State *L)
     return kt_task_wait(L, t, "kt.sleep", NULL, NULL, us);
 }
 
-/* kt.spawn(fn, …): conns and streams among the arguments go over to the new task. */
+/* kt.spawn(fn, …): conns, streams and sockets among the arguments go over to the new task. */
 static int spawn(lua_State *L)
 {
     struct kt_task *from = kt_task_of(L);
@@ -31,7 +31,7 @@ static int spawn(lua_State *L)
         kt_task_abandon(t);
         return kt_raise(L, "kt.spawn: out of memory");
     }
-    for (int i = 2; i <= n; i++) kt_pipe_give(L, i, from, t);
+    for (int i = 2; i <= n; i++) kt_owned_give(L, i, from, t);
     lua_xmove(L, t->L, n);
     kt_task_start(t, n - 1);
     return 0;

@@ -135,6 +135,8 @@ uint64_t kt_opts_duration(lua_State *L, int idx, const char *what);
 void kt_err_push(lua_State *L, int code, const char *text);
 /* Pushes nil and an err object; returns 2. */
 int kt_err_return(lua_State *L, int code, const char *text);
+/* The same, put before the `extra` values on top of the stack; returns 2 + extra. */
+int kt_err_return_before(lua_State *L, int extra, int code, const char *text);
 /* The code of the err object (or string, or nil: KT_ECANCELED) at idx, and its sentence (NULL for nil);
  * raises for anything else. */
 int kt_err_arg(lua_State *L, int idx, const char **text);
@@ -155,6 +157,7 @@ void kt_lua_secret(lua_State *L);
 void kt_lua_pipe(lua_State *L);
 void kt_lua_connect(lua_State *L);
 void kt_lua_splice(lua_State *L);
+void kt_lua_udp(lua_State *L);
 void kt_lua_listen(lua_State *L);
 void kt_lua_link(lua_State *L);
 void kt_lua_accept(lua_State *L);

@@ -326,6 +326,7 @@ static void make_core(lua_State *L)
     kt_lua_pipe(L);
     kt_lua_connect(L);
     kt_lua_splice(L);
+    kt_lua_udp(L);
     kt_lua_listen(L);
     kt_lua_link(L);
     kt_lua_accept(L);

@@ -118,6 +118,8 @@ static void forget_outcome(struct kt_task *t)
     free(t->text);
     t->text = NULL;
     t->code = 0;
+    t->failed = NULL;
+    t->missing = NULL;
 }
 
 static void recycle(struct kt_task *t)
@@ -187,9 +189,9 @@ static void fail(struct kt_task *t)
         lua_settop(rt->L, top);
     }
     /* The pipes first, so that a `<close>` variable does not end them as if all had gone well. */
-    kt_pipes_end(&t->pipes, KT_ECANCELED);
+    kt_owned_end(&t->owned, KT_ECANCELED);
     lua_resetthread(t->L);
-    kt_pipes_end(&t->pipes, KT_ECANCELED);
+    kt_owned_end(&t->owned, KT_ECANCELED);
     recycle(t);
 }
 
@@ -212,7 +214,7 @@ static void run(struct kt_task *t)
             t->L, "coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run");
         fail(t);
     } else if (status == LUA_OK) {
-        kt_pipes_end(&t->pipes, 0);
+        kt_owned_end(&t->owned, 0);
         recycle(t);
     } else {
         fail(t);
@@ -247,7 +249,7 @@ void kt_tasks_init(struct kt_runtime *rt)
     kt_timer_init(&rt->again, run_again, rt);
     rt->main =
         (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &origin_unknown, .state = KT_TASK_RUNNING};
-    kt_list_init(&rt->main.pipes);
+    kt_list_init(&rt->main.owned);
 }
 
 void kt_tasks_end(struct kt_runtime *rt)
@@ -262,9 +264,9 @@ void kt_tasks_end(struct kt_runtime *rt)
             kt_list_remove(&t->ready);
             rt->ready_count--;
         }
-        kt_pipes_end(&t->pipes, KT_ECANCELED);
+        kt_owned_end(&t->owned, KT_ECANCELED);
         lua_resetthread(t->L); /* runs what the script wants run on leaving a scope */
-        kt_pipes_end(&t->pipes, KT_ECANCELED);
+        kt_owned_end(&t->owned, KT_ECANCELED);
         recycle(t);
     }
     for (struct kt_list *n; (n = kt_list_pop(&rt->spare));) free(KT_CONTAINER(n, struct kt_task, node));
@@ -292,7 +294,8 @@ static int resumed(lua_State *L, int status, lua_KContext ctx)
         forget_outcome(t);
         return n;
     }
-    int n = kt_err_return(L, t->code, t->text);
+    int extra = t->failed ? t->failed(L, t) : 0;
+    int n = kt_err_return_before(L, extra, t->code, t->text);
     forget_outcome(t);
     return n;
 }
@@ -305,7 +308,8 @@ static void expired(void *ctx)
         return;
     }
     char text[128];
-    snprintf(text, sizeof text, "%s: no answer within %g s", t->what, (double)t->timeout_us / 1e6);
+    snprintf(text, sizeof text, "%s: %s within %g s", t->what, t->missing ? t->missing : "no answer",
+        (double)t->timeout_us / 1e6);
     t->cancel(t);
     kt_task_wake(t, KT_ETIMEOUT, text);
 }
@@ -356,7 +360,7 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
         t->rt = rt;
         kt_list_init(&t->node);
         kt_list_init(&t->ready);
-        kt_list_init(&t->pipes);
+        kt_list_init(&t->owned);
         kt_list_init(&t->wait);
         kt_timer_init(&t->timer, expired, t);
         lua_pushcfunction(L, make_thread);

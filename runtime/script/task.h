@@ -5,7 +5,8 @@
  * into Lua values by the binding's `finish`, which runs inside the task, where a Lua error (out of memory,
  * say) is the task's own.
  *
- * A task owns the pipes made in it. When it ends, what it still owns is closed; when it fails, reset. */
+ * A task owns the pipes and sockets made in it. When it ends, what it still owns is closed; when it fails,
+ * reset. */
 #ifndef KT_SCRIPT_TASK_H
 #define KT_SCRIPT_TASK_H
 
@@ -34,7 +35,7 @@ struct kt_task {
     enum kt_task_state state;
     struct kt_list node;  /* rt->tasks, or rt->spare */
     struct kt_list ready; /* rt->ready */
-    struct kt_list pipes; /* of kt_lua_pipe: what it owns */
+    struct kt_list owned; /* of kt_owned: pipes and sockets */
     struct kt_list wait;  /* for the operation's use: a list of those who wait there */
     const struct kt_origin *origin;
 
@@ -42,7 +43,9 @@ struct kt_task {
     const char *what; /* "link:open"; static storage */
     kt_task_cancel cancel;
     kt_task_finish finish;
-    void *op; /* the binding's */
+    kt_task_finish failed; /* set before kt_task_wait: pushes what follows nil and err; NULL: nothing does */
+    const char *missing;   /* likewise: what did not come in time; static storage; NULL: "no answer" */
+    void *op;              /* the binding's */
     struct kt_timer timer;
     uint64_t timeout_us;
 
