@@ -135,8 +135,10 @@ static void move(struct direction *d)
             full = n < iov[i].len;
         }
         if (moved) {
+            bool first = d->bytes == 0;
             d->bytes += moved;
             s->moved = kt_io_now(s->io);
+            if (first && s->lingering) arm(s); /* from now on the patience is shorter */
             kt_pipe_consume(d->from, moved);
         }
         if (full) {

@@ -50,7 +50,11 @@ h.temporary = {}
 
 --- The name of a file, not there yet, that is removed after the spec.
 function h.temporary_path()
-  local path = os.tmpname()
+  local path
+  repeat -- digits in a snmplog's name may stand for a date
+    if path then os.remove(path) end
+    path = os.tmpname()
+  until not path:find "%d"
   os.remove(path)
   h.temporary[#h.temporary + 1] = path
   return path
