@@ -44,7 +44,7 @@ local function rules(out, raw, mistake)
   local own = type(raw.kcp) == "table" and raw.kcp or {}
   for _, key in ipairs { "nodelay", "interval", "resend", "nc" } do
     if out.mode ~= "manual" and own[key] ~= nil then
-      mistake("kcp." .. key, ('mode = "%s" sets it; give mode = "manual" to set it yourself'):format(out.mode or "fast"))
+      mistake("kcp." .. key, ('mode = "%s" sets it'):format(out.mode or "fast"), 'give mode = "manual" to set it yourself')
     elseif out.mode == "manual" and out.kcp and out.kcp[key] == nil then
       out.kcp[key] = manual[key]
     end
