@@ -1,11 +1,24 @@
---- The one description of the API: what a script can call, where, with what. The binding check is made from it
---- (kt/init.lua, and script/opts.c asks it for the sentence); so will be the reference and the type definitions.
+--- The one description of the API: what a script can call and read, where, and with what. Made from it: the binding check
+--- (kt/init.lua, and script/opts.c asks it for the sentence), `kt check`, `kt help`, lua/meta/kt.lua, docs/reference.md. A
+--- symbol that is bound and not described here, or described and not bound, fails spec/api_spec.lua.
 ---
---- A function: name, context ("declare": the main chunk; "task"; "any"), signature, doc, and where it takes a table or
---- a unit `argument`, described for kt.schema, whose mistakes begin with `path`.
-local api = { functions = {}, handles = {} }
+--- api.functions, a list and by name: "kt.link" or, for a method, "link:open":
+---   context     where it may be called: "declare" (the main chunk), "task", "any"
+---   signature   how it is written; begins with the name
+---   doc         what it does, in sentences
+---   returns     kinds by position, "stream | nil, err"; names of api.handles, api.records, or Lua's own
+---   fails       the err.codes to reckon with, most likely first
+---   params      what comes before `argument`, or in its place: { name, type, doc, optional }; "..." is the rest
+---   argument    the table or unit that it takes, described for kt.schema, whose mistakes begin with `path`
+---   optional    `argument` may be left out
+---   example     lines to copy
+---   since       the first version that has it
+--- api.values: what is in the kt table and is no function. api.handles: what constructors return; their methods are
+--- among the functions. api.records: plain tables that calls return. api.codes: every err.code.
+local api = { functions = {}, values = {}, handles = {}, records = {}, codes = {} }
 
 local function def(f)
+  f.since = f.since or "0.1.0"
   api.functions[#api.functions + 1] = f
   api.functions[f.name] = f
 end
@@ -126,6 +139,8 @@ def {
       { name = "scavenge", type = "duration", default = 600, doc = "... and is cut after so long again." },
     }),
   },
+  example = [[
+local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }]],
 }
 
 def {
@@ -139,6 +154,12 @@ def {
         wanted = '":29900", "ip:port", or a range of ports ":3000-3010"', doc = "Where to listen, UDP." },
     }, wire_keys(false)),
   },
+  example = [[
+kt.accept { on = ":29900", key = kt.secret_file "psk.key" }:serve(function(stream)
+  local conn, err = kt.connect { to = "127.0.0.1:8388" }
+  if not conn then return stream:reset(err) end
+  kt.splice(stream, conn)
+end)]],
 }
 
 def {
@@ -152,12 +173,19 @@ def {
         wanted = '"127.0.0.1:12948", ":12948", or "unix:/path"', doc = "Where to listen." },
     },
   },
+  example = [[
+kt.listen { on = "127.0.0.1:12948" }:serve(function(conn)
+  local stream, err = far:open { client = conn.peer }
+  if not stream then return conn:reset(err) end
+  kt.splice(conn, stream, { idle = "10m" })
+end)]],
 }
 
 def {
   name = "kt.connect", context = "task", returns = "conn | nil, err", path = "connect",
   signature = 'kt.connect { to = "host:port", timeout = "5s" } → conn | nil, err',
   doc = "Connects to a TCP port or a unix socket, and waits until that has worked or failed.",
+  fails = { "refused", "timeout", "name", "unreachable", "config" },
   argument = {
     type = "table",
     keys = {
@@ -168,23 +196,14 @@ def {
 }
 
 def {
-  name = "link:open", context = "task", returns = "stream | nil, err", path = "open",
-  signature = 'link:open { timeout = "5s", client = conn.peer } → stream | nil, err',
-  doc = "Opens a stream to the peer, dialling it first if need be.",
-  argument = {
-    type = "table",
-    keys = {
-      { name = "timeout", type = "duration", default = 10, doc = "How long it may take." },
-      { name = "client", type = "string", doc = "On whose behalf; for the log." },
-    },
-  },
-}
-
-def {
   name = "kt.splice", context = "task", returns = "summary | nil, err", path = "splice",
   signature = 'kt.splice(a, b [, { idle = "10m", linger = "10s" }]) → { a_to_b, b_to_a, duration, reason } | nil, err',
-  doc = "Joins two conns or streams, takes both over, and waits until both directions have ended. reason is \"end\", or "
-    .. "the code of what cut it short.",
+  doc = "Joins two conns or streams, takes both over, and waits until both directions have ended.",
+  params = {
+    { name = "a", type = "conn | stream", doc = "One of the two." },
+    { name = "b", type = "conn | stream", doc = "The other." },
+  },
+  optional = true,
   argument = {
     type = "table",
     keys = {
@@ -203,44 +222,242 @@ def {
   argument = { type = "duration", wanted = 'a duration such as "500ms"' },
 }
 
-def { name = "kt.spawn", context = "any", signature = "kt.spawn(fn, …)",
+def {
+  name = "kt.spawn", context = "any", signature = "kt.spawn(fn, …)",
   doc = "Runs fn(…) as a task: when the runtime starts, or at the end of this turn. Conns and streams among the arguments "
-    .. "become the new task's." }
-def { name = "kt.now", context = "any", signature = "kt.now() → seconds", doc = "A clock that only goes forward." }
-def { name = "kt.secret", context = "any", signature = "kt.secret(string) → secret", doc = "A string that never prints." }
-def { name = "kt.secret_file", context = "any", signature = 'kt.secret_file "psk.key" → secret',
-  doc = "A file's content, without one trailing newline. A relative path starts at the script's own folder." }
+    .. "become the new task's.",
+  params = {
+    { name = "fn", type = "function", doc = "The task." },
+    { name = "...", type = "any", doc = "What it is called with." },
+  },
+}
+
+def {
+  name = "kt.now", context = "any", returns = "number", signature = "kt.now() → seconds",
+  doc = "A clock that only goes forward, in seconds; it stands still while a task runs.",
+}
+
+def {
+  name = "kt.secret", context = "any", returns = "secret", signature = "kt.secret(string) → secret",
+  doc = "A string that never prints.",
+  params = { { name = "text", type = "string", doc = "What is secret." } },
+}
+
+def {
+  name = "kt.secret_file", context = "any", returns = "secret", signature = 'kt.secret_file "psk.key" → secret',
+  doc = "A file's content, without one trailing newline. A relative path starts at the script's own folder. Raises when the "
+    .. "file is empty or cannot be read; warns when every user can read it.",
+  params = { { name = "path", type = "string", doc = "The file." } },
+}
+
 for _, level in ipairs { "debug", "info", "warn", "error" } do
-  def { name = "kt.log." .. level, context = "any", signature = ("kt.log.%s(fmt, …)"):format(level),
-    doc = "One line in the log, formatted as by string.format." }
+  def {
+    name = "kt.log." .. level, context = "any", signature = ("kt.log.%s(fmt, …)"):format(level),
+    doc = "One line in the log, formatted as by string.format; a message alone is taken as it is.",
+    params = {
+      { name = "fmt", type = "string", doc = "The message, or a format for it." },
+      { name = "...", type = "any", doc = "What the format asks for." },
+    },
+  }
 end
+
+api.values = {
+  { name = "kt.version", type = "string", doc = 'The version of kt, such as "0.1.0".', since = "0.1.0" },
+  { name = "kt.log", type = "table", doc = "The log: one function for each level.", since = "0.1.0" },
+}
 
 -- Not for scripts: what the verbs in the binary pass to kt.core.
 api.internal = {
   ["kt.core.drain_timeout"] = { path = "drain_timeout", argument = { type = "duration" } },
 }
 
-api.handles.link = {
-  methods = { open = "see link:open", stats = "figures of the link", close = "closes it; its streams break" },
-  fields = { remote = "the peer, as declared" },
+-- Handles: a list and by name. The fields are lists; the methods are functions "kind:name".
+
+local function handle(h)
+  api.handles[#api.handles + 1] = h
+  api.handles[h.name] = h
+  h.fields, h.methods = h.fields or {}, {}
+end
+
+--- A method of a kind: as def, without the kind in name and signature.
+local function method(kind, m)
+  m.signature = kind .. ":" .. m.signature
+  m.name = kind .. ":" .. m.name
+  def(m)
+  local methods = api.handles[kind].methods
+  methods[#methods + 1] = m
+end
+
+local handler = {
+  conn = { name = "handler", type = "fun(conn: conn)", doc = "Called with each conn." },
+  stream = { name = "handler", type = "fun(stream: stream)", doc = "Called with each stream." },
 }
-api.handles.acceptor = {
-  methods = { serve = "the function that gets each stream, in a task of its own", stats = "figures of all links",
-    close = "closes it and all its links" },
+
+local function serve_doc(what)
+  return ("Sets the function that gets each %s, in a task of its own, and returns the handle. The task owns the %s: when the "
+    .. "function returns it is closed, when it fails it is reset. Once for each handle."):format(what, what)
+end
+
+handle {
+  name = "link", doc = "A link to a peer, as kt.link declared it. Shared by all tasks.",
+  fields = { { name = "remote", type = "string", doc = "The peer, as declared." } },
 }
-api.handles.listener = {
-  methods = { serve = "the function that gets each conn, in a task of its own", close = "takes no more conns" },
-  fields = { local_addr = "where it listens, once it does" },
+method("link", {
+  name = "open", context = "task", returns = "stream | nil, err", path = "open",
+  signature = 'open { timeout = "5s", client = conn.peer } → stream | nil, err',
+  doc = "Opens a stream to the peer, dialling it first if need be.",
+  fails = { "timeout", "closed", "dead", "limit" },
+  optional = true,
+  argument = {
+    type = "table",
+    keys = {
+      { name = "timeout", type = "duration", default = 10, doc = "How long it may take." },
+      { name = "client", type = "string", doc = "On whose behalf; for the log." },
+    },
+  },
+})
+method("link", {
+  name = "stats", context = "any", returns = "stats", signature = "stats() → stats", doc = "The figures of the link, as they are now.",
+})
+method("link", {
+  name = "close", context = "any", signature = "close()",
+  doc = "Closes the link. Its streams break, and whoever waits for one gets an err \"closed\".",
+})
+
+handle { name = "acceptor", doc = "Takes links from peers, as kt.accept declared it." }
+method("acceptor", {
+  name = "serve", context = "declare", returns = "acceptor", signature = "serve(function(stream) … end) → acceptor",
+  doc = serve_doc "stream", params = { handler.stream },
+})
+method("acceptor", {
+  name = "stats", context = "any", returns = "stats", signature = "stats() → stats",
+  doc = "The figures of all links together; times are of the one heard last.",
+})
+method("acceptor", {
+  name = "close", context = "any", signature = "close()", doc = "Closes it and all its links.",
+})
+
+handle {
+  name = "listener", doc = "Takes local connections, as kt.listen declared it.",
+  fields = { { name = "local_addr", type = "string | nil", doc = "Where it listens, once it does." } },
 }
-api.handles.conn = {
-  methods = { close = "delivers what was written, then ends it", reset = "ends it at once; with an err, logs why" },
-  fields = { peer = "the other end's address", local_addr = "this end's" },
+method("listener", {
+  name = "serve", context = "declare", returns = "listener", signature = "serve(function(conn) … end) → listener",
+  doc = serve_doc "conn", params = { handler.conn },
+})
+method("listener", {
+  name = "close", context = "any", signature = "close()", doc = "Takes no more conns; those that are there go on.",
+})
+
+handle {
+  name = "conn", doc = "A local TCP or unix connection.",
+  fields = {
+    { name = "peer", type = "string | nil", doc = "The other end's address; kept when it is closed." },
+    { name = "local_addr", type = "string | nil", doc = "This end's address, while it is open." },
+  },
 }
-api.handles.stream = {
-  methods = api.handles.conn.methods,
-  fields = { peer = "the other end of the link" },
+handle {
+  name = "stream", doc = "A reliable, ordered pipe of bytes inside a link.",
+  fields = { { name = "peer", type = "string | nil", doc = "The other end of the link." } },
 }
-api.handles.err = { fields = { code = 'a stable name, such as "timeout"; tostring(err) is a sentence' } }
+for _, kind in ipairs { "conn", "stream" } do
+  method(kind, {
+    name = "close", context = "any", signature = "close()",
+    doc = "Delivers what was written, then ends it. Closing twice is harmless.",
+  })
+  method(kind, {
+    name = "reset", context = "any", signature = "reset([err])",
+    doc = "Ends it at once, dropping what was not delivered; a reason is logged.",
+    params = { { name = "reason", type = "err | string", optional = true, doc = "Why." } },
+  })
+end
+
+handle { name = "secret", doc = "Bytes that never print: it shows as <secret>. Its memory is wiped when it is collected." }
+
+handle {
+  name = "err", doc = "What an expected failure returns beside nil: tostring(err) is a sentence, and `..` joins it to strings.",
+  fields = { { name = "code", type = "string", doc = "A stable name, such as \"timeout\"." } },
+}
+
+-- Records: plain tables.
+
+local function record(r)
+  api.records[#api.records + 1] = r
+  api.records[r.name] = r
+end
+
+record {
+  name = "summary", doc = "What a splice has done.",
+  fields = {
+    { name = "a_to_b", type = "integer", doc = "Bytes from the first to the second." },
+    { name = "b_to_a", type = "integer", doc = "Bytes from the second to the first." },
+    { name = "duration", type = "number", doc = "Seconds." },
+    { name = "reason", type = "string", doc = '"end", or the err.code of what cut it short.' },
+  },
+}
+
+record {
+  name = "stats", doc = "The figures of a link.",
+  fields = {
+    { name = "sessions", type = "integer", doc = "Sessions that are up." },
+    { name = "streams", type = "integer", doc = "Streams that are open." },
+    { name = "srtt", type = "number", doc = "Smoothed round-trip time, in seconds." },
+    { name = "rttvar", type = "number", doc = "Its variation, in seconds." },
+    { name = "rto", type = "number", doc = "Retransmission timeout, in seconds." },
+    { name = "segs_out", type = "integer", doc = "Segments sent, each counted once." },
+    { name = "segs_retrans", type = "integer", doc = "Segments sent again." },
+    { name = "segs_recovered", type = "integer", doc = "Segments that FEC has rebuilt here." },
+    { name = "bytes_in", type = "integer", doc = "Payload received." },
+    { name = "bytes_out", type = "integer", doc = "Payload sent." },
+    { name = "inflight", type = "integer", doc = "Segments sent and not yet acknowledged." },
+    { name = "queued", type = "integer", doc = "Segments that wait for the window." },
+    { name = "rmt_wnd", type = "integer", doc = "The peer's receive window, in segments." },
+    { name = "since_heard", type = "number", doc = "Seconds since the peer was heard; math.huge: never." },
+  },
+}
+
+-- err.code: the names are base/err.h's.
+api.codes = {
+  { name = "invalid", doc = "An argument makes no sense." },
+  { name = "memory", doc = "Out of memory." },
+  { name = "again", doc = "Not now; try again." },
+  { name = "timeout", doc = "It took longer than it may." },
+  { name = "closed", doc = "What it was asked of is closed." },
+  { name = "eof", doc = "The other end has finished sending." },
+  { name = "reset", doc = "The other end broke the connection." },
+  { name = "refused", doc = "Nobody listens there." },
+  { name = "unreachable", doc = "No way to that network or host." },
+  { name = "name", doc = "The host's name cannot be found." },
+  { name = "in_use", doc = "Somebody else has that address." },
+  { name = "denied", doc = "The system does not permit it." },
+  { name = "config", doc = "An address or a setting cannot be read." },
+  { name = "protocol", doc = "The peer broke the protocol." },
+  { name = "auth", doc = "A packet does not authenticate." },
+  { name = "limit", doc = "A limit is reached." },
+  { name = "unsupported", doc = "This cannot be done here." },
+  { name = "canceled", doc = "It was called off." },
+  { name = "io", doc = "Reading or writing failed." },
+  { name = "dead", doc = "The peer has gone silent." },
+  { name = "restarted", doc = "The peer has begun anew." },
+  { name = "not_found", doc = "No such file." },
+  { name = "mismatch", doc = "The two ends are set up differently." },
+  { name = "idle", doc = "Nothing has moved for too long." },
+}
+
+--- All the names that kt.help, the reference and the specs go by, in order: functions, methods, values, fields
+--- ("conn.peer"), and what holds them ("conn", "stats").
+function api.symbols()
+  local out = {}
+  for _, v in ipairs(api.values) do out[#out + 1] = { name = v.name, value = v } end
+  for _, f in ipairs(api.functions) do out[#out + 1] = { name = f.name, fn = f } end
+  for _, list in ipairs { api.handles, api.records } do
+    for _, h in ipairs(list) do
+      out[#out + 1] = { name = h.name, holder = h }
+      for _, field in ipairs(h.fields) do out[#out + 1] = { name = h.name .. "." .. field.name, value = field } end
+    end
+  end
+  return out
+end
 
 --- What is wrong with `value` as the argument of the function `name`, as one text; nil if nothing.
 function api.explain(name, value)

@@ -21,9 +21,10 @@ core.install(api.explain, units.duration)
 
 --- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
 local function checked(name, value)
+  core.need_declare(name) -- first of all: there is no way to write it that would do in a task
   local f = api.functions[name]
   local out, mistakes = schema.check(f.path, f.argument, value)
-  if not out then error(core.where() .. schema.text(name, mistakes), 0) end
+  if not out then schema.refuse(core.where(), name, mistakes) end
   return out
 end
 
@@ -72,14 +73,20 @@ function kt.listen(config)
   return handle
 end
 
-return setmetatable(kt, {
-  __index = function(_, name)
-    local names = {}
-    for known in next, kt do names[#names + 1] = known end
-    table.sort(names)
-    local near = schema.suggest(tostring(name), names)
-    error(("%skt.%s: no such function; %s"):format(core.where(), tostring(name),
-      near and ("did you mean kt.%s?"):format(near) or "there are: " .. table.concat(names, ", ")), 0)
-  end,
-  __metatable = false,
-})
+--- Makes a table name itself and its nearest function when it is asked for one that it has not.
+local function strict(path, t)
+  return setmetatable(t, {
+    __index = function(_, name)
+      local names = {}
+      for known in next, t do names[#names + 1] = known end
+      table.sort(names)
+      local near = schema.suggest(tostring(name), names)
+      error(("%s%s.%s: no such function; %s"):format(core.where(), path, tostring(name),
+        near and ("did you mean %s.%s?"):format(path, near) or "there are: " .. table.concat(names, ", ")), 0)
+    end,
+    __metatable = false,
+  })
+end
+
+strict("kt.log", kt.log)
+return strict("kt", kt)

@@ -147,6 +147,13 @@ end
 
 local check
 
+local function holds_unknown(t)
+  for _, value in next, t do
+    if schema.unknown(value) then return true end
+  end
+  return false
+end
+
 local function check_table(path, d, value, mistakes)
   local out, known = {}, {}
   for _, key in ipairs(d.keys) do
@@ -162,7 +169,7 @@ local function check_table(path, d, value, mistakes)
     local at = type(key) == "string" and "." .. key or "[" .. tostring(key) .. "]"
     note(mistakes, path .. at, unknown_key(d, key))
   end
-  if d.check then
+  if d.check and not holds_unknown(value) then
     d.check(out, value, function(key, ...) note(mistakes, path .. "." .. key, ...) end)
   end
   return out
@@ -215,6 +222,11 @@ function schema.text(what, mistakes)
   local lines = {}
   for i, mistake in ipairs(mistakes) do lines[i] = schema.line(mistake) end
   return ("%s: %d mistakes\n  %s"):format(what, #mistakes, table.concat(lines, "\n  "))
+end
+
+--- Raises the mistakes in the argument of `what`. `kt check` puts another in its place, which gets them one by one.
+function schema.refuse(where, what, mistakes)
+  error(where .. schema.text(what, mistakes), 0)
 end
 
 return schema
