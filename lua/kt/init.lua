@@ -9,7 +9,8 @@ function schema.types.endpoint(d, value)
   if type(value) ~= "string" then return nil, ("%s; wanted %s"):format(schema.show(value), d.wanted) end
   local ok, wrong = core.endpoint(value, d.allow)
   if ok then return value end
-  return nil, wrong
+  local message, suggestion = wrong:match "^(.-); (.+)$"
+  return nil, message or wrong, suggestion
 end
 
 function schema.types.secret(d, value)
@@ -80,9 +81,7 @@ local function strict(path, t)
       local names = {}
       for known in next, t do names[#names + 1] = known end
       table.sort(names)
-      local near = schema.suggest(tostring(name), names)
-      error(("%s%s.%s: no such function; %s"):format(core.where(), path, tostring(name),
-        near and ("did you mean %s.%s?"):format(path, near) or "there are: " .. table.concat(names, ", ")), 0)
+      return schema.not_there(core.where(), path, tostring(name), names)
     end,
     __metatable = false,
   })

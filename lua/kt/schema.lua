@@ -224,6 +224,18 @@ function schema.text(what, mistakes)
   return ("%s: %d mistakes\n  %s"):format(what, #mistakes, table.concat(lines, "\n  "))
 end
 
+--- The sentence for a name that `path` has not, though it has `names`. what: "function" by default.
+function schema.absent(path, name, names, what)
+  local near = schema.suggest(name, names)
+  return ("%s.%s: no such %s; %s"):format(path, name, what or "function",
+    near and ("did you mean %s.%s?"):format(path, near) or "there are: " .. table.concat(names, ", "))
+end
+
+--- Raises it. `kt check` puts another in its place.
+function schema.not_there(where, ...)
+  error(where .. schema.absent(...), 0)
+end
+
 --- Raises the mistakes in the argument of `what`. `kt check` puts another in its place, which gets them one by one.
 function schema.refuse(where, what, mistakes)
   error(where .. schema.text(what, mistakes), 0)

@@ -29,7 +29,8 @@ struct kt_handle_type {
     lua_CFunction concat;    /* may be NULL */
 };
 
-/* Registers the metatable, also among rt->ref_handles. An unknown field is an error that lists the known ones. */
+/* Registers the metatable, also among rt->ref_handles. An unknown field is an error that lists the known
+ * ones. */
 void kt_handle_type(lua_State *L, const struct kt_handle_type *type);
 /* Pushes a zeroed handle of n bytes with `uservalues` slots. */
 void *kt_handle_push(lua_State *L, const char *name, size_t n, int uservalues);

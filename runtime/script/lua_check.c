@@ -95,6 +95,13 @@ static int unready(lua_State *L)
     return 1;
 }
 
+/* core.task_only(name) → what is said of such a function when it is called in the main chunk */
+static int task_only(lua_State *L)
+{
+    lua_pushfstring(L, KT_TASK_ONLY, luaL_checkstring(L, 1));
+    return 1;
+}
+
 void kt_lua_check(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -102,6 +109,7 @@ void kt_lua_check(lua_State *L)
         {"script_world", script_world},
         {"handles", handles},
         {"unready", unready},
+        {"task_only", task_only},
         {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
