@@ -372,7 +372,7 @@ for _, kind in ipairs { "conn", "stream" } do
   })
 end
 
-handle { name = "secret", doc = "Bytes that never print: it shows as <secret>. Its memory is wiped when it is collected." }
+handle { name = "secret", doc = "Bytes that never print: it shows as `<secret>`. Its memory is wiped when it is collected." }
 
 handle {
   name = "err", doc = "What an expected failure returns beside nil: tostring(err) is a sentence, and `..` joins it to strings.",
