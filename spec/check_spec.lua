@@ -143,6 +143,17 @@ describe("kt check", function()
         mistakes(HEAD .. "kt.listen {}\nlocal x\nprint(x + 1)\nkt.listen { on = ':1' }"))
     end)
 
+    it("a main chunk that does not end, even inside pcall", function()
+      local forever = "s.lua:%d: this goes on for ever, or nearly; the main chunk only declares, put the loop into a task\n"
+      assert.equal(forever:format(1), mistakes("while true do end"))
+      assert.equal(forever:format(2), mistakes("local function f() while true do end end\nwhile true do pcall(f) end"))
+    end)
+
+    it("an undefined name in a long loop, once", function()
+      assert.equal("s.lua:1: global 'nothing' is not defined\n", (mistakes("for i = 1, 100000 do nothing[i] = nothing end"):gsub(
+        "s.lua: the script declares.*", "")))
+    end)
+
     it("an error that is no string", function()
       assert.equal("s.lua:2: nil\n", mistakes("local kt = require 'kt'\nerror()\n"))
     end)

@@ -13,6 +13,23 @@ static int load_script(lua_State *L)
     return 2;
 }
 
+/* From now on at every step of the script's own, so that no pcall of it goes on for long. */
+static void out_of_steps(lua_State *L, lua_Debug *ar)
+{
+    lua_sethook(L, out_of_steps, LUA_MASKCOUNT, 1);
+    if (!lua_getinfo(L, "S", ar) || kt_origin_embedded(ar->short_src)) return;
+    kt_raise(L, "this goes on for ever, or nearly; the main chunk only declares, put the loop into a task");
+}
+
+/* core.limit_steps(n): from n steps of the Lua machine on, whatever runs is stopped by an error. n 0: no
+ * limit. */
+static int limit_steps(lua_State *L)
+{
+    int n = (int)luaL_checkinteger(L, 1);
+    lua_sethook(L, n ? out_of_steps : NULL, n ? LUA_MASKCOUNT : 0, n);
+    return 0;
+}
+
 /* core.script_world() → the script's globals, their metatable */
 static int script_world(lua_State *L)
 {
@@ -106,6 +123,7 @@ void kt_lua_check(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"load_script", load_script},
+        {"limit_steps", limit_steps},
         {"script_world", script_world},
         {"handles", handles},
         {"unready", unready},

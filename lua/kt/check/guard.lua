@@ -116,7 +116,10 @@ end
 local function guard_globals(quiet)
   local world, meta = core.script_world()
   local undefined = meta.__index
+  local told = {} -- in a loop the same line comes again and again
   function guard.note_undefined(name, names, where)
+    if told[where .. name] then return end
+    told[where .. name] = true
     local _, text = pcall(undefined, world, name)
     local near = suggest(name, names)
     guard.note_error(text .. (near and ("; did you mean %s?"):format(near) or ""), where)
