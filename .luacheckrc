@@ -2,4 +2,4 @@ std = "lua54"
 max_line_length = 160
 files["spec"] = { std = "+busted" }
 files["spec/seal_spec.lua"] = { std = "+busted", max_line_length = false } -- test vectors
-exclude_files = { "build*/" }
+exclude_files = { "build*/", "spec/fixtures", "lua/meta" }

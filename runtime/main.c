@@ -6,10 +6,13 @@
 
 static const struct kt_verb verbs[] = {
     {"run", "SCRIPT [ARG...]", "runs a script", kt_verb_run},
+    {"check", "[--json] SCRIPT [ARG...]", "says all that is wrong with a script, and opens nothing",
+        kt_verb_check},
     {"client", "[OPTION...]", "a tunnel's near end, with kcptun's flags", kt_verb_client},
     {"server", "[OPTION...]", "a tunnel's far end, with kcptun's flags", kt_verb_server},
     {"version", "", "prints the version", kt_verb_version},
-    {"help", "[VERB]", "prints this list, or how a verb is used", kt_verb_help},
+    {"help", "[VERB | NAME]", "prints this list, how a verb is used, or what a function of scripts does",
+        kt_verb_help},
     {0},
 };
 
@@ -17,7 +20,7 @@ int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a peer or a reader that went away is an error code, not our end */
     if (argc < 2) {
-        kt_verb_help(1, argv, verbs);
+        kt_verbs_list(stdout, verbs);
         return 1;
     }
     const char *name = argv[1];
@@ -25,6 +28,7 @@ int main(int argc, char **argv)
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     for (const struct kt_verb *v = verbs; v->name; v++)
         if (strcmp(v->name, name) == 0) return v->run(argc - 1, argv + 1, verbs);
-    char *help[] = {"help", argv[1], NULL};
-    return kt_verb_help(2, help, verbs);
+    fprintf(stderr, "kt: no such verb: %s\n", argv[1]);
+    kt_verbs_list(stderr, verbs);
+    return 1;
 }

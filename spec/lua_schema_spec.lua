@@ -27,8 +27,8 @@ end
 local function mistake(value, description)
   local out, mistakes = check(value, description)
   assert.is_nil(out)
-  assert.equal(1, #mistakes, table.concat(mistakes, "\n"))
-  return mistakes[1]
+  assert.equal(1, #mistakes, schema.text("tank", mistakes))
+  return schema.line(mistakes[1])
 end
 
 describe("the schema", function()
@@ -101,7 +101,16 @@ describe("the schema", function()
   it("says so when nothing at all was given", function()
     local out, mistakes = check(nil)
     assert.is_nil(out)
-    assert.equal("tank: nothing given; wanted a table", mistakes[1])
+    assert.equal("tank: nothing given; wanted a table", schema.line(mistakes[1]))
+  end)
+
+  it("tells the path, what is wrong and what to do apart", function()
+    local _, mistakes = check { hose = { sndwind = 3 }, fuel = "deisel", label = 5 }
+    assert.same({
+      { path = "tank.fuel", message = '"deisel" is not known', suggestion = 'did you mean "diesel"?' },
+      { path = "tank.label", message = "5; wanted a string" },
+      { path = "tank.hose.sndwind", message = "unknown key", suggestion = "did you mean sndwnd?" },
+    }, mistakes)
   end)
 
   it("finds all mistakes at once", function()
@@ -135,8 +144,8 @@ describe("the description of kt.link", function()
   local function one_mistake(config)
     local out, mistakes = check_link(config)
     assert.is_nil(out)
-    assert.equal(1, #mistakes, table.concat(mistakes, "\n"))
-    return mistakes[1]
+    assert.equal(1, #mistakes, schema.text("link", mistakes))
+    return schema.line(mistakes[1])
   end
 
   it("has kcptun's defaults", function()

@@ -9,7 +9,8 @@ function schema.types.endpoint(d, value)
   if type(value) ~= "string" then return nil, ("%s; wanted %s"):format(schema.show(value), d.wanted) end
   local ok, wrong = core.endpoint(value, d.allow)
   if ok then return value end
-  return nil, wrong
+  local message, suggestion = wrong:match "^(.-); (.+)$"
+  return nil, message or wrong, suggestion
 end
 
 function schema.types.secret(d, value)
@@ -22,8 +23,10 @@ core.install(api.explain, units.duration)
 --- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
 local function checked(name, value)
   local f = api.functions[name]
+  -- First of all: there is no way to write it that would do in a task.
+  if f.context == "declare" then core.need_declare(name) end
   local out, mistakes = schema.check(f.path, f.argument, value)
-  if not out then error(core.where() .. schema.text(name, mistakes), 0) end
+  if not out then schema.refuse(core.where(), name, mistakes) end
   return out
 end
 
@@ -77,14 +80,18 @@ function kt.udp(config)
   return handle, err
 end
 
-return setmetatable(kt, {
-  __index = function(_, name)
-    local names = {}
-    for known in next, kt do names[#names + 1] = known end
-    table.sort(names)
-    local near = schema.suggest(tostring(name), names)
-    error(("%skt.%s: no such function; %s"):format(core.where(), tostring(name),
-      near and ("did you mean kt.%s?"):format(near) or "there are: " .. table.concat(names, ", ")), 0)
-  end,
-  __metatable = false,
-})
+--- Makes a table name itself and its nearest function when it is asked for one that it has not.
+local function strict(path, t)
+  return setmetatable(t, {
+    __index = function(_, name)
+      local names = {}
+      for known in next, t do names[#names + 1] = known end
+      table.sort(names)
+      return schema.not_there(core.where(), path, tostring(name), names)
+    end,
+    __metatable = false,
+  })
+end
+
+strict("kt.log", kt.log)
+return strict("kt", kt)

@@ -6,9 +6,13 @@
 ---   integer     min, max
 ---   enum        values
 ---   duration, size, rate   units (kt.units) → numbers; min, max in seconds and bytes
----   table       keys: a list of descriptions, each with a `name`; check(value, raw, mistake): rules between keys
+---   table       keys: a list of descriptions, each with a `name`; check(value, raw, mistake): rules between keys, which
+---               call mistake(key, message, suggestion)
 --- Any of them may have `default`, `required`, `doc`; a table also `off` (false will do) and `on` (true means {}).
---- More types are added through schema.types by whoever can check them (kt/init.lua: endpoint, secret).
+--- More types are added through schema.types by whoever can check them (kt/init.lua: endpoint, secret): a function of
+--- description and value that returns the value as it is kept, or nil, what is wrong, and what to do about it if known.
+---
+--- A mistake is { path, message, suggestion }: "link.kcp.sndwind", "unknown key", "did you mean sndwnd?" or nil.
 local units = require "kt.units"
 
 local schema = { types = {} }
@@ -112,8 +116,8 @@ function types.enum(d, value)
     if value == known then return value end
   end
   local near = type(value) == "string" and schema.suggest(value, d.values)
-  return nil, ("%s is not known; %s"):format(show(value),
-    near and ('did you mean "%s"?'):format(near) or "there are: " .. table.concat(d.values, ", "))
+  return nil, show(value) .. " is not known",
+    near and ('did you mean "%s"?'):format(near) or "there are: " .. table.concat(d.values, ", ")
 end
 
 -- A key that is known one level further down.
@@ -125,18 +129,30 @@ local function belongs_in(d, key)
   end
 end
 
+--- What is wrong with a key that is not in the description, and what to do about it.
 local function unknown_key(d, key)
-  if type(key) ~= "string" then return "no positional values here; every value has a name" end
+  if type(key) ~= "string" then return "no positional values here", "every value has a name" end
   local inside = belongs_in(d, key)
-  if inside then return ("unknown key; it goes inside %s: %s = { %s = ... }"):format(inside, inside, key) end
+  if inside then return "unknown key", ("it goes inside %s: %s = { %s = ... }"):format(inside, inside, key) end
   local names = {}
   for i, k in ipairs(d.keys) do names[i] = k.name end
   local near = schema.suggest(key, names)
-  if near then return ("unknown key; did you mean %s?"):format(near) end
-  return "unknown key; there are: " .. table.concat(names, ", ")
+  if near then return "unknown key", ("did you mean %s?"):format(near) end
+  return "unknown key", "there are: " .. table.concat(names, ", ")
+end
+
+local function note(mistakes, path, message, suggestion)
+  mistakes[#mistakes + 1] = { path = path, message = message, suggestion = suggestion }
 end
 
 local check
+
+local function holds_unknown(t)
+  for _, value in next, t do
+    if schema.unknown(value) then return true end
+  end
+  return false
+end
 
 local function check_table(path, d, value, mistakes)
   local out, known = {}, {}
@@ -151,39 +167,43 @@ local function check_table(path, d, value, mistakes)
   table.sort(unknown, function(a, b) return tostring(a) < tostring(b) end)
   for _, key in ipairs(unknown) do
     local at = type(key) == "string" and "." .. key or "[" .. tostring(key) .. "]"
-    mistakes[#mistakes + 1] = path .. at .. ": " .. unknown_key(d, key)
+    note(mistakes, path .. at, unknown_key(d, key))
   end
-  if d.check then
-    d.check(out, value, function(key, text) mistakes[#mistakes + 1] = path .. "." .. key .. ": " .. text end)
+  if d.check and not holds_unknown(value) then
+    d.check(out, value, function(key, ...) note(mistakes, path .. "." .. key, ...) end)
   end
   return out
 end
 
 function check(path, d, value, mistakes)
   if value == nil then
-    if d.required then mistakes[#mistakes + 1] = path .. ": missing; wanted " .. (d.wanted or "a " .. d.type) end
+    if d.required then note(mistakes, path, "missing; wanted " .. (d.wanted or "a " .. d.type)) end
     value = d.default
     if value == nil then return nil end
   end
+  if schema.unknown(value) then return value end
   if d.type == "table" then
     if value == false and d.off then return false end
     if value == true and d.on then value = {} end
     if type(value) == "table" then return check_table(path, d, value, mistakes) end
-    mistakes[#mistakes + 1] = ("%s: %s; wanted a table%s"):format(path, show(value),
-      d.off and d.on and ", true or false" or d.off and " or false" or "")
+    note(mistakes, path, ("%s; wanted a table%s"):format(show(value),
+      d.off and d.on and ", true or false" or d.off and " or false" or ""))
     return nil
   end
-  local out, wrong = types[d.type](d, value)
-  if wrong then mistakes[#mistakes + 1] = path .. ": " .. wrong end
+  local out, wrong, suggestion = types[d.type](d, value)
+  if wrong then note(mistakes, path, wrong, suggestion) end
   return out
 end
+
+--- Whether a value stands for one that is not known, which nothing can be said about. None does, but in `kt check`.
+function schema.unknown() return false end
 
 --- The value with units read and defaults filled in, or nil and the list of mistakes, each with its path.
 function schema.check(path, description, value)
   local mistakes = {}
   local out
   if value == nil then
-    mistakes[1] = ("%s: nothing given; wanted %s"):format(path, description.wanted or "a " .. description.type)
+    note(mistakes, path, "nothing given; wanted " .. (description.wanted or "a " .. description.type))
   else
     out = check(path, description, value, mistakes)
   end
@@ -191,10 +211,34 @@ function schema.check(path, description, value)
   return out
 end
 
+--- A mistake as one line.
+function schema.line(mistake)
+  return mistake.path .. ": " .. mistake.message .. (mistake.suggestion and "; " .. mistake.suggestion or "")
+end
+
 --- Mistakes as one text: a single one as it is, more of them as a list under `what`.
 function schema.text(what, mistakes)
-  if #mistakes == 1 then return mistakes[1] end
-  return ("%s: %d mistakes\n  %s"):format(what, #mistakes, table.concat(mistakes, "\n  "))
+  if #mistakes == 1 then return schema.line(mistakes[1]) end
+  local lines = {}
+  for i, mistake in ipairs(mistakes) do lines[i] = schema.line(mistake) end
+  return ("%s: %d mistakes\n  %s"):format(what, #mistakes, table.concat(lines, "\n  "))
+end
+
+--- The sentence for a name that `path` has not, though it has `names`. what: "function" by default.
+function schema.absent(path, name, names, what)
+  local near = schema.suggest(name, names)
+  return ("%s.%s: no such %s; %s"):format(path, name, what or "function",
+    near and ("did you mean %s.%s?"):format(path, near) or "there are: " .. table.concat(names, ", "))
+end
+
+--- Raises it. `kt check` puts another in its place.
+function schema.not_there(where, ...)
+  error(where .. schema.absent(...), 0)
+end
+
+--- Raises the mistakes in the argument of `what`. `kt check` puts another in its place, which gets them one by one.
+function schema.refuse(where, what, mistakes)
+  error(where .. schema.text(what, mistakes), 0)
 end
 
 return schema

@@ -1,31 +1,57 @@
-/* kt help [VERB]. */
+/* kt help [VERB | NAME]: the verbs here; the names of the API in lua/kt/cli/help.lua. */
 #include <stdio.h>
 #include <string.h>
+#include "cli/start.h"
 #include "cli/verb.h"
 
-static void list(FILE *to, const struct kt_verb *verbs)
+static const char more[] = "usage: kt help [VERB | NAME]\n"
+                           "\n"
+                           "Prints the verbs and what scripts can call, or says more about one of them:\n"
+                           "kt help run, kt help kt.link, kt help link:open.\n"
+                           "\n"
+                           "  --luals     prints type definitions for the Lua language server\n"
+                           "  --markdown  prints the reference\n"
+                           "  --bound     prints the bare names of all that is bound\n";
+
+void kt_verbs_list(FILE *to, const struct kt_verb *verbs)
 {
     fputs("usage: kt VERB [ARG...]\n\n", to);
     for (const struct kt_verb *v = verbs; v->name; v++) fprintf(to, "  %-9s %s\n", v->name, v->summary);
     fputs("\nkt VERB --help says more about one of them.\n", to);
 }
 
+/* name "": the list of the API's names. */
+static int help_api(char *name)
+{
+    return kt_start(&(struct kt_start){
+        .name = "help",
+        .module = "kt.cli.help",
+        .argc = 1,
+        .argv = &name,
+        .level = KT_LOG_WARN,
+    });
+}
+
 int kt_verb_help(int argc, char **argv, const struct kt_verb *verbs)
 {
     if (argc < 2) {
-        list(stdout, verbs);
+        kt_verbs_list(stdout, verbs);
+        putchar('\n');
+        fflush(stdout);
+        return help_api("");
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        fputs(more, stdout);
         return 0;
     }
     for (const struct kt_verb *v = verbs; v->name; v++) {
         if (strcmp(v->name, argv[1]) != 0) continue;
-        if (v->run == kt_verb_help || v->run == kt_verb_version) {
+        if (v->run == kt_verb_version) {
             printf("usage: kt %s %s\n\n%s\n", v->name, v->usage, v->summary);
             return 0;
         }
         char *args[] = {argv[1], "--help", NULL};
         return v->run(2, args, verbs);
     }
-    fprintf(stderr, "kt: no such verb: %s\n", argv[1]);
-    list(stderr, verbs);
-    return 1;
+    return help_api(argv[1]);
 }

@@ -2,6 +2,8 @@
 #ifndef KT_CLI_VERB_H
 #define KT_CLI_VERB_H
 
+#include <stdio.h>
+
 struct kt_verb {
     const char *name;
     const char *usage;   /* what follows the name: "[--unsafe] SCRIPT [ARG...]" */
@@ -11,9 +13,13 @@ struct kt_verb {
 };
 
 int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs);
+int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_client(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_server(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_version(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_help(int argc, char **argv, const struct kt_verb *verbs);
+
+/* Prints the table, a line a verb. */
+void kt_verbs_list(FILE *to, const struct kt_verb *verbs);
 
 #endif

@@ -74,6 +74,12 @@ void kt_handle_type(lua_State *L, const struct kt_handle_type *type)
     lua_pushstring(L, type->name);
     lua_pushcclosure(L, handle_index, 4);
     lua_setfield(L, -2, "__index");
+    if (!type->hidden) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_handles);
+        lua_pushvalue(L, -2);
+        lua_setfield(L, -2, type->name);
+        lua_pop(L, 1);
+    }
     set_named(L, "__newindex", newindex, type->name);
     if (type->tostring)
         set(L, "__tostring", type->tostring);

@@ -3,6 +3,7 @@
 #ifndef KT_SCRIPT_HANDLE_H
 #define KT_SCRIPT_HANDLE_H
 
+#include <stdbool.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include "base/list.h"
@@ -28,9 +29,11 @@ struct kt_handle_type {
     lua_CFunction gc;        /* may be NULL */
     lua_CFunction tostring;  /* NULL: "<name>" */
     lua_CFunction concat;    /* may be NULL */
+    bool hidden;             /* no script ever holds one */
 };
 
-/* Registers the metatable. An unknown field is an error that lists the known ones. */
+/* Registers the metatable, also among rt->ref_handles unless it is hidden. An unknown field is an error that
+ * lists the known ones. */
 void kt_handle_type(lua_State *L, const struct kt_handle_type *type);
 /* Pushes a zeroed handle of n bytes with `uservalues` slots. */
 void *kt_handle_push(lua_State *L, const char *name, size_t n, int uservalues);

@@ -486,5 +486,5 @@ int kt_lua_pipe_shutdown(lua_State *L)
 
 void kt_lua_pipe_io(lua_State *L)
 {
-    kt_handle_type(L, &(struct kt_handle_type){.name = READING, .gc = reading_gc});
+    kt_handle_type(L, &(struct kt_handle_type){.name = READING, .gc = reading_gc, .hidden = true});
 }

@@ -134,6 +134,14 @@ int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, 
 
 static void on_signal(void *ctx, int signum);
 
+bool kt_runtime_has_work(const struct kt_runtime *rt)
+{
+    if (rt->task_count > 0) return true;
+    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next)
+        if (KT_CONTAINER(n, struct kt_service, node)->ops->serve) return true;
+    return false;
+}
+
 int kt_runtime_open(struct kt_runtime *rt)
 {
     struct kt_err err = {0};
@@ -154,9 +162,7 @@ int kt_runtime_open(struct kt_runtime *rt)
                 err.text);
         return set_message(rt, rc, text);
     }
-    if (rt->serving == 0 && rt->task_count == 0)
-        return set_message(rt, KT_ECONFIG,
-            "the script declares nothing to do: no kt.listen, no kt.accept, no kt.spawn at its top level");
+    if (!kt_runtime_has_work(rt)) return set_message(rt, KT_ECONFIG, KT_NO_WORK);
     rt->phase = KT_RUN;
     return 0;
 }

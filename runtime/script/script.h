@@ -65,6 +65,7 @@ struct kt_runtime {
     int ref_loaded;     /* modules by name (state.c) */
     int ref_host_env;   /* environment of embedded modules */
     int ref_script_dir; /* string: where the script's own modules are */
+    int ref_handles;    /* kinds of handles by name (handle.h) */
     int ref_explain;    /* function(what, value) → what is wrong with it, from kt.api */
     int ref_duration;   /* function(value) → seconds, from kt.units */
     int ref_durations;  /* strings seen before → seconds */
@@ -96,6 +97,11 @@ static inline void kt_push_number(lua_State *L, double v)
 void kt_runtime_stop(struct kt_runtime *rt, int code);
 /* Ends the runtime if nothing is left that could happen; called when something ended. */
 void kt_runtime_settle(struct kt_runtime *rt);
+
+/* Whether anything was declared that a running script would do: something to serve, or a task. */
+bool kt_runtime_has_work(const struct kt_runtime *rt);
+#define KT_NO_WORK                                                                                           \
+    "the script declares nothing to do: no kt.listen, no kt.accept, no kt.spawn at its top level"
 
 /* Raises a message at the script's line, whichever of our own functions lie between (luaL_error would name
  * those). Declared int for `return kt_raise(...)`. Formats as lua_pushfstring does. */
@@ -149,6 +155,7 @@ const char *kt_secret_bytes(lua_State *L, int idx, size_t *len);
 /* ---- lua_*.c: each adds its functions to the table on top of the stack, which becomes kt.core ---- */
 
 void kt_lua_core(lua_State *L);
+void kt_lua_check(lua_State *L);
 void kt_lua_lookup(lua_State *L);
 void kt_lua_log(lua_State *L);
 void kt_lua_task(lua_State *L);

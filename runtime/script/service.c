@@ -30,13 +30,18 @@ static void unref(struct kt_runtime *rt, int *ref)
     *ref = LUA_NOREF;
 }
 
+int kt_service_ready(const struct kt_service *s, struct kt_err *err)
+{
+    if (!s->ops->serve || s->handler != LUA_NOREF) return 0;
+    return kt_err_set(err, KT_ECONFIG, "nobody serves what comes to %s; add :serve(function(%s) ... end)",
+        s->name, s->ops->brings);
+}
+
 int kt_service_open(struct kt_service *s, struct kt_err *err)
 {
     if (s->closed) return 0; /* the script thought better of it */
-    if (s->ops->serve && s->handler == LUA_NOREF)
-        return kt_err_set(err, KT_ECONFIG, "nobody serves what comes to %s; add :serve(function(%s) ... end)",
-            s->name, s->ops->brings);
-    int rc = s->ops->open(s, err);
+    int rc = kt_service_ready(s, err);
+    if (rc == 0) rc = s->ops->open(s, err);
     if (rc) return rc;
     s->open = true;
     if (s->ops->serve) s->rt->serving++;

@@ -47,6 +47,8 @@ struct kt_service {
 
 /* Enters the service on top of the stack (its handle) into the runtime's list. */
 void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops);
+/* 0, or what keeps it from being opened as it was declared. Opens nothing. */
+int kt_service_ready(const struct kt_service *s, struct kt_err *err);
 int kt_service_open(struct kt_service *s, struct kt_err *err);
 void kt_service_close(struct kt_service *s);
 

@@ -318,6 +318,7 @@ static void make_core(lua_State *L)
 {
     lua_newtable(L);
     kt_lua_core(L);
+    kt_lua_check(L);
     kt_lua_lookup(L);
     kt_lua_log(L);
     kt_lua_task(L);
@@ -345,6 +346,8 @@ static int set_up(lua_State *L)
     rt->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
     rt->ref_durations = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    rt->ref_handles = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "");
     rt->ref_script_dir = luaL_ref(L, LUA_REGISTRYINDEX);
     make_host_env(L);

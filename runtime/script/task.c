@@ -67,11 +67,7 @@ struct kt_task *kt_task_need(lua_State *L, const char *what)
 {
     struct kt_task *t = kt_task_of(L);
     struct kt_runtime *rt = t->rt;
-    if (t == &rt->main && L == rt->L)
-        kt_raise(L,
-            "%s: only in a task, and this is the main chunk; call it in a function given to :serve or "
-            "kt.spawn",
-            what);
+    if (t == &rt->main && L == rt->L) kt_raise(L, KT_TASK_ONLY, what);
     if (t->L != L)
         kt_raise(L,
             "%s: cannot wait in a coroutine of the script's own; call it in the task itself, or use kt.spawn",

@@ -67,6 +67,10 @@ void kt_tasks_init(struct kt_runtime *rt);
 /* Ends every task: waits are canceled, pipes reset. */
 void kt_tasks_end(struct kt_runtime *rt);
 
+/* What is said of a function that was called in the main chunk: a format for its name. */
+#define KT_TASK_ONLY                                                                                         \
+    "%s: only in a task, and this is the main chunk; call it in a function given to :serve or kt.spawn"
+
 /* The current task, or an error that names the function, the context and the fix. */
 struct kt_task *kt_task_need(lua_State *L, const char *what);
 /* Raises unless this is the main chunk, before anything was opened. */

@@ -1,0 +1,178 @@
+--- Puts the whole API under guard, for `kt check`: a call that fails notes its mistake and returns a stand-in, so that the
+--- main chunk goes on. What a script catches itself, by pcall, is its own affair.
+local api = require "kt.api"
+local core = require "kt.core"
+local suggest = require("kt.check.globals").suggest
+local schema = require "kt.schema"
+local sources = require "kt.check.sources"
+local standin = require "kt.check.standin"
+
+local guard = {}
+
+local caught = 0 -- calls of the script's own pcall that are under way
+local list -- the notes
+
+--- "script.lua:3: text" → file, line, text
+local function placed(text)
+  local file, line, rest = text:match "^([^:\n]+):(%d+): (.*)$"
+  if file then return sources.file(file), math.tointeger(line), rest end
+end
+
+--- Where the script is: file and line.
+local function here()
+  local file, line = placed(core.where() .. "x")
+  return file or sources.path, line or 0
+end
+
+--- Notes an error that the script has met: its text, and where it is if the text does not say so itself.
+function guard.note_error(text, where, path)
+  text = text:gsub("\n  called from.*", "")
+  local file, line, rest = placed(text)
+  if not file then
+    file, line, rest = placed(where .. text)
+  elseif text:sub(1, #where) ~= where then
+    path = nil -- it comes from elsewhere than the call
+  end
+  rest = rest or text
+  local own, after = rest:match "^([%a_][%w_]*[.:][%w_.:]-): (.+)$"
+  if own then path, rest = own, after end
+  local message, suggestion = rest:match "^(.-); (.+)$"
+  list:add { file = file or sources.path, line = line or 0, path = path, message = message or rest, suggestion = suggestion }
+end
+
+--- Notes what the schema says, each mistake at its own key.
+local function note_mistakes(name, mistakes)
+  local file, line = here()
+  for _, m in ipairs(mistakes) do
+    local below = m.path:match "^[^.]+%.(.+)$" or ""
+    list:add {
+      file = file, line = sources.line_of(file, line, name, below), path = m.path, message = m.message, suggestion = m.suggestion,
+    }
+  end
+end
+
+local function instead(f)
+  local kind = standin.kind_of(f)
+  if kind == "secret" then return core.secret "stand-in" end -- what takes one can tell a real one
+  if f and not f.returns then return nil end
+  return standin.new(kind)
+end
+
+local function outcome(name, args, ok, ...)
+  if ok then return ... end
+  local wrong = ...
+  local refused = type(wrong) == "table" and wrong.refused == guard and wrong
+  if caught > 0 then error(refused and refused.text or wrong, 0) end
+  local f = api.functions[name]
+  if refused then
+    note_mistakes(name, refused.mistakes)
+  elseif (f and f.context == "task") or not standin.among(args, args.n) then
+    guard.note_error(tostring(wrong), core.where(), name) -- else it is a stand-in's fault
+  end
+  return instead(f)
+end
+
+--- The function under guard.
+local function guarded(name, fn)
+  return function(...)
+    return outcome(name, table.pack(...), pcall(fn, ...))
+  end
+end
+
+local function guard_table(path, t)
+  for name, value in next, t do
+    if type(value) == "function" then
+      t[name] = guarded(path .. "." .. name, value)
+    elseif type(value) == "table" then
+      guard_table(path .. "." .. name, value)
+    end
+  end
+end
+
+--- Notes that `path` has no such name, and returns a stand-in for what it would have been.
+local function missing(path, name, names, what)
+  if caught > 0 then error(core.where() .. schema.absent(path, name, names, what), 0) end
+  guard.note_error(schema.absent(path, name, names, what), core.where())
+  return standin.new()
+end
+
+--- Reading from a handle: its methods come out guarded, a field that is not there is noted.
+local function guard_handle(kind, h)
+  local index, newindex, methods = h.meta.__index, h.meta.__newindex, {}
+  local names = table.move(h.fields, 1, #h.fields, #h.methods + 1, table.move(h.methods, 1, #h.methods, 1, {}))
+  table.sort(names)
+  function h.meta.__index(self, key)
+    if methods[key] then return methods[key] end
+    local ok, value = pcall(index, self, key)
+    if not ok then return missing(kind, tostring(key), names, "field") end
+    if type(value) ~= "function" then return value end
+    methods[key] = guarded(kind .. ":" .. tostring(key), value)
+    return methods[key]
+  end
+  h.meta.__newindex = guarded(kind, newindex)
+end
+
+--- The script's globals: one that is not defined is noted; what it catches itself is left alone.
+local function guard_globals(quiet)
+  local world, meta = core.script_world()
+  local undefined = meta.__index
+  local told = {} -- in a loop the same line comes again and again
+  function guard.note_undefined(name, names, where)
+    if told[where .. name] then return end
+    told[where .. name] = true
+    local _, text = pcall(undefined, world, name)
+    local near = suggest(name, names)
+    guard.note_error(text .. (near and ("; did you mean %s?"):format(near) or ""), where)
+  end
+  function meta.__index(_, name)
+    if caught > 0 then
+      local _, text = pcall(undefined, world, name)
+      error(core.where() .. text, 0)
+    end
+    local names = {}
+    for known in next, world do names[#names + 1] = known end
+    guard.note_undefined(tostring(name), names, core.where())
+    return standin.new()
+  end
+  local function counted(call)
+    local function done(...)
+      caught = caught - 1
+      return ...
+    end
+    return function(...)
+      caught = caught + 1
+      return done(call(...))
+    end
+  end
+  world.pcall, world.xpcall = counted(world.pcall), counted(world.xpcall)
+  world.require = guarded("require", world.require)
+  if quiet then
+    function world.print(...)
+      local words = table.pack(...)
+      for i = 1, words.n do words[i] = tostring(words[i]) end
+      core.stderr(table.concat(words, "\t") .. "\n")
+    end
+  end
+end
+
+--- Begins to guard; mistakes go to `notes`. quiet: what the script prints goes to standard error.
+function guard.begin(kt, notes, quiet)
+  list = notes
+  schema.unknown = standin.is
+  function schema.refuse(where, what, mistakes)
+    error({ refused = guard, mistakes = mistakes, text = where .. schema.text(what, mistakes) }, 0)
+  end
+  function schema.not_there(_, ...) return missing(...) end
+  function standin.missing(kind, name, names) return missing(kind, name, names, "field") end
+  function standin.set(kind, name)
+    guard.note_error(("%s.%s: a handle's fields cannot be set"):format(kind, name), core.where())
+  end
+  function standin.called(f)
+    if f.context == "task" then guard.note_error(core.task_only(f.name), core.where()) end
+  end
+  guard_table("kt", kt)
+  for kind, h in next, core.handles() do guard_handle(kind, h) end
+  guard_globals(quiet)
+end
+
+return guard

@@ -1,0 +1,121 @@
+--- Reads what is written out in a script's tokens: where a key stands, and what a table says as far as it says it plainly.
+local standin = require "kt.check.standin"
+
+local literals = {}
+
+local opens = { ["{"] = true, ["("] = true, ["["] = true, ["function"] = true, ["do"] = true, ["if"] = true, ["repeat"] = true }
+local closes = { ["}"] = true, [")"] = true, ["]"] = true, ["end"] = true, ["until"] = true }
+
+local function text(tokens, i)
+  local token = tokens[i]
+  return token and token.kind ~= "string" and token.text
+end
+literals.text = text
+
+--- The position after the bracket or block that opens at i.
+function literals.past(tokens, i)
+  local depth = 0
+  repeat
+    local t = text(tokens, i)
+    depth = depth + (opens[t] and 1 or closes[t] and -1 or 0)
+    i = i + 1
+  until depth <= 0 or not tokens[i]
+  return i
+end
+
+--- The end of the expression that begins at i: the position of what separates it from the next, or closes it.
+local function past_value(tokens, i)
+  while tokens[i] do
+    local t = text(tokens, i)
+    if t == "," or t == ";" or closes[t] then return i end
+    i = opens[t] and literals.past(tokens, i) or i + 1
+  end
+  return i
+end
+
+--- The key that is set at i: its name, and where its value begins. Nil for a positional or a computed one.
+local function key_at(tokens, i)
+  if tokens[i].kind == "name" and text(tokens, i + 1) == "=" then return tokens[i].text, i + 2 end
+  if text(tokens, i) == "[" and tokens[i + 1].kind == "string" and text(tokens, i + 2) == "]" and text(tokens, i + 3) == "=" then
+    return tokens[i + 1].value, i + 4
+  end
+end
+
+--- Walks the entries of the table that opens at i: each(key or nil, start of the value, its end, start of the entry).
+local function entries(tokens, i, each)
+  i = i + 1
+  while tokens[i] and text(tokens, i) ~= "}" do
+    local key, value = key_at(tokens, i)
+    local last = past_value(tokens, value or i)
+    each(key, value or i, last, i)
+    i = last
+    if text(tokens, i) ~= "}" then i = i + 1 end
+  end
+end
+
+local constants = { ["true"] = true, ["false"] = false }
+
+--- The value between first and last (not included): what is written there, or a stand-in if that must be computed.
+function literals.value(tokens, first, last)
+  local token = tokens[first]
+  if text(tokens, first) == "{" and literals.past(tokens, first) == last then return literals.table(tokens, first) end
+  if last == first + 1 then
+    if token.value ~= nil then return token.value end
+    if token.text == "nil" then return nil end
+    if constants[token.text] ~= nil then return constants[token.text] end
+  elseif last == first + 2 and token.text == "-" and tokens[first + 1].kind == "number" then
+    return -tokens[first + 1].value
+  end
+  return standin.new()
+end
+
+--- The table that opens at i.
+function literals.table(tokens, i)
+  local out, nth = {}, 0
+  entries(tokens, i, function(key, first, last, entry)
+    if key then
+      out[key] = literals.value(tokens, first, last)
+    elseif text(tokens, entry) ~= "[" then -- a computed key says nothing
+      nth = nth + 1
+      out[nth] = literals.value(tokens, first, last)
+    end
+  end)
+  return out
+end
+
+--- The n-th argument of the call whose arguments begin at i: where it begins and ends. Nil if there is none.
+function literals.argument(tokens, i, n)
+  if tokens[i] and (tokens[i].kind == "string" or text(tokens, i) == "{") then
+    if n == 1 then return i, literals.past(tokens, i) end
+    return nil
+  end
+  if text(tokens, i) ~= "(" then return nil end
+  i = i + 1
+  while true do
+    local last = past_value(tokens, i)
+    if last == i then return nil end
+    n = n - 1
+    if n == 0 then return i, last end
+    if text(tokens, last) ~= "," then return nil end
+    i = last + 1
+  end
+end
+
+--- The line of the key that the path leads to, from the table that opens at i; of the nearest table around it, if it is
+--- not written there.
+function literals.line_of(tokens, i, path)
+  local line = tokens[i].line
+  for _, name in ipairs(path) do
+    local inner
+    if not i then break end
+    entries(tokens, i, function(key, first, _, entry)
+      if key ~= name then return end
+      line = tokens[entry].line
+      inner = text(tokens, first) == "{" and first
+    end)
+    i = inner
+  end
+  return line
+end
+
+return literals

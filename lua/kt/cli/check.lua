@@ -1,0 +1,73 @@
+--- kt check: runs a script's main chunk, opens nothing, and says all that is wrong with it.
+local calls = require "kt.check.calls"
+local core = require "kt.core"
+local globals = require "kt.check.globals"
+local guard = require "kt.check.guard"
+local json = require "kt.json"
+local kt = require "kt"
+local notes = require "kt.check.notes"
+local sources = require "kt.check.sources"
+
+local format, path = ...
+
+local found = notes.new()
+
+-- Steps of the Lua machine: about two seconds. A main chunk that declares a thousand links takes a hundredth of it.
+local STEPS_MAX = 200000000
+
+--- Looks at the code of a file, run or not.
+local function look(file, tokens)
+  local function note(m)
+    m.file = file
+    found:add(m)
+  end
+  calls.check(tokens, note)
+  globals.check(tokens, core.script_world(), function(line, name, names)
+    guard.note_undefined(name, names, ("%s:%d: "):format(file, line))
+  end)
+end
+
+--- Runs the main chunk under guard, with the script's arguments.
+local function run(chunk, ...)
+  local where = ""
+  core.limit_steps(STEPS_MAX)
+  local ok, err = xpcall(chunk, function(e)
+    where = core.where()
+    return e
+  end, ...)
+  core.limit_steps(0)
+  if not ok then
+    guard.note_error(tostring(err), where)
+    return
+  end
+  for _, fault in ipairs(core.unready()) do
+    -- A script that declares nothing because its declarations are wrong was told of those.
+    if fault.path then
+      guard.note_error(("%s:%d: %s: %s"):format(fault.file, fault.line, fault.path, fault.text), "")
+    elseif found.count == 0 then
+      guard.note_error(fault.text, "")
+    end
+  end
+end
+
+local function report()
+  local list = found:sorted()
+  if format == "json" then
+    core.stdout(json.list(list, { "file", "line", "path", "message", "suggestion" }))
+  else
+    for _, m in ipairs(list) do core.stdout(notes.line(m) .. "\n") end
+    core.stdout(#list == 0 and path .. ": no mistakes\n" or ("%s: %d mistake%s\n"):format(path, #list, #list == 1 and "" or "s"))
+  end
+  core.exit(#list == 0 and 0 or 1)
+end
+
+sources.path = path
+guard.begin(kt, found, format == "json")
+local chunk, wrong = core.load_script(path)
+if chunk then
+  run(chunk, select(3, ...))
+  for _, file in ipairs(sources.all()) do look(file, sources.tokens(file)) end
+else
+  guard.note_error(wrong, "")
+end
+report()

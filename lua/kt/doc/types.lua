@@ -1,0 +1,116 @@
+--- Makes lua/meta/kt.lua: the API as type definitions for the Lua language server.
+local api = require "kt.api"
+local words = require "kt.doc.words"
+
+local types = {}
+
+local plain = {
+  flag = "boolean", secret = "string|kt.secret", endpoint = "string", duration = "kt.duration", size = "kt.size",
+  rate = "kt.rate",
+}
+
+--- "conn | nil" → "kt.conn|nil": the kinds and records of kt get their prefix.
+local function typed(text)
+  return (text:gsub("%s*|%s*", "|"):gsub("%f[%w_]%l+%f[^%w_]", function(word)
+    return (api.handles[word] or api.records[word]) and "kt." .. word or nil
+  end):gsub("%(conn: kt%.", "(conn: kt."):gsub("fun%(kt%.(%l+):", "fun(%1:"))
+end
+
+local function of_key(key, class)
+  if key.type == "table" then return class .. (key.off and (key.on and "|boolean" or "|false") or "") end
+  if key.type == "enum" then
+    local values = {}
+    for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
+    return table.concat(values, "|")
+  end
+  return plain[key.type] or key.type
+end
+
+local function one_line(text) return (text:gsub("%s*\n%s*", " ")) end
+
+--- The class of an argument's table, after those of the tables in it. Returns its name.
+local function add_class(out, name, argument)
+  for _, key in ipairs(argument.keys) do
+    if key.keys then add_class(out, name .. "." .. key.name, key) end
+  end
+  out[#out + 1] = "---@class (exact) " .. name
+  for _, key in ipairs(argument.keys) do
+    local default = words.default(key)
+    local kind = key.type ~= "enum" and key.type ~= "table" and (key.min or key.max) and words.kind(key)
+    local notes = {}
+    if kind then notes[#notes + 1] = kind end
+    if default and default ~= "required" then notes[#notes + 1] = default end
+    out[#out + 1] = ("---@field %s%s %s %s%s"):format(key.name, key.required and "" or "?", of_key(key, name .. "." .. key.name),
+      one_line(key.doc), #notes > 0 and " (" .. table.concat(notes, "; ") .. ")" or "")
+  end
+  out[#out + 1] = ""
+end
+
+--- "kt.link" → "kt.link_options", "link:open" → "kt.link.open_options"
+local function class_of(f)
+  return (f.name:gsub("^(%l+):", "kt.%1.")) .. "_options"
+end
+
+local function add_function(out, f)
+  if f.argument and f.argument.keys then add_class(out, class_of(f), f.argument) end
+  out[#out + 1] = "--- " .. one_line(f.doc)
+  out[#out + 1] = "---"
+  out[#out + 1] = "--- Where: " .. words.context[f.context] .. "."
+  if f.fails then out[#out + 1] = "--- Fails with: " .. table.concat(f.fails, ", ") .. "." end
+  if f.example then out[#out + 1] = "--- ```lua\n--- " .. f.example:gsub("\n", "\n--- ") .. "\n--- ```" end
+  local names = {}
+  for i, p in ipairs(words.params(f)) do
+    local kind = p.argument and (p.argument.keys and class_of(f) or of_key(p.argument)) or typed(p.type)
+    out[#out + 1] = ("---@param %s%s %s %s"):format(p.name, p.optional and "?" or "", kind, one_line(p.doc))
+    names[i] = p.name
+  end
+  for kind in (f.returns or ""):gmatch "[^,]+" do
+    local t = typed(kind:match "^%s*(.-)%s*$")
+    out[#out + 1] = "---@return " .. (t == "kt.err" and "kt.err? err" or t:gsub("^(kt%.(%l+))|nil$", "%1? %2"))
+  end
+  out[#out + 1] = ("function %s(%s) end"):format(f.name, table.concat(names, ", "))
+  out[#out + 1] = ""
+end
+
+local function add_fields(out, fields)
+  for _, field in ipairs(fields) do
+    out[#out + 1] = ("---@field %s %s %s"):format(field.name, typed(field.type), one_line(field.doc))
+  end
+end
+
+--- The text of lua/meta/kt.lua.
+function types.text()
+  local out = { "---@meta kt", "-- Made by scripts/generate from lua/kt/api.lua; changes go there.", "" }
+  for _, unit in ipairs { "duration", "size", "rate" } do
+    out[#out + 1] = ("---@alias kt.%s string|number %s"):format(unit, words.unit(unit))
+  end
+  out[#out + 1] = ""
+  for _, r in ipairs(api.records) do
+    out[#out + 1] = ("--- %s\n---@class kt.%s"):format(one_line(r.doc), r.name)
+    add_fields(out, r.fields)
+    out[#out + 1] = ""
+  end
+  for _, h in ipairs(api.handles) do
+    out[#out + 1] = ("--- %s\n---@class kt.%s"):format(one_line(h.doc), h.name)
+    add_fields(out, h.fields)
+    out[#out + 1] = ("local %s = {}\n"):format(h.name)
+    for _, m in ipairs(h.methods) do add_function(out, m) end
+  end
+  out[#out + 1] = "---@class kt"
+  for _, v in ipairs(api.values) do
+    if v.type ~= "table" then
+      out[#out + 1] = ("---@field %s %s %s"):format(v.name:match "[^.]+$", v.type, one_line(v.doc))
+    end
+  end
+  out[#out + 1] = "local kt = {}\n"
+  for _, v in ipairs(api.values) do
+    if v.type == "table" then out[#out + 1] = ("--- %s\n%s = {}\n"):format(one_line(v.doc), v.name) end
+  end
+  for _, f in ipairs(api.functions) do
+    if f.name:find "^kt%." then add_function(out, f) end
+  end
+  out[#out + 1] = "return kt"
+  return table.concat(out, "\n") .. "\n"
+end
+
+return types

@@ -1,0 +1,83 @@
+--- How the description of the API (kt.api) puts things into words: what `kt help`, the reference and the editor's types share.
+local units = require "kt.units"
+
+local words = {}
+
+words.context = {
+  declare = "main chunk",
+  task = "task",
+  any = "main chunk and tasks",
+}
+
+local scales = {
+  duration = { { 60, "m" }, { 1, "s" }, { 1e-3, "ms" } },
+  size = { { 1 << 30, "GiB" }, { 1 << 20, "MiB" }, { 1 << 10, "KiB" } },
+  rate = { { 1 << 20, "MiB" }, { 1 << 10, "KiB" } },
+}
+
+--- A value as a script would write it.
+function words.value(key, value)
+  if type(value) == "table" then return "{}" end
+  if type(value) ~= "number" then return type(value) == "string" and ('"%s"'):format(value) or tostring(value) end
+  for _, scale in ipairs(scales[key.type] or {}) do
+    local n = value / scale[1]
+    if value > 0 and n == n // 1 then return ('"%d%s"'):format(n, scale[2]) end
+  end
+  return ("%g"):format(value):find "e" and ("%d"):format(value) or ("%g"):format(value)
+end
+
+local names = {
+  flag = "boolean", integer = "whole number", endpoint = "address", secret = "string or secret", enum = "one of",
+}
+
+--- The kind of value that a key takes, and its range.
+function words.kind(key)
+  local name = names[key.type] or key.type
+  if key.type == "enum" then
+    local values = {}
+    for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
+    return "one of " .. table.concat(values, ", ")
+  end
+  if key.off then name = name .. (key.on and ", true or false" or " or false") end
+  if key.min and key.max then
+    return ("%s, %s to %s"):format(name, words.value(key, key.min), words.value(key, key.max))
+  end
+  if key.min then return ("%s, at least %s"):format(name, words.value(key, key.min)) end
+  if key.max then return ("%s, at most %s"):format(name, words.value(key, key.max)) end
+  return name
+end
+
+--- "required", 'default "5s"', or nil.
+function words.default(key)
+  if key.required then return "required" end
+  if key.default ~= nil and type(key.default) ~= "table" then return "default " .. words.value(key, key.default) end
+end
+
+--- Calls each(path, key, depth) for every key of an argument, nested ones after theirs: "kcp.mtu".
+function words.keys(argument, each, path, depth)
+  for _, key in ipairs(argument.keys or {}) do
+    local at = (path and path .. "." or "") .. key.name
+    each(at, key, depth or 0)
+    words.keys(key, each, at, (depth or 0) + 1)
+  end
+end
+
+--- What a unit is written like; nil for what is none.
+function words.unit(name) return units.wanted[name] end
+
+--- The parameters of a function in order, the argument with its keys last: { name, type, doc, optional, argument }.
+function words.params(f)
+  local out = {}
+  for _, p in ipairs(f.params or {}) do out[#out + 1] = p end
+  if f.argument then
+    local table_like = f.argument.type == "table"
+    local p = {
+      name = table_like and "options" or f.argument.type, type = f.argument.type, optional = f.optional, argument = f.argument,
+      doc = table_like and "See its keys." or "As " .. (f.argument.wanted or words.unit(f.argument.type)) .. ".",
+    }
+    out[#out + 1] = p
+  end
+  return out
+end
+
+return words

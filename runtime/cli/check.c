@@ -1,0 +1,51 @@
+/* kt check: what is wrong with a script, without running it (lua/kt/cli/check.lua). */
+#include <stdio.h>
+#include <string.h>
+#include "cli/start.h"
+#include "cli/verb.h"
+
+static const char help[] =
+    "usage: kt check [--json] [--unsafe] SCRIPT [ARG...]\n"
+    "\n"
+    "Runs a script's main chunk, opens nothing, and says all that is wrong with it: one mistake a line, as\n"
+    "FILE:LINE: PATH: MESSAGE; SUGGESTION. Calls that are written in tasks are looked at, not run.\n"
+    "Exits with 0 if there is no mistake, else with 1.\n"
+    "\n"
+    "  --json      a JSON array of {file, line, path, message, suggestion}, for editors; line 0: the whole "
+    "file\n"
+    "  --unsafe    the script gets Lua's os and io, as with kt run --unsafe\n"
+    "  -h, --help  this text\n";
+
+static int misuse(const char *what, const char *arg)
+{
+    fprintf(stderr, "kt check: %s%s\n%s", what, arg, help);
+    return 1;
+}
+
+int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs)
+{
+    (void)verbs;
+    struct kt_start start = {.name = "check", .module = "kt.cli.check", .level = KT_LOG_WARN};
+    char *format = "text";
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            fputs(help, stdout);
+            return 0;
+        } else if (strcmp(argv[i], "--") == 0) {
+            i++;
+            break;
+        } else if (strcmp(argv[i], "--json") == 0) {
+            format = "json";
+        } else if (strcmp(argv[i], "--unsafe") == 0) {
+            start.unsafe = true;
+        } else {
+            return misuse("bad option: ", argv[i]);
+        }
+    }
+    if (i >= argc) return misuse("no script given", "");
+    argv[i - 1] = format; /* the module's arguments: the format, the script, the script's own */
+    start.argc = argc - i + 1;
+    start.argv = argv + i - 1;
+    return kt_start(&start);
+}

@@ -1,0 +1,285 @@
+-- The one description of the API (lua/kt/api.lua) against what is bound, what is made from it, and what calls say.
+package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
+local h = require "harness"
+local api = require "kt.api"
+local schema = require "kt.schema"
+local units = require "kt.units"
+
+local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
+
+local records = {}
+for _, r in ipairs(api.records) do records[r.name] = true end
+
+local function run(...)
+  local args = table.pack(...)
+  local result
+  h.run(function()
+    local p = h.start { name = "kt", cmd = { kt, table.unpack(args, 1, args.n) } }
+    local code = p:wait_exit(20)
+    result = { code = code, err = p.stderr, out = p.stdout }
+  end)
+  return result
+end
+
+local function run_script(text)
+  local path = h.temporary_path()
+  h.write_file(path, text)
+  return run("run", path)
+end
+
+local function lines(text)
+  local out = {}
+  for line in text:gmatch "[^\n]+" do out[#out + 1] = line end
+  return out
+end
+
+describe("the description of the API", function()
+  after_each(h.cleanup)
+
+  -- What only the modules in the binary hold.
+  local internal = { signal = true }
+  it("has every symbol that is bound", function()
+    local described = {}
+    for _, s in ipairs(api.symbols()) do described[s.name] = true end
+    local missing = {}
+    for _, name in ipairs(lines(run("help", "--bound").out)) do
+      if not described[name] and not internal[name] then missing[#missing + 1] = name end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("has no symbol that is not bound", function()
+    local bound = {}
+    for _, name in ipairs(lines(run("help", "--bound").out)) do bound[name] = true end
+    assert.is_true(bound["kt.link"] and bound["link:open"] and bound["conn.peer"])
+    local missing = {}
+    for _, s in ipairs(api.symbols()) do
+      if not bound[s.name] and not records[s.name:match "^%l+"] then missing[#missing + 1] = s.name end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("has every function that a script finds in kt", function()
+    local r = run_script [[
+local kt = require "kt"
+local function walk(path, t)
+  for name, value in next, t do
+    if type(value) == "function" then print(path .. "." .. name) else if type(value) == "table" then walk(path .. "." .. name, value) end end
+  end
+end
+walk("kt", kt)
+kt.spawn(function() end)]]
+    assert.equal(0, r.code, r.err)
+    local found = lines(r.out)
+    assert.is_true(#found > 10)
+    for _, name in ipairs(found) do assert.is_table(api.functions[name], name) end
+  end)
+
+  it("has every code of an err, in the order of base/err.h", function()
+    local codes = {}
+    for name in h.read_file("runtime/base/err.h"):gmatch 'X%(KT_E%u+, %-%d+, "([%w_]+)"' do codes[#codes + 1] = name end
+    local described, known = {}, {}
+    for i, code in ipairs(api.codes) do
+      described[i] = code.name
+      known[code.name] = true
+    end
+    assert.same(codes, described)
+    for _, f in ipairs(api.functions) do
+      for _, code in ipairs(f.fails or {}) do assert.is_true(known[code], f.name .. ": " .. code) end
+    end
+  end)
+
+  it("has the fields of the records that calls return", function()
+    local r = run_script [[
+local kt = require "kt"
+local far = kt.link { remote = "127.0.0.1:9", key = "k" }
+local acceptor = kt.accept { on = "127.0.0.1:0", key = "k" }:serve(print)
+local socket = kt.udp { on = "127.0.0.1:0" }
+local function keys(t)
+  local names = {}
+  for name, value in pairs(t) do names[#names + 1] = name .. "=" .. math.type(value):gsub("float", "number") end
+  table.sort(names)
+  print(table.concat(names, " "))
+end
+keys(far:stats())
+keys(acceptor:stats())
+keys(socket:stats())
+acceptor:close()
+kt.spawn(function() end)]]
+    local printed = lines(r.out)
+    assert.equal(3, #printed, r.err)
+    for n, record in ipairs { "stats", "stats", "traffic" } do
+      local names = {}
+      for i, field in ipairs(api.records[record].fields) do names[i] = field.name end
+      table.sort(names)
+      assert.equal(table.concat(names, " "), (printed[n]:gsub("=%w+", "")))
+    end
+  end)
+
+  it("says of every symbol what it is, in sentences", function()
+    for _, s in ipairs(api.symbols()) do
+      local doc = (s.fn or s.holder or s.value).doc
+      assert.matches("^[%u`\".].*%.$", doc, nil, nil, s.name)
+    end
+  end)
+
+  it("says of every function since when, from where and with what", function()
+    for _, f in ipairs(api.functions) do
+      assert.matches("^%d+%.%d+%.%d+$", f.since, nil, nil, f.name)
+      for _, p in ipairs(f.params or {}) do assert.is_true(p.name and p.type and #p.doc > 3, f.name) end
+      assert.is_true(not f.argument or f.path ~= nil, f.name)
+    end
+  end)
+
+  it("returns only what it describes", function()
+    local plain = { ["nil"] = true, string = true, number = true, integer = true, boolean = true, table = true }
+    for _, f in ipairs(api.functions) do
+      for kind in (f.returns or ""):gmatch "[^|,%s]+" do
+        assert.truthy(plain[kind] or api.handles[kind] or api.records[kind], f.name .. ": " .. kind)
+      end
+    end
+  end)
+
+  it("gives defaults that pass its own checks", function()
+    local function walk(path, d)
+      for _, key in ipairs(d.keys or {}) do
+        local at = path .. "." .. key.name
+        if key.default ~= nil and schema.types[key.type] and key.type ~= "endpoint" and key.type ~= "secret" then
+          assert.is_not_nil(schema.types[key.type](key, key.default), at)
+        end
+        walk(at, key)
+      end
+    end
+    for _, f in ipairs(api.functions) do
+      if f.argument then walk(f.name, f.argument) end
+    end
+    assert.is_function(units.duration)
+  end)
+
+  it("gives examples that are Lua", function()
+    for _, f in ipairs(api.functions) do
+      if f.example then assert(load(f.example, "=" .. f.name)) end
+    end
+  end)
+end)
+
+describe("what is made of it", function()
+  it("is fresh; if not, run scripts/generate", function()
+    assert.equal(h.read_file("lua/meta/kt.lua"), require("kt.doc.types").text())
+    assert.equal(h.read_file("docs/reference.md"), require("kt.doc.reference").text())
+  end)
+
+  it("has every symbol in each", function()
+    local types, reference = h.read_file "lua/meta/kt.lua", h.read_file "docs/reference.md"
+    for _, s in ipairs(api.symbols()) do
+      local kind, field = s.name:match "^(%l+)%.([%w_]+)$"
+      if s.fn then
+        assert.truthy(types:find("\nfunction " .. s.name .. "(", 1, true), s.name)
+        assert.truthy(reference:find(" " .. s.name .. "\n", 1, true), s.name)
+      elseif s.holder then
+        assert.truthy(types:find("\n---@class kt." .. s.name .. "\n", 1, true), s.name)
+        assert.truthy(reference:find("\n### " .. s.name .. "\n", 1, true), s.name)
+      else
+        assert.truthy(types:find("\n---@field " .. field .. " ", 1, true) or types:find("\n" .. s.name .. " = {}", 1, true), s.name)
+        assert.truthy(reference:find("| `" .. (kind == "kt" and s.name or field) .. "` |", 1, true), s.name)
+      end
+    end
+  end)
+
+  it("is Lua", function()
+    assert(loadfile "lua/meta/kt.lua")
+  end)
+
+  it("comes out of the binary the same", function()
+    assert.equal(h.read_file "lua/meta/kt.lua", run("help", "--luals").out)
+    assert.equal(h.read_file "docs/reference.md", run("help", "--markdown").out)
+  end)
+end)
+
+describe("kt help", function()
+  after_each(h.cleanup)
+
+  it("lists the verbs and every symbol", function()
+    local r = run "help"
+    assert.equal(0, r.code)
+    assert.matches("\n  check +%l", r.out)
+    for _, s in ipairs(api.symbols()) do
+      if not records[s.name:match "^(%l+)%."] then
+        assert.truthy(r.out:find(" " .. s.name .. " ", 1, true), s.name)
+      end
+    end
+  end)
+
+  it("has something to say about each of them", function()
+    local help = require "kt.doc.help"
+    for _, s in ipairs(api.symbols()) do
+      local text = help.of(s.name)
+      assert.is_string(text, s.name)
+      assert.is_true(#text > 20, s.name)
+    end
+  end)
+
+  it("explains a function: how it is written, where it may be called, its keys", function()
+    local r = run("help", "kt.link")
+    assert.equal(0, r.code)
+    assert.matches("^kt.link { remote = …, key = …, … } → link\n", r.out)
+    assert.matches("\nWhere: main chunk. Since 0.1.0.\n", r.out)
+    assert.matches("\n    sndwnd: whole number, 1 to 65535; default 128\n        Send window", r.out)
+    assert.matches("\nExample:\n    local far = kt.link {", r.out)
+  end)
+
+  it("explains a method, a handle, a field", function()
+    assert.matches("^link:open {.*\nWhere: task.*\nWhen it fails: nil and an err, whose code is mostly one of timeout,", run("help", "link:open").out)
+    assert.matches("^conn\n.*\n  conn:reset%(%[err%]%)\n.*\n  conn.peer: string", run("help", "conn").out)
+    assert.matches("^err.code: string\n", run("help", "err.code").out)
+  end)
+
+  it("takes a function's name without its kt", function()
+    assert.equal(run("help", "kt.splice").out, run("help", "splice").out)
+  end)
+
+  it("still explains a verb", function()
+    assert.matches("^usage: kt run ", run("help", "run").out)
+    assert.matches("^usage: kt help ", run("help", "help").out)
+  end)
+
+  it("suggests what was meant", function()
+    assert.same({ code = 1, out = "", err = "kt help: nothing is called kt.conect; did you mean kt.connect?\n" }, run("help", "kt.conect"))
+    assert.same({ code = 1, out = "", err = "kt help: nothing is called open; did you mean link:open?\n" }, run("help", "open"))
+    assert.same({ code = 1, out = "", err = "kt help: nothing is called xyzzy; kt help lists what there is\n" }, run("help", "xyzzy"))
+  end)
+end)
+
+describe("a call in the wrong context", function()
+  after_each(h.cleanup)
+
+  -- How each function is called so that nothing but the context is wrong.
+  local head = [[
+local kt = require "kt"
+local link = kt.link { remote = "127.0.0.1:9", key = "k" }
+local listener = kt.listen { on = "127.0.0.1:0" }
+local acceptor = kt.accept { on = "127.0.0.1:0", key = "k" }
+local socket = kt.udp { on = "127.0.0.1:0" }
+]]
+
+  --- The call of f with no arguments, as an expression.
+  local function call(f) return f.name .. "()" end
+
+  for _, f in ipairs(api.functions) do
+    local held = not f.name:find "^conn:" and not f.name:find "^stream:" -- by a main chunk, which never has those
+    if f.context == "task" and held then
+      it("of " .. f.name .. " names it, the main chunk, and what to do", function()
+        local r = run_script(head .. call(f))
+        assert.equal(1, r.code)
+        local message = (":6: %s: only in a task, and this is the main chunk; call it in a function given to :serve or kt.spawn\n"):format(f.name)
+        assert.truthy(r.err:find(message, 1, true), r.err)
+      end)
+    elseif f.context == "declare" then
+      it("of " .. f.name .. " names it, the task, and what to do", function()
+        local r = run_script(head .. "listener:close() acceptor:close() kt.spawn(function() print(pcall(function() " .. call(f) .. " end)) end)")
+        local message = (":6: %s: only in the main chunk, and this is a task; declare it at the top of the script and use it here"):format(f.name)
+        assert.truthy(r.out:find(message, 1, true), r.out .. r.err)
+      end)
+    end
+  end
+end)

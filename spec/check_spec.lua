@@ -1,0 +1,276 @@
+-- kt check: all mistakes of a script at once, each at its place, and nothing opened.
+local h = require "harness"
+
+local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
+local HEAD = 'local kt = require "kt"\n'
+
+describe("kt check", function()
+  local dir
+
+  before_each(function()
+    dir = h.temporary_path()
+    assert(os.execute("mkdir " .. dir))
+  end)
+
+  after_each(function()
+    h.cleanup()
+    os.execute("rm -rf " .. dir)
+  end)
+
+  local function write(name, text)
+    h.write_file(dir .. "/" .. name, text)
+    return name
+  end
+
+  --- Runs kt until it ends by itself, in the folder of the scripts or another.
+  local function run_in(cwd, ...)
+    local args = table.pack(...)
+    local result
+    h.run(function()
+      local p = h.start { name = "kt", cmd = { kt, table.unpack(args, 1, args.n) }, cwd = cwd }
+      local code = p:wait_exit(20)
+      result = { code = code, err = p.stderr, out = p.stdout }
+    end)
+    return result
+  end
+
+  local function check(text, ...)
+    return run_in(dir, "check", write("s.lua", text), ...)
+  end
+
+  --- The mistakes in a script of that text, as lines without the last, which counts them.
+  local function mistakes(text)
+    local r = check(text)
+    assert.equal("", r.err)
+    assert.equal(r.out == "s.lua: no mistakes\n" and 0 or 1, r.code)
+    return (r.out:gsub("s.lua: [%dno]+ mistakes?\n$", ""))
+  end
+
+  describe("on a script with twenty mistakes", function()
+    local fixture = "spec/fixtures/twenty_mistakes.lua"
+
+    local function planted()
+      local list, n = {}, 0
+      for line in io.lines(fixture) do
+        n = n + 1
+        local path, text = line:match "%-%- MISTAKE ?([^: ]*): (.+)$"
+        if path then list[#list + 1] = { line = n, path = path, text = text } end
+      end
+      assert.equal(20, #list)
+      return list
+    end
+
+    it("finds all twenty and no other, each at its line", function()
+      local r = run_in(".", "check", fixture)
+      assert.equal(1, r.code)
+      local lines = {}
+      for line in r.out:gmatch "[^\n]+" do lines[#lines + 1] = line end
+      assert.equal(fixture .. ": 20 mistakes", table.remove(lines))
+      for i, m in ipairs(planted()) do
+        local wanted = ("%s:%d: %s%s"):format(fixture, m.line, m.path ~= "" and m.path .. ": " or "", m.text)
+        assert.equal(wanted, lines[i]:sub(1, #wanted))
+      end
+    end)
+
+    it("tells them to an editor", function()
+      local r = run_in(".", "check", "--json", fixture)
+      assert.equal(1, r.code)
+      local objects = {}
+      for object in r.out:gmatch "\n  (%b{})" do objects[#objects + 1] = object end
+      assert.equal(20, #objects)
+      for i, m in ipairs(planted()) do
+        local head = ('{"file": "%s", "line": %d, "path": %s, "message": "'):format(fixture, m.line,
+          m.path ~= "" and '"' .. m.path .. '"' or "null")
+        assert.equal(head, objects[i]:sub(1, #head))
+      end
+      assert.truthy(r.out:find('"path": "link.kcp.sndwind", "message": "unknown key", "suggestion": "did you mean sndwnd?"}', 1, true))
+    end)
+  end)
+
+  describe("on a script without mistakes", function()
+    it("says so and exits with 0", function()
+      assert.same({ code = 0, err = "", out = "s.lua: no mistakes\n" }, check(HEAD .. "kt.spawn(function() end)"))
+    end)
+
+    it("has nothing to tell an editor", function()
+      write("s.lua", HEAD .. "kt.spawn(function() end)")
+      assert.same({ code = 0, err = "", out = "[]\n" }, run_in(dir, "check", "--json", "s.lua"))
+    end)
+
+    it("opens nothing and runs no task", function()
+      h.run(function()
+        local taken = h.sockets.serve(function() end)
+        write("s.lua", HEAD .. ('kt.listen { on = "127.0.0.1:%d" }:serve(print)\nkt.spawn(function() print "ran" end)'):format(taken.at))
+        local p = h.start { name = "kt", cmd = { kt, "check", "s.lua" }, cwd = dir }
+        assert.equal(0, p:wait_exit(20))
+        assert.equal("s.lua: no mistakes\n", p.stdout)
+      end)
+    end)
+
+    it("passes the examples", function()
+      for name in io.popen("ls scripts/examples/*.lua"):lines() do
+        write("psk.key", "k\n")
+        os.execute("chmod 600 " .. dir .. "/psk.key")
+        local own = name:match "[^/]+$"
+        write(own, h.read_file(name))
+        assert.same({ code = 0, err = "", out = own .. ": no mistakes\n" }, run_in(dir, "check", own))
+      end
+    end)
+
+    it("hands the arguments to it", function()
+      assert.equal("a\tb c\ns.lua: no mistakes\n", check("print(...)\n" .. HEAD .. "kt.spawn(function() end)", "a", "b c").out)
+    end)
+
+    it("keeps what the script prints out of the JSON", function()
+      write("s.lua", HEAD .. 'print("hello", 1)\nkt.spawn(function() end)')
+      assert.same({ code = 0, err = "hello\t1\n", out = "[]\n" }, run_in(dir, "check", "--json", "s.lua"))
+    end)
+  end)
+
+  describe("finds", function()
+    it("a syntax error, with its line", function()
+      assert.matches("^s.lua:2: .*expected near '='\n$", mistakes("local x = 1\nlocal = 2\n"))
+    end)
+
+    it("a script that is not there", function()
+      local r = run_in(dir, "check", "nowhere.lua")
+      assert.same({ code = 1, err = "", out = "nowhere.lua: nowhere.lua: no such file\nnowhere.lua: 1 mistake\n" }, r)
+    end)
+
+    it("an error in the main chunk, with its line, and what came before it", function()
+      assert.equal('s.lua:2: listen.on: missing; wanted "127.0.0.1:12948", ":12948", or "unix:/path"\n'
+        .. "s.lua:4: attempt to perform arithmetic on a nil value (local 'x')\n",
+        mistakes(HEAD .. "kt.listen {}\nlocal x\nprint(x + 1)\nkt.listen { on = ':1' }"))
+    end)
+
+    it("a main chunk that does not end, even inside pcall", function()
+      local forever = "s.lua:%d: this goes on for ever, or nearly; the main chunk only declares, put the loop into a task\n"
+      assert.equal(forever:format(1), mistakes("while true do end"))
+      assert.equal(forever:format(2), mistakes("local function f() while true do end end\nwhile true do pcall(f) end"))
+    end)
+
+    it("an undefined name in a long loop, once", function()
+      assert.equal("s.lua:1: global 'nothing' is not defined\n", (mistakes("for i = 1, 100000 do nothing[i] = nothing end"):gsub(
+        "s.lua: the script declares.*", "")))
+    end)
+
+    it("an error that is no string", function()
+      assert.equal("s.lua:2: nil\n", mistakes("local kt = require 'kt'\nerror()\n"))
+    end)
+
+    it("an error in a module beside the script, and mistakes in its functions", function()
+      os.execute("mkdir " .. dir .. "/lib")
+      write("lib/bad.lua", "local kt = require 'kt'\nlocal M = {}\nfunction M.go() kt.slep(1) end\nerror 'oh'\n")
+      assert.equal("s.lua: the script declares nothing", mistakes("require 'kt'"):sub(1, 34))
+      assert.equal("lib/bad.lua:3: kt.slep: no such function; did you mean kt.sleep?\nlib/bad.lua:4: oh\n",
+        (check('require "lib.bad"').out:gsub("s.lua: .*$", "")))
+    end)
+
+    it("a script that declares nothing", function()
+      assert.equal("s.lua: the script declares nothing to do: no kt.listen, no kt.accept, no kt.spawn at its top level\n",
+        mistakes(HEAD))
+    end)
+
+    it("a listener that is served twice, or by no function", function()
+      local out = mistakes(HEAD .. 'local l = kt.listen { on = ":1" }\nl:serve(print)\nl:serve(print)\nl:serve(5)\n')
+      assert.equal("s.lua:4: listener:serve: kt.listen on :1 is served already, at s.lua:3\n"
+        .. "s.lua:5: listener:serve: wanted a function, got number\n", out)
+    end)
+
+    it("mistakes below a mistake: in what a wrong constructor would have returned", function()
+      local out = mistakes(HEAD .. 'local a = kt.accept {}\na:srve(print)\na:serve(print)\nkt.link { remote = 5 }:open()\n')
+      assert.equal('s.lua:2: accept.on: missing; wanted ":29900", "ip:port", or a range of ports ":3000-3010"\n'
+        .. 's.lua:2: accept.key: missing; wanted a string, or kt.secret_file "psk.key"\n'
+        .. "s.lua:3: acceptor.srve: no such field; did you mean acceptor.serve?\n"
+        .. 's.lua:5: link.remote: 5; wanted "host:port", or "host:min-max" for a port drawn anew at each dialling\n'
+        .. 's.lua:5: link.key: missing; wanted a string, or kt.secret_file "psk.key"\n'
+        .. "s.lua:5: link:open: only in a task, and this is the main chunk; call it in a function given to :serve or kt.spawn\n", out)
+    end)
+
+    it("no consequences of a mistake", function()
+      local out = mistakes(HEAD .. [[
+local at = adress.of "near"
+kt.listen { on = at .. ":" .. at.port }:serve(print)
+kt.listen { on = at }:serve(print)
+for i = 1, #at do print(i) end
+for _, v in ipairs(at) do print(v) end
+for k in pairs(at) do print(k) end
+for k in at.all() do print(k) end
+if at > at then print(at + 1, -at) end]])
+      assert.equal("s.lua:2: global 'adress' is not defined\n", out)
+    end)
+
+    it("the key that has a mistake, wherever it is written", function()
+      local out = mistakes(HEAD .. 'local key = "k"\nkt.link(\n  {\n    remote = "a:1", key = key,\n    ["mode"] = "fst",\n    kcp =\n'
+        .. "    { mtu = 5 } })\nkt.spawn(function() end)")
+      assert.equal('s.lua:6: link.mode: "fst" is not known; did you mean "fast"?\n'
+        .. "s.lua:8: link.kcp.mtu: 5 is out of range; wanted 128 to 1500\n", out)
+    end)
+
+    it("the call, when the table is made elsewhere", function()
+      assert.equal("s.lua:3: listen.no: unknown key; did you mean on?\n",
+        mistakes(HEAD .. 'local config = { on = ":1", no = 2 }\nlocal l = kt.listen(config)\nl:serve(print)\n'))
+    end)
+  end)
+
+  describe("in tasks, which it does not run,", function()
+    local function task(body)
+      return mistakes(HEAD .. 'local far = kt.link { remote = "a:1", key = "k" }\nkt.spawn(function(...)\n' .. body .. "\nend)\n")
+    end
+
+    it("finds units that cannot be read", function()
+      assert.equal('s.lua:4: kt.sleep: "soon"; wanted a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds\n',
+        task 'kt.sleep "soon"')
+      assert.matches("^s.lua:4: kt.sleep: %-1; wanted", task "kt.sleep(-1)")
+    end)
+
+    it("finds keys and values that are written out, and trusts what is computed", function()
+      assert.equal("s.lua:4: connect.tmeout: unknown key; did you mean timeout?\n",
+        task 'local to = ... kt.connect { to = to.host .. ":1", tmeout = "5s" }')
+      assert.equal("", task 'kt.connect { to = (function() local a, b = "x", "1"; return a .. b end)(), timeout = 2 * 3 }')
+      assert.equal("", task "kt.connect(...)")
+    end)
+
+    it("finds options behind parameters, and in the place of those that were left out", function()
+      assert.equal("s.lua:4: read.timout: unknown key; did you mean timeout?\ns.lua:5: read.timout: unknown key; did you mean timeout?\n"
+        .. "s.lua:6: send.tmeout: unknown key; did you mean timeout?\n", task [[
+local conn = kt.connect { to = "a:1" } conn:read { timout = 1 } conn:read(5) conn:read { timeout = 1 }
+conn:read(5, { timout = 1 })
+local socket = kt.udp { to = "a:1" } socket:send("data", { tmeout = 1 }) socket:send("data", "b:1", { timeout = 1 })]])
+    end)
+
+    it("finds what a handle does not have", function()
+      assert.equal("s.lua:4: conn.pier: no such field; did you mean conn.peer?\n",
+        task 'local conn, err = kt.connect { to = "a:1" } print(conn.pier, err)')
+    end)
+
+    it("says nothing of a name that may hold something else", function()
+      assert.equal("", task 'local conn = kt.connect { to = "a:1" } conn = ... print(conn.pier)')
+      assert.equal("", task 'local function f(far) return far.near end f { near = 1 }')
+    end)
+
+    it("finds names that nothing defines", function()
+      assert.equal("s.lua:4: global 'stats' is not defined\n", task "local a <const> = 1 print(a, stats)")
+      assert.equal("", task "x = 1 goto done ::done:: local t = { y = x } print(t.y, t:z(), _ENV)")
+    end)
+
+    it("finds os and io, and says what brings them", function()
+      assert.equal("s.lua:4: global 'os' is not there: scripts run without os and io; kt run --unsafe brings them\n",
+        task "print(os.time())")
+      write("s.lua", HEAD .. "kt.spawn(function() print(os.time()) end)")
+      assert.equal(0, run_in(dir, "check", "--unsafe", "s.lua").code)
+    end)
+  end)
+
+  it("leaves alone what the script catches itself", function()
+    assert.equal("", mistakes(HEAD .. [[
+local ok, err = pcall(kt.listen, {})
+if not ok and err:find "^s.lua:2: listen.on: missing" then kt.spawn(function() end) end]]))
+  end)
+
+  it("explains its usage", function()
+    assert.matches("^usage: kt check ", run_in(dir, "check", "--help").out)
+    assert.same({ 1, "kt check: no script given" }, { run_in(dir, "check").code, (run_in(dir, "check").err:match "^[^\n]+") })
+    assert.matches("^kt check: bad option: %-%-jsn\n", run_in(dir, "check", "--jsn", "x").err)
+  end)
+end)
