@@ -161,6 +161,30 @@ describe("a kt tunnel", function()
     end)
   end
 
+  it("ends well on SIGTERM while a new stream waits behind a stalled one", function()
+    h.run(function()
+      local sent = 0
+      local target = h.sockets.serve(function() h.loop.sleep(30) end) -- accepts, and never reads
+      local client, server = h.peer.tunnel(target.at, { smuxver = 1 })
+      local flood = assert(h.sockets.connect(client.at))
+      h.loop.spawn(function()
+        for data in h.pattern.blocks(1, 1 << 40) do
+          if not flood:send(data, 60) then return end
+          sent = sent + #data
+        end
+      end)
+      h.loop.eventually("the writer to be stopped", 20, function()
+        local last = sent
+        h.loop.sleep(0.5)
+        return sent > 0 and sent == last
+      end)
+      assert(h.sockets.connect(client.at)):send("behind") -- its SYN is not read while the session's buffer is full
+      h.loop.sleep(0.2)
+      server:signal_with("sigterm")
+      assert.equal(0, server:wait_exit(20))
+    end)
+  end)
+
   it("lets other streams go on beside a stalled one on smux 2", function()
     h.run(function()
       local target = h.sockets.serve(function(conn)
