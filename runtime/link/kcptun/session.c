@@ -9,6 +9,9 @@
 #include "link/kcptun/health.h"
 #include "link/kcptun/snappy_stream.h"
 
+/* Groups that contradict themselves, with parameters that fit, after which a peer's FEC is not worth
+ * listening to. A few may be left from before the parameters were known. */
+#define FEC_ERRORS_MAX 16
 #define PUMP_ROUNDS 8 /* streams that write from `writable` are pumped again at most so often a turn */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
@@ -32,6 +35,7 @@ struct kt_session {
     uint64_t born, next_keepalive;
     struct kt_kcp_stats counted; /* what the runtime's counters have of the engine's */
     struct kt_fec_dec_stats fec_counted;
+    uint64_t fec_errors; /* with the present parameters */
     uint64_t young_smux; /* frames up to here are held by the peer once … */
     uint32_t young_kcp;  /* … KCP has covered this */
     bool young_pending;
@@ -246,7 +250,9 @@ static void count(struct kt_session *s)
     c->FECRecovered += fs.recovered - fold->recovered;
     c->FECErrs += fs.errors - fold->errors;
     c->FECShortShards += fs.lost_groups - fold->lost_groups;
+    s->fec_errors = fs.retuned == fold->retuned ? s->fec_errors + fs.errors - fold->errors : 0;
     *fold = fs;
+    if (s->fec_errors > FEC_ERRORS_MAX) fail_with(s, KT_EPROTO, "corrupt FEC data");
 }
 
 static void arm(struct kt_session *s, uint64_t now)

@@ -1,0 +1,82 @@
+-- A peer that has the key (here: none, --crypt null) and breaks the protocol: its session ends with the reason in the log, and a neighbour goes on.
+local h = require "harness"
+local uv = require "luv"
+
+local CONV = 0x11223344
+
+local function segment(cmd, sn, data, len)
+  data = data or ""
+  return ("<I4BBI2I4I4I4I4"):pack(CONV, cmd, 0, 512, 0, sn, 0, len or #data) .. data
+end
+
+local function push(sn, data, len) return segment(81, sn, data, len) end
+
+local function fec(seqid, kind, rest) return ("<I4I2"):pack(seqid, kind) .. rest end
+
+local SYN = "\2\0\0\0\3\0\0\0"
+
+local function noise(n, seed)
+  local out, x = {}, seed
+  for i = 1, n do
+    x = (x * 1103515245 + 12345) & 0x7fffffff
+    out[i] = string.char(x >> 16 & 255)
+  end
+  return table.concat(out)
+end
+
+-- Groups of 9 data packets and a parity packet that does not belong to them.
+local function corrupt_groups(count)
+  local list = { push(0, SYN) }
+  for g = 0, count - 1 do
+    for i = 0, 8 do
+      local wins = segment(84, 0)
+      list[#list + 1] = fec(g * 13 + i, 0xf1, ("<I2"):pack(2 + #wins) .. wins)
+    end
+    list[#list + 1] = fec(g * 13 + 10, 0xf2, "\xff\xff" .. noise(24, g))
+  end
+  return list
+end
+
+describe("a peer that has the key and sends", function()
+  after_each(h.cleanup)
+
+  local cases = {
+    { "a KCP segment whose length lies", { nocomp = true }, { push(0, "", 500) }, "malformed KCP packet" },
+    { "an unknown KCP command", { nocomp = true }, { push(0, SYN), segment(99, 1) }, "malformed KCP packet" },
+    { "a FEC packet larger than any", { nocomp = true },
+      { push(0, SYN), fec(0, 0xf1, ("<I2"):pack(1602) .. push(1, ("x"):rep(1576))) }, "malformed FEC packet" },
+    { "groups of FEC packets that contradict themselves", { nocomp = true }, corrupt_groups(40), "corrupt FEC data" },
+    { "another version of smux", { nocomp = true }, { push(0, "\1\0\0\0\3\0\0\0") }, "smuxver" },
+    { "an unknown smux command", { nocomp = true }, { push(0, SYN), push(1, "\2\9\0\0\3\0\0\0") }, "ended: " },
+    { "a window update of a wrong length", { nocomp = true }, { push(0, SYN), push(1, "\2\4\3\0\3\0\0\0") }, "ended: " },
+    { "snappy without its beginning", {}, { push(0, noise(64, 7)) }, "ended: " },
+    { "a snappy chunk with a wrong checksum", {},
+      { push(0, "\xff\6\0\0sNaPpY\1\x0c\0\0" .. "\0\0\0\0" .. SYN) }, "ended: " },
+  }
+  for _, case in ipairs(cases) do
+    it(case[1] .. ": loses its session, with the reason in the log, and its neighbour goes on", function()
+      h.run(function()
+        local target = h.transfer.echo()
+        local options = { crypt = "null", nocomp = case[2].nocomp }
+        local client, server = h.peer.tunnel(target.at, options)
+        local neighbour = assert(h.sockets.connect(client.at))
+        neighbour:send("one")
+        assert.equal("one", neighbour:recv_exactly(3))
+
+        local stranger = uv.new_udp()
+        stranger:bind("127.0.0.1", 0)
+        local port = stranger:getsockname().port
+        for i, body in ipairs(case[3]) do
+          stranger:try_send(body, "127.0.0.1", server.port)
+          if i % 50 == 0 then h.loop.sleep(0.01) end
+        end
+        server:expect(("session with 127%%.0%%.0%%.1:%d ended: [^\n]*%s"):format(port, case[4]:gsub("^ended: ", "")), 10)
+        assert.equal(1, server:counters().SessionsFailed)
+        stranger:close()
+
+        neighbour:send("two")
+        assert.equal("two", neighbour:recv_exactly(3))
+      end)
+    end)
+  end
+end)
