@@ -133,6 +133,10 @@ struct kt_kcp_stats {
      */
     uint32_t una_behind;       /* regular packets in a row whose una fell back; any other resets it to 0 */
     uint64_t una_behind_since; /* µs, first of that row */
+    /* PUSH that the peer cannot have sent, knowing what it says it knows: it has restarted, and FEC rebuilt
+     * our side of the conversation for it (spec 7: an unknown address makes a session whatever the sn). Not
+     * even one comes of reordering. */
+    uint64_t contradictions;
 };
 
 /* A snapshot; cheap. */

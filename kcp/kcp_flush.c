@@ -107,6 +107,7 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
     uint8_t *p = put(f, KT_KCP_PUSH, sn, (uint32_t)(f->now_us / 1000), s->len);
     if (!p) return false;
     memcpy(p, s->data, s->len);
+    if (sn == w->nxt) kt_sndwnd_at(w, sn)->told = f->una;
     kt_sndwnd_sent(w, sn, level, f->now_us);
     return true;
 }

@@ -20,6 +20,8 @@ struct news {
     uint32_t una; /* highest seen */
     uint16_t wnd;
     uint32_t rtt_us; /* from the last ACK, or NO_SAMPLE */
+    uint32_t push;   /* lowest sn of a PUSH, if there is any */
+    bool has_push;
 };
 
 static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us)
@@ -95,6 +97,16 @@ static void note_una(struct kt_kcp *k, bool behind, uint64_t now_us)
     if (k->stats.una_behind++ == 0) k->stats.una_behind_since = now_us;
 }
 
+/* The peer has our segment una - 1, so it has read the una of ours that went with it, and will not send
+ * anything below that again. One that does has restarted and rebuilt our side of the conversation by FEC: its
+ * una fits, but its data is another's. */
+static void note_restart(struct kt_kcp *k, const struct news *news)
+{
+    if (!k->una_moved || !news->regular || !news->has_push) return;
+    if (kt_sn_diff(news->una, k->knows_since) >= 0 && kt_sn_diff(news->push, k->knows) < 0)
+        k->stats.contradictions++;
+}
+
 static void finish(struct kt_kcp *k, const struct news *news)
 {
     uint32_t moved = news->una - k->snd.una;
@@ -106,6 +118,8 @@ static void finish(struct kt_kcp *k, const struct news *news)
         if (k->cc.ops->on_rtt) k->cc.ops->on_rtt(&k->cc, news->rtt_us, news->now_us);
     }
     if (valid && moved > 0) {
+        k->knows = kt_sndwnd_at(&k->snd, news->una - 1)->told;
+        k->knows_since = news->una;
         kt_sndwnd_cover(&k->snd, news->una);
         k->una_moved = true;
         struct kt_cc_ack ack = {
@@ -116,6 +130,7 @@ static void finish(struct kt_kcp *k, const struct news *news)
         };
         if (k->cc.ops->on_ack) k->cc.ops->on_ack(&k->cc, &ack);
     }
+    note_restart(k, news);
     kt_kcp_early_update(k);
 }
 
@@ -139,9 +154,11 @@ int kt_kcp_input(
         }
         if (segs == 0 || kt_sn_diff(seg.una, news.una) > 0) news.una = seg.una;
         news.wnd = seg.wnd;
-        if (seg.cmd == KT_KCP_PUSH)
+        if (seg.cmd == KT_KCP_PUSH) {
             on_push(k, &seg, data, now_us);
-        else if (seg.cmd == KT_KCP_ACK)
+            if (!news.has_push || kt_sn_diff(seg.sn, news.push) < 0) news.push = seg.sn;
+            news.has_push = true;
+        } else if (seg.cmd == KT_KCP_ACK)
             on_ack(k, &seg, &news);
         else if (seg.cmd == KT_KCP_WASK)
             k->tell = true;

@@ -38,8 +38,9 @@ struct kt_kcp {
     uint32_t rmt_wnd;
     uint64_t probe_at; /* next WASK while rmt_wnd is 0 */
     uint64_t probe_wait;
-    bool ask, tell; /* WASK, WINS to be sent */
-    bool una_moved; /* the peer has acknowledged something */
+    bool ask, tell;              /* WASK, WINS to be sent */
+    bool una_moved;              /* the peer has acknowledged something */
+    uint32_t knows, knows_since; /* the peer knows this una of ours, since its own was that */
 
     struct kt_kcp_stats stats; /* the counters; the rest is filled in by kt_kcp_stats */
 };

@@ -448,3 +448,41 @@ describe("the time told", function()
     e:check()
   end)
 end)
+
+describe("a PUSH that the peer cannot have sent", function()
+  -- Two segments of the peer's have come; then ours left with una 2, and the peer says that it has it.
+  local function knowing()
+    local e = wire.engine {}
+    e:input(wire.segment(wire.PUSH, { sn = 0, data = "a" }), 0)
+    e:input(wire.segment(wire.PUSH, { sn = 1, data = "b" }), 0)
+    e:write("x")
+    e:flush(10 * MS)
+    e:input(wire.segment(wire.WINS, { una = 1 }), 20 * MS)
+    return e
+  end
+
+  it("shows that it has restarted, though its una fits", function()
+    local e = knowing()
+    e:input(wire.segment(wire.PUSH, { sn = 0, una = 1, data = "?" }), 30 * MS)
+    assert.equal(1, e:stats().contradictions)
+    assert.equal(0, e:stats().una_behind)
+  end)
+
+  it("is not one that it sent before it knew", function()
+    local e = knowing()
+    e:input(wire.segment(wire.PUSH, { sn = 1, una = 0, data = "b" }), 30 * MS)
+    assert.equal(0, e:stats().contradictions)
+  end)
+
+  it("is not one that FEC rebuilt", function()
+    local e = knowing()
+    e:input(wire.segment(wire.PUSH, { sn = 0, una = 1, data = "?" }), 30 * MS, "recovered")
+    assert.equal(0, e:stats().contradictions)
+  end)
+
+  it("is not what comes next", function()
+    local e = knowing()
+    e:input(wire.segment(wire.PUSH, { sn = 2, una = 1, data = "c" }), 30 * MS)
+    assert.equal(0, e:stats().contradictions)
+  end)
+end)

@@ -28,7 +28,7 @@ describe("a kt tunnel", function()
       h.loop.all(100, table.unpack(streams))
       assert.equal(200, partner.accepted)
       h.loop.eventually("all streams to be gone", 10, function() return server:counters().StreamsNow == 0 end)
-      assert.equal(0, client:counters().StreamsNow)
+      h.loop.eventually("all streams to be gone", 5, function() return client:counters().StreamsNow == 0 end)
     end)
   end)
 

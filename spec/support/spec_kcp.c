@@ -255,6 +255,7 @@ static int engine_stats(lua_State *L)
     NUMBER(bytes_in);
     NUMBER(bytes_out);
     NUMBER(una_behind);
+    NUMBER(contradictions);
     NUMBER(una_behind_since);
 #undef NUMBER
     return 1;

@@ -28,6 +28,7 @@ static uint64_t row_us(const struct kt_kcp_stats *st)
 /* True if it has restarted; else sees to it that it is asked twice in the time that a row takes. */
 static bool restarted(struct kt_health *h, const struct kt_kcp_stats *st, uint64_t now_us, bool *probe)
 {
+    if (st->contradictions) return true;
     if (st->una_behind == 0) {
         h->doubted = 0;
         return false;
