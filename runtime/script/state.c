@@ -236,9 +236,22 @@ static void make_core(lua_State *L)
     lua_pop(L, 1);
 }
 
+/* Lua makes these strings where no error can be caught: out of memory there would be the end of the process.
+ * As they are here already, it has nothing to make. */
+static void pin_messages(lua_State *L)
+{
+    static const char *const messages[] = {"cannot resume dead coroutine",
+        "cannot resume non-suspended coroutine", "C stack overflow", "error in error handling"};
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        lua_pushstring(L, messages[i]);
+        luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+}
+
 static int set_up(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
+    pin_messages(L);
     kt_globals_open(L, rt->unsafe);
     lua_newtable(L);
     rt->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -265,8 +278,9 @@ int kt_state_new(struct kt_runtime *rt)
     *(struct kt_task **)lua_getextraspace(L) = &rt->main;
     lua_setwarnf(L, on_warning, rt);
     lua_pushcfunction(L, set_up);
-    if (lua_pcall(L, 0, 0, 0) == LUA_OK) return 0;
-    kt_log(rt->log, KT_LOG_ERROR, "%s", lua_tostring(L, -1));
+    int status = lua_pcall(L, 0, 0, 0);
+    if (status == LUA_OK) return 0;
+    if (status != LUA_ERRMEM) kt_log(rt->log, KT_LOG_ERROR, "%s", lua_tostring(L, -1));
     return KT_ENOMEM;
 }
 
