@@ -7,6 +7,7 @@
 #include "script/script.h"
 
 #define MOVE_MAX (1 << 24)      /* elements in one table.move */
+#define DEPTH_MAX 8000          /* calls around a pcall */
 #define SORT_UNGUARDED_MAX 4096 /* elements that sort in no time */
 
 /* All that a script gets by itself; `require`, `os` and `io` (unsafe) aside. Nothing here loads a C library,
@@ -79,8 +80,17 @@ static int handle_error(lua_State *L)
     return 1;
 }
 
-/* The handler is at index 1, what there is to return from 2 on. */
-static int end_xpcall(lua_State *L, int status, lua_KContext ctx)
+/* Every catching of an error walks all frames, so to unwind n nested pcalls costs n times n. In a coroutine
+ * Lua nests them until its stack is full, and a script that is stopped in there would take minutes to unwind.
+ */
+static void check_depth(lua_State *L, const char *what)
+{
+    lua_Debug ar;
+    if (lua_getstack(L, DEPTH_MAX, &ar)) kt_raise(L, "%s: nested more than %d calls deep", what, DEPTH_MAX);
+}
+
+/* The handler (or nothing) is at index 1, what there is to return from 2 on. */
+static int end_pcall(lua_State *L, int status, lua_KContext ctx)
 {
     (void)ctx;
     if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 1;
@@ -89,10 +99,22 @@ static int end_xpcall(lua_State *L, int status, lua_KContext ctx)
     return 2;
 }
 
+static int pcall(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    check_depth(L, "pcall");
+    lua_pushnil(L);
+    lua_insert(L, 1);
+    lua_pushboolean(L, 1);
+    lua_insert(L, 2); /* nil, true, function, arguments */
+    return end_pcall(L, lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 0, 0, end_pcall), 0);
+}
+
 static int xpcall(lua_State *L)
 {
     int n = lua_gettop(L);
     luaL_checktype(L, 2, LUA_TFUNCTION);
+    check_depth(L, "xpcall");
     lua_pushvalue(L, 1);
     lua_pushvalue(L, 2);
     lua_pushcclosure(L, handle_error, 1);
@@ -100,7 +122,7 @@ static int xpcall(lua_State *L)
     lua_insert(L, 3);
     lua_pushboolean(L, 1);
     lua_replace(L, 2); /* handler, true, function, arguments */
-    return end_xpcall(L, lua_pcallk(L, n - 2, LUA_MULTRET, 1, 0, end_xpcall), 0);
+    return end_pcall(L, lua_pcallk(L, n - 2, LUA_MULTRET, 1, 0, end_pcall), 0);
 }
 
 /* ("").rep("", 1e18) copies nothing, for years. */
@@ -248,6 +270,7 @@ static void part_strings(lua_State *L)
 void kt_globals_guard(lua_State *L)
 {
     replace_in(L, LUA_GNAME, "collectgarbage", collectgarbage);
+    lua_register(L, "pcall", pcall);
     lua_register(L, "xpcall", xpcall);
     kt_lua_finalizer(L);
     lua_getglobal(L, LUA_COLIBNAME);

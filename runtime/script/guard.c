@@ -81,7 +81,8 @@ static void on_stopped(lua_State *L, lua_Debug *ar);
 int kt_guard_raise(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    lua_sethook(L, on_stopped, LUA_MASKCOUNT, 1);
+    /* Only if it is not there: it walks all frames, and this may happen once in each of them. */
+    if (lua_gethook(L) != on_stopped) lua_sethook(L, on_stopped, LUA_MASKCOUNT, 1);
     const char *text = kt_guard_text(L);
     rt->guard.telling = true;
     lua_pushstring(L, text);

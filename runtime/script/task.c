@@ -150,70 +150,69 @@ static void recycle(struct kt_task *t, bool fit)
 
 /* ---- failure ---- */
 
-/* "client.lua:7 in function 'forward' < client.lua:14": the script's own lines, innermost first. */
-static void add_trace(lua_State *L, lua_State *co, luaL_Buffer *b)
+/* "at client.lua:7 in forward < client.lua:14; ": the script's own lines, innermost first. */
+static void trace(lua_State *co, char *out, size_t size)
 {
     lua_Debug ar;
+    size_t len = 0;
+    out[0] = '\0';
     int shown = 0;
     for (int level = 0; shown < 8 && lua_getstack(co, level, &ar); level++) {
         if (!lua_getinfo(co, "Sln", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
-        luaL_addstring(b, shown++ == 0 ? "at " : " < ");
-        lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
-        luaL_addvalue(b);
-        if (ar.name) {
-            lua_pushfstring(L, " in %s", ar.name);
-            luaL_addvalue(b);
-        }
+        int n = snprintf(out + len, size - len, "%s%s:%d%s%.40s", shown++ == 0 ? "at " : " < ", ar.short_src,
+            ar.currentline, ar.name ? " in " : "", ar.name ? ar.name : "");
+        len += (size_t)n < size - len ? (size_t)n : size - len - 1;
     }
-    if (shown) luaL_addstring(b, "; ");
+    if (shown) snprintf(out + len, size - len, "; ");
 }
 
-/* Protected, on the main state: everything here may raise, a __tostring of the script too. Arguments: the
- * task, and what failed in kt's own words, or NULL for the error on top of the task's stack. */
+struct failure {
+    struct kt_task *t;
+    const char *trace;
+};
+
+static void log_failure(const struct failure *f, const char *text)
+{
+    const struct kt_task *t = f->t;
+    kt_log(t->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", text, f->trace,
+        t->origin->source, t->origin->line);
+}
+
+/* Protected, on the main state: the error on top of the task's stack may have a __tostring of the script's.
+ */
 static int report(lua_State *L)
 {
-    struct kt_task *t = lua_touserdata(L, 1);
-    const char *text = lua_touserdata(L, 2);
-    if (!text) {
-        lua_pushvalue(t->L, -1);
-        lua_xmove(t->L, L, 1);
-        text = luaL_tolstring(L, -1, NULL);
-    }
-    luaL_Buffer b;
-    luaL_buffinit(L, &b);
-    add_trace(L, t->L, &b);
-    luaL_pushresult(&b);
-    kt_log(t->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", text, lua_tostring(L, -1),
-        t->origin->source, t->origin->line);
+    const struct failure *f = lua_touserdata(L, 1);
+    lua_pushvalue(f->t->L, -1);
+    lua_xmove(f->t->L, L, 1);
+    log_failure(f, luaL_tolstring(L, -1, NULL));
     return 0;
 }
 
 static void tell(struct kt_task *t, int status)
 {
     struct kt_runtime *rt = t->rt;
-    struct kt_guard *g = &rt->guard;
-    char memory[160];
-    const char *text = NULL;
-    if (kt_guard_stopped(g)) {
-        text = kt_guard_text(t->L);
+    char lines[640], memory[160];
+    trace(t->L, lines, sizeof lines);
+    struct failure f = {t, lines};
+    if (kt_guard_stopped(&rt->guard)) {
+        log_failure(&f, kt_guard_text(t->L));
     } else if (status == LUA_YIELD) { /* by the script itself */
-        text = "coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run";
+        log_failure(
+            &f, "coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run");
     } else if (status == LUA_ERRMEM) {
         kt_guard_memory_text(rt, memory, sizeof memory);
-        text = memory;
+        log_failure(&f, memory);
+    } else {
+        lua_State *before = kt_guard_switch(&rt->guard, rt->L);
+        const int top = lua_gettop(rt->L);
+        lua_pushcfunction(rt->L, report);
+        lua_pushlightuserdata(rt->L, &f);
+        if (!lua_checkstack(t->L, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
+            log_failure(&f, "and so did telling why");
+        lua_settop(rt->L, top);
+        kt_guard_switch(&rt->guard, before);
     }
-    g->telling = true;
-    lua_State *before = kt_guard_switch(g, text ? NULL : rt->L); /* NULL: nothing of the script runs */
-    const int top = lua_gettop(rt->L);
-    lua_pushcfunction(rt->L, report);
-    lua_pushlightuserdata(rt->L, t);
-    lua_pushlightuserdata(rt->L, (void *)text);
-    if (!lua_checkstack(t->L, 4) || lua_pcall(rt->L, 2, 0, 0) != LUA_OK)
-        kt_log(rt->log, KT_LOG_ERROR, "task failed, and so did telling why%s%s (spawned at %s:%d)",
-            text ? ": " : "", text ? text : "", t->origin->source, t->origin->line);
-    lua_settop(rt->L, top);
-    kt_guard_switch(g, before);
-    g->telling = false;
 }
 
 /* In the task's last slice, as functions of the script's may run here too. */
