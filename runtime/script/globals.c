@@ -4,6 +4,7 @@
 #include <lualib.h>
 #include <stdint.h>
 #include <string.h>
+#include "script/pattern.h"
 #include "script/script.h"
 
 #define MOVE_MAX (1 << 24)      /* elements in one table.move */
@@ -229,7 +230,10 @@ void kt_globals_open(lua_State *L, bool unsafe)
     seed_random(L);
     lua_register(L, "print", print);
     replace_in(L, LUA_GNAME, "load", load_text);
-    replace_in(L, LUA_STRLIBNAME, "rep", rep);
+    lua_getglobal(L, LUA_STRLIBNAME);
+    kt_lua_pattern(L);
+    replace(L, "rep", rep);
+    lua_pop(L, 1);
     replace_in(L, LUA_TABLIBNAME, "move", move);
     replace_in(L, LUA_TABLIBNAME, "sort", sort);
 }
