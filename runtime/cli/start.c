@@ -40,7 +40,8 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
 {
     struct kt_err err = {0};
     if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(err.text);
-    const struct kt_runtime_opts opts = {.io = io, .logger = logger, .unsafe = start->unsafe};
+    const struct kt_runtime_opts opts = {
+        .io = io, .logger = logger, .unsafe = start->unsafe, .memory = start->memory};
     struct kt_runtime *rt;
     if (kt_runtime_new(&rt, &opts, &err)) return complain(err.text);
     int code = run(start, rt);

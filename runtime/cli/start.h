@@ -3,6 +3,7 @@
 #define KT_CLI_START_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include "base/log.h"
 
 struct kt_start {
@@ -12,6 +13,7 @@ struct kt_start {
     int argc;           /* its arguments */
     char **argv;
     bool unsafe;
+    size_t memory; /* bytes for the script, 0: no limit */
     enum kt_log_level level;
     const char *log_file; /* NULL: standard error */
 };

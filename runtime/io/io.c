@@ -51,6 +51,29 @@ void kt_io_random(struct kt_io *io, void *out, size_t n)
     io->ops->random(io, out, n);
 }
 
+/* ---- slices ---- */
+
+int kt_watch_new(struct kt_io *io, kt_watch_tick tick, void *ctx, struct kt_watch **out)
+{
+    *out = NULL;
+    return io->ops->watch_new ? io->ops->watch_new(io, tick, ctx, out) : KT_ENOTSUP;
+}
+
+void kt_watch_begin(struct kt_watch *w)
+{
+    w->begin(w);
+}
+
+uint64_t kt_watch_end(struct kt_watch *w)
+{
+    return w->end(w);
+}
+
+void kt_watch_free(struct kt_watch *w)
+{
+    if (w) w->free(w);
+}
+
 /* ---- timers and the end of a turn ---- */
 
 void kt_io_timer_set(struct kt_io *io, struct kt_timer *t, uint64_t at_us)

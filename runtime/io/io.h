@@ -64,6 +64,28 @@ void kt_io_turn(struct kt_io *io, struct kt_turn *t);
 /* Takes it back; harmless if it is not queued. */
 void kt_io_turn_cancel(struct kt_turn *t);
 
+/* ---- slices ---- */
+
+/* Watches work on the loop's thread that ought to be short, at the price of two clock reads a slice. While a
+ * slice goes on, `tick` is called in its midst about every KT_WATCH_TICK_US: on the loop's own thread, but
+ * from a signal handler, so it may only do what is safe there.
+ *
+ * wall_us: how long the slice has run, without the time in which the process itself was stopped. cpu_us: the
+ * processor time it used since its first tick; a machine that is busy elsewhere makes only the former grow.
+ */
+#define KT_WATCH_TICK_US 25000u
+
+struct kt_watch;
+typedef void (*kt_watch_tick)(void *ctx, uint64_t wall_us, uint64_t cpu_us);
+
+/* 0, or KT_ENOTSUP where the backend has none: in virtual time nothing takes long. To be called on the loop's
+ * thread. Freed with kt_watch_free, which NULL does not harm. */
+int kt_watch_new(struct kt_io *io, kt_watch_tick tick, void *ctx, struct kt_watch **out);
+/* A slice begins, or begins anew; it ends, after so many µs. */
+void kt_watch_begin(struct kt_watch *w);
+uint64_t kt_watch_end(struct kt_watch *w);
+void kt_watch_free(struct kt_watch *w);
+
 /* ---- UDP ---- */
 
 /* The largest datagram that can be sent or received; a larger one that arrives is dropped and counted. */
@@ -205,6 +227,7 @@ struct kt_io_ops {
         struct kt_io *, int, void (*)(void *, int), void *, struct kt_signal **, struct kt_err *);
     int (*file_read)(struct kt_io *, const char *, size_t, char **, size_t *, struct kt_err *);
     int (*file_append)(struct kt_io *, const char *, const void *, size_t, struct kt_err *);
+    int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **); /* may be NULL */
 };
 
 struct kt_udp_ops {
@@ -249,6 +272,12 @@ struct kt_resolve {
 
 struct kt_signal {
     void (*close)(struct kt_signal *);
+};
+
+struct kt_watch {
+    void (*begin)(struct kt_watch *);
+    uint64_t (*end)(struct kt_watch *);
+    void (*free)(struct kt_watch *);
 };
 
 /* For backends: common set-up; and the turn hooks, run until none is left (those that hooks queue included).

@@ -274,6 +274,7 @@ static const struct kt_io_ops ops = {
     .signal_watch = kt_uv_signal_watch,
     .file_read = kt_uv_file_read,
     .file_append = kt_uv_file_append,
+    .watch_new = kt_uv_watch_new,
 };
 
 /* A write to a socket that its peer has closed must fail, not kill the process; libuv's writes leave that to

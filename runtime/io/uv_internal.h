@@ -118,6 +118,7 @@ int kt_uv_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_
     struct kt_resolve **out, struct kt_err *err);
 int kt_uv_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,
     struct kt_signal **out, struct kt_err *err);
+int kt_uv_watch_new(struct kt_io *io, kt_watch_tick tick, void *ctx, struct kt_watch **out);
 int kt_uv_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
 int kt_uv_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);

@@ -34,6 +34,7 @@
     X(StreamsOpened)                                                                                         \
     X(StreamsAccepted)                                                                                       \
     X(StreamsNow)                                                                                            \
+    X(TaskErrors)        /* tasks of the script that failed */                                               \
     X(SessionsDead)      /* sessions ended because the peer went silent */                                   \
     X(SessionsRestarted) /* ... because the peer restarted */                                                \
     X(SessionsFailed)    /* ... because the peer broke the protocol */                                       \

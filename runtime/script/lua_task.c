@@ -22,6 +22,10 @@ static int spawn(lua_State *L)
     int n = lua_gettop(L);
     if (n > SPAWN_ARGS_MAX)
         return kt_raise(L, "kt.spawn: more than %d arguments; pass a table", SPAWN_ARGS_MAX);
+    if (rt->spawned >= KT_SPAWNED_MAX)
+        return kt_raise(L,
+            "kt.spawn: %d spawned tasks are running already, and no more may; wait for some to end",
+            (int)KT_SPAWNED_MAX);
     luaL_checkstack(L, 4, NULL);
     struct kt_task *t = kt_task_new(rt, L, kt_origin_here(rt, L));
     if (!t)
@@ -33,6 +37,8 @@ static int spawn(lua_State *L)
     }
     for (int i = 2; i <= n; i++) kt_owned_give(L, i, from, t);
     lua_xmove(L, t->L, n);
+    t->spawned = true;
+    rt->spawned++;
     kt_task_start(t, n - 1);
     return 0;
 }

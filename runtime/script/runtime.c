@@ -20,6 +20,15 @@ static void print_to_process(void *ctx, int fd, const char *text, size_t len)
     fflush(f);
 }
 
+static void *plain_alloc(void *ctx, void *ptr, size_t old, size_t size)
+{
+    (void)ctx;
+    (void)old;
+    if (size > 0) return realloc(ptr, size);
+    free(ptr);
+    return NULL;
+}
+
 static void drain_tick(void *ctx);
 
 int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, struct kt_err *err)
@@ -29,17 +38,22 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->io = opts->io;
     rt->logger = opts->logger;
     rt->log = &opts->logger->log;
-    rt->unsafe = opts->unsafe;
+    rt->unsafe = rt->guard.wall = opts->unsafe;
+    rt->guard.limit = opts->memory;
+    rt->guard.alloc = opts->alloc ? opts->alloc : plain_alloc;
+    rt->guard.alloc_ctx = opts->alloc_ctx;
     rt->print = opts->print ? opts->print : print_to_process;
     rt->print_ctx = opts->print_ctx;
     rt->drain_us = DRAIN_US;
     kt_list_init(&rt->services);
     kt_timer_init(&rt->drain_tick, drain_tick, rt);
     kt_tasks_init(rt);
-    int rc = kt_state_new(rt);
+    int rc = kt_guard_init(rt);
+    if (rc == 0) rc = kt_state_new(rt);
     if (rc) {
         kt_runtime_free(rt);
-        return kt_err_set(err, rc, "%s", kt_strerror(rc));
+        return kt_err_set(err, rc, "%s%s", kt_strerror(rc),
+            opts->memory ? ": a script cannot even start within its memory limit" : "");
     }
     *out = rt;
     return 0;
@@ -64,6 +78,7 @@ void kt_runtime_free(struct kt_runtime *rt)
     if (rt->sigint) kt_signal_close(rt->sigint);
     kt_io_timer_cancel(rt->io, &rt->drain_tick);
     kt_state_close(rt);
+    kt_guard_free(rt);
     kt_origins_free(rt);
     /* Links and acceptors end in hooks of this turn, which were queued before this one, and still count then.
      */
@@ -101,33 +116,61 @@ static int explain(lua_State *L)
     return 1;
 }
 
-static int call_main(struct kt_runtime *rt, int status, int argc, char **argv)
+struct main_chunk {
+    const char *path; /* or */
+    const char *module;
+    int argc;
+    char **argv;
+};
+
+/* Protected, as all of it may run out of memory: loads the chunk and calls it. */
+static int load_and_call(lua_State *L)
+{
+    const struct main_chunk *m = lua_touserdata(L, 1);
+    struct kt_runtime *rt = kt_runtime_of(L);
+    int status = m->path ? kt_state_load_file(rt, m->path) : kt_state_load_module(rt, m->module);
+    if (status != LUA_OK) return lua_error(L);
+    luaL_checkstack(L, m->argc + 8, "too many arguments");
+    for (int i = 0; i < m->argc; i++) lua_pushstring(L, m->argv[i]);
+    lua_call(L, m->argc, 0);
+    return 0;
+}
+
+/* "not enough memory" names neither the limit nor the way to another. */
+static int set_memory_message(struct kt_runtime *rt)
+{
+    char text[160];
+    kt_guard_memory_text(rt, text, sizeof text);
+    return set_message(rt, KT_ENOMEM, text);
+}
+
+static int call_main(struct kt_runtime *rt, struct main_chunk *m)
 {
     lua_State *L = rt->L;
-    if (status == LUA_OK) {
-        lua_pushcfunction(L, explain);
-        lua_insert(L, 1);
-        if (!lua_checkstack(L, argc + 8)) return set_message(rt, KT_ELIMIT, "too many arguments");
-        for (int i = 0; i < argc; i++) lua_pushstring(L, argv[i]);
-        status = lua_pcall(L, argc, 0, 1);
-    }
+    lua_pushcfunction(L, explain);
+    lua_pushcfunction(L, load_and_call);
+    lua_pushlightuserdata(L, m);
+    kt_guard_begin(rt, L, KT_MAIN_STOP_US);
+    int status = lua_pcall(L, 1, 0, 1);
     int rc = 0;
     if (status != LUA_OK && !rt->exiting) {
-        const char *text = lua_tostring(L, -1);
-        rc = set_message(rt, status == LUA_ERRMEM ? KT_ENOMEM : KT_ECONFIG, text);
+        const char *text = kt_guard_stopped(&rt->guard) ? kt_guard_text(L) : lua_tostring(L, -1);
+        rc = status == LUA_ERRMEM && !kt_guard_stopped(&rt->guard) ? set_memory_message(rt)
+                                                                   : set_message(rt, KT_ECONFIG, text);
     }
+    kt_guard_end(rt, NULL);
     lua_settop(L, 0);
     return rc;
 }
 
 int kt_runtime_load_file(struct kt_runtime *rt, const char *path, int argc, char **argv)
 {
-    return call_main(rt, kt_state_load_file(rt, path), argc, argv);
+    return call_main(rt, &(struct main_chunk){.path = path, .argc = argc, .argv = argv});
 }
 
 int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, char **argv)
 {
-    return call_main(rt, kt_state_load_module(rt, module), argc, argv);
+    return call_main(rt, &(struct main_chunk){.module = module, .argc = argc, .argv = argv});
 }
 
 /* ---- open ---- */
@@ -192,7 +235,7 @@ void kt_runtime_stop(struct kt_runtime *rt, int code)
 void kt_runtime_settle(struct kt_runtime *rt)
 {
     if (rt->phase == KT_RUN && rt->serving == 0 && rt->task_count == 0)
-        kt_runtime_stop(rt, rt->tasks_failed ? 1 : 0);
+        kt_runtime_stop(rt, rt->counters.TaskErrors ? 1 : 0);
 }
 
 /* True when nobody would lose a byte by our going. */

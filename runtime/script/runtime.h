@@ -18,6 +18,10 @@ struct kt_runtime_opts {
     struct kt_io *io;         /* outlives the runtime */
     struct kt_logger *logger; /* outlives the runtime */
     bool unsafe;              /* the script gets os and io */
+    size_t memory;            /* bytes that the script's state may hold; 0: no limit */
+    /* Where the state gets its memory: as realloc, size 0 frees; NULL: from realloc. Tests have it fail. */
+    void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
+    void *alloc_ctx;
     /* What the script prints: fd 1 or 2. NULL: the process' own. */
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "io/io.h"
 #include "link/counters.h"
+#include "script/guard.h"
 #include "script/runtime.h"
 #include "script/task.h"
 
@@ -33,19 +34,19 @@ struct kt_runtime {
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;
 
-    /* memory of the Lua state, counted by its allocator */
-    size_t lua_bytes, lua_peak;
-    char warning[256]; /* pieces of a warning of Lua (an error in a __gc, mostly) */
+    struct kt_guard guard;      /* bounds memory and time */
+    size_t lua_bytes, lua_peak; /* memory of the Lua state, counted by its allocator */
+    char warning[256];          /* pieces of a warning of Lua (an error in a __gc, mostly) */
 
     /* tasks (task.c) */
     struct kt_task main; /* stands for the main chunk: the extra space of the main thread points at it */
     struct kt_list tasks, ready, spare;
     size_t task_count, ready_count, spare_count;
+    size_t spawned;        /* of task_count: by kt.spawn */
     struct kt_turn turn;   /* runs what is ready */
     struct kt_timer again; /* ... in the next turn, when tasks made tasks ready */
     struct kt_origin *origins;
     size_t origin_count;
-    uint64_t tasks_failed;
 
     /* services: what was declared, in order (service.h) */
     struct kt_list services;
@@ -64,6 +65,7 @@ struct kt_runtime {
     /* registry references */
     int ref_loaded;     /* modules by name (state.c) */
     int ref_host_env;   /* environment of embedded modules */
+    int ref_finalizers; /* objects with a __gc → sentinels (lua_finalizer.c) */
     int ref_script_dir; /* string: where the script's own modules are */
     int ref_handles;    /* kinds of handles by name (handle.h) */
     int ref_explain;    /* function(what, value) → what is wrong with it, from kt.api */
@@ -76,6 +78,8 @@ struct kt_runtime {
 #define KT_SCRIPT_MAX (8u << 20)
 /* Tasks at once: past it, conns and streams are refused. */
 #define KT_TASKS_MAX 262144u
+/* ... of these by kt.spawn: a script that spawns without end leaves room for the conns it is to serve. */
+#define KT_SPAWNED_MAX 65536u
 
 static inline struct kt_runtime *kt_runtime_of(lua_State *L)
 {
@@ -117,6 +121,16 @@ int kt_state_load_module(struct kt_runtime *rt, const char *module);
 /* The path of a file that the script names: as it is if absolute, else from the script's folder. Pushes the
  * string and returns it. */
 const char *kt_state_path(lua_State *L, const char *path);
+
+/* Pushes a shallow copy of the table at idx; returns 1. */
+int kt_state_copy(lua_State *L, int idx);
+
+/* ---- globals.c ---- */
+
+/* Opens the library, as far as scripts and the modules in the binary are to have it, as globals. */
+void kt_globals_open(lua_State *L, bool unsafe);
+/* Makes of them what a script gets: guarded functions, no undefined reads. */
+void kt_globals_guard(lua_State *L);
 
 /* ---- opts.c ---- */
 
@@ -168,5 +182,12 @@ void kt_lua_udp(lua_State *L);
 void kt_lua_listen(lua_State *L);
 void kt_lua_link(lua_State *L);
 void kt_lua_accept(lua_State *L);
+
+/* ---- these replace functions of Lua's library, in the script's world ---- */
+
+/* In the table on top: coroutine. */
+void kt_lua_coroutine(lua_State *L);
+/* The global setmetatable. */
+void kt_lua_finalizer(lua_State *L);
 
 #endif

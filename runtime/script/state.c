@@ -6,29 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <lualib.h>
 #include "script/embedded.h"
 #include "script/script.h"
 
 static const char loading; /* its address marks a module that is being loaded */
-
-/* ---- memory ---- */
-
-static void *alloc(void *ud, void *ptr, size_t osize, size_t nsize)
-{
-    struct kt_runtime *rt = ud;
-    if (!ptr) osize = 0; /* then it is the type of what is made */
-    if (nsize == 0) {
-        free(ptr);
-        rt->lua_bytes -= osize;
-        return NULL;
-    }
-    void *p = realloc(ptr, nsize);
-    if (!p) return NULL;
-    rt->lua_bytes += nsize - osize;
-    if (rt->lua_bytes > rt->lua_peak) rt->lua_peak = rt->lua_bytes;
-    return p;
-}
 
 static void on_warning(void *ud, const char *msg, int tocont)
 {
@@ -196,89 +177,9 @@ static int script_require(lua_State *L)
         file);
 }
 
-/* ---- what a script finds ---- */
+/* ---- the two worlds ---- */
 
-static int print(lua_State *L)
-{
-    struct kt_runtime *rt = kt_runtime_of(L);
-    int n = lua_gettop(L);
-    luaL_Buffer b;
-    luaL_buffinit(L, &b);
-    for (int i = 1; i <= n; i++) {
-        if (i > 1) luaL_addchar(&b, '\t');
-        luaL_tolstring(L, i, NULL);
-        luaL_addvalue(&b);
-    }
-    luaL_addchar(&b, '\n');
-    luaL_pushresult(&b);
-    size_t len;
-    const char *text = lua_tolstring(L, -1, &len);
-    rt->print(rt->print_ctx, 1, text, len);
-    return 0;
-}
-
-/* load for text alone: bytecode can break the machine that runs it. Upvalue: the original. */
-static int load_text(lua_State *L)
-{
-    if (lua_gettop(L) < 3) lua_settop(L, 3);
-    lua_pushliteral(L, "t");
-    lua_replace(L, 3);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
-}
-
-static int undefined(lua_State *L)
-{
-    const char *name = luaL_tolstring(L, 2, NULL);
-    if (strcmp(name, "os") == 0 || strcmp(name, "io") == 0)
-        return luaL_error(
-            L, "global '%s' is not there: scripts run without os and io; kt run --unsafe brings them", name);
-    return luaL_error(L, "global '%s' is not defined", name);
-}
-
-static void open_libs(lua_State *L, bool unsafe)
-{
-    static const luaL_Reg libs[] = {
-        {LUA_GNAME, luaopen_base},
-        {LUA_TABLIBNAME, luaopen_table},
-        {LUA_STRLIBNAME, luaopen_string},
-        {LUA_MATHLIBNAME, luaopen_math},
-        {LUA_UTF8LIBNAME, luaopen_utf8},
-        {LUA_COLIBNAME, luaopen_coroutine},
-        {LUA_OSLIBNAME, luaopen_os},
-        {LUA_IOLIBNAME, luaopen_io},
-    };
-    size_t n = sizeof libs / sizeof libs[0] - (unsafe ? 0 : 2);
-    for (size_t i = 0; i < n; i++) {
-        luaL_requiref(L, libs[i].name, libs[i].func, 1);
-        lua_pop(L, 1);
-    }
-    lua_pushnil(L);
-    lua_setglobal(L, "dofile");
-    lua_pushnil(L);
-    lua_setglobal(L, "loadfile");
-    lua_getglobal(L, "load");
-    lua_pushcclosure(L, load_text, 1);
-    lua_setglobal(L, "load");
-    lua_register(L, "print", print);
-}
-
-/* math.random's seed comes through the seam, so that a simulated world repeats itself. */
-static void seed_random(lua_State *L)
-{
-    lua_Integer seed[2];
-    kt_io_random(kt_runtime_of(L)->io, seed, sizeof seed);
-    lua_getglobal(L, "math");
-    lua_getfield(L, -1, "randomseed");
-    lua_pushinteger(L, seed[0]);
-    lua_pushinteger(L, seed[1]);
-    lua_call(L, 2, 0);
-    lua_pop(L, 1);
-}
-
-static int copy_of(lua_State *L, int idx)
+int kt_state_copy(lua_State *L, int idx)
 {
     idx = lua_absindex(L, idx);
     lua_newtable(L);
@@ -295,11 +196,11 @@ static int copy_of(lua_State *L, int idx)
 static void make_host_env(lua_State *L)
 {
     lua_pushglobaltable(L);
-    copy_of(L, -1);
+    kt_state_copy(L, -1);
     lua_pushnil(L);
     while (lua_next(L, -2)) {
         if (lua_istable(L, -1)) {
-            copy_of(L, -1);
+            kt_state_copy(L, -1);
             lua_pushvalue(L, -3);
             lua_insert(L, -2);
             lua_rawset(L, -5); /* an existing key: lua_next goes on */
@@ -337,11 +238,23 @@ static void make_core(lua_State *L)
     lua_pop(L, 1);
 }
 
+/* Lua makes these strings where no error can be caught: out of memory there would be the end of the process.
+ * As they are here already, it has nothing to make. */
+static void pin_messages(lua_State *L)
+{
+    static const char *const messages[] = {"cannot resume dead coroutine",
+        "cannot resume non-suspended coroutine", "C stack overflow", "error in error handling"};
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        lua_pushstring(L, messages[i]);
+        luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+}
+
 static int set_up(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    open_libs(L, rt->unsafe);
-    seed_random(L);
+    pin_messages(L);
+    kt_globals_open(L, rt->unsafe);
     lua_newtable(L);
     rt->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
@@ -356,27 +269,22 @@ static int set_up(lua_State *L)
 
     /* What follows is the script's world alone. */
     lua_register(L, "require", script_require);
-    lua_pushglobaltable(L);
-    lua_newtable(L);
-    lua_pushcfunction(L, undefined);
-    lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_setmetatable(L, -2);
+    kt_globals_guard(L);
     return 0;
 }
 
 int kt_state_new(struct kt_runtime *rt)
 {
     rt->ref_explain = rt->ref_duration = LUA_NOREF;
-    lua_State *L = lua_newstate(alloc, rt);
+    lua_State *L = lua_newstate(kt_guard_alloc, rt);
     if (!L) return KT_ENOMEM;
     rt->L = rt->main.L = L;
     *(struct kt_task **)lua_getextraspace(L) = &rt->main;
     lua_setwarnf(L, on_warning, rt);
     lua_pushcfunction(L, set_up);
-    if (lua_pcall(L, 0, 0, 0) == LUA_OK) return 0;
-    kt_log(rt->log, KT_LOG_ERROR, "%s", lua_tostring(L, -1));
+    int status = lua_pcall(L, 0, 0, 0);
+    if (status == LUA_OK) return 0;
+    if (status != LUA_ERRMEM) kt_log(rt->log, KT_LOG_ERROR, "%s", lua_tostring(L, -1));
     return KT_ENOMEM;
 }
 

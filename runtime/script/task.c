@@ -118,77 +118,123 @@ static void forget_outcome(struct kt_task *t)
     t->missing = NULL;
 }
 
-static void recycle(struct kt_task *t)
+/* A script may still hold the thread (coroutine.running): it is one of the script's own from here on. */
+static void free_task(struct kt_task *t)
+{
+    struct kt_runtime *rt = t->rt;
+    *(struct kt_task **)lua_getextraspace(t->L) = &rt->main;
+    luaL_unref(rt->L, LUA_REGISTRYINDEX, t->ref); /* frees a slot: cannot fail */
+    free(t);
+}
+
+/* The task is over. Its thread is kept for another one, unless it is not fit for it. */
+static void recycle(struct kt_task *t, bool fit)
 {
     struct kt_runtime *rt = t->rt;
     forget_outcome(t);
     kt_list_remove(&t->node);
     rt->task_count--;
+    if (t->spawned) rt->spawned--;
+    t->spawned = false;
     t->state = KT_TASK_SPARE;
-    lua_settop(t->L, 0);
-    if (rt->spare_count < SPARE_MAX && rt->phase != KT_END) {
+    if (fit && rt->spare_count < SPARE_MAX && rt->phase != KT_END) {
+        lua_settop(t->L, 0);
         kt_list_push(&rt->spare, &t->node);
         rt->spare_count++;
     } else {
-        luaL_unref(rt->L, LUA_REGISTRYINDEX, t->ref); /* frees a slot: cannot fail */
-        free(t);
+        free_task(t);
     }
 }
 
 /* ---- failure ---- */
 
-/* "client.lua:7 in function 'forward' < client.lua:14": the script's own lines, innermost first. */
-static void add_trace(lua_State *L, lua_State *co, luaL_Buffer *b)
+/* "at client.lua:7 in forward < client.lua:14; ": the script's own lines, innermost first. */
+static void trace(lua_State *co, char *out, size_t size)
 {
     lua_Debug ar;
+    size_t len = 0;
+    out[0] = '\0';
     int shown = 0;
     for (int level = 0; shown < 8 && lua_getstack(co, level, &ar); level++) {
         if (!lua_getinfo(co, "Sln", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
-        luaL_addstring(b, shown++ == 0 ? "at " : " < ");
-        lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
-        luaL_addvalue(b);
-        if (ar.name) {
-            lua_pushfstring(L, " in %s", ar.name);
-            luaL_addvalue(b);
-        }
+        int n = snprintf(out + len, size - len, "%s%s:%d%s%.40s", shown++ == 0 ? "at " : " < ", ar.short_src,
+            ar.currentline, ar.name ? " in " : "", ar.name ? ar.name : "");
+        len += (size_t)n < size - len ? (size_t)n : size - len - 1;
     }
-    if (shown) luaL_addstring(b, "; ");
+    if (shown) snprintf(out + len, size - len, "; ");
 }
 
-/* Protected, on the main state: everything here may raise, a __tostring of the script too. */
+struct failure {
+    struct kt_task *t;
+    const char *trace;
+};
+
+static void log_failure(const struct failure *f, const char *text)
+{
+    const struct kt_task *t = f->t;
+    kt_log(t->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", text, f->trace,
+        t->origin->source, t->origin->line);
+}
+
+/* Protected, on the main state: the error on top of the task's stack may have a __tostring of the script's.
+ */
 static int report(lua_State *L)
 {
-    struct kt_task *t = lua_touserdata(L, 1);
-    lua_pushvalue(t->L, -1);
-    lua_xmove(t->L, L, 1);
-    luaL_tolstring(L, -1, NULL);
-    luaL_Buffer b;
-    luaL_buffinit(L, &b);
-    add_trace(L, t->L, &b);
-    luaL_pushresult(&b);
-    kt_log(t->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", lua_tostring(L, -2),
-        lua_tostring(L, -1), t->origin->source, t->origin->line);
+    const struct failure *f = lua_touserdata(L, 1);
+    lua_pushvalue(f->t->L, -1);
+    lua_xmove(f->t->L, L, 1);
+    log_failure(f, luaL_tolstring(L, -1, NULL));
     return 0;
 }
 
-static void fail(struct kt_task *t)
+static void tell(struct kt_task *t, int status)
 {
     struct kt_runtime *rt = t->rt;
-    if (!rt->exiting) {
-        rt->tasks_failed++;
-        int top = lua_gettop(rt->L);
+    char lines[640], memory[160];
+    trace(t->L, lines, sizeof lines);
+    struct failure f = {t, lines};
+    if (kt_guard_stopped(&rt->guard)) {
+        log_failure(&f, kt_guard_text(t->L));
+    } else if (status == LUA_YIELD) { /* by the script itself */
+        log_failure(
+            &f, "coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run");
+    } else if (status == LUA_ERRMEM) {
+        kt_guard_memory_text(rt, memory, sizeof memory);
+        log_failure(&f, memory);
+    } else {
+        lua_State *before = kt_guard_switch(&rt->guard, rt->L);
+        const int top = lua_gettop(rt->L);
         lua_pushcfunction(rt->L, report);
-        lua_pushlightuserdata(rt->L, t);
-        if (!lua_checkstack(t->L, 4) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
-            kt_log(rt->log, KT_LOG_ERROR, "task failed, and so did telling why (spawned at %s:%d)",
-                t->origin->source, t->origin->line);
+        lua_pushlightuserdata(rt->L, &f);
+        if (!lua_checkstack(t->L, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
+            log_failure(&f, "and so did telling why");
         lua_settop(rt->L, top);
+        kt_guard_switch(&rt->guard, before);
+    }
+}
+
+/* In the task's last slice, as functions of the script's may run here too. */
+static void fail(struct kt_task *t, int status)
+{
+    struct kt_runtime *rt = t->rt;
+    struct kt_guard *g = &rt->guard;
+    if (!rt->exiting) {
+        rt->counters.TaskErrors++;
+        tell(t, status);
     }
     /* The pipes first, so that a `<close>` variable does not end them as if all had gone well. */
     kt_owned_end(&t->owned, KT_ECANCELED);
-    lua_resetthread(t->L);
+    if (!kt_guard_stopped(g)) {
+        lua_resetthread(t->L);
+        if (kt_guard_stopped(g))
+            kt_log(rt->log, KT_LOG_ERROR, "the __close of a failed task: %s (spawned at %s:%d)",
+                kt_guard_text(t->L), t->origin->source, t->origin->line);
+    }
     kt_owned_end(&t->owned, KT_ECANCELED);
-    recycle(t);
+    /* In a thread that was stopped hooks are off for good: nothing of it may run any more. */
+    bool stopped = kt_guard_end(rt, t->origin);
+    if (stopped) lua_sethook(rt->L, NULL, 0, 0);
+    recycle(t, !stopped);
 }
 
 /* ---- running ---- */
@@ -201,19 +247,16 @@ static void run(struct kt_task *t)
     t->state = KT_TASK_RUNNING;
     int nargs = t->nargs, nresults = 0;
     t->nargs = 0;
+    kt_guard_begin(rt, t->L, KT_SLICE_STOP_US);
     int status = lua_resume(t->L, rt->L, nargs, &nresults);
-    if (status == LUA_YIELD) {
-        if (t->state == KT_TASK_WAITING || t->state == KT_TASK_READY) return;
-        /* coroutine.yield by the script: nothing would ever resume it. */
-        lua_settop(t->L, 0);
-        lua_pushliteral(
-            t->L, "coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run");
-        fail(t);
+    if (status == LUA_YIELD && (t->state == KT_TASK_WAITING || t->state == KT_TASK_READY)) {
+        kt_guard_end(rt, t->origin);
     } else if (status == LUA_OK) {
+        kt_guard_end(rt, t->origin);
         kt_owned_end(&t->owned, 0);
-        recycle(t);
+        recycle(t, true);
     } else {
-        fail(t);
+        fail(t, status);
     }
 }
 
@@ -250,6 +293,7 @@ void kt_tasks_init(struct kt_runtime *rt)
 
 void kt_tasks_end(struct kt_runtime *rt)
 {
+    bool stopped = false;
     while (!kt_list_empty(&rt->tasks)) {
         struct kt_task *t = KT_CONTAINER(rt->tasks.next, struct kt_task, node);
         if (t->state == KT_TASK_WAITING && t->cancel) t->cancel(t);
@@ -261,11 +305,15 @@ void kt_tasks_end(struct kt_runtime *rt)
             rt->ready_count--;
         }
         kt_owned_end(&t->owned, KT_ECANCELED);
-        lua_resetthread(t->L); /* runs what the script wants run on leaving a scope */
+        if (!stopped) { /* else enough time was spent on what the script wants run on leaving a scope */
+            kt_guard_begin(rt, t->L, KT_SLICE_STOP_US);
+            lua_resetthread(t->L);
+            stopped = kt_guard_end(rt, t->origin);
+        }
         kt_owned_end(&t->owned, KT_ECANCELED);
-        recycle(t);
+        recycle(t, false);
     }
-    for (struct kt_list *n; (n = kt_list_pop(&rt->spare));) free(KT_CONTAINER(n, struct kt_task, node));
+    for (struct kt_list *n; (n = kt_list_pop(&rt->spare));) free_task(KT_CONTAINER(n, struct kt_task, node));
     rt->spare_count = 0;
     kt_io_turn_cancel(&rt->turn);
     kt_io_timer_cancel(rt->io, &rt->again);
@@ -381,7 +429,7 @@ void kt_task_start(struct kt_task *t, int nargs)
 
 void kt_task_abandon(struct kt_task *t)
 {
-    recycle(t);
+    recycle(t, true);
 }
 
 /* ---- a task per conn or stream ---- */

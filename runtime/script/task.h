@@ -30,8 +30,9 @@ enum kt_task_state { KT_TASK_SPARE, KT_TASK_READY, KT_TASK_RUNNING, KT_TASK_WAIT
 struct kt_task {
     struct kt_runtime *rt;
     lua_State *L;
-    int ref;   /* keeps the thread alive */
-    int nargs; /* of a task that has not run yet */
+    int ref;      /* keeps the thread alive */
+    int nargs;    /* of a task that has not run yet */
+    bool spawned; /* by kt.spawn */
     enum kt_task_state state;
     struct kt_list node;  /* rt->tasks, or rt->spare */
     struct kt_list ready; /* rt->ready */

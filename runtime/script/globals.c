@@ -1,0 +1,292 @@
+/* What a script finds: an allowlist of Lua's library, with guarded versions of what could reach around kt,
+ * run for ever inside C, or loosen what holds the script; and a global table that raises on undefined reads.
+ */
+#include <lualib.h>
+#include <stdint.h>
+#include <string.h>
+#include "script/pattern.h"
+#include "script/script.h"
+
+#define MOVE_MAX (1 << 24)      /* elements in one table.move */
+#define DEPTH_MAX 8000          /* calls around a pcall */
+#define SORT_UNGUARDED_MAX 4096 /* elements that sort in no time */
+
+/* All that a script gets by itself; `require`, `os` and `io` (unsafe) aside. Nothing here loads a C library,
+ * reads a file, or looks into frames and upvalues. */
+static const char *const allowed[] = {"_G", "_VERSION", "assert", "collectgarbage", "coroutine", "error",
+    "getmetatable", "ipairs", "load", "math", "next", "os", "io", "pairs", "pcall", "print", "rawequal",
+    "rawget", "rawlen", "rawset", "select", "setmetatable", "string", "table", "tonumber", "tostring", "type",
+    "utf8", "warn", "xpcall"};
+
+/* ---- functions that replace Lua's ---- */
+
+static int print(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    int n = lua_gettop(L);
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (int i = 1; i <= n; i++) {
+        if (i > 1) luaL_addchar(&b, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&b);
+    }
+    luaL_addchar(&b, '\n');
+    luaL_pushresult(&b);
+    size_t len;
+    const char *text = lua_tolstring(L, -1, &len);
+    rt->print(rt->print_ctx, 1, text, len);
+    return 0;
+}
+
+/* Calls the function that this one replaces (upvalue 1) with the arguments as they are now. */
+static int call_original(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* load for text alone: bytecode can break the machine that runs it. */
+static int load_text(lua_State *L)
+{
+    if (lua_gettop(L) < 3) lua_settop(L, 3);
+    lua_pushliteral(L, "t");
+    lua_replace(L, 3);
+    return call_original(L);
+}
+
+/* A collector that is stopped, or told to be lazy, lets garbage pile up to the limit. */
+static int collectgarbage(lua_State *L)
+{
+    static const char *const known[] = {"collect", "count", "step", "isrunning", NULL};
+    const char *what = luaL_optstring(L, 1, "collect");
+    for (int i = 0; known[i]; i++)
+        if (strcmp(what, known[i]) == 0) return call_original(L);
+    return kt_raise(L,
+        "collectgarbage \"%s\": not for scripts; there are \"collect\", \"step\", \"count\", \"isrunning\"",
+        what);
+}
+
+/* Not the script's handler once the slice is stopped: it would run with hooks off, as the error comes from a
+ * hook. Upvalue: the handler. */
+static int handle_error(lua_State *L)
+{
+    lua_settop(L, 1);
+    if (kt_guard_stopped(&kt_runtime_of(L)->guard)) return 1;
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+/* Every catching of an error walks all frames, so to unwind n nested pcalls costs n times n. In a coroutine
+ * Lua nests them until its stack is full, and a script that is stopped in there would take minutes to unwind.
+ */
+static void check_depth(lua_State *L, const char *what)
+{
+    lua_Debug ar;
+    if (lua_getstack(L, DEPTH_MAX, &ar)) kt_raise(L, "%s: nested more than %d calls deep", what, DEPTH_MAX);
+}
+
+/* The handler (or nothing) is at index 1, what there is to return from 2 on. */
+static int end_pcall(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)ctx;
+    if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 1;
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static int pcall(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    check_depth(L, "pcall");
+    lua_pushnil(L);
+    lua_insert(L, 1);
+    lua_pushboolean(L, 1);
+    lua_insert(L, 2); /* nil, true, function, arguments */
+    return end_pcall(L, lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 0, 0, end_pcall), 0);
+}
+
+static int xpcall(lua_State *L)
+{
+    int n = lua_gettop(L);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    check_depth(L, "xpcall");
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, handle_error, 1);
+    lua_replace(L, 1);
+    lua_insert(L, 3);
+    lua_pushboolean(L, 1);
+    lua_replace(L, 2); /* handler, true, function, arguments */
+    return end_pcall(L, lua_pcallk(L, n - 2, LUA_MULTRET, 1, 0, end_pcall), 0);
+}
+
+/* ("").rep("", 1e18) copies nothing, for years. */
+static int rep(lua_State *L)
+{
+    size_t len, sep = 0;
+    luaL_checklstring(L, 1, &len);
+    luaL_checkinteger(L, 2);
+    if (!lua_isnoneornil(L, 3)) luaL_checklstring(L, 3, &sep);
+    if (len + sep > 0) return call_original(L);
+    lua_pushliteral(L, "");
+    return 1;
+}
+
+static int move(lua_State *L)
+{
+    lua_Integer from = luaL_checkinteger(L, 2), to = luaL_checkinteger(L, 3);
+    if (to >= from && (lua_Unsigned)to - (lua_Unsigned)from >= MOVE_MAX)
+        return kt_raise(L, "table.move: at most %d elements at once", MOVE_MAX);
+    return call_original(L);
+}
+
+static int less(lua_State *L)
+{
+    if (kt_guard_stopped(&kt_runtime_of(L)->guard)) kt_guard_raise(L);
+    lua_pushboolean(L, lua_compare(L, 1, 2, LUA_OPLT));
+    return 1;
+}
+
+/* A long sort without a function of the script's never comes by an instruction that a hook could stop. */
+static int sort(lua_State *L)
+{
+    if (lua_isnoneornil(L, 2) && lua_istable(L, 1) && lua_rawlen(L, 1) > SORT_UNGUARDED_MAX) {
+        lua_settop(L, 1);
+        lua_pushcfunction(L, less);
+    }
+    return call_original(L);
+}
+
+/* ---- the library ---- */
+
+/* math.random's seed comes through the seam, so that a simulated world repeats itself. */
+static void seed_random(lua_State *L)
+{
+    lua_Integer seed[2];
+    kt_io_random(kt_runtime_of(L)->io, seed, sizeof seed);
+    lua_getglobal(L, "math");
+    lua_getfield(L, -1, "randomseed");
+    lua_pushinteger(L, seed[0]);
+    lua_pushinteger(L, seed[1]);
+    lua_call(L, 2, 0);
+    lua_pop(L, 1);
+}
+
+static void drop_unlisted(lua_State *L)
+{
+    lua_pushglobaltable(L);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        lua_pop(L, 1);
+        size_t i = 0, n = sizeof allowed / sizeof allowed[0];
+        while (i < n && strcmp(lua_tostring(L, -1), allowed[i]) != 0) i++;
+        if (i < n) continue;
+        lua_pushvalue(L, -1);
+        lua_pushnil(L);
+        lua_rawset(L, -4); /* an existing key: lua_next goes on */
+    }
+    lua_pop(L, 1);
+}
+
+/* In the table on top, name := fn over what was there. */
+static void replace(lua_State *L, const char *name, lua_CFunction fn)
+{
+    lua_getfield(L, -1, name);
+    lua_pushcclosure(L, fn, 1);
+    lua_setfield(L, -2, name);
+}
+
+static void replace_in(lua_State *L, const char *library, const char *name, lua_CFunction fn)
+{
+    lua_getglobal(L, library);
+    replace(L, name, fn);
+    lua_pop(L, 1);
+}
+
+void kt_globals_open(lua_State *L, bool unsafe)
+{
+    static const luaL_Reg libs[] = {
+        {LUA_GNAME, luaopen_base},
+        {LUA_TABLIBNAME, luaopen_table},
+        {LUA_STRLIBNAME, luaopen_string},
+        {LUA_MATHLIBNAME, luaopen_math},
+        {LUA_UTF8LIBNAME, luaopen_utf8},
+        {LUA_COLIBNAME, luaopen_coroutine},
+        {LUA_OSLIBNAME, luaopen_os},
+        {LUA_IOLIBNAME, luaopen_io},
+    };
+    size_t n = sizeof libs / sizeof libs[0] - (unsafe ? 0 : 2);
+    for (size_t i = 0; i < n; i++) {
+        luaL_requiref(L, libs[i].name, libs[i].func, 1);
+        lua_pop(L, 1);
+    }
+    drop_unlisted(L);
+    seed_random(L);
+    lua_register(L, "print", print);
+    replace_in(L, LUA_GNAME, "load", load_text);
+    lua_getglobal(L, LUA_STRLIBNAME);
+    kt_lua_pattern(L);
+    replace(L, "rep", rep);
+    lua_pop(L, 1);
+    replace_in(L, LUA_TABLIBNAME, "move", move);
+    replace_in(L, LUA_TABLIBNAME, "sort", sort);
+}
+
+/* ---- the script's world ---- */
+
+static int undefined(lua_State *L)
+{
+    const char *name = luaL_tolstring(L, 2, NULL);
+    if (strcmp(name, "os") == 0 || strcmp(name, "io") == 0)
+        return luaL_error(
+            L, "global '%s' is not there: scripts run without os and io; kt run --unsafe brings them", name);
+    return luaL_error(L, "global '%s' is not defined", name);
+}
+
+/* Methods of strings come from the library itself, which modules in the binary rely on; the script's `string`
+ * is a copy. What the script adds to it is found as a method too, what it changes is not. */
+static void part_strings(lua_State *L)
+{
+    lua_getglobal(L, LUA_STRLIBNAME);
+    kt_state_copy(L, -1);
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, LUA_STRLIBNAME);
+    lua_createtable(L, 0, 1);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+    lua_pushliteral(L, "");
+    if (lua_getmetatable(L, -1)) {
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+void kt_globals_guard(lua_State *L)
+{
+    replace_in(L, LUA_GNAME, "collectgarbage", collectgarbage);
+    lua_register(L, "pcall", pcall);
+    lua_register(L, "xpcall", xpcall);
+    kt_lua_finalizer(L);
+    lua_getglobal(L, LUA_COLIBNAME);
+    kt_lua_coroutine(L);
+    lua_pop(L, 1);
+    part_strings(L);
+    lua_pushglobaltable(L);
+    lua_newtable(L);
+    lua_pushcfunction(L, undefined);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+}

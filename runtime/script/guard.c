@@ -1,0 +1,186 @@
+/* The guard: see guard.h. The functions that the tick calls, and what they touch, are fit for a signal
+ * handler: lua_sethook is documented so. */
+#include "script/guard.h"
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "script/script.h"
+
+#define WARN_AGAIN_US 1000000u /* at most one warning in so long */
+
+/* ---- memory ---- */
+
+void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
+{
+    struct kt_runtime *rt = ud;
+    struct kt_guard *g = &rt->guard;
+    if (!ptr) osize = 0; /* then it is the type of what is made */
+    if (nsize == 0) {
+        if (ptr) g->alloc(g->alloc_ctx, ptr, osize, 0);
+        rt->lua_bytes -= osize;
+        return NULL;
+    }
+    if (nsize > osize) {
+        if (g->limit && nsize - osize > g->limit - rt->lua_bytes) return NULL;
+        /* A C function of the library that was at it when the slice was stopped runs no hook, but may
+         * allocate. */
+        if (kt_guard_stopped(g) && !g->telling) return NULL;
+    }
+    void *p = g->alloc(g->alloc_ctx, ptr, osize, nsize);
+    if (!p) {
+        if (nsize > osize) return NULL;
+        p = ptr; /* Lua takes it that to shrink cannot fail */
+    }
+    rt->lua_bytes += nsize - osize;
+    if (rt->lua_bytes > rt->lua_peak) rt->lua_peak = rt->lua_bytes;
+    return p;
+}
+
+void kt_guard_memory_text(const struct kt_runtime *rt, char *out, size_t size)
+{
+    const double mib = 1 << 20;
+    if (rt->guard.limit)
+        snprintf(out, size,
+            "not enough memory: the script holds %.1f of %.1f MiB; kt run --memory sets the limit",
+            (double)rt->lua_bytes / mib, (double)rt->guard.limit / mib);
+    else
+        snprintf(out, size, "not enough memory: the script holds %.1f MiB", (double)rt->lua_bytes / mib);
+}
+
+/* ---- stopping ---- */
+
+/* The innermost line of the script's own; L is in a hook or a C function. */
+static void find_line(lua_State *L, char *out, size_t size)
+{
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+        if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
+        snprintf(out, size, "%s:%d", ar.short_src, ar.currentline);
+        return;
+    }
+}
+
+const char *kt_guard_text(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    struct kt_guard *g = &rt->guard;
+    if (g->text_made) return g->text;
+    g->text_made = true;
+    find_line(L, g->where, sizeof g->where);
+    snprintf(g->text, sizeof g->text,
+        "%s%sstopped: it ran for %g s without waiting, and all else stood still; %s", g->where,
+        g->where[0] ? ": " : "", (double)g->stop_us / 1e6,
+        rt->phase == KT_DECLARE ? "the main chunk is for declaring; do long work in a task"
+                                : "in a long loop, kt.sleep(0) lets others run");
+    return g->text;
+}
+
+static void on_stopped(lua_State *L, lua_Debug *ar);
+
+int kt_guard_raise(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    /* Only if it is not there: it walks all frames, and this may happen once in each of them. */
+    if (lua_gethook(L) != on_stopped) lua_sethook(L, on_stopped, LUA_MASKCOUNT, 1);
+    const char *text = kt_guard_text(L);
+    rt->guard.telling = true;
+    lua_pushstring(L, text);
+    rt->guard.telling = false;
+    lua_error(L);
+    abort(); /* lua_error does not return */
+}
+
+/* Hooks: before each instruction of a thread in a stopped slice; or before the next one of a late one. A
+ * coroutine may keep its hook beyond the slice: it takes it off itself. */
+static void on_stopped(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    if (kt_guard_stopped(&kt_runtime_of(L)->guard)) kt_guard_raise(L);
+    lua_sethook(L, NULL, 0, 0);
+}
+
+static void on_late(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct kt_guard *g = &kt_runtime_of(L)->guard;
+    lua_sethook(L, NULL, 0, 0);
+    if (kt_guard_stopped(g)) kt_guard_raise(L);
+    if (atomic_load_explicit(&g->late, memory_order_relaxed)) find_line(L, g->where, sizeof g->where);
+}
+
+bool kt_guard_killed(lua_State *L)
+{
+    int status = lua_status(L);
+    return status != LUA_OK && status != LUA_YIELD && lua_gethook(L) == on_stopped;
+}
+
+/* In a signal handler. */
+static void tick(void *ctx, uint64_t wall_us, uint64_t cpu_us)
+{
+    struct kt_guard *g = ctx;
+    lua_State *L = atomic_load_explicit(&g->running, memory_order_relaxed);
+    if (!L || wall_us < KT_SLICE_WARN_US) return;
+    /* Processor time counts from the first tick on, so a little is missing. A script is not to blame for a
+     * machine that is busy elsewhere, but is for what it waits for in os.execute. */
+    const uint64_t used = g->wall ? wall_us : cpu_us + KT_WATCH_TICK_US;
+    if (wall_us >= g->stop_us && used >= g->stop_us) {
+        atomic_store_explicit(&g->stopped, true, memory_order_relaxed);
+        lua_sethook(L, on_stopped, LUA_MASKCOUNT, 1); /* each time: a thread may have begun since */
+    } else if (used >= KT_SLICE_WARN_US - KT_WATCH_TICK_US / 5 && !kt_guard_stopped(g) &&
+               !atomic_exchange_explicit(&g->late, true, memory_order_relaxed)) {
+        lua_sethook(L, on_late, LUA_MASKCOUNT, 1);
+    }
+}
+
+/* ---- slices ---- */
+
+int kt_guard_init(struct kt_runtime *rt)
+{
+    struct kt_guard *g = &rt->guard;
+    int rc = kt_watch_new(rt->io, tick, g, &g->watch);
+    if (rc == KT_ENOTSUP) kt_log(rt->log, KT_LOG_DEBUG, "scripts run unwatched here: a loop is not stopped");
+    return rc == KT_ENOTSUP ? 0 : rc;
+}
+
+void kt_guard_free(struct kt_runtime *rt)
+{
+    kt_watch_free(rt->guard.watch);
+    rt->guard.watch = NULL;
+}
+
+void kt_guard_begin(struct kt_runtime *rt, lua_State *L, uint64_t stop_us)
+{
+    struct kt_guard *g = &rt->guard;
+    g->stop_us = stop_us;
+    kt_guard_switch(g, L);
+    if (g->watch) kt_watch_begin(g->watch);
+}
+
+bool kt_guard_end(struct kt_runtime *rt, const struct kt_origin *spawned)
+{
+    struct kt_guard *g = &rt->guard;
+    if (!g->watch) {
+        kt_guard_switch(g, NULL);
+        return false;
+    }
+    const uint64_t took = kt_watch_end(g->watch);
+    lua_State *L = kt_guard_switch(g, NULL);
+    const bool late = atomic_load_explicit(&g->late, memory_order_relaxed), stopped = kt_guard_stopped(g);
+    if (!late && !stopped) return false;
+    lua_sethook(L, NULL, 0, 0);
+    const uint64_t now = kt_io_now(rt->io);
+    if (!stopped && rt->phase != KT_DECLARE && now >= g->quiet_until) {
+        char from[128] = "";
+        if (spawned) snprintf(from, sizeof from, ", spawned at %s:%d", spawned->source, spawned->line);
+        kt_log(rt->log, KT_LOG_WARN,
+            "%s: a slice took %d ms%s; all else stood still meanwhile; kt.sleep(0) lets others run",
+            g->where[0] ? g->where : "a script", (int)(took / 1000), from);
+        g->quiet_until = now + WARN_AGAIN_US;
+    }
+    atomic_store_explicit(&g->late, false, memory_order_relaxed);
+    atomic_store_explicit(&g->stopped, false, memory_order_relaxed);
+    g->text_made = false;
+    g->where[0] = '\0';
+    return stopped;
+}

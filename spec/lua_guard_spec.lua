@@ -1,0 +1,445 @@
+-- The guard: scripts that loop, hoard, pry and misuse. Each is told what it did, loses its own connection, and a neighbour
+-- that talks all the while notices nothing but, at worst, half a second of quiet.
+local h = require "harness"
+
+local HEAD = 'local kt = require "kt"\n'
+local STOPPED = "stopped: it ran for 0%.5 s without waiting, and all else stood still; in a long loop, kt%.sleep%(0%) lets others run"
+
+describe("a script", function()
+  local dir
+
+  before_each(function()
+    dir = h.temporary_path()
+    assert(os.execute("mkdir " .. dir))
+  end)
+
+  after_each(function()
+    h.cleanup()
+    os.execute("rm -rf " .. dir)
+  end)
+
+  local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
+
+  local function start(text, ...)
+    h.write_file(dir .. "/s.lua", text)
+    return h.start { name = "kt", cmd = { kt, "run", ... }, cwd = dir, graceful = false }
+  end
+
+  --- Runs the text as a script until it ends.
+  local function run(text, ...)
+    local args = table.pack(...)
+    args[args.n + 1] = "s.lua"
+    local result
+    h.run(function()
+      local p = start(text, table.unpack(args))
+      local code = p:wait_exit(30)
+      result = { code = code, err = p.stderr, out = p.stdout }
+    end)
+    return result
+  end
+
+  --- Runs the text as the body of a task and expects it to end well; returns what it printed.
+  local function task(text, ...)
+    local r = run(HEAD .. "kt.spawn(function()\n" .. text .. "\nend)", ...)
+    assert.equal("", r.err)
+    assert.equal(0, r.code)
+    return r.out
+  end
+
+  --- Runs `body` as the handler of a connection, beside a neighbour that is spliced to an echo. Expects `said` in the log,
+  --- the connection to be gone, the neighbour to go on, and new ones to be served.
+  local function misbehave(body, said, ...)
+    local args = table.pack(...)
+    h.run(function()
+      local target = h.sockets.serve(function(conn)
+        for chunk in function() return conn:recv(60) end do conn:send(chunk) end
+        conn:shutdown()
+      end)
+      local near, bad = h.sockets.free_port("tcp"), h.sockets.free_port("tcp")
+      args[args.n + 1] = "s.lua"
+      local p = start(HEAD .. ([[
+kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
+  kt.splice(conn, kt.connect { to = "127.0.0.1:%d" })
+end)
+kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
+]]):format(near, target.at, bad) .. body .. "\nend)", table.unpack(args))
+      p:wait_tcp(near)
+      p:wait_tcp(bad)
+      local neighbour = assert(h.sockets.connect(near))
+      local function ping(conn, text)
+        conn:send(text)
+        assert.equal(text, conn:recv_exactly(#text, 20))
+      end
+      ping(neighbour, "before")
+      local conn = h.sockets.connect(bad)
+      ping(neighbour, "meanwhile")
+      if conn then assert.is_nil((conn:recv(20))) end
+      p:expect(said, 20)
+      ping(neighbour, "after")
+      local other = assert(h.sockets.connect(near))
+      ping(other, "anew")
+      p:signal_with("sigterm")
+      neighbour:close()
+      other:close()
+      assert.equal(0, p:wait_exit(10))
+    end)
+  end
+
+  describe("that loops for ever is stopped, its conn is reset, and its neighbours go on:", function()
+    for what, body in pairs {
+      ["in plain sight"] = "while true do end",
+      ["inside pcall"] = "while true do pcall(function() while true do end end) end",
+      ["inside nested pcalls that go on looping"] =
+        "local function f() while true do pcall(f) end end while true do pcall(f) end",
+      ["in the handler of xpcall"] = "xpcall(error, function() while true do end end)",
+      ["in the handler of xpcall, called for being stopped"] =
+        "xpcall(function() while true do end end, function() while true do end end)",
+      ["in a coroutine"] = "local f = coroutine.wrap(function() while true do end end) while true do pcall(f) end",
+      ["in a coroutine within a coroutine"] = [[
+        local function deep(n)
+          local co = coroutine.create(n == 0 and function() while true do pcall(function() while true do end end) end end or
+            function() while true do deep(n - 1) end end)
+          while true do coroutine.resume(co) end
+        end
+        deep(5)]],
+      ["over coroutines without end"] = "while true do coroutine.wrap(function() coroutine.yield() end)() end",
+      ["in a callback of gsub"] = 'string.gsub("x", "x", function() while true do end end)',
+      ["in a comparator of sort"] = "table.sort({ 2, 1, 3 }, function() while true do end end)",
+      ["in a metamethod"] = "local t = setmetatable({}, { __index = function() while true do end end }) print(t.x)",
+      ["in __close"] = [[
+        local x <close> = setmetatable({}, { __close = function() while true do end end })
+        while true do end]],
+      ["in the reader of load"] = "load(function() while true do end end)",
+      ["in an iterator"] = "for _ in function() while true do end end do end",
+      ["in the sorting of a long list"] = "local t = {} for i = 1, 3000000 do t[i] = i * 7919 % 1000003 end table.sort(t)",
+      ["in compiling"] = 'load(("x = 1 "):rep(20000000))',
+      ["in a tail call"] = "local function f() return f() end f()",
+      ["with goto"] = "::top:: goto top",
+    } do
+      it(what, function() misbehave(body, "error s: task failed: s.lua:%d+: " .. STOPPED .. " %(at s.lua:%d+.*; spawned at s.lua:5%)") end)
+    end
+
+    it("in the __close of a task that fails", function()
+      misbehave([[
+        local x <close> = setmetatable({}, { __close = function() while true do end end })
+        error "first"]], "task failed: s.lua:%d+: first.*the __close of a failed task: s.lua:%d+: " .. STOPPED)
+    end)
+
+    it("in the __tostring of an error", function()
+      misbehave("error(setmetatable({}, { __tostring = function() while true do end end }))",
+        "task failed: and so did telling why %(at s.lua:6; spawned at s.lua:5%)")
+    end)
+  end)
+
+  it("whose __gc loops for ever loses its finalizers, and the task that happened to run goes on", function()
+    local r = run(HEAD .. [[
+kt.spawn(function()
+  setmetatable({}, { __gc = function() while true do end end })
+  collectgarbage()
+  setmetatable({}, { __gc = function() print "never" end })
+  collectgarbage()
+  print "on"
+end)]])
+    assert.same({ 0, "on\n" }, { r.code, r.out })
+    assert.matches("error s: __gc: s.lua:3: " .. STOPPED .. "; no __gc of this script runs any more\n$", r.err)
+  end)
+
+  it("whose __gc loops for ever at the end ends nevertheless", function()
+    local r = run(HEAD .. "X = setmetatable({}, { __gc = function() while true do end end })\nkt.spawn(function() end)")
+    assert.equal(0, r.code)
+    assert.matches("__gc: s.lua:2: stopped", r.err)
+  end)
+
+  it("whose __close loops for ever at the end ends nevertheless", function()
+    h.run(function()
+      local p = start(HEAD .. [[
+for _ = 1, 3 do
+  kt.spawn(function()
+    local x <close> = setmetatable({}, { __close = function() while true do end end })
+    print "up"
+    kt.sleep "1h"
+  end)
+end]], "s.lua")
+      p:expect("up\nup\nup\n")
+      p:signal_with("sigterm")
+      p:signal_with("sigterm")
+      assert.equal(0, p:wait_exit(10))
+    end)
+  end)
+
+  it("whose main chunk loops for ever is stopped before anything is opened", function()
+    local r = run("while true do end")
+    assert.equal(1, r.code)
+    assert.matches("^kt: s.lua:1: stopped: it ran for 5 s without waiting.*; the main chunk is for declaring; do long work in a task\n", r.err)
+  end)
+
+  it("that takes long, but not too long, is warned, with its line, and goes on", function()
+    local r = run(HEAD .. [[
+kt.spawn(function()
+  local from = os.clock()
+  while os.clock() - from < 0.15 do end
+  print "done"
+end)]], "--unsafe")
+    assert.equal("done\n", r.out)
+    assert.matches("warn  s: s.lua:4: a slice took %d+ ms, spawned at s.lua:2; all else stood still meanwhile; kt.sleep%(0%) lets others run\n$", r.err)
+  end)
+
+  it("that works long in short slices is left alone", function()
+    assert.equal("done\n", task([[
+      local from = os.clock()
+      while os.clock() - from < 0.8 do
+        for _ = 1, 1000 do end
+        kt.sleep(0)
+      end
+      print "done"]], "--unsafe"))
+  end)
+
+  it("may still be stopped in a coroutine that an earlier slice was stopped in", function()
+    local r = run(HEAD .. [[
+local co = coroutine.create(function()
+  local x <close> = setmetatable({}, { __close = function() while true do end end })
+  while true do end
+end)
+kt.spawn(function() coroutine.resume(co) end)
+kt.spawn(function() print(coroutine.resume(co)) print(coroutine.close(co)) end)]])
+    assert.matches("task failed: s.lua:4: stopped", r.err)
+    assert.equal("false\tcannot resume dead coroutine\nfalse\tthe coroutine was stopped\n", r.out)
+  end)
+
+  describe("that allocates without end gets an error that names the limit, and its neighbours go on:", function()
+    local said = "task failed: not enough memory: the script holds %d+%.%d of 16%.0 MiB; kt run %-%-memory sets the limit %(at s.lua:%d+; spawned at s.lua:5%)"
+    for what, body in pairs {
+      ["in a string"] = 'local s = "x" while true do s = s .. s end',
+      ["in a table"] = "local t = {} while true do t[#t + 1] = {} end",
+      ["by string.rep"] = 'local s = ("x"):rep(1 << 30)',
+      ["by gsub"] = 'local s = ("x"):rep(1 << 20):gsub(".", ("y"):rep(1000))',
+      ["in buffers of concat"] = 'local t = {} for i = 1, 1000 do t[i] = ("x"):rep(1 << 10) end table.concat(t, ("-"):rep(1 << 20))',
+    } do
+      it(what, function() misbehave(body, said, "--memory", "16MiB") end)
+    end
+
+    it("and may go on itself when it catches the error", function()
+      assert.equal("false\tnot enough memory\non\n", task('print(pcall(string.rep, "x", 1 << 30)) print "on"', "--memory", "16MiB"))
+    end)
+  end)
+
+  it("says what --memory takes", function()
+    local r = run("", "--memory", "lots")
+    assert.equal(1, r.code)
+    assert.matches("^kt run: %-%-memory wants a size such as 64MiB, or none, not lots\n", r.err)
+    local text = "print(#('x'):rep(150 << 20) >> 20)\n" .. HEAD .. "kt.spawn(function() end)"
+    assert.matches("^kt: not enough memory", run(text, "--memory", "0.25GiB").err)
+    assert.equal("150\n", run(text, "--memory", "none").out)
+  end)
+
+  it("that spawns a million tasks is told when there are too many, and new connections are served", function()
+    misbehave("for _ = 1, 1000000 do kt.spawn(function() kt.sleep(5) end) end",
+      "task failed: s.lua:6: kt.spawn: 65536 spawned tasks are running already, and no more may; wait for some to end %(at s.lua:6; spawned at s.lua:5%)")
+  end)
+
+  describe("that yields where it may not is told so:", function()
+    for what, case in pairs {
+      ["to nobody"] = { "coroutine.yield()", "task failed: coroutine.yield in a task: nobody would resume it; use kt.sleep%(0%)" },
+      ["in a coroutine of its own"] = { "coroutine.wrap(function() kt.sleep(1) end)()", "kt.sleep: cannot wait in a coroutine of the script's own" },
+      ["in a comparator"] = { "table.sort({ 2, 1 }, function() kt.sleep(1) end)", "kt.sleep: cannot wait here" },
+      ["in gsub"] = { '("x"):gsub("x", function() kt.sleep(1) end)', "kt.sleep: cannot wait here" },
+      ["in require"] = { 'require "waits"', "waits.lua:1: kt.sleep: cannot wait here" },
+    } do
+      it(what, function()
+        h.write_file(dir .. "/waits.lua", 'require "kt".sleep(1)')
+        misbehave(case[1], case[2])
+      end)
+    end
+
+    it("in __gc", function()
+      local r = run(HEAD .. [[
+kt.spawn(function()
+  setmetatable({}, { __gc = function() coroutine.yield() end })
+  setmetatable({}, { __gc = function() kt.sleep(1) end })
+  collectgarbage()
+  print "on"
+end)]])
+      assert.equal("on\n", r.out)
+      assert.matches("error in __gc %(attempt to yield in a __gc%)", r.err)
+      assert.matches("error in __gc %(s.lua:4: kt.sleep: cannot wait in a coroutine", r.err)
+    end)
+  end)
+
+  describe("with tasks", function()
+    it("cannot resume or close one, whoever holds its coroutine", function()
+      assert.equal(table.concat({
+        "false\tcannot resume a task: it runs by itself when what it waits for is there",
+        "false\ts.lua:6: coroutine.close: this is a task; it ends when its function returns",
+        "false\ts.lua:7: s.lua:7: cannot resume a task: it runs by itself when what it waits for is there",
+        "slept", "false\tcannot resume dead coroutine", "true", "" }, "\n"), (task [[
+        local other
+        kt.spawn(function() other = coroutine.running() kt.sleep "20ms" print "slept" end)
+        kt.sleep(0) print(coroutine.resume(other))
+        print(pcall(coroutine.close, other))
+        print(pcall(function() return select(2, error(select(2, coroutine.resume(other)))) end))
+        for _ = 1, 300 do kt.spawn(kt.sleep, "30ms") end
+        kt.sleep "50ms"
+        other = nil
+        local co = coroutine.create(function() end)
+        coroutine.resume(co)
+        print(coroutine.resume(co))
+        print(coroutine.close(co))]]):gsub("s.lua:7: cannot", "s.lua:7: s.lua:7: cannot"))
+    end)
+
+    it("cannot touch the threads of ended ones", function()
+      assert.equal("ok\n", task [[
+        local threads = {}
+        for i = 1, 400 do kt.spawn(function() threads[i] = coroutine.running() end) end
+        kt.sleep "20ms"
+        for i = 1, 400 do
+          pcall(coroutine.resume, threads[i])
+          pcall(coroutine.close, threads[i])
+          coroutine.status(threads[i])
+        end
+        collectgarbage()
+        for i = 1, 400 do kt.spawn(function() kt.sleep(0) end) end
+        kt.sleep "20ms"
+        print "ok"]])
+    end)
+  end)
+
+  describe("that keeps handles of what is closed", function()
+    it("is told that they are, and nothing else happens", function()
+      h.run(function()
+        local server = h.sockets.serve(function(conn) conn:recv_all(10) end)
+        local p = start(HEAD .. ([[
+local kept, link, udp = {}, kt.link { remote = "127.0.0.1:9", key = kt.secret "k" }
+kt.spawn(function()
+  kt.spawn(function() kept.conn = kt.connect { to = "127.0.0.1:%d" } end)
+  kt.sleep "50ms"
+  local conn = kept.conn
+  print(conn.local_addr)
+  conn:close() conn:reset() conn:reset "again"
+  print(pcall(kt.splice, conn, conn))
+  kt.spawn(function(c) print(pcall(kt.splice, c, c)) end, conn)
+  link:close() link:close()
+  print(link:open {})
+  print(link:stats().sessions)
+end)]]):format(server.at), "s.lua")
+        assert.equal(0, p:wait_exit(20))
+        assert.equal(table.concat({ "nil",
+          "false\ts.lua:9: kt.splice: argument 1: this conn was closed, or taken over by a splice",
+          "nil\tthe link was closed", "0",
+          "false\ts.lua:10: kt.splice: argument 1: this conn was closed, or taken over by a splice", "" }, "\n"), p.stdout)
+      end)
+    end)
+  end)
+
+  describe("finds", function()
+    it("these globals and no others", function()
+      local out = task "local names = {} for name in next, _G do names[#names + 1] = name end table.sort(names) print(table.concat(names, ' '))"
+      assert.equal("_G _VERSION assert collectgarbage coroutine error getmetatable ipairs load math next pairs pcall print rawequal "
+        .. "rawget rawlen rawset require select setmetatable string table tonumber tostring type utf8 warn xpcall\n", out)
+    end)
+
+    it("os and io besides with --unsafe, and nothing that loads C or looks into frames", function()
+      assert.equal("table table nil nil nil nil\n", task([[print(type(os) .. " " .. type(io), rawget(_G, "debug"), rawget(_G, "package"),
+        rawget(_G, "dofile"), rawget(_G, "loadfile"))]], "--unsafe"):gsub("\t", " "), nil)
+    end)
+
+    it("no way to an undefined global, also through load and a module", function()
+      h.write_file(dir .. "/m.lua", "return pcall(function() return nothing end) and 1 or select(2, pcall(function() return nothing end))")
+      local out = task [[
+        print(pcall(load "return nothing"))
+        print((require "m"))
+        print(pcall(setmetatable, _G, {}))
+        print(getmetatable(_G))]]
+      assert.matches("^false\t%[string \"return nothing\"%]:1: global 'nothing' is not defined\nm.lua:1: global 'nothing' is not defined\n"
+        .. "false\tcannot change a protected metatable\nfalse\n$", out)
+    end)
+
+    it("no way round the absence of os and io", function()
+      local out = task [[
+        local function name(f) return (select(2, pcall(f))) end
+        print(name(function() return os.time() end))
+        print(name(function() return io end))
+        print(name(load "return os"))
+        print(pcall(require, "os"), pcall(require, "io"), pcall(require, "debug"), pcall(require, "luv"))
+        print(load(string.dump(function() return 1 end), "x", "b"))
+        print(load(function() return nil end, "x", "bt") ~= nil)
+        print(getmetatable(""), getmetatable(kt.secret "s"), rawget(_G, "newproxy"))]]
+      assert.matches("^s.lua:4: global 'os' is not there: scripts run without os and io; kt run %-%-unsafe brings them\n"
+        .. "s.lua:5: global 'io' is not there[^\n]*\n[^\n]*global 'os' is not there[^\n]*\n"
+        .. 'false\tfalse\tfalse\tfalse\t', (out:gsub("false\trequire[^\t]*\t", "false\t")))
+      assert.matches("nil\tattempt to load a binary chunk %(mode is 't'%)\ntrue\nfalse\tfalse\tnil\n$", out)
+    end)
+
+    it("a collector that it can run but not switch off", function()
+      local out = task [[
+        print(pcall(collectgarbage, "stop"))
+        print(math.type(collectgarbage()), math.type(collectgarbage "count"), collectgarbage "isrunning")]]
+      assert.equal('false\tcollectgarbage "stop": not for scripts; there are "collect", "step", "count", "isrunning"\n'
+        .. "integer\tfloat\ttrue\n", (out:gsub("s.lua:%d+: ", "")))
+    end)
+
+    it("strings whose methods it can add to, but not change under kt", function()
+      assert.equal("x!\tX\tfalse\tlink: nothing given; wanted a table\n", (task [[
+        function string.shout(s) return s .. "!" end
+        function string.format() error "mine" end
+        function string.gsub() error "mine" end
+        string.find = nil
+        print(("x"):shout(), ("x"):upper(), pcall(kt.link))]]:gsub("s.lua:%d+: ", "")))
+    end)
+
+    it("library calls that do nothing for years refused or cut short", function()
+      assert.equal("\tfalse\ttable.move: at most 16777216 elements at once\n", (task [[
+        print(("").rep("", 1 << 60), pcall(table.move, {}, 1, math.maxinteger - 1, 2))]]:gsub("s.lua:%d+: ", "")))
+    end)
+
+    it("xpcall, coroutines and setmetatable as Lua has them", function()
+      assert.equal(table.concat({ "true\t1\t2", "false\th:s.lua:4: e", "true\tnil", "1\t2\t3", "true\tnil", "false", "true", "gone\t7" }, "\n") .. "\n", task [[
+        print(xpcall(function(a, b) kt.sleep "1ms" return a, b end, print, 1, 2))
+        print(xpcall(function() kt.sleep "1ms" error "e" end, function(m) return "h:" .. m end))
+        print(xpcall(function(...) return (...) end, print))
+        local gen = coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end)
+        print(gen(), gen(), gen())
+        local co = coroutine.create(function(a) local b = coroutine.yield(a) return b end)
+        print(coroutine.resume(co, 9), (select(2, coroutine.resume(co))))
+        print((coroutine.resume(co)))
+        print(coroutine.close(co))
+        local mt = { __gc = true }
+        setmetatable({ n = 7 }, mt)
+        mt.__gc = function(o) print("gone", o.n) end
+        collectgarbage()]])
+    end)
+  end)
+
+  describe("that holds a secret never shows it", function()
+    it("whatever it does with it", function()
+      local r = run(HEAD .. [[
+local s = kt.secret "hunter2"
+kt.spawn(function()
+  print(s, tostring(s), ("%s %p"):format(s, s))
+  kt.log.info("%s", s) kt.log.warn(s) kt.log.error("%s", { s })
+  print(pcall(string.format, "%q", s), pcall(string.format, "%d", s))
+  print(pcall(function() return s .. "" end), pcall(function() return #s end), pcall(function() return s < "x" end))
+  print(pcall(function() return s.bytes end), pcall(function() s.x = 1 end), pcall(pairs, s), pcall(next, s), pcall(s))
+  print(pcall(table.concat, { s }), pcall(tonumber, s), pcall(string.rep, s), pcall(string.byte, s), pcall(load, s))
+  print(pcall(kt.connect, s), pcall(kt.connect, { to = s }), pcall(kt.sleep, s), pcall(kt.spawn, s), pcall(kt.secret, s))
+  print(pcall(kt.splice, s, s), pcall(require, s), pcall(kt.secret_file, s), getmetatable(s), s == "hunter2")
+  error(s)
+end)
+kt.spawn(function() local k = s error { key = k } end)
+kt.spawn(function() local k = s error("with " .. tostring(k)) end)
+kt.spawn(function() local k = s; (nil)() end)
+print(pcall(kt.link, { remote = s, key = s, crypt = s, mode = s, kcp = s, [s] = s }), pcall(kt.listen, { on = s }), pcall(kt.accept, s))]])
+      assert.equal(1, r.code)
+      assert.is_nil((r.out .. r.err):find("hunter2", 1, true))
+      assert.matches("^false[^\n]*\n?.-<secret>\t<secret>\t<secret> 0x", r.out)
+      assert.matches("info  s: <secret>\n", r.err)
+      assert.matches("task failed: <secret> %(at s.lua:12; spawned at s.lua:3%)", r.err)
+    end)
+  end)
+
+  it("whose tasks fail is among the counters", function()
+    h.run(function()
+      local client = h.peer.tunnel(h.sockets.refusing())
+      assert.equal(0, client:counters().TaskErrors)
+    end)
+  end)
+end)

@@ -1,0 +1,149 @@
+/* Whole runtimes within a spec, on libuv, for what cannot be had from outside: allocations that fail.
+ *
+ *   spec_script.run { file =, memory =, fail_at =, fail_for =, seconds =, until_ms = }
+ *     → { code =, said =, allocations =, bytes = }
+ *
+ * fail_at: the number of the first allocation of Lua's that fails, counted from 1 when the runtime is made;
+ * until_ms: when it is ended, if it does not end before; seconds: past that the spec fails.
+ * fail_for: how many fail in a row (0: all from then on). said: the log, what was printed, and why it did not
+ * start. code: the exit code, or 1. bytes: what the state's memory amounts to after all was freed. */
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "crypto/seal.h"
+#include "io/uv.h"
+#include "script/logger.h"
+#include "script/runtime.h"
+
+struct world {
+    uint64_t allocations, fail_at, fail_for;
+    size_t bytes;
+    char said[8192];
+    size_t said_len;
+    struct kt_io *io;
+    struct kt_timer deadline;
+    bool may_run_on, timed_out;
+};
+
+int luaopen_spec_script(lua_State *L);
+
+static void *alloc(void *ctx, void *ptr, size_t old, size_t size)
+{
+    struct world *w = ctx;
+    if (size == 0) {
+        free(ptr);
+        w->bytes -= old;
+        return NULL;
+    }
+    if (size > old) {
+        uint64_t n = ++w->allocations;
+        if (w->fail_at && n >= w->fail_at && (!w->fail_for || n < w->fail_at + w->fail_for)) return NULL;
+    }
+    void *p = realloc(ptr, size);
+    if (p) w->bytes += size - old;
+    return p;
+}
+
+static void say(void *ctx, const char *text, size_t len)
+{
+    struct world *w = ctx;
+    if (len > sizeof w->said - w->said_len) len = sizeof w->said - w->said_len;
+    memcpy(w->said + w->said_len, text, len);
+    w->said_len += len;
+}
+
+static void print(void *ctx, int fd, const char *text, size_t len)
+{
+    (void)fd;
+    say(ctx, text, len);
+}
+
+static void on_deadline(void *ctx)
+{
+    struct world *w = ctx;
+    w->timed_out = !w->may_run_on;
+    kt_io_stop(w->io);
+}
+
+static int run_script(struct world *w, struct kt_runtime *rt, const char *file)
+{
+    int code, rc = kt_runtime_load_file(rt, file, 0, NULL);
+    if (kt_runtime_exited(rt, &code)) return code;
+    if (rc == 0) rc = kt_runtime_open(rt);
+    if (rc == 0) return kt_runtime_run(rt);
+    say(w, kt_runtime_message(rt), strlen(kt_runtime_message(rt)));
+    return 1;
+}
+
+static lua_Integer option(lua_State *L, const char *name)
+{
+    lua_getfield(L, 1, name);
+    lua_Integer n = luaL_optinteger(L, -1, 0);
+    lua_pop(L, 1);
+    return n;
+}
+
+static int run(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getfield(L, 1, "file");
+    const char *file = luaL_checkstring(L, -1);
+    struct world *w = lua_newuserdatauv(L, sizeof *w, 0);
+    *w = (struct world){
+        .fail_at = (uint64_t)option(L, "fail_at"), .fail_for = (uint64_t)option(L, "fail_for")};
+    struct kt_logger logger;
+    kt_logger_init(&logger, "s");
+    logger.out = say;
+    logger.ctx = w;
+    if (kt_uv_new(&w->io, &logger.log, 0)) return luaL_error(L, "no io");
+    logger.io = w->io;
+    kt_timer_init(&w->deadline, on_deadline, w);
+    const uint64_t ms = (uint64_t)option(L, "until_ms");
+    w->may_run_on = ms > 0;
+    kt_io_timer_set(w->io, &w->deadline,
+        kt_io_clock(w->io) + (ms ? ms * 1000u : (uint64_t)option(L, "seconds") * 1000000u));
+
+    const struct kt_runtime_opts opts = {.io = w->io,
+        .logger = &logger,
+        .memory = (size_t)option(L, "memory"),
+        .alloc = alloc,
+        .alloc_ctx = w,
+        .print = print,
+        .print_ctx = w};
+    struct kt_runtime *rt;
+    struct kt_err err = {0};
+    int code = 1;
+    if (kt_runtime_new(&rt, &opts, &err)) {
+        say(w, err.text, strlen(err.text));
+    } else {
+        code = run_script(w, rt, file);
+        kt_runtime_free(rt);
+    }
+    kt_io_timer_cancel(w->io, &w->deadline);
+    kt_io_free(w->io);
+    logger.io = NULL;
+    kt_logger_close(&logger);
+    if (w->timed_out) return luaL_error(L, "%s did not end in time", file);
+
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, code);
+    lua_setfield(L, -2, "code");
+    lua_pushlstring(L, w->said, w->said_len);
+    lua_setfield(L, -2, "said");
+    lua_pushinteger(L, (lua_Integer)w->allocations);
+    lua_setfield(L, -2, "allocations");
+    lua_pushinteger(L, (lua_Integer)w->bytes);
+    lua_setfield(L, -2, "bytes");
+    return 1;
+}
+
+int luaopen_spec_script(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"run", run}, {NULL, NULL}};
+    struct kt_err err = {0};
+    if (kt_crypto_init(&err)) return luaL_error(L, "%s", err.text);
+    luaL_newlib(L, functions);
+    return 1;
+}
