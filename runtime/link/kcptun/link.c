@@ -8,7 +8,6 @@
  *
  * Invariant: every pending open is in exactly one list (a slot's waiting, or `ready` until its callback), and
  * gets exactly one callback unless it is cancelled or the link is closed. */
-#include <assert.h>
 #include <stdlib.h>
 #include "link/kcptun/agree.h"
 #include "link/kcptun/session.h"

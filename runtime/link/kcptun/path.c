@@ -1,6 +1,5 @@
 /* See path.h. */
 #include "link/kcptun/path.h"
-#include <assert.h>
 
 #define BURST (64 * 1500)
 

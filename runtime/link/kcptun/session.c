@@ -43,6 +43,7 @@ struct kt_session {
     bool woken;   /* smux has something to send */
     bool blocked; /* smux's buffers are full: reading pauses */
     bool went_idle;
+    bool reported;  /* `over` was called */
     size_t streams; /* as counted in StreamsNow */
     int over;       /* why it ended, 0: it has not */
     struct kt_err why;
@@ -321,12 +322,12 @@ static void on_turn(void *ctx)
     s->busy = false;
 
     if (s->over) {
+        if (s->reported) return;
+        s->reported = true;
+        kt_io_timer_cancel(s->sh->io, &s->timer);
         /* What was read is acknowledged, so that the peer sees that we are here and merely do not go on with
          * it. */
-        if (s->over == KT_EPROTO && s->timer.fn) kt_kcp_flush(s->kcp, now);
-        if (!s->timer.fn) return; /* reported before */
-        kt_io_timer_cancel(s->sh->io, &s->timer);
-        s->timer.fn = NULL;
+        if (s->over == KT_EPROTO) kt_kcp_flush(s->kcp, now);
         report_over(s);
         s->owner.over(s->owner.ctx, s, s->over);
     } else if (s->went_idle) {
