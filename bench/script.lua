@@ -1,0 +1,11 @@
+-- The near end that bench-script measures beside the same thing in C: scripts/examples/client.lua, told where to listen and to dial.
+local kt = require "kt"
+
+local on, remote = ...
+local far = kt.link { remote = remote, key = kt.secret "bench", crypt = "none", compress = false, fec = false }
+
+kt.listen { on = on }:serve(function(conn)
+  local stream, err = far:open { timeout = "5s", client = conn.peer }
+  if not stream then return conn:reset(err) end
+  kt.splice(conn, stream, { idle = "10m" })
+end)
