@@ -4,8 +4,10 @@
 -- A row without a default has none: the value is nil unless given.
 --
 -- A row: name (the long flag), short (its short form), alias (a second long form), json (its key in a configuration file when that differs),
--- type ("string", "int", "bool"), min and max for ints, default (or client and server defaults), help.
--- A row with only = "client" or "server" exists there only.
+-- type ("string", "int", "bool"), min and max for ints, default, help. A row with only = "client" or "server" exists there only. A row with
+-- of = "kcp.mtu" is that setting of kt.link (server: kt.accept): kt.api says its range and its default, once for scripts and flags.
+
+local api = require "kt.api"
 
 local options = {}
 
@@ -25,42 +27,42 @@ local rows = {
   {name = "mode", type = "string", default = "fast",
    help = "fast3, fast2, fast, normal, default, or manual (then nodelay, interval, resend and nc count)"},
   {name = "QPP", json = "qpp", type = "bool", default = false, help = "permute stream bytes (kcptun's QPP)"},
-  {name = "QPPCount", json = "qpp-count", type = "int", min = 1, max = 4096, default = 61, help = "number of QPP pads"},
+  {name = "QPPCount", json = "qpp-count", type = "int", of = "qpp.pads", help = "number of QPP pads"},
   {name = "tuncrypt", type = "bool", default = false,
    help = "encrypt each stream from end to end as well; kt on both ends"},
-  {name = "conn", type = "int", min = 1, max = 1024, default = 1, only = "client",
+  {name = "conn", type = "int", of = "sessions", only = "client",
    help = "number of UDP sessions, used in rotation"},
   {name = "autoexpire", type = "int", min = 0, max = 31536000, default = 0, only = "client",
    help = "replace a session that is older than so many seconds; 0: never"},
   {name = "scavengettl", type = "int", min = 0, max = 31536000, default = 600, only = "client",
    help = "cut a replaced session after so many seconds"},
-  {name = "mtu", type = "int", min = 128, max = 1500, default = 1350, help = "largest UDP payload in bytes"},
+  {name = "mtu", type = "int", of = "kcp.mtu", help = "largest UDP payload in bytes"},
   {name = "ratelimit", type = "int", min = 0, max = 1 << 40, default = 0,
    help = "most bytes a second a session may send; 0: no limit"},
-  {name = "sndwnd", type = "int", min = 1, max = 65535, client = 128, server = 1024, help = "send window in packets"},
-  {name = "rcvwnd", type = "int", min = 1, max = 65535, client = 512, server = 1024, help = "receive window in packets"},
-  {name = "datashard", alias = "ds", type = "int", min = 0, max = 255, default = 10,
+  {name = "sndwnd", type = "int", of = "kcp.sndwnd", help = "send window in packets"},
+  {name = "rcvwnd", type = "int", of = "kcp.rcvwnd", help = "receive window in packets"},
+  {name = "datashard", alias = "ds", type = "int", of = "fec.data",
    help = "FEC: data packets in a group; 0: no FEC"},
-  {name = "parityshard", alias = "ps", type = "int", min = 0, max = 255, default = 3,
+  {name = "parityshard", alias = "ps", type = "int", of = "fec.parity",
    help = "FEC: parity packets in a group; 0: no FEC"},
-  {name = "dscp", type = "int", min = 0, max = 63, default = 0, help = "DSCP of the datagrams sent"},
+  {name = "dscp", type = "int", of = "dscp", help = "DSCP of the datagrams sent"},
   {name = "nocomp", type = "bool", default = false, help = "no compression; the same on both ends"},
   {name = "acknodelay", type = "bool", default = false, help = "acknowledge at once"},
   {name = "nodelay", type = "int", min = 0, max = 1, default = 0, help = "with mode manual: 1 retransmits sooner"},
-  {name = "interval", type = "int", min = 10, max = 5000, default = 50, help = "with mode manual: KCP's tick in milliseconds"},
-  {name = "resend", type = "int", min = 0, max = 255, default = 0,
+  {name = "interval", type = "int", of = "kcp.interval", default = 50, help = "with mode manual: KCP's tick in milliseconds"},
+  {name = "resend", type = "int", of = "kcp.resend", default = 0,
    help = "with mode manual: retransmit after so many later acknowledgements; 0: only after a timeout"},
   {name = "nc", type = "int", min = 0, max = 1, default = 0, help = "with mode manual: 1 switches congestion control off"},
   {name = "sockbuf", type = "int", min = 0, max = 1 << 30, default = 4194304, help = "socket buffer in bytes"},
-  {name = "smuxver", type = "int", min = 1, max = 2, default = 2,
+  {name = "smuxver", type = "int", of = "smux.version",
    help = "version of smux, the same on both ends (kcptun before 2025-11 defaults to 1)"},
-  {name = "smuxbuf", type = "int", min = 65536, max = 1 << 31, default = 4194304,
+  {name = "smuxbuf", type = "int", of = "smux.buffer",
    help = "most bytes buffered for all streams of a session"},
-  {name = "framesize", type = "int", min = 1, max = 65535, default = 8192, help = "largest smux frame sent, in bytes"},
-  {name = "streambuf", type = "int", min = 8192, max = 0x7fffffff, default = 2097152,
+  {name = "framesize", type = "int", of = "smux.frame", help = "largest smux frame sent, in bytes"},
+  {name = "streambuf", type = "int", of = "smux.stream_buffer",
    help = "most bytes buffered for a stream (smux 2)"},
-  {name = "keepalive", type = "int", min = 1, max = 30, default = 10, help = "seconds between heartbeats"},
-  {name = "deadpeer", type = "int", min = 1, max = 60, default = 5,
+  {name = "keepalive", type = "int", of = "smux.keepalive", help = "seconds between heartbeats"},
+  {name = "deadpeer", type = "int", of = "dead_after",
    help = "seconds of silence, while it owes an answer, after which a peer is given up"},
   {name = "closewait", type = "int", min = 0, max = 86400,
    help = "seconds a stream may go on one way, quiet, after the other way ended, with a peer that is not a kt; "
@@ -75,14 +77,28 @@ local rows = {
   {name = "pprof", type = "bool", default = false, help = "refused: that is Go's profiler"},
 }
 
+-- What kt.api says of a setting by its path.
+local function described(side, path)
+  local at = api.functions[side == "client" and "kt.link" or "kt.accept"].argument
+  for name in path:gmatch "[^.]+" do
+    local found
+    for _, key in ipairs(at.keys) do found = key.name == name and key or found end
+    at = found or error("no setting " .. path)
+  end
+  return at
+end
+
 -- The rows of one side ("client" or "server"), each with its default in `default`; also indexed by flag and by JSON key.
 function options.of(side)
   local list, by_name, by_json = {}, {}, {}
   for _, row in ipairs(rows) do
     if not row.only or row.only == side then
       local copy = {}
+      if row.of then
+        local setting = described(side, row.of)
+        copy.min, copy.max, copy.default = setting.min, setting.max, setting.default
+      end
       for key, value in pairs(row) do copy[key] = value end
-      if copy.default == nil then copy.default = row[side] end
       copy.json = row.json or row.name
       list[#list + 1] = copy
       by_name[copy.name] = copy
