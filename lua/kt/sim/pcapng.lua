@@ -1,0 +1,108 @@
+--- Writes what crossed a simulated network as a pcapng file (draft-ietf-opsawg-pcapng, sections 4.1 to 4.3), which Wireshark and
+--- tcpdump open. A packet is a UDP datagram: IP (RFC 791, RFC 8200) and UDP (RFC 768) headers are put before what kt sent, with
+--- true lengths and checksums. What the world did to a packet ("lost: burst") stands in its comment.
+---
+--- Blocks go out as they come, so a capture of any length takes no memory; nothing in them depends on the machine or the hour.
+
+local pcapng = {}
+
+local LINKTYPE_RAW = 101 -- the packet begins with its IP header
+local SECTION, INTERFACE, ENHANCED_PACKET = 0x0A0D0D0A, 1, 6
+local COMMENT, IF_NAME, END_OF_OPTIONS = 1, 2, 0
+local UDP = 17
+
+local function padded(bytes)
+  return bytes .. ("\0"):rep(-#bytes % 4)
+end
+
+local function option(code, text)
+  return string.pack("<I2I2", code, #text) .. padded(text)
+end
+
+-- A block says its length before and after what it holds.
+local function block(kind, body)
+  local length = #body + 12
+  return string.pack("<I4I4", kind, length) .. body .. string.pack("<I4", length)
+end
+
+--- Splits "10.0.0.1:80" or "[fd00::1]:80" into the address' bytes and the port.
+local function address(text)
+  local host, port = text:match "^%[(.-)%]:(%d+)$"
+  if host then
+    local words = {}
+    local head, tail = host:match "^(.-)::(.*)$"
+    local function take(part)
+      local list = {}
+      for word in part:gmatch "%x+" do list[#list + 1] = tonumber(word, 16) end
+      return list
+    end
+    if head then
+      local left, right = take(head), take(tail)
+      for _, word in ipairs(left) do words[#words + 1] = word end
+      for _ = 1, 8 - #left - #right do words[#words + 1] = 0 end
+      for _, word in ipairs(right) do words[#words + 1] = word end
+    else
+      words = take(host)
+    end
+    assert(#words == 8, "not an address: " .. text)
+    return string.pack(">I2I2I2I2I2I2I2I2", table.unpack(words)), tonumber(port)
+  end
+  local a, b, c, d
+  a, b, c, d, port = text:match "^(%d+)%.(%d+)%.(%d+)%.(%d+):(%d+)$"
+  assert(a, "not an address: " .. text)
+  return string.char(a, b, c, d), tonumber(port)
+end
+
+-- The Internet checksum (RFC 1071).
+local function checksum(bytes)
+  local sum = 0
+  if #bytes % 2 == 1 then bytes = bytes .. "\0" end
+  for i = 1, #bytes, 2 do
+    local high, low = bytes:byte(i, i + 1)
+    sum = sum + (high << 8 | low)
+  end
+  while sum > 0xffff do sum = (sum & 0xffff) + (sum >> 16) end
+  return ~sum & 0xffff
+end
+
+local function datagram(from, to, data)
+  local source, sport = address(from)
+  local target, tport = address(to)
+  local length = #data + 8
+  local v6 = #source == 16
+  local pseudo = source .. target .. string.pack(v6 and ">I4I4" or ">I2I2", v6 and length or UDP, v6 and UDP or length)
+  local sum = checksum(pseudo .. string.pack(">I2I2I2I2", sport, tport, length, 0) .. data)
+  local udp = string.pack(">I2I2I2I2", sport, tport, length, sum == 0 and 0xffff or sum) .. data
+  if v6 then return string.pack(">I4I2BB", 6 << 28, length, UDP, 64) .. source .. target .. udp end
+  local function head(check)
+    return string.pack(">BBI2I2I2BBI2", 0x45, 0, length + 20, 0, 0x4000, 64, UDP, check) .. source .. target
+  end
+  return head(checksum(head(0))) .. udp
+end
+
+local writer = {}
+writer.__index = writer
+
+--- A writer of one capture. out(bytes) takes the file's bytes in order.
+function pcapng.writer(out)
+  out(block(SECTION, string.pack("<I4I2I2i8", 0x1A2B3C4D, 1, 0, -1)))
+  return setmetatable({ out = out, interfaces = 0 }, writer)
+end
+
+--- Declares where packets were seen, such as "client > server"; returns the number by which `packet` names it.
+function writer:interface(name)
+  self.out(block(INTERFACE, string.pack("<I2I2I4", LINKTYPE_RAW, 0, 0)
+    .. option(IF_NAME, name) .. option(END_OF_OPTIONS, "")))
+  self.interfaces = self.interfaces + 1
+  return self.interfaces - 1
+end
+
+--- A datagram: p.at in µs since the world began, p.interface, p.from and p.to ("10.0.0.1:29900"), p.data, and p.note or nil.
+function writer:packet(p)
+  local bytes = datagram(p.from, p.to, p.data)
+  local comment = p.note and option(COMMENT, p.note) .. option(END_OF_OPTIONS, "") or ""
+  self.out(block(ENHANCED_PACKET, string.pack("<I4I4I4I4I4", p.interface, p.at >> 32, p.at & 0xffffffff, #bytes, #bytes)
+    .. padded(bytes) .. comment))
+end
+
+return pcapng

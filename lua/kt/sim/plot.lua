@@ -1,0 +1,110 @@
+--- Draws what happened in a world over time as an SVG: panels below one another on one time axis (cwnd, srtt, goodput, losses),
+--- with a line at each fault. Plain text that any browser shows; the same figures give the same bytes.
+
+local plot = {}
+
+-- Okabe and Ito's colours, which the colour-blind tell apart.
+local colours = { "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000" }
+local WIDTH, LEFT, RIGHT, TOP = 960, 76, 16, 34
+local PANEL, GAP = 130, 40
+local MOST = 1000 -- points a line is drawn with
+
+local function escape(text)
+  return (tostring(text):gsub("[&<>\"]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }))
+end
+
+--- The distance between ticks that a person would choose for about `count` of them: 1, 2 or 5 times a power of ten.
+local function step(span, count)
+  if span <= 0 then return 1 end
+  local raw = span / count
+  local power = 10 ^ math.floor(math.log(raw, 10))
+  for _, times in ipairs { 1, 2, 5 } do
+    if power * times >= raw * 0.999 then return power * times end
+  end
+  return power * 10
+end
+
+local function number(value)
+  return (("%.6g"):format(value))
+end
+
+local function extent(panels)
+  local from, to = math.huge, -math.huge
+  for _, panel in ipairs(panels) do
+    for _, series in ipairs(panel.series) do
+      for _, point in ipairs(series.points) do
+        from, to = math.min(from, point[1]), math.max(to, point[1])
+      end
+    end
+  end
+  if from > to then return 0, 1 end
+  return from, to > from and to or from + 1
+end
+
+-- Fewer points for long series: of each run of neighbours the lowest and the highest stay, so that no spike is lost.
+local function thin(points)
+  if #points <= MOST then return points end
+  local out, run = {}, math.ceil(#points * 2 / MOST)
+  for first = 1, #points, run do
+    local low, high = first, first
+    for i = first, math.min(first + run - 1, #points) do
+      if points[i][2] < points[low][2] then low = i end
+      if points[i][2] > points[high][2] then high = i end
+    end
+    out[#out + 1] = points[math.min(low, high)]
+    if low ~= high then out[#out + 1] = points[math.max(low, high)] end
+  end
+  return out
+end
+
+--- The SVG's text. chart.title; chart.marks: list of { seconds, text }; chart.panels: list of { name, unit, series }, a series
+--- { name, points }, a point { seconds, value } in order of time.
+function plot.svg(chart)
+  local out = {}
+  local function put(fmt, ...) out[#out + 1] = fmt:format(...) end
+  local from, to = extent(chart.panels)
+  local inner = WIDTH - LEFT - RIGHT
+  local height = TOP + #chart.panels * (PANEL + GAP) + 10
+  local function x(seconds) return LEFT + (seconds - from) / (to - from) * inner end
+
+  put('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">', WIDTH, height)
+  put('<rect width="100%%" height="100%%" fill="#ffffff"/>')
+  put('<text x="%d" y="20" font-size="14">%s</text>', LEFT, escape(chart.title or ""))
+  for row, panel in ipairs(chart.panels) do
+    local top = TOP + (row - 1) * (PANEL + GAP)
+    local bottom, peak = top + PANEL, 0
+    for _, series in ipairs(panel.series) do
+      for _, point in ipairs(series.points) do peak = math.max(peak, point[2]) end
+    end
+    if peak <= 0 then peak = 1 end
+    local function y(value) return bottom - value / peak * PANEL end
+
+    local tick = step(peak, 4)
+    for i = 0, math.floor(peak / tick) do
+      put('<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#dddddd"/>', LEFT, WIDTH - RIGHT, y(i * tick), y(i * tick))
+      put('<text x="%d" y="%.1f" text-anchor="end" fill="#555555">%s</text>', LEFT - 6, y(i * tick) + 4, number(i * tick))
+    end
+    tick = step(to - from, 8)
+    for i = math.ceil(from / tick), math.floor(to / tick) do
+      put('<text x="%.1f" y="%d" text-anchor="middle" fill="#555555">%ss</text>', x(i * tick), bottom + 14, number(i * tick))
+    end
+    for _, mark in ipairs(chart.marks or {}) do
+      put('<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#999999" stroke-dasharray="3 3"/>', x(mark[1]), x(mark[1]), top, bottom)
+      if row == 1 then put('<text x="%.1f" y="%d" fill="#555555">%s</text>', x(mark[1]) + 3, top + 10, escape(mark[2])) end
+    end
+    put('<text x="%d" y="%d" font-weight="bold">%s%s</text>', LEFT, top - 4, escape(panel.name),
+      panel.unit and escape(", " .. panel.unit) or "")
+    for i, series in ipairs(panel.series) do
+      local colour, points = colours[(i - 1) % #colours + 1], {}
+      for _, point in ipairs(thin(series.points)) do points[#points + 1] = ("%.1f,%.1f"):format(x(point[1]), y(point[2])) end
+      put('<polyline points="%s" fill="none" stroke="%s" stroke-width="1.3"/>', table.concat(points, " "), colour)
+      put('<text x="%d" y="%d" text-anchor="end" fill="%s">%s</text>', WIDTH - RIGHT - 4 - (#panel.series - i) * 170, top - 4, colour,
+        escape(series.name))
+    end
+    put('<line x1="%d" x2="%d" y1="%d" y2="%d" stroke="#555555"/>', LEFT, WIDTH - RIGHT, bottom, bottom)
+  end
+  put("</svg>")
+  return table.concat(out, "\n") .. "\n"
+end
+
+return plot
