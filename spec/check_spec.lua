@@ -144,9 +144,20 @@ describe("kt check", function()
     end)
 
     it("a main chunk that does not end, even inside pcall", function()
-      local forever = "s.lua:%d: this goes on for ever, or nearly; the main chunk only declares, put the loop into a task\n"
+      local forever = "s.lua:%d: stopped: it ran for 5 s; the main chunk only declares, put long work and loops into a task\n"
       assert.equal(forever:format(1), mistakes("while true do end"))
-      assert.equal(forever:format(2), mistakes("local function f() while true do end end\nwhile true do pcall(f) end"))
+      assert.equal(forever:format(1), mistakes("local function f() while true do end end\nwhile true do pcall(f) end"))
+    end)
+
+    it("a main chunk that does not end, and what is wrong before it and after", function()
+      assert.equal("s.lua:2: kt.lisen: no such function; did you mean kt.listen?\n"
+        .. "s.lua:3: stopped: it ran for 5 s; the main chunk only declares, put long work and loops into a task\n"
+        .. "s.lua:4: global 'nothing' is not defined\n", mistakes(HEAD .. "kt.lisen {}\nwhile true do end\nprint(nothing)\n"))
+    end)
+
+    it("a main chunk that allocates without end", function()
+      assert.matches("^s.lua: not enough memory: the script holds %d+%.%d of 16%.0 MiB; kt run %-%-memory sets the limit\ns.lua: 1 mistake\n$",
+        run_in(dir, "check", "--memory", "16MiB", write("s.lua", "local t = {} while true do t[#t + 1] = {} end")).out)
     end)
 
     it("an undefined name in a long loop, once", function()

@@ -236,39 +236,24 @@ end)]])
 
   it("survives a finalizer that closes it in the middle of a call", function()
     h.run(function()
-      local out = s.task([[
-        local called, closing, sock = 0, 0, nil
-        local mt = { __gc = function()
-          called = called + 1
-          if called == closing then sock:close() end
-        end }
-        local function finalizing()
-          collectgarbage "stop"
-          for _ = 1, 600 do setmetatable({}, mt) end
-          local from = called
-          collectgarbage("incremental", 1, 100, 1)
-          collectgarbage "restart"
-          repeat local _ = {} until called > from
-        end
-        local meanwhile = 0
+      local out = s.task(scripts.FINALIZING .. [[
         for _, use in ipairs {
-          function() return sock:receive { timeout = "10ms" } end,
-          function() return sock:send(("y"):rep(100), "localhost:9") end,
+          function(sock, d) return sock:receive { timeout = d .. "ms" } end,
+          function(sock) return sock:send(("y"):rep(100), "localhost:9") end,
         } do
-          for d = 1, 40 do
-            sock = assert(kt.udp { on = "127.0.0.1:0" })
-            sock:send("x", sock.local_addr)
+          print(closed_within(use, function()
+            local sock = assert(kt.udp { on = "127.0.0.1:0" })
+            sock:send(("x"):rep(100), sock.local_addr)
             repeat kt.sleep "1ms" until sock:stats().queued == 1
-            finalizing()
-            closing = called + d
-            local ok, data, err = pcall(use)
-            if ok and not data and err.code == "closed" then meanwhile = meanwhile + 1 end
-            closing = 0
-            sock:close()
-          end
-        end
-        print(meanwhile)]])
-      assert.is_true(tonumber(out) > 0, "closed in no call")
+            return sock
+          end))
+        end]])
+      local calls = 0
+      for within in out:gmatch "%d+" do
+        calls = calls + 1
+        assert.is_true(tonumber(within) > 0, ("in no call of the use %d: %s"):format(calls, out))
+      end
+      assert.equal(2, calls)
     end)
   end)
 

@@ -5,16 +5,17 @@
 #include "cli/verb.h"
 
 static const char help[] =
-    "usage: kt check [--json] [--unsafe] SCRIPT [ARG...]\n"
+    "usage: kt check [--json] [--unsafe] [--memory SIZE] SCRIPT [ARG...]\n"
     "\n"
     "Runs a script's main chunk, opens nothing, and says all that is wrong with it: one mistake a line, as\n"
     "FILE:LINE: PATH: MESSAGE; SUGGESTION. Calls that are written in tasks are looked at, not run.\n"
     "Exits with 0 if there is no mistake, else with 1.\n"
     "\n"
-    "  --json      a JSON array of {file, line, path, message, suggestion}, for editors; line 0: the whole "
-    "file\n"
-    "  --unsafe    the script gets Lua's os and io, as with kt run --unsafe\n"
-    "  -h, --help  this text\n";
+    "  --json         a JSON array of {file, line, path, message, suggestion}, for editors; line 0: the\n"
+    "                 whole file\n"
+    "  --unsafe       the script gets Lua's os and io, as with kt run --unsafe\n"
+    "  --memory SIZE  what the script may hold, as with kt run --memory (256MiB)\n"
+    "  -h, --help     this text\n";
 
 static int misuse(const char *what, const char *arg)
 {
@@ -25,7 +26,8 @@ static int misuse(const char *what, const char *arg)
 int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs)
 {
     (void)verbs;
-    struct kt_start start = {.name = "check", .module = "kt.cli.check", .level = KT_LOG_WARN};
+    struct kt_start start = {
+        .name = "check", .module = "kt.cli.check", .level = KT_LOG_WARN, .memory = KT_MEMORY_DEFAULT};
     char *format = "text";
     int i = 1;
     for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
@@ -39,6 +41,9 @@ int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs)
             format = "json";
         } else if (strcmp(argv[i], "--unsafe") == 0) {
             start.unsafe = true;
+        } else if (strcmp(argv[i], "--memory") == 0 && i + 1 < argc) {
+            if (!kt_memory_parse(argv[++i], &start.memory))
+                return misuse("--memory wants a size such as 64MiB, or none, not ", argv[i]);
         } else {
             return misuse("bad option: ", argv[i]);
         }

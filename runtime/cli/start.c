@@ -2,6 +2,8 @@
 #include "cli/start.h"
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include "crypto/seal.h"
 #include "io/uv.h"
 #include "script/logger.h"
@@ -48,6 +50,28 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
     block_signals();
     kt_runtime_free(rt);
     return code;
+}
+
+bool kt_memory_parse(const char *text, size_t *out)
+{
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = {{"KiB", 1024}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}};
+    *out = 0;
+    if (strcmp(text, "none") == 0) return true;
+    const size_t digits = strspn(text, "0123456789.");
+    char *end;
+    const double n = strtod(text, &end);
+    if (digits == 0 || end != text + digits) return false;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(end, units[i].unit) != 0) continue;
+        const double bytes = n * units[i].bytes;
+        if (bytes < 1 || bytes > 1e15) return false;
+        *out = (size_t)bytes;
+        return true;
+    }
+    return false;
 }
 
 int kt_start(const struct kt_start *start)

@@ -18,6 +18,11 @@ struct kt_start {
     const char *log_file; /* NULL: standard error */
 };
 
+#define KT_MEMORY_DEFAULT (256u << 20) /* of scripts that people write */
+
+/* What --memory takes: a size as scripts write them, or "none", which is 0. False for anything else. */
+bool kt_memory_parse(const char *text, size_t *out);
+
 /* Loads, opens, runs until the end. Says on standard error why it could not. Returns the process' exit code.
  */
 int kt_start(const struct kt_start *start);

@@ -10,6 +10,9 @@
 #define MOVE_MAX (1 << 24)      /* elements in one table.move */
 #define DEPTH_MAX 8000          /* calls around a pcall */
 #define SORT_UNGUARDED_MAX 4096 /* elements that sort in no time */
+#define STEP_MAX (1 << 20)      /* KiB of one step of the collector */
+#define REP_UNGUARDED_MAX 65536 /* bytes that string.rep makes in no time */
+#define REP_PIECES_MAX 128      /* that it joins more bytes of */
 
 /* All that a script gets by itself; `require`, `os` and `io` (unsafe) aside. Nothing here loads a C library,
  * reads a file, or looks into frames and upvalues. */
@@ -62,6 +65,9 @@ static int collectgarbage(lua_State *L)
 {
     static const char *const known[] = {"collect", "count", "step", "isrunning", NULL};
     const char *what = luaL_optstring(L, 1, "collect");
+    const lua_Integer size = strcmp(what, "step") == 0 ? luaL_optinteger(L, 2, 0) : 0;
+    if (size < 0 || size > STEP_MAX) /* Lua would take it for a negative one, and put the collector off */
+        return kt_raise(L, "collectgarbage \"step\": wanted a size of 0 to %d KiB, got %I", STEP_MAX, size);
     for (int i = 0; known[i]; i++)
         if (strcmp(what, known[i]) == 0) return call_original(L);
     return kt_raise(L,
@@ -126,15 +132,62 @@ static int xpcall(lua_State *L)
     return end_pcall(L, lua_pcallk(L, n - 2, LUA_MULTRET, 1, 0, end_pcall), 0);
 }
 
-/* ("").rep("", 1e18) copies nothing, for years. */
+static void push_rep(lua_State *L, int idx, lua_Integer n, lua_Integer len);
+
+/* Pushes strings that joined are n copies of the one at idx, of len bytes. */
+static void push_pieces(lua_State *L, int idx, lua_Integer n, lua_Integer len)
+{
+    luaL_checkstack(L, REP_PIECES_MAX + 8, NULL);
+    const lua_Integer each = n / REP_PIECES_MAX + 1;
+    push_rep(L, idx, each, len);
+    const int piece = lua_gettop(L);
+    for (lua_Integer i = 1; i < n / each; i++) lua_pushvalue(L, piece);
+    push_rep(L, idx, n % each, len);
+}
+
+/* Pushes n copies of the string at idx as one. */
+static void push_rep(lua_State *L, int idx, lua_Integer n, lua_Integer len)
+{
+    const int top = lua_gettop(L);
+    if (n == 1) {
+        lua_pushvalue(L, idx);
+    } else if (n <= REP_UNGUARDED_MAX / len) {
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_pushvalue(L, idx);
+        lua_pushinteger(L, n);
+        lua_call(L, 2, 1);
+    } else {
+        push_pieces(L, idx, n, len);
+        lua_concat(L, lua_gettop(L) - top);
+    }
+}
+
+/* Nothing can stop Lua's rep, which copies one by one: an empty string for years, a letter for seconds within
+ * what memory allows. So a long result is joined of some tens of pieces, which is as fast as memory is, and
+ * needs half as much of it. */
 static int rep(lua_State *L)
 {
     size_t len, sep = 0;
     luaL_checklstring(L, 1, &len);
-    luaL_checkinteger(L, 2);
+    lua_Integer n = luaL_checkinteger(L, 2);
     if (!lua_isnoneornil(L, 3)) luaL_checklstring(L, 3, &sep);
-    if (len + sep > 0) return call_original(L);
-    lua_pushliteral(L, "");
+    if (len + sep == 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
+    const lua_Integer unit = (lua_Integer)(len + sep);
+    if (n < 2 || n <= REP_UNGUARDED_MAX / unit || n > LUA_MAXINTEGER / unit)
+        return call_original(L); /* short, or the error that it is too long */
+    lua_settop(L, 3);
+    lua_pushvalue(L, 1);
+    if (sep > 0) { /* the last copy has none behind it */
+        lua_pushvalue(L, 3);
+        lua_concat(L, 2);
+        n--;
+    }
+    push_pieces(L, 4, n, unit);
+    if (sep > 0) lua_pushvalue(L, 1);
+    lua_concat(L, lua_gettop(L) - 4);
     return 1;
 }
 

@@ -68,11 +68,11 @@ const char *kt_guard_text(lua_State *L)
     if (g->text_made) return g->text;
     g->text_made = true;
     find_line(L, g->where, sizeof g->where);
-    snprintf(g->text, sizeof g->text,
-        "%s%sstopped: it ran for %g s without waiting, and all else stood still; %s", g->where,
-        g->where[0] ? ": " : "", (double)g->stop_us / 1e6,
-        rt->phase == KT_DECLARE ? "the main chunk is for declaring; do long work in a task"
-                                : "in a long loop, kt.sleep(0) lets others run");
+    snprintf(g->text, sizeof g->text, "%s%sstopped: it ran for %g s%s", g->where, g->where[0] ? ": " : "",
+        (double)g->stop_us / 1e6,
+        rt->phase == KT_DECLARE
+            ? "; the main chunk only declares, put long work and loops into a task"
+            : " without waiting, and all else stood still; in a long loop, kt.sleep(0) lets others run");
     return g->text;
 }
 

@@ -5,8 +5,15 @@
  * the first tick that finds it late has a hook note the script's line, for the warning; the one that finds it
  * far too late condemns it. From then on every instruction of the slice raises, pcall or no, until the slice
  * is over. That covers coroutines of the script (their resume is ours, lua_coroutine.c), message handlers
- * (xpcall is ours, sandbox.c) and finalizers (setmetatable is ours, lua_finalizer.c): Lua runs the latter two
+ * (xpcall is ours, globals.c) and finalizers (setmetatable is ours, lua_finalizer.c): Lua runs the latter two
  * with hooks switched off.
+ *
+ * Whoever lets Lua of a script run from the loop (a callback, a policy, the main chunk of a new state) does
+ * so within kt_guard_begin and kt_guard_end, by lua_pcall or lua_resume; it reads kt_guard_text before the
+ * end, and after a stop does not use that thread again, unless all of it ran in a lua_pcall that has
+ * returned. Where Lua runs already, there is a slice already: nested calls need none, and must not begin one;
+ * who has Lua go on on another thread tells kt_guard_switch. C functions that call back or take long ask
+ * kt_guard_stopped.
  *
  * Invariant: `running` is the thread that runs Lua now, NULL between slices; only then is the watch on. */
 #ifndef KT_SCRIPT_GUARD_H

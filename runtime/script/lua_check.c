@@ -1,5 +1,6 @@
 /* What `kt check` and `kt help` (lua/kt/check, lua/kt/doc) need of the insides: the script's chunk and
  * globals, what is bound in C, and what the declarations come to. Nothing here opens anything. */
+#include <stdio.h>
 #include "script/handle.h"
 #include "script/script.h"
 #include "script/service.h"
@@ -13,21 +14,34 @@ static int load_script(lua_State *L)
     return 2;
 }
 
-/* From now on at every step of the script's own, so that no pcall of it goes on for long. */
-static void out_of_steps(lua_State *L, lua_Debug *ar)
+/* core.run_main(handler, chunk, ...) → true | false, error: xpcall of the script's main chunk as a slice of
+ * its own, under the limits that it has in `kt run`. So what stops the script does not stop the check, which
+ * runs in the slice around it. The error is what `handler` made of it, or a text that names the limit. */
+static int run_main(lua_State *L)
 {
-    lua_sethook(L, out_of_steps, LUA_MASKCOUNT, 1);
-    if (!lua_getinfo(L, "S", ar) || kt_origin_embedded(ar->short_src)) return;
-    kt_raise(L, "this goes on for ever, or nearly; the main chunk only declares, put the loop into a task");
-}
-
-/* core.limit_steps(n): from n steps of the Lua machine on, whatever runs is stopped by an error. n 0: no
- * limit. */
-static int limit_steps(lua_State *L)
-{
-    int n = (int)luaL_checkinteger(L, 1);
-    lua_sethook(L, n ? out_of_steps : NULL, n ? LUA_MASKCOUNT : 0, n);
-    return 0;
+    struct kt_runtime *rt = kt_runtime_of(L);
+    struct kt_guard *g = &rt->guard;
+    if (kt_guard_stopped(g)) return kt_guard_raise(L);
+    kt_guard_end(rt, NULL);
+    kt_guard_begin(rt, L, KT_MAIN_STOP_US);
+    const int status = lua_pcall(L, lua_gettop(L) - 2, 0, 1);
+    char limit[sizeof g->text] = "";
+    if (kt_guard_stopped(g))
+        snprintf(limit, sizeof limit, "%s", kt_guard_text(L));
+    else if (status == LUA_ERRMEM)
+        kt_guard_memory_text(rt, limit, sizeof limit);
+    kt_guard_end(rt, NULL);
+    kt_guard_begin(rt, L, KT_MAIN_STOP_US);
+    if (status == LUA_OK && !limit[0]) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushboolean(L, 0);
+    if (limit[0])
+        lua_pushstring(L, limit);
+    else
+        lua_pushvalue(L, -2);
+    return 2;
 }
 
 /* core.script_world() → the script's globals, their metatable */
@@ -123,7 +137,7 @@ void kt_lua_check(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"load_script", load_script},
-        {"limit_steps", limit_steps},
+        {"run_main", run_main},
         {"script_world", script_world},
         {"handles", handles},
         {"unready", unready},

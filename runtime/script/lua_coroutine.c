@@ -21,11 +21,6 @@ static bool is_task(lua_State *co)
 static int resume(lua_State *L, lua_State *co, int n)
 {
     struct kt_guard *g = &kt_runtime_of(L)->guard;
-    if (is_task(co)) {
-        lua_pop(L, n);
-        lua_pushliteral(L, "cannot resume a task: it runs by itself when what it waits for is there");
-        return -1;
-    }
     if (!lua_checkstack(co, n)) {
         lua_pop(L, n);
         lua_pushliteral(L, "too many arguments to resume");
@@ -53,6 +48,9 @@ static int resume(lua_State *L, lua_State *co, int n)
 static int co_resume(lua_State *L)
 {
     lua_State *co = coroutine_arg(L, "coroutine.resume");
+    if (is_task(co))
+        return kt_raise(
+            L, "coroutine.resume: this is a task; it runs by itself when what it waits for is there");
     int n = resume(L, co, lua_gettop(L) - 1);
     lua_pushboolean(L, n >= 0);
     lua_insert(L, n >= 0 ? -(n + 1) : -2);

@@ -105,7 +105,7 @@ static int set_metatable(lua_State *L)
 
 void kt_lua_finalizer(lua_State *L)
 {
-    kt_handle_type(L, &(struct kt_handle_type){.name = SENTINEL, .gc = finalize});
+    kt_handle_type(L, &(struct kt_handle_type){.name = SENTINEL, .gc = finalize, .hidden = true});
     lua_newtable(L);
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "k");

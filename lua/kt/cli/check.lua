@@ -12,9 +12,6 @@ local format, path = ...
 
 local found = notes.new()
 
--- Steps of the Lua machine: about two seconds. A main chunk that declares a thousand links takes a hundredth of it.
-local STEPS_MAX = 200000000
-
 --- Looks at the code of a file, run or not.
 local function look(file, tokens)
   local function note(m)
@@ -30,12 +27,10 @@ end
 --- Runs the main chunk under guard, with the script's arguments.
 local function run(chunk, ...)
   local where = ""
-  core.limit_steps(STEPS_MAX)
-  local ok, err = xpcall(chunk, function(e)
+  local ok, err = core.run_main(function(e)
     where = core.where()
     return e
-  end, ...)
-  core.limit_steps(0)
+  end, chunk, ...)
   if not ok then
     guard.note_error(tostring(err), where)
     return
