@@ -1,7 +1,7 @@
 /* A token bucket: so many bytes a second on average, a burst of an eighth of a second at once.
  *
- * Pure arithmetic on the caller's clock: no timer, and nothing to do while nothing moves. Who found the bucket
- * empty sets a timer for kt_bucket_ready and comes again. */
+ * Pure arithmetic on the caller's clock: no timer, and nothing to do while nothing moves. Who found the
+ * bucket empty sets a timer for kt_bucket_ready and comes again. */
 #ifndef KT_BASE_BUCKET_H
 #define KT_BASE_BUCKET_H
 

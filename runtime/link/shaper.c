@@ -1,8 +1,9 @@
 /* See shaper.h.
  *
- * Invariant: while bytes are held back by an empty bucket (held: arrivals, short_write: a writer), the timer of
- * that direction is armed, and its event comes with it. The user's events are the last thing a callback does,
- * since they may close the pipe; where two are due, a hold of our own keeps the shaper until both were raised. */
+ * Invariant: while bytes are held back by an empty bucket (held: arrivals, short_write: a writer), the timer
+ * of that direction is armed, and its event comes with it. The user's events are the last thing a callback
+ * does, since they may close the pipe; where two are due, a hold of our own keeps the shaper until both were
+ * raised. */
 #include "link/shaper.h"
 #include <stdlib.h>
 #include "base/bucket.h"
@@ -177,8 +178,8 @@ static bool on_half_close(const struct kt_pipe *p)
     return of(p)->inner && kt_pipe_half_close(of(p)->inner);
 }
 
-/* Readers take a pipe that is gone and shows nothing for one that broke unheard; so it is not gone before what
- * is held back was shown. */
+/* Readers take a pipe that is gone and shows nothing for one that broke unheard; so it is not gone before
+ * what is held back was shown. */
 static bool on_gone(const struct kt_pipe *p)
 {
     const struct kt_shaper *s = of(p);

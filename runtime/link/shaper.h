@@ -1,9 +1,10 @@
-/* A shaper: a pipe around a pipe that counts what passes, and holds it to what its user allows: a rate each way
- * and two limits of time. Whatever moves the bytes (a splice, a script's read and write) moves them through it,
- * and so need not know of it.
+/* A shaper: a pipe around a pipe that counts what passes, and holds it to what its user allows: a rate each
+ * way and two limits of time. Whatever moves the bytes (a splice, a script's read and write) moves them
+ * through it, and so need not know of it.
  *
- * Rates are kept by back-pressure: peek shows and write takes no more than the bucket holds, and the events come
- * when it holds enough again. What arrived before the inner pipe broke is shown at once: nobody waits for it.
+ * Rates are kept by back-pressure: peek shows and write takes no more than the bucket holds, and the events
+ * come when it holds enough again. What arrived before the inner pipe broke is shown at once: nobody waits
+ * for it.
  *
  * A limit of time that has passed resets the inner pipe and breaks this one, with KT_EIDLE or KT_ETOTAL.
  *

@@ -4,8 +4,8 @@
  * Invariant: a splice owns both pipes from kt_splice until it ends them itself, and it ends them exactly
  * once: both closed when both directions came to their end, both reset when the splice was cut short. If one
  * of them breaks, what it had brought is first moved to the other, which is then cut. `done` comes from a
- * turn hook, so never from inside a pipe event or kt_splice. A direction that its rate has stopped has its timer
- * armed, until it goes on. */
+ * turn hook, so never from inside a pipe event or kt_splice. A direction that its rate has stopped has its
+ * timer armed, until it goes on. */
 #include "link/splice.h"
 #include <stdlib.h>
 #include "base/bucket.h"

@@ -91,8 +91,7 @@ static void cancel(struct kt_task *t)
 /* The stack: the link, the stream's priority and weight, its handle. Nothing of the stream has left yet. */
 static int finish(lua_State *L, struct kt_task *t)
 {
-    const struct kt_stream_policy policy = {
-        (uint32_t)lua_tointeger(L, -3), (uint32_t)lua_tointeger(L, -2)};
+    const struct kt_stream_policy policy = {(uint32_t)lua_tointeger(L, -3), (uint32_t)lua_tointeger(L, -2)};
     kt_stream_set(t->pipe, &policy);
     kt_pipe_take(L, t);
     return 1;

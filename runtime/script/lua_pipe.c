@@ -1,7 +1,7 @@
 /* Conns and streams as scripts hold them. Both are a kt_pipe; the bytes stay in C.
  *
- * Each is held through a shaper (link/shaper.h), which counts what passes and keeps the limits that the script
- * sets: also while a splice has the pipe.
+ * Each is held through a shaper (link/shaper.h), which counts what passes and keeps the limits that the
+ * script sets: also while a splice has the pipe.
  *
  * Invariant: a handle with a pipe is in its owner's list; one without is in none. The peer's address outlives
  * the pipe: a script may still print it after a splice. */

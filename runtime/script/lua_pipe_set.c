@@ -1,7 +1,8 @@
-/* conn:set, stream:set and :stats: the limits and the figures of a pipe in a script's hands, or in a splice's.
+/* conn:set, stream:set and :stats: the limits and the figures of a pipe in a script's hands, or in a
+ * splice's.
  *
- * All of it goes through the shaper, which also hands on to a link's stream what only that can do. Once the pipe
- * has ended, set says so, and stats keeps what the shaper has counted. */
+ * All of it goes through the shaper, which also hands on to a link's stream what only that can do. Once the
+ * pipe has ended, set says so, and stats keeps what the shaper has counted. */
 #include "link/shaper.h"
 #include "link/stream.h"
 #include "script/handle.h"

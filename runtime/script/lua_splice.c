@@ -1,8 +1,8 @@
-/* kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB", linger = "10s" }]) → { a_to_b, b_to_a, duration,
- * reason } | nil, err
+/* kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB", linger = "10s" }]) → { a_to_b, b_to_a,
+ * duration, reason } | nil, err
  *
- * Takes both over: for the script they are closed from the call on, but for :set and :stats, which go on by way
- * of their shapers. Its own limits and theirs all hold. */
+ * Takes both over: for the script they are closed from the call on, but for :set and :stats, which go on by
+ * way of their shapers. Its own limits and theirs all hold. */
 #include "script/handle.h"
 #include "script/script.h"
 

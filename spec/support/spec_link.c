@@ -3,8 +3,8 @@
  *
  *   w = spec_link.new()              the world: an io on libuv
  *   w:run(ms, fn)                    runs the loop until fn() is true (true) or the time is up (false)
- *   w:fake(room) w:splice(a, b, opts) w:tuncrypt(inner, pass, client) w:shaper(inner) w:link(cfg) w:accept(cfg)
- *   w:relay(port) w:free_port() w:now() w:free()
+ *   w:fake(room) w:splice(a, b, opts) w:tuncrypt(inner, pass, client) w:shaper(inner) w:link(cfg)
+ * w:accept(cfg) w:relay(port) w:free_port() w:now() w:free()
  *
  * Nothing calls Lua but `run`, whose fn looks at what the handles have noted. Handles live until w:free(),
  * which ends what specs forgot. */
@@ -1268,9 +1268,9 @@ static void class(lua_State *L, const char *name, const luaL_Reg *methods)
 int luaopen_spec_link(lua_State *L)
 {
     static const luaL_Reg world[] = {{"run", world_run}, {"now", world_now}, {"fake", world_fake},
-        {"splice", world_splice}, {"shaper", world_shaper}, {"tuncrypt", world_tuncrypt}, {"link", world_link},
-        {"accept", world_accept}, {"relay", world_relay}, {"free_port", world_free_port},
-        {"free", world_free}, {"__gc", world_free}, {NULL, NULL}};
+        {"splice", world_splice}, {"shaper", world_shaper}, {"tuncrypt", world_tuncrypt},
+        {"link", world_link}, {"accept", world_accept}, {"relay", world_relay},
+        {"free_port", world_free_port}, {"free", world_free}, {"__gc", world_free}, {NULL, NULL}};
     static const luaL_Reg health[] = {
         {"heard", health_heard}, {"check", health_check}, {"due", health_due}, {NULL, NULL}};
     static const luaL_Reg fake[] = {{"feed", fake_feed}, {"finish", fake_finish}, {"break_off", fake_break},
@@ -1279,7 +1279,8 @@ int luaopen_spec_link(lua_State *L)
     static const luaL_Reg pipe[] = {{"read", pipe_read}, {"write", pipe_write}, {"eof", pipe_eof},
         {"gone", pipe_gone}, {"half_close", pipe_half_close}, {"shutdown", pipe_shutdown},
         {"close", pipe_close}, {"reset", pipe_reset}, {"cut", pipe_cut}, {"ignore", pipe_ignore},
-        {"closed", pipe_closed}, {"heard", pipe_heard}, {"peer", pipe_peer}, {"set", pipe_set}, {"policy", pipe_policy}, {NULL, NULL}};
+        {"closed", pipe_closed}, {"heard", pipe_heard}, {"peer", pipe_peer}, {"set", pipe_set},
+        {"policy", pipe_policy}, {NULL, NULL}};
     static const luaL_Reg shaper[] = {{"set", shaper_set}, {"figures", shaper_figures},
         {"alive", shaper_alive}, {"free", shaper_free}, {NULL, NULL}};
     static const luaL_Reg splice[] = {

@@ -616,7 +616,8 @@ int luaopen_spec_smux(lua_State *L)
     static const luaL_Reg stream[] = {{"listen", stream_listen}, {"id", stream_id}, {"peek", stream_peek},
         {"read", stream_read}, {"eof", stream_eof}, {"write", stream_write}, {"shutdown", stream_shutdown},
         {"half_close", stream_half_close}, {"gone", stream_gone}, {"close", stream_close},
-        {"reset", stream_reset}, {"counters", stream_counters}, {"set", stream_set}, {"facts", stream_facts}, {NULL, NULL}};
+        {"reset", stream_reset}, {"counters", stream_counters}, {"set", stream_set}, {"facts", stream_facts},
+        {NULL, NULL}};
     static const luaL_Reg smux[] = {{"open", smux_open}, {"input", smux_input}, {"dispatch", smux_dispatch},
         {"pump", smux_pump}, {"keepalive", smux_keepalive}, {"mark", smux_mark}, {"settled", smux_settled},
         {"has_young", smux_has_young}, {"move_young", smux_move_young}, {"streams", smux_streams},

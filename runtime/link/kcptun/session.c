@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/meter.h"
 #include "link/kcptun/health.h"
+#include "link/kcptun/horizon.h"
 #include "link/kcptun/snappy_stream.h"
 #include "link/stream.h"
 
@@ -15,10 +16,6 @@
  * listening to. A few may be left from before the parameters were known. */
 #define FEC_ERRORS_MAX 16
 #define PUMP_ROUNDS 8 /* streams that write from `writable` are pumped again at most so often a turn */
-/* smux hands KCP what can leave now and what will within so long, so that what is urgent waits no longer; but
- * never less than a few segments, lest every acknowledgement find nothing to send. */
-#define SOON_US 10000u
-#define SOON_SEGMENTS 3u
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
@@ -42,9 +39,9 @@ struct kt_session {
     struct kt_kcp_stats counted; /* what the runtime's counters have of the engine's */
     struct kt_fec_dec_stats fec_counted;
     struct kt_meter sent, resent; /* segments, for the loss */
-    uint64_t fec_errors; /* with the present parameters */
-    uint64_t young_smux; /* frames up to here are held by the peer once … */
-    uint32_t young_kcp;  /* … KCP has covered this */
+    uint64_t fec_errors;          /* with the present parameters */
+    uint64_t young_smux;          /* frames up to here are held by the peer once … */
+    uint32_t young_kcp;           /* … KCP has covered this */
     bool young_pending;
     bool busy;    /* in the turn hook */
     bool woken;   /* smux has something to send */
@@ -83,44 +80,22 @@ static size_t frame_overhead(const struct kt_session *s)
     return KT_SMUX_HEADER + (s->comp ? KT_SNAPPY_OVERHEAD : 0);
 }
 
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Bytes that will leave within SOON_US beyond those that can now, to judge by the window and the round trip, or
- * by the rate limit. */
-static uint64_t soon(const struct kt_session *s, const struct kt_kcp_outlook *o)
-{
-    const uint64_t mss = kt_kcp_mss(s->kcp), rate = s->sh->cfg.ratelimit;
-    const uint64_t trip = o->srtt_us ? o->srtt_us : SOON_US;
-    uint64_t bytes = o->window * mss * SOON_US / trip;
-    if (rate) bytes = smaller(bytes, rate * SOON_US / 1000000);
-    return bytes > SOON_SEGMENTS * mss ? bytes : SOON_SEGMENTS * mss;
-}
-
-/* There is no room only while KCP has something to send or to wait for, whose leaving brings the next turn: the
- * queue then holds more than can leave now, by the 2 segments at least that make the difference below (and one
- * is all that may overdraw the rate limit). */
 static size_t on_room(void *ctx, size_t want)
 {
     struct kt_session *s = ctx;
     if (s->over) return 0;
-    struct kt_kcp_outlook o;
-    kt_kcp_outlook(s->kcp, &o);
-    const uint64_t mss = kt_kcp_mss(s->kcp), overhead = frame_overhead(s);
-    const uint64_t window = kt_kcp_room(s->kcp), slack = soon(s, &o), queued = o.queued * mss;
-    uint64_t horizon = smaller(o.open * mss, kt_path_room(&s->path)) + slack;
-    horizon = horizon > queued ? horizon - queued : 0;
-    const uint64_t room = smaller(window, horizon);
-    if (room < overhead + (want > 0)) return 0;
-    if (want == 0) return 1;
-    if (want + overhead <= room) return want;
-    /* A piece of a frame only if it is a fair part of what there may be, so that a full window does not shatter
-     * frames. */
-    const uint64_t part = room == window ? mss * s->sh->cfg.sndwnd / 4 : slack - 2 * mss;
-    if (room - overhead >= part || !kt_kcp_unacked(s->kcp)) return room - overhead;
-    return 0;
+    const struct kt_kcptun_config *cfg = &s->sh->cfg;
+    struct kt_horizon h = {
+        .mss = kt_kcp_mss(s->kcp),
+        .space = kt_kcp_room(s->kcp),
+        .path = kt_path_room(&s->path),
+        .rate = cfg->ratelimit,
+        .window = cfg->sndwnd,
+        .overhead = frame_overhead(s),
+        .unacked = kt_kcp_unacked(s->kcp),
+    };
+    kt_kcp_outlook(s->kcp, &h.kcp);
+    return kt_horizon_room(&h, want);
 }
 
 static void to_kcp(struct kt_session *s, const uint8_t *data, size_t n)

@@ -1,10 +1,10 @@
 /* smux 1 and 2: many streams over one reliable byte pipe (spec-kcptun-wire.md, section 9).
  *
  * Pure protocol: no socket, no KCP, no snappy. The owner (a session) feeds received bytes in, and is asked
- * for room and given frames. Each stream is a kt_pipe, with a kt_stream_ops. Control frames go before all data;
- * FIN goes in order after its stream's. Data goes by priority, and within a priority in shares by weight,
- * counted in bytes. So that a link that the first priorities keep full does not starve the others, one byte in
- * KT_SMUX_SPARE is theirs.
+ * for room and given frames. Each stream is a kt_pipe, with a kt_stream_ops. Control frames go before all
+ * data; FIN goes in order after its stream's. Data goes by priority, and within a priority in shares by
+ * weight, counted in bytes. So that a link that the first priorities keep full does not starve the others,
+ * one byte in KT_SMUX_SPARE is theirs.
  *
  * Two things kcptun's own smux does not have, both invisible to it:
  * - hello: the first frame of each direction between kts is a NOP whose stream id is KT_SMUX_HELLO |

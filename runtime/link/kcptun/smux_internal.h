@@ -64,7 +64,7 @@ struct kt_smux_stream {
     uint32_t consumed;                   /* payload given to the reader, mod 2^32 (v2) */
     uint32_t unannounced;                /* … since the last UPD */
     int code;                            /* why it broke, 0: it has not */
-    int32_t credit;            /* bytes it may send in this turn; negative: what it owes to the next ones */
+    int32_t credit; /* bytes it may send in this turn; negative: what it owes to the next ones */
     uint16_t weight;
     uint8_t priority;
     uint8_t queue, control, events;
@@ -97,8 +97,9 @@ struct kt_smux {
     struct kt_list control, held, touched;
     struct kt_list data[KT_PRIORITIES];
     uint32_t busy_priorities; /* a bit for each of `data` that may have a stream: the others have none */
-    uint32_t passed_over;     /* bytes sent while streams of a later priority waited, since one of those had its share */
-    uint8_t spared;           /* the priority that had it last */
+    uint32_t passed_over; /* bytes sent while streams of a later priority waited, since one of those had its
+                             share */
+    uint8_t spared;       /* the priority that had it last */
     struct kt_list young; /* in the order of their SYNs: those framed, then those to be */
 
     /* parser */
@@ -179,7 +180,8 @@ void kt_smux_line_up(struct kt_smux_stream *s);
 /* Who is to send next, and at most how many bytes (any of its frames without payload may go, too); NULL:
  * nobody has anything to say. */
 struct kt_smux_stream *kt_smux_turn(struct kt_smux *m, size_t *most);
-/* It sent a frame of n payload bytes. Its place in the line is as before, or at the end if its turn is over. */
+/* It sent a frame of n payload bytes. Its place in the line is as before, or at the end if its turn is over.
+ */
 void kt_smux_sent(struct kt_smux_stream *s, size_t n);
 bool kt_smux_waiting(struct kt_smux *m);
 

@@ -1,21 +1,22 @@
 /* smux: whose data is next. Strictly by priority; within one, deficit round robin.
  *
  * A turn gives a stream credit by its weight: a quarter of a frame at the default weight, so that streams of
- * that weight send frame by frame. It sends until the credit is used up, then goes to the end of its line. What
- * a frame takes beyond the credit is owed, and later turns pay for it before the stream sends again: so shares
- * are right in bytes, whatever the lengths of frames. A frame is never longer than OVERDRAFT turns' credit, so
- * about so many visits find a stream in debt for each frame that is sent: the cost of a frame does not depend
- * on how many streams there are. A stream that is alone in its line has nobody to owe to.
+ * that weight send frame by frame. It sends until the credit is used up, then goes to the end of its line.
+ * What a frame takes beyond the credit is owed, and later turns pay for it before the stream sends again: so
+ * shares are right in bytes, whatever the lengths of frames. A frame is never longer than OVERDRAFT turns'
+ * credit, so about so many visits find a stream in debt for each frame that is sent: the cost of a frame does
+ * not depend on how many streams there are. A stream that is alone in its line has nobody to owe to.
  *
- * The share of later priorities: whenever KT_SMUX_SPARE frames' worth of bytes has passed over waiting streams,
- * one of them may send a short frame; the priorities that wait take turns with that.
+ * The share of later priorities: whenever KT_SMUX_SPARE frames' worth of bytes has passed over waiting
+ * streams, one of them may send a short frame; the priorities that wait take turns with that.
  *
- * Invariant: a line that busy_priorities does not name is empty. (One that it names may be: streams leave their
- * line in many places, and the bit is cleared when the next look finds nobody.) */
+ * Invariant: a line that busy_priorities does not name is empty. (One that it names may be: streams leave
+ * their line in many places, and the bit is cleared when the next look finds nobody.) */
 #include "link/kcptun/smux_internal.h"
 
 #define OVERDRAFT 4
-#define FRAME_MAX 8192u /* beyond it turns grow no longer: a stream's buffer must last for one, at any weight */
+#define FRAME_MAX                                                                                            \
+    8192u /* beyond it turns grow no longer: a stream's buffer must last for one, at any weight */
 #define SPARE_FRAME 2048u
 
 void kt_smux_line_up(struct kt_smux_stream *s)
