@@ -6,8 +6,11 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/meter.h"
 #include "link/kcptun/health.h"
+#include "link/kcptun/horizon.h"
 #include "link/kcptun/snappy_stream.h"
+#include "link/stream.h"
 
 /* Groups that contradict themselves, with parameters that fit, after which a peer's FEC is not worth
  * listening to. A few may be left from before the parameters were known. */
@@ -35,9 +38,10 @@ struct kt_session {
     uint64_t born, next_keepalive;
     struct kt_kcp_stats counted; /* what the runtime's counters have of the engine's */
     struct kt_fec_dec_stats fec_counted;
-    uint64_t fec_errors; /* with the present parameters */
-    uint64_t young_smux; /* frames up to here are held by the peer once … */
-    uint32_t young_kcp;  /* … KCP has covered this */
+    struct kt_meter sent, resent; /* segments, for the loss */
+    uint64_t fec_errors;          /* with the present parameters */
+    uint64_t young_smux;          /* frames up to here are held by the peer once … */
+    uint32_t young_kcp;           /* … KCP has covered this */
     bool young_pending;
     bool busy;    /* in the turn hook */
     bool woken;   /* smux has something to send */
@@ -80,15 +84,18 @@ static size_t on_room(void *ctx, size_t want)
 {
     struct kt_session *s = ctx;
     if (s->over) return 0;
-    size_t room = kt_kcp_room(s->kcp), overhead = frame_overhead(s);
-    if (room < overhead + (want > 0)) return 0;
-    if (want == 0) return 1;
-    if (want + overhead <= room) return want;
-    /* A piece of a frame only if it is a fair part of the window, so that a full window does not shatter
-     * frames. */
-    size_t part = (size_t)kt_kcp_mss(s->kcp) * s->sh->cfg.sndwnd / 4;
-    if (room - overhead >= part || !kt_kcp_unacked(s->kcp)) return room - overhead;
-    return 0;
+    const struct kt_kcptun_config *cfg = &s->sh->cfg;
+    struct kt_horizon h = {
+        .mss = kt_kcp_mss(s->kcp),
+        .space = kt_kcp_room(s->kcp),
+        .path = kt_path_room(&s->path),
+        .rate = cfg->ratelimit,
+        .window = cfg->sndwnd,
+        .overhead = frame_overhead(s),
+        .unacked = kt_kcp_unacked(s->kcp),
+    };
+    kt_kcp_outlook(s->kcp, &h.kcp);
+    return kt_horizon_room(&h, want);
 }
 
 static void to_kcp(struct kt_session *s, const uint8_t *data, size_t n)
@@ -156,6 +163,23 @@ static void on_streams(void *ctx, size_t n)
     if (n == 0) schedule(s);
 }
 
+static void on_facts(void *ctx, struct kt_stream_facts *out)
+{
+    const struct kt_session *s = ctx;
+    struct kt_kcp_stats st;
+    struct kt_fec_dec_stats fs;
+    kt_kcp_stats(s->kcp, &st);
+    kt_fec_dec_stats(s->dec, &fs);
+    const uint64_t now = kt_io_now(s->sh->io), resent = kt_meter_sum(&s->resent, now);
+    const uint64_t sent = kt_meter_sum(&s->sent, now) + resent;
+    out->srtt_us = st.srtt_us;
+    out->rttvar_us = st.rttvar_us;
+    out->loss = sent ? (double)resent / (double)sent : 0;
+    out->retransmitted = st.fast_retrans + st.early_retrans + st.timeout_retrans;
+    out->recovered = fs.recovered;
+    out->inflight = st.inflight;
+}
+
 static const struct kt_smux_owner smux_owner = {
     .room = on_room,
     .frame = on_frame,
@@ -164,6 +188,7 @@ static const struct kt_smux_owner smux_owner = {
     .resume = on_resume,
     .hello = on_hello,
     .streams = on_streams,
+    .facts = on_facts,
 };
 
 /* ---- the turn ---- */
@@ -240,8 +265,12 @@ static void count(struct kt_session *s)
     c->FastRetransSegs += st.fast_retrans - old->fast_retrans;
     c->EarlyRetransSegs += st.early_retrans - old->early_retrans;
     c->LostSegs += st.timeout_retrans - old->timeout_retrans;
-    c->RetransSegs += st.fast_retrans + st.early_retrans + st.timeout_retrans - old->fast_retrans -
-                      old->early_retrans - old->timeout_retrans;
+    const uint64_t resent = st.fast_retrans + st.early_retrans + st.timeout_retrans - old->fast_retrans -
+                            old->early_retrans - old->timeout_retrans;
+    const uint64_t now = kt_io_now(s->sh->io);
+    c->RetransSegs += resent;
+    if (resent) kt_meter_add(&s->resent, resent, now);
+    if (st.out_push > old->out_push) kt_meter_add(&s->sent, st.out_push - old->out_push, now);
     c->RepeatSegs += st.repeat - old->repeat;
     *old = st;
 
