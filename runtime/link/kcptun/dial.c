@@ -54,7 +54,8 @@ static bool expired(const struct dial *d)
     return sh->cfg.expire_us && kt_io_now(sh->io) - kt_session_born(d->session) >= sh->cfg.expire_us;
 }
 
-/* Takes a session out of its slot; it goes on with its streams, if it has any. */
+/* Takes a session out of its slot; it goes on with its streams. One that has none ends at once, or, if
+ * somebody listens for `down`, when the next should be up. */
 static void drain(struct dial *d)
 {
     struct kt_shared *sh = d->link->sh;
@@ -62,7 +63,9 @@ static void drain(struct dial *d)
     d->slot->dial = NULL;
     d->slot = NULL;
     kt_list_push(&d->link->draining, &d->node);
-    if (kt_session_streams(d->session) == 0)
+    if (kt_session_streams(d->session) == 0 && !d->link->events && !kt_session_busy(d->session))
+        kt_dial_free(d, KT_ECLOSED);
+    else if (kt_session_streams(d->session) == 0)
         kt_io_timer_set(sh->io, &d->scavenge, now + BRIDGE_US);
     else if (!d->stale || expired(d))
         kt_io_timer_set(sh->io, &d->scavenge, now + sh->cfg.scavenge_us);
@@ -386,12 +389,14 @@ void kt_slot_call(struct slot *slot, struct kt_call *call)
         serve_waiting(slot);
 }
 
-void kt_slot_tune(struct slot *slot)
+bool kt_slot_tune(struct slot *slot)
 {
     struct dial *d = slot->dial;
-    if (!d) return;
+    if (!d) return false;
     d->stale = !kt_session_tune(d->session);
-    if (d->stale && slot->link->stay) kt_slot_renew(slot);
+    if (!d->stale) return false;
+    if (slot->link->stay) kt_slot_renew(slot);
+    return true;
 }
 
 void kt_slot_renew(struct slot *slot)

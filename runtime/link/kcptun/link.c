@@ -89,9 +89,7 @@ static int on_set(struct kt_link *link, const struct kt_kcptun_config *cfg, stru
         kt_session_tune(KT_CONTAINER(n, struct dial, node)->session);
     size_t stale = 0;
     for (size_t i = 0; i < c.conn; i++) {
-        const struct dial *before = l->slots[i].dial;
-        kt_slot_tune(&l->slots[i]);
-        stale += before && (l->slots[i].dial != before || before->stale);
+        stale += kt_slot_tune(&l->slots[i]);
     }
     if (stale > 0 && kt_shared_fec(sh))
         kt_log(sh->log, KT_LOG_INFO,
@@ -166,6 +164,7 @@ int kt_kcptun_link(struct kt_io *io, const struct kt_kcptun_config *cfg, const s
     kt_calls_init(&l->calls, l->sh);
     kt_turn_init(&l->turn, on_turn, l);
     l->link.ops = &ops;
+    if (cfg->stay) on_stay(&l->link, NULL);
     *out = &l->link;
     return 0;
 }

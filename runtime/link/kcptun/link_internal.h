@@ -66,8 +66,8 @@ void kt_slot_free(struct slot *slot);
 void kt_slot_dial(struct slot *slot);
 /* Has the slot serve a call that is in no list: now, or once its session is there. */
 void kt_slot_call(struct slot *slot, struct kt_call *call);
-/* The session's settings were changed: it follows as far as it can. */
-void kt_slot_tune(struct slot *slot);
+/* The session's settings were changed: it follows as far as it can. True if that is not all the way. */
+bool kt_slot_tune(struct slot *slot);
 /* No new streams for the slot's session, if it has one: the next call, or `stay`, dials anew. */
 void kt_slot_renew(struct slot *slot);
 void kt_dial_free(struct dial *d, int code);
