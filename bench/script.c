@@ -95,7 +95,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
 
 static void run_far(uint16_t port)
 {
-    static const struct kt_acceptor_events events = {on_stream};
+    static const struct kt_acceptor_events events = {.stream = on_stream};
     static struct kt_counters counters;
     struct kt_kcptun_config cfg;
     struct kt_acceptor *acceptor;
