@@ -231,7 +231,7 @@ struct kt_io_ops {
     int (*file_read)(struct kt_io *, const char *, size_t, char **, size_t *, struct kt_err *);
     int (*file_append)(struct kt_io *, const char *, const void *, size_t, struct kt_err *);
     int (*file_create)(struct kt_io *, const char *, const void *, size_t, struct kt_err *); /* may be NULL */
-    int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **); /* may be NULL */
+    int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **);             /* may be NULL */
 };
 
 struct kt_udp_ops {
