@@ -91,6 +91,18 @@ size_t kt_kcp_room(const struct kt_kcp *k)
     return room;
 }
 
+void kt_kcp_outlook(const struct kt_kcp *k, struct kt_kcp_outlook *out)
+{
+    const struct kt_sndwnd *w = &k->snd;
+    const uint32_t window = kt_kcp_window(k), inflight = w->nxt - w->una;
+    *out = (struct kt_kcp_outlook){
+        .open = window > inflight ? window - inflight : 0,
+        .queued = w->end - w->nxt,
+        .window = window,
+        .srtt_us = k->rtt.srtt,
+    };
+}
+
 uint32_t kt_kcp_mss(const struct kt_kcp *k)
 {
     return k->mss;

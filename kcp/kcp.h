@@ -70,6 +70,14 @@ size_t kt_kcp_block_size(uint32_t mtu);
 size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n);
 /* How many bytes kt_kcp_write would take now, if the pool has blocks. */
 size_t kt_kcp_room(const struct kt_kcp *k);
+/* What of it would leave soon. Whoever wants to decide late what is sent next writes no more than that. */
+struct kt_kcp_outlook {
+    uint32_t open;    /* segments that the windows let go now, those queued among them */
+    uint32_t queued;  /* segments that were not sent yet */
+    uint32_t window;  /* segments that may be under way at once */
+    uint32_t srtt_us; /* 0: no sample yet */
+};
+void kt_kcp_outlook(const struct kt_kcp *k, struct kt_kcp_outlook *out);
 /* Bytes of payload a segment carries. */
 uint32_t kt_kcp_mss(const struct kt_kcp *k);
 

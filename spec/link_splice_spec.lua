@@ -366,4 +366,94 @@ describe("a splice", function()
     assert.is_nil(s:result())
     assert.equal("", b:take())
   end)
+
+  it("ends after the total, whatever moves, and resets both", function()
+    local start, last = w:now(), w:now()
+    join { idle_us = 10000 * MS, total_us = 100 * MS }
+    await(function()
+      if w:now() - last >= 10 * MS then
+        last = w:now()
+        a:feed("x")
+      end
+      return s:result()
+    end)
+    assert.equal("total", result()[3])
+    assert.is_true(w:now() - start >= 100 * MS)
+    assert.same({ "reset total", "reset total" }, { a:ended(), b:ended() })
+  end)
+
+  describe("with a rate", function()
+    --- Bytes that have come to `pipe` after so long, which takes all at once.
+    local function taken(pipe, ms)
+      local start, n = w:now(), 0
+      await(function()
+        n = n + #pipe:take()
+        return w:now() - start > ms * MS
+      end)
+      return n, (w:now() - start) / 1e6
+    end
+
+    it("keeps to it, each direction to its own, and leaves the rest where it came from", function()
+      join { rate_ab = 100000, rate_ba = 400000 }
+      settle()
+      a:feed(("x"):rep(1 << 20))
+      b:feed(("y"):rep(1 << 20))
+      local start = w:now()
+      local n, m = 0, 0
+      await(function()
+        n, m = n + #b:take(), m + #a:take()
+        return w:now() - start > 1000 * MS
+      end)
+      local seconds = (w:now() - start) / 1e6
+      assert.is_true(n <= 100000 * seconds + 100000 / 8 + 1000, n)
+      assert.is_true(n >= 100000 * seconds * 0.7, n)
+      assert.is_true(m <= 400000 * seconds + 400000 / 8 + 1000, m)
+      assert.is_true(m >= 400000 * seconds * 0.7, m)
+      assert.equal((1 << 20) - n, a:waiting() + select(2, b:waiting()))
+    end)
+
+    it("has the end follow the last byte", function()
+      join { rate_ab = 100000 }
+      settle()
+      a:feed(("x"):rep(30000))
+      a:finish()
+      b:finish()
+      assert.is_false(b:shut())
+      assert.same({ 30000, 0, "end" }, result())
+      assert.equal(30000, #b:take())
+    end)
+
+    it("has what came before a break follow at once", function()
+      join { rate_ab = 1000 }
+      settle()
+      a:feed(("x"):rep(100000))
+      a:break_off "reset"
+      assert.same({ 100000, 0, "reset" }, result())
+    end)
+
+    it("changes it while it runs, at once", function()
+      join { rate_ab = 1 }
+      settle()
+      a:feed(("x"):rep(200000))
+      assert.is_true(taken(b, 60) <= 1024)
+      s:set { rate_ab = 0 }
+      assert.is_true(taken(b, 60) >= 200000 - 1024)
+      s:set { rate_ab = 50000 }
+      a:feed(("x"):rep(200000))
+      local n, seconds = taken(b, 300)
+      assert.is_true(n > 0 and n <= 50000 * seconds + 50000 / 8 + 1000, n)
+    end)
+  end)
+
+  it("takes other limits of time while it runs", function()
+    join { idle_us = 10000 * MS }
+    settle()
+    s:set { idle_us = 30 * MS }
+    assert.equal("idle", result()[3])
+    a, b = w:fake(), w:fake()
+    join { total_us = 10000 * MS }
+    settle()
+    s:set { total_us = 1 }
+    assert.equal("total", result()[3])
+  end)
 end)

@@ -197,8 +197,9 @@ def {
 
 def {
   name = "kt.splice", context = "task", returns = "summary | nil, err", path = "splice",
-  signature = 'kt.splice(a, b [, { idle = "10m", linger = "10s" }]) → { a_to_b, b_to_a, duration, reason } | nil, err',
-  doc = "Joins two conns or streams, takes both over, and waits until both directions have ended.",
+  signature = 'kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB" }]) → { a_to_b, b_to_a, duration, reason } | nil, err',
+  doc = "Joins two conns or streams, takes both over, and waits until both directions have ended. Other tasks can still call :set and "
+    .. ":stats of the two; its limits and theirs all hold.",
   params = {
     { name = "a", type = "conn | stream", doc = "One of the two." },
     { name = "b", type = "conn | stream", doc = "The other." },
@@ -208,6 +209,13 @@ def {
     type = "table",
     keys = {
       { name = "idle", type = "duration", default = 0, doc = "Ends when nothing has moved for so long; 0: never." },
+      { name = "total", type = "duration", default = 0, doc = "Ends after so long, whatever moves; 0: never." },
+      { name = "rate", type = "rate", default = 0,
+        doc = "The most that moves each way, in bytes a second, or a table with one for each way; 0: no limit.",
+        keys = {
+          { name = "a_to_b", type = "rate", default = 0, doc = "From the first to the second." },
+          { name = "b_to_a", type = "rate", default = 0, doc = "From the second to the first." },
+        } },
       { name = "linger", type = "duration",
         doc = "Where the end of one direction cannot be passed on (a kcptun peer knows no half-close), the other may go on until it "
           .. "was quiet for so long. Default: 10 s, or 1 s once something has come back; 0 for a stream that the peer "
@@ -339,6 +347,41 @@ local function method(kind, m)
   methods[#methods + 1] = m
 end
 
+-- What :set of a conn and of a stream share, and what people look for there in vain.
+local function limits()
+  return {
+    { name = "rate_in", type = "rate", doc = "The most that comes out of it, in bytes a second; 0: no limit." },
+    { name = "rate_out", type = "rate", doc = "The most that goes into it, in bytes a second; 0: no limit." },
+    { name = "idle", type = "duration", doc = "It breaks when nothing has moved either way for so long; 0: never." },
+    { name = "total", type = "duration", doc = "It breaks so long after it began; 0: never." },
+  }
+end
+
+local function policy(priority, weight) -- the defaults
+  return {
+    { name = "priority", type = "integer", min = 0, max = 7, default = priority,
+      doc = "Who goes first when the link is full: 0 is served before 1, and so on to 7. Those behind get one byte in 32 at least." },
+    { name = "weight", type = "integer", min = 1, max = 256, default = weight,
+      doc = "The share among streams of one priority: with 32 it is twice that of 16." },
+  }
+end
+
+local function elsewhere(own)
+  local out = { rate = { "which way?", "give rate_in, rate_out, or both" } }
+  for _, key in ipairs { "mode", "kcp", "fec", "dead_after" } do
+    out[key] = {
+      own == "stream" and "no stream has its own on the kcptun wire: all of a session share it" or "a conn has none; it is the link's",
+      ("set it for the whole link: link:set { %s = ... }"):format(key),
+    }
+  end
+  if own == "conn" then
+    for _, key in ipairs { "priority", "weight" } do
+      out[key] = { "a conn has none; streams of a link have", ("stream:set { %s = ... }"):format(key) }
+    end
+  end
+  return out
+end
+
 local handler = {
   conn = { name = "handler", type = "fun(conn: conn)", doc = "Called with each conn." },
   stream = { name = "handler", type = "fun(stream: stream)", doc = "Called with each stream." },
@@ -355,16 +398,16 @@ handle {
 }
 method("link", {
   name = "open", context = "task", returns = "stream | nil, err", path = "open",
-  signature = 'open { timeout = "5s", client = conn.peer } → stream | nil, err',
+  signature = 'open { timeout = "5s", client = conn.peer, priority = 3, weight = 16 } → stream | nil, err',
   doc = "Opens a stream to the peer, dialling it first if need be.",
   fails = { "timeout", "closed", "dead", "limit" },
   optional = true,
   argument = {
     type = "table",
-    keys = {
+    keys = concat({
       { name = "timeout", type = "duration", default = 10, doc = "How long it may take." },
       { name = "client", type = "string", doc = "On whose behalf; for the log." },
-    },
+    }, policy(3, 16)),
   },
 })
 method("link", {
@@ -470,6 +513,31 @@ for _, kind in ipairs { "conn", "stream" } do
   })
 end
 
+local function set(kind, signature, doc, keys)
+  method(kind, {
+    name = "set", context = "any", returns = "boolean | nil, err", path = "set", signature = signature,
+    doc = doc .. " At any time, also while a splice has it: the least of all limits counts. What is not given stays as it is. When a "
+      .. "time has passed, it is reset, and whoever waits gets an err \"idle\" or \"total\", which is also the splice's reason.",
+    fails = { "closed" },
+    argument = { type = "table", keys = keys, elsewhere = elsewhere(kind) },
+  })
+end
+
+set("conn", 'set { rate_in = "2MiB", rate_out = 0, idle = "10m", total = "1h" } → true | nil, err',
+  "Sets limits of the conn.", limits())
+set("stream", 'set { priority = 0, weight = 32, rate_in = "2MiB", rate_out = 0, idle = "10m", total = "1h" } → true | nil, err',
+  "Sets the stream's place among those that this end sends on the link, and its limits.",
+  concat(policy(), limits()))
+
+method("conn", {
+  name = "stats", context = "any", returns = "connstats", signature = "stats() → connstats",
+  doc = "The figures of the conn, as they are now; also while a splice has it, and after its end.",
+})
+method("stream", {
+  name = "stats", context = "any", returns = "streamstats", signature = "stats() → streamstats",
+  doc = "The figures of the stream, as they are now; also while a splice has it. After its end the session's are 0.",
+})
+
 handle {
   name = "socket", doc = "A UDP socket, as kt.udp made it.",
   fields = {
@@ -561,6 +629,31 @@ record {
   },
 }
 
+local passed = {
+  { name = "bytes_in", type = "integer", doc = "Bytes that have come out of it." },
+  { name = "bytes_out", type = "integer", doc = "Bytes that have gone into it." },
+  { name = "rate_in", type = "number", doc = "Bytes a second that come out of it, over the last two seconds." },
+  { name = "rate_out", type = "number", doc = "Bytes a second that go into it, over the last two seconds." },
+  { name = "since", type = "number", doc = "Seconds since it began, until its end." },
+}
+
+record { name = "connstats", doc = "The figures of a conn.", fields = passed }
+
+record {
+  name = "streamstats", doc = "The figures of a stream.",
+  fields = concat(passed, {
+    { name = "priority", type = "integer", doc = "Its priority." },
+    { name = "weight", type = "integer", doc = "Its weight." },
+    { name = "queued", type = "integer", doc = "Bytes written that have not left for the network's queue." },
+    { name = "srtt", type = "number", doc = "Smoothed round-trip time, in seconds; on the kcptun wire of its session, as what follows." },
+    { name = "rttvar", type = "number", doc = "Its variation, in seconds." },
+    { name = "loss", type = "number", doc = "Segments sent again, of all sent, over the last two seconds: 0 to 1." },
+    { name = "retransmitted", type = "integer", doc = "Segments sent again." },
+    { name = "recovered", type = "integer", doc = "Segments that FEC has rebuilt here." },
+    { name = "inflight", type = "integer", doc = "Segments sent and not yet acknowledged." },
+  }),
+}
+
 record {
   name = "traffic", doc = "The figures of a socket.",
   fields = {
@@ -601,6 +694,7 @@ api.codes = {
   { name = "not_found", doc = "No such file." },
   { name = "mismatch", doc = "The two ends are set up differently." },
   { name = "idle", doc = "Nothing has moved for too long." },
+  { name = "total", doc = "It has been open for as long as it may be." },
 }
 
 --- All the names that kt.help, the reference and the specs go by, in order: functions, methods, values, fields

@@ -18,7 +18,7 @@ function schema.types.secret(d, value)
   return nil, ("a %s; wanted %s"):format(type(value), d.wanted)
 end
 
-core.install(api.explain, units.duration)
+core.install(api.explain, units.duration, units.rate)
 
 --- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
 local function checked(name, value)

@@ -7,8 +7,10 @@
 ---   enum        values
 ---   duration, size, rate   units (kt.units) → numbers; min, max in seconds and bytes
 ---   table       keys: a list of descriptions, each with a `name`; check(value, raw, mistake): rules between keys, which
----               call mistake(key, message, suggestion)
---- Any of them may have `default`, `required`, `doc`; a table also `off` (false will do) and `on` (true means {}).
+---               call mistake(key, message, suggestion); elsewhere: by key, message and suggestion for keys that people
+---               look for here and that are not for this table
+--- Any of them may have `default`, `required`, `doc`; a table also `off` (false will do) and `on` (true means {}). One that
+--- is no table and has `keys` may be a table with these instead.
 --- More types are added through schema.types by whoever can check them (kt/init.lua: endpoint, secret): a function of
 --- description and value that returns the value as it is kept, or nil, what is wrong, and what to do about it if known.
 ---
@@ -132,6 +134,8 @@ end
 --- What is wrong with a key that is not in the description, and what to do about it.
 local function unknown_key(d, key)
   if type(key) ~= "string" then return "no positional values here", "every value has a name" end
+  local elsewhere = d.elsewhere and d.elsewhere[key]
+  if elsewhere then return elsewhere[1], elsewhere[2] end
   local inside = belongs_in(d, key)
   if inside then return "unknown key", ("it goes inside %s: %s = { %s = ... }"):format(inside, inside, key) end
   local names = {}
@@ -190,6 +194,7 @@ function check(path, d, value, mistakes)
       d.off and d.on and ", true or false" or d.off and " or false" or ""))
     return nil
   end
+  if d.keys and type(value) == "table" then return check_table(path, d, value, mistakes) end
   local out, wrong, suggestion = types[d.type](d, value)
   if wrong then note(mistakes, path, wrong, suggestion) end
   return out

@@ -39,6 +39,31 @@
 ---@field rmt_wnd integer The peer's receive window, in segments.
 ---@field since_heard number Seconds since the peer was heard; math.huge: never.
 
+--- The figures of a conn.
+---@class kt.connstats
+---@field bytes_in integer Bytes that have come out of it.
+---@field bytes_out integer Bytes that have gone into it.
+---@field rate_in number Bytes a second that come out of it, over the last two seconds.
+---@field rate_out number Bytes a second that go into it, over the last two seconds.
+---@field since number Seconds since it began, until its end.
+
+--- The figures of a stream.
+---@class kt.streamstats
+---@field bytes_in integer Bytes that have come out of it.
+---@field bytes_out integer Bytes that have gone into it.
+---@field rate_in number Bytes a second that come out of it, over the last two seconds.
+---@field rate_out number Bytes a second that go into it, over the last two seconds.
+---@field since number Seconds since it began, until its end.
+---@field priority integer Its priority.
+---@field weight integer Its weight.
+---@field queued integer Bytes written that have not left for the network's queue.
+---@field srtt number Smoothed round-trip time, in seconds; on the kcptun wire of its session, as what follows.
+---@field rttvar number Its variation, in seconds.
+---@field loss number Segments sent again, of all sent, over the last two seconds: 0 to 1.
+---@field retransmitted integer Segments sent again.
+---@field recovered integer Segments that FEC has rebuilt here.
+---@field inflight integer Segments sent and not yet acknowledged.
+
 --- The figures of a socket.
 ---@class kt.traffic
 ---@field received integer Datagrams that have come.
@@ -58,6 +83,8 @@ local link = {}
 ---@class (exact) kt.link.open_options
 ---@field timeout? kt.duration How long it may take. (default "10s")
 ---@field client? string On whose behalf; for the log.
+---@field priority? integer Who goes first when the link is full: 0 is served before 1, and so on to 7. Those behind get one byte in 32 at least. (whole number, 0 to 7; default 3)
+---@field weight? integer The share among streams of one priority: with 32 it is twice that of 16. (whole number, 1 to 256; default 16)
 
 --- Opens a stream to the peer, dialling it first if need be.
 ---
@@ -196,6 +223,27 @@ function conn:close() end
 ---@param reason? kt.err|string Why.
 function conn:reset(reason) end
 
+---@class (exact) kt.conn.set_options
+---@field rate_in? kt.rate The most that comes out of it, in bytes a second; 0: no limit.
+---@field rate_out? kt.rate The most that goes into it, in bytes a second; 0: no limit.
+---@field idle? kt.duration It breaks when nothing has moved either way for so long; 0: never.
+---@field total? kt.duration It breaks so long after it began; 0: never.
+
+--- Sets limits of the conn. At any time, also while a splice has it: the least of all limits counts. What is not given stays as it is. When a time has passed, it is reset, and whoever waits gets an err "idle" or "total", which is also the splice's reason.
+---
+--- Where: main chunk and tasks.
+--- Fails with: closed.
+---@param options kt.conn.set_options See its keys.
+---@return boolean|nil
+---@return kt.err? err
+function conn:set(options) end
+
+--- The figures of the conn, as they are now; also while a splice has it, and after its end.
+---
+--- Where: main chunk and tasks.
+---@return kt.connstats
+function conn:stats() end
+
 --- A reliable, ordered pipe of bytes inside a link.
 ---@class kt.stream
 ---@field peer string|nil The other end of the link.
@@ -272,6 +320,29 @@ function stream:close() end
 --- Where: main chunk and tasks.
 ---@param reason? kt.err|string Why.
 function stream:reset(reason) end
+
+---@class (exact) kt.stream.set_options
+---@field priority? integer Who goes first when the link is full: 0 is served before 1, and so on to 7. Those behind get one byte in 32 at least. (whole number, 0 to 7)
+---@field weight? integer The share among streams of one priority: with 32 it is twice that of 16. (whole number, 1 to 256)
+---@field rate_in? kt.rate The most that comes out of it, in bytes a second; 0: no limit.
+---@field rate_out? kt.rate The most that goes into it, in bytes a second; 0: no limit.
+---@field idle? kt.duration It breaks when nothing has moved either way for so long; 0: never.
+---@field total? kt.duration It breaks so long after it began; 0: never.
+
+--- Sets the stream's place among those that this end sends on the link, and its limits. At any time, also while a splice has it: the least of all limits counts. What is not given stays as it is. When a time has passed, it is reset, and whoever waits gets an err "idle" or "total", which is also the splice's reason.
+---
+--- Where: main chunk and tasks.
+--- Fails with: closed.
+---@param options kt.stream.set_options See its keys.
+---@return boolean|nil
+---@return kt.err? err
+function stream:set(options) end
+
+--- The figures of the stream, as they are now; also while a splice has it. After its end the session's are 0.
+---
+--- Where: main chunk and tasks.
+---@return kt.streamstats
+function stream:stats() end
 
 --- A UDP socket, as kt.udp made it.
 ---@class kt.socket
@@ -471,11 +542,17 @@ function kt.listen(options) end
 ---@return kt.err? err
 function kt.connect(options) end
 
+---@class (exact) kt.splice_options.rate
+---@field a_to_b? kt.rate From the first to the second. (default 0)
+---@field b_to_a? kt.rate From the second to the first. (default 0)
+
 ---@class (exact) kt.splice_options
 ---@field idle? kt.duration Ends when nothing has moved for so long; 0: never. (default 0)
+---@field total? kt.duration Ends after so long, whatever moves; 0: never. (default 0)
+---@field rate? kt.rate|kt.splice_options.rate The most that moves each way, in bytes a second, or a table with one for each way; 0: no limit. (default 0)
 ---@field linger? kt.duration Where the end of one direction cannot be passed on (a kcptun peer knows no half-close), the other may go on until it was quiet for so long. Default: 10 s, or 1 s once something has come back; 0 for a stream that the peer opened, to which the end is the answer's end.
 
---- Joins two conns or streams, takes both over, and waits until both directions have ended.
+--- Joins two conns or streams, takes both over, and waits until both directions have ended. Other tasks can still call :set and :stats of the two; its limits and theirs all hold.
 ---
 --- Where: task.
 ---@param a kt.conn|kt.stream One of the two.

@@ -31,7 +31,8 @@
     X(KT_ERESTART, -21, "restarted", "the peer has restarted")                                               \
     X(KT_ENOENT, -22, "not_found", "no such file")                                                           \
     X(KT_EMISMATCH, -23, "mismatch", "the two ends are set up differently")                                  \
-    X(KT_EIDLE, -24, "idle", "idle for too long")
+    X(KT_EIDLE, -24, "idle", "idle for too long")                                                            \
+    X(KT_ETOTAL, -25, "total", "open for as long as it may be")
 
 enum kt_error {
 #define KT_ERROR_ENUM(code, num, name, text) code = num,

@@ -16,6 +16,7 @@
 #include "base/bufq.h"
 
 struct kt_pipe;
+struct kt_stream_ops;
 
 struct kt_pipe_ops {
     size_t (*peek)(struct kt_pipe *p, struct kt_iov *iov, size_t max);
@@ -28,6 +29,7 @@ struct kt_pipe_ops {
     void (*close)(struct kt_pipe *p);
     bool (*gone)(const struct kt_pipe *p);      /* may be NULL: never */
     void (*cut)(struct kt_pipe *p, int reason); /* may be NULL: reset */
+    const struct kt_stream_ops *stream;         /* NULL: no link's stream (link/stream.h) */
 };
 
 struct kt_pipe_events {

@@ -4,23 +4,27 @@
  * Invariant: a splice owns both pipes from kt_splice until it ends them itself, and it ends them exactly
  * once: both closed when both directions came to their end, both reset when the splice was cut short. If one
  * of them breaks, what it had brought is first moved to the other, which is then cut. `done` comes from a
- * turn hook, so never from inside a pipe event or kt_splice. */
+ * turn hook, so never from inside a pipe event or kt_splice. A direction that its rate has stopped has its timer
+ * armed, until it goes on. */
 #include "link/splice.h"
 #include <stdlib.h>
+#include "base/bucket.h"
 #include "io/io.h"
 
 struct direction {
     struct kt_splice *splice;
     struct kt_pipe *from, *to;
     uint64_t bytes;
-    bool ended; /* nothing more will be moved */
+    struct kt_bucket bucket;
+    struct kt_timer timer; /* the bucket holds something again */
+    bool ended;            /* nothing more will be moved */
 };
 
 struct kt_splice {
     struct kt_io *io;
     struct direction ab, ba;
     struct kt_splice_opts opts;
-    struct kt_timer timer; /* idle and linger: lazily checked against `moved` */
+    struct kt_timer timer; /* idle and linger, lazily checked against `moved`, and total */
     struct kt_turn turn;   /* ends the splice */
     uint64_t started, moved;
     bool lingering;         /* one direction ended and its end cannot be carried over */
@@ -50,17 +54,23 @@ static uint64_t patience(const struct kt_splice *s)
 
 static void arm(struct kt_splice *s)
 {
-    uint64_t quiet = patience(s);
-    kt_io_timer_set(s->io, &s->timer, quiet ? s->moved + quiet : KT_TIME_NEVER);
+    const uint64_t quiet = patience(s), total = s->opts.total_us;
+    const uint64_t idle_at = quiet ? s->moved + quiet : KT_TIME_NEVER;
+    const uint64_t total_at = total ? s->started + total : KT_TIME_NEVER;
+    kt_io_timer_set(s->io, &s->timer, idle_at < total_at ? idle_at : total_at);
 }
 
 static void on_timer(void *ctx)
 {
     struct kt_splice *s = ctx;
+    const uint64_t now = kt_io_now(s->io);
+    if (s->opts.total_us && now >= s->started + s->opts.total_us) {
+        finish(s, KT_ETOTAL);
+        return;
+    }
     /* a peer may be heard, and found able, only after we asked */
     if (s->lingering && kt_pipe_half_close(s->ab.ended ? s->ab.to : s->ba.to)) s->lingering = false;
-    if (patience(s) == 0) return;
-    if (kt_io_now(s->io) < s->moved + patience(s))
+    if (patience(s) == 0 || now < s->moved + patience(s))
         arm(s); /* bytes moved since: the timer is not touched for each of them */
     else
         finish(s, s->lingering ? 0 : KT_EIDLE);
@@ -121,22 +131,30 @@ static void run_dry(struct direction *d)
         finish(s, KT_ERESET); /* it broke before anyone listened */
 }
 
+/* What the rate lets through now; of what comes from a side that broke, all. */
+static size_t allowance(struct direction *d)
+{
+    return d->splice->rest ? SIZE_MAX : kt_bucket_room(&d->bucket, kt_io_now(d->splice->io));
+}
+
 static void move(struct direction *d)
 {
     struct kt_splice *s = d->splice;
     struct kt_iov iov[8];
     while (!d->ended && !s->over) {
         size_t pieces = kt_pipe_peek(d->from, iov, sizeof iov / sizeof iov[0]);
-        size_t moved = 0;
+        size_t moved = 0, room = allowance(d);
         bool full = false;
-        for (size_t i = 0; i < pieces && !full; i++) {
-            size_t n = kt_pipe_write(d->to, iov[i].data, iov[i].len);
+        for (size_t i = 0; i < pieces && !full && moved < room; i++) {
+            size_t offered = iov[i].len < room - moved ? iov[i].len : room - moved;
+            size_t n = kt_pipe_write(d->to, iov[i].data, offered);
             moved += n;
-            full = n < iov[i].len;
+            full = n < offered;
         }
         if (moved) {
             bool first = d->bytes == 0;
             d->bytes += moved;
+            kt_bucket_take(&d->bucket, moved);
             s->moved = kt_io_now(s->io);
             if (first && s->lingering) arm(s); /* from now on the patience is shorter */
             kt_pipe_consume(d->from, moved);
@@ -149,7 +167,16 @@ static void move(struct direction *d)
             run_dry(d);
             return;
         }
+        if (moved == room) {
+            if (!d->timer.armed) kt_io_timer_set(s->io, &d->timer, kt_bucket_ready(&d->bucket));
+            return;
+        }
     }
+}
+
+static void on_rate(void *ctx)
+{
+    move(ctx);
 }
 
 static void on_readable(struct direction *d)
@@ -216,6 +243,8 @@ static const struct kt_pipe_events b_events = {b_readable, b_writable, b_closed}
 static void release(struct kt_splice *s)
 {
     kt_io_timer_cancel(s->io, &s->timer);
+    kt_io_timer_cancel(s->io, &s->ab.timer);
+    kt_io_timer_cancel(s->io, &s->ba.timer);
     kt_io_turn_cancel(&s->turn);
     free(s);
 }
@@ -250,23 +279,41 @@ static void on_turn(void *ctx)
     done(done_ctx, &result);
 }
 
+/* A direction that waits for its bucket waits anew, by the new rate. */
+static void set_rate(struct direction *d, uint64_t rate)
+{
+    struct kt_io *io = d->splice->io;
+    if (rate == d->bucket.rate) return;
+    kt_bucket_set(&d->bucket, rate, kt_io_now(io));
+    if (d->timer.armed) kt_io_timer_set(io, &d->timer, kt_bucket_ready(&d->bucket));
+}
+
+void kt_splice_set(struct kt_splice *s, const struct kt_splice_opts *opts)
+{
+    s->opts = *opts;
+    set_rate(&s->ab, opts->rate_ab);
+    set_rate(&s->ba, opts->rate_ba);
+    arm(s);
+}
+
 int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
     void (*done)(void *ctx, const struct kt_splice_result *result), void *ctx, struct kt_splice **out)
 {
     struct kt_splice *s = calloc(1, sizeof *s);
     if (!s) return KT_ENOMEM;
     s->io = io;
-    s->opts = *opts;
     s->done = done;
     s->ctx = ctx;
     s->ab = (struct direction){.splice = s, .from = a, .to = b};
     s->ba = (struct direction){.splice = s, .from = b, .to = a};
     s->started = s->moved = kt_io_now(io);
     kt_timer_init(&s->timer, on_timer, s);
+    kt_timer_init(&s->ab.timer, on_rate, &s->ab);
+    kt_timer_init(&s->ba.timer, on_rate, &s->ba);
     kt_turn_init(&s->turn, on_turn, s);
+    kt_splice_set(s, opts);
     kt_pipe_listen(a, &a_events, s);
     kt_pipe_listen(b, &b_events, s);
-    arm(s);
     kt_io_turn(io, &s->turn);
     *out = s;
     return 0;

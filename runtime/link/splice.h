@@ -3,7 +3,11 @@
  * Ends of direction are carried over: the end of data on one side becomes a shutdown of the other where that
  * reaches the peer (kt_pipe_half_close). Where it cannot, the other direction may go on delivering until it
  * has been quiet for `linger_us`; then both are closed. When a pipe breaks, what it had
- * brought is still written to the other, which is then ended as one whose source broke (kt_pipe_cut). */
+ * brought is still written to the other, as fast as that takes it, which is then ended as one whose source broke
+ * (kt_pipe_cut).
+ *
+ * A direction with a rate moves no more than its bucket holds (base/bucket.h); what it does not move stays in
+ * the source, and holds back its sender. */
 #ifndef KT_LINK_SPLICE_H
 #define KT_LINK_SPLICE_H
 
@@ -15,6 +19,8 @@ struct kt_splice;
 
 struct kt_splice_opts {
     uint64_t idle_us;   /* end when nothing has moved either way for so long; 0: never */
+    uint64_t total_us;  /* end so long after the start; 0: never */
+    uint64_t rate_ab, rate_ba; /* bytes a second, each direction; 0: no limit */
     uint64_t linger_us; /* see above; 0: close at once */
     /* the same once the other direction has brought something: it was answering, and has probably said all.
      * At most linger_us is used. */
@@ -25,13 +31,16 @@ struct kt_splice_result {
     uint64_t a_to_b, b_to_a; /* bytes moved */
     uint64_t duration_us;
     int code; /* 0: both directions ended cleanly; else why it was cut short (KT_ERESET, KT_EIDLE,
-                 KT_ECANCELED, …) */
+                 KT_ETOTAL, KT_ECANCELED, …) */
 };
 
 /* Takes both pipes over and ends them by itself. done comes exactly once, never from inside this call; the
  * splice is freed after it. 0 or KT_ENOMEM (then the pipes are still the caller's). */
 int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
     void (*done)(void *ctx, const struct kt_splice_result *result), void *ctx, struct kt_splice **out);
+
+/* Changes the terms of a splice that runs: idle counts from the last byte that moved, total from the start. */
+void kt_splice_set(struct kt_splice *s, const struct kt_splice_opts *opts);
 
 /* Resets both pipes and ends with KT_ECANCELED; done is not called, and the splice is gone. */
 void kt_splice_cancel(struct kt_splice *s);

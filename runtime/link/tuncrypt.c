@@ -11,6 +11,7 @@
 #include <string.h>
 #include "crypto/secret.h"
 #include "io/io.h"
+#include "link/stream.h"
 
 struct tuncrypt {
     struct kt_pipe pipe;
@@ -202,6 +203,18 @@ static void on_cut(struct kt_pipe *p, int reason)
     on_close(p);
 }
 
+static void on_stream_set(struct kt_pipe *p, const struct kt_stream_policy *policy)
+{
+    kt_stream_set(of(p)->inner, policy);
+}
+
+static void on_stream_facts(const struct kt_pipe *p, struct kt_stream_facts *out)
+{
+    kt_stream_facts(of(p)->inner, out);
+}
+
+static const struct kt_stream_ops stream_ops = {on_stream_set, on_stream_facts};
+
 static const struct kt_pipe_ops ops = {
     .peek = on_peek,
     .consume = on_consume,
@@ -213,6 +226,7 @@ static const struct kt_pipe_ops ops = {
     .close = on_close,
     .gone = on_gone,
     .cut = on_cut,
+    .stream = &stream_ops,
 };
 
 /* ---- the sealed side ---- */

@@ -61,11 +61,13 @@ void kt_owned_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *
 
 struct kt_lua_reading;
 struct kt_lua_writing;
+struct kt_shaper;
 
 struct kt_lua_pipe {
     struct kt_owned owned;          /* first */
-    struct kt_pipe *pipe;           /* NULL: closed, or taken over by a splice */
-    struct kt_conn *conn;           /* NULL: a stream */
+    struct kt_pipe *pipe;           /* the shaper's; NULL: closed, or taken over by a splice */
+    struct kt_shaper *shaper;       /* limits and figures: outlives the pipe in our hands */
+    struct kt_conn *conn;           /* NULL: a stream; good while the shaper is alive */
     bool accepted;                  /* a stream that the peer opened */
     bool shut;                      /* the script has ended sending */
     int code;                       /* how it broke, once that was heard */
@@ -75,17 +77,21 @@ struct kt_lua_pipe {
 
 /* Pushes a handle without a pipe. Its uservalue 1 is the peer's address as text, when known. */
 struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind);
-/* Gives the handle the pipe that waits in the task (t->pipe, t->conn); the task owns it. */
-void kt_pipe_take(struct kt_lua_pipe *h, struct kt_task *t);
+/* Gives the handle on top of the stack the pipe that waits in the task (t->pipe, t->conn); the task owns it.
+ * Raises when memory is short: then the pipe is still the task's. */
+void kt_pipe_take(lua_State *L, struct kt_task *t);
 /* The open conn or stream at idx, or an error. */
 struct kt_lua_pipe *kt_pipe_arg(lua_State *L, int idx, const char *what);
-/* Before a pipe goes: keeps the peer's address in the handle. May raise. */
-void kt_pipe_remember(lua_State *L, int idx, struct kt_lua_pipe *h);
 /* Parts the pipe from its handle, which is closed from now on; the pipe still counts in rt->pipes. */
 void kt_pipe_detach(struct kt_lua_pipe *h);
 
 /* The conn or stream that a method was called on, open or not; raises for anything else. */
 struct kt_lua_pipe *kt_pipe_self(lua_State *L, const char *method);
+
+/* ---- limits and figures (lua_pipe_set.c) ---- */
+
+int kt_lua_pipe_set(lua_State *L);
+int kt_lua_pipe_stats(lua_State *L);
 
 /* ---- reading and writing (lua_pipe_io.c) ---- */
 

@@ -25,7 +25,7 @@ static void cancel(struct kt_task *t)
 
 static int finish(lua_State *L, struct kt_task *t)
 {
-    kt_pipe_take(lua_touserdata(L, -1), t);
+    kt_pipe_take(L, t);
     return 1;
 }
 

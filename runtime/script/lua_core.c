@@ -336,12 +336,12 @@ static void set_ref(lua_State *L, int idx, int *ref)
     *ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* core.install(explain, duration): what opts.c asks (see script.h) */
+/* core.install(explain, duration, rate): what opts.c asks (see script.h) */
 static int install(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     set_ref(L, 1, &rt->ref_explain);
-    set_ref(L, 2, &rt->ref_duration);
+    for (int unit = 0; unit < KT_UNITS; unit++) set_ref(L, 2 + unit, &rt->units[unit].ref_reader);
     return 0;
 }
 

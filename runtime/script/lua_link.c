@@ -1,6 +1,7 @@
 /* kt.link: a link and its streams. The table that kt.link was given arrives here checked and flat. */
 #include <stdio.h>
 #include <string.h>
+#include "link/stream.h"
 #include "script/config.h"
 #include "script/handle.h"
 #include "script/service.h"
@@ -87,28 +88,37 @@ static void cancel(struct kt_task *t)
     kt_open_cancel(t->op);
 }
 
+/* The stack: the link, the stream's priority and weight, its handle. Nothing of the stream has left yet. */
 static int finish(lua_State *L, struct kt_task *t)
 {
-    kt_pipe_take(lua_touserdata(L, -1), t);
+    const struct kt_stream_policy policy = {
+        (uint32_t)lua_tointeger(L, -3), (uint32_t)lua_tointeger(L, -2)};
+    kt_stream_set(t->pipe, &policy);
+    kt_pipe_take(L, t);
     return 1;
 }
 
-/* link:open { timeout = "5s", client = conn.peer } → stream | nil, err */
+/* link:open { timeout = "5s", client = conn.peer, priority = 3, weight = 16 } → stream | nil, err */
 static int link_open(lua_State *L)
 {
     struct kt_lua_link *l = kt_handle_self(L, KT_HANDLE_LINK, "open");
     struct kt_task *t = kt_task_need(L, OPEN);
     const char *client = NULL;
     uint64_t timeout = TIMEOUT_US;
-    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}, {"client", KT_OPT_STRING, &client}};
-    kt_opts_read(L, 2, OPEN, opts, 2);
+    struct kt_opt_integer priority = {KT_PRIORITY_DEFAULT, 0, KT_PRIORITIES - 1};
+    struct kt_opt_integer weight = {KT_WEIGHT_DEFAULT, 1, KT_WEIGHT_MAX};
+    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}, {"client", KT_OPT_STRING, &client},
+        {"priority", KT_OPT_INTEGER, &priority}, {"weight", KT_OPT_INTEGER, &weight}};
+    kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, "the link was closed");
     if (client) kt_log(t->rt->log, KT_LOG_DEBUG, "a stream to %s for %s", l->service.name, client);
 
     lua_settop(L, 1);
+    lua_pushinteger(L, priority.value);
+    lua_pushinteger(L, weight.value);
     kt_pipe_push(L, KT_HANDLE_STREAM); /* now, so that there is memory for it when the stream is there */
     lua_getiuservalue(L, 1, 2);
-    lua_setiuservalue(L, 2, 1);
+    lua_setiuservalue(L, -2, 1);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, "the link was closed"); /* by a finalizer, just now */
     struct kt_err err = {0};
     struct kt_open *op;

@@ -1,8 +1,12 @@
 /* Conns and streams as scripts hold them. Both are a kt_pipe; the bytes stay in C.
  *
+ * Each is held through a shaper (link/shaper.h), which counts what passes and keeps the limits that the script
+ * sets: also while a splice has the pipe.
+ *
  * Invariant: a handle with a pipe is in its owner's list; one without is in none. The peer's address outlives
  * the pipe: a script may still print it after a splice. */
 #include <string.h>
+#include "link/shaper.h"
 #include "script/handle.h"
 #include "script/script.h"
 
@@ -33,9 +37,15 @@ struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind)
     return h;
 }
 
-void kt_pipe_take(struct kt_lua_pipe *h, struct kt_task *t)
+void kt_pipe_take(lua_State *L, struct kt_task *t)
 {
-    h->pipe = t->pipe;
+    struct kt_lua_pipe *h = lua_touserdata(L, -1);
+    if (t->conn) {
+        lua_pushstring(L, kt_conn_peer(t->conn));
+        lua_setiuservalue(L, -2, 1);
+    }
+    if (kt_shaper_new(t->rt->io, t->pipe, &h->shaper)) kt_raise(L, "%s", kt_strerror(KT_ENOMEM));
+    h->pipe = kt_shaper_pipe(h->shaper);
     h->conn = t->conn;
     t->pipe = NULL;
     t->conn = NULL;
@@ -60,20 +70,10 @@ struct kt_lua_pipe *kt_pipe_arg(lua_State *L, int idx, const char *what)
     return h;
 }
 
-/* Pushes the peer's address, or nil; remembers it for after the close. */
-static void push_peer(lua_State *L, int idx, struct kt_lua_pipe *h)
+/* Pushes the peer's address, or nil. */
+static void push_peer(lua_State *L, int idx)
 {
-    if (lua_getiuservalue(L, idx, 1) == LUA_TSTRING || !h->conn) return;
-    lua_pop(L, 1);
-    lua_pushstring(L, kt_conn_peer(h->conn));
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, idx, 1);
-}
-
-void kt_pipe_remember(lua_State *L, int idx, struct kt_lua_pipe *h)
-{
-    push_peer(L, idx, h);
-    lua_pop(L, 1);
+    lua_getiuservalue(L, idx, 1);
 }
 
 void kt_pipe_detach(struct kt_lua_pipe *h)
@@ -94,9 +94,7 @@ struct kt_lua_pipe *kt_pipe_self(lua_State *L, const char *method)
 
 static int pipe_close(lua_State *L)
 {
-    struct kt_lua_pipe *h = kt_pipe_self(L, "close");
-    push_peer(L, 1, h);
-    end(h, 0);
+    end(kt_pipe_self(L, "close"), 0);
     return 0;
 }
 
@@ -107,7 +105,7 @@ static int pipe_reset(lua_State *L)
     int code = kt_err_arg(L, 2, &text);
     if (!h->pipe) return 0;
     struct kt_runtime *rt = h->owned.owner->rt;
-    push_peer(L, 1, h);
+    push_peer(L, 1);
     if (text && !kt_origin_embedded(h->owned.owner->origin->source)) { /* the verbs tell of it themselves */
         const char *peer = lua_tostring(L, -1);
         kt_log(rt->log, KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream", peer ? " of " : "",
@@ -120,24 +118,27 @@ static int pipe_reset(lua_State *L)
 static int pipe_gc(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
-    if (!h->pipe) return 0;
-    kt_log(h->owned.owner->rt->log, KT_LOG_WARN,
-        "a %s was dropped without :close(), in the task spawned at %s:%d; closed it",
-        h->conn ? "conn" : "stream", h->owned.owner->origin->source, h->owned.owner->origin->line);
-    end(h, 0);
+    if (h->pipe) {
+        kt_log(h->owned.owner->rt->log, KT_LOG_WARN,
+            "a %s was dropped without :close(), in the task spawned at %s:%d; closed it",
+            h->conn ? "conn" : "stream", h->owned.owner->origin->source, h->owned.owner->origin->line);
+        end(h, 0);
+    }
+    kt_shaper_free(h->shaper);
+    h->shaper = NULL;
     return 0;
 }
 
 static int field_peer(lua_State *L)
 {
-    push_peer(L, 1, lua_touserdata(L, 1));
+    push_peer(L, 1);
     return 1;
 }
 
 static int field_local(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
-    if (h->conn)
+    if (h->conn && kt_shaper_alive(h->shaper))
         lua_pushstring(L, kt_conn_local(h->conn));
     else
         lua_pushnil(L);
@@ -148,7 +149,7 @@ static int pipe_tostring(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_pipe_self(L, "tostring");
     const char *kind = kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn" : "stream";
-    push_peer(L, 1, h);
+    push_peer(L, 1);
     const char *peer = lua_tostring(L, -1);
     lua_pushfstring(L, "<%s%s%s%s>", kind, peer ? " " : "", peer ? peer : "", h->pipe ? "" : ", closed");
     return 1;
@@ -158,7 +159,8 @@ void kt_lua_pipe(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"read", kt_lua_pipe_read}, {"read_exactly", kt_lua_pipe_read_exactly},
         {"read_until", kt_lua_pipe_read_until}, {"write", kt_lua_pipe_write},
-        {"shutdown", kt_lua_pipe_shutdown}, {"close", pipe_close}, {"reset", pipe_reset}, {NULL, NULL}};
+        {"shutdown", kt_lua_pipe_shutdown}, {"close", pipe_close}, {"reset", pipe_reset},
+        {"set", kt_lua_pipe_set}, {"stats", kt_lua_pipe_stats}, {NULL, NULL}};
     static const luaL_Reg conn_fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
     static const luaL_Reg stream_fields[] = {{"peer", field_peer}, {NULL, NULL}};
     struct kt_handle_type type = {

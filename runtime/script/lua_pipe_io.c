@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "link/shaper.h"
 #include "script/handle.h"
 #include "script/script.h"
 
@@ -102,11 +103,17 @@ static uint64_t timeout_arg(lua_State *L, int idx, const char *what)
 
 /* ---- steps: what can be done without waiting ---- */
 
+/* Why it broke, if it did. */
+static int broken(const struct kt_lua_pipe *h)
+{
+    return h->code ? h->code : kt_shaper_code(h->shaper);
+}
+
 /* Why no byte is there. */
 static int nothing(const struct kt_lua_pipe *h)
 {
     if (kt_pipe_eof(h->pipe)) return KT_EEOF;
-    if (h->code) return h->code;
+    if (broken(h)) return broken(h);
     return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT; /* it broke while nobody listened */
 }
 
@@ -162,7 +169,7 @@ static int step_writing(struct kt_lua_writing *w)
     struct kt_lua_pipe *h = w->h;
     w->done += kt_pipe_write(h->pipe, w->data + w->done, w->len - w->done);
     if (w->done == w->len) return 0;
-    if (h->code) return h->code;
+    if (broken(h)) return broken(h);
     return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT;
 }
 

@@ -1,6 +1,8 @@
-/* kt.splice(a, b [, { idle = "10m", linger = "10s" }]) → { a_to_b, b_to_a, duration, reason } | nil, err
+/* kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB", linger = "10s" }]) → { a_to_b, b_to_a, duration,
+ * reason } | nil, err
  *
- * Takes both over: for the script they are closed from the call on. */
+ * Takes both over: for the script they are closed from the call on, but for :set and :stats, which go on by way
+ * of their shapers. Its own limits and theirs all hold. */
 #include "script/handle.h"
 #include "script/script.h"
 
@@ -63,12 +65,14 @@ static int splice(lua_State *L)
     need_free(L, 2, b);
     struct kt_splice_opts how = defaults_for(a, b);
     uint64_t linger = KT_TIME_NEVER;
-    const struct kt_opt opts[] = {
-        {"idle", KT_OPT_DURATION, &how.idle_us}, {"linger", KT_OPT_DURATION, &linger}};
-    kt_opts_read(L, 3, WHAT, opts, 2);
+    struct kt_opt_rates rate = {0, 0};
+    const struct kt_opt opts[] = {{"idle", KT_OPT_DURATION, &how.idle_us},
+        {"total", KT_OPT_DURATION, &how.total_us}, {"rate", KT_OPT_RATES, &rate},
+        {"linger", KT_OPT_DURATION, &linger}};
+    kt_opts_read(L, 3, WHAT, opts, sizeof opts / sizeof opts[0]);
+    how.rate_ab = rate.a_to_b;
+    how.rate_ba = rate.b_to_a;
     if (linger != KT_TIME_NEVER) how.linger_us = how.settle_us = linger;
-    kt_pipe_remember(L, 1, a);
-    kt_pipe_remember(L, 2, b);
 
     kt_pipe_arg(L, 1, WHAT); /* again: a finalizer of the script may have run */
     kt_pipe_arg(L, 2, WHAT);

@@ -23,6 +23,14 @@ struct kt_origin {
     char source[64];
 };
 
+/* Units as scripts write them ("5s", "2MiB"). */
+enum kt_unit { KT_UNIT_DURATION, KT_UNIT_RATE, KT_UNITS };
+struct kt_units {
+    int ref_reader; /* registry reference: function(value) → number, from kt.units */
+    int ref_seen;   /* … strings seen before → numbers */
+    size_t seen;
+};
+
 struct kt_runtime {
     lua_State *L;
     struct kt_io *io;
@@ -69,9 +77,7 @@ struct kt_runtime {
     int ref_script_dir; /* string: where the script's own modules are */
     int ref_handles;    /* kinds of handles by name (handle.h) */
     int ref_explain;    /* function(what, value) → what is wrong with it, from kt.api */
-    int ref_duration;   /* function(value) → seconds, from kt.units */
-    int ref_durations;  /* strings seen before → seconds */
-    size_t durations;
+    struct kt_units units[KT_UNITS];
 };
 
 /* Bytes of Lua source that are read at most. */
@@ -134,11 +140,18 @@ void kt_globals_guard(lua_State *L);
 
 /* ---- opts.c ---- */
 
-enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING };
+enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING, KT_OPT_RATE, KT_OPT_RATES, KT_OPT_INTEGER };
 struct kt_opt {
     const char *key;
     enum kt_opt_type type;
-    void *out; /* uint64_t * (µs), const char ** (anchored by the table) */
+    /* uint64_t * (µs; bytes a second), const char ** (anchored by the table), or one of those below */
+    void *out;
+};
+struct kt_opt_rates { /* a rate, or a table with one for each way */
+    uint64_t a_to_b, b_to_a;
+};
+struct kt_opt_integer {
+    lua_Integer value, min, max;
 };
 
 /* Reads an options table of a call that happens per connection; unset keys leave *out alone. Anything wrong

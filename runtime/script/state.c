@@ -258,8 +258,10 @@ static int set_up(lua_State *L)
     kt_globals_open(L, rt->unsafe);
     lua_newtable(L);
     rt->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_newtable(L);
-    rt->ref_durations = luaL_ref(L, LUA_REGISTRYINDEX);
+    for (int unit = 0; unit < KT_UNITS; unit++) {
+        lua_newtable(L);
+        rt->units[unit].ref_seen = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     lua_newtable(L);
     rt->ref_handles = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "");
@@ -276,7 +278,8 @@ static int set_up(lua_State *L)
 
 int kt_state_new(struct kt_runtime *rt)
 {
-    rt->ref_explain = rt->ref_duration = LUA_NOREF;
+    rt->ref_explain = LUA_NOREF;
+    for (int unit = 0; unit < KT_UNITS; unit++) rt->units[unit].ref_reader = LUA_NOREF;
     lua_State *L = lua_newstate(kt_guard_alloc, rt);
     if (!L) return KT_ENOMEM;
     rt->L = rt->main.L = L;

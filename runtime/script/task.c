@@ -452,7 +452,7 @@ static int serve(lua_State *L)
         lua_setiuservalue(L, -2, 1);
     }
     h->accepted = !t->conn;
-    kt_pipe_take(h, t);
+    kt_pipe_take(L, t);
     forget_outcome(t);
     lua_callk(L, 1, 0, 0, served);
     return 0;

@@ -3,7 +3,7 @@
  *
  *   w = spec_link.new()              the world: an io on libuv
  *   w:run(ms, fn)                    runs the loop until fn() is true (true) or the time is up (false)
- *   w:fake(room) w:splice(a, b, opts) w:tuncrypt(inner, pass, client) w:link(cfg) w:accept(cfg)
+ *   w:fake(room) w:splice(a, b, opts) w:tuncrypt(inner, pass, client) w:shaper(inner) w:link(cfg) w:accept(cfg)
  *   w:relay(port) w:free_port() w:now() w:free()
  *
  * Nothing calls Lua but `run`, whose fn looks at what the handles have noted. Handles live until w:free(),
@@ -18,13 +18,16 @@
 #include "link/counters.h"
 #include "link/kcptun/health.h"
 #include "link/kcptun/kcptun.h"
+#include "link/shaper.h"
 #include "link/splice.h"
+#include "link/stream.h"
 #include "link/tuncrypt.h"
 
 #define WORLD "spec_link.world"
 #define HEALTH "spec_link.health"
 #define FAKE "spec_link.fake"
 #define PIPE "spec_link.pipe"
+#define SHAPER "spec_link.shaper"
 #define SPLICE "spec_link.splice"
 #define OPENING "spec_link.opening"
 #define LINK "spec_link.link"
@@ -339,7 +342,7 @@ static void fake_cut(struct kt_pipe *p, int reason)
 }
 
 static const struct kt_pipe_ops fake_ops = {fake_peek, fake_consume, fake_eof, fake_write, fake_shutdown,
-    fake_half_close, fake_reset, fake_close, fake_gone, fake_cut};
+    fake_half_close, fake_reset, fake_close, fake_gone, fake_cut, NULL};
 
 static void fake_end(struct handle *h)
 {
@@ -627,6 +630,95 @@ static int pipe_peer(lua_State *L)
     return 1;
 }
 
+/* set(priority, weight): "ok", or a code */
+static int pipe_set(lua_State *L)
+{
+    const struct kt_stream_policy policy = {
+        (uint32_t)luaL_checkinteger(L, 2), (uint32_t)luaL_checkinteger(L, 3)};
+    int rc = kt_stream_set(check_pipe(L)->p, &policy);
+    lua_pushstring(L, rc ? kt_errname(rc) : "ok");
+    return 1;
+}
+
+/* priority, weight; nil: it is no link's stream */
+static int pipe_policy(lua_State *L)
+{
+    struct kt_stream_facts f;
+    if (kt_stream_facts(check_pipe(L)->p, &f)) return 0;
+    lua_pushinteger(L, f.policy.priority);
+    lua_pushinteger(L, f.policy.weight);
+    return 2;
+}
+
+/* ---- shapers ---- */
+
+struct shaper {
+    struct handle h;
+    struct kt_shaper *s;
+};
+
+static void shaper_end(struct handle *h)
+{
+    struct shaper *s = (struct shaper *)h;
+    kt_shaper_free(s->s);
+    s->s = NULL;
+}
+
+/* shaper(inner): the pipe, and the maker's side */
+static int world_shaper(lua_State *L)
+{
+    struct world *w = check_world(L);
+    struct kt_shaper *made;
+    int rc = kt_shaper_new(w->io, take_over(L, 2), &made);
+    if (rc) return luaL_error(L, "%s", kt_strerror(rc));
+    push_pipe(L, w, kt_shaper_pipe(made));
+    struct shaper *s = push_handle(L, w, SHAPER, sizeof *s, shaper_end);
+    s->s = made;
+    return 2;
+}
+
+static struct kt_shaper *check_shaper(lua_State *L)
+{
+    struct shaper *s = luaL_checkudata(L, 1, SHAPER);
+    luaL_argcheck(L, s->s, 1, "freed");
+    return s->s;
+}
+
+static int shaper_set(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TTABLE);
+    const struct kt_shaper_limits limits = {(uint64_t)field(L, 2, "rate_in", 0),
+        (uint64_t)field(L, 2, "rate_out", 0), (uint64_t)field(L, 2, "idle_us", 0),
+        (uint64_t)field(L, 2, "total_us", 0)};
+    kt_shaper_set(check_shaper(L), &limits);
+    return 0;
+}
+
+/* bytes in, bytes out, rate in, rate out */
+static int shaper_figures(lua_State *L)
+{
+    struct kt_shaper_figures f;
+    kt_shaper_figures(check_shaper(L), &f);
+    lua_pushinteger(L, (lua_Integer)f.bytes_in);
+    lua_pushinteger(L, (lua_Integer)f.bytes_out);
+    lua_pushinteger(L, (lua_Integer)f.rate_in);
+    lua_pushinteger(L, (lua_Integer)f.rate_out);
+    return 4;
+}
+
+static int shaper_alive(lua_State *L)
+{
+    lua_pushboolean(L, kt_shaper_alive(check_shaper(L)));
+    return 1;
+}
+
+static int shaper_free(lua_State *L)
+{
+    check_shaper(L);
+    shaper_end(luaL_checkudata(L, 1, SHAPER));
+    return 0;
+}
+
 /* tuncrypt(inner, pass, client) */
 static int world_tuncrypt(lua_State *L)
 {
@@ -665,7 +757,19 @@ static void splice_end(struct handle *h)
     s->s = NULL;
 }
 
-/* splice(a, b, {idle_us, linger_us}) */
+static struct kt_splice_opts splice_opts(lua_State *L, int index)
+{
+    return (struct kt_splice_opts){
+        .idle_us = (uint64_t)field(L, index, "idle_us", 0),
+        .total_us = (uint64_t)field(L, index, "total_us", 0),
+        .rate_ab = (uint64_t)field(L, index, "rate_ab", 0),
+        .rate_ba = (uint64_t)field(L, index, "rate_ba", 0),
+        .linger_us = (uint64_t)field(L, index, "linger_us", 0),
+        .settle_us = (uint64_t)field(L, index, "settle_us", 1e15),
+    };
+}
+
+/* splice(a, b, {idle_us, total_us, rate_ab, rate_ba, linger_us, settle_us}) */
 static int world_splice(lua_State *L)
 {
     struct world *w = check_world(L);
@@ -674,8 +778,7 @@ static int world_splice(lua_State *L)
         lua_newtable(L);
         lua_replace(L, 4);
     }
-    const struct kt_splice_opts opts = {(uint64_t)field(L, 4, "idle_us", 0),
-        (uint64_t)field(L, 4, "linger_us", 0), (uint64_t)field(L, 4, "settle_us", 1e15)};
+    const struct kt_splice_opts opts = splice_opts(L, 4);
     struct splice *s = push_handle(L, w, SPLICE, sizeof *s, splice_end);
     int rc = kt_splice(w->io, take_over(L, 2), take_over(L, 3), &opts, on_spliced, s, &s->s);
     if (rc) return luaL_error(L, "%s", kt_strerror(rc));
@@ -696,6 +799,17 @@ static int splice_result(lua_State *L)
     lua_pushstring(L, s->result.code ? kt_errname(s->result.code) : "end");
     lua_rawseti(L, -2, 3);
     return 1;
+}
+
+/* set(opts): other terms for one that runs */
+static int splice_set(lua_State *L)
+{
+    struct splice *s = luaL_checkudata(L, 1, SPLICE);
+    luaL_argcheck(L, s->s, 1, "over");
+    luaL_checktype(L, 2, LUA_TTABLE);
+    const struct kt_splice_opts opts = splice_opts(L, 2);
+    kt_splice_set(s->s, &opts);
+    return 0;
 }
 
 static int splice_cancel(lua_State *L)
@@ -1154,7 +1268,7 @@ static void class(lua_State *L, const char *name, const luaL_Reg *methods)
 int luaopen_spec_link(lua_State *L)
 {
     static const luaL_Reg world[] = {{"run", world_run}, {"now", world_now}, {"fake", world_fake},
-        {"splice", world_splice}, {"tuncrypt", world_tuncrypt}, {"link", world_link},
+        {"splice", world_splice}, {"shaper", world_shaper}, {"tuncrypt", world_tuncrypt}, {"link", world_link},
         {"accept", world_accept}, {"relay", world_relay}, {"free_port", world_free_port},
         {"free", world_free}, {"__gc", world_free}, {NULL, NULL}};
     static const luaL_Reg health[] = {
@@ -1165,8 +1279,11 @@ int luaopen_spec_link(lua_State *L)
     static const luaL_Reg pipe[] = {{"read", pipe_read}, {"write", pipe_write}, {"eof", pipe_eof},
         {"gone", pipe_gone}, {"half_close", pipe_half_close}, {"shutdown", pipe_shutdown},
         {"close", pipe_close}, {"reset", pipe_reset}, {"cut", pipe_cut}, {"ignore", pipe_ignore},
-        {"closed", pipe_closed}, {"heard", pipe_heard}, {"peer", pipe_peer}, {NULL, NULL}};
-    static const luaL_Reg splice[] = {{"result", splice_result}, {"cancel", splice_cancel}, {NULL, NULL}};
+        {"closed", pipe_closed}, {"heard", pipe_heard}, {"peer", pipe_peer}, {"set", pipe_set}, {"policy", pipe_policy}, {NULL, NULL}};
+    static const luaL_Reg shaper[] = {{"set", shaper_set}, {"figures", shaper_figures},
+        {"alive", shaper_alive}, {"free", shaper_free}, {NULL, NULL}};
+    static const luaL_Reg splice[] = {
+        {"result", splice_result}, {"set", splice_set}, {"cancel", splice_cancel}, {NULL, NULL}};
     static const luaL_Reg opening[] = {
         {"stream", opening_stream}, {"called", opening_called}, {"cancel", opening_cancel}, {NULL, NULL}};
     static const luaL_Reg link[] = {{"open", link_open}, {"counter", end_counter}, {"log", end_log},
@@ -1181,6 +1298,7 @@ int luaopen_spec_link(lua_State *L)
     class(L, HEALTH, health);
     class(L, FAKE, fake);
     class(L, PIPE, pipe);
+    class(L, SHAPER, shaper);
     class(L, SPLICE, splice);
     class(L, OPENING, opening);
     class(L, LINK, link);

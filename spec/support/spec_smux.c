@@ -270,6 +270,29 @@ static int stream_gone(lua_State *L)
     return 1;
 }
 
+/* set(priority, weight): "ok", or a code */
+static int stream_set(lua_State *L)
+{
+    struct stream *s = check_stream(L);
+    const struct kt_stream_policy policy = {
+        (uint32_t)luaL_checkinteger(L, 2), (uint32_t)luaL_optinteger(L, 3, KT_WEIGHT_DEFAULT)};
+    int rc = kt_stream_set(s->pipe, &policy);
+    lua_pushstring(L, rc ? kt_errname(rc) : "ok");
+    return leave(L, s->st, 1);
+}
+
+/* priority, weight, queued, srtt */
+static int stream_facts(lua_State *L)
+{
+    struct kt_stream_facts f;
+    kt_stream_facts(check_stream(L)->pipe, &f);
+    lua_pushinteger(L, f.policy.priority);
+    lua_pushinteger(L, f.policy.weight);
+    lua_pushinteger(L, (lua_Integer)f.queued);
+    lua_pushinteger(L, f.srtt_us);
+    return 4;
+}
+
 static void let_go(lua_State *L, struct stream *s)
 {
     s->pipe = NULL;
@@ -397,6 +420,13 @@ static void on_streams(void *ctx, size_t n)
     call(b->st, 1, 0);
 }
 
+/* Something that a spec will recognise. */
+static void on_facts(void *ctx, struct kt_stream_facts *out)
+{
+    (void)ctx;
+    out->srtt_us = 12345;
+}
+
 static lua_Integer setting(lua_State *L, const char *name, lua_Integer otherwise)
 {
     lua_getfield(L, 2, name);
@@ -423,7 +453,8 @@ static int smux_new(lua_State *L)
         .features = (uint16_t)setting(L, "features", 0),
         .hash_seed = (uint64_t)setting(L, "hash_seed", 1),
     };
-    struct kt_smux_owner owner = {on_room, on_frame, on_wake, NULL, on_resume, on_hello, on_streams};
+    struct kt_smux_owner owner = {
+        on_room, on_frame, on_wake, NULL, on_resume, on_hello, on_streams, on_facts};
     if (lua_getfield(L, 3, "accept") != LUA_TNIL) owner.accept = on_accept;
     struct smux *b = lua_newuserdatauv(L, sizeof *b, 2);
     *b = (struct smux){state_of(L), NULL, LUA_NOREF};
@@ -585,7 +616,7 @@ int luaopen_spec_smux(lua_State *L)
     static const luaL_Reg stream[] = {{"listen", stream_listen}, {"id", stream_id}, {"peek", stream_peek},
         {"read", stream_read}, {"eof", stream_eof}, {"write", stream_write}, {"shutdown", stream_shutdown},
         {"half_close", stream_half_close}, {"gone", stream_gone}, {"close", stream_close},
-        {"reset", stream_reset}, {"counters", stream_counters}, {NULL, NULL}};
+        {"reset", stream_reset}, {"counters", stream_counters}, {"set", stream_set}, {"facts", stream_facts}, {NULL, NULL}};
     static const luaL_Reg smux[] = {{"open", smux_open}, {"input", smux_input}, {"dispatch", smux_dispatch},
         {"pump", smux_pump}, {"keepalive", smux_keepalive}, {"mark", smux_mark}, {"settled", smux_settled},
         {"has_young", smux_has_young}, {"move_young", smux_move_young}, {"streams", smux_streams},

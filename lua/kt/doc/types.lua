@@ -23,7 +23,7 @@ local function of_key(key, class)
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
     return table.concat(values, "|")
   end
-  return plain[key.type] or key.type
+  return (plain[key.type] or key.type) .. (key.keys and "|" .. class or "")
 end
 
 local function one_line(text) return (text:gsub("%s*\n%s*", " ")) end

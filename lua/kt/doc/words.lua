@@ -38,6 +38,7 @@ function words.kind(key)
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
     return "one of " .. table.concat(values, ", ")
   end
+  if key.keys and key.type ~= "table" then name = name .. " or table" end
   if key.off then name = name .. (key.on and ", true or false" or " or false") end
   if key.min and key.max then
     return ("%s, %s to %s"):format(name, words.value(key, key.min), words.value(key, key.max))

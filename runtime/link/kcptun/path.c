@@ -16,12 +16,9 @@ void kt_path_free(struct kt_path *p)
     p->enc = NULL;
 }
 
-/* False while the bucket is in debt, or would be with what is being filled. One datagram, and a group's
- * parity, may overdraw it: the mean rate is what is limited. */
-static bool may_send(struct kt_path *p)
+static void refill(struct kt_path *p)
 {
     uint64_t rate = p->sh->cfg.ratelimit;
-    if (rate == 0) return true;
     uint64_t now = kt_io_now(p->sh->io);
     uint64_t elapsed = now - p->refilled;
     /* what fills an empty bucket fills any; also keeps the product below from overflowing */
@@ -36,7 +33,23 @@ static bool may_send(struct kt_path *p)
             p->refilled += (earned * 1000000 + rate - 1) / rate; /* the rest of the time counts next time */
         }
     }
+}
+
+/* False while the bucket is in debt, or would be with what is being filled. One datagram, and a group's
+ * parity, may overdraw it: the mean rate is what is limited. */
+static bool may_send(struct kt_path *p)
+{
+    if (p->sh->cfg.ratelimit == 0) return true;
+    refill(p);
     return p->tokens > (int64_t)p->reserved * p->sh->cfg.mtu;
+}
+
+size_t kt_path_room(struct kt_path *p)
+{
+    if (p->full) return 0;
+    if (p->sh->cfg.ratelimit == 0) return SIZE_MAX;
+    refill(p);
+    return p->tokens > 0 ? (size_t)p->tokens : 0;
 }
 
 uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us)

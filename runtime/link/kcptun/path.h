@@ -30,6 +30,9 @@ void kt_path_free(struct kt_path *p);
 uint8_t *kt_path_reserve(void *path);
 void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n);
 
+/* Bytes of payload that the rate limit and the socket let leave now; SIZE_MAX: any number. */
+size_t kt_path_room(struct kt_path *p);
+
 /* When the path may send again, given that a flush was stopped: now, later (rate), or never (the socket will
  * say). */
 uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us);

@@ -6,13 +6,19 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/meter.h"
 #include "link/kcptun/health.h"
 #include "link/kcptun/snappy_stream.h"
+#include "link/stream.h"
 
 /* Groups that contradict themselves, with parameters that fit, after which a peer's FEC is not worth
  * listening to. A few may be left from before the parameters were known. */
 #define FEC_ERRORS_MAX 16
 #define PUMP_ROUNDS 8 /* streams that write from `writable` are pumped again at most so often a turn */
+/* smux hands KCP what can leave now and what will within so long, so that what is urgent waits no longer; but
+ * never less than a few segments, lest every acknowledgement find nothing to send. */
+#define SOON_US 10000u
+#define SOON_SEGMENTS 3u
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
@@ -35,6 +41,7 @@ struct kt_session {
     uint64_t born, next_keepalive;
     struct kt_kcp_stats counted; /* what the runtime's counters have of the engine's */
     struct kt_fec_dec_stats fec_counted;
+    struct kt_meter sent, resent; /* segments, for the loss */
     uint64_t fec_errors; /* with the present parameters */
     uint64_t young_smux; /* frames up to here are held by the peer once … */
     uint32_t young_kcp;  /* … KCP has covered this */
@@ -76,17 +83,42 @@ static size_t frame_overhead(const struct kt_session *s)
     return KT_SMUX_HEADER + (s->comp ? KT_SNAPPY_OVERHEAD : 0);
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Bytes that will leave within SOON_US beyond those that can now, to judge by the window and the round trip, or
+ * by the rate limit. */
+static uint64_t soon(const struct kt_session *s, const struct kt_kcp_outlook *o)
+{
+    const uint64_t mss = kt_kcp_mss(s->kcp), rate = s->sh->cfg.ratelimit;
+    const uint64_t trip = o->srtt_us ? o->srtt_us : SOON_US;
+    uint64_t bytes = o->window * mss * SOON_US / trip;
+    if (rate) bytes = smaller(bytes, rate * SOON_US / 1000000);
+    return bytes > SOON_SEGMENTS * mss ? bytes : SOON_SEGMENTS * mss;
+}
+
+/* There is no room only while KCP has something to send or to wait for, whose leaving brings the next turn: the
+ * queue then holds more than can leave now, by the 2 segments at least that make the difference below (and one
+ * is all that may overdraw the rate limit). */
 static size_t on_room(void *ctx, size_t want)
 {
     struct kt_session *s = ctx;
     if (s->over) return 0;
-    size_t room = kt_kcp_room(s->kcp), overhead = frame_overhead(s);
+    struct kt_kcp_outlook o;
+    kt_kcp_outlook(s->kcp, &o);
+    const uint64_t mss = kt_kcp_mss(s->kcp), overhead = frame_overhead(s);
+    const uint64_t window = kt_kcp_room(s->kcp), slack = soon(s, &o), queued = o.queued * mss;
+    uint64_t horizon = smaller(o.open * mss, kt_path_room(&s->path)) + slack;
+    horizon = horizon > queued ? horizon - queued : 0;
+    const uint64_t room = smaller(window, horizon);
     if (room < overhead + (want > 0)) return 0;
     if (want == 0) return 1;
     if (want + overhead <= room) return want;
-    /* A piece of a frame only if it is a fair part of the window, so that a full window does not shatter
+    /* A piece of a frame only if it is a fair part of what there may be, so that a full window does not shatter
      * frames. */
-    size_t part = (size_t)kt_kcp_mss(s->kcp) * s->sh->cfg.sndwnd / 4;
+    const uint64_t part = room == window ? mss * s->sh->cfg.sndwnd / 4 : slack - 2 * mss;
     if (room - overhead >= part || !kt_kcp_unacked(s->kcp)) return room - overhead;
     return 0;
 }
@@ -156,6 +188,23 @@ static void on_streams(void *ctx, size_t n)
     if (n == 0) schedule(s);
 }
 
+static void on_facts(void *ctx, struct kt_stream_facts *out)
+{
+    const struct kt_session *s = ctx;
+    struct kt_kcp_stats st;
+    struct kt_fec_dec_stats fs;
+    kt_kcp_stats(s->kcp, &st);
+    kt_fec_dec_stats(s->dec, &fs);
+    const uint64_t now = kt_io_now(s->sh->io), resent = kt_meter_sum(&s->resent, now);
+    const uint64_t sent = kt_meter_sum(&s->sent, now) + resent;
+    out->srtt_us = st.srtt_us;
+    out->rttvar_us = st.rttvar_us;
+    out->loss = sent ? (double)resent / (double)sent : 0;
+    out->retransmitted = st.fast_retrans + st.early_retrans + st.timeout_retrans;
+    out->recovered = fs.recovered;
+    out->inflight = st.inflight;
+}
+
 static const struct kt_smux_owner smux_owner = {
     .room = on_room,
     .frame = on_frame,
@@ -164,6 +213,7 @@ static const struct kt_smux_owner smux_owner = {
     .resume = on_resume,
     .hello = on_hello,
     .streams = on_streams,
+    .facts = on_facts,
 };
 
 /* ---- the turn ---- */
@@ -240,8 +290,12 @@ static void count(struct kt_session *s)
     c->FastRetransSegs += st.fast_retrans - old->fast_retrans;
     c->EarlyRetransSegs += st.early_retrans - old->early_retrans;
     c->LostSegs += st.timeout_retrans - old->timeout_retrans;
-    c->RetransSegs += st.fast_retrans + st.early_retrans + st.timeout_retrans - old->fast_retrans -
-                      old->early_retrans - old->timeout_retrans;
+    const uint64_t resent = st.fast_retrans + st.early_retrans + st.timeout_retrans - old->fast_retrans -
+                            old->early_retrans - old->timeout_retrans;
+    const uint64_t now = kt_io_now(s->sh->io);
+    c->RetransSegs += resent;
+    if (resent) kt_meter_add(&s->resent, resent, now);
+    if (st.out_push > old->out_push) kt_meter_add(&s->sent, st.out_push - old->out_push, now);
     c->RepeatSegs += st.repeat - old->repeat;
     *old = st;
 

@@ -35,6 +35,8 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
     s->m = m;
     s->id = id;
     s->peer_window = KT_SMUX_INITIAL_WINDOW;
+    s->priority = KT_PRIORITY_DEFAULT;
+    s->weight = KT_WEIGHT_DEFAULT;
     kt_list_init(&s->ready);
     kt_list_init(&s->touched);
     kt_list_init(&s->young);
@@ -105,7 +107,7 @@ int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const st
     m->hello_due = cfg->client && cfg->features;
     kt_hmap_init(&m->table);
     kt_list_init(&m->control);
-    kt_list_init(&m->data);
+    for (size_t i = 0; i < KT_PRIORITIES; i++) kt_list_init(&m->data[i]);
     kt_list_init(&m->held);
     kt_list_init(&m->touched);
     kt_list_init(&m->young);

@@ -1,8 +1,10 @@
 /* smux 1 and 2: many streams over one reliable byte pipe (spec-kcptun-wire.md, section 9).
  *
  * Pure protocol: no socket, no KCP, no snappy. The owner (a session) feeds received bytes in, and is asked
- * for room and given frames. Each stream is a kt_pipe. Streams take turns frame by frame; control frames go
- * before a stream's data; FIN goes in order after it.
+ * for room and given frames. Each stream is a kt_pipe, with a kt_stream_ops. Control frames go before all data;
+ * FIN goes in order after its stream's. Data goes by priority, and within a priority in shares by weight,
+ * counted in bytes. So that a link that the first priorities keep full does not starve the others, one byte in
+ * KT_SMUX_SPARE is theirs.
  *
  * Two things kcptun's own smux does not have, both invisible to it:
  * - hello: the first frame of each direction between kts is a NOP whose stream id is KT_SMUX_HELLO |
@@ -44,6 +46,7 @@
 
 struct kt_qpp;
 struct kt_smux;
+struct kt_stream_facts;
 
 #define KT_SMUX_HEADER 8u
 #define KT_SMUX_HELLO 0x6b740000u /* "kt" in the upper half */
@@ -51,6 +54,7 @@ struct kt_smux;
 #define KT_SMUX_F_TUNCRYPT 0x0002u
 #define KT_SMUX_MAX_STREAMS 16384u /* a peer that opens more breaks the session */
 #define KT_SMUX_SEND_BUFFER 65536u /* bytes a stream holds that were not yet framed (or are young) */
+#define KT_SMUX_SPARE 32u
 
 struct kt_smux_config {
     bool client;
@@ -86,6 +90,8 @@ struct kt_smux_owner {
     /* The number of open streams changed, and is n now. A stream is open until its FIN was framed (and it is
      * not young any more). */
     void (*streams)(void *ctx, size_t n);
+    /* Fills in what only the transport knows (link/stream.h). From inside a call on a pipe. May be NULL. */
+    void (*facts)(void *ctx, struct kt_stream_facts *out);
 };
 
 /* bufs: block pool for stream buffers, shared, outlives the smux. 0, KT_EINVAL, KT_ENOMEM. */

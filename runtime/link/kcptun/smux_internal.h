@@ -2,7 +2,8 @@
  *
  *   smux.c         lifecycle, the table of streams, young streams
  *   smux_recv.c    bytes in: the frame parser
- *   smux_send.c    frames out: who is next
+ *   smux_send.c    frames out
+ *   smux_turns.c   whose data is next
  *   smux_stream.c  a stream as a kt_pipe
  *   smux_event.c   calls to stream owners, and what makes them safe
  *
@@ -21,6 +22,7 @@
 #include "base/list.h"
 #include "crypto/qpp.h"
 #include "link/kcptun/smux.h"
+#include "link/stream.h"
 
 #define KT_SMUX_INITIAL_WINDOW 262144u /* of the peer, before its first UPD (spec 9.4) */
 #define KT_SMUX_UPD_BODY 8u
@@ -30,7 +32,7 @@ enum kt_smux_cmd { KT_SMUX_SYN, KT_SMUX_FIN, KT_SMUX_PSH, KT_SMUX_NOP, KT_SMUX_U
 enum kt_smux_queue {
     KT_SMUX_Q_NONE,
     KT_SMUX_Q_CONTROL, /* SYN, UPD or an abrupt FIN is due */
-    KT_SMUX_Q_DATA,    /* takes turns: data, then half-close, then FIN */
+    KT_SMUX_Q_DATA,    /* takes turns (smux_turns.c): data, then half-close, then FIN */
     KT_SMUX_Q_HELD,    /* a shutdown that waits for the peer's hello */
 };
 
@@ -49,7 +51,7 @@ struct kt_smux_stream {
     struct kt_pipe pipe; /* first: a stream's pipe is the stream */
     struct kt_smux *m;
     struct kt_hnode node;
-    struct kt_list ready;   /* in the queue that `queue` names */
+    struct kt_list ready;   /* in the queue that `queue` names (data: in that of its priority) */
     struct kt_list touched; /* in m->touched while events are due */
     struct kt_list young;   /* in m->young */
     struct kt_bufq send;    /* `sent` bytes that were framed but are kept (young), then those not framed */
@@ -62,6 +64,9 @@ struct kt_smux_stream {
     uint32_t consumed;                   /* payload given to the reader, mod 2^32 (v2) */
     uint32_t unannounced;                /* … since the last UPD */
     int code;                            /* why it broke, 0: it has not */
+    int32_t credit;            /* bytes it may send in this turn; negative: what it owes to the next ones */
+    uint16_t weight;
+    uint8_t priority;
     uint8_t queue, control, events;
     bool is_young;
     bool closed;               /* given up by its owner: the handle is dead, nothing is read */
@@ -89,7 +94,11 @@ struct kt_smux {
     bool recount;         /* … which changed since the owner was told */
     uint64_t next_id;     /* 64 bits, so that running out is seen */
     uint64_t frames;      /* framed so far */
-    struct kt_list control, data, held, touched;
+    struct kt_list control, held, touched;
+    struct kt_list data[KT_PRIORITIES];
+    uint32_t busy_priorities; /* a bit for each of `data` that may have a stream: the others have none */
+    uint32_t passed_over;     /* bytes sent while streams of a later priority waited, since one of those had its share */
+    uint8_t spared;           /* the priority that had it last */
     struct kt_list young; /* in the order of their SYNs: those framed, then those to be */
 
     /* parser */
@@ -162,6 +171,17 @@ void kt_smux_schedule(struct kt_smux_stream *s);
 /* The same without waking anyone. */
 void kt_smux_place(struct kt_smux_stream *s);
 void kt_smux_wake(struct kt_smux *m);
+
+/* ---- smux_turns.c ---- */
+
+/* Puts a stream that is in no queue into the data queue, at the end of its priority's line. */
+void kt_smux_line_up(struct kt_smux_stream *s);
+/* Who is to send next, and at most how many bytes (any of its frames without payload may go, too); NULL:
+ * nobody has anything to say. */
+struct kt_smux_stream *kt_smux_turn(struct kt_smux *m, size_t *most);
+/* It sent a frame of n payload bytes. Its place in the line is as before, or at the end if its turn is over. */
+void kt_smux_sent(struct kt_smux_stream *s, size_t n);
+bool kt_smux_waiting(struct kt_smux *m);
 
 /* ---- smux_recv.c ---- */
 

@@ -1,7 +1,7 @@
 /* smux: frames out. Hello and keepalive first, then the streams that have a control frame due, then data, in
- * turns of one frame.
+ * the order that smux_turns.c decides.
  *
- * Invariant: the data queue holds exactly the streams that could frame something if there were room (and
+ * Invariant: the data queues hold exactly the streams that could frame something if there were room (and
  * those that only wait to hear that memory may be there again), so the pump never skips over anyone. */
 #include "link/kcptun/smux_internal.h"
 
@@ -83,10 +83,11 @@ static enum kt_smux_queue queue_for(const struct kt_smux_stream *s)
 static void enqueue(struct kt_smux_stream *s, enum kt_smux_queue queue)
 {
     struct kt_smux *m = s->m;
+    if (queue == s->queue && queue == KT_SMUX_Q_DATA) return; /* its place is smux_turns.c's affair */
     kt_list_remove(&s->ready);
     s->queue = (uint8_t)queue;
     if (queue == KT_SMUX_Q_CONTROL) kt_list_push(&m->control, &s->ready);
-    if (queue == KT_SMUX_Q_DATA) kt_list_push(&m->data, &s->ready);
+    if (queue == KT_SMUX_Q_DATA) kt_smux_line_up(s);
     if (queue == KT_SMUX_Q_HELD) kt_list_push(&m->held, &s->ready);
 }
 
@@ -103,7 +104,7 @@ void kt_smux_schedule(struct kt_smux_stream *s)
     if (s->queue == KT_SMUX_Q_CONTROL || s->queue == KT_SMUX_Q_DATA) kt_smux_wake(s->m);
 }
 
-/* After a frame: to the end of the line, if there is more. */
+/* After a frame: to where the stream belongs now. */
 static void requeue(struct kt_smux_stream *s)
 {
     enqueue(s, queue_for(s));
@@ -173,13 +174,13 @@ static bool send_half_close(struct kt_smux_stream *s)
 }
 
 /* One PSH, no longer than two pieces of the buffer hold. */
-static bool send_psh(struct kt_smux_stream *s)
+static bool send_psh(struct kt_smux_stream *s, size_t most)
 {
     struct kt_smux *m = s->m;
     struct kt_iov iov[2] = {{NULL, 0}, {NULL, 0}};
     size_t pieces = kt_bufq_peek(&s->send, s->sent, iov, 2);
     size_t n = iov[0].len + iov[1].len, left = window(s);
-    if (n > m->cfg.frame_size) n = m->cfg.frame_size;
+    if (n > most) n = most;
     if (n > left) n = left;
     size_t room = m->owner.room(m->ctx, n);
     if (room == 0) return false;
@@ -197,14 +198,15 @@ static bool send_psh(struct kt_smux_stream *s)
     else
         kt_bufq_consume(&s->send, n);
     requeue(s);
+    kt_smux_sent(s, n);
     return true;
 }
 
-static bool send_data(struct kt_smux_stream *s)
+static bool send_data(struct kt_smux_stream *s, size_t most)
 {
     bool more = true;
     if (kt_smux_unsent(s) > 0)
-        more = send_psh(s);
+        more = send_psh(s, most);
     else if (s->closed)
         return send_fin(s); /* s may be gone */
     else if (wants_half_close(s))
@@ -221,7 +223,7 @@ static bool send_data(struct kt_smux_stream *s)
  * answer is a reason in itself. */
 static bool send_greetings(struct kt_smux *m)
 {
-    const bool streams = !kt_list_empty(&m->control) || !kt_list_empty(&m->data);
+    const bool streams = kt_smux_waiting(m);
     if (m->hello_due && (streams || m->nop_due || m->hello_in)) {
         if (!has_room(m, 0)) return false;
         m->hello_due = false;
@@ -235,11 +237,19 @@ static bool send_greetings(struct kt_smux *m)
     return true;
 }
 
-static bool send_from(struct kt_smux *m, struct kt_list *queue, bool (*send)(struct kt_smux_stream *))
+static bool send_all_control(struct kt_smux *m)
 {
-    while (!m->ended && !kt_list_empty(queue))
-        if (!send(KT_CONTAINER(queue->next, struct kt_smux_stream, ready))) return false;
+    while (!m->ended && !kt_list_empty(&m->control))
+        if (!send_control(KT_CONTAINER(m->control.next, struct kt_smux_stream, ready))) return false;
     return !m->ended;
+}
+
+static void send_all_data(struct kt_smux *m)
+{
+    struct kt_smux_stream *s;
+    size_t most;
+    while (!m->ended && (s = kt_smux_turn(m, &most)))
+        if (!send_data(s, most)) return;
 }
 
 void kt_smux_pump(struct kt_smux *m)
@@ -248,7 +258,7 @@ void kt_smux_pump(struct kt_smux *m)
     kt_smux_enter(m);
     m->pumping = true;
     m->awake = false;
-    if (send_greetings(m) && send_from(m, &m->control, send_control)) send_from(m, &m->data, send_data);
+    if (send_greetings(m) && send_all_control(m)) send_all_data(m);
     m->pumping = false;
     kt_smux_drain(m);
     kt_smux_leave(m);

@@ -144,6 +144,30 @@ static void stream_cut(struct kt_pipe *p, int reason)
     stream_close(p);
 }
 
+/* ---- as a link's stream ---- */
+
+static void stream_set(struct kt_pipe *p, const struct kt_stream_policy *policy)
+{
+    struct kt_smux_stream *s = kt_smux_of(p);
+    s->weight = (uint16_t)policy->weight;
+    if (s->priority == policy->priority) return;
+    s->priority = (uint8_t)policy->priority;
+    if (s->queue != KT_SMUX_Q_DATA || s->m->ended) return;
+    kt_list_remove(&s->ready);
+    kt_smux_line_up(s);
+}
+
+static void stream_facts(const struct kt_pipe *p, struct kt_stream_facts *out)
+{
+    const struct kt_smux_stream *s = kt_smux_of_const(p);
+    const struct kt_smux *m = s->m;
+    if (!m->ended && m->owner.facts) m->owner.facts(m->ctx, out);
+    out->policy = (struct kt_stream_policy){s->priority, s->weight};
+    out->queued = kt_smux_unsent(s);
+}
+
+static const struct kt_stream_ops stream_ops = {stream_set, stream_facts};
+
 const struct kt_pipe_ops kt_smux_pipe_ops = {
     .peek = stream_peek,
     .consume = stream_consume,
@@ -155,4 +179,5 @@ const struct kt_pipe_ops kt_smux_pipe_ops = {
     .close = stream_close,
     .gone = stream_gone,
     .cut = stream_cut,
+    .stream = &stream_ops,
 };

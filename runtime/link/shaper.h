@@ -1,0 +1,50 @@
+/* A shaper: a pipe around a pipe that counts what passes, and holds it to what its user allows: a rate each way
+ * and two limits of time. Whatever moves the bytes (a splice, a script's read and write) moves them through it,
+ * and so need not know of it.
+ *
+ * Rates are kept by back-pressure: peek shows and write takes no more than the bucket holds, and the events come
+ * when it holds enough again. What arrived before the inner pipe broke is shown at once: nobody waits for it.
+ *
+ * A limit of time that has passed resets the inner pipe and breaks this one, with KT_EIDLE or KT_ETOTAL.
+ *
+ * A shaper is held twice: as a pipe, by its user (until close, reset or cut), and by whoever made it (until
+ * kt_shaper_free), who can still set it and read its figures when the pipe is in other hands, or ended. */
+#ifndef KT_LINK_SHAPER_H
+#define KT_LINK_SHAPER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/pipe.h"
+
+struct kt_io;
+struct kt_shaper;
+
+/* Rates in bytes a second, of what comes out of the pipe and what goes into it; 0: no limit. idle: without a
+ * byte either way; total: since it was made; 0: no limit. */
+struct kt_shaper_limits {
+    uint64_t rate_in, rate_out;
+    uint64_t idle_us, total_us;
+};
+
+struct kt_shaper_figures {
+    uint64_t bytes_in, bytes_out;
+    uint64_t rate_in, rate_out; /* bytes a second, within the last two */
+    uint64_t age_us;            /* since it was made; stands still once it has ended */
+};
+
+/* Takes `inner` over. 0 or KT_ENOMEM (then inner is still the caller's). */
+int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner, struct kt_shaper **out);
+struct kt_pipe *kt_shaper_pipe(struct kt_shaper *s);
+/* The maker's hold ends; the pipe lives on with its user. NULL is harmless. */
+void kt_shaper_free(struct kt_shaper *s);
+
+/* False once the pipe was closed or a limit of time has ended it: what is inside is gone. */
+bool kt_shaper_alive(const struct kt_shaper *s);
+/* Why the pipe broke; 0: it did not. */
+int kt_shaper_code(const struct kt_shaper *s);
+void kt_shaper_limits(const struct kt_shaper *s, struct kt_shaper_limits *out);
+/* In force from now on: a total that has passed ends the pipe in the next turn. */
+void kt_shaper_set(struct kt_shaper *s, const struct kt_shaper_limits *limits);
+void kt_shaper_figures(const struct kt_shaper *s, struct kt_shaper_figures *out);
+
+#endif
