@@ -53,6 +53,17 @@ describe("the quota example", function()
     end)
   end)
 
+  it("counts a connection that never ends by itself, too", function()
+    h.run(function()
+      local near = tunnel { { 'total = "1h"', 'total = "1s"' } }
+      local app = assert(h.sockets.connect(near.at))
+      app:send(("x"):rep(4000))
+      assert.equal(4000, #app:recv_exactly(4000, 20))
+      near:expect "127.0.0.1 has used 8000 bytes today\n"
+      app:recv_all(20)
+    end)
+  end)
+
   it("begins anew at midnight", function()
     h.run(function()
       local near = tunnel { { "kt.date()", "{ year = 2031, month = 1, day = kt.now() - started < 2 and 1 or 2 }" },

@@ -1,7 +1,8 @@
 -- A quota for each client: so many bytes a day from one address, then it is refused until midnight.
 --     kt run quota.lua      -- near, where the clients are
 --     kt run server.lua     -- far
--- At the far end the same goes for `stream.peer`, the address of the link.
+-- What a connection has moved counts when it ends; that is after an hour at the latest (`total`), so that no single one
+-- goes far over the quota. At the far end the same goes for `stream.peer`, the address of the link.
 local kt = require "kt"
 
 local QUOTA = 2 * 1024 ^ 3 -- bytes a day, both directions together
@@ -28,6 +29,6 @@ kt.listen { on = ":12948" }:serve(function(conn)
   if count(client, 0) >= QUOTA then return conn:reset(client .. " has used its quota") end
   local stream, err = far:open { timeout = "5s", client = conn.peer }
   if not stream then return conn:reset(err) end
-  local sum = kt.splice(conn, stream, { idle = "10m" })
+  local sum = kt.splice(conn, stream, { idle = "10m", total = "1h" })
   if sum then kt.log.info("%s has used %d bytes today", client, count(client, sum.a_to_b + sum.b_to_a)) end
 end)
