@@ -7,6 +7,8 @@ local run_by = {
   client = "spec/run_spec.lua",
   server = "spec/run_spec.lua",
   socks5 = "spec/lua_socks5_spec.lua",
+  failover = "spec/lua_pool_examples_spec.lua",
+  balance = "spec/lua_pool_examples_spec.lua",
 }
 
 --- What makes a script that runs at both ends be the other one.
