@@ -104,11 +104,12 @@ end
 keys(far:stats())
 keys(acceptor:stats())
 keys(socket:stats())
+keys(kt.date())
 acceptor:close()
 kt.spawn(function() end)]]
     local printed = lines(r.out)
-    assert.equal(3, #printed, r.err)
-    for n, record in ipairs { "stats", "stats", "traffic" } do
+    assert.equal(4, #printed, r.err)
+    for n, record in ipairs { "stats", "stats", "traffic", "date" } do
       local names = {}
       for i, field in ipairs(api.records[record].fields) do names[i] = field.name end
       table.sort(names)

@@ -290,6 +290,27 @@ def {
 }
 
 def {
+  name = "kt.wall", context = "any", returns = "number", signature = "kt.wall() → seconds",
+  doc = "The wall clock: seconds since 1970-01-01 UTC. It jumps when the clock is set; kt.now is for measuring.",
+}
+
+def {
+  name = "kt.date", context = "any", returns = "date", path = "date",
+  signature = 'kt.date { zone = "local" | "utc" } → date',
+  doc = "The date and the time of day, by the wall clock.",
+  optional = true,
+  argument = {
+    type = "table",
+    keys = {
+      { name = "zone", type = "enum", values = { "local", "utc" }, default = "local", doc = "Of where: here (TZ), or UTC." },
+    },
+  },
+  example = [[
+local now = kt.date()
+local night = now.hour >= 23 or now.hour < 7]],
+}
+
+def {
   name = "kt.secret", context = "any", returns = "secret", signature = "kt.secret(string) → secret",
   doc = "A string that never prints.",
   params = { { name = "text", type = "string", doc = "What is secret." } },
@@ -673,6 +694,19 @@ record {
     { name = "b_to_a", type = "integer", doc = "Bytes from the second to the first." },
     { name = "duration", type = "number", doc = "Seconds." },
     { name = "reason", type = "string", doc = '"end", or the err.code of what cut it short.' },
+  },
+}
+
+record {
+  name = "date", doc = "A date and a time of day.",
+  fields = {
+    { name = "year", type = "integer", doc = "Such as 2031." },
+    { name = "month", type = "integer", doc = "January is 1." },
+    { name = "day", type = "integer", doc = "Of the month, from 1." },
+    { name = "hour", type = "integer", doc = "Up to 23." },
+    { name = "minute", type = "integer", doc = "Up to 59." },
+    { name = "second", type = "integer", doc = "Up to 59; 60 in a leap second." },
+    { name = "weekday", type = "integer", doc = "Monday is 1, Sunday 7." },
   },
 }
 

@@ -75,6 +75,7 @@ local kt = {
   sleep = core.sleep,
   spawn = core.spawn,
   now = core.now,
+  wall = core.wall,
   log = core.log,
   secret = core.secret,
   secret_file = core.secret_file,
@@ -100,6 +101,11 @@ end
 function kt.udp(config)
   local handle, err = core.udp(checked("kt.udp", config))
   return handle, err
+end
+
+function kt.date(options)
+  local zone = checked("kt.date", options == nil and {} or options).zone
+  return core.calendar(zone == "utc")
 end
 
 --- Makes a table name itself and its nearest function when it is asked for one that it has not.

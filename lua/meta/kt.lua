@@ -13,6 +13,16 @@
 ---@field duration number Seconds.
 ---@field reason string "end", or the err.code of what cut it short.
 
+--- A date and a time of day.
+---@class kt.date
+---@field year integer Such as 2031.
+---@field month integer January is 1.
+---@field day integer Of the month, from 1.
+---@field hour integer Up to 23.
+---@field minute integer Up to 59.
+---@field second integer Up to 59; 60 in a leap second.
+---@field weekday integer Monday is 1, Sunday 7.
+
 --- The figures of a link.
 ---@class kt.stats
 ---@field sessions integer Sessions that are up.
@@ -692,6 +702,26 @@ function kt.spawn(fn, ...) end
 --- Where: main chunk and tasks.
 ---@return number
 function kt.now() end
+
+--- The wall clock: seconds since 1970-01-01 UTC. It jumps when the clock is set; kt.now is for measuring.
+---
+--- Where: main chunk and tasks.
+---@return number
+function kt.wall() end
+
+---@class (exact) kt.date_options
+---@field zone? "local"|"utc" Of where: here (TZ), or UTC. (default "local")
+
+--- The date and the time of day, by the wall clock.
+---
+--- Where: main chunk and tasks.
+--- ```lua
+--- local now = kt.date()
+--- local night = now.hour >= 23 or now.hour < 7
+--- ```
+---@param options? kt.date_options See its keys.
+---@return kt.date
+function kt.date(options) end
 
 --- A string that never prints.
 ---

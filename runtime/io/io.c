@@ -229,3 +229,9 @@ int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t 
 {
     return io->ops->file_append(io, path, data, len, err);
 }
+
+int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
+{
+    if (!io->ops->file_create) return kt_err_set(err, KT_ENOTSUP, "%s: no files can be made here", path);
+    return io->ops->file_create(io, path, data, len, err);
+}

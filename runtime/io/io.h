@@ -205,6 +205,9 @@ int kt_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
 /* Appends to a file, creating it with mode 0600. Small writes only: it blocks. */
 int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
+/* Writes a new file, with the mode that the umask gives; one that is there is left alone: KT_EINVAL. Blocks.
+ */
+int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
 /* ---- the backend's side ---- */
 
@@ -227,7 +230,8 @@ struct kt_io_ops {
         struct kt_io *, int, void (*)(void *, int), void *, struct kt_signal **, struct kt_err *);
     int (*file_read)(struct kt_io *, const char *, size_t, char **, size_t *, struct kt_err *);
     int (*file_append)(struct kt_io *, const char *, const void *, size_t, struct kt_err *);
-    int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **); /* may be NULL */
+    int (*file_create)(struct kt_io *, const char *, const void *, size_t, struct kt_err *); /* may be NULL */
+    int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **);             /* may be NULL */
 };
 
 struct kt_udp_ops {

@@ -274,6 +274,7 @@ static const struct kt_io_ops ops = {
     .signal_watch = kt_uv_signal_watch,
     .file_read = kt_uv_file_read,
     .file_append = kt_uv_file_append,
+    .file_create = kt_uv_file_create,
     .watch_new = kt_uv_watch_new,
 };
 

@@ -1,4 +1,4 @@
-/* Whole small files, read and appended to with plain blocking calls. */
+/* Whole small files: read, appended to and made with plain blocking calls. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -65,12 +65,9 @@ int kt_uv_file_read(
     return code;
 }
 
-int kt_uv_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
+/* Writes all of it and closes fd. */
+static int finish(int fd, const char *path, const char *p, size_t len, struct kt_err *err)
 {
-    (void)io;
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
-    if (fd < 0) return failed(err, path, errno);
-    const char *p = data;
     int code = 0;
     while (len > 0 && !code) {
         ssize_t n = write(fd, p, len);
@@ -84,4 +81,22 @@ int kt_uv_file_append(struct kt_io *io, const char *path, const void *data, size
     /* A full disk may be told only here (NFS). */
     if (close(fd) < 0 && !code && errno != EINTR) code = failed(err, path, errno);
     return code;
+}
+
+int kt_uv_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
+{
+    (void)io;
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
+    if (fd < 0) return failed(err, path, errno);
+    return finish(fd, path, data, len, err);
+}
+
+int kt_uv_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
+{
+    (void)io;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0 && errno == EEXIST)
+        return kt_err_set(err, KT_EINVAL, "%s is there already, and is left as it is", path);
+    if (fd < 0) return failed(err, path, errno);
+    return finish(fd, path, data, len, err);
 }

@@ -122,5 +122,6 @@ int kt_uv_watch_new(struct kt_io *io, kt_watch_tick tick, void *ctx, struct kt_w
 int kt_uv_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
 int kt_uv_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
+int kt_uv_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
 #endif

@@ -1,11 +1,11 @@
-/* The Lua files that ship in the binary (lua/ and what cmake/Embed.cmake adds). */
+/* The Lua files that ship in the binary (lua/, scripts/examples and what cmake/Embed.cmake adds). */
 #ifndef KT_SCRIPT_EMBEDDED_H
 #define KT_SCRIPT_EMBEDDED_H
 
 #include <stddef.h>
 
 struct kt_embedded {
-    const char *module; /* "kt.cli.client"; NULL ends the table */
+    const char *module; /* "kt.cli.client", "examples/socks5"; NULL ends the table */
     const char *source; /* NUL-terminated beyond len */
     size_t len;
 };

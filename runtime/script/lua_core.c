@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "script/embedded.h"
 #include "script/handle.h"
 #include "script/logger.h"
 #include "script/script.h"
@@ -56,6 +57,32 @@ static int append_file(lua_State *L)
     int rc = kt_file_append(kt_runtime_of(L)->io, path, data, len, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* core.create_file(path, data) → true | nil, err; a file that is there is left alone */
+static int create_file(lua_State *L)
+{
+    size_t len;
+    const char *path = luaL_checkstring(L, 1);
+    const char *data = luaL_checklstring(L, 2, &len);
+    struct kt_err err = {0};
+    int rc = kt_file_create(kt_runtime_of(L)->io, path, data, len, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* core.examples() → { [name] = text }: scripts/examples, as they ship in the binary */
+static int examples(lua_State *L)
+{
+    static const char folder[] = "examples/";
+    lua_newtable(L);
+    for (const struct kt_embedded *e = kt_embedded; e->module; e++) {
+        if (strncmp(e->module, folder, sizeof folder - 1) != 0) continue;
+        lua_pushlstring(L, e->source, e->len);
+        lua_setfield(L, -2, e->module + sizeof folder - 1);
+    }
     return 1;
 }
 
@@ -324,6 +351,8 @@ void kt_lua_core(lua_State *L)
         {"getenv", getenv_},
         {"read_file", read_file},
         {"append_file", append_file},
+        {"create_file", create_file},
+        {"examples", examples},
         {"json_decode", json_decode},
         {"on_signal", watch_signal},
         {"counters", counters},

@@ -194,6 +194,7 @@ void kt_lua_check(lua_State *L);
 void kt_lua_lookup(lua_State *L);
 void kt_lua_log(lua_State *L);
 void kt_lua_task(lua_State *L);
+void kt_lua_clock(lua_State *L);
 void kt_lua_err(lua_State *L);
 void kt_lua_secret(lua_State *L);
 void kt_lua_pipe(lua_State *L);

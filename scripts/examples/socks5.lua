@@ -1,8 +1,8 @@
--- The far end of a tunnel as a SOCKS5 proxy (RFC 1928, CONNECT): the application says where it wants to go, and names are
--- looked up here, where the far network is. The near end is client.lua as it is: it carries bytes and knows nothing of SOCKS.
+-- A SOCKS5 proxy at the far end: applications say where they want to go, and names are looked up there.
 --     kt run socks5.lua                                       -- far
 --     kt run client.lua                                       -- near
 --     curl --proxy socks5h://127.0.0.1:12948 https://example.com/
+-- CONNECT of RFC 1928. The near end is client.lua as it is: it carries bytes and knows nothing of SOCKS.
 -- Whoever has the key may connect to whatever this machine can reach: `allowed` is the place to say less.
 local kt = require "kt"
 

@@ -1,0 +1,37 @@
+-- Another mode at night: fast by day, gentle on a metered or shared line while people sleep.
+--     kt run schedule.lua     -- near
+--     kt run server.lua       -- far
+-- Hours are those of this machine's time zone (TZ); kt.date { zone = "utc" } knows no summer time.
+local kt = require "kt"
+
+local night = { from = 23, till = 7 }
+local settings = {
+  day   = { mode = "fast2", rate = 0 },
+  night = { mode = "normal", rate = "512KiB" },
+}
+
+local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }
+
+local function time_of_day()
+  local hour = kt.date().hour
+  return (hour >= night.from or hour < night.till) and "night" or "day"
+end
+
+kt.spawn(function()
+  local was = "day" -- as the link was declared
+  while true do
+    local is = time_of_day()
+    if is ~= was then
+      far:set(settings[is]) -- streams that are open go on, and go by it at once
+      kt.log.info("it is %s: mode %s", is, settings[is].mode)
+      was = is
+    end
+    kt.sleep "1m"
+  end
+end)
+
+kt.listen { on = "127.0.0.1:12948" }:serve(function(conn)
+  local stream, err = far:open { timeout = "5s", client = conn.peer }
+  if not stream then return conn:reset(err) end
+  kt.splice(conn, stream, { idle = "10m" })
+end)
