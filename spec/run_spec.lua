@@ -387,7 +387,8 @@ end)]]):format(server.at)))
         local at = "127.0.0.1:" .. server.at
         assert.equal(table.concat({
           at .. "\ttrue",
-          "false\ts.lua:5: conn.pier: no such field; there are: :read, :read_exactly, :read_until, :write, :shutdown, :close, :reset, :set, :stats, peer, local_addr",
+          "false\ts.lua:5: conn.pier: no such field; there are: :read, :read_exactly, :read_until, :write, :shutdown, :close, "
+            .. ":reset, :set, :stats, peer, local_addr",
           "false\ts.lua:6: conn.peer: a handle's fields cannot be set",
           "false\ts.lua:7: close: called on something that is no conn or stream; write it with a colon",
           "false",

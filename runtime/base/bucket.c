@@ -1,5 +1,5 @@
-/* See bucket.h. Invariant: tokens never exceed the burst, so no product below leaves 64 bits: a burst is at
- * most 2^37 bytes, and times a million that is below 2^57. */
+/* See bucket.h. Invariant: the level never exceeds the burst, which is at most 2^37 bytes; times a million
+ * that is below 2^57, so nothing here leaves 64 bits. */
 #include "base/bucket.h"
 
 #define SECOND UINT64_C(1000000)
@@ -7,27 +7,15 @@
 
 static uint64_t burst(const struct kt_bucket *b)
 {
-    return b->rate / 8 > BURST_MIN ? b->rate / 8 : BURST_MIN;
-}
-
-static uint64_t time_for(const struct kt_bucket *b, uint64_t bytes)
-{
-    return (bytes * SECOND + b->rate - 1) / b->rate;
+    return (b->rate / 8 > BURST_MIN ? b->rate / 8 : BURST_MIN) * SECOND;
 }
 
 static void refill(struct kt_bucket *b, uint64_t now_us)
 {
     if (now_us <= b->at) return;
-    const uint64_t elapsed = now_us - b->at;
-    if (elapsed >= time_for(b, burst(b) - b->tokens)) {
-        b->tokens = burst(b);
-        b->at = now_us;
-        return;
-    }
-    const uint64_t earned = elapsed * b->rate / SECOND;
-    if (earned == 0) return;
-    b->tokens += earned;
-    b->at += time_for(b, earned); /* the rest of the time counts next time */
+    const uint64_t elapsed = now_us - b->at, missing = burst(b) - b->level;
+    b->level += elapsed > missing / b->rate ? missing : elapsed * b->rate;
+    b->at = now_us;
 }
 
 void kt_bucket_set(struct kt_bucket *b, uint64_t rate, uint64_t now_us)
@@ -36,26 +24,25 @@ void kt_bucket_set(struct kt_bucket *b, uint64_t rate, uint64_t now_us)
     const uint64_t before = b->rate;
     if (before) refill(b, now_us);
     b->rate = rate;
-    if (rate == 0) return;
-    if (!before || b->tokens > burst(b)) b->tokens = burst(b);
     b->at = now_us;
+    if (rate && (!before || b->level > burst(b))) b->level = burst(b);
 }
 
 size_t kt_bucket_room(struct kt_bucket *b, uint64_t now_us)
 {
     if (b->rate == 0) return SIZE_MAX;
     refill(b, now_us);
-    return (size_t)b->tokens;
+    return (size_t)(b->level / SECOND);
 }
 
 void kt_bucket_take(struct kt_bucket *b, size_t n)
 {
-    if (b->rate) b->tokens -= n < b->tokens ? n : b->tokens;
+    if (b->rate) b->level -= n < b->level / SECOND ? n * SECOND : b->level / SECOND * SECOND;
 }
 
 uint64_t kt_bucket_ready(const struct kt_bucket *b)
 {
     if (b->rate == 0) return b->at;
-    const uint64_t enough = b->rate / 50 ? b->rate / 50 : 1;
-    return b->at + (enough > b->tokens ? time_for(b, enough - b->tokens) : 0);
+    const uint64_t enough = (b->rate / 50 ? b->rate / 50 : 1) * SECOND;
+    return b->at + (enough > b->level ? (enough - b->level + b->rate - 1) / b->rate : 0);
 }

@@ -11,9 +11,10 @@
 #define KT_BUCKET_RATE_MAX (UINT64_C(1) << 40) /* bytes a second; what is more is taken for this */
 
 struct kt_bucket {
-    uint64_t rate;   /* bytes a second; 0: no limit */
-    uint64_t tokens; /* bytes that may pass, as of `at`; 0..burst */
-    uint64_t at;     /* µs */
+    uint64_t rate; /* bytes a second; 0: no limit */
+    uint64_t
+        level;   /* what may pass as of `at`, in millionths of a byte, so that no time is lost to rounding */
+    uint64_t at; /* µs */
 };
 
 /* Sets or changes the rate; 0: none. A limit that is new begins with a full burst, one that changes goes on

@@ -140,19 +140,12 @@ void kt_globals_guard(lua_State *L);
 
 /* ---- opts.c ---- */
 
-enum kt_opt_type {
-    KT_OPT_DURATION,
-    KT_OPT_STRING,
-    KT_OPT_RATE,
-    KT_OPT_RATES,
-    KT_OPT_INTEGER,
-    KT_OPT_SHARE
-};
+enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING, KT_OPT_RATE, KT_OPT_RATES, KT_OPT_INTEGER, KT_OPT_SHARE };
 struct kt_opt {
     const char *key;
     enum kt_opt_type type;
-    /* uint64_t * (µs; bytes a second), const char ** (anchored by the table), double * (0..1), or one of those
-     * below */
+    /* uint64_t * (µs; bytes a second), const char ** (anchored by the table), double * (0..1), or one of
+     * those below */
     void *out;
 };
 struct kt_opt_rates { /* a rate, or a table with one for each way */

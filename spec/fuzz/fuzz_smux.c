@@ -1,4 +1,5 @@
-/* Fuzz target: smux fed with anything, while its streams are read, written, shut down, closed and moved.
+/* Fuzz target: smux fed with anything, while its streams are read, written, given other priorities, shut
+ * down, closed and moved.
  *
  * The input is a program: a byte that says what to do, then its operands. What is checked: nothing crashes,
  * session_buffer holds, no event comes after close, and nothing is left in the pool at the end. */
@@ -7,6 +8,7 @@
 #include "base/pool.h"
 #include "crypto/qpp.h"
 #include "link/kcptun/smux.h"
+#include "link/stream.h"
 
 #define MAX_STREAMS 32u
 #define SESSION_BUFFER 3000u
@@ -48,6 +50,15 @@ static void drop(struct slot *s, bool abruptly)
         kt_pipe_reset(p, KT_ECANCELED);
     else
         kt_pipe_close(p);
+}
+
+static void set_policy(struct slot *s, unsigned what)
+{
+    const struct kt_stream_policy policy = {what % KT_PRIORITIES, 1 + what};
+    struct kt_stream_facts facts;
+    REQUIRE(kt_stream_set(s->pipe, &policy) == 0);
+    REQUIRE(kt_stream_facts(s->pipe, &facts) == 0);
+    REQUIRE(facts.policy.priority == policy.priority && facts.policy.weight == policy.weight);
 }
 
 static void read_some(struct slot *s, size_t most)
@@ -217,7 +228,7 @@ static void step(struct world *w, bool v2)
     struct slot *s = &w->slots[byte(w) % MAX_STREAMS];
     struct kt_pipe *p;
     size_t n;
-    switch (what % 12) {
+    switch (what % 13) {
     case 0:
         n = byte(w);
         if (n > w->left) n = w->left;
@@ -253,6 +264,9 @@ static void step(struct world *w, bool v2)
     case 11:
         kt_smux_keepalive(w->m);
         break;
+    case 12:
+        if (s->pipe) set_policy(s, byte(w));
+        break;
     }
 }
 
@@ -260,7 +274,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct kt_smux_owner owner = {
-        on_room, on_frame, on_note, on_accept, on_note, on_hello, on_streams};
+        on_room, on_frame, on_note, on_accept, on_note, on_hello, on_streams, NULL};
     struct world w = {.in = data, .left = size};
     const unsigned flags = byte(&w);
     const struct kt_smux_config cfg = {

@@ -17,6 +17,7 @@
 #include "io/uv.h"
 #include "link/counters.h"
 #include "link/kcptun/health.h"
+#include "link/kcptun/horizon.h"
 #include "link/kcptun/kcptun.h"
 #include "link/shaper.h"
 #include "link/splice.h"
@@ -146,6 +147,30 @@ static int health_due(lua_State *L)
     uint64_t due = kt_health_due(luaL_checkudata(L, 1, HEALTH));
     if (due == UINT64_MAX) return 0;
     lua_pushinteger(L, (lua_Integer)due);
+    return 1;
+}
+
+/* ---- horizon ---- */
+
+/* room(state, want), see horizon.h */
+static int horizon_room(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct kt_horizon h = {
+        .kcp = {.open = (uint32_t)field(L, 1, "open", 0),
+            .queued = (uint32_t)field(L, 1, "queued", 0),
+            .window = (uint32_t)field(L, 1, "window", 128),
+            .srtt_us = (uint32_t)field(L, 1, "srtt", 0)},
+        .mss = (size_t)field(L, 1, "mss", 1000),
+        .space = (size_t)field(L, 1, "space", 1 << 20),
+        .path = (size_t)field(L, 1, "path", -1),
+        .rate = (uint64_t)field(L, 1, "rate", 0),
+        .window = (size_t)field(L, 1, "sndwnd", 1024),
+        .overhead = (size_t)field(L, 1, "overhead", 8),
+    };
+    lua_getfield(L, 1, "unacked");
+    h.unacked = lua_isnil(L, -1) || lua_toboolean(L, -1);
+    lua_pushinteger(L, (lua_Integer)kt_horizon_room(&h, (size_t)luaL_checkinteger(L, 2)));
     return 1;
 }
 
@@ -1293,8 +1318,8 @@ int luaopen_spec_link(lua_State *L)
         {"stats", end_stats}, {"close", end_close}, {NULL, NULL}};
     static const luaL_Reg relay[] = {{"port", relay_port}, {"move", relay_move}, {"cut", relay_cut},
         {"replay", relay_replay}, {"counts", relay_counts}, {NULL, NULL}};
-    static const luaL_Reg module[] = {{"new", world_new}, {"health", health_new}, {"check", config_check},
-        {"mode", config_mode}, {"defaults", config_defaults}, {NULL, NULL}};
+    static const luaL_Reg module[] = {{"new", world_new}, {"health", health_new}, {"room", horizon_room},
+        {"check", config_check}, {"mode", config_mode}, {"defaults", config_defaults}, {NULL, NULL}};
     class(L, WORLD, world);
     class(L, HEALTH, health);
     class(L, FAKE, fake);

@@ -1,0 +1,99 @@
+-- runtime/base/bucket and runtime/base/meter: rates to keep, and rates as they were.
+local base = require "spec_base"
+
+local SECOND = 1000000
+
+describe("a token bucket", function()
+  it("has no limit until one is set, and none again when it is taken away", function()
+    local b = base.bucket()
+    assert.is_nil(b:room(5 * SECOND))
+    b:set(1000, 5 * SECOND)
+    assert.equal(1024, b:room(5 * SECOND))
+    b:set(0, 5 * SECOND)
+    assert.is_nil(b:room(5 * SECOND))
+  end)
+
+  for _, rate in ipairs { 1, 7, 1000, 12345, 250000, 1 << 30, 1 << 40 } do
+    it(("lets %d bytes a second through, however often it is asked"):format(rate), function()
+      local b = base.bucket()
+      for _, step in ipairs { 1, 333, 20000, 900000 } do
+        local now, sum = 0, 0
+        b:set(0, 0)
+        b:set(rate, 0)
+        b:take(b:room(0)) -- the burst
+        for _ = 1, 3000 do
+          now = now + step
+          local n = b:room(now)
+          b:take(n)
+          sum = sum + n
+        end
+        local want = rate * (now / SECOND)
+        assert.is_true(sum <= want + 1, ("%d of %f"):format(sum, want))
+        local lost = math.max(rate // 8, 1024) -- a bucket that is full earns no more
+        if step / SECOND * rate < lost then assert.is_true(sum >= want - 1, ("%d of %f"):format(sum, want)) end
+      end
+    end)
+  end
+
+  it("says when there is enough again, no sooner than there is", function()
+    for _, rate in ipairs { 1, 3, 49, 50, 1000, 123456, 1 << 40 } do
+      local b = base.bucket()
+      b:set(rate, 77)
+      b:take(b:room(77))
+      local ready = b:ready()
+      assert.is_true(ready > 77 and ready <= 77 + SECOND, rate)
+      assert.is_true(b:room(ready) >= math.max(rate // 50, 1), rate)
+    end
+  end)
+
+  it("keeps what it has when the rate changes, but no more than the new burst", function()
+    local b = base.bucket()
+    b:set(80000, 0)
+    b:take(9000)
+    b:set(800000, 0)
+    assert.equal(1000, b:room(0))
+    b:room(SECOND)
+    b:set(16000, SECOND)
+    assert.equal(2000, b:room(SECOND))
+  end)
+
+  it("bears a clock that stands still, and one that leaps", function()
+    local b = base.bucket()
+    b:set(1 << 40, 1)
+    b:take(b:room(1))
+    assert.equal(0, b:room(1))
+    assert.equal((1 << 40) // 8, b:room(1 << 62))
+  end)
+end)
+
+describe("a meter", function()
+  it("knows what came within the last two seconds", function()
+    local m = base.meter()
+    m:add(100, 10 * SECOND)
+    m:add(50, 10.3 * SECOND // 1 | 0)
+    assert.equal(150, (m:at(10.5 * SECOND // 1 | 0)))
+    assert.equal(50, (m:at(12 * SECOND)))
+    assert.equal(0, (m:at(13 * SECOND)))
+  end)
+
+  it("tells the rate of what comes evenly", function()
+    local m = base.meter()
+    for i = 1, 1000 do m:add(10, 100 * SECOND + i * 10000) end
+    local _, rate = m:at(110 * SECOND, 100 * SECOND)
+    assert.is_true(rate > 900 and rate < 1100, rate)
+  end)
+
+  it("does not take its first moments for quiet ones", function()
+    local m = base.meter()
+    m:add(500, 100 * SECOND + 500000)
+    local _, rate = m:at(100 * SECOND + 500000, 100 * SECOND)
+    assert.equal(1000, rate)
+  end)
+
+  it("forgets all after a long silence", function()
+    local m = base.meter()
+    m:add(1, SECOND)
+    m:add(2, 1000 * SECOND)
+    assert.equal(2, (m:at(1000 * SECOND)))
+  end)
+end)
