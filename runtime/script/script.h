@@ -43,6 +43,8 @@ struct kt_runtime {
     struct kt_list tasks, ready, spare;
     size_t task_count, ready_count, spare_count;
     size_t spawned;        /* of task_count: by kt.spawn */
+    size_t aside;          /* of task_count: do not keep the script alive */
+    const char *pure;      /* what is called that must not wait ("a policy"), or NULL */
     struct kt_turn turn;   /* runs what is ready */
     struct kt_timer again; /* ... in the next turn, when tasks made tasks ready */
     struct kt_origin *origins;
@@ -173,6 +175,8 @@ void kt_lua_check(lua_State *L);
 void kt_lua_lookup(lua_State *L);
 void kt_lua_log(lua_State *L);
 void kt_lua_task(lua_State *L);
+void kt_lua_aside(lua_State *L);
+void kt_lua_kind(lua_State *L);
 void kt_lua_err(lua_State *L);
 void kt_lua_secret(lua_State *L);
 void kt_lua_pipe(lua_State *L);

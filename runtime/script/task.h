@@ -33,6 +33,7 @@ struct kt_task {
     int ref;      /* keeps the thread alive */
     int nargs;    /* of a task that has not run yet */
     bool spawned; /* by kt.spawn */
+    bool aside;   /* does not keep the script alive */
     enum kt_task_state state;
     struct kt_list node;  /* rt->tasks, or rt->spare */
     struct kt_list ready; /* rt->ready */
