@@ -123,6 +123,13 @@ local function concat(...)
   return out
 end
 
+local link_only = {
+  { name = "sessions", type = "integer", min = 1, max = 1024, default = 1, doc = "Sessions, used in rotation." },
+  { name = "expire", type = "duration", default = 0,
+    doc = "A session takes no new streams after so long; 0: never." },
+  { name = "scavenge", type = "duration", default = 600, doc = "... and is cut after so long again." },
+}
+
 def {
   name = "kt.link", context = "declare", returns = "link", path = "link",
   signature = "kt.link { remote = …, key = …, … } → link",
@@ -132,12 +139,7 @@ def {
     keys = concat({
       { name = "remote", type = "endpoint", allow = "rh", required = true,
         wanted = '"host:port", or "host:min-max" for a port drawn anew at each dialling', doc = "The peer." },
-    }, wire_keys(true), {
-      { name = "sessions", type = "integer", min = 1, max = 1024, default = 1, doc = "Sessions, used in rotation." },
-      { name = "expire", type = "duration", default = 0,
-        doc = "A session takes no new streams after so long; 0: never." },
-      { name = "scavenge", type = "duration", default = 600, doc = "... and is cut after so long again." },
-    }),
+    }, wire_keys(true), link_only),
   },
   example = [[
 local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }]],
@@ -539,6 +541,11 @@ record {
     { name = "unsent", type = "integer", doc = "Datagrams that the system refused to send." },
     { name = "queued", type = "integer", doc = "Datagrams that wait to be received." },
   },
+}
+
+require "kt.api.pool" {
+  def = def, handle = handle, method = method, record = record,
+  discovered = { keys = concat(wire_keys(true), link_only), check = rules },
 }
 
 -- err.code: the names are base/err.h's.

@@ -18,6 +18,8 @@ function schema.types.secret(d, value)
   return nil, ("a %s; wanted %s"):format(type(value), d.wanted)
 end
 
+function schema.kind(value) return core.kind_of(value) end
+
 core.install(api.explain, units.duration)
 
 --- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
@@ -78,6 +80,13 @@ end
 function kt.udp(config)
   local handle, err = core.udp(checked("kt.udp", config))
   return handle, err
+end
+
+--- Read when a script wants one: most have none.
+function kt.pool(config)
+  local out = checked("kt.pool", config)
+  local handle = require("kt.pool").pool(out)
+  return handle
 end
 
 --- Makes a table name itself and its nearest function when it is asked for one that it has not.
