@@ -1,5 +1,6 @@
 --- The part of kt.api that describes pools.
 local policies = require "kt.pool.policies"
+local schema = require "kt.schema"
 
 --- entry of `links`, and of pool:add
 local function member(required)
@@ -37,7 +38,8 @@ end
 local function once(list, mistake)
   local link_at, name_at = {}, {}
   for i, entry in ipairs(list) do
-    local link, name = entry.link, entry.name
+    local known = not schema.unknown(entry) -- in kt check
+    local link, name = known and entry.link or nil, known and entry.name or nil
     if link ~= nil and link_at[link] then
       mistake(("links[%d]"):format(i), ("the same link as links[%d]"):format(link_at[link]), "to let it count more, give it a weight")
     end

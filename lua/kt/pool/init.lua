@@ -114,7 +114,7 @@ for i, name in ipairs { "open", "add", "remove", "links", "stats", "on", "close"
 --- A pool that the script has dropped.
 local function forgotten(p)
   if p.closed then return end
-  core.log.warn("%s was dropped without :close(); closed it", p.where:gsub(": $", ""))
+  core.log.warn("%s was dropped without :close(); closed it", (p.where:gsub(": $", "")))
   p:close()
 end
 
@@ -125,6 +125,11 @@ local new = {}
 
 --- The handle of a new pool. config: as kt.api checks it.
 function new.pool(config)
+  local links = {}
+  for _, entry in ipairs(config.links or {}) do
+    if not schema.unknown(entry) then links[#links + 1] = entry end -- in kt check
+  end
+  config.links = links
   return make(pool.new(env, config, core.where() .. "kt.pool: "))
 end
 

@@ -24,7 +24,7 @@ function pool.new(env, config, where)
     check = config.check, policy = config.policy, key = config.key, retries = config.retries, discover = config.discover,
     hold = nil, -- seconds, if the policy prefers one link
     probe = config.check and { timeout = config.check.timeout },
-    members = {}, seq = 0, turn = 0, asked = {}, told = {}, handlers = {}, waiting = {}, closed = false,
+    members = {}, gone = {}, seq = 0, turn = 0, asked = {}, told = {}, handlers = {}, waiting = {}, closed = false,
     current = nil, switched_at = -math.huge, switches = 0, opened = 0, failed = 0, failed_attempts = 0,
   }, pool)
   if policies.steady[config.policy] or (type(config.policy) == "function" and config.hold) then
@@ -53,11 +53,16 @@ function pool:change(link, weight, tier)
   members.place(self, m)
 end
 
---- Takes a link out, by itself or by its name; false if it is not there.
+--- Takes a link out, by itself or by its name; false if it is not there. It is held on to while streams are open on it: the script
+--- may have it nowhere else, and a link that nobody holds is closed.
 function pool:leave(what)
   local m = members.find(self, what)
-  if not m then return false end
+  if not m or self.closed then return false end
   members.remove(self, m)
+  for link in next, self.gone do
+    if link:stats().streams == 0 then self.gone[link] = nil end
+  end
+  self.gone[m.link] = true
   choice.reconsider(self)
   return true
 end
@@ -67,21 +72,23 @@ pool.open = opening.open
 --- The facts of each member, in order.
 function pool:links()
   local out, now = {}, self.env.now()
+  if self.closed then return out end
   for i, m in ipairs(self.members) do out[i] = facts.all(m, now) end
   return out
 end
 
 function pool:stats()
   local up = 0
-  for _, m in ipairs(self.members) do up = up + (m.health.up and 1 or 0) end
+  for _, m in ipairs(self.members) do up = up + (m.live and m.health.up and 1 or 0) end
   return {
-    links = #self.members, up = up, current = self.current and self.current.live and self.current.name or nil,
+    links = self.closed and 0 or #self.members, up = up, current = self.current and self.current.live and self.current.name or nil,
     opened = self.opened, failed = self.failed, failed_attempts = self.failed_attempts, switches = self.switches,
   }
 end
 
---- Ends the checks and the discovery. Links and streams go on; those that the pool made are closed with their last stream. Makes
---- nothing, as it may run in a finalizer.
+--- Ends the checks and the discovery. Links and streams go on, for as long as somebody holds the links; those that the pool made are
+--- closed with their last stream. `members` stays for that reason, and is not looked at any more. Makes nothing, as it may run in a
+--- finalizer.
 function pool:close()
   if self.closed then return end
   self.closed = true
@@ -89,7 +96,6 @@ function pool:close()
     m.live = false
     if m.checker then self.env.unpark(m.checker) end
   end
-  for i = #self.members, 1, -1 do self.members[i] = nil end
   if self.discoverer then self.env.unpark(self.discoverer) end
   for task in next, self.waiting do self.env.unpark(task) end
 end
