@@ -168,7 +168,8 @@ function world.new()
   function w.open(pool, o)
     o = o or {}
     o.timeout = o.timeout or 10
-    return w.task(function() return pool:open(o) end)
+    local ask = { timeout = o.timeout, client = o.client, priority = o.priority, weight = o.weight }
+    return w.task(function() return pool:open(ask, o.key) end)
   end
 
   --- The name of the link on which a stream opens now.

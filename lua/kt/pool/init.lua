@@ -48,17 +48,18 @@ end
 local readers = { timeout = duration, client = text, key = text, priority = whole(0, 7), weight = whole(1, 256) }
 local TIMEOUT = 10
 
+--- What link:open is to be given, and the key.
 local function read_open(options)
-  local out = { timeout = TIMEOUT }
+  local out, given_key = { timeout = TIMEOUT }, nil
   if options == nil then return out end
   if type(options) ~= "table" then misuse("%s", api.explain("pool:open", options)) end
   for key, value in next, options do
     local reader = readers[key]
     local read = reader and reader(value)
     if not read then misuse("%s", api.explain("pool:open", options)) end
-    out[key] = read
+    if key == "key" then given_key = read else out[key] = read end
   end
-  return out
+  return out, given_key
 end
 
 -- ---- the handle ----

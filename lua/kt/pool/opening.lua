@@ -6,17 +6,16 @@ local choice = require "kt.pool.choice"
 
 local opening = {}
 
---- The key of a request, where the policy wants one: what open was given, what the script's function makes of the client, or the
---- client's host, so that a client stays with its link.
-local function key_of(pool, o)
-  if o.key then return o.key end
+--- The key of a request that was given none: what the script's function makes of the client, or the client's host, so that a client
+--- stays with its link.
+local function key_of(pool, client)
   if pool.key then
-    local ok, key = pool.env.pure("a key function", pool.key, { client = o.client })
+    local ok, key = pool.env.pure("a key function", pool.key, { client = client })
     if ok and (type(key) == "string" or math.type(key)) then return tostring(key) end
     choice.complain(pool, "key", "key: %s; the client's address serves",
       ok and "it returned a " .. type(key) .. "; wanted a string" or choice.raised(key))
   end
-  return o.client and (o.client:match "^(.*):%d+$" or o.client) or nil
+  return client and (client:match "^(.*):%d+$" or client) or nil
 end
 
 --- Waits until a pool that discovers its links has one. Nil, or the err.
@@ -35,28 +34,42 @@ local function await(pool, deadline, timeout)
 end
 
 --- One err for all attempts: the last one's code, and what was wrong with each link.
-local function all_failed(pool, failures, last)
-  if #failures == 0 then return pool.env.err("unreachable", pool.name .. ": there is no link in it") end
-  if #failures == 1 then return last end
-  return pool.env.err(last.code, ("%s: no link opened a stream: %s"):format(pool.name, table.concat(failures, "; ")))
+local function all_failed(pool, tried, last)
+  if not tried then return pool.env.err("unreachable", pool.name .. ": there is no link in it") end
+  if tried.n == 1 then return last end
+  return pool.env.err(last.code, ("%s: no link opened a stream: %s"):format(pool.name, table.concat(tried.texts, "; ")))
 end
 
---- o: what pool:open was given, checked; timeout in seconds.
-function opening.open(pool, o)
-  local env = pool.env
-  local deadline = env.now() + o.timeout
-  local err = await(pool, deadline, o.timeout)
+--- Enters that a member has failed to open a stream. tried: what failed before, or nil; returns it.
+local function failed(pool, m, err, tried)
+  tried = tried or { n = 0, texts = {} }
+  tried[m], tried.n = tostring(err), tried.n + 1
+  tried.texts[tried.n] = ("%s: %s"):format(m.name, err)
+  pool.failed_attempts = pool.failed_attempts + 1
+  if m.checker then -- is it the link? The next check says so, and comes sooner
+    m.poke = true
+    pool.env.unpark(m.checker)
+  end
+  return tried
+end
+
+--- ask: what link:open is given, to be changed here: timeout in seconds, client, priority, weight. key: of pool:open, or nil.
+--- Nothing is made in here for a stream that opens at once, unless the policy wants to be told something.
+function opening.open(pool, ask, key)
+  local env, timeout = pool.env, ask.timeout
+  local deadline = env.now() + timeout
+  local err = #pool.members == 0 and await(pool, deadline, timeout)
   if err then return nil, err end
   local request
-  if pool.policy == "hash" or type(pool.policy) == "function" then request = { client = o.client, key = key_of(pool, o) } end
-  local ask = { client = o.client, priority = o.priority, weight = o.weight }
-  local tried, failures, attempts = nil, {}, 1 + pool.retries
+  if pool.policy == "hash" or type(pool.policy) == "function" then
+    request = { client = ask.client, key = key or key_of(pool, ask.client) }
+  end
+  local tried, attempts = nil, 1 + pool.retries
   while attempts > 0 and not pool.closed do
     local m = choice.pick(pool, request, tried)
-    if not m then break end
     local left = deadline - env.now()
-    if left <= 0 and err then break end
-    ask.timeout = math.max(left, 0) / math.max(1, math.min(attempts, #pool.members - #failures))
+    if not m or (tried and left <= 0) then break end
+    ask.timeout = math.max(left, 0) / math.max(1, math.min(attempts, #pool.members - (tried and tried.n or 0)))
     m.opened = m.opened + 1
     local stream
     stream, err = m.link:open(ask)
@@ -66,18 +79,11 @@ function opening.open(pool, o)
     end
     m.opened = m.opened - 1
     if err.code ~= "closed" then attempts = attempts - 1 end
-    tried = tried or {}
-    tried[m] = tostring(err)
-    failures[#failures + 1] = ("%s: %s"):format(m.name, err)
-    pool.failed_attempts = pool.failed_attempts + 1
-    if m.checker then -- is it the link? The next check says so, and comes sooner
-      m.poke = true
-      env.unpark(m.checker)
-    end
+    tried = failed(pool, m, err, tried)
   end
   if pool.closed then return nil, env.err("closed", pool.name .. ": the pool was closed") end
   pool.failed = pool.failed + 1
-  return nil, all_failed(pool, failures, err)
+  return nil, all_failed(pool, tried, err)
 end
 
 return opening
