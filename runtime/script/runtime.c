@@ -181,7 +181,7 @@ bool kt_runtime_has_work(const struct kt_runtime *rt)
 {
     if (rt->task_count > rt->aside) return true;
     for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next)
-        if (KT_CONTAINER(n, struct kt_service, node)->ops->serve) return true;
+        if (kt_service_serves(KT_CONTAINER(n, struct kt_service, node))) return true;
     return false;
 }
 

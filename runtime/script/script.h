@@ -136,11 +136,11 @@ void kt_globals_guard(lua_State *L);
 
 /* ---- opts.c ---- */
 
-enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING };
+enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING, KT_OPT_SHARE };
 struct kt_opt {
     const char *key;
     enum kt_opt_type type;
-    void *out; /* uint64_t * (µs), const char ** (anchored by the table) */
+    void *out; /* uint64_t * (µs), const char ** (anchored by the table), double * (0..1) */
 };
 
 /* Reads an options table of a call that happens per connection; unset keys leave *out alone. Anything wrong
@@ -185,6 +185,7 @@ void kt_lua_splice(lua_State *L);
 void kt_lua_udp(lua_State *L);
 void kt_lua_listen(lua_State *L);
 void kt_lua_link(lua_State *L);
+void kt_lua_link_on(lua_State *L);
 void kt_lua_accept(lua_State *L);
 
 /* ---- these replace functions of Lua's library, in the script's world ---- */

@@ -45,6 +45,7 @@ struct kt_kcptun_config {
     uint32_t conn;        /* link: sessions in rotation, 1..1024 */
     uint64_t expire_us;   /* link: autoexpire, 0: never; up to ten years */
     uint64_t scavenge_us; /* link: an expired session is cut after so long; as above */
+    bool stay;            /* link: dials at once and for ever (kt_link_stay) */
 
     int dscp;       /* 0..63 */
     size_t sockbuf; /* bytes */
