@@ -180,6 +180,19 @@ describe("a pool", function()
       assert.equal(before + 1, near.probes)
     end)
 
+    it("goes on checking after a check that broke off", function()
+      local pool = pool_of { links = { near } }
+      w.run(2)
+      local probe = near.probe
+      near.probe = function() error("not enough memory", 0) end
+      w.run(3)
+      near.probe = probe
+      near.dead = true
+      w.run(DOWN)
+      assert.is_false(pool:links()[1].up)
+      assert.is_true(w.logged "^warn pool: near could not be checked: not enough memory$" >= 2)
+    end)
+
     it("does not check oftener than four times an interval, however many streams fail", function()
       local pool = pool_of { check = { every = "8s", fall = 100 }, policy = "round_robin" }
       w.run(8)

@@ -47,7 +47,8 @@ local function check_with(pool, m)
   if job and not job.done and env.alive(job.task) then return nil, "its last check has not come to an end" end
   job = { done = false }
   m.job = job
-  env.spawn(run_own, pool, m, job)
+  local ok, wrong = pcall(env.spawn, run_own, pool, m, job)
+  if not ok then return nil, "its check could not begin: " .. choice.raised(wrong) end
   local deadline = env.now() + pool.check.timeout
   while not job.done do
     local left = deadline - env.now()
@@ -104,15 +105,20 @@ local function rest(pool, m, began)
   end
 end
 
+--- One check.
+local function round(pool, m)
+  local rtt, why, unclear
+  if pool.check.with then rtt, why = check_with(pool, m) else rtt, why, unclear = probe(pool, m) end
+  if m.live and not pool.closed and not unclear then checks.enter(pool, m, rtt, why) end
+end
+
 local function run(pool, m)
   m.checker = pool.env.self()
   while m.live and not pool.closed do
     local began = pool.env.now()
     m.poke = false
-    local rtt, why, unclear
-    if pool.check.with then rtt, why = check_with(pool, m) else rtt, why, unclear = probe(pool, m) end
-    if not m.live or pool.closed then break end
-    if not unclear then checks.enter(pool, m, rtt, why) end
+    local ok, wrong = pcall(round, pool, m) -- out of memory, say: the next one may be luckier
+    if not ok then pool.env.log.warn("%s: %s could not be checked: %s", pool.name, m.name, choice.raised(wrong)) end
     rest(pool, m, began)
   end
   m.checker = nil

@@ -134,7 +134,9 @@ local function run(pool)
   local self = { pool = pool, found = {}, retired = {}, failures = 0 }
   pool.discoverer = env.self()
   while not pool.closed do
-    local due = env.now() + look(self)
+    local ok, seconds = pcall(look, self) -- out of memory, say: the next one may be luckier
+    if not ok then env.log.warn("%s: %s could not be looked up: %s", pool.name, pool.discover.name, tostring(seconds)) end
+    local due = env.now() + (ok and seconds or AGAIN_MAX)
     while not pool.closed and env.now() < due do
       close_idle(self.retired)
       env.park(math.min(due - env.now(), #self.retired > 0 and RETIRED_EVERY or math.huge))
