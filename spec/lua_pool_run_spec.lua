@@ -100,6 +100,30 @@ end)]]):format(table.concat(names, ", "), settings, more or "", at))
     end)
   end)
 
+  it("notices by its own checks a server that is there and says nothing, and one that is a kcptun", function()
+    h.run(function()
+      local target = h.sockets.serve(function(conn)
+        conn:send "g\n"
+        conn:recv(60)
+      end)
+      local a, go = server "a", { name = "go" }
+      go.process = h.peer.server(target.at, { impl = "kcptun", key = "k", mode = "fast" })
+      go.port = go.process.port
+      local p = client({ a, go }, 'check = { every = "200ms", timeout = "400ms" }, hold = "1s"')
+      p:expect("pool: a is up %(%d[%d.]* ms%)", 20)
+      p:wait_for("both links to be up", 20, function() return p.stderr:find "pool: go is up" end)
+      assert.equal("a", where(p))
+      a.process:signal_with "sigstop"
+      p:expect("pool: a is down: .*%(3 checks in a row failed%)", 20)
+      assert.equal("g", where(p))
+      a.process:signal_with "sigcont"
+      p:expect("pool: a is up", 20)
+      h.loop.eventually("a connection at the first server", 20, function() return where(p) == "a" end)
+      go.process:kill()
+      p:expect("pool: go is down", 20)
+    end)
+  end)
+
   --- Waits until n links have been found up.
   local function all_up(p, n)
     p:wait_for(n .. " links that are up", 20, function()

@@ -25,8 +25,9 @@ static int park(lua_State *L)
     return kt_task_wait(L, t, PARK, NULL, NULL, us);
 }
 
-/* core.unpark(task): wakes it, if it is parked. A thread may by now be another task's, which then wakes for no
- * reason: who parks looks at why it woke. Allocates nothing and raises nothing, so that finalizers may call it. */
+/* core.unpark(task): wakes it, if it is parked. A thread may by now be another task's, which then wakes for
+ * no reason: who parks looks at why it woke. Allocates nothing and raises nothing, so that finalizers may
+ * call it. */
 static int unpark(lua_State *L)
 {
     lua_State *co = lua_tothread(L, 1);

@@ -35,8 +35,8 @@ static int gc(lua_State *L)
     return 0;
 }
 
-/* core.kind(name, { { method, function }, … }, forgotten) → make, inside. The method "close" is also what leaving a
- * scope calls; forgotten(table) is called for a handle that is garbage, and must not wait. */
+/* core.kind(name, { { method, function }, … }, forgotten) → make, inside. The method "close" is also what
+ * leaving a scope calls; forgotten(table) is called for a handle that is garbage, and must not wait. */
 static int kind(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);

@@ -72,7 +72,8 @@ struct kt_task *kt_task_need(lua_State *L, const char *what)
         kt_raise(L,
             "%s: cannot wait in a coroutine of the script's own; call it in the task itself, or use kt.spawn",
             what);
-    if (rt->pure) kt_raise(L, "%s: cannot wait in %s; it is given facts, and answers at once", what, rt->pure);
+    if (rt->pure)
+        kt_raise(L, "%s: cannot wait in %s; it is given facts, and answers at once", what, rt->pure);
     if (!lua_isyieldable(L))
         kt_raise(L,
             "%s: cannot wait here, inside a function that was called by C (a sort or gsub callback, a "
