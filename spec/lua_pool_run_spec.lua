@@ -262,6 +262,20 @@ kt.spawn(function() kt.sleep "300ms" kt.log.info("%d", #pool:links()) end)]])
     end)
   end)
 
+  it("can be made in a task", function()
+    h.run(function()
+      local code, out, err = s.run("%s", [[
+kt.spawn(function()
+  local near = assert(kt.link { remote = "127.0.0.1:9", key = "k" })
+  local pool <close> = kt.pool { links = { { link = near, name = "near" } }, check = { every = "100ms", with = function() return true end } }
+  kt.sleep "100ms"
+  print(pool:stats().up, pool:open {})
+end)]])
+      assert.equal(0, code, err)
+      assert.equal("1\t<stream 127.0.0.1:9>\n", out)
+    end)
+  end)
+
   it("that is all there is gives the script nothing to do", function()
     h.run(function()
       local code, _, err = s.run("%s", [[

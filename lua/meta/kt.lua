@@ -432,7 +432,7 @@ local secret = {}
 ---@field code string A stable name, such as "timeout".
 local err = {}
 
---- Several links behind one open, as kt.pool declared it. Shared by all tasks.
+--- Several links behind one open, as kt.pool made it. Shared by all tasks.
 ---@class kt.pool
 local pool = {}
 
@@ -821,9 +821,9 @@ function kt.log.error(fmt, ...) end
 ---@field migrate? "new-only" What moves to another link: new streams only. kcptun's wire can move no others. (default "new-only")
 ---@field discover? kt.pool_options.discover Links that DNS names, looked up again at their TTL; they join those in links.
 
---- Declares a pool: several links behind one open. Each is checked all the time; new streams go to those that are up, as the policy says. Streams stay on the link on which they were opened.
+--- A pool: several links behind one open. Each is checked all the time; new streams go to those that are up, as the policy says. Streams stay on the link on which they were opened.
 ---
---- Where: main chunk.
+--- Where: main chunk and tasks.
 --- ```lua
 --- local pool = kt.pool {
 ---   links  = { near, far, { link = spare, name = "spare" } },

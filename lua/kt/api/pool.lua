@@ -66,9 +66,9 @@ return function(with)
   local def, handle, method, record = with.def, with.handle, with.method, with.record
 
   def {
-    name = "kt.pool", context = "declare", returns = "pool", path = "pool",
+    name = "kt.pool", context = "any", returns = "pool", path = "pool",
     signature = "kt.pool { links = { … }, policy = …, … } → pool",
-    doc = "Declares a pool: several links behind one open. Each is checked all the time; new streams go to those that are up, as the policy "
+    doc = "A pool: several links behind one open. Each is checked all the time; new streams go to those that are up, as the policy "
       .. "says. Streams stay on the link on which they were opened.",
     argument = {
       type = "table", check = rules,
@@ -122,7 +122,7 @@ local pool = kt.pool {
 }]],
   }
 
-  handle { name = "pool", doc = "Several links behind one open, as kt.pool declared it. Shared by all tasks." }
+  handle { name = "pool", doc = "Several links behind one open, as kt.pool made it. Shared by all tasks." }
   method("pool", {
     name = "open", context = "task", returns = "stream | nil, err", path = "open",
     signature = 'open { timeout = "5s", client = conn.peer } → stream | nil, err',

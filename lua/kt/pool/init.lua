@@ -71,8 +71,7 @@ local methods = {}
 function methods.open(self, options)
   local p = inside(self, "open")
   core.need_task "pool:open"
-  local stream, err = p:open(read_open(options))
-  return stream, err
+  return p:open(read_open(options))
 end
 
 function methods.add(self, entry)
