@@ -18,6 +18,13 @@ function schema.types.secret(d, value)
   return nil, ("a %s; wanted %s"):format(type(value), d.wanted)
 end
 
+function schema.types.name_server(_, value)
+  if type(value) ~= "string" then return nil, schema.show(value) .. "; wanted a name server's IP address" end
+  local ok, wrong = core.name_server(value)
+  if ok then return value end
+  return nil, wrong
+end
+
 core.install(api.explain, units.duration)
 
 --- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
@@ -49,6 +56,7 @@ end
 local kt = {
   version = core.version,
   connect = core.connect,
+  resolve = core.resolve,
   splice = core.splice,
   sleep = core.sleep,
   spawn = core.spawn,

@@ -76,6 +76,8 @@ static bool read_one(lua_State *L, const struct kt_opt *opt)
         if (lua_type(L, -1) != LUA_TSTRING) return false;
         *(const char **)opt->out = lua_tostring(L, -1);
         return true;
+    case KT_OPT_TABLE:
+        return *(bool *)opt->out = lua_istable(L, -1);
     }
     return false;
 }

@@ -134,11 +134,11 @@ void kt_globals_guard(lua_State *L);
 
 /* ---- opts.c ---- */
 
-enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING };
+enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING, KT_OPT_TABLE };
 struct kt_opt {
     const char *key;
     enum kt_opt_type type;
-    void *out; /* uint64_t * (µs), const char ** (anchored by the table) */
+    void *out; /* uint64_t * (µs), const char ** (anchored by the table), bool * (there is one) */
 };
 
 /* Reads an options table of a call that happens per connection; unset keys leave *out alone. Anything wrong
@@ -171,6 +171,7 @@ const char *kt_secret_bytes(lua_State *L, int idx, size_t *len);
 void kt_lua_core(lua_State *L);
 void kt_lua_check(lua_State *L);
 void kt_lua_lookup(lua_State *L);
+void kt_lua_resolve(lua_State *L);
 void kt_lua_log(lua_State *L);
 void kt_lua_task(lua_State *L);
 void kt_lua_err(lua_State *L);
