@@ -212,6 +212,34 @@ def {
 }
 
 def {
+  name = "kt.resolve", context = "task", returns = "record[] | nil, err", path = "resolve",
+  signature = 'kt.resolve { name = …, type = "A" | "AAAA" | "SRV", servers = { "127.0.0.1:5353" }, timeout = "5s" } → records | nil, err',
+  doc = "Asks DNS for the records of a name, with the time that they hold. DNS alone: not the hosts file, and no search domains are "
+    .. "added. SRV records come by priority, the lowest number first. At most 64 records of an answer are taken; SRV records "
+    .. "whose target is no host's name, or whose port is 0, are left out. err.code is \"name\" where the name is the trouble: there is "
+    .. "no such name, it has no such record, or it is no name at all. All other codes say nothing about the name: nobody answered "
+    .. "(\"timeout\"), or the servers cannot be reached, fail, or will not say (\"io\").",
+  fails = { "name", "timeout", "io", "protocol", "limit" },
+  argument = {
+    type = "table",
+    check = function(_, raw, mistake)
+      local n = type(raw.servers) == "table" and rawlen(raw.servers)
+      if n and (n < 1 or n > 8) then mistake("servers", n .. " name servers; wanted 1 to 8") end
+    end,
+    keys = {
+      { name = "name", type = "string", required = true, wanted = "a host's name", doc = "The name to look up." },
+      { name = "type", type = "enum", values = { "A", "AAAA", "SRV" }, default = "A", doc = "The records that are wanted." },
+      { name = "servers", type = "list", of = { type = "name_server" },
+        doc = "Whom to ask, \"ip\" or \"ip:port\", 1 to 8 of them, one after the other. Default: those of the system." },
+      { name = "timeout", type = "duration", default = 5, doc = "How long it may take." },
+    },
+  },
+  example = [[
+local records, err = kt.resolve { name = "_tunnel._udp.example.org", type = "SRV" }
+for _, r in ipairs(records or {}) do print(r.target, r.port, r.priority, r.weight, r.ttl) end]],
+}
+
+def {
   name = "kt.splice", context = "task", returns = "summary | nil, err", path = "splice",
   signature = 'kt.splice(a, b [, { idle = "10m", linger = "10s" }]) → { a_to_b, b_to_a, duration, reason } | nil, err',
   doc = "Joins two conns or streams, takes both over, and waits until both directions have ended.",
@@ -607,6 +635,18 @@ record {
     { name = "b_to_a", type = "integer", doc = "Bytes from the second to the first." },
     { name = "duration", type = "number", doc = "Seconds." },
     { name = "reason", type = "string", doc = '"end", or the err.code of what cut it short.' },
+  },
+}
+
+record {
+  name = "record", doc = "A record of a name. A and AAAA records have an address, SRV records the rest.",
+  fields = {
+    { name = "ttl", type = "integer", doc = "Seconds that it holds, 1 to 86400." },
+    { name = "address", type = "string | nil", doc = "An IP address, such as \"192.0.2.7\" or \"2001:db8::7\"." },
+    { name = "target", type = "string | nil", doc = "The host that has the service." },
+    { name = "port", type = "integer | nil", doc = "Its port there." },
+    { name = "priority", type = "integer | nil", doc = "0 to 65535; hosts with a lower one come first." },
+    { name = "weight", type = "integer | nil", doc = "0 to 65535: its share among hosts of the same priority." },
   },
 }
 

@@ -20,6 +20,13 @@ end
 
 function schema.kind(value) return core.kind_of(value) end
 
+function schema.types.name_server(_, value)
+  if type(value) ~= "string" then return nil, schema.show(value) .. "; wanted a name server's IP address" end
+  local ok, wrong = core.name_server(value)
+  if ok then return value end
+  return nil, wrong
+end
+
 core.install(api.explain, units.duration)
 
 --- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
@@ -73,6 +80,7 @@ end)
 local kt = {
   version = core.version,
   connect = core.connect,
+  resolve = core.resolve,
   splice = core.splice,
   sleep = core.sleep,
   spawn = core.spawn,

@@ -13,6 +13,15 @@
 ---@field duration number Seconds.
 ---@field reason string "end", or the err.code of what cut it short.
 
+--- A record of a name. A and AAAA records have an address, SRV records the rest.
+---@class kt.record
+---@field ttl integer Seconds that it holds, 1 to 86400.
+---@field address string|nil An IP address, such as "192.0.2.7" or "2001:db8::7".
+---@field target string|nil The host that has the service.
+---@field port integer|nil Its port there.
+---@field priority integer|nil 0 to 65535; hosts with a lower one come first.
+---@field weight integer|nil 0 to 65535: its share among hosts of the same priority.
+
 --- The figures of a link.
 ---@class kt.stats
 ---@field sessions integer Sessions that are up.
@@ -646,6 +655,25 @@ function kt.listen(options) end
 ---@return kt.conn? conn
 ---@return kt.err? err
 function kt.connect(options) end
+
+---@class (exact) kt.resolve_options
+---@field name string The name to look up.
+---@field type? "A"|"AAAA"|"SRV" The records that are wanted. (default "A")
+---@field servers? (string)[] Whom to ask, "ip" or "ip:port", 1 to 8 of them, one after the other. Default: those of the system.
+---@field timeout? kt.duration How long it may take. (default "5s")
+
+--- Asks DNS for the records of a name, with the time that they hold. DNS alone: not the hosts file, and no search domains are added. SRV records come by priority, the lowest number first. At most 64 records of an answer are taken; SRV records whose target is no host's name, or whose port is 0, are left out. err.code is "name" where the name is the trouble: there is no such name, it has no such record, or it is no name at all. All other codes say nothing about the name: nobody answered ("timeout"), or the servers cannot be reached, fail, or will not say ("io").
+---
+--- Where: task.
+--- Fails with: name, timeout, io, protocol, limit.
+--- ```lua
+--- local records, err = kt.resolve { name = "_tunnel._udp.example.org", type = "SRV" }
+--- for _, r in ipairs(records or {}) do print(r.target, r.port, r.priority, r.weight, r.ttl) end
+--- ```
+---@param options kt.resolve_options See its keys.
+---@return kt.record[]|nil
+---@return kt.err? err
+function kt.resolve(options) end
 
 ---@class (exact) kt.splice_options
 ---@field idle? kt.duration Ends when nothing has moved for so long; 0: never. (default 0)

@@ -136,11 +136,12 @@ void kt_globals_guard(lua_State *L);
 
 /* ---- opts.c ---- */
 
-enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING, KT_OPT_SHARE };
+enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING, KT_OPT_SHARE, KT_OPT_TABLE };
 struct kt_opt {
     const char *key;
     enum kt_opt_type type;
-    void *out; /* uint64_t * (µs), const char ** (anchored by the table), double * (0..1) */
+    /* uint64_t * (µs), const char ** (anchored by the table), double * (0..1), bool * (there is one) */
+    void *out;
 };
 
 /* Reads an options table of a call that happens per connection; unset keys leave *out alone. Anything wrong
@@ -173,6 +174,7 @@ const char *kt_secret_bytes(lua_State *L, int idx, size_t *len);
 void kt_lua_core(lua_State *L);
 void kt_lua_check(lua_State *L);
 void kt_lua_lookup(lua_State *L);
+void kt_lua_resolve(lua_State *L);
 void kt_lua_log(lua_State *L);
 void kt_lua_task(lua_State *L);
 void kt_lua_aside(lua_State *L);

@@ -221,6 +221,7 @@ static void make_core(lua_State *L)
     kt_lua_core(L);
     kt_lua_check(L);
     kt_lua_lookup(L);
+    kt_lua_resolve(L);
     kt_lua_log(L);
     kt_lua_task(L);
     kt_lua_aside(L);

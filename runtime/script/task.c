@@ -115,6 +115,8 @@ static void forget_outcome(struct kt_task *t)
     t->conn = NULL;
     free(t->text);
     t->text = NULL;
+    free(t->brought);
+    t->brought = NULL;
     t->code = 0;
     t->failed = NULL;
     t->missing = NULL;

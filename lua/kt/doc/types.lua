@@ -6,7 +6,7 @@ local types = {}
 
 local plain = {
   flag = "boolean", secret = "string|kt.secret", endpoint = "string", duration = "kt.duration", size = "kt.size",
-  rate = "kt.rate", share = "kt.share",
+  rate = "kt.rate", share = "kt.share", name_server = "string",
 }
 
 --- "conn | nil" → "kt.conn|nil": the kinds and records of kt get their prefix.

@@ -27,7 +27,7 @@ function words.value(key, value)
 end
 
 local names = {
-  flag = "boolean", integer = "whole number", endpoint = "address", secret = "string or secret", enum = "one of",
+  flag = "boolean", name_server = "IP address", integer = "whole number", endpoint = "address", secret = "string or secret", enum = "one of",
 }
 
 --- The kind of value that a key takes, and its range.
