@@ -1,5 +1,6 @@
 -- kt.pool in scripts that kt runs, with servers that are killed and come back.
 local h = require "harness"
+local dns = require "harness.dns"
 local scripts = require "harness.scripts"
 
 -- A check that works on every wire: the target behind the server speaks first.
@@ -69,12 +70,12 @@ end)]]):format(table.concat(names, ", "), settings, more or "", at))
     return p
   end
 
-  --- The name of the server that a new connection comes to; nil if to none.
+  --- The name of the server that a new connection comes to; nil if to none within 3 s.
   local function where(p)
     local app = h.sockets.connect(p.at)
-    local said = app and app:recv(4, 64)
-    if app then app:close() end
-    return said and said:match "^(%w+)\n$"
+    local ok, said = pcall(app.recv, app, 3, 64)
+    app:close()
+    return ok and said and said:match "^(%w+)\n$"
   end
 
   local QUICK = "check = { every = \"200ms\", timeout = \"700ms\", fall = 2, rise = 2, with = " .. SPEAKS .. " }"
@@ -125,9 +126,9 @@ end)]]):format(table.concat(names, ", "), settings, more or "", at))
   end)
 
   --- Waits until n links have been found up.
-  local function all_up(p, n)
+  local function all_up(p, n, name)
     p:wait_for(n .. " links that are up", 20, function()
-      return select(2, p.stderr:gsub("pool: %l is up", "")) >= n
+      return select(2, p.stderr:gsub("pool: " .. (name or "%l") .. " is up", "")) >= n
     end)
   end
 
@@ -190,6 +191,51 @@ pool:on("switch", function() error "oops" end)]])
       p:expect("a, link to 127.0.0.1:" .. a.port .. ": ", 20)
       p:expect("a > b", 20)
       p:expect("task failed: s.lua:%d+: oops %(at s.lua:%d+; spawned at s.lua:%d+%)", 20) -- the line of its pool:on
+      assert.equal("b", where(p))
+    end)
+  end)
+
+  it("follows SRV records: links come and go at the TTL, a worse priority serves while the better one is down", function()
+    h.run(function()
+      local a, b, c = server "a", server "b", server "c"
+      local names = { ["localhost"] = { A = { "127.0.0.1" }, ttl = 60 } }
+      local function says(...)
+        local records = {}
+        for i, one in ipairs { ... } do records[i] = { target = "localhost", port = one.port, priority = 10 * i, weight = 1 } end
+        names["_kt._udp.test"] = { SRV = records, ttl = 1 }
+      end
+      says(a, b)
+      local ns = dns.serve(names)
+      local at = h.sockets.free_port("tcp")
+      local p = s.start("%s", ([[
+local pool = kt.pool { discover = { name = "_kt._udp.test", servers = { "%s" }, link = { key = "k" } }, hold = 0,
+  check = { every = "200ms", timeout = "400ms", fall = 2 } }
+kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
+  local stream, err = pool:open { timeout = "3s", client = conn.peer }
+  if not stream then return conn:reset(err) end
+  kt.splice(conn, stream)
+end)]]):format(ns.at, at))
+      p:wait_tcp(at)
+      p.at = at
+      assert.equal("a", where(p)) -- waits for the first lookup
+      all_up(p, 2, "localhost:%d+")
+      local app = assert(h.sockets.connect(at))
+      assert.equal("a\n", app:recv_exactly(2, 20))
+
+      says(c, b) -- the old connection goes on, on a link that is out of the pool
+      p:expect("pool: localhost:" .. a.port .. " is gone from _kt._udp.test; its streams go on", 20)
+      h.loop.eventually("a connection at the new server", 20, function() return where(p) == "c" end)
+      app:send "still here"
+      assert.equal("still here", app:recv_exactly(10, 20))
+      app:close()
+
+      c.kill()
+      h.loop.eventually("a connection at the second-best", 20, function() return where(p) == "b" end)
+
+      local before = ns.count "_kt._udp.test"
+      h.loop.eventually("two more lookups", 20, function() return ns.count "_kt._udp.test" >= before + 2 end)
+      ns.close()
+      p:expect("no SRV records of _kt._udp.test: .*; the links known so far stay", 20)
       assert.equal("b", where(p))
     end)
   end)

@@ -482,7 +482,7 @@ function pool:remove(what) end
 --- The facts of each link, in order, the best first.
 ---
 --- Where: main chunk and tasks.
----@return table
+---@return kt.facts[]
 function pool:links() end
 
 --- What the pool has done so far.
@@ -834,7 +834,7 @@ function kt.log.error(fmt, ...) end
 ---@field name string The name, such as "_kt._udp.example.net".
 ---@field type? "SRV"|"A"|"AAAA" What to ask for. SRV priorities are kept to: a link serves only while none of a better one is up. (default "SRV")
 ---@field port? integer The peers' port, with A and AAAA. (whole number, 1 to 65535)
----@field servers? (string)[] Whom to ask; the system's servers unless given.
+---@field servers? (string)[] Whom to ask, as for kt.resolve; the system's name servers unless given.
 ---@field timeout? kt.duration How long a lookup may take. (default "5s")
 ---@field link kt.pool_options.discover.link Settings of these links, as for kt.link, without remote.
 

@@ -194,6 +194,7 @@ end
 -- What kt/init.lua adds inside kt.
 function schema.kind(value) return type(value) == "table" and rawget(value, "kind") or nil end
 schema.types.endpoint = schema.types.endpoint or function(_, value) return value end
+schema.types.name_server = schema.types.name_server or function(_, value) return value end
 schema.types.secret = schema.types.secret or function(_, value) return value end
 
 return world

@@ -26,7 +26,8 @@ local function discover(d)
       { name = "type", type = "enum", values = { "SRV", "A", "AAAA" }, default = "SRV",
         doc = "What to ask for. SRV priorities are kept to: a link serves only while none of a better one is up." },
       { name = "port", type = "integer", min = 1, max = 65535, doc = "The peers' port, with A and AAAA." },
-      { name = "servers", type = "list", of = { type = "string" }, doc = "Whom to ask; the system's servers unless given." },
+      { name = "servers", type = "list", of = { type = "name_server" },
+        doc = "Whom to ask, as for kt.resolve; the system's name servers unless given." },
       { name = "timeout", type = "duration", default = 5, doc = "How long a lookup may take." },
       { name = "link", type = "table", required = true, keys = d.keys, check = d.check, as = "kt.link",
         doc = "Settings of these links, as for kt.link, without remote." },
@@ -152,7 +153,7 @@ local pool = kt.pool {
     params = { { name = "what", type = "link | string", doc = "The link, or its name in the pool." } },
   })
   method("pool", {
-    name = "links", context = "any", returns = "table", signature = "links() → { facts, … }",
+    name = "links", context = "any", returns = "facts[]", signature = "links() → { facts, … }",
     doc = "The facts of each link, in order, the best first.",
   })
   method("pool", {
