@@ -1,6 +1,6 @@
 --- The one description of the API: what a script can call and read, where, and with what. Made from it: the binding check
 --- (kt/init.lua, and script/opts.c asks it for the sentence), `kt check`, `kt help`, lua/meta/kt.lua, docs/reference.md. A
---- symbol that is bound and not described here, or described and not bound, fails spec/api_spec.lua.
+--- symbol that is bound and not described here, or described and not bound, fails spec/api_spec.lua. Pools are in kt/api/pool.lua.
 ---
 --- api.functions, a list and by name: "kt.link" or, for a method, "link:open":
 ---   context     where it may be called: "declare" (the main chunk), "task", "any"

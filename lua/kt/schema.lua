@@ -11,8 +11,8 @@
 ---   table       keys: a list of descriptions, each with a `name`; check(value, raw, mistake): rules between keys, which
 ---               call mistake(key, message, suggestion); fixed: { name = true }, keys that are known elsewhere and
 ---               cannot be changed here
---- Any of them may have `default`, `required`, `doc`; a table also `off` (false will do), `on` (true means {}) and `bare`, a key: a
---- handle of that kind stands for the table with it alone.
+--- Any of them may have `default`, `required`, `doc`; a table also `off` (false will do), `on` (true means {}), `bare`, a key: a
+--- handle of that kind stands for the table with it alone, and, for documents, `as`: the function that describes its keys.
 --- More types are added through schema.types by whoever can check them (kt/init.lua: endpoint, secret): a function of
 --- description and value that returns the value as it is kept, or nil, what is wrong, and what to do about it if known.
 ---

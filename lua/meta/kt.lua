@@ -786,41 +786,17 @@ function kt.log.error(fmt, ...) end
 ---@field rise? integer So many successes in a row: it is up again. A link that was never up yet needs one. (whole number, 1 to 100; default 2)
 ---@field with? function A check of the script's own, with(link) → true, or a round-trip time in seconds, or nil and why not; a task, which may open a stream and ask something. Unless given: link:probe.
 
----@class (exact) kt.pool_options.discover.link.kcp
----@field mtu? integer Largest UDP payload, in bytes. (whole number, 128 to 1500; default 1350)
----@field sndwnd? integer Send window, in packets: what may be under way. (whole number, 1 to 65535; default 128)
----@field rcvwnd? integer Receive window, in packets. (whole number, 1 to 65535; default 512)
----@field nodelay? boolean Quicker retransmission timeouts. Only with mode = "manual".
----@field interval? integer Milliseconds between flushes. Only with mode = "manual". (whole number, 10 to 5000)
----@field resend? integer Retransmit after so many later acknowledgements; 0: never. Only with mode = "manual". (whole number, 0 to 255)
----@field nc? boolean No congestion window. Only with mode = "manual".
----@field acknodelay? boolean Acknowledge at once rather than at the next flush. (default false)
-
----@class (exact) kt.pool_options.discover.link.fec
----@field data? integer Packets in a group; 0: no FEC. (whole number, 0 to 255; default 10)
----@field parity? integer Parity packets for each; 0: no FEC. (whole number, 0 to 255; default 3)
-
----@class (exact) kt.pool_options.discover.link.qpp
----@field pads? integer How many pads. (whole number, 1 to 4096; default 61)
-
----@class (exact) kt.pool_options.discover.link.smux
----@field version? integer The same at both ends. (whole number, 1 to 2; default 2)
----@field buffer? kt.size Received bytes that a session holds for all its streams. (size, "64KiB" to "2GiB"; default "4MiB")
----@field stream_buffer? kt.size ... and for one stream. (size, "8KiB" to 2147483647; default "2MiB")
----@field frame? integer Most bytes in a frame. (whole number, 1 to 65535; default 8192)
----@field keepalive? kt.duration Time between heartbeats. (duration, "1s" to "30s"; default "10s")
-
 ---@class (exact) kt.pool_options.discover.link
 ---@field wire? "kcptun" The protocol on the wire. (default "kcptun")
 ---@field key string|kt.secret The secret that both ends share.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How eagerly KCP retransmits. "manual": as kcp says; "default": KCP's own. (default "fast")
----@field kcp? kt.pool_options.discover.link.kcp KCP's own settings.
----@field fec? kt.pool_options.discover.link.fec|false Forward error correction; the same at both ends; false: none.
+---@field kcp? kt.link_options.kcp KCP's own settings.
+---@field fec? kt.link_options.fec|false Forward error correction; the same at both ends; false: none.
 ---@field compress? boolean Snappy compression; the same at both ends. (default true)
----@field qpp? kt.pool_options.discover.link.qpp|boolean Quantum Permutation Pads; the same at both ends; true: with 61 pads. (default false)
+---@field qpp? kt.link_options.qpp|boolean Quantum Permutation Pads; the same at both ends; true: with 61 pads. (default false)
 ---@field tuncrypt? boolean A second, end-to-end layer of encryption in each stream; needs kt at both ends. (default false)
----@field smux? kt.pool_options.discover.link.smux The multiplexer.
+---@field smux? kt.link_options.smux The multiplexer.
 ---@field dead_after? kt.duration A peer that owes an answer for so long is dead. (duration, "1s" to "1m"; default "5s")
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
 ---@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)

@@ -32,11 +32,15 @@ end
 
 local function one_line(text) return (text:gsub("%s*\n%s*", " ")) end
 
---- The class of an argument's table, after those of the tables in it. Returns its name.
-local function add_class(out, name, argument)
+--- The class of an argument's table, after those of the tables in it. from: the class whose inner classes are its own, if it is
+--- described there (`as`).
+local function add_class(out, name, argument, from)
+  from = from or name
   for _, key in ipairs(argument.keys) do
     local inner = key.type == "list" and key.of or key
-    if inner.keys then add_class(out, name .. "." .. key.name, inner) end
+    if inner.keys and from == name then
+      add_class(out, name .. "." .. key.name, inner, key.as and key.as .. "_options")
+    end
   end
   out[#out + 1] = "---@class (exact) " .. name
   for _, key in ipairs(argument.keys) do
@@ -45,7 +49,7 @@ local function add_class(out, name, argument)
     local notes = {}
     if kind then notes[#notes + 1] = kind end
     if default and default ~= "required" then notes[#notes + 1] = default end
-    out[#out + 1] = ("---@field %s%s %s %s%s"):format(key.name, key.required and "" or "?", of_key(key, name .. "." .. key.name),
+    out[#out + 1] = ("---@field %s%s %s %s%s"):format(key.name, key.required and "" or "?", of_key(key, from .. "." .. key.name),
       one_line(key.doc), #notes > 0 and " (" .. table.concat(notes, "; ") .. ")" or "")
   end
   out[#out + 1] = ""
