@@ -57,7 +57,8 @@ describe("a link of a script", function()
 
   local function wrong(call)
     local _, out = h.run(function()
-      return s.run('local far = kt.link { remote = "127.0.0.1:9", key = "k", mode = "fast" }\nkt.spawn(function() print(pcall(function() ' .. call .. ' end)) end)')
+      return s.run('local far = kt.link { remote = "127.0.0.1:9", key = "k", mode = "fast" }\n'
+        .. "kt.spawn(function() print(pcall(function() " .. call .. " end)) end)")
     end)
     return out
   end
@@ -155,6 +156,22 @@ kt.spawn(function()
   local rtt = assert(far:probe { timeout = "5s" })
   print(before, rtt > 0 and rtt < 1, far:stats().sessions)
 end)]])
+    end)
+
+    it("gets its answer from a kcptun as well, with a stream open or none", function()
+      h.run(function()
+        local echo = h.transfer.echo()
+        local server = h.peer.server(echo.at, { impl = "kcptun", key = "k", smuxver = 2 })
+        local p = s.kt("run", s.write("client.lua", 'local kt = require "kt"\n' .. CLIENT:format(server.port) .. [[
+kt.spawn(function()
+  print(assert(far:probe { timeout = "5s" }) < 1)
+  local stream = assert(far:open())
+  stream:write "x"
+  print(stream:read(), assert(far:probe { timeout = "5s" }) < 1)
+end)]]))
+        assert.equal(0, p:wait_exit(20), p.stderr)
+        assert.equal("true\nx\ttrue\n", p.stdout)
+      end)
     end)
 
     it("answers several at once, also while data fills it", function()

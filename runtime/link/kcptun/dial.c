@@ -39,10 +39,10 @@ static void lost(struct dial *d, int code, const char *why)
 
 void kt_dial_free(struct dial *d, int code)
 {
+    kt_list_remove(&d->node);
     lost(d, code, code == KT_ECLOSED ? "its session had expired" : kt_strerror(code));
     kt_io_timer_cancel(d->link->sh->io, &d->scavenge);
     kt_io_timer_cancel(d->link->sh->io, &d->hello);
-    kt_list_remove(&d->node);
     kt_session_free(d->session, code);
     kt_udp_close(d->udp);
     free(d);
