@@ -5,6 +5,7 @@ local api = require "kt.api"
 -- What kt/init.lua adds when it runs inside kt.
 schema.types.endpoint = schema.types.endpoint or function(_, value) return value end
 schema.types.secret = schema.types.secret or function(_, value) return value end
+schema.types.name_server = schema.types.name_server or function(_, value) return value end
 
 local tank = {
   type = "table",
@@ -208,8 +209,9 @@ describe("the description of the API", function()
       for _, key in ipairs(d.keys or {}) do
         local at = path .. "." .. key.name
         assert.is_string(key.doc, at)
-        assert.truthy(key.type == "table" or schema.types[key.type], at)
-        walk(at, key)
+        local inner = key.type == "list" and key.of or key
+        assert.truthy(inner.type == "table" or schema.types[inner.type], at)
+        walk(at, inner)
       end
     end
     for _, f in ipairs(api.functions) do
