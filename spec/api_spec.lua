@@ -140,7 +140,7 @@ kt.spawn(function() end)]]
     local plain = { ["nil"] = true, string = true, number = true, integer = true, boolean = true, table = true }
     for _, f in ipairs(api.functions) do
       for kind in (f.returns or ""):gmatch "[^|,%s]+" do
-        assert.truthy(plain[kind] or api.handles[kind] or api.records[kind], f.name .. ": " .. kind)
+        assert.truthy(plain[kind] or api.handles[kind] or api.records[kind:gsub("%[%]$", "")], f.name .. ": " .. kind)
       end
     end
   end)

@@ -4,6 +4,8 @@ local h = require "harness"
 local message = require "dns_message"
 local scripts = require "harness.scripts"
 
+local kt = io.popen("readlink -f " .. h.peer.kt):read "l"
+
 -- What scripts below print of an outcome: each record's fields in order, or the code and the sentence.
 local SHOW = [[
 local function show(records, err)
@@ -319,6 +321,55 @@ kt.spawn(function() kt.resolve { name = "x.test", servers = { "%s" }, timeout = 
     assert.equal(0, p:stop())
     assert.equal("", p.stdout)
   end))
+
+  -- The system's own servers, in a network and with a resolv.conf of the script's own.
+  local apart = os.execute "unshare --map-root-user --mount --net ip link set lo up 2>/dev/null" and it or pending
+
+  --- Starts a script that is itself the name server at port 53 of each address and answers with that address.
+  local function start_apart(prepare, addresses, body)
+    s.write("s.lua", ([[
+local kt = require "kt"
+for address in ("%s"):gmatch "%%S+" do
+  local socket = kt.udp { on = address .. ":53" }
+  kt.spawn(function()
+    while true do
+      local q, from = socket:receive { timeout = "1h" }
+      socket:send(q:sub(1, 2) .. "\x81\x80\0\1\0\1\0\0\0\0" .. q:sub(13) .. "\xc0\x0c\0\1\0\1\0\0\0\5\0\4"
+        .. address:gsub("%%.?(%%d+)", function(n) return string.char(n) end), from)
+    end
+  end)
+end
+kt.spawn(function() %s end)]]):format(addresses, body))
+    return h.start { name = "kt", cwd = s.dir, cmd = { "unshare", "--map-root-user", "--mount", "--net", "sh", "-c",
+      ("ip link set lo up && %s && exec %s run s.lua"):format(prepare, kt) } }
+  end
+
+  apart("asks the servers of resolv.conf, as it is when it asks", function()
+    h.run(function()
+      s.write("resolv.conf", "nameserver 127.0.0.2\n")
+      local p = start_apart("mount --bind resolv.conf /etc/resolv.conf", "127.0.0.2 127.0.0.3", [[
+        local before
+        while true do
+          local now = assert(kt.resolve { name = "x.test" })[1].address
+          if now ~= before then print(now) end
+          before = now
+          kt.sleep "20ms"
+        end]])
+      p:expect "127.0.0.2\n"
+      s.write("resolv.conf", "nameserver 127.0.0.3\n")
+      p:expect "127.0.0.3\n"
+      assert.equal(0, p:stop())
+    end)
+  end)
+
+  apart("asks the machine itself when there is no resolv.conf", function()
+    h.run(function()
+      local p = start_apart("mount -t tmpfs none /etc", "127.0.0.1", [[
+        print(assert(kt.resolve { name = "x.test" })[1].address)]])
+      p:expect "127.0.0.1\n"
+      assert.equal(0, p:stop())
+    end)
+  end)
 
   it("is only for tasks", function()
     h.run(function()

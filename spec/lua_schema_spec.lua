@@ -6,6 +6,7 @@ local api = require "kt.api"
 schema.types.endpoint = schema.types.endpoint or function(_, value) return value end
 schema.types.name_server = schema.types.name_server or function(_, value) return value end
 schema.types.secret = schema.types.secret or function(_, value) return value end
+schema.types.name_server = schema.types.name_server or function(_, value) return value end
 
 local tank = {
   type = "table",

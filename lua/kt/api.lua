@@ -645,8 +645,8 @@ record {
     { name = "address", type = "string | nil", doc = "An IP address, such as \"192.0.2.7\" or \"2001:db8::7\"." },
     { name = "target", type = "string | nil", doc = "The host that has the service." },
     { name = "port", type = "integer | nil", doc = "Its port there." },
-    { name = "priority", type = "integer | nil", doc = "0 to 65535; hosts with a lower one come first." },
-    { name = "weight", type = "integer | nil", doc = "0 to 65535: its share among hosts of the same priority." },
+    { name = "priority", type = "integer | nil", doc = "Hosts with a lower one come first; 0 to 65535." },
+    { name = "weight", type = "integer | nil", doc = "Its share among hosts of the same priority; 0 to 65535." },
   },
 }
 

@@ -19,8 +19,8 @@
 ---@field address string|nil An IP address, such as "192.0.2.7" or "2001:db8::7".
 ---@field target string|nil The host that has the service.
 ---@field port integer|nil Its port there.
----@field priority integer|nil 0 to 65535; hosts with a lower one come first.
----@field weight integer|nil 0 to 65535: its share among hosts of the same priority.
+---@field priority integer|nil Hosts with a lower one come first; 0 to 65535.
+---@field weight integer|nil Its share among hosts of the same priority; 0 to 65535.
 
 --- The figures of a link.
 ---@class kt.stats
