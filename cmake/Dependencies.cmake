@@ -14,6 +14,7 @@ endfunction()
 
 kt_need(LUA "lua5.4>=5.4.4" liblua5.4-dev)
 kt_need(UV "libuv>=1.44" libuv1-dev)
+kt_need(CARES "libcares>=1.17" libc-ares-dev)
 kt_need(SODIUM "libsodium>=1.0.18" libsodium-dev)
 kt_need(GCRYPT "libgcrypt>=1.10" libgcrypt20-dev)
 kt_need(ISAL "libisal" libisal-dev)

@@ -4,8 +4,8 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # shellcheck disable=SC2034 # used by those who source this
-build_packages=(gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev libuv1-dev libsodium-dev libgcrypt20-dev
-  libisal-dev libsnappy-dev libcjson-dev lua-argparse)
+build_packages=(gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev libuv1-dev libc-ares-dev libsodium-dev
+  libgcrypt20-dev libisal-dev libsnappy-dev libcjson-dev lua-argparse)
 
 die() {
   printf '%s: %s\n' "${0##*/}" "$*" >&2

@@ -230,6 +230,10 @@ if at > at then print(at + 1, -at) end]])
         task 'local to = ... kt.connect { to = to.host .. ":1", tmeout = "5s" }')
       assert.equal("", task 'kt.connect { to = (function() local a, b = "x", "1"; return a .. b end)(), timeout = 2 * 3 }')
       assert.equal("", task "kt.connect(...)")
+      assert.equal('s.lua:4: resolve.type: "srv" is not known; did you mean "SRV"?\n', task 'kt.resolve { name = "a", type = "srv" }')
+      assert.equal('s.lua:4: resolve.servers[2]: "a.b"; wanted a name server\'s IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"\n',
+        task 'kt.resolve { name = "a", servers = { "9.9.9.9", "a.b" } }')
+      assert.equal("", task 'local x = ... kt.resolve { name = x.name, servers = { x.dns, "[::1]:53" } }')
     end)
 
     it("finds options behind parameters, and in the place of those that were left out", function()

@@ -17,6 +17,7 @@ local libraries = {
   ["^lua"] = { "^runtime/script/" },
   ["^lauxlib"] = { "^runtime/script/" },
   ["^uv"] = { "^runtime/io/uv" },
+  ["^ares"] = { "^runtime/io/uv_query" },
   ["^sodium"] = { "^runtime/crypto/" },
   ["^gcrypt"] = { "^runtime/crypto/" },
   ["^isa%-l"] = { "^kcp/fec", "^runtime/crypto/", "^runtime/link/" },

@@ -4,7 +4,9 @@ local api = require "kt.api"
 
 -- What kt/init.lua adds when it runs inside kt.
 schema.types.endpoint = schema.types.endpoint or function(_, value) return value end
+schema.types.name_server = schema.types.name_server or function(_, value) return value end
 schema.types.secret = schema.types.secret or function(_, value) return value end
+schema.types.name_server = schema.types.name_server or function(_, value) return value end
 
 local tank = {
   type = "table",
@@ -194,6 +196,56 @@ describe("the description of kt.link", function()
   end)
 end)
 
+describe("a list", function()
+  local fleet = {
+    type = "table",
+    keys = {
+      { name = "tanks", type = "list", of = { type = "table", bare = "pump", keys = {
+        { name = "pump", type = "handle", kind = "pump", required = true }, { name = "litres", type = "integer", default = 40 } } } },
+      { name = "names", type = "list", of = { type = "string" } },
+      { name = "order", type = "enum", values = { "oldest", "newest" }, fn = true },
+    },
+  }
+  local pump = setmetatable({}, { __name = "pump" })
+  local kind = schema.kind
+  before_each(function()
+    function schema.kind(value) return rawequal(value, pump) and "pump" or nil end
+  end)
+  after_each(function() schema.kind = kind end)
+
+  it("has each element checked, with its defaults", function()
+    assert.same({ tanks = { { pump = pump, litres = 9 } }, names = { "a", "b" } },
+      check({ tanks = { { pump = pump, litres = 9 } }, names = { "a", "b" } }, fleet))
+    assert.equal("tank.names[2]: 7; wanted a string", mistake({ names = { "a", 7 } }, fleet))
+    assert.equal("tank.tanks[1].liters: unknown key; did you mean litres?", mistake({ tanks = { { pump = pump, liters = 1 } } }, fleet))
+  end)
+
+  it("takes a handle for the table with it alone", function()
+    assert.same({ tanks = { { pump = pump, litres = 40 } } }, check({ tanks = { pump } }, fleet))
+  end)
+
+  it("takes no handle of another kind", function()
+    assert.equal('tank.tanks[1]: "x"; wanted a pump, or a table', mistake({ tanks = { "x" } }, fleet))
+    assert.equal("tank.tanks[1].pump: a table; wanted a pump", mistake({ tanks = { { pump = {} } } }, fleet))
+  end)
+
+  it("is not a table with other keys, nor anything else", function()
+    assert.equal("tank.names.first: a list has no such key; write its elements one after the other: { a, b }",
+      mistake({ names = { first = "a" } }, fleet))
+    assert.equal('tank.names: "a"; wanted a list', mistake({ names = "a" }, fleet))
+  end)
+
+  it("may be empty", function()
+    assert.same({ names = {} }, check({ names = {} }, fleet))
+  end)
+
+  it("is no list of functions: those are for enums that say so", function()
+    assert.equal(print, check({ order = print }, fleet).order)
+    assert.equal("tank.names: a function; wanted a list", mistake({ names = print }, fleet))
+    assert.equal("tank.order: 5 is not known; there are: oldest, newest, or a function", mistake({ order = 5 }, fleet))
+  end)
+end)
+
 describe("the description of the API", function()
   it("says of every function where it may be called, how, and what for", function()
     for _, f in ipairs(api.functions) do
@@ -208,8 +260,9 @@ describe("the description of the API", function()
       for _, key in ipairs(d.keys or {}) do
         local at = path .. "." .. key.name
         assert.is_string(key.doc, at)
-        assert.truthy(key.type == "table" or schema.types[key.type], at)
-        walk(at, key)
+        local inner = key.type == "list" and key.of or key
+        assert.truthy(inner.type == "table" or schema.types[inner.type], at)
+        walk(at, inner)
       end
     end
     for _, f in ipairs(api.functions) do

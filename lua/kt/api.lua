@@ -1,6 +1,6 @@
 --- The one description of the API: what a script can call and read, where, and with what. Made from it: the binding check
 --- (kt/init.lua, and script/opts.c asks it for the sentence), `kt check`, `kt help`, lua/meta/kt.lua, docs/reference.md. A
---- symbol that is bound and not described here, or described and not bound, fails spec/api_spec.lua.
+--- symbol that is bound and not described here, or described and not bound, fails spec/api_spec.lua. Pools are in kt/api/pool.lua.
 ---
 --- api.functions, a list and by name: "kt.link" or, for a method, "link:open":
 ---   context     where it may be called: "declare" (the main chunk), "task", "any"
@@ -131,6 +131,15 @@ local function concat(...)
   return out
 end
 
+local link_only = {
+  { name = "sessions", type = "integer", min = 1, max = 1024, default = 1, doc = "Sessions, used in rotation." },
+  { name = "expire", type = "duration", default = 0,
+    doc = "A session takes no new streams after so long; 0: never." },
+  { name = "scavenge", type = "duration", default = 600, doc = "... and is cut after so long again." },
+  { name = "stay", type = "boolean", default = false,
+    doc = "Dials at once, without waiting for a stream, and again for ever; so does a link with :serve." },
+}
+
 def {
   name = "kt.link", context = "any", returns = "link | nil, err", path = "link",
   signature = "kt.link { remote = …, key = …, … } → link | nil, err",
@@ -142,14 +151,7 @@ def {
     keys = concat({
       { name = "remote", type = "endpoint", allow = "rh", required = true,
         wanted = '"host:port", or "host:min-max" for a port drawn anew at each dialling', doc = "The peer." },
-    }, wire_keys(true), {
-      { name = "sessions", type = "integer", min = 1, max = 1024, default = 1, doc = "Sessions, used in rotation." },
-      { name = "expire", type = "duration", default = 0,
-        doc = "A session takes no new streams after so long; 0: never." },
-      { name = "scavenge", type = "duration", default = 600, doc = "... and is cut after so long again." },
-      { name = "stay", type = "boolean", default = false,
-        doc = "Dials at once, without waiting for a stream, and again for ever; so does a link with :serve." },
-    }),
+    }, wire_keys(true), link_only),
   },
   example = [[
 local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }]],
@@ -207,6 +209,34 @@ def {
       { name = "timeout", type = "duration", default = 10, doc = "How long it may take." },
     },
   },
+}
+
+def {
+  name = "kt.resolve", context = "task", returns = "record[] | nil, err", path = "resolve",
+  signature = 'kt.resolve { name = …, type = "A" | "AAAA" | "SRV", servers = { "127.0.0.1:5353" }, timeout = "5s" } → records | nil, err',
+  doc = "Asks DNS for the records of a name, with the time that they hold. DNS alone: not the hosts file, and no search domains are "
+    .. "added. SRV records come by priority, the lowest number first. At most 64 records of an answer are taken; SRV records "
+    .. "whose target is no host's name, or whose port is 0, are left out. err.code is \"name\" where the name is the trouble: there is "
+    .. "no such name, it has no such record, or it is no name at all. All other codes say nothing about the name: nobody answered "
+    .. "(\"timeout\"), or the servers cannot be reached, fail, or will not say (\"io\").",
+  fails = { "name", "timeout", "io", "protocol", "limit" },
+  argument = {
+    type = "table",
+    check = function(_, raw, mistake)
+      local n = type(raw.servers) == "table" and rawlen(raw.servers)
+      if n and (n < 1 or n > 8) then mistake("servers", n .. " name servers; wanted 1 to 8") end
+    end,
+    keys = {
+      { name = "name", type = "string", required = true, wanted = "a host's name", doc = "The name to look up." },
+      { name = "type", type = "enum", values = { "A", "AAAA", "SRV" }, default = "A", doc = "The records that are wanted." },
+      { name = "servers", type = "list", of = { type = "name_server" },
+        doc = "Whom to ask, \"ip\" or \"ip:port\", 1 to 8 of them, one after the other. Default: those of the system." },
+      { name = "timeout", type = "duration", default = 5, doc = "How long it may take." },
+    },
+  },
+  example = [[
+local records, err = kt.resolve { name = "_tunnel._udp.example.org", type = "SRV" }
+for _, r in ipairs(records or {}) do print(r.target, r.port, r.priority, r.weight, r.ttl) end]],
 }
 
 def {
@@ -711,6 +741,18 @@ record {
 }
 
 record {
+  name = "record", doc = "A record of a name. A and AAAA records have an address, SRV records the rest.",
+  fields = {
+    { name = "ttl", type = "integer", doc = "Seconds that it holds, 1 to 86400." },
+    { name = "address", type = "string | nil", doc = "An IP address, such as \"192.0.2.7\" or \"2001:db8::7\"." },
+    { name = "target", type = "string | nil", doc = "The host that has the service." },
+    { name = "port", type = "integer | nil", doc = "Its port there." },
+    { name = "priority", type = "integer | nil", doc = "Hosts with a lower one come first; 0 to 65535." },
+    { name = "weight", type = "integer | nil", doc = "Its share among hosts of the same priority; 0 to 65535." },
+  },
+}
+
+record {
   name = "stats", doc = "The figures of a link.",
   fields = {
     { name = "sessions", type = "integer", doc = "Sessions that are up." },
@@ -776,6 +818,11 @@ record {
     { name = "unsent", type = "integer", doc = "Datagrams that the system refused to send." },
     { name = "queued", type = "integer", doc = "Datagrams that wait to be received." },
   },
+}
+
+require "kt.api.pool" {
+  def = def, handle = handle, method = method, record = record,
+  discovered = { keys = concat(wire_keys(true), link_only), check = rules },
 }
 
 -- err.code: the names are base/err.h's.

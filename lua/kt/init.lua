@@ -18,6 +18,15 @@ function schema.types.secret(d, value)
   return nil, ("a %s; wanted %s"):format(type(value), d.wanted)
 end
 
+function schema.kind(value) return core.kind_of(value) end
+
+function schema.types.name_server(_, value)
+  if type(value) ~= "string" then return nil, schema.show(value) .. "; wanted a name server's IP address" end
+  local ok, wrong = core.name_server(value)
+  if ok then return value end
+  return nil, wrong
+end
+
 core.install(api.explain, units.duration, units.rate)
 
 --- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
@@ -71,6 +80,7 @@ end)
 local kt = {
   version = core.version,
   connect = core.connect,
+  resolve = core.resolve,
   splice = core.splice,
   sleep = core.sleep,
   spawn = core.spawn,
@@ -106,6 +116,13 @@ end
 function kt.date(options)
   local zone = checked("kt.date", options == nil and {} or options).zone
   return core.calendar(zone == "utc")
+end
+
+--- Read when a script wants one: most have none.
+function kt.pool(config)
+  local out = checked("kt.pool", config)
+  local handle = require("kt.pool").pool(out)
+  return handle
 end
 
 --- Makes a table name itself and its nearest function when it is asked for one that it has not.

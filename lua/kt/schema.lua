@@ -4,14 +4,17 @@
 ---   string, boolean, function
 ---   flag        true, false, 1 or 0 → boolean
 ---   integer     min, max
----   enum        values
+---   enum        values; fn: a function will do too
+---   handle      kind: a handle of that kind
+---   list        of: the description of each element
 ---   duration, size, rate, share   units (kt.units) → numbers; min, max in seconds and bytes
 ---   table       keys: a list of descriptions, each with a `name`; check(value, raw, mistake): rules between keys, which
 ---               call mistake(key, message, suggestion); elsewhere: by key, message and suggestion for keys that people
 ---               look for here and that are not for this table; fixed: { name = true }, keys that are known elsewhere and
 ---               cannot be changed here
---- Any of them may have `default`, `required`, `doc`; a table also `off` (false will do) and `on` (true means {}). One that
---- is no table and has `keys` may be a table with these instead.
+--- Any of them may have `default`, `required`, `doc`; a table also `off` (false will do), `on` (true means {}), `bare`, a key: a
+--- handle of that kind stands for the table with it alone, and, for documents, `as`: the function that describes its keys. One
+--- that is no table and has `keys` may be a table with these instead.
 --- More types are added through schema.types by whoever can check them (kt/init.lua: endpoint, secret): a function of
 --- description and value that returns the value as it is kept, or nil, what is wrong, and what to do about it if known.
 ---
@@ -115,13 +118,20 @@ function types.integer(d, value)
     (d.min or d.max) and ", " .. range(d, "") or "")
 end
 
+function types.handle(d, value)
+  if schema.kind(value) == d.kind then return value end
+  return nil, ("%s; wanted a %s"):format(show(value), d.kind)
+end
+
 function types.enum(d, value)
+  if d.fn and type(value) == "function" then return value end
   for _, known in ipairs(d.values) do
     if value == known then return value end
   end
   local near = type(value) == "string" and schema.suggest(value, d.values)
   return nil, show(value) .. " is not known",
-    near and ('did you mean "%s"?'):format(near) or "there are: " .. table.concat(d.values, ", ")
+    near and ('did you mean "%s"?'):format(near)
+      or "there are: " .. table.concat(d.values, ", ") .. (d.fn and ", or a function" or "")
 end
 
 -- A key that is known one level further down.
@@ -188,6 +198,17 @@ local function check_table(path, d, value, mistakes)
   return out
 end
 
+local function check_list(path, d, value, mistakes)
+  local out, n = {}, rawlen(value)
+  for i = 1, n do out[i] = check(("%s[%d]"):format(path, i), d.of, rawget(value, i), mistakes) end
+  for key in next, value do
+    if not math.type(key) or key < 1 or key > n or key % 1 ~= 0 then
+      note(mistakes, path .. "." .. tostring(key), "a list has no such key", "write its elements one after the other: { a, b }")
+    end
+  end
+  return out
+end
+
 function check(path, d, value, mistakes)
   if value == nil then
     if d.required then note(mistakes, path, "missing; wanted " .. (d.wanted or "a " .. d.type)) end
@@ -195,11 +216,17 @@ function check(path, d, value, mistakes)
     if value == nil then return nil end
   end
   if schema.unknown(value) then return value end
+  if d.bare and schema.kind(value) == d.bare then value = { [d.bare] = value } end
+  if d.type == "list" and type(value) == "table" then return check_list(path, d, value, mistakes) end
+  if d.type == "list" then
+    note(mistakes, path, ("%s; wanted a list"):format(show(value)))
+    return nil
+  end
   if d.type == "table" then
     if value == false and d.off then return false end
     if value == true and d.on then value = {} end
     if type(value) == "table" then return check_table(path, d, value, mistakes) end
-    note(mistakes, path, ("%s; wanted a table%s"):format(show(value),
+    note(mistakes, path, ("%s; wanted a%s table%s"):format(show(value), d.bare and " " .. d.bare .. ", or a" or "",
       d.off and d.on and ", true or false" or d.off and " or false" or ""))
     return nil
   end
@@ -208,6 +235,9 @@ function check(path, d, value, mistakes)
   if wrong then note(mistakes, path, wrong, suggestion) end
   return out
 end
+
+--- The kind of handle that a value is ("link"), or nil. kt/init.lua knows.
+function schema.kind() return nil end
 
 --- Whether a value stands for one that is not known, which nothing can be said about. None does, but in `kt check`.
 function schema.unknown() return false end

@@ -84,6 +84,14 @@ const char *kt_addr_text(const struct kt_addr *a, char out[KT_ADDR_TEXT])
     return out;
 }
 
+const char *kt_addr_ip_text(const struct kt_addr *a, char out[KT_ADDR_TEXT])
+{
+    const void *ip = a->sa.sa_family == AF_INET6 ? (const void *)&a->in6.sin6_addr : &a->in4.sin_addr;
+    if (kt_addr_len(a) == 0 || !inet_ntop(a->sa.sa_family, ip, out, KT_ADDR_TEXT))
+        snprintf(out, KT_ADDR_TEXT, "(no address)");
+    return out;
+}
+
 bool kt_addr_from_sockaddr(struct kt_addr *out, const struct sockaddr *sa)
 {
     memset(out, 0, sizeof *out);

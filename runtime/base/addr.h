@@ -26,6 +26,7 @@ bool kt_addr_equal(const struct kt_addr *a, const struct kt_addr *b); /* family,
 uint64_t kt_addr_hash(const struct kt_addr *a, uint64_t seed);
 const char *kt_addr_text(
     const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4:5", "[::1]:5"; returns out */
+const char *kt_addr_ip_text(const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4", "::1" */
 
 /* Takes what sockaddr says; false if it is neither IPv4 nor IPv6. */
 bool kt_addr_from_sockaddr(struct kt_addr *out, const struct sockaddr *sa);

@@ -22,6 +22,7 @@ struct kt_udp;
 struct kt_listener;
 struct kt_conn;
 struct kt_resolve;
+struct kt_query;
 struct kt_signal;
 
 /* ---- loop ---- */
@@ -193,6 +194,59 @@ int kt_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_cb 
     struct kt_resolve **out, struct kt_err *err);
 void kt_resolve_cancel(struct kt_resolve *r);
 
+/* ---- records of names ----
+ *
+ * What kt_resolve cannot say: for how long an answer holds, and SRV. DNS alone is asked: no hosts file, no
+ * search domains. */
+
+enum kt_record_type { KT_RECORD_A = 1, KT_RECORD_AAAA = 28, KT_RECORD_SRV = 33 }; /* as on the wire */
+
+/* Most records of an answer; of more, the first (of SRV, the best priorities) are taken. */
+#define KT_QUERY_RECORDS 64u
+/* Most name servers of a question. */
+#define KT_QUERY_SERVERS 8u
+/* Seconds: whoever asks again when an answer is over neither spins nor waits for ever. */
+#define KT_TTL_MIN 1u
+#define KT_TTL_MAX 86400u
+/* Bytes of a name without its last dot (RFC 1035, 2.3.4), of one of its labels, and the room for one. */
+#define KT_NAME_MAX 253u
+#define KT_LABEL_MAX 63u
+#define KT_NAME_TEXT 256u
+
+struct kt_record {
+    uint32_t ttl;              /* KT_TTL_MIN..KT_TTL_MAX, the same in all records of an answer */
+    struct kt_addr addr;       /* A, AAAA; port 0 */
+    char target[KT_NAME_TEXT]; /* SRV, with the rest: a name that kt_query would take; no last dot */
+    uint16_t port;             /* never 0 */
+    uint16_t priority, weight; /* RFC 2782 */
+};
+
+struct kt_question {
+    const char *name; /* hostile, like all that follows from it */
+    enum kt_record_type type;
+    const struct kt_addr *servers; /* whom to ask, in this order; copied */
+    size_t server_count;           /* 0: those of the system */
+};
+
+/* Asks for records. cb comes exactly once with n > 0 records (valid during the call; SRV by rising priority),
+ * or n = 0 and err; not at all after kt_query_cancel. Deadlines are the caller's business, though a question
+ * that nobody answers ends by itself at last. Codes: KT_ENAME: there is no such name, it has no such record,
+ * or it is no name at all (then at once); all others say nothing about the name: KT_ETIMEOUT, KT_EIO (the
+ * servers cannot be reached, fail, or will not answer), KT_EPROTO (an answer that makes no sense), KT_ELIMIT,
+ * KT_ENOTSUP (not in this backend). */
+typedef void (*kt_query_cb)(void *ctx, const struct kt_record *records, size_t n, const struct kt_err *err);
+int kt_query(struct kt_io *io, const struct kt_question *question, kt_query_cb cb, void *ctx,
+    struct kt_query **out, struct kt_err *err);
+void kt_query_cancel(struct kt_query *q);
+
+/* 0, or KT_ENAME and what is wrong with the name: 1 to 63 letters, digits, '-' and '_' between dots, at most
+ * 253 in all, not an address; a dot at its end does not count. */
+int kt_name_check(const char *name, struct kt_err *err);
+/* "9.9.9.9", "127.0.0.1:5353", "::1", "[::1]:53". 0, or KT_ECONFIG and what is wanted. */
+int kt_name_server(struct kt_addr *out, const char *text, struct kt_err *err);
+/* "A", "AAAA", "SRV". Static storage. */
+const char *kt_record_type_name(enum kt_record_type type);
+
 /* ---- signals and files ---- */
 
 int kt_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,
@@ -226,6 +280,9 @@ struct kt_io_ops {
         struct kt_err *);
     int (*resolve)(
         struct kt_io *, const char *, uint16_t, kt_resolve_cb, void *, struct kt_resolve **, struct kt_err *);
+    /* May be NULL. The question was checked. */
+    int (*query)(
+        struct kt_io *, const struct kt_question *, kt_query_cb, void *, struct kt_query **, struct kt_err *);
     int (*signal_watch)(
         struct kt_io *, int, void (*)(void *, int), void *, struct kt_signal **, struct kt_err *);
     int (*file_read)(struct kt_io *, const char *, size_t, char **, size_t *, struct kt_err *);
@@ -274,6 +331,10 @@ struct kt_resolve {
     void (*cancel)(struct kt_resolve *);
 };
 
+struct kt_query {
+    void (*cancel)(struct kt_query *);
+};
+
 struct kt_signal {
     void (*close)(struct kt_signal *);
 };
@@ -288,5 +349,11 @@ struct kt_watch {
  */
 void kt_io_init(struct kt_io *io, const struct kt_io_ops *ops, const struct kt_log *log, uint64_t now_us);
 void kt_io_turn_end(struct kt_io *io);
+
+/* Keeps `records` (room for KT_QUERY_RECORDS, *n of them in use) in order of priority, and among equals as
+ * they came; of too many the last goes. */
+void kt_records_insert(struct kt_record *records, size_t *n, const struct kt_record *record);
+/* A TTL as it came, within its bounds (RFC 2181, 8: with the highest bit set it is 0). */
+uint32_t kt_ttl(uint32_t wire);
 
 #endif

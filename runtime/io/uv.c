@@ -271,6 +271,7 @@ static const struct kt_io_ops ops = {
     .listen = kt_uv_listen,
     .connect = kt_uv_connect,
     .resolve = kt_uv_resolve,
+    .query = kt_uv_query,
     .signal_watch = kt_uv_signal_watch,
     .file_read = kt_uv_file_read,
     .file_append = kt_uv_file_append,
@@ -301,6 +302,7 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags)
     u->flags = flags;
     kt_list_init(&u->udp_dirty);
     kt_list_init(&u->conn_closing);
+    kt_list_init(&u->query_channels);
     kt_timer_init(&u->trim, on_trim, u);
     r = kt_uv_alarm_new(u, &u->alarm);
     if (r < 0) {

@@ -24,12 +24,14 @@ struct uv_io {
     unsigned flags;
     bool stale; /* io.now is of an earlier turn */
     size_t open, closing;
-    struct kt_list udp_dirty;    /* of uv_udp: datagrams were committed in this turn */
-    struct kt_list conn_closing; /* of uv_conn: closed by the user, still delivering */
-    struct kt_pool *blocks;      /* of KT_CONN_READ bytes, for conns; owned */
-    struct kt_timer trim;        /* gives idle blocks back */
-    uint8_t *scratch;            /* KT_UV_SCRATCH bytes, or NULL before first use; owned */
-    size_t random_left;          /* the last so many bytes of random[] are unused */
+    struct kt_list udp_dirty;            /* of uv_udp: datagrams were committed in this turn */
+    struct kt_list conn_closing;         /* of uv_conn: closed by the user, still delivering */
+    struct kt_list query_channels;       /* of uv_query.c: exactly those with a question out */
+    size_t query_channel_count, queries; /* questions that c-ares holds */
+    struct kt_pool *blocks;              /* of KT_CONN_READ bytes, for conns; owned */
+    struct kt_timer trim;                /* gives idle blocks back */
+    uint8_t *scratch;                    /* KT_UV_SCRATCH bytes, or NULL before first use; owned */
+    size_t random_left;                  /* the last so many bytes of random[] are unused */
     uint8_t random[KT_UV_RANDOM];
 };
 
@@ -116,6 +118,8 @@ int kt_uv_connect(struct kt_io *io, const struct kt_endpoint *to, kt_connect_cb 
     struct kt_connect **out, struct kt_err *err);
 int kt_uv_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_cb cb, void *ctx,
     struct kt_resolve **out, struct kt_err *err);
+int kt_uv_query(struct kt_io *io, const struct kt_question *question, kt_query_cb cb, void *ctx,
+    struct kt_query **out, struct kt_err *err);
 int kt_uv_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,
     struct kt_signal **out, struct kt_err *err);
 int kt_uv_watch_new(struct kt_io *io, kt_watch_tick tick, void *ctx, struct kt_watch **out);

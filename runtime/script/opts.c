@@ -148,6 +148,8 @@ static bool read_one(lua_State *L, const struct kt_opt *opt)
         return integer(L, -1, opt->out);
     case KT_OPT_SHARE:
         return share(L, -1, opt->out);
+    case KT_OPT_TABLE:
+        return *(bool *)opt->out = lua_istable(L, -1);
     }
     return false;
 }

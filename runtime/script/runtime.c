@@ -179,7 +179,7 @@ static void on_signal(void *ctx, int signum);
 
 bool kt_runtime_has_work(const struct kt_runtime *rt)
 {
-    if (rt->task_count > 0) return true;
+    if (rt->task_count > rt->aside) return true;
     for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next)
         if (kt_service_serves(KT_CONTAINER(n, struct kt_service, node))) return true;
     return false;
@@ -234,7 +234,7 @@ void kt_runtime_stop(struct kt_runtime *rt, int code)
 
 void kt_runtime_settle(struct kt_runtime *rt)
 {
-    if (rt->phase == KT_RUN && rt->serving == 0 && rt->task_count == 0)
+    if (rt->phase == KT_RUN && rt->serving == 0 && rt->task_count == rt->aside)
         kt_runtime_stop(rt, rt->counters.TaskErrors ? 1 : 0);
 }
 

@@ -51,6 +51,8 @@ struct kt_runtime {
     struct kt_list tasks, ready, spare;
     size_t task_count, ready_count, spare_count;
     size_t spawned;        /* of task_count: by kt.spawn */
+    size_t aside;          /* of task_count: do not keep the script alive */
+    const char *pure;      /* what is called that must not wait ("a policy"), or NULL */
     struct kt_turn turn;   /* runs what is ready */
     struct kt_timer again; /* ... in the next turn, when tasks made tasks ready */
     struct kt_origin *origins;
@@ -140,12 +142,20 @@ void kt_globals_guard(lua_State *L);
 
 /* ---- opts.c ---- */
 
-enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING, KT_OPT_RATE, KT_OPT_RATES, KT_OPT_INTEGER, KT_OPT_SHARE };
+enum kt_opt_type {
+    KT_OPT_DURATION,
+    KT_OPT_STRING,
+    KT_OPT_RATE,
+    KT_OPT_RATES,
+    KT_OPT_INTEGER,
+    KT_OPT_SHARE,
+    KT_OPT_TABLE
+};
 struct kt_opt {
     const char *key;
     enum kt_opt_type type;
-    /* uint64_t * (µs; bytes a second), const char ** (anchored by the table), double * (0..1), or one of
-     * those below */
+    /* uint64_t * (µs; bytes a second), const char ** (anchored by the table), double * (0..1), bool * (there
+     * is one), or one of those below */
     void *out;
 };
 struct kt_opt_rates { /* a rate, or a table with one for each way */
@@ -185,9 +195,12 @@ const char *kt_secret_bytes(lua_State *L, int idx, size_t *len);
 void kt_lua_core(lua_State *L);
 void kt_lua_check(lua_State *L);
 void kt_lua_lookup(lua_State *L);
+void kt_lua_resolve(lua_State *L);
 void kt_lua_log(lua_State *L);
 void kt_lua_task(lua_State *L);
 void kt_lua_clock(lua_State *L);
+void kt_lua_aside(lua_State *L);
+void kt_lua_kind(lua_State *L);
 void kt_lua_err(lua_State *L);
 void kt_lua_secret(lua_State *L);
 void kt_lua_pipe(lua_State *L);

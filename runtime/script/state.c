@@ -221,9 +221,12 @@ static void make_core(lua_State *L)
     kt_lua_core(L);
     kt_lua_check(L);
     kt_lua_lookup(L);
+    kt_lua_resolve(L);
     kt_lua_log(L);
     kt_lua_task(L);
     kt_lua_clock(L);
+    kt_lua_aside(L);
+    kt_lua_kind(L);
     kt_lua_err(L);
     kt_lua_secret(L);
     kt_lua_pipe(L);

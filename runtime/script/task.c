@@ -72,6 +72,8 @@ struct kt_task *kt_task_need(lua_State *L, const char *what)
         kt_raise(L,
             "%s: cannot wait in a coroutine of the script's own; call it in the task itself, or use kt.spawn",
             what);
+    if (rt->pure)
+        kt_raise(L, "%s: cannot wait in %s; it is given facts, and answers at once", what, rt->pure);
     if (!lua_isyieldable(L))
         kt_raise(L,
             "%s: cannot wait here, inside a function that was called by C (a sort or gsub callback, a "
@@ -113,6 +115,8 @@ static void forget_outcome(struct kt_task *t)
     t->conn = NULL;
     free(t->text);
     t->text = NULL;
+    free(t->brought);
+    t->brought = NULL;
     t->code = 0;
     t->failed = NULL;
     t->missing = NULL;
@@ -135,7 +139,8 @@ static void recycle(struct kt_task *t, bool fit)
     kt_list_remove(&t->node);
     rt->task_count--;
     if (t->spawned) rt->spawned--;
-    t->spawned = false;
+    if (t->aside) rt->aside--;
+    t->spawned = t->aside = false;
     t->state = KT_TASK_SPARE;
     if (fit && rt->spare_count < SPARE_MAX && rt->phase != KT_END) {
         lua_settop(t->L, 0);

@@ -33,6 +33,7 @@ struct kt_task {
     int ref;      /* keeps the thread alive */
     int nargs;    /* of a task that has not run yet */
     bool spawned; /* by kt.spawn */
+    bool aside;   /* does not keep the script alive */
     enum kt_task_state state;
     struct kt_list node;  /* rt->tasks, or rt->spare */
     struct kt_list ready; /* rt->ready */
@@ -57,6 +58,7 @@ struct kt_task {
     struct kt_conn *conn; /* ... if it is a conn */
     struct kt_splice_result splice;
     uint64_t value; /* a number, for the finish that knows what it is */
+    void *brought; /* malloc'd: what else there is, for the finish that knows it; freed with the outcome */
 };
 
 /* The task whose thread L is; rt->main for the main chunk, and for coroutines that a script made itself. */

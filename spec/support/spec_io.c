@@ -3,7 +3,8 @@
  *   io = spec_io.new(flags)          flags: spec_io.NO_GSO + …
  *   io:run(ms)                       true: stopped by io:stop(); false: the time was up
  *   io:timer(at_us, fn) io:turn(fn) io:udp(opts, events) io:listen(text, fn) io:connect(text, fn)
- *   io:resolve(host, port, fn) io:signal(n, fn) io:read_file(path, max) io:append_file(path, text) io:free()
+ *   io:resolve(host, port, fn) io:query(name, type, servers, fn) io:signal(n, fn) io:read_file(path, max)
+ * io:append_file(path, text) io:free()
  *
  * What fails gives nil, the error's name, its sentence. An error raised in a callback comes out of run.
  * Handles have close(); those left open are closed by io:free(). Callbacks get no handle: specs have it in a
@@ -18,7 +19,7 @@
 #include "base/log.h"
 #include "io/uv.h"
 
-enum kind { TIMER, TURN, UDP, LISTENER, CONNECT, CONN, RESOLVE, SIGNAL };
+enum kind { TIMER, TURN, UDP, LISTENER, CONNECT, CONN, RESOLVE, QUERY, SIGNAL };
 
 struct world {
     struct kt_io *io;
@@ -122,6 +123,9 @@ static void shut(lua_State *L, struct handle *h)
         break;
     case RESOLVE:
         kt_resolve_cancel(h->p);
+        break;
+    case QUERY:
+        kt_query_cancel(h->p);
         break;
     case SIGNAL:
         kt_signal_close(h->p);
@@ -488,6 +492,7 @@ static int handle_local(lua_State *L)
     case TURN:
     case CONNECT:
     case RESOLVE:
+    case QUERY:
     case SIGNAL:
         break;
     }
@@ -551,6 +556,54 @@ static int io_resolve(lua_State *L)
             w->io, luaL_checkstring(L, 2), (uint16_t)luaL_checkinteger(L, 3), on_resolved, h, &r, &err) != 0)
         return fail(L, &err);
     h->p = r;
+    anchor(L, h);
+    return 1;
+}
+
+/* fn(list of texts: "address ttl", "target:port priority weight ttl") or fn(nil, name, sentence) */
+static void on_records(void *ctx, const struct kt_record *records, size_t n, const struct kt_err *err)
+{
+    struct handle *h = ctx;
+    lua_State *L = h->w->L;
+    push_callback(h, NULL);
+    release(L, h);
+    if (n == 0) {
+        call(h->w, fail(L, err));
+        return;
+    }
+    lua_createtable(L, (int)n, 0);
+    for (size_t i = 0; i < n; i++) {
+        const struct kt_record *r = &records[i];
+        char text[KT_ADDR_TEXT];
+        if (r->target[0])
+            lua_pushfstring(L, "%s:%d %d %d %d", r->target, r->port, r->priority, r->weight, (int)r->ttl);
+        else
+            lua_pushfstring(L, "%s %d", kt_addr_ip_text(&r->addr, text), (int)r->ttl);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    call(h->w, 1);
+}
+
+/* query(name, type, {server, ...}, fn) */
+static int io_query(lua_State *L)
+{
+    struct world *w = check_world(L);
+    struct kt_addr servers[KT_QUERY_SERVERS + 1];
+    struct kt_err err;
+    struct kt_query *q;
+    struct kt_question question = {.name = luaL_checkstring(L, 2),
+        .type = (enum kt_record_type)luaL_checkinteger(L, 3),
+        .servers = servers,
+        .server_count = lua_rawlen(L, 4)};
+    luaL_argcheck(L, question.server_count <= KT_QUERY_SERVERS + 1, 4, "too many");
+    for (size_t i = 0; i < question.server_count; i++) {
+        lua_rawgeti(L, 4, (lua_Integer)i + 1);
+        if (kt_name_server(&servers[i], luaL_checkstring(L, -1), &err) != 0) return fail(L, &err);
+        lua_pop(L, 1);
+    }
+    struct handle *h = new_handle(L, w, QUERY, 5);
+    if (kt_query(w->io, &question, on_records, h, &q, &err) != 0) return fail(L, &err);
+    h->p = q;
     anchor(L, h);
     return 1;
 }
@@ -756,8 +809,8 @@ static const luaL_Reg functions[] = {
 static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"now", io_now},
     {"clock", io_clock}, {"wall", io_wall}, {"random", io_random}, {"timer", io_timer}, {"turn", io_turn},
     {"udp", io_udp}, {"listen", io_listen}, {"connect", io_connect}, {"resolve", io_resolve},
-    {"signal", io_signal}, {"read_file", io_read_file}, {"append_file", io_append_file}, {"log", io_log},
-    {"free", io_free}, {"__gc", io_free}, {NULL, NULL}};
+    {"query", io_query}, {"signal", io_signal}, {"read_file", io_read_file}, {"append_file", io_append_file},
+    {"log", io_log}, {"free", io_free}, {"__gc", io_free}, {NULL, NULL}};
 
 static const luaL_Reg handle_methods[] = {{"close", handle_close}, {"addr", handle_local}, {"send", udp_send},
     {"hold", udp_hold}, {"stats", udp_stats}, {"listen", conn_listen}, {"peek", conn_peek},

@@ -96,8 +96,7 @@ local function check_argument(tokens, i, f, note)
   local ok, mistakes = schema.check(f.path, f.argument, value)
   if ok ~= nil or not mistakes then return end
   for _, m in ipairs(mistakes) do
-    local keys = {}
-    for key in (m.path:match "^[^.]+%.(.+)$" or ""):gmatch "[^.]+" do keys[#keys + 1] = key end
+    local keys = literals.keys(m.path:match "^[^.]+%.(.+)$" or "")
     local line = text(tokens, first) == "{" and literals.line_of(tokens, first, keys) or tokens[first].line
     note { line = line, path = m.path, message = m.message, suggestion = m.suggestion }
   end

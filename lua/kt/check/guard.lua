@@ -170,6 +170,7 @@ function guard.begin(kt, notes, quiet)
   function standin.called(f)
     if f.context == "task" then guard.note_error(core.task_only(f.name), core.where()) end
   end
+  require "kt.pool" -- its handle is guarded too
   guard_table("kt", kt)
   for kind, h in next, core.handles() do guard_handle(kind, h) end
   guard_globals(quiet)

@@ -101,14 +101,30 @@ function literals.argument(tokens, i, n)
   end
 end
 
+--- The keys that a mistake's path names below its table: "links[2].weight" → { "links", 2, "weight" }.
+function literals.keys(path)
+  local keys = {}
+  for part in path:gmatch "[^.]+" do
+    local name, index = part:match "^(.-)%[(%d+)%]$"
+    keys[#keys + 1] = name or part
+    keys[#keys + 1] = index and math.tointeger(tonumber(index))
+  end
+  return keys
+end
+
 --- The line of the key that the path leads to, from the table that opens at i; of the nearest table around it, if it is
 --- not written there.
 function literals.line_of(tokens, i, path)
   local line = tokens[i].line
   for _, name in ipairs(path) do
     local inner
+    local nth = 0
     if not i then break end
     entries(tokens, i, function(key, first, _, entry)
+      if not key and text(tokens, entry) ~= "[" then
+        nth = nth + 1
+        key = nth
+      end
       if key ~= name then return end
       line = tokens[entry].line
       inner = text(tokens, first) == "{" and first

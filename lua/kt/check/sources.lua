@@ -47,8 +47,7 @@ end
 --- name: "kt.link"; path: "kcp.sndwind", below that table.
 function sources.line_of(file, line, name, path)
   local list, last = sources.tokens(file), name:match "[%w_]+$"
-  local keys = {}
-  for key in path:gmatch "[^.]+" do keys[#keys + 1] = key end
+  local keys = literals.keys(path)
   for i, token in ipairs(list) do
     if token.line >= line and token.kind == "name" and token.text == last then
       for n = 1, 3 do

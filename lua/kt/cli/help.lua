@@ -14,6 +14,7 @@ local function bound()
     end
   end
   walk("kt", require "kt")
+  require "kt.pool" -- which brings its handle
   for kind, h in next, core.handles() do
     out[#out + 1] = kind
     for _, method in ipairs(h.methods) do out[#out + 1] = kind .. ":" .. method end

@@ -56,7 +56,7 @@ local function of_function(f)
   local returned = f.returns and api.records[f.returns:match "^%l+"]
   if returned then
     out[#out + 1] = ""
-    out[#out + 1] = ("Returns %s:"):format(returned.name)
+    out[#out + 1] = ("Returns %s%s:"):format(f.returns:find("[]", 1, true) and "a list; each is a " or "", returned.name)
     add_fields(out, returned.fields, "")
   end
   if f.fails then

@@ -47,7 +47,10 @@ local function add_function(out, f, level)
     add_table(out, { "key", "value", "", "" }, rows)
   end
   local returned = f.returns and api.records[f.returns:match "^%l+"]
-  if returned then out[#out + 1] = ("\nReturns a [%s](#%s)."):format(returned.name, anchor(returned.name)) end
+  if returned then
+    local many = f.returns:find("[]", 1, true)
+    out[#out + 1] = ("\nReturns %s [%s](#%s)."):format(many and "a list; each is a" or "a", returned.name, anchor(returned.name))
+  end
   if f.fails then
     out[#out + 1] = "\nWhen it fails: `nil` and an [err](#err), whose code is mostly one of `" .. table.concat(f.fails, "`, `") .. "`."
   end

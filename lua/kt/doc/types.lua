@@ -6,7 +6,7 @@ local types = {}
 
 local plain = {
   flag = "boolean", secret = "string|kt.secret", endpoint = "string", duration = "kt.duration", size = "kt.size",
-  rate = "kt.rate", share = "kt.share",
+  rate = "kt.rate", share = "kt.share", name_server = "string",
 }
 
 --- "conn | nil" → "kt.conn|nil": the kinds and records of kt get their prefix.
@@ -17,21 +17,30 @@ local function typed(text)
 end
 
 local function of_key(key, class)
-  if key.type == "table" then return class .. (key.off and (key.on and "|boolean" or "|false") or "") end
+  if key.type == "handle" then return "kt." .. key.kind end
+  if key.type == "list" then return ("(%s)[]"):format(of_key(key.of, class)) end
+  if key.type == "table" then
+    return (key.bare and "kt." .. key.bare .. "|" or "") .. class .. (key.off and (key.on and "|boolean" or "|false") or "")
+  end
   if key.type == "enum" then
     local values = {}
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
-    return table.concat(values, "|")
+    return table.concat(values, "|") .. (key.fn and "|function" or "")
   end
   return (plain[key.type] or key.type) .. (key.keys and "|" .. class or "")
 end
 
 local function one_line(text) return (text:gsub("%s*\n%s*", " ")) end
 
---- The class of an argument's table, after those of the tables in it. Returns its name.
-local function add_class(out, name, argument)
+--- The class of an argument's table, after those of the tables in it. from: the class whose inner classes are its own, if it is
+--- described there (`as`).
+local function add_class(out, name, argument, from)
+  from = from or name
   for _, key in ipairs(argument.keys) do
-    if key.keys then add_class(out, name .. "." .. key.name, key) end
+    local inner = key.type == "list" and key.of or key
+    if inner.keys and from == name then
+      add_class(out, name .. "." .. key.name, inner, key.as and key.as .. "_options")
+    end
   end
   out[#out + 1] = "---@class (exact) " .. name
   for _, key in ipairs(argument.keys) do
@@ -40,7 +49,7 @@ local function add_class(out, name, argument)
     local notes = {}
     if kind then notes[#notes + 1] = kind end
     if default and default ~= "required" then notes[#notes + 1] = default end
-    out[#out + 1] = ("---@field %s%s %s %s%s"):format(key.name, key.required and "" or "?", of_key(key, name .. "." .. key.name),
+    out[#out + 1] = ("---@field %s%s %s %s%s"):format(key.name, key.required and "" or "?", of_key(key, from .. "." .. key.name),
       one_line(key.doc), #notes > 0 and " (" .. table.concat(notes, "; ") .. ")" or "")
   end
   out[#out + 1] = ""
@@ -60,7 +69,7 @@ local function add_function(out, f)
   if f.example then out[#out + 1] = "--- ```lua\n--- " .. f.example:gsub("\n", "\n--- ") .. "\n--- ```" end
   local names = {}
   for i, p in ipairs(words.params(f)) do
-    local kind = p.argument and (p.argument.keys and class_of(f) or of_key(p.argument)) or typed(p.type)
+    local kind = p.argument and of_key(p.argument, class_of(f)) or typed(p.type)
     out[#out + 1] = ("---@param %s%s %s %s"):format(p.name, p.optional and "?" or "", kind, one_line(p.doc))
     names[i] = p.name
   end

@@ -27,7 +27,7 @@ function words.value(key, value)
 end
 
 local names = {
-  flag = "boolean", integer = "whole number", endpoint = "address", secret = "string or secret", enum = "one of",
+  flag = "boolean", name_server = "IP address", integer = "whole number", endpoint = "address", secret = "string or secret", enum = "one of",
 }
 
 --- The kind of value that a key takes, and its range.
@@ -36,9 +36,11 @@ function words.kind(key)
   if key.type == "enum" then
     local values = {}
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
-    return "one of " .. table.concat(values, ", ")
+    return "one of " .. table.concat(values, ", ") .. (key.fn and "; or a function" or "")
   end
   if key.keys and key.type ~= "table" then name = name .. " or table" end
+  if key.type == "handle" then return key.kind end
+  if key.type == "list" then return "list of " .. (key.of.bare and key.of.bare .. " or table" or words.kind(key.of)) end
   if key.off then name = name .. (key.on and ", true or false" or " or false") end
   if key.min and key.max then
     return ("%s, %s to %s"):format(name, words.value(key, key.min), words.value(key, key.max))
@@ -54,12 +56,14 @@ function words.default(key)
   if key.default ~= nil and type(key.default) ~= "table" then return "default " .. words.value(key, key.default) end
 end
 
---- Calls each(path, key, depth) for every key of an argument, nested ones after theirs: "kcp.mtu".
+--- Calls each(path, key, depth) for every key of an argument, nested ones after theirs: "kcp.mtu". Not those inside a key whose `as`
+--- names the function that describes them.
 function words.keys(argument, each, path, depth)
   for _, key in ipairs(argument.keys or {}) do
     local at = (path and path .. "." or "") .. key.name
     each(at, key, depth or 0)
-    words.keys(key, each, at, (depth or 0) + 1)
+    local list = key.type == "list"
+    if not key.as then words.keys(list and key.of or key, each, list and at .. "[]" or at, (depth or 0) + 1) end
   end
 end
 

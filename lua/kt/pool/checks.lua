@@ -1,0 +1,132 @@
+--- Checks the links of a pool: a task for each, asleep nearly always.
+---
+--- Intervals are drawn from 0.9 to 1.1 of `every`, so that neither the links of a pool nor the pools of many clients march in step.
+--- A check is never left out because the link is busy: it costs two small packets, and idle links have no traffic to go by. But a
+--- check that gets no answer in time does not count against a link from which data kept coming meanwhile: its answer stands in a
+--- queue, which is the very moment not to call the link dead. Should only one direction work, the link itself notices
+--- (dead_after), and the next check finds nobody.
+local choice = require "kt.pool.choice"
+local events = require "kt.pool.events"
+local facts = require "kt.pool.facts"
+
+local checks = {}
+
+local SPREAD = 0.2 -- of every
+local SOONEST = 0.25 -- of every: a check that a failed stream asks for comes this long after the one before
+local GAIN = 1 / 8 -- of the newest round trip in the smoothed one, as in RFC 6298
+
+--- A script's own check, in a task of its own: what it opens is closed when it ends, and it may hang or die there.
+local function run_own(pool, m, job)
+  job.task = pool.env.self()
+  job.ok, job.result, job.err = pcall(pool.check.with, m.link)
+  job.done = true
+  if m.checker then pool.env.unpark(m.checker) end
+end
+
+--- What a script's own check has said: rtt (or nil) and nil; or nil and why it has failed.
+local function judged(pool, job)
+  local result = job.result
+  if not job.ok then
+    choice.complain(pool, "check", "check.with: %s", choice.raised(result))
+    return nil, "its check raised an error"
+  elseif result == true then
+    return nil
+  elseif math.type(result) and result >= 0 and result < math.huge then
+    return result
+  elseif not result then
+    return nil, job.err ~= nil and choice.raised(job.err) or "its check returned " .. tostring(result)
+  end
+  choice.complain(pool, "check returned", "check.with: it returned a %s; wanted true, the round-trip time in seconds, or nil and why not",
+    type(result) == "number" and "number that is no time" or type(result))
+  return nil, "its check returned nonsense"
+end
+
+--- Checks by the script's function. Returns as judged.
+local function check_with(pool, m)
+  local env, job = pool.env, m.job
+  if job and not job.done and env.alive(job.task) then return nil, "its last check has not come to an end" end
+  job = { done = false }
+  m.job = job
+  local ok, wrong = pcall(env.spawn, run_own, pool, m, job)
+  if not ok then return nil, "its check could not begin: " .. choice.raised(wrong) end
+  local deadline = env.now() + pool.check.timeout
+  while not job.done do
+    local left = deadline - env.now()
+    if left <= 0 then return nil, ("its check took longer than %g s"):format(pool.check.timeout) end
+    env.park(left)
+    if not m.live or pool.closed then return nil end
+  end
+  m.job = nil
+  return judged(pool, job)
+end
+
+--- Checks by a round trip to the peer. Returns rtt; nil and why it has failed; nil, nil, true if that says nothing.
+local function probe(pool, m)
+  local env = pool.env
+  local began = env.now()
+  local rtt, err = m.link:probe(pool.probe)
+  if rtt then return rtt end
+  if err.code == "timeout" then
+    m.seen.at = -math.huge -- as it is now
+    if facts.read(m, env.now()).heard < env.now() - began then return nil, nil, true end
+  end
+  return nil, tostring(err)
+end
+
+--- Enters the outcome of a check.
+function checks.enter(pool, m, rtt, why)
+  local env = pool.env
+  local now = env.now()
+  if rtt then m.rtt = m.rtt and m.rtt + (rtt - m.rtt) * GAIN or rtt end
+  if rtt and pool.check.with then m.measured = true end
+  local change
+  if why then change = m.health:fail(now, why) else change = m.health:pass(now) end
+  if not change then return end
+  if change == "down" then
+    local times = m.health.fails
+    env.log.warn("%s: %s is down: %s%s", pool.name, m.name, why, times > 1 and (" (%d checks in a row failed)"):format(times) or "")
+    m.rtt, m.measured = nil, nil -- it says nothing of the path on which the link comes back
+  else
+    env.log.info("%s: %s is up%s", pool.name, m.name, m.rtt and (" (%.3g ms)"):format(m.rtt * 1000) or "")
+  end
+  m.seen.at = -math.huge
+  events.emit(pool, change, { name = m.name, link = m.link, reason = why })
+  choice.reconsider(pool)
+end
+
+--- Sleeps until the next check.
+local function rest(pool, m, began)
+  local env, every = pool.env, pool.check.every
+  local due = began + every * (1 - SPREAD / 2 + SPREAD * env.random())
+  while m.live and not pool.closed do
+    local left = (m.poke and math.min(due, began + every * SOONEST) or due) - env.now()
+    if left <= 0 then return end
+    env.park(left)
+  end
+end
+
+--- One check.
+local function round(pool, m)
+  local rtt, why, unclear
+  if pool.check.with then rtt, why = check_with(pool, m) else rtt, why, unclear = probe(pool, m) end
+  if m.live and not pool.closed and not unclear then checks.enter(pool, m, rtt, why) end
+end
+
+local function run(pool, m)
+  m.checker = pool.env.self()
+  while m.live and not pool.closed do
+    local began = pool.env.now()
+    m.poke = false
+    local ok, wrong = pcall(round, pool, m) -- out of memory, say: the next one may be luckier
+    if not ok then pool.env.log.warn("%s: %s could not be checked: %s", pool.name, m.name, choice.raised(wrong)) end
+    rest(pool, m, began)
+  end
+  m.checker = nil
+end
+
+--- Begins to check a member.
+function checks.start(pool, m)
+  if pool.check then pool.env.spawn(run, pool, m) end
+end
+
+return checks

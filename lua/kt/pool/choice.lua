@@ -1,0 +1,157 @@
+--- Which member the next stream goes to.
+---
+--- Asked are those that are up, of the lowest tier that has any; without one, those that nobody has checked yet; without one of
+--- those, the policy is left out and the least bad is tried, as an attempt that may fail is better than a failure for certain.
+---
+--- A script's policy may do what it likes: it gets tables of its own, cannot wait, and when it raises or returns nonsense the
+--- first link serves. Each kind of mistake is told once.
+---
+--- hold: with a policy that prefers one link for all, `current` is that link. Another becomes it only if the last change is at
+--- least `hold` ago and the other has been up for as long; at once, if the current one cannot be used.
+local events = require "kt.pool.events"
+local facts = require "kt.pool.facts"
+local policies = require "kt.pool.policies"
+
+local choice = {}
+
+--- Fills pool.asked with the members that may be used, and returns how many.
+local function gather(pool, proven, tried)
+  local list, n, tier = pool.asked, 0, nil
+  for _, m in ipairs(pool.members) do
+    if m.health.up and m.health.proven == proven and not (tried and tried[m]) then
+      tier = tier or m.tier -- members are in the order of their tiers
+      if m.tier ~= tier then break end
+      n = n + 1
+      list[n] = m
+    end
+  end
+  for i = #list, n + 1, -1 do list[i] = nil end
+  return n
+end
+
+--- The member that was well most recently.
+local function least_bad(pool, tried)
+  local best
+  for _, m in ipairs(pool.members) do
+    if not (tried and tried[m])
+      and (not best or m.health.passed_at > best.health.passed_at
+        or (m.health.passed_at == best.health.passed_at and m.health.fails < best.health.fails)) then
+      best = m
+    end
+  end
+  return best
+end
+
+--- A mistake of the script's, once per kind.
+local function complain(pool, kind, fmt, ...)
+  if pool.told[kind] then return end
+  pool.told[kind] = true
+  pool.env.log.warn("%s%s; further ones are not told", pool.where, fmt:format(...))
+end
+choice.complain = complain
+
+--- What a script's function raised, as text. Tables are not asked: their __tostring is the script's too.
+function choice.raised(err)
+  local kind = type(err)
+  return (kind == "string" or kind == "userdata" or kind == "number") and tostring(err) or "a " .. kind
+end
+
+local function shown(value)
+  return type(value) == "string" and ('"%s"'):format(value:sub(1, 40)) or math.type(value) and tostring(value)
+    or type(value) == "boolean" and tostring(value) or value == nil and "nil" or "a " .. type(value)
+end
+
+--- Asks the script's policy.
+local function consult(pool, list, now, request)
+  if pool.asking then -- it never came back: it ran for so long that kt stopped it, and the task with it
+    complain(pool, "stopped", "policy: it ran until it was stopped; it is not asked any more, the first link that is up serves")
+    pool.policy, pool.asking = "first", false
+    return list[1]
+  end
+  local up, given = {}, {}
+  for i, m in ipairs(list) do
+    given[i] = facts.of(m, now)
+    up[i] = given[i]
+  end
+  pool.asking = true
+  local ok, index = pool.env.pure("a policy", pool.policy, up, request)
+  pool.asking = false
+  if not ok then
+    complain(pool, "raised", "policy: %s; the first link that is up serves", choice.raised(index))
+    return list[1]
+  end
+  -- Its index is into `up` as it left it: it may have sorted it.
+  local at = math.type(index) and math.tointeger(index)
+  local picked = at and up[at]
+  for i, fact in ipairs(given) do
+    if rawequal(fact, picked) then return list[i] end
+  end
+  complain(pool, "returned " .. (at and "an index" or type(index)),
+    "policy: it returned %s; wanted an index into up, 1 to %d; the first link that is up serves", shown(index), #list)
+  return list[1]
+end
+
+local function contains(list, member)
+  for _, m in ipairs(list) do
+    if m == member then return true end
+  end
+  return false
+end
+
+local function reason(pool, from, tried)
+  if not from.live then return from.name .. " is no longer in the pool" end
+  if not from.health.up then return ("%s is down: %s"):format(from.name, from.health.why or "?") end
+  if tried and tried[from] then return ("%s failed: %s"):format(from.name, tried[from]) end
+  return type(pool.policy) == "string" and pool.policy .. " prefers it" or "the policy prefers it"
+end
+
+--- Makes `wanted` the current one, unless the one that is holds.
+local function hold(pool, list, wanted, now, tried)
+  local current = pool.current
+  if current == wanted then return wanted end
+  if current and contains(list, current)
+    and (now - pool.switched_at < pool.hold or now - wanted.health.steady_since < pool.hold) then
+    return current
+  end
+  pool.current = wanted
+  if current then
+    local why = reason(pool, current, tried)
+    pool.switched_at, pool.switches = now, pool.switches + 1
+    pool.env.log.info("%s: new streams go to %s, no longer to %s: %s", pool.name, wanted.name, current.name, why)
+    events.emit(pool, "switch", { from = current.name, to = wanted.name, reason = why })
+  end
+  return wanted
+end
+
+--- The member for the next attempt, or nil if all were tried. request: { client, key } or nil; tried: member → why it failed.
+function choice.pick(pool, request, tried)
+  local now, list = pool.env.now(), pool.asked
+  local chosen
+  if gather(pool, true, tried) == 0 and gather(pool, false, tried) == 0 then
+    chosen = least_bad(pool, tried)
+  else
+    local named = policies[pool.policy]
+    if type(pool.policy) == "string" then
+      chosen = named(list, now, request and request.key or "", pool.current)
+    else
+      chosen = consult(pool, list, now, { client = request and request.client, key = request and request.key })
+    end
+    if pool.hold then chosen = hold(pool, list, chosen, now, tried) end
+  end
+  if chosen then
+    pool.turn = pool.turn + 1
+    chosen.used = pool.turn
+  end
+  return chosen
+end
+
+--- After a link went up, down or away: those policies that ask nothing of the request switch now, not at the next stream.
+function choice.reconsider(pool)
+  if not pool.hold or not policies.steady[pool.policy] or not pool.current then return end
+  local now = pool.env.now()
+  if gather(pool, true) > 0 then
+    hold(pool, pool.asked, policies[pool.policy](pool.asked, now, "", pool.current), now)
+  end
+end
+
+return choice

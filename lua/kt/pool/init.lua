@@ -1,0 +1,136 @@
+--- kt.pool as scripts get it: the handle, its arguments checked, and kt underneath. The pool itself is kt.pool.pool.
+local api = require "kt.api"
+local core = require "kt.core"
+local events = require "kt.pool.events"
+local members = require "kt.pool.members"
+local pool = require "kt.pool.pool"
+local schema = require "kt.schema"
+local units = require "kt.units"
+
+local env = {
+  now = core.now, random = math.random, log = core.log, err = core.err, pure = core.pure, origin = core.origin,
+  self = coroutine.running, park = core.park, unpark = core.unpark,
+  spawn = core.spawn_aside, task = core.spawn_from,
+}
+
+function env.alive(task) return coroutine.status(task) ~= "dead" end
+
+-- kt.link and kt.resolve by way of kt: it loads this module.
+function env.link(settings) return require("kt").link(settings) end
+function env.resolve(options) return require("kt").resolve(options) end
+
+local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
+
+-- ---- what pool:open is given, once per connection ----
+
+local DURATIONS_MAX = 64
+local known, count = {}, 0 -- durations that were read before
+
+local function duration(value)
+  local seconds = known[value]
+  if seconds then return seconds end
+  seconds = units.duration(value)
+  if seconds and type(value) == "string" then
+    if count == DURATIONS_MAX then known, count = {}, 0 end
+    known[value], count = seconds, count + 1
+  end
+  return seconds
+end
+
+local function text(value) return type(value) == "string" and value or nil end
+local function whole(min, max)
+  return function(value)
+    local n = math.type(value) and math.tointeger(value)
+    return n and n >= min and n <= max and n or nil
+  end
+end
+
+local readers = { timeout = duration, client = text, key = text, priority = whole(0, 7), weight = whole(1, 256) }
+local TIMEOUT = 10
+
+--- What link:open is to be given, and the key.
+local function read_open(options)
+  local out, given_key = { timeout = TIMEOUT }, nil
+  if options == nil then return out end
+  if type(options) ~= "table" then misuse("%s", api.explain("pool:open", options)) end
+  for key, value in next, options do
+    local reader = readers[key]
+    local read = reader and reader(value)
+    if not read then misuse("%s", api.explain("pool:open", options)) end
+    if key == "key" then given_key = read else out[key] = read end
+  end
+  return out, given_key
+end
+
+-- ---- the handle ----
+
+local inside -- (handle, method) → its pool
+
+local methods = {}
+
+function methods.open(self, options)
+  local p = inside(self, "open")
+  core.need_task "pool:open"
+  return p:open(read_open(options))
+end
+
+function methods.add(self, entry)
+  local p = inside(self, "add")
+  local f = api.functions["pool:add"]
+  local out, mistakes = schema.check(f.path, f.argument, entry)
+  if not out then schema.refuse(core.where(), "pool:add", mistakes) end
+  if schema.unknown(out) or schema.unknown(out.link) then return end
+  if p.closed then misuse("pool:add: the pool was closed") end
+  local wrong, fix = members.objection(p, out)
+  if wrong then misuse("pool:add: %s; %s", wrong, fix) end
+  p:enter(out)
+end
+
+function methods.remove(self, what)
+  local p = inside(self, "remove")
+  if type(what) ~= "string" and schema.kind(what) ~= "link" then
+    misuse("pool:remove: %s; wanted a link of the pool, or its name", schema.show(what))
+  end
+  return p:leave(what)
+end
+
+function methods.links(self) return inside(self, "links"):links() end
+
+function methods.stats(self) return inside(self, "stats"):stats() end
+
+function methods.on(self, name, fn)
+  local p = inside(self, "on")
+  local ok, wrong, fix = schema.types.enum({ values = events.names }, name)
+  if not ok then misuse("pool:on: %s; %s", wrong, fix) end
+  if type(fn) ~= "function" then misuse('pool:on "%s": %s; wanted a function', name, schema.show(fn)) end
+  events.on(p, name, fn)
+end
+
+function methods.close(self) inside(self, "close"):close() end
+
+local order = {}
+for i, name in ipairs { "open", "add", "remove", "links", "stats", "on", "close" } do order[i] = { name, methods[name] } end
+
+--- A pool that the script has dropped.
+local function forgotten(p)
+  if p.closed then return end
+  core.log.warn("%s was dropped without :close(); closed it", (p.where:gsub(": $", "")))
+  p:close()
+end
+
+local make
+make, inside = core.kind("pool", order, forgotten)
+
+local new = {}
+
+--- The handle of a new pool. config: as kt.api checks it.
+function new.pool(config)
+  local links = {}
+  for _, entry in ipairs(config.links or {}) do
+    if not schema.unknown(entry) then links[#links + 1] = entry end -- in kt check
+  end
+  config.links = links
+  return make(pool.new(env, config, core.where() .. "kt.pool: "))
+end
+
+return new

@@ -1,0 +1,103 @@
+--- A pool: several links behind one open. Here are its parts put together; it knows nothing of kt but what is in `env`:
+---   now() → seconds, random() → [0, 1), log.info, log.warn (fmt, …)
+---   self() → this task; park(seconds): sleeps until then, or until unpark(task), or for no reason; alive(task)
+---   spawn(fn, …): a task that does not keep the script alive; origin() → the script's line; task(origin, fn, …): a task of the script's
+---   pure(what, fn, …) → pcall(fn, …), with one result, of a function that cannot wait
+---   err(code, text), resolve(options), link(settings)
+---
+--- Invariant: a member is live exactly while it is in pool.members; then, and only then, its checker runs.
+local checks = require "kt.pool.checks"
+local choice = require "kt.pool.choice"
+local discovery = require "kt.pool.discovery"
+local facts = require "kt.pool.facts"
+local members = require "kt.pool.members"
+local opening = require "kt.pool.opening"
+local policies = require "kt.pool.policies"
+
+local pool = {}
+pool.__index = pool
+
+--- config: kt.pool's table as kt.api checks it. where: what complaints about the script begin with.
+function pool.new(env, config, where)
+  local self = setmetatable({
+    env = env, where = where, name = config.name,
+    check = config.check, policy = config.policy, key = config.key, retries = config.retries, discover = config.discover,
+    hold = nil, -- seconds, if the policy prefers one link
+    probe = config.check and { timeout = config.check.timeout },
+    members = {}, gone = {}, seq = 0, turn = 0, asked = {}, told = {}, handlers = {}, waiting = {}, closed = false,
+    current = nil, switched_at = -math.huge, switches = 0, opened = 0, failed = 0, failed_attempts = 0,
+  }, pool)
+  if policies.steady[config.policy] or (type(config.policy) == "function" and config.hold) then
+    self.hold = config.hold or pool.HOLD
+  end
+  for _, entry in ipairs(config.links or {}) do self:enter(entry, true) end
+  discovery.start(self)
+  return self
+end
+
+pool.HOLD = 10 -- seconds, of the policies that have names
+
+--- Puts a link in, which passed members.objection. steady: see kt.pool.health.
+function pool:enter(entry, steady)
+  local m = members.add(self, entry, steady)
+  checks.start(self, m)
+  for task in next, self.waiting do self.env.unpark(task) end
+end
+
+--- A member that is known gets another weight and tier.
+function pool:change(link, weight, tier)
+  local m, at = members.find(self, link)
+  if not m or (m.weight == weight and m.tier == tier) then return end
+  m.weight, m.tier = weight, tier
+  table.remove(self.members, at)
+  members.place(self, m)
+end
+
+--- Takes a link out, by itself or by its name; false if it is not there. It is held on to while streams are open on it: the script
+--- may have it nowhere else, and a link that nobody holds is closed.
+function pool:leave(what)
+  local m = members.find(self, what)
+  if not m or self.closed then return false end
+  members.remove(self, m)
+  for link in next, self.gone do
+    if link:stats().streams == 0 then self.gone[link] = nil end
+  end
+  self.gone[m.link] = true
+  choice.reconsider(self)
+  return true
+end
+
+pool.open = opening.open
+
+--- The facts of each member, in order.
+function pool:links()
+  local out, now = {}, self.env.now()
+  if self.closed then return out end
+  for i, m in ipairs(self.members) do out[i] = facts.all(m, now) end
+  return out
+end
+
+function pool:stats()
+  local up = 0
+  for _, m in ipairs(self.members) do up = up + (m.live and m.health.up and 1 or 0) end
+  return {
+    links = self.closed and 0 or #self.members, up = up, current = self.current and self.current.live and self.current.name or nil,
+    opened = self.opened, failed = self.failed, failed_attempts = self.failed_attempts, switches = self.switches,
+  }
+end
+
+--- Ends the checks and the discovery. Links and streams go on, for as long as somebody holds the links; those that the pool made are
+--- closed with their last stream. `members` stays for that reason, and is not looked at any more. Makes nothing, as it may run in a
+--- finalizer.
+function pool:close()
+  if self.closed then return end
+  self.closed = true
+  for _, m in ipairs(self.members) do
+    m.live = false
+    if m.checker then self.env.unpark(m.checker) end
+  end
+  if self.discoverer then self.env.unpark(self.discoverer) end
+  for task in next, self.waiting do self.env.unpark(task) end
+end
+
+return pool

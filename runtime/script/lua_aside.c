@@ -1,0 +1,117 @@
+/* What modules in the binary need that do something by themselves, beside the script's own tasks: tasks that
+ * sleep until they are needed, tasks in the name of a script's line, calls of a script's function that may
+ * not wait. */
+#include <string.h>
+#include "script/handle.h"
+#include "script/script.h"
+
+#define PARK "kt.core.park"
+#define ARGS_MAX 16
+
+/* core.need_task(name): raises outside of a task, and where a task cannot wait. */
+static int need_task(lua_State *L)
+{
+    kt_task_need(L, luaL_checkstring(L, 1));
+    return 0;
+}
+
+/* core.park(seconds): sleeps for so long (math.huge: for ever), or until core.unpark. */
+static int park(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, PARK);
+    const lua_Number seconds = luaL_checknumber(L, 1);
+    uint64_t us = KT_TIME_NEVER;
+    if (seconds < 1e9) us = seconds > 0 ? (uint64_t)(seconds * 1e6 + 0.5) : 0;
+    return kt_task_wait(L, t, PARK, NULL, NULL, us);
+}
+
+/* core.unpark(task): wakes it, if it is parked. A thread may by now be another task's, which then wakes for
+ * no reason: who parks looks at why it woke. Allocates nothing and raises nothing, so that finalizers may
+ * call it. */
+static int unpark(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, 1);
+    if (!co) return 0;
+    struct kt_task *t = kt_task_of(co);
+    if (t->L == co && t->state == KT_TASK_WAITING && strcmp(t->what, PARK) == 0) kt_task_wake(t, 0, NULL);
+    return 0;
+}
+
+/* Starts fn(…), at index `first` and what follows. */
+static struct kt_task *start(lua_State *L, int first, const struct kt_origin *origin)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    const int n = lua_gettop(L) - first + 1;
+    luaL_checktype(L, first, LUA_TFUNCTION);
+    luaL_argcheck(L, n <= ARGS_MAX, first, "too many arguments");
+    luaL_checkstack(L, 4, NULL);
+    struct kt_task *t = kt_task_new(rt, L, origin);
+    if (!t) luaL_error(L, rt->phase == KT_END ? "the script has ended" : "too many tasks, or out of memory");
+    if (!lua_checkstack(t->L, n)) {
+        kt_task_abandon(t);
+        luaL_error(L, "out of memory");
+    }
+    lua_xmove(L, t->L, n);
+    kt_task_start(t, n - 1);
+    return t;
+}
+
+/* core.spawn_aside(fn, …): a task that does not keep the script alive. */
+static int spawn_aside(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    struct kt_task *t = start(L, 1, kt_origin_here(rt, L));
+    t->aside = true;
+    rt->aside++;
+    return 0;
+}
+
+/* core.origin() → the script's line that is calling, for spawn_from */
+static int origin(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)kt_origin_here(kt_runtime_of(L), L));
+    return 1;
+}
+
+/* core.spawn_from(origin, fn, …): a task of the script's, as if spawned at that line. */
+static int spawn_from(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
+    start(L, 2, lua_touserdata(L, 1));
+    return 0;
+}
+
+/* core.pure(what, fn, …) → true, result | false, error. what: "a policy" */
+static int pure(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    const char *before = rt->pure;
+    rt->pure = luaL_checkstring(L, 1); /* stays on the stack */
+    const int status = lua_pcall(L, lua_gettop(L) - 2, 1, 0);
+    rt->pure = before;
+    if (kt_guard_stopped(&rt->guard)) kt_guard_raise(L);
+    lua_pushboolean(L, status == LUA_OK);
+    lua_insert(L, -2);
+    return 2;
+}
+
+/* core.err(code, text) → err */
+static int err(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1), *text = luaL_checkstring(L, 2);
+    int code = -1;
+    while (strcmp(kt_errname(code), name) != 0) {
+        luaL_argcheck(L, strcmp(kt_errname(code), "unknown") != 0, 1, "no such code");
+        code--;
+    }
+    kt_err_push(L, code, text);
+    return 1;
+}
+
+void kt_lua_aside(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"need_task", need_task}, {"park", park}, {"unpark", unpark},
+        {"spawn_aside", spawn_aside}, {"origin", origin}, {"spawn_from", spawn_from}, {"pure", pure},
+        {"err", err}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}
