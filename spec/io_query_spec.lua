@@ -42,6 +42,15 @@ describe("asking for records", function()
     assert.same({ nil, "name", "gone.test: no such name" }, { outcome("gone.test", A) })
   end)
 
+  it("speaks IPv6 with a server", function()
+    local six
+    six = assert(io:udp({ bind = "[::1]:0" }, { batch = function(dgrams)
+      for _, d in ipairs(dgrams) do six:send(message.respond(zone, message.question(d[1]), "udp"), d[2]) end
+    end }))
+    zone["a.test"] = { AAAA = { "2001:db8::1", "::" } }
+    assert.same({ "2001:db8::1 300", ":: 300" }, (outcome("a.test", message.types.AAAA, six:addr())))
+  end)
+
   it("refuses what is no name, no type, and too many servers, at once", function()
     assert.same({ nil, "name", '"a..b": not a name; nothing between two dots' }, { query("a..b", A, never) })
     assert.same({ nil, "invalid", "no such type of record" }, { query("a.test", 255, never) })

@@ -229,7 +229,7 @@ def {
     keys = {
       { name = "name", type = "string", required = true, wanted = "a host's name", doc = "The name to look up." },
       { name = "type", type = "enum", values = { "A", "AAAA", "SRV" }, default = "A", doc = "The records that are wanted." },
-      { name = "servers", type = "list", of = { type = "name_server" },
+      { name = "servers", type = "list", of = { type = "name_server", required = true, wanted = "a name server's IP address" },
         doc = "Whom to ask, \"ip\" or \"ip:port\", 1 to 8 of them, one after the other. Default: those of the system." },
       { name = "timeout", type = "duration", default = 5, doc = "How long it may take." },
     },

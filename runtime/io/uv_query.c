@@ -6,8 +6,9 @@
  *
  * A channel is c-ares's word for servers with questions to them. There is one for each list of servers that
  * is being asked. Invariant: outside a call into c-ares, a channel lives exactly while somebody waits for an
- * answer of it. So nothing wakes the loop when no question is out, what is cancelled leaves nothing behind,
- * and a new resolv.conf counts from the next question on.
+ * answer of it. So nothing wakes the loop when no question is out, and what is cancelled leaves nothing
+ * behind. A channel has read resolv.conf and chosen its ports; so it takes questions for a few seconds only,
+ * and a new one takes those that follow.
  *
  * c-ares cannot cancel one question of several: a cancelled one stays with it, counted, until it is answered,
  * given up, or the last that is waited for. Its callbacks run inside calls into it, where nothing may be
@@ -22,6 +23,7 @@
 
 #define TRY_MS 1000 /* for a server's answer at first; twice as long in each further round of the servers */
 #define TRIES 4     /* rounds */
+#define FRESH_US 5000000u
 #define QUERIES_MAX 1024u
 #define CHANNELS_MAX 32u /* each has some 80 KiB and sockets of its own */
 
@@ -31,6 +33,7 @@ struct channel {
     ares_channel ares;
     struct kt_list sockets; /* of struct socket */
     struct kt_timer timer;  /* c-ares's next deadline, or earlier */
+    uint64_t fresh_until;   /* takes questions so long */
     size_t waited;          /* questions that somebody waits for */
     bool inside;            /* a call into c-ares is under way */
     size_t server_count;
@@ -183,7 +186,7 @@ static struct channel *channel_find(const struct uv_io *u, const struct kt_quest
     for (struct kt_list *n = u->query_channels.next; n != &u->query_channels; n = n->next) {
         struct channel *c = KT_CONTAINER(n, struct channel, node);
         size_t i = 0;
-        if (c->server_count != question->server_count) continue;
+        if (c->server_count != question->server_count || u->io.now >= c->fresh_until) continue;
         while (i < c->server_count && kt_addr_equal(&c->servers[i], &question->servers[i])) i++;
         if (i == c->server_count) return c;
     }
@@ -220,6 +223,7 @@ static int channel_new(
     kt_list_init(&c->node);
     kt_list_init(&c->sockets);
     kt_timer_init(&c->timer, on_timer, c);
+    c->fresh_until = u->io.now + FRESH_US;
     c->server_count = question->server_count;
     for (size_t i = 0; i < c->server_count; i++) c->servers[i] = question->servers[i];
 

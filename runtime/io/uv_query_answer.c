@@ -130,9 +130,8 @@ int kt_uv_answer_read(const char *name, enum kt_record_type type, const uint8_t 
     memset(&like, 0, sizeof like);
     like.ttl = answer_ttl(msg, len, type);
     int status = ARES_EBADRESP;
-    if (len > UINT16_MAX) /* no message is longer */
-        status = ARES_EBADRESP;
-    else if (type == KT_RECORD_A)
+    if (len > UINT16_MAX) len = 0; /* no message is so long */
+    if (type == KT_RECORD_A)
         status = read_a(msg, (int)len, &like, records, n);
     else if (type == KT_RECORD_AAAA)
         status = read_aaaa(msg, (int)len, &like, records, n);

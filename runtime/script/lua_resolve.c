@@ -78,15 +78,26 @@ static bool read_type(const char *text, enum kt_record_type *type)
     return false;
 }
 
+/* kt_name_server, for a string that a script holds. */
+static int parse_server(lua_State *L, int idx, struct kt_addr *out, struct kt_err *err)
+{
+    const char *text = lua_tostring(L, idx);
+    if (strlen(text) != lua_rawlen(L, idx))
+        return kt_err_set(err, KT_ECONFIG, "\"%.64s\": a zero byte in it", text);
+    return kt_name_server(out, text, err);
+}
+
 /* The list on top of the stack. What is wrong with it kt.api says. */
 static bool read_servers(lua_State *L, struct kt_addr servers[KT_QUERY_SERVERS], size_t *n)
 {
     *n = lua_rawlen(L, -1);
     if (*n == 0 || *n > KT_QUERY_SERVERS) return false;
+    size_t entries = 0;
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) entries++;
+    if (entries != *n) return false; /* a gap, or keys of another kind */
     for (size_t i = 0; i < *n; i++) {
-        const bool text = lua_rawgeti(L, -1, (lua_Integer)i + 1) == LUA_TSTRING;
-        const bool ok = text && strlen(lua_tostring(L, -1)) == lua_rawlen(L, -1) &&
-                        kt_name_server(&servers[i], lua_tostring(L, -1), NULL) == 0;
+        const bool ok = lua_rawgeti(L, -1, (lua_Integer)i + 1) == LUA_TSTRING &&
+                        parse_server(L, -1, &servers[i], NULL) == 0;
         lua_pop(L, 1);
         if (!ok) return false;
     }
@@ -117,11 +128,12 @@ static int resolve(lua_State *L)
     /* What is no name is no misuse: it may come from whoever is being served. */
     lua_pushliteral(L, "name");
     lua_rawget(L, 1);
-    if (strlen(name) != lua_rawlen(L, -1))
-        return kt_err_return(
-            L, KT_ENAME, lua_pushfstring(L, "\"%s\": not a name; there is a zero byte in it", name));
-    question.name = name;
     struct kt_err err = {0};
+    if (strlen(name) != lua_rawlen(L, -1)) {
+        kt_err_set(&err, KT_ENAME, "\"%.64s\": not a name; there is a zero byte in it", name);
+        return kt_err_return(L, KT_ENAME, err.text);
+    }
+    question.name = name;
     struct kt_query *op;
     int rc = kt_query(t->rt->io, &question, answered, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
@@ -133,17 +145,13 @@ static int name_server(lua_State *L)
 {
     struct kt_addr addr;
     struct kt_err err = {0};
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
-    if (strlen(text) == len && kt_name_server(&addr, text, &err) == 0) {
+    luaL_checktype(L, 1, LUA_TSTRING);
+    if (parse_server(L, 1, &addr, &err) == 0) {
         lua_pushboolean(L, 1);
         return 1;
     }
     lua_pushnil(L);
-    if (err.code)
-        lua_pushstring(L, err.text);
-    else
-        lua_pushfstring(L, "\"%s\": a zero byte in it", text);
+    lua_pushstring(L, err.text);
     return 2;
 }
 
