@@ -31,7 +31,7 @@ describe("scripts/examples", function()
     local there = {}
     for _, name in ipairs(names) do there[name] = true end
     for _, name in ipairs { "client", "server", "socks5", "route-by-port", "proxy-protocol", "quota", "schedule", "reverse",
-      "interactive-vs-bulk" } do
+      "interactive-vs-bulk", "failover", "balance" } do
       assert.is_true(there[name], name)
     end
   end)

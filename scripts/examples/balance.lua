@@ -1,8 +1,8 @@
--- The near end of a tunnel to several servers that share the work: the big one takes three connections for one of each small
--- one. server.lua, with the same key, runs on each server.
+-- The near end of a tunnel to several servers that share the work, the big one most of it.
 --     kt run balance.lua
--- A server that does not answer gets nothing until it does again. Other policies, by name: "round_robin" and "weighted" take
--- turns, "least_loaded" counts connections, "lowest_rtt" measures, and "hash" keeps each client at its server.
+-- server.lua, with the same key, runs on each server; the big one takes three connections for one of each small one. A server
+-- that does not answer gets nothing until it does again. Other policies, by name: "round_robin" and "weighted" take turns,
+-- "lowest_rtt" measures, and "hash" keeps each client at its server.
 local kt = require "kt"
 
 local key = kt.secret_file "psk.key"

@@ -1,8 +1,8 @@
--- The near end of a tunnel that has three ways out: new connections take the best one that works. server.lua, with the same
--- key, runs on each of the three servers.
+-- The near end of a tunnel that has three ways out: new connections take the best one that works.
 --     kt run failover.lua
--- Each link is asked every second whether its server still answers, three missed answers take it out, two bring it back. What is
--- open stays where it is: its bytes are under way there. An application that loses its connection finds the next one working.
+-- server.lua, with the same key, runs on each of the three servers. Each link is asked every second whether its server still
+-- answers, three missed answers take it out, two bring it back. What is open stays where it is: its bytes are under way there.
+-- An application that loses its connection finds the next one working.
 local kt = require "kt"
 
 local key = kt.secret_file "psk.key"

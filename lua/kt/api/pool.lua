@@ -26,7 +26,7 @@ local function discover(d)
       { name = "type", type = "enum", values = { "SRV", "A", "AAAA" }, default = "SRV",
         doc = "What to ask for. SRV priorities are kept to: a link serves only while none of a better one is up." },
       { name = "port", type = "integer", min = 1, max = 65535, doc = "The peers' port, with A and AAAA." },
-      { name = "servers", type = "list", of = { type = "name_server" },
+      { name = "servers", type = "list", of = { type = "name_server", required = true, wanted = "a name server's IP address" },
         doc = "Whom to ask, as for kt.resolve; the system's name servers unless given." },
       { name = "timeout", type = "duration", default = 5, doc = "How long a lookup may take." },
       { name = "link", type = "table", required = true, keys = d.keys, check = d.check, as = "kt.link",
