@@ -80,6 +80,11 @@ function kt.udp(config)
   return handle, err
 end
 
+function kt.reload(config)
+  local c = checked("kt.reload", config)
+  core.when_replaced(c.old == "drain" and c.timeout)
+end
+
 --- Makes a table name itself and its nearest function when it is asked for one that it has not.
 local function strict(path, t)
   return setmetatable(t, {

@@ -1,11 +1,19 @@
-/* Puts the rooms together: logger, io, runtime; takes them apart in the reverse order. */
+/* Puts the rooms together: logger, io, supervisor; takes them apart in the reverse order. */
 #include "cli/start.h"
 #include <signal.h>
 #include <stdio.h>
+#include <termios.h>
+#include <unistd.h>
+#include "cli/pidfile.h"
 #include "crypto/seal.h"
 #include "io/uv.h"
 #include "script/logger.h"
-#include "script/runtime.h"
+#include "script/supervisor.h"
+
+struct process {
+    const struct kt_start *start;
+    bool had_terminal;
+};
 
 /* From here on the process ends by itself. The handlers go with the io, and an impatient second signal would
  * else end it otherwise than by its exit code. */
@@ -15,6 +23,7 @@ static void block_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
@@ -25,28 +34,54 @@ static int complain(const char *text)
     return 1;
 }
 
-static int run(const struct kt_start *start, struct kt_runtime *rt)
+/* A terminal that is gone sends SIGHUP too: who had one does not want us to stay behind without it. */
+static bool terminal_gone(void *ctx)
+{
+    const struct process *p = ctx;
+    struct termios t;
+    return p->had_terminal && tcgetattr(STDERR_FILENO, &t) != 0;
+}
+
+static void reloaded(void *ctx, int code, const char *text)
+{
+    const struct process *p = ctx;
+    if (p->start->pid_file) kt_pidfile_result(p->start->pid_file, code, text);
+}
+
+static int run(const struct process *p, struct kt_supervisor *sv)
 {
     int code;
-    int rc = start->file ? kt_runtime_load_file(rt, start->file, start->argc, start->argv)
-                         : kt_runtime_load_module(rt, start->module, start->argc, start->argv);
-    if (kt_runtime_exited(rt, &code)) return code;
-    if (rc == 0) rc = kt_runtime_open(rt);
-    if (rc) return complain(kt_runtime_message(rt));
-    return kt_runtime_run(rt);
+    int rc = kt_supervisor_start(sv);
+    if (rc) return complain(kt_supervisor_message(sv));
+    if (kt_supervisor_exited(sv, &code)) return code;
+    struct kt_err err = {0};
+    if (p->start->pid_file && kt_pidfile_write(p->start->pid_file, &err)) return complain(err.text);
+    code = kt_supervisor_run(sv);
+    if (p->start->pid_file) kt_pidfile_remove(p->start->pid_file);
+    return code;
 }
 
 static int with_io(const struct kt_start *start, struct kt_logger *logger, struct kt_io *io)
 {
     struct kt_err err = {0};
     if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(err.text);
-    const struct kt_runtime_opts opts = {
-        .io = io, .logger = logger, .unsafe = start->unsafe, .memory = start->memory};
-    struct kt_runtime *rt;
-    if (kt_runtime_new(&rt, &opts, &err)) return complain(err.text);
-    int code = run(start, rt);
+    struct termios t;
+    struct process process = {start, tcgetattr(STDERR_FILENO, &t) == 0};
+    const struct kt_supervisor_opts opts = {
+        .runtime = {.io = io, .logger = logger, .unsafe = start->unsafe, .memory = start->memory},
+        .file = start->file,
+        .module = start->module,
+        .argc = start->argc,
+        .argv = start->argv,
+        .reloaded = reloaded,
+        .hung_up = terminal_gone,
+        .ctx = &process,
+    };
+    struct kt_supervisor *sv;
+    if (kt_supervisor_new(&sv, &opts, &err)) return complain(err.text);
+    int code = run(&process, sv);
     block_signals();
-    kt_runtime_free(rt);
+    kt_supervisor_free(sv);
     return code;
 }
 

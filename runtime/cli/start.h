@@ -16,6 +16,7 @@ struct kt_start {
     size_t memory; /* bytes for the script, 0: no limit */
     enum kt_log_level level;
     const char *log_file; /* NULL: standard error */
+    const char *pid_file; /* NULL: none */
 };
 
 /* Loads, opens, runs until the end. Says on standard error why it could not. Returns the process' exit code.

@@ -21,7 +21,7 @@ struct kt_lua_link {
 static int open(struct kt_service *s, struct kt_err *err)
 {
     struct kt_lua_link *l = (struct kt_lua_link *)s;
-    int rc = kt_kcptun_link(s->rt->io, &l->config, s->rt->log, &s->rt->counters, &l->link, err);
+    int rc = kt_kcptun_link(s->rt->io, &l->config, s->rt->log, s->rt->counters, &l->link, err);
     if (rc == 0) kt_config_log(&l->config, l->mode, s, "link to");
     l->config.key = NULL;
     l->config.crypt = NULL;

@@ -28,7 +28,8 @@ struct kt_runtime {
     struct kt_io *io;
     struct kt_logger *logger;
     const struct kt_log *log; /* the logger's */
-    struct kt_counters counters;
+    struct kt_counters *counters;
+    struct kt_counters own_counters; /* if it was given none */
     enum kt_phase phase;
     bool unsafe;
     void (*print)(void *ctx, int fd, const char *text, size_t len);
@@ -54,11 +55,15 @@ struct kt_runtime {
     size_t pipes;   /* conns and streams that a script or a splice of it holds */
 
     /* end of life (runtime.c) */
-    struct kt_signal *sigterm, *sigint;
     struct kt_timer drain_tick;
-    uint64_t drain_us;    /* how long a drain may last */
+    uint64_t drain_us;    /* how long a drain may last when the process ends */
+    uint64_t replaced_us; /* ... and when a reload brings another script; KT_TIME_NEVER: no limit */
     uint64_t drain_until; /* its deadline, once it has begun */
-    bool exiting;         /* exit_code is final; the loop was told to stop */
+    uint64_t drain_wait;  /* between two looks at how far it is */
+    bool replaced;        /* another runtime has taken over */
+    bool exiting;         /* exit_code is final */
+    void (*ended)(void *ctx);
+    void *ended_ctx;
     int exit_code;
     char *message;
 
@@ -97,7 +102,7 @@ static inline void kt_push_number(lua_State *L, double v)
 
 /* ---- runtime.c ---- */
 
-/* Begins to end the runtime: the loop is told to stop. The first code counts. */
+/* Ends the runtime: no task runs any more, and its owner is told. The first code counts. */
 void kt_runtime_stop(struct kt_runtime *rt, int code);
 /* Ends the runtime if nothing is left that could happen; called when something ended. */
 void kt_runtime_settle(struct kt_runtime *rt);

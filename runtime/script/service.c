@@ -37,16 +37,42 @@ int kt_service_ready(const struct kt_service *s, struct kt_err *err)
         s->name, s->ops->brings);
 }
 
+static void opened(struct kt_service *s)
+{
+    s->open = true;
+    if (s->ops->serve) s->rt->serving++;
+    if (!s->ops->serve && !s->ops->stays) unref(s->rt, &s->anchor);
+}
+
 int kt_service_open(struct kt_service *s, struct kt_err *err)
 {
     if (s->closed) return 0; /* the script thought better of it */
     int rc = kt_service_ready(s, err);
     if (rc == 0) rc = s->ops->open(s, err);
+    if (rc == 0) opened(s);
+    return rc;
+}
+
+int kt_service_claim(struct kt_service *s, struct kt_service *old, bool *found, struct kt_err *err)
+{
+    *found = s->ops == old->ops && s->ops->heir && old->open && !old->claimed && s->ops->heir(s, old);
+    if (!*found) return 0;
+    int rc = s->ops->prepare ? s->ops->prepare(s, old, err) : 0;
     if (rc) return rc;
-    s->open = true;
-    if (s->ops->serve) s->rt->serving++;
-    if (!s->ops->serve && !s->ops->stays) unref(s->rt, &s->anchor);
+    s->from = old;
+    old->claimed = true;
     return 0;
+}
+
+void kt_service_inherit(struct kt_service *s)
+{
+    struct kt_service *old = s->from;
+    s->from = NULL;
+    s->ops->inherit(s, old);
+    opened(s);
+    old->open = old->claimed = false;
+    if (old->ops->serve) old->rt->serving--;
+    kt_service_close(old);
 }
 
 void kt_service_close(struct kt_service *s)
@@ -55,6 +81,11 @@ void kt_service_close(struct kt_service *s)
     struct kt_runtime *rt = s->rt;
     s->closed = true;
     kt_list_remove(&s->node);
+    if (s->from) {
+        if (s->ops->forgo) s->ops->forgo(s);
+        s->from->claimed = false;
+        s->from = NULL;
+    }
     if (s->open) {
         s->ops->close(s);
         if (s->ops->serve) rt->serving--;

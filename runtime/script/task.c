@@ -219,7 +219,7 @@ static void fail(struct kt_task *t, int status)
     struct kt_runtime *rt = t->rt;
     struct kt_guard *g = &rt->guard;
     if (!rt->exiting) {
-        rt->counters.TaskErrors++;
+        rt->counters->TaskErrors++;
         tell(t, status);
     }
     /* The pipes first, so that a `<close>` variable does not end them as if all had gone well. */
