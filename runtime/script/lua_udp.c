@@ -6,8 +6,13 @@
  * Allocating in Lua may run a finalizer of the script, and that may close the very socket: u->udp is looked
  * at again after anything that allocates.
  *
- * Invariant: u->receiver and u->senders name exactly the tasks that wait in a call on the socket. */
+ * A reload hands a declared socket on to the new script. Handles of the old one may still send from it, and
+ * receive nothing more.
+ *
+ * Invariant: u->receiver and u->senders name exactly the tasks that wait in a call on the socket. u->udp is
+ * u->share->udp, or both are NULL. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/dgramq.h"
 #include "script/handle.h"
@@ -20,6 +25,13 @@
 #define CLOSED "it was closed meanwhile"
 #define TIMEOUT_US 30000000u
 
+/* The socket, with the handles that have it: one, but for those of replaced scripts. */
+struct share {
+    struct kt_udp *udp;
+    struct kt_list holders;
+    struct kt_lua_udp *owner; /* gets what comes; NULL: nobody does */
+};
+
 struct kt_lua_udp {
     struct kt_owned owned; /* first; in no list if it was declared */
     struct kt_service service;
@@ -28,7 +40,9 @@ struct kt_lua_udp {
     struct kt_endpoint on;
     struct kt_addr to;
     struct kt_resolve *resolve; /* while kt.udp looks the peer up */
-    struct kt_udp *udp;         /* NULL: not open yet, or closed */
+    struct share *share;        /* NULL: not open yet, or closed */
+    struct kt_list holder;      /* share->holders */
+    struct kt_udp *udp;
     struct kt_dgramq queue;
     struct kt_task *receiver;
     struct kt_list senders; /* tasks that wait for room */
@@ -58,20 +72,23 @@ static void wake_senders(struct kt_lua_udp *u, int code, const char *text)
 
 static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 {
-    struct kt_lua_udp *u = ctx;
+    struct kt_lua_udp *u = ((struct share *)ctx)->owner;
+    if (!u) return;
     for (size_t i = 0; i < n; i++) kt_dgramq_put(&u->queue, dgrams[i].data, dgrams[i].len, dgrams[i].from);
     if (u->queue.count) wake_receiver(u, 0, NULL);
 }
 
 static void on_writable(void *ctx)
 {
-    wake_senders(ctx, 0, NULL);
+    const struct share *share = ctx;
+    for (struct kt_list *n = share->holders.next; n != &share->holders; n = n->next)
+        wake_senders(KT_CONTAINER(n, struct kt_lua_udp, holder), 0, NULL);
 }
 
 static void on_error(void *ctx, int code)
 {
-    struct kt_lua_udp *u = ctx;
-    if (!u->wants_peer) return; /* which of its peers it was is not known */
+    struct kt_lua_udp *u = ((struct share *)ctx)->owner;
+    if (!u || !u->wants_peer) return; /* which of its peers it was is not known */
     u->error = code;
     wake_receiver(u, 0, NULL);
 }
@@ -80,7 +97,7 @@ static void on_error(void *ctx, int code)
 
 /* Binds and, where a peer is named, connects. The wildcard is IPv6 taking IPv4 too, or IPv4 alone where there
  * is no IPv6; with a peer it is of the peer's family. */
-static int open_socket(struct kt_lua_udp *u, struct kt_err *err)
+static int bind_socket(struct kt_lua_udp *u, struct share *share, struct kt_err *err)
 {
     static const struct kt_udp_events events = {on_batch, on_writable, on_error};
     struct kt_udp_opts opts = {.remote = u->wants_peer ? &u->to : NULL};
@@ -90,22 +107,50 @@ static int open_socket(struct kt_lua_udp *u, struct kt_err *err)
     int rc;
     if (!host[0] && !u->wants_peer) {
         kt_addr_from_ip(&opts.local, "::", port);
-        rc = kt_udp_open(io, &opts, &events, u, &u->udp, err);
+        rc = kt_udp_open(io, &opts, &events, share, &share->udp, err);
         if (rc == 0 || rc == KT_EINUSE || rc == KT_EACCES) return rc;
     }
     if (!host[0]) host = u->wants_peer && u->to.sa.sa_family == AF_INET6 ? "::" : "0.0.0.0";
     if (!kt_addr_from_ip(&opts.local, host, port))
         return kt_err_set(
             err, KT_ECONFIG, "\"%s\": bind an IP address of this machine, or :%u for all", host, port);
-    return kt_udp_open(io, &opts, &events, u, &u->udp, err);
+    return kt_udp_open(io, &opts, &events, share, &share->udp, err);
+}
+
+static void hold(struct kt_lua_udp *u, struct share *share)
+{
+    u->share = share;
+    u->udp = share->udp;
+    kt_list_push(&share->holders, &u->holder);
+    share->owner = u;
+}
+
+static int open_socket(struct kt_lua_udp *u, struct kt_err *err)
+{
+    struct share *share = calloc(1, sizeof *share);
+    if (!share) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    kt_list_init(&share->holders);
+    int rc = bind_socket(u, share, err);
+    if (rc)
+        free(share);
+    else
+        hold(u, share);
+    return rc;
 }
 
 static void close_socket(struct kt_lua_udp *u)
 {
     kt_list_remove(&u->owned.node);
-    if (!u->udp) return;
-    kt_udp_close(u->udp);
+    struct share *share = u->share;
+    if (!share) return;
+    u->share = NULL;
     u->udp = NULL;
+    kt_list_remove(&u->holder);
+    if (share->owner == u) share->owner = NULL;
+    if (kt_list_empty(&share->holders)) {
+        kt_udp_close(share->udp);
+        free(share);
+    }
     kt_dgramq_free(&u->queue);
     wake_receiver(u, KT_ECLOSED, RECEIVE ": " CLOSED);
     wake_senders(u, KT_ECLOSED, SEND ": " CLOSED);
@@ -135,7 +180,32 @@ static void service_close(struct kt_service *s)
     close_socket(of_service(s));
 }
 
-static const struct kt_service_ops ops = {.what = OPEN, .open = service_open, .close = service_close};
+static bool heir(const struct kt_service *s, const struct kt_service *old)
+{
+    const struct kt_lua_udp *u = KT_CONTAINER(s, struct kt_lua_udp, service),
+                            *o = KT_CONTAINER(old, struct kt_lua_udp, service);
+    return o->share && kt_endpoint_equal(&u->on, &o->on) && u->wants_peer == o->wants_peer &&
+           (!u->wants_peer || kt_addr_equal(&u->to, &o->to));
+}
+
+/* The socket with what has come and was not received yet. The old handle keeps its share: who has taken a
+ * datagram may yet answer it. */
+static void inherit(struct kt_service *s, struct kt_service *old)
+{
+    struct kt_lua_udp *u = of_service(s), *o = of_service(old);
+    uint8_t data[KT_UDP_MAX];
+    struct kt_addr from;
+    size_t len;
+    hold(u, o->share);
+    for (; kt_dgramq_first(&o->queue, &len, &from); kt_dgramq_drop(&o->queue)) {
+        kt_dgramq_copy(&o->queue, data);
+        kt_dgramq_put(&u->queue, data, len, &from);
+    }
+    kt_dgramq_free(&o->queue);
+}
+
+static const struct kt_service_ops ops = {
+    .what = OPEN, .open = service_open, .close = service_close, .heir = heir, .inherit = inherit};
 
 /* ---- kt.udp ---- */
 
@@ -231,6 +301,7 @@ static int udp(lua_State *L)
     struct kt_lua_udp *u = kt_handle_push(L, KT_HANDLE_SOCKET, sizeof *u, 0);
     kt_list_init(&u->owned.node);
     kt_list_init(&u->senders);
+    kt_list_init(&u->holder);
     u->owned.end = end_owned;
     u->owned.owner = t;
     u->rt = rt;
@@ -497,18 +568,17 @@ static int stats(lua_State *L)
 static int close_method(lua_State *L)
 {
     struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "close");
-    if (u->declared)
-        kt_service_close(&u->service);
-    else
-        close_socket(u);
+    if (u->declared) kt_service_close(&u->service);
+    close_socket(u); /* one of a replaced script is no service any more */
     return 0;
 }
 
 static int gc(lua_State *L)
 {
     struct kt_lua_udp *u = lua_touserdata(L, 1);
-    if (u->declared) return kt_service_gc(L, &u->service);
-    if (u->udp) {
+    if (u->declared) {
+        kt_service_gc(L, &u->service);
+    } else if (u->udp) {
         const struct kt_origin *o = u->owned.owner->origin;
         kt_log(u->rt->log, KT_LOG_WARN,
             "a socket was dropped without :close(), in the task spawned at %s:%d; closed it", o->source,

@@ -11,6 +11,7 @@
 #define DRAIN_US 5000000u
 #define DRAIN_TICK_US 20000u
 #define DRAIN_TICK_MAX_US 1000000u
+#define LINGER_US 1000000u
 
 static void print_to_process(void *ctx, int fd, const char *text, size_t len)
 {
@@ -44,6 +45,7 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->guard.alloc_ctx = opts->alloc_ctx;
     rt->print = opts->print ? opts->print : print_to_process;
     rt->print_ctx = opts->print_ctx;
+    rt->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
     rt->counters = opts->counters ? opts->counters : &rt->own_counters;
     rt->ended = opts->ended;
     rt->ended_ctx = opts->ended_ctx;
@@ -152,7 +154,7 @@ static int call_main(struct kt_runtime *rt, struct main_chunk *m)
     lua_pushcfunction(L, explain);
     lua_pushcfunction(L, load_and_call);
     lua_pushlightuserdata(L, m);
-    kt_guard_begin(rt, L, KT_MAIN_STOP_US);
+    kt_guard_begin(rt, L, rt->main_us);
     int status = lua_pcall(L, 1, 0, 1);
     int rc = 0;
     if (status != LUA_OK && !rt->exiting) {
@@ -250,11 +252,27 @@ static bool drained(const struct kt_runtime *rt)
     return true;
 }
 
+/* A replaced script is in no hurry: the far side of its links gets a moment to have its last word heard,
+ * which it would else repeat for seconds before it gave the session up for dead. */
+static bool lingers(struct kt_runtime *rt, uint64_t now)
+{
+    bool links = false;
+    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+        links = links || (s->open && s->ops->quiet);
+    }
+    if (!rt->replaced || !links) return false;
+    if (rt->quiet_since == 0) rt->quiet_since = now;
+    return now - rt->quiet_since < LINGER_US;
+}
+
 static void drain_tick(void *ctx)
 {
     struct kt_runtime *rt = ctx;
     uint64_t now = kt_io_now(rt->io);
-    if (drained(rt)) {
+    const bool done = drained(rt);
+    if (!done) rt->quiet_since = 0;
+    if (done && (now >= rt->drain_until || !lingers(rt, now))) {
         kt_runtime_stop(rt, 0);
     } else if (now >= rt->drain_until) {
         kt_log(rt->log, KT_LOG_WARN, "ending with %zu conns and streams%s still open", rt->pipes,

@@ -22,6 +22,7 @@ struct kt_runtime_opts {
     struct kt_logger *logger; /* outlives the runtime */
     bool unsafe;              /* the script gets os and io */
     size_t memory;            /* bytes that the script's state may hold; 0: no limit */
+    uint64_t main_us; /* how long the main chunk may take; 0: long, as nothing waits for it but the start */
     /* Where the state gets its memory: as realloc, size 0 frees; NULL: from realloc. Tests have it fail. */
     void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
     void *alloc_ctx;

@@ -36,6 +36,7 @@ struct kt_runtime {
     void *print_ctx;
 
     struct kt_guard guard;      /* bounds memory and time */
+    uint64_t main_us;           /* how long the main chunk may take */
     size_t lua_bytes, lua_peak; /* memory of the Lua state, counted by its allocator */
     char warning[256];          /* pieces of a warning of Lua (an error in a __gc, mostly) */
 
@@ -60,6 +61,7 @@ struct kt_runtime {
     uint64_t replaced_us; /* ... and when a reload brings another script; KT_TIME_NEVER: no limit */
     uint64_t drain_until; /* its deadline, once it has begun */
     uint64_t drain_wait;  /* between two looks at how far it is */
+    uint64_t quiet_since; /* nothing was left to drain from then on; 0: something was */
     bool replaced;        /* another runtime has taken over */
     bool exiting;         /* exit_code is final */
     void (*ended)(void *ctx);

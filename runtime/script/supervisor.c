@@ -4,13 +4,13 @@
  * that has ended is freed at the end of the turn, as its own callbacks may be on the stack before that. */
 #include "script/supervisor.h"
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "io/io.h"
 #include "link/counters.h"
+#include "script/guard.h"
 #include "script/logger.h"
 
 #define RELOAD_GAP_US 200000u
@@ -116,6 +116,7 @@ static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err
     opts.counters = &sv->counters;
     opts.ended = on_ended;
     opts.ended_ctx = sv;
+    if (sv->now) opts.main_us = KT_SLICE_STOP_US; /* everybody waits for it */
     return kt_runtime_new(out, &opts, err);
 }
 
@@ -251,8 +252,13 @@ int kt_supervisor_reload(struct kt_supervisor *sv)
 static void on_reload(void *ctx)
 {
     struct kt_supervisor *sv = ctx;
+    const uint64_t began = kt_io_clock(sv->io);
     kt_supervisor_reload(sv);
-    sv->next_reload = kt_io_clock(sv->io) + RELOAD_GAP_US;
+    const uint64_t took = kt_io_clock(sv->io) - began;
+    if (took > KT_SLICE_WARN_US)
+        kt_log(&sv->logger->log, KT_LOG_WARN, "the reload took %d ms; all else stood still meanwhile",
+            (int)(took / 1000));
+    sv->next_reload = began + took + RELOAD_GAP_US;
 }
 
 static void ask_reload(struct kt_supervisor *sv)
