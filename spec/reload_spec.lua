@@ -162,12 +162,12 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       { "nothing to do", 'local kt = require "kt"', "the script declares nothing to do" },
       { "nobody to serve a listener", 'require "kt".listen { on = "127.0.0.1:0" }', "s.lua:1: kt.listen: nobody serves" },
       { "a loop without an end", "while true do end", "s.lua:1: stopped: it ran for 0.5 s without waiting" },
-      { "more memory than it may have", 'local t = {}\nwhile true do t[#t + 1] = ("x"):rep(1e6) .. #t end',
-        "not enough memory: the script holds .* of 64.0 MiB" },
+      { "more memory than it may have", 'local t = {}\nwhile true do t[#t + 1] = ("x"):rep(1e5) .. #t end',
+        "not enough memory: the script holds .* of 16.0 MiB" },
     }
     for _, m in ipairs(mistakes) do
       it("because of " .. m[1] .. " changes nothing and says why", function()
-        h.run(function() unchanged(start(answering("v1", port), "--memory", "64MiB"):wait_tcp(port), m[2], m[3]) end)
+        h.run(function() unchanged(start(answering("v1", port), "--memory", "16MiB"):wait_tcp(port), m[2], m[3]) end)
       end)
     end
 

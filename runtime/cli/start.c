@@ -12,7 +12,7 @@
 
 struct process {
     const struct kt_start *start;
-    bool had_terminal;
+    int terminal; /* the descriptor of the one that it was started on, in the foreground; -1: none */
 };
 
 /* From here on the process ends by itself. The handlers go with the io, and an impatient second signal would
@@ -34,12 +34,22 @@ static int complain(const char *text)
     return 1;
 }
 
-/* A terminal that is gone sends SIGHUP too: who had one does not want us to stay behind without it. */
+static int find_terminal(void)
+{
+    struct sigaction hup;
+    if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler == SIG_IGN) return -1; /* nohup */
+    for (int fd = 0; fd <= 2; fd++)
+        if (tcgetpgrp(fd) == getpgrp()) return fd;
+    return -1;
+}
+
+/* A terminal that goes away sends SIGHUP too. Who was watching us in it does not want us to stay behind; one
+ * that was started in the background is a daemon to its user, and stays. */
 static bool terminal_gone(void *ctx)
 {
     const struct process *p = ctx;
     struct termios t;
-    return p->had_terminal && tcgetattr(STDERR_FILENO, &t) != 0;
+    return p->terminal >= 0 && tcgetattr(p->terminal, &t) != 0;
 }
 
 static void reloaded(void *ctx, int code, const char *text)
@@ -65,8 +75,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
 {
     struct kt_err err = {0};
     if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(err.text);
-    struct termios t;
-    struct process process = {start, tcgetattr(STDERR_FILENO, &t) == 0};
+    struct process process = {start, find_terminal()};
     const struct kt_supervisor_opts opts = {
         .runtime = {.io = io, .logger = logger, .unsafe = start->unsafe, .memory = start->memory},
         .file = start->file,
