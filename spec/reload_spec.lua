@@ -374,6 +374,65 @@ end)]]):format(at)
     end)
   end)
 
+  it("lets the old script send from a socket that the new one receives from", function()
+    h.run(function()
+      local at, socket = h.sockets.free_port("udp"), uv.new_udp()
+      socket:bind("127.0.0.1", 0)
+      local function text(name)
+        return HEAD .. ([[
+local socket = kt.udp { on = "127.0.0.1:%d" }
+kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
+  while conn:read_until("\n", 10) do socket:send("%s", "127.0.0.1:%d") end
+end)
+kt.spawn(function()
+  while true do
+    local data, from = socket:receive { timeout = "1h" }
+    if data then socket:send("%s heard " .. data, from) end
+  end
+end)]]):format(at, port, name, socket:getsockname().port, name)
+      end
+      local got
+      socket:recv_start(function(_, data) got = data or got end)
+      local function expect(what)
+        h.loop.eventually(what, 5, function() return got == what end)
+      end
+      local p = start(text "v1"):wait_tcp(port)
+      local conn = assert(h.sockets.connect(port))
+      conn:send("\n")
+      expect "v1"
+      reload(p, text "v2")
+      got = nil
+      conn:send("\n")
+      expect "v1"
+      socket:try_send("hi", "127.0.0.1", at)
+      expect "v2 heard hi"
+      conn:close()
+      h.loop.sleep(1.5) -- the old script is gone by then
+      socket:try_send("ho", "127.0.0.1", at)
+      expect "v2 heard ho"
+      assert.is_nil(p.stderr:find "task failed")
+      socket:close()
+    end)
+  end)
+
+  it("is not what a terminal that is closed asks for: the kt that was started on it ends", function()
+    h.run(function()
+      s.write("s.lua", answering("v1", port))
+      local terminal = h.start {
+        name = "script", cwd = s.dir,
+        cmd = { "script", "-qfec", "exec " .. kt .. " run --pid-file kt.pid s.lua", "/dev/null" },
+      }
+      h.loop.eventually("the pid file", 10, function() return io.open(s.dir .. "/kt.pid") end)
+      local pid = tonumber(h.read_file(s.dir .. "/kt.pid"))
+      uv.kill(pid, "sighup")
+      terminal:expect("reloaded s.lua")
+      terminal:kill()
+      local ended = pcall(h.loop.eventually, "kt to end", 5, function() return not uv.kill(pid, 0) end)
+      if not ended then uv.kill(pid, "sigkill") end
+      assert.is_true(ended)
+    end)
+  end)
+
   describe("by the verb", function()
     local function verb(...)
       local p = h.start { name = "kt reload", cmd = { kt, "reload", ... }, cwd = s.dir }
