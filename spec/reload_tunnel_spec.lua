@@ -180,8 +180,24 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
       local b = start("server", server(far, partner.at, "")):wait_udp(far)
       local a = start("client", client(near, far)):wait_tcp(near)
       local stop_at, done, visitors = h.loop.now() + seconds, 0, {}
+      --- One conn that is busy throughout, for all that a script is replaced again and again.
+      local function long(seed)
+        local conn = assert(h.sockets.connect(near))
+        conn:send(string.pack("<i8", seed))
+        h.loop.all(600, function()
+          for data in h.pattern.blocks(seed, each) do
+            for at = 1, #data, 1024 do
+              conn:send(data:sub(at, at + 1023))
+              h.loop.sleep(0.8 * seconds * 1024 / each)
+            end
+          end
+        end, function() h.transfer.pull(conn, -seed, each) end)
+        assert.equal("!", conn:recv_exactly(1))
+        conn:close()
+        done = done + 1
+      end
       for i = 1, h.light and 20 or 100 do
-        visitors[i] = function()
+        visitors[i] = i % 10 == 0 and function() long(i) end or function()
           local n = 0
           while h.loop.now() < stop_at do
             n = n + 1

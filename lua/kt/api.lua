@@ -267,7 +267,10 @@ def {
   signature = 'kt.reload { old = "drain", timeout = "30s" }',
   doc = "What becomes of this script's conns once a reload (SIGHUP, kt reload) has brought another script in its place. Addresses "
     .. "that both have are handed over; a listener that the new script does not have is closed. The tasks of this script go on as "
-    .. "long as any conn or stream of it does, then they end. A script that cannot be loaded or opened replaces nothing.",
+    .. "long as any conn or stream of it does, then they end. A script that cannot be loaded or opened replaces nothing. Links are "
+    .. "made anew; those of the old script serve its conns to the end. An acceptor keeps its sessions: with other settings new "
+    .. "sessions have these and the others keep theirs; with another key or cipher those end with the streams that they have "
+    .. "(dscp and sockbuf of an acceptor need a restart). When 16 replaced scripts still have conns, a reload is refused.",
   argument = {
     type = "table",
     check = function(out, raw, mistake)
