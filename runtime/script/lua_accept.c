@@ -14,6 +14,7 @@ struct door {
 struct kt_lua_acceptor {
     struct kt_service service;      /* first */
     struct door *door;              /* NULL: not open */
+    bool drains;                    /* its sessions go on, and bring nothing new */
     struct door *next;              /* during a reload: whose change of settings is prepared */
     struct kt_kcptun_config config; /* its strings are anchored by uservalue 1 */
     char mode[16];
@@ -23,6 +24,10 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
 {
     const struct door *door = ctx;
     struct kt_service *s = &door->owner->service;
+    if (door->owner->drains) {
+        kt_pipe_reset(stream, KT_ECLOSED);
+        return;
+    }
     kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
 }
 
@@ -56,6 +61,11 @@ static bool quiet(const struct kt_service *s)
     struct kt_link_stats stats;
     kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->door->acceptor, &stats);
     return stats.inflight == 0 && stats.queued == 0;
+}
+
+static void drain(struct kt_service *s)
+{
+    ((struct kt_lua_acceptor *)s)->drains = true;
 }
 
 static void close_acceptor(struct kt_service *s)
@@ -109,12 +119,12 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     forget_strings(a);
 }
 
-/* No drain: the sessions carry what still runs. New streams are refused by kt_task_serve. */
 static const struct kt_service_ops ops = {
     .what = "kt.accept",
     .serve = "acceptor:serve",
     .brings = "stream",
     .open = open,
+    .drain = drain,
     .quiet = quiet,
     .close = close_acceptor,
     .heir = heir,

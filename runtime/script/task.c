@@ -461,12 +461,13 @@ static int serve(lua_State *L)
 void kt_task_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin, struct kt_pipe *pipe,
     struct kt_conn *conn, const char *peer)
 {
-    struct kt_task *t = rt->phase == KT_RUN ? kt_task_new(rt, rt->L, origin) : NULL;
+    /* A replaced script takes what comes to what nobody has taken over from it. */
+    const bool takes = rt->phase == KT_RUN || (rt->phase == KT_DRAIN && rt->replaced);
+    struct kt_task *t = takes ? kt_task_new(rt, rt->L, origin) : NULL;
     if (!t) {
-        kt_log(rt->log, rt->phase == KT_RUN ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
-            peer ? peer : kt_conn_peer(conn),
-            rt->phase == KT_RUN ? "too many tasks, or out of memory" : "closing down");
-        kt_pipe_reset(pipe, rt->phase == KT_RUN ? KT_ELIMIT : KT_ECLOSED);
+        kt_log(rt->log, takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
+            peer ? peer : kt_conn_peer(conn), takes ? "too many tasks, or out of memory" : "closing down");
+        kt_pipe_reset(pipe, takes ? KT_ELIMIT : KT_ECLOSED);
         return;
     }
     t->pipe = pipe;
