@@ -31,12 +31,22 @@ void kt_fec_enc_free(struct kt_fec_enc *e);
 
 /* Fills the header of a data packet in place (pkt[0..7]; the KCP packet of len - 8 bytes follows it, len <=
  * KT_FEC_MAX_PACKET) and adds it to its group. Returns how many parity packets the caller is now to fetch and
- * send: 0, or all of the group's. */
+ * send: 0, or all of the group's that kt_fec_enc_limit lets through. */
 unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_t now_us);
 
 /* Writes parity packet i (0.., fetched in order, before the next kt_fec_enc_data) into out (KT_FEC_MAX_PACKET
  * bytes); returns its length. */
 size_t kt_fec_enc_parity(struct kt_fec_enc *e, unsigned i, uint8_t *out);
+
+/* From the next group on, only the first n of its parity packets are sent, n <= parity; the seqids of the
+ * others are spent all the same. The layout of a group, which the peer's decoder knows or has found out, is
+ * thereby untouched, and row k of the code is the same however many rows there are: any decoder goes on,
+ * and rebuilds up to n packets of a group. (Another layout would not do: until it is found out, kcptun's
+ * decoder mixes packets of two layouts and may rebuild, of parity taken for data, a packet that was never
+ * sent.) The first KT_FEC_FULL_GROUPS groups are sent whole in any case, as a peer that was set up
+ * otherwise finds out the layout from whole runs only. */
+#define KT_FEC_FULL_GROUPS 8u
+void kt_fec_enc_limit(struct kt_fec_enc *e, unsigned n);
 
 /* For tests: the next data packet opens this group (below 0xffffffff / (data + parity)), wherever the encoder
  * stood. */

@@ -1,9 +1,10 @@
 /* FEC encoder: parity sums, not packets.
  *
- * Invariant: between calls, sum[k] holds the sum of M[k][c] * shard_c over the data shards c of the open
- * group seen so far, and zeros beyond `longest`. Shards shorter than the longest count as zero-padded because
- * adding zeros changes nothing, so a shard is added over its own bytes only. After the last data shard the
- * sums are the parity; they stay until the next data packet opens a group and clears them. */
+ * Invariant: between calls, sum[k] for each k below `rows` holds the sum of M[k][c] * shard_c over the data
+ * shards c of the open group seen so far, and zeros beyond `longest`; the other sums are zeros. Shards
+ * shorter than the longest count as zero-padded because adding zeros changes nothing, so a shard is added
+ * over its own bytes only. After the last data shard the sums are the parity; they stay until the next data
+ * packet opens a group and clears them. */
 #include <assert.h>
 #include <isa-l/erasure_code.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 
 struct kt_fec_enc {
     unsigned data, parity;
+    unsigned limit, rows; /* parity packets to send: from the next group on; of the open one */
+    unsigned whole;       /* groups yet to be sent with all of them, whatever the limit */
     uint32_t next;        /* seqid of the next packet */
     uint32_t parity_base; /* seqid of the finished group's first parity packet */
     uint32_t groups;      /* seqids wrap after so many groups */
@@ -44,7 +47,8 @@ int kt_fec_enc_new(struct kt_fec_enc **out, unsigned data, unsigned parity)
     memset(e->sums, 0, (size_t)parity * FEC_STRIDE);
     for (unsigned k = 0; k < parity; k++) e->sum[k] = e->sums + (size_t)k * FEC_STRIDE;
     e->data = data;
-    e->parity = parity;
+    e->parity = e->limit = e->rows = parity;
+    e->whole = KT_FEC_FULL_GROUPS;
     e->groups = fec_groups(data + parity);
     *out = e;
     return 0;
@@ -60,6 +64,12 @@ void kt_fec_enc_free(struct kt_fec_enc *e)
     free(e->tables);
     free(e->sums);
     free(e);
+}
+
+void kt_fec_enc_limit(struct kt_fec_enc *e, unsigned n)
+{
+    assert(n <= e->parity);
+    e->limit = n;
 }
 
 void kt_fec_enc_seek(struct kt_fec_enc *e, uint32_t group)
@@ -79,16 +89,21 @@ unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_
 {
     assert(len >= KT_FEC_HEADER && len <= KT_FEC_MAX_PACKET);
     if (e->count == e->data) {
-        for (unsigned k = 0; k < e->parity; k++) memset(e->sum[k], 0, e->longest);
+        for (unsigned k = 0; k < e->rows; k++) memset(e->sum[k], 0, e->longest);
         e->longest = 0;
         e->count = 0;
+    }
+    if (e->count == 0) {
+        e->rows = e->whole > 0 ? e->parity : e->limit;
+        if (e->whole > 0) e->whole--;
     }
     size_t shard = len - FEC_OFF_SHARD;
     fec_put32(pkt, e->next);
     fec_put16(pkt + FEC_OFF_TYPE, KT_FEC_TYPE_DATA);
     fec_put16(pkt + FEC_OFF_SHARD, (uint32_t)shard);
-    ec_encode_data_update(
-        (int)shard, (int)e->data, (int)e->parity, (int)e->count, e->tables, pkt + FEC_OFF_SHARD, e->sum);
+    if (e->rows > 0)
+        ec_encode_data_update(
+            (int)shard, (int)e->data, (int)e->rows, (int)e->count, e->tables, pkt + FEC_OFF_SHARD, e->sum);
     if (shard > e->longest) e->longest = shard;
     e->next = advance(e, e->next, 1);
     e->count++;
@@ -100,12 +115,12 @@ unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_
     /* Parity that comes late is of no use and is not sent, but its seqids are spent (spec 5.2 rule 3). */
     e->parity_base = e->next;
     e->next = advance(e, e->next, e->parity);
-    return late ? 0 : e->parity;
+    return late ? 0 : e->rows;
 }
 
 size_t kt_fec_enc_parity(struct kt_fec_enc *e, unsigned i, uint8_t *out)
 {
-    assert(e->count == e->data && i < e->parity);
+    assert(e->count == e->data && i < e->rows);
     fec_put32(out, e->parity_base + i); /* a group never straddles the wrap */
     fec_put16(out + FEC_OFF_TYPE, KT_FEC_TYPE_PARITY);
     memcpy(out + FEC_OFF_SHARD, e->sum[i], e->longest);

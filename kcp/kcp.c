@@ -32,6 +32,11 @@ static uint32_t ack_every(const struct kt_kcp_config *c)
     return n > 0 ? n : 1;
 }
 
+static uint32_t min_rto_us(const struct kt_kcp_config *c)
+{
+    return c->nodelay ? 30000 : 100000;
+}
+
 int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_pool *pool,
     const struct kt_kcp_out *output, uint64_t now_us)
 {
@@ -49,7 +54,7 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_p
     k->early_at = UINT64_MAX;
     k->rmt_wnd = KT_KCP_RMT_WND_FIRST;
     k->evidence.want = k->cfg.resend;
-    kt_rtt_init(&k->rtt, cfg->nodelay ? 30000 : 100000, cfg->interval_ms * 1000);
+    kt_rtt_init(&k->rtt, min_rto_us(cfg), cfg->interval_ms * 1000);
     kt_cc_init(&k->cc, cfg->cc, cfg->snd_wnd, k->cfg.resend);
     if (kt_sndwnd_init(&k->snd, pool, cfg->snd_wnd) || kt_rcvwnd_init(&k->rcv, pool, cfg->rcv_wnd) ||
         kt_acks_init(&k->acks)) {
@@ -57,6 +62,28 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_p
         return KT_ENOMEM;
     }
     *out = k;
+    return 0;
+}
+
+int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg)
+{
+    struct kt_kcp_config c = *cfg;
+    c.conv = k->cfg.conv;
+    c.mtu = k->cfg.mtu;
+    c.resend = min32(cfg->resend, KT_KCP_RESEND_MAX);
+    if (!config_valid(&c)) return KT_EINVAL;
+    if (c.rcv_wnd != k->cfg.rcv_wnd) k->tell = true;
+    k->cfg = c;
+    k->ack_every = ack_every(&c);
+    kt_evidence_tune(&k->evidence, c.resend);
+    kt_rtt_tune(&k->rtt, min_rto_us(&c), c.interval_ms * 1000);
+    kt_cc_tune(&k->cc, c.cc, c.snd_wnd, c.resend, k->snd.nxt - k->snd.una);
+    kt_sndwnd_limit(&k->snd, c.snd_wnd);
+    kt_rcvwnd_limit(&k->rcv, c.rcv_wnd);
+    /* What is owed already waits no longer than it would now. */
+    uint64_t latest = k->now_us + c.interval_ms * UINT64_C(1000);
+    if (k->acks.count > 0 && k->ack_at > latest) k->ack_at = latest;
+    if (k->acks.count >= k->ack_every || (c.ack_nodelay && k->acks.count > 0)) k->ack_now = true;
     return 0;
 }
 
@@ -73,7 +100,7 @@ void kt_kcp_test_start(struct kt_kcp *k, uint32_t snd_sn, uint32_t rcv_sn)
 {
     assert(k->snd.una == k->snd.end && k->rcv.read == k->rcv.nxt);
     k->snd.una = k->snd.nxt = k->snd.end = snd_sn;
-    k->rcv.read = k->rcv.nxt = rcv_sn;
+    k->rcv.read = k->rcv.nxt = k->rcv.edge = rcv_sn;
 }
 
 /* ---- bytes ---- */
@@ -86,7 +113,7 @@ size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n)
 size_t kt_kcp_room(const struct kt_kcp *k)
 {
     const struct kt_sndwnd *w = &k->snd;
-    size_t room = (size_t)(w->limit - (w->end - w->una)) * k->mss;
+    size_t room = (size_t)kt_sndwnd_free(w) * k->mss;
     if (w->end != w->nxt) room += k->mss - kt_sndwnd_at(w, w->end - 1)->len;
     return room;
 }

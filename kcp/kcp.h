@@ -63,6 +63,12 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_p
 void kt_kcp_free(struct kt_kcp *k);
 size_t kt_kcp_block_size(uint32_t mtu);
 
+/* Other settings for a conversation that goes on: all but conv and mtu, which stay what they are whatever cfg
+ * says. Nothing held is lost: a send window below what it holds takes nothing more until it has drained, and
+ * what the peer was promised room for is still received. The peer is told of another receive window with the
+ * next flush, which is due at once. 0 or KT_EINVAL. */
+int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg);
+
 /* ---- bytes ---- */
 
 /* Queues up to n bytes (stream mode: fills the last unsent segment first); returns how many were taken, fewer
@@ -125,6 +131,9 @@ struct kt_kcp_stats {
     uint64_t fast_retrans, early_retrans, timeout_retrans;
     uint64_t repeat;              /* PUSH received again */
     uint64_t beyond;              /* PUSH beyond the receive window, ignored */
+    uint64_t answers;             /* WINS of a peer that has our conversation: answers to WASK, mostly */
+    uint32_t unanswered;          /* WASK sent since the last of them */
+    uint64_t asked_us;            /* µs, the last of those */
     uint64_t dropped;             /* PUSH not stored because the pool was empty */
     uint64_t bytes_in, bytes_out; /* payload delivered in order; payload first transmitted */
     /* una that does not fit what this peer had acknowledged before: reordering gives a few, a restarted peer

@@ -54,14 +54,33 @@ static const struct kt_cc_ops reno = {
     .window = reno_window,
 };
 
+static const struct kt_cc_ops *ops_of(enum kt_kcp_cc kind)
+{
+    return kind == KT_KCP_CC_RENO ? &reno : &fixed;
+}
+
 void kt_cc_init(struct kt_cc *cc, enum kt_kcp_cc kind, uint32_t snd_wnd, uint32_t resend)
 {
     *cc = (struct kt_cc){
-        .ops = kind == KT_KCP_CC_RENO ? &reno : &fixed,
+        .ops = ops_of(kind),
         .snd_wnd = snd_wnd,
         .resend = resend,
     };
     if (cc->ops->start) cc->ops->start(cc);
+}
+
+void kt_cc_tune(struct kt_cc *cc, enum kt_kcp_cc kind, uint32_t snd_wnd, uint32_t resend, uint32_t inflight)
+{
+    if (cc->ops == ops_of(kind)) {
+        cc->snd_wnd = snd_wnd;
+        cc->resend = resend;
+        return;
+    }
+    kt_cc_init(cc, kind, snd_wnd, resend);
+    if (cc->ops == &reno && inflight > SSTHRESH_MIN) {
+        cc->reno.ssthresh = inflight;
+        cc->reno.cwnd_x = inflight * ONE_X;
+    }
 }
 
 uint32_t kt_cc_ssthresh(const struct kt_cc *cc)

@@ -48,6 +48,10 @@ struct kt_cc {
 /* kind must be one of the enum's. */
 void kt_cc_init(struct kt_cc *cc, enum kt_kcp_cc kind, uint32_t snd_wnd, uint32_t resend);
 
+/* Other settings for a conversation with so much in flight. The same controller keeps what it knows; another
+ * one starts from what is in flight, not from nothing. */
+void kt_cc_tune(struct kt_cc *cc, enum kt_kcp_cc kind, uint32_t snd_wnd, uint32_t resend, uint32_t inflight);
+
 static inline uint32_t kt_cc_window(const struct kt_cc *cc)
 {
     return cc->ops->window(cc);

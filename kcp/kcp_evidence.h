@@ -32,6 +32,14 @@ static inline void kt_evidence_add(struct kt_evidence *e, uint64_t tx)
     e->tx[i] = tx;
 }
 
+/* Another `want`. With a larger one the arrivals that are forgotten count as if they had not been: later
+ * evidence, never a false one. */
+static inline void kt_evidence_tune(struct kt_evidence *e, uint32_t want)
+{
+    e->want = want;
+    if (e->count > want) e->count = want;
+}
+
 /* Transmissions below this are lost; 0: none. */
 static inline uint64_t kt_evidence_lost(const struct kt_evidence *e)
 {

@@ -93,7 +93,11 @@ static bool send_probes(struct flush *f)
         if (k->probe_wait > KT_KCP_PROBE_MAX_US) k->probe_wait = KT_KCP_PROBE_MAX_US;
         k->probe_at = f->now_us + k->probe_wait;
     }
-    if (k->ask && !put(f, KT_KCP_WASK, 0, 0, 0)) return false;
+    if (k->ask) {
+        if (!put(f, KT_KCP_WASK, 0, 0, 0)) return false;
+        k->stats.unanswered++;
+        k->stats.asked_us = f->now_us;
+    }
     k->ask = false;
     if (k->tell && !put(f, KT_KCP_WINS, 0, 0, 0)) return false;
     k->tell = false;

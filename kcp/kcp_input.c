@@ -22,6 +22,7 @@ struct news {
     uint32_t rtt_us; /* from the last ACK, or NO_SAMPLE */
     uint32_t push;   /* lowest sn of a PUSH, if there is any */
     bool has_push;
+    bool wins;
 };
 
 static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us)
@@ -112,7 +113,13 @@ static void finish(struct kt_kcp *k, const struct news *news)
     uint32_t moved = news->una - k->snd.una;
     bool valid = moved <= k->snd.nxt - k->snd.una;
     if (news->regular) note_una(k, !valid, news->now_us);
-    if (valid && news->regular) set_rmt_wnd(k, news->wnd, news->now_us);
+    if (valid && news->regular) {
+        set_rmt_wnd(k, news->wnd, news->now_us);
+        if (news->wins) {
+            k->stats.answers++;
+            if (k->stats.unanswered > 0) k->stats.unanswered--;
+        }
+    }
     if (news->rtt_us != NO_SAMPLE && news->regular) {
         kt_rtt_sample(&k->rtt, news->rtt_us);
         if (k->cc.ops->on_rtt) k->cc.ops->on_rtt(&k->cc, news->rtt_us, news->now_us);
@@ -162,6 +169,8 @@ int kt_kcp_input(
             on_ack(k, &seg, &news);
         else if (seg.cmd == KT_KCP_WASK)
             k->tell = true;
+        else
+            news.wins = true;
         data += seg.len;
         len -= seg.len;
     }

@@ -29,19 +29,26 @@ void kt_rcvwnd_destroy(struct kt_rcvwnd *w)
     w->ring = NULL;
 }
 
+/* Gives the ring another size, a power of two that all that is held fits in. */
+static bool resize(struct kt_rcvwnd *w, uint32_t cap)
+{
+    struct kt_rcvwnd other = {.cap = cap};
+    const uint32_t both = cap < w->cap ? cap : w->cap;
+    other.ring = calloc(cap, sizeof *other.ring);
+    if (!other.ring) return false;
+    for (uint32_t i = 0; i < both; i++) *at(&other, w->read + i) = *at(w, w->read + i);
+    free(w->ring);
+    w->ring = other.ring;
+    w->cap = cap;
+    return true;
+}
+
 /* Makes the ring reach `span` slots from `read` on. */
 static bool reach(struct kt_rcvwnd *w, uint32_t span)
 {
-    if (span <= w->cap) return true;
-    struct kt_rcvwnd bigger = {.cap = w->cap};
-    while (bigger.cap < span) bigger.cap *= 2;
-    bigger.ring = calloc(bigger.cap, sizeof *bigger.ring);
-    if (!bigger.ring) return false;
-    for (uint32_t i = 0; i < w->cap; i++) *at(&bigger, w->read + i) = *at(w, w->read + i);
-    free(w->ring);
-    w->ring = bigger.ring;
-    w->cap = bigger.cap;
-    return true;
+    uint32_t cap = w->cap;
+    while (cap < span) cap *= 2;
+    return cap == w->cap || resize(w, cap);
 }
 
 /* Whether a segment at or after `read` is held. Past the end of a small ring nothing is. */
@@ -70,16 +77,29 @@ static void advance(struct kt_rcvwnd *w)
             w->bytes += at(w, w->nxt)->len;
             w->nxt++;
         } else {
-            return;
+            break;
         }
     }
+    if (kt_sn_diff(w->edge, w->nxt) < 0) w->edge = w->nxt;
+}
+
+void kt_rcvwnd_limit(struct kt_rcvwnd *w, uint32_t limit)
+{
+    if (limit < w->limit && kt_sn_diff(w->nxt + w->limit, w->edge) > 0) w->edge = w->nxt + w->limit;
+    w->limit = limit;
+    advance(w);
+    /* Once in a while, so a look at every slot is no matter. */
+    uint32_t span = w->cap, cap = FIRST_CAP;
+    while (span > 0 && !at(w, w->read + span - 1)->held) span--;
+    while (cap < span) cap *= 2;
+    if (cap < w->cap) resize(w, cap); /* without memory for it, the larger one does */
 }
 
 enum kt_rcv_result kt_rcvwnd_put(struct kt_rcvwnd *w, uint32_t sn, const uint8_t *data, uint32_t len)
 {
     int32_t ahead = kt_sn_diff(sn, w->nxt);
     if (ahead < 0) return KT_RCV_REPEAT;
-    if ((uint32_t)ahead >= w->limit) return KT_RCV_BEYOND;
+    if ((uint32_t)ahead >= w->limit && kt_sn_diff(sn, w->edge) >= 0) return KT_RCV_BEYOND;
     if (held(w, sn)) return KT_RCV_REPEAT;
     if (!reach(w, sn - w->read + 1)) return KT_RCV_NOMEM;
     uint8_t *block = NULL;

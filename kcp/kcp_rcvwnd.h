@@ -6,7 +6,10 @@
  *
  * Invariant: all of [read, nxt) is held and the segment at `read` is not empty, so that a reader always sees
  * a byte if there is one (a PUSH without bytes stalls kcp-go for ever; it is stepped over here). `nxt` stops
- * at read + limit: what a stalled reader leaves behind closes the window and is never more than 2 * limit. */
+ * at read + limit: what a stalled reader leaves behind closes the window and is never more than 2 * limit.
+ *
+ * A limit that becomes smaller takes nothing back: what is held stays, and what the peer was promised room
+ * for, up to `edge`, is still taken. */
 #ifndef KT_KCP_RCVWND_H
 #define KT_KCP_RCVWND_H
 
@@ -26,6 +29,7 @@ struct kt_rcvwnd {
     struct kt_rcv_slot *ring;
     uint32_t cap, limit;
     uint32_t read, nxt;
+    uint32_t edge;  /* never before nxt; beyond nxt + limit only after the limit fell */
     uint32_t off;   /* bytes of the segment at `read` already consumed */
     uint64_t bytes; /* total put in order */
 };
@@ -37,9 +41,12 @@ enum kt_rcv_result {
     KT_RCV_NOMEM,
 };
 
-/* 0 or KT_ENOMEM. The ring starts small and doubles as needed. */
+/* 0 or KT_ENOMEM. The ring starts small and doubles as needed; it shrinks when the limit does. */
 int kt_rcvwnd_init(struct kt_rcvwnd *w, struct kt_pool *pool, uint32_t limit);
 void kt_rcvwnd_destroy(struct kt_rcvwnd *w);
+
+/* From now on the window is `limit` segments; one that opens takes in what waited beyond it. */
+void kt_rcvwnd_limit(struct kt_rcvwnd *w, uint32_t limit);
 
 /* Takes a copy of a segment; len fits a block. */
 enum kt_rcv_result kt_rcvwnd_put(struct kt_rcvwnd *w, uint32_t sn, const uint8_t *data, uint32_t len);
@@ -50,7 +57,8 @@ void kt_rcvwnd_consume(struct kt_rcvwnd *w, size_t n);
 /* Segments the peer may still send, as told in `wnd`. */
 static inline uint32_t kt_rcvwnd_free(const struct kt_rcvwnd *w)
 {
-    return w->limit - (w->nxt - w->read);
+    uint32_t unread = w->nxt - w->read;
+    return unread < w->limit ? w->limit - unread : 0;
 }
 
 #endif

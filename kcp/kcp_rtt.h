@@ -18,6 +18,22 @@ static inline void kt_rtt_init(struct kt_rtt *t, uint32_t min_rto_us, uint32_t i
     *t = (struct kt_rtt){.rto = KT_KCP_RTO_FIRST_US, .min_rto = min_rto_us, .interval = interval_us};
 }
 
+static inline void kt_rtt_make_rto(struct kt_rtt *t)
+{
+    uint64_t spread = 4 * (uint64_t)t->var;
+    uint64_t rto = t->srtt + (spread > t->interval ? spread : t->interval);
+    if (rto < t->min_rto) rto = t->min_rto;
+    t->rto = rto < KT_KCP_RTO_MAX_US ? (uint32_t)rto : KT_KCP_RTO_MAX_US;
+}
+
+/* What was measured stays. */
+static inline void kt_rtt_tune(struct kt_rtt *t, uint32_t min_rto_us, uint32_t interval_us)
+{
+    t->min_rto = min_rto_us;
+    t->interval = interval_us;
+    if (t->srtt > 0) kt_rtt_make_rto(t);
+}
+
 /* r: 0..KT_KCP_RTO_MAX_US, so nothing below overflows. A sample well under the average counts less towards
  * the variance: a path that got faster is no reason to wait longer. */
 static inline void kt_rtt_sample(struct kt_rtt *t, uint32_t r)
@@ -33,10 +49,7 @@ static inline void kt_rtt_sample(struct kt_rtt *t, uint32_t r)
         t->srtt = srtt > 0 ? (uint32_t)srtt : 1;
         t->var = (uint32_t)var;
     }
-    uint64_t spread = 4 * (uint64_t)t->var;
-    uint64_t rto = t->srtt + (spread > t->interval ? spread : t->interval);
-    if (rto < t->min_rto) rto = t->min_rto;
-    t->rto = rto < KT_KCP_RTO_MAX_US ? (uint32_t)rto : KT_KCP_RTO_MAX_US;
+    kt_rtt_make_rto(t);
 }
 
 #endif

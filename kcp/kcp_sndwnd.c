@@ -25,17 +25,26 @@ void kt_sndwnd_destroy(struct kt_sndwnd *w)
     w->ring = NULL;
 }
 
-/* Doubles the ring. Links are sn, so the lists survive the move. */
-static bool grow(struct kt_sndwnd *w)
+/* Gives the ring another size, a power of two that all that is held fits in. Links are sn, so the lists
+ * survive the move. */
+static bool resize(struct kt_sndwnd *w, uint32_t cap)
 {
-    struct kt_sndwnd bigger = {.cap = w->cap * 2};
-    bigger.ring = calloc(bigger.cap, sizeof *bigger.ring);
-    if (!bigger.ring) return false;
-    for (uint32_t sn = w->una; sn != w->end; sn++) *kt_sndwnd_at(&bigger, sn) = *kt_sndwnd_at(w, sn);
+    struct kt_sndwnd other = {.cap = cap};
+    other.ring = calloc(cap, sizeof *other.ring);
+    if (!other.ring) return false;
+    for (uint32_t sn = w->una; sn != w->end; sn++) *kt_sndwnd_at(&other, sn) = *kt_sndwnd_at(w, sn);
     free(w->ring);
-    w->ring = bigger.ring;
-    w->cap = bigger.cap;
+    w->ring = other.ring;
+    w->cap = cap;
     return true;
+}
+
+void kt_sndwnd_limit(struct kt_sndwnd *w, uint32_t limit)
+{
+    uint32_t cap = FIRST_CAP, most = w->end - w->una > limit ? w->end - w->una : limit;
+    w->limit = limit;
+    while (cap < most) cap *= 2;
+    if (cap < w->cap) resize(w, cap); /* without memory for it, the larger one does */
 }
 
 static size_t fill(struct kt_snd_slot *s, const uint8_t *data, size_t n, uint32_t mss)
@@ -51,8 +60,8 @@ size_t kt_sndwnd_write(struct kt_sndwnd *w, const uint8_t *data, size_t n, uint3
 {
     size_t taken = 0;
     if (n > 0 && w->end != w->nxt) taken = fill(kt_sndwnd_at(w, w->end - 1), data, n, mss);
-    while (taken < n && w->end - w->una < w->limit) {
-        if (w->end - w->una == w->cap && !grow(w)) break;
+    while (taken < n && kt_sndwnd_free(w) > 0) {
+        if (w->end - w->una == w->cap && !resize(w, w->cap * 2)) break;
         uint8_t *block = kt_pool_get(w->pool);
         if (!block) break;
         struct kt_snd_slot *s = kt_sndwnd_at(w, w->end);

@@ -50,7 +50,7 @@ struct kt_sndwnd {
     struct kt_snd_list lists[KT_KCP_LEVELS];
 };
 
-/* 0 or KT_ENOMEM. The ring starts small and doubles as needed. */
+/* 0 or KT_ENOMEM. The ring starts small and doubles as needed; it shrinks when the limit does. */
 int kt_sndwnd_init(struct kt_sndwnd *w, struct kt_pool *pool, uint32_t limit);
 void kt_sndwnd_destroy(struct kt_sndwnd *w);
 
@@ -68,6 +68,17 @@ void kt_sndwnd_sent(struct kt_sndwnd *w, uint32_t sn, uint8_t level, uint64_t no
 
 /* sn in [una, nxt), not acknowledged yet: gives its block back. It counts in the window until una passes. */
 void kt_sndwnd_ack(struct kt_sndwnd *w, uint32_t sn);
+
+/* From now on there may be `limit` segments. More that are held stay, and nothing is taken until they have
+ * drained. */
+void kt_sndwnd_limit(struct kt_sndwnd *w, uint32_t limit);
+
+/* Segments there is room for. */
+static inline uint32_t kt_sndwnd_free(const struct kt_sndwnd *w)
+{
+    uint32_t held = w->end - w->una;
+    return held < w->limit ? w->limit - held : 0;
+}
 
 /* All below `una` has arrived; una in [w->una, w->nxt]. */
 void kt_sndwnd_cover(struct kt_sndwnd *w, uint32_t una);

@@ -97,7 +97,7 @@ local acceptor = kt.accept { on = "127.0.0.1:0", key = "k" }:serve(print)
 local socket = kt.udp { on = "127.0.0.1:0" }
 local function keys(t)
   local names = {}
-  for name, value in pairs(t) do names[#names + 1] = name .. "=" .. math.type(value):gsub("float", "number") end
+  for name, value in pairs(t) do names[#names + 1] = name .. "=" .. (math.type(value) or type(value)):gsub("float", "number") end
   table.sort(names)
   print(table.concat(names, " "))
 end
@@ -222,8 +222,8 @@ describe("kt help", function()
   it("explains a function: how it is written, where it may be called, its keys", function()
     local r = run("help", "kt.link")
     assert.equal(0, r.code)
-    assert.matches("^kt.link { remote = …, key = …, … } → link\n", r.out)
-    assert.matches("\nWhere: main chunk. Since 0.1.0.\n", r.out)
+    assert.matches("^kt.link { remote = …, key = …, … } → link | nil, err\n", r.out)
+    assert.matches("\nWhere: main chunk and tasks. Since 0.1.0.\n", r.out)
     assert.matches("\n    sndwnd: whole number, 1 to 65535; default 128\n        Send window", r.out)
     assert.matches("\nExample:\n    local far = kt.link {", r.out)
   end)

@@ -174,6 +174,94 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     end)
   end)
 
+  describe("with streams that the accepting side opens", function()
+    --- A conn of the server's is carried to the client, whose target it reaches; returns the listener's port.
+    local function reverse(version_of_server, version_of_client, near, far, target)
+      return HEAD .. ([[
+local home
+local acceptor = kt.accept { on = "127.0.0.1:%d", key = "k", mode = "fast3" }
+acceptor:serve(function(stream) stream:reset() end)
+acceptor:on("link", function(link)
+  home = link
+  link:on("down", function() if home == link then home = nil end end)
+end)
+kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
+  local stream, err = home:open { timeout = "10s" }
+  if not stream then return conn:reset(err) end
+  conn:write("%s")
+  kt.splice(conn, stream)
+end)]]):format(far, near, version_of_server), HEAD .. ([[
+kt.link { remote = "127.0.0.1:%d", key = "k", mode = "fast3" }:serve(function(stream)
+  local conn, err = kt.connect { to = "127.0.0.1:%d" }
+  if not conn then return stream:reset(err) end
+  stream:write("%s")
+  kt.splice(stream, conn)
+end)]]):format(far, target, version_of_client)
+    end
+
+    local near, far, target, a, b
+
+    local function begin()
+      near, far, target = h.sockets.free_port("tcp"), h.sockets.free_port("udp"), h.transfer.echo()
+      local server_text, client_text = reverse("s1", "c1", near, far, target.at)
+      b = start("server", server_text):wait_tcp(near)
+      a = start("client", client_text)
+      b:expect("session from")
+      h.loop.eventually("the client's link", 10, function()
+        local conn = assert(h.sockets.connect(near))
+        local got = conn:recv(10)
+        conn:close()
+        return got
+      end)
+    end
+
+    local function visit()
+      local conn = assert(h.sockets.connect(near))
+      local versions = conn:recv_exactly(4, 10)
+      assert.is_true(echoes(conn, "hello"))
+      return conn, versions
+    end
+
+    it("gives the new script of the accepting side the links that are there, and they outlive the old one", function()
+      h.run(function()
+        begin()
+        local old, versions = visit()
+        assert.equal("s1c1", versions)
+        reload(b, (reverse("s2", "", near, far, target.at)))
+        local new, versions_now = visit()
+        assert.equal("s2c1", versions_now)
+        assert.is_true(echoes(old, "going on"))
+        old:close()
+        h.loop.sleep(2.5) -- the old script is gone by then
+        assert.is_true(echoes(new, "going on"))
+        assert.equal("s2c1", select(2, visit()))
+        assert.equal(1, select(2, b.stderr:gsub("session from", "")))
+      end)
+    end)
+
+    it("refuses none of them while the dialling side gets a new script", function()
+      h.run(function()
+        begin()
+        local old = visit()
+        local stop, n = false, 0
+        local visitor = h.loop.spawn(function()
+          while not stop do
+            visit():close()
+            n = n + 1
+          end
+        end)
+        for i = 2, 4 do
+          reload(a, (select(2, reverse("", "c" .. i, near, far, target.at))))
+          h.loop.eventually("the new script to serve", 10, function() return select(2, visit()) == "s1c" .. i end)
+        end
+        assert.is_true(echoes(old, "going on"))
+        stop = true
+        h.loop.join(visitor)
+        assert.is_true(n > 3)
+      end)
+    end)
+  end)
+
   it("each second, with 100 conns busy all the while, loses no byte and refuses no connection", function()
     h.run(function()
       local seconds, each = h.light and 6 or 30, 96 << 10

@@ -336,10 +336,6 @@ kt.spawn(function() kt.sleep "5ms" print "on" end)]])
       assert.matches("kt.sleep: cannot wait here", task 'print(pcall(string.gsub, "x", "x", function() kt.sleep(1) end))')
     end)
 
-    it("but none may declare", function()
-      assert.matches("kt.listen: only in the main chunk, and this is a task", task 'print(pcall(kt.listen, { on = ":1" }))')
-    end)
-
     it("closing their <close> variables when they fail", function()
       local r = run(HEAD .. [[
 kt.spawn(function()

@@ -32,6 +32,9 @@ local ciphers = {
 local modes = { "normal", "fast", "fast2", "fast3", "manual", "default" }
 local manual = { nodelay = false, interval = 50, resend = 0, nc = false }
 
+--- What a mode sets, but for "manual".
+api.manual_keys = { "nodelay", "interval", "resend", "nc" }
+
 local function kcp(client)
   return {
     name = "kcp", type = "table", default = {},
@@ -55,13 +58,18 @@ end
 
 local function rules(out, raw, mistake)
   local own = type(raw.kcp) == "table" and raw.kcp or {}
-  for _, key in ipairs { "nodelay", "interval", "resend", "nc" } do
+  for _, key in ipairs(api.manual_keys) do
     if out.mode ~= "manual" and own[key] ~= nil then
       mistake("kcp." .. key, ('mode = "%s" sets it'):format(out.mode or "fast"), 'give mode = "manual" to set it yourself')
     elseif out.mode == "manual" and out.kcp and out.kcp[key] == nil then
       out.kcp[key] = manual[key]
     end
   end
+end
+
+--- For link:set: what is not named stays as it is, so only what is named together must go together.
+local function set_rules(out, raw, mistake)
+  if raw.mode ~= nil and raw.mode ~= "manual" then rules(out, raw, mistake) end
 end
 
 local function fec_rule(out, _, mistake)
@@ -124,9 +132,11 @@ local function concat(...)
 end
 
 def {
-  name = "kt.link", context = "declare", returns = "link", path = "link",
-  signature = "kt.link { remote = …, key = …, … } → link",
-  doc = "Declares a link to a peer. It dials when the first stream is opened, and again whenever the peer was lost.",
+  name = "kt.link", context = "any", returns = "link | nil, err", path = "link",
+  signature = "kt.link { remote = …, key = …, … } → link | nil, err",
+  doc = "A link to a peer. It dials when the first stream is opened, and again whenever the peer was lost. In the main chunk it is "
+    .. "declared, and opened at start; in a task it is opened at once, and closed when it was forgotten, unless it serves or stays.",
+  fails = { "memory" },
   argument = {
     type = "table", check = rules,
     keys = concat({
@@ -137,6 +147,8 @@ def {
       { name = "expire", type = "duration", default = 0,
         doc = "A session takes no new streams after so long; 0: never." },
       { name = "scavenge", type = "duration", default = 600, doc = "... and is cut after so long again." },
+      { name = "stay", type = "boolean", default = false,
+        doc = "Dials at once, without waiting for a stream, and again for ever; so does a link with :serve." },
     }),
   },
   example = [[
@@ -144,9 +156,10 @@ local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.ke
 }
 
 def {
-  name = "kt.accept", context = "declare", returns = "acceptor", path = "accept",
-  signature = "kt.accept { on = …, key = …, … } → acceptor",
-  doc = "Declares that links are taken from peers.",
+  name = "kt.accept", context = "any", returns = "acceptor | nil, err", path = "accept",
+  signature = "kt.accept { on = …, key = …, … } → acceptor | nil, err",
+  doc = "Takes links from peers. In the main chunk it is declared, and opened at start; in a task it is opened at once.",
+  fails = { "in_use", "denied", "config" },
   argument = {
     type = "table", check = rules,
     keys = concat({
@@ -163,9 +176,10 @@ end)]],
 }
 
 def {
-  name = "kt.listen", context = "declare", returns = "listener", path = "listen",
-  signature = 'kt.listen { on = "127.0.0.1:12948" } → listener',
-  doc = "Declares that local connections are taken, TCP or unix.",
+  name = "kt.listen", context = "any", returns = "listener | nil, err", path = "listen",
+  signature = 'kt.listen { on = "127.0.0.1:12948" } → listener | nil, err',
+  doc = "Takes local connections, TCP or unix. In the main chunk it is declared, and opened at start; in a task it is opened at once.",
+  fails = { "in_use", "denied", "config" },
   argument = {
     type = "table",
     keys = {
@@ -354,14 +368,14 @@ local function serve_doc(what)
 end
 
 handle {
-  name = "link", doc = "A link to a peer, as kt.link declared it. Shared by all tasks.",
-  fields = { { name = "remote", type = "string", doc = "The peer, as declared." } },
+  name = "link", doc = "A link to a peer, as kt.link made it, or as an acceptor gives it out. Shared by all tasks.",
+  fields = { { name = "remote", type = "string", doc = "The peer, as declared; of an accepted link, its address." } },
 }
 method("link", {
   name = "open", context = "task", returns = "stream | nil, err", path = "open",
   signature = 'open { timeout = "5s", client = conn.peer } → stream | nil, err',
-  doc = "Opens a stream to the peer, dialling it first if need be.",
-  fails = { "timeout", "closed", "dead", "limit" },
+  doc = "Opens a stream to the peer, dialling it first if need be. On an accepted link the peer must be a kt whose link serves.",
+  fails = { "timeout", "closed", "dead", "limit", "unsupported" },
   optional = true,
   argument = {
     type = "table",
@@ -372,6 +386,78 @@ method("link", {
   },
 })
 method("link", {
+  name = "probe", context = "task", returns = "number | nil, err", path = "probe",
+  signature = 'probe { timeout = "1s" } → seconds | nil, err',
+  doc = "Asks the peer for an answer that any peer gives, and says how long it took, the peer's own flush interval included; dials "
+    .. "if there is no session.",
+  fails = { "timeout", "closed", "dead", "restarted" },
+  optional = true,
+  argument = { type = "table", keys = { { name = "timeout", type = "duration", default = 1, doc = "How long it may take." } } },
+})
+
+local function changeable() -- what of a live link can be changed: the keys of kt.link, without defaults
+  local own = { mode = true, fec = true, rate = true, dead_after = true, kcp = true }
+  local function bare(d)
+    local out = {}
+    for k, v in pairs(d) do out[k] = v end
+    out.default = nil
+    if not d.keys then return out end
+    out.keys = {}
+    for _, key in ipairs(d.keys) do
+      if key.name ~= "mtu" then out.keys[#out.keys + 1] = bare(key) end
+    end
+    return out
+  end
+  local keys, fixed = {}, {}
+  for _, key in ipairs(api.functions["kt.link"].argument.keys) do
+    if own[key.name] then keys[#keys + 1] = bare(key) else fixed[key.name] = true end
+    if key.name == "kcp" then keys[#keys].fixed = { mtu = true } end
+    if key.name == "fec" then
+      keys[#keys].doc = "Forward error correction; false: none, though its header stays. Live sessions keep their groups and send "
+        .. "less parity, or again as much as they began with; for other groups or more, new streams get a new session."
+    end
+  end
+  return keys, fixed
+end
+
+local keys, fixed = changeable()
+method("link", {
+  name = "set", context = "any", returns = "boolean | nil, err", path = "set",
+  signature = 'set { mode = …, kcp = { … }, fec = { … } | false, rate = …, dead_after = … } → true | nil, err',
+  doc = "Changes settings, for sessions that are up and for those to come; what is not named stays. Not of an accepted link.",
+  fails = { "closed", "unsupported" },
+  argument = { type = "table", check = set_rules, keys = keys, fixed = fixed },
+  example = 'far:set { mode = "fast3", kcp = { sndwnd = 1024 }, fec = { parity = 1 } }',
+})
+method("link", {
+  name = "serve", context = "any", returns = "link", signature = "serve(function(stream) … end) → link",
+  doc = serve_doc "stream" .. " These are the streams that the far side opens, which needs kt there too; the link dials at once, and again "
+    .. "for ever, so that it can.",
+  params = { handler.stream },
+})
+method("link", {
+  name = "on", context = "any", returns = "link", path = "on",
+  signature = 'on("up" | "down" | "degraded" | "stats", function(stats, err) … end [, options]) → link',
+  doc = "Runs a function, as a task, when something happens: \"up\": the peer was heard, where none was; \"down\": no session is left, "
+    .. "err says why; \"degraded\": a threshold was passed, err says which, once until it is better again (by default 5% loss or 1.5 s "
+    .. "of silence); \"stats\": time and again.",
+  params = {
+    { name = "event", type = "string", doc = "Which." },
+    { name = "handler", type = "fun(stats: stats, err: err)", doc = "Called with the figures of that moment, and the reason." },
+  },
+  optional = true,
+  argument = {
+    type = "table",
+    keys = {
+      { name = "every", type = "duration", min = 0.1, doc = 'For "stats": how often; 5s unless given.' },
+      { name = "loss", type = "share", doc = 'For "degraded": the share of segments lost, as stats has it.' },
+      { name = "srtt", type = "duration", doc = "... the round-trip time." },
+      { name = "silence", type = "duration", doc = "... how long the peer may be silent while it owes an answer." },
+    },
+  },
+  example = 'far:on("degraded", function(stats, err) kt.log.warn("%s (srtt %.3f)", tostring(err), stats.srtt) end, { loss = "3%", srtt = "300ms" })',
+})
+method("link", {
   name = "stats", context = "any", returns = "stats", signature = "stats() → stats", doc = "The figures of the link, as they are now.",
 })
 method("link", {
@@ -379,10 +465,25 @@ method("link", {
   doc = "Closes the link. Its streams break, and whoever waits for one gets an err \"closed\".",
 })
 
-handle { name = "acceptor", doc = "Takes links from peers, as kt.accept declared it." }
+handle { name = "acceptor", doc = "Takes links from peers, as kt.accept made it." }
 method("acceptor", {
-  name = "serve", context = "declare", returns = "acceptor", signature = "serve(function(stream) … end) → acceptor",
+  name = "serve", context = "any", returns = "acceptor", signature = "serve(function(stream) … end) → acceptor",
   doc = serve_doc "stream", params = { handler.stream },
+})
+method("acceptor", {
+  name = "on", context = "any", returns = "acceptor",
+  signature = 'on("link", function(link) … end) → acceptor',
+  doc = "Runs a function, as a task, for each peer whose session begins. Its link has open, probe, stats, remote, on and close; it is "
+    .. "closed when the session ends, for which there is link:on(\"down\", …). Once for each acceptor.",
+  params = {
+    { name = "event", type = "string", doc = '"link".' },
+    { name = "handler", type = "fun(link: link)", doc = "Called with each link." },
+  },
+  example = [[
+acceptor:on("link", function(link)
+  local stream, err = link:open { timeout = "5s" } -- needs link:serve on the other side
+  if stream then stream:write "hello" end
+end)]],
 })
 method("acceptor", {
   name = "stats", context = "any", returns = "stats", signature = "stats() → stats",
@@ -393,11 +494,11 @@ method("acceptor", {
 })
 
 handle {
-  name = "listener", doc = "Takes local connections, as kt.listen declared it.",
+  name = "listener", doc = "Takes local connections, as kt.listen made it.",
   fields = { { name = "local_addr", type = "string | nil", doc = "Where it listens, once it does." } },
 }
 method("listener", {
-  name = "serve", context = "declare", returns = "listener", signature = "serve(function(conn) … end) → listener",
+  name = "serve", context = "any", returns = "listener", signature = "serve(function(conn) … end) → listener",
   doc = serve_doc "conn", params = { handler.conn },
 })
 method("listener", {
@@ -549,6 +650,15 @@ record {
     { name = "queued", type = "integer", doc = "Segments that wait for the window." },
     { name = "rmt_wnd", type = "integer", doc = "The peer's receive window, in segments." },
     { name = "since_heard", type = "number", doc = "Seconds since the peer was heard; math.huge: never." },
+    { name = "up", type = "boolean", doc = "The peer was heard, in a session that is still there." },
+    { name = "since", type = "number", doc = "... for so many seconds; 0: it is not." },
+    { name = "loss", type = "number",
+      doc = "The share of segments lost in the last 4 s, 0 to 1: of those sent, how many were sent again, or of those received, how many "
+        .. "FEC had to rebuild, whichever is larger; tends to 0 where there were fewer than 32." },
+    { name = "rate_in", type = "integer", doc = "Payload received a second, over the last 4 s." },
+    { name = "rate_out", type = "integer", doc = "Payload sent a second, over the last 4 s." },
+    { name = "retransmitted", type = "integer", doc = "The same as segs_retrans." },
+    { name = "recovered", type = "integer", doc = "The same as segs_recovered." },
   },
 }
 

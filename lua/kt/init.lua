@@ -23,8 +23,6 @@ core.install(api.explain, units.duration)
 --- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
 local function checked(name, value)
   local f = api.functions[name]
-  -- First of all: there is no way to write it that would do in a task.
-  if f.context == "declare" then core.need_declare(name) end
   local out, mistakes = schema.check(f.path, f.argument, value)
   if not out then schema.refuse(core.where(), name, mistakes) end
   return out
@@ -42,9 +40,33 @@ local function flat(c)
     smux_version = c.smux.version, smux_buffer = c.smux.buffer, stream_buffer = c.smux.stream_buffer,
     frame_size = c.smux.frame, keepalive = c.smux.keepalive,
     dead_after = c.dead_after, ratelimit = c.rate, dscp = c.dscp, sockbuf = c.sockbuf,
-    conn = c.sessions, expire = c.expire, scavenge = c.scavenge,
+    conn = c.sessions, expire = c.expire, scavenge = c.scavenge, stay = c.stay,
   }
 end
+
+--- What link:set is to change, flat, and the mode then. mode: the one that the link has; "" for an accepted one.
+core.install_settings(function(value, mode)
+  local f = api.functions["link:set"]
+  local c, mistakes = schema.check(f.path, f.argument, value)
+  mistakes = mistakes or {}
+  if c and not c.mode and mode ~= "manual" and mode ~= "" then
+    for _, key in ipairs(api.manual_keys) do
+      if c.kcp and c.kcp[key] ~= nil then
+        mistakes[#mistakes + 1] = {
+          path = f.path .. ".kcp." .. key, message = ('mode = "%s" sets it'):format(mode),
+          suggestion = 'give mode = "manual" to set it yourself',
+        }
+      end
+    end
+  end
+  if #mistakes > 0 then schema.refuse(core.where(), "link:set", mistakes) end
+  local k, fec = c.kcp or {}, c.fec == false and { data = 0, parity = 0 } or c.fec or {}
+  return {
+    mode = c.mode, sndwnd = k.sndwnd, rcvwnd = k.rcvwnd, acknodelay = k.acknodelay,
+    nodelay = k.nodelay, interval_ms = k.interval, resend = k.resend, nc = k.nc,
+    datashard = fec.data, parityshard = fec.parity, dead_after = c.dead_after, ratelimit = c.rate,
+  }, c.mode or mode
+end)
 
 local kt = {
   version = core.version,
@@ -61,18 +83,18 @@ local kt = {
 -- Not a tail call: the script's line is found by walking up the stack.
 
 function kt.link(config)
-  local handle = core.link(flat(checked("kt.link", config)))
-  return handle
+  local handle, err = core.link(flat(checked("kt.link", config)))
+  return handle, err
 end
 
 function kt.accept(config)
-  local handle = core.accept(flat(checked("kt.accept", config)))
-  return handle
+  local handle, err = core.accept(flat(checked("kt.accept", config)))
+  return handle, err
 end
 
 function kt.listen(config)
-  local handle = core.listen(checked("kt.listen", config))
-  return handle
+  local handle, err = core.listen(checked("kt.listen", config))
+  return handle, err
 end
 
 function kt.udp(config)

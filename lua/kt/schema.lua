@@ -5,9 +5,10 @@
 ---   flag        true, false, 1 or 0 → boolean
 ---   integer     min, max
 ---   enum        values
----   duration, size, rate   units (kt.units) → numbers; min, max in seconds and bytes
+---   duration, size, rate, share   units (kt.units) → numbers; min, max in seconds and bytes
 ---   table       keys: a list of descriptions, each with a `name`; check(value, raw, mistake): rules between keys, which
----               call mistake(key, message, suggestion)
+---               call mistake(key, message, suggestion); fixed: { name = true }, keys that are known elsewhere and
+---               cannot be changed here
 --- Any of them may have `default`, `required`, `doc`; a table also `off` (false will do) and `on` (true means {}).
 --- More types are added through schema.types by whoever can check them (kt/init.lua: endpoint, secret): a function of
 --- description and value that returns the value as it is kept, or nil, what is wrong, and what to do about it if known.
@@ -92,6 +93,7 @@ types["function"] = of_type("function", "a")
 types.duration = with_unit("duration", " s")
 types.size = with_unit("size", " bytes")
 types.rate = with_unit("rate", " bytes a second")
+types.share = with_unit("share", "")
 
 function types.boolean(_, value)
   if type(value) == "boolean" then return value end
@@ -129,16 +131,23 @@ local function belongs_in(d, key)
   end
 end
 
+local function names_of(d)
+  local names = {}
+  for i, k in ipairs(d.keys) do names[i] = k.name end
+  return table.concat(names, ", ")
+end
+
 --- What is wrong with a key that is not in the description, and what to do about it.
 local function unknown_key(d, key)
   if type(key) ~= "string" then return "no positional values here", "every value has a name" end
+  if d.fixed and d.fixed[key] then return "cannot be changed while it runs", "what can: " .. names_of(d) end
   local inside = belongs_in(d, key)
   if inside then return "unknown key", ("it goes inside %s: %s = { %s = ... }"):format(inside, inside, key) end
   local names = {}
   for i, k in ipairs(d.keys) do names[i] = k.name end
   local near = schema.suggest(key, names)
   if near then return "unknown key", ("did you mean %s?"):format(near) end
-  return "unknown key", "there are: " .. table.concat(names, ", ")
+  return "unknown key", "there are: " .. names_of(d)
 end
 
 local function note(mistakes, path, message, suggestion)

@@ -1,5 +1,5 @@
---- Units as people write them: "5s", "2MiB", "20Mbit". Each reader returns a plain number (seconds, bytes, bytes a
---- second), or nil and what was wanted. Pure: knows nothing of the rest.
+--- Units as people write them: "5s", "2MiB", "20Mbit", "5%". Each reader returns a plain number (seconds, bytes, bytes
+--- a second, 0 to 1), or nil and what was wanted. Pure: knows nothing of the rest.
 local units = {}
 
 local seconds = { us = 1e-6, ms = 1e-3, s = 1, m = 60, h = 3600, d = 86400 }
@@ -14,6 +14,7 @@ units.wanted = {
   duration = 'a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds',
   size = 'a size such as "64KiB", "2MiB", "1MB", or a number of bytes',
   rate = 'a rate such as "20Mbit" (bits a second), "2MiB" (bytes a second), or a number of bytes a second',
+  share = 'a share such as "5%", or a number from 0 to 1',
 }
 
 local function plain(value)
@@ -54,6 +55,17 @@ local function scaled(value, wanted, ...)
     end
   end
   return nil, wanted
+end
+
+--- A part of the whole, 0 to 1.
+function units.share(value)
+  local n = math.type(value) and value
+  if type(value) == "string" then
+    n = value:match "^(%d+%.?%d*)%%$"
+    n = n and tonumber(n) / 100
+  end
+  if n and n >= 0 and n <= 1 then return n end
+  return nil, units.wanted.share
 end
 
 --- Bytes.

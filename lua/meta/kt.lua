@@ -4,6 +4,7 @@
 ---@alias kt.duration string|number a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds
 ---@alias kt.size string|number a size such as "64KiB", "2MiB", "1MB", or a number of bytes
 ---@alias kt.rate string|number a rate such as "20Mbit" (bits a second), "2MiB" (bytes a second), or a number of bytes a second
+---@alias kt.share string|number a share such as "5%", or a number from 0 to 1
 
 --- What a splice has done.
 ---@class kt.summary
@@ -28,6 +29,13 @@
 ---@field queued integer Segments that wait for the window.
 ---@field rmt_wnd integer The peer's receive window, in segments.
 ---@field since_heard number Seconds since the peer was heard; math.huge: never.
+---@field up boolean The peer was heard, in a session that is still there.
+---@field since number ... for so many seconds; 0: it is not.
+---@field loss number The share of segments lost in the last 4 s, 0 to 1: of those sent, how many were sent again, or of those received, how many FEC had to rebuild, whichever is larger; tends to 0 where there were fewer than 32.
+---@field rate_in integer Payload received a second, over the last 4 s.
+---@field rate_out integer Payload sent a second, over the last 4 s.
+---@field retransmitted integer The same as segs_retrans.
+---@field recovered integer The same as segs_recovered.
 
 --- The figures of a socket.
 ---@class kt.traffic
@@ -40,23 +48,92 @@
 ---@field unsent integer Datagrams that the system refused to send.
 ---@field queued integer Datagrams that wait to be received.
 
---- A link to a peer, as kt.link declared it. Shared by all tasks.
+--- A link to a peer, as kt.link made it, or as an acceptor gives it out. Shared by all tasks.
 ---@class kt.link
----@field remote string The peer, as declared.
+---@field remote string The peer, as declared; of an accepted link, its address.
 local link = {}
 
 ---@class (exact) kt.link.open_options
 ---@field timeout? kt.duration How long it may take. (default "10s")
 ---@field client? string On whose behalf; for the log.
 
---- Opens a stream to the peer, dialling it first if need be.
+--- Opens a stream to the peer, dialling it first if need be. On an accepted link the peer must be a kt whose link serves.
 ---
 --- Where: task.
---- Fails with: timeout, closed, dead, limit.
+--- Fails with: timeout, closed, dead, limit, unsupported.
 ---@param options? kt.link.open_options See its keys.
 ---@return kt.stream? stream
 ---@return kt.err? err
 function link:open(options) end
+
+---@class (exact) kt.link.probe_options
+---@field timeout? kt.duration How long it may take. (default "1s")
+
+--- Asks the peer for an answer that any peer gives, and says how long it took, the peer's own flush interval included; dials if there is no session.
+---
+--- Where: task.
+--- Fails with: timeout, closed, dead, restarted.
+---@param options? kt.link.probe_options See its keys.
+---@return number|nil
+---@return kt.err? err
+function link:probe(options) end
+
+---@class (exact) kt.link.set_options.kcp
+---@field sndwnd? integer Send window, in packets: what may be under way. (whole number, 1 to 65535)
+---@field rcvwnd? integer Receive window, in packets. (whole number, 1 to 65535)
+---@field nodelay? boolean Quicker retransmission timeouts. Only with mode = "manual".
+---@field interval? integer Milliseconds between flushes. Only with mode = "manual". (whole number, 10 to 5000)
+---@field resend? integer Retransmit after so many later acknowledgements; 0: never. Only with mode = "manual". (whole number, 0 to 255)
+---@field nc? boolean No congestion window. Only with mode = "manual".
+---@field acknodelay? boolean Acknowledge at once rather than at the next flush.
+
+---@class (exact) kt.link.set_options.fec
+---@field data? integer Packets in a group; 0: no FEC. (whole number, 0 to 255)
+---@field parity? integer Parity packets for each; 0: no FEC. (whole number, 0 to 255)
+
+---@class (exact) kt.link.set_options
+---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How eagerly KCP retransmits. "manual": as kcp says; "default": KCP's own.
+---@field kcp? kt.link.set_options.kcp KCP's own settings.
+---@field fec? kt.link.set_options.fec|false Forward error correction; false: none, though its header stays. Live sessions keep their groups and send less parity, or again as much as they began with; for other groups or more, new streams get a new session.
+---@field dead_after? kt.duration A peer that owes an answer for so long is dead. (duration, "1s" to "1m")
+---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit.
+
+--- Changes settings, for sessions that are up and for those to come; what is not named stays. Not of an accepted link.
+---
+--- Where: main chunk and tasks.
+--- Fails with: closed, unsupported.
+--- ```lua
+--- far:set { mode = "fast3", kcp = { sndwnd = 1024 }, fec = { parity = 1 } }
+--- ```
+---@param options kt.link.set_options See its keys.
+---@return boolean|nil
+---@return kt.err? err
+function link:set(options) end
+
+--- Sets the function that gets each stream, in a task of its own, and returns the handle. The task owns the stream: when the function returns it is closed, when it fails it is reset. Once for each handle. These are the streams that the far side opens, which needs kt there too; the link dials at once, and again for ever, so that it can.
+---
+--- Where: main chunk and tasks.
+---@param handler fun(stream: kt.stream) Called with each stream.
+---@return kt.link
+function link:serve(handler) end
+
+---@class (exact) kt.link.on_options
+---@field every? kt.duration For "stats": how often; 5s unless given. (duration, at least "100ms")
+---@field loss? kt.share For "degraded": the share of segments lost, as stats has it.
+---@field srtt? kt.duration ... the round-trip time.
+---@field silence? kt.duration ... how long the peer may be silent while it owes an answer.
+
+--- Runs a function, as a task, when something happens: "up": the peer was heard, where none was; "down": no session is left, err says why; "degraded": a threshold was passed, err says which, once until it is better again (by default 5% loss or 1.5 s of silence); "stats": time and again.
+---
+--- Where: main chunk and tasks.
+--- ```lua
+--- far:on("degraded", function(stats, err) kt.log.warn("%s (srtt %.3f)", tostring(err), stats.srtt) end, { loss = "3%", srtt = "300ms" })
+--- ```
+---@param event string Which.
+---@param handler fun(stats: kt.stats, err: kt.err) Called with the figures of that moment, and the reason.
+---@param options? kt.link.on_options See its keys.
+---@return kt.link
+function link:on(event, handler, options) end
 
 --- The figures of the link, as they are now.
 ---
@@ -69,16 +146,30 @@ function link:stats() end
 --- Where: main chunk and tasks.
 function link:close() end
 
---- Takes links from peers, as kt.accept declared it.
+--- Takes links from peers, as kt.accept made it.
 ---@class kt.acceptor
 local acceptor = {}
 
 --- Sets the function that gets each stream, in a task of its own, and returns the handle. The task owns the stream: when the function returns it is closed, when it fails it is reset. Once for each handle.
 ---
---- Where: main chunk.
+--- Where: main chunk and tasks.
 ---@param handler fun(stream: kt.stream) Called with each stream.
 ---@return kt.acceptor
 function acceptor:serve(handler) end
+
+--- Runs a function, as a task, for each peer whose session begins. Its link has open, probe, stats, remote, on and close; it is closed when the session ends, for which there is link:on("down", …). Once for each acceptor.
+---
+--- Where: main chunk and tasks.
+--- ```lua
+--- acceptor:on("link", function(link)
+---   local stream, err = link:open { timeout = "5s" } -- needs link:serve on the other side
+---   if stream then stream:write "hello" end
+--- end)
+--- ```
+---@param event string "link".
+---@param handler fun(link: kt.link) Called with each link.
+---@return kt.acceptor
+function acceptor:on(event, handler) end
 
 --- The figures of all links together; times are of the one heard last.
 ---
@@ -91,14 +182,14 @@ function acceptor:stats() end
 --- Where: main chunk and tasks.
 function acceptor:close() end
 
---- Takes local connections, as kt.listen declared it.
+--- Takes local connections, as kt.listen made it.
 ---@class kt.listener
 ---@field local_addr string|nil Where it listens, once it does.
 local listener = {}
 
 --- Sets the function that gets each conn, in a task of its own, and returns the handle. The task owns the conn: when the function returns it is closed, when it fails it is reset. Once for each handle.
 ---
---- Where: main chunk.
+--- Where: main chunk and tasks.
 ---@param handler fun(conn: kt.conn) Called with each conn.
 ---@return kt.listener
 function listener:serve(handler) end
@@ -365,15 +456,18 @@ kt.log = {}
 ---@field sessions? integer Sessions, used in rotation. (whole number, 1 to 1024; default 1)
 ---@field expire? kt.duration A session takes no new streams after so long; 0: never. (default 0)
 ---@field scavenge? kt.duration ... and is cut after so long again. (default "10m")
+---@field stay? boolean Dials at once, without waiting for a stream, and again for ever; so does a link with :serve. (default false)
 
---- Declares a link to a peer. It dials when the first stream is opened, and again whenever the peer was lost.
+--- A link to a peer. It dials when the first stream is opened, and again whenever the peer was lost. In the main chunk it is declared, and opened at start; in a task it is opened at once, and closed when it was forgotten, unless it serves or stays.
 ---
---- Where: main chunk.
+--- Where: main chunk and tasks.
+--- Fails with: memory.
 --- ```lua
 --- local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }
 --- ```
 ---@param options kt.link_options See its keys.
----@return kt.link
+---@return kt.link? link
+---@return kt.err? err
 function kt.link(options) end
 
 ---@class (exact) kt.accept_options.kcp
@@ -417,9 +511,10 @@ function kt.link(options) end
 ---@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
 ---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")
 
---- Declares that links are taken from peers.
+--- Takes links from peers. In the main chunk it is declared, and opened at start; in a task it is opened at once.
 ---
---- Where: main chunk.
+--- Where: main chunk and tasks.
+--- Fails with: in_use, denied, config.
 --- ```lua
 --- kt.accept { on = ":29900", key = kt.secret_file "psk.key" }:serve(function(stream)
 ---   local conn, err = kt.connect { to = "127.0.0.1:8388" }
@@ -428,15 +523,17 @@ function kt.link(options) end
 --- end)
 --- ```
 ---@param options kt.accept_options See its keys.
----@return kt.acceptor
+---@return kt.acceptor? acceptor
+---@return kt.err? err
 function kt.accept(options) end
 
 ---@class (exact) kt.listen_options
 ---@field on string Where to listen.
 
---- Declares that local connections are taken, TCP or unix.
+--- Takes local connections, TCP or unix. In the main chunk it is declared, and opened at start; in a task it is opened at once.
 ---
---- Where: main chunk.
+--- Where: main chunk and tasks.
+--- Fails with: in_use, denied, config.
 --- ```lua
 --- kt.listen { on = "127.0.0.1:12948" }:serve(function(conn)
 ---   local stream, err = far:open { client = conn.peer }
@@ -445,7 +542,8 @@ function kt.accept(options) end
 --- end)
 --- ```
 ---@param options kt.listen_options See its keys.
----@return kt.listener
+---@return kt.listener? listener
+---@return kt.err? err
 function kt.listen(options) end
 
 ---@class (exact) kt.connect_options

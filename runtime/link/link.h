@@ -25,16 +25,58 @@ struct kt_link_stats {
     uint64_t bytes_in, bytes_out;                    /* payload */
     uint32_t inflight, queued, rmt_wnd;
     uint64_t since_heard_us; /* µs since anything authentic came; UINT64_MAX: never */
+    bool up;                 /* a peer was heard, in a session that still is */
+    uint64_t up_us;          /* ... for so long, in the oldest such session */
+    uint64_t silence_us;     /* the longest that a session's peer is silent now while it owes an answer */
+    /* Over the last few seconds: */
+    uint64_t rate_in, rate_out; /* bytes/s of payload */
+    struct {
+        uint64_t segs_out, retrans, segs_in, recovered;
+    } recent;
 };
+
+/* The share of segments lost lately, 0..1: of those sent, the part that was sent again; of those received,
+ * the part that FEC had to rebuild; whichever is larger. Where little was sent it tends to 0: one of two is
+ * no rate. */
+static inline double kt_link_loss(const struct kt_link_stats *s)
+{
+    const double few = 32;
+    double sent = (double)s->recent.segs_out + (double)s->recent.retrans, came = (double)s->recent.segs_in;
+    double out = (double)s->recent.retrans / (sent > few ? sent : few);
+    double in = (double)s->recent.recovered / (came > few ? came : few);
+    double loss = out > in ? out : in;
+    return loss < 1 ? loss : 1;
+}
 
 /* ---- links ---- */
 
 /* cb comes exactly once, not from inside kt_link_open: the stream (the callee's, see base/pipe.h), or NULL
  * and err. */
 typedef void (*kt_open_cb)(void *ctx, struct kt_pipe *stream, const struct kt_err *err);
+/* Likewise: err NULL and how long a round trip took, in µs, > 0. */
+typedef void (*kt_probe_cb)(void *ctx, uint64_t rtt_us, const struct kt_err *err);
+
+/* What happens to a link. Each may be NULL. They come from the loop, only take note of things, and none comes
+ * after kt_link_close. */
+struct kt_link_events {
+    /* The peer was heard, and no session had a peer that was. */
+    void (*up)(void *ctx);
+    /* No session is left whose peer was heard. Of a link that an acceptor gave out this is the end: its
+     * pending calls are cancelled without a callback, and it must not be touched any more. */
+    void (*down)(void *ctx, const struct kt_err *why);
+    /* The far side opened a stream; it is the callee's. peer: its address, valid during the call. NULL: such
+     * streams are refused. */
+    void (*stream)(void *ctx, struct kt_pipe *stream, const char *peer);
+};
+
+struct kt_kcptun_config;
 
 struct kt_link_ops {
     int (*open)(struct kt_link *, kt_open_cb, void *, struct kt_open **, struct kt_err *);
+    int (*probe)(struct kt_link *, kt_probe_cb, void *, struct kt_open **, struct kt_err *);
+    void (*listen)(struct kt_link *, const struct kt_link_events *, void *);
+    int (*stay)(struct kt_link *, struct kt_err *);
+    int (*set)(struct kt_link *, const struct kt_kcptun_config *, struct kt_err *);
     void (*stats)(const struct kt_link *, struct kt_link_stats *);
     void (*close)(struct kt_link *);
 };
@@ -52,9 +94,36 @@ static inline int kt_link_open(
 {
     return l->ops->open(l, cb, ctx, out, err);
 }
+/* Ends the wait for an open or a probe. */
 static inline void kt_open_cancel(struct kt_open *o)
 {
     o->cancel(o);
+}
+/* Asks the peer for an answer that any peer gives, and says how long it took; dials if there is no session.
+ * Fails when the session does; the deadline is the caller's. */
+static inline int kt_link_probe(
+    struct kt_link *l, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
+{
+    return l->ops->probe(l, cb, ctx, out, err);
+}
+/* Sets who hears of events (static storage; NULL: nobody). */
+static inline void kt_link_listen(struct kt_link *l, const struct kt_link_events *events, void *ctx)
+{
+    l->ops->listen(l, events, ctx);
+}
+/* From now on it dials at once and for ever, without being asked. KT_ENOTSUP for a link that an acceptor gave
+ * out. */
+static inline int kt_link_stay(struct kt_link *l, struct kt_err *err)
+{
+    return l->ops->stay(l, err);
+}
+/* Changes, for live sessions and for those to come, KCP's settings and windows, ratelimit, dead_us and FEC;
+ * whatever else cfg says is left as it was. Live sessions keep their FEC's groups, and send less parity or
+ * none where that is asked for; for more, or other groups, new streams get a new session. 0, KT_ECONFIG, or
+ * KT_ENOTSUP as above. */
+static inline int kt_link_set(struct kt_link *l, const struct kt_kcptun_config *cfg, struct kt_err *err)
+{
+    return l->ops->set(l, cfg, err);
 }
 static inline void kt_link_stats(const struct kt_link *l, struct kt_link_stats *out)
 {
@@ -71,6 +140,9 @@ static inline void kt_link_close(struct kt_link *l)
 struct kt_acceptor_events {
     /* A peer opened a stream; it is the callee's. peer: its address as text, valid during the call. */
     void (*stream)(void *ctx, struct kt_pipe *stream, const char *peer);
+    /* A peer's session was heard for the first time: as a link, for as long as the session lives (see
+     * `down`). kt_link_close ends the session. NULL: nobody wants them. */
+    void (*link)(void *ctx, struct kt_link *link, const char *peer);
 };
 struct kt_acceptor_ops {
     void (*stats)(const struct kt_acceptor *, struct kt_link_stats *);

@@ -41,6 +41,7 @@ static const struct {
     FIELD("scavenge", SECONDS, scavenge_us),
     FIELD("dscp", INT, dscp),
     FIELD("sockbuf", SIZE, sockbuf),
+    FIELD("stay", FLAG, stay),
 #undef FIELD
 };
 
@@ -72,6 +73,28 @@ static void store(lua_State *L, enum kind kind, void *at)
     }
 }
 
+/* What the table says over what *out has. */
+static void apply(lua_State *L, int idx, const char *what, struct kt_kcptun_config *out)
+{
+    lua_getfield(L, idx, "mode");
+    const char *mode = lua_tostring(L, -1);
+    if (mode && !kt_kcptun_mode(out, mode)) kt_raise(L, "%s.mode: \"%s\" is not known", what, mode);
+    lua_pop(L, 1);
+
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        if (lua_getfield(L, idx, fields[i].key) != LUA_TNIL)
+            store(L, fields[i].kind, (char *)out + fields[i].offset);
+        lua_pop(L, 1);
+    }
+}
+
+void kt_config_change(lua_State *L, int idx, struct kt_kcptun_config *c)
+{
+    struct kt_err err = {0};
+    apply(L, idx, "link:set", c);
+    if (kt_kcptun_check(c, &err)) kt_raise(L, "link:set: %s", err.text);
+}
+
 void kt_config_read(lua_State *L, int idx, const char *what, bool client, struct kt_kcptun_config *out)
 {
     luaL_checktype(L, idx, LUA_TTABLE);
@@ -86,11 +109,6 @@ void kt_config_read(lua_State *L, int idx, const char *what, bool client, struct
         kt_raise(L, "%s.%s: %s", what, where, at ? err.text : "missing");
     lua_pop(L, 1);
 
-    lua_getfield(L, idx, "mode");
-    const char *mode = lua_tostring(L, -1);
-    if (mode && !kt_kcptun_mode(out, mode)) kt_raise(L, "%s.mode: \"%s\" is not known", what, mode);
-    lua_pop(L, 1);
-
     lua_getfield(L, idx, "crypt");
     if (lua_isstring(L, -1)) out->crypt = lua_tostring(L, -1);
     lua_pop(L, 1);
@@ -101,11 +119,7 @@ void kt_config_read(lua_State *L, int idx, const char *what, bool client, struct
     out->key = key;
     lua_pop(L, 1);
 
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-        if (lua_getfield(L, idx, fields[i].key) != LUA_TNIL)
-            store(L, fields[i].kind, (char *)out + fields[i].offset);
-        lua_pop(L, 1);
-    }
+    apply(L, idx, what, out);
     if (kt_kcptun_check(out, &err)) kt_raise(L, "%s: %s", what, err.text);
 }
 
@@ -148,10 +162,18 @@ void kt_config_push_stats(lua_State *L, const struct kt_link_stats *s)
         {"queued", (double)s->queued},
         {"rmt_wnd", (double)s->rmt_wnd},
         {"since_heard", s->since_heard_us == UINT64_MAX ? HUGE_VAL : (double)s->since_heard_us / 1e6},
+        {"since", (double)s->up_us / 1e6},
+        {"loss", kt_link_loss(s)},
+        {"rate_in", (double)s->rate_in},
+        {"rate_out", (double)s->rate_out},
+        {"retransmitted", (double)s->segs_retrans},
+        {"recovered", (double)s->segs_recovered},
     };
-    lua_createtable(L, 0, sizeof values / sizeof values[0]);
+    lua_createtable(L, 0, sizeof values / sizeof values[0] + 1);
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         kt_push_number(L, values[i].value);
         lua_setfield(L, -2, values[i].key);
     }
+    lua_pushboolean(L, s->up);
+    lua_setfield(L, -2, "up");
 }

@@ -12,6 +12,9 @@
  * wire finds wrong. Strings in out are anchored by the table. */
 void kt_config_read(lua_State *L, int idx, const char *what, bool client, struct kt_kcptun_config *out);
 
+/* Reads a table as above with nothing but what is to change into what is. */
+void kt_config_change(lua_State *L, int idx, struct kt_kcptun_config *c);
+
 /* Logs what was opened ("link to", "vps:29900") with its settings, and warns when the key is the one that
  * everybody knows. The verbs in the binary tell of their settings themselves. */
 void kt_config_log(

@@ -1,9 +1,11 @@
-/* kt.accept: takes links from peers; each stream that they open is a task. */
+/* kt.accept: takes links from peers; each stream that they open is a task, and so is each peer, for a script
+ * that wants to know (acceptor:on). */
 #include <stdio.h>
 #include <stdlib.h>
-#include "script/config.h"
-#include "script/handle.h"
-#include "script/service.h"
+#include <string.h>
+#include "script/lua_link.h"
+
+#define ON "acceptor:on"
 
 /* The acceptor, and whose it is now: a reload hands it on from script to script, sessions and all. */
 struct door {
@@ -18,17 +20,43 @@ struct kt_lua_acceptor {
     struct door *next;              /* during a reload: whose change of settings is prepared */
     struct kt_kcptun_config config; /* its strings are anchored by uservalue 1 */
     char mode[16];
+    int on_link; /* registry reference to the function for peers, or LUA_NOREF */
+    const struct kt_origin *on_link_at;
 };
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
 {
     const struct door *door = ctx;
     struct kt_service *s = &door->owner->service;
-    if (door->owner->drains) {
+    if (door->owner->drains)
         kt_pipe_reset(stream, KT_ECLOSED);
-        return;
-    }
-    kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
+    else if (s->handler == LUA_NOREF) /* made in a task, which has not said yet who serves */
+        kt_pipe_reset(stream, KT_ECANCELED);
+    else
+        kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
+}
+
+struct arrival {
+    const struct kt_lua_acceptor *a;
+    struct kt_link *link;
+    const char *peer;
+};
+
+/* Protected: → handler, the link's handle */
+static int prepare_link(lua_State *L)
+{
+    const struct arrival *v = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, v->a->on_link);
+    kt_lua_link_peer(L, kt_lua_link_push(L), v->link, v->peer);
+    return 2;
+}
+
+static void on_link(void *ctx, struct kt_link *link, const char *peer)
+{
+    const struct kt_lua_acceptor *a = ((const struct door *)ctx)->owner;
+    struct kt_runtime *rt = a->service.rt;
+    const struct arrival v = {a, link, peer};
+    if (a->on_link != LUA_NOREF && rt->phase == KT_RUN) kt_task_prepare(rt, a->on_link_at, prepare_link, &v);
 }
 
 static void forget_strings(struct kt_lua_acceptor *a)
@@ -39,7 +67,7 @@ static void forget_strings(struct kt_lua_acceptor *a)
 
 static int open(struct kt_service *s, struct kt_err *err)
 {
-    static const struct kt_acceptor_events events = {.stream = on_stream};
+    static const struct kt_acceptor_events events = {.stream = on_stream, .link = on_link};
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
@@ -74,6 +102,8 @@ static void close_acceptor(struct kt_service *s)
     kt_acceptor_close(a->door->acceptor); /* at the end of the turn; until then it brings nothing */
     free(a->door);
     a->door = NULL;
+    luaL_unref(s->rt->L, LUA_REGISTRYINDEX, a->on_link);
+    a->on_link = LUA_NOREF;
 }
 
 /* ---- reload ---- */
@@ -116,6 +146,7 @@ static void inherit(struct kt_service *s, struct kt_service *old)
             change.sessions,
             change.retired ? ", take no new streams, as the key is another one, and end with those they have"
                            : "");
+    kt_kcptun_handed_over(a->door->acceptor);
     forget_strings(a);
 }
 
@@ -133,15 +164,15 @@ static const struct kt_service_ops ops = {
     .inherit = inherit,
 };
 
-/* core.accept(config) */
+/* core.accept(config) → acceptor | nil, err */
 static int accept_on(lua_State *L)
 {
-    kt_declare_need(L, "kt.accept");
     struct kt_kcptun_config config;
     kt_config_read(L, 1, "accept", false, &config);
     kt_service_localhost(&config.at);
     struct kt_lua_acceptor *a = kt_handle_push(L, KT_HANDLE_ACCEPTOR, sizeof *a, 1);
     a->config = config;
+    a->on_link = LUA_NOREF;
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
     lua_getfield(L, 1, "mode");
@@ -149,13 +180,31 @@ static int accept_on(lua_State *L)
     lua_getfield(L, 1, "on");
     snprintf(a->service.name, sizeof a->service.name, "%s", lua_tostring(L, -1));
     lua_pop(L, 2);
-    kt_service_declare(L, &a->service, &ops);
-    return 1;
+    return kt_service_enter(L, &a->service, &ops);
 }
 
 static int serve(lua_State *L)
 {
     return kt_service_serve(L, kt_handle_self(L, KT_HANDLE_ACCEPTOR, "serve"));
+}
+
+/* acceptor:on("link", function(link) … end) → acceptor */
+static int on(lua_State *L)
+{
+    struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "on");
+    const char *event = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
+    if (strcmp(event, "link") != 0) return kt_raise(L, ON ": \"%s\" is no event; there is: link", event);
+    if (lua_type(L, 3) != LUA_TFUNCTION)
+        return kt_raise(L, ON ": wanted a function, got %s", luaL_typename(L, 3));
+    if (a->service.closed) return kt_raise(L, ON ": the acceptor was closed");
+    if (a->on_link != LUA_NOREF)
+        return kt_raise(L, ON ": \"link\" has its function already, at %s:%d", a->on_link_at->source,
+            a->on_link_at->line);
+    a->on_link_at = kt_origin_here(a->service.rt, L);
+    lua_settop(L, 3);
+    a->on_link = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_settop(L, 1);
+    return 1;
 }
 
 static int acceptor_stats(lua_State *L)
@@ -181,7 +230,7 @@ static int gc(lua_State *L)
 void kt_lua_accept(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"serve", serve}, {"stats", acceptor_stats}, {"close", close_method}, {NULL, NULL}};
+        {"serve", serve}, {"on", on}, {"stats", acceptor_stats}, {"close", close_method}, {NULL, NULL}};
     kt_handle_type(L, &(struct kt_handle_type){
                           .name = KT_HANDLE_ACCEPTOR, .methods = methods, .close = close_method, .gc = gc});
     lua_pushcfunction(L, accept_on);

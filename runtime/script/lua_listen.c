@@ -23,6 +23,10 @@ static void on_conn(void *ctx, struct kt_conn *conn)
 {
     const struct door *door = ctx;
     struct kt_service *s = &door->owner->service;
+    if (s->handler == LUA_NOREF) { /* made in a task, which has not said yet who serves */
+        kt_pipe_reset(kt_conn_pipe(conn), KT_ECANCELED);
+        return;
+    }
     kt_task_serve(s->rt, s->handler, s->served_at, kt_conn_pipe(conn), conn, NULL);
 }
 
@@ -78,10 +82,9 @@ static const struct kt_service_ops ops = {
     .inherit = inherit,
 };
 
-/* core.listen(config) */
+/* core.listen(config) → listener | nil, err */
 static int listen_on(lua_State *L)
 {
-    kt_declare_need(L, "kt.listen");
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_getfield(L, 1, "on");
     struct kt_lua_listener *l = kt_handle_push(L, KT_HANDLE_LISTENER, sizeof *l, 0);
@@ -91,8 +94,7 @@ static int listen_on(lua_State *L)
         return kt_raise(L, "listen.on: %s", err.text);
     kt_service_localhost(&l->at);
     snprintf(l->service.name, sizeof l->service.name, "%s", on);
-    kt_service_declare(L, &l->service, &ops);
-    return 1;
+    return kt_service_enter(L, &l->service, &ops);
 }
 
 static int serve(lua_State *L)

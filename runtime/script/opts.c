@@ -3,6 +3,7 @@
  *
  * Durations that were seen before are remembered with their value, so that "5s" is parsed once, by kt.units.
  */
+#include <stdlib.h>
 #include <string.h>
 #include "script/script.h"
 
@@ -67,6 +68,23 @@ uint64_t kt_opts_duration(lua_State *L, int idx, const char *what)
     return us;
 }
 
+/* "5%", or a number from 0 to 1. Read as kt.units does. */
+static bool share(lua_State *L, int idx, double *out)
+{
+    double v = -1;
+    if (lua_type(L, idx) == LUA_TNUMBER) {
+        v = lua_tonumber(L, idx);
+    } else if (lua_type(L, idx) == LUA_TSTRING) {
+        const char *text = lua_tostring(L, idx);
+        char *end;
+        v = strtod(text, &end) / 100;
+        if (text[0] < '0' || text[0] > '9' || strcmp(end, "%") != 0) return false;
+    }
+    if (!(v >= 0 && v <= 1)) return false; /* NaN too */
+    *out = v;
+    return true;
+}
+
 static bool read_one(lua_State *L, const struct kt_opt *opt)
 {
     switch (opt->type) {
@@ -76,6 +94,8 @@ static bool read_one(lua_State *L, const struct kt_opt *opt)
         if (lua_type(L, -1) != LUA_TSTRING) return false;
         *(const char **)opt->out = lua_tostring(L, -1);
         return true;
+    case KT_OPT_SHARE:
+        return share(L, -1, opt->out);
     }
     return false;
 }

@@ -183,7 +183,7 @@ bool kt_runtime_has_work(const struct kt_runtime *rt)
 {
     if (rt->task_count > 0) return true;
     for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next)
-        if (KT_CONTAINER(n, struct kt_service, node)->ops->serve) return true;
+        if (kt_service_serves(KT_CONTAINER(n, struct kt_service, node))) return true;
     return false;
 }
 
@@ -323,11 +323,11 @@ int kt_runtime_replace(
     int rc = open_all(rt, old, n, out);
     if (rc) return rc;
     /* From here on nothing fails. */
+    rt->phase = KT_RUN;
     for (struct kt_list *i = rt->services.next; i != &rt->services; i = i->next) {
         struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
         if (s->from) kt_service_inherit(s);
     }
-    rt->phase = KT_RUN;
     struct kt_runtime *was = old[0];
     for (struct kt_list *i = was->services.next; i != &was->services; i = i->next) {
         const struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);

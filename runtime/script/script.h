@@ -104,6 +104,12 @@ static inline void kt_push_number(lua_State *L, double v)
 
 /* ---- runtime.c ---- */
 
+/* Whether what happens to its links and conns is the script's business: it runs, or was replaced and goes on
+ * with what nobody has taken over from it. */
+static inline bool kt_runtime_attends(const struct kt_runtime *rt)
+{
+    return rt->phase == KT_RUN || (rt->phase == KT_DRAIN && rt->replaced);
+}
 /* Ends the runtime: no task runs any more, and its owner is told. The first code counts. */
 void kt_runtime_stop(struct kt_runtime *rt, int code);
 /* Ends the runtime if nothing is left that could happen; called when something ended. */
@@ -141,11 +147,11 @@ void kt_globals_guard(lua_State *L);
 
 /* ---- opts.c ---- */
 
-enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING };
+enum kt_opt_type { KT_OPT_DURATION, KT_OPT_STRING, KT_OPT_SHARE };
 struct kt_opt {
     const char *key;
     enum kt_opt_type type;
-    void *out; /* uint64_t * (µs), const char ** (anchored by the table) */
+    void *out; /* uint64_t * (µs), const char ** (anchored by the table), double * (0..1) */
 };
 
 /* Reads an options table of a call that happens per connection; unset keys leave *out alone. Anything wrong
@@ -188,6 +194,7 @@ void kt_lua_splice(lua_State *L);
 void kt_lua_udp(lua_State *L);
 void kt_lua_listen(lua_State *L);
 void kt_lua_link(lua_State *L);
+void kt_lua_link_on(lua_State *L);
 void kt_lua_accept(lua_State *L);
 
 /* ---- these replace functions of Lua's library, in the script's world ---- */

@@ -30,27 +30,56 @@ static void unref(struct kt_runtime *rt, int *ref)
     *ref = LUA_NOREF;
 }
 
+bool kt_service_serves(const struct kt_service *s)
+{
+    return s->ops->serve && (s->handler != LUA_NOREF || !s->ops->may_serve);
+}
+
 int kt_service_ready(const struct kt_service *s, struct kt_err *err)
 {
-    if (!s->ops->serve || s->handler != LUA_NOREF) return 0;
+    if (!kt_service_serves(s) || s->handler != LUA_NOREF) return 0;
     return kt_err_set(err, KT_ECONFIG, "nobody serves what comes to %s; add :serve(function(%s) ... end)",
         s->name, s->ops->brings);
 }
 
+/* It is open; who keeps it from then on depends on what it does. */
 static void opened(struct kt_service *s)
 {
     s->open = true;
-    if (s->ops->serve) s->rt->serving++;
-    if (!s->ops->serve && !s->ops->stays) unref(s->rt, &s->anchor);
+    s->serving = s->handler != LUA_NOREF && s->ops->serve;
+    if (s->serving) s->rt->serving++;
+    if (!s->serving && !s->ops->stays && !s->stays) unref(s->rt, &s->anchor);
+}
+
+static int open_now(struct kt_service *s, struct kt_err *err)
+{
+    int rc = s->ops->open(s, err);
+    if (rc == 0) opened(s);
+    return rc;
 }
 
 int kt_service_open(struct kt_service *s, struct kt_err *err)
 {
     if (s->closed) return 0; /* the script thought better of it */
     int rc = kt_service_ready(s, err);
-    if (rc == 0) rc = s->ops->open(s, err);
-    if (rc == 0) opened(s);
-    return rc;
+    return rc ? rc : open_now(s, err);
+}
+
+int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
+{
+    struct kt_err err = {0};
+    kt_service_declare(L, s, ops);
+    if (s->rt->phase == KT_DECLARE) return 1;
+    int rc = open_now(s, &err);
+    if (rc == 0) return 1;
+    kt_service_close(s);
+    return kt_err_return(L, rc, err.text);
+}
+
+void kt_service_adopt(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
+{
+    kt_service_declare(L, s, ops);
+    s->open = s->stays = true;
 }
 
 int kt_service_claim(struct kt_service *s, struct kt_service *old, bool *found, struct kt_err *err)
@@ -71,7 +100,6 @@ void kt_service_inherit(struct kt_service *s)
     s->ops->inherit(s, old);
     opened(s);
     old->open = old->claimed = false;
-    if (old->ops->serve) old->rt->serving--;
     kt_service_close(old);
 }
 
@@ -86,18 +114,15 @@ void kt_service_close(struct kt_service *s)
         s->from->claimed = false;
         s->from = NULL;
     }
-    if (s->open) {
-        s->ops->close(s);
-        if (s->ops->serve) rt->serving--;
-    }
-    s->open = false;
+    if (s->open) s->ops->close(s);
+    if (s->serving) rt->serving--;
+    s->open = s->serving = false;
     unref(rt, &s->handler);
     unref(rt, &s->anchor); /* last: s lives in the handle */
 }
 
 int kt_service_serve(lua_State *L, struct kt_service *s)
 {
-    kt_declare_need(L, s->ops->serve);
     if (lua_type(L, 2) != LUA_TFUNCTION)
         return kt_raise(L, "%s: wanted a function, got %s", s->ops->serve, luaL_typename(L, 2));
     if (s->closed) return kt_raise(L, "%s on %s: closed", s->ops->what, s->name);
@@ -107,7 +132,15 @@ int kt_service_serve(lua_State *L, struct kt_service *s)
     s->served_at = kt_origin_here(s->rt, L);
     lua_settop(L, 2);
     s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
-    return 1; /* the handle, so that `local l = kt.listen{…}:serve(…)` works */
+    if (!s->open) return 1; /* the handle, so that `local l = kt.listen{…}:serve(…)` works */
+    if (s->anchor == LUA_NOREF) {
+        lua_pushvalue(L, 1);
+        s->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    s->serving = true;
+    s->rt->serving++;
+    if (s->ops->served) s->ops->served(s);
+    return 1;
 }
 
 int kt_service_gc(lua_State *L, struct kt_service *s)

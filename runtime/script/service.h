@@ -1,9 +1,9 @@
-/* Services: the long-lived things that a main chunk declares (links, acceptors, listeners). Declared ones
- * open nothing; the runtime opens them in order when the main chunk has returned, drains and closes them at
- * the end.
+/* Services: the long-lived things that a script makes (links, acceptors, listeners). Those of the main chunk
+ * are declared: they open nothing; the runtime opens them in order when the main chunk has returned. Those
+ * that a task makes are opened at once. All are drained and closed at the end.
  *
  * A service is the userdata of its handle. It is anchored in the registry while the runtime needs it whatever
- * the script does: from its declaration until it is open, and for as long as it serves.
+ * the script does: from its declaration until it is open, and for as long as it serves, or stays.
  *
  * On a reload a service of the new script may find that one of the old script holds its address. It then
  * inherits the socket instead of opening one: nobody is refused and nothing is lost meanwhile. That is done
@@ -26,6 +26,9 @@ struct kt_service_ops {
     /* What a :serve is called and what its function gets ("listener:serve", "conn"); NULL: there is none. One
      * that has it needs it, and keeps the runtime alive. */
     const char *serve, *brings;
+    bool may_serve; /* ... or rather, it may have one: it can do without */
+    /* The function for :serve was given while it was open already. NULL: nothing to do. */
+    void (*served)(struct kt_service *s);
     bool stays; /* stays open without the script holding its handle */
     /* Opens it; the text in err tells a person what to do. */
     int (*open)(struct kt_service *s, struct kt_err *err);
@@ -55,6 +58,8 @@ struct kt_service {
     int handler; /* registry reference to the function given to :serve, or LUA_NOREF */
     const struct kt_origin *served_at;
     bool open, closed;
+    bool serving;            /* counted in rt->serving */
+    bool stays;              /* as in ops, for this one */
     struct kt_service *from; /* during a reload: what it will inherit */
     bool claimed;            /* ... and somebody will inherit this */
     char name[300];          /* what it is about: "127.0.0.1:12948", "vps:29900" */
@@ -62,6 +67,13 @@ struct kt_service {
 
 /* Enters the service on top of the stack (its handle) into the runtime's list. */
 void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops);
+/* The same, and opens it at once unless this is the main chunk. Returns what the constructor returns: 1, the
+ * handle, or 2, nil and an err. */
+int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops);
+/* Enters one that is open already, and stays. */
+void kt_service_adopt(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops);
+/* Whether it serves or will, as declared. */
+bool kt_service_serves(const struct kt_service *s);
 /* 0, or what keeps it from being opened as it was declared. Opens nothing. */
 int kt_service_ready(const struct kt_service *s, struct kt_err *err);
 int kt_service_open(struct kt_service *s, struct kt_err *err);

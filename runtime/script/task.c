@@ -427,6 +427,39 @@ void kt_task_start(struct kt_task *t, int nargs)
     make_ready(t);
 }
 
+static void start_prepared(struct kt_runtime *rt, const struct kt_origin *origin, int nargs)
+{
+    lua_State *L = rt->L;
+    struct kt_task *t = kt_task_new(rt, L, origin);
+    if (t && lua_checkstack(t->L, nargs + 1)) {
+        lua_xmove(L, t->L, nargs + 1);
+        kt_task_start(t, nargs);
+        return;
+    }
+    if (t) kt_task_abandon(t);
+    kt_log(rt->log, KT_LOG_WARN, "the handler set at %s:%d did not run: too many tasks, or out of memory",
+        origin->source, origin->line);
+}
+
+void kt_task_prepare(
+    struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg)
+{
+    lua_State *L = rt->L;
+    const int top = lua_gettop(L);
+    /* No finalizer of the script's runs here: it might close what the caller is busy with. */
+    const bool collects = lua_gc(L, LUA_GCISRUNNING);
+    lua_gc(L, LUA_GCSTOP);
+    lua_pushcfunction(L, prepare);
+    lua_pushlightuserdata(L, (void *)arg);
+    if (lua_pcall(L, 1, LUA_MULTRET, 0) != LUA_OK)
+        kt_log(rt->log, KT_LOG_ERROR, "the handler set at %s:%d did not run: %s", origin->source,
+            origin->line, lua_tostring(L, -1));
+    else if (lua_gettop(L) > top)
+        start_prepared(rt, origin, lua_gettop(L) - top - 1);
+    lua_settop(L, top);
+    if (collects) lua_gc(L, LUA_GCRESTART);
+}
+
 void kt_task_abandon(struct kt_task *t)
 {
     recycle(t, true);
@@ -461,8 +494,7 @@ static int serve(lua_State *L)
 void kt_task_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin, struct kt_pipe *pipe,
     struct kt_conn *conn, const char *peer)
 {
-    /* A replaced script takes what comes to what nobody has taken over from it. */
-    const bool takes = rt->phase == KT_RUN || (rt->phase == KT_DRAIN && rt->replaced);
+    const bool takes = kt_runtime_attends(rt);
     struct kt_task *t = takes ? kt_task_new(rt, rt->L, origin) : NULL;
     if (!t) {
         kt_log(rt->log, takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",

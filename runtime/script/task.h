@@ -56,6 +56,7 @@ struct kt_task {
     struct kt_pipe *pipe; /* a pipe that no handle has yet */
     struct kt_conn *conn; /* ... if it is a conn */
     struct kt_splice_result splice;
+    uint64_t value; /* a number, for the finish that knows what it is */
 };
 
 /* The task whose thread L is; rt->main for the main chunk, and for coroutines that a script made itself. */
@@ -91,6 +92,10 @@ void kt_task_wake(struct kt_task *t, int code, const char *text);
  * arguments on t->L, then kt_task_start. L: any state at hand with room for two values; may raise nothing. */
 struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt_origin *origin);
 void kt_task_start(struct kt_task *t, int nargs);
+/* For callbacks: a task for a handler of the script's. prepare(arg) is called, protected, and returns the
+ * handler and its arguments, or nothing: then there is none. No Lua of the script's runs meanwhile. */
+void kt_task_prepare(
+    struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg);
 /* Gives up a task that was not started. */
 void kt_task_abandon(struct kt_task *t);
 /* Runs handler (a registry reference) as a task that owns the pipe; peer NULL for a conn. Resets the pipe if

@@ -1,4 +1,5 @@
-/* The KCP engine under input of any kind, with its invariants checked after every step.
+/* The KCP engine under input of any kind, with its invariants checked after every step, and its settings
+ * changed in between.
  *
  * The first byte picks a game. Alone: packets, raw or built so that they nearly fit, between writes, reads,
  * flushes, leaps in time and failing pools. Paired: two engines whose packets the input loses, repeats and
@@ -31,7 +32,8 @@ struct end {
     unsigned allowed;
     struct packet wire[WIRE];
     unsigned packets;
-    uint32_t written, read; /* bytes; byte number i of a stream is pattern(i) */
+    uint32_t snd_most, rcv_most; /* the largest windows it was given */
+    uint32_t written, read;      /* bytes; byte number i of a stream is pattern(i) */
 };
 
 static void need(bool ok, const char *what)
@@ -74,9 +76,9 @@ static void send(void *ctx, const struct kt_kcp_packet *pkts, size_t n)
     }
 }
 
-static void end_new(struct end *e, uint8_t kind, uint8_t size, uint32_t snd, uint32_t rcv)
+static struct kt_kcp_config settings(uint8_t kind, uint8_t size)
 {
-    struct kt_kcp_config cfg = {
+    return (struct kt_kcp_config){
         .conv = CONV,
         .mtu = KT_KCP_MTU_MIN + size * 5u,
         .snd_wnd = 1u + (size & 63),
@@ -87,8 +89,21 @@ static void end_new(struct end *e, uint8_t kind, uint8_t size, uint32_t snd, uin
         .cc = kind & 4 ? KT_KCP_CC_RENO : KT_KCP_CC_FIXED,
         .ack_nodelay = kind & 8,
     };
+}
+
+static void end_tune(struct end *e, uint8_t kind, uint8_t size)
+{
+    struct kt_kcp_config cfg = settings(kind, size);
+    need(kt_kcp_tune(e->kcp, &cfg) == 0, "good settings were refused");
+    if (cfg.snd_wnd > e->snd_most) e->snd_most = cfg.snd_wnd;
+    if (cfg.rcv_wnd > e->rcv_most) e->rcv_most = cfg.rcv_wnd;
+}
+
+static void end_new(struct end *e, uint8_t kind, uint8_t size, uint32_t snd, uint32_t rcv)
+{
+    struct kt_kcp_config cfg = settings(kind, size);
     struct kt_kcp_out out = {.reserve = reserve, .send = send, .ctx = e};
-    *e = (struct end){.mtu = cfg.mtu};
+    *e = (struct end){.mtu = cfg.mtu, .snd_most = cfg.snd_wnd, .rcv_most = cfg.rcv_wnd};
     need(kt_pool_new(&e->pool, kt_kcp_block_size(cfg.mtu), 0) == 0, "no pool");
     need(kt_kcp_new(&e->kcp, &cfg, e->pool, &out, 0) == 0, "no engine");
     kt_kcp_test_start(e->kcp, snd, rcv);
@@ -96,7 +111,7 @@ static void end_new(struct end *e, uint8_t kind, uint8_t size, uint32_t snd, uin
 
 static void end_check(const struct end *e)
 {
-    const char *wrong = kcp_check(e->kcp, e->pool);
+    const char *wrong = kcp_check(e->kcp, e->pool, e->snd_most, e->rcv_most);
     need(!wrong, wrong);
 }
 
@@ -204,6 +219,7 @@ static void play_alone(struct input *in)
         case 7:
             kt_pool_fail_after(e.pool, arg & 1 ? arg : SIZE_MAX);
             if (arg & 2) kt_kcp_probe(e.kcp);
+            if (arg & 4) end_tune(&e, byte(in), byte(in));
             break;
         }
         end_check(&e);
@@ -256,6 +272,7 @@ static void play_pair(struct input *in)
             break;
         case 7:
             kt_pool_fail_after(me->pool, arg & 1 ? arg : SIZE_MAX);
+            if (arg & 4) end_tune(me, byte(in), byte(in));
             break;
         }
         need(me->read - peer->written == 0 || (int32_t)(me->read - peer->written) < 0,

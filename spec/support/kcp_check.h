@@ -4,10 +4,10 @@
 
 #include "kcp/kcp_internal.h"
 
-static inline const char *kcp_check_send(const struct kt_sndwnd *w, size_t *blocks)
+static inline const char *kcp_check_send(const struct kt_sndwnd *w, uint32_t most, size_t *blocks)
 {
     uint32_t inflight = 0, listed = 0;
-    if (w->end - w->una > w->limit || w->end - w->una > w->cap) return "more segments than the window has";
+    if (w->end - w->una > most || w->end - w->una > w->cap) return "more segments than the window has";
     if (w->nxt - w->una > w->end - w->una) return "nxt is outside [una, end]";
     for (uint32_t sn = w->una; sn != w->end; sn++) {
         const struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
@@ -38,19 +38,20 @@ static inline const char *kcp_check_send(const struct kt_sndwnd *w, size_t *bloc
     return listed == inflight ? NULL : "a segment in flight is in no list";
 }
 
-static inline const char *kcp_check_receive(const struct kt_rcvwnd *w, size_t *blocks)
+static inline const char *kcp_check_receive(const struct kt_rcvwnd *w, uint32_t most, size_t *blocks)
 {
     uint32_t ready = w->nxt - w->read;
-    if (ready > w->limit) return "more unread segments than the window has";
+    if (ready > most) return "more unread segments than the window has";
     for (uint32_t i = 0; i < w->cap; i++) {
         const struct kt_rcv_slot *s = &w->ring[(w->read + i) & (w->cap - 1)];
         if (s->data) ++*blocks;
         if (i < ready && !s->held) return "a gap among the segments in order";
         if (!s->held && s->data) return "a block in an empty slot";
         if (s->held && (s->data != NULL) != (s->len > 0)) return "length and block do not agree";
-        if (i >= ready + w->limit && s->held) return "a segment past the window";
+        if (i >= ready + most && s->held) return "a segment past the window";
         if (i == ready && ready < w->limit && s->held) return "nxt lags behind";
     }
+    if (kt_sn_diff(w->edge, w->nxt) < 0) return "the edge lags behind";
     if (ready > 0) {
         const struct kt_rcv_slot *s = &w->ring[w->read & (w->cap - 1)];
         if (s->len == 0 || w->off >= s->len) return "nothing to read at the head";
@@ -58,12 +59,14 @@ static inline const char *kcp_check_receive(const struct kt_rcvwnd *w, size_t *b
     return NULL;
 }
 
-/* NULL, or what is wrong. The pool must serve this engine alone. */
-static inline const char *kcp_check(const struct kt_kcp *k, const struct kt_pool *pool)
+/* NULL, or what is wrong. The pool must serve this engine alone. snd_most, rcv_most: the largest windows that
+ * it was given so far; with 0 they are those it has. */
+static inline const char *kcp_check(
+    const struct kt_kcp *k, const struct kt_pool *pool, uint32_t snd_most, uint32_t rcv_most)
 {
     size_t blocks = 0;
-    const char *wrong = kcp_check_send(&k->snd, &blocks);
-    if (!wrong) wrong = kcp_check_receive(&k->rcv, &blocks);
+    const char *wrong = kcp_check_send(&k->snd, snd_most ? snd_most : k->snd.limit, &blocks);
+    if (!wrong) wrong = kcp_check_receive(&k->rcv, rcv_most ? rcv_most : k->rcv.limit, &blocks);
     if (!wrong && blocks != kt_pool_in_use(pool)) wrong = "blocks held and blocks handed out differ";
     if (!wrong && k->acks.count > k->acks.cap) wrong = "more acknowledgements than the ring holds";
     return wrong;

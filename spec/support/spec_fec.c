@@ -3,6 +3,7 @@
  *   e = spec_fec.encoder(data, parity)         raises the error's name
  *   packet, {parity…} = e:data(kcp_packet [, now_us])
  *   e:seek(group)
+ *   e:limit(parity packets a group)
  *   d = spec_fec.decoder(data, parity)
  *   {{packet, recovered = bool}…}, error_name = d:input(body)
  *   d:stats()                                   a table of struct kt_fec_dec_stats
@@ -71,6 +72,12 @@ static int encoder_data(lua_State *L)
 static int encoder_seek(lua_State *L)
 {
     kt_fec_enc_seek(*to_encoder(L), (uint32_t)luaL_checkinteger(L, 2));
+    return 0;
+}
+
+static int encoder_limit(lua_State *L)
+{
+    kt_fec_enc_limit(*to_encoder(L), (unsigned)luaL_checkinteger(L, 2));
     return 0;
 }
 
@@ -184,8 +191,8 @@ static void new_class(lua_State *L, const char *name, const luaL_Reg *methods)
 
 int luaopen_spec_fec(lua_State *L)
 {
-    static const luaL_Reg encoder[] = {{"data", encoder_data}, {"seek", encoder_seek}, {"close", encoder_gc},
-        {"__gc", encoder_gc}, {NULL, NULL}};
+    static const luaL_Reg encoder[] = {{"data", encoder_data}, {"seek", encoder_seek},
+        {"limit", encoder_limit}, {"close", encoder_gc}, {"__gc", encoder_gc}, {NULL, NULL}};
     static const luaL_Reg decoder[] = {{"input", decoder_input}, {"stats", decoder_stats},
         {"close", decoder_gc}, {"__gc", decoder_gc}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"encoder", encoder_new}, {"decoder", decoder_new}, {"peek", peek},

@@ -29,10 +29,11 @@ struct engine {
     struct kt_kcp *kcp;
     struct kt_pool *pool;
     uint32_t mtu;
-    size_t allowed;     /* packets reserve will still give */
-    size_t outstanding; /* reserved and not sent */
-    size_t largest;     /* batch */
-    lua_State *L;       /* during a flush: its top is the table of packets */
+    uint32_t snd_most, rcv_most; /* the largest windows it was given */
+    size_t allowed;              /* packets reserve will still give */
+    size_t outstanding;          /* reserved and not sent */
+    size_t largest;              /* batch */
+    lua_State *L;                /* during a flush: its top is the table of packets */
 };
 
 static struct engine *to_engine(lua_State *L)
@@ -67,50 +68,75 @@ static void send(void *ctx, const struct kt_kcp_packet *pkts, size_t n)
     }
 }
 
-static lua_Integer field(lua_State *L, const char *key, lua_Integer otherwise)
+static lua_Integer field(lua_State *L, int idx, const char *key, lua_Integer otherwise)
 {
-    lua_getfield(L, 1, key);
+    lua_getfield(L, idx, key);
     lua_Integer v = luaL_optinteger(L, -1, otherwise);
     lua_pop(L, 1);
     return v;
 }
 
-static bool flag(lua_State *L, const char *key)
+static bool flag(lua_State *L, int idx, const char *key)
 {
-    lua_getfield(L, 1, key);
+    lua_getfield(L, idx, key);
     bool v = lua_toboolean(L, -1);
     lua_pop(L, 1);
     return v;
 }
 
+static struct kt_kcp_config settings(lua_State *L, int idx)
+{
+    luaL_checktype(L, idx, LUA_TTABLE);
+    return (struct kt_kcp_config){
+        .conv = (uint32_t)field(L, idx, "conv", 0x11223344),
+        .mtu = (uint32_t)field(L, idx, "mtu", 1322),
+        .snd_wnd = (uint32_t)field(L, idx, "snd_wnd", 128),
+        .rcv_wnd = (uint32_t)field(L, idx, "rcv_wnd", 512),
+        .nodelay = flag(L, idx, "nodelay"),
+        .interval_ms = (uint32_t)field(L, idx, "interval_ms", 30),
+        .resend = (uint32_t)field(L, idx, "resend", 2),
+        .cc = flag(L, idx, "reno") ? KT_KCP_CC_RENO : KT_KCP_CC_FIXED,
+        .ack_nodelay = flag(L, idx, "ack_nodelay"),
+    };
+}
+
 static int engine_new(lua_State *L)
 {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    struct kt_kcp_config cfg = {
-        .conv = (uint32_t)field(L, "conv", 0x11223344),
-        .mtu = (uint32_t)field(L, "mtu", 1322),
-        .snd_wnd = (uint32_t)field(L, "snd_wnd", 128),
-        .rcv_wnd = (uint32_t)field(L, "rcv_wnd", 512),
-        .nodelay = flag(L, "nodelay"),
-        .interval_ms = (uint32_t)field(L, "interval_ms", 30),
-        .resend = (uint32_t)field(L, "resend", 2),
-        .cc = flag(L, "reno") ? KT_KCP_CC_RENO : KT_KCP_CC_FIXED,
-        .ack_nodelay = flag(L, "ack_nodelay"),
-    };
-    size_t block = (size_t)field(L, "block_size", (lua_Integer)kt_kcp_block_size(cfg.mtu));
+    struct kt_kcp_config cfg = settings(L, 1);
+    size_t block = (size_t)field(L, 1, "block_size", (lua_Integer)kt_kcp_block_size(cfg.mtu));
     struct engine *e = lua_newuserdatauv(L, sizeof *e, 0);
     *e = (struct engine){.mtu = cfg.mtu, .allowed = SIZE_MAX};
     luaL_setmetatable(L, ENGINE);
     int rc = kt_pool_new(&e->pool, block, 0);
     struct kt_kcp_out out = {.reserve = reserve, .send = send, .ctx = e};
-    if (rc == 0) rc = kt_kcp_new(&e->kcp, &cfg, e->pool, &out, (uint64_t)field(L, "now", 0));
+    if (rc == 0) rc = kt_kcp_new(&e->kcp, &cfg, e->pool, &out, (uint64_t)field(L, 1, "now", 0));
     if (rc == 0) {
-        kt_kcp_test_start(e->kcp, (uint32_t)field(L, "start_snd", 0), (uint32_t)field(L, "start_rcv", 0));
+        e->snd_most = cfg.snd_wnd;
+        e->rcv_most = cfg.rcv_wnd;
+        kt_kcp_test_start(
+            e->kcp, (uint32_t)field(L, 1, "start_snd", 0), (uint32_t)field(L, 1, "start_rcv", 0));
         return 1;
     }
     lua_pushnil(L);
     lua_pushstring(L, kt_errname(rc));
     return 2;
+}
+
+/* e:tune{…}: all settings as for new; from then on check allows the windows that were left behind */
+static int engine_tune(lua_State *L)
+{
+    struct engine *e = to_engine(L);
+    struct kt_kcp_config cfg = settings(L, 2);
+    int rc = kt_kcp_tune(e->kcp, &cfg);
+    if (rc) {
+        lua_pushnil(L);
+        lua_pushstring(L, kt_errname(rc));
+        return 2;
+    }
+    if (cfg.snd_wnd > e->snd_most) e->snd_most = cfg.snd_wnd;
+    if (cfg.rcv_wnd > e->rcv_most) e->rcv_most = cfg.rcv_wnd;
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 static int engine_close(lua_State *L)
@@ -257,6 +283,8 @@ static int engine_stats(lua_State *L)
     NUMBER(una_behind);
     NUMBER(contradictions);
     NUMBER(una_behind_since);
+    NUMBER(answers);
+    NUMBER(unanswered);
 #undef NUMBER
     return 1;
 }
@@ -277,7 +305,7 @@ static int engine_blocks(lua_State *L)
 static int engine_check(lua_State *L)
 {
     struct engine *e = to_engine(L);
-    const char *wrong = kcp_check(e->kcp, e->pool);
+    const char *wrong = kcp_check(e->kcp, e->pool, e->snd_most, e->rcv_most);
     return wrong ? luaL_error(L, "broken invariant: %s", wrong) : 0;
 }
 
@@ -294,10 +322,10 @@ static int peek(lua_State *L)
 
 int luaopen_spec_kcp(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"close", engine_close}, {"write", engine_write},
-        {"room", engine_room}, {"read", engine_read}, {"input", engine_input}, {"flush", engine_flush},
-        {"limit", engine_limit}, {"due", engine_due}, {"probe", engine_probe}, {"mark", engine_mark},
-        {"covered", engine_covered}, {"unacked", engine_unacked}, {"mss", engine_mss},
+    static const luaL_Reg methods[] = {{"close", engine_close}, {"tune", engine_tune},
+        {"write", engine_write}, {"room", engine_room}, {"read", engine_read}, {"input", engine_input},
+        {"flush", engine_flush}, {"limit", engine_limit}, {"due", engine_due}, {"probe", engine_probe},
+        {"mark", engine_mark}, {"covered", engine_covered}, {"unacked", engine_unacked}, {"mss", engine_mss},
         {"stats", engine_stats}, {"fail_after", engine_fail_after}, {"blocks", engine_blocks},
         {"check", engine_check}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"new", engine_new}, {"peek", peek}, {NULL, NULL}};

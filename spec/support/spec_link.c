@@ -767,7 +767,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
 
 static int world_accept(lua_State *L)
 {
-    static const struct kt_acceptor_events events = {on_stream};
+    static const struct kt_acceptor_events events = {.stream = on_stream};
     struct world *w = check_world(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     struct kt_kcptun_config c = config_at(L, 2, false);

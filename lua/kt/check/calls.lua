@@ -43,7 +43,7 @@ local function kinds_of_names(tokens, kt)
   local function serve(i, kind) -- `:serve(function(NAME`, from the colon on
     if text(tokens, i) == ":" and text(tokens, i + 1) == "serve" and text(tokens, i + 2) == "("
       and text(tokens, i + 3) == "function" and text(tokens, i + 4) == "(" and tokens[i + 5].kind == "name" then
-      return i + 5, ({ listener = "conn", acceptor = "stream" })[kind]
+      return i + 5, ({ listener = "conn", acceptor = "stream", link = "stream" })[kind]
     end
   end
   local known = {} -- positions that were bound by what is known of them

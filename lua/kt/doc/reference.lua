@@ -72,7 +72,7 @@ Functions take one table where they take more than the obvious; an unknown key i
 --- The text of docs/reference.md.
 function reference.text()
   local out = { head }
-  for _, unit in ipairs { "duration", "size", "rate" } do out[#out + 1] = row(unit, (words.unit(unit):gsub("^an? %l+ such as ", ""))) end
+  for _, unit in ipairs { "duration", "size", "rate", "share" } do out[#out + 1] = row(unit, (words.unit(unit):gsub("^an? %l+ such as ", ""))) end
   out[#out + 1] = "\n## Functions"
   for _, f in ipairs(api.functions) do
     if f.name:find "^kt%." then add_function(out, f, "###") end

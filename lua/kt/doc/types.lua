@@ -6,14 +6,14 @@ local types = {}
 
 local plain = {
   flag = "boolean", secret = "string|kt.secret", endpoint = "string", duration = "kt.duration", size = "kt.size",
-  rate = "kt.rate",
+  rate = "kt.rate", share = "kt.share",
 }
 
 --- "conn | nil" → "kt.conn|nil": the kinds and records of kt get their prefix.
 local function typed(text)
   return (text:gsub("%s*|%s*", "|"):gsub("%f[%w_]%l+%f[^%w_]", function(word)
     return (api.handles[word] or api.records[word]) and "kt." .. word or nil
-  end):gsub("%(conn: kt%.", "(conn: kt."):gsub("fun%(kt%.(%l+):", "fun(%1:"))
+  end):gsub("kt%.(%l+):", "%1:")) -- names of parameters stay
 end
 
 local function of_key(key, class)
@@ -81,7 +81,7 @@ end
 --- The text of lua/meta/kt.lua.
 function types.text()
   local out = { "---@meta kt", "-- Made by scripts/generate from lua/kt/api.lua; changes go there.", "" }
-  for _, unit in ipairs { "duration", "size", "rate" } do
+  for _, unit in ipairs { "duration", "size", "rate", "share" } do
     out[#out + 1] = ("---@alias kt.%s string|number %s"):format(unit, words.unit(unit))
   end
   out[#out + 1] = ""

@@ -10,13 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/hmap.h"
-#include "link/kcptun/agree.h"
-#include "link/kcptun/session.h"
-#include "link/tuncrypt.h"
+#include "link/kcptun/reverse.h"
 
 /* A peer that has the key can still not make us hold more than this. */
 #define MAX_SESSIONS 65536u
 #define NEW_AFTER_US 1500000u
+#define BEGAN_ANEW "the peer began a new session"
 #define FORGET_US 60000000u /* longer than kcptun takes to give a session up (spec 9.5) */
 #define LINGER_US 10000000u /* for the peer of a retired session to acknowledge the last of it */
 
@@ -38,6 +37,7 @@ struct guest {
     struct kt_session *session; /* NULL: it broke the protocol; remembered until `forget`, so that its
                                    retransmissions do not begin it again */
     struct kt_timer forget;
+    struct kt_list links; /* of kt_reverse: the session as a link, for whose acceptor it is now, and was */
     bool mismatch_told;
 };
 
@@ -90,13 +90,14 @@ static struct guest *find(const struct port *port, const struct kt_addr *from, u
     return NULL;
 }
 
-static void free_guest(struct guest *g, int code)
+static void free_guest(struct guest *g, int code, const char *why)
 {
     struct acceptor *a = g->port->acceptor;
     kt_hmap_remove(&a->guests, &g->by_peer);
     kt_hmap_remove(&a->convs, &g->by_conv);
     if (a->guests.count < MAX_SESSIONS / 2) a->full_told = false;
     kt_io_timer_cancel(a->sh->io, &g->forget);
+    kt_reverse_end_all(&g->links, code, why);
     kt_session_free(g->session, code);
     if (g->sh != a->sh) a->elders--;
     kt_shared_unref(g->sh);
@@ -114,35 +115,45 @@ static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
         kt_pipe_reset(stream, KT_ECLOSED);
         return;
     }
-    uint16_t features = 0;
-    bool hello = kt_session_hello(s, &features);
-    struct kt_err why;
-    if (!kt_agree(sh->features, hello, features, "the client", &why)) {
-        if (!g->mismatch_told)
-            kt_log(
-                sh->log, KT_LOG_ERROR, "%s: %s; its streams are refused", kt_session_peer_text(s), why.text);
-        g->mismatch_told = true;
-        kt_pipe_reset(stream, KT_EMISMATCH);
-        return;
-    }
-    if (sh->cfg.tuncrypt) {
-        struct kt_pipe *clear;
-        if (kt_tuncrypt(sh->io, stream, sh->pass, false, &clear)) {
-            kt_pipe_reset(stream, KT_ENOMEM);
-            return;
-        }
-        stream = clear;
-    }
-    a->events->stream(a->ctx, stream, kt_session_peer_text(s));
+    struct kt_pipe *clear = kt_admit(sh, s, stream, &g->mismatch_told);
+    if (clear) a->events->stream(a->ctx, clear, kt_session_peer_text(s));
+}
+
+/* The user of a peer's link closed it. */
+static void on_reverse_close(void *ctx)
+{
+    free_guest(ctx, KT_ECLOSED, "the link was closed");
+}
+
+static void give_link(struct guest *g)
+{
+    struct acceptor *a = g->port->acceptor;
+    if (!a->events->link || a->closing || g->sh->retired) return;
+    struct kt_reverse *r = kt_reverse_new(&g->links, g->sh, g->session, on_reverse_close, g);
+    if (r) a->events->link(a->ctx, kt_reverse_link(r), kt_session_peer_text(g->session));
+}
+
+static void on_up(void *ctx, struct kt_session *s)
+{
+    (void)s;
+    give_link(ctx);
+}
+
+static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
+{
+    (void)s;
+    (void)features;
+    kt_reverse_hello(&((struct guest *)ctx)->links);
 }
 
 static void on_over(void *ctx, struct kt_session *s, int code)
 {
     struct guest *g = ctx;
     if (code != KT_EPROTO) {
-        free_guest(g, code);
+        free_guest(g, code, kt_session_why(s));
         return;
     }
+    kt_reverse_end_all(&g->links, code, kt_session_why(s));
     kt_session_free(s, code);
     g->session = NULL;
     kt_io_timer_set(g->port->acceptor->sh->io, &g->forget, kt_io_now(g->port->acceptor->sh->io) + FORGET_US);
@@ -150,7 +161,7 @@ static void on_over(void *ctx, struct kt_session *s, int code)
 
 static void on_forget(void *ctx)
 {
-    free_guest(ctx, KT_ECLOSED);
+    free_guest(ctx, KT_ECLOSED, "the key was changed");
 }
 
 /* An idle session waits for its client's next stream; a retired one would wait in vain. */
@@ -173,7 +184,9 @@ static struct guest *new_guest(struct port *port, const struct kt_addr *from, ui
     }
     struct guest *g = calloc(1, sizeof *g);
     if (!g) return NULL;
-    const struct kt_session_owner owner = {on_stream, on_over, on_idle, NULL, g};
+    const struct kt_session_owner owner = {
+        .accept = on_stream, .over = on_over, .idle = on_idle, .up = on_up, .hello = on_hello, .ctx = g};
+    kt_list_init(&g->links);
     g->port = port;
     g->sh = kt_shared_ref(sh);
     g->peer = *from;
@@ -245,12 +258,13 @@ static struct guest *route(struct port *port, const struct kt_shared *sh, const 
     }
     if (elsewhere) {
         if (!elsewhere->session || kt_session_acked(elsewhere->session)) return NULL;
-        free_guest(elsewhere, KT_ERESTART); /* its peer has heard nothing yet, and starts over from here */
+        free_guest(elsewhere, KT_ERESTART,
+            BEGAN_ANEW); /* its peer has heard nothing yet, and starts over from here */
     }
     if (g) {
         if (g->session)
             kt_log(a->sh->log, KT_LOG_INFO, "%s began a new session", kt_session_peer_text(g->session));
-        free_guest(g, KT_ERESTART);
+        free_guest(g, KT_ERESTART, BEGAN_ANEW);
     }
     return new_guest(port, from, hash, head.conv);
 }
@@ -329,7 +343,7 @@ static void destroy(struct acceptor *a)
 {
     struct kt_hnode *n;
     while ((n = kt_hmap_next(&a->guests, NULL)))
-        free_guest(KT_CONTAINER(n, struct guest, by_peer), KT_ECLOSED);
+        free_guest(KT_CONTAINER(n, struct guest, by_peer), KT_ECLOSED, "the acceptor was closed");
     kt_hmap_free(&a->guests);
     kt_hmap_free(&a->convs);
     for (size_t i = 0; i < a->port_count; i++) kt_udp_close(a->ports[i].udp);
@@ -370,6 +384,16 @@ int kt_kcptun_change(
     else
         kt_shared_unref(sh);
     return 0;
+}
+
+void kt_kcptun_handed_over(struct kt_acceptor *acceptor)
+{
+    struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
+    for (struct kt_hnode *n = kt_hmap_next(&a->guests, NULL); n; n = kt_hmap_next(&a->guests, n)) {
+        struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
+        kt_reverse_release(&g->links);
+        if (g->session && kt_session_heard(g->session) && !kt_session_over(g->session)) give_link(g);
+    }
 }
 
 void kt_kcptun_change_drop(struct kt_acceptor *acceptor)

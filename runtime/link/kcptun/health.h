@@ -34,6 +34,12 @@ void kt_health_heard(struct kt_health *h, uint64_t now_us);
 int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owes, uint64_t now_us,
     bool *probe, struct kt_err *why);
 
+/* How long it has been silent while it owed an answer, in µs. */
+static inline uint64_t kt_health_silence(const struct kt_health *h, uint64_t now_us)
+{
+    return h->owed && h->waiting ? now_us - h->waiting : 0;
+}
+
 /* When to check next, later than the last check; UINT64_MAX while nothing is owed. */
 uint64_t kt_health_due(const struct kt_health *h);
 

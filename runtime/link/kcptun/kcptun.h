@@ -45,6 +45,7 @@ struct kt_kcptun_config {
     uint32_t conn;        /* link: sessions in rotation, 1..1024 */
     uint64_t expire_us;   /* link: autoexpire, 0: never; up to ten years */
     uint64_t scavenge_us; /* link: an expired session is cut after so long; as above */
+    bool stay;            /* link: dials at once and for ever (kt_link_stay) */
 
     int dscp;       /* 0..63 */
     size_t sockbuf; /* bytes */
@@ -81,5 +82,8 @@ int kt_kcptun_change(
     struct kt_acceptor *acceptor, const struct kt_kcptun_config *cfg, bool *differs, struct kt_err *err);
 void kt_kcptun_change_apply(struct kt_acceptor *acceptor, struct kt_change *out);
 void kt_kcptun_change_drop(struct kt_acceptor *acceptor);
+/* The acceptor has another user from now on: the links that it gave out go on as long as their sessions, but
+ * to close one of them only lets go of it; and each session that is up is given out again, to the new one. */
+void kt_kcptun_handed_over(struct kt_acceptor *acceptor);
 
 #endif

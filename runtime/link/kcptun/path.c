@@ -6,8 +6,26 @@
 int kt_path_init(struct kt_path *p, struct kt_shared *sh, struct kt_udp *udp, const struct kt_addr *to)
 {
     *p = (struct kt_path){.sh = sh, .udp = udp, .to = to, .tokens = BURST, .refilled = kt_io_now(sh->io)};
+    p->offset = (uint32_t)kt_seal_header(sh->seal);
     if (!kt_shared_fec(sh)) return 0;
-    return kt_fec_enc_new(&p->enc, sh->cfg.datashard, sh->cfg.parityshard);
+    p->offset += KT_FEC_HEADER;
+    p->data = sh->cfg.datashard;
+    p->parity = sh->cfg.parityshard;
+    return kt_fec_enc_new(&p->enc, p->data, p->parity);
+}
+
+uint32_t kt_path_mtu(const struct kt_path *p)
+{
+    return p->sh->cfg.mtu - (uint32_t)kt_seal_overhead(p->sh->seal) - (p->enc ? KT_FEC_HEADER : 0);
+}
+
+bool kt_path_tune(struct kt_path *p)
+{
+    const struct kt_kcptun_config *cfg = &p->sh->cfg;
+    if (!p->enc) return !kt_shared_fec(p->sh);
+    if (kt_shared_fec(p->sh) && (cfg->datashard != p->data || cfg->parityshard > p->parity)) return false;
+    kt_fec_enc_limit(p->enc, kt_shared_fec(p->sh) ? cfg->parityshard : 0);
+    return true;
 }
 
 void kt_path_free(struct kt_path *p)
@@ -42,7 +60,7 @@ static bool may_send(struct kt_path *p)
 uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us)
 {
     if (p->full) return KT_TIME_NEVER;
-    if (!p->paced) return now_us;
+    if (!p->paced || p->sh->cfg.ratelimit == 0) return now_us; /* it may have been lifted since */
     uint64_t debt = p->tokens > 0 ? 0 : (uint64_t)-p->tokens + p->sh->cfg.mtu;
     return now_us + debt * 1000000 / p->sh->cfg.ratelimit + 1;
 }
@@ -62,7 +80,7 @@ uint8_t *kt_path_reserve(void *path)
     uint8_t *buf = reserve_datagram(p);
     if (!buf) return NULL;
     p->reserved++;
-    return buf + p->sh->packet_offset;
+    return buf + p->offset;
 }
 
 /* Datagrams on their way out, sealed side by side (crypto/seal.h). */
@@ -100,7 +118,7 @@ static void emit(struct outgoing *o, uint8_t *buf, size_t len)
 void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n)
 {
     struct kt_path *p = path;
-    const size_t offset = p->sh->packet_offset;
+    const size_t offset = p->offset;
     const size_t fec = p->enc ? KT_FEC_HEADER : 0, header = offset - fec;
     const uint64_t now = kt_io_now(p->sh->io);
     struct outgoing out;

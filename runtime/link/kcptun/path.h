@@ -14,6 +14,8 @@ struct kt_path {
     struct kt_udp *udp;       /* not owned */
     const struct kt_addr *to; /* NULL on a connected socket; not owned */
     struct kt_fec_enc *enc;   /* NULL: no FEC */
+    unsigned data, parity;    /* its groups, for as long as the session lives */
+    uint32_t offset;          /* from a datagram's start to its KCP packet: sealing and FEC headers */
     /* rate limit: a token bucket in bytes (spec 13: burst of 64 full datagrams) */
     int64_t tokens;
     uint64_t refilled;
@@ -25,6 +27,14 @@ struct kt_path {
 /* 0 or KT_ENOMEM. to may be NULL; else it must outlive the path. */
 int kt_path_init(struct kt_path *p, struct kt_shared *sh, struct kt_udp *udp, const struct kt_addr *to);
 void kt_path_free(struct kt_path *p);
+
+/* Largest KCP packet (spec 6.3). */
+uint32_t kt_path_mtu(const struct kt_path *p);
+
+/* Sends as much parity as the settings now ask for: less than the session began with, down to none, and that
+ * again, but no more and not in other groups, as the peer's decoder goes by those (see kt_fec_enc_limit).
+ * Without parity the header stays. False if the settings ask for what only a new session can give. */
+bool kt_path_tune(struct kt_path *p);
 
 /* The KCP engine's way out, with the path as ctx. */
 uint8_t *kt_path_reserve(void *path);

@@ -2,54 +2,17 @@
  *
  * Invariant: nothing below calls out (streams' events, the owner) except from the turn hook, and `over` is
  * its last act. */
-#include "link/kcptun/session.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include "link/kcptun/health.h"
-#include "link/kcptun/snappy_stream.h"
+#include "link/kcptun/session_internal.h"
 
-/* Groups that contradict themselves, with parameters that fit, after which a peer's FEC is not worth
- * listening to. A few may be left from before the parameters were known. */
-#define FEC_ERRORS_MAX 16
 #define PUMP_ROUNDS 8 /* streams that write from `writable` are pumped again at most so often a turn */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
 
-struct kt_session {
-    struct kt_shared *sh;
-    struct kt_session_owner owner;
-    struct kt_addr peer;
-    char peer_text[KT_ADDR_TEXT];
-    uint32_t conv;
-    struct kt_path path;
-    struct kt_kcp *kcp;
-    struct kt_fec_dec *dec;
-    struct kt_snappy_enc *comp;   /* NULL: no compression */
-    struct kt_snappy_dec *decomp; /* as above */
-    struct kt_smux *smux;
-    struct kt_turn turn;
-    struct kt_timer timer;
-    struct kt_health health;
-    uint64_t born, next_keepalive;
-    struct kt_kcp_stats counted; /* what the runtime's counters have of the engine's */
-    struct kt_fec_dec_stats fec_counted;
-    uint64_t fec_errors; /* with the present parameters */
-    uint64_t young_smux; /* frames up to here are held by the peer once … */
-    uint32_t young_kcp;  /* … KCP has covered this */
-    bool young_pending;
-    bool busy;    /* in the turn hook */
-    bool woken;   /* smux has something to send */
-    bool blocked; /* smux's buffers are full: reading pauses */
-    bool went_idle;
-    bool reported;  /* `over` was called */
-    size_t streams; /* as counted in StreamsNow */
-    int over;       /* why it ended, 0: it has not */
-    struct kt_err why;
-};
-
-static void schedule(struct kt_session *s)
+void kt_session_schedule(struct kt_session *s)
 {
     kt_io_turn(s->sh->io, &s->turn);
 }
@@ -59,14 +22,16 @@ static void fail(struct kt_session *s, int code)
 {
     if (s->over) return;
     s->over = code;
-    schedule(s);
+    kt_session_schedule(s);
 }
 
-static void fail_with(struct kt_session *s, int code, const char *why)
+void kt_session_fail(struct kt_session *s, int code, const char *why)
 {
     if (!s->over) kt_err_set(&s->why, code, "%s", why);
     fail(s, code);
 }
+
+static void set_patience(struct kt_session *s);
 
 /* ---- smux's owner ---- */
 
@@ -123,7 +88,7 @@ static void on_wake(void *ctx)
 {
     struct kt_session *s = ctx;
     s->woken = true;
-    if (!s->busy) schedule(s);
+    if (!s->busy) kt_session_schedule(s);
 }
 
 static void on_accept(void *ctx, struct kt_pipe *stream)
@@ -137,13 +102,13 @@ static void on_resume(void *ctx)
 {
     struct kt_session *s = ctx;
     s->blocked = false;
-    schedule(s);
+    kt_session_schedule(s);
 }
 
 static void on_hello(void *ctx, uint16_t features)
 {
     struct kt_session *s = ctx;
-    if (!s->sh->client) s->health.patience = s->sh->cfg.dead_us;
+    set_patience(s);
     if (s->owner.hello) s->owner.hello(s->owner.ctx, s, features);
 }
 
@@ -153,7 +118,7 @@ static void on_streams(void *ctx, size_t n)
     s->sh->counters->StreamsNow += n - s->streams;
     s->streams = n;
     s->went_idle = n == 0;
-    if (n == 0) schedule(s);
+    if (n == 0) kt_session_schedule(s);
 }
 
 static const struct kt_smux_owner smux_owner = {
@@ -229,33 +194,6 @@ static void check_health(struct kt_session *s, uint64_t now)
     if (probe) kt_kcp_probe(s->kcp);
 }
 
-/* Adds what the engines counted since the last time. */
-static void count(struct kt_session *s)
-{
-    struct kt_counters *c = s->sh->counters;
-    struct kt_kcp_stats st, *old = &s->counted;
-    kt_kcp_stats(s->kcp, &st);
-    c->InSegs += st.in_segs - old->in_segs;
-    c->OutSegs += st.out_segs - old->out_segs;
-    c->FastRetransSegs += st.fast_retrans - old->fast_retrans;
-    c->EarlyRetransSegs += st.early_retrans - old->early_retrans;
-    c->LostSegs += st.timeout_retrans - old->timeout_retrans;
-    c->RetransSegs += st.fast_retrans + st.early_retrans + st.timeout_retrans - old->fast_retrans -
-                      old->early_retrans - old->timeout_retrans;
-    c->RepeatSegs += st.repeat - old->repeat;
-    *old = st;
-
-    struct kt_fec_dec_stats fs, *fold = &s->fec_counted;
-    kt_fec_dec_stats(s->dec, &fs);
-    c->FECParityShards += fs.parity - fold->parity;
-    c->FECRecovered += fs.recovered - fold->recovered;
-    c->FECErrs += fs.errors - fold->errors;
-    c->FECShortShards += fs.lost_groups - fold->lost_groups;
-    s->fec_errors = fs.retuned == fold->retuned ? s->fec_errors + fs.errors - fold->errors : 0;
-    *fold = fs;
-    if (s->fec_errors > FEC_ERRORS_MAX) fail_with(s, KT_EPROTO, "corrupt FEC data");
-}
-
 static void arm(struct kt_session *s, uint64_t now)
 {
     uint64_t due = kt_kcp_due(s->kcp, now);
@@ -287,7 +225,8 @@ static void report_over(struct kt_session *s)
     const char *why = s->why.code ? s->why.text : kt_strerror(s->over);
     if (s->over == KT_ERESTART && *hint)
         why = "it knows nothing of this session"; /* more than that would be a guess */
-    kt_log(s->sh->log, KT_LOG_WARN, "session with %s ended: %s%s", s->peer_text, why, hint);
+    const enum kt_log_level level = s->hushed && !s->health.heard ? KT_LOG_DEBUG : KT_LOG_WARN;
+    kt_log(s->sh->log, level, "session with %s ended: %s%s", s->peer_text, why, hint);
 }
 
 static void on_turn(void *ctx)
@@ -308,19 +247,24 @@ static void on_turn(void *ctx)
             s->woken = false;
             kt_smux_pump(s->smux);
         } while (s->woken && ++rounds < PUMP_ROUNDS);
-        if (s->woken) schedule(s);
+        if (s->woken) kt_session_schedule(s);
         mark_young(s);
+        kt_session_probes_turn(s, now);
         check_health(s, now);
         if (!s->over) {
             kt_kcp_flush(s->kcp, now);
             check_health(s, now); /* the flush may have made it owe an answer */
             arm(s, now);
         }
-        count(s);
+        kt_session_count(s);
         kt_shared_busy(s->sh);
     }
     s->busy = false;
 
+    if (s->up_at && !s->told_up) {
+        s->told_up = true;
+        if (s->owner.up) s->owner.up(s->owner.ctx, s);
+    }
     if (s->over) {
         if (s->reported) return;
         s->reported = true;
@@ -329,6 +273,7 @@ static void on_turn(void *ctx)
          * it. */
         if (s->over == KT_EPROTO) kt_kcp_flush(s->kcp, now);
         report_over(s);
+        kt_session_probes_end(s, s->over);
         s->owner.over(s->owner.ctx, s, s->over);
     } else if (s->went_idle) {
         s->went_idle = false;
@@ -338,7 +283,7 @@ static void on_turn(void *ctx)
 
 static void on_timer(void *ctx)
 {
-    schedule(ctx);
+    kt_session_schedule(ctx);
 }
 
 /* ---- from outside ---- */
@@ -348,22 +293,23 @@ static void on_fec(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_ori
     struct kt_session *s = ctx;
     if (kt_kcp_input(s->kcp, packet, len, origin, kt_io_now(s->sh->io)) == 0) return;
     s->sh->counters->KCPInErrors++;
-    if (origin == KT_KCP_REGULAR) fail_with(s, KT_EPROTO, "malformed KCP packet");
+    if (origin == KT_KCP_REGULAR) kt_session_fail(s, KT_EPROTO, "malformed KCP packet");
 }
 
 void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len)
 {
     if (s->over) return;
     kt_health_heard(&s->health, kt_io_now(s->sh->io));
-    if (kt_fec_dec_input(s->dec, body, len, on_fec, s)) fail_with(s, KT_EPROTO, "malformed FEC packet");
-    schedule(s);
+    if (!s->up_at) s->up_at = s->health.heard;
+    if (kt_fec_dec_input(s->dec, body, len, on_fec, s)) kt_session_fail(s, KT_EPROTO, "malformed FEC packet");
+    kt_session_schedule(s);
 }
 
 void kt_session_writable(struct kt_session *s)
 {
     if (!s->path.full) return;
     s->path.full = false;
-    schedule(s);
+    kt_session_schedule(s);
 }
 
 int kt_session_open(struct kt_session *s, struct kt_pipe **out)
@@ -386,14 +332,19 @@ void kt_session_greet(struct kt_session *s)
     kt_smux_keepalive(s->smux);
 }
 
-static int set_up(struct kt_session *s)
+void kt_session_hush(struct kt_session *s)
 {
-    struct kt_shared *sh = s->sh;
-    const struct kt_kcptun_config *cfg = &sh->cfg;
-    const uint64_t now = kt_io_now(sh->io);
-    const struct kt_kcp_config kcp = {
+    s->hushed = true;
+}
+
+/* ---- settings ---- */
+
+static struct kt_kcp_config kcp_settings(const struct kt_session *s)
+{
+    const struct kt_kcptun_config *cfg = &s->sh->cfg;
+    return (struct kt_kcp_config){
         .conv = s->conv,
-        .mtu = sh->kcp_mtu,
+        .mtu = kt_path_mtu(&s->path),
         .snd_wnd = cfg->sndwnd,
         .rcv_wnd = cfg->rcvwnd,
         .nodelay = cfg->nodelay,
@@ -402,6 +353,34 @@ static int set_up(struct kt_session *s)
         .cc = cfg->nc ? KT_KCP_CC_FIXED : KT_KCP_CC_RENO,
         .ack_nodelay = cfg->acknodelay,
     };
+}
+
+static void set_patience(struct kt_session *s)
+{
+    const struct kt_shared *sh = s->sh;
+    s->health.patience = sh->cfg.dead_us;
+    if (!sh->client && !kt_session_hello(s, NULL) && s->health.patience < FOREIGN_PATIENCE_US)
+        s->health.patience = FOREIGN_PATIENCE_US;
+}
+
+bool kt_session_tune(struct kt_session *s)
+{
+    if (s->over) return true;
+    const struct kt_kcp_config kcp = kcp_settings(s);
+    int rc = kt_kcp_tune(s->kcp, &kcp);
+    assert(rc == 0); /* kt_kcptun_check saw to the ranges */
+    (void)rc;
+    set_patience(s);
+    kt_session_schedule(s);
+    return kt_path_tune(&s->path);
+}
+
+static int set_up(struct kt_session *s)
+{
+    struct kt_shared *sh = s->sh;
+    const struct kt_kcptun_config *cfg = &sh->cfg;
+    const uint64_t now = kt_io_now(sh->io);
+    const struct kt_kcp_config kcp = kcp_settings(s);
     const struct kt_kcp_out out = {.reserve = kt_path_reserve, .send = kt_path_send, .ctx = &s->path};
     const struct kt_smux_config smux = {
         .client = sh->client,
@@ -450,8 +429,8 @@ int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv,
     kt_addr_text(peer, s->peer_text);
     s->born = kt_io_now(sh->io);
     s->next_keepalive = s->born + sh->cfg.keepalive_us;
-    s->health.patience = sh->cfg.dead_us;
-    if (!sh->client && s->health.patience < FOREIGN_PATIENCE_US) s->health.patience = FOREIGN_PATIENCE_US;
+    kt_list_init(&s->probes);
+    kt_recent_start(&s->recent, s->born);
     kt_turn_init(&s->turn, on_turn, s);
     kt_timer_init(&s->timer, on_timer, s);
     int rc = kt_path_init(&s->path, sh, udp, connected ? NULL : &s->peer);
@@ -460,6 +439,7 @@ int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv,
         release(s);
         return rc;
     }
+    set_patience(s);
     struct kt_counters *c = sh->counters;
     if (sh->client)
         c->ActiveOpens++;
@@ -479,111 +459,12 @@ void kt_session_free(struct kt_session *s, int code)
     if (!s->over) { /* kcptun's way to say goodbye: one flush, then silence */
         kt_smux_pump(s->smux);
         kt_kcp_flush(s->kcp, kt_io_now(s->sh->io));
-        count(s);
+        kt_session_count(s);
         s->over = code;
     }
     s->sh->counters->CurrEstab--;
     s->sh->counters->StreamsNow -= s->streams;
+    kt_session_probes_end(s, code);
     kt_smux_free(s->smux, code);
     release(s);
-}
-
-/* ---- what the owner may know ---- */
-
-uint32_t kt_session_conv(const struct kt_session *s)
-{
-    return s->conv;
-}
-
-const struct kt_addr *kt_session_peer(const struct kt_session *s)
-{
-    return &s->peer;
-}
-
-const char *kt_session_peer_text(const struct kt_session *s)
-{
-    return s->peer_text;
-}
-
-size_t kt_session_streams(const struct kt_session *s)
-{
-    return kt_smux_streams(s->smux);
-}
-
-bool kt_session_heard(const struct kt_session *s)
-{
-    return s->health.heard != 0;
-}
-
-uint64_t kt_session_quiet(const struct kt_session *s)
-{
-    return s->health.heard ? kt_io_now(s->sh->io) - s->health.heard : UINT64_MAX;
-}
-
-bool kt_session_spoken_to(const struct kt_session *s)
-{
-    return s->counted.bytes_in > 0;
-}
-
-bool kt_session_over(const struct kt_session *s)
-{
-    return s->over != 0;
-}
-
-bool kt_session_hello(const struct kt_session *s, uint16_t *features)
-{
-    uint16_t ignored;
-    return kt_smux_peer(s->smux, features ? features : &ignored);
-}
-
-bool kt_session_young(const struct kt_session *s)
-{
-    return kt_smux_has_young(s->smux);
-}
-
-bool kt_session_acked(const struct kt_session *s)
-{
-    struct kt_kcp_stats st;
-    kt_kcp_stats(s->kcp, &st);
-    return st.una != 0;
-}
-
-uint64_t kt_session_born(const struct kt_session *s)
-{
-    return s->born;
-}
-
-bool kt_session_settled(const struct kt_session *s)
-{
-    return !kt_kcp_unacked(s->kcp);
-}
-
-bool kt_session_busy(const struct kt_session *s)
-{
-    return s->busy;
-}
-
-void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
-{
-    struct kt_kcp_stats st;
-    struct kt_fec_dec_stats fs;
-    kt_kcp_stats(s->kcp, &st);
-    kt_fec_dec_stats(s->dec, &fs);
-    uint64_t since = kt_session_quiet(s);
-    if (sum->sessions == 0 || since < sum->since_heard_us) {
-        sum->since_heard_us = since;
-        sum->srtt_us = st.srtt_us;
-        sum->rttvar_us = st.rttvar_us;
-        sum->rto_us = st.rto_us;
-        sum->rmt_wnd = st.rmt_wnd;
-    }
-    sum->sessions++;
-    sum->streams += kt_smux_streams(s->smux);
-    sum->segs_out += st.out_push;
-    sum->segs_retrans += st.fast_retrans + st.early_retrans + st.timeout_retrans;
-    sum->segs_recovered += fs.recovered;
-    sum->bytes_in += st.bytes_in;
-    sum->bytes_out += st.bytes_out;
-    sum->inflight += st.inflight;
-    sum->queued += st.queued;
 }

@@ -11,6 +11,7 @@
 #ifndef KT_LINK_KCPTUN_SESSION_H
 #define KT_LINK_KCPTUN_SESSION_H
 
+#include "base/list.h"
 #include "link/kcptun/path.h"
 #include "link/kcptun/smux.h"
 #include "link/link.h"
@@ -25,6 +26,8 @@ struct kt_session_owner {
     void (*over)(void *ctx, struct kt_session *s, int code);
     /* The last stream was closed. */
     void (*idle)(void *ctx, struct kt_session *s);
+    /* The peer was heard for the first time. May be NULL. */
+    void (*up)(void *ctx, struct kt_session *s);
     /* The peer said hello with these features (a kt; KT_SMUX_F_…). May be NULL. */
     void (*hello)(void *ctx, struct kt_session *s, uint16_t features);
     void *ctx;
@@ -50,6 +53,28 @@ size_t kt_session_move_young(struct kt_session *from, struct kt_session *to);
 /* Makes the session speak (client side, before any stream): hello and a heartbeat. */
 void kt_session_greet(struct kt_session *s);
 
+/* Takes the settings in the shared config that a live session can follow: KCP's, windows, patience, how much
+ * parity is sent. False if it asks for FEC that only a new session can have; this one keeps what it has. */
+bool kt_session_tune(struct kt_session *s);
+/* That it never heard anything would be no news: its end is not worth a warning then. */
+void kt_session_hush(struct kt_session *s);
+
+/* A round trip to the peer that somebody waits for. The memory is the caller's until done or cancel. */
+struct kt_session_probe {
+    struct kt_list node;
+    /* Once: 0 and the time it took, > 0 µs; or why it came to nothing. May come from the turn hook and from
+     * kt_session_free, and only takes note. */
+    void (*done)(struct kt_session_probe *p, uint64_t rtt_us, int code);
+    uint64_t started; /* µs; this and the rest are the session's */
+    uint64_t answers; /* to WASK, counted by KCP: with so many it is done */
+    uint32_t mark;    /* ... or once the peer holds what was written up to here */
+    bool marked;
+};
+void kt_session_probe(struct kt_session *s, struct kt_session_probe *p);
+void kt_session_probe_cancel(struct kt_session_probe *p);
+/* Ends all of them. */
+void kt_session_probes_end(struct kt_session *s, int code);
+
 uint32_t kt_session_conv(const struct kt_session *s);
 const struct kt_addr *kt_session_peer(const struct kt_session *s);
 const char *kt_session_peer_text(const struct kt_session *s);
@@ -58,6 +83,8 @@ bool kt_session_heard(const struct kt_session *s); /* anything authentic ever ca
 /* µs since anything authentic came; UINT64_MAX: nothing ever did. */
 uint64_t kt_session_quiet(const struct kt_session *s);
 bool kt_session_spoken_to(const struct kt_session *s); /* any smux frame ever came */
+/* Why it is over, as a sentence. */
+const char *kt_session_why(const struct kt_session *s);
 bool kt_session_over(const struct kt_session *s);
 bool kt_session_young(const struct kt_session *s); /* has streams that the peer has not seen */
 bool kt_session_acked(const struct kt_session *s); /* the peer has acknowledged something of ours */

@@ -54,11 +54,7 @@ static int set_up(struct kt_shared *sh, const struct kt_kcptun_config *cfg, stru
     if (rc) return rc;
     if (cfg->qpp && (rc = kt_qpp_new(&sh->qpp, cfg->key, cfg->key_len, cfg->qpp_count)))
         return kt_err_set(err, rc, "cannot make the QPP pads");
-
-    uint32_t fec = kt_shared_fec(sh) ? KT_FEC_HEADER : 0;
-    sh->packet_offset = (uint32_t)kt_seal_header(sh->seal) + fec;
-    sh->kcp_mtu = cfg->mtu - (uint32_t)kt_seal_overhead(sh->seal) - fec;
-    if ((rc = kt_pool_new(&sh->segs, kt_kcp_block_size(sh->kcp_mtu), 0)) ||
+    if ((rc = kt_pool_new(&sh->segs, kt_kcp_block_size(cfg->mtu), 0)) ||
         (rc = kt_pool_new(&sh->bufs, STREAM_BLOCK, 0)))
         return kt_err_set(err, rc, "out of memory");
     return 0;

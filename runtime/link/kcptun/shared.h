@@ -22,12 +22,10 @@ struct kt_shared {
     char crypt[24];   /* the method's name */
     uint8_t pass[32]; /* for --tuncrypt */
     struct kt_seal *seal;
-    struct kt_qpp *qpp;     /* NULL: off */
-    struct kt_pool *segs;   /* KCP segments */
-    struct kt_pool *bufs;   /* stream buffers */
-    uint32_t packet_offset; /* from a datagram's start to its KCP packet: sealing and FEC headers */
-    uint32_t kcp_mtu;       /* spec 6.3 */
-    uint16_t features;      /* what our hello says (agree.h) */
+    struct kt_qpp *qpp;   /* NULL: off */
+    struct kt_pool *segs; /* KCP segments */
+    struct kt_pool *bufs; /* stream buffers */
+    uint16_t features;    /* what our hello says (agree.h) */
     uint64_t hash_seed;
     uint64_t told_forged; /* µs, when the log last heard of datagrams that do not authenticate; 0: never */
     struct kt_timer trim; /* gives idle blocks back while there are any */
@@ -50,6 +48,7 @@ void kt_shared_busy(struct kt_shared *sh);
  * which is said in the log at most once a minute. */
 bool kt_shared_open(struct kt_shared *sh, struct kt_dgram *dgram, uint8_t **body, size_t *len);
 
+/* Whether sessions that begin now have FEC. Those that have begun may differ: see kt_session_tune. */
 static inline bool kt_shared_fec(const struct kt_shared *sh)
 {
     return sh->cfg.datashard > 0 && sh->cfg.parityshard > 0;

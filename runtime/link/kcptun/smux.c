@@ -292,6 +292,11 @@ void kt_smux_keepalive(struct kt_smux *m)
     kt_smux_unstall(m); /* if it stalled for want of memory, this is when it tries again */
 }
 
+bool kt_smux_nop_due(const struct kt_smux *m)
+{
+    return m->nop_due;
+}
+
 size_t kt_smux_streams(const struct kt_smux *m)
 {
     return m->count;

@@ -49,6 +49,7 @@ struct kt_smux;
 #define KT_SMUX_HELLO 0x6b740000u /* "kt" in the upper half */
 #define KT_SMUX_F_HALF_CLOSE 0x0001u
 #define KT_SMUX_F_TUNCRYPT 0x0002u
+#define KT_SMUX_F_SERVES 0x0004u   /* of a client: streams that the server opens are served */
 #define KT_SMUX_MAX_STREAMS 16384u /* a peer that opens more breaks the session */
 #define KT_SMUX_SEND_BUFFER 65536u /* bytes a stream holds that were not yet framed (or are young) */
 
@@ -114,6 +115,8 @@ void kt_smux_pump(struct kt_smux *m);
 
 /* Queues a NOP. */
 void kt_smux_keepalive(struct kt_smux *m);
+/* True until it was framed. */
+bool kt_smux_nop_due(const struct kt_smux *m);
 
 /* Says that everything framed before `mark` is held by the peer. Frames are numbered: kt_smux_mark is the
  * number framed so far. Streams whose SYN is older are no longer young. */

@@ -1,0 +1,408 @@
+/* The sessions of a link, in rotation (spec 7): dialled when a call asks for them, or at once where the link
+ * is to stay, and redialled when they end. See link_internal.h for where they live. */
+#include <stdlib.h>
+#include "link/kcptun/agree.h"
+#include "link/kcptun/link_internal.h"
+
+#define RETRY_US 1000000u
+/* How often in a row dialling may fail while young streams of a restarted peer wait for it. */
+#define MAX_FAILS 3
+/* With --tuncrypt: how long after the peer acknowledged our hello its own may take. */
+#define HELLO_US 3000000u
+/* A session that nobody uses is kept so long after it was replaced, so that the link is not down meanwhile.
+ */
+#define BRIDGE_US 5000000u
+
+/* ---- up and down ---- */
+
+static void on_up(void *ctx, struct kt_session *s)
+{
+    struct dial *d = ctx;
+    struct link *l = d->link;
+    (void)s;
+    d->up = true;
+    if (l->up++ == 0 && !l->closing && l->events && l->events->up) l->events->up(l->ctx);
+}
+
+static void lost(struct dial *d, int code, const char *why)
+{
+    struct link *l = d->link;
+    if (!d->up) return;
+    d->up = false;
+    if (--l->up > 0 || l->closing || !l->events || !l->events->down) return;
+    struct kt_err err;
+    kt_err_set(&err, code, "%s", why);
+    l->events->down(l->ctx, &err);
+}
+
+/* ---- sessions ---- */
+
+void kt_dial_free(struct dial *d, int code)
+{
+    kt_list_remove(&d->node);
+    lost(d, code, code == KT_ECLOSED ? "its session had expired" : kt_strerror(code));
+    kt_io_timer_cancel(d->link->sh->io, &d->scavenge);
+    kt_io_timer_cancel(d->link->sh->io, &d->hello);
+    kt_session_free(d->session, code);
+    kt_udp_close(d->udp);
+    free(d);
+}
+
+static bool expired(const struct dial *d)
+{
+    const struct kt_shared *sh = d->link->sh;
+    return sh->cfg.expire_us && kt_io_now(sh->io) - kt_session_born(d->session) >= sh->cfg.expire_us;
+}
+
+/* Takes a session out of its slot; it goes on with its streams. One that has none ends at once, or, if
+ * somebody listens for `down`, when the next should be up. */
+static void drain(struct dial *d)
+{
+    struct kt_shared *sh = d->link->sh;
+    const uint64_t now = kt_io_now(sh->io);
+    d->slot->dial = NULL;
+    d->slot = NULL;
+    kt_list_push(&d->link->draining, &d->node);
+    if (kt_session_streams(d->session) == 0 && !d->link->events && !kt_session_busy(d->session))
+        kt_dial_free(d, KT_ECLOSED);
+    else if (kt_session_streams(d->session) == 0)
+        kt_io_timer_set(sh->io, &d->scavenge, now + BRIDGE_US);
+    else if (!d->stale || expired(d))
+        kt_io_timer_set(sh->io, &d->scavenge, now + sh->cfg.scavenge_us);
+}
+
+/* With --tuncrypt nothing is opened before the peer said that it has it too: a foreign peer would pass noise
+ * on to its target. */
+static bool hello_missing(const struct dial *d)
+{
+    return d->link->sh->cfg.tuncrypt && !kt_session_hello(d->session, NULL);
+}
+
+/* Once the peer has said hello it is known whether the two ends go together. */
+static bool mismatched(const struct dial *d, struct kt_err *err)
+{
+    uint16_t features;
+    return kt_session_hello(d->session, &features) &&
+           !kt_agree(d->link->sh->features, true, features, "the server", err);
+}
+
+static void serve_waiting(struct slot *slot)
+{
+    struct dial *d = slot->dial;
+    struct kt_err err;
+    if (!d || kt_session_over(d->session) || hello_missing(d)) return;
+    if (mismatched(d, &err)) {
+        kt_calls_fail(&slot->waiting, &err);
+        return;
+    }
+    while (!kt_list_empty(&slot->waiting)) {
+        if (kt_call_serve(KT_CONTAINER(slot->waiting.next, struct kt_call, node), d->session)) continue;
+        drain(d); /* its stream ids are used up */
+        kt_slot_dial(slot);
+        return;
+    }
+}
+
+static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
+{
+    struct dial *d = ctx;
+    struct link *l = d->link;
+    if (l->closing || !l->events || !l->events->stream) {
+        kt_pipe_reset(stream, KT_ENOTSUP); /* nobody here serves streams that the far side opens */
+        return;
+    }
+    struct kt_pipe *clear = kt_admit(l->sh, s, stream, &d->told);
+    if (clear) l->events->stream(l->ctx, clear, kt_session_peer_text(s));
+}
+
+/* A session of a link that stays has ended, and nobody waits for the next. */
+static void come_back(struct slot *slot, int code)
+{
+    struct kt_shared *sh = slot->link->sh;
+    if (code == KT_EDEAD || code == KT_ERESTART)
+        kt_slot_dial(slot);
+    else /* the same would happen again at once */
+        kt_io_timer_set(sh->io, &slot->retry, kt_io_now(sh->io) + RETRY_US);
+}
+
+static void on_over(void *ctx, struct kt_session *s, int code)
+{
+    struct dial *d = ctx;
+    struct slot *slot = d->slot;
+    lost(d, code, kt_session_why(s));
+    if (!slot) {
+        kt_dial_free(d, code);
+        return;
+    }
+    slot->dial = NULL;
+    slot->fails = kt_session_heard(s) ? 0 : slot->fails + 1;
+    /* A peer that merely went silent may have heard all we sent, and acted on it: what is not acknowledged
+     * may still not be said again. One that has restarted has not. */
+    if (code == KT_ERESTART && kt_session_young(s)) {
+        slot->dead = d; /* on_resolved moves what can be moved */
+        d->slot = NULL;
+        d->code = code;
+        kt_io_timer_cancel(d->link->sh->io, &d->hello);
+        kt_slot_dial(slot);
+        return;
+    }
+    kt_dial_free(d, code);
+    if (!kt_list_empty(&slot->waiting))
+        kt_slot_dial(slot);
+    else if (slot->link->stay)
+        come_back(slot, code);
+}
+
+static void on_idle(void *ctx, struct kt_session *s)
+{
+    struct dial *d = ctx;
+    (void)s;
+    if (!d->slot) kt_dial_free(d, KT_ECLOSED);
+}
+
+static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
+{
+    struct dial *d = ctx;
+    struct kt_err err;
+    (void)features;
+    if (mismatched(d, &err))
+        kt_log(d->link->sh->log, KT_LOG_ERROR, "%s: %s", kt_session_peer_text(s), err.text);
+    if (d->slot) serve_waiting(d->slot);
+}
+
+/* An expired session has had its time. */
+static void on_scavenge(void *ctx)
+{
+    struct dial *d = ctx;
+    size_t streams = kt_session_streams(d->session);
+    if (streams > 0)
+        kt_log(d->link->sh->log, KT_LOG_INFO, "session with %s expired: cutting %zu streams",
+            kt_session_peer_text(d->session), streams);
+    kt_dial_free(d, KT_ECLOSED);
+}
+
+/* With --tuncrypt, while opens wait for the peer's hello. */
+static void on_hello_timer(void *ctx)
+{
+    struct dial *d = ctx;
+    struct kt_shared *sh = d->link->sh;
+    struct slot *slot = d->slot;
+    if (!slot || !hello_missing(d) || kt_list_empty(&slot->waiting)) return;
+    uint64_t now = kt_io_now(sh->io);
+    if (!kt_session_settled(d->session)) d->hello_deadline = now + HELLO_US; /* it has not heard ours yet */
+    if (now < d->hello_deadline) {
+        kt_io_timer_set(sh->io, &d->hello, now + HELLO_US / 10);
+        return;
+    }
+    struct kt_err err;
+    kt_err_set(
+        &err, KT_EMISMATCH, "tuncrypt needs kt on both ends, and the server has not said that it is one");
+    kt_log(sh->log, KT_LOG_ERROR, "%s: %s", kt_session_peer_text(d->session), err.text);
+    kt_calls_fail(&slot->waiting, &err);
+}
+
+/* ---- datagrams ---- */
+
+static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
+{
+    struct dial *d = ctx;
+    struct kt_shared *sh = d->link->sh;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *body;
+        size_t len;
+        struct kt_kcp_head head;
+        if (!kt_shared_open(sh, &dgrams[i], &body, &len)) continue;
+        if (kt_fec_peek(body, len, &head) && head.conv != kt_session_conv(d->session)) {
+            sh->counters->InErrs++;
+            continue;
+        }
+        sh->counters->InPkts++;
+        kt_session_input(d->session, body, len);
+    }
+}
+
+static void on_writable(void *ctx)
+{
+    kt_session_writable(((struct dial *)ctx)->session);
+}
+
+/* A link that stays dials for ever: that nobody answers is said once. */
+static bool hushed(const struct dial *d)
+{
+    return d->link->stay && d->slot && d->slot->fails > 0;
+}
+
+static void on_udp_error(void *ctx, int code)
+{
+    struct dial *d = ctx;
+    if (code != KT_EREFUSED || d->refused) return;
+    d->refused = true;
+    kt_log(d->link->sh->log, hushed(d) ? KT_LOG_DEBUG : KT_LOG_WARN,
+        "%s: nothing listens there (port unreachable)", kt_session_peer_text(d->session));
+}
+
+static const struct kt_udp_events udp_events = {on_batch, on_writable, on_udp_error};
+
+/* ---- dialling ---- */
+
+static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_err *err)
+{
+    struct link *l = slot->link;
+    struct kt_shared *sh = l->sh;
+    struct dial *d = calloc(1, sizeof *d);
+    if (!d) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    d->link = l;
+    d->slot = slot;
+    kt_list_init(&d->node);
+    kt_timer_init(&d->scavenge, on_scavenge, d);
+    kt_timer_init(&d->hello, on_hello_timer, d);
+
+    struct kt_udp_opts opts = {
+        .remote = peer, .dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
+    kt_addr_from_ip(&opts.local, peer->sa.sa_family == AF_INET6 ? "::" : "0.0.0.0", 0);
+    int rc = kt_udp_open(sh->io, &opts, &udp_events, d, &d->udp, err);
+    if (rc) {
+        free(d);
+        return rc;
+    }
+    const struct kt_session_owner owner = {
+        .accept = on_stream, .over = on_over, .idle = on_idle, .up = on_up, .hello = on_hello, .ctx = d};
+    uint32_t conv;
+    kt_io_random(sh->io, &conv, sizeof conv);
+    rc = kt_session_new(&d->session, sh, conv, d->udp, peer, true, &owner);
+    if (rc) {
+        kt_udp_close(d->udp);
+        free(d);
+        return kt_err_set(err, rc, "cannot start a session: %s", kt_strerror(rc));
+    }
+    slot->dial = d;
+    if (hushed(d)) kt_session_hush(d->session);
+    if (sh->cfg.tuncrypt || l->stay) kt_session_greet(d->session);
+    if (sh->cfg.tuncrypt) {
+        d->hello_deadline = kt_io_now(sh->io) + HELLO_US;
+        kt_io_timer_set(sh->io, &d->hello, kt_io_now(sh->io) + HELLO_US / 10);
+    }
+    kt_log(
+        sh->log, KT_LOG_DEBUG, "session with %s started, conv %08x", kt_session_peer_text(d->session), conv);
+    return 0;
+}
+
+/* The streams of a dead session do not hang in the balance for ever. */
+static void bury(struct slot *slot)
+{
+    struct dial *dead = slot->dead;
+    slot->dead = NULL;
+    if (dead) kt_dial_free(dead, dead->code);
+}
+
+static void later(struct slot *slot, const struct kt_err *err)
+{
+    struct kt_shared *sh = slot->link->sh;
+    if (!slot->complained) kt_log(sh->log, KT_LOG_WARN, "%s; trying again every second", err->text);
+    slot->complained = true;
+    kt_io_timer_set(sh->io, &slot->retry, kt_io_now(sh->io) + RETRY_US);
+    if (++slot->fails > MAX_FAILS) bury(slot);
+}
+
+static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *lookup)
+{
+    struct slot *slot = ctx;
+    struct kt_err err = {0};
+    slot->resolve = NULL;
+    if (n == 0) {
+        later(slot, lookup);
+        return;
+    }
+    /* one after the other, while none is heard from; at once, where there is no way to it */
+    int rc = KT_ENAME;
+    for (size_t i = 0; i < n && rc; i++) rc = make_dial(slot, &addrs[(slot->fails + i) % n], &err);
+    if (rc) {
+        later(slot, &err);
+        return;
+    }
+    slot->complained = false;
+    if (slot->dead) {
+        size_t moved = kt_session_move_young(slot->dead->session, slot->dial->session);
+        if (moved)
+            kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new stream%s carried over to a new session with %s",
+                moved, moved == 1 ? "" : "s", kt_session_peer_text(slot->dial->session));
+        bury(slot);
+    }
+    serve_waiting(slot);
+}
+
+void kt_slot_dial(struct slot *slot)
+{
+    struct kt_shared *sh = slot->link->sh;
+    const struct kt_endpoint *at = &sh->cfg.at;
+    struct kt_err err = {0};
+    if (slot->resolve || slot->retry.armed || slot->link->closing) return;
+    uint32_t port = at->port_min;
+    if (at->port_max > at->port_min) { /* spec 7: each new session picks a port of the range */
+        uint32_t r;
+        kt_io_random(sh->io, &r, sizeof r);
+        port += r % ((uint32_t)at->port_max - at->port_min + 1);
+    }
+    if (kt_resolve(sh->io, at->host, (uint16_t)port, on_resolved, slot, &slot->resolve, &err))
+        later(slot, &err);
+}
+
+static void on_retry(void *ctx)
+{
+    struct slot *slot = ctx;
+    if (!slot->dial && (!kt_list_empty(&slot->waiting) || slot->dead || slot->link->stay)) kt_slot_dial(slot);
+}
+
+/* ---- slots ---- */
+
+void kt_slot_init(struct slot *slot, struct link *l)
+{
+    slot->link = l;
+    kt_list_init(&slot->waiting);
+    kt_timer_init(&slot->retry, on_retry, slot);
+}
+
+void kt_slot_free(struct slot *slot)
+{
+    if (slot->resolve) kt_resolve_cancel(slot->resolve);
+    kt_io_timer_cancel(slot->link->sh->io, &slot->retry);
+    if (slot->dial) kt_dial_free(slot->dial, KT_ECLOSED);
+    bury(slot);
+    kt_calls_cancel(&slot->waiting);
+}
+
+void kt_slot_call(struct slot *slot, struct kt_call *call)
+{
+    struct kt_shared *sh = slot->link->sh;
+    struct dial *d = slot->dial;
+    if (!call->opened && d && !kt_session_over(d->session)) {
+        kt_call_serve(call, d->session); /* whatever else is missing, it can be asked */
+        return;
+    }
+    kt_list_push(&slot->waiting, &call->node);
+    if (d && (d->stale || expired(d))) drain(d);
+    if (!slot->dial)
+        kt_slot_dial(slot);
+    else if (hello_missing(slot->dial))
+        kt_io_timer_set(sh->io, &slot->dial->hello, kt_io_now(sh->io) + HELLO_US / 10);
+    else
+        serve_waiting(slot);
+}
+
+bool kt_slot_tune(struct slot *slot)
+{
+    struct dial *d = slot->dial;
+    if (!d) return false;
+    d->stale = !kt_session_tune(d->session);
+    if (!d->stale) return false;
+    if (slot->link->stay) kt_slot_renew(slot);
+    return true;
+}
+
+void kt_slot_renew(struct slot *slot)
+{
+    if (slot->dial) slot->dial->stale = true;
+    if (!slot->link->stay) return;
+    if (slot->dial) drain(slot->dial);
+    kt_slot_dial(slot);
+}

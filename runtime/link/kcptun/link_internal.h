@@ -1,0 +1,75 @@
+/* What the files of the dialling side share; nobody else includes this.
+ *
+ *   link.c  the link as its user sees it
+ *   dial.c  its sessions: how they come to be, and what becomes of them
+ *
+ * A slot holds one session at most. Calls wait in their slot while its name is looked up (anew for each
+ * session); nothing else waits for them. A session whose peer has restarted leaves the streams that the peer
+ * had not seen to the next one. An expired session moves to `draining` and serves its streams there until
+ * they end or scavenge_us has passed; so does a stale one, whose streams nobody cuts. */
+#ifndef KT_LINK_KCPTUN_LINK_INTERNAL_H
+#define KT_LINK_KCPTUN_LINK_INTERNAL_H
+
+#include "link/kcptun/calls.h"
+
+struct link;
+struct slot;
+
+/* A session with the socket it owns. */
+struct dial {
+    struct kt_list node; /* in link->draining, or in no list */
+    struct link *link;
+    struct slot *slot; /* NULL while draining */
+    struct kt_udp *udp;
+    struct kt_session *session;
+    struct kt_timer scavenge; /* cuts an expired one */
+    struct kt_timer hello;    /* waits for the peer's */
+    uint64_t hello_deadline;
+    int code;     /* why it ended, once it is a slot's `dead` */
+    bool refused; /* said that nothing listens there */
+    bool up;      /* counted in link->up */
+    bool stale;   /* the settings ask for what only a new session can have */
+    bool told;    /* said that the ends do not go together */
+};
+
+struct slot {
+    struct link *link;
+    struct dial *dial;
+    struct dial *dead;      /* ended, kept for its young streams until the next is up */
+    struct kt_list waiting; /* of kt_call */
+    struct kt_resolve *resolve;
+    struct kt_timer retry;
+    unsigned fails; /* sessions that heard nothing, and dials that failed, since one heard something */
+    bool complained;
+};
+
+struct link {
+    struct kt_link link;
+    struct kt_shared *sh;
+    struct slot *slots;
+    size_t next;
+    struct kt_list draining; /* of dial */
+    struct kt_calls calls;
+    const struct kt_link_events *events; /* NULL: nobody listens */
+    void *ctx;
+    size_t up;           /* sessions that were heard */
+    struct kt_turn turn; /* ends it */
+    bool stay;           /* dials without being asked */
+    bool closing;
+};
+
+/* ---- dial.c ---- */
+
+void kt_slot_init(struct slot *slot, struct link *l);
+void kt_slot_free(struct slot *slot);
+/* Dials, unless that is under way. */
+void kt_slot_dial(struct slot *slot);
+/* Has the slot serve a call that is in no list: now, or once its session is there. */
+void kt_slot_call(struct slot *slot, struct kt_call *call);
+/* The session's settings were changed: it follows as far as it can. True if that is not all the way. */
+bool kt_slot_tune(struct slot *slot);
+/* No new streams for the slot's session, if it has one: the next call, or `stay`, dials anew. */
+void kt_slot_renew(struct slot *slot);
+void kt_dial_free(struct dial *d, int code);
+
+#endif

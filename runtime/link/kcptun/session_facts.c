@@ -1,0 +1,163 @@
+/* What a session counts, and what others may know of it. */
+#include "link/kcptun/session_internal.h"
+
+/* Groups that contradict themselves, with parameters that fit, after which a peer's FEC is not worth
+ * listening to. A few may be left from before the parameters were known. */
+#define FEC_ERRORS_MAX 16
+
+static uint64_t retransmitted(const struct kt_kcp_stats *st)
+{
+    return st->fast_retrans + st->early_retrans + st->timeout_retrans;
+}
+
+void kt_session_count(struct kt_session *s)
+{
+    struct kt_counters *c = s->sh->counters;
+    struct kt_kcp_stats st, *old = &s->counted;
+    kt_kcp_stats(s->kcp, &st);
+    c->InSegs += st.in_segs - old->in_segs;
+    c->OutSegs += st.out_segs - old->out_segs;
+    c->FastRetransSegs += st.fast_retrans - old->fast_retrans;
+    c->EarlyRetransSegs += st.early_retrans - old->early_retrans;
+    c->LostSegs += st.timeout_retrans - old->timeout_retrans;
+    c->RetransSegs += retransmitted(&st) - retransmitted(old);
+    c->RepeatSegs += st.repeat - old->repeat;
+    *old = st;
+
+    struct kt_fec_dec_stats fs, *fold = &s->fec_counted;
+    kt_fec_dec_stats(s->dec, &fs);
+    c->FECParityShards += fs.parity - fold->parity;
+    c->FECRecovered += fs.recovered - fold->recovered;
+    c->FECErrs += fs.errors - fold->errors;
+    c->FECShortShards += fs.lost_groups - fold->lost_groups;
+    s->fec_errors = fs.retuned == fold->retuned ? s->fec_errors + fs.errors - fold->errors : 0;
+    *fold = fs;
+
+    const struct kt_recent_sum sum = {.bytes_in = st.bytes_in,
+        .bytes_out = st.bytes_out,
+        .segs_out = st.out_push,
+        .retrans = retransmitted(&st),
+        .segs_in = st.in_push,
+        .recovered = fs.recovered};
+    kt_recent_note(&s->recent, &sum, kt_io_now(s->sh->io));
+    if (s->fec_errors > FEC_ERRORS_MAX) kt_session_fail(s, KT_EPROTO, "corrupt FEC data");
+}
+
+uint32_t kt_session_conv(const struct kt_session *s)
+{
+    return s->conv;
+}
+
+const struct kt_addr *kt_session_peer(const struct kt_session *s)
+{
+    return &s->peer;
+}
+
+const char *kt_session_peer_text(const struct kt_session *s)
+{
+    return s->peer_text;
+}
+
+size_t kt_session_streams(const struct kt_session *s)
+{
+    return kt_smux_streams(s->smux);
+}
+
+bool kt_session_heard(const struct kt_session *s)
+{
+    return s->health.heard != 0;
+}
+
+uint64_t kt_session_quiet(const struct kt_session *s)
+{
+    return s->health.heard ? kt_io_now(s->sh->io) - s->health.heard : UINT64_MAX;
+}
+
+bool kt_session_spoken_to(const struct kt_session *s)
+{
+    return s->counted.bytes_in > 0;
+}
+
+bool kt_session_over(const struct kt_session *s)
+{
+    return s->over != 0;
+}
+
+const char *kt_session_why(const struct kt_session *s)
+{
+    return s->why.code ? s->why.text : kt_strerror(s->over);
+}
+
+bool kt_session_hello(const struct kt_session *s, uint16_t *features)
+{
+    uint16_t ignored;
+    return kt_smux_peer(s->smux, features ? features : &ignored);
+}
+
+bool kt_session_young(const struct kt_session *s)
+{
+    return kt_smux_has_young(s->smux);
+}
+
+bool kt_session_acked(const struct kt_session *s)
+{
+    struct kt_kcp_stats st;
+    kt_kcp_stats(s->kcp, &st);
+    return st.una != 0;
+}
+
+uint64_t kt_session_born(const struct kt_session *s)
+{
+    return s->born;
+}
+
+bool kt_session_settled(const struct kt_session *s)
+{
+    return !kt_kcp_unacked(s->kcp);
+}
+
+bool kt_session_busy(const struct kt_session *s)
+{
+    return s->busy;
+}
+
+void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
+{
+    struct kt_kcp_stats st;
+    struct kt_fec_dec_stats fs;
+    struct kt_recent_sum grown;
+    const uint64_t now = kt_io_now(s->sh->io);
+    kt_kcp_stats(s->kcp, &st);
+    kt_fec_dec_stats(s->dec, &fs);
+    uint64_t quiet = kt_session_quiet(s);
+    if (sum->sessions == 0 || quiet < sum->since_heard_us) {
+        sum->since_heard_us = quiet;
+        sum->srtt_us = st.srtt_us;
+        sum->rttvar_us = st.rttvar_us;
+        sum->rto_us = st.rto_us;
+        sum->rmt_wnd = st.rmt_wnd;
+    }
+    sum->sessions++;
+    sum->streams += kt_smux_streams(s->smux);
+    sum->segs_out += st.out_push;
+    sum->segs_retrans += retransmitted(&st);
+    sum->segs_recovered += fs.recovered;
+    sum->bytes_in += st.bytes_in;
+    sum->bytes_out += st.bytes_out;
+    sum->inflight += st.inflight;
+    sum->queued += st.queued;
+    if (s->up_at) {
+        sum->up = true;
+        if (now - s->up_at > sum->up_us) sum->up_us = now - s->up_at;
+    }
+    uint64_t silence = kt_health_silence(&s->health, now);
+    if (silence > sum->silence_us) sum->silence_us = silence;
+
+    const uint64_t span = kt_recent_get(&s->recent, now, &grown);
+    sum->rate_in += grown.bytes_in * 1000000 / span;
+    sum->rate_out += grown.bytes_out * 1000000 / span;
+    sum->recent.segs_out += grown.segs_out;
+    sum->recent.retrans += grown.retrans;
+    sum->recent.segs_in += grown.segs_in;
+    sum->recent.recovered += grown.recovered;
+}

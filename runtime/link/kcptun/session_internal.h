@@ -1,0 +1,68 @@
+/* What the files of a session share; nobody else includes this.
+ *
+ *   session.c        the turn: bytes and packets between the engines; life and end
+ *   session_facts.c  what is counted, and what others may know
+ *   session_probe.c  round trips that somebody waits for */
+#ifndef KT_LINK_KCPTUN_SESSION_INTERNAL_H
+#define KT_LINK_KCPTUN_SESSION_INTERNAL_H
+
+#include "link/kcptun/health.h"
+#include "link/kcptun/recent.h"
+#include "link/kcptun/session.h"
+#include "link/kcptun/snappy_stream.h"
+
+struct kt_session {
+    struct kt_shared *sh;
+    struct kt_session_owner owner;
+    struct kt_addr peer;
+    char peer_text[KT_ADDR_TEXT];
+    uint32_t conv;
+    struct kt_path path;
+    struct kt_kcp *kcp;
+    struct kt_fec_dec *dec;
+    struct kt_snappy_enc *comp;   /* NULL: no compression */
+    struct kt_snappy_dec *decomp; /* as above */
+    struct kt_smux *smux;
+    struct kt_turn turn;
+    struct kt_timer timer;
+    struct kt_health health;
+    uint64_t born, next_keepalive;
+    struct kt_kcp_stats counted; /* what the runtime's counters have of the engine's */
+    struct kt_fec_dec_stats fec_counted;
+    uint64_t fec_errors; /* with the present parameters */
+    struct kt_recent recent;
+    struct kt_list probes; /* of kt_session_probe */
+    uint64_t up_at;        /* µs, when the peer was first heard; 0: never */
+    uint64_t young_smux;   /* frames up to here are held by the peer once … */
+    uint32_t young_kcp;    /* … KCP has covered this */
+    bool young_pending;
+    bool busy;    /* in the turn hook */
+    bool woken;   /* smux has something to send */
+    bool blocked; /* smux's buffers are full: reading pauses */
+    bool went_idle;
+    bool hushed;    /* see kt_session_hush */
+    bool told_up;   /* `up` was called */
+    bool reported;  /* `over` was called */
+    size_t streams; /* as counted in StreamsNow */
+    int over;       /* why it ended, 0: it has not */
+    struct kt_err why;
+};
+
+/* ---- session.c ---- */
+
+/* Has the turn hook run. */
+void kt_session_schedule(struct kt_session *s);
+/* Ends it with this code and sentence, if it has not ended; the turn hook reports it. */
+void kt_session_fail(struct kt_session *s, int code, const char *why);
+
+/* ---- session_facts.c ---- */
+
+/* Adds what the engines counted since the last time. */
+void kt_session_count(struct kt_session *s);
+
+/* ---- session_probe.c ---- */
+
+/* In the turn, once smux was pumped: notes what must come back, and ends the probes for which it has. */
+void kt_session_probes_turn(struct kt_session *s, uint64_t now_us);
+
+#endif

@@ -1,0 +1,61 @@
+/* Round trips that somebody waits for.
+ *
+ * Two questions are asked at once, and the first answer counts. WASK: a living KCP answers it with WINS, past
+ * all data that is queued; but it may be lost, and WINS does not say what it answers. A NOP of smux, which
+ * every peer takes: KCP sees to it that it arrives, and says when it has; but behind all that was written
+ * before. So a probe on a busy session measures the path, not the queue, and one over a bad path is not lost.
+ *
+ * Answers to WASKs that were sent shortly before are still to come: as many WINS are let pass. Should they
+ * have been lost, the NOP decides. */
+#include "link/kcptun/session_internal.h"
+
+#define RECENT_ASK_US 2000000u
+
+void kt_session_probe(struct kt_session *s, struct kt_session_probe *p)
+{
+    struct kt_kcp_stats st;
+    const uint64_t now = kt_io_now(s->sh->io);
+    kt_kcp_stats(s->kcp, &st);
+    p->started = now;
+    p->answers = st.answers + 1;
+    if (st.unanswered && now - st.asked_us < RECENT_ASK_US) p->answers += st.unanswered;
+    p->marked = false;
+    kt_list_push(&s->probes, &p->node);
+    kt_smux_keepalive(s->smux);
+    kt_kcp_probe(s->kcp);
+    kt_session_schedule(s);
+}
+
+void kt_session_probe_cancel(struct kt_session_probe *p)
+{
+    kt_list_remove(&p->node);
+}
+
+void kt_session_probes_turn(struct kt_session *s, uint64_t now_us)
+{
+    if (kt_list_empty(&s->probes)) return;
+    struct kt_kcp_stats st;
+    struct kt_list *next;
+    kt_kcp_stats(s->kcp, &st);
+    for (struct kt_list *n = s->probes.next; n != &s->probes; n = next) {
+        struct kt_session_probe *p = KT_CONTAINER(n, struct kt_session_probe, node);
+        next = n->next;
+        if (st.answers < p->answers && !(p->marked && kt_kcp_covered(s->kcp, p->mark))) {
+            if (!p->marked && !kt_smux_nop_due(s->smux)) {
+                p->marked = true;
+                p->mark = kt_kcp_mark(s->kcp);
+            }
+            continue;
+        }
+        kt_list_remove(&p->node);
+        p->done(p, now_us > p->started ? now_us - p->started : 1, 0);
+    }
+}
+
+void kt_session_probes_end(struct kt_session *s, int code)
+{
+    for (struct kt_list *n; (n = kt_list_pop(&s->probes));) {
+        struct kt_session_probe *p = KT_CONTAINER(n, struct kt_session_probe, node);
+        p->done(p, 0, code);
+    }
+}

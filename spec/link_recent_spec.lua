@@ -1,0 +1,45 @@
+-- What a session did over the last 4 s, without a timer.
+local spec_recent = require "spec_recent"
+
+local S = 1000000
+
+describe("recent figures", function()
+  it("of a session that did nothing are none", function()
+    assert.same({ 0, 0, 4 * S }, { spec_recent.new(5 * S):get(100 * S) })
+  end)
+
+  it("are those since its birth while it is young, which counts as half a second at least", function()
+    local r = spec_recent.new(10 * S)
+    r:note(100, 1, 10 * S + 1000)
+    assert.same({ 100, 1, S // 2 }, { r:get(10 * S + 2000) })
+    r:note(300, 2, 11 * S)
+    assert.same({ 300, 2, 2 * S }, { r:get(12 * S) })
+  end)
+
+  it("of a burst fade, whenever somebody asks, and leave nothing behind", function()
+    local r = spec_recent.new(0)
+    r:note(1000, 10, 60 * S)
+    r:note(2000, 20, 60 * S + 100000) -- within the same step
+    assert.same({ 2000, 20, 4 * S }, { r:get(60 * S + 100000) })
+    assert.same({ 2000, 20, 4 * S }, { r:get(63 * S) })
+    assert.same({ 0, 0, 4 * S }, { r:get(65 * S) })
+    assert.same({ 0, 0, 4 * S }, { r:get(3600 * S) })
+    r:note(2500, 21, 3600 * S)
+    assert.same({ 500, 1, 4 * S }, { r:get(3600 * S) })
+  end)
+
+  it("of a steady flow are its rate, to within a step, however long it lasts", function()
+    local r = spec_recent.new(0)
+    local sum = 0
+    for ms = 1, 30000 do
+      sum = sum + 7
+      r:note(sum, ms, ms * 1000)
+      if ms > 1000 then
+        local bytes, segs, span = r:get(ms * 1000)
+        assert.is_true(math.abs(bytes / span * 1000 - 7) < 0.02, ms .. " ms")
+        assert.equal(bytes, segs * 7)
+        assert.is_true(span <= 4.5 * S)
+      end
+    end
+  end)
+end)
