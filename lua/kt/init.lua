@@ -23,6 +23,8 @@ core.install(api.explain, units.duration)
 --- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
 local function checked(name, value)
   local f = api.functions[name]
+  -- First of all: there is no way to write it that would do in a task.
+  if f.context == "declare" then core.need_declare(name) end
   local out, mistakes = schema.check(f.path, f.argument, value)
   if not out then schema.refuse(core.where(), name, mistakes) end
   return out
