@@ -11,6 +11,8 @@ static const struct kt_verb verbs[] = {
     {"new", "[NAME [FILE]]", "copies out an example to begin with, or lists them", kt_verb_new},
     {"client", "[OPTION...]", "a tunnel's near end, with kcptun's flags", kt_verb_client},
     {"server", "[OPTION...]", "a tunnel's far end, with kcptun's flags", kt_verb_server},
+    {"reload", "PID | --pid-file FILE", "has a running kt read its script anew, breaking no connection",
+        kt_verb_reload},
     {"version", "", "prints the version", kt_verb_version},
     {"help", "[VERB | NAME]", "prints this list, how a verb is used, or what a function of scripts does",
         kt_verb_help},

@@ -315,6 +315,31 @@ def {
 }
 
 def {
+  name = "kt.reload", context = "declare", path = "reload",
+  signature = 'kt.reload { old = "drain", timeout = "30s" }',
+  doc = "What becomes of this script's conns once a reload (SIGHUP, kt reload) has brought another script in its place. Addresses "
+    .. "that both have are handed over; a listener that the new script does not have is closed. The tasks of this script go on as "
+    .. "long as any conn or stream of it does, then they end. A script that cannot be loaded or opened replaces nothing. Links are "
+    .. "made anew; those of the old script serve its conns to the end. An acceptor keeps its sessions: with other settings new "
+    .. "sessions have these and the others keep theirs; with another key or cipher those end with the streams that they have "
+    .. "(dscp and sockbuf of an acceptor need a restart). When 16 replaced scripts still have conns, a reload is refused.",
+  argument = {
+    type = "table",
+    check = function(out, raw, mistake)
+      if raw.timeout ~= nil and out.old == "keep" then
+        mistake("timeout", 'there is none with old = "keep"', 'give old = "drain" to bound the time')
+      end
+    end,
+    keys = {
+      { name = "old", type = "enum", values = { "keep", "drain" }, default = "keep",
+        doc = '"keep": they go on as long as they live. "drain": those still there after timeout are reset.' },
+      { name = "timeout", type = "duration", max = 30 * 86400, default = 30, doc = 'How long, with old = "drain".' },
+    },
+  },
+  example = 'kt.reload { old = "drain", timeout = "10m" }',
+}
+
+def {
   name = "kt.now", context = "any", returns = "number", signature = "kt.now() → seconds",
   doc = "A clock that only goes forward, in seconds; it stands still while a task runs.",
 }

@@ -32,6 +32,8 @@ core.install(api.explain, units.duration, units.rate)
 --- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
 local function checked(name, value)
   local f = api.functions[name]
+  -- First of all: there is no way to write it that would do in a task.
+  if f.context == "declare" then core.need_declare(name) end
   local out, mistakes = schema.check(f.path, f.argument, value)
   if not out then schema.refuse(core.where(), name, mistakes) end
   return out
@@ -123,6 +125,11 @@ function kt.pool(config)
   local out = checked("kt.pool", config)
   local handle = require("kt.pool").pool(out)
   return handle
+end
+
+function kt.reload(config)
+  local c = checked("kt.reload", config)
+  core.when_replaced(c.old == "drain" and c.timeout)
 end
 
 --- Makes a table name itself and its nearest function when it is asked for one that it has not.

@@ -813,6 +813,19 @@ function kt.sleep(duration) end
 ---@param ... any What it is called with.
 function kt.spawn(fn, ...) end
 
+---@class (exact) kt.reload_options
+---@field old? "keep"|"drain" "keep": they go on as long as they live. "drain": those still there after timeout are reset. (default "keep")
+---@field timeout? kt.duration How long, with old = "drain". (duration, at most "43200m"; default "30s")
+
+--- What becomes of this script's conns once a reload (SIGHUP, kt reload) has brought another script in its place. Addresses that both have are handed over; a listener that the new script does not have is closed. The tasks of this script go on as long as any conn or stream of it does, then they end. A script that cannot be loaded or opened replaces nothing. Links are made anew; those of the old script serve its conns to the end. An acceptor keeps its sessions: with other settings new sessions have these and the others keep theirs; with another key or cipher those end with the streams that they have (dscp and sockbuf of an acceptor need a restart). When 16 replaced scripts still have conns, a reload is refused.
+---
+--- Where: main chunk.
+--- ```lua
+--- kt.reload { old = "drain", timeout = "10m" }
+--- ```
+---@param options kt.reload_options See its keys.
+function kt.reload(options) end
+
 --- A clock that only goes forward, in seconds; it stands still while a task runs.
 ---
 --- Where: main chunk and tasks.

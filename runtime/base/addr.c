@@ -143,3 +143,9 @@ bool kt_addr_from_ip(struct kt_addr *out, const char *ip, uint16_t port)
     out->in6.sin6_port = htons(port);
     return true;
 }
+
+bool kt_endpoint_equal(const struct kt_endpoint *a, const struct kt_endpoint *b)
+{
+    return a->is_unix == b->is_unix && a->port_min == b->port_min && a->port_max == b->port_max &&
+           strcmp(a->host, b->host) == 0;
+}

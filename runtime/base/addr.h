@@ -49,5 +49,6 @@ struct kt_endpoint {
 
 /* 0 or KT_ECONFIG with a sentence that quotes the text and says what is wanted. */
 int kt_endpoint_parse(struct kt_endpoint *out, const char *text, unsigned flags, struct kt_err *err);
+bool kt_endpoint_equal(const struct kt_endpoint *a, const struct kt_endpoint *b);
 
 #endif

@@ -5,15 +5,18 @@
 #include "cli/verb.h"
 
 static const char help[] =
-    "usage: kt run [--unsafe] [--memory SIZE] [--log FILE] [--log-level LEVEL] SCRIPT [ARG...]\n"
+    "usage: kt run [OPTION...] SCRIPT [ARG...]\n"
     "\n"
     "Runs a Lua script that describes a tunnel. It begins with: local kt = require \"kt\"\n"
-    "ARGs arrive in the script's `...`.\n"
+    "ARGs arrive in the script's `...`. SIGHUP, or kt reload, has the script read anew: its conns go on, "
+    "and\n"
+    "a script with a mistake changes nothing.\n"
     "\n"
     "  --unsafe           the script gets Lua's os and io\n"
     "  --memory SIZE      what the script may hold: 64MiB, 1GiB, or none for no limit (256MiB)\n"
     "  --log FILE         log to FILE instead of standard error\n"
     "  --log-level LEVEL  debug, info, warn, error or quiet (info)\n"
+    "  --pid-file FILE    writes the process' number to FILE, and how reloads went to FILE.reload\n"
     "  -h, --help         this text\n";
 
 static int misuse(const char *what, const char *arg)
@@ -41,6 +44,8 @@ int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)
                 return misuse("--memory wants a size such as 64MiB, or none, not ", argv[i]);
         } else if (strcmp(argv[i], "--log") == 0 && i + 1 < argc) {
             start.log_file = argv[++i];
+        } else if (strcmp(argv[i], "--pid-file") == 0 && i + 1 < argc) {
+            start.pid_file = argv[++i];
         } else if (strcmp(argv[i], "--log-level") == 0 && i + 1 < argc) {
             if (!kt_log_level_parse(argv[++i], &start.level)) return misuse("no such log level: ", argv[i]);
         } else {

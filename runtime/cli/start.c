@@ -1,13 +1,21 @@
-/* Puts the rooms together: logger, io, runtime; takes them apart in the reverse order. */
+/* Puts the rooms together: logger, io, supervisor; takes them apart in the reverse order. */
 #include "cli/start.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
+#include <unistd.h>
+#include "cli/pidfile.h"
 #include "crypto/seal.h"
 #include "io/uv.h"
 #include "script/logger.h"
-#include "script/runtime.h"
+#include "script/supervisor.h"
+
+struct process {
+    const struct kt_start *start;
+    int terminal; /* the descriptor of the one that it was started on, in the foreground; -1: none */
+};
 
 /* From here on the process ends by itself. The handlers go with the io, and an impatient second signal would
  * else end it otherwise than by its exit code. */
@@ -17,6 +25,7 @@ static void block_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
@@ -27,28 +36,63 @@ static int complain(const char *text)
     return 1;
 }
 
-static int run(const struct kt_start *start, struct kt_runtime *rt)
+static int find_terminal(void)
+{
+    struct sigaction hup;
+    if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler == SIG_IGN) return -1; /* nohup */
+    for (int fd = 0; fd <= 2; fd++)
+        if (tcgetpgrp(fd) == getpgrp()) return fd;
+    return -1;
+}
+
+/* A terminal that goes away sends SIGHUP too. Who was watching us in it does not want us to stay behind; one
+ * that was started in the background is a daemon to its user, and stays. */
+static bool terminal_gone(void *ctx)
+{
+    const struct process *p = ctx;
+    struct termios t;
+    return p->terminal >= 0 && tcgetattr(p->terminal, &t) != 0;
+}
+
+static void reloaded(void *ctx, int code, const char *text)
+{
+    const struct process *p = ctx;
+    if (p->start->pid_file) kt_pidfile_result(p->start->pid_file, code, text);
+}
+
+static int run(const struct process *p, struct kt_supervisor *sv)
 {
     int code;
-    int rc = start->file ? kt_runtime_load_file(rt, start->file, start->argc, start->argv)
-                         : kt_runtime_load_module(rt, start->module, start->argc, start->argv);
-    if (kt_runtime_exited(rt, &code)) return code;
-    if (rc == 0) rc = kt_runtime_open(rt);
-    if (rc) return complain(kt_runtime_message(rt));
-    return kt_runtime_run(rt);
+    int rc = kt_supervisor_start(sv);
+    if (rc) return complain(kt_supervisor_message(sv));
+    if (kt_supervisor_exited(sv, &code)) return code;
+    struct kt_err err = {0};
+    if (p->start->pid_file && kt_pidfile_write(p->start->pid_file, &err)) return complain(err.text);
+    code = kt_supervisor_run(sv);
+    if (p->start->pid_file) kt_pidfile_remove(p->start->pid_file);
+    return code;
 }
 
 static int with_io(const struct kt_start *start, struct kt_logger *logger, struct kt_io *io)
 {
     struct kt_err err = {0};
     if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(err.text);
-    const struct kt_runtime_opts opts = {
-        .io = io, .logger = logger, .unsafe = start->unsafe, .memory = start->memory};
-    struct kt_runtime *rt;
-    if (kt_runtime_new(&rt, &opts, &err)) return complain(err.text);
-    int code = run(start, rt);
+    struct process process = {start, find_terminal()};
+    const struct kt_supervisor_opts opts = {
+        .runtime = {.io = io, .logger = logger, .unsafe = start->unsafe, .memory = start->memory},
+        .file = start->file,
+        .module = start->module,
+        .argc = start->argc,
+        .argv = start->argv,
+        .reloaded = reloaded,
+        .hung_up = terminal_gone,
+        .ctx = &process,
+    };
+    struct kt_supervisor *sv;
+    if (kt_supervisor_new(&sv, &opts, &err)) return complain(err.text);
+    int code = run(&process, sv);
     block_signals();
-    kt_runtime_free(rt);
+    kt_supervisor_free(sv);
     return code;
 }
 

@@ -16,6 +16,7 @@ struct kt_start {
     size_t memory; /* bytes for the script, 0: no limit */
     enum kt_log_level level;
     const char *log_file; /* NULL: standard error */
+    const char *pid_file; /* NULL: none */
 };
 
 #define KT_MEMORY_DEFAULT (256u << 20) /* of scripts that people write */

@@ -17,6 +17,7 @@ int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_new(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_client(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_server(int argc, char **argv, const struct kt_verb *verbs);
+int kt_verb_reload(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_version(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_help(int argc, char **argv, const struct kt_verb *verbs);
 

@@ -31,7 +31,7 @@ struct kt_watch;
 
 #define KT_SLICE_WARN_US 50000u  /* a slice that takes longer is warned about */
 #define KT_SLICE_STOP_US 500000u /* ... and longer than this is stopped */
-#define KT_MAIN_STOP_US 5000000u /* the main chunk may build large tables; nothing is open yet */
+#define KT_MAIN_STOP_US 5000000u /* the main chunk may build large tables: nothing is open at the start */
 
 struct kt_guard {
     /* memory */

@@ -1,14 +1,23 @@
 /* kt.accept: takes links from peers; each stream that they open is a task, and so is each peer, for a script
  * that wants to know (acceptor:on). */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "script/lua_link.h"
 
 #define ON "acceptor:on"
 
-struct kt_lua_acceptor {
-    struct kt_service service; /* first */
+/* The acceptor, and whose it is now: a reload hands it on from script to script, sessions and all. */
+struct door {
     struct kt_acceptor *acceptor;
+    struct kt_lua_acceptor *owner;
+};
+
+struct kt_lua_acceptor {
+    struct kt_service service;      /* first */
+    struct door *door;              /* NULL: not open */
+    bool drains;                    /* its sessions go on, and bring nothing new */
+    struct door *next;              /* during a reload: whose change of settings is prepared */
     struct kt_kcptun_config config; /* its strings are anchored by uservalue 1 */
     char mode[16];
     int on_link; /* registry reference to the function for peers, or LUA_NOREF */
@@ -17,9 +26,11 @@ struct kt_lua_acceptor {
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
 {
-    struct kt_lua_acceptor *a = ctx;
-    struct kt_service *s = &a->service;
-    if (s->handler == LUA_NOREF) /* made in a task, which has not said yet who serves */
+    const struct door *door = ctx;
+    struct kt_service *s = &door->owner->service;
+    if (door->owner->drains)
+        kt_pipe_reset(stream, KT_ECLOSED);
+    else if (s->handler == LUA_NOREF) /* made in a task, which has not said yet who serves */
         kt_pipe_reset(stream, KT_ECANCELED);
     else
         kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
@@ -32,7 +43,7 @@ struct arrival {
 };
 
 /* Protected: → handler, the link's handle */
-static int prepare(lua_State *L)
+static int prepare_link(lua_State *L)
 {
     const struct arrival *v = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, v->a->on_link);
@@ -42,48 +53,115 @@ static int prepare(lua_State *L)
 
 static void on_link(void *ctx, struct kt_link *link, const char *peer)
 {
-    const struct kt_lua_acceptor *a = ctx;
+    const struct kt_lua_acceptor *a = ((const struct door *)ctx)->owner;
     struct kt_runtime *rt = a->service.rt;
     const struct arrival v = {a, link, peer};
-    if (a->on_link != LUA_NOREF && rt->phase == KT_RUN) kt_task_prepare(rt, a->on_link_at, prepare, &v);
+    if (a->on_link != LUA_NOREF && rt->phase == KT_RUN) kt_task_prepare(rt, a->on_link_at, prepare_link, &v);
+}
+
+static void forget_strings(struct kt_lua_acceptor *a)
+{
+    a->config.key = NULL;
+    a->config.crypt = NULL;
 }
 
 static int open(struct kt_service *s, struct kt_err *err)
 {
     static const struct kt_acceptor_events events = {.stream = on_stream, .link = on_link};
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
-    int rc =
-        kt_kcptun_accept(s->rt->io, &a->config, s->rt->log, &s->rt->counters, &events, a, &a->acceptor, err);
-    if (rc == 0) kt_config_log(&a->config, a->mode, s, "accepting links on");
-    a->config.key = NULL;
-    a->config.crypt = NULL;
+    struct door *door = calloc(1, sizeof *door);
+    if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    door->owner = a;
+    int rc = kt_kcptun_accept(
+        s->rt->io, &a->config, s->rt->log, s->rt->counters, &events, door, &door->acceptor, err);
+    if (rc == 0) {
+        a->door = door;
+        kt_config_log(&a->config, a->mode, s, "accepting links on");
+    } else {
+        free(door);
+    }
+    forget_strings(a);
     return rc;
 }
 
 static bool quiet(const struct kt_service *s)
 {
     struct kt_link_stats stats;
-    kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->acceptor, &stats);
+    kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->door->acceptor, &stats);
     return stats.inflight == 0 && stats.queued == 0;
+}
+
+static void drain(struct kt_service *s)
+{
+    ((struct kt_lua_acceptor *)s)->drains = true;
 }
 
 static void close_acceptor(struct kt_service *s)
 {
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
-    kt_acceptor_close(a->acceptor);
-    a->acceptor = NULL;
+    kt_acceptor_close(a->door->acceptor); /* at the end of the turn; until then it brings nothing */
+    free(a->door);
+    a->door = NULL;
     luaL_unref(s->rt->L, LUA_REGISTRYINDEX, a->on_link);
     a->on_link = LUA_NOREF;
 }
 
-/* No drain: the sessions carry what still runs. New streams are refused by kt_task_serve. */
+/* ---- reload ---- */
+
+static bool heir(const struct kt_service *s, const struct kt_service *old)
+{
+    const struct kt_lua_acceptor *a = (const struct kt_lua_acceptor *)s,
+                                 *o = (const struct kt_lua_acceptor *)old;
+    return kt_endpoint_equal(&a->config.at, &o->config.at);
+}
+
+static int prepare(struct kt_service *s, struct kt_service *old, struct kt_err *err)
+{
+    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
+    bool differs;
+    int rc = kt_kcptun_change(((struct kt_lua_acceptor *)old)->door->acceptor, &a->config, &differs, err);
+    if (rc == 0) a->next = ((struct kt_lua_acceptor *)old)->door;
+    return rc;
+}
+
+static void forgo(struct kt_service *s)
+{
+    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
+    kt_kcptun_change_drop(a->next->acceptor);
+    a->next = NULL;
+}
+
+static void inherit(struct kt_service *s, struct kt_service *old)
+{
+    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
+    struct kt_change change;
+    a->door = a->next;
+    a->door->owner = a;
+    a->next = NULL;
+    ((struct kt_lua_acceptor *)old)->door = NULL;
+    kt_kcptun_change_apply(a->door->acceptor, &change);
+    if (change.changed) kt_config_log(&a->config, a->mode, s, "accepting links on");
+    if (change.changed && change.sessions)
+        kt_log(s->rt->log, KT_LOG_INFO, "%s: %zu sessions keep the settings that they began with%s", s->name,
+            change.sessions,
+            change.retired ? ", take no new streams, as the key is another one, and end with those they have"
+                           : "");
+    kt_kcptun_handed_over(a->door->acceptor);
+    forget_strings(a);
+}
+
 static const struct kt_service_ops ops = {
     .what = "kt.accept",
     .serve = "acceptor:serve",
     .brings = "stream",
     .open = open,
+    .drain = drain,
     .quiet = quiet,
     .close = close_acceptor,
+    .heir = heir,
+    .prepare = prepare,
+    .forgo = forgo,
+    .inherit = inherit,
 };
 
 /* core.accept(config) → acceptor | nil, err */
@@ -133,7 +211,7 @@ static int acceptor_stats(lua_State *L)
 {
     const struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "stats");
     struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
-    if (a->acceptor) kt_acceptor_stats(a->acceptor, &stats);
+    if (a->door) kt_acceptor_stats(a->door->acceptor, &stats);
     kt_config_push_stats(L, &stats);
     return 1;
 }

@@ -154,6 +154,7 @@ static void on_signal(void *ctx, int signum)
 {
     (void)signum;
     struct kt_service *s = ctx;
+    if (s->rt->replaced) return; /* the script that runs now answers for all */
     struct kt_task *t = kt_task_new(s->rt, s->rt->L, s->served_at);
     if (!t) return;
     lua_rawgeti(t->L, LUA_REGISTRYINDEX, s->handler);
@@ -171,13 +172,13 @@ static void signal_close(struct kt_service *s)
     kt_signal_close(((struct kt_lua_signal *)s)->signal);
 }
 
-/* core.on_signal("USR1", fn) */
+/* core.on_signal("USR1", fn). SIGHUP is the supervisor's. */
 static int watch_signal(lua_State *L)
 {
     static const struct kt_service_ops ops = {
         .what = "kt.core.on_signal", .stays = true, .open = signal_open, .close = signal_close};
-    static const char *const names[] = {"USR1", "USR2", "HUP", NULL};
-    static const int numbers[] = {SIGUSR1, SIGUSR2, SIGHUP};
+    static const char *const names[] = {"USR1", "USR2", NULL};
+    static const int numbers[] = {SIGUSR1, SIGUSR2};
     struct kt_runtime *rt = kt_declare_need(L, "kt.core.on_signal");
     int which = luaL_checkoption(L, 1, NULL, names);
     luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -209,7 +210,7 @@ static int counters(lua_State *L)
         lua_createtable(L, 2, 0);
         lua_pushstring(L, name);
         lua_rawseti(L, -2, 1);
-        lua_pushinteger(L, (lua_Integer)kt_counter_value(&rt->counters, i));
+        lua_pushinteger(L, (lua_Integer)kt_counter_value(rt->counters, i));
         lua_rawseti(L, -2, 2);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
@@ -274,6 +275,23 @@ static int drain_timeout(lua_State *L)
 {
     kt_runtime_of(L)->drain_us = kt_opts_duration(L, 1, "kt.core.drain_timeout");
     return 0;
+}
+
+/* core.when_replaced(seconds | false): how long the conns of this script may go on once a reload has brought
+ * another; false: as long as they live */
+static int when_replaced(lua_State *L)
+{
+    struct kt_runtime *rt = kt_declare_need(L, "kt.reload");
+    rt->replaced_us =
+        lua_toboolean(L, 1) ? kt_opts_duration(L, 1, "kt.core.when_replaced") : (uint64_t)KT_TIME_NEVER;
+    return 0;
+}
+
+/* core.replaced() → whether a reload has brought another script, and this one only goes on with its conns */
+static int replaced(lua_State *L)
+{
+    lua_pushboolean(L, kt_runtime_of(L)->replaced);
+    return 1;
 }
 
 /* core.date(format) → the wall clock as strftime formats it */
@@ -362,6 +380,8 @@ void kt_lua_core(lua_State *L)
         {"log_level", log_level},
         {"log_file", log_file},
         {"drain_timeout", drain_timeout},
+        {"when_replaced", when_replaced},
+        {"replaced", replaced},
         {"date", date},
         {"memory", memory},
         {"where", where},

@@ -46,7 +46,7 @@ static void served(struct kt_service *s)
 static int open(struct kt_service *s, struct kt_err *err)
 {
     struct kt_lua_link *l = (struct kt_lua_link *)s;
-    int rc = kt_kcptun_link(s->rt->io, &l->config, s->rt->log, &s->rt->counters, &l->link, err);
+    int rc = kt_kcptun_link(s->rt->io, &l->config, s->rt->log, s->rt->counters, &l->link, err);
     if (rc == 0) kt_config_log(&l->config, l->mode, s, "link to");
     l->config.key = NULL;
     l->config.crypt = NULL;

@@ -64,7 +64,8 @@ static void run(const struct watch *w, const struct kt_link_stats *stats, const 
 {
     struct kt_runtime *rt = w->l->service.rt;
     const struct happening h = {w, stats, why};
-    if (rt->phase == KT_RUN) kt_task_prepare(rt, w->origin, prepare, &h);
+    if (kt_runtime_attends(rt) && !(rt->replaced && w->event == STATS)) /* another script reports now */
+        kt_task_prepare(rt, w->origin, prepare, &h);
 }
 
 static void figures(const struct kt_lua_link *l, struct kt_link_stats *stats)

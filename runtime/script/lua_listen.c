@@ -1,21 +1,28 @@
 /* kt.listen: local conns, each a task. The table that kt.listen was given arrives here checked, as { on = …
  * }. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "script/handle.h"
 #include "script/script.h"
 #include "script/service.h"
 
+/* The socket, and whose it is now: a reload hands it on from script to script. */
+struct door {
+    struct kt_listener *listener;
+    struct kt_lua_listener *owner;
+};
+
 struct kt_lua_listener {
     struct kt_service service; /* first */
     struct kt_endpoint at;
-    struct kt_listener *listener;
+    struct door *door; /* NULL: not open */
 };
 
 static void on_conn(void *ctx, struct kt_conn *conn)
 {
-    struct kt_lua_listener *l = ctx;
-    struct kt_service *s = &l->service;
+    const struct door *door = ctx;
+    struct kt_service *s = &door->owner->service;
     if (s->handler == LUA_NOREF) { /* made in a task, which has not said yet who serves */
         kt_pipe_reset(kt_conn_pipe(conn), KT_ECANCELED);
         return;
@@ -27,17 +34,41 @@ static int open(struct kt_service *s, struct kt_err *err)
 {
     static const struct kt_listener_events events = {.conn = on_conn};
     struct kt_lua_listener *l = (struct kt_lua_listener *)s;
-    int rc = kt_listen(s->rt->io, &l->at, &events, l, &l->listener, err);
-    if (rc) return rc;
-    kt_log(s->rt->log, KT_LOG_INFO, "listening on %s", kt_listener_local(l->listener));
+    struct door *door = calloc(1, sizeof *door);
+    if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    door->owner = l;
+    int rc = kt_listen(s->rt->io, &l->at, &events, door, &door->listener, err);
+    if (rc) {
+        free(door);
+        return rc;
+    }
+    l->door = door;
+    kt_log(s->rt->log, KT_LOG_INFO, "listening on %s", kt_listener_local(door->listener));
     return 0;
 }
 
 static void close_listener(struct kt_service *s)
 {
     struct kt_lua_listener *l = (struct kt_lua_listener *)s;
-    if (l->listener) kt_listener_close(l->listener);
-    l->listener = NULL;
+    if (!l->door) return;
+    kt_listener_close(l->door->listener);
+    free(l->door);
+    l->door = NULL;
+}
+
+static bool heir(const struct kt_service *s, const struct kt_service *old)
+{
+    const struct kt_lua_listener *l = (const struct kt_lua_listener *)s,
+                                 *o = (const struct kt_lua_listener *)old;
+    return o->door && kt_endpoint_equal(&l->at, &o->at);
+}
+
+static void inherit(struct kt_service *s, struct kt_service *old)
+{
+    struct kt_lua_listener *l = (struct kt_lua_listener *)s, *o = (struct kt_lua_listener *)old;
+    l->door = o->door;
+    l->door->owner = l;
+    o->door = NULL;
 }
 
 static const struct kt_service_ops ops = {
@@ -47,6 +78,8 @@ static const struct kt_service_ops ops = {
     .open = open,
     .drain = close_listener,
     .close = close_listener,
+    .heir = heir,
+    .inherit = inherit,
 };
 
 /* core.listen(config) → listener | nil, err */
@@ -83,7 +116,7 @@ static int gc(lua_State *L)
 static int field_local(lua_State *L)
 {
     const struct kt_lua_listener *l = lua_touserdata(L, 1);
-    lua_pushstring(L, l->listener ? kt_listener_local(l->listener) : NULL);
+    lua_pushstring(L, l->door ? kt_listener_local(l->door->listener) : NULL);
     return 1;
 }
 

@@ -43,6 +43,14 @@ static int spawn(lua_State *L)
     return 0;
 }
 
+/* core.need_declare(what): raises unless this is the main chunk. For functions, before they look at what they
+ * were given. */
+static int need_declare(lua_State *L)
+{
+    kt_declare_need(L, luaL_checkstring(L, 1));
+    return 0;
+}
+
 /* kt.now() → seconds on a clock that only goes forward, the same throughout a turn of the loop */
 static int now(lua_State *L)
 {
@@ -52,6 +60,7 @@ static int now(lua_State *L)
 
 void kt_lua_task(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"sleep", sleep_for}, {"spawn", spawn}, {"now", now}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"sleep", sleep_for}, {"spawn", spawn}, {"now", now}, {"need_declare", need_declare}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -3,8 +3,11 @@
  * Declared in the main chunk, a socket is a service: opened at start with the rest, nobody's in particular.
  * Made in a task, it is opened at once and the task's own. What arrives waits, up to a bound, in a queue.
  *
- * Allocating in Lua may run a finalizer of the script, and that may close the very socket: u->udp is looked
- * at again after anything that allocates.
+ * Allocating in Lua may run a finalizer of the script, and that may close the very socket: u->holder.udp is
+ * looked at again after anything that allocates.
+ *
+ * A reload hands a declared socket on to the new script. Handles of the old one may still send from it, and
+ * receive nothing more.
  *
  * Invariant: u->receiver and u->senders name exactly the tasks that wait in a call on the socket. */
 #include <stdio.h>
@@ -13,6 +16,7 @@
 #include "script/handle.h"
 #include "script/script.h"
 #include "script/service.h"
+#include "script/udp_share.h"
 
 #define OPEN "kt.udp"
 #define RECEIVE "socket:receive"
@@ -27,8 +31,8 @@ struct kt_lua_udp {
     bool declared, wants_peer;
     struct kt_endpoint on;
     struct kt_addr to;
-    struct kt_resolve *resolve; /* while kt.udp looks the peer up */
-    struct kt_udp *udp;         /* NULL: not open yet, or closed */
+    struct kt_resolve *resolve;  /* while kt.udp looks the peer up */
+    struct kt_udp_holder holder; /* of the socket; none: not open yet, or closed */
     struct kt_dgramq queue;
     struct kt_task *receiver;
     struct kt_list senders; /* tasks that wait for room */
@@ -76,36 +80,20 @@ static void on_error(void *ctx, int code)
     wake_receiver(u, 0, NULL);
 }
 
+static const struct kt_udp_events events = {on_batch, on_writable, on_error};
+
 /* ---- opening and closing ---- */
 
-/* Binds and, where a peer is named, connects. The wildcard is IPv6 taking IPv4 too, or IPv4 alone where there
- * is no IPv6; with a peer it is of the peer's family. */
 static int open_socket(struct kt_lua_udp *u, struct kt_err *err)
 {
-    static const struct kt_udp_events events = {on_batch, on_writable, on_error};
-    struct kt_udp_opts opts = {.remote = u->wants_peer ? &u->to : NULL};
-    struct kt_io *io = u->rt->io;
-    const char *host = u->on.host;
-    uint16_t port = u->on.port_min;
-    int rc;
-    if (!host[0] && !u->wants_peer) {
-        kt_addr_from_ip(&opts.local, "::", port);
-        rc = kt_udp_open(io, &opts, &events, u, &u->udp, err);
-        if (rc == 0 || rc == KT_EINUSE || rc == KT_EACCES) return rc;
-    }
-    if (!host[0]) host = u->wants_peer && u->to.sa.sa_family == AF_INET6 ? "::" : "0.0.0.0";
-    if (!kt_addr_from_ip(&opts.local, host, port))
-        return kt_err_set(
-            err, KT_ECONFIG, "\"%s\": bind an IP address of this machine, or :%u for all", host, port);
-    return kt_udp_open(io, &opts, &events, u, &u->udp, err);
+    return kt_udp_share_open(&u->holder, u->rt->io, &u->on, u->wants_peer ? &u->to : NULL, err);
 }
 
 static void close_socket(struct kt_lua_udp *u)
 {
     kt_list_remove(&u->owned.node);
-    if (!u->udp) return;
-    kt_udp_close(u->udp);
-    u->udp = NULL;
+    if (!u->holder.udp) return;
+    kt_udp_share_leave(&u->holder);
     kt_dgramq_free(&u->queue);
     wake_receiver(u, KT_ECLOSED, RECEIVE ": " CLOSED);
     wake_senders(u, KT_ECLOSED, SEND ": " CLOSED);
@@ -124,7 +112,7 @@ static int service_open(struct kt_service *s, struct kt_err *err)
     if (rc) return rc;
     struct kt_addr local;
     char text[KT_ADDR_TEXT];
-    kt_udp_local(u->udp, &local);
+    kt_udp_local(u->holder.udp, &local);
     kt_log(s->rt->log, KT_LOG_INFO, "udp socket on %s%s%s", kt_addr_text(&local, text),
         u->wants_peer ? " to " : "", u->peer);
     return 0;
@@ -135,7 +123,32 @@ static void service_close(struct kt_service *s)
     close_socket(of_service(s));
 }
 
-static const struct kt_service_ops ops = {.what = OPEN, .open = service_open, .close = service_close};
+static bool heir(const struct kt_service *s, const struct kt_service *old)
+{
+    const struct kt_lua_udp *u = KT_CONTAINER(s, struct kt_lua_udp, service),
+                            *o = KT_CONTAINER(old, struct kt_lua_udp, service);
+    return o->holder.udp && kt_endpoint_equal(&u->on, &o->on) && u->wants_peer == o->wants_peer &&
+           (!u->wants_peer || kt_addr_equal(&u->to, &o->to));
+}
+
+/* The socket with what has come and was not received yet. The old handle keeps its share: who has taken a
+ * datagram may yet answer it. */
+static void inherit(struct kt_service *s, struct kt_service *old)
+{
+    struct kt_lua_udp *u = of_service(s), *o = of_service(old);
+    uint8_t data[KT_UDP_MAX];
+    struct kt_addr from;
+    size_t len;
+    kt_udp_share_join(&u->holder, &o->holder);
+    for (; kt_dgramq_first(&o->queue, &len, &from); kt_dgramq_drop(&o->queue)) {
+        kt_dgramq_copy(&o->queue, data);
+        kt_dgramq_put(&u->queue, data, len, &from);
+    }
+    kt_dgramq_free(&o->queue);
+}
+
+static const struct kt_service_ops ops = {
+    .what = OPEN, .open = service_open, .close = service_close, .heir = heir, .inherit = inherit};
 
 /* ---- kt.udp ---- */
 
@@ -231,6 +244,7 @@ static int udp(lua_State *L)
     struct kt_lua_udp *u = kt_handle_push(L, KT_HANDLE_SOCKET, sizeof *u, 0);
     kt_list_init(&u->owned.node);
     kt_list_init(&u->senders);
+    kt_udp_holder_init(&u->holder, &events, u);
     u->owned.end = end_owned;
     u->owned.owner = t;
     u->rt = rt;
@@ -271,7 +285,7 @@ static struct kt_lua_udp *begin(lua_State *L, const char *what, struct kt_task *
 {
     struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, what + sizeof "socket:" - 1);
     *t = kt_task_need(L, what);
-    if (!u->udp) kt_raise(L, "%s: this socket was closed", what);
+    if (!u->holder.udp) kt_raise(L, "%s: this socket was closed", what);
     return u;
 }
 
@@ -289,7 +303,7 @@ static int take(lua_State *L, struct kt_lua_udp *u)
         char text[KT_ADDR_TEXT];
         luaL_Buffer b;
         char *to = luaL_buffinitsize(L, &b, len);
-        if (!u->udp) return closed_meanwhile(L, RECEIVE);
+        if (!u->holder.udp) return closed_meanwhile(L, RECEIVE);
         kt_dgramq_copy(&u->queue, to);
         kt_dgramq_drop(&u->queue);
         luaL_pushresultsize(&b, len);
@@ -311,7 +325,7 @@ static void cancel_receive(struct kt_task *t)
 static int receive_or_wait(lua_State *L, struct kt_task *t)
 {
     struct kt_lua_udp *u = lua_touserdata(L, 1);
-    if (!u->udp) return closed_meanwhile(L, RECEIVE);
+    if (!u->holder.udp) return closed_meanwhile(L, RECEIVE);
     if (u->receiver)
         return kt_raise(L,
             RECEIVE ": another task (spawned at %s:%d) is receiving already; only one may at a time",
@@ -369,7 +383,7 @@ static void cancel_send(struct kt_task *t)
 static bool same_family(const struct kt_lua_udp *u, const struct kt_addr *to)
 {
     struct kt_addr local;
-    kt_udp_local(u->udp, &local);
+    kt_udp_local(u->holder.udp, &local);
     if (local.sa.sa_family == to->sa.sa_family) return true;
     return local.sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&local.in6.sin6_addr);
 }
@@ -392,20 +406,20 @@ static int try_send(lua_State *L, struct sending *s, bool kept)
     struct kt_lua_udp *u = s->u;
     size_t len;
     const char *data = lua_tolstring(L, 2, &len);
-    if (!u->udp) return closed_meanwhile(L, SEND);
+    if (!u->holder.udp) return closed_meanwhile(L, SEND);
     if (s->addressed && !same_family(u, &s->to)) return no_way(L);
-    uint8_t *buf = kt_udp_reserve(u->udp);
+    uint8_t *buf = kt_udp_reserve(u->holder.udp);
     if (!buf) {
         struct kt_task *t = s->task;
         if (!kept) s = keep(L, s);
-        if (!u->udp) return closed_meanwhile(L, SEND);
+        if (!u->holder.udp) return closed_meanwhile(L, SEND);
         t->op = s;
         t->missing = "no room for it";
         kt_list_push(&u->senders, &t->wait);
         return kt_task_wait(L, t, SEND, cancel_send, finish_send, s->timeout);
     }
     if (len) memcpy(buf, data, len);
-    kt_udp_commit(u->udp, buf, buf, len, s->addressed ? &s->to : NULL);
+    kt_udp_commit(u->holder.udp, buf, buf, len, s->addressed ? &s->to : NULL);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -419,7 +433,7 @@ static void target_found(void *ctx, const struct kt_addr *addrs, size_t n, const
         return;
     }
     s->to = addrs[0];
-    for (size_t i = n; s->u->udp && i-- > 0;) /* the first that suits */
+    for (size_t i = n; s->u->holder.udp && i-- > 0;) /* the first that suits */
         if (same_family(s->u, &addrs[i])) s->to = addrs[i];
     kt_task_wake(s->task, 0, NULL);
 }
@@ -472,7 +486,7 @@ static int send_(lua_State *L)
 static int stats(lua_State *L)
 {
     const struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "stats");
-    const struct kt_udp_stats none = {0}, *s = u->udp ? kt_udp_stats(u->udp) : &none;
+    const struct kt_udp_stats none = {0}, *s = u->holder.udp ? kt_udp_stats(u->holder.udp) : &none;
     const struct {
         const char *name;
         uint64_t value;
@@ -497,18 +511,17 @@ static int stats(lua_State *L)
 static int close_method(lua_State *L)
 {
     struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "close");
-    if (u->declared)
-        kt_service_close(&u->service);
-    else
-        close_socket(u);
+    if (u->declared) kt_service_close(&u->service);
+    close_socket(u); /* one of a replaced script is no service any more */
     return 0;
 }
 
 static int gc(lua_State *L)
 {
     struct kt_lua_udp *u = lua_touserdata(L, 1);
-    if (u->declared) return kt_service_gc(L, &u->service);
-    if (u->udp) {
+    if (u->declared) {
+        kt_service_gc(L, &u->service);
+    } else if (u->holder.udp) {
         const struct kt_origin *o = u->owned.owner->origin;
         kt_log(u->rt->log, KT_LOG_WARN,
             "a socket was dropped without :close(), in the task spawned at %s:%d; closed it", o->source,
@@ -524,8 +537,8 @@ static int field_local(lua_State *L)
     const struct kt_lua_udp *u = lua_touserdata(L, 1);
     struct kt_addr local;
     char text[KT_ADDR_TEXT];
-    if (u->udp) kt_udp_local(u->udp, &local);
-    lua_pushstring(L, u->udp ? kt_addr_text(&local, text) : NULL);
+    if (u->holder.udp) kt_udp_local(u->holder.udp, &local);
+    lua_pushstring(L, u->holder.udp ? kt_addr_text(&local, text) : NULL);
     return 1;
 }
 

@@ -1,6 +1,5 @@
-/* The life of a runtime: load, open, run, drain, end. See runtime.h. */
+/* The life of a runtime: load, open or replace, run, drain, end. See runtime.h. */
 #include "script/runtime.h"
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,8 @@
 
 #define DRAIN_US 5000000u
 #define DRAIN_TICK_US 20000u
+#define DRAIN_TICK_MAX_US 1000000u
+#define LINGER_US 1000000u
 
 static void print_to_process(void *ctx, int fd, const char *text, size_t len)
 {
@@ -44,7 +45,12 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->guard.alloc_ctx = opts->alloc_ctx;
     rt->print = opts->print ? opts->print : print_to_process;
     rt->print_ctx = opts->print_ctx;
+    rt->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
+    rt->counters = opts->counters ? opts->counters : &rt->own_counters;
+    rt->ended = opts->ended;
+    rt->ended_ctx = opts->ended_ctx;
     rt->drain_us = DRAIN_US;
+    rt->replaced_us = KT_TIME_NEVER;
     kt_list_init(&rt->services);
     kt_timer_init(&rt->drain_tick, drain_tick, rt);
     kt_tasks_init(rt);
@@ -74,8 +80,6 @@ void kt_runtime_free(struct kt_runtime *rt)
     /* Last declared, first closed: what serves before the links it serves from. */
     while (!kt_list_empty(&rt->services))
         kt_service_close(KT_CONTAINER(rt->services.prev, struct kt_service, node));
-    if (rt->sigterm) kt_signal_close(rt->sigterm);
-    if (rt->sigint) kt_signal_close(rt->sigint);
     kt_io_timer_cancel(rt->io, &rt->drain_tick);
     kt_state_close(rt);
     kt_guard_free(rt);
@@ -150,7 +154,7 @@ static int call_main(struct kt_runtime *rt, struct main_chunk *m)
     lua_pushcfunction(L, explain);
     lua_pushcfunction(L, load_and_call);
     lua_pushlightuserdata(L, m);
-    kt_guard_begin(rt, L, KT_MAIN_STOP_US);
+    kt_guard_begin(rt, L, rt->main_us);
     int status = lua_pcall(L, 1, 0, 1);
     int rc = 0;
     if (status != LUA_OK && !rt->exiting) {
@@ -175,8 +179,6 @@ int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, 
 
 /* ---- open ---- */
 
-static void on_signal(void *ctx, int signum);
-
 bool kt_runtime_has_work(const struct kt_runtime *rt)
 {
     if (rt->task_count > rt->aside) return true;
@@ -185,28 +187,156 @@ bool kt_runtime_has_work(const struct kt_runtime *rt)
     return false;
 }
 
-int kt_runtime_open(struct kt_runtime *rt)
+static int cannot_open(struct kt_runtime *rt, const struct kt_service *s, int rc, const struct kt_err *err)
 {
-    struct kt_err err = {0};
-    if (rt->exiting) return 0;
-    int rc = kt_signal_watch(rt->io, SIGTERM, on_signal, rt, &rt->sigterm, &err);
-    if (rc == 0) rc = kt_signal_watch(rt->io, SIGINT, on_signal, rt, &rt->sigint, &err);
-    if (rc) return set_message(rt, rc, err.text);
+    char text[640];
+    if (kt_origin_embedded(s->origin->source))
+        snprintf(text, sizeof text, "%s", err->text);
+    else
+        snprintf(
+            text, sizeof text, "%s:%d: %s: %s", s->origin->source, s->origin->line, s->ops->what, err->text);
+    return set_message(rt, rc, text);
+}
 
-    for (struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
-        struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
-        rc = kt_service_open(s, &err);
-        if (rc == 0) continue;
-        char text[640];
-        if (kt_origin_embedded(s->origin->source))
-            snprintf(text, sizeof text, "%s", err.text);
-        else
-            snprintf(text, sizeof text, "%s:%d: %s: %s", s->origin->source, s->origin->line, s->ops->what,
-                err.text);
-        return set_message(rt, rc, text);
+/* Claims what one of the others holds at the address of s. */
+static int claim(
+    struct kt_service *s, struct kt_runtime *const *old, size_t n, bool *found, struct kt_err *err)
+{
+    *found = false;
+    if (s->closed) return 0;
+    for (size_t i = 0; i < n; i++) {
+        for (struct kt_list *o = old[i]->services.next; o != &old[i]->services; o = o->next) {
+            int rc = kt_service_claim(s, KT_CONTAINER(o, struct kt_service, node), found, err);
+            if (*found) return rc;
+        }
+    }
+    return 0;
+}
+
+/* Opens or claims all that was declared; what was claimed is not open yet. */
+static int open_all(struct kt_runtime *rt, struct kt_runtime *const *old, size_t n, struct kt_replaced *out)
+{
+    for (struct kt_list *i = rt->services.next; i != &rt->services; i = i->next) {
+        struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
+        struct kt_err err = {0};
+        bool found;
+        int rc = kt_service_ready(s, &err);
+        if (rc == 0) rc = claim(s, old, n, &found, &err);
+        if (rc == 0 && !found) rc = kt_service_open(s, &err);
+        if (rc) return cannot_open(rt, s, rc, &err);
+        if (s->ops->heir) found ? out->kept++ : out->opened++;
     }
     if (!kt_runtime_has_work(rt)) return set_message(rt, KT_ECONFIG, KT_NO_WORK);
+    return 0;
+}
+
+int kt_runtime_open(struct kt_runtime *rt)
+{
+    struct kt_replaced none = {0};
+    if (rt->exiting) return 0;
+    int rc = open_all(rt, NULL, 0, &none);
+    if (rc == 0) rt->phase = KT_RUN;
+    return rc;
+}
+
+/* ---- drain ---- */
+
+/* True when nobody would lose a byte by our going. */
+static bool drained(const struct kt_runtime *rt)
+{
+    if (rt->pipes > 0) return false;
+    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+        if (s->open && s->ops->quiet && !s->ops->quiet(s)) return false;
+    }
+    return true;
+}
+
+/* A replaced script is in no hurry: the far side of its links gets a moment to have its last word heard,
+ * which it would else repeat for seconds before it gave the session up for dead. */
+static bool lingers(struct kt_runtime *rt, uint64_t now)
+{
+    bool links = false;
+    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+        links = links || (s->open && s->ops->quiet);
+    }
+    if (!rt->replaced || !links) return false;
+    if (rt->quiet_since == 0) rt->quiet_since = now;
+    return now - rt->quiet_since < LINGER_US;
+}
+
+static void drain_tick(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    uint64_t now = kt_io_now(rt->io);
+    const bool done = drained(rt);
+    if (!done) rt->quiet_since = 0;
+    if (done && (now >= rt->drain_until || !lingers(rt, now))) {
+        kt_runtime_stop(rt, 0);
+    } else if (now >= rt->drain_until) {
+        kt_log(rt->log, KT_LOG_WARN, "ending with %zu conns and streams%s still open", rt->pipes,
+            rt->replaced ? " of a replaced script" : "");
+        kt_runtime_stop(rt, 0);
+    } else {
+        /* Conns of a replaced script may live for days: who has waited long can wait a little longer. */
+        uint64_t next = now + rt->drain_wait;
+        rt->drain_wait = rt->drain_wait * 2 < DRAIN_TICK_MAX_US ? rt->drain_wait * 2 : DRAIN_TICK_MAX_US;
+        kt_io_timer_set(rt->io, &rt->drain_tick, next < rt->drain_until ? next : rt->drain_until);
+    }
+}
+
+void kt_runtime_drain(struct kt_runtime *rt, uint64_t us)
+{
+    const uint64_t now = kt_io_now(rt->io);
+    const uint64_t until = us < KT_TIME_NEVER - now ? now + us : KT_TIME_NEVER;
+    if (rt->exiting) return;
+    if (rt->phase != KT_DRAIN) {
+        rt->phase = KT_DRAIN;
+        rt->drain_until = until;
+        for (struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+            struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+            if (s->open && s->ops->drain) s->ops->drain(s);
+        }
+    }
+    if (until < rt->drain_until) rt->drain_until = until;
+    rt->drain_wait = DRAIN_TICK_US;
+    drain_tick(rt);
+}
+
+size_t kt_runtime_pipes(const struct kt_runtime *rt)
+{
+    return rt->pipes;
+}
+
+uint64_t kt_runtime_drain_us(const struct kt_runtime *rt)
+{
+    return rt->drain_us;
+}
+
+/* ---- reload ---- */
+
+int kt_runtime_replace(
+    struct kt_runtime *rt, struct kt_runtime *const *old, size_t n, struct kt_replaced *out)
+{
+    *out = (struct kt_replaced){0};
+    int rc = open_all(rt, old, n, out);
+    if (rc) return rc;
+    /* From here on nothing fails. */
     rt->phase = KT_RUN;
+    for (struct kt_list *i = rt->services.next; i != &rt->services; i = i->next) {
+        struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
+        if (s->from) kt_service_inherit(s);
+    }
+    struct kt_runtime *was = old[0];
+    for (struct kt_list *i = was->services.next; i != &was->services; i = i->next) {
+        const struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
+        if (s->open && s->ops->heir) out->closed++;
+    }
+    out->pipes = was->pipes;
+    out->drain_us = was->replaced_us;
+    was->replaced = true;
+    kt_runtime_drain(was, was->replaced_us);
     return 0;
 }
 
@@ -229,58 +359,15 @@ void kt_runtime_stop(struct kt_runtime *rt, int code)
     if (rt->exiting) return;
     rt->exiting = true;
     rt->exit_code = code;
-    if (rt->phase != KT_DECLARE) kt_io_stop(rt->io);
+    if (rt->phase == KT_DECLARE || rt->phase == KT_END) return;
+    if (rt->ended)
+        rt->ended(rt->ended_ctx);
+    else
+        kt_io_stop(rt->io);
 }
 
 void kt_runtime_settle(struct kt_runtime *rt)
 {
     if (rt->phase == KT_RUN && rt->serving == 0 && rt->task_count == rt->aside)
-        kt_runtime_stop(rt, rt->counters.TaskErrors ? 1 : 0);
-}
-
-/* True when nobody would lose a byte by our going. */
-static bool drained(const struct kt_runtime *rt)
-{
-    if (rt->pipes > 0) return false;
-    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
-        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
-        if (s->open && s->ops->quiet && !s->ops->quiet(s)) return false;
-    }
-    return true;
-}
-
-static void drain_tick(void *ctx)
-{
-    struct kt_runtime *rt = ctx;
-    uint64_t now = kt_io_now(rt->io);
-    if (drained(rt)) {
-        kt_runtime_stop(rt, 0);
-    } else if (now >= rt->drain_until) {
-        kt_log(rt->log, KT_LOG_WARN, "ending with %zu conns and streams still open", rt->pipes);
-        kt_runtime_stop(rt, 0);
-    } else {
-        kt_io_timer_set(rt->io, &rt->drain_tick, now + DRAIN_TICK_US);
-    }
-}
-
-static void drain(struct kt_runtime *rt, const char *why)
-{
-    kt_log(rt->log, KT_LOG_INFO, "%s: ending; %zu conns and streams have %g s to finish", why, rt->pipes,
-        (double)rt->drain_us / 1e6);
-    rt->phase = KT_DRAIN;
-    rt->drain_until = kt_io_now(rt->io) + rt->drain_us;
-    for (struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
-        struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
-        if (s->open && s->ops->drain) s->ops->drain(s);
-    }
-    drain_tick(rt);
-}
-
-static void on_signal(void *ctx, int signum)
-{
-    struct kt_runtime *rt = ctx;
-    if (rt->phase == KT_DRAIN)
-        kt_runtime_stop(rt, signum == SIGINT ? 130 : 0);
-    else
-        drain(rt, signum == SIGINT ? "SIGINT" : "SIGTERM");
+        kt_runtime_stop(rt, rt->counters->TaskErrors ? 1 : 0);
 }

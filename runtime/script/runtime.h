@@ -1,15 +1,18 @@
 /* A running kt: one script on one io. A process may hold many; nothing is shared between them but the io's
- * loop, if they were given the same one.
+ * loop, if they were given the same one. Signals and reloads are the supervisor's (supervisor.h).
  *
  * Life: new; load (the DECLARE context: the main chunk builds handles and opens nothing); open (opens what
- * was declared, in order); run (tasks); free. */
+ * was declared, in order), or replace (the same, taking over from a runtime that runs); run (tasks); drain;
+ * free. */
 #ifndef KT_SCRIPT_RUNTIME_H
 #define KT_SCRIPT_RUNTIME_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/err.h"
 
+struct kt_counters;
 struct kt_io;
 struct kt_logger;
 struct kt_runtime;
@@ -19,12 +22,19 @@ struct kt_runtime_opts {
     struct kt_logger *logger; /* outlives the runtime */
     bool unsafe;              /* the script gets os and io */
     size_t memory;            /* bytes that the script's state may hold; 0: no limit */
+    uint64_t main_us; /* how long the main chunk may take; 0: long, as nothing waits for it but the start */
     /* Where the state gets its memory: as realloc, size 0 frees; NULL: from realloc. Tests have it fail. */
     void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
     void *alloc_ctx;
     /* What the script prints: fd 1 or 2. NULL: the process' own. */
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;
+    /* Where its links count; outlives the runtime and those that take over from it. NULL: its own. */
+    struct kt_counters *counters;
+    /* The script is at its end: it asked for it, has nothing left to do, or has been drained. It is freed by
+     * the callee, later. NULL: the io's loop is stopped. */
+    void (*ended)(void *ctx);
+    void *ended_ctx;
 };
 
 /* 0, KT_ENOMEM. kt_crypto_init must have been called by the process. Freed with kt_runtime_free. */
@@ -38,10 +48,30 @@ int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, 
 /* Opens what was declared. 0, or a code and kt_runtime_message. */
 int kt_runtime_open(struct kt_runtime *rt);
 
-/* Runs until a signal, kt.core.exit, or there is nothing left to do. Returns the process' exit code. */
+/* Opens what was declared in place of what other runtimes have open: n of them, the one that runs first, then
+ * those that it replaced and that still drain. What they hold at the same address is handed over with its
+ * clients; the rest of the running one is drained as kt.reload said in it. All or nothing: after an error
+ * they are as they were, and rt is fit for kt_runtime_free only. All of them count in the same counters. */
+struct kt_replaced {
+    size_t kept, opened, closed; /* addresses */
+    size_t pipes;                /* conns and streams of the replaced one that go on */
+    uint64_t drain_us;           /* ... for so long at most; UINT64_MAX: as long as they live */
+};
+int kt_runtime_replace(
+    struct kt_runtime *rt, struct kt_runtime *const *old, size_t n, struct kt_replaced *out);
+
+/* Takes nothing new from now on; it has ended when its conns and streams have, or after so many µs, when they
+ * are reset. Called again, it can only bring that nearer. */
+void kt_runtime_drain(struct kt_runtime *rt, uint64_t us);
+/* How long that is when the process is to end: kt.core.drain_timeout, or 5 s. */
+uint64_t kt_runtime_drain_us(const struct kt_runtime *rt);
+/* Conns and streams that it has open. */
+size_t kt_runtime_pipes(const struct kt_runtime *rt);
+
+/* Runs the loop until the runtime has ended. Returns the process' exit code. */
 int kt_runtime_run(struct kt_runtime *rt);
 
-/* True when the script asked to end (kt.core.exit), maybe in its main chunk; *code is its exit code. */
+/* True when it has ended, maybe in its main chunk (kt.core.exit); *code is its exit code. */
 bool kt_runtime_exited(const struct kt_runtime *rt, int *code);
 
 /* Why load or open failed: one or more lines, without a newline at the end. Valid until the runtime is freed.

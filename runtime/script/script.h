@@ -36,13 +36,15 @@ struct kt_runtime {
     struct kt_io *io;
     struct kt_logger *logger;
     const struct kt_log *log; /* the logger's */
-    struct kt_counters counters;
+    struct kt_counters *counters;
+    struct kt_counters own_counters; /* if it was given none */
     enum kt_phase phase;
     bool unsafe;
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;
 
     struct kt_guard guard;      /* bounds memory and time */
+    uint64_t main_us;           /* how long the main chunk may take */
     size_t lua_bytes, lua_peak; /* memory of the Lua state, counted by its allocator */
     char warning[256];          /* pieces of a warning of Lua (an error in a __gc, mostly) */
 
@@ -64,11 +66,16 @@ struct kt_runtime {
     size_t pipes;   /* conns and streams that a script or a splice of it holds */
 
     /* end of life (runtime.c) */
-    struct kt_signal *sigterm, *sigint;
     struct kt_timer drain_tick;
-    uint64_t drain_us;    /* how long a drain may last */
+    uint64_t drain_us;    /* how long a drain may last when the process ends */
+    uint64_t replaced_us; /* ... and when a reload brings another script; KT_TIME_NEVER: no limit */
     uint64_t drain_until; /* its deadline, once it has begun */
-    bool exiting;         /* exit_code is final; the loop was told to stop */
+    uint64_t drain_wait;  /* between two looks at how far it is */
+    uint64_t quiet_since; /* nothing was left to drain from then on; 0: something was */
+    bool replaced;        /* another runtime has taken over */
+    bool exiting;         /* exit_code is final */
+    void (*ended)(void *ctx);
+    void *ended_ctx;
     int exit_code;
     char *message;
 
@@ -105,7 +112,13 @@ static inline void kt_push_number(lua_State *L, double v)
 
 /* ---- runtime.c ---- */
 
-/* Begins to end the runtime: the loop is told to stop. The first code counts. */
+/* Whether what happens to its links and conns is the script's business: it runs, or was replaced and goes on
+ * with what nobody has taken over from it. */
+static inline bool kt_runtime_attends(const struct kt_runtime *rt)
+{
+    return rt->phase == KT_RUN || (rt->phase == KT_DRAIN && rt->replaced);
+}
+/* Ends the runtime: no task runs any more, and its owner is told. The first code counts. */
 void kt_runtime_stop(struct kt_runtime *rt, int code);
 /* Ends the runtime if nothing is left that could happen; called when something ended. */
 void kt_runtime_settle(struct kt_runtime *rt);

@@ -42,16 +42,20 @@ int kt_service_ready(const struct kt_service *s, struct kt_err *err)
         s->name, s->ops->brings);
 }
 
-/* Opens it; who keeps it from then on depends on what it does. */
-static int open_now(struct kt_service *s, struct kt_err *err)
+/* It is open; who keeps it from then on depends on what it does. */
+static void opened(struct kt_service *s)
 {
-    int rc = s->ops->open(s, err);
-    if (rc) return rc;
     s->open = true;
     s->serving = s->handler != LUA_NOREF && s->ops->serve;
     if (s->serving) s->rt->serving++;
     if (!s->serving && !s->ops->stays && !s->stays) unref(s->rt, &s->anchor);
-    return 0;
+}
+
+static int open_now(struct kt_service *s, struct kt_err *err)
+{
+    int rc = s->ops->open(s, err);
+    if (rc == 0) opened(s);
+    return rc;
 }
 
 int kt_service_open(struct kt_service *s, struct kt_err *err)
@@ -78,12 +82,38 @@ void kt_service_adopt(lua_State *L, struct kt_service *s, const struct kt_servic
     s->open = s->stays = true;
 }
 
+int kt_service_claim(struct kt_service *s, struct kt_service *old, bool *found, struct kt_err *err)
+{
+    *found = s->ops == old->ops && s->ops->heir && old->open && !old->claimed && s->ops->heir(s, old);
+    if (!*found) return 0;
+    int rc = s->ops->prepare ? s->ops->prepare(s, old, err) : 0;
+    if (rc) return rc;
+    s->from = old;
+    old->claimed = true;
+    return 0;
+}
+
+void kt_service_inherit(struct kt_service *s)
+{
+    struct kt_service *old = s->from;
+    s->from = NULL;
+    s->ops->inherit(s, old);
+    opened(s);
+    old->open = old->claimed = false;
+    kt_service_close(old);
+}
+
 void kt_service_close(struct kt_service *s)
 {
     if (s->closed) return;
     struct kt_runtime *rt = s->rt;
     s->closed = true;
     kt_list_remove(&s->node);
+    if (s->from) {
+        if (s->ops->forgo) s->ops->forgo(s);
+        s->from->claimed = false;
+        s->from = NULL;
+    }
     if (s->open) s->ops->close(s);
     if (s->serving) rt->serving--;
     s->open = s->serving = false;

@@ -3,7 +3,11 @@
  * that a task makes are opened at once. All are drained and closed at the end.
  *
  * A service is the userdata of its handle. It is anchored in the registry while the runtime needs it whatever
- * the script does: from its declaration until it is open, and for as long as it serves, or stays. */
+ * the script does: from its declaration until it is open, and for as long as it serves, or stays.
+ *
+ * On a reload a service of the new script may find that one of the old script holds its address. It then
+ * inherits the socket instead of opening one: nobody is refused and nothing is lost meanwhile. That is done
+ * in two steps, as all services of the new script must be fit before anything of the old one changes. */
 #ifndef KT_SCRIPT_SERVICE_H
 #define KT_SCRIPT_SERVICE_H
 
@@ -34,6 +38,15 @@ struct kt_service_ops {
     bool (*quiet)(const struct kt_service *s);
     /* Closes it, if it is open. */
     void (*close)(struct kt_service *s);
+
+    /* Whether `old`, of the same kind and open, holds the address that s wants. NULL: never. */
+    bool (*heir)(const struct kt_service *s, const struct kt_service *old);
+    /* Does of inheriting what may fail, and changes nothing of `old`; forgo undoes it. NULL: nothing to do.
+     */
+    int (*prepare)(struct kt_service *s, struct kt_service *old, struct kt_err *err);
+    void (*forgo)(struct kt_service *s);
+    /* What `old` holds is s's now. Cannot fail. */
+    void (*inherit)(struct kt_service *s, struct kt_service *old);
 };
 
 struct kt_service {
@@ -45,9 +58,11 @@ struct kt_service {
     int handler; /* registry reference to the function given to :serve, or LUA_NOREF */
     const struct kt_origin *served_at;
     bool open, closed;
-    bool serving;   /* counted in rt->serving */
-    bool stays;     /* as in ops, for this one */
-    char name[300]; /* what it is about: "127.0.0.1:12948", "vps:29900" */
+    bool serving;            /* counted in rt->serving */
+    bool stays;              /* as in ops, for this one */
+    struct kt_service *from; /* during a reload: what it will inherit */
+    bool claimed;            /* ... and somebody will inherit this */
+    char name[300];          /* what it is about: "127.0.0.1:12948", "vps:29900" */
 };
 
 /* Enters the service on top of the stack (its handle) into the runtime's list. */
@@ -63,6 +78,11 @@ bool kt_service_serves(const struct kt_service *s);
 int kt_service_ready(const struct kt_service *s, struct kt_err *err);
 int kt_service_open(struct kt_service *s, struct kt_err *err);
 void kt_service_close(struct kt_service *s);
+
+/* A reload. If `old` holds the address of s: s claims it, *found is true, and the result may be an error; s
+ * is opened by kt_service_inherit, or gives up the claim when it is closed. */
+int kt_service_claim(struct kt_service *s, struct kt_service *old, bool *found, struct kt_err *err);
+void kt_service_inherit(struct kt_service *s);
 
 /* The methods that all have; upvalue-free C functions whose argument 1 is the handle, already checked. */
 int kt_service_serve(lua_State *L, struct kt_service *s);

@@ -224,7 +224,7 @@ static void fail(struct kt_task *t, int status)
     struct kt_runtime *rt = t->rt;
     struct kt_guard *g = &rt->guard;
     if (!rt->exiting) {
-        rt->counters.TaskErrors++;
+        rt->counters->TaskErrors++;
         tell(t, status);
     }
     /* The pipes first, so that a `<close>` variable does not end them as if all had gone well. */
@@ -499,12 +499,12 @@ static int serve(lua_State *L)
 void kt_task_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin, struct kt_pipe *pipe,
     struct kt_conn *conn, const char *peer)
 {
-    struct kt_task *t = rt->phase == KT_RUN ? kt_task_new(rt, rt->L, origin) : NULL;
+    const bool takes = kt_runtime_attends(rt);
+    struct kt_task *t = takes ? kt_task_new(rt, rt->L, origin) : NULL;
     if (!t) {
-        kt_log(rt->log, rt->phase == KT_RUN ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
-            peer ? peer : kt_conn_peer(conn),
-            rt->phase == KT_RUN ? "too many tasks, or out of memory" : "closing down");
-        kt_pipe_reset(pipe, rt->phase == KT_RUN ? KT_ELIMIT : KT_ECLOSED);
+        kt_log(rt->log, takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
+            peer ? peer : kt_conn_peer(conn), takes ? "too many tasks, or out of memory" : "closing down");
+        kt_pipe_reset(pipe, takes ? KT_ELIMIT : KT_ECLOSED);
         return;
     }
     t->pipe = pipe;

@@ -3,6 +3,13 @@
  *   spec_script.run { file =, memory =, fail_at =, fail_for =, seconds =, until_ms = }
  *     → { code =, said =, allocations =, bytes = }
  *
+ *   spec_script.reload { file =, other =, step = }
+ *     → { failed =, code =, said =, held =, bytes = }
+ *
+ * reload: runs `file` under a supervisor and reloads it again and again, with `other` in its place, and the
+ * first, the step-th, the 2 step-th, … allocation of the reload failing, until one is through in spite of it.
+ * failed: how many were not; held: the most by which a reload that failed changed the bytes that are held.
+ *
  * fail_at: the number of the first allocation of Lua's that fails, counted from 1 when the runtime is made;
  * until_ms: when it is ended, if it does not end before; seconds: past that the spec fails.
  * fail_for: how many fail in a row (0: all from then on). said: the log, what was printed, and why it did not
@@ -10,12 +17,14 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/seal.h"
 #include "io/uv.h"
 #include "script/logger.h"
 #include "script/runtime.h"
+#include "script/supervisor.h"
 
 struct world {
     uint64_t allocations, fail_at, fail_for;
@@ -25,6 +34,14 @@ struct world {
     struct kt_io *io;
     struct kt_timer deadline;
     bool may_run_on, timed_out;
+
+    /* reload */
+    struct kt_supervisor *supervisor;
+    struct kt_timer next;
+    const char *file, *other;
+    uint64_t step, failed;
+    size_t held;
+    int reloaded;
 };
 
 int luaopen_spec_script(lua_State *L);
@@ -139,9 +156,94 @@ static int run(lua_State *L)
     return 1;
 }
 
+/* ---- reload ---- */
+
+static void swap_files(const struct world *w)
+{
+    char aside[512];
+    snprintf(aside, sizeof aside, "%s.aside", w->file);
+    rename(w->file, aside);
+    rename(w->other, w->file);
+    rename(aside, w->other);
+}
+
+/* A turn for each, so that what a reload ends is freed before the next. */
+static void on_next(void *ctx)
+{
+    struct world *w = ctx;
+    const size_t before = w->bytes;
+    w->allocations = 0;
+    w->fail_at = 1 + w->failed * w->step;
+    w->fail_for = 2; /* Lua tries a second time, after collecting garbage */
+    w->reloaded = kt_supervisor_reload(w->supervisor);
+    w->fail_at = 0;
+    if (w->reloaded == 0) {
+        kt_io_timer_set(w->io, &w->deadline, kt_io_now(w->io) + 100000u);
+        return;
+    }
+    const size_t change = w->bytes > before ? w->bytes - before : before - w->bytes;
+    if (change > w->held) w->held = change;
+    w->failed++;
+    kt_io_timer_set(w->io, &w->next, kt_io_now(w->io) + 1000u);
+}
+
+static int reload(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct world *w = lua_newuserdatauv(L, sizeof *w, 0);
+    *w = (struct world){.step = (uint64_t)option(L, "step"), .may_run_on = true};
+    lua_getfield(L, 1, "file");
+    lua_getfield(L, 1, "other");
+    w->file = luaL_checkstring(L, -2);
+    w->other = luaL_checkstring(L, -1);
+    struct kt_logger logger;
+    kt_logger_init(&logger, "s");
+    logger.log.level = KT_LOG_WARN;
+    logger.out = say;
+    logger.ctx = w;
+    if (kt_uv_new(&w->io, &logger.log, 0)) return luaL_error(L, "no io");
+    logger.io = w->io;
+    kt_timer_init(&w->deadline, on_deadline, w);
+    kt_timer_init(&w->next, on_next, w);
+    const struct kt_supervisor_opts opts = {
+        .runtime =
+            {.io = w->io, .logger = &logger, .alloc = alloc, .alloc_ctx = w, .print = print, .print_ctx = w},
+        .file = w->file,
+    };
+    struct kt_err err = {0};
+    int code = 1;
+    if (kt_supervisor_new(&w->supervisor, &opts, &err) == 0) {
+        if (kt_supervisor_start(w->supervisor) == 0) {
+            swap_files(w);
+            logger.log.level = KT_LOG_QUIET; /* of failures there are many */
+            kt_io_timer_set(w->io, &w->next, kt_io_now(w->io) + 1000u);
+            code = kt_supervisor_run(w->supervisor);
+        }
+        kt_supervisor_free(w->supervisor);
+    }
+    kt_io_timer_cancel(w->io, &w->deadline);
+    kt_io_timer_cancel(w->io, &w->next);
+    kt_io_free(w->io);
+    logger.io = NULL;
+    kt_logger_close(&logger);
+
+    lua_createtable(L, 0, 5);
+    lua_pushinteger(L, code);
+    lua_setfield(L, -2, "code");
+    lua_pushlstring(L, w->said, w->said_len);
+    lua_setfield(L, -2, "said");
+    lua_pushinteger(L, (lua_Integer)w->failed);
+    lua_setfield(L, -2, "failed");
+    lua_pushinteger(L, (lua_Integer)w->held);
+    lua_setfield(L, -2, "held");
+    lua_pushinteger(L, (lua_Integer)w->bytes);
+    lua_setfield(L, -2, "bytes");
+    return 1;
+}
+
 int luaopen_spec_script(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"run", run}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"run", run}, {"reload", reload}, {NULL, NULL}};
     struct kt_err err = {0};
     if (kt_crypto_init(&err)) return luaL_error(L, "%s", err.text);
     luaL_newlib(L, functions);

@@ -62,6 +62,7 @@ function report.snmp(path, period)
     local complained
     while true do
       kt.sleep(period)
+      if core.replaced() then return end -- the script that came after this one writes
       local names, values = {"Unix"}, {core.date "%s"}
       for _, c in ipairs(core.counters()) do
         names[#names + 1] = c[1]

@@ -2,8 +2,13 @@
  *
  * A datagram that does not authenticate costs its check and nothing else; only an authentic one can make a
  * session. A session lives in the table until it is over: its peer went silent, restarted, broke the
- * protocol, or came back with another conv. */
+ * protocol, or came back with another conv.
+ *
+ * An acceptor may be given other settings while it runs: its sessions keep those that they began with, the
+ * key among them. So each guest has its kt_shared, and while there are guests of earlier settings (elders), a
+ * datagram from one of them is first tried with theirs. */
 #include <stdlib.h>
+#include <string.h>
 #include "base/hmap.h"
 #include "link/kcptun/reverse.h"
 
@@ -12,6 +17,7 @@
 #define NEW_AFTER_US 1500000u
 #define BEGAN_ANEW "the peer began a new session"
 #define FORGET_US 60000000u /* longer than kcptun takes to give a session up (spec 9.5) */
+#define LINGER_US 10000000u /* for the peer of a retired session to acknowledge the last of it */
 
 struct acceptor;
 
@@ -25,18 +31,22 @@ struct guest {
     struct kt_hnode by_peer; /* in acceptor->guests */
     struct kt_hnode by_conv; /* in acceptor->convs */
     struct port *port;
+    struct kt_shared *sh; /* counted; the settings that it began with */
     struct kt_addr peer;
     uint32_t conv;
     struct kt_session *session; /* NULL: it broke the protocol; remembered until `forget`, so that its
                                    retransmissions do not begin it again */
     struct kt_timer forget;
-    struct kt_reverse *reverse; /* NULL: nobody wants it */
+    struct kt_list links; /* of kt_reverse: the session as a link, for whose acceptor it is now, and was */
     bool mismatch_told;
 };
 
 struct acceptor {
     struct kt_acceptor acceptor;
-    struct kt_shared *sh;
+    struct kt_shared *sh;   /* of new sessions */
+    struct kt_shared *next; /* what they are about to be, or NULL */
+    size_t elders;          /* guests whose settings are not sh */
+    uint64_t hash_seed;
     const struct kt_acceptor_events *events;
     void *ctx;
     struct port *ports;
@@ -51,12 +61,12 @@ struct acceptor {
 static uint64_t key_hash(const struct port *port, const struct kt_addr *from)
 {
     const struct acceptor *a = port->acceptor;
-    return kt_addr_hash(from, a->sh->hash_seed + (uint64_t)(port - a->ports));
+    return kt_addr_hash(from, a->hash_seed + (uint64_t)(port - a->ports));
 }
 
 static uint64_t conv_hash(const struct acceptor *a, uint32_t conv)
 {
-    return kt_hash_u64(conv, a->sh->hash_seed);
+    return kt_hash_u64(conv, a->hash_seed);
 }
 
 /* A live session with this conv, whatever its peer's address. */
@@ -87,8 +97,10 @@ static void free_guest(struct guest *g, int code, const char *why)
     kt_hmap_remove(&a->convs, &g->by_conv);
     if (a->guests.count < MAX_SESSIONS / 2) a->full_told = false;
     kt_io_timer_cancel(a->sh->io, &g->forget);
-    kt_reverse_end(g->reverse, code, why);
+    kt_reverse_end_all(&g->links, code, why);
     kt_session_free(g->session, code);
+    if (g->sh != a->sh) a->elders--;
+    kt_shared_unref(g->sh);
     free(g);
 }
 
@@ -98,8 +110,8 @@ static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
 {
     struct guest *g = ctx;
     struct acceptor *a = g->port->acceptor;
-    struct kt_shared *sh = a->sh;
-    if (a->closing) { /* its user has been promised quiet */
+    struct kt_shared *sh = g->sh;
+    if (a->closing || sh->retired) { /* its user has been promised quiet */
         kt_pipe_reset(stream, KT_ECLOSED);
         return;
     }
@@ -113,20 +125,25 @@ static void on_reverse_close(void *ctx)
     free_guest(ctx, KT_ECLOSED, "the link was closed");
 }
 
+static void give_link(struct guest *g)
+{
+    struct acceptor *a = g->port->acceptor;
+    if (!a->events->link || a->closing || g->sh->retired) return;
+    struct kt_reverse *r = kt_reverse_new(&g->links, g->sh, g->session, on_reverse_close, g);
+    if (r) a->events->link(a->ctx, kt_reverse_link(r), kt_session_peer_text(g->session));
+}
+
 static void on_up(void *ctx, struct kt_session *s)
 {
-    struct guest *g = ctx;
-    struct acceptor *a = g->port->acceptor;
-    if (!a->events->link || a->closing) return;
-    g->reverse = kt_reverse_new(a->sh, s, on_reverse_close, g);
-    if (g->reverse) a->events->link(a->ctx, kt_reverse_link(g->reverse), kt_session_peer_text(s));
+    (void)s;
+    give_link(ctx);
 }
 
 static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
 {
     (void)s;
     (void)features;
-    kt_reverse_hello(((struct guest *)ctx)->reverse);
+    kt_reverse_hello(&((struct guest *)ctx)->links);
 }
 
 static void on_over(void *ctx, struct kt_session *s, int code)
@@ -136,8 +153,7 @@ static void on_over(void *ctx, struct kt_session *s, int code)
         free_guest(g, code, kt_session_why(s));
         return;
     }
-    kt_reverse_end(g->reverse, code, kt_session_why(s));
-    g->reverse = NULL;
+    kt_reverse_end_all(&g->links, code, kt_session_why(s));
     kt_session_free(s, code);
     g->session = NULL;
     kt_io_timer_set(g->port->acceptor->sh->io, &g->forget, kt_io_now(g->port->acceptor->sh->io) + FORGET_US);
@@ -145,13 +161,16 @@ static void on_over(void *ctx, struct kt_session *s, int code)
 
 static void on_forget(void *ctx)
 {
-    free_guest(ctx, KT_EPROTO, NULL); /* the session has ended long ago, and its link with it */
+    free_guest(ctx, KT_ECLOSED, "the key was changed");
 }
 
+/* An idle session waits for its client's next stream; a retired one would wait in vain. */
 static void on_idle(void *ctx, struct kt_session *s)
 {
-    (void)ctx;
-    (void)s; /* an idle session waits for its client's next stream */
+    struct guest *g = ctx;
+    struct kt_io *io = g->sh->io;
+    (void)s;
+    if (g->sh->retired) kt_io_timer_set(io, &g->forget, kt_io_now(io) + LINGER_US);
 }
 
 static struct guest *new_guest(struct port *port, const struct kt_addr *from, uint64_t hash, uint32_t conv)
@@ -167,11 +186,14 @@ static struct guest *new_guest(struct port *port, const struct kt_addr *from, ui
     if (!g) return NULL;
     const struct kt_session_owner owner = {
         .accept = on_stream, .over = on_over, .idle = on_idle, .up = on_up, .hello = on_hello, .ctx = g};
+    kt_list_init(&g->links);
     g->port = port;
+    g->sh = kt_shared_ref(sh);
     g->peer = *from;
     g->conv = conv;
     kt_timer_init(&g->forget, on_forget, g);
     if (kt_session_new(&g->session, sh, conv, port->udp, from, false, &owner)) {
+        kt_shared_unref(sh);
         free(g);
         return NULL;
     }
@@ -179,6 +201,7 @@ static struct guest *new_guest(struct port *port, const struct kt_addr *from, ui
     if (!listed || kt_hmap_add(&a->guests, &g->by_peer, hash)) {
         if (listed) kt_hmap_remove(&a->convs, &g->by_conv);
         kt_session_free(g->session, KT_ENOMEM);
+        kt_shared_unref(sh);
         free(g);
         return NULL;
     }
@@ -211,8 +234,11 @@ static void say_unknown(struct port *port, const struct kt_addr *to, uint32_t co
  * (una), or goes on with a live conversation from another address, is in the middle of something: a new
  * session would replay what FEC can rebuild of its beginning to a new connection of the target, and stall.
  * And the beginning of a conversation whose peer has since got further is an old packet, or one that somebody
- * recorded: it must not end that session. */
-static struct guest *route(struct port *port, const struct kt_addr *from, const uint8_t *body, size_t len)
+ * recorded: it must not end that session.
+ *
+ * sh: what the datagram was opened with; with retired settings nobody begins a session. */
+static struct guest *route(struct port *port, const struct kt_shared *sh, const struct kt_addr *from,
+    const uint8_t *body, size_t len)
 {
     struct acceptor *a = port->acceptor;
     struct kt_kcp_head head;
@@ -220,7 +246,7 @@ static struct guest *route(struct port *port, const struct kt_addr *from, const 
     uint64_t hash = key_hash(port, from);
     struct guest *g = find(port, from, hash);
     if (g && (!has_conv || head.conv == g->conv)) return g->session ? g : NULL;
-    if (!has_conv) return NULL;
+    if (!has_conv || sh->retired) return NULL;
     if (g && head.sn != 0) return NULL; /* a straggler of an older session */
     /* A peer that has begun anew no longer speaks in the old session; while somebody does, this is an old
      * packet, or a replayed one. */
@@ -243,15 +269,36 @@ static struct guest *route(struct port *port, const struct kt_addr *from, const 
     return new_guest(port, from, hash, head.conv);
 }
 
+/* The settings that a datagram is to be opened with. One from an elder's address is either the elder's, and
+ * then it is opened here already, or its peer has begun anew. */
+static struct kt_shared *settings_for(
+    const struct port *port, struct kt_dgram *dgram, uint8_t **body, size_t *len)
+{
+    const struct acceptor *a = port->acceptor;
+    uint8_t copy[KT_UDP_MAX];
+    *body = NULL;
+    if (a->elders == 0) return a->sh;
+    const struct guest *g = find(port, dgram->from, key_hash(port, dgram->from));
+    if (!g || g->sh == a->sh) return a->sh;
+    memcpy(copy, dgram->data, dgram->len); /* opening is in place, and spoils what is not its own */
+    if (kt_open_packet(g->sh->seal, dgram->data, dgram->len, body, len) == 0) {
+        a->sh->counters->InBytes += dgram->len;
+        return g->sh;
+    }
+    memcpy(dgram->data, copy, dgram->len);
+    *body = NULL;
+    return a->sh;
+}
+
 static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 {
     struct port *port = ctx;
-    struct kt_shared *sh = port->acceptor->sh;
     for (size_t i = 0; i < n; i++) {
         uint8_t *body;
         size_t len;
-        if (!kt_shared_open(sh, &dgrams[i], &body, &len)) continue;
-        struct guest *g = route(port, dgrams[i].from, body, len);
+        struct kt_shared *sh = settings_for(port, &dgrams[i], &body, &len);
+        if (!body && !kt_shared_open(sh, &dgrams[i], &body, &len)) continue;
+        struct guest *g = route(port, sh, dgrams[i].from, body, len);
         if (!g) {
             sh->counters->InErrs++;
             continue;
@@ -301,6 +348,7 @@ static void destroy(struct acceptor *a)
     kt_hmap_free(&a->convs);
     for (size_t i = 0; i < a->port_count; i++) kt_udp_close(a->ports[i].udp);
     kt_io_turn_cancel(&a->turn);
+    if (a->next) kt_shared_unref(a->next);
     kt_shared_unref(a->sh);
     free(a->ports);
     free(a);
@@ -319,6 +367,62 @@ static void on_close(struct kt_acceptor *acceptor)
 }
 
 static const struct kt_acceptor_ops ops = {on_stats, on_close};
+
+/* ---- other settings ---- */
+
+int kt_kcptun_change(
+    struct kt_acceptor *acceptor, const struct kt_kcptun_config *cfg, bool *differs, struct kt_err *err)
+{
+    struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
+    struct kt_shared *sh;
+    int rc = kt_shared_new(&sh, a->sh->io, cfg, false, a->sh->log, a->sh->counters, err);
+    if (rc) return rc;
+    *differs = !kt_shared_same(sh, a->sh);
+    kt_kcptun_change_drop(acceptor);
+    if (*differs)
+        a->next = sh;
+    else
+        kt_shared_unref(sh);
+    return 0;
+}
+
+void kt_kcptun_handed_over(struct kt_acceptor *acceptor)
+{
+    struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
+    for (struct kt_hnode *n = kt_hmap_next(&a->guests, NULL); n; n = kt_hmap_next(&a->guests, n)) {
+        struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
+        kt_reverse_release(&g->links);
+        if (g->session && kt_session_heard(g->session) && !kt_session_over(g->session)) give_link(g);
+    }
+}
+
+void kt_kcptun_change_drop(struct kt_acceptor *acceptor)
+{
+    struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
+    if (a->next) kt_shared_unref(a->next);
+    a->next = NULL;
+}
+
+void kt_kcptun_change_apply(struct kt_acceptor *acceptor, struct kt_change *out)
+{
+    struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
+    struct kt_shared *old = a->sh;
+    *out = (struct kt_change){.sessions = a->guests.count};
+    if (!a->next) return;
+    out->changed = true;
+    old->retired = out->retired = !kt_shared_same_secret(old, a->next);
+    a->sh = a->next;
+    a->next = NULL;
+    a->elders = a->guests.count;
+    const uint64_t until = kt_io_now(old->io) + LINGER_US;
+    for (struct kt_hnode *n = kt_hmap_next(&a->guests, NULL); out->retired && n;
+         n = kt_hmap_next(&a->guests, n)) {
+        struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
+        g->sh->retired = true; /* elders of elders too */
+        if (g->session && kt_session_streams(g->session) == 0) kt_io_timer_set(old->io, &g->forget, until);
+    }
+    kt_shared_unref(old);
+}
 
 /* Binds one port; the wildcard is IPv6 taking IPv4 too, or IPv4 alone where there is no IPv6. */
 static int bind_port(struct port *port, const char *host, uint16_t number, struct kt_err *err)
@@ -364,6 +468,7 @@ int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const
         return rc;
     }
     a->acceptor.ops = &ops;
+    a->hash_seed = a->sh->hash_seed;
     a->events = events;
     a->ctx = ctx;
     kt_hmap_init(&a->guests);

@@ -13,6 +13,7 @@
 
 void kt_kcptun_defaults(struct kt_kcptun_config *c, bool client)
 {
+    memset(c, 0, sizeof *c); /* what lies between the fields too: settings are compared as bytes */
     *c = (struct kt_kcptun_config){
         .key = "it's a secrect",
         .key_len = 14,

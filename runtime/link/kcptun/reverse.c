@@ -7,10 +7,13 @@
 
 struct kt_reverse {
     struct kt_link link;
+    struct kt_list node; /* in the session's list */
+    bool released;       /* the session has another user */
     struct kt_shared *sh;
     struct kt_session *session;
     struct kt_calls calls;
     struct kt_list waiting; /* of kt_call: for the peer's hello */
+    struct kt_list probing; /* ... and for an answer to a probe */
     const struct kt_link_events *events;
     void *ctx;
     void (*end)(void *ctx);
@@ -53,10 +56,12 @@ static int call(struct kt_reverse *r, kt_open_cb opened, kt_probe_cb probed, voi
     struct kt_call *c = kt_call_new(&r->calls, opened, probed, ctx);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *out = &c->open;
-    if (opened)
+    if (opened) {
         decide(r, c);
-    else
+    } else {
         kt_call_serve(c, r->session);
+        kt_list_push(&r->probing, &c->node);
+    }
     return 0;
 }
 
@@ -96,10 +101,28 @@ static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
     kt_session_stats(r->session, out);
 }
 
+static void end_calls(struct kt_reverse *r)
+{
+    kt_calls_end(&r->calls);
+    kt_calls_cancel(&r->waiting);
+    kt_calls_cancel(&r->probing);
+}
+
+static void let_go(struct kt_reverse *r)
+{
+    end_calls(r);
+    kt_io_turn_cancel(&r->turn);
+    kt_list_remove(&r->node);
+    free(r);
+}
+
 static void on_turn(void *ctx)
 {
     struct kt_reverse *r = ctx;
-    r->end(r->end_ctx);
+    if (r->released)
+        let_go(r);
+    else
+        r->end(r->end_ctx);
 }
 
 static void on_close(struct kt_link *link)
@@ -111,7 +134,7 @@ static void on_close(struct kt_link *link)
 }
 
 struct kt_reverse *kt_reverse_new(
-    struct kt_shared *sh, struct kt_session *s, void (*end)(void *ctx), void *ctx)
+    struct kt_list *links, struct kt_shared *sh, struct kt_session *s, void (*end)(void *ctx), void *ctx)
 {
     static const struct kt_link_ops ops = {.open = on_open,
         .probe = on_probe,
@@ -129,7 +152,9 @@ struct kt_reverse *kt_reverse_new(
     r->end_ctx = ctx;
     kt_calls_init(&r->calls, sh);
     kt_list_init(&r->waiting);
+    kt_list_init(&r->probing);
     kt_turn_init(&r->turn, on_turn, r);
+    kt_list_push(links, &r->node);
     return r;
 }
 
@@ -138,26 +163,38 @@ struct kt_link *kt_reverse_link(struct kt_reverse *r)
     return &r->link;
 }
 
-void kt_reverse_hello(struct kt_reverse *r)
+static void hello(struct kt_reverse *r)
 {
     struct kt_list waiting;
-    if (!r) return;
     kt_list_init(&waiting);
     for (struct kt_list *n; (n = kt_list_pop(&r->waiting));) kt_list_push(&waiting, n);
     for (struct kt_list *n; (n = kt_list_pop(&waiting));) decide(r, KT_CONTAINER(n, struct kt_call, node));
 }
 
-void kt_reverse_end(struct kt_reverse *r, int code, const char *why)
+void kt_reverse_hello(struct kt_list *links)
 {
-    if (!r) return;
-    kt_calls_end(&r->calls);
-    kt_calls_cancel(&r->waiting);
-    kt_session_probes_end(r->session, code); /* cancels them, too */
-    kt_io_turn_cancel(&r->turn);
+    for (struct kt_list *n = links->next; n != links; n = n->next)
+        hello(KT_CONTAINER(n, struct kt_reverse, node));
+}
+
+void kt_reverse_release(struct kt_list *links)
+{
+    for (struct kt_list *n = links->next; n != links; n = n->next)
+        KT_CONTAINER(n, struct kt_reverse, node)->released = true;
+}
+
+static void end(struct kt_reverse *r, int code, const char *why)
+{
+    end_calls(r);
     if (!r->closing && r->events && r->events->down) {
         struct kt_err err;
         kt_err_set(&err, code, "%s", why);
         r->events->down(r->ctx, &err);
     }
-    free(r);
+    let_go(r);
+}
+
+void kt_reverse_end_all(struct kt_list *links, int code, const char *why)
+{
+    while (!kt_list_empty(links)) end(KT_CONTAINER(links->next, struct kt_reverse, node), code, why);
 }

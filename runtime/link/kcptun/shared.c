@@ -1,5 +1,6 @@
 /* See shared.h. */
 #include "link/kcptun/shared.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "kcp/fec.h"
@@ -75,6 +76,7 @@ int kt_shared_new(struct kt_shared **out, struct kt_io *io, const struct kt_kcpt
     sh->cfg.key_len = 0;
     sh->cfg.crypt = NULL;
     sh->client = client;
+    snprintf(sh->crypt, sizeof sh->crypt, "%s", cfg->crypt);
     sh->features = kt_agree_features(cfg);
     kt_io_random(io, &sh->hash_seed, sizeof sh->hash_seed);
     kt_timer_init(&sh->trim, on_trim, sh);
@@ -103,4 +105,19 @@ void kt_shared_unref(void *shared)
     kt_pool_free(sh->bufs);
     explicit_bzero(sh->pass, sizeof sh->pass);
     free(sh);
+}
+
+bool kt_shared_same_secret(const struct kt_shared *a, const struct kt_shared *b)
+{
+    return strcmp(a->crypt, b->crypt) == 0 && memcmp(a->pass, b->pass, sizeof a->pass) == 0;
+}
+
+/* The settings as bytes: a difference in what lies between the fields costs a needless change, no more. */
+bool kt_shared_same(const struct kt_shared *a, const struct kt_shared *b)
+{
+    struct kt_kcptun_config x = a->cfg, y = b->cfg;
+    if (!kt_endpoint_equal(&x.at, &y.at)) return false;
+    memset(&x.at, 0, sizeof x.at);
+    memset(&y.at, 0, sizeof y.at);
+    return kt_shared_same_secret(a, b) && memcmp(&x, &y, sizeof x) == 0;
 }

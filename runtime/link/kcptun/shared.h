@@ -18,6 +18,8 @@ struct kt_shared {
     struct kt_counters *counters;
     struct kt_kcptun_config cfg; /* key and crypt are NULL here: they were used up */
     bool client;
+    bool retired;     /* an acceptor's: the secret was changed; no new session, no new stream with this one */
+    char crypt[24];   /* the method's name */
     uint8_t pass[32]; /* for --tuncrypt */
     struct kt_seal *seal;
     struct kt_qpp *qpp;   /* NULL: off */
@@ -36,6 +38,9 @@ int kt_shared_new(struct kt_shared **out, struct kt_io *io, const struct kt_kcpt
  * streams was closed by its user. */
 struct kt_shared *kt_shared_ref(struct kt_shared *sh);
 void kt_shared_unref(void *shared);
+/* Whether two were made of the same settings; of the same key and cipher. */
+bool kt_shared_same(const struct kt_shared *a, const struct kt_shared *b);
+bool kt_shared_same_secret(const struct kt_shared *a, const struct kt_shared *b);
 /* Blocks are in use: see to it that memory is given back once they are not. */
 void kt_shared_busy(struct kt_shared *sh);
 

@@ -1,0 +1,91 @@
+/* kt reload: asks a running kt to read its script anew. */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "cli/pidfile.h"
+#include "cli/verb.h"
+
+#define WAIT_MS 15000 /* a main chunk may take 5 s, and another reload may be under way */
+#define LOOK_MS 20
+
+static const char help[] =
+    "usage: kt reload PID\n"
+    "       kt reload --pid-file FILE\n"
+    "\n"
+    "Sends SIGHUP to a running kt: it reads its script, or the JSON file of kt client -c, anew and goes on\n"
+    "with that. Its conns are not broken, and a script with a mistake changes nothing. With the pid file of\n"
+    "kt run --pid-file it waits for the outcome, prints it, and exits with 0 if the script was reloaded,\n"
+    "else with 1. With a PID it only asks; the log of that kt says how it went.\n"
+    "\n"
+    "  --pid-file FILE  the process whose number is in FILE\n"
+    "  -h, --help       this text\n";
+
+static int misuse(const char *what, const char *arg)
+{
+    fprintf(stderr, "kt reload: %s%s\n%s", what, arg, help);
+    return 1;
+}
+
+static int complain(const char *text)
+{
+    fprintf(stderr, "kt reload: %s\n", text);
+    return 1;
+}
+
+static int ask(pid_t pid)
+{
+    char text[96];
+    if (kill(pid, 0) != 0 && errno == ESRCH)
+        snprintf(text, sizeof text, "there is no process %ld", (long)pid);
+    else if (!kt_pid_is_kt(pid)) /* nor is one that we may not look at */
+        snprintf(text, sizeof text, "process %ld is not a kt, or another user's", (long)pid);
+    else if (kill(pid, SIGHUP) != 0)
+        snprintf(text, sizeof text, "process %ld: %s", (long)pid, strerror(errno));
+    else
+        return 0;
+    return complain(text);
+}
+
+static int wait_for(const char *path, pid_t pid, unsigned long before)
+{
+    const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+    for (int ms = 0; ms < WAIT_MS; ms += LOOK_MS) {
+        struct kt_pidfile_result result;
+        kt_pidfile_last(path, &result);
+        if (result.number > before) {
+            if (!result.ok) fputs("kt reload: not reloaded, all goes on as before: ", stderr);
+            fputs(result.text, result.ok ? stdout : stderr);
+            return result.ok ? 0 : 1;
+        }
+        if (kill(pid, 0) != 0) return complain("the process has ended");
+        nanosleep(&pause, NULL);
+    }
+    return complain("no word of it within 15 s; the log of that kt may say more");
+}
+
+int kt_verb_reload(int argc, char **argv, const struct kt_verb *verbs)
+{
+    (void)verbs;
+    if (argc > 1 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (argc == 3 && strcmp(argv[1], "--pid-file") == 0) {
+        pid_t pid;
+        struct kt_err err = {0};
+        struct kt_pidfile_result last;
+        if (kt_pidfile_read(argv[2], &pid, &err)) return complain(err.text);
+        kt_pidfile_last(argv[2], &last);
+        return ask(pid) ? 1 : wait_for(argv[2], pid, last.number);
+    }
+    if (argc != 2) return misuse("which process?", "");
+    char *end;
+    const long pid = strtol(argv[1], &end, 10);
+    if (*end || end == argv[1] || pid <= 1 || pid > INT_MAX)
+        return misuse("not the number of a process: ", argv[1]);
+    return ask((pid_t)pid);
+}

@@ -1,0 +1,43 @@
+-- A reload that runs out of memory, at every allocation that it makes: nothing of what runs changes, nothing is left
+-- behind. In process (spec_script), so that an allocator can be told to fail.
+local script = require "spec_script"
+
+local light = os.getenv("KT_SPEC_LIGHT") == "1"
+
+-- Holds one of everything that is handed over, and says for whom a conn was served.
+local TEXT = [[
+local kt = require "kt"
+local key = kt.secret "correct horse"
+local far = kt.link { remote = "127.0.0.1:9", key = key }
+kt.accept { on = "127.0.0.1:0", key = key, mode = "$mode" }:serve(function(stream) stream:close() end)
+kt.udp { on = "127.0.0.1:0" }
+kt.listen { on = "unix:$path" }:serve(function(conn) conn:write "$name" end)
+kt.reload { old = "drain", timeout = "1s" }
+kt.spawn(function()
+  local conn <close> = kt.connect { to = "unix:$path" }
+  print((conn:read()))
+  kt.sleep "1h"
+end)
+]]
+
+describe("a reload that runs out of memory", function()
+  it("at any allocation leaves all as it was, and the one that does not gets all of it", function()
+    local pipe = assert(io.popen "mktemp -d")
+    local dir = pipe:read "l"
+    pipe:close()
+    local function write(name, mode)
+      local path = dir .. "/" .. name .. ".lua"
+      local file = assert(io.open(path, "w"))
+      file:write((TEXT:gsub("%$(%w+)", { path = dir .. "/sock", name = name, mode = mode })))
+      file:close()
+      return path
+    end
+    local r = script.reload { file = write("old", "fast"), other = write("new", "fast3"), step = light and 97 or 7 }
+    os.execute("rm -r " .. dir)
+    assert.equal("old\nnew\n", r.said)
+    assert.equal(0, r.code)
+    assert.equal(0, r.bytes)
+    assert.equal(0, r.held)
+    assert.is_true(r.failed > (light and 20 or 300), r.failed .. " failed")
+  end)
+end)
