@@ -1,9 +1,8 @@
 /* See shaper.h.
  *
  * Invariant: while bytes are held back by an empty bucket (held: arrivals, short_write: a writer), the timer
- * of that direction is armed, and its event comes with it. The user's events are the last thing a callback
- * does, since they may close the pipe; where two are due, a hold of our own keeps the shaper until both were
- * raised. */
+ * of that direction is armed, and its event comes with it. Events may close the pipe; its memory stays
+ * until the end of the turn. */
 #include "link/shaper.h"
 #include <stdlib.h>
 #include "base/bucket.h"
@@ -22,12 +21,13 @@ struct kt_shaper {
     struct kt_pipe pipe;
     struct kt_pipe *inner; /* NULL: ended */
     struct kt_io *io;
-    unsigned holds;
+    void (*on_end)(void *ctx, const struct kt_shaper_figures *last); /* NULL: nobody watches */
+    void *watcher;
     struct flow in, out;
     uint64_t idle_us, total_us;
     uint64_t born, moved, ended;
     struct kt_timer clock; /* idle and total: looked at when due, not at each byte */
-    struct kt_turn turn;   /* tells of a break */
+    struct kt_turn turn;   /* tells of a break; frees after close */
     int code;              /* why it broke, 0: it did not */
     bool told;             /* … and the user knows */
     bool closed;           /* by the user */
@@ -38,11 +38,6 @@ struct kt_shaper {
 static struct kt_shaper *of(const struct kt_pipe *p)
 {
     return KT_CONTAINER(p, struct kt_shaper, pipe);
-}
-
-static void release(struct kt_shaper *s)
-{
-    if (--s->holds == 0) free(s);
 }
 
 static void stop(struct kt_shaper *s)
@@ -56,9 +51,13 @@ static void stop(struct kt_shaper *s)
 
 /* ---- breaking ---- */
 
-static void tell(void *ctx)
+static void on_turn(void *ctx)
 {
     struct kt_shaper *s = ctx;
+    if (s->closed) {
+        free(s);
+        return;
+    }
     if (s->told || !s->pipe.events) return; /* a later listener is told when it first peeks or writes */
     s->told = true;
     s->pipe.events->closed(s->pipe.ctx, s->code);
@@ -192,8 +191,13 @@ static struct kt_pipe *let_go(struct kt_shaper *s)
     struct kt_pipe *inner = s->inner;
     s->closed = true;
     s->pipe.events = NULL;
-    kt_io_turn_cancel(&s->turn);
     if (inner) stop(s);
+    if (s->on_end) {
+        struct kt_shaper_figures last;
+        kt_shaper_figures(s, &last);
+        s->on_end(s->watcher, &last);
+    }
+    kt_io_turn(s->io, &s->turn);
     return inner;
 }
 
@@ -201,21 +205,18 @@ static void on_reset(struct kt_pipe *p, int reason)
 {
     struct kt_pipe *inner = let_go(of(p));
     if (inner) kt_pipe_reset(inner, reason);
-    release(of(p));
 }
 
 static void on_close(struct kt_pipe *p)
 {
     struct kt_pipe *inner = let_go(of(p));
     if (inner) kt_pipe_close(inner);
-    release(of(p));
 }
 
 static void on_cut(struct kt_pipe *p, int reason)
 {
     struct kt_pipe *inner = let_go(of(p));
     if (inner) kt_pipe_cut(inner, reason);
-    release(of(p));
 }
 
 static void on_stream_set(struct kt_pipe *p, const struct kt_stream_policy *policy)
@@ -263,11 +264,9 @@ static void on_in(void *ctx)
 {
     struct kt_shaper *s = ctx;
     const bool ask = kt_pipe_gone(s->inner);
-    s->holds++;
     s->held = false;
     if (s->pipe.events) s->pipe.events->readable(s->pipe.ctx);
     if (ask && s->pipe.events) s->pipe.events->writable(s->pipe.ctx);
-    release(s);
 }
 
 static void on_out(void *ctx)
@@ -280,19 +279,21 @@ static void on_out(void *ctx)
 
 /* ---- the maker's side ---- */
 
-int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner, struct kt_shaper **out)
+int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner,
+    void (*ended)(void *ctx, const struct kt_shaper_figures *last), void *ctx, struct kt_shaper **out)
 {
     struct kt_shaper *s = calloc(1, sizeof *s);
     if (!s) return KT_ENOMEM;
     s->pipe.ops = inner->ops->stream ? &pipe_ops : &conn_ops;
     s->inner = inner;
     s->io = io;
-    s->holds = 2;
+    s->on_end = ended;
+    s->watcher = ctx;
     s->born = s->moved = kt_io_now(io);
     kt_timer_init(&s->in.timer, on_in, s);
     kt_timer_init(&s->out.timer, on_out, s);
     kt_timer_init(&s->clock, on_clock, s);
-    kt_turn_init(&s->turn, tell, s);
+    kt_turn_init(&s->turn, on_turn, s);
     kt_pipe_listen(inner, &inner_events, s);
     *out = s;
     return 0;
@@ -303,9 +304,9 @@ struct kt_pipe *kt_shaper_pipe(struct kt_shaper *s)
     return &s->pipe;
 }
 
-void kt_shaper_free(struct kt_shaper *s)
+void kt_shaper_unwatch(struct kt_shaper *s)
 {
-    if (s) release(s);
+    if (s) s->on_end = NULL;
 }
 
 bool kt_shaper_alive(const struct kt_shaper *s)

@@ -8,8 +8,8 @@
  *
  * A limit of time that has passed resets the inner pipe and breaks this one, with KT_EIDLE or KT_ETOTAL.
  *
- * A shaper is held twice: as a pipe, by its user (until close, reset or cut), and by whoever made it (until
- * kt_shaper_free), who can still set it and read its figures when the pipe is in other hands, or ended. */
+ * A shaper belongs to its user, as any pipe does, and ends with close, reset or cut. Whoever made it watches:
+ * it can set the shaper and read its figures, whoever has the pipe, until it is told of the end. */
 #ifndef KT_LINK_SHAPER_H
 #define KT_LINK_SHAPER_H
 
@@ -30,16 +30,18 @@ struct kt_shaper_limits {
 struct kt_shaper_figures {
     uint64_t bytes_in, bytes_out;
     uint64_t rate_in, rate_out; /* bytes a second, within the last two */
-    uint64_t age_us;            /* since it was made; stands still once it has ended */
+    uint64_t age_us;            /* since it was made; stands still once a limit of time has ended it */
 };
 
-/* Takes `inner` over. 0 or KT_ENOMEM (then inner is still the caller's). */
-int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner, struct kt_shaper **out);
+/* Takes `inner` over. ended: the user has closed it, from inside that call; the shaper must not be looked at
+ * any more. 0 or KT_ENOMEM (then inner is still the caller's). */
+int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner,
+    void (*ended)(void *ctx, const struct kt_shaper_figures *last), void *ctx, struct kt_shaper **out);
 struct kt_pipe *kt_shaper_pipe(struct kt_shaper *s);
-/* The maker's hold ends; the pipe lives on with its user. NULL is harmless. */
-void kt_shaper_free(struct kt_shaper *s);
+/* The watcher goes away: `ended` will not come. NULL is harmless. */
+void kt_shaper_unwatch(struct kt_shaper *s);
 
-/* False once the pipe was closed or a limit of time has ended it: what is inside is gone. */
+/* False once a limit of time has ended it: what is inside is gone. */
 bool kt_shaper_alive(const struct kt_shaper *s);
 /* Why the pipe broke; 0: it did not. */
 int kt_shaper_code(const struct kt_shaper *s);

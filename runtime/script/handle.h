@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include "base/list.h"
+#include "link/shaper.h"
 
 struct kt_conn;
 struct kt_pipe;
@@ -61,12 +62,12 @@ void kt_owned_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *
 
 struct kt_lua_reading;
 struct kt_lua_writing;
-struct kt_shaper;
 
 struct kt_lua_pipe {
     struct kt_owned owned;          /* first */
     struct kt_pipe *pipe;           /* the shaper's; NULL: closed, or taken over by a splice */
-    struct kt_shaper *shaper;       /* limits and figures: outlives the pipe in our hands */
+    struct kt_shaper *shaper;       /* whoever has the pipe; NULL: it has ended */
+    struct kt_shaper_figures last;  /* … with these figures */
     struct kt_conn *conn;           /* NULL: a stream; good while the shaper is alive */
     bool accepted;                  /* a stream that the peer opened */
     bool shut;                      /* the script has ended sending */

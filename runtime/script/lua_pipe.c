@@ -6,7 +6,6 @@
  * Invariant: a handle with a pipe is in its owner's list; one without is in none. The peer's address outlives
  * the pipe: a script may still print it after a splice. */
 #include <string.h>
-#include "link/shaper.h"
 #include "script/handle.h"
 #include "script/script.h"
 
@@ -37,6 +36,14 @@ struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind)
     return h;
 }
 
+static void on_end(void *ctx, const struct kt_shaper_figures *last)
+{
+    struct kt_lua_pipe *h = ctx;
+    h->last = *last;
+    h->last.rate_in = h->last.rate_out = 0;
+    h->shaper = NULL;
+}
+
 void kt_pipe_take(lua_State *L, struct kt_task *t)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, -1);
@@ -44,7 +51,7 @@ void kt_pipe_take(lua_State *L, struct kt_task *t)
         lua_pushstring(L, kt_conn_peer(t->conn));
         lua_setiuservalue(L, -2, 1);
     }
-    if (kt_shaper_new(t->rt->io, t->pipe, &h->shaper)) kt_raise(L, "%s", kt_strerror(KT_ENOMEM));
+    if (kt_shaper_new(t->rt->io, t->pipe, on_end, h, &h->shaper)) kt_raise(L, "%s", kt_strerror(KT_ENOMEM));
     h->pipe = kt_shaper_pipe(h->shaper);
     h->conn = t->conn;
     t->pipe = NULL;
@@ -124,8 +131,7 @@ static int pipe_gc(lua_State *L)
             h->conn ? "conn" : "stream", h->owned.owner->origin->source, h->owned.owner->origin->line);
         end(h, 0);
     }
-    kt_shaper_free(h->shaper);
-    h->shaper = NULL;
+    kt_shaper_unwatch(h->shaper);
     return 0;
 }
 
@@ -138,7 +144,7 @@ static int field_peer(lua_State *L)
 static int field_local(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
-    if (h->conn && kt_shaper_alive(h->shaper))
+    if (h->conn && h->shaper && kt_shaper_alive(h->shaper))
         lua_pushstring(L, kt_conn_local(h->conn));
     else
         lua_pushnil(L);

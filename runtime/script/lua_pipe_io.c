@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "link/shaper.h"
 #include "script/handle.h"
 #include "script/script.h"
 

@@ -2,8 +2,7 @@
  * splice's.
  *
  * All of it goes through the shaper, which also hands on to a link's stream what only that can do. Once the
- * pipe has ended, set says so, and stats keeps what the shaper has counted. */
-#include "link/shaper.h"
+ * pipe has ended, set says so, and stats keeps what the shaper had counted. */
 #include "link/stream.h"
 #include "script/handle.h"
 #include "script/script.h"
@@ -71,7 +70,7 @@ static void put_stream(lua_State *L, const struct kt_stream_facts *f)
 int kt_lua_pipe_stats(lua_State *L)
 {
     const struct kt_lua_pipe *h = kt_pipe_self(L, "stats");
-    struct kt_shaper_figures f = {0};
+    struct kt_shaper_figures f = h->last;
     struct kt_stream_facts facts = {0};
     if (h->shaper) kt_shaper_figures(h->shaper, &f);
     if (h->shaper) kt_stream_facts(kt_shaper_pipe(h->shaper), &facts);

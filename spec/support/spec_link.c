@@ -679,33 +679,41 @@ static int pipe_policy(lua_State *L)
 
 struct shaper {
     struct handle h;
-    struct kt_shaper *s;
+    struct kt_shaper *s; /* NULL: ended, or not watched any more */
+    struct kt_shaper_figures last;
 };
+
+static void on_shaper_end(void *ctx, const struct kt_shaper_figures *last)
+{
+    struct shaper *s = ctx;
+    if (!s->s) abort(); /* twice, or after unwatch */
+    s->last = *last;
+    s->s = NULL;
+}
 
 static void shaper_end(struct handle *h)
 {
     struct shaper *s = (struct shaper *)h;
-    kt_shaper_free(s->s);
+    kt_shaper_unwatch(s->s);
     s->s = NULL;
 }
 
-/* shaper(inner): the pipe, and the maker's side */
+/* shaper(inner): the pipe, and the watcher's side */
 static int world_shaper(lua_State *L)
 {
     struct world *w = check_world(L);
-    struct kt_shaper *made;
-    int rc = kt_shaper_new(w->io, take_over(L, 2), &made);
-    if (rc) return luaL_error(L, "%s", kt_strerror(rc));
-    push_pipe(L, w, kt_shaper_pipe(made));
     struct shaper *s = push_handle(L, w, SHAPER, sizeof *s, shaper_end);
-    s->s = made;
+    int rc = kt_shaper_new(w->io, take_over(L, 2), on_shaper_end, s, &s->s);
+    if (rc) return luaL_error(L, "%s", kt_strerror(rc));
+    push_pipe(L, w, kt_shaper_pipe(s->s));
+    lua_insert(L, -2);
     return 2;
 }
 
 static struct kt_shaper *check_shaper(lua_State *L)
 {
     struct shaper *s = luaL_checkudata(L, 1, SHAPER);
-    luaL_argcheck(L, s->s, 1, "freed");
+    luaL_argcheck(L, s->s, 1, "ended");
     return s->s;
 }
 
@@ -722,8 +730,9 @@ static int shaper_set(lua_State *L)
 /* bytes in, bytes out, rate in, rate out */
 static int shaper_figures(lua_State *L)
 {
-    struct kt_shaper_figures f;
-    kt_shaper_figures(check_shaper(L), &f);
+    const struct shaper *s = luaL_checkudata(L, 1, SHAPER);
+    struct kt_shaper_figures f = s->last;
+    if (s->s) kt_shaper_figures(s->s, &f);
     lua_pushinteger(L, (lua_Integer)f.bytes_in);
     lua_pushinteger(L, (lua_Integer)f.bytes_out);
     lua_pushinteger(L, (lua_Integer)f.rate_in);
@@ -733,11 +742,12 @@ static int shaper_figures(lua_State *L)
 
 static int shaper_alive(lua_State *L)
 {
-    lua_pushboolean(L, kt_shaper_alive(check_shaper(L)));
+    const struct shaper *s = luaL_checkudata(L, 1, SHAPER);
+    lua_pushboolean(L, s->s && kt_shaper_alive(s->s));
     return 1;
 }
 
-static int shaper_free(lua_State *L)
+static int shaper_unwatch(lua_State *L)
 {
     check_shaper(L);
     shaper_end(luaL_checkudata(L, 1, SHAPER));
@@ -1307,7 +1317,7 @@ int luaopen_spec_link(lua_State *L)
         {"closed", pipe_closed}, {"heard", pipe_heard}, {"peer", pipe_peer}, {"set", pipe_set},
         {"policy", pipe_policy}, {NULL, NULL}};
     static const luaL_Reg shaper[] = {{"set", shaper_set}, {"figures", shaper_figures},
-        {"alive", shaper_alive}, {"free", shaper_free}, {NULL, NULL}};
+        {"alive", shaper_alive}, {"unwatch", shaper_unwatch}, {NULL, NULL}};
     static const luaL_Reg splice[] = {
         {"result", splice_result}, {"set", splice_set}, {"cancel", splice_cancel}, {NULL, NULL}};
     static const luaL_Reg opening[] = {
