@@ -227,7 +227,7 @@ void kt_sim_nat_rebind(struct kt_sim_host *h);
 /* ---- names ---- */
 
 /* What a name has: addresses (ports are ignored; none: no such name). `delay_us`: how long a lookup takes. Hosts
- * are found by their names without being told; "localhost" is 127.0.0.1 and ::1; a name nobody knows does not
+ * are found by their names without being told; "localhost" is ::1 and 127.0.0.1; a name nobody knows does not
  * exist (after 1 ms). */
 int kt_sim_name_set(
     struct kt_sim *sim, const char *name, const struct kt_addr *addrs, size_t n, uint64_t delay_us);

@@ -48,7 +48,7 @@ struct kt_sim {
     struct kt_list names;  /* of sim_name */
     struct kt_hmap addrs;  /* of sim_addr: whom packets to an address go to */
     struct kt_hmap named;  /* of sim_name */
-    struct kt_pool *packets, *blocks;
+    struct kt_pool *packets, *blocks, *reads; /* packets; kernels' bytes; processes' */
     uint64_t next_packet, next_conn;
     unsigned n_hosts;
     bool running;

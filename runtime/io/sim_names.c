@@ -103,8 +103,8 @@ static size_t answer(struct sim_lookup *r, struct kt_addr out[SIM_ADDRS], struct
     if (name) {
         for (; n < name->n; n++) out[n] = name->addrs[n];
     } else if (strcasecmp(r->host, "localhost") == 0) {
-        kt_addr_from_ip(&out[n++], "127.0.0.1", 0);
         kt_addr_from_ip(&out[n++], "::1", 0);
+        kt_addr_from_ip(&out[n++], "127.0.0.1", 0);
     } else if (h) {
         /* Where others can reach it: its NAT's addresses, if it is behind one. */
         n = kt_sim_host_public(h, out);

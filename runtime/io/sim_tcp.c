@@ -328,6 +328,7 @@ static void destroy(struct sim_grave *g)
 {
     struct sim_conn *c = KT_CONTAINER(g, struct sim_conn, grave);
     kt_bufq_clear(&c->rx);
+    kt_sim_conn_put_in(c);
     free(c);
 }
 
@@ -350,7 +351,7 @@ void kt_sim_tcp_detach(struct sim_conn *c)
     /* What is unread is read to nowhere; the peer may want to go on before it comes to the end. */
     size_t unread = c->rx.len + c->owed;
     kt_bufq_clear(&c->rx);
-    c->shown = c->owed = 0;
+    c->owed = 0;
     if (unread) kt_sim_tcp_tell(c, SIM_ACK, (uint32_t)unread);
     limit(c, DRAIN_US);
     c->shut = true;
@@ -371,7 +372,7 @@ void kt_sim_tcp_vanish(struct kt_sim_host *h, const struct sim_io *p, bool crash
         next = node->next;
         if (p && c->p != p) continue;
         if (!crash && !c->user) continue; /* it delivers, without its process */
-        if (!crash && c->state == SIM_OPEN && c->rx.len == 0) {
+        if (!crash && c->state == SIM_OPEN && c->rx.len == 0 && c->in_len == 0) {
             kt_sim_tcp_detach(c);
             continue;
         }

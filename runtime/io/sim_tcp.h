@@ -30,14 +30,15 @@ struct sim_conn {
     /* the kernel's part */
     struct kt_bufq rx, tx;
     size_t credit; /* bytes that may still be sent */
-    size_t owed;   /* bytes read since credit was last given back */
+    size_t owed;   /* bytes that were read since credit was last given back */
     bool fin_in, fin_out;
     unsigned tries;             /* of SYNs or probes */
     struct kt_sim_event again;  /* sends a SYN or a probe once more */
     struct kt_sim_event limit;  /* dialling, stalled or closing: not longer than this */
 
     /* the process' part */
-    size_t shown;    /* bytes of rx that it has read */
+    uint8_t *in;     /* block of KT_CONN_READ bytes, or NULL; unread: in_pos..in_len */
+    size_t in_pos, in_len;
     bool eof;        /* it has read the end */
     bool incoming;   /* it will read in its next turn */
     bool starved;    /* a write came up short */
@@ -88,6 +89,8 @@ void kt_sim_conn_room(struct sim_conn *c);
 void kt_sim_conn_broke(struct sim_conn *c, int code);
 /* Its ends by name. */
 void kt_sim_conn_name(struct sim_conn *c, const char *path);
+/* Gives the block for reading back. */
+void kt_sim_conn_put_in(struct sim_conn *c);
 /* Ends a conn that nobody was given. */
 void kt_sim_conn_drop(struct sim_conn *c);
 

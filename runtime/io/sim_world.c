@@ -17,7 +17,7 @@
 #define STALL_TURNS 100000u
 #define WALL_US 1767225600000000u /* 2026-01-01 00:00 UTC */
 #define TCP_BUFFER (256u * 1024)
-#define BLOCK 16384u /* of conns' queues: four make a KT_CONN_READ */
+#define BLOCK 16384u /* of the kernels' queues of bytes */
 
 /* ---- making and ending ---- */
 
@@ -39,8 +39,9 @@ int kt_sim_new(struct kt_sim **out, const struct kt_sim_opts *opts)
     kt_hmap_init(&sim->addrs);
     kt_hmap_init(&sim->named);
     if (kt_pool_new(&sim->packets, sizeof(struct sim_packet), 0) != 0 ||
-        kt_pool_new(&sim->blocks, BLOCK, 0) != 0) {
+        kt_pool_new(&sim->blocks, BLOCK, 0) != 0 || kt_pool_new(&sim->reads, KT_CONN_READ, 0) != 0) {
         kt_pool_free(sim->packets);
+        kt_pool_free(sim->blocks);
         free(sim);
         return KT_ENOMEM;
     }
@@ -99,6 +100,7 @@ void kt_sim_free(struct kt_sim *sim)
     free(sim->heap.entries);
     kt_pool_free(sim->packets);
     kt_pool_free(sim->blocks);
+    kt_pool_free(sim->reads);
     free(sim);
 }
 
