@@ -41,13 +41,13 @@ struct kt_sim {
     uint64_t seed, now, wall_us, stall_turns;
     size_t tcp_buffer;
     struct sim_heap heap;
-    struct kt_list hosts;  /* of kt_sim_host, in order of making */
-    struct kt_list ios;    /* of sim_io, in order of making */
-    struct kt_list ready;  /* of sim_io: have something to do at this instant */
-    struct kt_list graves; /* of sim_grave */
-    struct kt_list names;  /* of sim_name */
-    struct kt_hmap addrs;  /* of sim_addr: whom packets to an address go to */
-    struct kt_hmap named;  /* of sim_name */
+    struct kt_list hosts;                     /* of kt_sim_host, in order of making */
+    struct kt_list ios;                       /* of sim_io, in order of making */
+    struct kt_list ready;                     /* of sim_io: have something to do at this instant */
+    struct kt_list graves;                    /* of sim_grave */
+    struct kt_list names;                     /* of sim_name */
+    struct kt_hmap addrs;                     /* of sim_addr: whom packets to an address go to */
+    struct kt_hmap named;                     /* of sim_name */
     struct kt_pool *packets, *blocks, *reads; /* packets; kernels' bytes; processes' */
     uint64_t next_packet, next_conn;
     unsigned n_hosts;
@@ -87,7 +87,7 @@ struct kt_sim_host {
     uint64_t udp_full_until;
     struct kt_sim_event udp_room;
     int64_t wall_jump;
-    size_t open;         /* sockets */
+    size_t open;        /* sockets */
     uint64_t processes; /* how many it has had */
 };
 
@@ -104,7 +104,7 @@ struct sim_io {
     struct kt_sim_event wake; /* the next deadline of its wheel */
     struct kt_rng random;
     bool dead, crashed, stopped;
-    size_t open; /* handles of the user's */
+    size_t open;                  /* handles of the user's */
     uint64_t stirred_at, stirred; /* turns at the instant stirred_at */
     char name[SIM_NAME];
 };

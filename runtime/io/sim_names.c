@@ -41,7 +41,8 @@ struct sim_lookup {
 static uint64_t hash_of(const char *name)
 {
     uint64_t h = 0;
-    for (; *name; name++) h = kt_hash_u64((uint64_t)(unsigned char)*name | 0x20u, h); /* case does not count */
+    for (; *name; name++)
+        h = kt_hash_u64((uint64_t)(unsigned char)*name | 0x20u, h); /* case does not count */
     return h;
 }
 

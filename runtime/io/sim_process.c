@@ -40,8 +40,9 @@ static void run_hooks(struct sim_io *p)
     for (unsigned n = 0; (node = kt_list_pop(&p->io.turn)) != NULL; n++) {
         struct kt_turn *t = KT_CONTAINER(node, struct kt_turn, node);
         if (n == HOOKS_MAX)
-            kt_sim_fail(p->sim, KT_ELIMIT, "livelock: a turn of %s on host %s does not end; its hooks queue each other",
-                p->name, p->host->name);
+            kt_sim_fail(p->sim, KT_ELIMIT,
+                "livelock: a turn of %s on host %s does not end; its hooks queue each other", p->name,
+                p->host->name);
         if (!over(p)) t->fn(t->ctx);
     }
 }
@@ -162,7 +163,8 @@ int kt_sim_process(
     p->sim = h->sim;
     p->host = h;
     snprintf(p->name, sizeof p->name, "%s", name);
-    /* By how many processes the host has had: a restarted one draws anew, and other hosts have no part in it. */
+    /* By how many processes the host has had: a restarted one draws anew, and other hosts have no part in it.
+     */
     snprintf(stream, sizeof stream, "%s/%s/%llu", h->name, p->name, (unsigned long long)h->processes++);
     kt_rng_init(&p->random, h->sim->seed, stream, "random");
     kt_io_init(&p->io, &ops, log, h->sim->now + KT_SIM_EPOCH);
@@ -250,7 +252,7 @@ bool kt_sim_host_up(const struct kt_sim_host *h)
 struct sim_signal {
     struct kt_signal signal;
     struct sim_io *p;
-    struct kt_list node;    /* in p->signals */
+    struct kt_list node; /* in p->signals */
     struct kt_turn arrival;
     struct sim_grave grave;
     int signum;

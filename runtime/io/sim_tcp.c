@@ -117,7 +117,8 @@ static void again_after(struct sim_conn *c)
     uint64_t after = FIRST_AGAIN_US;
     for (unsigned i = 0; i < c->tries && after < LAST_AGAIN_US; i++) after *= 2;
     c->tries++;
-    kt_sim_event_set(c->host->sim, &c->again, c->host->sim->now + (after < LAST_AGAIN_US ? after : LAST_AGAIN_US));
+    kt_sim_event_set(
+        c->host->sim, &c->again, c->host->sim->now + (after < LAST_AGAIN_US ? after : LAST_AGAIN_US));
 }
 
 static void on_again(void *ctx)

@@ -14,10 +14,10 @@ struct sim_listener;
 enum sim_tcp_state { SIM_DIALLING, SIM_OPEN, SIM_GONE };
 
 struct sim_conn {
-    struct kt_conn conn;   /* first: a kt_pipe is cast to this */
-    struct sim_io *p;      /* NULL once the process has given it up */
+    struct kt_conn conn; /* first: a kt_pipe is cast to this */
+    struct sim_io *p;    /* NULL once the process has given it up */
     struct kt_sim_host *host;
-    struct kt_list node;   /* in host->conns, unless gone */
+    struct kt_list node;     /* in host->conns, unless gone */
     struct kt_hnode id_node; /* in host->conn_ids, unless gone */
     struct kt_list waiting;  /* in a listener's backlog */
     struct sim_listener *listener;
@@ -32,20 +32,20 @@ struct sim_conn {
     size_t credit; /* bytes that may still be sent */
     size_t owed;   /* bytes that were read since credit was last given back */
     bool fin_in, fin_out;
-    unsigned tries;             /* of SYNs or probes */
-    struct kt_sim_event again;  /* sends a SYN or a probe once more */
-    struct kt_sim_event limit;  /* dialling, stalled or closing: not longer than this */
+    unsigned tries;            /* of SYNs or probes */
+    struct kt_sim_event again; /* sends a SYN or a probe once more */
+    struct kt_sim_event limit; /* dialling, stalled or closing: not longer than this */
 
     /* the process' part */
-    uint8_t *in;     /* block of KT_CONN_READ bytes, or NULL; unread: in_pos..in_len */
+    uint8_t *in; /* block of KT_CONN_READ bytes, or NULL; unread: in_pos..in_len */
     size_t in_pos, in_len;
-    bool eof;        /* it has read the end */
-    bool incoming;   /* it will read in its next turn */
-    bool starved;    /* a write came up short */
-    bool shut;       /* it has finished */
-    bool user;       /* it holds the handle */
-    bool detached;   /* by close, or the process was killed: the kernel delivers what there is, alone */
-    int code;        /* why it broke, or 0 */
+    bool eof;      /* it has read the end */
+    bool incoming; /* it will read in its next turn */
+    bool starved;  /* a write came up short */
+    bool shut;     /* it has finished */
+    bool user;     /* it holds the handle */
+    bool detached; /* by close, or the process was killed: the kernel delivers what there is, alone */
+    int code;      /* why it broke, or 0 */
     bool told;
     struct kt_turn arrival, turn; /* events; `closed` at the end of a turn */
     struct kt_sim_event step;     /* slow or short: the next piece is read */

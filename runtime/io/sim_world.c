@@ -178,11 +178,13 @@ static void stir(struct kt_sim *sim)
         (unsigned long long)(sim->now % 1000000));
     if (p)
         kt_sim_fail(sim, KT_ELIMIT,
-            "livelock at %s s: %s on host %s had %llu turns without time going on; something there wakes itself "
+            "livelock at %s s: %s on host %s had %llu turns without time going on; something there wakes "
+            "itself "
             "again at once, every time",
             seconds, p->name, p->host->name, (unsigned long long)p->stirred);
     else
-        kt_sim_fail(sim, KT_ELIMIT, "livelock at %s s: an event of the world sets itself again at once", seconds);
+        kt_sim_fail(
+            sim, KT_ELIMIT, "livelock at %s s: an event of the world sets itself again at once", seconds);
 }
 
 static void turns(struct kt_sim *sim)
