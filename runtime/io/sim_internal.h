@@ -229,7 +229,8 @@ void kt_sim_udp_room(void *host);
 
 struct sim_conn;
 
-void kt_sim_tcp_input(struct kt_sim_host *h, struct sim_packet *k);
+/* Takes a segment that has come for dst. */
+void kt_sim_tcp_input(struct kt_sim_host *h, struct sim_packet *k, const struct kt_addr *dst);
 /* A segment cannot go on, for now, or is lost: its sender is told to worry. */
 void kt_sim_tcp_stalled(struct kt_sim_host *from, const struct sim_packet *k, bool lost);
 void kt_sim_tcp_vanish(struct kt_sim_host *h, const struct sim_io *p, bool crash);

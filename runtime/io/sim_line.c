@@ -147,7 +147,7 @@ static void deliver(struct kt_sim_line *l, struct sim_packet *k)
     l->stats.delivered_bytes += wire_len(k);
     tell(l, k, KT_SIM_DELIVERED, KT_SIM_NOT_LOST);
     if (k->proto == KT_SIM_TCP) {
-        kt_sim_tcp_input(h, k);
+        kt_sim_tcp_input(h, k, &dst);
     } else if (k->proto == KT_SIM_ICMP) {
         kt_sim_icmp_input(h, k, &dst);
         kt_sim_packet_free(h->sim, k);

@@ -32,6 +32,7 @@ struct sim_conn {
     size_t credit; /* bytes that may still be sent */
     size_t owed;   /* bytes that were read since credit was last given back */
     bool fin_in, fin_out;
+    bool watched;              /* the other end may have vanished: its keepalive is acted out */
     unsigned tries;            /* of SYNs or probes */
     struct kt_sim_event again; /* sends a SYN or a probe once more */
     struct kt_sim_event limit; /* dialling, stalled or closing: not longer than this */
