@@ -65,6 +65,43 @@ describe("kcptun on a simulated line", function()
     if not os.getenv "KT_SPEC_LIGHT" then assert.is_true(spent < 5, "took " .. spent .. " s of processor time") end
   end)
 
+  it("lives through ten minutes of keystrokes beside a 10 MB transfer in less than a second", function()
+    local w = spec_sim.new { seed = 1 }
+    local near, far = w:host "near", w:host "far"
+    assert(w:link(near, far, { delay_us = 40000, loss = 0.05, rate_bps = 100e6 }))
+    local here, there = spec_link.new(w:process(near, "client")), spec_link.new(w:process(far, "server"))
+    local settings = { key = "k", crypt = "aes", mode = "fast3", sndwnd = 1024, rcvwnd = 1024, at = ":29900" }
+    local acceptor = assert(there:accept(settings))
+    settings.at = w:addr(far) .. ":29900"
+    local link = assert(here:link(settings))
+    local bulk, keys = link:open(), link:open()
+    local out, typing, sent, typed, streams, received = nil, nil, 0, 0, {}, 0
+    local data, n = ("x"):rep(65536), 10 * MIB
+    local function press()
+      if typing then typed = typed + typing:write "k" end
+      if w:now() < 599 * S then w:at(w:now() + 100000, press) end
+    end
+    press()
+    local before = os.clock()
+    assert.equal("time", w:run(600 * S, function()
+      out, typing = out or bulk:stream(), typing or keys:stream()
+      streams[#streams + 1] = acceptor:next()
+      while out and sent < n do
+        local taken = out:write(data)
+        sent = sent + taken
+        if taken == 0 then break end
+      end
+      for _, stream in ipairs(streams) do received = received + #stream:read() end
+    end))
+    local spent = os.clock() - before
+    assert.equal(sent + typed, received)
+    assert.is_true(typed > 5900 and sent >= n)
+    here:free()
+    there:free()
+    w:free()
+    if not os.getenv "KT_SPEC_LIGHT" then assert.is_true(spent < 1, "took " .. spent .. " s of processor time") end
+  end)
+
   it("gives the same trace twice for one seed, and another for another", function()
     local line = { delay_us = 40000, jitter_us = 3000, loss = 0.05, duplicate = 0.01, reorder = 0.02, corrupt = 0.01,
       burst_enter = 0.001, burst_leave = 0.2, rate_bps = 50e6, queue_us = 50000 }

@@ -52,7 +52,7 @@ struct kt_sim_event {
     void *ctx;
 };
 void kt_sim_event_init(struct kt_sim_event *e, void (*fn)(void *ctx), void *ctx);
-/* A time that has passed means now. Moves an event that is set. */
+/* A time that has passed means now, KT_TIME_NEVER never. Moves an event that is set. */
 void kt_sim_event_set(struct kt_sim *sim, struct kt_sim_event *e, uint64_t at_us);
 void kt_sim_event_cancel(struct kt_sim *sim, struct kt_sim_event *e);
 

@@ -123,7 +123,9 @@ void kt_sim_event_init(struct kt_sim_event *e, void (*fn)(void *ctx), void *ctx)
 
 void kt_sim_event_set(struct kt_sim *sim, struct kt_sim_event *e, uint64_t at_us)
 {
-    if (kt_sim_heap_set(&sim->heap, e, at_us > sim->now ? at_us : sim->now) != 0)
+    if (at_us == KT_TIME_NEVER)
+        kt_sim_heap_remove(&sim->heap, e);
+    else if (kt_sim_heap_set(&sim->heap, e, at_us > sim->now ? at_us : sim->now) != 0)
         kt_sim_fail(sim, KT_ENOMEM, "out of memory for events");
 }
 

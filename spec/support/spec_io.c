@@ -499,14 +499,15 @@ static int handle_local(lua_State *L)
 static void on_connected(void *ctx, struct kt_conn *conn, const struct kt_err *err)
 {
     struct handle *h = ctx;
-    lua_State *L = h->w->L;
+    struct world *w = h->w; /* h may be collected from here on */
+    lua_State *L = w->L;
     push_callback(h, NULL);
     release(L, h);
     if (conn) {
-        push_conn(L, h->w, conn);
-        call(h->w, 1);
+        push_conn(L, w, conn);
+        call(w, 1);
     } else {
-        call(h->w, fail(L, err));
+        call(w, fail(L, err));
     }
 }
 
@@ -527,11 +528,12 @@ static int io_connect(lua_State *L)
 static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
 {
     struct handle *h = ctx;
-    lua_State *L = h->w->L;
+    struct world *w = h->w; /* h may be collected from here on */
+    lua_State *L = w->L;
     push_callback(h, NULL);
     release(L, h);
     if (n == 0) {
-        call(h->w, fail(L, err));
+        call(w, fail(L, err));
         return;
     }
     lua_createtable(L, (int)n, 0);
@@ -539,7 +541,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
         push_addr(L, &addrs[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    call(h->w, 1);
+    call(w, 1);
 }
 
 static int io_resolve(lua_State *L)
