@@ -262,6 +262,66 @@ describe("tcp across hosts", function()
   end)
 end)
 
+describe("a process", function()
+  before_each(set_up)
+  after_each(tear_down)
+
+  -- Everything a process can be called for, each of which calls hit() first.
+  local function busy(io, hit)
+    local function go(conn)
+      conn:listen { readable = hit, writable = hit, closed = hit }
+      conn:write(("x"):rep(200000))
+    end
+    assert(io:listen("127.0.0.1:80", function(conn)
+      hit "accepted"
+      go(conn)
+    end))
+    io:connect("127.0.0.1:80", function(conn)
+      hit "connected"
+      go(conn)
+    end)
+    local s = assert(io:udp({ bind = "127.0.0.1:53" }, { batch = function() hit "batch" end }))
+    for _ = 1, 100 do s:send("x", "127.0.0.1:53") end
+    io:timer(io:now() + 1, function() hit "timer" end)
+    io:turn(function() hit "hook" end)
+    io:resolve("127.0.0.1", 1, function() hit "resolved" end)
+    io:resolve("far", 1, function() hit "resolved" end)
+    io:signal(15, function() hit "signal" end)
+  end
+
+  it("may be ended by any of its own callbacks, and is called no more", function()
+    for _, how in ipairs { "crash", "kill" } do
+      local total = math.huge
+      local n = 0
+      while n < total do
+        n = n + 1
+        local world = spec_sim.new { seed = 1 }
+        local h = world:host "h"
+        world:host "far"
+        local light = world:process(h)
+        local io = spec_io.new(light, world)
+        local calls = 0
+        busy(io, function()
+          calls = calls + 1
+          assert(calls <= n, "it was called after its end")
+          if calls == n then world[how](world, how == "crash" and h or light) end
+        end)
+        world:signal(light, 15)
+        world:run(100 * S)
+        io:check()
+        if calls < n then
+          total = 0 -- it has no more callbacks than that
+        else
+          assert.equal(0, world:open(h))
+        end
+        io:free()
+        world:free()
+      end
+      assert.is_true(n > 15, n .. " callbacks")
+    end
+  end)
+end)
+
 describe("a simulated host's conns", function()
   before_each(set_up)
   after_each(tear_down)

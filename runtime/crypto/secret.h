@@ -26,8 +26,8 @@ void kt_secret_key(const uint8_t pass[32], bool client_to_server, uint8_t out[KT
 struct kt_secret_tx;
 struct kt_secret_rx;
 
-/* header: KT_SECRET_HEADER random bytes, drawn by the caller (all chance comes through the I/O seam), to be sent
- * first. Never the same twice with one key. */
+/* header: KT_SECRET_HEADER random bytes, drawn by the caller (all chance comes through the I/O seam), to be
+ * sent first. Never the same twice with one key. */
 int kt_secret_tx_new(
     struct kt_secret_tx **out, const uint8_t key[KT_SECRET_KEY], const uint8_t header[KT_SECRET_HEADER]);
 void kt_secret_tx_free(struct kt_secret_tx *t);

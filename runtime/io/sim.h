@@ -251,7 +251,8 @@ struct kt_sim_packet {
     const char *flags;               /* TCP: "SYN", "FIN", …; else "" */
 };
 
-/* One call for each thing that happens to a packet: a line at most. NULL: none. */
+/* One call for each thing that happens to a packet. It may come from inside any call, so it only looks: it
+ * must not touch the world. NULL: none. */
 typedef void (*kt_sim_trace)(void *ctx, const struct kt_sim_packet *p);
 void kt_sim_trace_set(struct kt_sim *sim, kt_sim_trace fn, void *ctx);
 
@@ -261,7 +262,8 @@ struct kt_sim_verdict {
     unsigned copies;   /* besides the packet itself, at most 16 */
     uint64_t delay_us; /* more than the line's; others overtake it */
 };
-/* Asked for each UDP packet, before all else; NULL: none. `out` comes zeroed. */
+/* Asked for each UDP packet between hosts, before all else; only looks, as a trace does. NULL: none. `out`
+ * comes zeroed. */
 typedef void (*kt_sim_rule)(void *ctx, const struct kt_sim_packet *p, struct kt_sim_verdict *out);
 void kt_sim_rule_set(struct kt_sim *sim, kt_sim_rule fn, void *ctx);
 

@@ -778,11 +778,10 @@ static const luaL_Reg functions[] = {
     {"new", new_io}, {"sleeps", sleeps}, {"limit", limit}, {"pid", pid}, {"next_fd", next_fd}, {NULL, NULL}};
 
 static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"check", io_check},
-    {"now", io_now},
-    {"clock", io_clock}, {"wall", io_wall}, {"random", io_random}, {"timer", io_timer}, {"turn", io_turn},
-    {"udp", io_udp}, {"listen", io_listen}, {"connect", io_connect}, {"resolve", io_resolve},
-    {"signal", io_signal}, {"read_file", io_read_file}, {"append_file", io_append_file}, {"log", io_log},
-    {"free", io_free}, {"__gc", io_free}, {NULL, NULL}};
+    {"now", io_now}, {"clock", io_clock}, {"wall", io_wall}, {"random", io_random}, {"timer", io_timer},
+    {"turn", io_turn}, {"udp", io_udp}, {"listen", io_listen}, {"connect", io_connect},
+    {"resolve", io_resolve}, {"signal", io_signal}, {"read_file", io_read_file},
+    {"append_file", io_append_file}, {"log", io_log}, {"free", io_free}, {"__gc", io_free}, {NULL, NULL}};
 
 static const luaL_Reg handle_methods[] = {{"close", handle_close}, {"addr", handle_local}, {"send", udp_send},
     {"hold", udp_hold}, {"stats", udp_stats}, {"listen", conn_listen}, {"peek", conn_peek},
