@@ -58,7 +58,7 @@ struct kt_task {
     struct kt_conn *conn; /* ... if it is a conn */
     struct kt_splice_result splice;
     uint64_t value; /* a number, for the finish that knows what it is */
-    void *brought; /* malloc'd: what else there is, for the finish that knows it; freed with the outcome */
+    void *brought;  /* malloc'd: what else there is, for the finish that knows it; freed with the outcome */
 };
 
 /* The task whose thread L is; rt->main for the main chunk, and for coroutines that a script made itself. */

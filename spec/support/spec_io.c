@@ -1,6 +1,7 @@
 /* The I/O seam for specs: userdata over kt_io on libuv and its handles, with Lua functions as callbacks.
  *
  *   io = spec_io.new(flags)          flags: spec_io.NO_GSO + …
+ *   io = spec_io.new(io, keeper)     a process of spec_sim's, whose world is the keeper
  *   io:run(ms)                       true: stopped by io:stop(); false: the time was up
  *   io:timer(at_us, fn) io:turn(fn) io:udp(opts, events) io:listen(text, fn) io:connect(text, fn)
  *   io:resolve(host, port, fn) io:query(name, type, servers, fn) io:signal(n, fn) io:read_file(path, max)
@@ -309,7 +310,7 @@ static int udp_send(lua_State *L)
     return 1;
 }
 
-/* hold(n): reserves n buffers, gives them back, and says how many it got. */
+/* hold(n, to): reserves n buffers, gives them back (or sends them, empty), and says how many it got. */
 static int udp_hold(lua_State *L)
 {
     struct handle *h = check(L, UDP);
@@ -317,7 +318,15 @@ static int udp_hold(lua_State *L)
     lua_Integer n = luaL_checkinteger(L, 2), got = 0;
     luaL_argcheck(L, n <= 256, 2, "at most 256");
     while (got < n && (held[got] = kt_udp_reserve(h->p)) != NULL) got++;
-    for (lua_Integer i = 0; i < got; i++) kt_udp_cancel(h->p, held[i]);
+    struct kt_addr to;
+    const bool send = !lua_isnoneornil(L, 3);
+    if (send) to = to_addr(L, luaL_checkstring(L, 3));
+    for (lua_Integer i = 0; i < got; i++) {
+        if (send)
+            kt_udp_commit(h->p, held[i], held[i], 0, &to);
+        else
+            kt_udp_cancel(h->p, held[i]);
+    }
     lua_pushinteger(L, got);
     return 1;
 }
@@ -503,14 +512,15 @@ static int handle_local(lua_State *L)
 static void on_connected(void *ctx, struct kt_conn *conn, const struct kt_err *err)
 {
     struct handle *h = ctx;
-    lua_State *L = h->w->L;
+    struct world *w = h->w; /* h may be collected from here on */
+    lua_State *L = w->L;
     push_callback(h, NULL);
     release(L, h);
     if (conn) {
-        push_conn(L, h->w, conn);
-        call(h->w, 1);
+        push_conn(L, w, conn);
+        call(w, 1);
     } else {
-        call(h->w, fail(L, err));
+        call(w, fail(L, err));
     }
 }
 
@@ -531,11 +541,12 @@ static int io_connect(lua_State *L)
 static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
 {
     struct handle *h = ctx;
-    lua_State *L = h->w->L;
+    struct world *w = h->w; /* h may be collected from here on */
+    lua_State *L = w->L;
     push_callback(h, NULL);
     release(L, h);
     if (n == 0) {
-        call(h->w, fail(L, err));
+        call(w, fail(L, err));
         return;
     }
     lua_createtable(L, (int)n, 0);
@@ -543,7 +554,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
         push_addr(L, &addrs[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    call(h->w, 1);
+    call(w, 1);
 }
 
 static int io_resolve(lua_State *L)
@@ -684,6 +695,17 @@ static int io_run(lua_State *L)
     return 1;
 }
 
+/* check(): raises what a callback raised in a run that was not io:run's. */
+static int io_check(lua_State *L)
+{
+    struct world *w = check_world(L);
+    if (w->failure == LUA_NOREF) return 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->failure);
+    luaL_unref(L, LUA_REGISTRYINDEX, w->failure);
+    w->failure = LUA_NOREF;
+    return lua_error(L);
+}
+
 static int io_stop(lua_State *L)
 {
     kt_io_stop(check_world(L)->io);
@@ -753,15 +775,25 @@ static void on_line(void *ctx, enum kt_log_level level, const char *line)
 
 static int new_io(lua_State *L)
 {
-    unsigned flags = (unsigned)luaL_optinteger(L, 1, 0);
-    struct world *w = lua_newuserdatauv(L, sizeof *w, 0);
+    lua_settop(L, 2);
+    struct world *w = lua_newuserdatauv(L, sizeof *w, 1);
     memset(w, 0, sizeof *w);
     w->failure = LUA_NOREF;
     w->log = (struct kt_log){.level = KT_LOG_DEBUG, .sink = on_line, .ctx = w};
     kt_list_init(&w->handles);
     kt_timer_init(&w->deadline, on_deadline, w);
-    int code = kt_uv_new(&w->io, &w->log, flags);
-    if (code) return luaL_error(L, "%s", kt_strerror(code));
+    if (lua_islightuserdata(L, 1)) {
+        w->io = lua_touserdata(L, 1);
+        w->io->log = &w->log;
+        lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD); /* the world may call at any time */
+        w->L = lua_tothread(L, -1);
+        lua_pop(L, 1);
+        lua_pushvalue(L, 2);
+        lua_setiuservalue(L, -2, 1);
+    } else {
+        int code = kt_uv_new(&w->io, &w->log, (unsigned)luaL_optinteger(L, 1, 0));
+        if (code) return luaL_error(L, "%s", kt_strerror(code));
+    }
     luaL_setmetatable(L, WORLD);
     return 1;
 }
@@ -806,11 +838,11 @@ static int next_fd(lua_State *L)
 static const luaL_Reg functions[] = {
     {"new", new_io}, {"sleeps", sleeps}, {"limit", limit}, {"pid", pid}, {"next_fd", next_fd}, {NULL, NULL}};
 
-static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"now", io_now},
-    {"clock", io_clock}, {"wall", io_wall}, {"random", io_random}, {"timer", io_timer}, {"turn", io_turn},
-    {"udp", io_udp}, {"listen", io_listen}, {"connect", io_connect}, {"resolve", io_resolve},
-    {"query", io_query}, {"signal", io_signal}, {"read_file", io_read_file}, {"append_file", io_append_file},
-    {"log", io_log}, {"free", io_free}, {"__gc", io_free}, {NULL, NULL}};
+static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"check", io_check},
+    {"now", io_now}, {"clock", io_clock}, {"wall", io_wall}, {"random", io_random}, {"timer", io_timer},
+    {"turn", io_turn}, {"udp", io_udp}, {"listen", io_listen}, {"connect", io_connect},
+    {"resolve", io_resolve}, {"query", io_query}, {"signal", io_signal}, {"read_file", io_read_file},
+    {"append_file", io_append_file}, {"log", io_log}, {"free", io_free}, {"__gc", io_free}, {NULL, NULL}};
 
 static const luaL_Reg handle_methods[] = {{"close", handle_close}, {"addr", handle_local}, {"send", udp_send},
     {"hold", udp_hold}, {"stats", udp_stats}, {"listen", conn_listen}, {"peek", conn_peek},
