@@ -56,6 +56,7 @@ describe("a rate", function()
   it("in bits comes out in bytes", function()
     assert.equal(2500000, units.rate "20Mbit")
     assert.equal(125, units.rate "1kbit")
+    assert.equal(1, units.rate "1bit") -- not 0, which is no limit
   end)
 
   it("in bytes stays, with or without /s", function()

@@ -161,7 +161,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       { "a mistake in a constructor", 'local kt = require "kt"\nkt.listen { no = 1 }', "s.lua:2: kt.listen: " },
       { "nothing to do", 'local kt = require "kt"', "the script declares nothing to do" },
       { "nobody to serve a listener", 'require "kt".listen { on = "127.0.0.1:0" }', "s.lua:1: kt.listen: nobody serves" },
-      { "a loop without an end", "while true do end", "s.lua:1: stopped: it ran for 0.5 s without waiting" },
+      { "a loop without an end", "while true do end", "s.lua:1: stopped: it ran for 0.5 s; the main chunk only declares" },
       { "more memory than it may have", 'local s = ("x"):rep(30000000)',
         "not enough memory: the script holds .* of 16.0 MiB" },
     }

@@ -51,6 +51,7 @@ local function scaled(value, wanted, ...)
   for _, scale in ipairs { ... } do
     if number and scale.units[unit] then
       local n = tonumber(number) * scale.units[unit] / scale.divide
+      if n > 0 and n < 1 then n = 1 end -- 0 means something else
       return math.tointeger(n) or math.floor(n)
     end
   end

@@ -6,32 +6,6 @@
 ---@alias kt.rate string|number a rate such as "20Mbit" (bits a second), "2MiB" (bytes a second), or a number of bytes a second
 ---@alias kt.share string|number a share such as "5%", or a number from 0 to 1
 
---- What a splice has done.
----@class kt.summary
----@field a_to_b integer Bytes from the first to the second.
----@field b_to_a integer Bytes from the second to the first.
----@field duration number Seconds.
----@field reason string "end", or the err.code of what cut it short.
-
---- A date and a time of day.
----@class kt.date
----@field year integer Such as 2031.
----@field month integer January is 1.
----@field day integer Of the month, from 1.
----@field hour integer Up to 23.
----@field minute integer Up to 59.
----@field second integer Up to 59; 60 in a leap second.
----@field weekday integer Monday is 1, Sunday 7.
-
---- A record of a name. A and AAAA records have an address, SRV records the rest.
----@class kt.record
----@field ttl integer Seconds that it holds, 1 to 86400.
----@field address string|nil An IP address, such as "192.0.2.7" or "2001:db8::7".
----@field target string|nil The host that has the service.
----@field port integer|nil Its port there.
----@field priority integer|nil Hosts with a lower one come first; 0 to 65535.
----@field weight integer|nil Its share among hosts of the same priority; 0 to 65535.
-
 --- The figures of a link.
 ---@class kt.stats
 ---@field sessions integer Sessions that are up.
@@ -55,42 +29,6 @@
 ---@field rate_out integer Payload sent a second, over the last 4 s.
 ---@field retransmitted integer The same as segs_retrans.
 ---@field recovered integer The same as segs_recovered.
-
---- The figures of a conn.
----@class kt.connstats
----@field bytes_in integer Bytes that have come out of it.
----@field bytes_out integer Bytes that have gone into it.
----@field rate_in number Bytes a second that come out of it, over the last two seconds.
----@field rate_out number Bytes a second that go into it, over the last two seconds.
----@field since number Seconds since it began, until its end.
-
---- The figures of a stream.
----@class kt.streamstats
----@field bytes_in integer Bytes that have come out of it.
----@field bytes_out integer Bytes that have gone into it.
----@field rate_in number Bytes a second that come out of it, over the last two seconds.
----@field rate_out number Bytes a second that go into it, over the last two seconds.
----@field since number Seconds since it began, until its end.
----@field priority integer Its priority.
----@field weight integer Its weight.
----@field queued integer Bytes written that have not left for the network's queue.
----@field srtt number Smoothed round-trip time, in seconds; on the kcptun wire of its session, as what follows.
----@field rttvar number Its variation, in seconds.
----@field loss number Segments sent again, of all sent, over the last two seconds: 0 to 1.
----@field retransmitted integer Segments sent again.
----@field recovered integer Segments that FEC has rebuilt here.
----@field inflight integer Segments sent and not yet acknowledged.
-
---- The figures of a socket.
----@class kt.traffic
----@field received integer Datagrams that have come.
----@field received_bytes integer Their bytes.
----@field sent integer Datagrams sent.
----@field sent_bytes integer Their bytes.
----@field dropped integer Datagrams for which the queue had no room.
----@field oversize integer Datagrams that were larger than 2048 bytes, and dropped.
----@field unsent integer Datagrams that the system refused to send.
----@field queued integer Datagrams that wait to be received.
 
 --- What a pool knows of a link: what a policy gets of each that is up, and pool:links() returns of all.
 ---@class kt.facts
@@ -117,6 +55,68 @@
 ---@field failed integer Opens that failed for good.
 ---@field failed_attempts integer Attempts at a link that failed.
 ---@field switches integer How often new streams went over to another link.
+
+--- What a splice has done.
+---@class kt.summary
+---@field a_to_b integer Bytes from the first to the second.
+---@field b_to_a integer Bytes from the second to the first.
+---@field duration number Seconds.
+---@field reason string "end", or the err.code of what cut it short.
+
+--- The figures of a conn.
+---@class kt.connstats
+---@field bytes_in integer Bytes that have come out of it.
+---@field bytes_out integer Bytes that have gone into it.
+---@field rate_in number Bytes a second that come out of it, over the last two seconds.
+---@field rate_out number Bytes a second that go into it, over the last two seconds.
+---@field since number Seconds since it began, until its end.
+
+--- The figures of a stream.
+---@class kt.streamstats
+---@field bytes_in integer Bytes that have come out of it.
+---@field bytes_out integer Bytes that have gone into it.
+---@field rate_in number Bytes a second that come out of it, over the last two seconds.
+---@field rate_out number Bytes a second that go into it, over the last two seconds.
+---@field since number Seconds since it began, until its end.
+---@field priority integer Its priority.
+---@field weight integer Its weight.
+---@field queued integer Bytes written that have not left for the network's queue.
+---@field srtt number Smoothed round-trip time, in seconds; on the kcptun wire of its session, as what follows.
+---@field rttvar number Its variation, in seconds.
+---@field loss number Share of segments lost over the last seconds, 0 to 1, as in the link's stats.
+---@field retransmitted integer Segments sent again.
+---@field recovered integer Segments that FEC has rebuilt here.
+---@field inflight integer Segments sent and not yet acknowledged.
+
+--- A record of a name. A and AAAA records have an address, SRV records the rest.
+---@class kt.record
+---@field ttl integer Seconds that it holds, 1 to 86400.
+---@field address string|nil An IP address, such as "192.0.2.7" or "2001:db8::7".
+---@field target string|nil The host that has the service.
+---@field port integer|nil Its port there.
+---@field priority integer|nil Hosts with a lower one come first; 0 to 65535.
+---@field weight integer|nil Its share among hosts of the same priority; 0 to 65535.
+
+--- The figures of a socket.
+---@class kt.traffic
+---@field received integer Datagrams that have come.
+---@field received_bytes integer Their bytes.
+---@field sent integer Datagrams sent.
+---@field sent_bytes integer Their bytes.
+---@field dropped integer Datagrams for which the queue had no room.
+---@field oversize integer Datagrams that were larger than 2048 bytes, and dropped.
+---@field unsent integer Datagrams that the system refused to send.
+---@field queued integer Datagrams that wait to be received.
+
+--- A date and a time of day.
+---@class kt.date
+---@field year integer Such as 2031.
+---@field month integer January is 1.
+---@field day integer Of the month, from 1.
+---@field hour integer Up to 23.
+---@field minute integer Up to 59.
+---@field second integer Up to 59; 60 in a leap second.
+---@field weekday integer Monday is 1, Sunday 7.
 
 --- A link to a peer, as kt.link made it, or as an acceptor gives it out. Shared by all tasks.
 ---@class kt.link
@@ -253,6 +253,68 @@ function acceptor:stats() end
 ---
 --- Where: main chunk and tasks.
 function acceptor:close() end
+
+--- Several links behind one open, as kt.pool made it. Shared by all tasks.
+---@class kt.pool
+local pool = {}
+
+---@class (exact) kt.pool.open_options
+---@field timeout? kt.duration How long it may take, all attempts together. (default "10s")
+---@field client? string On whose behalf; for the log, the policy and the key.
+---@field key? string What the policy hash goes by.
+---@field priority? integer As for link:open. (whole number, 0 to 7)
+---@field weight? integer As for link:open. (whole number, 1 to 256)
+
+--- Opens a stream on the link that the policy chooses; if that fails, on others (retries), each in its share of the time. With all links down it tries the one that was well most recently. A pool that discovers its links waits for the first one.
+---
+--- Where: task.
+--- Fails with: timeout, closed, dead, limit, unreachable.
+---@param options? kt.pool.open_options See its keys.
+---@return kt.stream? stream
+---@return kt.err? err
+function pool:open(options) end
+
+---@class (exact) kt.pool.add_options
+---@field link kt.link The link.
+---@field weight? integer Its share with weighted, least_loaded and hash. (whole number, 1 to 65535; default 1)
+---@field name? string What logs, events and policies call it; its peer's address unless given.
+
+--- Takes a link in, behind the others. It gets streams once a check has succeeded; with hold, once it was up for so long.
+---
+--- Where: main chunk and tasks.
+---@param options kt.link|kt.pool.add_options See its keys.
+function pool:add(options) end
+
+--- Takes a link out. Its streams go on, and the link stays open.
+---
+--- Where: main chunk and tasks.
+---@param what kt.link|string The link, or its name in the pool.
+---@return boolean
+function pool:remove(what) end
+
+--- The facts of each link, in order, the best first.
+---
+--- Where: main chunk and tasks.
+---@return kt.facts[]
+function pool:links() end
+
+--- What the pool has done so far.
+---
+--- Where: main chunk and tasks.
+---@return kt.tally
+function pool:stats() end
+
+--- Calls a function, as a task, when new streams go to another link, { from, to, reason }, or a link went up or down, { name, link, reason }. May be called more than once.
+---
+--- Where: main chunk and tasks.
+---@param event "switch"|"up"|"down" What to be told of.
+---@param handler fun(event: table) Called with what has happened.
+function pool:on(event, handler) end
+
+--- Ends the checks; whoever waits in open gets an err "closed". Links and streams go on. Closing twice is harmless.
+---
+--- Where: main chunk and tasks.
+function pool:close() end
 
 --- Takes local connections, as kt.listen made it.
 ---@class kt.listener
@@ -522,68 +584,6 @@ local secret = {}
 ---@field code string A stable name, such as "timeout".
 local err = {}
 
---- Several links behind one open, as kt.pool made it. Shared by all tasks.
----@class kt.pool
-local pool = {}
-
----@class (exact) kt.pool.open_options
----@field timeout? kt.duration How long it may take, all attempts together. (default "10s")
----@field client? string On whose behalf; for the log, the policy and the key.
----@field key? string What the policy hash goes by.
----@field priority? integer As for link:open. (whole number, 0 to 7)
----@field weight? integer As for link:open. (whole number, 1 to 256)
-
---- Opens a stream on the link that the policy chooses; if that fails, on others (retries), each in its share of the time. With all links down it tries the one that was well most recently. A pool that discovers its links waits for the first one.
----
---- Where: task.
---- Fails with: timeout, closed, dead, limit, unreachable.
----@param options? kt.pool.open_options See its keys.
----@return kt.stream? stream
----@return kt.err? err
-function pool:open(options) end
-
----@class (exact) kt.pool.add_options
----@field link kt.link The link.
----@field weight? integer Its share with weighted, least_loaded and hash. (whole number, 1 to 65535; default 1)
----@field name? string What logs, events and policies call it; its peer's address unless given.
-
---- Takes a link in, behind the others. It gets streams once a check has succeeded; with hold, once it was up for so long.
----
---- Where: main chunk and tasks.
----@param options kt.link|kt.pool.add_options See its keys.
-function pool:add(options) end
-
---- Takes a link out. Its streams go on, and the link stays open.
----
---- Where: main chunk and tasks.
----@param what kt.link|string The link, or its name in the pool.
----@return boolean
-function pool:remove(what) end
-
---- The facts of each link, in order, the best first.
----
---- Where: main chunk and tasks.
----@return kt.facts[]
-function pool:links() end
-
---- What the pool has done so far.
----
---- Where: main chunk and tasks.
----@return kt.tally
-function pool:stats() end
-
---- Calls a function, as a task, when new streams go to another link, { from, to, reason }, or a link went up or down, { name, link, reason }. May be called more than once.
----
---- Where: main chunk and tasks.
----@param event "switch"|"up"|"down" What to be told of.
----@param handler fun(event: table) Called with what has happened.
-function pool:on(event, handler) end
-
---- Ends the checks; whoever waits in open gets an err "closed". Links and streams go on. Closing twice is harmless.
----
---- Where: main chunk and tasks.
-function pool:close() end
-
 ---@class kt
 ---@field version string The version of kt, such as "0.1.0".
 local kt = {}
@@ -705,6 +705,79 @@ function kt.link(options) end
 ---@return kt.err? err
 function kt.accept(options) end
 
+---@class (exact) kt.pool_options.links
+---@field link kt.link The link.
+---@field weight? integer Its share with weighted, least_loaded and hash. (whole number, 1 to 65535; default 1)
+---@field name? string What logs, events and policies call it; its peer's address unless given.
+
+---@class (exact) kt.pool_options.check
+---@field every? kt.duration Time between checks, give or take a tenth. (duration, "50ms" to "60m"; default "1s")
+---@field timeout? kt.duration A check that takes longer has failed. (duration, "10ms" to "1m"; default "800ms")
+---@field fall? integer So many failures in a row: it is down. (whole number, 1 to 100; default 3)
+---@field rise? integer So many successes in a row: it is up again. A link that was never up yet needs one. (whole number, 1 to 100; default 2)
+---@field with? function A check of the script's own, with(link) → true, or a round-trip time in seconds, or nil and why not; a task, which may open a stream and ask something. Unless given: link:probe.
+
+---@class (exact) kt.pool_options.discover.link
+---@field wire? "kcptun" The protocol on the wire. (default "kcptun")
+---@field key string|kt.secret The secret that both ends share.
+---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
+---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How eagerly KCP retransmits. "manual": as kcp says; "default": KCP's own. (default "fast")
+---@field kcp? kt.link_options.kcp KCP's own settings.
+---@field fec? kt.link_options.fec|false Forward error correction; the same at both ends; false: none.
+---@field compress? boolean Snappy compression; the same at both ends. (default true)
+---@field qpp? kt.link_options.qpp|boolean Quantum Permutation Pads; the same at both ends; true: with 61 pads. (default false)
+---@field tuncrypt? boolean A second, end-to-end layer of encryption in each stream; needs kt at both ends. (default false)
+---@field smux? kt.link_options.smux The multiplexer.
+---@field dead_after? kt.duration A peer that owes an answer for so long is dead. (duration, "1s" to "1m"; default "5s")
+---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
+---@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
+---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")
+---@field sessions? integer Sessions, used in rotation. (whole number, 1 to 1024; default 1)
+---@field expire? kt.duration A session takes no new streams after so long; 0: never. (default 0)
+---@field scavenge? kt.duration ... and is cut after so long again. (default "10m")
+---@field stay? boolean Dials at once, without waiting for a stream, and again for ever; so does a link with :serve. (default false)
+
+---@class (exact) kt.pool_options.discover
+---@field name string The name, such as "_kt._udp.example.net".
+---@field type? "SRV"|"A"|"AAAA" What to ask for. SRV priorities are kept to: a link serves only while none of a better one is up. (default "SRV")
+---@field port? integer The peers' port, with A and AAAA. (whole number, 1 to 65535)
+---@field servers? (string)[] Whom to ask, as for kt.resolve; the system's name servers unless given.
+---@field timeout? kt.duration How long a lookup may take. (default "5s")
+---@field link kt.pool_options.discover.link Settings of these links, as for kt.link, without remote.
+
+---@class (exact) kt.pool_options
+---@field name? string What the log calls it. (default "pool")
+---@field links? (kt.link|kt.pool_options.links)[] The links, best first: each a link, or { link = …, weight = 2, name = "spare" }.
+---@field policy? "first"|"round_robin"|"least_loaded"|"lowest_rtt"|"weighted"|"hash"|function Which link a stream goes to. first: the first that is up. round_robin: each in turn. least_loaded: where the fewest streams are, by weight. lowest_rtt: the quickest; another one has to be quicker by a tenth. weighted: in turn, by weight. hash: by the request's key; a link that goes away takes only its own keys along. Or a function: policy(up, request) → index into up, whose elements are facts; request is { client, key }. It cannot wait; if it raises or returns anything else, the first link serves and the log says so. (default "first")
+---@field hold? kt.duration New streams stay with a link for at least so long, and go over to another only if that has been up for so long; at once when theirs is down. Default: 10 s with first and lowest_rtt; a function that prefers one link for all streams wants it too; not with those that spread.
+---@field key? function key({ client }) → string: what hash, or a function, goes by; the client's host unless given.
+---@field retries? integer Other links that are tried, as the policy says, when one fails to open a stream. (whole number, 0 to 16; default 2)
+---@field check? kt.pool_options.check|false How links are checked; false: not at all, all count as up.
+---@field migrate? "new-only" What moves to another link: new streams only. kcptun's wire can move no others. (default "new-only")
+---@field discover? kt.pool_options.discover Links that DNS names, looked up again at their TTL; they join those in links.
+
+--- A pool: several links behind one open. Each is checked all the time; new streams go to those that are up, as the policy says. Streams stay on the link on which they were opened.
+---
+--- Where: main chunk and tasks.
+--- ```lua
+--- local pool = kt.pool {
+---   links  = { near, far, { link = spare, name = "spare" } },
+---   check  = { every = "1s", timeout = "800ms", fall = 3, rise = 2 },
+---   hold   = "10s",
+---   policy = function(up)                    -- pure: returns an index
+---     local best, cost
+---     for i, l in ipairs(up) do
+---       local c = l.srtt * (1 + 20 * l.loss)
+---       if not cost or c < cost then best, cost = i, c end
+---     end
+---     return best
+---   end,
+--- }
+--- ```
+---@param options kt.pool_options See its keys.
+---@return kt.pool
+function kt.pool(options) end
+
 ---@class (exact) kt.listen_options
 ---@field on string Where to listen.
 
@@ -736,25 +809,6 @@ function kt.listen(options) end
 ---@return kt.conn? conn
 ---@return kt.err? err
 function kt.connect(options) end
-
----@class (exact) kt.resolve_options
----@field name string The name to look up.
----@field type? "A"|"AAAA"|"SRV" The records that are wanted. (default "A")
----@field servers? (string)[] Whom to ask, "ip" or "ip:port", 1 to 8 of them, one after the other. Default: those of the system.
----@field timeout? kt.duration How long it may take. (default "5s")
-
---- Asks DNS for the records of a name, with the time that they hold. DNS alone: not the hosts file, and no search domains are added. SRV records come by priority, the lowest number first. At most 64 records of an answer are taken; SRV records whose target is no host's name, or whose port is 0, are left out. err.code is "name" where the name is the trouble: there is no such name, it has no such record, or it is no name at all. All other codes say nothing about the name: nobody answered ("timeout"), or the servers cannot be reached, fail, or will not say ("io").
----
---- Where: task.
---- Fails with: name, timeout, io, protocol, limit.
---- ```lua
---- local records, err = kt.resolve { name = "_tunnel._udp.example.org", type = "SRV" }
---- for _, r in ipairs(records or {}) do print(r.target, r.port, r.priority, r.weight, r.ttl) end
---- ```
----@param options kt.resolve_options See its keys.
----@return kt.record[]|nil
----@return kt.err? err
-function kt.resolve(options) end
 
 ---@class (exact) kt.splice_options.rate
 ---@field a_to_b? kt.rate From the first to the second. (default 0)
@@ -799,6 +853,25 @@ function kt.splice(a, b, options) end
 ---@return kt.socket? socket
 ---@return kt.err? err
 function kt.udp(options) end
+
+---@class (exact) kt.resolve_options
+---@field name string The name to look up.
+---@field type? "A"|"AAAA"|"SRV" The records that are wanted. (default "A")
+---@field servers? (string)[] Whom to ask, "ip" or "ip:port", 1 to 8 of them, one after the other. Default: those of the system.
+---@field timeout? kt.duration How long it may take. (default "5s")
+
+--- Asks DNS for the records of a name, with the time that they hold. DNS alone: not the hosts file, and no search domains are added. SRV records come by priority, the lowest number first. At most 64 records of an answer are taken; SRV records whose target is no host's name, or whose port is 0, are left out. err.code is "name" where the name is the trouble: there is no such name, it has no such record, or it is no name at all. All other codes say nothing about the name: nobody answered ("timeout"), or the servers cannot be reached, fail, or will not say ("io").
+---
+--- Where: task.
+--- Fails with: name, timeout, io, protocol, limit.
+--- ```lua
+--- local records, err = kt.resolve { name = "_tunnel._udp.example.org", type = "SRV" }
+--- for _, r in ipairs(records or {}) do print(r.target, r.port, r.priority, r.weight, r.ttl) end
+--- ```
+---@param options kt.resolve_options See its keys.
+---@return kt.record[]|nil
+---@return kt.err? err
+function kt.resolve(options) end
 
 --- Waits. kt.sleep(0) lets the others run.
 ---
@@ -893,78 +966,5 @@ function kt.log.warn(fmt, ...) end
 ---@param fmt string The message, or a format for it.
 ---@param ... any What the format asks for.
 function kt.log.error(fmt, ...) end
-
----@class (exact) kt.pool_options.links
----@field link kt.link The link.
----@field weight? integer Its share with weighted, least_loaded and hash. (whole number, 1 to 65535; default 1)
----@field name? string What logs, events and policies call it; its peer's address unless given.
-
----@class (exact) kt.pool_options.check
----@field every? kt.duration Time between checks, give or take a tenth. (duration, "50ms" to "60m"; default "1s")
----@field timeout? kt.duration A check that takes longer has failed. (duration, "10ms" to "1m"; default "800ms")
----@field fall? integer So many failures in a row: it is down. (whole number, 1 to 100; default 3)
----@field rise? integer So many successes in a row: it is up again. A link that was never up yet needs one. (whole number, 1 to 100; default 2)
----@field with? function A check of the script's own, with(link) → true, or a round-trip time in seconds, or nil and why not; a task, which may open a stream and ask something. Unless given: link:probe.
-
----@class (exact) kt.pool_options.discover.link
----@field wire? "kcptun" The protocol on the wire. (default "kcptun")
----@field key string|kt.secret The secret that both ends share.
----@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
----@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How eagerly KCP retransmits. "manual": as kcp says; "default": KCP's own. (default "fast")
----@field kcp? kt.link_options.kcp KCP's own settings.
----@field fec? kt.link_options.fec|false Forward error correction; the same at both ends; false: none.
----@field compress? boolean Snappy compression; the same at both ends. (default true)
----@field qpp? kt.link_options.qpp|boolean Quantum Permutation Pads; the same at both ends; true: with 61 pads. (default false)
----@field tuncrypt? boolean A second, end-to-end layer of encryption in each stream; needs kt at both ends. (default false)
----@field smux? kt.link_options.smux The multiplexer.
----@field dead_after? kt.duration A peer that owes an answer for so long is dead. (duration, "1s" to "1m"; default "5s")
----@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
----@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
----@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")
----@field sessions? integer Sessions, used in rotation. (whole number, 1 to 1024; default 1)
----@field expire? kt.duration A session takes no new streams after so long; 0: never. (default 0)
----@field scavenge? kt.duration ... and is cut after so long again. (default "10m")
----@field stay? boolean Dials at once, without waiting for a stream, and again for ever; so does a link with :serve. (default false)
-
----@class (exact) kt.pool_options.discover
----@field name string The name, such as "_kt._udp.example.net".
----@field type? "SRV"|"A"|"AAAA" What to ask for. SRV priorities are kept to: a link serves only while none of a better one is up. (default "SRV")
----@field port? integer The peers' port, with A and AAAA. (whole number, 1 to 65535)
----@field servers? (string)[] Whom to ask, as for kt.resolve; the system's name servers unless given.
----@field timeout? kt.duration How long a lookup may take. (default "5s")
----@field link kt.pool_options.discover.link Settings of these links, as for kt.link, without remote.
-
----@class (exact) kt.pool_options
----@field name? string What the log calls it. (default "pool")
----@field links? (kt.link|kt.pool_options.links)[] The links, best first: each a link, or { link = …, weight = 2, name = "spare" }.
----@field policy? "first"|"round_robin"|"least_loaded"|"lowest_rtt"|"weighted"|"hash"|function Which link a stream goes to. first: the first that is up. round_robin: each in turn. least_loaded: where the fewest streams are, by weight. lowest_rtt: the quickest; another one has to be quicker by a tenth. weighted: in turn, by weight. hash: by the request's key; a link that goes away takes only its own keys along. Or a function: policy(up, request) → index into up, whose elements are facts; request is { client, key }. It cannot wait; if it raises or returns anything else, the first link serves and the log says so. (default "first")
----@field hold? kt.duration New streams stay with a link for at least so long, and go over to another only if that has been up for so long; at once when theirs is down. Default: 10 s with first and lowest_rtt; a function that prefers one link for all streams wants it too; not with those that spread.
----@field key? function key({ client }) → string: what hash, or a function, goes by; the client's host unless given.
----@field retries? integer Other links that are tried, as the policy says, when one fails to open a stream. (whole number, 0 to 16; default 2)
----@field check? kt.pool_options.check|false How links are checked; false: not at all, all count as up.
----@field migrate? "new-only" What moves to another link: new streams only. kcptun's wire can move no others. (default "new-only")
----@field discover? kt.pool_options.discover Links that DNS names, looked up again at their TTL; they join those in links.
-
---- A pool: several links behind one open. Each is checked all the time; new streams go to those that are up, as the policy says. Streams stay on the link on which they were opened.
----
---- Where: main chunk and tasks.
---- ```lua
---- local pool = kt.pool {
----   links  = { near, far, { link = spare, name = "spare" } },
----   check  = { every = "1s", timeout = "800ms", fall = 3, rise = 2 },
----   hold   = "10s",
----   policy = function(up)                    -- pure: returns an index
----     local best, cost
----     for i, l in ipairs(up) do
----       local c = l.srtt * (1 + 20 * l.loss)
----       if not cost or c < cost then best, cost = i, c end
----     end
----     return best
----   end,
---- }
---- ```
----@param options kt.pool_options See its keys.
----@return kt.pool
-function kt.pool(options) end
 
 return kt

@@ -15,6 +15,7 @@ int kt_opts_wrong(lua_State *L, int idx, const char *what)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     idx = lua_absindex(L, idx);
+    if (lua_isnone(L, idx)) lua_settop(L, idx); /* nil: what is pushed next must not be taken for it */
     lua_rawgeti(L, LUA_REGISTRYINDEX, rt->ref_explain);
     lua_pushstring(L, what);
     lua_pushvalue(L, idx);

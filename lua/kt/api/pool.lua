@@ -1,6 +1,7 @@
 --- The part of kt.api that describes pools.
 local policies = require "kt.pool.policies"
 local schema = require "kt.schema"
+local wire = require "kt.api.wire"
 
 --- entry of `links`, and of pool:add
 local function member(required)
@@ -65,6 +66,7 @@ end
 
 return function(with)
   local def, handle, method, record = with.def, with.handle, with.method, with.record
+  local discovered = { keys = with.concat(wire.keys(true), wire.link_only), check = wire.rules }
 
   def {
     name = "kt.pool", context = "any", returns = "pool", path = "pool",
@@ -104,7 +106,7 @@ return function(with)
           } },
         { name = "migrate", type = "enum", values = { "new-only" }, default = "new-only",
           doc = "What moves to another link: new streams only. kcptun's wire can move no others." },
-        discover(with.discovered),
+        discover(discovered),
       },
     },
     example = [[

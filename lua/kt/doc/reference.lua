@@ -60,7 +60,7 @@ end
 local head = [[
 # The reference
 
-Made by `scripts/generate` from [lua/kt/api.lua](../lua/kt/api.lua), the one description of the API; changes go there. `kt help NAME` shows
+Made by `scripts/generate` from [lua/kt/api.lua](../lua/kt/api.lua) and its parts, the one description of the API; changes go there. `kt help NAME` shows
 the same in the terminal.
 
 A script begins with `local kt = require "kt"`. Its **main chunk** declares; what it declares is opened when it has returned. A **task** is a
