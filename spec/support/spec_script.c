@@ -252,7 +252,8 @@ static int reload(lua_State *L)
 struct guest {
     struct world w;
     struct kt_logger logger;
-    struct kt_runtime *rt;
+    struct kt_supervisor *supervisor;
+    char *argv[16]; /* anchored by the uservalue */
 };
 
 static int guest_start(lua_State *L)
@@ -260,32 +261,38 @@ static int guest_start(lua_State *L)
     luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
     struct kt_io *io = lua_touserdata(L, 1);
     const char *file = luaL_checkstring(L, 2);
-    char *argv[16];
-    int argc = 0, code;
-    for (int arg = 3; arg <= lua_gettop(L) && argc < 16; arg++)
-        argv[argc++] = (char *)(uintptr_t)luaL_checkstring(L, arg);
-    struct guest *g = lua_newuserdatauv(L, sizeof *g, 0);
+    const int args = lua_gettop(L);
+    struct guest *g = lua_newuserdatauv(L, sizeof *g, 1);
     memset(g, 0, sizeof *g);
+    lua_createtable(L, args, 0);
+    int argc = 0;
+    for (int arg = 2; arg <= args && argc < 16; arg++) {
+        if (arg > 2) g->argv[argc++] = (char *)(uintptr_t)luaL_checkstring(L, arg);
+        lua_pushvalue(L, arg);
+        lua_rawseti(L, -2, arg);
+    }
+    lua_setiuservalue(L, -2, 1);
     g->w.io = io;
     kt_logger_init(&g->logger, file);
     g->logger.out = say;
     g->logger.ctx = &g->w;
     g->logger.io = io;
-    const struct kt_runtime_opts opts = {.io = io,
-        .logger = &g->logger,
-        .memory = (size_t)256 << 20,
-        .alloc = alloc,
-        .alloc_ctx = &g->w,
-        .print = print,
-        .print_ctx = &g->w};
+    const struct kt_supervisor_opts opts = {.runtime = {.io = io,
+                                                .logger = &g->logger,
+                                                .memory = (size_t)256 << 20,
+                                                .alloc = alloc,
+                                                .alloc_ctx = &g->w,
+                                                .print = print,
+                                                .print_ctx = &g->w},
+        .file = file,
+        .argc = argc,
+        .argv = g->argv};
     struct kt_err err = {0};
-    if (kt_runtime_new(&g->rt, &opts, &err)) return luaL_error(L, "%s", err.text);
+    if (kt_supervisor_new(&g->supervisor, &opts, &err)) return luaL_error(L, "%s", err.text);
     luaL_setmetatable(L, GUEST);
-    int rc = kt_runtime_load_file(g->rt, file, argc, argv);
-    if (rc == 0 && !kt_runtime_exited(g->rt, &code)) rc = kt_runtime_open(g->rt);
-    if (rc == 0) return 1;
+    if (kt_supervisor_start(g->supervisor) == 0) return 1;
     lua_pushnil(L);
-    lua_pushstring(L, kt_runtime_message(g->rt));
+    lua_pushstring(L, kt_supervisor_message(g->supervisor));
     return 2;
 }
 
@@ -300,7 +307,7 @@ static int guest_exited(lua_State *L)
 {
     const struct guest *g = luaL_checkudata(L, 1, GUEST);
     int code;
-    if (!kt_runtime_exited(g->rt, &code)) return 0;
+    if (!kt_supervisor_exited(g->supervisor, &code)) return 0;
     lua_pushinteger(L, code);
     return 1;
 }
@@ -308,9 +315,9 @@ static int guest_exited(lua_State *L)
 static int guest_free(lua_State *L)
 {
     struct guest *g = luaL_checkudata(L, 1, GUEST);
-    if (!g->rt) return 0;
-    kt_runtime_free(g->rt);
-    g->rt = NULL;
+    if (!g->supervisor) return 0;
+    kt_supervisor_free(g->supervisor);
+    g->supervisor = NULL;
     kt_io_free(g->w.io);
     g->logger.io = NULL;
     kt_logger_close(&g->logger);
