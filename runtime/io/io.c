@@ -164,8 +164,9 @@ const char *kt_conn_peer(const struct kt_conn *conn)
     return conn->peer;
 }
 
-const char *kt_conn_local(const struct kt_conn *conn)
+const char *kt_conn_local(struct kt_conn *conn)
 {
+    if (!conn->local[0] && conn->name_local) conn->name_local(conn);
     return conn->local;
 }
 

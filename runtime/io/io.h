@@ -157,9 +157,10 @@ void kt_udp_close(struct kt_udp *udp);
 #define KT_CONN_WRITE (64u * 1024)
 
 struct kt_pipe *kt_conn_pipe(struct kt_conn *conn);
-/* "127.0.0.1:4711", or "unix:/path"; "?" if unknown. Valid as long as the conn. */
+/* "127.0.0.1:4711", or "unix:/path"; "?" if unknown. Valid as long as the conn. The local one is looked up
+ * when it is first asked for: few want it. */
 const char *kt_conn_peer(const struct kt_conn *conn);
-const char *kt_conn_local(const struct kt_conn *conn);
+const char *kt_conn_local(struct kt_conn *conn);
 
 struct kt_listener_events {
     /* The conn is the callee's, to end with kt_pipe_close or kt_pipe_reset. It reads at once, but no further
@@ -320,6 +321,7 @@ struct kt_listener {
 
 struct kt_conn {
     struct kt_pipe pipe;
+    void (*name_local)(struct kt_conn *); /* fills `local` if it is empty; NULL: it is filled */
     char peer[128], local[128];
 };
 

@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -500,39 +501,63 @@ int kt_uv_conn_dial(struct uv_conn *c, const struct kt_addr *to, const char *pat
     return 0;
 }
 
-static void name_end(char out[128], int fd, int (*get)(int, struct sockaddr *, socklen_t *))
+static void name_text(char out[128], const union kt_uv_name *name, socklen_t len)
 {
-    union {
-        struct sockaddr sa;
-        struct sockaddr_un un;
-        struct sockaddr_storage storage;
-    } name;
-    memset(&name, 0, sizeof name);
-    socklen_t len = sizeof name;
     struct kt_addr addr;
     snprintf(out, 128, "?");
-    if (get(fd, &name.sa, &len) < 0) return;
-    if (name.sa.sa_family == AF_UNIX && len > offsetof(struct sockaddr_un, sun_path) && name.un.sun_path[0]) {
+    if (name->sa.sa_family == AF_UNIX && len > offsetof(struct sockaddr_un, sun_path) &&
+        name->un.sun_path[0]) {
         /* sun_path need not end in a NUL when it is full. */
-        snprintf(out, 128, "unix:%.*s", (int)sizeof name.un.sun_path, name.un.sun_path);
-    } else if (kt_addr_from_sockaddr(&addr, &name.sa)) {
+        snprintf(out, 128, "unix:%.*s", (int)sizeof name->un.sun_path, name->un.sun_path);
+    } else if (kt_addr_from_sockaddr(&addr, &name->sa)) {
         kt_uv_addr_unmap(&addr);
         kt_addr_text(&addr, out);
     }
 }
 
-int kt_uv_conn_ready(struct uv_conn *c)
+static void name_end(char out[128], struct uv_conn *c, int (*get)(int, struct sockaddr *, socklen_t *))
+{
+    union kt_uv_name name;
+    socklen_t len = sizeof name;
+    uv_os_fd_t fd;
+    memset(&name, 0, sizeof name);
+    if (uv_fileno(&c->h.handle, &fd) == 0 && get(fd, &name.sa, &len) == 0)
+        name_text(out, &name, len);
+    else
+        snprintf(out, 128, "?");
+}
+
+static void name_local(struct kt_conn *conn)
+{
+    name_end(conn->local, (struct uv_conn *)(void *)conn, getsockname);
+}
+
+void kt_uv_tune(int fd)
+{
+    const int on = 1;
+    /* The peer may be gone already, then these fail; reading tells. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+#ifdef TCP_KEEPIDLE
+    const int idle = KEEPALIVE_S, interval = 1, count = 10; /* seconds, seconds, probes */
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+#endif
+}
+
+int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t len)
 {
     uv_os_fd_t fd;
     int r = uv_fileno(&c->h.handle, &fd);
     if (r < 0) return kt_uv_code(r);
-    if (!c->is_unix) {
-        /* The peer may be gone already, then these fail; reading tells. */
-        uv_tcp_nodelay(&c->h.tcp, 1);
-        uv_tcp_keepalive(&c->h.tcp, 1, KEEPALIVE_S);
+    if (peer) {
+        name_text(c->conn.peer, peer, len);
+    } else {
+        if (!c->is_unix) kt_uv_tune(fd);
+        name_end(c->conn.peer, c, getpeername);
     }
-    name_end(c->conn.peer, fd, getpeername);
-    name_end(c->conn.local, fd, getsockname);
+    c->conn.name_local = name_local;
     start_reading(c);
     return 0;
 }

@@ -77,7 +77,7 @@ static void on_dialled(void *ctx, int status)
     struct uv_connect *c = ctx;
     if (status == 0) {
         struct uv_conn *conn = c->conn;
-        int code = kt_uv_conn_ready(conn);
+        int code = kt_uv_conn_ready(conn, NULL, 0);
         assert(code == 0);
         (void)code;
         tell(c, kt_uv_conn(conn), NULL);

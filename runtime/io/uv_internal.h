@@ -6,6 +6,8 @@
 #ifndef KT_IO_UV_INTERNAL_H
 #define KT_IO_UV_INTERNAL_H
 
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <uv.h>
 #include "io/plain.h"
 #include "io/uv.h"
@@ -100,8 +102,17 @@ int kt_uv_conn_adopt(struct uv_conn *c, int fd);
  * status: 0 or libuv's error. */
 int kt_uv_conn_dial(struct uv_conn *c, const struct kt_addr *to, const char *path,
     void (*cb)(void *ctx, int status), void *ctx);
-/* The socket is connected: sets it up, names its ends and begins to read. */
-int kt_uv_conn_ready(struct uv_conn *c);
+/* The name of one end of a socket, as the system gives it. */
+union kt_uv_name {
+    struct sockaddr sa;
+    struct sockaddr_un un;
+    struct sockaddr_storage storage;
+};
+/* What a TCP socket of ours has: no delay, keepalive. */
+void kt_uv_tune(int fd);
+/* The socket is connected: sets it up, names its ends and begins to read. peer: NULL, or what accept said of
+ * it; then the socket has been tuned. */
+int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t len);
 /* Ends a conn that nobody was given. */
 void kt_uv_conn_abort(struct uv_conn *c);
 struct kt_conn *kt_uv_conn(struct uv_conn *c);

@@ -55,7 +55,27 @@ static void pause_accepting(struct uv_listener *l, int errnum)
         errnum == EMFILE ? "; raise the limit (ulimit -n)" : "");
 }
 
-static void hand_over(struct uv_listener *l, int fd)
+/* Where the system can, with as few calls as it can: Linux takes the flags at once, and what a listening
+ * socket was tuned to its connections are. */
+#ifdef __linux__
+#define INHERITS true
+static int accept_from(int listener, union kt_uv_name *peer, socklen_t *len)
+{
+    return accept4(listener, &peer->sa, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+#else
+#define INHERITS false
+static int accept_from(int listener, union kt_uv_name *peer, socklen_t *len)
+{
+    int fd = accept(listener, &peer->sa, len);
+    if (fd < 0 || kt_uv_fd_prepare(fd) == 0) return fd;
+    close(fd);
+    errno = ECONNABORTED;
+    return -1;
+}
+#endif
+
+static void hand_over(struct uv_listener *l, int fd, const union kt_uv_name *peer, socklen_t len)
 {
     struct uv_conn *c = kt_uv_conn_new(l->u, l->is_unix);
     int code = c ? kt_uv_conn_adopt(c, fd) : KT_ENOMEM;
@@ -65,7 +85,8 @@ static void hand_over(struct uv_listener *l, int fd)
         if (c) kt_uv_conn_abort(c);
         return;
     }
-    code = kt_uv_conn_ready(c);
+    if (!INHERITS && !l->is_unix) kt_uv_tune(fd);
+    code = kt_uv_conn_ready(c, peer, len);
     assert(code == 0);
     l->events->conn(l->ctx, kt_uv_conn(c));
 }
@@ -76,12 +97,12 @@ static void on_event(uv_poll_t *poll, int status, int events)
     struct uv_listener *l = poll->data;
     kt_uv_wake(l->u);
     for (unsigned i = 0; i < ACCEPTS && !l->closed; i++) {
-        int fd = accept(l->fd, NULL, NULL);
+        union kt_uv_name peer;
+        socklen_t len = sizeof peer;
+        memset(&peer, 0, sizeof(struct sockaddr_un)); /* a path need not end in a NUL */
+        int fd = accept_from(l->fd, &peer, &len);
         if (fd >= 0) {
-            if (kt_uv_fd_prepare(fd) == 0)
-                hand_over(l, fd);
-            else
-                close(fd);
+            hand_over(l, fd, &peer, len);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -193,6 +214,7 @@ static int open_socket(struct uv_listener *l, const struct kt_endpoint *at, stru
 {
     int code = l->is_unix ? bind_unix(l, err) : bind_tcp(l, at, err);
     if (code) return code;
+    if (INHERITS && !l->is_unix) kt_uv_tune(l->fd);
     if (kt_uv_fd_prepare(l->fd) < 0 || listen(l->fd, BACKLOG) < 0)
         return kt_plain_bind_error(err, l->listener.local, at->port_min, errno);
     int r = uv_poll_init(&l->u->loop, &l->poll, l->fd);
