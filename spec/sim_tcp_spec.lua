@@ -434,7 +434,36 @@ describe("names of a world", function()
     assert.equal("vps.example: no such host name", (select(4, lookup "vps.example")))
   end)
 
+  -- Type A 1, SRV 33, AAAA 28, as on the wire.
+  local function records(name, type)
+    local result
+    assert(a:query(name, type, {}, function(...) result = table.pack(...) end))
+    w:run(w:now() + 100 * S, function() return result end)
+    return table.unpack(result, 1, 3)
+  end
+
+  it("have records: addresses by family, services by priority, with their time to live", function()
+    w:name("vps.example", { "10.2.3.4", "2001:db8::1" })
+    assert.same({ "10.2.3.4 60" }, (records("vps.example.", 1)))
+    assert.same({ "2001:db8::1 60" }, (records("vps.example", 28)))
+    w:srv("_kt._udp.example", { { target = "b.example", port = 2, priority = 9, weight = 1 },
+      { target = "a.example", port = 1, priority = 3, weight = 7 } }, 5)
+    assert.same({ "a.example:1 3 7 5", "b.example:2 9 1 5" }, (records("_kt._udp.example", 33)))
+  end)
+
+  it("have no record of another kind, and none at all while their server does not answer", function()
+    w:name("vps.example", { "10.2.3.4" })
+    assert.same({ nil, "name", "vps.example: no AAAA record" }, { records("vps.example", 28) })
+    w:name("vps.example", false, 10 * S)
+    assert.same({ nil, "io", "vps.example: the name server does not answer" }, { records("vps.example", 1) })
+    w:srv("vps.example", { { target = "a.example", port = 1, priority = 3, weight = 7 } }, 5)
+    assert.same({ "a.example:1 3 7 5" }, (records("vps.example", 33)))
+    w:srv("vps.example", {}, 5)
+    assert.equal("vps.example: no SRV record", (select(3, records("vps.example", 33))))
+  end)
+
   it("are not told to a process that was killed", function()
+    assert(a:query("far", 1, {}, error))
     assert(a:resolve("far", 1, error))
     assert(a:connect("far:80", error))
     w:kill(light_a)

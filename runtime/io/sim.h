@@ -234,6 +234,12 @@ void kt_sim_nat_rebind(struct kt_sim_host *h);
  * does not exist (after 1 ms). */
 int kt_sim_name_set(
     struct kt_sim *sim, const char *name, const struct kt_addr *addrs, size_t n, uint64_t delay_us);
+#define KT_SIM_TTL 60u /* seconds, of the records of a name that has not been given another */
+/* What kt_query finds of a name's SRV records, and how long what it finds of the name holds (1..86400 s; its
+ * addresses, too). n 0: it has none. Their ttl and addr are not looked at. KT_EINVAL: more than
+ * KT_QUERY_RECORDS. */
+int kt_sim_srv_set(
+    struct kt_sim *sim, const char *name, const struct kt_record *records, size_t n, uint32_t ttl);
 /* Lookups of the name fail, after delay_us, with "the name server does not answer". Until set anew. */
 int kt_sim_name_fail(struct kt_sim *sim, const char *name, uint64_t delay_us);
 

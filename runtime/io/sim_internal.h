@@ -244,6 +244,8 @@ int kt_sim_connect(struct kt_io *io, const struct kt_endpoint *to, kt_connect_cb
 
 int kt_sim_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_cb cb, void *ctx,
     struct kt_resolve **out, struct kt_err *err);
+int kt_sim_query(struct kt_io *io, const struct kt_question *question, kt_query_cb cb, void *ctx,
+    struct kt_query **out, struct kt_err *err);
 void kt_sim_resolve_vanish(struct kt_sim_host *h, const struct sim_io *p);
 void kt_sim_names_free(struct kt_sim *sim);
 int kt_sim_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,

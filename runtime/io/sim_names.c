@@ -1,7 +1,7 @@
-/* Names: a table of the world's, for all hosts, and lookups that take their time.
+/* Names: a table of the world's, for all hosts, and lookups that take their time: of addresses (kt_resolve)
+ * and of records (kt_query). There is one truth, whichever name servers are asked.
  *
- * What a lookup finds is settled when its time is up, so a name that changes meanwhile is found changed.
- * (Queries for single record types, kt_query, belong here too: further kinds of records in sim_name.) */
+ * What a lookup finds is settled when its time is up, so a name that changes meanwhile is found changed. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,15 +17,20 @@ struct sim_name {
     struct kt_list all;   /* in sim->names */
     bool fails;
     uint64_t delay_us;
-    size_t n;
+    uint32_t ttl;
+    size_t n, n_srv;
     struct kt_addr addrs[SIM_ADDRS];
+    struct kt_record *srv; /* n_srv of them, by priority; NULL: none */
     char name[256];
 };
 
 struct sim_lookup {
     struct kt_resolve resolve;
+    struct kt_query query;
     struct sim_io *p;
-    kt_resolve_cb cb;
+    kt_resolve_cb cb; /* NULL: it asks for records */
+    kt_query_cb query_cb;
+    enum kt_record_type type;
     void *ctx;
     struct kt_list node; /* in host->lookups */
     struct kt_sim_event event;
@@ -62,6 +67,7 @@ static struct sim_name *find_or_add(struct kt_sim *sim, const char *name)
     n = calloc(1, sizeof *n);
     if (!n) return NULL;
     snprintf(n->name, sizeof n->name, "%s", name);
+    n->ttl = KT_SIM_TTL;
     if (kt_hmap_add(&sim->named, &n->node, hash_of(name)) != 0) {
         free(n);
         return NULL;
@@ -89,14 +95,40 @@ int kt_sim_name_fail(struct kt_sim *sim, const char *name, uint64_t delay_us)
     return code;
 }
 
+int kt_sim_srv_set(
+    struct kt_sim *sim, const char *name, const struct kt_record *records, size_t n, uint32_t ttl)
+{
+    if (n > KT_QUERY_RECORDS || strlen(name) >= 256) return KT_EINVAL;
+    struct sim_name *entry = find_or_add(sim, name);
+    struct kt_record *copy = n ? calloc(n, sizeof *copy) : NULL;
+    if (!entry || (n && !copy)) {
+        free(copy);
+        return KT_ENOMEM;
+    }
+    free(entry->srv);
+    entry->srv = copy;
+    entry->n_srv = 0;
+    entry->fails = false;
+    entry->ttl = kt_ttl(ttl);
+    for (size_t i = 0; i < n; i++) {
+        kt_records_insert(copy, &entry->n_srv, &records[i]);
+    }
+    for (size_t i = 0; i < n; i++) copy[i].ttl = entry->ttl;
+    return 0;
+}
+
 void kt_sim_names_free(struct kt_sim *sim)
 {
     struct kt_list *node;
-    while ((node = kt_list_pop(&sim->names)) != NULL) free(KT_CONTAINER(node, struct sim_name, all));
+    while ((node = kt_list_pop(&sim->names)) != NULL) {
+        struct sim_name *n = KT_CONTAINER(node, struct sim_name, all);
+        free(n->srv);
+        free(n);
+    }
 }
 
 /* The addresses of a name; 0 and err if it has none. */
-static size_t answer(struct sim_lookup *r, struct kt_addr out[SIM_ADDRS], struct kt_err *err)
+static size_t answer(const struct sim_lookup *r, struct kt_addr out[SIM_ADDRS], struct kt_err *err)
 {
     const struct sim_name *name = find(r->p->sim, r->host);
     const struct kt_sim_host *h = kt_sim_host_find(r->p->sim, r->host);
@@ -117,21 +149,69 @@ static size_t answer(struct sim_lookup *r, struct kt_addr out[SIM_ADDRS], struct
     return n;
 }
 
+/* The records of a name; 0 and err if it has none. */
+static size_t answer_records(
+    const struct sim_lookup *r, struct kt_record out[KT_QUERY_RECORDS], struct kt_err *err)
+{
+    const struct sim_name *name = find(r->p->sim, r->host);
+    struct kt_addr addrs[SIM_ADDRS];
+    size_t n = 0;
+    if (name && name->fails) {
+        kt_err_set(err, KT_EIO, "%s: the name server does not answer", r->host);
+        return 0;
+    }
+    if (r->type == KT_RECORD_SRV) {
+        for (; name && n < name->n_srv; n++) out[n] = name->srv[n];
+    } else {
+        const int family = r->type == KT_RECORD_A ? AF_INET : AF_INET6;
+        const size_t all = answer(r, addrs, err);
+        for (size_t i = 0; i < all; i++)
+            if (addrs[i].sa.sa_family == family)
+                out[n++] = (struct kt_record){.ttl = name ? name->ttl : KT_SIM_TTL, .addr = addrs[i]};
+    }
+    if (n == 0) kt_err_set(err, KT_ENAME, "%s: no %s record", r->host, kt_record_type_name(r->type));
+    return n;
+}
+
 /* ---- lookups ---- */
 
-/* Ends r, then tells: the callback may do whatever it likes, also start another. */
-static void tell(void *ctx)
+static void end(struct sim_lookup *r)
 {
-    struct sim_lookup *r = ctx;
-    kt_resolve_cb cb = r->cb;
-    void *cb_ctx = r->ctx;
-    struct kt_addr addrs[SIM_ADDRS] = {r->addr};
-    struct kt_err err;
-    size_t n = r->numeric ? 1 : answer(r, addrs, &err);
     kt_list_remove(&r->node);
     kt_sim_ended(r->p);
     free(r);
-    cb(cb_ctx, addrs, n, n ? NULL : &err);
+}
+
+/* Ends r, then tells: the callback may do whatever it likes, also start another. */
+static void tell_addrs(struct sim_lookup *r)
+{
+    kt_resolve_cb cb = r->cb;
+    void *ctx = r->ctx;
+    struct kt_addr addrs[SIM_ADDRS] = {r->addr};
+    struct kt_err err;
+    size_t n = r->numeric ? 1 : answer(r, addrs, &err);
+    end(r);
+    cb(ctx, addrs, n, n ? NULL : &err);
+}
+
+static void tell_records(struct sim_lookup *r)
+{
+    kt_query_cb cb = r->query_cb;
+    void *ctx = r->ctx;
+    struct kt_record records[KT_QUERY_RECORDS];
+    struct kt_err err;
+    size_t n = answer_records(r, records, &err);
+    end(r);
+    cb(ctx, records, n, n ? NULL : &err);
+}
+
+static void tell(void *ctx)
+{
+    struct sim_lookup *r = ctx;
+    if (r->cb)
+        tell_addrs(r);
+    else
+        tell_records(r);
 }
 
 static void on_time(void *ctx)
@@ -140,14 +220,21 @@ static void on_time(void *ctx)
     kt_sim_arrive(r->p, &r->turn);
 }
 
-static void resolve_cancel(struct kt_resolve *resolve)
+static void cancel(struct sim_lookup *r)
 {
-    struct sim_lookup *r = (struct sim_lookup *)(void *)resolve;
     kt_sim_event_cancel(r->p->sim, &r->event);
     kt_list_remove(&r->turn.node);
-    kt_list_remove(&r->node);
-    kt_sim_ended(r->p);
-    free(r);
+    end(r);
+}
+
+static void resolve_cancel(struct kt_resolve *resolve)
+{
+    cancel(KT_CONTAINER(resolve, struct sim_lookup, resolve));
+}
+
+static void query_cancel(struct kt_query *query)
+{
+    cancel(KT_CONTAINER(query, struct sim_lookup, query));
 }
 
 void kt_sim_resolve_vanish(struct kt_sim_host *h, const struct sim_io *p)
@@ -158,6 +245,32 @@ void kt_sim_resolve_vanish(struct kt_sim_host *h, const struct sim_io *p)
     }
 }
 
+/* A lookup that has not begun; NULL without memory. */
+static struct sim_lookup *make(struct sim_io *p, const char *host, void *ctx)
+{
+    struct sim_lookup *r = calloc(1, sizeof *r);
+    if (!r) return NULL;
+    r->resolve.cancel = resolve_cancel;
+    r->query.cancel = query_cancel;
+    r->p = p;
+    r->ctx = ctx;
+    snprintf(r->host, sizeof r->host, "%s", host);
+    kt_list_init(&r->node);
+    kt_list_push(&p->host->lookups, &r->node);
+    kt_turn_init(&r->turn, tell, r);
+    kt_sim_event_init(&r->event, on_time, r);
+    kt_sim_opened(p);
+    return r;
+}
+
+static void begin(struct sim_lookup *r)
+{
+    struct kt_sim *sim = r->p->sim;
+    const struct sim_name *name = find(sim, r->host);
+    uint64_t delay = name ? name->delay_us : kt_sim_host_find(sim, r->host) ? KNOWN_US : UNKNOWN_US;
+    kt_sim_event_set(sim, &r->event, sim->now + delay);
+}
+
 int kt_sim_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_cb cb, void *ctx,
     struct kt_resolve **out, struct kt_err *err)
 {
@@ -165,27 +278,31 @@ int kt_sim_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve
     struct sim_io *p = kt_sim_io(io);
     if (kt_sim_alive(p, err) != 0) return KT_ECLOSED;
     if (!host[0] || strlen(host) > 253) return kt_err_set(err, KT_ENAME, "%.255s: not a host name", host);
-    struct sim_lookup *r = calloc(1, sizeof *r);
+    struct sim_lookup *r = make(p, host, ctx);
     if (!r) return kt_err_set(err, KT_ENOMEM, "%.255s: out of memory", host);
-    r->resolve.cancel = resolve_cancel;
-    r->p = p;
     r->cb = cb;
-    r->ctx = ctx;
     r->port = port;
-    snprintf(r->host, sizeof r->host, "%s", host);
-    kt_list_init(&r->node);
-    kt_list_push(&p->host->lookups, &r->node);
-    kt_turn_init(&r->turn, tell, r);
-    kt_sim_event_init(&r->event, on_time, r);
     r->numeric = kt_addr_from_ip(&r->addr, host, port);
-    if (r->numeric) {
+    if (r->numeric)
         kt_io_turn(io, &r->turn);
-    } else {
-        const struct sim_name *name = find(p->sim, host);
-        uint64_t delay = name ? name->delay_us : kt_sim_host_find(p->sim, host) ? KNOWN_US : UNKNOWN_US;
-        kt_sim_event_set(p->sim, &r->event, p->sim->now + delay);
-    }
-    kt_sim_opened(p);
+    else
+        begin(r);
     *out = &r->resolve;
+    return 0;
+}
+
+int kt_sim_query(struct kt_io *io, const struct kt_question *question, kt_query_cb cb, void *ctx,
+    struct kt_query **out, struct kt_err *err)
+{
+    struct sim_io *p = kt_sim_io(io);
+    if (kt_sim_alive(p, err) != 0) return KT_ECLOSED;
+    struct sim_lookup *r = make(p, question->name, ctx);
+    if (!r) return kt_err_set(err, KT_ENOMEM, "%s: out of memory", question->name);
+    size_t len = strlen(r->host);
+    if (len && r->host[len - 1] == '.') r->host[len - 1] = '\0';
+    r->query_cb = cb;
+    r->type = question->type;
+    begin(r);
+    *out = &r->query;
     return 0;
 }

@@ -146,6 +146,7 @@ static const struct kt_io_ops ops = {
     .listen = kt_sim_listen,
     .connect = kt_sim_connect,
     .resolve = kt_sim_resolve,
+    .query = kt_sim_query,
     .signal_watch = kt_sim_signal_watch,
     .file_read = kt_sim_file_read,
     .file_append = kt_sim_file_append,

@@ -231,6 +231,28 @@ static int world_name(lua_State *L)
     return 0;
 }
 
+/* srv(name, { { target =, port =, priority =, weight = }, … }, ttl) */
+static int world_srv(lua_State *L)
+{
+    struct world *w = check_world(L);
+    struct kt_record records[KT_QUERY_RECORDS];
+    memset(records, 0, sizeof records);
+    size_t n = lua_rawlen(L, 3);
+    luaL_argcheck(L, n <= KT_QUERY_RECORDS, 3, "too many");
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 3, (lua_Integer)i + 1);
+        const int at = lua_gettop(L);
+        lua_getfield(L, at, "target");
+        snprintf(records[i].target, sizeof records[i].target, "%s", luaL_checkstring(L, -1));
+        records[i].port = (uint16_t)field(L, at, "port");
+        records[i].priority = (uint16_t)field(L, at, "priority");
+        records[i].weight = (uint16_t)field(L, at, "weight");
+        lua_settop(L, at - 1);
+    }
+    kt_sim_srv_set(w->sim, luaL_checkstring(L, 2), records, n, (uint32_t)luaL_checkinteger(L, 4));
+    return 0;
+}
+
 /* ---- lines ---- */
 
 static struct kt_sim_line_opts line_at(lua_State *L, int index)
@@ -536,10 +558,10 @@ int luaopen_spec_sim(lua_State *L)
         {"open", world_open}, {"crash", world_crash}, {"restart", world_restart}, {"kill", world_kill},
         {"signal", world_signal}, {"slow", world_slow}, {"short", world_short}, {"full", world_full},
         {"jump", world_jump}, {"nat", world_nat}, {"rebind", world_rebind}, {"put", world_put},
-        {"name", world_name}, {"link", world_link}, {"set", world_set}, {"cut", world_cut},
-        {"hold", world_hold}, {"heal", world_heal}, {"stats", world_stats}, {"trace", world_trace},
-        {"traced", world_traced}, {"rule", world_rule}, {"now", world_now}, {"at", world_at},
-        {"run", world_run}, {"free", world_free}, {"__gc", world_free}, {NULL, NULL}};
+        {"name", world_name}, {"srv", world_srv}, {"link", world_link}, {"set", world_set},
+        {"cut", world_cut}, {"hold", world_hold}, {"heal", world_heal}, {"stats", world_stats},
+        {"trace", world_trace}, {"traced", world_traced}, {"rule", world_rule}, {"now", world_now},
+        {"at", world_at}, {"run", world_run}, {"free", world_free}, {"__gc", world_free}, {NULL, NULL}};
     luaL_newmetatable(L, WORLD);
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);
