@@ -218,21 +218,6 @@ int kt_uv_code(int uverr)
     return kt_err_from_errno(-uverr);
 }
 
-int kt_uv_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum)
-{
-    int code = kt_err_from_errno(errnum);
-    if (errnum == EADDRINUSE)
-        return kt_err_set(err, code, "%s: address already in use; another program listens there", what);
-    if (errnum == EACCES && port > 0 && port < 1024)
-        return kt_err_set(
-            err, code, "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE", what);
-    if (errnum == EADDRNOTAVAIL)
-        return kt_err_set(err, code, "%s: no interface of this machine has that address", what);
-    if (errnum == EMFILE || errnum == ENFILE)
-        return kt_err_set(err, code, "%s: no file descriptors left; raise the limit (ulimit -n)", what);
-    return kt_err_set(err, code, "%s: %s", what, strerror(errnum));
-}
-
 int kt_uv_fd_prepare(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -272,8 +257,8 @@ static const struct kt_io_ops ops = {
     .connect = kt_uv_connect,
     .resolve = kt_uv_resolve,
     .signal_watch = kt_uv_signal_watch,
-    .file_read = kt_uv_file_read,
-    .file_append = kt_uv_file_append,
+    .file_read = kt_plain_file_read,
+    .file_append = kt_plain_file_append,
     .watch_new = kt_uv_watch_new,
 };
 

@@ -7,6 +7,7 @@
 #define KT_IO_UV_INTERNAL_H
 
 #include <uv.h>
+#include "io/plain.h"
 #include "io/uv.h"
 
 struct kt_pool;
@@ -63,9 +64,6 @@ static inline void kt_uv_ended(struct uv_io *u)
 /* KT_E… for a libuv error (on Unix a negative errno, or one of getaddrinfo's). */
 int kt_uv_code(int uverr);
 
-/* Fills err for an address that could not be bound, with what to do about it. Returns the code. */
-int kt_uv_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum);
-
 /* Makes fd non-blocking and closed on exec. 0 or -1 with errno. */
 int kt_uv_fd_prepare(int fd);
 
@@ -119,8 +117,5 @@ int kt_uv_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_
 int kt_uv_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,
     struct kt_signal **out, struct kt_err *err);
 int kt_uv_watch_new(struct kt_io *io, kt_watch_tick tick, void *ctx, struct kt_watch **out);
-int kt_uv_file_read(
-    struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
-int kt_uv_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
 #endif

@@ -141,16 +141,16 @@ static int bind_unix(struct uv_listener *l, struct kt_err *err)
     struct stat st;
     memcpy(un.sun_path, l->path, sizeof un.sun_path);
     l->fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (l->fd < 0) return kt_uv_bind_error(err, l->listener.local, 0, errno);
+    if (l->fd < 0) return kt_plain_bind_error(err, l->listener.local, 0, errno);
     if (bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0) {
-        if (errno != EADDRINUSE) return kt_uv_bind_error(err, l->listener.local, 0, errno);
+        if (errno != EADDRINUSE) return kt_plain_bind_error(err, l->listener.local, 0, errno);
         if (lstat(l->path, &st) == 0 && !S_ISSOCK(st.st_mode))
             return kt_err_set(
                 err, KT_EINUSE, "%s: there is a file of that name that is not a socket", l->listener.local);
-        if (unix_is_live(&un)) return kt_uv_bind_error(err, l->listener.local, 0, EADDRINUSE);
+        if (unix_is_live(&un)) return kt_plain_bind_error(err, l->listener.local, 0, EADDRINUSE);
         /* Left behind by a process that did not end well. */
         if ((unlink(l->path) < 0 && errno != ENOENT) || bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0)
-            return kt_uv_bind_error(err, l->listener.local, 0, errno);
+            return kt_plain_bind_error(err, l->listener.local, 0, errno);
     }
     if (stat(l->path, &st) == 0) {
         l->dev = st.st_dev;
@@ -186,7 +186,7 @@ static int bind_tcp(struct uv_listener *l, const struct kt_endpoint *at, struct 
         kt_addr_from_ip(&addr, "0.0.0.0", at->port_min);
         errnum = bind_addr(l, &addr);
     }
-    return errnum ? kt_uv_bind_error(err, l->listener.local, at->port_min, errnum) : 0;
+    return errnum ? kt_plain_bind_error(err, l->listener.local, at->port_min, errnum) : 0;
 }
 
 static int open_socket(struct uv_listener *l, const struct kt_endpoint *at, struct kt_err *err)
@@ -194,7 +194,7 @@ static int open_socket(struct uv_listener *l, const struct kt_endpoint *at, stru
     int code = l->is_unix ? bind_unix(l, err) : bind_tcp(l, at, err);
     if (code) return code;
     if (kt_uv_fd_prepare(l->fd) < 0 || listen(l->fd, BACKLOG) < 0)
-        return kt_uv_bind_error(err, l->listener.local, at->port_min, errno);
+        return kt_plain_bind_error(err, l->listener.local, at->port_min, errno);
     int r = uv_poll_init(&l->u->loop, &l->poll, l->fd);
     return r < 0 ? kt_err_set(err, kt_uv_code(r), "%s: %s", l->listener.local, uv_strerror(r)) : 0;
 }

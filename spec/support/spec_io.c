@@ -1,6 +1,7 @@
 /* The I/O seam for specs: userdata over kt_io on libuv and its handles, with Lua functions as callbacks.
  *
  *   io = spec_io.new(flags)          flags: spec_io.NO_GSO + …
+ *   io = spec_io.new(io, keeper)     a process of spec_sim's, whose world is the keeper
  *   io:run(ms)                       true: stopped by io:stop(); false: the time was up
  *   io:timer(at_us, fn) io:turn(fn) io:udp(opts, events) io:listen(text, fn) io:connect(text, fn)
  *   io:resolve(host, port, fn) io:signal(n, fn) io:read_file(path, max) io:append_file(path, text) io:free()
@@ -631,6 +632,17 @@ static int io_run(lua_State *L)
     return 1;
 }
 
+/* check(): raises what a callback raised in a run that was not io:run's. */
+static int io_check(lua_State *L)
+{
+    struct world *w = check_world(L);
+    if (w->failure == LUA_NOREF) return 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->failure);
+    luaL_unref(L, LUA_REGISTRYINDEX, w->failure);
+    w->failure = LUA_NOREF;
+    return lua_error(L);
+}
+
 static int io_stop(lua_State *L)
 {
     kt_io_stop(check_world(L)->io);
@@ -700,15 +712,25 @@ static void on_line(void *ctx, enum kt_log_level level, const char *line)
 
 static int new_io(lua_State *L)
 {
-    unsigned flags = (unsigned)luaL_optinteger(L, 1, 0);
-    struct world *w = lua_newuserdatauv(L, sizeof *w, 0);
+    lua_settop(L, 2);
+    struct world *w = lua_newuserdatauv(L, sizeof *w, 1);
     memset(w, 0, sizeof *w);
     w->failure = LUA_NOREF;
     w->log = (struct kt_log){.level = KT_LOG_DEBUG, .sink = on_line, .ctx = w};
     kt_list_init(&w->handles);
     kt_timer_init(&w->deadline, on_deadline, w);
-    int code = kt_uv_new(&w->io, &w->log, flags);
-    if (code) return luaL_error(L, "%s", kt_strerror(code));
+    if (lua_islightuserdata(L, 1)) {
+        w->io = lua_touserdata(L, 1);
+        w->io->log = &w->log;
+        lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD); /* the world may call at any time */
+        w->L = lua_tothread(L, -1);
+        lua_pop(L, 1);
+        lua_pushvalue(L, 2);
+        lua_setiuservalue(L, -2, 1);
+    } else {
+        int code = kt_uv_new(&w->io, &w->log, (unsigned)luaL_optinteger(L, 1, 0));
+        if (code) return luaL_error(L, "%s", kt_strerror(code));
+    }
     luaL_setmetatable(L, WORLD);
     return 1;
 }
@@ -753,7 +775,8 @@ static int next_fd(lua_State *L)
 static const luaL_Reg functions[] = {
     {"new", new_io}, {"sleeps", sleeps}, {"limit", limit}, {"pid", pid}, {"next_fd", next_fd}, {NULL, NULL}};
 
-static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"now", io_now},
+static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"check", io_check},
+    {"now", io_now},
     {"clock", io_clock}, {"wall", io_wall}, {"random", io_random}, {"timer", io_timer}, {"turn", io_turn},
     {"udp", io_udp}, {"listen", io_listen}, {"connect", io_connect}, {"resolve", io_resolve},
     {"signal", io_signal}, {"read_file", io_read_file}, {"append_file", io_append_file}, {"log", io_log},

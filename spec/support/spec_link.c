@@ -1,7 +1,7 @@
 /* The link room for specs, all on one real io: health and settings as functions; splices and tuncrypt over
  * fake pipes; links and acceptors over loopback.
  *
- *   w = spec_link.new()              the world: an io on libuv
+ *   w = spec_link.new()              the world: an io on libuv; spec_link.new(io): a process of spec_sim's
  *   w:run(ms, fn)                    runs the loop until fn() is true (true) or the time is up (false)
  *   w:fake(room) w:splice(a, b, opts) w:tuncrypt(inner, pass, client) w:link(cfg) w:accept(cfg)
  *   w:relay(port) w:free_port() w:now() w:free()
@@ -1134,7 +1134,10 @@ static int world_new(lua_State *L)
     kt_timer_init(&w->look, on_look, w);
     kt_timer_init(&w->deadline, on_deadline, w);
     int rc = kt_pool_new(&w->bufs, 1024, 0);
-    if (!rc) rc = kt_uv_new(&w->io, NULL, 0);
+    if (!rc && lua_islightuserdata(L, 1))
+        w->io = lua_touserdata(L, 1);
+    else if (!rc)
+        rc = kt_uv_new(&w->io, NULL, 0);
     if (rc) return luaL_error(L, "%s", kt_strerror(rc));
     luaL_setmetatable(L, WORLD);
     lua_newtable(L);

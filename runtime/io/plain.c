@@ -1,10 +1,11 @@
-/* Whole small files, read and appended to with plain blocking calls. */
+/* Whole small files, read and appended to with plain blocking calls; and what is said of an address that cannot
+ * be bound. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "io/uv_internal.h"
+#include "io/plain.h"
 
 #define FIRST_READ ((size_t)4096)
 
@@ -52,7 +53,7 @@ static int read_all(int fd, const char *path, size_t max, char **data, size_t *l
     return 0;
 }
 
-int kt_uv_file_read(
+int kt_plain_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
 {
     (void)io;
@@ -65,7 +66,7 @@ int kt_uv_file_read(
     return code;
 }
 
-int kt_uv_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
+int kt_plain_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
 {
     (void)io;
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
@@ -84,4 +85,19 @@ int kt_uv_file_append(struct kt_io *io, const char *path, const void *data, size
     /* A full disk may be told only here (NFS). */
     if (close(fd) < 0 && !code && errno != EINTR) code = failed(err, path, errno);
     return code;
+}
+
+int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum)
+{
+    int code = kt_err_from_errno(errnum);
+    if (errnum == EADDRINUSE)
+        return kt_err_set(err, code, "%s: address already in use; another program listens there", what);
+    if (errnum == EACCES && port > 0 && port < 1024)
+        return kt_err_set(
+            err, code, "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE", what);
+    if (errnum == EADDRNOTAVAIL)
+        return kt_err_set(err, code, "%s: no interface of this machine has that address", what);
+    if (errnum == EMFILE || errnum == ENFILE)
+        return kt_err_set(err, code, "%s: no file descriptors left; raise the limit (ulimit -n)", what);
+    return kt_err_set(err, code, "%s: %s", what, strerror(errnum));
 }

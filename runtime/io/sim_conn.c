@@ -1,0 +1,325 @@
+/* TCP and unix-socket conns as the pipes that processes hold.
+ *
+ * `shown` is what the process has read of what its kernel has: all of it up to KT_CONN_READ bytes, unless the
+ * host reads slowly or in small pieces; then one piece a step.
+ *
+ * Invariant: `pipe.events` is called from conn_event and tell only, which the process' turns call, and not
+ * after close. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "io/sim_tcp.h"
+
+#define SHORT_US 5u      /* between two pieces of a short read or write */
+#define READS_PER_S 100u /* of a slow reader */
+
+static struct sim_conn *of(const struct kt_pipe *p)
+{
+    return kt_sim_conn_of(p);
+}
+
+/* ---- events ---- */
+
+static bool over(const struct sim_conn *c)
+{
+    return !c->user || c->detached;
+}
+
+static void tell(void *ctx)
+{
+    struct sim_conn *c = ctx;
+    const struct kt_pipe_events *events = c->conn.pipe.events;
+    if (c->told || over(c) || !events) return; /* a later listener is told when it first peeks or writes */
+    c->told = true;
+    if (events->closed) events->closed(c->conn.pipe.ctx, c->code);
+}
+
+static void read_on(struct sim_conn *c);
+static bool read_some(struct sim_conn *c);
+
+static void conn_event(void *ctx)
+{
+    struct sim_conn *c = ctx;
+    if (c->dialled) {
+        void (*dialled)(void *, int) = c->dialled;
+        c->dialled = NULL;
+        dialled(c->dialled_ctx, c->code);
+        if (!over(c)) read_on(c); /* what came meanwhile */
+        return;
+    }
+    const struct kt_pipe_events *events = c->conn.pipe.events;
+    if (c->incoming && read_some(c) && events && events->readable) events->readable(c->conn.pipe.ctx);
+    if (over(c) || c->code || !c->starved || c->tx.len > KT_CONN_WRITE / 2 || c->retry.slot) return;
+    c->starved = false;
+    events = c->conn.pipe.events;
+    if (events && events->writable) events->writable(c->conn.pipe.ctx);
+}
+
+static void arrive(struct sim_conn *c)
+{
+    if (c->p && c->user) kt_sim_arrive(c->p, &c->arrival);
+}
+
+void kt_sim_conn_room(struct sim_conn *c)
+{
+    arrive(c);
+}
+
+void kt_sim_conn_broke(struct sim_conn *c, int code)
+{
+    if (c->code) return;
+    c->code = code;
+    if (!c->p) { /* nobody has accepted it */
+        kt_sim_conn_release(c);
+        return;
+    }
+    if (c->dialled) {
+        arrive(c);
+        return;
+    }
+    kt_io_turn(&c->p->io, &c->turn);
+    kt_sim_make_ready(c->p);
+}
+
+static void tell_late(struct sim_conn *c)
+{
+    if (c->code && !c->told && !over(c)) kt_io_turn(&c->p->io, &c->turn);
+}
+
+/* ---- reading ---- */
+
+/* The process reads at most so much of what there is. True if something came of it. */
+static bool read_piece(struct sim_conn *c, size_t piece)
+{
+    size_t room = KT_CONN_READ - c->shown, there = c->rx.len - c->shown, n = there < room ? there : room;
+    if (n > piece) n = piece;
+    c->shown += n;
+    if (!c->fin_in || c->eof || c->shown < c->rx.len) return n > 0;
+    c->eof = true;
+    return true;
+}
+
+static size_t next_piece(struct kt_sim_host *h)
+{
+    size_t piece = KT_CONN_READ;
+    if (h->read_rate) {
+        piece = h->read_rate / READS_PER_S;
+        if (piece == 0) piece = 1;
+        if (piece > KT_CONN_READ) piece = KT_CONN_READ;
+    }
+    if (h->short_max) {
+        size_t n = 1 + kt_rng_below(&h->short_rng, h->short_max);
+        if (n < piece) piece = n;
+    }
+    return piece;
+}
+
+static bool read_some(struct sim_conn *c)
+{
+    struct kt_sim_host *h = c->host;
+    size_t before = c->shown;
+    c->incoming = false;
+    bool fresh = read_piece(c, next_piece(h));
+    if (h->read_rate) c->read_at = h->sim->now + (c->shown - before) * 1000000 / h->read_rate + 1;
+    if (c->shown < KT_CONN_READ && (c->shown < c->rx.len || (c->fin_in && !c->eof))) read_on(c);
+    return fresh;
+}
+
+static void on_step(void *ctx)
+{
+    struct sim_conn *c = ctx;
+    c->incoming = true;
+    arrive(c);
+}
+
+/* There is something to read, in the process' next turn, or when a slow or short read may go on. */
+static void read_on(struct sim_conn *c)
+{
+    const struct kt_sim_host *h = c->host;
+    uint64_t now = h->sim->now, at = now;
+    if (c->incoming || c->step.slot || c->state == SIM_GONE) return;
+    if (h->short_max) at = now + SHORT_US;
+    if (h->read_rate && c->read_at > at) at = c->read_at;
+    if (at > now)
+        kt_sim_event_set(h->sim, &c->step, at);
+    else
+        on_step(c);
+}
+
+void kt_sim_conn_arrived(struct sim_conn *c)
+{
+    if (c->dialled)
+        arrive(c);
+    else
+        read_on(c);
+}
+
+static size_t conn_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
+{
+    struct sim_conn *c = of(p);
+    tell_late(c);
+    size_t n = c->shown ? kt_bufq_peek(&c->rx, 0, iov, max) : 0, left = c->shown;
+    for (size_t i = 0; i < n; i++) {
+        if (iov[i].len >= left) {
+            iov[i].len = left;
+            return i + 1;
+        }
+        left -= iov[i].len;
+    }
+    return n;
+}
+
+static void conn_consume(struct kt_pipe *p, size_t n)
+{
+    struct sim_conn *c = of(p);
+    assert(n <= c->shown);
+    kt_bufq_consume(&c->rx, n);
+    c->shown -= n;
+    c->owed += n;
+    if (c->state != SIM_OPEN) return;
+    /* Credit goes back in large pieces; the sender has three times as much in hand meanwhile. */
+    if (c->owed >= c->host->sim->tcp_buffer / 4) {
+        kt_sim_tcp_tell(c, SIM_ACK, (uint32_t)c->owed);
+        c->owed = 0;
+    }
+    if (c->shown < c->rx.len || (c->fin_in && !c->eof)) read_on(c);
+}
+
+static bool conn_eof(const struct kt_pipe *p)
+{
+    const struct sim_conn *c = of(p);
+    return c->eof && c->shown == 0;
+}
+
+/* ---- writing ---- */
+
+static void on_retry(void *ctx)
+{
+    arrive(ctx);
+}
+
+static size_t conn_write(struct kt_pipe *p, const void *data, size_t n)
+{
+    struct sim_conn *c = of(p);
+    tell_late(c);
+    if (c->shut || c->code || c->detached || c->state != SIM_OPEN || n == 0) return 0;
+    size_t want = n, done = 0;
+    if (c->host->short_max) {
+        size_t most = 1 + kt_rng_below(&c->host->short_rng, c->host->short_max);
+        if (most < want) {
+            want = most;
+            kt_sim_event_set(c->host->sim, &c->retry, c->host->sim->now + SHORT_US);
+        }
+    }
+    while (done < want) {
+        size_t room = KT_CONN_WRITE - c->tx.len, take = want - done < room ? want - done : room;
+        if (take == 0) break;
+        take = kt_bufq_append(&c->tx, (const uint8_t *)data + done, take);
+        if (take == 0) break;
+        done += take;
+        kt_sim_tcp_push(c);
+    }
+    if (done < n) c->starved = true;
+    return done;
+}
+
+/* ---- ending ---- */
+
+static void conn_shutdown(struct kt_pipe *p)
+{
+    struct sim_conn *c = of(p);
+    if (c->shut || c->code || c->detached) return;
+    c->shut = true;
+    c->starved = false;
+    kt_sim_tcp_push(c);
+}
+
+static bool conn_half_close(const struct kt_pipe *p)
+{
+    (void)p;
+    return true;
+}
+
+/* The process has no more to do with it. */
+static void give_up(struct sim_conn *c)
+{
+    assert(c->user);
+    c->user = false;
+    c->conn.pipe.events = NULL;
+    c->dialled = NULL;
+    kt_io_turn_cancel(&c->turn);
+    kt_list_remove(&c->arrival.node);
+    kt_sim_ended(c->p);
+    c->p = NULL;
+}
+
+static void end(struct sim_conn *c)
+{
+    kt_sim_tcp_tell(c, SIM_RST, 0);
+    c->detached = true;
+    kt_sim_tcp_gone(c);
+    kt_sim_conn_release(c);
+}
+
+static void conn_reset(struct kt_pipe *p, int reason)
+{
+    (void)reason; /* TCP cannot carry it */
+    kt_sim_conn_drop(of(p));
+}
+
+void kt_sim_conn_drop(struct sim_conn *c)
+{
+    bool killed = c->detached;
+    if (c->user) give_up(c);
+    if (killed)
+        kt_sim_conn_release(c); /* its kernel has the last word */
+    else
+        end(c);
+}
+
+static void conn_close(struct kt_pipe *p)
+{
+    struct sim_conn *c = of(p);
+    bool killed = c->detached;
+    give_up(c);
+    if (killed)
+        kt_sim_conn_release(c);
+    else
+        kt_sim_tcp_detach(c);
+}
+
+/* ---- the beginning ---- */
+
+static const struct kt_pipe_ops pipe_ops = {
+    .peek = conn_peek,
+    .consume = conn_consume,
+    .eof = conn_eof,
+    .write = conn_write,
+    .shutdown = conn_shutdown,
+    .half_close = conn_half_close,
+    .reset = conn_reset,
+    .close = conn_close,
+};
+
+void kt_sim_conn_init(struct sim_conn *c)
+{
+    c->conn.pipe.ops = &pipe_ops;
+    kt_turn_init(&c->arrival, conn_event, c);
+    kt_turn_init(&c->turn, tell, c);
+    kt_sim_event_init(&c->step, on_step, c);
+    kt_sim_event_init(&c->retry, on_retry, c);
+}
+
+void kt_sim_conn_name(struct sim_conn *c, const char *path)
+{
+    if (path) {
+        char text[128];
+        snprintf(text, sizeof text, "unix:%.107s", path);
+        snprintf(c->conn.peer, sizeof c->conn.peer, "%s", c->side ? "?" : text);
+        snprintf(c->conn.local, sizeof c->conn.local, "%s", c->side ? text : "?");
+        return;
+    }
+    kt_addr_text(&c->remote, c->conn.peer);
+    kt_addr_text(&c->local, c->conn.local);
+}

@@ -1,0 +1,31 @@
+-- The two backends of the I/O seam, for specs that must hold for both:
+--   for _, backend in ipairs(require "backends") do … io = backend.new() … io:free() …
+-- backend.name; backend.real: the machine's own sockets and files; backend.beside(io): another io on the same machine;
+-- backend.open(io): a figure that rises with every socket that is open there.
+local spec_io = require "spec_io"
+local spec_sim = require "spec_sim"
+
+local uv = { name = "io/uv", real = true, new = spec_io.new, beside = function() return spec_io.new() end, open = spec_io.next_fd }
+
+local sim = { name = "io/sim", real = false }
+local places = setmetatable({}, { __mode = "k" })
+
+local function process(place)
+  local io = spec_io.new(assert(place.world:process(place.host)), place.world)
+  places[io] = place
+  return io
+end
+
+function sim.new()
+  local world = spec_sim.new { seed = 1 }
+  return process { world = world, host = assert(world:host "here") }
+end
+
+function sim.beside(io) return process(places[io]) end
+
+function sim.open(io) return places[io].world:open(places[io].host) end
+
+--- The world and the host of an io of io/sim's.
+function sim.place(io) return places[io].world, places[io].host end
+
+return { uv, sim, uv = uv, sim = sim }
