@@ -8,6 +8,7 @@ static const struct kt_verb verbs[] = {
     {"run", "SCRIPT [ARG...]", "runs a script", kt_verb_run},
     {"check", "[--json] SCRIPT [ARG...]", "says all that is wrong with a script, and opens nothing",
         kt_verb_check},
+    {"test", "[OPTION...] [PATH...]", "runs specs of scripts, on simulated networks", kt_verb_test},
     {"client", "[OPTION...]", "a tunnel's near end, with kcptun's flags", kt_verb_client},
     {"server", "[OPTION...]", "a tunnel's far end, with kcptun's flags", kt_verb_server},
     {"version", "", "prints the version", kt_verb_version},

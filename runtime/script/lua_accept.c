@@ -44,6 +44,11 @@ static void close_acceptor(struct kt_service *s)
     a->acceptor = NULL;
 }
 
+static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
+{
+    kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->acceptor, out);
+}
+
 /* No drain: the sessions carry what still runs. New streams are refused by kt_task_serve. */
 static const struct kt_service_ops ops = {
     .what = "kt.accept",
@@ -51,6 +56,7 @@ static const struct kt_service_ops ops = {
     .brings = "stream",
     .open = open,
     .quiet = quiet,
+    .stats = stats_of,
     .close = close_acceptor,
 };
 

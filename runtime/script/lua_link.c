@@ -44,8 +44,13 @@ static void close_link(struct kt_service *s)
         kt_task_wake(KT_CONTAINER(n, struct kt_task, wait), KT_ECLOSED, "the link was closed");
 }
 
+static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
+{
+    kt_link_stats(((const struct kt_lua_link *)s)->link, out);
+}
+
 static const struct kt_service_ops ops = {
-    .what = "kt.link", .open = open, .quiet = quiet, .close = close_link};
+    .what = "kt.link", .open = open, .quiet = quiet, .stats = stats_of, .close = close_link};
 
 /* core.link(config) */
 static int link_to(lua_State *L)

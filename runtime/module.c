@@ -1,0 +1,15 @@
+/* kt.so: kt.sim for specs that run under plain busted, with Lua's own interpreter. */
+#include "script/plain.h"
+
+int luaopen_kt(lua_State *L);
+int luaopen_kt_sim(lua_State *L);
+
+int luaopen_kt(lua_State *L)
+{
+    return kt_plain_open(L);
+}
+
+int luaopen_kt_sim(lua_State *L)
+{
+    return kt_plain_open_sim(L);
+}

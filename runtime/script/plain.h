@@ -1,0 +1,15 @@
+/* Modules in the binary for Lua states that are no runtime's: those that specs run in, under `kt test` and,
+ * through kt.so, under plain busted. They get kt.sim; what a script gets as kt, only scripts get. */
+#ifndef KT_SCRIPT_PLAIN_H
+#define KT_SCRIPT_PLAIN_H
+
+#include <lua.h>
+
+/* Lets `require` find them: last of all, so that files of the user's own go first. Once is enough. */
+void kt_plain_install(lua_State *L);
+
+/* Push what `require "kt"` and `require "kt.sim"` give there, and see to the rest. As lua_CFunctions. */
+int kt_plain_open(lua_State *L);
+int kt_plain_open_sim(lua_State *L);
+
+#endif
