@@ -1,4 +1,5 @@
--- UDP of io/uv, with every combination of the kernel's features that it can do without.
+-- UDP of both backends; io/uv with every combination of the kernel's features that it can do without.
+local backends = require "backends"
 local spec_io = require "spec_io"
 
 local function flag_name(flags)
@@ -15,11 +16,16 @@ local function payload(i, n)
   return (head .. ("abcdefghijklm%d"):format(i):rep(n // 13 + 1)):sub(1, n)
 end
 
-for flags = 0, 7 do
-  describe("udp " .. flag_name(flags), function()
+local variants = { { flags = spec_io.NO_MMSG, backend = backends.sim, name = "of io/sim" } }
+for flags = 0, 7 do variants[flags + 2] = { flags = flags, backend = backends.uv, name = flag_name(flags) } end
+
+for _, variant in ipairs(variants) do
+  local flags, backend = variant.flags, variant.backend
+
+  describe("udp " .. variant.name, function()
     local io
 
-    before_each(function() io = spec_io.new(flags) end)
+    before_each(function() io = backend.new(flags) end)
     after_each(function() io:free() end)
 
     -- A socket that collects; calls done() when it has n.
@@ -75,7 +81,7 @@ for flags = 0, 7 do
       assert.is_true(io:run(5000))
       assert.equal(100, #got)
       local calls = a:stats().out_calls
-      if flags & spec_io.NO_MMSG == 0 then
+      if not backend.real or flags & spec_io.NO_MMSG == 0 then
         assert.is_true(calls <= 2, calls .. " calls")
       elseif flags & spec_io.NO_GSO == 0 then
         assert.is_true(calls <= 3, calls .. " calls")
@@ -96,20 +102,22 @@ for flags = 0, 7 do
       for i, dgram in ipairs(at_c) do assert.equal(payload(i * 3, 500), dgram[1]) end
     end)
 
-    it("drops and counts what is larger than KT_UDP_MAX, and nothing else", function()
-      local b, got = sink(2)
-      local port = b:addr():match "%d+$"
-      local sender = ([[python3 -c '
+    if backend.real then
+      it("drops and counts what is larger than KT_UDP_MAX, and nothing else", function()
+        local b, got = sink(2)
+        local port = b:addr():match "%d+$"
+        local sender = ([[python3 -c '
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 for n in (2048, 2049, 9000, 60000, 5): s.sendto(b"x" * n, ("127.0.0.1", %s))']]):format(port)
-      assert(os.execute(sender))
-      assert.is_true(io:run(5000))
-      assert.equal(2048, #got[1][1])
-      assert.equal("xxxxx", got[2][1])
-      assert.equal(3, b:stats().in_oversize)
-      assert.equal(2, b:stats().in_pkts)
-    end)
+        assert(os.execute(sender))
+        assert.is_true(io:run(5000))
+        assert.equal(2048, #got[1][1])
+        assert.equal("xxxxx", got[2][1])
+        assert.equal(3, b:stats().in_oversize)
+        assert.equal(2, b:stats().in_pkts)
+      end)
+    end
 
     it("may be closed by its own handler in the middle of what arrived", function()
       local calls = 0
@@ -249,42 +257,44 @@ for n in (2048, 2049, 9000, 60000, 5): s.sendto(b"x" * n, ("127.0.0.1", %s))']])
   end)
 end
 
-describe("udp", function()
-  local io
+for _, backend in ipairs(backends) do
+  describe("udp of " .. backend.name, function()
+    local io
 
-  before_each(function() io = spec_io.new() end)
-  after_each(function() io:free() end)
+    before_each(function() io = backend.new() end)
+    after_each(function() io:free() end)
 
-  it("says what to do when the port is taken", function()
-    local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
-    local b, name, text = io:udp({ bind = a:addr() }, {})
-    assert.is_nil(b)
-    assert.equal("in_use", name)
-    assert.equal(a:addr() .. ": address already in use; another program listens there", text)
-  end)
+    it("says what to do when the port is taken", function()
+      local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+      local b, name, text = io:udp({ bind = a:addr() }, {})
+      assert.is_nil(b)
+      assert.equal("in_use", name)
+      assert.equal(a:addr() .. ": address already in use; another program listens there", text)
+    end)
 
-  it("says when the address is not this machine's", function()
-    local b, _, text = io:udp({ bind = "192.0.2.1:0" }, {})
-    assert.is_nil(b)
-    assert.equal("192.0.2.1:0: no interface of this machine has that address", text)
-  end)
+    it("says when the address is not this machine's", function()
+      local b, _, text = io:udp({ bind = "192.0.2.1:0" }, {})
+      assert.is_nil(b)
+      assert.equal("192.0.2.1:0: no interface of this machine has that address", text)
+    end)
 
-  it("shares a port when asked to", function()
-    local a = assert(io:udp({ bind = "127.0.0.1:0", reuse_port = 1 }, {}))
-    assert(io:udp({ bind = a:addr(), reuse_port = 1 }, {}))
-  end)
+    it("shares a port when asked to", function()
+      local a = assert(io:udp({ bind = "127.0.0.1:0", reuse_port = 1 }, {}))
+      assert(io:udp({ bind = a:addr(), reuse_port = 1 }, {}))
+    end)
 
-  it("frees the port as soon as it is closed", function()
-    local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
-    local at = a:addr()
-    a:close()
-    assert(io:udp({ bind = at }, {}))
-  end)
+    it("frees the port as soon as it is closed", function()
+      local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+      local at = a:addr()
+      a:close()
+      assert(io:udp({ bind = at }, {}))
+    end)
 
-  it("marks datagrams with its DSCP, in v4 and v6", function()
-    for _, host in ipairs { "127.0.0.1", "[::1]" } do
-      local family = host == "[::1]" and "6" or ""
-      local script = ([[python3 -c '
+    if backend.real then
+      it("marks datagrams with its DSCP, in v4 and v6", function()
+        for _, host in ipairs { "127.0.0.1", "[::1]" } do
+          local family = host == "[::1]" and "6" or ""
+          local script = ([[python3 -c '
 import socket, sys
 six = "%s" == "6"
 s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
@@ -295,13 +305,15 @@ s.settimeout(5)
 print(s.getsockname()[1], flush=True)
 data, anc, flags, addr = s.recvmsg(100, 100)
 print(anc[0][2][0], flush=True)']]):format(family)
-      local pipe = assert(_G.io.popen(script))
-      local port = pipe:read "l"
-      local a = assert(io:udp({ bind = host .. ":0", dscp = 46 }, {}))
-      a:send("x", host .. ":" .. port)
-      io:run(5)
-      assert.equal(tostring(46 << 2), pipe:read "l")
-      pipe:close()
+          local pipe = assert(_G.io.popen(script))
+          local port = pipe:read "l"
+          local a = assert(io:udp({ bind = host .. ":0", dscp = 46 }, {}))
+          a:send("x", host .. ":" .. port)
+          io:run(5)
+          assert.equal(tostring(46 << 2), pipe:read "l")
+          pipe:close()
+        end
+      end)
     end
   end)
-end)
+end

@@ -36,11 +36,12 @@ struct kt_secret_tx {
 };
 
 int kt_secret_tx_new(
-    struct kt_secret_tx **out, const uint8_t key[KT_SECRET_KEY], uint8_t header[KT_SECRET_HEADER])
+    struct kt_secret_tx **out, const uint8_t key[KT_SECRET_KEY], const uint8_t header[KT_SECRET_HEADER])
 {
     struct kt_secret_tx *t = calloc(1, sizeof *t);
     if (!t) return KT_ENOMEM;
-    crypto_secretstream_xchacha20poly1305_init_push(&t->state, header, key);
+    /* Not init_push, which draws the header itself: beyond that, both ends begin in the same state. */
+    crypto_secretstream_xchacha20poly1305_init_pull(&t->state, header, key);
     *out = t;
     return 0;
 }

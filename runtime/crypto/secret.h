@@ -26,9 +26,10 @@ void kt_secret_key(const uint8_t pass[32], bool client_to_server, uint8_t out[KT
 struct kt_secret_tx;
 struct kt_secret_rx;
 
-/* header: KT_SECRET_HEADER bytes to send first (libsodium draws them). */
+/* header: KT_SECRET_HEADER random bytes, drawn by the caller (all chance comes through the I/O seam), to be
+ * sent first. Never the same twice with one key. */
 int kt_secret_tx_new(
-    struct kt_secret_tx **out, const uint8_t key[KT_SECRET_KEY], uint8_t header[KT_SECRET_HEADER]);
+    struct kt_secret_tx **out, const uint8_t key[KT_SECRET_KEY], const uint8_t header[KT_SECRET_HEADER]);
 void kt_secret_tx_free(struct kt_secret_tx *t);
 /* Seals n (0..KT_SECRET_TEXT_MAX; 0 only with final) bytes into out (KT_SECRET_FRAME_MAX); returns the
  * frame's length, or 0 for a wrong n or after the final message. */

@@ -1,5 +1,5 @@
-/* Whole small files, read and appended to with plain blocking calls; and what is said of an address that cannot
- * be bound. */
+/* Whole small files, read and appended to with plain blocking calls; and what is said of an address that
+ * cannot be bound. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

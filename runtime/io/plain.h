@@ -7,9 +7,11 @@
 /* kt_file_read and kt_file_append on this machine's files; io is not looked at. */
 int kt_plain_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
-int kt_plain_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
+int kt_plain_file_append(
+    struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
-/* Fills err for an address that could not be bound (errnum > 0), with what to do about it. Returns the code. */
+/* Fills err for an address that could not be bound (errnum > 0), with what to do about it. Returns the code.
+ */
 int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum);
 
 #endif

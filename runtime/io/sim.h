@@ -10,11 +10,11 @@
  * process one for its kt_io_random, so that one more draw here changes nothing there. Same seed, same calls:
  * same run, to the byte.
  *
- * Units: times in µs of the world, which begins at 0 (a process' kt_io_now is KT_SIM_EPOCH more); probabilities
- * 0..1; sizes in bytes. Functions return 0 or a KT_E… code with a sentence in err (which may be NULL). Strings
- * and options are copied. What the world makes it frees; a process is freed with kt_io_free, before the world.
- * What is said to be done "by the layer above" may be done between runs, from a kt_sim_event, or from any
- * callback inside a run. */
+ * Units: times in µs of the world, which begins at 0 (a process' kt_io_now is KT_SIM_EPOCH more);
+ * probabilities 0..1; sizes in bytes. Functions return 0 or a KT_E… code with a sentence in err (which may be
+ * NULL). Strings and options are copied. What the world makes it frees; a process is freed with kt_io_free,
+ * before the world. What is said to be done "by the layer above" may be done between runs, from a
+ * kt_sim_event, or from any callback inside a run. */
 #ifndef KT_IO_SIM_H
 #define KT_IO_SIM_H
 
@@ -52,7 +52,7 @@ struct kt_sim_event {
     void *ctx;
 };
 void kt_sim_event_init(struct kt_sim_event *e, void (*fn)(void *ctx), void *ctx);
-/* A time that has passed means now. Moves an event that is set. */
+/* A time that has passed means now, KT_TIME_NEVER never. Moves an event that is set. */
 void kt_sim_event_set(struct kt_sim *sim, struct kt_sim_event *e, uint64_t at_us);
 void kt_sim_event_cancel(struct kt_sim *sim, struct kt_sim_event *e);
 
@@ -66,9 +66,9 @@ enum kt_sim_end {
  * done(ctx), which is asked whenever all that happens at an instant has happened; done may be NULL. A world
  * that falls quiet stands at `until`, unless that is KT_TIME_NEVER, and ends the run early.
  *
- * Returns a kt_sim_end, or KT_EINVAL (`until` has passed; the world runs already), KT_ELIMIT (a livelock: time
- * cannot go on; err names the process), KT_ENOMEM. After KT_ELIMIT and KT_ENOMEM the world is good for nothing
- * but being freed. */
+ * Returns a kt_sim_end, or KT_EINVAL (`until` has passed; the world runs already), KT_ELIMIT (a livelock:
+ * time cannot go on; err names the process), KT_ENOMEM. After KT_ELIMIT and KT_ENOMEM the world is good for
+ * nothing but being freed. */
 int kt_sim_run(struct kt_sim *sim, uint64_t until, bool (*done)(void *ctx), void *ctx, struct kt_err *err);
 
 /* A stream of chance for the layer above, by name and purpose (and the world's seed). */
@@ -77,10 +77,10 @@ void kt_sim_stream(const struct kt_sim *sim, const char *name, const char *purpo
 /* ---- hosts ---- */
 
 struct kt_sim_host_opts {
-    const char *name;             /* 1..63 characters; also looked up as a name by others */
-    const struct kt_addr *addrs;  /* its own, besides 127.0.0.0/8 and ::1; ports are ignored */
-    size_t n_addrs;               /* at most 16; 0: 10.0.<n>.1 and fd00::<n>, n counting hosts from 1 */
-    bool real_files;              /* files that it does not have are read from this machine */
+    const char *name;            /* 1..63 characters; also looked up as a name by others */
+    const struct kt_addr *addrs; /* its own, besides 127.0.0.0/8 and ::1; ports are ignored */
+    size_t n_addrs;              /* at most 16; 0: 10.0.<n>.1 and fd00::<n>, n counting hosts from 1 */
+    bool real_files;             /* files that it does not have are read from this machine */
 };
 
 /* KT_EINUSE: the name or an address is taken. */
@@ -95,8 +95,8 @@ size_t kt_sim_host_open(const struct kt_sim_host *h);
 
 /* A process. `name` is for error sentences and for its stream of chance; log may be NULL, else outlives it.
  * kt_io_run on it runs the whole world until kt_io_stop (or quiet, or livelock, which the log tells). */
-int kt_sim_process(
-    struct kt_sim_host *h, const char *name, const struct kt_log *log, struct kt_io **out, struct kt_err *err);
+int kt_sim_process(struct kt_sim_host *h, const char *name, const struct kt_log *log, struct kt_io **out,
+    struct kt_err *err);
 /* True when kt_io_stop was called on it: it gets no more turns. */
 bool kt_sim_stopped(const struct kt_io *io);
 /* The host a process runs on; NULL after the host has crashed. */
@@ -144,21 +144,21 @@ bool kt_sim_file_remove(struct kt_sim_host *h, const char *path);
  * TCP is a service here, not a subject: its segments share delay, jitter and rate, but none of the ills; an
  * outage holds them up instead of losing them. */
 struct kt_sim_line_opts {
-    uint64_t delay_us;        /* at least 1 is taken */
-    uint64_t jitter_us;       /* delay ± so much, uniformly; packets keep their order */
-    double loss;              /* of each packet */
-    double burst_enter;       /* Gilbert-Elliott, a step a packet: good to bad; 0: none */
-    double burst_leave;       /* … and back; must be > 0 if burst_enter is */
-    double burst_loss;        /* of a packet in the bad state; 0: 1.0 */
-    double duplicate;         /* a copy comes right behind */
-    double reorder;           /* the packet takes reorder_us longer, others overtake it */
-    uint64_t reorder_us;      /* 0: 10 ms */
-    double corrupt;           /* 1..3 bits of the datagram are turned over, and the checksum did not notice */
-    uint64_t rate_bps;        /* bits a second, at least 1000; 0: no limit */
-    uint64_t queue_packets;   /* before a line of limited rate: what finds so much ahead of it is lost; */
-    uint64_t queue_bytes;     /* 0: no such limit; without any limit, 1000 packets */
+    uint64_t delay_us;      /* at least 1 is taken */
+    uint64_t jitter_us;     /* delay ± so much, uniformly; packets keep their order */
+    double loss;            /* of each packet */
+    double burst_enter;     /* Gilbert-Elliott, a step a packet: good to bad; 0: none */
+    double burst_leave;     /* … and back; must be > 0 if burst_enter is */
+    double burst_loss;      /* of a packet in the bad state; 0: 1.0 */
+    double duplicate;       /* a copy comes right behind */
+    double reorder;         /* the packet takes reorder_us longer, others overtake it */
+    uint64_t reorder_us;    /* 0: 10 ms */
+    double corrupt;         /* 1..3 bits of the datagram are turned over, and the checksum did not notice */
+    uint64_t rate_bps;      /* bits a second, at least 1000; 0: no limit */
+    uint64_t queue_packets; /* before a line of limited rate: what finds so much ahead of it is lost; */
+    uint64_t queue_bytes;   /* 0: no such limit; without any limit, 1000 packets */
     uint64_t queue_us;
-    uint32_t mtu;             /* 68..65535; 0: 1500. What is larger is lost, not fragmented */
+    uint32_t mtu; /* 68..65535; 0: 1500. What is larger is lost, not fragmented */
 };
 
 /* 0, or KT_EINVAL with a sentence naming the field, its value and its range. */
@@ -217,18 +217,18 @@ struct kt_sim_nat_opts {
     bool open;                  /* anyone may answer to a mapping, not only whom it was made for */
 };
 
-/* Puts a host behind a NAT: others see it at public_addr, one port for each of its sockets (endpoint-independent
- * mapping), and its own addresses can no longer be reached. Only outgoing packets make mappings. Once for each
- * address family. */
+/* Puts a host behind a NAT: others see it at public_addr, one port for each of its sockets
+ * (endpoint-independent mapping), and its own addresses can no longer be reached. Only outgoing packets make
+ * mappings. Once for each address family. */
 int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct kt_err *err);
 /* Forgets all mappings: what goes out next comes from other ports, and TCP conns through it break. */
 void kt_sim_nat_rebind(struct kt_sim_host *h);
 
 /* ---- names ---- */
 
-/* What a name has: addresses (ports are ignored; none: no such name). `delay_us`: how long a lookup takes. Hosts
- * are found by their names without being told; "localhost" is 127.0.0.1 and ::1; a name nobody knows does not
- * exist (after 1 ms). */
+/* What a name has: addresses (ports are ignored; none: no such name). `delay_us`: how long a lookup takes.
+ * Hosts are found by their names without being told; "localhost" is ::1 and 127.0.0.1; a name nobody knows
+ * does not exist (after 1 ms). */
 int kt_sim_name_set(
     struct kt_sim *sim, const char *name, const struct kt_addr *addrs, size_t n, uint64_t delay_us);
 /* Lookups of the name fail, after delay_us, with "the name server does not answer". Until set anew. */
@@ -244,14 +244,15 @@ struct kt_sim_packet {
     enum kt_sim_happened what;
     enum kt_sim_cause cause; /* of KT_SIM_DROPPED */
     enum kt_sim_proto proto;
-    const char *from, *to;            /* hosts; equal for what stays on one */
-    const struct kt_addr *src, *dst;  /* as seen on the line (after the sender's NAT, before the receiver's) */
-    const uint8_t *data;              /* the datagram, or the TCP segment's bytes */
-    size_t len, wire_len;             /* of data; of the IP packet */
-    const char *flags;                /* TCP: "SYN", "FIN", …; else "" */
+    const char *from, *to;           /* hosts; equal for what stays on one */
+    const struct kt_addr *src, *dst; /* as seen on the line (after the sender's NAT, before the receiver's) */
+    const uint8_t *data;             /* the datagram, or the TCP segment's bytes */
+    size_t len, wire_len;            /* of data; of the IP packet */
+    const char *flags;               /* TCP: "SYN", "FIN", …; else "" */
 };
 
-/* One call for each thing that happens to a packet: a line at most. NULL: none. */
+/* One call for each thing that happens to a packet. It may come from inside any call, so it only looks: it
+ * must not touch the world. NULL: none. */
 typedef void (*kt_sim_trace)(void *ctx, const struct kt_sim_packet *p);
 void kt_sim_trace_set(struct kt_sim *sim, kt_sim_trace fn, void *ctx);
 
@@ -261,7 +262,8 @@ struct kt_sim_verdict {
     unsigned copies;   /* besides the packet itself, at most 16 */
     uint64_t delay_us; /* more than the line's; others overtake it */
 };
-/* Asked for each UDP packet, before all else; NULL: none. `out` comes zeroed. */
+/* Asked for each UDP packet between hosts, before all else; only looks, as a trace does. NULL: none. `out`
+ * comes zeroed. */
 typedef void (*kt_sim_rule)(void *ctx, const struct kt_sim_packet *p, struct kt_sim_verdict *out);
 void kt_sim_rule_set(struct kt_sim *sim, kt_sim_rule fn, void *ctx);
 

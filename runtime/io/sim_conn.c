@@ -1,7 +1,8 @@
 /* TCP and unix-socket conns as the pipes that processes hold.
  *
- * `shown` is what the process has read of what its kernel has: all of it up to KT_CONN_READ bytes, unless the
- * host reads slowly or in small pieces; then one piece a step.
+ * As on libuv, reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes, which the conn
+ * holds only while there are unread bytes in it; when it is full, reading stops until it was consumed. A host
+ * that reads slowly or in small pieces reads one piece a step.
  *
  * Invariant: `pipe.events` is called from conn_event and tell only, which the process' turns call, and not
  * after close. */
@@ -89,15 +90,40 @@ static void tell_late(struct sim_conn *c)
 
 /* ---- reading ---- */
 
-/* The process reads at most so much of what there is. True if something came of it. */
-static bool read_piece(struct sim_conn *c, size_t piece)
+void kt_sim_conn_put_in(struct sim_conn *c)
 {
-    size_t room = KT_CONN_READ - c->shown, there = c->rx.len - c->shown, n = there < room ? there : room;
-    if (n > piece) n = piece;
-    c->shown += n;
-    if (!c->fin_in || c->eof || c->shown < c->rx.len) return n > 0;
-    c->eof = true;
-    return true;
+    if (c->in) kt_pool_put(c->host->sim->reads, c->in);
+    c->in = NULL;
+    c->in_pos = c->in_len = 0;
+}
+
+/* From the kernel's buffer into the block, at most so much. How many bytes. */
+static size_t fetch(struct sim_conn *c, size_t piece)
+{
+    struct kt_sim *sim = c->host->sim;
+    struct kt_iov iov;
+    size_t room = KT_CONN_READ - c->in_len, want = c->rx.len < room ? c->rx.len : room, done = 0;
+    if (want > piece) want = piece;
+    if (want == 0) return 0;
+    if (!c->in) c->in = kt_pool_get(sim->reads);
+    if (!c->in) {
+        kt_sim_fail(sim, KT_ENOMEM, "out of memory for a conn");
+        return 0;
+    }
+    while (done < want && kt_bufq_peek(&c->rx, 0, &iov, 1) == 1) {
+        size_t n = iov.len < want - done ? iov.len : want - done;
+        memcpy(c->in + c->in_len, iov.data, n);
+        kt_bufq_consume(&c->rx, n);
+        c->in_len += n;
+        done += n;
+    }
+    /* Credit goes back in large pieces; the sender has three times as much in hand meanwhile. */
+    c->owed += done;
+    if (c->owed >= sim->tcp_buffer / 4) {
+        kt_sim_tcp_tell(c, SIM_ACK, (uint32_t)c->owed);
+        c->owed = 0;
+    }
+    return done;
 }
 
 static size_t next_piece(struct kt_sim_host *h)
@@ -115,14 +141,22 @@ static size_t next_piece(struct kt_sim_host *h)
     return piece;
 }
 
+/* True if there is more to be read. */
+static bool unread(const struct sim_conn *c)
+{
+    return (c->rx.len > 0 && c->in_len < KT_CONN_READ) || (c->fin_in && !c->eof && c->rx.len == 0);
+}
+
+/* The process reads. True if something came of it. */
 static bool read_some(struct sim_conn *c)
 {
     struct kt_sim_host *h = c->host;
-    size_t before = c->shown;
     c->incoming = false;
-    bool fresh = read_piece(c, next_piece(h));
-    if (h->read_rate) c->read_at = h->sim->now + (c->shown - before) * 1000000 / h->read_rate + 1;
-    if (c->shown < KT_CONN_READ && (c->shown < c->rx.len || (c->fin_in && !c->eof))) read_on(c);
+    size_t n = fetch(c, next_piece(h));
+    bool fresh = n > 0;
+    if (c->fin_in && c->rx.len == 0 && !c->eof) c->eof = fresh = true;
+    if (h->read_rate) c->read_at = h->sim->now + n * 1000000 / h->read_rate + 1;
+    if (unread(c)) read_on(c);
     return fresh;
 }
 
@@ -159,37 +193,25 @@ static size_t conn_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
 {
     struct sim_conn *c = of(p);
     tell_late(c);
-    size_t n = c->shown ? kt_bufq_peek(&c->rx, 0, iov, max) : 0, left = c->shown;
-    for (size_t i = 0; i < n; i++) {
-        if (iov[i].len >= left) {
-            iov[i].len = left;
-            return i + 1;
-        }
-        left -= iov[i].len;
-    }
-    return n;
+    if (c->in_pos == c->in_len || max == 0) return 0;
+    iov[0] = (struct kt_iov){.data = c->in + c->in_pos, .len = c->in_len - c->in_pos};
+    return 1;
 }
 
 static void conn_consume(struct kt_pipe *p, size_t n)
 {
     struct sim_conn *c = of(p);
-    assert(n <= c->shown);
-    kt_bufq_consume(&c->rx, n);
-    c->shown -= n;
-    c->owed += n;
-    if (c->state != SIM_OPEN) return;
-    /* Credit goes back in large pieces; the sender has three times as much in hand meanwhile. */
-    if (c->owed >= c->host->sim->tcp_buffer / 4) {
-        kt_sim_tcp_tell(c, SIM_ACK, (uint32_t)c->owed);
-        c->owed = 0;
-    }
-    if (c->shown < c->rx.len || (c->fin_in && !c->eof)) read_on(c);
+    assert(n <= c->in_len - c->in_pos);
+    c->in_pos += n;
+    if (c->in_pos < c->in_len) return;
+    kt_sim_conn_put_in(c);
+    if (unread(c)) read_on(c);
 }
 
 static bool conn_eof(const struct kt_pipe *p)
 {
     const struct sim_conn *c = of(p);
-    return c->eof && c->shown == 0;
+    return c->eof && c->in_pos == c->in_len;
 }
 
 /* ---- writing ---- */
@@ -248,6 +270,7 @@ static void give_up(struct sim_conn *c)
     c->user = false;
     c->conn.pipe.events = NULL;
     c->dialled = NULL;
+    kt_sim_conn_put_in(c);
     kt_io_turn_cancel(&c->turn);
     kt_list_remove(&c->arrival.node);
     kt_sim_ended(c->p);

@@ -41,14 +41,14 @@ struct kt_sim {
     uint64_t seed, now, wall_us, stall_turns;
     size_t tcp_buffer;
     struct sim_heap heap;
-    struct kt_list hosts;  /* of kt_sim_host, in order of making */
-    struct kt_list ios;    /* of sim_io, in order of making */
-    struct kt_list ready;  /* of sim_io: have something to do at this instant */
-    struct kt_list graves; /* of sim_grave */
-    struct kt_list names;  /* of sim_name */
-    struct kt_hmap addrs;  /* of sim_addr: whom packets to an address go to */
-    struct kt_hmap named;  /* of sim_name */
-    struct kt_pool *packets, *blocks;
+    struct kt_list hosts;                     /* of kt_sim_host, in order of making */
+    struct kt_list ios;                       /* of sim_io, in order of making */
+    struct kt_list ready;                     /* of sim_io: have something to do at this instant */
+    struct kt_list graves;                    /* of sim_grave */
+    struct kt_list names;                     /* of sim_name */
+    struct kt_hmap addrs;                     /* of sim_addr: whom packets to an address go to */
+    struct kt_hmap named;                     /* of sim_name */
+    struct kt_pool *packets, *blocks, *reads; /* packets; kernels' bytes; processes' */
     uint64_t next_packet, next_conn;
     unsigned n_hosts;
     bool running;
@@ -87,7 +87,7 @@ struct kt_sim_host {
     uint64_t udp_full_until;
     struct kt_sim_event udp_room;
     int64_t wall_jump;
-    size_t open;         /* sockets */
+    size_t open;        /* sockets */
     uint64_t processes; /* how many it has had */
 };
 
@@ -104,7 +104,7 @@ struct sim_io {
     struct kt_sim_event wake; /* the next deadline of its wheel */
     struct kt_rng random;
     bool dead, crashed, stopped;
-    size_t open; /* handles of the user's */
+    size_t open;                  /* handles of the user's */
     uint64_t stirred_at, stirred; /* turns at the instant stirred_at */
     char name[SIM_NAME];
 };
@@ -229,7 +229,8 @@ void kt_sim_udp_room(void *host);
 
 struct sim_conn;
 
-void kt_sim_tcp_input(struct kt_sim_host *h, struct sim_packet *k);
+/* Takes a segment that has come for dst. */
+void kt_sim_tcp_input(struct kt_sim_host *h, struct sim_packet *k, const struct kt_addr *dst);
 /* A segment cannot go on, for now, or is lost: its sender is told to worry. */
 void kt_sim_tcp_stalled(struct kt_sim_host *from, const struct sim_packet *k, bool lost);
 void kt_sim_tcp_vanish(struct kt_sim_host *h, const struct sim_io *p, bool crash);

@@ -85,8 +85,8 @@ static const char *flags(const struct sim_packet *k)
     return k->proto == KT_SIM_TCP ? names[k->kind] : "";
 }
 
-static struct kt_sim_packet describe(
-    const struct kt_sim_line *l, const struct sim_packet *k, enum kt_sim_happened what, enum kt_sim_cause cause)
+static struct kt_sim_packet describe(const struct kt_sim_line *l, const struct sim_packet *k,
+    enum kt_sim_happened what, enum kt_sim_cause cause)
 {
     return (struct kt_sim_packet){.at = l->from->sim->now,
         .id = k->id,
@@ -103,8 +103,8 @@ static struct kt_sim_packet describe(
         .flags = flags(k)};
 }
 
-static void tell(
-    const struct kt_sim_line *l, const struct sim_packet *k, enum kt_sim_happened what, enum kt_sim_cause cause)
+static void tell(const struct kt_sim_line *l, const struct sim_packet *k, enum kt_sim_happened what,
+    enum kt_sim_cause cause)
 {
     const struct kt_sim *sim = l->from->sim;
     if (!sim->trace) return;
@@ -147,7 +147,7 @@ static void deliver(struct kt_sim_line *l, struct sim_packet *k)
     l->stats.delivered_bytes += wire_len(k);
     tell(l, k, KT_SIM_DELIVERED, KT_SIM_NOT_LOST);
     if (k->proto == KT_SIM_TCP) {
-        kt_sim_tcp_input(h, k);
+        kt_sim_tcp_input(h, k, &dst);
     } else if (k->proto == KT_SIM_ICMP) {
         kt_sim_icmp_input(h, k, &dst);
         kt_sim_packet_free(h->sim, k);
@@ -199,8 +199,7 @@ static bool queue_add(struct kt_sim_line *l, uint64_t at_ns, uint32_t bytes)
         size_t cap = l->queue_cap ? l->queue_cap * 2 : 64;
         struct departure *more = malloc(cap * sizeof *more);
         if (!more) return false;
-        for (size_t i = 0; i < l->queue_n; i++)
-            more[i] = l->queue[(l->queue_head + i) & (l->queue_cap - 1)];
+        for (size_t i = 0; i < l->queue_n; i++) more[i] = l->queue[(l->queue_head + i) & (l->queue_cap - 1)];
         free(l->queue);
         l->queue = more;
         l->queue_head = 0;
@@ -216,7 +215,8 @@ static void peak(uint64_t *at, uint64_t value)
     if (value > *at) *at = value;
 }
 
-/* When k will have left, in µs; false if it finds no room. TCP's windows bound what it sends: it always does. */
+/* When k will have left, in µs; false if it finds no room. TCP's windows bound what it sends: it always does.
+ */
 static bool enqueue(struct kt_sim_line *l, const struct sim_packet *k, uint64_t *leaves)
 {
     const struct kt_sim_line_opts *o = &l->opts;
@@ -465,7 +465,8 @@ int kt_sim_link(struct kt_sim_host *a, struct kt_sim_host *b, const struct kt_si
     if (find_line(a, b)) return kt_err_set(err, KT_EINUSE, "hosts %s and %s are linked", a->name, b->name);
     if (kt_sim_line_check(there, err) != 0 || kt_sim_line_check(back, err) != 0) return KT_EINVAL;
     if (kt_sim_line_new(a, b, there, &x) != 0) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    if (kt_sim_line_new(b, a, back, &y) != 0 || kt_hmap_add(&a->lines, &x->node, kt_hash_u64(b->index, 0)) != 0) {
+    if (kt_sim_line_new(b, a, back, &y) != 0 ||
+        kt_hmap_add(&a->lines, &x->node, kt_hash_u64(b->index, 0)) != 0) {
         kt_sim_line_free(x);
         kt_sim_line_free(y);
         return kt_err_set(err, KT_ENOMEM, "out of memory");

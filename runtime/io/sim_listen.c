@@ -15,7 +15,7 @@ struct sim_listener {
     struct kt_sim_host *host;
     const struct kt_listener_events *events;
     void *ctx;
-    struct kt_list node; /* in host->listeners, while bound */
+    struct kt_list node;  /* in host->listeners, while bound */
     struct kt_hnode port; /* in host->tcp_ports; not for unix */
     struct kt_addr at;
     struct kt_turn arrival;

@@ -41,7 +41,8 @@ struct sim_lookup {
 static uint64_t hash_of(const char *name)
 {
     uint64_t h = 0;
-    for (; *name; name++) h = kt_hash_u64((uint64_t)(unsigned char)*name | 0x20u, h); /* case does not count */
+    for (; *name; name++)
+        h = kt_hash_u64((uint64_t)(unsigned char)*name | 0x20u, h); /* case does not count */
     return h;
 }
 
@@ -103,8 +104,8 @@ static size_t answer(struct sim_lookup *r, struct kt_addr out[SIM_ADDRS], struct
     if (name) {
         for (; n < name->n; n++) out[n] = name->addrs[n];
     } else if (strcasecmp(r->host, "localhost") == 0) {
-        kt_addr_from_ip(&out[n++], "127.0.0.1", 0);
         kt_addr_from_ip(&out[n++], "::1", 0);
+        kt_addr_from_ip(&out[n++], "127.0.0.1", 0);
     } else if (h) {
         /* Where others can reach it: its NAT's addresses, if it is behind one. */
         n = kt_sim_host_public(h, out);

@@ -174,7 +174,8 @@ int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct
     const struct kt_sim_host *other = kt_sim_owner(h->sim, a);
     kt_addr_text(a, text);
     if (other)
-        return kt_err_set(err, KT_EINUSE, "nat of host %s: %s is the address of host %s", h->name, text, other->name);
+        return kt_err_set(
+            err, KT_EINUSE, "nat of host %s: %s is the address of host %s", h->name, text, other->name);
     if (kt_sim_is_any(a) || kt_sim_is_loopback(a))
         return kt_err_set(err, KT_EINVAL, "nat of host %s: %s cannot be a public address", h->name, text);
     if (h->nat[family]) return kt_err_set(err, KT_EINUSE, "host %s has a NAT", h->name);

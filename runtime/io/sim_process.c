@@ -33,22 +33,24 @@ static void hand_over(struct sim_io *p)
     while ((node = kt_list_pop(&now)) != NULL) continue; /* no node may point to this stack frame */
 }
 
-/* kt_io_turn_end, but a hook that queues itself for ever is a livelock that can be told. */
-static void run_hooks(struct sim_io *p)
+/* kt_io_turn_end, but a hook that queues itself for ever is a livelock that can be told. Of a dead process
+ * the hooks wait for its end, which they may be needed for: what frees itself does so from one. */
+static void run_hooks(struct sim_io *p, bool ending)
 {
-    struct kt_list *node;
-    for (unsigned n = 0; (node = kt_list_pop(&p->io.turn)) != NULL; n++) {
+    for (unsigned n = 0; n < HOOKS_MAX && (ending || !over(p)); n++) {
+        struct kt_list *node = kt_list_pop(&p->io.turn);
+        if (!node) return;
         struct kt_turn *t = KT_CONTAINER(node, struct kt_turn, node);
-        if (n == HOOKS_MAX)
-            kt_sim_fail(p->sim, KT_ELIMIT, "livelock: a turn of %s on host %s does not end; its hooks queue each other",
-                p->name, p->host->name);
-        if (!over(p)) t->fn(t->ctx);
+        t->fn(t->ctx);
     }
+    if (over(p)) return;
+    kt_sim_fail(p->sim, KT_ELIMIT,
+        "livelock: a turn of %s on host %s does not end; its hooks queue each other", p->name, p->host->name);
 }
 
 static void end_turn(struct sim_io *p)
 {
-    run_hooks(p);
+    run_hooks(p, false);
     if (!over(p)) kt_sim_udp_flush(p);
 }
 
@@ -108,7 +110,8 @@ static void sim_stop(struct kt_io *io)
 static void sim_free(struct kt_io *io)
 {
     struct sim_io *p = kt_sim_io(io);
-    end_turn(p); /* hooks of the last turn may still close things */
+    run_hooks(p, true); /* hooks of the last turn may still close things */
+    if (!over(p)) kt_sim_udp_flush(p);
     assert(p->open == 0);
     kt_sim_event_cancel(p->sim, &p->wake);
     kt_list_remove(&p->ready);
@@ -162,7 +165,8 @@ int kt_sim_process(
     p->sim = h->sim;
     p->host = h;
     snprintf(p->name, sizeof p->name, "%s", name);
-    /* By how many processes the host has had: a restarted one draws anew, and other hosts have no part in it. */
+    /* By how many processes the host has had: a restarted one draws anew, and other hosts have no part in it.
+     */
     snprintf(stream, sizeof stream, "%s/%s/%llu", h->name, p->name, (unsigned long long)h->processes++);
     kt_rng_init(&p->random, h->sim->seed, stream, "random");
     kt_io_init(&p->io, &ops, log, h->sim->now + KT_SIM_EPOCH);
@@ -250,7 +254,7 @@ bool kt_sim_host_up(const struct kt_sim_host *h)
 struct sim_signal {
     struct kt_signal signal;
     struct sim_io *p;
-    struct kt_list node;    /* in p->signals */
+    struct kt_list node; /* in p->signals */
     struct kt_turn arrival;
     struct sim_grave grave;
     int signum;

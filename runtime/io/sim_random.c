@@ -1,5 +1,6 @@
 /* xoshiro256** (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2018), seeded by
- * splitmix64 (Steele, Lea and Flood 2014) as its authors advise, from a hash of the stream's name (FNV-1a). */
+ * splitmix64 (Steele, Lea and Flood 2014) as its authors advise, from a hash of the stream's name (FNV-1a).
+ */
 #include "io/sim_random.h"
 
 #include <string.h>

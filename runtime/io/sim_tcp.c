@@ -15,16 +15,20 @@
 #define STALL_LIMIT_US 924600000u /* Linux: tcp_retries2 = 15 */
 #define FIRST_AGAIN_US 1000000u   /* then twice as long, each time */
 #define LAST_AGAIN_US 120000000u
-#define DRAIN_US 30000000u /* after close, for what was written to leave */
-#define LINGER_US 2000000u /* then for the peer to finish */
+#define KEEPALIVE_US 60000000u       /* as uv_conn.c sets it: idle for so long, the other end is asked … */
+#define KEEPALIVE_LIMIT_US 10000000u /* … and has this long to answer */
+#define DRAIN_US 30000000u           /* after close, for what was written to leave */
+#define LINGER_US 2000000u           /* then for the peer to finish */
 
 /* ---- segments ---- */
 
-static void reply(struct kt_sim_host *h, const struct sim_packet *to, enum sim_tcp_kind kind)
+/* Answers a segment that was for dst, which no conn will. */
+static void reply(
+    struct kt_sim_host *h, const struct sim_packet *to, const struct kt_addr *dst, enum sim_tcp_kind kind)
 {
     struct sim_packet *k = kt_sim_packet_new(h->sim, KT_SIM_TCP);
     if (!k) return;
-    k->src = to->dst;
+    k->src = *dst;
     k->dst = to->src;
     k->conn = to->conn;
     k->side = to->side ^ 1;
@@ -117,7 +121,8 @@ static void again_after(struct sim_conn *c)
     uint64_t after = FIRST_AGAIN_US;
     for (unsigned i = 0; i < c->tries && after < LAST_AGAIN_US; i++) after *= 2;
     c->tries++;
-    kt_sim_event_set(c->host->sim, &c->again, c->host->sim->now + (after < LAST_AGAIN_US ? after : LAST_AGAIN_US));
+    kt_sim_event_set(
+        c->host->sim, &c->again, c->host->sim->now + (after < LAST_AGAIN_US ? after : LAST_AGAIN_US));
 }
 
 static void on_again(void *ctx)
@@ -148,31 +153,55 @@ static struct sim_conn *find(const struct kt_sim_host *h, uint64_t id, uint8_t s
     return n ? KT_CONTAINER(n, struct sim_conn, id_node) : NULL; /* the hash is one to one */
 }
 
+static void keep_alive(struct sim_conn *c)
+{
+    struct kt_sim *sim = c->host->sim;
+    if (!c->again.slot) kt_sim_event_set(sim, &c->again, sim->now + KEEPALIVE_US);
+    if (!c->limit.slot) limit(c, KEEPALIVE_US + KEEPALIVE_LIMIT_US);
+}
+
+/* One end cannot be heard any more: the other will find out when it has something to send, or else by its
+ * keepalive. (Which is acted out for this case only: a conn that is well costs no events.) */
+static void watch(struct kt_sim *sim, uint64_t id, uint8_t side)
+{
+    struct sim_conn *c = NULL;
+    for (struct kt_list *n = sim->hosts.next; n != &sim->hosts && !c; n = n->next)
+        c = find(KT_CONTAINER(n, struct kt_sim_host, node), id, side);
+    if (!c || c->state != SIM_OPEN || c->detached || c->is_unix) return;
+    c->watched = true;
+    keep_alive(c);
+}
+
 void kt_sim_tcp_stalled(struct kt_sim_host *from, const struct sim_packet *k, bool lost)
 {
     struct sim_conn *c = find(from, k->conn, k->side ^ 1);
+    if (lost) watch(from->sim, k->conn, k->side);
     if (!c) return;
     if (!c->limit.slot) limit(c, c->state == SIM_DIALLING ? SYN_LIMIT_US : STALL_LIMIT_US);
     if (lost) again_after(c);
 }
 
-/* Something came from the other end: all is well. */
-static void heard(struct sim_conn *c)
+/* Something came from the other end: all is well, unless it was on its way when that vanished. Only the
+ * answer to a probe proves that it is there. */
+static void heard(struct sim_conn *c, const struct sim_packet *k)
 {
+    if (k->kind == SIM_ACK && k->credit == 0) c->watched = false;
     c->tries = 0;
     kt_sim_event_cancel(c->host->sim, &c->again);
-    if (!c->detached) kt_sim_event_cancel(c->host->sim, &c->limit);
+    if (c->detached) return;
+    kt_sim_event_cancel(c->host->sim, &c->limit);
+    if (c->watched) keep_alive(c);
 }
 
 /* ---- arrivals ---- */
 
-static void on_syn(struct kt_sim_host *h, struct sim_packet *k)
+static void on_syn(struct kt_sim_host *h, struct sim_packet *k, const struct kt_addr *dst)
 {
     const char *path = k->len ? (const char *)k->data : NULL; /* sent with its NUL */
-    struct sim_listener *l = kt_sim_listener_find(h, &k->dst, path);
+    struct sim_listener *l = kt_sim_listener_find(h, dst, path);
     if (find(h, k->conn, 1)) return; /* sent again, although it had come */
     if (!l) {
-        reply(h, k, SIM_RST);
+        reply(h, k, dst, SIM_RST);
         return;
     }
     if (kt_sim_listener_full(l) && !path) { /* it is tried again, as if it had been lost */
@@ -181,11 +210,11 @@ static void on_syn(struct kt_sim_host *h, struct sim_packet *k)
     }
     struct sim_conn *c = kt_sim_listener_full(l) ? NULL : kt_sim_conn_new(h, NULL, k->conn, 1);
     if (!c) {
-        reply(h, k, SIM_RST);
+        reply(h, k, dst, SIM_RST);
         return;
     }
     c->is_unix = path != NULL;
-    c->local = k->dst;
+    c->local = *dst;
     c->remote = k->src;
     c->state = SIM_OPEN;
     kt_sim_conn_name(c, path);
@@ -208,7 +237,7 @@ static void on_data(struct sim_conn *c, const struct sim_packet *k)
 
 static void take(struct sim_conn *c, const struct sim_packet *k)
 {
-    heard(c);
+    heard(c, k);
     switch ((enum sim_tcp_kind)k->kind) {
     case SIM_SYNACK:
         if (c->state != SIM_DIALLING) return;
@@ -240,15 +269,17 @@ static void take(struct sim_conn *c, const struct sim_packet *k)
     }
 }
 
-void kt_sim_tcp_input(struct kt_sim_host *h, struct sim_packet *k)
+void kt_sim_tcp_input(struct kt_sim_host *h, struct sim_packet *k, const struct kt_addr *dst)
 {
     struct sim_conn *c = k->kind == SIM_SYN ? NULL : find(h, k->conn, k->side);
     if (k->kind == SIM_SYN)
-        on_syn(h, k);
+        on_syn(h, k, dst);
     else if (c && kt_addr_equal(&c->remote, &k->src))
         take(c, k);
-    else if (k->kind != SIM_RST) /* it was before a restart, or comes from another port of a NAT */
-        reply(h, k, SIM_RST);
+    else if (k->kind != SIM_RST && (c || k->kind != SIM_ACK))
+        /* From before a restart, or from another port of a NAT. An acknowledgement may be late after a clean
+         * end, where a kernel is still in TIME_WAIT. */
+        reply(h, k, dst, SIM_RST);
     kt_sim_packet_free(h->sim, k);
 }
 
@@ -328,6 +359,7 @@ static void destroy(struct sim_grave *g)
 {
     struct sim_conn *c = KT_CONTAINER(g, struct sim_conn, grave);
     kt_bufq_clear(&c->rx);
+    kt_sim_conn_put_in(c);
     free(c);
 }
 
@@ -350,7 +382,7 @@ void kt_sim_tcp_detach(struct sim_conn *c)
     /* What is unread is read to nowhere; the peer may want to go on before it comes to the end. */
     size_t unread = c->rx.len + c->owed;
     kt_bufq_clear(&c->rx);
-    c->shown = c->owed = 0;
+    c->owed = 0;
     if (unread) kt_sim_tcp_tell(c, SIM_ACK, (uint32_t)unread);
     limit(c, DRAIN_US);
     c->shut = true;
@@ -371,11 +403,14 @@ void kt_sim_tcp_vanish(struct kt_sim_host *h, const struct sim_io *p, bool crash
         next = node->next;
         if (p && c->p != p) continue;
         if (!crash && !c->user) continue; /* it delivers, without its process */
-        if (!crash && c->state == SIM_OPEN && c->rx.len == 0) {
+        if (!crash && c->state == SIM_OPEN && c->rx.len == 0 && c->in_len == 0) {
             kt_sim_tcp_detach(c);
             continue;
         }
-        if (!crash) kt_sim_tcp_tell(c, SIM_RST, 0);
+        if (crash)
+            watch(h->sim, c->id, c->side ^ 1);
+        else
+            kt_sim_tcp_tell(c, SIM_RST, 0);
         c->detached = true;
         kt_sim_tcp_gone(c);
         kt_sim_conn_release(c);

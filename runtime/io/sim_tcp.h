@@ -14,10 +14,10 @@ struct sim_listener;
 enum sim_tcp_state { SIM_DIALLING, SIM_OPEN, SIM_GONE };
 
 struct sim_conn {
-    struct kt_conn conn;   /* first: a kt_pipe is cast to this */
-    struct sim_io *p;      /* NULL once the process has given it up */
+    struct kt_conn conn; /* first: a kt_pipe is cast to this */
+    struct sim_io *p;    /* NULL once the process has given it up */
     struct kt_sim_host *host;
-    struct kt_list node;   /* in host->conns, unless gone */
+    struct kt_list node;     /* in host->conns, unless gone */
     struct kt_hnode id_node; /* in host->conn_ids, unless gone */
     struct kt_list waiting;  /* in a listener's backlog */
     struct sim_listener *listener;
@@ -30,21 +30,23 @@ struct sim_conn {
     /* the kernel's part */
     struct kt_bufq rx, tx;
     size_t credit; /* bytes that may still be sent */
-    size_t owed;   /* bytes read since credit was last given back */
+    size_t owed;   /* bytes that were read since credit was last given back */
     bool fin_in, fin_out;
-    unsigned tries;             /* of SYNs or probes */
-    struct kt_sim_event again;  /* sends a SYN or a probe once more */
-    struct kt_sim_event limit;  /* dialling, stalled or closing: not longer than this */
+    bool watched;              /* the other end may have vanished: its keepalive is acted out */
+    unsigned tries;            /* of SYNs or probes */
+    struct kt_sim_event again; /* sends a SYN or a probe once more */
+    struct kt_sim_event limit; /* dialling, stalled or closing: not longer than this */
 
     /* the process' part */
-    size_t shown;    /* bytes of rx that it has read */
-    bool eof;        /* it has read the end */
-    bool incoming;   /* it will read in its next turn */
-    bool starved;    /* a write came up short */
-    bool shut;       /* it has finished */
-    bool user;       /* it holds the handle */
-    bool detached;   /* by close, or the process was killed: the kernel delivers what there is, alone */
-    int code;        /* why it broke, or 0 */
+    uint8_t *in; /* block of KT_CONN_READ bytes, or NULL; unread: in_pos..in_len */
+    size_t in_pos, in_len;
+    bool eof;      /* it has read the end */
+    bool incoming; /* it will read in its next turn */
+    bool starved;  /* a write came up short */
+    bool shut;     /* it has finished */
+    bool user;     /* it holds the handle */
+    bool detached; /* by close, or the process was killed: the kernel delivers what there is, alone */
+    int code;      /* why it broke, or 0 */
     bool told;
     struct kt_turn arrival, turn; /* events; `closed` at the end of a turn */
     struct kt_sim_event step;     /* slow or short: the next piece is read */
@@ -88,6 +90,8 @@ void kt_sim_conn_room(struct sim_conn *c);
 void kt_sim_conn_broke(struct sim_conn *c, int code);
 /* Its ends by name. */
 void kt_sim_conn_name(struct sim_conn *c, const char *path);
+/* Gives the block for reading back. */
+void kt_sim_conn_put_in(struct sim_conn *c);
 /* Ends a conn that nobody was given. */
 void kt_sim_conn_drop(struct sim_conn *c);
 

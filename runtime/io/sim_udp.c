@@ -1,8 +1,8 @@
 /* UDP sockets.
  *
  * Transmit buffers are packets of the world's own pool, so a datagram is never copied on its way. Invariant:
- * the user is called from udp_event only, which the process' turn calls; a socket is bound (found by its port)
- * exactly until it is closed or its process is killed. */
+ * the user is called from udp_event only, which the process' turn calls; a socket is bound (found by its
+ * port) exactly until it is closed or its process is killed. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,9 +10,9 @@
 #include "io/plain.h"
 #include "io/sim_internal.h"
 
-#define SLOTS 128u      /* buffers reserved or committed at one time */
-#define RCVBUF 212992u  /* bytes that wait for the process, as Linux has it */
-#define OVERHEAD 256u   /* what a datagram costs of that besides its bytes */
+#define SLOTS 128u     /* buffers reserved or committed at one time */
+#define RCVBUF 212992u /* bytes that wait for the process, as Linux has it */
+#define OVERHEAD 256u  /* what a datagram costs of that besides its bytes */
 
 struct sim_udp {
     struct kt_udp udp;
@@ -95,7 +95,8 @@ static unsigned suits(const struct sim_udp *s, const struct kt_addr *src, const 
 {
     bool any = kt_sim_is_any(&s->local);
     if (kt_addr_port(&s->local) != kt_addr_port(dst)) return 0;
-    if (any ? s->local.sa.sa_family == AF_INET && dst->sa.sa_family != AF_INET : !kt_addr_equal(&s->local, dst))
+    if (any ? s->local.sa.sa_family == AF_INET && dst->sa.sa_family != AF_INET
+            : !kt_addr_equal(&s->local, dst))
         return 0;
     if (s->connected) return kt_addr_equal(&s->remote, src) ? 4 : 0;
     return any ? 1 + (s->local.sa.sa_family == dst->sa.sa_family) : 3;

@@ -17,7 +17,7 @@
 #define STALL_TURNS 100000u
 #define WALL_US 1767225600000000u /* 2026-01-01 00:00 UTC */
 #define TCP_BUFFER (256u * 1024)
-#define BLOCK 16384u /* of conns' queues: four make a KT_CONN_READ */
+#define BLOCK 16384u /* of the kernels' queues of bytes */
 
 /* ---- making and ending ---- */
 
@@ -39,8 +39,9 @@ int kt_sim_new(struct kt_sim **out, const struct kt_sim_opts *opts)
     kt_hmap_init(&sim->addrs);
     kt_hmap_init(&sim->named);
     if (kt_pool_new(&sim->packets, sizeof(struct sim_packet), 0) != 0 ||
-        kt_pool_new(&sim->blocks, BLOCK, 0) != 0) {
+        kt_pool_new(&sim->blocks, BLOCK, 0) != 0 || kt_pool_new(&sim->reads, KT_CONN_READ, 0) != 0) {
         kt_pool_free(sim->packets);
+        kt_pool_free(sim->blocks);
         free(sim);
         return KT_ENOMEM;
     }
@@ -99,6 +100,7 @@ void kt_sim_free(struct kt_sim *sim)
     free(sim->heap.entries);
     kt_pool_free(sim->packets);
     kt_pool_free(sim->blocks);
+    kt_pool_free(sim->reads);
     free(sim);
 }
 
@@ -121,7 +123,9 @@ void kt_sim_event_init(struct kt_sim_event *e, void (*fn)(void *ctx), void *ctx)
 
 void kt_sim_event_set(struct kt_sim *sim, struct kt_sim_event *e, uint64_t at_us)
 {
-    if (kt_sim_heap_set(&sim->heap, e, at_us > sim->now ? at_us : sim->now) != 0)
+    if (at_us == KT_TIME_NEVER)
+        kt_sim_heap_remove(&sim->heap, e);
+    else if (kt_sim_heap_set(&sim->heap, e, at_us > sim->now ? at_us : sim->now) != 0)
         kt_sim_fail(sim, KT_ENOMEM, "out of memory for events");
 }
 
@@ -176,11 +180,13 @@ static void stir(struct kt_sim *sim)
         (unsigned long long)(sim->now % 1000000));
     if (p)
         kt_sim_fail(sim, KT_ELIMIT,
-            "livelock at %s s: %s on host %s had %llu turns without time going on; something there wakes itself "
+            "livelock at %s s: %s on host %s had %llu turns without time going on; something there wakes "
+            "itself "
             "again at once, every time",
             seconds, p->name, p->host->name, (unsigned long long)p->stirred);
     else
-        kt_sim_fail(sim, KT_ELIMIT, "livelock at %s s: an event of the world sets itself again at once", seconds);
+        kt_sim_fail(
+            sim, KT_ELIMIT, "livelock at %s s: an event of the world sets itself again at once", seconds);
 }
 
 static void turns(struct kt_sim *sim)

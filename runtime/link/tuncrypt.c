@@ -273,6 +273,7 @@ int kt_tuncrypt(
     t->pipe.ops = &ops;
     kt_turn_init(&t->turn, on_turn, t);
     kt_secret_key(pass, client, key);
+    kt_io_random(io, t->out, KT_SECRET_HEADER);
     int rc = kt_secret_tx_new(&t->tx, key, t->out);
     t->staged = KT_SECRET_HEADER;
     kt_secret_key(pass, !client, key);

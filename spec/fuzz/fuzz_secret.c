@@ -74,6 +74,7 @@ static size_t make_frames(
 {
     struct kt_secret_tx *t;
     size_t all = 0;
+    memset(header, 0x5a, KT_SECRET_HEADER);
     check(kt_secret_tx_new(&t, key, header) == 0);
     for (unsigned i = 0; i < FRAMES; i++) {
         uint8_t text[512];

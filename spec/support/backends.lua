@@ -10,8 +10,9 @@ local uv = { name = "io/uv", real = true, new = spec_io.new, beside = function()
 local sim = { name = "io/sim", real = false }
 local places = setmetatable({}, { __mode = "k" })
 
-local function process(place)
-  local io = spec_io.new(assert(place.world:process(place.host)), place.world)
+local function process(on)
+  local place = { world = on.world, host = on.host, process = assert(on.world:process(on.host)) }
+  local io = spec_io.new(place.process, place.world)
   places[io] = place
   return io
 end
@@ -27,5 +28,7 @@ function sim.open(io) return places[io].world:open(places[io].host) end
 
 --- The world and the host of an io of io/sim's.
 function sim.place(io) return places[io].world, places[io].host end
+
+function sim.process(io) return places[io].process end
 
 return { uv, sim, uv = uv, sim = sim }

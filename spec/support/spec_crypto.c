@@ -5,6 +5,7 @@
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include "crypto/qpp_internal.h"
 #include "crypto/seal.h"
 #include "crypto/secret_internal.h"
@@ -249,6 +250,7 @@ static int crypto_secret_tx(lua_State *L) /* (key) -> sender, header */
     const uint8_t *key = exactly(L, 1, KT_SECRET_KEY);
     uint8_t header[KT_SECRET_HEADER];
     struct kt_secret_tx **t = (struct kt_secret_tx **)box(L, SECRET_TX);
+    if (getrandom(header, sizeof header, 0) != sizeof header) return luaL_error(L, "no random bytes");
     int rc = kt_secret_tx_new(t, key, header);
     if (rc < 0) return fail(L, rc, kt_strerror(rc));
     lua_pushlstring(L, (const char *)header, sizeof header);

@@ -499,14 +499,15 @@ static int handle_local(lua_State *L)
 static void on_connected(void *ctx, struct kt_conn *conn, const struct kt_err *err)
 {
     struct handle *h = ctx;
-    lua_State *L = h->w->L;
+    struct world *w = h->w; /* h may be collected from here on */
+    lua_State *L = w->L;
     push_callback(h, NULL);
     release(L, h);
     if (conn) {
-        push_conn(L, h->w, conn);
-        call(h->w, 1);
+        push_conn(L, w, conn);
+        call(w, 1);
     } else {
-        call(h->w, fail(L, err));
+        call(w, fail(L, err));
     }
 }
 
@@ -527,11 +528,12 @@ static int io_connect(lua_State *L)
 static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
 {
     struct handle *h = ctx;
-    lua_State *L = h->w->L;
+    struct world *w = h->w; /* h may be collected from here on */
+    lua_State *L = w->L;
     push_callback(h, NULL);
     release(L, h);
     if (n == 0) {
-        call(h->w, fail(L, err));
+        call(w, fail(L, err));
         return;
     }
     lua_createtable(L, (int)n, 0);
@@ -539,7 +541,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
         push_addr(L, &addrs[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    call(h->w, 1);
+    call(w, 1);
 }
 
 static int io_resolve(lua_State *L)
@@ -776,11 +778,10 @@ static const luaL_Reg functions[] = {
     {"new", new_io}, {"sleeps", sleeps}, {"limit", limit}, {"pid", pid}, {"next_fd", next_fd}, {NULL, NULL}};
 
 static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"check", io_check},
-    {"now", io_now},
-    {"clock", io_clock}, {"wall", io_wall}, {"random", io_random}, {"timer", io_timer}, {"turn", io_turn},
-    {"udp", io_udp}, {"listen", io_listen}, {"connect", io_connect}, {"resolve", io_resolve},
-    {"signal", io_signal}, {"read_file", io_read_file}, {"append_file", io_append_file}, {"log", io_log},
-    {"free", io_free}, {"__gc", io_free}, {NULL, NULL}};
+    {"now", io_now}, {"clock", io_clock}, {"wall", io_wall}, {"random", io_random}, {"timer", io_timer},
+    {"turn", io_turn}, {"udp", io_udp}, {"listen", io_listen}, {"connect", io_connect},
+    {"resolve", io_resolve}, {"signal", io_signal}, {"read_file", io_read_file},
+    {"append_file", io_append_file}, {"log", io_log}, {"free", io_free}, {"__gc", io_free}, {NULL, NULL}};
 
 static const luaL_Reg handle_methods[] = {{"close", handle_close}, {"addr", handle_local}, {"send", udp_send},
     {"hold", udp_hold}, {"stats", udp_stats}, {"listen", conn_listen}, {"peek", conn_peek},

@@ -1,4 +1,5 @@
-/* Whole runtimes within a spec, on libuv, for what cannot be had from outside: allocations that fail.
+/* Whole runtimes within a spec, for what cannot be had from outside: on libuv, allocations that fail; and
+ * runtimes on simulated hosts.
  *
  *   spec_script.run { file =, memory =, fail_at =, fail_for =, seconds =, until_ms = }
  *     → { code =, said =, allocations =, bytes = }
@@ -6,7 +7,10 @@
  * fail_at: the number of the first allocation of Lua's that fails, counted from 1 when the runtime is made;
  * until_ms: when it is ended, if it does not end before; seconds: past that the spec fails.
  * fail_for: how many fail in a row (0: all from then on). said: the log, what was printed, and why it did not
- * start. code: the exit code, or 1. bytes: what the state's memory amounts to after all was freed. */
+ * start. code: the exit code, or 1. bytes: what the state's memory amounts to after all was freed.
+ *
+ *   r = spec_script.start(process, file, …)    a script on a process of spec_sim's, with its arguments
+ *   r:said() r:exited() r:free()               exited: the exit code, or nil; free: of the process, too */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdint.h>
@@ -139,10 +143,90 @@ static int run(lua_State *L)
     return 1;
 }
 
+/* ---- on simulated hosts ---- */
+
+#define GUEST "kt.spec.guest"
+
+struct guest {
+    struct world w;
+    struct kt_logger logger;
+    struct kt_runtime *rt;
+};
+
+static int guest_start(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
+    struct kt_io *io = lua_touserdata(L, 1);
+    const char *file = luaL_checkstring(L, 2);
+    char *argv[16];
+    int argc = 0, code;
+    for (int arg = 3; arg <= lua_gettop(L) && argc < 16; arg++)
+        argv[argc++] = (char *)(uintptr_t)luaL_checkstring(L, arg);
+    struct guest *g = lua_newuserdatauv(L, sizeof *g, 0);
+    memset(g, 0, sizeof *g);
+    g->w.io = io;
+    kt_logger_init(&g->logger, file);
+    g->logger.out = say;
+    g->logger.ctx = &g->w;
+    g->logger.io = io;
+    const struct kt_runtime_opts opts = {.io = io,
+        .logger = &g->logger,
+        .memory = (size_t)256 << 20,
+        .alloc = alloc,
+        .alloc_ctx = &g->w,
+        .print = print,
+        .print_ctx = &g->w};
+    struct kt_err err = {0};
+    if (kt_runtime_new(&g->rt, &opts, &err)) return luaL_error(L, "%s", err.text);
+    luaL_setmetatable(L, GUEST);
+    int rc = kt_runtime_load_file(g->rt, file, argc, argv);
+    if (rc == 0 && !kt_runtime_exited(g->rt, &code)) rc = kt_runtime_open(g->rt);
+    if (rc == 0) return 1;
+    lua_pushnil(L);
+    lua_pushstring(L, kt_runtime_message(g->rt));
+    return 2;
+}
+
+static int guest_said(lua_State *L)
+{
+    const struct guest *g = luaL_checkudata(L, 1, GUEST);
+    lua_pushlstring(L, g->w.said, g->w.said_len);
+    return 1;
+}
+
+static int guest_exited(lua_State *L)
+{
+    const struct guest *g = luaL_checkudata(L, 1, GUEST);
+    int code;
+    if (!kt_runtime_exited(g->rt, &code)) return 0;
+    lua_pushinteger(L, code);
+    return 1;
+}
+
+static int guest_free(lua_State *L)
+{
+    struct guest *g = luaL_checkudata(L, 1, GUEST);
+    if (!g->rt) return 0;
+    kt_runtime_free(g->rt);
+    g->rt = NULL;
+    kt_io_free(g->w.io);
+    g->logger.io = NULL;
+    kt_logger_close(&g->logger);
+    if (g->w.bytes) return luaL_error(L, "%d bytes were leaked", (int)g->w.bytes);
+    return 0;
+}
+
 int luaopen_spec_script(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"run", run}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"run", run}, {"start", guest_start}, {NULL, NULL}};
+    static const luaL_Reg guest[] = {{"said", guest_said}, {"exited", guest_exited}, {"free", guest_free},
+        {"__gc", guest_free}, {NULL, NULL}};
     struct kt_err err = {0};
+    luaL_newmetatable(L, GUEST);
+    luaL_setfuncs(L, guest, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
     if (kt_crypto_init(&err)) return luaL_error(L, "%s", err.text);
     luaL_newlib(L, functions);
     return 1;

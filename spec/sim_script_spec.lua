@@ -1,0 +1,142 @@
+-- Scripts on simulated hosts, unmodified: the examples that people copy, ends and crashes, and the same run twice.
+local spec_io = require "spec_io"
+local spec_script = require "spec_script"
+local spec_sim = require "spec_sim"
+
+local MS, S = 1000, 1000000
+
+local function text_of(path)
+  local f = assert(io.open(path))
+  local text = f:read "a"
+  f:close()
+  return text
+end
+
+local client, server = text_of "scripts/examples/client.lua", text_of "scripts/examples/server.lua"
+
+-- A client and a server with the examples' scripts, an app behind each; fn(everything) does the rest.
+local function tunnel(opts, fn)
+  local w = spec_sim.new { seed = opts.seed or 1 }
+  local t = { w = w, near = w:host "laptop", far = w:host("vps.example", { "203.0.113.9" }) }
+  assert(w:link(t.near, t.far, opts.line or { delay_us = 40 * MS, loss = 0.02 }))
+  if opts.trace then w:trace() end
+  for _, host in ipairs { t.near, t.far } do w:put(host, "psk.key", "a secret for two\n") end
+  w:put(t.near, "client.lua", client)
+  w:put(t.far, "server.lua", server)
+  t.server_process = w:process(t.far, "server.lua")
+  t.server = assert(spec_script.start(t.server_process, "server.lua"))
+  t.client = assert(spec_script.start(w:process(t.near, "client.lua"), "client.lua"))
+  t.app, t.target = spec_io.new(w:process(t.near, "app"), w), spec_io.new(w:process(t.far, "target"), w)
+  assert(t.target:listen("127.0.0.1:8388", function(conn)
+    conn:listen {
+      readable = function()
+        local piece = conn:peek()
+        conn:write(piece)
+        conn:consume(#piece)
+        if conn:eof() then conn:close() end
+      end,
+      closed = function() conn:close() end,
+    }
+  end))
+  local ok, err = pcall(fn, t)
+  for _, name in ipairs { "app", "target", "client", "server" } do t[name]:free() end
+  t.left = w:open(t.near) + w:open(t.far)
+  t.trace = w:traced()
+  w:free()
+  assert(ok, err)
+  return t
+end
+
+-- Asks through the tunnel; the answer, or nil and how it ended.
+local function ask(t, question, limit)
+  local answer, done = {}, nil
+  assert(t.app:connect("127.0.0.1:12948", function(conn, name)
+    if not conn then
+      done = name
+      return
+    end
+    conn:write(question)
+    conn:shutdown()
+    conn:listen {
+      readable = function()
+        answer[#answer + 1] = conn:peek()
+        conn:consume(#conn:peek())
+        if conn:eof() then
+          done = "end"
+          conn:close()
+        end
+      end,
+      closed = function(code)
+        done = code
+        conn:close()
+      end,
+    }
+  end))
+  t.w:run(t.w:now() + (limit or 60) * S, function() return done end)
+  local text = table.concat(answer)
+  if done == "end" and text == question then return text end
+  return nil, done
+end
+
+describe("scripts on simulated hosts", function()
+  it("carry what an app asks to its target and back, at the line's pace", function()
+    tunnel({}, function(t)
+      local from = t.w:now()
+      assert.equal("hello", ask(t, "hello"))
+      local took = t.w:now() - from
+      assert.is_true(took >= 80 * MS and took < 1 * S, took)
+      assert.matches("listening on 127%.0%.0%.1:12948", t.client:said())
+    end)
+  end)
+
+  it("leave nothing open when they have ended", function()
+    local t = tunnel({}, function(t)
+      for i = 1, 5 do assert.equal("hello " .. i, ask(t, "hello " .. i)) end
+      t.w:run(t.w:now() + 60 * S)
+    end)
+    assert.equal(0, t.left)
+  end)
+
+  it("give the same trace twice for one seed", function()
+    local function run(seed)
+      return tunnel({ seed = seed, trace = true, line = { delay_us = 30 * MS, loss = 0.05, jitter_us = 2 * MS } }, function(t)
+        for i = 1, 3 do ask(t, ("x"):rep(i * 50000)) end
+      end).trace
+    end
+    local first = run(3)
+    assert.is_true(#first > 10000)
+    for _ = 1, 3 do assert.is_true(first == run(3)) end
+    assert.is_false(first == run(4))
+  end)
+
+  it("end as by a signal", function()
+    tunnel({}, function(t)
+      assert.is_nil(t.server:exited())
+      assert.equal(1, t.w:signal(t.server_process, 15))
+      t.w:run(t.w:now() + 60 * S, function() return t.server:exited() end)
+      assert.is_number(t.server:exited())
+    end)
+  end)
+
+  it("find a server that crashed and came up again", function()
+    tunnel({}, function(t)
+      assert.equal("before", ask(t, "before"))
+      t.w:crash(t.far)
+      assert.is_nil((ask(t, "while it is down", 20)))
+      t.w:restart(t.far)
+      t.server:free()
+      t.target:free()
+      t.server = assert(spec_script.start(t.w:process(t.far, "server.lua"), "server.lua"))
+      t.target = spec_io.new(t.w:process(t.far, "target"), t.w)
+      assert(t.target:listen("127.0.0.1:8388", function(conn)
+        conn:listen { readable = function()
+          conn:write(conn:peek())
+          conn:consume(#conn:peek())
+          if conn:eof() then conn:close() end
+        end }
+      end))
+      t.w:run(t.w:now() + 10 * S)
+      assert.equal("after", ask(t, "after"))
+    end)
+  end)
+end)
