@@ -11,6 +11,8 @@ function sim.world(opts)
   return made
 end
 
+sim.sweep = require "kt.sim.sweep"
+
 return setmetatable(sim, {
   __index = function(_, name)
     local names = {}

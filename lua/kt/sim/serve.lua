@@ -12,7 +12,7 @@ function serve.echo(conn)
     local data = conn:read(FOREVER)
     if not data then break end
     tail = tail .. data
-    for id in tail:gmatch "%zecho%-(%d+)\n" do world.echoed[tonumber(id)] = conn.host.name end
+    for id in tail:gmatch "%zecho%-(%d+)\n" do world:echo_came(tonumber(id), conn.host.name) end
     tail = tail:sub(-20)
     if not conn:write(data, FOREVER) then break end
   end

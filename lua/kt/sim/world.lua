@@ -1,8 +1,10 @@
 --- Worlds: simulated networks. Time stands still while code runs, and jumps from event to event.
 local complain = require "kt.sim.complain"
 local core = require "kt.sim.core"
+local flow = require "kt.sim.flow"
 local host = require "kt.sim.host"
 local link = require "kt.sim.link"
+local rule = require "kt.sim.rule"
 local settings = require "kt.sim.settings"
 local shape = require "kt.sim.shape"
 local task = require "kt.sim.task"
@@ -46,7 +48,7 @@ function world.new(opts)
   opts = complain.checked("sim.world", shape.world, opts)
   local self = setmetatable({
     hosts = {}, host_names = {}, links = {}, apps = {}, scripts = {}, listeners = {}, rules = {}, marks = {},
-    transfers = {}, echoed = {}, echoes = 0, files = opts.files, level = opts.log, made_at = complain.line() or "?",
+    transfers = {}, faults = {}, answers = {}, echoed = {}, echoes = 0, files = opts.files, level = opts.log, made_at = complain.line() or "?",
   }, world)
   self.seed = opts.seed or settings.seed or 1
   self.seed_given = opts.seed ~= nil
@@ -81,6 +83,9 @@ local function end_of(self, what, name)
   if not self.hosts[name] then complain.unknown(what, "host", name, self.host_names) end
   return name
 end
+
+--- The host of that name, which must have been made. For the modules here.
+function world:known_host(what, name) return self.hosts[end_of(self, what, name)] end
 
 --- The link between two hosts. With options: made; without: the one that there is.
 function world:link(a, b, opts)
@@ -213,6 +218,75 @@ end
 --- Lets time pass: in a task it waits, in the body it runs the world.
 function world:sleep(duration)
   task.wait(self, "w:sleep", task.waiter(), self.core:now() + complain.duration("w:sleep", duration))
+end
+
+--- As w:at, for what goes wrong: the text says what it is. A sweep that fails leaves out the faults that it fails without.
+function world:fault(time, text, fn)
+  if type(text) ~= "string" then complain.raise("w:fault: wanted a text that says what goes wrong, got a %s", type(text)) end
+  if type(fn) ~= "function" then complain.raise("w:fault: wanted a function, got a %s", type(fn)) end
+  local at = no_way_back(self, "w:fault", complain.duration("w:fault", time))
+  table.insert(self.faults, ("%g s: %s"):format(at / 1e6, text))
+  if self.keep and not self.keep[#self.faults] then return end
+  task.timer(self, at, function() task.spawn(self, fn) end)
+end
+
+-- ---- what goes through it ----
+
+--- Sends bytes that are checked on arrival: { from = host, to = "host:port", bytes = "10MB", kind = "up" | "down" | "echo" }.
+--- Up goes to a server of kind "sink", down comes from a "source", echo goes to an "echo" and back.
+function world:transfer(opts) return flow.transfer(self, opts) end
+
+--- Sends single bytes to an echo server and times the answers: { from =, to =, every = "100ms", count = 100 }.
+function world:keystrokes(opts) return flow.keystrokes(self, opts) end
+
+--- What becomes of single packets: { from = host, to = host, fn = function(packet) … end }, which gives "drop",
+--- { delay =, copies =, drop = }, or nil. rule:remove() ends it.
+function world:rule(opts) return rule.new(self, opts) end
+
+--- A server of the world's own has answered. For the modules here.
+function world:answered(server) table.insert(self.answers, { at = self:now(), server = server }) end
+
+function world:echo_came(id, server)
+  if self.echoed[id] then return end
+  self.echoed[id] = server
+  self:answered(server)
+end
+
+--- How often another server answered than before, counting echoes and transfers in their order.
+function world:switches()
+  local n = 0
+  for i = 2, #self.answers do
+    if self.answers[i].server ~= self.answers[i - 1].server then n = n + 1 end
+  end
+  return n
+end
+
+--- What is open of what comes and goes: apps of the spec's, conns and streams of scripts. A list of sentences.
+function world:leftovers()
+  local out, open = {}, {}
+  for id in pairs(self.apps) do open[#open + 1] = id end
+  table.sort(open)
+  for _, id in ipairs(open) do out[#out + 1] = self.apps[id].what .. " is open" end
+  for _, name in ipairs(self.host_names) do
+    for _, script in ipairs(self.hosts[name].scripts) do
+      local usage = script:stats()
+      if usage and usage.pipes > 0 then
+        out[#out + 1] = ("script %s on host %s holds %d conns and streams"):format(script.path, name, usage.pipes)
+      end
+    end
+  end
+  return out
+end
+
+--- Runs until nothing is left open; raises what still is after `timeout` ("60s").
+function world:settle(opts)
+  need_body(self, "w:settle")
+  opts = complain.checked("w:settle", shape.run_until, opts)
+  local at = self.core:now() + math.floor(opts.timeout * 1e6)
+  local function done() return #self:leftovers() == 0 end
+  while self.core:now() < at and not done() do self:advance(at, done) end
+  local left = self:leftovers()
+  if #left > 0 then complain.raise("w:settle: after %g s\n  %s", opts.timeout, table.concat(left, "\n  ")) end
 end
 
 -- ---- chance ----

@@ -1,0 +1,74 @@
+--- Sweeps: the same spec under many seeds. The first that fails is shrunk, as far as its faults were given by w:fault: what it
+--- fails without is left out. Then it says which seed and which faults it takes, and how to run that one alone.
+local complain = require "kt.sim.complain"
+local settings = require "kt.sim.settings"
+local world = require "kt.sim.world"
+
+local TRIALS = 200
+
+-- Runs fn in a world of that seed, with all faults or those in `keep` (number → true). True, or false, why, the faults' texts.
+local function try(fn, seed, keep)
+  local w = world.new { seed = seed }
+  w.keep = keep
+  local ok, why = xpcall(fn, function(e) return type(e) == "string" and e or tostring(e) end, w, seed)
+  local faults = w.faults
+  w:close()
+  return ok, why, faults
+end
+
+local function count(set)
+  local n = 0
+  for _ in pairs(set) do n = n + 1 end
+  return n
+end
+
+-- Leaves out runs of faults, long ones first, for as long as it fails without them.
+local function shrink(fn, seed, faults)
+  local keep, trials = {}, 0
+  for i = 1, #faults do keep[i] = true end
+  local size = #faults
+  while size >= 1 do
+    local first = 1
+    while first <= #faults and trials < TRIALS do
+      local fewer, dropped = {}, 0
+      for i in pairs(keep) do
+        if i >= first and i < first + size then dropped = dropped + 1 else fewer[i] = true end
+      end
+      if dropped > 0 then
+        trials = trials + 1
+        if not try(fn, seed, fewer) then keep = fewer end
+      end
+      first = first + size
+    end
+    size = size // 2
+  end
+  return keep
+end
+
+local function report(where, seed, n, fn, why, faults)
+  local lines = { ("%sseed %d of %d: %s"):format(where ~= "" and where .. ": " or "", seed, n, why) }
+  if #faults > 0 then
+    local keep = shrink(fn, seed, faults)
+    table.insert(lines, ("with %d of its %d faults it fails as well:"):format(count(keep), #faults))
+    for i, text in ipairs(faults) do
+      if keep[i] then table.insert(lines, "  " .. text) end
+    end
+  end
+  local file = where:match "^(.*):%d+$" or ""
+  table.insert(lines, ("to repeat: KT_SEED=%d kt test %s"):format(seed, file))
+  return table.concat(lines, "\n")
+end
+
+--- Calls fn(w, seed) in a new world for each seed from 1 to n (or for KT_SEED alone). Returns how many it ran.
+return function(n, fn)
+  local where = complain.line() or ""
+  if math.type(n) ~= "integer" or n < 1 then complain.raise("sim.sweep: wanted how many seeds, got %s", tostring(n)) end
+  if type(fn) ~= "function" then complain.raise("sim.sweep: wanted a function(w, seed), got a %s", type(fn)) end
+  local first, last = 1, n
+  if settings.seed then first, last = settings.seed, settings.seed end
+  for seed = first, last do
+    local ok, why, faults = try(fn, seed)
+    if not ok then error(report(where, seed, n, fn, why, faults), 0) end
+  end
+  return last - first + 1
+end
