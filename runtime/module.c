@@ -3,6 +3,7 @@
 
 int luaopen_kt(lua_State *L);
 int luaopen_kt_sim(lua_State *L);
+int luaopen_kt_sim_core(lua_State *L);
 
 int luaopen_kt(lua_State *L)
 {
@@ -12,4 +13,10 @@ int luaopen_kt(lua_State *L)
 int luaopen_kt_sim(lua_State *L)
 {
     return kt_plain_open_sim(L);
+}
+
+/* For those who work on kt.sim itself, and have its Lua part from their own files. */
+int luaopen_kt_sim_core(lua_State *L)
+{
+    return kt_plain_open_sim_core(L);
 }

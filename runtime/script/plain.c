@@ -90,3 +90,8 @@ int kt_plain_open_sim(lua_State *L)
     lua_call(L, 1, 1);
     return 1;
 }
+
+int kt_plain_open_sim_core(lua_State *L)
+{
+    return kt_lua_sim_core(L);
+}

@@ -11,5 +11,6 @@ void kt_plain_install(lua_State *L);
 /* Push what `require "kt"` and `require "kt.sim"` give there, and see to the rest. As lua_CFunctions. */
 int kt_plain_open(lua_State *L);
 int kt_plain_open_sim(lua_State *L);
+int kt_plain_open_sim_core(lua_State *L);
 
 #endif

@@ -38,6 +38,7 @@ int kt_test_run(int argc, char **argv)
     lua_State *L = luaL_newstate();
     if (!L) return 1;
     luaL_openlibs(L);
+    lua_warning(L, "@on", 0); /* an error in a finalizer is not to be lost */
     set_arg(L, argc, argv);
     lua_pushcfunction(L, traceback);
     lua_pushcfunction(L, run);

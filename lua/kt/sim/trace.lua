@@ -112,8 +112,9 @@ end
 -- ---- life ----
 
 function tracer:finish()
-  if self.text then self.text:close() end
-  if self.file then self.file:close() end
+  -- When all of Lua ends, files may have been closed before their world.
+  if io.type(self.text) == "file" then self.text:close() end
+  if io.type(self.file) == "file" then self.file:close() end
   if self.plot then draw(self) end
   self.text, self.capture, self.plot = nil, nil, nil
 end
