@@ -101,7 +101,7 @@ function task.wait(world, what, waiter, deadline)
     coroutine.yield()
     return not waiter.late
   end
-  if world.core:running() then
+  if world.core:running() or world.asking then
     complain.raise("%s: cannot wait here, while the world runs; do it in a function given to w:at, w:task or host:serve", what)
   end
   waiter.driving = true

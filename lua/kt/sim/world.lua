@@ -175,7 +175,9 @@ function world:run_until(fn, opts)
   if type(fn) ~= "function" then complain.raise("w:run_until: wanted a function, got a %s", type(fn)) end
   local at, value = self.core:now() + math.floor(opts.timeout * 1e6)
   local function ask()
+    self.asking = true -- it looks, it does not wait
     value = fn()
+    self.asking = false
     return value
   end
   while self.core:now() < at and not ask() do self:advance(at, ask) end
