@@ -9,7 +9,7 @@
 
 #define WARN_AGAIN_US 1000000u /* at most one warning in so long */
 #define COUNT 1000000u         /* instructions between two calls of the hook that counts them */
-#define COUNTS_PER_S 50u      /* ... that stand for a second, in a repeatable runtime */
+#define COUNTS_PER_S 50u       /* ... that stand for a second, in a repeatable runtime */
 
 /* ---- memory ---- */
 

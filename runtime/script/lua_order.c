@@ -1,6 +1,6 @@
-/* pairs and next for repeatable runtimes: tables are walked in the order of their keys. In Lua's own they come
- * in an order that depends on where things are in memory and on a number that Lua draws when a state is made,
- * so that no two runs agree.
+/* pairs and next for repeatable runtimes: tables are walked in the order of their keys. In Lua's own they
+ * come in an order that depends on where things are in memory and on a number that Lua draws when a state is
+ * made, so that no two runs agree.
  *
  * Numbers come first, then strings (by their bytes), booleans, and last what is compared by identity, in the
  * order in which it was met. As in Lua, a key may be removed while the table is walked, and none be added. */
@@ -88,7 +88,8 @@ static void meet(lua_State *L, int list, struct key *keys, size_t n)
     qsort(keys, n, sizeof *keys, compare_where);
     for (size_t i = 0; i < n; i++) {
         if (keys[i].rank != 3 || keys[i].i != 0) continue;
-        lua_rawgeti(L, lua_upvalueindex(1), 1); /* how many were met: no key of the script's is a number here */
+        lua_rawgeti(
+            L, lua_upvalueindex(1), 1); /* how many were met: no key of the script's is a number here */
         keys[i].i = lua_tointeger(L, -1) + 1;
         lua_pop(L, 1);
         lua_pushinteger(L, keys[i].i);

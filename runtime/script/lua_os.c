@@ -1,5 +1,5 @@
-/* The part of os that tells of the machine, for repeatable runtimes that have it (--unsafe): the io's clocks, and
- * UTC, as where this machine is must not show. */
+/* The part of os that tells of the machine, for repeatable runtimes that have it (--unsafe): the io's clocks,
+ * and UTC, as where this machine is must not show. */
 #include <string.h>
 #include <time.h>
 #include "script/script.h"
@@ -64,7 +64,8 @@ static int os_getenv(lua_State *L)
 
 void kt_lua_os(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"time", os_time}, {"clock", os_clock}, {"getenv", os_getenv}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"time", os_time}, {"clock", os_clock}, {"getenv", os_getenv}, {NULL, NULL}};
     if (lua_getglobal(L, "os") == LUA_TTABLE) {
         luaL_setfuncs(L, functions, 0);
         lua_getfield(L, -1, "date");

@@ -82,16 +82,16 @@ int kt_plain_open(lua_State *L)
     return 1;
 }
 
-int kt_plain_open_sim(lua_State *L)
+int kt_plain_module(lua_State *L, const char *name)
 {
     kt_plain_install(L);
-    if (!load(L, "kt.sim")) return luaL_error(L, "kt.sim is not in this binary");
-    lua_pushliteral(L, "kt.sim");
+    if (!load(L, name)) return luaL_error(L, "%s is not in this binary", name);
+    lua_pushstring(L, name);
     lua_call(L, 1, 1);
     return 1;
 }
 
-int kt_plain_open_sim_core(lua_State *L)
+int kt_plain_core(lua_State *L)
 {
     return kt_lua_sim_core(L);
 }

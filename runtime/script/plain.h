@@ -8,9 +8,11 @@
 /* Lets `require` find them: last of all, so that files of the user's own go first. Once is enough. */
 void kt_plain_install(lua_State *L);
 
-/* Push what `require "kt"` and `require "kt.sim"` give there, and see to the rest. As lua_CFunctions. */
+/* Pushes what `require "kt"` gives there. */
 int kt_plain_open(lua_State *L);
-int kt_plain_open_sim(lua_State *L);
-int kt_plain_open_sim_core(lua_State *L);
+/* Runs a module and pushes what it returned, for who is asked for it by name. */
+int kt_plain_module(lua_State *L, const char *name);
+/* Pushes kt.sim.core. */
+int kt_plain_core(lua_State *L);
 
 #endif

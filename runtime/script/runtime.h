@@ -19,8 +19,8 @@ struct kt_runtime_opts {
     struct kt_logger *logger; /* outlives the runtime */
     bool unsafe;              /* the script gets os and io */
     size_t memory;            /* bytes that the script's state may hold; 0: no limit */
-    /* For simulated hosts: what a script sees depends on nothing but the io. Tables are walked in the order of
-     * their keys, garbage is collected by count, os tells the io's time; a slice is stopped after so many
+    /* For simulated hosts: what a script sees depends on nothing but the io. Tables are walked in the order
+     * of their keys, garbage is collected by count, os tells the io's time; a slice is stopped after so many
      * instructions instead of so much time. */
     bool repeatable;
     /* The environment; NULL: the process' own. */

@@ -31,8 +31,8 @@ struct kt_runtime {
     struct kt_counters counters;
     enum kt_phase phase;
     bool unsafe;
-    bool repeatable; /* see struct kt_runtime_opts */
-    unsigned slices; /* since the last collection, if it is */
+    bool repeatable;      /* see struct kt_runtime_opts */
+    unsigned slices;      /* since the last collection, if it is */
     size_t collect_bytes; /* the next comes when there is so much */
     const char *(*getenv)(void *ctx, const char *name);
     void *getenv_ctx;

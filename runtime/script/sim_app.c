@@ -166,8 +166,8 @@ static void on_connected(void *ctx, struct kt_conn *conn, const struct kt_err *e
     }
 }
 
-/* world:connect(host, "host:port") → app, id | nil, code, sentence. Then "connected", or "unconnected" with code
- * and sentence. */
+/* world:connect(host, "host:port") → app, id | nil, code, sentence. Then "connected", or "unconnected" with
+ * code and sentence. */
 static int world_connect(lua_State *L)
 {
     struct kt_lua_world *w = kt_sim_world_arg(L);
@@ -282,8 +282,8 @@ static void on_conn(void *ctx, struct kt_conn *conn)
     if (c.conn) kt_pipe_reset(kt_conn_pipe(c.conn), KT_ENOMEM);
 }
 
-/* world:listen(host, "ip:port") → listener, id, "ip:port" | nil, code, sentence. Then "accepted" with app and its
- * id, for each conn. */
+/* world:listen(host, "ip:port") → listener, id, "ip:port" | nil, code, sentence. Then "accepted" with app and
+ * its id, for each conn. */
 static int world_listen(lua_State *L)
 {
     static const struct kt_listener_events events = {on_conn};

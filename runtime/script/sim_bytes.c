@@ -1,5 +1,5 @@
-/* Bytes that tell by themselves where they belong: what transfers in specs send. The n-th 8 bytes are a hash of
- * a seed and n, so that what is lost, doubled or out of order is found, and where. */
+/* Bytes that tell by themselves where they belong: what transfers in specs send. The n-th 8 bytes are a hash
+ * of a seed and n, so that what is lost, doubled or out of order is found, and where. */
 #include <string.h>
 #include "base/hmap.h"
 #include "script/sim_core.h"

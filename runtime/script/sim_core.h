@@ -1,8 +1,10 @@
-/* kt.sim.core: simulated worlds for a Lua state of its own (a spec's), which is no state of a runtime: nothing
- * here may use what belongs to one (tasks, the guard, kt_raise). lua/kt/sim makes the public kt.sim of it.
+/* kt.sim.core: simulated worlds for a Lua state of its own (a spec's), which is no state of a runtime:
+ * nothing here may use what belongs to one (tasks, the guard, kt_raise). lua/kt/sim makes the public kt.sim
+ * of it.
  *
  * A world anchors all that is in it, so that no collection of garbage changes what happens there. Everything
- * that happens comes to one Lua function, dispatch(kind, id, …); an error in it ends the run, which raises it.
+ * that happens comes to one Lua function, dispatch(kind, id, …); an error in it ends the run, which raises
+ * it.
  *
  * Callbacks may ask for the end of what is running at the moment (a script's packet rule may crash the
  * script's host). So processes are only made dead at once; they are freed between two instants (reap). */
@@ -23,15 +25,15 @@
 
 struct kt_lua_world {
     struct kt_sim *sim;
-    lua_State *L;    /* who is calling, as long as callbacks may come; else NULL */
-    int dispatch;    /* registry: function(kind, id, …) */
-    int rule;        /* registry: function(from, to, src, dst, data, id) → verdict; or LUA_NOREF */
-    int until;       /* registry: function() → done?; or LUA_NOREF */
-    int error;       /* registry: what a callback raised; or LUA_NOREF */
-    bool failed;     /* there is an error */
-    bool stop;       /* the run is to end at the end of this instant */
-    bool watched;    /* dispatch wants packets and log lines */
-    uint64_t print;  /* fingerprint of all that happened to packets */
+    lua_State *L;   /* who is calling, as long as callbacks may come; else NULL */
+    int dispatch;   /* registry: function(kind, id, …) */
+    int rule;       /* registry: function(from, to, src, dst, data, id) → verdict; or LUA_NOREF */
+    int until;      /* registry: function() → done?; or LUA_NOREF */
+    int error;      /* registry: what a callback raised; or LUA_NOREF */
+    bool failed;    /* there is an error */
+    bool stop;      /* the run is to end at the end of this instant */
+    bool watched;   /* dispatch wants packets and log lines */
+    uint64_t print; /* fingerprint of all that happened to packets */
     uint64_t packets;
     lua_Integer ids; /* of apps, listeners, scripts */
     struct kt_list events, scripts, apps, listeners, drivers;
@@ -52,8 +54,8 @@ struct kt_sim_host *kt_sim_host_arg(lua_State *L, struct kt_lua_world *w, int id
 /* nil, the code's name, the sentence. */
 int kt_sim_fail_return(lua_State *L, const struct kt_err *err);
 
-/* Calls dispatch with what push puts on the stack; push runs protected and returns how many. The first two are
- * the kind and the id. Nothing is called once the world has failed. */
+/* Calls dispatch with what push puts on the stack; push runs protected and returns how many. The first two
+ * are the kind and the id. Nothing is called once the world has failed. */
 typedef int (*kt_sim_push)(lua_State *L, void *ctx);
 void kt_sim_dispatch(struct kt_lua_world *w, const char *kind, lua_Integer id, kt_sim_push push, void *ctx);
 

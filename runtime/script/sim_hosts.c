@@ -1,4 +1,5 @@
-/* Hosts of a simulated world: making them, their faults, files, names and NATs. By name, as specs have them. */
+/* Hosts of a simulated world: making them, their faults, files, names and NATs. By name, as specs have them.
+ */
 #include <string.h>
 #include "script/sim_core.h"
 
@@ -31,7 +32,8 @@ static int addrs_at(lua_State *L, int idx, struct kt_addr out[ADDRS_MAX], struct
         lua_rawgeti(L, idx, (lua_Integer)i + 1);
         const char *text = lua_tostring(L, -1);
         bool good = text && kt_addr_from_ip(&out[i], text, 0);
-        if (!good) kt_err_set(err, KT_EINVAL, "\"%s\" is not an IP address", text ? text : luaL_typename(L, -1));
+        if (!good)
+            kt_err_set(err, KT_EINVAL, "\"%s\" is not an IP address", text ? text : luaL_typename(L, -1));
         lua_pop(L, 1);
         if (!good) return -1;
     }

@@ -142,7 +142,8 @@ static int start(struct script *s, const char *path, const char *module, bool un
     rc = kt_runtime_new(&s->rt, &opts, err);
     if (rc) return rc;
     int code;
-    rc = path ? kt_runtime_load_file(s->rt, path, argc, argv) : kt_runtime_load_module(s->rt, module, argc, argv);
+    rc = path ? kt_runtime_load_file(s->rt, path, argc, argv)
+              : kt_runtime_load_module(s->rt, module, argc, argv);
     if (rc == 0 && !kt_runtime_exited(s->rt, &code)) rc = kt_runtime_open(s->rt);
     return rc;
 }
@@ -194,8 +195,7 @@ static int world_start(lua_State *L)
     lua_State *outer = w->L;
     w->L = L;
     struct kt_err err = {0};
-    int rc = start(
-        s, path, module, unsafe, memory > 0 ? (size_t)memory : MEMORY_DEFAULT, argc, argv, &err);
+    int rc = start(s, path, module, unsafe, memory > 0 ? (size_t)memory : MEMORY_DEFAULT, argc, argv, &err);
     w->L = outer;
     if (rc) { /* the message may be long */
         lua_pushnil(L);
@@ -273,7 +273,8 @@ static void push_link(lua_State *L, const struct kt_service *s)
     if (stats.since_heard_us != UINT64_MAX) set_seconds(L, "since_heard", stats.since_heard_us);
 }
 
-/* script:usage() → { memory =, memory_peak =, tasks =, pipes =, counters = { name = n }, links = { … } } | nil */
+/* script:usage() → { memory =, memory_peak =, tasks =, pipes =, counters = { name = n }, links = { … } } |
+ * nil */
 static int script_usage(lua_State *L)
 {
     const struct script *s = script_arg(L);

@@ -159,8 +159,8 @@ static bool is_done(void *ctx)
     return w->until != LUA_NOREF && asked_done(w);
 }
 
-/* world:run(until_us | nil [, fn]) → "time" | "done" | "quiet", or nil, code, sentence; raises what a callback
- * raised */
+/* world:run(until_us | nil [, fn]) → "time" | "done" | "quiet", or nil, code, sentence; raises what a
+ * callback raised */
 static int world_run(lua_State *L)
 {
     static const char *const ends[] = {"", "time", "done", "quiet"};
@@ -209,7 +209,8 @@ static int world_running(lua_State *L)
     return 1;
 }
 
-/* world:stream(name, purpose) → function() that gives 64 random bits: the same for the same world and words */
+/* world:stream(name, purpose) → function() that gives 64 random bits: the same for the same world and words
+ */
 static int next_random(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)kt_rng_next(lua_touserdata(L, lua_upvalueindex(1))));

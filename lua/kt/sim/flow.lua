@@ -120,10 +120,8 @@ local kinds = {}
 function kinds.up(self, conn)
   local ok, err = conn:write("kt:t" .. string.pack("<I4", self.id), FOREVER)
   if ok then ok, err = send(self, conn, self.id) end
-  local why
-  if ok then _, why = conn:read_all(FOREVER) end -- until the sink has closed, or the way to it broke
-  if why and not self.ended then err = why end
-  if err then self:ends(err) end
+  if ok then ok, err = conn:read_all(FOREVER) end -- until the sink has closed, or the way to it broke
+  if not ok then self:ends(err) end
 end
 
 -- From a source.
