@@ -254,6 +254,23 @@ for _, backend in ipairs(backends) do
         assert.is_true(backend.open(io) <= fds, "the closed conn is still open")
       end)
 
+      it("learns while it writes that its peer has closed", function()
+        local a, b = pair(io, at)
+        local data, broken = pattern(100000, 6), false
+        local function go()
+          a:write(data)
+          if not broken then io:timer(io:now() + 5000, go) end
+        end
+        a:listen { closed = function()
+          broken = true
+          io:stop()
+        end }
+        go()
+        b:close()
+        assert.is_true(io:run(5000))
+        assert.equal(0, a:write "more")
+      end)
+
       it("calls nobody from inside a call, nor after close", function()
         local a, b = pair(io, at)
         local inside, calls = false, 0

@@ -230,6 +230,10 @@ for n in (2048, 2049, 9000, 60000, 5): s.sendto(b"x" * n, ("127.0.0.1", %s))']])
       assert.is_true(io:run(2000))
       io:run(10)
       assert.equal(1, writable)
+      assert.is_true(a:hold(256, b:addr()) < 256) -- given away instead of back
+      assert.is_true(io:run(2000))
+      io:run(10)
+      assert.equal(2, writable)
       assert.is_true(a:send("x", b:addr()))
     end)
 

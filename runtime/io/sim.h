@@ -10,6 +10,9 @@
  * process one for its kt_io_random, so that one more draw here changes nothing there. Same seed, same calls:
  * same run, to the byte.
  *
+ * Whenever time goes on, every process is looked at for what was left to do: a world is for tens of
+ * processes, not for thousands.
+ *
  * Units: times in µs of the world, which begins at 0 (a process' kt_io_now is KT_SIM_EPOCH more);
  * probabilities 0..1; sizes in bytes. Functions return 0 or a KT_E… code with a sentence in err (which may be
  * NULL). Strings and options are copied. What the world makes it frees; a process is freed with kt_io_free,

@@ -131,22 +131,6 @@ static void on_again(void *ctx)
     transmit(c, c->state == SIM_DIALLING ? SIM_SYN : SIM_PROBE, 0, NULL, 0);
 }
 
-static void broke(struct sim_conn *c, int code)
-{
-    kt_sim_tcp_gone(c);
-    if (c->detached)
-        kt_sim_conn_release(c);
-    else
-        kt_sim_conn_broke(c, code);
-}
-
-static void on_limit(void *ctx)
-{
-    struct sim_conn *c = ctx;
-    if (c->detached && !c->fin_out) kt_sim_tcp_tell(c, SIM_RST, 0); /* what was written cannot be delivered */
-    broke(c, KT_ETIMEOUT);
-}
-
 static struct sim_conn *find(const struct kt_sim_host *h, uint64_t id, uint8_t side)
 {
     struct kt_hnode *n = kt_hmap_find(&h->conn_ids, kt_hash_u64(id << 1 | side, 0));
@@ -170,6 +154,23 @@ static void watch(struct kt_sim *sim, uint64_t id, uint8_t side)
     if (!c || c->state != SIM_OPEN || c->detached || c->is_unix) return;
     c->watched = true;
     keep_alive(c);
+}
+
+static void broke(struct sim_conn *c, int code)
+{
+    kt_sim_tcp_gone(c);
+    if (c->detached)
+        kt_sim_conn_release(c);
+    else
+        kt_sim_conn_broke(c, code);
+}
+
+static void on_limit(void *ctx)
+{
+    struct sim_conn *c = ctx;
+    watch(c->host->sim, c->id, c->side ^ 1);
+    if (c->detached && !c->fin_out) kt_sim_tcp_tell(c, SIM_RST, 0); /* what was written cannot be delivered */
+    broke(c, KT_ETIMEOUT);
 }
 
 void kt_sim_tcp_stalled(struct kt_sim_host *from, const struct sim_packet *k, bool lost)

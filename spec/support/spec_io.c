@@ -306,7 +306,7 @@ static int udp_send(lua_State *L)
     return 1;
 }
 
-/* hold(n): reserves n buffers, gives them back, and says how many it got. */
+/* hold(n, to): reserves n buffers, gives them back (or sends them, empty), and says how many it got. */
 static int udp_hold(lua_State *L)
 {
     struct handle *h = check(L, UDP);
@@ -314,7 +314,15 @@ static int udp_hold(lua_State *L)
     lua_Integer n = luaL_checkinteger(L, 2), got = 0;
     luaL_argcheck(L, n <= 256, 2, "at most 256");
     while (got < n && (held[got] = kt_udp_reserve(h->p)) != NULL) got++;
-    for (lua_Integer i = 0; i < got; i++) kt_udp_cancel(h->p, held[i]);
+    struct kt_addr to;
+    const bool send = !lua_isnoneornil(L, 3);
+    if (send) to = to_addr(L, luaL_checkstring(L, 3));
+    for (lua_Integer i = 0; i < got; i++) {
+        if (send)
+            kt_udp_commit(h->p, held[i], held[i], 0, &to);
+        else
+            kt_udp_cancel(h->p, held[i]);
+    }
     lua_pushinteger(L, got);
     return 1;
 }
