@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "link/link.h"
+#include "script/config.h"
 #include "script/script.h"
 #include "script/service.h"
 #include "script/sim_core.h"
@@ -244,33 +245,16 @@ static void set_integer(lua_State *L, const char *name, uint64_t value)
     lua_setfield(L, -2, name);
 }
 
-static void set_seconds(lua_State *L, const char *name, uint64_t us)
-{
-    lua_pushnumber(L, (double)us / 1e6);
-    lua_setfield(L, -2, name);
-}
-
+/* The figures that a script gets from link:stats, and which link it is. */
 static void push_link(lua_State *L, const struct kt_service *s)
 {
     struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
     s->ops->stats(s, &stats);
-    lua_createtable(L, 0, 16);
+    kt_config_push_stats(L, &stats);
     lua_pushstring(L, s->ops->what);
     lua_setfield(L, -2, "what");
     lua_pushstring(L, s->name);
     lua_setfield(L, -2, "name");
-    set_integer(L, "sessions", stats.sessions);
-    set_integer(L, "streams", stats.streams);
-    set_seconds(L, "srtt", stats.srtt_us);
-    set_seconds(L, "rto", stats.rto_us);
-    set_integer(L, "sent", stats.segs_out);
-    set_integer(L, "retransmitted", stats.segs_retrans);
-    set_integer(L, "recovered", stats.segs_recovered);
-    set_integer(L, "bytes_in", stats.bytes_in);
-    set_integer(L, "bytes_out", stats.bytes_out);
-    set_integer(L, "inflight", stats.inflight);
-    set_integer(L, "queued", stats.queued);
-    if (stats.since_heard_us != UINT64_MAX) set_seconds(L, "since_heard", stats.since_heard_us);
 }
 
 /* script:usage() → { memory =, memory_peak =, tasks =, pipes =, counters = { name = n }, links = { … } } |

@@ -78,6 +78,7 @@ local function sample(self)
       local label = ("%s: %s %s"):format(name, link.what, link.name)
       local key = name .. n .. link.what
       point(self, "flight", label, link.inflight)
+      if link.cwnd > 0 then point(self, "flight", label .. ", cwnd", link.cwnd) end
       if link.srtt > 0 then point(self, "srtt", label, link.srtt * 1000) end
       point(self, "goodput", label, rate(self, key .. " bytes", link.bytes_in + link.bytes_out) * 8 / 1e6)
     end
@@ -99,7 +100,7 @@ end
 
 local function draw(self)
   local chart = { title = ("%s, seed %d"):format(self.world.made_at, self.world.seed), marks = self.world.marks, panels = {
-    { name = "in flight", unit = "packets", series = self.panels.flight },
+    { name = "in flight and cwnd", unit = "packets", series = self.panels.flight },
     { name = "srtt", unit = "ms", series = self.panels.srtt },
     { name = "goodput", unit = "Mbit/s", series = self.panels.goodput },
     { name = "lost", unit = "packets/s", series = self.panels.lost },

@@ -94,7 +94,7 @@ function world:link(a, b, opts)
   local known = self.links[a .. "\0" .. b] or self.links[b .. "\0" .. a]
   if known then
     if opts ~= nil then
-      complain.raise("w:link: %s - %s: linked already (%s); link:set { … } changes it", a, b, known.made_at)
+      complain.raise("w:link: %s - %s: linked already (%s); link:set changes it", a, b, known.made_at)
     end
     return known
   end
