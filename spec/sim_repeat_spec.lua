@@ -42,6 +42,25 @@ describe("a script on a simulated host", function()
     assert.equal(table.concat(want, " ") .. "\n", (run(text):output()))
   end)
 
+  it("walks what was never met in the same order each time", function()
+    local text = [[
+      kt.spawn(function()
+        local names, t = {}, {}
+        for i = 1, 200 do
+          local key = i % 3 == 0 and {} or i % 3 == 1 and function() return i end or coroutine.create(print)
+          names[key], t[key] = i, true
+          local garbage = ("x"):rep(i * 20) -- luacheck: ignore
+        end
+        local out = {}
+        for key in pairs(t) do out[#out + 1] = names[key] end
+        print(table.concat(out, " "))
+      end)]]
+    local first = run(text):output()
+    local elsewhere = {} -- memory
+    for i = 1, 1000 do elsewhere[i] = ("y"):rep(i) end
+    assert.equal(first, (run(text):output()))
+  end)
+
   it("may remove keys while it walks, and is told when it asks for one that was never there", function()
     local text = [[
       kt.spawn(function()

@@ -523,7 +523,7 @@ record {
     { name = "inflight", type = "integer", doc = "Segments sent and not yet acknowledged." },
     { name = "queued", type = "integer", doc = "Segments that wait for the window." },
     { name = "rmt_wnd", type = "integer", doc = "The peer's receive window, in segments." },
-    { name = "cwnd", type = "integer", doc = "Congestion window, in segments; 0: none (nc)." },
+    { name = "cwnd", type = "integer", doc = "Congestion window, in segments; with nc the send window." },
     { name = "since_heard", type = "number", doc = "Seconds since the peer was heard; math.huge: never." },
   },
 }

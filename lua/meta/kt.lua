@@ -27,7 +27,7 @@
 ---@field inflight integer Segments sent and not yet acknowledged.
 ---@field queued integer Segments that wait for the window.
 ---@field rmt_wnd integer The peer's receive window, in segments.
----@field cwnd integer Congestion window, in segments; 0: none (nc).
+---@field cwnd integer Congestion window, in segments; with nc the send window.
 ---@field since_heard number Seconds since the peer was heard; math.huge: never.
 
 --- The figures of a socket.

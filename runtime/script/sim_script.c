@@ -6,6 +6,7 @@
 #include "script/config.h"
 #include "script/script.h"
 #include "script/service.h"
+#include "script/sim_arena.h"
 #include "script/sim_core.h"
 
 #define MEMORY_DEFAULT (256u << 20) /* as kt run has it */
@@ -19,6 +20,7 @@ struct script {
     struct kt_io *io;
     struct kt_logger logger;
     struct kt_runtime *rt;
+    struct kt_arena arena; /* the runtime's state */
     bool dead; /* killed, or its host has crashed */
     char *env; /* "NAME=value" after one another, each with its NUL, and one more */
 };
@@ -70,6 +72,7 @@ static void free_script(struct script *s)
     s->rt = NULL;
     if (s->io) kt_io_free(s->io);
     s->io = NULL;
+    kt_arena_free(&s->arena);
     s->logger.io = NULL;
     kt_logger_close(&s->logger);
     free(s->env);
@@ -129,6 +132,8 @@ static int start(struct script *s, const char *path, const char *module, bool un
     char **argv, struct kt_err *err)
 {
     int rc = kt_sim_process(s->host, s->logger.name, &s->logger.log, &s->io, err);
+    /* Twice the limit: blocks are larger than what is asked for, and freed ones wait for their like. */
+    if (rc == 0) rc = kt_arena_init(&s->arena, 2 * memory);
     if (rc) return rc;
     s->logger.io = s->io;
     const struct kt_runtime_opts opts = {.io = s->io,
@@ -136,6 +141,8 @@ static int start(struct script *s, const char *path, const char *module, bool un
         .unsafe = unsafe,
         .memory = memory,
         .repeatable = true,
+        .alloc = kt_arena_alloc,
+        .alloc_ctx = &s->arena,
         .getenv = get_env,
         .getenv_ctx = s,
         .print = on_print,
