@@ -152,8 +152,10 @@ static int start(struct script *s, const char *path, const char *module, bool un
     int code;
     rc = path ? kt_runtime_load_file(s->rt, path, argc, argv)
               : kt_runtime_load_module(s->rt, module, argc, argv);
-    if (rc == 0 && !kt_runtime_exited(s->rt, &code)) rc = kt_runtime_open(s->rt);
-    return rc;
+    if (rc) return rc;
+    if (!kt_runtime_exited(s->rt, &code)) return kt_runtime_open(s->rt);
+    kt_io_stop(s->io); /* it has ended in its main chunk: to be reaped as any other */
+    return 0;
 }
 
 static const char *string_field(lua_State *L, int idx, const char *name)

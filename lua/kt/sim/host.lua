@@ -19,7 +19,8 @@ function host.new(world, name, opts)
   return self
 end
 
---- Runs a script as `kt run` would, and opens what it declares; raises what keeps it from that.
+--- Runs a script as `kt run` would, and opens what it declares; raises what keeps it from that. "kt client" and "kt server"
+--- run those, with `args`.
 function host:run(path, opts)
   opts = complain.checked("host:run", shape.run, opts)
   if type(path) ~= "string" then complain.raise("host:run: wanted a script's path, got a %s", type(path)) end

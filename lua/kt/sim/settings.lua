@@ -6,14 +6,22 @@ local settings = {
   seeds = {}, -- of worlds made since the report last looked
 }
 
---- A world was made.
+local live, most = 0, 16
+
+--- A world was made. What it takes is not Lua's: so that forgotten ones do not pile up, garbage is looked for by their number.
 function settings.made(world)
+  live = live + 1
+  if live > most then
+    collectgarbage()
+    most = live + 16
+  end
   table.insert(settings.seeds, { seed = world.seed, given = world.seed_given })
   if settings.trace or settings.plot then require("kt.sim.trace").attach(world, settings) end
 end
 
 --- It is about to end.
 function settings.finished(world)
+  live = live - 1
   if world.tracer then world.tracer:finish() end
 end
 
