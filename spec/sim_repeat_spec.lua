@@ -59,6 +59,7 @@ describe("a script on a simulated host", function()
     local elsewhere = {} -- memory
     for i = 1, 1000 do elsewhere[i] = ("y"):rep(i) end
     assert.equal(first, (run(text):output()))
+    assert.equal(1000, #elsewhere)
   end)
 
   it("may remove keys while it walks, and is told when it asks for one that was never there", function()

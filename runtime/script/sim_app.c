@@ -1,11 +1,8 @@
 /* Apps: conns of the spec's own on simulated hosts, both those that it opens and those that its servers
  * accept. Nothing here waits: lua/kt/sim/app.lua makes reads and writes that do. */
 #include <stdlib.h>
-#include <string.h>
 #include "script/service.h"
 #include "script/sim_core.h"
-
-#define READ_MAX 65536
 
 struct app {
     struct kt_list node; /* w->apps while it is open or connecting */
@@ -190,24 +187,20 @@ static struct app *app_arg(lua_State *L)
     return luaL_checkudata(L, 1, KT_SIM_APP);
 }
 
-/* app:read(max) → what is there ("" if nothing is), whether the end has come */
+/* app:read() → what is there ("" if nothing is), whether the end has come */
 static int app_read(lua_State *L)
 {
     struct app *a = app_arg(L);
-    lua_Integer max = luaL_optinteger(L, 2, READ_MAX);
-    if (max > READ_MAX) max = READ_MAX;
-    luaL_Buffer b;
-    char *out = luaL_buffinitsize(L, &b, READ_MAX);
-    size_t n = 0;
     struct kt_iov iov[8];
-    size_t pieces = a->pipe ? kt_pipe_peek(a->pipe, iov, 8) : 0;
-    for (size_t i = 0; i < pieces && n < (size_t)max; i++) {
-        size_t len = iov[i].len < (size_t)max - n ? iov[i].len : (size_t)max - n;
-        memcpy(out + n, iov[i].data, len);
-        n += len;
+    size_t pieces = a->pipe ? kt_pipe_peek(a->pipe, iov, 8) : 0, n = 0;
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (size_t i = 0; i < pieces; i++) {
+        luaL_addlstring(&b, (const char *)iov[i].data, iov[i].len);
+        n += iov[i].len;
     }
+    luaL_pushresult(&b);
     if (n > 0) kt_pipe_consume(a->pipe, n);
-    luaL_pushresultsize(&b, n);
     lua_pushboolean(L, a->pipe && kt_pipe_eof(a->pipe));
     return 2;
 }

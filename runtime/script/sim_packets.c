@@ -25,17 +25,20 @@ static uint64_t mix_bytes(uint64_t h, const void *data, size_t len)
     return mix(h, x);
 }
 
+static uint64_t mix_addr(uint64_t h, const struct kt_addr *a)
+{
+    h = mix(h, kt_addr_port(a));
+    if (a->sa.sa_family == AF_INET) return mix_bytes(h, &a->in4.sin_addr, sizeof a->in4.sin_addr);
+    return mix_bytes(h, &a->in6.sin6_addr, sizeof a->in6.sin6_addr);
+}
+
 static void add(struct kt_lua_world *w, const struct kt_sim_packet *p)
 {
-    char text[KT_ADDR_TEXT];
     uint64_t h = mix(mix(w->print, p->at), p->id);
     h = mix(h, (uint64_t)p->what << 32 | (uint64_t)p->cause << 16 | (uint64_t)p->proto);
     h = mix_bytes(h, p->from, strlen(p->from));
     h = mix_bytes(h, p->to, strlen(p->to));
-    kt_addr_text(p->src, text);
-    h = mix_bytes(h, text, strlen(text));
-    kt_addr_text(p->dst, text);
-    h = mix_bytes(h, text, strlen(text));
+    h = mix_addr(mix_addr(h, p->src), p->dst);
     h = mix_bytes(h, p->flags, strlen(p->flags));
     /* The bytes once: a packet is delivered as it was sent, or says that it was corrupted. */
     if (p->what == KT_SIM_SENT || p->what == KT_SIM_CORRUPTED) h = mix_bytes(h, p->data, p->len);

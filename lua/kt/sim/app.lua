@@ -10,6 +10,9 @@ local task = require "kt.sim.task"
 local app = {}
 app.__index = app
 
+--- What the modules here give instead of a timeout.
+app.FOREVER = { timeout = 1e9 }
+
 function app.__tostring(self) return self.what end
 
 local function new(host, core, id, what)
@@ -26,6 +29,8 @@ function app.accepted(host, core, id)
 end
 
 local function timeout_of(what, opts)
+  if opts == nil then return 10 end
+  if opts == app.FOREVER then return opts.timeout end
   return complain.checked(what, shape.timeout, opts).timeout
 end
 

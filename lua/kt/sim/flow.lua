@@ -6,7 +6,7 @@ local core = require "kt.sim.core"
 local shape = require "kt.sim.shape"
 local task = require "kt.sim.task"
 
-local FOREVER = { timeout = 1e9 }
+local FOREVER = app.FOREVER
 local CHUNK = 65536
 
 local flow = {}

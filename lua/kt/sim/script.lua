@@ -31,7 +31,8 @@ local function start(self)
   local where = "script " .. self.path .. " on host " .. self.host.name
   world.starting = self
   local core, id, text = world.core:start(self.host.name, {
-    name = verb or self.path, path = not verb and self.path or nil, module = verb and "kt.cli." .. verb, args = opts.args, env = pairs_of(opts.env), unsafe = opts.unsafe,
+    name = verb or self.path, path = not verb and self.path or nil, module = verb and "kt.cli." .. verb,
+    args = opts.args, env = pairs_of(opts.env), unsafe = opts.unsafe,
     memory = opts.memory, level = world.level })
   world.starting = nil
   if not core then complain.raise("host:run: %s: %s", where, text) end

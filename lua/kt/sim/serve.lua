@@ -1,9 +1,10 @@
 --- Servers of a spec's own, on simulated hosts: what a tunnel leads to. Each conn is a task.
+local app = require "kt.sim.app"
 local core = require "kt.sim.core"
 
 local serve = {}
 
-local FOREVER = { timeout = 1e9 }
+local FOREVER = app.FOREVER
 
 --- Sends back what comes. Who looks into the world knows which host did it: see app:echo.
 function serve.echo(conn)
