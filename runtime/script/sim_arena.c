@@ -1,5 +1,5 @@
-/* See sim_arena.h. Blocks are cut from the front of the reserve and never go back to it: freed ones wait in the
- * list of their size, and the last one freed is the first one taken. */
+/* See sim_arena.h. Blocks are cut from the front of the reserve and never go back to it: freed ones wait in
+ * the list of their size, and the last one freed is the first one taken. */
 #include "script/sim_arena.h"
 #include <stdint.h>
 #include <string.h>

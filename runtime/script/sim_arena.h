@@ -1,5 +1,5 @@
-/* Memory for a script on a simulated host: what is allocated and freed in the same order lies in the same order,
- * whatever else the process does. Lua compares by address what it has no better order for. */
+/* Memory for a script on a simulated host: what is allocated and freed in the same order lies in the same
+ * order, whatever else the process does. Lua compares by address what it has no better order for. */
 #ifndef KT_SCRIPT_SIM_ARENA_H
 #define KT_SCRIPT_SIM_ARENA_H
 

@@ -21,8 +21,8 @@ struct script {
     struct kt_logger logger;
     struct kt_runtime *rt;
     struct kt_arena arena; /* the runtime's state */
-    bool dead; /* killed, or its host has crashed */
-    char *env; /* "NAME=value" after one another, each with its NUL, and one more */
+    bool dead;             /* killed, or its host has crashed */
+    char *env;             /* "NAME=value" after one another, each with its NUL, and one more */
 };
 
 /* ---- what it says ---- */

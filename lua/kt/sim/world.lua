@@ -318,6 +318,7 @@ end
 --- Ends all that runs in it. A world that is forgotten is closed too.
 function world:close()
   if self.closed then return end
+  if self.core:running() then complain.raise("w:close: the world runs: it cannot be closed from inside") end
   self.closed = true
   settings.finished(self)
   self.core:close()
