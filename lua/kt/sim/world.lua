@@ -46,15 +46,16 @@ end
 
 function world.new(opts)
   opts = complain.checked("sim.world", shape.world, opts)
-  local self = setmetatable({
+  local self = {
     hosts = {}, host_names = {}, links = {}, apps = {}, scripts = {}, listeners = {}, rules = {}, marks = {},
     transfers = {}, faults = {}, answers = {}, echoed = {}, echoes = 0, files = opts.files, level = opts.log, made_at = complain.line() or "?",
-  }, world)
+  }
   self.seed = opts.seed or settings.seed or 1
   self.seed_given = opts.seed ~= nil
   task.init(self)
   self.core = core.world({ seed = self.seed, tcp_buffer = opts.tcp_buffer,
     wall_us = opts.start and math.floor(opts.start * 1e6) }, dispatcher(self))
+  setmetatable(self, world) -- after the core was made, so that of the two this is collected first
   self.random_bits = self.core:stream("spec", "spec")
   settings.made(self)
   return self
