@@ -170,6 +170,26 @@ describe("a spec's mistake", function()
     assert.equal(1, w:now())
   end)
 
+  it("in what a call is given is told", function()
+    local w = two()
+    w:host "server":serve { on = ":1", kind = "sink" }
+    local client = w:host "client"
+    client:file("s.lua", 'local kt = require "kt" kt.spawn(function() kt.sleep "1h" end)')
+    local script, app = client:run "s.lua", client:connect "server:1"
+    assert.equal('script:signal: "TRM" is not known; did you mean "TERM"?', mistake(function() script:signal "TRM" end))
+    assert.equal("host:short_io: 0 is out of range; wanted at least 1", mistake(function() client:short_io(0) end))
+    assert.equal("host:file: text: a table; wanted a string", mistake(function() client:file("a", {}) end))
+    assert.equal("host:connect: address: 7; wanted a string", mistake(function() client:connect(7) end))
+    assert.equal("app:write: wanted a string, got a nil", mistake(function() app:write() end))
+    assert.equal("app:read: 0 is out of range; wanted at least 1", mistake(function() app:read(0) end))
+    assert.equal("app:read_exactly: a nil; wanted a whole number, at least 1", mistake(function() app:read_exactly() end))
+    assert.equal("app:read_until: wanted a string to read up to, got an empty one", mistake(function() app:read_until "" end))
+    assert.equal("app:echo: wanted a string, got a table", mistake(function() app:echo {} end))
+    assert.matches('connect.timeout: "soon"; wanted a duration', mistake(function() client:connect("a", { timeout = "soon" }) end), 1, true)
+    assert.matches("sweep: wanted how many seeds", mistake(function() sim.sweep("all", print) end), 1, true)
+    assert.matches("leave it out", mistake(function() sim.sweep(3, print, { seed = 1 }) end), 1, true)
+  end)
+
   it("of using a closed world is told", function()
     local w = two()
     w:close()

@@ -139,16 +139,21 @@ end
 --- What is there, at least a byte, at most `max`.
 function app:read(max, opts)
   if type(max) == "table" then max, opts = nil, max end
+  if max then complain.value("app:read", { type = "integer", min = 1 }, max) end
   return read(self, "app:read", opts, function(_, size) return math.min(size, max or size) end)
 end
 
 --- Exactly n bytes.
 function app:read_exactly(n, opts)
+  complain.value("app:read_exactly", { type = "integer", min = 1 }, n)
   return read(self, "app:read_exactly", opts, function(_, size) return size >= n and n end)
 end
 
 --- Up to and with the delimiter.
 function app:read_until(delimiter, opts)
+  if type(delimiter) ~= "string" or delimiter == "" then
+    complain.raise("app:read_until: wanted a string to read up to, got %s", delimiter == "" and "an empty one" or "a " .. type(delimiter))
+  end
   return read(self, "app:read_until", opts, function(parts)
     local all = table.concat(parts)
     for i = #parts, 2, -1 do parts[i] = nil end
@@ -170,6 +175,7 @@ end
 
 --- Writes all of it; returns true when it has been taken, which is not when it has arrived.
 function app:write(data, opts)
+  if type(data) ~= "string" then complain.raise("app:write: wanted a string, got a %s", type(data)) end
   local timeout = timeout_of("app:write", opts)
   local limit = deadline(self, timeout)
   local at = 0
@@ -216,6 +222,7 @@ function app:is_open() return not self.ended and not self.broken end
 --- (kind = "echo") has no name.
 function app:try_echo(text, opts)
   local world = self.world
+  if type(text) ~= "string" then complain.raise("app:echo: wanted a string, got a %s", type(text)) end
   local timeout = timeout_of("app:echo", opts)
   world.echoes = world.echoes + 1
   local id = world.echoes

@@ -36,13 +36,17 @@ end
 
 --- The host's end of a conn to "host:port"; raises if there is none within `timeout` ("10s").
 function host:connect(to, opts)
+  complain.value("host:connect: address", { type = "string" }, to)
   local conn, err = app.connect(self, to, opts)
   if not conn then complain.raise("host:connect: %s", err) end
   return conn
 end
 
 --- The same, but nil, err.
-function host:try_connect(to, opts) return app.connect(self, to, opts) end
+function host:try_connect(to, opts)
+  complain.value("host:try_connect: address", { type = "string" }, to)
+  return app.connect(self, to, opts)
+end
 
 local server = {}
 server.__index = server
@@ -119,7 +123,9 @@ function host:slow_reader(rate)
 end
 
 --- Reads and writes of conns come in pieces of at most `max` bytes; nil: whole.
-function host:short_io(max) self.world.core:short_io(self.name, max or 0) end
+function host:short_io(max)
+  self.world.core:short_io(self.name, max and complain.value("host:short_io", { type = "integer", min = 1 }, max) or 0)
+end
 
 --- No datagram leaves for so long: the socket buffers are full.
 function host:udp_full(duration) self.world.core:udp_full(self.name, complain.duration("host:udp_full", duration)) end
@@ -148,10 +154,15 @@ end
 
 --- Puts a file (nil: removes it).
 function host:file(path, data)
+  complain.value("host:file: path", { type = "string" }, path)
+  if data ~= nil then complain.value("host:file: text", { type = "string" }, data) end
   if data == nil then self.world.core:remove_file(self.name, path) else self.world.core:put_file(self.name, path, data) end
 end
 
-function host:read_file(path) return self.world.core:get_file(self.name, path) end
+function host:read_file(path)
+  complain.value("host:read_file: path", { type = "string" }, path)
+  return self.world.core:get_file(self.name, path)
+end
 
 function host:addresses() return self.world.core:addrs(self.name) end
 

@@ -89,7 +89,10 @@ function script:kill()
 end
 
 --- "TERM", "INT", "HUP", "USR1", "USR2".
-function script:signal(name) return self.core:signal(name) > 0 end
+function script:signal(name)
+  complain.value("script:signal", { type = "enum", values = { "TERM", "INT", "HUP", "USR1", "USR2" } }, name)
+  return self.core:signal(name) > 0
+end
 
 --- What it has logged and printed.
 function script:log() return table.concat(self.lines, "\n") end

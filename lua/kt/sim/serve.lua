@@ -13,8 +13,12 @@ function serve.echo(conn)
     local data = conn:read(FOREVER)
     if not data then break end
     tail = tail .. data
-    for id in tail:gmatch "%zecho%-(%d+)\n" do world:echo_came(tonumber(id), conn.host.name) end
-    tail = tail:sub(-20)
+    local seen = 0
+    for id, after in tail:gmatch "%zecho%-(%d+)\n()" do
+      world:echo_came(tonumber(id), conn.host.name)
+      seen = after - 1
+    end
+    tail = tail:sub(math.max(seen + 1, #tail - 24)) -- a mark that has not come whole
     if not conn:write(data, FOREVER) then break end
   end
   conn:shutdown()

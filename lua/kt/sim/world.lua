@@ -120,7 +120,7 @@ function world:name(name, to, opts)
     addresses = false
   elseif to == nil then
     addresses = {}
-  elseif type(to) == "string" and to:find "^[%x:.]*$" and to:find "[.:]" then
+  elseif type(to) == "string" and not self.hosts[to] and to:find "^[%x:.]*$" and to:find "[.:]" then
     addresses = { to }
   elseif type(to) == "table" and getmetatable(to) ~= host then
     addresses = to
