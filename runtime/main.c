@@ -9,6 +9,7 @@ static const struct kt_verb verbs[] = {
     {"check", "[--json] SCRIPT [ARG...]", "says all that is wrong with a script, and opens nothing",
         kt_verb_check},
     {"new", "[NAME [FILE]]", "copies out an example to begin with, or lists them", kt_verb_new},
+    {"test", "[OPTION...] [PATH...]", "runs specs of scripts, on simulated networks", kt_verb_test},
     {"client", "[OPTION...]", "a tunnel's near end, with kcptun's flags", kt_verb_client},
     {"server", "[OPTION...]", "a tunnel's far end, with kcptun's flags", kt_verb_server},
     {"reload", "PID | --pid-file FILE", "has a running kt read its script anew, breaking no connection",

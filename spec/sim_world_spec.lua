@@ -1,250 +1,450 @@
--- The simulated world itself: time, order, chance, and what it says of worlds that go wrong.
-local spec_io = require "spec_io"
-local spec_sim = require "spec_sim"
+-- kt.sim: time, tasks, apps, servers, links and their faults, as specs use them.
+local sim = require "kt.sim"
 
-local MS, S = 1000, 1000000
+local function two(line)
+  local w = sim.world { seed = 1 }
+  w:host "client"
+  w:host "server"
+  w:link("client", "server", line or { delay = "10ms" })
+  return w
+end
 
-describe("a simulated world", function()
-  local w, ios
+-- A UDP sender on `client` and a receiver on `server`, which prints what comes and when.
+local function datagrams(w, n)
+  local from, to = w:host "client", w:host "server"
+  to:file("in.lua", [[
+    local kt = require "kt"
+    local s = kt.udp { on = ":9" }
+    kt.spawn(function()
+      while true do
+        local data = s:receive { timeout = "1h" }
+        if not data then return end
+        print(("%s at %.2f"):format(data, kt.now() - 1000))
+      end
+    end)]])
+  from:file("out.lua", ([[
+    local kt = require "kt"
+    local s = kt.udp { on = ":9" }
+    kt.spawn(function()
+      for i = 1, %d do
+        s:send(tostring(i), "10.0.2.1:9")
+        kt.sleep "100ms"
+      end
+      kt.sleep "1h"
+    end)]]):format(n))
+  local receiver = to:run "in.lua"
+  from:run "out.lua"
+  return receiver
+end
 
-  before_each(function()
-    w = spec_sim.new { seed = 1 }
-    ios = {}
-  end)
-  after_each(function()
-    for _, io in ipairs(ios) do io:free() end
-    w:free()
-  end)
-
-  local function process(host, name)
-    local io = spec_io.new(assert(w:process(host, name)), w)
-    ios[#ios + 1] = io
-    return io
-  end
-
-  it("jumps to the next event: an hour takes no time", function()
-    local io = process(w:host "a")
-    local fired = 0
-    local function tick()
-      fired = fired + 1
-      io:timer(io:now() + 10 * S, tick)
-    end
-    tick()
-    local before = os.clock()
-    assert.equal("time", w:run(3600 * S))
-    assert.is_true(os.clock() - before < 0.5)
-    assert.is_true(fired >= 359 and fired <= 361, fired)
-    assert.equal(3600 * S, w:now())
-  end)
-
-  it("does what is due at one instant in the order in which it was asked", function()
-    local order = {}
-    for i = 1, 50 do w:at(5 * MS, function() order[#order + 1] = i end) end
-    w:at(1 * MS, function() order[#order + 1] = 0 end)
-    assert.equal("quiet", w:run())
-    for i = 0, 50 do assert.equal(i, order[i + 1]) end
-  end)
-
-  it("ends early when nothing can happen any more, standing at the time that was asked", function()
-    assert.equal("quiet", w:run(10 * S))
-    assert.equal(10 * S, w:now())
-    assert.equal("quiet", w:run())
-    assert.equal(10 * S, w:now())
+describe("time", function()
+  it("stands still while code runs, and jumps to what comes next", function()
+    local w = two()
+    local seen = {}
+    w:at("2h", function() table.insert(seen, w:now()) end)
+    w:at("1s", function() table.insert(seen, w:now()) end)
+    assert.equal(0, w:now())
+    w:run "3h"
+    assert.same({ 1, 7200 }, seen)
+    assert.equal(10800, w:now())
   end)
 
-  it("runs until a condition holds, and stands at the instant of it", function()
-    local seen
-    w:at(3 * S, function() seen = true end)
-    w:at(4 * S, function() end)
-    assert.equal("done", w:run(10 * S, function() return seen end))
-    assert.equal(3 * S, w:now())
-  end)
-
-  it("does not go back in time, and does not run inside itself", function()
-    w:run(5 * S)
-    local r, name, text = w:run(4 * S)
-    assert.is_nil(r)
-    assert.equal("invalid", name)
-    assert.matches("time does not go back", text)
-    w:at(6 * S, function() r, name, text = w:run(7 * S) end)
-    w:run(8 * S)
-    assert.is_nil(r)
-    assert.equal("invalid", name)
-    assert.matches("runs already", text)
-  end)
-
-  it("does now what is asked for a time that has passed", function()
-    w:run(5 * S)
-    local at
-    w:at(1, function() at = w:now() end)
-    w:run()
-    assert.equal(5 * S, at)
-  end)
-
-  it("tells all processes the same time, also when one deals with another's handles", function()
-    local a, b = process(w:host "a"), process(w:host "b")
-    local when
-    a:timer(a:now() + 2 * S, function()
-      assert.equal(a:now(), b:now())
-      b:timer(b:now() + 1 * S, function() when = w:now() end)
-      b:turn(function() assert.equal(2 * S, w:now() // S * S) end)
-    end)
-    w:run(10 * S)
-    assert.is_true(when >= 3 * S and when < 3 * S + 2 * MS, when)
-  end)
-
-  it("names the process that keeps time from going on", function()
-    local io = process(w:host "stuck", "client.lua")
-    process(w:host "fine")
-    local function again() io:timer(io:now(), again) end
-    w:at(1500 * MS, again)
-    local r, name, text = w:run(10 * S)
-    assert.is_nil(r)
-    assert.equal("limit", name)
-    assert.matches("^livelock at 1%.50%d+ s: client%.lua on host stuck had %d+ turns", text)
-    assert.is_nil((w:run(20 * S)))
-  end)
-
-  it("names the process whose turn does not end", function()
-    local io = process(w:host "stuck", "server.lua")
-    local hooks = 0
-    local function again()
-      hooks = hooks + 1
-      io:turn(again)
-    end
-    io:turn(again)
-    local _, name, text = w:run(1 * S)
-    assert.equal("limit", name)
-    assert.matches("a turn of server%.lua on host stuck does not end", text)
-  end)
-
-  it("lets a process do a great deal at one instant", function()
-    local io = process(w:host "busy")
-    local n = 0
-    local function again()
+  it("comes in periods until they are canceled", function()
+    local w = two()
+    local n, ticker = 0, nil
+    ticker = w:every("10s", function()
       n = n + 1
-      if n < 20000 then io:timer(io:now(), again) end
-    end
-    again()
-    assert.equal("quiet", w:run(1 * S))
-    assert.equal(20000, n)
+      if n == 3 then ticker:cancel() end
+    end)
+    w:run "10m"
+    assert.equal(3, n)
   end)
 
-  it("passes an error of a callback on", function()
-    local io = process(w:host "a")
-    io:timer(io:now() + 1 * S, function() error "oh no" end)
-    w:run(2 * S, function() return not pcall(io.check, io) end)
-    w:at(w:now() + 1, function() error "of the world" end)
-    assert.has_error(function() w:run(5 * S) end)
+  it("runs until something comes about, and no further", function()
+    local w = two()
+    local n = 0
+    w:every("1s", function() n = n + 1 end)
+    assert.equal("five", w:run_until(function() return n == 5 and "five" end))
+    assert.equal(5, w:now())
   end)
 
-  it("refuses hosts that cannot be", function()
-    assert(w:host("a", { "10.9.9.9" }))
-    local function refused(want, ...)
-      local h, name, text = w:host(...)
-      assert.is_nil(h)
-      assert.equal(want, name)
-      return text
-    end
-    assert.equal("host a: there is one of that name", refused("in_use", "a"))
-    assert.equal("host b: 10.9.9.9:0 is the address of host a", refused("in_use", "b", { "10.9.9.9" }))
-    assert.matches("given twice", refused("in_use", "b", { "10.1.1.1", "10.1.1.1" }))
-    assert.matches("cannot be a host's address", refused("invalid", "b", { "127.0.0.1" }))
-    assert.matches("1 to 63 characters", refused("invalid", ""))
-    assert(w:host("b", { "10.1.1.1" })) -- what was refused left nothing behind
-  end)
-
-  it("refuses links that cannot be, naming the figure", function()
-    local a, b = w:host "a", w:host "b"
-    local function refused(opts)
-      local r, name, text = w:link(a, b, opts)
-      assert.is_nil(r)
-      assert.equal("invalid", name)
-      return text
-    end
-    assert.equal("loss is 1.5; want 0 to 1", refused { loss = 1.5 })
-    assert.equal("loss is -nan; want 0 to 1", (refused { loss = 0 / 0 }):gsub("is nan", "is -nan"))
-    assert.equal("duplicate is -1; want 0 to 1", refused { duplicate = -1 })
-    assert.matches("the first burst would never end", refused { burst_enter = 0.1 })
-    assert.matches("^rate is 10 bit/s", refused { rate_bps = 10 })
-    assert.matches("^mtu is 20", refused { mtu = 20 })
-    assert.matches("^delay is %d+ us; want at most a day", refused { delay_us = 1e12 })
-    assert(w:link(a, b, {}))
-    local _, name = w:link(b, a, {})
-    assert.equal("in_use", name)
-    _, name = w:link(a, a, {})
-    assert.equal("invalid", name)
-  end)
-
-  it("has the wall clock go with time, and jump alone", function()
-    local h = w:host "a"
-    local io = process(h)
-    local wall, now = io:wall(), io:now()
-    w:run(5 * S)
-    assert.equal(wall + 5 * S, io:wall())
-    w:jump(h, -3600 * S)
-    assert.equal(wall + 5 * S - 3600 * S, io:wall())
-    assert.equal(now + 5 * S, io:now())
-    assert.equal("2026", os.date("!%Y", wall // S))
+  it("passes in tasks as in the body", function()
+    local w = two()
+    local log = {}
+    w:task(function(name)
+      w:sleep "2s"
+      table.insert(log, name .. w:now())
+    end, "task ")
+    w:sleep "1s"
+    table.insert(log, "body " .. w:now())
+    w:run_for "2s"
+    assert.same({ "body 1.0", "task 2.0" }, log)
   end)
 end)
 
-describe("chance in a simulated world", function()
-  it("is the same for one seed, name and purpose, and another for any other", function()
-    local seen = {}
-    for _, stream in ipairs { { 1, "a", "b" }, { 2, "a", "b" }, { 1, "ab", "" }, { 1, "", "ab" }, { 1, "a", "c" }, { 1, "b", "b" } } do
-      local text = spec_sim.random(stream[1], stream[2], stream[3], 8)
-      assert.equal(text, spec_sim.random(stream[1], stream[2], stream[3], 8))
-      assert.is_nil(seen[text])
-      seen[text] = true
-    end
+describe("an app", function()
+  local function pair(fn)
+    local w = two()
+    w:host "server":serve { on = ":80", fn = fn }
+    return w, w:host "client":connect "server:80"
+  end
+
+  it("reads what the server writes, in the pieces that it asks for", function()
+    local _, app = pair(function(conn)
+      conn:write "one\ntwo\n12345678rest"
+      conn:shutdown()
+      conn:read()
+    end)
+    assert.equal("one\n", app:read_until "\n")
+    assert.equal("two\n", app:read_until "\n")
+    assert.equal("1234", app:read_exactly(4))
+    assert.equal("56", app:read(2))
+    assert.equal("78rest", app:read_all())
+    local data, err = app:read()
+    assert.is_nil(data)
+    assert.equal("eof", err.code)
   end)
 
-  it("is the same on every machine", function()
-    assert.equal("d686f12267beaa53", spec_sim.random(42, "near>far", "loss", 1):sub(1, 16))
+  it("is told how long it waited for nothing", function()
+    local w, app = pair(function(conn) conn:read { timeout = "1h" } end)
+    local data, err = app:read { timeout = "3s" }
+    assert.is_nil(data)
+    assert.equal("timeout", err.code)
+    assert.matches("nothing came within 3 s", tostring(err), 1, true)
+    assert.near(3, w:now(), 0.1)
   end)
 
-  it("of a process does not depend on what others draw, nor on their being there", function()
-    local function first(others)
-      local w = spec_sim.new { seed = 9 }
-      local ios = {}
-      for i = 1, others do
-        ios[i] = spec_io.new(w:process(w:host("other" .. i)), w)
-        ios[i]:random(100 * i)
+  it("is told of a reset", function()
+    local _, app = pair(function(conn)
+      conn:read()
+      conn:reset()
+    end)
+    app:write "x"
+    local data, err = app:read()
+    assert.is_nil(data)
+    assert.equal("reset", err.code)
+  end)
+
+  it("writes no faster than the other end reads", function()
+    local w, app = pair(function(conn)
+      conn.world:sleep "10s"
+      conn:read_all { timeout = "1h" }
+    end)
+    assert.is_true(app:write(("x"):rep(4 << 20), { timeout = "1h" }))
+    assert.is_true(w:now() > 10)
+  end)
+
+  it("keeps what came of a read that was not satisfied", function()
+    local _, app = pair(function(conn)
+      conn:write "abc"
+      conn:read { timeout = "1h" }
+    end)
+    local data, err = app:read_exactly(5, { timeout = "1s" })
+    assert.is_nil(data)
+    assert.equal("abc", err.partial)
+    assert.equal("abc", app:read_exactly(3))
+  end)
+
+  it("that another task closes does not wait any longer", function()
+    local w, app = pair(function(conn) conn:read { timeout = "1h" } end)
+    w:at("2s", function() app:close() end)
+    local _, err = app:read { timeout = "1h" }
+    assert.equal("closed", err.code)
+    assert.equal(2, w:now())
+  end)
+
+  it("gets its own words back from an echo server, and learns who that was", function()
+    local w = two()
+    w:host "server":serve { on = ":7", kind = "echo" }
+    local reply = w:host "client":connect "server:7":echo "hello"
+    assert.equal("server", reply.server)
+    assert.near(0.02, reply.time, 0.001)
+  end)
+
+  it("raises when nobody echoes, with the reason, or tries and is told", function()
+    local w = two()
+    w:host "server":serve { on = ":7", kind = "sink" }
+    local app = w:host "client":connect "server:7"
+    assert.error_matches(function() app:echo("hello", { timeout = "1s" }) end, "within 1 s; 0 of %d+ bytes came back")
+    local reply, err = app:try_echo("hello", { timeout = "1s" })
+    assert.is_nil(reply)
+    assert.equal("timeout", err.code)
+  end)
+end)
+
+describe("a transfer", function()
+  for kind, server in pairs { up = "sink", down = "source", echo = "echo" } do
+    it("is checked byte by byte: " .. kind, function()
+      local w = two { delay = "10ms", rate = "80Mbit" }
+      w:host "server":serve { on = ":1", kind = server, bytes = "3MB" }
+      local t = w:transfer { from = "client", to = "server:1", bytes = "3MB", kind = kind }:wait()
+      assert.is_true(t:intact())
+      assert.equal(3000000, t.received)
+      assert.is_true(t:goodput() > 1e6 and t:goodput() < 1e7)
+      w:settle()
+      assert.same({}, w:leftovers())
+    end)
+  end
+
+  it("finds a byte that is wrong", function()
+    local w = two()
+    w:host "server":serve { on = ":1", fn = function(conn)
+      local data = conn:read_exactly(1000)
+      conn:write(data:sub(1, 500) .. "!" .. data:sub(502))
+      conn:shutdown()
+      conn:read_all()
+    end }
+    assert.error_matches(function()
+      w:transfer { from = "client", to = "server:1", bytes = 1000, kind = "echo" }:wait()
+    end, "byte 500 is not the one that was sent")
+  end)
+
+  it("finds that bytes are missing, and says why", function()
+    local w = two { delay = "10ms", rate = "8Mbit" }
+    w:host "server":serve { on = ":1", kind = "sink" }
+    w:at("500ms", function() w:host "server":crash() end)
+    w:at("1s", function() w:host "server":restart() end)
+    assert.error_matches(function() w:transfer { from = "client", to = "server:1", bytes = "3MB", timeout = "1h" }:wait() end,
+      "%d+ of 3000000 bytes arrived; .*the host has crashed")
+  end)
+
+  it("knows its worst stall", function()
+    local w = two { delay = "10ms", rate = "8Mbit" }
+    w:host "server":serve { on = ":1", kind = "sink" }
+    w:at("1s", function() w:link("client", "server"):cut() end)
+    w:at("4s", function() w:link("client", "server"):heal() end)
+    local t = w:transfer { from = "client", to = "server:1", bytes = "3MB" }:wait()
+    assert.near(3, t:worst_stall(), 0.5)
+  end)
+end)
+
+describe("keystrokes", function()
+  it("are timed one by one", function()
+    local w = two { delay = "40ms", jitter = "10ms" }
+    w:host "server":serve { on = ":7", kind = "echo" }
+    local k = w:keystrokes { from = "client", to = "server:7", every = "50ms", count = 40 }:wait()
+    assert.equal(40, #k:latencies())
+    assert.is_true(k:median() >= 0.06 and k:median() <= 0.12)
+    assert.is_true(k:worst() >= k:median())
+  end)
+end)
+
+describe("a link", function()
+  it("delays, each way by its own", function()
+    local w = two { there = { delay = "10ms" }, back = { delay = "90ms" } }
+    w:host "server":serve { on = ":7", kind = "echo" }
+    assert.near(0.1, w:host "client":connect "server:7":echo("x").time, 0.002)
+  end)
+
+  it("loses by chance, and counts what it lost", function()
+    local w = two { delay = "10ms", loss = "20%" }
+    local receiver = datagrams(w, 500)
+    w:run "1m"
+    local _, n = receiver:output():gsub("\n", "")
+    local stats = w:link("client", "server"):stats()
+    assert.equal(500, stats.sent_packets)
+    assert.equal(n, stats.delivered_packets)
+    assert.equal(500 - n, stats.lost.loss)
+    assert.is_true(n > 350 and n < 450)
+  end)
+
+  it("is cut and healed, both ways or one", function()
+    local w = two()
+    local receiver = datagrams(w, 10)
+    w:at("250ms", function() w:link("client", "server"):cut "client" end)
+    w:at("550ms", function() w:link("client", "server"):heal() end)
+    w:run "2s"
+    assert.equal("1 at 0.01\n2 at 0.11\n3 at 0.21\n7 at 0.61\n8 at 0.71\n9 at 0.81\n10 at 0.91\n", receiver:output())
+    assert.equal(3, w:link("client", "server"):stats().lost.cut)
+  end)
+
+  it("holds packets up and lets them go", function()
+    local w = two()
+    local receiver = datagrams(w, 3)
+    w:at("50ms", function() w:link("client", "server"):hold() end)
+    w:at("1s", function() w:link("client", "server"):heal() end)
+    w:run "2s"
+    assert.equal("1 at 0.01\n2 at 1.00\n3 at 1.00\n", receiver:output())
+  end)
+
+  it("changes what it is told to change and keeps the rest", function()
+    local w = two { delay = "10ms", loss = 1 }
+    local receiver = datagrams(w, 3)
+    w:at("150ms", function() w:link("client", "server"):set { loss = 0 } end)
+    w:run "1s"
+    assert.equal("3 at 0.21\n", receiver:output())
+  end)
+end)
+
+describe("a packet rule", function()
+  it("drops, delays and doubles what it picks, until it is removed", function()
+    local w = two()
+    local receiver = datagrams(w, 5)
+    local rule = w:rule { from = "client", to = "server", fn = function(p)
+      if p.data == "1" then return "drop" end
+      if p.data == "2" then return { delay = "50ms" } end
+      if p.data == "3" then return { copies = 1 } end
+      if p.data == "4" then return "drop" end
+    end }
+    w:at("250ms", function() rule:remove() end)
+    w:run "1s"
+    assert.equal("2 at 0.16\n3 at 0.21\n3 at 0.21\n4 at 0.31\n5 at 0.41\n", receiver:output())
+  end)
+end)
+
+describe("a host", function()
+  it("that crashes takes its conns with it, and serves and runs anew when it is up again", function()
+    local w = two()
+    local server = w:host "server"
+    server:serve { on = ":7", kind = "echo" }
+    server:file("s.lua", 'local kt = require "kt" kt.spawn(function() print(kt.now() > 1001) kt.sleep "1h" end)')
+    local script = server:run "s.lua"
+    local app = w:host "client":connect "server:7"
+    w:run "1s"
+    server:crash()
+    assert.is_false(server:is_up())
+    assert.is_false(script:is_running())
+    assert.is_nil((w:host "client":try_connect("server:7", { timeout = "1s" })))
+    server:restart()
+    local _, err = app:try_echo "hello"
+    assert.equal("reset", err.code)
+    assert.equal("server", w:host "client":connect "server:7":echo("hello").server)
+    assert.equal("false\n", script:output())
+    assert.equal("true\n", server.scripts[1]:output())
+  end)
+
+  it("behind a NAT is seen at another address, which a rebinding changes", function()
+    local w = two()
+    w:host "client":nat { public = "198.51.100.7" }
+    local peers = {}
+    w:host "server":serve { on = ":7", fn = function(conn) table.insert(peers, conn.peer) end }
+    w:host "client":connect "server:7"
+    w:host "client":nat_rebind()
+    w:host "client":connect "server:7"
+    w:run_for "1s"
+    assert.equal(2, #peers)
+    assert.matches("^198%.51%.100%.7:%d+$", peers[1])
+    assert.is_true(peers[1] ~= peers[2])
+  end)
+
+  it("reads as slowly as it is told to", function()
+    local w = two()
+    w:host "server":serve { on = ":1", kind = "sink" }
+    w:host "server":slow_reader "1MB"
+    local t = w:transfer { from = "client", to = "server:1", bytes = "3MB" }:wait()
+    assert.near(1e6, t:goodput(), 2e5)
+  end)
+
+  it("has its clock set by hand while its timers go on", function()
+    local w = two()
+    w:host "client":file("s.lua", [[local kt = require "kt"
+      kt.spawn(function() local a, t = kt.now(), os.time() kt.sleep "10s" print(os.time() - t, math.floor(kt.now() - a)) end)]])
+    local script = w:host "client":run("s.lua", { unsafe = true })
+    w:at("5s", function() w:host "client":clock_jump(3600) end)
+    w:run "11s"
+    assert.equal("3610\t10\n", script:output())
+  end)
+
+  it("keeps what its scripts write", function()
+    local w = two()
+    local client = w:host("client")
+    client:file("a.txt", "hello")
+    assert.equal("hello", client:read_file "a.txt")
+    assert.is_nil(w:host "server":read_file "a.txt")
+  end)
+end)
+
+describe("a name", function()
+  it("leads where it is told to: to a host, to nowhere, or to a silent name server", function()
+    local w = two()
+    w:host "server":serve { on = ":7", kind = "echo" }
+    local function try() return w:host "client":try_connect("vps.example:7", { timeout = "5s" }) end
+    assert.equal("name", select(2, try()).code)
+    w:name("vps.example", "server")
+    assert.is_truthy(try())
+    w:name("vps.example", nil)
+    assert.equal("name", select(2, try()).code)
+    w:name("vps.example", "10.0.2.1")
+    assert.is_truthy(try())
+    w:name("vps.example", nil, { fail = true, delay = "2s" })
+    local from = w:now()
+    assert.is_nil((try()))
+    assert.near(2, w:now() - from, 0.01)
+  end)
+end)
+
+describe("a script", function()
+  it("gets arguments, files beside it, and an environment", function()
+    local w = two()
+    local client = w:host "client"
+    client:file("etc/s.lua", [[local kt = require "kt"
+      local a, b = ...
+      local secret = kt.secret_file "psk.key"
+      kt.spawn(function() print(a, b, os.getenv "MODE", tostring(secret)) end)]])
+    local script = client:run("etc/s.lua", { args = { "x", 5 }, env = { MODE = "fast" }, files = { ["psk.key"] = "s" }, unsafe = true })
+    w:run "1s"
+    assert.equal("x\t5\tfast\t<secret>\n", script:output())
+    assert.equal(0, script.exit_code)
+  end)
+
+  it("ends by a signal as it does in life, and by a kill at once", function()
+    local w = two()
+    local client = w:host "client"
+    client:file("s.lua", 'local kt = require "kt" kt.listen { on = ":5" }:serve(function(c) c:read { timeout = "1h" } end)')
+    local first = client:run "s.lua"
+    local app = w:host "server":connect "client:5"
+    assert.is_true(first:signal "TERM")
+    w:run_until(function() return not first:is_running() end)
+    assert.equal(0, first.exit_code)
+    assert.near(5, w:now(), 0.1)
+    assert.is_nil((app:read()))
+    local second = client:run "s.lua"
+    second:kill()
+    assert.is_false(second:is_running())
+    assert.equal("refused", select(2, w:host "server":try_connect "client:5").code)
+  end)
+
+  it("is asked for what it holds", function()
+    local w = two()
+    local client = w:host "client"
+    client:file("s.lua", 'local kt = require "kt" kt.listen { on = ":5" }:serve(function(c) c:read { timeout = "1h" } end)')
+    local script = client:run "s.lua"
+    local app = w:host "server":connect "client:5"
+    w:run_for "1s"
+    assert.equal(1, script:stats().pipes)
+    assert.equal(1, client:stats().conns)
+    assert.equal(2, #w:leftovers())
+    assert.error_matches(function() w:settle { timeout = "3s" } end, "script s.lua on host client holds 1 conns and streams")
+    app:close()
+    w:settle()
+  end)
+end)
+
+describe("a sweep", function()
+  it("runs as many seeds as it is told", function()
+    local seeds = {}
+    assert.equal(20, sim.sweep(20, function(w, seed)
+      assert.equal(w.seed, seed)
+      table.insert(seeds, seed)
+    end))
+    assert.equal(20, #seeds)
+  end)
+
+  it("stops at the first seed that fails, and leaves out the faults that do not matter", function()
+    local ran = 0
+    local ok, why = pcall(sim.sweep, 100, function(w, seed)
+      ran = math.max(ran, seed)
+      local hits = 0
+      for i = 1, 12 do
+        w:fault(i, "fault number " .. i, function() if seed == 7 and (i == 3 or i == 9) then hits = hits + 1 end end)
       end
-      local io = spec_io.new(w:process(w:host "me"), w)
-      local drawn = io:random(32)
-      for _, other in ipairs(ios) do other:free() end
-      io:free()
-      w:free()
-      return drawn
-    end
-    assert.equal(first(0), first(3))
-  end)
-
-  it("of a line does not depend on its other ills", function()
-    local function lost(opts)
-      local w = spec_sim.new { seed = 4 }
-      local a, b = w:host "a", w:host "b"
-      opts.loss = 0.1
-      w:link(a, b, opts)
-      w:trace()
-      local near, far = spec_io.new(w:process(a), w), spec_io.new(w:process(b), w)
-      assert(far:udp({ bind = "0.0.0.0:5" }, {}))
-      local s = assert(near:udp({}, {}) or near:udp({ bind = "0.0.0.0:0" }, {}))
-      for i = 1, 200 do
-        s:send(("%03d"):format(i), w:addr(b) .. ":5")
-        w:run(w:now() + 1000)
-      end
-      near:free()
-      far:free()
-      local sums, all = {}, w:traced()
-      for sum in all:gmatch "dropped by loss [^\n]*(%x+)\n" do sums[#sums + 1] = sum end
-      w:free()
-      return sums
-    end
-    local plain = lost {}
-    assert.is_true(#plain > 8 and #plain < 40)
-    assert.same(plain, lost { duplicate = 0.3, corrupt = 0.2, jitter_us = 300, reorder = 0.1, delay_us = 5000 })
+      w:run "20s"
+      if hits == 2 then error "both have hit" end
+    end)
+    assert.is_false(ok)
+    assert.equal(7, ran)
+    assert.matches("seed 7 of 100: .*both have hit", why)
+    assert.matches("with 2 of its 12 faults it fails as well:\n  3 s: fault number 3\n  9 s: fault number 9\n", why, 1, true)
+    assert.matches("to repeat: KT_SEED=7 kt test", why, 1, true)
   end)
 end)

@@ -21,6 +21,7 @@
 ---@field inflight integer Segments sent and not yet acknowledged.
 ---@field queued integer Segments that wait for the window.
 ---@field rmt_wnd integer The peer's receive window, in segments.
+---@field cwnd integer Congestion window, in segments; with nc the send window.
 ---@field since_heard number Seconds since the peer was heard; math.huge: never.
 ---@field up boolean The peer was heard, in a session that is still there.
 ---@field since number ... for so many seconds; 0: it is not.

@@ -15,6 +15,7 @@ struct kt_verb {
 int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_new(int argc, char **argv, const struct kt_verb *verbs);
+int kt_verb_test(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_client(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_server(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_reload(int argc, char **argv, const struct kt_verb *verbs);

@@ -161,6 +161,7 @@ void kt_config_push_stats(lua_State *L, const struct kt_link_stats *s)
         {"inflight", (double)s->inflight},
         {"queued", (double)s->queued},
         {"rmt_wnd", (double)s->rmt_wnd},
+        {"cwnd", (double)s->cwnd},
         {"since_heard", s->since_heard_us == UINT64_MAX ? HUGE_VAL : (double)s->since_heard_us / 1e6},
         {"since", (double)s->up_us / 1e6},
         {"loss", kt_link_loss(s)},

@@ -281,6 +281,10 @@ void kt_globals_open(lua_State *L, bool unsafe)
     }
     drop_unlisted(L);
     seed_random(L);
+    if (kt_runtime_of(L)->repeatable) {
+        kt_lua_order(L);
+        kt_lua_os(L);
+    }
     lua_register(L, "print", print);
     replace_in(L, LUA_GNAME, "load", load_text);
     lua_getglobal(L, LUA_STRLIBNAME);

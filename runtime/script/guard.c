@@ -8,6 +8,8 @@
 #include "script/script.h"
 
 #define WARN_AGAIN_US 1000000u /* at most one warning in so long */
+#define COUNT 1000000u         /* instructions between two calls of the hook that counts them */
+#define COUNTS_PER_S 50u       /* ... that stand for a second, in a repeatable runtime */
 
 /* ---- memory ---- */
 
@@ -68,8 +70,12 @@ const char *kt_guard_text(lua_State *L)
     if (g->text_made) return g->text;
     g->text_made = true;
     find_line(L, g->where, sizeof g->where);
-    snprintf(g->text, sizeof g->text, "%s%sstopped: it ran for %g s%s", g->where, g->where[0] ? ": " : "",
-        (double)g->stop_us / 1e6,
+    char ran[48];
+    if (rt->repeatable)
+        snprintf(ran, sizeof ran, "%llu million instructions", (unsigned long long)(g->counted / COUNT));
+    else
+        snprintf(ran, sizeof ran, "%g s", (double)g->stop_us / 1e6);
+    snprintf(g->text, sizeof g->text, "%s%sstopped: it ran for %s%s", g->where, g->where[0] ? ": " : "", ran,
         rt->phase == KT_DECLARE
             ? "; the main chunk only declares, put long work and loops into a task"
             : " without waiting, and all else stood still; in a long loop, kt.sleep(0) lets others run");
@@ -77,6 +83,26 @@ const char *kt_guard_text(lua_State *L)
 }
 
 static void on_stopped(lua_State *L, lua_Debug *ar);
+
+/* The same instruction is the last one in every run, as no clock has a part in it. */
+static void on_count(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct kt_guard *g = &kt_runtime_of(L)->guard;
+    if (!atomic_load_explicit(&g->running, memory_order_relaxed)) return;
+    g->counted += COUNT;
+    if (g->counted * 1000000u / COUNT < g->stop_us * COUNTS_PER_S) return;
+    atomic_store_explicit(&g->stopped, true, memory_order_relaxed);
+    kt_guard_raise(L);
+}
+
+void kt_guard_unhook(struct kt_runtime *rt, lua_State *L)
+{
+    if (rt->repeatable)
+        lua_sethook(L, on_count, LUA_MASKCOUNT, COUNT);
+    else
+        lua_sethook(L, NULL, 0, 0);
+}
 
 int kt_guard_raise(lua_State *L)
 {
@@ -97,7 +123,7 @@ static void on_stopped(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     if (kt_guard_stopped(&kt_runtime_of(L)->guard)) kt_guard_raise(L);
-    lua_sethook(L, NULL, 0, 0);
+    kt_guard_unhook(kt_runtime_of(L), L);
 }
 
 static void on_late(lua_State *L, lua_Debug *ar)
@@ -138,6 +164,7 @@ static void tick(void *ctx, uint64_t wall_us, uint64_t cpu_us)
 int kt_guard_init(struct kt_runtime *rt)
 {
     struct kt_guard *g = &rt->guard;
+    if (rt->repeatable) return 0;
     int rc = kt_watch_new(rt->io, tick, g, &g->watch);
     if (rc == KT_ENOTSUP) kt_log(rt->log, KT_LOG_DEBUG, "scripts run unwatched here: a loop is not stopped");
     return rc == KT_ENOTSUP ? 0 : rc;
@@ -153,6 +180,7 @@ void kt_guard_begin(struct kt_runtime *rt, lua_State *L, uint64_t stop_us)
 {
     struct kt_guard *g = &rt->guard;
     g->stop_us = stop_us;
+    g->counted = 0;
     kt_guard_switch(g, L);
     if (g->watch) kt_watch_begin(g->watch);
 }
@@ -160,15 +188,15 @@ void kt_guard_begin(struct kt_runtime *rt, lua_State *L, uint64_t stop_us)
 bool kt_guard_end(struct kt_runtime *rt, const struct kt_origin *spawned)
 {
     struct kt_guard *g = &rt->guard;
-    if (!g->watch) {
+    if (!g->watch && !rt->repeatable) {
         kt_guard_switch(g, NULL);
         return false;
     }
-    const uint64_t took = kt_watch_end(g->watch);
+    const uint64_t took = g->watch ? kt_watch_end(g->watch) : 0;
     lua_State *L = kt_guard_switch(g, NULL);
     const bool late = atomic_load_explicit(&g->late, memory_order_relaxed), stopped = kt_guard_stopped(g);
     if (!late && !stopped) return false;
-    lua_sethook(L, NULL, 0, 0);
+    kt_guard_unhook(rt, L);
     const uint64_t now = kt_io_now(rt->io);
     if (!stopped && rt->phase != KT_DECLARE && now >= g->quiet_until) {
         char from[128] = "";

@@ -43,6 +43,7 @@ struct kt_guard {
     struct kt_watch *watch; /* NULL: the io has none */
     bool wall;              /* time spent waiting in a call counts: the script has os and io */
     uint64_t stop_us;
+    uint64_t counted; /* instructions of this slice, in a repeatable runtime, which has no watch */
     _Atomic(lua_State *) running;
     atomic_bool late, stopped; /* set by the tick */
     char where[96];            /* "s.lua:7", or "" as long as it is not known */
@@ -65,6 +66,9 @@ void kt_guard_memory_text(const struct kt_runtime *rt, char *out, size_t size);
 /* 0 or KT_ENOMEM; without a watch the runtime goes on unwatched. */
 int kt_guard_init(struct kt_runtime *rt);
 void kt_guard_free(struct kt_runtime *rt);
+
+/* Takes the guard's hooks off L, but for the one that counts, if instructions count. */
+void kt_guard_unhook(struct kt_runtime *rt, lua_State *L);
 
 /* A slice that runs Lua on L. */
 void kt_guard_begin(struct kt_runtime *rt, lua_State *L, uint64_t stop_us);

@@ -20,7 +20,7 @@ static void to_stderr(void *ctx, const char *text, size_t len)
 
 static const char *date(struct kt_logger *l)
 {
-    if (!l->io) return "";
+    if (!l->io || l->undated) return "";
     uint64_t second = kt_io_wall(l->io) / 1000000u;
     if (second != l->dated || !l->date[0]) {
         time_t t = (time_t)second;

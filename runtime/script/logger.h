@@ -20,6 +20,7 @@ struct kt_logger {
     char *file;        /* NULL: out */
     uint64_t dated;    /* the second that `date` shows: formatting it anew costs more than a line */
     char date[24];
+    bool undated; /* lines carry no date, whoever takes them has a clock of its own */
     void (*out)(void *ctx, const char *text, size_t len);
     void *ctx;
 };

@@ -150,6 +150,11 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     forget_strings(a);
 }
 
+static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
+{
+    kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->door->acceptor, out);
+}
+
 static const struct kt_service_ops ops = {
     .what = "kt.accept",
     .serve = "acceptor:serve",
@@ -157,6 +162,7 @@ static const struct kt_service_ops ops = {
     .open = open,
     .drain = drain,
     .quiet = quiet,
+    .stats = stats_of,
     .close = close_acceptor,
     .heir = heir,
     .prepare = prepare,

@@ -17,7 +17,8 @@
 
 static int getenv_(lua_State *L)
 {
-    lua_pushstring(L, getenv(luaL_checkstring(L, 1)));
+    const struct kt_runtime *rt = kt_runtime_of(L);
+    lua_pushstring(L, rt->getenv(rt->getenv_ctx, luaL_checkstring(L, 1)));
     return 1;
 }
 

@@ -85,6 +85,11 @@ static void close_link(struct kt_service *s)
     wake_all(l, KT_ECLOSED, CLOSED);
 }
 
+static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
+{
+    kt_link_stats(((const struct kt_lua_link *)s)->link, out);
+}
+
 static const struct kt_service_ops ops = {
     .what = "kt.link",
     .serve = "link:serve",
@@ -93,6 +98,7 @@ static const struct kt_service_ops ops = {
     .served = served,
     .open = open,
     .quiet = quiet,
+    .stats = stats_of,
     .close = close_link,
 };
 

@@ -21,6 +21,12 @@ static void print_to_process(void *ctx, int fd, const char *text, size_t len)
     fflush(f);
 }
 
+static const char *process_env(void *ctx, const char *name)
+{
+    (void)ctx;
+    return getenv(name);
+}
+
 static void *plain_alloc(void *ctx, void *ptr, size_t old, size_t size)
 {
     (void)ctx;
@@ -40,6 +46,9 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->logger = opts->logger;
     rt->log = &opts->logger->log;
     rt->unsafe = rt->guard.wall = opts->unsafe;
+    rt->repeatable = opts->repeatable;
+    rt->getenv = opts->getenv ? opts->getenv : process_env;
+    rt->getenv_ctx = opts->getenv_ctx;
     rt->guard.limit = opts->memory;
     rt->guard.alloc = opts->alloc ? opts->alloc : plain_alloc;
     rt->guard.alloc_ctx = opts->alloc_ctx;

@@ -23,6 +23,13 @@ struct kt_runtime_opts {
     bool unsafe;              /* the script gets os and io */
     size_t memory;            /* bytes that the script's state may hold; 0: no limit */
     uint64_t main_us; /* how long the main chunk may take; 0: long, as nothing waits for it but the start */
+    /* For simulated hosts: what a script sees depends on nothing but the io. Tables are walked in the order
+     * of their keys, garbage is collected by count, os tells the io's time; a slice is stopped after so many
+     * instructions instead of so much time. */
+    bool repeatable;
+    /* The environment; NULL: the process' own. */
+    const char *(*getenv)(void *ctx, const char *name);
+    void *getenv_ctx;
     /* Where the state gets its memory: as realloc, size 0 frees; NULL: from realloc. Tests have it fail. */
     void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
     void *alloc_ctx;

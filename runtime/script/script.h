@@ -40,6 +40,11 @@ struct kt_runtime {
     struct kt_counters own_counters; /* if it was given none */
     enum kt_phase phase;
     bool unsafe;
+    bool repeatable;      /* see struct kt_runtime_opts */
+    unsigned slices;      /* since the last collection, if it is */
+    size_t collect_bytes; /* the next comes when there is so much */
+    const char *(*getenv)(void *ctx, const char *name);
+    void *getenv_ctx;
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;
 
@@ -143,6 +148,9 @@ int kt_state_load_module(struct kt_runtime *rt, const char *module);
  * string and returns it. */
 const char *kt_state_path(lua_State *L, const char *path);
 
+/* A slice is over: in a repeatable runtime it may be time to collect garbage. */
+void kt_state_slice(struct kt_runtime *rt);
+
 /* Pushes a shallow copy of the table at idx; returns 1. */
 int kt_state_copy(lua_State *L, int idx);
 
@@ -229,6 +237,10 @@ void kt_lua_accept(lua_State *L);
 
 /* In the table on top: coroutine. */
 void kt_lua_coroutine(lua_State *L);
+/* The globals pairs and next, for a repeatable runtime. */
+void kt_lua_order(lua_State *L);
+/* The time and the environment in os, if there is one, for a repeatable runtime. */
+void kt_lua_os(lua_State *L);
 /* The global setmetatable. */
 void kt_lua_finalizer(lua_State *L);
 

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/list.h"
 
+struct kt_link_stats;
 struct kt_runtime;
 struct kt_origin;
 struct kt_service;
@@ -36,6 +37,8 @@ struct kt_service_ops {
     void (*drain)(struct kt_service *s);
     /* True when nothing waits to be sent. NULL: always. */
     bool (*quiet)(const struct kt_service *s);
+    /* Its figures, while it is open. NULL: it has none. */
+    void (*stats)(const struct kt_service *s, struct kt_link_stats *out);
     /* Closes it, if it is open. */
     void (*close)(struct kt_service *s);
 

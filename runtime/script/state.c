@@ -9,6 +9,10 @@
 #include "script/embedded.h"
 #include "script/script.h"
 
+/* In a repeatable runtime garbage is collected after so many slices, or when so much has been added. */
+#define COLLECT_SLICES 1000u
+#define COLLECT_BYTES (16u << 20)
+
 static const char loading; /* its address marks a module that is being loaded */
 
 static void on_warning(void *ud, const char *msg, int tocont)
@@ -283,16 +287,30 @@ int kt_state_new(struct kt_runtime *rt)
 {
     rt->ref_explain = LUA_NOREF;
     for (int unit = 0; unit < KT_UNITS; unit++) rt->units[unit].ref_reader = LUA_NOREF;
+    rt->collect_bytes = COLLECT_BYTES;
     lua_State *L = lua_newstate(kt_guard_alloc, rt);
     if (!L) return KT_ENOMEM;
     rt->L = rt->main.L = L;
     *(struct kt_task **)lua_getextraspace(L) = &rt->main;
     lua_setwarnf(L, on_warning, rt);
+    if (rt->repeatable) {
+        lua_gc(L, LUA_GCSTOP); /* its pace depends on addresses; see kt_state_slice */
+        kt_guard_unhook(rt, L);
+    }
     lua_pushcfunction(L, set_up);
     int status = lua_pcall(L, 0, 0, 0);
     if (status == LUA_OK) return 0;
     if (status != LUA_ERRMEM) kt_log(rt->log, KT_LOG_ERROR, "%s", lua_tostring(L, -1));
     return KT_ENOMEM;
+}
+
+void kt_state_slice(struct kt_runtime *rt)
+{
+    if (!rt->repeatable || !rt->L) return;
+    if (++rt->slices < COLLECT_SLICES && rt->lua_bytes < rt->collect_bytes) return;
+    lua_gc(rt->L, LUA_GCCOLLECT);
+    rt->slices = 0;
+    rt->collect_bytes = 2 * rt->lua_bytes + COLLECT_BYTES;
 }
 
 void kt_state_close(struct kt_runtime *rt)

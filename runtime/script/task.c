@@ -238,7 +238,7 @@ static void fail(struct kt_task *t, int status)
     kt_owned_end(&t->owned, KT_ECANCELED);
     /* In a thread that was stopped hooks are off for good: nothing of it may run any more. */
     bool stopped = kt_guard_end(rt, t->origin);
-    if (stopped) lua_sethook(rt->L, NULL, 0, 0);
+    if (stopped) kt_guard_unhook(rt, rt->L);
     recycle(t, !stopped);
 }
 
@@ -263,6 +263,7 @@ static void run(struct kt_task *t)
     } else {
         fail(t, status);
     }
+    kt_state_slice(rt);
 }
 
 static void run_ready(void *ctx)

@@ -136,6 +136,7 @@ void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
         sum->rttvar_us = st.rttvar_us;
         sum->rto_us = st.rto_us;
         sum->rmt_wnd = st.rmt_wnd;
+        sum->cwnd = st.cwnd;
     }
     sum->sessions++;
     sum->streams += kt_smux_streams(s->smux);

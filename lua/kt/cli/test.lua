@@ -1,0 +1,61 @@
+--- kt test: busted inside kt. Its own options are taken out of the arguments; all others are busted's, as are paths.
+local settings = require "kt.sim.settings"
+
+local help = [==[
+usage: kt test [--trace[=DIR]] [--plot FILE.svg] [BUSTED-OPTION...] [PATH...]
+
+Runs specs: busted, with kt.sim at hand (docs/testing.md). Without a PATH, those in spec/. Exits with 0 if all pass.
+
+  --trace[=DIR]     write what happened in each world to DIR (kt-trace): a log to read and a pcapng file for Wireshark
+  --plot FILE.svg   draw figures of each world's links over time: FILE.svg, FILE-2.svg, ...
+  -h, --help        this text; kt test -- --help shows busted's
+
+KT_SEED=N is the seed of worlds that were given none, and the only one that sim.sweep runs.
+]==]
+
+local function take(args)
+  local rest, plain = {}, false
+  local i = 1
+  while i <= #args do
+    local a = args[i]
+    local dir = a:match "^%-%-trace=(.+)$"
+    local plot = a:match "^%-%-plot=(.+)$"
+    if plain then
+      rest[#rest + 1] = a
+    elseif a == "--" then
+      plain = true
+    elseif a == "-h" or a == "--help" then
+      return nil
+    elseif a == "--trace" or dir then
+      settings.trace = dir or "kt-trace"
+    elseif plot then
+      settings.plot = plot
+    elseif a == "--plot" then
+      i = i + 1
+      settings.plot = args[i]
+      if not settings.plot then return nil, "--plot wants a file" end
+    else
+      rest[#rest + 1] = a
+    end
+    i = i + 1
+  end
+  return rest
+end
+
+return function()
+  local rest, wrong = take(arg)
+  if not rest then
+    (wrong and io.stderr or io.stdout):write(wrong and "kt test: " .. wrong .. "\n" or "", help)
+    return wrong and 1 or 0
+  end
+  local found, runner = pcall(require, "busted.runner")
+  if not found then
+    io.stderr:write("kt test: busted is not there for Lua 5.4: apt-get install lua-busted\n")
+    if not tostring(runner):find "module 'busted.runner' not found" then io.stderr:write(tostring(runner), "\n") end
+    return 1
+  end
+  -- What is repeated when a spec fails is said by kt.sim.report.
+  arg = { [0] = "kt test", "-e", 'require "kt.sim.report"', table.unpack(rest) } -- luacheck: ignore
+  runner { standalone = false }
+  return 0
+end

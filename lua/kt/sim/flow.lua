@@ -1,0 +1,209 @@
+--- What goes through a tunnel and is measured on its way: transfers, whose every byte is checked, and keystrokes, whose every
+--- answer is timed. Both run beside the spec; wait() waits for their end.
+local app = require "kt.sim.app"
+local complain = require "kt.sim.complain"
+local core = require "kt.sim.core"
+local shape = require "kt.sim.shape"
+local task = require "kt.sim.task"
+
+local FOREVER = app.FOREVER
+local CHUNK = 65536
+
+local flow = {}
+flow.__index = flow
+
+function flow.__tostring(self) return self.what end
+
+local function new(world, opts, what)
+  local id = #world.transfers + 1
+  local self = setmetatable({
+    world = world, id = id, what = what, bytes = opts.bytes, received = 0, conns = 0,
+    started = world:now(), stall = 0, over = task.waiter(), timeout = opts.timeout,
+  }, flow)
+  world.transfers[id] = self
+  return self
+end
+
+-- ---- what arrives ----
+
+--- For servers: a conn came with this flow's tag.
+function flow:arrives(server)
+  self.conns = self.conns + 1
+  self.server = server
+  self.world:answered(server)
+end
+
+function flow:progress(n)
+  local now = self.world:now()
+  if self.last then self.stall = math.max(self.stall, now - self.last) end
+  self.first, self.last = self.first or now, now
+  self.received = self.received + n
+end
+
+--- Bytes of the flow that begin at position `at`.
+function flow:takes(at, data)
+  self:progress(#data)
+  if self.damage then return end
+  local wrong = core.differ(self.seed or self.id, at, data)
+  if wrong then self.damage = ("byte %d is not the one that was sent"):format(wrong) end
+end
+
+--- Nothing more comes.
+function flow:ends(err)
+  if self.ended then return end
+  self.ended = self.world:now()
+  if err and err.code ~= "eof" then self.error = tostring(err) end
+  task.wake(self.world, self.over)
+end
+
+-- ---- figures ----
+
+--- Whether every byte arrived once and in order.
+function flow:intact() return self:fault() == nil end
+
+--- What keeps it from being intact, or nil.
+function flow:fault()
+  if self.damage then return self.damage end
+  if self.conns > 1 then return ("it came %d times"):format(self.conns) end
+  if self.received ~= self.bytes then
+    return ("%d of %d bytes arrived%s"):format(self.received, self.bytes, self.error and "; " .. self.error or "")
+  end
+  return not self.ended and "its end has not come" or nil
+end
+
+--- Bytes a second, from its beginning to the last byte that arrived.
+function flow:goodput()
+  local spent = (self.last or self.started) - self.started
+  return spent > 0 and self.received / spent or 0
+end
+
+--- The longest time in which nothing arrived, in seconds, once the first byte was there.
+function flow:worst_stall()
+  return math.max(self.stall, not self.ended and self.last and self.world:now() - self.last or 0)
+end
+
+--- Waits until it has ended; raises if it is not intact then, or does not end within the `timeout` it was given.
+function flow:wait()
+  task.wait(self.world, "flow:wait", self.over, math.floor((self.started + self.timeout) * 1e6))
+  local fault = self:fault()
+  if fault then
+    complain.raise("%s: %s (after %g s, seed %d)", self.what, fault, self.world:now() - self.started, self.world.seed)
+  end
+  return self
+end
+
+-- ---- transfers ----
+
+local function send(self, conn, seed)
+  local at = 0
+  while at < self.bytes do
+    local n = math.min(self.bytes - at, CHUNK)
+    local ok, err = conn:write(core.bytes(seed, at, n), FOREVER)
+    if not ok then return nil, err end
+    at = at + n
+  end
+  conn:shutdown()
+  return true
+end
+
+local function receive(self, conn)
+  while true do
+    local data, err = conn:read(FOREVER)
+    if not data then return self:ends(err) end
+    self:takes(self.received, data)
+  end
+end
+
+local kinds = {}
+
+-- To a sink, which finds the flow by its tag, takes its bytes and tells its end.
+function kinds.up(self, conn)
+  local ok, err = conn:write("kt:t" .. string.pack("<I4", self.id), FOREVER)
+  if ok then ok, err = send(self, conn, self.id) end
+  if ok then ok, err = conn:read_all(FOREVER) end -- until the sink has closed, or the way to it broke
+  if not ok then self:ends(err) end
+end
+
+-- From a source.
+function kinds.down(self, conn)
+  self.seed, self.conns = 0, 1
+  receive(self, conn)
+end
+
+-- To an echo server and back.
+function kinds.echo(self, conn)
+  self.conns = 1
+  self.world:task(function()
+    local ok, err = send(self, conn, self.id)
+    if not ok then self:ends(err) end
+  end)
+  receive(self, conn)
+end
+
+function flow.transfer(world, opts)
+  opts = complain.checked("w:transfer", shape.transfer, opts)
+  local host = world:known_host("w:transfer", opts.from)
+  local self = new(world, opts, ("transfer of %d bytes, %s to %s (%s)"):format(opts.bytes, opts.from, opts.to, opts.kind))
+  world:task(function()
+    local conn, err = app.connect(host, opts.to)
+    if not conn then return self:ends(err) end
+    kinds[opts.kind](self, conn)
+    conn:close()
+  end)
+  return self
+end
+
+-- ---- keystrokes ----
+
+local keys = setmetatable({}, { __index = flow })
+keys.__index = keys
+
+--- Seconds from each keystroke to its echo, in order.
+function keys:latencies() return self.times end
+
+function keys:worst()
+  local worst = 0
+  for _, t in ipairs(self.times) do worst = math.max(worst, t) end
+  return worst
+end
+
+function keys:median()
+  local sorted = table.move(self.times, 1, #self.times, 1, {})
+  table.sort(sorted)
+  return sorted[(#sorted + 1) // 2]
+end
+
+function flow.keystrokes(world, opts)
+  opts = complain.checked("w:keystrokes", shape.keystrokes, opts)
+  local host = world:known_host("w:keystrokes", opts.from)
+  opts.bytes = opts.count
+  opts.timeout = opts.timeout + opts.count * opts.every
+  local self = setmetatable(new(world, opts, ("%d keystrokes, %s to %s"):format(opts.count, opts.from, opts.to)), keys)
+  self.times, self.conns = {}, 1
+  local struck = {}
+  world:task(function()
+    local conn, err = app.connect(host, opts.to)
+    if not conn then return self:ends(err) end
+    world:task(function()
+      for i = 1, opts.count do
+        struck[i] = world:now()
+        local ok, why = conn:write(core.bytes(self.id, i - 1, 1), FOREVER)
+        if not ok then return self:ends(why) end
+        world:sleep(opts.every)
+      end
+      conn:shutdown()
+    end)
+    while true do
+      local data, why = conn:read(FOREVER)
+      if not data then
+        conn:close()
+        return self:ends(why)
+      end
+      for i = self.received + 1, self.received + #data do self.times[i] = world:now() - struck[i] end
+      self:takes(self.received, data)
+    end
+  end)
+  return self
+end
+
+return flow

@@ -1,0 +1,185 @@
+--- Hosts: machines of a simulated network. A host runs scripts, unmodified; it serves and connects for the spec; it crashes.
+local app = require "kt.sim.app"
+local complain = require "kt.sim.complain"
+local script = require "kt.sim.script"
+local serve = require "kt.sim.serve"
+local shape = require "kt.sim.shape"
+local task = require "kt.sim.task"
+
+local host = {}
+host.__index = host
+
+function host.__tostring(self) return "host " .. self.name end
+
+function host.new(world, name, opts)
+  local self = setmetatable({ world = world, name = name, scripts = {}, servers = {} }, host)
+  local ok, _, text = world.core:new_host(name, opts.address)
+  if not ok then complain.raise("w:host: %s", text) end
+  for path, data in pairs(opts.files) do world.core:put_file(name, path, tostring(data)) end
+  return self
+end
+
+--- Runs a script as `kt run` would, and opens what it declares; raises what keeps it from that. "kt client" and "kt server"
+--- run those, with `args`.
+function host:run(path, opts)
+  opts = complain.checked("host:run", shape.run, opts)
+  if type(path) ~= "string" then complain.raise("host:run: wanted a script's path, got a %s", type(path)) end
+  if not self:is_up() then complain.raise("host:run: host %s is down; host:restart() brings it up", self.name) end
+  for _, other in ipairs(self.scripts) do
+    if other:is_running() and not opts.beside then
+      complain.raise("host:run: host %s runs %s already (since %s); give the second script a host of its own, or "
+        .. "{ beside = true }", self.name, other.path, other.since)
+    end
+  end
+  return script.start(self, path, opts, complain.line() or "?")
+end
+
+--- The host's end of a conn to "host:port"; raises if there is none within `timeout` ("10s").
+function host:connect(to, opts)
+  complain.value("host:connect: address", { type = "string" }, to)
+  local conn, err = app.connect(self, to, opts)
+  if not conn then complain.raise("host:connect: %s", err) end
+  return conn
+end
+
+--- The same, but nil, err.
+function host:try_connect(to, opts)
+  complain.value("host:try_connect: address", { type = "string" }, to)
+  return app.connect(self, to, opts)
+end
+
+local server = {}
+server.__index = server
+
+local function listen(self, s)
+  local core, id, at = self.world.core:listen(self.name, s.on)
+  if not core then return nil, at end
+  s.core, s.address = core, at
+  self.world.listeners[id] = function(conn_core, conn_id)
+    local conn = app.accepted(self, conn_core, conn_id)
+    s.conns = s.conns + 1
+    task.spawn(self.world, function()
+      s.fn(conn, s.opts)
+      conn:close()
+    end)
+  end
+  return true
+end
+
+function server:close()
+  if self.core then self.core:close() end
+  self.core, self.closed = nil, true
+end
+
+--- Serves conns to `on`: kind = "echo", "sink" or "source" (of `bytes`), or fn, which is called with each conn as a task.
+function host:serve(opts)
+  opts = complain.checked("host:serve", shape.serve, opts)
+  local s = setmetatable({ on = opts.on, opts = opts, fn = opts.fn or serve[opts.kind], conns = 0 }, server)
+  local ok, text = listen(self, s)
+  if not ok then complain.raise("host:serve: %s", text) end
+  table.insert(self.servers, s)
+  return s
+end
+
+-- ---- faults ----
+
+function host:is_up() return self.world.core:up(self.name) end
+
+--- The power goes.
+function host:crash()
+  self.world:mark("crash of " .. self.name)
+  self.world.core:crash(self.name)
+  for _, s in ipairs(self.scripts) do s:on_crash() end
+  local open = {}
+  for id, conn in pairs(self.world.apps) do
+    if conn.host == self then open[#open + 1] = id end
+  end
+  table.sort(open)
+  for _, id in ipairs(open) do self.world.apps[id]:on_crash() end
+  for _, s in ipairs(self.servers) do s.core = nil end
+end
+
+--- Comes up again, and does what it did before: its servers serve, its scripts are run anew.
+function host:restart()
+  if self:is_up() then self:crash() end
+  self.world:mark("restart of " .. self.name)
+  self.world.core:restart(self.name)
+  for _, s in ipairs(self.servers) do
+    if not s.closed then
+      local ok, text = listen(self, s)
+      if not ok then complain.raise("host:restart: %s", text) end
+    end
+  end
+  local before = self.scripts
+  self.scripts = {}
+  for _, s in ipairs(before) do
+    if s.crashed then s:again() end
+  end
+end
+
+--- Its processes read at most so much a second from each conn; nil: as fast as they like.
+function host:slow_reader(rate)
+  self.world.core:slow_reader(self.name, rate and complain.value("host:slow_reader", { type = "rate" }, rate) or 0)
+end
+
+--- Reads and writes of conns come in pieces of at most `max` bytes; nil: whole.
+function host:short_io(max)
+  self.world.core:short_io(self.name, max and complain.value("host:short_io", { type = "integer", min = 1 }, max) or 0)
+end
+
+--- No datagram leaves for so long: the socket buffers are full.
+function host:udp_full(duration) self.world.core:udp_full(self.name, complain.duration("host:udp_full", duration)) end
+
+--- The wall clock jumps by so much; a number of seconds may be negative.
+function host:clock_jump(by)
+  local us = math.type(by) and math.floor(by * 1e6) or complain.duration("host:clock_jump", by)
+  self.world.core:wall_jump(self.name, us)
+end
+
+--- Puts the host behind a NAT: { public = "198.51.100.1", timeout = "30s", open = false }.
+function host:nat(opts)
+  opts = complain.checked("host:nat", shape.nat, opts)
+  local ok, _, text = self.world.core:nat(self.name, {
+    public = opts.public, timeout_us = math.floor(opts.timeout * 1e6), open = opts.open })
+  if not ok then complain.raise("host:nat: %s", text) end
+end
+
+--- The NAT forgets all mappings.
+function host:nat_rebind()
+  self.world:mark("NAT of " .. self.name .. " rebinds")
+  self.world.core:nat_rebind(self.name)
+end
+
+-- ---- files and figures ----
+
+--- Puts a file (nil: removes it).
+function host:file(path, data)
+  complain.value("host:file: path", { type = "string" }, path)
+  if data ~= nil then complain.value("host:file: text", { type = "string" }, data) end
+  if data == nil then self.world.core:remove_file(self.name, path) else self.world.core:put_file(self.name, path, data) end
+end
+
+function host:read_file(path)
+  complain.value("host:read_file: path", { type = "string" }, path)
+  return self.world.core:get_file(self.name, path)
+end
+
+function host:addresses() return self.world.core:addrs(self.name) end
+
+--- { sockets =, apps =, conns =, tasks =, memory =, links = { … } }: of the host and all its scripts.
+function host:stats()
+  local out = { sockets = self.world.core:open_sockets(self.name), apps = 0, conns = 0, tasks = 0, memory = 0, links = {} }
+  for _, conn in pairs(self.world.apps) do
+    if conn.host == self then out.apps = out.apps + 1 end
+  end
+  for _, s in ipairs(self.scripts) do
+    local usage = s:stats()
+    if usage then
+      out.conns, out.tasks, out.memory = out.conns + usage.pipes, out.tasks + usage.tasks, out.memory + usage.memory
+      for _, link in ipairs(usage.links) do table.insert(out.links, link) end
+    end
+  end
+  return out
+end
+
+return host

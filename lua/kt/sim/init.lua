@@ -1,0 +1,23 @@
+--- kt.sim: tests of tunnels in virtual time. See docs/testing.md.
+local complain = require "kt.sim.complain"
+local schema = require "kt.schema"
+local world = require "kt.sim.world"
+
+local sim = { version = require("kt.sim.core").version }
+
+--- A new world: { seed = 7, files = { … }, log = "info" }.
+function sim.world(opts)
+  local made = world.new(opts)
+  return made
+end
+
+sim.sweep = require "kt.sim.sweep"
+
+return setmetatable(sim, {
+  __index = function(_, name)
+    local names = {}
+    for known in next, sim do names[#names + 1] = known end
+    table.sort(names)
+    error(complain.where() .. schema.absent("sim", tostring(name), names), 0)
+  end,
+})

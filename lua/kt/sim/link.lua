@@ -1,0 +1,93 @@
+--- Links: two hosts and the two lines between them, one each way, each with ills of its own.
+local complain = require "kt.sim.complain"
+local shape = require "kt.sim.shape"
+
+local link = {}
+link.__index = link
+
+function link.__tostring(self) return ("link %s - %s"):format(self.a, self.b) end
+
+local function us(seconds) return seconds and math.floor(seconds * 1e6 + 0.5) or nil end
+
+-- As the world has it: µs, bits a second.
+local function line_of(o)
+  local burst, queue = o.burst or {}, o.queue or {}
+  return {
+    delay_us = us(o.delay), jitter_us = us(o.jitter), loss = o.loss,
+    burst_enter = burst.enter, burst_leave = burst.leave, burst_loss = burst.loss,
+    duplicate = o.duplicate, reorder = o.reorder, reorder_us = us(o.reorder_by), corrupt = o.corrupt,
+    rate_bps = o.rate and o.rate * 8, mtu = o.mtu,
+    queue_packets = queue.packets, queue_bytes = queue.bytes, queue_us = us(queue.time),
+  }
+end
+
+-- What holds for both ways, and what for one, which goes before.
+local function merged(both, own)
+  local out = {}
+  for _, key in ipairs(shape.line.keys) do
+    local value = own and own[key.name]
+    if value == nil then value = both[key.name] end
+    out[key.name] = value
+  end
+  return out
+end
+
+local function apply(self, how, there, back)
+  local world = self.world
+  if how == "join" then return world.core:join(self.a, self.b, line_of(there), line_of(back)) end
+  local ok, code, text = world.core:set_line(self.a, self.b, line_of(there))
+  if ok then ok, code, text = world.core:set_line(self.b, self.a, line_of(back)) end
+  return ok, code, text
+end
+
+function link.new(world, a, b, opts)
+  opts = complain.checked("w:link", shape.link, opts)
+  local self = setmetatable({ world = world, a = a, b = b }, link)
+  local there, back = merged(opts, opts.there), merged(opts, opts.back)
+  local ok, _, text = apply(self, "join", there, back)
+  if not ok then complain.raise("w:link: %s - %s: %s", a, b, text) end
+  self.there, self.back = there, back
+  return self
+end
+
+--- Changes what is given, and leaves the rest.
+function link:set(opts)
+  opts = complain.checked("link:set", shape.link, opts)
+  local function changed(before, own)
+    return merged(setmetatable({}, { __index = function(_, key)
+      if opts[key] ~= nil then return opts[key] end
+      return before[key]
+    end }), own)
+  end
+  local there, back = changed(self.there, opts.there), changed(self.back, opts.back)
+  local ok, _, text = apply(self, "set", there, back)
+  if not ok then complain.raise("link:set: %s - %s: %s", self.a, self.b, text) end
+  self.there, self.back = there, back
+  self.world:mark(("%s changes"):format(self))
+  return self
+end
+
+-- cut, hold, heal: both ways, or one: link:cut("client") is what the client sends.
+local function fault(name)
+  link[name] = function(self, from)
+    if from ~= nil and from ~= self.a and from ~= self.b then
+      complain.unknown("link:" .. name, "end of this link", from, { self.a, self.b })
+    end
+    self.world:mark(("%s of %s - %s%s"):format(name, self.a, self.b, from and " from " .. from or ""))
+    if from ~= self.b then self.world.core[name](self.world.core, self.a, self.b) end
+    if from ~= self.a then self.world.core[name](self.world.core, self.b, self.a) end
+    return self
+  end
+end
+fault "cut"
+fault "hold"
+fault "heal"
+
+--- Figures of the line that leaves `from` (the first host by default).
+function link:stats(from)
+  from = from or self.a
+  if from ~= self.a and from ~= self.b then complain.unknown("link:stats", "end of this link", from, { self.a, self.b }) end
+  return self.world.core:line_stats(from, from == self.a and self.b or self.a)
+end
+
+return link

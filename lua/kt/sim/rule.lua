@@ -1,0 +1,63 @@
+--- Packet rules: a function of the spec's says what becomes of single UDP packets, before a line's own ills come to them.
+local complain = require "kt.sim.complain"
+local shape = require "kt.sim.shape"
+
+local rule = {}
+rule.__index = rule
+
+function rule:remove()
+  for i, other in ipairs(self.world.rules) do
+    if other == self then
+      table.remove(self.world.rules, i)
+      break
+    end
+  end
+  if #self.world.rules == 0 then self.world.core:set_rule(nil) end
+end
+
+local verdict = { type = "table", keys = {
+  { name = "drop", type = "boolean" },
+  { name = "delay", type = "duration" },
+  { name = "copies", type = "integer", min = 0, max = 16 },
+} }
+
+local function read(self, said)
+  if said == "drop" then return true, 0, 0 end
+  if type(said) ~= "table" then
+    error(("%s: the rule's function gave %s; wanted nil, \"drop\", or { drop =, delay =, copies = }"):format(
+      self.made_at, tostring(said)), 0)
+  end
+  local schema = require "kt.schema"
+  local out, mistakes = schema.check("rule", verdict, said)
+  if not out then error(self.made_at .. ": " .. schema.text("rule", mistakes), 0) end
+  return out.drop or false, out.copies or 0, math.floor((out.delay or 0) * 1e6)
+end
+
+--- The first rule that says something about a packet is the one that counts.
+local function asker(world)
+  return function(from, to, src, dst, data, id)
+    local packet
+    for _, self in ipairs(world.rules) do
+      if (not self.from or self.from == from) and (not self.to or self.to == to) then
+        packet = packet or { from = from, to = to, src = src, dst = dst, data = data, size = #data, id = id, at = world:now() }
+        local said = self.fn(packet)
+        if said ~= nil then return read(self, said) end
+      end
+    end
+    return false, 0, 0
+  end
+end
+
+function rule.new(world, opts)
+  opts = complain.checked("w:rule", shape.rule, opts)
+  for _, name in ipairs { "from", "to" } do
+    if opts[name] then world:known_host("w:rule: " .. name, opts[name]) end
+  end
+  local self = setmetatable({ world = world, from = opts.from, to = opts.to, fn = opts.fn,
+    made_at = complain.line() or "?" }, rule)
+  table.insert(world.rules, self)
+  if #world.rules == 1 then world.core:set_rule(asker(world)) end
+  return self
+end
+
+return rule

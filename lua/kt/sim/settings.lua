@@ -1,0 +1,28 @@
+--- What `kt test` was told, or the environment of plain busted: KT_SEED, KT_TRACE (a folder), KT_PLOT (a file).
+local settings = {
+  seed = math.tointeger(tonumber(os.getenv "KT_SEED" or "")),
+  trace = os.getenv "KT_TRACE",
+  plot = os.getenv "KT_PLOT",
+  seeds = {}, -- of worlds made since the report last looked
+}
+
+local live, most = 0, 16
+
+--- A world was made. What it takes is not Lua's: so that forgotten ones do not pile up, garbage is looked for by their number.
+function settings.made(world)
+  live = live + 1
+  if live > most then
+    collectgarbage()
+    most = live + 16
+  end
+  table.insert(settings.seeds, { seed = world.seed, given = world.seed_given })
+  if settings.trace or settings.plot then require("kt.sim.trace").attach(world, settings) end
+end
+
+--- It is about to end.
+function settings.finished(world)
+  live = live - 1
+  if world.tracer then world.tracer:finish() end
+end
+
+return settings

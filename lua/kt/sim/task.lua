@@ -1,0 +1,113 @@
+--- Waiting in a world. A task is a coroutine; what it waits for is a waiter, which is woken once. The body of a spec is no
+--- task: it waits by running the world until the waiter is woken.
+---
+--- Tasks go on from one queue, which is emptied when a callback of the world has done its work: so no task is resumed from
+--- within another.
+local complain = require "kt.sim.complain"
+
+local task = {}
+
+--- For world.lua: what a world needs of all this.
+function task.init(world)
+  world.tasks = setmetatable({}, { __mode = "k" }) -- coroutine → true
+  world.ready, world.timers, world.next_timer = {}, {}, 0
+end
+
+--- Calls fn at a time in µs; gives a key for task.forget.
+function task.timer(world, at, fn)
+  local id = world.next_timer + 1
+  world.next_timer = id
+  local timer = { id = id }
+  world.timers[id] = function()
+    world.timers[id] = nil
+    timer.id = nil
+    fn()
+  end
+  timer.key = world.core:event(at, id)
+  return timer
+end
+
+function task.forget(world, timer)
+  if not timer or not timer.id then return end
+  world.timers[timer.id] = nil
+  timer.id = nil
+  world.core:forget(timer.key)
+end
+
+function task.flush(world)
+  if world.flushing then return end
+  world.flushing = true
+  local at = 1
+  while world.ready[at] do
+    local entry = world.ready[at]
+    world.ready[at] = false
+    at = at + 1
+    local ok, why = coroutine.resume(entry.co, table.unpack(entry, 1, entry.n))
+    if not ok then
+      world.ready, world.flushing = {}, false
+      error(why, 0)
+    end
+  end
+  world.ready, world.flushing = {}, false
+end
+
+local function queue(world, co, ...)
+  local entry = table.pack(...)
+  entry.co = co
+  table.insert(world.ready, entry)
+  if not world.core:running() then
+    -- From the body: it goes on when the world does.
+    task.timer(world, world.core:now(), function() end)
+  end
+end
+
+--- Runs fn(...) as a task, at this instant.
+function task.spawn(world, fn, ...)
+  local co = coroutine.create(fn)
+  world.tasks[co] = true
+  queue(world, co, ...)
+  return co
+end
+
+--- Whether the caller is a task of the world.
+function task.inside(world)
+  local co, main = coroutine.running()
+  return not main and world.tasks[co] == true
+end
+
+function task.waiter() return {} end
+
+--- Ends the wait for a waiter; harmless if it ended before.
+function task.wake(world, waiter)
+  if waiter.done then return end
+  waiter.done = true
+  task.forget(world, waiter.timer)
+  if waiter.co then
+    queue(world, waiter.co)
+  elseif waiter.driving then
+    world.core:stop()
+  end
+end
+
+--- Waits until the waiter is woken, at most until `deadline` (µs). True if it was woken.
+function task.wait(world, what, waiter, deadline)
+  if waiter.done then return true end
+  if task.inside(world) then
+    waiter.co = coroutine.running()
+    waiter.timer = task.timer(world, deadline, function()
+      waiter.late = true
+      task.wake(world, waiter)
+    end)
+    coroutine.yield()
+    return not waiter.late
+  end
+  if world.core:running() or world.asking then
+    complain.raise("%s: cannot wait here, while the world runs; do it in a function given to w:at, w:task or host:serve", what)
+  end
+  waiter.driving = true
+  while not waiter.done and world.core:now() < deadline do world:advance(deadline) end
+  waiter.driving = false
+  return waiter.done == true
+end
+
+return task

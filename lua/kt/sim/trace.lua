@@ -1,0 +1,147 @@
+--- What `kt test --trace` and `--plot` write of a world: a log that people read, a capture for Wireshark, a drawing.
+local task = require "kt.sim.task"
+
+local tracer = {}
+tracer.__index = tracer
+
+local EVERY_US = 100000 -- between two points of a drawing
+
+local made = 0
+
+local function open(path)
+  local file, why = io.open(path, "wb")
+  if not file then error(("kt test: cannot write %s: %s"):format(path, why), 0) end
+  return file
+end
+
+local function make_folder(path)
+  local found, lfs = pcall(require, "lfs")
+  if not found then return end
+  local done = path:sub(1, 1) == "/" and "/" or ""
+  for part in path:gmatch "[^/]+" do
+    done = done .. part .. "/"
+    lfs.mkdir(done)
+  end
+end
+
+-- "spec/failover_spec.lua:12", the third world → "failover_spec-12-3"
+local function name_of(world)
+  local file, line = world.made_at:match "([^/]+)%.lua:(%d+)$"
+  return ("%s-%s-%d"):format(file or "world", line or "0", made)
+end
+
+-- ---- the log and the capture ----
+
+function tracer:line(fmt, ...)
+  if self.text then self.text:write(("%12.6f  "):format(self.world:now()), fmt:format(...), "\n") end
+end
+
+function tracer:log(script, text) self:line("%s: %s", script.host.name, text) end
+function tracer:mark(text) self:line("*** %s", text) end
+
+function tracer:packet(p)
+  if p.from == p.to then return end -- what stays on a host
+  local way = p.from .. " > " .. p.to
+  self:line("%-24s %s %s > %s  %d bytes  %s%s%s #%d", way, p.proto, p.src, p.dst, p.size,
+    p.flags ~= "" and p.flags .. " " or "", p.what, p.cause and " by " .. p.cause or "", p.id)
+  if not self.capture or p.proto ~= "udp" then return end
+  if p.what == "corrupted" or p.what == "duplicated" then
+    self.notes[p.id] = p.what
+  elseif p.what == "delivered" or p.what == "dropped" then
+    self.interfaces[way] = self.interfaces[way] or self.capture:interface(way)
+    self.capture:packet { at = p.at, interface = self.interfaces[way], from = p.src, to = p.dst, data = p.data,
+      note = p.what == "dropped" and "lost: " .. p.cause or self.notes[p.id] }
+    self.notes[p.id] = nil
+  end
+end
+
+-- ---- the drawing ----
+
+local function point(self, panel, name, value)
+  local series = self.panels[panel]
+  if not series.by_name[name] then
+    series.by_name[name] = { name = name, points = {} }
+    table.insert(series, series.by_name[name])
+  end
+  table.insert(series.by_name[name].points, { self.world:now(), value })
+end
+
+local function rate(self, key, value)
+  local before = self.before[key] or 0
+  self.before[key] = value
+  return math.max(value - before, 0) / (EVERY_US / 1e6)
+end
+
+local function sample(self)
+  for _, name in ipairs(self.world.host_names) do
+    for n, link in ipairs(self.world.hosts[name]:stats().links) do
+      local label = ("%s: %s %s"):format(name, link.what, link.name)
+      local key = name .. n .. link.what
+      point(self, "flight", label, link.inflight)
+      if link.cwnd > 0 then point(self, "flight", label .. ", cwnd", link.cwnd) end
+      if link.srtt > 0 then point(self, "srtt", label, link.srtt * 1000) end
+      point(self, "goodput", label, rate(self, key .. " bytes", link.bytes_in + link.bytes_out) * 8 / 1e6)
+    end
+  end
+  for _, link in ipairs(self.world.links) do
+    for _, from in ipairs { link.a, link.b } do
+      local label = from == link.a and link.a .. " > " .. link.b or link.b .. " > " .. link.a
+      point(self, "lost", label, rate(self, label .. " lost", link:stats(from).lost_packets))
+    end
+  end
+end
+
+local function keep_sampling(self)
+  task.timer(self.world, self.world.core:now() + EVERY_US, function()
+    sample(self)
+    keep_sampling(self)
+  end)
+end
+
+local function draw(self)
+  local chart = { title = ("%s, seed %d"):format(self.world.made_at, self.world.seed), marks = self.world.marks, panels = {
+    { name = "in flight and cwnd", unit = "packets", series = self.panels.flight },
+    { name = "srtt", unit = "ms", series = self.panels.srtt },
+    { name = "goodput", unit = "Mbit/s", series = self.panels.goodput },
+    { name = "lost", unit = "packets/s", series = self.panels.lost },
+  } }
+  local file = open(self.plot)
+  file:write(require("kt.sim.plot").svg(chart))
+  file:close()
+end
+
+-- ---- life ----
+
+function tracer:finish()
+  -- When all of Lua ends, files may have been closed before their world.
+  if io.type(self.text) == "file" then self.text:close() end
+  if io.type(self.file) == "file" then self.file:close() end
+  if self.plot then draw(self) end
+  self.text, self.capture, self.plot = nil, nil, nil
+end
+
+local trace = {}
+
+function trace.attach(world, settings)
+  made = made + 1
+  local self = setmetatable({ world = world, interfaces = {}, notes = {}, before = {} }, tracer)
+  if settings.trace then
+    make_folder(settings.trace)
+    local path = settings.trace .. "/" .. name_of(world)
+    self.text = open(path .. ".log")
+    self:line("*** %s, seed %d", world.made_at, world.seed)
+    local file = open(path .. ".pcapng")
+    self.file = file
+    self.capture = require("kt.sim.pcapng").writer(function(bytes) file:write(bytes) end)
+    world.core:watch(true)
+  end
+  if settings.plot then
+    self.plot = made == 1 and settings.plot or settings.plot:gsub("(%.?%w*)$", "-" .. made .. "%1", 1)
+    self.panels = {}
+    for _, name in ipairs { "flight", "srtt", "goodput", "lost" } do self.panels[name] = { by_name = {} } end
+    keep_sampling(self)
+  end
+  world.tracer = self
+end
+
+return trace

@@ -1,0 +1,330 @@
+--- Worlds: simulated networks. Time stands still while code runs, and jumps from event to event.
+local complain = require "kt.sim.complain"
+local core = require "kt.sim.core"
+local flow = require "kt.sim.flow"
+local host = require "kt.sim.host"
+local link = require "kt.sim.link"
+local rule = require "kt.sim.rule"
+local settings = require "kt.sim.settings"
+local shape = require "kt.sim.shape"
+local task = require "kt.sim.task"
+
+local world = {}
+world.__index = world
+
+-- What happens in a world comes here, and to whom it concerns.
+local function dispatcher(self)
+  local on = {}
+  function on.event(id) self.timers[id]() end
+  function on.accepted(id, conn, conn_id) self.listeners[id](conn, conn_id) end
+  function on.log(id, line)
+    local script = self.scripts[id] or self.starting
+    if script then script:on_log(line) end
+    if self.tracer and script then self.tracer:log(script, line) end
+  end
+  function on.print(id, text)
+    local script = self.scripts[id] or self.starting
+    if script then script:on_print(text) end
+  end
+  function on.ended(id, code)
+    local script = self.scripts[id]
+    if script then script:on_ended(code) end
+  end
+  function on.packet(_, packet) self.tracer:packet(packet) end
+  for _, name in ipairs { "connected", "unconnected", "readable", "writable", "broken" } do
+    local method = "on_" .. name
+    on[name] = function(id, ...)
+      local conn = self.apps[id]
+      if conn then conn[method](conn, ...) end
+    end
+  end
+  return function(kind, id, ...)
+    on[kind](id, ...)
+    if #self.ready > 0 and self.core:running() then task.flush(self) end
+  end
+end
+
+function world.new(opts)
+  opts = complain.checked("sim.world", shape.world, opts)
+  local self = {
+    hosts = {}, host_names = {}, links = {}, apps = {}, scripts = {}, listeners = {}, rules = {}, marks = {},
+    transfers = {}, faults = {}, answers = {}, echoed = {}, echoes = 0, files = opts.files, level = opts.log, made_at = complain.line() or "?",
+  }
+  self.seed = opts.seed or settings.seed or 1
+  self.seed_given = opts.seed ~= nil
+  task.init(self)
+  self.core = core.world({ seed = self.seed, tcp_buffer = opts.tcp_buffer,
+    wall_us = opts.start and math.floor(opts.start * 1e6) }, dispatcher(self))
+  setmetatable(self, world) -- after the core was made, so that of the two this is collected first
+  self.random_bits = self.core:stream("spec", "spec")
+  settings.made(self)
+  return self
+end
+
+function world.__tostring(self) return ("world of seed %d at %g s"):format(self.seed, self:now()) end
+
+-- ---- the network ----
+
+--- The host of that name, made if there is none. opts when it is made: { address = "10.9.0.1" | { … }, files = { … } }.
+function world:host(name, opts)
+  if type(name) ~= "string" then complain.raise("w:host: wanted a name, got a %s", type(name)) end
+  local known = self.hosts[name]
+  if known then
+    if opts ~= nil then complain.raise("w:host: host %s is there already; its options go with the first mention", name) end
+    return known
+  end
+  local made = host.new(self, name, complain.checked("w:host", shape.host, opts))
+  self.hosts[name] = made
+  table.insert(self.host_names, name)
+  return made
+end
+
+local function end_of(self, what, name)
+  if getmetatable(name) == host then name = name.name end
+  if not self.hosts[name] then complain.unknown(what, "host", name, self.host_names) end
+  return name
+end
+
+--- The host of that name, which must have been made. For the modules here.
+function world:known_host(what, name) return self.hosts[end_of(self, what, name)] end
+
+--- The link between two hosts. With options: made; without: the one that there is.
+function world:link(a, b, opts)
+  a, b = end_of(self, "w:link", a), end_of(self, "w:link", b)
+  if a == b then complain.raise("w:link: %s - %s: a link has two ends", a, b) end
+  local known = self.links[a .. "\0" .. b] or self.links[b .. "\0" .. a]
+  if known then
+    if opts ~= nil then
+      complain.raise("w:link: %s - %s: linked already (%s); link:set changes it", a, b, known.made_at)
+    end
+    return known
+  end
+  if opts == nil then
+    local names = {}
+    for _, l in ipairs(self.links) do names[#names + 1] = l.a .. " - " .. l.b end
+    complain.raise("w:link: %s - %s: not linked; give options ({} will do) to link them%s", a, b,
+      #names > 0 and "; there are: " .. table.concat(names, ", ") or "")
+  end
+  local made = link.new(self, a, b, opts)
+  made.made_at = complain.line() or "?"
+  self.links[a .. "\0" .. b] = made
+  table.insert(self.links, made)
+  return made
+end
+
+--- What a name leads to: a host, a list of addresses, or nothing (nil). opts: { delay = "1ms", fail = true }.
+function world:name(name, to, opts)
+  opts = complain.checked("w:name", shape.name, opts)
+  local addresses
+  if opts.fail then
+    addresses = false
+  elseif to == nil then
+    addresses = {}
+  elseif type(to) == "string" and not self.hosts[to] and to:find "^[%x:.]*$" and to:find "[.:]" then
+    addresses = { to }
+  elseif type(to) == "table" and getmetatable(to) ~= host then
+    addresses = to
+  else
+    addresses = self.hosts[end_of(self, "w:name", to)]:addresses()
+  end
+  local ok, _, text = self.core:set_name(name, addresses, math.floor(opts.delay * 1e6))
+  if not ok then complain.raise("w:name: %s: %s", name, text) end
+end
+
+-- ---- time ----
+
+--- Seconds since the world began.
+function world:now() return self.core:now() / 1e6 end
+
+--- Runs to a time in µs, or less far if something stops it. For the modules here.
+function world:advance(until_us, fn)
+  local how, _, text = self.core:run(until_us, fn)
+  if not how then complain.raise("%s (seed %d)", text, self.seed) end
+  return how
+end
+
+local function need_body(self, what)
+  if self.core:running() or task.inside(self) then
+    complain.raise("%s: the world runs already; only the body of a spec runs it", what)
+  end
+end
+
+local function no_way_back(self, what, at)
+  if at < self.core:now() then
+    complain.raise("%s: time does not go back: it is %g s already, which is after %g s", what, self:now(), at / 1e6)
+  end
+  return at
+end
+
+--- Runs until the world's clock shows `time`.
+function world:run(time)
+  need_body(self, "w:run")
+  local at = no_way_back(self, "w:run", complain.duration("w:run", time))
+  repeat self:advance(at) until self.core:now() >= at
+end
+
+--- Runs for so long.
+function world:run_for(duration)
+  need_body(self, "w:run_for")
+  return self:run((self.core:now() + complain.duration("w:run_for", duration)) / 1e6)
+end
+
+--- Runs until fn() gives something true, which is returned; raises if that does not come within `timeout` ("60s").
+function world:run_until(fn, opts)
+  need_body(self, "w:run_until")
+  opts = complain.checked("w:run_until", shape.run_until, opts)
+  if type(fn) ~= "function" then complain.raise("w:run_until: wanted a function, got a %s", type(fn)) end
+  local at, value = self.core:now() + math.floor(opts.timeout * 1e6)
+  local function ask()
+    self.asking = true -- it looks, it does not wait
+    value = fn()
+    self.asking = false
+    return value
+  end
+  while self.core:now() < at and not ask() do self:advance(at, ask) end
+  if value then return value end
+  complain.raise("w:run_until: it did not come about within %g s; the clock shows %g s", opts.timeout, self:now())
+end
+
+--- Calls fn at a time, as a task: it may wait.
+function world:at(time, fn)
+  if type(fn) ~= "function" then complain.raise("w:at: wanted a function, got a %s", type(fn)) end
+  task.timer(self, no_way_back(self, "w:at", complain.duration("w:at", time)), function() task.spawn(self, fn) end)
+end
+
+--- Calls fn each time so much time has passed; gives what :cancel() ends it.
+function world:every(period, fn)
+  local us = complain.duration("w:every", period)
+  if us < 1 then complain.raise("w:every: wanted a period of at least 1us, got %s", tostring(period)) end
+  if type(fn) ~= "function" then complain.raise("w:every: wanted a function, got a %s", type(fn)) end
+  local ticker = { canceled = false }
+  function ticker.cancel(t)
+    t.canceled = true
+    task.forget(self, t.timer)
+  end
+  local function again()
+    ticker.timer = task.timer(self, self.core:now() + us, function()
+      again()
+      task.spawn(self, fn)
+    end)
+  end
+  again()
+  return ticker
+end
+
+--- Runs fn(...) as a task, beside the rest.
+function world:task(fn, ...)
+  if type(fn) ~= "function" then complain.raise("w:task: wanted a function, got a %s", type(fn)) end
+  task.spawn(self, fn, ...)
+end
+
+--- Lets time pass: in a task it waits, in the body it runs the world.
+function world:sleep(duration)
+  task.wait(self, "w:sleep", task.waiter(), self.core:now() + complain.duration("w:sleep", duration))
+end
+
+--- As w:at, for what goes wrong: the text says what it is. A sweep that fails leaves out the faults that it fails without.
+function world:fault(time, text, fn)
+  if type(text) ~= "string" then complain.raise("w:fault: wanted a text that says what goes wrong, got a %s", type(text)) end
+  if type(fn) ~= "function" then complain.raise("w:fault: wanted a function, got a %s", type(fn)) end
+  local at = no_way_back(self, "w:fault", complain.duration("w:fault", time))
+  table.insert(self.faults, ("%g s: %s"):format(at / 1e6, text))
+  if self.keep and not self.keep[#self.faults] then return end
+  task.timer(self, at, function() task.spawn(self, fn) end)
+end
+
+-- ---- what goes through it ----
+
+--- Sends bytes that are checked on arrival: { from = host, to = "host:port", bytes = "10MB", kind = "up" | "down" | "echo" }.
+--- Up goes to a server of kind "sink", down comes from a "source", echo goes to an "echo" and back.
+function world:transfer(opts) return flow.transfer(self, opts) end
+
+--- Sends single bytes to an echo server and times the answers: { from =, to =, every = "100ms", count = 100 }.
+function world:keystrokes(opts) return flow.keystrokes(self, opts) end
+
+--- What becomes of single packets: { from = host, to = host, fn = function(packet) … end }, which gives "drop",
+--- { delay =, copies =, drop = }, or nil. rule:remove() ends it.
+function world:rule(opts) return rule.new(self, opts) end
+
+--- A server of the world's own has answered. For the modules here.
+function world:answered(server) table.insert(self.answers, { at = self:now(), server = server }) end
+
+function world:echo_came(id, server)
+  if self.echoed[id] then return end
+  self.echoed[id] = server
+  self:answered(server)
+end
+
+--- How often another server answered than before, counting echoes and transfers in their order.
+function world:switches()
+  local n = 0
+  for i = 2, #self.answers do
+    if self.answers[i].server ~= self.answers[i - 1].server then n = n + 1 end
+  end
+  return n
+end
+
+--- What is open of what comes and goes: apps of the spec's, conns and streams of scripts. A list of sentences.
+function world:leftovers()
+  local out, open = {}, {}
+  for id in pairs(self.apps) do open[#open + 1] = id end
+  table.sort(open)
+  for _, id in ipairs(open) do out[#out + 1] = self.apps[id].what .. " is open" end
+  for _, name in ipairs(self.host_names) do
+    for _, script in ipairs(self.hosts[name].scripts) do
+      local usage = script:stats()
+      if usage and usage.pipes > 0 then
+        out[#out + 1] = ("script %s on host %s holds %d conns and streams"):format(script.path, name, usage.pipes)
+      end
+    end
+  end
+  return out
+end
+
+--- Runs until nothing is left open; raises what still is after `timeout` ("60s").
+function world:settle(opts)
+  need_body(self, "w:settle")
+  opts = complain.checked("w:settle", shape.run_until, opts)
+  local at = self.core:now() + math.floor(opts.timeout * 1e6)
+  local function done() return #self:leftovers() == 0 end
+  while self.core:now() < at and not done() do self:advance(at, done) end
+  local left = self:leftovers()
+  if #left > 0 then complain.raise("w:settle: after %g s\n  %s", opts.timeout, table.concat(left, "\n  ")) end
+end
+
+-- ---- chance ----
+
+--- As math.random, but of the world's seed.
+function world:random(m, n)
+  local bits = self.random_bits()
+  if not m then return (bits >> 11) * 2.0 ^ -53 end
+  if not n then m, n = 1, m end
+  if math.type(m) ~= "integer" or math.type(n) ~= "integer" or n < m then
+    complain.raise("w:random: wanted whole numbers, the lesser first, got %s and %s", tostring(m), tostring(n))
+  end
+  return m + ((bits >> 1) % (n - m + 1))
+end
+
+--- 16 hex digits that tell all that happened to packets: equal for equal runs. Then how many things that were.
+function world:fingerprint() return self.core:fingerprint() end
+
+--- Something worth a line in drawings and traces.
+function world:mark(text)
+  table.insert(self.marks, { self:now(), text })
+  if self.tracer then self.tracer:mark(text) end
+end
+
+-- ---- the end ----
+
+--- Ends all that runs in it. A world that is forgotten is closed too.
+function world:close()
+  if self.closed then return end
+  if self.core:running() then complain.raise("w:close: the world runs: it cannot be closed from inside") end
+  self.closed = true
+  settings.finished(self)
+  self.core:close()
+end
+world.__close = world.close
+world.__gc = world.close
+
+return world

@@ -1,0 +1,104 @@
+/* kt.sim.core: simulated worlds for a Lua state of its own (a spec's), which is no state of a runtime:
+ * nothing here may use what belongs to one (tasks, the guard, kt_raise). lua/kt/sim makes the public kt.sim
+ * of it.
+ *
+ * A world anchors all that is in it, so that no collection of garbage changes what happens there. Everything
+ * that happens comes to one Lua function, dispatch(kind, id, …); an error in it ends the run, which raises
+ * it.
+ *
+ * Callbacks may ask for the end of what is running at the moment (a script's packet rule may crash the
+ * script's host). So processes are only made dead at once; they are freed between two instants (reap). */
+#ifndef KT_SCRIPT_SIM_CORE_H
+#define KT_SCRIPT_SIM_CORE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include "base/list.h"
+#include "io/sim.h"
+#include "script/logger.h"
+#include "script/runtime.h"
+
+#define KT_SIM_WORLD "kt.sim.world"
+#define KT_SIM_SCRIPT "kt.sim.script"
+#define KT_SIM_APP "kt.sim.app"
+#define KT_SIM_LISTENER "kt.sim.listener"
+
+struct kt_lua_world {
+    struct kt_sim *sim;
+    lua_State *L;   /* who is calling, as long as callbacks may come; else NULL */
+    int dispatch;   /* registry: function(kind, id, …) */
+    int rule;       /* registry: function(from, to, src, dst, data, id) → verdict; or LUA_NOREF */
+    int until;      /* registry: function() → done?; or LUA_NOREF */
+    int error;      /* registry: what a callback raised; or LUA_NOREF */
+    bool failed;    /* there is an error */
+    bool stop;      /* the run is to end at the end of this instant */
+    bool watched;   /* dispatch wants packets and log lines */
+    uint64_t print; /* fingerprint of all that happened to packets */
+    uint64_t packets;
+    lua_Integer ids; /* of apps, listeners, scripts */
+    struct kt_list events, scripts, apps, listeners, drivers;
+};
+
+/* The process of a host that stands for those who use it: apps and servers of the spec's own. */
+struct kt_sim_driver {
+    struct kt_list node;
+    struct kt_io *io;
+    struct kt_sim_host *host;
+    bool dead;
+};
+
+/* The world at index 1, not closed; raises. */
+struct kt_lua_world *kt_sim_world_arg(lua_State *L);
+/* The host named at idx, which must be there. */
+struct kt_sim_host *kt_sim_host_arg(lua_State *L, struct kt_lua_world *w, int idx);
+/* nil, the code's name, the sentence. */
+int kt_sim_fail_return(lua_State *L, const struct kt_err *err);
+
+/* Calls dispatch with what push puts on the stack; push runs protected and returns how many. The first two
+ * are the kind and the id. Nothing is called once the world has failed. */
+typedef int (*kt_sim_push)(lua_State *L, void *ctx);
+void kt_sim_dispatch(struct kt_lua_world *w, const char *kind, lua_Integer id, kt_sim_push push, void *ctx);
+
+/* Takes the error from the top of L's stack: the run under way ends, and raises it. */
+void kt_sim_keep_error(struct kt_lua_world *w, lua_State *L);
+
+/* Frees what died, if no callback is under way that stands on it. */
+void kt_sim_reap(struct kt_lua_world *w);
+
+/* ---- sim_app.c ---- */
+
+/* The host's driver, made if need be. */
+struct kt_sim_driver *kt_sim_driver(struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err);
+/* The host goes down: all that its driver has is closed. */
+void kt_sim_drivers_crash(struct kt_lua_world *w, const struct kt_sim_host *h);
+void kt_sim_drivers_reap(struct kt_lua_world *w, bool all);
+void kt_sim_apps_close(struct kt_lua_world *w);
+
+/* ---- sim_script.c ---- */
+
+void kt_sim_scripts_crash(struct kt_lua_world *w, const struct kt_sim_host *h);
+void kt_sim_scripts_reap(struct kt_lua_world *w, bool all);
+
+/* ---- sim_packets.c ---- */
+
+void kt_sim_packets_watch(struct kt_lua_world *w);
+
+/* Pushes kt.sim.core. */
+int kt_lua_sim_core(lua_State *L);
+
+/* ---- each adds methods to the table on top (the world's metatable's __index), or makes metatables ---- */
+
+void kt_lua_sim_hosts(lua_State *L);
+void kt_lua_sim_lines(lua_State *L);
+void kt_lua_sim_packets(lua_State *L);
+void kt_lua_sim_apps(lua_State *L);
+void kt_lua_sim_scripts(lua_State *L);
+void kt_lua_sim_bytes(lua_State *L);
+
+/* Makes a metatable with methods, __gc. */
+void kt_sim_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
+
+/* A field of the options at idx: 0 if absent. */
+lua_Number kt_sim_number(lua_State *L, int idx, const char *name);
+
+#endif

@@ -1,0 +1,220 @@
+-- Mistakes in specs: each is raised at the spec's own line and says what to write instead.
+local sim = require "kt.sim"
+
+local function two()
+  local w = sim.world { seed = 1 }
+  w:host "client"
+  w:host "server"
+  w:link("client", "server", { delay = "10ms" })
+  return w
+end
+
+-- fn's error, which must begin with the line that fn is on.
+local function mistake(fn)
+  local line = debug.getinfo(fn, "S").linedefined
+  local ok, why = pcall(fn)
+  assert.is_false(ok)
+  local at, text = tostring(why):match "^spec/sim_mistakes_spec%.lua:(%d+): (.*)$"
+  assert.is_string(at, why)
+  assert.equal(line, tonumber(at))
+  return text
+end
+
+describe("a spec's mistake", function()
+  it("in a world's options is named", function()
+    assert.equal("sim.world.sead: unknown key; did you mean seed?", mistake(function() sim.world { sead = 3 } end))
+  end)
+
+  it("in a function's name is named", function()
+    assert.equal("sim.wrld: no such function; did you mean sim.world?", mistake(function() return sim.wrld end))
+  end)
+
+  it("in a link's parameters is told for all of them at once", function()
+    local w = two()
+    w:host "third"
+    local text = mistake(function() w:link("client", "third", { delay = "5", loss = "300%", mtu = 9, los = 1 }) end)
+    assert.matches("4 mistakes", text)
+    assert.matches('w:link.delay: "5"; wanted a duration', text, 1, true)
+    assert.matches('w:link.loss: "300%"; wanted a share of packets', text, 1, true)
+    assert.matches("w:link.mtu: 9 is out of range; wanted 68 to 65535", text, 1, true)
+    assert.matches("w:link.los: unknown key; did you mean loss?", text, 1, true)
+  end)
+
+  it("of bursts that never end is told", function()
+    local w = two()
+    local text = mistake(function() w:link("client", "server"):set { burst = { enter = 0.1, leave = 0 } } end)
+    assert.matches("burst_leave", text, 1, true)
+  end)
+
+  it("in a host's name comes with the nearest one", function()
+    local w = two()
+    assert.equal('w:link: no host "servr"; did you mean "server"?', mistake(function() w:link("client", "servr") end))
+    assert.equal('w:name: no host "servr"; did you mean "server"?', mistake(function() w:name("x", "servr") end))
+    assert.equal('w:transfer: no host "clint"; did you mean "client"?',
+      mistake(function() w:transfer { from = "clint", to = "server:1" } end))
+  end)
+
+  it("of links that there are not lists those that there are", function()
+    local w = two()
+    w:host "third"
+    local text = mistake(function() w:link("client", "third"):cut() end)
+    assert.equal("w:link: client - third: not linked; give options ({} will do) to link them; there are: client - server", text)
+  end)
+
+  it("of linking twice names the line of the first", function()
+    local w = two()
+    assert.matches("linked already (spec/sim_mistakes_spec.lua:8)", mistake(function() w:link("server", "client", {}) end), 1, true)
+  end)
+
+  it("in which end of a link is meant is told", function()
+    local w = two()
+    assert.equal('link:cut: no end of this link "other"; there are: client, server',
+      mistake(function() w:link("client", "server"):cut "other" end))
+  end)
+
+  it("of a time that has passed is told", function()
+    local w = two()
+    w:run "5s"
+    assert.equal("w:run: time does not go back: it is 5 s already, which is after 3 s", mistake(function() w:run "3s" end))
+    assert.equal("w:at: time does not go back: it is 5 s already, which is after 1 s", mistake(function() w:at("1s", print) end))
+  end)
+
+  it("of a period of no length is told", function()
+    local w = two()
+    assert.matches("w:every: wanted a period of at least 1us", mistake(function() w:every(0, print) end))
+  end)
+
+  it("of running a host's second script names the first and its line", function()
+    local w = two()
+    local client = w:host "client"
+    client:file("a.lua", 'local kt = require "kt" kt.spawn(function() kt.sleep "1h" end)')
+    client:run "a.lua"
+    assert.matches("host client runs a.lua already (since spec/sim_mistakes_spec.lua:" ..
+      debug.getinfo(1, "l").currentline - 2 .. ")", mistake(function() client:run "a.lua" end), 1, true)
+    client:run("a.lua", { beside = true })
+  end)
+
+  it("in a script is told with the script's line and the spec's", function()
+    local w = two()
+    w:host "client":file("bad.lua", 'local kt = require "kt"\nkt.listen { on = "127.0.0.1:1", backlok = 3 }')
+    assert.matches("host:run: script bad.lua on host client: bad.lua:2: listen.backlok: unknown key",
+      mistake(function() w:host "client":run "bad.lua" end), 1, true)
+    assert.matches("missing.lua: no such file", mistake(function() w:host "client":run "missing.lua" end), 1, true)
+  end)
+
+  it("of running anything on a host that is down is told", function()
+    local w = two()
+    w:host "client":crash()
+    assert.matches("host client is down; host:restart() brings it up", mistake(function() w:host "client":run "a.lua" end), 1, true)
+    assert.matches("host client is down", mistake(function() w:host "client":connect "server:1" end), 1, true)
+  end)
+
+  it("of running the world from inside it is told", function()
+    local w = two()
+    w:at("1s", function() w:run "20s" end)
+    local ok, why = pcall(function() w:run "10s" end)
+    assert.is_false(ok)
+    assert.matches("w:run: the world runs already; only the body of a spec runs it", why, 1, true)
+  end)
+
+  it("of waiting where nothing can wait is told", function()
+    local w = two()
+    w:host "server":serve { on = ":1", kind = "echo" }
+    local app = w:host "client":connect "server:1"
+    local ok, why = pcall(function() w:run_until(function() return app:echo "hello" end) end)
+    assert.is_false(ok)
+    assert.matches("cannot wait here, while the world runs", why, 1, true)
+  end)
+
+  it("of a rule's answer names the rule's line", function()
+    local w = two()
+    w:host "server":file("s.lua", 'local kt = require "kt" local s = kt.udp { on = ":9" } kt.spawn(function() s:receive() end)')
+    w:rule { fn = function() return { dely = 3 } end }
+    local line = debug.getinfo(1, "l").currentline - 1
+    w:host "client":file("c.lua", [[local kt = require "kt"
+      local s = kt.udp { on = ":9" }
+      kt.spawn(function() s:send("x", "10.0.2.1:9") kt.sleep "1s" end)]])
+    w:host "client":run "c.lua"
+    local ok, why = pcall(function() w:run "2s" end)
+    assert.is_false(ok)
+    assert.equal(("spec/sim_mistakes_spec.lua:%d: rule.dely: unknown key; did you mean delay?"):format(line), why)
+  end)
+
+  it("of waiting for what does not come about is told with the clock", function()
+    local w = two()
+    assert.equal("w:run_until: it did not come about within 5 s; the clock shows 5 s",
+      mistake(function() w:run_until(function() end, { timeout = "5s" }) end))
+  end)
+
+  it("of connecting to nobody is told with the reason", function()
+    local w = two()
+    assert.matches("connection refused", mistake(function() w:host "client":connect "server:7" end), 1, true)
+    assert.matches("nobody.example: no such host name", mistake(function() w:host "client":connect "nobody.example:7" end), 1, true)
+  end)
+
+  it("of serving where somebody serves already is told", function()
+    local w = two()
+    w:host "server":serve { on = ":1", kind = "echo" }
+    assert.matches("in use", mistake(function() w:host "server":serve { on = ":1", kind = "echo" } end), 1, true)
+  end)
+
+  it("in a task comes out of the run", function()
+    local w = two()
+    w:task(function()
+      w:sleep "1s"
+      error({ "as it is" })
+    end)
+    local ok, why = pcall(function() w:run "5s" end)
+    assert.is_false(ok)
+    assert.same({ "as it is" }, why)
+    assert.equal(1, w:now())
+  end)
+
+  it("in what a call is given is told", function()
+    local w = two()
+    w:host "server":serve { on = ":1", kind = "sink" }
+    local client = w:host "client"
+    client:file("s.lua", 'local kt = require "kt" kt.spawn(function() kt.sleep "1h" end)')
+    local script, app = client:run "s.lua", client:connect "server:1"
+    assert.equal('script:signal: "TRM" is not known; did you mean "TERM"?', mistake(function() script:signal "TRM" end))
+    assert.equal("host:short_io: 0 is out of range; wanted at least 1", mistake(function() client:short_io(0) end))
+    assert.equal("host:file: text: a table; wanted a string", mistake(function() client:file("a", {}) end))
+    assert.equal("host:connect: address: 7; wanted a string", mistake(function() client:connect(7) end))
+    assert.equal("app:write: wanted a string, got a nil", mistake(function() app:write() end))
+    assert.equal("app:read: 0 is out of range; wanted at least 1", mistake(function() app:read(0) end))
+    assert.equal("app:read_exactly: a nil; wanted a whole number, at least 1", mistake(function() app:read_exactly() end))
+    assert.equal("app:read_until: wanted a string to read up to, got an empty one", mistake(function() app:read_until "" end))
+    assert.equal("app:echo: wanted a string, got a table", mistake(function() app:echo {} end))
+    assert.matches('connect.timeout: "soon"; wanted a duration', mistake(function() client:connect("a", { timeout = "soon" }) end), 1, true)
+    assert.matches("sweep: wanted how many seeds", mistake(function() sim.sweep("all", print) end), 1, true)
+    assert.matches("leave it out", mistake(function() sim.sweep(3, print, { seed = 1 }) end), 1, true)
+  end)
+
+  it("of using a closed world is told", function()
+    local w = two()
+    w:close()
+    assert.has_error(function() w:run "5s" end)
+  end)
+end)
+
+describe("a world that cannot go on", function()
+  it("says that it is a livelock, where, and with which seed", function()
+    local w = two()
+    local function again() w:at(w:now(), again) end
+    w:at("1s", again)
+    local ok, why = pcall(function() w:run "5s" end)
+    assert.is_false(ok)
+    assert.matches("livelock at 1", why, 1, true)
+    assert.matches("seed 1", why, 1, true)
+  end)
+
+  it("is told of a script that wakes itself for ever", function()
+    local w = two()
+    w:host "client":file("s.lua", 'local kt = require "kt" kt.spawn(function() while true do kt.sleep(0) end end)')
+    w:host "client":run "s.lua"
+    local ok, why = pcall(function() w:run "5s" end)
+    assert.is_false(ok)
+    assert.matches("livelock", why, 1, true)
+    assert.matches("client", why, 1, true)
+  end)
+end)

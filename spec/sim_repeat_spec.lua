@@ -1,0 +1,211 @@
+-- Simulated runs repeat: same seed, same scripts, same run; in one process and in two.
+local sim = require "kt.sim"
+
+-- Runs a script's text alone on a host; gives the script once it has ended or so much time has passed.
+local function run(text, opts)
+  opts = opts or {}
+  local w = sim.world { seed = opts.seed or 1 }
+  local host = w:host "here"
+  host:file("s.lua", 'local kt = require "kt"\n' .. text)
+  local script = host:run("s.lua", { unsafe = opts.unsafe, env = opts.env })
+  w:run(opts.time or 10)
+  return script, w
+end
+
+describe("a script on a simulated host", function()
+  it("walks tables in the order of their keys", function()
+    local text = [[
+      kt.spawn(function()
+        local t = { b = 1, a = 2, [3] = 3, [1.5] = 4, [true] = 5, [-1] = 6, c = 7, [false] = 8 }
+        for k in pairs(t) do print(k) end
+        t.b, t.a = nil
+        for k in next, t do print(k) end
+      end)]]
+    assert.equal("-1\n1.5\n3\na\nb\nc\nfalse\ntrue\n-1\n1.5\n3\nc\nfalse\ntrue\n", (run(text):output()))
+  end)
+
+  it("walks what is compared by identity in the order in which it was met", function()
+    local text = [[
+      kt.spawn(function()
+        local names, t = {}, {}
+        for i = 1, 50 do
+          local key = i % 2 == 0 and {} or function() return i end
+          names[key], t[key] = i, true
+          for _ in pairs(t) do end -- now it has been met
+        end
+        local out = {}
+        for key in pairs(t) do out[#out + 1] = names[key] end
+        print(table.concat(out, " "))
+      end)]]
+    local want = {}
+    for i = 1, 50 do want[i] = i end
+    assert.equal(table.concat(want, " ") .. "\n", (run(text):output()))
+  end)
+
+  it("walks what was never met in the same order each time", function()
+    local text = [[
+      kt.spawn(function()
+        local names, t = {}, {}
+        for i = 1, 200 do
+          local key = i % 3 == 0 and {} or i % 3 == 1 and function() return i end or coroutine.create(print)
+          names[key], t[key] = i, true
+          local garbage = ("x"):rep(i * 20) -- luacheck: ignore
+        end
+        local out = {}
+        for key in pairs(t) do out[#out + 1] = names[key] end
+        print(table.concat(out, " "))
+      end)]]
+    local first = run(text):output()
+    local elsewhere = {} -- memory
+    for i = 1, 1000 do elsewhere[i] = ("y"):rep(i) end
+    assert.equal(first, (run(text):output()))
+    assert.equal(1000, #elsewhere)
+  end)
+
+  it("may remove keys while it walks, and is told when it asks for one that was never there", function()
+    local text = [[
+      kt.spawn(function()
+        local t = {}
+        for i = 1, 100 do t["k" .. i] = i end
+        local n = 0
+        for k in pairs(t) do t[k] = nil; n = n + 1 end
+        print(n, next(t), pcall(next, { a = 1 }, "b"))
+      end)]]
+    assert.equal("100\tnil\tfalse\tinvalid key to 'next'\n", (run(text):output()))
+  end)
+
+  it("follows a table's own __pairs", function()
+    local text = [[
+      kt.spawn(function()
+        local t = setmetatable({}, { __pairs = function(t) return function(_, k) return not k and "own" or nil end, t end })
+        for k in pairs(t) do print(k) end
+      end)]]
+    assert.equal("own\n", (run(text):output()))
+  end)
+
+  it("draws the same numbers for the same seed, and others for another", function()
+    local text = "kt.spawn(function() print(math.random(1 << 40), math.random(1 << 40)) end)"
+    local first = run(text):output()
+    assert.equal(first, run(text):output())
+    assert.is_true(first ~= run(text, { seed = 2 }):output())
+  end)
+
+  it("has the world's time from os, in UTC, where it has os", function()
+    local text = [[
+      kt.spawn(function()
+        kt.sleep "90s"
+        print(os.date "%Y-%m-%d %H:%M:%S", os.time(), os.clock() > 90)
+        print(os.time { year = 2026, month = 1, day = 1, hour = 0 })
+      end)]]
+    assert.equal("2026-01-01 00:01:30\t1767225690\ttrue\n1767225600\n", (run(text, { unsafe = true, time = 100 }):output()))
+  end)
+
+  it("sees its own environment, and nothing of this machine's", function()
+    local text = [[kt.spawn(function() print(os.getenv "WHO", os.getenv "PATH") end)]]
+    assert.equal("me\tnil\n", (run(text, { unsafe = true, env = { WHO = "me" } }):output()))
+  end)
+
+  it("that never waits is stopped, at the same place each time", function()
+    local text = "kt.spawn(function()\n  local n = 0\n  while true do n = n + 1 end\nend)"
+    local first = run(text):log()
+    assert.matches("s.lua:4: stopped: it ran for %d+ million instructions without waiting", first)
+    assert.equal(first, run(text):log())
+  end)
+
+  it("that never waits in a coroutine of its own is stopped too", function()
+    local text = "kt.spawn(function()\n  coroutine.wrap(function() while true do end end)()\nend)"
+    assert.matches("stopped: it ran for %d+ million instructions", run(text):log())
+  end)
+
+  it("goes on with its other tasks after one was stopped", function()
+    local text = [[
+      kt.spawn(function() while true do end end)
+      kt.spawn(function() kt.sleep "1s" local n = 0 for i = 1, 3e6 do n = n + i end print(n) end)]]
+    assert.equal("4500001500000\n", (run(text):output()))
+  end)
+
+  it("is refused when its main chunk does not end", function()
+    assert.error_matches(function() run "while true do end" end, "s.lua:2: stopped: it ran for %d+ million instructions; the main chunk")
+  end)
+
+  it("collects what it forgets", function()
+    local script = run("kt.spawn(function() for i = 1, 20000 do local t = {} for j = 1, 100 do t[j] = j end kt.sleep '1ms' end end)",
+      { time = 15 })
+    assert.is_true(script:stats().memory < 40e6)
+  end)
+end)
+
+local function busy(seed)
+  local w = sim.world { seed = seed, files = { ["psk.key"] = "secret" } }
+  w:host "client"
+  w:host "server"
+  w:link("client", "server", { delay = "20ms", jitter = "5ms", loss = "5%", duplicate = "1%", reorder = "1%", corrupt = "0.5%",
+    burst = { enter = 0.002, leave = 0.2 }, rate = "20Mbit" })
+  w:name("vps.example", "server")
+  w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
+  w:host("server"):run "scripts/examples/server.lua"
+  w:host("client"):run "scripts/examples/client.lua"
+  w:host("client"):short_io(1000)
+  w:fault("1s", "cut", function() w:link("client", "server"):cut() end)
+  w:fault("2s", "heal", function() w:link("client", "server"):heal() end)
+  local t = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "100KB", kind = "echo" }
+  w:keystrokes { from = "client", to = "127.0.0.1:12948", count = 20 }:wait()
+  t:wait()
+  local print = w:fingerprint()
+  w:close()
+  return print
+end
+
+describe("a world", function()
+  it("happens twice in the same way, packet by packet, and otherwise for another seed", function()
+    local n, seen = tonumber(os.getenv "KT_SPEC_SEEDS") or os.getenv "KT_SPEC_LIGHT" and 5 or 25, {}
+    for seed = 1, n do
+      local first = busy(seed)
+      assert.equal(first, busy(seed))
+      assert.is_nil(seen[first])
+      seen[first] = seed
+    end
+  end)
+
+  it("happens in the same way in another process", function()
+    local path = os.tmpname() .. ".lua"
+    local file = assert(io.open(path, "w"))
+    file:write([[
+      local sim = require "kt.sim"
+      local filler = {}
+      for i = 1, 1000 do filler[i] = { i } end -- memory is elsewhere
+      it("prints", function()
+        local w = sim.world { seed = 3 }
+        w:host "a":serve { on = ":1", kind = "echo" }
+        w:host "b"
+        w:link("a", "b", { delay = "10ms", jitter = "3ms" })
+        w:host "a":file("s.lua", 'local kt = require "kt" kt.udp{ on = ":9" }; '
+          .. 'kt.spawn(function() for i = 1, 100 do kt.sleep(math.random() / 100) end end)')
+        local app = w:host "b":connect "a:1"
+        for i = 1, 50 do app:echo(("x"):rep(w:random(1, 2000))) end
+        io.stderr:write("print ", w:fingerprint(), "\n")
+      end)]])
+    file:close()
+    local kt = os.getenv "KT_BIN" or "build/kt"
+    local prints = {}
+    for i = 1, 2 do
+      local pipe = io.popen(("%s test --pattern=. %s 2>&1"):format(kt, path))
+      local said = pipe:read "a"
+      prints[i] = said:match "print (%x+)" or error(said)
+      pipe:close()
+    end
+    os.remove(path)
+    assert.equal(prints[1], prints[2])
+  end)
+
+  it("has chance of its own for the spec", function()
+    local function draw(seed)
+      local w = sim.world { seed = seed }
+      return w:random(1, 1 << 30), w:random(10), w:random()
+    end
+    local a, b, c = draw(5)
+    assert.same({ a, b, c }, { draw(5) })
+    assert.is_true(a ~= draw(6))
+    assert.is_true(b >= 1 and b <= 10 and c >= 0 and c < 1)
+  end)
+end)

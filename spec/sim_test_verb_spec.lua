@@ -1,0 +1,160 @@
+-- kt test, as people run it.
+local kt = os.getenv "KT_BIN" or "build/kt"
+local lua_path = (os.getenv "KT_BUILD" or "build") .. "/lua/?.so;;"
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read "a"
+  if file then file:close() end
+  return text
+end
+
+-- Output and exit code of a command in a shell.
+local function run(command)
+  local pipe = assert(io.popen(command .. " 2>&1; echo code $?"))
+  local text = pipe:read "a"
+  pipe:close()
+  local said, code = text:match "^(.*)code (%d+)\n$"
+  return said, tonumber(code)
+end
+
+local good = [[
+  local sim = require "kt.sim"
+  describe("a network", function()
+    it("echoes", function()
+      local w = sim.world()
+      w:host "a":serve { on = ":7", kind = "echo" }
+      w:host "b"
+      w:link("a", "b", { delay = "10ms", loss = "10%" })
+      w:host "a":file("s.lua", 'local kt = require "kt" local s = kt.udp { on = ":9" } kt.spawn(function() s:receive { timeout = "1h" } end)')
+      w:host "a":run "s.lua"
+      w:host "b":file("s.lua", 'local kt = require "kt" local s = kt.udp { on = ":9" } '
+        .. 'kt.spawn(function() for i = 1, 20 do s:send(("x"):rep(i), "10.0.1.1:9") kt.sleep "10ms" end end)')
+      w:host "b":run "s.lua"
+      w:host "b":connect "a:7":echo "hello"
+      w:run "1s"
+    end)
+  end)]]
+
+describe("kt test", function()
+  local folder = os.tmpname()
+  setup(function()
+    os.remove(folder)
+    assert(os.execute("mkdir -p " .. folder))
+  end)
+  teardown(function() os.execute("rm -r " .. folder) end)
+
+  it("runs specs and exits with 0 when all pass", function()
+    write(folder .. "/good_spec.lua", good)
+    local said, code = run(kt .. " test -o plainTerminal " .. folder)
+    assert.matches("1 success / 0 failures / 0 errors", said, 1, true)
+    assert.equal(0, code)
+  end)
+
+  it("exits with another code when one fails, and says how to repeat that one", function()
+    write(folder .. "/bad_spec.lua", [[
+      local sim = require "kt.sim"
+      it("holds (mostly)", function()
+        local w = sim.world()
+        assert.is_true(w.seed ~= 12)
+      end)]])
+    local said, code = run("KT_SEED=12 " .. kt .. " test -o plainTerminal " .. folder .. "/bad_spec.lua")
+    assert.equal(1, code)
+    assert.matches("To repeat:\n  KT_SEED=12 kt test " .. folder .. "/bad_spec.lua --filter='holds .mostly.'", said, 1, true)
+    said, code = run(kt .. " test -o plainTerminal " .. folder .. "/bad_spec.lua")
+    assert.equal(0, code, said)
+  end)
+
+  it("passes busted's options on", function()
+    write(folder .. "/two_spec.lua", 'it("one", function() end) it("two", function() end)')
+    assert.matches("1 success /", run(kt .. " test -o plainTerminal --filter=two " .. folder .. "/two_spec.lua"), 1, true)
+    assert.matches("ok 2", run(kt .. " test -o TAP " .. folder .. "/two_spec.lua"), 1, true)
+  end)
+
+  it("gives specs all of Lua's library", function()
+    write(folder .. "/os_spec.lua", 'it("x", function() assert(os.getenv "PATH" and io.open and debug and require "lfs") end)')
+    assert.equal(0, select(2, run(kt .. " test " .. folder .. "/os_spec.lua")))
+  end)
+
+  it("writes a log and a capture of each world", function()
+    local said = run(("%s test --trace=%s/trace %s/good_spec.lua"):format(kt, folder, folder))
+    local text = assert(read(folder .. "/trace/good_spec-4-1.log"), said)
+    assert.matches("*** " .. folder .. "/good_spec.lua:4, seed 1", text, 1, true)
+    assert.matches("b > a +udp 10.0.2.1:9 > 10.0.1.1:9  %d+ bytes  sent #%d+\n", text)
+    assert.matches("dropped by loss", text, 1, true)
+    local capture = run(("tcpdump -n -r %s/trace/good_spec-4-1.pcapng"):format(folder))
+    local _, packets = capture:gsub("10.0.2.1.9 > 10.0.1.1.9: UDP, length", "")
+    assert.equal(20, packets)
+  end)
+
+  it("draws each world's figures", function()
+    run(("%s test --plot %s/out.svg %s/good_spec.lua"):format(kt, folder, folder))
+    assert.matches("^<svg", assert(read(folder .. "/out.svg")))
+    assert.matches("goodput", read(folder .. "/out.svg"), 1, true)
+  end)
+
+  it("does the same in the same world when it is watched", function()
+    write(folder .. "/same_spec.lua", (good:gsub('w:run "1s"', '%0 print("fingerprint " .. w:fingerprint())')))
+    local plain = run(kt .. " test " .. folder .. "/same_spec.lua"):match "fingerprint (%x+)"
+    local watched = run(("%s test --trace=%s/t --plot %s/t.svg %s/same_spec.lua"):format(kt, folder, folder, folder)):match "fingerprint (%x+)"
+    assert.is_string(plain)
+    assert.equal(plain, watched)
+  end)
+
+  it("runs one seed of a sweep when it is told which", function()
+    write(folder .. "/sweep_spec.lua", [[
+      local sim = require "kt.sim"
+      it("x", function() print("ran " .. sim.sweep(50, function(w, seed) if seed == 40 then error "forty" end end)) end)]])
+    local said = run(kt .. " test -o plainTerminal " .. folder .. "/sweep_spec.lua")
+    assert.matches("seed 40 of 50: ", said, 1, true)
+    assert.matches("to repeat: KT_SEED=40 kt test " .. folder .. "/sweep_spec.lua", said, 1, true)
+    assert.matches("ran 1\n", run("KT_SEED=39 " .. kt .. " test " .. folder .. "/sweep_spec.lua"), 1, true)
+  end)
+
+  it("says what to do when busted is not there", function()
+    local said, code = run("LUA_PATH=/nowhere/?.lua " .. kt .. " test " .. folder .. "/good_spec.lua")
+    assert.matches("apt-get install lua-busted", said, 1, true)
+    assert.equal(1, code)
+  end)
+
+  it("says what it can do, and misses what an option wants", function()
+    local said, code = run(kt .. " test --help")
+    assert.matches("usage: kt test", said, 1, true)
+    assert.equal(0, code)
+    said, code = run(kt .. " test --plot")
+    assert.matches("--plot wants a file", said, 1, true)
+    assert.equal(1, code)
+  end)
+
+  it("says so when there is nothing to run", function()
+    local said, code = run(kt .. " test -o plainTerminal " .. folder .. "/none_spec.lua")
+    assert.matches("Cannot find file or directory", said, 1, true)
+    assert.equal(1, code)
+  end)
+end)
+
+describe("plain busted", function()
+  it("has kt.sim through kt.so", function()
+    local path = os.tmpname() .. ".lua"
+    write(path, good)
+    -- The sanitized module needs an interpreter that is sanitized too, and that is spec-lua.
+    local lua = (os.getenv "KT_BUILD" or "build") .. "/spec/spec-lua"
+    local said, code = run(("LUA_CPATH='%s' %s /usr/bin/busted -o plainTerminal --helper=kt.sim.report --pattern=. %s"):format(
+      lua_path, lua, path))
+    os.remove(path)
+    assert.matches("1 success / 0 failures / 0 errors", said, 1, true)
+    assert.equal(0, code)
+  end)
+
+  it("is told that scripts' kt is for scripts", function()
+    local said = run(("LUA_CPATH='%s' %s/spec/spec-lua /usr/bin/busted -o plainTerminal -e 'require(\"kt\").link {}'"):format(
+      lua_path, os.getenv "KT_BUILD" or "build"))
+    assert.matches("kt.link: a spec has kt.sim", said, 1, true)
+  end)
+end)

@@ -1,0 +1,93 @@
+-- A tunnel in virtual time, as users test theirs: scripts/examples/client.lua and server.lua, unmodified.
+local sim = require "kt.sim"
+
+local function tunnel(opts)
+  local w = sim.world { seed = opts and opts.seed or 7, files = { ["psk.key"] = "a secret of this spec's" } }
+  w:host "client"
+  w:host "server"
+  w:link("client", "server", { delay = "40ms", loss = "2%" })
+  w:name("vps.example", "server")
+  w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
+  w:host("server"):run "scripts/examples/server.lua"
+  w:host("client"):run "scripts/examples/client.lua"
+  return w
+end
+
+describe("a simulated tunnel", function()
+  it("carries an app's bytes to the server and back", function()
+    local w = tunnel()
+    local app = w:host("client"):connect "127.0.0.1:12948"
+    local reply = app:echo("hello", { timeout = "5s" })
+    assert.equal("server", reply.server)
+    assert.is_true(reply.time > 0.08)
+  end)
+
+  it("is made of kt client and kt server as well", function()
+    local w = sim.world { seed = 7 }
+    w:host "client"
+    w:host "server"
+    w:link("client", "server", { delay = "40ms" })
+    w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
+    w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k" } })
+    w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "k" } })
+    assert.equal("server", w:host("client"):connect "127.0.0.1:12948":echo("hello").server)
+  end)
+
+  it("tells how kt client ended when it could not begin", function()
+    local w = sim.world { seed = 7 }
+    local client = w:host("client"):run("kt client", { args = { "--nonsense" } })
+    w:run "1s"
+    assert.is_false(client:is_running())
+    assert.equal(1, client.exit_code)
+    assert.matches("nonsense", client:output(), 1, true)
+  end)
+
+  it("survives that its server is started anew", function()
+    local w = tunnel()
+    local app = w:host("client"):connect "127.0.0.1:12948"
+    app:echo "before"
+    w:host("server"):crash()
+    w:run_for "1s"
+    w:host("server"):restart()
+    assert.is_nil((app:try_echo("into the void", { timeout = "30s" })))
+    app:close()
+    app = w:host("client"):connect "127.0.0.1:12948"
+    assert.equal("server", app:echo("after").server)
+    app:close()
+    w:settle()
+  end)
+
+  it("waits out an outage without losing a byte", function()
+    local w = tunnel()
+    w:fault("500ms", "cut", function() w:link("client", "server"):cut() end)
+    w:fault("3s", "heal", function() w:link("client", "server"):heal() end)
+    local t = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "1MB", kind = "echo" }:wait()
+    assert.is_true(t:worst_stall() > 2)
+    w:settle()
+  end)
+
+  it("is not hurried by a slow reader, and hurries nobody else", function()
+    local w = tunnel()
+    w:host("client"):slow_reader "50kB"
+    local slow = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "300kB", kind = "echo" }
+    local keys = w:keystrokes { from = "client", to = "127.0.0.1:12948", count = 50 }:wait()
+    assert.is_true(keys:median() < 0.2)
+    slow:wait()
+    w:settle()
+  end)
+
+  it("runs the same way for the same seed, and another way for another", function()
+    local function run(seed)
+      local w = tunnel { seed = seed }
+      local app = w:host("client"):connect "127.0.0.1:12948"
+      for i = 1, 20 do
+        app:echo(("x"):rep(i * 100))
+        w:run_for "200ms"
+      end
+      return w:fingerprint()
+    end
+    local first = run(7)
+    assert.equal(first, run(7))
+    assert.is_true(first ~= run(8))
+  end)
+end)
