@@ -79,6 +79,13 @@ describe("a spec's mistake", function()
     assert.equal("w:at: time does not go back: it is 5 s already, which is after 1 s", mistake(function() w:at("1s", print) end))
   end)
 
+  it("of a time beyond all reason is told", function()
+    local w = two()
+    assert.matches("w:run: 1e+300 is out of range", mistake(function() w:run(1e300) end), 1, true)
+    assert.matches("w:run: nan; wanted a duration", mistake(function() w:run(0 / 0) end):gsub("%-nan", "nan"), 1, true)
+    assert.matches("w:run: -3; wanted a duration", mistake(function() w:run(-3) end), 1, true)
+  end)
+
   it("of a period of no length is told", function()
     local w = two()
     assert.matches("w:every: wanted a period of at least 1us", mistake(function() w:every(0, print) end))

@@ -8,6 +8,9 @@
  * (xpcall is ours, globals.c) and finalizers (setmetatable is ours, lua_finalizer.c): Lua runs the latter two
  * with hooks switched off.
  *
+ * A repeatable runtime (a simulated host's) has no watch: there a hook counts instructions, all the time, and
+ * a slice is stopped at the same one in every run.
+ *
  * Whoever lets Lua of a script run from the loop (a callback, a policy, the main chunk of a new state) does
  * so within kt_guard_begin and kt_guard_end, by lua_pcall or lua_resume; it reads kt_guard_text before the
  * end, and after a stop does not use that thread again, unless all of it ran in a lua_pcall that has

@@ -7,7 +7,7 @@
 struct app {
     struct kt_list node; /* w->apps while it is open or connecting */
     struct kt_lua_world *w;
-    struct kt_sim_driver *driver;
+    struct kt_lua_sim_driver *driver;
     lua_Integer id;
     struct kt_connect *connecting; /* or */
     struct kt_pipe *pipe;
@@ -17,20 +17,20 @@ struct app {
 struct listener {
     struct kt_list node; /* w->listeners while it is open */
     struct kt_lua_world *w;
-    struct kt_sim_driver *driver;
+    struct kt_lua_sim_driver *driver;
     lua_Integer id;
     struct kt_listener *listener;
 };
 
 /* ---- drivers ---- */
 
-struct kt_sim_driver *kt_sim_driver(struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err)
+struct kt_lua_sim_driver *kt_lua_sim_driver(struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err)
 {
     for (struct kt_list *n = w->drivers.next; n != &w->drivers; n = n->next) {
-        struct kt_sim_driver *d = KT_CONTAINER(n, struct kt_sim_driver, node);
+        struct kt_lua_sim_driver *d = KT_CONTAINER(n, struct kt_lua_sim_driver, node);
         if (d->host == h && !d->dead) return d;
     }
-    struct kt_sim_driver *d = calloc(1, sizeof *d);
+    struct kt_lua_sim_driver *d = calloc(1, sizeof *d);
     if (!d) {
         kt_err_set(err, KT_ENOMEM, "out of memory");
         return NULL;
@@ -63,7 +63,7 @@ static void close_listener(struct listener *l)
 }
 
 /* Closes what belongs to the driver, or (NULL) all. */
-static void close_all(struct kt_lua_world *w, const struct kt_sim_driver *d)
+static void close_all(struct kt_lua_world *w, const struct kt_lua_sim_driver *d)
 {
     for (struct kt_list *n = w->apps.next, *next; n != &w->apps; n = next) {
         struct app *a = KT_CONTAINER(n, struct app, node);
@@ -77,25 +77,25 @@ static void close_all(struct kt_lua_world *w, const struct kt_sim_driver *d)
     }
 }
 
-void kt_sim_apps_close(struct kt_lua_world *w)
+void kt_lua_sim_apps_close(struct kt_lua_world *w)
 {
     close_all(w, NULL);
 }
 
-void kt_sim_drivers_crash(struct kt_lua_world *w, const struct kt_sim_host *h)
+void kt_lua_sim_drivers_crash(struct kt_lua_world *w, const struct kt_sim_host *h)
 {
     for (struct kt_list *n = w->drivers.next; n != &w->drivers; n = n->next) {
-        struct kt_sim_driver *d = KT_CONTAINER(n, struct kt_sim_driver, node);
+        struct kt_lua_sim_driver *d = KT_CONTAINER(n, struct kt_lua_sim_driver, node);
         if (d->host != h || d->dead) continue;
         d->dead = true;
         close_all(w, d);
     }
 }
 
-void kt_sim_drivers_reap(struct kt_lua_world *w, bool all)
+void kt_lua_sim_drivers_reap(struct kt_lua_world *w, bool all)
 {
     for (struct kt_list *n = w->drivers.next, *next; n != &w->drivers; n = next) {
-        struct kt_sim_driver *d = KT_CONTAINER(n, struct kt_sim_driver, node);
+        struct kt_lua_sim_driver *d = KT_CONTAINER(n, struct kt_lua_sim_driver, node);
         next = n->next;
         if (!d->dead && !all) continue;
         kt_list_remove(&d->node);
@@ -117,20 +117,20 @@ static int push_failure(lua_State *L, void *ctx)
 static void on_readable(void *ctx)
 {
     struct app *a = ctx;
-    kt_sim_dispatch(a->w, "readable", a->id, NULL, NULL);
+    kt_lua_sim_dispatch(a->w, "readable", a->id, NULL, NULL);
 }
 
 static void on_writable(void *ctx)
 {
     struct app *a = ctx;
-    kt_sim_dispatch(a->w, "writable", a->id, NULL, NULL);
+    kt_lua_sim_dispatch(a->w, "writable", a->id, NULL, NULL);
 }
 
 static void on_closed(void *ctx, int code)
 {
     struct app *a = ctx;
     struct kt_err err = {.code = code};
-    kt_sim_dispatch(a->w, "broken", a->id, push_failure, &err);
+    kt_lua_sim_dispatch(a->w, "broken", a->id, push_failure, &err);
 }
 
 static void take(struct app *a, struct kt_conn *conn)
@@ -141,7 +141,7 @@ static void take(struct app *a, struct kt_conn *conn)
     kt_pipe_listen(a->pipe, &events, a);
 }
 
-static struct app *push_app(lua_State *L, struct kt_lua_world *w, struct kt_sim_driver *d)
+static struct app *push_app(lua_State *L, struct kt_lua_world *w, struct kt_lua_sim_driver *d)
 {
     struct app *a = lua_newuserdatauv(L, sizeof *a, 0);
     *a = (struct app){.w = w, .driver = d, .id = ++w->ids};
@@ -156,10 +156,10 @@ static void on_connected(void *ctx, struct kt_conn *conn, const struct kt_err *e
     a->connecting = NULL;
     if (conn) {
         take(a, conn);
-        kt_sim_dispatch(a->w, "connected", a->id, NULL, NULL);
+        kt_lua_sim_dispatch(a->w, "connected", a->id, NULL, NULL);
     } else {
         kt_list_remove(&a->node);
-        kt_sim_dispatch(a->w, "unconnected", a->id, push_failure, (void *)err);
+        kt_lua_sim_dispatch(a->w, "unconnected", a->id, push_failure, (void *)err);
     }
 }
 
@@ -167,16 +167,16 @@ static void on_connected(void *ctx, struct kt_conn *conn, const struct kt_err *e
  * code and sentence. */
 static int world_connect(lua_State *L)
 {
-    struct kt_lua_world *w = kt_sim_world_arg(L);
-    struct kt_sim_host *h = kt_sim_host_arg(L, w, 2);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    struct kt_sim_host *h = kt_lua_sim_host_arg(L, w, 2);
     struct kt_err err = {0};
     struct kt_endpoint to;
     if (kt_endpoint_parse(&to, luaL_checkstring(L, 3), KT_ENDPOINT_HOST | KT_ENDPOINT_UNIX, &err))
-        return kt_sim_fail_return(L, &err);
-    struct kt_sim_driver *d = kt_sim_driver(w, h, &err);
-    if (!d) return kt_sim_fail_return(L, &err);
+        return kt_lua_sim_fail_return(L, &err);
+    struct kt_lua_sim_driver *d = kt_lua_sim_driver(w, h, &err);
+    if (!d) return kt_lua_sim_fail_return(L, &err);
     struct app *a = push_app(L, w, d);
-    if (kt_connect(d->io, &to, on_connected, a, &a->connecting, &err)) return kt_sim_fail_return(L, &err);
+    if (kt_connect(d->io, &to, on_connected, a, &a->connecting, &err)) return kt_lua_sim_fail_return(L, &err);
     kt_list_push(&w->apps, &a->node);
     lua_pushinteger(L, a->id);
     return 2;
@@ -271,7 +271,7 @@ static void on_conn(void *ctx, struct kt_conn *conn)
 {
     struct listener *l = ctx;
     struct accepted c = {l, conn};
-    kt_sim_dispatch(l->w, "accepted", l->id, push_accepted, &c);
+    kt_lua_sim_dispatch(l->w, "accepted", l->id, push_accepted, &c);
     if (c.conn) kt_pipe_reset(kt_conn_pipe(c.conn), KT_ENOMEM);
 }
 
@@ -280,20 +280,20 @@ static void on_conn(void *ctx, struct kt_conn *conn)
 static int world_listen(lua_State *L)
 {
     static const struct kt_listener_events events = {on_conn};
-    struct kt_lua_world *w = kt_sim_world_arg(L);
-    struct kt_sim_host *h = kt_sim_host_arg(L, w, 2);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    struct kt_sim_host *h = kt_lua_sim_host_arg(L, w, 2);
     struct kt_err err = {0};
     struct kt_endpoint at;
     if (kt_endpoint_parse(&at, luaL_checkstring(L, 3), KT_ENDPOINT_ZERO | KT_ENDPOINT_UNIX, &err))
-        return kt_sim_fail_return(L, &err);
+        return kt_lua_sim_fail_return(L, &err);
     kt_service_localhost(&at);
-    struct kt_sim_driver *d = kt_sim_driver(w, h, &err);
-    if (!d) return kt_sim_fail_return(L, &err);
+    struct kt_lua_sim_driver *d = kt_lua_sim_driver(w, h, &err);
+    if (!d) return kt_lua_sim_fail_return(L, &err);
     struct listener *l = lua_newuserdatauv(L, sizeof *l, 0);
     *l = (struct listener){.w = w, .driver = d, .id = ++w->ids};
     kt_list_init(&l->node);
     luaL_setmetatable(L, KT_SIM_LISTENER);
-    if (kt_listen(d->io, &at, &events, l, &l->listener, &err)) return kt_sim_fail_return(L, &err);
+    if (kt_listen(d->io, &at, &events, l, &l->listener, &err)) return kt_lua_sim_fail_return(L, &err);
     kt_list_push(&w->listeners, &l->node);
     lua_pushinteger(L, l->id);
     lua_pushstring(L, kt_listener_local(l->listener));
@@ -313,6 +313,6 @@ void kt_lua_sim_apps(lua_State *L)
         {"reset", app_reset}, {"close", app_close}, {"names", app_names}, {NULL, NULL}};
     static const luaL_Reg listener[] = {{"close", listener_close}, {NULL, NULL}};
     luaL_setfuncs(L, world, 0);
-    kt_sim_class(L, KT_SIM_APP, app, app_close);
-    kt_sim_class(L, KT_SIM_LISTENER, listener, listener_close);
+    kt_lua_sim_class(L, KT_SIM_APP, app, app_close);
+    kt_lua_sim_class(L, KT_SIM_LISTENER, listener, listener_close);
 }

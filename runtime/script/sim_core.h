@@ -40,7 +40,7 @@ struct kt_lua_world {
 };
 
 /* The process of a host that stands for those who use it: apps and servers of the spec's own. */
-struct kt_sim_driver {
+struct kt_lua_sim_driver {
     struct kt_list node;
     struct kt_io *io;
     struct kt_sim_host *host;
@@ -48,40 +48,42 @@ struct kt_sim_driver {
 };
 
 /* The world at index 1, not closed; raises. */
-struct kt_lua_world *kt_sim_world_arg(lua_State *L);
+struct kt_lua_world *kt_lua_sim_world_arg(lua_State *L);
 /* The host named at idx, which must be there. */
-struct kt_sim_host *kt_sim_host_arg(lua_State *L, struct kt_lua_world *w, int idx);
+struct kt_sim_host *kt_lua_sim_host_arg(lua_State *L, struct kt_lua_world *w, int idx);
 /* nil, the code's name, the sentence. */
-int kt_sim_fail_return(lua_State *L, const struct kt_err *err);
+int kt_lua_sim_fail_return(lua_State *L, const struct kt_err *err);
 
 /* Calls dispatch with what push puts on the stack; push runs protected and returns how many. The first two
  * are the kind and the id. Nothing is called once the world has failed. */
-typedef int (*kt_sim_push)(lua_State *L, void *ctx);
-void kt_sim_dispatch(struct kt_lua_world *w, const char *kind, lua_Integer id, kt_sim_push push, void *ctx);
+typedef int (*kt_lua_sim_push)(lua_State *L, void *ctx);
+void kt_lua_sim_dispatch(
+    struct kt_lua_world *w, const char *kind, lua_Integer id, kt_lua_sim_push push, void *ctx);
 
 /* Takes the error from the top of L's stack: the run under way ends, and raises it. */
-void kt_sim_keep_error(struct kt_lua_world *w, lua_State *L);
+void kt_lua_sim_keep_error(struct kt_lua_world *w, lua_State *L);
 
 /* Frees what died, if no callback is under way that stands on it. */
-void kt_sim_reap(struct kt_lua_world *w);
+void kt_lua_sim_reap(struct kt_lua_world *w);
 
 /* ---- sim_app.c ---- */
 
 /* The host's driver, made if need be. */
-struct kt_sim_driver *kt_sim_driver(struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err);
+struct kt_lua_sim_driver *kt_lua_sim_driver(
+    struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err);
 /* The host goes down: all that its driver has is closed. */
-void kt_sim_drivers_crash(struct kt_lua_world *w, const struct kt_sim_host *h);
-void kt_sim_drivers_reap(struct kt_lua_world *w, bool all);
-void kt_sim_apps_close(struct kt_lua_world *w);
+void kt_lua_sim_drivers_crash(struct kt_lua_world *w, const struct kt_sim_host *h);
+void kt_lua_sim_drivers_reap(struct kt_lua_world *w, bool all);
+void kt_lua_sim_apps_close(struct kt_lua_world *w);
 
 /* ---- sim_script.c ---- */
 
-void kt_sim_scripts_crash(struct kt_lua_world *w, const struct kt_sim_host *h);
-void kt_sim_scripts_reap(struct kt_lua_world *w, bool all);
+void kt_lua_sim_scripts_crash(struct kt_lua_world *w, const struct kt_sim_host *h);
+void kt_lua_sim_scripts_reap(struct kt_lua_world *w, bool all);
 
 /* ---- sim_packets.c ---- */
 
-void kt_sim_packets_watch(struct kt_lua_world *w);
+void kt_lua_sim_packets_watch(struct kt_lua_world *w);
 
 /* Pushes kt.sim.core. */
 int kt_lua_sim_core(lua_State *L);
@@ -96,9 +98,9 @@ void kt_lua_sim_scripts(lua_State *L);
 void kt_lua_sim_bytes(lua_State *L);
 
 /* Makes a metatable with methods, __gc. */
-void kt_sim_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
+void kt_lua_sim_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
 
-/* A field of the options at idx: 0 if absent. */
-lua_Number kt_sim_number(lua_State *L, int idx, const char *name);
+/* A field of the options at idx, from 0 to 9e18; 0 if absent. */
+lua_Number kt_lua_sim_number(lua_State *L, int idx, const char *name);
 
 #endif

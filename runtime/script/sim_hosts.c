@@ -5,7 +5,7 @@
 
 #define ADDRS_MAX 16u
 
-struct kt_sim_host *kt_sim_host_arg(lua_State *L, struct kt_lua_world *w, int idx)
+struct kt_sim_host *kt_lua_sim_host_arg(lua_State *L, struct kt_lua_world *w, int idx)
 {
     const char *name = luaL_checkstring(L, idx);
     struct kt_sim_host *h = kt_sim_host_find(w->sim, name);
@@ -15,7 +15,7 @@ struct kt_sim_host *kt_sim_host_arg(lua_State *L, struct kt_lua_world *w, int id
 
 static struct kt_sim_host *host_2(lua_State *L)
 {
-    return kt_sim_host_arg(L, kt_sim_world_arg(L), 2);
+    return kt_lua_sim_host_arg(L, kt_lua_sim_world_arg(L), 2);
 }
 
 /* The list of addresses at idx; -1 and err if one is none. */
@@ -43,15 +43,15 @@ static int addrs_at(lua_State *L, int idx, struct kt_addr out[ADDRS_MAX], struct
 /* world:new_host(name, { address, … } | nil) → true | nil, code, sentence */
 static int new_host(lua_State *L)
 {
-    struct kt_lua_world *w = kt_sim_world_arg(L);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     struct kt_addr addrs[ADDRS_MAX];
     struct kt_err err = {0};
     struct kt_sim_host *h;
     int n = addrs_at(L, 3, addrs, &err);
-    if (n < 0) return kt_sim_fail_return(L, &err);
+    if (n < 0) return kt_lua_sim_fail_return(L, &err);
     const struct kt_sim_host_opts opts = {
         .name = luaL_checkstring(L, 2), .addrs = addrs, .n_addrs = (size_t)n, .real_files = true};
-    if (kt_sim_host_new(w->sim, &opts, &h, &err)) return kt_sim_fail_return(L, &err);
+    if (kt_sim_host_new(w->sim, &opts, &h, &err)) return kt_lua_sim_fail_return(L, &err);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -91,12 +91,12 @@ static int up(lua_State *L)
 
 static int crash(lua_State *L)
 {
-    struct kt_lua_world *w = kt_sim_world_arg(L);
-    struct kt_sim_host *h = kt_sim_host_arg(L, w, 2);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    struct kt_sim_host *h = kt_lua_sim_host_arg(L, w, 2);
     kt_sim_host_crash(h);
-    kt_sim_scripts_crash(w, h);
-    kt_sim_drivers_crash(w, h);
-    if (!w->L) kt_sim_reap(w);
+    kt_lua_sim_scripts_crash(w, h);
+    kt_lua_sim_drivers_crash(w, h);
+    if (!w->L) kt_lua_sim_reap(w);
     return 0;
 }
 
@@ -161,7 +161,7 @@ static int nat(lua_State *L)
     struct kt_sim_host *h = host_2(L);
     luaL_checktype(L, 3, LUA_TTABLE);
     struct kt_err err = {0};
-    struct kt_sim_nat_opts opts = {.timeout_us = (uint64_t)kt_sim_number(L, 3, "timeout_us")};
+    struct kt_sim_nat_opts opts = {.timeout_us = (uint64_t)kt_lua_sim_number(L, 3, "timeout_us")};
     lua_getfield(L, 3, "open");
     opts.open = lua_toboolean(L, -1);
     lua_getfield(L, 3, "public");
@@ -170,7 +170,7 @@ static int nat(lua_State *L)
         kt_err_set(&err, KT_EINVAL, "\"%s\" is not an IP address", text);
     else
         kt_sim_nat(h, &opts, &err);
-    if (err.code) return kt_sim_fail_return(L, &err);
+    if (err.code) return kt_lua_sim_fail_return(L, &err);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -184,18 +184,18 @@ static int nat_rebind(lua_State *L)
 /* world:set_name(name, { address, … } | false, delay_us) → true | nil, code, sentence; false: lookups fail */
 static int set_name(lua_State *L)
 {
-    struct kt_lua_world *w = kt_sim_world_arg(L);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     const char *name = luaL_checkstring(L, 2);
     uint64_t delay = (uint64_t)luaL_checkinteger(L, 4);
     struct kt_addr list[ADDRS_MAX];
     struct kt_err err = {0};
     int n = lua_isboolean(L, 3) ? 0 : addrs_at(L, 3, list, &err);
-    if (n < 0) return kt_sim_fail_return(L, &err);
+    if (n < 0) return kt_lua_sim_fail_return(L, &err);
     int rc = lua_isboolean(L, 3) ? kt_sim_name_fail(w->sim, name, delay)
                                  : kt_sim_name_set(w->sim, name, list, (size_t)n, delay);
     if (rc) {
         kt_err_set(&err, rc, "%s", kt_strerror(rc));
-        return kt_sim_fail_return(L, &err);
+        return kt_lua_sim_fail_return(L, &err);
     }
     lua_pushboolean(L, 1);
     return 1;

@@ -6,27 +6,27 @@ static struct kt_sim_line_opts line_opts(lua_State *L, int idx)
 {
     luaL_checktype(L, idx, LUA_TTABLE);
     return (struct kt_sim_line_opts){
-        .delay_us = (uint64_t)kt_sim_number(L, idx, "delay_us"),
-        .jitter_us = (uint64_t)kt_sim_number(L, idx, "jitter_us"),
-        .loss = kt_sim_number(L, idx, "loss"),
-        .burst_enter = kt_sim_number(L, idx, "burst_enter"),
-        .burst_leave = kt_sim_number(L, idx, "burst_leave"),
-        .burst_loss = kt_sim_number(L, idx, "burst_loss"),
-        .duplicate = kt_sim_number(L, idx, "duplicate"),
-        .reorder = kt_sim_number(L, idx, "reorder"),
-        .reorder_us = (uint64_t)kt_sim_number(L, idx, "reorder_us"),
-        .corrupt = kt_sim_number(L, idx, "corrupt"),
-        .rate_bps = (uint64_t)kt_sim_number(L, idx, "rate_bps"),
-        .queue_packets = (uint64_t)kt_sim_number(L, idx, "queue_packets"),
-        .queue_bytes = (uint64_t)kt_sim_number(L, idx, "queue_bytes"),
-        .queue_us = (uint64_t)kt_sim_number(L, idx, "queue_us"),
-        .mtu = (uint32_t)kt_sim_number(L, idx, "mtu"),
+        .delay_us = (uint64_t)kt_lua_sim_number(L, idx, "delay_us"),
+        .jitter_us = (uint64_t)kt_lua_sim_number(L, idx, "jitter_us"),
+        .loss = kt_lua_sim_number(L, idx, "loss"),
+        .burst_enter = kt_lua_sim_number(L, idx, "burst_enter"),
+        .burst_leave = kt_lua_sim_number(L, idx, "burst_leave"),
+        .burst_loss = kt_lua_sim_number(L, idx, "burst_loss"),
+        .duplicate = kt_lua_sim_number(L, idx, "duplicate"),
+        .reorder = kt_lua_sim_number(L, idx, "reorder"),
+        .reorder_us = (uint64_t)kt_lua_sim_number(L, idx, "reorder_us"),
+        .corrupt = kt_lua_sim_number(L, idx, "corrupt"),
+        .rate_bps = (uint64_t)kt_lua_sim_number(L, idx, "rate_bps"),
+        .queue_packets = (uint64_t)kt_lua_sim_number(L, idx, "queue_packets"),
+        .queue_bytes = (uint64_t)kt_lua_sim_number(L, idx, "queue_bytes"),
+        .queue_us = (uint64_t)kt_lua_sim_number(L, idx, "queue_us"),
+        .mtu = (uint32_t)kt_lua_sim_number(L, idx, "mtu"),
     };
 }
 
 static int result(lua_State *L, const struct kt_err *err)
 {
-    if (err->code) return kt_sim_fail_return(L, err);
+    if (err->code) return kt_lua_sim_fail_return(L, err);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -34,8 +34,8 @@ static int result(lua_State *L, const struct kt_err *err)
 /* world:join(a, b, there, back) → true | nil, code, sentence */
 static int join(lua_State *L)
 {
-    struct kt_lua_world *w = kt_sim_world_arg(L);
-    struct kt_sim_host *a = kt_sim_host_arg(L, w, 2), *b = kt_sim_host_arg(L, w, 3);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    struct kt_sim_host *a = kt_lua_sim_host_arg(L, w, 2), *b = kt_lua_sim_host_arg(L, w, 3);
     const struct kt_sim_line_opts there = line_opts(L, 4), back = line_opts(L, 5);
     struct kt_err err = {0};
     kt_sim_link(a, b, &there, &back, &err);
@@ -45,8 +45,8 @@ static int join(lua_State *L)
 /* The line from the host at 2 to the one at 3. */
 static struct kt_sim_line *line_arg(lua_State *L)
 {
-    struct kt_lua_world *w = kt_sim_world_arg(L);
-    struct kt_sim_line *l = kt_sim_line(kt_sim_host_arg(L, w, 2), kt_sim_host_arg(L, w, 3));
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    struct kt_sim_line *l = kt_sim_line(kt_lua_sim_host_arg(L, w, 2), kt_lua_sim_host_arg(L, w, 3));
     if (!l) luaL_error(L, "%s and %s are not linked", lua_tostring(L, 2), lua_tostring(L, 3));
     return l;
 }

@@ -86,10 +86,10 @@ static void on_packet(void *ctx, const struct kt_sim_packet *p)
 {
     struct kt_lua_world *w = ctx;
     add(w, p);
-    if (w->watched) kt_sim_dispatch(w, "packet", 0, push_packet, (void *)p);
+    if (w->watched) kt_lua_sim_dispatch(w, "packet", 0, push_packet, (void *)p);
 }
 
-void kt_sim_packets_watch(struct kt_lua_world *w)
+void kt_lua_sim_packets_watch(struct kt_lua_world *w)
 {
     kt_sim_trace_set(w->sim, on_packet, w);
 }
@@ -97,14 +97,14 @@ void kt_sim_packets_watch(struct kt_lua_world *w)
 /* world:watch(on): dispatch gets ("packet", 0, packet) and ("log", script, line) */
 static int watch(lua_State *L)
 {
-    kt_sim_world_arg(L)->watched = lua_toboolean(L, 2);
+    kt_lua_sim_world_arg(L)->watched = lua_toboolean(L, 2);
     return 0;
 }
 
 /* world:fingerprint() → 16 hex digits of all that happened to packets, how many things that were */
 static int fingerprint(lua_State *L)
 {
-    const struct kt_lua_world *w = kt_sim_world_arg(L);
+    const struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     char text[20];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)w->print);
     lua_pushstring(L, text);
@@ -146,13 +146,13 @@ static void on_rule(void *ctx, const struct kt_sim_packet *p, struct kt_sim_verd
     struct asked a = {w, p, out};
     lua_pushcfunction(L, ask);
     lua_pushlightuserdata(L, &a);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) kt_sim_keep_error(w, L);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) kt_lua_sim_keep_error(w, L);
 }
 
 /* world:set_rule(fn | nil): fn(from, to, src, dst, data, id) → drop, copies, delay_us; for each UDP packet */
 static int set_rule(lua_State *L)
 {
-    struct kt_lua_world *w = kt_sim_world_arg(L);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     lua_settop(L, 2);
     luaL_unref(L, LUA_REGISTRYINDEX, w->rule);
     bool none = lua_isnil(L, 2);

@@ -43,7 +43,7 @@ static void on_log(void *ctx, const char *data, size_t len)
 {
     struct script *s = ctx;
     struct text t = {data, len > 0 ? len - 1 : 0}; /* its newline */
-    kt_sim_dispatch(s->w, "log", s->id, push_text, &t);
+    kt_lua_sim_dispatch(s->w, "log", s->id, push_text, &t);
 }
 
 static void on_print(void *ctx, int fd, const char *data, size_t len)
@@ -51,7 +51,7 @@ static void on_print(void *ctx, int fd, const char *data, size_t len)
     (void)fd;
     struct script *s = ctx;
     struct text t = {data, len};
-    kt_sim_dispatch(s->w, "print", s->id, push_text, &t);
+    kt_lua_sim_dispatch(s->w, "print", s->id, push_text, &t);
 }
 
 static const char *get_env(void *ctx, const char *name)
@@ -85,7 +85,7 @@ static int push_code(lua_State *L, void *ctx)
     return 1;
 }
 
-void kt_sim_scripts_reap(struct kt_lua_world *w, bool all)
+void kt_lua_sim_scripts_reap(struct kt_lua_world *w, bool all)
 {
     for (struct kt_list *n = w->scripts.next, *next; n != &w->scripts; n = next) {
         struct script *s = KT_CONTAINER(n, struct script, node);
@@ -95,11 +95,11 @@ void kt_sim_scripts_reap(struct kt_lua_world *w, bool all)
         bool ended = !s->dead && kt_runtime_exited(s->rt, &code);
         lua_Integer id = s->id;
         free_script(s);
-        if (ended) kt_sim_dispatch(w, "ended", id, push_code, &code);
+        if (ended) kt_lua_sim_dispatch(w, "ended", id, push_code, &code);
     }
 }
 
-void kt_sim_scripts_crash(struct kt_lua_world *w, const struct kt_sim_host *h)
+void kt_lua_sim_scripts_crash(struct kt_lua_world *w, const struct kt_sim_host *h)
 {
     for (struct kt_list *n = w->scripts.next; n != &w->scripts; n = n->next) {
         struct script *s = KT_CONTAINER(n, struct script, node);
@@ -170,14 +170,14 @@ static const char *string_field(lua_State *L, int idx, const char *name)
  * level = }) → script, id | nil, code, sentence, exit code if it ended by itself */
 static int world_start(lua_State *L)
 {
-    struct kt_lua_world *w = kt_sim_world_arg(L);
-    struct kt_sim_host *h = kt_sim_host_arg(L, w, 2);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    struct kt_sim_host *h = kt_lua_sim_host_arg(L, w, 2);
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 3);
     const char *path = string_field(L, 3, "path"), *module = string_field(L, 3, "module");
     const char *level = string_field(L, 3, "level");
     const char *name = string_field(L, 3, "name");
-    lua_Number memory = kt_sim_number(L, 3, "memory");
+    lua_Number memory = kt_lua_sim_number(L, 3, "memory");
     lua_getfield(L, 3, "unsafe");
     bool unsafe = lua_toboolean(L, -1);
     char *argv[ARGS_MAX + 1] = {NULL};
@@ -233,7 +233,7 @@ static int script_kill(lua_State *L)
     if (!s->rt || s->dead) return 0;
     kt_sim_kill(s->io);
     s->dead = true;
-    if (!s->w->L) kt_sim_reap(s->w);
+    if (!s->w->L) kt_lua_sim_reap(s->w);
     return 0;
 }
 
@@ -309,5 +309,5 @@ void kt_lua_sim_scripts(lua_State *L)
     static const luaL_Reg script[] = {
         {"kill", script_kill}, {"signal", script_signal}, {"usage", script_usage}, {NULL, NULL}};
     luaL_setfuncs(L, world, 0);
-    kt_sim_class(L, KT_SIM_SCRIPT, script, script_gc);
+    kt_lua_sim_class(L, KT_SIM_SCRIPT, script, script_gc);
 }

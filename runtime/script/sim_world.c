@@ -4,6 +4,8 @@
 #include "crypto/seal.h"
 #include "script/sim_core.h"
 
+#define MOST 9e18 /* what a number may come to: fits all integers that are made of it here */
+
 struct event {
     struct kt_list node; /* w->events */
     struct kt_sim_event event;
@@ -13,14 +15,14 @@ struct event {
 
 /* ---- arguments and results ---- */
 
-struct kt_lua_world *kt_sim_world_arg(lua_State *L)
+struct kt_lua_world *kt_lua_sim_world_arg(lua_State *L)
 {
     struct kt_lua_world *w = luaL_checkudata(L, 1, KT_SIM_WORLD);
     if (!w->sim) luaL_error(L, "the world was closed");
     return w;
 }
 
-int kt_sim_fail_return(lua_State *L, const struct kt_err *err)
+int kt_lua_sim_fail_return(lua_State *L, const struct kt_err *err)
 {
     lua_pushnil(L);
     lua_pushstring(L, kt_errname(err->code));
@@ -28,15 +30,16 @@ int kt_sim_fail_return(lua_State *L, const struct kt_err *err)
     return 3;
 }
 
-lua_Number kt_sim_number(lua_State *L, int idx, const char *name)
+lua_Number kt_lua_sim_number(lua_State *L, int idx, const char *name)
 {
     lua_getfield(L, idx, name);
     lua_Number v = luaL_optnumber(L, -1, 0);
     lua_pop(L, 1);
-    return v;
+    if (!(v > 0)) return 0; /* NaN too */
+    return v < MOST ? v : MOST;
 }
 
-void kt_sim_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
+void kt_lua_sim_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
 {
     luaL_newmetatable(L, name);
     lua_newtable(L);
@@ -53,7 +56,7 @@ struct call {
     struct kt_lua_world *w;
     const char *kind;
     lua_Integer id;
-    kt_sim_push push;
+    kt_lua_sim_push push;
     void *ctx;
 };
 
@@ -68,13 +71,14 @@ static int call_dispatch(lua_State *L)
     return 0;
 }
 
-void kt_sim_keep_error(struct kt_lua_world *w, lua_State *L)
+void kt_lua_sim_keep_error(struct kt_lua_world *w, lua_State *L)
 {
     w->error = luaL_ref(L, LUA_REGISTRYINDEX);
     w->failed = true;
 }
 
-void kt_sim_dispatch(struct kt_lua_world *w, const char *kind, lua_Integer id, kt_sim_push push, void *ctx)
+void kt_lua_sim_dispatch(
+    struct kt_lua_world *w, const char *kind, lua_Integer id, kt_lua_sim_push push, void *ctx)
 {
     lua_State *L = w->L;
     if (w->failed || !L) return;
@@ -82,7 +86,7 @@ void kt_sim_dispatch(struct kt_lua_world *w, const char *kind, lua_Integer id, k
     if (!lua_checkstack(L, 4)) return;
     lua_pushcfunction(L, call_dispatch);
     lua_pushlightuserdata(L, &c);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) kt_sim_keep_error(w, L);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) kt_lua_sim_keep_error(w, L);
 }
 
 /* ---- events ---- */
@@ -99,13 +103,13 @@ static void on_event(void *ctx)
     struct kt_lua_world *w = e->w;
     lua_Integer id = e->id;
     free_event(e);
-    kt_sim_dispatch(w, "event", id, NULL, NULL);
+    kt_lua_sim_dispatch(w, "event", id, NULL, NULL);
 }
 
 /* world:event(at_us, id) → a key for world:forget; dispatch("event", id) comes then */
 static int world_event(lua_State *L)
 {
-    struct kt_lua_world *w = kt_sim_world_arg(L);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     lua_Integer at = luaL_checkinteger(L, 2), id = luaL_checkinteger(L, 3);
     struct event *e = calloc(1, sizeof *e);
     if (!e) return luaL_error(L, "out of memory");
@@ -122,7 +126,7 @@ static int world_event(lua_State *L)
 /* world:forget(key): of an event that has not come */
 static int world_forget(lua_State *L)
 {
-    struct kt_lua_world *w = kt_sim_world_arg(L);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     luaL_checktype(L, 2, LUA_TLIGHTUSERDATA);
     struct event *e = lua_touserdata(L, 2);
     kt_sim_event_cancel(w->sim, &e->event);
@@ -132,10 +136,10 @@ static int world_forget(lua_State *L)
 
 /* ---- time ---- */
 
-void kt_sim_reap(struct kt_lua_world *w)
+void kt_lua_sim_reap(struct kt_lua_world *w)
 {
-    kt_sim_scripts_reap(w, false);
-    kt_sim_drivers_reap(w, false);
+    kt_lua_sim_scripts_reap(w, false);
+    kt_lua_sim_drivers_reap(w, false);
 }
 
 static bool asked_done(struct kt_lua_world *w)
@@ -143,7 +147,7 @@ static bool asked_done(struct kt_lua_world *w)
     lua_State *L = w->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, w->until);
     if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
-        kt_sim_keep_error(w, L);
+        kt_lua_sim_keep_error(w, L);
         return true;
     }
     bool yes = lua_toboolean(L, -1);
@@ -154,7 +158,7 @@ static bool asked_done(struct kt_lua_world *w)
 static bool is_done(void *ctx)
 {
     struct kt_lua_world *w = ctx;
-    kt_sim_reap(w);
+    kt_lua_sim_reap(w);
     if (w->failed || w->stop) return true;
     return w->until != LUA_NOREF && asked_done(w);
 }
@@ -164,7 +168,7 @@ static bool is_done(void *ctx)
 static int world_run(lua_State *L)
 {
     static const char *const ends[] = {"", "time", "done", "quiet"};
-    struct kt_lua_world *w = kt_sim_world_arg(L);
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     uint64_t until = lua_isnoneornil(L, 2) ? KT_TIME_NEVER : (uint64_t)luaL_checkinteger(L, 2);
     if (w->L) return luaL_error(L, "the world runs already");
     lua_settop(L, 3);
@@ -173,7 +177,7 @@ static int world_run(lua_State *L)
     w->L = L;
     struct kt_err err = {0};
     int end = kt_sim_run(w->sim, until, is_done, w, &err);
-    kt_sim_reap(w);
+    kt_lua_sim_reap(w);
     w->L = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, w->until);
     w->until = LUA_NOREF;
@@ -184,7 +188,7 @@ static int world_run(lua_State *L)
         w->failed = false;
         return lua_error(L);
     }
-    if (end < 0) return kt_sim_fail_return(L, &err);
+    if (end < 0) return kt_lua_sim_fail_return(L, &err);
     lua_pushstring(L, ends[end]);
     return 1;
 }
@@ -192,20 +196,20 @@ static int world_run(lua_State *L)
 /* world:stop(): the run ends at the end of this instant */
 static int world_stop(lua_State *L)
 {
-    kt_sim_world_arg(L)->stop = true;
+    kt_lua_sim_world_arg(L)->stop = true;
     return 0;
 }
 
 static int world_now(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_sim_now(kt_sim_world_arg(L)->sim));
+    lua_pushinteger(L, (lua_Integer)kt_sim_now(kt_lua_sim_world_arg(L)->sim));
     return 1;
 }
 
 /* world:running() → whether this is inside a run */
 static int world_running(lua_State *L)
 {
-    lua_pushboolean(L, kt_sim_world_arg(L)->L != NULL);
+    lua_pushboolean(L, kt_lua_sim_world_arg(L)->L != NULL);
     return 1;
 }
 
@@ -219,7 +223,7 @@ static int next_random(lua_State *L)
 
 static int world_stream(lua_State *L)
 {
-    const struct kt_lua_world *w = kt_sim_world_arg(L);
+    const struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     const char *name = luaL_checkstring(L, 2), *purpose = luaL_checkstring(L, 3);
     struct kt_rng *r = lua_newuserdatauv(L, sizeof *r, 0);
     kt_sim_stream(w->sim, name, purpose, r);
@@ -235,9 +239,9 @@ static void close_world(lua_State *L, struct kt_lua_world *w)
     w->L = NULL; /* nothing is told of what follows */
     kt_sim_rule_set(w->sim, NULL, NULL);
     kt_sim_trace_set(w->sim, NULL, NULL);
-    kt_sim_scripts_reap(w, true);
-    kt_sim_apps_close(w);
-    kt_sim_drivers_reap(w, true);
+    kt_lua_sim_scripts_reap(w, true);
+    kt_lua_sim_apps_close(w);
+    kt_lua_sim_drivers_reap(w, true);
     while (!kt_list_empty(&w->events)) {
         struct event *e = KT_CONTAINER(w->events.next, struct event, node);
         kt_sim_event_cancel(w->sim, &e->event);
@@ -278,9 +282,9 @@ static int new_world(lua_State *L)
     kt_list_init(&w->drivers);
     lua_getfield(L, 1, "seed");
     const struct kt_sim_opts opts = {.seed = (uint64_t)luaL_checkinteger(L, -1),
-        .wall_us = (uint64_t)kt_sim_number(L, 1, "wall_us"),
-        .stall_turns = (uint64_t)kt_sim_number(L, 1, "stall_turns"),
-        .tcp_buffer = (size_t)kt_sim_number(L, 1, "tcp_buffer")};
+        .wall_us = (uint64_t)kt_lua_sim_number(L, 1, "wall_us"),
+        .stall_turns = (uint64_t)kt_lua_sim_number(L, 1, "stall_turns"),
+        .tcp_buffer = (size_t)kt_lua_sim_number(L, 1, "tcp_buffer")};
     lua_pop(L, 1);
     struct kt_err err = {0};
     int rc = kt_crypto_init(&err);
@@ -289,7 +293,7 @@ static int new_world(lua_State *L)
     luaL_setmetatable(L, KT_SIM_WORLD);
     lua_pushvalue(L, 2);
     w->dispatch = luaL_ref(L, LUA_REGISTRYINDEX);
-    kt_sim_packets_watch(w);
+    kt_lua_sim_packets_watch(w);
     return 1;
 }
 
@@ -298,7 +302,7 @@ int kt_lua_sim_core(lua_State *L)
     static const luaL_Reg methods[] = {{"event", world_event}, {"forget", world_forget}, {"run", world_run},
         {"stop", world_stop}, {"now", world_now}, {"running", world_running}, {"stream", world_stream},
         {"close", world_close}, {NULL, NULL}};
-    kt_sim_class(L, KT_SIM_WORLD, methods, world_gc);
+    kt_lua_sim_class(L, KT_SIM_WORLD, methods, world_gc);
     luaL_getmetatable(L, KT_SIM_WORLD);
     lua_getfield(L, -1, "__index");
     kt_lua_sim_hosts(L);

@@ -41,7 +41,8 @@ end
 
 --- A duration in µs.
 function complain.duration(what, value)
-  return math.floor(complain.value(what, { type = "duration" }, value) * 1e6 + 0.5)
+  local seconds = complain.value(what, { type = "duration", max = 1e9 }, value)
+  return math.floor(seconds * 1e6 + 0.5)
 end
 
 --- A name that is not among those that there are.

@@ -132,7 +132,8 @@ function host:udp_full(duration) self.world.core:udp_full(self.name, complain.du
 
 --- The wall clock jumps by so much; a number of seconds may be negative.
 function host:clock_jump(by)
-  local us = math.type(by) and math.floor(by * 1e6) or complain.duration("host:clock_jump", by)
+  local back = math.type(by) and by < 0
+  local us = complain.duration("host:clock_jump", back and -by or by) * (back and -1 or 1)
   self.world.core:wall_jump(self.name, us)
 end
 

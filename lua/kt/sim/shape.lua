@@ -108,8 +108,8 @@ shape.serve = { type = "table", keys = {
   if raw.kind == nil and raw.fn == nil then mistake("kind", "missing; wanted \"echo\", \"sink\", \"source\", or fn = a function") end
 end }
 
-shape.timeout = { type = "table", keys = { { name = "timeout", type = "duration", default = 10 } } }
-shape.run_until = { type = "table", keys = { { name = "timeout", type = "duration", default = 60 } } }
+shape.timeout = { type = "table", keys = { { name = "timeout", type = "duration", default = 10, max = 1e9 } } }
+shape.run_until = { type = "table", keys = { { name = "timeout", type = "duration", default = 60, max = 1e9 } } }
 shape.name = { type = "table", keys = {
   { name = "delay", type = "duration", default = 0.001 }, { name = "fail", type = "boolean", default = false } } }
 
