@@ -404,6 +404,30 @@ describe("a script", function()
     assert.equal("refused", select(2, w:host "server":try_connect "client:5").code)
   end)
 
+  it("is read anew by SIGHUP: what is open goes on, what comes is the new one's", function()
+    local w = two()
+    local client, server = w:host "client", w:host "server"
+    local function says(word)
+      client:file("s.lua", ([[local kt = require "kt"
+        kt.listen { on = ":5" }:serve(function(c)
+          while c:read { timeout = "1h" } do c:write "%s" end
+        end)]]):format(word))
+    end
+    says "old"
+    local script = client:run "s.lua"
+    local before = server:connect "client:5"
+    before:write "?"
+    assert.equal("old", before:read_exactly(3))
+    says "new"
+    assert.is_true(script:signal "HUP")
+    w:run_for "1s"
+    local after = server:connect "client:5"
+    after:write "?"
+    assert.equal("new", after:read_exactly(3))
+    before:write "?"
+    assert.equal("old", before:read_exactly(3))
+  end)
+
   it("is asked for what it holds", function()
     local w = two()
     local client = w:host "client"

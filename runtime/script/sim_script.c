@@ -1,4 +1,5 @@
-/* Scripts on simulated hosts: each a runtime of its own, on a process of its host's, as `kt run` has it. */
+/* Scripts on simulated hosts: each under a supervisor of its own, on a process of its host's, as `kt run` has
+ * it, signals and reload included. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "script/service.h"
 #include "script/sim_arena.h"
 #include "script/sim_core.h"
+#include "script/supervisor.h"
 
 #define MEMORY_DEFAULT (256u << 20) /* as kt run has it */
 #define ARGS_MAX 256
@@ -19,10 +21,13 @@ struct script {
     lua_Integer id;
     struct kt_io *io;
     struct kt_logger logger;
-    struct kt_runtime *rt;
-    struct kt_arena arena; /* the runtime's state */
-    bool dead;             /* killed, or its host has crashed */
-    char *env;             /* "NAME=value" after one another, each with its NUL, and one more */
+    struct kt_supervisor *supervisor; /* NULL: it has not begun, or has ended */
+    struct kt_arena arena;            /* its states */
+    bool dead;                        /* killed, or its host has crashed */
+    char *env;                        /* "NAME=value" after one another, each with its NUL, and one more */
+    char *args;                       /* its arguments, likewise */
+    char *what;                       /* path or module */
+    char *argv[ARGS_MAX + 1];         /* into args */
 };
 
 /* ---- what it says ---- */
@@ -68,15 +73,17 @@ static const char *get_env(void *ctx, const char *name)
 static void free_script(struct script *s)
 {
     kt_list_remove(&s->node);
-    kt_runtime_free(s->rt);
-    s->rt = NULL;
+    kt_supervisor_free(s->supervisor);
+    s->supervisor = NULL;
     if (s->io) kt_io_free(s->io);
     s->io = NULL;
     kt_arena_free(&s->arena);
     s->logger.io = NULL;
     kt_logger_close(&s->logger);
     free(s->env);
-    s->env = NULL;
+    free(s->args);
+    free(s->what);
+    s->env = s->args = s->what = NULL;
 }
 
 static int push_code(lua_State *L, void *ctx)
@@ -92,7 +99,7 @@ void kt_lua_sim_scripts_reap(struct kt_lua_world *w, bool all)
         next = n->next;
         int code = 0;
         if (!all && !s->dead && !kt_sim_stopped(s->io)) continue;
-        bool ended = !s->dead && kt_runtime_exited(s->rt, &code);
+        bool ended = !s->dead && kt_supervisor_exited(s->supervisor, &code);
         lua_Integer id = s->id;
         free_script(s);
         if (ended) kt_lua_sim_dispatch(w, "ended", id, push_code, &code);
@@ -109,8 +116,8 @@ void kt_lua_sim_scripts_crash(struct kt_lua_world *w, const struct kt_sim_host *
 
 /* ---- its beginning ---- */
 
-/* The list of "NAME=value" at idx as one malloc'd block. */
-static char *copy_env(lua_State *L, int idx)
+/* The list of strings at idx as one malloc'd block. */
+static char *copy_list(lua_State *L, int idx)
 {
     size_t len = 1, n = (size_t)lua_rawlen(L, idx);
     for (size_t i = 1; i <= n; i++) {
@@ -128,34 +135,38 @@ static char *copy_env(lua_State *L, int idx)
 }
 
 /* 0, or a code with a sentence. */
-static int start(struct script *s, const char *path, const char *module, bool unsafe, size_t memory, int argc,
-    char **argv, struct kt_err *err)
+static int start(struct script *s, bool is_module, bool unsafe, size_t memory, int argc, struct kt_err *err)
 {
+    if (!s->env || !s->args || !s->what) return kt_err_set(err, KT_ENOMEM, "out of memory");
     int rc = kt_sim_process(s->host, s->logger.name, &s->logger.log, &s->io, err);
-    /* Twice the limit: blocks are larger than what is asked for, and freed ones wait for their like. */
-    if (rc == 0) rc = kt_arena_init(&s->arena, 2 * memory);
+    /* Several times the limit: blocks are larger than what is asked for, freed ones wait for their like, and
+     * a script that was replaced may still have conns. */
+    if (rc == 0) rc = kt_arena_init(&s->arena, 4 * memory);
     if (rc) return rc;
     s->logger.io = s->io;
-    const struct kt_runtime_opts opts = {.io = s->io,
-        .logger = &s->logger,
-        .unsafe = unsafe,
-        .memory = memory,
-        .repeatable = true,
-        .alloc = kt_arena_alloc,
-        .alloc_ctx = &s->arena,
-        .getenv = get_env,
-        .getenv_ctx = s,
-        .print = on_print,
-        .print_ctx = s};
-    rc = kt_runtime_new(&s->rt, &opts, err);
-    if (rc) return rc;
+    char *at = s->args;
+    for (int i = 0; i < argc; i++, at += strlen(at) + 1) s->argv[i] = at;
+    const struct kt_supervisor_opts opts = {.runtime = {.io = s->io,
+                                                .logger = &s->logger,
+                                                .unsafe = unsafe,
+                                                .memory = memory,
+                                                .repeatable = true,
+                                                .alloc = kt_arena_alloc,
+                                                .alloc_ctx = &s->arena,
+                                                .getenv = get_env,
+                                                .getenv_ctx = s,
+                                                .print = on_print,
+                                                .print_ctx = s},
+        .file = is_module ? NULL : s->what,
+        .module = is_module ? s->what : NULL,
+        .argc = argc,
+        .argv = s->argv};
+    rc = kt_supervisor_new(&s->supervisor, &opts, err);
+    if (rc == 0) rc = kt_supervisor_start(s->supervisor);
     int code;
-    rc = path ? kt_runtime_load_file(s->rt, path, argc, argv)
-              : kt_runtime_load_module(s->rt, module, argc, argv);
-    if (rc) return rc;
-    if (!kt_runtime_exited(s->rt, &code)) return kt_runtime_open(s->rt);
-    kt_io_stop(s->io); /* it has ended in its main chunk: to be reaped as any other */
-    return 0;
+    /* If it has ended in its main chunk: to be reaped as any other. */
+    if (rc == 0 && kt_supervisor_exited(s->supervisor, &code)) kt_io_stop(s->io);
+    return rc;
 }
 
 static const char *string_field(lua_State *L, int idx, const char *name)
@@ -180,37 +191,33 @@ static int world_start(lua_State *L)
     lua_Number memory = kt_lua_sim_number(L, 3, "memory");
     lua_getfield(L, 3, "unsafe");
     bool unsafe = lua_toboolean(L, -1);
-    char *argv[ARGS_MAX + 1] = {NULL};
     lua_getfield(L, 3, "args");
     int argc = (int)lua_rawlen(L, -1);
     if (argc > ARGS_MAX) return luaL_error(L, "at most %d arguments", ARGS_MAX);
-    for (int i = 0; i < argc; i++) {
-        lua_rawgeti(L, -1, i + 1);
-        argv[i] = (char *)luaL_checkstring(L, -1);
-        lua_pop(L, 1);
-    }
     lua_getfield(L, 3, "env");
 
     struct script *s = lua_newuserdatauv(L, sizeof *s, 0);
     *s = (struct script){.w = w, .host = h, .id = ++w->ids};
     kt_list_init(&s->node);
-    kt_logger_init(&s->logger, name ? name : path);
+    kt_logger_init(&s->logger, name ? name : path ? path : "");
     s->logger.undated = true;
     s->logger.out = on_log;
     s->logger.ctx = s;
     if (level) kt_log_level_parse(level, &s->logger.log.level);
     luaL_setmetatable(L, KT_SIM_SCRIPT);
-    s->env = copy_env(L, lua_gettop(L) - 1);
+    s->env = copy_list(L, lua_gettop(L) - 1);
+    s->args = copy_list(L, lua_gettop(L) - 2);
+    s->what = strdup(path ? path : module ? module : "");
 
     lua_State *outer = w->L;
     w->L = L;
     struct kt_err err = {0};
-    int rc = start(s, path, module, unsafe, memory > 0 ? (size_t)memory : MEMORY_DEFAULT, argc, argv, &err);
+    int rc = start(s, !path, unsafe, memory > 0 ? (size_t)memory : MEMORY_DEFAULT, argc, &err);
     w->L = outer;
     if (rc) { /* the message may be long */
         lua_pushnil(L);
         lua_pushstring(L, kt_errname(rc));
-        lua_pushstring(L, err.text[0] || !s->rt ? err.text : kt_runtime_message(s->rt));
+        lua_pushstring(L, err.text[0] || !s->supervisor ? err.text : kt_supervisor_message(s->supervisor));
         free_script(s);
         return 3;
     }
@@ -230,7 +237,7 @@ static struct script *script_arg(lua_State *L)
 static int script_kill(lua_State *L)
 {
     struct script *s = script_arg(L);
-    if (!s->rt || s->dead) return 0;
+    if (!s->supervisor || s->dead) return 0;
     kt_sim_kill(s->io);
     s->dead = true;
     if (!s->w->L) kt_lua_sim_reap(s->w);
@@ -244,7 +251,7 @@ static int script_signal(lua_State *L)
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
     struct script *s = script_arg(L);
     int which = luaL_checkoption(L, 2, NULL, names);
-    lua_pushinteger(L, s->rt && !s->dead ? (lua_Integer)kt_sim_signal(s->io, numbers[which]) : 0);
+    lua_pushinteger(L, s->supervisor && !s->dead ? (lua_Integer)kt_sim_signal(s->io, numbers[which]) : 0);
     return 1;
 }
 
@@ -271,8 +278,8 @@ static void push_link(lua_State *L, const struct kt_service *s)
 static int script_usage(lua_State *L)
 {
     const struct script *s = script_arg(L);
-    const struct kt_runtime *rt = s->rt;
-    if (!rt) return 0;
+    if (!s->supervisor) return 0;
+    const struct kt_runtime *rt = kt_supervisor_runtime(s->supervisor);
     lua_createtable(L, 0, 6);
     set_integer(L, "memory", rt->lua_bytes);
     set_integer(L, "memory_peak", rt->lua_peak);
@@ -298,8 +305,8 @@ static int script_usage(lua_State *L)
 static int script_gc(lua_State *L)
 {
     struct script *s = script_arg(L);
-    if (s->rt && !s->dead) kt_sim_kill(s->io);
-    if (s->rt || s->env) free_script(s);
+    if (s->supervisor && !s->dead) kt_sim_kill(s->io);
+    if (s->supervisor || s->env || s->args) free_script(s);
     return 0;
 }
 

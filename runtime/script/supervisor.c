@@ -359,6 +359,11 @@ bool kt_supervisor_exited(const struct kt_supervisor *sv, int *code)
     return true;
 }
 
+const struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv)
+{
+    return sv->now;
+}
+
 int kt_supervisor_run(struct kt_supervisor *sv)
 {
     if (!sv->stopped) kt_io_run(sv->io);
