@@ -83,6 +83,8 @@ struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind);
 void kt_pipe_take(lua_State *L, struct kt_task *t);
 /* The open conn or stream at idx, or an error. */
 struct kt_lua_pipe *kt_pipe_arg(lua_State *L, int idx, const char *what);
+/* Returns nil and an err: the script holds KT_PIPES_MAX of them. */
+int kt_pipe_too_many(lua_State *L, const char *what);
 /* Parts the pipe from its handle, which is closed from now on; the pipe still counts in rt->pipes. */
 void kt_pipe_detach(struct kt_lua_pipe *h);
 

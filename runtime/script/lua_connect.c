@@ -44,6 +44,7 @@ static int connect_to(lua_State *L)
     struct kt_endpoint at;
     int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_UNIX | KT_ENDPOINT_HOST, &err);
     if (rc) return kt_err_return(L, rc, err.text);
+    if (t->rt->pipes >= KT_PIPES_MAX) return kt_pipe_too_many(L, WHAT);
     kt_pipe_push(L, KT_HANDLE_CONN); /* now, so that there is memory for it when the conn is there */
     struct kt_connect *op;
     rc = kt_connect(t->rt->io, &at, connected, t, &op, &err);

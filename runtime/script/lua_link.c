@@ -197,6 +197,7 @@ static int link_open(lua_State *L)
         {"priority", KT_OPT_INTEGER, &priority}, {"weight", KT_OPT_INTEGER, &weight}};
     kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
+    if (t->rt->pipes >= KT_PIPES_MAX) return kt_pipe_too_many(L, OPEN);
     if (client) kt_log(t->rt->log, KT_LOG_DEBUG, "a stream to %s for %s", l->service.name, client);
 
     lua_settop(L, 1);
@@ -309,7 +310,10 @@ static int link_close(lua_State *L)
 
 static int gc(lua_State *L)
 {
-    return kt_service_gc(L, lua_touserdata(L, 1));
+    struct kt_lua_link *l = lua_touserdata(L, 1);
+    kt_service_gc(L, &l->service);
+    kt_lua_link_forget(l); /* of a link that was never opened */
+    return 0;
 }
 
 static int field_remote(lua_State *L)

@@ -17,6 +17,9 @@
 #define EVERY_MIN_US 100000u
 #define LOOK_US 250000u /* between two looks at a link that may be degraded */
 #define BETTER 0.75     /* of a threshold: below it an episode is over */
+#define WATCHES_MAX 64  /* handlers of one link */
+#define RUNNING_MAX                                                                                          \
+    16 /* tasks of one handler that have not ended; of "stats" one, as newer figures come anyway */
 
 enum event { UP, DOWN, DEGRADED, STATS, EVENTS };
 static const char *const names[EVENTS] = {"up", "down", "degraded", "stats"};
@@ -31,7 +34,9 @@ struct watch {
     uint64_t every_us;
     double loss; /* thresholds; 0: none */
     uint64_t srtt_us, silence_us;
-    bool degraded; /* an episode is going on */
+    bool degraded;          /* an episode is going on */
+    struct kt_list running; /* the tasks of its function that have not ended */
+    bool told;              /* ... that there were too many of them */
 };
 
 static const char links; /* its address names the table in the registry: address → handle, weakly */
@@ -60,12 +65,28 @@ static int prepare(lua_State *L)
     return 3;
 }
 
-static void run(const struct watch *w, const struct kt_link_stats *stats, const struct kt_err *why)
+/* Its function hangs, it seems: more and more tasks of it would take the room of the conns. */
+static bool is_busy(struct watch *w)
+{
+    const unsigned most = w->event == STATS ? 1 : RUNNING_MAX;
+    unsigned n = 0;
+    for (const struct kt_list *t = w->running.next; t != &w->running; t = t->next) n++;
+    if (n < most) return false;
+    if (!w->told)
+        kt_log(w->l->service.rt->log, KT_LOG_WARN,
+            "the handler of \"%s\" set at %s:%d has not come to an end%s; it is not run again until it has",
+            names[w->event], w->origin->source, w->origin->line, most > 1 ? " many times" : "");
+    return w->told = true;
+}
+
+static void run(struct watch *w, const struct kt_link_stats *stats, const struct kt_err *why)
 {
     struct kt_runtime *rt = w->l->service.rt;
     const struct happening h = {w, stats, why};
-    if (kt_runtime_attends(rt) && !(rt->replaced && w->event == STATS)) /* another script reports now */
-        kt_task_prepare(rt, w->origin, prepare, &h);
+    if (!kt_runtime_attends(rt) || is_busy(w)) return;
+    if (rt->replaced && w->event == STATS) return; /* another script reports now */
+    struct kt_task *t = kt_task_prepare(rt, w->origin, prepare, &h);
+    if (t) kt_list_push(&w->running, &t->fellow);
 }
 
 static void figures(const struct kt_lua_link *l, struct kt_link_stats *stats)
@@ -170,6 +191,8 @@ void kt_lua_link_forget(struct kt_lua_link *l)
     for (struct kt_list *n; (n = kt_list_pop(&l->watches));) {
         struct watch *w = watch_of(n);
         kt_io_timer_cancel(l->service.rt->io, &w->timer);
+        while (kt_list_pop(&w->running)) {
+        }
         free(w);
     }
 }
@@ -223,6 +246,9 @@ int kt_lua_link_event(lua_State *L)
         lua_rawsetp(L, -2, l);
         lua_pop(L, 1);
     }
+    if (l->last_watch == WATCHES_MAX)
+        return kt_raise(
+            L, ON ": this link has %d handlers already; set them once, not for each connection", WATCHES_MAX);
     draft.id = ++l->last_watch;
     draft.origin = kt_origin_here(l->service.rt, L);
     lua_pushvalue(L, 3);
@@ -233,6 +259,7 @@ int kt_lua_link_event(lua_State *L)
                                  : kt_raise(L, ON ": out of memory");
     *w = draft;
     kt_timer_init(&w->timer, on_timer, w);
+    kt_list_init(&w->running);
     kt_list_push(&l->watches, &w->node);
     start(w);
     lua_settop(L, 1);

@@ -83,6 +83,14 @@ static void push_peer(lua_State *L, int idx)
     lua_getiuservalue(L, idx, 1);
 }
 
+int kt_pipe_too_many(lua_State *L, const char *what)
+{
+    return kt_err_return(L, KT_ELIMIT,
+        lua_pushfstring(L,
+            "%s: the script holds %d conns and streams already, and may open no more; close some", what,
+            (int)KT_PIPES_MAX));
+}
+
 void kt_pipe_detach(struct kt_lua_pipe *h)
 {
     kt_list_remove(&h->owned.node);

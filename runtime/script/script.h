@@ -62,6 +62,8 @@ struct kt_runtime {
     const char *pure;      /* what is called that must not wait ("a policy"), or NULL */
     struct kt_turn turn;   /* runs what is ready */
     struct kt_timer again; /* ... in the next turn, when tasks made tasks ready */
+    uint64_t rounds_at;    /* the turn in which they ran last, by its time */
+    unsigned rounds;       /* ... and how often */
     struct kt_origin *origins;
     size_t origin_count;
 
@@ -100,6 +102,9 @@ struct kt_runtime {
 #define KT_TASKS_MAX 262144u
 /* ... of these by kt.spawn: a script that spawns without end leaves room for the conns it is to serve. */
 #define KT_SPAWNED_MAX 65536u
+/* Conns and streams that a script may hold when it opens another one. A stream costs no descriptor, and most
+ * of it is not Lua's memory: nothing else bounds them. Those that are to be served are taken beyond that. */
+#define KT_PIPES_MAX 262144u
 
 static inline struct kt_runtime *kt_runtime_of(lua_State *L)
 {

@@ -8,6 +8,7 @@
 void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
+    if (rt->phase == KT_END) kt_raise(L, "%s: the script has ended", ops->what); /* by a finalizer */
     s->ops = ops;
     s->rt = rt;
     s->handler = LUA_NOREF;

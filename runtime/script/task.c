@@ -12,6 +12,7 @@
 #include "script/script.h"
 
 #define SPARE_MAX 256u    /* threads kept; about 1.2 KiB each */
+#define ROUNDS_MAX 16u    /* how often the ready ones run in a turn of the loop */
 #define ORIGINS_MAX 1024u /* lines that spawn; past it a task's line is unknown */
 
 static const struct kt_origin origin_unknown = {.source = "?"};
@@ -137,6 +138,7 @@ static void recycle(struct kt_task *t, bool fit)
     struct kt_runtime *rt = t->rt;
     forget_outcome(t);
     kt_list_remove(&t->node);
+    kt_list_remove(&t->fellow);
     rt->task_count--;
     if (t->spawned) rt->spawned--;
     if (t->aside) rt->aside--;
@@ -269,19 +271,28 @@ static void run(struct kt_task *t)
 static void run_ready(void *ctx)
 {
     struct kt_runtime *rt = ctx;
-    /* Only those that are ready now: a task that wakes itself for ever must not keep the loop from turning.
-     */
+    /* Only those that are ready now, and in a turn only so often: a task that wakes itself for ever, or whose
+     * waits end within the turn (streams of a session that is up are open at once), must not keep the loop
+     * from turning. */
+    const uint64_t now = kt_io_now(rt->io);
+    if (now != rt->rounds_at) rt->rounds = 0;
+    rt->rounds_at = now;
+    if (rt->rounds++ >= ROUNDS_MAX) {
+        kt_io_timer_set(rt->io, &rt->again, now);
+        return;
+    }
     for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--)
         run(KT_CONTAINER(rt->ready.next, struct kt_task, ready));
     if (kt_list_empty(&rt->ready))
         kt_runtime_settle(rt);
     else
-        kt_io_timer_set(rt->io, &rt->again, kt_io_now(rt->io));
+        kt_io_timer_set(rt->io, &rt->again, now);
 }
 
 static void run_again(void *ctx)
 {
     struct kt_runtime *rt = ctx;
+    rt->rounds = 0; /* a new turn, even where the clock has not moved (io/sim) */
     kt_io_turn(rt->io, &rt->turn);
 }
 
@@ -412,6 +423,7 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
         kt_list_init(&t->ready);
         kt_list_init(&t->owned);
         kt_list_init(&t->wait);
+        kt_list_init(&t->fellow);
         kt_timer_init(&t->timer, expired, t);
         lua_pushcfunction(L, make_thread);
         lua_pushlightuserdata(L, t);
@@ -433,24 +445,26 @@ void kt_task_start(struct kt_task *t, int nargs)
     make_ready(t);
 }
 
-static void start_prepared(struct kt_runtime *rt, const struct kt_origin *origin, int nargs)
+static struct kt_task *start_prepared(struct kt_runtime *rt, const struct kt_origin *origin, int nargs)
 {
     lua_State *L = rt->L;
     struct kt_task *t = kt_task_new(rt, L, origin);
     if (t && lua_checkstack(t->L, nargs + 1)) {
         lua_xmove(L, t->L, nargs + 1);
         kt_task_start(t, nargs);
-        return;
+        return t;
     }
     if (t) kt_task_abandon(t);
     kt_log(rt->log, KT_LOG_WARN, "the handler set at %s:%d did not run: too many tasks, or out of memory",
         origin->source, origin->line);
+    return NULL;
 }
 
-void kt_task_prepare(
+struct kt_task *kt_task_prepare(
     struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg)
 {
     lua_State *L = rt->L;
+    struct kt_task *t = NULL;
     const int top = lua_gettop(L);
     /* No finalizer of the script's runs here: it might close what the caller is busy with. */
     const bool collects = lua_gc(L, LUA_GCISRUNNING);
@@ -461,9 +475,10 @@ void kt_task_prepare(
         kt_log(rt->log, KT_LOG_ERROR, "the handler set at %s:%d did not run: %s", origin->source,
             origin->line, lua_tostring(L, -1));
     else if (lua_gettop(L) > top)
-        start_prepared(rt, origin, lua_gettop(L) - top - 1);
+        t = start_prepared(rt, origin, lua_gettop(L) - top - 1);
     lua_settop(L, top);
     if (collects) lua_gc(L, LUA_GCRESTART);
+    return t;
 }
 
 void kt_task_abandon(struct kt_task *t)

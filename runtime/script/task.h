@@ -35,10 +35,11 @@ struct kt_task {
     bool spawned; /* by kt.spawn */
     bool aside;   /* does not keep the script alive */
     enum kt_task_state state;
-    struct kt_list node;  /* rt->tasks, or rt->spare */
-    struct kt_list ready; /* rt->ready */
-    struct kt_list owned; /* of kt_owned: pipes and sockets */
-    struct kt_list wait;  /* for the operation's use: a list of those who wait there */
+    struct kt_list node;   /* rt->tasks, or rt->spare */
+    struct kt_list ready;  /* rt->ready */
+    struct kt_list owned;  /* of kt_owned: pipes and sockets */
+    struct kt_list wait;   /* for the operation's use: a list of those who wait there */
+    struct kt_list fellow; /* for the use of who started it: a list of its tasks, until they end */
     const struct kt_origin *origin;
 
     /* the wait */
@@ -95,8 +96,9 @@ void kt_task_wake(struct kt_task *t, int code, const char *text);
 struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt_origin *origin);
 void kt_task_start(struct kt_task *t, int nargs);
 /* For callbacks: a task for a handler of the script's. prepare(arg) is called, protected, and returns the
- * handler and its arguments, or nothing: then there is none. No Lua of the script's runs meanwhile. */
-void kt_task_prepare(
+ * handler and its arguments, or nothing: then there is none. No Lua of the script's runs meanwhile. Returns
+ * the task, which has not begun to run, or NULL. */
+struct kt_task *kt_task_prepare(
     struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg);
 /* Gives up a task that was not started. */
 void kt_task_abandon(struct kt_task *t);

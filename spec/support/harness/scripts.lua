@@ -81,6 +81,12 @@ function scripts.new()
     return process.start { name = "kt", cmd = { kt, ... }, cwd = dir }
   end
 
+  --- The same with at most so many file descriptors.
+  function s.limited(descriptors, ...)
+    local command = ('ulimit -n %d; exec "$0" "$@"'):format(descriptors)
+    return process.start { name = "kt", cmd = { "sh", "-c", command, kt, ... }, cwd = dir }
+  end
+
   --- Starts a script: `text` formatted with what follows it, under a line 1 that brings `kt`.
   function s.start(text, ...)
     return s.kt("run", s.write("s.lua", HEAD .. text:format(...)))

@@ -1,0 +1,330 @@
+-- Scripts that do wrong in their handlers, timers and tasks: each is told what it did, in one line of the log, and a neighbour in the
+-- same process, whose bytes go through a tunnel of the same script, is cut off by none of it. Policies: bad_policies_spec.
+local h = require "harness"
+local bad_script = require "bad_script"
+local scripts = require "harness.scripts"
+
+local STOPPED = "stopped: it ran for 0.5 s without waiting, and all else stood still; in a long loop, kt.sleep(0) lets others run"
+
+describe("beside a script that", function()
+  local s
+  before_each(function() s = scripts.new() end)
+  after_each(function()
+    h.cleanup()
+    s.remove()
+  end)
+
+  local function misbehaves(...) return bad_script.misbehaves(s, ...) end
+
+  describe("loops for ever, a neighbour goes on:", function()
+    it("in plain sight", function()
+      misbehaves("bad:serve(function(conn)\n  while true do end\nend)", "task failed: s.lua:7: " .. STOPPED .. " (at s.lua:7; spawned at s.lua:6)")
+    end)
+
+    it("catching what would stop it", function()
+      misbehaves("bad:serve(function(conn)\n  while true do pcall(function() while true do end end) end\nend)",
+        "task failed: s.lua:7: " .. STOPPED .. " (at s.lua:7")
+    end)
+
+    it("again and again, each connection anew", function()
+      h.run(function()
+        local w = bad_script.start(s, "bad:serve(function(conn)\n  while true do end\nend)")
+        for i = 1, 3 do
+          local conn = w.poke()
+          h.loop.eventually("the line", 20, function() return w.times("task failed: s.lua:7: stopped") == i end)
+          if conn then assert.equal("ECONNRESET", select(2, conn:recv(20))) end
+          w.neighbour_goes_on()
+        end
+        w.finish()
+      end)
+    end)
+  end)
+
+  describe("allocates without end, a neighbour goes on:", function()
+    local SAID = "not enough memory: the script holds <n> of 16.0 MiB; kt run --memory sets the limit"
+
+    it("in its handler", function()
+      misbehaves("bad:serve(function(conn)\n  local t = {}\n  while true do t[#t + 1] = {} end\nend)",
+        "task failed: " .. SAID .. " (at s.lua:8; spawned at s.lua:6)", { memory = "16MiB" })
+    end)
+
+    it("in a task that takes its time", function()
+      misbehaves([[
+bad:serve(function(conn)
+  local t = {}
+  while true do
+    t[#t + 1] = ("x"):rep(100000) .. #t
+    kt.sleep "1ms"
+  end
+end)]], "task failed: " .. SAID .. " (at s.lua:9; spawned at s.lua:6)", { memory = "16MiB" })
+    end)
+
+    it("by building a string of itself", function()
+      misbehaves('bad:serve(function(conn)\n  local x = "x"\n  while true do x = x .. x end\nend)',
+        "task failed: " .. SAID .. " (at s.lua:8; spawned at s.lua:6)", { memory = "16MiB" })
+    end)
+  end)
+
+  describe("raises, a neighbour goes on:", function()
+    for what, case in pairs {
+      ["a sentence"] = { 'error "no, thanks"', "task failed: s.lua:7: no, thanks (at s.lua:7; spawned at s.lua:6)" },
+      ["a table"] = { 'error { code = 7 }', "task failed: table: 0x" },
+      ["nil"] = { "error(nil)", "task failed: nil (at s.lua:7; spawned at s.lua:6)" },
+      ["what cannot be told"] = { 'error(setmetatable({}, { __tostring = function() error "never" end }))',
+        "task failed: and so did telling why (at s.lua:7; spawned at s.lua:6)" },
+      ["by recursing for ever"] = { "local function f() return 1 + f() end f()", "task failed: s.lua:7: stack overflow" },
+    } do
+      it(what, function() misbehaves("bad:serve(function(conn)\n  " .. case[1] .. "\nend)", case[2]) end)
+    end
+  end)
+
+  describe("spawns a million tasks, a neighbour goes on:", function()
+    it("that sleep", function()
+      misbehaves("bad:serve(function(conn)\n  for _ = 1, 1000000 do kt.spawn(kt.sleep, 1) end\nend)",
+        "task failed: s.lua:7: kt.spawn: 65536 spawned tasks are running already, and no more may; wait for some to end (at s.lua:7; spawned at s.lua:6)")
+    end)
+
+    it("one after the other, for ever", function()
+      h.run(function()
+        local w = bad_script.start(s, [[
+local n = 0
+local function again()
+  n = n + 1
+  if n % 1000 == 0 then kt.log.info("%d spawned", n) end
+  kt.spawn(again)
+end
+bad:serve(again)]])
+        w.poke()
+        w.says "5000 spawned"
+        w.finish()
+      end)
+    end)
+  end)
+
+  describe("never sleeps for long, a neighbour goes on:", function()
+    it("with kt.sleep(0) in a loop", function()
+      misbehaves([[
+bad:serve(function(conn)
+  for i = 1, math.huge do
+    kt.sleep(0)
+    if i % 1000 == 0 then kt.log.info("%d turns", i) end
+  end
+end)]], "1000 turns")
+    end)
+
+    it("in five hundred tasks at once", function()
+      misbehaves([[
+bad:serve(function(conn)
+  for _ = 1, 500 do kt.spawn(function() while true do kt.sleep(0) end end) end
+  kt.sleep "300ms"
+  kt.log.info "they turn"
+end)]], "they turn")
+    end)
+
+    it("with waits that end at once: streams of a session that is up", function()
+      misbehaves([[
+bad:serve(function(conn)
+  for i = 1, math.huge do
+    assert(far:open {}):reset()
+    if i % 500 == 0 then kt.log.info("%d opened", i) end
+  end
+end)]], "1000 opened")
+    end)
+  end)
+
+  describe("opens without end, a neighbour goes on:", function()
+    it("streams that it keeps, in a handler whose memory has a limit", function()
+      misbehaves("bad:serve(function(conn)\n  local kept = {}\n  while true do kept[#kept + 1] = assert(far:open {}) end\nend)",
+        "task failed: not enough memory: the script holds <n> of 8.0 MiB; kt run --memory sets the limit (at s.lua:8; spawned at s.lua:6)",
+        { memory = "8MiB" })
+    end)
+
+    it("streams that it forgets", function()
+      misbehaves("bad:serve(function(conn)\n  while true do far:open {} end\nend)",
+        "a stream was dropped without :close(), in the task spawned at s.lua:6; closed it")
+    end)
+
+    it("conns, until there are no descriptors", function()
+      local w = misbehaves([[
+local sink = kt.listen { on = "127.0.0.1:0" }
+sink:serve(function() kt.sleep "1h" end)
+bad:serve(function(conn)
+  local kept = {}
+  while true do kept[#kept + 1] = assert(kt.connect { to = sink.local_addr }) end
+end)]], "no file descriptors left; raise the limit (ulimit -n) (at s.lua:10; spawned at s.lua:8)", { descriptors = 200 })
+      assert.equal(1, w.times "task failed")
+    end)
+
+    it("UDP sockets, until there are no descriptors", function()
+      misbehaves("bad:serve(function(conn)\n  local kept = {}\n  while true do kept[#kept + 1] = assert(kt.udp { on = \"127.0.0.1:0\" }) end\nend)",
+        "task failed: 127.0.0.1:0: no file descriptors left; raise the limit (ulimit -n) (at s.lua:8; spawned at s.lua:6)", { descriptors = 200 })
+    end)
+
+    it("links that stay, until there are no descriptors", function()
+      misbehaves([[
+bad:serve(function(conn)
+  local kept = {}
+  for i = 1, 250 do
+    kept[i] = kt.link { remote = "127.0.0.1:9", key = "k", stay = true }
+    kt.sleep(0)
+  end
+  kt.sleep "1s"
+  for _, link in ipairs(kept) do link:close() end
+end)]], "no file descriptors left; raise the limit (ulimit -n)", { descriptors = 200 })
+    end)
+  end)
+
+  describe("watches its link badly, a neighbour goes on:", function()
+    it("with handlers that fail", function()
+      misbehaves('far:on("stats", function(stats) error("with " .. stats.sessions) end, { every = "100ms" })\nbad:serve(function() end)',
+        "task failed: s.lua:6: with 1 (at s.lua:6; spawned at s.lua:6)")
+    end)
+
+    it("with handlers that loop", function()
+      misbehaves('far:on("stats", function() while true do end end, { every = "3s" })\nbad:serve(function() end)',
+        "task failed: s.lua:6: " .. STOPPED .. " (at s.lua:6; spawned at s.lua:6)")
+    end)
+
+    it("with handlers that hang: they are not piled up", function()
+      h.run(function()
+        local w = bad_script.start(s, [[
+local runs = 0
+far:on("stats", function() runs = runs + 1 kt.sleep "1h" end, { every = "100ms" })
+bad:serve(function(conn) conn:write(runs .. "\n") end)]])
+        w.says 'warn  s: the handler of "stats" set at s.lua:7 has not come to an end; it is not run again until it has'
+        h.loop.sleep(0.5) -- several times 100 ms
+        assert.equal("1\n", w.poke():recv(20))
+        assert.equal(1, w.times "has not come to an end")
+        w.finish()
+      end)
+    end)
+
+    it("with handlers that take longer than there is between two: each waits for the one before", function()
+      h.run(function()
+        local w = bad_script.start(s, [[
+local now, most, runs = 0, 0, 0
+far:on("stats", function()
+  now = now + 1
+  runs, most = runs + 1, math.max(most, now)
+  kt.sleep "250ms"
+  now = now - 1
+end, { every = "100ms" })
+bad:serve(function(conn) conn:write(("%d %s\n"):format(most, runs > 2)) end)]])
+        h.loop.eventually("the third run", 20, function() return w.poke():recv(20) == "1 true\n" end)
+        w.finish()
+      end)
+    end)
+
+    it("with a handler more for each connection", function()
+      misbehaves("bad:serve(function(conn)\n  for _ = 1, 1000 do\n    far:on(\"up\", function() end)\n  end\nend)",
+        "task failed: s.lua:8: link:on: this link has 64 handlers already; set them once, not for each connection (at s.lua:8; spawned at s.lua:6)")
+    end)
+  end)
+
+  describe("keeps what is closed, a neighbour goes on:", function()
+    it("conns and streams after a splice, a close and the end of their handler", function()
+      h.run(function()
+        local w = bad_script.start(s, [[
+local kept = {}
+bad:serve(function(conn)
+  local stream = far:open {}
+  kept[1], kept[2] = conn, stream
+  kt.spawn(function()
+    for _, c in ipairs(kept) do
+      print(pcall(c.read, c)) print(pcall(c.write, c, "x")) print(c:set { idle = "1h" }, c:close(), c:reset())
+    end
+    print(pcall(kt.splice, conn, stream))
+  end)
+  kt.splice(conn, stream, { total = "100ms" })
+  for _, c in ipairs(kept) do print(pcall(c.shutdown, c)) print(c:set { idle = "1h" }) print(c) end
+  kept[3] = far:open {}
+  kt.spawn(function()
+    kt.sleep "50ms"
+    print(kept[3], pcall(kept[3].read, kept[3], 1))
+    print(kept[3]:stats().queued == 0)
+    print "over"
+  end)
+end)]])
+        w.poke()
+        w.prints "over"
+        local lines = {}
+        for _, kind in ipairs { "conn", "stream" } do
+          local closed = ("this %s was closed, or taken over by a splice"):format(kind)
+          table.insert(lines, ("false\ts.lua:12: %s:read: %s\nfalse\ts.lua:12: %s:write: %s"):format(kind, closed, kind, closed))
+          table.insert(lines, "true\tnil")
+        end
+        table.insert(lines, "false\ts.lua:14: kt.splice: argument 1: this conn was closed, or taken over by a splice")
+        for _, kind in ipairs { "conn", "stream" } do
+          table.insert(lines, ("true\nnil\t%s:set: it has ended\n<%s ADDRESS, closed>"):format(kind, kind))
+        end
+        table.insert(lines, "<stream ADDRESS, closed>\tfalse\ts.lua:21: stream:read: this stream was closed, or taken over by a splice\ntrue\nover\n")
+        assert.equal(table.concat(lines, "\n"), (w.process.stdout:gsub("127%.0%.0%.1:%d+", "ADDRESS")))
+        assert.equal(0, w.times "task failed")
+        w.finish()
+      end)
+    end)
+
+    it("links, acceptors, listeners, pools and sockets", function()
+      h.run(function()
+        local w = bad_script.start(s, [[
+bad:serve(function(conn)
+  local link = kt.link { remote = far.remote, key = "k" }
+  local pool = kt.pool { links = { link } }
+  local acceptor = kt.accept { on = "127.0.0.1:0", key = "k" }
+  local listener = kt.listen { on = "127.0.0.1:0" }
+  local socket = kt.udp { on = "127.0.0.1:0" }
+  for _, handle in ipairs { pool, link, acceptor, listener, socket } do handle:close() handle:close() end
+  print(pool:open {}) print(link:open {}) print(link:probe {}) print(link:set { mode = "fast" }) print(link:stats().sessions)
+  print(pcall(link.serve, link, print)) print(pcall(link.on, link, "up", print)) print(pcall(acceptor.on, acceptor, "link", print))
+  print(pcall(acceptor.serve, acceptor, print)) print(pcall(listener.serve, listener, print)) print(acceptor:stats().sessions)
+  print(pcall(pool.add, pool, far)) print(pool:remove(link), #pool:links(), pool:stats().links)
+  print(listener.local_addr, socket.local_addr) print(pcall(socket.receive, socket)) print(pcall(socket.send, socket, "x", "127.0.0.1:9"))
+  print "over"
+end)]])
+        w.poke()
+        w.prints "over"
+        local at = w.udp
+        assert.equal(table.concat({
+          "nil\tpool: the pool was closed", "nil\tthe link was closed", "nil\tthe link was closed", "nil\tthe link was closed", "0",
+          "false\ts.lua:14: kt.link on 127.0.0.1:" .. at .. ": closed", "false\ts.lua:14: link:on: the link was closed",
+          "false\ts.lua:14: acceptor:on: the acceptor was closed", "false\ts.lua:15: kt.accept on 127.0.0.1:0: closed",
+          "false\ts.lua:15: kt.listen on 127.0.0.1:0: closed", "0", "false\ts.lua:16: pool:add: the pool was closed", "false\t0\t0", "nil\tnil",
+          "false\ts.lua:17: socket:receive: this socket was closed", "false\ts.lua:17: socket:send: this socket was closed",
+          "over", "" }, "\n"), w.process.stdout)
+        w.finish()
+      end)
+    end)
+  end)
+
+  it("opens what it may in a finalizer, also when all has ended, comes to an end", function()
+    local code, out, err
+    h.run(function()
+      code, out, err = s.run([[
+local function open()
+  for _, make in ipairs {
+    function() return kt.listen { on = "127.0.0.1:0" }:serve(print) end,
+    function() return kt.accept { on = "127.0.0.1:0", key = "k" }:serve(print) end,
+    function() return kt.link { remote = "127.0.0.1:9", key = "k", stay = true }:serve(print) end,
+    function() return kt.pool { links = {} } end,
+    function() kt.spawn(print) end,
+  } do print(select(2, pcall(make))) end
+end
+KEPT = setmetatable({}, { __gc = open })
+kt.spawn(function() end)]])
+    end)
+    assert.same({ 0, "" }, { code, err })
+    assert.equal("s.lua:4: kt.listen: the script has ended\ns.lua:5: kt.accept: the script has ended\n"
+      .. "s.lua:6: kt.link: the script has ended\n<pool>\ns.lua:8: kt.spawn: the script has ended\n", out)
+  end)
+
+  it("sets handlers of a link that is never opened leaves nothing behind", function()
+    local code, _, err
+    h.run(function()
+      code, _, err = s.run([[
+local link = kt.link { remote = "127.0.0.1:9", key = "k" }
+link:on("up", print):on("stats", print)
+error "and fails"]])
+    end)
+    assert.same({ 1, "kt: s.lua:4: and fails\n" }, { code, err })
+  end)
+end)
