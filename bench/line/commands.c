@@ -27,7 +27,9 @@ static _Noreturn void run(const struct line_command *c, const struct line_end *e
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    setpriority(PRIO_PROCESS, 0, 0); /* the haste is the emulator's alone */
+    /* The haste is the emulator's alone: what is measured has what every process has. */
+    setpriority(PRIO_PROCESS, 0, 0);
+    prctl(PR_SET_TIMERSLACK, 50000);
     if (setns(end->netns, CLONE_NEWNET) != 0) _exit(126);
     if (!c->argv) {
         int null = open("/dev/null", O_RDONLY);
