@@ -188,6 +188,20 @@ static void copy(struct kt_sim_line *l, const struct sim_packet *k, uint64_t lea
     launch(l, twin, leaves, extra);
 }
 
+/* When k is out of its host: not before all that the host sent earlier. Were a burst all at one instant, the
+ * queue would take its head and nothing else; real ones last long enough for some of the tail to find room,
+ * and how senders recover hangs on that. */
+static uint64_t leave_host(const struct kt_sim_line *l, const struct sim_packet *k)
+{
+    struct kt_sim_host *h = l->from;
+    uint64_t now_ns = h->sim->now * 1000;
+    if (l == h->lo) return h->sim->now;
+    if (h->busy_until < now_ns) h->busy_until = now_ns;
+    uint64_t at = h->busy_until / 1000;
+    h->busy_until += (uint64_t)wire_len(k) * 8 * UINT64_C(1000000000) / SIM_HOST_BPS;
+    return at;
+}
+
 static void send_datagram(struct kt_sim_line *l, struct sim_packet *k)
 {
     struct kt_sim *sim = l->from->sim;
@@ -198,7 +212,7 @@ static void send_datagram(struct kt_sim_line *l, struct sim_packet *k)
         sim->rule(sim->rule_ctx, &p, &verdict);
     }
     enum kt_sim_cause cause =
-        verdict.drop ? KT_SIM_RULE : kt_sim_model_enter(&l->model, sim->now, wire_len(k), &leaves);
+        verdict.drop ? KT_SIM_RULE : kt_sim_model_enter(&l->model, leave_host(l, k), wire_len(k), &leaves);
     if (cause) {
         lose(l, k, cause);
         return;
@@ -246,7 +260,7 @@ int kt_sim_send(struct kt_sim_host *h, struct sim_packet *k)
     tell(l, k, KT_SIM_SENT, KT_SIM_NOT_LOST);
     if (k->proto == KT_SIM_TCP) {
         uint64_t leaves;
-        if (kt_sim_model_enter_always(&l->model, h->sim->now, wire_len(k), &leaves))
+        if (kt_sim_model_enter_always(&l->model, leave_host(l, k), wire_len(k), &leaves))
             launch(l, k, leaves, 0);
         else
             kt_sim_fail(h->sim, KT_ENOMEM, "out of memory for a queue");
