@@ -206,7 +206,7 @@ describe("bench-line", function()
   local function left(netns, word)
     return sh(([[for p in /proc/[0-9]*; do
       [ "$(readlink $p/ns/net 2>/dev/null)" = "%s" ] && echo $p
-      tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^sleep %s' && echo $p
+      cat $p/cmdline 2>/dev/null | tr '\0' ' ' | grep -q '^sleep %s' && echo $p
     done; true]]):format(netns, word))
   end
 
