@@ -34,7 +34,7 @@
 
 enum { AT_ONCE = 64, BULK = 64 << 20, CHUNK = 64 << 10, ROUNDS_MAX = 64, PATIENCE_MS = 20000 };
 
-static void die(const char *what)
+__attribute__((noreturn)) static void die(const char *what)
 {
     fprintf(stderr, "bench-script: %s: %s\n", what, errno ? strerror(errno) : "failed");
     exit(1);
@@ -210,7 +210,6 @@ static int dial(uint16_t port)
         usleep(10000);
     }
     die("the near end does not listen");
-    return -1;
 }
 
 static void say(int fd)

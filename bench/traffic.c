@@ -1,10 +1,13 @@
 /* Traffic for measuring a tunnel: a server that sinks or sources what it is asked to, and the client that
  * asks.
  *
- *   bench-traffic serve HOST PORT             prints "listening PORT" and serves for ever (PORT may be 0)
- *   bench-traffic send HOST PORT BYTES        pushes BYTES through the tunnel to the server
- *   bench-traffic recv HOST PORT BYTES        pulls BYTES from the server
+ *   bench-traffic serve HOST PORT [CC]        prints "listening PORT" and serves for ever (PORT may be 0)
+ *   bench-traffic send HOST PORT BYTES [CC]   pushes BYTES through the tunnel to the server
+ *   bench-traffic recv HOST PORT BYTES [CC]   pulls BYTES from the server
  *   bench-traffic ports                       prints a TCP and a UDP port of 127.0.0.1 that are free now
+ *
+ * CC names the kernel's congestion control ("cubic") where its TCP is what is measured. Whoever asks waits up
+ * to ten seconds for someone to listen, so that both ends may be started at once.
  *
  * Both directions end with the receiver's CRC-32 compared with the sender's, so a figure is only printed for
  * bytes that arrived whole and in order: "BYTES SECONDS CRC". The dialogue needs no half-close, which kcptun
@@ -26,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER = 256 * 1024, STAMP_EVERY = 64 * 1024, CLIENT_PATIENCE_S = 120 };
+enum { BUFFER = 256 * 1024, STAMP_EVERY = 64 * 1024, CLIENT_PATIENCE_S = 120, START_PATIENCE_S = 10 };
 enum { DIRECTION_SEND = 1, DIRECTION_RECV = 2 };
 
 static uint8_t buffer[BUFFER];
@@ -128,7 +131,12 @@ static void answer(int fd)
     if (read(fd, &end, 1) > 0) fprintf(stderr, "bench-traffic: unexpected byte after the end\n");
 }
 
-static _Noreturn void serve(const char *host, const char *port)
+static void choose_cc(int fd, const char *cc)
+{
+    if (cc && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, cc, (socklen_t)strlen(cc)) < 0) die(cc);
+}
+
+static _Noreturn void serve(const char *host, const char *port, const char *cc)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
     socklen_t len = sizeof at;
@@ -136,6 +144,7 @@ static _Noreturn void serve(const char *host, const char *port)
     if (inet_pton(AF_INET, host, &at.sin_addr) != 1) die(host);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0) die("bind");
+    choose_cc(fd, cc); /* conns have their listener's */
     if (listen(fd, 16) < 0) die("listen");
     if (getsockname(fd, (struct sockaddr *)&at, &len) < 0) die("getsockname");
     printf("listening %d\n", ntohs(at.sin_port));
@@ -149,23 +158,31 @@ static _Noreturn void serve(const char *host, const char *port)
     }
 }
 
-static int dial(const char *host, const char *port)
+static int dial(const char *host, const char *port, const char *cc)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
     struct timeval patience = {.tv_sec = CLIENT_PATIENCE_S};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    const struct timespec tick = {.tv_nsec = 20000000};
     if (inet_pton(AF_INET, host, &at.sin_addr) != 1) die(host);
-    if (connect(fd, (struct sockaddr *)&at, sizeof at) < 0) die("connect");
+    int fd = -1;
+    for (double end = now() + START_PATIENCE_S; fd < 0; nanosleep(&tick, NULL)) {
+        fd = socket(AF_INET, SOCK_STREAM, 0);
+        choose_cc(fd, cc);
+        if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0) break;
+        if (errno != ECONNREFUSED || now() > end) die("connect");
+        close(fd);
+        fd = -1;
+    }
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     return fd;
 }
 
-static int transfer(uint64_t direction, const char *host, const char *port, const char *bytes)
+static int transfer(uint64_t direction, const char *host, const char *port, const char *bytes, const char *cc)
 {
     uint64_t request[2] = {direction, strtoull(bytes, NULL, 10)};
     uint32_t mine, theirs;
-    int fd = dial(host, port);
+    int fd = dial(host, port, cc);
     double start = now();
     if (!write_all(fd, request, sizeof request)) die("write");
     if (!(direction == DIRECTION_SEND ? push : pull)(fd, request[1], &mine)) die("the transfer broke off");
@@ -199,10 +216,12 @@ int main(int argc, char **argv)
         printf("%d %d\n", tcp, udp);
         return 0;
     }
-    if (argc == 4 && !strcmp(argv[1], "serve")) serve(argv[2], argv[3]);
-    if (argc == 5 && !strcmp(argv[1], "send")) return transfer(DIRECTION_SEND, argv[2], argv[3], argv[4]);
-    if (argc == 5 && !strcmp(argv[1], "recv")) return transfer(DIRECTION_RECV, argv[2], argv[3], argv[4]);
-    fprintf(stderr,
-        "usage: bench-traffic serve HOST PORT | send HOST PORT BYTES | recv HOST PORT BYTES | ports\n");
+    if ((argc == 4 || argc == 5) && !strcmp(argv[1], "serve")) serve(argv[2], argv[3], argv[4]);
+    if ((argc == 5 || argc == 6) && !strcmp(argv[1], "send"))
+        return transfer(DIRECTION_SEND, argv[2], argv[3], argv[4], argv[5]);
+    if ((argc == 5 || argc == 6) && !strcmp(argv[1], "recv"))
+        return transfer(DIRECTION_RECV, argv[2], argv[3], argv[4], argv[5]);
+    fprintf(stderr, "usage: bench-traffic serve HOST PORT [CC] | send HOST PORT BYTES [CC] | "
+                    "recv HOST PORT BYTES [CC] | ports\n");
     return 2;
 }

@@ -142,7 +142,8 @@ bool kt_sim_file_remove(struct kt_sim_host *h, const char *path);
 
 /* One direction of a link. What is sent goes, in this order, through: MTU, chance of loss (uniform, then
  * bursts), the queue of a line of limited rate, duplication, corruption, delay. Sizes are those of IP packets
- * (for UDP over IPv4, 28 bytes more than the datagram; over IPv6, 48).
+ * (for UDP over IPv4, 28 bytes more than the datagram; over IPv6, 48). Before all that, packets come out of
+ * their host one after another, at 4 Gbit/s.
  *
  * TCP is a service here, not a subject: its segments share delay, jitter and rate, but none of the ills; an
  * outage holds them up instead of losing them. */

@@ -182,7 +182,7 @@ static void on_next(void *ctx)
     w->reloaded = kt_supervisor_reload(w->supervisor);
     w->fail_at = 0;
     if (w->reloaded == 0) {
-        kt_io_timer_set(w->io, &w->deadline, kt_io_now(w->io) + 100000u);
+        kt_io_timer_set(w->io, &w->deadline, kt_io_clock(w->io) + 100000u); /* it may have taken long */
         return;
     }
     const size_t change = w->bytes > before ? w->bytes - before : before - w->bytes;

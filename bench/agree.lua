@@ -1,0 +1,251 @@
+-- Does the simulator tell the truth? The examples' scripts, unmodified, carry one transfer over one line, on two grounds:
+-- between two network namespaces joined by bench-line, in real time; and between two simulated hosts. Beside them the
+-- kernel's own TCP (cubic) over the same line, to see what the tunnel is good for. Started by bench/agree.
+--
+-- usage: agree.lua BUILD [MEGABYTES [ROUNDS [LINE…]]]
+--
+-- Figures are medians of goodput (Mbit/s, from the request to the checksum or the last byte), for each line and direction;
+-- in brackets the least and the most. "sim/real" is what it is about: this fails where it is not within 0.85 to 1.15. CPU is
+-- the share of one core that the busier kt took: where that nears 1, the machine was measured and not the line.
+local bytes_of = require "bytes"
+local spec_io = require "spec_io"
+local spec_script = require "spec_script"
+local spec_sim = require "spec_sim"
+
+local build, megabytes, rounds = arg[1], tonumber(arg[2] or 10), tonumber(arg[3] or 3)
+local S = 1000000
+local CHUNK = bytes_of.noise(65536, 1) -- kcptun's wire compresses what can be compressed
+local SIM_SEEDS = 9 -- they cost nothing
+local CLIENT, TARGET = "127.0.0.1:12948", "127.0.0.1:8388" -- as the examples have them
+
+-- Each way has the same parameters. In the simulator's names; bench-line's are written from them. `share`: of the megabytes,
+-- on a slow line. The kernel's TCP gets a fifth where packets are lost: it would need minutes.
+local lines = {
+  { name = "clean", delay_us = 40000, rate_bps = 20e6, queue_us = 100000 },
+  { name = "loss", delay_us = 40000, rate_bps = 20e6, queue_us = 100000, loss = 0.02 },
+  { name = "bursts", delay_us = 40000, rate_bps = 20e6, queue_us = 100000, burst_enter = 0.005, burst_leave = 0.25 },
+  { name = "queue", delay_us = 40000, rate_bps = 20e6, queue_us = 20000 },
+  { name = "jitter", delay_us = 40000, rate_bps = 20e6, queue_us = 100000, jitter_us = 5000, reorder = 0.01 },
+  { name = "slow", delay_us = 100000, rate_bps = 4e6, queue_bytes = 65536, loss = 0.01, share = 0.25 },
+}
+
+local function read_file(path)
+  local f = assert(io.open(path, "rb"))
+  local text = f:read "a"
+  f:close()
+  return text
+end
+
+local function write_file(path, text)
+  local f = assert(io.open(path, "wb"))
+  f:write(text)
+  f:close()
+end
+
+local function capture(command)
+  local f = assert(io.popen(command))
+  local text = f:read "a"
+  assert(f:close(), command .. " failed: " .. text)
+  return text
+end
+
+local scripts = { client = read_file "scripts/examples/client.lua", server = read_file "scripts/examples/server.lua" }
+local KEY = "a secret for two\n"
+
+local function as_text(line)
+  local words = {}
+  local function word(format, value) if value then words[#words + 1] = format:format(value) end end
+  word("delay=%dus", line.delay_us)
+  word("jitter=%dus", line.jitter_us)
+  word("rate=%dbit", line.rate_bps)
+  word("queue=%dus", line.queue_us)
+  word("queue=%dB", line.queue_bytes)
+  for _, key in ipairs { "loss", "burst_enter", "burst_leave", "reorder" } do word(key .. "=%.6f", line[key]) end
+  return table.concat(words, " ")
+end
+
+-- ---- on real namespaces ----
+
+local root = capture("pwd"):match "%C+"
+if build:sub(1, 1) ~= "/" then build = root .. "/" .. build end
+local folder
+
+local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+local function emulate(line, seed, ends, command)
+  local words = { build .. "/bench/bench-line --there " .. quote(as_text(line)), "--seed " .. seed, "--stats " .. folder .. "/stats" }
+  for _, c in ipairs(ends) do words[#words + 1] = c[1] .. " " .. quote(c[2]) end
+  words[#words + 1] = "-- sh -c " .. quote(command)
+  return capture("cd " .. folder .. " && " .. table.concat(words, " ") .. " 2>errors || { cat errors >&2; exit 1; }")
+end
+
+local function goodput(text, bytes)
+  return bytes * 8 / tonumber(text:match("\n?" .. bytes .. " ([%d.]+) %x+\n")) / 1e6
+end
+
+-- The name that the client looks up is known in the mount namespace of the run only.
+local function real(line, seed, direction, bytes)
+  local traffic, kt = build .. "/bench/bench-traffic", build .. "/kt"
+  local to = "127.0.0.1 " .. CLIENT:match "%d+$" .. " "
+  local text = emulate(line, seed, {
+    { "--b", "exec " .. kt .. " run server.lua" },
+    { "--b", "exec " .. traffic .. " serve 127.0.0.1 " .. TARGET:match "%d+$" .. " >/dev/null" },
+    { "--a", "mount --bind hosts /etc/hosts && exec " .. kt .. " run client.lua" },
+  }, ("%s send %s 1 && %s %s %s %d && cat /proc/[0-9]*/stat"):format(traffic, to, traffic, direction, to, bytes))
+  local rate, cpu = goodput(text, bytes), 0
+  for user, system in text:gmatch "%(kt%) %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) (%d+)" do
+    cpu = math.max(cpu, (tonumber(user) + tonumber(system)) / 100)
+  end
+  return rate, cpu / (bytes * 8 / rate / 1e6)
+end
+
+local function cubic(line, seed, direction, bytes)
+  local traffic = build .. "/bench/bench-traffic"
+  return goodput(emulate(line, seed, { { "--b", "exec " .. traffic .. " serve 10.77.0.2 9000 cubic >/dev/null" } },
+    ("%s %s 10.77.0.2 9000 %d cubic"):format(traffic, direction, bytes)), bytes)
+end
+
+-- ---- on simulated hosts ----
+
+--- Writes n bytes to a conn as it takes them.
+local function writer(conn, n)
+  return function()
+    while n > 0 do
+      local piece = n < #CHUNK and CHUNK:sub(1, n) or CHUNK
+      local taken = conn:write(piece)
+      n = n - taken
+      if taken < #piece then return end
+    end
+  end
+end
+
+--- bench-traffic's server: 16 bytes of request; then it takes so many and answers 4, or gives so many and 4.
+local function serve(target)
+  assert(target:listen(TARGET, function(conn)
+    local direction, left, go = nil, nil, function() end
+    local function read()
+      if not direction and #conn:peek() >= 16 then
+        direction, left = ("<i8i8"):unpack(conn:peek())
+        conn:consume(16)
+        if direction == 2 then
+          go, left = writer(conn, left + 4), 0
+          go()
+        end
+      end
+      if not direction then return end
+      local n = #conn:peek()
+      conn:consume(n)
+      if direction == 1 and n > 0 then
+        left = left - n
+        if left == 0 then conn:write "done" end
+      end
+      if conn:eof() then conn:close() end
+    end
+    conn:listen { readable = read, writable = function() go() end, closed = function() conn:close() end }
+  end))
+end
+
+--- Its client; the seconds it took.
+local function ask(w, app, direction, bytes)
+  local from, to, failed
+  assert(app:connect(CLIENT, function(conn, name)
+    if not conn then
+      failed = name
+      return
+    end
+    from = w:now()
+    local left = direction == "send" and 4 or bytes + 4
+    conn:write(("<i8i8"):pack(direction == "send" and 1 or 2, bytes))
+    local go = writer(conn, direction == "send" and bytes or 0)
+    conn:listen {
+      writable = go,
+      readable = function()
+        left = left - #conn:peek()
+        conn:consume(#conn:peek())
+        if left == 0 then
+          to = w:now()
+          conn:close()
+        end
+      end,
+      closed = function(why)
+        failed = why
+        conn:close()
+      end,
+    }
+    go()
+  end))
+  w:run(w:now() + 600 * S, function() return to or failed end)
+  assert(to, failed or "no end within ten minutes")
+  return (to - from) / S
+end
+
+local function simulated(line, seed, direction, bytes)
+  local w = spec_sim.new { seed = seed, tcp_buffer = 4 << 20 }
+  local near, far = w:host("laptop", { "10.77.0.1" }), w:host("vps.example", { "10.77.0.2" })
+  assert(w:link(near, far, line))
+  w:put(near, "psk.key", KEY)
+  w:put(far, "psk.key", KEY)
+  w:put(near, "client.lua", scripts.client)
+  w:put(far, "server.lua", scripts.server)
+  local all = {
+    assert(spec_script.start(w:process(far, "server"), "server.lua")),
+    assert(spec_script.start(w:process(near, "client"), "client.lua")),
+    spec_io.new(w:process(near, "app"), w),
+    spec_io.new(w:process(far, "target"), w),
+  }
+  serve(all[4])
+  ask(w, all[3], "send", 1)
+  local seconds = ask(w, all[3], direction, bytes)
+  local stats = { w:stats(near, far), w:stats(far, near) }
+  for i = #all, 1, -1 do all[i]:free() end
+  w:free()
+  return bytes * 8 / seconds / 1e6, stats
+end
+
+-- ---- the table ----
+
+local function summary(n, fn)
+  local list = {}
+  for i = 1, n do list[i] = fn(i) end
+  table.sort(list)
+  return list[(#list + 1) // 2], ("%6.2f (%5.2f..%5.2f)"):format(list[(#list + 1) // 2], list[1], list[#list])
+end
+
+local wanted = {}
+for i = 4, #arg do wanted[arg[i]] = true end
+
+folder = capture("mktemp -d"):match "%C+"
+write_file(folder .. "/psk.key", KEY)
+write_file(folder .. "/hosts", "127.0.0.1 localhost\n10.77.0.2 vps.example\n")
+for name, text in pairs(scripts) do write_file(folder .. "/" .. name .. ".lua", text) end
+
+local agrees = false
+local ok, err = xpcall(function()
+  print(("%g MB, scripts/examples, %d rounds; Mbit/s: median (least..most); %s"):format(megabytes, rounds, capture("uname -srm"):match "%C+"))
+  print(("%-8s %-5s  %-22s  %-22s  %8s  %5s  %-22s"):format("line", "way", "kt, real", "kt, simulated", "sim/real", "CPU", "kernel TCP, cubic"))
+  local worst = 1
+  for _, line in ipairs(lines) do
+    if not next(wanted) or wanted[line.name] then
+      local bytes = megabytes * 1000000 * (line.share or 1) // 1 | 0
+      local fewer = (line.loss or line.burst_enter) and bytes // 5 or bytes
+      for _, direction in ipairs { "send", "recv" } do
+        local busiest = 0
+        local r, r_text = summary(rounds, function(i)
+          local rate, cpu = real(line, i, direction, bytes)
+          busiest = math.max(busiest, cpu)
+          return rate
+        end)
+        local s, s_text = summary(SIM_SEEDS, function(i) return (simulated(line, i, direction, bytes)) end)
+        local _, c_text = summary(rounds, function(i) return cubic(line, i, direction, fewer) end)
+        if math.abs(math.log(s / r)) > math.abs(math.log(worst)) then worst = s / r end
+        print(("%-8s %-5s  %s  %s  %8.2f  %5.2f  %s"):format(line.name, direction == "send" and "there" or "back", r_text, s_text, s / r, busiest, c_text))
+        io.stdout:flush()
+      end
+    end
+  end
+  print(("furthest apart: %.2f"):format(worst))
+  agrees = worst > 0.85 and worst < 1.15
+end, debug.traceback)
+os.execute("rm -rf " .. quote(folder))
+if not ok then error(err, 0) end
+os.exit(agrees)
