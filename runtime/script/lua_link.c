@@ -303,7 +303,10 @@ static int link_close(lua_State *L)
 
 static int gc(lua_State *L)
 {
-    return kt_service_gc(L, lua_touserdata(L, 1));
+    struct kt_lua_link *l = lua_touserdata(L, 1);
+    kt_service_gc(L, &l->service);
+    kt_lua_link_forget(l); /* of one that was never open: close_link was not asked */
+    return 0;
 }
 
 static int field_remote(lua_State *L)
