@@ -249,7 +249,33 @@ local socket = kt.udp { to = "a:1" } socket:send("data", { tmeout = 1 }) socket:
         task 'local conn, err = kt.connect { to = "a:1" } print(conn.pier, err)')
     end)
 
+    it("knows what opens, and what a handler is given", function()
+      assert.equal("s.lua:4: stream.reed: no such field; did you mean stream.read?\n",
+        task 'local stream, err = far:open { timeout = "5s" } print(stream:reed(), err)')
+      assert.equal("s.lua:5: read.timout: unknown key; did you mean timeout?\n",
+        task 'local stream, err\nstream, err = far:open {} print(stream:read { timout = 1 }, err)')
+      assert.equal("s.lua:4: set.rat: unknown key; there are: priority, weight, rate_in, rate_out, idle, total\n",
+        task "local stream <close> = assert(far:open {}) stream:set { rat = 1 }")
+      assert.equal("s.lua:5: conn.pear: no such field; did you mean conn.peer?\n",
+        mistakes(HEAD .. 'local l = kt.listen { on = ":1" }\n\nl:serve(function(conn)\nprint(conn.pear) end)'))
+      assert.equal("s.lua:4: link.opne: no such field; did you mean link.open?\n",
+        mistakes(HEAD .. 'local a = kt.accept { on = ":1", key = "k" }:serve(print)\na:on("link", function(link)\nlink:opne() end)'))
+    end)
+
+    it("does not take a key of a table for a name that is set", function()
+      assert.equal("s.lua:4: link.opne: no such field; did you mean link.open?\n",
+        task "local t = { 1, far = { far, remote = 1 }, { far, far = 2 } } far:opne(t)")
+    end)
+
     it("says nothing of a name that may hold something else", function()
+      assert.equal("", task 'local function f() end local a, far, b = f() print(a, far.name, b)')
+      assert.equal("", task 'for i, far in ipairs {} do print(i, far.name) end')
+      assert.equal("", task 'local t, far = {} t.x, far = 1, {} print(far.name)')
+      assert.equal("", task 'local t = {} far, t.x = {}, 1 print(far.name)')
+      assert.equal("", task 'local function far() end print(far.name)')
+      assert.equal("", task 'local stats = far:stats() print(stats.anything)')
+      assert.equal("", task 'local sum = kt.listen { on = ":1" }:serve(print).local_addr print(sum.x)')
+      assert.equal("", task 'local ok = kt.link(...) and { x = 1 } print(ok.x)')
       assert.equal("", task 'local conn = kt.connect { to = "a:1" } conn = ... print(conn.pier)')
       assert.equal("", task 'local function f(far) return far.near end f { near = 1 }')
     end)

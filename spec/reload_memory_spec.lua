@@ -9,6 +9,7 @@ local TEXT = [[
 local kt = require "kt"
 local key = kt.secret "correct horse"
 local far = kt.link { remote = "127.0.0.1:9", key = key }
+far:on("down", print):on("stats", function() end)
 kt.accept { on = "127.0.0.1:0", key = key, mode = "$mode" }:serve(function(stream) stream:close() end)
 kt.udp { on = "127.0.0.1:0" }
 kt.listen { on = "unix:$path" }:serve(function(conn) conn:write "$name" end)

@@ -310,6 +310,16 @@ kt.spawn(function() kt.sleep "5ms" print "on" end)]])
         (r.err:gsub("in deep", "in upvalue 'deep'")))
     end)
 
+    it("and counts those that fail, for SIGUSR1", function()
+      h.run(function()
+        local p = start("run", write("s.lua", HEAD
+          .. 'kt.spawn(function() error "one" end)\nkt.spawn(function() print "up" kt.sleep "1h" end)'))
+        p:expect "up\n"
+        assert.equal(1, p:counters().TaskErrors)
+        assert.equal(1, p:counters().TaskErrors)
+      end)
+    end)
+
     it("that raise something odd", function()
       assert.matches("task failed: table: 0x", run(HEAD .. "kt.spawn(function() error {} end)").err)
       assert.matches("task failed: nil ", run(HEAD .. "kt.spawn(function() error() end)").err)

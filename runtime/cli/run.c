@@ -10,7 +10,7 @@ static const char help[] =
     "Runs a Lua script that describes a tunnel. It begins with: local kt = require \"kt\"\n"
     "ARGs arrive in the script's `...`. SIGHUP, or kt reload, has the script read anew: its conns go on, "
     "and\n"
-    "a script with a mistake changes nothing.\n"
+    "a script with a mistake changes nothing. SIGUSR1 writes the counters to stderr.\n"
     "\n"
     "  --unsafe           the script gets Lua's os and io\n"
     "  --memory SIZE      what the script may hold: 64MiB, 1GiB, or none for no limit (256MiB)\n"

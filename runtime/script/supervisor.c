@@ -3,6 +3,7 @@
  * Invariant: `now` is the script that runs, old[0..n) those that it and its like replaced, oldest first; one
  * that has ended is freed at the end of the turn, as its own callbacks may be on the stack before that. */
 #include "script/supervisor.h"
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ struct kt_supervisor {
     struct kt_runtime *now;
     struct kt_runtime *old[KT_REPLACED_MAX];
     size_t n;
-    struct kt_signal *signals[3];
+    struct kt_signal *signals[4];
     struct kt_turn turn;    /* frees what has ended */
     struct kt_timer reload; /* armed: a SIGHUP waits to be heeded */
     uint64_t next_reload;   /* no earlier than that */
@@ -288,10 +289,23 @@ static void end(struct kt_supervisor *sv, int signum)
     kt_runtime_drain(sv->now, us);
 }
 
+static void write_counters(const struct kt_supervisor *sv)
+{
+    const char *name;
+    char line[96];
+    for (size_t i = 0; (name = kt_counter_name(i)); i++) {
+        const int len =
+            snprintf(line, sizeof line, "%s %" PRIu64 "\n", name, kt_counter_value(&sv->counters, i));
+        pass_on(sv, 2, line, (size_t)len);
+    }
+}
+
 static void on_signal(void *ctx, int signum)
 {
     struct kt_supervisor *sv = ctx;
-    if (signum == SIGHUP && !(sv->opts.hung_up && sv->opts.hung_up(sv->opts.ctx)))
+    if (signum == SIGUSR1)
+        write_counters(sv);
+    else if (signum == SIGHUP && !(sv->opts.hung_up && sv->opts.hung_up(sv->opts.ctx)))
         ask_reload(sv);
     else
         end(sv, signum);
@@ -325,9 +339,10 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
 
 static int watch_signals(struct kt_supervisor *sv)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    const size_t n = sv->opts.file ? 4 : 3; /* kt client and kt server have more to say on the last one */
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < sizeof numbers / sizeof numbers[0]; i++)
+    for (size_t i = 0; rc == 0 && i < n; i++)
         rc = kt_signal_watch(sv->io, numbers[i], on_signal, sv, &sv->signals[i], &sv->err);
     return rc;
 }

@@ -11,6 +11,7 @@ local function text(tokens, i)
   return token and token.kind ~= "string" and token.text
 end
 literals.text = text
+literals.opens, literals.closes = opens, closes
 
 --- The position after the bracket or block that opens at i.
 function literals.past(tokens, i)

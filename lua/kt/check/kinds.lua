@@ -1,0 +1,178 @@
+--- Which names of a script hold a link, a conn, a stream, …, in the code that a check does not run.
+---
+--- Scopes are not followed: a name has a kind if every place in the file that sets it gives it that one. So what is said of it
+--- is certain.
+local api = require "kt.api"
+local literals = require "kt.check.literals"
+local standin = require "kt.check.standin"
+
+local kinds = {}
+
+local text = literals.text
+
+--- The function of the API that the name at i begins: "kt.link", and where its last part is; or a name that there is not.
+function kinds.function_at(tokens, i)
+  local name, last = "kt", i
+  while text(tokens, last + 1) == "." and tokens[last + 2].kind == "name" do
+    name, last = name .. "." .. tokens[last + 2].text, last + 2
+    if api.functions[name] then break end
+    local holds
+    for _, f in ipairs(api.functions) do holds = holds or f.name:sub(1, #name + 1) == name .. "." end
+    if not holds then break end
+  end
+  return name, last
+end
+
+--- Whether a name stands at i, and not a field or a method of something.
+local function is_name(tokens, i)
+  local before = text(tokens, i - 1)
+  return tokens[i] and tokens[i].kind == "name" and before ~= "." and before ~= ":"
+end
+
+--- The positions of the names in "a, b <const>, c", which begins at i, and the position behind it.
+local function name_list(tokens, i)
+  local list = {}
+  while tokens[i] and tokens[i].kind == "name" do
+    list[#list + 1] = i
+    i = i + 1
+    if text(tokens, i) == "<" then i = i + 3 end
+    if text(tokens, i) ~= "," then break end
+    i = i + 1
+  end
+  return list, i
+end
+
+local function past_arguments(tokens, i)
+  local token = tokens[i]
+  if token and token.kind == "string" then return i + 1 end
+  if text(tokens, i) == "{" or text(tokens, i) == "(" then return literals.past(tokens, i) end
+end
+
+--- What the first parameter of the function is that a method is given: `listener:serve(function(NAME`.
+local function parameter(tokens, i, kind, method)
+  local given
+  if method == "serve" then
+    given = ({ listener = "conn", acceptor = "stream", link = "stream" })[kind]
+  elseif method == "on" and kind == "acceptor" then
+    given, i = "link", i + 2
+  end
+  if given and text(tokens, i + 1) == "function" and text(tokens, i + 2) == "(" and tokens[i + 3].kind == "name" then
+    return i + 3, given
+  end
+end
+
+--- Follows the methods that are called on a value of that kind, whose expression ends before i. Returns the kind of what the
+--- last of them returns, if it is a handle's, and the position behind it. bind(position, kind): a parameter's.
+local function follow(tokens, i, kind, bind)
+  while kind and text(tokens, i) == ":" do
+    local method = tokens[i + 1].text
+    local param, given = parameter(tokens, i + 2, kind, method)
+    if param then bind(param, given) end
+    kind = standin.kind_of(api.functions[kind .. ":" .. method])
+    i = past_arguments(tokens, i + 2)
+    if not i then return end
+  end
+  return kind, i
+end
+
+--- Whether an expression that ends before i ends there.
+local function ends(tokens, i)
+  local token = tokens[i]
+  if not token or token.kind == "name" then return true end
+  local t = text(tokens, i)
+  return token.kind == "keyword" and t ~= "and" and t ~= "or" or t == "," or t == ";" or t == ")" or t == "::"
+end
+
+--- The name that is set to the expression that begins at i and ends before past: its position.
+local function set_to(tokens, i, past)
+  if text(tokens, i - 1) == "(" and text(tokens, i - 2) == "assert" then
+    past = text(tokens, past) == "," and literals.past(tokens, i - 1) or past + 1
+    i = i - 2
+  end
+  if text(tokens, i - 1) ~= "=" or not ends(tokens, past) then return end
+  local function name_before(at) -- "NAME" or "NAME <close>"
+    return text(tokens, at - 1) == ">" and at - 4 or at - 1
+  end
+  local first = name_before(i - 1)
+  while text(tokens, first - 1) == "," do first = name_before(first - 1) end
+  if is_name(tokens, first) then return first end
+end
+
+--- For each position whether statements stand there: not in a table or an argument, where "a = b" sets nothing.
+local function statements(tokens)
+  local open, among = {}, {}
+  for i in ipairs(tokens) do
+    local t = text(tokens, i)
+    if literals.closes[t] then open[#open] = nil end
+    local inner = open[#open]
+    among[i] = inner ~= "{" and inner ~= "(" and inner ~= "["
+    if literals.opens[t] then open[#open + 1] = t end
+  end
+  return among
+end
+
+--- bind(position, kind) for each name that is set to something known: to what a function of the API returns, or a method of a
+--- name in `so_far`.
+local function find_known(tokens, among, kt, so_far, bind)
+  for i, token in ipairs(tokens) do
+    if is_name(tokens, i) then
+      local kind, past
+      if token.text == kt then
+        local name, last = kinds.function_at(tokens, i)
+        past = past_arguments(tokens, last + 1)
+        kind = past and standin.kind_of(api.functions[name])
+      elseif so_far[token.text] and text(tokens, i + 1) == ":" then
+        kind, past = so_far[token.text], i + 1
+      end
+      if kind then kind, past = follow(tokens, past, kind, bind) end
+      local set = kind and set_to(tokens, i, past)
+      if set and among[set] then bind(set, kind) end
+    end
+  end
+end
+
+--- bind(position) for each name that is set to anything, whatever it is.
+local function find_set(tokens, among, bind)
+  local function bind_all(list)
+    for _, at in ipairs(list) do bind(at) end
+  end
+  for i, token in ipairs(tokens) do
+    local t = token.kind == "keyword" and token.text
+    if t == "for" then
+      bind_all((name_list(tokens, i + 1)))
+    elseif t == "function" then
+      local open = i + 1
+      if is_name(tokens, open) then bind(open) end
+      while tokens[open] and text(tokens, open) ~= "(" do open = open + 1 end
+      bind_all((name_list(tokens, open + 1)))
+    elseif among[i] and is_name(tokens, i) then
+      local list, past = name_list(tokens, i)
+      local after = text(tokens, past)
+      if after == "=" or #list > 1 and (after == "." or after == "[") then bind_all(list) end -- "a, b.c = …"
+    end
+  end
+end
+
+--- What each name holds: a kind of handle, or false. kt: the name that `require "kt"` was given.
+function kinds.of_names(tokens, kt)
+  local found, among = {}, statements(tokens)
+  local known, count, before = {}, 0 -- positions of names → the kind that each is set to there
+  repeat
+    before = count
+    find_known(tokens, among, kt, found, function(at, kind)
+      if not known[at] then count = count + 1 end
+      known[at] = kind
+    end)
+    found = {}
+    local function agree(at, kind)
+      local name = tokens[at].text
+      if found[name] == nil then found[name] = kind
+      elseif found[name] ~= kind then found[name] = false end
+    end
+    for at, kind in next, known do agree(at, kind) end
+    find_set(tokens, among, function(at) agree(at, known[at] or false) end)
+  until count == before
+  return found
+end
+
+return kinds
