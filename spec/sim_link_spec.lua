@@ -143,6 +143,15 @@ describe("a line", function()
     assert.is_true(stats().queue_peak_pkts > 490 and stats().queue_peak_pkts <= 500)
   end)
 
+  it("gets a burst at the pace at which its host sends", function()
+    connect { delay_us = 10 * MS }
+    for _ = 1, 101 do socket:send(("x"):rep(972), w:addr(far) .. ":9") end -- 2 us each, of 1000 bytes at 4 Gbit/s
+    w:run(1 * S)
+    assert.equal(101, #at_b)
+    assert.equal(10 * MS, at_b[1][3])
+    assert.equal(10 * MS + 200, at_b[101][3])
+  end)
+
   it("drops at the tail of its queue, by packets, bytes or time", function()
     for _, case in ipairs { { queue_packets = 20 }, { queue_bytes = 20000 }, { queue_us = 19500 } } do
       local world = spec_sim.new { seed = 1 }
