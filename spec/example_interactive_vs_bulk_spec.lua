@@ -20,8 +20,7 @@ describe("the interactive-vs-bulk example", function()
       { '"127.0.0.1:13389"', ('"127.0.0.1:%d"'):format(near_rdp) },
       { '[443]  = "127.0.0.1:10443"', ('[%d] = "127.0.0.1:%d"'):format(web.at, near_web) },
     }
-    local far = ends.far(s, "interactive-vs-bulk.lua", { { "key = key }:serve", 'key = key, rate = "1MiB" }:serve' },
-      table.unpack(changes) }, "far")
+    local far = ends.far(s, "interactive-vs-bulk.lua", changes, "far", "1MiB")
     local near = ends.near(s, "interactive-vs-bulk.lua", far, changes)
     for _, port in ipairs { near_ssh, near_rdp, near_web } do near:wait_tcp(port) end
     return near_ssh, near_web, near, far

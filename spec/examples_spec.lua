@@ -1,4 +1,5 @@
--- scripts/examples: what all of them keep to, so that none is forgotten. Each is run by a spec of its own.
+-- scripts/examples: what all of them keep to, so that none is forgotten. Each is run by a spec of its own on this machine, and
+-- has one in simulated time beside it, for users to copy.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -65,12 +66,21 @@ describe("scripts/examples", function()
       end)
 
       it("is in the list of the README", function()
-        assert.truthy(h.read_file "scripts/examples/README.md":find(("[%s.lua](%s.lua)"):format(name, name), 1, true))
+        local list = h.read_file "scripts/examples/README.md"
+        assert.truthy(list:find(("[%s.lua](%s.lua)"):format(name, name), 1, true))
+        assert.truthy(list:find(("](spec/%s_spec.lua)"):format(name), 1, true))
       end)
 
       it("is run by a spec", function()
         local path = run_by[name] or ("spec/example_%s_spec.lua"):format(name:gsub("%-", "_"))
         assert.truthy(h.read_file(path):find(name .. ".lua", 1, true), path)
+      end)
+
+      it("has a spec in simulated time that runs it unmodified", function()
+        local path = ("scripts/examples/spec/%s_spec.lua"):format(name)
+        local text = h.read_file(path)
+        assert.truthy(text:find('require "kt.sim"', 1, true), path)
+        assert.truthy(text:find((':run[ (]"scripts/examples/%s%%.lua"'):format(name:gsub("%-", "%%-"))), path)
       end)
     end)
   end

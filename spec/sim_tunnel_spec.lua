@@ -76,6 +76,35 @@ describe("a simulated tunnel", function()
     w:settle()
   end)
 
+  it("checks a pool's links for an hour", function()
+    local w = sim.world { seed = 7, files = { ["psk.key"] = "a secret of this spec's" } }
+    w:host "client"
+    for _, name in ipairs { "near", "far", "spare" } do
+      w:host(name):run "scripts/examples/server.lua"
+      w:link("client", name, { delay = "40ms" })
+      w:name(name .. ".example", name)
+    end
+    w:host("client"):run "scripts/examples/failover.lua"
+    w:run "1h"
+  end)
+
+  it("lets a script sleep until a time that is nearer than the clock can tell", function()
+    local w = sim.world { seed = 7 }
+    w:host("client"):file("s.lua", [[
+      local kt = require "kt"
+      kt.spawn(function()
+        for ms = 1, 100 do
+          local due = kt.now() + ms / 1000 + 3e-7
+          while kt.now() < due do kt.sleep(due - kt.now()) end
+        end
+        print "awake"
+        kt.sleep "1h"
+      end)]])
+    local script = w:host("client"):run "s.lua"
+    w:run "10s"
+    assert.equal("awake\n", script:output())
+  end)
+
   it("runs the same way for the same seed, and another way for another", function()
     local function run(seed)
       local w = tunnel { seed = seed }

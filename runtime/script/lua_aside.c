@@ -15,13 +15,14 @@ static int need_task(lua_State *L)
     return 0;
 }
 
-/* core.park(seconds): sleeps for so long (math.huge: for ever), or until core.unpark. */
+/* core.park(seconds): sleeps for so long (math.huge: for ever), or until core.unpark. The least is a
+ * microsecond, so that time goes on for who parks until a time that is nearer. */
 static int park(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, PARK);
     const lua_Number seconds = luaL_checknumber(L, 1);
     uint64_t us = KT_TIME_NEVER;
-    if (seconds < 1e9) us = seconds > 0 ? (uint64_t)(seconds * 1e6 + 0.5) : 0;
+    if (seconds < 1e9) us = seconds >= 1e-6 ? (uint64_t)(seconds * 1e6 + 0.5) : seconds > 0;
     return kt_task_wait(L, t, PARK, NULL, NULL, us);
 }
 

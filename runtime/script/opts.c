@@ -59,12 +59,13 @@ static double in_unit(lua_State *L, int idx, enum kt_unit unit)
     return number;
 }
 
-/* False if it is no duration. */
+/* False if it is no duration. More than nothing is never made nothing: who sleeps until a time that is nearer
+ * than a microsecond would sleep again and again without the clock going on. */
 static bool duration(lua_State *L, int idx, uint64_t *us)
 {
     const double seconds = in_unit(L, idx, KT_UNIT_DURATION);
     if (!(seconds >= 0 && seconds <= SECONDS_MAX)) return false; /* NaN too */
-    *us = (uint64_t)(seconds * 1e6 + 0.5);
+    *us = seconds > 0 && seconds < 1e-6 ? 1 : (uint64_t)(seconds * 1e6 + 0.5);
     return true;
 }
 

@@ -1,8 +1,10 @@
 -- Interactive before bulk: bytes of ports 22 and 3389 overtake those of all others.
---     kt run interactive-vs-bulk.lua far     -- far
---     kt run interactive-vs-bulk.lua         -- near, with the same script
+--     kt run interactive-vs-bulk.lua far 20Mbit     -- far
+--     kt run interactive-vs-bulk.lua near 4Mbit     -- near, with the same script
 -- A priority says what this end sends first, so each end sets it: the far end's is the one that counts for downloads. The
 -- near end begins each stream with the port that it is for, and both know from that what comes first.
+-- Only what still waits here can be overtaken. So say a tenth less than the line takes from this end; otherwise bulk fills
+-- the queue in front of the line, and all wait there.
 local kt = require "kt"
 
 local first = { [22] = true, [3389] = true }
@@ -13,13 +15,14 @@ local ports = { -- port of the target → where the near end listens
 }
 local target = "127.0.0.1" -- as the far end sees it
 local key = kt.secret_file "psk.key"
+local side, rate = ...
 
 local function priority(port) return first[port] and 0 or 5 end -- 0 is first, 7 last, 3 what is not told
 
 local ends = {}
 
 function ends.near()
-  local far = kt.link { remote = "vps.example:29900", key = key, mode = "fast2" }
+  local far = kt.link { remote = "vps.example:29900", key = key, mode = "fast2", rate = rate or 0 }
   for port, on in pairs(ports) do
     kt.listen { on = on }:serve(function(conn)
       local stream, err = far:open { timeout = "5s", client = conn.peer, priority = priority(port) }
@@ -31,7 +34,7 @@ function ends.near()
 end
 
 function ends.far()
-  kt.accept { on = ":29900", key = key }:serve(function(stream)
+  kt.accept { on = ":29900", key = key, rate = rate or 0 }:serve(function(stream)
     local line, err = stream:read_until("\n", 8, { timeout = "10s" })
     local port = line and math.tointeger(tonumber(line))
     if not ports[port or 0] then return stream:reset(err or "a port that is not in the table") end
@@ -43,5 +46,5 @@ function ends.far()
   end)
 end
 
-local run = ends[... or "near"] or error("usage: kt run interactive-vs-bulk.lua [near | far]", 0)
+local run = ends[side or "near"] or error("usage: kt run interactive-vs-bulk.lua [near | far [RATE]]", 0)
 run()

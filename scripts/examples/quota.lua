@@ -1,12 +1,12 @@
 -- A quota for each client: so many bytes a day from one address, then it is refused until midnight.
---     kt run quota.lua      -- near, where the clients are
---     kt run server.lua     -- far
+--     kt run quota.lua [BYTES]     -- near, where the clients are
+--     kt run server.lua            -- far
 -- What a connection has moved counts when it ends; that is after an hour at the latest (`total`), so that no single one
 -- goes far over the quota. At the far end the same goes for `stream.peer`, the address of the link.
 local kt = require "kt"
 
-local QUOTA = 2 * 1024 ^ 3 -- bytes a day, both directions together
-local CLIENTS = 10000      -- addresses that are told apart; any more share one quota, so that nobody can fill the memory
+local QUOTA = tonumber((...)) or 2 * 1024 ^ 3 -- bytes a day, both directions together
+local CLIENTS = 10000 -- addresses that are told apart; any more share one quota, so that nobody can fill the memory
 
 local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }
 

@@ -1,0 +1,41 @@
+-- balance.lua: who gets how many conns, also when a server is dark.
+local sim = require "kt.sim"
+
+describe("balance.lua", function()
+  local w
+  before_each(function()
+    w = sim.world { files = { ["psk.key"] = "our secret" } }
+    w:host "client"
+    for _, name in ipairs { "big", "small1", "small2" } do
+      w:host(name):serve { on = "127.0.0.1:8388", kind = "echo" }
+      w:host(name):run "scripts/examples/server.lua"
+      w:link("client", name, { delay = "30ms" })
+      w:name(name .. ".example", name)
+    end
+    w:host("client"):run "scripts/examples/balance.lua"
+    w:run "10s"
+  end)
+
+  -- How many of n conns, all open together, each server has got.
+  local function spread(n)
+    local got = { big = 0, small1 = 0, small2 = 0 }
+    for _ = 1, n do
+      local server = w:host("client"):connect "127.0.0.1:12948":echo("hello").server
+      got[server] = got[server] + 1
+    end
+    return got
+  end
+
+  it("gives the big server three conns for one of each small one", function()
+    assert.same({ big = 60, small1 = 20, small2 = 20 }, spread(100))
+  end)
+
+  it("goes around a server that is dark, and back to it when it answers", function()
+    w:link("client", "big"):cut()
+    w:run_for "10s"
+    assert.same({ big = 0, small1 = 10, small2 = 10 }, spread(20))
+    w:link("client", "big"):heal()
+    w:run_for "30s"
+    assert.is_true(spread(20).big > 0)
+  end)
+end)

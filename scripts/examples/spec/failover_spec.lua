@@ -1,0 +1,52 @@
+-- failover.lua: when users are moved, and when they are moved back.
+local sim = require "kt.sim"
+
+describe("failover.lua", function()
+  local w, client
+  before_each(function()
+    w = sim.world { files = { ["psk.key"] = "our secret" } }
+    client = w:host "client"
+    for i, name in ipairs { "near", "far", "spare" } do
+      w:host(name):serve { on = "127.0.0.1:8388", kind = "echo" }
+      w:host(name):run "scripts/examples/server.lua"
+      w:link("client", name, { delay = i * 0.04 })
+      w:name(name .. ".example", name)
+    end
+    client:run "scripts/examples/failover.lua"
+    w:run "10s"
+  end)
+
+  -- The server that a user who connects now gets to.
+  local function server() return client:connect "127.0.0.1:12948":echo("hello").server end
+
+  it("moves to the next server within 5 s when the first goes dark", function()
+    assert.equal("near", server())
+    w:link("client", "near"):cut()
+    w:run_for "5s"
+    assert.equal("far", server())
+    w:link("client", "far"):cut()
+    w:run_for "5s"
+    assert.equal("spare", server())
+    assert.equal(2, w:switches())
+  end)
+
+  it("comes back when the first is well again, but not before it has held for 10 s", function()
+    w:link("client", "near"):cut()
+    w:run_for "5s"
+    assert.equal("far", server())
+    w:link("client", "near"):heal()
+    w:run_for "4s"
+    assert.equal("far", server())
+    w:run_for "10s"
+    assert.equal("near", server())
+  end)
+
+  it("leaves what is open where it is when another server has become the better one", function()
+    local app = client:connect "127.0.0.1:12948"
+    app:echo "before"
+    w:link("client", "near"):set { delay = "300ms" }
+    w:run_for "30s"
+    assert.not_equal("near", server())
+    assert.equal("near", app:echo("after").server)
+  end)
+end)

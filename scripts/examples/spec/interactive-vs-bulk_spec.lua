@@ -1,0 +1,25 @@
+-- interactive-vs-bulk.lua: what somebody types does not wait behind what somebody else moves.
+local sim = require "kt.sim"
+
+describe("interactive-vs-bulk.lua", function()
+  it("answers keystrokes of port 22 about as soon as on an idle line while port 443 fills it", function()
+    local w = sim.world { files = { ["psk.key"] = "our secret" } }
+    w:host "client"
+    w:host "server"
+    w:link("client", "server", { delay = "20ms", rate = "4Mbit", queue = { time = "100ms" } })
+    w:name("vps.example", "server")
+    w:host("server"):serve { on = "127.0.0.1:22", kind = "echo" }
+    w:host("server"):serve { on = "127.0.0.1:443", kind = "echo" }
+    w:host("server"):run("scripts/examples/interactive-vs-bulk.lua", { args = { "far", "3.6Mbit" } })
+    w:host("client"):run("scripts/examples/interactive-vs-bulk.lua", { args = { "near", "3.6Mbit" } })
+    local function keystrokes(port) return w:keystrokes({ from = "client", to = "127.0.0.1:" .. port, count = 50 }):wait():median() end
+
+    local idle = keystrokes(10022)
+    local bulk = {}
+    for i = 1, 8 do bulk[i] = w:transfer { from = "client", to = "127.0.0.1:10443", bytes = "500kB", kind = "echo" } end
+    local first, last = keystrokes(10022), keystrokes(10443)
+    assert.is_true(first < 2 * idle)
+    assert.is_true(last > 2 * first)
+    for _, transfer in ipairs(bulk) do transfer:wait() end -- the last of all, but not starved
+  end)
+end)

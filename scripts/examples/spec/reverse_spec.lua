@@ -1,0 +1,42 @@
+-- reverse.lua: a service is reached behind its NAT, whatever happens to the way to it.
+local sim = require "kt.sim"
+
+describe("reverse.lua", function()
+  local w, inside, outside, user
+  before_each(function()
+    w = sim.world { files = { ["psk.key"] = "our secret" } }
+    inside, user = w:host "inside", w:host "user"
+    outside = w:host("outside", { address = "203.0.113.9" }) -- no IPv6, which goes around a NAT
+    w:link("inside", "outside", { delay = "30ms", loss = "1%" })
+    w:link("user", "outside", { delay = "20ms" })
+    w:name("vps.example", "outside")
+    inside:nat { public = "198.51.100.1", timeout = "30s" }
+    inside:serve { on = "127.0.0.1:22", kind = "echo" }
+    outside:run "scripts/examples/reverse.lua"
+    inside:run("scripts/examples/reverse.lua", { args = { "inside" } })
+    w:run "5s"
+  end)
+
+  it("leads users of the outside to the service inside, also after an idle hour behind NAT", function()
+    assert.equal("inside", user:connect "outside:2222":echo("hello").server)
+    w:run_for "1h"
+    assert.equal("inside", user:connect "outside:2222":echo("still there").server)
+  end)
+
+  it("is back within 15 s when either end was restarted", function()
+    for _, host in ipairs { outside, inside } do
+      host:crash()
+      w:run_for "3s"
+      host:restart()
+      w:run_for "15s"
+      assert.equal("inside", user:connect "outside:2222":echo("hello again").server)
+    end
+  end)
+
+  it("refuses users while the inside is not there", function()
+    inside:crash()
+    w:run_for "60s"
+    local app = user:try_connect "outside:2222"
+    assert.is_nil(app and app:try_echo "anybody?")
+  end)
+end)

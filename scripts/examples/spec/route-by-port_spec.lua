@@ -1,0 +1,34 @@
+-- route-by-port.lua: each local port leads to its own target, and to nothing else.
+local sim = require "kt.sim"
+
+describe("route-by-port.lua", function()
+  local w, client
+  before_each(function()
+    w = sim.world { files = { ["psk.key"] = "our secret" } }
+    client = w:host "client"
+    for _, name in ipairs { "server", "web" } do w:host(name) end
+    w:link("client", "server", { delay = "40ms", loss = "2%" })
+    w:link("server", "web", { delay = "5ms" })
+    w:name("vps.example", "server")
+    w:name("intranet.example", "web")
+    w:host("server"):serve { on = "127.0.0.1:22", kind = "echo" }
+    w:host("server"):serve { on = "unix:/run/postgresql/.s.PGSQL.5432", fn = function(conn) conn:write "a database" end }
+    w:host("web"):serve { on = ":80", kind = "echo" }
+    w:host("server"):run("scripts/examples/route-by-port.lua", { args = { "far" } })
+    client:run "scripts/examples/route-by-port.lua"
+  end)
+
+  it("leads each local port to its own target", function()
+    assert.equal("server", client:connect "127.0.0.1:2222":echo("hello").server)
+    assert.equal("web", client:connect "127.0.0.1:8080":echo("hello").server)
+    assert.equal("a database", client:connect "127.0.0.1:5432":read_all())
+  end)
+
+  it("goes on with the other routes when one leads nowhere", function()
+    w:link("server", "web"):cut()
+    local web = client:connect "127.0.0.1:8080"
+    local ssh = w:keystrokes { from = "client", to = "127.0.0.1:2222", count = 50 }:wait()
+    assert.is_true(ssh:worst() < 1)
+    assert.equal("", web:read_all()) -- ended, and nothing came
+  end)
+end)

@@ -1,0 +1,29 @@
+-- schedule.lua: what changes at 23:00, for those who are connected too.
+local sim = require "kt.sim"
+
+describe("schedule.lua", function()
+  it("lets an upload have the line until 23:00, and 512 KiB a second after", function()
+    -- A script's hours are those of this machine's time zone, as os.time's are. The script looks at the clock once a minute.
+    local evening = os.time { year = 2026, month = 3, day = 2, hour = 22, min = 59, sec = 30 }
+    local w = sim.world { files = { ["psk.key"] = "our secret" }, start = evening }
+    w:host "client"
+    w:host "server"
+    w:link("client", "server", { delay = "20ms", rate = "50Mbit" })
+    w:name("vps.example", "server")
+    w:host("server"):serve { on = "127.0.0.1:8388", kind = "sink" }
+    w:host("server"):run "scripts/examples/server.lua"
+    w:host("client"):run "scripts/examples/schedule.lua"
+
+    w:run "55s"
+    local upload = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "100MB" }
+    local function pace(from, till) -- bytes a second that arrive between two times
+      w:run(from)
+      local before = upload.received
+      w:run(till)
+      return (upload.received - before) / (till - from)
+    end
+    local day, night = pace(56, 59), pace(65, 75)
+    assert.is_true(day > 3e6)
+    assert.is_true(night > 300 * 1024 and night < 512 * 1024)
+  end)
+end)
