@@ -13,6 +13,7 @@
 
 #define SPARE_MAX 256u    /* threads kept; about 1.2 KiB each */
 #define ORIGINS_MAX 1024u /* lines that spawn; past it a task's line is unknown */
+#define TURN_US 10000u    /* that tasks run in one turn of the loop, give or take one slice */
 
 static const struct kt_origin origin_unknown = {.source = "?"};
 
@@ -102,7 +103,7 @@ static void make_ready(struct kt_task *t)
     t->state = KT_TASK_READY;
     kt_list_push(&rt->ready, &t->ready);
     rt->ready_count++;
-    kt_io_turn(rt->io, &rt->turn);
+    if (!rt->running) kt_io_turn(rt->io, &rt->turn);
 }
 
 static void forget_outcome(struct kt_task *t)
@@ -268,10 +269,15 @@ static void run(struct kt_task *t)
 static void run_ready(void *ctx)
 {
     struct kt_runtime *rt = ctx;
-    /* Only those that are ready now: a task that wakes itself for ever must not keep the loop from turning.
-     */
-    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--)
+    const uint64_t until = kt_io_clock(rt->io) + TURN_US;
+    /* Only those that are ready now, and not for long: tasks that wake each other for ever, or spawn each
+     * other by the thousand, must not keep the loop from turning. */
+    rt->running = true;
+    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--) {
         run(KT_CONTAINER(rt->ready.next, struct kt_task, ready));
+        if (kt_io_clock(rt->io) >= until) break;
+    }
+    rt->running = false;
     if (kt_list_empty(&rt->ready))
         kt_runtime_settle(rt);
     else
