@@ -54,6 +54,11 @@ describe("the schema", function()
     assert.equal("tank.lable: unknown key; did you mean label?", mistake { lable = "x" })
   end)
 
+  it("takes a letter to be missing rather than too much", function()
+    assert.equal("open", schema.suggest("opn", { "close", "on", "open" }))
+    assert.equal("on", schema.suggest("onn", { "close", "on", "open" }))
+  end)
+
   it("says where a misplaced key goes", function()
     assert.equal("tank.sndwnd: unknown key; it goes inside hose: hose = { sndwnd = ... }", mistake { sndwnd = 3 })
   end)

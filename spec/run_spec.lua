@@ -279,7 +279,7 @@ describe("kt run", function()
       assert.equal("20\n40\n60\n", r.out)
     end)
 
-    it("at the end of the turn when spawned by a task", function()
+    it("in the next turn when spawned by a task", function()
       assert.equal("first\nsecond\n", task 'kt.spawn(print, "second") print "first" kt.sleep(0)')
     end)
 
@@ -294,6 +294,36 @@ describe("kt run", function()
         kt.sleep "30ms"
         stop = true
         print "done"]])
+    end)
+
+    it("that spawn the next one for ever without starving the others", function()
+      assert.equal("done\n", task [[
+        local stop
+        local function again() return stop or kt.spawn(again) end
+        again()
+        kt.sleep "30ms"
+        stop = true
+        print "done"]])
+    end)
+
+    it("that spawn two more each without holding up a sleeper", function()
+      local out = task [[
+        local stop
+        local function two()
+          if stop then return end
+          pcall(kt.spawn, two)
+          pcall(kt.spawn, two)
+        end
+        two()
+        local late = 0
+        for _ = 1, 20 do
+          local began = kt.wall()
+          kt.sleep "5ms"
+          late = math.max(late, kt.wall() - began - 0.005)
+        end
+        stop = true
+        print(late)]]
+      assert.is_true(tonumber(out) < (h.light and 5 or 1), "late by " .. out)
     end)
 
     it("and reports one that fails, with its line, the way there, and where it was spawned; the others go on", function()

@@ -57,7 +57,8 @@ function schema.suggest(name, names)
   local best, least
   for _, candidate in ipairs(names) do
     local d = schema.distance(name:lower(), candidate:lower())
-    if d <= math.max(1, math.min(#name, #candidate) // 3) and (not least or d < least) then
+    local nearer = not least or d < least or d == least and #candidate > #best -- letters are lost more often than added
+    if nearer and d <= math.max(1, math.min(#name, #candidate) // 3) then
       best, least = candidate, d
     end
   end

@@ -712,7 +712,7 @@ function kt.accept(options) end
 ---@field name? string What logs, events and policies call it; its peer's address unless given.
 
 ---@class (exact) kt.pool_options.check
----@field every? kt.duration Time between checks, give or take a tenth. (duration, "50ms" to "60m"; default "1s")
+---@field every? kt.duration Time between checks, give or take a tenth. (duration, "50ms" to "1h"; default "1s")
 ---@field timeout? kt.duration A check that takes longer has failed. (duration, "10ms" to "1m"; default "800ms")
 ---@field fall? integer So many failures in a row: it is down. (whole number, 1 to 100; default 3)
 ---@field rise? integer So many successes in a row: it is up again. A link that was never up yet needs one. (whole number, 1 to 100; default 2)
@@ -834,7 +834,7 @@ function kt.splice(a, b, options) end
 ---@class (exact) kt.udp_options
 ---@field on? string The address to bind; port 0: any.
 ---@field to? string The only peer it talks to; a name is looked up, in a task only.
----@field timeout? kt.duration How long looking up the name may take. (duration, at most "1440m"; default "10s")
+---@field timeout? kt.duration How long looking up the name may take. (duration, at most "24h"; default "10s")
 ---@field queue? kt.size Bytes of datagrams that wait to be received (each counts 32 more); past it they are dropped and counted. (size, "4KiB" to "16MiB"; default "64KiB")
 
 --- A UDP socket: bound to an address, or talking to one peer, or both. In the main chunk it is declared, and opened at start; in a task it is opened at once, and closed when the task ends.
@@ -880,7 +880,7 @@ function kt.resolve(options) end
 ---@param duration kt.duration As a duration such as "500ms".
 function kt.sleep(duration) end
 
---- Runs fn(…) as a task: when the runtime starts, or at the end of this turn. Conns, streams and sockets among the arguments become the new task's.
+--- Runs fn(…) as a task: when the runtime starts, or in the next turn of the loop. Conns, streams and sockets among the arguments become the new task's.
 ---
 --- Where: main chunk and tasks.
 ---@param fn function The task.
@@ -889,7 +889,7 @@ function kt.spawn(fn, ...) end
 
 ---@class (exact) kt.reload_options
 ---@field old? "keep"|"drain" "keep": they go on as long as they live. "drain": those still there after timeout are reset. (default "keep")
----@field timeout? kt.duration How long, with old = "drain". (duration, at most "43200m"; default "30s")
+---@field timeout? kt.duration How long, with old = "drain". (duration, at most "720h"; default "30s")
 
 --- What becomes of this script's conns once a reload (SIGHUP, kt reload) has brought another script in its place. Addresses that both have are handed over; a listener that the new script does not have is closed. The tasks of this script go on as long as any conn or stream of it does, then they end. A script that cannot be loaded or opened replaces nothing. Links are made anew; those of the old script serve its conns to the end. An acceptor keeps its sessions: with other settings new sessions have these and the others keep theirs; with another key or cipher those end with the streams that they have (dscp and sockbuf of an acceptor need a restart). When 16 replaced scripts still have conns, a reload is refused.
 ---

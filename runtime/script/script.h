@@ -61,7 +61,8 @@ struct kt_runtime {
     size_t aside;          /* of task_count: do not keep the script alive */
     const char *pure;      /* what is called that must not wait ("a policy"), or NULL */
     struct kt_turn turn;   /* runs what is ready */
-    struct kt_timer again; /* ... in the next turn, when tasks made tasks ready */
+    struct kt_timer again; /* ... in the next turn, when tasks made tasks ready, or took long */
+    bool running;          /* tasks run: what they make ready waits for `again` */
     uint64_t rounds_at;    /* the turn in which they ran last, by its time */
     unsigned rounds;       /* ... and how often */
     struct kt_origin *origins;

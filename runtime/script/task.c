@@ -14,6 +14,7 @@
 #define SPARE_MAX 256u    /* threads kept; about 1.2 KiB each */
 #define ROUNDS_MAX 16u    /* how often the ready ones run in a turn of the loop */
 #define ORIGINS_MAX 1024u /* lines that spawn; past it a task's line is unknown */
+#define TURN_US 10000u    /* that tasks run in one turn of the loop, give or take one slice */
 
 static const struct kt_origin origin_unknown = {.source = "?"};
 
@@ -103,7 +104,7 @@ static void make_ready(struct kt_task *t)
     t->state = KT_TASK_READY;
     kt_list_push(&rt->ready, &t->ready);
     rt->ready_count++;
-    kt_io_turn(rt->io, &rt->turn);
+    if (!rt->running) kt_io_turn(rt->io, &rt->turn);
 }
 
 static void forget_outcome(struct kt_task *t)
@@ -271,18 +272,22 @@ static void run(struct kt_task *t)
 static void run_ready(void *ctx)
 {
     struct kt_runtime *rt = ctx;
-    /* Only those that are ready now, and in a turn only so often: a task that wakes itself for ever, or whose
-     * waits end within the turn (streams of a session that is up are open at once), must not keep the loop
-     * from turning. */
-    const uint64_t now = kt_io_now(rt->io);
+    /* Only those that are ready now, not for long, and in a turn only so often: tasks that wake each other for
+     * ever, that spawn each other by the thousand, or whose waits end within the turn (streams of a session
+     * that is up are open at once), must not keep the loop from turning. */
+    const uint64_t now = kt_io_now(rt->io), until = kt_io_clock(rt->io) + TURN_US;
     if (now != rt->rounds_at) rt->rounds = 0;
     rt->rounds_at = now;
     if (rt->rounds++ >= ROUNDS_MAX) {
         kt_io_timer_set(rt->io, &rt->again, now);
         return;
     }
-    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--)
+    rt->running = true;
+    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--) {
         run(KT_CONTAINER(rt->ready.next, struct kt_task, ready));
+        if (kt_io_clock(rt->io) >= until) break;
+    }
+    rt->running = false;
     if (kt_list_empty(&rt->ready))
         kt_runtime_settle(rt);
     else

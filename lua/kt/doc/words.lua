@@ -10,7 +10,7 @@ words.context = {
 }
 
 local scales = {
-  duration = { { 60, "m" }, { 1, "s" }, { 1e-3, "ms" } },
+  duration = { { 3600, "h" }, { 60, "m" }, { 1, "s" }, { 1e-3, "ms" } },
   size = { { 1 << 30, "GiB" }, { 1 << 20, "MiB" }, { 1 << 10, "KiB" } },
   rate = { { 1 << 20, "MiB" }, { 1 << 10, "KiB" } },
 }
