@@ -65,6 +65,7 @@ static bool duration(lua_State *L, int idx, uint64_t *us)
     const double seconds = in_unit(L, idx, KT_UNIT_DURATION);
     if (!(seconds >= 0 && seconds <= SECONDS_MAX)) return false; /* NaN too */
     *us = (uint64_t)(seconds * 1e6 + 0.5);
+    if (*us == 0 && seconds > 0) *us = 1; /* who sleeps for what is left of a time must get past it */
     return true;
 }
 
