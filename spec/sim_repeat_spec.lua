@@ -124,6 +124,16 @@ describe("a script on a simulated host", function()
     assert.equal("4500001500000\n", (run(text):output()))
   end)
 
+  it("that sleeps for the rest of a time gets past it, however little is left", function()
+    local text = [[
+      kt.spawn(function()
+        local due = kt.now() + 0.0000123
+        while kt.now() < due do kt.sleep(due - kt.now()) end
+        print "past it"
+      end)]]
+    assert.equal("past it\n", (run(text):output()))
+  end)
+
   it("is refused when its main chunk does not end", function()
     assert.error_matches(function() run "while true do end" end, "s.lua:2: stopped: it ran for %d+ million instructions; the main chunk")
   end)

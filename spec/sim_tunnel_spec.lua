@@ -66,6 +66,33 @@ describe("a simulated tunnel", function()
     w:settle()
   end)
 
+  it("lets a session that has expired deliver the last bytes of its last stream", function()
+    local w = sim.world { seed = 7, files = { ["psk.key"] = "a secret of this spec's" } }
+    local got, data = nil, ("x"):rep(100000)
+    w:host "server":serve { on = "127.0.0.1:8388", fn = function(conn)
+      conn:shutdown() -- so that the client's end of the stream is done with it as soon as it has sent all
+      local all = conn:read_all { timeout = "60s" }
+      if all ~= "" then got = all or "nothing whole" end
+    end }
+    w:host "server":run "scripts/examples/server.lua"
+    local file = assert(io.open "scripts/examples/client.lua")
+    w:host "client":file("client.lua", (file:read "a":gsub('mode   = "fast2",', 'mode = "fast2", expire = "1s",')))
+    file:close()
+    w:link("client", "server", { delay = "200ms", loss = "20%" })
+    w:name("vps.example", "server")
+    w:host "client":run "client.lua"
+    local app = w:host "client":connect "127.0.0.1:12948"
+    app:write "x"
+    app:read_all { timeout = "60s" }
+    w:run "3s"
+    w:host "client":connect "127.0.0.1:12948":close() -- goes to a new session
+    app:write(data, { timeout = "60s" })
+    app:close()
+    w:run_until(function() return got end, { timeout = "100s" })
+    assert.equal(#data + 1, #got)
+    w:settle()
+  end)
+
   it("is not hurried by a slow reader, and hurries nobody else", function()
     local w = tunnel()
     w:host("client"):slow_reader "50kB"

@@ -22,7 +22,8 @@ static int park(lua_State *L)
     struct kt_task *t = kt_task_need(L, PARK);
     const lua_Number seconds = luaL_checknumber(L, 1);
     uint64_t us = KT_TIME_NEVER;
-    if (seconds < 1e9) us = seconds >= 1e-6 ? (uint64_t)(seconds * 1e6 + 0.5) : seconds > 0;
+    if (seconds < 1e9) us = seconds > 0 ? (uint64_t)(seconds * 1e6 + 0.5) : 0;
+    if (us == 0 && seconds > 0) us = 1; /* or who parks for the rest of a time never gets past it */
     return kt_task_wait(L, t, PARK, NULL, NULL, us);
 }
 

@@ -65,7 +65,8 @@ static bool duration(lua_State *L, int idx, uint64_t *us)
 {
     const double seconds = in_unit(L, idx, KT_UNIT_DURATION);
     if (!(seconds >= 0 && seconds <= SECONDS_MAX)) return false; /* NaN too */
-    *us = seconds > 0 && seconds < 1e-6 ? 1 : (uint64_t)(seconds * 1e6 + 0.5);
+    *us = (uint64_t)(seconds * 1e6 + 0.5);
+    if (*us == 0 && seconds > 0) *us = 1; /* who sleeps for what is left of a time must get past it */
     return true;
 }
 

@@ -272,9 +272,9 @@ static void run(struct kt_task *t)
 static void run_ready(void *ctx)
 {
     struct kt_runtime *rt = ctx;
-    /* Only those that are ready now, not for long, and in a turn only so often: tasks that wake each other for
-     * ever, that spawn each other by the thousand, or whose waits end within the turn (streams of a session
-     * that is up are open at once), must not keep the loop from turning. */
+    /* Only those that are ready now, not for long, and in a turn only so often: tasks that wake each other
+     * for ever, that spawn each other by the thousand, or whose waits end within the turn (streams of a
+     * session that is up are open at once), must not keep the loop from turning. */
     const uint64_t now = kt_io_now(rt->io), until = kt_io_clock(rt->io) + TURN_US;
     if (now != rt->rounds_at) rt->rounds = 0;
     rt->rounds_at = now;

@@ -49,8 +49,8 @@ local function shrink(sweep, seed, faults)
 end
 
 local function report(sweep, seed, why, faults)
-  local where, n = sweep.where, sweep.n
-  local lines = { ("%sseed %d of %d: %s"):format(where ~= "" and where .. ": " or "", seed, n, why) }
+  local where = sweep.where
+  local lines = { ("%sseed %d of %d: %s"):format(where ~= "" and where .. ": " or "", seed, sweep.last, why) }
   if #faults > 0 then
     local keep = shrink(sweep, seed, faults)
     table.insert(lines, ("with %d of its %d faults it fails as well:"):format(count(keep), #faults))
@@ -63,16 +63,21 @@ local function report(sweep, seed, why, faults)
   return table.concat(lines, "\n")
 end
 
---- Calls fn(w, seed) in a new world for each seed from 1 to n (or for KT_SEED alone). Returns how many it ran. opts: the
---- worlds', as sim.world takes them.
+--- Calls fn(w, seed) in a new world for each of n seeds, from 1 on or from opts.from (or for KT_SEED alone). Returns how many it ran.
+--- The other opts are the worlds', as sim.world takes them.
 return function(n, fn, opts)
   local where = complain.line() or ""
   if math.type(n) ~= "integer" or n < 1 then complain.raise("sim.sweep: wanted how many seeds, got %s", tostring(n)) end
   if type(fn) ~= "function" then complain.raise("sim.sweep: wanted a function(w, seed), got a %s", type(fn)) end
   if opts ~= nil and type(opts) ~= "table" then complain.raise("sim.sweep: wanted options of worlds, got a %s", type(opts)) end
-  local sweep = { fn = fn, n = n, opts = opts or {}, where = where }
-  if sweep.opts.seed then complain.raise("sim.sweep: seed: a sweep gives each world its own; leave it out") end
-  local first, last = 1, n
+  local worlds, first = {}, 1
+  for name, value in next, opts or {} do
+    if name == "from" then first = value else worlds[name] = value end
+  end
+  if worlds.seed then complain.raise("sim.sweep: seed: a sweep gives each world its own; leave it out") end
+  if math.type(first) ~= "integer" then complain.raise("sim.sweep: from: wanted the first seed, got %s", tostring(first)) end
+  local last = first + n - 1
+  local sweep = { fn = fn, last = last, opts = worlds, where = where }
   if settings.seed then first, last = settings.seed, settings.seed end
   for seed = first, last do
     local ok, why, faults = try(sweep, seed)

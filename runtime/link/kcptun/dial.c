@@ -54,8 +54,8 @@ static bool expired(const struct dial *d)
     return sh->cfg.expire_us && kt_io_now(sh->io) - kt_session_born(d->session) >= sh->cfg.expire_us;
 }
 
-/* Takes a session out of its slot; it goes on with its streams. One that has none ends at once, or, if
- * somebody listens for `down`, when the next should be up. */
+/* Takes a session out of its slot; it goes on with its streams. One that has none ends once the peer holds
+ * all that was said in them, or, if somebody listens for `down`, when the next should be up. */
 static void drain(struct dial *d)
 {
     struct kt_shared *sh = d->link->sh;
@@ -63,11 +63,12 @@ static void drain(struct dial *d)
     d->slot->dial = NULL;
     d->slot = NULL;
     kt_list_push(&d->link->draining, &d->node);
-    if (kt_session_streams(d->session) == 0 && !d->link->events && !kt_session_busy(d->session))
+    const bool settled = kt_session_settled(d->session);
+    if (kt_session_streams(d->session) == 0 && settled && !d->link->events && !kt_session_busy(d->session))
         kt_dial_free(d, KT_ECLOSED);
-    else if (kt_session_streams(d->session) == 0)
+    else if (kt_session_streams(d->session) == 0 && settled)
         kt_io_timer_set(sh->io, &d->scavenge, now + BRIDGE_US);
-    else if (!d->stale || expired(d))
+    else if (!d->stale || expired(d) || kt_session_streams(d->session) == 0)
         kt_io_timer_set(sh->io, &d->scavenge, now + sh->cfg.scavenge_us);
 }
 

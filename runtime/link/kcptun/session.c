@@ -293,7 +293,7 @@ static void on_turn(void *ctx)
         report_over(s);
         kt_session_probes_end(s, s->over);
         s->owner.over(s->owner.ctx, s, s->over);
-    } else if (s->went_idle) {
+    } else if (s->went_idle && kt_session_settled(s)) { /* else when what it still says has arrived */
         s->went_idle = false;
         if (kt_smux_streams(s->smux) == 0) s->owner.idle(s->owner.ctx, s);
     }

@@ -24,7 +24,7 @@ struct kt_session_owner {
     /* The session is over (KT_EDEAD, KT_ERESTART, KT_EPROTO, KT_ENOMEM): the owner takes what it wants from
      * it (young streams) and frees it, now or soon. Comes once, from the turn hook. */
     void (*over)(void *ctx, struct kt_session *s, int code);
-    /* The last stream was closed. */
+    /* The last stream was closed, and the peer holds all that was said in them. */
     void (*idle)(void *ctx, struct kt_session *s);
     /* The peer was heard for the first time. May be NULL. */
     void (*up)(void *ctx, struct kt_session *s);
