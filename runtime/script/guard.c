@@ -152,7 +152,9 @@ static void tick(void *ctx, uint64_t wall_us, uint64_t cpu_us)
     const uint64_t used = g->wall ? wall_us : cpu_us + KT_WATCH_TICK_US;
     if (wall_us >= g->stop_us && used >= g->stop_us) {
         atomic_store_explicit(&g->stopped, true, memory_order_relaxed);
-        lua_sethook(L, on_stopped, LUA_MASKCOUNT, 1); /* each time: a thread may have begun since */
+        /* A thread may have begun since the last tick. Not if it is there: it walks all frames, and of a deep
+         * recursion that takes longer than a tick, so that nothing else would ever run. */
+        if (lua_gethook(L) != on_stopped) lua_sethook(L, on_stopped, LUA_MASKCOUNT, 1);
     } else if (used >= KT_SLICE_WARN_US - KT_WATCH_TICK_US / 5 && !kt_guard_stopped(g) &&
                !atomic_exchange_explicit(&g->late, true, memory_order_relaxed)) {
         lua_sethook(L, on_late, LUA_MASKCOUNT, 1);
