@@ -40,9 +40,12 @@ struct kt_runtime {
     struct kt_counters own_counters; /* if it was given none */
     enum kt_phase phase;
     bool unsafe;
-    bool repeatable;      /* see struct kt_runtime_opts */
-    unsigned slices;      /* since the last collection, if it is */
-    size_t collect_bytes; /* the next comes when there is so much */
+    bool repeatable; /* see struct kt_runtime_opts */
+    /* garbage (state.c) */
+    unsigned slices;      /* since the last collection, if it is repeatable */
+    size_t collect_bytes; /* the next begins when there is so much */
+    size_t step_bytes;    /* how much there was after its last step */
+    bool collecting;      /* a collection is going on */
     const char *(*getenv)(void *ctx, const char *name);
     void *getenv_ctx;
     void (*print)(void *ctx, int fd, const char *text, size_t len);
@@ -154,7 +157,7 @@ int kt_state_load_module(struct kt_runtime *rt, const char *module);
  * string and returns it. */
 const char *kt_state_path(lua_State *L, const char *path);
 
-/* A slice is over: in a repeatable runtime it may be time to collect garbage. */
+/* A slice is over: it may be time to collect garbage, which happens here and nowhere else. */
 void kt_state_slice(struct kt_runtime *rt);
 
 /* Pushes a shallow copy of the table at idx; returns 1. */

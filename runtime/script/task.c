@@ -471,9 +471,6 @@ struct kt_task *kt_task_prepare(
     lua_State *L = rt->L;
     struct kt_task *t = NULL;
     const int top = lua_gettop(L);
-    /* No finalizer of the script's runs here: it might close what the caller is busy with. */
-    const bool collects = lua_gc(L, LUA_GCISRUNNING);
-    lua_gc(L, LUA_GCSTOP);
     lua_pushcfunction(L, prepare);
     lua_pushlightuserdata(L, (void *)arg);
     if (lua_pcall(L, 1, LUA_MULTRET, 0) != LUA_OK)
@@ -482,7 +479,6 @@ struct kt_task *kt_task_prepare(
     else if (lua_gettop(L) > top)
         t = start_prepared(rt, origin, lua_gettop(L) - top - 1);
     lua_settop(L, top);
-    if (collects) lua_gc(L, LUA_GCRESTART);
     return t;
 }
 
