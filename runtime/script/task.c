@@ -14,6 +14,7 @@
 #define SPARE_MAX 256u    /* threads kept; about 1.2 KiB each */
 #define ORIGINS_MAX 1024u /* lines that spawn; past it a task's line is unknown */
 #define TURN_US 10000u    /* that tasks run in one turn of the loop, give or take one slice */
+#define TURN_ROUNDS 8     /* ... and how often more of them, where tasks make tasks ready */
 
 static const struct kt_origin origin_unknown = {.source = "?"};
 
@@ -266,17 +267,25 @@ static void run(struct kt_task *t)
     }
 }
 
+/* A round: those that are ready at its beginning. False when the time is over. */
+static bool run_round(struct kt_runtime *rt, uint64_t until)
+{
+    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--) {
+        run(KT_CONTAINER(rt->ready.next, struct kt_task, ready));
+        if (kt_io_clock(rt->io) >= until) return false;
+    }
+    return true;
+}
+
+/* Tasks make others ready, or themselves, and what follows at once is best done at once. But tasks that wake
+ * each other for ever, or spawn each other by the thousand, must not keep the loop from turning. */
 static void run_ready(void *ctx)
 {
     struct kt_runtime *rt = ctx;
     const uint64_t until = kt_io_clock(rt->io) + TURN_US;
-    /* Only those that are ready now, and not for long: tasks that wake each other for ever, or spawn each
-     * other by the thousand, must not keep the loop from turning. */
     rt->running = true;
-    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--) {
-        run(KT_CONTAINER(rt->ready.next, struct kt_task, ready));
-        if (kt_io_clock(rt->io) >= until) break;
-    }
+    for (int i = 0; i < TURN_ROUNDS && !kt_list_empty(&rt->ready) && !rt->exiting; i++)
+        if (!run_round(rt, until)) break;
     rt->running = false;
     if (kt_list_empty(&rt->ready))
         kt_runtime_settle(rt);
