@@ -408,7 +408,7 @@ s.lua:4: pool.links[2].wieght: unknown key; did you mean weight?
 s.lua:5: pool.polcy: unknown key; did you mean policy?
 s.lua:6: pool.discover.link.kcp.sndwind: unknown key; did you mean sndwnd?
 s.lua:8: pool:open: only in a task, and this is the main chunk; call it in a function given to :serve or kt.spawn
-s.lua:9: pool.opn: no such field; did you mean pool.on?
+s.lua:9: pool.opn: no such field; did you mean pool.open?
 s.lua:10: open.timout: unknown key; did you mean timeout?
 ]], check [[
 local near, far = kt.link { remote = "a:9", key = "k" }, kt.link { remote = "b:9", key = "k" }

@@ -64,10 +64,10 @@ struct kt_runtime {
     size_t aside;          /* of task_count: do not keep the script alive */
     const char *pure;      /* what is called that must not wait ("a policy"), or NULL */
     struct kt_turn turn;   /* runs what is ready */
-    struct kt_timer again; /* ... in the next turn, when tasks made tasks ready, or took long */
-    bool running;          /* tasks run: what they make ready waits for `again` */
-    uint64_t rounds_at;    /* the turn in which they ran last, by its time */
-    unsigned rounds;       /* ... and how often */
+    struct kt_timer again; /* ... in the next turn, when too many were ready for this one */
+    bool running;          /* tasks run: what they make ready is seen to, or waits for `again` */
+    uint64_t visits_at;    /* the turn in which they ran last, by its time */
+    unsigned visits;       /* ... and how often the turn came back to them */
     struct kt_origin *origins;
     size_t origin_count;
 
