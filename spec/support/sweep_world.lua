@@ -190,6 +190,7 @@ local function plan(d, id, way)
   end
   local flow = { id = id, from = way[1], to = way[2], way = way, up = direction(2 * id, size()), down = direction(2 * id + 1, size()),
     answers = d.one_in(2), start = d.seconds(12) }
+  if way.back then flow.start = flow.start + 5 end -- somebody has to have called
   flow.up.chunk, flow.down.chunk = d.pick { 1000, 16384, 65536 }, d.pick { 1000, 16384, 65536 }
   for _, dir in ipairs { flow.up, flow.down } do
     if d.one_in(8) then dir.slow = { at_most = d.pick { 700, 5000 }, pause = d.between(5, 60) / 1000 } end
