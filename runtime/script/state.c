@@ -292,7 +292,7 @@ int kt_state_new(struct kt_runtime *rt)
 {
     rt->ref_explain = LUA_NOREF;
     for (int unit = 0; unit < KT_UNITS; unit++) rt->units[unit].ref_reader = LUA_NOREF;
-    rt->collect_bytes = rt->repeatable ? COLLECT_BYTES : CYCLE_BYTES;
+    rt->collect_bytes = rt->repeatable ? COLLECT_BYTES : 0;
     lua_State *L = lua_newstate(kt_guard_alloc, rt);
     if (!L) return KT_ENOMEM;
     rt->L = rt->main.L = L;
@@ -321,7 +321,9 @@ void kt_state_slice(struct kt_runtime *rt)
         rt->collect_bytes = 2 * rt->lua_bytes + COLLECT_BYTES;
         return;
     }
-    size_t kib = 0; /* Lua's least */
+    if (rt->collect_bytes == 0)
+        rt->collect_bytes = 2 * rt->lua_bytes + CYCLE_BYTES; /* the main chunk is through */
+    size_t kib = 0;                                          /* Lua's least */
     if (rt->collecting) {
         kib = (rt->lua_bytes > rt->step_bytes ? rt->lua_bytes - rt->step_bytes : 0) >> 10;
         if (kib < STEP_KIB) return;
