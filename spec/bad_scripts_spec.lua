@@ -296,6 +296,26 @@ end)]])
     end)
   end)
 
+  -- Where the stack is full, finalizers of what was dropped before would fail, and be skipped.
+  it("recurses without end over handles that it dropped loses none of them, and the task goes on", function()
+    h.run(function()
+      local w = bad_script.start(s, [[
+bad:serve(function() end)
+kt.spawn(function()
+  for _ = 1, 200 do far:open {} end
+  local function f() return 1 + f() end
+  print(pcall(f))
+  kt.sleep(0)
+  repeat collectgarbage() kt.sleep "10ms" until far:stats().streams <= 1 -- the neighbour's
+  print "over"
+end)]])
+      w.prints "over"
+      assert.matches("^false\ts.lua:[^\n]*stack overflow\nover\n$", w.process.stdout)
+      assert.is_nil(w.process.stderr:find("__gc", 1, true))
+      w.finish()
+    end)
+  end)
+
   it("opens what it may in a finalizer, also when all has ended, comes to an end", function()
     local code, out, err
     h.run(function()

@@ -445,34 +445,6 @@ end)]], near, target.at)
     end)
   end)
 
-  it("survives a finalizer that closes it in the middle of a call", function()
-    h.run(function()
-      local target = h.sockets.serve(function(conn)
-        conn:send(("x"):rep(100))
-        conn:recv_all(20)
-      end)
-      local out = s.task(scripts.FINALIZING .. [[
-        for _, use in ipairs {
-          function(conn, d) return conn:read(300, { timeout = d .. ".1ms" }) end,
-          function(conn, d) return conn:read_exactly(300, { timeout = d .. ".2ms" }) end,
-          function(conn, d) return conn:read_until("!", 300, { timeout = d .. ".3ms" }) end,
-          function(conn, d) return conn:write("y", { timeout = d .. ".4ms" }) end,
-        } do
-          print(closed_within(use, function()
-            local conn = kt.connect { to = "127.0.0.1:%d" }
-            conn:read(1)
-            return conn
-          end))
-        end]], target.at)
-      local calls = 0
-      for within in out:gmatch "%d+" do
-        calls = calls + 1
-        assert.is_true(tonumber(within) > 0, ("in no call of the use %d: %s"):format(calls, out))
-      end
-      assert.equal(4, calls)
-    end)
-  end)
-
   it("waits no longer than the script lives", function()
     h.run(function()
       local near = h.sockets.free_port("tcp")

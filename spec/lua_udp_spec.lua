@@ -234,29 +234,6 @@ end)]])
     end)
   end)
 
-  it("survives a finalizer that closes it in the middle of a call", function()
-    h.run(function()
-      local out = s.task(scripts.FINALIZING .. [[
-        for _, use in ipairs {
-          function(sock, d) return sock:receive { timeout = d .. "ms" } end,
-          function(sock) return sock:send(("y"):rep(100), "localhost:9") end,
-        } do
-          print(closed_within(use, function()
-            local sock = assert(kt.udp { on = "127.0.0.1:0" })
-            sock:send(("x"):rep(100), sock.local_addr)
-            repeat kt.sleep "1ms" until sock:stats().queued == 1
-            return sock
-          end))
-        end]])
-      local calls = 0
-      for within in out:gmatch "%d+" do
-        calls = calls + 1
-        assert.is_true(tonumber(within) > 0, ("in no call of the use %d: %s"):format(calls, out))
-      end
-      assert.equal(2, calls)
-    end)
-  end)
-
   it("closes with its variable", function()
     h.run(function()
       assert.equal("nil\n", s.task([[

@@ -11,13 +11,15 @@ local key = kt.secret "correct horse"
 local far = kt.link { remote = "127.0.0.1:9", key = key }
 far:on("down", print):on("stats", function() end)
 kt.accept { on = "127.0.0.1:0", key = key, mode = "$mode" }:serve(function(stream) stream:close() end)
-kt.udp { on = "127.0.0.1:0" }
+local socket = kt.udp { on = "127.0.0.1:0" }
 kt.listen { on = "unix:$path" }:serve(function(conn) conn:write "$name" end)
 kt.reload { old = "drain", timeout = "1s" }
 kt.spawn(function()
   local conn <close> = kt.connect { to = "unix:$path" }
   print((conn:read()))
   kt.sleep "1h"
+  far:close() -- held until here
+  socket:close()
 end)
 ]]
 

@@ -279,7 +279,7 @@ describe("kt run", function()
       assert.equal("20\n40\n60\n", r.out)
     end)
 
-    it("in the next turn when spawned by a task", function()
+    it("when the one that spawned them waits or ends", function()
       assert.equal("first\nsecond\n", task 'kt.spawn(print, "second") print "first" kt.sleep(0)')
     end)
 

@@ -880,7 +880,7 @@ function kt.resolve(options) end
 ---@param duration kt.duration As a duration such as "500ms".
 function kt.sleep(duration) end
 
---- Runs fn(…) as a task: when the runtime starts, or in the next turn of the loop. Conns, streams and sockets among the arguments become the new task's.
+--- Runs fn(…) as a task: when the runtime starts, or once the task that calls this waits or ends. Conns, streams and sockets among the arguments become the new task's.
 ---
 --- Where: main chunk and tasks.
 ---@param fn function The task.

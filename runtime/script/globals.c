@@ -60,16 +60,38 @@ static int load_text(lua_State *L)
     return call_original(L);
 }
 
-/* A collector that is stopped, or told to be lazy, lets garbage pile up to the limit. */
+static int known_index(const char *const *known, const char *what)
+{
+    for (int i = 0; known[i]; i++)
+        if (strcmp(what, known[i]) == 0) return i;
+    return -1;
+}
+
+/* A collector that is told to be lazy lets garbage pile up to the limit. It runs on the main thread, whose
+ * stack has room for finalizers: see kt_state_new. */
 static int collectgarbage(lua_State *L)
 {
+    lua_State *main = kt_runtime_of(L)->L;
     static const char *const known[] = {"collect", "count", "step", "isrunning", NULL};
     const char *what = luaL_optstring(L, 1, "collect");
     const lua_Integer size = strcmp(what, "step") == 0 ? luaL_optinteger(L, 2, 0) : 0;
     if (size < 0 || size > STEP_MAX) /* Lua would take it for a negative one, and put the collector off */
         return kt_raise(L, "collectgarbage \"step\": wanted a size of 0 to %d KiB, got %I", STEP_MAX, size);
-    for (int i = 0; known[i]; i++)
-        if (strcmp(what, known[i]) == 0) return call_original(L);
+    switch (known_index(known, what)) {
+    case 0:
+        lua_gc(main, LUA_GCCOLLECT);
+        lua_pushinteger(L, 0);
+        return 1;
+    case 1:
+        lua_pushnumber(L, (lua_Number)lua_gc(L, LUA_GCCOUNT) + (lua_Number)lua_gc(L, LUA_GCCOUNTB) / 1024);
+        return 1;
+    case 2:
+        lua_pushboolean(L, lua_gc(main, LUA_GCSTEP, (int)size));
+        return 1;
+    case 3:
+        lua_pushboolean(L, true);
+        return 1;
+    }
     return kt_raise(L,
         "collectgarbage \"%s\": not for scripts; there are \"collect\", \"step\", \"count\", \"isrunning\"",
         what);

@@ -206,7 +206,6 @@ static int link_open(lua_State *L)
     kt_pipe_push(L, KT_HANDLE_STREAM); /* now, so that there is memory for it when the stream is there */
     lua_getiuservalue(L, 1, KT_LINK_REMOTE);
     lua_setiuservalue(L, -2, 1);
-    if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED); /* by a finalizer, just now */
     struct kt_err err = {0};
     struct kt_open *op;
     int rc = kt_link_open(l->link, opened, t, &op, &err);

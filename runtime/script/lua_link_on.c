@@ -253,10 +253,8 @@ int kt_lua_link_event(lua_State *L)
     draft.origin = kt_origin_here(l->service.rt, L);
     lua_pushvalue(L, 3);
     lua_rawseti(L, -2, draft.id);
-    struct watch *w = l->service.closed ? NULL : malloc(sizeof *w); /* by a finalizer, just now */
-    if (!w)
-        return l->service.closed ? kt_raise(L, ON ": the link was closed")
-                                 : kt_raise(L, ON ": out of memory");
+    struct watch *w = malloc(sizeof *w);
+    if (!w) return kt_raise(L, ON ": out of memory");
     *w = draft;
     kt_timer_init(&w->timer, on_timer, w);
     kt_list_init(&w->running);

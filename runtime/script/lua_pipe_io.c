@@ -4,8 +4,8 @@
  * and `read_until` gather, in a buffer of at most what they were allowed, nothing behind what they return. So
  * whatever a script did not ask for is still in the pipe for a splice, and back-pressure holds.
  *
- * Allocating in Lua may run a finalizer of the script, and that may close the very pipe: h->pipe is looked at
- * again after anything that allocates.
+ * No finalizer runs in the midst of a call (garbage is collected between slices, state.c), so what was open
+ * when a call began is open until it waits.
  *
  * Invariant: h->reading and h->writing are set exactly while a task waits in such a call, and the handle
  * listens to its pipe exactly while one of them is: a pipe that nobody waits for is free to be spliced. */

@@ -74,8 +74,6 @@ static int splice(lua_State *L)
     how.rate_ba = rate.b_to_a;
     if (linger != KT_TIME_NEVER) how.linger_us = how.settle_us = linger;
 
-    kt_pipe_arg(L, 1, WHAT); /* again: a finalizer of the script may have run */
-    kt_pipe_arg(L, 2, WHAT);
     int rc = a->code ? a->code : b->code;
     if (rc) /* it was heard of before: the splice would wait for it in vain */
         return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": broken before: %s", kt_strerror(rc)));

@@ -3,8 +3,8 @@
  * Declared in the main chunk, a socket is a service: opened at start with the rest, nobody's in particular.
  * Made in a task, it is opened at once and the task's own. What arrives waits, up to a bound, in a queue.
  *
- * Allocating in Lua may run a finalizer of the script, and that may close the very socket: u->holder.udp is
- * looked at again after anything that allocates.
+ * No finalizer runs in the midst of a call (garbage is collected between slices, state.c), so what was open
+ * when a call began is open until it waits.
  *
  * A reload hands a declared socket on to the new script. Handles of the old one may still send from it, and
  * receive nothing more.

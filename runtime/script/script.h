@@ -40,9 +40,12 @@ struct kt_runtime {
     struct kt_counters own_counters; /* if it was given none */
     enum kt_phase phase;
     bool unsafe;
-    bool repeatable;      /* see struct kt_runtime_opts */
-    unsigned slices;      /* since the last collection, if it is */
-    size_t collect_bytes; /* the next comes when there is so much */
+    bool repeatable; /* see struct kt_runtime_opts */
+    /* garbage (state.c) */
+    unsigned slices;      /* since the last collection, if it is repeatable */
+    size_t collect_bytes; /* the next begins when there is so much */
+    size_t step_bytes;    /* how much there was after its last step */
+    bool collecting;      /* a collection is going on */
     const char *(*getenv)(void *ctx, const char *name);
     void *getenv_ctx;
     void (*print)(void *ctx, int fd, const char *text, size_t len);
@@ -61,10 +64,10 @@ struct kt_runtime {
     size_t aside;          /* of task_count: do not keep the script alive */
     const char *pure;      /* what is called that must not wait ("a policy"), or NULL */
     struct kt_turn turn;   /* runs what is ready */
-    struct kt_timer again; /* ... in the next turn, when tasks made tasks ready, or took long */
-    bool running;          /* tasks run: what they make ready waits for `again` */
-    uint64_t rounds_at;    /* the turn in which they ran last, by its time */
-    unsigned rounds;       /* ... and how often */
+    struct kt_timer again; /* ... in the next turn, when too many were ready for this one */
+    bool running;          /* tasks run: what they make ready is seen to, or waits for `again` */
+    uint64_t visits_at;    /* the turn in which they ran last, by its time */
+    unsigned visits;       /* ... and how often the turn came back to them */
     struct kt_origin *origins;
     size_t origin_count;
 
@@ -154,7 +157,7 @@ int kt_state_load_module(struct kt_runtime *rt, const char *module);
  * string and returns it. */
 const char *kt_state_path(lua_State *L, const char *path);
 
-/* A slice is over: in a repeatable runtime it may be time to collect garbage. */
+/* A slice is over: it may be time to collect garbage, which happens here and nowhere else. */
 void kt_state_slice(struct kt_runtime *rt);
 
 /* Pushes a shallow copy of the table at idx; returns 1. */

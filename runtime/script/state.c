@@ -12,6 +12,11 @@
 /* In a repeatable runtime garbage is collected after so many slices, or when so much has been added. */
 #define COLLECT_SLICES 1000u
 #define COLLECT_BYTES (16u << 20)
+/* In others a cycle begins when there is twice as much as was left after the last, and so much more; then
+ * each slice pays for what it has added. */
+#define CYCLE_BYTES (256u << 10)
+#define STEP_KIB 4u /* not worth a step before that */
+#define STEP_MAX_KIB 1024u
 
 static const char loading; /* its address marks a module that is being loaded */
 
@@ -287,16 +292,18 @@ int kt_state_new(struct kt_runtime *rt)
 {
     rt->ref_explain = LUA_NOREF;
     for (int unit = 0; unit < KT_UNITS; unit++) rt->units[unit].ref_reader = LUA_NOREF;
-    rt->collect_bytes = COLLECT_BYTES;
+    rt->collect_bytes = rt->repeatable ? COLLECT_BYTES : 0;
     lua_State *L = lua_newstate(kt_guard_alloc, rt);
     if (!L) return KT_ENOMEM;
     rt->L = rt->main.L = L;
     *(struct kt_task **)lua_getextraspace(L) = &rt->main;
     lua_setwarnf(L, on_warning, rt);
-    if (rt->repeatable) {
-        lua_gc(L, LUA_GCSTOP); /* its pace depends on addresses; see kt_state_slice */
-        kt_guard_unhook(rt, L);
-    }
+    /* Lua collects on whatever thread runs, and runs finalizers there: on a stack that is all but full, as a
+     * recursion without end has it, they fail and are skipped, which the handles' C side would not survive.
+     * So garbage is collected between slices, on the main thread: kt_state_slice. (When memory runs out Lua
+     * still collects at once, but runs no finalizers.) */
+    lua_gc(L, LUA_GCSTOP);
+    if (rt->repeatable) kt_guard_unhook(rt, L);
     lua_pushcfunction(L, set_up);
     int status = lua_pcall(L, 0, 0, 0);
     if (status == LUA_OK) return 0;
@@ -306,11 +313,27 @@ int kt_state_new(struct kt_runtime *rt)
 
 void kt_state_slice(struct kt_runtime *rt)
 {
-    if (!rt->repeatable || !rt->L) return;
-    if (++rt->slices < COLLECT_SLICES && rt->lua_bytes < rt->collect_bytes) return;
-    lua_gc(rt->L, LUA_GCCOLLECT);
-    rt->slices = 0;
-    rt->collect_bytes = 2 * rt->lua_bytes + COLLECT_BYTES;
+    if (!rt->L) return;
+    if (rt->repeatable) {
+        if (++rt->slices < COLLECT_SLICES && rt->lua_bytes < rt->collect_bytes) return;
+        lua_gc(rt->L, LUA_GCCOLLECT);
+        rt->slices = 0;
+        rt->collect_bytes = 2 * rt->lua_bytes + COLLECT_BYTES;
+        return;
+    }
+    if (rt->collect_bytes == 0)
+        rt->collect_bytes = 2 * rt->lua_bytes + CYCLE_BYTES; /* the main chunk is through */
+    size_t kib = 0;                                          /* Lua's least */
+    if (rt->collecting) {
+        kib = (rt->lua_bytes > rt->step_bytes ? rt->lua_bytes - rt->step_bytes : 0) >> 10;
+        if (kib < STEP_KIB) return;
+        if (kib > STEP_MAX_KIB) kib = STEP_MAX_KIB;
+    } else if (rt->lua_bytes < rt->collect_bytes) {
+        return;
+    }
+    rt->collecting = !lua_gc(rt->L, LUA_GCSTEP, (int)kib);
+    rt->step_bytes = rt->lua_bytes;
+    if (!rt->collecting) rt->collect_bytes = 2 * rt->lua_bytes + CYCLE_BYTES;
 }
 
 void kt_state_close(struct kt_runtime *rt)

@@ -12,9 +12,10 @@
 #include "script/script.h"
 
 #define SPARE_MAX 256u    /* threads kept; about 1.2 KiB each */
-#define ROUNDS_MAX 16u    /* how often the ready ones run in a turn of the loop */
 #define ORIGINS_MAX 1024u /* lines that spawn; past it a task's line is unknown */
 #define TURN_US 10000u    /* that tasks run in one turn of the loop, give or take one slice */
+#define TURN_ROUNDS 8     /* ... and how often more of them, where tasks make tasks ready */
+#define TURN_VISITS 16u   /* ... and how often a turn comes back to them */
 
 static const struct kt_origin origin_unknown = {.source = "?"};
 
@@ -269,24 +270,32 @@ static void run(struct kt_task *t)
     kt_state_slice(rt);
 }
 
+/* A round: those that are ready at its beginning. False when the time is over. */
+static bool run_round(struct kt_runtime *rt, uint64_t until)
+{
+    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--) {
+        run(KT_CONTAINER(rt->ready.next, struct kt_task, ready));
+        if (kt_io_clock(rt->io) >= until) return false;
+    }
+    return true;
+}
+
+/* Tasks make others ready, or themselves, and what follows at once is best done at once. But tasks that wake
+ * each other for ever, or spawn each other by the thousand, must not keep the loop from turning. */
 static void run_ready(void *ctx)
 {
     struct kt_runtime *rt = ctx;
-    /* Only those that are ready now, not for long, and in a turn only so often: tasks that wake each other
-     * for ever, that spawn each other by the thousand, or whose waits end within the turn (streams of a
-     * session that is up are open at once), must not keep the loop from turning. */
+    /* What tasks wait for may end within the turn, too: streams of a session that is up are open at once. */
     const uint64_t now = kt_io_now(rt->io), until = kt_io_clock(rt->io) + TURN_US;
-    if (now != rt->rounds_at) rt->rounds = 0;
-    rt->rounds_at = now;
-    if (rt->rounds++ >= ROUNDS_MAX) {
+    if (now != rt->visits_at) rt->visits = 0;
+    rt->visits_at = now;
+    if (rt->visits++ >= TURN_VISITS) {
         kt_io_timer_set(rt->io, &rt->again, now);
         return;
     }
     rt->running = true;
-    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--) {
-        run(KT_CONTAINER(rt->ready.next, struct kt_task, ready));
-        if (kt_io_clock(rt->io) >= until) break;
-    }
+    for (int i = 0; i < TURN_ROUNDS && !kt_list_empty(&rt->ready) && !rt->exiting; i++)
+        if (!run_round(rt, until)) break;
     rt->running = false;
     if (kt_list_empty(&rt->ready))
         kt_runtime_settle(rt);
@@ -297,7 +306,7 @@ static void run_ready(void *ctx)
 static void run_again(void *ctx)
 {
     struct kt_runtime *rt = ctx;
-    rt->rounds = 0; /* a new turn, even where the clock has not moved (io/sim) */
+    rt->visits = 0; /* a new turn, even where the clock has not moved (io/sim) */
     kt_io_turn(rt->io, &rt->turn);
 }
 
@@ -471,9 +480,6 @@ struct kt_task *kt_task_prepare(
     lua_State *L = rt->L;
     struct kt_task *t = NULL;
     const int top = lua_gettop(L);
-    /* No finalizer of the script's runs here: it might close what the caller is busy with. */
-    const bool collects = lua_gc(L, LUA_GCISRUNNING);
-    lua_gc(L, LUA_GCSTOP);
     lua_pushcfunction(L, prepare);
     lua_pushlightuserdata(L, (void *)arg);
     if (lua_pcall(L, 1, LUA_MULTRET, 0) != LUA_OK)
@@ -482,7 +488,6 @@ struct kt_task *kt_task_prepare(
     else if (lua_gettop(L) > top)
         t = start_prepared(rt, origin, lua_gettop(L) - top - 1);
     lua_settop(L, top);
-    if (collects) lua_gc(L, LUA_GCRESTART);
     return t;
 }
 

@@ -12,7 +12,7 @@ return function(with)
 
   def {
     name = "kt.spawn", context = "any", signature = "kt.spawn(fn, …)",
-    doc = "Runs fn(…) as a task: when the runtime starts, or in the next turn of the loop. Conns, streams and sockets among the arguments "
+    doc = "Runs fn(…) as a task: when the runtime starts, or once the task that calls this waits or ends. Conns, streams and sockets among the arguments "
       .. "become the new task's.",
     params = {
       { name = "fn", type = "function", doc = "The task." },

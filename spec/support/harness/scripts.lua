@@ -10,44 +10,6 @@ local scripts = {}
 
 local HEAD = 'local kt = require "kt"\n'
 
--- Text that begins a task: closed_within(use, make) makes handles and uses them, each time with a finalizer that closes
--- the handle a little later; returns how often that was within the use. Of the many finalizers that wait, each step of
--- the collector calls some; the next step comes when 8 KiB more were allocated, the use being the last of them.
-scripts.FINALIZING = [[
-        local called, made, closing, handle, fill = 0, 0, false, nil, ("x"):rep(8192)
-        local mt = { __gc = function()
-          called = called + 1
-          if closing then closing = false handle:close() end
-        end }
-        local function finalizing()
-          if made - called < 2000 then
-            local list = {}
-            for _ = 1, 10 do
-              for _ = 1, 500 do list[#list + 1] = setmetatable({}, mt) end
-              kt.sleep(0)
-            end
-            made = made + #list
-          end
-          local from = called
-          repeat local _ = {} until called > from
-        end
-        local function closed_within(use, make)
-          local times = 0
-          for d = 1, 90 do
-            handle = make()
-            finalizing()
-            closing = true
-            local _ = fill:sub(1, 6750 + d * 16)
-            local early = not closing
-            local ok, data, err = pcall(use, handle, d)
-            if not early and not closing and ok and not data and err.code == "closed" then times = times + 1 end
-            closing = false
-            handle:close()
-          end
-          return times
-        end
-]]
-
 local function readlink(path)
   local pipe = assert(io.popen("readlink -f " .. path))
   local full = pipe:read("l")
