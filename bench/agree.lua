@@ -5,14 +5,16 @@
 -- usage: agree.lua BUILD [MEGABYTES [ROUNDS [LINE…]]]
 --
 -- Figures are medians of goodput (Mbit/s, from the request to the checksum or the last byte), for each line and direction;
--- in brackets the least and the most. "sim/real" is what it is about: this fails where it is not within 0.85 to 1.15. CPU is
--- the share of one core that the busier kt took: where that nears 1, the machine was measured and not the line.
+-- in brackets the least and the most. "sim/real" is what it is about: this fails where it is not within 0.85 to 1.15; with
+-- fewer than three rounds, where one unlucky loss decides, only where it is not within 0.5 to 2. CPU is the share of one core
+-- that the busier kt took: where that nears 1, the machine was measured and not the line.
 local bytes_of = require "bytes"
 local spec_io = require "spec_io"
 local spec_script = require "spec_script"
 local spec_sim = require "spec_sim"
 
 local build, megabytes, rounds = arg[1], tonumber(arg[2] or 10), tonumber(arg[3] or 3)
+local LEAST, MOST = table.unpack(rounds < 3 and { 0.5, 2 } or { 0.85, 1.15 })
 local S = 1000000
 local CHUNK = bytes_of.noise(65536, 1) -- kcptun's wire compresses what can be compressed
 local SIM_SEEDS = 9 -- they cost nothing
@@ -263,7 +265,7 @@ local ok, err = xpcall(function()
     end
   end
   print(("furthest apart: %.2f"):format(worst))
-  agrees = worst > 0.85 and worst < 1.15
+  agrees = worst > LEAST and worst < MOST
 end, debug.traceback)
 os.execute("rm -rf " .. quote(folder))
 if not ok then error(err, 0) end
