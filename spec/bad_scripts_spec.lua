@@ -303,7 +303,7 @@ end)]])
 bad:serve(function() end)
 kt.spawn(function()
   for _ = 1, 200 do far:open {} end
-  local function f() return 1 + f() end
+  local function f() local ]] .. ("_, "):rep(198) .. [[_ return 1 + f() end -- fills it in a few thousand calls
   print(pcall(f))
   kt.sleep(0)
   repeat collectgarbage() kt.sleep "10ms" until far:stats().streams <= 1 -- the neighbour's
