@@ -1,4 +1,4 @@
--- runtime/base/bucket and runtime/base/meter: rates to keep, and rates as they were.
+-- runtime/base/bucket: rates to keep.
 local base = require "spec_base"
 
 local SECOND = 1000000
@@ -63,37 +63,5 @@ describe("a token bucket", function()
     b:take(b:room(1))
     assert.equal(0, b:room(1))
     assert.equal((1 << 40) // 8, b:room(1 << 62))
-  end)
-end)
-
-describe("a meter", function()
-  it("knows what came within the last two seconds", function()
-    local m = base.meter()
-    m:add(100, 10 * SECOND)
-    m:add(50, 10.3 * SECOND // 1 | 0)
-    assert.equal(150, (m:at(10.5 * SECOND // 1 | 0)))
-    assert.equal(50, (m:at(12 * SECOND)))
-    assert.equal(0, (m:at(13 * SECOND)))
-  end)
-
-  it("tells the rate of what comes evenly", function()
-    local m = base.meter()
-    for i = 1, 1000 do m:add(10, 100 * SECOND + i * 10000) end
-    local _, rate = m:at(110 * SECOND, 100 * SECOND)
-    assert.is_true(rate > 900 and rate < 1100, rate)
-  end)
-
-  it("does not take its first moments for quiet ones", function()
-    local m = base.meter()
-    m:add(500, 100 * SECOND + 500000)
-    local _, rate = m:at(100 * SECOND + 500000, 100 * SECOND)
-    assert.equal(1000, rate)
-  end)
-
-  it("forgets all after a long silence", function()
-    local m = base.meter()
-    m:add(1, SECOND)
-    m:add(2, 1000 * SECOND)
-    assert.equal(2, (m:at(1000 * SECOND)))
   end)
 end)

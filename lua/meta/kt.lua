@@ -68,16 +68,16 @@
 ---@class kt.connstats
 ---@field bytes_in integer Bytes that have come out of it.
 ---@field bytes_out integer Bytes that have gone into it.
----@field rate_in number Bytes a second that come out of it, over the last two seconds.
----@field rate_out number Bytes a second that go into it, over the last two seconds.
+---@field rate_in number Bytes a second that come out of it, since `:stats` was called before, or since it was made; calls within a quarter of a second are one.
+---@field rate_out number Bytes a second that go into it, likewise.
 ---@field since number Seconds since it began, until its end.
 
 --- The figures of a stream.
 ---@class kt.streamstats
 ---@field bytes_in integer Bytes that have come out of it.
 ---@field bytes_out integer Bytes that have gone into it.
----@field rate_in number Bytes a second that come out of it, over the last two seconds.
----@field rate_out number Bytes a second that go into it, over the last two seconds.
+---@field rate_in number Bytes a second that come out of it, since `:stats` was called before, or since it was made; calls within a quarter of a second are one.
+---@field rate_out number Bytes a second that go into it, likewise.
 ---@field since number Seconds since it began, until its end.
 ---@field priority integer Its priority.
 ---@field weight integer Its weight.

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/bufq.h"
 
 struct kt_pipe;
@@ -42,6 +43,7 @@ struct kt_pipe {
     const struct kt_pipe_ops *ops;
     const struct kt_pipe_events *events; /* NULL: nobody listens, arrivals wait under back-pressure */
     void *ctx;
+    uint64_t bytes_in, bytes_out; /* consumed, and taken by write */
 };
 
 /* Sets who listens. Data that arrived before is there to peek; no event is repeated for it. */
@@ -61,6 +63,7 @@ static inline size_t kt_pipe_peek(struct kt_pipe *p, struct kt_iov *iov, size_t 
 /* Drops n bytes that were shown by peek, and lets the sender go on. */
 static inline void kt_pipe_consume(struct kt_pipe *p, size_t n)
 {
+    p->bytes_in += n;
     p->ops->consume(p, n);
 }
 
@@ -73,7 +76,9 @@ static inline bool kt_pipe_eof(const struct kt_pipe *p)
 /* Takes 0..n bytes (copies them); fewer than n: wait for `writable`. 0 after shutdown or when broken. */
 static inline size_t kt_pipe_write(struct kt_pipe *p, const void *data, size_t n)
 {
-    return p->ops->write(p, data, n);
+    const size_t taken = p->ops->write(p, data, n);
+    p->bytes_out += taken;
+    return taken;
 }
 
 /* Ends sending once what was written is delivered; reading goes on. */

@@ -6,14 +6,11 @@
 #include "link/shaper.h"
 #include <stdlib.h>
 #include "base/bucket.h"
-#include "base/meter.h"
 #include "io/io.h"
 #include "link/stream.h"
 
 struct flow {
     struct kt_bucket bucket;
-    struct kt_meter meter;
-    uint64_t bytes;
     struct kt_timer timer; /* the bucket holds something again */
 };
 
@@ -21,11 +18,9 @@ struct kt_shaper {
     struct kt_pipe pipe;
     struct kt_pipe *inner; /* NULL: ended */
     struct kt_io *io;
-    void (*on_end)(void *ctx, const struct kt_shaper_figures *last); /* NULL: nobody watches */
-    void *watcher;
     struct flow in, out;
     uint64_t idle_us, total_us;
-    uint64_t born, moved, ended;
+    uint64_t born, moved;
     struct kt_timer clock; /* idle and total: looked at when due, not at each byte */
     struct kt_turn turn;   /* tells of a break; frees after close */
     int code;              /* why it broke, 0: it did not */
@@ -46,7 +41,6 @@ static void stop(struct kt_shaper *s)
     kt_io_timer_cancel(s->io, &s->out.timer);
     kt_io_timer_cancel(s->io, &s->clock);
     s->inner = NULL;
-    s->ended = kt_io_now(s->io);
 }
 
 /* ---- breaking ---- */
@@ -108,11 +102,8 @@ static size_t smaller(size_t a, size_t b)
 
 static void passed(struct kt_shaper *s, struct flow *f, size_t n)
 {
-    const uint64_t now = kt_io_now(s->io);
     kt_bucket_take(&f->bucket, n);
-    kt_meter_add(&f->meter, n, now);
-    f->bytes += n;
-    s->moved = now;
+    s->moved = kt_io_now(s->io);
 }
 
 static void wait_for(struct kt_shaper *s, struct flow *f)
@@ -192,11 +183,6 @@ static struct kt_pipe *let_go(struct kt_shaper *s)
     s->closed = true;
     s->pipe.events = NULL;
     if (inner) stop(s);
-    if (s->on_end) {
-        struct kt_shaper_figures last;
-        kt_shaper_figures(s, &last);
-        s->on_end(s->watcher, &last);
-    }
     kt_io_turn(s->io, &s->turn);
     return inner;
 }
@@ -279,17 +265,16 @@ static void on_out(void *ctx)
 
 /* ---- the maker's side ---- */
 
-int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner,
-    void (*ended)(void *ctx, const struct kt_shaper_figures *last), void *ctx, struct kt_shaper **out)
+int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner, uint64_t born_us, struct kt_shaper **out)
 {
     struct kt_shaper *s = calloc(1, sizeof *s);
     if (!s) return KT_ENOMEM;
+    s->pipe = *inner; /* its listener and its figures, too */
     s->pipe.ops = inner->ops->stream ? &pipe_ops : &conn_ops;
     s->inner = inner;
     s->io = io;
-    s->on_end = ended;
-    s->watcher = ctx;
-    s->born = s->moved = kt_io_now(io);
+    s->born = born_us;
+    s->moved = kt_io_now(io);
     kt_timer_init(&s->in.timer, on_in, s);
     kt_timer_init(&s->out.timer, on_out, s);
     kt_timer_init(&s->clock, on_clock, s);
@@ -304,19 +289,9 @@ struct kt_pipe *kt_shaper_pipe(struct kt_shaper *s)
     return &s->pipe;
 }
 
-void kt_shaper_unwatch(struct kt_shaper *s)
-{
-    if (s) s->on_end = NULL;
-}
-
 bool kt_shaper_alive(const struct kt_shaper *s)
 {
     return s->inner != NULL;
-}
-
-int kt_shaper_code(const struct kt_shaper *s)
-{
-    return s->code;
 }
 
 void kt_shaper_limits(const struct kt_shaper *s, struct kt_shaper_limits *out)
@@ -342,16 +317,4 @@ void kt_shaper_set(struct kt_shaper *s, const struct kt_shaper_limits *limits)
     s->idle_us = limits->idle_us;
     s->total_us = limits->total_us;
     kt_io_timer_set(s->io, &s->clock, deadline(s));
-}
-
-void kt_shaper_figures(const struct kt_shaper *s, struct kt_shaper_figures *out)
-{
-    const uint64_t now = kt_io_now(s->io), end = s->inner ? now : s->ended;
-    *out = (struct kt_shaper_figures){
-        .bytes_in = s->in.bytes,
-        .bytes_out = s->out.bytes,
-        .rate_in = kt_meter_rate(&s->in.meter, s->born, now),
-        .rate_out = kt_meter_rate(&s->out.meter, s->born, now),
-        .age_us = end - s->born,
-    };
 }

@@ -319,6 +319,19 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
     return 0;
 }
 
+void kt_splice_replace(struct kt_splice *s, const struct kt_pipe *old, struct kt_pipe *by)
+{
+    if (s->ab.from == old)
+        s->ab.from = s->ba.to = by;
+    else
+        s->ab.to = s->ba.from = by;
+}
+
+void kt_splice_broke(struct kt_splice *s, const struct kt_pipe *pipe, int code)
+{
+    break_off(pipe == s->ab.from ? &s->ab : &s->ba, code);
+}
+
 void kt_splice_cancel(struct kt_splice *s)
 {
     struct kt_pipe *a = s->ab.from, *b = s->ab.to;

@@ -43,6 +43,12 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
  */
 void kt_splice_set(struct kt_splice *s, const struct kt_splice_opts *opts);
 
+/* Another pipe takes the place of one that the splice has, and has its listener already (link/shaper.h). */
+void kt_splice_replace(struct kt_splice *s, const struct kt_pipe *old, struct kt_pipe *by);
+
+/* For a pipe that broke before the splice began, when it was another one's to hear of: as if it broke now. */
+void kt_splice_broke(struct kt_splice *s, const struct kt_pipe *pipe, int code);
+
 /* Resets both pipes and ends with KT_ECANCELED; done is not called, and the splice is gone. */
 void kt_splice_cancel(struct kt_splice *s);
 

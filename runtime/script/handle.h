@@ -62,18 +62,26 @@ void kt_owned_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *
 
 struct kt_lua_reading;
 struct kt_lua_writing;
+struct kt_lua_look;
+struct kt_splice;
 
 struct kt_lua_pipe {
     struct kt_owned owned;          /* first */
-    struct kt_pipe *pipe;           /* the shaper's; NULL: closed, or taken over by a splice */
-    struct kt_shaper *shaper;       /* whoever has the pipe; NULL: it has ended */
-    struct kt_shaper_figures last;  /* … with these figures */
-    struct kt_conn *conn;           /* NULL: a stream; good while the shaper is alive */
+    struct kt_pipe *pipe;           /* NULL: closed, or taken over by a splice */
+    struct kt_pipe *taken;          /* ... by this one: */
+    struct kt_splice *splice;       /* NULL: by none */
+    struct kt_lua_pipe *other;      /* what it is spliced with */
+    struct kt_shaper *shaper;       /* around the pipe, once a limit was set; NULL: none, or it has ended */
+    struct kt_conn *conn;           /* NULL: a stream, or it has ended */
     bool accepted;                  /* a stream that the peer opened */
     bool shut;                      /* the script has ended sending */
-    int code;                       /* how it broke, once that was heard */
+    bool heard;                     /* the script knows that it broke */
+    int code;                       /* how it broke; 0: it did not */
     struct kt_lua_reading *reading; /* the call that waits for data, or NULL */
     struct kt_lua_writing *writing; /* ... and for room */
+    uint64_t bytes_in, bytes_out;   /* of a pipe that has ended */
+    uint64_t born, ended;           /* us; ended 0: it has not */
+    struct kt_lua_look *look;       /* what :stats saw last; NULL: it was never called */
 };
 
 /* Pushes a handle without a pipe. Its uservalue 1 is the peer's address as text, when known. */
@@ -85,8 +93,13 @@ void kt_pipe_take(lua_State *L, struct kt_task *t);
 struct kt_lua_pipe *kt_pipe_arg(lua_State *L, int idx, const char *what);
 /* Returns nil and an err: the script holds KT_PIPES_MAX of them. */
 int kt_pipe_too_many(lua_State *L, const char *what);
-/* Parts the pipe from its handle, which is closed from now on; the pipe still counts in rt->pipes. */
-void kt_pipe_detach(struct kt_lua_pipe *h);
+/* A splice takes both: for the script they are closed, but for :set and :stats. Both still count in
+ * rt->pipes. */
+void kt_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice);
+/* The splice of a is about to end both, or has done so in this turn: their figures are still there. */
+void kt_pipe_given_up(struct kt_lua_pipe *a, uint64_t now);
+/* Hears of what happens to the pipe from now on, whether or not a call waits (lua_pipe_io.c). */
+void kt_pipe_attend(struct kt_lua_pipe *h);
 
 /* The conn or stream that a method was called on, open or not; raises for anything else. */
 struct kt_lua_pipe *kt_pipe_self(lua_State *L, const char *method);
@@ -95,6 +108,8 @@ struct kt_lua_pipe *kt_pipe_self(lua_State *L, const char *method);
 
 int kt_lua_pipe_set(lua_State *L);
 int kt_lua_pipe_stats(lua_State *L);
+/* Whether the inner pipe of a pipe with a limit of time, or the pipe itself, is still there. */
+bool kt_pipe_there(const struct kt_lua_pipe *h);
 
 /* ---- reading and writing (lua_pipe_io.c) ---- */
 

@@ -1,13 +1,28 @@
 /* Conns and streams as scripts hold them. Both are a kt_pipe; the bytes stay in C.
  *
- * Each is held through a shaper (link/shaper.h), which counts what passes and keeps the limits that the
- * script sets: also while a splice has the pipe.
+ * A pipe that a splice has taken over is `taken`, not `pipe`: the script may still look at it and set its
+ * limits, and nothing else. Limits are kept by a shaper (link/shaper.h) that lua_pipe_set.c puts around it
+ * then.
  *
- * Invariant: a handle with a pipe is in its owner's list; one without is in none. The peer's address outlives
- * the pipe: a script may still print it after a splice. */
+ * Invariant: a handle with a pipe is in its owner's list; one without is in none. The peer's address and the
+ * figures outlive the pipe: a script may still print them after a splice. */
+#include <stdlib.h>
 #include <string.h>
+#include "link/splice.h"
 #include "script/handle.h"
 #include "script/script.h"
+
+/* The pipe is or will be gone: what is known of it is kept. */
+static void keep_figures(struct kt_lua_pipe *h, const struct kt_pipe *pipe, uint64_t now)
+{
+    h->bytes_in = pipe->bytes_in;
+    h->bytes_out = pipe->bytes_out;
+    h->ended = now;
+    h->pipe = h->taken = NULL;
+    h->splice = NULL;
+    h->shaper = NULL;
+    h->conn = NULL;
+}
 
 static void end(struct kt_lua_pipe *h, int code)
 {
@@ -15,7 +30,8 @@ static void end(struct kt_lua_pipe *h, int code)
     if (!h->pipe) return;
     struct kt_pipe *pipe = h->pipe;
     kt_pipe_interrupt(h);
-    kt_pipe_detach(h);
+    kt_pipe_listen(pipe, NULL, NULL);
+    keep_figures(h, pipe, kt_io_now(h->owned.owner->rt->io));
     h->owned.owner->rt->pipes--;
     if (code == 0)
         kt_pipe_close(pipe);
@@ -36,14 +52,6 @@ struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind)
     return h;
 }
 
-static void on_end(void *ctx, const struct kt_shaper_figures *last)
-{
-    struct kt_lua_pipe *h = ctx;
-    h->last = *last;
-    h->last.rate_in = h->last.rate_out = 0;
-    h->shaper = NULL;
-}
-
 void kt_pipe_take(lua_State *L, struct kt_task *t)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, -1);
@@ -51,13 +59,14 @@ void kt_pipe_take(lua_State *L, struct kt_task *t)
         lua_pushstring(L, kt_conn_peer(t->conn));
         lua_setiuservalue(L, -2, 1);
     }
-    if (kt_shaper_new(t->rt->io, t->pipe, on_end, h, &h->shaper)) kt_raise(L, "%s", kt_strerror(KT_ENOMEM));
-    h->pipe = kt_shaper_pipe(h->shaper);
+    h->pipe = t->pipe;
     h->conn = t->conn;
+    h->born = kt_io_now(t->rt->io);
     t->pipe = NULL;
     t->conn = NULL;
     h->owned.owner = t;
     kt_list_push(&t->owned, &h->owned.node);
+    kt_pipe_attend(h);
 }
 
 static struct kt_lua_pipe *test(lua_State *L, int idx)
@@ -91,11 +100,25 @@ int kt_pipe_too_many(lua_State *L, const char *what)
             (int)KT_PIPES_MAX));
 }
 
-void kt_pipe_detach(struct kt_lua_pipe *h)
+static void give(struct kt_lua_pipe *h, struct kt_lua_pipe *other, struct kt_splice *splice)
 {
     kt_list_remove(&h->owned.node);
+    h->taken = h->pipe;
     h->pipe = NULL;
-    h->conn = NULL;
+    h->splice = splice;
+    h->other = other;
+}
+
+void kt_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice)
+{
+    give(a, b, splice);
+    give(b, a, splice);
+}
+
+void kt_pipe_given_up(struct kt_lua_pipe *a, uint64_t now)
+{
+    keep_figures(a->other, a->other->taken, now);
+    keep_figures(a, a->taken, now);
 }
 
 /* ---- methods ---- */
@@ -139,7 +162,8 @@ static int pipe_gc(lua_State *L)
             h->conn ? "conn" : "stream", h->owned.owner->origin->source, h->owned.owner->origin->line);
         end(h, 0);
     }
-    kt_shaper_unwatch(h->shaper);
+    free(h->look);
+    h->look = NULL;
     return 0;
 }
 
@@ -152,7 +176,7 @@ static int field_peer(lua_State *L)
 static int field_local(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
-    if (h->conn && h->shaper && kt_shaper_alive(h->shaper))
+    if (h->conn && kt_pipe_there(h))
         lua_pushstring(L, kt_conn_local(h->conn));
     else
         lua_pushnil(L);

@@ -7,8 +7,9 @@
  * No finalizer runs in the midst of a call (garbage is collected between slices, state.c), so what was open
  * when a call began is open until it waits.
  *
- * Invariant: h->reading and h->writing are set exactly while a task waits in such a call, and the handle
- * listens to its pipe exactly while one of them is: a pipe that nobody waits for is free to be spliced. */
+ * Invariant: h->reading and h->writing are set exactly while a task waits in such a call: a pipe that nobody
+ * waits for is free to be spliced. The handle listens all the time, so that it knows why a pipe broke that
+ * nobody waited for. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,17 +103,18 @@ static uint64_t timeout_arg(lua_State *L, int idx, const char *what)
 
 /* ---- steps: what can be done without waiting ---- */
 
-/* Why it broke, if it did. */
-static int broken(const struct kt_lua_pipe *h)
+/* Why it broke, if it did: the script is going to know. */
+static int broken(struct kt_lua_pipe *h)
 {
-    return h->code ? h->code : kt_shaper_code(h->shaper);
+    h->heard = h->code != 0;
+    return h->code;
 }
 
 /* Why no byte is there. */
-static int nothing(const struct kt_lua_pipe *h)
+static int nothing(struct kt_lua_pipe *h)
 {
     if (kt_pipe_eof(h->pipe)) return KT_EEOF;
-    if (broken(h)) return broken(h);
+    if (h->code) return broken(h);
     return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT; /* it broke while nobody listened */
 }
 
@@ -168,7 +170,7 @@ static int step_writing(struct kt_lua_writing *w)
     struct kt_lua_pipe *h = w->h;
     w->done += kt_pipe_write(h->pipe, w->data + w->done, w->len - w->done);
     if (w->done == w->len) return 0;
-    if (broken(h)) return broken(h);
+    if (h->code) return broken(h);
     return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT;
 }
 
@@ -182,26 +184,14 @@ static const char *push_sentence(lua_State *L, const char *what, int code, size_
 
 /* ---- waiting ---- */
 
-static void on_event(void *ctx);
-static void on_closed(void *ctx, int code);
-
-static void listen_as_needed(struct kt_lua_pipe *h)
-{
-    static const struct kt_pipe_events events = {on_event, on_event, on_closed};
-    bool needed = h->reading || h->writing;
-    if (h->pipe) kt_pipe_listen(h->pipe, needed ? &events : NULL, needed ? h : NULL);
-}
-
 static void stop_reading(struct kt_lua_reading *r)
 {
     r->h->reading = NULL;
-    listen_as_needed(r->h);
 }
 
 static void stop_writing(struct kt_lua_writing *w)
 {
     w->h->writing = NULL;
-    listen_as_needed(w->h);
 }
 
 static void wake(struct kt_task *t, const char *what, int code, const char *text)
@@ -235,6 +225,12 @@ static void on_closed(void *ctx, int code)
     struct kt_lua_pipe *h = ctx;
     h->code = code;
     on_event(h);
+}
+
+void kt_pipe_attend(struct kt_lua_pipe *h)
+{
+    static const struct kt_pipe_events events = {on_event, on_event, on_closed};
+    kt_pipe_listen(h->pipe, &events, h);
 }
 
 void kt_pipe_interrupt(struct kt_lua_pipe *h)
@@ -325,8 +321,7 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
     struct kt_lua_pipe *h = r->h;
     if (!h->pipe) return closed_meanwhile(L, r->what);
     if (h->reading) one_at_a_time(L, r->what, "reading from it", h->reading->task);
-    h->reading = r; /* listens from before the look, so that nothing is missed */
-    listen_as_needed(h);
+    h->reading = r;
     int rc = step_reading(r);
     if (rc == WAIT) {
         uint64_t now = kt_io_now(t->rt->io);
@@ -466,7 +461,6 @@ int kt_lua_pipe_write(lua_State *L)
     if (!h->pipe) rc = KT_ECLOSED;
     if (rc == WAIT) {
         h->writing = w;
-        listen_as_needed(h); /* in the turn of the write that came up short: `writable` cannot be missed */
         t->op = w;
         t->failed = write_failed;
         t->missing = "not all of it was taken";

@@ -1,21 +1,64 @@
 /* conn:set, stream:set and :stats: the limits and the figures of a pipe in a script's hands, or in a
  * splice's.
  *
- * All of it goes through the shaper, which also hands on to a link's stream what only that can do. Once the
- * pipe has ended, set says so, and stats keeps what the shaper had counted. */
+ * A shaper keeps the limits; it is put around the pipe when the first is set, also under a splice that has
+ * the pipe. Once the pipe has ended, set says so, and stats keeps what was counted. */
+#include <stdlib.h>
+#include "link/splice.h"
 #include "link/stream.h"
 #include "script/handle.h"
 #include "script/script.h"
+
+/* What :stats saw last: rates are of the time since. */
+struct kt_lua_look {
+    uint64_t at, bytes_in, bytes_out;
+    double rate_in, rate_out; /* found then */
+};
+#define LOOK_US 250000u /* two looks within so long are one */
 
 static bool is_conn(lua_State *L)
 {
     return kt_handle_test(L, 1, KT_HANDLE_CONN) != NULL;
 }
 
+static struct kt_pipe *pipe_of(const struct kt_lua_pipe *h)
+{
+    return h->pipe ? h->pipe : h->taken;
+}
+
+bool kt_pipe_there(const struct kt_lua_pipe *h)
+{
+    return pipe_of(h) && (!h->shaper || kt_shaper_alive(h->shaper));
+}
+
+static bool any(const struct kt_shaper_limits *l)
+{
+    return l->rate_in || l->rate_out || l->idle_us || l->total_us;
+}
+
+static int limit(struct kt_io *io, struct kt_lua_pipe *h, const struct kt_shaper_limits *limits)
+{
+    if (!h->shaper) {
+        struct kt_pipe *inner = pipe_of(h), *pipe;
+        if (!any(limits)) return 0;
+        const int rc = kt_shaper_new(io, inner, h->born, &h->shaper);
+        if (rc) return rc;
+        pipe = kt_shaper_pipe(h->shaper);
+        if (h->splice) {
+            kt_splice_replace(h->splice, inner, pipe);
+            h->taken = pipe;
+        } else {
+            h->pipe = pipe;
+        }
+    }
+    kt_shaper_set(h->shaper, limits);
+    return 0;
+}
+
 /* pipe:set { rate_in, rate_out, idle, total }, of a stream also { priority, weight } → true | nil, err */
 int kt_lua_pipe_set(lua_State *L)
 {
-    const struct kt_lua_pipe *h = kt_pipe_self(L, "set");
+    struct kt_lua_pipe *h = kt_pipe_self(L, "set");
     const bool conn = is_conn(L);
     const char *what = conn ? "conn:set" : "stream:set";
     if (lua_type(L, 2) != LUA_TTABLE) {
@@ -32,11 +75,11 @@ int kt_lua_pipe_set(lua_State *L)
         {"weight", KT_OPT_INTEGER, &weight}};
     const size_t known = sizeof opts / sizeof opts[0];
     kt_opts_read(L, 2, what, opts, conn ? known - 2 : known);
-    if (!h->shaper || !kt_shaper_alive(h->shaper))
-        return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: it has ended", what));
+    if (!kt_pipe_there(h)) return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: it has ended", what));
 
-    kt_shaper_set(h->shaper, &limits);
-    struct kt_pipe *pipe = kt_shaper_pipe(h->shaper);
+    const int rc = limit(kt_runtime_of(L)->io, h, &limits);
+    if (rc) return kt_err_return(L, rc, NULL);
+    struct kt_pipe *pipe = pipe_of(h);
     struct kt_stream_facts facts;
     if (!conn && kt_stream_facts(pipe, &facts) == 0) {
         if (priority.value >= 0) facts.policy.priority = (uint32_t)priority.value;
@@ -66,20 +109,43 @@ static void put_stream(lua_State *L, const struct kt_stream_facts *f)
     put(L, "inflight", f->inflight);
 }
 
+/* Rates since the last look, or since the pipe was born; NULL: memory is short. */
+static const struct kt_lua_look *look(struct kt_lua_pipe *h, uint64_t now, uint64_t in, uint64_t out)
+{
+    struct kt_lua_look *l = h->look;
+    if (!l) {
+        l = h->look = calloc(1, sizeof *l);
+        if (!l) return NULL;
+        l->at = h->born;
+    } else if (now - l->at < LOOK_US) {
+        return l;
+    }
+    const uint64_t span =
+        now - l->at > LOOK_US ? now - l->at : LOOK_US; /* of the first moments nobody can tell */
+    *l = (struct kt_lua_look){.at = now,
+        .bytes_in = in,
+        .bytes_out = out,
+        .rate_in = (double)(in - l->bytes_in) * 1e6 / (double)span,
+        .rate_out = (double)(out - l->bytes_out) * 1e6 / (double)span};
+    return l;
+}
+
 /* pipe:stats() → a table */
 int kt_lua_pipe_stats(lua_State *L)
 {
-    const struct kt_lua_pipe *h = kt_pipe_self(L, "stats");
-    struct kt_shaper_figures f = h->last;
+    struct kt_lua_pipe *h = kt_pipe_self(L, "stats");
+    const uint64_t now = h->ended ? h->ended : kt_io_now(kt_runtime_of(L)->io);
+    const struct kt_pipe *pipe = pipe_of(h);
+    const uint64_t in = pipe ? pipe->bytes_in : h->bytes_in, out = pipe ? pipe->bytes_out : h->bytes_out;
+    const struct kt_lua_look *seen = pipe ? look(h, now, in, out) : NULL;
     struct kt_stream_facts facts = {0};
-    if (h->shaper) kt_shaper_figures(h->shaper, &f);
-    if (h->shaper) kt_stream_facts(kt_shaper_pipe(h->shaper), &facts);
+    if (pipe) kt_stream_facts(pipe, &facts);
     lua_createtable(L, 0, 14);
-    put(L, "bytes_in", (double)f.bytes_in);
-    put(L, "bytes_out", (double)f.bytes_out);
-    put(L, "rate_in", (double)f.rate_in);
-    put(L, "rate_out", (double)f.rate_out);
-    put(L, "since", (double)f.age_us / 1e6);
+    put(L, "bytes_in", (double)in);
+    put(L, "bytes_out", (double)out);
+    put(L, "rate_in", seen ? seen->rate_in : 0);
+    put(L, "rate_out", seen ? seen->rate_out : 0);
+    put(L, "since", (double)(now - h->born) / 1e6);
     if (!is_conn(L)) put_stream(L, &facts);
     return 1;
 }

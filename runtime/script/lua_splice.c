@@ -1,8 +1,8 @@
 /* kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB", linger = "10s" }]) → { a_to_b, b_to_a,
  * duration, reason } | nil, err
  *
- * Takes both over: for the script they are closed from the call on, but for :set and :stats, which go on by
- * way of their shapers. Its own limits and theirs all hold. */
+ * Takes both over: for the script they are closed from the call on, but for :set and :stats. Its own limits
+ * and theirs all hold. The operation is the first handle, which knows the splice and the other one. */
 #include "script/handle.h"
 #include "script/script.h"
 
@@ -25,13 +25,17 @@ static void done(void *ctx, const struct kt_splice_result *result)
     struct kt_task *t = ctx;
     t->splice = *result;
     t->rt->pipes -= 2;
+    kt_pipe_given_up(t->op, kt_io_now(t->rt->io));
     kt_task_wake(t, 0, NULL);
 }
 
 static void cancel(struct kt_task *t)
 {
+    struct kt_lua_pipe *a = t->op;
+    struct kt_splice *splice = a->splice;
     t->rt->pipes -= 2;
-    kt_splice_cancel(t->op);
+    kt_pipe_given_up(a, kt_io_now(t->rt->io));
+    kt_splice_cancel(splice);
 }
 
 static int finish(lua_State *L, struct kt_task *t)
@@ -74,15 +78,15 @@ static int splice(lua_State *L)
     how.rate_ba = rate.b_to_a;
     if (linger != KT_TIME_NEVER) how.linger_us = how.settle_us = linger;
 
-    int rc = a->code ? a->code : b->code;
-    if (rc) /* it was heard of before: the splice would wait for it in vain */
-        return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": broken before: %s", kt_strerror(rc)));
+    int rc = a->heard ? a->code : b->heard ? b->code : 0;
+    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": broken before: %s", kt_strerror(rc)));
     struct kt_splice *op;
     rc = kt_splice(t->rt->io, a->pipe, b->pipe, &how, done, t, &op);
     if (rc) return kt_err_return(L, rc, NULL);
-    t->op = op;
-    kt_pipe_detach(a); /* from here on nothing may raise: the splice has the task for its callback */
-    kt_pipe_detach(b);
+    if (a->code) kt_splice_broke(op, a->pipe, a->code);
+    if (b->code) kt_splice_broke(op, b->pipe, b->code);
+    kt_pipe_give(a, b, op); /* from here on nothing may raise: the splice has the task for its callback */
+    t->op = a;
     return kt_task_wait(L, t, WHAT, cancel, finish, KT_TIME_NEVER);
 }
 

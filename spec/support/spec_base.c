@@ -11,7 +11,6 @@
 #include "base/err.h"
 #include "base/hmap.h"
 #include "base/log.h"
-#include "base/meter.h"
 #include "base/pool.h"
 #include "base/wheel.h"
 
@@ -219,7 +218,7 @@ static int bufq_len(lua_State *L)
     return 1;
 }
 
-/* bucket and meter */
+/* bucket */
 
 static struct kt_bucket *check_bucket(lua_State *L)
 {
@@ -260,33 +259,8 @@ static int bucket_ready(lua_State *L)
     return 1;
 }
 
-static int meter_new(lua_State *L)
-{
-    memset(lua_newuserdatauv(L, sizeof(struct kt_meter), 0), 0, sizeof(struct kt_meter));
-    luaL_setmetatable(L, "spec.meter");
-    return 1;
-}
-
-static int meter_add(lua_State *L)
-{
-    kt_meter_add(luaL_checkudata(L, 1, "spec.meter"), (uint64_t)luaL_checkinteger(L, 2),
-        (uint64_t)luaL_checkinteger(L, 3));
-    return 0;
-}
-
-/* The sum, and the rate since then. */
-static int meter_at(lua_State *L)
-{
-    const struct kt_meter *m = luaL_checkudata(L, 1, "spec.meter");
-    uint64_t now = (uint64_t)luaL_checkinteger(L, 2), since = (uint64_t)luaL_optinteger(L, 3, 0);
-    lua_pushinteger(L, (lua_Integer)kt_meter_sum(m, now));
-    lua_pushinteger(L, (lua_Integer)kt_meter_rate(m, since, now));
-    return 2;
-}
-
 static const luaL_Reg bucket_methods[] = {
     {"set", bucket_set}, {"room", bucket_room}, {"take", bucket_take}, {"ready", bucket_ready}, {NULL, NULL}};
-static const luaL_Reg meter_methods[] = {{"add", meter_add}, {"at", meter_at}, {NULL, NULL}};
 
 /* wheel: the user value of a wheel maps its timers (as light userdata) to their functions, and keeps them. */
 
@@ -710,7 +684,7 @@ static const luaL_Reg hmap_methods[] = {{"add", hmap_add}, {"has", hmap_has}, {"
     {"keys", hmap_keys}, {"slots", hmap_slots}, {"__len", hmap_count}, {"__gc", hmap_gc}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"pool", pool_new}, {"address", address}, {"bufq", bufq_new},
-    {"bucket", bucket_new}, {"meter", meter_new}, {"wheel", wheel_new}, {"addr_from_ip", addr_from_ip},
+    {"bucket", bucket_new}, {"wheel", wheel_new}, {"addr_from_ip", addr_from_ip},
     {"addr_from_sockaddr", addr_from_sockaddr}, {"addr_len", addr_len}, {"addr_text", addr_text},
     {"addr_port", addr_port}, {"addr_with_port", addr_with_port}, {"addr_equal", addr_equal},
     {"addr_hash", addr_hash}, {"endpoint", endpoint}, {"hmap", hmap_new}, {"hash_u64", hash_u64},
@@ -722,7 +696,6 @@ int luaopen_spec_base(lua_State *L)
     class(L, "spec.pool", pool_methods);
     class(L, "spec.bufq", bufq_methods);
     class(L, "spec.bucket", bucket_methods);
-    class(L, "spec.meter", meter_methods);
     class(L, "spec.wheel", wheel_methods);
     class(L, "spec.timer", timer_methods);
     class(L, "spec.hmap", hmap_methods);

@@ -675,46 +675,37 @@ static int pipe_policy(lua_State *L)
     return 2;
 }
 
+/* bytes in, bytes out */
+static int pipe_figures(lua_State *L)
+{
+    const struct kt_pipe *p = check_pipe(L)->p;
+    lua_pushinteger(L, (lua_Integer)p->bytes_in);
+    lua_pushinteger(L, (lua_Integer)p->bytes_out);
+    return 2;
+}
+
 /* ---- shapers ---- */
 
 struct shaper {
     struct handle h;
-    struct kt_shaper *s; /* NULL: ended, or not watched any more */
-    struct kt_shaper_figures last;
+    struct kt_shaper *s; /* good while the pipe is open */
 };
-
-static void on_shaper_end(void *ctx, const struct kt_shaper_figures *last)
-{
-    struct shaper *s = ctx;
-    if (!s->s) abort(); /* twice, or after unwatch */
-    s->last = *last;
-    s->s = NULL;
-}
 
 static void shaper_end(struct handle *h)
 {
-    struct shaper *s = (struct shaper *)h;
-    kt_shaper_unwatch(s->s);
-    s->s = NULL;
+    (void)h;
 }
 
-/* shaper(inner): the pipe, and the watcher's side */
+/* shaper(inner): the pipe, and the side that sets it */
 static int world_shaper(lua_State *L)
 {
     struct world *w = check_world(L);
     struct shaper *s = push_handle(L, w, SHAPER, sizeof *s, shaper_end);
-    int rc = kt_shaper_new(w->io, take_over(L, 2), on_shaper_end, s, &s->s);
+    int rc = kt_shaper_new(w->io, take_over(L, 2), kt_io_now(w->io), &s->s);
     if (rc) return luaL_error(L, "%s", kt_strerror(rc));
     push_pipe(L, w, kt_shaper_pipe(s->s));
     lua_insert(L, -2);
     return 2;
-}
-
-static struct kt_shaper *check_shaper(lua_State *L)
-{
-    struct shaper *s = luaL_checkudata(L, 1, SHAPER);
-    luaL_argcheck(L, s->s, 1, "ended");
-    return s->s;
 }
 
 static int shaper_set(lua_State *L)
@@ -723,34 +714,7 @@ static int shaper_set(lua_State *L)
     const struct kt_shaper_limits limits = {(uint64_t)field(L, 2, "rate_in", 0),
         (uint64_t)field(L, 2, "rate_out", 0), (uint64_t)field(L, 2, "idle_us", 0),
         (uint64_t)field(L, 2, "total_us", 0)};
-    kt_shaper_set(check_shaper(L), &limits);
-    return 0;
-}
-
-/* bytes in, bytes out, rate in, rate out */
-static int shaper_figures(lua_State *L)
-{
-    const struct shaper *s = luaL_checkudata(L, 1, SHAPER);
-    struct kt_shaper_figures f = s->last;
-    if (s->s) kt_shaper_figures(s->s, &f);
-    lua_pushinteger(L, (lua_Integer)f.bytes_in);
-    lua_pushinteger(L, (lua_Integer)f.bytes_out);
-    lua_pushinteger(L, (lua_Integer)f.rate_in);
-    lua_pushinteger(L, (lua_Integer)f.rate_out);
-    return 4;
-}
-
-static int shaper_alive(lua_State *L)
-{
-    const struct shaper *s = luaL_checkudata(L, 1, SHAPER);
-    lua_pushboolean(L, s->s && kt_shaper_alive(s->s));
-    return 1;
-}
-
-static int shaper_unwatch(lua_State *L)
-{
-    check_shaper(L);
-    shaper_end(luaL_checkudata(L, 1, SHAPER));
+    kt_shaper_set(((struct shaper *)luaL_checkudata(L, 1, SHAPER))->s, &limits);
     return 0;
 }
 
@@ -1317,10 +1281,9 @@ int luaopen_spec_link(lua_State *L)
     static const luaL_Reg pipe[] = {{"read", pipe_read}, {"write", pipe_write}, {"eof", pipe_eof},
         {"gone", pipe_gone}, {"half_close", pipe_half_close}, {"shutdown", pipe_shutdown},
         {"close", pipe_close}, {"reset", pipe_reset}, {"cut", pipe_cut}, {"ignore", pipe_ignore},
-        {"closed", pipe_closed}, {"heard", pipe_heard}, {"peer", pipe_peer}, {"set", pipe_set},
-        {"policy", pipe_policy}, {NULL, NULL}};
-    static const luaL_Reg shaper[] = {{"set", shaper_set}, {"figures", shaper_figures},
-        {"alive", shaper_alive}, {"unwatch", shaper_unwatch}, {NULL, NULL}};
+        {"figures", pipe_figures}, {"closed", pipe_closed}, {"heard", pipe_heard}, {"peer", pipe_peer},
+        {"set", pipe_set}, {"policy", pipe_policy}, {NULL, NULL}};
+    static const luaL_Reg shaper[] = {{"set", shaper_set}, {NULL, NULL}};
     static const luaL_Reg splice[] = {
         {"result", splice_result}, {"set", splice_set}, {"cancel", splice_cancel}, {NULL, NULL}};
     static const luaL_Reg opening[] = {
