@@ -273,10 +273,8 @@ static void on_turn(void *ctx)
         .duration_us = kt_io_now(s->io) - s->started,
         .code = s->code,
     };
-    void (*done)(void *, const struct kt_splice_result *) = s->done;
-    void *done_ctx = s->ctx;
+    s->done(s->ctx, &result);
     release(s);
-    done(done_ctx, &result);
 }
 
 /* A direction that waits for its bucket waits anew, by the new rate. */
@@ -319,17 +317,22 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
     return 0;
 }
 
-void kt_splice_replace(struct kt_splice *s, const struct kt_pipe *old, struct kt_pipe *by)
+struct kt_pipe *kt_splice_pipe(const struct kt_splice *s, bool b)
 {
-    if (s->ab.from == old)
-        s->ab.from = s->ba.to = by;
-    else
-        s->ab.to = s->ba.from = by;
+    return b ? s->ba.from : s->ab.from;
 }
 
-void kt_splice_broke(struct kt_splice *s, const struct kt_pipe *pipe, int code)
+void kt_splice_replace(struct kt_splice *s, bool b, struct kt_pipe *by)
 {
-    break_off(pipe == s->ab.from ? &s->ab : &s->ba, code);
+    if (b)
+        s->ba.from = s->ab.to = by;
+    else
+        s->ab.from = s->ba.to = by;
+}
+
+void kt_splice_broke(struct kt_splice *s, bool b, int code)
+{
+    break_off(b ? &s->ba : &s->ab, code);
 }
 
 void kt_splice_cancel(struct kt_splice *s)

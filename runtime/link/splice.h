@@ -11,6 +11,7 @@
 #ifndef KT_LINK_SPLICE_H
 #define KT_LINK_SPLICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "base/pipe.h"
 
@@ -35,7 +36,8 @@ struct kt_splice_result {
 };
 
 /* Takes both pipes over and ends them by itself. done comes exactly once, never from inside this call; the
- * splice is freed after it. 0 or KT_ENOMEM (then the pipes are still the caller's). */
+ * splice is freed after it, and knows its pipes, ended as they are, until then. 0 or KT_ENOMEM (then the
+ * pipes are still the caller's). */
 int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
     void (*done)(void *ctx, const struct kt_splice_result *result), void *ctx, struct kt_splice **out);
 
@@ -43,11 +45,12 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
  */
 void kt_splice_set(struct kt_splice *s, const struct kt_splice_opts *opts);
 
-/* Another pipe takes the place of one that the splice has, and has its listener already (link/shaper.h). */
-void kt_splice_replace(struct kt_splice *s, const struct kt_pipe *old, struct kt_pipe *by);
-
+/* The pipes that it has: a, or b. */
+struct kt_pipe *kt_splice_pipe(const struct kt_splice *s, bool b);
+/* Another pipe takes the place of a, or b; it has the listener of that one already (link/shaper.h). */
+void kt_splice_replace(struct kt_splice *s, bool b, struct kt_pipe *by);
 /* For a pipe that broke before the splice began, when it was another one's to hear of: as if it broke now. */
-void kt_splice_broke(struct kt_splice *s, const struct kt_pipe *pipe, int code);
+void kt_splice_broke(struct kt_splice *s, bool b, int code);
 
 /* Resets both pipes and ends with KT_ECANCELED; done is not called, and the splice is gone. */
 void kt_splice_cancel(struct kt_splice *s);

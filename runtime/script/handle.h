@@ -68,27 +68,28 @@ struct kt_splice;
 struct kt_lua_pipe {
     struct kt_owned owned;          /* first */
     struct kt_pipe *pipe;           /* NULL: closed, or taken over by a splice */
-    struct kt_pipe *taken;          /* ... by this one: */
-    struct kt_splice *splice;       /* NULL: by none */
-    struct kt_lua_pipe *other;      /* what it is spliced with */
+    struct kt_splice *splice;       /* ... by this one */
+    struct kt_lua_pipe *other;      /* ... with that one */
     struct kt_shaper *shaper;       /* around the pipe, once a limit was set; NULL: none, or it has ended */
     struct kt_conn *conn;           /* NULL: a stream, or it has ended */
     bool accepted;                  /* a stream that the peer opened */
     bool shut;                      /* the script has ended sending */
     bool heard;                     /* the script knows that it broke */
+    bool second;                    /* of its splice */
     int code;                       /* how it broke; 0: it did not */
     struct kt_lua_reading *reading; /* the call that waits for data, or NULL */
     struct kt_lua_writing *writing; /* ... and for room */
     uint64_t bytes_in, bytes_out;   /* of a pipe that has ended */
-    uint64_t born, ended;           /* us; ended 0: it has not */
+    uint64_t born;                  /* us; of one that has ended: how long it was there */
     struct kt_lua_look *look;       /* what :stats saw last; NULL: it was never called */
 };
 
 /* Pushes a handle without a pipe. Its uservalue 1 is the peer's address as text, when known. */
 struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind);
-/* Gives the handle on top of the stack the pipe that waits in the task (t->pipe, t->conn); the task owns it.
- * Raises when memory is short: then the pipe is still the task's. */
-void kt_pipe_take(lua_State *L, struct kt_task *t);
+/* Gives the handle on top of the stack the pipe that waits in the task (t->pipe, t->conn), and its peer's
+ * address, NULL: unknown; the task owns it. Raises when memory is short: then the pipe is still where it was.
+ */
+void kt_pipe_take(lua_State *L, struct kt_task *t, const char *peer);
 /* The open conn or stream at idx, or an error. */
 struct kt_lua_pipe *kt_pipe_arg(lua_State *L, int idx, const char *what);
 /* Returns nil and an err: the script holds KT_PIPES_MAX of them. */
@@ -108,7 +109,9 @@ struct kt_lua_pipe *kt_pipe_self(lua_State *L, const char *method);
 
 int kt_lua_pipe_set(lua_State *L);
 int kt_lua_pipe_stats(lua_State *L);
-/* Whether the inner pipe of a pipe with a limit of time, or the pipe itself, is still there. */
+/* The pipe, whoever has it; NULL: it has ended. */
+struct kt_pipe *kt_pipe_anywhere(const struct kt_lua_pipe *h);
+/* False as well once a limit of time has ended it. */
 bool kt_pipe_there(const struct kt_lua_pipe *h);
 
 /* ---- reading and writing (lua_pipe_io.c) ---- */

@@ -25,7 +25,7 @@ static void cancel(struct kt_task *t)
 
 static int finish(lua_State *L, struct kt_task *t)
 {
-    kt_pipe_take(L, t);
+    kt_pipe_take(L, t, kt_conn_peer(t->conn));
     return 1;
 }
 

@@ -175,7 +175,7 @@ static int finish(lua_State *L, struct kt_task *t)
 {
     const struct kt_stream_policy policy = {(uint32_t)lua_tointeger(L, -3), (uint32_t)lua_tointeger(L, -2)};
     kt_stream_set(t->pipe, &policy);
-    kt_pipe_take(L, t);
+    kt_pipe_take(L, t, NULL);
     return 1;
 }
 

@@ -1,8 +1,7 @@
 /* Conns and streams as scripts hold them. Both are a kt_pipe; the bytes stay in C.
  *
- * A pipe that a splice has taken over is `taken`, not `pipe`: the script may still look at it and set its
- * limits, and nothing else. Limits are kept by a shaper (link/shaper.h) that lua_pipe_set.c puts around it
- * then.
+ * A pipe that a splice has taken over is the splice's: the script may still look at it and set its limits,
+ * and nothing else. Limits are kept by a shaper (link/shaper.h) that lua_pipe_set.c puts around it then.
  *
  * Invariant: a handle with a pipe is in its owner's list; one without is in none. The peer's address and the
  * figures outlive the pipe: a script may still print them after a splice. */
@@ -17,8 +16,8 @@ static void keep_figures(struct kt_lua_pipe *h, const struct kt_pipe *pipe, uint
 {
     h->bytes_in = pipe->bytes_in;
     h->bytes_out = pipe->bytes_out;
-    h->ended = now;
-    h->pipe = h->taken = NULL;
+    h->born = now - h->born;
+    h->pipe = NULL;
     h->splice = NULL;
     h->shaper = NULL;
     h->conn = NULL;
@@ -52,11 +51,11 @@ struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind)
     return h;
 }
 
-void kt_pipe_take(lua_State *L, struct kt_task *t)
+void kt_pipe_take(lua_State *L, struct kt_task *t, const char *peer)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, -1);
-    if (t->conn) {
-        lua_pushstring(L, kt_conn_peer(t->conn));
+    if (peer) {
+        lua_pushstring(L, peer);
         lua_setiuservalue(L, -2, 1);
     }
     h->pipe = t->pipe;
@@ -103,7 +102,6 @@ int kt_pipe_too_many(lua_State *L, const char *what)
 static void give(struct kt_lua_pipe *h, struct kt_lua_pipe *other, struct kt_splice *splice)
 {
     kt_list_remove(&h->owned.node);
-    h->taken = h->pipe;
     h->pipe = NULL;
     h->splice = splice;
     h->other = other;
@@ -113,12 +111,13 @@ void kt_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice
 {
     give(a, b, splice);
     give(b, a, splice);
+    b->second = true;
 }
 
 void kt_pipe_given_up(struct kt_lua_pipe *a, uint64_t now)
 {
-    keep_figures(a->other, a->other->taken, now);
-    keep_figures(a, a->taken, now);
+    keep_figures(a->other, kt_pipe_anywhere(a->other), now);
+    keep_figures(a, kt_pipe_anywhere(a), now);
 }
 
 /* ---- methods ---- */

@@ -21,14 +21,14 @@ static bool is_conn(lua_State *L)
     return kt_handle_test(L, 1, KT_HANDLE_CONN) != NULL;
 }
 
-static struct kt_pipe *pipe_of(const struct kt_lua_pipe *h)
+struct kt_pipe *kt_pipe_anywhere(const struct kt_lua_pipe *h)
 {
-    return h->pipe ? h->pipe : h->taken;
+    return h->splice ? kt_splice_pipe(h->splice, h->second) : h->pipe;
 }
 
 bool kt_pipe_there(const struct kt_lua_pipe *h)
 {
-    return pipe_of(h) && (!h->shaper || kt_shaper_alive(h->shaper));
+    return kt_pipe_anywhere(h) && (!h->shaper || kt_shaper_alive(h->shaper));
 }
 
 static bool any(const struct kt_shaper_limits *l)
@@ -39,14 +39,13 @@ static bool any(const struct kt_shaper_limits *l)
 static int limit(struct kt_io *io, struct kt_lua_pipe *h, const struct kt_shaper_limits *limits)
 {
     if (!h->shaper) {
-        struct kt_pipe *inner = pipe_of(h), *pipe;
+        struct kt_pipe *inner = kt_pipe_anywhere(h), *pipe;
         if (!any(limits)) return 0;
         const int rc = kt_shaper_new(io, inner, h->born, &h->shaper);
         if (rc) return rc;
         pipe = kt_shaper_pipe(h->shaper);
         if (h->splice) {
-            kt_splice_replace(h->splice, inner, pipe);
-            h->taken = pipe;
+            kt_splice_replace(h->splice, h->second, pipe);
         } else {
             h->pipe = pipe;
         }
@@ -79,7 +78,7 @@ int kt_lua_pipe_set(lua_State *L)
 
     const int rc = limit(kt_runtime_of(L)->io, h, &limits);
     if (rc) return kt_err_return(L, rc, NULL);
-    struct kt_pipe *pipe = pipe_of(h);
+    struct kt_pipe *pipe = kt_pipe_anywhere(h);
     struct kt_stream_facts facts;
     if (!conn && kt_stream_facts(pipe, &facts) == 0) {
         if (priority.value >= 0) facts.policy.priority = (uint32_t)priority.value;
@@ -134,8 +133,8 @@ static const struct kt_lua_look *look(struct kt_lua_pipe *h, uint64_t now, uint6
 int kt_lua_pipe_stats(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_pipe_self(L, "stats");
-    const uint64_t now = h->ended ? h->ended : kt_io_now(kt_runtime_of(L)->io);
-    const struct kt_pipe *pipe = pipe_of(h);
+    const uint64_t now = kt_io_now(kt_runtime_of(L)->io);
+    const struct kt_pipe *pipe = kt_pipe_anywhere(h);
     const uint64_t in = pipe ? pipe->bytes_in : h->bytes_in, out = pipe ? pipe->bytes_out : h->bytes_out;
     const struct kt_lua_look *seen = pipe ? look(h, now, in, out) : NULL;
     struct kt_stream_facts facts = {0};
@@ -145,7 +144,7 @@ int kt_lua_pipe_stats(lua_State *L)
     put(L, "bytes_out", (double)out);
     put(L, "rate_in", seen ? seen->rate_in : 0);
     put(L, "rate_out", seen ? seen->rate_out : 0);
-    put(L, "since", (double)(now - h->born) / 1e6);
+    put(L, "since", (double)(pipe ? now - h->born : h->born) / 1e6);
     if (!is_conn(L)) put_stream(L, &facts);
     return 1;
 }

@@ -83,8 +83,8 @@ static int splice(lua_State *L)
     struct kt_splice *op;
     rc = kt_splice(t->rt->io, a->pipe, b->pipe, &how, done, t, &op);
     if (rc) return kt_err_return(L, rc, NULL);
-    if (a->code) kt_splice_broke(op, a->pipe, a->code);
-    if (b->code) kt_splice_broke(op, b->pipe, b->code);
+    if (a->code) kt_splice_broke(op, false, a->code);
+    if (b->code) kt_splice_broke(op, true, b->code);
     kt_pipe_give(a, b, op); /* from here on nothing may raise: the splice has the task for its callback */
     t->op = a;
     return kt_task_wait(L, t, WHAT, cancel, finish, KT_TIME_NEVER);

@@ -29,11 +29,7 @@ static const char *process_env(void *ctx, const char *name)
 
 static void *plain_alloc(void *ctx, void *ptr, size_t old, size_t size)
 {
-    (void)ctx;
-    (void)old;
-    if (size > 0) return realloc(ptr, size);
-    free(ptr);
-    return NULL;
+    return kt_blocks_alloc(ctx, ptr, old, size);
 }
 
 static void drain_tick(void *ctx);
@@ -51,7 +47,7 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->getenv_ctx = opts->getenv_ctx;
     rt->guard.limit = opts->memory;
     rt->guard.alloc = opts->alloc ? opts->alloc : plain_alloc;
-    rt->guard.alloc_ctx = opts->alloc_ctx;
+    rt->guard.alloc_ctx = opts->alloc ? opts->alloc_ctx : &rt->blocks;
     rt->print = opts->print ? opts->print : print_to_process;
     rt->print_ctx = opts->print_ctx;
     rt->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;

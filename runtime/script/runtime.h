@@ -30,7 +30,8 @@ struct kt_runtime_opts {
     /* The environment; NULL: the process' own. */
     const char *(*getenv)(void *ctx, const char *name);
     void *getenv_ctx;
-    /* Where the state gets its memory: as realloc, size 0 frees; NULL: from realloc. Tests have it fail. */
+    /* Where the state gets its memory: as realloc, size 0 frees; NULL: from its own
+     * blocks. Tests have it fail. */
     void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
     void *alloc_ctx;
     /* What the script prints: fd 1 or 2. NULL: the process' own. */

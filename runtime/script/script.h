@@ -4,6 +4,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include "base/blocks.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "io/io.h"
@@ -54,6 +55,7 @@ struct kt_runtime {
     struct kt_guard guard;      /* bounds memory and time */
     uint64_t main_us;           /* how long the main chunk may take */
     size_t lua_bytes, lua_peak; /* memory of the Lua state, counted by its allocator */
+    struct kt_blocks blocks;    /* ... which takes it from here, unless it was given another one */
     char warning[256];          /* pieces of a warning of Lua (an error in a __gc, mostly) */
 
     /* tasks (task.c) */

@@ -340,6 +340,7 @@ void kt_state_close(struct kt_runtime *rt)
 {
     if (rt->L) lua_close(rt->L);
     rt->L = NULL;
+    kt_blocks_free(&rt->blocks);
 }
 
 int kt_state_load_file(struct kt_runtime *rt, const char *path)

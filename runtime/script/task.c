@@ -498,46 +498,52 @@ void kt_task_abandon(struct kt_task *t)
 
 /* ---- a task per conn or stream ---- */
 
-static int served(lua_State *L, int status, lua_KContext ctx)
+/* make_handle(task, peer): the handle of what waits in the task. */
+static int make_handle(lua_State *L)
 {
-    (void)L;
-    (void)status;
-    (void)ctx;
-    return 0;
+    struct kt_task *t = lua_touserdata(L, 1);
+    const char *peer = lua_touserdata(L, 2);
+    struct kt_lua_pipe *h = kt_pipe_push(L, t->conn ? KT_HANDLE_CONN : KT_HANDLE_STREAM);
+    h->accepted = !t->conn;
+    kt_pipe_take(L, t, peer);
+    return 1;
 }
 
-/* serve(handler): makes the handle and calls the handler with it. */
-static int serve(lua_State *L)
+/* A task with the handler and the handle on its stack, or NULL. */
+static struct kt_task *new_served(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
+    struct kt_pipe *pipe, struct kt_conn *conn, const char *peer)
 {
-    struct kt_task *t = kt_task_of(L);
-    struct kt_lua_pipe *h = kt_pipe_push(L, t->conn ? KT_HANDLE_CONN : KT_HANDLE_STREAM);
-    if (t->text) {
-        lua_pushstring(L, t->text);
-        lua_setiuservalue(L, -2, 1);
+    lua_State *L = rt->L;
+    struct kt_task *t = kt_task_new(rt, L, origin);
+    if (!t) return NULL;
+    t->pipe = pipe;
+    t->conn = conn;
+    lua_pushcfunction(L, make_handle);
+    lua_pushlightuserdata(L, t);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)peer);
+    if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        t->pipe = NULL; /* still the caller's */
+        recycle(t, true);
+        return NULL;
     }
-    h->accepted = !t->conn;
-    kt_pipe_take(L, t);
-    forget_outcome(t);
-    lua_callk(L, 1, 0, 0, served);
-    return 0;
+    lua_rawgeti(t->L, LUA_REGISTRYINDEX, handler);
+    lua_xmove(L, t->L, 1);
+    return t;
 }
 
 void kt_task_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin, struct kt_pipe *pipe,
     struct kt_conn *conn, const char *peer)
 {
     const bool takes = kt_runtime_attends(rt);
-    struct kt_task *t = takes ? kt_task_new(rt, rt->L, origin) : NULL;
+    struct kt_task *t =
+        takes ? new_served(rt, handler, origin, pipe, conn, conn ? kt_conn_peer(conn) : peer) : NULL;
     if (!t) {
         kt_log(rt->log, takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
             peer ? peer : kt_conn_peer(conn), takes ? "too many tasks, or out of memory" : "closing down");
         kt_pipe_reset(pipe, takes ? KT_ELIMIT : KT_ECLOSED);
         return;
     }
-    t->pipe = pipe;
-    t->conn = conn;
     rt->pipes++;
-    if (peer) t->text = strdup(peer);
-    lua_pushcfunction(t->L, serve);
-    lua_rawgeti(t->L, LUA_REGISTRYINDEX, handler);
     kt_task_start(t, 1);
 }
