@@ -84,6 +84,28 @@ describe("a script's conn", function()
       end)
     end)
 
+    it("what it had brought before it broke, also when nobody was waiting, and a splice takes it on", function()
+      h.run(function()
+        local got
+        local sink = h.sockets.serve(function(conn) got = conn:recv_all(20) end)
+        local function with_broken(text, ...)
+          return with_conn(function(conn)
+            conn:send("rest")
+            conn:recv(20)
+            conn:reset()
+          end, 'assert(conn:read_exactly(1)) conn:write "now" kt.sleep "200ms" ' .. text, ...)
+        end
+        assert.equal("est\nnil\treset\n", with_broken "print(conn:read()) local data, err = conn:read() print(data, err.code)")
+        local out = with_broken(([[
+          local other = assert(kt.connect { to = "127.0.0.1:%d" })
+          local summary = assert(kt.splice(conn, other))
+          print(summary.a_to_b, summary.reason)]]):format(sink.at))
+        assert.equal("3\treset\n", out)
+        h.loop.eventually("the rest", 5, function() return got end)
+        assert.equal("est", got)
+      end)
+    end)
+
     it("nil and reset when it breaks, and cannot be spliced then", function()
       h.run(function()
         local out = with_conn(function(conn)

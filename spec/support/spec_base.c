@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/addr.h"
+#include "base/blocks.h"
 #include "base/bucket.h"
 #include "base/bufq.h"
 #include "base/err.h"
@@ -217,6 +218,42 @@ static int bufq_len(lua_State *L)
     lua_pushinteger(L, (lua_Integer)check_bufq(L)->len);
     return 1;
 }
+
+/* blocks: the spec remembers the sizes */
+
+static int blocks_new(lua_State *L)
+{
+    memset(lua_newuserdatauv(L, sizeof(struct kt_blocks), 0), 0, sizeof(struct kt_blocks));
+    luaL_setmetatable(L, "spec.blocks");
+    return 1;
+}
+
+static int blocks_free(lua_State *L)
+{
+    kt_blocks_free(luaL_checkudata(L, 1, "spec.blocks"));
+    return 0;
+}
+
+/* alloc(block or nil, its size, the new one): fills what it grew by with the low byte of the size */
+static int blocks_alloc(lua_State *L)
+{
+    const size_t old = (size_t)luaL_checkinteger(L, 3), size = (size_t)luaL_checkinteger(L, 4);
+    char *p = kt_blocks_alloc(luaL_checkudata(L, 1, "spec.blocks"), lua_touserdata(L, 2), old, size);
+    if (size > old) memset(p + old, (int)(size & 0xff), size - old);
+    if (!p) return 0;
+    lua_pushlightuserdata(L, p);
+    return 1;
+}
+
+/* bytes(block, size) */
+static int blocks_bytes(lua_State *L)
+{
+    lua_pushlstring(L, lua_touserdata(L, 2), (size_t)luaL_checkinteger(L, 3));
+    return 1;
+}
+
+static const luaL_Reg blocks_methods[] = {{"alloc", blocks_alloc}, {"bytes", blocks_bytes},
+    {"free", blocks_free}, {"__gc", blocks_free}, {NULL, NULL}};
 
 /* bucket */
 
@@ -684,7 +721,7 @@ static const luaL_Reg hmap_methods[] = {{"add", hmap_add}, {"has", hmap_has}, {"
     {"keys", hmap_keys}, {"slots", hmap_slots}, {"__len", hmap_count}, {"__gc", hmap_gc}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"pool", pool_new}, {"address", address}, {"bufq", bufq_new},
-    {"bucket", bucket_new}, {"wheel", wheel_new}, {"addr_from_ip", addr_from_ip},
+    {"blocks", blocks_new}, {"bucket", bucket_new}, {"wheel", wheel_new}, {"addr_from_ip", addr_from_ip},
     {"addr_from_sockaddr", addr_from_sockaddr}, {"addr_len", addr_len}, {"addr_text", addr_text},
     {"addr_port", addr_port}, {"addr_with_port", addr_with_port}, {"addr_equal", addr_equal},
     {"addr_hash", addr_hash}, {"endpoint", endpoint}, {"hmap", hmap_new}, {"hash_u64", hash_u64},
@@ -695,6 +732,7 @@ int luaopen_spec_base(lua_State *L)
 {
     class(L, "spec.pool", pool_methods);
     class(L, "spec.bufq", bufq_methods);
+    class(L, "spec.blocks", blocks_methods);
     class(L, "spec.bucket", bucket_methods);
     class(L, "spec.wheel", wheel_methods);
     class(L, "spec.timer", timer_methods);

@@ -1,0 +1,35 @@
+-- runtime/base/blocks: the allocator of a script's state.
+local base = require "spec_base"
+
+describe("blocks", function()
+  it("keep what is in them, whatever else is taken, grown, shrunk and given back", function()
+    math.randomseed(1)
+    local b, held = base.blocks(), {}
+    local sizes = { 1, 15, 16, 17, 40, 64, 511, 512, 513, 600, 4096, 70000 }
+    for _ = 1, 20000 do
+      local slot = math.random(100)
+      local own = held[slot] or { size = 0, text = "" }
+      local size = math.random(3) == 1 and 0 or sizes[math.random(#sizes)]
+      if own.size > 0 then assert.equal(own.text, b:bytes(own.block, own.size)) end
+      local block = b:alloc(own.block, own.size, size)
+      assert.equal(size == 0, block == nil)
+      own.text = own.text:sub(1, size) .. string.char(size & 0xff):rep(size - own.size)
+      own.block, own.size = block, size
+      held[slot] = size > 0 and own or nil
+    end
+    for _, own in pairs(held) do
+      assert.equal(own.text, b:bytes(own.block, own.size))
+      b:alloc(own.block, own.size, 0)
+    end
+    b:free()
+  end)
+
+  it("are aligned for anything", function()
+    local b, held = base.blocks(), {}
+    for size = 1, 600 do
+      held[size] = b:alloc(nil, 0, size)
+      assert.equal(0, tonumber(tostring(held[size]):match "0x(%x+)", 16) % 16)
+    end
+    for size, block in ipairs(held) do b:alloc(block, size, 0) end
+  end)
+end)
