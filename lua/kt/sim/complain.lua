@@ -1,4 +1,5 @@
 --- Mistakes in specs: found at the spec's own line, described as kt.schema describes those in scripts.
+local clock = require "kt.sim.clock"
 local schema = require "kt.schema"
 
 local complain = {}
@@ -41,8 +42,7 @@ end
 
 --- A duration in µs.
 function complain.duration(what, value)
-  local seconds = complain.value(what, { type = "duration", max = 1e9 }, value)
-  return math.floor(seconds * 1e6 + 0.5)
+  return clock.us(complain.value(what, { type = "duration", max = 1e9 }, value))
 end
 
 --- A name that is not among those that there are.

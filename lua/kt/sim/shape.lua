@@ -1,4 +1,5 @@
 --- What kt.sim's functions take: descriptions for kt.schema.
+local clock = require "kt.sim.clock"
 local schema = require "kt.schema"
 
 local shape = {}
@@ -12,6 +13,13 @@ function schema.types.chance(_, value)
   end
   if n and n >= 0 and n <= 1 then return n + 0.0 end
   return nil, schema.show(value) .. '; wanted a share of packets such as "2%" or 0.02, from 0 to 1'
+end
+
+--- A moment: "2026-03-02 22:59:30", in UTC, or seconds since 1970 → seconds since 1970.
+function schema.types.moment(_, value)
+  local n = math.type(value) and value or type(value) == "string" and clock.moment(value)
+  if n and n >= 0 and n < 1e10 then return n end
+  return nil, schema.show(value) .. '; wanted a moment in UTC such as "2026-03-02" or "2026-03-02 22:59:30", or seconds since 1970'
 end
 
 --- One string or a list of them → a list.
@@ -42,13 +50,14 @@ end
 shape.world = { type = "table", keys = {
   { name = "seed", type = "integer" },
   { name = "files", type = "map", default = {} },
-  { name = "start", type = "duration" },
+  { name = "start", type = "moment" },
   { name = "tcp_buffer", type = "size", min = 4096, max = 1 << 24 },
   { name = "log", type = "enum", values = { "debug", "info", "warn", "error", "quiet" }, default = "info" },
 } }
 
 shape.host = { type = "table", keys = {
   { name = "address", type = "strings" },
+  { name = "send", type = "rate", min = 125, max = 1 << 40 },
   { name = "files", type = "map", default = {} },
 } }
 
@@ -92,7 +101,7 @@ table.insert(shape.link.keys, { name = "there", type = "table", keys = ills() })
 table.insert(shape.link.keys, { name = "back", type = "table", keys = ills() })
 
 shape.nat = { type = "table", keys = {
-  { name = "public", type = "string", required = true },
+  { name = "public", type = "strings", required = true, wanted = "an IP address, or one of each kind" },
   { name = "timeout", type = "duration", default = 0 },
   { name = "open", type = "boolean", default = false },
 } }
@@ -102,7 +111,6 @@ shape.serve = { type = "table", keys = {
   { name = "kind", type = "enum", values = { "echo", "sink", "source" } },
   { name = "fn", type = "function" },
   { name = "bytes", type = "size", default = 1000000 },
-  { name = "rate", type = "rate" },
 }, check = function(out, raw, mistake)
   if out.kind and out.fn then mistake("fn", "kind is given too", "one of the two") end
   if raw.kind == nil and raw.fn == nil then mistake("kind", "missing; wanted \"echo\", \"sink\", \"source\", or fn = a function") end
