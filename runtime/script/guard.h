@@ -82,6 +82,12 @@ void kt_guard_begin(struct kt_runtime *rt, lua_State *L, uint64_t stop_us);
  * where it was spawned. */
 bool kt_guard_end(struct kt_runtime *rt, const struct kt_origin *spawned);
 
+/* Whether a slice is under way. */
+static inline bool kt_guard_running(const struct kt_guard *g)
+{
+    return atomic_load_explicit(&g->running, memory_order_relaxed) != NULL;
+}
+
 /* Within a slice: Lua goes on on another thread; returns the one it was on, for switching back. */
 static inline lua_State *kt_guard_switch(struct kt_guard *g, lua_State *to)
 {

@@ -52,6 +52,20 @@ function complain.unknown(what, kind, name, names)
     or #names > 0 and "there are: " .. table.concat(names, ", ") or "there is none yet")
 end
 
+--- A list whose elements have names, to be asked by name too.
+function complain.by_name(list, where)
+  local named, names = {}, {}
+  for i = #list, 1, -1 do
+    named[list[i].name] = list[i] -- of two that have one name the first
+    table.insert(names, 1, list[i].name)
+  end
+  return setmetatable(list, { __index = function(_, name)
+    if math.type(name) then return nil end
+    if not named[name] then complain.unknown(where, "pool", name, names) end
+    return named[name]
+  end })
+end
+
 --- What was expected to be able to fail, as scripts have it: code and sentence.
 local err = {}
 err.__index = err

@@ -185,4 +185,13 @@ function host:stats()
   return out
 end
 
+--- What the pools of its scripts are doing, as script:pools has it.
+function host:pools()
+  local all = {}
+  for _, s in ipairs(self.scripts) do
+    for _, pool in ipairs(s.core:pools() or {}) do table.insert(all, pool) end
+  end
+  return complain.by_name(all, tostring(self))
+end
+
 return host
