@@ -302,8 +302,8 @@ static int script_usage(lua_State *L)
     return 1;
 }
 
-/* Protected, in the script's state: pushes what kt.pool.report has to say; false if it was never loaded. It is
- * our own code that runs there, and makes what it returns anew: nothing of the script's gets out. */
+/* Protected, in the script's state: pushes what kt.pool.report has to say; false if it was never loaded. It
+ * is our own code that runs there, and makes what it returns anew: nothing of the script's gets out. */
 static int collect_pools(lua_State *L)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
@@ -384,8 +384,8 @@ static int script_gc(lua_State *L)
 void kt_lua_sim_scripts(lua_State *L)
 {
     static const luaL_Reg world[] = {{"start", world_start}, {NULL, NULL}};
-    static const luaL_Reg script[] = {
-        {"kill", script_kill}, {"signal", script_signal}, {"usage", script_usage}, {"pools", script_pools}, {NULL, NULL}};
+    static const luaL_Reg script[] = {{"kill", script_kill}, {"signal", script_signal},
+        {"usage", script_usage}, {"pools", script_pools}, {NULL, NULL}};
     luaL_setfuncs(L, world, 0);
     kt_lua_sim_class(L, KT_SIM_SCRIPT, script, script_gc);
 }
