@@ -9,27 +9,27 @@
 -- fewer than three rounds, where one unlucky loss decides, only where it is not within 0.5 to 2. CPU is the share of one core
 -- that the busier kt took: where that nears 1, the machine was measured and not the line.
 local bytes_of = require "bytes"
-local spec_io = require "spec_io"
-local spec_script = require "spec_script"
-local spec_sim = require "spec_sim"
+local sim = require "kt.sim"
 
 local build, megabytes, rounds = arg[1], tonumber(arg[2] or 10), tonumber(arg[3] or 3)
 local LEAST, MOST = table.unpack(rounds < 3 and { 0.5, 2 } or { 0.85, 1.15 })
-local S = 1000000
-local CHUNK = bytes_of.noise(65536, 1) -- kcptun's wire compresses what can be compressed
+local NOISE = bytes_of.noise(65536, 1) -- kcptun's wire compresses what can be compressed
+local PATIENT = { timeout = "10m" }
 local SIM_SEEDS = 9 -- they cost nothing
 local CLIENT, TARGET = "127.0.0.1:12948", "127.0.0.1:8388" -- as the examples have them
 
--- Each way has the same parameters. In the simulator's names; bench-line's are written from them. `share`: of the megabytes,
--- on a slow line. The kernel's TCP gets half where packets are lost: it would need minutes.
+-- way: each has the same parameters, as kt.sim has them; bench-line's are written from them. `share`: of the megabytes, on a slow
+-- line. The kernel's TCP gets half where packets are lost: it would need minutes.
 local lines = {
-  { name = "clean", delay_us = 40000, rate_bps = 20e6, queue_us = 100000 },
-  { name = "loss", delay_us = 40000, rate_bps = 20e6, queue_us = 100000, loss = 0.02 },
-  { name = "bursts", delay_us = 40000, rate_bps = 20e6, queue_us = 100000, burst_enter = 0.005, burst_leave = 0.25 },
-  { name = "queue", delay_us = 40000, rate_bps = 20e6, queue_us = 20000 },
-  { name = "jitter", delay_us = 40000, rate_bps = 20e6, queue_us = 100000, jitter_us = 5000, reorder = 0.01 },
-  { name = "slow", delay_us = 100000, rate_bps = 4e6, queue_bytes = 65536, loss = 0.01, share = 0.25 },
+  { name = "clean", way = { delay = 0.04, rate = "20Mbit", queue = { time = 0.1 } } },
+  { name = "loss", way = { delay = 0.04, rate = "20Mbit", queue = { time = 0.1 }, loss = 0.02 } },
+  { name = "bursts", way = { delay = 0.04, rate = "20Mbit", queue = { time = 0.1 }, burst = { enter = 0.005, leave = 0.25 } } },
+  { name = "queue", way = { delay = 0.04, rate = "20Mbit", queue = { time = 0.02 } } },
+  { name = "jitter", way = { delay = 0.04, rate = "20Mbit", queue = { time = 0.1 }, jitter = 0.005, reorder = 0.01 } },
+  { name = "slow", way = { delay = 0.1, rate = "4Mbit", queue = { bytes = 65536 }, loss = 0.01 }, share = 0.25 },
 }
+
+local function noise(n) return NOISE:rep(n // #NOISE) .. NOISE:sub(1, n % #NOISE) end
 
 local function read_file(path)
   local f = assert(io.open(path, "rb"))
@@ -54,15 +54,19 @@ end
 local scripts = { client = read_file "scripts/examples/client.lua", server = read_file "scripts/examples/server.lua" }
 local KEY = "a secret for two\n"
 
-local function as_text(line)
-  local words = {}
+local function as_text(way)
+  local words, queue, burst = {}, way.queue or {}, way.burst or {}
   local function word(format, value) if value then words[#words + 1] = format:format(value) end end
-  word("delay=%dus", line.delay_us)
-  word("jitter=%dus", line.jitter_us)
-  word("rate=%dbit", line.rate_bps)
-  word("queue=%dus", line.queue_us)
-  word("queue=%dB", line.queue_bytes)
-  for _, key in ipairs { "loss", "burst_enter", "burst_leave", "reorder" } do word(key .. "=%.6f", line[key]) end
+  local function us(seconds) return seconds and math.floor(seconds * 1e6 + 0.5) end
+  word("delay=%dus", us(way.delay))
+  word("jitter=%dus", us(way.jitter))
+  word("rate=%s", way.rate)
+  word("queue=%dus", us(queue.time))
+  word("queue=%dB", queue.bytes)
+  word("loss=%.6f", way.loss)
+  word("burst_enter=%.6f", burst.enter)
+  word("burst_leave=%.6f", burst.leave)
+  word("reorder=%.6f", way.reorder)
   return table.concat(words, " ")
 end
 
@@ -80,7 +84,7 @@ local started = 0
 local function emulate(line, seed, ends, command)
   started = started + 1
   local tag = folder .. "/" .. started
-  local words = { build .. "/bench/bench-line --there " .. quote(as_text(line)), "--seed " .. seed, "--stats " .. tag .. ".stats" }
+  local words = { build .. "/bench/bench-line --there " .. quote(as_text(line.way)), "--seed " .. seed, "--stats " .. tag .. ".stats" }
   for _, c in ipairs(ends) do words[#words + 1] = c[1] .. " " .. quote(c[2]) end
   words[#words + 1] = "-- sh -c " .. quote(command)
   local run = assert(io.popen("cd " .. folder .. " && " .. table.concat(words, " ") .. " 2>" .. tag .. ".errors"))
@@ -127,99 +131,42 @@ end
 
 -- ---- on simulated hosts ----
 
---- Writes n bytes to a conn as it takes them.
-local function writer(conn, n)
-  return function()
-    while n > 0 do
-      local piece = n < #CHUNK and CHUNK:sub(1, n) or CHUNK
-      local taken = conn:write(piece)
-      n = n - taken
-      if taken < #piece then return end
-    end
-  end
-end
-
 --- bench-traffic's server: 16 bytes of request; then it takes so many and answers 4, or gives so many and 4.
-local function serve(target)
-  assert(target:listen(TARGET, function(conn)
-    local direction, left, go = nil, nil, function() end
-    local function read()
-      if not direction and #conn:peek() >= 16 then
-        direction, left = ("<i8i8"):unpack(conn:peek())
-        conn:consume(16)
-        if direction == 2 then
-          go, left = writer(conn, left + 4), 0
-          go()
-        end
-      end
-      if not direction then return end
-      local n = #conn:peek()
-      conn:consume(n)
-      if direction == 1 and n > 0 then
-        left = left - n
-        if left == 0 then conn:write "done" end
-      end
-      if conn:eof() then conn:close() end
-    end
-    conn:listen { readable = read, writable = function() go() end, closed = function() conn:close() end }
-  end))
+local function serve(conn)
+  local direction, n = ("<i8i8"):unpack(assert(conn:read_exactly(16, PATIENT)))
+  if direction == 1 then
+    while n > 0 do n = n - #assert(conn:read(PATIENT)) end
+    conn:write("done", PATIENT)
+  else
+    conn:write(noise(n + 4), PATIENT)
+  end
+  conn:read_all(PATIENT)
 end
 
 --- Its client; the seconds it took.
-local function ask(w, app, direction, bytes)
-  local from, to, failed
-  assert(app:connect(CLIENT, function(conn, name)
-    if not conn then
-      failed = name
-      return
-    end
-    from = w:now()
-    local left = direction == "send" and 4 or bytes + 4
-    conn:write(("<i8i8"):pack(direction == "send" and 1 or 2, bytes))
-    local go = writer(conn, direction == "send" and bytes or 0)
-    conn:listen {
-      writable = go,
-      readable = function()
-        left = left - #conn:peek()
-        conn:consume(#conn:peek())
-        if left == 0 then
-          to = w:now()
-          conn:close()
-        end
-      end,
-      closed = function(why)
-        failed = why
-        conn:close()
-      end,
-    }
-    go()
-  end))
-  w:run(w:now() + 600 * S, function() return to or failed end)
-  assert(to, failed or "no end within ten minutes")
-  return (to - from) / S
+local function ask(w, direction, bytes)
+  local app = w:host("laptop"):connect(CLIENT)
+  local from = w:now()
+  w:task(function()
+    app:write(("<i8i8"):pack(direction == "send" and 1 or 2, bytes), PATIENT)
+    if direction == "send" then app:write(noise(bytes), PATIENT) end
+  end)
+  local left = direction == "send" and 4 or bytes + 4
+  while left > 0 do left = left - #assert(app:read(PATIENT)) end
+  app:close()
+  return w:now() - from
 end
 
 local function simulated(line, seed, direction, bytes)
-  local w = spec_sim.new { seed = seed, tcp_buffer = 4 << 20 }
-  local near, far = w:host("laptop", { "10.77.0.1" }), w:host("vps.example", { "10.77.0.2" })
-  assert(w:link(near, far, line))
-  w:put(near, "psk.key", KEY)
-  w:put(far, "psk.key", KEY)
-  w:put(near, "client.lua", scripts.client)
-  w:put(far, "server.lua", scripts.server)
-  local all = {
-    assert(spec_script.start(w:process(far, "server"), "server.lua")),
-    assert(spec_script.start(w:process(near, "client"), "client.lua")),
-    spec_io.new(w:process(near, "app"), w),
-    spec_io.new(w:process(far, "target"), w),
-  }
-  serve(all[4])
-  ask(w, all[3], "send", 1)
-  local seconds = ask(w, all[3], direction, bytes)
-  local stats = { w:stats(near, far), w:stats(far, near) }
-  for i = #all, 1, -1 do all[i]:free() end
-  w:free()
-  return bytes * 8 / seconds / 1e6, stats
+  local w <close> = sim.world { seed = seed, tcp_buffer = 4 << 20, files = { ["psk.key"] = KEY } }
+  w:host("laptop", { address = "10.77.0.1" })
+  w:host("vps.example", { address = "10.77.0.2" })
+  w:link("laptop", "vps.example", line.way)
+  w:host("vps.example"):serve { on = TARGET, fn = serve }
+  w:host("vps.example"):run "scripts/examples/server.lua"
+  w:host("laptop"):run "scripts/examples/client.lua"
+  ask(w, "send", 1)
+  return bytes * 8 / ask(w, direction, bytes) / 1e6
 end
 
 -- ---- the table ----
@@ -247,7 +194,7 @@ local ok, err = xpcall(function()
   for _, line in ipairs(lines) do
     if not next(wanted) or wanted[line.name] then
       local bytes = megabytes * 1000000 * (line.share or 1) // 1 | 0
-      local fewer = (line.loss or line.burst_enter) and bytes // 2 or bytes
+      local fewer = (line.way.loss or line.way.burst) and bytes // 2 or bytes
       for _, direction in ipairs { "send", "recv" } do
         local busiest = 0
         local r, r_text = summary(rounds, function(i)
@@ -255,7 +202,7 @@ local ok, err = xpcall(function()
           busiest = math.max(busiest, cpu)
           return rate
         end)
-        local s, s_text = summary(SIM_SEEDS, function(i) return (simulated(line, i, direction, bytes)) end)
+        local s, s_text = summary(SIM_SEEDS, function(i) return simulated(line, i, direction, bytes) end)
         local tcp = cubic(line, rounds, direction, fewer)
         local _, c_text = summary(rounds, function(i) return tcp[i] end)
         if math.abs(math.log(s / r)) > math.abs(math.log(worst)) then worst = s / r end

@@ -405,6 +405,36 @@ for _, backend in ipairs(backends) do
       end
     end)
 
+    it("that is reset as soon as it is accepted has been connected, and reads the reset", function()
+      for _, words in ipairs { "", "sorry" } do
+        local name, failed, got, peer = nil, nil, "", nil
+        local listener = assert(io:listen("127.0.0.1:0", function(conn)
+          if words ~= "" then conn:write(words) end
+          conn:reset()
+        end))
+        assert(io:connect(listener:addr(), function(conn, _, text)
+          if not conn then
+            failed = text
+            return io:stop()
+          end
+          peer = conn:peer()
+          conn:listen {
+            readable = function()
+              got = got .. conn:peek()
+              conn:consume(#conn:peek())
+            end,
+            closed = function(n) name = n; io:stop() end,
+          }
+        end))
+        assert.is_true(io:run(3000))
+        assert.is_nil(failed)
+        assert.equal("reset", name)
+        assert.equal(words, got)
+        assert.equal(listener:addr(), peer)
+        listener:close()
+      end
+    end)
+
     it("that cannot write still reads what the peer had sent", function()
       local a, b = pair(io, "127.0.0.1:0")
       local got, name = "", nil

@@ -35,7 +35,7 @@ describe("a spec's mistake", function()
     local text = mistake(function() w:link("client", "third", { delay = "5", loss = "300%", mtu = 9, los = 1 }) end)
     assert.matches("4 mistakes", text)
     assert.matches('w:link.delay: "5"; wanted a duration', text, 1, true)
-    assert.matches('w:link.loss: "300%"; wanted a share of packets', text, 1, true)
+    assert.matches('w:link.loss: "300%"; wanted a share such as', text, 1, true)
     assert.matches("w:link.mtu: 9 is out of range; wanted 68 to 65535", text, 1, true)
     assert.matches("w:link.los: unknown key; did you mean loss?", text, 1, true)
   end)
@@ -88,7 +88,25 @@ describe("a spec's mistake", function()
 
   it("of a period of no length is told", function()
     local w = two()
-    assert.matches("w:every: wanted a period of at least 1us", mistake(function() w:every(0, print) end))
+    assert.matches("w:every: wanted a period longer than 0, got 0", mistake(function() w:every(0, print) end))
+  end)
+
+  it("in when a world begins is told", function()
+    for _, start in ipairs { "2026-02-29", "2026-3-2", "yesterday", "2026-01-01 24:00", "2026-01-01 10:00:0", -1, {} } do
+      assert.matches('sim.world.start: .*; wanted a moment in UTC such as "2026%-03%-02"', mistake(function() sim.world { start = start } end))
+    end
+  end)
+
+  it("in a NAT's address is told", function()
+    local w = two()
+    local client, server = w:host "client", w:host "server"
+    assert.equal('host:nat: "2001:db8::1/64" is not an IP address', mistake(function() client:nat { public = "2001:db8::1/64" } end))
+    assert.equal("host:nat: nat of host client: fd00::2 is the address of host server", mistake(function() client:nat { public = "fd00::2" } end))
+    server:nat { public = { "198.51.100.1", "2001:db8::1" } }
+    assert.equal("host:nat: host server has a NAT for IPv6 already", mistake(function() server:nat { public = "2001:db8::2" } end))
+    local old = w:host("old", { address = "192.0.2.9" })
+    assert.equal("host:nat: nat of host old: 2001:db8::3, but the host has no IPv6 address to translate",
+      mistake(function() old:nat { public = "2001:db8::3" } end))
   end)
 
   it("of running a host's second script names the first and its line", function()

@@ -112,6 +112,44 @@ describe("a script on a simulated host", function()
     assert.equal(first, run(text):log())
   end)
 
+  for what, body in pairs {
+    ["in a pattern that tries all ways to part its subject"] = 'local s = ("a"):rep(300) s:find(".-.-.-.-.-.-b")',
+    ["in patterns that each take long enough"] = 'local s = ("a"):rep(60) while true do s:find ".-.-.-b" end',
+    ["in a comparator"] = "table.sort({ 2, 1, 3 }, function() while true do end end)",
+    ["in a list too long to sort"] = "local t = {} for i = 1, 2000000 do t[i] = i * 7919 % 1000003 end table.sort(t)",
+    ["in sorting again and again"] = "local t = {} for i = 1, 4000 do t[i] = -i end while true do table.sort(t) end",
+    ["in making long strings"] = 'while true do local s = ("x"):rep(20000000) s = nil end',
+    ["in joining long strings"] = 'local s = ("x"):rep(20000000) while true do local t = s .. "y" t = nil end',
+    ["in looking through a long string"] = 'local s = ("x"):rep(20000000) while true do s:find("y", 1, true) end',
+    ["in a list whose head moves"] = "local t = {} while true do table.insert(t, 1, 0) end",
+    ["in moving a list"] = "local t = {} for i = 1, 1000000 do t[i] = i end while true do table.move(t, 1, #t, 2) end",
+    ["in compiling"] = 'local s = ("x = 1 "):rep(1000000) while true do load(s) end',
+  } do
+    it("that takes for ever " .. what .. " is stopped, at the same place each time", function()
+      local text = "kt.spawn(function()\n  " .. body .. "\nend)"
+      local from = os.clock()
+      local first = run(text):log()
+      assert.matches("s.lua:3: stopped: it ran for %d+ million instructions without waiting", first)
+      assert.is_true(os.clock() - from < 30)
+      assert.equal(first, run(text):log())
+    end)
+  end
+
+  it("sorts what compares equal in the order in which it came, whatever the list is like", function()
+    local text = [[
+      kt.spawn(function()
+        local t = {} -- an organ pipe: of such lists Lua's own sort draws its pivots by the clock
+        for i = 1, 4000 do t[i] = { i <= 2000 and i // 10 or (4000 - i) // 10, i } end
+        local asked = 0
+        table.sort(t, function(a, b) asked = asked + 1 return a[1] < b[1] end)
+        for i = 2, #t do
+          assert(t[i - 1][1] < t[i][1] or (t[i - 1][1] == t[i][1] and t[i - 1][2] < t[i][2]))
+        end
+        print(asked < 4000 * 12)
+      end)]]
+    assert.equal("true\n", (run(text):output()))
+  end)
+
   it("that never waits in a coroutine of its own is stopped too", function()
     local text = "kt.spawn(function()\n  coroutine.wrap(function() while true do end end)()\nend)"
     assert.matches("stopped: it ran for %d+ million instructions", run(text):log())

@@ -77,6 +77,22 @@ describe("kt test", function()
     assert.matches("ok 2", run(kt .. " test -o TAP " .. folder .. "/two_spec.lua"), 1, true)
   end)
 
+  it("gives scripts UTC, whatever this machine's time zone is", function()
+    write(folder .. "/zone_spec.lua", [[
+      local sim = require "kt.sim"
+      it("is noon", function()
+        local w = sim.world { start = "2026-03-02 12:00" }
+        w:host "a":file("s.lua", 'local kt = require "kt" kt.spawn(function() local d = kt.date() print(d.day, d.hour, d.minute) end)')
+        local script = w:host "a":run "s.lua"
+        w:run "1s"
+        assert.equal("2\t12\t0\n", script:output())
+      end)]])
+    for _, zone in ipairs { "UTC", "IST-5:30", "NZST-12" } do
+      local said, code = run(("TZ=%s %s test -o plainTerminal %s/zone_spec.lua"):format(zone, kt, folder))
+      assert.equal(0, code, said)
+    end
+  end)
+
   it("gives specs all of Lua's library", function()
     write(folder .. "/os_spec.lua", 'it("x", function() assert(os.getenv "PATH" and io.open and debug and require "lfs") end)')
     assert.equal(0, select(2, run(kt .. " test " .. folder .. "/os_spec.lua")))

@@ -49,6 +49,33 @@ describe("time", function()
     assert.equal(10800, w:now())
   end)
 
+  it("passes by a microsecond at least wherever it is to pass at all", function()
+    local w = sim.world { seed = 1 }
+    w:sleep(1e-9)
+    assert.equal(1e-6, w:now())
+    w:run_for(4e-7)
+    assert.equal(2e-6, w:now())
+    w:sleep(0)
+    assert.equal(2e-6, w:now())
+    local at = {}
+    w:at(1e-9 + w:now(), function() at[1] = w:now() end)
+    local ticks = 0
+    w:every(1e-8, function() ticks = ticks + 1 end)
+    w:run(12e-6)
+    assert.equal(2e-6, at[1]) -- a moment is rounded, not a duration
+    assert.equal(10, ticks)
+    assert.error_matches(function() w:run_until(function() end, { timeout = 1e-9 }) end, "within 1e%-09 s; the clock shows 1.3e%-05 s")
+  end)
+
+  it("begins when it is told to", function()
+    local w = sim.world { seed = 1, start = "2028-02-29 23:59:59" }
+    w:host "a":file("s.lua", [[local kt = require "kt"
+      kt.spawn(function() kt.sleep "1s" local d = kt.date() print(d.year, d.month, d.day, d.hour, d.weekday, kt.wall() // 1) end)]])
+    local script = w:host "a":run "s.lua"
+    w:run "2s"
+    assert.equal("2028\t3\t1\t0\t3\t1835481600.0\n", script:output())
+  end)
+
   it("comes in periods until they are canceled", function()
     local w = two()
     local n, ticker = 0, nil
@@ -325,6 +352,41 @@ describe("a host", function()
     assert.equal(2, #peers)
     assert.matches("^198%.51%.100%.7:%d+$", peers[1])
     assert.is_true(peers[1] ~= peers[2])
+  end)
+
+  it("behind a NAT is so by IPv6 too", function()
+    local w = two()
+    w:host "client":nat { public = { "198.51.100.7", "2001:db8::7" } }
+    local peers = {}
+    w:host "server":serve { on = ":7", fn = function(conn) table.insert(peers, (conn.peer:gsub(":%d+$", ""))) end }
+    w:host "client":connect "10.0.2.1:7"
+    w:host "client":connect "[fd00::2]:7"
+    w:run_for "1s"
+    assert.same({ "198.51.100.7", "[2001:db8::7]" }, peers)
+    assert.is_nil((w:host "server":try_connect("[fd00::1]:7", { timeout = "1s" })))
+
+    local text = [[local kt = require "kt"
+      local s = kt.udp { on = ":9" }
+      kt.spawn(function() %s local data, from = s:receive { timeout = "1s" } print(data, from) s:send("back", from) end)]]
+    w:host "server":file("s.lua", text:format "")
+    w:host "client":file("c.lua", text:format 's:send("there", "[fd00::2]:9")')
+    local there, back = w:host "server":run "s.lua", w:host "client":run "c.lua"
+    w:run_for "2s"
+    assert.matches("^there\t%[2001:db8::7%]:%d+\n", there:output())
+    assert.equal("back\t[fd00::2]:9\n", back:output())
+  end)
+
+  it("sends no faster than it is told to", function()
+    local function took(opts)
+      local w = sim.world { seed = 1 }
+      w:host("client", opts)
+      w:host "server":serve { on = ":1", kind = "sink" }
+      w:link("client", "server", { delay = "1ms" })
+      w:transfer({ from = "client", to = "server:1", bytes = "1MB" }):wait()
+      return w:now()
+    end
+    assert.near(0.8, took { send = "10Mbit" }, 0.1)
+    assert.is_true(took() < 0.1)
   end)
 
   it("reads as slowly as it is told to", function()

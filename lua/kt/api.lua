@@ -15,35 +15,28 @@
 ---   since       the first version that has it
 --- api.values: what is in the kt table and is no function. api.handles: what constructors return; their methods are
 --- among the functions. api.records: plain tables that calls return. api.codes: every err.code.
+local describe = require "kt.doc.describe"
 local wire = require "kt.api.wire"
 
-local api = { functions = {}, values = {}, handles = {}, records = {}, codes = {} }
+local api = describe.new("kt", "kt")
+api.file, api.meta = "lua/kt/api.lua", "kt"
+api.units = { "duration", "size", "rate", "share" }
+local with = describe.writers(api)
 
-local function def(f)
-  f.since = f.since or "0.1.0"
-  api.functions[#api.functions + 1] = f
-  api.functions[f.name] = f
-end
+-- What docs/reference.md says before and between.
+api.head = [[
+# The reference
 
-local function handle(h)
-  api.handles[#api.handles + 1] = h
-  api.handles[h.name] = h
-  h.fields, h.methods = h.fields or {}, {}
-end
+Made by `scripts/generate` from [lua/kt/api.lua](../lua/kt/api.lua) and its parts, the one description of the API; changes go there. `kt help NAME` shows
+the same in the terminal.
 
---- A method of a kind: as def, without the kind in name and signature.
-local function method(kind, m)
-  m.signature = kind .. ":" .. m.signature
-  m.name = kind .. ":" .. m.name
-  def(m)
-  local methods = api.handles[kind].methods
-  methods[#methods + 1] = m
-end
+A script begins with `local kt = require "kt"`. Its **main chunk** declares; what it declares is opened when it has returned. A **task** is a
+coroutine that may wait. Every function says where it may be called.
 
-local function record(r)
-  api.records[#api.records + 1] = r
-  api.records[r.name] = r
-end
+Functions take one table where they take more than the obvious; an unknown key is an error. Misuse raises. What fails as expected returns
+`nil` and an [err](#err).
+]]
+api.about_handles = "What has a `:close()` is also closed at the end of a `local x <close>`, and, with a word in the log, when it is forgotten."
 
 local function concat(...)
   local out = {}
@@ -66,11 +59,8 @@ local function patient()
   return { type = "table", keys = { { name = "timeout", type = "duration", default = 30, doc = "How long the whole call may take." } } }
 end
 
--- What the parts are given.
-local with = {
-  api = api, def = def, handle = handle, method = method, record = record,
-  concat = concat, handler = handler, serve_doc = serve_doc, patient = patient,
-}
+-- What the parts are given besides.
+with.concat, with.handler, with.serve_doc, with.patient = concat, handler, serve_doc, patient
 require "kt.api.links"(with)
 require "kt.api.pool"(with)
 require "kt.api.conns"(with)
@@ -117,21 +107,6 @@ api.codes = {
   { name = "idle", doc = "Nothing has moved for too long." },
   { name = "total", doc = "It has been open for as long as it may be." },
 }
-
---- All the names that kt.help, the reference and the specs go by, in order: functions, methods, values, fields
---- ("conn.peer"), and what holds them ("conn", "stats").
-function api.symbols()
-  local out = {}
-  for _, v in ipairs(api.values) do out[#out + 1] = { name = v.name, value = v } end
-  for _, f in ipairs(api.functions) do out[#out + 1] = { name = f.name, fn = f } end
-  for _, list in ipairs { api.handles, api.records } do
-    for _, h in ipairs(list) do
-      out[#out + 1] = { name = h.name, holder = h }
-      for _, field in ipairs(h.fields) do out[#out + 1] = { name = h.name .. "." .. field.name, value = field } end
-    end
-  end
-  return out
-end
 
 --- What is wrong with `value` as the argument of the function `name`, as one text; nil if nothing.
 function api.explain(name, value)

@@ -4,14 +4,15 @@
 #include "cli/start.h"
 #include "cli/verb.h"
 
-static const char more[] = "usage: kt help [VERB | NAME]\n"
-                           "\n"
-                           "Prints the verbs and what scripts can call, or says more about one of them:\n"
-                           "kt help run, kt help kt.link, kt help link:open.\n"
-                           "\n"
-                           "  --luals     prints type definitions for the Lua language server\n"
-                           "  --markdown  prints the reference\n"
-                           "  --bound     prints the bare names of all that is bound\n";
+static const char more[] =
+    "usage: kt help [VERB | NAME]\n"
+    "\n"
+    "Prints the verbs and what scripts can call, or says more about one of them:\n"
+    "kt help run, kt help kt.link, kt help link:open. What specs can call: kt help kt.sim.\n"
+    "\n"
+    "  --luals     prints type definitions for the Lua language server; --luals=sim: of kt.sim\n"
+    "  --markdown  prints the reference; --markdown=sim: of kt.sim\n"
+    "  --bound     prints the bare names of all that is bound\n";
 
 void kt_verbs_list(FILE *to, const struct kt_verb *verbs)
 {

@@ -83,6 +83,7 @@ struct kt_sim_host_opts {
     const char *name;            /* 1..63 characters; also looked up as a name by others */
     const struct kt_addr *addrs; /* its own, besides 127.0.0.0/8 and ::1; ports are ignored */
     size_t n_addrs;              /* at most 16; 0: 10.0.<n>.1 and fd00::<n>, n counting hosts from 1 */
+    uint64_t send_bps;           /* how fast packets come out of it; 0: 4 Gbit/s; at least 1000 */
     bool real_files;             /* files that it does not have are read from this machine */
 };
 
@@ -143,7 +144,7 @@ bool kt_sim_file_remove(struct kt_sim_host *h, const char *path);
 /* One direction of a link. What is sent goes, in this order, through: MTU, chance of loss (uniform, then
  * bursts), the queue of a line of limited rate, duplication, corruption, delay. Sizes are those of IP packets
  * (for UDP over IPv4, 28 bytes more than the datagram; over IPv6, 48). Before all that, packets come out of
- * their host one after another, at 4 Gbit/s.
+ * their host one after another, as fast as that sends.
  *
  * TCP is a service here, not a subject: its segments share delay, jitter and rate, but none of the ills; an
  * outage holds them up instead of losing them. */
@@ -223,7 +224,7 @@ struct kt_sim_nat_opts {
 
 /* Puts a host behind a NAT: others see it at public_addr, one port for each of its sockets
  * (endpoint-independent mapping), and its own addresses can no longer be reached. Only outgoing packets make
- * mappings. Once for each address family. */
+ * mappings. Once for each address family, of which the host must have an address. */
 int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct kt_err *err);
 /* Forgets all mappings: what goes out next comes from other ports, and TCP conns through it break. */
 void kt_sim_nat_rebind(struct kt_sim_host *h);

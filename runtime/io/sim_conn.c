@@ -36,6 +36,12 @@ static void tell(void *ctx)
     if (events->closed) events->closed(c->conn.pipe.ctx, c->code);
 }
 
+static void tell_late(struct sim_conn *c)
+{
+    if (c->code && !c->told && !over(c)) kt_io_turn(&c->p->io, &c->turn);
+}
+
+static void on_step(void *ctx);
 static void read_on(struct sim_conn *c);
 static bool read_some(struct sim_conn *c);
 
@@ -45,12 +51,17 @@ static void conn_event(void *ctx)
     if (c->dialled) {
         void (*dialled)(void *, int) = c->dialled;
         c->dialled = NULL;
-        dialled(c->dialled_ctx, c->code);
-        if (!over(c)) read_on(c); /* what came meanwhile */
+        dialled(c->dialled_ctx, c->answered ? 0 : c->code);
+        if (over(c)) return;
+        if (c->code)
+            on_step(c); /* what came before it broke, and then that */
+        else
+            read_on(c); /* what came meanwhile */
         return;
     }
     const struct kt_pipe_events *events = c->conn.pipe.events;
     if (c->incoming && read_some(c) && events && events->readable) events->readable(c->conn.pipe.ctx);
+    tell_late(c);
     if (over(c) || c->code || !c->starved || c->tx.len > KT_CONN_WRITE / 2 || c->retry.slot) return;
     c->starved = false;
     events = c->conn.pipe.events;
@@ -81,11 +92,6 @@ void kt_sim_conn_broke(struct sim_conn *c, int code)
     }
     kt_io_turn(&c->p->io, &c->turn);
     kt_sim_make_ready(c->p);
-}
-
-static void tell_late(struct sim_conn *c)
-{
-    if (c->code && !c->told && !over(c)) kt_io_turn(&c->p->io, &c->turn);
 }
 
 /* ---- reading ---- */

@@ -153,6 +153,7 @@ static int init(struct kt_sim_host *h, const struct kt_sim_host_opts *opts, stru
     h->index = ++h->sim->n_hosts;
     h->up = true;
     h->real_files = opts->real_files;
+    h->send_bps = opts->send_bps ? opts->send_bps : SIM_HOST_BPS;
     snprintf(h->name, sizeof h->name, "%s", opts->name);
     kt_list_init(&h->node);
     kt_list_init(&h->files);
@@ -179,6 +180,8 @@ int kt_sim_host_new(
         return kt_err_set(err, KT_EINVAL, "host \"%s\": a name has 1 to 63 characters", opts->name);
     if (opts->n_addrs > SIM_ADDRS)
         return kt_err_set(err, KT_EINVAL, "host %s: at most 16 addresses", opts->name);
+    if (opts->send_bps && opts->send_bps < 1000)
+        return kt_err_set(err, KT_EINVAL, "host %s: sends less than 1 kbit/s", opts->name);
     if (kt_sim_host_find(sim, opts->name))
         return kt_err_set(err, KT_EINUSE, "host %s: there is one of that name", opts->name);
     struct kt_sim_host *h = calloc(1, sizeof *h);

@@ -18,8 +18,8 @@
 #define SIM_ADDRS 16u
 #define SIM_LOOPBACK_US 10u
 #define SIM_MSS 1460u
-/* How fast packets come out of a host: what one core that seals each of them sends today, about 3 us a
- * packet. */
+/* How fast packets come out of a host that was not told: what one core that seals each of them sends today,
+ * about 3 us a packet. */
 #define SIM_HOST_BPS UINT64_C(4000000000)
 
 struct sim_nat;
@@ -83,8 +83,9 @@ struct kt_sim_host {
     struct kt_list files, udps, conns, listeners, lookups;
     struct kt_hmap udp_ports, tcp_ports, conn_ids;
     struct sim_nat *nat[2]; /* v4, v6; or NULL */
-    uint64_t busy_until;    /* ns: when all that it has sent is out of it */
-    uint16_t next_port;     /* ephemeral */
+    uint64_t send_bps;
+    uint64_t busy_until; /* ns: when all that it has sent is out of it */
+    uint16_t next_port;  /* ephemeral */
     uint64_t read_rate;
     size_t short_max;
     struct kt_rng short_rng;

@@ -198,7 +198,7 @@ static uint64_t leave_host(const struct kt_sim_line *l, const struct sim_packet 
     if (l == h->lo) return h->sim->now;
     if (h->busy_until < now_ns) h->busy_until = now_ns;
     uint64_t at = h->busy_until / 1000;
-    h->busy_until += (uint64_t)wire_len(k) * 8 * UINT64_C(1000000000) / SIM_HOST_BPS;
+    h->busy_until += (uint64_t)wire_len(k) * 8 * UINT64_C(1000000000) / h->send_bps;
     return at;
 }
 

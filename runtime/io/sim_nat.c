@@ -3,6 +3,7 @@
  *
  * Invariant: `mappings` is in the order of last use by an outgoing packet, so those that have timed out are
  * at its head. TCP's do not time out. */
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include "io/sim_internal.h"
@@ -166,19 +167,32 @@ bool kt_sim_nat_in(struct kt_sim_host *h, const struct sim_packet *k, struct kt_
     return true;
 }
 
+static bool has_family(const struct kt_sim_host *h, int family)
+{
+    for (size_t i = 0; i < h->n_addrs; i++)
+        if (h->addrs[i].addr.sa.sa_family == family) return true;
+    return false;
+}
+
 int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct kt_err *err)
 {
-    char text[KT_ADDR_TEXT];
+    char text[INET6_ADDRSTRLEN];
     const struct kt_addr *a = &opts->public_addr;
     unsigned family = a->sa.sa_family == AF_INET6;
     const struct kt_sim_host *other = kt_sim_owner(h->sim, a);
-    kt_addr_text(a, text);
+    const void *ip = family ? (const void *)&a->in6.sin6_addr : (const void *)&a->in4.sin_addr;
+    inet_ntop(a->sa.sa_family, ip, text, sizeof text);
     if (other)
         return kt_err_set(
             err, KT_EINUSE, "nat of host %s: %s is the address of host %s", h->name, text, other->name);
     if (kt_sim_is_any(a) || kt_sim_is_loopback(a))
         return kt_err_set(err, KT_EINVAL, "nat of host %s: %s cannot be a public address", h->name, text);
-    if (h->nat[family]) return kt_err_set(err, KT_EINUSE, "host %s has a NAT", h->name);
+    const char *version = family ? "IPv6" : "IPv4";
+    if (h->nat[family])
+        return kt_err_set(err, KT_EINUSE, "host %s has a NAT for %s already", h->name, version);
+    if (!has_family(h, a->sa.sa_family))
+        return kt_err_set(err, KT_EINVAL, "nat of host %s: %s, but the host has no %s address to translate",
+            h->name, text, version);
     struct sim_nat *n = calloc(1, sizeof *n);
     if (!n || kt_sim_route_add(h, &n->route, a) != 0) {
         free(n);

@@ -243,6 +243,7 @@ static void take(struct sim_conn *c, const struct sim_packet *k)
     case SIM_SYNACK:
         if (c->state != SIM_DIALLING) return;
         c->state = SIM_OPEN;
+        c->answered = true;
         kt_sim_conn_arrived(c);
         return;
     case SIM_DATA:

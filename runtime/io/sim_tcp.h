@@ -25,6 +25,7 @@ struct sim_conn {
     uint8_t side; /* 0: connected, 1: was accepted */
     bool is_unix;
     enum sim_tcp_state state;
+    bool answered; /* the other end took it: what comes after that is no failure to connect */
     struct kt_addr local, remote;
 
     /* the kernel's part */

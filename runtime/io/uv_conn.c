@@ -57,6 +57,7 @@ struct uv_conn {
 
     int write_code;         /* why no more can be written, or 0 */
     int code;               /* why the pipe is broken, or 0 */
+    bool was_reset;         /* before it was ours: the system says so once, and has said it */
     bool told;              /* events->closed was called */
     bool closed;            /* by the user */
     struct kt_turn turn;    /* tells the user of `code` */
@@ -216,6 +217,7 @@ static int true_end(struct uv_conn *c)
     int error = 0;
     socklen_t len = sizeof error;
     uv_os_fd_t fd;
+    if (c->was_reset) return UV_ECONNRESET;
     if (uv_fileno(&c->h.handle, &fd) < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         return UV_EOF;
     if (error == EPIPE && !c->shut && !c->write_code) c->write_code = kt_uv_code(UV_EPIPE);
@@ -553,13 +555,19 @@ int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t 
     if (r < 0) return kt_uv_code(r);
     if (peer) {
         name_text(c->conn.peer, peer, len);
-    } else {
+    } else if (!c->was_reset) {
         if (!c->is_unix) kt_uv_tune(fd);
         name_end(c->conn.peer, c, getpeername);
     }
     c->conn.name_local = name_local;
     start_reading(c);
     return 0;
+}
+
+void kt_uv_conn_was_reset(struct uv_conn *c, const struct kt_addr *peer)
+{
+    c->was_reset = true;
+    kt_addr_text(peer, c->conn.peer); /* the system has forgotten it */
 }
 
 void kt_uv_conn_abort(struct uv_conn *c)

@@ -77,8 +77,10 @@ static void try_next(struct uv_connect *c);
 static void on_dialled(void *ctx, int status)
 {
     struct uv_connect *c = ctx;
-    if (status == 0) {
+    /* Reset, not refused: the peer has taken it before it thought better of it. */
+    if (status == 0 || (status == UV_ECONNRESET && !c->is_unix)) {
         struct uv_conn *conn = c->conn;
+        if (status) kt_uv_conn_was_reset(conn, &c->addrs[c->next - 1]);
         int code = kt_uv_conn_ready(conn, NULL, 0);
         assert(code == 0);
         (void)code;

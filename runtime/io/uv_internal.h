@@ -113,6 +113,8 @@ void kt_uv_tune(int fd);
 /* The socket is connected: sets it up, names its ends and begins to read. peer: NULL, or what accept said of
  * it; then the socket has been tuned. */
 int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t len);
+/* Before that: the peer took it and has reset it already. What came until then can be read. */
+void kt_uv_conn_was_reset(struct uv_conn *c, const struct kt_addr *peer);
 /* Ends a conn that nobody was given. */
 void kt_uv_conn_abort(struct uv_conn *c);
 struct kt_conn *kt_uv_conn(struct uv_conn *c);

@@ -9,7 +9,6 @@
 
 #define MOVE_MAX (1 << 24)      /* elements in one table.move */
 #define DEPTH_MAX 8000          /* calls around a pcall */
-#define SORT_UNGUARDED_MAX 4096 /* elements that sort in no time */
 #define STEP_MAX (1 << 20)      /* KiB of one step of the collector */
 #define REP_UNGUARDED_MAX 65536 /* bytes that string.rep makes in no time */
 #define REP_PIECES_MAX 128      /* that it joins more bytes of */
@@ -55,6 +54,9 @@ static int call_original(lua_State *L)
 static int load_text(lua_State *L)
 {
     if (lua_gettop(L) < 3) lua_settop(L, 3);
+    size_t len = 0;
+    if (lua_type(L, 1) == LUA_TSTRING) lua_tolstring(L, 1, &len);
+    if (kt_guard_worked(&kt_runtime_of(L)->guard, len)) kt_guard_raise(L);
     lua_pushliteral(L, "t");
     lua_replace(L, 3);
     return call_original(L);
@@ -218,23 +220,17 @@ static int move(lua_State *L)
     lua_Integer from = luaL_checkinteger(L, 2), to = luaL_checkinteger(L, 3);
     if (to >= from && (lua_Unsigned)to - (lua_Unsigned)from >= MOVE_MAX)
         return kt_raise(L, "table.move: at most %d elements at once", MOVE_MAX);
+    if (to >= from && kt_guard_worked(&kt_runtime_of(L)->guard, (uint64_t)(to - from))) kt_guard_raise(L);
     return call_original(L);
 }
 
-static int less(lua_State *L)
+/* What goes through a whole list if it is given so many arguments (upvalue 2): in a repeatable runtime, where
+ * no clock tells that this takes long. */
+static int through_list(lua_State *L)
 {
-    if (kt_guard_stopped(&kt_runtime_of(L)->guard)) kt_guard_raise(L);
-    lua_pushboolean(L, lua_compare(L, 1, 2, LUA_OPLT));
-    return 1;
-}
-
-/* A long sort without a function of the script's never comes by an instruction that a hook could stop. */
-static int sort(lua_State *L)
-{
-    if (lua_isnoneornil(L, 2) && lua_istable(L, 1) && lua_rawlen(L, 1) > SORT_UNGUARDED_MAX) {
-        lua_settop(L, 1);
-        lua_pushcfunction(L, less);
-    }
+    if (lua_gettop(L) >= (int)lua_tointeger(L, lua_upvalueindex(2)) && lua_istable(L, 1) &&
+        kt_guard_worked(&kt_runtime_of(L)->guard, lua_rawlen(L, 1)))
+        kt_guard_raise(L);
     return call_original(L);
 }
 
@@ -284,6 +280,21 @@ static void replace_in(lua_State *L, const char *library, const char *name, lua_
     lua_pop(L, 1);
 }
 
+/* In the table on top, table. */
+static void count_lists(lua_State *L)
+{
+    static const struct {
+        const char *name;
+        int from; /* arguments */
+    } functions[] = {{"insert", 3}, {"remove", 2}, {"concat", 1}, {"unpack", 1}};
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        lua_getfield(L, -1, functions[i].name);
+        lua_pushinteger(L, functions[i].from);
+        lua_pushcclosure(L, through_list, 2);
+        lua_setfield(L, -2, functions[i].name);
+    }
+}
+
 void kt_globals_open(lua_State *L, bool unsafe)
 {
     static const luaL_Reg libs[] = {
@@ -314,7 +325,10 @@ void kt_globals_open(lua_State *L, bool unsafe)
     replace(L, "rep", rep);
     lua_pop(L, 1);
     replace_in(L, LUA_TABLIBNAME, "move", move);
-    replace_in(L, LUA_TABLIBNAME, "sort", sort);
+    lua_getglobal(L, LUA_TABLIBNAME);
+    kt_lua_sort(L);
+    if (kt_runtime_of(L)->repeatable) count_lists(L);
+    lua_pop(L, 1);
 }
 
 /* ---- the script's world ---- */

@@ -11,12 +11,36 @@
 #define COUNT 1000000u         /* instructions between two calls of the hook that counts them */
 #define COUNTS_PER_S 50u       /* ... that stand for a second, in a repeatable runtime */
 
+#define LONG_STRING 1024u /* shorter ones are not worth counting */
+
+static void on_stopped(lua_State *L, lua_Debug *ar);
+
+/* ---- work that is counted ---- */
+
+/* True if that was too much. */
+static bool spend(struct kt_guard *g, uint64_t instructions)
+{
+    g->counted += instructions;
+    return g->counted * 1000000u / COUNT >= g->stop_us * COUNTS_PER_S;
+}
+
+bool kt_guard_worked(struct kt_guard *g, uint64_t instructions)
+{
+    lua_State *L = atomic_load_explicit(&g->running, memory_order_relaxed);
+    if (g->counts && L && spend(g, instructions) && !kt_guard_stopped(g)) {
+        atomic_store_explicit(&g->stopped, true, memory_order_relaxed);
+        lua_sethook(L, on_stopped, LUA_MASKCOUNT, 1); /* for who does not raise: the allocator */
+    }
+    return kt_guard_stopped(g);
+}
+
 /* ---- memory ---- */
 
 void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
 {
     struct kt_runtime *rt = ud;
     struct kt_guard *g = &rt->guard;
+    const bool string = !ptr && osize == LUA_TSTRING;
     if (!ptr) osize = 0; /* then it is the type of what is made */
     if (nsize == 0) {
         if (ptr) g->alloc(g->alloc_ctx, ptr, osize, 0);
@@ -28,6 +52,8 @@ void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
         /* A C function of the library that was at it when the slice was stopped runs no hook, but may
          * allocate. */
         if (kt_guard_stopped(g) && !g->telling) return NULL;
+        /* Not tables: how these grow hangs on hashes, which differ from run to run. */
+        if (string && nsize >= LONG_STRING) kt_guard_worked(g, nsize / KT_GUARD_BYTES);
     }
     void *p = g->alloc(g->alloc_ctx, ptr, osize, nsize);
     if (!p) {
@@ -82,16 +108,13 @@ const char *kt_guard_text(lua_State *L)
     return g->text;
 }
 
-static void on_stopped(lua_State *L, lua_Debug *ar);
-
 /* The same instruction is the last one in every run, as no clock has a part in it. */
 static void on_count(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     struct kt_guard *g = &kt_runtime_of(L)->guard;
     if (!atomic_load_explicit(&g->running, memory_order_relaxed)) return;
-    g->counted += COUNT;
-    if (g->counted * 1000000u / COUNT < g->stop_us * COUNTS_PER_S) return;
+    if (!spend(g, COUNT)) return;
     atomic_store_explicit(&g->stopped, true, memory_order_relaxed);
     kt_guard_raise(L);
 }
@@ -166,7 +189,8 @@ static void tick(void *ctx, uint64_t wall_us, uint64_t cpu_us)
 int kt_guard_init(struct kt_runtime *rt)
 {
     struct kt_guard *g = &rt->guard;
-    if (rt->repeatable) return 0;
+    g->counts = rt->repeatable;
+    if (g->counts) return 0;
     int rc = kt_watch_new(rt->io, tick, g, &g->watch);
     if (rc == KT_ENOTSUP) kt_log(rt->log, KT_LOG_DEBUG, "scripts run unwatched here: a loop is not stopped");
     return rc == KT_ENOTSUP ? 0 : rc;

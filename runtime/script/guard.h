@@ -9,14 +9,15 @@
  * with hooks switched off.
  *
  * A repeatable runtime (a simulated host's) has no watch: there a hook counts instructions, all the time, and
- * a slice is stopped at the same one in every run.
+ * a slice is stopped at the same one in every run. C functions that may take long count what they do, and so
+ * does the allocator the long strings that it makes room for, in what would be instructions.
  *
  * Whoever lets Lua of a script run from the loop (a callback, a policy, the main chunk of a new state) does
  * so within kt_guard_begin and kt_guard_end, by lua_pcall or lua_resume; it reads kt_guard_text before the
  * end, and after a stop does not use that thread again, unless all of it ran in a lua_pcall that has
  * returned. Where Lua runs already, there is a slice already: nested calls need none, and must not begin one;
- * who has Lua go on on another thread tells kt_guard_switch. C functions that call back or take long ask
- * kt_guard_stopped.
+ * who has Lua go on on another thread tells kt_guard_switch. C functions that call back ask kt_guard_stopped;
+ * those that take long, kt_guard_step or kt_guard_worked.
  *
  * Invariant: `running` is the thread that runs Lua now, NULL between slices; only then is the watch on. */
 #ifndef KT_SCRIPT_GUARD_H
@@ -46,7 +47,9 @@ struct kt_guard {
     struct kt_watch *watch; /* NULL: the io has none */
     bool wall;              /* time spent waiting in a call counts: the script has os and io */
     uint64_t stop_us;
-    uint64_t counted; /* instructions of this slice, in a repeatable runtime, which has no watch */
+    bool counts;      /* a repeatable runtime, which has no watch */
+    uint64_t counted; /* ... instructions of this slice */
+    unsigned steps;   /* of C functions, see kt_guard_step */
     _Atomic(lua_State *) running;
     atomic_bool late, stopped; /* set by the tick */
     char where[96];            /* "s.lua:7", or "" as long as it is not known */
@@ -79,6 +82,12 @@ void kt_guard_begin(struct kt_runtime *rt, lua_State *L, uint64_t stop_us);
  * where it was spawned. */
 bool kt_guard_end(struct kt_runtime *rt, const struct kt_origin *spawned);
 
+/* Whether a slice is under way. */
+static inline bool kt_guard_running(const struct kt_guard *g)
+{
+    return atomic_load_explicit(&g->running, memory_order_relaxed) != NULL;
+}
+
 /* Within a slice: Lua goes on on another thread; returns the one it was on, for switching back. */
 static inline lua_State *kt_guard_switch(struct kt_guard *g, lua_State *to)
 {
@@ -90,6 +99,18 @@ static inline bool kt_guard_stopped(const struct kt_guard *g)
 {
     return atomic_load_explicit(&g->stopped, memory_order_relaxed);
 }
+
+/* A C function has done, or will now do, what takes as long as so many instructions (some 20 ns each). True
+ * once the slice was stopped. */
+bool kt_guard_worked(struct kt_guard *g, uint64_t instructions);
+#define KT_GUARD_STEPS 4096u
+/* The same for each step of a loop, of about an instruction's length: cheap, and not always asking. */
+static inline bool kt_guard_step(struct kt_guard *g)
+{
+    return ++g->steps % KT_GUARD_STEPS == 0 && kt_guard_worked(g, KT_GUARD_STEPS);
+}
+/* Bytes that are copied or looked through while an instruction runs. */
+#define KT_GUARD_BYTES 64u
 
 /* Raises the reason, on L, and on L for good: for functions that find the slice stopped. */
 int kt_guard_raise(lua_State *L) __attribute__((noreturn));

@@ -16,12 +16,16 @@ static void set(lua_State *L, const char *name, int value)
     lua_setfield(L, -2, name);
 }
 
-/* core.calendar(utc) → { year, month, day, hour, minute, second, weekday } */
+/* In a repeatable runtime the machine's time zone must not show: it is UTC's everywhere.
+ *
+ * core.calendar(utc) → { year, month, day, hour, minute, second, weekday } */
 static int calendar(lua_State *L)
 {
-    time_t now = (time_t)(kt_io_wall(kt_runtime_of(L)->io) / 1000000u);
+    const struct kt_runtime *rt = kt_runtime_of(L);
+    time_t now = (time_t)(kt_io_wall(rt->io) / 1000000u);
+    const bool utc = rt->repeatable || lua_toboolean(L, 1);
     struct tm tm;
-    if (!(lua_toboolean(L, 1) ? gmtime_r(&now, &tm) : localtime_r(&now, &tm)))
+    if (!(utc ? gmtime_r(&now, &tm) : localtime_r(&now, &tm)))
         return kt_raise(L, "kt.date: the clock is set to a year that nobody can write");
     lua_createtable(L, 0, 7);
     set(L, "year", tm.tm_year + 1900);

@@ -2,6 +2,7 @@
 #include <lauxlib.h>
 #include <string.h>
 #include "script/pattern.h"
+#include "script/script.h"
 
 /* Where to begin, from 0; past the end: nowhere. */
 static size_t init_arg(lua_State *L, int idx, size_t len)
@@ -46,6 +47,8 @@ static int find_or_match(lua_State *L, bool find)
     struct kt_pattern m;
     kt_pattern_init(&m, L, subject, len, p, plen);
     if (find && (lua_toboolean(L, 4) || is_plain(p, plen))) {
+        struct kt_guard *g = &kt_runtime_of(L)->guard;
+        if (kt_guard_worked(g, (len - from) / KT_GUARD_BYTES)) kt_guard_raise(L);
         s = memmem(s, len - from, p, plen);
         e = s ? s + plen : NULL;
     } else {

@@ -8,12 +8,11 @@
 
 #define UNCLOSED (-1)
 #define POSITION (-2)
-#define DEPTH_MAX 200   /* of recursion on the C stack */
-#define ASK_EVERY 4096u /* steps between two looks at the guard */
+#define DEPTH_MAX 200 /* of recursion on the C stack */
 
 static void step(struct kt_pattern *m)
 {
-    if (++m->steps % ASK_EVERY == 0 && kt_guard_stopped(&kt_runtime_of(m->L)->guard)) kt_guard_raise(m->L);
+    if (kt_guard_step(m->guard)) kt_guard_raise(m->L);
 }
 
 static unsigned char byte(const char *p)
@@ -267,7 +266,7 @@ void kt_pattern_init(
     m->subject = subject;
     m->subject_end = subject + len;
     m->pattern_end = pattern + plen;
-    m->steps = 0;
+    m->guard = &kt_runtime_of(L)->guard;
     m->depth = 0;
     m->captures = 0;
 }

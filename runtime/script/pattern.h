@@ -10,11 +10,13 @@
 
 #define KT_PATTERN_CAPTURES 32
 
+struct kt_guard;
+
 struct kt_pattern {
     lua_State *L; /* where errors are raised */
     const char *subject, *subject_end;
     const char *pattern_end;
-    unsigned steps;
+    struct kt_guard *guard;
     int depth;
     int captures;
     struct {

@@ -250,6 +250,8 @@ void kt_lua_accept(lua_State *L);
 void kt_lua_coroutine(lua_State *L);
 /* The globals pairs and next, for a repeatable runtime. */
 void kt_lua_order(lua_State *L);
+/* In the table on top: table.sort. */
+void kt_lua_sort(lua_State *L);
 /* The time and the environment in os, if there is one, for a repeatable runtime. */
 void kt_lua_os(lua_State *L);
 /* The global setmetatable. */

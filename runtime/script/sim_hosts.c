@@ -40,7 +40,8 @@ static int addrs_at(lua_State *L, int idx, struct kt_addr out[ADDRS_MAX], struct
     return (int)n;
 }
 
-/* world:new_host(name, { address, … } | nil) → true | nil, code, sentence */
+/* world:new_host(name, { address, … } | nil, bits a second that it sends, 0: the default) → true | nil, code,
+ * sentence */
 static int new_host(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -49,8 +50,11 @@ static int new_host(lua_State *L)
     struct kt_sim_host *h;
     int n = addrs_at(L, 3, addrs, &err);
     if (n < 0) return kt_lua_sim_fail_return(L, &err);
-    const struct kt_sim_host_opts opts = {
-        .name = luaL_checkstring(L, 2), .addrs = addrs, .n_addrs = (size_t)n, .real_files = true};
+    const struct kt_sim_host_opts opts = {.name = luaL_checkstring(L, 2),
+        .addrs = addrs,
+        .n_addrs = (size_t)n,
+        .send_bps = (uint64_t)luaL_optinteger(L, 4, 0),
+        .real_files = true};
     if (kt_sim_host_new(w->sim, &opts, &h, &err)) return kt_lua_sim_fail_return(L, &err);
     lua_pushboolean(L, 1);
     return 1;

@@ -302,6 +302,77 @@ static int script_usage(lua_State *L)
     return 1;
 }
 
+/* Protected, in the script's state: pushes what kt.pool.report has to say; false if it was never loaded. It
+ * is our own code that runs there, and makes what it returns anew: nothing of the script's gets out. */
+static int collect_pools(lua_State *L)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
+    lua_getfield(L, -1, "kt.pool.report");
+    if (!lua_istable(L, -1)) return 1;
+    lua_getfield(L, -1, "all");
+    lua_call(L, 0, 1);
+    return 1;
+}
+
+/* Pushes onto `to` a copy of the value on top of `from`: plain data, a few tables deep. */
+static void copy_value(lua_State *from, lua_State *to)
+{
+    size_t len;
+    const char *s;
+    luaL_checkstack(to, 8, NULL);
+    switch (lua_type(from, -1)) {
+    case LUA_TBOOLEAN:
+        lua_pushboolean(to, lua_toboolean(from, -1));
+        return;
+    case LUA_TNUMBER:
+        if (lua_isinteger(from, -1))
+            lua_pushinteger(to, lua_tointeger(from, -1));
+        else
+            lua_pushnumber(to, lua_tonumber(from, -1));
+        return;
+    case LUA_TSTRING:
+        s = lua_tolstring(from, -1, &len);
+        lua_pushlstring(to, s, len);
+        return;
+    case LUA_TTABLE:
+        lua_newtable(to);
+        for (lua_pushnil(from); lua_next(from, -2); lua_pop(from, 1)) {
+            lua_pushvalue(from, -2);
+            copy_value(from, to);
+            lua_pop(from, 1);
+            copy_value(from, to);
+            lua_rawset(to, -3);
+        }
+        return;
+    default:
+        lua_pushboolean(to, false);
+    }
+}
+
+/* script:pools() → what its pools are doing | nil */
+static int script_pools(lua_State *L)
+{
+    const struct script *s = script_arg(L);
+    if (!s->supervisor || s->dead) return 0;
+    struct kt_runtime *rt = kt_supervisor_runtime(s->supervisor);
+    lua_State *from = rt->L;
+    if (!from || !lua_checkstack(from, 16)) return 0;
+    /* A spec's task may come here while the script prints: then this is a part of the slice that runs. */
+    const bool nested = kt_guard_running(&rt->guard);
+    const int top = lua_gettop(from);
+    if (!nested) kt_guard_begin(rt, from, KT_MAIN_STOP_US);
+    lua_pushcfunction(from, collect_pools);
+    int status = lua_pcall(from, 0, 1, 0);
+    if (!nested) kt_guard_end(rt, NULL);
+    if (status == LUA_OK && lua_istable(from, -1))
+        copy_value(from, L);
+    else
+        lua_newtable(L);
+    lua_settop(from, top);
+    if (status == LUA_OK) return 1;
+    return luaL_error(L, "the script's memory is used up: there is none left to ask its pools");
+}
+
 static int script_gc(lua_State *L)
 {
     struct script *s = script_arg(L);
@@ -313,8 +384,8 @@ static int script_gc(lua_State *L)
 void kt_lua_sim_scripts(lua_State *L)
 {
     static const luaL_Reg world[] = {{"start", world_start}, {NULL, NULL}};
-    static const luaL_Reg script[] = {
-        {"kill", script_kill}, {"signal", script_signal}, {"usage", script_usage}, {NULL, NULL}};
+    static const luaL_Reg script[] = {{"kill", script_kill}, {"signal", script_signal},
+        {"usage", script_usage}, {"pools", script_pools}, {NULL, NULL}};
     luaL_setfuncs(L, world, 0);
     kt_lua_sim_class(L, KT_SIM_SCRIPT, script, script_gc);
 }

@@ -374,7 +374,7 @@ bool kt_supervisor_exited(const struct kt_supervisor *sv, int *code)
     return true;
 }
 
-const struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv)
+struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv)
 {
     return sv->now;
 }

@@ -44,7 +44,7 @@ bool kt_supervisor_exited(const struct kt_supervisor *sv, int *code);
 /* Runs the loop until the end. Returns the process' exit code. */
 int kt_supervisor_run(struct kt_supervisor *sv);
 /* The script that runs: the newest that was opened; for looking at. Good until the next reload. */
-const struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv);
+struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv);
 /* What SIGHUP does, at once. 0 or a code; the log and opts->reloaded say more. From the loop, not from a
  * task.
  */

@@ -1,9 +1,12 @@
---- `kt help NAME`: the description of the API as text for a terminal.
-local api = require "kt.api"
+--- `kt help NAME`: the descriptions of the APIs as text for a terminal.
+local kt = require "kt.api"
 local schema = require "kt.schema"
+local sim = require "kt.sim.api"
 local words = require "kt.doc.words"
 
 local help = {}
+
+local api -- the one that is spoken of
 
 local WIDTH = 100
 
@@ -53,7 +56,7 @@ local function of_function(f)
       out[#out + 1] = "Takes " .. (f.argument.wanted or words.unit(f.argument.type)) .. "."
     end
   end
-  local returned = f.returns and api.records[f.returns:match "^%l+"]
+  local returned = f.returns and api.records[f.returns:match "^[%l_]+"]
   if returned then
     out[#out + 1] = ""
     out[#out + 1] = ("Returns %s%s:"):format(f.returns:find("[]", 1, true) and "a list; each is a " or "", returned.name)
@@ -84,43 +87,62 @@ local function of_holder(h)
     out[#out + 1] = ""
     add_fields(out, h.fields, h.name .. ".")
   end
-  if h.name == "err" then
+  if h.name == "err" and #api.codes > 0 then
     out[#out + 1] = ""
     for _, code in ipairs(api.codes) do out[#out + 1] = ("  %-12s %s"):format(code.name, code.doc) end
   end
   return out
 end
 
---- The text for a name, "kt.link", "link:open", "link", "conn.peer"; nil and the name that was meant, if it can be told.
-function help.of(name)
-  local names = {}
-  for _, s in ipairs(api.symbols()) do
-    if s.name == name then
-      local out = s.fn and of_function(s.fn) or s.holder and of_holder(s.holder)
-        or { ("%s: %s"):format(s.name, s.value.type), "", wrapped(s.value.doc, "") }
-      return table.concat(out, "\n") .. "\n"
+local function text_of(symbol)
+  local out = symbol.fn and of_function(symbol.fn) or symbol.holder and of_holder(symbol.holder)
+    or { ("%s: %s"):format(symbol.name, symbol.value.type), "", wrapped(symbol.value.doc, "") }
+  return table.concat(out, "\n") .. "\n"
+end
+
+--- What `which` has under a name, with or without its root: the text, or nil.
+local function find(which, name)
+  api = which
+  for _, wanted in ipairs { name, which.root .. "." .. name } do
+    for _, symbol in ipairs(which.symbols()) do
+      if symbol.name == wanted then return text_of(symbol) end
     end
-    names[#names + 1] = s.name
-  end
-  for _, s in ipairs(names) do
-    if s == "kt." .. name then return help.of(s) end
-  end
-  local short = {}
-  for i, s in ipairs(names) do short[i] = s:match "[%w_]+$" end
-  local near = schema.suggest(name, names)
-  if near then return nil, near end
-  near = schema.suggest(name:match "[^.:]*$", short)
-  for i, s in ipairs(short) do
-    if s == near then return nil, names[i] end
   end
 end
 
---- All functions and handles, a line each.
-function help.list()
-  local out = { "In scripts:", "" }
+--- The nearest of all names to one that nothing has.
+local function meant(name)
+  local names, short = {}, {}
+  for _, which in ipairs { kt, sim } do
+    for _, symbol in ipairs(which.symbols()) do
+      names[#names + 1], short[#short + 1] = symbol.name, symbol.name:match "[%w_]+$"
+    end
+  end
+  local near = schema.suggest(name, names)
+  if near then return near end
+  near = schema.suggest(name:match "[^.:]*$", short)
+  for i, s in ipairs(short) do
+    if s == near then return names[i] end
+  end
+end
+
+--- The text for a name, "kt.link", "link:open", "link", "conn.peer", "sim.world"; nil and the name that was meant, if it can be
+--- told. What scripts and specs both have under that name comes for both.
+function help.of(name)
+  if name == "kt.sim" then return help.list_sim() end
+  local plain = name:gsub("^kt%.sim%.", "sim."):gsub("^w:", "world:")
+  local script = plain == name and find(kt, name)
+  local spec = find(sim, plain)
+  if script and spec then return script .. "\nIn specs (kt.sim):\n\n" .. spec end
+  if script or spec then return script or spec end
+  return nil, meant(name)
+end
+
+local function add_list(out, which)
+  api = which
   local function line(name, doc) out[#out + 1] = ("  %-17s %s"):format(name, doc:match "^(.-)%.%f[%s\0]" or doc) end
   for _, f in ipairs(api.functions) do
-    if f.name:find "^kt%." then line(f.name, f.doc) end
+    if api.is_free(f) then line(f.name, f.doc) end
   end
   for _, v in ipairs(api.values) do line(v.name, v.doc) end
   for _, h in ipairs(api.handles) do
@@ -131,7 +153,21 @@ function help.list()
   end
   out[#out + 1] = ""
   for _, r in ipairs(api.records) do line(r.name, r.doc) end
-  out[#out + 1] = "\nkt help NAME says more: kt help kt.link, kt help link:open, kt help err."
+end
+
+--- All functions and handles, a line each.
+function help.list()
+  local out = { "In scripts:", "" }
+  add_list(out, kt)
+  out[#out + 1] = "\nkt help NAME says more: kt help kt.link, kt help link:open, kt help err. In specs: kt help kt.sim."
+  return table.concat(out, "\n") .. "\n"
+end
+
+--- The same of what specs have.
+function help.list_sim()
+  local out = { 'In specs, with local sim = require "kt.sim":', "" }
+  add_list(out, sim)
+  out[#out + 1] = "\nkt help NAME says more: kt help sim.world, kt help world:link, kt help app."
   return table.concat(out, "\n") .. "\n"
 end
 

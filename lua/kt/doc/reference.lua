@@ -1,8 +1,9 @@
---- Makes docs/reference.md.
-local api = require "kt.api"
+--- Makes docs/reference.md and docs/reference-sim.md.
 local words = require "kt.doc.words"
 
 local reference = {}
+
+local api -- the one that is written
 
 local function cell(text) return (text:gsub("%s*\n%s*", " "):gsub("|", "\\|")) end
 
@@ -46,7 +47,7 @@ local function add_function(out, f, level)
     end
     add_table(out, { "key", "value", "", "" }, rows)
   end
-  local returned = f.returns and api.records[f.returns:match "^%l+"]
+  local returned = f.returns and api.records[f.returns:match "^[%l_]+"]
   if returned then
     local many = f.returns:find("[]", 1, true)
     out[#out + 1] = ("\nReturns %s [%s](#%s)."):format(many and "a list; each is a" or "a", returned.name, anchor(returned.name))
@@ -57,38 +58,26 @@ local function add_function(out, f, level)
   if f.example then out[#out + 1] = "\n```lua\n" .. f.example .. "\n```" end
 end
 
-local head = [[
-# The reference
-
-Made by `scripts/generate` from [lua/kt/api.lua](../lua/kt/api.lua) and its parts, the one description of the API; changes go there. `kt help NAME` shows
-the same in the terminal.
-
-A script begins with `local kt = require "kt"`. Its **main chunk** declares; what it declares is opened when it has returned. A **task** is a
-coroutine that may wait. Every function says where it may be called.
-
-Functions take one table where they take more than the obvious; an unknown key is an error. Misuse raises. What fails as expected returns
-`nil` and an [err](#err).
-
-| unit | is written |
-| --- | --- |]]
-
---- The text of docs/reference.md.
-function reference.text()
-  local out = { head }
-  for _, unit in ipairs { "duration", "size", "rate", "share" } do out[#out + 1] = row(unit, (words.unit(unit):gsub("^an? %l+ such as ", ""))) end
+--- The text of docs/reference.md (kt.api), or docs/reference-sim.md (kt.sim.api).
+function reference.text(which)
+  api = which
+  local out = { api.head .. "\n| unit | is written |\n| --- | --- |" }
+  for _, unit in ipairs(api.units_used or api.units) do
+    out[#out + 1] = row(unit, (words.unit(unit):gsub("^an? %l+ such as ", "")))
+  end
   out[#out + 1] = "\n## Functions"
   for _, f in ipairs(api.functions) do
-    if f.name:find "^kt%." then add_function(out, f, "###") end
+    if api.is_free(f) then add_function(out, f, "###") end
   end
   out[#out + 1] = "\n## Values"
   local rows = {}
   for i, v in ipairs(api.values) do rows[i] = row("`" .. v.name .. "`", v.type, v.doc) end
   add_table(out, { "value", "type", "" }, rows)
-  out[#out + 1] = "\n## Handles\n\nWhat has a `:close()` is also closed at the end of a `local x <close>`, and, with a word in the log, when it is forgotten."
+  out[#out + 1] = "\n## Handles\n\n" .. api.about_handles
   for _, h in ipairs(api.handles) do
     out[#out + 1] = ("\n### %s\n\n%s"):format(h.name, h.doc)
     add_fields(out, h.fields, "field")
-    if h.name == "err" then
+    if h.name == "err" and #api.codes > 0 then
       rows = {}
       for i, code in ipairs(api.codes) do rows[i] = row("`" .. code.name .. "`", code.doc) end
       add_table(out, { "code", "" }, rows)

@@ -1,26 +1,28 @@
---- Makes lua/meta/kt.lua: the API as type definitions for the Lua language server.
-local api = require "kt.api"
+--- Makes lua/meta/kt.lua and lua/meta/kt/sim.lua: the APIs as type definitions for the Lua language server.
 local words = require "kt.doc.words"
 
 local types = {}
 
+local api -- the one that is written
+
 local plain = {
   flag = "boolean", secret = "string|kt.secret", endpoint = "string", duration = "kt.duration", size = "kt.size",
   rate = "kt.rate", share = "kt.share", name_server = "string",
+  moment = "kt.sim.moment", strings = "string|string[]", map = "table<string, string|number>",
 }
 
 --- "conn | nil" → "kt.conn|nil": the kinds and records of kt get their prefix.
 local function typed(text)
-  return (text:gsub("%s*|%s*", "|"):gsub("%f[%w_]%l+%f[^%w_]", function(word)
-    return (api.handles[word] or api.records[word]) and "kt." .. word or nil
-  end):gsub("kt%.(%l+):", "%1:")) -- names of parameters stay
+  return (text:gsub("%s*|%s*", "|"):gsub("%f[%w_.][%l_]+%f[^%w_:]", function(word)
+    return (api.handles[word] or api.records[word]) and api.class .. "." .. word or api.plain and plain[word] or nil
+  end))
 end
 
 local function of_key(key, class)
-  if key.type == "handle" then return "kt." .. key.kind end
+  if key.type == "handle" then return api.class .. "." .. key.kind end
   if key.type == "list" then return ("(%s)[]"):format(of_key(key.of, class)) end
   if key.type == "table" then
-    return (key.bare and "kt." .. key.bare .. "|" or "") .. class .. (key.off and (key.on and "|boolean" or "|false") or "")
+    return (key.bare and api.class .. "." .. key.bare .. "|" or "") .. class .. (key.off and (key.on and "|boolean" or "|false") or "")
   end
   if key.type == "enum" then
     local values = {}
@@ -32,6 +34,11 @@ end
 
 local function one_line(text) return (text:gsub("%s*\n%s*", " ")) end
 
+--- "kt.link" → "kt.link_options", "link:open" → "kt.link.open_options"
+local function class_of(f)
+  return api.class .. "." .. f.name:gsub("^" .. api.root .. "%.", ""):gsub(":", ".") .. "_options"
+end
+
 --- The class of an argument's table, after those of the tables in it. from: the class whose inner classes are its own, if it is
 --- described there (`as`).
 local function add_class(out, name, argument, from)
@@ -39,7 +46,7 @@ local function add_class(out, name, argument, from)
   for _, key in ipairs(argument.keys) do
     local inner = key.type == "list" and key.of or key
     if inner.keys and from == name then
-      add_class(out, name .. "." .. key.name, inner, key.as and key.as .. "_options")
+      add_class(out, name .. "." .. key.name, inner, key.as and class_of { name = key.as })
     end
   end
   out[#out + 1] = "---@class (exact) " .. name
@@ -53,11 +60,6 @@ local function add_class(out, name, argument, from)
       one_line(key.doc), #notes > 0 and " (" .. table.concat(notes, "; ") .. ")" or "")
   end
   out[#out + 1] = ""
-end
-
---- "kt.link" → "kt.link_options", "link:open" → "kt.link.open_options"
-local function class_of(f)
-  return (f.name:gsub("^(%l+):", "kt.%1.")) .. "_options"
 end
 
 local function add_function(out, f)
@@ -75,7 +77,7 @@ local function add_function(out, f)
   end
   for kind in (f.returns or ""):gmatch "[^,]+" do
     local t = typed(kind:match "^%s*(.-)%s*$")
-    out[#out + 1] = "---@return " .. (t == "kt.err" and "kt.err? err" or t:gsub("^(kt%.(%l+))|nil$", "%1? %2"))
+    out[#out + 1] = "---@return " .. (t == api.class .. ".err" and t .. "? err" or t:gsub("^([%l_.]+%.([%l_]+))|nil$", "%1? %2"))
   end
   out[#out + 1] = ("function %s(%s) end"):format(f.name, table.concat(names, ", "))
   out[#out + 1] = ""
@@ -87,38 +89,40 @@ local function add_fields(out, fields)
   end
 end
 
---- The text of lua/meta/kt.lua.
-function types.text()
-  local out = { "---@meta kt", "-- Made by scripts/generate from lua/kt/api.lua; changes go there.", "" }
-  for _, unit in ipairs { "duration", "size", "rate", "share" } do
-    out[#out + 1] = ("---@alias kt.%s string|number %s"):format(unit, words.unit(unit))
+--- The text of lua/meta/kt.lua (kt.api), or lua/meta/kt/sim.lua (kt.sim.api).
+function types.text(which)
+  api = which
+  local class, root = api.class, api.root
+  local out = { "---@meta " .. api.meta, ("-- Made by scripts/generate from %s; changes go there."):format(api.file), "" }
+  for _, unit in ipairs(api.units) do
+    out[#out + 1] = ("---@alias %s.%s string|number %s"):format(class, unit, words.unit(unit))
   end
   out[#out + 1] = ""
   for _, r in ipairs(api.records) do
-    out[#out + 1] = ("--- %s\n---@class kt.%s"):format(one_line(r.doc), r.name)
+    out[#out + 1] = ("--- %s\n---@class %s.%s"):format(one_line(r.doc), class, r.name)
     add_fields(out, r.fields)
     out[#out + 1] = ""
   end
   for _, h in ipairs(api.handles) do
-    out[#out + 1] = ("--- %s\n---@class kt.%s"):format(one_line(h.doc), h.name)
+    out[#out + 1] = ("--- %s\n---@class %s.%s%s"):format(one_line(h.doc), class, h.name, h.like and ": " .. class .. "." .. h.like or "")
     add_fields(out, h.fields)
     out[#out + 1] = ("local %s = {}\n"):format(h.name)
     for _, m in ipairs(h.methods) do add_function(out, m) end
   end
-  out[#out + 1] = "---@class kt"
+  out[#out + 1] = "---@class " .. class
   for _, v in ipairs(api.values) do
     if v.type ~= "table" then
       out[#out + 1] = ("---@field %s %s %s"):format(v.name:match "[^.]+$", v.type, one_line(v.doc))
     end
   end
-  out[#out + 1] = "local kt = {}\n"
+  out[#out + 1] = ("local %s = {}\n"):format(root)
   for _, v in ipairs(api.values) do
     if v.type == "table" then out[#out + 1] = ("--- %s\n%s = {}\n"):format(one_line(v.doc), v.name) end
   end
   for _, f in ipairs(api.functions) do
-    if f.name:find "^kt%." then add_function(out, f) end
+    if api.is_free(f) then add_function(out, f) end
   end
-  out[#out + 1] = "return kt"
+  out[#out + 1] = "return " .. root
   return table.concat(out, "\n") .. "\n"
 end
 

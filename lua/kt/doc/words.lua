@@ -7,6 +7,10 @@ words.context = {
   declare = "main chunk",
   task = "task",
   any = "main chunk and tasks",
+  -- of specs:
+  spec = "anywhere in a spec",
+  body = "the body of a spec",
+  waits = "the body of a spec, and tasks",
 }
 
 local scales = {
@@ -27,7 +31,8 @@ function words.value(key, value)
 end
 
 local names = {
-  flag = "boolean", name_server = "IP address", integer = "whole number", endpoint = "address", secret = "string or secret", enum = "one of",
+  strings = "string or list of strings", map = "table of texts by name", moment = "moment", flag = "boolean",
+  name_server = "IP address", integer = "whole number", endpoint = "address", secret = "string or secret", enum = "one of",
 }
 
 --- The kind of value that a key takes, and its range.

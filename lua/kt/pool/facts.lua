@@ -8,10 +8,7 @@ local function number(value, otherwise)
   return math.type(value) and value == value and value or otherwise
 end
 
---- The figures of the member's link. `seen` is filled anew in place: reading costs no table of ours.
-function facts.read(member, now)
-  local seen = member.seen
-  if now - seen.at < FRESH then return seen end
+local function fill(seen, member)
   local stats = member.link:stats()
   local srtt = number(stats.srtt, 0)
   -- Its own word counts if the script measures; else the link's, once it has measured; else the checks'.
@@ -21,10 +18,21 @@ function facts.read(member, now)
   seen.rate_in, seen.rate_out = number(stats.rate_in, 0), number(stats.rate_out, 0)
   seen.streams = number(stats.streams, 0)
   seen.heard = number(stats.since_heard, math.huge)
+  return seen
+end
+
+--- The figures of the member's link. `seen` is filled anew in place: reading costs no table of ours.
+function facts.read(member, now)
+  local seen = member.seen
+  if now - seen.at < FRESH then return seen end
+  fill(seen, member)
   seen.at = now
   member.opened = 0
   return seen
 end
+
+--- The same as they are now, in a table of their own: for who only looks.
+function facts.look(member) return fill({}, member) end
 
 --- What `seen` is before anything was read.
 function facts.none() return { at = -math.huge } end

@@ -4,6 +4,7 @@ local core = require "kt.core"
 local events = require "kt.pool.events"
 local members = require "kt.pool.members"
 local pool = require "kt.pool.pool"
+local report = require "kt.pool.report"
 local schema = require "kt.schema"
 local units = require "kt.units"
 
@@ -130,7 +131,9 @@ function new.pool(config)
     if not schema.unknown(entry) then links[#links + 1] = entry end -- in kt check
   end
   config.links = links
-  return make(pool.new(env, config, core.where() .. "kt.pool: "))
+  local p = pool.new(env, config, core.where() .. "kt.pool: ")
+  report.add(p)
+  return make(p)
 end
 
 return new

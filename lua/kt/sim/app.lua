@@ -3,6 +3,7 @@
 ---
 --- connect and echo stand for a user who expects them to work: they raise when they do not. Their twins try_connect and
 --- try_echo, and all the rest, give nil and an err, as functions of scripts do.
+local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local shape = require "kt.sim.shape"
 local task = require "kt.sim.task"
@@ -34,7 +35,7 @@ local function timeout_of(what, opts)
   return complain.checked(what, shape.timeout, opts).timeout
 end
 
-local function deadline(self, timeout) return self.world.core:now() + math.floor(timeout * 1e6 + 0.5) end
+local function deadline(self, timeout) return self.world.core:now() + clock.us(timeout) end
 
 --- For host.lua: app | nil, err.
 function app.connect(host, to, opts)

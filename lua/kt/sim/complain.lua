@@ -1,4 +1,5 @@
 --- Mistakes in specs: found at the spec's own line, described as kt.schema describes those in scripts.
+local clock = require "kt.sim.clock"
 local schema = require "kt.schema"
 
 local complain = {}
@@ -41,8 +42,7 @@ end
 
 --- A duration in µs.
 function complain.duration(what, value)
-  local seconds = complain.value(what, { type = "duration", max = 1e9 }, value)
-  return math.floor(seconds * 1e6 + 0.5)
+  return clock.us(complain.value(what, { type = "duration", max = 1e9 }, value))
 end
 
 --- A name that is not among those that there are.
@@ -50,6 +50,20 @@ function complain.unknown(what, kind, name, names)
   local near = type(name) == "string" and schema.suggest(name, names)
   complain.raise("%s: no %s %s; %s", what, kind, schema.show(name), near and ('did you mean "%s"?'):format(near)
     or #names > 0 and "there are: " .. table.concat(names, ", ") or "there is none yet")
+end
+
+--- A list whose elements have names, to be asked by name too.
+function complain.by_name(list, where)
+  local named, names = {}, {}
+  for i = #list, 1, -1 do
+    named[list[i].name] = list[i] -- of two that have one name the first
+    table.insert(names, 1, list[i].name)
+  end
+  return setmetatable(list, { __index = function(_, name)
+    if math.type(name) then return nil end
+    if not named[name] then complain.unknown(where, "pool", name, names) end
+    return named[name]
+  end })
 end
 
 --- What was expected to be able to fail, as scripts have it: code and sentence.

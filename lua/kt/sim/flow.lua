@@ -1,6 +1,7 @@
 --- What goes through a tunnel and is measured on its way: transfers, whose every byte is checked, and keystrokes, whose every
 --- answer is timed. Both run beside the spec; wait() waits for their end.
 local app = require "kt.sim.app"
+local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local core = require "kt.sim.core"
 local shape = require "kt.sim.shape"
@@ -84,7 +85,7 @@ end
 
 --- Waits until it has ended; raises if it is not intact then, or does not end within the `timeout` it was given.
 function flow:wait()
-  task.wait(self.world, "flow:wait", self.over, math.floor((self.started + self.timeout) * 1e6))
+  task.wait(self.world, "flow:wait", self.over, clock.us(self.started + self.timeout))
   local fault = self:fault()
   if fault then
     complain.raise("%s: %s (after %g s, seed %d)", self.what, fault, self.world:now() - self.started, self.world.seed)

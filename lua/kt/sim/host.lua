@@ -1,5 +1,6 @@
 --- Hosts: machines of a simulated network. A host runs scripts, unmodified; it serves and connects for the spec; it crashes.
 local app = require "kt.sim.app"
+local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local script = require "kt.sim.script"
 local serve = require "kt.sim.serve"
@@ -13,7 +14,7 @@ function host.__tostring(self) return "host " .. self.name end
 
 function host.new(world, name, opts)
   local self = setmetatable({ world = world, name = name, scripts = {}, servers = {} }, host)
-  local ok, _, text = world.core:new_host(name, opts.address)
+  local ok, _, text = world.core:new_host(name, opts.address, opts.send and opts.send * 8)
   if not ok then complain.raise("w:host: %s", text) end
   for path, data in pairs(opts.files) do world.core:put_file(name, path, tostring(data)) end
   return self
@@ -137,12 +138,13 @@ function host:clock_jump(by)
   self.world.core:wall_jump(self.name, us)
 end
 
---- Puts the host behind a NAT: { public = "198.51.100.1", timeout = "30s", open = false }.
+--- Puts the host behind a NAT: { public = "198.51.100.1" | { v4, v6 }, timeout = "30s", open = false }.
 function host:nat(opts)
   opts = complain.checked("host:nat", shape.nat, opts)
-  local ok, _, text = self.world.core:nat(self.name, {
-    public = opts.public, timeout_us = math.floor(opts.timeout * 1e6), open = opts.open })
-  if not ok then complain.raise("host:nat: %s", text) end
+  for _, public in ipairs(opts.public) do
+    local ok, _, text = self.world.core:nat(self.name, { public = public, timeout_us = clock.us(opts.timeout), open = opts.open })
+    if not ok then complain.raise("host:nat: %s", text) end
+  end
 end
 
 --- The NAT forgets all mappings.
@@ -181,6 +183,15 @@ function host:stats()
     end
   end
   return out
+end
+
+--- What the pools of its scripts are doing, as script:pools has it.
+function host:pools()
+  local all = {}
+  for _, s in ipairs(self.scripts) do
+    for _, pool in ipairs(s.core:pools() or {}) do table.insert(all, pool) end
+  end
+  return complain.by_name(all, tostring(self))
 end
 
 return host

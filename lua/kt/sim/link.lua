@@ -1,4 +1,5 @@
 --- Links: two hosts and the two lines between them, one each way, each with ills of its own.
+local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local shape = require "kt.sim.shape"
 
@@ -7,7 +8,7 @@ link.__index = link
 
 function link.__tostring(self) return ("link %s - %s"):format(self.a, self.b) end
 
-local function us(seconds) return seconds and math.floor(seconds * 1e6 + 0.5) or nil end
+local function us(seconds) return seconds and clock.us(seconds) end
 
 -- As the world has it: µs, bits a second.
 local function line_of(o)

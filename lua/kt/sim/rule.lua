@@ -1,4 +1,5 @@
 --- Packet rules: a function of the spec's says what becomes of single UDP packets, before a line's own ills come to them.
+local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local shape = require "kt.sim.shape"
 
@@ -30,7 +31,7 @@ local function read(self, said)
   local schema = require "kt.schema"
   local out, mistakes = schema.check("rule", verdict, said)
   if not out then error(self.made_at .. ": " .. schema.text("rule", mistakes), 0) end
-  return out.drop or false, out.copies or 0, math.floor((out.delay or 0) * 1e6)
+  return out.drop or false, out.copies or 0, clock.us(out.delay or 0)
 end
 
 --- The first rule that says something about a packet is the one that counts.

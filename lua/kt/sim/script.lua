@@ -101,4 +101,11 @@ function script:output() return table.concat(self.printed) end
 --- { memory =, memory_peak =, tasks =, pipes =, counters = { … }, links = { … } } | nil once it has ended.
 function script:stats() return self.core:usage() end
 
+--- What its pools are doing, in the order in which it made them, and by name: { name =, up =, current =, switches =, …,
+--- links = { { name =, up =, srtt =, streams =, … } } } | nil once it has ended.
+function script:pools()
+  local list = self.core:pools()
+  return list and complain.by_name(list, "script " .. self.path .. " on host " .. self.host.name)
+end
+
 return script

@@ -1,17 +1,17 @@
---- What kt.sim's functions take: descriptions for kt.schema.
+--- What kt.sim's functions take: descriptions for kt.schema, and for what is made of kt.sim.api.
+local clock = require "kt.sim.clock"
 local schema = require "kt.schema"
+local units = require "kt.units"
 
 local shape = {}
 
---- "2%" or 0.02.
-function schema.types.chance(_, value)
-  local n = math.type(value) and value or nil
-  if type(value) == "string" then
-    local percent = value:match "^%s*(%d+%.?%d*)%s*%%$"
-    n = percent and tonumber(percent) / 100
-  end
-  if n and n >= 0 and n <= 1 then return n + 0.0 end
-  return nil, schema.show(value) .. '; wanted a share of packets such as "2%" or 0.02, from 0 to 1'
+units.wanted.moment = 'a moment in UTC such as "2026-03-02" or "2026-03-02 22:59:30", or seconds since 1970'
+
+--- A moment → seconds since 1970.
+function schema.types.moment(_, value)
+  local n = math.type(value) and value or type(value) == "string" and clock.moment(value)
+  if n and n >= 0 and n < 1e10 then return n end
+  return nil, schema.show(value) .. "; wanted " .. units.wanted.moment
 end
 
 --- One string or a list of them → a list.
@@ -40,99 +40,118 @@ function schema.types.map(_, value)
 end
 
 shape.world = { type = "table", keys = {
-  { name = "seed", type = "integer" },
-  { name = "files", type = "map", default = {} },
-  { name = "start", type = "duration" },
-  { name = "tcp_buffer", type = "size", min = 4096, max = 1 << 24 },
-  { name = "log", type = "enum", values = { "debug", "info", "warn", "error", "quiet" }, default = "info" },
+  { name = "seed", type = "integer", doc = "All chance comes of it; KT_SEED, or 1, unless given." },
+  { name = "files", type = "map", default = {}, doc = "Files by name, put beside every script that is run." },
+  { name = "start", type = "moment", doc = "The wall clock at its beginning; 2026-01-01 unless given." },
+  { name = "tcp_buffer", type = "size", min = 4096, max = 1 << 24, doc = "What a conn's end takes in before it is read; 256 KiB unless given." },
+  { name = "log", type = "enum", values = { "debug", "info", "warn", "error", "quiet" }, default = "info", doc = "The level of scripts' logs." },
 } }
 
 shape.host = { type = "table", keys = {
-  { name = "address", type = "strings" },
-  { name = "files", type = "map", default = {} },
+  { name = "address", type = "strings",
+    doc = "Its IP address, or several. By themselves they are 10.0.N.1 and fd00::N; N counts hosts from 1." },
+  { name = "send", type = "rate", min = 125, max = 1 << 40, doc = "How fast packets come out of it, whatever its links carry; 4 Gbit/s unless given." },
+  { name = "files", type = "map", default = {}, doc = "Files by path." },
 } }
 
 shape.run = { type = "table", keys = {
-  { name = "args", type = "strings", default = {} },
-  { name = "env", type = "map", default = {} },
-  { name = "files", type = "map", default = {} },
-  { name = "unsafe", type = "boolean", default = false },
-  { name = "memory", type = "size" },
-  { name = "beside", type = "boolean", default = false },
+  { name = "args", type = "strings", default = {}, doc = "Its arguments." },
+  { name = "env", type = "map", default = {}, doc = "What os.getenv finds: this machine's environment is not there." },
+  { name = "files", type = "map", default = {}, doc = "Files beside it." },
+  { name = "unsafe", type = "boolean", default = false, doc = "As kt run --unsafe: it has os and io." },
+  { name = "memory", type = "size", doc = "As kt run --memory; 256 MiB unless given." },
+  { name = "beside", type = "boolean", default = false, doc = "The host may run another script already." },
 } }
 
 -- One direction of a link.
 local function ills()
   return {
-    { name = "delay", type = "duration", max = 3600 },
-    { name = "jitter", type = "duration", max = 3600 },
-    { name = "loss", type = "chance" },
-    { name = "burst", type = "table", keys = {
-      { name = "enter", type = "chance", required = true },
-      { name = "leave", type = "chance", required = true },
-      { name = "loss", type = "chance" },
+    { name = "delay", type = "duration", max = 3600, doc = "How long a packet is on its way." },
+    { name = "jitter", type = "duration", max = 3600, doc = "So much more or less; packets keep their order." },
+    { name = "loss", type = "share", doc = "Of packets, by chance." },
+    { name = "burst", type = "table", doc = "Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.", keys = {
+      { name = "enter", type = "share", required = true, doc = "The chance to go from good to bad." },
+      { name = "leave", type = "share", required = true, doc = "The chance to go back." },
+      { name = "loss", type = "share", doc = "Of packets in the bad state; all unless given." },
     } },
-    { name = "duplicate", type = "chance" },
-    { name = "reorder", type = "chance" },
-    { name = "reorder_by", type = "duration" },
-    { name = "corrupt", type = "chance" },
-    { name = "rate", type = "rate" },
-    { name = "queue", type = "table", keys = {
-      { name = "packets", type = "integer", min = 1 },
-      { name = "bytes", type = "size", min = 1 },
-      { name = "time", type = "duration" },
+    { name = "duplicate", type = "share", doc = "Of packets: a copy comes right behind." },
+    { name = "reorder", type = "share", doc = "Of packets: they take longer, and others overtake them." },
+    { name = "reorder_by", type = "duration", doc = "How much longer; 10 ms unless given." },
+    { name = "corrupt", type = "share", doc = "Of packets: up to three bits are wrong, and the checksum did not notice." },
+    { name = "rate", type = "rate", doc = "What the line carries; without limit unless given." },
+    { name = "queue", type = "table", doc = "What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.", keys = {
+      { name = "packets", type = "integer", min = 1, doc = "Packets that wait." },
+      { name = "bytes", type = "size", min = 1, doc = "Bytes that wait." },
+      { name = "time", type = "duration", doc = "How long the last one waits." },
     } },
-    { name = "mtu", type = "integer", min = 68, max = 65535 },
+    { name = "mtu", type = "integer", min = 68, max = 65535, doc = "Larger IP packets are lost; 1500 unless given." },
   }
 end
 
 shape.line = { type = "table", keys = ills() }
 shape.link = { type = "table", keys = ills() }
-table.insert(shape.link.keys, { name = "there", type = "table", keys = ills() })
-table.insert(shape.link.keys, { name = "back", type = "table", keys = ills() })
+table.insert(shape.link.keys, { name = "there", type = "table", keys = ills(), as = "world:link",
+  doc = "What holds only for packets from the first host to the second." })
+table.insert(shape.link.keys, { name = "back", type = "table", keys = ills(), as = "world:link", doc = "... and only for those the other way." })
 
 shape.nat = { type = "table", keys = {
-  { name = "public", type = "string", required = true },
-  { name = "timeout", type = "duration", default = 0 },
-  { name = "open", type = "boolean", default = false },
+  { name = "public", type = "strings", required = true, wanted = "an IP address, or one of each kind",
+    doc = "The address that others see, IPv4 or IPv6; or a list with one of each." },
+  { name = "timeout", type = "duration", default = 0, doc = "A UDP mapping is forgotten after so long without a packet out; 0: never." },
+  { name = "open", type = "boolean", default = false, doc = "Anyone may answer to a mapping, not only whom it was made for." },
 } }
 
 shape.serve = { type = "table", keys = {
-  { name = "on", type = "string", required = true },
-  { name = "kind", type = "enum", values = { "echo", "sink", "source" } },
-  { name = "fn", type = "function" },
-  { name = "bytes", type = "size", default = 1000000 },
-  { name = "rate", type = "rate" },
+  { name = "on", type = "string", required = true, doc = 'Where, such as ":7" or "127.0.0.1:8388".' },
+  { name = "kind", type = "enum", values = { "echo", "sink", "source" },
+    doc = "echo sends back what comes; sink takes it, and checks it if it is a transfer; source sends bytes and finishes." },
+  { name = "fn", type = "function", doc = "Or a server of the spec's own: called with each conn, an app, as a task; the conn is closed when it returns." },
+  { name = "bytes", type = "size", default = 1000000, doc = "How much a source sends." },
 }, check = function(out, raw, mistake)
   if out.kind and out.fn then mistake("fn", "kind is given too", "one of the two") end
   if raw.kind == nil and raw.fn == nil then mistake("kind", "missing; wanted \"echo\", \"sink\", \"source\", or fn = a function") end
 end }
 
-shape.timeout = { type = "table", keys = { { name = "timeout", type = "duration", default = 10, max = 1e9 } } }
-shape.run_until = { type = "table", keys = { { name = "timeout", type = "duration", default = 60, max = 1e9 } } }
+shape.timeout = { type = "table", keys = {
+  { name = "timeout", type = "duration", default = 10, max = 1e9, doc = "How long the whole call may take." },
+} }
+shape.run_until = { type = "table", keys = {
+  { name = "timeout", type = "duration", default = 60, max = 1e9, doc = "When it is given up." },
+} }
 shape.name = { type = "table", keys = {
-  { name = "delay", type = "duration", default = 0.001 }, { name = "fail", type = "boolean", default = false } } }
+  { name = "delay", type = "duration", default = 0.001, doc = "How long a lookup takes." },
+  { name = "fail", type = "boolean", default = false, doc = "The name server does not answer." },
+} }
 
 shape.rule = { type = "table", keys = {
-  { name = "from", type = "string" },
-  { name = "to", type = "string" },
-  { name = "fn", type = "function", required = true },
+  { name = "from", type = "string", doc = "Only packets that this host sends." },
+  { name = "to", type = "string", doc = "Only packets for this host." },
+  { name = "fn", type = "function", required = true,
+    doc = 'Called with each packet; gives nil, "drop", or { drop = true, delay = "50ms", copies = 1 }.' },
 } }
 
 shape.transfer = { type = "table", keys = {
-  { name = "from", type = "string", required = true },
-  { name = "to", type = "string", required = true },
-  { name = "bytes", type = "size", default = 1000000, max = 1 << 40 },
-  { name = "kind", type = "enum", values = { "up", "down", "echo" }, default = "up" },
-  { name = "timeout", type = "duration", default = 600 },
+  { name = "from", type = "string", required = true, doc = "The host that connects." },
+  { name = "to", type = "string", required = true, doc = 'Where to, "host:port".' },
+  { name = "bytes", type = "size", default = 1000000, max = 1 << 40, doc = "How much." },
+  { name = "kind", type = "enum", values = { "up", "down", "echo" }, default = "up",
+    doc = "up goes to a server of kind sink, down comes from a source, echo goes to an echo server and back." },
+  { name = "timeout", type = "duration", default = 600, doc = "When :wait() gives up." },
 } }
 
 shape.keystrokes = { type = "table", keys = {
-  { name = "from", type = "string", required = true },
-  { name = "to", type = "string", required = true },
-  { name = "every", type = "duration", default = 0.1, min = 0.001 },
-  { name = "count", type = "integer", min = 1, default = 100 },
-  { name = "timeout", type = "duration", default = 30 },
+  { name = "from", type = "string", required = true, doc = "The host that connects." },
+  { name = "to", type = "string", required = true, doc = 'The echo server, "host:port", or what leads to it.' },
+  { name = "every", type = "duration", default = 0.1, min = 0.001, doc = "Time between two." },
+  { name = "count", type = "integer", min = 1, default = 100, doc = "How many." },
+  { name = "timeout", type = "duration", default = 30, doc = "When :wait() gives up, after the last." },
 } }
+
+shape.sweep = { type = "table", keys = {
+  { name = "from", type = "integer", default = 1, doc = "The first seed." },
+}, elsewhere = { seed = { "a sweep gives each world its own", "leave it out" } } }
+for _, key in ipairs(shape.world.keys) do
+  if key.name ~= "seed" then table.insert(shape.sweep.keys, key) end
+end
 
 return shape

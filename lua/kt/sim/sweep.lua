@@ -2,6 +2,7 @@
 --- fails without is left out. Then it says which seed and which faults it takes, and how to run that one alone.
 local complain = require "kt.sim.complain"
 local settings = require "kt.sim.settings"
+local shape = require "kt.sim.shape"
 local world = require "kt.sim.world"
 
 local TRIALS = 200
@@ -69,13 +70,9 @@ return function(n, fn, opts)
   local where = complain.line() or ""
   if math.type(n) ~= "integer" or n < 1 then complain.raise("sim.sweep: wanted how many seeds, got %s", tostring(n)) end
   if type(fn) ~= "function" then complain.raise("sim.sweep: wanted a function(w, seed), got a %s", type(fn)) end
-  if opts ~= nil and type(opts) ~= "table" then complain.raise("sim.sweep: wanted options of worlds, got a %s", type(opts)) end
-  local worlds, first = {}, 1
-  for name, value in next, opts or {} do
-    if name == "from" then first = value else worlds[name] = value end
-  end
-  if worlds.seed then complain.raise("sim.sweep: seed: a sweep gives each world its own; leave it out") end
-  if math.type(first) ~= "integer" then complain.raise("sim.sweep: from: wanted the first seed, got %s", tostring(first)) end
+  local worlds = complain.checked("sim.sweep", shape.sweep, opts)
+  local first = worlds.from
+  worlds.from = nil
   local last = first + n - 1
   local sweep = { fn = fn, last = last, opts = worlds, where = where }
   if settings.seed then first, last = settings.seed, settings.seed end

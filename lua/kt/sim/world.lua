@@ -1,4 +1,5 @@
 --- Worlds: simulated networks. Time stands still while code runs, and jumps from event to event.
+local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local core = require "kt.sim.core"
 local flow = require "kt.sim.flow"
@@ -54,7 +55,7 @@ function world.new(opts)
   self.seed_given = opts.seed ~= nil
   task.init(self)
   self.core = core.world({ seed = self.seed, tcp_buffer = opts.tcp_buffer,
-    wall_us = opts.start and math.floor(opts.start * 1e6) }, dispatcher(self))
+    wall_us = opts.start and clock.us(opts.start) }, dispatcher(self))
   setmetatable(self, world) -- after the core was made, so that of the two this is collected first
   self.random_bits = self.core:stream("spec", "spec")
   settings.made(self)
@@ -127,7 +128,7 @@ function world:name(name, to, opts)
   else
     addresses = self.hosts[end_of(self, "w:name", to)]:addresses()
   end
-  local ok, _, text = self.core:set_name(name, addresses, math.floor(opts.delay * 1e6))
+  local ok, _, text = self.core:set_name(name, addresses, clock.us(opts.delay))
   if not ok then complain.raise("w:name: %s: %s", name, text) end
 end
 
@@ -174,7 +175,7 @@ function world:run_until(fn, opts)
   need_body(self, "w:run_until")
   opts = complain.checked("w:run_until", shape.run_until, opts)
   if type(fn) ~= "function" then complain.raise("w:run_until: wanted a function, got a %s", type(fn)) end
-  local at, value = self.core:now() + math.floor(opts.timeout * 1e6)
+  local at, value = self.core:now() + clock.us(opts.timeout)
   local function ask()
     self.asking = true -- it looks, it does not wait
     value = fn()
@@ -195,7 +196,7 @@ end
 --- Calls fn each time so much time has passed; gives what :cancel() ends it.
 function world:every(period, fn)
   local us = complain.duration("w:every", period)
-  if us < 1 then complain.raise("w:every: wanted a period of at least 1us, got %s", tostring(period)) end
+  if us < 1 then complain.raise("w:every: wanted a period longer than 0, got %s", tostring(period)) end
   if type(fn) ~= "function" then complain.raise("w:every: wanted a function, got a %s", type(fn)) end
   local ticker = { canceled = false }
   function ticker.cancel(t)
@@ -285,7 +286,7 @@ end
 function world:settle(opts)
   need_body(self, "w:settle")
   opts = complain.checked("w:settle", shape.run_until, opts)
-  local at = self.core:now() + math.floor(opts.timeout * 1e6)
+  local at = self.core:now() + clock.us(opts.timeout)
   local function done() return #self:leftovers() == 0 end
   while self.core:now() < at and not done() do self:advance(at, done) end
   local left = self:leftovers()

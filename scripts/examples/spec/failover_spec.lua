@@ -28,6 +28,7 @@ describe("failover.lua", function()
     w:run_for "5s"
     assert.equal("spare", server())
     assert.equal(2, w:switches())
+    assert.equal("spare", client:pools()[1].current)
   end)
 
   it("comes back when the first is well again, but not before it has held for 10 s", function()

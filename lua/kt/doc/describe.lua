@@ -1,0 +1,62 @@
+--- Makes descriptions of an API: kt.api, of what scripts get, and kt.sim.api, of what specs get. Their form is in kt/api.lua.
+local describe = {}
+
+--- root: how its functions are called ("kt" of kt.link). class: what types of the Lua language server begin with.
+function describe.new(root, class)
+  local api = { root = root, class = class, functions = {}, values = {}, handles = {}, records = {}, codes = {}, units = {} }
+
+  --- All the names that kt help, the reference and the specs go by, in order: functions, methods, values, fields
+  --- ("conn.peer"), and what holds them ("conn", "stats").
+  function api.symbols()
+    local out = {}
+    for _, v in ipairs(api.values) do out[#out + 1] = { name = v.name, value = v } end
+    for _, f in ipairs(api.functions) do out[#out + 1] = { name = f.name, fn = f } end
+    for _, list in ipairs { api.handles, api.records } do
+      for _, h in ipairs(list) do
+        out[#out + 1] = { name = h.name, holder = h }
+        for _, field in ipairs(h.fields) do out[#out + 1] = { name = h.name .. "." .. field.name, value = field } end
+      end
+    end
+    return out
+  end
+
+  --- Whether it is no method: "kt.link".
+  function api.is_free(f) return f.name:sub(1, #root + 1) == root .. "." end
+
+  return api
+end
+
+--- The functions that put something into it: def, handle, method, record.
+function describe.writers(api)
+  local with = { api = api }
+
+  function with.def(f)
+    f.since = f.since or "0.1.0"
+    api.functions[#api.functions + 1] = f
+    api.functions[f.name] = f
+  end
+
+  function with.handle(h)
+    api.handles[#api.handles + 1] = h
+    api.handles[h.name] = h
+    h.fields, h.methods = h.fields or {}, {}
+  end
+
+  --- A method of a kind: as def, without the kind in name and signature. shown: how the handle is written there.
+  function with.method(kind, m)
+    m.signature = (api.handles[kind].shown or kind) .. ":" .. m.signature
+    m.name = kind .. ":" .. m.name
+    with.def(m)
+    local methods = api.handles[kind].methods
+    methods[#methods + 1] = m
+  end
+
+  function with.record(r)
+    api.records[#api.records + 1] = r
+    api.records[r.name] = r
+  end
+
+  return with
+end
+
+return describe
