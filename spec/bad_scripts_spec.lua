@@ -68,8 +68,8 @@ end)]], "task failed: " .. SAID .. " (at s.lua:9; spawned at s.lua:6)", { memory
   describe("raises, a neighbour goes on:", function()
     for what, case in pairs {
       ["a sentence"] = { 'error "no, thanks"', "task failed: s.lua:7: no, thanks (at s.lua:7; spawned at s.lua:6)" },
-      ["a table"] = { 'error { code = 7 }', "task failed: table: 0x" },
-      ["nil"] = { "error(nil)", "task failed: nil (at s.lua:7; spawned at s.lua:6)" },
+      ["a table"] = { 'error { code = 7 }', "task failed: an error that is a table without __tostring: code = 7 (at s.lua:7; spawned at s.lua:6)" },
+      ["nil"] = { "error(nil)", "task failed: an error that is nil (at s.lua:7; spawned at s.lua:6)" },
       ["what cannot be told"] = { 'error(setmetatable({}, { __tostring = function() error "never" end }))',
         "task failed: and so did telling why (at s.lua:7; spawned at s.lua:6)" },
       ["by recursing for ever"] = { "local function f() return 1 + f() end f()", "task failed: s.lua:7: stack overflow" },
@@ -286,7 +286,7 @@ end)]])
         local at = w.udp
         assert.equal(table.concat({
           "nil\tpool: the pool was closed", "nil\tthe link was closed", "nil\tthe link was closed", "nil\tthe link was closed", "0",
-          "false\ts.lua:14: kt.link on 127.0.0.1:" .. at .. ": closed", "false\ts.lua:14: link:on: the link was closed",
+          "false\ts.lua:14: kt.link to 127.0.0.1:" .. at .. ": closed", "false\ts.lua:14: link:on: the link was closed",
           "false\ts.lua:14: acceptor:on: the acceptor was closed", "false\ts.lua:15: kt.accept on 127.0.0.1:0: closed",
           "false\ts.lua:15: kt.listen on 127.0.0.1:0: closed", "0", "false\ts.lua:16: pool:add: the pool was closed", "false\t0\t0", "nil\tnil",
           "false\ts.lua:17: socket:receive: this socket was closed", "false\ts.lua:17: socket:send: this socket was closed",

@@ -420,7 +420,7 @@ end)]], near, target.at)
     end)
 
     it("an option that is none", function()
-      refused("false\ts.lua:3: read.timout: unknown key; did you mean timeout?", "print(pcall(function() conn:read { timout = 1 } end))")
+      refused("false\ts.lua:3: conn:read.timout: unknown key; did you mean timeout?", "print(pcall(function() conn:read { timout = 1 } end))")
     end)
   end)
 

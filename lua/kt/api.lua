@@ -35,6 +35,7 @@ end
 local function method(kind, m)
   m.signature = kind .. ":" .. m.signature
   m.name = kind .. ":" .. m.name
+  m.path = m.name
   def(m)
   local methods = api.handles[kind].methods
   methods[#methods + 1] = m

@@ -23,14 +23,19 @@ local units = require "kt.units"
 
 local schema = { types = {} }
 
+--- The kind of handle that a value is ("link"), or nil. kt/init.lua knows.
+function schema.kind() return nil end
+
 --- A value as a mistake quotes it.
 local function show(value)
   if type(value) == "string" then
     if #value > 40 then value = value:sub(1, 37) .. "..." end
     return '"' .. value:gsub("[%c\"\\]", function(c) return ("\\%d"):format(c:byte()) end) .. '"'
   end
+  if value ~= value then return "not a number" end
   if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
-  return "a " .. type(value)
+  local kind = schema.kind(value) or type(value)
+  return (kind:find "^[aeiou]" and "an " or "a ") .. kind
 end
 schema.show = show
 
@@ -236,9 +241,6 @@ function check(path, d, value, mistakes)
   if wrong then note(mistakes, path, wrong, suggestion) end
   return out
 end
-
---- The kind of handle that a value is ("link"), or nil. kt/init.lua knows.
-function schema.kind() return nil end
 
 --- Whether a value stands for one that is not known, which nothing can be said about. None does, but in `kt check`.
 function schema.unknown() return false end

@@ -70,7 +70,7 @@ struct kt_lua_pipe *kt_pipe_arg(lua_State *L, int idx, const char *what)
 {
     struct kt_lua_pipe *h = test(L, idx);
     if (!h)
-        kt_raise(L, "%s: argument %d: wanted a conn or a stream, got %s", what, idx, luaL_typename(L, idx));
+        kt_raise(L, "%s: argument %d: wanted a conn or a stream, got %s", what, idx, kt_handle_kind(L, idx));
     else if (!h->pipe)
         kt_raise(L, "%s: argument %d: this %s was closed, or taken over by a splice", what, idx,
             kt_handle_test(L, idx, KT_HANDLE_CONN) ? "conn" : "stream");
@@ -103,7 +103,9 @@ void kt_pipe_detach(struct kt_lua_pipe *h)
 struct kt_lua_pipe *kt_pipe_self(lua_State *L, const char *method)
 {
     struct kt_lua_pipe *h = test(L, 1);
-    if (!h) kt_raise(L, "%s: called on something that is no conn or stream; write it with a colon", method);
+    if (!h)
+        kt_raise(L, "conn:%s, stream:%s: called on something that is neither; write it with a colon", method,
+            method);
     return h;
 }
 
@@ -117,7 +119,7 @@ static int pipe_reset(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_pipe_self(L, "reset");
     const char *text;
-    int code = kt_err_arg(L, 2, &text);
+    int code = kt_err_arg(L, 2, kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn:reset" : "stream:reset", &text);
     if (!h->pipe) return 0;
     struct kt_runtime *rt = h->owned.owner->rt;
     push_peer(L, 1);
@@ -165,8 +167,7 @@ static int pipe_tostring(lua_State *L)
     const char *kind = kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn" : "stream";
     push_peer(L, 1);
     const char *peer = lua_tostring(L, -1);
-    lua_pushfstring(L, "<%s%s%s%s>", kind, peer ? " " : "", peer ? peer : "", h->pipe ? "" : ", closed");
-    return 1;
+    return kt_handle_text(L, kind, peer, h->pipe ? NULL : "closed");
 }
 
 void kt_lua_pipe(lua_State *L)

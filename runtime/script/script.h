@@ -212,8 +212,12 @@ int kt_err_return(lua_State *L, int code, const char *text);
 /* The same, put before the `extra` values on top of the stack; returns 2 + extra. */
 int kt_err_return_before(lua_State *L, int extra, int code, const char *text);
 /* The code of the err object (or string, or nil: KT_ECANCELED) at idx, and its sentence (NULL for nil);
- * raises for anything else. */
-int kt_err_arg(lua_State *L, int idx, const char **text);
+ * raises for anything else, in the name of the method `what`. */
+int kt_err_arg(lua_State *L, int idx, const char *what, const char **text);
+
+/* Pushes a sentence for what a script raised, the value at idx: a table or a function has none of its own,
+ * and its address says nothing. May run a __tostring of the script's. */
+const char *kt_err_raised(lua_State *L, int idx);
 
 /* ---- lua_secret.c ---- */
 

@@ -192,7 +192,7 @@ static int report(lua_State *L)
     const struct failure *f = lua_touserdata(L, 1);
     lua_pushvalue(f->t->L, -1);
     lua_xmove(f->t->L, L, 1);
-    log_failure(f, luaL_tolstring(L, -1, NULL));
+    log_failure(f, kt_err_raised(L, -1));
     return 0;
 }
 
