@@ -36,7 +36,7 @@ end)]]):format(table.concat(lines, "\n")))
   it("names the method that was called, and its kind", function()
     assert.equal(table.concat({
       "link:open.timout: unknown key; did you mean timeout?", "link:set.mod: unknown key; did you mean mode?",
-      "link:probe.x: unknown key; there are: timeout", "link:on.every: 0 is out of range; wanted at least 0.1 s",
+      "link:probe.x: unknown key; there are: timeout", "link:on.every: 0 is out of range; wanted at least 100ms",
       "pool:open.timout: unknown key; did you mean timeout?", "pool:add.wieght: unknown key; did you mean weight?",
       "conn:set.x: unknown key; there are: rate_in, rate_out, idle, total", "conn:read.timout: unknown key; did you mean timeout?",
       "socket:receive.timout: unknown key; did you mean timeout?", "" }, "\n"),
