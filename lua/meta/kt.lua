@@ -336,8 +336,8 @@ function listener:close() end
 
 --- A local TCP or unix connection.
 ---@class kt.conn
----@field peer string|nil The other end's address; kept when it is closed.
----@field local_addr string|nil This end's address, while it is open.
+---@field peer string|nil The other end's address; kept when it is closed. Of a unix socket "unix:/path", or "unix:" where the other end has no name.
+---@field local_addr string|nil This end's address, while it is open, written likewise.
 local conn = {}
 
 ---@class (exact) kt.conn.read_options
@@ -436,6 +436,7 @@ function conn:stats() end
 --- A reliable, ordered pipe of bytes inside a link.
 ---@class kt.stream
 ---@field peer string|nil The other end of the link.
+---@field local_addr string|nil The UDP address of this end, while the stream is open: where its session's socket is bound, on an acceptor the one it listens on.
 local stream = {}
 
 ---@class (exact) kt.stream.read_options

@@ -6,6 +6,7 @@
  * Invariant: a handle with a pipe is in its owner's list; one without is in none. The peer's address outlives
  * the pipe: a script may still print it after a splice. */
 #include <string.h>
+#include "link/stream.h"
 #include "script/handle.h"
 #include "script/script.h"
 
@@ -154,8 +155,14 @@ static int field_peer(lua_State *L)
 static int field_local(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
-    if (h->conn && h->shaper && kt_shaper_alive(h->shaper))
+    const bool alive = h->shaper && kt_shaper_alive(h->shaper);
+    struct kt_stream_facts facts;
+    char text[KT_ADDR_TEXT];
+    if (alive && h->conn)
         lua_pushstring(L, kt_conn_local(h->conn));
+    else if (alive && kt_stream_facts(kt_shaper_pipe(h->shaper), &facts) == 0 &&
+             facts.local.sa.sa_family != AF_UNSPEC)
+        lua_pushstring(L, kt_addr_text(&facts.local, text));
     else
         lua_pushnil(L);
     return 1;
@@ -176,19 +183,17 @@ void kt_lua_pipe(lua_State *L)
         {"read_until", kt_lua_pipe_read_until}, {"write", kt_lua_pipe_write},
         {"shutdown", kt_lua_pipe_shutdown}, {"close", pipe_close}, {"reset", pipe_reset},
         {"set", kt_lua_pipe_set}, {"stats", kt_lua_pipe_stats}, {NULL, NULL}};
-    static const luaL_Reg conn_fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
-    static const luaL_Reg stream_fields[] = {{"peer", field_peer}, {NULL, NULL}};
+    static const luaL_Reg fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
     struct kt_handle_type type = {
         .name = KT_HANDLE_CONN,
         .methods = methods,
-        .fields = conn_fields,
+        .fields = fields,
         .close = pipe_close,
         .gc = pipe_gc,
         .tostring = pipe_tostring,
     };
     kt_handle_type(L, &type);
     type.name = KT_HANDLE_STREAM;
-    type.fields = stream_fields;
     kt_handle_type(L, &type);
     kt_lua_pipe_io(L);
 }

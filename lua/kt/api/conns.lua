@@ -108,13 +108,17 @@ end)]],
   handle {
     name = "conn", doc = "A local TCP or unix connection.",
     fields = {
-      { name = "peer", type = "string | nil", doc = "The other end's address; kept when it is closed." },
-      { name = "local_addr", type = "string | nil", doc = "This end's address, while it is open." },
+      { name = "peer", type = "string | nil", doc = "The other end's address; kept when it is closed. Of a unix socket \"unix:/path\", or \"unix:\" where the other end has no name." },
+      { name = "local_addr", type = "string | nil", doc = "This end's address, while it is open, written likewise." },
     },
   }
   handle {
     name = "stream", doc = "A reliable, ordered pipe of bytes inside a link.",
-    fields = { { name = "peer", type = "string | nil", doc = "The other end of the link." } },
+    fields = {
+      { name = "peer", type = "string | nil", doc = "The other end of the link." },
+      { name = "local_addr", type = "string | nil",
+        doc = "The UDP address of this end, while the stream is open: where its session's socket is bound, on an acceptor the one it listens on." },
+    },
   }
 
   -- What tasks read and write. A conn and a stream have the same methods.
