@@ -221,6 +221,51 @@ bad:serve(function(conn) conn:write(("%d %s\n"):format(most, runs > 2)) end)]])
     end)
   end)
 
+  describe("watches its pool badly, a neighbour goes on:", function()
+    it("with handlers that hang: they are not piled up", function()
+      h.run(function()
+        local w = bad_script.start(s, [[
+local runs, well, checks = 0, false, 0
+local pool = kt.pool { links = { far }, check = { every = "50ms", fall = 1, rise = 1, with = function()
+  well, checks = not well, checks + 1
+  return well
+end } }
+pool:on("down", function() runs = runs + 1 kt.sleep "1h" end)
+bad:serve(function(conn) conn:write(("%d %s\n"):format(runs, checks > 40)) end)]])
+        w.says 'warn  s: the handler of "down" set at s.lua:11 has not come to an end many times; it is not run again until it has'
+        h.loop.eventually("more checks", 20, function() return w.poke():recv(20) == "16 true\n" end)
+        assert.equal(1, w.times "has not come to an end")
+        w.finish()
+      end)
+    end)
+
+    it("with handlers that fail or are stopped: these have ended", function()
+      h.run(function()
+        local w = bad_script.start(s, [[
+local runs, well = 0, false
+local pool = kt.pool { links = { far }, check = { every = "50ms", fall = 1, rise = 1, with = function()
+  well = not well
+  return well
+end } }
+pool:on("down", function()
+  runs = runs + 1
+  if runs == 1 then while true do end end
+  error(runs)
+end)
+bad:serve(function(conn) conn:write(runs > 18 and "enough\n" or "more\n") end)]])
+        h.loop.eventually("more runs than may be under way", 20, function() return w.poke():recv(20) == "enough\n" end)
+        assert.equal(0, w.times "has not come to an end")
+        w.finish()
+      end)
+    end)
+
+    it("with a handler more for each connection", function()
+      misbehaves("local pool = kt.pool { links = { far } }\nbad:serve(function(conn)\n  for _ = 1, 1000 do\n"
+        .. "    pool:on(\"up\", function() end)\n  end\nend)",
+        "task failed: s.lua:9: pool:on: this pool has 64 handlers already; set them once, not for each connection (at s.lua:9; spawned at s.lua:7)")
+    end)
+  end)
+
   describe("keeps what is closed, a neighbour goes on:", function()
     it("conns and streams after a splice, a close and the end of their handler", function()
       h.run(function()

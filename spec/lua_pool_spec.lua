@@ -914,7 +914,7 @@ describe("a pool", function()
     it("goes on when there can be no task for it", function()
       local pool = pool_of { links = { near } }
       events.on(pool, "up", function() end)
-      w.env.task = function() error("too many tasks", 0) end
+      w.env.handle = function() error("too many tasks", 0) end
       w.run(1)
       assert.is_true(pool:links()[1].proven)
       assert.equal(1, w.logged '^warn pool: nobody was told "up": too many tasks$')

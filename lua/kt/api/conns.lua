@@ -108,7 +108,8 @@ end)]],
   handle {
     name = "conn", doc = "A local TCP or unix connection.",
     fields = {
-      { name = "peer", type = "string | nil", doc = "The other end's address; kept when it is closed. Of a unix socket \"unix:/path\", or \"unix:\" where the other end has no name." },
+      { name = "peer", type = "string | nil",
+        doc = "The other end's address; kept when it is closed. Of a unix socket \"unix:/path\", or \"unix:\" where the other end has no name." },
       { name = "local_addr", type = "string | nil", doc = "This end's address, while it is open, written likewise." },
     },
   }
