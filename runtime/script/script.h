@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "io/io.h"
 #include "link/counters.h"
+#include "script/failure.h"
 #include "script/guard.h"
 #include "script/runtime.h"
 #include "script/task.h"
@@ -68,6 +69,7 @@ struct kt_runtime {
     bool running;          /* tasks run: what they make ready is seen to, or waits for `again` */
     uint64_t visits_at;    /* the turn in which they ran last, by its time */
     unsigned visits;       /* ... and how often the turn came back to them */
+    struct kt_failures failures;
     struct kt_origin *origins;
     size_t origin_count;
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "script/failure.h"
 #include "script/handle.h"
 #include "script/script.h"
 
@@ -157,71 +158,6 @@ static void recycle(struct kt_task *t, bool fit)
 
 /* ---- failure ---- */
 
-/* "at client.lua:7 in forward < client.lua:14; ": the script's own lines, innermost first. */
-static void trace(lua_State *co, char *out, size_t size)
-{
-    lua_Debug ar;
-    size_t len = 0;
-    out[0] = '\0';
-    int shown = 0;
-    for (int level = 0; shown < 8 && lua_getstack(co, level, &ar); level++) {
-        if (!lua_getinfo(co, "Sln", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
-        int n = snprintf(out + len, size - len, "%s%s:%d%s%.40s", shown++ == 0 ? "at " : " < ", ar.short_src,
-            ar.currentline, ar.name ? " in " : "", ar.name ? ar.name : "");
-        len += (size_t)n < size - len ? (size_t)n : size - len - 1;
-    }
-    if (shown) snprintf(out + len, size - len, "; ");
-}
-
-struct failure {
-    struct kt_task *t;
-    const char *trace;
-};
-
-static void log_failure(const struct failure *f, const char *text)
-{
-    const struct kt_task *t = f->t;
-    kt_log(t->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", text, f->trace,
-        t->origin->source, t->origin->line);
-}
-
-/* Protected, on the main state: the error on top of the task's stack may have a __tostring of the script's.
- */
-static int report(lua_State *L)
-{
-    const struct failure *f = lua_touserdata(L, 1);
-    lua_pushvalue(f->t->L, -1);
-    lua_xmove(f->t->L, L, 1);
-    log_failure(f, kt_err_raised(L, -1));
-    return 0;
-}
-
-static void tell(struct kt_task *t, int status)
-{
-    struct kt_runtime *rt = t->rt;
-    char lines[640], memory[160];
-    trace(t->L, lines, sizeof lines);
-    struct failure f = {t, lines};
-    if (kt_guard_stopped(&rt->guard)) {
-        log_failure(&f, kt_guard_text(t->L));
-    } else if (status == LUA_YIELD) { /* by the script itself */
-        log_failure(
-            &f, "coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run");
-    } else if (status == LUA_ERRMEM) {
-        kt_guard_memory_text(rt, memory, sizeof memory);
-        log_failure(&f, memory);
-    } else {
-        lua_State *before = kt_guard_switch(&rt->guard, rt->L);
-        const int top = lua_gettop(rt->L);
-        lua_pushcfunction(rt->L, report);
-        lua_pushlightuserdata(rt->L, &f);
-        if (!lua_checkstack(t->L, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
-            log_failure(&f, "and so did telling why");
-        lua_settop(rt->L, top);
-        kt_guard_switch(&rt->guard, before);
-    }
-}
-
 /* In the task's last slice, as functions of the script's may run here too. */
 static void fail(struct kt_task *t, int status)
 {
@@ -229,7 +165,7 @@ static void fail(struct kt_task *t, int status)
     struct kt_guard *g = &rt->guard;
     if (!rt->exiting) {
         rt->counters->TaskErrors++;
-        tell(t, status);
+        kt_failure_tell(t, status);
     }
     /* The pipes first, so that a `<close>` variable does not end them as if all had gone well. */
     kt_owned_end(&t->owned, KT_ECANCELED);
@@ -317,6 +253,7 @@ void kt_tasks_init(struct kt_runtime *rt)
     kt_list_init(&rt->spare);
     kt_turn_init(&rt->turn, run_ready, rt);
     kt_timer_init(&rt->again, run_again, rt);
+    kt_failures_init(rt);
     rt->main =
         (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &origin_unknown, .state = KT_TASK_RUNNING};
     kt_list_init(&rt->main.owned);
@@ -344,6 +281,7 @@ void kt_tasks_end(struct kt_runtime *rt)
         kt_owned_end(&t->owned, KT_ECANCELED);
         recycle(t, false);
     }
+    kt_failures_end(rt);
     for (struct kt_list *n; (n = kt_list_pop(&rt->spare));) free_task(KT_CONTAINER(n, struct kt_task, node));
     rt->spare_count = 0;
     kt_io_turn_cancel(&rt->turn);
