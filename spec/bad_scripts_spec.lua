@@ -341,6 +341,36 @@ end)]])
     end)
   end)
 
+  -- Ten echoes are twenty wakings; in one line with the spawned ones each would wait for all of these.
+  it("keeps 30000 spawned tasks ready all the time does not make what waits for bytes wait for all of them", function()
+    h.run(function()
+      local code, out, err = s.run([[
+kt.spawn(function()
+  local listener = kt.listen { on = "127.0.0.1:0" }
+  listener:serve(function(conn)
+    for data in function() return conn:read() end do conn:write(data) end
+  end)
+  local conn = kt.connect { to = listener.local_addr }
+  local slices, done = 0, false
+  local function busy()
+    for _ = 1, 300 do end
+    slices = slices + 1
+  end
+  for i = 1, 30000 do
+    kt.spawn(function() repeat busy() kt.sleep(0) until done end)
+    if i %% 1000 == 0 then kt.sleep(0) end
+  end
+  slices = 0
+  for _ = 1, 10 do assert(conn:write "x" and conn:read()) end
+  print(slices)
+  done = true
+  conn:close() listener:close()
+end)]])
+      assert.equal(0, code, err)
+      assert.is_true(tonumber(out) < 10 * 30000, out .. "slices of others in ten echoes")
+    end)
+  end)
+
   -- Where the stack is full, finalizers of what was dropped before would fail, and be skipped.
   it("recurses without end over handles that it dropped loses none of them, and the task goes on", function()
     h.run(function()

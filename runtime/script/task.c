@@ -1,7 +1,12 @@
 /* Tasks: see task.h. Threads of ended tasks are kept for the next ones: a connection then costs no new stack.
  *
- * Invariant: a task is in rt->ready exactly while its state is READY, and has a pending operation or timer
- * exactly while it is WAITING. */
+ * Those that are ready wait in two lines: in rt->ready those that something from outside has woken or begun
+ * (a conn, an answer), in rt->own those that the script alone did (kt.spawn, kt.sleep). Each line is first
+ * come, first served, and they take turns: a script that spawns by the ten thousand does not hold up its
+ * conns, nor do conns hold up the rest.
+ *
+ * Invariant: a task is in one of the two exactly while its state is READY, and has a pending operation or
+ * timer exactly while it is WAITING. */
 #include "script/task.h"
 #include <lauxlib.h>
 #include <stdarg.h>
@@ -98,15 +103,24 @@ struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
     return rt;
 }
 
-/* ---- ready queue ---- */
+/* ---- what is ready ---- */
 
-static void make_ready(struct kt_task *t)
+static void make_ready(struct kt_task *t, struct kt_list *line)
 {
     struct kt_runtime *rt = t->rt;
     t->state = KT_TASK_READY;
-    kt_list_push(&rt->ready, &t->ready);
+    kt_list_push(line, &t->ready);
     rt->ready_count++;
     if (!rt->running) kt_io_turn(rt->io, &rt->turn);
+}
+
+/* The next one; there is one. */
+static struct kt_task *next_ready(struct kt_runtime *rt)
+{
+    rt->own_next = !rt->own_next;
+    struct kt_list *line = rt->own_next ? &rt->own : &rt->ready;
+    if (kt_list_empty(line)) line = rt->own_next ? &rt->ready : &rt->own;
+    return KT_CONTAINER(line->next, struct kt_task, ready);
 }
 
 static void forget_outcome(struct kt_task *t)
@@ -209,8 +223,8 @@ static void run(struct kt_task *t)
 /* A round: those that are ready at its beginning. False when the time is over. */
 static bool run_round(struct kt_runtime *rt, uint64_t until)
 {
-    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--) {
-        run(KT_CONTAINER(rt->ready.next, struct kt_task, ready));
+    for (size_t n = rt->ready_count; n > 0 && rt->ready_count > 0 && !rt->exiting; n--) {
+        run(next_ready(rt));
         if (kt_io_clock(rt->io) >= until) return false;
     }
     return true;
@@ -230,10 +244,10 @@ static void run_ready(void *ctx)
         return;
     }
     rt->running = true;
-    for (int i = 0; i < TURN_ROUNDS && !kt_list_empty(&rt->ready) && !rt->exiting; i++)
+    for (int i = 0; i < TURN_ROUNDS && rt->ready_count > 0 && !rt->exiting; i++)
         if (!run_round(rt, until)) break;
     rt->running = false;
-    if (kt_list_empty(&rt->ready))
+    if (rt->ready_count == 0)
         kt_runtime_settle(rt);
     else
         kt_io_timer_set(rt->io, &rt->again, now);
@@ -250,6 +264,7 @@ void kt_tasks_init(struct kt_runtime *rt)
 {
     kt_list_init(&rt->tasks);
     kt_list_init(&rt->ready);
+    kt_list_init(&rt->own);
     kt_list_init(&rt->spare);
     kt_turn_init(&rt->turn, run_ready, rt);
     kt_timer_init(&rt->again, run_again, rt);
@@ -341,13 +356,14 @@ int kt_task_wait(lua_State *L, struct kt_task *t, const char *what, kt_task_canc
 
 void kt_task_wake(struct kt_task *t, int code, const char *text)
 {
+    struct kt_list *line = t->cancel ? &t->rt->ready : &t->rt->own; /* a sleep has nothing to cancel */
     kt_io_timer_cancel(t->rt->io, &t->timer);
     kt_list_remove(&t->wait);
     t->cancel = NULL;
     t->op = NULL;
     t->code = code;
     t->text = code && text ? strdup(text) : NULL;
-    make_ready(t);
+    make_ready(t, line);
 }
 
 /* ---- new tasks ---- */
@@ -394,7 +410,7 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
 void kt_task_start(struct kt_task *t, int nargs)
 {
     t->nargs = nargs;
-    make_ready(t);
+    make_ready(t, t->spawned ? &t->rt->own : &t->rt->ready);
 }
 
 static struct kt_task *start_prepared(struct kt_runtime *rt, const struct kt_origin *origin, int nargs)
