@@ -61,7 +61,7 @@ struct kt_runtime {
     struct kt_task main; /* stands for the main chunk: the extra space of the main thread points at it */
     struct kt_list tasks, spare;
     struct kt_list ready, own; /* see task.c */
-    bool own_next;             /* the one that ran last was of `own`, if it had one */
+    unsigned ahead;            /* how many of `ready` went ahead of `own` */
     size_t task_count, ready_count, spare_count;
     size_t spawned;        /* of task_count: by kt.spawn */
     size_t aside;          /* of task_count: do not keep the script alive */

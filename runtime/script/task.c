@@ -2,8 +2,9 @@
  *
  * Those that are ready wait in two lines: in rt->ready those that something from outside has woken or begun
  * (a conn, an answer), in rt->own those that the script alone did (kt.spawn, kt.sleep). Each line is first
- * come, first served, and they take turns: a script that spawns by the ten thousand does not hold up its
- * conns, nor do conns hold up the rest.
+ * come, first served. The first goes ahead, so that a script that spawns by the ten thousand does not hold up
+ * its conns; of OWN_SHARE slices one is the second's. No larger share: what is spawned makes work for the
+ * first line (a stream that it opens, say), and must not make it faster than that is done.
  *
  * Invariant: a task is in one of the two exactly while its state is READY, and has a pending operation or
  * timer exactly while it is WAITING. */
@@ -21,6 +22,7 @@
 #define ORIGINS_MAX 1024u /* lines that spawn; past it a task's line is unknown */
 #define TURN_US 10000u    /* that tasks run in one turn of the loop, give or take one slice */
 #define TURN_ROUNDS 8     /* ... and how often more of them, where tasks make tasks ready */
+#define OWN_SHARE 16u     /* of so many slices one is of rt->own */
 #define TURN_VISITS 16u   /* ... and how often a turn comes back to them */
 
 static const struct kt_origin origin_unknown = {.source = "?"};
@@ -117,10 +119,10 @@ static void make_ready(struct kt_task *t, struct kt_list *line)
 /* The next one; there is one. */
 static struct kt_task *next_ready(struct kt_runtime *rt)
 {
-    rt->own_next = !rt->own_next;
-    struct kt_list *line = rt->own_next ? &rt->own : &rt->ready;
-    if (kt_list_empty(line)) line = rt->own_next ? &rt->ready : &rt->own;
-    return KT_CONTAINER(line->next, struct kt_task, ready);
+    const bool both = !kt_list_empty(&rt->ready) && !kt_list_empty(&rt->own);
+    rt->ahead = both ? (rt->ahead + 1) % OWN_SHARE : 0;
+    const bool own = both ? rt->ahead == 0 : kt_list_empty(&rt->ready);
+    return KT_CONTAINER(own ? rt->own.next : rt->ready.next, struct kt_task, ready);
 }
 
 static void forget_outcome(struct kt_task *t)
