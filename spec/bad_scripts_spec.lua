@@ -68,8 +68,8 @@ end)]], "task failed: " .. SAID .. " (at s.lua:9; spawned at s.lua:6)", { memory
   describe("raises, a neighbour goes on:", function()
     for what, case in pairs {
       ["a sentence"] = { 'error "no, thanks"', "task failed: s.lua:7: no, thanks (at s.lua:7; spawned at s.lua:6)" },
-      ["a table"] = { 'error { code = 7 }', "task failed: table: 0x" },
-      ["nil"] = { "error(nil)", "task failed: nil (at s.lua:7; spawned at s.lua:6)" },
+      ["a table"] = { 'error { code = 7 }', "task failed: an error that is a table without __tostring: code = 7 (at s.lua:7; spawned at s.lua:6)" },
+      ["nil"] = { "error(nil)", "task failed: an error that is nil (at s.lua:7; spawned at s.lua:6)" },
       ["what cannot be told"] = { 'error(setmetatable({}, { __tostring = function() error "never" end }))',
         "task failed: and so did telling why (at s.lua:7; spawned at s.lua:6)" },
       ["by recursing for ever"] = { "local function f() return 1 + f() end f()", "task failed: s.lua:7: stack overflow" },
@@ -221,6 +221,51 @@ bad:serve(function(conn) conn:write(("%d %s\n"):format(most, runs > 2)) end)]])
     end)
   end)
 
+  describe("watches its pool badly, a neighbour goes on:", function()
+    it("with handlers that hang: they are not piled up", function()
+      h.run(function()
+        local w = bad_script.start(s, [[
+local runs, well, checks = 0, false, 0
+local pool = kt.pool { links = { far }, check = { every = "50ms", fall = 1, rise = 1, with = function()
+  well, checks = not well, checks + 1
+  return well
+end } }
+pool:on("down", function() runs = runs + 1 kt.sleep "1h" end)
+bad:serve(function(conn) conn:write(("%d %s\n"):format(runs, checks > 40)) end)]])
+        w.says 'warn  s: the handler of "down" set at s.lua:11 has not come to an end many times; it is not run again until it has'
+        h.loop.eventually("more checks", 20, function() return w.poke():recv(20) == "16 true\n" end)
+        assert.equal(1, w.times "has not come to an end")
+        w.finish()
+      end)
+    end)
+
+    it("with handlers that fail or are stopped: these have ended", function()
+      h.run(function()
+        local w = bad_script.start(s, [[
+local runs, well = 0, false
+local pool = kt.pool { links = { far }, check = { every = "50ms", fall = 1, rise = 1, with = function()
+  well = not well
+  return well
+end } }
+pool:on("down", function()
+  runs = runs + 1
+  if runs == 1 then while true do end end
+  error(runs)
+end)
+bad:serve(function(conn) conn:write(runs > 18 and "enough\n" or "more\n") end)]])
+        h.loop.eventually("more runs than may be under way", 20, function() return w.poke():recv(20) == "enough\n" end)
+        assert.equal(0, w.times "has not come to an end")
+        w.finish()
+      end)
+    end)
+
+    it("with a handler more for each connection", function()
+      misbehaves("local pool = kt.pool { links = { far } }\nbad:serve(function(conn)\n  for _ = 1, 1000 do\n"
+        .. "    pool:on(\"up\", function() end)\n  end\nend)",
+        "task failed: s.lua:9: pool:on: this pool has 64 handlers already; set them once, not for each connection (at s.lua:9; spawned at s.lua:7)")
+    end)
+  end)
+
   describe("keeps what is closed, a neighbour goes on:", function()
     it("conns and streams after a splice, a close and the end of their handler", function()
       h.run(function()
@@ -286,13 +331,43 @@ end)]])
         local at = w.udp
         assert.equal(table.concat({
           "nil\tpool: the pool was closed", "nil\tthe link was closed", "nil\tthe link was closed", "nil\tthe link was closed", "0",
-          "false\ts.lua:14: kt.link on 127.0.0.1:" .. at .. ": closed", "false\ts.lua:14: link:on: the link was closed",
+          "false\ts.lua:14: kt.link to 127.0.0.1:" .. at .. ": closed", "false\ts.lua:14: link:on: the link was closed",
           "false\ts.lua:14: acceptor:on: the acceptor was closed", "false\ts.lua:15: kt.accept on 127.0.0.1:0: closed",
           "false\ts.lua:15: kt.listen on 127.0.0.1:0: closed", "0", "false\ts.lua:16: pool:add: the pool was closed", "false\t0\t0", "nil\tnil",
           "false\ts.lua:17: socket:receive: this socket was closed", "false\ts.lua:17: socket:send: this socket was closed",
           "over", "" }, "\n"), w.process.stdout)
         w.finish()
       end)
+    end)
+  end)
+
+  -- Ten echoes are twenty wakings; in one line with the spawned ones each would wait for all of these.
+  it("keeps 30000 spawned tasks ready all the time does not make what waits for bytes wait for all of them", function()
+    h.run(function()
+      local code, out, err = s.run([[
+kt.spawn(function()
+  local listener = kt.listen { on = "127.0.0.1:0" }
+  listener:serve(function(conn)
+    for data in function() return conn:read() end do conn:write(data) end
+  end)
+  local conn = kt.connect { to = listener.local_addr }
+  local slices, done = 0, false
+  local function busy()
+    for _ = 1, 300 do end
+    slices = slices + 1
+  end
+  for i = 1, 30000 do
+    kt.spawn(function() repeat busy() kt.sleep(0) until done end)
+    if i %% 1000 == 0 then kt.sleep(0) end
+  end
+  slices = 0
+  for _ = 1, 10 do assert(conn:write "x" and conn:read()) end
+  print(slices)
+  done = true
+  conn:close() listener:close()
+end)]])
+      assert.equal(0, code, err)
+      assert.is_true(tonumber(out) < 10 * 30000, out .. "slices of others in ten echoes")
     end)
   end)
 

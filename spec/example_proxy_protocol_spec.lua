@@ -97,7 +97,7 @@ describe("the proxy-protocol example", function()
       local family, got, port = parse(address)
       assert.same({ 6, bytes, "80" }, { family, got, port })
     end
-    assert.is_nil(parse "?")
+    assert.is_nil(parse "unix:")
     assert.same({ 4, "\192\0\2\1", "443" }, { parse "192.0.2.1:443" })
   end)
 end)

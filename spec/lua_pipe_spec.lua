@@ -442,7 +442,7 @@ end)]], near, target.at)
     end)
 
     it("an option that is none", function()
-      refused("false\ts.lua:3: read.timout: unknown key; did you mean timeout?", "print(pcall(function() conn:read { timout = 1 } end))")
+      refused("false\ts.lua:3: conn:read.timout: unknown key; did you mean timeout?", "print(pcall(function() conn:read { timout = 1 } end))")
     end)
   end)
 
@@ -512,6 +512,21 @@ end)]], path, path)
       end)
     end)
 
+    it("knows an end that has no name as unix:", function()
+      h.run(function()
+        local _, out = s.run([[
+kt.spawn(function()
+          local listener, theirs = kt.listen { on = "unix:%s" }
+          listener:serve(function(conn) theirs = conn.peer end)
+          local conn = assert(kt.connect { to = listener.local_addr })
+          while not theirs do kt.sleep "1ms" end
+          print(theirs, conn.local_addr)
+          conn:close() listener:close()
+end)]], h.temporary_path())
+        assert.equal("unix:\tunix:\n", out)
+      end)
+    end)
+
     it("that nobody listens on is refused, and one that is not there is not found", function()
       h.run(function()
         assert.matches("^nil\tnot_found\t[^\n]*nowhere.sock", s.task([[
@@ -567,6 +582,31 @@ end)]]):format(port, extra, near))
           print(data, err.code, err)]], extra)
         assert.equal(0, client:wait_exit(30))
         assert.equal("you said hello\n1000000\ntrue\nnil\teof\tstream:read: the other end has finished sending\n", client.stdout)
+      end)
+    end)
+  end
+
+  for name, extra in pairs { plain = "", ["end-to-end encrypted"] = ", tuncrypt = true" } do
+    it(name .. ", knows the UDP address of its own end while it is open, also in a splice, as a conn does", function()
+      h.run(function()
+        local client, server = linked([[
+          print(stream.local_addr, stream.peer)
+          stream:read()]], [[
+          print(stream.local_addr)
+          local listener = kt.listen { on = "127.0.0.1:0" }
+          listener:serve(function(conn) conn:read() end)
+          local conn = kt.connect { to = listener.local_addr }
+          local before = stream.local_addr
+          kt.spawn(function() kt.sleep "20ms" print(stream.local_addr == before, conn.local_addr ~= nil) far:close() end)
+          kt.splice(stream, conn)
+          print(stream.local_addr)
+          listener:close()]], extra)
+        assert.equal(0, client:wait_exit(20))
+        local own = client.stdout:match "^(127%.0%.0%.1:%d+)\ntrue\ttrue\nnil\n$"
+        local at = server.stdout:match "^(127%.0%.0%.1:%d+)\t"
+        assert(own and at, client.stdout .. server.stdout)
+        server:wait_for("the addresses", 10, function() return server.stdout == ("%s\t%s\n"):format(at, own) end)
+        assert.not_equal(at, own)
       end)
     end)
   end

@@ -316,24 +316,24 @@ describe("what cannot be set is an error that says so", function()
   end
 
   local cases = {
-    { 'stream:set { mode = "fast3" }', "set.mode: no stream has its own on the kcptun wire: all of a session share it; "
+    { 'stream:set { mode = "fast3" }', "stream:set.mode: no stream has its own on the kcptun wire: all of a session share it; "
       .. "set it for the whole link: link:set { mode = ... }" },
-    { "stream:set { kcp = { sndwnd = 1 } }", "set.kcp: no stream has its own on the kcptun wire: all of a session share it; "
+    { "stream:set { kcp = { sndwnd = 1 } }", "stream:set.kcp: no stream has its own on the kcptun wire: all of a session share it; "
       .. "set it for the whole link: link:set { kcp = ... }" },
     { "stream:set { fec = false }", "link:set { fec = ... }" },
-    { "stream:set { rate = 5 }", "set.rate: which way?; give rate_in, rate_out, or both" },
-    { "stream:set { priority = 8 }", "set.priority: 8 is out of range; wanted 0 to 7" },
-    { "stream:set { weight = 0 }", "set.weight: 0 is out of range; wanted 1 to 256" },
-    { "stream:set { weight = 1.5 }", "set.weight: 1.5; wanted a whole number, 1 to 256" },
-    { "stream:set { prioritty = 1 }", "set.prioritty: unknown key; did you mean priority?" },
-    { "stream:set { rate_in = true }", 'set.rate_in: true; wanted a rate such as "20Mbit"' },
-    { "stream:set()", "set: nothing given; wanted a table" },
-    { "stream.set { idle = 1 }", "set: called on something that is no conn or stream" },
-    { "conn:set { priority = 1 }", "set.priority: a conn has none; streams of a link have; stream:set { priority = ... }" },
-    { "conn:set { mode = 'fast' }", "set.mode: a conn has none; it is the link's; set it for the whole link: link:set { mode = ... }" },
-    { "conn:set { idle = '5 apples' }", 'set.idle: "5 apples"; wanted a duration' },
-    { "far:open { priority = -1 }", "open.priority: -1 is out of range; wanted 0 to 7" },
-    { "far:open { weight = 'much' }", 'open.weight: "much"; wanted a whole number, 1 to 256' },
+    { "stream:set { rate = 5 }", "stream:set.rate: which way?; give rate_in, rate_out, or both" },
+    { "stream:set { priority = 8 }", "stream:set.priority: 8 is out of range; wanted 0 to 7" },
+    { "stream:set { weight = 0 }", "stream:set.weight: 0 is out of range; wanted 1 to 256" },
+    { "stream:set { weight = 1.5 }", "stream:set.weight: 1.5; wanted a whole number, 1 to 256" },
+    { "stream:set { prioritty = 1 }", "stream:set.prioritty: unknown key; did you mean priority?" },
+    { "stream:set { rate_in = true }", 'stream:set.rate_in: true; wanted a rate such as "20Mbit"' },
+    { "stream:set()", "stream:set: nothing given; wanted a table" },
+    { "stream.set { idle = 1 }", "conn:set, stream:set: called on something that is neither; write it with a colon" },
+    { "conn:set { priority = 1 }", "conn:set.priority: a conn has none; streams of a link have; stream:set { priority = ... }" },
+    { "conn:set { mode = 'fast' }", "conn:set.mode: a conn has none; it is the link's; set it for the whole link: link:set { mode = ... }" },
+    { "conn:set { idle = '5 apples' }", 'conn:set.idle: "5 apples"; wanted a duration' },
+    { "far:open { priority = -1 }", "link:open.priority: -1 is out of range; wanted 0 to 7" },
+    { "far:open { weight = 'much' }", 'link:open.weight: "much"; wanted a whole number, 1 to 256' },
     { "kt.splice(conn, stream, { rate = 'fast' })", 'splice.rate: "fast"; wanted a rate such as "20Mbit"' },
     { "kt.splice(conn, stream, { rate = { a_to_c = 1 } })", "splice.rate.a_to_c: unknown key; did you mean a_to_b?" },
     { "kt.splice(conn, stream, { total = -1 })", "splice.total: -1; wanted a duration" },
@@ -365,8 +365,8 @@ end)]])
       local p = s.kt("check", "s.lua")
       assert.not_equal(0, p:wait_exit(20))
       local said = p.stdout .. p.stderr
-      assert.matches("s.lua:4: set.priority: a conn has none", said, nil, true)
-      assert.matches("s.lua:5: open.priority: 9 is out of range", said, nil, true)
+      assert.matches("s.lua:4: conn:set.priority: a conn has none", said, nil, true)
+      assert.matches("s.lua:5: link:open.priority: 9 is out of range", said, nil, true)
       assert.matches("s.lua:6: splice.rate.a_to_c: unknown key", said, nil, true)
     end)
   end)

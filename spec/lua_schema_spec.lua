@@ -77,6 +77,19 @@ describe("the schema", function()
     assert.equal("tank.litres: 0 is out of range; wanted 1 to 99", mistake { litres = 0 })
   end)
 
+  it("writes a range in the unit of what it bounds, also where the bound itself is out of it", function()
+    local function range(d, value)
+      local _, mistakes = schema.check("it", d, value)
+      return mistakes[1].message:match "wanted (.*)$"
+    end
+    assert.equal("8KiB to less than 2GiB", range({ type = "size", min = 8192, below = 1 << 31 }, 1 << 31))
+    assert.equal("less than 1MiB", range({ type = "size", below = 1 << 20 }, "1MiB"))
+    assert.equal("at most 1000 bytes", range({ type = "size", max = 1000 }, 1001))
+    assert.equal("1s to 1m", range({ type = "duration", min = 1, max = 60 }, "2m"))
+    assert.equal("at least 100ms", range({ type = "duration", min = 0.1 }, 0))
+    assert.equal((1 << 31) - 1, schema.check("it", { type = "size", below = 1 << 31 }, (1 << 31) - 1))
+  end)
+
   it("takes a whole float as an integer, and no other", function()
     assert.equal("integer", math.type(check({ litres = 7.0 }).litres))
     assert.equal("tank.litres: 7.5; wanted a whole number, 1 to 99", mistake { litres = 7.5 })

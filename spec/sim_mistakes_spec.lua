@@ -82,7 +82,7 @@ describe("a spec's mistake", function()
   it("of a time beyond all reason is told", function()
     local w = two()
     assert.matches("w:run: 1e+300 is out of range", mistake(function() w:run(1e300) end), 1, true)
-    assert.matches("w:run: nan; wanted a duration", mistake(function() w:run(0 / 0) end):gsub("%-nan", "nan"), 1, true)
+    assert.matches("w:run: not a number; wanted a duration", mistake(function() w:run(0 / 0) end):gsub("%-nan", "nan"), 1, true)
     assert.matches("w:run: -3; wanted a duration", mistake(function() w:run(-3) end), 1, true)
   end)
 

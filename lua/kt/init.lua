@@ -15,7 +15,7 @@ end
 
 function schema.types.secret(d, value)
   if type(value) == "string" or core.is_secret(value) then return value end
-  return nil, ("a %s; wanted %s"):format(type(value), d.wanted)
+  return nil, ("a %s; wanted %s"):format(schema.kind(value) or type(value), d.wanted)
 end
 
 function schema.kind(value) return core.kind_of(value) end

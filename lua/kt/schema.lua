@@ -7,7 +7,7 @@
 ---   enum        values; fn: a function will do too
 ---   handle      kind: a handle of that kind
 ---   list        of: the description of each element
----   duration, size, rate, share   units (kt.units) → numbers; min, max in seconds and bytes
+---   duration, size, rate, share   units (kt.units) → numbers; min, and max or below, in seconds and bytes
 ---   table       keys: a list of descriptions, each with a `name`; check(value, raw, mistake): rules between keys, which
 ---               call mistake(key, message, suggestion); elsewhere: by key, message and suggestion for keys that people
 ---               look for here and that are not for this table; fixed: { name = true }, keys that are known elsewhere and
@@ -23,14 +23,19 @@ local units = require "kt.units"
 
 local schema = { types = {} }
 
+--- The kind of handle that a value is ("link"), or nil. kt/init.lua knows.
+function schema.kind() return nil end
+
 --- A value as a mistake quotes it.
 local function show(value)
   if type(value) == "string" then
     if #value > 40 then value = value:sub(1, 37) .. "..." end
     return '"' .. value:gsub("[%c\"\\]", function(c) return ("\\%d"):format(c:byte()) end) .. '"'
   end
+  if value ~= value then return "not a number" end
   if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
-  return "a " .. type(value)
+  local kind = schema.kind(value) or type(value)
+  return (kind:find "^[aeiou]" and "an " or "a ") .. kind
 end
 schema.show = show
 
@@ -65,15 +70,9 @@ function schema.suggest(name, names)
   return best
 end
 
-local function range(d, unit)
-  if d.min and d.max then return ("%s to %s%s"):format(d.min, d.max, unit) end
-  if d.min then return ("at least %s%s"):format(d.min, unit) end
-  return ("at most %s%s"):format(d.max, unit)
-end
-
-local function in_range(d, value, raw, unit)
-  if (d.min and value < d.min) or (d.max and value > d.max) then
-    return nil, ("%s is out of range; wanted %s"):format(show(raw), range(d, unit))
+local function in_range(d, value, raw, write)
+  if (d.min and value < d.min) or (d.max and value > d.max) or (d.below and value >= d.below) then
+    return nil, ("%s is out of range; wanted %s"):format(show(raw), units.range(d, write))
   end
   return value
 end
@@ -85,11 +84,12 @@ local function of_type(name, article)
   end
 end
 
-local function with_unit(reader, unit)
+local function with_unit(unit, name)
+  local function write(number) return units.write(unit, number) or number .. name end
   return function(d, value)
-    local number, wanted = units[reader](value)
+    local number, wanted = units[unit](value)
     if not number then return nil, ("%s; wanted %s"):format(show(value), wanted) end
-    return in_range(d, number, value, unit)
+    return in_range(d, number, value, write)
   end
 end
 
@@ -114,9 +114,9 @@ end
 
 function types.integer(d, value)
   local n = math.type(value) and math.tointeger(value)
-  if n then return in_range(d, n, value, "") end
-  return nil, ("%s; wanted a whole number%s"):format(show(value),
-    (d.min or d.max) and ", " .. range(d, "") or "")
+  if n then return in_range(d, n, value, tostring) end
+  local range = units.range(d, tostring)
+  return nil, ("%s; wanted a whole number%s"):format(show(value), range and ", " .. range or "")
 end
 
 function types.handle(d, value)
@@ -236,9 +236,6 @@ function check(path, d, value, mistakes)
   if wrong then note(mistakes, path, wrong, suggestion) end
   return out
 end
-
---- The kind of handle that a value is ("link"), or nil. kt/init.lua knows.
-function schema.kind() return nil end
 
 --- Whether a value stands for one that is not known, which nothing can be said about. None does, but in `kt check`.
 function schema.unknown() return false end

@@ -17,6 +17,28 @@ units.wanted = {
   share = 'a share such as "5%", or a number from 0 to 1',
 }
 
+local scales = {
+  duration = { { 3600, "h" }, { 60, "m" }, { 1, "s" }, { 1e-3, "ms" } },
+  size = { { 1 << 30, "GiB" }, { 1 << 20, "MiB" }, { 1 << 10, "KiB" } },
+  rate = { { 1 << 20, "MiB" }, { 1 << 10, "KiB" } },
+}
+
+--- A number as a script would write it in that unit, "2MiB"; nil where a plain number does as well.
+function units.write(unit, value)
+  for _, scale in ipairs(scales[unit] or {}) do
+    local n = value / scale[1]
+    if value > 0 and n == n // 1 then return ("%d%s"):format(n, scale[2]) end
+  end
+end
+
+--- The range of a description (min; max, or `below`, which is out of it), each end as write(number) puts it; nil: any will do.
+function units.range(d, write)
+  local top = d.below and "less than " .. write(d.below) or d.max and write(d.max)
+  if d.min and top then return write(d.min) .. " to " .. top end
+  if d.min then return "at least " .. write(d.min) end
+  return top and (d.below and top or "at most " .. top)
+end
+
 local function plain(value)
   return value >= 0 and value < math.huge and value or nil -- NaN fails both
 end

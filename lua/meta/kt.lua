@@ -336,8 +336,8 @@ function listener:close() end
 
 --- A local TCP or unix connection.
 ---@class kt.conn
----@field peer string|nil The other end's address; kept when it is closed.
----@field local_addr string|nil This end's address, while it is open.
+---@field peer string|nil The other end's address; kept when it is closed. Of a unix socket "unix:/path", or "unix:" where the other end has no name.
+---@field local_addr string|nil This end's address, while it is open, written likewise.
 local conn = {}
 
 ---@class (exact) kt.conn.read_options
@@ -436,6 +436,7 @@ function conn:stats() end
 --- A reliable, ordered pipe of bytes inside a link.
 ---@class kt.stream
 ---@field peer string|nil The other end of the link.
+---@field local_addr string|nil The UDP address of this end, while the stream is open: where its session's socket is bound, on an acceptor the one it listens on.
 local stream = {}
 
 ---@class (exact) kt.stream.read_options
@@ -612,7 +613,7 @@ kt.log = {}
 ---@class (exact) kt.link_options.smux
 ---@field version? integer The same at both ends. (whole number, 1 to 2; default 2)
 ---@field buffer? kt.size Received bytes that a session holds for all its streams. (size, "64KiB" to "2GiB"; default "4MiB")
----@field stream_buffer? kt.size ... and for one stream. (size, "8KiB" to 2147483647; default "2MiB")
+---@field stream_buffer? kt.size ... and for one stream. (size, "8KiB" to less than "2GiB"; default "2MiB")
 ---@field frame? integer Most bytes in a frame. (whole number, 1 to 65535; default 8192)
 ---@field keepalive? kt.duration Time between heartbeats. (duration, "1s" to "30s"; default "10s")
 
@@ -669,7 +670,7 @@ function kt.link(options) end
 ---@class (exact) kt.accept_options.smux
 ---@field version? integer The same at both ends. (whole number, 1 to 2; default 2)
 ---@field buffer? kt.size Received bytes that a session holds for all its streams. (size, "64KiB" to "2GiB"; default "4MiB")
----@field stream_buffer? kt.size ... and for one stream. (size, "8KiB" to 2147483647; default "2MiB")
+---@field stream_buffer? kt.size ... and for one stream. (size, "8KiB" to less than "2GiB"; default "2MiB")
 ---@field frame? integer Most bytes in a frame. (whole number, 1 to 65535; default 8192)
 ---@field keepalive? kt.duration Time between heartbeats. (duration, "1s" to "30s"; default "10s")
 

@@ -157,8 +157,9 @@ void kt_udp_close(struct kt_udp *udp);
 #define KT_CONN_WRITE (64u * 1024)
 
 struct kt_pipe *kt_conn_pipe(struct kt_conn *conn);
-/* "127.0.0.1:4711", or "unix:/path"; "?" if unknown. Valid as long as the conn. The local one is looked up
- * when it is first asked for: few want it. */
+/* "127.0.0.1:4711", "unix:/path", "unix:@abstract", "unix:" for an end of a unix socket that has no name; "?"
+ * if unknown. Valid as long as the conn. The local one is looked up when it is first asked for: few want it.
+ */
 const char *kt_conn_peer(const struct kt_conn *conn);
 const char *kt_conn_local(struct kt_conn *conn);
 

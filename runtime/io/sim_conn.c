@@ -345,8 +345,8 @@ void kt_sim_conn_name(struct sim_conn *c, const char *path)
     if (path) {
         char text[128];
         snprintf(text, sizeof text, "unix:%.107s", path);
-        snprintf(c->conn.peer, sizeof c->conn.peer, "%s", c->side ? "?" : text);
-        snprintf(c->conn.local, sizeof c->conn.local, "%s", c->side ? text : "?");
+        snprintf(c->conn.peer, sizeof c->conn.peer, "%s", c->side ? "unix:" : text);
+        snprintf(c->conn.local, sizeof c->conn.local, "%s", c->side ? text : "unix:");
         return;
     }
     kt_addr_text(&c->remote, c->conn.peer);

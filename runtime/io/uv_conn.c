@@ -507,10 +507,14 @@ static void name_text(char out[128], const union kt_uv_name *name, socklen_t len
 {
     struct kt_addr addr;
     snprintf(out, 128, "?");
-    if (name->sa.sa_family == AF_UNIX && len > offsetof(struct sockaddr_un, sun_path) &&
-        name->un.sun_path[0]) {
-        /* sun_path need not end in a NUL when it is full. */
-        snprintf(out, 128, "unix:%.*s", (int)sizeof name->un.sun_path, name->un.sun_path);
+    if (name->sa.sa_family == AF_UNIX && len <= offsetof(struct sockaddr_un, sun_path)) {
+        snprintf(out, 128, "unix:"); /* not bound, as clients are */
+    } else if (name->sa.sa_family == AF_UNIX) {
+        /* sun_path need not end in a NUL when it is full. An abstract one begins with a NUL, and is written
+         * with "@" by all tools. */
+        const char *path = name->un.sun_path;
+        const int n = (int)(len - offsetof(struct sockaddr_un, sun_path)), at = path[0] ? 0 : 1;
+        snprintf(out, 128, "unix:%s%.*s", at ? "@" : "", n - at, path + at);
     } else if (kt_addr_from_sockaddr(&addr, &name->sa)) {
         kt_uv_addr_unmap(&addr);
         kt_addr_text(&addr, out);

@@ -5,6 +5,7 @@
 #define KT_LINK_STREAM_H
 
 #include <stdint.h>
+#include "base/addr.h"
 #include "base/err.h"
 #include "base/pipe.h"
 
@@ -25,6 +26,7 @@ struct kt_stream_facts {
     double loss;                       /* 0..1, within the last seconds: segments sent again, of all sent */
     uint64_t retransmitted, recovered; /* segments, since the session began */
     uint32_t inflight;                 /* segments */
+    struct kt_addr local;              /* this end's, on the network; AF_UNSPEC: it has none any more */
 };
 
 struct kt_stream_ops {

@@ -157,6 +157,7 @@ static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
 
 static const struct kt_service_ops ops = {
     .what = "kt.accept",
+    .at = "on",
     .serve = "acceptor:serve",
     .brings = "stream",
     .open = open,
@@ -198,10 +199,12 @@ static int serve(lua_State *L)
 static int on(lua_State *L)
 {
     struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "on");
-    const char *event = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return kt_raise(L, ON ": wanted the name of an event, got %s", kt_handle_kind(L, 2));
+    const char *event = lua_tostring(L, 2);
     if (strcmp(event, "link") != 0) return kt_raise(L, ON ": \"%s\" is no event; there is: link", event);
     if (lua_type(L, 3) != LUA_TFUNCTION)
-        return kt_raise(L, ON ": wanted a function, got %s", luaL_typename(L, 3));
+        return kt_raise(L, ON ": wanted a function, got %s", kt_handle_kind(L, 3));
     if (a->service.closed) return kt_raise(L, ON ": the acceptor was closed");
     if (a->on_link != LUA_NOREF)
         return kt_raise(L, ON ": \"link\" has its function already, at %s:%d", a->on_link_at->source,
@@ -233,12 +236,21 @@ static int gc(lua_State *L)
     return kt_service_gc(L, lua_touserdata(L, 1));
 }
 
+static int to_string(lua_State *L)
+{
+    const struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "tostring");
+    return kt_handle_text(L, KT_HANDLE_ACCEPTOR, a->service.name, a->service.closed ? "closed" : NULL);
+}
+
 void kt_lua_accept(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"serve", serve}, {"on", on}, {"stats", acceptor_stats}, {"close", close_method}, {NULL, NULL}};
-    kt_handle_type(L, &(struct kt_handle_type){
-                          .name = KT_HANDLE_ACCEPTOR, .methods = methods, .close = close_method, .gc = gc});
+    kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_ACCEPTOR,
+                          .methods = methods,
+                          .close = close_method,
+                          .gc = gc,
+                          .tostring = to_string});
     lua_pushcfunction(L, accept_on);
     lua_setfield(L, -2, "accept");
 }

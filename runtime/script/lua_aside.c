@@ -3,10 +3,12 @@
  * not wait. */
 #include <string.h>
 #include "script/handle.h"
+#include "script/handler.h"
 #include "script/script.h"
 
 #define PARK "kt.core.park"
 #define ARGS_MAX 16
+#define HANDLER "handler"
 
 /* core.need_task(name): raises outside of a task, and where a task cannot wait. */
 static int need_task(lua_State *L)
@@ -68,18 +70,27 @@ static int spawn_aside(lua_State *L)
     return 0;
 }
 
-/* core.origin() → the script's line that is calling, for spawn_from */
-static int origin(lua_State *L)
+/* core.handler() → a handler of the script's (handler.h), set at the line that is calling */
+static int handler(lua_State *L)
 {
-    lua_pushlightuserdata(L, (void *)kt_origin_here(kt_runtime_of(L), L));
+    struct kt_handler *h = kt_handle_push(L, HANDLER, sizeof *h, 0);
+    kt_handler_init(h, kt_origin_here(kt_runtime_of(L), L), KT_HANDLER_TASKS_MAX);
     return 1;
 }
 
-/* core.spawn_from(origin, fn, …): a task of the script's, as if spawned at that line. */
-static int spawn_from(lua_State *L)
+/* core.handle(handler, event, fn, …): fn(…) as a task of the script's, as if spawned where the handler was
+ * set; not while too many of its tasks run. */
+static int handle(lua_State *L)
 {
-    luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
-    start(L, 2, lua_touserdata(L, 1));
+    struct kt_handler *h = luaL_checkudata(L, 1, HANDLER);
+    if (!kt_handler_busy(h, kt_runtime_of(L)->log, luaL_checkstring(L, 2)))
+        kt_handler_add(h, start(L, 3, h->origin));
+    return 0;
+}
+
+static int handler_gc(lua_State *L)
+{
+    kt_handler_end(luaL_checkudata(L, 1, HANDLER));
     return 0;
 }
 
@@ -113,7 +124,8 @@ static int err(lua_State *L)
 void kt_lua_aside(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"need_task", need_task}, {"park", park}, {"unpark", unpark},
-        {"spawn_aside", spawn_aside}, {"origin", origin}, {"spawn_from", spawn_from}, {"pure", pure},
-        {"err", err}, {NULL, NULL}};
+        {"spawn_aside", spawn_aside}, {"handler", handler}, {"handle", handle}, {"pure", pure}, {"err", err},
+        {NULL, NULL}};
+    kt_handle_type(L, &(struct kt_handle_type){.name = HANDLER, .gc = handler_gc, .hidden = true});
     luaL_setfuncs(L, functions, 0);
 }

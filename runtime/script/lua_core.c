@@ -177,7 +177,7 @@ static void signal_close(struct kt_service *s)
 static int watch_signal(lua_State *L)
 {
     static const struct kt_service_ops ops = {
-        .what = "kt.core.on_signal", .stays = true, .open = signal_open, .close = signal_close};
+        .what = "kt.core.on_signal", .at = "for", .stays = true, .open = signal_open, .close = signal_close};
     static const char *const names[] = {"USR1", "USR2", NULL};
     static const int numbers[] = {SIGUSR1, SIGUSR2};
     struct kt_runtime *rt = kt_declare_need(L, "kt.core.on_signal");

@@ -1,12 +1,13 @@
 /* coroutine.resume, wrap and close as scripts get them: as in Lua's library, but the guard knows which thread
  * runs, a stopped slice passes on to whoever resumed it, and a task, which the loop resumes, is nobody
  * else's. */
+#include "script/handle.h"
 #include "script/script.h"
 
 static lua_State *coroutine_arg(lua_State *L, const char *what)
 {
     lua_State *co = lua_tothread(L, 1);
-    if (!co) kt_raise(L, "%s: wanted a coroutine, got %s", what, luaL_typename(L, 1));
+    if (!co) kt_raise(L, "%s: wanted a coroutine, got %s", what, kt_handle_kind(L, 1));
     return co;
 }
 

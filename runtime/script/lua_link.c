@@ -92,6 +92,7 @@ static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
 
 static const struct kt_service_ops ops = {
     .what = "kt.link",
+    .at = "to",
     .serve = "link:serve",
     .brings = "stream",
     .may_serve = true,
@@ -315,6 +316,18 @@ static int gc(lua_State *L)
     return 0;
 }
 
+static int link_tostring(lua_State *L)
+{
+    const struct kt_lua_link *l = self(L, "tostring");
+    struct kt_link_stats stats = {.up = false};
+    if (l->link) kt_link_stats(l->link, &stats);
+    return kt_handle_text(L, KT_HANDLE_LINK, l->service.name,
+        l->service.closed ? "closed"
+        : !l->link        ? "not open yet"
+        : stats.up        ? "up"
+                          : "down");
+}
+
 static int field_remote(lua_State *L)
 {
     lua_getiuservalue(L, 1, KT_LINK_REMOTE);
@@ -327,9 +340,12 @@ void kt_lua_link(lua_State *L)
         {"serve", link_serve}, {"on", kt_lua_link_event}, {"stats", link_stats}, {"close", link_close},
         {NULL, NULL}};
     static const luaL_Reg fields[] = {{"remote", field_remote}, {NULL, NULL}};
-    kt_handle_type(
-        L, &(struct kt_handle_type){
-               .name = KT_HANDLE_LINK, .methods = methods, .fields = fields, .close = link_close, .gc = gc});
+    kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_LINK,
+                          .methods = methods,
+                          .fields = fields,
+                          .close = link_close,
+                          .gc = gc,
+                          .tostring = link_tostring});
     kt_lua_link_on(L);
     lua_pushcfunction(L, link_to);
     lua_setfield(L, -2, "link");

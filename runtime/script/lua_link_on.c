@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "script/handler.h"
 #include "script/lua_link.h"
 
 #define ON "link:on"
@@ -17,9 +18,6 @@
 #define EVERY_MIN_US 100000u
 #define LOOK_US 250000u /* between two looks at a link that may be degraded */
 #define BETTER 0.75     /* of a threshold: below it an episode is over */
-#define WATCHES_MAX 64  /* handlers of one link */
-#define RUNNING_MAX                                                                                          \
-    16 /* tasks of one handler that have not ended; of "stats" one, as newer figures come anyway */
 
 enum event { UP, DOWN, DEGRADED, STATS, EVENTS };
 static const char *const names[EVENTS] = {"up", "down", "degraded", "stats"};
@@ -29,14 +27,12 @@ struct watch {
     struct kt_lua_link *l;
     enum event event;
     lua_Integer id; /* of the function, in the handle's table */
-    const struct kt_origin *origin;
+    struct kt_handler handler;
     struct kt_timer timer;
     uint64_t every_us;
     double loss; /* thresholds; 0: none */
     uint64_t srtt_us, silence_us;
-    bool degraded;          /* an episode is going on */
-    struct kt_list running; /* the tasks of its function that have not ended */
-    bool told;              /* ... that there were too many of them */
+    bool degraded; /* an episode is going on */
 };
 
 static const char links; /* its address names the table in the registry: address → handle, weakly */
@@ -65,28 +61,14 @@ static int prepare(lua_State *L)
     return 3;
 }
 
-/* Its function hangs, it seems: more and more tasks of it would take the room of the conns. */
-static bool is_busy(struct watch *w)
-{
-    const unsigned most = w->event == STATS ? 1 : RUNNING_MAX;
-    unsigned n = 0;
-    for (const struct kt_list *t = w->running.next; t != &w->running; t = t->next) n++;
-    if (n < most) return false;
-    if (!w->told)
-        kt_log(w->l->service.rt->log, KT_LOG_WARN,
-            "the handler of \"%s\" set at %s:%d has not come to an end%s; it is not run again until it has",
-            names[w->event], w->origin->source, w->origin->line, most > 1 ? " many times" : "");
-    return w->told = true;
-}
-
 static void run(struct watch *w, const struct kt_link_stats *stats, const struct kt_err *why)
 {
     struct kt_runtime *rt = w->l->service.rt;
     const struct happening h = {w, stats, why};
-    if (!kt_runtime_attends(rt) || is_busy(w)) return;
+    if (!kt_runtime_attends(rt) || kt_handler_busy(&w->handler, rt->log, names[w->event])) return;
     if (rt->replaced && w->event == STATS) return; /* another script reports now */
-    struct kt_task *t = kt_task_prepare(rt, w->origin, prepare, &h);
-    if (t) kt_list_push(&w->running, &t->fellow);
+    struct kt_task *t = kt_task_prepare(rt, w->handler.origin, prepare, &h);
+    if (t) kt_handler_add(&w->handler, t);
 }
 
 static void figures(const struct kt_lua_link *l, struct kt_link_stats *stats)
@@ -191,8 +173,7 @@ void kt_lua_link_forget(struct kt_lua_link *l)
     for (struct kt_list *n; (n = kt_list_pop(&l->watches));) {
         struct watch *w = watch_of(n);
         kt_io_timer_cancel(l->service.rt->io, &w->timer);
-        while (kt_list_pop(&w->running)) {
-        }
+        kt_handler_end(&w->handler);
         free(w);
     }
 }
@@ -204,8 +185,9 @@ static enum event event_arg(lua_State *L)
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
     for (int e = 0; e < EVENTS; e++)
         if (strcmp(name, names[e]) == 0) return (enum event)e;
-    kt_raise(L, ON ": %s is no event; there are: up, down, degraded, stats",
-        lua_type(L, 2) == LUA_TSTRING ? lua_pushfstring(L, "\"%s\"", name) : luaL_typename(L, 2));
+    if (lua_type(L, 2) != LUA_TSTRING)
+        kt_raise(L, ON ": wanted the name of an event, got %s", kt_handle_kind(L, 2));
+    kt_raise(L, ON ": \"%s\" is no event; there are: up, down, degraded, stats", name);
 }
 
 static void read_options(lua_State *L, struct watch *w)
@@ -233,7 +215,7 @@ int kt_lua_link_event(lua_State *L)
     struct kt_lua_link *l = kt_handle_self(L, KT_HANDLE_LINK, "on");
     struct watch draft = {.event = event_arg(L), .l = l};
     if (lua_type(L, 3) != LUA_TFUNCTION)
-        return kt_raise(L, ON ": wanted a function, got %s", luaL_typename(L, 3));
+        return kt_raise(L, ON ": wanted a function, got %s", kt_handle_kind(L, 3));
     read_options(L, &draft);
     if (l->service.closed) return kt_raise(L, ON ": the link was closed");
     lua_settop(L, 3);
@@ -246,18 +228,19 @@ int kt_lua_link_event(lua_State *L)
         lua_rawsetp(L, -2, l);
         lua_pop(L, 1);
     }
-    if (l->last_watch == WATCHES_MAX)
-        return kt_raise(
-            L, ON ": this link has %d handlers already; set them once, not for each connection", WATCHES_MAX);
+    if (l->last_watch == KT_HANDLERS_MAX)
+        return kt_raise(L, ON ": this link has %d handlers already; set them once, not for each connection",
+            (int)KT_HANDLERS_MAX);
     draft.id = ++l->last_watch;
-    draft.origin = kt_origin_here(l->service.rt, L);
     lua_pushvalue(L, 3);
     lua_rawseti(L, -2, draft.id);
     struct watch *w = malloc(sizeof *w);
     if (!w) return kt_raise(L, ON ": out of memory");
     *w = draft;
     kt_timer_init(&w->timer, on_timer, w);
-    kt_list_init(&w->running);
+    /* Of "stats" one task at a time, as newer figures come anyway. */
+    kt_handler_init(
+        &w->handler, kt_origin_here(l->service.rt, L), w->event == STATS ? 1 : KT_HANDLER_TASKS_MAX);
     kt_list_push(&l->watches, &w->node);
     start(w);
     lua_settop(L, 1);

@@ -73,6 +73,7 @@ static void inherit(struct kt_service *s, struct kt_service *old)
 
 static const struct kt_service_ops ops = {
     .what = "kt.listen",
+    .at = "on",
     .serve = "listener:serve",
     .brings = "conn",
     .open = open,
@@ -120,6 +121,13 @@ static int field_local(lua_State *L)
     return 1;
 }
 
+static int to_string(lua_State *L)
+{
+    const struct kt_lua_listener *l = kt_handle_self(L, KT_HANDLE_LISTENER, "tostring");
+    const char *at = l->door ? kt_listener_local(l->door->listener) : l->service.name;
+    return kt_handle_text(L, KT_HANDLE_LISTENER, at, l->service.closed ? "closed" : NULL);
+}
+
 void kt_lua_listen(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"serve", serve}, {"close", close_method}, {NULL, NULL}};
@@ -128,7 +136,8 @@ void kt_lua_listen(lua_State *L)
                           .methods = methods,
                           .fields = fields,
                           .close = close_method,
-                          .gc = gc});
+                          .gc = gc,
+                          .tostring = to_string});
     lua_pushcfunction(L, listen_on);
     lua_setfield(L, -2, "listen");
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "link/splice.h"
+#include "link/stream.h"
 #include "script/handle.h"
 #include "script/script.h"
 
@@ -78,7 +79,7 @@ struct kt_lua_pipe *kt_pipe_arg(lua_State *L, int idx, const char *what)
 {
     struct kt_lua_pipe *h = test(L, idx);
     if (!h)
-        kt_raise(L, "%s: argument %d: wanted a conn or a stream, got %s", what, idx, luaL_typename(L, idx));
+        kt_raise(L, "%s: argument %d: wanted a conn or a stream, got %s", what, idx, kt_handle_kind(L, idx));
     else if (!h->pipe)
         kt_raise(L, "%s: argument %d: this %s was closed, or taken over by a splice", what, idx,
             kt_handle_test(L, idx, KT_HANDLE_CONN) ? "conn" : "stream");
@@ -125,7 +126,9 @@ void kt_pipe_given_up(struct kt_lua_pipe *a, uint64_t now)
 struct kt_lua_pipe *kt_pipe_self(lua_State *L, const char *method)
 {
     struct kt_lua_pipe *h = test(L, 1);
-    if (!h) kt_raise(L, "%s: called on something that is no conn or stream; write it with a colon", method);
+    if (!h)
+        kt_raise(L, "conn:%s, stream:%s: called on something that is neither; write it with a colon", method,
+            method);
     return h;
 }
 
@@ -139,7 +142,7 @@ static int pipe_reset(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_pipe_self(L, "reset");
     const char *text;
-    int code = kt_err_arg(L, 2, &text);
+    int code = kt_err_arg(L, 2, kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn:reset" : "stream:reset", &text);
     if (!h->pipe) return 0;
     struct kt_runtime *rt = h->owned.owner->rt;
     push_peer(L, 1);
@@ -175,8 +178,14 @@ static int field_peer(lua_State *L)
 static int field_local(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
-    if (h->conn && kt_pipe_there(h))
+    const bool alive = kt_pipe_there(h);
+    struct kt_stream_facts facts;
+    char text[KT_ADDR_TEXT];
+    if (alive && h->conn)
         lua_pushstring(L, kt_conn_local(h->conn));
+    else if (alive && kt_stream_facts(kt_pipe_anywhere(h), &facts) == 0 &&
+             facts.local.sa.sa_family != AF_UNSPEC)
+        lua_pushstring(L, kt_addr_text(&facts.local, text));
     else
         lua_pushnil(L);
     return 1;
@@ -188,8 +197,7 @@ static int pipe_tostring(lua_State *L)
     const char *kind = kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn" : "stream";
     push_peer(L, 1);
     const char *peer = lua_tostring(L, -1);
-    lua_pushfstring(L, "<%s%s%s%s>", kind, peer ? " " : "", peer ? peer : "", h->pipe ? "" : ", closed");
-    return 1;
+    return kt_handle_text(L, kind, peer, h->pipe ? NULL : "closed");
 }
 
 void kt_lua_pipe(lua_State *L)
@@ -198,19 +206,17 @@ void kt_lua_pipe(lua_State *L)
         {"read_until", kt_lua_pipe_read_until}, {"write", kt_lua_pipe_write},
         {"shutdown", kt_lua_pipe_shutdown}, {"close", pipe_close}, {"reset", pipe_reset},
         {"set", kt_lua_pipe_set}, {"stats", kt_lua_pipe_stats}, {NULL, NULL}};
-    static const luaL_Reg conn_fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
-    static const luaL_Reg stream_fields[] = {{"peer", field_peer}, {NULL, NULL}};
+    static const luaL_Reg fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
     struct kt_handle_type type = {
         .name = KT_HANDLE_CONN,
         .methods = methods,
-        .fields = conn_fields,
+        .fields = fields,
         .close = pipe_close,
         .gc = pipe_gc,
         .tostring = pipe_tostring,
     };
     kt_handle_type(L, &type);
     type.name = KT_HANDLE_STREAM;
-    type.fields = stream_fields;
     kt_handle_type(L, &type);
     kt_lua_pipe_io(L);
 }

@@ -10,6 +10,7 @@
  * Invariant: h->reading and h->writing are set exactly while a task waits in such a call: a pipe that nobody
  * waits for is free to be spliced. The handle listens all the time, so that it knows why a pipe broke that
  * nobody waited for. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,17 +80,20 @@ static void one_at_a_time(lua_State *L, const char *what, const char *does, cons
 static size_t count_arg(lua_State *L, int idx, const char *what, lua_Integer min, lua_Integer max)
 {
     int whole = 0;
-    lua_Integer n = lua_type(L, idx) == LUA_TNUMBER ? lua_tointegerx(L, idx, &whole) : 0;
+    const bool number = lua_type(L, idx) == LUA_TNUMBER;
+    lua_Integer n = number ? lua_tointegerx(L, idx, &whole) : 0;
     if (!whole || n < min || n > max)
         kt_raise(L, "%s: argument %d: wanted a number of bytes, %I to %I, got %s", what, idx - 1, min, max,
-            lua_type(L, idx) == LUA_TNUMBER ? lua_tostring(L, idx) : luaL_typename(L, idx));
+            number && isnan(lua_tonumber(L, idx)) ? "what is not a number"
+            : number                              ? lua_tostring(L, idx)
+                                                  : kt_handle_kind(L, idx));
     return (size_t)n;
 }
 
 static const char *string_arg(lua_State *L, int idx, const char *what, size_t *len)
 {
     if (lua_type(L, idx) != LUA_TSTRING)
-        kt_raise(L, "%s: argument %d: wanted a string, got %s", what, idx - 1, luaL_typename(L, idx));
+        kt_raise(L, "%s: argument %d: wanted a string, got %s", what, idx - 1, kt_handle_kind(L, idx));
     return lua_tolstring(L, idx, len);
 }
 

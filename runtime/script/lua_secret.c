@@ -53,7 +53,8 @@ static int secret_tostring(lua_State *L)
 static int secret(lua_State *L)
 {
     struct bytes b;
-    if (lua_type(L, 1) != LUA_TSTRING) return kt_raise(L, "kt.secret: wanted a string");
+    if (lua_type(L, 1) != LUA_TSTRING)
+        return kt_raise(L, "kt.secret: wanted a string, got %s", kt_handle_kind(L, 1));
     b.data = lua_tolstring(L, 1, &b.len);
     lua_pushcfunction(L, make);
     lua_pushlightuserdata(L, &b);
@@ -65,7 +66,8 @@ static int secret(lua_State *L)
 static int secret_file(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    if (lua_type(L, 1) != LUA_TSTRING) return kt_raise(L, "kt.secret_file: wanted a path");
+    if (lua_type(L, 1) != LUA_TSTRING)
+        return kt_raise(L, "kt.secret_file: wanted a path, got %s", kt_handle_kind(L, 1));
     const char *path = kt_state_path(L, lua_tostring(L, 1));
     struct kt_err err = {0};
     char *data;

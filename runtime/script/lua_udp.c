@@ -148,7 +148,7 @@ static void inherit(struct kt_service *s, struct kt_service *old)
 }
 
 static const struct kt_service_ops ops = {
-    .what = OPEN, .open = service_open, .close = service_close, .heir = heir, .inherit = inherit};
+    .what = OPEN, .at = "on", .open = service_open, .close = service_close, .heir = heir, .inherit = inherit};
 
 /* ---- kt.udp ---- */
 
@@ -451,10 +451,10 @@ static int send_(lua_State *L)
         lua_settop(L, 4);
     }
     if (lua_type(L, 2) != LUA_TSTRING)
-        return kt_raise(L, SEND ": argument 1: wanted a string, got %s", luaL_typename(L, 2));
+        return kt_raise(L, SEND ": argument 1: wanted a string, got %s", kt_handle_kind(L, 2));
     if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
         return kt_raise(
-            L, SEND ": argument 2: wanted an address such as \"192.0.2.1:53\", got %s", luaL_typename(L, 3));
+            L, SEND ": argument 2: wanted an address such as \"192.0.2.1:53\", got %s", kt_handle_kind(L, 3));
     const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &s.timeout}};
     kt_opts_read(L, 4, SEND, opts, 1);
     const char *to = lua_tostring(L, 3);
@@ -549,14 +549,27 @@ static int field_peer(lua_State *L)
     return 1;
 }
 
+static int to_string(lua_State *L)
+{
+    const struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "tostring");
+    struct kt_addr local;
+    char text[KT_ADDR_TEXT];
+    if (!u->holder.udp) return kt_handle_text(L, KT_HANDLE_SOCKET, NULL, "closed");
+    kt_udp_local(u->holder.udp, &local);
+    return kt_handle_text(L, KT_HANDLE_SOCKET, kt_addr_text(&local, text), NULL);
+}
+
 void kt_lua_udp(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"receive", receive}, {"send", send_}, {"stats", stats}, {"close", close_method}, {NULL, NULL}};
     static const luaL_Reg fields[] = {{"local_addr", field_local}, {"peer", field_peer}, {NULL, NULL}};
-    kt_handle_type(L,
-        &(struct kt_handle_type){
-            .name = KT_HANDLE_SOCKET, .methods = methods, .fields = fields, .close = close_method, .gc = gc});
+    kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_SOCKET,
+                          .methods = methods,
+                          .fields = fields,
+                          .close = close_method,
+                          .gc = gc,
+                          .tostring = to_string});
     lua_pushcfunction(L, udp);
     lua_setfield(L, -2, "udp");
 }

@@ -112,7 +112,7 @@ static int set_message(struct kt_runtime *rt, int code, const char *text)
 /* Message handler: the message, and the script's other lines when there are any. */
 static int explain(lua_State *L)
 {
-    luaL_tolstring(L, 1, NULL);
+    kt_err_raised(L, 1);
     if (kt_runtime_of(L)->exiting) return 1;
     lua_Debug ar;
     int lines = 0;

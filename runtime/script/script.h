@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "io/io.h"
 #include "link/counters.h"
+#include "script/failure.h"
 #include "script/guard.h"
 #include "script/runtime.h"
 #include "script/task.h"
@@ -60,7 +61,9 @@ struct kt_runtime {
 
     /* tasks (task.c) */
     struct kt_task main; /* stands for the main chunk: the extra space of the main thread points at it */
-    struct kt_list tasks, ready, spare;
+    struct kt_list tasks, spare;
+    struct kt_list ready, own; /* see task.c */
+    unsigned ahead;            /* how many of `ready` went ahead of `own` */
     size_t task_count, ready_count, spare_count;
     size_t spawned;        /* of task_count: by kt.spawn */
     size_t aside;          /* of task_count: do not keep the script alive */
@@ -70,6 +73,7 @@ struct kt_runtime {
     bool running;          /* tasks run: what they make ready is seen to, or waits for `again` */
     uint64_t visits_at;    /* the turn in which they ran last, by its time */
     unsigned visits;       /* ... and how often the turn came back to them */
+    struct kt_failures failures;
     struct kt_origin *origins;
     size_t origin_count;
 
@@ -214,8 +218,12 @@ int kt_err_return(lua_State *L, int code, const char *text);
 /* The same, put before the `extra` values on top of the stack; returns 2 + extra. */
 int kt_err_return_before(lua_State *L, int extra, int code, const char *text);
 /* The code of the err object (or string, or nil: KT_ECANCELED) at idx, and its sentence (NULL for nil);
- * raises for anything else. */
-int kt_err_arg(lua_State *L, int idx, const char **text);
+ * raises for anything else, in the name of the method `what`. */
+int kt_err_arg(lua_State *L, int idx, const char *what, const char **text);
+
+/* Pushes a sentence for what a script raised, the value at idx: a table or a function has none of its own,
+ * and its address says nothing. May run a __tostring of the script's. */
+const char *kt_err_raised(lua_State *L, int idx);
 
 /* ---- lua_secret.c ---- */
 

@@ -125,10 +125,10 @@ void kt_service_close(struct kt_service *s)
 int kt_service_serve(lua_State *L, struct kt_service *s)
 {
     if (lua_type(L, 2) != LUA_TFUNCTION)
-        return kt_raise(L, "%s: wanted a function, got %s", s->ops->serve, luaL_typename(L, 2));
-    if (s->closed) return kt_raise(L, "%s on %s: closed", s->ops->what, s->name);
+        return kt_raise(L, "%s: wanted a function, got %s", s->ops->serve, kt_handle_kind(L, 2));
+    if (s->closed) return kt_raise(L, "%s %s %s: closed", s->ops->what, s->ops->at, s->name);
     if (s->handler != LUA_NOREF)
-        return kt_raise(L, "%s on %s is served already, at %s:%d", s->ops->what, s->name,
+        return kt_raise(L, "%s %s %s is served already, at %s:%d", s->ops->what, s->ops->at, s->name,
             s->served_at->source, s->served_at->line);
     s->served_at = kt_origin_here(s->rt, L);
     lua_settop(L, 2);
@@ -150,8 +150,8 @@ int kt_service_gc(lua_State *L, struct kt_service *s)
     if (!s->rt || s->closed) return 0;
     if (s->open)
         kt_log(s->rt->log, KT_LOG_WARN,
-            "%s to %s, declared at %s:%d, was dropped without :close(); closed it", s->ops->what, s->name,
-            s->origin->source, s->origin->line);
+            "%s %s %s, declared at %s:%d, was dropped without :close(); closed it", s->ops->what, s->ops->at,
+            s->name, s->origin->source, s->origin->line);
     kt_service_close(s);
     return 0;
 }

@@ -24,6 +24,7 @@ struct kt_service;
 
 struct kt_service_ops {
     const char *what; /* "kt.listen" */
+    const char *at;   /* what stands between it and its name: "on" */
     /* What a :serve is called and what its function gets ("listener:serve", "conn"); NULL: there is none. One
      * that has it needs it, and keeps the runtime alive. */
     const char *serve, *brings;

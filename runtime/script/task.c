@@ -1,13 +1,20 @@
 /* Tasks: see task.h. Threads of ended tasks are kept for the next ones: a connection then costs no new stack.
  *
- * Invariant: a task is in rt->ready exactly while its state is READY, and has a pending operation or timer
- * exactly while it is WAITING. */
+ * Those that are ready wait in two lines: in rt->ready those that something from outside has woken or begun
+ * (a conn, an answer), in rt->own those that the script alone did (kt.spawn, kt.sleep). Each line is first
+ * come, first served. The first goes ahead, so that a script that spawns by the ten thousand does not hold up
+ * its conns; of OWN_SHARE slices one is the second's. No larger share: what is spawned makes work for the
+ * first line (a stream that it opens, say), and must not make it faster than that is done.
+ *
+ * Invariant: a task is in one of the two exactly while its state is READY, and has a pending operation or
+ * timer exactly while it is WAITING. */
 #include "script/task.h"
 #include <lauxlib.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "script/failure.h"
 #include "script/handle.h"
 #include "script/script.h"
 
@@ -15,6 +22,7 @@
 #define ORIGINS_MAX 1024u /* lines that spawn; past it a task's line is unknown */
 #define TURN_US 10000u    /* that tasks run in one turn of the loop, give or take one slice */
 #define TURN_ROUNDS 8     /* ... and how often more of them, where tasks make tasks ready */
+#define OWN_SHARE 16u     /* of so many slices one is of rt->own */
 #define TURN_VISITS 16u   /* ... and how often a turn comes back to them */
 
 static const struct kt_origin origin_unknown = {.source = "?"};
@@ -97,15 +105,24 @@ struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
     return rt;
 }
 
-/* ---- ready queue ---- */
+/* ---- what is ready ---- */
 
-static void make_ready(struct kt_task *t)
+static void make_ready(struct kt_task *t, struct kt_list *line)
 {
     struct kt_runtime *rt = t->rt;
     t->state = KT_TASK_READY;
-    kt_list_push(&rt->ready, &t->ready);
+    kt_list_push(line, &t->ready);
     rt->ready_count++;
     if (!rt->running) kt_io_turn(rt->io, &rt->turn);
+}
+
+/* The next one; there is one. */
+static struct kt_task *next_ready(struct kt_runtime *rt)
+{
+    const bool both = !kt_list_empty(&rt->ready) && !kt_list_empty(&rt->own);
+    rt->ahead = both ? (rt->ahead + 1) % OWN_SHARE : 0;
+    const bool own = both ? rt->ahead == 0 : kt_list_empty(&rt->ready);
+    return KT_CONTAINER(own ? rt->own.next : rt->ready.next, struct kt_task, ready);
 }
 
 static void forget_outcome(struct kt_task *t)
@@ -157,71 +174,6 @@ static void recycle(struct kt_task *t, bool fit)
 
 /* ---- failure ---- */
 
-/* "at client.lua:7 in forward < client.lua:14; ": the script's own lines, innermost first. */
-static void trace(lua_State *co, char *out, size_t size)
-{
-    lua_Debug ar;
-    size_t len = 0;
-    out[0] = '\0';
-    int shown = 0;
-    for (int level = 0; shown < 8 && lua_getstack(co, level, &ar); level++) {
-        if (!lua_getinfo(co, "Sln", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
-        int n = snprintf(out + len, size - len, "%s%s:%d%s%.40s", shown++ == 0 ? "at " : " < ", ar.short_src,
-            ar.currentline, ar.name ? " in " : "", ar.name ? ar.name : "");
-        len += (size_t)n < size - len ? (size_t)n : size - len - 1;
-    }
-    if (shown) snprintf(out + len, size - len, "; ");
-}
-
-struct failure {
-    struct kt_task *t;
-    const char *trace;
-};
-
-static void log_failure(const struct failure *f, const char *text)
-{
-    const struct kt_task *t = f->t;
-    kt_log(t->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", text, f->trace,
-        t->origin->source, t->origin->line);
-}
-
-/* Protected, on the main state: the error on top of the task's stack may have a __tostring of the script's.
- */
-static int report(lua_State *L)
-{
-    const struct failure *f = lua_touserdata(L, 1);
-    lua_pushvalue(f->t->L, -1);
-    lua_xmove(f->t->L, L, 1);
-    log_failure(f, luaL_tolstring(L, -1, NULL));
-    return 0;
-}
-
-static void tell(struct kt_task *t, int status)
-{
-    struct kt_runtime *rt = t->rt;
-    char lines[640], memory[160];
-    trace(t->L, lines, sizeof lines);
-    struct failure f = {t, lines};
-    if (kt_guard_stopped(&rt->guard)) {
-        log_failure(&f, kt_guard_text(t->L));
-    } else if (status == LUA_YIELD) { /* by the script itself */
-        log_failure(
-            &f, "coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run");
-    } else if (status == LUA_ERRMEM) {
-        kt_guard_memory_text(rt, memory, sizeof memory);
-        log_failure(&f, memory);
-    } else {
-        lua_State *before = kt_guard_switch(&rt->guard, rt->L);
-        const int top = lua_gettop(rt->L);
-        lua_pushcfunction(rt->L, report);
-        lua_pushlightuserdata(rt->L, &f);
-        if (!lua_checkstack(t->L, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
-            log_failure(&f, "and so did telling why");
-        lua_settop(rt->L, top);
-        kt_guard_switch(&rt->guard, before);
-    }
-}
-
 /* In the task's last slice, as functions of the script's may run here too. */
 static void fail(struct kt_task *t, int status)
 {
@@ -229,7 +181,7 @@ static void fail(struct kt_task *t, int status)
     struct kt_guard *g = &rt->guard;
     if (!rt->exiting) {
         rt->counters->TaskErrors++;
-        tell(t, status);
+        kt_failure_tell(t, status);
     }
     /* The pipes first, so that a `<close>` variable does not end them as if all had gone well. */
     kt_owned_end(&t->owned, KT_ECANCELED);
@@ -273,8 +225,8 @@ static void run(struct kt_task *t)
 /* A round: those that are ready at its beginning. False when the time is over. */
 static bool run_round(struct kt_runtime *rt, uint64_t until)
 {
-    for (size_t n = rt->ready_count; n > 0 && !kt_list_empty(&rt->ready) && !rt->exiting; n--) {
-        run(KT_CONTAINER(rt->ready.next, struct kt_task, ready));
+    for (size_t n = rt->ready_count; n > 0 && rt->ready_count > 0 && !rt->exiting; n--) {
+        run(next_ready(rt));
         if (kt_io_clock(rt->io) >= until) return false;
     }
     return true;
@@ -294,10 +246,10 @@ static void run_ready(void *ctx)
         return;
     }
     rt->running = true;
-    for (int i = 0; i < TURN_ROUNDS && !kt_list_empty(&rt->ready) && !rt->exiting; i++)
+    for (int i = 0; i < TURN_ROUNDS && rt->ready_count > 0 && !rt->exiting; i++)
         if (!run_round(rt, until)) break;
     rt->running = false;
-    if (kt_list_empty(&rt->ready))
+    if (rt->ready_count == 0)
         kt_runtime_settle(rt);
     else
         kt_io_timer_set(rt->io, &rt->again, now);
@@ -314,9 +266,11 @@ void kt_tasks_init(struct kt_runtime *rt)
 {
     kt_list_init(&rt->tasks);
     kt_list_init(&rt->ready);
+    kt_list_init(&rt->own);
     kt_list_init(&rt->spare);
     kt_turn_init(&rt->turn, run_ready, rt);
     kt_timer_init(&rt->again, run_again, rt);
+    kt_failures_init(rt);
     rt->main =
         (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &origin_unknown, .state = KT_TASK_RUNNING};
     kt_list_init(&rt->main.owned);
@@ -344,6 +298,7 @@ void kt_tasks_end(struct kt_runtime *rt)
         kt_owned_end(&t->owned, KT_ECANCELED);
         recycle(t, false);
     }
+    kt_failures_end(rt);
     for (struct kt_list *n; (n = kt_list_pop(&rt->spare));) free_task(KT_CONTAINER(n, struct kt_task, node));
     rt->spare_count = 0;
     kt_io_turn_cancel(&rt->turn);
@@ -403,13 +358,14 @@ int kt_task_wait(lua_State *L, struct kt_task *t, const char *what, kt_task_canc
 
 void kt_task_wake(struct kt_task *t, int code, const char *text)
 {
+    struct kt_list *line = t->cancel ? &t->rt->ready : &t->rt->own; /* a sleep has nothing to cancel */
     kt_io_timer_cancel(t->rt->io, &t->timer);
     kt_list_remove(&t->wait);
     t->cancel = NULL;
     t->op = NULL;
     t->code = code;
     t->text = code && text ? strdup(text) : NULL;
-    make_ready(t);
+    make_ready(t, line);
 }
 
 /* ---- new tasks ---- */
@@ -456,7 +412,7 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
 void kt_task_start(struct kt_task *t, int nargs)
 {
     t->nargs = nargs;
-    make_ready(t);
+    make_ready(t, t->spawned ? &t->rt->own : &t->rt->ready);
 }
 
 static struct kt_task *start_prepared(struct kt_runtime *rt, const struct kt_origin *origin, int nargs)

@@ -1,9 +1,9 @@
 /* Tasks: coroutines that may wait.
  *
- * A task is resumed from the ready queue at the end of a loop turn and from nowhere else, so no Lua ever runs
- * inside a callback of the rooms below. What an operation brings is kept in the task until then; it is turned
- * into Lua values by the binding's `finish`, which runs inside the task, where a Lua error (out of memory,
- * say) is the task's own.
+ * A task is resumed from the lines of ready ones at the end of a loop turn and from nowhere else, so no Lua
+ * ever runs inside a callback of the rooms below. What an operation brings is kept in the task until then; it
+ * is turned into Lua values by the binding's `finish`, which runs inside the task, where a Lua error (out of
+ * memory, say) is the task's own.
  *
  * A task owns the pipes and sockets made in it. When it ends, what it still owns is closed; when it fails,
  * reset. */
@@ -36,7 +36,7 @@ struct kt_task {
     bool aside;   /* does not keep the script alive */
     enum kt_task_state state;
     struct kt_list node;   /* rt->tasks, or rt->spare */
-    struct kt_list ready;  /* rt->ready */
+    struct kt_list ready;  /* rt->ready, or rt->own */
     struct kt_list owned;  /* of kt_owned: pipes and sockets */
     struct kt_list wait;   /* for the operation's use: a list of those who wait there */
     struct kt_list fellow; /* for the use of who started it: a list of its tasks, until they end */

@@ -47,8 +47,8 @@ function world.new()
   end
   function env.alive(co) return coroutine.status(co) ~= "dead" end
   function env.spawn(fn, ...) add(fn, ...) end
-  function env.origin() return "s.lua:1" end
-  function env.task(_, fn, ...) add(fn, ...) end
+  function env.handler() return "s.lua:1" end
+  function env.handle(_, _, fn, ...) add(fn, ...) end
   function env.pure(_, fn, ...)
     local co = coroutine.create(fn)
     local ok, result = coroutine.resume(co, ...)

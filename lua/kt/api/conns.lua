@@ -108,19 +108,24 @@ end)]],
   handle {
     name = "conn", doc = "A local TCP or unix connection.",
     fields = {
-      { name = "peer", type = "string | nil", doc = "The other end's address; kept when it is closed." },
-      { name = "local_addr", type = "string | nil", doc = "This end's address, while it is open." },
+      { name = "peer", type = "string | nil",
+        doc = "The other end's address; kept when it is closed. Of a unix socket \"unix:/path\", or \"unix:\" where the other end has no name." },
+      { name = "local_addr", type = "string | nil", doc = "This end's address, while it is open, written likewise." },
     },
   }
   handle {
     name = "stream", doc = "A reliable, ordered pipe of bytes inside a link.",
-    fields = { { name = "peer", type = "string | nil", doc = "The other end of the link." } },
+    fields = {
+      { name = "peer", type = "string | nil", doc = "The other end of the link." },
+      { name = "local_addr", type = "string | nil",
+        doc = "The UDP address of this end, while the stream is open: where its session's socket is bound, on an acceptor the one it listens on." },
+    },
   }
 
   -- What tasks read and write. A conn and a stream have the same methods.
   for _, kind in ipairs { "conn", "stream" } do
     method(kind, {
-      name = "read", context = "task", returns = "string | nil, err", path = "read",
+      name = "read", context = "task", returns = "string | nil, err",
       signature = 'read([n] [, { timeout = "30s" }]) → data | nil, err',
       doc = "What has arrived, at least 1 and at most n bytes; waits if nothing has. err.code is \"eof\" at the end of the data.",
       fails = { "eof", "timeout", "reset", "closed" },
@@ -128,7 +133,7 @@ end)]],
       optional = true, argument = with.patient(),
     })
     method(kind, {
-      name = "read_exactly", context = "task", returns = "string | nil, err, string | nil", path = "read_exactly",
+      name = "read_exactly", context = "task", returns = "string | nil, err, string | nil",
       signature = 'read_exactly(n [, { timeout = "30s" }]) → data | nil, err, came',
       doc = "Waits for n bytes; nothing behind them is read. When it fails, `came` is what had arrived.",
       fails = { "eof", "timeout", "reset", "closed" },
@@ -136,7 +141,7 @@ end)]],
       optional = true, argument = with.patient(),
     })
     method(kind, {
-      name = "read_until", context = "task", returns = "string | nil, err, string | nil", path = "read_until",
+      name = "read_until", context = "task", returns = "string | nil, err, string | nil",
       signature = 'read_until(delimiter, max [, { timeout = "30s" }]) → data | nil, err, came',
       doc = "All bytes up to the delimiter and with it; nothing behind it is read. err.code is \"limit\" when there is no delimiter "
         .. "within max bytes. When it fails, `came` is what had arrived, which counts as read.",
@@ -148,7 +153,7 @@ end)]],
       optional = true, argument = with.patient(),
     })
     method(kind, {
-      name = "write", context = "task", returns = "integer | nil, err, integer | nil", path = "write",
+      name = "write", context = "task", returns = "integer | nil, err, integer | nil",
       signature = 'write(data [, { timeout = "30s" }]) → #data | nil, err, taken',
       doc = "Waits until all of the data was taken, in order. When it fails, `taken` is how many bytes were.",
       fails = { "timeout", "reset", "closed" },
@@ -173,7 +178,7 @@ end)]],
 
   local function set(kind, signature, doc, keys)
     method(kind, {
-      name = "set", context = "any", returns = "boolean | nil, err", path = "set", signature = signature,
+      name = "set", context = "any", returns = "boolean | nil, err", signature = signature,
       doc = doc .. " At any time, also while a splice has it: the least of all limits counts. What is not given stays as it is. When a "
         .. "time has passed, it is reset, and whoever waits gets an err \"idle\" or \"total\", which is also the splice's reason.",
       fails = { "closed" },

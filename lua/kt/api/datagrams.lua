@@ -68,14 +68,14 @@ for _, r in ipairs(records or {}) do print(r.target, r.port, r.priority, r.weigh
     },
   }
   method("socket", {
-    name = "receive", context = "task", returns = "string | nil, string | err", path = "receive",
+    name = "receive", context = "task", returns = "string | nil, string | err",
     signature = 'receive { timeout = "30s" } → data, from | nil, err',
     doc = "The next datagram and its sender's address. A socket made with `to` also tells that nobody listens there (\"refused\").",
     fails = { "timeout", "refused", "closed" },
     optional = true, argument = with.patient(),
   })
   method("socket", {
-    name = "send", context = "task", returns = "boolean | nil, err", path = "send",
+    name = "send", context = "task", returns = "boolean | nil, err",
     signature = 'send(data [, "host:port"] [, { timeout = "30s" }]) → true | nil, err',
     doc = "Sends a datagram. Waits while the system takes no more. Whether it arrives, nobody knows.",
     fails = { "limit", "name", "unreachable", "timeout", "closed" },

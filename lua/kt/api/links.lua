@@ -46,7 +46,7 @@ end)]],
     fields = { { name = "remote", type = "string", doc = "The peer, as declared; of an accepted link, its address." } },
   }
   method("link", {
-    name = "open", context = "task", returns = "stream | nil, err", path = "open",
+    name = "open", context = "task", returns = "stream | nil, err",
     signature = 'open { timeout = "5s", client = conn.peer, priority = 3, weight = 16 } → stream | nil, err',
     doc = "Opens a stream to the peer, dialling it first if need be. On an accepted link the peer must be a kt whose link serves.",
     fails = { "timeout", "closed", "dead", "limit", "unsupported" },
@@ -60,7 +60,7 @@ end)]],
     },
   })
   method("link", {
-    name = "probe", context = "task", returns = "number | nil, err", path = "probe",
+    name = "probe", context = "task", returns = "number | nil, err",
     signature = 'probe { timeout = "1s" } → seconds | nil, err',
     doc = "Asks the peer for an answer that any peer gives, and says how long it took, the peer's own flush interval included; dials "
       .. "if there is no session.",
@@ -71,7 +71,7 @@ end)]],
 
   local keys, fixed = wire.changeable(with.api.functions["kt.link"].argument.keys)
   method("link", {
-    name = "set", context = "any", returns = "boolean | nil, err", path = "set",
+    name = "set", context = "any", returns = "boolean | nil, err",
     signature = 'set { mode = …, kcp = { … }, fec = { … } | false, rate = …, dead_after = … } → true | nil, err',
     doc = "Changes settings, for sessions that are up and for those to come; what is not named stays. Not of an accepted link.",
     fails = { "closed", "unsupported" },
@@ -85,7 +85,7 @@ end)]],
     params = { handler.stream },
   })
   method("link", {
-    name = "on", context = "any", returns = "link", path = "on",
+    name = "on", context = "any", returns = "link",
     signature = 'on("up" | "down" | "degraded" | "stats", function(stats, err) … end [, options]) → link',
     doc = "Runs a function, as a task, when something happens: \"up\": the peer was heard, where none was; \"down\": no session is left, "
       .. "err says why; \"degraded\": a threshold was passed, err says which, once until it is better again (by default 5% loss or 1.5 s "

@@ -127,7 +127,7 @@ local pool = kt.pool {
 
   handle { name = "pool", doc = "Several links behind one open, as kt.pool made it. Shared by all tasks." }
   method("pool", {
-    name = "open", context = "task", returns = "stream | nil, err", path = "open",
+    name = "open", context = "task", returns = "stream | nil, err",
     signature = 'open { timeout = "5s", client = conn.peer } → stream | nil, err',
     doc = "Opens a stream on the link that the policy chooses; if that fails, on others (retries), each in its share of the time. With all "
       .. "links down it tries the one that was well most recently. A pool that discovers its links waits for the first one.",
@@ -145,7 +145,7 @@ local pool = kt.pool {
     },
   })
   method("pool", {
-    name = "add", context = "any", path = "add", argument = member(),
+    name = "add", context = "any", argument = member(),
     signature = "add(link | { link = …, weight = …, name = … })",
     doc = "Takes a link in, behind the others. It gets streams once a check has succeeded; with hold, once it was up for so long.",
   })

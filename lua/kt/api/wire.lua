@@ -90,7 +90,7 @@ function wire.keys(client)
         { name = "version", type = "integer", min = 1, max = 2, default = 2, doc = "The same at both ends." },
         { name = "buffer", type = "size", min = 65536, max = 1 << 31, default = 4194304,
           doc = "Received bytes that a session holds for all its streams." },
-        { name = "stream_buffer", type = "size", min = 8192, max = 0x7fffffff, default = 2097152,
+        { name = "stream_buffer", type = "size", min = 8192, below = 1 << 31, default = 2097152,
           doc = "... and for one stream." },
         { name = "frame", type = "integer", min = 1, max = 65535, default = 8192, doc = "Most bytes in a frame." },
         { name = "keepalive", type = "duration", min = 1, max = 30, default = 10, doc = "Time between heartbeats." },

@@ -32,7 +32,7 @@ local function run(chunk, ...)
     return e
   end, chunk, ...)
   if not ok then
-    guard.note_error(tostring(err), where)
+    guard.note_error(core.raised(err), where)
     return
   end
   for _, fault in ipairs(core.unready()) do
@@ -63,6 +63,7 @@ if chunk then
   run(chunk, select(3, ...))
   for _, file in ipairs(sources.all()) do look(file, sources.tokens(file)) end
 else
-  guard.note_error(wrong, "")
+  local named = path .. ": " -- the note names it, too
+  guard.note_error(wrong:sub(1, #named) == named and wrong:sub(#named + 1) or wrong, "")
 end
 report()

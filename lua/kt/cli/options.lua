@@ -96,7 +96,7 @@ function options.of(side)
       local copy = {}
       if row.of then
         local setting = described(side, row.of)
-        copy.min, copy.max, copy.default = setting.min, setting.max, setting.default
+        copy.min, copy.max, copy.default = setting.min, setting.max or setting.below and setting.below - 1, setting.default
       end
       for key, value in pairs(row) do copy[key] = value end
       copy.json = row.json or row.name

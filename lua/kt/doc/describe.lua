@@ -46,6 +46,7 @@ function describe.writers(api)
   function with.method(kind, m)
     m.signature = (api.handles[kind].shown or kind) .. ":" .. m.signature
     m.name = kind .. ":" .. m.name
+    m.path = m.name
     with.def(m)
     local methods = api.handles[kind].methods
     methods[#methods + 1] = m

@@ -52,7 +52,7 @@ local function add_class(out, name, argument, from)
   out[#out + 1] = "---@class (exact) " .. name
   for _, key in ipairs(argument.keys) do
     local default = words.default(key)
-    local kind = key.type ~= "enum" and key.type ~= "table" and (key.min or key.max) and words.kind(key)
+    local kind = key.type ~= "enum" and key.type ~= "table" and (key.min or key.max or key.below) and words.kind(key)
     local notes = {}
     if kind then notes[#notes + 1] = kind end
     if default and default ~= "required" then notes[#notes + 1] = default end

@@ -13,20 +13,12 @@ words.context = {
   waits = "the body of a spec, and tasks",
 }
 
-local scales = {
-  duration = { { 3600, "h" }, { 60, "m" }, { 1, "s" }, { 1e-3, "ms" } },
-  size = { { 1 << 30, "GiB" }, { 1 << 20, "MiB" }, { 1 << 10, "KiB" } },
-  rate = { { 1 << 20, "MiB" }, { 1 << 10, "KiB" } },
-}
-
 --- A value as a script would write it.
 function words.value(key, value)
   if type(value) == "table" then return "{}" end
   if type(value) ~= "number" then return type(value) == "string" and ('"%s"'):format(value) or tostring(value) end
-  for _, scale in ipairs(scales[key.type] or {}) do
-    local n = value / scale[1]
-    if value > 0 and n == n // 1 then return ('"%d%s"'):format(n, scale[2]) end
-  end
+  local written = units.write(key.type, value)
+  if written then return ('"%s"'):format(written) end
   return ("%g"):format(value):find "e" and ("%d"):format(value) or ("%g"):format(value)
 end
 
@@ -47,12 +39,8 @@ function words.kind(key)
   if key.type == "handle" then return key.kind end
   if key.type == "list" then return "list of " .. (key.of.bare and key.of.bare .. " or table" or words.kind(key.of)) end
   if key.off then name = name .. (key.on and ", true or false" or " or false") end
-  if key.min and key.max then
-    return ("%s, %s to %s"):format(name, words.value(key, key.min), words.value(key, key.max))
-  end
-  if key.min then return ("%s, at least %s"):format(name, words.value(key, key.min)) end
-  if key.max then return ("%s, at most %s"):format(name, words.value(key, key.max)) end
-  return name
+  local range = units.range(key, function(value) return words.value(key, value) end)
+  return range and name .. ", " .. range or name
 end
 
 --- "required", 'default "5s"', or nil.

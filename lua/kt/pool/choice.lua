@@ -11,6 +11,7 @@
 local events = require "kt.pool.events"
 local facts = require "kt.pool.facts"
 local policies = require "kt.pool.policies"
+local schema = require "kt.schema"
 
 local choice = {}
 
@@ -56,11 +57,6 @@ function choice.raised(err)
   return (kind == "string" or kind == "userdata" or kind == "number") and tostring(err) or "a " .. kind
 end
 
-local function shown(value)
-  return type(value) == "string" and ('"%s"'):format(value:sub(1, 40)) or math.type(value) and tostring(value)
-    or type(value) == "boolean" and tostring(value) or value == nil and "nil" or "a " .. type(value)
-end
-
 --- Asks the script's policy.
 local function consult(pool, list, now, request)
   if pool.asking then -- it never came back: it ran for so long that kt stopped it, and the task with it
@@ -87,7 +83,7 @@ local function consult(pool, list, now, request)
     if rawequal(fact, picked) then return list[i] end
   end
   complain(pool, "returned " .. (at and "an index" or type(index)),
-    "policy: it returned %s; wanted an index into up, 1 to %d; the first link that is up serves", shown(index), #list)
+    "policy: it returned %s; wanted an index into up, 1 to %d; the first link that is up serves", index == nil and "nil" or schema.show(index), #list)
   return list[1]
 end
 

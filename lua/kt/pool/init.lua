@@ -9,9 +9,9 @@ local schema = require "kt.schema"
 local units = require "kt.units"
 
 local env = {
-  now = core.now, random = math.random, log = core.log, err = core.err, pure = core.pure, origin = core.origin,
+  now = core.now, random = math.random, log = core.log, err = core.err, pure = core.pure,
   self = coroutine.running, park = core.park, unpark = core.unpark,
-  spawn = core.spawn_aside, task = core.spawn_from,
+  spawn = core.spawn_aside, handler = core.handler, handle = core.handle,
 }
 
 function env.alive(task) return coroutine.status(task) ~= "dead" end
@@ -104,7 +104,8 @@ function methods.on(self, name, fn)
   local ok, wrong, fix = schema.types.enum({ values = events.names }, name)
   if not ok then misuse("pool:on: %s; %s", wrong, fix) end
   if type(fn) ~= "function" then misuse('pool:on "%s": %s; wanted a function', name, schema.show(fn)) end
-  events.on(p, name, fn)
+  local set, too_many = events.on(p, name, fn)
+  if not set then misuse("pool:on: %s", too_many) end
 end
 
 function methods.close(self) inside(self, "close"):close() end

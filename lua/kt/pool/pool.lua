@@ -24,7 +24,7 @@ function pool.new(env, config, where)
     check = config.check, policy = config.policy, key = config.key, retries = config.retries, discover = config.discover,
     hold = nil, -- seconds, if the policy prefers one link
     probe = config.check and { timeout = config.check.timeout },
-    members = {}, gone = {}, seq = 0, turn = 0, asked = {}, told = {}, handlers = {}, waiting = {}, closed = false,
+    members = {}, gone = {}, seq = 0, turn = 0, asked = {}, told = {}, handlers = {}, handled = 0, waiting = {}, closed = false,
     current = nil, switched_at = -math.huge, switches = 0, opened = 0, failed = 0, failed_attempts = 0,
   }, pool)
   if policies.steady[config.policy] or (type(config.policy) == "function" and config.hold) then

@@ -136,6 +136,7 @@ static void on_facts(void *ctx, struct kt_stream_facts *out)
     out->retransmitted = st.segs_retrans;
     out->recovered = st.segs_recovered;
     out->inflight = st.inflight;
+    kt_udp_local(((const struct kt_session *)ctx)->path.udp, &out->local);
 }
 
 static const struct kt_smux_owner smux_owner = {

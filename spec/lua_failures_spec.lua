@@ -1,0 +1,93 @@
+-- What the log says of tasks that fail again and again, in virtual time: the first ones of a line in full, and how many more there were,
+-- once and to the last one. What is said of a single one: lua_messages_spec.
+local sim = require "kt.sim"
+
+describe("tasks that fail", function()
+  --- A world in which a host runs the text as a task.
+  local function failing(text)
+    local w = sim.world { seed = 1 }
+    local host = w:host "far"
+    host:file("s.lua", 'local kt = require "kt"\nkt.spawn(function()\n' .. text .. "\nend)")
+    return w, host:run "s.lua"
+  end
+
+  local function full(log) return select(2, log:gsub("task failed: s%.lua:%d+: oops %d+ %(at s%.lua:%d+; spawned at s%.lua:%d+%)", "")) end
+
+  local function sum(log)
+    local n = 0
+    for more in log:gmatch "task failed: (%d+) more times in" do n = n + tonumber(more) end
+    return n
+  end
+
+  local FLOOD = [[
+  for i = 1, 5000 do
+    kt.spawn(function() error("oops " .. i) end)
+    if i % 100 == 0 then kt.sleep "50ms" end
+  end
+  kt.sleep "1h"]]
+
+  it("are told ten times in full, and how many more there were once, ten seconds after the first", function()
+    local w, script = failing(FLOOD)
+    w:run "9s"
+    assert.equal(10, full(script:log()))
+    assert.equal(0, sum(script:log()))
+    w:run "11s"
+    assert.equal(10, full(script:log()))
+    assert.matches("error s: task failed: 4990 more times in 10 s (spawned at s.lua:4)", script:log(), 1, true)
+    w:run "1m"
+    assert.equal(4990, sum(script:log()))
+    assert.equal(1, select(2, script:log():gsub("more times", "")))
+  end)
+
+  it("for ever are counted to the last one, also at the end", function()
+    local w, script = failing [[
+  for i = 1, 3333 do
+    kt.spawn(function() error("oops " .. i) end)
+    kt.sleep "10ms"
+  end
+  kt.sleep "100ms"]]
+    w:run "1m"
+    assert.equal(1, script.exit_code)
+    assert.equal(3333, full(script:log()) + sum(script:log()))
+    assert.equal(40, full(script:log())) -- four times ten seconds have begun
+    assert.matches("more times in [34]%.%d* s %(spawned at s.lua:4%)", script:log())
+  end)
+
+  it("now and then are all told", function()
+    local w, script = failing [[
+  for i = 1, 50 do
+    kt.spawn(function() error("oops " .. i) end)
+    kt.sleep "1001ms"
+  end]]
+    w:run "2m"
+    assert.equal(50, full(script:log()))
+    assert.equal(0, sum(script:log()))
+  end)
+
+  it("at one line do not hide those of another", function()
+    local w, script = failing [[
+  for i = 1, 500 do
+    kt.spawn(function() error("oops " .. i) end)
+    if i % 100 == 0 then kt.spawn(function() error("oops " .. i) end) end
+  end
+  kt.sleep "1h"]]
+    w:run "11s"
+    assert.equal(15, full(script:log()))
+    assert.matches("task failed: 490 more times in 10 s (spawned at s.lua:4)", script:log(), 1, true)
+    assert.equal(490, sum(script:log()))
+  end)
+
+  it("in a handler of conns are told by the line that serves", function()
+    local w = sim.world { seed = 1 }
+    local host = w:host "far"
+    host:file("s.lua", 'local kt = require "kt"\nkt.listen { on = ":80" }:serve(function() error "oops 1" end)')
+    local script = host:run "s.lua"
+    for _ = 1, 100 do
+      local app = host:try_connect "127.0.0.1:80"
+      if app then app:close() end
+    end
+    w:run "11s"
+    assert.equal(10, full(script:log()))
+    assert.matches("task failed: 90 more times in 10 s (spawned at s.lua:2)", script:log(), 1, true)
+  end)
+end)
