@@ -24,6 +24,22 @@ describe("blocks", function()
     b:free()
   end)
 
+  it("give back what is not used, whichever sizes come and go", function()
+    local b = base.blocks()
+    for size = 16, 512, 16 do
+      local held = {}
+      for i = 1, (4 << 20) // size do held[i] = b:alloc(nil, 0, size) end
+      math.randomseed(size)
+      for i = #held, 2, -1 do
+        local j = math.random(i)
+        held[i], held[j] = held[j], held[i]
+      end
+      assert.is_true(b:held() < 7 << 20, b:held()) -- 4 MiB, and a slab for each size before it
+      for _, block in ipairs(held) do b:alloc(block, size, 0) end
+    end
+    assert.is_true(b:held() <= 32 * 65536, b:held())
+  end)
+
   it("are aligned for anything", function()
     local b, held = base.blocks(), {}
     for size = 1, 600 do

@@ -56,10 +56,7 @@ void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
         if (string && nsize >= LONG_STRING) kt_guard_worked(g, nsize / KT_GUARD_BYTES);
     }
     void *p = g->alloc(g->alloc_ctx, ptr, osize, nsize);
-    if (!p) {
-        if (nsize > osize) return NULL;
-        p = ptr; /* Lua takes it that to shrink cannot fail */
-    }
+    if (!p) return NULL; /* also what should shrink: Lua 5.4 keeps it as it is, or raises */
     rt->lua_bytes += nsize - osize;
     if (rt->lua_bytes > rt->lua_peak) rt->lua_peak = rt->lua_bytes;
     return p;

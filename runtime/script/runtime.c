@@ -59,6 +59,7 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     kt_list_init(&rt->services);
     kt_timer_init(&rt->drain_tick, drain_tick, rt);
     kt_tasks_init(rt);
+    kt_blocks_init(&rt->blocks);
     int rc = kt_guard_init(rt);
     if (rc == 0) rc = kt_state_new(rt);
     if (rc) {

@@ -223,7 +223,7 @@ static int bufq_len(lua_State *L)
 
 static int blocks_new(lua_State *L)
 {
-    memset(lua_newuserdatauv(L, sizeof(struct kt_blocks), 0), 0, sizeof(struct kt_blocks));
+    kt_blocks_init(lua_newuserdatauv(L, sizeof(struct kt_blocks), 0));
     luaL_setmetatable(L, "spec.blocks");
     return 1;
 }
@@ -252,8 +252,16 @@ static int blocks_bytes(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg blocks_methods[] = {{"alloc", blocks_alloc}, {"bytes", blocks_bytes},
-    {"free", blocks_free}, {"__gc", blocks_free}, {NULL, NULL}};
+/* Bytes of slabs. */
+static int blocks_held(lua_State *L)
+{
+    const struct kt_blocks *b = luaL_checkudata(L, 1, "spec.blocks");
+    lua_pushinteger(L, (lua_Integer)(b->slabs * KT_BLOCKS_SLAB));
+    return 1;
+}
+
+static const luaL_Reg blocks_methods[] = {{"held", blocks_held}, {"alloc", blocks_alloc},
+    {"bytes", blocks_bytes}, {"free", blocks_free}, {"__gc", blocks_free}, {NULL, NULL}};
 
 /* bucket */
 
