@@ -168,6 +168,16 @@ describe("plain busted", function()
     assert.equal(0, code)
   end)
 
+  it("is told which interpreter it takes by each module, when it runs in another", function()
+    local _, absent = run "lua5.1 -v"
+    if absent ~= 0 or os.getenv "KT_SPEC_LIGHT" then pending "needs lua5.1, and kt.so without sanitizers" end
+    for _, module in ipairs { "kt", "kt.sim", "kt.sim.report", "kt.sim.core" } do
+      local said, code = run(("LUA_CPATH='%s' lua5.1 -e 'require \"%s\"'"):format(lua_path, module))
+      assert.matches("kt.so is for Lua 5.4, and this is Lua 5.1; run specs by kt test, or by lua5.4 /usr/bin/busted", said, 1, true)
+      assert.equal(1, code)
+    end
+  end)
+
   it("is told that scripts' kt is for scripts", function()
     local said = run(("LUA_CPATH='%s' %s/spec/spec-lua /usr/bin/busted -o plainTerminal -e 'require(\"kt\").link {}'"):format(
       lua_path, os.getenv "KT_BUILD" or "build"))
