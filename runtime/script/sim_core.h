@@ -2,9 +2,10 @@
  * nothing here may use what belongs to one (tasks, the guard, kt_raise). lua/kt/sim makes the public kt.sim
  * of it.
  *
- * A world anchors all that is in it, so that no collection of garbage changes what happens there. Everything
- * that happens comes to one Lua function, dispatch(kind, id, …); an error in it ends the run, which raises
- * it.
+ * A world anchors all that is in it, so that no collection of garbage changes what happens there. Nothing
+ * but the spec anchors the world: the functions that it calls, which lead back to it, are its user values, so
+ * that one that is forgotten goes with all that it holds. Everything that happens comes to one Lua function,
+ * dispatch(kind, id, …); an error in it ends the run, which raises it.
  *
  * Callbacks may ask for the end of what is running at the moment (a script's packet rule may crash the
  * script's host). So processes are only made dead at once; they are freed between two instants (reap). */
@@ -26,8 +27,6 @@
 struct kt_lua_world {
     struct kt_sim *sim;
     lua_State *L;   /* who is calling, as long as callbacks may come; else NULL */
-    int dispatch;   /* registry: function(kind, id, …) */
-    int rule;       /* registry: function(from, to, src, dst, data, id) → verdict; or LUA_NOREF */
     int until;      /* registry: function() → done?; or LUA_NOREF */
     int error;      /* registry: what a callback raised; or LUA_NOREF */
     bool failed;    /* there is an error */
@@ -37,6 +36,12 @@ struct kt_lua_world {
     uint64_t packets;
     lua_Integer ids; /* of apps, listeners, scripts */
     struct kt_list events, scripts, apps, listeners, drivers;
+};
+
+/* A world's user values. */
+enum kt_lua_sim_slot {
+    KT_SIM_SLOT_DISPATCH = 1, /* function(kind, id, …) */
+    KT_SIM_SLOT_RULE          /* function(from, to, src, dst, data, id) → verdict; or nil */
 };
 
 /* The process of a host that stands for those who use it: apps and servers of the spec's own. */
@@ -49,6 +54,8 @@ struct kt_lua_sim_driver {
 
 /* The world at index 1, not closed; raises. */
 struct kt_lua_world *kt_lua_sim_world_arg(lua_State *L);
+/* Pushes a user value of a world that runs, wherever on the stack that is. */
+void kt_lua_sim_push_slot(lua_State *L, const struct kt_lua_world *w, enum kt_lua_sim_slot slot);
 /* The host named at idx, which must be there. */
 struct kt_sim_host *kt_lua_sim_host_arg(lua_State *L, struct kt_lua_world *w, int idx);
 /* nil, the code's name, the sentence. */

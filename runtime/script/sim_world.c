@@ -4,7 +4,8 @@
 #include "crypto/seal.h"
 #include "script/sim_core.h"
 
-#define MOST 9e18 /* what a number may come to: fits all integers that are made of it here */
+#define WORLDS "kt.sim.worlds" /* registry: the worlds by where they are, weak */
+#define MOST 9e18              /* what a number may come to: fits all integers that are made of it here */
 
 struct event {
     struct kt_list node; /* w->events */
@@ -20,6 +21,15 @@ struct kt_lua_world *kt_lua_sim_world_arg(lua_State *L)
     struct kt_lua_world *w = luaL_checkudata(L, 1, KT_SIM_WORLD);
     if (!w->sim) luaL_error(L, "the world was closed");
     return w;
+}
+
+void kt_lua_sim_push_slot(lua_State *L, const struct kt_lua_world *w, enum kt_lua_sim_slot slot)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, WORLDS);
+    lua_rawgetp(L, -1, w);
+    lua_getiuservalue(L, -1, slot);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
 }
 
 int kt_lua_sim_fail_return(lua_State *L, const struct kt_err *err)
@@ -63,7 +73,7 @@ struct call {
 static int call_dispatch(lua_State *L)
 {
     const struct call *c = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->w->dispatch);
+    kt_lua_sim_push_slot(L, c->w, KT_SIM_SLOT_DISPATCH);
     lua_pushstring(L, c->kind);
     lua_pushinteger(L, c->id);
     int n = c->push ? c->push(L, c->ctx) : 0;
@@ -233,7 +243,7 @@ static int world_stream(lua_State *L)
 
 /* ---- life ---- */
 
-static void close_world(lua_State *L, struct kt_lua_world *w)
+static void close_world(struct kt_lua_world *w)
 {
     if (!w->sim) return;
     w->L = NULL; /* nothing is told of what follows */
@@ -249,21 +259,19 @@ static void close_world(lua_State *L, struct kt_lua_world *w)
     }
     kt_sim_free(w->sim);
     w->sim = NULL;
-    luaL_unref(L, LUA_REGISTRYINDEX, w->dispatch);
-    luaL_unref(L, LUA_REGISTRYINDEX, w->rule);
 }
 
 static int world_close(lua_State *L)
 {
     struct kt_lua_world *w = luaL_checkudata(L, 1, KT_SIM_WORLD);
     if (w->L) return luaL_error(L, "the world runs: it cannot be closed from inside");
-    close_world(L, w);
+    close_world(w);
     return 0;
 }
 
 static int world_gc(lua_State *L)
 {
-    close_world(L, lua_touserdata(L, 1));
+    close_world(lua_touserdata(L, 1));
     return 0;
 }
 
@@ -272,9 +280,8 @@ static int new_world(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    struct kt_lua_world *w = lua_newuserdatauv(L, sizeof *w, 0);
-    *w = (struct kt_lua_world){
-        .rule = LUA_NOREF, .until = LUA_NOREF, .error = LUA_NOREF, .print = 0xcbf29ce484222325u};
+    struct kt_lua_world *w = lua_newuserdatauv(L, sizeof *w, KT_SIM_SLOT_RULE);
+    *w = (struct kt_lua_world){.until = LUA_NOREF, .error = LUA_NOREF, .print = 0xcbf29ce484222325u};
     kt_list_init(&w->events);
     kt_list_init(&w->scripts);
     kt_list_init(&w->apps);
@@ -292,9 +299,24 @@ static int new_world(lua_State *L)
     if (rc) return luaL_error(L, "%s", err.text[0] ? err.text : kt_strerror(rc));
     luaL_setmetatable(L, KT_SIM_WORLD);
     lua_pushvalue(L, 2);
-    w->dispatch = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_setiuservalue(L, -2, KT_SIM_SLOT_DISPATCH);
+    lua_getfield(L, LUA_REGISTRYINDEX, WORLDS);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, w);
+    lua_pop(L, 1);
     kt_lua_sim_packets_watch(w);
     return 1;
+}
+
+static void make_worlds(lua_State *L)
+{
+    if (luaL_newmetatable(L, WORLDS)) { /* its own */
+        lua_pushliteral(L, "v");
+        lua_setfield(L, -2, "__mode");
+        lua_pushvalue(L, -1);
+        lua_setmetatable(L, -2);
+    }
+    lua_pop(L, 1);
 }
 
 int kt_lua_sim_core(lua_State *L)
@@ -302,6 +324,7 @@ int kt_lua_sim_core(lua_State *L)
     static const luaL_Reg methods[] = {{"event", world_event}, {"forget", world_forget}, {"run", world_run},
         {"stop", world_stop}, {"now", world_now}, {"running", world_running}, {"stream", world_stream},
         {"close", world_close}, {NULL, NULL}};
+    make_worlds(L);
     kt_lua_sim_class(L, KT_SIM_WORLD, methods, world_gc);
     luaL_getmetatable(L, KT_SIM_WORLD);
     lua_getfield(L, -1, "__index");
