@@ -142,7 +142,7 @@ static void on_rule(void *ctx, const struct kt_sim_packet *p, struct kt_sim_verd
 {
     struct kt_lua_world *w = ctx;
     lua_State *L = w->L;
-    if (w->failed || !L) return;
+    if (!L) return;
     struct asked a = {w, p, out};
     lua_pushcfunction(L, ask);
     lua_pushlightuserdata(L, &a);

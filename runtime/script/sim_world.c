@@ -83,15 +83,17 @@ static int call_dispatch(lua_State *L)
 
 void kt_lua_sim_keep_error(struct kt_lua_world *w, lua_State *L)
 {
-    w->error = luaL_ref(L, LUA_REGISTRYINDEX);
-    w->failed = true;
+    if (w->failed++ == 0)
+        w->error = luaL_ref(L, LUA_REGISTRYINDEX);
+    else
+        lua_pop(L, 1);
 }
 
 void kt_lua_sim_dispatch(
     struct kt_lua_world *w, const char *kind, lua_Integer id, kt_lua_sim_push push, void *ctx)
 {
     lua_State *L = w->L;
-    if (w->failed || !L) return;
+    if (!L) return;
     struct call c = {w, kind, id, push, ctx};
     if (!lua_checkstack(L, 4)) return;
     lua_pushcfunction(L, call_dispatch);
@@ -173,6 +175,20 @@ static bool is_done(void *ctx)
     return w->until != LUA_NOREF && asked_done(w);
 }
 
+static int raise_error(lua_State *L, struct kt_lua_world *w)
+{
+    const unsigned others = w->failed - 1;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->error);
+    luaL_unref(L, LUA_REGISTRYINDEX, w->error);
+    w->error = LUA_NOREF;
+    w->failed = 0;
+    if (others > 0 && lua_type(L, -1) == LUA_TSTRING) {
+        lua_pushfstring(L, "\n(and %d more at that instant)", (int)others);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
+}
+
 /* world:run(until_us | nil [, fn]) → "time" | "done" | "quiet", or nil, code, sentence; raises what a
  * callback raised */
 static int world_run(lua_State *L)
@@ -191,13 +207,7 @@ static int world_run(lua_State *L)
     w->L = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, w->until);
     w->until = LUA_NOREF;
-    if (w->failed) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, w->error);
-        luaL_unref(L, LUA_REGISTRYINDEX, w->error);
-        w->error = LUA_NOREF;
-        w->failed = false;
-        return lua_error(L);
-    }
+    if (w->failed) return raise_error(L, w);
     if (end < 0) return kt_lua_sim_fail_return(L, &err);
     lua_pushstring(L, ends[end]);
     return 1;
@@ -207,6 +217,15 @@ static int world_run(lua_State *L)
 static int world_stop(lua_State *L)
 {
     kt_lua_sim_world_arg(L)->stop = true;
+    return 0;
+}
+
+/* world:fail(error): as if a callback had raised it */
+static int world_fail(lua_State *L)
+{
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    lua_settop(L, 2);
+    kt_lua_sim_keep_error(w, L);
     return 0;
 }
 
@@ -322,8 +341,8 @@ static void make_worlds(lua_State *L)
 int kt_lua_sim_core(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"event", world_event}, {"forget", world_forget}, {"run", world_run},
-        {"stop", world_stop}, {"now", world_now}, {"running", world_running}, {"stream", world_stream},
-        {"close", world_close}, {NULL, NULL}};
+        {"stop", world_stop}, {"fail", world_fail}, {"now", world_now}, {"running", world_running},
+        {"stream", world_stream}, {"close", world_close}, {NULL, NULL}};
     make_worlds(L);
     kt_lua_sim_class(L, KT_SIM_WORLD, methods, world_gc);
     luaL_getmetatable(L, KT_SIM_WORLD);

@@ -7,9 +7,11 @@ local complain = require "kt.sim.complain"
 
 local task = {}
 
+local MOST = 100000 -- tasks that wake each other at one instant: more are a livelock, as are so many turns of scripts
+
 --- For world.lua: what a world needs of all this.
 function task.init(world)
-  world.tasks = setmetatable({}, { __mode = "k" }) -- coroutine → true
+  world.tasks = setmetatable({}, { __mode = "k" }) -- coroutine → its function
   world.ready, world.timers, world.next_timer = {}, {}, 0
 end
 
@@ -34,29 +36,37 @@ function task.forget(world, timer)
   world.core:forget(timer.key)
 end
 
+-- "spec/x_spec.lua:12", where the function of a task begins.
+local function origin(world, co)
+  local info = debug.getinfo(world.tasks[co], "S")
+  return ("%s:%d"):format(info.short_src, info.linedefined)
+end
+
+--- Empties the queue. A task that fails takes no other down with it: the run ends when this instant is over.
 function task.flush(world)
   if world.flushing then return end
   world.flushing = true
-  local at = 1
-  while world.ready[at] do
+  local most, at = #world.ready + MOST, 1
+  while world.ready[at] and at <= most do
     local entry = world.ready[at]
     world.ready[at] = false
     at = at + 1
     local ok, why = coroutine.resume(entry.co, table.unpack(entry, 1, entry.n))
-    if not ok then
-      world.ready, world.flushing = {}, false
-      error(why, 0)
-    end
+    if not ok then world.core:fail(why) end
   end
+  local left = world.ready[at]
   world.ready, world.flushing = {}, false
+  if not left then return end
+  error(("livelock at %g s: %d tasks of the spec's began or went on without time going on, and there are more; the next one is "
+    .. "that of %s (seed %d)"):format(world:now(), most, origin(world, left.co), world.seed), 0)
 end
 
 local function queue(world, co, ...)
   local entry = table.pack(...)
   entry.co = co
   table.insert(world.ready, entry)
-  if not world.core:running() then
-    -- From the body: it goes on when the world does.
+  if not world.core:running() and #world.ready == 1 then
+    -- From the body: they go on when the world does.
     task.timer(world, world.core:now(), function() end)
   end
 end
@@ -64,7 +74,7 @@ end
 --- Runs fn(...) as a task, at this instant.
 function task.spawn(world, fn, ...)
   local co = coroutine.create(fn)
-  world.tasks[co] = true
+  world.tasks[co] = fn
   queue(world, co, ...)
   return co
 end
@@ -72,7 +82,7 @@ end
 --- Whether the caller is a task of the world.
 function task.inside(world)
   local co, main = coroutine.running()
-  return not main and world.tasks[co] == true
+  return not main and world.tasks[co] ~= nil
 end
 
 function task.waiter() return {} end

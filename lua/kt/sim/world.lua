@@ -178,8 +178,10 @@ function world:run_until(fn, opts)
   local at, value = self.core:now() + clock.us(opts.timeout)
   local function ask()
     self.asking = true -- it looks, it does not wait
-    value = fn()
+    local ok, said = pcall(fn)
     self.asking = false
+    if not ok then error(said, 0) end
+    value = said
     return value
   end
   while self.core:now() < at and not ask() do self:advance(at, ask) end
