@@ -133,6 +133,19 @@ describe("kt test", function()
     assert.matches("ran 1\n", run("KT_SEED=39 " .. kt .. " test " .. folder .. "/sweep_spec.lua"), 1, true)
   end)
 
+  it("refuses a seed that is none, instead of running another", function()
+    for _, seed in ipairs { "abc", "1.5", "nan", "99999999999999999999", "0x10", " 7" } do
+      local said, code = run(("KT_SEED='%s' %s test %s/good_spec.lua"):format(seed, kt, folder))
+      assert.equal(("kt test: KT_SEED=%s: wanted a whole number, from -9223372036854775808 to 9223372036854775807\n"):format(seed), said)
+      assert.equal(1, code)
+    end
+    for _, seed in ipairs { "", "-3", "9223372036854775807" } do
+      local said, code = run(("KT_SEED='%s' %s test -o plainTerminal %s/good_spec.lua"):format(seed, kt, folder))
+      assert.matches("1 success", said, 1, true)
+      assert.equal(0, code)
+    end
+  end)
+
   it("says what to do when busted is not there", function()
     local said, code = run("LUA_PATH=/nowhere/?.lua " .. kt .. " test " .. folder .. "/good_spec.lua")
     assert.matches("apt-get install lua-busted", said, 1, true)
@@ -176,6 +189,13 @@ describe("plain busted", function()
       assert.matches("kt.so is for Lua 5.4, and this is Lua 5.1; run specs by kt test, or by lua5.4 /usr/bin/busted", said, 1, true)
       assert.equal(1, code)
     end
+  end)
+
+  it("is told of a seed that is none", function()
+    local said, code = run(("KT_SEED=abc LUA_CPATH='%s' %s/spec/spec-lua /usr/bin/busted -o plainTerminal -e 'require \"kt.sim\"'"):format(
+      lua_path, os.getenv "KT_BUILD" or "build"))
+    assert.matches("KT_SEED=abc: wanted a whole number", said, 1, true)
+    assert.equal(1, code)
   end)
 
   it("is told that scripts' kt is for scripts", function()
