@@ -105,6 +105,40 @@ describe("a script on a simulated host", function()
     assert.equal("me\tnil\n", (run(text, { unsafe = true, env = { WHO = "me" } }):output()))
   end)
 
+  it("ends itself alone by os.exit, at once and past every pcall", function()
+    local text = [[kt.spawn(function()
+      while true do
+        pcall(function() print "once" os.exit(%s) end)
+        coroutine.wrap(function() pcall(os.exit, 9) end)()
+        print "never"
+      end
+    end)]]
+    for arguments, code in pairs { [""] = 0, ["true"] = 0, ["false"] = 1, ["3, true"] = 3 } do
+      local script = run(text:format(arguments), { unsafe = true })
+      assert.equal(code, script.exit_code)
+      assert.equal("once\n", script:output())
+      assert.equal("", script:log())
+    end
+  end)
+
+  it("ends itself by os.exit in its main chunk, too", function()
+    assert.equal(4, run("os.exit(4)", { unsafe = true }).exit_code)
+  end)
+
+  it("runs no programs of this machine's, and has no locale but C", function()
+    local path = os.tmpname()
+    os.remove(path)
+    local script = run(([[kt.spawn(function()
+      print(os.execute(), os.execute "touch %s")
+      print(pcall(io.popen, "touch %s"))
+      print(os.setlocale(), os.setlocale "", os.setlocale "C", os.setlocale "de_DE.UTF-8", os.setlocale(nil, "numeric"))
+    end)]]):format(path, path), { unsafe = true })
+    assert.equal(("false\tnil\texit\t127\nfalse\tio.popen: there are no programs on a simulated host; not run: touch %s\n"
+      .. "C\tC\tC\tnil\tC\n"):format(path), script:output())
+    assert.matches("os.execute: there is no shell on a simulated host; not run: touch " .. path, script:log(), 1, true)
+    assert.is_nil(io.open(path))
+  end)
+
   it("that never waits is stopped, at the same place each time", function()
     local text = "kt.spawn(function()\n  local n = 0\n  while true do n = n + 1 end\nend)"
     local first = run(text):log()
