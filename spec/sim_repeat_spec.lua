@@ -74,6 +74,36 @@ describe("a script on a simulated host", function()
     assert.equal("100\tnil\tfalse\tinvalid key to 'next'\n", (run(text):output()))
   end)
 
+  it("may remove keys while it walks by next, the first and the last too, and go on from any key", function()
+    local text = [[
+      kt.spawn(function()
+        local t, seen = { a = 1, b = 2, c = 3 }, {}
+        for k in next, t do t[k] = nil; seen[#seen + 1] = k end
+        print(table.concat(seen, " "), next(t))
+        t = { a = 1, c = 3 }
+        next(t, "a")
+        t.b = 2
+        print(next(t, "b"))
+        print(pcall(next, t, "d"))
+      end)]]
+    assert.equal("a b c\tnil\nc\t3\nfalse\tinvalid key to 'next'\n", (run(text):output()))
+  end)
+
+  it("keeps nothing alive by having walked it", function()
+    local text = [[
+      kt.spawn(function()
+        local t = setmetatable({}, { __mode = "k" })
+        for i = 1, 10 do t[{}] = i end
+        for _ in next, t do end
+        collectgarbage()
+        collectgarbage()
+        local n = 0
+        for _ in pairs(t) do n = n + 1 end
+        print(n <= 1)
+      end)]]
+    assert.equal("true\n", (run(text):output()))
+  end)
+
   it("follows a table's own __pairs", function()
     local text = [[
       kt.spawn(function()
