@@ -292,6 +292,23 @@ describe("a world that cannot go on", function()
     assert.equal(150000, n)
   end)
 
+  it("is told of a script whose tasks spawn each other for ever, or wake each other", function()
+    local texts = {
+      doubling = "local kt = require 'kt'\nlocal function f() kt.spawn(f) kt.spawn(f) end\nkt.spawn(f)",
+      single = "local kt = require 'kt'\nlocal function f() kt.spawn(f) end\nkt.spawn(f)",
+    }
+    for name, text in pairs(texts) do
+      local w = two()
+      w:host "client":file(name .. ".lua", text)
+      w:host "client":run(name .. ".lua")
+      local ok, why = pcall(function() w:run "5s" end)
+      assert.is_false(ok)
+      assert.matches(("livelock at 0.000000 s: %s on host client ran 100000 slices of its tasks without time going on, "
+        .. "the last one of a task spawned at %s.lua:2; "):format(name, name), why, 1, true)
+      assert.matches("(seed 1)", why, 1, true)
+    end
+  end)
+
   it("is told of a script that wakes itself for ever", function()
     local w = two()
     w:host "client":file("s.lua", 'local kt = require "kt" kt.spawn(function() while true do kt.sleep(0) end end)')

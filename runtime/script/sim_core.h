@@ -34,7 +34,8 @@ struct kt_lua_world {
     bool watched;    /* dispatch wants packets and log lines */
     uint64_t print;  /* fingerprint of all that happened to packets */
     uint64_t packets;
-    lua_Integer ids; /* of apps, listeners, scripts */
+    uint64_t instants; /* that were run through */
+    lua_Integer ids;   /* of apps, listeners, scripts */
     struct kt_list events, scripts, apps, listeners, drivers;
 };
 

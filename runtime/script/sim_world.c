@@ -5,6 +5,7 @@
 #include "script/sim_core.h"
 
 #define WORLDS "kt.sim.worlds" /* registry: the worlds by where they are, weak */
+#define INSTANTS 1024          /* after so many of them dispatch("busy") comes, to look at how it goes */
 #define MOST 9e18              /* what a number may come to: fits all integers that are made of it here */
 
 struct event {
@@ -171,6 +172,7 @@ static bool is_done(void *ctx)
 {
     struct kt_lua_world *w = ctx;
     kt_lua_sim_reap(w);
+    if (++w->instants % INSTANTS == 0) kt_lua_sim_dispatch(w, "busy", 0, NULL, NULL);
     if (w->failed || w->stop) return true;
     return w->until != LUA_NOREF && asked_done(w);
 }

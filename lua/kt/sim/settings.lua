@@ -12,6 +12,8 @@ local settings = {
   seed = read_seed(os.getenv "KT_SEED"),
   trace = os.getenv "KT_TRACE",
   plot = os.getenv "KT_PLOT",
+  patience = 5, -- seconds of processor time that a run may take before it says so
+  say = function(text) io.stderr:write(text) end,
   seeds = {}, -- of worlds made since the report last looked
 }
 

@@ -13,6 +13,7 @@ local MOST = 100000 -- tasks that wake each other at one instant: more are a liv
 function task.init(world)
   world.tasks = setmetatable({}, { __mode = "k" }) -- coroutine → its function
   world.ready, world.timers, world.next_timer = {}, {}, 0
+  world.spawned, world.last_spawned = 0, nil -- tasks, and the function of the newest: for kt.sim.patience
 end
 
 --- Calls fn at a time in µs; gives a key for task.forget.
@@ -75,6 +76,7 @@ end
 function task.spawn(world, fn, ...)
   local co = coroutine.create(fn)
   world.tasks[co] = fn
+  world.spawned, world.last_spawned = world.spawned + 1, fn
   queue(world, co, ...)
   return co
 end

@@ -5,6 +5,7 @@ local core = require "kt.sim.core"
 local flow = require "kt.sim.flow"
 local host = require "kt.sim.host"
 local link = require "kt.sim.link"
+local patience = require "kt.sim.patience"
 local rule = require "kt.sim.rule"
 local settings = require "kt.sim.settings"
 local shape = require "kt.sim.shape"
@@ -31,6 +32,7 @@ local function dispatcher(self)
     local script = self.scripts[id]
     if script then script:on_ended(code) end
   end
+  function on.busy() patience.look(self) end
   function on.packet(_, packet) self.tracer:packet(packet) end
   for _, name in ipairs { "connected", "unconnected", "readable", "writable", "broken" } do
     local method = "on_" .. name
@@ -139,6 +141,7 @@ function world:now() return self.core:now() / 1e6 end
 
 --- Runs to a time in µs, or less far if something stops it. For the modules here.
 function world:advance(until_us, fn)
+  patience.begin(self)
   local how, _, text = self.core:run(until_us, fn)
   if not how then complain.raise("%s (seed %d)", text, self.seed) end
   return how
