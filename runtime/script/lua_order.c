@@ -195,7 +195,17 @@ static int first(lua_State *L)
     return 2;
 }
 
-/* next(t, key). Upvalue 2: tables being walked → { the keys in order, place by key }, weak. */
+/* Whether the key at 2 is the one with which the last walk of the table at 1 began. */
+static bool was_first(lua_State *L)
+{
+    lua_pushvalue(L, 1);
+    lua_rawget(L, lua_upvalueindex(3));
+    return lua_rawequal(L, -1, 2);
+}
+
+/* next(t, key). Upvalue 2: tables being walked → { the keys in order, place by key }, weak; upvalue 3: tables → the
+ * key that the last walk began with, weak. The list is made at the second step, when that key may have been removed:
+ * it was the least, so all others come behind it. */
 static int next(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -204,7 +214,11 @@ static int next(lua_State *L)
         lua_pushvalue(L, 1);
         lua_pushnil(L);
         lua_rawset(L, lua_upvalueindex(2));
-        return first(L);
+        const int n = first(L);
+        lua_pushvalue(L, 1);
+        lua_pushvalue(L, -n - 1);
+        lua_rawset(L, lua_upvalueindex(3));
+        return n;
     }
     lua_pushvalue(L, 1);
     if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TNIL) {
@@ -226,8 +240,12 @@ static int next(lua_State *L)
     lua_rawgeti(L, 3, 1); /* 4: keys */
     lua_rawgeti(L, 3, 2);
     lua_pushvalue(L, 2);
-    if (lua_rawget(L, 5) == LUA_TNIL) return luaL_error(L, "invalid key to 'next'");
-    for (lua_Integer i = lua_tointeger(L, -1) + 1;; i++) {
+    lua_Integer at = 0;
+    if (lua_rawget(L, 5) != LUA_TNIL)
+        at = lua_tointeger(L, -1);
+    else if (!was_first(L))
+        return luaL_error(L, "invalid key to 'next'");
+    for (lua_Integer i = at + 1;; i++) {
         lua_settop(L, 4);
         if (lua_rawgeti(L, 4, i) == LUA_TNIL) return 1;
         lua_pushvalue(L, -1);
@@ -251,6 +269,7 @@ void kt_lua_order(lua_State *L)
     lua_pushcclosure(L, pairs, 1);
     lua_setglobal(L, "pairs");
     push_weak(L);
-    lua_pushcclosure(L, next, 2);
+    push_weak(L);
+    lua_pushcclosure(L, next, 3);
     lua_setglobal(L, "next");
 }
