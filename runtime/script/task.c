@@ -297,6 +297,7 @@ static void run_ready(void *ctx)
     for (int i = 0; i < TURN_ROUNDS && !kt_list_empty(&rt->ready) && !rt->exiting; i++)
         if (!run_round(rt, until)) break;
     rt->running = false;
+    if (rt->exiting) return; /* it may be long until it is freed: nobody waits for these tasks any more */
     if (kt_list_empty(&rt->ready))
         kt_runtime_settle(rt);
     else

@@ -108,7 +108,7 @@ local function kinds(world)
   end)
   table.insert(harsh, function()
     local tunnel = d.pick(net.tunnels)
-    local o = { rate = d.pick { 5000, 20000, 10000000 }, delay = d.between(0, 800) / 1000, jitter = d.between(0, 100) / 1000 }
+    local o = { rate = d.pick { 5000, 20000, 10000000 }, queue = { time = "400ms" }, delay = d.between(0, 800) / 1000, jitter = d.between(0, 100) / 1000 }
     return ("%s changes to %s"):format(tostring(tunnel.link), settings.literal(o)), function() tunnel.link:set(o) end
   end)
   table.insert(gentle, function()
@@ -157,13 +157,15 @@ local function kinds(world)
       local script = running(h)
       if not script then return end
       disturb "an end in good order"
-      script:signal "TERM"
+      script:signal "TERM" -- the second one ends it at once
+      if script.told_to_end then return end
+      script.told_to_end = true
       local until_then = w:now() + 6
       while script:is_running() do
         if w:now() > until_then then error(("the script of %s goes on after a TERM"):format(h.name), 0) end
         w:sleep(0.1)
       end
-      if script.crashed then return end
+      if script.crashed or script.killed then return end
       if script.exit_code ~= 0 then error(("the script of %s ended with code %s after a TERM"):format(h.name, script.exit_code), 0) end
       start_anew(h, lasts / 3)
     end

@@ -49,6 +49,7 @@ local function build_tunnel(w, d, net, near, far)
     tunnel.corrupt, net.corrupt = true, true
   end
   tunnel.link = w:link(near.name, far.name, ills)
+  net.bursty = net.bursty or ills.burst ~= nil or ills.back ~= nil and ills.back.burst ~= nil
   tunnel.near = settings.own(d, far.both, far.datagram)
   tunnel.near.remote = far.name .. ".example:29900"
   tunnel.near.sessions = d.between(1, 2)
@@ -255,7 +256,8 @@ local function calm(w, net)
   w:at(CALM, function()
     for _, tunnel in ipairs(net.tunnels) do
       tunnel.link:heal()
-      local well = { loss = "1%", corrupt = 0, burst = { enter = 0, leave = 1, loss = 0 }, mtu = tunnel.mtu }
+      local well = { loss = "1%", corrupt = 0, burst = { enter = 0, leave = 1, loss = 0 }, mtu = tunnel.mtu, rate = "8Mbit",
+        queue = { time = "500ms" } }
       tunnel.link:set { there = well, back = well }
     end
   end)
@@ -298,6 +300,7 @@ function sweep_world.run(w)
   for i = 1, d.between(2, 8) do
     local flow = flows.plan(d, i, d.pick(net.ways))
     all[i] = flow
+    if net.bursty then flow.disturbed = "bursts of losses" end -- one may outlast the patience of a session
     w:at(flow.start + 0.1, function() flows.start(w, flow) end)
   end
   faults.plan { w = w, d = d, net = net, hosts = net.hosts, disturb = disturber(all), boot = boot, serve = serve, bury = bury }
