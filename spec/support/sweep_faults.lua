@@ -1,7 +1,7 @@
 --- What goes wrong in sweep_world.lua's worlds. A fault is whole: what it takes away it gives back, by the time at which all is to be well.
 ---
 --- A gentle one must not be noticed: no flow may end for it, which is why those that happen in quiet worlds are all gentle. The others
---- disturb flows, which may then end early, with a reason; those that kill an end without a word may make the end look clean.
+--- disturb flows, which may then end early, with a reason; those that end a script before its conns may make the end look clean.
 local scripts = require "sweep_scripts"
 local settings = require "sweep_settings"
 
@@ -70,6 +70,12 @@ local function kinds(world)
       alone(h, fn)
       w:sleep(lasts / 3)
     end
+  end
+
+  -- Who calls a far host back may be led to links of the replaced script, whose end that host has not heard of.
+  local function reloaded(h)
+    if h.reload then disturb("a reload that gives conns two seconds", h) end
+    if h.tunnels then disturb("a reload of who calls back", h, true) end
   end
 
   local function hup(h, times)
@@ -156,10 +162,10 @@ local function kinds(world)
     return "end the script of " .. h.name, function()
       local script = running(h)
       if not script then return end
-      disturb "an end in good order"
       script:signal "TERM" -- the second one ends it at once
       if script.told_to_end then return end
       script.told_to_end = true
+      disturb("an end in good order", h)
       local until_then = w:now() + 6
       while script:is_running() do
         if w:now() > until_then then error(("the script of %s goes on after a TERM"):format(h.name), 0) end
@@ -173,7 +179,7 @@ local function kinds(world)
   table.insert(gentle, function(lasts)
     local h, times = d.pick(world.hosts), d.between(1, 3)
     return reload(h, lasts, "reload", function()
-      if h.reload then disturb "a reload that gives conns two seconds" end
+      reloaded(h)
       hup(h, times)
     end)
   end)
@@ -195,7 +201,7 @@ local function kinds(world)
         local which = h.settings or h.tunnels[i].near
         for name, value in pairs(o) do which[name] = value end
       end
-      if h.reload then disturb "a reload that gives conns two seconds" end
+      reloaded(h)
       h.host:file(h.name .. ".lua", h.text())
       hup(h, 1)
     end)

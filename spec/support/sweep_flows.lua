@@ -104,6 +104,9 @@ function flows.over(flow) return flow.over and (not flow.served or flow.up.rx.en
 
 local function complete(dir) return dir.rx.ended == "eof" and dir.rx.got == dir.bytes end
 
+--- Whether all of it came, both ways.
+function flows.complete(flow) return complete(flow.up) and complete(flow.down) end
+
 --- Raises what is wrong with one that is over.
 function flows.judge(flow)
   -- What one end of a flow breaks off the other may see as a clean end.

@@ -166,10 +166,17 @@ function scripts.far(far)
     ("local acceptor = kt.accept %s\nlead(acceptor)\n"):format(literal(far.settings)) }
   if far.reverse then
     table.insert(out, [[
-local last
+local there = {} -- the links that are up, in the order in which they came
 local nobody = { open = function() return nil end }
-acceptor:on("link", function(link) last = link end)
-carry(kt.listen { on = "127.0.0.1:2000" }, function() return last or nobody end)
+acceptor:on("link", function(link)
+  table.insert(there, link)
+  link:on("down", function()
+    for i, l in ipairs(there) do
+      if l == link then return table.remove(there, i) end
+    end
+  end)
+end)
+carry(kt.listen { on = "127.0.0.1:2000" }, function() return there[#there] or nobody end)
 ]])
   end
   if far.talks then table.insert(out, ECHO) end
@@ -178,7 +185,7 @@ end
 
 --- Scripts that do not load, which a reload must leave alone.
 scripts.broken = { "local kt = require 'kt'\nkt.link { remote = }", "error 'not today'", "local kt = require 'kt'\nkt.listen { onn = ':1' }",
-  "local kt = require 'kt'\nkt.listen { on = '127.0.0.1:9000' }:serve(print)" }
+  "local kt = require 'kt'\nfor _ = 1, 2 do kt.listen { on = '127.0.0.1:7001' }:serve(print) end" }
 
 --- Has the script of a host run a text; what that returns, as a string; nil if nobody is there to do it.
 function scripts.tell(h, text)
