@@ -257,6 +257,13 @@ static void on_turn(void *ctx)
         move(&s->ba);
         return;
     }
+    const struct kt_splice_result result = {
+        .a_to_b = s->ab.bytes,
+        .b_to_a = s->ba.bytes,
+        .duration_us = kt_io_now(s->io) - s->started,
+        .code = s->code,
+    };
+    s->done(s->ctx, &result); /* first: a pipe that was ended may be gone, figures and all */
     if (s->code == 0) {
         kt_pipe_close(s->ab.from);
         kt_pipe_close(s->ab.to);
@@ -267,13 +274,6 @@ static void on_turn(void *ctx)
         kt_pipe_reset(s->ab.from, s->code);
         kt_pipe_reset(s->ab.to, s->code);
     }
-    const struct kt_splice_result result = {
-        .a_to_b = s->ab.bytes,
-        .b_to_a = s->ba.bytes,
-        .duration_us = kt_io_now(s->io) - s->started,
-        .code = s->code,
-    };
-    s->done(s->ctx, &result);
     release(s);
 }
 

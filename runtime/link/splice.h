@@ -36,8 +36,8 @@ struct kt_splice_result {
 };
 
 /* Takes both pipes over and ends them by itself. done comes exactly once, never from inside this call; the
- * splice is freed after it, and knows its pipes, ended as they are, until then. 0 or KT_ENOMEM (then the
- * pipes are still the caller's). */
+ * pipes are ended and the splice is freed right after it. 0 or KT_ENOMEM (then the pipes are still the
+ * caller's). */
 int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
     void (*done)(void *ctx, const struct kt_splice_result *result), void *ctx, struct kt_splice **out);
 
