@@ -308,7 +308,7 @@ function faults.plan(world)
   local harsh, gentle = kinds(world)
   for _ = 1, d.between(world.net.quiet and 0 or 1, world.net.quiet and 5 or 7) do
     local mild = world.net.quiet or d.one_in(3)
-    local at, lasts = d.seconds(15), d.seconds(d.pick { 1, 6, 14 })
+    local at, lasts = 0.1 + d.seconds(15), d.seconds(d.pick { 1, 6, 14 })
     local text, fn = d.pick(mild and gentle or harsh)(lasts)
     w:fault(at, ("%s for %g s"):format(text, lasts), function()
       if not mild then world.disturb(text) end
