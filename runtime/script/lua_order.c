@@ -203,9 +203,9 @@ static bool was_first(lua_State *L)
     return lua_rawequal(L, -1, 2);
 }
 
-/* next(t, key). Upvalue 2: tables being walked → { the keys in order, place by key }, weak; upvalue 3: tables → the
- * key that the last walk began with, weak. The list is made at the second step, when that key may have been removed:
- * it was the least, so all others come behind it. */
+/* next(t, key). Upvalue 2: tables being walked → { the keys in order, place by key }, weak; upvalue 3: tables
+ * → the key that the last walk began with, weak. The list is made at the second step, when that key may have
+ * been removed: it was the least, so all others come behind it. */
 static int next(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);

@@ -294,8 +294,8 @@ static void add_usage(lua_State *L, struct usage *u, const struct kt_runtime *rt
     }
 }
 
-/* script:usage() → { memory =, memory_peak =, tasks =, pipes =, replaced =, counters = { name = n }, links = { … } } |
- * nil. What a reload has replaced counts as long as it is there: `replaced` says how many. */
+/* script:usage() → { memory =, memory_peak =, tasks =, pipes =, replaced =, counters = { name = n }, links =
+ * { … } } | nil. What a reload has replaced counts as long as it is there: `replaced` says how many. */
 static int script_usage(lua_State *L)
 {
     const struct script *s = script_arg(L);

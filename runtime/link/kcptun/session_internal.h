@@ -38,9 +38,9 @@ struct kt_session {
     bool young_pending;
     uint32_t said_kcp; /* the last frame of a stream was said once KCP has covered this */
     bool owes;         /* … which it has not, as far as is known */
-    bool busy;    /* in the turn hook */
-    bool woken;   /* smux has something to send */
-    bool blocked; /* smux's buffers are full: reading pauses */
+    bool busy;         /* in the turn hook */
+    bool woken;        /* smux has something to send */
+    bool blocked;      /* smux's buffers are full: reading pauses */
     bool went_idle;
     bool hushed;    /* see kt_session_hush */
     bool told_up;   /* `up` was called */
