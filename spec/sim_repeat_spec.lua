@@ -104,6 +104,19 @@ describe("a script on a simulated host", function()
     assert.equal("true\n", (run(text):output()))
   end)
 
+  it("may remove keys while it walks with next, the first and the only one too", function()
+    local text = [[
+      kt.spawn(function()
+        for _, names in ipairs { { "b" }, { "c", "a", "b" }, { {} }, { {}, 1, kt } } do
+          local t, n = {}, 0
+          for _, name in ipairs(names) do t[name] = true end
+          for k in next, t do t[k] = nil; n = n + 1 end
+          print(n, next(t))
+        end
+      end)]]
+    assert.equal("1\tnil\n3\tnil\n1\tnil\n3\tnil\n", (run(text):output()))
+  end)
+
   it("follows a table's own __pairs", function()
     local text = [[
       kt.spawn(function()

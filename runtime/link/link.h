@@ -24,7 +24,8 @@ struct kt_link_stats {
     uint64_t segs_out, segs_retrans, segs_recovered; /* PUSH first sent; sent again; rebuilt by FEC here */
     uint64_t bytes_in, bytes_out;                    /* payload */
     uint32_t inflight, queued, rmt_wnd;
-    uint32_t cwnd;           /* congestion window in segments */
+    bool owing;    /* the peer does not hold yet all that streams sent; keepalives and probes do not count */
+    uint32_t cwnd; /* congestion window in segments */
     uint64_t since_heard_us; /* µs since anything authentic came; UINT64_MAX: never */
     bool up;                 /* a peer was heard, in a session that still is */
     uint64_t up_us;          /* ... for so long, in the oldest such session */

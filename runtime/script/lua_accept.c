@@ -88,7 +88,7 @@ static bool quiet(const struct kt_service *s)
 {
     struct kt_link_stats stats;
     kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->door->acceptor, &stats);
-    return stats.inflight == 0 && stats.queued == 0;
+    return !stats.owing;
 }
 
 static void drain(struct kt_service *s)

@@ -301,32 +301,51 @@ static void push_link(lua_State *L, const struct kt_service *s)
     lua_setfield(L, -2, "name");
 }
 
-/* script:usage() → { memory =, memory_peak =, tasks =, pipes =, counters = { name = n }, links = { … } } |
- * nil */
-static int script_usage(lua_State *L)
+/* What the scripts of one supervisor hold: the one that runs, and those that it replaced. */
+struct usage {
+    uint64_t memory, peak, tasks, pipes;
+};
+
+/* Adds one, and its links to the list at the top of the stack. */
+static void add_usage(lua_State *L, struct usage *u, const struct kt_runtime *rt)
 {
-    const struct script *s = script_arg(L);
-    if (!s->supervisor) return 0;
-    const struct kt_runtime *rt = kt_supervisor_runtime(s->supervisor);
-    lua_createtable(L, 0, 6);
-    set_integer(L, "memory", rt->lua_bytes);
-    set_integer(L, "memory_peak", rt->lua_peak);
-    set_integer(L, "tasks", rt->task_count);
-    set_integer(L, "pipes", rt->pipes);
-    lua_newtable(L);
-    const char *name;
-    for (size_t i = 0; (name = kt_counter_name(i)); i++)
-        set_integer(L, name, kt_counter_value(rt->counters, i));
-    lua_setfield(L, -2, "counters");
-    lua_newtable(L);
-    lua_Integer i = 0;
+    u->memory += rt->lua_bytes;
+    u->peak += rt->lua_peak;
+    u->tasks += rt->task_count;
+    u->pipes += rt->pipes;
+    lua_Integer i = (lua_Integer)lua_rawlen(L, -1);
     for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
         const struct kt_service *service = KT_CONTAINER(n, struct kt_service, node);
         if (!service->ops->stats || !service->open) continue;
         push_link(L, service);
         lua_rawseti(L, -2, ++i);
     }
+}
+
+/* script:usage() → { memory =, memory_peak =, tasks =, pipes =, replaced =, counters = { name = n }, links =
+ * { … } } | nil. What a reload has replaced counts as long as it is there: `replaced` says how many. */
+static int script_usage(lua_State *L)
+{
+    const struct script *s = script_arg(L);
+    if (!s->supervisor) return 0;
+    const struct kt_runtime *now = kt_supervisor_runtime(s->supervisor), *old;
+    struct usage u = {0};
+    lua_createtable(L, 0, 7);
+    lua_newtable(L);
+    add_usage(L, &u, now);
+    size_t replaced = 0;
+    for (; (old = kt_supervisor_replaced(s->supervisor, replaced)); replaced++) add_usage(L, &u, old);
     lua_setfield(L, -2, "links");
+    set_integer(L, "memory", u.memory);
+    set_integer(L, "memory_peak", u.peak);
+    set_integer(L, "tasks", u.tasks);
+    set_integer(L, "pipes", u.pipes);
+    set_integer(L, "replaced", replaced);
+    lua_newtable(L);
+    const char *name;
+    for (size_t i = 0; (name = kt_counter_name(i)); i++)
+        set_integer(L, name, kt_counter_value(now->counters, i));
+    lua_setfield(L, -2, "counters");
     return 1;
 }
 

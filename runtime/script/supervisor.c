@@ -379,6 +379,11 @@ struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv)
     return sv->now;
 }
 
+const struct kt_runtime *kt_supervisor_replaced(const struct kt_supervisor *sv, size_t i)
+{
+    return i < sv->n ? sv->old[i] : NULL;
+}
+
 int kt_supervisor_run(struct kt_supervisor *sv)
 {
     if (!sv->stopped) kt_io_run(sv->io);

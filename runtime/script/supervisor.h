@@ -45,6 +45,9 @@ bool kt_supervisor_exited(const struct kt_supervisor *sv, int *code);
 int kt_supervisor_run(struct kt_supervisor *sv);
 /* The script that runs: the newest that was opened; for looking at. Good until the next reload. */
 struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv);
+/* Those that it replaced and that still have conns, by number from 0; NULL past the end. Good until the next
+ * turn. */
+const struct kt_runtime *kt_supervisor_replaced(const struct kt_supervisor *sv, size_t i);
 /* What SIGHUP does, at once. 0 or a code; the log and opts->reloaded say more. From the loop, not from a
  * task.
  */

@@ -270,6 +270,7 @@ static void run_ready(void *ctx)
     for (int i = 0; i < TURN_ROUNDS && rt->ready_count > 0 && !rt->exiting; i++)
         if (!run_round(rt, until)) break;
     rt->running = false;
+    if (rt->exiting) return; /* it may be long until it is freed: nobody waits for these tasks any more */
     if (rt->ready_count == 0)
         kt_runtime_settle(rt);
     else

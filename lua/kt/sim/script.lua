@@ -98,7 +98,8 @@ end
 function script:log() return table.concat(self.lines, "\n") end
 function script:output() return table.concat(self.printed) end
 
---- { memory =, memory_peak =, tasks =, pipes =, counters = { … }, links = { … } } | nil once it has ended.
+--- { memory =, memory_peak =, tasks =, pipes =, replaced =, counters = { … }, links = { … } } | nil once it has ended. What a reload
+--- has replaced counts for as long as its conns are there: `replaced` says how many such scripts there are.
 function script:stats() return self.core:usage() end
 
 --- What its pools are doing, in the order in which it made them, and by name: { name =, up =, current =, switches =, …,

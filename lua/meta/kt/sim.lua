@@ -38,12 +38,13 @@
 ---@field memory integer Bytes of their Lua states.
 ---@field links kt.sim.link_stats[] The links and acceptors of scripts.
 
---- What a script holds.
+--- What a script holds, with those that a reload has replaced and that are not over yet.
 ---@class kt.sim.script_stats
 ---@field memory integer Bytes of its Lua state.
 ---@field memory_peak integer ... at most, so far.
 ---@field tasks integer Tasks.
 ---@field pipes integer Conns and streams that it holds.
+---@field replaced integer How many replaced ones are not over yet.
 ---@field counters table<string, integer> The process' counters, as kt run writes them on SIGUSR1.
 ---@field links kt.sim.link_stats[] Its links and acceptors that are open.
 

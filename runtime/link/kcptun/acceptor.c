@@ -30,6 +30,7 @@ struct port {
 struct guest {
     struct kt_hnode by_peer; /* in acceptor->guests */
     struct kt_hnode by_conv; /* in acceptor->convs */
+    struct kt_list by_age;   /* in acceptor->ages */
     struct port *port;
     struct kt_shared *sh; /* counted; the settings that it began with */
     struct kt_addr peer;
@@ -53,6 +54,7 @@ struct acceptor {
     size_t port_count;
     struct kt_hmap guests; /* by peer address and port; the table that owns them */
     struct kt_hmap convs;
+    struct kt_list ages; /* of guests, the oldest first */
     struct kt_turn turn;
     bool closing;
     bool full_told;
@@ -94,6 +96,7 @@ static void free_guest(struct guest *g, int code, const char *why)
 {
     struct acceptor *a = g->port->acceptor;
     kt_hmap_remove(&a->guests, &g->by_peer);
+    kt_list_remove(&g->by_age);
     kt_hmap_remove(&a->convs, &g->by_conv);
     if (a->guests.count < MAX_SESSIONS / 2) a->full_told = false;
     kt_io_timer_cancel(a->sh->io, &g->forget);
@@ -205,6 +208,7 @@ static struct guest *new_guest(struct port *port, const struct kt_addr *from, ui
         free(g);
         return NULL;
     }
+    kt_list_push(&a->ages, &g->by_age);
     kt_log(sh->log, KT_LOG_INFO, "session from %s, conv %08x", kt_session_peer_text(g->session), conv);
     return g;
 }
@@ -389,8 +393,8 @@ int kt_kcptun_change(
 void kt_kcptun_handed_over(struct kt_acceptor *acceptor)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    for (struct kt_hnode *n = kt_hmap_next(&a->guests, NULL); n; n = kt_hmap_next(&a->guests, n)) {
-        struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
+    for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
+        struct guest *g = KT_CONTAINER(n, struct guest, by_age);
         kt_reverse_release(&g->links);
         if (g->session && kt_session_heard(g->session) && !kt_session_over(g->session)) give_link(g);
     }
@@ -472,6 +476,7 @@ int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const
     a->events = events;
     a->ctx = ctx;
     kt_hmap_init(&a->guests);
+    kt_list_init(&a->ages);
     kt_hmap_init(&a->convs);
     kt_turn_init(&a->turn, on_turn, a);
     if ((rc = bind_all(a, &cfg->at, err))) {

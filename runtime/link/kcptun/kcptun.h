@@ -83,7 +83,8 @@ int kt_kcptun_change(
 void kt_kcptun_change_apply(struct kt_acceptor *acceptor, struct kt_change *out);
 void kt_kcptun_change_drop(struct kt_acceptor *acceptor);
 /* The acceptor has another user from now on: the links that it gave out go on as long as their sessions, but
- * to close one of them only lets go of it; and each session that is up is given out again, to the new one. */
+ * to close one of them only lets go of it; and each session that is up is given out again, to the new one,
+ * the oldest first. */
 void kt_kcptun_handed_over(struct kt_acceptor *acceptor);
 
 #endif

@@ -69,14 +69,9 @@ static void to_kcp(struct kt_session *s, const uint8_t *data, size_t n)
     if (kt_kcp_write(s->kcp, data, n) < n) fail(s, KT_ENOMEM);
 }
 
-static void on_frame(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
+static void compressed(
+    struct kt_session *s, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
 {
-    struct kt_session *s = ctx;
-    if (!s->comp) {
-        to_kcp(s, header, KT_SMUX_HEADER);
-        for (size_t i = 0; i < pieces; i++) to_kcp(s, payload[i].data, payload[i].len);
-        return;
-    }
     uint8_t frame[KT_SMUX_HEADER + 65535];
     size_t n = KT_SMUX_HEADER;
     memcpy(frame, header, KT_SMUX_HEADER);
@@ -87,6 +82,20 @@ static void on_frame(void *ctx, const uint8_t *header, const struct kt_iov *payl
     const uint8_t *chunk;
     size_t len = kt_snappy_encode(s->comp, frame, n, &chunk);
     to_kcp(s, chunk, len);
+}
+
+static void on_frame(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
+{
+    struct kt_session *s = ctx;
+    if (s->comp) {
+        compressed(s, header, payload, pieces);
+    } else {
+        to_kcp(s, header, KT_SMUX_HEADER);
+        for (size_t i = 0; i < pieces; i++) to_kcp(s, payload[i].data, payload[i].len);
+    }
+    if (kt_smux_small_talk(header)) return;
+    s->owes = true;
+    s->said_kcp = kt_kcp_mark(s->kcp);
 }
 
 static void on_wake(void *ctx)
@@ -194,6 +203,11 @@ static void settle_young(struct kt_session *s)
     kt_smux_settled(s->smux, s->young_smux);
 }
 
+static void settle_debts(struct kt_session *s)
+{
+    if (s->owes && kt_kcp_covered(s->kcp, s->said_kcp)) s->owes = false;
+}
+
 static void mark_young(struct kt_session *s)
 {
     if (!s->young_pending && kt_smux_has_young(s->smux)) {
@@ -261,6 +275,7 @@ static void on_turn(void *ctx)
         read_all(s);
         kt_smux_dispatch(s->smux);
         settle_young(s);
+        settle_debts(s);
         int rounds = 0;
         do {
             s->woken = false;

@@ -147,6 +147,7 @@ void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
     sum->bytes_out += st.bytes_out;
     sum->inflight += st.inflight;
     sum->queued += st.queued;
+    sum->owing = sum->owing || (s->owes && !kt_kcp_covered(s->kcp, s->said_kcp));
     if (s->up_at) {
         sum->up = true;
         if (now - s->up_at > sum->up_us) sum->up_us = now - s->up_at;

@@ -36,9 +36,11 @@ struct kt_session {
     uint64_t young_smux;   /* frames up to here are held by the peer once … */
     uint32_t young_kcp;    /* … KCP has covered this */
     bool young_pending;
-    bool busy;    /* in the turn hook */
-    bool woken;   /* smux has something to send */
-    bool blocked; /* smux's buffers are full: reading pauses */
+    uint32_t said_kcp; /* the last frame of a stream was said once KCP has covered this */
+    bool owes;         /* … which it has not, as far as is known */
+    bool busy;         /* in the turn hook */
+    bool woken;        /* smux has something to send */
+    bool blocked;      /* smux's buffers are full: reading pauses */
     bool went_idle;
     bool hushed;    /* see kt_session_hush */
     bool told_up;   /* `up` was called */

@@ -139,6 +139,8 @@ size_t kt_smux_buffered(const struct kt_smux *m); /* received bytes not yet cons
 /* Peer's features; false if no hello has come. */
 bool kt_smux_peer(const struct kt_smux *m, uint16_t *features);
 /* True if no stream is open and nothing waits to be framed. */
+/* Of a frame for the owner, by its header: it belongs to no stream (hello, keepalive). */
+bool kt_smux_small_talk(const uint8_t *header);
 bool kt_smux_idle(const struct kt_smux *m);
 /* Id of a stream, for logs. */
 uint32_t kt_smux_stream_id(const struct kt_pipe *stream);

@@ -35,6 +35,11 @@ static void frame(struct kt_smux *m, enum kt_smux_cmd cmd, uint32_t id, const st
     m->owner.frame(m->ctx, head, payload, pieces);
 }
 
+bool kt_smux_small_talk(const uint8_t *header)
+{
+    return header[1] == KT_SMUX_NOP;
+}
+
 /* ---- queues ---- */
 
 void kt_smux_wake(struct kt_smux *m)

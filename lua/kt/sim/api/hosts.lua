@@ -129,12 +129,13 @@ assert.is_false(main.links[1].up)]],
     },
   }
   record {
-    name = "script_stats", doc = "What a script holds.",
+    name = "script_stats", doc = "What a script holds, with those that a reload has replaced and that are not over yet.",
     fields = {
       { name = "memory", type = "integer", doc = "Bytes of its Lua state." },
       { name = "memory_peak", type = "integer", doc = "... at most, so far." },
       { name = "tasks", type = "integer", doc = "Tasks." },
       { name = "pipes", type = "integer", doc = "Conns and streams that it holds." },
+      { name = "replaced", type = "integer", doc = "How many replaced ones are not over yet." },
       { name = "counters", type = "table<string, integer>", doc = "The process' counters, as kt run writes them on SIGUSR1." },
       { name = "links", type = "link_stats[]", doc = "Its links and acceptors that are open." },
     },

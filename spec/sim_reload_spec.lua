@@ -1,0 +1,116 @@
+-- Reloads and ends in virtual time: what of a replaced script must not stay, and what a new one is told.
+local sim = require "kt.sim"
+
+-- A near host whose script brings streams to a far one, which echoes them.
+local function tunnel(near, far, line)
+  local w = sim.world { seed = 1, log = "debug" }
+  w:host "near"
+  w:host "far"
+  w:link("near", "far", line or { delay = "50ms" })
+  w:host("far"):serve { on = "127.0.0.1:9", kind = "echo" }
+  w:host("far"):file("far.lua", [[
+    local kt = require "kt"
+    local acceptor = kt.accept { on = ":29900", key = "k" }
+    acceptor:serve(function(stream)
+      local conn = kt.connect { to = "127.0.0.1:9" }
+      kt.splice(stream, conn)
+    end)]] .. (far or ""))
+  w:host("near"):file("near.lua", [[
+    local kt = require "kt"
+    local link = kt.link { remote = "far:29900", key = "k", smux = { keepalive = "1s" } }
+    kt.listen { on = "127.0.0.1:1" }:serve(function(conn)
+      kt.splice(conn, link:open())
+    end)]] .. (near or ""))
+  return w, w:host("far"):run "far.lua", w:host("near"):run "near.lua"
+end
+
+local function gone(script)
+  return function() return script:stats().replaced == 0 end
+end
+
+describe("a script that was replaced", function()
+  it("counts in what its host holds for as long as its conns live", function()
+    local w, _, script = tunnel()
+    local app = w:host("near"):connect "127.0.0.1:1"
+    app:echo "a"
+    script:signal "HUP"
+    w:run_for "2s"
+    assert.equal(1, script:stats().replaced)
+    assert.equal(2, script:stats().pipes)
+    assert.error_matches(function() w:settle { timeout = "5s" } end, "near.lua on host near holds 2 conns and streams")
+    app:close()
+    w:settle()
+    w:run_until(gone(script))
+  end)
+
+  it("goes once its last conn has ended, though its link is asked for signs of life all the time", function()
+    local w, _, script = tunnel("kt.pool { links = { link }, check = { every = '100ms', timeout = '2s' } }", nil, { delay = "400ms" })
+    local app = w:host("near"):connect "127.0.0.1:1"
+    app:echo "a"
+    script:signal "HUP"
+    w:run_for "3s"
+    assert.equal(1, script:stats().replaced)
+    app:close()
+    w:run_until(gone(script), { timeout = "10s" })
+  end)
+
+  it("has its last bytes delivered before it goes", function()
+    local w, _, script = tunnel("", "", { delay = "50ms", rate = "80kbit", queue = { time = "200ms" } })
+    w:host("far"):serve { on = "127.0.0.1:10", kind = "sink" }
+    w:host("far"):file("far.lua", (w:host("far"):read_file "far.lua":gsub("0.1:9\"", "0.1:10\"")))
+    w:host("far").scripts[1]:signal "HUP"
+    w:run_for "1s"
+    local t = w:transfer { from = "near", to = "127.0.0.1:1", bytes = "60kB", kind = "up" }
+    w:run_for "1s"
+    script:signal "HUP"
+    t:wait()
+    w:run_until(gone(script), { timeout = "10s" })
+  end)
+end)
+
+describe("a script that has ended and waits for the conns of the one before it", function()
+  it("takes no turns for tasks that nobody runs any more", function()
+    local w, _, script = tunnel()
+    local app = w:host("near"):connect "127.0.0.1:1"
+    app:echo "a"
+    w:host("near"):file("near.lua", w:host("near"):read_file "near.lua" .. [[
+      for i = 1, 50 do
+        kt.spawn(function() while true do kt.sleep "1ms" end end)
+      end]])
+    script:signal "HUP"
+    w:run_for "1s"
+    script:signal "TERM"
+    w:run_for "3s" -- or it is a livelock
+    assert.is_true(script:is_running())
+    app:echo "still here"
+    app:close()
+    w:run_for "3s"
+    assert.equal(0, script.exit_code)
+  end)
+end)
+
+describe("a script that takes an acceptor over", function()
+  it("is told of the links that there are in the order in which they came", function()
+    local w = sim.world { seed = 1 }
+    w:host("far"):file("far.lua", [[
+      local kt = require "kt"
+      local acceptor = kt.accept { on = ":29900", key = "k" }
+      acceptor:serve(function() end)
+      acceptor:on("link", function(link) print(link.remote) end)]])
+    local script = w:host("far"):run "far.lua"
+    local came = {}
+    for i = 1, 12 do
+      local near = w:host("near" .. i)
+      w:link(near, "far", { delay = "10ms" })
+      near:file("near.lua", 'local kt = require "kt" kt.link { remote = "far:29900", key = "k", stay = true } kt.listen { on = "127.0.0.1:1" }:serve(print)')
+      near:run "near.lua"
+      w:run_for "1s"
+      came[i] = script:output():match "([^\n]*)\n$"
+    end
+    assert.equal(12, select(2, script:output():gsub("\n", "\n")))
+    local before = #script:output()
+    script:signal "HUP"
+    w:run_for "1s"
+    assert.equal(table.concat(came, "\n") .. "\n", script:output():sub(before + 1))
+  end)
+end)

@@ -1,0 +1,320 @@
+--- What goes wrong in sweep_world.lua's worlds. A fault is whole: what it takes away it gives back, by the time at which all is to be well.
+---
+--- A gentle one must not be noticed: no flow may end for it, which is why those that happen in quiet worlds are all gentle. The others
+--- disturb flows, which may then end early, with a reason; those that end a script before its conns may make the end look clean.
+local scripts = require "sweep_scripts"
+local settings = require "sweep_settings"
+
+local faults = {}
+
+-- Which packets a rule is about: how it is called, and a function of the packet and how many were seen.
+local PACKETS = {
+  { "small packets", function(packet) return packet.size < 120 end },
+  { "large packets", function(packet) return packet.size > 300 end },
+  { "every second packet", function(_, n) return n % 2 == 0 end },
+  { "every tenth packet", function(_, n) return n % 10 == 0 end },
+  { "runs of packets", function(_, n) return n % 64 < 16 end },
+}
+
+--- The kinds: name → function(lasts) → text, function; the names of the gentle ones come from `gentle`.
+--- world = { w, d, net, hosts, disturb, boot, serve }.
+local function kinds(world)
+  local w, d, net, disturb = world.w, world.d, world.net, world.disturb
+
+  -- Waits until nobody is at work on a host, and is at work on it while fn runs.
+  local function alone(h, fn, ...)
+    while h.busy do w:sleep(0.05) end
+    h.busy = true
+    fn(...)
+    h.busy = false
+  end
+
+  local function running(h)
+    if not h.host:is_up() then return nil end
+    for _, script in ipairs(h.host.scripts) do
+      if script:is_running() then return script end
+    end
+  end
+
+  local function start_anew(h, after)
+    w:sleep(after)
+    while not h.host:is_up() do w:sleep(0.1) end
+    disturb("a new start", h)
+    alone(h, world.boot, h)
+  end
+
+  -- One end of a tunnel, to whom it matters and from where.
+  local function one_way()
+    local tunnel = d.pick(net.tunnels)
+    local from, to = tunnel.link.a, tunnel.link.b
+    if d.one_in(2) then from, to = to, from end
+    return tunnel, from, to
+  end
+
+  local function rule(lasts, said, which)
+    local _, from, to = one_way()
+    return ("%s from %s to %s %s"):format(which[1], from, to, said.text), function()
+      local n = 0
+      local made = w:rule { from = from, to = to, fn = function(packet)
+        n = n + 1
+        return which[2](packet, n) and said.verdict or nil
+      end }
+      w:sleep(lasts)
+      made:remove()
+    end
+  end
+
+  local function reload(h, lasts, text, fn)
+    return ("%s at %s"):format(text, h.name), function()
+      if not running(h) then return end
+      alone(h, fn)
+      w:sleep(lasts / 3)
+    end
+  end
+
+  -- Who calls a far host back may be led to links of the replaced script, whose end that host has not heard of.
+  local function reloaded(h)
+    if h.reload then disturb("a reload that gives conns two seconds", h) end
+    if h.tunnels then disturb("a reload of who calls back", h, true) end
+  end
+
+  local function hup(h, times)
+    for _ = 1, times do
+      local script = running(h)
+      if script then script:signal "HUP" end
+      w:sleep(0.25) -- one follows another after 0.2 s at the earliest
+    end
+  end
+
+  local harsh, gentle = {}, {}
+
+  -- ---- lines ----
+
+  local function outage(how)
+    return function(lasts)
+      local tunnel, from = one_way()
+      if d.one_in(2) then from = nil end
+      return ("%s of %s%s"):format(how, tostring(tunnel.link), from and " from " .. from or ""), function()
+        tunnel.link[how](tunnel.link, from)
+        w:sleep(lasts)
+        tunnel.link:heal()
+      end
+    end
+  end
+  table.insert(harsh, outage "cut")
+  table.insert(harsh, outage "hold")
+
+  table.insert(harsh, function(lasts)
+    local tunnel, mtu = d.pick(net.tunnels), d.between(300, 1000)
+    return ("%s takes packets of %d bytes at most"):format(tostring(tunnel.link), mtu), function()
+      tunnel.link:set { mtu = mtu }
+      w:sleep(lasts)
+      tunnel.link:set { mtu = tunnel.mtu }
+    end
+  end)
+  table.insert(harsh, function()
+    local tunnel = d.pick(net.tunnels)
+    local o = { rate = d.pick { 5000, 20000, 10000000 }, queue = { time = "400ms" }, delay = d.between(0, 800) / 1000, jitter = d.between(0, 100) / 1000 }
+    return ("%s changes to %s"):format(tostring(tunnel.link), settings.literal(o)), function() tunnel.link:set(o) end
+  end)
+  table.insert(gentle, function()
+    local tunnel, o = d.pick(net.tunnels), settings.ills(d, false)
+    local side = d.pick { "there", "back" }
+    o.rate = o.rate or d.one_in(2) and 200000 or nil
+    return ("%s changes to %s"):format(tostring(tunnel.link), settings.literal { [side] = o }), function() tunnel.link:set { [side] = o } end
+  end)
+
+  -- ---- single packets ----
+
+  table.insert(harsh, function(lasts)
+    local said = d.pick {
+      { text = "get lost", verdict = "drop" },
+      { text = "come late", verdict = { delay = d.between(500, 3000) / 1000 } },
+      { text = "come four times", verdict = { copies = 3 } },
+      { text = "come twice, and late", verdict = { copies = 1, delay = "900ms" } },
+    }
+    return rule(lasts, said, d.pick(PACKETS))
+  end)
+  table.insert(gentle, function(lasts)
+    if d.one_in(3) then return rule(lasts, { text = "get lost", verdict = "drop" }, PACKETS[4]) end
+    local said = d.pick {
+      { text = "come late", verdict = { delay = d.between(10, 250) / 1000 } },
+      { text = "come twice", verdict = { copies = 1 } },
+    }
+    return rule(lasts, said, d.pick(PACKETS))
+  end)
+
+  -- ---- scripts ----
+
+  table.insert(harsh, function(lasts)
+    local h = d.pick(world.hosts)
+    return "kill the script of " .. h.name, function()
+      local script = running(h)
+      if not script then return end
+      disturb("a kill", h)
+      world.bury(h)
+      script:kill()
+      start_anew(h, lasts / 3)
+    end
+  end)
+  table.insert(harsh, function(lasts)
+    local h = d.pick(world.hosts)
+    return "end the script of " .. h.name, function()
+      local script = running(h)
+      if not script then return end
+      script:signal "TERM" -- the second one ends it at once
+      if script.told_to_end then return end
+      script.told_to_end = true
+      disturb("an end in good order", h)
+      local until_then = w:now() + 6
+      while script:is_running() do
+        if w:now() > until_then then error(("the script of %s goes on after a TERM"):format(h.name), 0) end
+        w:sleep(0.1)
+      end
+      if script.crashed or script.killed then return end
+      if script.exit_code ~= 0 then error(("the script of %s ended with code %s after a TERM"):format(h.name, script.exit_code), 0) end
+      start_anew(h, lasts / 3)
+    end
+  end)
+  table.insert(gentle, function(lasts)
+    local h, times = d.pick(world.hosts), d.between(1, 3)
+    return reload(h, lasts, "reload", function()
+      reloaded(h)
+      hup(h, times)
+    end)
+  end)
+  table.insert(gentle, function(lasts)
+    local h, text = d.pick(world.hosts), d.pick(scripts.broken)
+    return reload(h, lasts, "reload of a broken script", function()
+      h.host:file(h.name .. ".lua", text)
+      hup(h, 1)
+      h.host:file(h.name .. ".lua", h.text())
+    end)
+  end)
+  table.insert(gentle, function(lasts)
+    local h = d.pick(world.hosts)
+    local others = {}
+    for i, tunnel in ipairs(h.tunnels or {}) do others[i] = settings.own(d, tunnel.far.both, tunnel.datagram) end
+    if h.settings then others[1] = settings.own(d, h.both, h.datagram) end
+    return reload(h, lasts, "reload with other settings", function()
+      for i, o in ipairs(others) do
+        local which = h.settings or h.tunnels[i].near
+        for name, value in pairs(o) do which[name] = value end
+      end
+      reloaded(h)
+      h.host:file(h.name .. ".lua", h.text())
+      hup(h, 1)
+    end)
+  end)
+  local function told(h, text)
+    return h.name .. " is told: " .. text, function() scripts.tell(h, text) end
+  end
+  table.insert(gentle, function()
+    local h = d.pick(net.nears)
+    return told(h, ("links[%d]:set %s"):format(d.between(1, #h.tunnels), settings.literal(settings.change(d))))
+  end)
+  table.insert(gentle, function(lasts)
+    local h, most, other = d.pick(world.hosts), d.pick { 15000, 100000 }, d.pick { 0, 15000, 100000 }
+    local text, fn = told(h, ("limit(%d, %d)"):format(most, other))
+    return text, function()
+      fn()
+      w:sleep(lasts)
+      scripts.tell(h, "limit(0, 0)")
+    end
+  end)
+  table.insert(gentle, function(lasts)
+    local h = d.pick(net.nears)
+    if not h.pool then return told(h, "limit(0, 0)") end
+    local i = d.between(1, #h.tunnels)
+    local text, fn = told(h, ("leave(%d)"):format(i))
+    return text, function()
+      fn()
+      w:sleep(lasts)
+      scripts.tell(h, ("enter(%d)"):format(i))
+    end
+  end)
+
+  -- ---- hosts ----
+
+  table.insert(harsh, function(lasts)
+    local h = d.pick(world.hosts)
+    return "crash " .. h.name, function()
+      if not h.host:is_up() then return end
+      alone(h, function()
+        disturb("a crash", h)
+        world.bury(h)
+        h.host:crash()
+        w:sleep(lasts / 3)
+        disturb("a restart", h)
+        h.host:restart()
+      end)
+    end
+  end)
+  table.insert(harsh, function(lasts)
+    local h, rate = d.pick(world.hosts), d.pick { 2000, 30000, 300000 }
+    return "slow reader " .. h.name, function()
+      h.host:slow_reader(rate)
+      w:sleep(lasts)
+      h.host:slow_reader()
+    end
+  end)
+  table.insert(harsh, function(lasts)
+    local h, most = d.pick(world.hosts), d.between(1, 2000)
+    return ("io of %d bytes at %s"):format(most, h.name), function()
+      h.host:short_io(most)
+      w:sleep(lasts)
+      h.host:short_io()
+    end
+  end)
+  table.insert(harsh, function(lasts)
+    local h = d.pick(world.hosts)
+    return "full socket buffers at " .. h.name, function() h.host:udp_full(math.min(lasts, 3)) end
+  end)
+  table.insert(harsh, function(lasts)
+    local far, nowhere = d.pick(net.fars), d.one_in(2)
+    return "the name of " .. far.name .. (nowhere and " leads nowhere" or " fails"), function()
+      w:name(far.name .. ".example", not nowhere and far.address or nil, { fail = not nowhere })
+      w:sleep(lasts)
+      w:name(far.name .. ".example", far.address)
+    end
+  end)
+  table.insert(harsh, function()
+    local near = d.pick(net.nears)
+    return "rebinding of " .. near.name, function() if near.nat then near.host:nat_rebind() end end
+  end)
+  table.insert(gentle, function()
+    local h, by = d.pick(world.hosts), d.between(-5000, 5000)
+    return ("the clock of %s jumps by %d s"):format(h.name, by), function() h.host:clock_jump(by) end
+  end)
+  table.insert(harsh, function(lasts)
+    local h = d.pick(world.hosts)
+    return "nobody answers behind " .. h.name, function()
+      if h.closed then return end
+      h.closed = true
+      h.server:close()
+      w:sleep(lasts)
+      while not h.host:is_up() do w:sleep(0.1) end
+      world.serve(h)
+      h.closed = false
+    end
+  end)
+  return harsh, gentle
+end
+
+--- Plans them. world = { w, d, net, hosts, disturb(how, host): who has bytes on their way may see them end; boot(h); bury(h): before a
+--- script of its is killed; serve(h) }.
+function faults.plan(world)
+  local w, d = world.w, world.d
+  local harsh, gentle = kinds(world)
+  for _ = 1, d.between(world.net.quiet and 0 or 1, world.net.quiet and 5 or 7) do
+    local mild = world.net.quiet or d.one_in(3)
+    local at, lasts = 0.1 + d.seconds(15), d.seconds(d.pick { 1, 6, 14 })
+    local text, fn = d.pick(mild and gentle or harsh)(lasts)
+    w:fault(at, ("%s for %g s"):format(text, lasts), function()
+      if not mild then world.disturb(text) end
+      fn()
+    end)
+  end
+end
+
+return faults
