@@ -355,7 +355,7 @@ local function faults(w, d, net, flows, boot)
       local far = d.pick(net.fars)
       local other = d.one_in(2)
       return "the name of " .. far.name .. (other and " leads nowhere" or " fails"), function()
-        if other then w:name(far.name .. ".example", nil) else w:name(far.name .. ".example", far.name, { fail = true }) end
+        if other then w:name(far.name .. ".example", false) else w:name(far.name .. ".example", far.name, { fail = true }) end
         w:sleep(lasts)
         w:name(far.name .. ".example", far.name)
       end

@@ -7,9 +7,11 @@ local complain = require "kt.sim.complain"
 
 local task = {}
 
+local WAITS = {} -- what task.wait yields
+
 --- For world.lua: what a world needs of all this.
 function task.init(world)
-  world.tasks = setmetatable({}, { __mode = "k" }) -- coroutine → true
+  world.tasks = setmetatable({}, { __mode = "k" }) -- coroutine → what it is the function of
   world.ready, world.timers, world.next_timer = {}, {}, 0
 end
 
@@ -43,7 +45,11 @@ function task.flush(world)
     world.ready[at] = false
     at = at + 1
     local ok, why = coroutine.resume(entry.co, table.unpack(entry, 1, entry.n))
+    if ok and why ~= WAITS and coroutine.status(entry.co) == "suspended" then
+      ok, why = false, (complain.line(entry.co) or "?") .. ": coroutine.yield in a task: nobody would resume it; w:sleep lets time pass"
+    end
     if not ok then
+      why = complain.told(why, world.tasks[entry.co], entry.co)
       world.ready, world.flushing = {}, false
       error(why, 0)
     end
@@ -61,10 +67,10 @@ local function queue(world, co, ...)
   end
 end
 
---- Runs fn(...) as a task, at this instant.
-function task.spawn(world, fn, ...)
+--- Runs fn(...) as a task, at this instant. origin: whose function it is, should it fail (complain.origin).
+function task.spawn(world, origin, fn, ...)
   local co = coroutine.create(fn)
-  world.tasks[co] = true
+  world.tasks[co] = origin
   queue(world, co, ...)
   return co
 end
@@ -72,7 +78,7 @@ end
 --- Whether the caller is a task of the world.
 function task.inside(world)
   local co, main = coroutine.running()
-  return not main and world.tasks[co] == true
+  return not main and world.tasks[co] ~= nil
 end
 
 function task.waiter() return {} end
@@ -98,7 +104,7 @@ function task.wait(world, what, waiter, deadline)
       waiter.late = true
       task.wake(world, waiter)
     end)
-    coroutine.yield()
+    coroutine.yield(WAITS)
     return not waiter.late
   end
   if world.core:running() or world.asking then
