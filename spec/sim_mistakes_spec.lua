@@ -284,8 +284,7 @@ describe("a spec's mistake", function()
     refused("224.0.0.1 cannot be a public address", function() client:nat { public = "224.0.0.1" } end)
     refused("w:keystrokes.count: 1000000000000000000 is out of range",
       function() w:keystrokes { from = client, to = "server:1", count = 1000000000000000000 } end)
-    refused("sim.world.start: 1e+300 is out of range; wanted 1 to 253402300799 s", function() sim.world { start = 1e300 } end)
-    refused("sim.world.start: 0 is out of range", function() sim.world { start = 0 } end)
+    refused("sim.world.start: 1e+300; wanted a moment", function() sim.world { start = 1e300 } end)
     refused('host:serve.rate: only a server of kind "source" has it',
       function() client:serve { on = ":2", kind = "echo", rate = "1Mbit" } end)
     refused('host:serve.bytes: only a server of kind "source" has it', function() client:serve { on = ":2", fn = print, bytes = 5 } end)

@@ -76,6 +76,14 @@ describe("time", function()
     assert.equal("2028\t3\t1\t0\t3\t1835481600.0\n", script:output())
   end)
 
+  it("begins in 1970 when it is told to, too", function()
+    local w = sim.world { start = 0 }
+    w:host "a":file("s.lua", 'local kt = require "kt" kt.spawn(function() print(kt.date().year) end)')
+    local script = w:host "a":run "s.lua"
+    w:run "1s"
+    assert.equal("1970\n", script:output())
+  end)
+
   it("comes in periods until they are canceled", function()
     local w = two()
     local n, ticker = 0, nil

@@ -56,7 +56,7 @@ function world.new(opts)
   self.seed_given = opts.seed ~= nil
   task.init(self)
   self.core = core.world({ seed = self.seed, tcp_buffer = opts.tcp_buffer,
-    wall_us = opts.start and clock.us(opts.start) }, dispatcher(self))
+    wall_us = opts.start and math.max(1, clock.us(opts.start)) }, dispatcher(self))
   setmetatable(self, world) -- after the core was made, so that of the two this is collected first
   self.random_bits = self.core:stream("spec", "spec")
   settings.made(self)
