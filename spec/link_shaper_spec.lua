@@ -58,6 +58,17 @@ describe("a shaper", function()
     around:close()
   end)
 
+  it("around what broke before shows at once what had arrived", function()
+    local broken = w:fake()
+    broken:feed(("x"):rep(1 << 20))
+    broken:break_off "reset"
+    local around, set = w:shaper(broken, true)
+    set:set { rate_in = 1 }
+    assert.equal(1 << 20, #around:read())
+    assert.equal(0, around:write("more"))
+    around:close()
+  end)
+
   it("shows no more than its rate, and says when there is more", function()
     s:set { rate_in = 100000 }
     inner:feed(("x"):rep(1 << 20))

@@ -200,6 +200,48 @@ describe("a spec's mistake", function()
     assert.equal(1, w:now())
   end)
 
+  it("in a task keeps nothing else from happening at that instant", function()
+    local w = two()
+    w:host "server":serve { on = ":1", kind = "echo" }
+    local app = w:host "client":connect "server:1"
+    local happened = {}
+    local function happens(what) return function() happened[#happened + 1] = what end end
+    w:at("1s", function()
+      w:task(function() error("the first", 0) end)
+      w:task(happens "a task that is ready too")
+      w:task(function() error("the second", 0) end)
+    end)
+    w:at("1s", happens "a timer that is due too")
+    w:at("1s", function() app:echo "hello"; happened[#happened + 1] = "an echo later" end)
+    local ok, why = pcall(function() w:run "5s" end)
+    assert.is_false(ok)
+    assert.matches("^the first\n  in the function of w:task [^\n]+\n  at [^\n]+\n%(and 1 more at that instant%)$", why)
+    assert.equal(1, w:now())
+    w:run "5s"
+    table.sort(happened)
+    assert.same({ "a task that is ready too", "a timer that is due too", "an echo later" }, happened)
+  end)
+
+  it("in a condition leaves the world as it was", function()
+    local w = two()
+    w:host "server":serve { on = ":1", kind = "echo" }
+    local app = w:host "client":connect "server:1"
+    local function broken() error("in the condition", 0) end
+    assert.error_matches(function() w:run_until(broken) end, "^in the condition$") -- at once
+    app:echo "hello"
+    local asked = 0
+    w:at(w:now() + 1, function() end)
+    local ok, why = pcall(function() -- when it is asked while the world runs
+      w:run_until(function()
+        asked = asked + 1
+        if asked > 1 then broken() end
+      end)
+    end)
+    assert.is_false(ok)
+    assert.equal("in the condition", why)
+    app:echo "hello"
+  end)
+
   it("in what a call is given is told", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "sink" }
@@ -401,6 +443,40 @@ describe("a world that cannot go on", function()
     assert.is_false(ok)
     assert.matches("livelock at 1", why, 1, true)
     assert.matches("seed 1", why, 1, true)
+  end)
+
+  it("tells of tasks of the spec's that begin each other for ever, and where", function()
+    local w = two()
+    local function again() w:task(again) end
+    local line = debug.getinfo(again, "S").linedefined
+    again()
+    local ok, why = pcall(function() w:run "5s" end)
+    assert.is_false(ok)
+    assert.matches(("livelock at 0 s: 100001 tasks .* that of spec/sim_mistakes_spec.lua:%d %%(seed 1%%)"):format(line), why)
+  end)
+
+  it("is none that has very many tasks at one instant", function()
+    local w, n = two(), 0
+    for _ = 1, 150000 do w:task(function() n = n + 1 end) end
+    w:run "1s"
+    assert.equal(150000, n)
+  end)
+
+  it("is told of a script whose tasks spawn each other for ever, or wake each other", function()
+    local texts = {
+      doubling = "local kt = require 'kt'\nlocal function f() kt.spawn(f) kt.spawn(f) end\nkt.spawn(f)",
+      single = "local kt = require 'kt'\nlocal function f() kt.spawn(f) end\nkt.spawn(f)",
+    }
+    for name, text in pairs(texts) do
+      local w = two()
+      w:host "client":file(name .. ".lua", text)
+      w:host "client":run(name .. ".lua")
+      local ok, why = pcall(function() w:run "5s" end)
+      assert.is_false(ok)
+      assert.matches(("livelock at 0.000000 s: %s on host client ran 100000 slices of its tasks without time going on, "
+        .. "the last one of a task spawned at %s.lua:2; "):format(name, name), why, 1, true)
+      assert.matches("(seed 1)", why, 1, true)
+    end
   end)
 
   it("is told of a script that wakes itself for ever", function()

@@ -74,6 +74,36 @@ describe("a script on a simulated host", function()
     assert.equal("100\tnil\tfalse\tinvalid key to 'next'\n", (run(text):output()))
   end)
 
+  it("may remove keys while it walks by next, the first and the last too, and go on from any key", function()
+    local text = [[
+      kt.spawn(function()
+        local t, seen = { a = 1, b = 2, c = 3 }, {}
+        for k in next, t do t[k] = nil; seen[#seen + 1] = k end
+        print(table.concat(seen, " "), next(t))
+        t = { a = 1, c = 3 }
+        next(t, "a")
+        t.b = 2
+        print(next(t, "b"))
+        print(pcall(next, t, "d"))
+      end)]]
+    assert.equal("a b c\tnil\nc\t3\nfalse\tinvalid key to 'next'\n", (run(text):output()))
+  end)
+
+  it("keeps nothing alive by having walked it", function()
+    local text = [[
+      kt.spawn(function()
+        local t = setmetatable({}, { __mode = "k" })
+        for i = 1, 10 do t[{}] = i end
+        for _ in next, t do end
+        collectgarbage()
+        collectgarbage()
+        local n = 0
+        for _ in pairs(t) do n = n + 1 end
+        print(n <= 1)
+      end)]]
+    assert.equal("true\n", (run(text):output()))
+  end)
+
   it("follows a table's own __pairs", function()
     local text = [[
       kt.spawn(function()
@@ -103,6 +133,41 @@ describe("a script on a simulated host", function()
   it("sees its own environment, and nothing of this machine's", function()
     local text = [[kt.spawn(function() print(os.getenv "WHO", os.getenv "PATH") end)]]
     assert.equal("me\tnil\n", (run(text, { unsafe = true, env = { WHO = "me" } }):output()))
+  end)
+
+  it("ends itself alone by os.exit, at once and past every pcall", function()
+    local text = [[kt.spawn(function()
+      while true do
+        pcall(function() print "once" os.exit(%s) end)
+        coroutine.wrap(function() pcall(os.exit, 9) end)()
+        print "never"
+      end
+    end)]]
+    for arguments, code in pairs { [""] = 0, ["true"] = 0, ["false"] = 1, ["3, true"] = 3 } do
+      local script = run(text:format(arguments), { unsafe = true })
+      assert.equal(code, script.exit_code)
+      assert.equal("once\n", script:output())
+      assert.equal("", script:log())
+    end
+  end)
+
+  it("ends itself by os.exit in its main chunk, too", function()
+    assert.equal(0, run("os.exit(0)", { unsafe = true }).exit_code)
+    assert.error_matches(function() run("os.exit(4)", { unsafe = true }) end, "s.lua on host here: it ended at once, with code 4", 1, true)
+  end)
+
+  it("runs no programs of this machine's, and has no locale but C", function()
+    local path = os.tmpname()
+    os.remove(path)
+    local script = run(([[kt.spawn(function()
+      print(os.execute(), os.execute "touch %s")
+      print(pcall(io.popen, "touch %s"))
+      print(os.setlocale(), os.setlocale "", os.setlocale "C", os.setlocale "de_DE.UTF-8", os.setlocale(nil, "numeric"))
+    end)]]):format(path, path), { unsafe = true })
+    assert.equal(("false\tnil\texit\t127\nfalse\tio.popen: there are no programs on a simulated host; not run: touch %s\n"
+      .. "C\tC\tC\tnil\tC\n"):format(path), script:output())
+    assert.matches("os.execute: there is no shell on a simulated host; not run: touch " .. path, script:log(), 1, true)
+    assert.is_nil(io.open(path))
   end)
 
   it("that never waits is stopped, at the same place each time", function()

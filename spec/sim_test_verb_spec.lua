@@ -217,6 +217,69 @@ describe("kt test", function()
     assert.matches("ran 1\n", run("KT_SEED=39 " .. kt .. " test " .. folder .. "/sweep_spec.lua"), 1, true)
   end)
 
+  -- Draws and walks tables, in a file's body, in a hook and in specs.
+  local drawing = [[
+    local sim = require "kt.sim"
+    local first = math.random(1 << 40)
+    local function say(name) print(name .. ":", first, math.random(1 << 40)) end
+    local near = "20ms"
+    local words = { near = near, far = "60ms", spare = "90ms", other = "1ms", fifth = "2ms", sixth = "3ms" }
+    describe("a spec", function()
+      local hook
+      before_each(function() hook = math.random(1 << 40) end)
+      it("one", function() say("one " .. hook) end)
+      it("two", function() say("two " .. hook) say "again" end)
+      it("walks", function()
+        local w = sim.world()
+        for name in pairs(words) do w:host(name) end
+        local names = {}
+        for name in next, words do names[#names + 1] = name end
+        print("hosts", table.concat(w.host_names, " "), table.concat(names, " "))
+      end)
+      it("sweeps", function() sim.sweep(2, function(_, seed) print("seed " .. seed, math.random(1 << 40)) end) end)
+    end)]]
+
+  local function drawn(command, name)
+    local said, code = run(command)
+    assert.equal(0, code, said)
+    return assert(said:match("%f[%w]" .. name .. "[^\n]*"), said)
+  end
+
+  it("draws the same numbers in each run, and in a spec that runs alone", function()
+    write(folder .. "/draw_spec.lua", drawing)
+    local all = ("%s test -o plainTerminal %s/draw_spec.lua"):format(kt, folder)
+    for _, name in ipairs { "one", "two", "again", "seed 1", "seed 2" } do assert.equal(drawn(all, name), drawn(all, name)) end
+    assert.equal(drawn(all, "two"), drawn(all .. " --filter=two", "two"))
+    assert.equal(drawn(all, "seed 2"), drawn("KT_SEED=2 " .. all, "seed 2"))
+    assert.are_not.equal(drawn(all, "one"), drawn("KT_SEED=2 " .. all, "one"))
+    assert.are_not.equal(drawn(all, "seed 1"):match "%d+$", drawn(all, "seed 2"):match "%d+$")
+  end)
+
+  it("walks tables in the order of their keys", function()
+    write(folder .. "/draw_spec.lua", drawing)
+    assert.equal("hosts\tfar fifth near other sixth spare\tfar fifth near other sixth spare",
+      drawn(("%s test -o plainTerminal %s/draw_spec.lua"):format(kt, folder), "hosts"))
+  end)
+
+  it("says with which seed it was run, where the spec's own chance hangs on it", function()
+    write(folder .. "/chance_spec.lua", [[it("is bad", function() assert.is_true(math.random() < 0) end)]])
+    local said = run(("KT_SEED=5 %s test -o plainTerminal %s/chance_spec.lua"):format(kt, folder))
+    assert.matches("KT_SEED=5 kt test", said, 1, true)
+  end)
+
+  it("refuses a seed that is none, instead of running another", function()
+    for _, seed in ipairs { "abc", "1.5", "nan", "99999999999999999999", "0x10", " 7" } do
+      local said, code = run(("KT_SEED='%s' %s test %s/good_spec.lua"):format(seed, kt, folder))
+      assert.equal(("kt test: KT_SEED=%s: wanted a whole number, from -9223372036854775808 to 9223372036854775807\n"):format(seed), said)
+      assert.equal(1, code)
+    end
+    for _, seed in ipairs { "", "-3", "9223372036854775807" } do
+      local said, code = run(("KT_SEED='%s' %s test -o plainTerminal %s/good_spec.lua"):format(seed, kt, folder))
+      assert.matches("1 success", said, 1, true)
+      assert.equal(0, code)
+    end
+  end)
+
   it("says what to do when busted is not there", function()
     local said, code = run("LUA_PATH=/nowhere/?.lua " .. kt .. " test " .. folder .. "/good_spec.lua")
     assert.matches("apt-get install lua-busted", said, 1, true)
@@ -263,6 +326,46 @@ describe("plain busted", function()
       lua_path, os.getenv "KT_BUILD" or "build", path))
     os.remove(path)
     assert.matches("to repeat: KT_SEED=40 kt test " .. path, said, 1, true)
+  end)
+
+  it("is told which interpreter it takes by each module, when it runs in another", function()
+    local _, absent = run "lua5.1 -v"
+    if absent ~= 0 or os.getenv "KT_SPEC_LIGHT" then pending "needs lua5.1, and kt.so without sanitizers" end
+    for _, module in ipairs { "kt", "kt.sim", "kt.sim.report", "kt.sim.core" } do
+      local said, code = run(("LUA_CPATH='%s' lua5.1 -e 'require \"%s\"'"):format(lua_path, module))
+      assert.matches("kt.so is for Lua 5.4, and this is Lua 5.1; run specs by kt test, or by lua5.4 /usr/bin/busted", said, 1, true)
+      assert.equal(1, code)
+    end
+  end)
+
+  it("walks tables in the order of their keys, and draws the same each time, in each file that has kt.sim", function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute("mkdir " .. folder))
+    for i = 1, 2 do
+      write(("%s/%d_spec.lua"):format(folder, i), [[
+        local sim = require "kt.sim"
+        local n = math.random(1 << 40)
+        it("walks", function()
+          local names = {}
+          for name in pairs { near = 1, far = 2, spare = sim, other = 4, fifth = 5, sixth = 6 } do names[#names + 1] = name end
+          print(table.concat(names, " "), n)
+        end)]])
+    end
+    local lua = (os.getenv "KT_BUILD" or "build") .. "/spec/spec-lua"
+    local said = run(("LUA_CPATH='%s' %s /usr/bin/busted -o plainTerminal %s"):format(lua_path, lua, folder))
+    os.execute("rm -r " .. folder)
+    local numbers = {}
+    for n in said:gmatch "far fifth near other sixth spare\t(%d+)\n" do numbers[#numbers + 1] = n end
+    assert.equal(2, #numbers, said)
+    assert.equal(numbers[1], numbers[2])
+  end)
+
+  it("is told of a seed that is none", function()
+    local said, code = run(("KT_SEED=abc LUA_CPATH='%s' %s/spec/spec-lua /usr/bin/busted -o plainTerminal -e 'require \"kt.sim\"'"):format(
+      lua_path, os.getenv "KT_BUILD" or "build"))
+    assert.matches("KT_SEED=abc: wanted a whole number", said, 1, true)
+    assert.equal(1, code)
   end)
 
   it("is told that scripts' kt is for scripts", function()

@@ -325,6 +325,25 @@ describe("a packet rule", function()
     w:run "1s"
     assert.equal("2 at 0.16\n3 at 0.21\n3 at 0.21\n4 at 0.31\n5 at 0.41\n", receiver:output())
   end)
+
+  it("may be removed by its own function, and others by it; the rest is asked all the same", function()
+    local w = two()
+    local receiver, asked = datagrams(w, 4), {}
+    local first, third
+    local function asks(name, fn)
+      return w:rule { from = "client", to = "server", fn = function(p)
+        asked[#asked + 1] = name .. p.data
+        return fn and fn(p)
+      end }
+    end
+    first = asks("a", function(p) if p.data == "2" then first:remove() end end)
+    asks("b", function(p) if p.data == "3" then third:remove() end end)
+    third = asks "c"
+    asks("d", function(p) if p.data == "4" then asks "e" end end)
+    w:run "1s"
+    assert.equal("a1 b1 c1 d1 a2 b2 c2 d2 b3 d3 b4 d4", table.concat(asked, " "))
+    assert.matches("4 at", receiver:output())
+  end)
 end)
 
 describe("a host", function()

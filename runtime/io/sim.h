@@ -103,6 +103,11 @@ int kt_sim_process(struct kt_sim_host *h, const char *name, const struct kt_log 
     struct kt_err *err);
 /* True when kt_io_stop was called on it: it gets no more turns. */
 bool kt_sim_stopped(const struct kt_io *io);
+/* Turns that it has had: what it costs, as far as that is told in numbers that are the same in each run. */
+uint64_t kt_sim_turns(const struct kt_io *io);
+/* For the layer above, when it finds that the process can never let time go on: ends the run with KT_ELIMIT
+ * and "livelock at 3.000000 s: script on host a " before the text. */
+void kt_sim_livelock(struct kt_io *io, const char *text);
 /* The host a process runs on; NULL after the host has crashed. */
 struct kt_sim_host *kt_sim_host_of(const struct kt_io *io);
 

@@ -110,7 +110,8 @@ struct sim_io {
     struct kt_rng random;
     bool dead, crashed, stopped;
     size_t open;                  /* handles of the user's */
-    uint64_t stirred_at, stirred; /* turns at the instant stirred_at */
+    uint64_t turns;               /* that it has had */
+    uint64_t stirred_at, stirred; /* ... at the instant stirred_at */
     char name[SIM_NAME];
 };
 

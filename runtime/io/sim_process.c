@@ -57,6 +57,7 @@ static void end_turn(struct sim_io *p)
 void kt_sim_turn(struct sim_io *p)
 {
     if (over(p) || p->stopped) return;
+    p->turns++;
     hand_over(p);
     if (!over(p)) kt_wheel_run(&p->io.wheel, p->io.now);
     end_turn(p);
@@ -185,6 +186,11 @@ int kt_sim_process(
 bool kt_sim_stopped(const struct kt_io *io)
 {
     return ((const struct sim_io *)(const void *)io)->stopped;
+}
+
+uint64_t kt_sim_turns(const struct kt_io *io)
+{
+    return ((const struct sim_io *)(const void *)io)->turns;
 }
 
 struct kt_sim_host *kt_sim_host_of(const struct kt_io *io)

@@ -171,22 +171,32 @@ static const struct sim_io *busiest(const struct kt_sim *sim)
     return most;
 }
 
+static void livelock(struct kt_sim *sim, const struct sim_io *p, const char *text)
+{
+    const unsigned long long s = sim->now / 1000000, us = sim->now % 1000000;
+    if (p)
+        kt_sim_fail(sim, KT_ELIMIT, "livelock at %llu.%06llu s: %s on host %s %s", s, us, p->name,
+            p->host->name, text);
+    else
+        kt_sim_fail(sim, KT_ELIMIT, "livelock at %llu.%06llu s: %s", s, us, text);
+}
+
+void kt_sim_livelock(struct kt_io *io, const char *text)
+{
+    const struct sim_io *p = kt_sim_io(io);
+    livelock(p->sim, p, text);
+}
+
 static void stir(struct kt_sim *sim)
 {
     if (++sim->stirred <= sim->stall_turns) return;
     const struct sim_io *p = busiest(sim);
-    char seconds[32];
-    snprintf(seconds, sizeof seconds, "%llu.%06llu", (unsigned long long)(sim->now / 1000000),
-        (unsigned long long)(sim->now % 1000000));
+    char text[160] = "an event of the world sets itself again at once";
     if (p)
-        kt_sim_fail(sim, KT_ELIMIT,
-            "livelock at %s s: %s on host %s had %llu turns without time going on; something there wakes "
-            "itself "
-            "again at once, every time",
-            seconds, p->name, p->host->name, (unsigned long long)p->stirred);
-    else
-        kt_sim_fail(
-            sim, KT_ELIMIT, "livelock at %s s: an event of the world sets itself again at once", seconds);
+        snprintf(text, sizeof text,
+            "had %llu turns without time going on; something there wakes itself again at once, every time",
+            (unsigned long long)p->stirred);
+    livelock(sim, p, text);
 }
 
 static void turns(struct kt_sim *sim)

@@ -265,7 +265,7 @@ static void on_out(void *ctx)
 
 /* ---- the maker's side ---- */
 
-int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner, uint64_t born_us, struct kt_shaper **out)
+int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner, uint64_t born_us, int code, struct kt_shaper **out)
 {
     struct kt_shaper *s = calloc(1, sizeof *s);
     if (!s) return KT_ENOMEM;
@@ -274,6 +274,8 @@ int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner, uint64_t born_us, str
     s->inner = inner;
     s->io = io;
     s->born = born_us;
+    s->code = code;
+    s->told = code != 0;
     s->moved = kt_io_now(io);
     kt_timer_init(&s->in.timer, on_in, s);
     kt_timer_init(&s->out.timer, on_out, s);

@@ -27,8 +27,10 @@ struct kt_shaper_limits {
 };
 
 /* Takes `inner` over, with its figures; whoever listens to it listens to the shaper from now on. born_us:
- * when the inner pipe was made. 0 or KT_ENOMEM (then nothing has changed). */
-int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner, uint64_t born_us, struct kt_shaper **out);
+ * when the inner pipe was made; code: why it broke, if its listener has heard of that. 0 or KT_ENOMEM (then
+ * nothing has changed). */
+int kt_shaper_new(
+    struct kt_io *io, struct kt_pipe *inner, uint64_t born_us, int code, struct kt_shaper **out);
 struct kt_pipe *kt_shaper_pipe(struct kt_shaper *s);
 
 /* False once a limit of time has ended it: what is inside is gone. */

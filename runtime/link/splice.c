@@ -273,8 +273,10 @@ static void on_turn(void *ctx)
         .duration_us = kt_io_now(s->io) - s->started,
         .code = s->code,
     };
-    s->done(s->ctx, &result);
+    void (*done)(void *, const struct kt_splice_result *) = s->done;
+    void *done_ctx = s->ctx;
     release(s);
+    done(done_ctx, &result);
 }
 
 /* A direction that waits for its bucket waits anew, by the new rate. */
@@ -328,6 +330,11 @@ void kt_splice_replace(struct kt_splice *s, bool b, struct kt_pipe *by)
         s->ba.from = s->ab.to = by;
     else
         s->ab.from = s->ba.to = by;
+}
+
+int kt_splice_code(const struct kt_splice *s, bool b)
+{
+    return s->rest == (b ? &s->ba : &s->ab) ? s->broke : 0;
 }
 
 void kt_splice_broke(struct kt_splice *s, bool b, int code)

@@ -36,8 +36,7 @@ struct kt_splice_result {
 };
 
 /* Takes both pipes over and ends them by itself. done comes exactly once, never from inside this call; the
- * splice is freed after it, and knows its pipes, ended as they are, until then. 0 or KT_ENOMEM (then the
- * pipes are still the caller's). */
+ * splice is freed before it. 0 or KT_ENOMEM (then the pipes are still the caller's). */
 int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
     void (*done)(void *ctx, const struct kt_splice_result *result), void *ctx, struct kt_splice **out);
 
@@ -49,6 +48,8 @@ void kt_splice_set(struct kt_splice *s, const struct kt_splice_opts *opts);
 struct kt_pipe *kt_splice_pipe(const struct kt_splice *s, bool b);
 /* Another pipe takes the place of a, or b; it has the listener of that one already (link/shaper.h). */
 void kt_splice_replace(struct kt_splice *s, bool b, struct kt_pipe *by);
+/* Why a, or b, broke, what it had brought being moved still; 0: it did not. */
+int kt_splice_code(const struct kt_splice *s, bool b);
 /* For a pipe that broke before the splice began, when it was another one's to hear of: as if it broke now. */
 void kt_splice_broke(struct kt_splice *s, bool b, int code);
 

@@ -101,8 +101,8 @@ int kt_pipe_too_many(lua_State *L, const char *what);
 /* A splice takes both: for the script they are closed, but for :set and :stats. Both still count in
  * rt->pipes. */
 void kt_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice);
-/* The splice of a is about to end both, or has done so in this turn: their figures are still there. */
-void kt_pipe_given_up(struct kt_lua_pipe *a, uint64_t now);
+/* The splice of a has moved so much and has ended both, or is going to. */
+void kt_pipe_moved(struct kt_lua_pipe *a, uint64_t a_to_b, uint64_t b_to_a, uint64_t now);
 /* Hears of what happens to the pipe from now on, whether or not a call waits (lua_pipe_io.c). */
 void kt_pipe_attend(struct kt_lua_pipe *h);
 

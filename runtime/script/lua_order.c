@@ -1,12 +1,19 @@
-/* pairs and next for repeatable runtimes: tables are walked in the order of their keys. In Lua's own they
- * come in an order that depends on where things are in memory and on a number that Lua draws when a state is
- * made, so that no two runs agree.
+/* pairs and next for repeatable runtimes, and for the specs that run them: tables are walked in the order of
+ * their keys. In Lua's own they come in an order that depends on where things are in memory and on a number
+ * that Lua draws when a state is made, so that no two runs agree.
  *
  * Numbers come first, then strings (by their bytes), booleans, and last what is compared by identity, in the
- * order in which it was met. As in Lua, a key may be removed while the table is walked, and none be added. */
+ * order in which it was met. As in Lua, a key may be removed while the table is walked, and none be added.
+ *
+ * What was not met yet comes by its address: in a repeatable runtime, whose memory is an arena of its own, in
+ * the same order each time; in a spec in any. */
 #include <stdlib.h>
 #include <string.h>
 #include "script/script.h"
+
+/* Upvalues of next, besides the first one, which pairs has too: identities met. */
+#define WALKS 2  /* tables being walked → { the keys in order, place by key }, weak */
+#define FIRSTS 3 /* tables → the key that came first when that was asked for last, weak */
 
 struct key {
     int rank; /* of its type */
@@ -195,44 +202,99 @@ static int first(lua_State *L)
     return 2;
 }
 
-/* next(t, key). Upvalue 2: tables being walked → { the keys in order, place by key }, weak. */
+/* In a weak table that is an upvalue: t := what is on top. */
+static void remember(lua_State *L, int upvalue)
+{
+    lua_pushvalue(L, 1);
+    lua_insert(L, -2);
+    lua_rawset(L, lua_upvalueindex(upvalue));
+}
+
+/* Whether the key at 2 was the first of t when that was asked for, and has been removed since. */
+static bool first_is_gone(lua_State *L)
+{
+    lua_pushvalue(L, 2);
+    lua_rawget(L, 1);
+    lua_pushvalue(L, 1);
+    lua_rawget(L, lua_upvalueindex(FIRSTS));
+    bool gone = lua_isnil(L, -2) && lua_rawequal(L, -1, 2);
+    lua_pop(L, 2);
+    return gone;
+}
+
+static void set_key(lua_State *L, bool there)
+{
+    lua_pushvalue(L, 2);
+    if (there)
+        lua_pushboolean(L, 1);
+    else
+        lua_pushnil(L);
+    lua_rawset(L, 1);
+}
+
+/* Pushes { the keys in order, place by key }; the key at 2 is one of them. */
+static void begin_walk(lua_State *L)
+{
+    const bool gone = first_is_gone(L);
+    lua_createtable(L, 2, 0); /* 3 */
+    if (gone) set_key(L, true);
+    push_keys(L);
+    if (gone) set_key(L, false);
+    lua_newtable(L);
+    for (lua_Integer i = 1; lua_rawgeti(L, 4, i) != LUA_TNIL; i++) {
+        lua_pushinteger(L, i);
+        lua_rawset(L, 5);
+    }
+    lua_pop(L, 1);
+    lua_rawseti(L, 3, 2);
+    lua_rawseti(L, 3, 1);
+    lua_pushvalue(L, 3);
+    remember(L, WALKS);
+}
+
+/* Pushes, above the walk at 3, its keys and the place of the key at 2, or nil. */
+static int push_place(lua_State *L)
+{
+    lua_rawgeti(L, 3, 1);
+    lua_rawgeti(L, 3, 2);
+    lua_pushvalue(L, 2);
+    int type = lua_rawget(L, -2);
+    lua_replace(L, -2);
+    return type;
+}
+
+/* next(t, key) */
 static int next(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 2);
     if (lua_isnil(L, 2)) {
-        lua_pushvalue(L, 1);
         lua_pushnil(L);
-        lua_rawset(L, lua_upvalueindex(2));
-        return first(L);
+        remember(L, WALKS);
+        int n = first(L);
+        lua_pushvalue(L, -n);
+        remember(L, FIRSTS);
+        return n;
     }
     lua_pushvalue(L, 1);
-    if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TNIL) {
+    if (lua_rawget(L, lua_upvalueindex(WALKS)) == LUA_TNIL) {
         lua_pop(L, 1);
-        lua_createtable(L, 2, 0); /* 3 */
-        push_keys(L);
-        lua_newtable(L);
-        for (lua_Integer i = 1; lua_rawgeti(L, 4, i) != LUA_TNIL; i++) {
-            lua_pushinteger(L, i);
-            lua_rawset(L, 5);
-        }
-        lua_pop(L, 1);
-        lua_rawseti(L, 3, 2);
-        lua_rawseti(L, 3, 1);
-        lua_pushvalue(L, 1);
-        lua_pushvalue(L, 3);
-        lua_rawset(L, lua_upvalueindex(2));
+        begin_walk(L);
     }
-    lua_rawgeti(L, 3, 1); /* 4: keys */
-    lua_rawgeti(L, 3, 2);
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, 5) == LUA_TNIL) return luaL_error(L, "invalid key to 'next'");
+    if (push_place(L) == LUA_TNIL) {
+        lua_settop(L, 2); /* that walk was left, and the key is a newer one */
+        begin_walk(L);
+        if (push_place(L) == LUA_TNIL) return luaL_error(L, "invalid key to 'next'");
+    }
     for (lua_Integer i = lua_tointeger(L, -1) + 1;; i++) {
         lua_settop(L, 4);
-        if (lua_rawgeti(L, 4, i) == LUA_TNIL) return 1;
+        if (lua_rawgeti(L, 4, i) == LUA_TNIL) break;
         lua_pushvalue(L, -1);
         if (lua_rawget(L, 1) != LUA_TNIL) return 2;
     }
+    lua_pushvalue(L, -1); /* nil: the walk is over, and its keys may go */
+    remember(L, WALKS);
+    return 1;
 }
 
 static void push_weak(lua_State *L)
@@ -251,6 +313,7 @@ void kt_lua_order(lua_State *L)
     lua_pushcclosure(L, pairs, 1);
     lua_setglobal(L, "pairs");
     push_weak(L);
-    lua_pushcclosure(L, next, 2);
+    push_weak(L);
+    lua_pushcclosure(L, next, 3);
     lua_setglobal(L, "next");
 }

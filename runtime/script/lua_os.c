@@ -1,5 +1,7 @@
-/* The part of os that tells of the machine, for repeatable runtimes that have it (--unsafe): the io's clocks,
- * and UTC, as where this machine is must not show. */
+/* The part of os and io that is about the machine and the process, for repeatable runtimes that have them
+ * (--unsafe): a simulated host's. Clocks are the io's, the time zone is UTC, the locale is C, there are no
+ * programs to run, and to exit is to end the script. Files are not simulated: io, os.remove, os.rename and
+ * os.tmpname are Lua's own. */
 #include <string.h>
 #include <time.h>
 #include "script/script.h"
@@ -62,15 +64,64 @@ static int os_getenv(lua_State *L)
     return 1;
 }
 
+/* As the process' end would, it gets past every pcall: the rest of the slice is stopped. */
+static int os_exit(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    const int code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
+    if (rt->phase == KT_END) return luaL_error(L, "os.exit: the script ends already");
+    kt_runtime_stop(rt, code & 0xff);
+    atomic_store_explicit(&rt->guard.stopped, true, memory_order_relaxed);
+    kt_guard_raise(L); /* nobody reports it, as the runtime is exiting */
+}
+
+/* What Lua has for a machine without a shell. */
+static int os_execute(lua_State *L)
+{
+    const char *command = luaL_optstring(L, 1, NULL);
+    if (!command) {
+        lua_pushboolean(L, false);
+        return 1;
+    }
+    kt_log(kt_runtime_of(L)->log, KT_LOG_WARN,
+        "os.execute: there is no shell on a simulated host; not run: %s", command);
+    lua_pushnil(L);
+    lua_pushliteral(L, "exit");
+    lua_pushinteger(L, 127);
+    return 3;
+}
+
+static int io_popen(lua_State *L)
+{
+    return luaL_error(
+        L, "io.popen: there are no programs on a simulated host; not run: %s", luaL_checkstring(L, 1));
+}
+
+/* There is but one process for all hosts, and the spec. */
+static int os_setlocale(lua_State *L)
+{
+    const char *locale = luaL_optstring(L, 1, "C");
+    if (locale[0] == '\0' || strcmp(locale, "C") == 0 || strcmp(locale, "POSIX") == 0)
+        lua_pushliteral(L, "C");
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
 void kt_lua_os(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"time", os_time}, {"clock", os_clock}, {"getenv", os_getenv}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"time", os_time}, {"clock", os_clock}, {"getenv", os_getenv},
+        {"exit", os_exit}, {"execute", os_execute}, {"setlocale", os_setlocale}, {NULL, NULL}};
     if (lua_getglobal(L, "os") == LUA_TTABLE) {
         luaL_setfuncs(L, functions, 0);
         lua_getfield(L, -1, "date");
         lua_pushcclosure(L, os_date, 1);
         lua_setfield(L, -2, "date");
+    }
+    lua_pop(L, 1);
+    if (lua_getglobal(L, "io") == LUA_TTABLE) {
+        lua_pushcfunction(L, io_popen);
+        lua_setfield(L, -2, "popen");
     }
     lua_pop(L, 1);
 }

@@ -12,11 +12,15 @@
 #include "script/handle.h"
 #include "script/script.h"
 
-/* The pipe is or will be gone: what is known of it is kept. */
-static void keep_figures(struct kt_lua_pipe *h, const struct kt_pipe *pipe, uint64_t now)
+/* Its figures so far, for when it is gone. */
+static void keep_figures(struct kt_lua_pipe *h)
 {
-    h->bytes_in = pipe->bytes_in;
-    h->bytes_out = pipe->bytes_out;
+    h->bytes_in = h->pipe->bytes_in;
+    h->bytes_out = h->pipe->bytes_out;
+}
+
+static void forget(struct kt_lua_pipe *h, uint64_t now)
+{
     h->born = now - h->born;
     h->pipe = NULL;
     h->splice = NULL;
@@ -31,7 +35,8 @@ static void end(struct kt_lua_pipe *h, int code)
     struct kt_pipe *pipe = h->pipe;
     kt_pipe_interrupt(h);
     kt_pipe_listen(pipe, NULL, NULL);
-    keep_figures(h, pipe, kt_io_now(h->owned.owner->rt->io));
+    keep_figures(h);
+    forget(h, kt_io_now(h->owned.owner->rt->io));
     h->owned.owner->rt->pipes--;
     if (code == 0)
         kt_pipe_close(pipe);
@@ -103,6 +108,7 @@ int kt_pipe_too_many(lua_State *L, const char *what)
 static void give(struct kt_lua_pipe *h, struct kt_lua_pipe *other, struct kt_splice *splice)
 {
     kt_list_remove(&h->owned.node);
+    keep_figures(h);
     h->pipe = NULL;
     h->splice = splice;
     h->other = other;
@@ -115,10 +121,15 @@ void kt_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice
     b->second = true;
 }
 
-void kt_pipe_given_up(struct kt_lua_pipe *a, uint64_t now)
+void kt_pipe_moved(struct kt_lua_pipe *a, uint64_t a_to_b, uint64_t b_to_a, uint64_t now)
 {
-    keep_figures(a->other, kt_pipe_anywhere(a->other), now);
-    keep_figures(a, kt_pipe_anywhere(a), now);
+    struct kt_lua_pipe *b = a->other;
+    a->bytes_in += a_to_b;
+    a->bytes_out += b_to_a;
+    b->bytes_in += b_to_a;
+    b->bytes_out += a_to_b;
+    forget(a, now);
+    forget(b, now);
 }
 
 /* ---- methods ---- */

@@ -41,14 +41,14 @@ static int limit(struct kt_io *io, struct kt_lua_pipe *h, const struct kt_shaper
     if (!h->shaper) {
         struct kt_pipe *inner = kt_pipe_anywhere(h), *pipe;
         if (!any(limits)) return 0;
-        const int rc = kt_shaper_new(io, inner, h->born, &h->shaper);
+        const int code = h->splice ? kt_splice_code(h->splice, h->second) : h->code;
+        const int rc = kt_shaper_new(io, inner, h->born, code, &h->shaper);
         if (rc) return rc;
         pipe = kt_shaper_pipe(h->shaper);
-        if (h->splice) {
+        if (h->splice)
             kt_splice_replace(h->splice, h->second, pipe);
-        } else {
+        else
             h->pipe = pipe;
-        }
     }
     kt_shaper_set(h->shaper, limits);
     return 0;

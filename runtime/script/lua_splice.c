@@ -25,16 +25,17 @@ static void done(void *ctx, const struct kt_splice_result *result)
     struct kt_task *t = ctx;
     t->splice = *result;
     t->rt->pipes -= 2;
-    kt_pipe_given_up(t->op, kt_io_now(t->rt->io));
+    kt_pipe_moved(t->op, result->a_to_b, result->b_to_a, kt_io_now(t->rt->io));
     kt_task_wake(t, 0, NULL);
 }
 
 static void cancel(struct kt_task *t)
 {
-    struct kt_lua_pipe *a = t->op;
+    struct kt_lua_pipe *a = t->op, *b = a->other;
     struct kt_splice *splice = a->splice;
     t->rt->pipes -= 2;
-    kt_pipe_given_up(a, kt_io_now(t->rt->io));
+    kt_pipe_moved(a, kt_pipe_anywhere(a)->bytes_in - a->bytes_in, kt_pipe_anywhere(b)->bytes_in - b->bytes_in,
+        kt_io_now(t->rt->io));
     kt_splice_cancel(splice);
 }
 

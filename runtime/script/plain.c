@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include "script/embedded.h"
+#include "script/script.h"
 #include "script/sim_core.h"
 
 /* What makes sense without a runtime. */
@@ -46,6 +47,8 @@ static int search(lua_State *L)
 
 void kt_plain_install(lua_State *L)
 {
+    /* Each time: busted puts back the globals that it found before a file of specs. */
+    kt_lua_order(L);
     if (!luaL_newmetatable(L, "kt.plain")) { /* the name is in the registry: it is done */
         lua_pop(L, 1);
         return;

@@ -5,7 +5,9 @@
 
 #include <lua.h>
 
-/* Lets `require` find them: last of all, so that files of the user's own go first. Once is enough. */
+/* Lets `require` find them: last of all, so that files of the user's own go first. And pairs and next are
+ * those that scripts have in worlds: hosts that are made in a loop over a table shall be made in the same
+ * order in each run. */
 void kt_plain_install(lua_State *L);
 
 /* Pushes what `require "kt"` gives there. */

@@ -52,6 +52,8 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->print_ctx = opts->print_ctx;
     rt->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
     rt->counters = opts->counters ? opts->counters : &rt->own_counters;
+    rt->livelock = opts->livelock;
+    rt->livelock_ctx = opts->livelock_ctx;
     rt->ended = opts->ended;
     rt->ended_ctx = opts->ended_ctx;
     rt->drain_us = DRAIN_US;

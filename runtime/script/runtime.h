@@ -37,6 +37,10 @@ struct kt_runtime_opts {
     /* What the script prints: fd 1 or 2. NULL: the process' own. */
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;
+    /* Where the clock stands still while code runs, nothing else ends tasks that begin or wake each other for
+     * ever: called when there were very many at one time, with a text that says which. NULL: nobody asks. */
+    void (*livelock)(void *ctx, const char *text);
+    void *livelock_ctx;
     /* Where its links count; outlives the runtime and those that take over from it. NULL: its own. */
     struct kt_counters *counters;
     /* The script is at its end: it asked for it, has nothing left to do, or has been drained. It is freed by

@@ -74,6 +74,10 @@ struct kt_runtime {
     uint64_t visits_at;    /* the turn in which they ran last, by its time */
     unsigned visits;       /* ... and how often the turn came back to them */
     struct kt_failures failures;
+    uint64_t instant; /* when tasks ran last, and */
+    unsigned at_once; /* ... how many slices of them, if somebody wants to know of a livelock */
+    void (*livelock)(void *ctx, const char *text);
+    void *livelock_ctx;
     struct kt_origin *origins;
     size_t origin_count;
 

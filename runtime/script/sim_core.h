@@ -2,9 +2,10 @@
  * nothing here may use what belongs to one (tasks, the guard, kt_raise). lua/kt/sim makes the public kt.sim
  * of it.
  *
- * A world anchors all that is in it, so that no collection of garbage changes what happens there. Everything
- * that happens comes to one Lua function, dispatch(kind, id, …); an error in it ends the run, which raises
- * it.
+ * A world anchors all that is in it, so that no collection of garbage changes what happens there. Nothing
+ * but the spec anchors the world: the functions that it calls, which lead back to it, are its user values, so
+ * that one that is forgotten goes with all that it holds. Everything that happens comes to one Lua function,
+ * dispatch(kind, id, …); after an error in it the run ends at the end of that instant, and raises it.
  *
  * Callbacks may ask for the end of what is running at the moment (a script's packet rule may crash the
  * script's host). So processes are only made dead at once; they are freed between two instants (reap). */
@@ -25,18 +26,23 @@
 
 struct kt_lua_world {
     struct kt_sim *sim;
-    lua_State *L;   /* who is calling, as long as callbacks may come; else NULL */
-    int dispatch;   /* registry: function(kind, id, …) */
-    int rule;       /* registry: function(from, to, src, dst, data, id) → verdict; or LUA_NOREF */
-    int until;      /* registry: function() → done?; or LUA_NOREF */
-    int error;      /* registry: what a callback raised; or LUA_NOREF */
-    bool failed;    /* there is an error */
-    bool stop;      /* the run is to end at the end of this instant */
-    bool watched;   /* dispatch wants packets and log lines */
-    uint64_t print; /* fingerprint of all that happened to packets */
+    lua_State *L;    /* who is calling, as long as callbacks may come; else NULL */
+    int until;       /* registry: function() → done?; or LUA_NOREF */
+    int error;       /* registry: what a callback raised first; or LUA_NOREF */
+    unsigned failed; /* callbacks that raised */
+    bool stop;       /* the run is to end at the end of this instant */
+    bool watched;    /* dispatch wants packets and log lines */
+    uint64_t print;  /* fingerprint of all that happened to packets */
     uint64_t packets;
-    lua_Integer ids; /* of apps, listeners, scripts */
+    uint64_t instants; /* that were run through */
+    lua_Integer ids;   /* of apps, listeners, scripts */
     struct kt_list events, scripts, apps, listeners, drivers;
+};
+
+/* A world's user values. */
+enum kt_lua_sim_slot {
+    KT_SIM_SLOT_DISPATCH = 1, /* function(kind, id, …) */
+    KT_SIM_SLOT_RULE          /* function(from, to, src, dst, data, id) → verdict; or nil */
 };
 
 /* The process of a host that stands for those who use it: apps and servers of the spec's own. */
@@ -49,18 +55,21 @@ struct kt_lua_sim_driver {
 
 /* The world at index 1, not closed; raises. */
 struct kt_lua_world *kt_lua_sim_world_arg(lua_State *L);
+/* Pushes a user value of a world that runs, wherever on the stack that is. */
+void kt_lua_sim_push_slot(lua_State *L, const struct kt_lua_world *w, enum kt_lua_sim_slot slot);
 /* The host named at idx, which must be there. */
 struct kt_sim_host *kt_lua_sim_host_arg(lua_State *L, struct kt_lua_world *w, int idx);
 /* nil, the code's name, the sentence. */
 int kt_lua_sim_fail_return(lua_State *L, const struct kt_err *err);
 
 /* Calls dispatch with what push puts on the stack; push runs protected and returns how many. The first two
- * are the kind and the id. Nothing is called once the world has failed. */
+ * are the kind and the id. */
 typedef int (*kt_lua_sim_push)(lua_State *L, void *ctx);
 void kt_lua_sim_dispatch(
     struct kt_lua_world *w, const char *kind, lua_Integer id, kt_lua_sim_push push, void *ctx);
 
-/* Takes the error from the top of L's stack: the run under way ends, and raises it. */
+/* Takes the error from the top of L's stack: the run under way ends with this instant, and raises it, or the
+ * one that was there before. What else is due at this instant still comes: nobody would tell of it again. */
 void kt_lua_sim_keep_error(struct kt_lua_world *w, lua_State *L);
 
 /* Frees what died, if no callback is under way that stands on it. */

@@ -124,7 +124,7 @@ static int ask(lua_State *L)
 {
     const struct asked *a = lua_touserdata(L, 1);
     char src[KT_ADDR_TEXT], dst[KT_ADDR_TEXT];
-    lua_rawgeti(L, LUA_REGISTRYINDEX, a->w->rule);
+    kt_lua_sim_push_slot(L, a->w, KT_SIM_SLOT_RULE);
     lua_pushstring(L, a->p->from);
     lua_pushstring(L, a->p->to);
     lua_pushstring(L, kt_addr_text(a->p->src, src));
@@ -142,7 +142,7 @@ static void on_rule(void *ctx, const struct kt_sim_packet *p, struct kt_sim_verd
 {
     struct kt_lua_world *w = ctx;
     lua_State *L = w->L;
-    if (w->failed || !L) return;
+    if (!L) return;
     struct asked a = {w, p, out};
     lua_pushcfunction(L, ask);
     lua_pushlightuserdata(L, &a);
@@ -154,9 +154,8 @@ static int set_rule(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     lua_settop(L, 2);
-    luaL_unref(L, LUA_REGISTRYINDEX, w->rule);
-    bool none = lua_isnil(L, 2);
-    w->rule = none ? LUA_NOREF : luaL_ref(L, LUA_REGISTRYINDEX);
+    const bool none = lua_isnil(L, 2);
+    lua_setiuservalue(L, 1, KT_SIM_SLOT_RULE);
     kt_sim_rule_set(w->sim, none ? NULL : on_rule, w);
     return 0;
 }

@@ -68,6 +68,12 @@ static const char *get_env(void *ctx, const char *name)
     return NULL;
 }
 
+static void on_livelock(void *ctx, const char *text)
+{
+    const struct script *s = ctx;
+    kt_sim_livelock(s->io, text);
+}
+
 /* ---- its end ---- */
 
 static void free_script(struct script *s)
@@ -163,6 +169,8 @@ static int start(struct script *s, bool is_module, bool unsafe, size_t memory, i
                                                 .alloc_ctx = &s->arena,
                                                 .getenv = get_env,
                                                 .getenv_ctx = s,
+                                                .livelock = on_livelock,
+                                                .livelock_ctx = s,
                                                 .print = on_print,
                                                 .print_ctx = s},
         .file = is_module ? NULL : s->what,
@@ -238,6 +246,26 @@ static int world_start(lua_State *L)
 }
 
 /* ---- while it runs ---- */
+
+/* world:turns() → list of { name =, host =, turns = }, of the scripts that run */
+static int world_turns(lua_State *L)
+{
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    lua_newtable(L);
+    lua_Integer i = 0;
+    for (const struct kt_list *n = w->scripts.next; n != &w->scripts; n = n->next) {
+        const struct script *s = KT_CONTAINER(n, struct script, node);
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, s->what);
+        lua_setfield(L, -2, "name");
+        lua_pushstring(L, kt_sim_host_name(s->host));
+        lua_setfield(L, -2, "host");
+        lua_pushinteger(L, (lua_Integer)kt_sim_turns(s->io));
+        lua_setfield(L, -2, "turns");
+        lua_rawseti(L, -2, ++i);
+    }
+    return 1;
+}
 
 static struct script *script_arg(lua_State *L)
 {
@@ -394,7 +422,7 @@ static int script_gc(lua_State *L)
 
 void kt_lua_sim_scripts(lua_State *L)
 {
-    static const luaL_Reg world[] = {{"start", world_start}, {NULL, NULL}};
+    static const luaL_Reg world[] = {{"start", world_start}, {"turns", world_turns}, {NULL, NULL}};
     static const luaL_Reg script[] = {{"kill", script_kill}, {"signal", script_signal},
         {"usage", script_usage}, {"pools", script_pools}, {NULL, NULL}};
     luaL_setfuncs(L, world, 0);

@@ -4,7 +4,9 @@
 #include "crypto/seal.h"
 #include "script/sim_core.h"
 
-#define MOST 9e18 /* what a number may come to: fits all integers that are made of it here */
+#define WORLDS "kt.sim.worlds" /* registry: the worlds by where they are, weak */
+#define INSTANTS 1024          /* after so many of them dispatch("busy") comes, to look at how it goes */
+#define MOST 9e18              /* what a number may come to: fits all integers that are made of it here */
 
 struct event {
     struct kt_list node; /* w->events */
@@ -20,6 +22,15 @@ struct kt_lua_world *kt_lua_sim_world_arg(lua_State *L)
     struct kt_lua_world *w = luaL_checkudata(L, 1, KT_SIM_WORLD);
     if (!w->sim) luaL_error(L, "the world was closed");
     return w;
+}
+
+void kt_lua_sim_push_slot(lua_State *L, const struct kt_lua_world *w, enum kt_lua_sim_slot slot)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, WORLDS);
+    lua_rawgetp(L, -1, w);
+    lua_getiuservalue(L, -1, slot);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
 }
 
 int kt_lua_sim_fail_return(lua_State *L, const struct kt_err *err)
@@ -63,7 +74,7 @@ struct call {
 static int call_dispatch(lua_State *L)
 {
     const struct call *c = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->w->dispatch);
+    kt_lua_sim_push_slot(L, c->w, KT_SIM_SLOT_DISPATCH);
     lua_pushstring(L, c->kind);
     lua_pushinteger(L, c->id);
     int n = c->push ? c->push(L, c->ctx) : 0;
@@ -73,15 +84,17 @@ static int call_dispatch(lua_State *L)
 
 void kt_lua_sim_keep_error(struct kt_lua_world *w, lua_State *L)
 {
-    w->error = luaL_ref(L, LUA_REGISTRYINDEX);
-    w->failed = true;
+    if (w->failed++ == 0)
+        w->error = luaL_ref(L, LUA_REGISTRYINDEX);
+    else
+        lua_pop(L, 1);
 }
 
 void kt_lua_sim_dispatch(
     struct kt_lua_world *w, const char *kind, lua_Integer id, kt_lua_sim_push push, void *ctx)
 {
     lua_State *L = w->L;
-    if (w->failed || !L) return;
+    if (!L) return;
     struct call c = {w, kind, id, push, ctx};
     if (!lua_checkstack(L, 4)) return;
     lua_pushcfunction(L, call_dispatch);
@@ -159,8 +172,23 @@ static bool is_done(void *ctx)
 {
     struct kt_lua_world *w = ctx;
     kt_lua_sim_reap(w);
+    if (++w->instants % INSTANTS == 0) kt_lua_sim_dispatch(w, "busy", 0, NULL, NULL);
     if (w->failed || w->stop) return true;
     return w->until != LUA_NOREF && asked_done(w);
+}
+
+static int raise_error(lua_State *L, struct kt_lua_world *w)
+{
+    const unsigned others = w->failed - 1;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->error);
+    luaL_unref(L, LUA_REGISTRYINDEX, w->error);
+    w->error = LUA_NOREF;
+    w->failed = 0;
+    if (others > 0 && lua_type(L, -1) == LUA_TSTRING) {
+        lua_pushfstring(L, "\n(and %d more at that instant)", (int)others);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
 }
 
 /* world:run(until_us | nil [, fn]) → "time" | "done" | "quiet", or nil, code, sentence; raises what a
@@ -181,13 +209,7 @@ static int world_run(lua_State *L)
     w->L = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, w->until);
     w->until = LUA_NOREF;
-    if (w->failed) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, w->error);
-        luaL_unref(L, LUA_REGISTRYINDEX, w->error);
-        w->error = LUA_NOREF;
-        w->failed = false;
-        return lua_error(L);
-    }
+    if (w->failed) return raise_error(L, w);
     if (end < 0) return kt_lua_sim_fail_return(L, &err);
     lua_pushstring(L, ends[end]);
     return 1;
@@ -197,6 +219,15 @@ static int world_run(lua_State *L)
 static int world_stop(lua_State *L)
 {
     kt_lua_sim_world_arg(L)->stop = true;
+    return 0;
+}
+
+/* world:fail(error): as if a callback had raised it */
+static int world_fail(lua_State *L)
+{
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    lua_settop(L, 2);
+    kt_lua_sim_keep_error(w, L);
     return 0;
 }
 
@@ -233,7 +264,7 @@ static int world_stream(lua_State *L)
 
 /* ---- life ---- */
 
-static void close_world(lua_State *L, struct kt_lua_world *w)
+static void close_world(struct kt_lua_world *w)
 {
     if (!w->sim) return;
     w->L = NULL; /* nothing is told of what follows */
@@ -249,21 +280,19 @@ static void close_world(lua_State *L, struct kt_lua_world *w)
     }
     kt_sim_free(w->sim);
     w->sim = NULL;
-    luaL_unref(L, LUA_REGISTRYINDEX, w->dispatch);
-    luaL_unref(L, LUA_REGISTRYINDEX, w->rule);
 }
 
 static int world_close(lua_State *L)
 {
     struct kt_lua_world *w = luaL_checkudata(L, 1, KT_SIM_WORLD);
     if (w->L) return luaL_error(L, "the world runs: it cannot be closed from inside");
-    close_world(L, w);
+    close_world(w);
     return 0;
 }
 
 static int world_gc(lua_State *L)
 {
-    close_world(L, lua_touserdata(L, 1));
+    close_world(lua_touserdata(L, 1));
     return 0;
 }
 
@@ -272,9 +301,8 @@ static int new_world(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    struct kt_lua_world *w = lua_newuserdatauv(L, sizeof *w, 0);
-    *w = (struct kt_lua_world){
-        .rule = LUA_NOREF, .until = LUA_NOREF, .error = LUA_NOREF, .print = 0xcbf29ce484222325u};
+    struct kt_lua_world *w = lua_newuserdatauv(L, sizeof *w, KT_SIM_SLOT_RULE);
+    *w = (struct kt_lua_world){.until = LUA_NOREF, .error = LUA_NOREF, .print = 0xcbf29ce484222325u};
     kt_list_init(&w->events);
     kt_list_init(&w->scripts);
     kt_list_init(&w->apps);
@@ -292,16 +320,32 @@ static int new_world(lua_State *L)
     if (rc) return luaL_error(L, "%s", err.text[0] ? err.text : kt_strerror(rc));
     luaL_setmetatable(L, KT_SIM_WORLD);
     lua_pushvalue(L, 2);
-    w->dispatch = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_setiuservalue(L, -2, KT_SIM_SLOT_DISPATCH);
+    lua_getfield(L, LUA_REGISTRYINDEX, WORLDS);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, w);
+    lua_pop(L, 1);
     kt_lua_sim_packets_watch(w);
     return 1;
+}
+
+static void make_worlds(lua_State *L)
+{
+    if (luaL_newmetatable(L, WORLDS)) { /* its own */
+        lua_pushliteral(L, "v");
+        lua_setfield(L, -2, "__mode");
+        lua_pushvalue(L, -1);
+        lua_setmetatable(L, -2);
+    }
+    lua_pop(L, 1);
 }
 
 int kt_lua_sim_core(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"event", world_event}, {"forget", world_forget}, {"run", world_run},
-        {"stop", world_stop}, {"now", world_now}, {"running", world_running}, {"stream", world_stream},
-        {"close", world_close}, {NULL, NULL}};
+        {"stop", world_stop}, {"fail", world_fail}, {"now", world_now}, {"running", world_running},
+        {"stream", world_stream}, {"close", world_close}, {NULL, NULL}};
+    make_worlds(L);
     kt_lua_sim_class(L, KT_SIM_WORLD, methods, world_gc);
     luaL_getmetatable(L, KT_SIM_WORLD);
     lua_getfield(L, -1, "__index");

@@ -25,6 +25,8 @@
 #define OWN_SHARE 16u     /* of so many slices one is of rt->own */
 #define TURN_VISITS 16u   /* ... and how often a turn comes back to them */
 
+#define LIVELOCK_SLICES 100000u /* at one time, if that stands still while they run */
+
 static const struct kt_origin origin_unknown = {.source = "?"};
 
 bool kt_origin_embedded(const char *short_src)
@@ -222,12 +224,31 @@ static void run(struct kt_task *t)
     kt_state_slice(rt);
 }
 
+/* True when so many slices ran at one time that it cannot go on: the last one was of a task from there. */
+static bool livelocked(struct kt_runtime *rt, const struct kt_origin *o)
+{
+    if (!rt->livelock) return false;
+    if (rt->instant != kt_io_now(rt->io)) rt->at_once = 0;
+    rt->instant = kt_io_now(rt->io);
+    if (++rt->at_once < LIVELOCK_SLICES) return false;
+    char text[256];
+    snprintf(text, sizeof text,
+        "ran %u slices of its tasks without time going on, the last one of a task spawned at %s:%d; they "
+        "begin "
+        "or wake each other at once, every time",
+        rt->at_once, o->source, o->line);
+    rt->livelock(rt->livelock_ctx, text);
+    return true;
+}
+
 /* A round: those that are ready at its beginning. False when the time is over. */
 static bool run_round(struct kt_runtime *rt, uint64_t until)
 {
     for (size_t n = rt->ready_count; n > 0 && rt->ready_count > 0 && !rt->exiting; n--) {
-        run(next_ready(rt));
-        if (kt_io_clock(rt->io) >= until) return false;
+        struct kt_task *t = next_ready(rt);
+        const struct kt_origin *origin = t->origin;
+        run(t);
+        if (kt_io_clock(rt->io) >= until || livelocked(rt, origin)) return false;
     }
     return true;
 }

@@ -696,12 +696,13 @@ static void shaper_end(struct handle *h)
     (void)h;
 }
 
-/* shaper(inner): the pipe, and the side that sets it */
+/* shaper(inner [, broke]): the pipe, and the side that sets it */
 static int world_shaper(lua_State *L)
 {
     struct world *w = check_world(L);
+    const int code = lua_toboolean(L, 3) ? KT_ERESET : 0;
     struct shaper *s = push_handle(L, w, SHAPER, sizeof *s, shaper_end);
-    int rc = kt_shaper_new(w->io, take_over(L, 2), kt_io_now(w->io), &s->s);
+    int rc = kt_shaper_new(w->io, take_over(L, 2), kt_io_now(w->io), code, &s->s);
     if (rc) return luaL_error(L, "%s", kt_strerror(rc));
     push_pipe(L, w, kt_shaper_pipe(s->s));
     lua_insert(L, -2);

@@ -214,7 +214,8 @@ end)]],
   local passed = {
     { name = "bytes_in", type = "integer", doc = "Bytes that have come out of it." },
     { name = "bytes_out", type = "integer", doc = "Bytes that have gone into it." },
-    { name = "rate_in", type = "number", doc = "Bytes a second that come out of it, since `:stats` was called before, or since it was made; calls within a quarter of a second are one." },
+    { name = "rate_in", type = "number", doc = "Bytes a second that come out of it, since `:stats` was called before, or since it was made; "
+      .. "calls within a quarter of a second are one." },
     { name = "rate_out", type = "number", doc = "Bytes a second that go into it, likewise." },
     { name = "since", type = "number", doc = "Seconds since it began, until its end." },
   }

@@ -1,5 +1,5 @@
 --- kt test: busted inside kt. Its own options are taken out of the arguments; all others are busted's, as are paths.
-local settings = require "kt.sim.settings"
+local readable, settings = pcall(require, "kt.sim.settings") -- or what is wrong in the environment
 
 local help = [==[
 usage: kt test [--trace[=DIR]] [--plot FILE.svg] [BUSTED-OPTION...] [PATH...]
@@ -47,6 +47,10 @@ local function take(args)
 end
 
 return function()
+  if not readable then
+    io.stderr:write("kt test: ", tostring(settings), "\n")
+    return 1
+  end
   local rest, wrong = take(arg)
   if not rest then
     (wrong and io.stderr or io.stdout):write(wrong and "kt test: " .. wrong .. "\n" or "", help)

@@ -1,9 +1,12 @@
 --- kt.sim: tests of tunnels in virtual time. See docs/testing.md.
+local chance = require "kt.sim.chance"
 local complain = require "kt.sim.complain"
 local schema = require "kt.schema"
 local world = require "kt.sim.world"
 
 local sim = { version = require("kt.sim.core").version }
+
+chance.begin() -- for those who run without kt.sim.report
 
 --- A new world: { seed = 7, files = { … }, log = "info" }.
 function sim.world(opts)

@@ -1,15 +1,16 @@
 --- Says after a failed spec how it is repeated: with which seed, and which line runs it alone. Loaded by `kt test`; under plain
---- busted by --helper=kt.sim.report.
+--- busted by --helper=kt.sim.report. Begins chance anew for each spec, and for what is outside of them.
 local busted = require "busted"
+local chance = require "kt.sim.chance"
 local settings = require "kt.sim.settings"
 
 settings.reports = true
 
 local failed = {}
 
--- The seed that KT_SEED has to be: that of a sweep which failed, or that of worlds which were given none.
+-- The seed that KT_SEED has to be: that of a sweep which failed, that of worlds which were given none, or what it was.
 local function seed_of(seeds)
-  local seed
+  local seed = settings.seed
   for _, made in ipairs(seeds) do
     if not made.given then seed = made.seed end
   end
@@ -31,6 +32,12 @@ busted.subscribe({ "test", "start" }, function()
   settings.seeds, settings.swept = {}, nil
   return nil, true
 end)
+for _, event in ipairs { { "file", "start" }, { "describe", "start" }, { "test", "start" }, { "test", "end" } } do
+  busted.subscribe(event, function()
+    chance.begin()
+    return nil, true
+  end)
+end
 busted.subscribe({ "failure", "it" }, remember)
 for _, where in ipairs { "it", "before_each", "after_each" } do busted.subscribe({ "error", where }, remember) end
 

@@ -7,13 +7,13 @@ local shape = require "kt.sim.shape"
 local rule = {}
 rule.__index = rule
 
+-- The list is made anew and not changed: it may be being walked, as a rule's function may remove rules and make some.
 function rule:remove()
-  for i, other in ipairs(self.world.rules) do
-    if other == self then
-      table.remove(self.world.rules, i)
-      break
-    end
+  local left = {}
+  for _, other in ipairs(self.world.rules) do
+    if other ~= self then left[#left + 1] = other end
   end
+  self.removed, self.world.rules = true, left
   if #self.world.rules == 0 then self.world.core:set_rule(nil) end
 end
 
@@ -40,7 +40,7 @@ local function asker(world)
   return function(from, to, src, dst, data, id)
     local packet
     for _, self in ipairs(world.rules) do
-      if (not self.from or self.from == from) and (not self.to or self.to == to) then
+      if not self.removed and (not self.from or self.from == from) and (not self.to or self.to == to) then
         packet = packet or { from = from, to = to, src = src, dst = dst, data = data, size = #data, id = id, at = world:now() }
         local ok, said = xpcall(self.fn, self.failed, packet)
         if not ok then error(said, 0) end
@@ -60,6 +60,7 @@ function rule.new(world, opts)
     made_at = complain.line() or "?" }, rule)
   local origin = complain.origin "w:rule"
   function self.failed(why) return complain.told(why, origin) end
+  world.rules = table.move(world.rules, 1, #world.rules, 1, {})
   table.insert(world.rules, self)
   if #world.rules == 1 then world.core:set_rule(asker(world)) end
   return self

@@ -1,8 +1,19 @@
 --- What `kt test` was told, or the environment of plain busted: KT_SEED, KT_TRACE (a folder), KT_PLOT (a file).
+
+-- A seed that is none must not become another: what it should repeat would not be repeated. nil if it was not given.
+local function read_seed(text)
+  if not text or text == "" then return nil end
+  local seed = text:find "^%-?%d+$" and math.tointeger(tonumber(text))
+  if not seed then error(("KT_SEED=%s: wanted a whole number, from %d to %d"):format(text, math.mininteger, math.maxinteger), 0) end
+  return seed
+end
+
 local settings = {
-  seed = math.tointeger(tonumber(os.getenv "KT_SEED" or "")),
+  seed = read_seed(os.getenv "KT_SEED"),
   trace = os.getenv "KT_TRACE",
   plot = os.getenv "KT_PLOT",
+  patience = 5, -- seconds of processor time that a run may take before it says so
+  say = function(text) io.stderr:write(text) end,
   seeds = {}, -- of worlds made since the report last looked
 }
 

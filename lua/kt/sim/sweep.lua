@@ -1,5 +1,6 @@
 --- Sweeps: the same spec under many seeds. The first that fails is shrunk, as far as its faults were given by w:fault: what it
 --- fails without is left out. Then it says which seed and which faults it takes, and how to run that one alone.
+local chance = require "kt.sim.chance"
 local complain = require "kt.sim.complain"
 local settings = require "kt.sim.settings"
 local shape = require "kt.sim.shape"
@@ -14,6 +15,7 @@ local function try(sweep, seed, keep)
   opts.seed = seed
   local w = world.new(opts)
   w.keep = keep
+  chance.begin(seed)
   local ok, why = xpcall(sweep.fn, function(e) return type(e) == "string" and e or tostring(e) end, w, seed)
   local faults = w.faults
   w:close()

@@ -8,11 +8,14 @@ local complain = require "kt.sim.complain"
 local task = {}
 
 local WAITS = {} -- what task.wait yields
+local MOST = 100000 -- tasks that wake each other at one instant: more are a livelock, as are so many turns of scripts
 
 --- For world.lua: what a world needs of all this.
 function task.init(world)
-  world.tasks = setmetatable({}, { __mode = "k" }) -- coroutine → what it is the function of
+  world.tasks = setmetatable({}, { __mode = "k" }) -- coroutine → its function
+  world.origins = setmetatable({}, { __mode = "k" }) -- coroutine → who was given that, and where
   world.ready, world.timers, world.next_timer = {}, {}, 0
+  world.spawned, world.last_spawned = 0, nil -- tasks, and the function of the newest: for kt.sim.patience
 end
 
 --- Calls fn at a time in µs; gives a key for task.forget.
@@ -36,11 +39,18 @@ function task.forget(world, timer)
   world.core:forget(timer.key)
 end
 
+-- "spec/x_spec.lua:12", where the function of a task begins.
+local function begins_at(world, co)
+  local info = debug.getinfo(world.tasks[co], "S")
+  return ("%s:%d"):format(info.short_src, info.linedefined)
+end
+
+--- Empties the queue. A task that fails takes no other down with it: the run ends when this instant is over.
 function task.flush(world)
   if world.flushing then return end
   world.flushing = true
-  local at = 1
-  while world.ready[at] do
+  local most, at = #world.ready + MOST, 1
+  while world.ready[at] and at <= most do
     local entry = world.ready[at]
     world.ready[at] = false
     at = at + 1
@@ -48,21 +58,21 @@ function task.flush(world)
     if ok and why ~= WAITS and coroutine.status(entry.co) == "suspended" then
       ok, why = false, (complain.line(entry.co) or "?") .. ": coroutine.yield in a task: nobody would resume it; w:sleep lets time pass"
     end
-    if not ok then
-      why = complain.told(why, world.tasks[entry.co], entry.co)
-      world.ready, world.flushing = {}, false
-      error(why, 0)
-    end
+    if not ok then world.core:fail(complain.told(why, world.origins[entry.co], entry.co)) end
   end
+  local left = world.ready[at]
   world.ready, world.flushing = {}, false
+  if not left then return end
+  error(("livelock at %g s: %d tasks of the spec's began or went on without time going on, and there are more; the next one is "
+    .. "that of %s (seed %d)"):format(world:now(), most, begins_at(world, left.co), world.seed), 0)
 end
 
 local function queue(world, co, ...)
   local entry = table.pack(...)
   entry.co = co
   table.insert(world.ready, entry)
-  if not world.core:running() then
-    -- From the body: it goes on when the world does.
+  if not world.core:running() and #world.ready == 1 then
+    -- From the body: they go on when the world does.
     task.timer(world, world.core:now(), function() end)
   end
 end
@@ -70,7 +80,8 @@ end
 --- Runs fn(...) as a task, at this instant. origin: whose function it is, should it fail (complain.origin).
 function task.spawn(world, origin, fn, ...)
   local co = coroutine.create(fn)
-  world.tasks[co] = origin
+  world.tasks[co], world.origins[co] = fn, origin
+  world.spawned, world.last_spawned = world.spawned + 1, fn
   queue(world, co, ...)
   return co
 end

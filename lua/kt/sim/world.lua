@@ -6,6 +6,7 @@ local core = require "kt.sim.core"
 local flow = require "kt.sim.flow"
 local host = require "kt.sim.host"
 local link = require "kt.sim.link"
+local patience = require "kt.sim.patience"
 local rule = require "kt.sim.rule"
 local settings = require "kt.sim.settings"
 local shape = require "kt.sim.shape"
@@ -32,6 +33,7 @@ local function dispatcher(self)
     local script = self.scripts[id]
     if script then script:on_ended(code, failed) end
   end
+  function on.busy() patience.look(self) end
   function on.packet(_, packet) self.tracer:packet(packet) end
   for _, name in ipairs { "connected", "unconnected", "readable", "writable", "broken" } do
     local method = "on_" .. name
@@ -148,6 +150,7 @@ function world:now() return self.core:now() / 1e6 end
 
 --- Runs to a time in µs, or less far if something stops it. For the modules here.
 function world:advance(until_us, fn)
+  patience.begin(self)
   local how, _, text = self.core:run(until_us, fn)
   if not how then complain.raise("%s (seed %d)", text, self.seed) end
   return how
@@ -187,8 +190,10 @@ function world:run_until(fn, opts)
   local at, value = self.core:now() + clock.us(opts.timeout)
   local function ask()
     self.asking = true -- it looks, it does not wait
-    value = fn()
+    local ok, said = pcall(fn)
     self.asking = false
+    if not ok then error(said, 0) end
+    value = said
     return value
   end
   while self.core:now() < at and not ask() do self:advance(at, ask) end
