@@ -109,7 +109,7 @@ end)]]):format(table.concat(lines, "\n")))
   it("of a main chunk that raised a table says so, run and checked", function()
     h.run(function()
       local code, _, err = s.run 'error { message = "it broke" }'
-      assert.same({ 1, "kt: an error that is a table without __tostring: message = it broke\n" }, { code, err })
+      assert.same({ 1, "kt: s.lua:2: an error that is a table without __tostring: message = it broke\n" }, { code, err })
       local p = s.kt("check", "s.lua")
       p:wait_exit(20)
       assert.matches("^s.lua:2: an error that is a table without __tostring: message = it broke\n", p.stdout)

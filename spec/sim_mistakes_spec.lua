@@ -9,6 +9,14 @@ local function two()
   return w
 end
 
+-- A script on host client that sends a packet to host server.
+local function sends(w)
+  w:host "client":file("sends.lua", [[local kt = require "kt"
+    local s = kt.udp { on = ":9" }
+    kt.spawn(function() s:send("x", "10.0.2.1:9") kt.sleep "1s" end)]])
+  return "sends.lua"
+end
+
 -- fn's error, which must begin with the line that fn is on.
 local function mistake(fn)
   local line = debug.getinfo(fn, "S").linedefined
@@ -156,10 +164,7 @@ describe("a spec's mistake", function()
     w:host "server":file("s.lua", 'local kt = require "kt" local s = kt.udp { on = ":9" } kt.spawn(function() s:receive() end)')
     w:rule { fn = function() return { dely = 3 } end }
     local line = debug.getinfo(1, "l").currentline - 1
-    w:host "client":file("c.lua", [[local kt = require "kt"
-      local s = kt.udp { on = ":9" }
-      kt.spawn(function() s:send("x", "10.0.2.1:9") kt.sleep "1s" end)]])
-    w:host "client":run "c.lua"
+    w:host "client":run(sends(w))
     local ok, why = pcall(function() w:run "2s" end)
     assert.is_false(ok)
     assert.equal(("spec/sim_mistakes_spec.lua:%d: rule.dely: unknown key; did you mean delay?"):format(line), why)
@@ -210,7 +215,7 @@ describe("a spec's mistake", function()
     w:at("1s", function() app:echo "hello"; happened[#happened + 1] = "an echo later" end)
     local ok, why = pcall(function() w:run "5s" end)
     assert.is_false(ok)
-    assert.equal("the first\n(and 1 more at that instant)", why)
+    assert.matches("^the first\n  in the function of w:task [^\n]+\n  at [^\n]+\n%(and 1 more at that instant%)$", why)
     assert.equal(1, w:now())
     w:run "5s"
     table.sort(happened)
@@ -244,7 +249,7 @@ describe("a spec's mistake", function()
     client:file("s.lua", 'local kt = require "kt" kt.spawn(function() kt.sleep "1h" end)')
     local script, app = client:run "s.lua", client:connect "server:1"
     assert.equal('script:signal: "TRM" is not known; did you mean "TERM"?', mistake(function() script:signal "TRM" end))
-    assert.equal("host:short_io: 0 is out of range; wanted at least 1", mistake(function() client:short_io(0) end))
+    assert.equal("host:short_io: 0 is out of range; wanted 1 to 1073741824", mistake(function() client:short_io(0) end))
     assert.equal("host:file: text: a table; wanted a string", mistake(function() client:file("a", {}) end))
     assert.equal("host:connect: address: 7; wanted a string", mistake(function() client:connect(7) end))
     assert.equal("app:write: wanted a string, got a nil", mistake(function() app:write() end))
@@ -257,10 +262,175 @@ describe("a spec's mistake", function()
     assert.matches("leave it out", mistake(function() sim.sweep(3, print, { seed = 1 }) end), 1, true)
   end)
 
-  it("of using a closed world is told", function()
+  it("of using a closed world, or what was in it, is told with the line that closed it", function()
     local w = two()
+    w:host "server":serve { on = ":1", kind = "echo" }
+    local app, link = w:host "client":connect "server:1", w:link("client", "server")
     w:close()
-    assert.has_error(function() w:run "5s" end)
+    local closed = ("the world was closed (spec/sim_mistakes_spec.lua:%d)"):format(debug.getinfo(1, "l").currentline - 1)
+    assert.equal("w:run: " .. closed, mistake(function() w:run "5s" end))
+    assert.equal("w:now: " .. closed, mistake(function() w:now() end))
+    assert.equal("app:write: " .. closed, mistake(function() app:write "x" end))
+    assert.equal("link:cut: " .. closed, mistake(function() link:cut() end))
+    assert.equal("world of seed 1, closed", tostring(w))
+    app:close()
+    w:close()
+  end)
+
+  it("in a method's name comes with the nearest one", function()
+    local w = two()
+    w:host "server":serve { on = ":1", kind = "echo" }
+    local client = w:host "client"
+    assert.equal("w:trasnfer: no such method; did you mean w:transfer?", mistake(function() w:trasnfer {} end))
+    assert.equal("host:conect: no such method; did you mean host:connect?", mistake(function() client:conect "server:1" end))
+    assert.equal("link:cutt: no such method; did you mean link:cut?", mistake(function() w:link("client", "server"):cutt() end))
+    local k = w:keystrokes { from = client, to = "server:1", count = 1 }
+    assert.equal("flow:meadian: no such method; did you mean flow:median?", mistake(function() k:meadian() end))
+    assert.equal("flow:wiat: no such method; did you mean flow:wait?", mistake(function() k:wiat() end))
+    assert.equal('app:frobnicate: no such method; "Reference" in docs/testing.md has them all',
+      mistake(function() client:connect "server:1":frobnicate() end))
+    assert.is_nil(k.server) -- which a flow may have
+  end)
+
+  it("of a dot for a colon is told", function()
+    local w = two()
+    assert.equal('w.run: called with a dot; write w:run(...)', mistake(function() w.run "1s" end))
+    assert.equal('host.crash: called with a dot; write host:crash(...)', mistake(function() w:host "client".crash() end))
+  end)
+
+  it("of impossible parameters is told with what is possible", function()
+    local w = two()
+    local client = w:host "client"
+    local function link(opts) return function() w:link("client", "server"):set(opts) end end
+    local function refused(want, fn)
+      local line = debug.getinfo(fn, "S").linedefined
+      local ok, why = pcall(fn)
+      assert.is_false(ok)
+      assert.matches(("spec/sim_mistakes_spec.lua:%d: "):format(line), why, 1, true)
+      assert.matches(want, why, 1, true)
+    end
+    for _, rate in ipairs { 0, 1e-300, 1e300, math.maxinteger, "0bit" } do
+      local shown = type(rate) == "string" and '"0bit"' or tostring(rate)
+      refused("link:set.rate: " .. shown .. " is out of range; wanted 1kbit to 1000Gbit", link { rate = rate })
+    end
+    refused("link:set.queue.time: 0 is out of range", link { queue = { time = 0 } })
+    refused("link:set.queue.packets: 1000000000000000000 is out of range", link { queue = { packets = 10 ^ 18 // 1 | 0 } })
+    refused("link:set.reorder_by: 1e+300 is out of range; wanted at most 1h", link { reorder_by = 1e300 })
+    refused("host:slow_reader: 0 is out of range; wanted 1 bytes a second to", function() client:slow_reader(0) end)
+    refused("host:slow_reader: 1e+300 is out of range", function() client:slow_reader(1e300) end)
+    refused("host:clock_jump: 1e+300 is out of range", function() client:clock_jump(1e300) end)
+    refused('host:clock_jump: "-1x"; wanted a duration', function() client:clock_jump "-1x" end)
+    refused("host:run.memory: 1000000000000000000 is out of range", function() client:run("m.lua", { memory = 1000000000000000000 }) end)
+    refused("host:nat.timeout: 1e+300 is out of range", function() client:nat { public = "198.51.100.1", timeout = 1e300 } end)
+    refused("198.51.100.256", function() client:nat { public = "198.51.100.256" } end)
+    refused("224.0.0.1 cannot be a public address", function() client:nat { public = "224.0.0.1" } end)
+    refused("w:keystrokes.count: 1000000000000000000 is out of range",
+      function() w:keystrokes { from = client, to = "server:1", count = 1000000000000000000 } end)
+    refused("sim.world.start: 1e+300; wanted a moment", function() sim.world { start = 1e300 } end)
+    refused('host:serve.rate: only a server of kind "source" has it',
+      function() client:serve { on = ":2", kind = "echo", rate = "1Mbit" } end)
+    refused('host:serve.bytes: only a server of kind "source" has it', function() client:serve { on = ":2", fn = print, bytes = 5 } end)
+  end)
+
+  it("in what a host or a name is called is told", function()
+    local w = two()
+    for _, name in ipairs { "", "a\0b", "\n", "a:1", "a b", ("x"):rep(64) } do
+      assert.matches('^w:host: ".*"; a name is 1 to 63 letters, digits and %-_%.$', mistake(function() w:host(name) end))
+    end
+    assert.equal('w:host: "10.0.0.9"; that is an address, and no name', mistake(function() w:host "10.0.0.9" end))
+    assert.equal('w:host: "localhost"; each host is that to itself', mistake(function() w:host "localhost" end))
+    assert.equal("w:name: 5; wanted a name", mistake(function() w:name(5) end))
+    assert.equal("w:name: false; wanted a name", mistake(function() w:name(false) end))
+    assert.equal("w:name: a table; wanted a name", mistake(function() w:name {} end))
+    assert.matches("w:name.delay: 1e+18 is out of range", mistake(function() w:name("n", "server", { delay = 1e18 }) end), 1, true)
+    assert.matches("255.255.255.255:0 cannot be a host's address", mistake(function() w:host("x", { address = "255.255.255.255" }) end), 1, true)
+  end)
+
+  it("that leads a name to nil, as a slip of the pen does, is told", function()
+    local w, hosts = two(), {}
+    assert.equal("w:name: vps.example: leads to nil; wanted a host, an address or a list of them; false leads it nowhere",
+      mistake(function() w:name("vps.example", hosts.typo) end))
+    assert.equal("w:name: vps.example: 0 of them; wanted 1 to 16", mistake(function() w:name("vps.example", {}) end))
+  end)
+
+  it("that takes a host of another world is told", function()
+    local w, other = two(), two()
+    local text = "host server is one of another world"
+    assert.equal("w:link: " .. text, mistake(function() w:link("client", other:host "server") end))
+    assert.equal("w:name: " .. text, mistake(function() w:name("n", other:host "server") end))
+    assert.equal("w:transfer: " .. text, mistake(function() w:transfer { from = other:host "server", to = "server:1" } end))
+    assert.equal("link:cut: " .. text, mistake(function() w:link("client", "server"):cut(other:host "server") end))
+  end)
+
+  it("in a script that a host runs again is told as restart's", function()
+    local w = two()
+    local client = w:host "client"
+    client:file("s.lua", 'local kt = require "kt" kt.spawn(function() kt.sleep "1h" end)')
+    client:run "s.lua"
+    client:crash()
+    client:file("s.lua", "error 'no more'")
+    assert.equal("host:restart: script s.lua on host client: s.lua:1: no more", mistake(function() client:restart() end))
+  end)
+
+  it("in what a script raises is told when that is no text", function()
+    local w = two()
+    local client = w:host "client"
+    local function said(text)
+      client:file("s.lua", text)
+      return mistake(function() client:run "s.lua" end)
+    end
+    assert.equal("host:run: script s.lua on host client: s.lua:2: an error that is a table without __tostring", said "\nerror {}")
+    assert.equal("host:run: script s.lua on host client: s.lua:1: an error that is nil", said "error()")
+  end)
+
+  it("in a function that is called later says whose it is and the lines it came through", function()
+    local here = "spec/sim_mistakes_spec.lua:"
+    local function check(what, give)
+      local w = two()
+      w:host "server":serve { on = ":1", kind = "sink" }
+      local given = here .. debug.getinfo(give, "S").linedefined
+      give(w, function()
+        local function inner() error "ouch" end
+        inner()
+      end)
+      local ok, why = pcall(function() w:run "5s" end)
+      assert.is_false(ok)
+      local line = debug.getinfo(1, "l").currentline - 5
+      assert.equal(("%s%d: ouch\n  in the function of %s (%s)\n  at %s%d\n  from %s%d"):format(here, line, what, given, here, line, here, line + 1),
+        (why:gsub("(from [^\n]+)\n.*", "%1")))
+    end
+    check("w:at", function(w, fn) w:at("1s", fn) end)
+    check("w:every", function(w, fn) w:every("1s", fn) end)
+    check("w:task", function(w, fn) w:task(fn) end)
+    check("w:fault", function(w, fn) w:fault("1s", "ill", fn) end)
+    check("host:serve", function(w, fn) w:host "client":serve { on = ":2", fn = fn } w:at("1s", function() w:host "server":connect "client:2" end) end)
+    check("w:rule", function(w, fn) w:rule { fn = fn } w:host "client":run(sends(w)) end)
+  end)
+
+  it("that an assertion finds in a task is a failure still, with its place", function()
+    local w = two()
+    w:at("1s", function() assert.equal(1, 2) end)
+    local ok, why = pcall(function() w:run "5s" end)
+    assert.is_false(ok)
+    assert.equal("failure", debug.getmetatable(why).__type)
+    assert.matches("Expected objects to be equal.*in the function of w:at %(spec/sim_mistakes_spec.lua:%d+%)\n  at spec/sim_mistakes_spec.lua:%d+", why.message)
+  end)
+
+  it("of yielding a task that nobody resumes is told", function()
+    local w = two()
+    w:task(function() coroutine.yield() end)
+    local ok, why = pcall(function() w:run "5s" end)
+    assert.is_false(ok)
+    assert.matches("spec/sim_mistakes_spec.lua:" .. debug.getinfo(1, "l").currentline - 3 .. ": coroutine.yield in a task: nobody would resume it",
+      why, 1, true)
+  end)
+
+  it("of closing the world from a task is told", function()
+    local w = two()
+    w:task(function() w:close() end)
+    local ok, why = pcall(function() w:run "5s" end)
+    assert.is_false(ok)
+    assert.matches("spec/sim_mistakes_spec.lua:" .. debug.getinfo(1, "l").currentline - 3 .. ": w:close: the world runs", why, 1, true)
   end)
 end)
 

@@ -42,6 +42,69 @@ describe("a drawing", function()
     assert.near(34, top, 0.5)
   end)
 
+  -- Texts with their places.
+  local function texts(svg)
+    local list = {}
+    for x, y, rest, text in svg:gmatch '<text x="([-%d.]+)" y="([-%d.]+)"([^>]*)>(.-)</text>' do
+      list[#list + 1] = { x = tonumber(x), y = tonumber(y), text = text, left = not rest:find "anchor" }
+    end
+    return list
+  end
+
+  it("has room for the names of many series, in which none covers another", function()
+    local many = {}
+    for i = 1, 18 do many[i] = { name = ("host%d: link vps%d.example:29900"):format(i, i), points = { { 0, i }, { 1, i } } } end
+    local svg = plot.svg { panels = { { name = "srtt", unit = "ms", series = many }, { name = "next", series = { many[1] } } } }
+    local height = tonumber(svg:match 'height="(%d+)"')
+    local names, last = {}, nil
+    for _, t in ipairs(texts(svg)) do
+      assert.is_true(t.x >= 0 and t.x <= 960 and t.y >= 0 and t.y <= height, t.text)
+      if t.text:find "^host" then
+        names[#names + 1] = t
+        assert.is_true(t.x + #t.text * 6 <= 960, t.text)
+        if last and last.y == t.y then assert.is_true(last.x + #last.text * 6 <= t.x) end
+        last = t
+      elseif t.text == "next" then
+        assert.is_true(t.y > names[18].y + 10)
+      end
+    end
+    assert.equal(19, #names)
+  end)
+
+  it("gives each series a look of its own, and says how many it leaves out", function()
+    local many = {}
+    for i = 1, 30 do many[i] = { name = "s" .. i, points = { { 0, i }, { 1, i } } } end
+    local svg = plot.svg { panels = { { name = "srtt", series = many } } }
+    local looks, n = {}, 0
+    for look in svg:gmatch '<polyline points="[^"]*" fill="none" ([^>]*)>' do
+      assert.is_nil(looks[look])
+      looks[look], n = true, n + 1
+    end
+    assert.equal(21, n)
+    assert.matches("and 9 more, which are not drawn", svg, 1, true)
+  end)
+
+  it("draws a series' limit with it, under one name", function()
+    local svg = plot.svg { panels = { { name = "flight", series = { { name = "only", points = { { 0, 1 }, { 1, 2 } }, limit = { { 0, 4 }, { 1, 4 } } } } } } }
+    assert.is_table(line(svg, 2))
+    local n = 0
+    for _, t in ipairs(texts(svg)) do n = n + (t.text == "only" and 1 or 0) end
+    assert.equal(1, n)
+  end)
+
+  it("writes faults that come close together below one another", function()
+    local marks = {}
+    for i = 1, 5 do marks[i] = { 10 + i / 10, "a fault, number " .. i } end
+    local seen = {}
+    for _, t in ipairs(texts(plot.svg { marks = marks, panels = { { name = "x", series = { { name = "a", points = { { 0, 1 }, { 20, 1 } } } } } } })) do
+      if t.text:find "^a fault" then
+        assert.is_nil(seen[t.y])
+        seen[t.y] = true
+      end
+    end
+    assert.is_truthy(next(seen))
+  end)
+
   it("says what the faults were", function()
     local svg = plot.svg { marks = { { 10, "cut a > b" } }, panels = { { name = "x", series = { { name = "a", points = { { 0, 1 }, { 20, 1 } } } } } } }
     assert.matches("cut a &gt; b", svg, 1, true)

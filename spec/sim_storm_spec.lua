@@ -41,7 +41,7 @@ local function acts(w)
     end,
     function() client:short_io(w:random(1, 100)) end,
     function() server:udp_full "100ms" end,
-    function() w:name("vps.example", w:random(2) == 1 and "server" or nil) end,
+    function() w:name("vps.example", w:random(2) == 1 and "server") end,
     function() -- in the midst of a packet
       local host, done = one_host(), false
       w:rule { fn = function()

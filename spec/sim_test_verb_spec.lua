@@ -109,6 +109,89 @@ describe("kt test", function()
     assert.equal(20, packets)
   end)
 
+  it("says how to repeat a spec whose path is long, or has blanks in it", function()
+    local deep = folder .. "/" .. ("long"):rep(20)
+    assert(os.execute("mkdir '" .. deep .. "'"))
+    local text = 'it("x", function() error "no" end)'
+    write(deep .. "/far_spec.lua", text)
+    write(deep .. "/far away_spec.lua", text)
+    local said = run(("%s test -o plainTerminal '%s'"):format(kt, deep))
+    assert.matches("  kt test " .. deep .. "/far_spec.lua --filter='x'\n", said, 1, true)
+    assert.matches("  kt test '" .. deep .. "/far away_spec.lua' --filter='x'\n", said, 1, true)
+    os.execute("rm -r '" .. deep .. "'")
+  end)
+
+  it("names a mistake's line in full, however long its path is", function()
+    local deep = folder .. "/" .. ("long"):rep(20)
+    assert(os.execute("mkdir '" .. deep .. "'"))
+    write(deep .. "/far_spec.lua", 'it("x", function() require("kt.sim").world { sed = 1 } end)')
+    assert.matches(deep .. "/far_spec.lua:1: sim.world.sed: unknown key", run(("%s test -o plainTerminal '%s'"):format(kt, deep)), 1, true)
+    os.execute("rm -r '" .. deep .. "'")
+  end)
+
+  it("says how to repeat what fails in a before_each", function()
+    write(folder .. "/before_spec.lua", [[describe("all", function()
+      before_each(function() require("kt.sim").world() error "no" end)
+      it("x", function() end)
+    end)]])
+    local said = run("KT_SEED=3 " .. kt .. " test -o plainTerminal " .. folder .. "/before_spec.lua")
+    assert.matches("To repeat:\n  KT_SEED=3 kt test " .. folder .. "/before_spec.lua --filter='all'\n", said, 1, true)
+  end)
+
+  it("has written log and capture of a spec that is killed", function()
+    write(folder .. "/hang_spec.lua", (good:gsub('w:run "1s"', '%0 io.stdout:write("hangs\\n") io.stdout:flush() while true do end')))
+    local pipe = io.popen(("%s test --trace=%s/hang %s/hang_spec.lua & echo $!; wait"):format(kt, folder, folder))
+    local pid = pipe:read "l"
+    assert.equal("hangs", pipe:read "l")
+    os.execute("kill " .. pid)
+    pipe:close()
+    local text = assert(read(folder .. "/hang/hang_spec-4-1.log"))
+    assert.matches("delivered", text, 1, true)
+    assert.equal("\n", text:sub(-1))
+    local capture = run(("tcpdump -n -r %s/hang/hang_spec-4-1.pcapng"):format(folder))
+    local _, packets = capture:gsub("10.0.2.1.9 > 10.0.1.1.9: UDP, length", "")
+    assert.equal(20, packets)
+  end)
+
+  it("has drawn what a spec had computed that is killed", function()
+    write(folder .. "/slow_spec.lua", [[
+      local sim = require "kt.sim"
+      it("x", function()
+        local w = sim.world()
+        w:host "a"
+        w:host "b"
+        w:link("a", "b", {})
+        local from, drawn = os.clock(), os.clock()
+        w:run_until(function() return os.clock() - from > 1.5 end, { timeout = "100h" })
+        io.stdout:write("hangs\n") io.stdout:flush() while true do end
+      end)]])
+    local pipe = io.popen(("%s test --plot=%s/slow.svg %s/slow_spec.lua & echo $!; wait"):format(kt, folder, folder))
+    local pid = pipe:read "l"
+    assert.equal("hangs", pipe:read "l")
+    os.execute("kill " .. pid)
+    pipe:close()
+    assert.matches('<polyline points="[%d.]+,[%d.]+ [^>]*><title>a %- b</title>.*</svg>\n$', assert(read(folder .. "/slow.svg")))
+  end)
+
+  it("numbers drawings before what their names end in, in folders that it makes", function()
+    write(folder .. "/three_spec.lua", 'it("x", function() local sim = require "kt.sim" sim.world():close() sim.world():close() end)')
+    for name, second in pairs { ["pl/out"] = "pl/out-2", ["pl/my.plot-file"] = "pl/my.plot-file-2", ["new/a.b/c.svg"] = "new/a.b/c-2.svg" } do
+      local said, code = run(("%s test --plot %s/%s %s/three_spec.lua"):format(kt, folder, name, folder))
+      assert.equal(0, code, said)
+      assert.matches("^<svg", assert(read(folder .. "/" .. name), name))
+      assert.matches("^<svg", assert(read(folder .. "/" .. second), second))
+    end
+  end)
+
+  it("fails at the spec's line when it cannot write what it was asked to", function()
+    write(folder .. "/one_spec.lua", 'local sim = require "kt.sim"\nit("x", function()\n  sim.world()\nend)')
+    for _, option in ipairs { "--trace=/dev/null/t", "--plot=/dev/null/x.svg" } do
+      local said, code = run(("%s test -o plainTerminal %s %s/one_spec.lua"):format(kt, option, folder))
+      assert.equal(1, code)
+      assert.matches("one_spec.lua:3: kt test: cannot write /dev/null/", said, 1, true)
+    end
+  end)
+
   it("draws each world's figures", function()
     run(("%s test --plot %s/out.svg %s/good_spec.lua"):format(kt, folder, folder))
     assert.matches("^<svg", assert(read(folder .. "/out.svg")))
@@ -129,7 +212,8 @@ describe("kt test", function()
       it("x", function() print("ran " .. sim.sweep(50, function(w, seed) if seed == 40 then error "forty" end end)) end)]])
     local said = run(kt .. " test -o plainTerminal " .. folder .. "/sweep_spec.lua")
     assert.matches("seed 40 of 50: ", said, 1, true)
-    assert.matches("to repeat: KT_SEED=40 kt test " .. folder .. "/sweep_spec.lua", said, 1, true)
+    assert.matches("To repeat:\n  KT_SEED=40 kt test " .. folder .. "/sweep_spec.lua --filter='x'\n", said, 1, true)
+    assert.is_nil(said:find("to repeat", 1, true)) -- once is enough
     assert.matches("ran 1\n", run("KT_SEED=39 " .. kt .. " test " .. folder .. "/sweep_spec.lua"), 1, true)
   end)
 
@@ -209,6 +293,10 @@ describe("kt test", function()
     said, code = run(kt .. " test --plot")
     assert.matches("--plot wants a file", said, 1, true)
     assert.equal(1, code)
+    assert.matches("--plot wants a file", run(kt .. " test --plot="), 1, true)
+    said, code = run(kt .. " test --trace= x_spec.lua")
+    assert.matches("--trace= wants a folder", said, 1, true)
+    assert.equal(1, code)
   end)
 
   it("says so when there is nothing to run", function()
@@ -229,6 +317,15 @@ describe("plain busted", function()
     os.remove(path)
     assert.matches("1 success / 0 failures / 0 errors", said, 1, true)
     assert.equal(0, code)
+  end)
+
+  it("is told by a sweep itself how it is repeated, unless the report is there to do it", function()
+    local path = os.tmpname() .. ".lua"
+    write(path, 'it("x", function() require("kt.sim").sweep(50, function(_, seed) if seed == 40 then error "forty" end end) end)')
+    local said = run(("LUA_CPATH='%s' %s/spec/spec-lua /usr/bin/busted -o plainTerminal --pattern=. %s"):format(
+      lua_path, os.getenv "KT_BUILD" or "build", path))
+    os.remove(path)
+    assert.matches("to repeat: KT_SEED=40 kt test " .. path, said, 1, true)
   end)
 
   it("is told which interpreter it takes by each module, when it runs in another", function()

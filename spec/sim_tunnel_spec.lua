@@ -33,13 +33,19 @@ describe("a simulated tunnel", function()
     assert.equal("server", w:host("client"):connect "127.0.0.1:12948":echo("hello").server)
   end)
 
-  it("tells how kt client ended when it could not begin", function()
+  it("fails where kt client is run when that cannot begin, with what it said", function()
     local w = sim.world { seed = 7 }
-    local client = w:host("client"):run("kt client", { args = { "--nonsense" } })
+    assert.error_matches(function() w:host("client"):run("kt client", { args = { "--nonsense" } }) end,
+      "host:run: script kt client on host client: it ended at once, with code 1: kt client: unknown option '--nonsense'",
+      1, true)
+  end)
+
+  it("goes on when kt client only tells how it is used", function()
+    local w = sim.world { seed = 7 }
+    local client = w:host("client"):run("kt client", { args = { "--help" } })
     w:run "1s"
-    assert.is_false(client:is_running())
-    assert.equal(1, client.exit_code)
-    assert.matches("nonsense", client:output(), 1, true)
+    assert.equal(0, client.exit_code)
+    assert.matches("--remoteaddr", client:output(), 1, true)
   end)
 
   it("survives that its server is started anew", function()

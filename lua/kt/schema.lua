@@ -12,7 +12,7 @@
 ---               call mistake(key, message, suggestion); elsewhere: by key, message and suggestion for keys that people
 ---               look for here and that are not for this table; fixed: { name = true }, keys that are known elsewhere and
 ---               cannot be changed here
---- Any of them may have `default`, `required`, `doc`; a table also `off` (false will do), `on` (true means {}), `bare`, a key: a
+--- Any of them may have `default`, `required`, `doc`, `off` (false will do); a table also `on` (true means {}), `bare`, a key: a
 --- handle of that kind stands for the table with it alone, and, for documents, `as`: the function that describes its keys. One
 --- that is no table and has `keys` may be a table with these instead.
 --- More types are added through schema.types by whoever can check them (kt/init.lua: endpoint, secret): a function of
@@ -223,8 +223,8 @@ function check(path, d, value, mistakes)
     note(mistakes, path, ("%s; wanted a list"):format(show(value)))
     return nil
   end
+  if value == false and d.off then return false end
   if d.type == "table" then
-    if value == false and d.off then return false end
     if value == true and d.on then value = {} end
     if type(value) == "table" then return check_table(path, d, value, mistakes) end
     note(mistakes, path, ("%s; wanted a%s table%s"):format(show(value), d.bare and " " .. d.bare .. ", or a" or "",

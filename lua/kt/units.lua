@@ -18,9 +18,9 @@ units.wanted = {
 }
 
 local scales = {
-  duration = { { 3600, "h" }, { 60, "m" }, { 1, "s" }, { 1e-3, "ms" } },
+  duration = { { 3600, "h" }, { 60, "m" }, { 1, "s" }, { 1e-3, "ms" }, { 1e-6, "us" } },
   size = { { 1 << 30, "GiB" }, { 1 << 20, "MiB" }, { 1 << 10, "KiB" } },
-  rate = { { 1 << 20, "MiB" }, { 1 << 10, "KiB" } },
+  rate = { { 1 << 20, "MiB" }, { 1 << 10, "KiB" }, { 125000000, "Gbit" }, { 125000, "Mbit" }, { 125, "kbit" } },
 }
 
 --- A number as a script would write it in that unit, "2MiB"; nil where a plain number does as well.

@@ -40,6 +40,14 @@ bool kt_sim_is_any(const struct kt_addr *a)
     return a->sa.sa_family != AF_INET6 || IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
 }
 
+bool kt_sim_is_unicast(const struct kt_addr *a)
+{
+    if (kt_sim_is_any(a) || kt_sim_is_loopback(a)) return false;
+    if (a->sa.sa_family == AF_INET6) return !IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr);
+    const uint32_t first = ntohl(a->in4.sin_addr.s_addr) >> 24;
+    return first > 0 && first < 224; /* groups, what is reserved, broadcast */
+}
+
 bool kt_sim_is_own(const struct kt_sim_host *h, const struct kt_addr *a)
 {
     if (kt_sim_is_loopback(a)) return true;
@@ -137,7 +145,7 @@ static int add_addrs(struct kt_sim_host *h, const struct kt_addr *addrs, size_t 
         if (other)
             return kt_err_set(
                 err, KT_EINUSE, "host %s: %s is the address of host %s", h->name, text, other->host->name);
-        if (kt_sim_is_any(&addrs[i]) || kt_sim_is_loopback(&addrs[i]))
+        if (!kt_sim_is_unicast(&addrs[i]))
             return kt_err_set(err, KT_EINVAL, "host %s: %s cannot be a host's address", h->name, text);
         int code = kt_sim_route_add(h, &h->addrs[i], &addrs[i]);
         if (code) return kt_err_set(err, code, "out of memory");

@@ -161,6 +161,8 @@ uint64_t kt_sim_ip_hash(const struct kt_addr *a);
 bool kt_sim_ip_equal(const struct kt_addr *a, const struct kt_addr *b);
 bool kt_sim_is_loopback(const struct kt_addr *a);
 bool kt_sim_is_any(const struct kt_addr *a);
+/* Whether a machine can have it towards others: not loopback, not any, no broadcast, no group. */
+bool kt_sim_is_unicast(const struct kt_addr *a);
 /* Whether a is one of the host's own, loopback included. */
 bool kt_sim_is_own(const struct kt_sim_host *h, const struct kt_addr *a);
 /* The host that packets to a go to, or NULL. */

@@ -185,7 +185,7 @@ int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct
     if (other)
         return kt_err_set(
             err, KT_EINUSE, "nat of host %s: %s is the address of host %s", h->name, text, other->name);
-    if (kt_sim_is_any(a) || kt_sim_is_loopback(a))
+    if (!kt_sim_is_unicast(a))
         return kt_err_set(err, KT_EINVAL, "nat of host %s: %s cannot be a public address", h->name, text);
     const char *version = family ? "IPv6" : "IPv4";
     if (h->nat[family])

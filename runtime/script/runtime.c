@@ -115,13 +115,17 @@ static int set_message(struct kt_runtime *rt, int code, const char *text)
 /* Message handler: the message, and the script's other lines when there are any. */
 static int explain(lua_State *L)
 {
-    kt_err_raised(L, 1);
+    const char *text = kt_err_raised(L, 1);
     if (kt_runtime_of(L)->exiting) return 1;
     lua_Debug ar;
     int lines = 0;
     for (int level = 1; lines < 12 && lua_getstack(L, level, &ar); level++) {
         if (!lua_getinfo(L, "Sln", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
-        if (lines++ == 0) continue; /* the message begins with it */
+        if (lines++ == 0) {
+            /* A message begins with it. */
+            if (!lua_isstring(L, 1)) lua_pushfstring(L, "%s:%d: %s", ar.short_src, ar.currentline, text);
+            continue;
+        }
         lua_pushfstring(L, "\n  called from %s:%d", ar.short_src, ar.currentline);
         lua_concat(L, 2);
     }

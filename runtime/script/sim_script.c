@@ -92,10 +92,17 @@ static void free_script(struct script *s)
     s->env = s->args = s->what = NULL;
 }
 
-static int push_code(lua_State *L, void *ctx)
+struct ended {
+    int code;
+    uint64_t failed; /* of its tasks */
+};
+
+static int push_ended(lua_State *L, void *ctx)
 {
-    lua_pushinteger(L, *(const int *)ctx);
-    return 1;
+    const struct ended *e = ctx;
+    lua_pushinteger(L, e->code);
+    lua_pushinteger(L, (lua_Integer)e->failed);
+    return 2;
 }
 
 void kt_lua_sim_scripts_reap(struct kt_lua_world *w, bool all)
@@ -103,12 +110,13 @@ void kt_lua_sim_scripts_reap(struct kt_lua_world *w, bool all)
     for (struct kt_list *n = w->scripts.next, *next; n != &w->scripts; n = next) {
         struct script *s = KT_CONTAINER(n, struct script, node);
         next = n->next;
-        int code = 0;
+        struct ended e = {0};
         if (!all && !s->dead && !kt_sim_stopped(s->io)) continue;
-        bool ended = !s->dead && kt_supervisor_exited(s->supervisor, &code);
+        bool ended = !s->dead && kt_supervisor_exited(s->supervisor, &e.code);
+        if (ended) e.failed = kt_supervisor_runtime(s->supervisor)->counters->TaskErrors;
         lua_Integer id = s->id;
         free_script(s);
-        if (ended) kt_lua_sim_dispatch(w, "ended", id, push_code, &code);
+        if (ended) kt_lua_sim_dispatch(w, "ended", id, push_ended, &e);
     }
 }
 
@@ -148,7 +156,7 @@ static int start(struct script *s, bool is_module, bool unsafe, size_t memory, i
     /* Several times the limit: blocks are larger than what is asked for, freed ones wait for their like, and
      * a script that was replaced may still have conns. */
     if (rc == 0) rc = kt_arena_init(&s->arena, 4 * memory);
-    if (rc) return rc;
+    if (rc) return kt_err_set(err, rc, "%s", err->text[0] ? err->text : kt_strerror(rc));
     s->logger.io = s->io;
     char *at = s->args;
     for (int i = 0; i < argc; i++, at += strlen(at) + 1) s->argv[i] = at;
@@ -186,7 +194,7 @@ static const char *string_field(lua_State *L, int idx, const char *name)
 }
 
 /* world:start(host, { name =, path = | module =, args = {…}, env = { "NAME=value" }, unsafe =, memory =,
- * level = }) → script, id | nil, code, sentence, exit code if it ended by itself */
+ * level = }) → script, id, its exit code if it has ended in its main chunk | nil, code, sentence */
 static int world_start(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -231,7 +239,10 @@ static int world_start(lua_State *L)
     }
     kt_list_push(&w->scripts, &s->node);
     lua_pushinteger(L, s->id);
-    return 2;
+    int code;
+    if (!kt_supervisor_exited(s->supervisor, &code)) return 2;
+    lua_pushinteger(L, code);
+    return 3;
 }
 
 /* ---- while it runs ---- */

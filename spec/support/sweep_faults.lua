@@ -157,21 +157,22 @@ local function kinds(world)
       start_anew(h, lasts / 3)
     end
   end)
+  local told_to_end = {}
   table.insert(harsh, function(lasts)
     local h = d.pick(world.hosts)
     return "end the script of " .. h.name, function()
       local script = running(h)
       if not script then return end
       script:signal "TERM" -- the second one ends it at once
-      if script.told_to_end then return end
-      script.told_to_end = true
+      if told_to_end[script] then return end
+      told_to_end[script] = true
       disturb("an end in good order", h)
       local until_then = w:now() + 6
       while script:is_running() do
         if w:now() > until_then then error(("the script of %s goes on after a TERM"):format(h.name), 0) end
         w:sleep(0.1)
       end
-      if script.crashed or script.killed then return end
+      if not script.exit_code then return end -- crashed or killed meanwhile
       if script.exit_code ~= 0 then error(("the script of %s ended with code %s after a TERM"):format(h.name, script.exit_code), 0) end
       start_anew(h, lasts / 3)
     end
@@ -273,7 +274,7 @@ local function kinds(world)
   table.insert(harsh, function(lasts)
     local far, nowhere = d.pick(net.fars), d.one_in(2)
     return "the name of " .. far.name .. (nowhere and " leads nowhere" or " fails"), function()
-      w:name(far.name .. ".example", not nowhere and far.address or nil, { fail = not nowhere })
+      w:name(far.name .. ".example", not nowhere and far.address, { fail = not nowhere })
       w:sleep(lasts)
       w:name(far.name .. ".example", far.address)
     end

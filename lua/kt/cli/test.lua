@@ -18,16 +18,20 @@ local function take(args)
   local i = 1
   while i <= #args do
     local a = args[i]
-    local dir = a:match "^%-%-trace=(.+)$"
-    local plot = a:match "^%-%-plot=(.+)$"
+    local dir = a:match "^%-%-trace=(.*)$"
+    local plot = a:match "^%-%-plot=(.*)$"
     if plain then
       rest[#rest + 1] = a
     elseif a == "--" then
       plain = true
     elseif a == "-h" or a == "--help" then
       return nil
+    elseif dir == "" then
+      return nil, "--trace= wants a folder; --trace alone writes to kt-trace"
     elseif a == "--trace" or dir then
       settings.trace = dir or "kt-trace"
+    elseif plot == "" then
+      return nil, "--plot wants a file"
     elseif plot then
       settings.plot = plot
     elseif a == "--plot" then

@@ -8,7 +8,7 @@ local api -- the one that is written
 local plain = {
   flag = "boolean", secret = "string|kt.secret", endpoint = "string", duration = "kt.duration", size = "kt.size",
   rate = "kt.rate", share = "kt.share", name_server = "string",
-  moment = "kt.sim.moment", strings = "string|string[]", map = "table<string, string|number>",
+  moment = "kt.sim.moment", host = "kt.sim.host|string", strings = "string|string[]", map = "table<string, string|number>",
 }
 
 --- "conn | nil" → "kt.conn|nil": the kinds and records of kt get their prefix.
@@ -29,7 +29,7 @@ local function of_key(key, class)
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
     return table.concat(values, "|") .. (key.fn and "|function" or "")
   end
-  return (plain[key.type] or key.type) .. (key.keys and "|" .. class or "")
+  return (plain[key.type] or key.type) .. (key.keys and "|" .. class or "") .. (key.off and "|false" or "")
 end
 
 local function one_line(text) return (text:gsub("%s*\n%s*", " ")) end

@@ -23,7 +23,7 @@ function words.value(key, value)
 end
 
 local names = {
-  strings = "string or list of strings", map = "table of texts by name", moment = "moment", flag = "boolean",
+  strings = "string or list of strings", map = "table of texts by name", moment = "moment", host = "host or its name", flag = "boolean",
   name_server = "IP address", integer = "whole number", endpoint = "address", secret = "string or secret", enum = "one of",
 }
 

@@ -38,7 +38,7 @@ api.internal = {
   script = { "start", "again", "on_log", "on_print", "on_ended", "on_crash" },
   app = { "accepted", "connect", "on_connected", "on_unconnected", "on_readable", "on_writable", "on_broken", "on_crash" },
   rule = { "new" },
-  transfer = { "transfer", "keystrokes", "arrives", "progress", "takes", "ends" },
+  transfer = { "transfer", "keystrokes", "of", "arrives", "progress", "takes", "ends" },
 }
 
 return api

@@ -3,6 +3,7 @@
 ---
 --- connect and echo stand for a user who expects them to work: they raise when they do not. Their twins try_connect and
 --- try_echo, and all the rest, give nil and an err, as functions of scripts do.
+local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local shape = require "kt.sim.shape"
@@ -212,7 +213,7 @@ end
 
 function app:close() finish(self, "close") end
 function app:reset() finish(self, "reset") end
-app.__close = app.close
+app.__close = app.close -- also when its world was closed before
 
 function app:is_open() return not self.ended and not self.broken end
 
@@ -250,5 +251,7 @@ function app:echo(text, opts)
   if not result then complain.raise("app:echo: %s", err) end
   return result
 end
+
+class(app, "app", { kept = { "close", "reset", "is_open" }, fields = { "peer", "local_addr" } })
 
 return app

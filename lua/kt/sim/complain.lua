@@ -4,21 +4,68 @@ local schema = require "kt.schema"
 
 local complain = {}
 
+local TIME = { type = "duration", max = 1e9 }
+
 --- "spec/x_spec.lua:12: ", the innermost line of the spec that is calling; "" if there is none.
 function complain.where()
   local line = complain.line()
   return line and line .. ": " or ""
 end
 
---- The same without ": ", or nil.
-function complain.line()
-  for level = 2, 200 do
-    local info = debug.getinfo(level, "Sl")
+-- kt.sim's own, embedded or from files.
+local function ours(info) return info.source:find "^=%[kt" or info.source:find "/kt/sim/%w+%.lua$" end
+
+-- "spec/x_spec.lua:12"; not short_src, which is cut short.
+local function place(info) return (info.source:match "^[@=](.*)$" or info.short_src) .. ":" .. info.currentline end
+
+--- The same without ": ", or nil. Of a coroutine, if one is given.
+function complain.line(co)
+  for level = co and 0 or 2, 200 do
+    local info
+    if co then info = debug.getinfo(co, level, "Sl") else info = debug.getinfo(level, "Sl") end
     if not info then return nil end
-    if info.currentline > 0 and not info.source:find "^=%[kt" and not info.source:find "/kt/sim/%w+%.lua$" then
-      return info.short_src .. ":" .. info.currentline
-    end
+    if info.currentline > 0 and not ours(info) then return place(info) end
   end
+end
+
+--- Whether what called the caller is none of kt.sim's. After a tail call nobody knows: then it is not.
+function complain.from_spec()
+  if debug.getinfo(2, "t").istailcall then return false end
+  local info = debug.getinfo(3, "S")
+  return info ~= nil and not ours(info)
+end
+
+--- "w:at (spec/x_spec.lua:12)", for what goes wrong later in a function that was given there.
+function complain.origin(what)
+  local line = complain.line()
+  return line and ("%s (%s)"):format(what, line) or what
+end
+
+local function lines_of(co, level)
+  local out = {}
+  while #out < 12 do
+    local info
+    if co then info = debug.getinfo(co, level, "Sl") else info = debug.getinfo(level, "Sl") end
+    if not info then break end
+    if info.currentline > 0 and not ours(info) and not info.source:find "/luassert/" and not info.source:find "/busted/" then
+      out[#out + 1] = place(info)
+    end
+    level = level + 1
+  end
+  return out
+end
+
+--- An error of a function of the spec's, with what called that function and the lines it has come through. Of a task (co), or of
+--- the coroutine that runs, in which this is the message handler. What is no text stays as it is, but for busted's failures.
+function complain.told(why, origin, co)
+  local meta = debug.getmetatable(why)
+  local failure = meta and meta.__type == "failure" and type(why.message) == "string"
+  if type(why) ~= "string" and not failure then return why end
+  local through = lines_of(co, co and 0 or 3)
+  local text = ("\n  in the function of %s%s"):format(origin, #through > 0 and "\n  at " .. table.concat(through, "\n  from ") or "")
+  if not failure then return why .. text end
+  why.message = why.message .. text
+  return why
 end
 
 --- Raises at the spec's line.
@@ -42,7 +89,7 @@ end
 
 --- A duration in µs.
 function complain.duration(what, value)
-  return clock.us(complain.value(what, { type = "duration", max = 1e9 }, value))
+  return clock.us(complain.value(what, TIME, value))
 end
 
 --- A name that is not among those that there are.

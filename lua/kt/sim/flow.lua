@@ -1,6 +1,7 @@
 --- What goes through a tunnel and is measured on its way: transfers, whose every byte is checked, and keystrokes, whose every
 --- answer is timed. Both run beside the spec; wait() waits for their end.
 local app = require "kt.sim.app"
+local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local core = require "kt.sim.core"
@@ -9,6 +10,7 @@ local task = require "kt.sim.task"
 
 local FOREVER = app.FOREVER
 local CHUNK = 65536
+local WANTED = { up = "sink", down = "source" } -- the kind of server; "echo" for all else
 
 local flow = {}
 flow.__index = flow
@@ -19,7 +21,7 @@ local function new(world, opts, what)
   local id = #world.transfers + 1
   local self = setmetatable({
     world = world, id = id, what = what, bytes = opts.bytes, received = 0, conns = 0,
-    started = world:now(), stall = 0, over = task.waiter(), timeout = opts.timeout,
+    kind = opts.kind, wants = WANTED[opts.kind] or "echo", started = world:now(), stall = 0, over = task.waiter(), timeout = opts.timeout,
   }, flow)
   world.transfers[id] = self
   return self
@@ -46,8 +48,19 @@ function flow:takes(at, data)
   self:progress(#data)
   if self.damage then return end
   local wrong = core.differ(self.seed or self.id, at, data)
-  if wrong then self.damage = ("byte %d is not the one that was sent"):format(wrong) end
+  if not wrong then return end
+  self.damage = ("byte %d is not the one that was sent"):format(wrong)
+  if wrong == 0 then self.damage = ("%s; is the server of kind %q?"):format(self.damage, self.wants) end
 end
+
+--- For servers: the flow whose first eight bytes these are, or nil.
+function flow.of(world, first)
+  if first:sub(1, 4) == "kt:t" then return world.transfers[(string.unpack("<I4", first, 5))] end
+  for _, self in ipairs(world.transfers) do
+    if self.kind == "echo" and not self.ended and not core.differ(self.id, 0, first) then return self end
+  end
+end
+
 
 --- Nothing more comes.
 function flow:ends(err)
@@ -67,7 +80,9 @@ function flow:fault()
   if self.damage then return self.damage end
   if self.conns > 1 then return ("it came %d times"):format(self.conns) end
   if self.received ~= self.bytes then
-    return ("%d of %d bytes arrived%s"):format(self.received, self.bytes, self.error and "; " .. self.error or "")
+    return ("%d of %d bytes arrived%s"):format(self.received, self.bytes, self.error and "; " .. self.error
+      or self.kind == "down" and self.received > 0 and self.ended and '; that is what the source had: host:serve { kind = "source", bytes = ... }'
+      or self.received == 0 and (self.kind ~= "up" or self.conns == 0) and ('; is there a server of kind "%s"?'):format(self.wants) or "")
   end
   return not self.ended and "its end has not come" or nil
 end
@@ -85,6 +100,7 @@ end
 
 --- Waits until it has ended; raises if it is not intact then, or does not end within the `timeout` it was given.
 function flow:wait()
+  self.waited = true
   task.wait(self.world, "flow:wait", self.over, clock.us(self.started + self.timeout))
   local fault = self:fault()
   if fault then
@@ -112,22 +128,43 @@ local function receive(self, conn)
     local data, err = conn:read(FOREVER)
     if not data then return self:ends(err) end
     self:takes(self.received, data)
+    if self.damage then
+      conn:reset()
+      return self:ends()
+    end
   end
 end
 
 local kinds = {}
 
--- To a sink, which finds the flow by its tag, takes its bytes and tells its end.
+-- Tells servers which flow it is.
+local function tag(self, conn) return conn:write("kt:t" .. string.pack("<I4", self.id), FOREVER) end
+
+-- To a sink, which finds the flow by its tag, takes its bytes and tells its end. It reads beside that: until the sink has closed,
+-- or the way to it broke.
 function kinds.up(self, conn)
-  local ok, err = conn:write("kt:t" .. string.pack("<I4", self.id), FOREVER)
+  local closed = task.waiter()
+  self.world:task(function()
+    local data, err = conn:read(FOREVER)
+    if data then
+      self:ends 'the server has sent something, which one of kind "sink" never does'
+      conn:reset()
+    elseif err.code ~= "eof" then
+      self:ends(err)
+    end
+    task.wake(self.world, closed)
+  end)
+  local ok, err = tag(self, conn)
   if ok then ok, err = send(self, conn, self.id) end
-  if ok then ok, err = conn:read_all(FOREVER) end -- until the sink has closed, or the way to it broke
-  if not ok then self:ends(err) end
+  if not ok then return self:ends(err) end
+  task.wait(self.world, "w:transfer", closed, math.maxinteger)
 end
 
 -- From a source.
 function kinds.down(self, conn)
   self.seed, self.conns = 0, 1
+  local ok, err = tag(self, conn)
+  if not ok then return self:ends(err) end
   receive(self, conn)
 end
 
@@ -144,6 +181,7 @@ end
 function flow.transfer(world, opts)
   opts = complain.checked("w:transfer", shape.transfer, opts)
   local host = world:known_host("w:transfer", opts.from)
+  opts.from = host.name
   local self = new(world, opts, ("transfer of %d bytes, %s to %s (%s)"):format(opts.bytes, opts.from, opts.to, opts.kind))
   world:task(function()
     local conn, err = app.connect(host, opts.to)
@@ -156,19 +194,25 @@ end
 
 -- ---- keystrokes ----
 
-local keys = setmetatable({}, { __index = flow })
+local keys = { __tostring = flow.__tostring }
 keys.__index = keys
 
 --- Seconds from each keystroke to its echo, in order.
 function keys:latencies() return self.times end
 
+local function some(self, what)
+  if #self.times == 0 then complain.raise("flow:%s: no keystroke has been answered yet; wait() waits for all of them", what) end
+end
+
 function keys:worst()
+  some(self, "worst")
   local worst = 0
   for _, t in ipairs(self.times) do worst = math.max(worst, t) end
   return worst
 end
 
 function keys:median()
+  some(self, "median")
   local sorted = table.move(self.times, 1, #self.times, 1, {})
   table.sort(sorted)
   return sorted[(#sorted + 1) // 2]
@@ -177,6 +221,7 @@ end
 function flow.keystrokes(world, opts)
   opts = complain.checked("w:keystrokes", shape.keystrokes, opts)
   local host = world:known_host("w:keystrokes", opts.from)
+  opts.from = host.name
   opts.bytes = opts.count
   opts.timeout = opts.timeout + opts.count * opts.every
   local self = setmetatable(new(world, opts, ("%d keystrokes, %s to %s"):format(opts.count, opts.from, opts.to)), keys)
@@ -200,11 +245,19 @@ function flow.keystrokes(world, opts)
         conn:close()
         return self:ends(why)
       end
+      if not struck[self.received + #data] then
+        conn:reset()
+        return self:ends 'the server has sent what was not typed; one of kind "echo" does not'
+      end
       for i = self.received + 1, self.received + #data do self.times[i] = world:now() - struck[i] end
       self:takes(self.received, data)
     end
   end)
   return self
 end
+
+local kept, fields = { "fault", "intact", "goodput", "latencies", "median", "worst" }, { "server" }
+class(flow, "flow", { kept = kept, fields = fields })
+class(keys, "flow", { kept = kept, fields = fields, base = flow })
 
 return flow

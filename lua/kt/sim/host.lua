@@ -1,5 +1,6 @@
 --- Hosts: machines of a simulated network. A host runs scripts, unmodified; it serves and connects for the spec; it crashes.
 local app = require "kt.sim.app"
+local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local script = require "kt.sim.script"
@@ -7,7 +8,7 @@ local serve = require "kt.sim.serve"
 local shape = require "kt.sim.shape"
 local task = require "kt.sim.task"
 
-local host = {}
+local host = { is_host = true }
 host.__index = host
 
 function host.__tostring(self) return "host " .. self.name end
@@ -59,7 +60,7 @@ local function listen(self, s)
   self.world.listeners[id] = function(conn_core, conn_id)
     local conn = app.accepted(self, conn_core, conn_id)
     s.conns = s.conns + 1
-    task.spawn(self.world, function()
+    task.spawn(self.world, s.origin, function()
       s.fn(conn, s.opts)
       conn:close()
     end)
@@ -75,7 +76,8 @@ end
 --- Serves conns to `on`: kind = "echo", "sink" or "source" (of `bytes`), or fn, which is called with each conn as a task.
 function host:serve(opts)
   opts = complain.checked("host:serve", shape.serve, opts)
-  local s = setmetatable({ on = opts.on, opts = opts, fn = opts.fn or serve[opts.kind], conns = 0 }, server)
+  local s = setmetatable({ world = self.world, on = opts.on, opts = opts, fn = opts.fn or serve[opts.kind], conns = 0,
+    origin = complain.origin "host:serve" }, server)
   local ok, text = listen(self, s)
   if not ok then complain.raise("host:serve: %s", text) end
   table.insert(self.servers, s)
@@ -89,8 +91,8 @@ function host:is_up() return self.world.core:up(self.name) end
 --- The power goes.
 function host:crash()
   self.world:mark("crash of " .. self.name)
-  self.world.core:crash(self.name)
   for _, s in ipairs(self.scripts) do s:on_crash() end
+  self.world.core:crash(self.name)
   local open = {}
   for id, conn in pairs(self.world.apps) do
     if conn.host == self then open[#open + 1] = id end
@@ -111,31 +113,28 @@ function host:restart()
       if not ok then complain.raise("host:restart: %s", text) end
     end
   end
-  local before = self.scripts
-  self.scripts = {}
-  for _, s in ipairs(before) do
+  for _, s in ipairs(self.scripts) do
     if s.crashed then s:again() end
   end
 end
 
 --- Its processes read at most so much a second from each conn; nil: as fast as they like.
 function host:slow_reader(rate)
-  self.world.core:slow_reader(self.name, rate and complain.value("host:slow_reader", { type = "rate" }, rate) or 0)
+  self.world.core:slow_reader(self.name, rate and complain.value("host:slow_reader", shape.reading, rate) or 0)
 end
 
 --- Reads and writes of conns come in pieces of at most `max` bytes; nil: whole.
 function host:short_io(max)
-  self.world.core:short_io(self.name, max and complain.value("host:short_io", { type = "integer", min = 1 }, max) or 0)
+  self.world.core:short_io(self.name, max and complain.value("host:short_io", shape.piece, max) or 0)
 end
 
 --- No datagram leaves for so long: the socket buffers are full.
 function host:udp_full(duration) self.world.core:udp_full(self.name, complain.duration("host:udp_full", duration)) end
 
---- The wall clock jumps by so much; a number of seconds may be negative.
+--- The wall clock jumps by so much: forth, or back ("-1h").
 function host:clock_jump(by)
-  local back = math.type(by) and by < 0
-  local us = complain.duration("host:clock_jump", back and -by or by) * (back and -1 or 1)
-  self.world.core:wall_jump(self.name, us)
+  by = complain.value("host:clock_jump", shape.shift, by)
+  self.world.core:wall_jump(self.name, by < 0 and -clock.us(-by) or clock.us(by))
 end
 
 --- Puts the host behind a NAT: { public = "198.51.100.1" | { v4, v6 }, timeout = "30s", open = false }.
@@ -193,5 +192,8 @@ function host:pools()
   end
   return complain.by_name(all, tostring(self))
 end
+
+class(host, "host")
+class(server, "server", { fields = { "address" } })
 
 return host

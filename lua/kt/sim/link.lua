@@ -1,4 +1,5 @@
 --- Links: two hosts and the two lines between them, one each way, each with ills of its own.
+local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local shape = require "kt.sim.shape"
@@ -68,12 +69,17 @@ function link:set(opts)
   return self
 end
 
+-- One of its two hosts, or the name of one.
+local function end_of(self, what, from)
+  if type(from) == "table" then from = self.world:known_host(what, from).name end
+  if from ~= self.a and from ~= self.b then complain.unknown(what, "end of this link", from, { self.a, self.b }) end
+  return from
+end
+
 -- cut, hold, heal: both ways, or one: link:cut("client") is what the client sends.
 local function fault(name)
   link[name] = function(self, from)
-    if from ~= nil and from ~= self.a and from ~= self.b then
-      complain.unknown("link:" .. name, "end of this link", from, { self.a, self.b })
-    end
+    from = from ~= nil and end_of(self, "link:" .. name, from) or nil
     self.world:mark(("%s of %s - %s%s"):format(name, self.a, self.b, from and " from " .. from or ""))
     if from ~= self.b then self.world.core[name](self.world.core, self.a, self.b) end
     if from ~= self.a then self.world.core[name](self.world.core, self.b, self.a) end
@@ -86,9 +92,10 @@ fault "heal"
 
 --- Figures of the line that leaves `from` (the first host by default).
 function link:stats(from)
-  from = from or self.a
-  if from ~= self.a and from ~= self.b then complain.unknown("link:stats", "end of this link", from, { self.a, self.b }) end
+  from = from ~= nil and end_of(self, "link:stats", from) or self.a
   return self.world.core:line_stats(from, from == self.a and self.b or self.a)
 end
+
+class(link, "link")
 
 return link

@@ -5,8 +5,11 @@ local plot = {}
 
 -- Okabe and Ito's colours, which the colour-blind tell apart.
 local colours = { "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000" }
+-- A second series of a colour is dashed, a third dotted. More are not drawn: nobody could follow them.
+local DASHES = { "", "6 3", "2 2" }
 local WIDTH, LEFT, RIGHT, TOP = 960, 76, 16, 34
-local PANEL, GAP = 130, 40
+local PANEL, GAP = 130, 44 -- a panel, and what is between it and the next besides its legend
+local ROW, CHAR, NAME = 14, 6.2, 60 -- a legend's row; about as wide as a letter; the most letters of a name
 local MOST = 1000 -- points a line is drawn with
 
 local function escape(text)
@@ -24,6 +27,27 @@ local function step(span, count)
   return power * 10
 end
 
+-- Names in rows that fit: a list of { x, row, series } and how many rows. What is too much is told in the last.
+local function legend(list, inner)
+  local out, x, row = {}, 0, 0
+  local function put(name, i)
+    if utf8.len(name) and utf8.len(name) > NAME then name = name:sub(1, utf8.offset(name, NAME) - 1) .. "..." end
+    local width = 30 + #name * CHAR
+    if x > 0 and x + width > inner then x, row = 0, row + 1 end
+    out[#out + 1] = { x = x, row = row, name = name, i = i }
+    x = x + width
+  end
+  local most = #colours * #DASHES
+  for i = 1, math.min(#list, most) do put(list[i].name, i) end
+  if #list > most then put(("and %d more, which are not drawn"):format(#list - most)) end
+  return out, #out > 0 and row + 1 or 0
+end
+
+local function style(i)
+  local dashes = DASHES[(i - 1) // #colours + 1]
+  return colours[(i - 1) % #colours + 1], dashes ~= "" and (' stroke-dasharray="%s"'):format(dashes) or ""
+end
+
 local function number(value)
   return (("%.6g"):format(value))
 end
@@ -32,7 +56,7 @@ local function extent(panels)
   local from, to = math.huge, -math.huge
   for _, panel in ipairs(panels) do
     for _, series in ipairs(panel.series) do
-      for _, point in ipairs(series.points) do
+      for _, point in ipairs(series.points) do -- a limit has no others
         from, to = math.min(from, point[1]), math.max(to, point[1])
       end
     end
@@ -58,23 +82,29 @@ local function thin(points)
 end
 
 --- The SVG's text. chart.title; chart.marks: list of { seconds, text }; chart.panels: list of { name, unit, series }, a series
---- { name, points }, a point { seconds, value } in order of time.
+--- { name, points, limit }, a point { seconds, value } in order of time; limit, if there is one, is more such points, drawn thin.
 function plot.svg(chart)
   local out = {}
   local function put(fmt, ...) out[#out + 1] = fmt:format(...) end
   local from, to = extent(chart.panels)
   local inner = WIDTH - LEFT - RIGHT
-  local height = TOP + #chart.panels * (PANEL + GAP) + 10
+  local height, tops, legends = TOP, {}, {}
+  for row, panel in ipairs(chart.panels) do
+    local names, rows = legend(panel.series, inner)
+    tops[row], legends[row] = height, names
+    height = height + PANEL + GAP + rows * ROW
+  end
   local function x(seconds) return LEFT + (seconds - from) / (to - from) * inner end
 
   put('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">', WIDTH, height)
   put('<rect width="100%%" height="100%%" fill="#ffffff"/>')
   put('<text x="%d" y="20" font-size="14">%s</text>', LEFT, escape(chart.title or ""))
   for row, panel in ipairs(chart.panels) do
-    local top = TOP + (row - 1) * (PANEL + GAP)
+    local top = tops[row]
     local bottom, peak = top + PANEL, 0
     for _, series in ipairs(panel.series) do
       for _, point in ipairs(series.points) do peak = math.max(peak, point[2]) end
+      for _, point in ipairs(series.limit or {}) do peak = math.max(peak, point[2]) end
     end
     if peak <= 0 then peak = 1 end
     local function y(value) return bottom - value / peak * PANEL end
@@ -88,18 +118,36 @@ function plot.svg(chart)
     for i = math.ceil(from / tick), math.floor(to / tick) do
       put('<text x="%.1f" y="%d" text-anchor="middle" fill="#555555">%ss</text>', x(i * tick), bottom + 14, number(i * tick))
     end
+    local lines = {} -- of marks: where the last one in each ends
     for _, mark in ipairs(chart.marks or {}) do
       put('<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#999999" stroke-dasharray="3 3"/>', x(mark[1]), x(mark[1]), top, bottom)
-      if row == 1 then put('<text x="%.1f" y="%d" fill="#555555">%s</text>', x(mark[1]) + 3, top + 10, escape(mark[2])) end
+      if row == 1 then
+        local line, at = 1, x(mark[1]) + 3
+        while lines[line] and lines[line] > at do line = line + 1 end
+        if line <= 8 then
+          put('<text x="%.1f" y="%d" fill="#555555">%s</text>', at, top + line * 11, escape(mark[2]))
+          lines[line] = at + #mark[2] * CHAR
+        end
+      end
     end
     put('<text x="%d" y="%d" font-weight="bold">%s%s</text>', LEFT, top - 4, escape(panel.name),
       panel.unit and escape(", " .. panel.unit) or "")
-    for i, series in ipairs(panel.series) do
-      local colour, points = colours[(i - 1) % #colours + 1], {}
-      for _, point in ipairs(thin(series.points)) do points[#points + 1] = ("%.1f,%.1f"):format(x(point[1]), y(point[2])) end
-      put('<polyline points="%s" fill="none" stroke="%s" stroke-width="1.3"/>', table.concat(points, " "), colour)
-      put('<text x="%d" y="%d" text-anchor="end" fill="%s">%s</text>', WIDTH - RIGHT - 4 - (#panel.series - i) * 170, top - 4, colour,
-        escape(series.name))
+    local function curve(series, list, i, width)
+      local colour, dashes = style(i)
+      local points = {}
+      for _, point in ipairs(thin(list)) do points[#points + 1] = ("%.1f,%.1f"):format(x(point[1]), y(point[2])) end
+      put('<polyline points="%s" fill="none" stroke="%s" stroke-width="%s"%s><title>%s</title></polyline>', table.concat(points, " "), colour,
+        width, dashes, escape(series.name))
+    end
+    for _, entry in ipairs(legends[row]) do
+      local left, middle = LEFT + entry.x, bottom + 26 + entry.row * ROW
+      if entry.i then
+        local series = panel.series[entry.i]
+        curve(series, series.points, entry.i, "1.3")
+        if series.limit and #series.limit > 0 then curve(series, series.limit, entry.i, "0.5") end
+        put('<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="%s" stroke-width="2"%s/>', left, left + 18, middle - 4, middle - 4, style(entry.i))
+      end
+      put('<text x="%.1f" y="%d">%s</text>', left + 22, middle, escape(entry.name))
     end
     put('<line x1="%d" x2="%d" y1="%d" y2="%d" stroke="#555555"/>', LEFT, WIDTH - RIGHT, bottom, bottom)
   end

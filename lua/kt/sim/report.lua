@@ -4,20 +4,32 @@ local busted = require "busted"
 local chance = require "kt.sim.chance"
 local settings = require "kt.sim.settings"
 
+settings.reports = true
+
 local failed = {}
 
-local function remember(element, parent)
-  local at = element.trace and element.trace.short_src or parent and parent.trace and parent.trace.short_src
+-- The seed that KT_SEED has to be: that of a sweep which failed, that of worlds which were given none, or what it was.
+local function seed_of(seeds)
   local seed = settings.seed
-  for _, made in ipairs(settings.seeds) do
+  for _, made in ipairs(seeds) do
     if not made.given then seed = made.seed end
   end
-  failed[#failed + 1] = { name = element.name, file = at, seed = seed }
+  return settings.swept or seed
+end
+
+-- Where it was written, in full: short_src is cut short.
+local function file_of(element)
+  local trace = element and element.trace
+  return trace and (trace.source and trace.source:match "^@(.*)$" or trace.short_src)
+end
+
+local function remember(element, parent)
+  failed[#failed + 1] = { name = element.name or parent and parent.name, file = file_of(element) or file_of(parent), seed = seed_of(settings.seeds) }
   return nil, true
 end
 
 busted.subscribe({ "test", "start" }, function()
-  settings.seeds = {}
+  settings.seeds, settings.swept = {}, nil
   return nil, true
 end)
 for _, event in ipairs { { "file", "start" }, { "describe", "start" }, { "test", "start" }, { "test", "end" } } do
@@ -27,14 +39,18 @@ for _, event in ipairs { { "file", "start" }, { "describe", "start" }, { "test",
   end)
 end
 busted.subscribe({ "failure", "it" }, remember)
-busted.subscribe({ "error", "it" }, remember)
+for _, where in ipairs { "it", "before_each", "after_each" } do busted.subscribe({ "error", where }, remember) end
+
+local function quoted(path) return path:find "^[%w_./+-]+$" and path or "'" .. path:gsub("'", "'\\''") .. "'" end
 
 busted.subscribe({ "exit" }, function()
-  for i, spec in ipairs(failed) do
-    if i == 1 then io.write "\nTo repeat:\n" end
+  local said = {}
+  for _, spec in ipairs(failed) do
     local pattern = tostring(spec.name):gsub("[^%w ]", ".")
-    io.write(("  %skt test %s --filter='%s'\n"):format(spec.seed and ("KT_SEED=%d "):format(spec.seed) or "",
-      spec.file or "", pattern))
+    local line = ("  %skt test %s --filter='%s'\n"):format(spec.seed and ("KT_SEED=%d "):format(spec.seed) or "",
+      quoted(spec.file or ""), pattern)
+    if not said[line] then io.write(next(said) and "" or "\nTo repeat:\n", line) end
+    said[line] = true
   end
   return nil, true
 end, { priority = 1 })

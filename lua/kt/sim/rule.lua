@@ -1,4 +1,5 @@
 --- Packet rules: a function of the spec's says what becomes of single UDP packets, before a line's own ills come to them.
+local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local shape = require "kt.sim.shape"
@@ -18,7 +19,7 @@ end
 
 local verdict = { type = "table", keys = {
   { name = "drop", type = "boolean" },
-  { name = "delay", type = "duration" },
+  { name = "delay", type = "duration", max = 3600 },
   { name = "copies", type = "integer", min = 0, max = 16 },
 } }
 
@@ -41,7 +42,8 @@ local function asker(world)
     for _, self in ipairs(world.rules) do
       if not self.removed and (not self.from or self.from == from) and (not self.to or self.to == to) then
         packet = packet or { from = from, to = to, src = src, dst = dst, data = data, size = #data, id = id, at = world:now() }
-        local said = self.fn(packet)
+        local ok, said = xpcall(self.fn, self.failed, packet)
+        if not ok then error(said, 0) end
         if said ~= nil then return read(self, said) end
       end
     end
@@ -52,14 +54,18 @@ end
 function rule.new(world, opts)
   opts = complain.checked("w:rule", shape.rule, opts)
   for _, name in ipairs { "from", "to" } do
-    if opts[name] then world:known_host("w:rule: " .. name, opts[name]) end
+    if opts[name] then opts[name] = world:known_host("w:rule: " .. name, opts[name]).name end
   end
   local self = setmetatable({ world = world, from = opts.from, to = opts.to, fn = opts.fn,
     made_at = complain.line() or "?" }, rule)
+  local origin = complain.origin "w:rule"
+  function self.failed(why) return complain.told(why, origin) end
   world.rules = table.move(world.rules, 1, #world.rules, 1, {})
   table.insert(world.rules, self)
   if #world.rules == 1 then world.core:set_rule(asker(world)) end
   return self
 end
+
+class(rule, "rule")
 
 return rule

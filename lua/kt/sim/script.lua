@@ -1,5 +1,9 @@
 --- Scripts that run on simulated hosts.
+local class = require "kt.sim.class"
+local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
+local shape = require "kt.sim.shape"
+local task = require "kt.sim.task"
 
 local script = {}
 script.__index = script
@@ -25,20 +29,27 @@ local function put_files(host, path, files)
   end
 end
 
-local function start(self)
+-- what: the call of the spec's that wants it.
+local function start(self, what)
   local world, opts = self.host.world, self.opts
   local verb = self.path:match "^kt (%a+)$" -- one of ours
   local where = "script " .. self.path .. " on host " .. self.host.name
+  local printed, logged = #self.printed, #self.lines -- of the life before
   world.starting = self
-  local core, id, text = world.core:start(self.host.name, {
+  local core, id, said = world.core:start(self.host.name, {
     name = verb or self.path, path = not verb and self.path or nil, module = verb and "kt.cli." .. verb,
     args = opts.args, env = pairs_of(opts.env), unsafe = opts.unsafe,
     memory = opts.memory, level = world.level })
   world.starting = nil
-  if not core then complain.raise("host:run: %s: %s", where, text) end
-  self.core, self.id = core, id
+  if not core then complain.raise("%s: %s: %s", what, where, said) end
+  if math.type(said) and said ~= 0 then
+    core:kill()
+    complain.raise("%s: %s: it ended at once, with code %d: %s", what, where, said,
+      #self.printed > printed and table.concat(self.printed, "", printed + 1):gsub("%s+$", "")
+        or #self.lines > logged and self.lines[#self.lines] or "it did not say why")
+  end
+  self.core, self.id, self.crashed, self.exit_code = core, id, nil, nil
   world.scripts[id] = self
-  table.insert(self.host.scripts, self)
   return self
 end
 
@@ -46,35 +57,50 @@ end
 function script.start(host, path, opts, since)
   put_files(host, path, host.world.files)
   put_files(host, path, opts.files)
-  return start(setmetatable({ host = host, path = path, opts = opts, since = since, lines = {}, printed = {} }, script))
+  local self = start(setmetatable({ host = host, path = path, opts = opts, since = since, lines = {}, printed = {}, watchers = {}, failed = 0 },
+    script), "host:run")
+  table.insert(host.scripts, self)
+  return self
 end
 
 -- ---- what comes from the world ----
 
 function script:on_log(line)
   if #self.lines < LINES_MAX then table.insert(self.lines, line) end
+  local world, watchers = self.host.world, self.watchers
+  if #watchers == 0 then return end
+  self.watchers = {}
+  -- Not from here, which may be in the midst of the script.
+  task.timer(world, world.core:now(), function()
+    for _, waiter in ipairs(watchers) do task.wake(world, waiter) end
+  end)
 end
 
 function script:on_print(text)
   if #self.printed < LINES_MAX then table.insert(self.printed, text) end
 end
 
-function script:on_ended(code)
+-- What the life that is about to end has counted.
+local function remember(self)
+  local usage = self.core:usage()
+  self.failed = self.failed + (usage and usage.counters.TaskErrors or 0)
+end
+
+function script:on_ended(code, failed)
   self.exit_code = code
+  self.failed = self.failed + failed
   self.host.world.scripts[self.id] = nil
 end
 
 function script:on_crash()
   if not self:is_running() then return end
+  remember(self)
   self.crashed = true
   self.host.world.scripts[self.id] = nil
 end
 
---- After its host has come up again.
-function script:again()
-  start(setmetatable({ host = self.host, path = self.path, opts = self.opts, since = self.since, lines = {}, printed = {} },
-    script))
-end
+--- After its host has come up again. What it says goes on where the life before broke off.
+function script:again() start(self, "host:restart") end
 
 -- ---- for specs ----
 
@@ -83,6 +109,7 @@ function script:is_running() return not self.exit_code and not self.crashed and 
 --- As by SIGKILL: its sockets are closed by the host.
 function script:kill()
   if not self:is_running() then return end
+  remember(self)
   self.killed = true
   self.host.world.scripts[self.id] = nil
   self.core:kill()
@@ -98,6 +125,36 @@ end
 function script:log() return table.concat(self.lines, "\n") end
 function script:output() return table.concat(self.printed) end
 
+--- Waits until it has logged a line that matches the pattern, which may have been before; returns the line.
+function script:wait_log(pattern, opts)
+  complain.value("script:wait_log", { type = "string" }, pattern)
+  local world, at = self.host.world, 1
+  local timeout = complain.checked("script:wait_log", shape.wait_log, opts).timeout
+  local deadline = world.core:now() + clock.us(timeout)
+  while true do
+    for i = at, #self.lines do
+      if self.lines[i]:find(pattern) then return self.lines[i] end
+    end
+    at = #self.lines + 1
+    local waiter = task.waiter()
+    table.insert(self.watchers, waiter)
+    if not task.wait(world, "script:wait_log", waiter, deadline) then
+      complain.raise("script:wait_log: %s logged nothing like %q within %g s; its last line is: %s", self.path, pattern, timeout,
+        self.lines[#self.lines] or "none at all")
+    end
+  end
+end
+
+--- How many of its tasks have failed, in all its lives, and what it logged of the last.
+function script:failed_tasks()
+  local usage = self:is_running() and self.core:usage()
+  local last
+  for _, line in ipairs(self.lines) do
+    if line:find("task failed:", 1, true) then last = line end
+  end
+  return self.failed + (usage and usage.counters.TaskErrors or 0), last
+end
+
 --- { memory =, memory_peak =, tasks =, pipes =, replaced =, counters = { … }, links = { … } } | nil once it has ended. What a reload
 --- has replaced counts for as long as its conns are there: `replaced` says how many such scripts there are.
 function script:stats() return self.core:usage() end
@@ -108,5 +165,8 @@ function script:pools()
   local list = self.core:pools()
   return list and complain.by_name(list, "script " .. self.path .. " on host " .. self.host.name)
 end
+
+class(script, "script", { kept = { "log", "output", "is_running" }, fields = { "exit_code" },
+  world = function(self) return self.host.world end })
 
 return script

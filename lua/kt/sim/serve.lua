@@ -1,5 +1,6 @@
 --- Servers of a spec's own, on simulated hosts: what a tunnel leads to. Each conn is a task.
 local app = require "kt.sim.app"
+local flow = require "kt.sim.flow"
 local core = require "kt.sim.core"
 
 local serve = {}
@@ -26,30 +27,35 @@ end
 
 --- Takes what comes. A transfer of the world's says in its first bytes which it is, and is checked.
 function serve.sink(conn)
-  local world, flow, at = conn.world, nil, 0
+  local at = 0
   local tag = conn:read_exactly(8, FOREVER)
-  if tag and tag:sub(1, 4) == "kt:t" then
-    flow = world.transfers[(string.unpack("<I4", tag, 5))]
-    if flow then flow:arrives(conn.host.name) end
+  local found = tag and flow.of(conn.world, tag)
+  if found then
+    if found.kind ~= "up" then
+      return found:ends(('host %s took it by a server of kind "sink", and it wants one of kind "%s"'):format(conn.host.name, found.wants))
+    end
+    found:arrives(conn.host.name)
   end
   while tag do
     local data, err = conn:read(FOREVER)
     if not data then
-      if flow then flow:ends(err) end
+      if found then found:ends(err) end
       break
     end
-    if flow then flow:takes(at, data) end
+    if found then found:takes(at, data) end
     at = at + #data
   end
 end
 
---- Sends so many bytes, which the world knows, and finishes.
+--- Sends so many bytes, which the world knows, at most so many a second, and finishes.
 function serve.source(conn, opts)
-  local at = 0
+  local world, at, from = conn.world, 0, conn.world:now()
+  local piece = opts.rate and math.max(1, math.min(65536, opts.rate // 50)) or 65536 -- fifty a second
   while at < opts.bytes do
-    local n = math.min(opts.bytes - at, 65536)
+    local n = math.min(opts.bytes - at, piece)
     if not conn:write(core.bytes(0, at, n), FOREVER) then return end
     at = at + n
+    if opts.rate then world:sleep(math.max(0, from + at / opts.rate - world:now())) end
   end
   conn:shutdown()
   conn:read_all(FOREVER)

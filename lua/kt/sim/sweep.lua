@@ -61,8 +61,10 @@ local function report(sweep, seed, why, faults)
       if keep[i] then table.insert(lines, "  " .. text) end
     end
   end
-  local file = where:match "^(.*):%d+$" or ""
-  table.insert(lines, ("to repeat: KT_SEED=%d kt test %s"):format(seed, file))
+  settings.swept = seed
+  if not settings.reports then
+    table.insert(lines, ("to repeat: KT_SEED=%d kt test %s"):format(seed, where:match "^(.*):%d+$" or ""))
+  end
   return table.concat(lines, "\n")
 end
 

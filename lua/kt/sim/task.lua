@@ -7,11 +7,13 @@ local complain = require "kt.sim.complain"
 
 local task = {}
 
+local WAITS = {} -- what task.wait yields
 local MOST = 100000 -- tasks that wake each other at one instant: more are a livelock, as are so many turns of scripts
 
 --- For world.lua: what a world needs of all this.
 function task.init(world)
   world.tasks = setmetatable({}, { __mode = "k" }) -- coroutine → its function
+  world.origins = setmetatable({}, { __mode = "k" }) -- coroutine → who was given that, and where
   world.ready, world.timers, world.next_timer = {}, {}, 0
   world.spawned, world.last_spawned = 0, nil -- tasks, and the function of the newest: for kt.sim.patience
 end
@@ -38,7 +40,7 @@ function task.forget(world, timer)
 end
 
 -- "spec/x_spec.lua:12", where the function of a task begins.
-local function origin(world, co)
+local function begins_at(world, co)
   local info = debug.getinfo(world.tasks[co], "S")
   return ("%s:%d"):format(info.short_src, info.linedefined)
 end
@@ -53,13 +55,16 @@ function task.flush(world)
     world.ready[at] = false
     at = at + 1
     local ok, why = coroutine.resume(entry.co, table.unpack(entry, 1, entry.n))
-    if not ok then world.core:fail(why) end
+    if ok and why ~= WAITS and coroutine.status(entry.co) == "suspended" then
+      ok, why = false, (complain.line(entry.co) or "?") .. ": coroutine.yield in a task: nobody would resume it; w:sleep lets time pass"
+    end
+    if not ok then world.core:fail(complain.told(why, world.origins[entry.co], entry.co)) end
   end
   local left = world.ready[at]
   world.ready, world.flushing = {}, false
   if not left then return end
   error(("livelock at %g s: %d tasks of the spec's began or went on without time going on, and there are more; the next one is "
-    .. "that of %s (seed %d)"):format(world:now(), most, origin(world, left.co), world.seed), 0)
+    .. "that of %s (seed %d)"):format(world:now(), most, begins_at(world, left.co), world.seed), 0)
 end
 
 local function queue(world, co, ...)
@@ -72,10 +77,10 @@ local function queue(world, co, ...)
   end
 end
 
---- Runs fn(...) as a task, at this instant.
-function task.spawn(world, fn, ...)
+--- Runs fn(...) as a task, at this instant. origin: whose function it is, should it fail (complain.origin).
+function task.spawn(world, origin, fn, ...)
   local co = coroutine.create(fn)
-  world.tasks[co] = fn
+  world.tasks[co], world.origins[co] = fn, origin
   world.spawned, world.last_spawned = world.spawned + 1, fn
   queue(world, co, ...)
   return co
@@ -110,7 +115,7 @@ function task.wait(world, what, waiter, deadline)
       waiter.late = true
       task.wake(world, waiter)
     end)
-    coroutine.yield()
+    coroutine.yield(WAITS)
     return not waiter.late
   end
   if world.core:running() or world.asking then

@@ -1,4 +1,6 @@
---- What `kt test --trace` and `--plot` write of a world: a log that people read, a capture for Wireshark, a drawing.
+--- What `kt test --trace` and `--plot` write of a world: a log that people read, a capture for Wireshark, a drawing. They are of
+--- most use for a world that hangs: so what has happened is in the files at once, and in the drawing within a second of computing.
+local complain = require "kt.sim.complain"
 local task = require "kt.sim.task"
 
 local tracer = {}
@@ -7,12 +9,6 @@ tracer.__index = tracer
 local EVERY_US = 100000 -- between two points of a drawing
 
 local made = 0
-
-local function open(path)
-  local file, why = io.open(path, "wb")
-  if not file then error(("kt test: cannot write %s: %s"):format(path, why), 0) end
-  return file
-end
 
 local function make_folder(path)
   local found, lfs = pcall(require, "lfs")
@@ -24,10 +20,27 @@ local function make_folder(path)
   end
 end
 
+-- In a folder that is made if need be.
+local function open(path)
+  local folder = path:match "^(.*)/"
+  if folder then make_folder(folder) end
+  local file, why = io.open(path, "wb")
+  if not file then complain.raise("kt test: cannot write %s", why) end
+  return file
+end
+
 -- "spec/failover_spec.lua:12", the third world → "failover_spec-12-3"
 local function name_of(world)
   local file, line = world.made_at:match "([^/]+)%.lua:(%d+)$"
   return ("%s-%s-%d"):format(file or "world", line or "0", made)
+end
+
+-- "out/my.svg", the third world → "out/my-3.svg"
+local function numbered(path)
+  if made == 1 then return path end
+  local folder, name = path:match "^(.*/)([^/]*)$"
+  local stem, ending = (name or path):match "^(.+)(%.%w+)$"
+  return ("%s%s-%d%s"):format(folder or "", stem or name or path, made, ending or "")
 end
 
 -- ---- the log and the capture ----
@@ -57,13 +70,16 @@ end
 
 -- ---- the drawing ----
 
-local function point(self, panel, name, value)
-  local series = self.panels[panel]
-  if not series.by_name[name] then
-    series.by_name[name] = { name = name, points = {} }
-    table.insert(series, series.by_name[name])
+-- list: "points", or "limit", which is drawn with them.
+local function point(self, panel, name, value, list)
+  local all = self.panels[panel]
+  local series = all.by_name[name]
+  if not series then
+    series = { name = name, points = {}, limit = {} }
+    all.by_name[name] = series
+    table.insert(all, series)
   end
-  table.insert(series.by_name[name].points, { self.world:now(), value })
+  table.insert(series[list or "points"], { self.world:now(), value })
 end
 
 local function rate(self, key, value)
@@ -78,29 +94,21 @@ local function sample(self)
       local label = ("%s: %s %s"):format(name, link.what, link.name)
       local key = name .. n .. link.what
       point(self, "flight", label, link.inflight)
-      if link.cwnd > 0 then point(self, "flight", label .. ", cwnd", link.cwnd) end
+      if link.cwnd > 0 then point(self, "flight", label, link.cwnd, "limit") end
       if link.srtt > 0 then point(self, "srtt", label, link.srtt * 1000) end
       point(self, "goodput", label, rate(self, key .. " bytes", link.bytes_in + link.bytes_out) * 8 / 1e6)
     end
   end
   for _, link in ipairs(self.world.links) do
-    for _, from in ipairs { link.a, link.b } do
-      local label = from == link.a and link.a .. " > " .. link.b or link.b .. " > " .. link.a
-      point(self, "lost", label, rate(self, label .. " lost", link:stats(from).lost_packets))
-    end
+    local label = link.a .. " - " .. link.b
+    point(self, "lost", label, rate(self, label .. " lost", link:stats(link.a).lost_packets + link:stats(link.b).lost_packets))
   end
 end
 
-local function keep_sampling(self)
-  task.timer(self.world, self.world.core:now() + EVERY_US, function()
-    sample(self)
-    keep_sampling(self)
-  end)
-end
-
 local function draw(self)
+  self.drawn = os.clock()
   local chart = { title = ("%s, seed %d"):format(self.world.made_at, self.world.seed), marks = self.world.marks, panels = {
-    { name = "in flight and cwnd", unit = "packets", series = self.panels.flight },
+    { name = "in flight, and cwnd (thin)", unit = "packets", series = self.panels.flight },
     { name = "srtt", unit = "ms", series = self.panels.srtt },
     { name = "goodput", unit = "Mbit/s", series = self.panels.goodput },
     { name = "lost", unit = "packets/s", series = self.panels.lost },
@@ -108,6 +116,14 @@ local function draw(self)
   local file = open(self.plot)
   file:write(require("kt.sim.plot").svg(chart))
   file:close()
+end
+
+local function keep_sampling(self)
+  task.timer(self.world, self.world.core:now() + EVERY_US, function()
+    sample(self)
+    if os.clock() - self.drawn > 1 then draw(self) end
+    keep_sampling(self)
+  end)
 end
 
 -- ---- life ----
@@ -126,19 +142,23 @@ function trace.attach(world, settings)
   made = made + 1
   local self = setmetatable({ world = world, interfaces = {}, notes = {}, before = {} }, tracer)
   if settings.trace then
-    make_folder(settings.trace)
     local path = settings.trace .. "/" .. name_of(world)
     self.text = open(path .. ".log")
+    self.text:setvbuf "line"
     self:line("*** %s, seed %d", world.made_at, world.seed)
     local file = open(path .. ".pcapng")
     self.file = file
-    self.capture = require("kt.sim.pcapng").writer(function(bytes) file:write(bytes) end)
+    self.capture = require("kt.sim.pcapng").writer(function(bytes)
+      file:write(bytes)
+      file:flush()
+    end)
     world.core:watch(true)
   end
   if settings.plot then
-    self.plot = made == 1 and settings.plot or settings.plot:gsub("(%.?%w*)$", "-" .. made .. "%1", 1)
+    self.plot = numbered(settings.plot)
     self.panels = {}
     for _, name in ipairs { "flight", "srtt", "goodput", "lost" } do self.panels[name] = { by_name = {} } end
+    draw(self) -- so that it is known now whether it can be written
     keep_sampling(self)
   end
   world.tracer = self

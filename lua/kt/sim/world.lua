@@ -1,4 +1,5 @@
 --- Worlds: simulated networks. Time stands still while code runs, and jumps from event to event.
+local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
 local core = require "kt.sim.core"
@@ -28,9 +29,9 @@ local function dispatcher(self)
     local script = self.scripts[id] or self.starting
     if script then script:on_print(text) end
   end
-  function on.ended(id, code)
+  function on.ended(id, code, failed)
     local script = self.scripts[id]
-    if script then script:on_ended(code) end
+    if script then script:on_ended(code, failed) end
   end
   function on.busy() patience.look(self) end
   function on.packet(_, packet) self.tracer:packet(packet) end
@@ -57,20 +58,22 @@ function world.new(opts)
   self.seed_given = opts.seed ~= nil
   task.init(self)
   self.core = core.world({ seed = self.seed, tcp_buffer = opts.tcp_buffer,
-    wall_us = opts.start and clock.us(opts.start) }, dispatcher(self))
+    wall_us = opts.start and math.max(1, clock.us(opts.start)) }, dispatcher(self))
   setmetatable(self, world) -- after the core was made, so that of the two this is collected first
   self.random_bits = self.core:stream("spec", "spec")
   settings.made(self)
   return self
 end
 
-function world.__tostring(self) return ("world of seed %d at %g s"):format(self.seed, self:now()) end
+function world.__tostring(self)
+  return self.closed and ("world of seed %d, closed"):format(self.seed) or ("world of seed %d at %g s"):format(self.seed, self:now())
+end
 
 -- ---- the network ----
 
 --- The host of that name, made if there is none. opts when it is made: { address = "10.9.0.1" | { … }, files = { … } }.
 function world:host(name, opts)
-  if type(name) ~= "string" then complain.raise("w:host: wanted a name, got a %s", type(name)) end
+  complain.value("w:host", shape.host_name, name)
   local known = self.hosts[name]
   if known then
     if opts ~= nil then complain.raise("w:host: host %s is there already; its options go with the first mention", name) end
@@ -83,7 +86,10 @@ function world:host(name, opts)
 end
 
 local function end_of(self, what, name)
-  if getmetatable(name) == host then name = name.name end
+  if getmetatable(name) == host then
+    if name.world ~= self then complain.raise("%s: host %s is one of another world", what, name.name) end
+    name = name.name
+  end
   if not self.hosts[name] then complain.unknown(what, "host", name, self.host_names) end
   return name
 end
@@ -115,18 +121,21 @@ function world:link(a, b, opts)
   return made
 end
 
---- What a name leads to: a host, a list of addresses, or nothing (nil). opts: { delay = "1ms", fail = true }.
+--- What a name leads to: a host, one address or a list of them, or nowhere (false). opts: { delay = "1ms", fail = true }.
 function world:name(name, to, opts)
+  complain.value("w:name", shape.known_as, name)
   opts = complain.checked("w:name", shape.name, opts)
   local addresses
   if opts.fail then
     addresses = false
-  elseif to == nil then
+  elseif to == false then
     addresses = {}
+  elseif to == nil then
+    complain.raise("w:name: %s: leads to nil; wanted a host, an address or a list of them; false leads it nowhere", name)
   elseif type(to) == "string" and not self.hosts[to] and to:find "^[%x:.]*$" and to:find "[.:]" then
     addresses = { to }
   elseif type(to) == "table" and getmetatable(to) ~= host then
-    addresses = to
+    addresses = complain.value("w:name: " .. name, shape.addresses, to)
   else
     addresses = self.hosts[end_of(self, "w:name", to)]:addresses()
   end
@@ -195,7 +204,8 @@ end
 --- Calls fn at a time, as a task: it may wait.
 function world:at(time, fn)
   if type(fn) ~= "function" then complain.raise("w:at: wanted a function, got a %s", type(fn)) end
-  task.timer(self, no_way_back(self, "w:at", complain.duration("w:at", time)), function() task.spawn(self, fn) end)
+  local origin = complain.origin "w:at"
+  task.timer(self, no_way_back(self, "w:at", complain.duration("w:at", time)), function() task.spawn(self, origin, fn) end)
 end
 
 --- Calls fn each time so much time has passed; gives what :cancel() ends it.
@@ -203,7 +213,7 @@ function world:every(period, fn)
   local us = complain.duration("w:every", period)
   if us < 1 then complain.raise("w:every: wanted a period longer than 0, got %s", tostring(period)) end
   if type(fn) ~= "function" then complain.raise("w:every: wanted a function, got a %s", type(fn)) end
-  local ticker = { canceled = false }
+  local ticker, origin = { canceled = false }, complain.origin "w:every"
   function ticker.cancel(t)
     t.canceled = true
     task.forget(self, t.timer)
@@ -211,7 +221,7 @@ function world:every(period, fn)
   local function again()
     ticker.timer = task.timer(self, self.core:now() + us, function()
       again()
-      task.spawn(self, fn)
+      task.spawn(self, origin, fn)
     end)
   end
   again()
@@ -221,7 +231,7 @@ end
 --- Runs fn(...) as a task, beside the rest.
 function world:task(fn, ...)
   if type(fn) ~= "function" then complain.raise("w:task: wanted a function, got a %s", type(fn)) end
-  task.spawn(self, fn, ...)
+  task.spawn(self, complain.origin "w:task", fn, ...)
 end
 
 --- Lets time pass: in a task it waits, in the body it runs the world.
@@ -236,7 +246,8 @@ function world:fault(time, text, fn)
   local at = no_way_back(self, "w:fault", complain.duration("w:fault", time))
   table.insert(self.faults, ("%g s: %s"):format(at / 1e6, text))
   if self.keep and not self.keep[#self.faults] then return end
-  task.timer(self, at, function() task.spawn(self, fn) end)
+  local origin = complain.origin "w:fault"
+  task.timer(self, at, function() task.spawn(self, origin, fn) end)
 end
 
 -- ---- what goes through it ----
@@ -270,9 +281,12 @@ function world:switches()
   return n
 end
 
---- What is open of what comes and goes: apps of the spec's, conns and streams of scripts. A list of sentences.
+--- What is open of what comes and goes: flows and apps of the spec's, conns and streams of scripts. A list of sentences.
 function world:leftovers()
   local out, open = {}, {}
+  for _, f in ipairs(self.transfers) do
+    if not f.ended then out[#out + 1] = f.what .. " has not ended" end
+  end
   for id in pairs(self.apps) do open[#open + 1] = id end
   table.sort(open)
   for _, id in ipairs(open) do out[#out + 1] = self.apps[id].what .. " is open" end
@@ -287,15 +301,36 @@ function world:leftovers()
   return out
 end
 
---- Runs until nothing is left open; raises what still is after `timeout` ("60s").
+-- What has failed without the spec's having asked: flows that nobody waited for, tasks of scripts.
+local function unasked(self, failed_tasks)
+  local out = {}
+  for _, f in ipairs(self.transfers) do
+    local fault = not f.waited and f:fault()
+    if fault then out[#out + 1] = f.what .. ": " .. fault end
+  end
+  for _, name in ipairs(failed_tasks and {} or self.host_names) do
+    for _, script in ipairs(self.hosts[name].scripts) do
+      local n, last = script:failed_tasks()
+      if n > 0 then
+        out[#out + 1] = ("script %s on host %s: %d of its tasks failed%s"):format(script.path, name, n, last and ": " .. last or "")
+      end
+    end
+  end
+  return out
+end
+
+--- Runs until nothing is left open; raises what still is after `timeout` ("60s"), and what has failed although nobody waited for
+--- it: flows, and tasks of scripts (failed_tasks = true: these were meant to).
 function world:settle(opts)
   need_body(self, "w:settle")
-  opts = complain.checked("w:settle", shape.run_until, opts)
+  opts = complain.checked("w:settle", shape.settle, opts)
   local at = self.core:now() + clock.us(opts.timeout)
   local function done() return #self:leftovers() == 0 end
   while self.core:now() < at and not done() do self:advance(at, done) end
   local left = self:leftovers()
   if #left > 0 then complain.raise("w:settle: after %g s\n  %s", opts.timeout, table.concat(left, "\n  ")) end
+  local failed = unasked(self, opts.failed_tasks)
+  if #failed > 0 then complain.raise("w:settle: %s (seed %d)", table.concat(failed, "\n  "), self.seed) end
 end
 
 -- ---- chance ----
@@ -326,11 +361,13 @@ end
 function world:close()
   if self.closed then return end
   if self.core:running() then complain.raise("w:close: the world runs: it cannot be closed from inside") end
-  self.closed = true
+  self.closed = complain.line() or "?"
   settings.finished(self)
   self.core:close()
 end
 world.__close = world.close
 world.__gc = world.close
+
+class(world, "w", { kept = { "close" }, world = function(self) return self end })
 
 return world

@@ -125,8 +125,8 @@
 local world = {}
 
 ---@class (exact) kt.sim.world.host_options
----@field address? string|string[] Its IP address, or several. By themselves they are 10.0.N.1 and fd00::N; N counts hosts from 1.
----@field send? kt.rate How fast packets come out of it, whatever its links carry; 4 Gbit/s unless given. (rate, 125 to "1048576MiB")
+---@field address? string|string[] Its IP address, or several. By themselves they are 10.0.N.1 and fd00::N; N counts hosts from 1. (string or list of strings, 1 to 16)
+---@field send? kt.rate How fast packets come out of it, whatever its links carry; 4 Gbit/s unless given. (rate, "1kbit" to "1000Gbit")
 ---@field files? table<string, string|number> Files by path.
 
 --- The host of that name: made at its first mention, which is where options go.
@@ -143,47 +143,47 @@ function world:host(name, options) end
 ---@field loss? kt.share Of packets in the bad state; all unless given.
 
 ---@class (exact) kt.sim.world.link_options.queue
----@field packets? integer Packets that wait. (whole number, at least 1)
----@field bytes? kt.size Bytes that wait. (size, at least 1)
----@field time? kt.duration How long the last one waits.
+---@field packets? integer Packets that wait. (whole number, 1 to 1000000000)
+---@field bytes? kt.size Bytes that wait. (size, 1 to "1024GiB")
+---@field time? kt.duration How long the last one waits. (duration, "1us" to "1h")
 
 ---@class (exact) kt.sim.world.link_options.there
 ---@field delay? kt.duration How long a packet is on its way. (duration, at most "1h")
 ---@field jitter? kt.duration So much more or less; packets keep their order. (duration, at most "1h")
 ---@field loss? kt.share Of packets, by chance.
----@field burst? kt.sim.world.link_options.burst Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
+---@field burst? kt.sim.world.link_options.burst|false Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
 ---@field duplicate? kt.share Of packets: a copy comes right behind.
 ---@field reorder? kt.share Of packets: they take longer, and others overtake them.
----@field reorder_by? kt.duration How much longer; 10 ms unless given.
+---@field reorder_by? kt.duration How much longer; 10 ms unless given. (duration, at most "1h")
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
----@field rate? kt.rate What the line carries; without limit unless given.
----@field queue? kt.sim.world.link_options.queue What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
+---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
+---@field queue? kt.sim.world.link_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
 ---@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
 
 ---@class (exact) kt.sim.world.link_options.back
 ---@field delay? kt.duration How long a packet is on its way. (duration, at most "1h")
 ---@field jitter? kt.duration So much more or less; packets keep their order. (duration, at most "1h")
 ---@field loss? kt.share Of packets, by chance.
----@field burst? kt.sim.world.link_options.burst Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
+---@field burst? kt.sim.world.link_options.burst|false Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
 ---@field duplicate? kt.share Of packets: a copy comes right behind.
 ---@field reorder? kt.share Of packets: they take longer, and others overtake them.
----@field reorder_by? kt.duration How much longer; 10 ms unless given.
+---@field reorder_by? kt.duration How much longer; 10 ms unless given. (duration, at most "1h")
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
----@field rate? kt.rate What the line carries; without limit unless given.
----@field queue? kt.sim.world.link_options.queue What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
+---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
+---@field queue? kt.sim.world.link_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
 ---@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
 
 ---@class (exact) kt.sim.world.link_options
 ---@field delay? kt.duration How long a packet is on its way. (duration, at most "1h")
 ---@field jitter? kt.duration So much more or less; packets keep their order. (duration, at most "1h")
 ---@field loss? kt.share Of packets, by chance.
----@field burst? kt.sim.world.link_options.burst Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
+---@field burst? kt.sim.world.link_options.burst|false Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
 ---@field duplicate? kt.share Of packets: a copy comes right behind.
 ---@field reorder? kt.share Of packets: they take longer, and others overtake them.
----@field reorder_by? kt.duration How much longer; 10 ms unless given.
+---@field reorder_by? kt.duration How much longer; 10 ms unless given. (duration, at most "1h")
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
----@field rate? kt.rate What the line carries; without limit unless given.
----@field queue? kt.sim.world.link_options.queue What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
+---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
+---@field queue? kt.sim.world.link_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
 ---@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
 ---@field there? kt.sim.world.link_options.there What holds only for packets from the first host to the second.
 ---@field back? kt.sim.world.link_options.back ... and only for those the other way.
@@ -204,14 +204,14 @@ function world:host(name, options) end
 function world:link(a, b, options) end
 
 ---@class (exact) kt.sim.world.name_options
----@field delay? kt.duration How long a lookup takes. (default "1ms")
+---@field delay? kt.duration How long a lookup takes. (duration, at most "1h"; default "1ms")
 ---@field fail? boolean The name server does not answer. (default false)
 
 --- What a name leads to from now on.
 ---
 --- Where: anywhere in a spec.
 ---@param name string The name.
----@param to string|kt.sim.host|string[]|nil A host, an address, a list of addresses; nil: there is no such name.
+---@param to string|kt.sim.host|string[]|false A host, an address, a list of addresses; false: there is no such name.
 ---@param options? kt.sim.world.name_options See its keys.
 function world:name(name, to, options) end
 
@@ -246,8 +246,9 @@ function world:run_until(fn, options) end
 
 ---@class (exact) kt.sim.world.settle_options
 ---@field timeout? kt.duration When it is given up. (duration, at most "1000000000s"; default "1m")
+---@field failed_tasks? boolean Tasks of scripts may have failed. (default false)
 
---- Runs the world until nothing is left open, of the spec's or of scripts'; raises what still is. See w:leftovers.
+--- Runs the world until nothing is left open, of the spec's or of scripts'; raises what still is (see w:leftovers), and what has failed although nobody asked: transfers that were not waited for, and tasks of scripts.
 ---
 --- Where: the body of a spec.
 ---@param options? kt.sim.world.settle_options See its keys.
@@ -290,11 +291,11 @@ function world:task(fn, ...) end
 function world:fault(time, text, fn) end
 
 ---@class (exact) kt.sim.world.transfer_options
----@field from string The host that connects.
+---@field from kt.sim.host|string The host that connects.
 ---@field to string Where to, "host:port".
 ---@field bytes? kt.size How much. (size, at most "1024GiB"; default 1000000)
 ---@field kind? "up"|"down"|"echo" up goes to a server of kind sink, down comes from a source, echo goes to an echo server and back. (default "up")
----@field timeout? kt.duration When :wait() gives up. (default "10m")
+---@field timeout? kt.duration When :wait() gives up. (duration, at most "1000000000s"; default "10m")
 
 --- Sends bytes that tell by themselves where they belong: what is lost, doubled or out of order is found. It goes on beside the spec.
 ---
@@ -304,11 +305,11 @@ function world:fault(time, text, fn) end
 function world:transfer(options) end
 
 ---@class (exact) kt.sim.world.keystrokes_options
----@field from string The host that connects.
+---@field from kt.sim.host|string The host that connects.
 ---@field to string The echo server, "host:port", or what leads to it.
----@field every? kt.duration Time between two. (duration, at least "1ms"; default "100ms")
----@field count? integer How many. (whole number, at least 1; default 100)
----@field timeout? kt.duration When :wait() gives up, after the last. (default "30s")
+---@field every? kt.duration Time between two. (duration, "1ms" to "1h"; default "100ms")
+---@field count? integer How many. (whole number, 1 to 1000000; default 100)
+---@field timeout? kt.duration When :wait() gives up, after the last. (duration, at most "1000000000s"; default "30s")
 
 --- Sends single bytes to an echo server, and times the answers.
 ---
@@ -318,8 +319,8 @@ function world:transfer(options) end
 function world:keystrokes(options) end
 
 ---@class (exact) kt.sim.world.rule_options
----@field from? string Only packets that this host sends.
----@field to? string Only packets for this host.
+---@field from? kt.sim.host|string Only packets that this host sends.
+---@field to? kt.sim.host|string Only packets for this host.
 ---@field fn function Called with each packet; gives nil, "drop", or { drop = true, delay = "50ms", copies = 1 }.
 
 --- Says what becomes of single UDP packets, before the line's own ills come to them. The function gets a packet; nil: it goes its way; "drop"; or a table: drop, delay (before it is sent), copies (that come besides). Of several rules the first that says something counts.
@@ -395,47 +396,47 @@ local link = {}
 ---@field loss? kt.share Of packets in the bad state; all unless given.
 
 ---@class (exact) kt.sim.link.set_options.queue
----@field packets? integer Packets that wait. (whole number, at least 1)
----@field bytes? kt.size Bytes that wait. (size, at least 1)
----@field time? kt.duration How long the last one waits.
+---@field packets? integer Packets that wait. (whole number, 1 to 1000000000)
+---@field bytes? kt.size Bytes that wait. (size, 1 to "1024GiB")
+---@field time? kt.duration How long the last one waits. (duration, "1us" to "1h")
 
 ---@class (exact) kt.sim.link.set_options.there
 ---@field delay? kt.duration How long a packet is on its way. (duration, at most "1h")
 ---@field jitter? kt.duration So much more or less; packets keep their order. (duration, at most "1h")
 ---@field loss? kt.share Of packets, by chance.
----@field burst? kt.sim.world.link_options.burst Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
+---@field burst? kt.sim.world.link_options.burst|false Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
 ---@field duplicate? kt.share Of packets: a copy comes right behind.
 ---@field reorder? kt.share Of packets: they take longer, and others overtake them.
----@field reorder_by? kt.duration How much longer; 10 ms unless given.
+---@field reorder_by? kt.duration How much longer; 10 ms unless given. (duration, at most "1h")
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
----@field rate? kt.rate What the line carries; without limit unless given.
----@field queue? kt.sim.world.link_options.queue What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
+---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
+---@field queue? kt.sim.world.link_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
 ---@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
 
 ---@class (exact) kt.sim.link.set_options.back
 ---@field delay? kt.duration How long a packet is on its way. (duration, at most "1h")
 ---@field jitter? kt.duration So much more or less; packets keep their order. (duration, at most "1h")
 ---@field loss? kt.share Of packets, by chance.
----@field burst? kt.sim.world.link_options.burst Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
+---@field burst? kt.sim.world.link_options.burst|false Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
 ---@field duplicate? kt.share Of packets: a copy comes right behind.
 ---@field reorder? kt.share Of packets: they take longer, and others overtake them.
----@field reorder_by? kt.duration How much longer; 10 ms unless given.
+---@field reorder_by? kt.duration How much longer; 10 ms unless given. (duration, at most "1h")
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
----@field rate? kt.rate What the line carries; without limit unless given.
----@field queue? kt.sim.world.link_options.queue What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
+---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
+---@field queue? kt.sim.world.link_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
 ---@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
 
 ---@class (exact) kt.sim.link.set_options
 ---@field delay? kt.duration How long a packet is on its way. (duration, at most "1h")
 ---@field jitter? kt.duration So much more or less; packets keep their order. (duration, at most "1h")
 ---@field loss? kt.share Of packets, by chance.
----@field burst? kt.sim.link.set_options.burst Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
+---@field burst? kt.sim.link.set_options.burst|false Losses in bursts (Gilbert-Elliott): between a good state and a bad one, a step for each packet.
 ---@field duplicate? kt.share Of packets: a copy comes right behind.
 ---@field reorder? kt.share Of packets: they take longer, and others overtake them.
----@field reorder_by? kt.duration How much longer; 10 ms unless given.
+---@field reorder_by? kt.duration How much longer; 10 ms unless given. (duration, at most "1h")
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
----@field rate? kt.rate What the line carries; without limit unless given.
----@field queue? kt.sim.link.set_options.queue What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
+---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
+---@field queue? kt.sim.link.set_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
 ---@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
 ---@field there? kt.sim.link.set_options.there What holds only for packets from the first host to the second.
 ---@field back? kt.sim.link.set_options.back ... and only for those the other way.
@@ -450,21 +451,21 @@ function link:set(options) end
 --- What is under way and what is sent is lost; conns of TCP wait.
 ---
 --- Where: anywhere in a spec.
----@param from? string Only what this host, one of the two, sends.
+---@param from? string|kt.sim.host Only what this host, one of the two, sends.
 ---@return kt.sim.link
 function link:cut(from) end
 
 --- Packets wait at the far end, in order, at most 10000.
 ---
 --- Where: anywhere in a spec.
----@param from? string Only what this host, one of the two, sends.
+---@param from? string|kt.sim.host Only what this host, one of the two, sends.
 ---@return kt.sim.link
 function link:hold(from) end
 
 --- The end of either; what waited comes at once.
 ---
 --- Where: anywhere in a spec.
----@param from? string Only what this host, one of the two, sends.
+---@param from? string|kt.sim.host Only what this host, one of the two, sends.
 ---@return kt.sim.link
 function link:heal(from) end
 
@@ -481,11 +482,11 @@ function link:stats(from) end
 local host = {}
 
 ---@class (exact) kt.sim.host.run_options
----@field args? string|string[] Its arguments.
+---@field args? string|string[] Its arguments. (string or list of strings, 0 to 256)
 ---@field env? table<string, string|number> What os.getenv finds: this machine's environment is not there.
 ---@field files? table<string, string|number> Files beside it.
 ---@field unsafe? boolean As kt run --unsafe: it has os and io. (default false)
----@field memory? kt.size As kt run --memory; 256 MiB unless given.
+---@field memory? kt.size As kt run --memory; 256 MiB unless given. (size, "1MiB" to "64GiB")
 ---@field beside? boolean The host may run another script already. (default false)
 
 --- Runs a script as kt run would, unmodified, in a Lua state of its own; raises what keeps it from loading, or from opening what it declares. A path is looked for among the host's files, then on this machine. "kt client" and "kt server" run those, with args.
@@ -528,7 +529,8 @@ function host:try_connect(to, options) end
 ---@field on string Where, such as ":7" or "127.0.0.1:8388".
 ---@field kind? "echo"|"sink"|"source" echo sends back what comes; sink takes it, and checks it if it is a transfer; source sends bytes and finishes.
 ---@field fn? function Or a server of the spec's own: called with each conn, an app, as a task; the conn is closed when it returns.
----@field bytes? kt.size How much a source sends. (default 1000000)
+---@field bytes? kt.size How much a source sends. (size, at most "1024GiB"; default 1000000)
+---@field rate? kt.rate How fast a source sends, at most. (rate, "1kbit" to "1000Gbit")
 
 --- A server of the spec's own: one of three kinds, or a function. It serves again after the host has crashed and was restarted.
 ---
@@ -553,7 +555,7 @@ function host:is_up() end
 --- Where: anywhere in a spec.
 function host:crash() end
 
---- It comes up again: its servers serve, the scripts that were running are run anew.
+--- It comes up again: its servers serve, the scripts that were running are run anew; what host:run gave stands for the new life.
 ---
 --- Where: anywhere in a spec.
 function host:restart() end
@@ -579,12 +581,12 @@ function host:udp_full(duration) end
 --- Its wall clock jumps; timers go on.
 ---
 --- Where: anywhere in a spec.
----@param by kt.duration So far ahead; a number of seconds may be negative.
+---@param by kt.duration So far ahead; "-1h" and negative numbers of seconds: back.
 function host:clock_jump(by) end
 
 ---@class (exact) kt.sim.host.nat_options
 ---@field public string|string[] The address that others see, IPv4 or IPv6; or a list with one of each.
----@field timeout? kt.duration A UDP mapping is forgotten after so long without a packet out; 0: never. (default 0)
+---@field timeout? kt.duration A UDP mapping is forgotten after so long without a packet out; 0: never. (duration, at most "1000000000s"; default 0)
 ---@field open? boolean Anyone may answer to a mapping, not only whom it was made for. (default false)
 
 --- Puts the host behind a NAT: others see it at the public address, one port for each of its sockets, and cannot reach its own addresses of that kind. Only what it sends makes mappings. Once for IPv4, once for IPv6.
@@ -653,6 +655,24 @@ function script:kill() end
 ---@param name "TERM"|"INT"|"HUP"|"USR1"|"USR2" Which.
 ---@return boolean
 function script:signal(name) end
+
+---@class (exact) kt.sim.script.wait_log_options
+---@field timeout? kt.duration When it is given up. (duration, at most "1000000000s"; default "1m")
+
+--- Waits until it has logged a line that matches the Lua pattern, which may have been before; raises if that does not come in time.
+---
+--- Where: the body of a spec, and tasks.
+---@param pattern string What is looked for in each line.
+---@param options? kt.sim.script.wait_log_options See its keys.
+---@return string
+function script:wait_log(pattern, options) end
+
+--- How many of its tasks have failed, in all its lives.
+---
+--- Where: anywhere in a spec.
+---@return integer
+---@return string|nil
+function script:failed_tasks() end
 
 --- What it has logged, at most 10000 lines.
 ---

@@ -43,7 +43,8 @@ end }]],
     doc = "The power goes: all that runs there is gone without a word, packets to it are lost. Files stay.",
   })
   method("host", {
-    name = "restart", context = "spec", signature = "restart()", doc = "It comes up again: its servers serve, the scripts that were running are run anew.",
+    name = "restart", context = "spec", signature = "restart()",
+    doc = "It comes up again: its servers serve, the scripts that were running are run anew; what host:run gave stands for the new life.",
   })
   method("host", {
     name = "slow_reader", context = "spec", signature = "slow_reader(rate)", doc = "Its processes read at most so much a second from each conn.",
@@ -59,7 +60,7 @@ end }]],
   })
   method("host", {
     name = "clock_jump", context = "spec", signature = "clock_jump(by)", doc = "Its wall clock jumps; timers go on.",
-    params = { { name = "by", type = "duration", doc = "So far ahead; a number of seconds may be negative." } },
+    params = { { name = "by", type = "duration", doc = "So far ahead; \"-1h\" and negative numbers of seconds: back." } },
   })
   method("host", {
     name = "nat", context = "spec", path = "host:nat", argument = shape.nat, signature = 'nat { public = "198.51.100.1", timeout = "30s" }',
@@ -102,6 +103,16 @@ end }]],
     name = "signal", context = "spec", returns = "boolean", signature = 'signal "TERM" → whether it was watched for',
     doc = "Sends it a signal: TERM and INT end it, HUP reloads it from the file that is there now.",
     params = { { name = "name", type = '"TERM" | "INT" | "HUP" | "USR1" | "USR2"', doc = "Which." } },
+  })
+  method("script", {
+    name = "wait_log", context = "waits", returns = "string", path = "script:wait_log", optional = true, argument = shape.wait_log,
+    signature = 'wait_log(pattern, { timeout = "60s" }) → line',
+    doc = "Waits until it has logged a line that matches the Lua pattern, which may have been before; raises if that does not come in time.",
+    params = { { name = "pattern", type = "string", doc = "What is looked for in each line." } },
+  })
+  method("script", {
+    name = "failed_tasks", context = "spec", returns = "integer, string | nil", signature = "failed_tasks() → how many, what it logged of the last",
+    doc = "How many of its tasks have failed, in all its lives.",
   })
   method("script", { name = "log", context = "spec", returns = "string", signature = "log() → text", doc = "What it has logged, at most 10000 lines." })
   method("script", { name = "output", context = "spec", returns = "string", signature = "output() → text", doc = "What it has printed." })

@@ -56,7 +56,7 @@ w:link("client", "server", {
     signature = 'name(name, to, { delay = "1ms", fail = false })', doc = "What a name leads to from now on.",
     params = {
       { name = "name", type = "string", doc = "The name." },
-      { name = "to", type = "string | host | string[] | nil", doc = "A host, an address, a list of addresses; nil: there is no such name." },
+      { name = "to", type = "string | host | string[] | false", doc = "A host, an address, a list of addresses; false: there is no such name." },
     },
   })
   method("world", {
@@ -74,8 +74,9 @@ w:link("client", "server", {
     params = { { name = "fn", type = "fun(): any", doc = "Asked after each instant at which anything happened; it cannot wait." } },
   })
   method("world", {
-    name = "settle", context = "body", path = "w:settle", optional = true, argument = shape.run_until, signature = 'settle { timeout = "60s" }',
-    doc = "Runs the world until nothing is left open, of the spec's or of scripts'; raises what still is. See w:leftovers.",
+    name = "settle", context = "body", path = "w:settle", optional = true, argument = shape.settle, signature = 'settle { timeout = "60s" }',
+    doc = "Runs the world until nothing is left open, of the spec's or of scripts'; raises what still is (see w:leftovers), and what has failed although "
+      .. "nobody asked: transfers that were not waited for, and tasks of scripts.",
   })
   method("world", { name = "sleep", context = "waits", signature = 'sleep "500ms"', doc = "Lets time pass.", params = { span } })
   method("world", { name = "at", context = "spec", signature = 'at("10s", fn)', doc = "Calls fn at that time.", params = { time, task } })
@@ -144,7 +145,7 @@ w:link("client", "server", {
   method("rule", { name = "remove", context = "spec", signature = "remove()", doc = "Ends it. Removing twice is harmless." })
 
   handle { name = "link", doc = "Two hosts and the two lines between them, one each way." }
-  local from = { name = "from", type = "string", optional = true, doc = "Only what this host, one of the two, sends." }
+  local from = { name = "from", type = "string | host", optional = true, doc = "Only what this host, one of the two, sends." }
   method("link", {
     name = "set", context = "spec", returns = "link", path = "link:set", argument = shape.link, signature = "set { … } → link",
     doc = "Changes what is given and leaves the rest. Packets on their way keep their times. The keys are those of w:link.",

@@ -1,0 +1,58 @@
+--- Classes of what a spec holds: worlds, hosts, links, apps and the rest. What is wrong with a call before it has begun is said
+--- here for all of them, at the spec's line: a method that there is not, a dot in place of the colon, a world that was closed.
+local complain = require "kt.sim.complain"
+local schema = require "kt.schema"
+
+local function world_of(thing) return thing.world end
+
+local function names_of(class)
+  local names = {}
+  for name, value in next, class do
+    if type(value) == "function" and not name:find "^__" and not name:find "^on_" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+-- For the modules here, and for a field that comes later, there is nothing yet; for a spec there is no such thing.
+local function absent(name, fields)
+  local later = {}
+  for _, field in ipairs(fields) do later[field] = true end
+  return function(class, key)
+    if later[key] or type(key) ~= "string" or not complain.from_spec() then return nil end
+    local near = schema.suggest(key, names_of(class))
+    complain.raise("%s:%s: no such method%s", name, key, near and ("; did you mean %s:%s?"):format(name, near)
+      or '; "Reference" in docs/testing.md has them all')
+  end
+end
+
+local function checked(class, name, key, fn, opts)
+  local what = ("%s:%s"):format(name, key)
+  return function(self, ...)
+    if (type(self) ~= "table" or not self[class]) and complain.from_spec() then
+      complain.raise("%s.%s: called with a dot; write %s(...)", name, key, what)
+    end
+    local closed = not opts.kept[key] and type(self) == "table" and self[class] and rawget((opts.world or world_of)(self), "closed")
+    if closed then complain.raise("%s: the world was closed (%s)", what, closed) end
+    return fn(self, ...)
+  end
+end
+
+--- Makes one of a table of functions, when all of them are there. name: what specs call it ("w"). opts: kept, a list of methods that
+--- do no harm to a closed world; fields, those that are nil at times; world, which gives an object's world; base, the class it
+--- has all the rest from.
+return function(class, name, opts)
+  opts = opts or {}
+  local how = { kept = {}, world = opts.world }
+  for _, key in ipairs(opts.kept or {}) do how.kept[key] = true end
+  local own = {}
+  for key, value in next, class do
+    if type(key) == "string" and type(value) == "function" and not key:find "^__" then own[key] = value end
+  end
+  for key, fn in next, own do class[key] = checked(class, name, key, fn, how) end
+  class[class] = true -- what an object of it is known by, and of those derived from it
+  for key, value in next, opts.base or {} do
+    if class[key] == nil then class[key] = value end
+  end
+  setmetatable(class, { __index = absent(name, opts.fields or {}) })
+end
