@@ -63,7 +63,7 @@ describe("the description of the API", function()
     local r = run_script [[
 local kt = require "kt"
 local function walk(path, t)
-  for name, value in next, t do
+  for name, value in pairs(t) do
     if type(value) == "function" then print(path .. "." .. name) else if type(value) == "table" then walk(path .. "." .. name, value) end end
   end
 end
