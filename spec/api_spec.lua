@@ -244,6 +244,16 @@ describe("kt help", function()
     assert.equal(run("help", "kt.splice").out, run("help", "splice").out)
   end)
 
+  it("explains an err.code, a unit, and a key", function()
+    local out = run("help", "refused").out
+    assert.matches('^err.code "refused"\n\nNobody listens there.\n\nMostly from: .*kt.connect', out)
+    assert.matches('^duration\n\nWritten as a duration such as "5s"', run("help", "duration").out)
+    assert.equal(run("help", "kt.link.kcp.sndwnd").out, run("help", "link.kcp.sndwnd").out)
+    assert.matches("^kt.link.kcp.sndwnd: whole number, 1 to 65535.*\n\n%u.*%.\n$", run("help", "kt.link.kcp.sndwnd").out)
+    assert.matches("^link:open.timeout: duration; default \"10s\"\n", run("help", "link:open.timeout").out)
+    assert.equal(1, run("help", "kt.link.kcp.nothing").code)
+  end)
+
   it("still explains a verb", function()
     assert.matches("^usage: kt run ", run("help", "run").out)
     assert.matches("^usage: kt help ", run("help", "help").out)

@@ -385,12 +385,25 @@ function kt.helper() end]])
       assert.equal("", task "x = 1 goto done ::done:: local t = { y = x } print(t.y, t:z(), _ENV)")
     end)
 
+    it("says of what Lua has and scripts have not why, or what to use", function()
+      assert.equal("s.lua:4: global 'debug' is not there: it could undo what guards a script\n", task "print(debug)")
+      assert.equal("s.lua:4: global 'loadstring' is not there: Lua 5.4 calls it load\n", task "print(loadstring)")
+    end)
+
     it("finds os and io, and says what brings them", function()
       assert.equal("s.lua:4: global 'os' is not there: scripts run without os and io; kt run --unsafe brings them\n",
         task "print(os.time())")
       write("s.lua", HEAD .. "kt.spawn(function() print(os.time()) end)")
       assert.equal(0, run_in(dir, "check", "--unsafe", "s.lua").code)
     end)
+  end)
+
+  it("shows a hundred mistakes and the number of the others, and all to an editor", function()
+    local text = HEAD .. ("kt.slep(1)\n"):rep(150)
+    local out = check(text).out
+    assert.equal(102, select(2, out:gsub("\n", "")))
+    assert.matches("s.lua:101: kt.slep: [^\n]*\n… and 50 more; mend these first, or see all with %-%-json\ns.lua: 150 mistakes\n$", out)
+    assert.equal(150, select(2, run_in(dir, "check", "--json", "s.lua").out:gsub('"line": ', "")))
   end)
 
   it("leaves alone what the script catches itself", function()

@@ -173,7 +173,8 @@ end)]]):format(what))
 
   it("names the function, its argument and the fix", function()
     assert.equal(table.concat({
-      'conn:set.idle: "1000000d" is out of range; wanted at most 3.2e9 seconds, a hundred years', "kt.sleep: 4000000000.0 is out of range; wanted at most 3.2e9 seconds, a hundred years",
+      'conn:set.idle: "1000000d" is out of range; wanted at most 3.2e9 seconds, a hundred years',
+      "kt.sleep: 4000000000.0 is out of range; wanted at most 3.2e9 seconds, a hundred years",
       'conn:set.idle: math.huge; wanted a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds',
       'conn:set.rate_in: math.huge; wanted a rate such as "20Mbit" (bits a second), "2MiB" (bytes a second), or a number of bytes a second',
       'udp.on: "x": no port; write host:port',

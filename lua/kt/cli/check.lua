@@ -10,6 +10,8 @@ local yields = require "kt.check.yields"
 
 local format, path = ...
 
+local SHOWN = 100 -- more than that nobody reads from a terminal
+
 local found = notes.new()
 local told = {} -- the calls that the run has told of
 
@@ -53,7 +55,8 @@ local function report()
   if format == "json" then
     core.stdout(json.list(list, { "file", "line", "path", "message", "suggestion" }))
   else
-    for _, m in ipairs(list) do core.stdout(notes.line(m) .. "\n") end
+    for i = 1, math.min(#list, SHOWN) do core.stdout(notes.line(list[i]) .. "\n") end
+    if #list > SHOWN then core.stdout(("… and %d more; mend these first, or see all with --json\n"):format(#list - SHOWN)) end
     core.stdout(#list == 0 and path .. ": no mistakes\n" or ("%s: %d mistake%s\n"):format(path, #list, #list == 1 and "" or "s"))
   end
   core.exit(#list == 0 and 0 or 1)
