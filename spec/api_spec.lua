@@ -63,7 +63,7 @@ describe("the description of the API", function()
     local r = run_script [[
 local kt = require "kt"
 local function walk(path, t)
-  for name, value in next, t do
+  for name, value in pairs(t) do
     if type(value) == "function" then print(path .. "." .. name) else if type(value) == "table" then walk(path .. "." .. name, value) end end
   end
 end
@@ -242,6 +242,16 @@ describe("kt help", function()
 
   it("takes a function's name without its kt", function()
     assert.equal(run("help", "kt.splice").out, run("help", "splice").out)
+  end)
+
+  it("explains an err.code, a unit, and a key", function()
+    local out = run("help", "refused").out
+    assert.matches('^err.code "refused"\n\nNobody listens there.\n\nMostly from: .*kt.connect', out)
+    assert.matches('^duration\n\nWritten as a duration such as "5s"', run("help", "duration").out)
+    assert.equal(run("help", "kt.link.kcp.sndwnd").out, run("help", "link.kcp.sndwnd").out)
+    assert.matches("^kt.link.kcp.sndwnd: whole number, 1 to 65535.*\n\n%u.*%.\n$", run("help", "kt.link.kcp.sndwnd").out)
+    assert.matches("^link:open.timeout: duration; default \"10s\"\n", run("help", "link:open.timeout").out)
+    assert.equal(1, run("help", "kt.link.kcp.nothing").code)
   end)
 
   it("still explains a verb", function()

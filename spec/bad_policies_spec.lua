@@ -46,16 +46,16 @@ end)]] .. (more or "")
   describe("policy is no policy, its streams are opened on the first link and a neighbour goes on:", function()
     for what, case in pairs {
       ["it raises"] = { "function(up) return up.best.index end", "s.lua:6: attempt to index a nil value (field 'best')" },
-      ["it raises a table"] = { "function() error {} end", "a table" },
-      ["it raises what cannot be told"] = { "function() error(setmetatable({}, { __tostring = error })) end", "a table" },
-      ["it raises nil"] = { "function() error(nil) end", "a nil" },
+      ["it raises a table"] = { "function() error {} end", "it raised a table" },
+      ["it raises what cannot be told"] = { "function() error(setmetatable({}, { __tostring = error })) end", "it raised a table" },
+      ["it raises nil"] = { "function() error(nil) end", "it raised nil" },
       ["it allocates for ever"] = { 'function() local x = "x" while true do x = x .. x end end', "not enough memory" },
       ["it returns nil"] = { "function() end", "it returned nil; wanted an index into up, 1 to 1" },
       ["it returns 0"] = { "function() return 0 end", "it returned 0; wanted an index into up, 1 to 1" },
       ["it returns an index that there is not"] = { "function(up) return #up + 1 end", "it returned 2; wanted an index into up, 1 to 1" },
       ["it returns half an index"] = { "function() return 1.5 end", "it returned 1.5; wanted an index into up, 1 to 1" },
       ["it returns no number"] = { "function() return 0/0 end", "it returned not a number; wanted an index into up, 1 to 1" },
-      ["it returns infinity"] = { "function() return math.huge end", "it returned inf; wanted an index into up, 1 to 1" },
+      ["it returns infinity"] = { "function() return math.huge end", "it returned math.huge; wanted an index into up, 1 to 1" },
       ["it returns a table"] = { "function(up) return up[1] end", "it returned a table; wanted an index into up, 1 to 1" },
       ["it returns a string"] = { 'function() return "1" end', 'it returned "1"; wanted an index into up, 1 to 1' },
       ["it returns a function"] = { "function() return print end", "it returned a function; wanted an index into up, 1 to 1" },
@@ -127,7 +127,7 @@ end)]])
     for what, case in pairs {
       ["it raises"] = { "function(request) return request.user.name end", "s.lua:6: attempt to index a nil value (field 'user')" },
       ["it returns a table"] = { "function() return {} end", "it returned a table; wanted a string" },
-      ["it returns nil"] = { "function() end", "it returned a nil; wanted a string" },
+      ["it returns nil"] = { "function() end", "it returned nil; wanted a string" },
       ["it waits"] = { "function() kt.sleep(1) end", "s.lua:6: kt.sleep: cannot wait in a key function; it is given facts, and answers at once" },
     } do
       it(what, function()
@@ -177,7 +177,8 @@ end)]])
     h.run(function()
       for call, name in pairs { ["kt.sleep(1)"] = "kt.sleep", ['kt.connect { to = "127.0.0.1:9" }'] = "kt.connect" } do
         local code, out, err = s.run('kt.listen { on = "127.0.0.1:0" }:serve(print)\n' .. call)
-        assert.same({ 1, "", ("kt: s.lua:3: %s: only in a task, and this is the main chunk; call it in a function given to :serve or kt.spawn\n")
+        assert.same({ 1, "", ("kt: s.lua:3: %s: only in a task, and this is the main chunk; call it in a function given to :serve or "
+          .. "kt.spawn\n  kt check tells all mistakes at once\n")
           :format(name) }, { code, out, err })
       end
     end)

@@ -420,6 +420,6 @@ local link = kt.link { remote = "127.0.0.1:9", key = "k" }
 link:on("up", print):on("stats", print)
 error "and fails"]])
     end)
-    assert.same({ 1, "kt: s.lua:4: and fails\n" }, { code, err })
+    assert.same({ 1, "kt: s.lua:4: and fails\n  kt check tells all mistakes at once\n" }, { code, err })
   end)
 end)

@@ -178,6 +178,36 @@ describe("kt check", function()
         .. "s.lua:5: listener:serve: wanted a function, got number\n", out)
     end)
 
+    it("two that want one address, and what has it", function()
+      local taken = "127.0.0.1:%d: the %s at s.lua:%d has this address already; one of the two needs another\n"
+      local out = mistakes(HEAD .. [[
+kt.listen { on = "127.0.0.1:1" }:serve(print)
+kt.listen { on = "127.0.0.1:2" }:serve(print)
+kt.listen { on = "127.0.0.1:1" }:serve(print)
+kt.accept { on = "127.0.0.1:1", key = "k" }:serve(print)
+local socket = kt.udp { on = "127.0.0.1:1" }
+for _ = 1, 2 do kt.listen { on = "127.0.0.1:0" }:serve(print) end
+kt.listen { on = "127.0.0.1:3" }:close()
+kt.listen { on = "127.0.0.1:3" }:serve(print)]])
+      assert.equal("s.lua:4: kt.listen: " .. taken:format(1, "kt.listen", 2) .. "s.lua:6: kt.udp: " .. taken:format(1, "kt.accept", 5), out)
+    end)
+
+    it("a line for the log that cannot be written, also one below the level", function()
+      assert.equal("s.lua:2: kt.log.debug: argument 2: number expected, got string\n",
+        mistakes(HEAD .. 'kt.log.debug("%d", "x") kt.log.debug("50%") kt.spawn(print)'))
+    end)
+
+    it("in a main chunk, arguments, dots, and what is set, each once", function()
+      assert.equal("s.lua:2: link:on: called on something that is no link; write it with a colon\ns.lua:3: kt.secret: wanted a string, got number\n"
+        .. "s.lua:4: kt.listen: kt cannot be changed; put it into a local of your own\n"
+        .. "s.lua:5: kt.log.info: kt.log cannot be changed; put it into a local of your own\n", mistakes(HEAD .. [[
+local far = kt.link { remote = "a:1", key = "k" } far.on("up", print)
+kt.secret(5)
+kt.listen = nil
+kt.log.info = print
+kt.listen { on = ":1" }:serve(print)]]))
+    end)
+
     it("mistakes below a mistake: in what a wrong constructor would have returned", function()
       local out = mistakes(HEAD .. 'local a = kt.accept {}\na:srve(print)\na:serve(print)\nkt.link { remote = 5 }:open()\n')
       assert.equal('s.lua:2: accept.on: missing; wanted ":29900", "ip:port", or a range of ports ":3000-3010"\n'
@@ -226,12 +256,12 @@ if at > at then print(at + 1, -at) end]])
     end)
 
     it("finds keys and values that are written out, and trusts what is computed", function()
-      assert.equal("s.lua:4: connect.tmeout: unknown key; did you mean timeout?\n",
+      assert.equal("s.lua:4: kt.connect.tmeout: unknown key; did you mean timeout?\n",
         task 'local to = ... kt.connect { to = to.host .. ":1", tmeout = "5s" }')
       assert.equal("", task 'kt.connect { to = (function() local a, b = "x", "1"; return a .. b end)(), timeout = 2 * 3 }')
       assert.equal("", task "kt.connect(...)")
-      assert.equal('s.lua:4: resolve.type: "srv" is not known; did you mean "SRV"?\n', task 'kt.resolve { name = "a", type = "srv" }')
-      assert.equal('s.lua:4: resolve.servers[2]: "a.b"; wanted a name server\'s IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"\n',
+      assert.equal('s.lua:4: kt.resolve.type: "srv" is not known; did you mean "SRV"?\n', task 'kt.resolve { name = "a", type = "srv" }')
+      assert.equal('s.lua:4: kt.resolve.servers[2]: "a.b"; wanted a name server\'s IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"\n',
         task 'kt.resolve { name = "a", servers = { "9.9.9.9", "a.b" } }')
       assert.equal("", task 'local x = ... kt.resolve { name = x.name, servers = { x.dns, "[::1]:53" } }')
     end)
@@ -242,6 +272,76 @@ if at > at then print(at + 1, -at) end]])
 local conn = kt.connect { to = "a:1" } conn:read { timout = 1 } conn:read(5) conn:read { timeout = 1 }
 conn:read(5, { timout = 1 })
 local socket = kt.udp { to = "a:1" } socket:send("data", { tmeout = 1 }) socket:send("data", "b:1", { timeout = 1 })]])
+    end)
+
+    it("finds arguments that are not what they must be, or missing", function()
+      assert.equal('s.lua:4: conn:write: argument 1: wanted a string, got 5\n'
+        .. 's.lua:5: conn:read: argument 1: wanted a whole number, 1 to 1048576, got "x"\n'
+        .. "s.lua:5: conn:read: argument 1: wanted a whole number, 1 to 1048576, got -1\n"
+        .. "s.lua:6: conn:read_until: argument 2: wanted a whole number, 1 to 1048576, got nothing\n"
+        .. "s.lua:7: kt.splice: argument 2: wanted a conn or a stream, got nothing\n"
+        .. "s.lua:8: kt.splice: argument 2: wanted a conn or a stream, got a link\n"
+        .. 's.lua:9: kt.spawn: argument 1: wanted a function, got "x"\n'
+        .. "s.lua:10: kt.secret: argument 1: wanted a string, got true\n"
+        .. 's.lua:11: link:on: "upp" is no event; there are: up, down, degraded, stats\n'
+        .. "s.lua:12: link:serve: argument 1: wanted a function, got a table\n"
+        .. "s.lua:13: kt.connect: nothing given; wanted a table\n", task [[
+local conn = kt.connect { to = "a:1" } conn:write(5)
+conn:read("x") conn:read(-1)
+conn:read_until("\n")
+kt.splice(conn)
+kt.splice(conn, far)
+kt.spawn("x")
+kt.secret(true)
+far:on("upp", print)
+kt.link { remote = "a:1", key = "k" }:serve {}
+kt.connect()]])
+    end)
+
+    it("trusts arguments that are computed, or any number of values", function()
+      assert.equal("", task [[
+local args, conn = { ... }, kt.connect { to = "a:1" }
+conn:write(tostring(5)) conn:write("a" .. args[1]) conn:write(...) conn:write "x" conn:read(2 * 8) conn:read(nil, { timeout = 1 })
+conn:read_until(table.unpack(args)) conn:read_until((args.f "x")) kt.splice(conn, (far:open())) kt.splice(args.both())
+kt.spawn(args.fn) kt.spawn(function() end, 1, nil) conn:reset() conn:reset "why" far:on(args.event, args.fn, args)
+far:open() far:open(...) kt.log.info(5) kt.log.info(nil)]])
+    end)
+
+    it("finds a dot where a colon belongs, and a colon where a dot does", function()
+      assert.equal("s.lua:4: link:open: called with a dot; write it with a colon\ns.lua:5: link:stats: called with a dot; write it with a colon\n"
+        .. "s.lua:6: kt.sleep: called with a colon; write it with a dot\ns.lua:7: conn.peer: no method; it is a field, read without a call\n", task [[
+local s = far.open { timeout = "5s" }
+print(s, far.stats())
+kt:sleep(1)
+local conn = kt.connect { to = "a:1" } print(conn:peer())]])
+      assert.equal("", task "local other = ... far.open(far, { timeout = 1 }) far.open(other) pcall(far.open, far) print(far.stats)")
+    end)
+
+    it("finds what is set and cannot be", function()
+      assert.equal("s.lua:4: conn.peer: a handle's fields cannot be set\ns.lua:5: kt.splice: kt cannot be changed; put it into a local of your own\n"
+        .. "s.lua:6: kt.log.loud: kt.log cannot be changed; put it into a local of your own\ns.lua:7: kt.helper: kt cannot be changed; "
+        .. "put it into a local of your own\n", task [[
+local conn = kt.connect { to = "a:1" } conn.peer = 5
+kt.splice = nil
+kt.log.loud = print
+function kt.helper() end]])
+      assert.equal("", task 'local t = {} t.peer = far.remote == "x" and kt.version == "y"')
+    end)
+
+    it("finds kt.reload, but not in a function that the main chunk may call", function()
+      local wrong = "kt.reload: only in the main chunk, and this is a task; declare it at the top of the script and use it here\n"
+      assert.equal("s.lua:4: " .. wrong, task "kt.reload {}")
+      assert.equal("s.lua:5: " .. wrong, mistakes(HEAD .. 'local a = kt.accept { on = ":1", key = "k" }:serve(print)\n'
+        .. 'kt.link { remote = "a:1", key = "k" }:on("up", print):on("down",\nfunction() local function f()\nkt.reload {} end f() end)'))
+      assert.equal("", mistakes(HEAD .. "kt.spawn(function() end)\nlocal function drain() kt.reload { old = 'drain' } end\ndrain()"))
+    end)
+
+    it("finds a yield, unless the script makes coroutines", function()
+      assert.equal("s.lua:4: coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run\n", task "coroutine.yield()")
+      assert.equal("", task "local each = coroutine.wrap(function() coroutine.yield(1) end) each()")
+      assert.equal("", task "local co = coroutine co.wrap(function() coroutine.yield(1) end)()")
+      write("lib.lua", "return function() coroutine.yield(1) end")
+      assert.equal("", task 'coroutine.wrap(require "lib")()')
     end)
 
     it("finds what a handle does not have", function()
@@ -285,12 +385,25 @@ local socket = kt.udp { to = "a:1" } socket:send("data", { tmeout = 1 }) socket:
       assert.equal("", task "x = 1 goto done ::done:: local t = { y = x } print(t.y, t:z(), _ENV)")
     end)
 
+    it("says of what Lua has and scripts have not why, or what to use", function()
+      assert.equal("s.lua:4: global 'debug' is not there: it could undo what guards a script\n", task "print(debug)")
+      assert.equal("s.lua:4: global 'loadstring' is not there: Lua 5.4 calls it load\n", task "print(loadstring)")
+    end)
+
     it("finds os and io, and says what brings them", function()
       assert.equal("s.lua:4: global 'os' is not there: scripts run without os and io; kt run --unsafe brings them\n",
         task "print(os.time())")
       write("s.lua", HEAD .. "kt.spawn(function() print(os.time()) end)")
       assert.equal(0, run_in(dir, "check", "--unsafe", "s.lua").code)
     end)
+  end)
+
+  it("shows a hundred mistakes and the number of the others, and all to an editor", function()
+    local text = HEAD .. ("kt.slep(1)\n"):rep(150)
+    local out = check(text).out
+    assert.equal(102, select(2, out:gsub("\n", "")))
+    assert.matches("s.lua:101: kt.slep: [^\n]*\n… and 50 more; mend these first, or see all with %-%-json\ns.lua: 150 mistakes\n$", out)
+    assert.equal(150, select(2, run_in(dir, "check", "--json", "s.lua").out:gsub('"line": ', "")))
   end)
 
   it("leaves alone what the script catches itself", function()

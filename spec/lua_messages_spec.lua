@@ -3,6 +3,8 @@
 local h = require "harness"
 local scripts = require "harness.scripts"
 
+local HINT = "  kt check tells all mistakes at once\n"
+
 describe("a message", function()
   local s
   before_each(function() s = scripts.new() end)
@@ -49,7 +51,7 @@ end)]]):format(table.concat(lines, "\n")))
     assert.equal(table.concat({
       "link:open: a conn; wanted a table", "link:on: wanted a function, got pool", "link:on: wanted the name of an event, got socket",
       "acceptor:on: wanted the name of an event, got acceptor", "acceptor:serve: wanted a function, got link", "kt.spawn: wanted a function, got link",
-      "kt.splice: argument 1: wanted a conn or a stream, got link", "connect.to: a listener; wanted a string",
+      "kt.splice: argument 1: wanted a conn or a stream, got link", "kt.connect.to: a listener; wanted a string",
       "conn:write: argument 1: wanted a string, got link",
       "conn:read: argument 1: wanted a number of bytes, 1 to 1048576, got acceptor", "conn:reset: argument 1: wanted an err, a string, or nothing, got link",
       'pool:on "up": a link; wanted a function', "pool:add.link: a pool; wanted a link", "kt.secret: wanted a string, got link",
@@ -109,10 +111,158 @@ end)]]):format(table.concat(lines, "\n")))
   it("of a main chunk that raised a table says so, run and checked", function()
     h.run(function()
       local code, _, err = s.run 'error { message = "it broke" }'
-      assert.same({ 1, "kt: s.lua:2: an error that is a table without __tostring: message = it broke\n" }, { code, err })
+      assert.same({ 1, "kt: s.lua:2: an error that is a table without __tostring: message = it broke\n" .. HINT }, { code, err })
       local p = s.kt("check", "s.lua")
       p:wait_exit(20)
       assert.matches("^s.lua:2: an error that is a table without __tostring: message = it broke\n", p.stdout)
+    end)
+  end)
+
+  describe("of a task that failed and leaves a scope", function()
+    local function closing(what)
+      local said
+      h.run(function()
+        local _, out, err = s.run(([[
+kt.spawn(function()
+  local x <close> = setmetatable({}, { __close = function() %s end })
+  error "first"
+end)]]):format(what))
+        said = out .. err:gsub("%d+%-%d+%-%d+ %d+:%d+:%d+ ", "")
+      end)
+      return said
+    end
+    local FIRST = "error s: task failed: s.lua:4: first (at s.lua:4; spawned at s.lua:2)\n"
+
+    it("tells of an error in its __close as well", function()
+      assert.equal(FIRST .. "error s: the __close of a failed task failed too: s.lua:3: second (spawned at s.lua:2)\n", closing 'error "second"')
+      assert.equal(FIRST .. "error s: the __close of a failed task failed too: an error that is a table without __tostring: name = T (spawned at s.lua:2)\n",
+        closing 'error { name = "T" }')
+    end)
+
+    it("tells that its __close cannot wait", function()
+      local said = closing "kt.sleep(0)"
+      assert.equal(FIRST, said:sub(1, #FIRST))
+      assert.matches("error s: the __close of a failed task failed too: s.lua:3: kt.sleep: cannot wait here, inside a function that was called by C",
+        said:sub(#FIRST + 1), 1, true)
+    end)
+
+    it("says nothing more when all of it was closed", function()
+      assert.equal("closed\n" .. FIRST, closing 'print "closed"')
+    end)
+  end)
+
+  describe("of a line for the log", function()
+    it("names the function, the argument and the line of the script", function()
+      h.run(function()
+        local code, _, err = s.run 'kt.log.warn("%%d", "x")'
+        assert.same({ 1, "kt: s.lua:2: kt.log.warn: argument 2: number expected, got string\n" .. HINT }, { code, err })
+        _, _, err = s.run 'kt.spawn(function() kt.log.info("%%d %%s", 1) end)'
+        assert.matches("task failed: s.lua:2: kt.log.info: argument 3: no value (at s.lua:2", err, 1, true)
+      end)
+      assert.equal("kt.log.info: invalid conversion '%y' to 'format'\nboth\n", raised('kt.log.info("%%y", 1)',
+        'kt.log.info("%%s", setmetatable({}, { __tostring = function() error("both", 0) end }))'))
+    end)
+
+    it("is written whole, a zero byte in it as well", function()
+      h.run(function()
+        local _, _, err = s.run 'kt.spawn(function() kt.log.info("a\\0b") kt.log.info("%%s!", "c\\0") end)'
+        assert.matches("info  s: a\\0b\n.*info  s: c\\0!\n", err)
+      end)
+    end)
+  end)
+
+  it("names the function, its argument and the fix", function()
+    assert.equal(table.concat({
+      'conn:set.idle: "1000000d" is out of range; wanted at most 3.2e9 seconds, a hundred years',
+      "kt.sleep: 4000000000.0 is out of range; wanted at most 3.2e9 seconds, a hundred years",
+      'conn:set.idle: math.huge; wanted a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds',
+      'conn:set.rate_in: math.huge; wanted a rate such as "20Mbit" (bits a second), "2MiB" (bytes a second), or a number of bytes a second',
+      'udp.on: "x": no port; write host:port',
+      'kt.connect: "127.0.0.1:1"; wanted a table; write kt.connect { to = "127.0.0.1:1" }',
+      'link: "vps:1"; wanted a table; write kt.link { remote = "vps:1" }', "pool: \"x\"; wanted a table",
+      'kt.splice.idle: "x"; wanted a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds', "" }, "\n"),
+      raised('conn:set { idle = "1000000d" }', "kt.sleep(4e9)", "conn:set { idle = math.huge }", "conn:set { rate_in = math.huge }", 'kt.udp { on = "x" }',
+        'kt.connect "127.0.0.1:1"', 'kt.link "vps:1"', 'kt.pool "x"',
+        'kt.splice(conn, kt.connect { to = listener.local_addr }, { idle = "x" })'))
+  end)
+
+  it("about a main chunk that raised nothing has its line, and that of a module that is missing", function()
+    h.run(function()
+      local _, _, err = s.run "local function f()\nerror()\nend\nf()"
+      assert.equal("kt: s.lua:3: an error that is nil\n  called from s.lua:5\n" .. HINT, err)
+      _, _, err = s.run 'error("only this", 0)'
+      assert.equal("kt: only this\n", err)
+    end)
+    assert.equal('require "socket": no such module; looked for socket.lua and socket/init.lua beside the script\n', raised 'require "socket"')
+    h.run(function()
+      local _, _, err = s.run 'kt.spawn(function()\nrequire "socket" end)'
+      assert.matches('task failed: s.lua:3: require "socket": no such module', err, 1, true)
+    end)
+  end)
+
+  describe("about a script that cannot be loaded", function()
+    local function told(text)
+      local said = {}
+      h.run(function()
+        s.write("s.lua", text)
+        for i, verb in ipairs { "run", "check" } do
+          local p = s.kt(verb, "s.lua")
+          p:wait_exit(20)
+          said[i] = (p.stdout .. p.stderr):match "^[^\n]*":gsub("^kt: ", "")
+        end
+      end)
+      assert.equal(said[1], said[2])
+      return said[1]
+    end
+
+    it("because it is bytecode says so", function()
+      assert.equal("s.lua: this is bytecode; scripts are loaded as Lua source only", told(string.dump(function() end)))
+    end)
+
+    it("because it is nested too deeply has the line", function()
+      local wanted = "s.lua:3: tables, functions or brackets are nested too deeply; Lua takes less than 200 levels"
+      assert.equal(wanted, told("local a = 1\n\nlocal t = " .. ("{"):rep(300) .. "\n" .. ("}"):rep(300)))
+      assert.equal(wanted, told("\n\nlocal t = " .. ("("):rep(300)))
+    end)
+
+    it("counts its lines rightly behind a byte order mark and a #! line", function()
+      assert.matches("^s.lua:2: .*near '='$", told "\xEF\xBB\xBFlocal x = 1\nlocal = 2\n")
+      assert.matches("^s.lua:2: .*near '='$", told "\xEF\xBB\xBF#!/usr/bin/env -S kt run\nlocal = 2\n")
+      assert.equal("s.lua:2: global 'nothing' is not defined", told "\xEF\xBB\xBF#!x\nnothing()\n")
+    end)
+  end)
+
+  it("about options and files names the fix", function()
+    h.run(function()
+      local function said(...)
+        local p = s.kt(...)
+        assert.equal(1, p:wait_exit(20))
+        return p.stderr:match "^[^\n]*"
+      end
+      assert.equal("kt run: --memory wants a size with its unit, such as 64MiB, or none, not 1", said("run", "--memory", "1", "s.lua"))
+      assert.equal("kt new: x/y: there is no folder x; make it first", said("new", "failover", "x/y"))
+    end)
+  end)
+
+  it("tells who sets what kt has that it stays as it is", function()
+    assert.equal("kt.splice: kt cannot be changed; put it into a local of your own\nkt.new: kt cannot be changed; put it into a local of your own\n"
+      .. "kt.log.info: kt.log cannot be changed; put it into a local of your own\n18\n", raised("kt.splice = nil", "kt.new = 1", "kt.log.info = print",
+      "local n = 0 for name, value in pairs(kt) do n = n + (kt[name] == value and 1 or 0) end error(n, 0)"))
+  end)
+
+  describe("of an address that the script has already", function()
+    it("says at which line, before it is opened and after", function()
+      h.run(function()
+        local code, _, err = s.run [[
+kt.listen { on = "127.0.0.1:0" }:serve(print) kt.udp { on = "127.0.0.1:9" }
+kt.accept { on = "127.0.0.1:9", key = "k" }:serve(print)]]
+        assert.equal(1, code)
+        assert.matches("kt: s.lua:3: kt.accept: 127.0.0.1:9: the kt.udp at s.lua:2 has this address already; one of the two needs another\n", err, 1, true)
+      end)
+      local at = "127.0.0.1:" .. h.sockets.free_port "tcp"
+      assert.equal(at .. ": the kt.listen at s.lua:9 has this address already; one of the two needs another\n",
+        raised(('local l = kt.listen { on = "%s" } local _, err = kt.listen { on = "%s" } l:close() error(tostring(err), 0)'):format(at, at))
+          :gsub("s.lua:%d+", "s.lua:9"))
     end)
   end)
 

@@ -367,7 +367,7 @@ end)]])
       local said = p.stdout .. p.stderr
       assert.matches("s.lua:4: conn:set.priority: a conn has none", said, nil, true)
       assert.matches("s.lua:5: link:open.priority: 9 is out of range", said, nil, true)
-      assert.matches("s.lua:6: splice.rate.a_to_c: unknown key", said, nil, true)
+      assert.matches("s.lua:6: kt.splice.rate.a_to_c: unknown key", said, nil, true)
     end)
   end)
 end)

@@ -519,7 +519,7 @@ describe("a pool", function()
       local pool = pool_of { policy = function() error(setmetatable({}, { __tostring = function() error "again" end })) end }
       w.run(1)
       assert.equal("near", w.where(pool))
-      assert.equal(1, w.logged "policy: a table; ")
+      assert.equal(1, w.logged "policy: it raised a table; ")
     end)
 
     it("that yields opens on the first link", function()

@@ -385,22 +385,22 @@ kt.spawn(function() %s end)]]):format(addresses, body))
 
   it("says what is wrong with what it is given", with_server(function()
     assert.equal([[
-resolve.name: missing; wanted a host's name
-resolve.name: 5; wanted a string
-resolve.type: "a" is not known; did you mean "A"?
-resolve.type: "MX" is not known; there are: A, AAAA, SRV
-resolve.timeout: "soon"; wanted a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds
-resolve.server: unknown key; did you mean servers?
-resolve.servers: "127.0.0.1"; wanted a list
-resolve.servers: 0 name servers; wanted 1 to 8
-resolve.servers: 9 name servers; wanted 1 to 8
-resolve.servers[1]: 5; wanted a name server's IP address
-resolve.servers[2]: "dns.test"; wanted a name server's IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"
-resolve.servers[1]: "127.0.0.1:0"; wanted a name server's IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"
-resolve.servers[1]: "127.0.0.1": a zero byte in it
-resolve.servers.also: a list has no such key; write its elements one after the other: { a, b }
-resolve.servers[2]: missing; wanted a name server's IP address
-resolve: nothing given; wanted a table
+kt.resolve.name: missing; wanted a host's name
+kt.resolve.name: 5; wanted a string
+kt.resolve.type: "a" is not known; did you mean "A"?
+kt.resolve.type: "MX" is not known; there are: A, AAAA, SRV
+kt.resolve.timeout: "soon"; wanted a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds
+kt.resolve.server: unknown key; did you mean servers?
+kt.resolve.servers: "127.0.0.1"; wanted a list
+kt.resolve.servers: 0 name servers; wanted 1 to 8
+kt.resolve.servers: 9 name servers; wanted 1 to 8
+kt.resolve.servers[1]: 5; wanted a name server's IP address
+kt.resolve.servers[2]: "dns.test"; wanted a name server's IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"
+kt.resolve.servers[1]: "127.0.0.1:0"; wanted a name server's IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"
+kt.resolve.servers[1]: "127.0.0.1": a zero byte in it
+kt.resolve.servers.also: a list has no such key; write its elements one after the other: { a, b }
+kt.resolve.servers[2]: missing; wanted a name server's IP address
+kt.resolve: nothing given; wanted a table
 ]], s.task [[
 local function wrong(t)
   local ok, err = pcall(kt.resolve, t)

@@ -297,8 +297,8 @@ end)]])
       h.run(function()
         local code, _, err = s.run('kt.udp { to = "vps.example:53" }')
         assert.equal(1, code)
-        assert.equal('kt: s.lua:2: udp.to: "vps.example:53": the main chunk looks up no names; write an address, or call kt.udp in a task\n',
-          err)
+        assert.equal('kt: s.lua:2: udp.to: "vps.example:53": the main chunk looks up no names; write an address, or call kt.udp in a task\n'
+          .. "  kt check tells all mistakes at once\n", err)
       end)
     end)
   end)

@@ -73,7 +73,7 @@ describe("kt new", function()
     h.run(function()
       local code, _, err = new("server", "no/such/folder.lua")
       assert.equal(1, code)
-      assert.equal("kt new: no/such/folder.lua: no such file\n", err)
+      assert.equal("kt new: no/such/folder.lua: there is no folder no/such; make it first\n", err)
     end)
   end)
 

@@ -4,6 +4,8 @@ local h = require "harness"
 
 local HEAD = 'local kt = require "kt"\n'
 
+local HINT = "  kt check tells all mistakes at once\n"
+
 describe("kt run", function()
   local dir
 
@@ -132,7 +134,7 @@ describe("kt run", function()
 
     it("names the line of an error and those that led there", function()
       local r = run("local function f()\n  error 'oh'\nend\nf()\n")
-      assert.same({ 1, "kt: s.lua:2: oh\n  called from s.lua:4\n" }, { r.code, r.err })
+      assert.same({ 1, "kt: s.lua:2: oh\n  called from s.lua:4\n" .. HINT }, { r.code, r.err })
     end)
 
     it("counts lines right below a #! line", function()
@@ -142,7 +144,7 @@ describe("kt run", function()
     it("refuses to wait, and says where waiting is done", function()
       local r = run(HEAD .. 'kt.connect { to = "127.0.0.1:1" }')
       assert.same({ 1, "kt: s.lua:2: kt.connect: only in a task, and this is the main chunk; call it in a function given "
-        .. "to :serve or kt.spawn\n" }, { r.code, r.err })
+        .. "to :serve or kt.spawn\n" .. HINT }, { r.code, r.err })
     end)
 
     it("reports all mistakes of a constructor at once", function()
@@ -156,11 +158,11 @@ describe("kt run", function()
     end)
 
     it("suggests the function that was meant", function()
-      assert.equal("kt: s.lua:2: kt.conect: no such function; did you mean kt.connect?\n", run(HEAD .. "kt.conect {}").err)
+      assert.equal("kt: s.lua:2: kt.conect: no such function; did you mean kt.connect?\n" .. HINT, run(HEAD .. "kt.conect {}").err)
     end)
 
     it("has no undefined globals", function()
-      assert.equal("kt: s.lua:1: global 'prnt' is not defined\n", run("prnt(1)").err)
+      assert.equal("kt: s.lua:1: global 'prnt' is not defined\n" .. HINT, run("prnt(1)").err)
     end)
 
     it("has os and io only with --unsafe", function()
@@ -194,7 +196,7 @@ describe("kt run", function()
     end)
 
     it("says where a missing module was looked for", function()
-      assert.equal('kt: s.lua:1: require "nope": no such module; looked for nope.lua and nope/init.lua beside the script\n',
+      assert.equal('kt: s.lua:1: require "nope": no such module; looked for nope.lua and nope/init.lua beside the script\n' .. HINT,
         run('require "nope"').err)
     end)
 

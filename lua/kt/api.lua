@@ -8,7 +8,7 @@
 ---   doc         what it does, in sentences
 ---   returns     kinds by position, "stream | nil, err"; names of api.handles, api.records, or Lua's own
 ---   fails       the err.codes to reckon with, most likely first
----   params      what comes before `argument`, or in its place: { name, type, doc, optional }; "..." is the rest
+---   params      what comes before `argument`, or in its place: { name, type, doc, optional; min, max }; "..." is the rest
 ---   argument    the table or unit that it takes, described for kt.schema, whose mistakes begin with `path`
 ---   optional    `argument` may be left out
 ---   example     lines to copy

@@ -132,18 +132,26 @@ function kt.reload(config)
   core.when_replaced(c.old == "drain" and c.timeout)
 end
 
---- Makes a table name itself and its nearest function when it is asked for one that it has not.
+--- What a script gets of a table: to read. It names itself and its nearest function when it is asked for one that it has not, and
+--- none can be set: a slip would take a function away from the whole script.
 local function strict(path, t)
-  return setmetatable(t, {
+  setmetatable(t, {
     __index = function(_, name)
       local names = {}
       for known in next, t do names[#names + 1] = known end
       table.sort(names)
       return schema.not_there(core.where(), path, tostring(name), names)
     end,
+  })
+  return setmetatable({}, {
+    __index = t,
+    __newindex = function(_, name) schema.not_set(core.where(), path, tostring(name)) end,
+    __pairs = function() return next, t end,
     __metatable = false,
   })
 end
 
-strict("kt.log", kt.log)
+-- The tables themselves, for `kt check`, which puts their functions under guard.
+core.api = { ["kt"] = kt, ["kt.log"] = kt.log }
+kt.log = strict("kt.log", kt.log)
 return strict("kt", kt)

@@ -14,7 +14,8 @@
 ---               cannot be changed here
 --- Any of them may have `default`, `required`, `doc`, `off` (false will do); a table also `on` (true means {}), `bare`, a key: a
 --- handle of that kind stands for the table with it alone, and, for documents, `as`: the function that describes its keys. One
---- that is no table and has `keys` may be a table with these instead.
+--- that is no table and has `keys` may be a table with these instead. called: the function whose argument
+--- it is.
 --- More types are added through schema.types by whoever can check them (kt/init.lua: endpoint, secret): a function of
 --- description and value that returns the value as it is kept, or nil, what is wrong, and what to do about it if known.
 ---
@@ -33,6 +34,7 @@ local function show(value)
     return '"' .. value:gsub("[%c\"\\]", function(c) return ("\\%d"):format(c:byte()) end) .. '"'
   end
   if value ~= value then return "not a number" end
+  if value == math.huge or value == -math.huge then return value > 0 and "math.huge" or "-math.huge" end
   if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
   local kind = schema.kind(value) or type(value)
   return (kind:find "^[aeiou]" and "an " or "a ") .. kind
@@ -87,8 +89,8 @@ end
 local function with_unit(unit, name)
   local function write(number) return units.write(unit, number) or number .. name end
   return function(d, value)
-    local number, wanted = units[unit](value)
-    if not number then return nil, ("%s; wanted %s"):format(show(value), wanted) end
+    local number, wanted, out = units[unit](value)
+    if not number then return nil, ("%s%s; wanted %s"):format(show(value), out and " is out of range" or "", wanted) end
     return in_range(d, number, value, write)
   end
 end
@@ -199,6 +201,18 @@ local function check_table(path, d, value, mistakes)
   return out
 end
 
+--- How to write a string that was given alone, where it can only be meant for one key.
+local function spelled(d, value)
+  local meant
+  for _, key in ipairs(type(value) == "string" and d.called and d.keys or {}) do
+    if key.required and (key.type == "string" or key.type == "endpoint") then
+      if meant then return nil end
+      meant = key.name
+    end
+  end
+  return meant and ("write %s { %s = %s }"):format(d.called, meant, show(value)) or nil
+end
+
 local function check_list(path, d, value, mistakes)
   local out, n = {}, rawlen(value)
   for i = 1, n do out[i] = check(("%s[%d]"):format(path, i), d.of, rawget(value, i), mistakes) end
@@ -228,7 +242,7 @@ function check(path, d, value, mistakes)
     if value == true and d.on then value = {} end
     if type(value) == "table" then return check_table(path, d, value, mistakes) end
     note(mistakes, path, ("%s; wanted a%s table%s"):format(show(value), d.bare and " " .. d.bare .. ", or a" or "",
-      d.off and d.on and ", true or false" or d.off and " or false" or ""))
+      d.off and d.on and ", true or false" or d.off and " or false" or ""), spelled(d, value))
     return nil
   end
   if d.keys and type(value) == "table" then return check_table(path, d, value, mistakes) end
@@ -273,9 +287,22 @@ function schema.absent(path, name, names, what)
     near and ("did you mean %s.%s?"):format(path, near) or "there are: " .. table.concat(names, ", "))
 end
 
+--- The sentence for a name of `path` that a script sets.
+function schema.unchangeable(path, name)
+  return ("%s.%s: %s cannot be changed; put it into a local of your own"):format(path, name, path)
+end
+
+--- The part of a mistake's path that is below that of the whole: "link:set", "link:set.kcp.mtu" → "kcp.mtu".
+function schema.below(path, full) return (full:sub(#path + 1):gsub("^%.", "")) end
+
 --- Raises it. `kt check` puts another in its place.
 function schema.not_there(where, ...)
   error(where .. schema.absent(...), 0)
+end
+
+--- Raises that the name cannot be set. `kt check` puts another in its place.
+function schema.not_set(where, ...)
+  error(where .. schema.unchangeable(...), 0)
 end
 
 --- Raises the mistakes in the argument of `what`. `kt check` puts another in its place, which gets them one by one.

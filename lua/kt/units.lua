@@ -39,15 +39,20 @@ function units.range(d, write)
   return top and (d.below and top or "at most " .. top)
 end
 
+-- What longer ones would do to clocks that count microseconds is not tried; script/opts.c has the same bound.
+local LONGEST = 3.2e9
+local too_long = "at most 3.2e9 seconds, a hundred years"
+
 local function plain(value)
   return value >= 0 and value < math.huge and value or nil -- NaN fails both
 end
 
---- Seconds.
+--- Seconds. The third result: it is a duration, but out of range.
 function units.duration(value)
   local wanted = units.wanted.duration
   if math.type(value) then
     local n = plain(value)
+    if n and n > LONGEST then return nil, too_long, true end
     return n, not n and wanted or nil
   end
   if type(value) ~= "string" then return nil, wanted end
@@ -58,6 +63,7 @@ function units.duration(value)
     if not number or not seconds[unit] then return nil, wanted end
     total, rest = total + tonumber(number) * seconds[unit], after
   until rest == ""
+  if total > LONGEST then return nil, too_long, true end
   return total
 end
 

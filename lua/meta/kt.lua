@@ -202,7 +202,7 @@ function link:serve(handler) end
 --- ```lua
 --- far:on("degraded", function(stats, err) kt.log.warn("%s (srtt %.3f)", tostring(err), stats.srtt) end, { loss = "3%", srtt = "300ms" })
 --- ```
----@param event string Which.
+---@param event "up"|"down"|"degraded"|"stats" Which.
 ---@param handler fun(stats: kt.stats, err: kt.err) Called with the figures of that moment, and the reason.
 ---@param options? kt.link.on_options See its keys.
 ---@return kt.link
@@ -239,7 +239,7 @@ function acceptor:serve(handler) end
 ---   if stream then stream:write "hello" end
 --- end)
 --- ```
----@param event string "link".
+---@param event "link" The only one that there is.
 ---@param handler fun(link: kt.link) Called with each link.
 ---@return kt.acceptor
 function acceptor:on(event, handler) end
@@ -944,28 +944,28 @@ function kt.secret_file(path) end
 --- One line in the log, formatted as by string.format; a message alone is taken as it is.
 ---
 --- Where: main chunk and tasks.
----@param fmt string The message, or a format for it.
+---@param fmt any The message, or a format for it.
 ---@param ... any What the format asks for.
 function kt.log.debug(fmt, ...) end
 
 --- One line in the log, formatted as by string.format; a message alone is taken as it is.
 ---
 --- Where: main chunk and tasks.
----@param fmt string The message, or a format for it.
+---@param fmt any The message, or a format for it.
 ---@param ... any What the format asks for.
 function kt.log.info(fmt, ...) end
 
 --- One line in the log, formatted as by string.format; a message alone is taken as it is.
 ---
 --- Where: main chunk and tasks.
----@param fmt string The message, or a format for it.
+---@param fmt any The message, or a format for it.
 ---@param ... any What the format asks for.
 function kt.log.warn(fmt, ...) end
 
 --- One line in the log, formatted as by string.format; a message alone is taken as it is.
 ---
 --- Where: main chunk and tasks.
----@param fmt string The message, or a format for it.
+---@param fmt any The message, or a format for it.
 ---@param ... any What the format asks for.
 function kt.log.error(fmt, ...) end
 

@@ -43,7 +43,7 @@ int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs)
             start.unsafe = true;
         } else if (strcmp(argv[i], "--memory") == 0 && i + 1 < argc) {
             if (!kt_memory_parse(argv[++i], &start.memory))
-                return misuse("--memory wants a size such as 64MiB, or none, not ", argv[i]);
+                return misuse("--memory wants a size with its unit, such as 64MiB, or none, not ", argv[i]);
         } else {
             return misuse("bad option: ", argv[i]);
         }

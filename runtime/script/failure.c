@@ -112,10 +112,55 @@ static int report(lua_State *L)
     return 0;
 }
 
-void kt_failure_tell(struct kt_task *t, int status)
+/* The same for what is on top of the stack it is given. */
+static int report_close(lua_State *L)
+{
+    const struct kt_task *t = lua_touserdata(L, 1);
+    kt_log(t->rt->log, KT_LOG_ERROR, "the __close of a failed task failed too: %s (spawned at %s:%d)",
+        kt_err_raised(L, 2), t->origin->source, t->origin->line);
+    return 0;
+}
+
+/* What the task raised is on top of the main stack; what its thread was left with on the thread's. */
+static void tell_close(struct kt_task *t)
+{
+    lua_State *L = t->rt->L;
+    lua_xmove(t->L, L, 1);
+    if (lua_rawequal(L, -1, -2)) return; /* nothing new */
+    lua_State *before = kt_guard_switch(&t->rt->guard, L);
+    lua_pushcfunction(L, report_close);
+    lua_pushlightuserdata(L, t);
+    lua_pushvalue(L, -3);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+        kt_log(t->rt->log, KT_LOG_ERROR, "the __close of a failed task failed too (spawned at %s:%d)",
+            t->origin->source, t->origin->line);
+    kt_guard_switch(&t->rt->guard, before);
+}
+
+void kt_failure_close(struct kt_task *t, int status, bool tell)
 {
     struct kt_runtime *rt = t->rt;
-    if (!is_news(rt, t->origin)) return;
+    const int top = lua_gettop(rt->L);
+    const bool room = lua_checkstack(rt->L, 5) && lua_checkstack(t->L, 1);
+    if (room && status != LUA_YIELD) { /* kept where closing does not reach it */
+        lua_pushvalue(t->L, -1);
+        lua_xmove(t->L, rt->L, 1);
+    } else if (room) {
+        lua_pushnil(rt->L);
+    }
+    const int closed = lua_resetthread(t->L);
+    if (kt_guard_stopped(&rt->guard))
+        kt_log(rt->log, KT_LOG_ERROR, "the __close of a failed task: %s (spawned at %s:%d)",
+            kt_guard_text(t->L), t->origin->source, t->origin->line);
+    else if (tell && room && closed != LUA_OK)
+        tell_close(t);
+    lua_settop(rt->L, top);
+}
+
+bool kt_failure_tell(struct kt_task *t, int status)
+{
+    struct kt_runtime *rt = t->rt;
+    if (!is_news(rt, t->origin)) return false;
     char lines[640], memory[160];
     trace(t->L, lines, sizeof lines);
     struct failure f = {t, lines};
@@ -137,4 +182,5 @@ void kt_failure_tell(struct kt_task *t, int status)
         lua_settop(rt->L, top);
         kt_guard_switch(&rt->guard, before);
     }
+    return true;
 }

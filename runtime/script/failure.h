@@ -6,6 +6,7 @@
 #ifndef KT_SCRIPT_FAILURE_H
 #define KT_SCRIPT_FAILURE_H
 
+#include <stdbool.h>
 #include "base/list.h"
 #include "io/io.h"
 
@@ -26,7 +27,10 @@ void kt_failures_init(struct kt_runtime *rt);
 void kt_failures_end(struct kt_runtime *rt);
 
 /* The task's function has ended with this status of lua_resume, which is no LUA_OK: the error is on its
- * stack. */
-void kt_failure_tell(struct kt_task *t, int status);
+ * stack. False if there were too many of its kind for this one to be told. */
+bool kt_failure_tell(struct kt_task *t, int status);
+/* Then: leaves the scopes of the task, which runs what they have to close. An error in there is told, if the
+ * task's own was. */
+void kt_failure_close(struct kt_task *t, int status, bool tell);
 
 #endif

@@ -339,6 +339,14 @@ static int undefined(lua_State *L)
     if (strcmp(name, "os") == 0 || strcmp(name, "io") == 0)
         return luaL_error(
             L, "global '%s' is not there: scripts run without os and io; kt run --unsafe brings them", name);
+    static const char *const kept[][2] = {{"debug", "it could undo what guards a script"},
+        {"dofile", "require brings modules from the script's own folder"},
+        {"loadfile", "require brings modules from the script's own folder"},
+        {"package", "require brings modules from the script's own folder"},
+        {"loadstring", "Lua 5.4 calls it load"}, {"unpack", "Lua 5.4 calls it table.unpack"}};
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+        if (strcmp(name, kept[i][0]) == 0)
+            return luaL_error(L, "global '%s' is not there: %s", name, kept[i][1]);
     return luaL_error(L, "global '%s' is not defined", name);
 }
 

@@ -108,6 +108,11 @@ static void close_acceptor(struct kt_service *s)
 
 /* ---- reload ---- */
 
+static const struct kt_endpoint *binds(const struct kt_service *s)
+{
+    return &((const struct kt_lua_acceptor *)s)->config.at;
+}
+
 static bool heir(const struct kt_service *s, const struct kt_service *old)
 {
     const struct kt_lua_acceptor *a = (const struct kt_lua_acceptor *)s,
@@ -165,6 +170,8 @@ static const struct kt_service_ops ops = {
     .quiet = quiet,
     .stats = stats_of,
     .close = close_acceptor,
+    .binds = binds,
+    .udp = true,
     .heir = heir,
     .prepare = prepare,
     .forgo = forgo,

@@ -22,6 +22,7 @@ static int run_main(lua_State *L)
     struct kt_runtime *rt = kt_runtime_of(L);
     struct kt_guard *g = &rt->guard;
     if (kt_guard_stopped(g)) return kt_guard_raise(L);
+    rt->checking = true;
     kt_guard_end(rt, NULL);
     kt_guard_begin(rt, L, KT_MAIN_STOP_US);
     const int status = lua_pcall(L, lua_gettop(L) - 2, 0, 1);
@@ -133,6 +134,13 @@ static int task_only(lua_State *L)
     return 1;
 }
 
+/* core.declare_only(name) → the same of one that is called in a task, and must not be */
+static int declare_only(lua_State *L)
+{
+    lua_pushfstring(L, KT_DECLARE_ONLY, luaL_checkstring(L, 1));
+    return 1;
+}
+
 void kt_lua_check(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -142,6 +150,7 @@ void kt_lua_check(lua_State *L)
         {"handles", handles},
         {"unready", unready},
         {"task_only", task_only},
+        {"declare_only", declare_only},
         {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);

@@ -71,6 +71,11 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     o->door = NULL;
 }
 
+static const struct kt_endpoint *binds(const struct kt_service *s)
+{
+    return &((const struct kt_lua_listener *)s)->at;
+}
+
 static const struct kt_service_ops ops = {
     .what = "kt.listen",
     .at = "on",
@@ -79,6 +84,7 @@ static const struct kt_service_ops ops = {
     .open = open,
     .drain = close_listener,
     .close = close_listener,
+    .binds = binds,
     .heir = heir,
     .inherit = inherit,
 };

@@ -123,6 +123,11 @@ static void service_close(struct kt_service *s)
     close_socket(of_service(s));
 }
 
+static const struct kt_endpoint *binds(const struct kt_service *s)
+{
+    return &KT_CONTAINER(s, const struct kt_lua_udp, service)->on;
+}
+
 static bool heir(const struct kt_service *s, const struct kt_service *old)
 {
     const struct kt_lua_udp *u = KT_CONTAINER(s, struct kt_lua_udp, service),
@@ -147,8 +152,14 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     kt_dgramq_free(&o->queue);
 }
 
-static const struct kt_service_ops ops = {
-    .what = OPEN, .at = "on", .open = service_open, .close = service_close, .heir = heir, .inherit = inherit};
+static const struct kt_service_ops ops = {.what = OPEN,
+    .at = "on",
+    .open = service_open,
+    .close = service_close,
+    .binds = binds,
+    .udp = true,
+    .heir = heir,
+    .inherit = inherit};
 
 /* ---- kt.udp ---- */
 

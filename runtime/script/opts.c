@@ -3,12 +3,13 @@
  *
  * What was seen before of a unit is remembered with its value, so that "5s" is parsed once, by kt.units.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "script/script.h"
 
 #define SEEN_MAX 256u
-#define SECONDS_MAX 3.2e9 /* a hundred years: far from overflow */
+#define SECONDS_MAX 3.2e9 /* a hundred years, as in kt.units: far from overflow */
 #define RATE_MAX 1e15     /* likewise */
 
 int kt_opts_wrong(lua_State *L, int idx, const char *what)
@@ -74,7 +75,7 @@ static bool duration(lua_State *L, int idx, uint64_t *us)
 static bool rate(lua_State *L, int idx, uint64_t *bytes)
 {
     double n = in_unit(L, idx, KT_UNIT_RATE);
-    if (!(n >= 0)) return false;
+    if (!(n >= 0 && n < HUGE_VAL)) return false;
     if (n > RATE_MAX) n = RATE_MAX;
     *bytes = n > 0 && n < 1 ? 1 : (uint64_t)n;
     return true;

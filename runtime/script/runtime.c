@@ -8,6 +8,7 @@
 #include "script/script.h"
 #include "script/service.h"
 
+#define CHECK_TELLS "\n  kt check tells all mistakes at once"
 #define DRAIN_US 5000000u
 #define DRAIN_TICK_US 20000u
 #define DRAIN_TICK_MAX_US 1000000u
@@ -112,23 +113,39 @@ static int set_message(struct kt_runtime *rt, int code, const char *text)
 
 /* ---- load ---- */
 
-/* Message handler: the message, and the script's other lines when there are any. */
+/* Puts the line before the message on top, unless that begins with it. */
+static void place(lua_State *L, const lua_Debug *ar, bool text)
+{
+    const size_t len = strlen(ar->short_src);
+    if (text && strncmp(lua_tostring(L, -1), ar->short_src, len) != 0) return; /* as by error(…, 0) */
+    if (!text) {
+        lua_pushfstring(L, "%s:%d: ", ar->short_src, ar->currentline);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    lua_pushliteral(L, CHECK_TELLS);
+    lua_concat(L, 2);
+}
+
+/* Message handler: the message, the script's other lines when there are any, and what finds more than the
+ * first mistake. */
 static int explain(lua_State *L)
 {
-    const char *text = kt_err_raised(L, 1);
+    const bool text = lua_type(L, 1) == LUA_TSTRING;
+    kt_err_raised(L, 1);
     if (kt_runtime_of(L)->exiting) return 1;
-    lua_Debug ar;
+    lua_Debug ar, first;
     int lines = 0;
     for (int level = 1; lines < 12 && lua_getstack(L, level, &ar); level++) {
         if (!lua_getinfo(L, "Sln", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
         if (lines++ == 0) {
-            /* A message begins with it. */
-            if (!lua_isstring(L, 1)) lua_pushfstring(L, "%s:%d: %s", ar.short_src, ar.currentline, text);
+            first = ar;
             continue;
         }
         lua_pushfstring(L, "\n  called from %s:%d", ar.short_src, ar.currentline);
         lua_concat(L, 2);
     }
+    if (lines) place(L, &first, text);
     return 1;
 }
 

@@ -42,6 +42,7 @@ struct kt_runtime {
     struct kt_counters own_counters; /* if it was given none */
     enum kt_phase phase;
     bool unsafe;
+    bool checking; /* `kt check` runs the script: it hears of mistakes in what the log would leave out, too */
     bool repeatable; /* see struct kt_runtime_opts */
     /* garbage (state.c) */
     unsigned slices;      /* since the last collection, if it is repeatable */

@@ -36,8 +36,32 @@ bool kt_service_serves(const struct kt_service *s)
     return s->ops->serve && (s->handler != LUA_NOREF || !s->ops->may_serve);
 }
 
+/* What of the script's own has the address that s binds: of what was declared before s, or of all. */
+static const struct kt_service *rival(const struct kt_service *s, bool before)
+{
+    if (!s->ops->binds) return NULL;
+    const struct kt_endpoint *at = s->ops->binds(s);
+    if (!at->is_unix && at->port_max == 0) return NULL; /* any free port */
+    const struct kt_list *n = s->rt->services.next;
+    for (; n != &s->rt->services && !(before && n == &s->node); n = n->next) {
+        const struct kt_service *o = KT_CONTAINER(n, struct kt_service, node);
+        if (o != s && o->ops->binds && o->ops->udp == s->ops->udp && kt_endpoint_equal(at, o->ops->binds(o)))
+            return o;
+    }
+    return NULL;
+}
+
+static int taken(const struct kt_service *s, const struct kt_service *by, struct kt_err *err)
+{
+    return kt_err_set(err, KT_EINUSE,
+        "%s: the %s at %s:%d has this address already; one of the two needs another", s->name, by->ops->what,
+        by->origin->source, by->origin->line);
+}
+
 int kt_service_ready(const struct kt_service *s, struct kt_err *err)
 {
+    const struct kt_service *by = s->open ? NULL : rival(s, true);
+    if (by) return taken(s, by, err);
     if (!kt_service_serves(s) || s->handler != LUA_NOREF) return 0;
     return kt_err_set(err, KT_ECONFIG, "nobody serves what comes to %s; add :serve(function(%s) ... end)",
         s->name, s->ops->brings);
@@ -56,7 +80,8 @@ static int open_now(struct kt_service *s, struct kt_err *err)
 {
     int rc = s->ops->open(s, err);
     if (rc == 0) opened(s);
-    return rc;
+    const struct kt_service *by = rc == KT_EINUSE ? rival(s, false) : NULL; /* which the system cannot name */
+    return by ? taken(s, by, err) : rc;
 }
 
 int kt_service_open(struct kt_service *s, struct kt_err *err)

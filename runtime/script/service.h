@@ -31,6 +31,9 @@ struct kt_service_ops {
     bool may_serve; /* ... or rather, it may have one: it can do without */
     /* The function for :serve was given while it was open already. NULL: nothing to do. */
     void (*served)(struct kt_service *s);
+    /* The address that it binds for itself alone, UDP or else TCP or unix. NULL: none. */
+    const struct kt_endpoint *(*binds)(const struct kt_service *s);
+    bool udp;
     bool stays; /* stays open without the script holding its handle */
     /* Opens it; the text in err tells a person what to do. */
     int (*open)(struct kt_service *s, struct kt_err *err);

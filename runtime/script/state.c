@@ -60,7 +60,7 @@ static bool push_loaded(lua_State *L, const char *key, const char *name)
     lua_getfield(L, -1, key);
     lua_remove(L, -2);
     if (lua_touserdata(L, -1) == (void *)&loading)
-        luaL_error(L, "require \"%s\": it is being loaded, and requires itself in a circle", name);
+        kt_raise(L, "require \"%s\": it is being loaded, and requires itself in a circle", name);
     if (!lua_isnil(L, -1)) return true;
     lua_pop(L, 1);
     return false;
@@ -121,22 +121,50 @@ struct source {
     const char *data;
     size_t len;
     const char *path;
+    size_t line; /* bytes of the line that the compiler has now */
+    int lines;   /* how many it has had */
 };
+
+/* Gives the compiler line after line, so that it is known how far it came. */
+static const char *next_line(lua_State *L, void *ud, size_t *size)
+{
+    struct source *s = ud;
+    (void)L;
+    s->data += s->line;
+    s->len -= s->line;
+    const char *nl = s->len ? memchr(s->data, '\n', s->len) : NULL;
+    *size = s->line = nl ? (size_t)(nl - s->data) + 1 : s->len;
+    s->lines += s->line > 0;
+    return s->data;
+}
+
+static void skip(struct source *s, size_t n)
+{
+    s->data += n;
+    s->len -= n;
+}
 
 /* Protected: source (light userdata) → chunk, or raises. */
 static int compile(lua_State *L)
 {
-    const struct source *s = lua_touserdata(L, 1);
-    const char *data = s->data;
-    size_t len = s->len;
-    if (len > 0 && data[0] == '#') { /* "#!/usr/bin/env -S kt run": skipped up to its newline, which counts */
-        const char *nl = memchr(data, '\n', len);
-        len = nl ? len - (size_t)(nl - data) : 0;
-        data = nl ? nl : data + s->len;
+    struct source *s = lua_touserdata(L, 1);
+    static const char bom[] = "\xEF\xBB\xBF"; /* some editors begin a file with it */
+    if (s->len >= sizeof bom - 1 && memcmp(s->data, bom, sizeof bom - 1) == 0) skip(s, sizeof bom - 1);
+    if (s->len > 0 &&
+        s->data[0] == '#') { /* "#!/usr/bin/env -S kt run": skipped up to its newline, which counts */
+        const char *nl = memchr(s->data, '\n', s->len);
+        skip(s, nl ? (size_t)(nl - s->data) : s->len);
     }
+    if (s->len > 0 && s->data[0] == LUA_SIGNATURE[0])
+        return luaL_error(L, "%s: this is bytecode; scripts are loaded as Lua source only", s->path);
     lua_pushfstring(L, "@%s", s->path);
-    if (luaL_loadbufferx(L, data, len, lua_tostring(L, -1), "t") != LUA_OK) return lua_error(L);
-    return 1;
+    if (lua_load(L, next_line, s, lua_tostring(L, -1), "t") == LUA_OK) return 1;
+    const char *text = lua_tostring(L, -1);
+    if (text && strcmp(text, "C stack overflow") == 0)
+        return luaL_error(L,
+            "%s:%d: tables, functions or brackets are nested too deeply; Lua takes less than 200 levels",
+            s->path, s->lines);
+    return lua_error(L);
 }
 
 /* Pushes the chunk in a file, or the message. */
@@ -162,12 +190,12 @@ static int script_require(lua_State *L)
     const char *name = luaL_checkstring(L, 1);
     if (strcmp(name, "kt") == 0) return require_embedded(L, name);
     if (strncmp(name, "kt.", 3) == 0)
-        return luaL_error(L, "require \"%s\": a script gets all of kt by require \"kt\"", name);
+        return kt_raise(L, "require \"%s\": a script gets all of kt by require \"kt\"", name);
     size_t len = strlen(name);
     if (len == 0 || len > 200 ||
         strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != len ||
         name[0] == '.' || name[len - 1] == '.' || strstr(name, ".."))
-        return luaL_error(L, "require \"%s\": wanted a name such as \"routes\" or \"lib.routes\"", name);
+        return kt_raise(L, "require \"%s\": wanted a name such as \"routes\" or \"lib.routes\"", name);
 
     const char *key = lua_pushfstring(L, "script:%s", name);
     if (push_loaded(L, key, name)) return 1;
@@ -181,9 +209,8 @@ static int script_require(lua_State *L)
         if (err.code != KT_ENOENT) return lua_error(L); /* there, but unreadable or not Lua */
         lua_pop(L, 1);
     }
-    return luaL_error(L,
-        "require \"%s\": no such module; looked for %s.lua and %s/init.lua beside the script", name, file,
-        file);
+    return kt_raise(L, "require \"%s\": no such module; looked for %s.lua and %s/init.lua beside the script",
+        name, file, file);
 }
 
 /* ---- the two worlds ---- */

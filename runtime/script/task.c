@@ -99,11 +99,7 @@ struct kt_task *kt_task_need(lua_State *L, const char *what)
 struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    if (rt->phase != KT_DECLARE)
-        kt_raise(L,
-            "%s: only in the main chunk, and this is a task; declare it at the top of the script and use it "
-            "here",
-            what);
+    if (rt->phase != KT_DECLARE) kt_raise(L, KT_DECLARE_ONLY, what);
     return rt;
 }
 
@@ -181,18 +177,14 @@ static void fail(struct kt_task *t, int status)
 {
     struct kt_runtime *rt = t->rt;
     struct kt_guard *g = &rt->guard;
+    bool told = false;
     if (!rt->exiting) {
         rt->counters->TaskErrors++;
-        kt_failure_tell(t, status);
+        told = kt_failure_tell(t, status);
     }
     /* The pipes first, so that a `<close>` variable does not end them as if all had gone well. */
     kt_owned_end(&t->owned, KT_ECANCELED);
-    if (!kt_guard_stopped(g)) {
-        lua_resetthread(t->L);
-        if (kt_guard_stopped(g))
-            kt_log(rt->log, KT_LOG_ERROR, "the __close of a failed task: %s (spawned at %s:%d)",
-                kt_guard_text(t->L), t->origin->source, t->origin->line);
-    }
+    if (!kt_guard_stopped(g)) kt_failure_close(t, status, told);
     kt_owned_end(&t->owned, KT_ECANCELED);
     /* In a thread that was stopped hooks are off for good: nothing of it may run any more. */
     bool stopped = kt_guard_end(rt, t->origin);

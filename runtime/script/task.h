@@ -76,6 +76,9 @@ void kt_tasks_end(struct kt_runtime *rt);
 #define KT_TASK_ONLY                                                                                         \
     "%s: only in a task, and this is the main chunk; call it in a function given to :serve or kt.spawn"
 
+#define KT_DECLARE_ONLY                                                                                      \
+    "%s: only in the main chunk, and this is a task; declare it at the top of the script and use it here"
+
 /* The current task, or an error that names the function, the context and the fix. */
 struct kt_task *kt_task_need(lua_State *L, const char *what);
 /* Raises unless this is the main chunk, before anything was opened. */

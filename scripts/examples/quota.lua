@@ -1,8 +1,9 @@
 -- A quota for each client: so many bytes a day from one address, then it is refused until midnight.
 --     kt run quota.lua [BYTES]     -- near, where the clients are
 --     kt run server.lua            -- far
--- What a connection has moved counts when it ends; that is after an hour at the latest (`total`), so that no single one
--- goes far over the quota. At the far end the same goes for `stream.peer`, the address of the link.
+-- What a connection has moved counts when it ends, after an hour at the latest (`total`). Until then one that began within the
+-- quota may move as much as the link carries; a shorter total, or a `rate`, bounds that.
+-- At the far end the same goes for `stream.peer`, the address of the link.
 local kt = require "kt"
 
 local QUOTA = tonumber((...)) or 2 * 1024 ^ 3 -- bytes a day, both directions together

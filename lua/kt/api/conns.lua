@@ -51,7 +51,7 @@ end)]],
   }
 
   def {
-    name = "kt.connect", context = "task", returns = "conn | nil, err", path = "connect",
+    name = "kt.connect", context = "task", returns = "conn | nil, err", path = "kt.connect",
     signature = 'kt.connect { to = "host:port", timeout = "5s" } → conn | nil, err',
     doc = "Connects to a TCP port or a unix socket, and waits until that has worked or failed.",
     fails = { "refused", "timeout", "name", "unreachable", "config" },
@@ -65,7 +65,7 @@ end)]],
   }
 
   def {
-    name = "kt.splice", context = "task", returns = "summary | nil, err", path = "splice",
+    name = "kt.splice", context = "task", returns = "summary | nil, err", path = "kt.splice",
     signature = 'kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB" }]) → { a_to_b, b_to_a, duration, reason } | nil, err',
     doc = "Joins two conns or streams, takes both over, and waits until both directions have ended. Other tasks can still call :set and "
       .. ":stats of the two; its limits and theirs all hold.",
@@ -129,7 +129,7 @@ end)]],
       signature = 'read([n] [, { timeout = "30s" }]) → data | nil, err',
       doc = "What has arrived, at least 1 and at most n bytes; waits if nothing has. err.code is \"eof\" at the end of the data.",
       fails = { "eof", "timeout", "reset", "closed" },
-      params = { { name = "n", type = "integer", optional = true, doc = "The most bytes, up to 1 MiB; 16 KiB unless given." } },
+      params = { { name = "n", type = "integer", min = 1, max = 1 << 20, optional = true, doc = "The most bytes, up to 1 MiB; 16 KiB unless given." } },
       optional = true, argument = with.patient(),
     })
     method(kind, {
@@ -137,7 +137,7 @@ end)]],
       signature = 'read_exactly(n [, { timeout = "30s" }]) → data | nil, err, came',
       doc = "Waits for n bytes; nothing behind them is read. When it fails, `came` is what had arrived.",
       fails = { "eof", "timeout", "reset", "closed" },
-      params = { { name = "n", type = "integer", doc = "How many bytes, at most 1 MiB." } },
+      params = { { name = "n", type = "integer", min = 0, max = 1 << 20, doc = "How many bytes, at most 1 MiB." } },
       optional = true, argument = with.patient(),
     })
     method(kind, {
@@ -148,7 +148,7 @@ end)]],
       fails = { "eof", "limit", "timeout", "reset", "closed" },
       params = {
         { name = "delimiter", type = "string", doc = "What ends it, 1 to 256 bytes." },
-        { name = "max", type = "integer", doc = "The most bytes, the delimiter's among them; up to 1 MiB." },
+        { name = "max", type = "integer", min = 1, max = 1 << 20, doc = "The most bytes, the delimiter's among them; up to 1 MiB." },
       },
       optional = true, argument = with.patient(),
     })
@@ -214,8 +214,8 @@ end)]],
   local passed = {
     { name = "bytes_in", type = "integer", doc = "Bytes that have come out of it." },
     { name = "bytes_out", type = "integer", doc = "Bytes that have gone into it." },
-    { name = "rate_in", type = "number", doc = "Bytes a second that come out of it, since `:stats` was called before, or since it was made; "
-      .. "calls within a quarter of a second are one." },
+    { name = "rate_in", type = "number", doc = "Bytes a second that come out of it, since `:stats` was called before, or since it was "
+      .. "made; calls within a quarter of a second are one." },
     { name = "rate_out", type = "number", doc = "Bytes a second that go into it, likewise." },
     { name = "since", type = "number", doc = "Seconds since it began, until its end." },
   }

@@ -11,8 +11,8 @@ return function(with)
     fails = { "in_use", "denied", "name", "timeout", "unreachable", "config" },
     argument = {
       type = "table",
-      check = function(out, _, mistake)
-        if not out.on and not out.to then mistake("on", 'missing; wanted on = ":5353", or to = "host:port"') end
+      check = function(_, raw, mistake)
+        if raw.on == nil and raw.to == nil then mistake("on", 'missing; wanted on = ":5353", or to = "host:port"') end
       end,
       keys = {
         { name = "on", type = "endpoint", allow = "z", wanted = '":5353", or "ip:port"', doc = "The address to bind; port 0: any." },
@@ -33,7 +33,7 @@ end)]],
   }
 
   def {
-    name = "kt.resolve", context = "task", returns = "record[] | nil, err", path = "resolve",
+    name = "kt.resolve", context = "task", returns = "record[] | nil, err", path = "kt.resolve",
     signature = 'kt.resolve { name = …, type = "A" | "AAAA" | "SRV", servers = { "127.0.0.1:5353" }, timeout = "5s" } → records | nil, err',
     doc = "Asks DNS for the records of a name, with the time that they hold. DNS alone: not the hosts file, and no search domains are "
       .. "added. SRV records come by priority, the lowest number first. At most 64 records of an answer are taken; SRV records "

@@ -91,7 +91,7 @@ end)]],
       .. "err says why; \"degraded\": a threshold was passed, err says which, once until it is better again (by default 5% loss or 1.5 s "
       .. "of silence); \"stats\": time and again.",
     params = {
-      { name = "event", type = "string", doc = "Which." },
+      { name = "event", type = '"up" | "down" | "degraded" | "stats"', doc = "Which." },
       { name = "handler", type = "fun(stats: stats, err: err)", doc = "Called with the figures of that moment, and the reason." },
     },
     optional = true,
@@ -125,7 +125,7 @@ end)]],
     doc = "Runs a function, as a task, for each peer whose session begins. Its link has open, probe, stats, remote, on and close; it is "
       .. "closed when the session ends, for which there is link:on(\"down\", …). Once for each acceptor.",
     params = {
-      { name = "event", type = "string", doc = '"link".' },
+      { name = "event", type = '"link"', doc = "The only one that there is." },
       { name = "handler", type = "fun(link: link)", doc = "Called with each link." },
     },
     example = [[

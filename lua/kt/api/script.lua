@@ -21,7 +21,7 @@ return function(with)
   }
 
   def {
-    name = "kt.reload", context = "declare", path = "reload",
+    name = "kt.reload", context = "declare", path = "kt.reload",
     signature = 'kt.reload { old = "drain", timeout = "30s" }',
     doc = "What becomes of this script's conns once a reload (SIGHUP, kt reload) has brought another script in its place. Addresses "
       .. "that both have are handed over; a listener that the new script does not have is closed. The tasks of this script go on as "
@@ -56,7 +56,7 @@ return function(with)
   }
 
   def {
-    name = "kt.date", context = "any", returns = "date", path = "date",
+    name = "kt.date", context = "any", returns = "date", path = "kt.date",
     signature = 'kt.date { zone = "local" | "utc" } → date',
     doc = "The date and the time of day, by the wall clock.",
     optional = true,
@@ -89,7 +89,7 @@ local night = now.hour >= 23 or now.hour < 7]],
       name = "kt.log." .. level, context = "any", signature = ("kt.log.%s(fmt, …)"):format(level),
       doc = "One line in the log, formatted as by string.format; a message alone is taken as it is.",
       params = {
-        { name = "fmt", type = "string", doc = "The message, or a format for it." },
+        { name = "fmt", type = "any", doc = "The message, or a format for it." },
         { name = "...", type = "any", doc = "What the format asks for." },
       },
     }

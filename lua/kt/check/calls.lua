@@ -1,6 +1,9 @@
---- Looks at the calls of the API that are written in a script, those in tasks too, which a check does not run: is there such
---- a function, and does the table that is written out there pass? What must be computed is taken to be right.
+--- Looks at what a script does with the API, in tasks too, which a check does not run: is there such a function, is it called as
+--- it has to be, do the arguments that are written out pass, and is nothing set that cannot be? What must be computed is taken to
+--- be right.
 local api = require "kt.api"
+local arguments = require "kt.check.arguments"
+local core = require "kt.core"
 local kinds = require "kt.check.kinds"
 local literals = require "kt.check.literals"
 local schema = require "kt.schema"
@@ -20,33 +23,17 @@ local function name_of_kt(tokens)
   end
 end
 
---- Checks the argument of a call, whose arguments begin at i, as far as it is written out.
-local function check_argument(tokens, i, f, note)
-  if not f.argument then return end
-  local params = f.params or {}
-  local n = #params + 1
-  local first, last = literals.argument(tokens, i, n)
-  while not first and n > 1 and params[n - 1].optional do -- it may stand in the place of what was left out
-    n = n - 1
-    first, last = literals.argument(tokens, i, n)
-    if first and text(tokens, first) ~= "{" then return end
-  end
-  if not first then return end
-  local value = literals.value(tokens, first, last)
-  if value == nil or standin.is(value) then return end
-  local ok, mistakes = schema.check(f.path, f.argument, value)
-  if ok ~= nil or not mistakes then return end
-  for _, m in ipairs(mistakes) do
-    local keys = literals.keys(m.path:match "^[^.]+%.(.+)$" or "")
-    local line = text(tokens, first) == "{" and literals.line_of(tokens, first, keys) or tokens[first].line
-    note { line = line, path = m.path, message = m.message, suggestion = m.suggestion }
-  end
+-- What a walk through a file knows: { tokens, holds = what names hold, note, later = before that position all runs in a task, or
+-- at least not in the main chunk }.
+
+local function complain(walk, i, path, message, suggestion, placed)
+  walk.note { line = walk.tokens[i].line, path = path, message = message, suggestion = suggestion, placed = placed }
 end
 
-local function note_absent(note, line, path, name, names, what)
-  local sentence = schema.absent(path, name, names, what)
-  local at, message, suggestion = sentence:match "^(%S+): (.-); (.+)$"
-  note { line = line, path = at, message = message, suggestion = suggestion }
+--- The same of a whole sentence, "kt.lisen: no such function; did you mean kt.listen?".
+local function complain_of(walk, i, sentence)
+  local path, message, suggestion = sentence:match "^(%S+): (.+); (.+)$"
+  complain(walk, i, path, message, suggestion)
 end
 
 --- The names below "kt" or "kt.log".
@@ -59,46 +46,83 @@ local function names_in(path)
   return names
 end
 
-local function check_function(tokens, i, note)
-  local name, last = kinds.function_at(tokens, i)
-  local f = api.functions[name]
-  if f then return check_argument(tokens, last + 1, f, note) end
-  if last == i then return end -- kt alone
-  local path, own = name:match "^(.*)%.([^.]+)$"
-  local names = names_in(path)
-  for _, known in ipairs(names) do
-    if known == own then return end
-  end
-  note_absent(note, tokens[i].line, path, own, names)
+--- Whether the name that begins at i and ends at last is set.
+local function is_set(tokens, i, last) return text(tokens, last + 1) == "=" or text(tokens, i - 1) == "function" end
+
+local check_member
+
+--- Checks the call of f whose arguments begin at i, if it is one, and what is called on its result.
+local function check_call(walk, i, f)
+  local tokens = walk.tokens
+  local past = kinds.past_arguments(tokens, i)
+  if not past then return end
+  if f.context == "declare" and i < walk.later then complain_of(walk, i, core.declare_only(f.name)) end
+  arguments.check(tokens, i, f, walk.holds, walk.note)
+  walk.later = math.max(walk.later, arguments.past_functions(tokens, i) or 0) -- whatever takes a function calls it later
+  local kind = standin.kind_of(f)
+  if kind and text(tokens, past) == ":" then check_member(walk, past, kind) end
 end
 
-local function check_member(tokens, i, kind, note)
-  local name, h = tokens[i + 2].text, api.handles[kind]
+local function check_function(walk, i)
+  local tokens = walk.tokens
+  local name, last = kinds.function_at(tokens, i)
+  local f = api.functions[name]
+  if is_set(tokens, i, last) then
+    if last > i then complain_of(walk, i, schema.unchangeable(name:match "^(.*)%.([^.]+)$")) end
+  elseif f then
+    check_call(walk, last + 1, f)
+  elseif last == i then -- kt alone
+    local method = text(tokens, i + 1) == ":" and api.functions["kt." .. tokens[i + 2].text]
+    if method then complain(walk, i, method.name, "called with a colon", "write it with a dot") end
+  else
+    local path, own = name:match "^(.*)%.([^.]+)$"
+    local names = names_in(path)
+    for _, known in ipairs(names) do
+      if known == own then return end
+    end
+    complain_of(walk, i, schema.absent(path, own, names))
+  end
+end
+
+--- Checks the field or the method behind the dot or the colon at i, of what is a `kind`.
+function check_member(walk, i, kind)
+  local tokens = walk.tokens
+  local dot, name, h = text(tokens, i) == ".", tokens[i + 1].text, api.handles[kind]
   local f = api.functions[kind .. ":" .. name]
-  if f then return check_argument(tokens, i + 3, f, note) end
+  if dot and is_set(tokens, i - 1, i + 1) then return complain(walk, i, kind .. "." .. name, standin.NOT_SET) end
+  if f and not dot then return check_call(walk, i + 2, f) end
+  if f then
+    if kinds.past_arguments(tokens, i + 2) and arguments.lacks_self(tokens, i + 2, kind, walk.holds) then
+      complain(walk, i, f.name, "called with a dot", "write it with a colon", true)
+    end
+    return
+  end
   local names = {}
   for _, m in ipairs(h.methods) do names[#names + 1] = m.name:match ":(.+)$" end
   for _, field in ipairs(h.fields) do
     names[#names + 1] = field.name
-    if field.name == name then return end
+    if field.name == name then
+      if not dot then complain(walk, i, kind .. "." .. name, "no method", "it is a field, read without a call", true) end
+      return
+    end
   end
   table.sort(names)
-  note_absent(note, tokens[i].line, kind, name, names, "field")
+  complain_of(walk, i, schema.absent(kind, name, names, "field"))
 end
 
---- Calls note{ line, path, message, suggestion } for each mistake.
+--- Calls note{ line, path, message, suggestion, placed } for each mistake.
 function calls.check(tokens, note)
   local kt = name_of_kt(tokens)
   if not kt then return end
-  local holds = kinds.of_names(tokens, kt)
+  local walk = { tokens = tokens, holds = kinds.of_names(tokens, kt), note = note, later = 0 }
   for i, token in ipairs(tokens) do
     local before = text(tokens, i - 1)
     if token.kind == "name" and before ~= "." and before ~= ":" then
       local after, member = text(tokens, i + 1), tokens[i + 2]
       if token.text == kt then
-        check_function(tokens, i, note)
-      elseif holds[token.text] and (after == "." or after == ":") and member.kind == "name" then
-        check_member(tokens, i, holds[token.text], note)
+        check_function(walk, i)
+      elseif walk.holds[token.text] and (after == "." or after == ":") and member.kind == "name" then
+        check_member(walk, i + 1, walk.holds[token.text])
       end
     end
   end

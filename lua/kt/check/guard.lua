@@ -44,7 +44,7 @@ end
 local function note_mistakes(name, mistakes)
   local file, line = here()
   for _, m in ipairs(mistakes) do
-    local below = m.path:match "^[^.]+%.(.+)$" or ""
+    local below = schema.below(api.functions[name].path, m.path)
     list:add {
       file = file, line = sources.line_of(file, line, name, below), path = m.path, message = m.message, suggestion = m.suggestion,
     }
@@ -81,11 +81,7 @@ end
 
 local function guard_table(path, t)
   for name, value in next, t do
-    if type(value) == "function" then
-      t[name] = guarded(path .. "." .. name, value)
-    elseif type(value) == "table" then
-      guard_table(path .. "." .. name, value)
-    end
+    if type(value) == "function" then t[name] = guarded(path .. "." .. name, value) end
   end
 end
 
@@ -156,22 +152,23 @@ local function guard_globals(quiet)
 end
 
 --- Begins to guard; mistakes go to `notes`. quiet: what the script prints goes to standard error.
-function guard.begin(kt, notes, quiet)
+function guard.begin(notes, quiet)
   list = notes
   schema.unknown = standin.is
   function schema.refuse(where, what, mistakes)
     error({ refused = guard, mistakes = mistakes, text = where .. schema.text(what, mistakes) }, 0)
   end
   function schema.not_there(_, ...) return missing(...) end
+  function schema.not_set(_, ...) guard.note_error(schema.unchangeable(...), core.where()) end
   function standin.missing(kind, name, names) return missing(kind, name, names, "field") end
   function standin.set(kind, name)
-    guard.note_error(("%s.%s: a handle's fields cannot be set"):format(kind, name), core.where())
+    guard.note_error(("%s.%s: %s"):format(kind, name, standin.NOT_SET), core.where())
   end
   function standin.called(f)
     if f.context == "task" then guard.note_error(core.task_only(f.name), core.where()) end
   end
   require "kt.pool" -- its handle is guarded too
-  guard_table("kt", kt)
+  for path, t in next, core.api do guard_table(path, t) end
   for kind, h in next, core.handles() do guard_handle(kind, h) end
   guard_globals(quiet)
 end

@@ -42,7 +42,8 @@ local function name_list(tokens, i)
   return list, i
 end
 
-local function past_arguments(tokens, i)
+--- The position behind the arguments of a call that begin at i; nil if none do.
+function kinds.past_arguments(tokens, i)
   local token = tokens[i]
   if token and token.kind == "string" then return i + 1 end
   if text(tokens, i) == "{" or text(tokens, i) == "(" then return literals.past(tokens, i) end
@@ -69,7 +70,7 @@ local function follow(tokens, i, kind, bind)
     local param, given = parameter(tokens, i + 2, kind, method)
     if param then bind(param, given) end
     kind = standin.kind_of(api.functions[kind .. ":" .. method])
-    i = past_arguments(tokens, i + 2)
+    i = kinds.past_arguments(tokens, i + 2)
     if not i then return end
   end
   return kind, i
@@ -119,7 +120,7 @@ local function find_known(tokens, among, kt, so_far, bind)
       local kind, past
       if token.text == kt then
         local name, last = kinds.function_at(tokens, i)
-        past = past_arguments(tokens, last + 1)
+        past = kinds.past_arguments(tokens, last + 1)
         kind = past and standin.kind_of(api.functions[name])
       elseif so_far[token.text] and text(tokens, i + 1) == ":" then
         kind, past = so_far[token.text], i + 1

@@ -6,9 +6,12 @@ function notes.new()
   return setmetatable({ seen = {}, files = {}, count = 0 }, notes)
 end
 
+--- Where a mistake is, as text.
+function notes.place(m) return ("%s:%d:%s"):format(m.file, m.line, m.path or "") end
+
 --- mistake: { file, line, path, message, suggestion }; line 0: the whole file; path and suggestion may be nil.
 function notes:add(mistake)
-  local key = ("%s:%d:%s:%s"):format(mistake.file, mistake.line, mistake.path or "", mistake.message)
+  local key = notes.place(mistake) .. ":" .. mistake.message
   if self.seen[key] then return end
   self.seen[key] = true
   self.count = self.count + 1

@@ -38,6 +38,7 @@ function sources.tokens(file)
   local found = sources.cache[file]
   if found then return found end
   local text = core.read_file(file, 8 << 20)
+  text = text and text:gsub("^\xEF\xBB\xBF", "")
   found = text and load((text:gsub("^#[^\n]*", "")), "=" .. file, "t") and tokens.of(text) or {}
   sources.cache[file] = found
   return found

@@ -9,6 +9,9 @@ local standin = {}
 local kinds = setmetatable({}, { __mode = "k" }) -- each stand-in → its kind, or false
 local meta = { __metatable = false }
 
+--- What is said of a handle's field that is set, as by handle.c.
+standin.NOT_SET = "a handle's fields cannot be set"
+
 -- Set by kt.check.guard:
 --- is called with a kind and a field that was set, which none may be;
 function standin.set() end

@@ -4,21 +4,26 @@ local core = require "kt.core"
 local globals = require "kt.check.globals"
 local guard = require "kt.check.guard"
 local json = require "kt.json"
-local kt = require "kt"
 local notes = require "kt.check.notes"
 local sources = require "kt.check.sources"
+local yields = require "kt.check.yields"
 
 local format, path = ...
 
+local SHOWN = 100 -- more than that nobody reads from a terminal
+
 local found = notes.new()
+local told = {} -- the calls that the run has told of
+
+--- Notes what was seen in the code of a file, unless a call there has said so itself, in other words.
+local function note_seen(file, m)
+  m.file = file
+  if not (m.placed and told[notes.place(m)]) then found:add(m) end
+end
 
 --- Looks at the code of a file, run or not.
 local function look(file, tokens)
-  local function note(m)
-    m.file = file
-    found:add(m)
-  end
-  calls.check(tokens, note)
+  calls.check(tokens, function(m) note_seen(file, m) end)
   globals.check(tokens, core.script_world(), function(line, name, names)
     guard.note_undefined(name, names, ("%s:%d: "):format(file, line))
   end)
@@ -50,18 +55,23 @@ local function report()
   if format == "json" then
     core.stdout(json.list(list, { "file", "line", "path", "message", "suggestion" }))
   else
-    for _, m in ipairs(list) do core.stdout(notes.line(m) .. "\n") end
+    for i = 1, math.min(#list, SHOWN) do core.stdout(notes.line(list[i]) .. "\n") end
+    if #list > SHOWN then core.stdout(("… and %d more; mend these first, or see all with --json\n"):format(#list - SHOWN)) end
     core.stdout(#list == 0 and path .. ": no mistakes\n" or ("%s: %d mistake%s\n"):format(path, #list, #list == 1 and "" or "s"))
   end
   core.exit(#list == 0 and 0 or 1)
 end
 
 sources.path = path
-guard.begin(kt, found, format == "json")
+require "kt" -- before it is put under guard
+guard.begin(found, format == "json")
 local chunk, wrong = core.load_script(path)
 if chunk then
   run(chunk, select(3, ...))
-  for _, file in ipairs(sources.all()) do look(file, sources.tokens(file)) end
+  for _, m in ipairs(found) do told[notes.place(m)] = true end
+  local files = sources.all()
+  for _, file in ipairs(files) do look(file, sources.tokens(file)) end
+  yields.check(files, sources.tokens, note_seen)
 else
   local named = path .. ": " -- the note names it, too
   guard.note_error(wrong:sub(1, #named) == named and wrong:sub(#named + 1) or wrong, "")

@@ -8,7 +8,7 @@ local name = ...
 local function bound()
   local out = {}
   local function walk(path, t)
-    for key, value in next, t do
+    for key, value in pairs(t) do
       out[#out + 1] = path .. "." .. key
       if type(value) == "table" then walk(path .. "." .. key, value) end
     end

@@ -32,6 +32,7 @@ function describe.writers(api)
 
   function with.def(f)
     f.since = f.since or "0.1.0"
+    if f.argument then f.argument.called = f.name end
     api.functions[#api.functions + 1] = f
     api.functions[f.name] = f
   end

@@ -100,6 +100,42 @@ local function text_of(symbol)
   return table.concat(out, "\n") .. "\n"
 end
 
+-- What is looked up besides: scripts' err.codes, units, and keys of tables, by the whole way to them.
+
+local function of_code(name)
+  for _, code in ipairs(kt.codes) do
+    if code.name == name then
+      local from = {}
+      for _, f in ipairs(kt.functions) do
+        for _, fails in ipairs(f.fails or {}) do
+          if fails == name then from[#from + 1] = f.name end
+        end
+      end
+      local text = ('err.code "%s"\n\n%s\n'):format(name, code.doc)
+      return #from == 0 and text or text .. "\n" .. wrapped("Mostly from: " .. table.concat(from, ", ") .. ".", "") .. "\n"
+    end
+  end
+end
+
+local function of_unit(name)
+  for _, unit in ipairs(kt.units) do
+    if unit == name then return ("%s\n\n%s\n"):format(name, wrapped("Written as " .. words.unit(name) .. ".", "")) end
+  end
+end
+
+local function of_key(name)
+  for _, f in ipairs(kt.functions) do
+    local below = f.argument and name:sub(1, #f.name + 1) == f.name .. "." and name:sub(#f.name + 2)
+    local text
+    words.keys(below and f.argument or {}, function(path, key)
+      if path ~= below then return end
+      local default = words.default(key)
+      text = ("%s: %s%s\n\n%s\n"):format(name, words.kind(key), default and "; " .. default or "", wrapped(key.doc, ""))
+    end)
+    if text then return text end
+  end
+end
+
 --- What `which` has under a name, with or without its root: the text, or nil.
 local function find(which, name)
   api = which
@@ -126,15 +162,16 @@ local function meant(name)
   end
 end
 
---- The text for a name, "kt.link", "link:open", "link", "conn.peer", "sim.world"; nil and the name that was meant, if it can be
---- told. What scripts and specs both have under that name comes for both.
+--- The text for a name, "kt.link", "link:open", "link", "conn.peer", "sim.world", "kt.link.kcp.mtu", "timeout", "duration"; nil
+--- and the name that was meant, if it can be told. What scripts and specs both have under that name comes for both.
 function help.of(name)
   if name == "kt.sim" then return help.list_sim() end
   local plain = name:gsub("^kt%.sim%.", "sim."):gsub("^w:", "world:")
   local script = plain == name and find(kt, name)
   local spec = find(sim, plain)
   if script and spec then return script .. "\nIn specs (kt.sim):\n\n" .. spec end
-  if script or spec then return script or spec end
+  local text = script or spec or of_code(name) or of_unit(name) or of_key(name) or of_key("kt." .. name)
+  if text then return text end
   return nil, meant(name)
 end
 

@@ -13,7 +13,7 @@ local plain = {
 
 --- "conn | nil" → "kt.conn|nil": the kinds and records of kt get their prefix.
 local function typed(text)
-  return (text:gsub("%s*|%s*", "|"):gsub("%f[%w_.][%l_]+%f[^%w_:]", function(word)
+  return (text:gsub("%s*|%s*", "|"):gsub('%f[%w_."][%l_]+%f[^%w_:"]', function(word)
     return (api.handles[word] or api.records[word]) and api.class .. "." .. word or api.plain and plain[word] or nil
   end))
 end

@@ -54,7 +54,8 @@ choice.complain = complain
 --- What a script's function raised, as text. Tables are not asked: their __tostring is the script's too.
 function choice.raised(err)
   local kind = type(err)
-  return (kind == "string" or kind == "userdata" or kind == "number") and tostring(err) or "a " .. kind
+  if kind == "string" or kind == "userdata" or kind == "number" then return tostring(err) end
+  return "it raised " .. (kind == "nil" and "nil" or kind == "boolean" and tostring(err) or "a " .. kind)
 end
 
 --- Asks the script's policy.

@@ -13,7 +13,7 @@ local function key_of(pool, client)
     local ok, key = pool.env.pure("a key function", pool.key, { client = client })
     if ok and (type(key) == "string" or math.type(key)) then return tostring(key) end
     choice.complain(pool, "key", "key: %s; the client's address serves",
-      ok and "it returned a " .. type(key) .. "; wanted a string" or choice.raised(key))
+      ok and ("it returned %s; wanted a string"):format(key == nil and "nil" or "a " .. type(key)) or choice.raised(key))
   end
   return client and (client:match "^(.*):%d+$" or client) or nil
 end
