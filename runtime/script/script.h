@@ -233,6 +233,7 @@ const char *kt_secret_bytes(lua_State *L, int idx, size_t *len);
 /* ---- lua_*.c: each adds its functions to the table on top of the stack, which becomes kt.core ---- */
 
 void kt_lua_core(lua_State *L);
+void kt_lua_service(lua_State *L);
 void kt_lua_check(lua_State *L);
 void kt_lua_lookup(lua_State *L);
 void kt_lua_resolve(lua_State *L);
@@ -249,7 +250,6 @@ void kt_lua_splice(lua_State *L);
 void kt_lua_udp(lua_State *L);
 void kt_lua_listen(lua_State *L);
 void kt_lua_link(lua_State *L);
-void kt_lua_link_on(lua_State *L);
 void kt_lua_accept(lua_State *L);
 
 /* ---- these replace functions of Lua's library, in the script's world ---- */
