@@ -56,6 +56,7 @@ struct kt_runtime {
     struct kt_guard guard;      /* bounds memory and time */
     uint64_t main_us;           /* how long the main chunk may take */
     size_t lua_bytes, lua_peak; /* memory of the Lua state, counted by its allocator */
+    size_t gathered;            /* ... and what calls that read have put by (lua_pipe_io.c) */
     struct kt_blocks blocks;    /* ... which takes it from here, unless it was given another one */
     char warning[256];          /* pieces of a warning of Lua (an error in a __gc, mostly) */
 
