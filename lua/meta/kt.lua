@@ -356,10 +356,10 @@ function conn:read(n, options) end
 ---@class (exact) kt.conn.read_exactly_options
 ---@field timeout? kt.duration How long the whole call may take. (default "30s")
 
---- Waits for n bytes; nothing behind them is read. When it fails, `came` is what had arrived.
+--- Waits for n bytes; nothing behind them is read. When it fails, `came` is what had arrived. err.code is "memory" when what all such calls have gathered is half of the script's memory limit.
 ---
 --- Where: task.
---- Fails with: eof, timeout, reset, closed.
+--- Fails with: eof, timeout, reset, closed, memory.
 ---@param n integer How many bytes, at most 1 MiB.
 ---@param options? kt.conn.read_exactly_options See its keys.
 ---@return string|nil
@@ -370,10 +370,10 @@ function conn:read_exactly(n, options) end
 ---@class (exact) kt.conn.read_until_options
 ---@field timeout? kt.duration How long the whole call may take. (default "30s")
 
---- All bytes up to the delimiter and with it; nothing behind it is read. err.code is "limit" when there is no delimiter within max bytes. When it fails, `came` is what had arrived, which counts as read.
+--- All bytes up to the delimiter and with it; nothing behind it is read. err.code is "limit" when there is no delimiter within max bytes. When it fails, `came` is what had arrived, which counts as read. "memory": see read_exactly.
 ---
 --- Where: task.
---- Fails with: eof, limit, timeout, reset, closed.
+--- Fails with: eof, limit, timeout, reset, closed, memory.
 ---@param delimiter string What ends it, 1 to 256 bytes.
 ---@param max integer The most bytes, the delimiter's among them; up to 1 MiB.
 ---@param options? kt.conn.read_until_options See its keys.
@@ -455,10 +455,10 @@ function stream:read(n, options) end
 ---@class (exact) kt.stream.read_exactly_options
 ---@field timeout? kt.duration How long the whole call may take. (default "30s")
 
---- Waits for n bytes; nothing behind them is read. When it fails, `came` is what had arrived.
+--- Waits for n bytes; nothing behind them is read. When it fails, `came` is what had arrived. err.code is "memory" when what all such calls have gathered is half of the script's memory limit.
 ---
 --- Where: task.
---- Fails with: eof, timeout, reset, closed.
+--- Fails with: eof, timeout, reset, closed, memory.
 ---@param n integer How many bytes, at most 1 MiB.
 ---@param options? kt.stream.read_exactly_options See its keys.
 ---@return string|nil
@@ -469,10 +469,10 @@ function stream:read_exactly(n, options) end
 ---@class (exact) kt.stream.read_until_options
 ---@field timeout? kt.duration How long the whole call may take. (default "30s")
 
---- All bytes up to the delimiter and with it; nothing behind it is read. err.code is "limit" when there is no delimiter within max bytes. When it fails, `came` is what had arrived, which counts as read.
+--- All bytes up to the delimiter and with it; nothing behind it is read. err.code is "limit" when there is no delimiter within max bytes. When it fails, `came` is what had arrived, which counts as read. "memory": see read_exactly.
 ---
 --- Where: task.
---- Fails with: eof, limit, timeout, reset, closed.
+--- Fails with: eof, limit, timeout, reset, closed, memory.
 ---@param delimiter string What ends it, 1 to 256 bytes.
 ---@param max integer The most bytes, the delimiter's among them; up to 1 MiB.
 ---@param options? kt.stream.read_until_options See its keys.
@@ -638,7 +638,7 @@ kt.log = {}
 ---@field scavenge? kt.duration ... and is cut after so long again. (default "10m")
 ---@field stay? boolean Dials at once, without waiting for a stream, and again for ever; so does a link with :serve. (default false)
 
---- A link to a peer. It dials when the first stream is opened, and again whenever the peer was lost. In the main chunk it is declared, and opened at start; in a task it is opened at once, and closed when it was forgotten, unless it serves or stays.
+--- A link to a peer. It dials when the first stream is opened, and again whenever the peer was lost. In the main chunk it is declared, and opened at start; in a task it is opened at once, and closed once it was forgotten and carries no stream, unless it serves or stays.
 ---
 --- Where: main chunk and tasks.
 --- Fails with: memory.

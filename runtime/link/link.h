@@ -69,6 +69,10 @@ struct kt_link_events {
     /* The far side opened a stream; it is the callee's. peer: its address, valid during the call. NULL: such
      * streams are refused. */
     void (*stream)(void *ctx, struct kt_pipe *stream, const char *peer);
+    /* Whether it carries anything has changed: streams that are open, or what was said in streams and the
+     * peer does not hold yet. It begins before the open's callback. Not for a link that an acceptor gave out.
+     */
+    void (*carries)(void *ctx, bool anything);
 };
 
 struct kt_kcptun_config;

@@ -219,6 +219,8 @@ static int on(lua_State *L)
     a->on_link_at = kt_origin_here(a->service.rt, L);
     lua_settop(L, 3);
     a->on_link = luaL_ref(L, LUA_REGISTRYINDEX);
+    a->service.stays = true; /* its links carry streams, whether or not it serves any */
+    if (a->service.open) kt_service_settle(&a->service);
     lua_settop(L, 1);
     return 1;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "script/handle.h"
 #include "script/script.h"
+#include "script/service.h"
 
 #define METHODS_MAX 32
 
@@ -15,13 +16,14 @@ static int inside(lua_State *L)
     return 1;
 }
 
-/* Upvalue 1: the kind. make(table) → handle */
+/* Upvalue 1: the kind. make(table) → handle, which lives as long as the script if the main chunk made it */
 static int make(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     kt_handle_push(L, lua_tostring(L, lua_upvalueindex(1)), 0, 1);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
+    kt_declared_hold(L);
     return 1;
 }
 

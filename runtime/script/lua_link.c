@@ -28,10 +28,18 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
     kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
 }
 
+static void on_carries(void *ctx, bool anything)
+{
+    struct kt_lua_link *l = ctx;
+    l->service.carries = anything;
+    kt_service_settle(&l->service);
+}
+
 static void hear(struct kt_lua_link *l)
 {
-    static const struct kt_link_events plain = {.up = on_up, .down = on_down};
-    static const struct kt_link_events serving = {.up = on_up, .down = on_down, .stream = on_stream};
+    static const struct kt_link_events plain = {.up = on_up, .down = on_down, .carries = on_carries};
+    static const struct kt_link_events serving = {
+        .up = on_up, .down = on_down, .stream = on_stream, .carries = on_carries};
     kt_link_listen(l->link, l->service.handler == LUA_NOREF ? &plain : &serving, l);
 }
 
@@ -346,7 +354,6 @@ void kt_lua_link(lua_State *L)
                           .close = link_close,
                           .gc = gc,
                           .tostring = link_tostring});
-    kt_lua_link_on(L);
     lua_pushcfunction(L, link_to);
     lua_setfield(L, -2, "link");
     lua_pushcfunction(L, install_settings);

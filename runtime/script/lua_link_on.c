@@ -2,8 +2,7 @@
  * figures of that moment, and the reason where there is one.
  *
  * Handlers are kept in a table that the link's handle holds, not in the registry: a handler that refers to
- * its own link does not keep it from being collected. A link is found again by its address, in a table that
- * does not keep it either.
+ * its own link does not keep it from being collected.
  *
  * Timers: one for each handler of "stats", and one for each of "degraded" while the link is up. Others have
  * none. */
@@ -35,8 +34,6 @@ struct watch {
     bool degraded; /* an episode is going on */
 };
 
-static const char links; /* its address names the table in the registry: address → handle, weakly */
-
 /* ---- running handlers ---- */
 
 struct happening {
@@ -49,8 +46,7 @@ struct happening {
 static int prepare(lua_State *L)
 {
     const struct happening *h = lua_touserdata(L, 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &links);
-    if (lua_rawgetp(L, -1, h->w->l) != LUA_TUSERDATA) return 0; /* it is being collected */
+    if (!kt_service_push(L, &h->w->l->service)) return 0;
     lua_getiuservalue(L, -1, KT_LINK_HANDLERS);
     lua_rawgeti(L, -1, h->w->id);
     kt_config_push_stats(L, h->stats);
@@ -223,10 +219,6 @@ int kt_lua_link_event(lua_State *L)
         lua_newtable(L);
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, 1, KT_LINK_HANDLERS);
-        lua_rawgetp(L, LUA_REGISTRYINDEX, &links);
-        lua_pushvalue(L, 1);
-        lua_rawsetp(L, -2, l);
-        lua_pop(L, 1);
     }
     if (l->last_watch == KT_HANDLERS_MAX)
         return kt_raise(L, ON ": this link has %d handlers already; set them once, not for each connection",
@@ -245,14 +237,4 @@ int kt_lua_link_event(lua_State *L)
     start(w);
     lua_settop(L, 1);
     return 1;
-}
-
-void kt_lua_link_on(lua_State *L)
-{
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &links);
 }

@@ -2,7 +2,9 @@
  *
  * Bytes leave the pipe when a call returns them, or is going to: `read` takes what is there; `read_exactly`
  * and `read_until` gather, in a buffer of at most what they were allowed, nothing behind what they return. So
- * whatever a script did not ask for is still in the pipe for a splice, and back-pressure holds.
+ * whatever a script did not ask for is still in the pipe for a splice, and back-pressure holds. It is peers
+ * that fill these buffers, so all of them together are bounded, by what the script's memory is bounded by;
+ * and apart from it, as peers must not be able to starve the script.
  *
  * No finalizer runs in the midst of a call (garbage is collected between slices, state.c), so what was open
  * when a call began is open until it waits.
@@ -29,6 +31,7 @@
 
 /* A call that reads: userdata on its task's stack. */
 struct kt_lua_reading {
+    struct kt_runtime *rt;
     struct kt_lua_pipe *h;
     struct kt_task *task;
     const char *what;
@@ -122,17 +125,34 @@ static int nothing(struct kt_lua_pipe *h)
     return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT; /* it broke while nobody listened */
 }
 
+/* What all calls may have gathered. */
+static size_t gathered_max(const struct kt_runtime *rt)
+{
+    return rt->guard.limit ? rt->guard.limit / 2 : SIZE_MAX;
+}
+
 static bool make_room(struct kt_lua_reading *r, size_t n)
 {
+    struct kt_runtime *rt = r->rt;
     if (n <= r->cap - r->len) return true;
     size_t cap = r->cap ? r->cap : BUFFER_MIN;
     while (cap - r->len < n) cap *= 2;
     cap = smaller(cap, r->want);
+    if (cap - r->cap > gathered_max(rt) - rt->gathered) return false;
     char *buf = realloc(r->buf, cap);
     if (!buf) return false;
+    rt->gathered += cap - r->cap;
     r->buf = buf;
     r->cap = cap;
     return true;
+}
+
+static void give_back(struct kt_lua_reading *r)
+{
+    free(r->buf);
+    r->rt->gathered -= r->cap;
+    r->buf = NULL;
+    r->cap = 0;
 }
 
 /* n bytes were put behind those gathered: how many of them up to the end of the delimiter; 0 if it is not
@@ -179,11 +199,24 @@ static int step_writing(struct kt_lua_writing *w)
 }
 
 /* Pushes the sentence for a code. */
-static const char *push_sentence(lua_State *L, const char *what, int code, size_t most)
+static const char *push_sentence(lua_State *L, const char *what, int code)
 {
-    if (code == KT_ELIMIT)
-        return lua_pushfstring(L, "%s: no delimiter within %I bytes", what, (lua_Integer)most);
     return lua_pushfstring(L, "%s: %s", what, code == KT_ECLOSED ? CLOSED : kt_strerror(code));
+}
+
+/* The same for a call that reads, without its name. */
+static const char *reading_sentence(const struct kt_lua_reading *r, int code, char *out, size_t size)
+{
+    const size_t max = gathered_max(r->rt);
+    if (code == KT_ELIMIT)
+        snprintf(out, size, "no delimiter within %zu bytes", r->want);
+    else if (code == KT_ENOMEM && max != SIZE_MAX)
+        snprintf(out, size,
+            "out of memory: what read_exactly and read_until gather may be %.1f MiB, half of kt run --memory",
+            (double)max / (1 << 20));
+    else
+        return kt_strerror(code);
+    return out;
 }
 
 /* ---- waiting ---- */
@@ -200,7 +233,7 @@ static void stop_writing(struct kt_lua_writing *w)
 
 static void wake(struct kt_task *t, const char *what, int code, const char *text)
 {
-    char sentence[160];
+    char sentence[192];
     if (code) snprintf(sentence, sizeof sentence, "%s: %s", what, text);
     kt_task_wake(t, code, code ? sentence : NULL);
 }
@@ -213,10 +246,9 @@ static void on_event(void *ctx)
     struct kt_lua_writing *w = h->writing;
     int rc;
     if (r && (rc = step_reading(r)) != WAIT) {
-        char text[64];
-        snprintf(text, sizeof text, "no delimiter within %zu bytes", r->want);
+        char text[128];
         stop_reading(r);
-        wake(r->task, r->what, rc, rc == KT_ELIMIT ? text : kt_strerror(rc));
+        wake(r->task, r->what, rc, reading_sentence(r, rc, text, sizeof text));
     }
     if (w && (rc = step_writing(w)) != WAIT) {
         stop_writing(w);
@@ -255,9 +287,7 @@ void kt_pipe_interrupt(struct kt_lua_pipe *h)
 
 static int reading_gc(lua_State *L)
 {
-    struct kt_lua_reading *r = lua_touserdata(L, 1);
-    free(r->buf);
-    r->buf = NULL;
+    give_back(lua_touserdata(L, 1));
     return 0;
 }
 
@@ -270,8 +300,7 @@ static void cancel_reading(struct kt_task *t)
 static int push_gathered(lua_State *L, struct kt_lua_reading *r)
 {
     lua_pushlstring(L, r->buf ? r->buf : "", r->len);
-    free(r->buf);
-    r->buf = NULL;
+    give_back(r);
     return 1;
 }
 
@@ -308,7 +337,7 @@ static bool take(lua_State *L, struct kt_lua_pipe *h, size_t most)
 
 static int closed_meanwhile(lua_State *L, const char *what)
 {
-    return kt_err_return(L, KT_ECLOSED, push_sentence(L, what, KT_ECLOSED, 0));
+    return kt_err_return(L, KT_ECLOSED, push_sentence(L, what, KT_ECLOSED));
 }
 
 static int read_failed(lua_State *L, struct kt_task *t)
@@ -338,7 +367,8 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
     stop_reading(r);
     if (rc == 0) return finish_read(L, t);
     int extra = r->gathers ? push_gathered(L, r) : 0;
-    const char *text = push_sentence(L, r->what, rc, r->want);
+    char buf[128];
+    const char *text = lua_pushfstring(L, "%s: %s", r->what, reading_sentence(r, rc, buf, sizeof buf));
     lua_insert(L, -1 - extra); /* below what goes back */
     return kt_err_return_before(L, extra, rc, text);
 }
@@ -361,6 +391,7 @@ static struct kt_lua_reading *new_reading(
     lua_State *L, struct kt_lua_pipe *h, struct kt_task *t, const char *what, uint64_t timeout)
 {
     struct kt_lua_reading *r = kt_handle_push(L, READING, sizeof *r, 0);
+    r->rt = t->rt;
     r->h = h;
     r->task = t;
     r->what = what;
@@ -471,7 +502,7 @@ int kt_lua_pipe_write(lua_State *L)
         return kt_task_wait(L, t, what, cancel_writing, finish_write, timeout);
     }
     lua_pushinteger(L, (lua_Integer)w->done);
-    const char *text = push_sentence(L, what, rc, 0);
+    const char *text = push_sentence(L, what, rc);
     lua_insert(L, -2);
     return kt_err_return_before(L, 1, rc, text);
 }

@@ -365,6 +365,7 @@ int kt_runtime_replace(
     out->pipes = was->pipes;
     out->drain_us = was->replaced_us;
     was->replaced = true;
+    kt_declared_let_go(was);
     kt_runtime_drain(was, was->replaced_us);
     return 0;
 }

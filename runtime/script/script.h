@@ -57,6 +57,7 @@ struct kt_runtime {
     struct kt_guard guard;      /* bounds memory and time */
     uint64_t main_us;           /* how long the main chunk may take */
     size_t lua_bytes, lua_peak; /* memory of the Lua state, counted by its allocator */
+    size_t gathered;            /* ... and what calls that read have put by (lua_pipe_io.c) */
     struct kt_blocks blocks;    /* ... which takes it from here, unless it was given another one */
     char warning[256];          /* pieces of a warning of Lua (an error in a __gc, mostly) */
 
@@ -238,6 +239,7 @@ const char *kt_secret_bytes(lua_State *L, int idx, size_t *len);
 /* ---- lua_*.c: each adds its functions to the table on top of the stack, which becomes kt.core ---- */
 
 void kt_lua_core(lua_State *L);
+void kt_lua_service(lua_State *L);
 void kt_lua_check(lua_State *L);
 void kt_lua_lookup(lua_State *L);
 void kt_lua_resolve(lua_State *L);
@@ -254,7 +256,6 @@ void kt_lua_splice(lua_State *L);
 void kt_lua_udp(lua_State *L);
 void kt_lua_listen(lua_State *L);
 void kt_lua_link(lua_State *L);
-void kt_lua_link_on(lua_State *L);
 void kt_lua_accept(lua_State *L);
 
 /* ---- these replace functions of Lua's library, in the script's world ---- */

@@ -5,6 +5,59 @@
 #include "script/handle.h"
 #include "script/script.h"
 
+/* Their addresses name tables in the registry: */
+static const char handles;  /* service → its handle, which is not kept by that */
+static const char declared; /* a list of the handles that the main chunk made */
+
+/* ---- who keeps it ---- */
+
+bool kt_service_push(lua_State *L, const struct kt_service *s)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handles);
+    const bool there = lua_rawgetp(L, -1, s) == LUA_TUSERDATA;
+    lua_remove(L, -2);
+    if (!there) lua_pop(L, 1);
+    return there;
+}
+
+void kt_service_settle(struct kt_service *s)
+{
+    lua_State *L = s->rt->L;
+    if (s->closed) return;
+    const bool needed = !s->open || s->serving || s->stays || s->ops->stays || s->carries;
+    if (!needed || !kt_service_push(L, s)) lua_pushboolean(L, 0);
+    lua_rawseti(L, LUA_REGISTRYINDEX, s->anchor); /* a slot that is never empty: it needs no memory */
+}
+
+void kt_declared_hold(lua_State *L)
+{
+    if (kt_runtime_of(L)->phase != KT_DECLARE) return;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &declared);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 1);
+}
+
+void kt_declared_let_go(struct kt_runtime *rt)
+{
+    lua_pushnil(rt->L);
+    lua_rawsetp(rt->L, LUA_REGISTRYINDEX, &declared);
+}
+
+void kt_lua_service(lua_State *L)
+{
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &handles);
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &declared);
+}
+
+/* ---- life ---- */
+
 void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
@@ -15,6 +68,11 @@ void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_serv
     s->anchor = LUA_NOREF;
     kt_list_init(&s->node);
     s->origin = kt_origin_here(rt, L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handles);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, s);
+    lua_pop(L, 1);
+    kt_declared_hold(L);
     lua_pushvalue(L, -1);
     s->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
     kt_list_push(&rt->services, &s->node);
@@ -67,13 +125,12 @@ int kt_service_ready(const struct kt_service *s, struct kt_err *err)
         s->name, s->ops->brings);
 }
 
-/* It is open; who keeps it from then on depends on what it does. */
 static void opened(struct kt_service *s)
 {
     s->open = true;
     s->serving = s->handler != LUA_NOREF && s->ops->serve;
     if (s->serving) s->rt->serving++;
-    if (!s->serving && !s->ops->stays && !s->stays) unref(s->rt, &s->anchor);
+    kt_service_settle(s);
 }
 
 static int open_now(struct kt_service *s, struct kt_err *err)
@@ -159,12 +216,9 @@ int kt_service_serve(lua_State *L, struct kt_service *s)
     lua_settop(L, 2);
     s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
     if (!s->open) return 1; /* the handle, so that `local l = kt.listen{…}:serve(…)` works */
-    if (s->anchor == LUA_NOREF) {
-        lua_pushvalue(L, 1);
-        s->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
     s->serving = true;
     s->rt->serving++;
+    kt_service_settle(s);
     if (s->ops->served) s->ops->served(s);
     return 1;
 }
@@ -173,7 +227,7 @@ int kt_service_gc(lua_State *L, struct kt_service *s)
 {
     (void)L;
     if (!s->rt || s->closed) return 0;
-    if (s->open)
+    if (s->open && !s->rt->replaced)
         kt_log(s->rt->log, KT_LOG_WARN,
             "%s %s %s, declared at %s:%d, was dropped without :close(); closed it", s->ops->what, s->ops->at,
             s->name, s->origin->source, s->origin->line);

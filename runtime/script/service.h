@@ -3,7 +3,10 @@
  * that a task makes are opened at once. All are drained and closed at the end.
  *
  * A service is the userdata of its handle. It is anchored in the registry while the runtime needs it whatever
- * the script does: from its declaration until it is open, and for as long as it serves, or stays.
+ * the script does: from its declaration until it is open, and for as long as it serves, stays, or carries
+ * something. What the main chunk declared the script is taken to need until another one replaces it: the
+ * functions that used it may all be gone by then, and what they began still run. So the collector closes only
+ * what nothing hangs on: of a replaced script, or made by a task and forgotten, which is worth a warning.
  *
  * On a reload a service of the new script may find that one of the old script holds its address. It then
  * inherits the socket instead of opening one: nobody is refused and nothing is lost meanwhile. That is done
@@ -61,12 +64,13 @@ struct kt_service {
     struct kt_runtime *rt;
     struct kt_list node; /* rt->services while not closed */
     const struct kt_origin *origin;
-    int anchor;  /* registry reference to the handle, or LUA_NOREF */
+    int anchor;  /* registry reference: the handle, or false; LUA_NOREF: closed */
     int handler; /* registry reference to the function given to :serve, or LUA_NOREF */
     const struct kt_origin *served_at;
     bool open, closed;
     bool serving;            /* counted in rt->serving */
     bool stays;              /* as in ops, for this one */
+    bool carries;            /* streams hang on it that others hold: it is needed */
     struct kt_service *from; /* during a reload: what it will inherit */
     bool claimed;            /* ... and somebody will inherit this */
     char name[300];          /* what it is about: "127.0.0.1:12948", "vps:29900" */
@@ -85,6 +89,16 @@ bool kt_service_serves(const struct kt_service *s);
 int kt_service_ready(const struct kt_service *s, struct kt_err *err);
 int kt_service_open(struct kt_service *s, struct kt_err *err);
 void kt_service_close(struct kt_service *s);
+/* `stays` or `carries` has changed. Allocates nothing. */
+void kt_service_settle(struct kt_service *s);
+/* Pushes the handle and returns true, or pushes nothing: it is being collected. */
+bool kt_service_push(lua_State *L, const struct kt_service *s);
+
+/* In the main chunk: the handle on top is held for as long as the script runs, or until another one replaces
+ * it; in a task, nothing happens. For handles that are no services, too. */
+void kt_declared_hold(lua_State *L);
+/* The script was replaced: what it declared is its tasks', as long as they have it. */
+void kt_declared_let_go(struct kt_runtime *rt);
 
 /* A reload. If `old` holds the address of s: s claims it, *found is true, and the result may be an error; s
  * is opened by kt_service_inherit, or gives up the claim when it is closed. */

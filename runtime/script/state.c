@@ -255,6 +255,7 @@ static void make_core(lua_State *L)
 {
     lua_newtable(L);
     kt_lua_core(L);
+    kt_lua_service(L);
     kt_lua_check(L);
     kt_lua_lookup(L);
     kt_lua_resolve(L);

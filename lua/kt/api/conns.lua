@@ -135,8 +135,9 @@ end)]],
     method(kind, {
       name = "read_exactly", context = "task", returns = "string | nil, err, string | nil",
       signature = 'read_exactly(n [, { timeout = "30s" }]) → data | nil, err, came',
-      doc = "Waits for n bytes; nothing behind them is read. When it fails, `came` is what had arrived.",
-      fails = { "eof", "timeout", "reset", "closed" },
+      doc = "Waits for n bytes; nothing behind them is read. When it fails, `came` is what had arrived. err.code is \"memory\" when what all "
+        .. "such calls have gathered is half of the script's memory limit.",
+      fails = { "eof", "timeout", "reset", "closed", "memory" },
       params = { { name = "n", type = "integer", min = 0, max = 1 << 20, doc = "How many bytes, at most 1 MiB." } },
       optional = true, argument = with.patient(),
     })
@@ -144,8 +145,8 @@ end)]],
       name = "read_until", context = "task", returns = "string | nil, err, string | nil",
       signature = 'read_until(delimiter, max [, { timeout = "30s" }]) → data | nil, err, came',
       doc = "All bytes up to the delimiter and with it; nothing behind it is read. err.code is \"limit\" when there is no delimiter "
-        .. "within max bytes. When it fails, `came` is what had arrived, which counts as read.",
-      fails = { "eof", "limit", "timeout", "reset", "closed" },
+        .. "within max bytes. When it fails, `came` is what had arrived, which counts as read. \"memory\": see read_exactly.",
+      fails = { "eof", "limit", "timeout", "reset", "closed", "memory" },
       params = {
         { name = "delimiter", type = "string", doc = "What ends it, 1 to 256 bytes." },
         { name = "max", type = "integer", min = 1, max = 1 << 20, doc = "The most bytes, the delimiter's among them; up to 1 MiB." },

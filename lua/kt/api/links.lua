@@ -8,7 +8,7 @@ return function(with)
     name = "kt.link", context = "any", returns = "link | nil, err", path = "link",
     signature = "kt.link { remote = …, key = …, … } → link | nil, err",
     doc = "A link to a peer. It dials when the first stream is opened, and again whenever the peer was lost. In the main chunk it is "
-      .. "declared, and opened at start; in a task it is opened at once, and closed when it was forgotten, unless it serves or stays.",
+      .. "declared, and opened at start; in a task it is opened at once, and closed once it was forgotten and carries no stream, unless it serves or stays.",
     fails = { "memory" },
     argument = {
       type = "table", check = wire.rules,

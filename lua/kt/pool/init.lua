@@ -113,10 +113,10 @@ function methods.close(self) inside(self, "close"):close() end
 local order = {}
 for i, name in ipairs { "open", "add", "remove", "links", "stats", "on", "close" } do order[i] = { name, methods[name] } end
 
---- A pool that the script has dropped.
+--- A pool that a task has dropped, or that a reload has left without a use.
 local function forgotten(p)
   if p.closed then return end
-  core.log.warn("%s was dropped without :close(); closed it", (p.where:gsub(": $", "")))
+  if not core.replaced() then core.log.warn("%s was dropped without :close(); closed it", (p.where:gsub(": $", ""))) end
   p:close()
 end
 

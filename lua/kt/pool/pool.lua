@@ -24,7 +24,7 @@ function pool.new(env, config, where)
     check = config.check, policy = config.policy, key = config.key, retries = config.retries, discover = config.discover,
     hold = nil, -- seconds, if the policy prefers one link
     probe = config.check and { timeout = config.check.timeout },
-    members = {}, gone = {}, seq = 0, turn = 0, asked = {}, told = {}, handlers = {}, handled = 0, waiting = {}, closed = false,
+    members = {}, seq = 0, turn = 0, asked = {}, told = {}, handlers = {}, handled = 0, waiting = {}, closed = false,
     current = nil, switched_at = -math.huge, switches = 0, opened = 0, failed = 0, failed_attempts = 0,
   }, pool)
   if policies.steady[config.policy] or (type(config.policy) == "function" and config.hold) then
@@ -53,16 +53,11 @@ function pool:change(link, weight, tier)
   members.place(self, m)
 end
 
---- Takes a link out, by itself or by its name; false if it is not there. It is held on to while streams are open on it: the script
---- may have it nowhere else, and a link that nobody holds is closed.
+--- Takes a link out, by itself or by its name; false if it is not there. Its streams go on.
 function pool:leave(what)
   local m = members.find(self, what)
   if not m or self.closed then return false end
   members.remove(self, m)
-  for link in next, self.gone do
-    if link:stats().streams == 0 then self.gone[link] = nil end
-  end
-  self.gone[m.link] = true
   choice.reconsider(self)
   return true
 end
@@ -86,9 +81,8 @@ function pool:stats()
   }
 end
 
---- Ends the checks and the discovery. Links and streams go on, for as long as somebody holds the links; those that the pool made are
---- closed with their last stream. `members` stays for that reason, and is not looked at any more. Makes nothing, as it may run in a
---- finalizer.
+--- Ends the checks and the discovery. Links and streams go on; the links that the pool made are closed with their last stream.
+--- Makes nothing, as it may run in a finalizer.
 function pool:close()
   if self.closed then return end
   self.closed = true

@@ -35,12 +35,34 @@ static void lost(struct dial *d, int code, const char *why)
     l->events->down(l->ctx, &err);
 }
 
+/* ---- what it carries ---- */
+
+/* Streams were opened, or came. That they are all gone is heard by on_idle. */
+static void burdened(struct dial *d)
+{
+    struct link *l = d->link;
+    if (d->carries || kt_session_streams(d->session) == 0) return;
+    d->carries = true;
+    if (l->carrying++ == 0 && !l->closing && l->events && l->events->carries)
+        l->events->carries(l->ctx, true);
+}
+
+static void unburdened(struct dial *d)
+{
+    struct link *l = d->link;
+    if (!d->carries) return;
+    d->carries = false;
+    if (--l->carrying == 0 && !l->closing && l->events && l->events->carries)
+        l->events->carries(l->ctx, false);
+}
+
 /* ---- sessions ---- */
 
 void kt_dial_free(struct dial *d, int code)
 {
     kt_list_remove(&d->node);
     lost(d, code, code == KT_ECLOSED ? "its session had expired" : kt_strerror(code));
+    unburdened(d);
     kt_io_timer_cancel(d->link->sh->io, &d->scavenge);
     kt_io_timer_cancel(d->link->sh->io, &d->hello);
     kt_session_free(d->session, code);
@@ -97,7 +119,9 @@ static void serve_waiting(struct slot *slot)
         return;
     }
     while (!kt_list_empty(&slot->waiting)) {
-        if (kt_call_serve(KT_CONTAINER(slot->waiting.next, struct kt_call, node), d->session)) continue;
+        const bool served = kt_call_serve(KT_CONTAINER(slot->waiting.next, struct kt_call, node), d->session);
+        burdened(d);
+        if (served) continue;
         drain(d); /* its stream ids are used up */
         kt_slot_dial(slot);
         return;
@@ -112,6 +136,7 @@ static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
         kt_pipe_reset(stream, KT_ENOTSUP); /* nobody here serves streams that the far side opens */
         return;
     }
+    burdened(d);
     struct kt_pipe *clear = kt_admit(l->sh, s, stream, &d->told);
     if (clear) l->events->stream(l->ctx, clear, kt_session_peer_text(s));
 }
@@ -158,7 +183,10 @@ static void on_idle(void *ctx, struct kt_session *s)
 {
     struct dial *d = ctx;
     (void)s;
-    if (!d->slot) kt_dial_free(d, KT_ECLOSED);
+    if (d->slot)
+        unburdened(d);
+    else
+        kt_dial_free(d, KT_ECLOSED);
 }
 
 static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
@@ -324,6 +352,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
     slot->complained = false;
     if (slot->dead) {
         size_t moved = kt_session_move_young(slot->dead->session, slot->dial->session);
+        burdened(slot->dial); /* before the other one is not any more */
         if (moved)
             kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new stream%s carried over to a new session with %s",
                 moved, moved == 1 ? "" : "s", kt_session_peer_text(slot->dial->session));

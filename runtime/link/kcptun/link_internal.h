@@ -28,6 +28,7 @@ struct dial {
     int code;     /* why it ended, once it is a slot's `dead` */
     bool refused; /* said that nothing listens there */
     bool up;      /* counted in link->up */
+    bool carries; /* ... and in link->carrying */
     bool stale;   /* the settings ask for what only a new session can have */
     bool told;    /* said that the ends do not go together */
 };
@@ -53,6 +54,7 @@ struct link {
     const struct kt_link_events *events; /* NULL: nobody listens */
     void *ctx;
     size_t up;           /* sessions that were heard */
+    size_t carrying;     /* sessions with streams, or with a last word of theirs that was not heard yet */
     struct kt_turn turn; /* ends it */
     bool stay;           /* dials without being asked */
     bool closing;
