@@ -315,7 +315,7 @@ describe("a spec's mistake", function()
     end
     refused("link:set.queue.time: 0 is out of range", link { queue = { time = 0 } })
     refused("link:set.queue.packets: 1000000000000000000 is out of range", link { queue = { packets = 10 ^ 18 // 1 | 0 } })
-    refused("link:set.reorder_by: 1e+300 is out of range; wanted at most 1h", link { reorder_by = 1e300 })
+    refused("link:set.reorder_by: 1e+300 is out of range; wanted at most 3.2e9 seconds, a hundred years", link { reorder_by = 1e300 })
     refused("host:slow_reader: 0 is out of range; wanted 1 bytes a second to", function() client:slow_reader(0) end)
     refused("host:slow_reader: 1e+300 is out of range", function() client:slow_reader(1e300) end)
     refused("host:clock_jump: 1e+300 is out of range", function() client:clock_jump(1e300) end)

@@ -123,6 +123,7 @@ static void place(lua_State *L, const lua_Debug *ar, bool text)
         lua_insert(L, -2);
         lua_concat(L, 2);
     }
+    if (kt_runtime_of(L)->repeatable) return; /* its reader is at a spec */
     lua_pushliteral(L, CHECK_TELLS);
     lua_concat(L, 2);
 }
