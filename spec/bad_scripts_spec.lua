@@ -6,6 +6,9 @@ local scripts = require "harness.scripts"
 
 local STOPPED = "stopped: it ran for 0.5 s without waiting, and all else stood still; in a long loop, kt.sleep(0) lets others run"
 
+-- So many locals fill the stack in a few thousand calls, before the watchdog thinks of it, under the sanitizers too.
+local WIDE = ("_, "):rep(198) .. "_"
+
 describe("beside a script that", function()
   local s
   before_each(function() s = scripts.new() end)
@@ -72,7 +75,7 @@ end)]], "task failed: " .. SAID .. " (at s.lua:9; spawned at s.lua:6)", { memory
       ["nil"] = { "error(nil)", "task failed: an error that is nil (at s.lua:7; spawned at s.lua:6)" },
       ["what cannot be told"] = { 'error(setmetatable({}, { __tostring = function() error "never" end }))',
         "task failed: and so did telling why (at s.lua:7; spawned at s.lua:6)" },
-      ["by recursing for ever"] = { "local function f() return 1 + f() end f()", "task failed: s.lua:7: stack overflow" },
+      ["by recursing for ever"] = { "local function f() local " .. WIDE .. " return 1 + f() end f()", "task failed: s.lua:7: stack overflow" },
     } do
       it(what, function() misbehaves("bad:serve(function(conn)\n  " .. case[1] .. "\nend)", case[2]) end)
     end
@@ -378,7 +381,7 @@ end)]])
 bad:serve(function() end)
 kt.spawn(function()
   for _ = 1, 200 do far:open {} end
-  local function f() local ]] .. ("_, "):rep(198) .. [[_ return 1 + f() end -- fills it in a few thousand calls
+  local function f() local ]] .. WIDE .. [[ return 1 + f() end
   print(pcall(f))
   kt.sleep(0)
   repeat collectgarbage() kt.sleep "10ms" until far:stats().streams <= 1 -- the neighbour's
