@@ -273,7 +273,7 @@ for _, backend in ipairs(backends) do
       local b, name, text = io:udp({ bind = a:addr() }, {})
       assert.is_nil(b)
       assert.equal("in_use", name)
-      assert.equal(a:addr() .. ": address already in use; another program listens there", text)
+      assert.equal(a:addr() .. ": address already in use; another program listens there, or this one under another name", text)
     end)
 
     it("says when the address is not this machine's", function()

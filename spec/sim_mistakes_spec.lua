@@ -332,6 +332,14 @@ describe("a spec's mistake", function()
     refused('host:serve.bytes: only a server of kind "source" has it', function() client:serve { on = ":2", fn = print, bytes = 5 } end)
   end)
 
+  it("that raises without a value is told as one", function()
+    local w = two()
+    w:at("1s", function() error() end)
+    local ok, why = pcall(w.run, w, "2s")
+    assert.is_false(ok)
+    assert.matches("an error without a value\n  in the function of w:at (spec/sim_mistakes_spec.lua:", why, 1, true)
+  end)
+
   it("in what a host or a name is called is told", function()
     local w = two()
     for _, name in ipairs { "", "a\0b", "\n", "a:1", "a b", ("x"):rep(64) } do

@@ -243,6 +243,23 @@ describe("a transfer", function()
       "%d+ of 3000000 bytes arrived; .*the host has crashed")
   end)
 
+  it("goes as fast as the hosts can when rate, queue and burst are taken off the link, at first or while it runs", function()
+    local function seconds(line, later)
+      local w = two(line)
+      w:host "server":serve { on = ":1", kind = "sink" }
+      if later then w:link("client", "server"):set(later) end
+      local from = w:now()
+      w:transfer { from = "client", to = "server:1", bytes = "3MB" }:wait()
+      return w:now() - from
+    end
+    local slow = { delay = "10ms", rate = "1Mbit", queue = { time = "200ms" }, burst = { enter = 0.001, leave = 0.5 } }
+    local off = { rate = false, queue = false, burst = false }
+    assert.is_true(seconds(slow) > 24)
+    assert.is_true(seconds(slow, off) < 5)
+    slow.there, slow.back = off, off
+    assert.is_true(seconds(slow) < 5)
+  end)
+
   it("knows its worst stall", function()
     local w = two { delay = "10ms", rate = "8Mbit" }
     w:host "server":serve { on = ":1", kind = "sink" }

@@ -106,7 +106,9 @@ int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int
 {
     int code = kt_err_from_errno(errnum);
     if (errnum == EADDRINUSE)
-        return kt_err_set(err, code, "%s: address already in use; another program listens there", what);
+        return kt_err_set(err, code,
+            "%s: address already in use; another program listens there, or this one under another name",
+            what);
     if (errnum == EACCES && port > 0 && port < 1024)
         return kt_err_set(
             err, code, "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE", what);

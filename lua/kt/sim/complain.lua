@@ -56,10 +56,11 @@ local function lines_of(co, level)
 end
 
 --- An error of a function of the spec's, with what called that function and the lines it has come through. Of a task (co), or of
---- the coroutine that runs, in which this is the message handler. What is no text stays as it is, but for busted's failures.
+--- the coroutine that runs, in which this is the message handler. A table of the spec's own stays as it is.
 function complain.told(why, origin, co)
   local meta = debug.getmetatable(why)
   local failure = meta and meta.__type == "failure" and type(why.message) == "string"
+  if why == nil then why = "an error without a value" end
   if type(why) ~= "string" and not failure then return why end
   local through = lines_of(co, co and 0 or 3)
   local text = ("\n  in the function of %s%s"):format(origin, #through > 0 and "\n  at " .. table.concat(through, "\n  from ") or "")

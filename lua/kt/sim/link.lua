@@ -18,7 +18,7 @@ local function line_of(o)
     delay_us = us(o.delay), jitter_us = us(o.jitter), loss = o.loss,
     burst_enter = burst.enter, burst_leave = burst.leave, burst_loss = burst.loss,
     duplicate = o.duplicate, reorder = o.reorder, reorder_us = us(o.reorder_by), corrupt = o.corrupt,
-    rate_bps = o.rate and o.rate * 8, mtu = o.mtu,
+    rate_bps = o.rate and o.rate * 8 or nil, mtu = o.mtu, -- false takes it off
     queue_packets = queue.packets, queue_bytes = queue.bytes, queue_us = us(queue.time),
   }
 end
