@@ -1,7 +1,7 @@
 /* kt: a table of verbs; each is a file under cli/. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include "cli/process.h"
 #include "cli/verb.h"
 
 static const struct kt_verb verbs[] = {
@@ -22,7 +22,7 @@ static const struct kt_verb verbs[] = {
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN); /* a peer or a reader that went away is an error code, not our end */
+    kt_process_init();
     if (argc < 2) {
         kt_verbs_list(stdout, verbs);
         return 1;

@@ -154,13 +154,13 @@ sink:serve(function() kt.sleep "1h" end)
 bad:serve(function(conn)
   local kept = {}
   while true do kept[#kept + 1] = assert(kt.connect { to = sink.local_addr }) end
-end)]], "no file descriptors left; raise the limit (ulimit -n) (at s.lua:10; spawned at s.lua:8)", { descriptors = 200 })
+end)]], "no file descriptors left of 200; raise the limit (ulimit -n) (at s.lua:10; spawned at s.lua:8)", { descriptors = 200 })
       assert.equal(1, w.times "task failed")
     end)
 
     it("UDP sockets, until there are no descriptors", function()
       misbehaves("bad:serve(function(conn)\n  local kept = {}\n  while true do kept[#kept + 1] = assert(kt.udp { on = \"127.0.0.1:0\" }) end\nend)",
-        "task failed: 127.0.0.1:0: no file descriptors left; raise the limit (ulimit -n) (at s.lua:8; spawned at s.lua:6)", { descriptors = 200 })
+        "task failed: 127.0.0.1:0: no file descriptors left of 200; raise the limit (ulimit -n) (at s.lua:8; spawned at s.lua:6)", { descriptors = 200 })
     end)
 
     it("links that stay, until there are no descriptors", function()
@@ -173,7 +173,7 @@ bad:serve(function(conn)
   end
   kt.sleep "1s"
   for _, link in ipairs(kept) do link:close() end
-end)]], "no file descriptors left; raise the limit (ulimit -n)", { descriptors = 200 })
+end)]], "no file descriptors left of 200; raise the limit (ulimit -n)", { descriptors = 200 })
     end)
   end)
 

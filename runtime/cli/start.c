@@ -7,6 +7,7 @@
 #include <termios.h>
 #include <unistd.h>
 #include "cli/pidfile.h"
+#include "cli/process.h"
 #include "crypto/seal.h"
 #include "io/uv.h"
 #include "script/logger.h"
@@ -79,7 +80,11 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
     if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(err.text);
     struct process process = {start, find_terminal()};
     const struct kt_supervisor_opts opts = {
-        .runtime = {.io = io, .logger = logger, .unsafe = start->unsafe, .memory = start->memory},
+        .runtime = {.io = io,
+            .logger = logger,
+            .unsafe = start->unsafe,
+            .memory = start->memory,
+            .child_fds = kt_process_raise_limit()},
         .file = start->file,
         .module = start->module,
         .argc = start->argc,

@@ -2,8 +2,10 @@
  * that cannot be bound. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "io/plain.h"
 
@@ -102,6 +104,17 @@ int kt_plain_file_create(struct kt_io *io, const char *path, const void *data, s
     return finish(fd, path, data, len, err);
 }
 
+const char *kt_plain_no_fd(int errnum, char out[KT_PLAIN_NO_FD])
+{
+    struct rlimit limit;
+    if (errnum == ENFILE || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        snprintf(out, KT_PLAIN_NO_FD, "the system has no file descriptors left; raise fs.file-max");
+    else
+        snprintf(out, KT_PLAIN_NO_FD, "no file descriptors left of %llu; raise the limit (ulimit -n)",
+            (unsigned long long)limit.rlim_cur);
+    return out;
+}
+
 int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum)
 {
     int code = kt_err_from_errno(errnum);
@@ -114,7 +127,9 @@ int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int
             err, code, "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE", what);
     if (errnum == EADDRNOTAVAIL)
         return kt_err_set(err, code, "%s: no interface of this machine has that address", what);
-    if (errnum == EMFILE || errnum == ENFILE)
-        return kt_err_set(err, code, "%s: no file descriptors left; raise the limit (ulimit -n)", what);
+    if (errnum == EMFILE || errnum == ENFILE) {
+        char text[KT_PLAIN_NO_FD];
+        return kt_err_set(err, code, "%s: %s", what, kt_plain_no_fd(errnum, text));
+    }
     return kt_err_set(err, code, "%s: %s", what, strerror(errnum));
 }

@@ -12,6 +12,11 @@ int kt_plain_file_append(
 int kt_plain_file_create(
     struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
+/* The sentence for running out of descriptors: errnum is EMFILE (this process) or ENFILE (the system).
+ * Returns out. */
+#define KT_PLAIN_NO_FD 96u
+const char *kt_plain_no_fd(int errnum, char out[KT_PLAIN_NO_FD]);
+
 /* Fills err for an address that could not be bound (errnum > 0), with what to do about it. Returns the code.
  */
 int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum);

@@ -48,8 +48,8 @@ static void describe(struct uv_connect *c, int status)
 {
     int code = kt_uv_code(status);
     const char *why = code == KT_EIO || code == KT_EINVAL ? uv_strerror(status) : kt_strerror(code);
-    if (status == UV_EMFILE || status == UV_ENFILE)
-        why = "no file descriptors left; raise the limit (ulimit -n)";
+    char no_fd[KT_PLAIN_NO_FD];
+    if (status == UV_EMFILE || status == UV_ENFILE) why = kt_plain_no_fd(-status, no_fd);
     if (c->is_unix) {
         if (status == UV_EAGAIN) why = "too many wait to be accepted there";
         kt_err_set(&c->err, code, "%s: %s", c->what, why);

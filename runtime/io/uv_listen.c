@@ -51,8 +51,9 @@ static void pause_accepting(struct uv_listener *l, int errnum)
     kt_io_timer_set(&l->u->io, &l->resume, now + PAUSE_US);
     if (l->logged_at && now - l->logged_at < LOG_EVERY_US) return;
     l->logged_at = now;
-    kt_log(l->u->io.log, KT_LOG_WARN, "%s: connections wait: %s%s", l->listener.local, strerror(errnum),
-        errnum == EMFILE ? "; raise the limit (ulimit -n)" : "");
+    char no_fd[KT_PLAIN_NO_FD];
+    kt_log(l->u->io.log, KT_LOG_WARN, "%s: connections wait: %s", l->listener.local,
+        errnum == EMFILE || errnum == ENFILE ? kt_plain_no_fd(errnum, no_fd) : strerror(errnum));
 }
 
 /* Where the system can, with as few calls as it can: Linux takes the flags at once, and what a listening

@@ -318,6 +318,7 @@ void kt_globals_open(lua_State *L, bool unsafe)
         kt_lua_order(L);
         kt_lua_os(L);
     }
+    if (unsafe) kt_lua_unsafe(L);
     lua_register(L, "print", print);
     replace_in(L, LUA_GNAME, "load", load_text);
     lua_getglobal(L, LUA_STRLIBNAME);

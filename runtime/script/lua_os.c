@@ -65,11 +65,11 @@ static int os_getenv(lua_State *L)
 }
 
 /* As the process' end would, it gets past every pcall: the rest of the slice is stopped. */
-static int os_exit(lua_State *L)
+int kt_lua_os_exit(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     const int code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
-    if (rt->phase == KT_END) return luaL_error(L, "os.exit: the script ends already");
+    if (rt->phase == KT_END) return luaL_error(L, "os.exit: the script is ending already");
     kt_runtime_stop(rt, code & 0xff);
     atomic_store_explicit(&rt->guard.stopped, true, memory_order_relaxed);
     kt_guard_raise(L); /* nobody reports it, as the runtime is exiting */
@@ -111,7 +111,7 @@ static int os_setlocale(lua_State *L)
 void kt_lua_os(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"time", os_time}, {"clock", os_clock}, {"getenv", os_getenv},
-        {"exit", os_exit}, {"execute", os_execute}, {"setlocale", os_setlocale}, {NULL, NULL}};
+        {"exit", kt_lua_os_exit}, {"execute", os_execute}, {"setlocale", os_setlocale}, {NULL, NULL}};
     if (lua_getglobal(L, "os") == LUA_TTABLE) {
         luaL_setfuncs(L, functions, 0);
         lua_getfield(L, -1, "date");

@@ -43,6 +43,7 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->logger = opts->logger;
     rt->log = &opts->logger->log;
     rt->unsafe = rt->guard.wall = opts->unsafe;
+    rt->child_fds = opts->child_fds;
     rt->repeatable = opts->repeatable;
     rt->getenv = opts->getenv ? opts->getenv : process_env;
     rt->getenv_ctx = opts->getenv_ctx;

@@ -21,6 +21,7 @@ struct kt_runtime_opts {
     struct kt_io *io;         /* outlives the runtime */
     struct kt_logger *logger; /* outlives the runtime */
     bool unsafe;              /* the script gets os and io */
+    unsigned long child_fds;  /* soft descriptor limit of programs that the script starts; 0: inherited */
     size_t memory;            /* bytes that the script's state may hold; 0: no limit */
     uint64_t main_us; /* how long the main chunk may take; 0: long, as nothing waits for it but the start */
     /* For simulated hosts: what a script sees depends on nothing but the io. Tables are walked in the order

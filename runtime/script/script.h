@@ -4,6 +4,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdio.h>
 #include "base/blocks.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -42,6 +43,8 @@ struct kt_runtime {
     struct kt_counters own_counters; /* if it was given none */
     enum kt_phase phase;
     bool unsafe;
+    FILE *streams[2];        /* io.stdout and io.stderr (lua_unsafe.c); NULL without --unsafe */
+    unsigned long child_fds; /* soft descriptor limit of programs that the script starts; 0: inherited */
     bool checking; /* `kt check` runs the script: it hears of mistakes in what the log would leave out, too */
     bool repeatable; /* see struct kt_runtime_opts */
     /* garbage (state.c) */
@@ -268,6 +271,12 @@ void kt_lua_order(lua_State *L);
 void kt_lua_sort(lua_State *L);
 /* The time and the environment in os, if there is one, for a repeatable runtime. */
 void kt_lua_os(lua_State *L);
+/* os.exit: ends the script as the end of the process would; no pcall stops it. */
+int kt_lua_os_exit(lua_State *L);
+/* The globals io and os for --unsafe; see lua_unsafe.c. The streams are freed by kt_unsafe_close, once the
+ * state is closed. */
+void kt_lua_unsafe(lua_State *L);
+void kt_unsafe_close(struct kt_runtime *rt);
 /* The global setmetatable. */
 void kt_lua_finalizer(lua_State *L);
 

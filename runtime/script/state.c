@@ -368,6 +368,7 @@ void kt_state_close(struct kt_runtime *rt)
 {
     if (rt->L) lua_close(rt->L);
     rt->L = NULL;
+    kt_unsafe_close(rt);
     kt_blocks_free(&rt->blocks);
 }
 
