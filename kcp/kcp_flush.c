@@ -108,7 +108,7 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
 {
     struct kt_sndwnd *w = &f->k->snd;
     const struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
-    uint8_t *p = put(f, KT_KCP_PUSH, sn, (uint32_t)(f->now_us / 1000), s->len);
+    uint8_t *p = put(f, KT_KCP_PUSH, sn, kt_ts(f->now_us), s->len);
     if (!p) return false;
     memcpy(p, s->data, s->len);
     if (sn == w->nxt) kt_sndwnd_at(w, sn)->told = f->una;

@@ -5,13 +5,12 @@
  * gives the RTT to the microsecond, is gone.
  *
  * What a packet claims is checked before it counts. An una that is not in [snd_una, snd_nxt] is ignored, and
- * the window told with it; the rest of the packet is not. Below, it was overtaken on its way. Above, it is a
- * lie, or it comes from a peer that outlived our restart; only an answer to its probe can tell it so, which
- * is why that is no error. */
+ * the window and the round trip that come with it; the rest of the packet is not. Below, it was overtaken on
+ * its way. Above, it is a lie, or it comes from a peer that outlived our restart; only an answer to its probe
+ * can tell it so, which is why that is no error. */
 #include "kcp/kcp_internal.h"
 
 #define NO_SAMPLE UINT32_MAX
-#define SAMPLE_MAX_MS 60000
 
 /* What one packet says as a whole. */
 struct news {
@@ -19,7 +18,8 @@ struct news {
     bool regular; /* not recovered by FEC, which may be late: its window and times are not news */
     uint32_t una; /* highest seen */
     uint16_t wnd;
-    uint32_t rtt_us; /* from the last ACK, or NO_SAMPLE */
+    uint32_t rtt_us; /* from the ACK of the newest transmission, or NO_SAMPLE */
+    bool ambiguous;  /* rtt_us is */
     uint32_t push;   /* lowest sn of a PUSH, if there is any */
     bool has_push;
     bool wins;
@@ -32,7 +32,8 @@ static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us
     if (k->cfg.ack_nodelay || k->acks.count >= k->ack_every) k->ack_now = true;
 }
 
-static void on_push(struct kt_kcp *k, const struct kt_kcp_segment *seg, const uint8_t *data, uint64_t now_us)
+static void on_push(
+    struct kt_kcp *k, const struct kt_kcp_segment *seg, const uint8_t *data, const struct news *news)
 {
     uint32_t nxt = k->rcv.nxt;
     k->stats.in_push++;
@@ -49,30 +50,36 @@ static void on_push(struct kt_kcp *k, const struct kt_kcp_segment *seg, const ui
     case KT_RCV_STORED:
         break;
     }
-    ack_owed(k, seg->sn, seg->ts, now_us);
+    ack_owed(k, seg->sn, seg->ts, news->now_us);
     /* A gap seen, a gap filled or a segment sent in vain: the sooner the sender knows, the better. */
     if (seg->sn != nxt || k->rcv.nxt - nxt > 1) k->ack_now = true;
 }
 
-/* ts is the peer's echo, and may be anything. */
-static uint32_t rtt_of_echo(uint32_t ts, uint64_t now_us)
+/* What the ACK of a segment that is still held says about the round trip. It has to echo the time of the
+ * segment's last transmission, or of its first, which is an ambiguous sample (kcp_rtt.h); the ones between
+ * are not kept, as on a path that has become slower the first is acknowledged first. As in RFC 9002, section
+ * 5.1, what arrives after later transmissions gives no sample: it was overtaken, or FEC rebuilt it, and its
+ * delay is not the path's. */
+static void note_rtt(struct kt_kcp *k, const struct kt_snd_slot *s, uint32_t ts, struct news *news)
 {
-    int32_t ms = (int32_t)((uint32_t)(now_us / 1000) - ts);
-    return ms >= 0 && ms <= SAMPLE_MAX_MS ? (uint32_t)ms * 1000 : NO_SAMPLE;
+    const bool last = ts == kt_ts(s->sent_us);
+    if (!last && ts != s->first_ms) return;
+    const uint64_t rtt = last ? news->now_us - s->sent_us : (uint64_t)(kt_ts(news->now_us) - ts) * 1000;
+    if (rtt > KT_KCP_RTO_MAX_US || news->now_us - rtt + 1000 <= k->arrived_us) return;
+    news->rtt_us = (uint32_t)rtt;
+    news->ambiguous = !last;
 }
 
 static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct news *news)
 {
     struct kt_sndwnd *w = &k->snd;
-    if (kt_sn_diff(seg->sn, w->nxt) >= 0) return; /* never sent */
-    news->rtt_us = rtt_of_echo(seg->ts, news->now_us);
-    if (kt_sn_diff(seg->sn, w->una) < 0) return; /* old news but for the time */
+    if (kt_sn_diff(seg->sn, w->una) < 0 || kt_sn_diff(seg->sn, w->nxt) >= 0) return;
     struct kt_snd_slot *s = kt_sndwnd_at(w, seg->sn);
     if (!s->data) return;
-    if (seg->ts == (uint32_t)(s->sent_us / 1000)) {
-        uint64_t rtt = news->now_us - s->sent_us;
-        news->rtt_us = rtt <= SAMPLE_MAX_MS * UINT64_C(1000) ? (uint32_t)rtt : NO_SAMPLE;
+    note_rtt(k, s, seg->ts, news);
+    if (seg->ts == kt_ts(s->sent_us)) {
         kt_evidence_add(&k->evidence, s->tx);
+        if (s->sent_us > k->arrived_us) k->arrived_us = s->sent_us;
     }
     kt_sndwnd_ack(w, seg->sn);
 }
@@ -120,8 +127,11 @@ static void finish(struct kt_kcp *k, const struct news *news)
             if (k->stats.unanswered > 0) k->stats.unanswered--;
         }
     }
-    if (news->rtt_us != NO_SAMPLE && news->regular) {
-        kt_rtt_sample(&k->rtt, news->rtt_us);
+    if (valid && news->regular && news->rtt_us != NO_SAMPLE) {
+        if (news->ambiguous)
+            kt_rtt_ambiguous(&k->rtt, news->rtt_us);
+        else
+            kt_rtt_clear(&k->rtt, news->rtt_us);
         if (k->cc.ops->on_rtt) k->cc.ops->on_rtt(&k->cc, news->rtt_us, news->now_us);
     }
     if (valid && moved > 0) {
@@ -162,7 +172,7 @@ int kt_kcp_input(
         if (segs == 0 || kt_sn_diff(seg.una, news.una) > 0) news.una = seg.una;
         news.wnd = seg.wnd;
         if (seg.cmd == KT_KCP_PUSH) {
-            on_push(k, &seg, data, now_us);
+            on_push(k, &seg, data, &news);
             if (!news.has_push || kt_sn_diff(seg.sn, news.push) < 0) news.push = seg.sn;
             news.has_push = true;
         } else if (seg.cmd == KT_KCP_ACK)

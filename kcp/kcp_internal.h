@@ -42,6 +42,8 @@ struct kt_kcp {
     bool una_moved;              /* the peer has acknowledged something */
     uint32_t knows, knows_since; /* the peer knows this una of ours, since its own was that */
 
+    uint64_t arrived_us; /* when the newest transmission known to have arrived was sent */
+
     struct kt_kcp_stats stats; /* the counters; the rest is filled in by kt_kcp_stats */
 };
 

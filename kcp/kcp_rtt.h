@@ -7,10 +7,14 @@
 #define KT_KCP_RTO_FIRST_US 200000u
 #define KT_KCP_RTO_MAX_US 60000000u
 
+/* Ambiguous samples in a row before they count. */
+#define KT_KCP_AMBIGUOUS_ROW 2u
+
 struct kt_rtt {
     uint32_t srtt, var; /* srtt 0: no sample yet */
     uint32_t rto;
     uint32_t min_rto, interval;
+    uint32_t ambiguous; /* ambiguous samples since the last clear one */
 };
 
 static inline void kt_rtt_init(struct kt_rtt *t, uint32_t min_rto_us, uint32_t interval_us)
@@ -50,6 +54,21 @@ static inline void kt_rtt_sample(struct kt_rtt *t, uint32_t r)
         t->var = (uint32_t)var;
     }
     kt_rtt_make_rto(t);
+}
+
+/* A clear sample: from the last transmission of a segment. */
+static inline void kt_rtt_clear(struct kt_rtt *t, uint32_t r)
+{
+    t->ambiguous = 0;
+    kt_rtt_sample(t, r);
+}
+
+/* An ambiguous sample: the first transmission of a segment that was sent again since. Either the path is now
+ * slower than the timeout, or the datagram was lost and FEC rebuilt it late. On a slower path all samples are
+ * ambiguous; among clear ones a single ambiguous sample is FEC's delay, which is not the path's. */
+static inline void kt_rtt_ambiguous(struct kt_rtt *t, uint32_t r)
+{
+    if (++t->ambiguous >= KT_KCP_AMBIGUOUS_ROW || t->srtt == 0) kt_rtt_sample(t, r);
 }
 
 #endif

@@ -27,6 +27,12 @@ static inline int32_t kt_sn_diff(uint32_t a, uint32_t b)
     return (int32_t)(a - b);
 }
 
+/* A time in µs as the ts field has it. */
+static inline uint32_t kt_ts(uint64_t us)
+{
+    return (uint32_t)(us / 1000);
+}
+
 static inline uint32_t kt_get32(const uint8_t *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;

@@ -103,10 +103,12 @@ static void list_remove(struct kt_sndwnd *w, const struct kt_snd_slot *s, uint32
 void kt_sndwnd_sent(struct kt_sndwnd *w, uint32_t sn, uint8_t level, uint64_t now_us)
 {
     struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
-    if (sn == w->nxt)
+    if (sn == w->nxt) {
         w->nxt++;
-    else
+        s->first_ms = kt_ts(now_us);
+    } else {
         list_remove(w, s, sn);
+    }
     s->sent_us = now_us;
     s->tx = ++w->tx;
     list_push(w, s, sn, level);

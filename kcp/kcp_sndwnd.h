@@ -31,6 +31,7 @@ struct kt_snd_slot {
     uint64_t tx;         /* and its place in the order of all transmissions */
     uint32_t prev, next; /* sn of the neighbours in its list */
     uint32_t told;       /* our una in its first transmission; outlives the acknowledgement */
+    uint32_t first_ms;   /* ts of its first transmission */
     uint16_t len;
     uint8_t level; /* which list: timeouts so far, at most KT_KCP_LEVELS - 1 */
 };

@@ -1,0 +1,193 @@
+-- Which round trips the KCP engine believes.
+local wire = require "kcp_wire"
+
+local MS = 1000
+
+-- An ACK of the transmission at this time (µs).
+local function ack(sn, sent, una) return wire.segment(wire.ACK, { sn = sn, ts = sent // MS, una = una }) end
+
+-- An engine that has sent n segments at time 0.
+local function sent(n, settings)
+  local e = wire.engine(settings)
+  e:write(("x"):rep(n * e:mss()))
+  assert(#wire.segments(e:flush(0)) == n)
+  return e
+end
+
+describe("the round-trip time", function()
+  it("is known to the microsecond when the ACK is for the last transmission", function()
+    local e = wire.engine()
+    e:write("x")
+    e:flush(10300)
+    e:input(ack(0, 10300, 1), 60900)
+    assert.same({ 50600, 25300, 151800 }, { e:stats().srtt_us, e:stats().rttvar_us, e:stats().rto_us })
+  end)
+
+  it("is averaged as RFC 6298 says, with less weight for a sudden drop", function()
+    local e = sent(3)
+    e:input(ack(0, 0, 1), 100 * MS)
+    e:input(ack(1, 0, 2), 180 * MS)
+    assert.same({ 110000, 57500, 340000 }, { e:stats().srtt_us, e:stats().rttvar_us, e:stats().rto_us })
+    e:write("x")
+    e:flush(200 * MS)
+    e:input(ack(3, 200 * MS, 2), 210 * MS)
+    assert.same({ 97500, 58828, 332812 }, { e:stats().srtt_us, e:stats().rttvar_us, e:stats().rto_us })
+  end)
+
+  it("is sampled once a packet, from the newest transmission", function()
+    local e = wire.engine()
+    for i = 0, 2 do
+      e:write("x")
+      e:flush(i * 10 * MS)
+    end
+    e:input(ack(0, 0, 3) .. ack(2, 20 * MS, 3) .. ack(1, 10 * MS, 3), 60 * MS)
+    assert.same({ 40 * MS, 20 * MS }, { e:stats().srtt_us, e:stats().rttvar_us })
+  end)
+
+  it("gives a timeout within its bounds", function()
+    for nodelay, rto in pairs { [true] = 30, [false] = 100 } do
+      local e = sent(1, { nodelay = nodelay, interval_ms = 10 })
+      e:input(ack(0, 0, 1), 1 * MS)
+      assert.equal(rto * MS, e:stats().rto_us)
+    end
+    local slow = sent(1)
+    slow:input(ack(0, 0, 1), 50000 * MS)
+    assert.equal(60000 * MS, slow:stats().rto_us)
+  end)
+
+  it("does not believe an echo of the future or of more than a minute ago", function()
+    for _, ts in ipairs { 100001, 100000 + 0x7fffffff, 100000 - 60001, 100000 + 0x80000000 } do
+      local e = wire.engine()
+      e:write("x")
+      e:flush(99000 * MS)
+      e:input(wire.segment(wire.ACK, { sn = 0, ts = ts, una = 1 }), 100000 * MS)
+      assert.equal(0, e:stats().srtt_us)
+      assert.is_false(e:unacked())
+    end
+  end)
+
+  it("and the peer's window are not taken from recovered packets, una and ACKs are", function()
+    local e = sent(3)
+    e:input(wire.segment(wire.ACK, { sn = 2, una = 1, wnd = 7 }), 80 * MS, "recovered")
+    local s = e:stats()
+    assert.same({ 0, 32, 2 }, { s.srtt_us, s.rmt_wnd, s.inflight })
+    assert.equal(1, e:blocks())
+    e:input(wire.segment(wire.ACK, { sn = 1, una = 3, wnd = 7 }), 80 * MS)
+    s = e:stats()
+    assert.same({ 80 * MS, 7, 0 }, { s.srtt_us, s.rmt_wnd, s.inflight })
+  end)
+
+  it("runs on when the wire's clock wraps", function()
+    local start = 0xffffffff * MS
+    local e = wire.engine { now = start }
+    e:write("x")
+    e:flush(start)
+    e:flush(start + 200 * MS)
+    e:input(ack(0, start, 1), start + 240 * MS)
+    assert.equal(240 * MS, e:stats().srtt_us)
+    e:write("y")
+    e:flush(start + 300 * MS)
+    e:input(ack(1, start + 300 * MS - 0x100000000 * MS, 2), start + 380 * MS)
+    assert.equal(240 * MS - (160 * MS // 8), e:stats().srtt_us)
+  end)
+
+  it("is not taken from what lies below una", function()
+    local e = sent(3)
+    e:input(ack(0, 0, 2), 40 * MS)
+    local before = e:stats().rto_us
+    for _, sn in ipairs { 0, 1 } do e:input(ack(sn, 0, 2), 30000 * MS) end
+    assert.equal(before, e:stats().rto_us)
+  end)
+
+  it("is not taken from a packet whose una fell back or was never reached", function()
+    for _, una in ipairs { 0, 4 } do
+      local e = sent(3)
+      e:input(ack(0, 0, 1), 40 * MS)
+      local before = e:stats().rto_us
+      e:input(ack(2, 0, una), 900 * MS)
+      assert.equal(before, e:stats().rto_us)
+    end
+  end)
+
+  it("is not taken from a segment that was acknowledged before", function()
+    local e = sent(3)
+    e:input(ack(1, 0), 40 * MS)
+    local before = e:stats().rto_us
+    for now = 1, 20 do e:input(ack(1, 0), now * 1000 * MS) end
+    assert.equal(before, e:stats().rto_us)
+  end)
+
+  it("is not taken from an echo of a time at which the segment was not sent", function()
+    local e = sent(1)
+    e:flush(200 * MS)
+    e:flush(600 * MS)
+    e:input(ack(0, 300 * MS, 1), 650 * MS)
+    assert.same({ 0, 0 }, { e:stats().srtt_us, e:stats().inflight })
+  end)
+
+  it("is not taken from a transmission that later ones have overtaken", function()
+    local e = wire.engine()
+    for i = 0, 1 do
+      e:write("x")
+      e:flush(i * 100 * MS)
+    end
+    e:input(ack(1, 100 * MS), 150 * MS)
+    local before = e:stats().rto_us
+    e:input(ack(0, 0, 2), 160 * MS)
+    assert.same({ before, 0 }, { e:stats().rto_us, e:stats().inflight })
+  end)
+
+  describe("of a segment's first transmission, after it was sent again,", function()
+    -- Sends one more segment at `at`, and again after its timeout; its first transmission is acknowledged `rtt` later.
+    local function late(e, sn, at, rtt)
+      e:write("x")
+      e:flush(at)
+      e:flush(e:due(at))
+      e:input(ack(sn, at, sn + 1), at + rtt)
+    end
+
+    it("is believed while nothing else is known", function()
+      local e = wire.engine()
+      late(e, 0, 0, 230 * MS)
+      assert.equal(230 * MS, e:stats().srtt_us)
+    end)
+
+    it("is not believed once: FEC may have rebuilt what was lost", function()
+      local e = sent(1)
+      e:input(ack(0, 0, 1), 50 * MS)
+      for sn = 1, 9, 2 do
+        late(e, sn, sn * 1000 * MS, 900 * MS)
+        e:write("x")
+        e:flush((sn + 1) * 1000 * MS)
+        e:input(ack(sn + 1, (sn + 1) * 1000 * MS, sn + 2), (sn + 1) * 1000 * MS + 50 * MS)
+        assert.equal(50 * MS, e:stats().srtt_us)
+      end
+      assert.equal(100 * MS, e:stats().rto_us)
+    end)
+
+    it("is believed the second time in a row: the path has become slower than the timeout", function()
+      local e = sent(1)
+      e:input(ack(0, 0, 1), 50 * MS)
+      for sn = 1, 9 do late(e, sn, sn * 2000 * MS, 700 * MS) end
+      e:write("x")
+      e:flush(30000 * MS)
+      assert.same({}, e:flush(30700 * MS))
+    end)
+  end)
+
+  it("stays the path's when copies of old datagrams come, whatever they acknowledge", function()
+    local e, old = wire.engine(), {}
+    for sn = 0, 299 do
+      local now = sn * 100 * MS
+      e:write("x")
+      e:flush(now)
+      old[#old + 1] = ack(sn, now, sn + 1)
+      e:input(old[#old], now + 50 * MS)
+      for age = 1, 250, 7 do
+        if old[sn - age] then e:input(old[sn - age], now + 60 * MS) end
+      end
+      assert.is_true(e:stats().rto_us <= 200 * MS)
+    end
+    assert.equal(50 * MS, e:stats().srtt_us)
+  end)
+end)

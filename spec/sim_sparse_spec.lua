@@ -1,0 +1,76 @@
+-- Sparse traffic, a keystroke at a time, over lines that lose packets and bring old ones: FEC must not make it slower, and
+-- nothing old may make it wait.
+local sim = require "kt.sim"
+
+local far = [[local kt = require "kt"
+kt.accept { on = ":29900", key = "k", mode = %q, fec = %s }:serve(function(stream)
+  local conn = kt.connect { to = "127.0.0.1:8388" }
+  if conn then kt.splice(stream, conn) end
+end)]]
+
+local near = [[local kt = require "kt"
+local far = kt.link { remote = "10.0.0.2:29900", key = "k", mode = %q, fec = %s }
+kt.listen { on = ":12948" }:serve(function(conn) kt.splice(conn, far:open()) end)]]
+
+-- Seconds that each of n echoes took, one at a time, with a pause after each.
+local function echoes(opts)
+  local fec = opts.fec and "{ data = 10, parity = 3 }" or "false"
+  local w = sim.world {
+    seed = opts.seed,
+    files = { ["far.lua"] = far:format(opts.mode, fec), ["near.lua"] = near:format(opts.mode, fec) },
+  }
+  w:host("near", { address = "10.0.0.1" })
+  w:host("far", { address = "10.0.0.2" })
+  w:link("near", "far", opts.line)
+  w:host("far"):serve { on = "127.0.0.1:8388", kind = "echo" }
+  w:host("far"):run "far.lua"
+  w:host("near"):run "near.lua"
+  local app, times, rto = w:host("near"):connect "127.0.0.1:12948", {}, 0
+  for i = 1, opts.n do
+    times[i] = app:echo(("x"):rep(40), { timeout = "60s" }).time
+    w:run_for(opts.pause)
+    for _, link in ipairs(w:host("near"):stats().links) do rto = math.max(rto, link.rto) end
+  end
+  w:close()
+  return times, rto
+end
+
+local function percentile(times, share)
+  table.sort(times)
+  return times[math.ceil(share * #times)]
+end
+
+describe("an echo over a line that loses 10 % each way", function()
+  local function measured(mode, pause, fec)
+    local all = {}
+    for seed = 1, 6 do
+      local times = echoes { seed = seed, mode = mode, fec = fec, pause = pause, n = 200, line = { delay = "50ms", loss = "10%" } }
+      table.move(times, 1, #times, #all + 1, all)
+    end
+    return percentile(all, 0.95), percentile(all, 0.99)
+  end
+
+  for _, mode in ipairs { "normal", "fast", "fast2", "fast3" } do
+    for _, pause in ipairs { "20ms", "700ms" } do
+      it(("takes no longer with FEC than without: mode %s, %s apart"):format(mode, pause), function()
+        local plain95, plain99 = measured(mode, pause, false)
+        local fec95, fec99 = measured(mode, pause, true)
+        assert.is_true(fec95 <= plain95 * 1.05, ("p95 %.3f s with FEC, %.3f s without"):format(fec95, plain95))
+        assert.is_true(fec99 <= plain99 * 1.05, ("p99 %.3f s with FEC, %.3f s without"):format(fec99, plain99))
+      end)
+    end
+  end
+end)
+
+describe("old datagrams, 30 s late or sent again by somebody without the key,", function()
+  for _, fec in ipairs { false, true } do
+    it("leave the RTO and the echoes as they were, " .. (fec and "with" or "without") .. " FEC", function()
+      local times, rto = echoes {
+        seed = 1, mode = "fast", fec = fec, pause = "200ms", n = 400,
+        line = { delay = "50ms", loss = "2%", duplicate = "20%", reorder = "10%", reorder_by = "30s" },
+      }
+      assert.is_true(rto < 0.5, ("an RTO of %.1f s"):format(rto))
+      assert.is_true(percentile(times, 1) < 3, ("an echo of %.1f s"):format(percentile(times, 1)))
+    end)
+  end
+end)
