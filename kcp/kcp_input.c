@@ -36,6 +36,7 @@ static void on_push(
     struct kt_kcp *k, const struct kt_kcp_segment *seg, const uint8_t *data, const struct news *news)
 {
     uint32_t nxt = k->rcv.nxt;
+    bool repeat = false;
     k->stats.in_push++;
     switch (kt_rcvwnd_put(&k->rcv, seg->sn, data, seg->len)) {
     case KT_RCV_BEYOND:
@@ -46,13 +47,20 @@ static void on_push(
         return;
     case KT_RCV_REPEAT:
         k->stats.repeat++;
+        repeat = true;
         break;
     case KT_RCV_STORED:
         break;
     }
-    ack_owed(k, seg->sn, seg->ts, news->now_us);
-    /* A gap seen, a gap filled or a segment sent in vain: the sooner the sender knows, the better. */
-    if (seg->sn != nxt || k->rcv.nxt - nxt > 1) k->ack_now = true;
+    uint32_t ts = seg->ts;
+    if (news->regular && !repeat)
+        kt_echo_fresh(&k->echo, ts, news->now_us);
+    else
+        ts = kt_echo_late(&k->echo, ts, news->now_us);
+    ack_owed(k, seg->sn, ts, news->now_us);
+    /* A gap seen, a gap filled or a segment sent in vain: the sooner the sender knows, the better. It does
+     * not wait to hear that FEC rebuilt what is here already. */
+    if (repeat ? news->regular : seg->sn != nxt || k->rcv.nxt - nxt > 1) k->ack_now = true;
 }
 
 /* What the ACK of a segment that is still held says about the round trip. It has to echo the time of the

@@ -5,6 +5,7 @@
 #include "kcp/kcp.h"
 #include "kcp/kcp_acks.h"
 #include "kcp/kcp_cc.h"
+#include "kcp/kcp_echo.h"
 #include "kcp/kcp_evidence.h"
 #include "kcp/kcp_rcvwnd.h"
 #include "kcp/kcp_rtt.h"
@@ -42,6 +43,7 @@ struct kt_kcp {
     bool una_moved;              /* the peer has acknowledged something */
     uint32_t knows, knows_since; /* the peer knows this una of ours, since its own was that */
 
+    struct kt_echo echo;
     uint64_t arrived_us; /* when the newest transmission known to have arrived was sent */
 
     struct kt_kcp_stats stats; /* the counters; the rest is filled in by kt_kcp_stats */

@@ -1,4 +1,4 @@
--- Which round trips the KCP engine believes.
+-- What the KCP engine takes for a round trip, and which time it gives its peer to measure one.
 local wire = require "kcp_wire"
 
 local MS = 1000
@@ -189,5 +189,99 @@ describe("the round-trip time", function()
       assert.is_true(e:stats().rto_us <= 200 * MS)
     end
     assert.equal(50 * MS, e:stats().srtt_us)
+  end)
+end)
+
+describe("the time that an acknowledgement echoes", function()
+  local function push(sn, ts) return wire.segment(wire.PUSH, { sn = sn, ts = ts, data = "x" }) end
+
+  local function echo(e, now)
+    local list = wire.segments(e:flush(now), wire.ACK)
+    return list[#list].ts
+  end
+
+  -- A PUSH sent at 5000 by the peer's clock has come at 100 ms.
+  local function engine()
+    local e = wire.engine()
+    e:input(push(0, 5000), 100 * MS)
+    e:flush(100 * MS)
+    return e
+  end
+
+  it("is that of a new segment", function()
+    local e = engine()
+    e:input(push(1, 4000), 400 * MS)
+    assert.equal(4000, echo(e, 400 * MS))
+  end)
+
+  it("is what a new segment would carry now, when FEC rebuilt it: it may have been sent long ago", function()
+    local e = engine()
+    e:input(push(1, 5010), 450 * MS, "recovered")
+    assert.equal(5350, echo(e, 460 * MS))
+    e:input(push(3, 5020), 470 * MS, "recovered")
+    assert.equal(5370, echo(e, 470 * MS))
+  end)
+
+  it("is the same for what has come before: it may be a copy of an old datagram", function()
+    local e = engine()
+    e:input(push(0, 5000), 30100 * MS)
+    assert.equal(35000, echo(e, 30100 * MS))
+  end)
+
+  it("is that of a repeat or a rebuilt segment that was faster", function()
+    for origin, sn in pairs { regular = 0, recovered = 1 } do
+      local e = engine()
+      e:input(push(sn, 5320), 400 * MS, origin)
+      assert.equal(5320, echo(e, 400 * MS))
+    end
+  end)
+
+  it("is that of a rebuilt segment when no other has come", function()
+    local e = wire.engine()
+    e:input(push(0, 5000), 700 * MS, "recovered")
+    assert.equal(5000, echo(e, 700 * MS))
+  end)
+
+  it("runs on when the peer's clock wraps", function()
+    local e = wire.engine()
+    e:input(push(0, 0xfffffff0), 100 * MS)
+    e:flush(100 * MS)
+    e:input(push(1, 0xfffffff8), 200 * MS, "recovered")
+    assert.equal(84, echo(e, 200 * MS))
+  end)
+
+  it("is not sent at once for a rebuilt segment that is here already: the sender does not wait for it", function()
+    local e = engine()
+    e:input(push(0, 5000), 200 * MS, "recovered")
+    assert.equal(230 * MS, e:due(200 * MS))
+  end)
+
+  it("never makes a sender wait that measures by every echo, as kcp-go does, whatever FEC rebuilds late", function()
+    local random, e = wire.random(3), wire.engine()
+    local delay, arrivals = 50, {}
+    local function arrives(at, sn, ts, origin)
+      arrivals[at] = arrivals[at] or {}
+      table.insert(arrivals[at], { push(sn, ts), origin })
+    end
+    for sn = 0, 299 do -- one every 100 ms; a tenth is lost, sent again after 250 ms, and rebuilt within a second
+      local ts = sn * 100
+      if random() < 0.1 then
+        arrives(ts + 250 + delay, sn, ts + 250)
+        arrives(ts + delay + math.floor(random() * 1000), sn, ts, "recovered")
+      else
+        arrives(ts + delay, sn, ts)
+      end
+    end
+    local longest, samples = 0, 0
+    for now = 0, 31000 do
+      for _, packet in ipairs(arrivals[now] or {}) do e:input(packet[1], now * MS, packet[2]) end
+      local due = e:due(now * MS)
+      if due and due <= now * MS then
+        local acks = wire.segments(e:flush(now * MS), wire.ACK)
+        longest, samples = math.max(longest, now + delay - acks[#acks].ts), samples + 1
+      end
+    end
+    assert.is_true(samples > 250)
+    assert.is_true(longest <= 2 * delay + 30, longest .. " ms")
   end)
 end)

@@ -1,0 +1,35 @@
+/* Which time an ACK echoes.
+ *
+ * kcp-go takes the time since any echoed ts for a round trip. For a new PUSH it is one. A PUSH that FEC
+ * rebuilt, or that is here already, may have been sent long ago: echoing its ts would raise the sender's RTO
+ * by the time that the FEC group took to fill, and a copy of an old datagram would raise it to a minute. The
+ * ACK of such a PUSH echoes the ts that a new PUSH would carry if it arrived now: the ts of the latest new
+ * one plus the time since then. */
+#ifndef KT_KCP_ECHO_H
+#define KT_KCP_ECHO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "kcp/kcp_segment.h"
+
+struct kt_echo {
+    uint32_t ts;    /* of the latest PUSH that was new and not rebuilt; ms of the peer's clock */
+    uint64_t at_us; /* when it arrived */
+    bool known;     /* there was one */
+};
+
+/* A new PUSH that was not rebuilt has arrived; its ACK echoes its own ts. */
+static inline void kt_echo_fresh(struct kt_echo *e, uint32_t ts, uint64_t now_us)
+{
+    *e = (struct kt_echo){.ts = ts, .at_us = now_us, .known = true};
+}
+
+/* The ts to echo for a rebuilt or repeated PUSH that carries `ts`. Its own, if that is the later one or
+ * nothing else is known. */
+static inline uint32_t kt_echo_late(const struct kt_echo *e, uint32_t ts, uint64_t now_us)
+{
+    uint32_t now_ts = e->ts + (uint32_t)((now_us - e->at_us) / 1000);
+    return e->known && kt_sn_diff(now_ts, ts) > 0 ? now_ts : ts;
+}
+
+#endif
