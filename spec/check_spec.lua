@@ -406,6 +406,38 @@ function kt.helper() end]])
     assert.equal(150, select(2, run_in(dir, "check", "--json", "s.lua").out:gsub('"line": ', "")))
   end)
 
+  describe("reports all it has found, though", function()
+    local NO_SUCH = "s.lua:2: kt.slep: no such function; [^\n]*\n"
+
+    it("an argument that may be anything is missing", function()
+      assert.equal("s.lua:2: kt.slep: no such function; did you mean kt.sleep?\n"
+        .. "s.lua:3: kt.log.info: argument 1: wanted a value, got nothing\n", mistakes(HEAD .. [[
+kt.slep(1)
+kt.spawn(function() kt.log.info() kt.log.info(nil) end)]]))
+    end)
+
+    it("the script ends the program", function()
+      write("s.lua", HEAD .. "kt.slep(1) os.exit(0)")
+      local r = run_in(dir, "check", "--unsafe", "s.lua")
+      assert.equal(1, r.code)
+      assert.matches("^" .. NO_SUCH .. "s.lua: 1 mistake\n$", r.out)
+    end)
+
+    it("the script has taken all memory that it may have", function()
+      write("s.lua", HEAD .. "kt.slep(1) T = {} while true do T[#T + 1] = (\"x\"):rep(1000) end kt.spawn(function() print(undefned) end)")
+      local r = run_in(dir, "check", "--memory", "8MiB", "s.lua")
+      assert.equal(1, r.code)
+      assert.equal("", r.err)
+      assert.matches(NO_SUCH .. "s.lua:2: global 'undefned' is not defined", r.out)
+      assert.matches("not enough memory", r.out)
+    end)
+
+    it("the main chunk loops for ever", function()
+      local r = check(HEAD .. "kt.slep(1) while true do end")
+      assert.matches("^" .. NO_SUCH .. "s.lua:2: stopped: it ran for 5 s[^\n]*\ns.lua: 2 mistakes\n$", r.out)
+    end)
+  end)
+
   it("leaves alone what the script catches itself", function()
     assert.equal("", mistakes(HEAD .. [[
 local ok, err = pcall(kt.listen, {})

@@ -8,26 +8,29 @@
 /* core.load_script(path) → its main chunk | nil, message */
 static int load_script(lua_State *L)
 {
-    if (kt_state_load_file(kt_runtime_of(L), luaL_checkstring(L, 1)) == LUA_OK) return 1;
+    struct kt_runtime *rt = kt_runtime_of(L);
+    rt->checking = true;
+    if (kt_state_load_file(rt, luaL_checkstring(L, 1)) == LUA_OK) return 1;
     lua_pushnil(L);
     lua_insert(L, -2);
     return 2;
 }
 
-/* core.run_main(handler, chunk, ...) → true | false, error: xpcall of the script's main chunk as a slice of
- * its own, under the limits that it has in `kt run`. So what stops the script does not stop the check, which
- * runs in the slice around it. The error is what `handler` made of it, or a text that names the limit. */
-static int run_main(lua_State *L)
+/* core.run_slice(handler, fn, ...) → true | false, error, stopped: xpcall in a slice of its own, with the
+ * time that a main chunk has in `kt run`. What stops fn does not stop the caller, which runs in the slice
+ * around it. The error is what `handler` made of it, or a text that names the limit; stopped: true if that
+ * was the watchdog's. */
+static int run_slice(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     struct kt_guard *g = &rt->guard;
     if (kt_guard_stopped(g)) return kt_guard_raise(L);
-    rt->checking = true;
     kt_guard_end(rt, NULL);
     kt_guard_begin(rt, L, KT_MAIN_STOP_US);
     const int status = lua_pcall(L, lua_gettop(L) - 2, 0, 1);
     char limit[sizeof g->text] = "";
-    if (kt_guard_stopped(g))
+    const bool stopped = kt_guard_stopped(g);
+    if (stopped)
         snprintf(limit, sizeof limit, "%s", kt_guard_text(L));
     else if (status == LUA_ERRMEM)
         kt_guard_memory_text(rt, limit, sizeof limit);
@@ -42,7 +45,17 @@ static int run_main(lua_State *L)
         lua_pushstring(L, limit);
     else
         lua_pushvalue(L, -2);
-    return 2;
+    lua_pushboolean(L, stopped);
+    return 3;
+}
+
+/* core.grant_memory(): the script has run; what it still holds does not count against the check's own work.
+ */
+static int grant_memory(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    if (rt->guard.limit) rt->guard.limit += rt->lua_bytes;
+    return 0;
 }
 
 /* core.script_world() → the script's globals, their metatable */
@@ -145,7 +158,8 @@ void kt_lua_check(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"load_script", load_script},
-        {"run_main", run_main},
+        {"run_slice", run_slice},
+        {"grant_memory", grant_memory},
         {"script_world", script_world},
         {"handles", handles},
         {"unready", unready},

@@ -52,7 +52,7 @@ end
 local function in_range(p, n) return (not p.min or n >= p.min) and (not p.max or n <= p.max) end
 
 local function fits(word, p, kind, value)
-  if word == "any" then return true end
+  if word == "any" then return kind ~= "nothing" end
   if word == "integer" then return math.type(value) ~= nil and math.tointeger(value) ~= nil and in_range(p, value) end
   return word == kind
 end
@@ -60,7 +60,9 @@ end
 local function wanted(p, words)
   local out = {}
   for i, word in ipairs(words) do
-    if word == "integer" then
+    if word == "any" then
+      out[i] = "a value"
+    elseif word == "integer" then
       out[i] = "a whole number" .. (p.min and p.max and (", %d to %d"):format(p.min, p.max) or "")
     else
       out[i] = (word:find "^[aeiou]" and "an " or "a ") .. word
@@ -69,7 +71,7 @@ local function wanted(p, words)
   return table.concat(out, " or ")
 end
 
---- What is wrong with a value for the parameter, and what to do about it; nil if nothing.
+--- What is wrong with a value for the parameter, and what to do about it; nil if nothing. kind "nothing": the argument is missing.
 local function objection(p, nth, kind, value)
   local words, values = words_of(p)
   if values[1] and kind == "string" then
@@ -79,10 +81,10 @@ local function objection(p, nth, kind, value)
     return ("%s is no %s"):format(schema.show(value), p.name), "there are: " .. table.concat(values, ", ")
   end
   if values[1] then words = { "string" } end
-  local fit = kind == "nil" and p.optional
+  local fit = p.optional and (kind == "nil" or kind == "nothing")
   for _, word in ipairs(words) do fit = fit or fits(word, p, kind, value) end
   if fit then return nil end
-  local got = kind == "nil" and "nothing" or "a " .. kind
+  local got = (kind == "nil" or kind == "nothing") and "nothing" or "a " .. kind
   if kind == "string" or kind == "number" or kind == "boolean" then got = schema.show(value) end
   return ("argument %d: wanted %s, got %s"):format(nth, wanted(p, words), got)
 end
@@ -116,7 +118,7 @@ function arguments.check(tokens, i, f, holds, note)
     local at = list[nth]
     if not at then
       if more or p.optional then break end
-      return complain(objection(p, nth, "nil"))
+      return complain(objection(p, nth, "nothing"))
     elseif more and nth == #list then
       return
     elseif not (p.optional and f.argument and text(tokens, at.first) == "{") then -- the table stands in the place of what was left out

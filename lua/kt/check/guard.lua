@@ -7,7 +7,7 @@ local schema = require "kt.schema"
 local sources = require "kt.check.sources"
 local standin = require "kt.check.standin"
 
-local guard = {}
+local guard = { EXIT = {} } -- EXIT is raised by os.exit: the main chunk ends there
 
 local caught = 0 -- calls of the script's own pcall that are under way
 local list -- the notes
@@ -142,6 +142,9 @@ local function guard_globals(quiet)
   end
   world.pcall, world.xpcall = counted(world.pcall), counted(world.xpcall)
   world.require = guarded("require", world.require)
+  if rawget(world, "os") then
+    function world.os.exit() error(guard.EXIT, 0) end -- else the process would end, and its findings with it
+  end
   if quiet then
     function world.print(...)
       local words = table.pack(...)

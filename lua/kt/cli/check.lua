@@ -21,22 +21,35 @@ local function note_seen(file, m)
   if not (m.placed and told[notes.place(m)]) then found:add(m) end
 end
 
---- Looks at the code of a file, run or not.
-local function look(file, tokens)
-  calls.check(tokens, function(m) note_seen(file, m) end)
-  globals.check(tokens, core.script_world(), function(line, name, names)
+-- They look at the code of a file, run or not.
+local function look_at_calls(file)
+  calls.check(sources.tokens(file), function(m) note_seen(file, m) end)
+end
+local function look_at_names(file)
+  globals.check(sources.tokens(file), core.script_world(), function(line, name, names)
     guard.note_undefined(name, names, ("%s:%d: "):format(file, line))
   end)
+end
+
+local unchecked = {} -- parts of the check that failed: sentences
+
+--- Runs one part of the check. One that fails costs its own findings only: those of the others are still reported.
+local function part(what, fn, ...)
+  local ok, wrong, stopped = core.run_slice(core.raised, fn, ...)
+  if not ok then
+    unchecked[#unchecked + 1] = ("%s: %s"):format(what, stopped and "took too long" or wrong .. "; please report this")
+  end
 end
 
 --- Runs the main chunk under guard, with the script's arguments.
 local function run(chunk, ...)
   local where = ""
-  local ok, err = core.run_main(function(e)
+  local ok, err = core.run_slice(function(e)
     where = core.where()
     return e
   end, chunk, ...)
-  if not ok then
+  core.grant_memory()
+  if not ok and err ~= guard.EXIT then
     guard.note_error(core.raised(err), where)
     return
   end
@@ -59,7 +72,8 @@ local function report()
     if #list > SHOWN then core.stdout(("… and %d more; mend these first, or see all with --json\n"):format(#list - SHOWN)) end
     core.stdout(#list == 0 and path .. ": no mistakes\n" or ("%s: %d mistake%s\n"):format(path, #list, #list == 1 and "" or "s"))
   end
-  core.exit(#list == 0 and 0 or 1)
+  for _, sentence in ipairs(unchecked) do core.stderr(("kt check: could not check %s\n"):format(sentence)) end
+  core.exit(#list == 0 and #unchecked == 0 and 0 or 1)
 end
 
 sources.path = path
@@ -69,9 +83,13 @@ local chunk, wrong = core.load_script(path)
 if chunk then
   run(chunk, select(3, ...))
   for _, m in ipairs(found) do told[notes.place(m)] = true end
-  local files = sources.all()
-  for _, file in ipairs(files) do look(file, sources.tokens(file)) end
-  yields.check(files, sources.tokens, note_seen)
+  local files = { path }
+  part("which modules the script requires", function() files = sources.all() end)
+  for _, file in ipairs(files) do
+    part(("the calls in %s"):format(file), look_at_calls, file)
+    part(("the names in %s"):format(file), look_at_names, file)
+  end
+  part("for coroutine.yield", yields.check, files, sources.tokens, note_seen)
 else
   local named = path .. ": " -- the note names it, too
   guard.note_error(wrong:sub(1, #named) == named and wrong:sub(#named + 1) or wrong, "")
