@@ -50,6 +50,28 @@ describe("the pools of a script", function()
     app:close()
   end)
 
+  it("have the number of streams of this moment, whatever a policy or a check saw before", function()
+    local w = network()
+    w:host "client":file("now.lua", [[
+      local kt = require "kt"
+      local link = kt.link { remote = "a:29900", key = "our secret" }
+      local pool = kt.pool { links = { link }, policy = "least_loaded" }
+      kt.spawn(function()
+        local streams = {}
+        for i = 1, 3 do
+          streams[i] = assert(pool:open())
+          print(pool:links()[1].streams, link:stats().streams)
+        end
+        for _, stream in ipairs(streams) do stream:reset() end
+        print(pool:links()[1].streams, link:stats().streams)
+        kt.sleep "20ms"
+        print(pool:links()[1].streams, link:stats().streams)
+      end)]])
+    local script = w:host "client":run("now.lua", { beside = true })
+    w:run "10s"
+    assert.equal("1\t1\n2\t2\n3\t3\n3\t3\n0\t0\n", script:output())
+  end)
+
   it("tell when links went down and who serves instead", function()
     local w, script = network()
     w:at("5s", function() w:host "client":connect("127.0.0.1:1"):echo "hello" end)

@@ -6,18 +6,18 @@
 ---@alias kt.rate string|number a rate such as "20Mbit" (bits a second), "2MiB" (bytes a second), or a number of bytes a second
 ---@alias kt.share string|number a share such as "5%", or a number from 0 to 1
 
---- The figures of a link.
+--- The figures of a link. Counters (segs_…, bytes_…) are sums over all sessions since kt.link or kt.accept made it, those that have ended included, and never fall; they start over only with another link, as after a restart, or in the script that a reload brings. All others are of the sessions that are up now.
 ---@class kt.stats
 ---@field sessions integer Sessions that are up.
 ---@field streams integer Streams that are open.
 ---@field srtt number Smoothed round-trip time, in seconds.
 ---@field rttvar number Its variation, in seconds.
 ---@field rto number Retransmission timeout, in seconds.
----@field segs_out integer Segments sent, each counted once.
----@field segs_retrans integer Segments sent again.
----@field segs_recovered integer Segments that FEC has rebuilt here.
----@field bytes_in integer Payload received.
----@field bytes_out integer Payload sent.
+---@field segs_out integer Segments sent, each counted once; a counter.
+---@field segs_retrans integer Segments sent again; a counter.
+---@field segs_recovered integer Segments that FEC has rebuilt here; a counter.
+---@field bytes_in integer Bytes of payload received; a counter.
+---@field bytes_out integer Bytes of payload sent; a counter.
 ---@field inflight integer Segments sent and not yet acknowledged.
 ---@field queued integer Segments that wait for the window.
 ---@field rmt_wnd integer The peer's receive window, in segments.
@@ -85,8 +85,8 @@
 ---@field srtt number Smoothed round-trip time, in seconds; on the kcptun wire of its session, as what follows.
 ---@field rttvar number Its variation, in seconds.
 ---@field loss number Share of segments lost over the last seconds, 0 to 1, as in the link's stats.
----@field retransmitted integer Segments sent again.
----@field recovered integer Segments that FEC has rebuilt here.
+---@field retransmitted integer Segments sent again since the session began.
+---@field recovered integer Segments that FEC has rebuilt here since the session began.
 ---@field inflight integer Segments sent and not yet acknowledged.
 
 --- A record of a name. A and AAAA records have an address, SRV records the rest.
@@ -208,7 +208,7 @@ function link:serve(handler) end
 ---@return kt.link
 function link:on(event, handler, options) end
 
---- The figures of the link, as they are now.
+--- The figures of the link, as they are now; once it is closed, its counters as they were then.
 ---
 --- Where: main chunk and tasks.
 ---@return kt.stats
@@ -244,7 +244,7 @@ function acceptor:serve(handler) end
 ---@return kt.acceptor
 function acceptor:on(event, handler) end
 
---- The figures of all links together; times are of the one heard last.
+--- The figures of all links together; times are of the one heard last. A reload that keeps the acceptor keeps its counters.
 ---
 --- Where: main chunk and tasks.
 ---@return kt.stats
@@ -293,7 +293,7 @@ function pool:add(options) end
 ---@return boolean
 function pool:remove(what) end
 
---- The facts of each link, in order, the best first.
+--- The facts of each link as they are now, in order, the best first. (A policy's may be up to 0.1 s old.)
 ---
 --- Where: main chunk and tasks.
 ---@return kt.facts[]

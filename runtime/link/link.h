@@ -16,13 +16,19 @@ struct kt_link;
 struct kt_acceptor;
 struct kt_open;
 
-/* A snapshot of a link (for an acceptor: summed over its peers; times are then of the one most recently
- * heard). */
-struct kt_link_stats {
-    size_t sessions, streams;
-    uint32_t srtt_us, rttvar_us, rto_us;
+/* Counters of a link or an acceptor, summed over all its sessions since it was opened, those that have ended
+ * included: they never fall. */
+struct kt_link_totals {
     uint64_t segs_out, segs_retrans, segs_recovered; /* PUSH first sent; sent again; rebuilt by FEC here */
     uint64_t bytes_in, bytes_out;                    /* payload */
+};
+
+/* A snapshot of a link (for an acceptor: summed over its peers; times are then of the one most recently
+ * heard). All but the totals is of the sessions that are up now. */
+struct kt_link_stats {
+    struct kt_link_totals total;
+    size_t sessions, streams;
+    uint32_t srtt_us, rttvar_us, rto_us;
     uint32_t inflight, queued, rmt_wnd;
     bool owing;    /* the peer does not hold yet all that streams sent; keepalives and probes do not count */
     uint32_t cwnd; /* congestion window in segments */

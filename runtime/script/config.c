@@ -153,11 +153,11 @@ void kt_config_push_stats(lua_State *L, const struct kt_link_stats *s)
         {"srtt", (double)s->srtt_us / 1e6},
         {"rttvar", (double)s->rttvar_us / 1e6},
         {"rto", (double)s->rto_us / 1e6},
-        {"segs_out", (double)s->segs_out},
-        {"segs_retrans", (double)s->segs_retrans},
-        {"segs_recovered", (double)s->segs_recovered},
-        {"bytes_in", (double)s->bytes_in},
-        {"bytes_out", (double)s->bytes_out},
+        {"segs_out", (double)s->total.segs_out},
+        {"segs_retrans", (double)s->total.segs_retrans},
+        {"segs_recovered", (double)s->total.segs_recovered},
+        {"bytes_in", (double)s->total.bytes_in},
+        {"bytes_out", (double)s->total.bytes_out},
         {"inflight", (double)s->inflight},
         {"queued", (double)s->queued},
         {"rmt_wnd", (double)s->rmt_wnd},
@@ -167,8 +167,8 @@ void kt_config_push_stats(lua_State *L, const struct kt_link_stats *s)
         {"loss", kt_link_loss(s)},
         {"rate_in", (double)s->rate_in},
         {"rate_out", (double)s->rate_out},
-        {"retransmitted", (double)s->segs_retrans},
-        {"recovered", (double)s->segs_recovered},
+        {"retransmitted", (double)s->total.segs_retrans},
+        {"recovered", (double)s->total.segs_recovered},
     };
     lua_createtable(L, 0, sizeof values / sizeof values[0] + 1);
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {

@@ -16,6 +16,7 @@ struct door {
 struct kt_lua_acceptor {
     struct kt_service service;      /* first */
     struct door *door;              /* NULL: not open */
+    struct kt_link_totals ended;    /* of an acceptor that was closed */
     bool drains;                    /* its sessions go on, and bring nothing new */
     struct door *next;              /* during a reload: whose change of settings is prepared */
     struct kt_kcptun_config config; /* its strings are anchored by uservalue 1 */
@@ -96,9 +97,23 @@ static void drain(struct kt_service *s)
     ((struct kt_lua_acceptor *)s)->drains = true;
 }
 
+static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
+{
+    kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->door->acceptor, out);
+}
+
+/* It is about to be closed, or to be another script's. */
+static void keep_totals(struct kt_lua_acceptor *a)
+{
+    struct kt_link_stats stats;
+    stats_of(&a->service, &stats);
+    a->ended = stats.total;
+}
+
 static void close_acceptor(struct kt_service *s)
 {
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
+    keep_totals(a);
     kt_acceptor_close(a->door->acceptor); /* at the end of the turn; until then it brings nothing */
     free(a->door);
     a->door = NULL;
@@ -143,6 +158,7 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     a->door = a->next;
     a->door->owner = a;
     a->next = NULL;
+    keep_totals((struct kt_lua_acceptor *)old);
     ((struct kt_lua_acceptor *)old)->door = NULL;
     kt_kcptun_change_apply(a->door->acceptor, &change);
     if (change.changed) kt_config_log(&a->config, a->mode, s, "accepting links on");
@@ -153,11 +169,6 @@ static void inherit(struct kt_service *s, struct kt_service *old)
                            : "");
     kt_kcptun_handed_over(a->door->acceptor);
     forget_strings(a);
-}
-
-static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
-{
-    kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->door->acceptor, out);
 }
 
 static const struct kt_service_ops ops = {
@@ -228,7 +239,7 @@ static int on(lua_State *L)
 static int acceptor_stats(lua_State *L)
 {
     const struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "stats");
-    struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
+    struct kt_link_stats stats = {.total = a->ended, .since_heard_us = UINT64_MAX};
     if (a->door) kt_acceptor_stats(a->door->acceptor, &stats);
     kt_config_push_stats(L, &stats);
     return 1;

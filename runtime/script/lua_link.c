@@ -83,11 +83,26 @@ static void wake_all(struct kt_lua_link *l, int code, const char *text)
         kt_task_wake(KT_CONTAINER(n, struct kt_task, wait), code, text);
 }
 
+void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out)
+{
+    *out = (struct kt_link_stats){.total = l->ended, .since_heard_us = UINT64_MAX};
+    if (l->link) kt_link_stats(l->link, out);
+}
+
+/* It is about to go. */
+static void keep_totals(struct kt_lua_link *l)
+{
+    struct kt_link_stats stats;
+    kt_lua_link_stats(l, &stats);
+    l->ended = stats.total;
+}
+
 static void close_link(struct kt_service *s)
 {
     struct kt_lua_link *l = (struct kt_lua_link *)s;
     kt_lua_link_forget(l);
     if (!l->link) return;
+    keep_totals(l);
     kt_link_close(l->link);
     l->link = NULL;
     wake_all(l, KT_ECLOSED, CLOSED);
@@ -142,6 +157,7 @@ static int link_to(lua_State *L)
 static void on_peer_down(void *ctx, const struct kt_err *why)
 {
     struct kt_lua_link *l = ctx;
+    keep_totals(l);
     l->link = NULL; /* ended by itself, with all that was pending on it */
     wake_all(l, why->code, why->text);
     kt_lua_link_down(l, why);
@@ -303,9 +319,8 @@ static int link_serve(lua_State *L)
 
 static int link_stats(lua_State *L)
 {
-    const struct kt_lua_link *l = self(L, "stats");
-    struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
-    if (l->link) kt_link_stats(l->link, &stats);
+    struct kt_link_stats stats;
+    kt_lua_link_stats(self(L, "stats"), &stats);
     kt_config_push_stats(L, &stats);
     return 1;
 }

@@ -9,6 +9,7 @@
 #ifndef KT_SCRIPT_LUA_LINK_H
 #define KT_SCRIPT_LUA_LINK_H
 
+#include "link/link.h"
 #include "script/config.h"
 #include "script/handle.h"
 #include "script/service.h"
@@ -16,8 +17,9 @@
 struct kt_lua_link {
     struct kt_service service; /* first */
     struct kt_link *link;
-    struct kt_list waiting; /* tasks: kt_link_close forgets their calls without a word */
-    struct kt_list watches; /* of the handlers (lua_link_on.c) */
+    struct kt_link_totals ended; /* of a link that was closed */
+    struct kt_list waiting;      /* tasks: kt_link_close forgets their calls without a word */
+    struct kt_list watches;      /* of the handlers (lua_link_on.c) */
     unsigned last_watch;
     bool peer;                      /* an acceptor's */
     struct kt_kcptun_config config; /* as set; its strings are anchored by uservalue 1, until it is open */
@@ -32,6 +34,9 @@ struct kt_lua_link *kt_lua_link_push(lua_State *L);
 /* Makes the handle on top one of a link that an acceptor gave out. May raise; takes nothing until it cannot.
  */
 void kt_lua_link_peer(lua_State *L, struct kt_lua_link *l, struct kt_link *link, const char *peer);
+
+/* Its figures now: of a link that is not open none but the totals that it came to. */
+void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out);
 
 /* ---- lua_link_on.c ---- */
 

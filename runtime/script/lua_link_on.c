@@ -67,12 +67,6 @@ static void run(struct watch *w, const struct kt_link_stats *stats, const struct
     if (t) kt_handler_add(&w->handler, t);
 }
 
-static void figures(const struct kt_lua_link *l, struct kt_link_stats *stats)
-{
-    *stats = (struct kt_link_stats){.since_heard_us = UINT64_MAX};
-    if (l->link) kt_link_stats(l->link, stats);
-}
-
 /* ---- degraded ---- */
 
 static bool too_much(double value, double threshold, bool degraded)
@@ -104,7 +98,7 @@ static void on_timer(void *ctx)
     struct kt_io *io = w->l->service.rt->io;
     struct kt_link_stats stats;
     struct kt_err err = {0};
-    figures(w->l, &stats);
+    kt_lua_link_stats(w->l, &stats);
     kt_io_timer_set(io, &w->timer, kt_io_now(io) + (w->event == STATS ? w->every_us : LOOK_US));
     if (w->event == STATS) {
         run(w, &stats, NULL);
@@ -120,7 +114,7 @@ static void start(struct watch *w)
     struct kt_io *io = w->l->service.rt->io;
     struct kt_link_stats stats;
     if (w->event < DEGRADED || !w->l->link) return;
-    figures(w->l, &stats);
+    kt_lua_link_stats(w->l, &stats);
     if (w->event == DEGRADED && !stats.up) return;
     kt_io_timer_set(io, &w->timer, kt_io_now(io) + (w->event == STATS ? w->every_us : LOOK_US));
 }
@@ -141,7 +135,7 @@ static void tell(struct kt_lua_link *l, enum event event, const struct kt_err *w
 {
     if (kt_list_empty(&l->watches)) return;
     struct kt_link_stats stats;
-    figures(l, &stats);
+    kt_lua_link_stats(l, &stats);
     for (struct kt_list *n = l->watches.next; n != &l->watches; n = n->next) {
         struct watch *w = watch_of(n);
         if (w->event == event) run(w, &stats, why);

@@ -929,7 +929,8 @@ static int end_stats(lua_State *L)
         const char *name;
         uint64_t value;
     } fields[] = {{"sessions", s.sessions}, {"streams", s.streams}, {"srtt_us", s.srtt_us},
-        {"inflight", s.inflight}, {"queued", s.queued}, {"bytes_in", s.bytes_in}, {"bytes_out", s.bytes_out}};
+        {"inflight", s.inflight}, {"queued", s.queued}, {"bytes_in", s.total.bytes_in},
+        {"bytes_out", s.total.bytes_out}};
     lua_newtable(L);
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         lua_pushinteger(L, (lua_Integer)fields[i].value);

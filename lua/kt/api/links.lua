@@ -107,7 +107,8 @@ end)]],
     example = 'far:on("degraded", function(stats, err) kt.log.warn("%s (srtt %.3f)", tostring(err), stats.srtt) end, { loss = "3%", srtt = "300ms" })',
   })
   method("link", {
-    name = "stats", context = "any", returns = "stats", signature = "stats() → stats", doc = "The figures of the link, as they are now.",
+    name = "stats", context = "any", returns = "stats", signature = "stats() → stats",
+    doc = "The figures of the link, as they are now; once it is closed, its counters as they were then.",
   })
   method("link", {
     name = "close", context = "any", signature = "close()",
@@ -136,25 +137,28 @@ end)]],
   })
   method("acceptor", {
     name = "stats", context = "any", returns = "stats", signature = "stats() → stats",
-    doc = "The figures of all links together; times are of the one heard last.",
+    doc = "The figures of all links together; times are of the one heard last. A reload that keeps the acceptor keeps its counters.",
   })
   method("acceptor", {
     name = "close", context = "any", signature = "close()", doc = "Closes it and all its links.",
   })
 
   record {
-    name = "stats", doc = "The figures of a link.",
+    name = "stats",
+    doc = "The figures of a link. Counters (segs_…, bytes_…) are sums over all sessions since kt.link or kt.accept made it, those that have "
+      .. "ended included, and never fall; they start over only with another link, as after a restart, or in the script that a reload brings. "
+      .. "All others are of the sessions that are up now.",
     fields = {
       { name = "sessions", type = "integer", doc = "Sessions that are up." },
       { name = "streams", type = "integer", doc = "Streams that are open." },
       { name = "srtt", type = "number", doc = "Smoothed round-trip time, in seconds." },
       { name = "rttvar", type = "number", doc = "Its variation, in seconds." },
       { name = "rto", type = "number", doc = "Retransmission timeout, in seconds." },
-      { name = "segs_out", type = "integer", doc = "Segments sent, each counted once." },
-      { name = "segs_retrans", type = "integer", doc = "Segments sent again." },
-      { name = "segs_recovered", type = "integer", doc = "Segments that FEC has rebuilt here." },
-      { name = "bytes_in", type = "integer", doc = "Payload received." },
-      { name = "bytes_out", type = "integer", doc = "Payload sent." },
+      { name = "segs_out", type = "integer", doc = "Segments sent, each counted once; a counter." },
+      { name = "segs_retrans", type = "integer", doc = "Segments sent again; a counter." },
+      { name = "segs_recovered", type = "integer", doc = "Segments that FEC has rebuilt here; a counter." },
+      { name = "bytes_in", type = "integer", doc = "Bytes of payload received; a counter." },
+      { name = "bytes_out", type = "integer", doc = "Bytes of payload sent; a counter." },
       { name = "inflight", type = "integer", doc = "Segments sent and not yet acknowledged." },
       { name = "queued", type = "integer", doc = "Segments that wait for the window." },
       { name = "rmt_wnd", type = "integer", doc = "The peer's receive window, in segments." },

@@ -31,7 +31,7 @@ function facts.read(member, now)
   return seen
 end
 
---- The same as they are now, in a table of their own: for who only looks.
+--- The same as they are now, in a table of their own: looking changes nothing that a policy would see.
 function facts.look(member) return fill({}, member) end
 
 --- What `seen` is before anything was read.
@@ -43,20 +43,24 @@ function facts.streams(member, now)
   return facts.read(member, now).streams + member.opened
 end
 
---- A table for a policy: its own, to do with as it likes.
-function facts.of(member, now)
-  local seen = facts.read(member, now)
+local function told(member, now, seen, streams)
   return {
     name = member.name, weight = member.weight,
     srtt = seen.srtt, rttvar = seen.rttvar, loss = seen.loss,
-    streams = seen.streams + member.opened, rate_in = seen.rate_in, rate_out = seen.rate_out,
+    streams = streams, rate_in = seen.rate_in, rate_out = seen.rate_out,
     since = now - member.health.since,
   }
 end
 
---- The same for pool:links(), with what policies need not see, as they are asked about links that are up.
+--- A table for a policy: its own, to do with as it likes.
+function facts.of(member, now)
+  return told(member, now, facts.read(member, now), facts.streams(member, now))
+end
+
+--- The same for pool:links(): the figures of this moment, with what policies need not see, as they are asked about links that are up.
 function facts.all(member, now)
-  local out = facts.of(member, now)
+  local seen = facts.look(member)
+  local out = told(member, now, seen, seen.streams)
   out.link, out.up, out.proven = member.link, member.health.up, member.health.proven
   out.error = member.health.fails > 0 and member.health.why or nil
   return out

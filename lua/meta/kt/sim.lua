@@ -57,11 +57,11 @@
 ---@field srtt number Smoothed round-trip time, in seconds.
 ---@field rttvar number Its variation, in seconds.
 ---@field rto number Retransmission timeout, in seconds.
----@field segs_out integer Segments sent, each counted once.
----@field segs_retrans integer Segments sent again.
----@field segs_recovered integer Segments that FEC has rebuilt here.
----@field bytes_in integer Payload received.
----@field bytes_out integer Payload sent.
+---@field segs_out integer Segments sent, each counted once; a counter.
+---@field segs_retrans integer Segments sent again; a counter.
+---@field segs_recovered integer Segments that FEC has rebuilt here; a counter.
+---@field bytes_in integer Bytes of payload received; a counter.
+---@field bytes_out integer Bytes of payload sent; a counter.
 ---@field inflight integer Segments sent and not yet acknowledged.
 ---@field queued integer Segments that wait for the window.
 ---@field rmt_wnd integer The peer's receive window, in segments.

@@ -44,9 +44,10 @@ struct guest {
 
 struct acceptor {
     struct kt_acceptor acceptor;
-    struct kt_shared *sh;   /* of new sessions */
-    struct kt_shared *next; /* what they are about to be, or NULL */
-    size_t elders;          /* guests whose settings are not sh */
+    struct kt_shared *sh;        /* of new sessions */
+    struct kt_shared *next;      /* what they are about to be, or NULL */
+    struct kt_link_totals ended; /* of sessions that are no more */
+    size_t elders;               /* guests whose settings are not sh */
     uint64_t hash_seed;
     const struct kt_acceptor_events *events;
     void *ctx;
@@ -187,8 +188,13 @@ static struct guest *new_guest(struct port *port, const struct kt_addr *from, ui
     }
     struct guest *g = calloc(1, sizeof *g);
     if (!g) return NULL;
-    const struct kt_session_owner owner = {
-        .accept = on_stream, .over = on_over, .idle = on_idle, .up = on_up, .hello = on_hello, .ctx = g};
+    const struct kt_session_owner owner = {.accept = on_stream,
+        .over = on_over,
+        .idle = on_idle,
+        .up = on_up,
+        .hello = on_hello,
+        .ctx = g,
+        .ended = &a->ended};
     kt_list_init(&g->links);
     g->port = port;
     g->sh = kt_shared_ref(sh);
@@ -336,7 +342,7 @@ static const struct kt_udp_events udp_events = {on_batch, on_writable, on_udp_er
 static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *out)
 {
     const struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    *out = (struct kt_link_stats){.since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.total = a->ended, .since_heard_us = UINT64_MAX};
     for (struct kt_hnode *n = kt_hmap_next(&a->guests, NULL); n; n = kt_hmap_next(&a->guests, n)) {
         const struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
         if (g->session) kt_session_stats(g->session, out);

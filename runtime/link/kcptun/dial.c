@@ -294,8 +294,13 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
         free(d);
         return rc;
     }
-    const struct kt_session_owner owner = {
-        .accept = on_stream, .over = on_over, .idle = on_idle, .up = on_up, .hello = on_hello, .ctx = d};
+    const struct kt_session_owner owner = {.accept = on_stream,
+        .over = on_over,
+        .idle = on_idle,
+        .up = on_up,
+        .hello = on_hello,
+        .ctx = d,
+        .ended = &l->ended};
     uint32_t conv;
     kt_io_random(sh->io, &conv, sizeof conv);
     rc = kt_session_new(&d->session, sh, conv, d->udp, peer, true, &owner);

@@ -102,14 +102,17 @@ static int on_set(struct kt_link *link, const struct kt_kcptun_config *cfg, stru
 
 static void add(const struct dial *d, struct kt_link_stats *sum)
 {
-    if (d && !kt_session_over(d->session)) kt_session_stats(d->session, sum);
+    if (d) kt_session_stats(d->session, sum);
 }
 
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 {
     const struct link *l = KT_CONTAINER(link, struct link, link);
-    *out = (struct kt_link_stats){.since_heard_us = UINT64_MAX};
-    for (size_t i = 0; i < l->sh->cfg.conn; i++) add(l->slots[i].dial, out);
+    *out = (struct kt_link_stats){.total = l->ended, .since_heard_us = UINT64_MAX};
+    for (size_t i = 0; i < l->sh->cfg.conn; i++) {
+        add(l->slots[i].dial, out);
+        add(l->slots[i].dead, out);
+    }
     for (const struct kt_list *n = l->draining.next; n != &l->draining; n = n->next)
         add(KT_CONTAINER(n, struct dial, node), out);
 }

@@ -142,8 +142,8 @@ static void on_facts(void *ctx, struct kt_stream_facts *out)
     out->srtt_us = st.srtt_us;
     out->rttvar_us = st.rttvar_us;
     out->loss = kt_link_loss(&st);
-    out->retransmitted = st.segs_retrans;
-    out->recovered = st.segs_recovered;
+    out->retransmitted = st.total.segs_retrans;
+    out->recovered = st.total.segs_recovered;
     out->inflight = st.inflight;
     kt_udp_local(((const struct kt_session *)ctx)->path.udp, &out->local);
 }
@@ -496,6 +496,7 @@ void kt_session_free(struct kt_session *s, int code)
         kt_session_count(s);
         s->over = code;
     }
+    kt_session_totals(s, s->owner.ended);
     s->sh->counters->CurrEstab--;
     s->sh->counters->StreamsNow -= s->streams;
     kt_session_probes_end(s, code);

@@ -31,6 +31,8 @@ struct kt_session_owner {
     /* The peer said hello with these features (a kt; KT_SMUX_F_…). May be NULL. */
     void (*hello)(void *ctx, struct kt_session *s, uint16_t features);
     void *ctx;
+    /* The session's totals are added to these when it is freed. */
+    struct kt_link_totals *ended;
 };
 
 /* udp: not owned, outlives the session. peer: copied; connected: udp is connected to it. owner: copied. 0 or
@@ -95,7 +97,9 @@ bool kt_session_hello(const struct kt_session *s, uint16_t *features);
 uint64_t kt_session_born(const struct kt_session *s); /* µs */
 /* Everything sent so far is held by the peer. */
 bool kt_session_settled(const struct kt_session *s);
-/* Adds this session to a snapshot. */
+/* Adds this session's totals. */
+void kt_session_totals(const struct kt_session *s, struct kt_link_totals *sum);
+/* Adds this session to a snapshot; its totals alone if it is over. */
 void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum);
 
 #endif

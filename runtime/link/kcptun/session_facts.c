@@ -121,14 +121,27 @@ bool kt_session_busy(const struct kt_session *s)
     return s->busy;
 }
 
-void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
+void kt_session_totals(const struct kt_session *s, struct kt_link_totals *sum)
 {
     struct kt_kcp_stats st;
     struct kt_fec_dec_stats fs;
-    struct kt_recent_sum grown;
-    const uint64_t now = kt_io_now(s->sh->io);
     kt_kcp_stats(s->kcp, &st);
     kt_fec_dec_stats(s->dec, &fs);
+    sum->segs_out += st.out_push;
+    sum->segs_retrans += retransmitted(&st);
+    sum->segs_recovered += fs.recovered;
+    sum->bytes_in += st.bytes_in;
+    sum->bytes_out += st.bytes_out;
+}
+
+void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
+{
+    struct kt_kcp_stats st;
+    struct kt_recent_sum grown;
+    const uint64_t now = kt_io_now(s->sh->io);
+    kt_session_totals(s, &sum->total);
+    if (s->over) return;
+    kt_kcp_stats(s->kcp, &st);
     uint64_t quiet = kt_session_quiet(s);
     if (sum->sessions == 0 || quiet < sum->since_heard_us) {
         sum->since_heard_us = quiet;
@@ -140,11 +153,6 @@ void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
     }
     sum->sessions++;
     sum->streams += kt_smux_streams(s->smux);
-    sum->segs_out += st.out_push;
-    sum->segs_retrans += retransmitted(&st);
-    sum->segs_recovered += fs.recovered;
-    sum->bytes_in += st.bytes_in;
-    sum->bytes_out += st.bytes_out;
     sum->inflight += st.inflight;
     sum->queued += st.queued;
     sum->owing = sum->owing || (s->owes && !kt_kcp_covered(s->kcp, s->said_kcp));
