@@ -293,7 +293,7 @@ function pool:add(options) end
 ---@return boolean
 function pool:remove(what) end
 
---- The facts of each link as they are now, in order, the best first. (A policy's may be up to 0.1 s old.)
+--- The facts of each link as they are now, in order, the best first. Those that a policy gets may be 0.1 s old.
 ---
 --- Where: main chunk and tasks.
 ---@return kt.facts[]

@@ -156,7 +156,7 @@ local pool = kt.pool {
   })
   method("pool", {
     name = "links", context = "any", returns = "facts[]", signature = "links() → { facts, … }",
-    doc = "The facts of each link as they are now, in order, the best first. (A policy's may be up to 0.1 s old.)",
+    doc = "The facts of each link as they are now, in order, the best first. Those that a policy gets may be 0.1 s old.",
   })
   method("pool", {
     name = "stats", context = "any", returns = "tally", signature = "stats() → tally", doc = "What the pool has done so far.",
