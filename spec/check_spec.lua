@@ -432,7 +432,7 @@ kt.spawn(function() kt.log.info() kt.log.info(nil) end)]]))
       assert.matches("not enough memory", r.out)
     end)
 
-    it("the main chunk loops for ever", function()
+    it("the main chunk never returns", function()
       local r = check(HEAD .. "kt.slep(1) while true do end")
       assert.matches("^" .. NO_SUCH .. "s.lua:2: stopped: it ran for 5 s[^\n]*\ns.lua: 2 mistakes\n$", r.out)
     end)

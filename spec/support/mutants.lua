@@ -4,7 +4,7 @@ local tokens = dofile "lua/kt/check/tokens.lua"
 
 local mutants = {}
 
---- A generator of its own: math.random's is shared with whatever else runs. Returns a function of n: a number from 1 to n.
+--- A generator of its own; math.random is shared with the rest of the process. Returns a function of n: a number from 1 to n.
 local function numbers(seed)
   local state = seed
   return function(n)

@@ -46,7 +46,7 @@ struct acceptor {
     struct kt_acceptor acceptor;
     struct kt_shared *sh;        /* of new sessions */
     struct kt_shared *next;      /* what they are about to be, or NULL */
-    struct kt_link_totals ended; /* of sessions that are no more */
+    struct kt_link_totals ended; /* of sessions that have ended */
     size_t elders;               /* guests whose settings are not sh */
     uint64_t hash_seed;
     const struct kt_acceptor_events *events;

@@ -53,7 +53,7 @@ struct link {
     struct kt_calls calls;
     const struct kt_link_events *events; /* NULL: nobody listens */
     void *ctx;
-    struct kt_link_totals ended; /* of sessions that are no more */
+    struct kt_link_totals ended; /* of sessions that have ended */
     size_t up;                   /* sessions that were heard */
     size_t carrying;     /* sessions with streams, or with a last word of theirs that was not heard yet */
     struct kt_turn turn; /* ends it */
