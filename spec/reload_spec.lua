@@ -489,7 +489,7 @@ end)]]):format(at, port, name, socket:getsockname().port, name)
         assert.matches("^kt reload: not the number of a process: fish\n", verb("fish")[3])
         assert.equal("kt reload: there is no process 4194304\n", verb("4194304")[3])
         assert.equal("kt reload: bad.pid: wanted the number of a process in it\n", verb("--pid-file", "bad.pid")[3])
-        assert.matches("^kt reload: none.pid: No such file", verb("--pid-file", "none.pid")[3])
+        assert.matches("^kt reload: none.pid: no such file", verb("--pid-file", "none.pid")[3])
       end)
     end)
 

@@ -9,6 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "io/plain.h"
+
+#define FILE_MAX ((size_t)4096)
 
 static int complain(const char *path, struct kt_err *err)
 {
@@ -21,15 +24,15 @@ static int replace(const char *path, const char *text, struct kt_err *err)
     if ((size_t)snprintf(temporary, sizeof temporary, "%s.new", path) >= sizeof temporary)
         return kt_err_set(err, KT_EINVAL, "%.100s…: the name is too long", path);
     unlink(temporary);
-    FILE *f = fopen(temporary, "wx");
-    if (!f) return complain(temporary, err);
-    const bool written = fputs(text, f) >= 0;
-    if (fclose(f) != 0 || !written || rename(temporary, path) != 0) {
-        int rc = complain(path, err);
-        unlink(temporary);
-        return rc;
-    }
-    return 0;
+    struct kt_err made = {0};
+    int rc = kt_plain_file_create(NULL, temporary, text, strlen(text), &made);
+    if (rc == 0 && rename(temporary, path) == 0) return 0;
+    if (rc == 0)
+        rc = complain(path, err);
+    else /* about the file that the user named */
+        kt_err_set(err, rc, "%s%s", path, strstr(made.text, ".new") ? strstr(made.text, ".new") + 4 : "");
+    unlink(temporary);
+    return rc;
 }
 
 static bool result_path(const char *path, char *out, size_t size)
@@ -39,11 +42,13 @@ static bool result_path(const char *path, char *out, size_t size)
 
 int kt_pidfile_read(const char *path, pid_t *pid, struct kt_err *err)
 {
-    FILE *f = fopen(path, "r");
-    if (!f) return complain(path, err);
-    long n = 0;
-    const bool found = fscanf(f, "%ld", &n) == 1 && n > 0 && n <= INT_MAX;
-    fclose(f);
+    char *text, *end;
+    size_t len;
+    int rc = kt_plain_file_read(NULL, path, FILE_MAX, &text, &len, err);
+    if (rc) return rc;
+    const long n = strtol(text, &end, 10);
+    const bool found = end != text && n > 0 && n <= INT_MAX;
+    free(text);
     if (!found) return kt_err_set(err, KT_ECONFIG, "%s: wanted the number of a process in it", path);
     *pid = (pid_t)n;
     return 0;
@@ -69,10 +74,12 @@ int kt_pidfile_write(const char *path, struct kt_err *err)
 {
     pid_t pid;
     char text[32];
-    if (kt_pidfile_read(path, &pid, NULL) == 0 && pid != getpid() && kt_pid_is_kt(pid))
+    int rc = kt_pidfile_read(path, &pid, err);
+    if (rc == KT_EINVAL) return rc; /* a folder, a pipe, a device: not to be replaced */
+    if (rc == 0 && pid != getpid() && kt_pid_is_kt(pid))
         return kt_err_set(err, KT_EINUSE, "%s: process %ld, a kt that runs, has it", path, (long)pid);
     snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    int rc = replace(path, text, err);
+    rc = replace(path, text, err);
     char result[PATH_MAX];
     if (rc == 0 && result_path(path, result, sizeof result)) unlink(result); /* another process' */
     return rc;
@@ -87,14 +94,16 @@ void kt_pidfile_remove(const char *path)
 
 void kt_pidfile_last(const char *path, struct kt_pidfile_result *out)
 {
-    char name[PATH_MAX], word[8] = "";
+    char name[PATH_MAX], word[8] = "", *text;
+    size_t len;
+    int at = 0;
     *out = (struct kt_pidfile_result){0};
-    FILE *f = result_path(path, name, sizeof name) ? fopen(name, "r") : NULL;
-    if (!f) return;
-    if (fscanf(f, "%lu %7s\n", &out->number, word) != 2) out->number = 0;
+    if (!result_path(path, name, sizeof name) || kt_plain_file_read(NULL, name, FILE_MAX, &text, &len, NULL))
+        return;
+    if (sscanf(text, "%lu %7s\n%n", &out->number, word, &at) != 2) out->number = 0;
     out->ok = strcmp(word, "ok") == 0;
-    out->text[fread(out->text, 1, sizeof out->text - 1, f)] = '\0';
-    fclose(f);
+    snprintf(out->text, sizeof out->text, "%s", text + at);
+    free(text);
 }
 
 void kt_pidfile_result(const char *path, int code, const char *text)

@@ -2,24 +2,69 @@
  * that cannot be bound. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "io/plain.h"
 
 #define FIRST_READ ((size_t)4096)
 
-static int failed(struct kt_err *err, const char *path, int errnum)
+static const char *kind(mode_t mode)
 {
-    int code = kt_err_from_errno(errnum);
-    if (errnum == ENOENT) return kt_err_set(err, code, "%s: no such file", path);
-    return kt_err_set(err, code, "%s: %s", path, strerror(errnum));
+    return S_ISDIR(mode) ? "a folder" : S_ISFIFO(mode) ? "a pipe" : S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
-/* Reads to the end into *data, growing it. Not by fstat's size: the "file" may be a pipe (`<(…)` in a shell).
+/* A path that could not be opened or made. The shell expands ~ in some places and not in others (--log=~/x).
  */
+static int failed(struct kt_err *err, const char *path, int errnum)
+{
+    const int code = kt_err_from_errno(errnum);
+    const char *why = errnum == ENOENT ? "no such file" : strerror(errnum);
+    return kt_err_set(err, code, "%s: %s%s", path, why,
+        path[0] == '~' ? "; ~ is not expanded here, write the folder in full" : "");
+}
+
+/* The same for a file that was to be made: what is missing then is its folder. */
+static int failed_to_make(struct kt_err *err, const char *path, int errnum)
+{
+    const char *slash = strrchr(path, '/');
+    if (errnum != ENOENT || !slash || slash == path) return failed(err, path, errnum);
+    char folder[PATH_MAX];
+    struct stat st;
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
+    if (stat(folder, &st) == 0) return failed(err, path, errnum); /* a link that leads nowhere */
+    return kt_err_set(err, KT_ENOENT, "%s: no such folder: %s%s", path, folder,
+        path[0] == '~' ? "; ~ is not expanded here, write the folder in full" : "");
+}
+
+static int wrong_kind(struct kt_err *err, const char *path, mode_t mode)
+{
+    return kt_err_set(err, KT_EINVAL, "%s: is %s, not a regular file", path, kind(mode));
+}
+
+/* Opening never waits, as a pipe without another end would have it, and only a file whose reads and writes do
+ * not wait for somebody is taken: a regular one or, to append to, a character device (/dev/null, a terminal).
+ * Returns the descriptor or a code. */
+static int open_file(const char *path, int flags, mode_t mode, struct kt_err *err)
+{
+    struct stat st;
+    const int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode);
+    if (fd < 0) {
+        const int errnum = errno;
+        if (errnum == ENXIO && stat(path, &st) == 0) return wrong_kind(err, path, st.st_mode);
+        return flags & O_CREAT ? failed_to_make(err, path, errnum) : failed(err, path, errnum);
+    }
+    if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && (flags & O_APPEND))))
+        return fd;
+    close(fd);
+    return wrong_kind(err, path, st.st_mode);
+}
+
+/* Reads to the end into *data, growing it. Not by fstat's size, which is 0 for files in /proc. */
 static int read_all(int fd, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
 {
     char *buf = NULL;
@@ -61,8 +106,8 @@ int kt_plain_file_read(
     (void)io;
     *data = NULL;
     *len = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return failed(err, path, errno);
+    int fd = open_file(path, O_RDONLY, 0, err);
+    if (fd < 0) return fd;
     int code = read_all(fd, path, max, data, len, err);
     close(fd);
     return code;
@@ -89,18 +134,18 @@ static int finish(int fd, const char *path, const char *p, size_t len, struct kt
 int kt_plain_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
 {
     (void)io;
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
-    if (fd < 0) return failed(err, path, errno);
+    int fd = open_file(path, O_WRONLY | O_APPEND | O_CREAT, 0600, err);
+    if (fd < 0) return fd;
     return finish(fd, path, data, len, err);
 }
 
 int kt_plain_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
 {
     (void)io;
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0 && errno == EEXIST)
-        return kt_err_set(err, KT_EINVAL, "%s is there already, and is left as it is", path);
-    if (fd < 0) return failed(err, path, errno);
+    struct stat st;
+    if (lstat(path, &st) == 0) return kt_err_set(err, KT_EINVAL, "%s already exists; not overwritten", path);
+    int fd = open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0666, err);
+    if (fd < 0) return fd;
     return finish(fd, path, data, len, err);
 }
 

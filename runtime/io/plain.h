@@ -1,10 +1,13 @@
-/* What both backends do alike. Not for anyone else. */
+/* Files of this machine, and messages that both backends share. For the backends, and for what a process does
+ * before and after it has an io. */
 #ifndef KT_IO_PLAIN_H
 #define KT_IO_PLAIN_H
 
 #include "io/io.h"
 
-/* kt_file_read, kt_file_append and kt_file_create on this machine's files; io is not looked at. */
+/* kt_file_read, kt_file_append and kt_file_create on this machine's files; io is not looked at. None of them
+ * waits for another process: what is not a regular file is refused with KT_EINVAL, except that a character
+ * device (/dev/null) can be appended to. */
 int kt_plain_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
 int kt_plain_file_append(

@@ -42,9 +42,6 @@ if file == "-" then
 end
 file = file or name .. ".lua"
 local ok, err = core.create_file(file, text)
-if not ok and err.code == "not_found" then
-  fail(("%s: there is no folder %s; make it first"):format(file, file:match "^(.*)/" or "."))
-end
 if not ok then fail(tostring(err)) end
 core.stdout(("wrote %s; edit it, then: kt check %s\n"):format(file, file))
 core.exit(0)
