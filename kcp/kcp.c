@@ -154,6 +154,17 @@ void kt_kcp_probe(struct kt_kcp *k)
     k->ask = true;
 }
 
+void kt_kcp_pause(struct kt_kcp *k)
+{
+    k->paused = true;
+}
+
+void kt_kcp_resume(struct kt_kcp *k)
+{
+    k->paused = false;
+    k->resumed = k->snd.tx + 1;
+}
+
 uint32_t kt_kcp_mark(const struct kt_kcp *k)
 {
     return k->snd.end;

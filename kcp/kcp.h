@@ -107,6 +107,12 @@ int kt_kcp_input(
 /* Sends all that is due: acknowledgements, probes, retransmissions, new segments. */
 void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us);
 
+/* For an outage: pause holds back PUSH, so that only acknowledgements and probes leave. resume ends that, and
+ * the next flush sends all that is in flight at once, instead of when the timeouts that grew meanwhile have
+ * passed; it may be called without a pause before it. */
+void kt_kcp_pause(struct kt_kcp *k);
+void kt_kcp_resume(struct kt_kcp *k);
+
 /* When kt_kcp_flush wants to be called: now_us or earlier means at once (data that may be sent,
  * acknowledgements that may not wait), UINT64_MAX means never. O(1). */
 uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us);

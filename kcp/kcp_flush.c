@@ -150,7 +150,10 @@ static bool resend(struct flush *f, uint64_t overtaken, struct resent *count)
             s = kt_sndwnd_at(w, sn);
             uint32_t *counter = s->tx < lost ? &count->fast : s->tx < overtaken ? &count->early : NULL;
             uint8_t next = (uint8_t)level;
-            if (!counter) {
+            if (s->tx < k->resumed) {
+                counter = &count->timeout;
+                next = 0;
+            } else if (!counter) {
                 if (f->now_us - s->sent_us < wait) break;
                 counter = &count->timeout;
                 if (level + 1 < KT_KCP_LEVELS) next++;
@@ -223,7 +226,7 @@ void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us)
     }
     uint32_t window = kt_kcp_window(k);
     struct resent count = {0};
-    if (send_acks(&f) && send_probes(&f) && resend(&f, overtaken, &count)) send_new(&f);
+    if (send_acks(&f) && send_probes(&f) && !k->paused && resend(&f, overtaken, &count)) send_new(&f);
     close_packet(&f);
     hand_out(&f);
     tell_losses(k, &count, window, now_us);
@@ -234,16 +237,17 @@ uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us)
 {
     const struct kt_sndwnd *w = &k->snd;
     if (k->ask || k->tell || kt_kcp_may_send(k)) return now_us;
-    uint64_t at = k->early_at;
+    uint64_t at = k->paused ? UINT64_MAX : k->early_at;
     if (k->acks.count > 0) {
         if (k->ack_now) return now_us;
         if (k->ack_at < at) at = k->ack_at;
     }
     if (k->rmt_wnd == 0 && w->nxt != w->end && k->probe_at < at) at = k->probe_at;
+    if (k->paused) return at;
     uint64_t lost = kt_evidence_lost(&k->evidence);
     for (uint32_t level, left = w->levels; left; left &= left - 1) {
         const struct kt_snd_slot *s = head_of(w, left, &level);
-        if (s->tx < lost) return now_us;
+        if (s->tx < lost || s->tx < k->resumed) return now_us;
         uint64_t deadline = s->sent_us + patience(k, level);
         if (deadline < at) at = deadline;
     }

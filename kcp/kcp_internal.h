@@ -29,6 +29,8 @@ struct kt_kcp {
     struct kt_rtt rtt;
     struct kt_evidence evidence;
     struct kt_cc cc;
+    uint64_t resumed;  /* transmissions below this are lost: see kt_kcp_resume */
+    bool paused;       /* no PUSH leaves */
     uint64_t early_at; /* early retransmit of overtaken segments; UINT64_MAX: there are none */
 
     struct kt_rcvwnd rcv;
@@ -60,7 +62,7 @@ static inline uint32_t kt_kcp_window(const struct kt_kcp *k)
 /* Whether a queued segment may leave. */
 static inline bool kt_kcp_may_send(const struct kt_kcp *k)
 {
-    return k->snd.nxt != k->snd.end && k->snd.nxt - k->snd.una < kt_kcp_window(k);
+    return !k->paused && k->snd.nxt != k->snd.end && k->snd.nxt - k->snd.una < kt_kcp_window(k);
 }
 
 /* Starts, moves on or stops the clock of early retransmission (kcp_flush.c). */

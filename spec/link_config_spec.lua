@@ -19,7 +19,7 @@ describe("the settings of a link", function()
       assert.same({ 0, 30, 2, 1 }, { c[1], c[2], c[3], c[4] })
       assert.same({ 1350, 10, 3 }, { c.mtu, c.datashard, c.parityshard })
       assert.same({ 2, 4194304, 2097152, 8192 }, { c.smux_version, c.smux_buffer, c.stream_buffer, c.frame_size })
-      assert.same({ 10000000, 5000000 }, { c.keepalive_us, c.dead_us })
+      assert.same({ 10000000, 5000000, 30000000 }, { c.keepalive_us, c.suspect_us, c.dead_us })
       assert.same({ 1, 0, 600000000 }, { c.conn, c.expire_us, c.scavenge_us })
       assert.same({ 0, 0, 4194304, 61 }, { c.ratelimit, c.dscp, c.sockbuf, c.qpp_count })
     end
@@ -71,6 +71,7 @@ describe("the settings of a link", function()
 
   local times = {
     { "keepalive", "keepalive_us", 1, 30 },
+    { "suspect peer timeout", "suspect_us", 1, 60 },
     { "dead peer timeout", "dead_us", 1, 60 },
     { "autoexpire", "expire_us", 0, 315360000 },
     { "scavengettl", "scavenge_us", 0, 315360000 },

@@ -54,6 +54,69 @@ describe("a peer's health", function()
     assert.equal("probe", h:check(160 * S, { owes = true }))
   end)
 
+  it("makes it suspect before it is dead, and is asked about meanwhile", function()
+    h = link.health(5 * S, 30 * S)
+    h:heard(100 * S)
+    follow(h, 100 * S, 105 * S - 1, { owes = true, una = 7 })
+    assert.is_false(h:suspect())
+    follow(h, h:due(), 105 * S, { owes = true, una = 7 })
+    assert.is_true(h:suspect())
+    local answers = follow(h, 106 * S, 200 * S, { owes = true, una = 7 })
+    assert.equal(130 * S, times_of(answers, "dead")[1])
+    assert.equal(24, #times_of(answers, "probe"))
+  end)
+
+  it("is trusted again as soon as it is heard", function()
+    h = link.health(5 * S, 30 * S)
+    h:heard(100 * S)
+    follow(h, 100 * S, 112 * S, { owes = true, una = 7 })
+    assert.is_true(h:suspect())
+    h:heard(112 * S + 1)
+    assert.truthy(h:check(112 * S + 1, { owes = true, una = 7 }))
+    assert.is_false(h:suspect())
+  end)
+
+  it("is not suspect before three retransmission timeouts", function()
+    h = link.health(1 * S, 30 * S)
+    h:heard(100 * S)
+    follow(h, 100 * S, 105900 * MS, { owes = true, una = 7, rto = 2 * S })
+    assert.is_false(h:suspect())
+    follow(h, h:due(), 106 * S, { owes = true, una = 7, rto = 2 * S })
+    assert.is_true(h:suspect())
+  end)
+
+  it("is not taken for stuck because of the time for which it could not be heard", function()
+    h = link.health(5 * S, 30 * S)
+    h:heard(100 * S)
+    follow(h, 100 * S, 125 * S, { owes = true, una = 7 })
+    for now = 125 * S + 1, 139 * S, S do
+      h:heard(now)
+      assert.truthy(h:check(now, { owes = true, una = 7 }))
+      assert.is_false(h:suspect())
+    end
+  end)
+
+  it("is not trusted again while what is heard may come from a restarted peer", function()
+    h = link.health(5 * S, 30 * S)
+    h:heard(100 * S)
+    follow(h, 100 * S, 112 * S, { owes = true, una = 7 })
+    h:heard(112 * S + 1)
+    assert.truthy(h:check(112 * S + 1, { owes = true, una = 7, behind = 1, since = 112 * S + 1, srtt = 80 * MS }))
+    assert.is_true(h:suspect())
+  end)
+
+  it("makes one suspect that acknowledges nothing for three times as long", function()
+    h = link.health(5 * S, 30 * S)
+    local suspect_at, dead_at
+    for now = 100 * S, 200 * S, S // 2 do
+      h:heard(now)
+      local what = h:check(now, { owes = true, una = 7 })
+      suspect_at = suspect_at or h:suspect() and now
+      dead_at = dead_at or not what and now
+    end
+    assert.same({ 115 * S, 130 * S }, { suspect_at, dead_at })
+  end)
+
   it("counts the patience from when the answer began to be owed", function()
     h:check(100 * S, { owes = false })
     local answers = follow(h, 160 * S, 200 * S, { owes = true })

@@ -135,7 +135,8 @@ kt.spawn(function() echo(10000) print(far:stats().sessions == 1) end)]])
     end)
 
     it("refuses what cannot be changed, what is not known, and what a mode sets", function()
-      assert.matches("link:set.crypt: cannot be changed while it runs; what can: mode, kcp, fec, dead_after, rate", wrong 'far:set { crypt = "aes" }')
+      assert.matches("link:set.crypt: cannot be changed while it runs; what can: mode, kcp, fec, suspect_after, dead_after, rate",
+        wrong 'far:set { crypt = "aes" }')
       assert.matches("link:set.kcp.mtu: cannot be changed while it runs; what can: sndwnd", wrong "far:set { kcp = { mtu = 1200 } }")
       assert.matches("link:set.mod: unknown key; did you mean mode%?", wrong 'far:set { mod = "fast" }')
       assert.matches('link:set.kcp.interval: mode = "fast" sets it; give mode = "manual"', wrong "far:set { kcp = { interval = 10 } }")

@@ -174,7 +174,7 @@ describe("the description of kt.link", function()
     assert.same({ mtu = 1350, sndwnd = 128, rcvwnd = 512, acknodelay = false }, c.kcp)
     assert.same({ data = 10, parity = 3 }, c.fec)
     assert.same({ version = 2, buffer = 4194304, stream_buffer = 2097152, frame = 8192, keepalive = 10 }, c.smux)
-    assert.same({ 1, 0, 600, 5, 0 }, { c.sessions, c.expire, c.scavenge, c.dead_after, c.rate })
+    assert.same({ 1, 0, 600, 5, 30, 0 }, { c.sessions, c.expire, c.scavenge, c.suspect_after, c.dead_after, c.rate })
   end)
 
   it("knows the mode names", function()

@@ -52,7 +52,7 @@ describe("a kt tunnel", function()
   it("ends the streams of a server that is gone", function()
     h.run(function()
       local target = h.transfer.echo()
-      local client, server = h.peer.tunnel(target.at)
+      local client, server = h.peer.tunnel(target.at, { deadpeer = 5 })
       local conn = assert(h.sockets.connect(client.at))
       conn:send("x")
       conn:recv_exactly(1)
@@ -97,7 +97,7 @@ describe("a kt tunnel", function()
           if not conn:send(data, 60) then return end
         end
       end)
-      local client, server = h.peer.tunnel(target.at)
+      local client, server = h.peer.tunnel(target.at, { deadpeer = 5 })
       local before = used_once(client, server, target)
       local seen = {}
       for i = 1, 10 do seen[i] = assert(h.sockets.connect(client.at)) end

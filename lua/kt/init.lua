@@ -50,7 +50,7 @@ local function flat(c)
     compress = c.compress, qpp = c.qpp and true or false, qpp_count = c.qpp and c.qpp.pads or nil, tuncrypt = c.tuncrypt,
     smux_version = c.smux.version, smux_buffer = c.smux.buffer, stream_buffer = c.smux.stream_buffer,
     frame_size = c.smux.frame, keepalive = c.smux.keepalive,
-    dead_after = c.dead_after, ratelimit = c.rate, dscp = c.dscp, sockbuf = c.sockbuf,
+    suspect_after = c.suspect_after, dead_after = c.dead_after, ratelimit = c.rate, dscp = c.dscp, sockbuf = c.sockbuf,
     conn = c.sessions, expire = c.expire, scavenge = c.scavenge, stay = c.stay,
   }
 end
@@ -75,7 +75,8 @@ core.install_settings(function(value, mode)
   return {
     mode = c.mode, sndwnd = k.sndwnd, rcvwnd = k.rcvwnd, acknodelay = k.acknodelay,
     nodelay = k.nodelay, interval_ms = k.interval, resend = k.resend, nc = k.nc,
-    datashard = fec.data, parityshard = fec.parity, dead_after = c.dead_after, ratelimit = c.rate,
+    datashard = fec.data, parityshard = fec.parity,
+    suspect_after = c.suspect_after, dead_after = c.dead_after, ratelimit = c.rate,
   }, c.mode or mode
 end)
 

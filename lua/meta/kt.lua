@@ -168,7 +168,8 @@ function link:probe(options) end
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How eagerly KCP retransmits. "manual": as kcp says; "default": KCP's own.
 ---@field kcp? kt.link.set_options.kcp KCP's own settings.
 ---@field fec? kt.link.set_options.fec|false Forward error correction; false: none, though its header stays. Live sessions keep their groups and send less parity, or again as much as they began with; for other groups or more, new streams get a new session.
----@field dead_after? kt.duration A peer that owes an answer for so long is dead. (duration, "1s" to "1m")
+---@field suspect_after? kt.duration After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m")
+---@field dead_after? kt.duration After this long without an answer that the peer owes, the session ends and its streams break. (duration, "1s" to "1m")
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit.
 
 --- Changes settings, for sessions that are up and for those to come; what is not named stays. Not of an accepted link.
@@ -629,7 +630,8 @@ kt.log = {}
 ---@field qpp? kt.link_options.qpp|boolean Quantum Permutation Pads; the same at both ends; true: with 61 pads. (default false)
 ---@field tuncrypt? boolean A second, end-to-end layer of encryption in each stream; needs kt at both ends. (default false)
 ---@field smux? kt.link_options.smux The multiplexer.
----@field dead_after? kt.duration A peer that owes an answer for so long is dead. (duration, "1s" to "1m"; default "5s")
+---@field suspect_after? kt.duration After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
+---@field dead_after? kt.duration After this long without an answer that the peer owes, the session ends and its streams break. (duration, "1s" to "1m"; default "30s")
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
 ---@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
 ---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")
@@ -686,7 +688,8 @@ function kt.link(options) end
 ---@field qpp? kt.accept_options.qpp|boolean Quantum Permutation Pads; the same at both ends; true: with 61 pads. (default false)
 ---@field tuncrypt? boolean A second, end-to-end layer of encryption in each stream; needs kt at both ends. (default false)
 ---@field smux? kt.accept_options.smux The multiplexer.
----@field dead_after? kt.duration A peer that owes an answer for so long is dead. (duration, "1s" to "1m"; default "5s")
+---@field suspect_after? kt.duration After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
+---@field dead_after? kt.duration After this long without an answer that the peer owes, the session ends and its streams break. (duration, "1s" to "1m"; default "30s")
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
 ---@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
 ---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")
@@ -730,7 +733,8 @@ function kt.accept(options) end
 ---@field qpp? kt.link_options.qpp|boolean Quantum Permutation Pads; the same at both ends; true: with 61 pads. (default false)
 ---@field tuncrypt? boolean A second, end-to-end layer of encryption in each stream; needs kt at both ends. (default false)
 ---@field smux? kt.link_options.smux The multiplexer.
----@field dead_after? kt.duration A peer that owes an answer for so long is dead. (duration, "1s" to "1m"; default "5s")
+---@field suspect_after? kt.duration After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
+---@field dead_after? kt.duration After this long without an answer that the peer owes, the session ends and its streams break. (duration, "1s" to "1m"; default "30s")
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
 ---@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
 ---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")

@@ -33,7 +33,7 @@ struct kt_link_stats {
     bool owing;    /* the peer does not hold yet all that streams sent; keepalives and probes do not count */
     uint32_t cwnd; /* congestion window in segments */
     uint64_t since_heard_us; /* µs since anything authentic came; UINT64_MAX: never */
-    bool up;                 /* a peer was heard, in a session that still is */
+    bool up;                 /* a peer was heard, in a session that still is and is not suspect */
     uint64_t up_us;          /* ... for so long, in the oldest such session */
     uint64_t silence_us;     /* the longest that a session's peer is silent now while it owes an answer */
     /* Over the last few seconds: */
@@ -69,8 +69,8 @@ typedef void (*kt_probe_cb)(void *ctx, uint64_t rtt_us, const struct kt_err *err
 struct kt_link_events {
     /* The peer was heard, and no session had a peer that was. */
     void (*up)(void *ctx);
-    /* No session is left whose peer was heard. Of a link that an acceptor gave out this is the end: its
-     * pending calls are cancelled without a callback, and it must not be touched any more. */
+    /* No session is left whose peer was heard and is not suspect. Of a link that an acceptor gave out this is
+     * the end: its pending calls are cancelled without a callback, and it must not be touched any more. */
     void (*down)(void *ctx, const struct kt_err *why);
     /* The far side opened a stream; it is the callee's. peer: its address, valid during the call. NULL: such
      * streams are refused. */
@@ -129,10 +129,10 @@ static inline int kt_link_stay(struct kt_link *l, struct kt_err *err)
 {
     return l->ops->stay(l, err);
 }
-/* Changes, for live sessions and for those to come, KCP's settings and windows, ratelimit, dead_us and FEC;
- * whatever else cfg says is left as it was. Live sessions keep their FEC's groups, and send less parity or
- * none where that is asked for; for more, or other groups, new streams get a new session. 0, KT_ECONFIG, or
- * KT_ENOTSUP as above. */
+/* Changes, for live sessions and for those to come, KCP's settings and windows, ratelimit, suspect_us,
+ * dead_us and FEC; whatever else cfg says is left as it was. Live sessions keep their FEC's groups, and send
+ * less parity or none where that is asked for; for more, or other groups, new streams get a new session. 0,
+ * KT_ECONFIG, or KT_ENOTSUP as above. */
 static inline int kt_link_set(struct kt_link *l, const struct kt_kcptun_config *cfg, struct kt_err *err)
 {
     return l->ops->set(l, cfg, err);

@@ -35,6 +35,7 @@ static const struct {
     FIELD("stream_buffer", U32, stream_buffer),
     FIELD("frame_size", U32, frame_size),
     FIELD("keepalive", SECONDS, keepalive_us),
+    FIELD("suspect_after", SECONDS, suspect_us),
     FIELD("dead_after", SECONDS, dead_us),
     FIELD("conn", U32, conn),
     FIELD("expire", SECONDS, expire_us),

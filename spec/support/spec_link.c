@@ -107,8 +107,9 @@ static int code_of(lua_State *L, int arg)
 
 static int health_new(lua_State *L)
 {
+    const lua_Integer suspect_us = luaL_checkinteger(L, 1), dead_us = luaL_optinteger(L, 2, suspect_us);
     struct kt_health *h = lua_newuserdatauv(L, sizeof *h, 0);
-    *h = (struct kt_health){.patience = (uint64_t)luaL_checkinteger(L, 1)};
+    *h = (struct kt_health){.suspect_us = (uint64_t)suspect_us, .dead_us = (uint64_t)dead_us};
     luaL_setmetatable(L, HEALTH);
     return 1;
 }
@@ -129,6 +130,7 @@ static int health_check(lua_State *L)
         .una = (uint32_t)field(L, 3, "una", 0),
         .rmt_wnd = (uint32_t)field(L, 3, "wnd", 128),
         .srtt_us = (uint32_t)field(L, 3, "srtt", 0),
+        .rto_us = (uint32_t)field(L, 3, "rto", 0),
         .una_behind = (uint32_t)field(L, 3, "behind", 0),
         .una_behind_since = (uint64_t)field(L, 3, "since", 0),
     };
@@ -142,6 +144,13 @@ static int health_check(lua_State *L)
 }
 
 /* nil: never */
+static int health_suspect(lua_State *L)
+{
+    const struct kt_health *h = luaL_checkudata(L, 1, HEALTH);
+    lua_pushboolean(L, h->suspect);
+    return 1;
+}
+
 static int health_due(lua_State *L)
 {
     uint64_t due = kt_health_due(luaL_checkudata(L, 1, HEALTH));
@@ -207,6 +216,7 @@ static struct kt_kcptun_config config_at(lua_State *L, int index, bool client)
     NUMBER(stream_buffer);
     NUMBER(frame_size);
     NUMBER(keepalive_us);
+    NUMBER(suspect_us);
     NUMBER(dead_us);
     NUMBER(conn);
     NUMBER(expire_us);
@@ -272,6 +282,7 @@ static int config_defaults(lua_State *L)
     NUMBER(stream_buffer);
     NUMBER(frame_size);
     NUMBER(keepalive_us);
+    NUMBER(suspect_us);
     NUMBER(dead_us);
     NUMBER(conn);
     NUMBER(expire_us);
@@ -1275,8 +1286,8 @@ int luaopen_spec_link(lua_State *L)
         {"splice", world_splice}, {"shaper", world_shaper}, {"tuncrypt", world_tuncrypt},
         {"link", world_link}, {"accept", world_accept}, {"relay", world_relay},
         {"free_port", world_free_port}, {"free", world_free}, {"__gc", world_free}, {NULL, NULL}};
-    static const luaL_Reg health[] = {
-        {"heard", health_heard}, {"check", health_check}, {"due", health_due}, {NULL, NULL}};
+    static const luaL_Reg health[] = {{"heard", health_heard}, {"check", health_check}, {"due", health_due},
+        {"suspect", health_suspect}, {NULL, NULL}};
     static const luaL_Reg fake[] = {{"feed", fake_feed}, {"finish", fake_finish}, {"break_off", fake_break},
         {"take", fake_take}, {"waiting", fake_waiting}, {"half_close", fake_set_half_close},
         {"shut", fake_is_shut}, {"ended", fake_how_ended}, {NULL, NULL}};

@@ -59,7 +59,7 @@ function settings.own(d, both, datagram)
   local stream_buffer = d.pick { 8192, 65536, 1 << 20 }
   s.smux = { version = both.smux_version, stream_buffer = stream_buffer, buffer = math.max(stream_buffer, d.pick { 65536, 1 << 20, 4 << 20 }),
     frame = d.pick { 512, 4096, 8192, 32768 }, keepalive = d.pick { "1s", "3s", "10s" } }
-  s.dead_after = d.pick { "3s", "5s", "10s" }
+  s.suspect_after, s.dead_after = d.pick { "3s", "5s" }, d.pick { "3s", "5s", "10s", "30s" }
   if d.one_in(6) then s.rate = d.pick { 50000, 500000 } end
   return s
 end
@@ -73,7 +73,7 @@ function settings.change(d)
   if d.one_in(3) then s.fec = d.one_in(3) and "off" or { data = d.between(1, 12), parity = d.between(1, 4) } end
   if s.fec == "off" then s.fec = false end
   if d.one_in(2) then s.rate = d.pick { 0, 40000, 400000 } end
-  if d.one_in(3) then s.dead_after = d.pick { "4s", "8s" } end
+  if d.one_in(3) then s.suspect_after, s.dead_after = d.pick { "3s", "4s" }, d.pick { "4s", "8s" } end
   return s
 end
 

@@ -13,7 +13,7 @@ end
 
 local function elsewhere(own)
   local out = { rate = { "which way?", "give rate_in, rate_out, or both" } }
-  for _, key in ipairs { "mode", "kcp", "fec", "dead_after" } do
+  for _, key in ipairs { "mode", "kcp", "fec", "suspect_after", "dead_after" } do
     out[key] = {
       own == "stream" and "no stream has its own on the kcptun wire: all of a session share it" or "a conn has none; it is the link's",
       ("set it for the whole link: link:set { %s = ... }"):format(key),

@@ -72,7 +72,7 @@ end)]],
   local keys, fixed = wire.changeable(with.api.functions["kt.link"].argument.keys)
   method("link", {
     name = "set", context = "any", returns = "boolean | nil, err",
-    signature = 'set { mode = …, kcp = { … }, fec = { … } | false, rate = …, dead_after = … } → true | nil, err',
+    signature = 'set { mode = …, kcp = { … }, fec = { … } | false, rate = …, suspect_after = …, dead_after = … } → true | nil, err',
     doc = "Changes settings, for sessions that are up and for those to come; what is not named stays. Not of an accepted link.",
     fails = { "closed", "unsupported" },
     argument = { type = "table", check = wire.set_rules, keys = keys, fixed = fixed },

@@ -95,8 +95,10 @@ function wire.keys(client)
         { name = "frame", type = "integer", min = 1, max = 65535, default = 8192, doc = "Most bytes in a frame." },
         { name = "keepalive", type = "duration", min = 1, max = 30, default = 10, doc = "Time between heartbeats." },
       } },
-    { name = "dead_after", type = "duration", min = 1, max = 60, default = 5,
-      doc = "A peer that owes an answer for so long is dead." },
+    { name = "suspect_after", type = "duration", min = 1, max = 60, default = 5,
+      doc = "After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams." },
+    { name = "dead_after", type = "duration", min = 1, max = 60, default = 30,
+      doc = "After this long without an answer that the peer owes, the session ends and its streams break." },
     { name = "rate", type = "rate", default = 0, doc = "Most that a session sends, in bytes of UDP payload; 0: no limit." },
     { name = "dscp", type = "integer", min = 0, max = 63, default = 0, doc = "DSCP of the packets sent." },
     { name = "sockbuf", type = "size", max = 1 << 30, default = 4194304, doc = "Socket buffer, each way." },
@@ -125,7 +127,7 @@ end
 
 --- What of a live link can be changed: of the keys of kt.link, those without their defaults; and the names of the others.
 function wire.changeable(all)
-  local own = { mode = true, fec = true, rate = true, dead_after = true, kcp = true }
+  local own = { mode = true, fec = true, rate = true, suspect_after = true, dead_after = true, kcp = true }
   local function bare(d)
     local out = {}
     for k, v in pairs(d) do out[k] = v end

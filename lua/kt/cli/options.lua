@@ -62,8 +62,10 @@ local rows = {
   {name = "streambuf", type = "int", of = "smux.stream_buffer",
    help = "most bytes buffered for a stream (smux 2)"},
   {name = "keepalive", type = "int", of = "smux.keepalive", help = "seconds between heartbeats"},
+  {name = "suspectpeer", type = "int", of = "suspect_after",
+   help = "seconds of silence, while the peer owes an answer, after which new connections use a new session"},
   {name = "deadpeer", type = "int", of = "dead_after",
-   help = "seconds of silence, while it owes an answer, after which a peer is given up"},
+   help = "seconds of silence, while the peer owes an answer, after which a session and its connections end"},
   {name = "closewait", type = "int", min = 0, max = 86400,
    help = "seconds a stream may go on one way, quiet, after the other way ended, with a peer that is not a kt; "
      .. "default: client 10, and 1 once something has come back; server 0"},

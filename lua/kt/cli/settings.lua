@@ -171,6 +171,7 @@ function settings.link(values)
       frame = values.framesize,
       keepalive = values.keepalive,
     },
+    suspect_after = values.suspectpeer,
     dead_after = values.deadpeer,
     rate = values.ratelimit,
     dscp = values.dscp,

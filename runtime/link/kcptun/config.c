@@ -30,7 +30,8 @@ void kt_kcptun_defaults(struct kt_kcptun_config *c, bool client)
         .stream_buffer = 2097152,
         .frame_size = 8192,
         .keepalive_us = 10000000,
-        .dead_us = 5000000,
+        .suspect_us = 5000000,
+        .dead_us = 30000000,
         .conn = 1,
         .scavenge_us = 600000000,
         .sockbuf = 4194304,
@@ -107,6 +108,7 @@ int kt_kcptun_check(const struct kt_kcptun_config *c, struct kt_err *err)
         uint64_t value_us, min_s, max_s;
     } times[] = {
         {"keepalive", c->keepalive_us, 1, 30},
+        {"suspect peer timeout", c->suspect_us, 1, 60},
         {"dead peer timeout", c->dead_us, 1, 60},
         {"autoexpire", c->expire_us, 0, LIFETIME_MAX_S},
         {"scavengettl", c->scavenge_us, 0, LIFETIME_MAX_S},

@@ -15,13 +15,18 @@
 
 /* ---- up and down ---- */
 
-static void on_up(void *ctx, struct kt_session *s)
+static void up(struct dial *d)
 {
-    struct dial *d = ctx;
     struct link *l = d->link;
-    (void)s;
+    if (d->up) return;
     d->up = true;
     if (l->up++ == 0 && !l->closing && l->events && l->events->up) l->events->up(l->ctx);
+}
+
+static void on_up(void *ctx, struct kt_session *s)
+{
+    (void)s;
+    up(ctx);
 }
 
 static void lost(struct dial *d, int code, const char *why)
@@ -151,16 +156,100 @@ static void come_back(struct slot *slot, int code)
         kt_io_timer_set(sh->io, &slot->retry, kt_io_now(sh->io) + RETRY_US);
 }
 
+/* ---- suspicion ---- */
+
+/* The peer is silent, and may be back in a moment: whatever is new goes elsewhere, and this session waits on
+ * the bench for what it carries. */
+static void bench(struct dial *d, const char *why)
+{
+    struct slot *slot = d->slot;
+    lost(d, KT_EDEAD, why);
+    if (!slot) return; /* draining anyway */
+    kt_io_timer_cancel(d->link->sh->io, &d->hello);
+    slot->dial = NULL;
+    slot->fails = kt_session_heard(d->session) ? 0 : slot->fails + 1;
+    d->slot = NULL;
+    d->benched = true;
+    kt_list_push(&d->link->draining, &d->node);
+    if (!kt_list_empty(&slot->waiting) || slot->link->stay) kt_slot_dial(slot);
+}
+
+/* An older session came back to the slot: this one only serves the streams that it has. */
+static void make_way(struct dial *d)
+{
+    if (!kt_session_heard(d->session) && kt_session_streams(d->session) == 0) {
+        d->slot->dial = NULL;
+        kt_dial_free(d, KT_ECLOSED);
+        return;
+    }
+    d->stale = true;
+    drain(d);
+}
+
+/* It is heard again: it takes its slot back, unless that has an older session by now or it may take no new
+ * streams.
+ */
+static void come_off_bench(struct dial *d)
+{
+    struct slot *slot = d->home;
+    struct dial *other = slot->dial;
+    if (!kt_session_heard(d->session)) return;
+    up(d);
+    if (!d->benched) return;
+    d->benched = false;
+    if (other && kt_session_born(other->session) < kt_session_born(d->session)) d->stale = true;
+    if (d->stale || d->link->closing) return;
+    if (expired(d)) {
+        kt_io_timer_set(
+            d->link->sh->io, &d->scavenge, kt_io_now(d->link->sh->io) + d->link->sh->cfg.scavenge_us);
+        return;
+    }
+    if (other) make_way(other);
+    if (slot->resolve) kt_resolve_cancel(slot->resolve);
+    slot->resolve = NULL;
+    kt_io_timer_cancel(d->link->sh->io, &slot->retry);
+    slot->complained = false;
+    slot->fails = 0;
+    kt_list_remove(&d->node);
+    d->slot = slot;
+    slot->dial = d;
+    serve_waiting(slot);
+}
+
+static void on_suspect(void *ctx, struct kt_session *s, const char *why)
+{
+    (void)s;
+    if (why)
+        bench(ctx, why);
+    else
+        come_off_bench(ctx);
+}
+
+/* Moves to the slot's session what the peer of a restarted one has not seen. */
+static void move_young(struct slot *slot, struct dial *from)
+{
+    size_t moved = kt_session_move_young(from->session, slot->dial->session);
+    burdened(slot->dial); /* before the other one is not any more */
+    if (moved)
+        kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new stream%s carried over to a new session with %s",
+            moved, moved == 1 ? "" : "s", kt_session_peer_text(slot->dial->session));
+}
+
 static void on_over(void *ctx, struct kt_session *s, int code)
 {
     struct dial *d = ctx;
     struct slot *slot = d->slot;
     lost(d, code, kt_session_why(s));
     if (!slot) {
-        kt_dial_free(d, code);
-        return;
+        if (d->benched && code == KT_ERESTART && kt_session_young(s)) slot = d->home;
+        if (slot && slot->dial && !kt_session_over(slot->dial->session)) move_young(slot, d);
+        if (!slot || slot->dial || slot->dead || d->link->closing) {
+            kt_dial_free(d, code);
+            return;
+        }
+        kt_list_remove(&d->node);
     }
-    slot->dial = NULL;
+    if (d->slot) slot->dial = NULL;
     slot->fails = kt_session_heard(s) ? 0 : slot->fails + 1;
     /* A peer that merely went silent may have heard all we sent, and acted on it: what is not acknowledged
      * may still not be said again. One that has restarted has not. */
@@ -281,7 +370,7 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
     struct dial *d = calloc(1, sizeof *d);
     if (!d) return kt_err_set(err, KT_ENOMEM, "out of memory");
     d->link = l;
-    d->slot = slot;
+    d->slot = d->home = slot;
     kt_list_init(&d->node);
     kt_timer_init(&d->scavenge, on_scavenge, d);
     kt_timer_init(&d->hello, on_hello_timer, d);
@@ -299,6 +388,7 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
         .idle = on_idle,
         .up = on_up,
         .hello = on_hello,
+        .suspect = on_suspect,
         .ctx = d,
         .ended = &l->ended};
     uint32_t conv;
@@ -356,11 +446,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
     }
     slot->complained = false;
     if (slot->dead) {
-        size_t moved = kt_session_move_young(slot->dead->session, slot->dial->session);
-        burdened(slot->dial); /* before the other one is not any more */
-        if (moved)
-            kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new stream%s carried over to a new session with %s",
-                moved, moved == 1 ? "" : "s", kt_session_peer_text(slot->dial->session));
+        move_young(slot, slot->dead);
         bury(slot);
     }
     serve_waiting(slot);
@@ -436,6 +522,11 @@ bool kt_slot_tune(struct slot *slot)
 
 void kt_slot_renew(struct slot *slot)
 {
+    struct kt_list *draining = &slot->link->draining;
+    for (struct kt_list *n = draining->next; n != draining; n = n->next) {
+        struct dial *d = KT_CONTAINER(n, struct dial, node);
+        if (d->home == slot) d->stale = true;
+    }
     if (slot->dial) slot->dial->stale = true;
     if (!slot->link->stay) return;
     if (slot->dial) drain(slot->dial);

@@ -12,10 +12,24 @@
 #define BEHIND_ROW 4u
 #define BEHIND_US 50000u
 
-void kt_health_heard(struct kt_health *h, uint64_t now_us)
+static uint64_t smaller(uint64_t a, uint64_t b)
 {
+    return a < b ? a : b;
+}
+
+static uint64_t suspect_us(const struct kt_health *h)
+{
+    const uint64_t timeouts = KT_HEALTH_TIMEOUTS * (uint64_t)h->rto_us;
+    return smaller(timeouts > h->suspect_us ? timeouts : h->suspect_us, h->dead_us);
+}
+
+uint64_t kt_health_heard(struct kt_health *h, uint64_t now_us)
+{
+    const uint64_t silence = kt_health_silence(h, now_us);
+    if (silence >= suspect_us(h)) h->moved = now_us; /* it could not acknowledge anything meanwhile */
     h->heard = now_us;
     h->waiting = 0;
+    return silence;
 }
 
 /* How long a row of unas that fell back must be. */
@@ -41,31 +55,63 @@ static bool restarted(struct kt_health *h, const struct kt_kcp_stats *st, uint64
     return false;
 }
 
-/* Heard or not, nothing of what it owes was acknowledged for so long. */
-static bool stuck(struct kt_health *h, const struct kt_kcp_stats *st, bool fresh, uint64_t now_us)
+static uint64_t stuck_dead(const struct kt_health *h)
+{
+    const uint64_t doubtful = KT_HEALTH_STUCK * suspect_us(h);
+    return doubtful > h->dead_us ? doubtful : h->dead_us;
+}
+
+/* For how long, heard or not, it has acknowledged nothing of what it owes. */
+static uint64_t stuck_for(struct kt_health *h, const struct kt_kcp_stats *st, bool fresh, uint64_t now_us)
 {
     if (fresh || st->una != h->una || st->rmt_wnd == 0) {
         h->una = st->una;
         h->moved = now_us;
     }
-    return now_us - h->moved >= KT_HEALTH_STUCK * h->patience;
+    return now_us - h->moved;
+}
+
+/* 0 or KT_EDEAD, by how long it has been silent and stuck. A suspect peer is trusted again once it is heard
+ * and, if it was stuck, acknowledges; not while it may have restarted. */
+static int judge(struct kt_health *h, uint64_t silence, uint64_t stuck, struct kt_err *why)
+{
+    const uint64_t stuck_suspect = KT_HEALTH_STUCK * suspect_us(h);
+    h->silent = silence >= suspect_us(h);
+    if (!h->silent && stuck < stuck_suspect) {
+        h->suspect = h->suspect && h->doubted;
+        return 0;
+    }
+    if (!h->suspect) h->since = h->silent ? h->waiting : h->moved;
+    h->suspect = true;
+    if (h->silent)
+        kt_err_set(why, KT_EDEAD, "silent for %.1f s while it owed an answer", (double)silence / 1e6);
+    else
+        kt_err_set(why, KT_EDEAD, "it acknowledged nothing for %.1f s", (double)stuck / 1e6);
+    return silence >= h->dead_us || stuck >= stuck_dead(h) ? KT_EDEAD : 0;
+}
+
+uint64_t kt_health_left(const struct kt_health *h, uint64_t now_us)
+{
+    const uint64_t end = smaller(h->waiting + h->dead_us, h->moved + stuck_dead(h));
+    return end > now_us ? end - now_us : 0;
 }
 
 static void look_again(struct kt_health *h, const struct kt_kcp_stats *st)
 {
-    h->due = h->asked + ASK_EVERY_US;
-    if (h->waiting + h->patience < h->due) h->due = h->waiting + h->patience;
-    if (h->doubted && h->doubted + row_us(st) / 2 < h->due) h->due = h->doubted + row_us(st) / 2;
+    h->due = smaller(h->asked + ASK_EVERY_US, h->waiting + h->dead_us);
+    if (!h->suspect) h->due = smaller(h->due, h->waiting + suspect_us(h));
+    if (h->doubted) h->due = smaller(h->due, h->doubted + row_us(st) / 2);
 }
 
 int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owes, uint64_t now_us,
     bool *probe, struct kt_err *why)
 {
     *probe = false;
+    h->rto_us = st->rto_us;
     if (restarted(h, st, now_us, probe))
         return kt_err_set(why, KT_ERESTART, "it has restarted and knows nothing of this session");
     if (!owes && !h->doubted) { /* in doubt it owes an answer to our probe */
-        h->owed = false;
+        h->owed = h->suspect = false;
         h->waiting = 0;
         return 0;
     }
@@ -74,22 +120,18 @@ int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owe
     const bool fresh = !h->owed || late;
     h->owed = true;
     h->checked = now_us;
-    if (stuck(h, st, fresh, now_us))
-        return kt_err_set(
-            why, KT_EDEAD, "it acknowledged nothing for %.1f s", (double)(now_us - h->moved) / 1e6);
+    const uint64_t stuck = stuck_for(h, st, fresh, now_us);
     if (h->waiting == 0 || late) {
         /* Quiet for a while before this: it may be gone or new, ask along with what is sent (24 bytes). */
         if (late || (h->heard && now_us - h->heard >= ASK_EVERY_US)) *probe = true;
         h->waiting = h->asked = now_us;
-    } else if (now_us - h->waiting >= h->patience) {
-        return kt_err_set(
-            why, KT_EDEAD, "silent for %.1f s while it owed an answer", (double)(now_us - h->waiting) / 1e6);
     } else if (now_us - h->asked >= ASK_EVERY_US) {
         h->asked = now_us;
         *probe = true;
     }
+    const int code = judge(h, now_us - h->waiting, stuck, why);
     look_again(h, st);
-    return 0;
+    return code;
 }
 
 uint64_t kt_health_due(const struct kt_health *h)

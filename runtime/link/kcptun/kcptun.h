@@ -40,7 +40,9 @@ struct kt_kcptun_config {
     uint32_t stream_buffer; /* bytes */
     uint32_t frame_size;    /* 1..65535 */
     uint64_t keepalive_us;  /* 1 s..30 s */
-    uint64_t dead_us;       /* a peer that owes an answer is dead after so long; 1 s..60 s; default 5 s */
+    uint64_t
+        suspect_us;   /* a peer that owes an answer gets no new streams after this; 1 s..60 s; default 5 s */
+    uint64_t dead_us; /* ... and is given up after this; 1 s..60 s; default 30 s */
 
     uint32_t conn;        /* link: sessions in rotation, 1..1024 */
     uint64_t expire_us;   /* link: autoexpire, 0: never; up to ten years */

@@ -38,8 +38,7 @@ static void on_listen(struct kt_link *link, const struct kt_link_events *events,
     if (!events || !events->stream || l->sh->features & KT_SMUX_F_SERVES) return;
     l->sh->features |= KT_SMUX_F_SERVES;
     /* Sessions say in their first words whether they serve: those that did not are replaced. */
-    for (size_t i = 0; i < l->sh->cfg.conn; i++)
-        if (l->slots[i].dial) kt_slot_renew(&l->slots[i]);
+    for (size_t i = 0; i < l->sh->cfg.conn; i++) kt_slot_renew(&l->slots[i]);
 }
 
 static int on_stay(struct kt_link *link, struct kt_err *err)
@@ -73,6 +72,7 @@ static struct kt_kcptun_config changed(const struct kt_kcptun_config *now, const
     c.datashard = to->datashard;
     c.parityshard = to->parityshard;
     c.ratelimit = to->ratelimit;
+    c.suspect_us = to->suspect_us;
     c.dead_us = to->dead_us;
     return c;
 }
@@ -85,8 +85,11 @@ static int on_set(struct kt_link *link, const struct kt_kcptun_config *cfg, stru
     int rc = kt_kcptun_check(&c, err);
     if (rc) return rc;
     sh->cfg = c;
-    for (struct kt_list *n = l->draining.next; n != &l->draining; n = n->next)
-        kt_session_tune(KT_CONTAINER(n, struct dial, node)->session);
+    for (struct kt_list *n = l->draining.next; n != &l->draining; n = n->next) {
+        struct dial *d = KT_CONTAINER(n, struct dial, node);
+        const bool follows = kt_session_tune(d->session);
+        if (d->benched) d->stale = !follows;
+    }
     size_t stale = 0;
     for (size_t i = 0; i < c.conn; i++) {
         stale += kt_slot_tune(&l->slots[i]);
@@ -113,8 +116,14 @@ static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
         add(l->slots[i].dial, out);
         add(l->slots[i].dead, out);
     }
-    for (const struct kt_list *n = l->draining.next; n != &l->draining; n = n->next)
-        add(KT_CONTAINER(n, struct dial, node), out);
+    /* The silence of a session that was replaced is no news of the link. */
+    const bool replaced = out->up;
+    for (const struct kt_list *n = l->draining.next; n != &l->draining; n = n->next) {
+        const uint64_t silence = out->silence_us;
+        const struct dial *d = KT_CONTAINER(n, struct dial, node);
+        add(d, out);
+        if (replaced && d->benched) out->silence_us = silence;
+    }
 }
 
 static void destroy(struct link *l)

@@ -5,8 +5,10 @@
  *
  * A slot holds one session at most. Calls wait in their slot while its name is looked up (anew for each
  * session); nothing else waits for them. A session whose peer has restarted leaves the streams that the peer
- * had not seen to the next one. An expired session moves to `draining` and serves its streams there until
- * they end or scavenge_us has passed; so does a stale one, whose streams nobody cuts. */
+ * had not seen to the next one. A session whose peer is suspect leaves its slot (it is benched): it keeps its
+ * streams in `draining`, and returns to the slot if it is heard again. An expired session moves to `draining`
+ * and serves its streams there until they end or scavenge_us has passed; so does a stale one, whose streams
+ * nobody cuts. */
 #ifndef KT_LINK_KCPTUN_LINK_INTERNAL_H
 #define KT_LINK_KCPTUN_LINK_INTERNAL_H
 
@@ -20,6 +22,7 @@ struct dial {
     struct kt_list node; /* in link->draining, or in no list */
     struct link *link;
     struct slot *slot; /* NULL while draining */
+    struct slot *home; /* the slot that it was made for */
     struct kt_udp *udp;
     struct kt_session *session;
     struct kt_timer scavenge; /* cuts an expired one */
@@ -29,7 +32,9 @@ struct dial {
     bool refused; /* said that nothing listens there */
     bool up;      /* counted in link->up */
     bool carries; /* ... and in link->carrying */
-    bool stale;   /* the settings ask for what only a new session can have */
+    bool benched; /* in link->draining because its peer is suspect */
+    bool stale;   /* takes no new streams: the settings ask for what only a new session can have, or an older
+                     session has come back; nobody cuts its streams */
     bool told;    /* said that the ends do not go together */
 };
 

@@ -13,6 +13,7 @@
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
+#define RESUME_US 1000000u
 
 void kt_session_schedule(struct kt_session *s)
 {
@@ -217,14 +218,60 @@ static void mark_young(struct kt_session *s)
     }
 }
 
+static const char *hint(const struct kt_session *s)
+{
+    if (!s->health.heard)
+        return "; nothing ever came from it: is it running, does UDP get through, and are key and crypt the "
+               "same on both ends?";
+    if (s->over != KT_EPROTO && s->sh->client && !kt_session_spoken_to(s))
+        return "; it never said anything: are nocomp, smuxver and QPP the same on both ends?";
+    return "";
+}
+
+/* What is no news is not worth a warning: see kt_session_hush. */
+static enum kt_log_level loudness(const struct kt_session *s)
+{
+    return s->hushed && !s->health.heard ? KT_LOG_DEBUG : KT_LOG_WARN;
+}
+
+static void suspect(struct kt_session *s, const char *why, uint64_t now)
+{
+    s->sh->counters->SessionsSuspect++;
+    kt_log(s->sh->log, loudness(s), "session with %s: %s; giving up in %.1f s unless it answers%s%s",
+        s->peer_text, why, (double)kt_health_left(&s->health, now) / 1e6,
+        s->sh->client ? ", new streams use a new session" : "", hint(s));
+}
+
+static void trust(struct kt_session *s, uint64_t now)
+{
+    kt_log(s->sh->log, KT_LOG_INFO, "session with %s: alive again after %.1f s", s->peer_text,
+        (double)(now - s->health.since) / 1e6);
+}
+
 static void check_health(struct kt_session *s, uint64_t now)
 {
     struct kt_kcp_stats st;
+    struct kt_err why;
     bool probe;
+    const bool before = s->health.suspect;
     kt_kcp_stats(s->kcp, &st);
-    int code = kt_health_check(&s->health, &st, kt_kcp_unacked(s->kcp), now, &probe, &s->why);
-    if (code) fail(s, code);
+    int code = kt_health_check(&s->health, &st, kt_kcp_unacked(s->kcp), now, &probe, &why);
+    /* One that was never heard and carries nothing has nothing to wait for. */
+    if (!code && s->health.suspect && !s->health.heard && kt_smux_streams(s->smux) == 0) code = KT_EDEAD;
+    if (code) {
+        kt_session_fail(s, code, why.text);
+        return;
+    }
     if (probe) kt_kcp_probe(s->kcp);
+    if (s->health.suspect == before) return;
+    if (s->health.suspect) {
+        /* What cannot be answered would only be in the way of those who try anew. A peer that is heard but
+         * acknowledges nothing gets its retransmissions. */
+        if (s->health.silent) kt_kcp_pause(s->kcp);
+        suspect(s, why.text, now);
+    } else
+        trust(s, now);
+    if (s->owner.suspect) s->owner.suspect(s->owner.ctx, s, s->health.suspect ? why.text : NULL);
 }
 
 static void arm(struct kt_session *s, uint64_t now)
@@ -243,23 +290,16 @@ static void arm(struct kt_session *s, uint64_t now)
 static void report_over(struct kt_session *s)
 {
     struct kt_counters *c = s->sh->counters;
-    const char *hint = "";
     if (s->over == KT_EDEAD)
         c->SessionsDead++;
     else if (s->over == KT_ERESTART)
         c->SessionsRestarted++;
     else
         c->SessionsFailed++;
-    if (!s->health.heard)
-        hint = "; nothing ever came from it: is it running, does UDP get through, and are key and crypt the "
-               "same on both ends?";
-    else if (s->over != KT_EPROTO && s->sh->client && !kt_session_spoken_to(s))
-        hint = "; it never said anything: are nocomp, smuxver and QPP the same on both ends?";
     const char *why = s->why.code ? s->why.text : kt_strerror(s->over);
-    if (s->over == KT_ERESTART && *hint)
+    if (s->over == KT_ERESTART && *hint(s))
         why = "it knows nothing of this session"; /* more than that would be a guess */
-    const enum kt_log_level level = s->hushed && !s->health.heard ? KT_LOG_DEBUG : KT_LOG_WARN;
-    kt_log(s->sh->log, level, "session with %s ended: %s%s", s->peer_text, why, hint);
+    kt_log(s->sh->log, loudness(s), "session with %s ended: %s%s", s->peer_text, why, hint(s));
 }
 
 static void on_turn(void *ctx)
@@ -286,6 +326,8 @@ static void on_turn(void *ctx)
         kt_session_probes_turn(s, now);
         check_health(s, now);
         if (!s->over) {
+            if (s->resume) kt_kcp_resume(s->kcp);
+            s->resume = false;
             kt_kcp_flush(s->kcp, now);
             check_health(s, now); /* the flush may have made it owe an answer */
             arm(s, now);
@@ -330,10 +372,20 @@ static void on_fec(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_ori
     if (origin == KT_KCP_REGULAR) kt_session_fail(s, KT_EPROTO, "malformed KCP packet");
 }
 
+/* An owed silence that tells of an outage rather than of a loss. */
+static uint64_t resume_us(const struct kt_session *s)
+{
+    struct kt_kcp_stats st;
+    kt_kcp_stats(s->kcp, &st);
+    const uint64_t timeouts = 3 * (uint64_t)st.rto_us;
+    return timeouts > RESUME_US ? timeouts : RESUME_US;
+}
+
 void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len)
 {
     if (s->over) return;
-    kt_health_heard(&s->health, kt_io_now(s->sh->io));
+    const uint64_t silence = kt_health_heard(&s->health, kt_io_now(s->sh->io));
+    if (s->health.suspect || silence >= resume_us(s)) s->resume = true;
     if (!s->up_at) s->up_at = s->health.heard;
     if (kt_fec_dec_input(s->dec, body, len, on_fec, s)) kt_session_fail(s, KT_EPROTO, "malformed FEC packet");
     kt_session_schedule(s);
@@ -392,9 +444,10 @@ static struct kt_kcp_config kcp_settings(const struct kt_session *s)
 static void set_patience(struct kt_session *s)
 {
     const struct kt_shared *sh = s->sh;
-    s->health.patience = sh->cfg.dead_us;
-    if (!sh->client && !kt_session_hello(s, NULL) && s->health.patience < FOREIGN_PATIENCE_US)
-        s->health.patience = FOREIGN_PATIENCE_US;
+    s->health.suspect_us = sh->cfg.suspect_us;
+    s->health.dead_us = sh->cfg.dead_us;
+    if (!sh->client && !kt_session_hello(s, NULL) && s->health.dead_us < FOREIGN_PATIENCE_US)
+        s->health.dead_us = FOREIGN_PATIENCE_US;
 }
 
 bool kt_session_tune(struct kt_session *s)

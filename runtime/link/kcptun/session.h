@@ -5,9 +5,11 @@
  * KCP has, raises the streams' events, frames what streams have to say, flushes KCP once and arms one timer
  * for the next thing due. An idle session has one timer, for its heartbeat.
  *
- * A peer that owes an answer (something unacknowledged, or a probe) and is silent for dead_us is dead. A peer
- * whose una falls back below what it had acknowledged has restarted: it is probed at once, and believed after
- * several such answers in a row. */
+ * A peer that owes an answer (something unacknowledged, or a probe) and is silent for suspect_us is suspect:
+ * the session only asks for an answer, once a second, and should get no new streams; when the peer is heard
+ * again, all that is in flight is sent again at once. After dead_us it is dead. A peer whose una falls back
+ * below what it had acknowledged has restarted: it is probed at once, and believed after several such answers
+ * in a row. */
 #ifndef KT_LINK_KCPTUN_SESSION_H
 #define KT_LINK_KCPTUN_SESSION_H
 
@@ -30,6 +32,10 @@ struct kt_session_owner {
     void (*up)(void *ctx, struct kt_session *s);
     /* The peer said hello with these features (a kt; KT_SMUX_F_…). May be NULL. */
     void (*hello)(void *ctx, struct kt_session *s, uint16_t features);
+    /* The peer became suspect (why says how), or is trusted again (why NULL). From the turn hook. May be
+     * NULL.
+     */
+    void (*suspect)(void *ctx, struct kt_session *s, const char *why);
     void *ctx;
     /* The session's totals are added to these when it is freed. */
     struct kt_link_totals *ended;
@@ -88,8 +94,9 @@ bool kt_session_spoken_to(const struct kt_session *s); /* any smux frame ever ca
 /* Why it is over, as a sentence. */
 const char *kt_session_why(const struct kt_session *s);
 bool kt_session_over(const struct kt_session *s);
-bool kt_session_young(const struct kt_session *s); /* has streams that the peer has not seen */
-bool kt_session_acked(const struct kt_session *s); /* the peer has acknowledged something of ours */
+bool kt_session_suspect(const struct kt_session *s); /* it should get no new streams */
+bool kt_session_young(const struct kt_session *s);   /* has streams that the peer has not seen */
+bool kt_session_acked(const struct kt_session *s);   /* the peer has acknowledged something of ours */
 /* In its turn hook: it must not be freed now. */
 bool kt_session_busy(const struct kt_session *s);
 /* True if the peer said hello; features may be NULL. */

@@ -83,6 +83,11 @@ bool kt_session_over(const struct kt_session *s)
     return s->over != 0;
 }
 
+bool kt_session_suspect(const struct kt_session *s)
+{
+    return s->health.suspect;
+}
+
 const char *kt_session_why(const struct kt_session *s)
 {
     return s->why.code ? s->why.text : kt_strerror(s->over);
@@ -156,7 +161,7 @@ void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
     sum->inflight += st.inflight;
     sum->queued += st.queued;
     sum->owing = sum->owing || (s->owes && !kt_kcp_covered(s->kcp, s->said_kcp));
-    if (s->up_at) {
+    if (s->up_at && !s->health.suspect) {
         sum->up = true;
         if (now - s->up_at > sum->up_us) sum->up_us = now - s->up_at;
     }

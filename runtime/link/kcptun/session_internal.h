@@ -42,6 +42,7 @@ struct kt_session {
     bool woken;        /* smux has something to send */
     bool blocked;      /* smux's buffers are full: reading pauses */
     bool went_idle;
+    bool resume;    /* heard again after a silence: all in flight is sent again at once */
     bool hushed;    /* see kt_session_hush */
     bool told_up;   /* `up` was called */
     bool reported;  /* `over` was called */

@@ -1,0 +1,112 @@
+-- Outages of the line in virtual time: kt client and kt server with their defaults.
+local sim = require "kt.sim"
+
+local function tunnel(opts)
+  opts = opts or {}
+  local w = sim.world { seed = opts.seed or 7 }
+  w:host "client"
+  w:host "server"
+  w:link("client", "server", { delay = "40ms" })
+  w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
+  local function args(own) return { args = table.move(opts, 1, #opts, #own + 1, own) } end
+  w:host("server"):run("kt server", args { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k" })
+  return w, w:host("client"):run("kt client", args { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "k" })
+end
+
+--- One of the counters that SIGUSR1 brings into the log.
+local function counter(w, script, name)
+  script:signal "USR1"
+  w:run_for "1ms"
+  return tonumber((script:log() .. script:output()):match(".*" .. name .. "%W+(%d+)"))
+end
+
+local function connect(w) return w:host("client"):connect "127.0.0.1:12948" end
+
+describe("a connection", function()
+  for _, seconds in ipairs { 3, 6, 12, 25 } do
+    it(("survives an outage of %d s, and is answered within 2 s after it"):format(seconds), function()
+      local w = tunnel()
+      local app = connect(w)
+      app:echo "before"
+      w:fault("1s", "cut", function() w:link("client", "server"):cut() end)
+      w:fault(1 + seconds .. "s", "heal", function() w:link("client", "server"):heal() end)
+      w:run "1500ms"
+      assert.equal("server", app:echo("in the outage", { timeout = "60s" }).server)
+      local after = w:now() - 1 - seconds
+      assert.is_true(after >= 0 and after < 2, ("%.3f s after the outage"):format(after))
+      app:echo "after"
+      app:close()
+      w:settle()
+    end)
+  end
+
+  it("is broken by an outage of 40 s, and the log says so", function()
+    local w, client = tunnel()
+    local app = connect(w)
+    app:echo "before"
+    w:link("client", "server"):cut()
+    assert.is_nil((app:try_echo("in the outage", { timeout = "39s" })))
+    w:run_for "5s"
+    assert.matches("silent for 5.0 s while it owed an answer; giving up in 25.0 s unless it answers, new streams use a new session",
+      client:log(), 1, true)
+    assert.matches("session with 10.0.2.1:29900 ended: silent for 30.0 s while it owed an answer", client:log(), 1, true)
+  end)
+
+  it("survives an outage of 40 s when dead_after is 60 s", function()
+    local w = tunnel { "--deadpeer", "60" }
+    local app = connect(w)
+    app:echo "before"
+    w:fault("1s", "cut", function() w:link("client", "server"):cut() end)
+    w:fault("41s", "heal", function() w:link("client", "server"):heal() end)
+    w:run "1500ms"
+    assert.equal("server", app:echo("in the outage", { timeout = "60s" }).server)
+  end)
+
+  it("ends after 5 s of an outage when dead_after says so", function()
+    local w, client = tunnel { "--deadpeer", "5" }
+    local app = connect(w)
+    app:echo "before"
+    w:link("client", "server"):cut()
+    assert.is_nil((app:try_echo("in the outage", { timeout = "7s" })))
+    assert.matches("ended: silent for 5.0 s while it owed an answer", client:log(), 1, true)
+  end)
+end)
+
+describe("a session in an outage", function()
+  it("takes no new streams after 5 s, and takes its place back when it is heard first", function()
+    local w, client = tunnel()
+    local old = connect(w)
+    old:echo "before"
+    w:fault("1s", "cut", function() w:link("client", "server"):cut() end)
+    w:fault("13s", "heal", function() w:link("client", "server"):heal() end)
+    w:run "1500ms"
+    old:send "in the outage"
+    w:run "9s"
+    assert.equal(1, counter(w, client, "ActiveOpens"))
+    local new = connect(w)
+    assert.equal("server", new:echo("in the outage", { timeout = "20s" }).server)
+    assert.equal(2, counter(w, client, "ActiveOpens"))
+    assert.equal(1, counter(w, client, "SessionsSuspect"))
+    assert.matches("alive again after 1%d%.%d s", client:log())
+    local last = connect(w)
+    assert.equal("server", last:echo("after").server)
+    assert.equal(2, counter(w, client, "ActiveOpens"))
+    for _, app in ipairs { old, new, last } do app:close() end
+    w:settle()
+  end)
+
+  it("whose server restarts meanwhile ends within a second after it, and new streams move on", function()
+    local w, client = tunnel()
+    local app = connect(w)
+    app:echo "before"
+    w:link("client", "server"):cut()
+    app:send "in the outage"
+    w:run_for "8s"
+    w:host("server"):crash()
+    w:host("server"):restart()
+    w:link("client", "server"):heal()
+    w:run_for "1500ms"
+    assert.equal(1, counter(w, client, "SessionsRestarted"))
+    assert.equal("server", connect(w):echo("after").server)
+  end)
+end)
