@@ -210,6 +210,10 @@ describe("endpoint", function()
       assert.same({ is_unix = true, host = "/run/kt.sock", port_min = 0, port_max = 0 }, base.endpoint(text, "u"))
       bad(text, "", "a unix socket cannot be used here")
     end
+    for _, text in ipairs { "run/kt.sock", "./kt.sock", "../kt.sock" } do
+      assert.same({ is_unix = true, host = text, port_min = 0, port_max = 0 }, base.endpoint(text, "u"))
+      bad(text, "", "a unix socket cannot be used here")
+    end
     bad("unix:run/kt.sock", "u", "begins with '/'")
     bad("unix:", "u", "begins with '/'")
     bad("/run/", "u", "directory")

@@ -35,7 +35,7 @@ bool kt_addr_from_sockaddr(struct kt_addr *out, const struct sockaddr *sa);
 bool kt_addr_from_ip(struct kt_addr *out, const char *ip, uint16_t port);
 
 /* An endpoint as people write it: "host:port", ":port", "1.2.3.4:5", "[::1]:5", "host:min-max", "unix:/path",
- * or "/path" (unix). */
+ * "/path" or "some/path" (unix). */
 struct kt_endpoint {
     bool is_unix;
     char host[256];              /* "" for the wildcard; the path for unix sockets (at most 107 bytes) */

@@ -188,6 +188,8 @@ int kt_endpoint_parse(struct kt_endpoint *out, const char *text, unsigned flags,
         rc = parse_unix(&p, text + 5);
     else if (strncmp(text, "unix:", 5) == 0 && !is_digit(text[5]) && (flags & KT_ENDPOINT_UNIX))
         rc = fail(&p, "a unix socket's path begins with '/'; write unix:/path");
+    else if (strchr(text, '/') && !strchr(text, ':'))
+        rc = parse_unix(&p, text); /* "run/the.sock": no host has a '/' in its name */
     else if (text[0] == '[')
         rc = parse_bracketed(&p);
     else

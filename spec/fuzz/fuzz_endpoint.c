@@ -31,7 +31,7 @@ static void accepted(const struct kt_endpoint *e, unsigned flags)
     CHECK(printable(e->host));
     if (e->is_unix) {
         CHECK(flags & KT_ENDPOINT_UNIX);
-        CHECK(e->host[0] == '/' && strlen(e->host) <= 107);
+        CHECK(strchr(e->host, '/') && strlen(e->host) <= 107);
         CHECK(e->port_min == 0 && e->port_max == 0);
         return;
     }
