@@ -1,8 +1,8 @@
-# kt_embed_lua(TARGET ROOT dir [EXAMPLES dir] [EXTRA module=file …]): puts every .lua file below ROOT, the examples and the extras into the binary.
+# kt_embed_lua(TARGET ROOT dir [EXAMPLES dir]): puts every .lua file below ROOT and the examples into the binary.
 # lua/kt/cli/client.lua becomes module "kt.cli.client", lua/kt/init.lua "kt"; an example "examples/socks5", which no require can name by chance.
 # Read with kt_embedded (script/embedded.h). lua/meta is for editors and stays out.
 function(kt_embed_lua target)
-  cmake_parse_arguments(EMBED "" "ROOT;EXAMPLES" "EXTRA" ${ARGN})
+  cmake_parse_arguments(EMBED "" "ROOT;EXAMPLES" "" ${ARGN})
   file(GLOB_RECURSE files CONFIGURE_DEPENDS ${EMBED_ROOT}/*.lua)
   list(FILTER files EXCLUDE REGEX "/meta/")
   set(pairs "")
@@ -19,7 +19,6 @@ function(kt_embed_lua target)
       list(APPEND pairs "examples/${name}=${file}")
     endforeach()
   endif()
-  list(APPEND pairs ${EMBED_EXTRA})
   set(sources "")
   foreach(pair ${pairs})
     string(REGEX REPLACE "^[^=]*=" "" file ${pair})

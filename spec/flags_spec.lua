@@ -174,7 +174,7 @@ describe("kt's configuration file", function()
   after_each(h.cleanup)
 
   local faults = {
-    { "a folder", function() return "/tmp" end, "director" },
+    { "a folder", function() return "/tmp" end, "folder" },
     { "a file that cannot be read", function() return "/proc/self/mem" end, "." }, -- not even by root
     { "an array", function() return file_with "[]" end, "object" },
     { "an array of an object", function() return file_with '  [{"crypt": "aes"}]' end, "object" },

@@ -22,7 +22,6 @@ local libraries = {
   ["^gcrypt"] = { "^runtime/crypto/" },
   ["^isa%-l"] = { "^kcp/fec", "^runtime/crypto/", "^runtime/link/" },
   ["^snappy"] = { "^runtime/link/kcptun/" },
-  ["cJSON"] = { "^runtime/script/" },
 }
 
 -- The engine is pure: it may not know that there are sockets, clocks or files.

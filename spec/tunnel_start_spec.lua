@@ -190,8 +190,8 @@ describe("kt that cannot start", function()
   -- what it is, the arguments, what must be said (patterns)
   local cases = {
     { "a value that is no number", { "client", "--mtu", "banana" }, { "%-%-mtu", "banana" } },
-    { "an mtu out of range", { "client", "--mtu", "20" }, { "%-%-mtu", "20", "1500" } },
-    { "a window of nothing", { "server", "--sndwnd", "0" }, { "%-%-sndwnd", "65535" } },
+    { "a heartbeat out of range", { "client", "--keepalive", "31" }, { "%-%-keepalive", "31", "1 to 30" } },
+    { "no session at all", { "client", "--conn", "0" }, { "%-%-conn", "1 to 1024" } },
     { "too many FEC packets in a group", { "server", "--ds", "200", "--ps", "100" }, { "255" } },
     { "an unknown cipher", { "client", "--crypt", "rot13" }, { "rot13", "salsa20", "aes%-128%-gcm", "none" } },
     { "an unknown mode", { "server", "--mode", "slow" }, { "slow", "fast3" } },

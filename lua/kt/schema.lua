@@ -4,7 +4,7 @@
 ---   string, boolean, function
 ---   flag        true, false, 1 or 0 → boolean
 ---   integer     min, max
----   enum        values; fn: a function will do too
+---   enum        values; fn: a function will do too; meant: by other names that people write, in lower case, the value
 ---   handle      kind: a handle of that kind
 ---   list        of: the description of each element
 ---   duration, size, rate, share   units (kt.units) → numbers; min, and max or below, in seconds and bytes
@@ -131,7 +131,7 @@ function types.enum(d, value)
   for _, known in ipairs(d.values) do
     if value == known then return value end
   end
-  local near = type(value) == "string" and schema.suggest(value, d.values)
+  local near = type(value) == "string" and (d.meant and d.meant[value:lower()] or schema.suggest(value, d.values))
   return nil, show(value) .. " is not known",
     near and ('did you mean "%s"?'):format(near)
       or "there are: " .. table.concat(d.values, ", ") .. (d.fn and ", or a function" or "")

@@ -1,6 +1,5 @@
 /* kt.core's own functions: what the modules in the binary need beyond the public API (lua/kt/). A script
  * cannot require kt.core. */
-#include <cjson/cJSON.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +12,6 @@
 #include "script/service.h"
 
 #define READ_MAX (1u << 20)
-#define JSON_DEPTH_MAX 64
 
 static int getenv_(lua_State *L)
 {
@@ -84,62 +82,6 @@ static int examples(lua_State *L)
         lua_pushlstring(L, e->source, e->len);
         lua_setfield(L, -2, e->module + sizeof folder - 1);
     }
-    return 1;
-}
-
-/* ---- JSON ---- */
-
-static void push_json(lua_State *L, const cJSON *v, int depth)
-{
-    luaL_checkstack(L, 4, "JSON");
-    if (depth > JSON_DEPTH_MAX) kt_raise(L, "nested more than %d deep", JSON_DEPTH_MAX);
-    if (cJSON_IsString(v)) {
-        lua_pushstring(L, v->valuestring);
-    } else if (cJSON_IsNumber(v)) {
-        kt_push_number(L, v->valuedouble);
-    } else if (cJSON_IsBool(v)) {
-        lua_pushboolean(L, cJSON_IsTrue(v));
-    } else if (cJSON_IsArray(v) || cJSON_IsObject(v)) {
-        lua_newtable(L);
-        lua_Integer i = 0;
-        for (const cJSON *item = v->child; item; item = item->next) {
-            push_json(L, item, depth + 1);
-            if (cJSON_IsArray(v))
-                lua_rawseti(L, -2, ++i);
-            else
-                lua_setfield(L, -2, item->string);
-        }
-    } else {
-        lua_pushlightuserdata(L, NULL);
-    }
-}
-
-static int convert_json(lua_State *L)
-{
-    push_json(L, lua_touserdata(L, 1), 0);
-    return 1;
-}
-
-/* core.json_decode(text) → value | nil, err; null is core.null */
-static int json_decode(lua_State *L)
-{
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
-    const char *end = NULL;
-    cJSON *v = cJSON_ParseWithLengthOpts(text, len + 1, &end, 1); /* +1: the NUL ends it, or it is an error */
-    if (!v) {
-        size_t at = end ? (size_t)(end - text) : 0;
-        int line = 1;
-        for (size_t i = 0; i < at && i < len; i++) line += text[i] == '\n';
-        char what[64];
-        snprintf(what, sizeof what, "line %d is not valid JSON", line);
-        return kt_err_return(L, KT_ECONFIG, what);
-    }
-    lua_pushcfunction(L, convert_json);
-    lua_pushlightuserdata(L, v);
-    int status = lua_pcall(L, 1, 1, 0);
-    cJSON_Delete(v);
-    if (status != LUA_OK) return kt_err_return(L, KT_ECONFIG, lua_tostring(L, -1));
     return 1;
 }
 
@@ -372,7 +314,6 @@ void kt_lua_core(lua_State *L)
         {"append_file", append_file},
         {"create_file", create_file},
         {"examples", examples},
-        {"json_decode", json_decode},
         {"on_signal", watch_signal},
         {"counters", counters},
         {"exit", exit_},
@@ -394,6 +335,4 @@ void kt_lua_core(lua_State *L)
     luaL_setfuncs(L, functions, 0);
     lua_pushstring(L, KT_VERSION);
     lua_setfield(L, -2, "version");
-    lua_pushlightuserdata(L, NULL);
-    lua_setfield(L, -2, "null");
 }

@@ -308,7 +308,6 @@ static int set_up(lua_State *L)
     rt->ref_script_dir = luaL_ref(L, LUA_REGISTRYINDEX);
     make_host_env(L);
     make_core(L);
-    require_embedded(L, "kt.shim");
 
     /* What follows is the script's world alone. */
     lua_register(L, "require", script_require);

@@ -31,7 +31,7 @@ static const struct kt_origin origin_unknown = {.source = "?"};
 
 bool kt_origin_embedded(const char *short_src)
 {
-    return strncmp(short_src, "[kt", 3) == 0 || strncmp(short_src, "[argparse", 9) == 0;
+    return strncmp(short_src, "[kt", 3) == 0;
 }
 
 const struct kt_origin *kt_origin_here(struct kt_runtime *rt, lua_State *L)

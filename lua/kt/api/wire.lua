@@ -6,6 +6,8 @@ local ciphers = {
   "aes", "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish", "twofish", "cast5", "3des", "tea", "xtea", "xor",
   "sm4", "none", "null",
 }
+-- What people write for a cipher that has another name here. kcptun's aes is AES-256.
+local other_names = { ["aes-256"] = "aes", ["aes256"] = "aes", ["aes-256-cfb"] = "aes", ["aes128"] = "aes-128", ["aes192"] = "aes-192" }
 local modes = { "normal", "fast", "fast2", "fast3", "manual", "default" }
 local manual = { nodelay = false, interval = 50, resend = 0, nc = false }
 
@@ -68,7 +70,7 @@ function wire.keys(client)
     { name = "wire", type = "enum", values = { "kcptun" }, default = "kcptun", doc = "The protocol on the wire." },
     { name = "key", type = "secret", required = true, wanted = 'a string, or kt.secret_file "psk.key"',
       doc = "The secret that both ends share." },
-    { name = "crypt", type = "enum", values = ciphers, default = "aes", doc = "Cipher; the same at both ends." },
+    { name = "crypt", type = "enum", values = ciphers, meant = other_names, default = "aes", doc = "Cipher; the same at both ends." },
     { name = "mode", type = "enum", values = modes, default = "fast",
       doc = 'How eagerly KCP retransmits. "manual": as kcp says; "default": KCP\'s own.' },
     kcp(client),

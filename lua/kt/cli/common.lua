@@ -23,7 +23,7 @@ end
 
 -- Parses the arguments, says what is in force, and calls declare(values), which returns the link or acceptor. Printing help, and every mistake, end here.
 function common.main(side, args, declare)
-  local ok, values, notes, from = pcall(settings.parse, side, args)
+  local ok, values, notes, from = pcall(settings.parse, side, args, core)
   if not ok then
     local stop = values
     if type(stop) ~= "table" then error(stop, 0) end

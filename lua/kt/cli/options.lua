@@ -1,82 +1,124 @@
--- The flags of `kt client` and `kt server`: kcptun's names and defaults, in one table from which the parser, the help, the JSON configuration and
--- the report of effective settings are made.
+-- The flags of `kt client` and `kt server`: kcptun's names and defaults, in one table from which the reader of flags, the help, the JSON
+-- configuration and the report of effective settings are made.
 --
--- A row without a default has none: the value is nil unless given.
+-- A row: name (the long flag), short (its short form), alias (a second long form), json (its key in a configuration file: the name by default,
+-- false if a file cannot set it), type ("string", "int", "bool", "enum"), min and max for ints, values for enums, default (nil unless given if
+-- there is none), group, arg (the value's name in the help) and help. A row with only = "client" or "server" exists there only; other: the
+-- setting of the other end that is like it. A row with of = "kcp.mtu" is that setting of kt.link (server: kt.accept): kt.api says its range, its
+-- values and its default, once for scripts and flags.
 --
--- A row: name (the long flag), short (its short form), alias (a second long form), json (its key in a configuration file when that differs),
--- type ("string", "int", "bool"), min and max for ints, default, help. A row with only = "client" or "server" exists there only. A row with
--- of = "kcp.mtu" is that setting of kt.link (server: kt.accept): kt.api says its range and its default, once for scripts and flags.
+-- kcptun takes any whole number and makes something of it. kt starts with it too wherever the tunnel can work: low and high are what a number
+-- below min and above max becomes (a number, or a function of the given one that may return nil); without them it is refused. when(values) says
+-- whether the setting is in use; if not, it cannot be wrong. unknown: what kcptun does with a name that is not among the values.
 
 local api = require "kt.api"
 
 local options = {}
 
+options.groups = {
+  { "addresses", "Addresses" }, { "security", "Security" }, { "kcp", "KCP" }, { "fec", "FEC (forward error correction)" },
+  { "mux", "Sessions and streams" }, { "operation", "Operation" },
+}
+
+local YEARS = 315360000 -- ten, in seconds: the longest that kt.link takes
+
+local function six_bits(n) return n & 63 end
+local function manual(values) return values.mode == "manual" end
+local function expiring(values) return values.autoexpire > 0 end
+
 local rows = {
-  {name = "localaddr", short = "l", type = "string", default = ":12948", only = "client",
-   help = "where applications connect: host:port, :port, or the path of a unix socket"},
-  {name = "remoteaddr", short = "r", type = "string", default = "vps:29900", only = "client",
-   help = "the server: host:port, or host:min-max to pick a port of a range for each session"},
-  {name = "listen", short = "l", type = "string", default = ":29900", only = "server",
-   help = "UDP address to listen on: host:port, :port, or host:min-max"},
-  {name = "target", short = "t", type = "string", default = "127.0.0.1:12948", only = "server",
-   help = "where streams are taken to: host:port, or the path of a unix socket"},
-  {name = "key", type = "string", default = "it's a secrect",
-   help = "the shared secret; also taken from $KCPTUN_KEY"},
-  {name = "crypt", type = "string", default = "aes",
-   help = "aes, aes-128, aes-192, aes-128-gcm, salsa20, blowfish, twofish, cast5, 3des, tea, xtea, xor, sm4, none, null"},
-  {name = "mode", type = "string", default = "fast",
-   help = "fast3, fast2, fast, normal, default, or manual (then nodelay, interval, resend and nc count)"},
-  {name = "QPP", json = "qpp", type = "bool", default = false, help = "permute stream bytes (kcptun's QPP)"},
-  {name = "QPPCount", json = "qpp-count", type = "int", of = "qpp.pads", help = "number of QPP pads"},
-  {name = "tuncrypt", type = "bool", default = false,
-   help = "encrypt each stream from end to end as well; kt on both ends"},
-  {name = "conn", type = "int", of = "sessions", only = "client",
-   help = "number of UDP sessions, used in rotation"},
-  {name = "autoexpire", type = "int", min = 0, max = 31536000, default = 0, only = "client",
-   help = "replace a session that is older than so many seconds; 0: never"},
-  {name = "scavengettl", type = "int", min = 0, max = 31536000, default = 600, only = "client",
-   help = "cut a replaced session after so many seconds"},
-  {name = "mtu", type = "int", of = "kcp.mtu", help = "largest UDP payload in bytes"},
-  {name = "ratelimit", type = "int", min = 0, max = 1 << 40, default = 0,
-   help = "most bytes a second a session may send; 0: no limit"},
-  {name = "sndwnd", type = "int", of = "kcp.sndwnd", help = "send window in packets"},
-  {name = "rcvwnd", type = "int", of = "kcp.rcvwnd", help = "receive window in packets"},
-  {name = "datashard", alias = "ds", type = "int", of = "fec.data",
-   help = "FEC: data packets in a group; 0: no FEC"},
-  {name = "parityshard", alias = "ps", type = "int", of = "fec.parity",
-   help = "FEC: parity packets in a group; 0: no FEC"},
-  {name = "dscp", type = "int", of = "dscp", help = "DSCP of the datagrams sent"},
-  {name = "nocomp", type = "bool", default = false, help = "no compression; the same on both ends"},
-  {name = "acknodelay", type = "bool", default = false, help = "acknowledge at once"},
-  {name = "nodelay", type = "int", min = 0, max = 1, default = 0, help = "with mode manual: 1 retransmits sooner"},
-  {name = "interval", type = "int", of = "kcp.interval", default = 50, help = "with mode manual: KCP's tick in milliseconds"},
-  {name = "resend", type = "int", of = "kcp.resend", default = 0,
-   help = "with mode manual: retransmit after so many later acknowledgements; 0: only after a timeout"},
-  {name = "nc", type = "int", min = 0, max = 1, default = 0, help = "with mode manual: 1 switches congestion control off"},
-  {name = "sockbuf", type = "int", min = 0, max = 1 << 30, default = 4194304, help = "socket buffer in bytes"},
-  {name = "smuxver", type = "int", of = "smux.version",
-   help = "version of smux, the same on both ends (kcptun before 2025-11 defaults to 1)"},
-  {name = "smuxbuf", type = "int", of = "smux.buffer",
-   help = "most bytes buffered for all streams of a session"},
-  {name = "framesize", type = "int", of = "smux.frame", help = "largest smux frame sent, in bytes"},
-  {name = "streambuf", type = "int", of = "smux.stream_buffer",
-   help = "most bytes buffered for a stream (smux 2)"},
-  {name = "keepalive", type = "int", of = "smux.keepalive", help = "seconds between heartbeats"},
-  {name = "suspectpeer", type = "int", of = "suspect_after",
-   help = "seconds of silence, while the peer owes an answer, after which new connections use a new session"},
-  {name = "deadpeer", type = "int", of = "dead_after",
-   help = "seconds of silence, while the peer owes an answer, after which a session and its connections end"},
-  {name = "closewait", type = "int", min = 0, max = 86400,
-   help = "seconds a stream may go on one way, quiet, after the other way ended, with a peer that is not a kt; "
-     .. "default: client 10, and 1 once something has come back; server 0"},
-  {name = "snmplog", type = "string", default = "",
-   help = "append the counters to this file as CSV; 2006, 01, 02, 15, 04, 05 in its name stand for date and time"},
-  {name = "snmpperiod", type = "int", min = 0, max = 86400, default = 60, help = "seconds between lines of the snmplog"},
-  {name = "log", type = "string", default = "", help = "append the log to this file instead of stderr"},
-  {name = "loglevel", type = "string", default = "info", help = "debug, info, warn, error or quiet"},
-  {name = "quiet", type = "bool", default = false, help = "do not log the opening and closing of streams"},
-  {name = "tcp", type = "bool", default = false, help = "refused: kt does not fake TCP"},
-  {name = "pprof", type = "bool", default = false, help = "refused: that is Go's profiler"},
+  { name = "localaddr", short = "l", type = "string", default = ":12948", only = "client", other = "listen",
+    group = "addresses", arg = "ADDR", help = "where applications connect: host:port, :port, or the path of a unix socket" },
+  { name = "remoteaddr", short = "r", type = "string", default = "vps:29900", only = "client", other = "target",
+    group = "addresses", arg = "ADDR", help = "the server: host:port, or host:min-max to pick a port for each session" },
+  { name = "listen", short = "l", type = "string", default = ":29900", only = "server", other = "localaddr",
+    group = "addresses", arg = "ADDR", help = "UDP address to listen on: host:port, :port, or host:min-max" },
+  { name = "target", short = "t", type = "string", default = "127.0.0.1:12948", only = "server", other = "remoteaddr",
+    group = "addresses", arg = "ADDR", help = "where connections go: host:port, :port, or the path of a unix socket" },
+
+  { name = "key", type = "string", default = "it's a secrect", group = "security", arg = "KEY",
+    help = "shared secret; can also be set with $KCPTUN_KEY" },
+  { name = "crypt", type = "enum", of = "crypt", group = "security", arg = "NAME", help = "cipher; must match on both ends",
+    unknown = "kcptun silently uses aes instead" },
+  { name = "QPP", json = "qpp", type = "bool", default = false, group = "security",
+    help = "enable Quantum Permutation Pads; must match on both ends" },
+  { name = "QPPCount", json = "qpp-count", type = "int", of = "qpp.pads", group = "security", arg = "N",
+    when = function(values) return values.QPP end, help = "number of pads; must match on both ends" },
+  { name = "tuncrypt", type = "bool", default = false, group = "security",
+    help = "also encrypt each stream end to end; needs kt on both ends" },
+
+  { name = "mode", type = "enum", of = "mode", group = "kcp", arg = "NAME",
+    unknown = "kcptun silently uses manual instead",
+    help = "retransmission profile; manual uses --nodelay, --interval, --resend and --nc" },
+  { name = "mtu", type = "int", of = "kcp.mtu", group = "kcp", arg = "BYTES", help = "largest UDP payload",
+    low = function(n) return n < 50 and 1400 or 128 end, high = 1500 },
+  { name = "sndwnd", type = "int", of = "kcp.sndwnd", group = "kcp", arg = "N", help = "send window, in packets",
+    low = 32, high = 65535 },
+  { name = "rcvwnd", type = "int", of = "kcp.rcvwnd", group = "kcp", arg = "N", help = "receive window, in packets",
+    low = 32, high = 65535 },
+  { name = "ratelimit", type = "int", min = 0, max = 1 << 40, default = 0, group = "kcp", arg = "BYTES",
+    help = "send rate limit per session, in bytes per second; 0: no limit", low = 0, high = 1 << 40 },
+  { name = "acknodelay", type = "bool", default = false, group = "kcp", help = "send acknowledgements at once" },
+  { name = "nodelay", type = "int", min = 0, max = 1, default = 0, group = "kcp", arg = "N", when = manual,
+    help = "mode manual: 1 shortens the retransmission timeout", low = 0, high = 1 },
+  { name = "interval", type = "int", of = "kcp.interval", default = 50, group = "kcp", arg = "MS", when = manual,
+    help = "mode manual: time between flushes, in milliseconds",
+    low = function(n) return n < 0 and 100 or 10 end, high = 5000 },
+  { name = "resend", type = "int", of = "kcp.resend", default = 0, group = "kcp", arg = "N", when = manual,
+    help = "mode manual: retransmit after this many later acknowledgements; 0: only after a timeout",
+    low = 0, high = 255 },
+  { name = "nc", type = "int", min = 0, max = 1, default = 0, group = "kcp", arg = "N", when = manual,
+    help = "mode manual: 1 turns congestion control off", low = 0, high = 1 },
+  { name = "dscp", type = "int", of = "dscp", group = "kcp", arg = "N", help = "DSCP of the datagrams sent",
+    low = six_bits, high = six_bits },
+  { name = "sockbuf", type = "int", min = 0, max = 1 << 30, default = 4194304, group = "kcp", arg = "BYTES",
+    help = "size of the UDP socket's buffers", low = 1 << 30, high = 1 << 30 },
+
+  { name = "datashard", alias = "ds", type = "int", of = "fec.data", group = "fec", arg = "N",
+    help = "data packets in a group; 0: no FEC", low = 0 },
+  { name = "parityshard", alias = "ps", type = "int", of = "fec.parity", group = "fec", arg = "N",
+    help = "parity packets in a group; 0: no FEC", low = 0 },
+
+  { name = "conn", type = "int", of = "sessions", only = "client", group = "mux", arg = "N",
+    help = "number of UDP sessions, used in rotation" },
+  { name = "autoexpire", type = "int", min = 0, max = YEARS, default = 0, only = "client", group = "mux", arg = "SECONDS",
+    help = "replace a session after this time; 0: never", low = 0, high = YEARS },
+  { name = "scavengettl", type = "int", min = 0, max = YEARS, default = 600, only = "client", group = "mux", arg = "SECONDS",
+    when = expiring, help = "time that the streams of a replaced session have to finish",
+    low = 0, high = YEARS },
+  { name = "nocomp", type = "bool", default = false, group = "mux", help = "disable compression; must match on both ends" },
+  { name = "smuxver", type = "int", of = "smux.version", group = "mux", arg = "N",
+    help = "smux version; must match on both ends (kcptun before 2025-11 uses 1)" },
+  { name = "smuxbuf", type = "int", of = "smux.buffer", group = "mux", arg = "BYTES",
+    help = "receive buffer of a session, shared by its streams",
+    low = function(n) return n > 0 and 65536 or nil end, high = 1 << 31 },
+  { name = "streambuf", type = "int", of = "smux.stream_buffer", group = "mux", arg = "BYTES",
+    help = "receive buffer of a stream (smux 2)", low = function(n) return n > 0 and 8192 or nil end },
+  { name = "framesize", type = "int", of = "smux.frame", group = "mux", arg = "BYTES", help = "largest smux frame sent" },
+  { name = "keepalive", type = "int", of = "smux.keepalive", group = "mux", arg = "SECONDS", help = "time between heartbeats" },
+  { name = "suspectpeer", type = "int", of = "suspect_after", group = "mux", arg = "SECONDS",
+    help = "after this long without an answer, new connections use a new session" },
+  { name = "deadpeer", type = "int", of = "dead_after", group = "mux", arg = "SECONDS",
+    help = "after this long without an answer, a session and its connections end" },
+  { name = "closewait", type = "int", min = 0, max = 86400, group = "mux", arg = "SECONDS", low = 0, high = 86400,
+    help = "how long a stream stays half open with a peer that is not kt (default: client 10, then 1 after the last byte "
+      .. "of the reply; server 0)" },
+
+  { name = "c", json = false, type = "string", default = "", group = "operation", arg = "FILE",
+    help = "read settings from a JSON file; they override flags" },
+  { name = "log", type = "string", default = "", group = "operation", arg = "FILE", help = "append the log to a file; the default is stderr" },
+  { name = "loglevel", type = "string", default = "info", group = "operation", arg = "LEVEL",
+    help = "debug, info, warn, error or quiet" },
+  { name = "quiet", type = "bool", default = false, group = "operation", help = "do not log the opening and closing of streams" },
+  { name = "snmplog", type = "string", default = "", group = "operation", arg = "FILE",
+    help = "append counters to a CSV file; 2006, 01, 02, 15, 04 and 05 in its name stand for date and time" },
+  { name = "snmpperiod", type = "int", min = 0, max = 86400, default = 60, group = "operation", arg = "SECONDS",
+    when = function(values) return values.snmplog ~= "" end, help = "time between lines of the snmplog; 0: none",
+    low = 0, high = 86400 },
+  { name = "tcp", type = "bool", default = false, group = "operation", help = "refused: kt does not imitate TCP" },
+  { name = "pprof", type = "bool", default = false, group = "operation", help = "refused: kt has no Go profiler" },
+  { name = "help", json = false, short = "h", type = "bool", default = false, group = "operation", help = "show this help" },
+  { name = "version", json = false, short = "v", type = "bool", default = false, group = "operation", help = "show the version" },
 }
 
 -- What kt.api says of a setting by its path.
@@ -90,25 +132,33 @@ local function described(side, path)
   return at
 end
 
--- The rows of one side ("client" or "server"), each with its default in `default`; also indexed by flag and by JSON key.
+local function complete(row, side)
+  local copy = {}
+  if row.of then
+    local setting = described(side, row.of)
+    copy.min, copy.max, copy.default = setting.min, setting.max or setting.below and setting.below - 1, setting.default
+    copy.values, copy.meant = setting.values, setting.meant
+  end
+  for key, value in pairs(row) do copy[key] = value end
+  if copy.json == nil then copy.json = row.name end
+  return copy
+end
+
+--- A key of a configuration file as Go compares it: without case, which makes the Kelvin sign a k and the long s an s.
+function options.fold(name) return (name:lower():gsub("\u{212a}", "k"):gsub("\u{17f}", "s")) end
+
+--- The rows of one side ("client" or "server"); also by each name of their flags, and by JSON key, folded.
 function options.of(side)
-  local list, by_name, by_json = {}, {}, {}
+  local list, by_flag, by_json = {}, {}, {}
   for _, row in ipairs(rows) do
     if not row.only or row.only == side then
-      local copy = {}
-      if row.of then
-        local setting = described(side, row.of)
-        copy.min, copy.max, copy.default = setting.min, setting.max or setting.below and setting.below - 1, setting.default
-      end
-      for key, value in pairs(row) do copy[key] = value end
-      copy.json = row.json or row.name
+      local copy = complete(row, side)
       list[#list + 1] = copy
-      by_name[copy.name] = copy
-      if copy.alias then by_name[copy.alias] = copy end
-      by_json[copy.json] = copy
+      for _, flag in ipairs { copy.name, copy.short or copy.name, copy.alias } do by_flag[flag] = copy end
+      if copy.json then by_json[options.fold(copy.json)] = copy end
     end
   end
-  return list, by_name, by_json
+  return list, by_flag, by_json
 end
 
 return options

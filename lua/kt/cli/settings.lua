@@ -1,155 +1,232 @@
--- The effective settings of `kt client` and `kt server`: defaults, then $KCPTUN_KEY, then flags, then the JSON file of -c, as in kcptun. Every fault
--- is an error that names the flag or key and what is wanted; nothing falls back in silence.
+-- The effective settings of `kt client` and `kt server`: defaults, then $KCPTUN_KEY, then flags, then the JSON file of -c, as in kcptun. A value is
+-- used as given, changed with a warning, or refused with a sentence that names the flag or key; nothing is changed in silence.
 
-local argparse = require "argparse"
-local core = require "kt.core"
+local flags = require "kt.cli.flags"
+local json = require "kt.json"
 local options = require "kt.cli.options"
 local suggest = require "kt.schema".suggest
+local usage = require "kt.cli.usage"
 
 local settings = {}
 
 -- Raised by parse: { text = what to print, code = exit status }.
 local function stop(text, code)
-  error({text = text, code = code}, 0)
+  error({ text = text, code = code }, 0)
 end
 
 local function fail(side, fmt, ...)
   stop(("kt %s: " .. fmt .. "\n"):format(side, ...), 1)
 end
 
--- Checks a value from outside (a flag's string, or what JSON held) against its row; returns it in the row's type.
-local function check(side, row, value, where)
-  local kind = row.type
-  if kind == "bool" then
-    if value == true or value == "true" or value == "1" then return true end
-    if value == false or value == "false" or value == "0" then return false end
-    fail(side, "%s: %s is neither true nor false", where, tostring(value))
-  elseif kind == "int" then
-    local n = math.tointeger(tonumber(value))
-    if not n then fail(side, "%s: \"%s\" is not a whole number", where, tostring(value)) end
-    if n < row.min or n > row.max then
-      fail(side, "%s: %d is out of range, want %d to %d", where, n, row.min, row.max)
-    end
+-- ---- values ----
+
+-- A number that is out of range, as kcptun takes it; nil if it is refused. Returns it and a warning, or nil and the mistake.
+local function out_of_range(row, n)
+  local rule = n < row.min and row.low or n > row.max and row.high
+  if type(rule) == "function" then rule = rule(n) end
+  if not rule then return nil, ("%d is out of range; expected %d to %d"):format(n, row.min, row.max) end
+  return rule, ("%d is out of range, %d to %d; using %d"):format(n, row.min, row.max, rule)
+end
+
+local function unknown_name(row, value)
+  local near = row.meant and row.meant[value:lower()] or suggest(value, row.values)
+  return ('"%s" is not known%s%s; expected one of: %s'):format(value, near and ('; did you mean "%s"?'):format(near) or "",
+    (near and " " or "; ") .. row.unknown, table.concat(row.values, ", "))
+end
+
+-- The text of a flag as its row's type; nil and the mistake.
+local function from_flag(row, text)
+  if row.type == "bool" then
+    if text == nil then return true end
+    local value = flags.bool(text)
+    if value == nil then return nil, ("expected true or false, got \"%s\""):format(text) end
+    return value
+  elseif row.type == "int" then
+    local n = flags.int(text)
+    if not n then return nil, ("expected a whole number, got \"%s\""):format(text) end
     return n
   end
-  if type(value) ~= "string" then fail(side, "%s: want a string, got %s", where, tostring(value)) end
-  return value
+  return text
 end
 
--- kcptun's flags are Go's: a long flag may have one dash, and its value may look like a flag (a key that begins with a dash). argparse gets two dashes
--- and the value joined by "=".
-local function normalize(args, by_name)
-  local out, i = {}, 1
-  while i <= #args do
-    local arg = args[i]
-    local name, equals = arg:match "^%-%-?(%a[%w%-]+)(=?)"
-    local row = name and by_name[name]
-    if name and arg:sub(2, 2) ~= "-" then arg = "-" .. arg end
-    if row and row.type ~= "bool" and equals == "" and args[i + 1] then
-      i = i + 1
-      arg = arg .. "=" .. args[i]
-    end
-    out[#out + 1] = arg
-    i = i + 1
+local expected = { bool = "true or false", int = "a whole number", string = "a string in quotes", enum = "a string in quotes" }
+
+-- A value of a configuration file as its row's type; nil and the mistake, which never shows a key.
+local function from_json(row, node)
+  if row.type == "bool" and node.kind == "boolean" then return node.value end
+  if row.type == "int" and node.kind == "number" then
+    local n = node.value:find "^%-?%d+$" and math.tointeger(tonumber(node.value))
+    if n then return n end
   end
-  return out
-end
-
-local function parser_for(side, list)
-  local parser = argparse()
-    :name("kt " .. side)
-    :description(side == "client" and "Carries local TCP connections to a kcptun or kt server."
-      or "Takes connections from kcptun or kt clients to a target.")
-    :add_help(false)
-    :usage_max_width(100):help_max_width(100)
-    :help_vertical_space(0):help_description_margin(30)
-  for _, row in ipairs(list) do
-    local names = (row.short and "-" .. row.short .. " " or "") .. "--" .. row.name .. (row.alias and " --" .. row.alias or "")
-    local help = row.help
-    if row.type ~= "bool" and row.default ~= nil and row.default ~= "" then help = ("%s (default %s)"):format(help, row.default) end
-    local option = parser:option(names):target(row.name):description(help):show_default(false)
-    if row.type == "bool" then
-      option:args "?":argname "<true|false>"
-    else
-      option:args(1):argname("<" .. (row.type == "int" and "n" or row.name) .. ">"):overwrite(true)
-    end
+  if (row.type == "string" or row.type == "enum") and node.kind == "string" then return node.value end
+  local got = node.kind == "object" and "an object" or node.kind == "array" and "an array" or "a " .. node.kind
+  if row.name ~= "key" and (node.kind == "string" or node.kind == "number") then
+    got = (node.kind == "string" and 'the string "%s"' or "%s"):format(node.value)
+  elseif node.kind == "boolean" then
+    got = tostring(node.value)
   end
-  parser:option "-c":target "c":argname "<file>":args(1)
-    :description "a JSON file of these settings; it wins over flags"
-  parser:flag "-h --help":target "help":description "show this help"
-  parser:flag "-v --version":target "version":description "show the version"
-  parser:usage(("Usage: kt %s [flags]"):format(side))
-  return parser
+  return nil, ("expected %s, got %s"):format(expected[row.type], got)
 end
 
-local function apply_json(side, path, by_json, by_name, set, notes)
-  local text, err = core.read_file(path)
+-- ---- the configuration file ----
+
+local secrets = { pass = true, passwd = true, password = true, passphrase = true, psk = true, secret = true, pwd = true }
+
+-- Whether a key that is not known may have been meant for the shared secret.
+local function looks_like_key(name)
+  local letters = options.fold(name):gsub("[^%a]", "")
+  return secrets[letters] or letters:find "key" or suggest(letters, { "key" }) ~= nil
+end
+
+local function is_comment(name) return name:find "^[_#/]" or name:lower() == "comment" end
+
+local File = {} -- what is read from: { side, path, text, values... }
+File.__index = File
+
+function File:at(offset) return ("%s: line %d, column %d"):format(self.path, json.place(self.text, offset)) end
+
+-- What is wrong with a key that is not a setting of this side.
+function File:unknown(name, by_flag, by_json)
+  local folded = options.fold(name)
+  local other = self.side == "client" and "server" or "client"
+  local theirs = select(3, options.of(other))[folded]
+  if theirs then
+    local ours = theirs.other and ('; for kt %s it is "%s"'):format(self.side, theirs.other) or ""
+    return ('"%s" is a setting of kt %s%s'):format(name, other, ours)
+  end
+  for flag, row in pairs(by_flag) do
+    if flag:lower() == folded and row.json then return ('"%s" is a flag only; in a file it is "%s"'):format(name, row.json) end
+  end
+  local known = {}
+  for _, row in pairs(by_json) do known[#known + 1] = row.json end
+  table.sort(known)
+  local near = looks_like_key(name) and "key" or suggest(name, known)
+  return ('unknown setting "%s"'):format(name) .. (near and ('; did you mean "%s"?'):format(near) or "")
+end
+
+-- The object of settings in the file at `path`.
+local function open_file(side, path, env, notes)
+  local text, err = env.read_file(path)
   if not text then fail(side, "-c: %s", tostring(err)) end
-  local config, parse_err = core.json_decode(text)
-  if config == nil then fail(side, "-c %s: not valid JSON: %s", path, tostring(parse_err)) end
-  if type(config) ~= "table" or config[1] ~= nil or text:find "^%s*%[" then fail(side, "-c %s: want an object of settings", path) end
-  for key, value in pairs(config) do
-    local row = by_json[key] or by_name[key]
+  local file = setmetatable({ side = side, path = path, text = text }, File)
+  if not text:find "%S" then fail(side, "-c %s: the file is empty; expected a JSON object of settings", path) end
+  local node, rest = json.read(text)
+  if not node then fail(side, "-c %s: not valid JSON: %s", file:at(rest.at), rest.message) end
+  if node.kind ~= "object" then fail(side, "-c %s: expected an object of settings, got %s", file:at(node.at), node.kind) end
+  if rest then notes[#notes + 1] = ("%s: everything from here on is ignored, as by kcptun"):format(file:at(rest)) end
+  file.members = node.members
+  return file
+end
+
+-- Takes the settings of a file; calls set(row, value, origin) for each. Returns what looks like the key and was not taken: a sentence, or nil.
+local function read_file(file, by_flag, by_json, set, notes)
+  local seen, missed = {}, nil
+  local function note(member, text) notes[#notes + 1] = file:at(member.at) .. ": " .. text end
+  for _, member in ipairs(file.members) do
+    local row = by_json[options.fold(member.name)]
+    local null = member.value.kind == "null"
     if not row then
-      local known = {}
-      for name in pairs(by_json) do known[#known + 1] = name end
-      local hint = suggest(tostring(key), known)
-      notes[#notes + 1] = ("%s: unknown setting \"%s\" is ignored%s"):format(path, tostring(key),
-        hint and "; did you mean " .. hint .. "?" or "")
-    elseif value ~= core.null then
-      set(row, check(side, row, value, ("%s: %s"):format(path, key)), path)
+      local wrong = file:unknown(member.name, by_flag, by_json)
+      if looks_like_key(member.name) then missed = file:at(member.at) .. ": " .. wrong end
+      if not is_comment(member.name) then note(member, "ignored: " .. wrong) end
+    elseif null then
+      if row.name == "key" then missed = file:at(member.at) .. ": the key is null" end
+    else
+      local value, wrong = from_json(row, member.value)
+      if value == nil then fail(file.side, "-c %s: %s: %s", file:at(member.value.at), member.name, wrong) end
+      if seen[row] then note(member, ('"%s" is set again; the last value counts'):format(member.name)) end
+      seen[row] = true
+      set(row, value, file.path, ("-c %s: %s"):format(file:at(member.value.at), member.name))
+    end
+  end
+  return missed
+end
+
+-- ---- all of it ----
+
+-- Ranges and names, once it is known which settings are in use. where: by row, how messages name the place of its value.
+local function check(side, list, values, where, notes)
+  for _, row in ipairs(list) do
+    local value, at = values[row.name], where[row]
+    local used = not row.when or row.when(values)
+    if at and row.type == "int" and (value < row.min or value > row.max) then
+      local n, text = out_of_range(row, value)
+      if not n and used then fail(side, "%s: %s", at, text) end
+      if used then notes[#notes + 1] = at .. ": " .. text end
+      values[row.name] = n or row.default
+    elseif at and row.type == "enum" then
+      local known = false
+      for _, name in ipairs(row.values) do known = known or name == value end
+      if not known then fail(side, "%s: %s", at, unknown_name(row, value)) end
     end
   end
 end
 
--- Parses the command line of one side. Returns the settings by flag name, notes (warnings to log), and by flag name where a value came from (nil: its
--- default). Raises { text, code } when the program should print something and end.
-function settings.parse(side, args)
-  local list, by_name, by_json = options.of(side)
-  local parser = parser_for(side, list)
-  local ok, parsed = parser:pparse(normalize(args, by_name))
-  if not ok then fail(side, "%s\nrun kt %s -h for the flags", parsed, side) end
-  if parsed.help then stop(parser:get_help() .. "\n", 0) end
-  if parsed.version then stop(("kt %s\n"):format(core.version), 0) end
+-- An address to dial without a host, or with the wildcard's, is this machine's, as the kernel and Go have it.
+local function dialled(address)
+  return (address:gsub("^:", "127.0.0.1:"):gsub("^0%.0%.0%.0:", "127.0.0.1:"):gsub("^%[::%]:", "[::1]:"))
+end
 
-  local values, from, notes = {}, {}, {}
+local function warn_of_unused(values, from, notes)
+  if values.mode == "manual" then return end
+  local unused = {}
+  for _, name in ipairs { "nodelay", "interval", "resend", "nc" } do
+    if from[name] then unused[#unused + 1] = name end
+  end
+  if #unused == 0 then return end
+  notes[#notes + 1] = ("%s: not used, mode %s sets %s; choose mode manual to set %s yourself"):format(table.concat(unused, ", "),
+    values.mode, #unused > 1 and "them" or "it", #unused > 1 and "them" or "it")
+end
+
+local function warn_of_key(key, default, notes)
+  local weak = key == "" and "empty" or key == default and "kcptun's default, which everybody knows"
+  if not weak then return end
+  notes[#notes + 1] = ("the key is %s: anyone can read and use this tunnel; set --key or $KCPTUN_KEY on both ends"):format(weak)
+end
+
+-- Parses the command line of one side. env: { getenv, read_file, version }. Returns the settings by flag name, notes (warnings to log), and by flag
+-- name where a value came from (nil: its default). Raises { text, code } when the program should print something and end.
+function settings.parse(side, args, env)
+  local list, by_flag, by_json = options.of(side)
+  local given, wrong = flags.read(args, by_flag)
+  if not given then fail(side, "%s\nrun kt %s -h for the flags", wrong, side) end
+
+  local values, from, where, notes = {}, {}, {}, {}
   for _, row in ipairs(list) do values[row.name] = row.default end
-  local function set(row, value, origin)
-    values[row.name] = value
-    from[row.name] = origin
+  local function set(row, value, origin, place)
+    values[row.name], from[row.name], where[row] = value, origin, place
   end
-  local env = core.getenv "KCPTUN_KEY"
-  if env then set(by_name.key, env, "$KCPTUN_KEY") end
-  for _, row in ipairs(list) do
-    local value = parsed[row.name]
-    if type(value) == "table" then value = value[1] == nil and true or value[1] end -- a bool flag without a value
-    if value ~= nil then set(row, check(side, row, value, "--" .. row.name), "--" .. row.name) end
+  local key = env.getenv "KCPTUN_KEY"
+  if key then set(by_flag.key, key, "$KCPTUN_KEY", "$KCPTUN_KEY") end
+  for _, flag in ipairs(given) do
+    local value, mistake = from_flag(flag.row, flag.text)
+    if value == nil then fail(side, "%s: %s", flag.as, mistake) end
+    set(flag.row, value, flag.as, flag.as)
   end
-  if parsed.c then apply_json(side, parsed.c, by_json, by_name, set, notes) end
+  if values.help then stop(usage.text(side), 0) end
+  if values.version then stop(("kt %s\n"):format(env.version), 0) end
+  if values.c ~= "" then
+    local missed = read_file(open_file(side, values.c, env, notes), by_flag, by_json, set, notes)
+    if missed and not from.key then fail(side, "-c %s (no key is set, and everybody knows kcptun's default)", missed) end
+  end
 
+  check(side, list, values, where, notes)
   if values.tcp then
-    fail(side, "--tcp: kt does not fake TCP: raw sockets and firewall rules need root and break where the path keeps state; use UDP")
+    fail(side, "--tcp: kt does not imitate TCP, which needs root, raw sockets and firewall rules and breaks where the path keeps state; use UDP")
   end
   if values.pprof then
-    fail(side, "--pprof: that is the profiler of Go programs; kt writes its counters on SIGUSR1, and perf can look into it")
+    fail(side, "--pprof: kt has no Go profiler; SIGUSR1 writes its counters, and perf profiles it")
   end
-  if values.mode ~= "manual" then
-    for _, name in ipairs {"nodelay", "interval", "resend", "nc"} do
-      if from[name] then
-        notes[#notes + 1] = ("%s is not used: mode %s sets it; choose mode manual to set it yourself"):format(from[name] == "--" .. name
-          and from[name] or from[name] .. ": " .. name, values.mode)
-      end
-    end
-  end
-  if not from.key then
-    notes[#notes + 1] = "the key is the default that everybody knows: set --key or $KCPTUN_KEY on both ends"
-  end
+  if values.remoteaddr then values.remoteaddr = dialled(values.remoteaddr) end
+  if values.target then values.target = dialled(values.target) end
+  warn_of_unused(values, from, notes)
+  warn_of_key(values.key, by_flag.key.default, notes)
   return values, notes, from
 end
 
 -- The table for kt.link or kt.accept.
 function settings.link(values)
-  local kcp = {mtu = values.mtu, sndwnd = values.sndwnd, rcvwnd = values.rcvwnd, acknodelay = values.acknodelay}
+  local kcp = { mtu = values.mtu, sndwnd = values.sndwnd, rcvwnd = values.rcvwnd, acknodelay = values.acknodelay }
   if values.mode == "manual" then
     kcp.nodelay, kcp.nc = values.nodelay == 1, values.nc == 1
     kcp.interval, kcp.resend = values.interval, values.resend
@@ -160,9 +237,9 @@ function settings.link(values)
     crypt = values.crypt,
     mode = values.mode,
     kcp = kcp,
-    fec = values.datashard > 0 and values.parityshard > 0 and {data = values.datashard, parity = values.parityshard},
+    fec = values.datashard > 0 and values.parityshard > 0 and { data = values.datashard, parity = values.parityshard },
     compress = not values.nocomp,
-    qpp = values.QPP and {pads = values.QPPCount},
+    qpp = values.QPP and { pads = values.QPPCount },
     tuncrypt = values.tuncrypt,
     smux = {
       version = values.smuxver,
