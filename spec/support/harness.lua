@@ -16,6 +16,7 @@ local h = {
   pattern = require "harness.pattern",
   relay = require "harness.relay",
   sockets = sockets,
+  tap = require "harness.tap",
   transfer = require "harness.transfer",
   start = process.start,
   -- Set where everything is slow (sanitizers): heavy specs then do a tenth of the work.
