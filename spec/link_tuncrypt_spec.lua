@@ -314,10 +314,34 @@ describe("tuncrypt", function()
     while not inner_a:ended() do inner_b:feed(inner_a:take()) end
     carry()
     inner_b:finish()
-    assert.equal("closed", inner_a:ended())
+    assert.equal("cut reset", inner_a:ended())
     assert.equal(("x"):rep(1000), b:read())
     assert.equal("", b:read())
     await(function() return b:closed() end)
     assert.equal("auth", b:closed())
+  end)
+
+  it("passes the reason of a cut on, after the last of its text", function()
+    inner_a = w:fake(100)
+    a = w:tuncrypt(inner_a, PASS, true)
+    a:write(("x"):rep(1000))
+    a:cut "the disk is full"
+    while not inner_a:ended() do
+      assert.is_nil((inner_a:ended()))
+      inner_b:feed(inner_a:take())
+    end
+    inner_b:feed(inner_a:take())
+    assert.same({ "cut reset", "the disk is full" }, { inner_a:ended() })
+    assert.equal(("x"):rep(1000), b:read())
+  end)
+
+  it("that was shut down before it is cut still sends its final message", function()
+    a:write "all of it"
+    a:shutdown()
+    a:cut()
+    carry()
+    assert.equal("cut reset", inner_a:ended())
+    assert.equal("all of it", b:read())
+    assert.is_true(b:eof())
   end)
 end)

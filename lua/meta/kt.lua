@@ -63,6 +63,7 @@
 ---@field b_to_a integer Bytes from the second to the first.
 ---@field duration number Seconds.
 ---@field reason string "end", or the err.code of what cut it short.
+---@field cause kt.err|nil Why the far kt reset the stream, when reason is "reset": its code ("refused", "timeout", ...) and sentence.
 
 --- The figures of a conn.
 ---@class kt.connstats
@@ -407,10 +408,10 @@ function conn:shutdown() end
 --- Where: main chunk and tasks.
 function conn:close() end
 
---- Ends it at once, dropping what was not delivered; a reason is logged.
+--- Ends it at once, dropping what was not delivered; a reason is logged. The other end sees a reset. A stream carries the reason to a kt at the other end; a kcptun peer sees an orderly end, as its wire has no reset.
 ---
 --- Where: main chunk and tasks.
----@param reason? kt.err|string Why.
+---@param reason? kt.err|string Why. Up to 127 bytes reach the other end.
 function conn:reset(reason) end
 
 ---@class (exact) kt.conn.set_options
@@ -506,10 +507,10 @@ function stream:shutdown() end
 --- Where: main chunk and tasks.
 function stream:close() end
 
---- Ends it at once, dropping what was not delivered; a reason is logged.
+--- Ends it at once, dropping what was not delivered; a reason is logged. The other end sees a reset. A stream carries the reason to a kt at the other end; a kcptun peer sees an orderly end, as its wire has no reset.
 ---
 --- Where: main chunk and tasks.
----@param reason? kt.err|string Why.
+---@param reason? kt.err|string Why. Up to 127 bytes reach the other end.
 function stream:reset(reason) end
 
 ---@class (exact) kt.stream.set_options

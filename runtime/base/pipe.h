@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/bufq.h"
+#include "base/err.h"
 
 struct kt_pipe;
 struct kt_stream_ops;
@@ -26,11 +27,12 @@ struct kt_pipe_ops {
     size_t (*write)(struct kt_pipe *p, const void *data, size_t n);
     void (*shutdown)(struct kt_pipe *p);
     bool (*half_close)(const struct kt_pipe *p);
-    void (*reset)(struct kt_pipe *p, int reason);
+    void (*reset)(struct kt_pipe *p, int reason, const char *text);
     void (*close)(struct kt_pipe *p);
-    bool (*gone)(const struct kt_pipe *p);      /* may be NULL: never */
-    void (*cut)(struct kt_pipe *p, int reason); /* may be NULL: reset */
-    const struct kt_stream_ops *stream;         /* NULL: no link's stream (link/stream.h) */
+    bool (*gone)(const struct kt_pipe *p);                        /* may be NULL: never */
+    void (*cut)(struct kt_pipe *p, int reason, const char *text); /* may be NULL: reset */
+    bool (*why)(const struct kt_pipe *p, struct kt_err *out);     /* may be NULL: never known */
+    const struct kt_stream_ops *stream;                           /* NULL: no link's stream (link/stream.h) */
 };
 
 struct kt_pipe_events {
@@ -102,22 +104,34 @@ static inline bool kt_pipe_gone(const struct kt_pipe *p)
     return p->ops->gone && p->ops->gone(p);
 }
 
-/* Aborts at once: unsent data is dropped, the other end is told as bluntly as the pipe can (TCP RST). Also
- * frees, as close does. `reason` is a KT_E… code for the peer's log where the wire can carry it. */
-static inline void kt_pipe_reset(struct kt_pipe *p, int reason)
+/* Aborts at once: unsent data is dropped, and the other end sees an abort (TCP RST). Also frees, as close
+ * does. `reason` is a KT_E… code, and `text` a sentence that says more than the code does, or NULL; both
+ * reach the other end where the wire can carry them (kt_pipe_why). */
+static inline void kt_pipe_abort(struct kt_pipe *p, int reason, const char *text)
 {
-    p->ops->reset(p, reason);
+    p->ops->reset(p, reason, text);
 }
 
-/* Ends a pipe because the source of what was written to it broke off. As reset does, so that the other end
- * hears that something is missing; but where the wire has no word for that anyway (smux), what was written is
- * delivered first. */
-static inline void kt_pipe_cut(struct kt_pipe *p, int reason)
+static inline void kt_pipe_reset(struct kt_pipe *p, int reason)
+{
+    p->ops->reset(p, reason, NULL);
+}
+
+/* Ends a pipe because the source of what was written to it broke. The other end sees an abort, but a pipe
+ * that can keep the order (smux) first delivers what was written. */
+static inline void kt_pipe_cut(struct kt_pipe *p, int reason, const char *text)
 {
     if (p->ops->cut)
-        p->ops->cut(p, reason);
+        p->ops->cut(p, reason, text);
     else
-        p->ops->reset(p, reason);
+        p->ops->reset(p, reason, text);
+}
+
+/* True if the other end aborted the pipe and gave a reason: its code, and its text (or the code's sentence).
+ * Both come from the peer. Known from `closed` until the pipe is given up. */
+static inline bool kt_pipe_why(const struct kt_pipe *p, struct kt_err *out)
+{
+    return p->ops->why && p->ops->why(p, out);
 }
 
 /* Gives the pipe up: what was written is still delivered, then both directions end; nothing more is read. The

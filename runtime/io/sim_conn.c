@@ -291,9 +291,10 @@ static void end(struct sim_conn *c)
     kt_sim_conn_release(c);
 }
 
-static void conn_reset(struct kt_pipe *p, int reason)
+static void conn_reset(struct kt_pipe *p, int reason, const char *text)
 {
     (void)reason; /* TCP cannot carry it */
+    (void)text;
     kt_sim_conn_drop(of(p));
 }
 

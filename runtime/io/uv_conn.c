@@ -404,9 +404,10 @@ static bool conn_half_close(const struct kt_pipe *p)
     return true;
 }
 
-static void conn_reset(struct kt_pipe *p, int reason)
+static void conn_reset(struct kt_pipe *p, int reason, const char *text)
 {
     (void)reason; /* neither TCP nor a unix socket can carry it */
+    (void)text;
     struct uv_conn *c = of_pipe(p);
     detach(c);
     uv_os_fd_t fd;

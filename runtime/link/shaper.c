@@ -187,10 +187,10 @@ static struct kt_pipe *let_go(struct kt_shaper *s)
     return inner;
 }
 
-static void on_reset(struct kt_pipe *p, int reason)
+static void on_reset(struct kt_pipe *p, int reason, const char *text)
 {
     struct kt_pipe *inner = let_go(of(p));
-    if (inner) kt_pipe_reset(inner, reason);
+    if (inner) kt_pipe_abort(inner, reason, text);
 }
 
 static void on_close(struct kt_pipe *p)
@@ -199,10 +199,15 @@ static void on_close(struct kt_pipe *p)
     if (inner) kt_pipe_close(inner);
 }
 
-static void on_cut(struct kt_pipe *p, int reason)
+static void on_cut(struct kt_pipe *p, int reason, const char *text)
 {
     struct kt_pipe *inner = let_go(of(p));
-    if (inner) kt_pipe_cut(inner, reason);
+    if (inner) kt_pipe_cut(inner, reason, text);
+}
+
+static bool on_why(const struct kt_pipe *p, struct kt_err *out)
+{
+    return of(p)->inner && kt_pipe_why(of(p)->inner, out);
 }
 
 static void on_stream_set(struct kt_pipe *p, const struct kt_stream_policy *policy)
@@ -219,7 +224,8 @@ static const struct kt_stream_ops stream_ops = {on_stream_set, on_stream_facts};
 
 #define PIPE_OPS                                                                                             \
     .peek = on_peek, .consume = on_consume, .eof = on_eof, .write = on_write, .shutdown = on_shutdown,       \
-    .half_close = on_half_close, .reset = on_reset, .close = on_close, .gone = on_gone, .cut = on_cut
+    .half_close = on_half_close, .reset = on_reset, .close = on_close, .gone = on_gone, .cut = on_cut,       \
+    .why = on_why
 
 static const struct kt_pipe_ops conn_ops = {PIPE_OPS};
 static const struct kt_pipe_ops pipe_ops = {PIPE_OPS, .stream = &stream_ops};

@@ -257,12 +257,14 @@ static void on_turn(void *ctx)
         move(&s->ba);
         return;
     }
+    struct kt_err cause;
+    const bool known = s->rest && kt_pipe_why(s->rest->from, &cause);
     if (s->code == 0) {
         kt_pipe_close(s->ab.from);
         kt_pipe_close(s->ab.to);
     } else if (s->rest) {
         kt_pipe_reset(s->rest->from, s->code);
-        kt_pipe_cut(s->rest->to, s->code);
+        kt_pipe_cut(s->rest->to, known ? cause.code : s->code, known ? cause.text : NULL);
     } else {
         kt_pipe_reset(s->ab.from, s->code);
         kt_pipe_reset(s->ab.to, s->code);
@@ -272,6 +274,7 @@ static void on_turn(void *ctx)
         .b_to_a = s->ba.bytes,
         .duration_us = kt_io_now(s->io) - s->started,
         .code = s->code,
+        .cause = known ? &cause : NULL,
     };
     void (*done)(void *, const struct kt_splice_result *) = s->done;
     void *done_ctx = s->ctx;
@@ -342,10 +345,10 @@ void kt_splice_broke(struct kt_splice *s, bool b, int code)
     break_off(b ? &s->ba : &s->ab, code);
 }
 
-void kt_splice_cancel(struct kt_splice *s)
+void kt_splice_cancel(struct kt_splice *s, int reason, const char *text)
 {
     struct kt_pipe *a = s->ab.from, *b = s->ab.to;
     release(s);
-    kt_pipe_reset(a, KT_ECANCELED);
-    kt_pipe_reset(b, KT_ECANCELED);
+    kt_pipe_abort(a, reason, text);
+    kt_pipe_abort(b, reason, text);
 }

@@ -4,7 +4,7 @@
  * reaches the peer (kt_pipe_half_close). Where it cannot, the other direction may go on delivering until it
  * has been quiet for `linger_us`; then both are closed. When a pipe breaks, what it had
  * brought is still written to the other, as fast as that takes it, which is then ended as one whose source
- * broke (kt_pipe_cut).
+ * broke (kt_pipe_cut), with the reason that came from the far side of the first one, if one did.
  *
  * A direction with a rate moves no more than its bucket holds (base/bucket.h); what it does not move stays in
  * the source, and holds back its sender. */
@@ -33,6 +33,8 @@ struct kt_splice_result {
     uint64_t duration_us;
     int code; /* 0: both directions ended cleanly; else why it was cut short (KT_ERESET, KT_EIDLE,
                  KT_ETOTAL, KT_ECANCELED, …) */
+    const struct kt_err *cause; /* what the far side of the pipe that broke gave as its reason (kt_pipe_why);
+                                   NULL: nothing. Valid during `done`. */
 };
 
 /* Takes both pipes over and ends them by itself. done comes exactly once, never from inside this call; the
@@ -53,7 +55,8 @@ int kt_splice_code(const struct kt_splice *s, bool b);
 /* For a pipe that broke before the splice began, when it was another one's to hear of: as if it broke now. */
 void kt_splice_broke(struct kt_splice *s, bool b, int code);
 
-/* Resets both pipes and ends with KT_ECANCELED; done is not called, and the splice is gone. */
-void kt_splice_cancel(struct kt_splice *s);
+/* Resets both pipes, with this reason for their far sides (kt_pipe_abort); done is not called, and the splice
+ * is gone. */
+void kt_splice_cancel(struct kt_splice *s, int reason, const char *text);
 
 #endif

@@ -32,6 +32,7 @@ struct tuncrypt {
     bool told;                        /* `closed` was raised */
     bool closed;                      /* no user any more */
     bool cut;                         /* … and our direction ends without its final message */
+    struct kt_err why;                /* … and the inner pipe is to be cut, for this reason */
     uint8_t out[KT_SECRET_FRAME_MAX]; /* the header too, before the first message */
 };
 
@@ -166,10 +167,10 @@ static void drop(struct tuncrypt *t)
     kt_io_turn(t->io, &t->turn); /* frees */
 }
 
-static void on_reset(struct kt_pipe *p, int reason)
+static void on_reset(struct kt_pipe *p, int reason, const char *text)
 {
     struct tuncrypt *t = of(p);
-    kt_pipe_reset(t->inner, reason);
+    kt_pipe_abort(t->inner, reason, text);
     t->inner = NULL;
     drop(t);
 }
@@ -181,7 +182,10 @@ static void wind_up(struct tuncrypt *t)
     while (kt_pipe_peek(t->inner, &late, 1)) kt_pipe_consume(t->inner, late.len);
     bool in_vain = t->broken || kt_pipe_gone(t->inner);
     if (!in_vain && !(t->cut ? flush(t) : flush_final(t))) return; /* inner's events go on with it */
-    kt_pipe_close(t->inner);
+    if (t->why.code)
+        kt_pipe_cut(t->inner, t->why.code, t->why.text[0] ? t->why.text : NULL);
+    else
+        kt_pipe_close(t->inner);
     t->inner = NULL;
     drop(t);
 }
@@ -194,13 +198,19 @@ static void on_close(struct kt_pipe *p)
     wind_up(t);
 }
 
-/* The peer misses the final message, and so learns that something is missing. */
-static void on_cut(struct kt_pipe *p, int reason)
+/* The peer misses the final message, and so learns that something is missing even where the inner pipe cannot
+ * carry the abort. */
+static void on_cut(struct kt_pipe *p, int reason, const char *text)
 {
     struct tuncrypt *t = of(p);
-    (void)reason;
     t->cut = !t->final_out;
+    kt_err_set(&t->why, reason, "%s", text ? text : "");
     on_close(p);
+}
+
+static bool on_why(const struct kt_pipe *p, struct kt_err *out)
+{
+    return kt_pipe_why(of(p)->inner, out);
 }
 
 static void on_stream_set(struct kt_pipe *p, const struct kt_stream_policy *policy)
@@ -226,6 +236,7 @@ static const struct kt_pipe_ops ops = {
     .close = on_close,
     .gone = on_gone,
     .cut = on_cut,
+    .why = on_why,
     .stream = &stream_ops,
 };
 

@@ -28,7 +28,7 @@ static void forget(struct kt_lua_pipe *h, uint64_t now)
     h->conn = NULL;
 }
 
-static void end(struct kt_lua_pipe *h, int code)
+static void end(struct kt_lua_pipe *h, int code, const char *text)
 {
     kt_list_remove(&h->owned.node);
     if (!h->pipe) return;
@@ -41,12 +41,12 @@ static void end(struct kt_lua_pipe *h, int code)
     if (code == 0)
         kt_pipe_close(pipe);
     else
-        kt_pipe_reset(pipe, code);
+        kt_pipe_abort(pipe, code, text);
 }
 
 static void end_owned(struct kt_owned *o, int code)
 {
-    end(KT_CONTAINER(o, struct kt_lua_pipe, owned), code);
+    end(KT_CONTAINER(o, struct kt_lua_pipe, owned), code, NULL);
 }
 
 struct kt_lua_pipe *kt_pipe_push(lua_State *L, const char *kind)
@@ -145,7 +145,7 @@ struct kt_lua_pipe *kt_pipe_self(lua_State *L, const char *method)
 
 static int pipe_close(lua_State *L)
 {
-    end(kt_pipe_self(L, "close"), 0);
+    end(kt_pipe_self(L, "close"), 0, NULL);
     return 0;
 }
 
@@ -162,7 +162,7 @@ static int pipe_reset(lua_State *L)
         kt_log(rt->log, KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream", peer ? " of " : "",
             peer ? peer : "", text);
     }
-    end(h, code);
+    end(h, code, text);
     return 0;
 }
 
@@ -173,7 +173,7 @@ static int pipe_gc(lua_State *L)
         kt_log(h->owned.owner->rt->log, KT_LOG_WARN,
             "a %s was dropped without :close(), in the task spawned at %s:%d; closed it",
             h->conn ? "conn" : "stream", h->owned.owner->origin->source, h->owned.owner->origin->line);
-        end(h, 0);
+        end(h, 0, NULL);
     }
     free(h->look);
     h->look = NULL;

@@ -198,24 +198,30 @@ static int step_writing(struct kt_lua_writing *w)
     return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT;
 }
 
-/* Pushes the sentence for a code. */
-static const char *push_sentence(lua_State *L, const char *what, int code)
+/* The sentence for a code that a pipe gave, with what the far end said of it, if anything. */
+static const char *pipe_sentence(const struct kt_lua_pipe *h, int code, char *out, size_t size)
 {
-    return lua_pushfstring(L, "%s: %s", what, code == KT_ECLOSED ? CLOSED : kt_strerror(code));
+    struct kt_err why;
+    if (code != KT_ERESET || !h->pipe || !kt_pipe_why(h->pipe, &why) || why.code == KT_ERESET)
+        return kt_strerror(code);
+    snprintf(out, size, "%s: %s", kt_strerror(code), why.text);
+    return out;
 }
 
-/* The same for a call that reads, without its name. */
+/* The same for a call that reads. */
 static const char *reading_sentence(const struct kt_lua_reading *r, int code, char *out, size_t size)
 {
     const size_t max = gathered_max(r->rt);
-    if (code == KT_ELIMIT)
+    if (code == KT_ECLOSED)
+        return CLOSED;
+    else if (code == KT_ELIMIT)
         snprintf(out, size, "no delimiter within %zu bytes", r->want);
     else if (code == KT_ENOMEM && max != SIZE_MAX)
         snprintf(out, size,
             "out of memory: what read_exactly and read_until gather may be %.1f MiB, half of kt run --memory",
             (double)max / (1 << 20));
     else
-        return kt_strerror(code);
+        return pipe_sentence(r->h, code, out, size);
     return out;
 }
 
@@ -233,7 +239,7 @@ static void stop_writing(struct kt_lua_writing *w)
 
 static void wake(struct kt_task *t, const char *what, int code, const char *text)
 {
-    char sentence[192];
+    char sentence[512];
     if (code) snprintf(sentence, sizeof sentence, "%s: %s", what, text);
     kt_task_wake(t, code, code ? sentence : NULL);
 }
@@ -244,15 +250,15 @@ static void on_event(void *ctx)
     struct kt_lua_pipe *h = ctx;
     struct kt_lua_reading *r = h->reading;
     struct kt_lua_writing *w = h->writing;
+    char text[400];
     int rc;
     if (r && (rc = step_reading(r)) != WAIT) {
-        char text[128];
         stop_reading(r);
         wake(r->task, r->what, rc, reading_sentence(r, rc, text, sizeof text));
     }
     if (w && (rc = step_writing(w)) != WAIT) {
         stop_writing(w);
-        wake(w->task, w->what, rc, kt_strerror(rc));
+        wake(w->task, w->what, rc, pipe_sentence(h, rc, text, sizeof text));
     }
 }
 
@@ -337,7 +343,7 @@ static bool take(lua_State *L, struct kt_lua_pipe *h, size_t most)
 
 static int closed_meanwhile(lua_State *L, const char *what)
 {
-    return kt_err_return(L, KT_ECLOSED, push_sentence(L, what, KT_ECLOSED));
+    return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: %s", what, CLOSED));
 }
 
 static int read_failed(lua_State *L, struct kt_task *t)
@@ -367,7 +373,7 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
     stop_reading(r);
     if (rc == 0) return finish_read(L, t);
     int extra = r->gathers ? push_gathered(L, r) : 0;
-    char buf[128];
+    char buf[400];
     const char *text = lua_pushfstring(L, "%s: %s", r->what, reading_sentence(r, rc, buf, sizeof buf));
     lua_insert(L, -1 - extra); /* below what goes back */
     return kt_err_return_before(L, extra, rc, text);
@@ -502,7 +508,9 @@ int kt_lua_pipe_write(lua_State *L)
         return kt_task_wait(L, t, what, cancel_writing, finish_write, timeout);
     }
     lua_pushinteger(L, (lua_Integer)w->done);
-    const char *text = push_sentence(L, what, rc);
+    char buf[400];
+    const char *text =
+        lua_pushfstring(L, "%s: %s", what, rc == KT_ECLOSED ? CLOSED : pipe_sentence(h, rc, buf, sizeof buf));
     lua_insert(L, -2);
     return kt_err_return_before(L, 1, rc, text);
 }

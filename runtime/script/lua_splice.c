@@ -1,8 +1,9 @@
 /* kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB", linger = "10s" }]) → { a_to_b, b_to_a,
- * duration, reason } | nil, err
+ * duration, reason, cause } | nil, err
  *
  * Takes both over: for the script they are closed from the call on, but for :set and :stats. Its own limits
  * and theirs all hold. The operation is the first handle, which knows the splice and the other one. */
+#include <stdlib.h>
 #include "script/handle.h"
 #include "script/script.h"
 
@@ -24,6 +25,9 @@ static void done(void *ctx, const struct kt_splice_result *result)
 {
     struct kt_task *t = ctx;
     t->splice = *result;
+    t->splice.cause = NULL;
+    if (result->cause && (t->brought = malloc(sizeof *result->cause)))
+        *(struct kt_err *)t->brought = *result->cause;
     t->rt->pipes -= 2;
     kt_pipe_moved(t->op, result->a_to_b, result->b_to_a, kt_io_now(t->rt->io));
     kt_task_wake(t, 0, NULL);
@@ -36,12 +40,13 @@ static void cancel(struct kt_task *t)
     t->rt->pipes -= 2;
     kt_pipe_moved(a, kt_pipe_anywhere(a)->bytes_in - a->bytes_in, kt_pipe_anywhere(b)->bytes_in - b->bytes_in,
         kt_io_now(t->rt->io));
-    kt_splice_cancel(splice);
+    kt_splice_cancel(splice, KT_ECANCELED, "kt is ending"); /* nothing else cancels a splice */
 }
 
 static int finish(lua_State *L, struct kt_task *t)
 {
-    lua_createtable(L, 0, 4);
+    const struct kt_err *cause = t->brought;
+    lua_createtable(L, 0, 5);
     lua_pushinteger(L, (lua_Integer)t->splice.a_to_b);
     lua_setfield(L, -2, "a_to_b");
     lua_pushinteger(L, (lua_Integer)t->splice.b_to_a);
@@ -50,6 +55,9 @@ static int finish(lua_State *L, struct kt_task *t)
     lua_setfield(L, -2, "duration");
     lua_pushstring(L, t->splice.code ? kt_errname(t->splice.code) : "end");
     lua_setfield(L, -2, "reason");
+    if (!cause) return 1;
+    kt_err_push(L, cause->code, cause->text);
+    lua_setfield(L, -2, "cause");
     return 1;
 }
 

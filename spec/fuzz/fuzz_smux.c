@@ -1,5 +1,5 @@
 /* Fuzz target: smux fed with anything, while its streams are read, written, given other priorities, shut
- * down, closed and moved.
+ * down, closed, aborted and moved.
  *
  * The input is a program: a byte that says what to do, then its operands. What is checked: nothing crashes,
  * session_buffer holds, no event comes after close, and nothing is left in the pool at the end. */
@@ -41,15 +41,25 @@ static unsigned byte(struct world *w)
     return *w->in++;
 }
 
-static void drop(struct slot *s, bool abruptly)
+static void drop(struct slot *s, unsigned how)
 {
     struct kt_pipe *p = s->pipe;
     s->pipe = NULL;
     if (!p) return;
-    if (abruptly)
-        kt_pipe_reset(p, KT_ECANCELED);
-    else
+    switch (how % 4) {
+    case 0:
         kt_pipe_close(p);
+        break;
+    case 1:
+        kt_pipe_reset(p, KT_ECANCELED);
+        break;
+    case 2:
+        kt_pipe_abort(p, KT_EREFUSED, "db.example.com:5432 (192.0.2.1:5432): connection refused");
+        break;
+    case 3:
+        kt_pipe_cut(p, KT_ERESET, "the conn to the target was reset");
+        break;
+    }
 }
 
 static void set_policy(struct slot *s, unsigned what)
@@ -77,13 +87,13 @@ static void act(struct slot *s)
     REQUIRE(s->pipe);
     switch (byte(w) % 12) {
     case 0:
-        drop(s, false);
+        drop(s, 0);
         break;
     case 1:
-        drop(s, true);
+        drop(s, 1 + byte(w) % 3);
         break;
     case 2:
-        drop(other, byte(w) & 1);
+        drop(other, byte(w));
         break;
     case 3:
         kt_pipe_shutdown(s->pipe);
@@ -123,8 +133,11 @@ static void on_writable(void *ctx)
 static void on_closed(void *ctx, int code)
 {
     struct slot *s = ctx;
+    struct kt_err why;
     REQUIRE(code < 0 && !s->broken);
     s->broken = true;
+    if (kt_pipe_why(s->pipe, &why))
+        REQUIRE(code == KT_ERESET && why.code < 0 && strlen(why.text) <= KT_SMUX_RST_TEXT);
     act(s);
 }
 
@@ -203,11 +216,13 @@ static void receive(struct world *w, const uint8_t *data, size_t n)
 static void receive_frame(struct world *w, bool v2)
 {
     uint8_t f[KT_SMUX_HEADER + 255] = {v2 ? 2 : 1};
-    const unsigned cmd = byte(w) % (v2 ? 5 : 4), id = byte(w), len = cmd == 2 ? byte(w) : cmd == 4 ? 8 : 0;
+    unsigned cmd = byte(w) % 6;
+    if (cmd == 4 && !v2) cmd = 3;
+    const unsigned id = byte(w), len = cmd == 2 ? byte(w) : cmd == 4 ? 8 : cmd == 5 ? byte(w) % 160 : 0;
     f[1] = (uint8_t)cmd;
     f[2] = (uint8_t)len;
     if (cmd == 3) { /* NOP: a hello */
-        f[4] = (uint8_t)(id & 3);
+        f[4] = (uint8_t)(id & 15);
         f[6] = KT_SMUX_HELLO >> 16 & 0xff;
         f[7] = KT_SMUX_HELLO >> 24;
     } else {
@@ -218,6 +233,8 @@ static void receive_frame(struct world *w, bool v2)
         f[9] = (uint8_t)(byte(w) % 8);
         f[13] = (uint8_t)byte(w);
     }
+    if (cmd == 5)
+        for (size_t i = 0; i < len; i++) f[KT_SMUX_HEADER + i] = (uint8_t)byte(w);
     receive(w, f, KT_SMUX_HEADER + len);
 }
 
@@ -283,7 +300,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .frame_size = 1 + byte(&w) * 8,
         .session_buffer = SESSION_BUFFER,
         .stream_buffer = 1000,
-        .features = flags & 4 ? KT_SMUX_F_HALF_CLOSE : 0,
+        .features = flags & 4 ? KT_SMUX_F_HALF_CLOSE | KT_SMUX_F_ABORT : 0,
     };
     struct kt_pool *pool;
     REQUIRE(kt_pool_new(&pool, 64 + (flags >> 3) * 16, 0) == 0);
@@ -296,15 +313,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         w.m = w.next; /* callbacks may still want one */
         w.next = NULL;
         kt_smux_free(m, KT_EDEAD);
-        for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], i & 1);
+        for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], (unsigned)i);
     } else {
-        for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], i & 1);
+        for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], (unsigned)i);
         w.room = SIZE_MAX;
         kt_smux_pump(w.m);
     }
     kt_smux_free(w.next, KT_ECLOSED);
     kt_smux_free(w.m, KT_ECLOSED);
-    for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], i & 1); /* accepted by the last pump */
+    for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], (unsigned)i); /* accepted by the last pump */
     REQUIRE(kt_pool_in_use(pool) == 0);
     kt_pool_free(pool);
     return 0;

@@ -3,9 +3,10 @@ local smux = require "spec_smux"
 
 local ends = {}
 
-ends.SYN, ends.FIN, ends.PSH, ends.NOP, ends.UPD = 0, 1, 2, 3, 4
+ends.SYN, ends.FIN, ends.PSH, ends.NOP, ends.UPD, ends.RST = 0, 1, 2, 3, 4, 5
 ends.HELLO = 0x6b740000
 ends.HALF_CLOSE = 1
+ends.ABORT = 8
 
 function ends.hex(s)
   return (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
@@ -26,12 +27,18 @@ function ends.upd(id, consumed, window)
   return ends.frame(2, ends.UPD, id, string.pack("<I4I4", consumed, window))
 end
 
---- What a frame says: "PSH 3 hello".
+--- An RST's bytes.
+function ends.rst(id, code, text)
+  return ends.frame(2, ends.RST, id, string.char(code) .. (text or ""))
+end
+
+--- What a frame says: "PSH 3 hello", "RST 3 8 nobody listens".
 function ends.say(frame)
   local _, cmd, len, id = string.unpack("<BBI2I4", frame)
-  local name = ({ [0] = "SYN", "FIN", "PSH", "NOP", "UPD" })[cmd]
+  local name = ({ [0] = "SYN", "FIN", "PSH", "NOP", "UPD", "RST" })[cmd]
   if cmd == ends.UPD then return ("UPD %d %d/%d"):format(id, string.unpack("<I4I4", frame, 9)) end
   if cmd == ends.NOP then return id == 0 and "NOP" or ("HELLO %d"):format(id & 0xffff) end
+  if cmd == ends.RST then return ("RST %d %d %s"):format(id, frame:byte(9), frame:sub(10)) end
   return name .. " " .. id .. (cmd == ends.PSH and " " .. (len > 16 and "#" .. len or frame:sub(9)) or "")
 end
 

@@ -305,8 +305,10 @@ struct fake {
     struct kt_bufq in, out;
     size_t room; /* most bytes in `out` */
     bool eof, half_close, gone, shut, starved;
-    int code;     /* broken */
-    char end[32]; /* "closed", "reset dead", … */
+    int code;      /* broken */
+    char end[32];  /* "closed", "reset dead", … */
+    char text[64]; /* … and the text that came with a cut */
+    struct kt_err why;
 };
 
 static struct fake *fake_of(const struct kt_pipe *p)
@@ -367,18 +369,26 @@ static void fake_close(struct kt_pipe *p)
     fake_ended(p, "closed", 0);
 }
 
-static void fake_reset(struct kt_pipe *p, int reason)
+static void fake_reset(struct kt_pipe *p, int reason, const char *text)
 {
+    (void)text;
     fake_ended(p, "reset", reason);
 }
 
-static void fake_cut(struct kt_pipe *p, int reason)
+static void fake_cut(struct kt_pipe *p, int reason, const char *text)
 {
     fake_ended(p, "cut", reason);
+    snprintf(fake_of(p)->text, sizeof fake_of(p)->text, "%s", text ? text : "");
+}
+
+static bool fake_why(const struct kt_pipe *p, struct kt_err *out)
+{
+    *out = fake_of(p)->why;
+    return out->code != 0;
 }
 
 static const struct kt_pipe_ops fake_ops = {fake_peek, fake_consume, fake_eof, fake_write, fake_shutdown,
-    fake_half_close, fake_reset, fake_close, fake_gone, fake_cut, NULL};
+    fake_half_close, fake_reset, fake_close, fake_gone, fake_cut, fake_why, NULL};
 
 static void fake_end(struct handle *h)
 {
@@ -438,11 +448,12 @@ static int fake_finish(lua_State *L)
     return 0;
 }
 
-/* break_off(code): the pipe breaks; unheard: without a word */
+/* break_off(code [, why, text]): the pipe breaks, for a reason that the far side gave */
 static int fake_break(lua_State *L)
 {
     struct fake *f = check_fake(L);
     f->code = code_of(L, 2);
+    if (!lua_isnoneornil(L, 3)) kt_err_set(&f->why, code_of(L, 3), "%s", luaL_checkstring(L, 4));
     if (f->pipe.events)
         f->pipe.events->closed(f->pipe.ctx, f->code);
     else
@@ -493,13 +504,15 @@ static int fake_is_shut(lua_State *L)
     return 1;
 }
 
-/* nil: it lives */
+/* How, and the text of a cut; nil: it lives */
 static int fake_how_ended(lua_State *L)
 {
     const struct fake *f = check_fake(L);
     if (!f->end[0]) return 0;
     lua_pushstring(L, f->end);
-    return 1;
+    if (!f->text[0]) return 1;
+    lua_pushstring(L, f->text);
+    return 2;
 }
 
 /* ---- pipes: streams, and tuncrypt's clear side; the spec is the user ---- */
@@ -631,7 +644,7 @@ static int pipe_reset(lua_State *L)
 static int pipe_cut(lua_State *L)
 {
     check_pipe(L);
-    kt_pipe_cut(take_over(L, 1), KT_ERESET);
+    kt_pipe_cut(take_over(L, 1), KT_ERESET, luaL_optstring(L, 2, NULL));
     return 0;
 }
 
@@ -751,6 +764,7 @@ struct splice {
     struct kt_splice *s; /* NULL: over */
     unsigned calls;
     struct kt_splice_result result;
+    struct kt_err cause; /* of the result */
 };
 
 static void on_spliced(void *ctx, const struct kt_splice_result *result)
@@ -759,12 +773,13 @@ static void on_spliced(void *ctx, const struct kt_splice_result *result)
     s->s = NULL;
     s->calls++;
     s->result = *result;
+    if (result->cause) s->cause = *result->cause;
 }
 
 static void splice_end(struct handle *h)
 {
     struct splice *s = (struct splice *)h;
-    if (s->s) kt_splice_cancel(s->s);
+    if (s->s) kt_splice_cancel(s->s, KT_ECANCELED, NULL);
     s->s = NULL;
 }
 
@@ -796,7 +811,7 @@ static int world_splice(lua_State *L)
     return 1;
 }
 
-/* nil, or { a_to_b, b_to_a, code } ("end" for 0) */
+/* nil, or { a_to_b, b_to_a, code } ("end" for 0), and the far side's code and text if there are any */
 static int splice_result(lua_State *L)
 {
     const struct splice *s = luaL_checkudata(L, 1, SPLICE);
@@ -809,7 +824,10 @@ static int splice_result(lua_State *L)
     lua_rawseti(L, -2, 2);
     lua_pushstring(L, s->result.code ? kt_errname(s->result.code) : "end");
     lua_rawseti(L, -2, 3);
-    return 1;
+    if (!s->cause.code) return 1;
+    lua_pushstring(L, kt_errname(s->cause.code));
+    lua_pushstring(L, s->cause.text);
+    return 3;
 }
 
 /* set(opts): other terms for one that runs */

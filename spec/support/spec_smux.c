@@ -309,13 +309,38 @@ static int stream_close(lua_State *L)
     return leave(L, s->st, 0);
 }
 
+/* reset([code, a number [, text]]) */
 static int stream_reset(lua_State *L)
 {
     struct stream *s = check_stream(L);
     struct kt_pipe *p = s->pipe;
+    const int code = (int)luaL_optinteger(L, 2, KT_ECANCELED);
+    const char *text = luaL_optstring(L, 3, NULL);
     let_go(L, s);
-    kt_pipe_reset(p, KT_ECANCELED);
+    kt_pipe_abort(p, code, text);
     return leave(L, s->st, 0);
+}
+
+/* cut(code, a number [, text]) */
+static int stream_cut(lua_State *L)
+{
+    struct stream *s = check_stream(L);
+    struct kt_pipe *p = s->pipe;
+    const int code = (int)luaL_checkinteger(L, 2);
+    const char *text = luaL_optstring(L, 3, NULL);
+    let_go(L, s);
+    kt_pipe_cut(p, code, text);
+    return leave(L, s->st, 0);
+}
+
+/* code, text; nothing: the peer did not abort it */
+static int stream_why(lua_State *L)
+{
+    struct kt_err why;
+    if (!kt_pipe_why(check_stream(L)->pipe, &why)) return 0;
+    lua_pushstring(L, kt_errname(why.code));
+    lua_pushstring(L, why.text);
+    return 2;
 }
 
 static int stream_gc(lua_State *L)
@@ -525,6 +550,13 @@ static int smux_keepalive(lua_State *L)
     return leave(L, b->st, 0);
 }
 
+static int smux_presume_foreign(lua_State *L)
+{
+    struct smux *b = check_smux(L);
+    kt_smux_presume_foreign(b->m);
+    return leave(L, b->st, 0);
+}
+
 static int smux_mark(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)kt_smux_mark(check_smux(L)->m));
@@ -616,13 +648,13 @@ int luaopen_spec_smux(lua_State *L)
     static const luaL_Reg stream[] = {{"listen", stream_listen}, {"id", stream_id}, {"peek", stream_peek},
         {"read", stream_read}, {"eof", stream_eof}, {"write", stream_write}, {"shutdown", stream_shutdown},
         {"half_close", stream_half_close}, {"gone", stream_gone}, {"close", stream_close},
-        {"reset", stream_reset}, {"counters", stream_counters}, {"set", stream_set}, {"facts", stream_facts},
-        {NULL, NULL}};
+        {"reset", stream_reset}, {"cut", stream_cut}, {"why", stream_why}, {"counters", stream_counters},
+        {"set", stream_set}, {"facts", stream_facts}, {NULL, NULL}};
     static const luaL_Reg smux[] = {{"open", smux_open}, {"input", smux_input}, {"dispatch", smux_dispatch},
-        {"pump", smux_pump}, {"keepalive", smux_keepalive}, {"mark", smux_mark}, {"settled", smux_settled},
-        {"has_young", smux_has_young}, {"move_young", smux_move_young}, {"streams", smux_streams},
-        {"buffered", smux_buffered}, {"peer", smux_peer}, {"idle", smux_idle}, {"free", smux_free},
-        {NULL, NULL}};
+        {"pump", smux_pump}, {"keepalive", smux_keepalive}, {"presume_foreign", smux_presume_foreign},
+        {"mark", smux_mark}, {"settled", smux_settled}, {"has_young", smux_has_young},
+        {"move_young", smux_move_young}, {"streams", smux_streams}, {"buffered", smux_buffered},
+        {"peer", smux_peer}, {"idle", smux_idle}, {"free", smux_free}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"pool", pool_new}, {"qpp", qpp_new}, {"new", smux_new}, {NULL, NULL}};
     class(L, POOL, pool, pool_gc);
     class(L, QPP, none, qpp_gc);

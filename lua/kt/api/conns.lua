@@ -66,7 +66,7 @@ end)]],
 
   def {
     name = "kt.splice", context = "task", returns = "summary | nil, err", path = "kt.splice",
-    signature = 'kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB" }]) → { a_to_b, b_to_a, duration, reason } | nil, err',
+    signature = 'kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB" }]) → { a_to_b, b_to_a, duration, reason, cause } | nil, err',
     doc = "Joins two conns or streams, takes both over, and waits until both directions have ended. Other tasks can still call :set and "
       .. ":stats of the two; its limits and theirs all hold.",
     params = {
@@ -172,8 +172,9 @@ end)]],
     })
     method(kind, {
       name = "reset", context = "any", signature = "reset([err])",
-      doc = "Ends it at once, dropping what was not delivered; a reason is logged.",
-      params = { { name = "reason", type = "err | string", optional = true, doc = "Why." } },
+      doc = "Ends it at once, dropping what was not delivered; a reason is logged. The other end sees a reset. A stream carries the reason to a "
+        .. "kt at the other end; a kcptun peer sees an orderly end, as its wire has no reset.",
+      params = { { name = "reason", type = "err | string", optional = true, doc = "Why. Up to 127 bytes reach the other end." } },
     })
   end
 
@@ -209,6 +210,8 @@ end)]],
       { name = "b_to_a", type = "integer", doc = "Bytes from the second to the first." },
       { name = "duration", type = "number", doc = "Seconds." },
       { name = "reason", type = "string", doc = '"end", or the err.code of what cut it short.' },
+      { name = "cause", type = "err | nil",
+        doc = 'Why the far kt reset the stream, when reason is "reset": its code ("refused", "timeout", ...) and sentence.' },
     },
   }
 

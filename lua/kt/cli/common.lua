@@ -65,8 +65,8 @@ function common.join(a, b, what, linger, quiet)
   local sum, err = kt.splice(a, b, {linger = linger})
   if quiet then return end
   if not sum then return kt.log.info("closed %s: %s", what, tostring(err)) end
-  kt.log.info("closed %s: %s out, %s in, %.1f s, %s", what, size(sum.a_to_b), size(sum.b_to_a), sum.duration,
-    tostring(sum.reason))
+  kt.log.info("closed %s: %s out, %s in, %.1f s, %s%s", what, size(sum.a_to_b), size(sum.b_to_a), sum.duration,
+    tostring(sum.reason), sum.cause and (" (%s)"):format(tostring(sum.cause)) or "")
 end
 
 return common

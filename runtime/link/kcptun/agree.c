@@ -7,7 +7,8 @@
 uint16_t kt_agree_features(const struct kt_kcptun_config *cfg)
 {
     unsigned qpp = cfg->qpp ? 1 + cfg->qpp_count % 255 : 0;
-    return (uint16_t)(KT_SMUX_F_HALF_CLOSE | (cfg->tuncrypt ? KT_SMUX_F_TUNCRYPT : 0) | qpp << QPP_SHIFT);
+    return (uint16_t)(KT_SMUX_F_HALF_CLOSE | KT_SMUX_F_ABORT | (cfg->tuncrypt ? KT_SMUX_F_TUNCRYPT : 0) |
+                      qpp << QPP_SHIFT);
 }
 
 static const char *onoff(bool value)

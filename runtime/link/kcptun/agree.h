@@ -8,7 +8,8 @@
 #include "base/err.h"
 #include "link/kcptun/kcptun.h"
 
-/* The features to announce: half-close, tuncrypt, and in the upper byte a fingerprint of QPP (0: off, else 1
+/* The features to announce: half-close, abort, tuncrypt, and in the upper byte a fingerprint of QPP (0: off,
+ * else 1
  * + pads mod 255). */
 uint16_t kt_agree_features(const struct kt_kcptun_config *cfg);
 

@@ -544,6 +544,7 @@ void kt_session_free(struct kt_session *s, int code)
     if (!s) return;
     assert(!s->busy);
     if (!s->over) { /* kcptun's way to say goodbye: one flush, then silence */
+        kt_smux_presume_foreign(s->smux);
         kt_smux_pump(s->smux);
         kt_kcp_flush(s->kcp, kt_io_now(s->sh->io));
         kt_session_count(s);

@@ -200,6 +200,7 @@ void kt_smux_drop_send(struct kt_smux_stream *s)
 {
     kt_bufq_clear(&s->send);
     s->sent = 0;
+    s->why_len = 0;
 }
 
 void kt_smux_settle(struct kt_smux_stream *s)
@@ -290,6 +291,7 @@ void kt_smux_keepalive(struct kt_smux *m)
 {
     if (m->ended) return;
     m->nop_due = true;
+    kt_smux_presume_foreign(m);
     kt_smux_wake(m);
     kt_smux_unstall(m); /* if it stalled for want of memory, this is when it tries again */
 }

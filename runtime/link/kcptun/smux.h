@@ -6,13 +6,18 @@
  * weight, counted in bytes. So that a link that the first priorities keep full does not starve the others,
  * one byte in KT_SMUX_SPARE is theirs.
  *
- * Two things kcptun's own smux does not have, both invisible to it:
+ * Three things kcptun's own smux does not have, all invisible to it:
  * - hello: the first frame of each direction between kts is a NOP whose stream id is KT_SMUX_HELLO |
  * features. smux ignores the id of a NOP. The client says it first; a server only answers one, so a kcptun
  * client hears nothing unusual.
  * - half-close: a zero-length PSH, which smux ignores, means "this direction has ended" between two ends that
  * said KT_SMUX_F_HALF_CLOSE. To a peer that did not, shutdown is held back (kt_pipe_half_close is false)
  * until close sends FIN.
+ * - abort: between two ends that said KT_SMUX_F_ABORT, a stream that is reset or cut ends with an RST frame
+ * (command 5) in place of FIN. Its body is one byte, a KT_E… code without its sign, and up to
+ * KT_SMUX_RST_TEXT bytes of text. To any other peer it ends with FIN, which looks like an orderly end. A
+ * client that has not heard yet what the server can do holds the end of such a stream back until the hello is
+ * there, or any other frame, or the next keepalive.
  *
  * Young streams: until the peer is known to hold a stream's SYN (kt_smux_settled), what was written to it
  * stays in its send buffer, so that the stream can be moved whole to another session when this one turns out
@@ -23,9 +28,12 @@
  *   true, and a writer that waited gets one more `writable` to find out. No `closed`, unless bytes that were
  *   written had to be thrown away: then KT_ERESET, once everything that came was consumed.
  * - A peer that claims to have consumed more than it was sent: `closed` with KT_EPROTO.
+ * - The peer's RST: `closed` with KT_ERESET, at once; what came before it stays readable, but is not followed
+ *   by eof. kt_pipe_why gives the peer's code and text.
  * - close sends what is buffered, then FIN; what still comes is dropped, and credited (v2) lest the peer be
- *   stuck on it. reset drops what is buffered and sends FIN at once, or nothing if SYN did not leave yet. FIN
- *   is sent even where the peer's came first, as kcptun does. After its FIN a stream is forgotten.
+ *   stuck on it. cut does the same with RST at the end. reset drops what is buffered and sends RST at once,
+ * or nothing if SYN did not leave yet. FIN is sent even where the peer's FIN or RST came first, as kcptun
+ * does. After its FIN or RST a stream is forgotten.
  * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
  *
  * Ids: a client opens 3, 5, …, a server 2, 4, …; what the peer opens may be of either kind, as with kcptun,
@@ -52,7 +60,9 @@ struct kt_stream_facts;
 #define KT_SMUX_HELLO 0x6b740000u /* "kt" in the upper half */
 #define KT_SMUX_F_HALF_CLOSE 0x0001u
 #define KT_SMUX_F_TUNCRYPT 0x0002u
-#define KT_SMUX_F_SERVES 0x0004u   /* of a client: streams that the server opens are served */
+#define KT_SMUX_F_SERVES 0x0004u /* of a client: streams that the server opens are served */
+#define KT_SMUX_F_ABORT 0x0008u
+#define KT_SMUX_RST_TEXT 127u      /* most bytes of text in an RST */
 #define KT_SMUX_MAX_STREAMS 16384u /* a peer that opens more breaks the session */
 #define KT_SMUX_SEND_BUFFER 65536u /* bytes a stream holds that were not yet framed (or are young) */
 #define KT_SMUX_SPARE 32u
@@ -121,6 +131,8 @@ void kt_smux_pump(struct kt_smux *m);
 
 /* Queues a NOP. */
 void kt_smux_keepalive(struct kt_smux *m);
+/* Stops waiting for the peer's hello: what it would have decided is sent as to a foreign peer. */
+void kt_smux_presume_foreign(struct kt_smux *m);
 /* True until it was framed. */
 bool kt_smux_nop_due(const struct kt_smux *m);
 

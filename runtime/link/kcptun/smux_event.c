@@ -34,6 +34,7 @@ void kt_smux_silence(struct kt_smux_stream *s)
 static bool must_close(const struct kt_smux_stream *s)
 {
     if (s->told) return false;
+    if (s->aborted) return true;
     return s->code ? !s->fin_in : s->lost && s->recv.len == 0;
 }
 

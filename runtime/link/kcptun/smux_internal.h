@@ -26,14 +26,16 @@
 
 #define KT_SMUX_INITIAL_WINDOW 262144u /* of the peer, before its first UPD (spec 9.4) */
 #define KT_SMUX_UPD_BODY 8u
+#define KT_SMUX_RST_BODY (1u + KT_SMUX_RST_TEXT)
 
-enum kt_smux_cmd { KT_SMUX_SYN, KT_SMUX_FIN, KT_SMUX_PSH, KT_SMUX_NOP, KT_SMUX_UPD };
+/* RST is kt's own (smux.h). */
+enum kt_smux_cmd { KT_SMUX_SYN, KT_SMUX_FIN, KT_SMUX_PSH, KT_SMUX_NOP, KT_SMUX_UPD, KT_SMUX_RST };
 
 enum kt_smux_queue {
     KT_SMUX_Q_NONE,
     KT_SMUX_Q_CONTROL, /* SYN, UPD or an abrupt FIN is due */
     KT_SMUX_Q_DATA,    /* takes turns (smux_turns.c): data, then half-close, then FIN */
-    KT_SMUX_Q_HELD,    /* a shutdown that waits for the peer's hello */
+    KT_SMUX_Q_HELD,    /* a shutdown or an abort that waits for the peer's hello */
 };
 
 /* Control frames due. */
@@ -54,7 +56,8 @@ struct kt_smux_stream {
     struct kt_list ready;   /* in the queue that `queue` names (data: in that of its priority) */
     struct kt_list touched; /* in m->touched while events are due */
     struct kt_list young;   /* in m->young */
-    struct kt_bufq send;    /* `sent` bytes that were framed but are kept (young), then those not framed */
+    /* `sent` bytes that were framed but are kept (young), those not framed, and why_len bytes of text */
+    struct kt_bufq send;
     struct kt_bufq recv;
     uint64_t syn_no; /* number of its SYN frame */
     uint32_t id;
@@ -68,6 +71,8 @@ struct kt_smux_stream {
     uint16_t weight;
     uint8_t priority;
     uint8_t queue, control, events;
+    uint8_t why;     /* of an abort, a KT_E… without its sign: the peer's, or once closed ours; 0: none */
+    uint8_t why_len; /* the text that goes with it, at the end of `send` */
     bool is_young;
     bool closed;               /* given up by its owner: the handle is dead, nothing is read */
     bool shut;                 /* shutdown was called */
@@ -75,6 +80,7 @@ struct kt_smux_stream {
     bool fin_sent;             /* … only still here because it is young */
     bool half_in;              /* the peer has finished sending */
     bool fin_in;               /* the peer has forgotten the stream */
+    bool aborted;              /* … with RST */
     bool lost;                 /* … and bytes were thrown away for it */
     bool want_write;           /* a write took less than it was offered */
     bool announced;            /* an UPD was sent or is due */
@@ -103,7 +109,7 @@ struct kt_smux {
     struct kt_list young; /* in the order of their SYNs: those framed, then those to be */
 
     /* parser */
-    uint8_t head[KT_SMUX_HEADER + KT_SMUX_UPD_BODY];
+    uint8_t head[KT_SMUX_HEADER + KT_SMUX_RST_BODY]; /* with the body of an UPD or RST */
     size_t head_len;
     size_t body_left;            /* of a PSH */
     struct kt_smux_stream *body; /* whose it is; NULL: nobody's, dropped */
@@ -116,6 +122,8 @@ struct kt_smux {
     bool hello_in, hello_raise;
     uint16_t peer_features;
     bool half_close; /* both ends said so */
+    bool abort;      /* likewise */
+    bool foreign;    /* the peer's hello is not waited for any more */
 
     bool awake; /* wake was called, the pump has not run since */
     bool pumping, draining;
@@ -137,7 +145,7 @@ static inline const struct kt_smux_stream *kt_smux_of_const(const struct kt_pipe
 
 static inline size_t kt_smux_unsent(const struct kt_smux_stream *s)
 {
-    return s->send.len - s->sent;
+    return s->send.len - s->sent - s->why_len;
 }
 
 /* ---- smux.c ---- */
@@ -191,6 +199,9 @@ bool kt_smux_waiting(struct kt_smux *m);
 void kt_smux_credit(struct kt_smux_stream *s, size_t n);
 /* Calls resume if what input waited for is there. */
 void kt_smux_unstall(struct kt_smux *m);
+/* The reason of an abort, in place of an earlier one. Text of more than KT_SMUX_RST_TEXT bytes is cut; it is
+ * left out when memory is short. */
+void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, size_t len);
 /* The stream can go on in neither direction. */
 void kt_smux_break(struct kt_smux_stream *s, int code);
 

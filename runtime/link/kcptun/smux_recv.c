@@ -1,11 +1,12 @@
-/* smux: bytes in. A state machine over any split of the input: a header being collected (with an UPD's body
- * as its tail), or a PSH body being handed on.
+/* smux: bytes in. A state machine over any split of the input: a header being collected (with the body of an
+ * UPD or RST as its tail), or a PSH body being handed on.
  *
  * Invariant: m->buffered is the sum of what the streams' receive queues hold, and never exceeds
  * session_buffer: payload is taken only as far as it fits, while frames without payload always are. */
 #include "link/kcptun/smux_internal.h"
 
 #include <string.h>
+#include "base/text.h"
 
 static uint32_t get16(const uint8_t *p)
 {
@@ -50,6 +51,13 @@ void kt_smux_break(struct kt_smux_stream *s, int code)
     kt_smux_schedule(s);
 }
 
+void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, size_t len)
+{
+    if (len > KT_SMUX_RST_TEXT) len = kt_text_cut(text, KT_SMUX_RST_TEXT);
+    s->why = code;
+    s->why_len = (uint8_t)kt_bufq_append(&s->send, text, len);
+}
+
 /* ---- frames ---- */
 
 /* The stream of a frame from the peer, which thereby shows that it holds it. NULL: unknown, or done with. */
@@ -76,6 +84,7 @@ static int on_syn(struct kt_smux *m, uint32_t id, struct kt_err *err)
         kt_smux_touch(s, KT_SMUX_EV_ACCEPT);
     } else {
         s->closed = true;
+        s->why = -KT_ENOTSUP;
         kt_smux_schedule(s);
     }
     return 0;
@@ -93,6 +102,17 @@ static void on_fin(struct kt_smux *m, uint32_t id)
     kt_smux_schedule(s);
     /* writable too: a writer that waits shall find out that the pipe is gone */
     kt_smux_touch(s, KT_SMUX_EV_READABLE | KT_SMUX_EV_WRITABLE | KT_SMUX_EV_CLOSED);
+}
+
+/* The peer has forgotten the stream, and what it sent is not all there is. */
+static void on_rst(struct kt_smux *m, uint32_t id, const uint8_t *body, size_t len)
+{
+    struct kt_smux_stream *s = heard(m, id);
+    if (!s) return;
+    s->fin_in = true;
+    s->aborted = !s->closed;
+    kt_smux_break(s, KT_ERESET);
+    if (s->aborted) kt_smux_set_why(s, body[0], body + 1, len - 1);
 }
 
 static void on_psh(struct kt_smux *m, uint32_t id, size_t len)
@@ -121,22 +141,38 @@ static void on_upd(struct kt_smux *m, uint32_t id, const uint8_t *body)
 #endif
 }
 
+/* The peer's hello is there, or not waited for any more. Some may have to wait on. */
+static void release_held(struct kt_smux *m)
+{
+    struct kt_list batch, *node;
+    kt_list_init(&batch);
+    while ((node = kt_list_pop(&m->held))) kt_list_push(&batch, node);
+    while ((node = kt_list_pop(&batch))) {
+        struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, ready);
+        s->queue = KT_SMUX_Q_NONE;
+        kt_smux_schedule(s);
+    }
+}
+
 static void on_nop(struct kt_smux *m, uint32_t id)
 {
     if ((id & 0xffff0000u) != KT_SMUX_HELLO || m->hello_in) return;
     m->hello_in = m->hello_raise = true;
     m->peer_features = (uint16_t)id;
     m->half_close = m->cfg.features & m->peer_features & KT_SMUX_F_HALF_CLOSE;
+    m->abort = m->cfg.features & m->peer_features & KT_SMUX_F_ABORT;
     if (!m->cfg.client && m->cfg.features) {
         m->hello_due = true;
         kt_smux_wake(m);
     }
-    struct kt_list *node;
-    while ((node = kt_list_pop(&m->held))) {
-        struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, ready);
-        s->queue = KT_SMUX_Q_NONE;
-        kt_smux_schedule(s);
-    }
+    release_held(m);
+}
+
+void kt_smux_presume_foreign(struct kt_smux *m)
+{
+    if (m->hello_in || m->foreign) return;
+    m->foreign = true;
+    release_held(m);
 }
 
 static int check_version(const struct kt_smux *m, struct kt_err *err)
@@ -150,24 +186,40 @@ static int check_version(const struct kt_smux *m, struct kt_err *err)
         "byte 0x%02x where smux version %u is expected: set nocomp the same on both ends", got, want);
 }
 
+/* Bytes after the header that belong to it. */
+static size_t body_of(const struct kt_smux *m)
+{
+    const unsigned cmd = m->head[1];
+    return cmd == KT_SMUX_UPD || cmd == KT_SMUX_RST ? get16(m->head + 2) : 0;
+}
+
+static bool fits(unsigned cmd, size_t len)
+{
+    if (cmd == KT_SMUX_PSH) return true;
+    if (cmd == KT_SMUX_RST) return len >= 1 && len <= KT_SMUX_RST_BODY;
+    return len == (cmd == KT_SMUX_UPD ? KT_SMUX_UPD_BODY : 0);
+}
+
 static int check_header(const struct kt_smux *m, struct kt_err *err)
 {
-    static const char *const names[] = {"SYN", "FIN", "PSH", "NOP", "UPD"};
+    static const char *const names[] = {"SYN", "FIN", "PSH", "NOP", "UPD", "RST"};
     const unsigned cmd = m->head[1];
     const size_t len = get16(m->head + 2);
-    if (cmd > KT_SMUX_UPD) return kt_err_set(err, KT_EPROTO, "unknown smux command %u", cmd);
+    if (cmd > (m->abort ? KT_SMUX_RST : KT_SMUX_UPD))
+        return kt_err_set(err, KT_EPROTO, "unknown smux command %u", cmd);
     if (cmd == KT_SMUX_UPD && m->cfg.version < 2)
         return kt_err_set(
             err, KT_EPROTO, "a window update in smux version 1: set smuxver the same on both ends");
-    if (cmd != KT_SMUX_PSH && len != (cmd == KT_SMUX_UPD ? KT_SMUX_UPD_BODY : 0))
-        return kt_err_set(err, KT_EPROTO, "a smux %s frame of length %zu", names[cmd], len);
+    if (!fits(cmd, len)) return kt_err_set(err, KT_EPROTO, "a smux %s frame of length %zu", names[cmd], len);
     return 0;
 }
 
-/* A whole header (for an UPD, with its body) is there. */
+/* A whole header (for an UPD or RST, with its body) is there. */
 static int on_frame(struct kt_smux *m, struct kt_err *err)
 {
     const uint32_t id = get32(m->head + 4);
+    /* A kt's hello comes before all else that it says. */
+    if (m->cfg.client && m->head[1] != KT_SMUX_NOP) kt_smux_presume_foreign(m);
     switch ((enum kt_smux_cmd)m->head[1]) {
     case KT_SMUX_SYN:
         return on_syn(m, id, err);
@@ -183,6 +235,9 @@ static int on_frame(struct kt_smux *m, struct kt_err *err)
     case KT_SMUX_UPD:
         on_upd(m, id, m->head + KT_SMUX_HEADER);
         break;
+    case KT_SMUX_RST:
+        on_rst(m, id, m->head + KT_SMUX_HEADER, body_of(m));
+        break;
     }
     return 0;
 }
@@ -193,7 +248,7 @@ static int on_frame(struct kt_smux *m, struct kt_err *err)
  * Returns how many bytes it took, or a code. */
 static long take_header(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err)
 {
-    size_t whole = m->head_len < KT_SMUX_HEADER ? KT_SMUX_HEADER : KT_SMUX_HEADER + KT_SMUX_UPD_BODY;
+    size_t whole = m->head_len < KT_SMUX_HEADER ? KT_SMUX_HEADER : KT_SMUX_HEADER + body_of(m);
     size_t take = whole - m->head_len < n ? whole - m->head_len : n;
     memcpy(m->head + m->head_len, data, take);
     m->head_len += take;
@@ -202,7 +257,7 @@ static long take_header(struct kt_smux *m, const uint8_t *data, size_t n, struct
     if (whole == KT_SMUX_HEADER) {
         rc = check_header(m, err);
         if (rc < 0) return rc;
-        if (m->head[1] == KT_SMUX_UPD) return (long)take;
+        if (body_of(m) > 0) return (long)take;
     }
     m->head_len = 0;
     rc = on_frame(m, err);

@@ -5,6 +5,8 @@
  * those that only wait to hear that memory may be there again), so the pump never skips over anyone. */
 #include "link/kcptun/smux_internal.h"
 
+#include <string.h>
+
 static void put16(uint8_t *p, size_t v)
 {
     p[0] = (uint8_t)v;
@@ -57,6 +59,19 @@ static size_t window(const struct kt_smux_stream *s)
     return s->peer_window > in_flight ? s->peer_window - in_flight : 0;
 }
 
+/* Whether the stream ends with RST, where the peer knows it. */
+static bool aborts(const struct kt_smux_stream *s)
+{
+    return s->closed && s->why && !s->fin_in;
+}
+
+/* A peer that may still turn out to know RST must not get FIN in its place. */
+static bool awaits_hello(const struct kt_smux_stream *s)
+{
+    const struct kt_smux *m = s->m;
+    return m->cfg.client && m->cfg.features & KT_SMUX_F_ABORT && !m->hello_in && !m->foreign && aborts(s);
+}
+
 static bool wants_half_close(const struct kt_smux_stream *s)
 {
     return s->shut && !s->half_sent && !s->closed && !s->fin_in && !s->code && kt_smux_unsent(s) == 0;
@@ -80,8 +95,10 @@ static bool waits_for_memory(const struct kt_smux_stream *s)
 static enum kt_smux_queue queue_for(const struct kt_smux_stream *s)
 {
     const struct kt_smux *m = s->m;
+    if (s->control & KT_SMUX_DUE_FIN && awaits_hello(s)) return KT_SMUX_Q_HELD;
     if (s->control) return KT_SMUX_Q_CONTROL;
     if (kt_smux_unsent(s) > 0) return window(s) > 0 ? KT_SMUX_Q_DATA : KT_SMUX_Q_NONE;
+    if (wants_fin(s) && awaits_hello(s)) return KT_SMUX_Q_HELD;
     if (wants_fin(s) || waits_for_memory(s)) return KT_SMUX_Q_DATA;
     if (!wants_half_close(s)) return KT_SMUX_Q_NONE;
     if (m->half_close) return KT_SMUX_Q_DATA;
@@ -136,11 +153,28 @@ static bool send_upd(struct kt_smux_stream *s)
     return true;
 }
 
-/* The stream is forgotten with it, unless it is young: then the peer may never have held it. */
+/* The body of an RST; returns its length. */
+static size_t rst_body(const struct kt_smux_stream *s, uint8_t body[KT_SMUX_RST_BODY])
+{
+    struct kt_iov iov[4]; /* blocks are of 64 bytes at least */
+    size_t n = 0;
+    body[n++] = s->why;
+    const size_t pieces = kt_bufq_peek(&s->send, s->send.len - s->why_len, iov, 4);
+    for (size_t i = 0; i < pieces; i++) {
+        memcpy(body + n, iov[i].data, iov[i].len);
+        n += iov[i].len;
+    }
+    return n;
+}
+
+/* FIN or RST. The stream is forgotten with it, unless it is young: then the peer may never have held it. */
 static bool send_fin(struct kt_smux_stream *s)
 {
     struct kt_smux *m = s->m;
-    if (!has_room(m, 0)) return false;
+    uint8_t body[KT_SMUX_RST_BODY];
+    const bool rst = m->abort && aborts(s);
+    const size_t len = rst ? rst_body(s, body) : 0;
+    if (!has_room(m, len)) return false;
     const uint32_t id = s->id;
 #ifdef KT_PLANT_LEAK_ON_RESET /* a bug for the sweep to find: what was reset is kept for ever */
     if (s->is_young || s->control) {
@@ -153,7 +187,7 @@ static bool send_fin(struct kt_smux_stream *s)
     } else {
         kt_smux_stream_free(s);
     }
-    frame(m, KT_SMUX_FIN, id, NULL, 0, 0);
+    frame(m, rst ? KT_SMUX_RST : KT_SMUX_FIN, id, &(struct kt_iov){body, len}, rst, len);
     return true;
 }
 
@@ -192,6 +226,7 @@ static bool send_psh(struct kt_smux_stream *s, size_t most)
     struct kt_iov iov[2] = {{NULL, 0}, {NULL, 0}};
     size_t pieces = kt_bufq_peek(&s->send, s->sent, iov, 2);
     size_t n = iov[0].len + iov[1].len, left = window(s);
+    if (n > kt_smux_unsent(s)) n = kt_smux_unsent(s); /* the text of an abort may follow */
     if (n > most) n = most;
     if (n > left) n = left;
     size_t room = m->owner.room(m->ctx, n);

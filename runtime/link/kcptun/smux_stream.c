@@ -50,7 +50,7 @@ static void stream_consume(struct kt_pipe *p, size_t n)
 static bool stream_eof(const struct kt_pipe *p)
 {
     const struct kt_smux_stream *s = kt_smux_of_const(p);
-    return (s->half_in || s->fin_in) && s->recv.len == 0;
+    return (s->half_in || (s->fin_in && !s->aborted)) && s->recv.len == 0;
 }
 
 static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
@@ -85,7 +85,7 @@ static bool stream_half_close(const struct kt_pipe *p)
 static bool stream_gone(const struct kt_pipe *p)
 {
     const struct kt_smux_stream *s = kt_smux_of_const(p);
-    return s->fin_in || s->unheard;
+    return (s->fin_in && !s->aborted) || s->unheard;
 }
 
 /* The handle dies: no more events, and what was not read never will be. False if the stream was freed. */
@@ -118,14 +118,20 @@ static void stream_close(struct kt_pipe *p)
     kt_smux_unstall(m);
 }
 
-/* `reason` has no place on this wire. A stream whose SYN did not leave yet leaves no trace at all. */
-static void stream_reset(struct kt_pipe *p, int reason)
+/* What the end of the stream is going to say, if it can. */
+static void set_reason(struct kt_smux_stream *s, int reason, const char *text)
 {
-    (void)reason;
+    kt_smux_set_why(s, (uint8_t)-reason, text, text ? strlen(text) : 0);
+}
+
+/* A stream whose SYN did not leave yet leaves no trace at all. */
+static void stream_reset(struct kt_pipe *p, int reason, const char *text)
+{
     struct kt_smux_stream *s = kt_smux_of(p);
     struct kt_smux *m = s->m;
     kt_smux_drop_send(s);
     if (!give_up(s)) return;
+    if (!s->fin_in) set_reason(s, reason, text);
     if (s->control & KT_SMUX_DUE_SYN) {
         kt_smux_stream_free(s);
         kt_smux_wake(m); /* for `streams` to be called */
@@ -137,11 +143,30 @@ static void stream_reset(struct kt_pipe *p, int reason)
     kt_smux_unstall(m);
 }
 
-/* A FIN is all there is to say, so what came before it may as well arrive. */
-static void stream_cut(struct kt_pipe *p, int reason)
+/* The end comes in order, so what was written may as well arrive. */
+static void stream_cut(struct kt_pipe *p, int reason, const char *text)
 {
-    (void)reason;
+    struct kt_smux_stream *s = kt_smux_of(p);
+    if (!s->fin_in && !s->m->ended) set_reason(s, reason, text);
     stream_close(p);
+}
+
+static bool stream_why(const struct kt_pipe *p, struct kt_err *out)
+{
+    const struct kt_smux_stream *s = kt_smux_of_const(p);
+    char text[KT_SMUX_RST_TEXT + 1];
+    struct kt_iov iov[4]; /* blocks are of 64 bytes at least */
+    size_t n = 0;
+    if (!s->aborted) return false;
+    const size_t pieces = kt_bufq_peek(&s->send, 0, iov, 4);
+    for (size_t i = 0; i < pieces; i++) {
+        memcpy(text + n, iov[i].data, iov[i].len);
+        n += iov[i].len;
+    }
+    text[n] = '\0';
+    const int code = kt_errname(-(int)s->why) == kt_errname(0) ? KT_ERESET : -(int)s->why; /* a newer kt's */
+    kt_err_set(out, code, "%s", n ? text : kt_strerror(code));
+    return true;
 }
 
 /* ---- as a link's stream ---- */
@@ -179,5 +204,6 @@ const struct kt_pipe_ops kt_smux_pipe_ops = {
     .close = stream_close,
     .gone = stream_gone,
     .cut = stream_cut,
+    .why = stream_why,
     .stream = &stream_ops,
 };
