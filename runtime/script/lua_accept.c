@@ -89,7 +89,7 @@ static bool quiet(const struct kt_service *s)
 {
     struct kt_link_stats stats;
     kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->door->acceptor, &stats);
-    return !stats.owing;
+    return !stats.owing && stats.streams == 0;
 }
 
 static void drain(struct kt_service *s)

@@ -74,7 +74,7 @@ static bool quiet(const struct kt_service *s)
     struct kt_link_stats stats;
     if (!l->link || l->peer) return true; /* a peer's: its acceptor speaks for it */
     kt_link_stats(l->link, &stats);
-    return !stats.owing;
+    return !stats.owing && stats.streams == 0;
 }
 
 static void wake_all(struct kt_lua_link *l, int code, const char *text)

@@ -13,6 +13,7 @@
 #define DRAIN_TICK_US 20000u
 #define DRAIN_TICK_MAX_US 1000000u
 #define LINGER_US 1000000u
+#define CUT_US 1000000u /* for the far side to hear that what was open was reset */
 
 static void print_to_process(void *ctx, int fd, const char *text, size_t len)
 {
@@ -297,18 +298,30 @@ static bool lingers(struct kt_runtime *rt, uint64_t now)
     return now - rt->quiet_since < LINGER_US;
 }
 
+/* The time is up: what is still open is reset, and the far side gets a moment to hear of it. Else it would
+ * see neither the reset nor, for as long as it takes a silent peer for a live one, an end. */
+static void cut(struct kt_runtime *rt, uint64_t now)
+{
+    if (rt->pipes > 0)
+        kt_log(rt->log, KT_LOG_WARN, "ending with %zu conns and streams%s still open", rt->pipes,
+            rt->replaced ? " of a replaced script" : "");
+    rt->cut = true;
+    rt->drain_until = now + CUT_US;
+    rt->drain_wait = DRAIN_TICK_US;
+    kt_tasks_cut(rt);
+    kt_io_timer_set(rt->io, &rt->drain_tick, now + DRAIN_TICK_US);
+}
+
 static void drain_tick(void *ctx)
 {
     struct kt_runtime *rt = ctx;
     uint64_t now = kt_io_now(rt->io);
-    const bool done = drained(rt);
+    const bool done = drained(rt), due = now >= rt->drain_until;
     if (!done) rt->quiet_since = 0;
-    if (done && (now >= rt->drain_until || !lingers(rt, now))) {
+    if (rt->cut ? done || due : done && (due || !lingers(rt, now))) {
         kt_runtime_stop(rt, 0);
-    } else if (now >= rt->drain_until) {
-        kt_log(rt->log, KT_LOG_WARN, "ending with %zu conns and streams%s still open", rt->pipes,
-            rt->replaced ? " of a replaced script" : "");
-        kt_runtime_stop(rt, 0);
+    } else if (due) {
+        cut(rt, now);
     } else {
         /* Conns of a replaced script may live for days: who has waited long can wait a little longer. */
         uint64_t next = now + rt->drain_wait;
@@ -330,9 +343,13 @@ void kt_runtime_drain(struct kt_runtime *rt, uint64_t us)
             if (s->open && s->ops->drain) s->ops->drain(s);
         }
     }
+    if (rt->cut) return;
     if (until < rt->drain_until) rt->drain_until = until;
     rt->drain_wait = DRAIN_TICK_US;
-    drain_tick(rt);
+    if (now < rt->drain_until || drained(rt))
+        drain_tick(rt);
+    else
+        kt_io_timer_set(rt->io, &rt->drain_tick, now); /* a task may be running now */
 }
 
 size_t kt_runtime_pipes(const struct kt_runtime *rt)

@@ -97,6 +97,7 @@ struct kt_runtime {
     uint64_t replaced_us; /* ... and when a reload brings another script; KT_TIME_NEVER: no limit */
     uint64_t drain_until; /* its deadline, once it has begun */
     uint64_t drain_wait;  /* between two looks at how far it is */
+    bool cut;             /* it has passed, and what was open was reset */
     uint64_t quiet_since; /* nothing was left to drain from then on; 0: something was */
     bool replaced;        /* another runtime has taken over */
     bool exiting;         /* exit_code is final */

@@ -290,7 +290,7 @@ void kt_tasks_init(struct kt_runtime *rt)
     kt_list_init(&rt->main.owned);
 }
 
-void kt_tasks_end(struct kt_runtime *rt)
+void kt_tasks_cut(struct kt_runtime *rt)
 {
     bool stopped = false;
     while (!kt_list_empty(&rt->tasks)) {
@@ -312,6 +312,11 @@ void kt_tasks_end(struct kt_runtime *rt)
         kt_owned_end(&t->owned, KT_ECANCELED);
         recycle(t, false);
     }
+}
+
+void kt_tasks_end(struct kt_runtime *rt)
+{
+    kt_tasks_cut(rt);
     kt_failures_end(rt);
     for (struct kt_list *n; (n = kt_list_pop(&rt->spare));) free_task(KT_CONTAINER(n, struct kt_task, node));
     rt->spare_count = 0;

@@ -69,7 +69,9 @@ static inline struct kt_task *kt_task_of(lua_State *L)
 }
 
 void kt_tasks_init(struct kt_runtime *rt);
-/* Ends every task: waits are canceled, pipes reset. */
+/* Ends every task: waits are canceled, pipes reset. Not from inside a task. */
+void kt_tasks_cut(struct kt_runtime *rt);
+/* The same for good: no task can be made any more. */
 void kt_tasks_end(struct kt_runtime *rt);
 
 /* What is said of a function that was called in the main chunk: a format for its name. */
