@@ -80,9 +80,6 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg)
     kt_cc_tune(&k->cc, c.cc, c.snd_wnd, c.resend, k->snd.nxt - k->snd.una);
     kt_sndwnd_limit(&k->snd, c.snd_wnd);
     kt_rcvwnd_limit(&k->rcv, c.rcv_wnd);
-    /* What is owed already waits no longer than it would now. */
-    uint64_t latest = k->now_us + c.interval_ms * UINT64_C(1000);
-    if (k->acks.count > 0 && k->ack_at > latest) k->ack_at = latest;
     if (k->acks.count >= k->ack_every || (c.ack_nodelay && k->acks.count > 0)) k->ack_now = true;
     return 0;
 }

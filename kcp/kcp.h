@@ -33,7 +33,7 @@ struct kt_kcp_config {
     uint32_t snd_wnd; /* packets, 1..KT_KCP_WND_MAX: unsent + unacknowledged segments that write accepts */
     uint32_t rcv_wnd; /* packets, 1..KT_KCP_WND_MAX */
     bool nodelay;     /* minimum RTO 30 ms instead of 100, slower backoff (spec 6.2, 6.5) */
-    uint32_t interval_ms; /* 10..5000: longest an acknowledgement waits */
+    uint32_t interval_ms; /* 10..5000: how long the peer may take to acknowledge (spec 6.5) */
     uint32_t resend;      /* fast retransmit after so many later acknowledgements, at most 32; 0: never */
     enum kt_kcp_cc cc;
     bool ack_nodelay; /* acknowledge at the end of each batch of input */

@@ -27,7 +27,7 @@ struct news {
 
 static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us)
 {
-    if (k->acks.count == 0) k->ack_at = now_us + k->cfg.interval_ms * UINT64_C(1000);
+    if (k->acks.count == 0) k->ack_at = now_us + KT_KCP_ACK_WAIT_US;
     kt_acks_push(&k->acks, sn, ts);
     if (k->cfg.ack_nodelay || k->acks.count >= k->ack_every) k->ack_now = true;
 }

@@ -16,6 +16,9 @@
 #define KT_KCP_PROBE_FIRST_US 500000u
 #define KT_KCP_PROBE_MAX_US 120000000u
 #define KT_KCP_ACK_EVERY 16u
+/* How long an acknowledgement waits for data to leave with. An answer from a near target takes less; and
+ * kcptun acknowledges an answer at once only if its packet also moves una. */
+#define KT_KCP_ACK_WAIT_US 1000u
 
 struct kt_kcp {
     struct kt_kcp_config cfg;

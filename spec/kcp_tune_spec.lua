@@ -20,7 +20,7 @@ describe("settings that change under way", function()
     local function draw(n) return math.floor(random() * n) end
     local count = 0
     return function(now)
-      if now % 7 ~= 0 or random() < 0.7 then return end
+      if now % 7 ~= 0 or random() < 0.5 then return end
       count = count + 1
       local e = random() < 0.5 and a or b
       assert(e:tune {

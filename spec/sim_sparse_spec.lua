@@ -12,7 +12,8 @@ local near = [[local kt = require "kt"
 local far = kt.link { remote = "10.0.0.2:29900", key = "k", mode = %q, fec = %s }
 kt.listen { on = ":12948" }:serve(function(conn) kt.splice(conn, far:open()) end)]]
 
--- Seconds that each of n echoes took, one at a time, with a pause after each.
+-- Echoes, one at a time, with a pause after each: the seconds that each took, the longest RTO at the near end, and how many
+-- datagrams the far end sent.
 local function echoes(opts)
   local fec = opts.fec and "{ data = 10, parity = 3 }" or "false"
   local w = sim.world {
@@ -21,7 +22,7 @@ local function echoes(opts)
   }
   w:host("near", { address = "10.0.0.1" })
   w:host("far", { address = "10.0.0.2" })
-  w:link("near", "far", opts.line)
+  local line = w:link("near", "far", opts.line)
   w:host("far"):serve { on = "127.0.0.1:8388", kind = "echo" }
   w:host("far"):run "far.lua"
   w:host("near"):run "near.lua"
@@ -31,8 +32,9 @@ local function echoes(opts)
     w:run_for(opts.pause)
     for _, link in ipairs(w:host("near"):stats().links) do rto = math.max(rto, link.rto) end
   end
+  local answers = line:stats(w:host "far").sent_packets
   w:close()
-  return times, rto
+  return times, rto, answers
 end
 
 local function percentile(times, share)
@@ -73,4 +75,11 @@ describe("old datagrams, 30 s late or sent again by somebody without the key,", 
       assert.is_true(percentile(times, 1) < 3, ("an echo of %.1f s"):format(percentile(times, 1)))
     end)
   end
+end)
+
+describe("an answer", function()
+  it("leaves in one datagram with the acknowledgement of what it answers", function()
+    local _, _, sent = echoes { seed = 1, mode = "fast", fec = false, pause = "200ms", n = 50, line = { delay = "50ms" } }
+    assert.is_true(sent >= 50 and sent <= 60, sent .. " datagrams for 50 answers")
+  end)
 end)

@@ -328,7 +328,7 @@ static void on_turn(void *ctx)
         if (!s->over) {
             if (s->resume) kt_kcp_resume(s->kcp);
             s->resume = false;
-            kt_kcp_flush(s->kcp, now);
+            if (kt_kcp_due(s->kcp, now) <= now) kt_kcp_flush(s->kcp, now); /* else ACKs wait for data */
             check_health(s, now); /* the flush may have made it owe an answer */
             arm(s, now);
         }
