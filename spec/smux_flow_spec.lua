@@ -128,8 +128,8 @@ end)
 
 describe("smux back-pressure", function()
   it("takes no more than the session's buffer, and goes on after a read", function()
-    local e, s = serving { session_buffer = 100 }
-    local bytes = frame(2, PSH, 3, ("a"):rep(150)) .. frame(2, PSH, 3, "b")
+    local e, s = serving { version = 1, session_buffer = 100 }
+    local bytes = frame(1, PSH, 3, ("a"):rep(150)) .. frame(1, PSH, 3, "b")
     local took = e.m:input(bytes)
     assert.equal(108, took)
     assert.equal(100, e.m:buffered())
@@ -148,8 +148,8 @@ describe("smux back-pressure", function()
   end)
 
   it("is lifted by closing the stream that is in the way", function()
-    local e, s = serving { session_buffer = 100 }
-    local bytes = frame(2, PSH, 3, ("a"):rep(150))
+    local e, s = serving { version = 1, session_buffer = 100 }
+    local bytes = frame(1, PSH, 3, ("a"):rep(150))
     local took = e.m:input(bytes)
     s:close()
     assert.equal(1, e.resumes)

@@ -614,8 +614,8 @@ kt.log = {}
 
 ---@class (exact) kt.link_options.smux
 ---@field version? integer The same at both ends. (whole number, 1 to 2; default 2)
----@field buffer? kt.size Received bytes that a session holds for all its streams. (size, "64KiB" to "2GiB"; default "4MiB")
----@field stream_buffer? kt.size ... and for one stream. (size, "8KiB" to less than "2GiB"; default "2MiB")
+---@field buffer? kt.size Unread bytes that a session holds for all its streams. With version 2 windows shrink to fit, see docs/limits.md. (size, "64KiB" to "2GiB"; default "4MiB")
+---@field stream_buffer? kt.size ... and at most for one stream (version 2). (size, "8KiB" to less than "2GiB"; default "2MiB")
 ---@field frame? integer Most bytes in a frame. (whole number, 1 to 65535; default 8192)
 ---@field keepalive? kt.duration Time between heartbeats. (duration, "1s" to "30s"; default "10s")
 
@@ -672,8 +672,8 @@ function kt.link(options) end
 
 ---@class (exact) kt.accept_options.smux
 ---@field version? integer The same at both ends. (whole number, 1 to 2; default 2)
----@field buffer? kt.size Received bytes that a session holds for all its streams. (size, "64KiB" to "2GiB"; default "4MiB")
----@field stream_buffer? kt.size ... and for one stream. (size, "8KiB" to less than "2GiB"; default "2MiB")
+---@field buffer? kt.size Unread bytes that a session holds for all its streams. With version 2 windows shrink to fit, see docs/limits.md. (size, "64KiB" to "2GiB"; default "4MiB")
+---@field stream_buffer? kt.size ... and at most for one stream (version 2). (size, "8KiB" to less than "2GiB"; default "2MiB")
 ---@field frame? integer Most bytes in a frame. (whole number, 1 to 65535; default 8192)
 ---@field keepalive? kt.duration Time between heartbeats. (duration, "1s" to "30s"; default "10s")
 

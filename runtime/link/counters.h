@@ -39,7 +39,8 @@
     X(SessionsDead)      /* sessions ended because the peer went silent */                                   \
     X(SessionsRestarted) /* ... because the peer restarted */                                                \
     X(SessionsFailed)    /* ... because the peer broke the protocol */                                       \
-    X(StreamsMoved)      /* young streams carried over to a new session */
+    X(StreamsCut)   /* streams reset because their unread bytes held up a session, or overran a window */    \
+    X(StreamsMoved) /* young streams carried over to a new session */
 
 struct kt_counters {
 #define KT_COUNTER_FIELD(name) uint64_t name;

@@ -56,6 +56,7 @@ function ends.new(pool, settings)
     resume = function() e.resumes = e.resumes + 1 end,
     hello = function(features) e:note("hello %d", features) end,
     streams = function(n) e.count = n end,
+    cut = function(id, unread, code) e:note("cut %d %d %s", id, unread, code) end,
   }
   if not settings.refuse then
     owner.accept = function(s)

@@ -460,6 +460,16 @@ static lua_Integer setting(lua_State *L, const char *name, lua_Integer otherwise
     return v;
 }
 
+static void on_cut(void *ctx, uint32_t id, size_t unread, int code)
+{
+    struct smux *b = ctx;
+    if (!push_owner(b, "cut")) return;
+    lua_pushinteger(b->st->L, id);
+    lua_pushinteger(b->st->L, (lua_Integer)unread);
+    lua_pushstring(b->st->L, kt_errname(code));
+    call(b->st, 3, 0);
+}
+
 /* new(pool, settings, owner): nothing in `owner` is required; without `accept` streams are refused. */
 static int smux_new(lua_State *L)
 {
@@ -479,7 +489,7 @@ static int smux_new(lua_State *L)
         .hash_seed = (uint64_t)setting(L, "hash_seed", 1),
     };
     struct kt_smux_owner owner = {
-        on_room, on_frame, on_wake, NULL, on_resume, on_hello, on_streams, on_facts};
+        on_room, on_frame, on_wake, NULL, on_resume, on_hello, on_streams, on_facts, on_cut};
     if (lua_getfield(L, 3, "accept") != LUA_TNIL) owner.accept = on_accept;
     struct smux *b = lua_newuserdatauv(L, sizeof *b, 2);
     *b = (struct smux){state_of(L), NULL, LUA_NOREF};
@@ -595,6 +605,31 @@ static int smux_buffered(lua_State *L)
     return 1;
 }
 
+static int smux_watch(lua_State *L)
+{
+    kt_smux_watch(check_smux(L)->m);
+    return 0;
+}
+
+static int smux_cut_unread(lua_State *L)
+{
+    struct smux *b = check_smux(L);
+    kt_smux_cut_unread(b->m);
+    return leave(L, b->st, 0);
+}
+
+static int smux_has_shrunk(lua_State *L)
+{
+    lua_pushboolean(L, kt_smux_has_shrunk(check_smux(L)->m));
+    return 1;
+}
+
+static int smux_believe(lua_State *L)
+{
+    kt_smux_believe(check_smux(L)->m);
+    return 0;
+}
+
 static int smux_peer(lua_State *L)
 {
     uint16_t features;
@@ -654,7 +689,9 @@ int luaopen_spec_smux(lua_State *L)
         {"pump", smux_pump}, {"keepalive", smux_keepalive}, {"presume_foreign", smux_presume_foreign},
         {"mark", smux_mark}, {"settled", smux_settled}, {"has_young", smux_has_young},
         {"move_young", smux_move_young}, {"streams", smux_streams}, {"buffered", smux_buffered},
-        {"peer", smux_peer}, {"idle", smux_idle}, {"free", smux_free}, {NULL, NULL}};
+        {"watch", smux_watch}, {"cut_unread", smux_cut_unread}, {"has_shrunk", smux_has_shrunk},
+        {"believe", smux_believe}, {"peer", smux_peer}, {"idle", smux_idle}, {"free", smux_free},
+        {NULL, NULL}};
     static const luaL_Reg module[] = {{"pool", pool_new}, {"qpp", qpp_new}, {"new", smux_new}, {NULL, NULL}};
     class(L, POOL, pool, pool_gc);
     class(L, QPP, none, qpp_gc);

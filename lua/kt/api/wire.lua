@@ -91,9 +91,9 @@ function wire.keys(client)
       keys = {
         { name = "version", type = "integer", min = 1, max = 2, default = 2, doc = "The same at both ends." },
         { name = "buffer", type = "size", min = 65536, max = 1 << 31, default = 4194304,
-          doc = "Received bytes that a session holds for all its streams." },
+          doc = "Unread bytes that a session holds for all its streams. With version 2 windows shrink to fit, see docs/limits.md." },
         { name = "stream_buffer", type = "size", min = 8192, below = 1 << 31, default = 2097152,
-          doc = "... and for one stream." },
+          doc = "... and at most for one stream (version 2)." },
         { name = "frame", type = "integer", min = 1, max = 65535, default = 8192, doc = "Most bytes in a frame." },
         { name = "keepalive", type = "duration", min = 1, max = 30, default = 10, doc = "Time between heartbeats." },
       } },

@@ -90,7 +90,7 @@ local rows = {
   { name = "smuxver", type = "int", of = "smux.version", group = "mux", arg = "N",
     help = "smux version; must match on both ends (kcptun before 2025-11 uses 1)" },
   { name = "smuxbuf", type = "int", of = "smux.buffer", group = "mux", arg = "BYTES",
-    help = "receive buffer of a session, shared by its streams",
+    help = "unread bytes that a session holds for its streams",
     low = function(n) return n > 0 and 65536 or nil end, high = 1 << 31 },
   { name = "streambuf", type = "int", of = "smux.stream_buffer", group = "mux", arg = "BYTES",
     help = "receive buffer of a stream (smux 2)", low = function(n) return n > 0 and 8192 or nil end },

@@ -158,6 +158,7 @@ static const struct kt_smux_owner smux_owner = {
     .hello = on_hello,
     .streams = on_streams,
     .facts = on_facts,
+    .cut = kt_session_note_cut,
 };
 
 /* ---- the turn ---- */
@@ -284,6 +285,8 @@ static void arm(struct kt_session *s, uint64_t now)
     uint64_t health = kt_health_due(&s->health);
     if (health < due) due = health;
     if (s->next_keepalive < due) due = s->next_keepalive;
+    uint64_t stall = kt_session_stall_due(s);
+    if (stall < due) due = stall;
     kt_io_timer_set(s->sh->io, &s->timer, due);
 }
 
@@ -323,6 +326,7 @@ static void on_turn(void *ctx)
         } while (s->woken && ++rounds < PUMP_ROUNDS);
         if (s->woken) kt_session_schedule(s);
         mark_young(s);
+        kt_session_check_stall(s, now);
         kt_session_probes_turn(s, now);
         check_health(s, now);
         if (!s->over) {

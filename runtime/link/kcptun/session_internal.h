@@ -1,6 +1,7 @@
 /* What the files of a session share; nobody else includes this.
  *
  *   session.c        the turn: bytes and packets between the engines; life and end
+ *   session_stall.c  streams that hold up all others
  *   session_facts.c  what is counted, and what others may know
  *   session_probe.c  round trips that somebody waits for */
 #ifndef KT_LINK_KCPTUN_SESSION_INTERNAL_H
@@ -36,11 +37,15 @@ struct kt_session {
     uint64_t young_smux;   /* frames up to here are held by the peer once … */
     uint32_t young_kcp;    /* … KCP has covered this */
     bool young_pending;
-    uint32_t said_kcp; /* the last frame of a stream was said once KCP has covered this */
-    bool owes;         /* … which it has not, as far as is known */
-    bool busy;         /* in the turn hook */
-    bool woken;        /* smux has something to send */
-    bool blocked;      /* smux's buffers are full: reading pauses */
+    uint32_t said_kcp;     /* the last frame of a stream was said once KCP has covered this */
+    bool owes;             /* … which it has not, as far as is known */
+    bool busy;             /* in the turn hook */
+    bool woken;            /* smux has something to send */
+    bool blocked;          /* smux's buffers are full: reading pauses */
+    uint64_t blocked_at;   /* µs, since when; 0: it is not */
+    uint64_t blocked_read; /* kt_smux_read at that time */
+    bool blocked_alone;    /* ... with one stream at most */
+    uint64_t believe_at;   /* µs, when windows that were taken back are; 0: none were */
     bool went_idle;
     bool resume;    /* heard again after a silence: all in flight is sent again at once */
     bool hushed;    /* see kt_session_hush */
@@ -57,6 +62,15 @@ struct kt_session {
 void kt_session_schedule(struct kt_session *s);
 /* Ends it with this code and sentence, if it has not ended; the turn hook reports it. */
 void kt_session_fail(struct kt_session *s, int code, const char *why);
+
+/* ---- session_stall.c ---- */
+
+/* At the end of a turn: cuts a stream if unread bytes have held up the session for too long. */
+void kt_session_check_stall(struct kt_session *s, uint64_t now_us);
+/* When that wants to be called; UINT64_MAX: not for now. */
+uint64_t kt_session_stall_due(const struct kt_session *s);
+/* A stream was cut (kt_smux_owner). */
+void kt_session_note_cut(void *ctx, uint32_t id, size_t unread, int code);
 
 /* ---- session_facts.c ---- */
 

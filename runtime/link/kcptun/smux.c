@@ -40,6 +40,7 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
     kt_list_init(&s->ready);
     kt_list_init(&s->touched);
     kt_list_init(&s->young);
+    kt_list_init(&s->grant);
     kt_bufq_init(&s->send, m->bufs);
     kt_bufq_init(&s->recv, m->bufs);
     if (qpp) {
@@ -57,7 +58,7 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
 
 static void destroy(struct kt_smux *m)
 {
-    assert(m->count == 0 && m->buffered == 0);
+    assert(m->count == 0 && m->buffered == 0 && m->claimed == 0);
     void (*released)(void *) = m->cfg.released;
     void *arg = m->cfg.released_arg;
     kt_hmap_free(&m->table);
@@ -76,8 +77,10 @@ void kt_smux_stream_free(struct kt_smux_stream *s)
     kt_smux_silence(s);
     kt_list_remove(&s->ready);
     kt_list_remove(&s->young);
+    kt_list_remove(&s->grant);
     if (m->body == s) m->body = NULL;
     m->buffered -= s->recv.len;
+    m->claimed -= s->claim;
     kt_bufq_clear(&s->recv);
     kt_bufq_clear(&s->send);
     kt_hmap_remove(&m->table, &s->node);
@@ -111,6 +114,9 @@ int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const st
     kt_list_init(&m->held);
     kt_list_init(&m->touched);
     kt_list_init(&m->young);
+    kt_list_init(&m->granted);
+    kt_list_init(&m->shrunk[0]);
+    kt_list_init(&m->shrunk[1]);
     *out = m;
     return 0;
 }
@@ -127,6 +133,7 @@ static void tear_down(struct kt_smux *m)
         struct kt_smux_stream *s = KT_CONTAINER(n, struct kt_smux_stream, node);
         kt_list_remove(&s->ready);
         kt_list_remove(&s->young);
+        kt_list_remove(&s->grant);
         if (s->closed || s->events & KT_SMUX_EV_ACCEPT)
             kt_smux_stream_free(s); /* nobody holds it */
         else
@@ -175,6 +182,7 @@ static void make_young(struct kt_smux_stream *s)
     s->is_young = true;
     s->control = KT_SMUX_DUE_SYN;
     kt_list_push(&s->m->young, &s->young);
+    kt_smux_start_window(s);
     kt_smux_schedule(s);
 }
 
@@ -256,6 +264,8 @@ static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
     to->next_id += 2;
     from->count--;
     to->count++;
+    from->claimed -= s->claim;
+    s->claim = 0;
     from->recount = to->recount = true;
     const unsigned events = s->events;
     kt_smux_silence(s);
@@ -332,4 +342,5 @@ void kt_smux_test_counters(struct kt_pipe *stream, uint32_t out, uint32_t in)
     struct kt_smux_stream *s = kt_smux_of(stream);
     s->written = s->peer_consumed = out;
     s->consumed = in;
+    s->edge = s->last = s->far = in + KT_SMUX_INITIAL_WINDOW;
 }

@@ -39,9 +39,14 @@
  * Ids: a client opens 3, 5, …, a server 2, 4, …; what the peer opens may be of either kind, as with kcptun,
  * and our own ids step around it. A SYN for a live id is ignored, other frames for unknown ids are dropped.
  *
- * A peer that sends beyond the window announced to it (v2) is tolerated as far as session_buffer goes, as
- * kcptun does. When memory for arrivals runs out, reading stops as if session_buffer were reached; it goes on
- * when something was consumed, or with the next keepalive. */
+ * Windows (v2) shrink as unread bytes fill session_buffer, so that unread streams leave room for the others
+ * (smux_window.c). A stream whose peer sends beyond every window announced to it is cut: its
+ * unread bytes are dropped, and its pipe gets `closed` with KT_EPROTO. In version 1 nothing holds a single
+ * stream back: unread bytes fill session_buffer, then reading stops for all of them. The owner, who has the
+ * clock, decides how long that may last (kt_smux_cut_unread).
+ *
+ * When memory for arrivals runs out, reading stops as if session_buffer were full; it resumes when something
+ * was consumed, or with the next keepalive. */
 #ifndef KT_LINK_KCPTUN_SMUX_H
 #define KT_LINK_KCPTUN_SMUX_H
 
@@ -71,8 +76,9 @@ struct kt_smux_config {
     bool client;
     unsigned version;            /* 1 or 2 */
     uint32_t frame_size;         /* most payload in a PSH sent, 1..65535 */
-    size_t session_buffer;       /* smuxbuf: bytes buffered for all streams before reading stops */
-    uint32_t stream_buffer;      /* streambuf: v2 window announced for each stream */
+    size_t session_buffer;       /* smuxbuf: received bytes that streams share; with v2 as much again for
+                                    what was under way when windows shrank. Then reading stops */
+    uint32_t stream_buffer;      /* streambuf: largest v2 window of a stream */
     const struct kt_qpp *qpp;    /* NULL: off; outlives the smux */
     uint16_t features;           /* KT_SMUX_F_… announced; 0: no hello is ever sent */
     uint64_t hash_seed;          /* random: ids are the peer's choice */
@@ -103,6 +109,9 @@ struct kt_smux_owner {
     void (*streams)(void *ctx, size_t n);
     /* Fills in what only the transport knows (link/stream.h). From inside a call on a pipe. May be NULL. */
     void (*facts)(void *ctx, struct kt_stream_facts *out);
+    /* A stream was cut, with so many unread bytes dropped: KT_EPROTO (its peer ignores windows) or KT_ELIMIT
+     * (kt_smux_cut_unread). Only takes note. May be NULL. */
+    void (*cut)(void *ctx, uint32_t id, size_t unread, int code);
 };
 
 /* bufs: block pool for stream buffers, shared, outlives the smux. 0, KT_EINVAL, KT_ENOMEM. */
@@ -124,6 +133,11 @@ int kt_smux_open(struct kt_smux *m, struct kt_pipe **out);
  * events (readable, ...) are not raised here but by kt_smux_dispatch, once per batch. */
 long kt_smux_input(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err);
 void kt_smux_dispatch(struct kt_smux *m);
+/* While the buffer is full: cuts each stream that has unread bytes and of which nothing was read since
+ * kt_smux_watch; if there is none, the stream with the most unread bytes. These are dropped, and the pipe
+ * gets `closed` with KT_ELIMIT from the next dispatch or pump. Both look at every stream. */
+void kt_smux_watch(struct kt_smux *m);
+void kt_smux_cut_unread(struct kt_smux *m);
 
 /* Frames what streams have to say, as far as room allows, and raises writable, and what else is due.
  * Reentrant calls are harmless. */
@@ -146,8 +160,15 @@ bool kt_smux_has_young(const struct kt_smux *m);
  * replayed there. Returns how many. */
 size_t kt_smux_move_young(struct kt_smux *from, struct kt_smux *to);
 
+/* Windows were taken back (v2), and the peer may not have heard of it yet. While that is so, the owner calls
+ * believe now and then, and less often than the slowest of peers may take to hear: what was taken back before
+ * the last call is then free for other streams. */
+bool kt_smux_has_shrunk(const struct kt_smux *m);
+void kt_smux_believe(struct kt_smux *m);
+
 size_t kt_smux_streams(const struct kt_smux *m);
 size_t kt_smux_buffered(const struct kt_smux *m); /* received bytes not yet consumed by stream owners */
+uint64_t kt_smux_read(const struct kt_smux *m);   /* ... that were consumed so far, or given up */
 /* Peer's features; false if no hello has come. */
 bool kt_smux_peer(const struct kt_smux *m, uint16_t *features);
 /* True if no stream is open and nothing waits to be framed. */

@@ -35,7 +35,7 @@ static bool must_close(const struct kt_smux_stream *s)
 {
     if (s->told) return false;
     if (s->aborted) return true;
-    return s->code ? !s->fin_in : s->lost && s->recv.len == 0;
+    return s->code ? !s->fin_in || s->cut : s->lost && s->recv.len == 0;
 }
 
 static void raise_events(struct kt_smux *m, struct kt_smux_stream *s)
@@ -59,6 +59,7 @@ static void raise_events(struct kt_smux *m, struct kt_smux_stream *s)
         else
             s->unheard = true;
     }
+    if (m->current == s) kt_smux_settle_window(s);
     m->current = NULL;
 }
 

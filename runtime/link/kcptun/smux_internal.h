@@ -2,6 +2,7 @@
  *
  *   smux.c         lifecycle, the table of streams, young streams
  *   smux_recv.c    bytes in: the frame parser
+ *   smux_window.c  how much each stream may have on its way to us
  *   smux_send.c    frames out
  *   smux_turns.c   whose data is next
  *   smux_stream.c  a stream as a kt_pipe
@@ -56,6 +57,7 @@ struct kt_smux_stream {
     struct kt_list ready;   /* in the queue that `queue` names (data: in that of its priority) */
     struct kt_list touched; /* in m->touched while events are due */
     struct kt_list young;   /* in m->young */
+    struct kt_list grant;   /* in m->granted or one of m->shrunk (v2) */
     /* `sent` bytes that were framed but are kept (young), those not framed, and why_len bytes of text */
     struct kt_bufq send;
     struct kt_bufq recv;
@@ -66,7 +68,12 @@ struct kt_smux_stream {
     uint32_t peer_consumed, peer_window; /* from UPD (v2) */
     uint32_t consumed;                   /* payload given to the reader, mod 2^32 (v2) */
     uint32_t unannounced;                /* … since the last UPD */
-    int code;                            /* why it broke, 0: it has not */
+    /* How far windows reach (v2), counted as `consumed` is; before the first UPD as the peer assumes. */
+    uint32_t last;  /* ... the last one */
+    uint32_t edge;  /* ... what the peer may still believe in */
+    uint32_t far;   /* ... the farthest ever */
+    uint32_t claim; /* of the session's buffer */
+    int code;       /* why it broke, 0: it has not */
     int32_t credit; /* bytes it may send in this turn; negative: what it owes to the next ones */
     uint16_t weight;
     uint8_t priority;
@@ -84,6 +91,8 @@ struct kt_smux_stream {
     bool lost;                 /* … and bytes were thrown away for it */
     bool want_write;           /* a write took less than it was offered */
     bool announced;            /* an UPD was sent or is due */
+    bool resting;              /* nothing of it was read since smux_window.c looked */
+    bool cut;                  /* its unread bytes were dropped: it must not look like a clean end */
     bool told;                 /* `closed` was raised */
     bool unheard;              /* … while nobody listened */
     struct kt_qpp_state qpp[]; /* out, in; only with QPP */
@@ -116,7 +125,10 @@ struct kt_smux {
     bool failed;
 
     size_t buffered;
-    bool stalled; /* input took less than it was given */
+    size_t claimed;                    /* sum of the streams' claims */
+    struct kt_list granted, shrunk[2]; /* smux_window.c */
+    uint64_t read;                     /* bytes that stream owners took, or gave up, so far */
+    bool stalled;                      /* input took less than it was given */
 
     bool hello_due, nop_due;
     bool hello_in, hello_raise;
@@ -195,8 +207,6 @@ bool kt_smux_waiting(struct kt_smux *m);
 
 /* ---- smux_recv.c ---- */
 
-/* n received bytes of the stream were used up: makes room, and an UPD if one is due. */
-void kt_smux_credit(struct kt_smux_stream *s, size_t n);
 /* Calls resume if what input waited for is there. */
 void kt_smux_unstall(struct kt_smux *m);
 /* The reason of an abort, in place of an earlier one. Text of more than KT_SMUX_RST_TEXT bytes is cut; it is
@@ -204,6 +214,25 @@ void kt_smux_unstall(struct kt_smux *m);
 void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, size_t len);
 /* The stream can go on in neither direction. */
 void kt_smux_break(struct kt_smux_stream *s, int code);
+
+/* ---- smux_window.c ---- */
+
+/* Most received bytes that are held for all streams. */
+size_t kt_smux_hold_most(const struct kt_smux *m);
+/* A stream begins: the window that the peer assumes is in force, and taken back if there is less. */
+void kt_smux_start_window(struct kt_smux_stream *s);
+/* n received bytes of the stream were used up: makes room, and an UPD if one is due. */
+void kt_smux_credit(struct kt_smux_stream *s, size_t n);
+/* Its reader has had its turn: what is unread now claims room, and a window too wide for it is taken back. */
+void kt_smux_settle_window(struct kt_smux_stream *s);
+/* After a change of what is unread, or of what may still come: corrects the claim. */
+void kt_smux_claim(struct kt_smux_stream *s);
+/* The window to announce, with s->consumed; from then on it is in force. */
+uint32_t kt_smux_grant(struct kt_smux_stream *s);
+/* Whether n more bytes are within some window that was announced. */
+bool kt_smux_within(const struct kt_smux_stream *s, size_t n);
+/* The peer sent more than that: the stream is cut. */
+void kt_smux_overrun(struct kt_smux_stream *s);
 
 /* ---- smux_event.c ---- */
 

@@ -2,7 +2,7 @@
  * UPD or RST as its tail), or a PSH body being handed on.
  *
  * Invariant: m->buffered is the sum of what the streams' receive queues hold, and never exceeds
- * session_buffer: payload is taken only as far as it fits, while frames without payload always are. */
+ * kt_smux_hold_most: payload is taken only as far as it fits, while frames without payload always are. */
 #include "link/kcptun/smux_internal.h"
 
 #include <string.h>
@@ -23,23 +23,9 @@ static uint32_t get32(const uint8_t *p)
 void kt_smux_unstall(struct kt_smux *m)
 {
     if (!m->stalled || m->ended) return;
-    if (m->body && m->buffered >= m->cfg.session_buffer) return;
+    if (m->body && m->buffered >= kt_smux_hold_most(m)) return;
     m->stalled = false;
     if (m->owner.resume) m->owner.resume(m->ctx);
-}
-
-void kt_smux_credit(struct kt_smux_stream *s, size_t n)
-{
-    struct kt_smux *m = s->m;
-    if (m->cfg.version < 2 || m->ended) return;
-    s->consumed += (uint32_t)n;
-    s->unannounced += (uint32_t)n;
-    /* Nobody waits for a window who has finished sending, or will get our FIN first. */
-    if (s->half_in || s->fin_in || (s->closed && kt_smux_unsent(s) == 0)) return;
-    if (s->announced && s->unannounced < m->cfg.stream_buffer / 2) return;
-    s->announced = true;
-    s->control |= KT_SMUX_DUE_UPD;
-    kt_smux_schedule(s);
 }
 
 void kt_smux_break(struct kt_smux_stream *s, int code)
@@ -80,6 +66,7 @@ static int on_syn(struct kt_smux *m, uint32_t id, struct kt_err *err)
         return kt_err_set(err, KT_EPROTO, "the peer opened more than %u streams", KT_SMUX_MAX_STREAMS);
     struct kt_smux_stream *s = kt_smux_stream_new(m, id);
     if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory for a stream");
+    kt_smux_start_window(s);
     if (m->owner.accept) {
         kt_smux_touch(s, KT_SMUX_EV_ACCEPT);
     } else {
@@ -269,10 +256,11 @@ static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
 {
     struct kt_smux_stream *s = m->body;
     if (n > m->body_left) n = m->body_left;
-    if (s && s->closed) {
+    if (s && !s->closed && !s->code && !s->half_in && !kt_smux_within(s, n)) kt_smux_overrun(s);
+    if (s && (s->closed || s->code)) {
         kt_smux_credit(s, n); /* so that the peer need not wait with reading what we still send */
     } else if (s && !s->half_in) {
-        size_t room = m->cfg.session_buffer - m->buffered;
+        size_t room = kt_smux_hold_most(m) - m->buffered;
         if (n > room) n = room;
         n = kt_smux_append(s, &s->recv, data, n);
         m->buffered += n;

@@ -145,8 +145,7 @@ static bool send_upd(struct kt_smux_stream *s)
     if (!has_room(m, KT_SMUX_UPD_BODY)) return false;
     uint8_t body[KT_SMUX_UPD_BODY];
     put32(body, s->consumed);
-    put32(body + 4, m->cfg.stream_buffer);
-    s->unannounced = 0;
+    put32(body + 4, kt_smux_grant(s));
     s->control &= (uint8_t)~KT_SMUX_DUE_UPD;
     requeue(s);
     frame(m, KT_SMUX_UPD, s->id, &(struct kt_iov){body, sizeof body}, 1, sizeof body);

@@ -50,7 +50,7 @@ static void stream_consume(struct kt_pipe *p, size_t n)
 static bool stream_eof(const struct kt_pipe *p)
 {
     const struct kt_smux_stream *s = kt_smux_of_const(p);
-    return (s->half_in || (s->fin_in && !s->aborted)) && s->recv.len == 0;
+    return (s->half_in || (s->fin_in && !s->aborted)) && s->recv.len == 0 && !s->cut;
 }
 
 static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
@@ -100,6 +100,8 @@ static bool give_up(struct kt_smux_stream *s)
     const size_t unread = s->recv.len;
     kt_bufq_clear(&s->recv);
     m->buffered -= unread;
+    kt_list_remove(&s->grant);
+    kt_smux_claim(s);
     if (m->ended) {
         kt_smux_stream_free(s);
         return false;

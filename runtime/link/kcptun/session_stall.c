@@ -1,0 +1,77 @@
+/* A session whose streams hold as many unread bytes as it may takes nothing more from its peer, and so
+ * nothing for any other stream. With smux 2 windows keep that from happening; with smux 1 one reader that
+ * stops is enough. It may last a while, since readers do pause; then the streams that nobody reads are cut.
+ */
+#include "link/kcptun/session_internal.h"
+
+/* With other streams open, somebody waits. */
+#define PATIENCE_US 5000000u
+/* A lone stream may have nobody behind it; whether the peer has opened others cannot be seen. */
+#define LONE_PATIENCE_US 30000000u
+/* A window that was taken back is, once what was under way has arrived. */
+#define BELIEVE_US 2000000u
+/* Reading at least this much in that time is progress: the session moves at its reader's pace. */
+#define PROGRESS 65536u
+
+static uint64_t patience(const struct kt_session *s)
+{
+    if (kt_smux_streams(s->smux) > 1) return PATIENCE_US;
+    return s->sh->client ? UINT64_MAX : LONE_PATIENCE_US;
+}
+
+static uint64_t cut_due(const struct kt_session *s)
+{
+    if (!s->blocked_at || patience(s) == UINT64_MAX) return UINT64_MAX;
+    return s->blocked_at + patience(s);
+}
+
+uint64_t kt_session_stall_due(const struct kt_session *s)
+{
+    const uint64_t due = cut_due(s);
+    return s->believe_at && s->believe_at < due ? s->believe_at : due;
+}
+
+static void check_windows(struct kt_session *s, uint64_t now)
+{
+    if (s->believe_at && now >= s->believe_at) {
+        kt_smux_believe(s->smux);
+        s->believe_at = 0;
+    }
+    if (!s->believe_at && kt_smux_has_shrunk(s->smux)) s->believe_at = now + BELIEVE_US;
+}
+
+static void restart(struct kt_session *s, uint64_t now)
+{
+    s->blocked_at = now;
+    s->blocked_read = kt_smux_read(s->smux);
+    s->blocked_alone = kt_smux_streams(s->smux) <= 1;
+    kt_smux_watch(s->smux);
+}
+
+void kt_session_check_stall(struct kt_session *s, uint64_t now)
+{
+    check_windows(s, now);
+    if (!s->blocked) {
+        s->blocked_at = 0;
+        return;
+    }
+    if (!s->blocked_at || (s->blocked_alone && kt_smux_streams(s->smux) > 1)) restart(s, now);
+    if (now < cut_due(s)) return;
+    if (kt_smux_read(s->smux) - s->blocked_read < PROGRESS) kt_smux_cut_unread(s->smux);
+    restart(s, now);
+}
+
+void kt_session_note_cut(void *ctx, uint32_t id, size_t unread, int code)
+{
+    struct kt_session *s = ctx;
+    s->sh->counters->StreamsCut++;
+    if (code == KT_EPROTO)
+        kt_log(s->sh->log, KT_LOG_WARN,
+            "session with %s: stream %u reset: the peer sends beyond the window it was given", s->peer_text,
+            id);
+    else
+        kt_log(s->sh->log, KT_LOG_WARN,
+            "session with %s: stream %u reset: its %zu unread bytes blocked all streams of the session%s",
+            s->peer_text, id, unread,
+            s->sh->cfg.smux_version < 2 ? " (smux 2 avoids this: --smuxver 2 on both ends)" : "");
+}

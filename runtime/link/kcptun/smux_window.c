@@ -1,0 +1,249 @@
+/* smux: how much each stream may have on its way to us (version 2), and what happens when nothing more fits.
+ *
+ * All streams of a session share one buffer. Its size is session_buffer, and as much again for bytes that are
+ * read in the turn in which they arrive. A stream claims all that its peer may still send it, or what is
+ * unread if that is more. It is granted half of what the claims of the others leave, and stream_buffer at
+ * most, so n busy streams settle at 1/(n+1) of the buffer each and as much stays free for the next one. A
+ * stream with unread bytes is further held to half of what the unread bytes of the others leave of
+ * session_buffer.
+ *
+ * A grant that has become too large is taken back by a smaller window:
+ * - from a stream with unread bytes as soon as its reader has had its turn. Nobody may ever read it again, so
+ *   the next read is no moment to wait for;
+ * - from a stream that has received nothing lately, when another gets less than half a stream_buffer. Streams
+ *   are looked at two for each such grant, in the manner of CLOCK (second chance).
+ * What was under way before the peer heard of the smaller window still arrives, so the old claim stands until
+ * the owner says that the peer must have heard (kt_smux_believe).
+ *
+ * Only the peer's own streams can break the sum: each begins with KT_SMUX_INITIAL_WINDOW, which is taken back
+ * one round trip later at best. For our own the smaller window leaves right behind the SYN.
+ *
+ * Invariant: m->claimed is the sum of the streams' claims. A stream that is not closed is in m->granted, or
+ * in one of m->shrunk while a smaller window is not believed in yet. */
+#include "link/kcptun/smux_internal.h"
+
+size_t kt_smux_hold_most(const struct kt_smux *m)
+{
+    return m->cfg.version < 2 ? m->cfg.session_buffer : 2 * m->cfg.session_buffer;
+}
+
+/* ---- claims ---- */
+
+static bool still_comes(const struct kt_smux_stream *s)
+{
+    return s->m->cfg.version >= 2 && !s->m->ended && !s->closed && !s->half_in && !s->fin_in && !s->code;
+}
+
+/* What is left of a window that reached up to `edge`. */
+static size_t left(const struct kt_smux_stream *s, uint32_t edge)
+{
+    const uint32_t n = edge - s->consumed;
+    return n <= INT32_MAX ? n : 0;
+}
+
+void kt_smux_claim(struct kt_smux_stream *s)
+{
+    struct kt_smux *m = s->m;
+    size_t claim = s->recv.len;
+    if (still_comes(s) && left(s, s->edge) > claim) claim = left(s, s->edge);
+    if (claim > UINT32_MAX) claim = UINT32_MAX;
+    m->claimed += claim - s->claim;
+    s->claim = (uint32_t)claim;
+}
+
+/* ---- windows ---- */
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t less(size_t a, size_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* Even a full buffer leaves each stream a crumb, so that none waits for the others forever. All crumbs
+ * together are at most half of session_buffer. */
+static uint32_t bounded(const struct kt_smux *m, size_t window)
+{
+    const size_t crumb = m->cfg.session_buffer / 2 / KT_SMUX_MAX_STREAMS;
+    if (window < crumb) window = crumb;
+    return window > 0 ? (uint32_t)smaller(window, m->cfg.stream_buffer) : 1;
+}
+
+static uint32_t due(const struct kt_smux_stream *s)
+{
+    const struct kt_smux *m = s->m;
+    size_t window = less(kt_smux_hold_most(m), m->claimed - s->claim) / 2;
+    if (s->recv.len > 0) window = smaller(window, less(m->cfg.session_buffer, m->buffered - s->recv.len) / 2);
+    return bounded(m, window);
+}
+
+/* What a stream keeps that receives nothing. All of these together leave half of the buffer. */
+static uint32_t at_rest(const struct kt_smux *m)
+{
+    return bounded(m, smaller(KT_SMUX_INITIAL_WINDOW, m->cfg.session_buffer / (m->count + 1)));
+}
+
+static void ask(struct kt_smux_stream *s)
+{
+    s->announced = true;
+    s->control |= KT_SMUX_DUE_UPD;
+    kt_smux_schedule(s);
+}
+
+/* The difference has to be worth a frame. */
+static bool too_wide(const struct kt_smux_stream *s, size_t window)
+{
+    return left(s, s->last) > window + window / 4;
+}
+
+/* Nobody waits for a window who has finished sending, or will get our FIN first. */
+static bool needs_none(const struct kt_smux_stream *s)
+{
+    return s->m->cfg.version < 2 || s->m->ended || s->half_in || s->fin_in || s->code ||
+           (s->closed && kt_smux_unsent(s) == 0);
+}
+
+void kt_smux_credit(struct kt_smux_stream *s, size_t n)
+{
+    s->consumed += (uint32_t)n;
+    s->unannounced += (uint32_t)n;
+    s->m->read += n;
+    s->resting = false;
+    kt_smux_claim(s);
+    if (needs_none(s)) return;
+    const uint32_t window = s->last - (s->consumed - s->unannounced);
+    if (s->announced && s->unannounced < window / 2) return;
+    ask(s);
+}
+
+void kt_smux_settle_window(struct kt_smux_stream *s)
+{
+    kt_smux_claim(s);
+    if (s->recv.len > 0 && still_comes(s) && too_wide(s, due(s))) ask(s);
+}
+
+void kt_smux_start_window(struct kt_smux_stream *s)
+{
+    if (s->m->cfg.version < 2) return;
+    const bool ours = s->control & KT_SMUX_DUE_SYN;
+    s->announced = false;
+    s->unannounced = 0;
+    s->edge = s->last = s->far = s->consumed + KT_SMUX_INITIAL_WINDOW;
+    kt_list_remove(&s->grant);
+    kt_list_push(&s->m->granted, &s->grant);
+    kt_smux_claim(s);
+    if (!too_wide(s, due(s))) return;
+    if (ours) s->edge = s->consumed + due(s);
+    kt_smux_claim(s);
+    ask(s);
+}
+
+static void shrink_idle(struct kt_smux *m, const struct kt_smux_stream *except)
+{
+    for (int i = 0; i < 2 && !kt_list_empty(&m->granted); i++) {
+        struct kt_smux_stream *s = KT_CONTAINER(m->granted.next, struct kt_smux_stream, grant);
+        kt_list_remove(&s->grant);
+        kt_list_push(&m->granted, &s->grant);
+        if (s == except || s->recv.len > 0 || !still_comes(s)) continue;
+        if (s->resting && too_wide(s, at_rest(m)))
+            ask(s);
+        else
+            s->resting = true;
+    }
+}
+
+uint32_t kt_smux_grant(struct kt_smux_stream *s)
+{
+    struct kt_smux *m = s->m;
+    const uint32_t full = due(s), window = s->resting ? (uint32_t)smaller(full, at_rest(m)) : full;
+    s->last = s->consumed + window;
+    s->unannounced = 0;
+    if ((int32_t)(s->last - s->far) > 0) s->far = s->last;
+    if ((int32_t)(s->last - s->edge) >= 0) s->edge = s->last;
+    if (!s->closed) {
+        kt_list_remove(&s->grant);
+        kt_list_push(s->last == s->edge ? &m->granted : &m->shrunk[0], &s->grant);
+    }
+    kt_smux_claim(s);
+    if (!s->resting && full < m->cfg.stream_buffer / 2) shrink_idle(m, s);
+    return window;
+}
+
+bool kt_smux_within(const struct kt_smux_stream *s, size_t n)
+{
+    return s->m->cfg.version < 2 || n <= less(left(s, s->far), s->recv.len);
+}
+
+bool kt_smux_has_shrunk(const struct kt_smux *m)
+{
+    return !m->ended && !(kt_list_empty(&m->shrunk[0]) && kt_list_empty(&m->shrunk[1]));
+}
+
+void kt_smux_believe(struct kt_smux *m)
+{
+    struct kt_list *node;
+    while ((node = kt_list_pop(&m->shrunk[1]))) {
+        struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, grant);
+        s->edge = s->last;
+        kt_list_push(&m->granted, &s->grant);
+        kt_smux_claim(s);
+    }
+    while ((node = kt_list_pop(&m->shrunk[0]))) kt_list_push(&m->shrunk[1], node);
+}
+
+/* ---- streams that are in the way ---- */
+
+static void cut(struct kt_smux_stream *s, int code)
+{
+    struct kt_smux *m = s->m;
+    const size_t unread = s->recv.len;
+    kt_bufq_clear(&s->recv);
+    m->buffered -= unread;
+    s->consumed += (uint32_t)unread;
+    s->cut = true;
+    kt_smux_break(s, code);
+    kt_smux_claim(s);
+    kt_smux_wake(m);
+    if (m->owner.cut) m->owner.cut(m->ctx, s->id, unread, code);
+}
+
+void kt_smux_overrun(struct kt_smux_stream *s)
+{
+    cut(s, KT_EPROTO);
+}
+
+static struct kt_smux_stream *stream_of(struct kt_hnode *n)
+{
+    return KT_CONTAINER(n, struct kt_smux_stream, node);
+}
+
+void kt_smux_watch(struct kt_smux *m)
+{
+    for (struct kt_hnode *n = kt_hmap_next(&m->table, NULL); n; n = kt_hmap_next(&m->table, n))
+        stream_of(n)->resting = true;
+}
+
+void kt_smux_cut_unread(struct kt_smux *m)
+{
+    if (m->ended || m->buffered < kt_smux_hold_most(m)) return;
+    struct kt_smux_stream *fullest = NULL;
+    bool none = true;
+    for (struct kt_hnode *n = kt_hmap_next(&m->table, NULL); n; n = kt_hmap_next(&m->table, n)) {
+        struct kt_smux_stream *s = stream_of(n);
+        if (s->recv.len == 0) continue;
+        if (!fullest || s->recv.len > fullest->recv.len) fullest = s;
+        if (!s->resting) continue;
+        none = false;
+        cut(s, KT_ELIMIT);
+    }
+    if (none && fullest) cut(fullest, KT_ELIMIT);
+    kt_smux_unstall(m);
+}
+
+uint64_t kt_smux_read(const struct kt_smux *m)
+{
+    return m->read;
+}

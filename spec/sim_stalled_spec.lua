@@ -1,0 +1,128 @@
+-- Readers that stop reading, in virtual time: the other connections of their session keep moving.
+local sim = require "kt.sim"
+
+local BIG = 20000000
+
+--- A tunnel of kt client and kt server, and what is behind it: "down\n" gets BIG bytes, "up\n" is never read again, the rest an answer.
+local function tunnel(flags)
+  local w = sim.world { seed = 5 }
+  w:host "client"
+  w:host "server"
+  w:link("client", "server", { delay = "20ms", rate = "100Mbit" })
+  w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+    local what = conn:read_until "\n"
+    if what == "down\n" then
+      for _ = 1, BIG // 100000 do conn:write(("z"):rep(100000), { timeout = "1h" }) end
+    elseif what == "up\n" then
+      w:sleep "1h"
+    else
+      conn:write "hello\n"
+    end
+  end }
+  local function side(name, ...)
+    local args = { "--key", "k", ... }
+    table.move(flags, 1, #flags, #args + 1, args)
+    return w:host(name):run("kt " .. name, { args = args })
+  end
+  side("server", "-l", ":29900", "-t", "127.0.0.1:8388")
+  local client = side("client", "-r", "server:29900", "-l", "127.0.0.1:12948")
+  local function connect(what)
+    local app = w:host("client"):connect "127.0.0.1:12948"
+    app:write(what)
+    return app
+  end
+  return w, connect, client
+end
+
+--- Seconds until a new connection has its answer.
+local function answer(w, connect, timeout)
+  local from = w:now()
+  assert.equal("hello\n", (connect "other\n":read_until("\n", { timeout = timeout or "60s" })))
+  return w:now() - from
+end
+
+describe("with smux 2", function()
+  for _, n in ipairs { 3, 30, 200 } do
+    it(("%d downloads that nobody reads delay no other connection"):format(n), function()
+      local w, connect, client = tunnel {}
+      local apps = {}
+      for i = 1, n do apps[i] = connect "down\n" end
+      w:run_for "5s"
+      for _ = 1, 5 do assert.is_true(answer(w, connect) < 0.1) end
+      assert.equal(0, client:stats().counters.StreamsCut)
+      for _, app in ipairs(apps) do app:close() end
+    end)
+  end
+
+  it("thirty uploads that the target never reads delay no other connection", function()
+    local w, connect = tunnel {}
+    local apps = {}
+    for i = 1, 30 do
+      apps[i] = connect "up\n"
+      w:task(function() apps[i]:write(("y"):rep(3000000), { timeout = "1h" }) end)
+    end
+    w:run_for "5s"
+    for _ = 1, 5 do assert.is_true(answer(w, connect) < 0.1) end
+  end)
+
+  it("a download that is read after a pause arrives whole, and as fast as the line", function()
+    local w, connect = tunnel { "--nocomp" }
+    local apps = {}
+    for i = 1, 5 do apps[i] = connect "down\n" end
+    w:run_for "10s"
+    local from, n = w:now(), 0
+    while n < BIG do n = n + #assert(apps[3]:read { timeout = "10s" }) end
+    assert.equal(BIG, n)
+    assert.is_true(BIG / (w:now() - from) > 8e6)
+  end)
+end)
+
+describe("with smux 1", function()
+  for _, n in ipairs { 1, 3, 30 } do
+    it(("%d downloads that nobody reads are reset, and named in the log, within seconds of being in the way"):format(n), function()
+      local w, connect, client = tunnel { "--smuxver", "1" }
+      local apps = {}
+      for i = 1, n do apps[i] = connect "down\n" end
+      w:run_for "2s"
+      assert.is_true(answer(w, connect) < 6)
+      assert.is_true(client:stats().counters.StreamsCut >= 1)
+      assert.matches("stream %d+ reset: its %d+ unread bytes blocked all streams of the session", client:log "unread")
+      w:run_for "5s"
+      assert.is_true(answer(w, connect) < 0.1)
+      for _, app in ipairs(apps) do app:close() end
+    end)
+  end
+
+  it("the application whose download was reset does not take it for complete", function()
+    local w, connect = tunnel { "--smuxver", "1" }
+    local app = connect "down\n"
+    w:run_for "2s"
+    answer(w, connect)
+    local data, err
+    repeat data, err = app:read { timeout = "10s" } until not data
+    assert.equal("reset", err.code)
+  end)
+
+  it("a lone download may pause for as long as it wants", function()
+    local w, connect, client = tunnel { "--smuxver", "1" }
+    local app = connect "down\n"
+    w:run_for "300s"
+    local n = 0
+    while n < BIG do n = n + #assert(app:read { timeout = "10s" }) end
+    assert.equal(0, client:stats().counters.StreamsCut)
+  end)
+
+  it("a slow reader is not reset: the others move at its pace", function()
+    local w, connect, client = tunnel { "--smuxver", "1" }
+    local slow = connect "down\n"
+    w:task(function()
+      for _ = 1, 300 do
+        slow:read()
+        w:sleep "100ms"
+      end
+    end)
+    w:run_for "10s"
+    answer(w, connect)
+    assert.equal(0, client:stats().counters.StreamsCut)
+  end)
+end)
