@@ -5,18 +5,15 @@
 #include "cli/verb.h"
 
 static const struct kt_verb verbs[] = {
-    {"run", "SCRIPT [ARG...]", "runs a script", kt_verb_run},
-    {"check", "[--json] SCRIPT [ARG...]", "says all that is wrong with a script, and opens nothing",
-        kt_verb_check},
-    {"new", "[NAME [FILE]]", "copies out an example to begin with, or lists them", kt_verb_new},
-    {"test", "[OPTION...] [PATH...]", "runs specs of scripts, on simulated networks", kt_verb_test},
-    {"client", "[OPTION...]", "a tunnel's near end, with kcptun's flags", kt_verb_client},
-    {"server", "[OPTION...]", "a tunnel's far end, with kcptun's flags", kt_verb_server},
-    {"reload", "PID | --pid-file FILE", "has a running kt read its script anew, breaking no connection",
-        kt_verb_reload},
-    {"version", "", "prints the version", kt_verb_version},
-    {"help", "[VERB | NAME]", "prints this list, how a verb is used, or what a function of scripts does",
-        kt_verb_help},
+    {"run", "run a script", kt_verb_run},
+    {"check", "check a script without opening anything", kt_verb_check},
+    {"new", "write an example to start from, or list them", kt_verb_new},
+    {"test", "run specs of scripts on simulated networks", kt_verb_test},
+    {"client", "run the near end of a tunnel, with kcptun's flags", kt_verb_client},
+    {"server", "run the far end of a tunnel, with kcptun's flags", kt_verb_server},
+    {"reload", "make a running kt load its script again, keeping connections", kt_verb_reload},
+    {"version", "show the version", kt_verb_version},
+    {"help", "show this list, the use of a verb, or a function of scripts", kt_verb_help},
     {0},
 };
 

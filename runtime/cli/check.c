@@ -5,17 +5,17 @@
 #include "cli/verb.h"
 
 static const char help[] =
-    "usage: kt check [--json] [--unsafe] [--memory SIZE] SCRIPT [ARG...]\n"
+    "usage: kt check [OPTION...] SCRIPT [ARG...]\n"
     "\n"
-    "Runs a script's main chunk, opens nothing, and says all that is wrong with it: one mistake a line, as\n"
-    "FILE:LINE: PATH: MESSAGE; SUGGESTION. Calls that are written in tasks are looked at, not run.\n"
-    "Exits with 0 if there is no mistake, else with 1.\n"
+    "Check a script without opening anything: run its main chunk and look at the calls in its tasks.\n"
+    "Prints one mistake per line, as FILE:LINE: PATH: MESSAGE; SUGGESTION. Exits with 0 if there is none,\n"
+    "otherwise with 1.\n"
     "\n"
-    "  --json         a JSON array of {file, line, path, message, suggestion}, for editors; line 0: the\n"
-    "                 whole file\n"
-    "  --unsafe       the script gets Lua's os and io, as with kt run --unsafe\n"
-    "  --memory SIZE  what the script may hold, as with kt run --memory (256MiB)\n"
-    "  -h, --help     this text\n";
+    "      --json          print a JSON array of {file, line, path, message, suggestion} for editors;\n"
+    "                      line 0 is the whole file\n"
+    "      --unsafe        give the script Lua's os and io, as kt run --unsafe does\n"
+    "      --memory SIZE   memory limit of the script, as for kt run --memory (default 256MiB)\n"
+    "  -h, --help          show this help\n";
 
 static int misuse(const char *what, const char *arg)
 {

@@ -7,18 +7,19 @@
 static const char more[] =
     "usage: kt help [VERB | NAME]\n"
     "\n"
-    "Prints the verbs and what scripts can call, or says more about one of them:\n"
-    "kt help run, kt help kt.link, kt help link:open. What specs can call: kt help kt.sim.\n"
+    "List the verbs and the functions of scripts, or describe one of them: kt help run,\n"
+    "kt help kt.link, kt help link:open. The functions of specs: kt help kt.sim.\n"
     "\n"
-    "  --luals     prints type definitions for the Lua language server; --luals=sim: of kt.sim\n"
-    "  --markdown  prints the reference; --markdown=sim: of kt.sim\n"
-    "  --bound     prints the bare names of all that is bound\n";
+    "      --luals[=sim]      print type definitions for the Lua language server (sim: those of kt.sim)\n"
+    "      --markdown[=sim]   print the reference (sim: that of kt.sim)\n"
+    "      --bound            print the names of everything that is bound\n"
+    "  -h, --help             show this help\n";
 
 void kt_verbs_list(FILE *to, const struct kt_verb *verbs)
 {
     fputs("usage: kt VERB [ARG...]\n\n", to);
     for (const struct kt_verb *v = verbs; v->name; v++) fprintf(to, "  %-9s %s\n", v->name, v->summary);
-    fputs("\nkt VERB --help says more about one of them.\n", to);
+    fputs("\nkt VERB --help shows the use of one of them.\n", to);
 }
 
 /* name "": the list of the API's names. */
@@ -47,10 +48,6 @@ int kt_verb_help(int argc, char **argv, const struct kt_verb *verbs)
     }
     for (const struct kt_verb *v = verbs; v->name; v++) {
         if (strcmp(v->name, argv[1]) != 0) continue;
-        if (v->run == kt_verb_version) {
-            printf("usage: kt %s %s\n\n%s\n", v->name, v->usage, v->summary);
-            return 0;
-        }
         char *args[] = {argv[1], "--help", NULL};
         return v->run(2, args, verbs);
     }

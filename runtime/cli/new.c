@@ -4,12 +4,13 @@
 #include "cli/start.h"
 #include "cli/verb.h"
 
-static const char help[] = "usage: kt new [NAME [FILE]]\n"
-                           "\n"
-                           "Writes an example to begin with into FILE, or NAME.lua; - is standard output.\n"
-                           "A file that is there is left as it is. Without a NAME: lists the examples.\n"
-                           "\n"
-                           "  -h, --help  this text\n";
+static const char help[] =
+    "usage: kt new [NAME [FILE]]\n"
+    "\n"
+    "Write the example NAME to FILE (default NAME.lua; - is stdout). An existing file is not\n"
+    "overwritten. Without a NAME, list the examples.\n"
+    "\n"
+    "  -h, --help   show this help\n";
 
 int kt_verb_new(int argc, char **argv, const struct kt_verb *verbs)
 {

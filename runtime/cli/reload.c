@@ -16,13 +16,13 @@ static const char help[] =
     "usage: kt reload PID\n"
     "       kt reload --pid-file FILE\n"
     "\n"
-    "Sends SIGHUP to a running kt: it reads its script, or the JSON file of kt client -c, anew and goes on\n"
-    "with that. Its conns are not broken, and a script with a mistake changes nothing. With the pid file of\n"
-    "kt run --pid-file it waits for the outcome, prints it, and exits with 0 if the script was reloaded,\n"
-    "else with 1. With a PID it only asks; the log of that kt says how it went.\n"
+    "Make a running kt load its script, or the JSON file of kt client -c, again. Open connections\n"
+    "survive, and a file with a mistake changes nothing. With a PID, kt reload sends SIGHUP and leaves\n"
+    "the outcome to the log of that kt. With the pid file of kt run --pid-file it waits for the outcome,\n"
+    "prints it, and exits with 0 if the script was loaded, otherwise with 1.\n"
     "\n"
-    "  --pid-file FILE  the process whose number is in FILE\n"
-    "  -h, --help       this text\n";
+    "      --pid-file FILE   read the process id from FILE\n"
+    "  -h, --help            show this help\n";
 
 static int misuse(const char *what, const char *arg)
 {

@@ -7,17 +7,16 @@
 static const char help[] =
     "usage: kt run [OPTION...] SCRIPT [ARG...]\n"
     "\n"
-    "Runs a Lua script that describes a tunnel. It begins with: local kt = require \"kt\"\n"
-    "ARGs arrive in the script's `...`. SIGHUP, or kt reload, has the script read anew: its conns go on, "
-    "and\n"
-    "a script with a mistake changes nothing. SIGUSR1 writes the counters to stderr.\n"
+    "Run a Lua script that describes a tunnel. It begins with: local kt = require \"kt\"\n"
+    "ARGs arrive in the script's `...`. SIGHUP, or kt reload, loads the script again: open connections\n"
+    "survive, and a script with a mistake changes nothing. SIGUSR1 writes the counters to stderr.\n"
     "\n"
-    "  --unsafe           the script gets Lua's os and io\n"
-    "  --memory SIZE      what the script may hold: 64MiB, 1GiB, or none for no limit (256MiB)\n"
-    "  --log FILE         log to FILE instead of standard error\n"
-    "  --log-level LEVEL  debug, info, warn, error or quiet (info)\n"
-    "  --pid-file FILE    writes the process' number to FILE, and how reloads went to FILE.reload\n"
-    "  -h, --help         this text\n";
+    "      --unsafe            give the script Lua's os and io\n"
+    "      --memory SIZE       memory limit of the script: 64MiB, 1GiB, or none (default 256MiB)\n"
+    "      --log FILE          append the log to FILE instead of stderr\n"
+    "      --log-level LEVEL   debug, info, warn, error or quiet (default info)\n"
+    "      --pid-file FILE     write the process id to FILE, and the outcome of reloads to FILE.reload\n"
+    "  -h, --help              show this help\n";
 
 static int misuse(const char *what, const char *arg)
 {

@@ -6,7 +6,6 @@
 
 struct kt_verb {
     const char *name;
-    const char *usage;   /* what follows the name: "[--unsafe] SCRIPT [ARG...]" */
     const char *summary; /* one line for the list */
     /* argv[0] is the verb's name. verbs: the whole table, for help. Returns the process' exit code. */
     int (*run)(int argc, char **argv, const struct kt_verb *verbs);

@@ -1,12 +1,20 @@
 /* kt version. */
 #include <stdio.h>
+#include <string.h>
 #include "cli/verb.h"
+
+static const char help[] = "usage: kt version\n"
+                           "\n"
+                           "Show the version.\n"
+                           "\n"
+                           "  -h, --help   show this help\n";
 
 int kt_verb_version(int argc, char **argv, const struct kt_verb *verbs)
 {
-    (void)argc;
-    (void)argv;
     (void)verbs;
-    puts("kt " KT_VERSION);
+    if (argc > 1 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0))
+        fputs(help, stdout);
+    else
+        puts("kt " KT_VERSION);
     return 0;
 }

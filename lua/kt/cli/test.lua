@@ -2,15 +2,17 @@
 local readable, settings = pcall(require, "kt.sim.settings") -- or what is wrong in the environment
 
 local help = [==[
-usage: kt test [--trace[=DIR]] [--plot FILE.svg] [BUSTED-OPTION...] [PATH...]
+usage: kt test [OPTION...] [BUSTED-OPTION...] [PATH...]
 
-Runs specs: busted, with kt.sim at hand (docs/testing.md). Without a PATH, those in spec/. Exits with 0 if all pass.
+Run specs with busted and kt.sim (docs/testing.md), by default those in spec/. Exits with 0 if all
+pass.
 
-  --trace[=DIR]     write what happened in each world to DIR (kt-trace): a log to read and a pcapng file for Wireshark
-  --plot FILE.svg   draw figures of each world's links over time: FILE.svg, FILE-2.svg, ...
-  -h, --help        this text; kt test -- --help shows busted's
+      --trace[=DIR]     write what happens in each world to DIR (default kt-trace): a log, and a
+                        pcapng file for Wireshark
+      --plot FILE.svg   draw each world's links over time to FILE.svg, FILE-2.svg, ...
+  -h, --help            show this help; kt test -- --help shows busted's
 
-KT_SEED=N is the seed of worlds that were given none, and the only one that sim.sweep runs.
+KT_SEED=N sets the seed of worlds that have none of their own, and is the only one sim.sweep runs.
 ]==]
 
 local function take(args)
