@@ -226,7 +226,7 @@ for _, backend in ipairs(backends) do
     if backend.real then
       it("that are directories give a sentence", function()
         local _, _, text = io:read_file("/tmp", 100)
-        assert.equal("/tmp: Is a directory", text)
+        assert.equal("/tmp: is a folder, not a regular file", text)
       end)
     end
   end)

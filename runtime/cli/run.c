@@ -9,7 +9,7 @@ static const char help[] =
     "\n"
     "Run a Lua script that describes a tunnel. It begins with: local kt = require \"kt\"\n"
     "ARGs arrive in the script's `...`. SIGHUP, or kt reload, loads the script again: open connections\n"
-    "survive, and a script with a mistake changes nothing. SIGUSR1 writes the counters to stderr.\n"
+    "survive, and a script with a mistake changes nothing. SIGUSR1 writes the counters to the log.\n"
     "\n"
     "      --unsafe            give the script Lua's os and io\n"
     "      --memory SIZE       memory limit of the script: 64MiB, 1GiB, or none (default 256MiB)\n"
@@ -27,7 +27,7 @@ static int misuse(const char *what, const char *arg)
 int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)
 {
     (void)verbs;
-    struct kt_start start = {.level = KT_LOG_INFO, .memory = KT_MEMORY_DEFAULT};
+    struct kt_start start = {.level = KT_LOG_INFO, .memory = KT_MEMORY_DEFAULT, .serves = true};
     int i = 1;
     for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
         if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {

@@ -11,5 +11,6 @@ int kt_verb_server(int argc, char **argv, const struct kt_verb *verbs)
         .argc = argc - 1,
         .argv = argv + 1,
         .level = KT_LOG_INFO,
+        .serves = true,
     });
 }

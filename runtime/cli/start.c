@@ -6,6 +6,7 @@
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
+#include "cli/output.h"
 #include "cli/pidfile.h"
 #include "cli/process.h"
 #include "crypto/seal.h"
@@ -15,6 +16,7 @@
 
 struct process {
     const struct kt_start *start;
+    struct kt_logger *logger;
     int terminal; /* the descriptor of the one that it was started on, in the foreground; -1: none */
 };
 
@@ -31,9 +33,12 @@ static void block_signals(void)
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-static int complain(const char *text)
+/* On standard error, after what the logger has written there. */
+static int complain(const struct kt_logger *logger, const char *text)
 {
-    fprintf(stderr, "kt: %s\n", text);
+    logger->out(logger->ctx, "kt: ", 4);
+    logger->out(logger->ctx, text, strlen(text));
+    logger->out(logger->ctx, "\n", 1);
     return 1;
 }
 
@@ -65,25 +70,30 @@ static int run(const struct process *p, struct kt_supervisor *sv)
 {
     int code;
     int rc = kt_supervisor_start(sv);
-    if (rc) return complain(kt_supervisor_message(sv));
+    if (rc) return complain(p->logger, kt_supervisor_message(sv));
     if (kt_supervisor_exited(sv, &code)) return code;
     struct kt_err err = {0};
-    if (p->start->pid_file && kt_pidfile_write(p->start->pid_file, &err)) return complain(err.text);
+    if (p->start->pid_file && kt_pidfile_write(p->start->pid_file, &err))
+        return complain(p->logger, err.text);
     code = kt_supervisor_run(sv);
     if (p->start->pid_file) kt_pidfile_remove(p->start->pid_file);
     return code;
 }
 
-static int with_io(const struct kt_start *start, struct kt_logger *logger, struct kt_io *io)
+/* output: NULL for a command whose output is its result, and waits for its reader. */
+static int with_io(
+    const struct kt_start *start, struct kt_logger *logger, struct kt_output *output, struct kt_io *io)
 {
     struct kt_err err = {0};
-    if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(err.text);
-    struct process process = {start, find_terminal()};
+    if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(logger, err.text);
+    struct process process = {start, logger, find_terminal()};
     const struct kt_supervisor_opts opts = {
         .runtime = {.io = io,
             .logger = logger,
             .unsafe = start->unsafe,
             .memory = start->memory,
+            .print = output ? kt_output_print : NULL,
+            .print_ctx = output,
             .child_fds = kt_process_raise_limit()},
         .file = start->file,
         .module = start->module,
@@ -94,7 +104,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
         .ctx = &process,
     };
     struct kt_supervisor *sv;
-    if (kt_supervisor_new(&sv, &opts, &err)) return complain(err.text);
+    if (kt_supervisor_new(&sv, &opts, &err)) return complain(logger, err.text);
     int code = run(&process, sv);
     block_signals();
     kt_supervisor_free(sv);
@@ -126,17 +136,24 @@ bool kt_memory_parse(const char *text, size_t *out)
 int kt_start(const struct kt_start *start)
 {
     struct kt_err err = {0};
-    if (kt_crypto_init(&err)) return complain(err.text);
     struct kt_logger logger;
+    struct kt_output output;
+    struct kt_io *io;
     kt_logger_init(&logger, start->name);
     logger.log.level = start->level;
-    struct kt_io *io;
+    if (kt_crypto_init(&err)) return complain(&logger, err.text);
+    if (start->serves && kt_output_open(&output, &logger, &err)) return complain(&logger, err.text);
     int rc = kt_uv_new(&io, &logger.log, 0);
-    if (rc) return complain(kt_strerror(rc));
-    logger.io = io;
-    int code = with_io(start, &logger, io);
-    kt_io_free(io); /* what closes in there may still have something to say */
-    logger.io = NULL;
+    int code = 1;
+    if (rc) {
+        complain(&logger, kt_strerror(rc));
+    } else {
+        logger.io = io;
+        code = with_io(start, &logger, start->serves ? &output : NULL, io);
+        kt_io_free(io); /* what closes in there may still have something to say */
+        logger.io = NULL;
+    }
     kt_logger_close(&logger);
+    if (start->serves) kt_output_close(&output);
     return code;
 }

@@ -12,6 +12,7 @@ struct kt_start {
     const char *module; /* ... a module in the binary */
     int argc;           /* its arguments */
     char **argv;
+    bool serves; /* it runs until it is ended, and a reader of its output that stalls must not stop it */
     bool unsafe;
     size_t memory; /* bytes for the script, 0: no limit */
     enum kt_log_level level;

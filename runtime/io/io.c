@@ -3,6 +3,8 @@
  * Invariant: a kt_turn is in io->turn exactly while it is due; it is taken out before it runs, so that a hook
  * may queue itself or any other again. */
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 #include "io/io.h"
 
 void kt_io_init(struct kt_io *io, const struct kt_io_ops *ops, const struct kt_log *log, uint64_t now_us)
@@ -235,4 +237,69 @@ int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t 
 {
     if (!io->ops->file_create) return kt_err_set(err, KT_ENOTSUP, "%s: no files can be made here", path);
     return io->ops->file_create(io, path, data, len, err);
+}
+
+/* ---- appenders ---- */
+
+/* Where appending to a file never waits. */
+struct direct {
+    struct kt_appender appender; /* first */
+    struct kt_io *io;
+    const struct kt_append_events *events;
+    void *ctx;
+    const char *head; /* behind the path; NULL: none */
+    char path[];
+};
+
+static bool is_empty(struct kt_io *io, const char *path)
+{
+    char *data;
+    size_t len;
+    int rc = kt_file_read(io, path, 1, &data, &len, NULL);
+    if (rc == 0) free(data);
+    return rc == KT_ENOENT || (rc == 0 && len == 0);
+}
+
+static void direct_put(struct kt_appender *a, const char *text, size_t len)
+{
+    const struct direct *d = (struct direct *)(void *)a;
+    struct kt_err err = {0};
+    int rc = 0;
+    if (d->head && is_empty(d->io, d->path))
+        rc = kt_file_append(d->io, d->path, d->head, strlen(d->head), &err);
+    if (rc == 0) rc = kt_file_append(d->io, d->path, text, len, &err);
+    if (rc && d->events && d->events->failed) d->events->failed(d->ctx, &err, text, len);
+}
+
+static void direct_close(struct kt_appender *a, bool wait)
+{
+    (void)wait;
+    free(a);
+}
+
+int kt_append_open(struct kt_io *io, const char *path, const char *head,
+    const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err)
+{
+    *out = NULL;
+    if (io->ops->append_open) return io->ops->append_open(io, path, head, events, ctx, out, err);
+    int rc = kt_file_append(io, path, "", 0, err);
+    if (rc) return rc;
+    const size_t size = strlen(path) + 1, head_size = head ? strlen(head) + 1 : 0;
+    struct direct *d = calloc(1, sizeof *d + size + head_size);
+    if (!d) return kt_err_set(err, KT_ENOMEM, "%s: out of memory", path);
+    *d = (struct direct){{direct_put, direct_close}, io, events, ctx, head ? d->path + size : NULL};
+    memcpy(d->path, path, size);
+    if (head) memcpy(d->path + size, head, head_size);
+    *out = &d->appender;
+    return 0;
+}
+
+void kt_append(struct kt_appender *a, const char *text, size_t len)
+{
+    a->put(a, text, len);
+}
+
+void kt_append_close(struct kt_appender *a, bool wait)
+{
+    if (a) a->close(a, wait);
 }

@@ -265,6 +265,29 @@ int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t 
  */
 int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
+/* A file that grows by lines and takes them without ever making the caller wait: a log. It is opened anew for
+ * what there is to write, so that it may be renamed (logrotate). When the file system stalls, lines that find
+ * no more room are dropped, and counted.
+ *
+ * Events may come from another thread, while the appender is locked: they may not touch it, or what belongs
+ * to the loop. Either may be NULL. */
+struct kt_appender;
+struct kt_append_events {
+    /* Writes the line that stands for dropped ones into out, newline included; returns its length. wall_us:
+     * as kt_io_wall. */
+    size_t (*lost)(void *ctx, uint64_t wall_us, uint64_t lines, char *out, size_t size);
+    /* The file did not take this. */
+    void (*failed)(void *ctx, const struct kt_err *err, const char *text, size_t len);
+};
+/* Creates the file with mode 0600 if need be. head (may be NULL) is written first into a file that is empty,
+ * which one that was moved away is again. The events outlive the appender, which may outlive the io. */
+int kt_append_open(struct kt_io *io, const char *path, const char *head,
+    const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err);
+void kt_append(struct kt_appender *a, const char *text, size_t len);
+/* wait: until it is all written, though not for a file system that has stalled; for when the process ends.
+ * Otherwise the rest is written later. No event comes afterwards. NULL is harmless. */
+void kt_append_close(struct kt_appender *a, bool wait);
+
 /* ---- the backend's side ---- */
 
 struct kt_io_ops {
@@ -291,6 +314,9 @@ struct kt_io_ops {
     int (*file_append)(struct kt_io *, const char *, const void *, size_t, struct kt_err *);
     int (*file_create)(struct kt_io *, const char *, const void *, size_t, struct kt_err *); /* may be NULL */
     int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **);             /* may be NULL */
+    /* NULL: file_append never waits, and serves. */
+    int (*append_open)(struct kt_io *, const char *, const char *, const struct kt_append_events *, void *,
+        struct kt_appender **, struct kt_err *);
 };
 
 struct kt_udp_ops {
@@ -340,6 +366,11 @@ struct kt_query {
 
 struct kt_signal {
     void (*close)(struct kt_signal *);
+};
+
+struct kt_appender {
+    void (*put)(struct kt_appender *, const char *, size_t);
+    void (*close)(struct kt_appender *, bool wait);
 };
 
 struct kt_watch {

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "io/uv_internal.h"
+#include "io/writer.h"
 
 #define TRIM_AFTER_US 1000000u
 
@@ -262,6 +263,7 @@ static const struct kt_io_ops ops = {
     .file_append = kt_plain_file_append,
     .file_create = kt_plain_file_create,
     .watch_new = kt_uv_watch_new,
+    .append_open = kt_writer_append_open,
 };
 
 /* A write to a socket that its peer has closed must fail, not kill the process; libuv's writes leave that to

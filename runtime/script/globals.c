@@ -37,6 +37,7 @@ static int print(lua_State *L)
     luaL_pushresult(&b);
     size_t len;
     const char *text = lua_tolstring(L, -1, &len);
+    if (rt->streams[0]) fflush(rt->streams[0]); /* what io.write has begun comes first */
     rt->print(rt->print_ctx, 1, text, len);
     return 0;
 }

@@ -46,19 +46,6 @@ static int read_file(lua_State *L)
     return status == LUA_OK ? 1 : lua_error(L);
 }
 
-/* core.append_file(path, data) → true | nil, err */
-static int append_file(lua_State *L)
-{
-    size_t len;
-    const char *path = luaL_checkstring(L, 1);
-    const char *data = luaL_checklstring(L, 2, &len);
-    struct kt_err err = {0};
-    int rc = kt_file_append(kt_runtime_of(L)->io, path, data, len, &err);
-    if (rc) return kt_err_return(L, rc, err.text);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
 /* core.create_file(path, data) → true | nil, err; a file that is there is left alone */
 static int create_file(lua_State *L)
 {
@@ -189,6 +176,15 @@ static int stderr_(lua_State *L)
     return write_to(L, 2);
 }
 
+/* core.log_text(text): to where the log goes, as it is */
+static int log_text(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    kt_logger_text(kt_runtime_of(L)->logger, text, len);
+    return 0;
+}
+
 /* core.log_level(name) → true | nil, err */
 static int log_level(lua_State *L)
 {
@@ -311,7 +307,7 @@ void kt_lua_core(lua_State *L)
     static const luaL_Reg functions[] = {
         {"getenv", getenv_},
         {"read_file", read_file},
-        {"append_file", append_file},
+        {"append_row", kt_lua_append_row},
         {"create_file", create_file},
         {"examples", examples},
         {"on_signal", watch_signal},
@@ -321,6 +317,7 @@ void kt_lua_core(lua_State *L)
         {"stderr", stderr_},
         {"log_level", log_level},
         {"log_file", log_file},
+        {"log_text", log_text},
         {"drain_timeout", drain_timeout},
         {"when_replaced", when_replaced},
         {"replaced", replaced},

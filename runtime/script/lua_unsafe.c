@@ -31,15 +31,17 @@ static int refuse_close(lua_State *L)
     return 2;
 }
 
-/* Puts a stream into the table on top, io. Unbuffered: lines and log lines keep their order. */
-static void set_stream(lua_State *L, const char *name, FILE **file, cookie_write_function_t *write)
+/* Puts a stream into the table on top, io. As in C, standard error is not buffered; standard output is by
+ * lines, so that none is cut when some are dropped. */
+static void set_stream(
+    lua_State *L, const char *name, FILE **file, cookie_write_function_t *write, int buffering)
 {
     luaL_Stream *s = lua_newuserdatauv(L, sizeof *s, 0);
     s->closef = NULL;
     luaL_setmetatable(L, LUA_FILEHANDLE);
     *file = fopencookie(kt_runtime_of(L), "w", (cookie_io_functions_t){.write = write});
     if (!*file) luaL_error(L, "io.%s: out of memory", name);
-    setvbuf(*file, NULL, _IONBF, 0);
+    setvbuf(*file, NULL, buffering, BUFSIZ);
     s->f = *file;
     s->closef = refuse_close;
     lua_setfield(L, -2, name);
@@ -56,8 +58,8 @@ void kt_unsafe_close(struct kt_runtime *rt)
 static void set_streams(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    set_stream(L, "stdout", &rt->streams[0], write_out);
-    set_stream(L, "stderr", &rt->streams[1], write_err);
+    set_stream(L, "stdout", &rt->streams[0], write_out, _IOLBF);
+    set_stream(L, "stderr", &rt->streams[1], write_err, _IONBF);
     lua_getfield(L, -1, "output");
     lua_getfield(L, -2, "stdout");
     lua_call(L, 1, 0);

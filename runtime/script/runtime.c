@@ -15,7 +15,7 @@
 #define LINGER_US 1000000u
 #define CUT_US 1000000u /* for the far side to hear that what was open was reset */
 
-static void print_to_process(void *ctx, int fd, const char *text, size_t len)
+void kt_print_to_process(void *ctx, int fd, const char *text, size_t len)
 {
     (void)ctx;
     FILE *f = fd == 2 ? stderr : stdout;
@@ -51,7 +51,7 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->guard.limit = opts->memory;
     rt->guard.alloc = opts->alloc ? opts->alloc : plain_alloc;
     rt->guard.alloc_ctx = opts->alloc ? opts->alloc_ctx : &rt->blocks;
-    rt->print = opts->print ? opts->print : print_to_process;
+    rt->print = opts->print ? opts->print : kt_print_to_process;
     rt->print_ctx = opts->print_ctx;
     rt->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
     rt->counters = opts->counters ? opts->counters : &rt->own_counters;
@@ -92,6 +92,7 @@ void kt_runtime_free(struct kt_runtime *rt)
     while (!kt_list_empty(&rt->services))
         kt_service_close(KT_CONTAINER(rt->services.prev, struct kt_service, node));
     kt_io_timer_cancel(rt->io, &rt->drain_tick);
+    kt_rows_close(&rt->rows);
     kt_state_close(rt);
     kt_guard_free(rt);
     kt_origins_free(rt);

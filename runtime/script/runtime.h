@@ -50,6 +50,9 @@ struct kt_runtime_opts {
     void *ended_ctx;
 };
 
+/* The print of a runtime that was given none: to the process's own standard output or error, at once. */
+void kt_print_to_process(void *ctx, int fd, const char *text, size_t len);
+
 /* 0, KT_ENOMEM. kt_crypto_init must have been called by the process. Freed with kt_runtime_free. */
 int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, struct kt_err *err);
 

@@ -4,6 +4,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include "base/blocks.h"
 #include "base/list.h"
@@ -34,6 +35,14 @@ struct kt_units {
     size_t seen;
 };
 
+/* A file of rows (lua_rows.c). */
+struct kt_rows {
+    char *path; /* NULL: none is open */
+    struct kt_appender *to;
+    atomic_bool failed; /* err says why rows were not written */
+    struct kt_err err;
+};
+
 struct kt_runtime {
     lua_State *L;
     struct kt_io *io;
@@ -45,6 +54,7 @@ struct kt_runtime {
     bool unsafe;
     FILE *streams[2];        /* io.stdout and io.stderr (lua_unsafe.c); NULL without --unsafe */
     unsigned long child_fds; /* soft descriptor limit of programs that the script starts; 0: inherited */
+    struct kt_rows rows;
     bool checking; /* `kt check` runs the script: it hears of mistakes in what the log would leave out, too */
     bool repeatable; /* see struct kt_runtime_opts */
     /* garbage (state.c) */
@@ -272,6 +282,9 @@ void kt_lua_order(lua_State *L);
 void kt_lua_sort(lua_State *L);
 /* The time and the environment in os, if there is one, for a repeatable runtime. */
 void kt_lua_os(lua_State *L);
+/* kt.core.append_row, and the end of its file. */
+int kt_lua_append_row(lua_State *L);
+void kt_rows_close(struct kt_rows *rows);
 /* os.exit: ends the script as the end of the process would; no pcall stops it. */
 int kt_lua_os_exit(lua_State *L);
 /* The globals io and os for --unsafe; see lua_unsafe.c. The streams are freed by kt_unsafe_close, once the

@@ -45,19 +45,12 @@ struct kt_supervisor {
 
 /* ---- what scripts print ---- */
 
-static void print_to_process(int fd, const char *text, size_t len)
-{
-    FILE *f = fd == 2 ? stderr : stdout;
-    fwrite(text, 1, len, f);
-    fflush(f);
-}
-
 static void pass_on(const struct kt_supervisor *sv, int fd, const char *text, size_t len)
 {
     if (sv->opts.runtime.print)
         sv->opts.runtime.print(sv->opts.runtime.print_ctx, fd, text, len);
     else
-        print_to_process(fd, text, len);
+        kt_print_to_process(NULL, fd, text, len);
 }
 
 static void print(void *ctx, int fd, const char *text, size_t len)
@@ -166,14 +159,15 @@ static void tell(struct kt_supervisor *sv, const struct kt_replaced *r)
 /* What the log was told by a script, which another may want told otherwise. */
 struct log_settings {
     enum kt_log_level level;
-    char *file;
+    struct kt_log_file file;
 };
 
-static int log_begin(struct kt_supervisor *sv, struct log_settings *before)
+static int log_begin(struct kt_supervisor *sv, struct log_settings *before, struct kt_err *err)
 {
     struct kt_logger *l = sv->logger;
-    char *base = sv->log_file ? strdup(sv->log_file) : NULL;
-    if (sv->log_file && !base) return KT_ENOMEM;
+    struct kt_log_file base;
+    int rc = kt_log_file_open(l, sv->log_file, &base, err);
+    if (rc) return rc;
     *before = (struct log_settings){l->log.level, l->file};
     l->log.level = sv->level;
     l->file = base;
@@ -183,7 +177,7 @@ static int log_begin(struct kt_supervisor *sv, struct log_settings *before)
 static void log_end(struct kt_supervisor *sv, struct log_settings *before, bool keep)
 {
     struct kt_logger *l = sv->logger;
-    free(keep ? before->file : l->file);
+    kt_log_file_close(keep ? &before->file : &l->file);
     if (keep) return;
     l->log.level = before->level;
     l->file = before->file;
@@ -233,7 +227,7 @@ int kt_supervisor_reload(struct kt_supervisor *sv)
             KT_REPLACED_MAX);
         return refuse(sv, KT_ELIMIT, text);
     }
-    if (log_begin(sv, &before)) return refuse(sv, KT_ENOMEM, kt_strerror(KT_ENOMEM));
+    if (log_begin(sv, &before, &err)) return refuse(sv, err.code, err.text);
     struct kt_runtime *rt = bring(sv, &sum, &err, &why);
     log_end(sv, &before, rt != NULL);
     if (!rt) {
@@ -289,6 +283,7 @@ static void end(struct kt_supervisor *sv, int signum)
     kt_runtime_drain(sv->now, us);
 }
 
+/* With the log, wherever that goes. */
 static void write_counters(const struct kt_supervisor *sv)
 {
     const char *name;
@@ -296,7 +291,7 @@ static void write_counters(const struct kt_supervisor *sv)
     for (size_t i = 0; (name = kt_counter_name(i)); i++) {
         const int len =
             snprintf(line, sizeof line, "%s %" PRIu64 "\n", name, kt_counter_value(&sv->counters, i));
-        pass_on(sv, 2, line, (size_t)len);
+        kt_logger_text(sv->logger, line, (size_t)len);
     }
 }
 
@@ -323,7 +318,7 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
     sv->level = sv->logger->log.level;
     kt_turn_init(&sv->turn, on_turn, sv);
     kt_timer_init(&sv->reload, on_reload, sv);
-    if (sv->logger->file && !(sv->log_file = strdup(sv->logger->file))) {
+    if (sv->logger->file.path && !(sv->log_file = strdup(sv->logger->file.path))) {
         free(sv);
         return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
     }

@@ -3,7 +3,7 @@
  * first goes on with its conns until they end. A script that cannot be loaded or opened changes nothing.
  *
  *   SIGHUP            reload; many at once are one, and one follows another after RELOAD_GAP at the earliest
- *   SIGUSR1           write the counters to standard error (a module in the binary does that itself)
+ *   SIGUSR1           write the counters to the log (a module in the binary does that itself)
  *   SIGTERM, SIGINT   end once all conns have ended, or in 5 s; again: end now
  *
  * Life: new; start; run; free. */

@@ -32,7 +32,7 @@ function report.settings(side, values, from)
     values.closewait and values.closewait .. " s" or "as needed")
 end
 
--- SIGUSR1: all counters on stderr, a line each, then the state of the link or acceptor.
+-- SIGUSR1: all counters in the log, a line each, then the state of the link or acceptor.
 function report.on_usr1(handle)
   core.on_signal("USR1", function()
     local lines = {}
@@ -42,7 +42,7 @@ function report.on_usr1(handle)
     for name in pairs(stats) do names[#names + 1] = name end
     table.sort(names)
     for _, name in ipairs(names) do lines[#lines + 1] = ("%s %s"):format(name, tostring(stats[name])) end
-    core.stderr(table.concat(lines, "\n") .. "\n")
+    core.log_text(table.concat(lines, "\n") .. "\n")
   end)
 end
 
@@ -69,11 +69,7 @@ function report.snmp(path, period)
         names[#names + 1] = c[1]
         values[#values + 1] = ("%d"):format(c[2])
       end
-      local name = file_name(path)
-      local line = table.concat(values, ",") .. "\n"
-      local _, unread = core.read_file(name, 1)
-      if unread and unread.code == "not_found" then line = table.concat(names, ",") .. "\n" .. line end
-      local ok, err = core.append_file(name, line)
+      local ok, err = core.append_row(file_name(path), table.concat(names, ",") .. "\n", table.concat(values, ",") .. "\n")
       if not ok and not complained then kt.log.warn("snmplog: %s", tostring(err)) end
       complained = not ok
     end

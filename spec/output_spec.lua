@@ -1,0 +1,247 @@
+-- What kt says when nobody listens: the log, print, io.stderr, --log and --snmplog never hold it up; what is lost is
+-- counted; a reader who keeps up loses nothing. Real processes.
+local h = require "harness"
+
+local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
+local LINES = 30000 -- of some 100 bytes: several times what kt and a pipe hold
+
+describe("kt", function()
+  local dir
+
+  before_each(function()
+    dir = h.temporary_path()
+    assert(os.execute(("mkdir %s && mkfifo %s/unread"):format(dir, dir)))
+  end)
+
+  after_each(function()
+    h.cleanup()
+    os.execute("rm -rf " .. dir)
+  end)
+
+  --- Starts kt from a shell that has run `set_up` before.
+  local function start(set_up, ...)
+    return h.start { name = "kt", cwd = dir, cmd = { "sh", "-c", set_up .. '\nexec "$0" "$@"', kt, ... } }
+  end
+
+  --- A pipe with a reader that never reads: kt's shell has it open itself, and more of it than fits is written by then.
+  local UNREAD = "exec 3<>unread; head -c 65536 /dev/zero >&3; "
+
+  local function exists(name) return function() return io.open(dir .. "/" .. name) ~= nil end end
+
+  --- A script that says LINES lines, by the statement `say` with the number `i`, then makes the file "done".
+  local function talker(say)
+    h.write_file(dir .. "/s.lua", ([[
+local kt = require "kt"
+local pad = ("x"):rep(80)
+kt.spawn(function()
+  for i = 1, %d do
+    %s
+    if i %% 50 == 0 then kt.sleep(0) end
+  end
+  io.open("done", "w"):close()
+  kt.sleep(600)
+end)
+kt.spawn(function() kt.sleep(600) end)
+]]):format(LINES, say))
+  end
+
+  local function ends_well(p)
+    p:signal_with "sigterm"
+    assert.same({ 0, 0 }, { p:wait_exit(10) })
+  end
+
+  --- Checks what came of the LINES lines: the first ones, in order, none twice; a count of lines for each gap; all told.
+  local function account(text, lost_pattern)
+    local next, lost = 1, 0
+    for line in text:gmatch "[^\n]+" do
+      local i = tonumber(line:match "line (%d+) xxx")
+      local n = tonumber(line:match(lost_pattern))
+      if i then
+        assert.is_true(i >= next, ("line %d after line %d"):format(i, next - 1))
+        next = i + 1
+      elseif n then
+        next, lost = next + n, lost + n
+      end
+    end
+    assert.equal(LINES + 1, next)
+    assert.is_true(lost > 0 and lost < LINES)
+  end
+
+  local ways = {
+    { "the log", 'kt.log.info("line %d %s", i, pad)', "2>&3" },
+    { "io.stderr", 'io.stderr:write("line ", i, " ", pad, "\\n")', "2>&3" },
+    { "print", 'print(("line %d %s"):format(i, pad))', ">&3 2>&1" },
+    { "io.write", 'io.write("line ", i, " ", pad, "\\n")', ">&3" },
+  }
+  for _, way in ipairs(ways) do
+    it("runs on when nobody reads " .. way[1] .. ", and ends on SIGTERM", function()
+      h.run(function()
+        talker(way[2])
+        local p = start(UNREAD .. "exec " .. way[3], "run", "--unsafe", "s.lua")
+        h.loop.eventually("the script to have said all", 60, exists "done")
+        local rss = p:rss()
+        if h.memory_counts then assert.is_true(rss < 16 << 20, rss) end
+        ends_well(p)
+      end)
+    end)
+  end
+
+  it("counts the lines of the log that are lost, where they are missing", function()
+    h.run(function()
+      talker(ways[1][2])
+      local p = start("exec 3<>unread 2>&3", "run", "--unsafe", "s.lua")
+      h.loop.eventually("the script to have said all", 60, exists "done")
+      h.start { name = "reader", cwd = dir, cmd = { "sh", "-c", "exec cat unread >heard" } }
+      h.loop.eventually("the count of what is lost", 20, function()
+        return exists "heard"() and h.read_file(dir .. "/heard"):find " lines lost"
+      end)
+      ends_well(p)
+      account(h.read_file(dir .. "/heard"), "warn  s: (%d+) lines lost: the log was not taken fast enough")
+    end)
+  end)
+
+  it("says in the log how much of what it printed is lost", function()
+    h.run(function()
+      talker(ways[3][2])
+      local p = start(UNREAD .. "exec >&3", "run", "--unsafe", "s.lua")
+      h.loop.eventually("the script to have said all", 60, exists "done")
+      p:expect "warn  s: standard output is not read; dropping what is printed\n"
+      ends_well(p)
+      local lost = tonumber(p.stderr:match "standard output: (%d+) lines lost\n")
+      assert.is_true(lost > LINES / 2 and lost < LINES, lost)
+    end)
+  end)
+
+  for _, way in ipairs(ways) do
+    it("loses nothing of " .. way[1] .. " to a reader who keeps up, up to the last line", function()
+      h.run(function()
+        talker(way[2] .. "\n    if i == " .. LINES .. " then os.exit(0) end")
+        local p = start("exec >heard 2>&1", "run", "--unsafe", "s.lua")
+        assert.equal(0, (p:wait_exit(60)))
+        local n = 0
+        for line in h.read_file(dir .. "/heard"):gmatch "[^\n]+" do
+          n = n + 1
+          assert.equal(n, tonumber(line:match "line (%d+) "), line)
+        end
+        assert.equal(LINES, n)
+      end)
+    end)
+  end
+
+  it("keeps print and the log in order where both lead to one place", function()
+    h.run(function()
+      h.write_file(dir .. "/s.lua", [[
+local kt = require "kt"
+kt.spawn(function() for i = 1, 2000, 2 do print(i) kt.log.info("%d", i + 1) end end)]])
+      local p = start("exec 2>&1", "run", "s.lua")
+      assert.equal(0, (p:wait_exit(20)))
+      local n = 0
+      for line in p.stdout:gmatch "[^\n]+" do
+        n = n + 1
+        assert.equal(n, tonumber(line:match "(%d+)$"))
+      end
+      assert.equal(2000, n)
+    end)
+  end)
+
+  it("loses nothing where another program has made its standard error non-blocking", function()
+    h.run(function()
+      talker(ways[1][2] .. "\n    if i == " .. LINES .. " then os.exit(0) end")
+      local p = start([[exec python3 -c '
+import os, sys
+r, w = os.pipe()
+os.set_blocking(w, False)
+if os.fork() == 0:
+    os.dup2(w, 2); os.close(r); os.close(w); os.execv(sys.argv[1], sys.argv[1:])
+os.close(w)
+print(len(os.fdopen(r).readlines()))' "$0" "$@"]], "run", "--unsafe", "s.lua")
+      assert.equal(0, (p:wait_exit(60)))
+      assert.equal(LINES .. "\n", p.stdout)
+    end)
+  end)
+
+  -- A terminal that Ctrl-S has stopped; it stands for every file whose writes hang.
+  local STOPPED = [==[exec python3 -c '
+import os, pty, subprocess, sys, termios, time
+master, slave = pty.openpty()
+termios.tcflow(slave, termios.TCOOFF)
+args = [os.ttyname(slave) if a == "TERMINAL" else a for a in sys.argv[1:]]
+p = subprocess.Popen(args, stderr=slave if "TERMINAL" not in sys.argv else None)
+while not os.path.exists("done"): time.sleep(0.05)
+p.terminate()
+sys.exit(p.wait())' "$0" "$@"]==]
+  for _, stopped in ipairs { { "on a terminal that is stopped" }, { "with --log on a terminal that is stopped", "--log", "TERMINAL" } } do
+    it(stopped[1] .. " runs on, and ends on SIGTERM", function()
+      h.run(function()
+        talker(ways[1][2])
+        local args = { "run", "--unsafe", "s.lua" }
+        if stopped[2] then
+          table.insert(args, 2, stopped[2])
+          table.insert(args, 3, stopped[3])
+        end
+        local p = start(STOPPED, table.unpack(args))
+        assert.same({ 0, 0 }, { p:wait_exit(60) })
+      end)
+    end)
+  end
+
+  it("carries connections while nobody reads its log, and with --snmplog on a terminal that is stopped", function()
+    h.run(function()
+      local server = h.peer.server(h.transfer.echo().at)
+      local port = h.sockets.free_port "tcp"
+      local p = start(UNREAD .. "exec 2>&3\n" .. STOPPED, "client", "-l", "127.0.0.1:" .. port, "-r", "127.0.0.1:" .. server.port,
+        "--snmpperiod", "1", "--snmplog", "TERMINAL"):wait_tcp(port)
+      local started = h.loop.now()
+      for _ = 1, 20 do
+        for _ = 1, 20 do
+          local conn = assert(h.sockets.connect(port, 5))
+          conn:send "x"
+          assert.equal("x", conn:recv_exactly(1, 5))
+          conn:close()
+        end
+        h.loop.sleep(0.1)
+      end
+      assert.is_true(h.loop.now() - started > 2) -- a row or two were due meanwhile
+      h.write_file(dir .. "/done", "")
+      assert.same({ 0, 0 }, { p:wait_exit(10) })
+    end)
+  end)
+
+  it("writes its counters to the log file on SIGUSR1", function()
+    h.run(function()
+      local client = h.peer.client(9, { log = dir .. "/log" })
+      client:signal_with "sigusr1"
+      h.loop.eventually("the counters in the log", 10, function()
+        local text = h.read_file(dir .. "/log")
+        return text:find "\nBytesSent %d+\n" and text:find "\nsessions %d+\n"
+      end)
+      assert.is_nil(client.stderr:find "BytesSent")
+      h.write_file(dir .. "/s.lua", 'local kt = require "kt"\nkt.spawn(function() kt.log.info("up") kt.sleep(600) end)')
+      local p = start("", "run", "--log", "log2", "s.lua")
+      h.loop.eventually("the log", 10, function() return exists "log2"() and h.read_file(dir .. "/log2"):find "up" end)
+      p:signal_with "sigusr1"
+      h.loop.eventually("the counters in the log", 10, function() return h.read_file(dir .. "/log2"):find "\nBytesSent %d+\n" end)
+      ends_well(p)
+      assert.equal("", p.stderr)
+    end)
+  end)
+
+  it("goes on in a new log and a new snmplog once they are renamed", function()
+    h.run(function()
+      local target = h.transfer.echo()
+      local client = h.peer.tunnel(target.at, {}, { client = { log = dir .. "/log", snmplog = dir .. "/csv", snmpperiod = 1 } })
+      for _ = 1, 2 do
+        local conn = assert(h.sockets.connect(client.at))
+        conn:send "x"
+        conn:recv_exactly(1)
+        conn:close()
+        h.loop.eventually("a log and rows", 10, function()
+          return exists "log"() and h.read_file(dir .. "/log"):find "closed" and exists "csv"()
+            and h.read_file(dir .. "/csv"):find "^Unix,[^\n]+\n%d+,"
+        end)
+        os.rename(dir .. "/log", dir .. "/log.1")
+        os.rename(dir .. "/csv", dir .. "/csv.1")
+      end
+    end)
+  end)
+end)
