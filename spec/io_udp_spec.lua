@@ -210,6 +210,57 @@ for n in (2048, 2049, 9000, 60000, 5): s.sendto(b"x" * n, ("127.0.0.1", %s))']])
       assert.same({ "to four 127.0.0.1:" .. port, "to six [::1]:" .. port }, answers)
     end)
 
+    it("says which of the host's addresses was addressed, and sends from it", function()
+      for _, case in ipairs { { "[::]:0", "127.0.0.1", "127.0.0.2", "127.0.0.3", "[::1]" }, { "0.0.0.0:0", "127.0.0.1", "127.0.0.2" } } do
+        local addressed, answers, n = {}, {}, #case - 1
+        local b
+        b = assert(io:udp({ bind = case[1] }, {
+          batch = function(list)
+            for _, dgram in ipairs(list) do
+              addressed[#addressed + 1] = dgram[3]
+              for i = 1, 20 do b:send(payload(i, 900), dgram[2], dgram[3]) end
+            end
+          end,
+        }))
+        local port = b:addr():match "%d+$"
+        for i = 2, #case do
+          local a = assert(io:udp({ remote = case[i] .. ":" .. port }, {
+            batch = function(list)
+              for _ = 1, #list do answers[#answers + 1] = case[i] end
+              if #answers == 20 * n then io:stop() end
+            end,
+          }))
+          a:send "hello"
+        end
+        assert.is_true(io:run(2000), #answers .. " answers")
+        table.sort(addressed)
+        local want = {}
+        for i = 2, #case do want[i - 1] = case[i] .. ":0" end
+        table.sort(want)
+        assert.same(want, addressed)
+      end
+    end)
+
+    it("does not say it of a socket that is bound to one address or connected", function()
+      local b, got = sink(1)
+      local a = assert(io:udp({ remote = b:addr() }, { batch = function(list) got[2] = list[1]; io:stop() end }))
+      a:send "hello"
+      assert.is_true(io:run(2000))
+      b:send("hello yourself", a:addr())
+      assert.is_true(io:run(2000))
+      assert.is_nil(got[1][3])
+      assert.is_nil(got[2][3])
+    end)
+
+    it("sends from another address when the host does not have the one that was asked for", function()
+      local b, got = sink(1)
+      local a = assert(io:udp({ bind = "[::]:0" }, {}))
+      a:send("hello", b:addr(), "192.0.2.1:0")
+      assert.is_true(io:run(2000))
+      assert.equal("hello", got[1][1])
+      assert.equal(0, a:stats().out_dropped)
+    end)
+
     it("has 128 buffers or more, that come back when they are not used", function()
       local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
       local n = a:hold(256)

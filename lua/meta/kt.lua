@@ -557,7 +557,7 @@ function socket:receive(options) end
 ---@class (exact) kt.socket.send_options
 ---@field timeout? kt.duration How long the whole call may take. (default "30s")
 
---- Sends a datagram. Waits while the system takes no more. Whether it arrives, nobody knows.
+--- Sends a datagram. Waits while the system takes no more. Whether it arrives, nobody knows. What goes to one of the last few hundred peers that were received from leaves from the address of this host that the peer addressed.
 ---
 --- Where: task.
 --- Fails with: limit, name, unreachable, timeout, closed.
@@ -841,7 +841,7 @@ function kt.splice(a, b, options) end
 ---@field on? string The address to bind; port 0: any.
 ---@field to? string The only peer it talks to; a name is looked up, in a task only.
 ---@field timeout? kt.duration How long looking up the name may take. (duration, at most "24h"; default "10s")
----@field queue? kt.size Bytes of datagrams that wait to be received (each counts 32 more); past it they are dropped and counted. (size, "4KiB" to "16MiB"; default "64KiB")
+---@field queue? kt.size Bytes of datagrams that wait to be received (each counts 60 more); past it they are dropped and counted. (size, "4KiB" to "16MiB"; default "64KiB")
 
 --- A UDP socket: bound to an address, or talking to one peer, or both. In the main chunk it is declared, and opened at start; in a task it is opened at once, and closed when the task ends.
 ---

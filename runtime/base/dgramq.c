@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct record {
-    struct kt_addr from;
+    struct kt_addr from, to;
     uint32_t len;
 };
 
@@ -38,9 +38,11 @@ static void read_at(const struct kt_dgramq *q, size_t at, void *out, size_t n)
     if (n > first) memcpy((uint8_t *)out + first, q->ring, n - first);
 }
 
-bool kt_dgramq_put(struct kt_dgramq *q, const void *data, size_t len, const struct kt_addr *from)
+bool kt_dgramq_put(
+    struct kt_dgramq *q, const void *data, size_t len, const struct kt_addr *from, const struct kt_addr *to)
 {
-    const struct record head = {.from = *from, .len = (uint32_t)len};
+    struct record head = {.from = *from, .len = (uint32_t)len};
+    if (to) head.to = *to;
     if (!q->ring) q->ring = malloc(q->cap);
     if (!q->ring || sizeof head + len > q->cap - q->used) {
         q->dropped++;
@@ -53,13 +55,14 @@ bool kt_dgramq_put(struct kt_dgramq *q, const void *data, size_t len, const stru
     return true;
 }
 
-bool kt_dgramq_first(const struct kt_dgramq *q, size_t *len, struct kt_addr *from)
+bool kt_dgramq_first(const struct kt_dgramq *q, size_t *len, struct kt_addr *from, struct kt_addr *to)
 {
     struct record head;
     if (q->count == 0) return false;
     read_at(q, 0, &head, sizeof head);
     *len = head.len;
     *from = head.from;
+    *to = head.to;
     return true;
 }
 

@@ -127,11 +127,11 @@ uint8_t *kt_udp_reserve(struct kt_udp *udp)
     return udp->ops->reserve(udp);
 }
 
-void kt_udp_commit(
-    struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len, const struct kt_addr *to)
+void kt_udp_commit(struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len,
+    const struct kt_addr *to, const struct kt_addr *from)
 {
     assert(data >= buf && len <= KT_UDP_MAX && (size_t)(data - buf) <= KT_UDP_MAX - len);
-    udp->ops->commit(udp, buf, data, len, to);
+    udp->ops->commit(udp, buf, data, len, to, from);
 }
 
 void kt_udp_cancel(struct kt_udp *udp, uint8_t *buf)

@@ -98,6 +98,8 @@ struct kt_dgram {
     uint8_t *data; /* may be changed in place by the handler (unsealing); valid during the call */
     size_t len;
     const struct kt_addr *from;
+    const struct kt_addr *to; /* this host's address that it was sent to, port 0; NULL: not known, or the one
+                                 that the socket is bound to */
 };
 
 struct kt_udp_events {
@@ -136,11 +138,13 @@ int kt_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struct k
 uint8_t *kt_udp_reserve(struct kt_udp *udp);
 
 /* Queues bytes data..data+len, which must lie within the reserved buffer `buf`, for `to` (NULL on a connected
- * socket). Sent at the end of the turn in few system calls (GSO, sendmmsg); equal lengths in a row to one
- * peer go cheapest. A datagram that the system refuses for good is dropped and counted: UDP promises nothing.
+ * socket). from: the address of this host that it is to come from, as kt_dgram.to says it, so that the peer
+ * takes it for an answer; NULL, or an address that the host does not have (any more): the system chooses.
+ * Sent at the end of the turn in few system calls (GSO, sendmmsg); equal lengths in a row to one peer go
+ * cheapest. A datagram that the system refuses for good is dropped and counted: UDP promises nothing.
  */
-void kt_udp_commit(
-    struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len, const struct kt_addr *to);
+void kt_udp_commit(struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len,
+    const struct kt_addr *to, const struct kt_addr *from);
 void kt_udp_cancel(struct kt_udp *udp, uint8_t *buf);
 
 void kt_udp_local(const struct kt_udp *udp, struct kt_addr *out);
@@ -321,7 +325,8 @@ struct kt_io_ops {
 
 struct kt_udp_ops {
     uint8_t *(*reserve)(struct kt_udp *);
-    void (*commit)(struct kt_udp *, uint8_t *, const uint8_t *, size_t, const struct kt_addr *);
+    void (*commit)(
+        struct kt_udp *, uint8_t *, const uint8_t *, size_t, const struct kt_addr *, const struct kt_addr *);
     void (*cancel)(struct kt_udp *, uint8_t *);
     void (*local)(const struct kt_udp *, struct kt_addr *);
     void (*close)(struct kt_udp *);

@@ -193,6 +193,7 @@ struct sim_packet {
     uint32_t credit;
     uint8_t proto, kind;
     uint8_t side; /* … and which of its ends it is for */
+    bool sourced; /* UDP: src was given by its sender */
     uint8_t bytes[KT_UDP_MAX];
 };
 

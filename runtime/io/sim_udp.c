@@ -30,6 +30,7 @@ struct sim_udp {
     unsigned n_out, n_reserved;
     int error; /* KT_E… to report, or 0 */
     bool bound, connected, shared, starved, closed;
+    bool wildcard; /* bound to one, and not connected: datagrams come and go with the host's address */
     struct sim_grave grave;
 };
 
@@ -68,7 +69,8 @@ static void hand_over(struct sim_udp *s)
         s->udp.stats.in_pkts++;
         s->udp.stats.in_bytes += k->len;
         taken[n] = k;
-        dgrams[n++] = (struct kt_dgram){.data = k->data, .len = k->len, .from = &k->src};
+        dgrams[n++] = (struct kt_dgram){
+            .data = k->data, .len = k->len, .from = &k->src, .to = s->wildcard ? &k->dst : NULL};
     }
     s->udp.stats.in_calls++;
     s->events->batch(s->ctx, dgrams, n);
@@ -126,6 +128,8 @@ enum kt_sim_cause kt_sim_udp_input(struct kt_sim_host *h, struct sim_packet *k, 
     struct sim_udp *s = find(h, &k->src, dst);
     if (!s) return KT_SIM_NO_PORT;
     if (s->in_bytes > 0 && s->in_bytes + k->len + OVERHEAD > s->rcvbuf) return KT_SIM_SOCKET;
+    k->dst = *dst;
+    kt_addr_set_port(&k->dst, 0);
     s->in_bytes += k->len + OVERHEAD;
     kt_list_push(&s->in, &k->node);
     kt_sim_arrive(s->p, &s->arrival);
@@ -185,8 +189,8 @@ static void udp_cancel(struct kt_udp *udp, uint8_t *buf)
     room(s);
 }
 
-static void udp_commit(
-    struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len, const struct kt_addr *to)
+static void udp_commit(struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len,
+    const struct kt_addr *to, const struct kt_addr *from)
 {
     struct sim_udp *s = of(udp);
     struct sim_packet *k = of_buf(buf);
@@ -199,6 +203,9 @@ static void udp_commit(
     k->data = buf + (data - buf);
     k->len = len;
     k->dst = to ? *to : s->remote;
+    k->sourced =
+        from && s->wildcard && from->sa.sa_family == k->dst.sa.sa_family && kt_sim_is_own(s->host, from);
+    if (k->sourced) k->src = *from;
     kt_list_push(&s->out, &k->node);
     s->n_out++;
     if (kt_list_empty(&s->dirty)) kt_list_push(&s->p->udp_dirty, &s->dirty);
@@ -218,7 +225,7 @@ static int transmit(struct sim_udp *s, struct sim_packet *k)
         refused = KT_EACCES;
     else if (!any && kt_sim_is_loopback(&s->local) && !kt_sim_is_own(s->host, to))
         refused = KT_EINVAL;
-    else if (any && !kt_sim_source(s->host, to, &k->src))
+    else if (any && !k->sourced && !kt_sim_source(s->host, to, &k->src))
         refused = KT_EUNREACH;
     if (refused) {
         kt_sim_packet_free(s->p->sim, k);
@@ -363,6 +370,7 @@ static int set_up(struct sim_udp *s, const struct kt_udp_opts *opts, struct kt_e
     s->bound = true;
     s->host->open++;
     kt_list_push(&s->host->udps, &s->node);
+    s->wildcard = !opts->remote && kt_sim_is_any(&s->local);
     if (!opts->remote) return 0;
     s->remote = *opts->remote;
     s->connected = true;

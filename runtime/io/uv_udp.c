@@ -142,6 +142,19 @@ static void set_gro(struct uv_udp *s)
 #endif
 }
 
+/* A socket that is bound to a wildcard on a host with several addresses has to answer from the one that was
+ * addressed: the peer hears no other. IPV6_PKTINFO tells v4 addresses too (as v4-mapped ones). */
+static void set_pktinfo(struct uv_udp *s, const struct kt_addr *local)
+{
+    const bool any =
+        s->is_v6 ? IN6_IS_ADDR_UNSPECIFIED(&local->in6.sin6_addr) : local->in4.sin_addr.s_addr == 0;
+    if (!any || s->connected) return;
+#if defined IPV6_RECVPKTINFO && defined IP_PKTINFO
+    s->pktinfo = (s->is_v6 ? set_int(s->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                           : set_int(s->fd, IPPROTO_IP, IP_PKTINFO, 1)) == 0;
+#endif
+}
+
 /* Errors of the socket's own set-up (not of buffers and marks, without which it still works). */
 static int set_up(
     struct uv_udp *s, const struct kt_udp_opts *opts, const struct kt_addr *local, struct kt_err *err)
@@ -174,6 +187,7 @@ static int set_up(
 #endif
     set_dscp(s, opts->dscp);
     set_gro(s);
+    set_pktinfo(s, local);
     kt_uv_udp_out_init(s);
     return 0;
 }

@@ -31,6 +31,7 @@ struct uv_udp {
     int polled; /* what poll asks for */
     int error;  /* KT_E… to report from the loop, or 0 */
     bool is_v6, connected, gro;
+    bool pktinfo;         /* bound to a wildcard: datagrams come and go with this host's address */
     bool singles;         /* lately there was nothing for GRO to glue together */
     bool closed;          /* by the user */
     struct kt_list dirty; /* in u->udp_dirty */
@@ -42,8 +43,8 @@ void kt_uv_udp_receive(struct uv_udp *s);
 
 /* The user's half of struct kt_udp_ops. */
 uint8_t *kt_uv_udp_reserve(struct kt_udp *udp);
-void kt_uv_udp_commit(
-    struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len, const struct kt_addr *to);
+void kt_uv_udp_commit(struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len,
+    const struct kt_addr *to, const struct kt_addr *from);
 void kt_uv_udp_cancel(struct kt_udp *udp, uint8_t *buf);
 
 /* Probes for GSO. */

@@ -27,14 +27,14 @@ struct mmsghdr {
 #endif
 
 struct control {
-    _Alignas(struct cmsghdr) char bytes[CMSG_SPACE(sizeof(int))];
+    _Alignas(struct cmsghdr) char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
 /* Messages of one round and where they point. */
 struct round {
     struct mmsghdr msgs[PLAIN_MSGS];
     struct iovec iov[PLAIN_MSGS];
-    struct kt_addr from[PLAIN_MSGS];
+    struct kt_addr from[PLAIN_MSGS], to[PLAIN_MSGS];
     struct control control[PLAIN_MSGS];
 };
 
@@ -52,7 +52,8 @@ static void deliver(struct batch *b)
     if (n > 0 && !b->s->closed) b->s->events->batch(b->s->ctx, b->dgrams, n);
 }
 
-static void add(struct batch *b, uint8_t *data, size_t len, const struct kt_addr *from)
+static void add(
+    struct batch *b, uint8_t *data, size_t len, const struct kt_addr *from, const struct kt_addr *to)
 {
     if (len > KT_UDP_MAX) {
         b->s->udp.stats.in_oversize++;
@@ -60,11 +61,11 @@ static void add(struct batch *b, uint8_t *data, size_t len, const struct kt_addr
     }
     b->s->udp.stats.in_pkts++;
     b->s->udp.stats.in_bytes += len;
-    b->dgrams[b->n++] = (struct kt_dgram){.data = data, .len = len, .from = from};
+    b->dgrams[b->n++] = (struct kt_dgram){.data = data, .len = len, .from = from, .to = to};
     if (b->n == KT_UDP_BATCH) deliver(b);
 }
 
-static void prepare(struct round *r, uint8_t *scratch, unsigned n, size_t size, bool gro)
+static void prepare(struct round *r, uint8_t *scratch, unsigned n, size_t size, bool control)
 {
     for (unsigned i = 0; i < n; i++) {
         r->iov[i] = (struct iovec){.iov_base = scratch + i * size, .iov_len = size};
@@ -74,8 +75,8 @@ static void prepare(struct round *r, uint8_t *scratch, unsigned n, size_t size, 
         m->msg_namelen = sizeof r->from[i];
         m->msg_iov = &r->iov[i];
         m->msg_iovlen = 1;
-        m->msg_control = gro ? r->control[i].bytes : NULL;
-        m->msg_controllen = gro ? sizeof r->control[i].bytes : 0;
+        m->msg_control = control ? r->control[i].bytes : NULL;
+        m->msg_controllen = control ? sizeof r->control[i].bytes : 0;
     }
 }
 
@@ -102,25 +103,59 @@ static int take(struct uv_udp *s, struct round *r, unsigned n)
     return (int)got;
 }
 
-/* The length of the datagrams glued together in a message; 0 if it is a single one. */
-static size_t segment_size(struct msghdr *m)
+/* What the kernel says of a message. */
+struct about {
+    size_t segment; /* length of the datagrams glued together in it; 0: it is a single one */
+    bool has_to;    /* *to is this host's address */
+};
+
+#if defined IPV6_RECVPKTINFO && defined IP_PKTINFO
+static bool local_v4(const struct cmsghdr *c, struct kt_addr *to)
 {
-#ifdef UDP_GRO
-    if (m->msg_controllen == 0) return 0;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-        if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_GRO) continue;
-        int size;
-        memcpy(&size, CMSG_DATA(c), sizeof size);
-        return size > 0 ? (size_t)size : 0;
-    }
-#else
-    (void)m;
+    struct in_pktinfo info;
+    memcpy(&info, CMSG_DATA(c), sizeof info);
+    memset(to, 0, sizeof *to);
+    to->in4.sin_family = AF_INET;
+    to->in4.sin_addr = info.ipi_spec_dst; /* for what was sent to a group, the address to answer from */
+    return info.ipi_spec_dst.s_addr != 0;
+}
+
+static bool local_v6(const struct cmsghdr *c, struct kt_addr *to)
+{
+    struct in6_pktinfo info;
+    memcpy(&info, CMSG_DATA(c), sizeof info);
+    memset(to, 0, sizeof *to);
+    to->in6.sin6_family = AF_INET6;
+    to->in6.sin6_addr = info.ipi6_addr;
+    if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr)) to->in6.sin6_scope_id = (uint32_t)info.ipi6_ifindex;
+    kt_uv_addr_unmap(to);
+    if (to->sa.sa_family == AF_INET) return !IN_MULTICAST(ntohl(to->in4.sin_addr.s_addr));
+    return !IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
+}
 #endif
-    return 0;
+
+static struct about read_control(struct msghdr *m, struct kt_addr *to)
+{
+    struct about a = {0};
+    if (m->msg_controllen == 0) return a;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+#ifdef UDP_GRO
+        if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+            int size;
+            memcpy(&size, CMSG_DATA(c), sizeof size);
+            a.segment = size > 0 ? (size_t)size : 0;
+        }
+#endif
+#if defined IPV6_RECVPKTINFO && defined IP_PKTINFO
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) a.has_to = local_v4(c, to);
+        if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) a.has_to = local_v6(c, to);
+#endif
+    }
+    return a;
 }
 
 /* True if it was a run. */
-static bool split(struct batch *b, struct mmsghdr *msg)
+static bool split(struct batch *b, struct mmsghdr *msg, struct kt_addr *local)
 {
     struct msghdr *m = &msg->msg_hdr;
     if (m->msg_flags & MSG_TRUNC) {
@@ -130,12 +165,14 @@ static bool split(struct batch *b, struct mmsghdr *msg)
     struct kt_addr *from = m->msg_name;
     kt_uv_addr_unmap(from);
     uint8_t *data = m->msg_iov->iov_base;
-    size_t left = msg->msg_len, size = segment_size(m);
+    const struct about about = read_control(m, local);
+    const struct kt_addr *to = about.has_to ? local : NULL;
+    size_t left = msg->msg_len, size = about.segment;
     bool run = size > 0 && size < left;
     if (size == 0) size = left;
     do { /* at least once: a datagram may be empty */
         size_t len = left < size ? left : size;
-        add(b, data, len, from);
+        add(b, data, len, from, to);
         data += len;
         left -= len;
     } while (left > 0 && !b->s->closed);
@@ -153,7 +190,7 @@ void kt_uv_udp_receive(struct uv_udp *s)
     b.n = 0;
     for (unsigned round = 0; round < ROUNDS && !s->closed; round++) {
         unsigned n = !s->gro ? PLAIN_MSGS : s->singles ? GRO_SINGLES : GRO_MSGS;
-        prepare(&r, scratch, n, size, s->gro);
+        prepare(&r, scratch, n, size, s->gro || s->pktinfo);
         int got = take(s, &r, n);
         if (got < 0) {
             if (errno == EAGAIN || errno == EWOULDBLOCK) return;
@@ -161,7 +198,7 @@ void kt_uv_udp_receive(struct uv_udp *s)
             continue;
         }
         bool runs = false;
-        for (int i = 0; i < got && !s->closed; i++) runs |= split(&b, &r.msgs[i]);
+        for (int i = 0; i < got && !s->closed; i++) runs |= split(&b, &r.msgs[i], &r.to[i]);
         deliver(&b); /* before the next round overwrites the area */
         if (runs) s->singles = false;
         if ((unsigned)got < n) return;

@@ -26,8 +26,8 @@ struct mmsghdr {
 struct udp_slot {
     const uint8_t *data;
     size_t len;
-    bool addressed;
-    struct kt_addr to;
+    bool addressed, sourced; /* has `to`; has `from` */
+    struct kt_addr to, from;
 };
 
 struct udp_arena {
@@ -36,7 +36,8 @@ struct udp_arena {
 };
 
 struct control {
-    _Alignas(struct cmsghdr) char bytes[CMSG_SPACE(sizeof(uint16_t))];
+    _Alignas(
+        struct cmsghdr) char bytes[CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
 /* The front of the queue as messages. */
@@ -99,8 +100,8 @@ void kt_uv_udp_cancel(struct kt_udp *udp, uint8_t *buf)
     o->free[o->frees++] = (uint8_t)slot_of(o, buf);
 }
 
-void kt_uv_udp_commit(
-    struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len, const struct kt_addr *to)
+void kt_uv_udp_commit(struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len,
+    const struct kt_addr *to, const struct kt_addr *from)
 {
     struct uv_udp *s = (struct uv_udp *)(void *)udp;
     struct udp_out *o = &s->out;
@@ -115,6 +116,8 @@ void kt_uv_udp_commit(
         slot->to = *to;
         if (s->is_v6) kt_uv_addr_map(&slot->to);
     }
+    slot->sourced = from && s->pktinfo && from->sa.sa_family == to->sa.sa_family;
+    if (slot->sourced) slot->from = *from;
     o->fifo[(o->head + o->count++) % KT_UV_UDP_SLOTS] = (uint8_t)index;
     if (kt_list_empty(&s->dirty)) kt_list_push(&s->u->udp_dirty, &s->dirty);
 }
@@ -126,9 +129,11 @@ static struct udp_slot *committed(struct udp_out *o, unsigned i)
     return &o->arena->slots[o->fifo[(o->head + i) % KT_UV_UDP_SLOTS]];
 }
 
-static bool same_peer(const struct udp_slot *a, const struct udp_slot *b)
+static bool same_path(const struct udp_slot *a, const struct udp_slot *b)
 {
-    return a->addressed == b->addressed && (!a->addressed || kt_addr_equal(&a->to, &b->to));
+    return a->addressed == b->addressed && a->sourced == b->sourced &&
+           (!a->addressed || kt_addr_equal(&a->to, &b->to)) &&
+           (!a->sourced || kt_addr_equal(&a->from, &b->from));
 }
 
 /* How many datagrams from the i-th on can leave as one message. */
@@ -141,7 +146,7 @@ static unsigned run_length(struct udp_out *o, unsigned i)
     while (n < GSO_SEGMENTS && i + n < o->count) {
         const struct udp_slot *next = committed(o, i + n);
         if (next->len > first->len || next->len == 0 || total + next->len > GSO_BYTES) break;
-        if (!same_peer(first, next)) break;
+        if (!same_path(first, next)) break;
         total += next->len;
         n++;
         if (next->len < first->len) break; /* a shorter one ends the message */
@@ -149,24 +154,51 @@ static unsigned run_length(struct udp_out *o, unsigned i)
     return n;
 }
 
+/* Adds an item to what goes along with a message. */
+static void add_control(
+    struct msghdr *m, struct control *control, int level, int type, const void *value, size_t len)
+{
+    m->msg_control = control->bytes;
+    struct cmsghdr *c = (struct cmsghdr *)(void *)(control->bytes + m->msg_controllen);
+    m->msg_controllen += CMSG_SPACE(len);
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(len);
+    memcpy(CMSG_DATA(c), value, len);
+}
+
 static void set_segment_size(struct msghdr *m, struct control *control, size_t size)
 {
 #ifdef UDP_SEGMENT
-    m->msg_control = control->bytes;
-    m->msg_controllen = sizeof control->bytes;
-    struct cmsghdr *c = CMSG_FIRSTHDR(m);
-    uint16_t value = (uint16_t)size;
-    c->cmsg_level = IPPROTO_UDP;
-    c->cmsg_type = UDP_SEGMENT;
-    c->cmsg_len = CMSG_LEN(sizeof value);
-    memcpy(CMSG_DATA(c), &value, sizeof value);
+    const uint16_t value = (uint16_t)size;
+    add_control(m, control, IPPROTO_UDP, UDP_SEGMENT, &value, sizeof value);
 #else
     (void)m, (void)control, (void)size;
 #endif
 }
 
-static void gather(struct udp_out *o, struct burst *b, unsigned max)
+static void set_source(
+    const struct uv_udp *s, struct msghdr *m, struct control *control, const struct kt_addr *from)
 {
+#if defined IPV6_RECVPKTINFO && defined IP_PKTINFO
+    if (!s->is_v6) {
+        const struct in_pktinfo info = {.ipi_spec_dst = from->in4.sin_addr};
+        add_control(m, control, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
+        return;
+    }
+    struct kt_addr mapped = *from;
+    kt_uv_addr_map(&mapped);
+    const struct in6_pktinfo info = {
+        .ipi6_addr = mapped.in6.sin6_addr, .ipi6_ifindex = mapped.in6.sin6_scope_id};
+    add_control(m, control, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
+#else
+    (void)s, (void)m, (void)control, (void)from;
+#endif
+}
+
+static void gather(struct uv_udp *s, struct burst *b, unsigned max)
+{
+    struct udp_out *o = &s->out;
     unsigned i = 0;
     for (b->n = 0; b->n < max && i < o->count; b->n++) {
         struct udp_slot *first = committed(o, i);
@@ -180,6 +212,7 @@ static void gather(struct udp_out *o, struct burst *b, unsigned max)
         m->msg_iov = &b->iov[i];
         m->msg_iovlen = n;
         if (n > 1) set_segment_size(m, &b->control[b->n], first->len);
+        if (first->sourced) set_source(s, m, &b->control[b->n], &first->from);
         b->segments[b->n] = n;
         for (unsigned end = i + n; i < end; i++) {
             struct udp_slot *slot = committed(o, i);
@@ -242,6 +275,11 @@ static bool refused(struct uv_udp *s, unsigned segments, int errnum, bool again)
         o->gso_max = committed(o, 0)->len - 1;
         return false;
     }
+    if (committed(o, 0)->sourced && errnum != EMSGSIZE) {
+        /* The host may not have that address any more; a datagram from another is better than none. */
+        for (unsigned i = 0; i < segments; i++) committed(o, i)->sourced = false;
+        return false;
+    }
     if (s->connected && errnum != EMSGSIZE) kt_uv_udp_note(s, errnum);
     /* On a connected socket the error may be an earlier datagram's (ICMP): this one gets its own chance. */
     if (s->connected && !again) return true;
@@ -256,7 +294,7 @@ void kt_uv_udp_send(struct uv_udp *s)
     bool again = false;
     unsigned max = s->u->flags & KT_UV_NO_MMSG ? 1 : MSGS;
     while (o->count > 0 && !o->blocked) {
-        gather(o, &b, max);
+        gather(s, &b, max);
         int sent = transmit(s, &b);
         if (sent < 0) {
             again = refused(s, b.segments[0], errno, again);

@@ -16,6 +16,7 @@
 #include "script/handle.h"
 #include "script/script.h"
 #include "script/service.h"
+#include "script/udp_local.h"
 #include "script/udp_share.h"
 
 #define OPEN "kt.udp"
@@ -34,6 +35,7 @@ struct kt_lua_udp {
     struct kt_resolve *resolve;  /* while kt.udp looks the peer up */
     struct kt_udp_holder holder; /* of the socket; none: not open yet, or closed */
     struct kt_dgramq queue;
+    struct kt_udp_locals locals; /* of the peers whose datagrams were received */
     struct kt_task *receiver;
     struct kt_list senders; /* tasks that wait for room */
     int error;              /* of an earlier datagram (ICMP), to be told by the next receive; 0: none */
@@ -63,7 +65,8 @@ static void wake_senders(struct kt_lua_udp *u, int code, const char *text)
 static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 {
     struct kt_lua_udp *u = ctx;
-    for (size_t i = 0; i < n; i++) kt_dgramq_put(&u->queue, dgrams[i].data, dgrams[i].len, dgrams[i].from);
+    for (size_t i = 0; i < n; i++)
+        kt_dgramq_put(&u->queue, dgrams[i].data, dgrams[i].len, dgrams[i].from, dgrams[i].to);
     if (u->queue.count) wake_receiver(u, 0, NULL);
 }
 
@@ -95,6 +98,7 @@ static void close_socket(struct kt_lua_udp *u)
     if (!u->holder.udp) return;
     kt_udp_share_leave(&u->holder);
     kt_dgramq_free(&u->queue);
+    kt_udp_locals_free(&u->locals);
     wake_receiver(u, KT_ECLOSED, RECEIVE ": " CLOSED);
     wake_senders(u, KT_ECLOSED, SEND ": " CLOSED);
 }
@@ -142,12 +146,12 @@ static void inherit(struct kt_service *s, struct kt_service *old)
 {
     struct kt_lua_udp *u = of_service(s), *o = of_service(old);
     uint8_t data[KT_UDP_MAX];
-    struct kt_addr from;
+    struct kt_addr from, to;
     size_t len;
     kt_udp_share_join(&u->holder, &o->holder);
-    for (; kt_dgramq_first(&o->queue, &len, &from); kt_dgramq_drop(&o->queue)) {
+    for (; kt_dgramq_first(&o->queue, &len, &from, &to); kt_dgramq_drop(&o->queue)) {
         kt_dgramq_copy(&o->queue, data);
-        kt_dgramq_put(&u->queue, data, len, &from);
+        kt_dgramq_put(&u->queue, data, len, &from, &to);
     }
     kt_dgramq_free(&o->queue);
 }
@@ -309,14 +313,15 @@ static int closed_meanwhile(lua_State *L, const char *what)
 static int take(lua_State *L, struct kt_lua_udp *u)
 {
     size_t len;
-    struct kt_addr from;
-    if (kt_dgramq_first(&u->queue, &len, &from)) {
+    struct kt_addr from, local;
+    if (kt_dgramq_first(&u->queue, &len, &from, &local)) {
         char text[KT_ADDR_TEXT];
         luaL_Buffer b;
         char *to = luaL_buffinitsize(L, &b, len);
         if (!u->holder.udp) return closed_meanwhile(L, RECEIVE);
         kt_dgramq_copy(&u->queue, to);
         kt_dgramq_drop(&u->queue);
+        if (local.sa.sa_family) kt_udp_locals_note(&u->locals, &from, &local);
         luaL_pushresultsize(&b, len);
         lua_pushstring(L, kt_addr_text(&from, text));
         return 2;
@@ -430,7 +435,8 @@ static int try_send(lua_State *L, struct sending *s, bool kept)
         return kt_task_wait(L, t, SEND, cancel_send, finish_send, s->timeout);
     }
     if (len) memcpy(buf, data, len);
-    kt_udp_commit(u->holder.udp, buf, buf, len, s->addressed ? &s->to : NULL);
+    const struct kt_addr *to = s->addressed ? &s->to : NULL;
+    kt_udp_commit(u->holder.udp, buf, buf, len, to, to ? kt_udp_locals_find(&u->locals, to) : NULL);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -540,6 +546,7 @@ static int gc(lua_State *L)
     }
     close_socket(u);
     kt_dgramq_free(&u->queue);
+    kt_udp_locals_free(&u->locals);
     return 0;
 }
 

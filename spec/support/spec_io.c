@@ -228,7 +228,11 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
     if (!push_callback(h, "batch")) return;
     lua_createtable(L, (int)n, 0);
     for (size_t i = 0; i < n; i++) {
-        lua_createtable(L, 2, 0);
+        lua_createtable(L, 3, 0);
+        if (dgrams[i].to) {
+            push_addr(L, dgrams[i].to);
+            lua_rawseti(L, -2, 3);
+        }
         lua_pushlstring(L, (const char *)dgrams[i].data, dgrams[i].len);
         lua_rawseti(L, -2, 1);
         push_addr(L, dgrams[i].from);
@@ -291,7 +295,7 @@ static int io_udp(lua_State *L)
     return 1;
 }
 
-/* send(data, to): false if there was no buffer. */
+/* send(data, to, from): false if there was no buffer. */
 static int udp_send(lua_State *L)
 {
     struct handle *h = check(L, UDP);
@@ -300,13 +304,16 @@ static int udp_send(lua_State *L)
     struct kt_addr to;
     bool addressed = !lua_isnoneornil(L, 3);
     if (addressed) to = to_addr(L, luaL_checkstring(L, 3));
+    struct kt_addr from;
+    const bool sourced = !lua_isnoneornil(L, 4);
+    if (sourced) from = to_addr(L, luaL_checkstring(L, 4));
     luaL_argcheck(L, len <= KT_UDP_MAX, 2, "too long");
     uint8_t *buf = kt_udp_reserve(h->p);
     lua_pushboolean(L, buf != NULL);
     if (!buf) return 1;
     uint8_t *at = buf + (KT_UDP_MAX - len) / 2; /* the data may lie anywhere in the buffer */
     memcpy(at, data, len);
-    kt_udp_commit(h->p, buf, at, len, addressed ? &to : NULL);
+    kt_udp_commit(h->p, buf, at, len, addressed ? &to : NULL, sourced ? &from : NULL);
     return 1;
 }
 
@@ -323,7 +330,7 @@ static int udp_hold(lua_State *L)
     if (send) to = to_addr(L, luaL_checkstring(L, 3));
     for (lua_Integer i = 0; i < got; i++) {
         if (send)
-            kt_udp_commit(h->p, held[i], held[i], 0, &to);
+            kt_udp_commit(h->p, held[i], held[i], 0, &to, NULL);
         else
             kt_udp_cancel(h->p, held[i]);
     }

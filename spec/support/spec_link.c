@@ -1077,7 +1077,7 @@ static void relay_on(struct kt_udp *udp, const struct kt_dgram *d, const struct 
     uint8_t *buf = kt_udp_reserve(udp);
     if (!buf) return;
     memcpy(buf, d->data, d->len);
-    kt_udp_commit(udp, buf, buf, d->len, to);
+    kt_udp_commit(udp, buf, buf, d->len, to, NULL);
 }
 
 static void from_client(void *ctx, struct kt_dgram *dgrams, size_t n)

@@ -19,7 +19,7 @@ return function(with)
         { name = "to", type = "string", doc = "The only peer it talks to; a name is looked up, in a task only." },
         { name = "timeout", type = "duration", max = 86400, default = 10, doc = "How long looking up the name may take." },
         { name = "queue", type = "size", min = 4096, max = 16 << 20, default = 65536,
-          doc = "Bytes of datagrams that wait to be received (each counts 32 more); past it they are dropped and counted." },
+          doc = "Bytes of datagrams that wait to be received (each counts 60 more); past it they are dropped and counted." },
       },
     },
     example = [[
@@ -77,7 +77,8 @@ for _, r in ipairs(records or {}) do print(r.target, r.port, r.priority, r.weigh
   method("socket", {
     name = "send", context = "task", returns = "boolean | nil, err",
     signature = 'send(data [, "host:port"] [, { timeout = "30s" }]) → true | nil, err',
-    doc = "Sends a datagram. Waits while the system takes no more. Whether it arrives, nobody knows.",
+    doc = "Sends a datagram. Waits while the system takes no more. Whether it arrives, nobody knows. What goes to one of the last few hundred "
+      .. "peers that were received from leaves from the address of this host that the peer addressed.",
     fails = { "limit", "name", "unreachable", "timeout", "closed" },
     params = {
       { name = "data", type = "string", doc = "The datagram, at most 2048 bytes." },

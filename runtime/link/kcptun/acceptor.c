@@ -224,7 +224,7 @@ static struct guest *new_guest(struct port *port, const struct kt_addr *from, ui
 /* Tells the peer of a conversation that we do not know (any more) so, as a restarted kcptun server would; a
  * kt client then begins anew within a few round trips. Nothing is kept, and the answer is shorter than what
  * it answers. */
-static void say_unknown(struct port *port, const struct kt_addr *to, uint32_t conv)
+static void say_unknown(struct port *port, const struct kt_dgram *in, uint32_t conv)
 {
     struct kt_shared *sh = port->acceptor->sh;
     uint8_t nonce[KT_SEAL_MAX_NONCE];
@@ -233,7 +233,7 @@ static void say_unknown(struct port *port, const struct kt_addr *to, uint32_t co
     kt_kcp_put_unknown(buf + kt_seal_header(sh->seal), conv, sh->cfg.rcvwnd);
     kt_io_random(sh->io, nonce, kt_seal_nonce(sh->seal));
     size_t len = kt_seal_packet(sh->seal, buf, KT_KCP_OVERHEAD, nonce);
-    kt_udp_commit(port->udp, buf, buf, len, to);
+    kt_udp_commit(port->udp, buf, buf, len, in->from, in->to);
     sh->counters->OutPkts++;
     sh->counters->OutBytes += len;
 }
@@ -247,9 +247,10 @@ static void say_unknown(struct port *port, const struct kt_addr *to, uint32_t co
  * recorded: it must not end that session.
  *
  * sh: what the datagram was opened with; with retired settings nobody begins a session. */
-static struct guest *route(struct port *port, const struct kt_shared *sh, const struct kt_addr *from,
-    const uint8_t *body, size_t len)
+static struct guest *route(
+    struct port *port, const struct kt_shared *sh, const struct kt_dgram *in, const uint8_t *body, size_t len)
 {
+    const struct kt_addr *from = in->from;
     struct acceptor *a = port->acceptor;
     struct kt_kcp_head head;
     bool has_conv = kt_fec_peek(body, len, &head);
@@ -263,7 +264,7 @@ static struct guest *route(struct port *port, const struct kt_shared *sh, const 
     if (g && g->session && kt_session_quiet(g->session) < NEW_AFTER_US) return NULL;
     struct guest *elsewhere = find_conv(a, head.conv);
     if (head.una != 0 || (elsewhere && head.sn != 0)) {
-        say_unknown(port, from, head.conv);
+        say_unknown(port, in, head.conv);
         return NULL;
     }
     if (elsewhere) {
@@ -308,13 +309,13 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
         size_t len;
         struct kt_shared *sh = settings_for(port, &dgrams[i], &body, &len);
         if (!body && !kt_shared_open(sh, &dgrams[i], &body, &len)) continue;
-        struct guest *g = route(port, sh, dgrams[i].from, body, len);
+        struct guest *g = route(port, sh, &dgrams[i], body, len);
         if (!g) {
             sh->counters->InErrs++;
             continue;
         }
         sh->counters->InPkts++;
-        kt_session_input(g->session, body, len);
+        kt_session_input(g->session, body, len, dgrams[i].to);
     }
 }
 

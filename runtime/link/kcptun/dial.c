@@ -335,7 +335,7 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
             continue;
         }
         sh->counters->InPkts++;
-        kt_session_input(d->session, body, len);
+        kt_session_input(d->session, body, len, NULL);
     }
 }
 

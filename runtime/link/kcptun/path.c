@@ -109,11 +109,12 @@ static void seal_all(struct outgoing *o)
     struct kt_shared *sh = p->sh;
     uint8_t nonces[KT_SEAL_BATCH * KT_SEAL_MAX_NONCE];
     if (o->n == 0) return;
+    const struct kt_addr *from = p->from.sa.sa_family ? &p->from : NULL;
     kt_io_random(sh->io, nonces, o->n * kt_seal_nonce(sh->seal));
     kt_seal_packets(sh->seal, o->jobs, o->n, nonces);
     for (size_t i = 0; i < o->n; i++) {
         size_t len = o->jobs[i].len;
-        kt_udp_commit(p->udp, o->jobs[i].pkt, o->jobs[i].pkt, len, p->to);
+        kt_udp_commit(p->udp, o->jobs[i].pkt, o->jobs[i].pkt, len, p->to, from);
         sh->counters->OutPkts++;
         sh->counters->OutBytes += len;
         if (sh->cfg.ratelimit) p->tokens -= (int64_t)len;

@@ -13,6 +13,7 @@ struct kt_path {
     struct kt_shared *sh;
     struct kt_udp *udp;       /* not owned */
     const struct kt_addr *to; /* NULL on a connected socket; not owned */
+    struct kt_addr from;      /* this host's address, as kt_dgram.to; family AF_UNSPEC: not known */
     struct kt_fec_enc *enc;   /* NULL: no FEC */
     unsigned data, parity;    /* its groups, for as long as the session lives */
     uint32_t offset;          /* from a datagram's start to its KCP packet: sealing and FEC headers */

@@ -138,15 +138,20 @@ static void on_streams(void *ctx, size_t n)
 
 static void on_facts(void *ctx, struct kt_stream_facts *out)
 {
+    const struct kt_session *s = ctx;
     struct kt_link_stats st = {0};
-    kt_session_stats(ctx, &st);
+    kt_session_stats(s, &st);
     out->srtt_us = st.srtt_us;
     out->rttvar_us = st.rttvar_us;
     out->loss = kt_link_loss(&st);
     out->retransmitted = st.total.segs_retrans;
     out->recovered = st.total.segs_recovered;
     out->inflight = st.inflight;
-    kt_udp_local(((const struct kt_session *)ctx)->path.udp, &out->local);
+    kt_udp_local(s->path.udp, &out->local);
+    if (s->path.from.sa.sa_family == 0) return;
+    const uint16_t port = kt_addr_port(&out->local);
+    out->local = s->path.from;
+    kt_addr_set_port(&out->local, port);
 }
 
 static const struct kt_smux_owner smux_owner = {
@@ -385,13 +390,26 @@ static uint64_t resume_us(const struct kt_session *s)
     return timeouts > RESUME_US ? timeouts : RESUME_US;
 }
 
-void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len)
+/* Before the peer has acknowledged anything, answers come from the address that it addressed last; then only
+ * news from it moves them, which a recorded datagram is not. */
+static void set_local(struct kt_session *s, const struct kt_addr *to, uint32_t una)
+{
+    struct kt_kcp_stats st;
+    kt_kcp_stats(s->kcp, &st);
+    if (st.una == 0 || st.una != una) s->path.from = *to;
+}
+
+void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len, const struct kt_addr *to)
 {
     if (s->over) return;
     const uint64_t silence = kt_health_heard(&s->health, kt_io_now(s->sh->io));
     if (s->health.suspect || silence >= resume_us(s)) s->resume = true;
     if (!s->up_at) s->up_at = s->health.heard;
+    const bool elsewhere = to && !kt_addr_equal(to, &s->path.from);
+    struct kt_kcp_stats st = {0};
+    if (elsewhere) kt_kcp_stats(s->kcp, &st);
     if (kt_fec_dec_input(s->dec, body, len, on_fec, s)) kt_session_fail(s, KT_EPROTO, "malformed FEC packet");
+    if (elsewhere) set_local(s, to, st.una);
     kt_session_schedule(s);
 }
 

@@ -50,8 +50,8 @@ int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv,
  * streams' events; use it from `over`, `idle` or the loop. NULL is harmless. */
 void kt_session_free(struct kt_session *s, int code);
 
-/* A body that was opened (unsealed), from this peer. */
-void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len);
+/* A body that was opened (unsealed), from this peer. to: as kt_dgram.to, which answers then come from. */
+void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len, const struct kt_addr *to);
 /* The socket can be written again. */
 void kt_session_writable(struct kt_session *s);
 
