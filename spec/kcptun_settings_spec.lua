@@ -87,7 +87,7 @@ local clear = {
       .. '"smuxbuf": 4194304, "keepalive": 10, "conn": 1, "tcp": false, "snmplog": "", "snmpperiod": 60, "log": ""}' },
 }
 
-describe("kt client and kcptun's client, given", function()
+describe("kt client does what kcptun's client does, given", function()
   after_each(h.cleanup)
 
   for _, case in ipairs(clear) do
@@ -166,7 +166,7 @@ local keys = {
   { "a null key in a file, and a flag", { "--key", "flag", "-c", "FILE" }, "flag", file = '{"key": null}' },
 }
 
-describe("kt client and kcptun's client use the same key, given", function()
+describe("kt client uses the key that kcptun's client uses, given", function()
   after_each(h.cleanup)
 
   for _, case in ipairs(keys) do
@@ -191,11 +191,12 @@ end)
 
 local SERVER = { "-l", "127.0.0.1:FAR", "-t", "127.0.0.1:TARGET", "--key", "k", "--smuxver", "2" }
 
--- Each case: what it is, arguments, and where it listens if not as in SERVER.
+-- Each case: what it is, arguments, and where it listens if not as in SERVER; dial: the host at which its client finds it.
 local servers = {
   { "nothing else", {} },
   { "no host to listen on", { "-l", ":FAR" }, "udp [::]:FAR" },
   { "IPv6's wildcard to listen on", { "-l=[::]:FAR" }, "udp [::]:FAR" },
+  { "IPv6 in brackets to listen on", { "-l", "[::1]:FAR" }, "udp [::1]:FAR", dial = "[::1]" },
   { "a name to listen on", { "--l", "localhost:FAR" } },
   { "a target without a host", { "-t", ":TARGET" } },
   { "the wildcard for a target", { "-t=0.0.0.0:TARGET" } },
@@ -206,7 +207,7 @@ local servers = {
   { "odd numbers", { "-sndwnd", "0", "-mtu", "9000", "-mode", "manual", "-interval", "1", "-nc", "2", "-dscp", "64", "-sockbuf", "-1" } },
 }
 
-describe("kt server and kcptun's server, given", function()
+describe("kt server does what kcptun's server does, given", function()
   after_each(h.cleanup)
 
   for _, case in ipairs(servers) do
@@ -224,7 +225,7 @@ describe("kt server and kcptun's server, given", function()
           local ports = { FAR = h.sockets.free_port "udp", TARGET = target.at, FOLDER = folder }
           local p = started(impl, "server", { file = case.file, cwd = folder, table.unpack(case[2]) }, ports, SERVER)
           p:wait_udp(ports.FAR)
-          local client = h.peer.client(ports.FAR, { key = "k" })
+          local client = h.peer.client(nil, { key = "k", remoteaddr = (case.dial or "127.0.0.1") .. ":" .. ports.FAR })
           local conn = assert(h.sockets.connect(client.at))
           conn:send "hello"
           assert.equal("hello", conn:recv_exactly(5))
@@ -234,6 +235,49 @@ describe("kt server and kcptun's server, given", function()
       end)
     end)
   end
+end)
+
+-- ---- what differs on purpose ----
+
+describe("kt does not do what kcptun does, given", function()
+  after_each(h.cleanup)
+
+  it("0.0.0.0 to listen on, which is IPv4 only", function()
+    h.run(function()
+      local seen = both(function(impl)
+        local ports = { NEAR = h.sockets.free_port "tcp", FAR = h.sockets.free_port "udp" }
+        return listens(started(impl, "client", { "-l", "0.0.0.0:NEAR" }, ports, CLEAR):wait_tcp(ports.NEAR), ports)
+      end)
+      assert.same({ kt = "tcp 0.0.0.0:NEAR", kcptun = "tcp [::]:NEAR" }, seen)
+    end)
+  end)
+
+  it("no host to dial, which is 127.0.0.1", function()
+    h.run(function()
+      local seen = both(function(impl)
+        local tap = h.tap.open()
+        local ports = { NEAR = h.sockets.free_port "tcp", FAR = tap.port }
+        started(impl, "client", { "-r", ":FAR" }, ports, CLEAR):wait_tcp(ports.NEAR)
+        assert(h.sockets.connect(ports.NEAR)):send "x"
+        return tap:wait_for("a datagram", function(got) return got[1] and got[1].at end)
+      end)
+      assert.same({ kt = "127.0.0.1", kcptun = "[::1]" }, seen)
+    end)
+  end)
+
+  it("an mtu above 1500, which is 1500 as in later releases of kcptun", function()
+    h.run(function()
+      local seen = both(function(impl)
+        local tap = h.tap.open()
+        local ports = { NEAR = h.sockets.free_port "tcp", FAR = tap.port }
+        started(impl, "client", { "--mtu", "9000" }, ports, CLEAR):wait_tcp(ports.NEAR)
+        local conn = assert(h.sockets.connect(ports.NEAR))
+        h.loop.spawn(function() conn:send(NOISE, 30) end)
+        return tap:wait_for("full datagrams", function(got) return #got > 3 and h.tap.facts(got).largest end)
+      end)
+      assert.same({ kt = 1500, kcptun = 1400 }, seen)
+    end)
+  end)
 end)
 
 -- ---- what is refused ----

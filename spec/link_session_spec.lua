@@ -238,9 +238,9 @@ describe("a link and an acceptor", function()
       assert.equal("new", ask(new, "new"))
     end)
 
-    it("cut what still runs there after the scavenge time", function()
+    for _, scavenge in ipairs { 100, 0 } do it(("cut what still runs there after a scavenge time of %d ms"):format(scavenge), function()
       accept()
-      local link = dial { expire_us = 50 * MS, scavenge_us = 100 * MS }
+      local link = dial { expire_us = 50 * MS, scavenge_us = scavenge * MS }
       local old = open(link)
       ask(old, "old")
       local born = w:now()
@@ -251,7 +251,7 @@ describe("a link and an acceptor", function()
       assert.is_nil(new:closed())
       assert.equal("new", ask(new, "new"))
       assert.truthy(link:log():find("expired: cutting 1 streams", 1, true))
-    end)
+    end) end
 
     it("end one that nobody uses at once", function()
       accept()

@@ -42,7 +42,7 @@ local function valid_utf8(text)
   return table.concat(parts) .. text:sub(from)
 end
 
--- The character of a \u escape, whose hexadecimal digits begin at `at`, and what follows it. Half a pair is no character.
+-- The character of a \u escape, whose hexadecimal digits begin at `at`, and the offset behind it. A lone surrogate becomes U+FFFD.
 local function unicode(text, at)
   local hex = text:match("^%x%x%x%x", at) or fail(at, "expected four hexadecimal digits after \\u")
   local code, after = tonumber(hex, 16), at + 4
@@ -54,7 +54,7 @@ local function unicode(text, at)
   return REPLACEMENT, after
 end
 
--- The string whose opening quote is at `at`, and what follows its closing one.
+-- The string whose opening quote is at `at`, and the offset behind its closing quote.
 local function read_string(text, at)
   local parts, from = {}, at + 1
   while true do
