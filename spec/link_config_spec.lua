@@ -100,6 +100,8 @@ describe("the settings of a link", function()
     assert.is_true(link.check { smux_buffer = 65536, stream_buffer = 65536 })
     assert.equal("smuxbuf: 65535 is out of range, want 65536 to 2147483648", wrong { smux_buffer = 65535 })
     assert.equal("streambuf: 8191 is out of range, want 8192 to 2147483647", wrong { stream_buffer = 8191 })
+    assert.equal("maxstreams: 0 is out of range, want 1 to 65535", wrong { max_streams = 0 })
+    assert.equal("maxsessions: 1048577 is out of range, want 1 to 1048576", wrong { max_sessions = 1048577 })
     assert.equal("streambuf: 65537 is more than smuxbuf (65536)", wrong { smux_buffer = 65536, stream_buffer = 65537 })
   end)
 

@@ -253,16 +253,6 @@ describe("smux errors", function()
     assert.equal("a smux UPD frame of length 0", refusal({}, frame(2, UPD, 3)))
   end)
 
-  it("come for a peer that opens too many streams", function()
-    local e = server { refuse = true, room = function() return 0 end }
-    local syns = {}
-    for i = 1, 16384 do syns[i] = frame(2, SYN, i * 2 + 1) end
-    e:hear(table.concat(syns))
-    local took, code, text = e.m:input(frame(2, SYN, 1))
-    assert.same({ nil, "protocol", "the peer opened more than 16384 streams" }, { took, code, text })
-    assert.same({ nil, "limit" }, { (e.m:open()), (select(2, e.m:open())) })
-  end)
-
   it("leave what came before them", function()
     local e = server()
     assert.is_nil((e.m:input(frame(2, SYN, 3) .. frame(2, PSH, 3, "good") .. "\xff")))

@@ -261,11 +261,11 @@ describe("kt's help", function()
   local both = {
     "key", "crypt", "mode", "QPP", "QPPCount", "mtu", "ratelimit", "sndwnd", "rcvwnd", "datashard", "ds", "parityshard", "ps",
     "dscp", "nocomp", "acknodelay", "nodelay", "interval", "resend", "nc", "sockbuf", "smuxver", "smuxbuf", "framesize",
-    "streambuf", "keepalive", "closewait", "snmplog", "snmpperiod", "log", "quiet", "tuncrypt",
+    "streambuf", "keepalive", "maxstreams", "closewait", "snmplog", "snmpperiod", "log", "quiet", "tuncrypt",
   }
   local own = {
     client = { "localaddr", "remoteaddr", "conn", "autoexpire", "scavengettl" },
-    server = { "listen", "target" },
+    server = { "listen", "target", "maxsessions" },
   }
   for _, side in ipairs { "client", "server" } do
     local flags = own[side]

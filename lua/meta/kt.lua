@@ -633,6 +633,7 @@ kt.log = {}
 ---@field smux? kt.link_options.smux The multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
 ---@field dead_after? kt.duration After this long without an answer that the peer owes, the session ends and its streams break. (duration, "1s" to "1m"; default "30s")
+---@field max_streams? integer Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session. (whole number, 1 to 65535; default 4096)
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
 ---@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
 ---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")
@@ -691,9 +692,11 @@ function kt.link(options) end
 ---@field smux? kt.accept_options.smux The multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
 ---@field dead_after? kt.duration After this long without an answer that the peer owes, the session ends and its streams break. (duration, "1s" to "1m"; default "30s")
+---@field max_streams? integer Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session. (whole number, 1 to 65535; default 4096)
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
 ---@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
 ---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")
+---@field max_sessions? integer Sessions that peers may have at once; datagrams that would begin another are dropped. (whole number, 1 to 1048576; default 4096)
 
 --- Takes links from peers. In the main chunk it is declared, and opened at start; in a task it is opened at once.
 ---
@@ -736,6 +739,7 @@ function kt.accept(options) end
 ---@field smux? kt.link_options.smux The multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
 ---@field dead_after? kt.duration After this long without an answer that the peer owes, the session ends and its streams break. (duration, "1s" to "1m"; default "30s")
+---@field max_streams? integer Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session. (whole number, 1 to 65535; default 4096)
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
 ---@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
 ---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")

@@ -34,6 +34,8 @@ static const struct {
     FIELD("smux_buffer", U64, smux_buffer),
     FIELD("stream_buffer", U32, stream_buffer),
     FIELD("frame_size", U32, frame_size),
+    FIELD("max_streams", U32, max_streams),
+    FIELD("max_sessions", U32, max_sessions),
     FIELD("keepalive", SECONDS, keepalive_us),
     FIELD("suspect_after", SECONDS, suspect_us),
     FIELD("dead_after", SECONDS, dead_us),

@@ -300,6 +300,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .frame_size = 1 + byte(&w) * 8,
         .session_buffer = SESSION_BUFFER,
         .stream_buffer = 1000,
+        .max_streams = 100,
         .features = flags & 4 ? KT_SMUX_F_HALF_CLOSE | KT_SMUX_F_ABORT : 0,
     };
     struct kt_pool *pool;

@@ -51,6 +51,7 @@ function ends.new(pool, settings)
   local e = setmetatable({ frames = {}, events = {}, accepted = {}, wakes = 0, resumes = 0, took = 0 }, End)
   local owner = {
     room = settings.room,
+    admit = settings.admit,
     frame = function(f) e.frames[#e.frames + 1] = f end,
     wake = function() e.wakes = e.wakes + 1 end,
     resume = function() e.resumes = e.resumes + 1 end,

@@ -214,6 +214,8 @@ static struct kt_kcptun_config config_at(lua_State *L, int index, bool client)
     NUMBER(smux_version);
     NUMBER(smux_buffer);
     NUMBER(stream_buffer);
+    NUMBER(max_streams);
+    NUMBER(max_sessions);
     NUMBER(frame_size);
     NUMBER(keepalive_us);
     NUMBER(suspect_us);
@@ -280,6 +282,8 @@ static int config_defaults(lua_State *L)
     NUMBER(smux_version);
     NUMBER(smux_buffer);
     NUMBER(stream_buffer);
+    NUMBER(max_streams);
+    NUMBER(max_sessions);
     NUMBER(frame_size);
     NUMBER(keepalive_us);
     NUMBER(suspect_us);

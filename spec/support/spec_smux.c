@@ -460,6 +460,17 @@ static lua_Integer setting(lua_State *L, const char *name, lua_Integer otherwise
     return v;
 }
 
+static bool on_admit(void *ctx, bool full)
+{
+    struct smux *b = ctx;
+    if (!push_owner(b, "admit")) return true;
+    lua_pushboolean(b->st->L, full);
+    call(b->st, 1, 1);
+    const bool yes = lua_toboolean(b->st->L, -1);
+    lua_pop(b->st->L, 1);
+    return yes;
+}
+
 static void on_cut(void *ctx, uint32_t id, size_t unread, int code)
 {
     struct smux *b = ctx;
@@ -484,12 +495,20 @@ static int smux_new(lua_State *L)
         .frame_size = (uint32_t)setting(L, "frame_size", 8192),
         .session_buffer = (size_t)setting(L, "session_buffer", 4194304),
         .stream_buffer = (uint32_t)setting(L, "stream_buffer", 2097152),
+        .max_streams = (uint32_t)setting(L, "max_streams", 16384),
         .qpp = lua_isnil(L, -1) ? NULL : *(struct kt_qpp **)luaL_checkudata(L, -1, QPP),
         .features = (uint16_t)setting(L, "features", 0),
         .hash_seed = (uint64_t)setting(L, "hash_seed", 1),
     };
-    struct kt_smux_owner owner = {
-        on_room, on_frame, on_wake, NULL, on_resume, on_hello, on_streams, on_facts, on_cut};
+    struct kt_smux_owner owner = {.room = on_room,
+        .frame = on_frame,
+        .wake = on_wake,
+        .admit = on_admit,
+        .resume = on_resume,
+        .hello = on_hello,
+        .streams = on_streams,
+        .facts = on_facts,
+        .cut = on_cut};
     if (lua_getfield(L, 3, "accept") != LUA_TNIL) owner.accept = on_accept;
     struct smux *b = lua_newuserdatauv(L, sizeof *b, 2);
     *b = (struct smux){state_of(L), NULL, LUA_NOREF};

@@ -31,7 +31,7 @@ local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.ke
       keys = concat({
         { name = "on", type = "endpoint", allow = "rz", required = true,
           wanted = '":29900", "ip:port", or a range of ports ":3000-3010"', doc = "Where to listen, UDP." },
-      }, wire.keys(false)),
+      }, wire.keys(false), wire.accept_only),
     },
     example = [[
 kt.accept { on = ":29900", key = kt.secret_file "psk.key" }:serve(function(stream)

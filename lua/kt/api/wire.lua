@@ -101,6 +101,8 @@ function wire.keys(client)
       doc = "After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams." },
     { name = "dead_after", type = "duration", min = 1, max = 60, default = 30,
       doc = "After this long without an answer that the peer owes, the session ends and its streams break." },
+    { name = "max_streams", type = "integer", min = 1, max = 65535, default = 4096,
+      doc = "Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session." },
     { name = "rate", type = "rate", default = 0, doc = "Most that a session sends, in bytes of UDP payload; 0: no limit." },
     { name = "dscp", type = "integer", min = 0, max = 63, default = 0, doc = "DSCP of the packets sent." },
     { name = "sockbuf", type = "size", max = 1 << 30, default = 4194304, doc = "Socket buffer, each way." },
@@ -115,6 +117,12 @@ wire.link_only = {
   { name = "scavenge", type = "duration", default = 600, doc = "... and is cut after so long again." },
   { name = "stay", type = "boolean", default = false,
     doc = "Dials at once, without waiting for a stream, and again for ever; so does a link with :serve." },
+}
+
+--- What an acceptor has besides.
+wire.accept_only = {
+  { name = "max_sessions", type = "integer", min = 1, max = 1 << 20, default = 4096,
+    doc = "Sessions that peers may have at once; datagrams that would begin another are dropped." },
 }
 
 --- What :open and :set say of a stream; with its defaults.

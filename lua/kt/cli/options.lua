@@ -100,6 +100,10 @@ local rows = {
     help = "after this long without an answer, new connections use a new session" },
   { name = "deadpeer", type = "int", of = "dead_after", group = "mux", arg = "SECONDS",
     help = "after this long without an answer, a session and its connections end" },
+  { name = "maxstreams", type = "int", of = "max_streams", group = "mux", arg = "N",
+    help = "streams that a session may have open at once", low = 1, high = 65535 },
+  { name = "maxsessions", type = "int", of = "max_sessions", only = "server", group = "mux", arg = "N",
+    help = "sessions that clients may have at once", low = 1, high = 1 << 20 },
   { name = "closewait", type = "int", min = 0, max = 86400, group = "mux", arg = "SECONDS", low = 0, high = 86400,
     help = "how long a stream stays half open with a peer that is not kt (default: client 10, then 1 after the last byte "
       .. "of the reply; server 0)" },

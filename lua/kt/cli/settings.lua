@@ -248,6 +248,8 @@ function settings.link(values)
       frame = values.framesize,
       keepalive = values.keepalive,
     },
+    max_streams = values.maxstreams,
+    max_sessions = values.maxsessions,
     suspect_after = values.suspectpeer,
     dead_after = values.deadpeer,
     rate = values.ratelimit,

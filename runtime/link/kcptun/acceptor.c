@@ -12,8 +12,6 @@
 #include "base/hmap.h"
 #include "link/kcptun/reverse.h"
 
-/* A peer that has the key can still not make us hold more than this. */
-#define MAX_SESSIONS 65536u
 #define NEW_AFTER_US 1500000u
 #define BEGAN_ANEW "the peer began a new session"
 #define FORGET_US 60000000u /* longer than kcptun takes to give a session up (spec 9.5) */
@@ -99,7 +97,7 @@ static void free_guest(struct guest *g, int code, const char *why)
     kt_hmap_remove(&a->guests, &g->by_peer);
     kt_list_remove(&g->by_age);
     kt_hmap_remove(&a->convs, &g->by_conv);
-    if (a->guests.count < MAX_SESSIONS / 2) a->full_told = false;
+    if (a->guests.count < a->sh->cfg.max_sessions / 2) a->full_told = false;
     kt_io_timer_cancel(a->sh->io, &g->forget);
     kt_reverse_end_all(&g->links, code, why);
     kt_session_free(g->session, code);
@@ -181,8 +179,11 @@ static struct guest *new_guest(struct port *port, const struct kt_addr *from, ui
 {
     struct acceptor *a = port->acceptor;
     struct kt_shared *sh = a->sh;
-    if (a->guests.count >= MAX_SESSIONS) {
-        if (!a->full_told) kt_log(sh->log, KT_LOG_ERROR, "%u sessions: no more are accepted", MAX_SESSIONS);
+    if (a->guests.count >= sh->cfg.max_sessions) {
+        sh->counters->SessionsRefused++;
+        if (!a->full_told)
+            kt_log(sh->log, KT_LOG_WARN, "%u sessions: new ones are refused (max_sessions)",
+                sh->cfg.max_sessions);
         a->full_told = true;
         return NULL;
     }

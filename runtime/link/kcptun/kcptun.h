@@ -39,6 +39,8 @@ struct kt_kcptun_config {
     uint64_t smux_buffer;   /* bytes */
     uint32_t stream_buffer; /* bytes */
     uint32_t frame_size;    /* 1..65535 */
+    uint32_t max_streams;   /* a session; 1..65535 */
+    uint32_t max_sessions;  /* acceptor; 1..1048576 */
     uint64_t keepalive_us;  /* 1 s..30 s */
     uint64_t
         suspect_us;   /* a peer that owes an answer gets no new streams after this; 1 s..60 s; default 5 s */

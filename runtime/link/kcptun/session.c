@@ -106,6 +106,19 @@ static void on_wake(void *ctx)
     if (!s->busy) kt_session_schedule(s);
 }
 
+static bool on_admit(void *ctx, bool full)
+{
+    struct kt_session *s = ctx;
+    if (!full) return true;
+    s->sh->counters->StreamsRefused++;
+    if (!s->told_full)
+        kt_log(s->sh->log, KT_LOG_WARN,
+            "session with %s: %u streams are open; new ones are refused (max_streams)", s->peer_text,
+            s->sh->cfg.max_streams);
+    s->told_full = true;
+    return false;
+}
+
 static void on_accept(void *ctx, struct kt_pipe *stream)
 {
     struct kt_session *s = ctx;
@@ -133,6 +146,7 @@ static void on_streams(void *ctx, size_t n)
     s->sh->counters->StreamsNow += n - s->streams;
     s->streams = n;
     s->went_idle = n == 0;
+    if (n < s->sh->cfg.max_streams / 2) s->told_full = false;
     if (n == 0) kt_session_schedule(s);
 }
 
@@ -159,6 +173,7 @@ static const struct kt_smux_owner smux_owner = {
     .frame = on_frame,
     .wake = on_wake,
     .accept = on_accept,
+    .admit = on_admit,
     .resume = on_resume,
     .hello = on_hello,
     .streams = on_streams,
@@ -496,6 +511,7 @@ static int set_up(struct kt_session *s)
         .version = cfg->smux_version,
         .frame_size = cfg->frame_size,
         .session_buffer = cfg->smux_buffer,
+        .max_streams = cfg->max_streams,
         .stream_buffer = cfg->stream_buffer,
         .qpp = sh->qpp,
         .features = sh->features,

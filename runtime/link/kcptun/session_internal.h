@@ -48,6 +48,7 @@ struct kt_session {
     uint64_t believe_at;   /* µs, when windows that were taken back are; 0: none were */
     bool went_idle;
     bool resume;    /* heard again after a silence: all in flight is sent again at once */
+    bool told_full; /* ... that streams are refused, while that lasts */
     bool hushed;    /* see kt_session_hush */
     bool told_up;   /* `up` was called */
     bool reported;  /* `over` was called */

@@ -62,6 +62,7 @@ static void destroy(struct kt_smux *m)
     void (*released)(void *) = m->cfg.released;
     void *arg = m->cfg.released_arg;
     kt_hmap_free(&m->table);
+    kt_smux_refusals_free(m);
     free(m);
     if (released) released(arg);
 }
@@ -97,8 +98,9 @@ int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const st
 {
     *out = NULL;
     if (cfg->version < 1 || cfg->version > 2 || cfg->frame_size < 1 || cfg->frame_size > 65535 ||
-        cfg->session_buffer < 1 || cfg->stream_buffer < 1 || cfg->stream_buffer > INT32_MAX ||
-        kt_pool_block_size(bufs) < 64 || !owner->room || !owner->frame || !owner->wake)
+        cfg->session_buffer < 1 || cfg->max_streams < 1 || cfg->max_streams > 65535 ||
+        cfg->stream_buffer < 1 || cfg->stream_buffer > INT32_MAX || kt_pool_block_size(bufs) < 64 ||
+        !owner->room || !owner->frame || !owner->wake)
         return KT_EINVAL;
     struct kt_smux *m = calloc(1, sizeof *m);
     if (!m) return KT_ENOMEM;
@@ -190,7 +192,7 @@ int kt_smux_open(struct kt_smux *m, struct kt_pipe **out)
 {
     *out = NULL;
     if (m->ended) return KT_ECLOSED;
-    if (m->count >= KT_SMUX_MAX_STREAMS) return KT_ELIMIT;
+    if (m->count >= m->cfg.max_streams) return KT_ELIMIT;
     uint32_t id;
     int rc = next_id(m, &id);
     if (rc < 0) return rc;
@@ -253,7 +255,7 @@ static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
 {
     struct kt_smux *from = s->m;
     uint32_t id;
-    if (to->count >= KT_SMUX_MAX_STREAMS || next_id(to, &id) < 0) return false;
+    if (to->count >= to->cfg.max_streams || next_id(to, &id) < 0) return false;
     kt_hmap_remove(&from->table, &s->node);
     if (kt_hmap_add(&to->table, &s->node, hash_id(to, id)) < 0) {
         int rc = kt_hmap_add(&from->table, &s->node, hash_id(from, s->id));

@@ -68,7 +68,7 @@ struct kt_stream_facts;
 #define KT_SMUX_F_SERVES 0x0004u /* of a client: streams that the server opens are served */
 #define KT_SMUX_F_ABORT 0x0008u
 #define KT_SMUX_RST_TEXT 127u      /* most bytes of text in an RST */
-#define KT_SMUX_MAX_STREAMS 16384u /* a peer that opens more breaks the session */
+#define KT_SMUX_REFUSALS 4096u     /* refusals that may wait to be sent; beyond that SYNs are ignored */
 #define KT_SMUX_SEND_BUFFER 65536u /* bytes a stream holds that were not yet framed (or are young) */
 #define KT_SMUX_SPARE 32u
 
@@ -78,6 +78,7 @@ struct kt_smux_config {
     uint32_t frame_size;         /* most payload in a PSH sent, 1..65535 */
     size_t session_buffer;       /* smuxbuf: received bytes that streams share; with v2 as much again for
                                     what was under way when windows shrank. Then reading stops */
+    uint32_t max_streams;        /* streams open at once, ours and the peer's; 1..65535 */
     uint32_t stream_buffer;      /* streambuf: largest v2 window of a stream */
     const struct kt_qpp *qpp;    /* NULL: off; outlives the smux */
     uint16_t features;           /* KT_SMUX_F_… announced; 0: no hello is ever sent */
@@ -97,6 +98,9 @@ struct kt_smux_owner {
     void (*frame)(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces);
     /* Something is to be sent (also: UPD after reading): the owner calls kt_smux_pump soon (end of turn). */
     void (*wake)(void *ctx);
+    /* The peer wants to open a stream: false refuses it. `full`: there are max_streams, so it is refused
+     * anyway. Only takes note. May be NULL: all are admitted for which there is room. */
+    bool (*admit)(void *ctx, bool full);
     /* The peer opened a stream (server side; kcptun's clients never get one). Sets a listener on the pipe now
      * or later; owner ends it by close or reset. NULL: such streams are refused with FIN. */
     void (*accept)(void *ctx, struct kt_pipe *stream);

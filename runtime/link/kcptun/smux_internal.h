@@ -2,6 +2,7 @@
  *
  *   smux.c         lifecycle, the table of streams, young streams
  *   smux_recv.c    bytes in: the frame parser
+ *   smux_refuse.c  streams that are not taken
  *   smux_window.c  how much each stream may have on its way to us
  *   smux_send.c    frames out
  *   smux_turns.c   whose data is next
@@ -49,6 +50,15 @@ enum kt_smux_queue {
 #define KT_SMUX_EV_READABLE 0x2u
 #define KT_SMUX_EV_WRITABLE 0x4u
 #define KT_SMUX_EV_CLOSED 0x8u
+
+/* Streams of the peer that never existed here, until it has been told (smux_refuse.c). */
+struct kt_smux_refusals {
+    struct kt_smux_refusal {
+        uint32_t id;
+        uint8_t why; /* as in kt_smux_stream */
+    } * list;
+    size_t first, end, cap;
+};
 
 struct kt_smux_stream {
     struct kt_pipe pipe; /* first: a stream's pipe is the stream */
@@ -110,6 +120,7 @@ struct kt_smux {
     uint64_t next_id;     /* 64 bits, so that running out is seen */
     uint64_t frames;      /* framed so far */
     struct kt_list control, held, touched;
+    struct kt_smux_refusals refused;
     struct kt_list data[KT_PRIORITIES];
     uint32_t busy_priorities; /* a bit for each of `data` that may have a stream: the others have none */
     uint32_t passed_over; /* bytes sent while streams of a later priority waited, since one of those had its
@@ -214,6 +225,15 @@ void kt_smux_unstall(struct kt_smux *m);
 void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, size_t len);
 /* The stream can go on in neither direction. */
 void kt_smux_break(struct kt_smux_stream *s, int code);
+
+/* ---- smux_refuse.c ---- */
+
+/* Refuses a stream that is not made. 0, also where the peer cannot be told. */
+int kt_smux_refuse(struct kt_smux *m, uint32_t id, int code);
+/* The next that the peer is to be told of; NULL: none. */
+const struct kt_smux_refusal *kt_smux_refusal(const struct kt_smux *m);
+void kt_smux_refusal_sent(struct kt_smux *m);
+void kt_smux_refusals_free(struct kt_smux *m);
 
 /* ---- smux_window.c ---- */
 

@@ -62,18 +62,13 @@ static struct kt_smux_stream *heard(struct kt_smux *m, uint32_t id)
 static int on_syn(struct kt_smux *m, uint32_t id, struct kt_err *err)
 {
     if (kt_smux_find(m, id)) return 0;
-    if (m->count >= KT_SMUX_MAX_STREAMS)
-        return kt_err_set(err, KT_EPROTO, "the peer opened more than %u streams", KT_SMUX_MAX_STREAMS);
+    if (!m->owner.accept) return kt_smux_refuse(m, id, KT_ENOTSUP);
+    const bool full = m->count >= m->cfg.max_streams;
+    if ((m->owner.admit && !m->owner.admit(m->ctx, full)) || full) return kt_smux_refuse(m, id, KT_ELIMIT);
     struct kt_smux_stream *s = kt_smux_stream_new(m, id);
     if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory for a stream");
     kt_smux_start_window(s);
-    if (m->owner.accept) {
-        kt_smux_touch(s, KT_SMUX_EV_ACCEPT);
-    } else {
-        s->closed = true;
-        s->why = -KT_ENOTSUP;
-        kt_smux_schedule(s);
-    }
+    kt_smux_touch(s, KT_SMUX_EV_ACCEPT);
     return 0;
 }
 

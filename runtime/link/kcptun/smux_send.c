@@ -283,6 +283,19 @@ static bool send_greetings(struct kt_smux *m)
     return true;
 }
 
+static bool send_refusals(struct kt_smux *m)
+{
+    const struct kt_smux_refusal *r;
+    while (!m->ended && (r = kt_smux_refusal(m))) {
+        if (!has_room(m, m->abort)) return false;
+        const uint32_t id = r->id;
+        const uint8_t why = r->why;
+        kt_smux_refusal_sent(m);
+        frame(m, m->abort ? KT_SMUX_RST : KT_SMUX_FIN, id, &(struct kt_iov){&why, 1}, m->abort, m->abort);
+    }
+    return !m->ended;
+}
+
 static bool send_all_control(struct kt_smux *m)
 {
     while (!m->ended && !kt_list_empty(&m->control))
@@ -304,7 +317,7 @@ void kt_smux_pump(struct kt_smux *m)
     kt_smux_enter(m);
     m->pumping = true;
     m->awake = false;
-    if (send_greetings(m) && send_all_control(m)) send_all_data(m);
+    if (send_greetings(m) && send_refusals(m) && send_all_control(m)) send_all_data(m);
     m->pumping = false;
     kt_smux_drain(m);
     kt_smux_leave(m);

@@ -59,7 +59,7 @@ static unsigned to_spare(struct kt_smux *m, unsigned first)
 
 bool kt_smux_waiting(struct kt_smux *m)
 {
-    return !kt_list_empty(&m->control) || first_busy(m, 0) < KT_PRIORITIES;
+    return kt_smux_refusal(m) || !kt_list_empty(&m->control) || first_busy(m, 0) < KT_PRIORITIES;
 }
 
 static size_t smaller(size_t a, size_t b)

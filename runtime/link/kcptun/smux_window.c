@@ -67,7 +67,7 @@ static size_t less(size_t a, size_t b)
  * together are at most half of session_buffer. */
 static uint32_t bounded(const struct kt_smux *m, size_t window)
 {
-    const size_t crumb = m->cfg.session_buffer / 2 / KT_SMUX_MAX_STREAMS;
+    const size_t crumb = m->cfg.session_buffer / 2 / m->cfg.max_streams;
     if (window < crumb) window = crumb;
     return window > 0 ? (uint32_t)smaller(window, m->cfg.stream_buffer) : 1;
 }

@@ -1,0 +1,37 @@
+/* smux: streams of the peer that are not taken. A peer may open many while it does not read what it is told,
+ * so nothing is kept of such a stream but its id, and of KT_SMUX_REFUSALS at most. */
+#include <stdlib.h>
+#include "link/kcptun/smux_internal.h"
+
+#define FIRST_CAP 16u
+
+int kt_smux_refuse(struct kt_smux *m, uint32_t id, int code)
+{
+    struct kt_smux_refusals *q = &m->refused;
+    if (q->end == q->cap) {
+        const size_t cap = q->cap ? 2 * q->cap : FIRST_CAP;
+        struct kt_smux_refusal *list = cap <= KT_SMUX_REFUSALS ? realloc(q->list, cap * sizeof *list) : NULL;
+        if (!list) return 0;
+        q->list = list;
+        q->cap = cap;
+    }
+    q->list[q->end++] = (struct kt_smux_refusal){id, (uint8_t)-code};
+    kt_smux_wake(m);
+    return 0;
+}
+
+const struct kt_smux_refusal *kt_smux_refusal(const struct kt_smux *m)
+{
+    return m->refused.first < m->refused.end ? &m->refused.list[m->refused.first] : NULL;
+}
+
+void kt_smux_refusal_sent(struct kt_smux *m)
+{
+    if (++m->refused.first == m->refused.end) kt_smux_refusals_free(m);
+}
+
+void kt_smux_refusals_free(struct kt_smux *m)
+{
+    free(m->refused.list);
+    m->refused = (struct kt_smux_refusals){0};
+}
