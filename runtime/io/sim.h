@@ -234,6 +234,11 @@ int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct
 /* Forgets all mappings: what goes out next comes from other ports, and TCP conns through it break. */
 void kt_sim_nat_rebind(struct kt_sim_host *h);
 
+/* Sends a UDP datagram from a host as if from src, which may be anybody's address, past the host's own NAT.
+ * KT_EINVAL: larger than KT_UDP_MAX; KT_EUNREACH: the host is down, or there is no way from it to dst. */
+int kt_sim_inject(struct kt_sim_host *h, const struct kt_addr *src, const struct kt_addr *dst,
+    const void *data, size_t len, struct kt_err *err);
+
 /* ---- names ---- */
 
 /* What a name has: addresses (ports are ignored; none: no such name). `delay_us`: how long a lookup takes.

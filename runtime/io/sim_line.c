@@ -242,7 +242,7 @@ static struct kt_sim_line *route(const struct kt_sim_host *h, const struct kt_ad
     return owner && owner != h ? find_line(h, owner) : NULL;
 }
 
-int kt_sim_send(struct kt_sim_host *h, struct sim_packet *k)
+static int send_by(struct kt_sim_host *h, struct sim_packet *k, bool through_nat)
 {
     struct kt_sim_line *l = h->up ? route(h, &k->dst) : NULL;
     if (!l) {
@@ -251,7 +251,7 @@ int kt_sim_send(struct kt_sim_host *h, struct sim_packet *k)
     }
     k->line = l;
     k->id = h->sim->next_packet++;
-    if (l != h->lo && !kt_sim_nat_out(h, k)) {
+    if (through_nat && l != h->lo && !kt_sim_nat_out(h, k)) {
         lose(l, k, KT_SIM_NAT);
         return 0;
     }
@@ -268,6 +268,29 @@ int kt_sim_send(struct kt_sim_host *h, struct sim_packet *k)
         send_datagram(l, k);
     }
     return 0;
+}
+
+int kt_sim_send(struct kt_sim_host *h, struct sim_packet *k)
+{
+    return send_by(h, k, true);
+}
+
+int kt_sim_inject(struct kt_sim_host *h, const struct kt_addr *src, const struct kt_addr *dst,
+    const void *data, size_t len, struct kt_err *err)
+{
+    char text[KT_ADDR_TEXT];
+    if (len > KT_UDP_MAX)
+        return kt_err_set(err, KT_EINVAL, "%zu bytes; a datagram has at most %u", len, KT_UDP_MAX);
+    if (src->sa.sa_family != dst->sa.sa_family)
+        return kt_err_set(err, KT_EINVAL, "from and to must both be IPv4, or both IPv6");
+    struct sim_packet *k = kt_sim_packet_new(h->sim, KT_SIM_UDP);
+    if (!k) return kt_err_set(err, KT_ENOMEM, "out of memory for packets");
+    k->src = *src;
+    k->dst = *dst;
+    k->len = len;
+    memcpy(k->bytes, data, len);
+    int rc = send_by(h, k, false);
+    return rc ? kt_err_set(err, rc, "no way from host %s to %s", h->name, kt_addr_text(dst, text)) : 0;
 }
 
 uint32_t kt_sim_path_mtu(const struct kt_sim_host *h, const struct kt_addr *to)

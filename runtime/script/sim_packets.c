@@ -160,9 +160,36 @@ static int set_rule(lua_State *L)
     return 0;
 }
 
+/* "10.0.0.1:5", "[fd00::1]:5" at idx; false, and err, if it is none. */
+static bool addr_at(lua_State *L, int idx, struct kt_addr *out, struct kt_err *err)
+{
+    const char *text = luaL_checkstring(L, idx);
+    struct kt_endpoint at;
+    if (kt_endpoint_parse(&at, text, KT_ENDPOINT_HOST, err)) return false;
+    if (!at.is_unix && kt_addr_from_ip(out, at.host, at.port_min)) return true;
+    kt_err_set(err, KT_EINVAL, "\"%s\" is not an IP address with a port", text);
+    return false;
+}
+
+/* world:inject(host, from, to, data) → true | nil, code, sentence */
+static int inject(lua_State *L)
+{
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    struct kt_sim_host *h = kt_lua_sim_host_arg(L, w, 2);
+    struct kt_addr from, to;
+    struct kt_err err = {0};
+    size_t len;
+    const char *data = luaL_checklstring(L, 5, &len);
+    if (!addr_at(L, 3, &from, &err) || !addr_at(L, 4, &to, &err) ||
+        kt_sim_inject(h, &from, &to, data, len, &err))
+        return kt_lua_sim_fail_return(L, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 void kt_lua_sim_packets(lua_State *L)
 {
-    static const luaL_Reg methods[] = {
-        {"watch", watch}, {"fingerprint", fingerprint}, {"set_rule", set_rule}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"watch", watch}, {"fingerprint", fingerprint}, {"set_rule", set_rule},
+        {"inject", inject}, {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

@@ -152,6 +152,13 @@ function host:nat_rebind()
   self.world.core:nat_rebind(self.name)
 end
 
+--- Sends a UDP datagram from here as if from any address: { from = "198.51.100.7:4000", to = "10.0.2.1:29900", data = "…" }.
+function host:inject(opts)
+  opts = complain.checked("host:inject", shape.inject, opts)
+  local ok, _, text = self.world.core:inject(self.name, opts.from, opts.to, opts.data)
+  if not ok then complain.raise("host:inject: %s", text) end
+end
+
 -- ---- files and figures ----
 
 --- Puts a file (nil: removes it).

@@ -133,6 +133,12 @@ table.insert(shape.link.keys, { name = "there", type = "table", keys = ills(), a
   doc = "What holds only for packets from the first host to the second." })
 table.insert(shape.link.keys, { name = "back", type = "table", keys = ills(), as = "world:link", doc = "... and only for those the other way." })
 
+shape.inject = { type = "table", keys = {
+  { name = "from", type = "string", required = true, doc = '"ip:port": the source address, its own or any other.' },
+  { name = "to", type = "string", required = true, doc = '"ip:port", as packet.dst has it.' },
+  { name = "data", type = "string", required = true, doc = "The datagram, as packet.data has it." },
+} }
+
 shape.nat = { type = "table", keys = {
   { name = "public", type = "strings", required = true, wanted = "an IP address, or one of each kind",
     doc = "The address that others see, IPv4 or IPv6; or a list with one of each." },

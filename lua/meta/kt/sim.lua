@@ -600,6 +600,24 @@ function host:nat(options) end
 --- Where: anywhere in a spec.
 function host:nat_rebind() end
 
+---@class (exact) kt.sim.host.inject_options
+---@field from string "ip:port": the source address, its own or any other.
+---@field to string "ip:port", as packet.dst has it.
+---@field data string The datagram, as packet.data has it.
+
+--- Sends a UDP datagram from this host as if from any address, past its own NAT: a copy or a replay by someone on the path, or a spoofed source.
+---
+--- Where: anywhere in a spec.
+--- ```lua
+--- w:rule { from = "client", to = "server", fn = function(packet)
+---   w:at(packet.at, function()
+---     w:host("attacker"):inject { from = "10.0.3.1:4000", to = packet.dst, data = packet.data }
+---   end)
+--- end }
+--- ```
+---@param options kt.sim.host.inject_options See its keys.
+function host:inject(options) end
+
 --- Puts a file.
 ---
 --- Where: anywhere in a spec.

@@ -71,6 +71,17 @@ end }]],
     name = "nat_rebind", context = "spec", signature = "nat_rebind()",
     doc = "Its NAT forgets all mappings: what goes out next comes from other ports, and TCP conns through it break.",
   })
+  method("host", {
+    name = "inject", context = "spec", path = "host:inject", argument = shape.inject,
+    signature = 'inject { from = "198.51.100.7:4000", to = packet.dst, data = packet.data }',
+    doc = "Sends a UDP datagram from this host as if from any address, past its own NAT: a copy or a replay by someone on the path, or a spoofed source.",
+    example = [[
+w:rule { from = "client", to = "server", fn = function(packet)
+  w:at(packet.at, function()
+    w:host("attacker"):inject { from = "10.0.3.1:4000", to = packet.dst, data = packet.data }
+  end)
+end }]],
+  })
   local path = { name = "path", type = "string", doc = "The file's path, as the script names it." }
   method("host", {
     name = "file", context = "spec", signature = "file(path, text)", doc = "Puts a file.",
