@@ -82,9 +82,10 @@ static void path_add(struct path *p, const struct kt_kcp_packet *pkt)
     p->carried++;
 }
 
-static uint8_t *reserve(void *ctx)
+static uint8_t *reserve(void *ctx, size_t *len)
 {
     struct end *e = ctx;
+    *len = sizeof e->buffers[0];
     return e->buffers[e->reserved++ % KT_KCP_BATCH];
 }
 

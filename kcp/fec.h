@@ -79,11 +79,10 @@ int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_f
 
 void kt_fec_dec_stats(const struct kt_fec_dec *d, struct kt_fec_dec_stats *out);
 
-/* What the first KCP header in a body says (spec 7): true and *head for data, bare and OOB (sn and una 0
- * there); false for parity or too short. Nothing is checked. */
-struct kt_kcp_head {
-    uint32_t conv, sn, una;
-};
+/* The KCP packet in a body, or NULL if it holds none (parity, OOB) or is too short. */
+const uint8_t *kt_fec_packet(const uint8_t *body, size_t len, size_t *packet_len);
+/* What the first KCP header in a body says (spec 7): true and *head for data, bare and OOB (of which only
+ * conv is known, the rest is 0); false for parity or too short. Nothing is checked. */
 bool kt_fec_peek(const uint8_t *body, size_t len, struct kt_kcp_head *head);
 
 #endif

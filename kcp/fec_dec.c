@@ -310,6 +310,17 @@ int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_f
     return 0;
 }
 
+const uint8_t *kt_fec_packet(const uint8_t *body, size_t len, size_t *packet_len)
+{
+    if (len < FEC_OFF_SHARD) return NULL;
+    uint32_t type = fec_get16(body + FEC_OFF_TYPE);
+    if (type == KT_FEC_TYPE_PARITY || type == KT_FEC_TYPE_OOB) return NULL;
+    size_t at = type == KT_FEC_TYPE_DATA ? KT_FEC_HEADER : 0;
+    if (len < at + KT_KCP_OVERHEAD) return NULL;
+    *packet_len = len - at;
+    return body + at;
+}
+
 bool kt_fec_peek(const uint8_t *body, size_t len, struct kt_kcp_head *head)
 {
     if (len < FEC_OFF_SHARD) return false;
@@ -320,9 +331,11 @@ bool kt_fec_peek(const uint8_t *body, size_t len, struct kt_kcp_head *head)
         *head = (struct kt_kcp_head){.conv = fec_get32(body + KT_FEC_HEADER)};
         return true;
     }
-    size_t at = type == KT_FEC_TYPE_DATA ? KT_FEC_HEADER : 0;
-    if (len < at + KT_KCP_OVERHEAD) return false;
-    struct kt_kcp_segment seg = kt_kcp_segment_get(body + at);
-    *head = (struct kt_kcp_head){.conv = seg.conv, .sn = seg.sn, .una = seg.una};
+    size_t n;
+    const uint8_t *packet = kt_fec_packet(body, len, &n);
+    if (!packet) return false;
+    struct kt_kcp_segment seg = kt_kcp_segment_get(packet);
+    *head =
+        (struct kt_kcp_head){.cmd = seg.cmd, .conv = seg.conv, .ts = seg.ts, .sn = seg.sn, .una = seg.una};
     return true;
 }

@@ -70,6 +70,7 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg)
     struct kt_kcp_config c = *cfg;
     c.conv = k->cfg.conv;
     c.mtu = k->cfg.mtu;
+    c.ts_base = k->cfg.ts_base;
     c.resend = min32(cfg->resend, KT_KCP_RESEND_MAX);
     if (!config_valid(&c)) return KT_EINVAL;
     if (c.rcv_wnd != k->cfg.rcv_wnd) k->tell = true;

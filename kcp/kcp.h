@@ -37,6 +37,8 @@ struct kt_kcp_config {
     uint32_t resend;      /* fast retransmit after so many later acknowledgements, at most 32; 0: never */
     enum kt_kcp_cc cc;
     bool ack_nodelay; /* acknowledge at the end of each batch of input */
+    uint32_t ts_base; /* added to the ms clock in each ts sent; if random, an echoed ts proves that the peer
+                         received something of this conversation */
 };
 
 struct kt_kcp_packet {
@@ -44,13 +46,14 @@ struct kt_kcp_packet {
     size_t len;
 };
 
-/* How packets leave. `reserve` gives a buffer of at least mtu bytes, or NULL to stop the flush (no room, no
- * tokens): what was not sent stays due, and the owner calls kt_kcp_flush again when there is room. Every
- * reserved buffer comes back, filled, by `send`, in order, in batches of up to KT_KCP_BATCH. Neither may call
- * into the same kt_kcp. */
+/* How packets leave. `reserve` gives a buffer for a packet of at least *len bytes and sets *len to the most
+ * that the packet may have (the mtu, or less), or it returns NULL to stop the flush (no room, no tokens):
+ * what was not sent stays due, and the owner calls kt_kcp_flush again when there is room. Every reserved
+ * buffer comes back, filled, by `send`, in order, in batches of up to KT_KCP_BATCH. Neither may call into the
+ * same kt_kcp. */
 #define KT_KCP_BATCH 32u
 struct kt_kcp_out {
-    uint8_t *(*reserve)(void *ctx);
+    uint8_t *(*reserve)(void *ctx, size_t *len);
     void (*send)(void *ctx, const struct kt_kcp_packet *pkts, size_t n);
     void *ctx;
 };
@@ -63,10 +66,10 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_p
 void kt_kcp_free(struct kt_kcp *k);
 size_t kt_kcp_block_size(uint32_t mtu);
 
-/* Other settings for a conversation that goes on: all but conv and mtu, which stay what they are whatever cfg
- * says. Nothing held is lost: a send window below what it holds takes nothing more until it has drained, and
- * what the peer was promised room for is still received. The peer is told of another receive window with the
- * next flush, which is due at once. 0 or KT_EINVAL. */
+/* Changes the settings of a live conversation: all but conv, mtu and ts_base, which stay what they are
+ * whatever cfg says. Nothing held is lost: a send window below what it holds takes nothing more until it has
+ * drained, and what the peer was promised room for is still received. The peer is told of another receive
+ * window with the next flush, which is due at once. 0 or KT_EINVAL. */
 int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg);
 
 /* ---- bytes ---- */
@@ -120,7 +123,39 @@ uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us);
 /* Asks the peer for its window (WASK) with the next flush; a living peer answers at once with WINS. */
 void kt_kcp_probe(struct kt_kcp *k);
 
+/* ---- addresses ----
+ *
+ * kcptun's wire has no path validation (RFC 9000, 8.2), but KCP echoes the ts of a PUSH in its ACK, and it
+ * acknowledges a PUSH that it has received before. So a PUSH with an unguessable ts is a challenge, and an
+ * ACK with that ts the response. */
+
+/* Writes a packet of at most max bytes that makes the peer echo ts: the first segment, if the peer holds
+ * none; else the last segment that it holds, with one byte of payload and KT_KCP_CHALLENGE as frg, so that a
+ * kt echoes ts whatever else it knows, and does not take the packet for a sign of a restart. una: what the
+ * peer says it holds; out of range: what is known. Returns the packet's length, or 0 if nothing was sent yet
+ * or it does not fit. */
+size_t kt_kcp_put_challenge(struct kt_kcp *k, uint8_t *out, size_t max, uint32_t ts, uint32_t una);
+
+/* True if the packet holds an ACK of the conversation conv whose ts is in [from, from + span]. */
+bool kt_kcp_echoes(const uint8_t *packet, size_t len, uint32_t conv, uint32_t from, uint32_t span);
+
+/* The first segment of a packet, as far as it says where in a conversation the packet belongs. */
+struct kt_kcp_head {
+    uint8_t cmd; /* 0: a packet that is not KCP's, with a conv */
+    uint32_t conv, ts, sn, una;
+};
+
+/* True if a packet that begins so can be news: its una is within what was sent and not acknowledged, and a
+ * PUSH is within a receive window of what was received. */
+bool kt_kcp_fits(const struct kt_kcp *k, const struct kt_kcp_head *head);
+
+/* The packets leave by another path from now on: sends again at once all that is in flight. */
+void kt_kcp_path_changed(struct kt_kcp *k);
+
 /* ---- what the owner may know ---- */
+
+/* Packets that brought something new: data not received before, or a first acknowledgement. */
+uint64_t kt_kcp_news(const struct kt_kcp *k);
 
 /* A mark for "all bytes written so far"; kt_kcp_covered is true once the peer's una has passed it, that is,
  * once the peer holds them all. */

@@ -16,6 +16,7 @@
 struct kt_evidence {
     uint32_t want, count;           /* `resend`; 0: nothing is kept, nothing is ever due */
     uint64_t tx[KT_KCP_RESEND_MAX]; /* highest first */
+    uint64_t dropped;               /* transmissions below this are given up, whatever arrives */
 };
 
 /* Notes the arrival of a transmission; each is noted once. */
@@ -43,7 +44,8 @@ static inline void kt_evidence_tune(struct kt_evidence *e, uint32_t want)
 /* Transmissions below this are lost; 0: none. */
 static inline uint64_t kt_evidence_lost(const struct kt_evidence *e)
 {
-    return e->want > 0 && e->count == e->want ? e->tx[e->want - 1] : 0;
+    const uint64_t lost = e->want > 0 && e->count == e->want ? e->tx[e->want - 1] : 0;
+    return lost > e->dropped ? lost : e->dropped;
 }
 
 /* Transmissions below this were overtaken by at least one. */

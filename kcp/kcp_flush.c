@@ -22,6 +22,7 @@ struct flush {
     uint32_t una;
     uint8_t *buf; /* the packet being filled, NULL: none */
     size_t len;
+    size_t room; /* bytes that it may have */
     size_t n;
     struct kt_kcp_packet batch[KT_KCP_BATCH];
 };
@@ -45,11 +46,13 @@ static void close_packet(struct flush *f)
 static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t ts, uint32_t len)
 {
     struct kt_kcp *k = f->k;
-    if (f->buf && f->len + KT_KCP_OVERHEAD + len > k->cfg.mtu) close_packet(f);
+    if (f->buf && f->len + KT_KCP_OVERHEAD + len > f->room) close_packet(f);
     if (!f->buf) {
-        f->buf = k->out.reserve(k->out.ctx);
+        f->room = KT_KCP_OVERHEAD + len;
+        f->buf = k->out.reserve(k->out.ctx, &f->room);
         f->len = 0;
         if (!f->buf) return NULL;
+        if (f->room > k->cfg.mtu) f->room = k->cfg.mtu;
     }
     uint8_t *p = f->buf + f->len;
     struct kt_kcp_segment seg = {
@@ -108,7 +111,7 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
 {
     struct kt_sndwnd *w = &f->k->snd;
     const struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
-    uint8_t *p = put(f, KT_KCP_PUSH, sn, kt_ts(f->now_us), s->len);
+    uint8_t *p = put(f, KT_KCP_PUSH, sn, kt_ts(f->now_us) + f->k->cfg.ts_base, s->len);
     if (!p) return false;
     memcpy(p, s->data, s->len);
     if (sn == w->nxt) kt_sndwnd_at(w, sn)->told = f->una;
@@ -215,7 +218,7 @@ void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us)
     f.wnd = (uint16_t)kt_rcvwnd_free(&k->rcv);
     f.una = k->rcv.nxt;
     f.buf = NULL;
-    f.len = f.n = 0;
+    f.len = f.n = f.room = 0;
 
     uint64_t overtaken = 0;
     if (k->early_at <= now_us) {

@@ -23,6 +23,7 @@ struct news {
     uint32_t push;   /* lowest sn of a PUSH, if there is any */
     bool has_push;
     bool wins;
+    bool fresh; /* it brought data, or acknowledged something, for the first time */
 };
 
 static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us)
@@ -32,8 +33,18 @@ static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us
     if (k->cfg.ack_nodelay || k->acks.count >= k->ack_every) k->ack_now = true;
 }
 
+/* The ts that the ACK of a PUSH echoes. */
+static uint32_t echo_of(
+    struct kt_kcp *k, const struct kt_kcp_segment *seg, bool repeat, const struct news *news)
+{
+    if (seg->frg == KT_KCP_CHALLENGE) return seg->ts; /* it was sent to be echoed */
+    if (!news->regular || repeat) return kt_echo_late(&k->echo, seg->ts, news->now_us);
+    kt_echo_fresh(&k->echo, seg->ts, news->now_us);
+    return seg->ts;
+}
+
 static void on_push(
-    struct kt_kcp *k, const struct kt_kcp_segment *seg, const uint8_t *data, const struct news *news)
+    struct kt_kcp *k, const struct kt_kcp_segment *seg, const uint8_t *data, struct news *news)
 {
     uint32_t nxt = k->rcv.nxt;
     bool repeat = false;
@@ -50,17 +61,21 @@ static void on_push(
         repeat = true;
         break;
     case KT_RCV_STORED:
+        news->fresh = true;
         break;
     }
-    uint32_t ts = seg->ts;
-    if (news->regular && !repeat)
-        kt_echo_fresh(&k->echo, ts, news->now_us);
-    else
-        ts = kt_echo_late(&k->echo, ts, news->now_us);
-    ack_owed(k, seg->sn, ts, news->now_us);
+    ack_owed(k, seg->sn, echo_of(k, seg, repeat, news), news->now_us);
     /* A gap seen, a gap filled or a segment sent in vain: the sooner the sender knows, the better. It does
      * not wait to hear that FEC rebuilt what is here already. */
     if (repeat ? news->regular : seg->sn != nxt || k->rcv.nxt - nxt > 1) k->ack_now = true;
+}
+
+/* A challenge says nothing about what the peer knows. */
+static void note_push(struct news *news, const struct kt_kcp_segment *seg)
+{
+    if (seg->frg == KT_KCP_CHALLENGE) return;
+    if (!news->has_push || kt_sn_diff(seg->sn, news->push) < 0) news->push = seg->sn;
+    news->has_push = true;
 }
 
 /* What the ACK of a segment that is still held says about the round trip. It has to echo the time of the
@@ -84,12 +99,14 @@ static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct ne
     if (kt_sn_diff(seg->sn, w->una) < 0 || kt_sn_diff(seg->sn, w->nxt) >= 0) return;
     struct kt_snd_slot *s = kt_sndwnd_at(w, seg->sn);
     if (!s->data) return;
-    note_rtt(k, s, seg->ts, news);
-    if (seg->ts == kt_ts(s->sent_us)) {
+    const uint32_t ts = seg->ts - k->cfg.ts_base;
+    note_rtt(k, s, ts, news);
+    if (ts == kt_ts(s->sent_us)) {
         kt_evidence_add(&k->evidence, s->tx);
         if (s->sent_us > k->arrived_us) k->arrived_us = s->sent_us;
     }
     kt_sndwnd_ack(w, seg->sn);
+    news->fresh = true;
 }
 
 static void set_rmt_wnd(struct kt_kcp *k, uint32_t wnd, uint64_t now_us)
@@ -142,6 +159,7 @@ static void finish(struct kt_kcp *k, const struct news *news)
             kt_rtt_clear(&k->rtt, news->rtt_us);
         if (k->cc.ops->on_rtt) k->cc.ops->on_rtt(&k->cc, news->rtt_us, news->now_us);
     }
+    if ((valid && moved > 0) || news->fresh) k->news++;
     if (valid && moved > 0) {
         k->knows = kt_sndwnd_at(&k->snd, news->una - 1)->told;
         k->knows_since = news->una;
@@ -181,8 +199,7 @@ int kt_kcp_input(
         news.wnd = seg.wnd;
         if (seg.cmd == KT_KCP_PUSH) {
             on_push(k, &seg, data, &news);
-            if (!news.has_push || kt_sn_diff(seg.sn, news.push) < 0) news.push = seg.sn;
-            news.has_push = true;
+            note_push(&news, &seg);
         } else if (seg.cmd == KT_KCP_ACK)
             on_ack(k, &seg, &news);
         else if (seg.cmd == KT_KCP_WASK)

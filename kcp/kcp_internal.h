@@ -47,6 +47,7 @@ struct kt_kcp {
     bool ask, tell;              /* WASK, WINS to be sent */
     bool una_moved;              /* the peer has acknowledged something */
     uint32_t knows, knows_since; /* the peer knows this una of ours, since its own was that */
+    uint64_t news;               /* packets that brought something new */
 
     struct kt_echo echo;
     uint64_t arrived_us; /* when the newest transmission known to have arrived was sent */

@@ -14,6 +14,9 @@ enum kt_kcp_cmd {
     KT_KCP_WINS = 84, /* tells the window */
 };
 
+/* frg of a PUSH that is sent again only to have its ts echoed. kcptun never sends a frg other than 0. */
+#define KT_KCP_CHALLENGE 255u
+
 struct kt_kcp_segment {
     uint32_t conv;
     uint8_t cmd, frg;

@@ -1,18 +1,18 @@
 /* The KCP engine, for spec/kcp_*_spec.lua. Bytes and packets are Lua strings, times are in µs.
  *
- *   e = spec_kcp.new{conv, mtu, snd_wnd, rcv_wnd, nodelay, interval_ms, resend, reno, ack_nodelay, now,
- *                    block_size, start_snd, start_rcv}   every key has a default; nil, error_name
- *   n = e:write(bytes)       n = e:room()       bytes = e:read([at_most])
- *   ok, error_name = e:input(packet, now [, "recovered"])
- *   {packet…} = e:flush(now)           e:limit(packets or nil)   what reserve will still give
- *   time or nil = e:due(now)           nil: never
- *   e:probe()   mark = e:mark()   e:covered(mark)   e:unacked()   e:mss()
+ *   e = spec_kcp.new{conv, mtu, snd_wnd, rcv_wnd, nodelay, interval_ms, resend, reno, ack_nodelay, ts_base,
+ * now, block_size, start_snd, start_rcv}   every key has a default; nil, error_name n = e:write(bytes) n =
+ * e:room()       bytes = e:read([at_most]) ok, error_name = e:input(packet, now [, "recovered"]) {packet…} =
+ * e:flush(now)           e:limit(packets or nil, bytes or nil)   what reserve will still give time or nil =
+ * e:due(now)           nil: never e:probe()   mark = e:mark()   e:covered(mark)   e:unacked()   e:mss()
  *   e:stats()                          a table of struct kt_kcp_stats
  *   e:fail_after(n or nil)             makes the pool fail
  *   e:blocks()                         pool blocks in use
+ *   packet or nil = e:challenge(ts, at_most, una)   e:fits{cmd, sn, una}   e:path_changed()   e:news()
  *   e:check()                          raises if an invariant is broken
  *   e:close()
- *   spec_kcp.peek(packet)              conv, sn */
+ *   spec_kcp.peek(packet)              conv, sn
+ *   spec_kcp.echoes(packet, conv, from, span) */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -31,6 +31,7 @@ struct engine {
     uint32_t mtu;
     uint32_t snd_most, rcv_most; /* the largest windows it was given */
     size_t allowed;              /* packets reserve will still give */
+    size_t most;                 /* bytes of a packet that it lets through */
     size_t outstanding;          /* reserved and not sent */
     size_t largest;              /* batch */
     lua_State *L;                /* during a flush: its top is the table of packets */
@@ -43,13 +44,14 @@ static struct engine *to_engine(lua_State *L)
     return e;
 }
 
-/* Each buffer is a malloc of its own, exactly mtu long, so that the address sanitizer sees every step too
- * far. */
-static uint8_t *reserve(void *ctx)
+/* Each buffer is a malloc of its own, exactly as long as it may be filled, so that the address sanitizer sees
+ * every step too far. */
+static uint8_t *reserve(void *ctx, size_t *len)
 {
     struct engine *e = ctx;
-    if (e->allowed == 0) return NULL;
-    uint8_t *buf = malloc(e->mtu);
+    if (e->allowed == 0 || *len > e->most) return NULL;
+    *len = e->most < e->mtu ? e->most : e->mtu;
+    uint8_t *buf = malloc(*len);
     if (!buf) return NULL;
     e->allowed--;
     e->outstanding++;
@@ -97,6 +99,7 @@ static struct kt_kcp_config settings(lua_State *L, int idx)
         .resend = (uint32_t)field(L, idx, "resend", 2),
         .cc = flag(L, idx, "reno") ? KT_KCP_CC_RENO : KT_KCP_CC_FIXED,
         .ack_nodelay = flag(L, idx, "ack_nodelay"),
+        .ts_base = (uint32_t)field(L, idx, "ts_base", 0),
     };
 }
 
@@ -105,7 +108,7 @@ static int engine_new(lua_State *L)
     struct kt_kcp_config cfg = settings(L, 1);
     size_t block = (size_t)field(L, 1, "block_size", (lua_Integer)kt_kcp_block_size(cfg.mtu));
     struct engine *e = lua_newuserdatauv(L, sizeof *e, 0);
-    *e = (struct engine){.mtu = cfg.mtu, .allowed = SIZE_MAX};
+    *e = (struct engine){.mtu = cfg.mtu, .allowed = SIZE_MAX, .most = SIZE_MAX};
     luaL_setmetatable(L, ENGINE);
     int rc = kt_pool_new(&e->pool, block, 0);
     struct kt_kcp_out out = {.reserve = reserve, .send = send, .ctx = e};
@@ -212,7 +215,9 @@ static int engine_flush(lua_State *L)
 
 static int engine_limit(lua_State *L)
 {
-    to_engine(L)->allowed = lua_isnoneornil(L, 2) ? SIZE_MAX : (size_t)luaL_checkinteger(L, 2);
+    struct engine *e = to_engine(L);
+    e->allowed = lua_isnoneornil(L, 2) ? SIZE_MAX : (size_t)luaL_checkinteger(L, 2);
+    e->most = lua_isnoneornil(L, 3) ? SIZE_MAX : (size_t)luaL_checkinteger(L, 3);
     return 0;
 }
 
@@ -320,6 +325,50 @@ static int peek(lua_State *L)
     return 2;
 }
 
+static int engine_challenge(lua_State *L)
+{
+    uint8_t packet[KT_KCP_MTU_MAX];
+    const uint32_t ts = (uint32_t)luaL_checkinteger(L, 2);
+    const size_t max = (size_t)luaL_optinteger(L, 3, sizeof packet);
+    const uint32_t una = (uint32_t)luaL_optinteger(L, 4, 0);
+    size_t n = kt_kcp_put_challenge(to_engine(L)->kcp, packet, max, ts, una);
+    if (n == 0) return 0;
+    lua_pushlstring(L, (const char *)packet, n);
+    return 1;
+}
+
+static int engine_fits(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TTABLE);
+    const struct kt_kcp_head head = {.cmd = (uint8_t)field(L, 2, "cmd", 81),
+        .conv = (uint32_t)field(L, 2, "conv", 0x11223344),
+        .sn = (uint32_t)field(L, 2, "sn", 0),
+        .una = (uint32_t)field(L, 2, "una", 0)};
+    lua_pushboolean(L, kt_kcp_fits(to_engine(L)->kcp, &head));
+    return 1;
+}
+
+static int engine_path_changed(lua_State *L)
+{
+    kt_kcp_path_changed(to_engine(L)->kcp);
+    return 0;
+}
+
+static int engine_news(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)kt_kcp_news(to_engine(L)->kcp));
+    return 1;
+}
+
+static int echoes(lua_State *L)
+{
+    size_t n;
+    const uint8_t *packet = (const uint8_t *)luaL_checklstring(L, 1, &n);
+    lua_pushboolean(L, kt_kcp_echoes(packet, n, (uint32_t)luaL_checkinteger(L, 2),
+                           (uint32_t)luaL_checkinteger(L, 3), (uint32_t)luaL_checkinteger(L, 4)));
+    return 1;
+}
+
 int luaopen_spec_kcp(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"close", engine_close}, {"tune", engine_tune},
@@ -327,8 +376,10 @@ int luaopen_spec_kcp(lua_State *L)
         {"flush", engine_flush}, {"limit", engine_limit}, {"due", engine_due}, {"probe", engine_probe},
         {"mark", engine_mark}, {"covered", engine_covered}, {"unacked", engine_unacked}, {"mss", engine_mss},
         {"stats", engine_stats}, {"fail_after", engine_fail_after}, {"blocks", engine_blocks},
-        {"check", engine_check}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"new", engine_new}, {"peek", peek}, {NULL, NULL}};
+        {"challenge", engine_challenge}, {"fits", engine_fits}, {"path_changed", engine_path_changed},
+        {"news", engine_news}, {"check", engine_check}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"new", engine_new}, {"peek", peek}, {"echoes", echoes}, {NULL, NULL}};
     luaL_newmetatable(L, ENGINE);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");

@@ -2,6 +2,9 @@
 #include "link/kcptun/path.h"
 
 #define BURST (64 * 1500)
+#define AMPLIFICATION 3u /* RFC 9000, 8.1 */
+/* Credit that data leaves alone, so that the first segment, which is short, can be sent three times. */
+#define KEEP 300u
 
 int kt_path_init(struct kt_path *p, struct kt_shared *sh, struct kt_udp *udp, const struct kt_addr *to)
 {
@@ -73,7 +76,8 @@ size_t kt_path_room(struct kt_path *p)
 uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us)
 {
     if (p->full) return KT_TIME_NEVER;
-    if (!p->paced || p->sh->cfg.ratelimit == 0) return now_us; /* it may have been lifted since */
+    if (!p->paced || p->sh->cfg.ratelimit == 0) /* it may have been lifted since */
+        return p->limited ? KT_TIME_NEVER : now_us;
     uint64_t debt = p->tokens > 0 ? 0 : (uint64_t)-p->tokens + p->sh->cfg.mtu;
     return now_us + debt * 1000000 / p->sh->cfg.ratelimit + 1;
 }
@@ -85,13 +89,87 @@ static uint8_t *reserve_datagram(struct kt_path *p)
     return buf;
 }
 
-uint8_t *kt_path_reserve(void *path)
+/* ---- the amplification limit ---- */
+
+void kt_path_limit(struct kt_path *p)
+{
+    p->limited = true;
+    p->credit = 0;
+}
+
+void kt_path_credit(struct kt_path *p, size_t size)
+{
+    p->credit += AMPLIFICATION * (uint64_t)size;
+}
+
+void kt_path_unlimit(struct kt_path *p)
+{
+    p->limited = false;
+}
+
+/* Bytes that a datagram has beyond its KCP packet. */
+static size_t overhead(const struct kt_path *p)
+{
+    return kt_seal_overhead(p->sh->seal) + (p->enc ? KT_FEC_HEADER : 0);
+}
+
+size_t kt_path_spare(const struct kt_path *p)
+{
+    if (!p->limited) return SIZE_MAX;
+    const uint64_t keep = KEEP + overhead(p) + KT_KCP_OVERHEAD;
+    return p->credit > keep ? (size_t)(p->credit - keep) : 0;
+}
+
+/* Promises credit for a packet of at least *len bytes, and sets *len to the most it may have. */
+static bool promise(struct kt_path *p, size_t *len)
+{
+    const uint64_t left = p->credit - p->promised, least = *len + overhead(p);
+    if (left < least) return false;
+    const uint64_t most = left - overhead(p);
+    *len = kt_path_mtu(p);
+    if (most < *len) *len = (size_t)most;
+    p->promised += *len + overhead(p);
+    return true;
+}
+
+/* Whether a datagram of this many bytes may leave, which is charged for. */
+static bool afford(struct kt_path *p, size_t size)
+{
+    if (!p->limited) return true;
+    if (p->credit < size) return false;
+    p->credit -= size;
+    return true;
+}
+
+void kt_path_move(struct kt_path *p, struct kt_udp *udp, const struct kt_addr *from)
+{
+    p->udp = udp;
+    p->from = from ? *from : (struct kt_addr){.sa.sa_family = AF_UNSPEC};
+    p->full = false;
+}
+
+const struct kt_addr *kt_path_from(const struct kt_path *p)
+{
+    return p->from.sa.sa_family ? &p->from : NULL;
+}
+
+/* ---- packets ---- */
+
+uint8_t *kt_path_reserve(void *path, size_t *len)
 {
     struct kt_path *p = path;
+    const uint64_t promised = p->promised;
     p->paced = !may_send(p);
     if (p->paced) return NULL;
+    if (!p->limited)
+        *len = kt_path_mtu(p);
+    else if (!promise(p, len))
+        return NULL;
     uint8_t *buf = reserve_datagram(p);
-    if (!buf) return NULL;
+    if (!buf) {
+        p->promised = promised;
+        return NULL;
+    }
     p->reserved++;
     return buf + p->offset;
 }
@@ -109,7 +187,7 @@ static void seal_all(struct outgoing *o)
     struct kt_shared *sh = p->sh;
     uint8_t nonces[KT_SEAL_BATCH * KT_SEAL_MAX_NONCE];
     if (o->n == 0) return;
-    const struct kt_addr *from = p->from.sa.sa_family ? &p->from : NULL;
+    const struct kt_addr *from = kt_path_from(p);
     kt_io_random(sh->io, nonces, o->n * kt_seal_nonce(sh->seal));
     kt_seal_packets(sh->seal, o->jobs, o->n, nonces);
     for (size_t i = 0; i < o->n; i++) {
@@ -139,17 +217,23 @@ void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n)
     out.path = p;
     out.n = 0;
     p->reserved -= (uint32_t)n;
+    p->promised = 0; /* KCP is filling none at this time */
     for (size_t i = 0; i < n; i++) {
         uint8_t *buf = pkts[i].data - offset;
         size_t len = pkts[i].len + fec;
         unsigned parity = p->enc ? kt_fec_enc_data(p->enc, buf + header, len, now) : 0;
+        afford(p, pkts[i].len + overhead(p)); /* as promised */
         emit(&out, buf, len);
         for (unsigned k = 0; k < parity; k++) {
             uint8_t *extra = reserve_datagram(p);
             if (!extra)
                 break; /* the socket is full: better late data than parity; its seqids are used up all the
                           same */
-            emit(&out, extra, kt_fec_enc_parity(p->enc, k, extra + header));
+            size_t size = kt_fec_enc_parity(p->enc, k, extra + header);
+            if (afford(p, size + kt_seal_overhead(p->sh->seal)))
+                emit(&out, extra, size);
+            else
+                kt_udp_cancel(p->udp, extra);
         }
     }
     seal_all(&out);

@@ -21,6 +21,10 @@ struct kt_path {
     int64_t tokens;
     uint64_t refilled;
     uint32_t reserved; /* datagrams that KCP is filling: not charged for yet */
+    /* amplification limit (RFC 9000, 8.1) */
+    bool limited;      /* the peer's address is not validated: no more than credit may leave */
+    uint64_t credit;   /* bytes */
+    uint64_t promised; /* of credit, to datagrams that KCP is filling */
     bool full;         /* the socket takes no more: its `writable` follows */
     bool paced;        /* out of tokens: kt_path_ready says until when */
 };
@@ -37,15 +41,30 @@ uint32_t kt_path_mtu(const struct kt_path *p);
  * Without parity the header stays. False if the settings ask for what only a new session can give. */
 bool kt_path_tune(struct kt_path *p);
 
+/* The peer's address is not validated: from now on at most three times the bytes that are credited may leave.
+ * size: of a datagram that came from it. */
+void kt_path_limit(struct kt_path *p);
+void kt_path_credit(struct kt_path *p, size_t size);
+void kt_path_unlimit(struct kt_path *p);
+/* Bytes of frames that may leave now and still leave enough credit to repeat the first segment; SIZE_MAX
+ * without a limit. */
+size_t kt_path_spare(const struct kt_path *p);
+
+/* From now on datagrams leave from this socket (not owned), and from this address of the host (NULL: not
+ * known). */
+void kt_path_move(struct kt_path *p, struct kt_udp *udp, const struct kt_addr *from);
+/* The host's address that they leave from; NULL: not known. */
+const struct kt_addr *kt_path_from(const struct kt_path *p);
+
 /* The KCP engine's way out, with the path as ctx. */
-uint8_t *kt_path_reserve(void *path);
+uint8_t *kt_path_reserve(void *path, size_t *len);
 void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n);
 
 /* Bytes of payload that the rate limit and the socket let leave now; SIZE_MAX: any number. */
 size_t kt_path_room(struct kt_path *p);
 
 /* When the path may send again, given that a flush was stopped: now, later (rate), or never (the socket will
- * say). */
+ * say, or the peer must send first). */
 uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us);
 
 #endif
