@@ -102,7 +102,7 @@ static void run_far(uint16_t port)
     struct kt_err err = {0};
     struct kt_io *io = make_io(NULL);
     settings(&cfg, false, port);
-    if (kt_kcptun_accept(io, &cfg, NULL, &counters, &events, NULL, &acceptor, &err)) die(err.text);
+    if (kt_kcptun_accept(io, &cfg, NULL, &counters, NULL, &events, NULL, &acceptor, &err)) die(err.text);
     kt_io_run(io);
 }
 

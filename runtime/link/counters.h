@@ -41,8 +41,9 @@
     X(SessionsFailed)    /* ... because the peer broke the protocol */                                       \
     X(StreamsRefused)    /* streams that peers opened beyond a limit */                                      \
     X(SessionsRefused)   /* ... sessions that they began */                                                  \
-    X(StreamsCut)   /* streams reset because their unread bytes held up a session, or overran a window */    \
-    X(StreamsMoved) /* young streams carried over to a new session */
+    X(StreamsCut)     /* streams reset because their unread bytes held up a session, or overran a window */  \
+    X(StreamsMoved)   /* young streams carried over to a new session */                                      \
+    X(ReplayedStarts) /* recorded session starts that came again, refused */
 
 struct kt_counters {
 #define KT_COUNTER_FIELD(name) uint64_t name;

@@ -73,8 +73,8 @@ static int open(struct kt_service *s, struct kt_err *err)
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
     door->owner = a;
-    int rc = kt_kcptun_accept(
-        s->rt->io, &a->config, s->rt->log, s->rt->counters, &events, door, &door->acceptor, err);
+    int rc = kt_kcptun_accept(s->rt->io, &a->config, s->rt->log, s->rt->counters, s->rt->starts, &events,
+        door, &door->acceptor, err);
     if (rc == 0) {
         a->door = door;
         kt_config_log(&a->config, a->mode, s, "accepting links on");

@@ -38,6 +38,7 @@ static void drain_tick(void *ctx);
 
 int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, struct kt_err *err)
 {
+    uint64_t seed;
     struct kt_runtime *rt = calloc(1, sizeof *rt);
     if (!rt) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
     rt->io = opts->io;
@@ -55,6 +56,9 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->print_ctx = opts->print_ctx;
     rt->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
     rt->counters = opts->counters ? opts->counters : &rt->own_counters;
+    rt->starts = opts->starts ? opts->starts : &rt->own_starts;
+    kt_io_random(rt->io, &seed, sizeof seed);
+    kt_starts_init(&rt->own_starts, seed);
     rt->livelock = opts->livelock;
     rt->livelock_ctx = opts->livelock_ctx;
     rt->ended = opts->ended;
@@ -79,6 +83,7 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
 static void release(void *ctx)
 {
     struct kt_runtime *rt = ctx;
+    kt_starts_free(&rt->own_starts);
     free(rt->message);
     free(rt);
 }

@@ -13,6 +13,7 @@
 #include "base/err.h"
 
 struct kt_counters;
+struct kt_starts;
 struct kt_io;
 struct kt_logger;
 struct kt_runtime;
@@ -44,6 +45,8 @@ struct kt_runtime_opts {
     void *livelock_ctx;
     /* Where its links count; outlives the runtime and those that take over from it. NULL: its own. */
     struct kt_counters *counters;
+    /* Where its acceptors remember the sessions that were begun; likewise. */
+    struct kt_starts *starts;
     /* The script is at its end: it asked for it, has nothing left to do, or has been drained. It is freed by
      * the callee, later. NULL: the io's loop is stopped. */
     void (*ended)(void *ctx);

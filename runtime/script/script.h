@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "io/io.h"
 #include "link/counters.h"
+#include "link/starts.h"
 #include "script/failure.h"
 #include "script/guard.h"
 #include "script/runtime.h"
@@ -50,6 +51,8 @@ struct kt_runtime {
     const struct kt_log *log; /* the logger's */
     struct kt_counters *counters;
     struct kt_counters own_counters; /* if it was given none */
+    struct kt_starts *starts;
+    struct kt_starts own_starts; /* likewise */
     enum kt_phase phase;
     bool unsafe;
     FILE *streams[2];        /* io.stdout and io.stderr (lua_unsafe.c); NULL without --unsafe */

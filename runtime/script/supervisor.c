@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "io/io.h"
 #include "link/counters.h"
+#include "link/starts.h"
 #include "script/guard.h"
 #include "script/logger.h"
 
@@ -21,6 +22,7 @@ struct kt_supervisor {
     struct kt_io *io;
     struct kt_logger *logger;
     struct kt_counters counters;
+    struct kt_starts starts;
     struct kt_runtime *now;
     struct kt_runtime *old[KT_REPLACED_MAX];
     size_t n;
@@ -108,6 +110,7 @@ static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err
     opts.print = print;
     opts.print_ctx = sv;
     opts.counters = &sv->counters;
+    opts.starts = &sv->starts;
     opts.ended = on_ended;
     opts.ended_ctx = sv;
     if (sv->now) opts.main_us = KT_SLICE_STOP_US; /* everybody waits for it */
@@ -310,12 +313,15 @@ static void on_signal(void *ctx, int signum)
 
 int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opts *opts, struct kt_err *err)
 {
+    uint64_t seed;
     struct kt_supervisor *sv = calloc(1, sizeof *sv);
     if (!sv) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
     sv->opts = *opts;
     sv->io = opts->runtime.io;
     sv->logger = opts->runtime.logger;
     sv->level = sv->logger->log.level;
+    kt_io_random(sv->io, &seed, sizeof seed);
+    kt_starts_init(&sv->starts, seed);
     kt_turn_init(&sv->turn, on_turn, sv);
     kt_timer_init(&sv->reload, on_reload, sv);
     if (sv->logger->file.path && !(sv->log_file = strdup(sv->logger->file.path))) {
@@ -345,6 +351,7 @@ static int watch_signals(struct kt_supervisor *sv)
 static void release(void *ctx)
 {
     struct kt_supervisor *sv = ctx;
+    kt_starts_free(&sv->starts);
     free(sv->log_file);
     free(sv);
 }

@@ -921,7 +921,7 @@ static int world_accept(lua_State *L)
     struct end *e = push_handle(L, w, ACCEPTOR, sizeof *e, end_end);
     struct kt_err err;
     prepare_end(e);
-    int rc = kt_kcptun_accept(w->io, &c, &e->log, &e->counters, &events, e, &e->acceptor, &err);
+    int rc = kt_kcptun_accept(w->io, &c, &e->log, &e->counters, NULL, &events, e, &e->acceptor, &err);
     return rc ? fail(L, rc, err.text) : 1;
 }
 

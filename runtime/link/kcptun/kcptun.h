@@ -10,6 +10,7 @@
 #include "link/link.h"
 
 struct kt_counters;
+struct kt_starts;
 struct kt_io;
 struct kt_log;
 
@@ -68,10 +69,12 @@ int kt_kcptun_check(const struct kt_kcptun_config *c, struct kt_err *err);
 int kt_kcptun_link(struct kt_io *io, const struct kt_kcptun_config *cfg, const struct kt_log *log,
     struct kt_counters *counters, struct kt_link **out, struct kt_err *err);
 
-/* An acceptor on cfg->at; its sockets are open when this returns. */
+/* An acceptor on cfg->at; its sockets are open when this returns. starts: where it remembers the sessions
+ * that were begun; outlives it, and is shared by all that a recorded start could be sent to. NULL: a memory
+ * of its own. */
 int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const struct kt_log *log,
-    struct kt_counters *counters, const struct kt_acceptor_events *events, void *ctx,
-    struct kt_acceptor **out, struct kt_err *err);
+    struct kt_counters *counters, struct kt_starts *starts, const struct kt_acceptor_events *events,
+    void *ctx, struct kt_acceptor **out, struct kt_err *err);
 
 /* Other settings for an acceptor of kt_kcptun_accept that goes on: prepared by change, which may fail and
  * changes nothing, then applied or dropped. New sessions have the new ones; a session that is there keeps its

@@ -9,6 +9,9 @@
 #include "link/kcptun/session_internal.h"
 #include "link/stream.h"
 
+#define FIRST_PIECE                                                                                          \
+    32u               /* bytes of payload; fewer are not worth a frame while the address is not validated    \
+                       */
 #define PUMP_ROUNDS 8 /* streams that write from `writable` are pumped again at most so often a turn */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
@@ -44,10 +47,23 @@ static size_t frame_overhead(const struct kt_session *s)
     return KT_SMUX_HEADER + (s->comp ? KT_SNAPPY_OVERHEAD : 0);
 }
 
+/* Room while the peer's address is not validated. Little may leave, so a frame is cut to what may leave now,
+ * and the next waits until it has left. Headers alone are short. */
+static size_t first_room(const struct kt_session *s, size_t want)
+{
+    struct kt_kcp_stats st;
+    kt_kcp_stats(s->kcp, &st);
+    const size_t spare = kt_path_spare(&s->path), overhead = frame_overhead(s), room = kt_kcp_room(s->kcp);
+    if (want == 0) return room > overhead;
+    if (st.queued > 0 || spare < overhead + FIRST_PIECE || room < overhead + want) return 0;
+    return want + overhead <= spare ? want : spare - overhead;
+}
+
 static size_t on_room(void *ctx, size_t want)
 {
     struct kt_session *s = ctx;
     if (s->over) return 0;
+    if (s->path.limited) return first_room(s, want);
     const struct kt_kcptun_config *cfg = &s->sh->cfg;
     struct kt_horizon h = {
         .mss = kt_kcp_mss(s->kcp),
@@ -304,6 +320,8 @@ static void arm(struct kt_session *s, uint64_t now)
     }
     uint64_t health = kt_health_due(&s->health);
     if (health < due) due = health;
+    const uint64_t ask = kt_session_ask_due(s);
+    if (ask < due) due = ask;
     if (s->next_keepalive < due) due = s->next_keepalive;
     uint64_t stall = kt_session_stall_due(s);
     if (stall < due) due = stall;
@@ -348,6 +366,7 @@ static void on_turn(void *ctx)
         mark_young(s);
         kt_session_check_stall(s, now);
         kt_session_probes_turn(s, now);
+        kt_session_ask_silent(s, now);
         check_health(s, now);
         if (!s->over) {
             if (s->resume) kt_kcp_resume(s->kcp);
@@ -391,7 +410,10 @@ static void on_timer(void *ctx)
 static void on_fec(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_origin origin)
 {
     struct kt_session *s = ctx;
-    if (kt_kcp_input(s->kcp, packet, len, origin, kt_io_now(s->sh->io)) == 0) return;
+    const uint64_t now = kt_io_now(s->sh->io), before = kt_kcp_news(s->kcp);
+    const int rc = kt_kcp_input(s->kcp, packet, len, origin, now);
+    kt_session_note_news(s, before, now);
+    if (rc == 0) return;
     s->sh->counters->KCPInErrors++;
     if (origin == KT_KCP_REGULAR) kt_session_fail(s, KT_EPROTO, "malformed KCP packet");
 }
@@ -475,6 +497,7 @@ static struct kt_kcp_config kcp_settings(const struct kt_session *s)
         .resend = cfg->resend,
         .cc = cfg->nc ? KT_KCP_CC_FIXED : KT_KCP_CC_RENO,
         .ack_nodelay = cfg->acknodelay,
+        .ts_base = s->ts_base,
     };
 }
 
@@ -552,13 +575,15 @@ int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv,
     s->conv = conv;
     s->peer = *peer;
     kt_addr_text(peer, s->peer_text);
-    s->born = kt_io_now(sh->io);
+    s->born = s->news_us = kt_io_now(sh->io);
+    kt_io_random(sh->io, &s->ts_base, sizeof s->ts_base);
     s->next_keepalive = s->born + sh->cfg.keepalive_us;
     kt_list_init(&s->probes);
     kt_recent_start(&s->recent, s->born);
     kt_turn_init(&s->turn, on_turn, s);
     kt_timer_init(&s->timer, on_timer, s);
     int rc = kt_path_init(&s->path, sh, udp, connected ? NULL : &s->peer);
+    if (!sh->client) kt_path_limit(&s->path);
     if (!rc) rc = set_up(s);
     if (rc) {
         release(s);

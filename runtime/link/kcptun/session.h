@@ -52,6 +52,37 @@ void kt_session_free(struct kt_session *s, int code);
 
 /* A body that was opened (unsealed), from this peer. to: as kt_dgram.to, which answers then come from. */
 void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len, const struct kt_addr *to);
+
+/* ---- addresses (session_address.c) ----
+ *
+ * An accepted session begins with an address that is not validated: three times the bytes that came from
+ * there may go there, no more. The address is validated by an ACK that echoes a ts of this session, which
+ * nobody can have recorded before. See kt_kcp_put_challenge. */
+
+/* A datagram of `size` bytes came from the peer's address, with this body; to be called before
+ * kt_session_input, as long as the address is not validated. */
+void kt_session_validate(struct kt_session *s, const uint8_t *body, size_t len, size_t size);
+bool kt_session_validated(const struct kt_session *s);
+/* ... and after it: asks for an echo if the peer has acknowledged something without one. */
+void kt_session_ask_echo(struct kt_session *s, uint32_t ts);
+/* How datagrams reach a peer. */
+struct kt_session_way {
+    struct kt_udp *udp;         /* not owned; outlives the session */
+    const struct kt_addr *peer; /* NULL: udp is connected to it */
+    const struct kt_addr *from; /* as kt_dgram.to */
+};
+/* Sends a challenge with this ts by a way that may lead to the peer, in a datagram of at most max bytes. una:
+ * what the peer says it has received. Returns the bytes sent; 0 if there was nothing to challenge with. */
+size_t kt_session_challenge(
+    struct kt_session *s, const struct kt_session_way *way, uint32_t ts, uint32_t una, size_t max);
+/* True if the body answers the challenge with this ts. */
+bool kt_session_answers(const struct kt_session *s, const uint8_t *body, size_t len, uint32_t ts);
+/* True if a packet that begins so can be the peer's next. */
+bool kt_session_fits(const struct kt_session *s, const struct kt_kcp_head *head);
+/* µs since the peer last brought something new. */
+uint64_t kt_session_stale_us(const struct kt_session *s);
+/* The peer is reached this way from now on, and its address is validated. What is in flight is sent again. */
+void kt_session_move(struct kt_session *s, const struct kt_session_way *way);
 /* The socket can be written again. */
 void kt_session_writable(struct kt_session *s);
 

@@ -1,9 +1,10 @@
 /* What the files of a session share; nobody else includes this.
  *
- *   session.c        the turn: bytes and packets between the engines; life and end
- *   session_stall.c  streams that hold up all others
- *   session_facts.c  what is counted, and what others may know
- *   session_probe.c  round trips that somebody waits for */
+ *   session.c          the turn: bytes and packets between the engines; life and end
+ *   session_address.c  where the peer is: validation, challenges, moving
+ *   session_stall.c    streams that hold up all others
+ *   session_facts.c    what is counted, and what others may know
+ *   session_probe.c    round trips that somebody waits for */
 #ifndef KT_LINK_KCPTUN_SESSION_INTERNAL_H
 #define KT_LINK_KCPTUN_SESSION_INTERNAL_H
 
@@ -28,6 +29,9 @@ struct kt_session {
     struct kt_timer timer;
     struct kt_health health;
     uint64_t born, next_keepalive;
+    uint32_t ts_base;            /* see struct kt_kcp_config */
+    uint64_t news_us;            /* µs, when a packet last brought something new; at first: born */
+    uint64_t asked_us;           /* µs, when the peer was last asked whether it still hears us */
     struct kt_kcp_stats counted; /* what the runtime's counters have of the engine's */
     struct kt_fec_dec_stats fec_counted;
     uint64_t fec_errors; /* with the present parameters */
@@ -72,6 +76,16 @@ void kt_session_check_stall(struct kt_session *s, uint64_t now_us);
 uint64_t kt_session_stall_due(const struct kt_session *s);
 /* A stream was cut (kt_smux_owner). */
 void kt_session_note_cut(void *ctx, uint32_t id, size_t unread, int code);
+
+/* ---- session_address.c ---- */
+
+/* A packet was handed to KCP, whose count of news was `before`. */
+void kt_session_note_news(struct kt_session *s, uint64_t before, uint64_t now_us);
+/* In the turn: asks a peer from which nothing new comes to streams that are open, so that one that lost our
+ * address learns the new one. */
+void kt_session_ask_silent(struct kt_session *s, uint64_t now_us);
+/* When that has to be called; KT_TIME_NEVER while nothing is to be asked. */
+uint64_t kt_session_ask_due(const struct kt_session *s);
 
 /* ---- session_facts.c ---- */
 

@@ -46,6 +46,17 @@ bool kt_shared_open(struct kt_shared *sh, struct kt_dgram *dgram, uint8_t **body
     return false;
 }
 
+void kt_shared_send(struct kt_shared *sh, struct kt_udp *udp, uint8_t *buf, size_t len,
+    const struct kt_addr *to, const struct kt_addr *from)
+{
+    uint8_t nonce[KT_SEAL_MAX_NONCE];
+    kt_io_random(sh->io, nonce, kt_seal_nonce(sh->seal));
+    len = kt_seal_packet(sh->seal, buf, len, nonce);
+    kt_udp_commit(udp, buf, buf, len, to, from);
+    sh->counters->OutPkts++;
+    sh->counters->OutBytes += len;
+}
+
 static int set_up(struct kt_shared *sh, const struct kt_kcptun_config *cfg, struct kt_err *err)
 {
     int rc = kt_kcptun_pass(cfg->key, cfg->key_len, sh->pass);

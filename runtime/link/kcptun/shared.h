@@ -28,6 +28,7 @@ struct kt_shared {
     uint16_t features;    /* what our hello says (agree.h) */
     uint64_t hash_seed;
     uint64_t told_forged; /* µs, when the log last heard of datagrams that do not authenticate; 0: never */
+    uint64_t told_replay; /* µs, likewise of starts that came again */
     struct kt_timer trim; /* gives idle blocks back while there are any */
 };
 
@@ -47,6 +48,11 @@ void kt_shared_busy(struct kt_shared *sh);
 /* Counts a datagram that came and opens it in place: true and its body, or false if it does not authenticate,
  * which is said in the log at most once a minute. */
 bool kt_shared_open(struct kt_shared *sh, struct kt_dgram *dgram, uint8_t **body, size_t *len);
+
+/* Seals a body of len bytes, which lies kt_seal_header bytes into a buffer that udp reserved, and sends it:
+ * bare, without FEC. to, from: as for kt_udp_commit. */
+void kt_shared_send(struct kt_shared *sh, struct kt_udp *udp, uint8_t *buf, size_t len,
+    const struct kt_addr *to, const struct kt_addr *from);
 
 /* Whether sessions that begin now have FEC. Those that have begun may differ: see kt_session_tune. */
 static inline bool kt_shared_fec(const struct kt_shared *sh)

@@ -1,0 +1,86 @@
+/* What the files of the accepting side share; nobody else includes this.
+ *
+ *   acceptor.c  the acceptor as its user sees it: ports, settings, end
+ *   guest.c     the table of sessions, and what becomes of them
+ *   route.c     datagrams: which session one belongs to, and where a session's peer is
+ *
+ * An acceptor may be given other settings while it runs: its sessions keep those that they began with, the
+ * key among them. So each guest has its kt_shared, and while there are guests of earlier settings (elders), a
+ * datagram from one of them is first tried with theirs. */
+#ifndef KT_LINK_KCPTUN_ACCEPTOR_INTERNAL_H
+#define KT_LINK_KCPTUN_ACCEPTOR_INTERNAL_H
+
+#include "base/hmap.h"
+#include "link/kcptun/reverse.h"
+#include "link/starts.h"
+
+struct acceptor;
+
+struct port {
+    struct acceptor *acceptor;
+    struct kt_udp *udp;
+};
+
+/* A session in the table. */
+struct guest {
+    struct kt_hnode by_conv; /* in acceptor->guests */
+    struct kt_hnode by_peer; /* in acceptor->peers, if listed */
+    struct kt_list by_age;   /* in acceptor->ages */
+    struct port *port;       /* the peer's path: our port, and its address */
+    struct kt_addr peer;
+    struct kt_shared *sh; /* counted; the settings that it began with */
+    uint32_t conv;
+    struct kt_session *session; /* NULL: it broke the protocol; remembered until `forget`, so that its
+                                   retransmissions do not begin it again */
+    struct kt_timer forget;
+    struct kt_list links; /* of kt_reverse: the session as a link, for whose acceptor it is now, and was */
+    bool mismatch_told;
+    bool listed; /* of the sessions at its address it is the one that has the packets without a conv (parity)
+                  */
+};
+
+struct acceptor {
+    struct kt_acceptor acceptor;
+    struct kt_shared *sh;        /* of new sessions */
+    struct kt_shared *next;      /* what they are about to be, or NULL */
+    struct kt_link_totals ended; /* of sessions that have ended */
+    size_t elders;               /* guests whose settings are not sh */
+    uint64_t hash_seed;
+    uint64_t secret; /* of challenges */
+    const struct kt_acceptor_events *events;
+    void *ctx;
+    struct port *ports;
+    size_t port_count;
+    struct kt_hmap guests;       /* by conv; the table that owns them */
+    struct kt_hmap peers;        /* by peer address and port */
+    struct kt_list ages;         /* of guests, the oldest first */
+    struct kt_starts *starts;    /* the runtime's, or own_starts */
+    struct kt_starts own_starts; /* if it was given none */
+    struct kt_turn turn;
+    bool closing;
+    bool full_told;
+};
+
+/* ---- guest.c ---- */
+
+/* The guest with this conv, wherever its peer is. */
+struct guest *kt_guest_find(const struct acceptor *a, uint32_t conv);
+/* The guest that is listed at an address. */
+struct guest *kt_guest_at(const struct port *port, const struct kt_addr *from);
+bool kt_guest_is_at(const struct guest *g, const struct port *port, const struct kt_addr *from);
+/* Begins a session with this peer; no guest has its conv yet. NULL: the table is full, or memory is short. */
+struct guest *kt_guest_new(struct port *port, const struct kt_addr *from, uint32_t conv);
+/* Ends its session. */
+void kt_guest_free(struct guest *g, int code, const char *why);
+/* The session's peer is at this address, which was proven: it gets the packets without a conv that come from
+ * there, and a session that the peer left there is ended. */
+void kt_guest_settle(struct guest *g, struct port *port, const struct kt_addr *from);
+/* Offers the session to the acceptor's user as a link. */
+void kt_guest_give_link(struct guest *g);
+void kt_guest_linger(struct guest *g);
+
+/* ---- route.c ---- */
+
+extern const struct kt_udp_events kt_route_events; /* ctx: a struct port */
+
+#endif

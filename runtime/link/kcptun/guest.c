@@ -1,0 +1,222 @@
+/* The sessions of an acceptor.
+ *
+ * A guest is found by its conv, wherever its peer is: the address is a property of the session that can
+ * change. Of the guests at one address one is listed by it. A guest lives until its session is over: its peer
+ * went silent, began a new session, or broke the protocol. */
+#include <stdlib.h>
+#include "link/kcptun/acceptor_internal.h"
+
+#define FORGET_US 60000000u /* longer than kcptun takes to give a session up (spec 9.5) */
+#define LINGER_US 10000000u /* for the peer of a retired session to acknowledge the last of it */
+
+static uint64_t peer_hash(const struct port *port, const struct kt_addr *from)
+{
+    const struct acceptor *a = port->acceptor;
+    return kt_addr_hash(from, a->hash_seed + (uint64_t)(port - a->ports));
+}
+
+static uint64_t conv_hash(const struct acceptor *a, uint32_t conv)
+{
+    return kt_hash_u64(conv, a->hash_seed);
+}
+
+struct guest *kt_guest_find(const struct acceptor *a, uint32_t conv)
+{
+    struct kt_hnode *n = kt_hmap_find(&a->guests, conv_hash(a, conv));
+    for (; n; n = kt_hmap_again(n)) {
+        struct guest *g = KT_CONTAINER(n, struct guest, by_conv);
+        if (g->conv == conv) return g;
+    }
+    return NULL;
+}
+
+bool kt_guest_is_at(const struct guest *g, const struct port *port, const struct kt_addr *from)
+{
+    return g->port == port && kt_addr_equal(&g->peer, from);
+}
+
+struct guest *kt_guest_at(const struct port *port, const struct kt_addr *from)
+{
+    struct kt_hnode *n = kt_hmap_find(&port->acceptor->peers, peer_hash(port, from));
+    for (; n; n = kt_hmap_again(n)) {
+        struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
+        if (kt_guest_is_at(g, port, from)) return g;
+    }
+    return NULL;
+}
+
+static void list(struct guest *g)
+{
+    struct acceptor *a = g->port->acceptor;
+    if (!g->listed) g->listed = kt_hmap_add(&a->peers, &g->by_peer, peer_hash(g->port, &g->peer)) == 0;
+}
+
+static void unlist(struct guest *g)
+{
+    if (g->listed) kt_hmap_remove(&g->port->acceptor->peers, &g->by_peer);
+    g->listed = false;
+}
+
+void kt_guest_free(struct guest *g, int code, const char *why)
+{
+    struct acceptor *a = g->port->acceptor;
+    kt_hmap_remove(&a->guests, &g->by_conv);
+    unlist(g);
+    kt_list_remove(&g->by_age);
+    if (a->guests.count < a->sh->cfg.max_sessions / 2) a->full_told = false;
+    kt_io_timer_cancel(a->sh->io, &g->forget);
+    kt_reverse_end_all(&g->links, code, why);
+    kt_session_free(g->session, code);
+    if (g->sh != a->sh) a->elders--;
+    kt_shared_unref(g->sh);
+    free(g);
+}
+
+/* ---- what its session says ---- */
+
+static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
+{
+    struct guest *g = ctx;
+    struct acceptor *a = g->port->acceptor;
+    struct kt_shared *sh = g->sh;
+    if (a->closing || sh->retired) { /* its user has been promised quiet */
+        kt_pipe_reset(stream, KT_ECLOSED);
+        return;
+    }
+    struct kt_pipe *clear = kt_admit(sh, s, stream, &g->mismatch_told);
+    if (clear) a->events->stream(a->ctx, clear, kt_session_peer_text(s));
+}
+
+/* The user of a peer's link closed it. */
+static void on_reverse_close(void *ctx)
+{
+    kt_guest_free(ctx, KT_ECLOSED, "the link was closed");
+}
+
+void kt_guest_give_link(struct guest *g)
+{
+    struct acceptor *a = g->port->acceptor;
+    if (!a->events->link || a->closing || g->sh->retired) return;
+    struct kt_reverse *r = kt_reverse_new(&g->links, g->sh, g->session, on_reverse_close, g);
+    if (r) a->events->link(a->ctx, kt_reverse_link(r), kt_session_peer_text(g->session));
+}
+
+static void on_up(void *ctx, struct kt_session *s)
+{
+    (void)s;
+    kt_guest_give_link(ctx);
+}
+
+static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
+{
+    (void)s;
+    (void)features;
+    kt_reverse_hello(&((struct guest *)ctx)->links);
+}
+
+static void on_over(void *ctx, struct kt_session *s, int code)
+{
+    struct guest *g = ctx;
+    if (code != KT_EPROTO) {
+        kt_guest_free(g, code, kt_session_why(s));
+        return;
+    }
+    kt_reverse_end_all(&g->links, code, kt_session_why(s));
+    kt_session_free(s, code);
+    g->session = NULL;
+    kt_io_timer_set(g->port->acceptor->sh->io, &g->forget, kt_io_now(g->port->acceptor->sh->io) + FORGET_US);
+}
+
+static void on_forget(void *ctx)
+{
+    kt_guest_free(ctx, KT_ECLOSED, "the key was changed");
+}
+
+void kt_guest_linger(struct guest *g)
+{
+    struct kt_io *io = g->sh->io;
+    kt_io_timer_set(io, &g->forget, kt_io_now(io) + LINGER_US);
+}
+
+/* An idle session waits for its client's next stream; a retired one would wait in vain. */
+static void on_idle(void *ctx, struct kt_session *s)
+{
+    struct guest *g = ctx;
+    (void)s;
+    if (g->sh->retired) kt_guest_linger(g);
+}
+
+/* ---- life ---- */
+
+static struct guest *make(struct port *port, const struct kt_addr *from, uint32_t conv)
+{
+    struct kt_shared *sh = port->acceptor->sh;
+    struct guest *g = calloc(1, sizeof *g);
+    if (!g) return NULL;
+    const struct kt_session_owner owner = {.accept = on_stream,
+        .over = on_over,
+        .idle = on_idle,
+        .up = on_up,
+        .hello = on_hello,
+        .ctx = g,
+        .ended = &port->acceptor->ended};
+    kt_list_init(&g->links);
+    g->port = port;
+    g->sh = kt_shared_ref(sh);
+    g->peer = *from;
+    g->conv = conv;
+    kt_timer_init(&g->forget, on_forget, g);
+    if (kt_session_new(&g->session, sh, conv, port->udp, from, false, &owner) == 0) return g;
+    kt_shared_unref(sh);
+    free(g);
+    return NULL;
+}
+
+struct guest *kt_guest_new(struct port *port, const struct kt_addr *from, uint32_t conv)
+{
+    struct acceptor *a = port->acceptor;
+    if (a->guests.count >= a->sh->cfg.max_sessions) {
+        a->sh->counters->SessionsRefused++;
+        if (!a->full_told)
+            kt_log(a->sh->log, KT_LOG_WARN, "%u sessions: new ones are refused (max_sessions)",
+                a->sh->cfg.max_sessions);
+        a->full_told = true;
+        return NULL;
+    }
+    struct guest *g = make(port, from, conv);
+    if (!g) return NULL;
+    if (kt_hmap_add(&a->guests, &g->by_conv, conv_hash(a, conv))) {
+        kt_session_free(g->session, KT_ENOMEM);
+        kt_shared_unref(g->sh);
+        free(g);
+        return NULL;
+    }
+    kt_list_push(&a->ages, &g->by_age);
+    if (!kt_guest_at(port, from)) list(g);
+    kt_session_greet(g->session); /* a first segment, whose acknowledgement validates the address */
+    kt_log(a->sh->log, KT_LOG_INFO, "session from %s, conv %08x", kt_session_peer_text(g->session), conv);
+    return g;
+}
+
+/* A session at the address of one that began later and was proven to be there, unless its peer has said
+ * something new since: two peers may have begun from there. */
+static void leave(struct guest *g, const struct guest *later)
+{
+    unlist(g);
+    const uint64_t age = kt_io_now(g->sh->io) - kt_session_born(later->session);
+    if (!g->session || kt_session_stale_us(g->session) < age) return;
+    kt_log(g->sh->log, KT_LOG_INFO, "%s began a new session", kt_session_peer_text(g->session));
+    kt_guest_free(g, KT_ERESTART, "the peer began a new session");
+}
+
+void kt_guest_settle(struct guest *g, struct port *port, const struct kt_addr *from)
+{
+    struct guest *there = kt_guest_at(port, from);
+    if (!kt_guest_is_at(g, port, from)) {
+        unlist(g);
+        g->port = port;
+        g->peer = *from;
+    }
+    if (there && there != g) leave(there, g);
+    list(g);
+}

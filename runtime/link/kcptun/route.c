@@ -1,0 +1,238 @@
+/* Datagrams of an acceptor: which session one belongs to (spec 7, "Server, per datagram"), and where a
+ * session's peer is.
+ *
+ * A datagram that does not authenticate costs its check and nothing else. An authentic one may still be a
+ * copy: late, early, from another address, recorded long ago. So
+ *   - a session begins with a start that was not seen before (link/starts.h);
+ *   - its peer's address counts as such once the peer has answered what only it can know, and until then no
+ * more than three times the bytes that came from an address leave for it (session.h);
+ *   - a datagram from elsewhere changes nothing. It is answered with a challenge, at any time before the
+ * peer's address is validated, and later when the peer has brought nothing new for a while. The challenge
+ * depends on the address, so that nothing is kept for it, and only a peer that hears at that address can
+ * answer.
+ *
+ * kcptun makes a session of whatever an unknown address sends. Here only the beginning of a conversation
+ * does: one whose peer has already received data from us (una) is in the middle of something, and a new
+ * session would replay what FEC can rebuild of its beginning to a new connection of the target, and stall. */
+#include <string.h>
+#include "kcp/kcp_segment.h"
+#include "link/kcptun/acceptor_internal.h"
+
+#define MOVE_AFTER_US 1500000u /* of nothing new from the address that a session has */
+#define EPOCH_US 10000000u     /* a challenge can be answered for one to two of these */
+#define AMPLIFICATION 3u
+#define TELL_EVERY_US 60000000u
+
+/* What a datagram is, and where it came in. */
+struct arrival {
+    struct port *port;
+    const struct kt_shared *sh;      /* what it was opened with */
+    const struct kt_addr *from, *to; /* as in kt_dgram */
+    size_t size;                     /* of the datagram */
+    const uint8_t *body;
+    size_t len;
+    struct kt_kcp_head head; /* if has_conv */
+    bool has_conv;
+};
+
+static struct kt_session_way back(const struct arrival *in)
+{
+    return (struct kt_session_way){in->port->udp, in->from, in->to};
+}
+
+/* ---- challenges ---- */
+
+static uint64_t epoch_now(const struct acceptor *a)
+{
+    return kt_io_now(a->sh->io) / EPOCH_US;
+}
+
+static uint32_t challenge(const struct guest *g, const struct arrival *in, uint64_t epoch)
+{
+    const struct acceptor *a = in->port->acceptor;
+    const uint64_t where = kt_addr_hash(in->from, a->secret + (uint64_t)(in->port - a->ports));
+    return (uint32_t)(kt_hash_u64(where ^ ((uint64_t)g->conv << 32 | (uint32_t)epoch), a->secret) >> 32);
+}
+
+/* True if it comes from an address at which the peer heard our challenge. */
+static bool answered(const struct guest *g, const struct arrival *in)
+{
+    const uint64_t epoch = epoch_now(in->port->acceptor);
+    return kt_session_answers(g->session, in->body, in->len, challenge(g, in, epoch)) ||
+           (epoch > 0 && kt_session_answers(g->session, in->body, in->len, challenge(g, in, epoch - 1)));
+}
+
+/* ---- a session's own datagrams ---- */
+
+static void validate(struct guest *g, const struct arrival *in)
+{
+    kt_session_validate(g->session, in->body, in->len, in->size);
+    const struct kt_session_way way = back(in);
+    if (!kt_session_validated(g->session) && answered(g, in)) kt_session_move(g->session, &way);
+    if (kt_session_validated(g->session)) kt_guest_settle(g, in->port, in->from);
+}
+
+static void take(struct guest *g, const struct arrival *in)
+{
+    if (kt_session_validated(g->session)) {
+        kt_session_input(g->session, in->body, in->len, in->to);
+        return;
+    }
+    validate(g, in);
+    kt_session_input(g->session, in->body, in->len, in->to);
+    kt_session_ask_echo(g->session, challenge(g, in, epoch_now(in->port->acceptor)));
+}
+
+/* ---- from another address ---- */
+
+static void move(struct guest *g, const struct arrival *in)
+{
+    char to[KT_ADDR_TEXT];
+    kt_log(g->sh->log, KT_LOG_INFO, "session with %s, conv %08x, continues at %s",
+        kt_session_peer_text(g->session), g->conv, kt_addr_text(in->from, to));
+    const struct kt_session_way way = back(in);
+    kt_session_move(g->session, &way);
+    kt_guest_settle(g, in->port, in->from);
+}
+
+/* True if the session's peer has proven that it is there, and the session is now there too. */
+static bool elsewhere(struct guest *g, const struct arrival *in)
+{
+    struct kt_session *s = g->session;
+    if (kt_session_validated(s) && (kt_session_stale_us(s) < MOVE_AFTER_US || !kt_session_fits(s, &in->head)))
+        return false;
+    if (answered(g, in)) {
+        move(g, in);
+        return true;
+    }
+    const struct kt_session_way way = back(in);
+    kt_session_challenge(
+        s, &way, challenge(g, in, epoch_now(in->port->acceptor)), in->head.una, AMPLIFICATION * in->size);
+    return false;
+}
+
+/* ---- unknown conversations ---- */
+
+/* Tells the peer of a conversation that we do not know (any more) so, as a restarted kcptun server would; a
+ * kt client then begins a new session within a few round trips. Nothing is kept, and the answer is no longer
+ * than what it answers. */
+static void say_unknown(const struct arrival *in)
+{
+    struct kt_shared *sh = in->port->acceptor->sh;
+    if (in->size < KT_KCP_OVERHEAD + kt_seal_overhead(sh->seal)) return;
+    uint8_t *buf = kt_udp_reserve(in->port->udp);
+    if (!buf) return;
+    kt_kcp_put_unknown(buf + kt_seal_header(sh->seal), in->head.conv, sh->cfg.rcvwnd);
+    kt_shared_send(sh, in->port->udp, buf, KT_KCP_OVERHEAD, in->from, in->to);
+}
+
+static void refuse_replay(const struct arrival *in)
+{
+    struct kt_shared *sh = in->port->acceptor->sh;
+    const uint64_t now = kt_io_now(sh->io);
+    char text[KT_ADDR_TEXT];
+    sh->counters->ReplayedStarts++;
+    if (sh->told_replay && now - sh->told_replay < TELL_EVERY_US) return;
+    sh->told_replay = now;
+    kt_log(sh->log, KT_LOG_WARN,
+        "%s: the start of an earlier session came again (dropped; logged at most once a minute)",
+        kt_addr_text(in->from, text));
+}
+
+/* The session that a datagram begins, or NULL. */
+static struct guest *begin(const struct arrival *in)
+{
+    struct acceptor *a = in->port->acceptor;
+    const struct kt_kcp_head *head = &in->head;
+    if (in->sh->retired) return NULL;
+    if (head->cmd != KT_KCP_PUSH || head->una != 0 || head->sn >= a->sh->cfg.rcvwnd) {
+        say_unknown(in);
+        return NULL;
+    }
+    if (kt_starts_seen(a->starts, head->conv, head->ts)) {
+        refuse_replay(in);
+        return NULL;
+    }
+    struct guest *g = kt_guest_new(in->port, in->from, head->conv);
+    if (g) kt_starts_add(a->starts, head->conv, head->ts);
+    return g;
+}
+
+/* ---- datagrams ---- */
+
+/* The session that a datagram belongs to; NULL: drop it. */
+static struct guest *route(const struct arrival *in)
+{
+    struct guest *g =
+        in->has_conv ? kt_guest_find(in->port->acceptor, in->head.conv) : kt_guest_at(in->port, in->from);
+    if (!g) return in->has_conv ? begin(in) : NULL;
+    if (!g->session) return NULL;
+    if (g->sh != in->sh && !kt_shared_same_secret(g->sh, in->sh)) return NULL;
+    return kt_guest_is_at(g, in->port, in->from) || elsewhere(g, in) ? g : NULL;
+}
+
+/* The settings that a datagram is to be opened with. One from an elder's address is either the elder's, and
+ * then it is opened here already, or its peer has begun a new session. */
+static struct kt_shared *settings_for(
+    const struct port *port, struct kt_dgram *dgram, uint8_t **body, size_t *len)
+{
+    const struct acceptor *a = port->acceptor;
+    uint8_t copy[KT_UDP_MAX];
+    *body = NULL;
+    if (a->elders == 0) return a->sh;
+    const struct guest *g = kt_guest_at(port, dgram->from);
+    if (!g || g->sh == a->sh) return a->sh;
+    memcpy(copy, dgram->data, dgram->len); /* opening is in place, and spoils what is not its own */
+    if (kt_open_packet(g->sh->seal, dgram->data, dgram->len, body, len) == 0) {
+        a->sh->counters->InBytes += dgram->len;
+        return g->sh;
+    }
+    memcpy(dgram->data, copy, dgram->len);
+    *body = NULL;
+    return a->sh;
+}
+
+static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
+{
+    struct port *port = ctx;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *body;
+        size_t len;
+        struct kt_shared *sh = settings_for(port, &dgrams[i], &body, &len);
+        if (!body && !kt_shared_open(sh, &dgrams[i], &body, &len)) continue;
+        struct arrival in = {.port = port,
+            .sh = sh,
+            .from = dgrams[i].from,
+            .to = dgrams[i].to,
+            .size = dgrams[i].len,
+            .body = body,
+            .len = len};
+        in.has_conv = kt_fec_peek(body, len, &in.head);
+        struct guest *g = route(&in);
+        if (!g) {
+            sh->counters->InErrs++;
+            continue;
+        }
+        sh->counters->InPkts++;
+        take(g, &in);
+    }
+}
+
+/* Rare (the system's buffer was full), so a walk is good enough. */
+static void on_writable(void *ctx)
+{
+    struct port *port = ctx;
+    const struct kt_list *ages = &port->acceptor->ages;
+    for (struct kt_list *n = ages->next; n != ages; n = n->next) {
+        struct guest *g = KT_CONTAINER(n, struct guest, by_age);
+        if (g->port == port && g->session) kt_session_writable(g->session);
+    }
+}
+
+static void on_udp_error(void *ctx, int code)
+{
+    (void)ctx;
+    (void)code; /* which peer it concerns is not known; a dead one is found by its silence */
+}
+
+const struct kt_udp_events kt_route_events = {on_batch, on_writable, on_udp_error};
