@@ -346,6 +346,32 @@ for _, backend in ipairs(backends) do
     end)
 
     if backend.real then
+      for _, errno in ipairs { "ENOMEM", "ENOBUFS" } do
+        it(("sends fewer datagrams in a message when the system says %s to many, and more again later"):format(errno), function()
+          local got = 0
+          local b = assert(io:udp({ bind = "127.0.0.1:0", rcvbuf = 4 << 20 }, { batch = function(list) got = got + #list end }))
+          local a = assert(io:udp({ bind = "127.0.0.1:0", sndbuf = 4 << 20 }, {}))
+          local function send(n)
+            for _ = 1, n do assert.is_true(a:send(("x"):rep(500), b:addr())) end
+            io:run(20)
+          end
+          spec_io.refuse(9, errno)
+          finally(function() spec_io.refuse() end)
+          send(100)
+          assert.equal(100, a:stats().out_pkts)
+          assert.same({ 3, 8 }, { spec_io.refused() }) -- 64, 32 and 16 were too many
+          spec_io.refuse(2, errno)
+          send(100)
+          assert.same({ 3, 1 }, { spec_io.refused() })
+          assert.equal(200, a:stats().out_pkts)
+          spec_io.refuse()
+          for _ = 1, 80 do send(100) end
+          local _, most = spec_io.refused()
+          assert.equal(64, most)
+          assert.same({ 0, 8200 }, { a:stats().out_dropped, got })
+        end)
+      end
+
       it("marks datagrams with its DSCP, in v4 and v6", function()
         for _, host in ipairs { "127.0.0.1", "[::1]" } do
           local family = host == "[::1]" and "6" or ""

@@ -16,8 +16,10 @@ struct udp_out {
     unsigned head, count;    /* of fifo[] */
     unsigned frees;          /* of free[] */
     size_t gso_max;          /* longer datagrams are sent without GSO; 0: all are */
-    bool blocked;            /* the system takes no more until it is writable */
-    bool starved;            /* a reserve gave NULL: the user waits for room */
+    unsigned gso_segments;   /* most datagrams in a message */
+    unsigned gso_sent; /* datagrams sent since that was last changed, while it is not the most there can be */
+    bool blocked;      /* the system takes no more until it is writable */
+    bool starved;      /* a reserve gave NULL: the user waits for room */
     uint8_t free[KT_UV_UDP_SLOTS], fifo[KT_UV_UDP_SLOTS];
 };
 

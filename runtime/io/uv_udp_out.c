@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define GSO_SEGMENTS 64u /* the kernel's UDP_MAX_SEGMENTS, where it is smallest */
+#define GSO_REGROW 1024u /* datagrams sent, after which longer messages are tried again */
 #define GSO_BYTES 65000u /* of a message; an IP packet's limit less headers */
 #define MSGS 64u         /* in one system call */
 
@@ -143,7 +144,7 @@ static unsigned run_length(struct udp_out *o, unsigned i)
     size_t total = first->len;
     unsigned n = 1;
     if (first->len > o->gso_max || first->len == 0) return 1;
-    while (n < GSO_SEGMENTS && i + n < o->count) {
+    while (n < o->gso_segments && i + n < o->count) {
         const struct udp_slot *next = committed(o, i + n);
         if (next->len > first->len || next->len == 0 || total + next->len > GSO_BYTES) break;
         if (!same_path(first, next)) break;
@@ -246,6 +247,10 @@ static void release(struct uv_udp *s, unsigned n, bool sent)
     struct udp_out *o = &s->out;
     for (unsigned i = 0; i < n; i++) {
         if (sent) {
+            if (o->gso_segments < GSO_SEGMENTS && ++o->gso_sent >= GSO_REGROW) {
+                o->gso_segments = o->gso_segments < GSO_SEGMENTS / 2 ? o->gso_segments * 2 : GSO_SEGMENTS;
+                o->gso_sent = 0;
+            }
             s->udp.stats.out_pkts++;
             s->udp.stats.out_bytes += committed(o, 0)->len;
         } else {
@@ -264,6 +269,12 @@ static bool refused(struct uv_udp *s, unsigned segments, int errnum, bool again)
     struct udp_out *o = &s->out;
     if (errnum == EAGAIN || errnum == EWOULDBLOCK) {
         o->blocked = true;
+        return false;
+    }
+    if (segments > 1 && (errnum == ENOMEM || errnum == ENOBUFS)) {
+        /* A message of many datagrams needs one large piece of memory; small ones may still be had. */
+        o->gso_segments = segments / 2;
+        o->gso_sent = 0;
         return false;
     }
     if (segments > 1 && errnum == EIO) {
@@ -307,6 +318,7 @@ void kt_uv_udp_send(struct uv_udp *s)
 
 void kt_uv_udp_out_init(struct uv_udp *s)
 {
+    s->out.gso_segments = GSO_SEGMENTS;
 #ifdef UDP_SEGMENT
     int off = 0;
     if (!(s->u->flags & KT_UV_NO_GSO) && setsockopt(s->fd, IPPROTO_UDP, UDP_SEGMENT, &off, sizeof off) == 0)

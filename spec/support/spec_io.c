@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "io/uv.h"
+#include "refuse.h"
 
 enum kind { TIMER, TURN, UDP, LISTENER, CONNECT, CONN, RESOLVE, QUERY, SIGNAL };
 
@@ -842,8 +843,8 @@ static int next_fd(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"new", new_io}, {"sleeps", sleeps}, {"limit", limit}, {"pid", pid}, {"next_fd", next_fd}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"refuse", refuse}, {"refused", refused}, {"new", new_io},
+    {"sleeps", sleeps}, {"limit", limit}, {"pid", pid}, {"next_fd", next_fd}, {NULL, NULL}};
 
 static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"check", io_check},
     {"now", io_now}, {"clock", io_clock}, {"wall", io_wall}, {"random", io_random}, {"timer", io_timer},
