@@ -405,6 +405,18 @@ for _, backend in ipairs(backends) do
       end
     end)
 
+    it("to or from a link-local address without a scope fails, and says that the scope is missing", function()
+      local want = "[fe80::1]:5: a link-local address needs a scope: write the interface behind it, such as fe80::1%eth0"
+      local listener, name, text = io:listen("[fe80::1]:5", function() end)
+      assert.same({ nil, "unreachable", want }, { listener, name, text })
+      assert(io:connect("[fe80::1]:5", function(conn, _, why)
+        listener, text = conn, why
+        io:stop()
+      end))
+      assert.is_true(io:run(3000))
+      assert.same({ nil, want }, { listener, text })
+    end)
+
     it("that is reset as soon as it is accepted has been connected, and reads the reset", function()
       for _, words in ipairs { "", "sorry" } do
         local name, failed, got, peer = nil, nil, "", nil

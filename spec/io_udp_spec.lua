@@ -333,6 +333,14 @@ for _, backend in ipairs(backends) do
       assert.equal("192.0.2.1:0: no interface of this machine has that address", text)
     end)
 
+    it("says that a scope is missing from a link-local address", function()
+      local want = "[fe80::1]:5: a link-local address needs a scope: write the interface behind it, such as fe80::1%eth0"
+      for _, opts in ipairs { { remote = "[fe80::1]:5" }, { bind = "[fe80::1]:5" } } do
+        local socket, name, text = io:udp(opts, {})
+        assert.same({ nil, "unreachable", want }, { socket, name, text })
+      end
+    end)
+
     it("shares a port when asked to", function()
       local a = assert(io:udp({ bind = "127.0.0.1:0", reuse_port = 1 }, {}))
       assert(io:udp({ bind = a:addr(), reuse_port = 1 }, {}))

@@ -134,7 +134,7 @@ local link = {}
 --- Opens a stream to the peer, dialling it first if need be. On an accepted link the peer must be a kt whose link serves.
 ---
 --- Where: task.
---- Fails with: timeout, closed, dead, limit, unsupported.
+--- Fails with: timeout, name, unreachable, closed, dead, limit, unsupported.
 ---@param options? kt.link.open_options See its keys.
 ---@return kt.stream? stream
 ---@return kt.err? err
@@ -146,7 +146,7 @@ function link:open(options) end
 --- Asks the peer for an answer that any peer gives, and says how long it took, the peer's own flush interval included; dials if there is no session.
 ---
 --- Where: task.
---- Fails with: timeout, closed, dead, restarted.
+--- Fails with: timeout, name, unreachable, closed, dead, restarted.
 ---@param options? kt.link.probe_options See its keys.
 ---@return number|nil
 ---@return kt.err? err

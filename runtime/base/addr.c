@@ -149,3 +149,14 @@ bool kt_endpoint_equal(const struct kt_endpoint *a, const struct kt_endpoint *b)
     return a->is_unix == b->is_unix && a->port_min == b->port_min && a->port_max == b->port_max &&
            strcmp(a->host, b->host) == 0;
 }
+
+int kt_addr_check_scope(const struct kt_addr *a, struct kt_err *err)
+{
+    char text[KT_ADDR_TEXT], ip[KT_ADDR_TEXT];
+    if (a->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr) || a->in6.sin6_scope_id)
+        return 0;
+    kt_addr_text(a, text);
+    kt_addr_ip_text(a, ip);
+    return kt_err_set(err, KT_EUNREACH,
+        "%s: a link-local address needs a scope: write the interface behind it, such as %s%%eth0", text, ip);
+}

@@ -28,6 +28,10 @@ const char *kt_addr_text(
     const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4:5", "[::1]:5"; returns out */
 const char *kt_addr_ip_text(const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4", "::1" */
 
+/* 0, or KT_EUNREACH and a sentence for a link-local IPv6 address without a scope: every interface has such a
+ * net. */
+int kt_addr_check_scope(const struct kt_addr *a, struct kt_err *err);
+
 /* Takes what sockaddr says; false if it is neither IPv4 nor IPv6. */
 bool kt_addr_from_sockaddr(struct kt_addr *out, const struct sockaddr *sa);
 

@@ -52,6 +52,7 @@ static void describe(struct sim_connect *c, int code)
         kt_err_set(&c->err, code, "%s: %s", c->what, why);
         return;
     }
+    if (code == KT_EUNREACH && kt_addr_check_scope(&c->addrs[c->next - 1], &c->err)) return;
     kt_addr_text(&c->addrs[c->next - 1], addr);
     if (strcmp(addr, c->what) == 0)
         kt_err_set(&c->err, code, "%s: %s", c->what, why);

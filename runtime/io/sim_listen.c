@@ -189,6 +189,8 @@ static int open_listener(struct sim_listener *l, const struct kt_endpoint *at, s
         (unsigned)at->port_min);
     if (!kt_addr_from_ip(&l->at, at->host[0] ? at->host : "::", at->port_min))
         return kt_err_set(err, KT_EINVAL, "%s: listening wants an IP address, not a name", l->listener.local);
+    int scope = kt_addr_check_scope(&l->at, err);
+    if (scope) return scope;
     int errnum = bind_tcp(l);
     if (errnum) return kt_plain_bind_error(err, l->listener.local, at->port_min, errnum);
     kt_addr_text(&l->at, l->listener.local);

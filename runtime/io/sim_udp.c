@@ -359,6 +359,9 @@ static int bind_local(struct sim_udp *s)
 static int set_up(struct sim_udp *s, const struct kt_udp_opts *opts, struct kt_err *err)
 {
     char text[KT_ADDR_TEXT];
+    int scope = kt_addr_check_scope(&opts->local, err);
+    if (!scope && opts->remote) scope = kt_addr_check_scope(opts->remote, err);
+    if (scope) return scope;
     s->local = opts->local;
     s->shared = opts->reuse_port;
     s->rcvbuf = opts->rcvbuf ? opts->rcvbuf : RCVBUF;

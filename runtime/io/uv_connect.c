@@ -56,6 +56,7 @@ static void describe(struct uv_connect *c, int status)
         return;
     }
     char addr[KT_ADDR_TEXT];
+    if (status == UV_EINVAL && kt_addr_check_scope(&c->addrs[c->next - 1], &c->err)) return;
     kt_addr_text(&c->addrs[c->next - 1], addr);
     if (strcmp(addr, c->what) == 0)
         kt_err_set(&c->err, code, "%s: %s", c->what, why);

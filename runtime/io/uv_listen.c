@@ -203,6 +203,8 @@ static int bind_tcp(struct uv_listener *l, const struct kt_endpoint *at, struct 
     bool any = at->host[0] == '\0';
     if (!kt_addr_from_ip(&addr, any ? "::" : at->host, at->port_min))
         return kt_err_set(err, KT_EINVAL, "%s: listening wants an IP address, not a name", l->listener.local);
+    int scope = kt_addr_check_scope(&addr, err);
+    if (scope) return scope;
     int errnum = bind_addr(l, &addr);
     if (any && (errnum == EAFNOSUPPORT || errnum == EADDRNOTAVAIL)) { /* a machine without IPv6 */
         kt_addr_from_ip(&addr, "0.0.0.0", at->port_min);

@@ -160,6 +160,9 @@ static int set_up(
     struct uv_udp *s, const struct kt_udp_opts *opts, const struct kt_addr *local, struct kt_err *err)
 {
     char text[KT_ADDR_TEXT];
+    int scope = kt_addr_check_scope(local, err);
+    if (!scope && opts->remote) scope = kt_addr_check_scope(opts->remote, err);
+    if (scope) return scope;
     kt_addr_text(local, text);
     if (kt_uv_fd_prepare(s->fd) < 0) return kt_plain_bind_error(err, text, 0, errno);
     if (s->is_v6 && IN6_IS_ADDR_UNSPECIFIED(&local->in6.sin6_addr))

@@ -97,10 +97,11 @@ struct kt_link {
 };
 struct kt_open {
     void (*cancel)(struct kt_open *);
+    const struct kt_err *why; /* not NULL and with a code: what it waits for is not to be had, and why */
 };
 
 /* Asks for a stream. Waits as long as the peer's name does not resolve or no socket can be had (retrying
- * every second); the deadline is the caller's: kt_open_cancel. */
+ * every second); the deadline is the caller's: kt_open_cancel. Until then (*out)->why says what is wrong. */
 static inline int kt_link_open(
     struct kt_link *l, kt_open_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
 {

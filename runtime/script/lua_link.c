@@ -195,6 +195,12 @@ static void cancel(struct kt_task *t)
     kt_open_cancel(t->op);
 }
 
+static const struct kt_err *why_not(struct kt_task *t)
+{
+    const struct kt_err *why = ((struct kt_open *)t->op)->why;
+    return why && why->code ? why : NULL;
+}
+
 /* The stack: the link, the stream's priority and weight, its handle. Nothing of the stream has left yet. */
 static int finish(lua_State *L, struct kt_task *t)
 {
@@ -236,6 +242,7 @@ static int link_open(lua_State *L)
     int rc = kt_link_open(l->link, opened, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     t->op = op;
+    t->why = why_not;
     kt_list_push(&l->waiting, &t->wait);
     return kt_task_wait(L, t, OPEN, cancel, finish, timeout);
 }
@@ -269,6 +276,7 @@ static int link_probe(lua_State *L)
     int rc = kt_link_probe(l->link, probed, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     t->op = op;
+    t->why = why_not;
     kt_list_push(&l->waiting, &t->wait);
     return kt_task_wait(L, t, PROBE, cancel, push_rtt, timeout);
 }

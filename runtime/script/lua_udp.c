@@ -424,6 +424,9 @@ static int try_send(lua_State *L, struct sending *s, bool kept)
     const char *data = lua_tolstring(L, 2, &len);
     if (!u->holder.udp) return closed_meanwhile(L, SEND);
     if (s->addressed && !same_family(u, &s->to)) return no_way(L);
+    struct kt_err err;
+    if (s->addressed && kt_addr_check_scope(&s->to, &err))
+        return kt_err_return(L, err.code, lua_pushfstring(L, SEND ": %s", err.text));
     uint8_t *buf = kt_udp_reserve(u->holder.udp);
     if (!buf) {
         struct kt_task *t = s->task;

@@ -138,6 +138,7 @@ static void forget_outcome(struct kt_task *t)
     t->code = 0;
     t->failed = NULL;
     t->missing = NULL;
+    t->why = NULL;
 }
 
 /* A script may still hold the thread (coroutine.running): it is one of the script's own from here on. */
@@ -356,11 +357,15 @@ static void expired(void *ctx)
         kt_task_wake(t, 0, NULL);
         return;
     }
-    char text[128];
-    snprintf(text, sizeof text, "%s: %s within %g s", t->what, t->missing ? t->missing : "no answer",
-        (double)t->timeout_us / 1e6);
+    struct kt_err err;
+    const struct kt_err *why = t->why ? t->why(t) : NULL;
+    if (why)
+        kt_err_set(&err, why->code, "%s: %s", t->what, why->text);
+    else
+        kt_err_set(&err, KT_ETIMEOUT, "%s: %s within %g s", t->what, t->missing ? t->missing : "no answer",
+            (double)t->timeout_us / 1e6);
     t->cancel(t);
-    kt_task_wake(t, KT_ETIMEOUT, text);
+    kt_task_wake(t, err.code, err.text);
 }
 
 int kt_task_wait(lua_State *L, struct kt_task *t, const char *what, kt_task_cancel cancel,

@@ -48,7 +48,10 @@ struct kt_task {
     kt_task_finish finish;
     kt_task_finish failed; /* set before kt_task_wait: pushes what follows nil and err; NULL: nothing does */
     const char *missing;   /* likewise: what did not come in time; static storage; NULL: "no answer" */
-    void *op;              /* the binding's */
+    /* Likewise: why nothing came, after which the wait fails with that when its time is up; NULL, or gives
+     * NULL: it fails with KT_ETIMEOUT. */
+    const struct kt_err *(*why)(struct kt_task *t);
+    void *op; /* the binding's */
     struct kt_timer timer;
     uint64_t timeout_us;
 

@@ -49,7 +49,7 @@ end)]],
     name = "open", context = "task", returns = "stream | nil, err",
     signature = 'open { timeout = "5s", client = conn.peer, priority = 3, weight = 16 } → stream | nil, err',
     doc = "Opens a stream to the peer, dialling it first if need be. On an accepted link the peer must be a kt whose link serves.",
-    fails = { "timeout", "closed", "dead", "limit", "unsupported" },
+    fails = { "timeout", "name", "unreachable", "closed", "dead", "limit", "unsupported" },
     optional = true,
     argument = {
       type = "table",
@@ -64,7 +64,7 @@ end)]],
     signature = 'probe { timeout = "1s" } → seconds | nil, err',
     doc = "Asks the peer for an answer that any peer gives, and says how long it took, the peer's own flush interval included; dials "
       .. "if there is no session.",
-    fails = { "timeout", "closed", "dead", "restarted" },
+    fails = { "timeout", "name", "unreachable", "closed", "dead", "restarted" },
     optional = true,
     argument = { type = "table", keys = { { name = "timeout", type = "duration", default = 1, doc = "How long it may take." } } },
   })

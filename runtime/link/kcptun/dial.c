@@ -209,6 +209,7 @@ static void come_off_bench(struct dial *d)
     slot->resolve = NULL;
     kt_io_timer_cancel(d->link->sh->io, &slot->retry);
     slot->complained = false;
+    slot->why.code = 0;
     slot->fails = 0;
     kt_list_remove(&d->node);
     d->slot = slot;
@@ -422,6 +423,7 @@ static void bury(struct slot *slot)
 static void later(struct slot *slot, const struct kt_err *err)
 {
     struct kt_shared *sh = slot->link->sh;
+    slot->why = *err;
     if (!slot->complained) kt_log(sh->log, KT_LOG_WARN, "%s; trying again every second", err->text);
     slot->complained = true;
     kt_io_timer_set(sh->io, &slot->retry, kt_io_now(sh->io) + RETRY_US);
@@ -445,6 +447,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
         return;
     }
     slot->complained = false;
+    slot->why.code = 0;
     if (slot->dead) {
         move_young(slot, slot->dead);
         bury(slot);
@@ -500,6 +503,7 @@ void kt_slot_call(struct slot *slot, struct kt_call *call)
         kt_call_serve(call, d->session); /* whatever else is missing, it can be asked */
         return;
     }
+    call->open.why = &slot->why;
     kt_list_push(&slot->waiting, &call->node);
     if (d && (d->stale || expired(d))) drain(d);
     if (!slot->dial)

@@ -45,7 +45,8 @@ struct slot {
     struct kt_list waiting; /* of kt_call */
     struct kt_resolve *resolve;
     struct kt_timer retry;
-    unsigned fails; /* sessions that heard nothing, and dials that failed, since one heard something */
+    struct kt_err why; /* why the last dial failed; code 0: it did not */
+    unsigned fails;    /* sessions that heard nothing, and dials that failed, since one heard something */
     bool complained;
 };
 

@@ -1,0 +1,54 @@
+-- What a script hears of a peer that cannot be dialled, in virtual time.
+local sim = require "kt.sim"
+
+--- What `call` on a link to `remote` fails with: the code and the sentence.
+local function failure(remote, call, prepare)
+  local w = sim.world { seed = 7, files = { ["client.lua"] = ([[
+local kt = require "kt"
+local far = kt.link { remote = "%s", key = "k" }
+kt.spawn(function()
+  local _, err = far:%s
+  kt.log.info("<%%s> <%%s>", err.code, err)
+end)]]):format(remote, call) } }
+  w:host "client"
+  if prepare then prepare(w) end
+  local client = w:host("client"):run "client.lua"
+  client:wait_log("<.*>", { timeout = "10s" })
+  return client:log():match "<(.-)> <(.-)>"
+end
+
+describe("a link that cannot be dialled", function()
+  for _, call in ipairs { "open", "probe" } do
+    local function fails(remote, ...)
+      return { failure(remote, call .. ' { timeout = "3s" }', ...) }
+    end
+
+    it("says at the end of link:" .. call .. "'s time that its name is not known", function()
+      assert.same({ "name", ("link:%s: nosuch.example: no such host name"):format(call) }, fails "nosuch.example:29900")
+    end)
+
+    it("says there that the name server does not answer", function()
+      assert.same({ "name", ("link:%s: far.example: the name server does not answer"):format(call) },
+        fails("far.example:29900", function(w) w:name("far.example", nil, { fail = true }) end))
+    end)
+
+    it("says there that the scope is missing from a link-local address", function()
+      assert.same({ "unreachable", ("link:%s: [fe80::1]:29900: a link-local address needs a scope: write the interface behind it, "
+        .. "such as fe80::1%%eth0"):format(call) }, fails "[fe80::1]:29900")
+    end)
+  end
+
+  it("opens as soon as its name is known, within the time", function()
+    local w = sim.world { seed = 7, files = { ["client.lua"] = [[
+local kt = require "kt"
+local far = kt.link { remote = "far.example:29900", key = "k" }
+kt.spawn(function()
+  local stream, err = far:open { timeout = "5s" }
+  kt.log.info("<%s>", stream and "open" or err)
+end)]] } }
+    w:host "client"
+    local client = w:host("client"):run "client.lua"
+    w:at("2s", function() w:name("far.example", "client") end)
+    client:wait_log("<open>", { timeout = "4s" })
+  end)
+end)
