@@ -99,6 +99,9 @@ static bool send_probes(struct flush *f)
     if (k->ask) {
         if (!put(f, KT_KCP_WASK, 0, 0, 0)) return false;
         k->stats.unanswered++;
+        memmove(k->asked + 1, k->asked, sizeof k->asked - sizeof *k->asked);
+        k->asked[0].tx = k->snd.tx;
+        k->asked[0].at_us = f->now_us;
         k->stats.asked_us = f->now_us;
     }
     k->ask = false;

@@ -140,6 +140,16 @@ static void note_restart(struct kt_kcp *k, const struct news *news)
         k->stats.contradictions++;
 }
 
+/* A WINS after a WASK: the answer to the latest one that the shortest round trip allows, else to the oldest
+ * that is known. */
+static void on_answer(struct kt_kcp *k, uint64_t now_us)
+{
+    size_t i = 0;
+    while (i + 1 < KT_KCP_ASKED && k->asked[i + 1].at_us > 0 && now_us - k->asked[i].at_us < k->rtt.min) i++;
+    k->stats.unanswered--;
+    kt_evidence_probed(&k->evidence, k->asked[i].tx);
+}
+
 static void finish(struct kt_kcp *k, const struct news *news)
 {
     uint32_t moved = news->una - k->snd.una;
@@ -149,7 +159,7 @@ static void finish(struct kt_kcp *k, const struct news *news)
         set_rmt_wnd(k, news->wnd, news->now_us);
         if (news->wins) {
             k->stats.answers++;
-            if (k->stats.unanswered > 0) k->stats.unanswered--;
+            if (k->stats.unanswered > 0) on_answer(k, news->now_us);
         }
     }
     if (valid && news->regular && news->rtt_us != NO_SAMPLE) {

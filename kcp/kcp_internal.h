@@ -15,6 +15,7 @@
 #define KT_KCP_RMT_WND_FIRST 32u /* until the peer has spoken */
 #define KT_KCP_PROBE_FIRST_US 500000u
 #define KT_KCP_PROBE_MAX_US 120000000u
+#define KT_KCP_ASKED 4u
 #define KT_KCP_ACK_EVERY 16u
 /* How long an acknowledgement waits for data to leave with. An answer from a near target takes less; and
  * kcptun acknowledges an answer at once only if its packet also moves una. */
@@ -51,6 +52,9 @@ struct kt_kcp {
 
     struct kt_echo echo;
     uint64_t arrived_us; /* when the newest transmission known to have arrived was sent */
+    struct {
+        uint64_t tx, at_us; /* the last transmission before it, and when it left */
+    } asked[KT_KCP_ASKED];  /* the latest WASKs, newest first */
 
     struct kt_kcp_stats stats; /* the counters; the rest is filled in by kt_kcp_stats */
 };

@@ -12,6 +12,7 @@
 
 struct kt_rtt {
     uint32_t srtt, var; /* srtt 0: no sample yet */
+    uint32_t min;       /* shortest sample */
     uint32_t rto;
     uint32_t min_rto, interval;
     uint32_t ambiguous; /* ambiguous samples since the last clear one */
@@ -43,6 +44,7 @@ static inline void kt_rtt_tune(struct kt_rtt *t, uint32_t min_rto_us, uint32_t i
 static inline void kt_rtt_sample(struct kt_rtt *t, uint32_t r)
 {
     if (r == 0) r = 1;
+    if (t->min == 0 || r < t->min) t->min = r;
     if (t->srtt == 0) {
         t->srtt = r;
         t->var = r / 2;

@@ -402,3 +402,72 @@ describe("a PUSH that the peer cannot have sent", function()
     assert.equal(0, e:stats().contradictions)
   end)
 end)
+
+describe("the answer to a probe", function()
+  -- Two segments sent at 10 s; all round trips so far took 3 s, so the timeout is 9 s.
+  local function engine(settings)
+    local e = wire.engine(settings)
+    e:write("x")
+    e:flush(0)
+    e:input(ack(0, 0, 1), 3000 * MS)
+    e:write(("x"):rep(2 * e:mss()))
+    assert.same({ 1, 2 }, wire.sns(e:flush(10000 * MS)))
+    assert.is_true(e:stats().rto_us > 8000 * MS)
+    return e
+  end
+
+  local function ask(e, now)
+    e:probe()
+    assert.equal(1, #wire.segments(e:flush(now), wire.WASK))
+  end
+
+  local function answer(e, now) e:input(wire.segment(wire.WINS, { una = 1 }), now) end
+
+  for _, resend in ipairs { 2, 0 } do
+    it("shows that what was sent before the probe is lost, with resend " .. resend, function()
+      local e = engine { resend = resend }
+      ask(e, 11000 * MS)
+      assert.same({}, e:flush(14000 * MS - 1))
+      answer(e, 14000 * MS)
+      local due = e:due(14000 * MS)
+      assert.is_true(due <= 14030 * MS)
+      assert.same({ 1, 2 }, wire.sns(e:flush(due), wire.PUSH))
+      assert.is_true(e:due(due) > 20000 * MS)
+      e:check()
+    end)
+  end
+
+  it("says nothing of what was sent after the probe", function()
+    local e = engine()
+    ask(e, 11000 * MS)
+    e:write("x")
+    e:flush(11001 * MS)
+    answer(e, 14000 * MS)
+    assert.same({ 1, 2 }, wire.sns(e:flush(e:due(14000 * MS)), wire.PUSH))
+  end)
+
+  it("is not taken for that of a probe that left less than the shortest round trip ago", function()
+    local e = engine { snd_wnd = 128 }
+    ask(e, 11000 * MS)
+    e:write("x")
+    e:flush(12000 * MS)
+    ask(e, 13000 * MS)
+    answer(e, 15000 * MS)
+    assert.same({ 1, 2 }, wire.sns(e:flush(e:due(15000 * MS)), wire.PUSH))
+    answer(e, 16000 * MS)
+    assert.same({ 3 }, wire.sns(e:flush(e:due(16000 * MS)), wire.PUSH))
+  end)
+
+  it("says nothing if nobody asked", function()
+    local e = engine()
+    answer(e, 14000 * MS)
+    assert.is_true(e:due(14000 * MS) > 18000 * MS)
+  end)
+
+  it("says nothing if its una fell back", function()
+    local e = engine()
+    ask(e, 11000 * MS)
+    e:input(wire.segment(wire.WINS, { una = 0 }), 14000 * MS)
+    assert.is_true(e:due(14000 * MS) > 18000 * MS)
+  end)
+end)

@@ -27,6 +27,7 @@ local function echoes(opts)
   w:host("far"):run "far.lua"
   w:host("near"):run "near.lua"
   local app, times, rto = w:host("near"):connect "127.0.0.1:12948", {}, 0
+  if opts.before then opts.before(w, line, app) end
   for i = 1, opts.n do
     times[i] = app:echo(("x"):rep(40), { timeout = "60s" }).time
     w:run_for(opts.pause)
@@ -82,4 +83,27 @@ describe("an answer", function()
     local _, _, sent = echoes { seed = 1, mode = "fast", fec = false, pause = "200ms", n = 50, line = { delay = "50ms" } }
     assert.is_true(sent >= 50 and sent <= 60, sent .. " datagrams for 50 answers")
   end)
+end)
+
+describe("echoes after the line has held everything for 9 s", function()
+  for _, fec in ipairs { false, true } do
+    it("do not wait for the timeout that this made, " .. (fec and "with" or "without") .. " FEC", function()
+      local all = {}
+      for seed = 1, 20 do
+        local times = echoes {
+          seed = seed, mode = "fast2", fec = fec, pause = "20ms", n = 20, line = { delay = "10ms", loss = "8%" },
+          before = function(w, line, app)
+            app:echo "hello"
+            line:hold()
+            app:send(("x"):rep(40))
+            w:run_for "9s"
+            line:heal()
+            app:read(40)
+          end,
+        }
+        table.move(times, 1, #times, #all + 1, all)
+      end
+      assert.is_true(percentile(all, 0.99) < 3, ("p99 %.1f s"):format(percentile(all, 0.99)))
+    end)
+  end
 end)
