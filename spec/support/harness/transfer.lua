@@ -37,25 +37,26 @@ end
 
 --- A target that takes part in `transfer.exchange`: the first 8 bytes of the client name the stream. When it has all it
 --- says so in one byte and waits for the client to hang up: an end that closes first may cut off what is in flight.
-function transfer.partner(up, down, where)
+--- `seconds`: how long to wait for the next bytes, if not as long as usual.
+function transfer.partner(up, down, where, seconds)
   return sockets.serve(function(conn)
     local seed = string.unpack("<i8", conn:recv_exactly(8))
     loop.all(600,
-      function() transfer.pull(conn, seed, up) end,
-      function() transfer.push(conn, -seed, down) end)
+      function() transfer.pull(conn, seed, up, seconds) end,
+      function() transfer.push(conn, -seed, down, seconds) end)
     conn:send("!")
     conn:recv(60)
   end, where)
 end
 
 --- Through the tunnel whose near end is `where`, to a partner made with the same sizes: `up` and `down` bytes at once.
-function transfer.exchange(where, seed, up, down)
+function transfer.exchange(where, seed, up, down, seconds)
   local conn = assert(sockets.connect(where))
   conn:send(string.pack("<i8", seed))
   loop.all(600,
-    function() transfer.push(conn, seed, up) end,
-    function() transfer.pull(conn, -seed, down) end)
-  assert(conn:recv_exactly(1) == "!")
+    function() transfer.push(conn, seed, up, seconds) end,
+    function() transfer.pull(conn, -seed, down, seconds) end)
+  assert(conn:recv_exactly(1, seconds) == "!")
   conn:close()
 end
 
