@@ -5,7 +5,7 @@ local bad_script = require "bad_script"
 local scripts = require "harness.scripts"
 
 local STOPPED = "stopped: it ran for 0.5 s without waiting, and all else stood still; in a long loop, kt.sleep(0) lets others run"
-local SERVES = "; the first link that is up serves; further ones are not told"
+local SERVES = "; using the first link that is up; further mistakes of this kind are not logged"
 
 describe("beside a script whose", function()
   local s
@@ -50,18 +50,18 @@ end)]] .. (more or "")
       ["it raises what cannot be told"] = { "function() error(setmetatable({}, { __tostring = error })) end", "it raised a table" },
       ["it raises nil"] = { "function() error(nil) end", "it raised nil" },
       ["it allocates for ever"] = { 'function() local x = "x" while true do x = x .. x end end', "not enough memory" },
-      ["it returns nil"] = { "function() end", "it returned nil; wanted an index into up, 1 to 1" },
-      ["it returns 0"] = { "function() return 0 end", "it returned 0; wanted an index into up, 1 to 1" },
-      ["it returns an index that there is not"] = { "function(up) return #up + 1 end", "it returned 2; wanted an index into up, 1 to 1" },
-      ["it returns half an index"] = { "function() return 1.5 end", "it returned 1.5; wanted an index into up, 1 to 1" },
-      ["it returns no number"] = { "function() return 0/0 end", "it returned not a number; wanted an index into up, 1 to 1" },
-      ["it returns infinity"] = { "function() return math.huge end", "it returned math.huge; wanted an index into up, 1 to 1" },
-      ["it returns a table"] = { "function(up) return up[1] end", "it returned a table; wanted an index into up, 1 to 1" },
-      ["it returns a string"] = { 'function() return "1" end', 'it returned "1"; wanted an index into up, 1 to 1' },
-      ["it returns a function"] = { "function() return print end", "it returned a function; wanted an index into up, 1 to 1" },
-      ["it returns true"] = { "function() return true end", "it returned true; wanted an index into up, 1 to 1" },
-      ["it returns a link"] = { "function() return far end", "it returned a link; wanted an index into up, 1 to 1" },
-      ["it empties what it was given"] = { "function(up) up[1] = nil return 1 end", "it returned 1; wanted an index into up, 1 to 1" },
+      ["it returns nil"] = { "function() end", "expected an index into up (1 to 1), got nil" },
+      ["it returns 0"] = { "function() return 0 end", "expected an index into up (1 to 1), got 0" },
+      ["it returns an index that there is not"] = { "function(up) return #up + 1 end", "expected an index into up (1 to 1), got 2" },
+      ["it returns half an index"] = { "function() return 1.5 end", "expected an index into up (1 to 1), got 1.5" },
+      ["it returns no number"] = { "function() return 0/0 end", "expected an index into up (1 to 1), got NaN" },
+      ["it returns infinity"] = { "function() return math.huge end", "expected an index into up (1 to 1), got math.huge" },
+      ["it returns a table"] = { "function(up) return up[1] end", "expected an index into up (1 to 1), got a table" },
+      ["it returns a string"] = { 'function() return "1" end', 'expected an index into up (1 to 1), got "1"' },
+      ["it returns a function"] = { "function() return print end", "expected an index into up (1 to 1), got a function" },
+      ["it returns true"] = { "function() return true end", "expected an index into up (1 to 1), got true" },
+      ["it returns a link"] = { "function() return far end", "expected an index into up (1 to 1), got a link" },
+      ["it empties what it was given"] = { "function(up) up[1] = nil return 1 end", "expected an index into up (1 to 1), got 1" },
       ["it waits"] = { 'function() kt.sleep "1s" return 1 end', "s.lua:6: kt.sleep: cannot wait in a policy; it is given facts, and answers at once" },
       ["it opens a stream"] = { "function() far:open {} return 1 end", "s.lua:6: link:open: cannot wait in a policy; it is given facts, and answers at once" },
       ["it yields"] = { "function() coroutine.yield() return 1 end", "attempt to yield across a C-call boundary" },
@@ -116,8 +116,8 @@ end)]])
         conn = w.poke()
         conn:send "ping"
         assert.equal("ping", conn:recv_exactly(4, 20))
-        w.says("warn  s: s.lua:6: kt.pool: policy: it ran until it was stopped; it is not asked any more, the first link that is up serves"
-          .. "; further ones are not told")
+        w.says("warn  s: s.lua:6: kt.pool: policy: stopped for running too long; not called again, using the first link that is up"
+          .. "; further mistakes of this kind are not logged")
         w.finish()
       end)
     end)
@@ -126,24 +126,25 @@ end)]])
   describe("key is no key, the client's address serves and a neighbour goes on:", function()
     for what, case in pairs {
       ["it raises"] = { "function(request) return request.user.name end", "s.lua:6: attempt to index a nil value (field 'user')" },
-      ["it returns a table"] = { "function() return {} end", "it returned a table; wanted a string" },
-      ["it returns nil"] = { "function() end", "it returned nil; wanted a string" },
+      ["it returns a table"] = { "function() return {} end", "expected a string, got a table" },
+      ["it returns nil"] = { "function() end", "expected a string, got nil" },
       ["it waits"] = { "function() kt.sleep(1) end", "s.lua:6: kt.sleep: cannot wait in a key function; it is given facts, and answers at once" },
     } do
       it(what, function()
         served('policy = "hash", key = ' .. case[1],
-          "warn  s: s.lua:6: kt.pool: key: " .. case[2] .. "; the client's address serves; further ones are not told")
+          "warn  s: s.lua:6: kt.pool: key: " .. case[2] .. "; using the client's address; further mistakes of this kind are not logged")
       end)
     end
   end)
 
   describe("check is no check, the link is tried all the same and a neighbour goes on:", function()
     for what, case in pairs {
-      ["it raises"] = { "function() error 'broken' end", "warn  s: s.lua:6: kt.pool: check.with: s.lua:6: broken; further ones are not told" },
+      ["it raises"] = { "function() error 'broken' end",
+        "warn  s: s.lua:6: kt.pool: check.with: s.lua:6: broken; further mistakes of this kind are not logged" },
       ["it returns a string"] = { "function() return 'yes' end",
-        "warn  s: s.lua:6: kt.pool: check.with: it returned a string; wanted true, the round-trip time in seconds, or nil and why not"
-        .. "; further ones are not told" },
-      ["it returns no number"] = { "function() return 0/0 end", "check.with: it returned a number that is no time; wanted true" },
+        "warn  s: s.lua:6: kt.pool: check.with: expected true, a round-trip time in seconds, or nil and a reason, got a string"
+        .. "; further mistakes of this kind are not logged" },
+      ["it returns no number"] = { "function() return 0/0 end", "check.with: expected true, a round-trip time in seconds, or nil and a reason, got NaN" },
       ["it hangs"] = { "function() kt.sleep '1h' end", "warn  s: pool: far is down: its check took longer than 0.1 s" },
     } do
       it(what, function()

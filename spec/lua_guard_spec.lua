@@ -409,7 +409,7 @@ end)]]):format(server.at), "s.lua")
     end)
 
     it("strings whose methods it can add to, but not change under kt", function()
-      assert.equal("x!\tX\tfalse\tudp: nothing given; wanted a table\n", (task [[
+      assert.equal("x!\tX\tfalse\tudp: expected a table, got no value\n", (task [[
         function string.shout(s) return s .. "!" end
         function string.format() error "mine" end
         function string.gsub() error "mine" end

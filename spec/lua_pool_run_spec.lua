@@ -280,7 +280,7 @@ end)]]):format(ns.at, at))
         assert.is_nil(neighbour)
         p:expect "stopped: it ran for 0.5 s without waiting"
         assert.same({ a = 3 }, spread(p, 3))
-        p:expect "policy: it ran until it was stopped; it is not asked any more"
+        p:expect "policy: stopped for running too long; not called again"
       end)
     end)
   end)
@@ -427,7 +427,7 @@ kt.spawn(function() pool:open { timout = "5s" } end)]])
 
     it("goes on with a link that is itself a mistake", function()
       h.run(function()
-        assert.equal("s.lua:2: link.key: missing; wanted a string, or kt.secret_file \"psk.key\"\n", check [[
+        assert.equal("s.lua:2: link.key: missing; expected a string, or kt.secret_file \"psk.key\"\n", check [[
 local near = kt.link { remote = "a:9" }
 local pool = kt.pool { links = { near, { link = near } } }
 pool:add(near)]])

@@ -234,7 +234,7 @@ describe("a pool", function()
     it("is down when it raises, which is told once", function()
       pool_of { links = { near }, check = { with = function() error("s.lua:9: oops", 0) end } }
       w.run(20)
-      assert.equal(1, w.logged "^warn s.lua:1: kt.pool: check.with: s.lua:9: oops; further ones are not told$")
+      assert.equal(1, w.logged "^warn s.lua:1: kt.pool: check.with: s.lua:9: oops; further mistakes of this kind are not logged$")
       assert.equal(1, w.logged "near is down: its check raised an error")
     end)
 
@@ -244,7 +244,7 @@ describe("a pool", function()
         local pool = pool_of { links = { w.link "x" }, check = { with = function() return nonsense end } }
         w.run(5)
         assert.is_false(pool:links()[1].up)
-        assert.equal(1, w.logged "check.with: it returned a .*; wanted true, the round%-trip time in seconds, or nil and why not")
+        assert.equal(1, w.logged "check.with: expected true, a round%-trip time in seconds, or nil and a reason, got ")
         pool:close()
       end
     end)
@@ -430,7 +430,7 @@ describe("a pool", function()
         w.run(1)
         assert.equal(w.where(pool, { key = "10.0.0.7" }), w.where(pool, { client = "10.0.0.7:1" }))
         assert.equal(w.where(pool, { client = "10.0.0.7:2" }), w.where(pool, { client = "10.0.0.7:1" }))
-        assert.equal(1, w.logged "kt.pool: key: .*; the client's address serves")
+        assert.equal(1, w.logged "kt.pool: key: .*; using the client's address")
         pool:close()
       end
     end)
@@ -492,17 +492,17 @@ describe("a pool", function()
 
     local nonsense = {
       ["nil"] = { nil, "nil" }, zero = { 0, "0" }, ["an index out of range"] = { 4, "4" }, ["a negative one"] = { -1, "%-1" },
-      ["half an index"] = { 1.5, "1.5" }, ["NaN"] = { 0 / 0, "not a number" }, ["a table"] = { {}, "a table" },
+      ["half an index"] = { 1.5, "1.5" }, ["NaN"] = { 0 / 0, "NaN" }, ["a table"] = { {}, "a table" },
       ["a string"] = { "near", '"near"' }, ["a string of digits"] = { "1", '"1"' }, ["true"] = { true, "true" },
       ["a function"] = { print, "a function" },
     }
     for what, case in pairs(nonsense) do
-      it("that returns " .. what .. ", opens on the first link, and tells once what came and what is wanted", function()
+      it("that returns " .. what .. ", opens on the first link, and logs once what it expected and got", function()
         local pool = pool_of { policy = function() return case[1] end }
         w.run(1)
         assert.same({ near = 5 }, spread(pool, 5))
-        assert.equal(1, w.logged("^warn s.lua:1: kt.pool: policy: it returned " .. case[2]
-          .. "; wanted an index into up, 1 to 3; the first link that is up serves; further ones are not told$"))
+        assert.equal(1, w.logged("^warn s.lua:1: kt.pool: policy: expected an index into up %(1 to 3%), got " .. case[2]
+          .. "; using the first link that is up; further mistakes of this kind are not logged$"))
       end)
     end
 
@@ -512,7 +512,7 @@ describe("a pool", function()
       near.dead = true
       w.run(DOWN)
       assert.same({ far = 5 }, spread(pool, 5))
-      assert.equal(1, w.logged "^warn s.lua:1: kt.pool: policy: .*attempt to index a nil value.*; the first link that is up serves")
+      assert.equal(1, w.logged "^warn s.lua:1: kt.pool: policy: .*attempt to index a nil value.*; using the first link that is up")
     end)
 
     it("that raises a table does not ask the table what it means", function()
@@ -544,7 +544,7 @@ describe("a pool", function()
       assert.equal("near", w.where(pool))
       assert.equal("near", w.where(pool))
       assert.equal(0, calls)
-      assert.equal(1, w.logged "policy: it ran until it was stopped; it is not asked any more")
+      assert.equal(1, w.logged "policy: stopped for running too long; not called again")
     end)
 
     it("cannot harm the pool by what it does to its facts", function()
@@ -789,7 +789,7 @@ describe("a pool", function()
       local pool = pool_of { links = {} }
       local _, err = w.open(pool)
       assert.equal("unreachable", err.code)
-      assert.equal("pool: there is no link in it", tostring(err))
+      assert.equal("pool: the pool has no links", tostring(err))
       assert.equal(0, w.now)
     end)
 
@@ -923,27 +923,27 @@ describe("a pool", function()
 
   describe("that is declared wrongly", function()
     local cases = {
-      { { links = { "near" } }, 'pool.links[1]: "near"; wanted a link, or a table' },
-      { { links = "near" }, 'pool.links: "near"; wanted a list' },
-      { {}, "pool.links: missing; wanted links = { … }, or discover = { … }" },
+      { { links = { "near" } }, 'pool.links[1]: expected a link or a table, got "near"' },
+      { { links = "near" }, 'pool.links: expected a list, got "near"' },
+      { {}, "pool.links: missing; expected links = { … }, or discover = { … }" },
       { function() return { links = { near, near } } end, "pool.links[2]: the same link as links[1]; to let it count more, give it a weight" },
       { function() return { links = { { link = near, name = "a" }, { link = far, name = "a" } } } end,
         "pool.links[2].name: links[1] has that name already" },
       { function() return { links = { { link = near, wieght = 2 } } } end, "pool.links[1].wieght: unknown key; did you mean weight?" },
       { function() return { links = { { link = near, weight = 0 } } } end,
-        "pool.links[1].weight: 0 is out of range; wanted 1 to 65535" },
+        "pool.links[1].weight: expected 1 to 65535, got 0" },
       { function() return { links = { near, up = far } } end,
-        "pool.links.up: a list has no such key; write its elements one after the other: { a, b }" },
-      { function() return { links = { near }, policy = "fist" } end, 'pool.policy: "fist" is not known; did you mean "first"?' },
+        "pool.links.up: unexpected key in a list; write the elements in order: { a, b }" },
+      { function() return { links = { near }, policy = "fist" } end, 'pool.policy: unknown value "fist"; did you mean "first"?' },
       { function() return { links = { near }, policy = 1 } end,
-        "pool.policy: 1 is not known; there are: first, round_robin, least_loaded, lowest_rtt, weighted, hash, or a function" },
-      { function() return { links = { near }, migrate = "all" } end, 'pool.migrate: "all" is not known; there are: new-only' },
-      { function() return { links = { near }, check = { fall = 0 } } end, "pool.check.fall: 0 is out of range; wanted 1 to 100" },
+        'pool.policy: unknown value 1; expected one of "first", "round_robin", "least_loaded", "lowest_rtt", "weighted", "hash", or a function' },
+      { function() return { links = { near }, migrate = "all" } end, 'pool.migrate: unknown value "all"; expected "new-only"' },
+      { function() return { links = { near }, check = { fall = 0 } } end, "pool.check.fall: expected 1 to 100, got 0" },
       { function() return { links = { near }, key = function() end } end,
         'pool.key: policy = "first" does not ask for it; give policy = "hash", or leave it out' },
       { { discover = { name = "x", link = { key = "k" }, port = 1 } }, "pool.discover.port: SRV records say it themselves; leave it out" },
-      { { discover = { name = "x", type = "A", link = { key = "k" } } }, "pool.discover.port: missing; wanted the peers' port" },
-      { { discover = { name = "x", link = {} } }, "pool.discover.link.key: missing; wanted a string, or kt.secret_file \"psk.key\"" },
+      { { discover = { name = "x", type = "A", link = { key = "k" } } }, "pool.discover.port: missing; expected the peers' port" },
+      { { discover = { name = "x", link = {} } }, "pool.discover.link.key: missing; expected a string, or kt.secret_file \"psk.key\"" },
       { { discover = { name = "x", link = { key = "k", kcp = { sndwind = 1 } } } },
         "pool.discover.link.kcp.sndwind: unknown key; did you mean sndwnd?" },
     }

@@ -385,22 +385,22 @@ kt.spawn(function() %s end)]]):format(addresses, body))
 
   it("says what is wrong with what it is given", with_server(function()
     assert.equal([[
-kt.resolve.name: missing; wanted a host's name
-kt.resolve.name: 5; wanted a string
-kt.resolve.type: "a" is not known; did you mean "A"?
-kt.resolve.type: "MX" is not known; there are: A, AAAA, SRV
-kt.resolve.timeout: "soon"; wanted a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds
+kt.resolve.name: missing; expected a host's name
+kt.resolve.name: expected a string, got 5
+kt.resolve.type: unknown value "a"; did you mean "A"?
+kt.resolve.type: unknown value "MX"; expected one of "A", "AAAA", "SRV"
+kt.resolve.timeout: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "soon"
 kt.resolve.server: unknown key; did you mean servers?
-kt.resolve.servers: "127.0.0.1"; wanted a list
-kt.resolve.servers: 0 name servers; wanted 1 to 8
-kt.resolve.servers: 9 name servers; wanted 1 to 8
-kt.resolve.servers[1]: 5; wanted a name server's IP address
+kt.resolve.servers: expected a list, got "127.0.0.1"
+kt.resolve.servers: expected 1 to 8 name servers, got 0
+kt.resolve.servers: expected 1 to 8 name servers, got 9
+kt.resolve.servers[1]: expected a name server's IP address, got 5
 kt.resolve.servers[2]: "dns.test"; wanted a name server's IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"
 kt.resolve.servers[1]: "127.0.0.1:0"; wanted a name server's IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"
 kt.resolve.servers[1]: "127.0.0.1": a zero byte in it
-kt.resolve.servers.also: a list has no such key; write its elements one after the other: { a, b }
-kt.resolve.servers[2]: missing; wanted a name server's IP address
-kt.resolve: nothing given; wanted a table
+kt.resolve.servers.also: unexpected key in a list; write the elements in order: { a, b }
+kt.resolve.servers[2]: missing; expected a name server's IP address
+kt.resolve: expected a table, got no value
 ]], s.task [[
 local function wrong(t)
   local ok, err = pcall(kt.resolve, t)

@@ -64,23 +64,23 @@ describe("the schema", function()
   end)
 
   it("lists the keys when none is near", function()
-    assert.equal("tank.colour: unknown key; there are: litres, fuel, flush, label, sealed, on_empty, hose",
+    assert.equal("tank.colour: unknown key; expected one of litres, fuel, flush, label, sealed, on_empty, hose",
       mistake { colour = "red" })
   end)
 
   it("refuses positional values", function()
-    assert.equal("tank[1]: no positional values here; every value has a name", mistake { 5 })
+    assert.equal("tank[1]: unexpected positional value; write name = value", mistake { 5 })
   end)
 
   it("names the range that was left", function()
-    assert.equal("tank.litres: 100 is out of range; wanted 1 to 99", mistake { litres = 100 })
-    assert.equal("tank.litres: 0 is out of range; wanted 1 to 99", mistake { litres = 0 })
+    assert.equal("tank.litres: expected 1 to 99, got 100", mistake { litres = 100 })
+    assert.equal("tank.litres: expected 1 to 99, got 0", mistake { litres = 0 })
   end)
 
   it("writes a range in the unit of what it bounds, also where the bound itself is out of it", function()
     local function range(d, value)
       local _, mistakes = schema.check("it", d, value)
-      return mistakes[1].message:match "wanted (.*)$"
+      return mistakes[1].message:match "^expected (.*), got [^,]*$"
     end
     assert.equal("8KiB to less than 2GiB", range({ type = "size", min = 8192, below = 1 << 31 }, 1 << 31))
     assert.equal("less than 1MiB", range({ type = "size", below = 1 << 20 }, "1MiB"))
@@ -92,21 +92,21 @@ describe("the schema", function()
 
   it("takes a whole float as an integer, and no other", function()
     assert.equal("integer", math.type(check({ litres = 7.0 }).litres))
-    assert.equal("tank.litres: 7.5; wanted a whole number, 1 to 99", mistake { litres = 7.5 })
-    assert.equal('tank.litres: "7"; wanted a whole number, 1 to 99', mistake { litres = "7" })
+    assert.equal("tank.litres: expected an integer (1 to 99), got 7.5", mistake { litres = 7.5 })
+    assert.equal('tank.litres: expected an integer (1 to 99), got "7"', mistake { litres = "7" })
   end)
 
   it("suggests the value that was meant", function()
-    assert.equal('tank.fuel: "deisel" is not known; did you mean "diesel"?', mistake { fuel = "deisel" })
-    assert.equal('tank.fuel: "coal" is not known; there are: diesel, petrol, none', mistake { fuel = "coal" })
+    assert.equal('tank.fuel: unknown value "deisel"; did you mean "diesel"?', mistake { fuel = "deisel" })
+    assert.equal('tank.fuel: unknown value "coal"; expected one of "diesel", "petrol", "none"', mistake { fuel = "coal" })
   end)
 
-  it("names the type that was wanted", function()
-    assert.equal("tank.label: 5; wanted a string", mistake { label = 5 })
-    assert.equal('tank.sealed: "yes"; wanted true or false', mistake { sealed = "yes" })
-    assert.equal("tank.on_empty: a table; wanted a function", mistake { on_empty = {} })
-    assert.equal("tank.hose: 5; wanted a table or false", mistake { hose = 5 })
-    assert.equal("tank: 5; wanted a table", mistake(5))
+  it("names the expected type", function()
+    assert.equal("tank.label: expected a string, got 5", mistake { label = 5 })
+    assert.equal('tank.sealed: expected true or false, got "yes"', mistake { sealed = "yes" })
+    assert.equal("tank.on_empty: expected a function, got a table", mistake { on_empty = {} })
+    assert.equal("tank.hose: expected a table or false, got 5", mistake { hose = 5 })
+    assert.equal("tank: expected a table, got 5", mistake(5))
   end)
 
   it("lets false switch off what may be off", function()
@@ -114,21 +114,21 @@ describe("the schema", function()
   end)
 
   it("says what is missing", function()
-    local d = { type = "table", keys = { { name = "key", type = "string", required = true, wanted = "a secret" } } }
-    assert.equal("tank.key: missing; wanted a secret", mistake({}, d))
+    local d = { type = "table", keys = { { name = "key", type = "string", required = true, expected = "a secret" } } }
+    assert.equal("tank.key: missing; expected a secret", mistake({}, d))
   end)
 
   it("says so when nothing at all was given", function()
     local out, mistakes = check(nil)
     assert.is_nil(out)
-    assert.equal("tank: nothing given; wanted a table", schema.line(mistakes[1]))
+    assert.equal("tank: expected a table, got no value", schema.line(mistakes[1]))
   end)
 
   it("tells the path, what is wrong and what to do apart", function()
     local _, mistakes = check { hose = { sndwind = 3 }, fuel = "deisel", label = 5 }
     assert.same({
-      { path = "tank.fuel", message = '"deisel" is not known', suggestion = 'did you mean "diesel"?' },
-      { path = "tank.label", message = "5; wanted a string" },
+      { path = "tank.fuel", message = 'unknown value "deisel"', suggestion = 'did you mean "diesel"?' },
+      { path = "tank.label", message = "expected a string, got 5" },
       { path = "tank.hose.sndwind", message = "unknown key", suggestion = "did you mean sndwnd?" },
     }, mistakes)
   end)
@@ -140,7 +140,7 @@ describe("the schema", function()
   end)
 
   it("quotes hostile values harmlessly", function()
-    assert.equal('tank.fuel: "a\\10b\\27c" is not known; there are: diesel, petrol, none', mistake { fuel = "a\nb\27c" })
+    assert.equal('tank.fuel: unknown value "a\\10b\\27c"; expected one of "diesel", "petrol", "none"', mistake { fuel = "a\nb\27c" })
     assert.is_true(#mistake { fuel = ("x"):rep(1000) } < 120)
   end)
 
@@ -181,7 +181,7 @@ describe("the description of kt.link", function()
     for _, mode in ipairs { "normal", "fast", "fast2", "fast3", "manual", "default" } do
       assert.equal(mode, check_link({ mode = mode }).mode)
     end
-    assert.equal('link.mode: "fst2" is not known; did you mean "fast2"?', one_mistake { mode = "fst2" })
+    assert.equal('link.mode: unknown value "fst2"; did you mean "fast2"?', one_mistake { mode = "fst2" })
   end)
 
   it("lets mode = manual set what the modes set", function()
@@ -195,11 +195,11 @@ describe("the description of kt.link", function()
   end)
 
   it("knows one wire", function()
-    assert.equal('link.wire: "carrier pigeon" is not known; there are: kcptun', one_mistake { wire = "carrier pigeon" })
+    assert.equal('link.wire: unknown value "carrier pigeon"; expected "kcptun"', one_mistake { wire = "carrier pigeon" })
   end)
 
   it("limits FEC groups to what the code can do", function()
-    assert.equal("link.fec.parity: data + parity is 300; wanted at most 255", one_mistake { fec = { data = 200, parity = 100 } })
+    assert.equal("link.fec.parity: expected data + parity of at most 255, got 300", one_mistake { fec = { data = 200, parity = 100 } })
     assert.is_false(check_link({ fec = false }).fec)
   end)
 
@@ -234,7 +234,7 @@ describe("a list", function()
   it("has each element checked, with its defaults", function()
     assert.same({ tanks = { { pump = pump, litres = 9 } }, names = { "a", "b" } },
       check({ tanks = { { pump = pump, litres = 9 } }, names = { "a", "b" } }, fleet))
-    assert.equal("tank.names[2]: 7; wanted a string", mistake({ names = { "a", 7 } }, fleet))
+    assert.equal("tank.names[2]: expected a string, got 7", mistake({ names = { "a", 7 } }, fleet))
     assert.equal("tank.tanks[1].liters: unknown key; did you mean litres?", mistake({ tanks = { { pump = pump, liters = 1 } } }, fleet))
   end)
 
@@ -243,14 +243,14 @@ describe("a list", function()
   end)
 
   it("takes no handle of another kind", function()
-    assert.equal('tank.tanks[1]: "x"; wanted a pump, or a table', mistake({ tanks = { "x" } }, fleet))
-    assert.equal("tank.tanks[1].pump: a table; wanted a pump", mistake({ tanks = { { pump = {} } } }, fleet))
+    assert.equal('tank.tanks[1]: expected a pump or a table, got "x"', mistake({ tanks = { "x" } }, fleet))
+    assert.equal("tank.tanks[1].pump: expected a pump, got a table", mistake({ tanks = { { pump = {} } } }, fleet))
   end)
 
   it("is not a table with other keys, nor anything else", function()
-    assert.equal("tank.names.first: a list has no such key; write its elements one after the other: { a, b }",
+    assert.equal("tank.names.first: unexpected key in a list; write the elements in order: { a, b }",
       mistake({ names = { first = "a" } }, fleet))
-    assert.equal('tank.names: "a"; wanted a list', mistake({ names = "a" }, fleet))
+    assert.equal('tank.names: expected a list, got "a"', mistake({ names = "a" }, fleet))
   end)
 
   it("may be empty", function()
@@ -259,8 +259,8 @@ describe("a list", function()
 
   it("is no list of functions: those are for enums that say so", function()
     assert.equal(print, check({ order = print }, fleet).order)
-    assert.equal("tank.names: a function; wanted a list", mistake({ names = print }, fleet))
-    assert.equal("tank.order: 5 is not known; there are: oldest, newest, or a function", mistake({ order = 5 }, fleet))
+    assert.equal("tank.names: expected a list, got a function", mistake({ names = print }, fleet))
+    assert.equal('tank.order: unknown value 5; expected one of "oldest", "newest", or a function', mistake({ order = 5 }, fleet))
   end)
 end)
 
@@ -290,8 +290,8 @@ describe("the description of the API", function()
 
   it("explains a mistake of a call that is checked in C", function()
     assert.equal("kt.connect.timout: unknown key; did you mean timeout?", api.explain("kt.connect", { to = "a:1", timout = 3 }))
-    assert.equal("kt.connect.to: missing; wanted \"host:port\", or \"unix:/path\"", api.explain("kt.connect", {}))
-    assert.matches("^kt.sleep: \"soon\"; wanted a duration", api.explain("kt.sleep", "soon"))
+    assert.equal("kt.connect.to: missing; expected \"host:port\", or \"unix:/path\"", api.explain("kt.connect", {}))
+    assert.matches('^kt.sleep: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "soon"', api.explain("kt.sleep", "soon"))
     assert.is_nil(api.explain("kt.splice", { idle = "10m" }))
   end)
 end)

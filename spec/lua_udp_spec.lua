@@ -280,7 +280,7 @@ end)]])
 
     it("neither on nor to", function()
       h.run(function()
-        refused('s.lua:3: udp.on: missing; wanted on = ":5353", or to = "host:port"', [[
+        refused('s.lua:3: udp.on: missing; expected on = ":5353", or to = "host:port"', [[
           print(pcall(kt.udp, {}))]])
       end)
     end)

@@ -91,8 +91,8 @@ describe("kt new", function()
     h.run(function()
       local code, _, err = new "sock5"
       assert.equal(1, code)
-      assert.equal("kt new: no example is called sock5; did you mean socks5?\n", err)
-      assert.matches("^kt new: no example is called xyzzy; there are: .*client, .*server", select(3, new "xyzzy"))
+      assert.equal("kt new: unknown example sock5; did you mean socks5?\n", err)
+      assert.matches("^kt new: unknown example xyzzy; expected one of .*client, .*server", select(3, new "xyzzy"))
     end)
   end)
 

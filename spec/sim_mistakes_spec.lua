@@ -42,9 +42,9 @@ describe("a spec's mistake", function()
     w:host "third"
     local text = mistake(function() w:link("client", "third", { delay = "5", loss = "300%", mtu = 9, los = 1 }) end)
     assert.matches("4 mistakes", text)
-    assert.matches('w:link.delay: "5"; wanted a duration', text, 1, true)
-    assert.matches('w:link.loss: "300%"; wanted a share such as', text, 1, true)
-    assert.matches("w:link.mtu: 9 is out of range; wanted 68 to 65535", text, 1, true)
+    assert.matches('w:link.delay: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "5"', text, 1, true)
+    assert.matches('w:link.loss: expected a share such as "5%", or a number from 0 to 1, got "300%"', text, 1, true)
+    assert.matches("w:link.mtu: expected 68 to 65535, got 9", text, 1, true)
     assert.matches("w:link.los: unknown key; did you mean loss?", text, 1, true)
   end)
 
@@ -56,9 +56,9 @@ describe("a spec's mistake", function()
 
   it("in a host's name comes with the nearest one", function()
     local w = two()
-    assert.equal('w:link: no host "servr"; did you mean "server"?', mistake(function() w:link("client", "servr") end))
-    assert.equal('w:name: no host "servr"; did you mean "server"?', mistake(function() w:name("x", "servr") end))
-    assert.equal('w:transfer: no host "clint"; did you mean "client"?',
+    assert.equal('w:link: unknown host "servr"; did you mean "server"?', mistake(function() w:link("client", "servr") end))
+    assert.equal('w:name: unknown host "servr"; did you mean "server"?', mistake(function() w:name("x", "servr") end))
+    assert.equal('w:transfer: unknown host "clint"; did you mean "client"?',
       mistake(function() w:transfer { from = "clint", to = "server:1" } end))
   end)
 
@@ -66,7 +66,7 @@ describe("a spec's mistake", function()
     local w = two()
     w:host "third"
     local text = mistake(function() w:link("client", "third"):cut() end)
-    assert.equal("w:link: client - third: not linked; give options ({} will do) to link them; there are: client - server", text)
+    assert.equal("w:link: client - third: not linked; give options, at least {}, to link them (links: client - server)", text)
   end)
 
   it("of linking twice names the line of the first", function()
@@ -76,7 +76,7 @@ describe("a spec's mistake", function()
 
   it("in which end of a link is meant is told", function()
     local w = two()
-    assert.equal('link:cut: no end of this link "other"; there are: client, server',
+    assert.equal('link:cut: unknown end of this link "other"; expected one of client, server',
       mistake(function() w:link("client", "server"):cut "other" end))
   end)
 
@@ -89,19 +89,21 @@ describe("a spec's mistake", function()
 
   it("of a time beyond all reason is told", function()
     local w = two()
-    assert.matches("w:run: 1e+300 is out of range", mistake(function() w:run(1e300) end), 1, true)
-    assert.matches("w:run: not a number; wanted a duration", mistake(function() w:run(0 / 0) end):gsub("%-nan", "nan"), 1, true)
-    assert.matches("w:run: -3; wanted a duration", mistake(function() w:run(-3) end), 1, true)
+    assert.matches("w:run: expected at most", mistake(function() w:run(1e300) end), 1, true)
+    assert.matches("w:run: expected a duration such as \"5s\", \"800ms\", \"10m\", \"1h30m\", or a number of seconds, got NaN",
+      mistake(function() w:run(0 / 0) end):gsub("%-nan", "nan"), 1, true)
+    assert.matches("w:run: expected a duration such as \"5s\", \"800ms\", \"10m\", \"1h30m\", or a number of seconds, got -3",
+      mistake(function() w:run(-3) end), 1, true)
   end)
 
   it("of a period of no length is told", function()
     local w = two()
-    assert.matches("w:every: wanted a period longer than 0, got 0", mistake(function() w:every(0, print) end))
+    assert.matches("w:every: expected a period longer than 0, got 0", mistake(function() w:every(0, print) end))
   end)
 
   it("in when a world begins is told", function()
     for _, start in ipairs { "2026-02-29", "2026-3-2", "yesterday", "2026-01-01 24:00", "2026-01-01 10:00:0", -1, {} } do
-      assert.matches('sim.world.start: .*; wanted a moment in UTC such as "2026%-03%-02"', mistake(function() sim.world { start = start } end))
+      assert.matches('sim.world.start: expected a moment in UTC such as "2026%-03%-02"', mistake(function() sim.world { start = start } end))
     end
   end)
 
@@ -248,17 +250,18 @@ describe("a spec's mistake", function()
     local client = w:host "client"
     client:file("s.lua", 'local kt = require "kt" kt.spawn(function() kt.sleep "1h" end)')
     local script, app = client:run "s.lua", client:connect "server:1"
-    assert.equal('script:signal: "TRM" is not known; did you mean "TERM"?', mistake(function() script:signal "TRM" end))
-    assert.equal("host:short_io: 0 is out of range; wanted 1 to 1073741824", mistake(function() client:short_io(0) end))
-    assert.equal("host:file: text: a table; wanted a string", mistake(function() client:file("a", {}) end))
-    assert.equal("host:connect: address: 7; wanted a string", mistake(function() client:connect(7) end))
-    assert.equal("app:write: wanted a string, got a nil", mistake(function() app:write() end))
-    assert.equal("app:read: 0 is out of range; wanted at least 1", mistake(function() app:read(0) end))
-    assert.equal("app:read_exactly: a nil; wanted a whole number, at least 1", mistake(function() app:read_exactly() end))
-    assert.equal("app:read_until: wanted a string to read up to, got an empty one", mistake(function() app:read_until "" end))
-    assert.equal("app:echo: wanted a string, got a table", mistake(function() app:echo {} end))
-    assert.matches('connect.timeout: "soon"; wanted a duration', mistake(function() client:connect("a", { timeout = "soon" }) end), 1, true)
-    assert.matches("sweep: wanted how many seeds", mistake(function() sim.sweep("all", print) end), 1, true)
+    assert.equal('script:signal: unknown value "TRM"; did you mean "TERM"?', mistake(function() script:signal "TRM" end))
+    assert.equal("host:short_io: expected 1 to 1073741824, got 0", mistake(function() client:short_io(0) end))
+    assert.equal("host:file: text: expected a string, got a table", mistake(function() client:file("a", {}) end))
+    assert.equal("host:connect: address: expected a string, got 7", mistake(function() client:connect(7) end))
+    assert.equal("app:write: expected a string, got nil", mistake(function() app:write() end))
+    assert.equal("app:read: expected at least 1, got 0", mistake(function() app:read(0) end))
+    assert.equal("app:read_exactly: expected an integer (at least 1), got nil", mistake(function() app:read_exactly() end))
+    assert.equal("app:read_until: expected a delimiter of at least one byte, got \"\"", mistake(function() app:read_until "" end))
+    assert.equal("app:echo: expected a string, got a table", mistake(function() app:echo {} end))
+    assert.matches('connect.timeout: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "soon"',
+      mistake(function() client:connect("a", { timeout = "soon" }) end), 1, true)
+    assert.matches('sweep: expected the number of seeds, got "all"', mistake(function() sim.sweep("all", print) end), 1, true)
     assert.matches("leave it out", mistake(function() sim.sweep(3, print, { seed = 1 }) end), 1, true)
   end)
 
@@ -311,22 +314,25 @@ describe("a spec's mistake", function()
     end
     for _, rate in ipairs { 0, 1e-300, 1e300, math.maxinteger, "0bit" } do
       local shown = type(rate) == "string" and '"0bit"' or tostring(rate)
-      refused("link:set.rate: " .. shown .. " is out of range; wanted 1kbit to 1000Gbit", link { rate = rate })
+      refused("link:set.rate: expected 1kbit to 1000Gbit, got " .. shown, link { rate = rate })
     end
-    refused("link:set.queue.time: 0 is out of range", link { queue = { time = 0 } })
-    refused("link:set.queue.packets: 1000000000000000000 is out of range", link { queue = { packets = 10 ^ 18 // 1 | 0 } })
-    refused("link:set.reorder_by: 1e+300 is out of range; wanted at most 3.2e9 seconds, a hundred years", link { reorder_by = 1e300 })
-    refused("host:slow_reader: 0 is out of range; wanted 1 bytes a second to", function() client:slow_reader(0) end)
-    refused("host:slow_reader: 1e+300 is out of range", function() client:slow_reader(1e300) end)
-    refused("host:clock_jump: 1e+300 is out of range", function() client:clock_jump(1e300) end)
-    refused('host:clock_jump: "-1x"; wanted a duration', function() client:clock_jump "-1x" end)
-    refused("host:run.memory: 1000000000000000000 is out of range", function() client:run("m.lua", { memory = 1000000000000000000 }) end)
-    refused("host:nat.timeout: 1e+300 is out of range", function() client:nat { public = "198.51.100.1", timeout = 1e300 } end)
+    refused("link:set.queue.time: expected 1us to 1h, got 0", link { queue = { time = 0 } })
+    refused("link:set.queue.packets: expected 1 to 1000000000, got 1000000000000000000", link { queue = { packets = 10 ^ 18 // 1 | 0 } })
+    refused("link:set.reorder_by: expected at most 3.2e9 seconds (a hundred years), got 1e+300", link { reorder_by = 1e300 })
+    refused("host:slow_reader: expected 1 bytes per second to 1000Gbit, got 0", function() client:slow_reader(0) end)
+    refused("host:slow_reader: expected 1 bytes per second to 1000Gbit, got 1e+300", function() client:slow_reader(1e300) end)
+    refused("host:clock_jump: expected at most 3.2e9 seconds (a hundred years), got 1e+300", function() client:clock_jump(1e300) end)
+    refused('host:clock_jump: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "-1x"',
+      function() client:clock_jump "-1x" end)
+    refused("host:run.memory: expected 1MiB to 64GiB, got 1000000000000000000", function() client:run("m.lua", { memory = 1000000000000000000 }) end)
+    refused("host:nat.timeout: expected at most 3.2e9 seconds (a hundred years), got 1e+300",
+      function() client:nat { public = "198.51.100.1", timeout = 1e300 } end)
     refused("198.51.100.256", function() client:nat { public = "198.51.100.256" } end)
     refused("224.0.0.1 cannot be a public address", function() client:nat { public = "224.0.0.1" } end)
-    refused("w:keystrokes.count: 1000000000000000000 is out of range",
+    refused("w:keystrokes.count: expected 1 to 1000000, got 1000000000000000000",
       function() w:keystrokes { from = client, to = "server:1", count = 1000000000000000000 } end)
-    refused("sim.world.start: 1e+300; wanted a moment", function() sim.world { start = 1e300 } end)
+    refused("sim.world.start: expected a moment in UTC such as \"2026-03-02\" or \"2026-03-02 22:59:30\", or seconds since 1970, got 1e+300",
+      function() sim.world { start = 1e300 } end)
     refused('host:serve.rate: only a server of kind "source" has it',
       function() client:serve { on = ":2", kind = "echo", rate = "1Mbit" } end)
     refused('host:serve.bytes: only a server of kind "source" has it', function() client:serve { on = ":2", fn = print, bytes = 5 } end)
@@ -343,22 +349,22 @@ describe("a spec's mistake", function()
   it("in what a host or a name is called is told", function()
     local w = two()
     for _, name in ipairs { "", "a\0b", "\n", "a:1", "a b", ("x"):rep(64) } do
-      assert.matches('^w:host: ".*"; a name is 1 to 63 letters, digits and %-_%.$', mistake(function() w:host(name) end))
+      assert.matches('^w:host: expected a name of 1 to 63 letters, digits and %-_%., got ".*"$', mistake(function() w:host(name) end))
     end
-    assert.equal('w:host: "10.0.0.9"; that is an address, and no name', mistake(function() w:host "10.0.0.9" end))
-    assert.equal('w:host: "localhost"; each host is that to itself', mistake(function() w:host "localhost" end))
-    assert.equal("w:name: 5; wanted a name", mistake(function() w:name(5) end))
-    assert.equal("w:name: false; wanted a name", mistake(function() w:name(false) end))
-    assert.equal("w:name: a table; wanted a name", mistake(function() w:name {} end))
-    assert.matches("w:name.delay: 1e+18 is out of range", mistake(function() w:name("n", "server", { delay = 1e18 }) end), 1, true)
+    assert.equal('w:host: expected a name, not an address, got "10.0.0.9"', mistake(function() w:host "10.0.0.9" end))
+    assert.equal('w:host: "localhost" is reserved: every host is localhost to itself', mistake(function() w:host "localhost" end))
+    assert.equal("w:name: expected a name, got 5", mistake(function() w:name(5) end))
+    assert.equal("w:name: expected a name, got false", mistake(function() w:name(false) end))
+    assert.equal("w:name: expected a name, got a table", mistake(function() w:name {} end))
+    assert.matches("w:name.delay: expected at most", mistake(function() w:name("n", "server", { delay = 1e18 }) end), 1, true)
     assert.matches("255.255.255.255:0 cannot be a host's address", mistake(function() w:host("x", { address = "255.255.255.255" }) end), 1, true)
   end)
 
   it("that leads a name to nil, as a slip of the pen does, is told", function()
     local w, hosts = two(), {}
-    assert.equal("w:name: vps.example: leads to nil; wanted a host, an address or a list of them; false leads it nowhere",
+    assert.equal("w:name: vps.example: expected a host, an address, a list of addresses, or false (no such name), got nil",
       mistake(function() w:name("vps.example", hosts.typo) end))
-    assert.equal("w:name: vps.example: 0 of them; wanted 1 to 16", mistake(function() w:name("vps.example", {}) end))
+    assert.equal("w:name: vps.example: expected a list of 1 to 16, got 0", mistake(function() w:name("vps.example", {}) end))
   end)
 
   it("that takes a host of another world is told", function()

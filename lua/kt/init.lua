@@ -6,7 +6,7 @@ local schema = require "kt.schema"
 local units = require "kt.units"
 
 function schema.types.endpoint(d, value)
-  if type(value) ~= "string" then return nil, ("%s; wanted %s"):format(schema.show(value), d.wanted) end
+  if type(value) ~= "string" then return nil, schema.unfit(d.expected, value) end
   local ok, wrong = core.endpoint(value, d.allow)
   if ok then return value end
   local message, suggestion = wrong:match "^(.-); (.+)$"
@@ -15,13 +15,13 @@ end
 
 function schema.types.secret(d, value)
   if type(value) == "string" or core.is_secret(value) then return value end
-  return nil, ("a %s; wanted %s"):format(schema.kind(value) or type(value), d.wanted)
+  return nil, ("expected %s, got a %s"):format(d.expected, schema.kind(value) or type(value)) -- without the value: it may be secret
 end
 
 function schema.kind(value) return core.kind_of(value) end
 
 function schema.types.name_server(_, value)
-  if type(value) ~= "string" then return nil, schema.show(value) .. "; wanted a name server's IP address" end
+  if type(value) ~= "string" then return nil, schema.unfit("a name server's IP address", value) end
   local ok, wrong = core.name_server(value)
   if ok then return value end
   return nil, wrong

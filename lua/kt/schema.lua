@@ -1,39 +1,43 @@
---- Checks a value against a description, fills in defaults, and says all that is wrong at once.
+--- Checks a value against a description, fills in defaults, and reports all mistakes at once.
 ---
---- A description is a table with `type` and what that type knows:
+--- A description is a table with `type` and the fields of that type:
 ---   string, boolean, function
 ---   flag        true, false, 1 or 0 → boolean
 ---   integer     min, max
----   enum        values; fn: a function will do too; meant: by other names that people write, in lower case, the value
+---   enum        values; fn: a function is accepted too; meant: maps other common names, in lower case, to values
 ---   handle      kind: a handle of that kind
 ---   list        of: the description of each element
 ---   duration, size, rate, share   units (kt.units) → numbers; min, and max or below, in seconds and bytes
----   table       keys: a list of descriptions, each with a `name`; check(value, raw, mistake): rules between keys, which
----               call mistake(key, message, suggestion); elsewhere: by key, message and suggestion for keys that people
----               look for here and that are not for this table; fixed: { name = true }, keys that are known elsewhere and
----               cannot be changed here
---- Any of them may have `default`, `required`, `doc`, `off` (false will do); a table also `on` (true means {}), `bare`, a key: a
---- handle of that kind stands for the table with it alone, and, for documents, `as`: the function that describes its keys. One
---- that is no table and has `keys` may be a table with these instead. called: the function whose argument
---- it is.
---- More types are added through schema.types by whoever can check them (kt/init.lua: endpoint, secret): a function of
---- description and value that returns the value as it is kept, or nil, what is wrong, and what to do about it if known.
+---   table       keys: a list of descriptions, each with a `name`
+---               check(value, raw, mistake): rules between keys; it calls mistake(key, message, suggestion)
+---               elsewhere: maps keys that belong to another table to { message, suggestion }
+---               fixed: { name = true }: keys of the constructor that cannot be changed later
+--- Every description may have `default`, `required`, `doc`, `expected` (how errors describe the value), and `off` (false is
+--- accepted). A table may also have
+---   on          true means {}
+---   bare        a kind of handle, and the key for it: a handle alone stands for { [bare] = handle }
+---   as          for the documentation: the function that describes the same keys
+---   called      the function whose argument it is
+--- A description of another type with `keys` also accepts a table with those keys.
+--- Other modules add types to schema.types (kt/init.lua: endpoint, secret): a function(description, value) that returns the
+--- value to keep, or nil, a message, and a suggestion if it has one.
 ---
 --- A mistake is { path, message, suggestion }: "link.kcp.sndwind", "unknown key", "did you mean sndwnd?" or nil.
 local units = require "kt.units"
 
 local schema = { types = {} }
 
---- The kind of handle that a value is ("link"), or nil. kt/init.lua knows.
+--- The kind of a handle ("link"), or nil for other values. kt/init.lua replaces it.
 function schema.kind() return nil end
 
---- A value as a mistake quotes it.
+--- A value as messages quote it.
 local function show(value)
   if type(value) == "string" then
     if #value > 40 then value = value:sub(1, 37) .. "..." end
     return '"' .. value:gsub("[%c\"\\]", function(c) return ("\\%d"):format(c:byte()) end) .. '"'
   end
-  if value ~= value then return "not a number" end
+  if value == nil then return "nil" end
+  if value ~= value then return "NaN" end
   if value == math.huge or value == -math.huge then return value > 0 and "math.huge" or "-math.huge" end
   if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
   local kind = schema.kind(value) or type(value)
@@ -41,7 +45,7 @@ local function show(value)
 end
 schema.show = show
 
---- Edit distance with transpositions: how many slips of the finger lie between two words.
+--- Edit distance with transpositions: the number of typing slips between two words.
 function schema.distance(a, b)
   local before, last = {}, {}
   for j = 0, #b do last[j] = j end
@@ -59,12 +63,12 @@ function schema.distance(a, b)
   return last[#b]
 end
 
---- The nearest of the names, if it is near enough to have been meant.
+--- The closest name, or nil if none is close enough to be a typo.
 function schema.suggest(name, names)
   local best, least
   for _, candidate in ipairs(names) do
     local d = schema.distance(name:lower(), candidate:lower())
-    local nearer = not least or d < least or d == least and #candidate > #best -- letters are lost more often than added
+    local nearer = not least or d < least or d == least and #candidate > #best -- dropped letters are more common than added ones
     if nearer and d <= math.max(1, math.min(#name, #candidate) // 3) then
       best, least = candidate, d
     end
@@ -72,9 +76,19 @@ function schema.suggest(name, names)
   return best
 end
 
+--- "expected X, got Y", for a value that does not fit.
+local function unfit(expected, value) return ("expected %s, got %s"):format(expected, show(value)) end
+schema.unfit = unfit
+
+--- "expected a", or "expected one of a, b, c".
+local function one_of(names)
+  return (#names == 1 and "expected " or "expected one of ") .. table.concat(names, ", ")
+end
+schema.one_of = one_of
+
 local function in_range(d, value, raw, write)
   if (d.min and value < d.min) or (d.max and value > d.max) or (d.below and value >= d.below) then
-    return nil, ("%s is out of range; wanted %s"):format(show(raw), units.range(d, write))
+    return nil, unfit(units.range(d, write), raw)
   end
   return value
 end
@@ -82,15 +96,15 @@ end
 local function of_type(name, article)
   return function(_, value)
     if type(value) == name then return value end
-    return nil, ("%s; wanted %s %s"):format(show(value), article, name)
+    return nil, unfit(article .. " " .. name, value)
   end
 end
 
 local function with_unit(unit, name)
   local function write(number) return units.write(unit, number) or number .. name end
   return function(d, value)
-    local number, wanted, out = units[unit](value)
-    if not number then return nil, ("%s%s; wanted %s"):format(show(value), out and " is out of range" or "", wanted) end
+    local number, expected = units[unit](value)
+    if not number then return nil, unfit(expected, value) end
     return in_range(d, number, value, write)
   end
 end
@@ -100,30 +114,30 @@ types.string = of_type("string", "a")
 types["function"] = of_type("function", "a")
 types.duration = with_unit("duration", " s")
 types.size = with_unit("size", " bytes")
-types.rate = with_unit("rate", " bytes a second")
+types.rate = with_unit("rate", " bytes per second")
 types.share = with_unit("share", "")
 
 function types.boolean(_, value)
   if type(value) == "boolean" then return value end
-  return nil, show(value) .. "; wanted true or false"
+  return nil, unfit("true or false", value)
 end
 
 function types.flag(_, value)
   if type(value) == "boolean" then return value end
   if value == 0 or value == 1 then return value == 1 end
-  return nil, show(value) .. "; wanted true or false"
+  return nil, unfit("true or false", value)
 end
 
 function types.integer(d, value)
   local n = math.type(value) and math.tointeger(value)
   if n then return in_range(d, n, value, tostring) end
   local range = units.range(d, tostring)
-  return nil, ("%s; wanted a whole number%s"):format(show(value), range and ", " .. range or "")
+  return nil, unfit(range and ("an integer (%s)"):format(range) or "an integer", value)
 end
 
 function types.handle(d, value)
   if schema.kind(value) == d.kind then return value end
-  return nil, ("%s; wanted a %s"):format(show(value), d.kind)
+  return nil, unfit("a " .. d.kind, value)
 end
 
 function types.enum(d, value)
@@ -132,12 +146,13 @@ function types.enum(d, value)
     if value == known then return value end
   end
   local near = type(value) == "string" and (d.meant and d.meant[value:lower()] or schema.suggest(value, d.values))
-  return nil, show(value) .. " is not known",
-    near and ('did you mean "%s"?'):format(near)
-      or "there are: " .. table.concat(d.values, ", ") .. (d.fn and ", or a function" or "")
+  local values = {}
+  for i, known in ipairs(d.values) do values[i] = ('"%s"'):format(known) end
+  return nil, "unknown value " .. show(value),
+    near and ('did you mean "%s"?'):format(near) or one_of(values) .. (d.fn and ", or a function" or "")
 end
 
--- A key that is known one level further down.
+-- The name of the table, one level down, that has this key.
 local function belongs_in(d, key)
   for _, sub in ipairs(d.keys) do
     for _, inner in ipairs(sub.keys or {}) do
@@ -149,22 +164,20 @@ end
 local function names_of(d)
   local names = {}
   for i, k in ipairs(d.keys) do names[i] = k.name end
-  return table.concat(names, ", ")
+  return names
 end
 
---- What is wrong with a key that is not in the description, and what to do about it.
+--- The message and the suggestion for a key that is not in the description.
 local function unknown_key(d, key)
-  if type(key) ~= "string" then return "no positional values here", "every value has a name" end
+  if type(key) ~= "string" then return "unexpected positional value", "write name = value" end
   local elsewhere = d.elsewhere and d.elsewhere[key]
   if elsewhere then return elsewhere[1], elsewhere[2] end
-  if d.fixed and d.fixed[key] then return "cannot be changed while it runs", "what can: " .. names_of(d) end
+  if d.fixed and d.fixed[key] then return "cannot be changed later", one_of(names_of(d)) end
   local inside = belongs_in(d, key)
   if inside then return "unknown key", ("it goes inside %s: %s = { %s = ... }"):format(inside, inside, key) end
-  local names = {}
-  for i, k in ipairs(d.keys) do names[i] = k.name end
+  local names = names_of(d)
   local near = schema.suggest(key, names)
-  if near then return "unknown key", ("did you mean %s?"):format(near) end
-  return "unknown key", "there are: " .. names_of(d)
+  return "unknown key", near and ("did you mean %s?"):format(near) or one_of(names)
 end
 
 local function note(mistakes, path, message, suggestion)
@@ -201,7 +214,7 @@ local function check_table(path, d, value, mistakes)
   return out
 end
 
---- How to write a string that was given alone, where it can only be meant for one key.
+--- How to write the table for a string given in its place, if only one required key can take a string.
 local function spelled(d, value)
   local meant
   for _, key in ipairs(type(value) == "string" and d.called and d.keys or {}) do
@@ -218,7 +231,7 @@ local function check_list(path, d, value, mistakes)
   for i = 1, n do out[i] = check(("%s[%d]"):format(path, i), d.of, rawget(value, i), mistakes) end
   for key in next, value do
     if not math.type(key) or key < 1 or key > n or key % 1 ~= 0 then
-      note(mistakes, path .. "." .. tostring(key), "a list has no such key", "write its elements one after the other: { a, b }")
+      note(mistakes, path .. "." .. tostring(key), "unexpected key in a list", "write the elements in order: { a, b }")
     end
   end
   return out
@@ -226,7 +239,7 @@ end
 
 function check(path, d, value, mistakes)
   if value == nil then
-    if d.required then note(mistakes, path, "missing; wanted " .. (d.wanted or "a " .. d.type)) end
+    if d.required then note(mistakes, path, "missing; expected " .. (d.expected or "a " .. d.type)) end
     value = d.default
     if value == nil then return nil end
   end
@@ -234,15 +247,15 @@ function check(path, d, value, mistakes)
   if d.bare and schema.kind(value) == d.bare then value = { [d.bare] = value } end
   if d.type == "list" and type(value) == "table" then return check_list(path, d, value, mistakes) end
   if d.type == "list" then
-    note(mistakes, path, ("%s; wanted a list"):format(show(value)))
+    note(mistakes, path, unfit("a list", value))
     return nil
   end
   if value == false and d.off then return false end
   if d.type == "table" then
     if value == true and d.on then value = {} end
     if type(value) == "table" then return check_table(path, d, value, mistakes) end
-    note(mistakes, path, ("%s; wanted a%s table%s"):format(show(value), d.bare and " " .. d.bare .. ", or a" or "",
-      d.off and d.on and ", true or false" or d.off and " or false" or ""), spelled(d, value))
+    note(mistakes, path, unfit(("%sa table%s"):format(d.bare and "a " .. d.bare .. " or " or "",
+      d.off and d.on and ", true or false" or d.off and " or false" or ""), value), spelled(d, value))
     return nil
   end
   if d.keys and type(value) == "table" then return check_table(path, d, value, mistakes) end
@@ -251,15 +264,15 @@ function check(path, d, value, mistakes)
   return out
 end
 
---- Whether a value stands for one that is not known, which nothing can be said about. None does, but in `kt check`.
+--- Whether a value stands for an unknown one, which is not checked. Only `kt check` has such values.
 function schema.unknown() return false end
 
---- The value with units read and defaults filled in, or nil and the list of mistakes, each with its path.
+--- Returns the value with units converted and defaults filled in, or nil and the list of mistakes.
 function schema.check(path, description, value)
   local mistakes = {}
   local out
   if value == nil then
-    note(mistakes, path, "nothing given; wanted " .. (description.wanted or "a " .. description.type))
+    note(mistakes, path, ("expected %s, got no value"):format(description.expected or "a " .. description.type))
   else
     out = check(path, description, value, mistakes)
   end
@@ -272,7 +285,7 @@ function schema.line(mistake)
   return mistake.path .. ": " .. mistake.message .. (mistake.suggestion and "; " .. mistake.suggestion or "")
 end
 
---- Mistakes as one text: a single one as it is, more of them as a list under `what`.
+--- Mistakes as one text: a single one on its line, several as a list under `what`.
 function schema.text(what, mistakes)
   if #mistakes == 1 then return schema.line(mistakes[1]) end
   local lines = {}
@@ -280,32 +293,34 @@ function schema.text(what, mistakes)
   return ("%s: %d mistakes\n  %s"):format(what, #mistakes, table.concat(lines, "\n  "))
 end
 
---- The sentence for a name that `path` has not, though it has `names`. what: "function" by default.
+--- The message for a name that `path` lacks; `names` are those it has. what: "function" by default.
 function schema.absent(path, name, names, what)
   local near = schema.suggest(name, names)
   return ("%s.%s: no such %s; %s"):format(path, name, what or "function",
-    near and ("did you mean %s.%s?"):format(path, near) or "there are: " .. table.concat(names, ", "))
+    near and ("did you mean %s.%s?"):format(path, near) or one_of(names))
 end
 
---- The sentence for a name of `path` that a script sets.
+--- The message for a script that assigns to a name in `path`.
 function schema.unchangeable(path, name)
-  return ("%s.%s: %s cannot be changed; put it into a local of your own"):format(path, name, path)
+  return ("%s.%s: %s is read-only; use a local instead"):format(path, name, path)
 end
 
---- The part of a mistake's path that is below that of the whole: "link:set", "link:set.kcp.mtu" → "kcp.mtu".
+--- A mistake's path relative to `path`: "link:set", "link:set.kcp.mtu" → "kcp.mtu".
 function schema.below(path, full) return (full:sub(#path + 1):gsub("^%.", "")) end
 
---- Raises it. `kt check` puts another in its place.
+-- `kt check` replaces the three functions below: it collects mistakes instead of raising them.
+
+--- Raises the message of schema.absent.
 function schema.not_there(where, ...)
   error(where .. schema.absent(...), 0)
 end
 
---- Raises that the name cannot be set. `kt check` puts another in its place.
+--- Raises the message of schema.unchangeable.
 function schema.not_set(where, ...)
   error(where .. schema.unchangeable(...), 0)
 end
 
---- Raises the mistakes in the argument of `what`. `kt check` puts another in its place, which gets them one by one.
+--- Raises the mistakes in the argument of `what`.
 function schema.refuse(where, what, mistakes)
   error(where .. schema.text(what, mistakes), 0)
 end

@@ -1,5 +1,5 @@
---- Units as people write them: "5s", "2MiB", "20Mbit", "5%". Each reader returns a plain number (seconds, bytes, bytes
---- a second, 0 to 1), or nil and what was wanted. Pure: knows nothing of the rest.
+--- Parses units: "5s", "2MiB", "20Mbit", "5%". Each parser returns a plain number (seconds, bytes, bytes per second,
+--- 0 to 1), or nil and what it expected. Pure; depends on no other module.
 local units = {}
 
 local seconds = { us = 1e-6, ms = 1e-3, s = 1, m = 60, h = 3600, d = 86400 }
@@ -10,10 +10,10 @@ local bytes = {
 
 local bits = { bit = 1, kbit = 1e3, Kbit = 1e3, Mbit = 1e6, Gbit = 1e9 }
 
-units.wanted = {
+units.expected = {
   duration = 'a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds',
   size = 'a size such as "64KiB", "2MiB", "1MB", or a number of bytes',
-  rate = 'a rate such as "20Mbit" (bits a second), "2MiB" (bytes a second), or a number of bytes a second',
+  rate = 'a rate such as "20Mbit" (bits per second), "2MiB" (bytes per second), or a number of bytes per second',
   share = 'a share such as "5%", or a number from 0 to 1',
 }
 
@@ -23,7 +23,7 @@ local scales = {
   rate = { { 1 << 20, "MiB" }, { 1 << 10, "KiB" }, { 125000000, "Gbit" }, { 125000, "Mbit" }, { 125, "kbit" } },
 }
 
---- A number as a script would write it in that unit, "2MiB"; nil where a plain number does as well.
+--- A number as a script would write it in that unit, "2MiB"; nil where a plain number is as clear.
 function units.write(unit, value)
   for _, scale in ipairs(scales[unit] or {}) do
     local n = value / scale[1]
@@ -31,7 +31,8 @@ function units.write(unit, value)
   end
 end
 
---- The range of a description (min; max, or `below`, which is out of it), each end as write(number) puts it; nil: any will do.
+--- The range of a description as text: min, and max (inclusive) or below (exclusive), each formatted by write(number). nil if it
+--- has none.
 function units.range(d, write)
   local top = d.below and "less than " .. write(d.below) or d.max and write(d.max)
   if d.min and top then return write(d.min) .. " to " .. top end
@@ -39,54 +40,54 @@ function units.range(d, write)
   return top and (d.below and top or "at most " .. top)
 end
 
--- What longer ones would do to clocks that count microseconds is not tried; script/opts.c has the same bound.
+-- Longer durations could overflow clocks that count microseconds; script/opts.c has the same bound.
 local LONGEST = 3.2e9
-local too_long = "at most 3.2e9 seconds, a hundred years"
+local too_long = "at most 3.2e9 seconds (a hundred years)"
 
 local function plain(value)
   return value >= 0 and value < math.huge and value or nil -- NaN fails both
 end
 
---- Seconds. The third result: it is a duration, but out of range.
+--- Seconds.
 function units.duration(value)
-  local wanted = units.wanted.duration
+  local expected = units.expected.duration
   if math.type(value) then
     local n = plain(value)
-    if n and n > LONGEST then return nil, too_long, true end
-    return n, not n and wanted or nil
+    if n and n > LONGEST then return nil, too_long end
+    return n, not n and expected or nil
   end
-  if type(value) ~= "string" then return nil, wanted end
+  if type(value) ~= "string" then return nil, expected end
   if value == "0" then return 0 end
   local total, rest = 0, value
   repeat
     local number, unit, after = rest:match "^(%d+%.?%d*)%s*(%a+)%s*(.*)$"
-    if not number or not seconds[unit] then return nil, wanted end
+    if not number or not seconds[unit] then return nil, expected end
     total, rest = total + tonumber(number) * seconds[unit], after
   until rest == ""
-  if total > LONGEST then return nil, too_long, true end
+  if total > LONGEST then return nil, too_long end
   return total
 end
 
-local function scaled(value, wanted, ...)
+local function scaled(value, expected, ...)
   if math.type(value) then
     local n = plain(value)
-    if not n then return nil, wanted end
+    if not n then return nil, expected end
     return math.tointeger(n) or math.floor(n)
   end
-  if type(value) ~= "string" then return nil, wanted end
+  if type(value) ~= "string" then return nil, expected end
   if value == "0" then return 0 end
   local number, unit = value:match "^(%d+%.?%d*)%s*(%a+)$"
   for _, scale in ipairs { ... } do
     if number and scale.units[unit] then
       local n = tonumber(number) * scale.units[unit] / scale.divide
-      if n > 0 and n < 1 then n = 1 end -- 0 means something else
+      if n > 0 and n < 1 then n = 1 end -- 0 has a meaning of its own
       return math.tointeger(n) or math.floor(n)
     end
   end
-  return nil, wanted
+  return nil, expected
 end
 
---- A part of the whole, 0 to 1.
+--- A share, 0 to 1.
 function units.share(value)
   local n = math.type(value) and value
   if type(value) == "string" then
@@ -94,18 +95,18 @@ function units.share(value)
     n = n and tonumber(n) / 100
   end
   if n and n >= 0 and n <= 1 then return n end
-  return nil, units.wanted.share
+  return nil, units.expected.share
 end
 
 --- Bytes.
 function units.size(value)
-  return scaled(value, units.wanted.size, { units = bytes, divide = 1 })
+  return scaled(value, units.expected.size, { units = bytes, divide = 1 })
 end
 
---- Bytes a second.
+--- Bytes per second.
 function units.rate(value)
   if type(value) == "string" then value = value:gsub("/s$", "") end
-  return scaled(value, units.wanted.rate, { units = bits, divide = 8 }, { units = bytes, divide = 1 })
+  return scaled(value, units.expected.rate, { units = bits, divide = 8 }, { units = bytes, divide = 1 })
 end
 
 return units

@@ -3,7 +3,7 @@
 
 ---@alias kt.duration string|number a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds
 ---@alias kt.size string|number a size such as "64KiB", "2MiB", "1MB", or a number of bytes
----@alias kt.rate string|number a rate such as "20Mbit" (bits a second), "2MiB" (bytes a second), or a number of bytes a second
+---@alias kt.rate string|number a rate such as "20Mbit" (bits per second), "2MiB" (bytes per second), or a number of bytes per second
 ---@alias kt.share string|number a share such as "5%", or a number from 0 to 1
 
 --- The figures of a link. Counters (segs_…, bytes_…) are sums over all sessions since kt.link or kt.accept made it, those that have ended included, and never fall; they start over only with another link, as after a restart, or in the script that a reload brings. All others are of the sessions that are up now.
@@ -128,8 +128,8 @@ local link = {}
 ---@class (exact) kt.link.open_options
 ---@field timeout? kt.duration How long it may take. (default "10s")
 ---@field client? string On whose behalf; for the log.
----@field priority? integer Who goes first when the link is full: 0 is served before 1, and so on to 7. Those behind get one byte in 32 at least. (whole number, 0 to 7; default 3)
----@field weight? integer The share among streams of one priority: with 32 it is twice that of 16. (whole number, 1 to 256; default 16)
+---@field priority? integer Who goes first when the link is full: 0 is served before 1, and so on to 7. Those behind get one byte in 32 at least. (integer, 0 to 7; default 3)
+---@field weight? integer The share among streams of one priority: with 32 it is twice that of 16. (integer, 1 to 256; default 16)
 
 --- Opens a stream to the peer, dialling it first if need be. On an accepted link the peer must be a kt whose link serves.
 ---
@@ -153,17 +153,17 @@ function link:open(options) end
 function link:probe(options) end
 
 ---@class (exact) kt.link.set_options.kcp
----@field sndwnd? integer Send window, in packets: what may be under way. (whole number, 1 to 65535)
----@field rcvwnd? integer Receive window, in packets. (whole number, 1 to 65535)
+---@field sndwnd? integer Send window, in packets: what may be under way. (integer, 1 to 65535)
+---@field rcvwnd? integer Receive window, in packets. (integer, 1 to 65535)
 ---@field nodelay? boolean Quicker retransmission timeouts. Only with mode = "manual".
----@field interval? integer Milliseconds between flushes. Only with mode = "manual". (whole number, 10 to 5000)
----@field resend? integer Retransmit after so many later acknowledgements; 0: never. Only with mode = "manual". (whole number, 0 to 255)
+---@field interval? integer Milliseconds between flushes. Only with mode = "manual". (integer, 10 to 5000)
+---@field resend? integer Retransmit after so many later acknowledgements; 0: never. Only with mode = "manual". (integer, 0 to 255)
 ---@field nc? boolean No congestion window. Only with mode = "manual".
 ---@field acknodelay? boolean Acknowledge at once rather than at the next flush.
 
 ---@class (exact) kt.link.set_options.fec
----@field data? integer Packets in a group; 0: no FEC. (whole number, 0 to 255)
----@field parity? integer Parity packets for each; 0: no FEC. (whole number, 0 to 255)
+---@field data? integer Packets in a group; 0: no FEC. (integer, 0 to 255)
+---@field parity? integer Parity packets for each; 0: no FEC. (integer, 0 to 255)
 
 ---@class (exact) kt.link.set_options
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How eagerly KCP retransmits. "manual": as kcp says; "default": KCP's own.
@@ -265,8 +265,8 @@ local pool = {}
 ---@field timeout? kt.duration How long it may take, all attempts together. (default "10s")
 ---@field client? string On whose behalf; for the log, the policy and the key.
 ---@field key? string What the policy hash goes by.
----@field priority? integer As for link:open. (whole number, 0 to 7)
----@field weight? integer As for link:open. (whole number, 1 to 256)
+---@field priority? integer As for link:open. (integer, 0 to 7)
+---@field weight? integer As for link:open. (integer, 1 to 256)
 
 --- Opens a stream on the link that the policy chooses; if that fails, on others (retries), each in its share of the time. With all links down it tries the one that was well most recently. A pool that discovers its links waits for the first one.
 ---
@@ -279,7 +279,7 @@ function pool:open(options) end
 
 ---@class (exact) kt.pool.add_options
 ---@field link kt.link The link.
----@field weight? integer Its share with weighted, least_loaded and hash. (whole number, 1 to 65535; default 1)
+---@field weight? integer Its share with weighted, least_loaded and hash. (integer, 1 to 65535; default 1)
 ---@field name? string What logs, events and policies call it; its peer's address unless given.
 
 --- Takes a link in, behind the others. It gets streams once a check has succeeded; with hold, once it was up for so long.
@@ -514,8 +514,8 @@ function stream:close() end
 function stream:reset(reason) end
 
 ---@class (exact) kt.stream.set_options
----@field priority? integer Who goes first when the link is full: 0 is served before 1, and so on to 7. Those behind get one byte in 32 at least. (whole number, 0 to 7)
----@field weight? integer The share among streams of one priority: with 32 it is twice that of 16. (whole number, 1 to 256)
+---@field priority? integer Who goes first when the link is full: 0 is served before 1, and so on to 7. Those behind get one byte in 32 at least. (integer, 0 to 7)
+---@field weight? integer The share among streams of one priority: with 32 it is twice that of 16. (integer, 1 to 256)
 ---@field rate_in? kt.rate The most that comes out of it, in bytes a second; 0: no limit.
 ---@field rate_out? kt.rate The most that goes into it, in bytes a second; 0: no limit.
 ---@field idle? kt.duration It breaks when nothing has moved either way for so long; 0: never.
@@ -596,27 +596,27 @@ local kt = {}
 kt.log = {}
 
 ---@class (exact) kt.link_options.kcp
----@field mtu? integer Largest UDP payload, in bytes. (whole number, 128 to 1500; default 1350)
----@field sndwnd? integer Send window, in packets: what may be under way. (whole number, 1 to 65535; default 128)
----@field rcvwnd? integer Receive window, in packets. (whole number, 1 to 65535; default 512)
+---@field mtu? integer Largest UDP payload, in bytes. (integer, 128 to 1500; default 1350)
+---@field sndwnd? integer Send window, in packets: what may be under way. (integer, 1 to 65535; default 128)
+---@field rcvwnd? integer Receive window, in packets. (integer, 1 to 65535; default 512)
 ---@field nodelay? boolean Quicker retransmission timeouts. Only with mode = "manual".
----@field interval? integer Milliseconds between flushes. Only with mode = "manual". (whole number, 10 to 5000)
----@field resend? integer Retransmit after so many later acknowledgements; 0: never. Only with mode = "manual". (whole number, 0 to 255)
+---@field interval? integer Milliseconds between flushes. Only with mode = "manual". (integer, 10 to 5000)
+---@field resend? integer Retransmit after so many later acknowledgements; 0: never. Only with mode = "manual". (integer, 0 to 255)
 ---@field nc? boolean No congestion window. Only with mode = "manual".
 ---@field acknodelay? boolean Acknowledge at once rather than at the next flush. (default false)
 
 ---@class (exact) kt.link_options.fec
----@field data? integer Packets in a group; 0: no FEC. (whole number, 0 to 255; default 10)
----@field parity? integer Parity packets for each; 0: no FEC. (whole number, 0 to 255; default 3)
+---@field data? integer Packets in a group; 0: no FEC. (integer, 0 to 255; default 10)
+---@field parity? integer Parity packets for each; 0: no FEC. (integer, 0 to 255; default 3)
 
 ---@class (exact) kt.link_options.qpp
----@field pads? integer How many pads. (whole number, 1 to 4096; default 61)
+---@field pads? integer How many pads. (integer, 1 to 4096; default 61)
 
 ---@class (exact) kt.link_options.smux
----@field version? integer The same at both ends. (whole number, 1 to 2; default 2)
+---@field version? integer The same at both ends. (integer, 1 to 2; default 2)
 ---@field buffer? kt.size Unread bytes that a session holds for all its streams. With version 2 windows shrink to fit, see docs/limits.md. (size, "64KiB" to "2GiB"; default "4MiB")
 ---@field stream_buffer? kt.size ... and at most for one stream (version 2). (size, "8KiB" to less than "2GiB"; default "2MiB")
----@field frame? integer Most bytes in a frame. (whole number, 1 to 65535; default 8192)
+---@field frame? integer Most bytes in a frame. (integer, 1 to 65535; default 8192)
 ---@field keepalive? kt.duration Time between heartbeats. (duration, "1s" to "30s"; default "10s")
 
 ---@class (exact) kt.link_options
@@ -633,11 +633,11 @@ kt.log = {}
 ---@field smux? kt.link_options.smux The multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
 ---@field dead_after? kt.duration After this long without an answer that the peer owes, the session ends and its streams break. (duration, "1s" to "1m"; default "30s")
----@field max_streams? integer Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session. (whole number, 1 to 65535; default 4096)
+---@field max_streams? integer Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
----@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
+---@field dscp? integer DSCP of the packets sent. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")
----@field sessions? integer Sessions, used in rotation. (whole number, 1 to 1024; default 1)
+---@field sessions? integer Sessions, used in rotation. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session takes no new streams after so long; 0: never. (default 0)
 ---@field scavenge? kt.duration ... and is cut after so long again. (default "10m")
 ---@field stay? boolean Dials at once, without waiting for a stream, and again for ever; so does a link with :serve. (default false)
@@ -655,27 +655,27 @@ kt.log = {}
 function kt.link(options) end
 
 ---@class (exact) kt.accept_options.kcp
----@field mtu? integer Largest UDP payload, in bytes. (whole number, 128 to 1500; default 1350)
----@field sndwnd? integer Send window, in packets: what may be under way. (whole number, 1 to 65535; default 1024)
----@field rcvwnd? integer Receive window, in packets. (whole number, 1 to 65535; default 1024)
+---@field mtu? integer Largest UDP payload, in bytes. (integer, 128 to 1500; default 1350)
+---@field sndwnd? integer Send window, in packets: what may be under way. (integer, 1 to 65535; default 1024)
+---@field rcvwnd? integer Receive window, in packets. (integer, 1 to 65535; default 1024)
 ---@field nodelay? boolean Quicker retransmission timeouts. Only with mode = "manual".
----@field interval? integer Milliseconds between flushes. Only with mode = "manual". (whole number, 10 to 5000)
----@field resend? integer Retransmit after so many later acknowledgements; 0: never. Only with mode = "manual". (whole number, 0 to 255)
+---@field interval? integer Milliseconds between flushes. Only with mode = "manual". (integer, 10 to 5000)
+---@field resend? integer Retransmit after so many later acknowledgements; 0: never. Only with mode = "manual". (integer, 0 to 255)
 ---@field nc? boolean No congestion window. Only with mode = "manual".
 ---@field acknodelay? boolean Acknowledge at once rather than at the next flush. (default false)
 
 ---@class (exact) kt.accept_options.fec
----@field data? integer Packets in a group; 0: no FEC. (whole number, 0 to 255; default 10)
----@field parity? integer Parity packets for each; 0: no FEC. (whole number, 0 to 255; default 3)
+---@field data? integer Packets in a group; 0: no FEC. (integer, 0 to 255; default 10)
+---@field parity? integer Parity packets for each; 0: no FEC. (integer, 0 to 255; default 3)
 
 ---@class (exact) kt.accept_options.qpp
----@field pads? integer How many pads. (whole number, 1 to 4096; default 61)
+---@field pads? integer How many pads. (integer, 1 to 4096; default 61)
 
 ---@class (exact) kt.accept_options.smux
----@field version? integer The same at both ends. (whole number, 1 to 2; default 2)
+---@field version? integer The same at both ends. (integer, 1 to 2; default 2)
 ---@field buffer? kt.size Unread bytes that a session holds for all its streams. With version 2 windows shrink to fit, see docs/limits.md. (size, "64KiB" to "2GiB"; default "4MiB")
 ---@field stream_buffer? kt.size ... and at most for one stream (version 2). (size, "8KiB" to less than "2GiB"; default "2MiB")
----@field frame? integer Most bytes in a frame. (whole number, 1 to 65535; default 8192)
+---@field frame? integer Most bytes in a frame. (integer, 1 to 65535; default 8192)
 ---@field keepalive? kt.duration Time between heartbeats. (duration, "1s" to "30s"; default "10s")
 
 ---@class (exact) kt.accept_options
@@ -692,11 +692,11 @@ function kt.link(options) end
 ---@field smux? kt.accept_options.smux The multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
 ---@field dead_after? kt.duration After this long without an answer that the peer owes, the session ends and its streams break. (duration, "1s" to "1m"; default "30s")
----@field max_streams? integer Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session. (whole number, 1 to 65535; default 4096)
+---@field max_streams? integer Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
----@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
+---@field dscp? integer DSCP of the packets sent. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")
----@field max_sessions? integer Sessions that peers may have at once; datagrams that would begin another are dropped. (whole number, 1 to 1048576; default 4096)
+---@field max_sessions? integer Sessions that peers may have at once; datagrams that would begin another are dropped. (integer, 1 to 1048576; default 4096)
 
 --- Takes links from peers. In the main chunk it is declared, and opened at start; in a task it is opened at once.
 ---
@@ -716,14 +716,14 @@ function kt.accept(options) end
 
 ---@class (exact) kt.pool_options.links
 ---@field link kt.link The link.
----@field weight? integer Its share with weighted, least_loaded and hash. (whole number, 1 to 65535; default 1)
+---@field weight? integer Its share with weighted, least_loaded and hash. (integer, 1 to 65535; default 1)
 ---@field name? string What logs, events and policies call it; its peer's address unless given.
 
 ---@class (exact) kt.pool_options.check
 ---@field every? kt.duration Time between checks, give or take a tenth. (duration, "50ms" to "1h"; default "1s")
 ---@field timeout? kt.duration A check that takes longer has failed. (duration, "10ms" to "1m"; default "800ms")
----@field fall? integer So many failures in a row: it is down. (whole number, 1 to 100; default 3)
----@field rise? integer So many successes in a row: it is up again. A link that was never up yet needs one. (whole number, 1 to 100; default 2)
+---@field fall? integer So many failures in a row: it is down. (integer, 1 to 100; default 3)
+---@field rise? integer So many successes in a row: it is up again. A link that was never up yet needs one. (integer, 1 to 100; default 2)
 ---@field with? function A check of the script's own, with(link) → true, or a round-trip time in seconds, or nil and why not; a task, which may open a stream and ask something. Unless given: link:probe.
 
 ---@class (exact) kt.pool_options.discover.link
@@ -739,11 +739,11 @@ function kt.accept(options) end
 ---@field smux? kt.link_options.smux The multiplexer.
 ---@field suspect_after? kt.duration After this long without an answer that the peer owes, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
 ---@field dead_after? kt.duration After this long without an answer that the peer owes, the session ends and its streams break. (duration, "1s" to "1m"; default "30s")
----@field max_streams? integer Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session. (whole number, 1 to 65535; default 4096)
+---@field max_streams? integer Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field rate? kt.rate Most that a session sends, in bytes of UDP payload; 0: no limit. (default 0)
----@field dscp? integer DSCP of the packets sent. (whole number, 0 to 63; default 0)
+---@field dscp? integer DSCP of the packets sent. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Socket buffer, each way. (size, at most "1GiB"; default "4MiB")
----@field sessions? integer Sessions, used in rotation. (whole number, 1 to 1024; default 1)
+---@field sessions? integer Sessions, used in rotation. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session takes no new streams after so long; 0: never. (default 0)
 ---@field scavenge? kt.duration ... and is cut after so long again. (default "10m")
 ---@field stay? boolean Dials at once, without waiting for a stream, and again for ever; so does a link with :serve. (default false)
@@ -751,7 +751,7 @@ function kt.accept(options) end
 ---@class (exact) kt.pool_options.discover
 ---@field name string The name, such as "_kt._udp.example.net".
 ---@field type? "SRV"|"A"|"AAAA" What to ask for. SRV priorities are kept to: a link serves only while none of a better one is up. (default "SRV")
----@field port? integer The peers' port, with A and AAAA. (whole number, 1 to 65535)
+---@field port? integer The peers' port, with A and AAAA. (integer, 1 to 65535)
 ---@field servers? (string)[] Whom to ask, as for kt.resolve; the system's name servers unless given.
 ---@field timeout? kt.duration How long a lookup may take. (default "5s")
 ---@field link kt.pool_options.discover.link Settings of these links, as for kt.link, without remote.
@@ -762,7 +762,7 @@ function kt.accept(options) end
 ---@field policy? "first"|"round_robin"|"least_loaded"|"lowest_rtt"|"weighted"|"hash"|function Which link a stream goes to. first: the first that is up. round_robin: each in turn. least_loaded: where the fewest streams are, by weight. lowest_rtt: the quickest; another one has to be quicker by a tenth. weighted: in turn, by weight. hash: by the request's key; a link that goes away takes only its own keys along. Or a function: policy(up, request) → index into up, whose elements are facts; request is { client, key }. It cannot wait; if it raises or returns anything else, the first link serves and the log says so. (default "first")
 ---@field hold? kt.duration New streams stay with a link for at least so long, and go over to another only if that has been up for so long; at once when theirs is down. Default: 10 s with first and lowest_rtt; a function that prefers one link for all streams wants it too; not with those that spread.
 ---@field key? function key({ client }) → string: what hash, or a function, goes by; the client's host unless given.
----@field retries? integer Other links that are tried, as the policy says, when one fails to open a stream. (whole number, 0 to 16; default 2)
+---@field retries? integer Other links that are tried, as the policy says, when one fails to open a stream. (integer, 0 to 16; default 2)
 ---@field check? kt.pool_options.check|false How links are checked; false: not at all, all count as up.
 ---@field migrate? "new-only" What moves to another link: new streams only. kcptun's wire can move no others. (default "new-only")
 ---@field discover? kt.pool_options.discover Links that DNS names, looked up again at their TTL; they join those in links.
@@ -867,7 +867,7 @@ function kt.udp(options) end
 
 ---@class (exact) kt.resolve_options
 ---@field name string The name to look up.
----@field type? "A"|"AAAA"|"SRV" The records that are wanted. (default "A")
+---@field type? "A"|"AAAA"|"SRV" The records that are expected. (default "A")
 ---@field servers? (string)[] Whom to ask, "ip" or "ip:port", 1 to 8 of them, one after the other. Default: those of the system.
 ---@field timeout? kt.duration How long it may take. (default "5s")
 

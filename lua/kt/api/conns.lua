@@ -39,7 +39,7 @@ return function(with)
       type = "table",
       keys = {
         { name = "on", type = "endpoint", allow = "uz", required = true,
-          wanted = '"127.0.0.1:12948", ":12948", or "unix:/path"', doc = "Where to listen." },
+          expected = '"127.0.0.1:12948", ":12948", or "unix:/path"', doc = "Where to listen." },
       },
     },
     example = [[
@@ -58,7 +58,7 @@ end)]],
     argument = {
       type = "table",
       keys = {
-        { name = "to", type = "string", required = true, wanted = '"host:port", or "unix:/path"', doc = "Where to." },
+        { name = "to", type = "string", required = true, expected = '"host:port", or "unix:/path"', doc = "Where to." },
         { name = "timeout", type = "duration", default = 10, doc = "How long it may take." },
       },
     },

@@ -12,10 +12,10 @@ return function(with)
     argument = {
       type = "table",
       check = function(_, raw, mistake)
-        if raw.on == nil and raw.to == nil then mistake("on", 'missing; wanted on = ":5353", or to = "host:port"') end
+        if raw.on == nil and raw.to == nil then mistake("on", 'missing; expected on = ":5353", or to = "host:port"') end
       end,
       keys = {
-        { name = "on", type = "endpoint", allow = "z", wanted = '":5353", or "ip:port"', doc = "The address to bind; port 0: any." },
+        { name = "on", type = "endpoint", allow = "z", expected = '":5353", or "ip:port"', doc = "The address to bind; port 0: any." },
         { name = "to", type = "string", doc = "The only peer it talks to; a name is looked up, in a task only." },
         { name = "timeout", type = "duration", max = 86400, default = 10, doc = "How long looking up the name may take." },
         { name = "queue", type = "size", min = 4096, max = 16 << 20, default = 65536,
@@ -45,12 +45,12 @@ end)]],
       type = "table",
       check = function(_, raw, mistake)
         local n = type(raw.servers) == "table" and rawlen(raw.servers)
-        if n and (n < 1 or n > 8) then mistake("servers", n .. " name servers; wanted 1 to 8") end
+        if n and (n < 1 or n > 8) then mistake("servers", ("expected 1 to 8 name servers, got %d"):format(n)) end
       end,
       keys = {
-        { name = "name", type = "string", required = true, wanted = "a host's name", doc = "The name to look up." },
-        { name = "type", type = "enum", values = { "A", "AAAA", "SRV" }, default = "A", doc = "The records that are wanted." },
-        { name = "servers", type = "list", of = { type = "name_server", required = true, wanted = "a name server's IP address" },
+        { name = "name", type = "string", required = true, expected = "a host's name", doc = "The name to look up." },
+        { name = "type", type = "enum", values = { "A", "AAAA", "SRV" }, default = "A", doc = "The records that are expected." },
+        { name = "servers", type = "list", of = { type = "name_server", required = true, expected = "a name server's IP address" },
           doc = "Whom to ask, \"ip\" or \"ip:port\", 1 to 8 of them, one after the other. Default: those of the system." },
         { name = "timeout", type = "duration", default = 5, doc = "How long it may take." },
       },

@@ -14,7 +14,7 @@ return function(with)
       type = "table", check = wire.rules,
       keys = concat({
         { name = "remote", type = "endpoint", allow = "rh", required = true,
-          wanted = '"host:port", or "host:min-max" for a port drawn anew at each dialling', doc = "The peer." },
+          expected = '"host:port", or "host:min-max" for a random port at each dial', doc = "The peer." },
       }, wire.keys(true), wire.link_only),
     },
     example = [[
@@ -30,7 +30,7 @@ local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.ke
       type = "table", check = wire.rules,
       keys = concat({
         { name = "on", type = "endpoint", allow = "rz", required = true,
-          wanted = '":29900", "ip:port", or a range of ports ":3000-3010"', doc = "Where to listen, UDP." },
+          expected = '":29900", "ip:port", or a range of ports ":3000-3010"', doc = "Where to listen, UDP." },
       }, wire.keys(false), wire.accept_only),
     },
     example = [[

@@ -6,9 +6,9 @@ local wire = require "kt.api.wire"
 --- entry of `links`, and of pool:add
 local function member(required)
   return {
-    type = "table", bare = "link", required = required, wanted = "a link, or { link = …, weight = …, name = … }",
+    type = "table", bare = "link", required = required, expected = "a link, or { link = …, weight = …, name = … }",
     keys = {
-      { name = "link", type = "handle", kind = "link", required = true, wanted = "a link, as kt.link declared it", doc = "The link." },
+      { name = "link", type = "handle", kind = "link", required = true, expected = "a link, as kt.link declared it", doc = "The link." },
       { name = "weight", type = "integer", min = 1, max = 65535, default = 1, doc = "Its share with weighted, least_loaded and hash." },
       { name = "name", type = "string", doc = "What logs, events and policies call it; its peer's address unless given." },
     },
@@ -20,14 +20,14 @@ local function discover(d)
     name = "discover", type = "table", doc = "Links that DNS names, looked up again at their TTL; they join those in links.",
     check = function(out, raw, mistake)
       if out.type == "SRV" and raw.port ~= nil then mistake("port", "SRV records say it themselves", "leave it out") end
-      if (out.type == "A" or out.type == "AAAA") and out.port == nil then mistake("port", "missing; wanted the peers' port") end
+      if (out.type == "A" or out.type == "AAAA") and out.port == nil then mistake("port", "missing; expected the peers' port") end
     end,
     keys = {
       { name = "name", type = "string", required = true, doc = 'The name, such as "_kt._udp.example.net".' },
       { name = "type", type = "enum", values = { "SRV", "A", "AAAA" }, default = "SRV",
         doc = "What to ask for. SRV priorities are kept to: a link serves only while none of a better one is up." },
       { name = "port", type = "integer", min = 1, max = 65535, doc = "The peers' port, with A and AAAA." },
-      { name = "servers", type = "list", of = { type = "name_server", required = true, wanted = "a name server's IP address" },
+      { name = "servers", type = "list", of = { type = "name_server", required = true, expected = "a name server's IP address" },
         doc = "Whom to ask, as for kt.resolve; the system's name servers unless given." },
       { name = "timeout", type = "duration", default = 5, doc = "How long a lookup may take." },
       { name = "link", type = "table", required = true, keys = d.keys, check = d.check, as = "kt.link",
@@ -54,7 +54,7 @@ local function once(list, mistake)
 end
 
 local function rules(out, raw, mistake)
-  if raw.links == nil and raw.discover == nil then mistake("links", "missing; wanted links = { … }, or discover = { … }") end
+  if raw.links == nil and raw.discover == nil then mistake("links", "missing; expected links = { … }, or discover = { … }") end
   if out.links then once(out.links, mistake) end
   if out.hold and out.hold > 0 and type(out.policy) == "string" and not policies.steady[out.policy] then
     mistake("hold", ('"%s" spreads streams over all links, there is none to hold on to'):format(out.policy), "leave it out")

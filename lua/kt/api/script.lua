@@ -7,7 +7,7 @@ return function(with)
     name = "kt.sleep", context = "task", path = "kt.sleep",
     signature = 'kt.sleep "500ms"',
     doc = "Waits. kt.sleep(0) lets the others run.",
-    argument = { type = "duration", wanted = 'a duration such as "500ms"' },
+    argument = { type = "duration", expected = 'a duration such as "500ms"' },
   }
 
   def {

@@ -53,7 +53,7 @@ end
 
 local function fec_rule(out, _, mistake)
   if out.data and out.parity and out.data + out.parity > 255 then
-    mistake("parity", ("data + parity is %d; wanted at most 255"):format(out.data + out.parity))
+    mistake("parity", ("expected data + parity of at most 255, got %d"):format(out.data + out.parity))
   end
 end
 
@@ -68,7 +68,7 @@ end
 function wire.keys(client)
   return {
     { name = "wire", type = "enum", values = { "kcptun" }, default = "kcptun", doc = "The protocol on the wire." },
-    { name = "key", type = "secret", required = true, wanted = 'a string, or kt.secret_file "psk.key"',
+    { name = "key", type = "secret", required = true, expected = 'a string, or kt.secret_file "psk.key"',
       doc = "The secret that both ends share." },
     { name = "crypt", type = "enum", values = ciphers, meant = other_names, default = "aes", doc = "Cipher; the same at both ends." },
     { name = "mode", type = "enum", values = modes, default = "fast",

@@ -57,13 +57,13 @@ local function fits(word, p, kind, value)
   return word == kind
 end
 
-local function wanted(p, words)
+local function expected(p, words)
   local out = {}
   for i, word in ipairs(words) do
     if word == "any" then
       out[i] = "a value"
     elseif word == "integer" then
-      out[i] = "a whole number" .. (p.min and p.max and (", %d to %d"):format(p.min, p.max) or "")
+      out[i] = "an integer" .. (p.min and p.max and (" (%d to %d)"):format(p.min, p.max) or "")
     else
       out[i] = (word:find "^[aeiou]" and "an " or "a ") .. word
     end
@@ -78,15 +78,16 @@ local function objection(p, nth, kind, value)
     for _, known in ipairs(values) do
       if known == value then return nil end
     end
-    return ("%s is no %s"):format(schema.show(value), p.name), "there are: " .. table.concat(values, ", ")
+    for i, known in ipairs(values) do values[i] = ('"%s"'):format(known) end
+    return ("unknown %s %s"):format(p.name, schema.show(value)), schema.one_of(values)
   end
   if values[1] then words = { "string" } end
   local fit = p.optional and (kind == "nil" or kind == "nothing")
   for _, word in ipairs(words) do fit = fit or fits(word, p, kind, value) end
   if fit then return nil end
-  local got = (kind == "nil" or kind == "nothing") and "nothing" or "a " .. kind
+  local got = (kind == "nil" or kind == "nothing") and "no value" or "a " .. kind
   if kind == "string" or kind == "number" or kind == "boolean" then got = schema.show(value) end
-  return ("argument %d: wanted %s, got %s"):format(nth, wanted(p, words), got)
+  return ("argument %d: expected %s, got %s"):format(nth, expected(p, words), got)
 end
 
 --- Checks what the table, or the unit, may be.

@@ -2,7 +2,7 @@
 ---
 --- An example's first line is a comment that says what it does; that is its line in the list.
 local core = require "kt.core"
-local suggest = require("kt.schema").suggest
+local schema = require "kt.schema"
 
 local name, file = ...
 
@@ -32,9 +32,8 @@ if not name then list() end
 name = name:gsub("%.lua$", "")
 local text = examples[name]
 if not text then
-  local near = suggest(name, names)
-  fail(("no example is called %s; %s"):format(name, near and ("did you mean %s?"):format(near)
-    or "there are: " .. table.concat(names, ", ")))
+  local near = schema.suggest(name, names)
+  fail(("unknown example %s; %s"):format(name, near and ("did you mean %s?"):format(near) or schema.one_of(names)))
 end
 if file == "-" then
   core.stdout(text)

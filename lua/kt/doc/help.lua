@@ -53,7 +53,7 @@ local function of_function(f)
     if f.argument.keys then
       add_keys(out, f.argument)
     else
-      out[#out + 1] = "Takes " .. (f.argument.wanted or words.unit(f.argument.type)) .. "."
+      out[#out + 1] = "Takes " .. (f.argument.expected or words.unit(f.argument.type)) .. "."
     end
   end
   local returned = f.returns and api.records[f.returns:match "^[%l_]+"]
@@ -139,9 +139,9 @@ end
 --- What `which` has under a name, with or without its root: the text, or nil.
 local function find(which, name)
   api = which
-  for _, wanted in ipairs { name, which.root .. "." .. name } do
+  for _, full in ipairs { name, which.root .. "." .. name } do
     for _, symbol in ipairs(which.symbols()) do
-      if symbol.name == wanted then return text_of(symbol) end
+      if symbol.name == full then return text_of(symbol) end
     end
   end
 end

@@ -43,7 +43,7 @@ local function add_function(out, f, level)
       rows[#rows + 1] = row("`" .. path .. "`", words.kind(key), words.default(key) or "", key.doc)
     end)
     if not f.argument.keys then
-      out[#out + 1] = "\nTakes " .. (f.argument.wanted or words.unit(f.argument.type)) .. "."
+      out[#out + 1] = "\nTakes " .. (f.argument.expected or words.unit(f.argument.type)) .. "."
     end
     add_table(out, { "key", "value", "", "" }, rows)
   end

@@ -24,7 +24,7 @@ end
 
 local names = {
   strings = "string or list of strings", map = "table of texts by name", moment = "moment", host = "host or its name", flag = "boolean",
-  name_server = "IP address", integer = "whole number", endpoint = "address", secret = "string or secret", enum = "one of",
+  name_server = "IP address", endpoint = "address", secret = "string or secret", enum = "one of",
 }
 
 --- The kind of value that a key takes, and its range.
@@ -61,7 +61,7 @@ function words.keys(argument, each, path, depth)
 end
 
 --- What a unit is written like; nil for what is none.
-function words.unit(name) return units.wanted[name] end
+function words.unit(name) return units.expected[name] end
 
 --- The parameters of a function in order, the argument with its keys last: { name, type, doc, optional, argument }.
 function words.params(f)
@@ -71,7 +71,7 @@ function words.params(f)
     local table_like = f.argument.type == "table"
     local p = {
       name = table_like and "options" or f.argument.type, type = f.argument.type, optional = f.optional, argument = f.argument,
-      doc = table_like and "See its keys." or "As " .. (f.argument.wanted or words.unit(f.argument.type)) .. ".",
+      doc = table_like and "See its keys." or "As " .. (f.argument.expected or words.unit(f.argument.type)) .. ".",
     }
     out[#out + 1] = p
   end

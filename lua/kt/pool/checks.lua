@@ -8,6 +8,7 @@
 local choice = require "kt.pool.choice"
 local events = require "kt.pool.events"
 local facts = require "kt.pool.facts"
+local schema = require "kt.schema"
 
 local checks = {}
 
@@ -36,8 +37,8 @@ local function judged(pool, job)
   elseif not result then
     return nil, job.err ~= nil and choice.raised(job.err) or "its check returned " .. tostring(result)
   end
-  choice.complain(pool, "check returned", "check.with: it returned a %s; wanted true, the round-trip time in seconds, or nil and why not",
-    type(result) == "number" and "number that is no time" or type(result))
+  choice.complain(pool, "check returned", "check.with: expected true, a round-trip time in seconds, or nil and a reason, got %s",
+    type(result) == "number" and schema.show(result) or "a " .. type(result))
   return nil, "its check returned nonsense"
 end
 

@@ -47,7 +47,7 @@ end
 local function complain(pool, kind, fmt, ...)
   if pool.told[kind] then return end
   pool.told[kind] = true
-  pool.env.log.warn("%s%s; further ones are not told", pool.where, fmt:format(...))
+  pool.env.log.warn("%s%s; further mistakes of this kind are not logged", pool.where, fmt:format(...))
 end
 choice.complain = complain
 
@@ -61,7 +61,7 @@ end
 --- Asks the script's policy.
 local function consult(pool, list, now, request)
   if pool.asking then -- it never came back: it ran for so long that kt stopped it, and the task with it
-    complain(pool, "stopped", "policy: it ran until it was stopped; it is not asked any more, the first link that is up serves")
+    complain(pool, "stopped", "policy: stopped for running too long; not called again, using the first link that is up")
     pool.policy, pool.asking = "first", false
     return list[1]
   end
@@ -74,7 +74,7 @@ local function consult(pool, list, now, request)
   local ok, index = pool.env.pure("a policy", pool.policy, up, request)
   pool.asking = false
   if not ok then
-    complain(pool, "raised", "policy: %s; the first link that is up serves", choice.raised(index))
+    complain(pool, "raised", "policy: %s; using the first link that is up", choice.raised(index))
     return list[1]
   end
   -- Its index is into `up` as it left it: it may have sorted it.
@@ -84,7 +84,7 @@ local function consult(pool, list, now, request)
     if rawequal(fact, picked) then return list[i] end
   end
   complain(pool, "returned " .. (at and "an index" or type(index)),
-    "policy: it returned %s; wanted an index into up, 1 to %d; the first link that is up serves", index == nil and "nil" or schema.show(index), #list)
+    "policy: expected an index into up (1 to %d), got %s; using the first link that is up", #list, schema.show(index))
   return list[1]
 end
 
@@ -102,22 +102,22 @@ local function reason(pool, from, tried)
   return type(pool.policy) == "string" and pool.policy .. " prefers it" or "the policy prefers it"
 end
 
---- Makes `wanted` the current one, unless the one that is holds.
-local function hold(pool, list, wanted, now, tried)
+--- Makes `preferred` the current one, unless the one that is holds.
+local function hold(pool, list, preferred, now, tried)
   local current = pool.current
-  if current == wanted then return wanted end
+  if current == preferred then return preferred end
   if current and contains(list, current)
-    and (now - pool.switched_at < pool.hold or now - wanted.health.steady_since < pool.hold) then
+    and (now - pool.switched_at < pool.hold or now - preferred.health.steady_since < pool.hold) then
     return current
   end
-  pool.current = wanted
+  pool.current = preferred
   if current then
     local why = reason(pool, current, tried)
     pool.switched_at, pool.switches = now, pool.switches + 1
-    pool.env.log.info("%s: new streams go to %s, no longer to %s: %s", pool.name, wanted.name, current.name, why)
-    events.emit(pool, "switch", { from = current.name, to = wanted.name, reason = why })
+    pool.env.log.info("%s: new streams go to %s, no longer to %s: %s", pool.name, preferred.name, current.name, why)
+    events.emit(pool, "switch", { from = current.name, to = preferred.name, reason = why })
   end
-  return wanted
+  return preferred
 end
 
 --- The member for the next attempt, or nil if all were tried. request: { client, key } or nil; tried: member → why it failed.

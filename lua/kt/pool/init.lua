@@ -90,7 +90,7 @@ end
 function methods.remove(self, what)
   local p = inside(self, "remove")
   if type(what) ~= "string" and schema.kind(what) ~= "link" then
-    misuse("pool:remove: %s; wanted a link of the pool, or its name", schema.show(what))
+    misuse("pool:remove: expected a link of the pool, or its name, got %s", schema.show(what))
   end
   return p:leave(what)
 end
@@ -103,7 +103,7 @@ function methods.on(self, name, fn)
   local p = inside(self, "on")
   local ok, wrong, fix = schema.types.enum({ values = events.names }, name)
   if not ok then misuse("pool:on: %s; %s", wrong, fix) end
-  if type(fn) ~= "function" then misuse('pool:on "%s": %s; wanted a function', name, schema.show(fn)) end
+  if type(fn) ~= "function" then misuse('pool:on "%s": expected a function, got %s', name, schema.show(fn)) end
   local set, too_many = events.on(p, name, fn)
   if not set then misuse("pool:on: %s", too_many) end
 end

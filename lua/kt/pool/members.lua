@@ -13,12 +13,12 @@ function members.find(pool, what)
   end
 end
 
---- A name that is free: the one wanted, or with a number.
-local function free_name(pool, wanted)
-  local name, n = wanted, 1
+--- A free name: `base`, with a number if it is taken.
+local function free_name(pool, base)
+  local name, n = base, 1
   while members.find(pool, name) do
     n = n + 1
-    name = ("%s#%d"):format(wanted, n)
+    name = ("%s#%d"):format(base, n)
   end
   return name
 end

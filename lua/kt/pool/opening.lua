@@ -12,8 +12,8 @@ local function key_of(pool, client)
   if pool.key then
     local ok, key = pool.env.pure("a key function", pool.key, { client = client })
     if ok and (type(key) == "string" or math.type(key)) then return tostring(key) end
-    choice.complain(pool, "key", "key: %s; the client's address serves",
-      ok and ("it returned %s; wanted a string"):format(key == nil and "nil" or "a " .. type(key)) or choice.raised(key))
+    choice.complain(pool, "key", "key: %s; using the client's address",
+      ok and ("expected a string, got %s"):format(key == nil and "nil" or "a " .. type(key)) or choice.raised(key))
   end
   return client and (client:match "^(.*):%d+$" or client) or nil
 end
@@ -22,7 +22,7 @@ end
 local function await(pool, deadline, timeout)
   local env = pool.env
   while #pool.members == 0 and not pool.closed do
-    if not pool.discover then return env.err("unreachable", pool.name .. ": there is no link in it") end
+    if not pool.discover then return env.err("unreachable", pool.name .. ": the pool has no links") end
     local left = deadline - env.now()
     if left <= 0 then
       return env.err("timeout", ("%s: %s brought no link within %g s"):format(pool.name, pool.discover.name, timeout))
@@ -35,7 +35,7 @@ end
 
 --- One err for all attempts: the last one's code, and what was wrong with each link.
 local function all_failed(pool, tried, last)
-  if not tried then return pool.env.err("unreachable", pool.name .. ": there is no link in it") end
+  if not tried then return pool.env.err("unreachable", pool.name .. ": the pool has no links") end
   if tried.n == 1 then return last end
   return pool.env.err(last.code, ("%s: no link opened a stream: %s"):format(pool.name, table.concat(tried.texts, "; ")))
 end

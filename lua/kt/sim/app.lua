@@ -154,7 +154,7 @@ end
 --- Up to and with the delimiter.
 function app:read_until(delimiter, opts)
   if type(delimiter) ~= "string" or delimiter == "" then
-    complain.raise("app:read_until: wanted a string to read up to, got %s", delimiter == "" and "an empty one" or "a " .. type(delimiter))
+    complain.misfit("app:read_until", "a delimiter of at least one byte", delimiter)
   end
   return read(self, "app:read_until", opts, function(parts)
     local all = table.concat(parts)
@@ -177,7 +177,7 @@ end
 
 --- Writes all of it; returns true when it has been taken, which is not when it has arrived.
 function app:write(data, opts)
-  if type(data) ~= "string" then complain.raise("app:write: wanted a string, got a %s", type(data)) end
+  if type(data) ~= "string" then complain.misfit("app:write", "a string", data) end
   local timeout = timeout_of("app:write", opts)
   local limit = deadline(self, timeout)
   local at = 0
@@ -224,7 +224,7 @@ function app:is_open() return not self.ended and not self.broken end
 --- (kind = "echo") has no name.
 function app:try_echo(text, opts)
   local world = self.world
-  if type(text) ~= "string" then complain.raise("app:echo: wanted a string, got a %s", type(text)) end
+  if type(text) ~= "string" then complain.misfit("app:echo", "a string", text) end
   local timeout = timeout_of("app:echo", opts)
   world.echoes = world.echoes + 1
   local id = world.echoes

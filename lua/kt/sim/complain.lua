@@ -74,6 +74,9 @@ function complain.raise(fmt, ...)
   error(complain.where() .. fmt:format(...), 0)
 end
 
+--- Raises "expected X, got Y" at the spec's line.
+function complain.misfit(what, expected, value) complain.raise("%s: %s", what, schema.unfit(expected, value)) end
+
 --- Options checked against a description; nil is {}.
 function complain.checked(what, description, value)
   local out, mistakes = schema.check(what, description, value == nil and {} or value)
@@ -93,11 +96,11 @@ function complain.duration(what, value)
   return clock.us(complain.value(what, TIME, value))
 end
 
---- A name that is not among those that there are.
+--- Raises for a name that is not among `names`.
 function complain.unknown(what, kind, name, names)
   local near = type(name) == "string" and schema.suggest(name, names)
-  complain.raise("%s: no %s %s; %s", what, kind, schema.show(name), near and ('did you mean "%s"?'):format(near)
-    or #names > 0 and "there are: " .. table.concat(names, ", ") or "there is none yet")
+  complain.raise("%s: unknown %s %s%s", what, kind, schema.show(name), near and ('; did you mean "%s"?'):format(near)
+    or #names > 0 and "; " .. schema.one_of(names) or "")
 end
 
 --- A list whose elements have names, to be asked by name too.

@@ -25,7 +25,7 @@ end
 --- run those, with `args`.
 function host:run(path, opts)
   opts = complain.checked("host:run", shape.run, opts)
-  if type(path) ~= "string" then complain.raise("host:run: wanted a script's path, got a %s", type(path)) end
+  if type(path) ~= "string" then complain.misfit("host:run", "a script's path", path) end
   if not self:is_up() then complain.raise("host:run: host %s is down; host:restart() brings it up", self.name) end
   for _, other in ipairs(self.scripts) do
     if other:is_running() and not opts.beside then

@@ -26,7 +26,7 @@ local verdict = { type = "table", keys = {
 local function read(self, said)
   if said == "drop" then return true, 0, 0 end
   if type(said) ~= "table" then
-    error(("%s: the rule's function gave %s; wanted nil, \"drop\", or { drop =, delay =, copies = }"):format(
+    error(("%s: the rule's function must return nil, \"drop\", or { drop =, delay =, copies = }; got %s"):format(
       self.made_at, tostring(said)), 0)
   end
   local schema = require "kt.schema"

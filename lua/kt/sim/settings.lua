@@ -4,7 +4,7 @@
 local function read_seed(text)
   if not text or text == "" then return nil end
   local seed = text:find "^%-?%d+$" and math.tointeger(tonumber(text))
-  if not seed then error(("KT_SEED=%s: wanted a whole number, from %d to %d"):format(text, math.mininteger, math.maxinteger), 0) end
+  if not seed then error(("KT_SEED: expected an integer (%d to %d), got %s"):format(math.mininteger, math.maxinteger, text), 0) end
   return seed
 end
 

@@ -5,35 +5,30 @@ local units = require "kt.units"
 
 local shape = {}
 
-units.wanted.moment = 'a moment in UTC such as "2026-03-02" or "2026-03-02 22:59:30", or seconds since 1970'
+units.expected.moment = 'a moment in UTC such as "2026-03-02" or "2026-03-02 22:59:30", or seconds since 1970'
 
 --- A moment → seconds since 1970.
 function schema.types.moment(_, value)
   local n = math.type(value) and value or type(value) == "string" and clock.moment(value)
   if n and n >= 0 and n < 1e10 then return n end
-  return nil, schema.show(value) .. "; wanted " .. units.wanted.moment
+  return nil, schema.unfit(units.expected.moment, value)
 end
 
 --- A host, or its name: as it is, for the world to look up.
 function schema.types.host(_, value)
   local meta = type(value) == "table" and getmetatable(value)
   if type(value) == "string" or meta and meta.is_host then return value end
-  return nil, schema.show(value) .. "; wanted a host or its name"
+  return nil, schema.unfit("a host or its name", value)
 end
 
 --- What a name may be: of a host, or that w:name leads somewhere. Names are written in "name:port".
 function schema.types.name(d, value)
-  local wrong
-  if type(value) ~= "string" then
-    wrong = "wanted a name"
-  elseif #value > d.max or not value:find "^[%w_][%w_.-]*$" then
-    wrong = ("a name is 1 to %d letters, digits and -_."):format(d.max)
-  elseif value:find "^[%d.]+$" then
-    wrong = "that is an address, and no name"
-  elseif value:lower() == "localhost" then
-    wrong = "each host is that to itself"
+  if type(value) ~= "string" then return nil, schema.unfit("a name", value) end
+  if #value > d.max or not value:find "^[%w_][%w_.-]*$" then
+    return nil, schema.unfit(("a name of 1 to %d letters, digits and -_."):format(d.max), value)
   end
-  if wrong then return nil, schema.show(value) .. "; " .. wrong end
+  if value:find "^[%d.]+$" then return nil, schema.unfit("a name, not an address", value) end
+  if value:lower() == "localhost" then return nil, schema.show(value) .. " is reserved: every host is localhost to itself" end
   return value
 end
 
@@ -43,31 +38,31 @@ function schema.types.shift(d, value)
   local length = value
   if back then length = math.type(value) and -value or value:sub(2) end
   local seconds, wrong = schema.types.duration(d, length)
-  if not seconds then return nil, schema.show(value) .. wrong:sub(#schema.show(length) + 1) end
+  if not seconds then return nil, (wrong:gsub("got .*$", "got " .. schema.show(value):gsub("%%", "%%%%"))) end
   return back and -seconds or seconds
 end
 
 --- One string or a list of them → a list.
 function schema.types.strings(d, value)
   if type(value) == "string" then return { value } end
-  if type(value) ~= "table" then return nil, schema.show(value) .. "; wanted a string or a list of strings" end
+  if type(value) ~= "table" then return nil, schema.unfit("a string or a list of strings", value) end
   local out = {}
   for i = 1, #value do
     if type(value[i]) ~= "string" and type(value[i]) ~= "number" then
-      return nil, ("[%d] is %s; wanted a string"):format(i, schema.show(value[i]))
+      return nil, ("[%d]: %s"):format(i, schema.unfit("a string", value[i]))
     end
     out[i] = tostring(value[i])
   end
-  if #out < (d.min or 0) or #out > (d.max or #out) then return nil, ("%d of them; wanted %d to %d"):format(#out, d.min, d.max) end
+  if #out < (d.min or 0) or #out > (d.max or #out) then return nil, ("expected a list of %d to %d, got %d"):format(d.min, d.max, #out) end
   return out
 end
 
 --- A table of strings by name, as it is: file contents, variables.
 function schema.types.map(_, value)
-  if type(value) ~= "table" then return nil, schema.show(value) .. "; wanted a table { name = text }" end
+  if type(value) ~= "table" then return nil, schema.unfit("a table { name = text }", value) end
   for name, text in next, value do
     if type(name) ~= "string" or (type(text) ~= "string" and type(text) ~= "number") then
-      return nil, ("[%s] is %s; wanted texts by name"):format(schema.show(name), schema.show(text))
+      return nil, ("[%s]: expected a string for a string key, got %s"):format(schema.show(name), schema.show(text))
     end
   end
   return value
@@ -140,7 +135,7 @@ shape.inject = { type = "table", keys = {
 } }
 
 shape.nat = { type = "table", keys = {
-  { name = "public", type = "strings", required = true, wanted = "an IP address, or one of each kind",
+  { name = "public", type = "strings", required = true, expected = "an IP address, or one of each kind",
     doc = "The address that others see, IPv4 or IPv6; or a list with one of each." },
   { name = "timeout", type = "duration", default = 0, max = FOREVER, doc = "A UDP mapping is forgotten after so long without a packet out; 0: never." },
   { name = "open", type = "boolean", default = false, doc = "Anyone may answer to a mapping, not only whom it was made for." },
@@ -158,7 +153,7 @@ shape.serve = { type = "table", keys = {
     if raw[key] ~= nil and raw.kind ~= "source" then mistake(key, "only a server of kind \"source\" has it") end
   end
   if out.kind and out.fn then mistake("fn", "kind is given too", "one of the two") end
-  if raw.kind == nil and raw.fn == nil then mistake("kind", "missing; wanted \"echo\", \"sink\", \"source\", or fn = a function") end
+  if raw.kind == nil and raw.fn == nil then mistake("kind", "missing; expected \"echo\", \"sink\", \"source\", or fn = a function") end
 end }
 
 shape.timeout = { type = "table", keys = {

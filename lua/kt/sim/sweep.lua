@@ -72,8 +72,8 @@ end
 --- The other opts are the worlds', as sim.world takes them.
 return function(n, fn, opts)
   local where = complain.line() or ""
-  if math.type(n) ~= "integer" or n < 1 then complain.raise("sim.sweep: wanted how many seeds, got %s", tostring(n)) end
-  if type(fn) ~= "function" then complain.raise("sim.sweep: wanted a function(w, seed), got a %s", type(fn)) end
+  if math.type(n) ~= "integer" or n < 1 then complain.misfit("sim.sweep", "the number of seeds", n) end
+  if type(fn) ~= "function" then complain.misfit("sim.sweep", "a function(w, seed)", fn) end
   local worlds = complain.checked("sim.sweep", shape.sweep, opts)
   local first = worlds.from
   worlds.from = nil

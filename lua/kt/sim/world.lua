@@ -111,8 +111,8 @@ function world:link(a, b, opts)
   if opts == nil then
     local names = {}
     for _, l in ipairs(self.links) do names[#names + 1] = l.a .. " - " .. l.b end
-    complain.raise("w:link: %s - %s: not linked; give options ({} will do) to link them%s", a, b,
-      #names > 0 and "; there are: " .. table.concat(names, ", ") or "")
+    complain.raise("w:link: %s - %s: not linked; give options, at least {}, to link them%s", a, b,
+      #names > 0 and " (links: " .. table.concat(names, ", ") .. ")" or "")
   end
   local made = link.new(self, a, b, opts)
   made.made_at = complain.line() or "?"
@@ -131,7 +131,7 @@ function world:name(name, to, opts)
   elseif to == false then
     addresses = {}
   elseif to == nil then
-    complain.raise("w:name: %s: leads to nil; wanted a host, an address or a list of them; false leads it nowhere", name)
+    complain.raise("w:name: %s: expected a host, an address, a list of addresses, or false (no such name), got nil", name)
   elseif type(to) == "string" and not self.hosts[to] and to:find "^[%x:.]*$" and to:find "[.:]" then
     addresses = { to }
   elseif type(to) == "table" and getmetatable(to) ~= host then
@@ -186,7 +186,7 @@ end
 function world:run_until(fn, opts)
   need_body(self, "w:run_until")
   opts = complain.checked("w:run_until", shape.run_until, opts)
-  if type(fn) ~= "function" then complain.raise("w:run_until: wanted a function, got a %s", type(fn)) end
+  if type(fn) ~= "function" then complain.misfit("w:run_until", "a function", fn) end
   local at, value = self.core:now() + clock.us(opts.timeout)
   local function ask()
     self.asking = true -- it looks, it does not wait
@@ -203,7 +203,7 @@ end
 
 --- Calls fn at a time, as a task: it may wait.
 function world:at(time, fn)
-  if type(fn) ~= "function" then complain.raise("w:at: wanted a function, got a %s", type(fn)) end
+  if type(fn) ~= "function" then complain.misfit("w:at", "a function", fn) end
   local origin = complain.origin "w:at"
   task.timer(self, no_way_back(self, "w:at", complain.duration("w:at", time)), function() task.spawn(self, origin, fn) end)
 end
@@ -211,8 +211,8 @@ end
 --- Calls fn each time so much time has passed; gives what :cancel() ends it.
 function world:every(period, fn)
   local us = complain.duration("w:every", period)
-  if us < 1 then complain.raise("w:every: wanted a period longer than 0, got %s", tostring(period)) end
-  if type(fn) ~= "function" then complain.raise("w:every: wanted a function, got a %s", type(fn)) end
+  if us < 1 then complain.misfit("w:every", "a period longer than 0", period) end
+  if type(fn) ~= "function" then complain.misfit("w:every", "a function", fn) end
   local ticker, origin = { canceled = false }, complain.origin "w:every"
   function ticker.cancel(t)
     t.canceled = true
@@ -230,7 +230,7 @@ end
 
 --- Runs fn(...) as a task, beside the rest.
 function world:task(fn, ...)
-  if type(fn) ~= "function" then complain.raise("w:task: wanted a function, got a %s", type(fn)) end
+  if type(fn) ~= "function" then complain.misfit("w:task", "a function", fn) end
   task.spawn(self, complain.origin "w:task", fn, ...)
 end
 
@@ -241,8 +241,8 @@ end
 
 --- As w:at, for what goes wrong: the text says what it is. A sweep that fails leaves out the faults that it fails without.
 function world:fault(time, text, fn)
-  if type(text) ~= "string" then complain.raise("w:fault: wanted a text that says what goes wrong, got a %s", type(text)) end
-  if type(fn) ~= "function" then complain.raise("w:fault: wanted a function, got a %s", type(fn)) end
+  if type(text) ~= "string" then complain.misfit("w:fault", "a description of the fault", text) end
+  if type(fn) ~= "function" then complain.misfit("w:fault", "a function", fn) end
   local at = no_way_back(self, "w:fault", complain.duration("w:fault", time))
   table.insert(self.faults, ("%g s: %s"):format(at / 1e6, text))
   if self.keep and not self.keep[#self.faults] then return end
@@ -341,7 +341,7 @@ function world:random(m, n)
   if not m then return (bits >> 11) * 2.0 ^ -53 end
   if not n then m, n = 1, m end
   if math.type(m) ~= "integer" or math.type(n) ~= "integer" or n < m then
-    complain.raise("w:random: wanted whole numbers, the lesser first, got %s and %s", tostring(m), tostring(n))
+    complain.raise("w:random: expected integers m <= n, got %s and %s", tostring(m), tostring(n))
   end
   return m + ((bits >> 1) % (n - m + 1))
 end

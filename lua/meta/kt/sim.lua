@@ -143,7 +143,7 @@ function world:host(name, options) end
 ---@field loss? kt.share Of packets in the bad state; all unless given.
 
 ---@class (exact) kt.sim.world.link_options.queue
----@field packets? integer Packets that wait. (whole number, 1 to 1000000000)
+---@field packets? integer Packets that wait. (integer, 1 to 1000000000)
 ---@field bytes? kt.size Bytes that wait. (size, 1 to "1024GiB")
 ---@field time? kt.duration How long the last one waits. (duration, "1us" to "1h")
 
@@ -158,7 +158,7 @@ function world:host(name, options) end
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
 ---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.world.link_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
----@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
+---@field mtu? integer Larger IP packets are lost; 1500 unless given. (integer, 68 to 65535)
 
 ---@class (exact) kt.sim.world.link_options.back
 ---@field delay? kt.duration How long a packet is on its way. (duration, at most "1h")
@@ -171,7 +171,7 @@ function world:host(name, options) end
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
 ---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.world.link_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
----@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
+---@field mtu? integer Larger IP packets are lost; 1500 unless given. (integer, 68 to 65535)
 
 ---@class (exact) kt.sim.world.link_options
 ---@field delay? kt.duration How long a packet is on its way. (duration, at most "1h")
@@ -184,7 +184,7 @@ function world:host(name, options) end
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
 ---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.world.link_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
----@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
+---@field mtu? integer Larger IP packets are lost; 1500 unless given. (integer, 68 to 65535)
 ---@field there? kt.sim.world.link_options.there What holds only for packets from the first host to the second.
 ---@field back? kt.sim.world.link_options.back ... and only for those the other way.
 
@@ -308,7 +308,7 @@ function world:transfer(options) end
 ---@field from kt.sim.host|string The host that connects.
 ---@field to string The echo server, "host:port", or what leads to it.
 ---@field every? kt.duration Time between two. (duration, "1ms" to "1h"; default "100ms")
----@field count? integer How many. (whole number, 1 to 1000000; default 100)
+---@field count? integer How many. (integer, 1 to 1000000; default 100)
 ---@field timeout? kt.duration When :wait() gives up, after the last. (duration, at most "1000000000s"; default "30s")
 
 --- Sends single bytes to an echo server, and times the answers.
@@ -396,7 +396,7 @@ local link = {}
 ---@field loss? kt.share Of packets in the bad state; all unless given.
 
 ---@class (exact) kt.sim.link.set_options.queue
----@field packets? integer Packets that wait. (whole number, 1 to 1000000000)
+---@field packets? integer Packets that wait. (integer, 1 to 1000000000)
 ---@field bytes? kt.size Bytes that wait. (size, 1 to "1024GiB")
 ---@field time? kt.duration How long the last one waits. (duration, "1us" to "1h")
 
@@ -411,7 +411,7 @@ local link = {}
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
 ---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.world.link_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
----@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
+---@field mtu? integer Larger IP packets are lost; 1500 unless given. (integer, 68 to 65535)
 
 ---@class (exact) kt.sim.link.set_options.back
 ---@field delay? kt.duration How long a packet is on its way. (duration, at most "1h")
@@ -424,7 +424,7 @@ local link = {}
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
 ---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.world.link_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
----@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
+---@field mtu? integer Larger IP packets are lost; 1500 unless given. (integer, 68 to 65535)
 
 ---@class (exact) kt.sim.link.set_options
 ---@field delay? kt.duration How long a packet is on its way. (duration, at most "1h")
@@ -437,7 +437,7 @@ local link = {}
 ---@field corrupt? kt.share Of packets: up to three bits are wrong, and the checksum did not notice.
 ---@field rate? kt.rate|false What the line carries; without limit unless given. (rate or false, "1kbit" to "1000Gbit")
 ---@field queue? kt.sim.link.set_options.queue|false What waits before a line with a rate. What finds so much ahead of it is lost; 1000 packets unless given.
----@field mtu? integer Larger IP packets are lost; 1500 unless given. (whole number, 68 to 65535)
+---@field mtu? integer Larger IP packets are lost; 1500 unless given. (integer, 68 to 65535)
 ---@field there? kt.sim.link.set_options.there What holds only for packets from the first host to the second.
 ---@field back? kt.sim.link.set_options.back ... and only for those the other way.
 
