@@ -101,6 +101,16 @@ void kt_kcp_test_start(struct kt_kcp *k, uint32_t snd_sn, uint32_t rcv_sn)
     k->rcv.read = k->rcv.nxt = k->rcv.edge = rcv_sn;
 }
 
+size_t kt_kcp_held(const struct kt_kcp *k)
+{
+    return (size_t)(k->snd.end - k->snd.una) + k->rcv.held;
+}
+
+void kt_kcp_reach(struct kt_kcp *k, uint32_t n)
+{
+    k->rcv.reach = n;
+}
+
 /* ---- bytes ---- */
 
 size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n)

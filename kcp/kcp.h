@@ -72,6 +72,12 @@ size_t kt_kcp_block_size(uint32_t mtu);
  * window with the next flush, which is due at once. 0 or KT_EINVAL. */
 int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg);
 
+/* Segments that the engine holds, sent or received. */
+size_t kt_kcp_held(const struct kt_kcp *k);
+/* While memory is short: stores segments only up to n after the last one read, however many the window
+ * allows; those further on count as dropped, and the peer sends them again. UINT32_MAX: no such limit. */
+void kt_kcp_reach(struct kt_kcp *k, uint32_t n);
+
 /* ---- bytes ---- */
 
 /* Queues up to n bytes (stream mode: fills the last unsent segment first); returns how many were taken, fewer

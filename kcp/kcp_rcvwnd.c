@@ -15,7 +15,7 @@ static struct kt_rcv_slot *at(const struct kt_rcvwnd *w, uint32_t sn)
 
 int kt_rcvwnd_init(struct kt_rcvwnd *w, struct kt_pool *pool, uint32_t limit)
 {
-    *w = (struct kt_rcvwnd){.pool = pool, .limit = limit, .cap = FIRST_CAP};
+    *w = (struct kt_rcvwnd){.pool = pool, .limit = limit, .cap = FIRST_CAP, .reach = UINT32_MAX};
     w->ring = calloc(w->cap, sizeof *w->ring);
     return w->ring ? 0 : KT_ENOMEM;
 }
@@ -60,7 +60,10 @@ static bool held(const struct kt_rcvwnd *w, uint32_t sn)
 static void drop_first(struct kt_rcvwnd *w)
 {
     struct kt_rcv_slot *s = at(w, w->read);
-    if (s->data) kt_pool_put(w->pool, s->data);
+    if (s->data) {
+        kt_pool_put(w->pool, s->data);
+        w->held--;
+    }
     *s = (struct kt_rcv_slot){0};
     w->off = 0;
     w->read++;
@@ -101,6 +104,7 @@ enum kt_rcv_result kt_rcvwnd_put(struct kt_rcvwnd *w, uint32_t sn, const uint8_t
     if (ahead < 0) return KT_RCV_REPEAT;
     if ((uint32_t)ahead >= w->limit && kt_sn_diff(sn, w->edge) >= 0) return KT_RCV_BEYOND;
     if (held(w, sn)) return KT_RCV_REPEAT;
+    if (sn - w->read >= w->reach) return KT_RCV_NOMEM;
 #ifdef KT_PLANT_WINDOW_OFF_BY_ONE /* a bug for the sweep to find: the ring is one slot too small */
     if (!reach(w, sn - w->read)) return KT_RCV_NOMEM;
 #else
@@ -111,6 +115,7 @@ enum kt_rcv_result kt_rcvwnd_put(struct kt_rcvwnd *w, uint32_t sn, const uint8_t
         block = kt_pool_get(w->pool);
         if (!block) return KT_RCV_NOMEM;
         memcpy(block, data, len);
+        w->held++;
     }
     *at(w, sn) = (struct kt_rcv_slot){.data = block, .len = (uint16_t)len, .held = true};
     if (ahead == 0) advance(w);

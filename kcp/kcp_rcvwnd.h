@@ -32,6 +32,8 @@ struct kt_rcvwnd {
     uint32_t edge;  /* never before nxt; beyond nxt + limit only after the limit fell */
     uint32_t off;   /* bytes of the segment at `read` already consumed */
     uint64_t bytes; /* total put in order */
+    uint32_t held;  /* blocks */
+    uint32_t reach; /* segments from `read` on that are stored; UINT32_MAX: all of the window */
 };
 
 enum kt_rcv_result {

@@ -76,3 +76,56 @@ describe("a server with --maxsessions", function()
     other:echo "again"
   end)
 end)
+
+local PLAIN = { "--crypt", "null", "--nocomp", "--ds", "0", "--ps", "0" }
+
+-- A peer that has the key and keeps no rule: 1,000 streams in segments that offer no window, and nothing is ever acknowledged.
+local BLAST = [[
+local kt = require "kt"
+local function frame(cmd, id, data) return ("<BBI2I4"):pack(2, cmd, #data, id) .. data end
+kt.spawn(function()
+  local udp = assert(kt.udp { to = "server:29900" })
+  for sn = 0, 19 do
+    local data = ""
+    for i = 1, 50 do
+      local id = 3 + 2 * (sn * 50 + i)
+      data = data .. frame(0, id, "") .. frame(2, id, "blast\n")
+    end
+    udp:send(("<I4BBI2I4I4I4I4"):pack(77, 81, 0, 0, 0, sn, 0, #data) .. data)
+    kt.sleep "20ms"
+  end
+  kt.sleep "1h"
+end)]]
+
+describe("a peer that opens streams to a target that blasts, and acknowledges nothing", function()
+  it("makes the server hold half of --memory at most, and a neighbour goes on", function()
+    local w = sim.world { files = { ["blast.lua"] = BLAST } }
+    w:host "server"
+    w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+      if conn:read_until "\n" == "ping\n" then
+        repeat local ok = conn:write "pong\n" until not ok or not conn:read_until("\n", { timeout = "1h" })
+      else
+        while conn:write(("x"):rep(65536), { timeout = "1h" }) do end
+      end
+    end }
+    local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--memory",
+      tostring(8 << 20), table.unpack(PLAIN) } })
+    local connect = client(w, "client", table.unpack(PLAIN))
+    local app = connect()
+    app:write "ping\n"
+    app:read_until "\n"
+
+    w:host "attacker"
+    w:link("attacker", "server", { delay = "5ms" })
+    w:host("attacker"):run "blast.lua"
+    w:run_for "10s"
+    assert.is_true(far:stats().counters.BytesHeld > 3 << 20)
+    assert.is_true(far:stats().counters.BytesHeld < (4 << 20) + 65536)
+    for _ = 1, 20 do
+      local from = w:now()
+      app:write "ping\n"
+      assert.equal("pong\n", (app:read_until("\n", { timeout = "5s" })))
+      assert.is_true(w:now() - from < 0.06)
+    end
+  end)
+end)

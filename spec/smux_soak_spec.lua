@@ -168,6 +168,10 @@ local function run(seed, settings)
   repeat
     rounds = rounds + 1
     assert(rounds < 100000, "it does not come to an end")
+    if rounds % 50 == 0 then
+      a.m:believe()
+      b.m:believe()
+    end
     for _ = 1, random(0, 3) do
       if opened < STREAMS then
         if random() < 0.8 then open(a, b) else open(b, a) end

@@ -208,7 +208,7 @@ describe("smux turns", function()
     c:pump()
     assert.equal(0, asked)
     assert.equal(0, pool:in_use())
-    assert.is_true(smux.stream_size <= 288)
+    assert.is_true(smux.stream_size <= 304)
   end)
 end)
 

@@ -50,6 +50,7 @@ local function flat(c)
     compress = c.compress, qpp = c.qpp and true or false, qpp_count = c.qpp and c.qpp.pads or nil, tuncrypt = c.tuncrypt,
     smux_version = c.smux.version, smux_buffer = c.smux.buffer, stream_buffer = c.smux.stream_buffer,
     frame_size = c.smux.frame, keepalive = c.smux.keepalive, max_streams = c.max_streams, max_sessions = c.max_sessions,
+    memory = c.memory,
     suspect_after = c.suspect_after, dead_after = c.dead_after, ratelimit = c.rate, dscp = c.dscp, sockbuf = c.sockbuf,
     conn = c.sessions, expire = c.expire, scavenge = c.scavenge, stay = c.stay,
   }

@@ -27,12 +27,34 @@ void kt_bufq_init(struct kt_bufq *q, struct kt_pool *pool)
     *q = (struct kt_bufq){.pool = pool};
 }
 
+static struct kt_bufq_block *get_block(struct kt_bufq *q)
+{
+    struct kt_bufq_block *b = kt_pool_get(q->pool);
+    if (b && q->bill) ++*q->bill;
+    return b;
+}
+
+static void put_block(struct kt_bufq *q, struct kt_bufq_block *b)
+{
+    kt_pool_put(q->pool, b);
+    if (q->bill) --*q->bill;
+}
+
+void kt_bufq_bill(struct kt_bufq *q, size_t *bill)
+{
+    for (const struct kt_bufq_block *b = q->head; b; b = b->next) {
+        if (q->bill) --*q->bill;
+        if (bill) ++*bill;
+    }
+    q->bill = bill;
+}
+
 void kt_bufq_clear(struct kt_bufq *q)
 {
     struct kt_bufq_block *b = q->head;
     while (b) {
         struct kt_bufq_block *next = b->next;
-        kt_pool_put(q->pool, b);
+        put_block(q, b);
         b = next;
     }
     q->head = q->tail = NULL;
@@ -44,7 +66,7 @@ size_t kt_bufq_space(struct kt_bufq *q, uint8_t **space)
     size_t cap = capacity(q);
     struct kt_bufq_block *b = q->tail;
     if (!b || b->end == cap) {
-        b = kt_pool_get(q->pool);
+        b = get_block(q);
         if (!b) {
             *space = NULL;
             return 0;
@@ -122,7 +144,7 @@ void kt_bufq_consume(struct kt_bufq *q, size_t n)
             return;
         }
         q->head = b->next;
-        kt_pool_put(q->pool, b);
+        put_block(q, b);
         n -= held;
     }
 }

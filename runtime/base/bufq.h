@@ -17,10 +17,14 @@ struct kt_iov {
 struct kt_bufq {
     struct kt_pool *pool; /* block size at least 64 */
     struct kt_bufq_block *head, *tail;
-    size_t len; /* bytes queued */
+    size_t len;   /* bytes queued */
+    size_t *bill; /* counts the blocks held by this queue and others; NULL: nobody does */
 };
 
 void kt_bufq_init(struct kt_bufq *q, struct kt_pool *pool);
+
+/* Has its blocks counted there from now on, and no longer where they were. */
+void kt_bufq_bill(struct kt_bufq *q, size_t *bill);
 
 /* Drops everything. The queue stays usable. */
 void kt_bufq_clear(struct kt_bufq *q);

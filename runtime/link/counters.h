@@ -39,6 +39,7 @@
     X(SessionsDead)      /* sessions ended because the peer went silent */                                   \
     X(SessionsRestarted) /* ... because the peer restarted */                                                \
     X(SessionsFailed)    /* ... because the peer broke the protocol */                                       \
+    X(BytesHeld)         /* bytes of memory that sessions' buffers take now */                               \
     X(StreamsRefused)    /* streams that peers opened beyond a limit */                                      \
     X(SessionsRefused)   /* ... sessions that they began */                                                  \
     X(StreamsCut)     /* streams reset because their unread bytes held up a session, or overran a window */  \

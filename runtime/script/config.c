@@ -36,6 +36,7 @@ static const struct {
     FIELD("frame_size", U32, frame_size),
     FIELD("max_streams", U32, max_streams),
     FIELD("max_sessions", U32, max_sessions),
+    FIELD("memory", U64, memory),
     FIELD("keepalive", SECONDS, keepalive_us),
     FIELD("suspect_after", SECONDS, suspect_us),
     FIELD("dead_after", SECONDS, dead_us),

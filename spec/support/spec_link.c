@@ -215,6 +215,7 @@ static struct kt_kcptun_config config_at(lua_State *L, int index, bool client)
     NUMBER(smux_buffer);
     NUMBER(stream_buffer);
     NUMBER(max_streams);
+    NUMBER(memory);
     NUMBER(max_sessions);
     NUMBER(frame_size);
     NUMBER(keepalive_us);
@@ -283,6 +284,7 @@ static int config_defaults(lua_State *L)
     NUMBER(smux_buffer);
     NUMBER(stream_buffer);
     NUMBER(max_streams);
+    NUMBER(memory);
     NUMBER(max_sessions);
     NUMBER(frame_size);
     NUMBER(keepalive_us);

@@ -103,6 +103,8 @@ function wire.keys(client)
       doc = "After this long without an answer that the peer owes, the session ends and its streams break." },
     { name = "max_streams", type = "integer", min = 1, max = 65535, default = 4096,
       doc = "Streams that a session may have open at once. Further ones of the peer are refused; a link opens its own in another session." },
+    { name = "memory", type = "size", min = 1 << 20, max = 1 << 40, default = 64 << 20,
+      doc = "Memory for the buffers of all sessions, in bytes. A session may take as much of it as is left for the others." },
     { name = "rate", type = "rate", default = 0, doc = "Most that a session sends, in bytes of UDP payload; 0: no limit." },
     { name = "dscp", type = "integer", min = 0, max = 63, default = 0, doc = "DSCP of the packets sent." },
     { name = "sockbuf", type = "size", max = 1 << 30, default = 4194304, doc = "Socket buffer, each way." },

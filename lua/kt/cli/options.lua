@@ -102,6 +102,8 @@ local rows = {
     help = "after this long without an answer, a session and its connections end" },
   { name = "maxstreams", type = "int", of = "max_streams", group = "mux", arg = "N",
     help = "streams that a session may have open at once", low = 1, high = 65535 },
+  { name = "memory", type = "int", of = "memory", group = "mux", arg = "BYTES",
+    help = "memory for the buffers of all sessions", low = 1 << 20, high = 1 << 40 },
   { name = "maxsessions", type = "int", of = "max_sessions", only = "server", group = "mux", arg = "N",
     help = "sessions that clients may have at once", low = 1, high = 1 << 20 },
   { name = "closewait", type = "int", min = 0, max = 86400, group = "mux", arg = "SECONDS", low = 0, high = 86400,

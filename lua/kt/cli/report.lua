@@ -27,8 +27,9 @@ function report.settings(side, values, from)
   local fec = values.datashard > 0 and values.parityshard > 0
   say("  FEC %s, compression %s, ratelimit %s, dscp %d, sockbuf %d", fec and ("%d+%d"):format(values.datashard, values.parityshard)
     or "off", onoff(not values.nocomp), values.ratelimit > 0 and values.ratelimit .. " bytes/s" or "off", values.dscp, values.sockbuf)
-  say("  smux %d, smuxbuf %d, streambuf %d, framesize %d, maxstreams %d, keepalive %d s, suspectpeer %d s, deadpeer %d s, closewait %s", values.smuxver,
-    values.smuxbuf, values.streambuf, values.framesize, values.maxstreams, values.keepalive, values.suspectpeer, values.deadpeer,
+  say("  smux %d, smuxbuf %d, streambuf %d, framesize %d, maxstreams %d, memory %d", values.smuxver, values.smuxbuf, values.streambuf,
+    values.framesize, values.maxstreams, values.memory)
+  say("  keepalive %d s, suspectpeer %d s, deadpeer %d s, closewait %s", values.keepalive, values.suspectpeer, values.deadpeer,
     values.closewait and values.closewait .. " s" or "as needed")
 end
 

@@ -250,6 +250,7 @@ function settings.link(values)
     },
     max_streams = values.maxstreams,
     max_sessions = values.maxsessions,
+    memory = values.memory,
     suspect_after = values.suspectpeer,
     dead_after = values.deadpeer,
     rate = values.ratelimit,

@@ -41,6 +41,7 @@ struct kt_kcptun_config {
     uint32_t stream_buffer; /* bytes */
     uint32_t frame_size;    /* 1..65535 */
     uint32_t max_streams;   /* a session; 1..65535 */
+    uint64_t memory;        /* bytes, for the buffers of all sessions; 1 MiB..2^40 */
     uint32_t max_sessions;  /* acceptor; 1..1048576 */
     uint64_t keepalive_us;  /* 1 s..30 s */
     uint64_t

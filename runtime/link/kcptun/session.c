@@ -10,9 +10,10 @@
 #include "link/stream.h"
 
 #define FIRST_PIECE                                                                                          \
-    32u               /* bytes of payload; fewer are not worth a frame while the address is not validated    \
-                       */
-#define PUMP_ROUNDS 8 /* streams that write from `writable` are pumped again at most so often a turn */
+    32u                 /* bytes of payload; fewer are not worth a frame while the address is not validated  \
+                         */
+#define REACH_LEAST 16u /* segments stored past the next, however short memory is */
+#define PUMP_ROUNDS 8   /* streams that write from `writable` are pumped again at most so often a turn */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
@@ -47,6 +48,18 @@ static size_t frame_overhead(const struct kt_session *s)
     return KT_SMUX_HEADER + (s->comp ? KT_SNAPPY_OVERHEAD : 0);
 }
 
+/* Bytes that the session may still take for buffers. */
+static size_t memory_left(const struct kt_session *s)
+{
+    return kt_shared_spare(
+        s->sh, kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_pool_block_size(s->sh->segs));
+}
+
+static size_t on_spare(void *ctx)
+{
+    return memory_left(ctx);
+}
+
 /* Room while the peer's address is not validated. Little may leave, so a frame is cut to what may leave now,
  * and the next waits until it has left. Headers alone are short. */
 static size_t first_room(const struct kt_session *s, size_t want)
@@ -64,6 +77,7 @@ static size_t on_room(void *ctx, size_t want)
     struct kt_session *s = ctx;
     if (s->over) return 0;
     if (s->path.limited) return first_room(s, want);
+    if (memory_left(s) == 0 && kt_kcp_unacked(s->kcp)) return 0; /* an acknowledgement makes room */
     const struct kt_kcptun_config *cfg = &s->sh->cfg;
     struct kt_horizon h = {
         .mss = kt_kcp_mss(s->kcp),
@@ -195,6 +209,7 @@ static const struct kt_smux_owner smux_owner = {
     .streams = on_streams,
     .facts = on_facts,
     .cut = kt_session_note_cut,
+    .spare = on_spare,
 };
 
 /* ---- the turn ---- */
@@ -436,9 +451,19 @@ static void set_local(struct kt_session *s, const struct kt_addr *to, uint32_t u
     if (st.una == 0 || st.una != una) s->path.from = *to;
 }
 
+/* A peer can make us hold a whole window of segments by leaving out the first. */
+static void limit_reach(struct kt_session *s)
+{
+    const size_t segments = memory_left(s) / kt_pool_block_size(s->sh->segs) / 2;
+    kt_kcp_reach(s->kcp, segments < REACH_LEAST      ? REACH_LEAST
+                         : segments > KT_KCP_WND_MAX ? UINT32_MAX
+                                                     : (uint32_t)segments);
+}
+
 void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len, const struct kt_addr *to)
 {
     if (s->over) return;
+    limit_reach(s);
     const uint64_t silence = kt_health_heard(&s->health, kt_io_now(s->sh->io));
     if (s->health.suspect || silence >= resume_us(s)) s->resume = true;
     if (!s->up_at) s->up_at = s->health.heard;

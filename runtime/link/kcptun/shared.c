@@ -8,8 +8,22 @@
 #include "link/kcptun/agree.h"
 
 #define STREAM_BLOCK 16384u /* two of them hold any frame of the default size */
+#define SESSION_LEAST 65536u
 #define TRIM_EVERY_US 1000000u
 #define TELL_EVERY_US 60000000u
+
+static size_t used(const struct kt_shared *sh)
+{
+    return kt_pool_in_use(sh->segs) * kt_pool_block_size(sh->segs) +
+           kt_pool_in_use(sh->bufs) * kt_pool_block_size(sh->bufs);
+}
+
+static void count(struct kt_shared *sh)
+{
+    const size_t now = used(sh);
+    sh->counters->BytesHeld += now - sh->held;
+    sh->held = now;
+}
 
 /* Once a second while blocks are out; an idle link has none and the timer rests. */
 static void on_trim(void *ctx)
@@ -17,12 +31,21 @@ static void on_trim(void *ctx)
     struct kt_shared *sh = ctx;
     kt_pool_trim(sh->segs);
     kt_pool_trim(sh->bufs);
+    count(sh);
     if (kt_pool_in_use(sh->segs) || kt_pool_in_use(sh->bufs)) kt_shared_busy(sh);
 }
 
 void kt_shared_busy(struct kt_shared *sh)
 {
+    count(sh);
     if (!sh->trim.armed) kt_io_timer_set(sh->io, &sh->trim, kt_io_now(sh->io) + TRIM_EVERY_US);
+}
+
+size_t kt_shared_spare(const struct kt_shared *sh, size_t held)
+{
+    size_t most = used(sh) < sh->cfg.memory ? (size_t)(sh->cfg.memory - used(sh)) : 0;
+    if (most < SESSION_LEAST) most = SESSION_LEAST;
+    return held < most ? most - held : 0;
 }
 
 static void forged(struct kt_shared *sh, const struct kt_addr *from)
@@ -110,6 +133,7 @@ void kt_shared_unref(void *shared)
     struct kt_shared *sh = shared;
     if (--sh->refs) return;
     kt_io_timer_cancel(sh->io, &sh->trim);
+    if (sh->counters) sh->counters->BytesHeld -= sh->held;
     kt_seal_free(sh->seal);
     kt_qpp_free(sh->qpp);
     kt_pool_free(sh->segs);

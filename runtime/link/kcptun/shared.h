@@ -27,6 +27,7 @@ struct kt_shared {
     struct kt_pool *bufs; /* stream buffers */
     uint16_t features;    /* what our hello says (agree.h) */
     uint64_t hash_seed;
+    size_t held;          /* bytes of memory for buffers, as counted in BytesHeld */
     uint64_t told_forged; /* µs, when the log last heard of datagrams that do not authenticate; 0: never */
     uint64_t told_replay; /* µs, likewise of starts that came again */
     struct kt_timer trim; /* gives idle blocks back while there are any */
@@ -44,6 +45,11 @@ bool kt_shared_same(const struct kt_shared *a, const struct kt_shared *b);
 bool kt_shared_same_secret(const struct kt_shared *a, const struct kt_shared *b);
 /* Blocks are in use: see to it that memory is given back once they are not. */
 void kt_shared_busy(struct kt_shared *sh);
+
+/* Bytes of memory that a session which holds `held` may still take for buffers: it may hold as much as is
+ * left for all others. So one that takes all it can leaves half, two leave a third. Each may hold a little,
+ * whatever is left. */
+size_t kt_shared_spare(const struct kt_shared *sh, size_t held);
 
 /* Counts a datagram that came and opens it in place: true and its body, or false if it does not authenticate,
  * which is said in the log at most once a minute. */

@@ -43,6 +43,8 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
     kt_list_init(&s->grant);
     kt_bufq_init(&s->send, m->bufs);
     kt_bufq_init(&s->recv, m->bufs);
+    kt_bufq_bill(&s->send, &m->blocks);
+    kt_bufq_bill(&s->recv, &m->blocks);
     if (qpp) {
         kt_qpp_start(qpp, &s->qpp[0]);
         kt_qpp_start(qpp, &s->qpp[1]);
@@ -58,7 +60,7 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
 
 static void destroy(struct kt_smux *m)
 {
-    assert(m->count == 0 && m->buffered == 0 && m->claimed == 0);
+    assert(m->count == 0 && m->buffered == 0 && m->claimed == 0 && m->queued == 0 && m->blocks == 0);
     void (*released)(void *) = m->cfg.released;
     void *arg = m->cfg.released_arg;
     kt_hmap_free(&m->table);
@@ -83,7 +85,7 @@ void kt_smux_stream_free(struct kt_smux_stream *s)
     m->buffered -= s->recv.len;
     m->claimed -= s->claim;
     kt_bufq_clear(&s->recv);
-    kt_bufq_clear(&s->send);
+    kt_smux_send_clear(s);
     kt_hmap_remove(&m->table, &s->node);
     m->count--;
     m->recount = true;
@@ -208,7 +210,7 @@ int kt_smux_open(struct kt_smux *m, struct kt_pipe **out)
 
 void kt_smux_drop_send(struct kt_smux_stream *s)
 {
-    kt_bufq_clear(&s->send);
+    kt_smux_send_clear(s);
     s->sent = 0;
     s->why_len = 0;
 }
@@ -218,7 +220,7 @@ void kt_smux_settle(struct kt_smux_stream *s)
     if (!s->is_young) return;
     s->is_young = false;
     kt_list_remove(&s->young);
-    kt_bufq_consume(&s->send, s->sent);
+    kt_smux_send_consume(s, s->sent);
     s->sent = 0;
     if (s->fin_sent) {
         struct kt_smux *m = s->m;
@@ -267,6 +269,10 @@ static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
     from->count--;
     to->count++;
     from->claimed -= s->claim;
+    from->queued -= s->send.len;
+    to->queued += s->send.len;
+    kt_bufq_bill(&s->send, &to->blocks);
+    kt_bufq_bill(&s->recv, &to->blocks);
     s->claim = 0;
     from->recount = to->recount = true;
     const unsigned events = s->events;
@@ -321,6 +327,16 @@ size_t kt_smux_streams(const struct kt_smux *m)
 size_t kt_smux_buffered(const struct kt_smux *m)
 {
     return m->buffered;
+}
+
+size_t kt_smux_held(const struct kt_smux *m)
+{
+    return m->blocks * kt_pool_block_size(m->bufs);
+}
+
+size_t kt_smux_queued(const struct kt_smux *m)
+{
+    return m->queued;
 }
 
 bool kt_smux_peer(const struct kt_smux *m, uint16_t *features)

@@ -39,6 +39,9 @@
  * Ids: a client opens 3, 5, …, a server 2, 4, …; what the peer opens may be of either kind, as with kcptun,
  * and our own ids step around it. A SYN for a live id is ignored, other frames for unknown ids are dropped.
  *
+ * What streams have to send shares session_buffer bytes in the same way: each may queue half of what the
+ * others leave, from KT_SMUX_SEND_LEAST to KT_SMUX_SEND_BUFFER.
+ *
  * Windows (v2) shrink as unread bytes fill session_buffer, so that unread streams leave room for the others
  * (smux_window.c). A stream whose peer sends beyond every window announced to it is cut: its
  * unread bytes are dropped, and its pipe gets `closed` with KT_EPROTO. In version 1 nothing holds a single
@@ -69,7 +72,8 @@ struct kt_stream_facts;
 #define KT_SMUX_F_ABORT 0x0008u
 #define KT_SMUX_RST_TEXT 127u      /* most bytes of text in an RST */
 #define KT_SMUX_REFUSALS 4096u     /* refusals that may wait to be sent; beyond that SYNs are ignored */
-#define KT_SMUX_SEND_BUFFER 65536u /* bytes a stream holds that were not yet framed (or are young) */
+#define KT_SMUX_SEND_BUFFER 65536u /* most bytes a stream holds that were not yet framed (or are young) */
+#define KT_SMUX_SEND_LEAST 4096u   /* ... which it may whatever the other streams hold */
 #define KT_SMUX_SPARE 32u
 
 struct kt_smux_config {
@@ -111,6 +115,9 @@ struct kt_smux_owner {
     /* The number of open streams changed, and is n now. A stream is open until its FIN was framed (and it is
      * not young any more). */
     void (*streams)(void *ctx, size_t n);
+    /* Bytes of memory that this smux may take beyond kt_smux_held; 0: no more for now. From inside any call,
+     * and only asks. May be NULL: any number. */
+    size_t (*spare)(void *ctx);
     /* Fills in what only the transport knows (link/stream.h). From inside a call on a pipe. May be NULL. */
     void (*facts)(void *ctx, struct kt_stream_facts *out);
     /* A stream was cut, with so many unread bytes dropped: KT_EPROTO (its peer ignores windows) or KT_ELIMIT
@@ -172,6 +179,8 @@ void kt_smux_believe(struct kt_smux *m);
 
 size_t kt_smux_streams(const struct kt_smux *m);
 size_t kt_smux_buffered(const struct kt_smux *m); /* received bytes not yet consumed by stream owners */
+size_t kt_smux_held(const struct kt_smux *m);     /* bytes of memory that streams' buffers take */
+size_t kt_smux_queued(const struct kt_smux *m);   /* bytes of streams not yet framed, or young */
 uint64_t kt_smux_read(const struct kt_smux *m);   /* ... that were consumed so far, or given up */
 /* Peer's features; false if no hello has come. */
 bool kt_smux_peer(const struct kt_smux *m, uint16_t *features);

@@ -136,6 +136,8 @@ struct kt_smux {
     bool failed;
 
     size_t buffered;
+    size_t queued;                     /* bytes in the streams' send queues */
+    size_t blocks;                     /* of the pool, in both kinds of queues */
     size_t claimed;                    /* sum of the streams' claims */
     struct kt_list granted, shrunk[2]; /* smux_window.c */
     uint64_t read;                     /* bytes that stream owners took, or gave up, so far */
@@ -169,6 +171,19 @@ static inline const struct kt_smux_stream *kt_smux_of_const(const struct kt_pipe
 static inline size_t kt_smux_unsent(const struct kt_smux_stream *s)
 {
     return s->send.len - s->sent - s->why_len;
+}
+
+/* All changes of a send queue come through these and kt_smux_append. */
+static inline void kt_smux_send_consume(struct kt_smux_stream *s, size_t n)
+{
+    kt_bufq_consume(&s->send, n);
+    s->m->queued -= n;
+}
+
+static inline void kt_smux_send_clear(struct kt_smux_stream *s)
+{
+    s->m->queued -= s->send.len;
+    kt_bufq_clear(&s->send);
 }
 
 /* ---- smux.c ---- */
@@ -239,6 +254,10 @@ void kt_smux_refusals_free(struct kt_smux *m);
 
 /* Most received bytes that are held for all streams. */
 size_t kt_smux_hold_most(const struct kt_smux *m);
+/* Bytes of memory that may still be taken. */
+size_t kt_smux_spare(const struct kt_smux *m);
+/* Most bytes that the stream's send queue may hold now. */
+size_t kt_smux_send_most(const struct kt_smux_stream *s);
 /* A stream begins: the window that the peer assumes is in force, and taken back if there is less. */
 void kt_smux_start_window(struct kt_smux_stream *s);
 /* n received bytes of the stream were used up: makes room, and an UPD if one is due. */

@@ -42,6 +42,7 @@ void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, s
     if (len > KT_SMUX_RST_TEXT) len = kt_text_cut(text, KT_SMUX_RST_TEXT);
     s->why = code;
     s->why_len = (uint8_t)kt_bufq_append(&s->send, text, len);
+    s->m->queued += s->why_len;
 }
 
 /* ---- frames ---- */
@@ -256,6 +257,7 @@ static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
         kt_smux_credit(s, n); /* so that the peer need not wait with reading what we still send */
     } else if (s && !s->half_in) {
         size_t room = kt_smux_hold_most(m) - m->buffered;
+        if (room > kt_smux_spare(m)) room = kt_smux_spare(m);
         if (n > room) n = room;
         n = kt_smux_append(s, &s->recv, data, n);
         m->buffered += n;

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define PIECES 2u /* of a queue, in a frame */
+
 static void put16(uint8_t *p, size_t v)
 {
     p[0] = (uint8_t)v;
@@ -218,31 +220,38 @@ static bool send_half_close(struct kt_smux_stream *s)
     return true;
 }
 
-/* One PSH, no longer than two pieces of the buffer hold. */
+/* Up to n unsent bytes, in place; returns how many. */
+static size_t peek(const struct kt_smux_stream *s, struct kt_iov iov[PIECES], size_t n, size_t *pieces)
+{
+    const size_t have = kt_bufq_peek(&s->send, s->sent, iov, PIECES);
+    size_t sum = 0;
+    for (*pieces = 0; *pieces < have && sum < n; ++*pieces) {
+        if (iov[*pieces].len > n - sum) iov[*pieces].len = n - sum;
+        sum += iov[*pieces].len;
+    }
+    return sum;
+}
+
+/* One PSH, no longer than PIECES pieces of the buffer hold. */
 static bool send_psh(struct kt_smux_stream *s, size_t most)
 {
     struct kt_smux *m = s->m;
-    struct kt_iov iov[2] = {{NULL, 0}, {NULL, 0}};
-    size_t pieces = kt_bufq_peek(&s->send, s->sent, iov, 2);
-    size_t n = iov[0].len + iov[1].len, left = window(s);
-    if (n > kt_smux_unsent(s)) n = kt_smux_unsent(s); /* the text of an abort may follow */
+    struct kt_iov iov[PIECES];
+    const size_t left = window(s);
+    size_t n = kt_smux_unsent(s); /* beyond it the text of an abort may follow */
     if (n > most) n = most;
     if (n > left) n = left;
+    n = peek(s, iov, n, &(size_t){0});
     size_t room = m->owner.room(m->ctx, n);
     if (room == 0) return false;
-    if (n > room) n = room;
-    if (iov[0].len >= n) {
-        iov[0].len = n;
-        pieces = 1;
-    } else {
-        iov[1].len = n - iov[0].len;
-    }
+    size_t pieces;
+    n = peek(s, iov, n < room ? n : room, &pieces);
     s->written += (uint32_t)n;
     frame(m, KT_SMUX_PSH, s->id, iov, pieces, n);
     if (s->is_young)
         s->sent += (uint32_t)n;
     else
-        kt_bufq_consume(&s->send, n);
+        kt_smux_send_consume(s, n);
     requeue(s);
     kt_smux_sent(s, n);
     return true;

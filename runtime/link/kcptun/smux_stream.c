@@ -9,9 +9,8 @@
 size_t kt_smux_append(struct kt_smux_stream *s, struct kt_bufq *q, const uint8_t *data, size_t n)
 {
     const struct kt_qpp *qpp = s->m->cfg.qpp;
-    if (!qpp) return kt_bufq_append(q, data, n);
-    size_t done = 0;
-    while (done < n) {
+    size_t done = qpp ? 0 : kt_bufq_append(q, data, n);
+    while (qpp && done < n) {
         uint8_t *space;
         size_t room = kt_bufq_space(q, &space);
         if (room == 0) break;
@@ -24,6 +23,7 @@ size_t kt_smux_append(struct kt_smux_stream *s, struct kt_bufq *q, const uint8_t
         kt_bufq_commit(q, room);
         done += room;
     }
+    if (q == &s->send) s->m->queued += done;
     return done;
 }
 
@@ -57,7 +57,7 @@ static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
 {
     struct kt_smux_stream *s = kt_smux_of(p);
     if (n == 0 || s->m->ended || s->closed || s->shut || s->fin_in || s->code) return 0;
-    size_t room = KT_SMUX_SEND_BUFFER - s->send.len;
+    const size_t most = kt_smux_send_most(s), room = most > s->send.len ? most - s->send.len : 0;
     size_t done = kt_smux_append(s, &s->send, data, n < room ? n : room);
     s->want_write = done < n;
     if (done)

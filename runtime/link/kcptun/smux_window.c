@@ -15,8 +15,9 @@
  * What was under way before the peer heard of the smaller window still arrives, so the old claim stands until
  * the owner says that the peer must have heard (kt_smux_believe).
  *
- * Only the peer's own streams can break the sum: each begins with KT_SMUX_INITIAL_WINDOW, which is taken back
- * one round trip later at best. For our own the smaller window leaves right behind the SYN.
+ * A new stream begins with the KT_SMUX_INITIAL_WINDOW that every peer assumes. Where there is less, a smaller
+ * window leaves at once: with the SYN of a stream of ours; one of the peer's may send more in its first round
+ * trip, but few do, so only the smaller window counts as its claim.
  *
  * Invariant: m->claimed is the sum of the streams' claims. A stream that is not closed is in m->granted, or
  * in one of m->shrunk while a smaller window is not believed in yet. */
@@ -63,13 +64,28 @@ static size_t less(size_t a, size_t b)
     return a > b ? a - b : 0;
 }
 
-/* Even a full buffer leaves each stream a crumb, so that none waits for the others forever. All crumbs
- * together are at most half of session_buffer. */
+/* Whatever the others claim, each stream gets this much, so that none waits for them. All of these together
+ * are half of session_buffer. */
 static uint32_t bounded(const struct kt_smux *m, size_t window)
 {
-    const size_t crumb = m->cfg.session_buffer / 2 / m->cfg.max_streams;
-    if (window < crumb) window = crumb;
+    const size_t least = m->cfg.session_buffer / 2 / (m->count + 1);
+    if (window < least) window = least;
     return window > 0 ? (uint32_t)smaller(window, m->cfg.stream_buffer) : 1;
+}
+
+size_t kt_smux_spare(const struct kt_smux *m)
+{
+    return m->owner.spare && !m->ended ? m->owner.spare(m->ctx) : SIZE_MAX / 2;
+}
+
+size_t kt_smux_send_most(const struct kt_smux_stream *s)
+{
+    const struct kt_smux *m = s->m;
+    const size_t others = m->queued - s->send.len;
+    size_t most = less(m->cfg.session_buffer, others) / 2;
+    if (most < KT_SMUX_SEND_LEAST) most = KT_SMUX_SEND_LEAST;
+    if (most > KT_SMUX_SEND_BUFFER) most = KT_SMUX_SEND_BUFFER;
+    return smaller(most, s->send.len + kt_smux_spare(m) / 2);
 }
 
 static uint32_t due(const struct kt_smux_stream *s)
@@ -77,7 +93,7 @@ static uint32_t due(const struct kt_smux_stream *s)
     const struct kt_smux *m = s->m;
     size_t window = less(kt_smux_hold_most(m), m->claimed - s->claim) / 2;
     if (s->recv.len > 0) window = smaller(window, less(m->cfg.session_buffer, m->buffered - s->recv.len) / 2);
-    return bounded(m, window);
+    return bounded(m, smaller(window, kt_smux_spare(m) / 2));
 }
 
 /* What a stream keeps that receives nothing. All of these together leave half of the buffer. */
@@ -128,7 +144,6 @@ void kt_smux_settle_window(struct kt_smux_stream *s)
 void kt_smux_start_window(struct kt_smux_stream *s)
 {
     if (s->m->cfg.version < 2) return;
-    const bool ours = s->control & KT_SMUX_DUE_SYN;
     s->announced = false;
     s->unannounced = 0;
     s->edge = s->last = s->far = s->consumed + KT_SMUX_INITIAL_WINDOW;
@@ -136,7 +151,7 @@ void kt_smux_start_window(struct kt_smux_stream *s)
     kt_list_push(&s->m->granted, &s->grant);
     kt_smux_claim(s);
     if (!too_wide(s, due(s))) return;
-    if (ours) s->edge = s->consumed + due(s);
+    s->edge = s->consumed + due(s);
     kt_smux_claim(s);
     ask(s);
 }
