@@ -84,6 +84,62 @@ describe("an aborted smux stream", function()
     assert.equal(0, e.m:streams())
   end)
 
+  it("that was cut is ended by a keepalive when the peer's reader stood still since the cut, or the keepalive before", function()
+    local e, s = ends.serving(pool, { features = ends.ABORT })
+    e:hear(HELLO, upd(3, 0, 0))
+    e:said()
+    s:write(("x"):rep(300))
+    s:cut(RESET, "gone")
+    e.m:keepalive()
+    assert.same({ "NOP", "RST 3 7 gone" }, e:said())
+    assert.same({ 0, 0 }, { e.m:streams(), pool:in_use() })
+  end)
+
+  it("that was cut is given all the time that a slow reader needs", function()
+    local e, s = ends.serving(pool, { features = ends.ABORT })
+    e:hear(HELLO, upd(3, 0, 1))
+    e:said()
+    s:write "12345"
+    s:cut(RESET, "gone")
+    for i = 1, 4 do
+      e:said()
+      e:hear(upd(3, i, 1))
+      e:said()
+      e.m:keepalive()
+      if i < 4 then assert.same({ "NOP" }, e:said()) end
+    end
+    assert.same({ "NOP" }, e:said())
+    assert.same({ 0, 0 }, { e.m:streams(), pool:in_use() })
+  end)
+
+  it("that was cut is not hurried by a session that gets nothing through", function()
+    local room = 0
+    local e, s = ends.serving(pool, { features = ends.ABORT, room = function(want) return room and math.min(room, math.max(want, 1)) or math.max(want, 1) end })
+    e:hear(HELLO)
+    s:write "data"
+    s:cut(RESET)
+    for _ = 1, 3 do
+      e.m:keepalive()
+      assert.same({}, e:said())
+    end
+    room = nil
+    assert.same({ "HELLO 8", "NOP", "PSH 3 data", "RST 3 7 " }, e:said())
+  end)
+
+  it("that was cut waits for ever for a kcptun's reader, to which the end would look like all there is", function()
+    local e, s = ends.serving(pool, { features = ends.ABORT })
+    e:hear(upd(3, 0, 0))
+    e:said()
+    s:write "data"
+    s:cut(RESET)
+    for _ = 1, 3 do
+      e.m:keepalive()
+      assert.same({ "NOP" }, e:said())
+    end
+    e:hear(upd(3, 0, 100))
+    assert.same({ "PSH 3 data", "FIN 3" }, e:said())
+  end)
+
   it("that was reset drops what was not sent, and overtakes nothing that was", function()
     local c, e, s, t = pair()
     t:write "sent"

@@ -30,6 +30,7 @@ struct kt_splice {
     bool lingering;         /* one direction ended and its end cannot be carried over */
     struct direction *rest; /* the direction from a side that broke, which is still to be emptied */
     int broke;              /* … and why it broke; 0: none has */
+    bool stuck;             /* … and nobody takes what is left of it */
     bool over;
     int code;
     void (*done)(void *ctx, const struct kt_splice_result *result);
@@ -44,9 +45,15 @@ static void finish(struct kt_splice *s, int code)
     kt_io_turn(s->io, &s->turn);
 }
 
+static uint64_t shorter(uint64_t a, uint64_t b)
+{
+    return a && a < b ? a : b;
+}
+
 /* After how long without a byte moved the splice ends; 0: never. */
 static uint64_t patience(const struct kt_splice *s)
 {
+    if (s->rest) return shorter(s->opts.idle_us, KT_SPLICE_REST_US);
     if (!s->lingering) return s->opts.idle_us;
     const struct direction *back = s->ab.ended ? &s->ba : &s->ab;
     return back->bytes && s->opts.settle_us < s->opts.linger_us ? s->opts.settle_us : s->opts.linger_us;
@@ -58,6 +65,14 @@ static void arm(struct kt_splice *s)
     const uint64_t idle_at = quiet ? s->moved + quiet : KT_TIME_NEVER;
     const uint64_t total_at = total ? s->started + total : KT_TIME_NEVER;
     kt_io_timer_set(s->io, &s->timer, idle_at < total_at ? idle_at : total_at);
+}
+
+/* Nobody takes the rest of a side that broke: the other must not wait for it any longer to hear of that. */
+static void give_up_rest(struct kt_splice *s)
+{
+    const bool idle = s->opts.idle_us && s->opts.idle_us < KT_SPLICE_REST_US;
+    s->stuck = true;
+    finish(s, idle ? KT_EIDLE : s->broke);
 }
 
 static void on_timer(void *ctx)
@@ -72,6 +87,8 @@ static void on_timer(void *ctx)
     if (s->lingering && kt_pipe_half_close(s->ab.ended ? s->ab.to : s->ba.to)) s->lingering = false;
     if (patience(s) == 0 || now < s->moved + patience(s))
         arm(s); /* bytes moved since: the timer is not touched for each of them */
+    else if (s->rest)
+        give_up_rest(s);
     else
         finish(s, s->lingering ? 0 : KT_EIDLE);
 }
@@ -263,8 +280,13 @@ static void on_turn(void *ctx)
         kt_pipe_close(s->ab.from);
         kt_pipe_close(s->ab.to);
     } else if (s->rest) {
+        const int reason = known ? cause.code : s->code;
+        const char *text = known ? cause.text : NULL;
         kt_pipe_reset(s->rest->from, s->code);
-        kt_pipe_cut(s->rest->to, known ? cause.code : s->code, known ? cause.text : NULL);
+        if (s->stuck)
+            kt_pipe_abort(s->rest->to, reason, text);
+        else
+            kt_pipe_cut(s->rest->to, reason, text);
     } else {
         kt_pipe_reset(s->ab.from, s->code);
         kt_pipe_reset(s->ab.to, s->code);

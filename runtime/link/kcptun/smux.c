@@ -117,6 +117,7 @@ int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const st
     for (size_t i = 0; i < KT_PRIORITIES; i++) kt_list_init(&m->data[i]);
     kt_list_init(&m->held);
     kt_list_init(&m->touched);
+    kt_list_init(&m->cuts);
     kt_list_init(&m->young);
     kt_list_init(&m->granted);
     kt_list_init(&m->shrunk[0]);
@@ -276,6 +277,7 @@ static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
     s->claim = 0;
     from->recount = to->recount = true;
     const unsigned events = s->events;
+    const bool cut = s->closed && !kt_list_empty(&s->touched);
     kt_smux_silence(s);
     kt_list_remove(&s->young);
     kt_list_remove(&s->ready);
@@ -285,6 +287,7 @@ static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
     s->sent = s->written = 0;
     s->half_sent = s->fin_sent = false;
     if (events) kt_smux_touch(s, events);
+    if (cut) kt_list_push(&to->cuts, &s->touched);
     make_young(s);
     return true;
 }
@@ -310,6 +313,7 @@ void kt_smux_keepalive(struct kt_smux *m)
     if (m->ended) return;
     m->nop_due = true;
     kt_smux_presume_foreign(m);
+    kt_smux_hurry_cuts(m);
     kt_smux_wake(m);
     kt_smux_unstall(m); /* if it stalled for want of memory, this is when it tries again */
 }

@@ -31,7 +31,8 @@
  * - The peer's RST: `closed` with KT_ERESET, at once; what came before it stays readable, but is not followed
  *   by eof. kt_pipe_why gives the peer's code and text.
  * - close sends what is buffered, then FIN; what still comes is dropped, and credited (v2) lest the peer be
- *   stuck on it. cut does the same with RST at the end. reset drops what is buffered and sends RST at once,
+ *   stuck on it. cut does the same with RST at the end, but drops the rest and sends RST when nothing of it
+ *   left between two keepalives. reset drops what is buffered and sends RST at once,
  * or nothing if SYN did not leave yet. FIN is sent even where the peer's FIN or RST came first, as kcptun
  * does. After its FIN or RST a stream is forgotten.
  * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.

@@ -65,7 +65,7 @@ struct kt_smux_stream {
     struct kt_smux *m;
     struct kt_hnode node;
     struct kt_list ready;   /* in the queue that `queue` names (data: in that of its priority) */
-    struct kt_list touched; /* in m->touched while events are due */
+    struct kt_list touched; /* in m->touched while events are due; once cut: in m->cuts */
     struct kt_list young;   /* in m->young */
     struct kt_list grant;   /* in m->granted or one of m->shrunk (v2) */
     /* `sent` bytes that were framed but are kept (young), those not framed, and why_len bytes of text */
@@ -74,7 +74,8 @@ struct kt_smux_stream {
     uint64_t syn_no; /* number of its SYN frame */
     uint32_t id;
     uint32_t sent;
-    uint32_t written;                    /* payload framed, mod 2^32 (v2) */
+    uint32_t written;                    /* payload framed, mod 2^32 */
+    uint32_t written_then;               /* … when the last keepalive looked (cut) */
     uint32_t peer_consumed, peer_window; /* from UPD (v2) */
     uint32_t consumed;                   /* payload given to the reader, mod 2^32 (v2) */
     uint32_t unannounced;                /* … since the last UPD */
@@ -120,6 +121,7 @@ struct kt_smux {
     uint64_t next_id;     /* 64 bits, so that running out is seen */
     uint64_t frames;      /* framed so far */
     struct kt_list control, held, touched;
+    struct kt_list cuts; /* streams that were cut and have not said all yet */
     struct kt_smux_refusals refused;
     struct kt_list data[KT_PRIORITIES];
     uint32_t busy_priorities; /* a bit for each of `data` that may have a stream: the others have none */
@@ -210,6 +212,15 @@ extern const struct kt_pipe_ops kt_smux_pipe_ops;
  */
 size_t kt_smux_append(struct kt_smux_stream *s, struct kt_bufq *q, const uint8_t *data, size_t n);
 
+/* The reason of an abort; the stream has none yet. Text of more than KT_SMUX_RST_TEXT bytes is cut; it is
+ * left out when memory is short. */
+void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, size_t len);
+/* Its text; returns the length. */
+size_t kt_smux_get_why(const struct kt_smux_stream *s, uint8_t text[KT_SMUX_RST_TEXT]);
+/* At each keepalive: what was cut waits for the peer's window like any data; where the peer's reader stands
+ * still, the rest is dropped and the abort sent. */
+void kt_smux_hurry_cuts(struct kt_smux *m);
+
 /* ---- smux_send.c ---- */
 
 /* Puts the stream into the queue that its state asks for, and wakes the owner if there is something new to
@@ -235,9 +246,6 @@ bool kt_smux_waiting(struct kt_smux *m);
 
 /* Calls resume if what input waited for is there. */
 void kt_smux_unstall(struct kt_smux *m);
-/* The reason of an abort, in place of an earlier one. Text of more than KT_SMUX_RST_TEXT bytes is cut; it is
- * left out when memory is short. */
-void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, size_t len);
 /* The stream can go on in neither direction. */
 void kt_smux_break(struct kt_smux_stream *s, int code);
 

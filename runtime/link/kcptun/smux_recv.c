@@ -6,7 +6,6 @@
 #include "link/kcptun/smux_internal.h"
 
 #include <string.h>
-#include "base/text.h"
 
 static uint32_t get16(const uint8_t *p)
 {
@@ -35,14 +34,6 @@ void kt_smux_break(struct kt_smux_stream *s, int code)
     s->control &= (uint8_t)~KT_SMUX_DUE_UPD;
     kt_smux_touch(s, KT_SMUX_EV_CLOSED);
     kt_smux_schedule(s);
-}
-
-void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, size_t len)
-{
-    if (len > KT_SMUX_RST_TEXT) len = kt_text_cut(text, KT_SMUX_RST_TEXT);
-    s->why = code;
-    s->why_len = (uint8_t)kt_bufq_append(&s->send, text, len);
-    s->m->queued += s->why_len;
 }
 
 /* ---- frames ---- */

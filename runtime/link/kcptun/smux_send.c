@@ -5,8 +5,6 @@
  * those that only wait to hear that memory may be there again), so the pump never skips over anyone. */
 #include "link/kcptun/smux_internal.h"
 
-#include <string.h>
-
 #define PIECES 2u /* of a queue, in a frame */
 
 static void put16(uint8_t *p, size_t v)
@@ -154,27 +152,17 @@ static bool send_upd(struct kt_smux_stream *s)
     return true;
 }
 
-/* The body of an RST; returns its length. */
-static size_t rst_body(const struct kt_smux_stream *s, uint8_t body[KT_SMUX_RST_BODY])
-{
-    struct kt_iov iov[4]; /* blocks are of 64 bytes at least */
-    size_t n = 0;
-    body[n++] = s->why;
-    const size_t pieces = kt_bufq_peek(&s->send, s->send.len - s->why_len, iov, 4);
-    for (size_t i = 0; i < pieces; i++) {
-        memcpy(body + n, iov[i].data, iov[i].len);
-        n += iov[i].len;
-    }
-    return n;
-}
-
 /* FIN or RST. The stream is forgotten with it, unless it is young: then the peer may never have held it. */
 static bool send_fin(struct kt_smux_stream *s)
 {
     struct kt_smux *m = s->m;
     uint8_t body[KT_SMUX_RST_BODY];
     const bool rst = m->abort && aborts(s);
-    const size_t len = rst ? rst_body(s, body) : 0;
+    size_t len = 0;
+    if (rst) {
+        body[0] = s->why;
+        len = 1 + kt_smux_get_why(s, body + 1);
+    }
     if (!has_room(m, len)) return false;
     const uint32_t id = s->id;
 #ifdef KT_PLANT_LEAK_ON_RESET /* a bug for the sweep to find: what was reset is kept for ever */

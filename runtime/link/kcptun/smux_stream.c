@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include "base/text.h"
 
 size_t kt_smux_append(struct kt_smux_stream *s, struct kt_bufq *q, const uint8_t *data, size_t n)
 {
@@ -120,6 +121,26 @@ static void stream_close(struct kt_pipe *p)
     kt_smux_unstall(m);
 }
 
+void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, size_t len)
+{
+    if (len > KT_SMUX_RST_TEXT) len = kt_text_cut(text, KT_SMUX_RST_TEXT);
+    s->why = code;
+    s->why_len = (uint8_t)kt_bufq_append(&s->send, text, len);
+    s->m->queued += s->why_len;
+}
+
+size_t kt_smux_get_why(const struct kt_smux_stream *s, uint8_t text[KT_SMUX_RST_TEXT])
+{
+    struct kt_iov iov[4]; /* blocks are of 64 bytes at least */
+    size_t n = 0;
+    const size_t pieces = kt_bufq_peek(&s->send, s->send.len - s->why_len, iov, 4);
+    for (size_t i = 0; i < pieces; i++) {
+        memcpy(text + n, iov[i].data, iov[i].len);
+        n += iov[i].len;
+    }
+    return n;
+}
+
 /* What the end of the stream is going to say, if it can. */
 static void set_reason(struct kt_smux_stream *s, int reason, const char *text)
 {
@@ -149,22 +170,49 @@ static void stream_reset(struct kt_pipe *p, int reason, const char *text)
 static void stream_cut(struct kt_pipe *p, int reason, const char *text)
 {
     struct kt_smux_stream *s = kt_smux_of(p);
-    if (!s->fin_in && !s->m->ended) set_reason(s, reason, text);
+    struct kt_smux *m = s->m;
+    if (!s->fin_in && !m->ended) set_reason(s, reason, text);
+    const bool waits = kt_smux_unsent(s) > 0 && !m->ended;
     stream_close(p);
+    if (!waits) return;
+    s->written_then = s->written;
+    kt_list_push(&m->cuts, &s->touched);
+}
+
+static void hurry(struct kt_smux_stream *s)
+{
+    uint8_t text[KT_SMUX_RST_TEXT];
+    const size_t n = kt_smux_get_why(s, text);
+    kt_smux_drop_send(s);
+    kt_smux_set_why(s, s->why, text, n);
+    kt_smux_settle(s); /* nothing of it is worth moving */
+    s->control = KT_SMUX_DUE_FIN;
+    kt_smux_schedule(s);
+}
+
+/* Only streams that wait for their window are of interest: they are in no queue. */
+void kt_smux_hurry_cuts(struct kt_smux *m)
+{
+    struct kt_list *next;
+    if (!m->abort) return; /* the peer could not tell it from an orderly end */
+    for (struct kt_list *n = m->cuts.next; n != &m->cuts; n = next) {
+        struct kt_smux_stream *s = KT_CONTAINER(n, struct kt_smux_stream, touched);
+        const bool moved = s->written != s->written_then;
+        next = n->next;
+        s->written_then = s->written;
+        if (kt_smux_unsent(s) == 0)
+            kt_list_remove(n);
+        else if (!moved && s->queue == KT_SMUX_Q_NONE)
+            hurry(s);
+    }
 }
 
 static bool stream_why(const struct kt_pipe *p, struct kt_err *out)
 {
     const struct kt_smux_stream *s = kt_smux_of_const(p);
     char text[KT_SMUX_RST_TEXT + 1];
-    struct kt_iov iov[4]; /* blocks are of 64 bytes at least */
-    size_t n = 0;
     if (!s->aborted) return false;
-    const size_t pieces = kt_bufq_peek(&s->send, 0, iov, 4);
-    for (size_t i = 0; i < pieces; i++) {
-        memcpy(text + n, iov[i].data, iov[i].len);
-        n += iov[i].len;
-    }
+    const size_t n = kt_smux_get_why(s, (uint8_t *)text);
     text[n] = '\0';
     const int code = kt_errname(-(int)s->why) == kt_errname(0) ? KT_ERESET : -(int)s->why; /* a newer kt's */
     kt_err_set(out, code, "%s", n ? text : kt_strerror(code));
