@@ -346,6 +346,73 @@ for _, backend in ipairs(backends) do
         assert.equal("", a:peek())
       end)
 
+      it("hears a reset after it has read the end of data, and says nothing itself", function()
+        local a, b = pair(io, at)
+        local name, ended
+        a:listen {
+          readable = function() ended = ended or a:eof() if ended then io:stop() end end,
+          closed = function(n) name = n io:stop() end,
+        }
+        a:write(("x"):rep(100000)) -- more than b reads ahead: a unix socket resets only if bytes are lost
+        io:run(20)
+        b:shutdown()
+        assert.is_true(io:run(3000))
+        assert.is_true(ended)
+        b:reset()
+        if not name then assert.is_true(io:run(3000), "the reset was not heard") end
+        assert.equal("reset", name)
+      end)
+
+      it("hears a reset while its reader pauses, and still gives all that had come to one who takes it", function()
+        local a, b = pair(io, at)
+        local name, got = nil, 0
+        a:listen { closed = function(n) name = n io:stop() end }
+        a:write(("x"):rep(100000)) -- as above
+        io:run(20)
+        local sent = b:write(("x"):rep(100000))
+        io:run(50)
+        assert.is_true(#a:peek() < sent)
+        b:reset()
+        io:run(50)
+        assert.is_nil(name)
+        assert.equal(0, a:write "x")
+        a:listen {
+          readable = function()
+            got = got + #a:peek()
+            a:consume(#a:peek())
+          end,
+          closed = function(n) name = n io:stop() end,
+        }
+        got = got + #a:peek()
+        a:consume(#a:peek())
+        assert.is_true(io:run(3000))
+        assert.equal("reset", name)
+        assert.is_true(got > 65536 or kind == "unix" and got >= 65536 - 4096)
+      end)
+
+      it("leaves a peer alone that answers but does not read, however long it pauses", function()
+        local a = pair(io, at)
+        local broken
+        a:listen { closed = function() broken = true io:stop() end }
+        a:user_timeout(200000)
+        while a:write(("x"):rep(100000)) == 100000 do end
+        io:run(2000)
+        assert.is_nil(broken)
+      end)
+
+      it("lets its socket go when it breaks while closing", function()
+        local before = backend.open(io)
+        local a, b = pair(io, at)
+        b:shutdown()
+        io:run(20)
+        while a:write(("x"):rep(100000)) == 100000 do end
+        a:close()
+        io:run(20)
+        b:reset()
+        io:run(200)
+        assert.equal(before, backend.open(io))
+      end)
+
       it("tells a listener that came after it broke", function()
         local a, b = pair(io, at)
         b:reset()

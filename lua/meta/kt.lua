@@ -419,6 +419,7 @@ function conn:reset(reason) end
 ---@field rate_out? kt.rate The most that goes into it, in bytes a second; 0: no limit.
 ---@field idle? kt.duration It breaks when nothing has moved either way for so long; 0: never.
 ---@field total? kt.duration It breaks so long after it began; 0: never.
+---@field user_timeout? kt.duration TCP: it breaks ("timeout") when something was sent and nothing came from the other machine for this long, and up to a quarter more. An application that is there and does not read is left alone. 0: when the system gives up, after about 15 minutes. "60s" until set.
 
 --- Sets limits of the conn. At any time, also while a splice has it: the least of all limits counts. What is not given stays as it is. When a time has passed, it is reset, and whoever waits gets an err "idle" or "total", which is also the splice's reason.
 ---

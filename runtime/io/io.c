@@ -161,6 +161,11 @@ struct kt_pipe *kt_conn_pipe(struct kt_conn *conn)
     return &conn->pipe;
 }
 
+void kt_conn_set_user_timeout(struct kt_conn *conn, uint64_t us)
+{
+    conn->user_timeout_us = us;
+}
+
 const char *kt_conn_peer(const struct kt_conn *conn)
 {
     return conn->peer;

@@ -167,6 +167,12 @@ struct kt_pipe *kt_conn_pipe(struct kt_conn *conn);
 const char *kt_conn_peer(const struct kt_conn *conn);
 const char *kt_conn_local(struct kt_conn *conn);
 
+/* The user timeout (RFC 793, 3.8): a TCP conn that has sent something breaks with KT_ETIMEOUT when nothing at
+ * all has come from its peer for this long, and up to a quarter more. A peer that answers but does not read
+ * is left alone. 0: as long as the system tries, about 15 minutes. Unix sockets have none. */
+#define KT_CONN_USER_TIMEOUT_US 60000000u
+void kt_conn_set_user_timeout(struct kt_conn *conn, uint64_t us);
+
 struct kt_listener_events {
     /* The conn is the callee's, to end with kt_pipe_close or kt_pipe_reset. It reads at once, but no further
      * ahead than any conn does (KT_CONN_READ). */
@@ -354,6 +360,7 @@ struct kt_listener {
 struct kt_conn {
     struct kt_pipe pipe;
     void (*name_local)(struct kt_conn *); /* fills `local` if it is empty; NULL: it is filled */
+    uint64_t user_timeout_us;             /* read when it is next needed */
     char peer[128], local[128];
 };
 

@@ -14,6 +14,9 @@
 
 #define SHORT_US 5u      /* between two pieces of a short read or write */
 #define READS_PER_S 100u /* of a slow reader */
+#define REST_US                                                                                              \
+    10000000u /* as in uv_conn.c: for a pausing consumer to take what had come before it broke               \
+               */
 
 static struct sim_conn *of(const struct kt_pipe *p)
 {
@@ -44,6 +47,7 @@ static void tell_late(struct sim_conn *c)
 static void on_step(void *ctx);
 static void read_on(struct sim_conn *c);
 static bool read_some(struct sim_conn *c);
+static void rest(struct sim_conn *c);
 
 static void conn_event(void *ctx)
 {
@@ -80,7 +84,7 @@ void kt_sim_conn_room(struct sim_conn *c)
 
 void kt_sim_conn_broke(struct sim_conn *c, int code)
 {
-    if (c->code) return;
+    if (c->code || c->dying) return;
     c->code = code;
     if (!c->p) { /* nobody has accepted it */
         kt_sim_conn_release(c);
@@ -90,8 +94,34 @@ void kt_sim_conn_broke(struct sim_conn *c, int code)
         arrive(c);
         return;
     }
+    if (c->rx.len > 0) {
+        c->code = 0;
+        c->dying = code;
+        rest(c);
+        read_on(c);
+        return;
+    }
     kt_io_turn(&c->p->io, &c->turn);
     kt_sim_make_ready(c->p);
+}
+
+void kt_sim_conn_dead(struct sim_conn *c)
+{
+    const int code = c->dying;
+    c->dying = 0;
+    kt_bufq_clear(&c->rx);
+    kt_sim_conn_broke(c, code);
+}
+
+/* A socket that broke is read to its end, as long as somebody takes what it had brought. */
+static void rest(struct sim_conn *c)
+{
+    struct kt_sim *sim = c->host->sim;
+    kt_sim_event_cancel(sim, &c->limit);
+    if (c->rx.len > 0)
+        kt_sim_event_set(sim, &c->limit, sim->now + REST_US);
+    else
+        kt_sim_conn_dead(c);
 }
 
 /* ---- reading ---- */
@@ -163,6 +193,7 @@ static bool read_some(struct sim_conn *c)
     if (c->fin_in && c->rx.len == 0 && !c->eof) c->eof = fresh = true;
     if (h->read_rate) c->read_at = h->sim->now + n * 1000000 / h->read_rate + 1;
     if (unread(c)) read_on(c);
+    if (c->dying) rest(c);
     return fresh;
 }
 
@@ -178,7 +209,7 @@ static void read_on(struct sim_conn *c)
 {
     const struct kt_sim_host *h = c->host;
     uint64_t now = h->sim->now, at = now;
-    if (c->incoming || c->step.slot || c->state == SIM_GONE) return;
+    if (c->incoming || c->step.slot || (c->state == SIM_GONE && !c->dying)) return;
     if (h->short_max) at = now + SHORT_US;
     if (h->read_rate && c->read_at > at) at = c->read_at;
     if (at > now)
@@ -276,6 +307,7 @@ static void give_up(struct sim_conn *c)
     c->user = false;
     c->conn.pipe.events = NULL;
     c->dialled = NULL;
+    c->dying = 0;
     kt_sim_conn_put_in(c);
     kt_io_turn_cancel(&c->turn);
     kt_list_remove(&c->arrival.node);

@@ -151,7 +151,11 @@ static void watch(struct kt_sim *sim, uint64_t id, uint8_t side)
     struct sim_conn *c = NULL;
     for (struct kt_list *n = sim->hosts.next; n != &sim->hosts && !c; n = n->next)
         c = find(KT_CONTAINER(n, struct kt_sim_host, node), id, side);
-    if (!c || c->state != SIM_OPEN || c->detached || c->is_unix) return;
+    if (!c || c->state != SIM_OPEN || c->detached) return;
+    if (c->is_unix) { /* it is known at once, and uv_conn.c waits as long as keepalive would have */
+        if (!c->shut && !c->limit.slot) limit(c, KEEPALIVE_US);
+        return;
+    }
     c->watched = true;
     keep_alive(c);
 }
@@ -168,9 +172,20 @@ static void broke(struct sim_conn *c, int code)
 static void on_limit(void *ctx)
 {
     struct sim_conn *c = ctx;
+    if (c->dying) {
+        kt_sim_conn_dead(c);
+        return;
+    }
     watch(c->host->sim, c->id, c->side ^ 1);
     if (c->detached && !c->fin_out) kt_sim_tcp_tell(c, SIM_RST, 0); /* what was written cannot be delivered */
-    broke(c, KT_ETIMEOUT);
+    broke(c, c->is_unix ? KT_ERESET : KT_ETIMEOUT);
+}
+
+/* Without a user timeout it is the system that gives up. */
+static uint64_t stall_limit(const struct sim_conn *c)
+{
+    const uint64_t us = c->conn.user_timeout_us;
+    return us && us < STALL_LIMIT_US ? us : STALL_LIMIT_US;
 }
 
 void kt_sim_tcp_stalled(struct kt_sim_host *from, const struct sim_packet *k, bool lost)
@@ -178,7 +193,8 @@ void kt_sim_tcp_stalled(struct kt_sim_host *from, const struct sim_packet *k, bo
     struct sim_conn *c = find(from, k->conn, k->side ^ 1);
     if (lost) watch(from->sim, k->conn, k->side);
     if (!c) return;
-    if (!c->limit.slot) limit(c, c->state == SIM_DIALLING ? SYN_LIMIT_US : STALL_LIMIT_US);
+    const uint64_t after_us = c->state == SIM_DIALLING ? SYN_LIMIT_US : stall_limit(c);
+    if (!c->limit.slot || c->limit.at > from->sim->now + after_us) limit(c, after_us);
     if (lost) again_after(c);
 }
 
@@ -298,6 +314,7 @@ struct sim_conn *kt_sim_conn_new(struct kt_sim_host *h, struct sim_io *p, uint64
     c->id = id;
     c->side = side;
     c->credit = sim->tcp_buffer;
+    c->conn.user_timeout_us = KT_CONN_USER_TIMEOUT_US;
     kt_list_init(&c->node);
     kt_list_init(&c->waiting);
     kt_bufq_init(&c->rx, sim->blocks);
@@ -368,6 +385,7 @@ static void destroy(struct sim_grave *g)
 void kt_sim_conn_release(struct sim_conn *c)
 {
     if (c->user || c->state != SIM_GONE || c->grave.destroy) return;
+    kt_sim_event_cancel(c->host->sim, &c->limit);
     kt_sim_bury(c->host->sim, &c->grave, destroy);
 }
 

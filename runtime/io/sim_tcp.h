@@ -48,6 +48,7 @@ struct sim_conn {
     bool user;     /* it holds the handle */
     bool detached; /* by close, or the process was killed: the kernel delivers what there is, alone */
     int code;      /* why it broke, or 0 */
+    int dying;     /* the same, while what had come before is still read */
     bool told;
     struct kt_turn arrival, turn; /* events; `closed` at the end of a turn */
     struct kt_sim_event step;     /* slow or short: the next piece is read */
@@ -89,6 +90,8 @@ void kt_sim_conn_init(struct sim_conn *c);
 void kt_sim_conn_arrived(struct sim_conn *c);
 void kt_sim_conn_room(struct sim_conn *c);
 void kt_sim_conn_broke(struct sim_conn *c, int code);
+/* Nobody reads what had come before it broke. */
+void kt_sim_conn_dead(struct sim_conn *c);
 /* Its ends by name. */
 void kt_sim_conn_name(struct sim_conn *c, const char *path);
 /* Gives the block for reading back. */

@@ -190,6 +190,7 @@ static void uv_io_free(struct kt_io *io)
     uv_close((uv_handle_t *)&u->prepare, on_own_closed);
     uv_close((uv_handle_t *)&u->check, on_own_closed);
     kt_uv_alarm_close(u->alarm);
+    kt_uv_hangups_close(u->hangups);
     run_closings(u);
     /* A handle that was leaked (asserted above) is left alone with the loop it is in, rather than freed under
      * it. */
@@ -297,12 +298,17 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags)
         free(u);
         return kt_uv_code(r);
     }
-    if (kt_pool_new(&u->blocks, KT_CONN_READ, 0) != 0) {
+    r = kt_uv_hangups_new(u, &u->hangups);
+    if (r == 0 && kt_pool_new(&u->blocks, KT_CONN_READ, 0) != 0) {
+        kt_uv_hangups_close(u->hangups);
+        r = UV_ENOMEM;
+    }
+    if (r < 0) {
         kt_uv_alarm_close(u->alarm);
         run_closings(u);
         uv_loop_close(&u->loop);
         free(u);
-        return KT_ENOMEM;
+        return kt_uv_code(r);
     }
     uv_prepare_init(&u->loop, &u->prepare); /* these four never fail */
     uv_check_init(&u->loop, &u->check);

@@ -9,27 +9,32 @@
  * pending, then FIN, and meanwhile reads to nowhere until the peer has finished or a time is up. Only then is
  * the handle closed.
  *
+ * Breaking: libuv reports it while it reads or writes, uv_hangup.c in every state. What the peer had sent
+ * before can still be read, until the consumer takes nothing of it for REST_US. A unix socket whose peer has
+ * closed looks like one whose peer has finished sending. If this end does not write, which would fail, it
+ * breaks after UNIX_GONE_US: about when keepalive would have found that a TCP peer is gone.
+ *
  * Invariant: `pipe.events` is called from libuv's callbacks, timers and turn hooks only, and not after close.
  */
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include <sys/ioctl.h>
 #include "io/uv_internal.h"
 
 _Static_assert(KT_CONN_READ == KT_CONN_WRITE, "both directions take blocks of the same pool");
 
 #define READ_ROOM (KT_CONN_READ / 16) /* less room than this is not worth a read */
 #define SALVAGE_US 1000000u           /* after a failed write, to read what the peer had still sent */
-#define DRAIN_US 30000000u            /* after close, for what was written to leave */
-#define LINGER_US 2000000u            /* then for the peer to finish */
-#define HURRY_US 1000000u             /* all that is left when the io goes */
-#define KEEPALIVE_S 60u
+#define REST_US 10000000u             /* the same when the socket broke while its consumer paused */
+#define UNIX_GONE_US 60000000u
+#define DRAIN_US 30000000u /* after close, for what was written to leave */
+#define LINGER_US 2000000u /* then for the peer to finish */
+#define HURRY_US 1000000u  /* all that is left when the io goes */
+#define ANSWER_LOOKS 6u    /* within the user timeout */
 
 struct uv_conn {
     struct kt_conn conn; /* first: a kt_pipe is cast to this */
@@ -57,12 +62,15 @@ struct uv_conn {
 
     int write_code;         /* why no more can be written, or 0 */
     int code;               /* why the pipe is broken, or 0 */
-    bool was_reset;         /* before it was ours: the system says so once, and has said it */
+    int said;               /* the socket's error, as libuv's: the system reports it once, and has; or 0 */
+    bool hung;              /* the system has reported trouble that was not looked at yet */
     bool told;              /* events->closed was called */
     bool closed;            /* by the user */
     struct kt_turn turn;    /* tells the user of `code` */
     struct kt_timer timer;  /* salvage, or the limit of closing */
     struct kt_list closing; /* in u->conn_closing */
+    struct kt_uv_answer answer;
+    struct kt_timer answer_timer; /* armed while bytes may be out */
 
     uv_connect_t connect_req;
     uv_write_t write_req;
@@ -117,6 +125,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static void finish(struct uv_conn *c)
 {
     kt_io_timer_cancel(&c->u->io, &c->timer);
+    kt_io_timer_cancel(&c->u->io, &c->answer_timer);
     if (!uv_is_closing(&c->h.handle)) uv_close(&c->h.handle, on_handle_closed);
 }
 
@@ -159,6 +168,7 @@ static void break_pipe(struct uv_conn *c, int code)
     stop_reading(c);
     if (!c->writing) put_out(c);
     kt_io_timer_cancel(&c->u->io, &c->timer);
+    kt_io_timer_cancel(&c->u->io, &c->answer_timer);
     kt_io_turn(&c->u->io, &c->turn);
 }
 
@@ -166,9 +176,9 @@ static void break_pipe(struct uv_conn *c, int code)
  * the reading side goes on until it ends too, or for a second. */
 static void write_failed(struct uv_conn *c, int uverr)
 {
+    if (!c->writing) put_out(c);
     if (c->write_code || c->code) return;
     c->write_code = kt_uv_code(uverr);
-    if (!c->writing) put_out(c);
     if (c->closed || c->eof) {
         break_pipe(c, c->write_code);
     } else {
@@ -179,7 +189,79 @@ static void write_failed(struct uv_conn *c, int uverr)
 static void on_timer(void *ctx)
 {
     struct uv_conn *c = ctx;
-    break_pipe(c, c->write_code);
+    break_pipe(c, c->write_code ? c->write_code : KT_ERESET);
+}
+
+/* ---- trouble in any state ---- */
+
+static bool holds_unread(const struct uv_conn *c, int fd)
+{
+    int n = 0;
+    return !c->eof && ioctl(fd, FIONREAD, &n) == 0 && n > 0;
+}
+
+/* The socket is dead, and nothing is reading from it. */
+static void died(struct uv_conn *c, int fd, int uverr)
+{
+    c->said = uverr;
+    if (!c->writing) put_out(c);
+    if (!c->write_code) c->write_code = kt_uv_code(uverr);
+    if (c->closed || !holds_unread(c, fd))
+        break_pipe(c, c->write_code);
+    else
+        arm(c, REST_US);
+}
+
+/* Looks into what was reported. While libuv reads it is left alone: libuv finds it behind the last data. */
+static void look(struct uv_conn *c)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    uv_os_fd_t fd;
+    if (!c->hung || c->reading || c->code || uv_fileno(&c->h.handle, &fd) < 0) return;
+    c->hung = false;
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error)
+        died(c, fd, -error);
+    else if (c->is_unix && !c->eof)
+        c->hung = true; /* for when what it sent was read */
+    else if (c->is_unix && !c->shut && !c->write_code)
+        arm(c, UNIX_GONE_US);
+}
+
+void kt_uv_conn_hung_up(struct uv_conn *c)
+{
+    if (uv_is_closing(&c->h.handle)) return;
+    c->hung = true;
+    look(c);
+}
+
+static void look_for_answer(struct uv_conn *c)
+{
+    const uint64_t every = c->conn.user_timeout_us / ANSWER_LOOKS;
+    kt_io_timer_set(&c->u->io, &c->answer_timer, kt_io_now(&c->u->io) + (every ? every : 1));
+}
+
+static void on_answer_timer(void *ctx)
+{
+    struct uv_conn *c = ctx;
+    uv_os_fd_t fd;
+    if (uv_is_closing(&c->h.handle) || c->conn.user_timeout_us == 0 || uv_fileno(&c->h.handle, &fd) < 0)
+        return;
+    const enum kt_uv_answered how =
+        kt_uv_answer_look(&c->answer, fd, kt_io_clock(&c->u->io), c->conn.user_timeout_us);
+    if (how == KT_UV_MUTE)
+        break_pipe(c, KT_ETIMEOUT);
+    else if (how == KT_UV_WAITS)
+        look_for_answer(c);
+}
+
+/* Bytes, or FIN, go out. */
+static void expect_answer(struct uv_conn *c)
+{
+    if (c->answer_timer.armed || c->is_unix || c->conn.user_timeout_us == 0) return;
+    c->answer = (struct kt_uv_answer){0};
+    look_for_answer(c);
 }
 
 /* A late listener hears of what happened before it came. */
@@ -217,7 +299,7 @@ static int true_end(struct uv_conn *c)
     int error = 0;
     socklen_t len = sizeof error;
     uv_os_fd_t fd;
-    if (c->was_reset) return UV_ECONNRESET;
+    if (c->said) return c->said == UV_EPIPE ? UV_EOF : c->said;
     if (uv_fileno(&c->h.handle, &fd) < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         return UV_EOF;
     if (error == EPIPE && !c->shut && !c->write_code) c->write_code = kt_uv_code(UV_EPIPE);
@@ -230,6 +312,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     struct uv_conn *c = stream->data;
     kt_uv_wake(c->u);
     if (nread > 0 && !c->closed) c->in_len += (size_t)nread;
+    if (nread > 0 && !c->closed && c->said) arm(c, REST_US);
     if (c->in_len == 0) put_in(c); /* taken for this read, and not needed */
     if (nread == 0) return;
     if (nread == UV_EOF) nread = true_end(c);
@@ -243,12 +326,14 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     }
     if (c->closed) {
         lingered(c);
+        look(c);
         return;
     }
     if (c->eof && c->write_code) break_pipe(c, c->write_code);
     const struct kt_pipe_events *events = c->conn.pipe.events;
     if (events && events->readable) events->readable(c->conn.pipe.ctx);
     if (!c->closed && c->in && KT_CONN_READ - c->in_len < READ_ROOM) stop_reading(c);
+    if (!c->closed) look(c);
 }
 
 static void start_reading(struct uv_conn *c)
@@ -361,6 +446,7 @@ static size_t conn_write(struct kt_pipe *p, const void *data, size_t n)
     tell_late(c);
     if (c->shut || c->code || c->write_code || n == 0) return 0;
     size_t done = 0;
+    expect_answer(c);
     if (!c->out) {
         uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, n < INT_MAX ? (unsigned)n : INT_MAX);
         int r = uv_try_write(&c->h.stream, &buf, 1);
@@ -393,8 +479,10 @@ static void conn_shutdown(struct kt_pipe *p)
 {
     struct uv_conn *c = of_pipe(p);
     if (c->shut || c->code) return;
+    if (!c->write_code) kt_io_timer_cancel(&c->u->io, &c->timer); /* a unix peer need not be waited for */
     c->shut = true;
     c->starved = false;
+    expect_answer(c);
     if (!c->out) drained(c);
 }
 
@@ -474,7 +562,9 @@ struct uv_conn *kt_uv_conn_new(struct uv_io *u, bool is_unix)
     c->u = u;
     c->is_unix = is_unix;
     kt_turn_init(&c->turn, tell, c);
+    c->conn.user_timeout_us = KT_CONN_USER_TIMEOUT_US;
     kt_timer_init(&c->timer, on_timer, c);
+    kt_timer_init(&c->answer_timer, on_answer_timer, c);
     kt_list_init(&c->closing);
     kt_uv_opened(u);
     return c;
@@ -504,53 +594,9 @@ int kt_uv_conn_dial(struct uv_conn *c, const struct kt_addr *to, const char *pat
     return 0;
 }
 
-static void name_text(char out[128], const union kt_uv_name *name, socklen_t len)
-{
-    struct kt_addr addr;
-    snprintf(out, 128, "?");
-    if (name->sa.sa_family == AF_UNIX && len <= offsetof(struct sockaddr_un, sun_path)) {
-        snprintf(out, 128, "unix:"); /* not bound, as clients are */
-    } else if (name->sa.sa_family == AF_UNIX) {
-        /* sun_path need not end in a NUL when it is full. An abstract one begins with a NUL, and is written
-         * with "@" by all tools. */
-        const char *path = name->un.sun_path;
-        const int n = (int)(len - offsetof(struct sockaddr_un, sun_path)), at = path[0] ? 0 : 1;
-        snprintf(out, 128, "unix:%s%.*s", at ? "@" : "", n - at, path + at);
-    } else if (kt_addr_from_sockaddr(&addr, &name->sa)) {
-        kt_uv_addr_unmap(&addr);
-        kt_addr_text(&addr, out);
-    }
-}
-
-static void name_end(char out[128], struct uv_conn *c, int (*get)(int, struct sockaddr *, socklen_t *))
-{
-    union kt_uv_name name;
-    socklen_t len = sizeof name;
-    uv_os_fd_t fd;
-    memset(&name, 0, sizeof name);
-    if (uv_fileno(&c->h.handle, &fd) == 0 && get(fd, &name.sa, &len) == 0)
-        name_text(out, &name, len);
-    else
-        snprintf(out, 128, "?");
-}
-
 static void name_local(struct kt_conn *conn)
 {
-    name_end(conn->local, (struct uv_conn *)(void *)conn, getsockname);
-}
-
-void kt_uv_tune(int fd)
-{
-    const int on = 1;
-    /* The peer may be gone already, then these fail; reading tells. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-#ifdef TCP_KEEPIDLE
-    const int idle = KEEPALIVE_S, interval = 1, count = 10; /* seconds, seconds, probes */
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-#endif
+    kt_uv_name_end(conn->local, &((struct uv_conn *)(void *)conn)->h.handle, getsockname);
 }
 
 int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t len)
@@ -559,19 +605,21 @@ int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t 
     int r = uv_fileno(&c->h.handle, &fd);
     if (r < 0) return kt_uv_code(r);
     if (peer) {
-        name_text(c->conn.peer, peer, len);
-    } else if (!c->was_reset) {
+        kt_uv_name_text(c->conn.peer, peer, len);
+    } else if (!c->said) {
         if (!c->is_unix) kt_uv_tune(fd);
-        name_end(c->conn.peer, c, getpeername);
+        kt_uv_name_end(c->conn.peer, &c->h.handle, getpeername);
     }
     c->conn.name_local = name_local;
+    if (!c->said) r = kt_uv_hangups_add(c->u->hangups, fd, c);
+    if (r < 0) return kt_uv_code(r);
     start_reading(c);
     return 0;
 }
 
 void kt_uv_conn_was_reset(struct uv_conn *c, const struct kt_addr *peer)
 {
-    c->was_reset = true;
+    c->said = UV_ECONNRESET;
     kt_addr_text(peer, c->conn.peer); /* the system has forgotten it */
 }
 

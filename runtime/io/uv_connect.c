@@ -2,7 +2,6 @@
  *
  * Invariant: exactly one thing is under way: the lookup, a dial (`conn`), or the news that all failed
  * (`turn`). */
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,12 +82,14 @@ static void on_dialled(void *ctx, int status)
         struct uv_conn *conn = c->conn;
         if (status) kt_uv_conn_was_reset(conn, &c->addrs[c->next - 1]);
         int code = kt_uv_conn_ready(conn, NULL, 0);
-        assert(code == 0);
-        (void)code;
-        tell(c, kt_uv_conn(conn), NULL);
-        return;
+        if (code == 0) {
+            tell(c, kt_uv_conn(conn), NULL);
+            return;
+        }
+        kt_err_set(&c->err, code, "%s: %s", c->what, kt_strerror(code));
+    } else {
+        describe(c, status);
     }
-    describe(c, status);
     drop_conn(c);
     try_next(c);
 }

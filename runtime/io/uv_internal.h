@@ -24,6 +24,7 @@ struct uv_io {
     uv_prepare_t prepare; /* before the loop sleeps: the end of the turn */
     uv_check_t check;     /* after arrivals were handled: due timers */
     struct kt_uv_alarm *alarm;
+    struct kt_uv_hangups *hangups;
     unsigned flags;
     bool stale; /* io.now is of an earlier turn */
     size_t open, closing;
@@ -83,6 +84,25 @@ int kt_uv_alarm_new(struct uv_io *u, struct kt_uv_alarm **out);
 void kt_uv_alarm_set(struct kt_uv_alarm *a, uint64_t at);
 void kt_uv_alarm_close(struct kt_uv_alarm *a);
 
+/* ---- broken sockets (uv_hangup.c) ---- */
+
+struct uv_conn;
+
+int kt_uv_hangups_new(struct uv_io *u, struct kt_uv_hangups **out);
+/* From now until fd is closed, kt_uv_conn_hung_up(c) comes when the socket breaks. 0, or libuv's error. */
+int kt_uv_hangups_add(struct kt_uv_hangups *h, int fd, struct uv_conn *c);
+void kt_uv_hangups_close(struct kt_uv_hangups *h);
+
+/* ---- silent peers (uv_answer.c) ---- */
+
+enum kt_uv_answered { KT_UV_ALL_ACKED, KT_UV_WAITS, KT_UV_MUTE };
+/* Zeroed when a conn begins to have bytes out. */
+struct kt_uv_answer {
+    uint64_t looked_at, mute_since; /* µs */
+};
+/* To be called some times within the timeout, for as long as the answer is KT_UV_WAITS. */
+enum kt_uv_answered kt_uv_answer_look(struct kt_uv_answer *a, int fd, uint64_t now_us, uint64_t timeout_us);
+
 /* ---- UDP (uv_udp.c) ---- */
 
 int kt_uv_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struct kt_udp_events *events,
@@ -91,8 +111,6 @@ int kt_uv_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struc
 void kt_uv_udp_flush(struct uv_io *u);
 
 /* ---- conns (uv_conn.c) ---- */
-
-struct uv_conn;
 
 /* A conn without a socket, open as the user counts. NULL without memory. */
 struct uv_conn *kt_uv_conn_new(struct uv_io *u, bool is_unix);
@@ -108,6 +126,11 @@ union kt_uv_name {
     struct sockaddr_un un;
     struct sockaddr_storage storage;
 };
+/* In words: "127.0.0.1:4711", "unix:/path", or "?". */
+void kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len);
+/* get: getsockname or getpeername. */
+void kt_uv_name_end(
+    char out[128], const uv_handle_t *handle, int (*get)(int, struct sockaddr *, socklen_t *));
 /* What a TCP socket of ours has: no delay, keepalive. */
 void kt_uv_tune(int fd);
 /* The socket is connected: sets it up, names its ends and begins to read. peer: NULL, or what accept said of
@@ -118,6 +141,8 @@ void kt_uv_conn_was_reset(struct uv_conn *c, const struct kt_addr *peer);
 /* Ends a conn that nobody was given. */
 void kt_uv_conn_abort(struct uv_conn *c);
 struct kt_conn *kt_uv_conn(struct uv_conn *c);
+/* The system has reported an error of its socket, or that both directions have ended. */
+void kt_uv_conn_hung_up(struct uv_conn *c);
 /* The io is going: closing conns get no more than a moment. */
 void kt_uv_conn_hurry(struct uv_io *u);
 

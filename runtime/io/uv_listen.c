@@ -81,14 +81,16 @@ static void hand_over(struct uv_listener *l, int fd, const union kt_uv_name *pee
     struct uv_conn *c = kt_uv_conn_new(l->u, l->is_unix);
     int code = c ? kt_uv_conn_adopt(c, fd) : KT_ENOMEM;
     if (code) {
-        kt_log(l->u->io.log, KT_LOG_WARN, "%s: connection lost: %s", l->listener.local, kt_strerror(code));
         close(fd);
+    } else {
+        if (!INHERITS && !l->is_unix) kt_uv_tune(fd);
+        code = kt_uv_conn_ready(c, peer, len);
+    }
+    if (code) {
+        kt_log(l->u->io.log, KT_LOG_WARN, "%s: connection lost: %s", l->listener.local, kt_strerror(code));
         if (c) kt_uv_conn_abort(c);
         return;
     }
-    if (!INHERITS && !l->is_unix) kt_uv_tune(fd);
-    code = kt_uv_conn_ready(c, peer, len);
-    assert(code == 0);
     l->events->conn(l->ctx, kt_uv_conn(c));
 }
 

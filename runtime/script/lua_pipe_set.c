@@ -54,7 +54,8 @@ static int limit(struct kt_io *io, struct kt_lua_pipe *h, const struct kt_shaper
     return 0;
 }
 
-/* pipe:set { rate_in, rate_out, idle, total }, of a stream also { priority, weight } → true | nil, err */
+/* pipe:set { rate_in, rate_out, idle, total }, of a stream also { priority, weight }, of a conn also
+ * { user_timeout } → true | nil, err */
 int kt_lua_pipe_set(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_pipe_self(L, "set");
@@ -66,18 +67,20 @@ int kt_lua_pipe_set(lua_State *L)
     }
 
     struct kt_shaper_limits limits = {0};
+    uint64_t user_timeout = KT_TIME_NEVER; /* not given */
     struct kt_opt_integer priority = {-1, 0, KT_PRIORITIES - 1}, weight = {-1, 1, KT_WEIGHT_MAX};
     if (h->shaper) kt_shaper_limits(h->shaper, &limits);
     const struct kt_opt opts[] = {{"rate_in", KT_OPT_RATE, &limits.rate_in},
         {"rate_out", KT_OPT_RATE, &limits.rate_out}, {"idle", KT_OPT_DURATION, &limits.idle_us},
-        {"total", KT_OPT_DURATION, &limits.total_us}, {"priority", KT_OPT_INTEGER, &priority},
-        {"weight", KT_OPT_INTEGER, &weight}};
-    const size_t known = sizeof opts / sizeof opts[0];
-    kt_opts_read(L, 2, what, opts, conn ? known - 2 : known);
+        {"total", KT_OPT_DURATION, &limits.total_us}, {"user_timeout", KT_OPT_DURATION, &user_timeout},
+        {"priority", KT_OPT_INTEGER, &priority}, {"weight", KT_OPT_INTEGER, &weight}};
+    const struct kt_opt of_stream[] = {opts[0], opts[1], opts[2], opts[3], opts[5], opts[6]};
+    kt_opts_read(L, 2, what, conn ? opts : of_stream, conn ? 5 : 6);
     if (!kt_pipe_there(h)) return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: it has ended", what));
 
     const int rc = limit(kt_runtime_of(L)->io, h, &limits);
     if (rc) return kt_err_return(L, rc, NULL);
+    if (conn && user_timeout != KT_TIME_NEVER) kt_conn_set_user_timeout(h->conn, user_timeout);
     struct kt_pipe *pipe = kt_pipe_anywhere(h);
     struct kt_stream_facts facts;
     if (!conn && kt_stream_facts(pipe, &facts) == 0) {

@@ -138,6 +138,7 @@ static void take(struct app *a, struct kt_conn *conn)
     static const struct kt_pipe_events events = {on_readable, on_writable, on_closed};
     a->conn = conn;
     a->pipe = kt_conn_pipe(conn);
+    kt_conn_set_user_timeout(conn, 0); /* as most programs leave it */
     kt_pipe_listen(a->pipe, &events, a);
 }
 

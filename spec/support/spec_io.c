@@ -441,6 +441,13 @@ static int conn_shutdown(lua_State *L)
     return 0;
 }
 
+/* user_timeout(us) */
+static int conn_user_timeout(lua_State *L)
+{
+    kt_conn_set_user_timeout((struct kt_conn *)(void *)check_pipe(L), (uint64_t)luaL_checkinteger(L, 2));
+    return 0;
+}
+
 static int conn_reset(lua_State *L)
 {
     struct handle *h = check(L, CONN);
@@ -855,7 +862,7 @@ static const luaL_Reg world_methods[] = {{"run", io_run}, {"stop", io_stop}, {"c
 static const luaL_Reg handle_methods[] = {{"close", handle_close}, {"addr", handle_local}, {"send", udp_send},
     {"hold", udp_hold}, {"stats", udp_stats}, {"listen", conn_listen}, {"peek", conn_peek},
     {"consume", conn_consume}, {"eof", conn_eof}, {"write", conn_write}, {"shutdown", conn_shutdown},
-    {"reset", conn_reset}, {"peer", conn_peer}, {NULL, NULL}};
+    {"reset", conn_reset}, {"user_timeout", conn_user_timeout}, {"peer", conn_peer}, {NULL, NULL}};
 
 static void class(lua_State *L, const char *name, const luaL_Reg *methods)
 {

@@ -188,8 +188,13 @@ end)]],
     })
   end
 
-  set("conn", 'set { rate_in = "2MiB", rate_out = 0, idle = "10m", total = "1h" } → true | nil, err',
-    "Sets limits of the conn.", limits())
+  set("conn", 'set { rate_in = "2MiB", rate_out = 0, idle = "10m", total = "1h", user_timeout = "60s" } → true | nil, err',
+    "Sets limits of the conn.", concat(limits(), {
+      { name = "user_timeout", type = "duration",
+        doc = 'TCP: it breaks ("timeout") when something was sent and nothing came from the other machine for this long, and up to a quarter '
+          .. "more. An application that is there and does not read is left alone. 0: when the system gives up, after about 15 minutes. "
+          .. '"60s" until set.' },
+    }))
   set("stream", 'set { priority = 0, weight = 32, rate_in = "2MiB", rate_out = 0, idle = "10m", total = "1h" } → true | nil, err',
     "Sets the stream's place among those that this end sends on the link, and its limits.",
     concat(wire.policy(), limits()))

@@ -19,7 +19,7 @@ common.main("client", {...}, function(values)
       kt.log.warn("%s: %s", conn.peer, tostring(err))
       return conn:reset(err)
     end
-    common.join(conn, stream, conn.peer, values.closewait, values.quiet)
+    common.join(conn, stream, conn, conn.peer, values)
   end)
 
   kt.spawn(function() -- the first to dial would be the first connection; better said now

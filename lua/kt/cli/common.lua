@@ -59,11 +59,12 @@ local function size(n)
   return ("%.1f MB"):format(n / 1e6)
 end
 
--- Joins the two ends and logs it, unless the user wants it quiet.
-function common.join(a, b, what, linger, quiet)
-  if not quiet then kt.log.info("open %s", what) end
-  local sum, err = kt.splice(a, b, {linger = linger})
-  if quiet then return end
+-- Joins a conn and a stream, in the order of a and b, and logs it, unless the user wants it quiet.
+function common.join(a, b, conn, what, values)
+  if not values.quiet then kt.log.info("open %s", what) end
+  conn:set { user_timeout = values.usertimeout }
+  local sum, err = kt.splice(a, b, {linger = values.closewait})
+  if values.quiet then return end
   if not sum then return kt.log.info("closed %s: %s", what, tostring(err)) end
   kt.log.info("closed %s: %s out, %s in, %.1f s, %s%s", what, size(sum.a_to_b), size(sum.b_to_a), sum.duration,
     tostring(sum.reason), sum.cause and (" (%s)"):format(tostring(sum.cause)) or "")

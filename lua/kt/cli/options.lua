@@ -110,6 +110,8 @@ local rows = {
     help = "how long a stream stays half open with a peer that is not kt (default: client 10, then 1 after the last byte "
       .. "of the reply; server 0)" },
 
+  { name = "usertimeout", type = "int", min = 0, max = 86400, default = 60, group = "operation", arg = "SECONDS",
+    help = "after this long without an answer to what was sent, a TCP connection to an application or target ends; 0: when the system gives up" },
   { name = "c", json = false, type = "string", default = "", group = "operation", arg = "FILE",
     help = "read settings from a JSON file; they override flags" },
   { name = "log", type = "string", default = "", group = "operation", arg = "FILE", help = "append the log to a file; the default is stderr" },

@@ -31,6 +31,7 @@ function report.settings(side, values, from)
     values.framesize, values.maxstreams, values.memory)
   say("  keepalive %d s, suspectpeer %d s, deadpeer %d s, closewait %s", values.keepalive, values.suspectpeer, values.deadpeer,
     values.closewait and values.closewait .. " s" or "as needed")
+  say("  usertimeout %s", values.usertimeout > 0 and values.usertimeout .. " s" or "off")
 end
 
 -- SIGUSR1: all counters in the log, a line each, then the state of the link or acceptor.

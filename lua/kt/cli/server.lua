@@ -18,7 +18,7 @@ common.main("server", {...}, function(values)
         err.code == "refused" and "; nothing listens there, is it running?" or "")
       return stream:reset(err)
     end
-    common.join(stream, conn, stream.peer .. " to " .. values.target, values.closewait, values.quiet)
+    common.join(stream, conn, conn, stream.peer .. " to " .. values.target, values)
   end)
   return acceptor
 end)
