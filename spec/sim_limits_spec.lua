@@ -129,3 +129,54 @@ describe("a peer that opens streams to a target that blasts, and acknowledges no
     end
   end)
 end)
+
+-- Segments of SYN and FIN of which the first comes last, so that all can be read in one instant.
+local STORM = [[
+local kt = require "kt"
+local function frame(cmd, id, data) return ("<BBI2I4"):pack(2, cmd, #data, id) .. data end
+local function segment(conv, sn, data) return ("<I4BBI2I4I4I4I4"):pack(conv, 81, 0, 512, 0, sn, 0, #data) .. data end
+kt.spawn(function()
+  local udp = assert(kt.udp { to = "server:29900" })
+  local function send(sn)
+    local frames = {}
+    for i = 1, 60 do
+      local id = 3 + 2 * (60 * sn + i)
+      frames[i] = frame(0, id, "") .. frame(1, id, "")
+    end
+    udp:send(segment(77, sn, table.concat(frames)))
+  end
+  for sn = 1, 63 do send(sn) end
+  kt.sleep "1s"
+  send(0)
+  kt.sleep "1h"
+end)]]
+
+describe("a peer that opens and closes thousands of streams at once", function()
+  it("has them taken a few hundred at a time, and other tasks run in between", function()
+    local w = sim.world { files = { ["storm.lua"] = STORM, ["far.lua"] = [[
+      local kt = require "kt"
+      local taken, most = 0, 0
+      local function watch()
+        local last = 0
+        for _ = 1, 500 do
+          kt.sleep(0)
+          most = math.max(most, taken - last)
+          last = taken
+        end
+        print(most, taken)
+      end
+      kt.accept { on = ":29900", key = "k", crypt = "null", compress = false, fec = false }:serve(function(stream)
+        taken = taken + 1
+        if taken == 1 then kt.spawn(watch) end
+      end)]] } }
+    w:host "server"
+    w:host "attacker"
+    w:link("attacker", "server", { delay = "20ms" })
+    local far = w:host("server"):run "far.lua"
+    w:host("attacker"):run "storm.lua"
+    w:run_for "5s"
+    local most, taken = far:output():match "^(%d+)\t(%d+)\n$"
+    assert.is_true(tonumber(most) < 600)
+    assert.equal("3840", taken)
+  end)
+end)

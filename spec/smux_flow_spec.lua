@@ -157,6 +157,26 @@ describe("smux back-pressure", function()
     assert.equal(0, e.m:buffered())
   end)
 
+  it("takes so many frames of work in a batch, of which a SYN counts as 16", function()
+    local e = serving { version = 1 }
+    local bytes = frame(1, NOP, 0):rep(3) .. frame(1, SYN, 5) .. frame(1, SYN, 7)
+    e.m:budget(19)
+    local took = e.m:input(bytes)
+    assert.equal(32, took)
+    assert.is_true(e.m:spent())
+    assert.equal(0, e.m:input(bytes:sub(took + 1)))
+    e.m:budget(1)
+    assert.equal(8, e.m:input(bytes:sub(took + 1)))
+    assert.equal(0, e.resumes)
+  end)
+
+  it("lets the body of a frame pass that has begun, whatever is left of a batch's work", function()
+    local e, s = serving()
+    e.m:budget(1)
+    assert.equal(13, e.m:input(frame(2, PSH, 3, "hello") .. frame(2, PSH, 3, "more")))
+    assert.equal("hello", s:read())
+  end)
+
   it("lets pass what is not payload", function()
     local e, s = serving { session_buffer = 10 }
     e:hear(frame(2, PSH, 3, ("a"):rep(10)))

@@ -624,6 +624,18 @@ static int smux_buffered(lua_State *L)
     return 1;
 }
 
+static int smux_budget(lua_State *L)
+{
+    kt_smux_budget(check_smux(L)->m, (uint32_t)luaL_checkinteger(L, 2));
+    return 0;
+}
+
+static int smux_spent(lua_State *L)
+{
+    lua_pushboolean(L, kt_smux_spent(check_smux(L)->m));
+    return 1;
+}
+
 static int smux_watch(lua_State *L)
 {
     kt_smux_watch(check_smux(L)->m);
@@ -708,9 +720,9 @@ int luaopen_spec_smux(lua_State *L)
         {"pump", smux_pump}, {"keepalive", smux_keepalive}, {"presume_foreign", smux_presume_foreign},
         {"mark", smux_mark}, {"settled", smux_settled}, {"has_young", smux_has_young},
         {"move_young", smux_move_young}, {"streams", smux_streams}, {"buffered", smux_buffered},
-        {"watch", smux_watch}, {"cut_unread", smux_cut_unread}, {"has_shrunk", smux_has_shrunk},
-        {"believe", smux_believe}, {"peer", smux_peer}, {"idle", smux_idle}, {"free", smux_free},
-        {NULL, NULL}};
+        {"budget", smux_budget}, {"spent", smux_spent}, {"watch", smux_watch},
+        {"cut_unread", smux_cut_unread}, {"has_shrunk", smux_has_shrunk}, {"believe", smux_believe},
+        {"peer", smux_peer}, {"idle", smux_idle}, {"free", smux_free}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"pool", pool_new}, {"qpp", qpp_new}, {"new", smux_new}, {NULL, NULL}};
     class(L, POOL, pool, pool_gc);
     class(L, QPP, none, qpp_gc);

@@ -10,10 +10,12 @@
 #include "link/stream.h"
 
 #define FIRST_PIECE                                                                                          \
-    32u                 /* bytes of payload; fewer are not worth a frame while the address is not validated  \
-                         */
-#define REACH_LEAST 16u /* segments stored past the next, however short memory is */
-#define PUMP_ROUNDS 8   /* streams that write from `writable` are pumped again at most so often a turn */
+    32u /* bytes of payload; fewer are not worth a frame while the address is not validated                  \
+         */
+#define TURN_BYTES 262144u /* of payload that a session takes in a turn */
+#define TURN_FRAMES 512u   /* ... and frames (kt_smux_budget) */
+#define REACH_LEAST 16u    /* segments stored past the next, however short memory is */
+#define PUMP_ROUNDS 8      /* streams that write from `writable` are pumped again at most so often a turn */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
@@ -221,18 +223,25 @@ static size_t to_smux(struct kt_session *s, const uint8_t *data, size_t n)
         fail(s, (int)took);
         return 0;
     }
-    s->blocked = (size_t)took < n;
+    s->more = s->more || kt_smux_spent(s->smux);
+    s->blocked = (size_t)took < n && !kt_smux_spent(s->smux);
     return (size_t)took;
 }
 
-/* KCP's bytes, through snappy, into smux, until one of them has had enough. */
+/* KCP's bytes, through snappy, into smux, until one of them has had enough, or the turn has: the other
+ * sessions shall not wait for one whose peer sends much, or little that takes much work. */
 static void read_all(struct kt_session *s)
 {
     const uint8_t *data;
-    size_t n;
-    while (!s->over && !s->blocked) {
+    size_t n, bytes = 0;
+    kt_smux_budget(s->smux, TURN_FRAMES);
+    s->more = false;
+    while (!s->over && !s->blocked && !s->more) {
         if (s->decomp && (n = kt_snappy_peek(s->decomp, &data)) > 0) {
-            kt_snappy_consume(s->decomp, to_smux(s, data, n));
+            const size_t took = to_smux(s, data, n);
+            kt_snappy_consume(s->decomp, took);
+            bytes += took;
+            if (bytes >= TURN_BYTES) s->more = true;
             continue;
         }
         if ((n = kt_kcp_peek(s->kcp, &data)) == 0) return;
@@ -242,6 +251,8 @@ static void read_all(struct kt_session *s)
             if (rc) fail(s, rc);
         } else {
             used = to_smux(s, data, n);
+            bytes += used;
+            if (bytes >= TURN_BYTES) s->more = true;
         }
         kt_kcp_consume(s->kcp, used);
         s->sh->counters->BytesReceived += used;
@@ -340,6 +351,7 @@ static void arm(struct kt_session *s, uint64_t now)
     if (s->next_keepalive < due) due = s->next_keepalive;
     uint64_t stall = kt_session_stall_due(s);
     if (stall < due) due = stall;
+    if (s->more) due = now;
     kt_io_timer_set(s->sh->io, &s->timer, due);
 }
 

@@ -45,6 +45,7 @@ struct kt_session {
     bool owes;             /* … which it has not, as far as is known */
     bool busy;             /* in the turn hook */
     bool woken;            /* smux has something to send */
+    bool more;             /* what has arrived is more than a turn may take: the next one goes on */
     bool blocked;          /* smux's buffers are full: reading pauses */
     uint64_t blocked_at;   /* µs, since when; 0: it is not */
     uint64_t blocked_read; /* kt_smux_read at that time */

@@ -76,6 +76,7 @@ struct kt_stream_facts;
 #define KT_SMUX_SEND_BUFFER 65536u /* most bytes a stream holds that were not yet framed (or are young) */
 #define KT_SMUX_SEND_LEAST 4096u   /* ... which it may whatever the other streams hold */
 #define KT_SMUX_SPARE 32u
+#define KT_SMUX_SYN_WORK 16u /* a stream costs its owner a task and a connection */
 
 struct kt_smux_config {
     bool client;
@@ -144,6 +145,11 @@ int kt_smux_open(struct kt_smux *m, struct kt_pipe **out);
  * after resume), or KT_EPROTO or KT_ENOMEM with the reason in err, after which it takes nothing more. Stream
  * events (readable, ...) are not raised here but by kt_smux_dispatch, once per batch. */
 long kt_smux_input(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err);
+/* Limits the work of the calls of kt_smux_input until the next kt_smux_budget: `work` frames, where a SYN
+ * counts as KT_SMUX_SYN_WORK. Then input takes fewer bytes than it is given, without a resume to follow, and
+ * kt_smux_spent is true. Without a call there is no such limit. */
+void kt_smux_budget(struct kt_smux *m, uint32_t work);
+bool kt_smux_spent(const struct kt_smux *m);
 void kt_smux_dispatch(struct kt_smux *m);
 /* While the buffer is full: cuts each stream that has unread bytes and of which nothing was read since
  * kt_smux_watch; if there is none, the stream with the most unread bytes. These are dropped, and the pipe

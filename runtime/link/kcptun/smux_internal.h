@@ -136,6 +136,8 @@ struct kt_smux {
     size_t body_left;            /* of a PSH */
     struct kt_smux_stream *body; /* whose it is; NULL: nobody's, dropped */
     bool failed;
+    bool limited;  /* kt_smux_budget was called */
+    uint32_t work; /* ... and this is left */
 
     size_t buffered;
     size_t queued;                     /* bytes in the streams' send queues */

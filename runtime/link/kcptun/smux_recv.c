@@ -191,7 +191,8 @@ static int check_header(const struct kt_smux *m, struct kt_err *err)
 /* A whole header (for an UPD or RST, with its body) is there. */
 static int on_frame(struct kt_smux *m, struct kt_err *err)
 {
-    const uint32_t id = get32(m->head + 4);
+    const uint32_t id = get32(m->head + 4), work = m->head[1] == KT_SMUX_SYN ? KT_SMUX_SYN_WORK : 1;
+    m->work -= work < m->work ? work : m->work;
     /* A kt's hello comes before all else that it says. */
     if (m->cfg.client && m->head[1] != KT_SMUX_NOP) kt_smux_presume_foreign(m);
     switch ((enum kt_smux_cmd)m->head[1]) {
@@ -259,6 +260,17 @@ static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
     return n;
 }
 
+void kt_smux_budget(struct kt_smux *m, uint32_t work)
+{
+    m->limited = true;
+    m->work = work;
+}
+
+bool kt_smux_spent(const struct kt_smux *m)
+{
+    return m->limited && m->work == 0;
+}
+
 long kt_smux_input(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err)
 {
     if (m->ended) return kt_err_set(err, KT_ECLOSED, "the session has ended");
@@ -268,6 +280,8 @@ long kt_smux_input(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_e
         long took;
         if (m->body_left)
             took = (long)take_body(m, data + done, n - done);
+        else if (kt_smux_spent(m))
+            return (long)done;
         else
             took = take_header(m, data + done, n - done, err);
         if (took < 0) {
