@@ -122,7 +122,8 @@ size_t kt_kcp_room(const struct kt_kcp *k)
 {
     const struct kt_sndwnd *w = &k->snd;
     size_t room = (size_t)kt_sndwnd_free(w) * k->mss;
-    if (w->end != w->nxt) room += k->mss - kt_sndwnd_at(w, w->end - 1)->len;
+    const uint32_t last = w->end != w->nxt ? kt_sndwnd_at(w, w->end - 1)->len : k->mss;
+    if (last < k->mss) room += k->mss - last;
     return room;
 }
 
@@ -162,6 +163,19 @@ void kt_kcp_probe(struct kt_kcp *k)
     k->ask = true;
 }
 
+void kt_kcp_watch(struct kt_kcp *k, uint32_t limit)
+{
+    kt_hole_watch(&k->hole, limit);
+}
+
+void kt_kcp_shrink(struct kt_kcp *k, uint32_t mtu)
+{
+    assert(mtu >= KT_KCP_MTU_MIN && mtu <= k->cfg.mtu);
+    k->cfg.mtu = mtu;
+    k->mss = mtu - KT_KCP_OVERHEAD;
+    kt_hole_watch(&k->oversize, mtu);
+}
+
 void kt_kcp_pause(struct kt_kcp *k)
 {
     k->paused = true;
@@ -170,6 +184,8 @@ void kt_kcp_pause(struct kt_kcp *k)
 void kt_kcp_resume(struct kt_kcp *k)
 {
     k->paused = false;
+    kt_hole_passed(&k->hole); /* all was lost, not only what was long */
+    kt_hole_passed(&k->oversize);
     k->resumed = k->snd.tx + 1;
 }
 
@@ -195,6 +211,8 @@ void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out)
     out->rttvar_us = k->rtt.var;
     out->rto_us = k->rtt.rto;
     out->una = k->snd.una;
+    out->hole = kt_hole_found(&k->hole);
+    out->oversize = kt_hole_found(&k->oversize);
     out->inflight = k->snd.nxt - k->snd.una;
     out->queued = k->snd.end - k->snd.nxt;
     out->rmt_wnd = k->rmt_wnd;

@@ -116,6 +116,13 @@ int kt_kcp_input(
 /* Sends all that is due: acknowledgements, probes, retransmissions, new segments. */
 void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us);
 
+/* Watches for packets longer than `limit` bytes being lost while shorter ones arrive (kcp_hole.h):
+ * stats.hole. 0: no more. */
+void kt_kcp_watch(struct kt_kcp *k, uint32_t limit);
+/* From now on packets have at most mtu bytes, KT_KCP_MTU_MIN or more, and not more than before; but a segment
+ * that was sent in a longer one stays as it is, and needs that again. */
+void kt_kcp_shrink(struct kt_kcp *k, uint32_t mtu);
+
 /* For an outage: pause holds back PUSH, so that only acknowledgements and probes leave. resume ends that, and
  * the next flush sends all that is in flight at once, instead of when the timeouts that grew meanwhile have
  * passed; it may be called without a pause before it. */
@@ -189,6 +196,8 @@ struct kt_kcp_stats {
     uint64_t answers;             /* WINS of a peer that has our conversation: answers to WASK, mostly */
     uint32_t unanswered;          /* WASK sent since the last of them */
     uint64_t asked_us;            /* µs, the last of those */
+    bool hole;                    /* packets longer than what kt_kcp_watch said are lost */
+    bool oversize;                /* ... and so are segments from before kt_kcp_shrink, still */
     uint64_t dropped;             /* PUSH not stored because the pool was empty */
     uint64_t bytes_in, bytes_out; /* payload delivered in order; payload first transmitted */
     /* una that does not fit what this peer had acknowledged before: reordering gives a few, a restarted peer

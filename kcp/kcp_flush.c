@@ -21,6 +21,7 @@ struct flush {
     uint16_t wnd; /* sampled once, like una */
     uint32_t una;
     uint8_t *buf; /* the packet being filled, NULL: none */
+    bool again;   /* it has a segment that was sent before */
     size_t len;
     size_t room; /* bytes that it may have */
     size_t n;
@@ -36,6 +37,12 @@ static void hand_out(struct flush *f)
 static void close_packet(struct flush *f)
 {
     if (!f->buf) return;
+    if (f->again) {
+        struct kt_hole *hole = kt_kcp_hole(f->k, (uint32_t)f->len);
+        kt_hole_resent(hole, (uint32_t)f->len, f->now_us);
+        if (kt_hole_cautious(hole)) f->k->ask = true;
+    }
+    f->again = false;
     f->batch[f->n++] = (struct kt_kcp_packet){.data = f->buf, .len = f->len};
     f->buf = NULL;
     if (f->n == KT_KCP_BATCH) hand_out(f);
@@ -52,7 +59,8 @@ static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t 
         f->buf = k->out.reserve(k->out.ctx, &f->room);
         f->len = 0;
         if (!f->buf) return NULL;
-        if (f->room > k->cfg.mtu) f->room = k->cfg.mtu;
+        const uint32_t most = kt_hole_cautious(&k->hole) ? k->hole.limit : k->cfg.mtu;
+        if (f->room > most) f->room = most;
     }
     uint8_t *p = f->buf + f->len;
     struct kt_kcp_segment seg = {
@@ -117,6 +125,7 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
     uint8_t *p = put(f, KT_KCP_PUSH, sn, kt_ts(f->now_us) + f->k->cfg.ts_base, s->len);
     if (!p) return false;
     memcpy(p, s->data, s->len);
+    if (sn != w->nxt) f->again = true;
     if (sn == w->nxt) kt_sndwnd_at(w, sn)->told = f->una;
     kt_sndwnd_sent(w, sn, level, f->now_us);
     return true;
@@ -162,7 +171,11 @@ static bool resend(struct flush *f, uint64_t overtaken, struct resent *count)
             } else if (!counter) {
                 if (f->now_us - s->sent_us < wait) break;
                 counter = &count->timeout;
-                if (level + 1 < KT_KCP_LEVELS) next++;
+                const struct kt_hole *hole = kt_kcp_hole(k, KT_KCP_OVERHEAD + s->len);
+                if (kt_hole_cautious(hole) && hole->answers > 0)
+                    next = 0; /* the path is not dead */
+                else if (level + 1 < KT_KCP_LEVELS)
+                    next++;
             }
             if (!send_push(f, sn, next)) return false;
             ++*counter;
@@ -221,6 +234,7 @@ void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us)
     f.wnd = (uint16_t)kt_rcvwnd_free(&k->rcv);
     f.una = k->rcv.nxt;
     f.buf = NULL;
+    f.again = false;
     f.len = f.n = f.room = 0;
 
     uint64_t overtaken = 0;

@@ -93,6 +93,18 @@ static void note_rtt(struct kt_kcp *k, const struct kt_snd_slot *s, uint32_t ts,
     news->ambiguous = !last;
 }
 
+/* A segment that was held has arrived: evidence about packets of its length. */
+static void note_arrival(struct kt_kcp *k, const struct kt_snd_slot *s)
+{
+    const uint32_t packet = KT_KCP_OVERHEAD + s->len;
+    struct kt_hole *hole = kt_kcp_hole(k, packet);
+    if (kt_hole_long(hole, packet))
+        kt_hole_passed(hole);
+    else
+        kt_hole_answered(hole);
+    if (hole == &k->hole) kt_hole_answered(&k->oversize);
+}
+
 static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct news *news)
 {
     struct kt_sndwnd *w = &k->snd;
@@ -105,6 +117,7 @@ static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct ne
         kt_evidence_add(&k->evidence, s->tx);
         if (s->sent_us > k->arrived_us) k->arrived_us = s->sent_us;
     }
+    note_arrival(k, s);
     kt_sndwnd_ack(w, seg->sn);
     news->fresh = true;
 }
@@ -150,6 +163,15 @@ static void on_answer(struct kt_kcp *k, uint64_t now_us)
     kt_evidence_probed(&k->evidence, k->asked[i].tx);
 }
 
+/* What una covers without an ACK of its own has arrived, too. */
+static void note_covered(struct kt_kcp *k, uint32_t una)
+{
+    for (uint32_t sn = k->snd.una; k->hole.row + k->oversize.row > 0 && sn != una; sn++) {
+        const struct kt_snd_slot *s = kt_sndwnd_at(&k->snd, sn);
+        if (s->data) note_arrival(k, s);
+    }
+}
+
 static void finish(struct kt_kcp *k, const struct news *news)
 {
     uint32_t moved = news->una - k->snd.una;
@@ -159,6 +181,8 @@ static void finish(struct kt_kcp *k, const struct news *news)
         set_rmt_wnd(k, news->wnd, news->now_us);
         if (news->wins) {
             k->stats.answers++;
+            kt_hole_answered(&k->hole);
+            kt_hole_answered(&k->oversize);
             if (k->stats.unanswered > 0) on_answer(k, news->now_us);
         }
     }
@@ -173,6 +197,7 @@ static void finish(struct kt_kcp *k, const struct news *news)
     if (valid && moved > 0) {
         k->knows = kt_sndwnd_at(&k->snd, news->una - 1)->told;
         k->knows_since = news->una;
+        note_covered(k, news->una);
         kt_sndwnd_cover(&k->snd, news->una);
         k->una_moved = true;
         struct kt_cc_ack ack = {

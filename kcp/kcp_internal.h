@@ -7,6 +7,7 @@
 #include "kcp/kcp_cc.h"
 #include "kcp/kcp_echo.h"
 #include "kcp/kcp_evidence.h"
+#include "kcp/kcp_hole.h"
 #include "kcp/kcp_rcvwnd.h"
 #include "kcp/kcp_rtt.h"
 #include "kcp/kcp_segment.h"
@@ -32,6 +33,7 @@ struct kt_kcp {
     struct kt_sndwnd snd;
     struct kt_rtt rtt;
     struct kt_evidence evidence;
+    struct kt_hole hole, oversize; /* of packets of up to mtu bytes; of longer ones, from before it shrank */
     struct kt_cc cc;
     uint64_t resumed;  /* transmissions below this are lost: see kt_kcp_resume */
     bool paused;       /* no PUSH leaves */
@@ -58,6 +60,12 @@ struct kt_kcp {
 
     struct kt_kcp_stats stats; /* the counters; the rest is filled in by kt_kcp_stats */
 };
+
+/* Where a packet of this length is evidence. */
+static inline struct kt_hole *kt_kcp_hole(struct kt_kcp *k, uint32_t packet)
+{
+    return packet > k->cfg.mtu ? &k->oversize : &k->hole;
+}
 
 /* Segments that may be sent and unacknowledged at once. */
 static inline uint32_t kt_kcp_window(const struct kt_kcp *k)

@@ -49,7 +49,7 @@ void kt_sndwnd_limit(struct kt_sndwnd *w, uint32_t limit)
 
 static size_t fill(struct kt_snd_slot *s, const uint8_t *data, size_t n, uint32_t mss)
 {
-    size_t room = (size_t)mss - s->len;
+    size_t room = s->len < mss ? (size_t)mss - s->len : 0; /* mss may have shrunk */
     if (n > room) n = room;
     memcpy(s->data + s->len, data, n);
     s->len = (uint16_t)(s->len + n);

@@ -380,6 +380,25 @@ for _, backend in ipairs(backends) do
         end)
       end
 
+      it("lets a datagram be fragmented that the system calls too long for the path, and drops what it refuses again", function()
+        local got = {}
+        local b = assert(io:udp({ bind = "127.0.0.1:0" }, {
+          batch = function(list)
+            for _, dgram in ipairs(list) do got[#got + 1] = #dgram[1] end
+          end,
+        }))
+        local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
+        finally(function() spec_io.refuse() end)
+        for _, times in ipairs { 1, 2 } do
+          spec_io.refuse(1, "EMSGSIZE", times, 1000)
+          a:send(("x"):rep(1400), b:addr())
+          a:send(("x"):rep(900), b:addr())
+          io:run(20)
+        end
+        assert.same({ 1400, 900, 900 }, got)
+        assert.equal(1, a:stats().out_dropped)
+      end)
+
       it("marks datagrams with its DSCP, in v4 and v6", function()
         for _, host in ipairs { "127.0.0.1", "[::1]" } do
           local family = host == "[::1]" and "6" or ""

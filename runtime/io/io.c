@@ -139,6 +139,11 @@ void kt_udp_cancel(struct kt_udp *udp, uint8_t *buf)
     udp->ops->cancel(udp, buf);
 }
 
+void kt_udp_fragment(struct kt_udp *udp, uint8_t *buf)
+{
+    udp->ops->fragment(udp, buf);
+}
+
 void kt_udp_local(const struct kt_udp *udp, struct kt_addr *out)
 {
     udp->ops->local(udp, out);

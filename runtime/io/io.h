@@ -146,6 +146,10 @@ uint8_t *kt_udp_reserve(struct kt_udp *udp);
 void kt_udp_commit(struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len,
     const struct kt_addr *to, const struct kt_addr *from);
 void kt_udp_cancel(struct kt_udp *udp, uint8_t *buf);
+/* The datagram in this reserved buffer, to be committed next, may be fragmented on its
+ * way: over IPv4, it leaves without DF. Over IPv6 this has no effect, as there only the sender fragments, and
+ * Linux (6.18, IPV6_MTU) does it for nothing that fits the interface. */
+void kt_udp_fragment(struct kt_udp *udp, uint8_t *buf);
 
 void kt_udp_local(const struct kt_udp *udp, struct kt_addr *out);
 const struct kt_udp_stats *kt_udp_stats(const struct kt_udp *udp);
@@ -334,6 +338,7 @@ struct kt_udp_ops {
     void (*commit)(
         struct kt_udp *, uint8_t *, const uint8_t *, size_t, const struct kt_addr *, const struct kt_addr *);
     void (*cancel)(struct kt_udp *, uint8_t *);
+    void (*fragment)(struct kt_udp *, uint8_t *);
     void (*local)(const struct kt_udp *, struct kt_addr *);
     void (*close)(struct kt_udp *);
 };

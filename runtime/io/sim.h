@@ -168,7 +168,7 @@ struct kt_sim_line_opts {
     uint64_t queue_packets; /* before a line of limited rate: what finds so much ahead of it is lost; */
     uint64_t queue_bytes;   /* 0: no such limit; without any limit, 1000 packets */
     uint64_t queue_us;
-    uint32_t mtu; /* 68..65535; 0: 1500. What is larger is lost, not fragmented */
+    uint32_t mtu; /* 68..65535; 0: 1500. What is larger is lost without a word, unless it may be fragmented */
 };
 
 /* 0, or KT_EINVAL with a sentence naming the field, its value and its range. */

@@ -192,8 +192,9 @@ struct sim_packet {
     uint64_t conn; /* TCP: which conn … */
     uint32_t credit;
     uint8_t proto, kind;
-    uint8_t side; /* … and which of its ends it is for */
-    bool sourced; /* UDP: src was given by its sender */
+    uint8_t side;  /* … and which of its ends it is for */
+    bool sourced;  /* UDP: src was given by its sender */
+    bool fragment; /* UDP: may be fragmented */
     uint8_t bytes[KT_UDP_MAX];
 };
 

@@ -202,6 +202,22 @@ static uint64_t leave_host(const struct kt_sim_line *l, const struct sim_packet 
     return at;
 }
 
+/* One that may be fragmented is as many packets as the line's MTU makes of it, and lost with any of them. */
+static enum kt_sim_cause enter(struct kt_sim_line *l, const struct sim_packet *k, uint64_t *leaves)
+{
+    const uint32_t mtu = l->model.opts.mtu ? l->model.opts.mtu : KT_SIM_MTU_DEFAULT;
+    const uint32_t head = 20; /* of IPv4; nobody fragments IPv6 on its way */
+    uint32_t left = wire_len(k);
+    const uint64_t at = leave_host(l, k);
+    while (k->fragment && k->src.sa.sa_family == AF_INET && left > mtu) {
+        const uint32_t piece = head + (mtu - head) / 8 * 8;
+        enum kt_sim_cause cause = kt_sim_model_enter(&l->model, at, piece, leaves);
+        if (cause) return cause;
+        left = left - piece + head;
+    }
+    return kt_sim_model_enter(&l->model, at, left, leaves);
+}
+
 static void send_datagram(struct kt_sim_line *l, struct sim_packet *k)
 {
     struct kt_sim *sim = l->from->sim;
@@ -211,8 +227,7 @@ static void send_datagram(struct kt_sim_line *l, struct sim_packet *k)
         const struct kt_sim_packet p = describe(l, k, KT_SIM_SENT, KT_SIM_NOT_LOST);
         sim->rule(sim->rule_ctx, &p, &verdict);
     }
-    enum kt_sim_cause cause =
-        verdict.drop ? KT_SIM_RULE : kt_sim_model_enter(&l->model, leave_host(l, k), wire_len(k), &leaves);
+    enum kt_sim_cause cause = verdict.drop ? KT_SIM_RULE : enter(l, k, &leaves);
     if (cause) {
         lose(l, k, cause);
         return;

@@ -176,6 +176,12 @@ static uint8_t *udp_reserve(struct kt_udp *udp)
     return k->bytes;
 }
 
+static void udp_fragment(struct kt_udp *udp, uint8_t *buf)
+{
+    (void)udp;
+    of_buf(buf)->fragment = true;
+}
+
 static void room(struct sim_udp *s)
 {
     if (s->starved && has_room(s)) kt_sim_arrive(s->p, &s->arrival);
@@ -392,6 +398,7 @@ static const struct kt_udp_ops udp_ops = {
     .reserve = udp_reserve,
     .commit = udp_commit,
     .cancel = udp_cancel,
+    .fragment = udp_fragment,
     .local = udp_local,
     .close = udp_close,
 };

@@ -199,6 +199,7 @@ static const struct kt_udp_ops udp_ops = {
     .reserve = kt_uv_udp_reserve,
     .commit = kt_uv_udp_commit,
     .cancel = kt_uv_udp_cancel,
+    .fragment = kt_uv_udp_fragment,
     .local = udp_local,
     .close = udp_close,
 };

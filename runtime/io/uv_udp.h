@@ -18,6 +18,8 @@ struct udp_out {
     size_t gso_max;          /* longer datagrams are sent without GSO; 0: all are */
     unsigned gso_segments;   /* most datagrams in a message */
     unsigned gso_sent; /* datagrams sent since that was last changed, while it is not the most there can be */
+    int discover;      /* the socket's IP_MTU_DISCOVER while it does not fragment */
+    bool fragments;    /* the socket is set to fragment */
     bool blocked;      /* the system takes no more until it is writable */
     bool starved;      /* a reserve gave NULL: the user waits for room */
     uint8_t free[KT_UV_UDP_SLOTS], fifo[KT_UV_UDP_SLOTS];
@@ -48,6 +50,7 @@ uint8_t *kt_uv_udp_reserve(struct kt_udp *udp);
 void kt_uv_udp_commit(struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len,
     const struct kt_addr *to, const struct kt_addr *from);
 void kt_uv_udp_cancel(struct kt_udp *udp, uint8_t *buf);
+void kt_uv_udp_fragment(struct kt_udp *udp, uint8_t *buf);
 
 /* Probes for GSO. */
 void kt_uv_udp_out_init(struct uv_udp *s);

@@ -16,7 +16,6 @@
 #define GSO_REGROW 1024u /* datagrams sent, after which longer messages are tried again */
 #define GSO_BYTES 65000u /* of a message; an IP packet's limit less headers */
 #define MSGS 64u         /* in one system call */
-
 #ifndef __linux__
 struct mmsghdr {
     struct msghdr msg_hdr;
@@ -28,6 +27,7 @@ struct udp_slot {
     const uint8_t *data;
     size_t len;
     bool addressed, sourced; /* has `to`; has `from` */
+    bool fragment;           /* see kt_udp_fragment */
     struct kt_addr to, from;
 };
 
@@ -91,7 +91,15 @@ uint8_t *kt_uv_udp_reserve(struct kt_udp *udp)
         kt_uv_udp_poll(s);
         return NULL;
     }
-    return o->arena->bufs[o->free[--o->frees]];
+    const uint8_t index = o->free[--o->frees];
+    o->arena->slots[index].fragment = false;
+    return o->arena->bufs[index];
+}
+
+void kt_uv_udp_fragment(struct kt_udp *udp, uint8_t *buf)
+{
+    struct udp_out *o = &((struct uv_udp *)(void *)udp)->out;
+    o->arena->slots[slot_of(o, buf)].fragment = true;
 }
 
 void kt_uv_udp_cancel(struct kt_udp *udp, uint8_t *buf)
@@ -143,11 +151,11 @@ static unsigned run_length(struct udp_out *o, unsigned i)
     const struct udp_slot *first = committed(o, i);
     size_t total = first->len;
     unsigned n = 1;
-    if (first->len > o->gso_max || first->len == 0) return 1;
+    if (first->len > o->gso_max || first->len == 0 || first->fragment) return 1;
     while (n < o->gso_segments && i + n < o->count) {
         const struct udp_slot *next = committed(o, i + n);
         if (next->len > first->len || next->len == 0 || total + next->len > GSO_BYTES) break;
-        if (!same_path(first, next)) break;
+        if (!same_path(first, next) || next->fragment) break;
         total += next->len;
         n++;
         if (next->len < first->len) break; /* a shorter one ends the message */
@@ -201,8 +209,10 @@ static void gather(struct uv_udp *s, struct burst *b, unsigned max)
 {
     struct udp_out *o = &s->out;
     unsigned i = 0;
+    const bool fragment = committed(o, 0)->fragment; /* of all that go together */
     for (b->n = 0; b->n < max && i < o->count; b->n++) {
         struct udp_slot *first = committed(o, i);
+        if (first->fragment != fragment) break;
         unsigned n = run_length(o, i);
         struct msghdr *m = &b->msgs[b->n].msg_hdr;
         memset(m, 0, sizeof *m);
@@ -223,6 +233,18 @@ static void gather(struct uv_udp *s, struct burst *b, unsigned max)
 }
 
 /* ---- from messages to the system ---- */
+
+/* Whether what is sent next may be cut up is a property of the socket, changed only when it has to be. */
+static void set_fragments(struct uv_udp *s, bool fragments)
+{
+    struct udp_out *o = &s->out;
+    if (o->fragments == fragments) return;
+    o->fragments = fragments;
+#ifdef IP_MTU_DISCOVER
+    int discover = fragments ? IP_PMTUDISC_DONT : o->discover;
+    setsockopt(s->fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover, sizeof discover);
+#endif
+}
 
 /* How many messages the system took, or -1 with errno for the first. */
 static int transmit(struct uv_udp *s, struct burst *b)
@@ -291,6 +313,10 @@ static bool refused(struct uv_udp *s, unsigned segments, int errnum, bool again)
         for (unsigned i = 0; i < segments; i++) committed(o, i)->sourced = false;
         return false;
     }
+    if (errnum == EMSGSIZE && segments == 1 && !committed(o, 0)->fragment) {
+        committed(o, 0)->fragment = true; /* it is known to be too long for the path as a whole */
+        return false;
+    }
     if (s->connected && errnum != EMSGSIZE) kt_uv_udp_note(s, errnum);
     /* On a connected socket the error may be an earlier datagram's (ICMP): this one gets its own chance. */
     if (s->connected && !again) return true;
@@ -305,6 +331,7 @@ void kt_uv_udp_send(struct uv_udp *s)
     bool again = false;
     unsigned max = s->u->flags & KT_UV_NO_MMSG ? 1 : MSGS;
     while (o->count > 0 && !o->blocked) {
+        set_fragments(s, committed(o, 0)->fragment);
         gather(s, &b, max);
         int sent = transmit(s, &b);
         if (sent < 0) {
@@ -319,6 +346,10 @@ void kt_uv_udp_send(struct uv_udp *s)
 void kt_uv_udp_out_init(struct uv_udp *s)
 {
     s->out.gso_segments = GSO_SEGMENTS;
+#ifdef IP_MTU_DISCOVER
+    socklen_t size = sizeof s->out.discover;
+    getsockopt(s->fd, IPPROTO_IP, IP_MTU_DISCOVER, &s->out.discover, &size);
+#endif
 #ifdef UDP_SEGMENT
     int off = 0;
     if (!(s->u->flags & KT_UV_NO_GSO) && setsockopt(s->fd, IPPROTO_UDP, UDP_SEGMENT, &off, sizeof off) == 0)

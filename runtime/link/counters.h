@@ -35,6 +35,7 @@
     X(StreamsAccepted)                                                                                       \
     X(StreamsNow)                                                                                            \
     X(TaskErrors)        /* tasks of the script that failed */                                               \
+    X(MTUReduced)        /* times a session went over to smaller datagrams, as longer ones were lost */      \
     X(SessionsSuspect)   /* times a peer that owed an answer became suspect */                               \
     X(SessionsDead)      /* sessions ended because the peer went silent */                                   \
     X(SessionsRestarted) /* ... because the peer restarted */                                                \

@@ -9,6 +9,7 @@
 int kt_path_init(struct kt_path *p, struct kt_shared *sh, struct kt_udp *udp, const struct kt_addr *to)
 {
     *p = (struct kt_path){.sh = sh, .udp = udp, .to = to, .tokens = BURST, .refilled = kt_io_now(sh->io)};
+    p->mtu = sh->cfg.mtu;
     p->offset = (uint32_t)kt_seal_header(sh->seal);
     if (!kt_shared_fec(sh)) return 0;
     p->offset += KT_FEC_HEADER;
@@ -19,7 +20,7 @@ int kt_path_init(struct kt_path *p, struct kt_shared *sh, struct kt_udp *udp, co
 
 uint32_t kt_path_mtu(const struct kt_path *p)
 {
-    return p->sh->cfg.mtu - (uint32_t)kt_seal_overhead(p->sh->seal) - (p->enc ? KT_FEC_HEADER : 0);
+    return p->mtu - (uint32_t)kt_seal_overhead(p->sh->seal) - (p->enc ? KT_FEC_HEADER : 0);
 }
 
 bool kt_path_tune(struct kt_path *p)
@@ -192,6 +193,7 @@ static void seal_all(struct outgoing *o)
     kt_seal_packets(sh->seal, o->jobs, o->n, nonces);
     for (size_t i = 0; i < o->n; i++) {
         size_t len = o->jobs[i].len;
+        if (p->whole && len > p->whole) kt_udp_fragment(p->udp, o->jobs[i].pkt);
         kt_udp_commit(p->udp, o->jobs[i].pkt, o->jobs[i].pkt, len, p->to, from);
         sh->counters->OutPkts++;
         sh->counters->OutBytes += len;

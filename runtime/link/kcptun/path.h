@@ -15,6 +15,8 @@ struct kt_path {
     const struct kt_addr *to; /* NULL on a connected socket; not owned */
     struct kt_addr from;      /* this host's address, as kt_dgram.to; family AF_UNSPEC: not known */
     struct kt_fec_enc *enc;   /* NULL: no FEC */
+    uint32_t mtu;             /* largest datagram */
+    uint32_t whole;           /* longer datagrams may be fragmented on their way; 0: none may */
     unsigned data, parity;    /* its groups, for as long as the session lives */
     uint32_t offset;          /* from a datagram's start to its KCP packet: sealing and FEC headers */
     /* rate limit: a token bucket in bytes (spec 13: burst of 64 full datagrams) */

@@ -281,62 +281,6 @@ static void mark_young(struct kt_session *s)
     }
 }
 
-static const char *hint(const struct kt_session *s)
-{
-    if (!s->health.heard)
-        return "; nothing ever came from it: is it running, does UDP get through, and are key and crypt the "
-               "same on both ends?";
-    if (s->over != KT_EPROTO && s->sh->client && !kt_session_spoken_to(s))
-        return "; it never said anything: are nocomp, smuxver and QPP the same on both ends?";
-    return "";
-}
-
-/* What is no news is not worth a warning: see kt_session_hush. */
-static enum kt_log_level loudness(const struct kt_session *s)
-{
-    return s->hushed && !s->health.heard ? KT_LOG_DEBUG : KT_LOG_WARN;
-}
-
-static void suspect(struct kt_session *s, const char *why, uint64_t now)
-{
-    s->sh->counters->SessionsSuspect++;
-    kt_log(s->sh->log, loudness(s), "session with %s: %s; giving up in %.1f s unless it answers%s%s",
-        s->peer_text, why, (double)kt_health_left(&s->health, now) / 1e6,
-        s->sh->client ? ", new streams use a new session" : "", hint(s));
-}
-
-static void trust(struct kt_session *s, uint64_t now)
-{
-    kt_log(s->sh->log, KT_LOG_INFO, "session with %s: alive again after %.1f s", s->peer_text,
-        (double)(now - s->health.since) / 1e6);
-}
-
-static void check_health(struct kt_session *s, uint64_t now)
-{
-    struct kt_kcp_stats st;
-    struct kt_err why;
-    bool probe;
-    const bool before = s->health.suspect;
-    kt_kcp_stats(s->kcp, &st);
-    int code = kt_health_check(&s->health, &st, kt_kcp_unacked(s->kcp), now, &probe, &why);
-    /* One that was never heard and carries nothing has nothing to wait for. */
-    if (!code && s->health.suspect && !s->health.heard && kt_smux_streams(s->smux) == 0) code = KT_EDEAD;
-    if (code) {
-        kt_session_fail(s, code, why.text);
-        return;
-    }
-    if (probe) kt_kcp_probe(s->kcp);
-    if (s->health.suspect == before) return;
-    if (s->health.suspect) {
-        /* What cannot be answered would only be in the way of those who try anew. A peer that is heard but
-         * acknowledges nothing gets its retransmissions. */
-        if (s->health.silent) kt_kcp_pause(s->kcp);
-        suspect(s, why.text, now);
-    } else
-        trust(s, now);
-    if (s->owner.suspect) s->owner.suspect(s->owner.ctx, s, s->health.suspect ? why.text : NULL);
-}
-
 static void arm(struct kt_session *s, uint64_t now)
 {
     uint64_t due = kt_kcp_due(s->kcp, now);
@@ -365,9 +309,10 @@ static void report_over(struct kt_session *s)
     else
         c->SessionsFailed++;
     const char *why = s->why.code ? s->why.text : kt_strerror(s->over);
-    if (s->over == KT_ERESTART && *hint(s))
+    if (s->over == KT_ERESTART && *kt_session_hint(s))
         why = "it knows nothing of this session"; /* more than that would be a guess */
-    kt_log(s->sh->log, loudness(s), "session with %s ended: %s%s", s->peer_text, why, hint(s));
+    kt_log(s->sh->log, kt_session_loudness(s), "session with %s ended: %s%s", s->peer_text, why,
+        kt_session_hint(s));
 }
 
 static void on_turn(void *ctx)
@@ -394,12 +339,12 @@ static void on_turn(void *ctx)
         kt_session_check_stall(s, now);
         kt_session_probes_turn(s, now);
         kt_session_ask_silent(s, now);
-        check_health(s, now);
+        kt_session_check_health(s, now);
         if (!s->over) {
             if (s->resume) kt_kcp_resume(s->kcp);
             s->resume = false;
             if (kt_kcp_due(s->kcp, now) <= now) kt_kcp_flush(s->kcp, now); /* else ACKs wait for data */
-            check_health(s, now); /* the flush may have made it owe an answer */
+            kt_session_check_health(s, now); /* the flush may have made it owe an answer */
             arm(s, now);
         }
         kt_session_count(s);
@@ -620,12 +565,14 @@ int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv,
     kt_turn_init(&s->turn, on_turn, s);
     kt_timer_init(&s->timer, on_timer, s);
     int rc = kt_path_init(&s->path, sh, udp, connected ? NULL : &s->peer);
+    s->path.mtu = kt_shared_mtu(sh, peer);
     if (!sh->client) kt_path_limit(&s->path);
     if (!rc) rc = set_up(s);
     if (rc) {
         release(s);
         return rc;
     }
+    kt_session_watch_mtu(s);
     set_patience(s);
     struct kt_counters *c = sh->counters;
     if (sh->client)

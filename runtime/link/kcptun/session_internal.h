@@ -2,6 +2,8 @@
  *
  *   session.c          the turn: bytes and packets between the engines; life and end
  *   session_address.c  where the peer is: validation, challenges, moving
+ *   session_health.c   a peer that is silent
+ *   session_mtu.c      a path that loses long datagrams
  *   session_stall.c    streams that hold up all others
  *   session_facts.c    what is counted, and what others may know
  *   session_probe.c    round trips that somebody waits for */
@@ -87,6 +89,24 @@ void kt_session_note_news(struct kt_session *s, uint64_t before, uint64_t now_us
 void kt_session_ask_silent(struct kt_session *s, uint64_t now_us);
 /* When that has to be called; KT_TIME_NEVER while nothing is to be asked. */
 uint64_t kt_session_ask_due(const struct kt_session *s);
+
+/* ---- session_health.c ---- */
+
+/* In the turn, before and after the flush. */
+void kt_session_check_health(struct kt_session *s, uint64_t now);
+/* What may be wrong, to be put behind a sentence about a peer; "" if nothing is known. */
+const char *kt_session_hint(const struct kt_session *s);
+/* Of sentences about its silence and its end: see kt_session_hush. */
+enum kt_log_level kt_session_loudness(const struct kt_session *s);
+
+/* ---- session_mtu.c ---- */
+
+/* Once, when there is an engine. */
+void kt_session_watch_mtu(struct kt_session *s);
+/* The engine has found that long datagrams are lost. */
+void kt_session_shrink(struct kt_session *s);
+/* ... and that those which are needed all the same still are: ends the session. */
+void kt_session_oversize(struct kt_session *s);
 
 /* ---- session_facts.c ---- */
 

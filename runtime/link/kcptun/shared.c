@@ -10,6 +10,7 @@
 #define STREAM_BLOCK 16384u /* two of them hold any frame of the default size */
 #define SESSION_LEAST 65536u
 #define TRIM_EVERY_US 1000000u
+#define SMALL_PATH_US 600000000u
 #define TELL_EVERY_US 60000000u
 
 static size_t used(const struct kt_shared *sh)
@@ -155,4 +156,31 @@ bool kt_shared_same(const struct kt_shared *a, const struct kt_shared *b)
     memset(&x.at, 0, sizeof x.at);
     memset(&y.at, 0, sizeof y.at);
     return kt_shared_same_secret(a, b) && memcmp(&x, &y, sizeof x) == 0;
+}
+
+static bool same_host(const struct kt_small_path *path, const struct kt_addr *peer)
+{
+    struct kt_addr host = *peer;
+    kt_addr_set_port(&host, 0);
+    return kt_addr_equal(&path->peer, &host);
+}
+
+uint32_t kt_shared_mtu(const struct kt_shared *sh, const struct kt_addr *peer)
+{
+    uint32_t mtu = sh->cfg.mtu;
+    for (size_t i = 0; i < sh->small_count && i < KT_SMALL_PATHS; i++) {
+        const struct kt_small_path *path = &sh->small_paths[i];
+        if (path->mtu < mtu && kt_io_now(sh->io) < path->until && same_host(path, peer)) mtu = path->mtu;
+    }
+    return mtu;
+}
+
+void kt_shared_note_mtu(struct kt_shared *sh, const struct kt_addr *peer, uint32_t mtu)
+{
+    size_t i = 0;
+    while (i < sh->small_count && i < KT_SMALL_PATHS && !same_host(&sh->small_paths[i], peer)) i++;
+    if (i == sh->small_count || i == KT_SMALL_PATHS) i = sh->small_count++ % KT_SMALL_PATHS;
+    struct kt_small_path *path = &sh->small_paths[i];
+    *path = (struct kt_small_path){.peer = *peer, .mtu = mtu, .until = kt_io_now(sh->io) + SMALL_PATH_US};
+    kt_addr_set_port(&path->peer, 0);
 }

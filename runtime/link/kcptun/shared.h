@@ -11,6 +11,9 @@
 #include "link/counters.h"
 #include "link/kcptun/kcptun.h"
 
+/* Paths that are remembered for their small MTU. */
+#define KT_SMALL_PATHS 32u
+
 struct kt_shared {
     size_t refs;
     struct kt_io *io;
@@ -30,7 +33,13 @@ struct kt_shared {
     size_t held;          /* bytes of memory for buffers, as counted in BytesHeld */
     uint64_t told_forged; /* µs, when the log last heard of datagrams that do not authenticate; 0: never */
     uint64_t told_replay; /* µs, likewise of starts that came again */
-    struct kt_timer trim; /* gives idle blocks back while there are any */
+    struct kt_small_path {
+        struct kt_addr peer; /* port 0 */
+        uint32_t mtu;
+        uint64_t until;            /* µs */
+    } small_paths[KT_SMALL_PATHS]; /* what the last paths turned out to take that take less than cfg.mtu */
+    size_t small_count;            /* paths noted so far */
+    struct kt_timer trim;          /* gives idle blocks back while there are any */
 };
 
 /* Checks cfg, derives keys (slow: PBKDF2). 0 or a code with a sentence. */
@@ -59,6 +68,12 @@ bool kt_shared_open(struct kt_shared *sh, struct kt_dgram *dgram, uint8_t **body
  * bare, without FEC. to, from: as for kt_udp_commit. */
 void kt_shared_send(struct kt_shared *sh, struct kt_udp *udp, uint8_t *buf, size_t len,
     const struct kt_addr *to, const struct kt_addr *from);
+
+/* The largest datagram of a session with this peer that begins now: the setting, unless that was too large
+ * for the path to its address lately. */
+uint32_t kt_shared_mtu(const struct kt_shared *sh, const struct kt_addr *peer);
+/* Longer datagrams than this are lost on the path to this peer. Remembered for ten minutes. */
+void kt_shared_note_mtu(struct kt_shared *sh, const struct kt_addr *peer, uint32_t mtu);
 
 /* Whether sessions that begin now have FEC. Those that have begun may differ: see kt_session_tune. */
 static inline bool kt_shared_fec(const struct kt_shared *sh)

@@ -1,0 +1,68 @@
+/* Paths whose MTU is smaller than our datagrams, and that do not say so (MTU black holes; RFC 4821, 7.7).
+ *
+ * When long datagrams are lost and short ones arrive (kcp/kcp_hole.h), the session uses the next smaller size
+ * for what is new. Segments that were sent keep their bounds on KCP's wire, so the datagrams that they need
+ * may be fragmented on their way. Where that does not help (Linux fragments over IPv6 only what is longer
+ * than its own interface's MTU; some firewalls drop fragments) the session is lost, and the next one begins
+ * with the smaller size. */
+#include "link/kcptun/session_internal.h"
+
+/* UDP payloads: what fits IPv6's least MTU, and the 576 bytes that every IPv4 host takes. */
+static const uint32_t sizes[] = {1232, 548};
+
+/* The next smaller size than what is sent now; 0: there is none. */
+static uint32_t smaller(const struct kt_session *s)
+{
+    const uint32_t now = s->path.whole ? s->path.whole : s->path.mtu;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i] < now) return sizes[i];
+    return 0;
+}
+
+/* Bytes of a KCP packet in a datagram of `size`. */
+static uint32_t packet(const struct kt_session *s, uint32_t size)
+{
+    return kt_path_mtu(&s->path) - (s->path.mtu - size);
+}
+
+void kt_session_watch_mtu(struct kt_session *s)
+{
+    const uint32_t size = smaller(s);
+    kt_kcp_watch(s->kcp, size ? packet(s, size) : 0);
+}
+
+void kt_session_shrink(struct kt_session *s)
+{
+    struct kt_shared *sh = s->sh;
+    const uint32_t size = smaller(s);
+    kt_kcp_shrink(s->kcp, packet(s, size));
+    s->path.whole = size;
+    sh->counters->MTUReduced++;
+    kt_log(sh->log, KT_LOG_WARN,
+        "session with %s: datagrams of more than %u bytes are lost on the way and shorter ones arrive; "
+        "sending at most "
+        "%u bytes from now on; set --mtu %u (kcp.mtu in a script) at both ends",
+        s->peer_text, size, size, size);
+    kt_shared_note_mtu(sh, &s->peer, size);
+    kt_kcp_resume(s->kcp);
+    kt_session_watch_mtu(s);
+}
+
+/* A server's peer may owe nothing, and would notice only at its next heartbeat that the session has ended. */
+static void disown(struct kt_session *s)
+{
+    struct kt_shared *sh = s->sh;
+    uint8_t *buf = kt_udp_reserve(s->path.udp);
+    if (!buf) return;
+    kt_kcp_put_unknown(buf + kt_seal_header(sh->seal), s->conv, sh->cfg.rcvwnd);
+    kt_shared_send(sh, s->path.udp, buf, KT_KCP_OVERHEAD, s->path.to, kt_path_from(&s->path));
+}
+
+void kt_session_oversize(struct kt_session *s)
+{
+    kt_session_fail(s, KT_EDEAD,
+        "what was sent in long datagrams cannot be sent again in shorter ones, nor fragmented; the next "
+        "session sends "
+        "shorter ones");
+    if (!s->sh->client) disown(s);
+}

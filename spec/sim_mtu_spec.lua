@@ -1,0 +1,94 @@
+-- A path that loses datagrams beyond an MTU and says nothing (an MTU black hole), in virtual time.
+local sim = require "kt.sim"
+
+local function tunnel(line, opts)
+  opts = opts or {}
+  local w = sim.world { seed = opts.seed or 7 }
+  w:host "client"
+  w:host("server", { address = { "192.0.2.1", "2001:db8::1" } })
+  w:link("client", "server", line)
+  w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
+  local server = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k" } })
+  local remote = opts.v6 and "[2001:db8::1]:29900" or "192.0.2.1:29900"
+  local client = w:host("client"):run("kt client", { args = { "-r", remote, "-l", "127.0.0.1:12948", "--key", "k" } })
+  return w, client, server
+end
+
+--- n bytes that cannot be compressed.
+local function noise(w, n)
+  local out = {}
+  for i = 1, n do out[i] = string.char(w:random(0, 255)) end
+  return table.concat(out)
+end
+
+local SENTENCE = "datagrams of more than %d bytes are lost on the way and shorter ones arrive; sending at most %d bytes from now on; "
+  .. "set --mtu %d (kcp.mtu in a script) at both ends"
+
+describe("over a line that silently drops packets of more than 1300 bytes", function()
+  it("a request of 1290 bytes is answered, the log names --mtu, and later ones are answered at once", function()
+    local w, client, server = tunnel { delay = "20ms", mtu = 1300 }
+    local app = w:host("client"):connect "127.0.0.1:12948"
+    local text = noise(w, 1290)
+    assert.is_true(app:echo(text, { timeout = "20s" }).time < 4)
+    for _, script in ipairs { client, server } do assert.matches(SENTENCE:format(1232, 1232, 1232), script:log(), 1, true) end
+    assert.is_true(app:echo(text).time < 0.5)
+    app:close()
+    w:settle()
+  end)
+
+  it("a request over IPv6, where nobody fragments, is broken in a few seconds, once in each direction; then they are answered", function()
+    local w, client, server = tunnel({ delay = "20ms", mtu = 1300 }, { v6 = true })
+    local text, broken = noise(w, 1290), 0
+    while broken < 3 do
+      local app = w:host("client"):connect "127.0.0.1:12948"
+      local began = w:now()
+      local ok = app:try_echo(text, { timeout = "20s" })
+      app:close()
+      if ok then break end
+      broken = broken + 1
+      assert.is_true(w:now() - began < 8)
+    end
+    assert.equal(2, broken)
+    for _, script in ipairs { client, server } do
+      assert.matches(SENTENCE:format(1232, 1232, 1232), script:log(), 1, true)
+      assert.matches("ended: what was sent in long datagrams cannot be sent again in shorter ones, nor fragmented", script:log(), 1, true)
+    end
+    w:settle()
+  end)
+
+  it("a transfer of 300 kB arrives", function()
+    local w = tunnel { delay = "20ms", mtu = 1300 }
+    local t = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "300kB", kind = "echo" }:wait { timeout = "30s" }
+    assert.is_true(t:worst_stall() < 8)
+    w:settle()
+  end)
+end)
+
+describe("a session", function()
+  it("gets by with still smaller datagrams where those of 1232 bytes are lost, too", function()
+    local w, client = tunnel { delay = "20ms", mtu = 700 }
+    local app = w:host("client"):connect "127.0.0.1:12948"
+    for _ = 1, 2 do app:echo(noise(w, 1290), { timeout = "30s" }) end
+    assert.matches(SENTENCE:format(548, 548, 548), client:log(), 1, true)
+  end)
+
+  it("goes over to smaller datagrams when the line's MTU falls while it carries data", function()
+    local w, client = tunnel { delay = "20ms" }
+    local t = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "3MB", kind = "echo" }
+    w:run "300ms"
+    w:link("client", "server"):set { mtu = 1300 }
+    t:wait { timeout = "30s" }
+    assert.matches(SENTENCE:format(1232, 1232, 1232), client:log(), 1, true)
+    w:settle()
+  end)
+
+  it("does not take loss for that, whatever it carries", function()
+    for seed = 1, 6 do
+      local w, client, server = tunnel({ delay = "40ms", loss = "20%", mtu = 1500 }, { seed = seed })
+      local app = w:host("client"):connect "127.0.0.1:12948"
+      for _ = 1, 20 do app:echo(noise(w, 1290), { timeout = "60s" }) end
+      w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "200kB", kind = "echo" }:wait { timeout = "120s" }
+      for _, script in ipairs { client, server } do assert.is_nil(script:log():find("set --mtu", 1, true), "seed " .. seed) end
+    end
+  end)
+end)
