@@ -40,7 +40,7 @@ end)]]):format(table.concat(lines, "\n")))
       "link:open.timout: unknown key; did you mean timeout?", "link:set.mod: unknown key; did you mean mode?",
       "link:probe.x: unknown key; expected timeout", "link:on.every: expected at least 100ms, got 0",
       "pool:open.timout: unknown key; did you mean timeout?", "pool:add.wieght: unknown key; did you mean weight?",
-      "conn:set.x: unknown key; expected one of rate_in, rate_out, idle, total", "conn:read.timout: unknown key; did you mean timeout?",
+      "conn:set.x: unknown key; expected one of rate_in, rate_out, idle, total, user_timeout", "conn:read.timout: unknown key; did you mean timeout?",
       "socket:receive.timout: unknown key; did you mean timeout?", "" }, "\n"),
       raised("link:open { timout = 5 }", 'link:set { mod = "fast" }', "link:probe { x = 1 }", 'link:on("stats", print, { every = 0 })',
         "pool:open { timout = 1 }", "pool:add { link = link, wieght = 2 }", "conn:set { x = 1 }", "conn:read { timout = 1 }",
@@ -240,7 +240,7 @@ end)]]):format(what))
         return p.stderr:match "^[^\n]*"
       end
       assert.equal("kt run: --memory wants a size with its unit, such as 64MiB, or none, not 1", said("run", "--memory", "1", "s.lua"))
-      assert.equal("kt new: x/y: there is no folder x; make it first", said("new", "failover", "x/y"))
+      assert.equal("kt new: x/y: no such folder: x", said("new", "failover", "x/y"))
     end)
   end)
 

@@ -316,12 +316,12 @@ describe("what cannot be set is an error that says so", function()
   end
 
   local cases = {
-    { 'stream:set { mode = "fast3" }', "stream:set.mode: no stream has its own on the kcptun wire: all of a session share it; "
-      .. "set it for the whole link: link:set { mode = ... }" },
-    { "stream:set { kcp = { sndwnd = 1 } }", "stream:set.kcp: no stream has its own on the kcptun wire: all of a session share it; "
-      .. "set it for the whole link: link:set { kcp = ... }" },
+    { 'stream:set { mode = "fast3" }', "stream:set.mode: all streams of a kcptun session share this setting; "
+      .. "use link:set { mode = ... }" },
+    { "stream:set { kcp = { sndwnd = 1 } }", "stream:set.kcp: all streams of a kcptun session share this setting; "
+      .. "use link:set { kcp = ... }" },
     { "stream:set { fec = false }", "link:set { fec = ... }" },
-    { "stream:set { rate = 5 }", "stream:set.rate: which way?; give rate_in, rate_out, or both" },
+    { "stream:set { rate = 5 }", "stream:set.rate: the direction is missing; give rate_in, rate_out, or both" },
     { "stream:set { priority = 8 }", "stream:set.priority: expected 0 to 7, got 8" },
     { "stream:set { weight = 0 }", "stream:set.weight: expected 1 to 256, got 0" },
     { "stream:set { weight = 1.5 }", "stream:set.weight: expected an integer (1 to 256), got 1.5" },
@@ -330,8 +330,8 @@ describe("what cannot be set is an error that says so", function()
       'stream:set.rate_in: expected a rate such as "20Mbit" (bits per second), "2MiB" (bytes per second), or a number of bytes per second, got true' },
     { "stream:set()", "stream:set: expected a table, got no value" },
     { "stream.set { idle = 1 }", "conn:set, stream:set: called on something that is neither; write it with a colon" },
-    { "conn:set { priority = 1 }", "conn:set.priority: a conn has none; streams of a link have; stream:set { priority = ... }" },
-    { "conn:set { mode = 'fast' }", "conn:set.mode: a conn has none; it is the link's; set it for the whole link: link:set { mode = ... }" },
+    { "conn:set { priority = 1 }", "conn:set.priority: this is a setting of streams; use stream:set { priority = ... }" },
+    { "conn:set { mode = 'fast' }", "conn:set.mode: this is a setting of the link; use link:set { mode = ... }" },
     { "conn:set { idle = '5 apples' }", 'conn:set.idle: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "5 apples"' },
     { "far:open { priority = -1 }", "link:open.priority: expected 0 to 7, got -1" },
     { "far:open { weight = 'much' }", 'link:open.weight: expected an integer (1 to 256), got "much"' },
@@ -368,7 +368,7 @@ end)]])
       local p = s.kt("check", "s.lua")
       assert.not_equal(0, p:wait_exit(20))
       local said = p.stdout .. p.stderr
-      assert.matches("s.lua:4: conn:set.priority: a conn has none", said, nil, true)
+      assert.matches("s.lua:4: conn:set.priority: this is a setting of streams", said, nil, true)
       assert.matches("s.lua:5: link:open.priority: expected 0 to 7, got 9", said, nil, true)
       assert.matches("s.lua:6: kt.splice.rate.a_to_c: unknown key", said, nil, true)
     end)

@@ -684,7 +684,7 @@ describe("a pool", function()
     it("is refused with a policy that spreads", function()
       for _, policy in ipairs { "round_robin", "least_loaded", "weighted", "hash" } do
         assert.error_matches(function() pool_of { policy = policy, hold = "5s" } end,
-          '^pool.hold: "' .. policy .. '" spreads streams over all links, there is none to hold on to; leave it out$')
+          '^pool.hold: policy = "' .. policy .. '" spreads streams over all links; leave it out$')
       end
     end)
   end)
@@ -925,10 +925,10 @@ describe("a pool", function()
     local cases = {
       { { links = { "near" } }, 'pool.links[1]: expected a link or a table, got "near"' },
       { { links = "near" }, 'pool.links: expected a list, got "near"' },
-      { {}, "pool.links: missing; expected links = { … }, or discover = { … }" },
-      { function() return { links = { near, near } } end, "pool.links[2]: the same link as links[1]; to let it count more, give it a weight" },
+      { {}, "pool.links: missing; give links = { … }, discover = { … }, or both" },
+      { function() return { links = { near, near } } end, "pool.links[2]: the same link as links[1]; give it a weight to increase its share" },
       { function() return { links = { { link = near, name = "a" }, { link = far, name = "a" } } } end,
-        "pool.links[2].name: links[1] has that name already" },
+        "pool.links[2].name: links[1] has the same name" },
       { function() return { links = { { link = near, wieght = 2 } } } end, "pool.links[1].wieght: unknown key; did you mean weight?" },
       { function() return { links = { { link = near, weight = 0 } } } end,
         "pool.links[1].weight: expected 1 to 65535, got 0" },
@@ -940,9 +940,9 @@ describe("a pool", function()
       { function() return { links = { near }, migrate = "all" } end, 'pool.migrate: unknown value "all"; expected "new-only"' },
       { function() return { links = { near }, check = { fall = 0 } } end, "pool.check.fall: expected 1 to 100, got 0" },
       { function() return { links = { near }, key = function() end } end,
-        'pool.key: policy = "first" does not ask for it; give policy = "hash", or leave it out' },
-      { { discover = { name = "x", link = { key = "k" }, port = 1 } }, "pool.discover.port: SRV records say it themselves; leave it out" },
-      { { discover = { name = "x", type = "A", link = { key = "k" } } }, "pool.discover.port: missing; expected the peers' port" },
+        'pool.key: policy = "first" does not use it; give policy = "hash", or leave it out' },
+      { { discover = { name = "x", link = { key = "k" }, port = 1 } }, "pool.discover.port: SRV records contain the port; leave it out" },
+      { { discover = { name = "x", type = "A", link = { key = "k" } } }, "pool.discover.port: missing; give the peers' port" },
       { { discover = { name = "x", link = {} } }, "pool.discover.link.key: missing; expected a string, or kt.secret_file \"psk.key\"" },
       { { discover = { name = "x", link = { key = "k", kcp = { sndwind = 1 } } } },
         "pool.discover.link.kcp.sndwind: unknown key; did you mean sndwnd?" },

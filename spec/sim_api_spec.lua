@@ -230,7 +230,7 @@ describe("kt help", function()
   end)
 
   it("explains a function, by the name that a spec has for it too", function()
-    assert.matches('^w:link%(a, b, { delay = "40ms", .*\n  loss: share\n      Of packets, by chance%.\n', said(kt .. " help world:link"))
+    assert.matches('^w:link%(a, b, { delay = "40ms", .*\n  loss: share\n      Share of packets lost at random%.\n', said(kt .. " help world:link"))
     assert.equal(said(kt .. " help world:link"), said(kt .. " help w:link"))
     assert.equal(said(kt .. " help sim.world"), said(kt .. " help kt.sim.world"))
     assert.matches("\nReturns line_stats:\nsent_packets: integer\n", (said(kt .. " help link:stats"):gsub("\n +", "\n")))

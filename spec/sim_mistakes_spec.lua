@@ -333,9 +333,9 @@ describe("a spec's mistake", function()
       function() w:keystrokes { from = client, to = "server:1", count = 1000000000000000000 } end)
     refused("sim.world.start: expected a moment in UTC such as \"2026-03-02\" or \"2026-03-02 22:59:30\", or seconds since 1970, got 1e+300",
       function() sim.world { start = 1e300 } end)
-    refused('host:serve.rate: only a server of kind "source" has it',
+    refused('host:serve.rate: only for kind = "source"',
       function() client:serve { on = ":2", kind = "echo", rate = "1Mbit" } end)
-    refused('host:serve.bytes: only a server of kind "source" has it', function() client:serve { on = ":2", fn = print, bytes = 5 } end)
+    refused('host:serve.bytes: only for kind = "source"', function() client:serve { on = ":2", fn = print, bytes = 5 } end)
   end)
 
   it("that raises without a value is told as one", function()

@@ -1,4 +1,4 @@
---- The part of kt.api that describes links and acceptors.
+--- Describes links and acceptors, for kt.api.
 local wire = require "kt.api.wire"
 
 return function(with)
@@ -7,8 +7,9 @@ return function(with)
   def {
     name = "kt.link", context = "any", returns = "link | nil, err", path = "link",
     signature = "kt.link { remote = …, key = …, … } → link | nil, err",
-    doc = "A link to a peer. It dials when the first stream is opened, and again whenever the peer was lost. In the main chunk it is "
-      .. "declared, and opened at start; in a task it is opened at once, and closed once it was forgotten and carries no stream, unless it serves or stays.",
+    doc = "Makes a link to a peer. It dials when the first stream is opened, and again after the peer was lost. Called in the main chunk, it "
+      .. "opens when the script starts; in a task, immediately, and it is closed once the script has dropped it and it carries no stream, unless it "
+      .. "serves or has `stay`.",
     fails = { "memory" },
     argument = {
       type = "table", check = wire.rules,
@@ -24,13 +25,13 @@ local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.ke
   def {
     name = "kt.accept", context = "any", returns = "acceptor | nil, err", path = "accept",
     signature = "kt.accept { on = …, key = …, … } → acceptor | nil, err",
-    doc = "Takes links from peers. In the main chunk it is declared, and opened at start; in a task it is opened at once.",
+    doc = "Accepts links from peers. Called in the main chunk, it opens when the script starts; in a task, immediately.",
     fails = { "in_use", "denied", "config" },
     argument = {
       type = "table", check = wire.rules,
       keys = concat({
         { name = "on", type = "endpoint", allow = "rz", required = true,
-          expected = '":29900", "ip:port", or a range of ports ":3000-3010"', doc = "Where to listen, UDP." },
+          expected = '":29900", "ip:port", or a range of ports ":3000-3010"', doc = "UDP address to listen on." },
       }, wire.keys(false), wire.accept_only),
     },
     example = [[
@@ -42,80 +43,80 @@ end)]],
   }
 
   handle {
-    name = "link", doc = "A link to a peer, as kt.link made it, or as an acceptor gives it out. Shared by all tasks.",
-    fields = { { name = "remote", type = "string", doc = "The peer, as declared; of an accepted link, its address." } },
+    name = "link", doc = "A link to a peer; made by kt.link, or passed to acceptor:on. All tasks share it.",
+    fields = { { name = "remote", type = "string", doc = "The peer as given to kt.link; for an accepted link, the peer's address." } },
   }
   method("link", {
     name = "open", context = "task", returns = "stream | nil, err",
     signature = 'open { timeout = "5s", client = conn.peer, priority = 3, weight = 16 } → stream | nil, err',
-    doc = "Opens a stream to the peer, dialling it first if need be. On an accepted link the peer must be a kt whose link serves.",
+    doc = "Opens a stream to the peer; dials first if no session is up. On an accepted link the peer must be a kt whose link serves.",
     fails = { "timeout", "name", "unreachable", "closed", "dead", "limit", "unsupported" },
     optional = true,
     argument = {
       type = "table",
       keys = concat({
-        { name = "timeout", type = "duration", default = 10, doc = "How long it may take." },
-        { name = "client", type = "string", doc = "On whose behalf; for the log." },
+        { name = "timeout", type = "duration", default = 10, doc = "Timeout for the whole call." },
+        { name = "client", type = "string", doc = "The client that the stream is for; used in the log." },
       }, wire.policy(3, 16)),
     },
   })
   method("link", {
     name = "probe", context = "task", returns = "number | nil, err",
     signature = 'probe { timeout = "1s" } → seconds | nil, err',
-    doc = "Asks the peer for an answer that any peer gives, and says how long it took, the peer's own flush interval included; dials "
-      .. "if there is no session.",
+    doc = "Measures the round-trip time to the peer, including the peer's flush interval, with a packet that every peer answers; dials "
+      .. "first if no session is up.",
     fails = { "timeout", "name", "unreachable", "closed", "dead", "restarted" },
     optional = true,
-    argument = { type = "table", keys = { { name = "timeout", type = "duration", default = 1, doc = "How long it may take." } } },
+    argument = { type = "table", keys = { { name = "timeout", type = "duration", default = 1, doc = "Timeout for the whole call." } } },
   })
 
   local keys, fixed = wire.changeable(with.api.functions["kt.link"].argument.keys)
   method("link", {
     name = "set", context = "any", returns = "boolean | nil, err",
     signature = 'set { mode = …, kcp = { … }, fec = { … } | false, rate = …, suspect_after = …, dead_after = … } → true | nil, err',
-    doc = "Changes settings, for sessions that are up and for those to come; what is not named stays. Not of an accepted link.",
+    doc = "Changes settings of current and future sessions. Keys that are not given stay as they are. Not available on an accepted link.",
     fails = { "closed", "unsupported" },
     argument = { type = "table", check = wire.set_rules, keys = keys, fixed = fixed },
     example = 'far:set { mode = "fast3", kcp = { sndwnd = 1024 }, fec = { parity = 1 } }',
   })
   method("link", {
     name = "serve", context = "any", returns = "link", signature = "serve(function(stream) … end) → link",
-    doc = serve_doc "stream" .. " These are the streams that the far side opens, which needs kt there too; the link dials at once, and again "
-      .. "for ever, so that it can.",
+    doc = serve_doc "stream" .. " The streams are those that the peer opens; it must be a kt. The link dials immediately and keeps redialling, "
+      .. "so that the peer can reach it.",
     params = { handler.stream },
   })
   method("link", {
     name = "on", context = "any", returns = "link",
     signature = 'on("up" | "down" | "degraded" | "stats", function(stats, err) … end [, options]) → link',
-    doc = "Runs a function, as a task, when something happens: \"up\": the peer was heard, where none was; \"down\": no session is left, "
-      .. "err says why; \"degraded\": a threshold was passed, err says which, once until it is better again (by default 5% loss or 1.5 s "
-      .. "of silence); \"stats\": time and again.",
+    doc = "Runs a function as a task on an event. \"up\": the peer answers after not doing so; \"down\": the last session ended, and err says "
+      .. "why; \"degraded\": a threshold was exceeded, and err says which (by default 5% loss or 1.5 s of silence), reported again only after "
+      .. "the link has recovered; \"stats\": at regular intervals.",
     params = {
-      { name = "event", type = '"up" | "down" | "degraded" | "stats"', doc = "Which." },
-      { name = "handler", type = "fun(stats: stats, err: err)", doc = "Called with the figures of that moment, and the reason." },
+      { name = "event", type = '"up" | "down" | "degraded" | "stats"', doc = "The event." },
+      { name = "handler", type = "fun(stats: stats, err: err)", doc = "Called with the link's statistics at that moment, and the reason." },
     },
     optional = true,
     argument = {
       type = "table",
       keys = {
-        { name = "every", type = "duration", min = 0.1, doc = 'For "stats": how often; 5s unless given.' },
-        { name = "loss", type = "share", doc = 'For "degraded": the share of segments lost, as stats has it.' },
-        { name = "srtt", type = "duration", doc = "... the round-trip time." },
-        { name = "silence", type = "duration", doc = "... how long the peer may be silent while it owes an answer." },
+        { name = "every", type = "duration", min = 0.1, doc = 'For "stats": the interval. Default: 5 s.' },
+        { name = "loss", type = "share", doc = 'For "degraded": the highest acceptable loss, as in stats.' },
+        { name = "srtt", type = "duration", doc = 'For "degraded": the highest acceptable round-trip time.' },
+        { name = "silence", type = "duration", doc = 'For "degraded": the longest acceptable silence while an answer is due.' },
       },
     },
     example = 'far:on("degraded", function(stats, err) kt.log.warn("%s (srtt %.3f)", tostring(err), stats.srtt) end, { loss = "3%", srtt = "300ms" })',
   })
   method("link", {
     name = "stats", context = "any", returns = "stats", signature = "stats() → stats",
-    doc = "The figures of the link, as they are now; once it is closed, its counters as they were then.",
+    doc = "Returns the link's current statistics. After closing, the counters keep their last values.",
   })
   method("link", {
     name = "close", context = "any", signature = "close()",
-    doc = "Closes the link. Its streams break, and whoever waits for one gets an err \"closed\".",
+    doc = "Closes the link. Its streams are reset, and waiting calls fail with \"closed\".",
   })
 
-  handle { name = "acceptor", doc = "Takes links from peers, as kt.accept made it." }
+  handle { name = "acceptor", doc = "Accepts links from peers; made by kt.accept." }
   method("acceptor", {
     name = "serve", context = "any", returns = "acceptor", signature = "serve(function(stream) … end) → acceptor",
     doc = serve_doc "stream", params = { handler.stream },
@@ -123,10 +124,10 @@ end)]],
   method("acceptor", {
     name = "on", context = "any", returns = "acceptor",
     signature = 'on("link", function(link) … end) → acceptor',
-    doc = "Runs a function, as a task, for each peer whose session begins. Its link has open, probe, stats, remote, on and close; it is "
-      .. "closed when the session ends, for which there is link:on(\"down\", …). Once for each acceptor.",
+    doc = "Runs a function as a task for each new session of a peer. The link it gets has open, probe, stats, remote, on and close, and is "
+      .. "closed when the session ends; link:on(\"down\", …) reports that. May be called once per acceptor.",
     params = {
-      { name = "event", type = '"link"', doc = "The only one that there is." },
+      { name = "event", type = '"link"', doc = "The only event of an acceptor." },
       { name = "handler", type = "fun(link: link)", doc = "Called with each link." },
     },
     example = [[
@@ -137,40 +138,41 @@ end)]],
   })
   method("acceptor", {
     name = "stats", context = "any", returns = "stats", signature = "stats() → stats",
-    doc = "The figures of all links together; times are of the one heard last. A reload that keeps the acceptor keeps its counters.",
+    doc = "Returns the current statistics of all its links together; times are those of the session heard from last. A reload that keeps the "
+      .. "acceptor keeps its counters.",
   })
   method("acceptor", {
-    name = "close", context = "any", signature = "close()", doc = "Closes it and all its links.",
+    name = "close", context = "any", signature = "close()", doc = "Closes the acceptor and all its links.",
   })
 
   record {
     name = "stats",
-    doc = "The figures of a link. Counters (segs_…, bytes_…) are sums over all sessions since kt.link or kt.accept made it, those that have "
-      .. "ended included, and never fall; they start over only with another link, as after a restart, or in the script that a reload brings. "
-      .. "All others are of the sessions that are up now.",
+    doc = "Statistics of a link. Counters (segs_…, bytes_…) are totals over all sessions, ended ones included, since kt.link or kt.accept made "
+      .. "it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other "
+      .. "fields describe the sessions that are up now.",
     fields = {
       { name = "sessions", type = "integer", doc = "Sessions that are up." },
-      { name = "streams", type = "integer", doc = "Streams that are open." },
+      { name = "streams", type = "integer", doc = "Open streams." },
       { name = "srtt", type = "number", doc = "Smoothed round-trip time, in seconds." },
-      { name = "rttvar", type = "number", doc = "Its variation, in seconds." },
+      { name = "rttvar", type = "number", doc = "Round-trip time variation, in seconds." },
       { name = "rto", type = "number", doc = "Retransmission timeout, in seconds." },
-      { name = "segs_out", type = "integer", doc = "Segments sent, each counted once; a counter." },
-      { name = "segs_retrans", type = "integer", doc = "Segments sent again; a counter." },
-      { name = "segs_recovered", type = "integer", doc = "Segments that FEC has rebuilt here; a counter." },
-      { name = "bytes_in", type = "integer", doc = "Bytes of payload received; a counter." },
-      { name = "bytes_out", type = "integer", doc = "Bytes of payload sent; a counter." },
-      { name = "inflight", type = "integer", doc = "Segments sent and not yet acknowledged." },
-      { name = "queued", type = "integer", doc = "Segments that wait for the window." },
+      { name = "segs_out", type = "integer", doc = "Segments sent, not counting retransmissions; a counter." },
+      { name = "segs_retrans", type = "integer", doc = "Segments retransmitted; a counter." },
+      { name = "segs_recovered", type = "integer", doc = "Received segments rebuilt by FEC; a counter." },
+      { name = "bytes_in", type = "integer", doc = "Payload bytes received; a counter." },
+      { name = "bytes_out", type = "integer", doc = "Payload bytes sent; a counter." },
+      { name = "inflight", type = "integer", doc = "Segments sent but not yet acknowledged." },
+      { name = "queued", type = "integer", doc = "Segments waiting for room in the send window." },
       { name = "rmt_wnd", type = "integer", doc = "The peer's receive window, in segments." },
-      { name = "cwnd", type = "integer", doc = "Congestion window, in segments; with nc the send window." },
-      { name = "since_heard", type = "number", doc = "Seconds since the peer was heard; math.huge: never." },
-      { name = "up", type = "boolean", doc = "The peer was heard, in a session that is still there." },
-      { name = "since", type = "number", doc = "... for so many seconds; 0: it is not." },
+      { name = "cwnd", type = "integer", doc = "Congestion window, in segments; with nc, the send window." },
+      { name = "since_heard", type = "number", doc = "Seconds since the last packet from the peer; math.huge means never." },
+      { name = "up", type = "boolean", doc = "Whether a session is up that has heard from the peer." },
+      { name = "since", type = "number", doc = "Seconds it has been up; 0 if it is not." },
       { name = "loss", type = "number",
-        doc = "The share of segments lost in the last 4 s, 0 to 1: of those sent, how many were sent again, or of those received, how many "
-          .. "FEC had to rebuild, whichever is larger; tends to 0 where there were fewer than 32." },
-      { name = "rate_in", type = "integer", doc = "Payload received a second, over the last 4 s." },
-      { name = "rate_out", type = "integer", doc = "Payload sent a second, over the last 4 s." },
+        doc = "Share of segments lost in the last 4 s, 0 to 1: retransmitted out of sent, or rebuilt by FEC out of received, "
+          .. "whichever is larger. Tends to 0 below 32 segments." },
+      { name = "rate_in", type = "integer", doc = "Payload bytes received per second, over the last 4 s." },
+      { name = "rate_out", type = "integer", doc = "Payload bytes sent per second, over the last 4 s." },
       { name = "retransmitted", type = "integer", doc = "The same as segs_retrans." },
       { name = "recovered", type = "integer", doc = "The same as segs_recovered." },
     },

@@ -1,4 +1,4 @@
---- The part of kt.api that describes tasks, time, secrets, the log, and the script itself.
+--- Describes tasks, time, secrets, the log, and reloading, for kt.api.
 
 return function(with)
   local def, handle, record = with.def, with.handle, with.record
@@ -6,40 +6,40 @@ return function(with)
   def {
     name = "kt.sleep", context = "task", path = "kt.sleep",
     signature = 'kt.sleep "500ms"',
-    doc = "Waits. kt.sleep(0) lets the others run.",
+    doc = "Waits for a time. kt.sleep(0) lets other tasks run.",
     argument = { type = "duration", expected = 'a duration such as "500ms"' },
   }
 
   def {
     name = "kt.spawn", context = "any", signature = "kt.spawn(fn, …)",
-    doc = "Runs fn(…) as a task: when the runtime starts, or once the task that calls this waits or ends. Conns, streams and sockets among the arguments "
-      .. "become the new task's.",
+    doc = "Runs fn(…) as a new task. Called in the main chunk, the task starts with the script; called in a task, when that task next "
+      .. "waits or ends. Conns, streams and sockets among the arguments then belong to the new task.",
     params = {
-      { name = "fn", type = "function", doc = "The task." },
-      { name = "...", type = "any", doc = "What it is called with." },
+      { name = "fn", type = "function", doc = "The task's function." },
+      { name = "...", type = "any", doc = "Its arguments." },
     },
   }
 
   def {
     name = "kt.reload", context = "declare", path = "kt.reload",
     signature = 'kt.reload { old = "drain", timeout = "30s" }',
-    doc = "What becomes of this script's conns once a reload (SIGHUP, kt reload) has brought another script in its place. Addresses "
-      .. "that both have are handed over; a listener that the new script does not have is closed. The tasks of this script go on as "
-      .. "long as any conn or stream of it does, then they end. A script that cannot be loaded or opened replaces nothing. Links are "
-      .. "made anew; those of the old script serve its conns to the end. An acceptor keeps its sessions: with other settings new "
-      .. "sessions have these and the others keep theirs; with another key or cipher those end with the streams that they have "
-      .. "(dscp and sockbuf of an acceptor need a restart). When 16 replaced scripts still have conns, a reload is refused.",
+    doc = "Sets what happens to this script's conns after a reload (SIGHUP, kt reload) has replaced it. Addresses that both scripts use "
+      .. "are handed over; listeners that the new script lacks are closed. The old script's tasks keep running as long as it has a conn "
+      .. "or a stream, then they end. If the new script fails to load or to open, the old one stays. The new script makes its own links; "
+      .. "the old links carry the old conns to their end. An acceptor keeps its sessions: new settings apply to new sessions, and after "
+      .. "a change of key or cipher the old sessions end with their last stream (dscp and sockbuf need a restart). A reload is refused "
+      .. "while 16 replaced scripts still have conns.",
     argument = {
       type = "table",
       check = function(out, raw, mistake)
         if raw.timeout ~= nil and out.old == "keep" then
-          mistake("timeout", 'there is none with old = "keep"', 'give old = "drain" to bound the time')
+          mistake("timeout", 'old = "keep" has no timeout', 'give old = "drain" to limit the time')
         end
       end,
       keys = {
         { name = "old", type = "enum", values = { "keep", "drain" }, default = "keep",
-          doc = '"keep": they go on as long as they live. "drain": those still there after timeout are reset.' },
-        { name = "timeout", type = "duration", max = 30 * 86400, default = 30, doc = 'How long, with old = "drain".' },
+          doc = '"keep": conns stay open until they end. "drain": those still open after timeout are reset.' },
+        { name = "timeout", type = "duration", max = 30 * 86400, default = 30, doc = 'Time limit with old = "drain".' },
       },
     },
     example = 'kt.reload { old = "drain", timeout = "10m" }',
@@ -47,23 +47,23 @@ return function(with)
 
   def {
     name = "kt.now", context = "any", returns = "number", signature = "kt.now() → seconds",
-    doc = "A clock that only goes forward, in seconds; it stands still while a task runs.",
+    doc = "Returns a monotonic time in seconds. It does not advance while a task runs without waiting.",
   }
 
   def {
     name = "kt.wall", context = "any", returns = "number", signature = "kt.wall() → seconds",
-    doc = "The wall clock: seconds since 1970-01-01 UTC. It jumps when the clock is set; kt.now is for measuring.",
+    doc = "Returns the wall-clock time in seconds since 1970-01-01 UTC. It jumps when the clock is set; use kt.now to measure durations.",
   }
 
   def {
     name = "kt.date", context = "any", returns = "date", path = "kt.date",
     signature = 'kt.date { zone = "local" | "utc" } → date',
-    doc = "The date and the time of day, by the wall clock.",
+    doc = "Returns the date and time of day by the wall clock.",
     optional = true,
     argument = {
       type = "table",
       keys = {
-        { name = "zone", type = "enum", values = { "local", "utc" }, default = "local", doc = "Of where: here (TZ), or UTC." },
+        { name = "zone", type = "enum", values = { "local", "utc" }, default = "local", doc = "Time zone: the local one (TZ) or UTC." },
       },
     },
     example = [[
@@ -73,45 +73,45 @@ local night = now.hour >= 23 or now.hour < 7]],
 
   def {
     name = "kt.secret", context = "any", returns = "secret", signature = "kt.secret(string) → secret",
-    doc = "A string that never prints.",
-    params = { { name = "text", type = "string", doc = "What is secret." } },
+    doc = "Makes a secret: a string that is never printed.",
+    params = { { name = "text", type = "string", doc = "The text to keep secret." } },
   }
 
   def {
     name = "kt.secret_file", context = "any", returns = "secret", signature = 'kt.secret_file "psk.key" → secret',
-    doc = "A file's content, without one trailing newline. A relative path starts at the script's own folder. Raises when the "
-      .. "file is empty or cannot be read; warns when every user can read it.",
-    params = { { name = "path", type = "string", doc = "The file." } },
+    doc = "Reads a secret from a file, without one trailing newline. A relative path starts at the script's folder. Raises if the "
+      .. "file is empty or cannot be read; logs a warning if every user can read it.",
+    params = { { name = "path", type = "string", doc = "The file's path." } },
   }
 
   for _, level in ipairs { "debug", "info", "warn", "error" } do
     def {
       name = "kt.log." .. level, context = "any", signature = ("kt.log.%s(fmt, …)"):format(level),
-      doc = "One line in the log, formatted as by string.format; a message alone is taken as it is.",
+      doc = "Logs one line, formatted as by string.format. Without further arguments the message is logged as it is.",
       params = {
-        { name = "fmt", type = "any", doc = "The message, or a format for it." },
-        { name = "...", type = "any", doc = "What the format asks for." },
+        { name = "fmt", type = "any", doc = "The message, or a format string." },
+        { name = "...", type = "any", doc = "Arguments of the format string." },
       },
     }
   end
 
-  handle { name = "secret", doc = "Bytes that never print: it shows as `<secret>`. Its memory is wiped when it is collected." }
+  handle { name = "secret", doc = "Secret bytes: tostring gives `<secret>`. The memory is wiped when the value is collected." }
 
   handle {
-    name = "err", doc = "What an expected failure returns beside nil: tostring(err) is a sentence, and `..` joins it to strings.",
+    name = "err", doc = "The second result of a call that failed. tostring(err) is a sentence; `..` concatenates it with strings.",
     fields = { { name = "code", type = "string", doc = "A stable name, such as \"timeout\"." } },
   }
 
   record {
     name = "date", doc = "A date and a time of day.",
     fields = {
-      { name = "year", type = "integer", doc = "Such as 2031." },
-      { name = "month", type = "integer", doc = "January is 1." },
-      { name = "day", type = "integer", doc = "Of the month, from 1." },
-      { name = "hour", type = "integer", doc = "Up to 23." },
-      { name = "minute", type = "integer", doc = "Up to 59." },
-      { name = "second", type = "integer", doc = "Up to 59; 60 in a leap second." },
-      { name = "weekday", type = "integer", doc = "Monday is 1, Sunday 7." },
+      { name = "year", type = "integer", doc = "Year, four digits." },
+      { name = "month", type = "integer", doc = "Month, 1 to 12." },
+      { name = "day", type = "integer", doc = "Day of the month, 1 to 31." },
+      { name = "hour", type = "integer", doc = "Hour, 0 to 23." },
+      { name = "minute", type = "integer", doc = "Minute, 0 to 59." },
+      { name = "second", type = "integer", doc = "Second, 0 to 59; 60 in a leap second." },
+      { name = "weekday", type = "integer", doc = "Day of the week, 1 (Monday) to 7 (Sunday)." },
     },
   }
 end

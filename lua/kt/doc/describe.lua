@@ -1,12 +1,12 @@
---- Makes descriptions of an API: kt.api, of what scripts get, and kt.sim.api, of what specs get. Their form is in kt/api.lua.
+--- Builds the description of an API: kt.api for scripts, kt.sim.api for specs. kt/api.lua documents the format.
 local describe = {}
 
---- root: how its functions are called ("kt" of kt.link). class: what types of the Lua language server begin with.
+--- root: the prefix of its functions ("kt" in kt.link). class: the prefix of its types for the Lua language server.
 function describe.new(root, class)
   local api = { root = root, class = class, functions = {}, values = {}, handles = {}, records = {}, codes = {}, units = {} }
 
-  --- All the names that kt help, the reference and the specs go by, in order: functions, methods, values, fields
-  --- ("conn.peer"), and what holds them ("conn", "stats").
+  --- All names in order, for kt help, the reference and the specs: values, functions and methods, then handles and records
+  --- ("conn", "stats"), each followed by its fields ("conn.peer").
   function api.symbols()
     local out = {}
     for _, v in ipairs(api.values) do out[#out + 1] = { name = v.name, value = v } end
@@ -20,13 +20,13 @@ function describe.new(root, class)
     return out
   end
 
-  --- Whether it is no method: "kt.link".
+  --- Whether f is a plain function ("kt.link"), not a method.
   function api.is_free(f) return f.name:sub(1, #root + 1) == root .. "." end
 
   return api
 end
 
---- The functions that put something into it: def, handle, method, record.
+--- The functions that add to a description: def, handle, method, record.
 function describe.writers(api)
   local with = { api = api }
 
@@ -43,7 +43,7 @@ function describe.writers(api)
     h.fields, h.methods = h.fields or {}, {}
   end
 
-  --- A method of a kind: as def, without the kind in name and signature. shown: how the handle is written there.
+  --- A method of a handle: as def, but name and signature leave out the handle. The handle's `shown` replaces its name in signatures.
   function with.method(kind, m)
     m.signature = (api.handles[kind].shown or kind) .. ":" .. m.signature
     m.name = kind .. ":" .. m.name

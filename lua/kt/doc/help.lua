@@ -1,4 +1,4 @@
---- `kt help NAME`: the descriptions of the APIs as text for a terminal.
+--- `kt help NAME`: formats the API descriptions for a terminal.
 local kt = require "kt.api"
 local schema = require "kt.schema"
 local sim = require "kt.sim.api"
@@ -6,11 +6,11 @@ local words = require "kt.doc.words"
 
 local help = {}
 
-local api -- the one that is spoken of
+local api -- the description in use
 
 local WIDTH = 100
 
---- Text in lines of at most WIDTH, each behind `indent`.
+--- Wraps text to lines of at most WIDTH, each beginning with `indent`.
 local function wrapped(text, indent)
   local lines, line = {}, ""
   for word in text:gmatch "%S+" do
@@ -42,7 +42,7 @@ local function add_fields(out, fields, path)
 end
 
 local function of_function(f)
-  local out = { f.signature, "", wrapped(f.doc, ""), "", "Where: " .. words.context[f.context] .. ". Since " .. f.since .. "." }
+  local out = { f.signature, "", wrapped(f.doc, ""), "", "Callable from " .. words.context[f.context] .. ". Since " .. f.since .. "." }
   for _, p in ipairs(f.params or {}) do
     if p == f.params[1] then out[#out + 1] = "" end
     out[#out + 1] = ("  %s: %s%s"):format(p.name, p.type, p.optional and ", optional" or "")
@@ -59,12 +59,12 @@ local function of_function(f)
   local returned = f.returns and api.records[f.returns:match "^[%l_]+"]
   if returned then
     out[#out + 1] = ""
-    out[#out + 1] = ("Returns %s%s:"):format(f.returns:find("[]", 1, true) and "a list; each is a " or "", returned.name)
+    out[#out + 1] = ("Returns %s%s:"):format(f.returns:find("[]", 1, true) and "a list of " or "", returned.name)
     add_fields(out, returned.fields, "")
   end
   if f.fails then
     out[#out + 1] = ""
-    out[#out + 1] = "When it fails: nil and an err, whose code is mostly one of " .. table.concat(f.fails, ", ") .. "."
+    out[#out + 1] = "On failure: nil and an err; common codes: " .. table.concat(f.fails, ", ") .. "."
   end
   if f.example then
     out[#out + 1] = ""
@@ -100,7 +100,7 @@ local function text_of(symbol)
   return table.concat(out, "\n") .. "\n"
 end
 
--- What is looked up besides: scripts' err.codes, units, and keys of tables, by the whole way to them.
+-- Other names that kt help knows: err.codes of scripts, units, and keys of arguments by their full path.
 
 local function of_code(name)
   for _, code in ipairs(kt.codes) do
@@ -112,7 +112,7 @@ local function of_code(name)
         end
       end
       local text = ('err.code "%s"\n\n%s\n'):format(name, code.doc)
-      return #from == 0 and text or text .. "\n" .. wrapped("Mostly from: " .. table.concat(from, ", ") .. ".", "") .. "\n"
+      return #from == 0 and text or text .. "\n" .. wrapped("Common in: " .. table.concat(from, ", ") .. ".", "") .. "\n"
     end
   end
 end
@@ -136,7 +136,7 @@ local function of_key(name)
   end
 end
 
---- What `which` has under a name, with or without its root: the text, or nil.
+--- The text for a name in the description `which`, with or without its root; nil if it has none.
 local function find(which, name)
   api = which
   for _, full in ipairs { name, which.root .. "." .. name } do
@@ -146,7 +146,7 @@ local function find(which, name)
   end
 end
 
---- The nearest of all names to one that nothing has.
+--- The closest known name to an unknown one, or nil.
 local function meant(name)
   local names, short = {}, {}
   for _, which in ipairs { kt, sim } do
@@ -162,8 +162,8 @@ local function meant(name)
   end
 end
 
---- The text for a name, "kt.link", "link:open", "link", "conn.peer", "sim.world", "kt.link.kcp.mtu", "timeout", "duration"; nil
---- and the name that was meant, if it can be told. What scripts and specs both have under that name comes for both.
+--- The text for a name: "kt.link", "link:open", "link", "conn.peer", "sim.world", "kt.link.kcp.mtu", "timeout", "duration". For an
+--- unknown name: nil, and the closest known one if any. A name that both scripts and specs have gets the text of both.
 function help.of(name)
   if name == "kt.sim" then return help.list_sim() end
   local plain = name:gsub("^kt%.sim%.", "sim."):gsub("^w:", "world:")
@@ -192,19 +192,19 @@ local function add_list(out, which)
   for _, r in ipairs(api.records) do line(r.name, r.doc) end
 end
 
---- All functions and handles, a line each.
+--- All functions, handles and records of scripts, one line each.
 function help.list()
   local out = { "In scripts:", "" }
   add_list(out, kt)
-  out[#out + 1] = "\nkt help NAME says more: kt help kt.link, kt help link:open, kt help err. In specs: kt help kt.sim."
+  out[#out + 1] = "\nDetails: kt help NAME, such as kt help kt.link, kt help link:open, kt help err. For specs: kt help kt.sim."
   return table.concat(out, "\n") .. "\n"
 end
 
---- The same of what specs have.
+--- The same for specs.
 function help.list_sim()
   local out = { 'In specs, with local sim = require "kt.sim":', "" }
   add_list(out, sim)
-  out[#out + 1] = "\nkt help NAME says more: kt help sim.world, kt help world:link, kt help app."
+  out[#out + 1] = "\nDetails: kt help NAME, such as kt help sim.world, kt help world:link, kt help app."
   return table.concat(out, "\n") .. "\n"
 end
 

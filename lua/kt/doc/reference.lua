@@ -1,9 +1,9 @@
---- Makes docs/reference.md and docs/reference-sim.md.
+--- Generates docs/reference.md and docs/reference-sim.md.
 local words = require "kt.doc.words"
 
 local reference = {}
 
-local api -- the one that is written
+local api -- the description in use
 
 local function cell(text) return (text:gsub("%s*\n%s*", " "):gsub("|", "\\|")) end
 
@@ -33,7 +33,7 @@ local function add_function(out, f, level)
   out[#out + 1] = ("\n%s %s\n"):format(level, f.name)
   out[#out + 1] = "    " .. f.signature .. "\n"
   out[#out + 1] = f.doc .. "\n"
-  out[#out + 1] = ("Where: %s. Since %s."):format(words.context[f.context], f.since)
+  out[#out + 1] = ("Callable from %s. Since %s."):format(words.context[f.context], f.since)
   local rows = {}
   for i, p in ipairs(f.params or {}) do rows[i] = row("`" .. p.name .. "`", p.type .. (p.optional and ", optional" or ""), p.doc) end
   add_table(out, { "parameter", "type", "" }, rows)
@@ -50,10 +50,10 @@ local function add_function(out, f, level)
   local returned = f.returns and api.records[f.returns:match "^[%l_]+"]
   if returned then
     local many = f.returns:find("[]", 1, true)
-    out[#out + 1] = ("\nReturns %s [%s](#%s)."):format(many and "a list; each is a" or "a", returned.name, anchor(returned.name))
+    out[#out + 1] = ("\nReturns %s[%s](#%s)."):format(many and "a list of " or "", returned.name, anchor(returned.name))
   end
   if f.fails then
-    out[#out + 1] = "\nWhen it fails: `nil` and an [err](#err), whose code is mostly one of `" .. table.concat(f.fails, "`, `") .. "`."
+    out[#out + 1] = "\nOn failure: `nil` and an [err](#err); common codes: `" .. table.concat(f.fails, "`, `") .. "`."
   end
   if f.example then out[#out + 1] = "\n```lua\n" .. f.example .. "\n```" end
 end
@@ -61,7 +61,7 @@ end
 --- The text of docs/reference.md (kt.api), or docs/reference-sim.md (kt.sim.api).
 function reference.text(which)
   api = which
-  local out = { api.head .. "\n| unit | is written |\n| --- | --- |" }
+  local out = { api.head .. "\n| unit | examples |\n| --- | --- |" }
   for _, unit in ipairs(api.units_used or api.units) do
     out[#out + 1] = row(unit, (words.unit(unit):gsub("^an? %l+ such as ", "")))
   end

@@ -1,16 +1,16 @@
---- How the description of the API (kt.api) puts things into words: what `kt help`, the reference and the editor's types share.
+--- Phrases for API descriptions, shared by `kt help`, the reference and the type definitions.
 local units = require "kt.units"
 
 local words = {}
 
 words.context = {
-  declare = "main chunk",
-  task = "task",
-  any = "main chunk and tasks",
-  -- of specs:
+  declare = "the main chunk",
+  task = "tasks",
+  any = "the main chunk and tasks",
+  -- in specs:
   spec = "anywhere in a spec",
   body = "the body of a spec",
-  waits = "the body of a spec, and tasks",
+  waits = "the body of a spec and tasks",
 }
 
 --- A value as a script would write it.
@@ -23,11 +23,11 @@ function words.value(key, value)
 end
 
 local names = {
-  strings = "string or list of strings", map = "table of texts by name", moment = "moment", host = "host or its name", flag = "boolean",
+  strings = "string or list of strings", map = "table of strings by name", moment = "moment", host = "host or its name", flag = "boolean",
   name_server = "IP address", endpoint = "address", secret = "string or secret", enum = "one of",
 }
 
---- The kind of value that a key takes, and its range.
+--- The type and range of a key's value.
 function words.kind(key)
   local name = names[key.type] or key.type
   if key.type == "enum" then
@@ -49,8 +49,8 @@ function words.default(key)
   if key.default ~= nil and type(key.default) ~= "table" then return "default " .. words.value(key, key.default) end
 end
 
---- Calls each(path, key, depth) for every key of an argument, nested ones after theirs: "kcp.mtu". Not those inside a key whose `as`
---- names the function that describes them.
+--- Calls each(path, key, depth) for every key of an argument, parents before nested keys ("kcp.mtu"). Skips the keys inside a key
+--- with `as`, which another function describes.
 function words.keys(argument, each, path, depth)
   for _, key in ipairs(argument.keys or {}) do
     local at = (path and path .. "." or "") .. key.name
@@ -60,7 +60,7 @@ function words.keys(argument, each, path, depth)
   end
 end
 
---- What a unit is written like; nil for what is none.
+--- How a unit is written; nil if `name` is not a unit.
 function words.unit(name) return units.expected[name] end
 
 --- The parameters of a function in order, the argument with its keys last: { name, type, doc, optional, argument }.
@@ -71,7 +71,7 @@ function words.params(f)
     local table_like = f.argument.type == "table"
     local p = {
       name = table_like and "options" or f.argument.type, type = f.argument.type, optional = f.optional, argument = f.argument,
-      doc = table_like and "See its keys." or "As " .. (f.argument.expected or words.unit(f.argument.type)) .. ".",
+      doc = table_like and "The options." or (f.argument.expected or words.unit(f.argument.type)):gsub("^%l", string.upper) .. ".",
     }
     out[#out + 1] = p
   end

@@ -1,75 +1,76 @@
---- The part of kt.sim.api that describes hosts, and the scripts that run on them.
+--- Describes hosts and the scripts that run on them, for kt.sim.api.
 local shape = require "kt.sim.shape"
 
 return function(with)
   local handle, method, record = with.handle, with.method, with.record
 
   handle {
-    name = "host", doc = "A machine of a simulated network: it runs scripts, serves and connects for the spec, and crashes.",
+    name = "host", doc = "A machine in a simulated network. It runs scripts, and servers and apps of the spec; it can crash.",
     fields = { { name = "name", type = "string", doc = "Its name." } },
   }
   method("host", {
     name = "run", context = "spec", returns = "script", path = "host:run", optional = true, argument = shape.run,
     signature = "run(path, { args = { … }, files = { … } }) → script",
-    doc = "Runs a script as kt run would, unmodified, in a Lua state of its own; raises what keeps it from loading, or from opening what it declares. A path "
-      .. 'is looked for among the host\'s files, then on this machine. "kt client" and "kt server" run those, with args.',
-    params = { { name = "path", type = "string", doc = 'The script; or "kt client", "kt server".' } },
+    doc = "Runs an unmodified script as kt run would, in a Lua state of its own; raises if it fails to load or to open what it declares. The "
+      .. 'path is looked up among the host\'s files, then on the real machine. "kt client" and "kt server" run those commands, with args.',
+    params = { { name = "path", type = "string", doc = 'The script\'s path, or "kt client" or "kt server".' } },
     example = [[
 w:host("server"):run "scripts/examples/server.lua"
 w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "our secret" } })]],
   })
-  local to = { name = "to", type = "string", doc = '"host:port", as seen from this host.' }
+  local to = { name = "to", type = "string", doc = 'The address, "host:port", as seen from this host.' }
   method("host", {
     name = "connect", context = "waits", returns = "app", path = "host:connect", optional = true, argument = shape.timeout,
-    signature = 'connect(to, { timeout = "10s" }) → app', doc = "A TCP conn of this host's, as a user has it; raises if it fails.", params = { to },
+    signature = 'connect(to, { timeout = "10s" }) → app', doc = "Opens a TCP conn from this host; raises if it fails.", params = { to },
   })
   method("host", {
     name = "try_connect", context = "waits", returns = "app | nil, err", path = "host:try_connect", optional = true, argument = shape.timeout,
-    signature = 'try_connect(to, { timeout = "10s" }) → app | nil, err', doc = "The same, for who expects it to fail.", params = { to },
+    signature = 'try_connect(to, { timeout = "10s" }) → app | nil, err', doc = "Like connect, but returns nil and an err instead of raising.",
+    params = { to },
     fails = { "refused", "timeout", "name", "unreachable" },
   })
   method("host", {
     name = "serve", context = "spec", returns = "server", path = "host:serve", argument = shape.serve,
     signature = 'serve { on = ":7", kind = "echo" } → server',
-    doc = "A server of the spec's own: one of three kinds, or a function. It serves again after the host has crashed and was restarted.",
+    doc = "Starts a server for the spec: one of three kinds, or a function. It starts again when the host restarts after a crash.",
     example = [[
 w:host("server"):serve { on = ":9000", fn = function(conn)
   conn:write("hello " .. conn:read_until "\n")
 end }]],
   })
-  method("host", { name = "is_up", context = "spec", returns = "boolean", signature = "is_up() → boolean", doc = "Whether it has power." })
+  method("host", { name = "is_up", context = "spec", returns = "boolean", signature = "is_up() → boolean", doc = "Whether the host is running." })
   method("host", {
     name = "crash", context = "spec", signature = "crash()",
-    doc = "The power goes: all that runs there is gone without a word, packets to it are lost. Files stay.",
+    doc = "Cuts the power: everything running on the host disappears without notice, and packets to it are lost. Files stay.",
   })
   method("host", {
     name = "restart", context = "spec", signature = "restart()",
-    doc = "It comes up again: its servers serve, the scripts that were running are run anew; what host:run gave stands for the new life.",
+    doc = "Boots the host again: its servers serve, and the scripts that were running start over. Handles from host:run refer to the new run.",
   })
   method("host", {
-    name = "slow_reader", context = "spec", signature = "slow_reader(rate)", doc = "Its processes read at most so much a second from each conn.",
-    params = { { name = "rate", type = "rate", optional = true, doc = "nil: as fast as they like." } },
+    name = "slow_reader", context = "spec", signature = "slow_reader(rate)", doc = "Limits how fast its processes read from each conn.",
+    params = { { name = "rate", type = "rate", optional = true, doc = "The limit; nil removes it." } },
   })
   method("host", {
-    name = "short_io", context = "spec", signature = "short_io(max)", doc = "Reads and writes of conns come in random pieces.",
-    params = { { name = "max", type = "integer", optional = true, doc = "Bytes of a piece, at most; nil: whole." } },
+    name = "short_io", context = "spec", signature = "short_io(max)", doc = "Splits reads and writes of conns into random pieces.",
+    params = { { name = "max", type = "integer", optional = true, doc = "Maximum size of a piece, in bytes; nil turns it off." } },
   })
   method("host", {
-    name = "udp_full", context = "spec", signature = "udp_full(duration)", doc = "The buffers of its UDP sockets are full: no datagram leaves.",
+    name = "udp_full", context = "spec", signature = "udp_full(duration)", doc = "Fills the send buffers of its UDP sockets: no datagram leaves.",
     params = { { name = "duration", type = "duration", doc = "For how long." } },
   })
   method("host", {
-    name = "clock_jump", context = "spec", signature = "clock_jump(by)", doc = "Its wall clock jumps; timers go on.",
-    params = { { name = "by", type = "duration", doc = "So far ahead; \"-1h\" and negative numbers of seconds: back." } },
+    name = "clock_jump", context = "spec", signature = "clock_jump(by)", doc = "Changes its wall clock; timers are not affected.",
+    params = { { name = "by", type = "duration", doc = "How far forward; \"-1h\" or a negative number of seconds goes back." } },
   })
   method("host", {
     name = "nat", context = "spec", path = "host:nat", argument = shape.nat, signature = 'nat { public = "198.51.100.1", timeout = "30s" }',
-    doc = "Puts the host behind a NAT: others see it at the public address, one port for each of its sockets, and cannot reach its own addresses of that "
-      .. "kind. Only what it sends makes mappings. Once for IPv4, once for IPv6.",
+    doc = "Puts the host behind a NAT: others see it at the public address, with one port per socket, and cannot reach its own addresses of "
+      .. "that kind. Only outgoing packets create mappings. May be called once for IPv4 and once for IPv6.",
   })
   method("host", {
     name = "nat_rebind", context = "spec", signature = "nat_rebind()",
-    doc = "Its NAT forgets all mappings: what goes out next comes from other ports, and TCP conns through it break.",
+    doc = "Makes its NAT forget all mappings: later packets leave from other ports, and TCP conns through it break.",
   })
   method("host", {
     name = "inject", context = "spec", path = "host:inject", argument = shape.inject,
@@ -82,57 +83,60 @@ w:rule { from = "client", to = "server", fn = function(packet)
   end)
 end }]],
   })
-  local path = { name = "path", type = "string", doc = "The file's path, as the script names it." }
+  local path = { name = "path", type = "string", doc = "The file's path, as scripts write it." }
   method("host", {
-    name = "file", context = "spec", signature = "file(path, text)", doc = "Puts a file.",
-    params = { path, { name = "text", type = "string", optional = true, doc = "What is in it; nil: the file is removed." } },
+    name = "file", context = "spec", signature = "file(path, text)", doc = "Creates, replaces or removes a file.",
+    params = { path, { name = "text", type = "string", optional = true, doc = "The file's contents; nil removes the file." } },
   })
   method("host", {
     name = "read_file", context = "spec", returns = "string | nil", signature = "read_file(path) → text | nil",
-    doc = "What is in a file of the host's own, put there or written by a script.", params = { path },
+    doc = "Returns the contents of one of the host's files, whether put there by the spec or written by a script.", params = { path },
   })
-  method("host", { name = "addresses", context = "spec", returns = "string[]", signature = "addresses() → { ip, … }", doc = "Its IP addresses." })
+  method("host", { name = "addresses", context = "spec", returns = "string[]", signature = "addresses() → { ip, … }", doc = "Returns its IP addresses." })
   method("host", {
-    name = "stats", context = "spec", returns = "host_stats", signature = "stats() → host_stats", doc = "What it and its scripts hold.",
+    name = "stats", context = "spec", returns = "host_stats", signature = "stats() → host_stats",
+    doc = "Returns the resources that the host and its scripts hold.",
   })
   method("host", {
-    name = "pools", context = "spec", returns = "pools", signature = "pools() → pools", doc = "What the pools of its scripts are doing.",
+    name = "pools", context = "spec", returns = "pools", signature = "pools() → pools", doc = "Returns the state of its scripts' pools.",
   })
 
   handle {
-    name = "script", doc = "A script that runs on a host, as host:run started it.",
+    name = "script", doc = "A script running on a host; made by host:run.",
     fields = {
-      { name = "path", type = "string", doc = "What host:run was given." },
-      { name = "exit_code", type = "integer | nil", doc = "Its exit code, once it has ended by itself." },
+      { name = "path", type = "string", doc = "The path given to host:run." },
+      { name = "exit_code", type = "integer | nil", doc = "Its exit code, once it has exited by itself." },
     },
   }
-  method("script", { name = "is_running", context = "spec", returns = "boolean", signature = "is_running() → boolean", doc = "Whether it runs." })
+  method("script", { name = "is_running", context = "spec", returns = "boolean", signature = "is_running() → boolean", doc = "Whether it is running." })
   method("script", {
-    name = "kill", context = "spec", signature = "kill()", doc = "Ends it as SIGKILL would: its host ends its sockets. Killing what does not run is harmless.",
+    name = "kill", context = "spec", signature = "kill()",
+    doc = "Kills it as SIGKILL would; the host closes its sockets. Safe to call when it is not running.",
   })
   method("script", {
-    name = "signal", context = "spec", returns = "boolean", signature = 'signal "TERM" → whether it was watched for',
-    doc = "Sends it a signal: TERM and INT end it, HUP reloads it from the file that is there now.",
-    params = { { name = "name", type = '"TERM" | "INT" | "HUP" | "USR1" | "USR2"', doc = "Which." } },
+    name = "signal", context = "spec", returns = "boolean", signature = 'signal "TERM" → whether it was handled',
+    doc = "Sends it a signal: TERM and INT end it, HUP reloads it from the current file.",
+    params = { { name = "name", type = '"TERM" | "INT" | "HUP" | "USR1" | "USR2"', doc = "The signal." } },
   })
   method("script", {
     name = "wait_log", context = "waits", returns = "string", path = "script:wait_log", optional = true, argument = shape.wait_log,
     signature = 'wait_log(pattern, { timeout = "60s" }) → line',
-    doc = "Waits until it has logged a line that matches the Lua pattern, which may have been before; raises if that does not come in time.",
-    params = { { name = "pattern", type = "string", doc = "What is looked for in each line." } },
+    doc = "Waits until it has logged a line that matches the Lua pattern; earlier lines count. Raises if the timeout expires.",
+    params = { { name = "pattern", type = "string", doc = "The pattern, matched against each line." } },
   })
   method("script", {
-    name = "failed_tasks", context = "spec", returns = "integer, string | nil", signature = "failed_tasks() → how many, what it logged of the last",
-    doc = "How many of its tasks have failed, in all its lives.",
+    name = "failed_tasks", context = "spec", returns = "integer, string | nil", signature = "failed_tasks() → count, last log line",
+    doc = "Returns the number of its tasks that have failed, over all its runs, and the log line of the last one.",
   })
-  method("script", { name = "log", context = "spec", returns = "string", signature = "log() → text", doc = "What it has logged, at most 10000 lines." })
-  method("script", { name = "output", context = "spec", returns = "string", signature = "output() → text", doc = "What it has printed." })
+  method("script", { name = "log", context = "spec", returns = "string", signature = "log() → text", doc = "Returns its log, up to 10000 lines." })
+  method("script", { name = "output", context = "spec", returns = "string", signature = "output() → text", doc = "Returns what it has printed." })
   method("script", {
-    name = "stats", context = "spec", returns = "script_stats | nil", signature = "stats() → script_stats | nil", doc = "What it holds; nil once it has ended.",
+    name = "stats", context = "spec", returns = "script_stats | nil", signature = "stats() → script_stats | nil",
+    doc = "Returns the resources it holds; nil once it has ended.",
   })
   method("script", {
     name = "pools", context = "spec", returns = "pools | nil", signature = "pools() → pools | nil",
-    doc = "What its pools (kt.pool) are doing; nil once it has ended. Looking changes nothing for the script.",
+    doc = "Returns the state of its pools (kt.pool); nil once it has ended. Has no effect on the script.",
     example = [[
 local main = script:pools().main                       -- by the name given to kt.pool, or by number
 assert.equal(1, main.switches)
@@ -140,26 +144,26 @@ assert.is_false(main.links[1].up)]],
   })
 
   record {
-    name = "host_stats", doc = "What a host and all its scripts hold.",
+    name = "host_stats", doc = "Resources held by a host and all its scripts.",
     fields = {
-      { name = "sockets", type = "integer", doc = "Sockets that are open, listening ones included." },
-      { name = "apps", type = "integer", doc = "Apps of the spec's." },
-      { name = "conns", type = "integer", doc = "Conns and streams that scripts hold." },
+      { name = "sockets", type = "integer", doc = "Open sockets, listening ones included." },
+      { name = "apps", type = "integer", doc = "Open apps of the spec." },
+      { name = "conns", type = "integer", doc = "Conns and streams held by scripts." },
       { name = "tasks", type = "integer", doc = "Tasks of scripts." },
-      { name = "memory", type = "integer", doc = "Bytes of their Lua states." },
-      { name = "links", type = "link_stats[]", doc = "The links and acceptors of scripts." },
+      { name = "memory", type = "integer", doc = "Memory of the scripts' Lua states, in bytes." },
+      { name = "links", type = "link_stats[]", doc = "Links and acceptors of scripts." },
     },
   }
   record {
-    name = "script_stats", doc = "What a script holds, with those that a reload has replaced and that are not over yet.",
+    name = "script_stats", doc = "Resources held by a script, including the scripts it has replaced that have not ended yet.",
     fields = {
-      { name = "memory", type = "integer", doc = "Bytes of its Lua state." },
-      { name = "memory_peak", type = "integer", doc = "... at most, so far." },
+      { name = "memory", type = "integer", doc = "Memory of its Lua state, in bytes." },
+      { name = "memory_peak", type = "integer", doc = "Highest memory so far, in bytes." },
       { name = "tasks", type = "integer", doc = "Tasks." },
-      { name = "pipes", type = "integer", doc = "Conns and streams that it holds." },
-      { name = "replaced", type = "integer", doc = "How many replaced ones are not over yet." },
-      { name = "counters", type = "table<string, integer>", doc = "The process' counters, as kt run writes them on SIGUSR1." },
-      { name = "links", type = "link_stats[]", doc = "Its links and acceptors that are open." },
+      { name = "pipes", type = "integer", doc = "Open conns and streams." },
+      { name = "replaced", type = "integer", doc = "Replaced scripts that have not ended yet." },
+      { name = "counters", type = "table<string, integer>", doc = "Counters of the process, as kt run writes them on SIGUSR1." },
+      { name = "links", type = "link_stats[]", doc = "Open links and acceptors." },
     },
   }
   local link_stats = {
@@ -168,34 +172,37 @@ assert.is_false(main.links[1].up)]],
   }
   for _, field in ipairs(require("kt.api").records.stats.fields) do link_stats[#link_stats + 1] = field end
   record {
-    name = "link_stats", doc = "The figures of a link or an acceptor of a script, as it gets them from link:stats(), and which it is.",
+    name = "link_stats", doc = "Statistics of a script's link or acceptor, as in link:stats(), with its kind and address.",
     fields = link_stats,
   }
   record {
-    name = "pools", doc = "Pools in the order in which they were made, and by name.",
-    fields = { { name = "[integer]", type = "pool", doc = "By number." }, { name = "[string]", type = "pool", doc = "By name; of two the first." } },
+    name = "pools", doc = "Pools, by order of creation and by name.",
+    fields = {
+      { name = "[integer]", type = "pool", doc = "By number." },
+      { name = "[string]", type = "pool", doc = "By name; the first of two with the same name." },
+    },
   }
   local pool = { { name = "name", type = "string", doc = "The name given to kt.pool." } }
   for _, field in ipairs(require("kt.api").records.tally.fields) do
-    pool[#pool + 1] = field.name == "links" and { name = "links", type = "pool_link[]", doc = "Its links, the best first." } or field
+    pool[#pool + 1] = field.name == "links" and { name = "links", type = "pool_link[]", doc = "Its links, most preferred first." } or field
   end
-  record { name = "pool", doc = "What a pool is doing.", fields = pool }
+  record { name = "pool", doc = "State of a pool.", fields = pool }
   record {
-    name = "pool_link", doc = "A link of a pool.",
+    name = "pool_link", doc = "State of a link in a pool.",
     fields = {
-      { name = "name", type = "string", doc = "Its name in the pool." },
+      { name = "name", type = "string", doc = "The link's name in the pool." },
       { name = "remote", type = "string", doc = "Its peer." },
-      { name = "weight", type = "integer", doc = "As given." },
+      { name = "weight", type = "integer", doc = "Its weight." },
       { name = "up", type = "boolean", doc = "Whether it is up." },
-      { name = "proven", type = "boolean", doc = "Whether a check has succeeded yet." },
-      { name = "since", type = "number", doc = "Seconds since it went up, or down." },
-      { name = "error", type = "string | nil", doc = "Why its last check failed, if it did." },
-      { name = "streams", type = "integer", doc = "Streams that are open." },
-      { name = "srtt", type = "number | nil", doc = "Smoothed round-trip time in seconds, as policies see it; nil: not known yet." },
-      { name = "rttvar", type = "number", doc = "Its variation, in seconds." },
-      { name = "loss", type = "number", doc = "Share of packets lost, 0 to 1." },
-      { name = "rate_in", type = "number", doc = "Bytes a second received." },
-      { name = "rate_out", type = "number", doc = "Bytes a second sent." },
+      { name = "proven", type = "boolean", doc = "Whether any check has succeeded yet." },
+      { name = "since", type = "number", doc = "Seconds since it last went up or down." },
+      { name = "error", type = "string | nil", doc = "Why the last check failed; nil if it succeeded." },
+      { name = "streams", type = "integer", doc = "Open streams." },
+      { name = "srtt", type = "number | nil", doc = "Smoothed round-trip time in seconds, as policies see it; nil if not known yet." },
+      { name = "rttvar", type = "number", doc = "Round-trip time variation, in seconds." },
+      { name = "loss", type = "number", doc = "Share of segments lost recently, 0 to 1." },
+      { name = "rate_in", type = "number", doc = "Bytes received per second." },
+      { name = "rate_out", type = "number", doc = "Bytes sent per second." },
     },
   }
 end
