@@ -70,7 +70,7 @@ describe("a splice whose link dies", function()
         local w, near, app, line = world(text:format(set))
         w:run "5s"
         line:cut()
-        w:run "20s"
+        w:run "60s"
         local n = drain(w, app)
         assert.is_nil(near:log():find "failed")
         w:close()

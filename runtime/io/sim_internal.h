@@ -186,7 +186,8 @@ struct sim_packet {
     struct kt_list node;       /* while something holds it */
     struct kt_sim_line *line;
     uint64_t id, cut;
-    struct kt_addr src, dst;
+    struct kt_addr src, dst; /* on the wire */
+    struct kt_addr local;    /* UDP: the address it arrived at, behind a NAT, without a port */
     size_t len;
     uint8_t *data; /* in bytes[] */
     uint64_t conn; /* TCP: which conn … */

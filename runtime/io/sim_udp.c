@@ -70,7 +70,7 @@ static void hand_over(struct sim_udp *s)
         s->udp.stats.in_bytes += k->len;
         taken[n] = k;
         dgrams[n++] = (struct kt_dgram){
-            .data = k->data, .len = k->len, .from = &k->src, .to = s->wildcard ? &k->dst : NULL};
+            .data = k->data, .len = k->len, .from = &k->src, .to = s->wildcard ? &k->local : NULL};
     }
     s->udp.stats.in_calls++;
     s->events->batch(s->ctx, dgrams, n);
@@ -128,8 +128,8 @@ enum kt_sim_cause kt_sim_udp_input(struct kt_sim_host *h, struct sim_packet *k, 
     struct sim_udp *s = find(h, &k->src, dst);
     if (!s) return KT_SIM_NO_PORT;
     if (s->in_bytes > 0 && s->in_bytes + k->len + OVERHEAD > s->rcvbuf) return KT_SIM_SOCKET;
-    k->dst = *dst;
-    kt_addr_set_port(&k->dst, 0);
+    k->local = *dst;
+    kt_addr_set_port(&k->local, 0);
     s->in_bytes += k->len + OVERHEAD;
     kt_list_push(&s->in, &k->node);
     kt_sim_arrive(s->p, &s->arrival);
