@@ -60,11 +60,27 @@ local function receive(w, flow, conn, dir, rx)
   end
 end
 
+local UNREAD = "unread  " -- in place of a flow's number
+
+local function send_unread(conn)
+  for _ = 1, 100 do -- more than conns hold
+    if not conn:write(("u"):rep(10000), FOREVER) then return end
+  end
+  conn:read(1, FOREVER)
+end
+
+--- A conn by a way whose near end asks for much and never reads; nil if there is none to be had.
+function flows.unread(way)
+  local conn = way[1].host:try_connect(way[2])
+  return conn and conn:write(UNREAD, FOREVER) and conn
+end
+
 -- A stream whose session died before its peer was heard of it is opened anew in the next: then it may come twice, and what counts is
 -- what came last.
 function flows.serve(w, all)
   return function(conn)
     local head = conn:read_exactly(8, FOREVER)
+    if head == UNREAD then return send_unread(conn) end
     local flow = head and all[tonumber(head)]
     if not flow then return end
     if flow.served and not flow.disturbed then error(flow.tell() .. ": it came twice, and nothing was done to it", 0) end
