@@ -6,8 +6,8 @@
  *
  * Invariants:
  * - window[head] is group `newest`, and the group k before it is at (head - k) mod 4. Nothing is searched.
- * - A group keeps at most `data` shards, in one buffer. There are at most four buffers, each allocated when
- *   it is first needed and then reused: no allocation per packet, and no seqid, however wild, makes memory
+ * - A group keeps at most `data` shards, in one buffer. There are at most four buffers, each grown as
+ *   it is needed and then reused: no allocation per packet, and no seqid, however wild, makes memory
  *   grow.
  * - No shard of a group is longer than its parity, and all its parity is of one length.
  * - Nothing is filed, so nothing is rebuilt, while the peer's parameters are in doubt. This matters: the
@@ -28,6 +28,7 @@
 
 struct group {
     uint8_t *shards;                 /* FEC_STRIDE apart, in order of arrival; NULL: none yet, or done */
+    unsigned room;                   /* shards that the buffer has room for */
     bool done;                       /* complete or rebuilt: further shards are of no use */
     unsigned count;                  /* shards kept */
     unsigned data;                   /* of these, data */
@@ -46,7 +47,10 @@ struct kt_fec_dec {
     uint32_t newest;
     bool started;   /* newest means something */
     unsigned stale; /* packets in a row from before the window */
-    uint8_t *spare[WINDOW];
+    struct {
+        uint8_t *shards;
+        unsigned room;
+    } spare[WINDOW];
     unsigned spares;
 
     bool doubt;     /* the parameters may be wrong */
@@ -66,8 +70,12 @@ static unsigned long_run(const struct kt_fec_dec *d)
 
 static void close_group(struct kt_fec_dec *d, struct group *g)
 {
-    if (g->shards) d->spare[d->spares++] = g->shards;
+    if (g->shards) {
+        d->spare[d->spares].shards = g->shards;
+        d->spare[d->spares++].room = g->room;
+    }
     g->shards = NULL;
+    g->room = 0;
     g->done = true;
 }
 
@@ -89,7 +97,7 @@ static void forget(struct kt_fec_dec *d)
 static void set_parameters(struct kt_fec_dec *d, unsigned data, unsigned parity)
 {
     forget(d);
-    while (d->spares > 0) free(d->spare[--d->spares]); /* their size is about to change */
+    while (d->spares > 0) free(d->spare[--d->spares].shards); /* their size is about to change */
     d->data = data;
     d->parity = parity;
     d->groups = fec_groups(data + parity);
@@ -114,7 +122,7 @@ void kt_fec_dec_free(struct kt_fec_dec *d)
 {
     if (!d) return;
     forget(d);
-    while (d->spares > 0) free(d->spare[--d->spares]);
+    while (d->spares > 0) free(d->spare[--d->spares].shards);
     kt_fec_solver_free(&d->solver);
     free(d);
 }
@@ -240,12 +248,24 @@ static bool length_fits(const struct group *g, bool is_data, size_t len)
     return g->parity_len ? len == g->parity_len : len >= g->longest;
 }
 
-/* A buffer for the group's shards, used before or new; false if out of memory. */
+/* Room for one more of the group's shards, in a buffer used before or new; false if out of memory. A new one
+ * is small, and doubles: of a session that carries little no group ever fills. */
 static bool give_buffer(struct kt_fec_dec *d, struct group *g)
 {
-    if (!g->shards)
-        g->shards = d->spares > 0 ? d->spare[--d->spares] : aligned_alloc(64, (size_t)d->data * FEC_STRIDE);
-    return g->shards != NULL;
+    if (!g->shards && d->spares > 0) {
+        g->shards = d->spare[--d->spares].shards;
+        g->room = d->spare[d->spares].room;
+    }
+    if (g->count < g->room) return true;
+    unsigned room = g->room ? 2 * g->room : 1;
+    if (room > d->data) room = d->data;
+    uint8_t *shards = aligned_alloc(64, (size_t)room * FEC_STRIDE);
+    if (!shards) return false;
+    if (g->count > 0) memcpy(shards, g->shards, (size_t)g->count * FEC_STRIDE);
+    free(g->shards);
+    g->shards = shards;
+    g->room = room;
+    return true;
 }
 
 static void file(

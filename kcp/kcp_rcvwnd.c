@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "kcp/kcp_segment.h"
 
-#define FIRST_CAP 32u
+#define FIRST_CAP 8u
 
 static struct kt_rcv_slot *at(const struct kt_rcvwnd *w, uint32_t sn)
 {

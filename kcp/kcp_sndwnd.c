@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "kcp/kcp_segment.h"
 
-#define FIRST_CAP 32u
+#define FIRST_CAP 8u
 
 int kt_sndwnd_init(struct kt_sndwnd *w, struct kt_pool *pool, uint32_t limit)
 {

@@ -43,8 +43,8 @@ static int encoder_encode(lua_State *L)
     size_t n;
     const char *s = luaL_checklstring(L, 2, &n);
     luaL_argcheck(L, n >= 1 && n <= 2 * (size_t)KT_SNAPPY_CHUNK, 2, "1 to 131072 bytes");
-    const uint8_t *out;
-    size_t len = kt_snappy_encode(*box, (const uint8_t *)s, n, &out);
+    static uint8_t out[KT_SNAPPY_MOST];
+    size_t len = kt_snappy_encode(*box, (const uint8_t *)s, n, out);
     lua_pushlstring(L, (const char *)out, len);
     return 1;
 }

@@ -112,9 +112,8 @@ static void compressed(
         memcpy(frame + n, payload[i].data, payload[i].len);
         n += payload[i].len;
     }
-    const uint8_t *chunk;
-    size_t len = kt_snappy_encode(s->comp, frame, n, &chunk);
-    to_kcp(s, chunk, len);
+    size_t len = kt_snappy_encode(s->comp, frame, n, s->sh->scratch);
+    to_kcp(s, s->sh->scratch, len);
 }
 
 static void on_frame(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces)

@@ -6,6 +6,7 @@
 #include "kcp/fec.h"
 #include "kcp/kcp.h"
 #include "link/kcptun/agree.h"
+#include "link/kcptun/snappy_stream.h"
 
 #define STREAM_BLOCK 16384u /* two of them hold any frame of the default size */
 #define SESSION_LEAST 65536u
@@ -89,6 +90,8 @@ static int set_up(struct kt_shared *sh, const struct kt_kcptun_config *cfg, stru
     if (rc) return rc;
     if (cfg->qpp && (rc = kt_qpp_new(&sh->qpp, cfg->key, cfg->key_len, cfg->qpp_count)))
         return kt_err_set(err, rc, "cannot make the QPP pads");
+    if (cfg->compress && !(sh->scratch = malloc(KT_SNAPPY_MOST)))
+        return kt_err_set(err, KT_ENOMEM, "out of memory");
     if ((rc = kt_pool_new(&sh->segs, kt_kcp_block_size(cfg->mtu), 0)) ||
         (rc = kt_pool_new(&sh->bufs, STREAM_BLOCK, 0)))
         return kt_err_set(err, rc, "out of memory");
@@ -137,6 +140,7 @@ void kt_shared_unref(void *shared)
     if (sh->counters) sh->counters->BytesHeld -= sh->held;
     kt_seal_free(sh->seal);
     kt_qpp_free(sh->qpp);
+    free(sh->scratch);
     kt_pool_free(sh->segs);
     kt_pool_free(sh->bufs);
     explicit_bzero(sh->pass, sizeof sh->pass);

@@ -26,6 +26,7 @@ struct kt_shared {
     uint8_t pass[32]; /* for --tuncrypt */
     struct kt_seal *seal;
     struct kt_qpp *qpp;   /* NULL: off */
+    uint8_t *scratch;     /* KT_SNAPPY_MOST bytes, for one call of the encoder; NULL: no compression */
     struct kt_pool *segs; /* KCP segments */
     struct kt_pool *bufs; /* stream buffers */
     uint16_t features;    /* what our hello says (agree.h) */

@@ -3,13 +3,11 @@
  * A chunk is type(1) length(3, LE) body. A data chunk's body is a masked CRC-32C of the uncompressed bytes
  * and then these bytes, compressed (type 0) or stored (type 1).
  *
- * Invariant of the decoder: it holds at most one chunk's body and one chunk's uncompressed bytes, in buffers
- * of fixed size. Every length is checked before a byte is written for it, and the size a compressed block
- * claims before the block is touched. Chunks to be skipped are counted down, never held.
+ * Invariant of the decoder: it holds at most one chunk's body and one chunk's uncompressed bytes. Every
+ * length is checked before a byte is written for it, and the size a compressed block claims before the block
+ * is touched. Chunks to be skipped are counted down, never held.
  *
- * Both buffers are big for what most sessions need (frames of 8 KiB), but the pages nobody writes to are
- * never backed by memory. libsnappy's compressor takes its hash table from the heap at each call; ours does
- * not. */
+ * libsnappy's compressor takes its hash table from the heap at each call; ours does not. */
 #include "link/kcptun/snappy_stream.h"
 
 #include <assert.h>
@@ -20,6 +18,7 @@
 
 #define HEAD 4u /* type, length */
 #define CRC 4u
+#define SMALL 256u
 #define MAX_BLOCK (32u + KT_SNAPPY_CHUNK + KT_SNAPPY_CHUNK / 6u) /* snappy_max_compressed_length(a chunk) */
 
 #define TYPE_COMPRESSED 0x00u
@@ -70,7 +69,6 @@ struct kt_snappy_enc {
     bool started;     /* the identifier has been sent */
     unsigned failed;  /* tries in a row that saved too little, up to PATIENCE */
     unsigned skipped; /* chunks stored untried since */
-    uint8_t out[sizeof identifier + 2 * (HEAD + CRC) + KT_SNAPPY_CHUNK + MAX_BLOCK];
 };
 
 int kt_snappy_enc_new(struct kt_snappy_enc **out)
@@ -124,23 +122,28 @@ static size_t put_chunk(struct kt_snappy_enc *e, const uint8_t *data, size_t n, 
     return HEAD + CRC + size;
 }
 
-size_t kt_snappy_encode(struct kt_snappy_enc *e, const uint8_t *data, size_t n, const uint8_t **out)
+size_t kt_snappy_encode(struct kt_snappy_enc *e, const uint8_t *data, size_t n, uint8_t *out)
 {
     assert(n >= 1 && n <= 2 * (size_t)KT_SNAPPY_CHUNK);
     size_t len = 0;
     if (!e->started) {
-        memcpy(e->out, identifier, sizeof identifier);
+        memcpy(out, identifier, sizeof identifier);
         len = sizeof identifier;
         e->started = true;
     }
     size_t first = n < KT_SNAPPY_CHUNK ? n : KT_SNAPPY_CHUNK;
-    len += put_chunk(e, data, first, e->out + len);
-    if (n > first) len += put_chunk(e, data + first, n - first, e->out + len);
-    *out = e->out;
+    len += put_chunk(e, data, first, out + len);
+    if (n > first) len += put_chunk(e, data + first, n - first, out + len);
     return len;
 }
 
 /* ---- decoder ---- */
+
+/* As large as what had to be held so far, so that a session that carries little costs little. */
+struct buffer {
+    uint8_t *data;
+    size_t size;
+};
 
 struct kt_snappy_dec {
     bool started; /* the identifier has come */
@@ -151,22 +154,35 @@ struct kt_snappy_dec {
 
     const uint8_t *ready; /* decoded bytes not yet consumed: in plain, or a stored body in place */
     size_t ready_len;
-    uint8_t plain[KT_SNAPPY_CHUNK];
-    uint8_t body[CRC + MAX_BLOCK];
+    struct buffer plain, body;
 };
 
 int kt_snappy_dec_new(struct kt_snappy_dec **out)
 {
-    struct kt_snappy_dec *d = malloc(sizeof *d);
-    *out = d;
-    if (!d) return KT_ENOMEM;
-    memset(d, 0, offsetof(struct kt_snappy_dec, plain));
-    return 0;
+    *out = calloc(1, sizeof **out);
+    return *out ? 0 : KT_ENOMEM;
 }
 
 void kt_snappy_dec_free(struct kt_snappy_dec *d)
 {
+    if (!d) return;
+    free(d->plain.data);
+    free(d->body.data);
     free(d);
+}
+
+/* Grows by doubling, from what a keystroke needs to what the largest chunk does. */
+static int reserve(struct buffer *b, size_t n, size_t most, struct kt_err *err)
+{
+    if (n <= b->size) return 0;
+    size_t size = b->size ? b->size : SMALL;
+    while (size < n) size *= 2;
+    if (size > most) size = most;
+    uint8_t *data = realloc(b->data, size);
+    if (!data) return kt_err_set(err, KT_ENOMEM, "snappy: out of memory for a chunk");
+    b->data = data;
+    b->size = size;
+    return 0;
 }
 
 static bool skippable(unsigned type)
@@ -201,7 +217,7 @@ static int check_head(const struct kt_snappy_dec *d, struct kt_err *err)
 /* A data chunk, whole: decodes it. */
 static int decode(struct kt_snappy_dec *d, struct kt_err *err)
 {
-    const uint8_t *block = d->body + CRC;
+    const uint8_t *block = d->body.data + CRC;
     size_t n = d->body_len - CRC;
     if (d->head[0] == TYPE_COMPRESSED) {
         size_t size;
@@ -210,12 +226,15 @@ static int decode(struct kt_snappy_dec *d, struct kt_err *err)
         if (size > KT_SNAPPY_CHUNK)
             return kt_err_set(err, KT_EPROTO,
                 "snappy: block claims %zu bytes uncompressed, at most %u are allowed", size, KT_SNAPPY_CHUNK);
-        if (snappy_uncompress((const char *)block, n, (char *)d->plain, &size) != SNAPPY_OK)
+        int r = reserve(&d->plain, size, KT_SNAPPY_CHUNK, err);
+        if (r < 0) return r;
+        if (snappy_uncompress((const char *)block, n, (char *)d->plain.data, &size) != SNAPPY_OK)
             return kt_err_set(err, KT_EPROTO, "snappy: corrupt block of %zu bytes", n);
-        block = d->plain;
+        block = d->plain.data;
         n = size;
     }
-    if (masked_crc(block, n) != get32(d->body)) return kt_err_set(err, KT_EPROTO, "snappy: wrong checksum");
+    if (masked_crc(block, n) != get32(d->body.data))
+        return kt_err_set(err, KT_EPROTO, "snappy: wrong checksum");
     d->ready = block;
     d->ready_len = n;
     return 0;
@@ -228,7 +247,7 @@ static int finish(struct kt_snappy_dec *d, struct kt_err *err)
     d->head_have = 0;
     if (skippable(type)) return 0;
     if (type != TYPE_IDENTIFIER) return decode(d, err);
-    if (memcmp(d->body, identifier + HEAD, ID_BODY) != 0)
+    if (memcmp(d->body.data, identifier + HEAD, ID_BODY) != 0)
         return kt_err_set(err, KT_EPROTO, "snappy: wrong stream identifier");
     d->started = true;
     return 0;
@@ -253,7 +272,11 @@ static int take(struct kt_snappy_dec *d, const uint8_t *data, size_t n, size_t *
         if (r < 0) return r;
     } else {
         *taken = least(n, d->body_len - d->body_have);
-        if (!skippable(d->head[0])) memcpy(d->body + d->body_have, data, *taken);
+        if (!skippable(d->head[0])) {
+            int r = reserve(&d->body, d->body_have + *taken, CRC + MAX_BLOCK, err);
+            if (r < 0) return r;
+            memcpy(d->body.data + d->body_have, data, *taken);
+        }
         d->body_have += *taken;
     }
     return d->body_have == d->body_len ? finish(d, err) : 0;
