@@ -309,7 +309,7 @@ far:open() far:open(...) kt.log.info(5) kt.log.info(nil)]])
 
     it("finds a dot where a colon belongs, and a colon where a dot does", function()
       assert.equal("s.lua:4: link:open: called with a dot; write it with a colon\ns.lua:5: link:stats: called with a dot; write it with a colon\n"
-        .. "s.lua:6: kt.sleep: called with a colon; write it with a dot\ns.lua:7: conn.peer: no method; it is a field, read without a call\n", task [[
+        .. "s.lua:6: kt.sleep: called with a colon; write it with a dot\ns.lua:7: conn.peer: not a method; it is a field; read it without a call\n", task [[
 local s = far.open { timeout = "5s" }
 print(s, far.stats())
 kt:sleep(1)

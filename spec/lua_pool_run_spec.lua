@@ -88,7 +88,7 @@ end)]]):format(table.concat(names, ", "), settings, more or "", at))
       assert.equal("a", where(p))
       a.kill()
       local killed = h.loop.now()
-      p:expect("pool: new streams go to b, no longer to a: a is down", 20)
+      p:expect("pool: new streams now go to b instead of a: a is down", 20)
       assert.is_true(h.loop.now() - killed < 10)
       assert.equal("b", where(p))
       a.start()
@@ -97,7 +97,7 @@ end)]]):format(table.concat(names, ", "), settings, more or "", at))
       assert.equal("b", where(p))
       h.loop.eventually("a connection at the first server", 20, function() return where(p) == "a" end)
       assert.is_true(h.loop.now() - up > 1.5)
-      p:expect "pool: new streams go to a, no longer to b: first prefers it"
+      p:expect "pool: new streams now go to a instead of b: first prefers it"
     end)
   end)
 
@@ -223,7 +223,7 @@ end)]]):format(ns.at, at))
       assert.equal("a\n", app:recv_exactly(2, 20))
 
       says(c, b) -- the old connection goes on, on a link that is out of the pool
-      p:expect("pool: localhost:" .. a.port .. " is gone from _kt._udp.test; its streams go on", 20)
+      p:expect("pool: removed localhost:" .. a.port .. ", no longer in _kt._udp.test; its streams stay open", 20)
       h.loop.eventually("a connection at the new server", 20, function() return where(p) == "c" end)
       app:send "still here"
       assert.equal("still here", app:recv_exactly(10, 20))
@@ -235,7 +235,7 @@ end)]]):format(ns.at, at))
       local before = ns.count "_kt._udp.test"
       h.loop.eventually("two more lookups", 20, function() return ns.count "_kt._udp.test" >= before + 2 end)
       ns.close()
-      p:expect("no SRV records of _kt._udp.test: .*; the links known so far stay", 20)
+      p:expect("no SRV records of _kt._udp.test: .*; keeping the current links", 20)
       assert.equal("b", where(p))
     end)
   end)

@@ -1,5 +1,5 @@
---- Looks at the arguments of a call as they are written out: those that come one after the other, and the table at their end.
---- What must be computed is taken to be right, and to be as many values as are wanted.
+--- Checks the arguments of a call as far as they are literals: positional ones, and the table that follows them. Computed
+--- arguments are assumed to be correct in type and number.
 local literals = require "kt.check.literals"
 local schema = require "kt.schema"
 local standin = require "kt.check.standin"
@@ -8,7 +8,7 @@ local arguments = {}
 
 local text = literals.text
 
---- Whether the expression between first and last (not included) may be any number of values: a call, or "...".
+--- Whether the expression between first and last (exclusive) may yield any number of values: a call or "...".
 local function may_be_many(tokens, first, last)
   local t = text(tokens, last - 1)
   if text(tokens, first) == "function" and literals.past(tokens, first) == last then return false end
@@ -17,7 +17,7 @@ local function may_be_many(tokens, first, last)
   return t == ")" or t == "..."
 end
 
---- The arguments of the call that opens at i, as { first, last }; and whether the last may stand for more, or for none.
+--- The arguments of the call that opens at i, as { first, last }, and whether the last may yield several values or none.
 function arguments.list(tokens, i)
   local list = {}
   for n = 1, math.maxinteger do
@@ -29,7 +29,8 @@ function arguments.list(tokens, i)
   return list, final ~= nil and may_be_many(tokens, final.first, final.last)
 end
 
---- What is known of the expression: "number", …, a kind of handle; or nil, nothing. holds: what names hold, by check.kinds.
+--- The type of an expression, "number" and so on, or a kind of handle; nil if unknown. Then its value, if it is a literal. holds: the
+--- kinds of variables, from check.kinds.
 function arguments.kind(tokens, at, holds)
   local token = tokens[at.first]
   if text(tokens, at.first) == "function" and literals.past(tokens, at.first) == at.last then return "function" end
@@ -38,8 +39,7 @@ function arguments.kind(tokens, at, holds)
   if not standin.is(value) then return type(value), value end
 end
 
---- "conn | stream" → { "conn", "stream" }; fun(…), whose parameters are nobody's concern here, → { "function" };
---- '"up" | "down"' → {}, { "up", "down" }
+--- Parses a parameter's type: "conn | stream" → { "conn", "stream" }; fun(…) → { "function" }; '"up" | "down"' → {}, { "up", "down" }
 local function words_of(p)
   local words, values = {}, {}
   for word in p.type:gsub("fun%b()", "function"):gmatch "[^%s|]+" do
@@ -71,7 +71,7 @@ local function expected(p, words)
   return table.concat(out, " or ")
 end
 
---- What is wrong with a value for the parameter, and what to do about it; nil if nothing. kind "nothing": the argument is missing.
+--- The message and suggestion for a value that does not fit the parameter; nil if it fits. kind "nothing" means the argument is missing.
 local function objection(p, nth, kind, value)
   local words, values = words_of(p)
   if values[1] and kind == "string" then
@@ -90,7 +90,7 @@ local function objection(p, nth, kind, value)
   return ("argument %d: expected %s, got %s"):format(nth, expected(p, words), got)
 end
 
---- Checks what the table, or the unit, may be.
+--- Checks the table, or the unit, against its description.
 local function check_described(tokens, at, f, call, note)
   local value
   if at then
@@ -106,8 +106,8 @@ local function check_described(tokens, at, f, call, note)
   end
 end
 
---- Checks the call of f whose arguments begin at i; holds: what names hold. note{ line, path, message, suggestion, placed }, placed:
---- the message is about an argument by its place, of which a script that runs is told in other words.
+--- Checks the call of f whose arguments begin at i. holds: the kinds of variables. Calls note{ line, path, message, suggestion,
+--- placed } for each mistake. placed: running the call reports the same mistake in different words.
 function arguments.check(tokens, i, f, holds, note)
   local list, more = arguments.list(tokens, i)
   local line, nth = tokens[i].line, 1
@@ -122,7 +122,7 @@ function arguments.check(tokens, i, f, holds, note)
       return complain(objection(p, nth, "nothing"))
     elseif more and nth == #list then
       return
-    elseif not (p.optional and f.argument and text(tokens, at.first) == "{") then -- the table stands in the place of what was left out
+    elseif not (p.optional and f.argument and text(tokens, at.first) == "{") then -- an optional parameter was omitted before the table
       local kind, value = arguments.kind(tokens, at, holds)
       local message, suggestion
       if kind then message, suggestion = objection(p, nth, kind, value) end
@@ -134,7 +134,7 @@ function arguments.check(tokens, i, f, holds, note)
   check_described(tokens, list[nth], f, line, note)
 end
 
---- The function literals among the arguments of the call that opens at i: where the last of them ends; nil if there is none.
+--- The end of the last function literal among the arguments of the call that opens at i; nil if there is none.
 function arguments.past_functions(tokens, i)
   local past
   for _, at in ipairs((arguments.list(tokens, i))) do
@@ -143,7 +143,7 @@ function arguments.past_functions(tokens, i)
   return past
 end
 
---- Whether the method `name` of a `kind`, called with a dot, gets no handle first for certain: what is written there is something else.
+--- Whether a method of `kind`, called with a dot, certainly lacks the handle as its first argument.
 function arguments.lacks_self(tokens, i, kind, holds)
   local list, more = arguments.list(tokens, i)
   if not list[1] then return true end

@@ -1,6 +1,5 @@
---- Looks at what a script does with the API, in tasks too, which a check does not run: is there such a function, is it called as
---- it has to be, do the arguments that are written out pass, and is nothing set that cannot be? What must be computed is taken to
---- be right.
+--- Checks how a script uses the API, also in tasks, which `kt check` does not run: that functions exist, that they are called with
+--- the right syntax and literal arguments, and that read-only names are not assigned. Computed values are assumed to be correct.
 local api = require "kt.api"
 local arguments = require "kt.check.arguments"
 local core = require "kt.core"
@@ -13,7 +12,7 @@ local calls = {}
 
 local text = literals.text
 
---- The name that `require "kt"` is given: mostly "kt".
+--- The variable that holds `require "kt"`; usually "kt".
 local function name_of_kt(tokens)
   for i in ipairs(tokens) do
     if text(tokens, i) == "require" and text(tokens, i - 1) == "=" then
@@ -23,14 +22,14 @@ local function name_of_kt(tokens)
   end
 end
 
--- What a walk through a file knows: { tokens, holds = what names hold, note, later = before that position all runs in a task, or
--- at least not in the main chunk }.
+-- The state of a walk through a file: { tokens, holds = kinds of variables, note, later = code before this position does not run in
+-- the main chunk }.
 
 local function complain(walk, i, path, message, suggestion, placed)
   walk.note { line = walk.tokens[i].line, path = path, message = message, suggestion = suggestion, placed = placed }
 end
 
---- The same of a whole sentence, "kt.lisen: no such function; did you mean kt.listen?".
+--- The same for a complete message, "kt.lisen: no such function; did you mean kt.listen?".
 local function complain_of(walk, i, sentence)
   local path, message, suggestion = sentence:match "^(%S+): (.+); (.+)$"
   complain(walk, i, path, message, suggestion)
@@ -46,19 +45,19 @@ local function names_in(path)
   return names
 end
 
---- Whether the name that begins at i and ends at last is set.
+--- Whether the name from i to last is assigned.
 local function is_set(tokens, i, last) return text(tokens, last + 1) == "=" or text(tokens, i - 1) == "function" end
 
 local check_member
 
---- Checks the call of f whose arguments begin at i, if it is one, and what is called on its result.
+--- Checks the call of f whose arguments begin at i, if there is a call, and method calls on its result.
 local function check_call(walk, i, f)
   local tokens = walk.tokens
   local past = kinds.past_arguments(tokens, i)
   if not past then return end
   if f.context == "declare" and i < walk.later then complain_of(walk, i, core.declare_only(f.name)) end
   arguments.check(tokens, i, f, walk.holds, walk.note)
-  walk.later = math.max(walk.later, arguments.past_functions(tokens, i) or 0) -- whatever takes a function calls it later
+  walk.later = math.max(walk.later, arguments.past_functions(tokens, i) or 0) -- functions passed as arguments run later
   local kind = standin.kind_of(f)
   if kind and text(tokens, past) == ":" then check_member(walk, past, kind) end
 end
@@ -84,7 +83,7 @@ local function check_function(walk, i)
   end
 end
 
---- Checks the field or the method behind the dot or the colon at i, of what is a `kind`.
+--- Checks the field or method after the dot or colon at i, on a value of type `kind`.
 function check_member(walk, i, kind)
   local tokens = walk.tokens
   local dot, name, h = text(tokens, i) == ".", tokens[i + 1].text, api.handles[kind]
@@ -102,7 +101,7 @@ function check_member(walk, i, kind)
   for _, field in ipairs(h.fields) do
     names[#names + 1] = field.name
     if field.name == name then
-      if not dot then complain(walk, i, kind .. "." .. name, "no method", "it is a field, read without a call", true) end
+      if not dot then complain(walk, i, kind .. "." .. name, "not a method", "it is a field; read it without a call", true) end
       return
     end
   end

@@ -1,5 +1,5 @@
---- Looks for names that nothing in a script defines, in the code that a check does not run. A name that is set anywhere in
---- the file, in whatever scope, is taken to be defined: what is reported is certain.
+--- Finds undefined names in code that `kt check` does not run. A name assigned anywhere in the file, in any scope, counts as defined, so
+--- there are no false positives.
 local literals = require "kt.check.literals"
 local schema = require "kt.schema"
 
@@ -18,7 +18,7 @@ local function add_list(tokens, i, defined)
   end
 end
 
---- All the names that a file sets.
+--- All names that a file assigns.
 local function defined_in(tokens)
   local defined = { self = true, _ENV = true }
   for i, token in ipairs(tokens) do
@@ -31,7 +31,7 @@ local function defined_in(tokens)
       while tokens[open] and text(tokens, open) ~= "(" do open = open + 1 end
       add_list(tokens, open + 1, defined)
     elseif token.kind == "name" and (text(tokens, i + 1) == "=" or text(tokens, i + 1) == ",") then
-      -- An assignment: "a, b = …". A call's arguments look like its beginning, but end otherwise.
+      -- An assignment "a, b = …", or the arguments of a call, which look the same up to the "=".
       local last = i
       while text(tokens, last + 1) == "," and tokens[last + 2] and tokens[last + 2].kind == "name" do last = last + 2 end
       if text(tokens, last + 1) == "=" then add_list(tokens, i, defined) end
@@ -40,12 +40,12 @@ local function defined_in(tokens)
   return defined
 end
 
---- The name of `names` that was meant; none for one or two letters, which are near to everything.
+--- The closest of `names`; nil for names of one or two letters, which are close to everything.
 function globals.suggest(name, names)
   return #name > 2 and schema.suggest(name, names) or nil
 end
 
---- Calls note(line, name, names that there are) for each use of a name that neither the file defines nor the world has.
+--- Calls note(line, name, known names) for each use of a name that neither the file nor `world` (the globals) defines.
 function globals.check(tokens, world, note)
   local defined = defined_in(tokens)
   local names = {}

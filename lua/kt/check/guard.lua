@@ -1,5 +1,5 @@
---- Puts the whole API under guard, for `kt check`: a call that fails notes its mistake and returns a stand-in, so that the
---- main chunk goes on. What a script catches itself, by pcall, is its own affair.
+--- Wraps the whole API for `kt check`: a call that fails records its mistake and returns a stand-in, so that the main chunk
+--- continues. Errors that the script catches with pcall are left to it.
 local api = require "kt.api"
 local core = require "kt.core"
 local suggest = require("kt.check.globals").suggest
@@ -7,9 +7,9 @@ local schema = require "kt.schema"
 local sources = require "kt.check.sources"
 local standin = require "kt.check.standin"
 
-local guard = { EXIT = {} } -- EXIT is raised by os.exit: the main chunk ends there
+local guard = { EXIT = {} } -- os.exit raises EXIT, which ends the main chunk
 
-local caught = 0 -- calls of the script's own pcall that are under way
+local caught = 0 -- depth of nested pcall and xpcall calls of the script
 local list -- the notes
 
 --- "script.lua:3: text" → file, line, text
@@ -18,20 +18,20 @@ local function placed(text)
   if file then return sources.file(file), math.tointeger(line), rest end
 end
 
---- Where the script is: file and line.
+--- The script's current file and line.
 local function here()
   local file, line = placed(core.where() .. "x")
   return file or sources.path, line or 0
 end
 
---- Notes an error that the script has met: its text, and where it is if the text does not say so itself.
+--- Records an error that the script raised. where: its position, if the text does not begin with one.
 function guard.note_error(text, where, path)
   text = text:gsub("\n  called from.*", "")
   local file, line, rest = placed(text)
   if not file then
     file, line, rest = placed(where .. text)
   elseif text:sub(1, #where) ~= where then
-    path = nil -- it comes from elsewhere than the call
+    path = nil -- it was not raised by this call
   end
   rest = rest or text
   local own, after = rest:match "^([%a_][%w_]*[.:][%w_.:]-): (.+)$"
@@ -40,7 +40,7 @@ function guard.note_error(text, where, path)
   list:add { file = file or sources.path, line = line or 0, path = path, message = message or rest, suggestion = suggestion }
 end
 
---- Notes what the schema says, each mistake at its own key.
+--- Records mistakes found by the schema, each at the line of its key.
 local function note_mistakes(name, mistakes)
   local file, line = here()
   for _, m in ipairs(mistakes) do
@@ -53,7 +53,7 @@ end
 
 local function instead(f)
   local kind = standin.kind_of(f)
-  if kind == "secret" then return core.secret "stand-in" end -- what takes one can tell a real one
+  if kind == "secret" then return core.secret "stand-in" end -- functions that take a secret need a real one
   if f and not f.returns then return nil end
   return standin.new(kind)
 end
@@ -67,12 +67,12 @@ local function outcome(name, args, ok, ...)
   if refused then
     note_mistakes(name, refused.mistakes)
   elseif (f and f.context == "task") or not standin.among(args, args.n) then
-    guard.note_error(tostring(wrong), core.where(), name) -- else it is a stand-in's fault
+    guard.note_error(tostring(wrong), core.where(), name) -- otherwise a stand-in may have caused it
   end
   return instead(f)
 end
 
---- The function under guard.
+--- The wrapped function.
 local function guarded(name, fn)
   return function(...)
     return outcome(name, table.pack(...), pcall(fn, ...))
@@ -85,14 +85,14 @@ local function guard_table(path, t)
   end
 end
 
---- Notes that `path` has no such name, and returns a stand-in for what it would have been.
+--- Records that `path` has no such name, and returns a stand-in for the value.
 local function missing(path, name, names, what)
   if caught > 0 then error(core.where() .. schema.absent(path, name, names, what), 0) end
   guard.note_error(schema.absent(path, name, names, what), core.where())
   return standin.new()
 end
 
---- Reading from a handle: its methods come out guarded, a field that is not there is noted.
+--- Wraps a kind of handle: its methods are guarded, and reading an unknown field is recorded.
 local function guard_handle(kind, h)
   local index, newindex, methods = h.meta.__index, h.meta.__newindex, {}
   local names = table.move(h.fields, 1, #h.fields, #h.methods + 1, table.move(h.methods, 1, #h.methods, 1, {}))
@@ -108,11 +108,11 @@ local function guard_handle(kind, h)
   h.meta.__newindex = guarded(kind, newindex)
 end
 
---- The script's globals: one that is not defined is noted; what it catches itself is left alone.
+--- Records undefined globals, and tracks when the script is inside its own pcall.
 local function guard_globals(quiet)
   local world, meta = core.script_world()
   local undefined = meta.__index
-  local told = {} -- in a loop the same line comes again and again
+  local told = {} -- a loop would report the same line repeatedly
   function guard.note_undefined(name, names, where)
     if told[where .. name] then return end
     told[where .. name] = true
@@ -143,7 +143,7 @@ local function guard_globals(quiet)
   world.pcall, world.xpcall = counted(world.pcall), counted(world.xpcall)
   world.require = guarded("require", world.require)
   if rawget(world, "os") then
-    function world.os.exit() error(guard.EXIT, 0) end -- else the process would end, and its findings with it
+    function world.os.exit() error(guard.EXIT, 0) end -- the process must not end before it reports
   end
   if quiet then
     function world.print(...)
@@ -154,7 +154,7 @@ local function guard_globals(quiet)
   end
 end
 
---- Begins to guard; mistakes go to `notes`. quiet: what the script prints goes to standard error.
+--- Installs the guards; mistakes go to `notes`. quiet: send the script's output to standard error.
 function guard.begin(notes, quiet)
   list = notes
   schema.unknown = standin.is
@@ -170,7 +170,7 @@ function guard.begin(notes, quiet)
   function standin.called(f)
     if f.context == "task" then guard.note_error(core.task_only(f.name), core.where()) end
   end
-  require "kt.pool" -- its handle is guarded too
+  require "kt.pool" -- so that its handle is guarded too
   for path, t in next, core.api do guard_table(path, t) end
   for kind, h in next, core.handles() do guard_handle(kind, h) end
   guard_globals(quiet)

@@ -1,7 +1,7 @@
---- Which names of a script hold a link, a conn, a stream, …, in the code that a check does not run.
+--- Infers which variables of a script hold a link, a conn, a stream and so on, in code that `kt check` does not run.
 ---
---- Scopes are not followed: a name has a kind if every place in the file that sets it gives it that one. So what is said of it
---- is certain.
+--- It ignores scopes: a name has a kind only if every assignment to it in the file gives it that kind. So it never infers a wrong
+--- kind.
 local api = require "kt.api"
 local literals = require "kt.check.literals"
 local standin = require "kt.check.standin"
@@ -10,7 +10,7 @@ local kinds = {}
 
 local text = literals.text
 
---- The function of the API that the name at i begins: "kt.link", and where its last part is; or a name that there is not.
+--- The API name that begins at i, such as "kt.link", and the position of its last part. The name may not exist.
 function kinds.function_at(tokens, i)
   local name, last = "kt", i
   while text(tokens, last + 1) == "." and tokens[last + 2].kind == "name" do
@@ -23,13 +23,13 @@ function kinds.function_at(tokens, i)
   return name, last
 end
 
---- Whether a name stands at i, and not a field or a method of something.
+--- Whether token i is a name that is not a field or a method.
 local function is_name(tokens, i)
   local before = text(tokens, i - 1)
   return tokens[i] and tokens[i].kind == "name" and before ~= "." and before ~= ":"
 end
 
---- The positions of the names in "a, b <const>, c", which begins at i, and the position behind it.
+--- The positions of the names in the list "a, b <const>, c" that begins at i, and the position after it.
 local function name_list(tokens, i)
   local list = {}
   while tokens[i] and tokens[i].kind == "name" do
@@ -42,14 +42,14 @@ local function name_list(tokens, i)
   return list, i
 end
 
---- The position behind the arguments of a call that begin at i; nil if none do.
+--- The position after the call arguments that begin at i; nil if there are none.
 function kinds.past_arguments(tokens, i)
   local token = tokens[i]
   if token and token.kind == "string" then return i + 1 end
   if text(tokens, i) == "{" or text(tokens, i) == "(" then return literals.past(tokens, i) end
 end
 
---- What the first parameter of the function is that a method is given: `listener:serve(function(NAME`.
+--- The position and kind of the first parameter of a callback passed to a method: `listener:serve(function(NAME`.
 local function parameter(tokens, i, kind, method)
   local given
   if method == "serve" then
@@ -62,8 +62,8 @@ local function parameter(tokens, i, kind, method)
   end
 end
 
---- Follows the methods that are called on a value of that kind, whose expression ends before i. Returns the kind of what the
---- last of them returns, if it is a handle's, and the position behind it. bind(position, kind): a parameter's.
+--- Follows a chain of method calls on a value of that kind, whose expression ends before i. Returns the kind of the last result, nil
+--- if it is not a handle, and the position after it. Calls bind(position, kind) for callback parameters.
 local function follow(tokens, i, kind, bind)
   while kind and text(tokens, i) == ":" do
     local method = tokens[i + 1].text
@@ -76,7 +76,7 @@ local function follow(tokens, i, kind, bind)
   return kind, i
 end
 
---- Whether an expression that ends before i ends there.
+--- Whether the expression before i is complete there.
 local function ends(tokens, i)
   local token = tokens[i]
   if not token or token.kind == "name" then return true end
@@ -84,7 +84,7 @@ local function ends(tokens, i)
   return token.kind == "keyword" and t ~= "and" and t ~= "or" or t == "," or t == ";" or t == ")" or t == "::"
 end
 
---- The name that is set to the expression that begins at i and ends before past: its position.
+--- The position of the name that is assigned the expression from i to past (exclusive); nil if none is.
 local function set_to(tokens, i, past)
   if text(tokens, i - 1) == "(" and text(tokens, i - 2) == "assert" then
     past = text(tokens, past) == "," and literals.past(tokens, i - 1) or past + 1
@@ -99,7 +99,7 @@ local function set_to(tokens, i, past)
   if is_name(tokens, first) then return first end
 end
 
---- For each position whether statements stand there: not in a table or an argument, where "a = b" sets nothing.
+--- For each position, whether it is in a statement. Inside a table or an argument list, "a = b" is not an assignment.
 local function statements(tokens)
   local open, among = {}, {}
   for i in ipairs(tokens) do
@@ -112,8 +112,7 @@ local function statements(tokens)
   return among
 end
 
---- bind(position, kind) for each name that is set to something known: to what a function of the API returns, or a method of a
---- name in `so_far`.
+--- Calls bind(position, kind) for each name assigned the result of an API function, or of a method of a name in `so_far`.
 local function find_known(tokens, among, kt, so_far, bind)
   for i, token in ipairs(tokens) do
     if is_name(tokens, i) then
@@ -132,7 +131,7 @@ local function find_known(tokens, among, kt, so_far, bind)
   end
 end
 
---- bind(position) for each name that is set to anything, whatever it is.
+--- Calls bind(position) for each assignment to a name, including parameters and loop variables.
 local function find_set(tokens, among, bind)
   local function bind_all(list)
     for _, at in ipairs(list) do bind(at) end
@@ -154,10 +153,10 @@ local function find_set(tokens, among, bind)
   end
 end
 
---- What each name holds: a kind of handle, or false. kt: the name that `require "kt"` was given.
+--- The kind of handle that each name holds, or false. kt: the variable that holds `require "kt"`.
 function kinds.of_names(tokens, kt)
   local found, among = {}, statements(tokens)
-  local known, count, before = {}, 0 -- positions of names → the kind that each is set to there
+  local known, count, before = {}, 0 -- position of an assigned name → the kind assigned there
   repeat
     before = count
     find_known(tokens, among, kt, found, function(at, kind)

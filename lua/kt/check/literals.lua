@@ -1,4 +1,4 @@
---- Reads what is written out in a script's tokens: where a key stands, and what a table says as far as it says it plainly.
+--- Reads literals from a script's tokens: the positions of keys, and the values that are not computed.
 local standin = require "kt.check.standin"
 
 local literals = {}
@@ -24,7 +24,7 @@ function literals.past(tokens, i)
   return i
 end
 
---- The end of the expression that begins at i: the position of what separates it from the next, or closes it.
+--- The end of the expression that begins at i: the position of the separator or closing token after it.
 local function past_value(tokens, i)
   while tokens[i] do
     local t = text(tokens, i)
@@ -34,7 +34,7 @@ local function past_value(tokens, i)
   return i
 end
 
---- The key that is set at i: its name, and where its value begins. Nil for a positional or a computed one.
+--- The key of the table entry at i and the position of its value. Nil for a positional entry or a computed key.
 local function key_at(tokens, i)
   if tokens[i].kind == "name" and text(tokens, i + 1) == "=" then return tokens[i].text, i + 2 end
   if text(tokens, i) == "[" and tokens[i + 1].kind == "string" and text(tokens, i + 2) == "]" and text(tokens, i + 3) == "=" then
@@ -42,7 +42,7 @@ local function key_at(tokens, i)
   end
 end
 
---- Walks the entries of the table that opens at i: each(key or nil, start of the value, its end, start of the entry).
+--- Walks the entries of the table that opens at i: each(key or nil, start of value, end of value, start of entry).
 local function entries(tokens, i, each)
   i = i + 1
   while tokens[i] and text(tokens, i) ~= "}" do
@@ -56,7 +56,7 @@ end
 
 local constants = { ["true"] = true, ["false"] = false }
 
---- The value between first and last (not included): what is written there, or a stand-in if that must be computed.
+--- The value of the expression from first to last (exclusive), or a stand-in if it is computed.
 function literals.value(tokens, first, last)
   local token = tokens[first]
   if text(tokens, first) == "{" and literals.past(tokens, first) == last then return literals.table(tokens, first) end
@@ -76,7 +76,7 @@ function literals.table(tokens, i)
   entries(tokens, i, function(key, first, last, entry)
     if key then
       out[key] = literals.value(tokens, first, last)
-    elseif text(tokens, entry) ~= "[" then -- a computed key says nothing
+    elseif text(tokens, entry) ~= "[" then -- skip computed keys
       nth = nth + 1
       out[nth] = literals.value(tokens, first, last)
     end
@@ -84,7 +84,7 @@ function literals.table(tokens, i)
   return out
 end
 
---- The n-th argument of the call whose arguments begin at i: where it begins and ends. Nil if there is none.
+--- The start and end of the n-th argument of the call whose arguments begin at i; nil if there is none.
 function literals.argument(tokens, i, n)
   if tokens[i] and (tokens[i].kind == "string" or text(tokens, i) == "{") then
     if n == 1 then return i, literals.past(tokens, i) end
@@ -102,7 +102,7 @@ function literals.argument(tokens, i, n)
   end
 end
 
---- The keys that a mistake's path names below its table: "links[2].weight" → { "links", 2, "weight" }.
+--- Splits a mistake's path, relative to its table, into keys: "links[2].weight" → { "links", 2, "weight" }.
 function literals.keys(path)
   local keys = {}
   for part in path:gmatch "[^.]+" do
@@ -113,8 +113,8 @@ function literals.keys(path)
   return keys
 end
 
---- The line of the key that the path leads to, from the table that opens at i; of the nearest table around it, if it is
---- not written there.
+--- The line of the key at `path` in the table that opens at i; if the key is not in the source, the line of the innermost
+--- enclosing table.
 function literals.line_of(tokens, i, path)
   local line = tokens[i].line
   for _, name in ipairs(path) do

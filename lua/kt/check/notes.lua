@@ -1,4 +1,4 @@
---- The mistakes that a check has found: each once, in the order of their files and lines.
+--- The mistakes that a check has found, without duplicates, sorted by file and line.
 local notes = {}
 notes.__index = notes
 
@@ -6,10 +6,10 @@ function notes.new()
   return setmetatable({ seen = {}, files = {}, count = 0 }, notes)
 end
 
---- Where a mistake is, as text.
+--- The position of a mistake as text.
 function notes.place(m) return ("%s:%d:%s"):format(m.file, m.line, m.path or "") end
 
---- mistake: { file, line, path, message, suggestion }; line 0: the whole file; path and suggestion may be nil.
+--- mistake: { file, line, path, message, suggestion }. Line 0 means the whole file; path and suggestion may be nil.
 function notes:add(mistake)
   local key = notes.place(mistake) .. ":" .. mistake.message
   if self.seen[key] then return end
@@ -30,7 +30,7 @@ function notes:sorted()
   return out
 end
 
---- A mistake as one line, as compilers write it.
+--- A mistake as one line in compiler format.
 function notes.line(m)
   local place = m.line > 0 and ("%s:%d: "):format(m.file, m.line) or m.file .. ": "
   return place .. (m.path and m.path .. ": " or "") .. m.message .. (m.suggestion and "; " .. m.suggestion or "")

@@ -1,22 +1,22 @@
---- The sources of the scripts under check, by the names that Lua gives their lines.
+--- The sources of the scripts being checked, by Lua's chunk names.
 local core = require "kt.core"
 local literals = require "kt.check.literals"
 local tokens = require "kt.check.tokens"
 
 local sources = { path = nil, cache = {} }
 
---- Lua shortens the name of a file that is far away to "...the/end/of.lua".
+--- Resolves a chunk name: Lua shortens long paths to "...the/end/of.lua".
 function sources.file(name)
   local rest = name:match "^%.%.%.(.+)$"
   if rest and sources.path and sources.path:sub(-#rest) == rest then return sources.path end
   return name
 end
 
---- The files under check: the script, and the modules beside it that it names.
+--- The files to check: the script, and the modules beside it that it requires.
 function sources.all()
   local files, folder = { sources.path }, sources.path:match "^(.*/)" or ""
   local seen = { [sources.path] = true }
-  for _, file in ipairs(files) do -- grows while it is walked
+  for _, file in ipairs(files) do -- grows during the loop
     local list = sources.tokens(file)
     for i, token in ipairs(list) do
       local first = token.text == "require" and token.kind == "name" and literals.argument(list, i + 1, 1)
@@ -33,7 +33,7 @@ function sources.all()
   return files
 end
 
---- The tokens of a file; an empty list when it cannot be read, or is not Lua.
+--- The tokens of a file; an empty list if it cannot be read or is not valid Lua.
 function sources.tokens(file)
   local found = sources.cache[file]
   if found then return found end
@@ -44,8 +44,8 @@ function sources.tokens(file)
   return found
 end
 
---- The line of a key in the table that a call was given; the call's own line if it is not written there.
---- name: "kt.link"; path: "kcp.sndwind", below that table.
+--- The line of a key in the table passed to a call; the call's line if the key is not in the source.
+--- name: "kt.link"; path: "kcp.sndwind", relative to that table.
 function sources.line_of(file, line, name, path)
   local list, last = sources.tokens(file), name:match "[%w_]+$"
   local keys = literals.keys(path)

@@ -1,7 +1,7 @@
---- Stand-ins: what a mistaken call or an unknown name gives in `kt check`, so that the chunk goes on to its next mistake.
+--- Stand-ins: the results of failed calls and unknown names in `kt check`, so that the main chunk continues to its next mistake.
 ---
---- A stand-in of a kind ("link") has that kind's methods and fields and reports any other. One of no kind takes whatever
---- is done to it. Neither keeps a loop going: calls as an iterator, indices and lengths come to an end at once.
+--- A stand-in of a kind ("link") has that kind's methods and fields and reports any other. One without a kind accepts every
+--- operation. Neither can keep a loop running: as an iterator, list or length it is empty.
 local api = require "kt.api"
 
 local standin = {}
@@ -9,15 +9,15 @@ local standin = {}
 local kinds = setmetatable({}, { __mode = "k" }) -- each stand-in → its kind, or false
 local meta = { __metatable = false }
 
---- What is said of a handle's field that is set, as by handle.c.
+--- The message for assigning a handle's field; the same as in handle.c.
 standin.NOT_SET = "a handle's fields cannot be set"
 
--- Set by kt.check.guard:
---- is called with a kind and a field that was set, which none may be;
+-- kt.check.guard replaces these three:
+--- Called with a kind and a field that was assigned, which is always a mistake.
 function standin.set() end
---- is called with a kind, a name that it has not, and the names that it has;
+--- Called with a kind, an unknown name, and the known names.
 function standin.missing() end
---- is called with the description of a method when one is called.
+--- Called with the description of a method that is called.
 function standin.called() end
 
 function standin.new(kind)
@@ -28,7 +28,7 @@ end
 
 function standin.is(value) return kinds[value] ~= nil end
 
---- Whether any of the values is a stand-in, or a table with one in it.
+--- Whether any of the values is a stand-in or a table that contains one.
 function standin.among(values, n, depth)
   for i = 1, n do
     local value = values[i]
@@ -42,7 +42,7 @@ function standin.among(values, n, depth)
   return false
 end
 
---- The kind that a function returns first, "link" for "link | nil, err"; nil if it is no handle.
+--- The kind of handle that a function returns, "link" for "link | nil, err"; nil if it does not return a handle.
 function standin.kind_of(f)
   local kind = f and f.returns and f.returns:match "^%l+"
   return api.handles[kind] and kind

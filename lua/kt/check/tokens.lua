@@ -1,5 +1,5 @@
---- Lua source as tokens: { kind, text, line, value }, kind being "name", "keyword", "string", "number" or "op". Only for source
---- that compiles: it looks for no mistakes of its own.
+--- Splits Lua source into tokens { kind, text, line, value }, where kind is "name", "keyword", "string", "number" or "op". The source
+--- must compile: there is no error handling.
 local tokens = {}
 
 local keywords = {}
@@ -15,7 +15,7 @@ local function evaluate(text)
   return chunk and chunk()
 end
 
---- What begins at `at`: kind and last position. kind nil: nothing that means anything.
+--- The kind and last position of the token at `at`; kind is nil for comments and anything else to skip.
 local function next_token(source, at)
   local equals = source:match("^%-%-%[(=*)%[", at)
   if equals then return nil, select(2, assert(source:find("]" .. equals .. "]", at, true))) end

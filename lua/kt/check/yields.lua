@@ -1,5 +1,5 @@
---- Looks for coroutine.yield where nobody would resume: a task that calls it fails. In a script that makes no coroutine of its own,
---- each one is such a place.
+--- Finds calls of coroutine.yield in tasks, where they fail because nothing resumes the task. In a script that creates no coroutines,
+--- that is every call.
 local literals = require "kt.check.literals"
 
 local yields = {}
@@ -19,7 +19,7 @@ local function find(tokens, found)
   return true
 end
 
---- files: all that belong to the script, by name in order; tokens_of(file). note(file, mistake) for each.
+--- files: all files of the script, in order; tokens_of(file) → its tokens. Calls note(file, mistake) for each call found.
 function yields.check(files, tokens_of, note)
   local found = {}
   for _, file in ipairs(files) do

@@ -1,10 +1,9 @@
---- Checks the links of a pool: a task for each, asleep nearly always.
+--- Checks the links of a pool, with one task per link that sleeps between checks.
 ---
---- Intervals are drawn from 0.9 to 1.1 of `every`, so that neither the links of a pool nor the pools of many clients march in step.
---- A check is never left out because the link is busy: it costs two small packets, and idle links have no traffic to go by. But a
---- check that gets no answer in time does not count against a link from which data kept coming meanwhile: its answer stands in a
---- queue, which is the very moment not to call the link dead. Should only one direction work, the link itself notices
---- (dead_after), and the next check finds nobody.
+--- Intervals vary between 0.9 and 1.1 of `every`, so that neither the links of a pool nor the pools of many clients synchronize.
+--- Busy links are checked too: a check costs two small packets, and an idle link has no other traffic to judge it by. A check that
+--- times out does not count as failed if data arrived from the link meanwhile: the answer is waiting in a queue, and the link is
+--- congested, not dead. If only one direction works, the link itself notices (dead_after), and the next check fails.
 local choice = require "kt.pool.choice"
 local events = require "kt.pool.events"
 local facts = require "kt.pool.facts"
@@ -13,10 +12,10 @@ local schema = require "kt.schema"
 local checks = {}
 
 local SPREAD = 0.2 -- of every
-local SOONEST = 0.25 -- of every: a check that a failed stream asks for comes this long after the one before
-local GAIN = 1 / 8 -- of the newest round trip in the smoothed one, as in RFC 6298
+local SOONEST = 0.25 -- of every: the minimum interval before a check that a failed stream triggers
+local GAIN = 1 / 8 -- weight of a new sample in the smoothed round-trip time, as in RFC 6298
 
---- A script's own check, in a task of its own: what it opens is closed when it ends, and it may hang or die there.
+--- Runs the script's check in a task of its own, which may hang or fail; what it opened is closed when it ends.
 local function run_own(pool, m, job)
   job.task = pool.env.self()
   job.ok, job.result, job.err = pcall(pool.check.with, m.link)
@@ -24,7 +23,7 @@ local function run_own(pool, m, job)
   if m.checker then pool.env.unpark(m.checker) end
 end
 
---- What a script's own check has said: rtt (or nil) and nil; or nil and why it has failed.
+--- The outcome of the script's check: rtt (or nil), nil; or nil and the reason it failed.
 local function judged(pool, job)
   local result = job.result
   if not job.ok then
@@ -39,17 +38,17 @@ local function judged(pool, job)
   end
   choice.complain(pool, "check returned", "check.with: expected true, a round-trip time in seconds, or nil and a reason, got %s",
     type(result) == "number" and schema.show(result) or "a " .. type(result))
-  return nil, "its check returned nonsense"
+  return nil, "its check returned an invalid value"
 end
 
---- Checks by the script's function. Returns as judged.
+--- Checks a link with the script's function. Returns what `judged` returns.
 local function check_with(pool, m)
   local env, job = pool.env, m.job
-  if job and not job.done and env.alive(job.task) then return nil, "its last check has not come to an end" end
+  if job and not job.done and env.alive(job.task) then return nil, "its previous check is still running" end
   job = { done = false }
   m.job = job
   local ok, wrong = pcall(env.spawn, run_own, pool, m, job)
-  if not ok then return nil, "its check could not begin: " .. choice.raised(wrong) end
+  if not ok then return nil, "its check could not start: " .. choice.raised(wrong) end
   local deadline = env.now() + pool.check.timeout
   while not job.done do
     local left = deadline - env.now()
@@ -61,20 +60,20 @@ local function check_with(pool, m)
   return judged(pool, job)
 end
 
---- Checks by a round trip to the peer. Returns rtt; nil and why it has failed; nil, nil, true if that says nothing.
+--- Checks a link by a round trip to the peer. Returns rtt; or nil and the reason it failed; or nil, nil, true if inconclusive.
 local function probe(pool, m)
   local env = pool.env
   local began = env.now()
   local rtt, err = m.link:probe(pool.probe)
   if rtt then return rtt end
   if err.code == "timeout" then
-    m.seen.at = -math.huge -- as it is now
+    m.seen.at = -math.huge -- discard cached statistics
     if facts.read(m, env.now()).heard < env.now() - began then return nil, nil, true end
   end
   return nil, tostring(err)
 end
 
---- Enters the outcome of a check.
+--- Records the outcome of a check.
 function checks.enter(pool, m, rtt, why)
   local env = pool.env
   local now = env.now()
@@ -86,7 +85,7 @@ function checks.enter(pool, m, rtt, why)
   if change == "down" then
     local times = m.health.fails
     env.log.warn("%s: %s is down: %s%s", pool.name, m.name, why, times > 1 and (" (%d checks in a row failed)"):format(times) or "")
-    m.rtt, m.measured = nil, nil -- it says nothing of the path on which the link comes back
+    m.rtt, m.measured = nil, nil -- the link may come back on another path
   else
     env.log.info("%s: %s is up%s", pool.name, m.name, m.rtt and (" (%.3g ms)"):format(m.rtt * 1000) or "")
   end
@@ -118,14 +117,14 @@ local function run(pool, m)
   while m.live and not pool.closed do
     local began = pool.env.now()
     m.poke = false
-    local ok, wrong = pcall(round, pool, m) -- out of memory, say: the next one may be luckier
+    local ok, wrong = pcall(round, pool, m) -- on failure, such as out of memory, try again next time
     if not ok then pool.env.log.warn("%s: %s could not be checked: %s", pool.name, m.name, choice.raised(wrong)) end
     rest(pool, m, began)
   end
   m.checker = nil
 end
 
---- Begins to check a member.
+--- Starts checking a member.
 function checks.start(pool, m)
   if pool.check then pool.env.spawn(run, pool, m) end
 end

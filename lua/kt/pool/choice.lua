@@ -1,13 +1,13 @@
---- Which member the next stream goes to.
+--- Chooses the member for the next stream.
 ---
---- Asked are those that are up, of the lowest tier that has any; without one, those that nobody has checked yet; without one of
---- those, the policy is left out and the least bad is tried, as an attempt that may fail is better than a failure for certain.
+--- The policy picks among the members that are up, in the lowest tier that has any. If none is up, it picks among those not checked
+--- yet. If there are none of those either, the least bad member is tried without asking the policy: an attempt may succeed.
 ---
---- A script's policy may do what it likes: it gets tables of its own, cannot wait, and when it raises or returns nonsense the
---- first link serves. Each kind of mistake is told once.
+--- A script's policy cannot harm the pool: it gets its own tables, cannot wait, and if it raises or returns an invalid value the
+--- first link that is up is used. Each kind of mistake is logged once.
 ---
---- hold: with a policy that prefers one link for all, `current` is that link. Another becomes it only if the last change is at
---- least `hold` ago and the other has been up for as long; at once, if the current one cannot be used.
+--- hold: with a policy that prefers one link for all streams, `current` is that link. It changes only if the last change was at
+--- least `hold` ago and the new link has been up for as long, or immediately if the current link cannot be used.
 local events = require "kt.pool.events"
 local facts = require "kt.pool.facts"
 local policies = require "kt.pool.policies"
@@ -15,12 +15,12 @@ local schema = require "kt.schema"
 
 local choice = {}
 
---- Fills pool.asked with the members that may be used, and returns how many.
+--- Fills pool.asked with the members to choose from, and returns their number.
 local function gather(pool, proven, tried)
   local list, n, tier = pool.asked, 0, nil
   for _, m in ipairs(pool.members) do
     if m.health.up and m.health.proven == proven and not (tried and tried[m]) then
-      tier = tier or m.tier -- members are in the order of their tiers
+      tier = tier or m.tier -- members are sorted by tier
       if m.tier ~= tier then break end
       n = n + 1
       list[n] = m
@@ -30,7 +30,7 @@ local function gather(pool, proven, tried)
   return n
 end
 
---- The member that was well most recently.
+--- The member that passed a check most recently.
 local function least_bad(pool, tried)
   local best
   for _, m in ipairs(pool.members) do
@@ -43,7 +43,7 @@ local function least_bad(pool, tried)
   return best
 end
 
---- A mistake of the script's, once per kind.
+--- Logs a mistake in the script, once per kind.
 local function complain(pool, kind, fmt, ...)
   if pool.told[kind] then return end
   pool.told[kind] = true
@@ -51,16 +51,16 @@ local function complain(pool, kind, fmt, ...)
 end
 choice.complain = complain
 
---- What a script's function raised, as text. Tables are not asked: their __tostring is the script's too.
+--- The value that a script's function raised, as text. Does not call __tostring of tables, which is the script's code too.
 function choice.raised(err)
   local kind = type(err)
   if kind == "string" or kind == "userdata" or kind == "number" then return tostring(err) end
   return "it raised " .. (kind == "nil" and "nil" or kind == "boolean" and tostring(err) or "a " .. kind)
 end
 
---- Asks the script's policy.
+--- Calls the script's policy.
 local function consult(pool, list, now, request)
-  if pool.asking then -- it never came back: it ran for so long that kt stopped it, and the task with it
+  if pool.asking then -- the last call did not return: kt stopped it, and its task, for running too long
     complain(pool, "stopped", "policy: stopped for running too long; not called again, using the first link that is up")
     pool.policy, pool.asking = "first", false
     return list[1]
@@ -77,7 +77,7 @@ local function consult(pool, list, now, request)
     complain(pool, "raised", "policy: %s; using the first link that is up", choice.raised(index))
     return list[1]
   end
-  -- Its index is into `up` as it left it: it may have sorted it.
+  -- The index refers to `up` as the policy left it: it may have sorted the list.
   local at = math.type(index) and math.tointeger(index)
   local picked = at and up[at]
   for i, fact in ipairs(given) do
@@ -96,13 +96,13 @@ local function contains(list, member)
 end
 
 local function reason(pool, from, tried)
-  if not from.live then return from.name .. " is no longer in the pool" end
+  if not from.live then return from.name .. " was removed from the pool" end
   if not from.health.up then return ("%s is down: %s"):format(from.name, from.health.why or "?") end
   if tried and tried[from] then return ("%s failed: %s"):format(from.name, tried[from]) end
   return type(pool.policy) == "string" and pool.policy .. " prefers it" or "the policy prefers it"
 end
 
---- Makes `preferred` the current one, unless the one that is holds.
+--- Makes `preferred` the current member, unless `hold` keeps the old one. Returns the current member.
 local function hold(pool, list, preferred, now, tried)
   local current = pool.current
   if current == preferred then return preferred end
@@ -114,13 +114,13 @@ local function hold(pool, list, preferred, now, tried)
   if current then
     local why = reason(pool, current, tried)
     pool.switched_at, pool.switches = now, pool.switches + 1
-    pool.env.log.info("%s: new streams go to %s, no longer to %s: %s", pool.name, preferred.name, current.name, why)
+    pool.env.log.info("%s: new streams now go to %s instead of %s: %s", pool.name, preferred.name, current.name, why)
     events.emit(pool, "switch", { from = current.name, to = preferred.name, reason = why })
   end
   return preferred
 end
 
---- The member for the next attempt, or nil if all were tried. request: { client, key } or nil; tried: member → why it failed.
+--- The member for the next attempt, or nil if all have been tried. request: { client, key } or nil; tried: member → why it failed.
 function choice.pick(pool, request, tried)
   local now, list = pool.env.now(), pool.asked
   local chosen
@@ -142,7 +142,8 @@ function choice.pick(pool, request, tried)
   return chosen
 end
 
---- After a link went up, down or away: those policies that ask nothing of the request switch now, not at the next stream.
+--- Called after a link went up or down or was removed: a policy that does not depend on the request switches now instead of with
+--- the next stream.
 function choice.reconsider(pool)
   if not pool.hold or not policies.steady[pool.policy] or not pool.current then return end
   local now = pool.env.now()

@@ -1,16 +1,15 @@
---- Links that DNS names: a task that looks up the name, brings in what is new, takes out what is gone, and comes again when the
---- shortest TTL is over.
+--- Finds the links of a pool in DNS: a task that looks up the name, adds new links, removes those no longer listed, and repeats
+--- when the shortest TTL expires.
 ---
---- Names are kept for as long as they fail to be looked up: a resolver that is down must not take the tunnel with it. A link that
---- is gone gets no new stream, and is closed when its last one has ended. SRV priorities become tiers, SRV weights the links'
---- (RFC 2782).
+--- While lookups fail, the links stay: an unreachable resolver must not take down the tunnel. A removed link gets no new streams and is
+--- closed after its last one. SRV priorities become tiers, SRV weights become link weights (RFC 2782).
 local discovery = {}
 
-local LINKS_MAX = 64 -- of one name: more is a mistake, or somebody's idea of a joke
+local LINKS_MAX = 64 -- per name, against mistakes and hostile answers
 local TTL_MIN, TTL_MAX = 1, 86400
-local LATE_MAX = 0.1 -- of the TTL: the caches of many clients run out together, they should not come together
+local LATE_MAX = 0.1 -- of the TTL: random delay, so that clients whose caches expire together do not all ask at once
 local AGAIN_MIN, AGAIN_MAX = 1, 60 -- seconds to the next lookup after failed ones
-local RETIRED_EVERY = 5 -- seconds between looks at links that wait for their last stream
+local RETIRED_EVERY = 5 -- seconds between checks whether removed links still have streams
 
 local function address(host, port)
   return (host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(host, port)
@@ -22,15 +21,15 @@ local function read(answer, kind, port)
     return type(answer.address) == "string" and { remote = address(answer.address, port), weight = 1, tier = 0 } or nil
   end
   local target = type(answer.target) == "string" and answer.target:gsub("%.$", "") or ""
-  if target == "" or not math.type(answer.port) or answer.port < 1 then return nil end -- ".": the service is not there
+  if target == "" or not math.type(answer.port) or answer.port < 1 then return nil end -- target ".": the service is not available
   return {
     remote = address(target, answer.port), tier = math.tointeger(answer.priority) or 0,
-    weight = math.max(1, math.tointeger(answer.weight) or 1), -- 0 is "hardly ever"; a pool has no smaller share than 1
+    weight = math.max(1, math.tointeger(answer.weight) or 1), -- SRV weight 0 means a very small share; 1 is the pool's minimum
   }
 end
 
---- What an answer comes to: entries { remote, weight, tier }, each remote once, best first, at most LINKS_MAX; and for how many
---- seconds that holds. Second result nil: the answers name nobody. Pure.
+--- Converts answers to entries { remote, weight, tier }, one per remote, most preferred first, at most LINKS_MAX. Returns them, the
+--- TTL in seconds (nil if no answer is usable), and the number of entries dropped. Pure.
 function discovery.plan(answers, kind, port)
   local plan, seen, ttl = {}, {}, TTL_MAX
   for _, answer in ipairs(answers) do
@@ -52,7 +51,7 @@ function discovery.plan(answers, kind, port)
   return plan, math.max(TTL_MIN, ttl), dropped
 end
 
---- What turns `found` (remote → anything) into the plan: entries to add, entries to keep, remotes to drop, in order. Pure.
+--- The difference between `found` (remote → anything) and the plan: entries to add, entries to keep, remotes to drop, sorted. Pure.
 function discovery.diff(found, plan)
   local add, keep, drop, planned = {}, {}, {}, {}
   for _, entry in ipairs(plan) do
@@ -67,7 +66,7 @@ function discovery.diff(found, plan)
   return add, keep, drop
 end
 
---- Closes those retired links whose last stream has ended.
+--- Closes the retired links that have no streams left.
 local function close_idle(retired)
   for i = #retired, 1, -1 do
     if retired[i]:stats().streams == 0 then table.remove(retired, i):close() end
@@ -79,10 +78,10 @@ local function make_link(pool, entry)
   for key, value in next, pool.discover.link do settings[key] = value end
   local ok, link, err = pcall(pool.env.link, settings)
   if ok and link then return link end
-  pool.env.log.warn("%s: %s, which %s names, is left out: %s", pool.name, entry.remote, pool.discover.name, tostring(ok and err or link))
+  pool.env.log.warn("%s: skipped %s from %s: %s", pool.name, entry.remote, pool.discover.name, tostring(ok and err or link))
 end
 
---- Makes the pool what the plan says. self: { pool, found = remote → link, retired }
+--- Updates the pool to match the plan. self: { pool, found = remote → link, retired }
 local function apply(self, plan)
   local pool = self.pool
   local add, keep, drop = discovery.diff(self.found, plan)
@@ -91,7 +90,7 @@ local function apply(self, plan)
     if link then
       self.found[entry.remote] = link
       pool:enter { link = link, weight = entry.weight, tier = entry.tier }
-      pool.env.log.info("%s: %s came in, as %s says", pool.name, entry.remote, pool.discover.name)
+      pool.env.log.info("%s: added %s from %s", pool.name, entry.remote, pool.discover.name)
     end
   end
   for _, entry in ipairs(keep) do pool:change(self.found[entry.remote], entry.weight, entry.tier) end
@@ -100,7 +99,7 @@ local function apply(self, plan)
     self.found[remote] = nil
     pool:leave(link)
     self.retired[#self.retired + 1] = link
-    pool.env.log.info("%s: %s is gone from %s; its streams go on", pool.name, remote, pool.discover.name)
+    pool.env.log.info("%s: removed %s, no longer in %s; its streams stay open", pool.name, remote, pool.discover.name)
   end
 end
 
@@ -115,14 +114,14 @@ local function look(self)
   if not ttl then
     self.failures = self.failures + 1
     if self.failures == 1 then
-      env.log.warn("%s: no %s records of %s: %s%s", pool.name, d.type, d.name, answers and "the answer names nobody" or tostring(err),
-        next(self.found) and "; the links known so far stay" or "")
+      env.log.warn("%s: no %s records of %s: %s%s", pool.name, d.type, d.name, answers and "no usable record in the answer" or tostring(err),
+        next(self.found) and "; keeping the current links" or "")
     end
     return math.min(AGAIN_MAX, AGAIN_MIN * 2 ^ math.min(self.failures - 1, 16))
   end
   if dropped > 0 and not self.told_many then
     self.told_many = true
-    env.log.warn("%s: %s names more than %d links; the others are left out", pool.name, d.name, LINKS_MAX)
+    env.log.warn("%s: %s has more than %d links; using the first %d", pool.name, d.name, LINKS_MAX, LINKS_MAX)
   end
   self.failures = 0
   apply(self, plan)
@@ -134,7 +133,7 @@ local function run(pool)
   local self = { pool = pool, found = {}, retired = {}, failures = 0 }
   pool.discoverer = env.self()
   while not pool.closed do
-    local ok, seconds = pcall(look, self) -- out of memory, say: the next one may be luckier
+    local ok, seconds = pcall(look, self) -- on failure, such as out of memory, try again later
     if not ok then env.log.warn("%s: %s could not be looked up: %s", pool.name, pool.discover.name, tostring(seconds)) end
     local due = env.now() + (ok and seconds or AGAIN_MAX)
     while not pool.closed and env.now() < due do

@@ -1,11 +1,11 @@
---- pool:on: the script's functions for what happens to a pool, each run as a task of its own.
+--- pool:on: runs the script's handlers for events of a pool, each in a task of its own.
 local events = {}
 
 events.names = { "switch", "up", "down" }
 
-local HANDLERS_MAX = 64 -- as many as a link may have
+local HANDLERS_MAX = 64 -- the same limit as for a link
 
---- Sets a handler; nil and what is wrong if there are too many.
+--- Adds a handler. Returns nil and a message if there are too many.
 function events.on(pool, name, fn)
   if pool.handled == HANDLERS_MAX then return nil, ("this pool has %d handlers already; set them once, not for each connection"):format(HANDLERS_MAX) end
   pool.handled = pool.handled + 1
@@ -15,14 +15,14 @@ function events.on(pool, name, fn)
   return true
 end
 
---- Tells each handler, with a table of its own. A task that cannot be had is told in the log; the pool goes on. One that hangs is not
---- run again and again: see runtime/script/handler.h.
+--- Runs each handler with its own copy of the event. If a task cannot be started, that is logged and the pool continues. A handler that
+--- hangs is not started again: see runtime/script/handler.h.
 function events.emit(pool, name, event)
   for _, handler in ipairs(pool.handlers[name] or {}) do
     local copy = {}
     for key, value in next, event do copy[key] = value end
     local ok, wrong = pcall(pool.env.handle, handler.handler, name, handler.fn, copy)
-    if not ok then pool.env.log.warn("%s: nobody was told \"%s\": %s", pool.name, name, wrong) end
+    if not ok then pool.env.log.warn("%s: could not run the handler of \"%s\": %s", pool.name, name, wrong) end
   end
 end
 

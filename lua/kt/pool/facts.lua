@@ -1,9 +1,9 @@
---- What is known of a member of a pool. link:stats() is asked at most every 100 ms, and only if somebody wants to know.
+--- Statistics of a pool's members. Calls link:stats() on demand, and at most every 100 ms.
 local facts = {}
 
 local FRESH = 0.1 -- seconds
 
---- A number from stats; what is missing or no number is `otherwise`.
+--- A number from stats, or `otherwise` if it is missing, NaN or not a number.
 local function number(value, otherwise)
   return math.type(value) and value == value and value or otherwise
 end
@@ -11,7 +11,7 @@ end
 local function fill(seen, member)
   local stats = member.link:stats()
   local srtt = number(stats.srtt, 0)
-  -- Its own word counts if the script measures; else the link's, once it has measured; else the checks'.
+  -- In order of preference: the script's measurement, the link's, the checks'.
   seen.srtt = member.measured and member.rtt or srtt > 0 and srtt or member.rtt or math.huge
   seen.rttvar = number(stats.rttvar, 0)
   seen.loss = number(stats.loss, 0)
@@ -21,7 +21,7 @@ local function fill(seen, member)
   return seen
 end
 
---- The figures of the member's link. `seen` is filled anew in place: reading costs no table of ours.
+--- Statistics of the member's link, cached. Refreshes `seen` in place, so that reading allocates no table here.
 function facts.read(member, now)
   local seen = member.seen
   if now - seen.at < FRESH then return seen end
@@ -31,14 +31,14 @@ function facts.read(member, now)
   return seen
 end
 
---- The same as they are now, in a table of their own: looking changes nothing that a policy would see.
+--- Current statistics in a new table. Does not touch the cache, so policies see no difference.
 function facts.look(member) return fill({}, member) end
 
---- What `seen` is before anything was read.
+--- The initial value of `seen`.
 function facts.none() return { at = -math.huge } end
 
---- Streams of the member: those that its link has, and those that were opened since it was asked. Else all connections of a busy
---- moment would go where the fewest were at its beginning.
+--- Number of streams: those in the cached statistics, and those opened since. Without the latter, all connections of a burst would go
+--- to the link that had the fewest streams when it began.
 function facts.streams(member, now)
   return facts.read(member, now).streams + member.opened
 end
@@ -52,12 +52,12 @@ local function told(member, now, seen, streams)
   }
 end
 
---- A table for a policy: its own, to do with as it likes.
+--- A new table for a policy, which may modify it.
 function facts.of(member, now)
   return told(member, now, facts.read(member, now), facts.streams(member, now))
 end
 
---- The same for pool:links(): the figures of this moment, with what policies need not see, as they are asked about links that are up.
+--- The table for pool:links(): current statistics, and fields that policies do not need because they only see links that are up.
 function facts.all(member, now)
   local seen = facts.look(member)
   local out = told(member, now, seen, seen.streams)

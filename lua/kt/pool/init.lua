@@ -1,4 +1,4 @@
---- kt.pool as scripts get it: the handle, its arguments checked, and kt underneath. The pool itself is kt.pool.pool.
+--- kt.pool for scripts: checks arguments, provides the handle, and connects the pool (kt.pool.pool) to kt.
 local api = require "kt.api"
 local core = require "kt.core"
 local events = require "kt.pool.events"
@@ -16,16 +16,16 @@ local env = {
 
 function env.alive(task) return coroutine.status(task) ~= "dead" end
 
--- kt.link and kt.resolve by way of kt: it loads this module.
+-- Required late: kt loads this module.
 function env.link(settings) return require("kt").link(settings) end
 function env.resolve(options) return require("kt").resolve(options) end
 
 local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
 
--- ---- what pool:open is given, once per connection ----
+-- ---- options of pool:open, read once per connection ----
 
 local DURATIONS_MAX = 64
-local known, count = {}, 0 -- durations that were read before
+local known, count = {}, 0 -- cache of parsed durations
 
 local function duration(value)
   local seconds = known[value]
@@ -49,7 +49,7 @@ end
 local readers = { timeout = duration, client = text, key = text, priority = whole(0, 7), weight = whole(1, 256) }
 local TIMEOUT = 10
 
---- What link:open is to be given, and the key.
+--- The options for link:open, and the key.
 local function read_open(options)
   local out, given_key = { timeout = TIMEOUT }, nil
   if options == nil then return out end
@@ -113,7 +113,7 @@ function methods.close(self) inside(self, "close"):close() end
 local order = {}
 for i, name in ipairs { "open", "add", "remove", "links", "stats", "on", "close" } do order[i] = { name, methods[name] } end
 
---- A pool that a task has dropped, or that a reload has left without a use.
+--- Closes a pool that was garbage-collected while open; after a reload that is normal.
 local function forgotten(p)
   if p.closed then return end
   if not core.replaced() then core.log.warn("%s was dropped without :close(); closed it", (p.where:gsub(": $", ""))) end
@@ -125,11 +125,11 @@ make, inside = core.kind("pool", order, forgotten)
 
 local new = {}
 
---- The handle of a new pool. config: as kt.api checks it.
+--- Makes a pool and returns its handle. config: checked against kt.api.
 function new.pool(config)
   local links = {}
   for _, entry in ipairs(config.links or {}) do
-    if not schema.unknown(entry) then links[#links + 1] = entry end -- in kt check
+    if not schema.unknown(entry) then links[#links + 1] = entry end -- unknown only in `kt check`
   end
   config.links = links
   local p = pool.new(env, config, core.where() .. "kt.pool: ")

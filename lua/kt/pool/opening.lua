@@ -1,13 +1,12 @@
---- pool:open: one link after another, as the policy says, until one gives a stream.
+--- pool:open: tries one link after another, in the order of the policy, until one opens a stream.
 ---
---- Each attempt may take its share of the time that is left: a first link that hangs leaves the next one as much as it had. An
---- attempt at a link that was closed takes no time, and does not count as one.
+--- Each attempt gets an equal share of the remaining time, so a link that hangs leaves enough for the next one. An attempt on a closed
+--- link takes no time and does not count.
 local choice = require "kt.pool.choice"
 
 local opening = {}
 
---- The key of a request that was given none: what the script's function makes of the client, or the client's host, so that a client
---- stays with its link.
+--- The key of a request without one: the result of the script's key function, or the client's host, so that a client keeps its link.
 local function key_of(pool, client)
   if pool.key then
     local ok, key = pool.env.pure("a key function", pool.key, { client = client })
@@ -18,14 +17,14 @@ local function key_of(pool, client)
   return client and (client:match "^(.*):%d+$" or client) or nil
 end
 
---- Waits until a pool that discovers its links has one. Nil, or the err.
+--- Waits until a pool with `discover` has a link. Returns nil, or an err.
 local function await(pool, deadline, timeout)
   local env = pool.env
   while #pool.members == 0 and not pool.closed do
     if not pool.discover then return env.err("unreachable", pool.name .. ": the pool has no links") end
     local left = deadline - env.now()
     if left <= 0 then
-      return env.err("timeout", ("%s: %s brought no link within %g s"):format(pool.name, pool.discover.name, timeout))
+      return env.err("timeout", ("%s: no link found in %s within %g s"):format(pool.name, pool.discover.name, timeout))
     end
     pool.waiting[env.self()] = true
     env.park(left)
@@ -33,28 +32,28 @@ local function await(pool, deadline, timeout)
   end
 end
 
---- One err for all attempts: the last one's code, and what was wrong with each link.
+--- One err for all attempts: the code of the last, and the reason for each link.
 local function all_failed(pool, tried, last)
   if not tried then return pool.env.err("unreachable", pool.name .. ": the pool has no links") end
   if tried.n == 1 then return last end
   return pool.env.err(last.code, ("%s: no link opened a stream: %s"):format(pool.name, table.concat(tried.texts, "; ")))
 end
 
---- Enters that a member has failed to open a stream. tried: what failed before, or nil; returns it.
+--- Records that a member failed to open a stream. tried: earlier failures, or nil. Returns the updated `tried`.
 local function failed(pool, m, err, tried)
   tried = tried or { n = 0, texts = {} }
   tried[m], tried.n = tostring(err), tried.n + 1
   tried.texts[tried.n] = ("%s: %s"):format(m.name, err)
   pool.failed_attempts = pool.failed_attempts + 1
-  if m.checker then -- is it the link? The next check says so, and comes sooner
+  if m.checker then -- check the link soon: it may be down
     m.poke = true
     pool.env.unpark(m.checker)
   end
   return tried
 end
 
---- ask: what link:open is given, to be changed here: timeout in seconds, client, priority, weight. key: of pool:open, or nil.
---- Nothing is made in here for a stream that opens at once, unless the policy wants to be told something.
+--- ask: the options for link:open, modified here: timeout in seconds, client, priority, weight. key: that of pool:open, or nil.
+--- Allocates nothing for a stream that opens at the first attempt, unless the policy takes a request.
 function opening.open(pool, ask, key)
   local env, timeout = pool.env, ask.timeout
   local deadline = env.now() + timeout

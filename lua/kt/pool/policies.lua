@@ -1,20 +1,20 @@
---- The policies that have names. Each is given members that may be used, at least one, in their order, and returns one of them.
---- They never raise, wait, or make a table.
+--- The built-in policies. Each gets a non-empty, ordered list of members and returns one of them. They never raise, wait, or allocate
+--- a table.
 ---
---- What those that take turns remember is in the members, so links may come, go, and be down meanwhile.
+--- Policies that take turns keep their state in the members, so links can be added, removed and down in between.
 local facts = require "kt.pool.facts"
 
 local policies = {}
 
---- In the order of their names' use in documents.
+--- In the order of the documentation.
 policies.names = { "first", "round_robin", "least_loaded", "lowest_rtt", "weighted", "hash" }
 
---- Those that prefer one link for all streams: only there `hold` makes sense.
+--- The policies that prefer one link for all streams; `hold` applies only to them.
 policies.steady = { first = true, lowest_rtt = true }
 
-local MARGIN = 0.9 -- another link is quicker if it takes less than so much of the time
+local MARGIN = 0.9 -- another link must have less than this share of the current link's round-trip time
 
---- The member with the least cost; among equals the one that was used longest ago.
+--- The member with the lowest cost; among equals, the least recently used.
 local function least(members, cost, now)
   local best, best_cost
   for _, m in ipairs(members) do
@@ -34,7 +34,7 @@ local function load(m, now) return facts.streams(m, now) / m.weight end
 
 function policies.least_loaded(members, now) return least(members, load, now) end
 
---- The one in use stays unless another is clearly quicker: two alike would swap with every measurement.
+--- Keeps the current link unless another is clearly faster: two similar links would otherwise alternate with every measurement.
 function policies.lowest_rtt(members, now, _, current)
   local best, best_rtt
   for _, m in ipairs(members) do
@@ -45,8 +45,8 @@ function policies.lowest_rtt(members, now, _, current)
   return best
 end
 
---- Smooth weighted round robin: each turn everybody earns its weight, and the richest pays for all. Weights 5, 1, 1 give
---- a a b a c a a, not five in a row.
+--- Smooth weighted round robin: each turn every member gains its weight as credit, and the one with the most is chosen and pays the
+--- total. Weights 5, 1, 1 give a a b a c a a, not five in a row.
 function policies.weighted(members)
   local best, total = nil, 0
   for _, m in ipairs(members) do
@@ -58,24 +58,24 @@ function policies.weighted(members)
   return best
 end
 
---- splitmix64's last steps: every bit of the result depends on every bit of x.
+--- The finalizer of splitmix64: every bit of the result depends on every bit of x.
 local function mix(x)
   x = (x ~ (x >> 30)) * 0xbf58476d1ce4e5b9
   x = (x ~ (x >> 27)) * 0x94d049bb133111eb
   return x ~ (x >> 31)
 end
 
-local KEY_MAX = 256 -- bytes of a key that count
+local KEY_MAX = 256 -- bytes of a key that are hashed
 
---- A string as 64 bits (FNV-1a, mixed).
+--- A 64-bit hash of a string (FNV-1a, mixed).
 function policies.hash_of(text)
   local h = 0xcbf29ce484222325
   for i = 1, math.min(#text, KEY_MAX) do h = (h ~ text:byte(i)) * 0x100000001b3 end
   return mix(h)
 end
 
---- Rendezvous hashing: of the lots that each member draws for the key, heavier ones from more tries, the best wins. So a link that
---- goes away takes only its own keys with it, and all pools with the same names agree.
+--- Weighted rendezvous hashing: each member draws a pseudorandom value for the key, scaled by its weight, and the lowest wins. Removing a
+--- link remaps only that link's keys, and all pools with the same link names agree.
 function policies.hash(members, _, key)
   local h = policies.hash_of(key)
   local best, best_lot

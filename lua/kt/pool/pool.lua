@@ -1,11 +1,12 @@
---- A pool: several links behind one open. Here are its parts put together; it knows nothing of kt but what is in `env`:
+--- A pool: several links behind one open. Assembles the other modules, and depends on kt only through `env`:
 ---   now() → seconds, random() → [0, 1), log.info, log.warn (fmt, …)
----   self() → this task; park(seconds): sleeps until then, or until unpark(task), or for no reason; alive(task)
----   spawn(fn, …): a task that does not keep the script alive; origin() → the script's line; task(origin, fn, …): a task of the script's
----   pure(what, fn, …) → pcall(fn, …), with one result, of a function that cannot wait
+---   self() → this task; alive(task); park(seconds): sleeps until then, until unpark(task), or until a spurious wakeup
+---   spawn(fn, …): starts a task that does not keep the script alive
+---   handler(), handle(handler, name, fn, event): run a handler of the script (runtime/script/handler.h)
+---   pure(what, fn, …): pcall(fn, …) with one result; fn cannot wait
 ---   err(code, text), resolve(options), link(settings)
 ---
---- Invariant: a member is live exactly while it is in pool.members; then, and only then, its checker runs.
+--- Invariant: a member is live, and its checker runs, exactly while it is in pool.members.
 local checks = require "kt.pool.checks"
 local choice = require "kt.pool.choice"
 local discovery = require "kt.pool.discovery"
@@ -17,7 +18,7 @@ local policies = require "kt.pool.policies"
 local pool = {}
 pool.__index = pool
 
---- config: kt.pool's table as kt.api checks it. where: what complaints about the script begin with.
+--- config: kt.pool's argument, checked against kt.api. where: the prefix of messages about mistakes in the script.
 function pool.new(env, config, where)
   local self = setmetatable({
     env = env, where = where, name = config.name,
@@ -35,16 +36,16 @@ function pool.new(env, config, where)
   return self
 end
 
-pool.HOLD = 10 -- seconds, of the policies that have names
+pool.HOLD = 10 -- seconds; the default for built-in policies
 
---- Puts a link in, which passed members.objection. steady: see kt.pool.health.
+--- Adds a link that has passed members.objection. steady: see kt.pool.health.
 function pool:enter(entry, steady)
   local m = members.add(self, entry, steady)
   checks.start(self, m)
   for task in next, self.waiting do self.env.unpark(task) end
 end
 
---- A member that is known gets another weight and tier.
+--- Changes the weight and tier of a member.
 function pool:change(link, weight, tier)
   local m, at = members.find(self, link)
   if not m or (m.weight == weight and m.tier == tier) then return end
@@ -53,7 +54,7 @@ function pool:change(link, weight, tier)
   members.place(self, m)
 end
 
---- Takes a link out, by itself or by its name; false if it is not there. Its streams go on.
+--- Removes a link, given as a link or by name. Returns false if it is not in the pool. Its streams stay open.
 function pool:leave(what)
   local m = members.find(self, what)
   if not m or self.closed then return false end
@@ -81,8 +82,8 @@ function pool:stats()
   }
 end
 
---- Ends the checks and the discovery. Links and streams go on; the links that the pool made are closed with their last stream.
---- Makes nothing, as it may run in a finalizer.
+--- Stops checks and discovery. Links and streams stay open; links that the pool made are closed after their last stream. Allocates
+--- nothing, because it may run in a finalizer.
 function pool:close()
   if self.closed then return end
   self.closed = true

@@ -1,5 +1,4 @@
---- What the pools of a script are doing, for who looks at it from outside: kt.sim, for specs. Looking changes nothing that a policy or
---- a check would see; what it gives is plain data.
+--- The state of a script's pools as plain data, for kt.sim. Reading it has no effect on policies or checks.
 local facts = require "kt.pool.facts"
 
 local report = {}
@@ -27,7 +26,7 @@ local function of(pool)
   return out
 end
 
---- Of all that are not closed, in the order in which they were made.
+--- All open pools, in the order in which they were made.
 function report.all()
   local open, out = {}, {}
   for pool in next, pools do
