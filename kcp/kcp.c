@@ -223,6 +223,7 @@ void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out)
 
 void kt_kcp_put_unknown(uint8_t *out, uint32_t conv, uint32_t wnd)
 {
-    const struct kt_kcp_segment seg = {.conv = conv, .cmd = KT_KCP_WINS, .wnd = (uint16_t)wnd};
+    const struct kt_kcp_segment seg = {
+        .conv = conv, .cmd = KT_KCP_WINS, .wnd = (uint16_t)wnd, .sn = KT_KCP_UNKNOWN};
     kt_kcp_segment_put(out, &seg);
 }

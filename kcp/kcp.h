@@ -37,6 +37,8 @@ struct kt_kcp_config {
     uint32_t resend;      /* fast retransmit after so many later acknowledgements, at most 32; 0: never */
     enum kt_kcp_cc cc;
     bool ack_nodelay; /* acknowledge at the end of each batch of input */
+    uint32_t pad;     /* bytes that packets are filled up to until the peer is heard, 0: none. A server may
+                         answer an address that it does not know with three times what came from there */
     uint32_t ts_base; /* added to the ms clock in each ts sent; if random, an echoed ts proves that the peer
                          received something of this conversation */
 };
@@ -178,9 +180,9 @@ bool kt_kcp_covered(const struct kt_kcp *k, uint32_t mark);
 /* True if anything written has not been acknowledged. */
 bool kt_kcp_unacked(const struct kt_kcp *k);
 
-/* Writes a packet of KT_KCP_OVERHEAD bytes that says "I have received nothing of this conversation": a WINS
- * with una 0. It is what a peer answers that has restarted; who gets it and knows better (una_behind below)
- * begins anew. */
+/* Writes a packet of KT_KCP_OVERHEAD bytes that says "I do not know this conversation": a WINS with una 0, as
+ * a restarted kcptun server would answer, with KT_KCP_UNKNOWN as sn, so that a kt can tell it from the window
+ * of a peer that has received nothing yet. Whoever gets several (una_behind below) begins another. */
 void kt_kcp_put_unknown(uint8_t *out, uint32_t conv, uint32_t wnd);
 
 struct kt_kcp_stats {
@@ -200,11 +202,10 @@ struct kt_kcp_stats {
     bool oversize;                /* ... and so are segments from before kt_kcp_shrink, still */
     uint64_t dropped;             /* PUSH not stored because the pool was empty */
     uint64_t bytes_in, bytes_out; /* payload delivered in order; payload first transmitted */
-    /* una that does not fit what this peer had acknowledged before: reordering gives a few, a restarted peer
-     * nothing else (spec 7). Not counted while the peer has acknowledged nothing: then it may be our own
-     * restart.
-     */
-    uint32_t una_behind;       /* regular packets in a row whose una fell back; any other resets it to 0 */
+    /* una 0 from a peer that had acknowledged something, or that says it does not know the conversation:
+     * reordering and copies give a few, a restarted peer nothing else (spec 7). Otherwise una 0 is not
+     * counted while the peer has acknowledged nothing: then it may be our own restart. */
+    uint32_t una_behind;       /* such regular packets since one whose una fits */
     uint64_t una_behind_since; /* µs, first of that row */
     /* PUSH that the peer cannot have sent, knowing what it says it knows: it has restarted, and FEC rebuilt
      * our side of the conversation for it (spec 7: an unknown address makes a session whatever the sn). Not

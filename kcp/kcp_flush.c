@@ -34,9 +34,22 @@ static void hand_out(struct flush *f)
     f->n = 0;
 }
 
+/* Fills the packet up with segments that say what all its segments say, which any peer takes. */
+static void pad(struct flush *f)
+{
+    struct kt_kcp *k = f->k;
+    const size_t to = k->cfg.pad < f->room ? k->cfg.pad : f->room;
+    const struct kt_kcp_segment seg = {.conv = k->cfg.conv, .cmd = KT_KCP_WINS, .wnd = f->wnd, .una = f->una};
+    for (; f->len + KT_KCP_OVERHEAD <= to; f->len += KT_KCP_OVERHEAD) {
+        kt_kcp_segment_put(f->buf + f->len, &seg);
+        k->stats.out_segs++;
+    }
+}
+
 static void close_packet(struct flush *f)
 {
     if (!f->buf) return;
+    if (f->k->stats.in_segs == 0) pad(f);
     if (f->again) {
         struct kt_hole *hole = kt_kcp_hole(f->k, (uint32_t)f->len);
         kt_hole_resent(hole, (uint32_t)f->len, f->now_us);

@@ -23,7 +23,8 @@ struct news {
     uint32_t push;   /* lowest sn of a PUSH, if there is any */
     bool has_push;
     bool wins;
-    bool fresh; /* it brought data, or acknowledged something, for the first time */
+    bool unknown; /* the peer says that it does not know the conversation */
+    bool fresh;   /* it brought data, or acknowledged something, for the first time */
 };
 
 static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us)
@@ -131,16 +132,16 @@ static void set_rmt_wnd(struct kt_kcp *k, uint32_t wnd, uint64_t now_us)
     k->rmt_wnd = wnd;
 }
 
-/* An una that is not in [snd_una, snd_nxt] is no news. If this peer had acknowledged anything before, it
- * either was overtaken on its way or has restarted. */
-static void note_una(struct kt_kcp *k, bool behind, uint64_t now_us)
+/* A restarted peer has none of our segments, and its una is 0. Another una that is below snd_una was
+ * overtaken on its way, by seconds if copies of the peer's packets take a faster one, and says nothing. */
+static void note_una(struct kt_kcp *k, const struct news *news, bool valid)
 {
-    if (!behind || !k->una_moved) {
+    if (news->unknown || (k->una_moved && !valid && news->una == 0)) {
+        if (k->stats.una_behind++ == 0) k->stats.una_behind_since = news->now_us;
+    } else if (valid) {
         k->stats.una_behind = 0;
         k->stats.una_behind_since = 0;
-        return;
     }
-    if (k->stats.una_behind++ == 0) k->stats.una_behind_since = now_us;
 }
 
 /* The peer has our segment una - 1, so it has read the una of ours that went with it, and will not send
@@ -176,10 +177,10 @@ static void finish(struct kt_kcp *k, const struct news *news)
 {
     uint32_t moved = news->una - k->snd.una;
     bool valid = moved <= k->snd.nxt - k->snd.una;
-    if (news->regular) note_una(k, !valid, news->now_us);
+    if (news->regular) note_una(k, news, valid);
     if (valid && news->regular) {
         set_rmt_wnd(k, news->wnd, news->now_us);
-        if (news->wins) {
+        if (news->wins && !news->unknown) {
             k->stats.answers++;
             kt_hole_answered(&k->hole);
             kt_hole_answered(&k->oversize);
@@ -239,8 +240,10 @@ int kt_kcp_input(
             on_ack(k, &seg, &news);
         else if (seg.cmd == KT_KCP_WASK)
             k->tell = true;
-        else
+        else {
             news.wins = true;
+            if (seg.sn == KT_KCP_UNKNOWN && seg.una == 0) news.unknown = true;
+        }
         data += seg.len;
         len -= seg.len;
     }

@@ -16,6 +16,8 @@ enum kt_kcp_cmd {
 
 /* frg of a PUSH that is sent again only to have its ts echoed. kcptun never sends a frg other than 0. */
 #define KT_KCP_CHALLENGE 255u
+/* sn of a WINS, where kcptun ignores it: the sender does not know the conversation. */
+#define KT_KCP_UNKNOWN 0x656e6f67u
 
 struct kt_kcp_segment {
     uint32_t conv;

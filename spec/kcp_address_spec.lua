@@ -148,6 +148,31 @@ describe("another path", function()
   end)
 end)
 
+describe("padding", function()
+  it("fills packets up with WINS until the peer is heard, and no further than allowed", function()
+    local a, b = wire.engine { pad = 200 }, wire.engine()
+    a:write "hello"
+    local packets = a:flush(0)
+    assert.equal(29 + 7 * 24, #packets[1])
+    assert.equal(7, #wire.segments(packets, wire.WINS))
+    b:input(packets[1], 0)
+    assert.equal("hello", b:read())
+    a:write "more"
+    a:limit(nil, 60)
+    assert.equal(28 + 24, #a:flush(10 * MS)[1])
+    a:limit()
+    a:input(b:flush(30 * MS)[1], 30 * MS)
+    a:write "again"
+    assert.equal(29, #a:flush(40 * MS)[1])
+  end)
+
+  it("leaves long packets as they are", function()
+    local a = wire.engine { pad = 200 }
+    a:write(("x"):rep(a:mss()))
+    assert.equal(24 + a:mss(), #a:flush(0)[1])
+  end)
+end)
+
 describe("packets that may be short", function()
   it("are no longer than allowed, and a segment that does not fit waits", function()
     local a = wire.engine()

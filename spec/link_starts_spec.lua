@@ -8,6 +8,8 @@ describe("the memory of session starts", function()
     s:add(7, 1000)
     assert.is_true(s:seen(7, 1000))
     assert.is_false(s:seen(8, 1000))
+    assert.is_true(s:has(7))
+    assert.is_false(s:has(8))
   end)
 
   it("takes a repetition of a start for the same, earlier or later, but not a session of another time", function()

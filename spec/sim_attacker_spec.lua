@@ -25,7 +25,9 @@ local function tunnel(opts)
     for _, list in ipairs { KEY, opts.args or {} } do table.move(list, 1, #list, #more + 1, more) end
     return { args = more }
   end
-  function t.start_server() t.server = w:host "server":run("kt server", args { "-l", ":29900", "-t", "127.0.0.1:8388" }) end
+  function t.start_server()
+    t.server = w:host "server":run("kt server", args { "-l", ":29900", "-t", "127.0.0.1:8388", table.unpack(opts.server_args or {}) })
+  end
   function t.start_client() t.client = w:host "client":run("kt client", args { "-r", "server:29900", "-l", "127.0.0.1:12948" }) end
   t.start_server()
   t.start_client()
@@ -40,6 +42,14 @@ local function blast(conn)
   conn:shutdown()
 end
 
+--- An attacker next to the server, who records what the client sends; seen(attacker, datagram, n) is called for each.
+local function on_path(w, delay, seen)
+  local a = attacker.new(w)
+  a:near("server", delay)
+  a.recorded = a:watch("client", "server", seen and function(...) seen(a, ...) end)
+  return a
+end
+
 describe("a copy of a session's first datagrams from another address", function()
   local ways = {
     ["that arrives before the original"] = { delay = "1ms", after = 0 },
@@ -50,11 +60,11 @@ describe("a copy of a session's first datagrams from another address", function(
     for _, copies in ipairs { 1, 40 } do
       it(("%s, from %d addresses, leaves the session alone and gets little back"):format(name, copies), function()
         local t = tunnel { serve = blast }
-        local a = attacker.new(t.w, { delay = way.delay, seen = function(a, datagram)
-          if #a.recorded > 6 then return end
+        local a = on_path(t.w, way.delay, function(a, datagram, n)
+          if n > 6 then return end
           t.w:sleep(way.after)
           for i = 1, copies do a:send(datagram, 4000 + i) end
-        end })
+        end)
         for _ = 1, 3 do
           local conn = t.connect()
           conn:write "G"
@@ -73,7 +83,7 @@ describe("a copy of a session's first datagrams from another address", function(
 
   it("does not get the session even if every datagram is copied and arrives first", function()
     local t = tunnel { serve = blast }
-    local a = attacker.new(t.w, { seen = function(a, datagram) a:send(datagram) end })
+    local a = on_path(t.w, nil, function(a, datagram) a:send(datagram) end)
     for _ = 1, 3 do
       local conn = t.connect()
       conn:write "G"
@@ -90,7 +100,7 @@ describe("a recorded start of a session that has ended", function()
   -- A session, recorded, and ended; `before` is called when the world has been made.
   local function ended(opts, before)
     local t = tunnel(opts)
-    local a = attacker.new(t.w)
+    local a = on_path(t.w)
     if before then before(t, a) end
     local conn = t.connect()
     conn:write "G"
@@ -129,9 +139,9 @@ describe("a recorded start of a session that has ended", function()
         end
       end }
     end)
-    a:send(lost or a.recorded[1])
+    a:send(lost)
     t.w:run_for "3s"
-    assert.equal(0, a:received())
+    a:check()
     assert.equal(1, t.conns)
   end)
 
@@ -152,7 +162,7 @@ describe("a recorded start of a session that has ended", function()
     end
     w:host "server":file("s.lua", text(1))
     local server = w:host "server":run "s.lua"
-    local a = attacker.new(w)
+    local a = on_path(w)
     local client = w:host "client":run("kt client", { args = { "-r", "server:29900", "-l", ":1", "--key", "k" } })
     local conn = w:host "client":connect "127.0.0.1:1"
     conn:write "G"
@@ -197,6 +207,23 @@ describe("a recorded start of a session that has ended", function()
   end)
 end)
 
+describe("a session that the server gave up before its client heard anything", function()
+  it("is replaced at once when they hear each other again, and its connections are carried over", function()
+    local t = tunnel { server_args = { "--deadpeer", "5" } }
+    local line = t.w:link("client", "server")
+    line:cut "server"
+    local conn = t.connect()
+    conn:write "hello"
+    t.w:run "2s"
+    line:cut() -- until the server has given up
+    t.w:run_until(function() return t.counter "CurrEstab" == 0 end)
+    line:heal()
+    assert.equal("hello", conn:read_exactly(5, { timeout = "3s" }))
+    assert.equal(2, t.counter "PassiveOpens")
+    assert.matches("carried over to a new session", t.client:log(), 1, true)
+  end)
+end)
+
 describe("a client that is not heard again after its first datagrams", function()
   for _, crypt in ipairs { "aes", "null" } do
     it("gets three times their bytes at most, with crypt " .. crypt, function()
@@ -218,4 +245,25 @@ describe("a client that is not heard again after its first datagrams", function(
       assert.equal(0, t.counter "CurrEstab")
     end)
   end
+end)
+
+describe("a client that nobody attacks", function()
+  it("gets the first answer of a session in one round trip, if it has no more than 1,000 bytes", function()
+    local t = tunnel { serve = function(conn)
+      conn:read_exactly(1)
+      conn:write(("x"):rep(1000))
+    end }
+    local conn = t.connect()
+    local start = t.w:now()
+    conn:write "G"
+    assert(conn:read_exactly(1000, { timeout = "5s" }))
+    assert.is_true(t.w:now() - start < 0.09, t.w:now() - start)
+  end)
+
+  it("gets it within seconds on lines that lose a third of all packets each way", function()
+    for seed = 1, 30 do
+      local t = tunnel { seed = seed, loss = "33%" }
+      t.connect():echo("hello", { timeout = "9s" })
+    end
+  end)
 end)

@@ -30,24 +30,36 @@ static size_t slot_of(const struct kt_starts *s, const struct kt_starts_set *set
     return (size_t)kt_hash_u64(entry >> 32, s->seed) & set->mask;
 }
 
+static bool same_id(uint64_t a, uint64_t b)
+{
+    return a >> 32 == b >> 32;
+}
+
 static bool same_start(uint64_t a, uint64_t b)
 {
     const int32_t apart = (int32_t)((uint32_t)a - (uint32_t)b);
-    return a >> 32 == b >> 32 && apart < (int32_t)KT_STARTS_SPAN_MS && apart > -(int32_t)KT_STARTS_SPAN_MS;
+    return same_id(a, b) && apart < (int32_t)KT_STARTS_SPAN_MS && apart > -(int32_t)KT_STARTS_SPAN_MS;
 }
 
-static bool holds(const struct kt_starts *s, const struct kt_starts_set *set, uint64_t entry)
+static bool holds(const struct kt_starts *s, const struct kt_starts_set *set, uint64_t entry,
+    bool (*same)(uint64_t a, uint64_t b))
 {
     if (!set->slots) return false;
     for (size_t i = slot_of(s, set, entry); set->slots[i]; i = (i + 1) & set->mask)
-        if (same_start(set->slots[i], entry)) return true;
+        if (same(set->slots[i], entry)) return true;
     return false;
 }
 
 bool kt_starts_seen(const struct kt_starts *s, uint32_t conv, uint32_t ts)
 {
     const uint64_t entry = entry_of(conv, ts);
-    return holds(s, &s->young, entry) || holds(s, &s->old, entry);
+    return holds(s, &s->young, entry, same_start) || holds(s, &s->old, entry, same_start);
+}
+
+bool kt_starts_has(const struct kt_starts *s, uint32_t conv)
+{
+    const uint64_t entry = entry_of(conv, 0);
+    return holds(s, &s->young, entry, same_id) || holds(s, &s->old, entry, same_id);
 }
 
 static void put(const struct kt_starts *s, struct kt_starts_set *set, uint64_t entry)

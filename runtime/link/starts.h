@@ -35,6 +35,8 @@ struct kt_starts {
 void kt_starts_init(struct kt_starts *s, uint64_t seed);
 void kt_starts_free(struct kt_starts *s);
 bool kt_starts_seen(const struct kt_starts *s, uint32_t conv, uint32_t ts);
+/* Whether there was a start with this id at any time. */
+bool kt_starts_has(const struct kt_starts *s, uint32_t conv);
 void kt_starts_add(struct kt_starts *s, uint32_t conv, uint32_t ts);
 
 #endif

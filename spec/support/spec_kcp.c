@@ -1,18 +1,15 @@
 /* The KCP engine, for spec/kcp_*_spec.lua. Bytes and packets are Lua strings, times are in µs.
  *
- *   e = spec_kcp.new{conv, mtu, snd_wnd, rcv_wnd, nodelay, interval_ms, resend, reno, ack_nodelay, ts_base,
- * now, block_size, start_snd, start_rcv}   every key has a default; nil, error_name n = e:write(bytes) n =
- * e:room()       bytes = e:read([at_most]) ok, error_name = e:input(packet, now [, "recovered"]) {packet…} =
- * e:flush(now)           e:limit(packets or nil, bytes or nil)   what reserve will still give time or nil =
- * e:due(now)           nil: never e:probe()   mark = e:mark()   e:covered(mark)   e:unacked()   e:mss()
- *   e:stats()                          a table of struct kt_kcp_stats
- *   e:fail_after(n or nil)             makes the pool fail
- *   e:blocks()                         pool blocks in use
- *   packet or nil = e:challenge(ts, at_most, una)   e:fits{cmd, sn, una}   e:path_changed()   e:news()
- *   e:check()                          raises if an invariant is broken
- *   e:close()
- *   spec_kcp.peek(packet)              conv, sn
- *   spec_kcp.echoes(packet, conv, from, span) */
+ *   e = spec_kcp.new{conv, mtu, snd_wnd, rcv_wnd, nodelay, interval_ms, resend, reno, ack_nodelay, pad,
+ * ts_base, now, block_size, start_snd, start_rcv}   every key has a default; nil, error_name n =
+ * e:write(bytes) n = e:room()       bytes = e:read([at_most]) ok, error_name = e:input(packet, now [,
+ * "recovered"]) {packet…} = e:flush(now)           e:limit(packets or nil, bytes or nil)   what reserve will
+ * still give time or nil = e:due(now)           nil: never e:probe()   mark = e:mark()   e:covered(mark)
+ * e:unacked()   e:mss() e:stats()                          a table of struct kt_kcp_stats e:fail_after(n or
+ * nil)             makes the pool fail e:blocks()                         pool blocks in use packet or nil =
+ * e:challenge(ts, at_most, una)   e:fits{cmd, sn, una}   e:path_changed()   e:news() e:check() raises if an
+ * invariant is broken e:close() spec_kcp.peek(packet)              conv, sn spec_kcp.echoes(packet, conv,
+ * from, span) */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -99,6 +96,7 @@ static struct kt_kcp_config settings(lua_State *L, int idx)
         .resend = (uint32_t)field(L, idx, "resend", 2),
         .cc = flag(L, idx, "reno") ? KT_KCP_CC_RENO : KT_KCP_CC_FIXED,
         .ack_nodelay = flag(L, idx, "ack_nodelay"),
+        .pad = (uint32_t)field(L, idx, "pad", 0),
         .ts_base = (uint32_t)field(L, idx, "ts_base", 0),
     };
 }

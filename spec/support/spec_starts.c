@@ -1,7 +1,7 @@
 /* Session starts that were seen (runtime/link/starts.h), for spec/link_starts_spec.lua.
  *
  *   s = spec_starts.new()
- *   s:add(conv, ts)   s:seen(conv, ts)   s:slots()   what both sets take, in slots of 8 bytes
+ *   s:add(conv, ts)   s:seen(conv, ts)   s:has(conv)   s:slots()   what both sets take, in slots of 8 bytes
  *   spec_starts.GENERATION, SPAN_MS */
 #include <lauxlib.h>
 #include <lua.h>
@@ -37,6 +37,12 @@ static int starts_seen(lua_State *L)
     return 1;
 }
 
+static int starts_has(lua_State *L)
+{
+    lua_pushboolean(L, kt_starts_has(check(L), (uint32_t)luaL_checkinteger(L, 2)));
+    return 1;
+}
+
 static size_t slots_of(const struct kt_starts_set *set)
 {
     return set->slots ? set->mask + 1 : 0;
@@ -57,8 +63,8 @@ static int starts_free(lua_State *L)
 
 int luaopen_spec_starts(lua_State *L)
 {
-    static const luaL_Reg methods[] = {
-        {"add", starts_add}, {"seen", starts_seen}, {"slots", starts_slots}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"add", starts_add}, {"seen", starts_seen}, {"has", starts_has},
+        {"slots", starts_slots}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"new", starts_new}, {NULL, NULL}};
     luaL_newmetatable(L, STARTS);
     luaL_newlib(L, methods);

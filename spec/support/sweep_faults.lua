@@ -2,6 +2,7 @@
 ---
 --- A gentle one must not be noticed: no flow may end for it, which is why those that happen in quiet worlds are all gentle. The others
 --- disturb flows, which may then end early, with a reason; those that end a script before its conns may make the end look clean.
+local attacker = require "attacker"
 local scripts = require "sweep_scripts"
 local settings = require "sweep_settings"
 
@@ -142,6 +143,29 @@ local function kinds(world)
       { text = "come twice", verdict = { copies = 1 } },
     }
     return rule(lasts, said, d.pick(PACKETS))
+  end)
+
+  -- Copies by someone without the key, of a tunnel's datagrams and no others: there are those of scripts on the same line.
+  table.insert(gentle, function(lasts)
+    local tunnel, from, to = one_way()
+    local every, late, kept = d.pick { 1, 2, 10 }, d.pick { 0, 0.002, 0.3, 5 }, d.pick { 1, 30, 300 }
+    local own = to == tunnel.link.b and d.one_in(2) -- clients listen to their server's address only
+    net.attacker = net.attacker or attacker.new(w)
+    net.attacker:near(tunnel.link.a)
+    net.attacker:near(tunnel.link.b)
+    local text = ("someone copies packet by packet what %s sends to %s, 1 in %d, %g s late, from %s address, and then all again")
+    return text:format(from, to, every, late, own and "another" or "its"), function()
+      local on, copied = true, {}
+      net.attacker:watch(from, to, function(datagram, n)
+        if not on or n % every ~= 0 or not (datagram.to .. datagram.from):find(":29900", 1, true) then return end
+        if #copied < kept then table.insert(copied, datagram) end
+        w:sleep(late)
+        net.attacker:send(datagram, own and 4000 + n % 5 or datagram.from)
+      end)
+      w:sleep(lasts)
+      on = false
+      for i, datagram in ipairs(copied) do net.attacker:send(datagram, own and 4000 + i % 5 or datagram.from) end
+    end
   end)
 
   -- ---- scripts ----

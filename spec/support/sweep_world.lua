@@ -3,6 +3,8 @@
 --- sweep_faults.
 ---
 --- What must hold, whatever happens:
+---   - someone without the key who copies and replays packets (one of the faults) ends no session, gets three times the bytes at most that
+---     it has sent, and does not leave a session with a long retransmission timeout;
 ---   - bytes arrive once and in order; a flow whose end is clean is complete, unless a script on its way was killed or had to end in its
 ---     midst (a kernel ends a dead process's conns as if it had said all, and kcptun's wire has no other end for a stream than a FIN);
 ---   - where nothing was done to anyone, every flow is complete; reloads, changed settings and packets that come late or twice are nothing;
@@ -16,6 +18,7 @@ local scripts = require "sweep_scripts"
 local settings = require "sweep_settings"
 
 local CALM = 30          -- seconds: all faults are over
+local RTO_MOST = 5       -- seconds, once all is well: lines delay by less than two, there and back
 local PATIENCE = "300s"  -- for flows to end then
 local TARGET = "127.0.0.1:9000"
 local HEADERS = { v4 = 28, v6 = 48 } -- of a datagram, in bytes of the line's MTU
@@ -218,6 +221,22 @@ local function finish(w, net)
   end
 end
 
+-- An attacker's copies may not have made anyone wait, nor send.
+local function judge_attacker(net)
+  if not net.attacker then return end
+  net.attacker:check()
+  for _, near in ipairs(net.nears) do
+    local rto = told(near, [[
+      local worst = 0
+      for i = 1, #links do
+        local rto = links[i]:stats().rto
+        if rto > worst then worst = rto end
+      end
+      return worst]])
+    if rto > RTO_MOST then error(("%s has a retransmission timeout of %g s"):format(near.name, rto), 0) end
+  end
+end
+
 -- ---- the run ----
 
 -- Whoever has bytes on their way, through a host or at all, may see them end in their midst; without a word, if the host was killed.
@@ -347,6 +366,7 @@ function sweep_world.run(w)
   for _, flow in ipairs(all) do flows.judge(flow) end
   probe(w, d, net, all)
   hear(w, net)
+  judge_attacker(net)
   local left
   pcall(w.run_until, w, function()
     left = leftovers(net)

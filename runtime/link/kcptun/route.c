@@ -132,6 +132,7 @@ static void refuse_replay(const struct arrival *in)
     const uint64_t now = kt_io_now(sh->io);
     char text[KT_ADDR_TEXT];
     sh->counters->ReplayedStarts++;
+    say_unknown(in); /* it may be a peer whose session ended here and not there */
     if (sh->told_replay && now - sh->told_replay < TELL_EVERY_US) return;
     sh->told_replay = now;
     kt_log(sh->log, KT_LOG_WARN,
@@ -146,7 +147,8 @@ static struct guest *begin(const struct arrival *in)
     const struct kt_kcp_head *head = &in->head;
     if (in->sh->retired) return NULL;
     if (head->cmd != KT_KCP_PUSH || head->una != 0 || head->sn >= a->sh->cfg.rcvwnd) {
-        say_unknown(in);
+        /* A probe may have overtaken the start. */
+        if (head->una != 0 || kt_starts_has(a->starts, head->conv)) say_unknown(in);
         return NULL;
     }
     if (kt_starts_seen(a->starts, head->conv, head->ts)) {

@@ -9,9 +9,10 @@
 #include "link/kcptun/session_internal.h"
 #include "link/stream.h"
 
-#define FIRST_PIECE                                                                                          \
-    32u /* bytes of payload; fewer are not worth a frame while the address is not validated                  \
-         */
+/* Bytes of a client's packets until it hears from the server: small enough for any path. */
+#define FIRST_PACKET 500u
+/* Bytes of payload; fewer are not worth a frame while the address is not validated. */
+#define FIRST_PIECE 32u
 #define TURN_BYTES 262144u /* of payload that a session takes in a turn */
 #define TURN_FRAMES 512u   /* ... and frames (kt_smux_budget) */
 #define REACH_LEAST 16u    /* segments stored past the next, however short memory is */
@@ -478,6 +479,7 @@ static struct kt_kcp_config kcp_settings(const struct kt_session *s)
         .resend = cfg->resend,
         .cc = cfg->nc ? KT_KCP_CC_FIXED : KT_KCP_CC_RENO,
         .ack_nodelay = cfg->acknodelay,
+        .pad = s->sh->client ? FIRST_PACKET : 0,
         .ts_base = s->ts_base,
     };
 }
