@@ -299,6 +299,7 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags)
         return kt_uv_code(r);
     }
     r = kt_uv_hangups_new(u, &u->hangups);
+    if (r == 0 && (r = kt_uv_room_watchers(u)) != 0) kt_uv_hangups_close(u->hangups);
     if (r == 0 && kt_pool_new(&u->blocks, KT_CONN_READ, 0) != 0) {
         kt_uv_hangups_close(u->hangups);
         r = UV_ENOMEM;
@@ -310,6 +311,7 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags)
         free(u);
         return kt_uv_code(r);
     }
+    run_closings(u);
     uv_prepare_init(&u->loop, &u->prepare); /* these four never fail */
     uv_check_init(&u->loop, &u->check);
     uv_prepare_start(&u->prepare, on_prepare);

@@ -22,11 +22,13 @@ struct uv_io {
     struct kt_io io;
     uv_loop_t loop;
     uv_prepare_t prepare; /* before the loop sleeps: the end of the turn */
+    uv_poll_t grow;       /* see uv_room.c */
     uv_check_t check;     /* after arrivals were handled: due timers */
     struct kt_uv_alarm *alarm;
     struct kt_uv_hangups *hangups;
     unsigned flags;
-    bool stale; /* io.now is of an earlier turn */
+    bool has_threads; /* libuv's, for lookups: see uv_room.c */
+    bool stale;       /* io.now is of an earlier turn */
     size_t open, closing;
     struct kt_list udp_dirty;            /* of uv_udp: datagrams were committed in this turn */
     struct kt_list conn_closing;         /* of uv_conn: closed by the user, still delivering */
@@ -47,6 +49,11 @@ static inline struct uv_io *kt_uv(struct kt_io *io)
 /* Every callback of libuv's that leads into code above begins with this: the first of a turn reads the clock.
  */
 void kt_uv_wake(struct uv_io *u);
+
+/* uv_room.c. Grows libuv's table of watchers, by means of u->grow, which is closing afterwards: 0 or
+ * UV_ENOMEM. Whether libuv will get the threads that look up names: to be asked before each lookup. */
+int kt_uv_room_watchers(struct uv_io *u);
+bool kt_uv_room_threads(struct uv_io *u);
 
 /* The shared scratch area, or NULL without memory. Valid until the return to the loop. */
 uint8_t *kt_uv_scratch(struct uv_io *u);

@@ -112,6 +112,9 @@ int kt_uv_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_
     snprintf(r->host, sizeof r->host, "%s", host);
     if (kt_addr_from_ip(&r->numeric, host, port)) {
         kt_io_turn(io, &r->turn);
+    } else if (!kt_uv_room_threads(r->u)) {
+        free(r);
+        return kt_err_set(err, KT_ENOMEM, "%.255s: no memory for the threads that look up names", host);
     } else {
         /* One entry an address; the kind of socket does not matter else. */
         struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};

@@ -7,7 +7,8 @@
  * length is checked before a byte is written for it, and the size a compressed block claims before the block
  * is touched. Chunks to be skipped are counted down, never held.
  *
- * libsnappy's compressor takes its hash table from the heap at each call; ours does not. */
+ * libsnappy's compressor takes its working memory from the heap at each call, and throws when there is none,
+ * which ends a C program: see has_room. */
 #include "link/kcptun/snappy_stream.h"
 
 #include <assert.h>
@@ -95,10 +96,23 @@ static bool worth_trying(struct kt_snappy_enc *e, size_t n)
     return true;
 }
 
+/* Whether libsnappy gets what it takes for n bytes: a hash table of at most 32 Ki entries of 2 bytes, a copy
+ * of the input and the longest output, in one piece. What has just been freed here is there for it a moment
+ * later, as all of this happens on one thread. */
+static bool has_room(size_t n)
+{
+    size_t table = 4 * n + 1024;
+    if (table > 65536u) table = 65536u;
+    void *volatile block =
+        malloc(table + n + MAX_BLOCK + 4096u); /* volatile: an unused pair is optimised away */
+    free(block);
+    return block != NULL;
+}
+
 /* Compresses into out (MAX_BLOCK bytes); the size, or 0 if the chunk had better be stored. */
 static size_t compress(struct kt_snappy_enc *e, const uint8_t *data, size_t n, uint8_t *out)
 {
-    if (!worth_trying(e, n)) return 0;
+    if (!worth_trying(e, n) || !has_room(n)) return 0;
     size_t size = MAX_BLOCK;
     bool saves = snappy_compress((const char *)data, n, (char *)out, &size) == SNAPPY_OK && size < n - n / 8;
     if (saves)
