@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
-#include "base/pool.h"
+#include "base/slab.h"
 #include "kcp/kcp.h"
 
 #define MTU 1322u
@@ -41,7 +41,7 @@ struct path {
 
 struct end {
     struct kt_kcp *kcp;
-    struct kt_pool *pool;
+    struct kt_slab *pool;
     uint8_t buffers[KT_KCP_BATCH][1500];
     uint32_t reserved;
     struct path *to;     /* sender: where packets go */
@@ -113,7 +113,7 @@ static void end_new(struct end *e, const struct kt_kcp_config *cfg,
 {
     struct kt_kcp_out out = {.reserve = reserve, .send = send, .ctx = e};
     e->now = now;
-    if (kt_pool_new(&e->pool, kt_kcp_block_size(cfg->mtu), 0)) abort();
+    if (kt_slab_new(&e->pool, kt_kcp_block_size(cfg->mtu), 0)) abort();
     if (kt_kcp_new(&e->kcp, cfg, e->pool, &out, *now)) abort();
 }
 
@@ -149,8 +149,8 @@ static void bench_free(struct bench *b)
 {
     kt_kcp_free(b->a.kcp);
     kt_kcp_free(b->b.kcp);
-    kt_pool_free(b->a.pool);
-    kt_pool_free(b->b.pool);
+    kt_slab_free(b->a.pool);
+    kt_slab_free(b->b.pool);
     free(b->path.parcels);
     free(b->path.slots);
     free(b);
@@ -234,7 +234,7 @@ static struct figure measure(uint32_t window, uint32_t mtu, bool reorder)
     }
     f.idle_ns = (cpu_ns() - start) / IDLE_FLUSHES;
     if (sum == 0) abort();
-    f.kib = (double)(kt_pool_bytes(b->a.pool) + kt_pool_bytes(b->b.pool)) / 1024;
+    f.kib = (double)(kt_slab_bytes(b->a.pool) + kt_slab_bytes(b->b.pool)) / 1024;
     bench_free(b);
     return f;
 }

@@ -24,13 +24,13 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/log.h"
-#include "crypto/seal.h"
-#include "io/uv.h"
+#include "crypto/kcptun/seal.h"
+#include "io/uv/uv.h"
 #include "link/counters.h"
 #include "link/kcptun/kcptun.h"
 #include "link/splice.h"
-#include "script/logger.h"
-#include "script/runtime.h"
+#include "script/core/logger.h"
+#include "script/core/runtime.h"
 
 enum { AT_ONCE = 64, BULK = 64 << 20, CHUNK = 64 << 10, ROUNDS_MAX = 64, PATIENCE_MS = 20000 };
 

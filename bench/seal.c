@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "crypto/qpp.h"
-#include "crypto/seal.h"
+#include "crypto/kcptun/qpp.h"
+#include "crypto/kcptun/seal.h"
 
 #define PACKET 1350u
 #define SECONDS 0.4

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "io/uv.h"
+#include "io/uv/uv.h"
 
 #define WINDOW                                                                                               \
     512u /* datagrams under way: enough for full batches, little enough not to overflow a buffer             \

@@ -1,6 +1,6 @@
 # kt_embed_lua(TARGET ROOT dir [EXAMPLES dir]): puts every .lua file below ROOT and the examples into the binary.
 # lua/kt/cli/client.lua becomes module "kt.cli.client", lua/kt/init.lua "kt"; an example "examples/socks5", which no require can name by chance.
-# Read with kt_embedded (script/embedded.h). lua/meta is for editors and stays out.
+# Read with kt_embedded (script/core/embedded.h). lua/meta is for editors and stays out.
 function(kt_embed_lua target)
   cmake_parse_arguments(EMBED "" "ROOT;EXAMPLES" "" ${ARGN})
   file(GLOB_RECURSE files CONFIGURE_DEPENDS ${EMBED_ROOT}/*.lua)

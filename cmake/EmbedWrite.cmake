@@ -1,8 +1,8 @@
-# Run with -DPAIRS=module=file,… -DOUT=file.c: writes the table that script/embedded.h declares.
+# Run with -DPAIRS=module=file,… -DOUT=file.c: writes the table that script/core/embedded.h declares.
 string(REPLACE "," ";" PAIRS "${PAIRS}")
 set(table "")
 set(n 0)
-set(text "#include \"script/embedded.h\"\n\n")
+set(text "#include \"script/core/embedded.h\"\n\n")
 foreach(pair ${PAIRS})
   string(REGEX REPLACE "=.*" "" module "${pair}")
   string(REGEX REPLACE "^[^=]*=" "" file "${pair}")

@@ -1,4 +1,4 @@
-/* Forward error correction: kcptun's Reed-Solomon over groups of packets (spec-kcptun-wire.md, section 5).
+/* Forward error correction: kcptun's Reed-Solomon over groups of packets (docs/wire-kcptun.md, section 5).
  * The sums are ISA-L's, the matrix is the spec's (Vandermonde times the inverse of its top).
  *
  * A FEC packet is an 8-byte header (seqid, type, size) and the KCP packet or the parity bytes. The encoder

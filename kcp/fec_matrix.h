@@ -1,4 +1,4 @@
-/* Coefficients of kcptun's Reed-Solomon code (spec-kcptun-wire.md, section 5.3). */
+/* Coefficients of kcptun's Reed-Solomon code (docs/wire-kcptun.md, section 5.3). */
 #ifndef KT_KCP_FEC_MATRIX_H
 #define KT_KCP_FEC_MATRIX_H
 

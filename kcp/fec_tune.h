@@ -1,4 +1,4 @@
-/* Finding out a peer's FEC parameters from the packets it sends (spec-kcptun-wire.md, section 5.6). */
+/* Finding out a peer's FEC parameters from the packets it sends (docs/wire-kcptun.md, section 5.6). */
 #ifndef KT_KCP_FEC_TUNE_H
 #define KT_KCP_FEC_TUNE_H
 

@@ -1,4 +1,4 @@
-/* What encoder, decoder and tuner share of the FEC packet's shape (spec-kcptun-wire.md, section 5.1). */
+/* What encoder, decoder and tuner share of the FEC packet's shape (docs/wire-kcptun.md, section 5.1). */
 #ifndef KT_KCP_FEC_WIRE_H
 #define KT_KCP_FEC_WIRE_H
 

@@ -37,11 +37,11 @@ static uint32_t min_rto_us(const struct kt_kcp_config *c)
     return c->nodelay ? 30000 : 100000;
 }
 
-int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_pool *pool,
+int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_slab *pool,
     const struct kt_kcp_out *output, uint64_t now_us)
 {
     *out = NULL;
-    if (!config_valid(cfg) || kt_pool_block_size(pool) < kt_kcp_block_size(cfg->mtu)) return KT_EINVAL;
+    if (!config_valid(cfg) || kt_slab_block_size(pool) < kt_kcp_block_size(cfg->mtu)) return KT_EINVAL;
     struct kt_kcp *k = calloc(1, sizeof *k);
     if (!k) return KT_ENOMEM;
     k->cfg = *cfg;

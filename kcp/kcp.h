@@ -1,4 +1,4 @@
-/* KCP: a reliable byte stream over datagrams. Wire-identical to kcp-go (shared spec-kcptun-wire.md, section
+/* KCP: a reliable byte stream over datagrams. Wire-identical to kcp-go (docs/wire-kcptun.md, section
  * 6), the insides our own.
  *
  * Pure C: no socket, no clock, no thread. The owner feeds datagrams in (kt_kcp_input), tells the time in µs,
@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
-#include "base/pool.h"
+#include "base/slab.h"
 
 #define KT_KCP_OVERHEAD 24u /* segment header */
 #define KT_KCP_MTU_MIN 50u  /* smallest KCP packet limit, as kcp-go 5.6.64 */
@@ -63,7 +63,7 @@ struct kt_kcp_out {
 /* pool: blocks of at least kt_kcp_block_size(mtu) bytes (whatever our mtu, the peer's segments must fit), for
  * segments; outlives the engine, may be shared. Windows decide how many are held: at most snd_wnd + 2 *
  * rcv_wnd. 0, KT_EINVAL (a value out of range), KT_ENOMEM. */
-int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_pool *pool,
+int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_slab *pool,
     const struct kt_kcp_out *output, uint64_t now_us);
 void kt_kcp_free(struct kt_kcp *k);
 size_t kt_kcp_block_size(uint32_t mtu);

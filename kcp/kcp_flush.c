@@ -1,4 +1,4 @@
-/* Packets out, and when (spec-kcptun-wire.md, 6.4, 6.5).
+/* Packets out, and when (docs/wire-kcptun.md, 6.4, 6.5).
  *
  * Timeouts. A segment that has timed out n times is due again rto * (1 + n) after its last transmission, or
  * rto * (1 + n/2) with nodelay, with the rto of *now*; kcp-go freezes the rto at the time of sending. Nothing

@@ -1,4 +1,4 @@
-/* Packets in (spec-kcptun-wire.md, 6.6).
+/* Packets in (docs/wire-kcptun.md, 6.6).
  *
  * ACK segments are handled as they come; una, the same in all segments of a packet, at its end: it usually
  * covers the very segments those ACKs are about, and once una has passed, the time of transmission, which

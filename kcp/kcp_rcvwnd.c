@@ -13,7 +13,7 @@ static struct kt_rcv_slot *at(const struct kt_rcvwnd *w, uint32_t sn)
     return &w->ring[sn & (w->cap - 1)];
 }
 
-int kt_rcvwnd_init(struct kt_rcvwnd *w, struct kt_pool *pool, uint32_t limit)
+int kt_rcvwnd_init(struct kt_rcvwnd *w, struct kt_slab *pool, uint32_t limit)
 {
     *w = (struct kt_rcvwnd){.pool = pool, .limit = limit, .cap = FIRST_CAP, .reach = UINT32_MAX};
     w->ring = calloc(w->cap, sizeof *w->ring);
@@ -23,7 +23,7 @@ int kt_rcvwnd_init(struct kt_rcvwnd *w, struct kt_pool *pool, uint32_t limit)
 void kt_rcvwnd_destroy(struct kt_rcvwnd *w)
 {
     for (uint32_t i = 0; w->ring && i < w->cap; i++) {
-        if (w->ring[i].data) kt_pool_put(w->pool, w->ring[i].data);
+        if (w->ring[i].data) kt_slab_put(w->pool, w->ring[i].data);
     }
     free(w->ring);
     w->ring = NULL;
@@ -61,7 +61,7 @@ static void drop_first(struct kt_rcvwnd *w)
 {
     struct kt_rcv_slot *s = at(w, w->read);
     if (s->data) {
-        kt_pool_put(w->pool, s->data);
+        kt_slab_put(w->pool, s->data);
         w->held--;
     }
     *s = (struct kt_rcv_slot){0};
@@ -112,7 +112,7 @@ enum kt_rcv_result kt_rcvwnd_put(struct kt_rcvwnd *w, uint32_t sn, const uint8_t
 #endif
     uint8_t *block = NULL;
     if (len > 0) {
-        block = kt_pool_get(w->pool);
+        block = kt_slab_get(w->pool);
         if (!block) return KT_RCV_NOMEM;
         memcpy(block, data, len);
         w->held++;

@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "base/pool.h"
+#include "base/slab.h"
 
 struct kt_rcv_slot {
     uint8_t *data; /* pool block; NULL for an empty segment */
@@ -25,7 +25,7 @@ struct kt_rcv_slot {
 };
 
 struct kt_rcvwnd {
-    struct kt_pool *pool;
+    struct kt_slab *pool;
     struct kt_rcv_slot *ring;
     uint32_t cap, limit;
     uint32_t read, nxt;
@@ -44,7 +44,7 @@ enum kt_rcv_result {
 };
 
 /* 0 or KT_ENOMEM. The ring starts small and doubles as needed; it shrinks when the limit does. */
-int kt_rcvwnd_init(struct kt_rcvwnd *w, struct kt_pool *pool, uint32_t limit);
+int kt_rcvwnd_init(struct kt_rcvwnd *w, struct kt_slab *pool, uint32_t limit);
 void kt_rcvwnd_destroy(struct kt_rcvwnd *w);
 
 /* From now on the window is `limit` segments; one that opens takes in what waited beyond it. */

@@ -1,4 +1,4 @@
-/* Round-trip time and the retransmission timeout made of it (spec-kcptun-wire.md, 6.5), in µs. */
+/* Round-trip time and the retransmission timeout made of it (docs/wire-kcptun.md, 6.5), in µs. */
 #ifndef KT_KCP_RTT_H
 #define KT_KCP_RTT_H
 

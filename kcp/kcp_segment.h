@@ -1,4 +1,4 @@
-/* The 24-byte segment header (spec-kcptun-wire.md, 6.1), and arithmetic on numbers that wrap.
+/* The 24-byte segment header (docs/wire-kcptun.md, 6.1), and arithmetic on numbers that wrap.
  *
  * All fields are little endian. Written by bytes: compilers turn that into plain loads and stores where the
  * machine allows it, and it is right everywhere. */

@@ -8,7 +8,7 @@
 
 #define FIRST_CAP 8u
 
-int kt_sndwnd_init(struct kt_sndwnd *w, struct kt_pool *pool, uint32_t limit)
+int kt_sndwnd_init(struct kt_sndwnd *w, struct kt_slab *pool, uint32_t limit)
 {
     *w = (struct kt_sndwnd){.pool = pool, .limit = limit, .cap = FIRST_CAP};
     w->ring = calloc(w->cap, sizeof *w->ring);
@@ -19,7 +19,7 @@ void kt_sndwnd_destroy(struct kt_sndwnd *w)
 {
     for (uint32_t sn = w->una; w->ring && sn != w->end; sn++) {
         struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
-        if (s->data) kt_pool_put(w->pool, s->data);
+        if (s->data) kt_slab_put(w->pool, s->data);
     }
     free(w->ring);
     w->ring = NULL;
@@ -62,7 +62,7 @@ size_t kt_sndwnd_write(struct kt_sndwnd *w, const uint8_t *data, size_t n, uint3
     if (n > 0 && w->end != w->nxt) taken = fill(kt_sndwnd_at(w, w->end - 1), data, n, mss);
     while (taken < n && kt_sndwnd_free(w) > 0) {
         if (w->end - w->una == w->cap && !resize(w, w->cap * 2)) break;
-        uint8_t *block = kt_pool_get(w->pool);
+        uint8_t *block = kt_slab_get(w->pool);
         if (!block) break;
         struct kt_snd_slot *s = kt_sndwnd_at(w, w->end);
         *s = (struct kt_snd_slot){.data = block};
@@ -118,7 +118,7 @@ void kt_sndwnd_ack(struct kt_sndwnd *w, uint32_t sn)
 {
     struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
     list_remove(w, s, sn);
-    kt_pool_put(w->pool, s->data);
+    kt_slab_put(w->pool, s->data);
     s->data = NULL;
 }
 

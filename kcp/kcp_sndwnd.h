@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "base/pool.h"
+#include "base/slab.h"
 
 #define KT_KCP_LEVELS 16u
 
@@ -42,7 +42,7 @@ struct kt_snd_list {
 };
 
 struct kt_sndwnd {
-    struct kt_pool *pool;
+    struct kt_slab *pool;
     struct kt_snd_slot *ring;
     uint32_t cap, limit; /* slots there are (a power of two), segments there may be */
     uint32_t una, nxt, end;
@@ -52,7 +52,7 @@ struct kt_sndwnd {
 };
 
 /* 0 or KT_ENOMEM. The ring starts small and doubles as needed; it shrinks when the limit does. */
-int kt_sndwnd_init(struct kt_sndwnd *w, struct kt_pool *pool, uint32_t limit);
+int kt_sndwnd_init(struct kt_sndwnd *w, struct kt_slab *pool, uint32_t limit);
 void kt_sndwnd_destroy(struct kt_sndwnd *w);
 
 static inline struct kt_snd_slot *kt_sndwnd_at(const struct kt_sndwnd *w, uint32_t sn)

@@ -5,7 +5,7 @@
  * calls would not even reach those, but a Lua 5.4 of our own: with a foreign state, which ends in a crash. */
 #include <dlfcn.h>
 #include <string.h>
-#include "script/plain.h"
+#include "script/sim/module.h"
 
 #define REGISTRY_51 (-10000) /* Lua 5.1's and LuaJIT's LUA_REGISTRYINDEX */
 

@@ -1,23 +1,33 @@
--- The rooms of the house and who may know whom (docs: "Rooms"): read from the sources, and from what was built of them
--- (KT_BUILD, by default build/).
+-- The rooms of the house and what each may include (docs/architecture.md): read from the sources, and from what was built of
+-- them (KT_BUILD, by default build/).
 
--- Each room: its folder, the rooms whose headers it may include, and the libraries it may.
+-- Each room is a folder, without the rooms inside it. `may` names the rooms whose headers it may include besides its own.
 local rooms = {
-  { name = "base", folder = "runtime/base", may = {} },
+  { name = "base", may = {} },
   { name = "kcp", folder = "kcp", may = { "base" } },
-  { name = "crypto", folder = "runtime/crypto", may = { "base" } },
-  { name = "io", folder = "runtime/io", may = { "base" } },
-  { name = "link", folder = "runtime/link", may = { "io", "kcp", "crypto", "base" } },
-  { name = "script", folder = "runtime/script", may = { "link", "io", "crypto", "base" } },
-  { name = "cli", folder = "runtime/cli", may = { "script", "link", "io", "crypto", "base" } },
+  { name = "crypto", may = { "crypto/kcptun", "base" } },
+  { name = "crypto/kcptun", may = { "crypto", "base" } },
+  { name = "io", may = { "base" } },
+  { name = "io/uv", may = { "io", "base" } },
+  { name = "io/sim", may = { "io", "base" } },
+  { name = "link", may = { "io", "kcp", "crypto", "base" } },
+  { name = "link/common", may = { "link", "io", "kcp", "crypto", "base" } },
+  { name = "link/kcptun", may = { "link/common", "link", "io", "kcp", "crypto/kcptun", "crypto", "base" } },
+  { name = "link/native", may = { "link/common", "link", "io", "kcp", "crypto", "base" } },
+  { name = "script/sandbox", may = { "script/core", "io", "base" } },
+  { name = "script/core", may = { "script/sandbox", "link", "io", "crypto", "base" } },
+  { name = "script/api", may = { "script/core", "script/sandbox", "link", "link/kcptun", "io", "crypto/kcptun", "crypto", "base" } },
+  { name = "script/sim",
+    may = { "script/core", "script/api", "script/sandbox", "link", "io/sim", "io", "crypto/kcptun", "crypto", "base" } },
+  { name = "cli", may = { "script/core", "script/sim", "script/sandbox", "link", "io/uv", "io", "crypto/kcptun", "crypto", "base" } },
 }
 
 -- Library headers: where each may be included (patterns on the path).
 local libraries = {
   ["^lua"] = { "^runtime/script/" },
   ["^lauxlib"] = { "^runtime/script/" },
-  ["^uv"] = { "^runtime/io/uv" },
-  ["^ares"] = { "^runtime/io/uv_query" },
+  ["^uv"] = { "^runtime/io/uv/" },
+  ["^ares"] = { "^runtime/io/uv/" },
   ["^sodium"] = { "^runtime/crypto/" },
   ["^gcrypt"] = { "^runtime/crypto/" },
   ["^isa%-l"] = { "^kcp/fec", "^runtime/crypto/", "^runtime/link/" },
@@ -42,7 +52,13 @@ local function lines_of(command)
   return lines
 end
 
-local function sources(room) return lines_of(("find %s -name '*.[ch]' | sort"):format(room.folder)) end
+local function folder_of(room) return room.folder or "runtime/" .. room.name end
+
+local function sources(room)
+  local folder = folder_of(room)
+  if not os.rename(folder, folder) then return {} end -- a room that does not exist yet
+  return lines_of(("find %s -maxdepth 1 -name '*.[ch]' | sort"):format(folder))
+end
 
 local function includes(path)
   local found = {}
@@ -53,12 +69,13 @@ local function includes(path)
   return found
 end
 
---- The room a quoted include leads to; nil for a header of the includer's own folder, named without one.
+--- The room that a quoted include leads to; nil for a header of the includer's own folder, named without one.
 local function room_of(name)
-  local folder = name:match("^(%w+)/")
+  local folder = name:match "^(.*)/"
   for _, room in ipairs(rooms) do
     if room.name == folder then return folder end
   end
+  assert(not folder, name .. " is in no room")
 end
 
 local function contains(list, value)

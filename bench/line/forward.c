@@ -11,7 +11,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
-#include "base/pool.h"
+#include "base/slab.h"
 #include "line.h"
 
 #define PACKETS_MAX 65536u /* under way at a time */
@@ -44,7 +44,7 @@ struct direction {
 struct line_forward {
     struct line_end *ends;
     struct direction to[2]; /* by the end that they lead to */
-    struct kt_pool *pool;
+    struct kt_slab *pool;
     struct entry *heap;
     size_t n;
     uint64_t order, start; /* of time, µs */
@@ -173,7 +173,7 @@ static bool take(struct line_forward *f, struct direction *d, struct packet *p, 
         lose(d, cause);
         return false;
     }
-    struct packet *twin = kt_sim_model_duplicates(m) ? kt_pool_get(f->pool) : NULL;
+    struct packet *twin = kt_sim_model_duplicates(m) ? kt_slab_get(f->pool) : NULL;
     launch(f, d, p, leaves);
     if (twin) {
         m->stats.duplicated++;
@@ -192,7 +192,7 @@ static void read_from(struct line_forward *f, int from)
     uint8_t waste; /* what is read short is gone */
     uint64_t now = clock_us();
     for (unsigned i = 0; i < BATCH; i++) {
-        if (!p) p = kt_pool_get(f->pool);
+        if (!p) p = kt_slab_get(f->pool);
         ssize_t n = read(f->ends[from].tun, p ? p->data : &waste, p ? f->mtu : sizeof waste);
         if (n <= 0) break;
         if (!p) {
@@ -205,7 +205,7 @@ static void read_from(struct line_forward *f, int from)
         else if (take(f, d, p, now))
             p = NULL;
     }
-    if (p) kt_pool_put(f->pool, p);
+    if (p) kt_slab_put(f->pool, p);
 }
 
 /* ---- off the line ---- */
@@ -227,7 +227,7 @@ static void deliver(struct line_forward *f, struct entry e, uint64_t now)
         d->late_sum += late;
         if (late > d->late_max) d->late_max = late;
     }
-    kt_pool_put(f->pool, p);
+    kt_slab_put(f->pool, p);
 }
 
 /* Cuts and mends what is due; when the next outage begins or ends. */
@@ -292,7 +292,7 @@ int line_forward_new(struct line_forward **out, struct line_end ends[2], const s
     f->heap = malloc(PACKETS_MAX * sizeof *f->heap);
     f->epoll = epoll_create1(EPOLL_CLOEXEC);
     bool ok =
-        f->heap && f->epoll >= 0 && kt_pool_new(&f->pool, sizeof(struct packet) + mtu, PACKETS_MAX) == 0;
+        f->heap && f->epoll >= 0 && kt_slab_new(&f->pool, sizeof(struct packet) + mtu, PACKETS_MAX) == 0;
     for (int to = 0; to < 2; to++) {
         struct direction *d = &f->to[to];
         d->opts = opts[to];
@@ -343,13 +343,13 @@ void line_forward_report(const struct line_forward *f, FILE *to)
 void line_forward_free(struct line_forward *f)
 {
     if (!f) return;
-    while (f->n > 0) kt_pool_put(f->pool, f->heap[--f->n].packet);
+    while (f->n > 0) kt_slab_put(f->pool, f->heap[--f->n].packet);
     for (int i = 0; i < 2; i++) {
         kt_sim_model_free(&f->to[i].model);
         free(f->to[i].late);
     }
     if (f->epoll >= 0) close(f->epoll);
-    kt_pool_free(f->pool);
+    kt_slab_free(f->pool);
     free(f->heap);
     free(f);
 }

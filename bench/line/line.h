@@ -9,7 +9,7 @@
 #include <net/if.h>
 #include <stdio.h>
 #include "base/err.h"
-#include "io/sim_line_model.h"
+#include "io/sim/line_model.h"
 
 /* ---- parameters (args.c) ---- */
 

@@ -1,5 +1,5 @@
 --- The single description of the scripting API. These are derived from it: argument checks (kt/init.lua; script/opts.c takes
---- its messages from here), `kt check`, `kt help`, lua/meta/kt.lua and docs/reference.md. spec/api_spec.lua fails on a
+--- its messages from here), `kt check`, `kt help`, lua/meta/kt.lua and docs/reference.md. spec/script/api_spec.lua fails on a
 --- symbol that is bound but not described, or described but not bound. The descriptions are in kt/api/.
 ---
 --- api.functions, as a list and by name ("kt.link"; "link:open" for a method):

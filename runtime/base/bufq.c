@@ -7,7 +7,7 @@
 
 #include <assert.h>
 #include <string.h>
-#include "base/pool.h"
+#include "base/slab.h"
 
 struct kt_bufq_block {
     struct kt_bufq_block *next;
@@ -17,26 +17,26 @@ struct kt_bufq_block {
 
 static size_t capacity(const struct kt_bufq *q)
 {
-    size_t n = kt_pool_block_size(q->pool) - sizeof(struct kt_bufq_block);
+    size_t n = kt_slab_block_size(q->pool) - sizeof(struct kt_bufq_block);
     return n < UINT32_MAX ? n : UINT32_MAX;
 }
 
-void kt_bufq_init(struct kt_bufq *q, struct kt_pool *pool)
+void kt_bufq_init(struct kt_bufq *q, struct kt_slab *pool)
 {
-    assert(kt_pool_block_size(pool) >= 64);
+    assert(kt_slab_block_size(pool) >= 64);
     *q = (struct kt_bufq){.pool = pool};
 }
 
 static struct kt_bufq_block *get_block(struct kt_bufq *q)
 {
-    struct kt_bufq_block *b = kt_pool_get(q->pool);
+    struct kt_bufq_block *b = kt_slab_get(q->pool);
     if (b && q->bill) ++*q->bill;
     return b;
 }
 
 static void put_block(struct kt_bufq *q, struct kt_bufq_block *b)
 {
-    kt_pool_put(q->pool, b);
+    kt_slab_put(q->pool, b);
     if (q->bill) --*q->bill;
 }
 

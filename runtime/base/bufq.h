@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct kt_pool;
+struct kt_slab;
 struct kt_bufq_block;
 
 struct kt_iov {
@@ -15,13 +15,13 @@ struct kt_iov {
 };
 
 struct kt_bufq {
-    struct kt_pool *pool; /* block size at least 64 */
+    struct kt_slab *pool; /* block size at least 64 */
     struct kt_bufq_block *head, *tail;
     size_t len;   /* bytes queued */
     size_t *bill; /* counts the blocks held by this queue and others; NULL: nobody does */
 };
 
-void kt_bufq_init(struct kt_bufq *q, struct kt_pool *pool);
+void kt_bufq_init(struct kt_bufq *q, struct kt_slab *pool);
 
 /* Has its blocks counted there from now on, and no longer where they were. */
 void kt_bufq_bill(struct kt_bufq *q, size_t *bill);

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "io/writer.h"
-#include "script/logger.h"
+#include "script/core/logger.h"
 
 static bool same_place(void)
 {

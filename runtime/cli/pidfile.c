@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "io/plain.h"
+#include "io/system.h"
 
 #define FILE_MAX ((size_t)4096)
 
@@ -25,7 +25,7 @@ static int replace(const char *path, const char *text, struct kt_err *err)
         return kt_err_set(err, KT_EINVAL, "%.100s…: the name is too long", path);
     unlink(temporary);
     struct kt_err made = {0};
-    int rc = kt_plain_file_create(NULL, temporary, text, strlen(text), &made);
+    int rc = kt_system_file_create(NULL, temporary, text, strlen(text), &made);
     if (rc == 0 && rename(temporary, path) == 0) return 0;
     if (rc == 0)
         rc = complain(path, err);
@@ -44,7 +44,7 @@ int kt_pidfile_read(const char *path, pid_t *pid, struct kt_err *err)
 {
     char *text, *end;
     size_t len;
-    int rc = kt_plain_file_read(NULL, path, FILE_MAX, &text, &len, err);
+    int rc = kt_system_file_read(NULL, path, FILE_MAX, &text, &len, err);
     if (rc) return rc;
     const long n = strtol(text, &end, 10);
     const bool found = end != text && n > 0 && n <= INT_MAX;
@@ -98,7 +98,7 @@ void kt_pidfile_last(const char *path, struct kt_pidfile_result *out)
     size_t len;
     int at = 0;
     *out = (struct kt_pidfile_result){0};
-    if (!result_path(path, name, sizeof name) || kt_plain_file_read(NULL, name, FILE_MAX, &text, &len, NULL))
+    if (!result_path(path, name, sizeof name) || kt_system_file_read(NULL, name, FILE_MAX, &text, &len, NULL))
         return;
     if (sscanf(text, "%lu %7s\n%n", &out->number, word, &at) != 2) out->number = 0;
     out->ok = strcmp(word, "ok") == 0;

@@ -9,10 +9,10 @@
 #include "cli/output.h"
 #include "cli/pidfile.h"
 #include "cli/process.h"
-#include "crypto/seal.h"
-#include "io/uv.h"
-#include "script/logger.h"
-#include "script/supervisor.h"
+#include "crypto/kcptun/seal.h"
+#include "io/uv/uv.h"
+#include "script/core/logger.h"
+#include "script/core/supervisor.h"
 
 struct process {
     const struct kt_start *start;

@@ -1,9 +1,9 @@
-/* Starting the two libraries, and kcptun's key derivation (spec-kcptun-wire.md, section 3). */
+/* Starting the two libraries, and kcptun's key derivation (docs/wire-kcptun.md, section 3). */
 #include <gcrypt.h>
 #include <sodium.h>
 #include <string.h>
 #include "crypto/kdf.h"
-#include "crypto/seal.h"
+#include "crypto/kcptun/seal.h"
 
 int kt_err_from_gcrypt(unsigned gcrypt_error)
 {

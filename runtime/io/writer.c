@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include "io/plain.h"
+#include "io/system.h"
 
 #define STACK_BYTES ((size_t)256 << 10)
 #define KEEP_BYTES ((size_t)16 << 10) /* a larger buffer is freed once it is written */
@@ -82,8 +82,8 @@ static void deliver(struct kt_writer *w, const char *text, size_t len)
     struct stat st;
     int rc = 0;
     if (w->head && (stat(w->path, &st) != 0 || st.st_size == 0))
-        rc = kt_plain_file_append(NULL, w->path, w->head, strlen(w->head), &err);
-    if (rc == 0) rc = kt_plain_file_append(NULL, w->path, text, len, &err);
+        rc = kt_system_file_append(NULL, w->path, w->head, strlen(w->head), &err);
+    if (rc == 0) rc = kt_system_file_append(NULL, w->path, text, len, &err);
     if (rc == 0) {
         atomic_fetch_add_explicit(&w->written, len, memory_order_relaxed);
         return;
@@ -347,7 +347,7 @@ int kt_writer_append_open(struct kt_io *io, const char *path, const char *head,
     const struct kt_append_events *events, void *ctx, struct kt_appender **out, struct kt_err *err)
 {
     *out = NULL;
-    int rc = kt_plain_file_append(io, path, "", 0, err);
+    int rc = kt_system_file_append(io, path, "", 0, err);
     if (rc) return rc;
     struct file_appender *f = calloc(1, sizeof *f);
     if (!f) return kt_err_set(err, KT_ENOMEM, "%s: out of memory", path);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "io/uv_query.h"
+#include "io/uv/query.h"
 
 #define CHECK(x)                                                                                             \
     do {                                                                                                     \

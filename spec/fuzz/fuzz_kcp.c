@@ -27,7 +27,7 @@ struct packet {
 
 struct end {
     struct kt_kcp *kcp;
-    struct kt_pool *pool;
+    struct kt_slab *pool;
     uint32_t mtu;
     unsigned allowed;
     struct packet wire[WIRE];
@@ -105,7 +105,7 @@ static void end_new(struct end *e, uint8_t kind, uint8_t size, uint32_t snd, uin
     struct kt_kcp_config cfg = settings(kind, size);
     struct kt_kcp_out out = {.reserve = reserve, .send = send, .ctx = e};
     *e = (struct end){.mtu = cfg.mtu, .snd_most = cfg.snd_wnd, .rcv_most = cfg.rcv_wnd};
-    need(kt_pool_new(&e->pool, kt_kcp_block_size(cfg.mtu), 0) == 0, "no pool");
+    need(kt_slab_new(&e->pool, kt_kcp_block_size(cfg.mtu), 0) == 0, "no pool");
     need(kt_kcp_new(&e->kcp, &cfg, e->pool, &out, 0) == 0, "no engine");
     kt_kcp_test_start(e->kcp, snd, rcv);
 }
@@ -120,7 +120,7 @@ static void end_free(struct end *e)
 {
     for (unsigned i = 0; i < e->packets; i++) free(e->wire[i].data);
     kt_kcp_free(e->kcp);
-    kt_pool_free(e->pool); /* asserts that every block came back */
+    kt_slab_free(e->pool); /* asserts that every block came back */
 }
 
 static void write_some(struct end *e, size_t n)
@@ -218,7 +218,7 @@ static void play_alone(struct input *in)
             now += (uint64_t)1 << arg % 30;
             break;
         case 7:
-            kt_pool_fail_after(e.pool, arg & 1 ? arg : SIZE_MAX);
+            kt_slab_fail_after(e.pool, arg & 1 ? arg : SIZE_MAX);
             if (arg & 2) kt_kcp_probe(e.kcp);
             if (arg & 4) end_tune(&e, byte(in), byte(in));
             break;
@@ -272,7 +272,7 @@ static void play_pair(struct input *in)
             now += (uint64_t)1 << arg % 24;
             break;
         case 7:
-            kt_pool_fail_after(me->pool, arg & 1 ? arg : SIZE_MAX);
+            kt_slab_fail_after(me->pool, arg & 1 ? arg : SIZE_MAX);
             if (arg & 4) end_tune(me, byte(in), byte(in));
             break;
         }
@@ -281,7 +281,7 @@ static void play_pair(struct input *in)
         end_check(me);
     }
     /* Given a good path, all that was written arrives. */
-    for (int i = 0; i < 2; i++) kt_pool_fail_after(e[i].pool, SIZE_MAX);
+    for (int i = 0; i < 2; i++) kt_slab_fail_after(e[i].pool, SIZE_MAX);
     for (unsigned round = 0; e[0].read != e[1].written || e[1].read != e[0].written; round++) {
         need(round < 20000, "the conversation is stuck");
         uint64_t next = UINT64_MAX;

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include "crypto/seal.h"
+#include "crypto/kcptun/seal.h"
 
 #define METHODS 15u
 #define DATAGRAM_MAX 2048u

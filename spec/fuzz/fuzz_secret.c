@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include "crypto/secret_internal.h"
-#include "crypto/seal.h"
+#include "crypto/secretstream_internal.h"
+#include "crypto/kcptun/seal.h"
 
 #define WIRE_MAX (1u << 18)
 #define FRAMES 8u
@@ -72,20 +72,20 @@ static uint8_t text_of(unsigned i, size_t *n)
 static size_t make_frames(
     uint8_t frames[FRAMES][512], size_t len[FRAMES], const uint8_t *key, uint8_t *header)
 {
-    struct kt_secret_tx *t;
+    struct kt_secretstream_tx *t;
     size_t all = 0;
     memset(header, 0x5a, KT_SECRET_HEADER);
-    check(kt_secret_tx_new(&t, key, header) == 0);
+    check(kt_secretstream_tx_new(&t, key, header) == 0);
     for (unsigned i = 0; i < FRAMES; i++) {
         uint8_t text[512];
         size_t n;
         memset(text, text_of(i, &n), sizeof text);
         len[i] = i == 3 ? kt_secret_seal_tagged(t, text, n, REKEY, frames[i])
-                        : kt_secret_seal(t, text, n, i == FRAMES - 1, frames[i]);
+                        : kt_secretstream_seal(t, text, n, i == FRAMES - 1, frames[i]);
         check(len[i] == n + 19);
         all += n;
     }
-    kt_secret_tx_free(t);
+    kt_secretstream_tx_free(t);
     return all;
 }
 
@@ -153,8 +153,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!(take(&in) & 1)) put(&w, header, sizeof header); /* else his own */
     meddle(&in, &w, frames, len);
 
-    struct kt_secret_rx *r;
-    check(kt_secret_rx_new(&r, key) == 0);
+    struct kt_secretstream_rx *r;
+    check(kt_secretstream_rx_new(&r, key) == 0);
     size_t at = 0, got = 0;
     unsigned frame = 0;
     bool ended = false;
@@ -168,7 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(fed, w.bytes + at, piece);
         const uint8_t *text;
         bool final;
-        int n = kt_secret_open(r, fed, piece, &used, &text, &final);
+        int n = kt_secretstream_open(r, fed, piece, &used, &text, &final);
         free(fed);
         if (n < 0) {
             check(n == KT_EAUTH || n == KT_EPROTO);
@@ -195,8 +195,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t used;
         const uint8_t *text;
         bool final;
-        check(kt_secret_open(r, header, sizeof header, &used, &text, &final) == error && !final);
+        check(kt_secretstream_open(r, header, sizeof header, &used, &text, &final) == error && !final);
     }
-    kt_secret_rx_free(r);
+    kt_secretstream_rx_free(r);
     return 0;
 }

@@ -5,8 +5,8 @@
  * session_buffer holds, no event comes after close, and nothing is left in the pool at the end. */
 #include <stdlib.h>
 #include <string.h>
-#include "base/pool.h"
-#include "crypto/qpp.h"
+#include "base/slab.h"
+#include "crypto/kcptun/qpp.h"
 #include "link/kcptun/smux.h"
 #include "link/stream.h"
 
@@ -303,8 +303,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .max_streams = 100,
         .features = flags & 4 ? KT_SMUX_F_HALF_CLOSE | KT_SMUX_F_ABORT : 0,
     };
-    struct kt_pool *pool;
-    REQUIRE(kt_pool_new(&pool, 64 + (flags >> 3) * 16, 0) == 0);
+    struct kt_slab *pool;
+    REQUIRE(kt_slab_new(&pool, 64 + (flags >> 3) * 16, 0) == 0);
     REQUIRE(kt_smux_new(&w.m, &cfg, &owner, &w, pool) == 0);
     REQUIRE(kt_smux_new(&w.next, &cfg, &owner, &w, pool) == 0);
     while (w.left) step(&w, cfg.version == 2);
@@ -323,7 +323,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     kt_smux_free(w.next, KT_ECLOSED);
     kt_smux_free(w.m, KT_ECLOSED);
     for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], (unsigned)i); /* accepted by the last pump */
-    REQUIRE(kt_pool_in_use(pool) == 0);
-    kt_pool_free(pool);
+    REQUIRE(kt_slab_in_use(pool) == 0);
+    kt_slab_free(pool);
     return 0;
 }

@@ -62,12 +62,12 @@ static inline const char *kcp_check_receive(const struct kt_rcvwnd *w, uint32_t 
 /* NULL, or what is wrong. The pool must serve this engine alone. snd_most, rcv_most: the largest windows that
  * it was given so far; with 0 they are those it has. */
 static inline const char *kcp_check(
-    const struct kt_kcp *k, const struct kt_pool *pool, uint32_t snd_most, uint32_t rcv_most)
+    const struct kt_kcp *k, const struct kt_slab *pool, uint32_t snd_most, uint32_t rcv_most)
 {
     size_t blocks = 0;
     const char *wrong = kcp_check_send(&k->snd, snd_most ? snd_most : k->snd.limit, &blocks);
     if (!wrong) wrong = kcp_check_receive(&k->rcv, rcv_most ? rcv_most : k->rcv.limit, &blocks);
-    if (!wrong && blocks != kt_pool_in_use(pool)) wrong = "blocks held and blocks handed out differ";
+    if (!wrong && blocks != kt_slab_in_use(pool)) wrong = "blocks held and blocks handed out differ";
     if (!wrong && k->acks.count > k->acks.cap) wrong = "more acknowledgements than the ring holds";
     return wrong;
 }

@@ -6,13 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/addr.h"
-#include "base/blocks.h"
 #include "base/bucket.h"
 #include "base/bufq.h"
 #include "base/err.h"
 #include "base/hmap.h"
 #include "base/log.h"
-#include "base/pool.h"
+#include "base/slab.h"
 #include "base/wheel.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -31,10 +30,10 @@ int luaopen_spec_base(lua_State *L);
 /* pool: blocks are light userdata */
 
 struct pool_box {
-    struct kt_pool *pool;
+    struct kt_slab *pool;
 };
 
-static struct kt_pool *check_pool(lua_State *L, int arg)
+static struct kt_slab *check_pool(lua_State *L, int arg)
 {
     struct pool_box *box = luaL_checkudata(L, arg, "spec.pool");
     luaL_argcheck(L, box->pool, arg, "pool is closed");
@@ -48,7 +47,7 @@ static int pool_new(lua_State *L)
     struct pool_box *box = lua_newuserdatauv(L, sizeof *box, 0);
     box->pool = NULL;
     luaL_setmetatable(L, "spec.pool");
-    int rc = kt_pool_new(&box->pool, size, max);
+    int rc = kt_slab_new(&box->pool, size, max);
     if (rc == 0) return 1;
     lua_pushnil(L);
     lua_pushstring(L, kt_errname(rc));
@@ -58,15 +57,15 @@ static int pool_new(lua_State *L)
 static int pool_close(lua_State *L)
 {
     struct pool_box *box = luaL_checkudata(L, 1, "spec.pool");
-    if (box->pool && kt_pool_in_use(box->pool) > 0) return luaL_error(L, "blocks are still out");
-    kt_pool_free(box->pool);
+    if (box->pool && kt_slab_in_use(box->pool) > 0) return luaL_error(L, "blocks are still out");
+    kt_slab_free(box->pool);
     box->pool = NULL;
     return 0;
 }
 
 static int pool_get(lua_State *L)
 {
-    void *block = kt_pool_get(check_pool(L, 1));
+    void *block = kt_slab_get(check_pool(L, 1));
     if (!block) return 0;
     lua_pushlightuserdata(L, block);
     return 1;
@@ -74,50 +73,50 @@ static int pool_get(lua_State *L)
 
 static int pool_put(lua_State *L)
 {
-    kt_pool_put(check_pool(L, 1), lua_touserdata(L, 2));
+    kt_slab_put(check_pool(L, 1), lua_touserdata(L, 2));
     return 0;
 }
 
 static int pool_trim(lua_State *L)
 {
-    kt_pool_trim(check_pool(L, 1));
+    kt_slab_trim(check_pool(L, 1));
     return 0;
 }
 
 static int pool_fail_after(lua_State *L)
 {
-    kt_pool_fail_after(check_pool(L, 1), (size_t)luaL_optinteger(L, 2, -1));
+    kt_slab_fail_after(check_pool(L, 1), (size_t)luaL_optinteger(L, 2, -1));
     return 0;
 }
 
 static int pool_block_size(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_pool_block_size(check_pool(L, 1)));
+    lua_pushinteger(L, (lua_Integer)kt_slab_block_size(check_pool(L, 1)));
     return 1;
 }
 
 static int pool_in_use(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_pool_in_use(check_pool(L, 1)));
+    lua_pushinteger(L, (lua_Integer)kt_slab_in_use(check_pool(L, 1)));
     return 1;
 }
 
 static int pool_bytes(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_pool_bytes(check_pool(L, 1)));
+    lua_pushinteger(L, (lua_Integer)kt_slab_bytes(check_pool(L, 1)));
     return 1;
 }
 
 /* Writes the whole block full of one byte. */
 static int pool_fill(lua_State *L)
 {
-    memset(lua_touserdata(L, 2), (int)luaL_checkinteger(L, 3), kt_pool_block_size(check_pool(L, 1)));
+    memset(lua_touserdata(L, 2), (int)luaL_checkinteger(L, 3), kt_slab_block_size(check_pool(L, 1)));
     return 0;
 }
 
 static int pool_read(lua_State *L)
 {
-    lua_pushlstring(L, lua_touserdata(L, 2), kt_pool_block_size(check_pool(L, 1)));
+    lua_pushlstring(L, lua_touserdata(L, 2), kt_slab_block_size(check_pool(L, 1)));
     return 1;
 }
 
@@ -146,7 +145,7 @@ static struct kt_bufq *check_bufq(lua_State *L)
 
 static int bufq_new(lua_State *L)
 {
-    struct kt_pool *pool = check_pool(L, 1);
+    struct kt_slab *pool = check_pool(L, 1);
     struct kt_bufq *q = lua_newuserdatauv(L, sizeof *q, 1);
     kt_bufq_init(q, pool);
     luaL_setmetatable(L, "spec.bufq");
@@ -218,50 +217,6 @@ static int bufq_len(lua_State *L)
     lua_pushinteger(L, (lua_Integer)check_bufq(L)->len);
     return 1;
 }
-
-/* blocks: the spec remembers the sizes */
-
-static int blocks_new(lua_State *L)
-{
-    kt_blocks_init(lua_newuserdatauv(L, sizeof(struct kt_blocks), 0));
-    luaL_setmetatable(L, "spec.blocks");
-    return 1;
-}
-
-static int blocks_free(lua_State *L)
-{
-    kt_blocks_free(luaL_checkudata(L, 1, "spec.blocks"));
-    return 0;
-}
-
-/* alloc(block or nil, its size, the new one): fills what it grew by with the low byte of the size */
-static int blocks_alloc(lua_State *L)
-{
-    const size_t old = (size_t)luaL_checkinteger(L, 3), size = (size_t)luaL_checkinteger(L, 4);
-    char *p = kt_blocks_alloc(luaL_checkudata(L, 1, "spec.blocks"), lua_touserdata(L, 2), old, size);
-    if (size > old) memset(p + old, (int)(size & 0xff), size - old);
-    if (!p) return 0;
-    lua_pushlightuserdata(L, p);
-    return 1;
-}
-
-/* bytes(block, size) */
-static int blocks_bytes(lua_State *L)
-{
-    lua_pushlstring(L, lua_touserdata(L, 2), (size_t)luaL_checkinteger(L, 3));
-    return 1;
-}
-
-/* Bytes of slabs. */
-static int blocks_held(lua_State *L)
-{
-    const struct kt_blocks *b = luaL_checkudata(L, 1, "spec.blocks");
-    lua_pushinteger(L, (lua_Integer)(b->slabs * KT_BLOCKS_SLAB));
-    return 1;
-}
-
-static const luaL_Reg blocks_methods[] = {{"held", blocks_held}, {"alloc", blocks_alloc},
-    {"bytes", blocks_bytes}, {"free", blocks_free}, {"__gc", blocks_free}, {NULL, NULL}};
 
 /* bucket */
 
@@ -729,7 +684,7 @@ static const luaL_Reg hmap_methods[] = {{"add", hmap_add}, {"has", hmap_has}, {"
     {"keys", hmap_keys}, {"slots", hmap_slots}, {"__len", hmap_count}, {"__gc", hmap_gc}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"pool", pool_new}, {"address", address}, {"bufq", bufq_new},
-    {"blocks", blocks_new}, {"bucket", bucket_new}, {"wheel", wheel_new}, {"addr_from_ip", addr_from_ip},
+    {"bucket", bucket_new}, {"wheel", wheel_new}, {"addr_from_ip", addr_from_ip},
     {"addr_from_sockaddr", addr_from_sockaddr}, {"addr_len", addr_len}, {"addr_text", addr_text},
     {"addr_port", addr_port}, {"addr_with_port", addr_with_port}, {"addr_equal", addr_equal},
     {"addr_hash", addr_hash}, {"endpoint", endpoint}, {"hmap", hmap_new}, {"hash_u64", hash_u64},
@@ -740,7 +695,6 @@ int luaopen_spec_base(lua_State *L)
 {
     class(L, "spec.pool", pool_methods);
     class(L, "spec.bufq", bufq_methods);
-    class(L, "spec.blocks", blocks_methods);
     class(L, "spec.bucket", bucket_methods);
     class(L, "spec.wheel", wheel_methods);
     class(L, "spec.timer", timer_methods);

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include "crypto/qpp_internal.h"
-#include "crypto/seal.h"
-#include "crypto/secret_internal.h"
+#include "crypto/kcptun/qpp_internal.h"
+#include "crypto/kcptun/seal.h"
+#include "crypto/secretstream_internal.h"
 
 #define SEAL "kt.seal"
 #define QPP "kt.qpp"
@@ -249,9 +249,9 @@ static int crypto_secret_tx(lua_State *L) /* (key) -> sender, header */
 {
     const uint8_t *key = exactly(L, 1, KT_SECRET_KEY);
     uint8_t header[KT_SECRET_HEADER];
-    struct kt_secret_tx **t = (struct kt_secret_tx **)box(L, SECRET_TX);
+    struct kt_secretstream_tx **t = (struct kt_secretstream_tx **)box(L, SECRET_TX);
     if (getrandom(header, sizeof header, 0) != sizeof header) return luaL_error(L, "no random bytes");
-    int rc = kt_secret_tx_new(t, key, header);
+    int rc = kt_secretstream_tx_new(t, key, header);
     if (rc < 0) return fail(L, rc, kt_strerror(rc));
     lua_pushlstring(L, (const char *)header, sizeof header);
     return 2;
@@ -259,20 +259,20 @@ static int crypto_secret_tx(lua_State *L) /* (key) -> sender, header */
 
 static int tx_close(lua_State *L)
 {
-    struct kt_secret_tx **t = luaL_checkudata(L, 1, SECRET_TX);
-    kt_secret_tx_free(*t);
+    struct kt_secretstream_tx **t = luaL_checkudata(L, 1, SECRET_TX);
+    kt_secretstream_tx_free(*t);
     *t = NULL;
     return 0;
 }
 
 static int tx_seal(lua_State *L) /* (text, final) -> frame; nil if refused */
 {
-    struct kt_secret_tx *t = open_box(L, SECRET_TX);
+    struct kt_secretstream_tx *t = open_box(L, SECRET_TX);
     size_t n;
     const char *text = luaL_checklstring(L, 2, &n);
     size_t room = 2 + n + 17;
     uint8_t *out = block(L, room);
-    size_t len = kt_secret_seal(t, (const uint8_t *)text, n, lua_toboolean(L, 3), out);
+    size_t len = kt_secretstream_seal(t, (const uint8_t *)text, n, lua_toboolean(L, 3), out);
     push_block(L, out, len);
     if (len == 0) lua_pushnil(L);
     return 1;
@@ -280,7 +280,7 @@ static int tx_seal(lua_State *L) /* (text, final) -> frame; nil if refused */
 
 static int tx_seal_tagged(lua_State *L) /* (text, tag) -> frame */
 {
-    struct kt_secret_tx *t = open_box(L, SECRET_TX);
+    struct kt_secretstream_tx *t = open_box(L, SECRET_TX);
     size_t n;
     const char *text = luaL_checklstring(L, 2, &n);
     luaL_argcheck(L, n <= KT_SECRET_TEXT_MAX, 2, "too long");
@@ -293,29 +293,29 @@ static int tx_seal_tagged(lua_State *L) /* (text, tag) -> frame */
 static int crypto_secret_rx(lua_State *L) /* (key) -> receiver */
 {
     const uint8_t *key = exactly(L, 1, KT_SECRET_KEY);
-    struct kt_secret_rx **r = (struct kt_secret_rx **)box(L, SECRET_RX);
-    int rc = kt_secret_rx_new(r, key);
+    struct kt_secretstream_rx **r = (struct kt_secretstream_rx **)box(L, SECRET_RX);
+    int rc = kt_secretstream_rx_new(r, key);
     return rc < 0 ? fail(L, rc, kt_strerror(rc)) : 1;
 }
 
 static int rx_close(lua_State *L)
 {
-    struct kt_secret_rx **r = luaL_checkudata(L, 1, SECRET_RX);
-    kt_secret_rx_free(*r);
+    struct kt_secretstream_rx **r = luaL_checkudata(L, 1, SECRET_RX);
+    kt_secretstream_rx_free(*r);
     *r = NULL;
     return 0;
 }
 
 static int rx_open(lua_State *L) /* (bytes) -> text ("": none yet), bytes used, final */
 {
-    struct kt_secret_rx *r = open_box(L, SECRET_RX);
+    struct kt_secretstream_rx *r = open_box(L, SECRET_RX);
     size_t n, used;
     const char *in = luaL_checklstring(L, 2, &n);
     uint8_t *data = block(L, n);
     memcpy(data, in, n);
     const uint8_t *text;
     bool final;
-    int rc = kt_secret_open(r, data, n, &used, &text, &final);
+    int rc = kt_secretstream_open(r, data, n, &used, &text, &final);
     free(data);
     if (rc < 0) return fail(L, rc, kt_strerror(rc));
     lua_pushlstring(L, rc ? (const char *)text : "", (size_t)rc);

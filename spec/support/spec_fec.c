@@ -1,4 +1,4 @@
-/* The FEC encoder and decoder, for spec/fec_spec.lua. Packets are Lua strings.
+/* The FEC encoder and decoder, for spec/kcp/fec_spec.lua. Packets are Lua strings.
  *
  *   e = spec_fec.encoder(data, parity)         raises the error's name
  *   packet, {parity…} = e:data(kcp_packet [, now_us])

@@ -18,7 +18,7 @@
 #include <unistd.h>
 #include "base/list.h"
 #include "base/log.h"
-#include "io/uv.h"
+#include "io/uv/uv.h"
 #include "refuse.h"
 
 enum kind { TIMER, TURN, UDP, LISTENER, CONNECT, CONN, RESOLVE, QUERY, SIGNAL };

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
-#include "base/pool.h"
+#include "base/slab.h"
 #include "kcp_check.h"
 
 #define ENGINE "spec_kcp.engine"
@@ -24,7 +24,7 @@ int luaopen_spec_kcp(lua_State *L);
 
 struct engine {
     struct kt_kcp *kcp;
-    struct kt_pool *pool;
+    struct kt_slab *pool;
     uint32_t mtu;
     uint32_t snd_most, rcv_most; /* the largest windows it was given */
     size_t allowed;              /* packets reserve will still give */
@@ -108,7 +108,7 @@ static int engine_new(lua_State *L)
     struct engine *e = lua_newuserdatauv(L, sizeof *e, 0);
     *e = (struct engine){.mtu = cfg.mtu, .allowed = SIZE_MAX, .most = SIZE_MAX};
     luaL_setmetatable(L, ENGINE);
-    int rc = kt_pool_new(&e->pool, block, 0);
+    int rc = kt_slab_new(&e->pool, block, 0);
     struct kt_kcp_out out = {.reserve = reserve, .send = send, .ctx = e};
     if (rc == 0) rc = kt_kcp_new(&e->kcp, &cfg, e->pool, &out, (uint64_t)field(L, 1, "now", 0));
     if (rc == 0) {
@@ -144,7 +144,7 @@ static int engine_close(lua_State *L)
 {
     struct engine *e = luaL_checkudata(L, 1, ENGINE);
     kt_kcp_free(e->kcp);
-    kt_pool_free(e->pool); /* asserts that all blocks came back */
+    kt_slab_free(e->pool); /* asserts that all blocks came back */
     e->kcp = NULL;
     e->pool = NULL;
     return 0;
@@ -294,14 +294,14 @@ static int engine_stats(lua_State *L)
 
 static int engine_fail_after(lua_State *L)
 {
-    kt_pool_fail_after(
+    kt_slab_fail_after(
         to_engine(L)->pool, lua_isnoneornil(L, 2) ? SIZE_MAX : (size_t)luaL_checkinteger(L, 2));
     return 0;
 }
 
 static int engine_blocks(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_pool_in_use(to_engine(L)->pool));
+    lua_pushinteger(L, (lua_Integer)kt_slab_in_use(to_engine(L)->pool));
     return 1;
 }
 

@@ -14,15 +14,15 @@
 #include <string.h>
 #include "base/bufq.h"
 #include "base/log.h"
-#include "io/uv.h"
+#include "io/uv/uv.h"
 #include "link/counters.h"
 #include "link/kcptun/health.h"
-#include "link/kcptun/horizon.h"
+#include "link/kcptun/send_budget.h"
 #include "link/kcptun/kcptun.h"
 #include "link/shaper.h"
 #include "link/splice.h"
 #include "link/stream.h"
-#include "link/tuncrypt.h"
+#include "link/kcptun/tuncrypt.h"
 
 #define WORLD "spec_link.world"
 #define HEALTH "spec_link.health"
@@ -40,7 +40,7 @@ int luaopen_spec_link(lua_State *L);
 struct world {
     struct kt_io *io;
     struct kt_list handles;
-    struct kt_pool *bufs;
+    struct kt_slab *bufs;
     struct kt_timer look, deadline;
     lua_State *L; /* of the run under way; its fn is at index 3 */
     bool done, late, failed;
@@ -161,11 +161,11 @@ static int health_due(lua_State *L)
 
 /* ---- horizon ---- */
 
-/* room(state, want), see horizon.h */
+/* room(state, want), see link/kcptun/send_budget.h */
 static int horizon_room(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    struct kt_horizon h = {
+    struct kt_kcptun_send_budget h = {
         .kcp = {.open = (uint32_t)field(L, 1, "open", 0),
             .queued = (uint32_t)field(L, 1, "queued", 0),
             .window = (uint32_t)field(L, 1, "window", 128),
@@ -179,7 +179,7 @@ static int horizon_room(lua_State *L)
     };
     lua_getfield(L, 1, "unacked");
     h.unacked = lua_isnil(L, -1) || lua_toboolean(L, -1);
-    lua_pushinteger(L, (lua_Integer)kt_horizon_room(&h, (size_t)luaL_checkinteger(L, 2)));
+    lua_pushinteger(L, (lua_Integer)kt_kcptun_send_budget_room(&h, (size_t)luaL_checkinteger(L, 2)));
     return 1;
 }
 
@@ -1269,7 +1269,7 @@ static int world_free(lua_State *L)
     }
     kt_io_free(w->io);
     while ((n = kt_list_pop(&fakes))) fake_end(KT_CONTAINER(n, struct handle, node));
-    kt_pool_free(w->bufs); /* asserts that all is back */
+    kt_slab_free(w->bufs); /* asserts that all is back */
     w->io = NULL;
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, w);
@@ -1283,7 +1283,7 @@ static int world_new(lua_State *L)
     kt_list_init(&w->handles);
     kt_timer_init(&w->look, on_look, w);
     kt_timer_init(&w->deadline, on_deadline, w);
-    int rc = kt_pool_new(&w->bufs, 1024, 0);
+    int rc = kt_slab_new(&w->bufs, 1024, 0);
     if (!rc && lua_islightuserdata(L, 1))
         w->io = lua_touserdata(L, 1);
     else if (!rc)

@@ -1,4 +1,4 @@
-/* What a session did lately (runtime/link/kcptun/recent.h), for spec/link_recent_spec.lua.
+/* What a session did lately (runtime/link/kcptun/recent.h), for spec/link/recent_spec.lua.
  *
  *   r = spec_recent.new(born_us)
  *   r:note(bytes_in, segs_out, now_us)      the sums as they are then

@@ -24,11 +24,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "crypto/seal.h"
-#include "io/uv.h"
-#include "script/logger.h"
-#include "script/runtime.h"
-#include "script/supervisor.h"
+#include "crypto/kcptun/seal.h"
+#include "io/uv/uv.h"
+#include "script/core/logger.h"
+#include "script/core/runtime.h"
+#include "script/core/supervisor.h"
 
 struct world {
     uint64_t allocations, fail_at, fail_for;

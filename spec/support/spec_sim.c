@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/list.h"
-#include "io/sim.h"
+#include "io/sim/sim.h"
 
 #define WORLD "kt.spec.sim"
 

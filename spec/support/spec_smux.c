@@ -6,8 +6,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <string.h>
-#include "base/pool.h"
-#include "crypto/qpp.h"
+#include "base/slab.h"
+#include "crypto/kcptun/qpp.h"
 #include "link/kcptun/smux_internal.h"
 
 #define POOL "spec_smux.pool"
@@ -75,34 +75,34 @@ static int fail(lua_State *L, int code, const char *text)
 static int pool_new(lua_State *L)
 {
     size_t size = (size_t)luaL_checkinteger(L, 1), max = (size_t)luaL_optinteger(L, 2, 0);
-    struct kt_pool **box = lua_newuserdatauv(L, sizeof(struct kt_pool *), 0);
+    struct kt_slab **box = lua_newuserdatauv(L, sizeof(struct kt_slab *), 0);
     *box = NULL;
     luaL_setmetatable(L, POOL);
-    int rc = kt_pool_new(box, size, max);
+    int rc = kt_slab_new(box, size, max);
     return rc < 0 ? luaL_error(L, "%s", kt_strerror(rc)) : 1;
 }
 
-static struct kt_pool *check_pool(lua_State *L, int arg)
+static struct kt_slab *check_pool(lua_State *L, int arg)
 {
-    return *(struct kt_pool **)luaL_checkudata(L, arg, POOL);
+    return *(struct kt_slab **)luaL_checkudata(L, arg, POOL);
 }
 
 static int pool_in_use(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_pool_in_use(check_pool(L, 1)));
+    lua_pushinteger(L, (lua_Integer)kt_slab_in_use(check_pool(L, 1)));
     return 1;
 }
 
 static int pool_fail_after(lua_State *L)
 {
-    kt_pool_fail_after(check_pool(L, 1), lua_isnoneornil(L, 2) ? SIZE_MAX : (size_t)luaL_checkinteger(L, 2));
+    kt_slab_fail_after(check_pool(L, 1), lua_isnoneornil(L, 2) ? SIZE_MAX : (size_t)luaL_checkinteger(L, 2));
     return 0;
 }
 
 static int pool_gc(lua_State *L)
 {
-    struct kt_pool **box = luaL_checkudata(L, 1, POOL);
-    kt_pool_free(*box);
+    struct kt_slab **box = luaL_checkudata(L, 1, POOL);
+    kt_slab_free(*box);
     *box = NULL;
     return 0;
 }
@@ -484,7 +484,7 @@ static void on_cut(void *ctx, uint32_t id, size_t unread, int code)
 /* new(pool, settings, owner): nothing in `owner` is required; without `accept` streams are refused. */
 static int smux_new(lua_State *L)
 {
-    struct kt_pool *pool = check_pool(L, 1);
+    struct kt_slab *pool = check_pool(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_getfield(L, 2, "client");

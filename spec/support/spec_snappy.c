@@ -1,4 +1,4 @@
-/* The snappy framing, for spec/snappy_spec.lua.
+/* The snappy framing, for spec/link/snappy_spec.lua.
  *
  *   e = spec_snappy.encoder()
  *   bytes = e:encode(string)                    1..131072 bytes

@@ -1,4 +1,4 @@
-/* Session starts that were seen (runtime/link/starts.h), for spec/link_starts_spec.lua.
+/* Session starts that were seen (runtime/link/starts.h), for spec/link/starts_spec.lua.
  *
  *   s = spec_starts.new()
  *   s:add(conv, ts)   s:seen(conv, ts)   s:has(conv)   s:slots()   what both sets take, in slots of 8 bytes

@@ -4,7 +4,7 @@ local help = require "kt.doc.help"
 
 local name = ...
 
---- The names that are bound, in Lua or in C, one a line: what spec/api_spec.lua holds the description against.
+--- The names that are bound, in Lua or in C, one a line: what spec/script/api_spec.lua holds the description against.
 local function bound()
   local out = {}
   local function walk(path, t)

@@ -16,7 +16,7 @@ function events.on(pool, name, fn)
 end
 
 --- Runs each handler with its own copy of the event. If a task cannot be started, that is logged and the pool continues. A handler that
---- hangs is not started again: see runtime/script/handler.h.
+--- hangs is not started again: see runtime/script/core/handler.h.
 function events.emit(pool, name, event)
   for _, handler in ipairs(pool.handlers[name] or {}) do
     local copy = {}

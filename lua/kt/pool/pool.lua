@@ -2,7 +2,7 @@
 ---   now() → seconds, random() → [0, 1), log.info, log.warn (fmt, …)
 ---   self() → this task; alive(task); park(seconds): sleeps until then, until unpark(task), or until a spurious wakeup
 ---   spawn(fn, …): starts a task that does not keep the script alive
----   handler(), handle(handler, name, fn, event): run a handler of the script (runtime/script/handler.h)
+---   handler(), handle(handler, name, fn, event): run a handler of the script (runtime/script/core/handler.h)
 ---   pure(what, fn, …): pcall(fn, …) with one result; fn cannot wait
 ---   err(code, text), resolve(options), link(settings)
 ---

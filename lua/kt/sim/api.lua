@@ -1,5 +1,5 @@
 --- The single description of kt.sim; kt/api.lua documents the format. `kt help kt.sim`, lua/meta/kt/sim.lua and
---- docs/reference-sim.md are derived from it. spec/sim_api_spec.lua fails on a symbol that specs can use but that is not
+--- docs/reference-sim.md are derived from it. spec/sim/api_spec.lua fails on a symbol that specs can use but that is not
 --- described, and the reverse. The descriptions are in kt/sim/api/; kt.sim.shape describes the options and checks them.
 ---
 --- context: "spec" (anywhere), "body" (the body of a spec, which runs the world), "waits" (the body and tasks).

@@ -11,7 +11,7 @@ static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *o
     *out = (struct kt_link_stats){.total = a->ended, .since_heard_us = UINT64_MAX};
     for (const struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
         const struct guest *g = KT_CONTAINER(n, const struct guest, by_age);
-        if (g->session) kt_session_stats(g->session, out);
+        if (g->session) kt_kcptun_session_stats(g->session, out);
     }
 }
 
@@ -25,8 +25,8 @@ static void destroy(struct acceptor *a)
     kt_starts_free(&a->own_starts);
     for (size_t i = 0; i < a->port_count; i++) kt_udp_close(a->ports[i].udp);
     kt_io_turn_cancel(&a->turn);
-    if (a->next) kt_shared_unref(a->next);
-    kt_shared_unref(a->sh);
+    if (a->next) kt_kcptun_context_unref(a->next);
+    kt_kcptun_context_unref(a->sh);
     free(a->ports);
     free(a);
 }
@@ -51,15 +51,15 @@ int kt_kcptun_change(
     struct kt_acceptor *acceptor, const struct kt_kcptun_config *cfg, bool *differs, struct kt_err *err)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    struct kt_shared *sh;
-    int rc = kt_shared_new(&sh, a->sh->io, cfg, false, a->sh->log, a->sh->counters, err);
+    struct kt_kcptun_context *sh;
+    int rc = kt_kcptun_context_new(&sh, a->sh->io, cfg, false, a->sh->log, a->sh->counters, err);
     if (rc) return rc;
-    *differs = !kt_shared_same(sh, a->sh);
+    *differs = !kt_kcptun_context_same(sh, a->sh);
     kt_kcptun_change_drop(acceptor);
     if (*differs)
         a->next = sh;
     else
-        kt_shared_unref(sh);
+        kt_kcptun_context_unref(sh);
     return 0;
 }
 
@@ -68,41 +68,42 @@ void kt_kcptun_handed_over(struct kt_acceptor *acceptor)
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
     for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_age);
-        kt_reverse_release(&g->links);
-        if (g->session && kt_session_heard(g->session) && !kt_session_over(g->session)) kt_guest_give_link(g);
+        kt_kcptun_accepted_release(&g->links);
+        if (g->session && kt_kcptun_session_heard(g->session) && !kt_kcptun_session_over(g->session))
+            kt_guest_give_link(g);
     }
 }
 
 void kt_kcptun_change_drop(struct kt_acceptor *acceptor)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    if (a->next) kt_shared_unref(a->next);
+    if (a->next) kt_kcptun_context_unref(a->next);
     a->next = NULL;
 }
 
-void kt_kcptun_change_apply(struct kt_acceptor *acceptor, struct kt_change *out)
+void kt_kcptun_change_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *out)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    struct kt_shared *old = a->sh;
-    *out = (struct kt_change){.sessions = a->guests.count};
+    struct kt_kcptun_context *old = a->sh;
+    *out = (struct kt_acceptor_change){.sessions = a->guests.count};
     if (!a->next) return;
     out->changed = true;
-    old->retired = out->retired = !kt_shared_same_secret(old, a->next);
+    old->retired = out->retired = !kt_kcptun_context_same_secret(old, a->next);
     a->sh = a->next;
     a->next = NULL;
     a->elders = a->guests.count;
     for (struct kt_list *n = a->ages.next; out->retired && n != &a->ages; n = n->next) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_age);
         g->sh->retired = true; /* elders of elders too */
-        if (g->session && kt_session_streams(g->session) == 0) kt_guest_linger(g);
+        if (g->session && kt_kcptun_session_streams(g->session) == 0) kt_guest_linger(g);
     }
-    kt_shared_unref(old);
+    kt_kcptun_context_unref(old);
 }
 
 /* Binds one port; the wildcard is IPv6 taking IPv4 too, or IPv4 alone where there is no IPv6. */
 static int bind_port(struct port *port, const char *host, uint16_t number, struct kt_err *err)
 {
-    struct kt_shared *sh = port->acceptor->sh;
+    struct kt_kcptun_context *sh = port->acceptor->sh;
     struct kt_udp_opts opts = {.dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
     if (host[0]) {
         if (!kt_addr_from_ip(&opts.local, host, number))
@@ -137,7 +138,7 @@ int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const
 {
     struct acceptor *a = calloc(1, sizeof *a);
     if (!a) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    int rc = kt_shared_new(&a->sh, io, cfg, false, log, counters, err);
+    int rc = kt_kcptun_context_new(&a->sh, io, cfg, false, log, counters, err);
     if (rc) {
         free(a);
         return rc;

@@ -5,13 +5,13 @@
  *   route.c     datagrams: which session one belongs to, and where a session's peer is
  *
  * An acceptor may be given other settings while it runs: its sessions keep those that they began with, the
- * key among them. So each guest has its kt_shared, and while there are guests of earlier settings (elders), a
+ * key among them. So each guest has its kt_kcptun_context, and while there are guests of earlier settings (elders), a
  * datagram from one of them is first tried with theirs. */
 #ifndef KT_LINK_KCPTUN_ACCEPTOR_INTERNAL_H
 #define KT_LINK_KCPTUN_ACCEPTOR_INTERNAL_H
 
 #include "base/hmap.h"
-#include "link/kcptun/reverse.h"
+#include "link/kcptun/accepted.h"
 #include "link/starts.h"
 
 struct acceptor;
@@ -28,12 +28,13 @@ struct guest {
     struct kt_list by_age;   /* in acceptor->ages */
     struct port *port;       /* the peer's path: our port, and its address */
     struct kt_addr peer;
-    struct kt_shared *sh; /* counted; the settings that it began with */
+    struct kt_kcptun_context *sh; /* counted; the settings that it began with */
     uint32_t conv;
-    struct kt_session *session; /* NULL: it broke the protocol; remembered until `forget`, so that its
+    struct kt_kcptun_session *session; /* NULL: it broke the protocol; remembered until `forget`, so that its
                                    retransmissions do not begin it again */
     struct kt_timer forget;
-    struct kt_list links; /* of kt_reverse: the session as a link, for whose acceptor it is now, and was */
+    struct kt_list
+        links; /* of kt_kcptun_accepted: the session as a link, for whose acceptor it is now, and was */
     bool mismatch_told;
     bool listed; /* of the sessions at its address it is the one that has the packets without a conv (parity)
                   */
@@ -41,10 +42,10 @@ struct guest {
 
 struct acceptor {
     struct kt_acceptor acceptor;
-    struct kt_shared *sh;        /* of new sessions */
-    struct kt_shared *next;      /* what they are about to be, or NULL */
-    struct kt_link_totals ended; /* of sessions that have ended */
-    size_t elders;               /* guests whose settings are not sh */
+    struct kt_kcptun_context *sh;   /* of new sessions */
+    struct kt_kcptun_context *next; /* what they are about to be, or NULL */
+    struct kt_link_totals ended;    /* of sessions that have ended */
+    size_t elders;                  /* guests whose settings are not sh */
     uint64_t hash_seed;
     uint64_t secret; /* of challenges */
     const struct kt_acceptor_events *events;

@@ -1,14 +1,14 @@
 /* See calls.h. */
 #include "link/kcptun/calls.h"
 #include <stdlib.h>
-#include "link/kcptun/agree.h"
-#include "link/tuncrypt.h"
+#include "link/kcptun/features.h"
+#include "link/kcptun/tuncrypt.h"
 
 static void cancel(struct kt_open *open)
 {
     struct kt_call *call = KT_CONTAINER(open, struct kt_call, open);
     if (call->stream) kt_pipe_reset(call->stream, KT_ECANCELED);
-    kt_session_probe_cancel(&call->probe);
+    kt_kcptun_session_probe_cancel(&call->probe);
     kt_list_remove(&call->node);
     free(call);
 }
@@ -34,7 +34,7 @@ static void deliver(void *ctx)
     }
 }
 
-void kt_calls_init(struct kt_calls *c, struct kt_shared *sh)
+void kt_calls_init(struct kt_calls *c, struct kt_kcptun_context *sh)
 {
     *c = (struct kt_calls){.sh = sh};
     kt_list_init(&c->ready);
@@ -61,7 +61,7 @@ static void answer(struct kt_call *call)
     kt_io_turn(c->sh->io, &c->turn);
 }
 
-static void probed(struct kt_session_probe *p, uint64_t rtt_us, int code)
+static void probed(struct kt_kcptun_session_probe *p, uint64_t rtt_us, int code)
 {
     struct kt_call *call = KT_CONTAINER(p, struct kt_call, probe);
     call->rtt_us = rtt_us;
@@ -95,16 +95,16 @@ void kt_calls_fail(struct kt_list *waiting, const struct kt_err *err)
     while (!kt_list_empty(waiting)) kt_call_fail(KT_CONTAINER(waiting->next, struct kt_call, node), err);
 }
 
-bool kt_call_serve(struct kt_call *call, struct kt_session *s)
+bool kt_call_serve(struct kt_call *call, struct kt_kcptun_session *s)
 {
-    struct kt_shared *sh = call->calls->sh;
+    struct kt_kcptun_context *sh = call->calls->sh;
     struct kt_pipe *stream = NULL, *clear;
     if (!call->opened) {
         kt_list_remove(&call->node);
-        kt_session_probe(s, &call->probe);
+        kt_kcptun_session_probe(s, &call->probe);
         return true;
     }
-    int rc = kt_session_open(s, &stream);
+    int rc = kt_kcptun_session_open(s, &stream);
     if (rc == KT_ELIMIT) return false;
     if (!rc && sh->cfg.tuncrypt) {
         rc = kt_tuncrypt(sh->io, stream, sh->pass, true, &clear);
@@ -119,16 +119,18 @@ bool kt_call_serve(struct kt_call *call, struct kt_session *s)
     return true;
 }
 
-struct kt_pipe *kt_admit(struct kt_shared *sh, const struct kt_session *s, struct kt_pipe *stream, bool *told)
+struct kt_pipe *kt_kcptun_admit(
+    struct kt_kcptun_context *sh, const struct kt_kcptun_session *s, struct kt_pipe *stream, bool *told)
 {
     uint16_t features = 0;
-    const bool hello = kt_session_hello(s, &features);
+    const bool hello = kt_kcptun_session_hello(s, &features);
     struct kt_pipe *clear = stream;
     struct kt_err why;
-    if (!kt_agree(sh->features, hello, features, sh->client ? "the server" : "the client", &why)) {
+    if (!kt_kcptun_features_agree(
+            sh->features, hello, features, sh->client ? "the server" : "the client", &why)) {
         if (!*told)
-            kt_log(
-                sh->log, KT_LOG_ERROR, "%s: %s; its streams are refused", kt_session_peer_text(s), why.text);
+            kt_log(sh->log, KT_LOG_ERROR, "%s: %s; its streams are refused", kt_kcptun_session_peer_text(s),
+                why.text);
         *told = true;
         kt_pipe_reset(stream, KT_EMISMATCH);
         return NULL;

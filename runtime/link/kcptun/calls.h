@@ -10,7 +10,7 @@
 
 /* One link's. */
 struct kt_calls {
-    struct kt_shared *sh;
+    struct kt_kcptun_context *sh;
     struct kt_list ready; /* of kt_call */
     struct kt_turn turn;
     bool ended;
@@ -23,13 +23,13 @@ struct kt_call {
     kt_open_cb opened; /* NULL: a probe */
     kt_probe_cb probed;
     void *ctx;
-    struct kt_session_probe probe;
+    struct kt_kcptun_session_probe probe;
     struct kt_pipe *stream; /* results, while in `ready` */
     uint64_t rtt_us;
     struct kt_err err;
 };
 
-void kt_calls_init(struct kt_calls *c, struct kt_shared *sh);
+void kt_calls_init(struct kt_calls *c, struct kt_kcptun_context *sh);
 /* Cancels what is in `ready`; what is answered from now on is cancelled too. The links own lists are its. */
 void kt_calls_end(struct kt_calls *c);
 
@@ -42,11 +42,11 @@ void kt_calls_cancel(struct kt_list *waiting);
 
 /* Has the session serve the call: opens its stream (encrypted with --tuncrypt), or begins its probe. False if
  * the session cannot open any more streams (its ids are used up). */
-bool kt_call_serve(struct kt_call *call, struct kt_session *s);
+bool kt_call_serve(struct kt_call *call, struct kt_kcptun_session *s);
 
 /* What becomes of a stream that the peer opened: it is refused when the two ends do not go together (which is
  * said in the log once, *told), decrypted where that is asked for. Returns the pipe, or NULL. */
-struct kt_pipe *kt_admit(
-    struct kt_shared *sh, const struct kt_session *s, struct kt_pipe *stream, bool *told);
+struct kt_pipe *kt_kcptun_admit(
+    struct kt_kcptun_context *sh, const struct kt_kcptun_session *s, struct kt_pipe *stream, bool *told);
 
 #endif

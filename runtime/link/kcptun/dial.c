@@ -1,7 +1,7 @@
 /* The sessions of a link, in rotation (spec 7): dialled when a call asks for them, or at once where the link
  * is to stay, and redialled when they end. See link_internal.h for where they live. */
 #include <stdlib.h>
-#include "link/kcptun/agree.h"
+#include "link/kcptun/features.h"
 #include "link/kcptun/link_internal.h"
 
 #define RETRY_US 1000000u
@@ -23,7 +23,7 @@ static void up(struct dial *d)
     if (l->up++ == 0 && !l->closing && l->events && l->events->up) l->events->up(l->ctx);
 }
 
-static void on_up(void *ctx, struct kt_session *s)
+static void on_up(void *ctx, struct kt_kcptun_session *s)
 {
     (void)s;
     up(ctx);
@@ -46,7 +46,7 @@ static void lost(struct dial *d, int code, const char *why)
 static void burdened(struct dial *d)
 {
     struct link *l = d->link;
-    if (d->carries || kt_session_streams(d->session) == 0) return;
+    if (d->carries || kt_kcptun_session_streams(d->session) == 0) return;
     d->carries = true;
     if (l->carrying++ == 0 && !l->closing && l->events && l->events->carries)
         l->events->carries(l->ctx, true);
@@ -70,32 +70,33 @@ void kt_dial_free(struct dial *d, int code)
     unburdened(d);
     kt_io_timer_cancel(d->link->sh->io, &d->scavenge);
     kt_io_timer_cancel(d->link->sh->io, &d->hello);
-    kt_session_free(d->session, code);
+    kt_kcptun_session_free(d->session, code);
     kt_udp_close(d->udp);
     free(d);
 }
 
 static bool expired(const struct dial *d)
 {
-    const struct kt_shared *sh = d->link->sh;
-    return sh->cfg.expire_us && kt_io_now(sh->io) - kt_session_born(d->session) >= sh->cfg.expire_us;
+    const struct kt_kcptun_context *sh = d->link->sh;
+    return sh->cfg.expire_us && kt_io_now(sh->io) - kt_kcptun_session_born(d->session) >= sh->cfg.expire_us;
 }
 
 /* Takes a session out of its slot; it goes on with its streams. One that has none ends once the peer holds
  * all that was said in them, or, if somebody listens for `down`, when the next should be up. */
 static void drain(struct dial *d)
 {
-    struct kt_shared *sh = d->link->sh;
+    struct kt_kcptun_context *sh = d->link->sh;
     const uint64_t now = kt_io_now(sh->io);
     d->slot->dial = NULL;
     d->slot = NULL;
     kt_list_push(&d->link->draining, &d->node);
-    const bool settled = kt_session_settled(d->session);
-    if (kt_session_streams(d->session) == 0 && settled && !d->link->events && !kt_session_busy(d->session))
+    const bool settled = kt_kcptun_session_settled(d->session);
+    if (kt_kcptun_session_streams(d->session) == 0 && settled && !d->link->events &&
+        !kt_kcptun_session_busy(d->session))
         kt_dial_free(d, KT_ECLOSED);
-    else if (kt_session_streams(d->session) == 0 && settled)
+    else if (kt_kcptun_session_streams(d->session) == 0 && settled)
         kt_io_timer_set(sh->io, &d->scavenge, now + BRIDGE_US);
-    else if (!d->stale || expired(d) || kt_session_streams(d->session) == 0)
+    else if (!d->stale || expired(d) || kt_kcptun_session_streams(d->session) == 0)
         kt_io_timer_set(sh->io, &d->scavenge, now + sh->cfg.scavenge_us);
 }
 
@@ -103,22 +104,22 @@ static void drain(struct dial *d)
  * on to its target. */
 static bool hello_missing(const struct dial *d)
 {
-    return d->link->sh->cfg.tuncrypt && !kt_session_hello(d->session, NULL);
+    return d->link->sh->cfg.tuncrypt && !kt_kcptun_session_hello(d->session, NULL);
 }
 
 /* Once the peer has said hello it is known whether the two ends go together. */
 static bool mismatched(const struct dial *d, struct kt_err *err)
 {
     uint16_t features;
-    return kt_session_hello(d->session, &features) &&
-           !kt_agree(d->link->sh->features, true, features, "the server", err);
+    return kt_kcptun_session_hello(d->session, &features) &&
+           !kt_kcptun_features_agree(d->link->sh->features, true, features, "the server", err);
 }
 
 static void serve_waiting(struct slot *slot)
 {
     struct dial *d = slot->dial;
     struct kt_err err;
-    if (!d || kt_session_over(d->session) || hello_missing(d)) return;
+    if (!d || kt_kcptun_session_over(d->session) || hello_missing(d)) return;
     if (mismatched(d, &err)) {
         kt_calls_fail(&slot->waiting, &err);
         return;
@@ -128,12 +129,12 @@ static void serve_waiting(struct slot *slot)
         burdened(d);
         if (served) continue;
         drain(d); /* its stream ids are used up */
-        kt_slot_dial(slot);
+        kt_kcptun_slot_dial(slot);
         return;
     }
 }
 
-static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
+static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *stream)
 {
     struct dial *d = ctx;
     struct link *l = d->link;
@@ -142,16 +143,16 @@ static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
         return;
     }
     burdened(d);
-    struct kt_pipe *clear = kt_admit(l->sh, s, stream, &d->told);
-    if (clear) l->events->stream(l->ctx, clear, kt_session_peer_text(s));
+    struct kt_pipe *clear = kt_kcptun_admit(l->sh, s, stream, &d->told);
+    if (clear) l->events->stream(l->ctx, clear, kt_kcptun_session_peer_text(s));
 }
 
 /* A session of a link that stays has ended, and nobody waits for the next. */
 static void come_back(struct slot *slot, int code)
 {
-    struct kt_shared *sh = slot->link->sh;
+    struct kt_kcptun_context *sh = slot->link->sh;
     if (code == KT_EDEAD || code == KT_ERESTART)
-        kt_slot_dial(slot);
+        kt_kcptun_slot_dial(slot);
     else /* the same would happen again at once */
         kt_io_timer_set(sh->io, &slot->retry, kt_io_now(sh->io) + RETRY_US);
 }
@@ -167,17 +168,17 @@ static void bench(struct dial *d, const char *why)
     if (!slot) return; /* draining anyway */
     kt_io_timer_cancel(d->link->sh->io, &d->hello);
     slot->dial = NULL;
-    slot->fails = kt_session_heard(d->session) ? 0 : slot->fails + 1;
+    slot->fails = kt_kcptun_session_heard(d->session) ? 0 : slot->fails + 1;
     d->slot = NULL;
     d->benched = true;
     kt_list_push(&d->link->draining, &d->node);
-    if (!kt_list_empty(&slot->waiting) || slot->link->stay) kt_slot_dial(slot);
+    if (!kt_list_empty(&slot->waiting) || slot->link->stay) kt_kcptun_slot_dial(slot);
 }
 
 /* An older session came back to the slot: this one only serves the streams that it has. */
 static void make_way(struct dial *d)
 {
-    if (!kt_session_heard(d->session) && kt_session_streams(d->session) == 0) {
+    if (!kt_kcptun_session_heard(d->session) && kt_kcptun_session_streams(d->session) == 0) {
         d->slot->dial = NULL;
         kt_dial_free(d, KT_ECLOSED);
         return;
@@ -193,11 +194,11 @@ static void come_off_bench(struct dial *d)
 {
     struct slot *slot = d->home;
     struct dial *other = slot->dial;
-    if (!kt_session_heard(d->session)) return;
+    if (!kt_kcptun_session_heard(d->session)) return;
     up(d);
     if (!d->benched) return;
     d->benched = false;
-    if (other && kt_session_born(other->session) < kt_session_born(d->session)) d->stale = true;
+    if (other && kt_kcptun_session_born(other->session) < kt_kcptun_session_born(d->session)) d->stale = true;
     if (d->stale || d->link->closing) return;
     if (expired(d)) {
         kt_io_timer_set(
@@ -217,7 +218,7 @@ static void come_off_bench(struct dial *d)
     serve_waiting(slot);
 }
 
-static void on_suspect(void *ctx, struct kt_session *s, const char *why)
+static void on_suspect(void *ctx, struct kt_kcptun_session *s, const char *why)
 {
     (void)s;
     if (why)
@@ -229,21 +230,21 @@ static void on_suspect(void *ctx, struct kt_session *s, const char *why)
 /* Moves to the slot's session what the peer of a restarted one has not seen. */
 static void move_young(struct slot *slot, struct dial *from)
 {
-    size_t moved = kt_session_move_young(from->session, slot->dial->session);
+    size_t moved = kt_kcptun_session_move_young(from->session, slot->dial->session);
     burdened(slot->dial); /* before the other one is not any more */
     if (moved)
         kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new stream%s carried over to a new session with %s",
-            moved, moved == 1 ? "" : "s", kt_session_peer_text(slot->dial->session));
+            moved, moved == 1 ? "" : "s", kt_kcptun_session_peer_text(slot->dial->session));
 }
 
-static void on_over(void *ctx, struct kt_session *s, int code)
+static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
 {
     struct dial *d = ctx;
     struct slot *slot = d->slot;
-    lost(d, code, kt_session_why(s));
+    lost(d, code, kt_kcptun_session_why(s));
     if (!slot) {
-        if (d->benched && code == KT_ERESTART && kt_session_young(s)) slot = d->home;
-        if (slot && slot->dial && !kt_session_over(slot->dial->session)) move_young(slot, d);
+        if (d->benched && code == KT_ERESTART && kt_kcptun_session_young(s)) slot = d->home;
+        if (slot && slot->dial && !kt_kcptun_session_over(slot->dial->session)) move_young(slot, d);
         if (!slot || slot->dial || slot->dead || d->link->closing) {
             kt_dial_free(d, code);
             return;
@@ -251,25 +252,25 @@ static void on_over(void *ctx, struct kt_session *s, int code)
         kt_list_remove(&d->node);
     }
     if (d->slot) slot->dial = NULL;
-    slot->fails = kt_session_heard(s) ? 0 : slot->fails + 1;
+    slot->fails = kt_kcptun_session_heard(s) ? 0 : slot->fails + 1;
     /* A peer that merely went silent may have heard all we sent, and acted on it: what is not acknowledged
      * may still not be said again. One that has restarted has not. */
-    if (code == KT_ERESTART && kt_session_young(s)) {
+    if (code == KT_ERESTART && kt_kcptun_session_young(s)) {
         slot->dead = d; /* on_resolved moves what can be moved */
         d->slot = NULL;
         d->code = code;
         kt_io_timer_cancel(d->link->sh->io, &d->hello);
-        kt_slot_dial(slot);
+        kt_kcptun_slot_dial(slot);
         return;
     }
     kt_dial_free(d, code);
     if (!kt_list_empty(&slot->waiting))
-        kt_slot_dial(slot);
+        kt_kcptun_slot_dial(slot);
     else if (slot->link->stay)
         come_back(slot, code);
 }
 
-static void on_idle(void *ctx, struct kt_session *s)
+static void on_idle(void *ctx, struct kt_kcptun_session *s)
 {
     struct dial *d = ctx;
     (void)s;
@@ -279,13 +280,13 @@ static void on_idle(void *ctx, struct kt_session *s)
         kt_dial_free(d, KT_ECLOSED);
 }
 
-static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
+static void on_hello(void *ctx, struct kt_kcptun_session *s, uint16_t features)
 {
     struct dial *d = ctx;
     struct kt_err err;
     (void)features;
     if (mismatched(d, &err))
-        kt_log(d->link->sh->log, KT_LOG_ERROR, "%s: %s", kt_session_peer_text(s), err.text);
+        kt_log(d->link->sh->log, KT_LOG_ERROR, "%s: %s", kt_kcptun_session_peer_text(s), err.text);
     if (d->slot) serve_waiting(d->slot);
 }
 
@@ -293,10 +294,10 @@ static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
 static void on_scavenge(void *ctx)
 {
     struct dial *d = ctx;
-    size_t streams = kt_session_streams(d->session);
+    size_t streams = kt_kcptun_session_streams(d->session);
     if (streams > 0)
         kt_log(d->link->sh->log, KT_LOG_INFO, "session with %s expired: cutting %zu streams",
-            kt_session_peer_text(d->session), streams);
+            kt_kcptun_session_peer_text(d->session), streams);
     kt_dial_free(d, KT_ECLOSED);
 }
 
@@ -304,11 +305,12 @@ static void on_scavenge(void *ctx)
 static void on_hello_timer(void *ctx)
 {
     struct dial *d = ctx;
-    struct kt_shared *sh = d->link->sh;
+    struct kt_kcptun_context *sh = d->link->sh;
     struct slot *slot = d->slot;
     if (!slot || !hello_missing(d) || kt_list_empty(&slot->waiting)) return;
     uint64_t now = kt_io_now(sh->io);
-    if (!kt_session_settled(d->session)) d->hello_deadline = now + HELLO_US; /* it has not heard ours yet */
+    if (!kt_kcptun_session_settled(d->session))
+        d->hello_deadline = now + HELLO_US; /* it has not heard ours yet */
     if (now < d->hello_deadline) {
         kt_io_timer_set(sh->io, &d->hello, now + HELLO_US / 10);
         return;
@@ -316,7 +318,7 @@ static void on_hello_timer(void *ctx)
     struct kt_err err;
     kt_err_set(
         &err, KT_EMISMATCH, "tuncrypt needs kt on both ends, and the server has not said that it is one");
-    kt_log(sh->log, KT_LOG_ERROR, "%s: %s", kt_session_peer_text(d->session), err.text);
+    kt_log(sh->log, KT_LOG_ERROR, "%s: %s", kt_kcptun_session_peer_text(d->session), err.text);
     kt_calls_fail(&slot->waiting, &err);
 }
 
@@ -325,24 +327,24 @@ static void on_hello_timer(void *ctx)
 static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 {
     struct dial *d = ctx;
-    struct kt_shared *sh = d->link->sh;
+    struct kt_kcptun_context *sh = d->link->sh;
     for (size_t i = 0; i < n; i++) {
         uint8_t *body;
         size_t len;
         struct kt_kcp_head head;
-        if (!kt_shared_open(sh, &dgrams[i], &body, &len)) continue;
-        if (kt_fec_peek(body, len, &head) && head.conv != kt_session_conv(d->session)) {
+        if (!kt_kcptun_context_open(sh, &dgrams[i], &body, &len)) continue;
+        if (kt_fec_peek(body, len, &head) && head.conv != kt_kcptun_session_conv(d->session)) {
             sh->counters->InErrs++;
             continue;
         }
         sh->counters->InPkts++;
-        kt_session_input(d->session, body, len, NULL);
+        kt_kcptun_session_input(d->session, body, len, NULL);
     }
 }
 
 static void on_writable(void *ctx)
 {
-    kt_session_writable(((struct dial *)ctx)->session);
+    kt_kcptun_session_writable(((struct dial *)ctx)->session);
 }
 
 /* A link that stays dials for ever: that nobody answers is said once. */
@@ -357,7 +359,7 @@ static void on_udp_error(void *ctx, int code)
     if (code != KT_EREFUSED || d->refused) return;
     d->refused = true;
     kt_log(d->link->sh->log, hushed(d) ? KT_LOG_DEBUG : KT_LOG_WARN,
-        "%s: nothing listens there (port unreachable)", kt_session_peer_text(d->session));
+        "%s: nothing listens there (port unreachable)", kt_kcptun_session_peer_text(d->session));
 }
 
 static const struct kt_udp_events udp_events = {on_batch, on_writable, on_udp_error};
@@ -367,7 +369,7 @@ static const struct kt_udp_events udp_events = {on_batch, on_writable, on_udp_er
 static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_err *err)
 {
     struct link *l = slot->link;
-    struct kt_shared *sh = l->sh;
+    struct kt_kcptun_context *sh = l->sh;
     struct dial *d = calloc(1, sizeof *d);
     if (!d) return kt_err_set(err, KT_ENOMEM, "out of memory");
     d->link = l;
@@ -384,7 +386,7 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
         free(d);
         return rc;
     }
-    const struct kt_session_owner owner = {.accept = on_stream,
+    const struct kt_kcptun_session_owner owner = {.accept = on_stream,
         .over = on_over,
         .idle = on_idle,
         .up = on_up,
@@ -394,21 +396,21 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
         .ended = &l->ended};
     uint32_t conv;
     kt_io_random(sh->io, &conv, sizeof conv);
-    rc = kt_session_new(&d->session, sh, conv, d->udp, peer, true, &owner);
+    rc = kt_kcptun_session_new(&d->session, sh, conv, d->udp, peer, true, &owner);
     if (rc) {
         kt_udp_close(d->udp);
         free(d);
         return kt_err_set(err, rc, "cannot start a session: %s", kt_strerror(rc));
     }
     slot->dial = d;
-    if (hushed(d)) kt_session_hush(d->session);
-    if (sh->cfg.tuncrypt || l->stay) kt_session_greet(d->session);
+    if (hushed(d)) kt_kcptun_session_hush(d->session);
+    if (sh->cfg.tuncrypt || l->stay) kt_kcptun_session_greet(d->session);
     if (sh->cfg.tuncrypt) {
         d->hello_deadline = kt_io_now(sh->io) + HELLO_US;
         kt_io_timer_set(sh->io, &d->hello, kt_io_now(sh->io) + HELLO_US / 10);
     }
-    kt_log(
-        sh->log, KT_LOG_DEBUG, "session with %s started, conv %08x", kt_session_peer_text(d->session), conv);
+    kt_log(sh->log, KT_LOG_DEBUG, "session with %s started, conv %08x",
+        kt_kcptun_session_peer_text(d->session), conv);
     return 0;
 }
 
@@ -422,7 +424,7 @@ static void bury(struct slot *slot)
 
 static void later(struct slot *slot, const struct kt_err *err)
 {
-    struct kt_shared *sh = slot->link->sh;
+    struct kt_kcptun_context *sh = slot->link->sh;
     slot->why = *err;
     if (!slot->complained) kt_log(sh->log, KT_LOG_WARN, "%s; trying again every second", err->text);
     slot->complained = true;
@@ -455,9 +457,9 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
     serve_waiting(slot);
 }
 
-void kt_slot_dial(struct slot *slot)
+void kt_kcptun_slot_dial(struct slot *slot)
 {
-    struct kt_shared *sh = slot->link->sh;
+    struct kt_kcptun_context *sh = slot->link->sh;
     const struct kt_endpoint *at = &sh->cfg.at;
     struct kt_err err = {0};
     if (slot->resolve || slot->retry.armed || slot->link->closing) return;
@@ -474,19 +476,20 @@ void kt_slot_dial(struct slot *slot)
 static void on_retry(void *ctx)
 {
     struct slot *slot = ctx;
-    if (!slot->dial && (!kt_list_empty(&slot->waiting) || slot->dead || slot->link->stay)) kt_slot_dial(slot);
+    if (!slot->dial && (!kt_list_empty(&slot->waiting) || slot->dead || slot->link->stay))
+        kt_kcptun_slot_dial(slot);
 }
 
 /* ---- slots ---- */
 
-void kt_slot_init(struct slot *slot, struct link *l)
+void kt_kcptun_slot_init(struct slot *slot, struct link *l)
 {
     slot->link = l;
     kt_list_init(&slot->waiting);
     kt_timer_init(&slot->retry, on_retry, slot);
 }
 
-void kt_slot_free(struct slot *slot)
+void kt_kcptun_slot_free(struct slot *slot)
 {
     if (slot->resolve) kt_resolve_cancel(slot->resolve);
     kt_io_timer_cancel(slot->link->sh->io, &slot->retry);
@@ -495,11 +498,11 @@ void kt_slot_free(struct slot *slot)
     kt_calls_cancel(&slot->waiting);
 }
 
-void kt_slot_call(struct slot *slot, struct kt_call *call)
+void kt_kcptun_slot_call(struct slot *slot, struct kt_call *call)
 {
-    struct kt_shared *sh = slot->link->sh;
+    struct kt_kcptun_context *sh = slot->link->sh;
     struct dial *d = slot->dial;
-    if (!call->opened && d && !kt_session_over(d->session)) {
+    if (!call->opened && d && !kt_kcptun_session_over(d->session)) {
         kt_call_serve(call, d->session); /* whatever else is missing, it can be asked */
         return;
     }
@@ -507,24 +510,24 @@ void kt_slot_call(struct slot *slot, struct kt_call *call)
     kt_list_push(&slot->waiting, &call->node);
     if (d && (d->stale || expired(d))) drain(d);
     if (!slot->dial)
-        kt_slot_dial(slot);
+        kt_kcptun_slot_dial(slot);
     else if (hello_missing(slot->dial))
         kt_io_timer_set(sh->io, &slot->dial->hello, kt_io_now(sh->io) + HELLO_US / 10);
     else
         serve_waiting(slot);
 }
 
-bool kt_slot_tune(struct slot *slot)
+bool kt_kcptun_slot_tune(struct slot *slot)
 {
     struct dial *d = slot->dial;
     if (!d) return false;
-    d->stale = !kt_session_tune(d->session);
+    d->stale = !kt_kcptun_session_tune(d->session);
     if (!d->stale) return false;
-    if (slot->link->stay) kt_slot_renew(slot);
+    if (slot->link->stay) kt_kcptun_slot_renew(slot);
     return true;
 }
 
-void kt_slot_renew(struct slot *slot)
+void kt_kcptun_slot_renew(struct slot *slot)
 {
     struct kt_list *draining = &slot->link->draining;
     for (struct kt_list *n = draining->next; n != draining; n = n->next) {
@@ -534,5 +537,5 @@ void kt_slot_renew(struct slot *slot)
     if (slot->dial) slot->dial->stale = true;
     if (!slot->link->stay) return;
     if (slot->dial) drain(slot->dial);
-    kt_slot_dial(slot);
+    kt_kcptun_slot_dial(slot);
 }

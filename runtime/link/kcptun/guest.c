@@ -65,26 +65,26 @@ void kt_guest_free(struct guest *g, int code, const char *why)
     kt_list_remove(&g->by_age);
     if (a->guests.count < a->sh->cfg.max_sessions / 2) a->full_told = false;
     kt_io_timer_cancel(a->sh->io, &g->forget);
-    kt_reverse_end_all(&g->links, code, why);
-    kt_session_free(g->session, code);
+    kt_kcptun_accepted_end_all(&g->links, code, why);
+    kt_kcptun_session_free(g->session, code);
     if (g->sh != a->sh) a->elders--;
-    kt_shared_unref(g->sh);
+    kt_kcptun_context_unref(g->sh);
     free(g);
 }
 
 /* ---- what its session says ---- */
 
-static void on_stream(void *ctx, struct kt_session *s, struct kt_pipe *stream)
+static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *stream)
 {
     struct guest *g = ctx;
     struct acceptor *a = g->port->acceptor;
-    struct kt_shared *sh = g->sh;
+    struct kt_kcptun_context *sh = g->sh;
     if (a->closing || sh->retired) { /* its user has been promised quiet */
         kt_pipe_reset(stream, KT_ECLOSED);
         return;
     }
-    struct kt_pipe *clear = kt_admit(sh, s, stream, &g->mismatch_told);
-    if (clear) a->events->stream(a->ctx, clear, kt_session_peer_text(s));
+    struct kt_pipe *clear = kt_kcptun_admit(sh, s, stream, &g->mismatch_told);
+    if (clear) a->events->stream(a->ctx, clear, kt_kcptun_session_peer_text(s));
 }
 
 /* The user of a peer's link closed it. */
@@ -97,32 +97,32 @@ void kt_guest_give_link(struct guest *g)
 {
     struct acceptor *a = g->port->acceptor;
     if (!a->events->link || a->closing || g->sh->retired) return;
-    struct kt_reverse *r = kt_reverse_new(&g->links, g->sh, g->session, on_reverse_close, g);
-    if (r) a->events->link(a->ctx, kt_reverse_link(r), kt_session_peer_text(g->session));
+    struct kt_kcptun_accepted *r = kt_kcptun_accepted_new(&g->links, g->sh, g->session, on_reverse_close, g);
+    if (r) a->events->link(a->ctx, kt_kcptun_accepted_link(r), kt_kcptun_session_peer_text(g->session));
 }
 
-static void on_up(void *ctx, struct kt_session *s)
+static void on_up(void *ctx, struct kt_kcptun_session *s)
 {
     (void)s;
     kt_guest_give_link(ctx);
 }
 
-static void on_hello(void *ctx, struct kt_session *s, uint16_t features)
+static void on_hello(void *ctx, struct kt_kcptun_session *s, uint16_t features)
 {
     (void)s;
     (void)features;
-    kt_reverse_hello(&((struct guest *)ctx)->links);
+    kt_kcptun_accepted_hello(&((struct guest *)ctx)->links);
 }
 
-static void on_over(void *ctx, struct kt_session *s, int code)
+static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
 {
     struct guest *g = ctx;
     if (code != KT_EPROTO) {
-        kt_guest_free(g, code, kt_session_why(s));
+        kt_guest_free(g, code, kt_kcptun_session_why(s));
         return;
     }
-    kt_reverse_end_all(&g->links, code, kt_session_why(s));
-    kt_session_free(s, code);
+    kt_kcptun_accepted_end_all(&g->links, code, kt_kcptun_session_why(s));
+    kt_kcptun_session_free(s, code);
     g->session = NULL;
     kt_io_timer_set(g->port->acceptor->sh->io, &g->forget, kt_io_now(g->port->acceptor->sh->io) + FORGET_US);
 }
@@ -139,7 +139,7 @@ void kt_guest_linger(struct guest *g)
 }
 
 /* An idle session waits for its client's next stream; a retired one would wait in vain. */
-static void on_idle(void *ctx, struct kt_session *s)
+static void on_idle(void *ctx, struct kt_kcptun_session *s)
 {
     struct guest *g = ctx;
     (void)s;
@@ -150,10 +150,10 @@ static void on_idle(void *ctx, struct kt_session *s)
 
 static struct guest *make(struct port *port, const struct kt_addr *from, uint32_t conv)
 {
-    struct kt_shared *sh = port->acceptor->sh;
+    struct kt_kcptun_context *sh = port->acceptor->sh;
     struct guest *g = calloc(1, sizeof *g);
     if (!g) return NULL;
-    const struct kt_session_owner owner = {.accept = on_stream,
+    const struct kt_kcptun_session_owner owner = {.accept = on_stream,
         .over = on_over,
         .idle = on_idle,
         .up = on_up,
@@ -162,12 +162,12 @@ static struct guest *make(struct port *port, const struct kt_addr *from, uint32_
         .ended = &port->acceptor->ended};
     kt_list_init(&g->links);
     g->port = port;
-    g->sh = kt_shared_ref(sh);
+    g->sh = kt_kcptun_context_ref(sh);
     g->peer = *from;
     g->conv = conv;
     kt_timer_init(&g->forget, on_forget, g);
-    if (kt_session_new(&g->session, sh, conv, port->udp, from, false, &owner) == 0) return g;
-    kt_shared_unref(sh);
+    if (kt_kcptun_session_new(&g->session, sh, conv, port->udp, from, false, &owner) == 0) return g;
+    kt_kcptun_context_unref(sh);
     free(g);
     return NULL;
 }
@@ -186,15 +186,16 @@ struct guest *kt_guest_new(struct port *port, const struct kt_addr *from, uint32
     struct guest *g = make(port, from, conv);
     if (!g) return NULL;
     if (kt_hmap_add(&a->guests, &g->by_conv, conv_hash(a, conv))) {
-        kt_session_free(g->session, KT_ENOMEM);
-        kt_shared_unref(g->sh);
+        kt_kcptun_session_free(g->session, KT_ENOMEM);
+        kt_kcptun_context_unref(g->sh);
         free(g);
         return NULL;
     }
     kt_list_push(&a->ages, &g->by_age);
     if (!kt_guest_at(port, from)) list(g);
-    kt_session_greet(g->session); /* a first segment, whose acknowledgement validates the address */
-    kt_log(a->sh->log, KT_LOG_INFO, "session from %s, conv %08x", kt_session_peer_text(g->session), conv);
+    kt_kcptun_session_greet(g->session); /* a first segment, whose acknowledgement validates the address */
+    kt_log(
+        a->sh->log, KT_LOG_INFO, "session from %s, conv %08x", kt_kcptun_session_peer_text(g->session), conv);
     return g;
 }
 
@@ -203,9 +204,9 @@ struct guest *kt_guest_new(struct port *port, const struct kt_addr *from, uint32
 static void leave(struct guest *g, const struct guest *later)
 {
     unlist(g);
-    const uint64_t age = kt_io_now(g->sh->io) - kt_session_born(later->session);
-    if (!g->session || kt_session_stale_us(g->session) < age) return;
-    kt_log(g->sh->log, KT_LOG_INFO, "%s began a new session", kt_session_peer_text(g->session));
+    const uint64_t age = kt_io_now(g->sh->io) - kt_kcptun_session_born(later->session);
+    if (!g->session || kt_kcptun_session_stale_us(g->session) < age) return;
+    kt_log(g->sh->log, KT_LOG_INFO, "%s began a new session", kt_kcptun_session_peer_text(g->session));
     kt_guest_free(g, KT_ERESTART, "the peer began a new session");
 }
 

@@ -1,4 +1,4 @@
-/* The kcptun wire: links and acceptors that speak it (spec-kcptun-wire.md). */
+/* The kcptun wire: links and acceptors that speak it (docs/wire-kcptun.md). */
 #ifndef KT_LINK_KCPTUN_KCPTUN_H
 #define KT_LINK_KCPTUN_KCPTUN_H
 
@@ -81,14 +81,14 @@ int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const
  * changes nothing, then applied or dropped. New sessions have the new ones; a session that is there keeps its
  * own until it ends, and goes on to bring streams unless the key or the cipher is another one: then those
  * that it has may finish, and it ends. What belongs to the sockets (the address, dscp, sockbuf) stays. */
-struct kt_change {
+struct kt_acceptor_change {
     bool changed; /* the settings differ from those before */
     bool retired; /* ... in the key or the cipher */
     size_t sessions;
 };
 int kt_kcptun_change(
     struct kt_acceptor *acceptor, const struct kt_kcptun_config *cfg, bool *differs, struct kt_err *err);
-void kt_kcptun_change_apply(struct kt_acceptor *acceptor, struct kt_change *out);
+void kt_kcptun_change_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *out);
 void kt_kcptun_change_drop(struct kt_acceptor *acceptor);
 /* The acceptor has another user from now on: the links that it gave out go on as long as their sessions, but
  * to close one of them only lets go of it; and each session that is up is given out again, to the new one,

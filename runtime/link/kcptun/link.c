@@ -10,7 +10,7 @@ static int call(struct link *l, kt_open_cb opened, kt_probe_cb probed, void *ctx
     struct kt_call *c = kt_call_new(&l->calls, opened, probed, ctx);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *out = &c->open;
-    kt_slot_call(&l->slots[l->next % l->sh->cfg.conn], c);
+    kt_kcptun_slot_call(&l->slots[l->next % l->sh->cfg.conn], c);
     return 0;
 }
 
@@ -38,7 +38,7 @@ static void on_listen(struct kt_link *link, const struct kt_link_events *events,
     if (!events || !events->stream || l->sh->features & KT_SMUX_F_SERVES) return;
     l->sh->features |= KT_SMUX_F_SERVES;
     /* Sessions say in their first words whether they serve: those that did not are replaced. */
-    for (size_t i = 0; i < l->sh->cfg.conn; i++) kt_slot_renew(&l->slots[i]);
+    for (size_t i = 0; i < l->sh->cfg.conn; i++) kt_kcptun_slot_renew(&l->slots[i]);
 }
 
 static int on_stay(struct kt_link *link, struct kt_err *err)
@@ -49,9 +49,9 @@ static int on_stay(struct kt_link *link, struct kt_err *err)
     for (size_t i = 0; i < l->sh->cfg.conn; i++) {
         struct slot *slot = &l->slots[i];
         if (slot->dial && slot->dial->stale)
-            kt_slot_renew(slot);
+            kt_kcptun_slot_renew(slot);
         else if (!slot->dial)
-            kt_slot_dial(slot);
+            kt_kcptun_slot_dial(slot);
     }
     return 0;
 }
@@ -80,21 +80,21 @@ static struct kt_kcptun_config changed(const struct kt_kcptun_config *now, const
 static int on_set(struct kt_link *link, const struct kt_kcptun_config *cfg, struct kt_err *err)
 {
     struct link *l = KT_CONTAINER(link, struct link, link);
-    struct kt_shared *sh = l->sh;
+    struct kt_kcptun_context *sh = l->sh;
     const struct kt_kcptun_config c = changed(&sh->cfg, cfg);
     int rc = kt_kcptun_check(&c, err);
     if (rc) return rc;
     sh->cfg = c;
     for (struct kt_list *n = l->draining.next; n != &l->draining; n = n->next) {
         struct dial *d = KT_CONTAINER(n, struct dial, node);
-        const bool follows = kt_session_tune(d->session);
+        const bool follows = kt_kcptun_session_tune(d->session);
         if (d->benched) d->stale = !follows;
     }
     size_t stale = 0;
     for (size_t i = 0; i < c.conn; i++) {
-        stale += kt_slot_tune(&l->slots[i]);
+        stale += kt_kcptun_slot_tune(&l->slots[i]);
     }
-    if (stale > 0 && kt_shared_fec(sh))
+    if (stale > 0 && kt_kcptun_context_fec(sh))
         kt_log(sh->log, KT_LOG_INFO,
             "FEC %u/%u is for new streams, in a new session; those that are open keep what they have",
             c.datashard, c.parityshard);
@@ -105,7 +105,7 @@ static int on_set(struct kt_link *link, const struct kt_kcptun_config *cfg, stru
 
 static void add(const struct dial *d, struct kt_link_stats *sum)
 {
-    if (d) kt_session_stats(d->session, sum);
+    if (d) kt_kcptun_session_stats(d->session, sum);
 }
 
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
@@ -130,10 +130,10 @@ static void destroy(struct link *l)
 {
     struct kt_list *n;
     kt_calls_end(&l->calls);
-    for (size_t i = 0; i < l->sh->cfg.conn; i++) kt_slot_free(&l->slots[i]);
+    for (size_t i = 0; i < l->sh->cfg.conn; i++) kt_kcptun_slot_free(&l->slots[i]);
     while ((n = kt_list_pop(&l->draining))) kt_dial_free(KT_CONTAINER(n, struct dial, node), KT_ECLOSED);
     kt_io_turn_cancel(&l->turn);
-    kt_shared_unref(l->sh);
+    kt_kcptun_context_unref(l->sh);
     free(l->slots);
     free(l);
 }
@@ -164,18 +164,18 @@ int kt_kcptun_link(struct kt_io *io, const struct kt_kcptun_config *cfg, const s
 {
     struct link *l = calloc(1, sizeof *l);
     if (!l) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    int rc = kt_shared_new(&l->sh, io, cfg, true, log, counters, err);
+    int rc = kt_kcptun_context_new(&l->sh, io, cfg, true, log, counters, err);
     if (rc) {
         free(l);
         return rc;
     }
     l->slots = calloc(cfg->conn, sizeof *l->slots);
     if (!l->slots) {
-        kt_shared_unref(l->sh);
+        kt_kcptun_context_unref(l->sh);
         free(l);
         return kt_err_set(err, KT_ENOMEM, "out of memory");
     }
-    for (size_t i = 0; i < cfg->conn; i++) kt_slot_init(&l->slots[i], l);
+    for (size_t i = 0; i < cfg->conn; i++) kt_kcptun_slot_init(&l->slots[i], l);
     kt_list_init(&l->draining);
     kt_calls_init(&l->calls, l->sh);
     kt_turn_init(&l->turn, on_turn, l);

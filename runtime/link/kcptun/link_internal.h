@@ -24,7 +24,7 @@ struct dial {
     struct slot *slot; /* NULL while draining */
     struct slot *home; /* the slot that it was made for */
     struct kt_udp *udp;
-    struct kt_session *session;
+    struct kt_kcptun_session *session;
     struct kt_timer scavenge; /* cuts an expired one */
     struct kt_timer hello;    /* waits for the peer's */
     uint64_t hello_deadline;
@@ -52,7 +52,7 @@ struct slot {
 
 struct link {
     struct kt_link link;
-    struct kt_shared *sh;
+    struct kt_kcptun_context *sh;
     struct slot *slots;
     size_t next;
     struct kt_list draining; /* of dial */
@@ -69,16 +69,16 @@ struct link {
 
 /* ---- dial.c ---- */
 
-void kt_slot_init(struct slot *slot, struct link *l);
-void kt_slot_free(struct slot *slot);
+void kt_kcptun_slot_init(struct slot *slot, struct link *l);
+void kt_kcptun_slot_free(struct slot *slot);
 /* Dials, unless that is under way. */
-void kt_slot_dial(struct slot *slot);
+void kt_kcptun_slot_dial(struct slot *slot);
 /* Has the slot serve a call that is in no list: now, or once its session is there. */
-void kt_slot_call(struct slot *slot, struct kt_call *call);
+void kt_kcptun_slot_call(struct slot *slot, struct kt_call *call);
 /* The session's settings were changed: it follows as far as it can. True if that is not all the way. */
-bool kt_slot_tune(struct slot *slot);
+bool kt_kcptun_slot_tune(struct slot *slot);
 /* No new streams for the slot's session, if it has one: the next call, or `stay`, dials anew. */
-void kt_slot_renew(struct slot *slot);
+void kt_kcptun_slot_renew(struct slot *slot);
 void kt_dial_free(struct dial *d, int code);
 
 #endif

@@ -6,39 +6,42 @@
 /* Credit that data leaves alone, so that the first segment, which is short, can be sent three times. */
 #define KEEP 300u
 
-int kt_path_init(struct kt_path *p, struct kt_shared *sh, struct kt_udp *udp, const struct kt_addr *to)
+int kt_kcptun_path_init(
+    struct kt_kcptun_path *p, struct kt_kcptun_context *sh, struct kt_udp *udp, const struct kt_addr *to)
 {
-    *p = (struct kt_path){.sh = sh, .udp = udp, .to = to, .tokens = BURST, .refilled = kt_io_now(sh->io)};
+    *p = (struct kt_kcptun_path){
+        .sh = sh, .udp = udp, .to = to, .tokens = BURST, .refilled = kt_io_now(sh->io)};
     p->mtu = sh->cfg.mtu;
     p->offset = (uint32_t)kt_seal_header(sh->seal);
-    if (!kt_shared_fec(sh)) return 0;
+    if (!kt_kcptun_context_fec(sh)) return 0;
     p->offset += KT_FEC_HEADER;
     p->data = sh->cfg.datashard;
     p->parity = sh->cfg.parityshard;
     return kt_fec_enc_new(&p->enc, p->data, p->parity);
 }
 
-uint32_t kt_path_mtu(const struct kt_path *p)
+uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p)
 {
     return p->mtu - (uint32_t)kt_seal_overhead(p->sh->seal) - (p->enc ? KT_FEC_HEADER : 0);
 }
 
-bool kt_path_tune(struct kt_path *p)
+bool kt_kcptun_path_tune(struct kt_kcptun_path *p)
 {
     const struct kt_kcptun_config *cfg = &p->sh->cfg;
-    if (!p->enc) return !kt_shared_fec(p->sh);
-    if (kt_shared_fec(p->sh) && (cfg->datashard != p->data || cfg->parityshard > p->parity)) return false;
-    kt_fec_enc_limit(p->enc, kt_shared_fec(p->sh) ? cfg->parityshard : 0);
+    if (!p->enc) return !kt_kcptun_context_fec(p->sh);
+    if (kt_kcptun_context_fec(p->sh) && (cfg->datashard != p->data || cfg->parityshard > p->parity))
+        return false;
+    kt_fec_enc_limit(p->enc, kt_kcptun_context_fec(p->sh) ? cfg->parityshard : 0);
     return true;
 }
 
-void kt_path_free(struct kt_path *p)
+void kt_kcptun_path_free(struct kt_kcptun_path *p)
 {
     kt_fec_enc_free(p->enc);
     p->enc = NULL;
 }
 
-static void refill(struct kt_path *p)
+static void refill(struct kt_kcptun_path *p)
 {
     uint64_t rate = p->sh->cfg.ratelimit;
     uint64_t now = kt_io_now(p->sh->io);
@@ -59,14 +62,14 @@ static void refill(struct kt_path *p)
 
 /* False while the bucket is in debt, or would be with what is being filled. One datagram, and a group's
  * parity, may overdraw it: the mean rate is what is limited. */
-static bool may_send(struct kt_path *p)
+static bool may_send(struct kt_kcptun_path *p)
 {
     if (p->sh->cfg.ratelimit == 0) return true;
     refill(p);
     return p->tokens > (int64_t)p->reserved * p->sh->cfg.mtu;
 }
 
-size_t kt_path_room(struct kt_path *p)
+size_t kt_kcptun_path_room(struct kt_kcptun_path *p)
 {
     if (p->full) return 0;
     if (p->sh->cfg.ratelimit == 0) return SIZE_MAX;
@@ -74,7 +77,7 @@ size_t kt_path_room(struct kt_path *p)
     return p->tokens > 0 ? (size_t)p->tokens : 0;
 }
 
-uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us)
+uint64_t kt_kcptun_path_ready(const struct kt_kcptun_path *p, uint64_t now_us)
 {
     if (p->full) return KT_TIME_NEVER;
     if (!p->paced || p->sh->cfg.ratelimit == 0) /* it may have been lifted since */
@@ -83,7 +86,7 @@ uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us)
     return now_us + debt * 1000000 / p->sh->cfg.ratelimit + 1;
 }
 
-static uint8_t *reserve_datagram(struct kt_path *p)
+static uint8_t *reserve_datagram(struct kt_kcptun_path *p)
 {
     uint8_t *buf = kt_udp_reserve(p->udp);
     p->full = buf == NULL;
@@ -92,29 +95,29 @@ static uint8_t *reserve_datagram(struct kt_path *p)
 
 /* ---- the amplification limit ---- */
 
-void kt_path_limit(struct kt_path *p)
+void kt_kcptun_path_limit(struct kt_kcptun_path *p)
 {
     p->limited = true;
     p->credit = 0;
 }
 
-void kt_path_credit(struct kt_path *p, size_t size)
+void kt_kcptun_path_credit(struct kt_kcptun_path *p, size_t size)
 {
     p->credit += AMPLIFICATION * (uint64_t)size;
 }
 
-void kt_path_unlimit(struct kt_path *p)
+void kt_kcptun_path_unlimit(struct kt_kcptun_path *p)
 {
     p->limited = false;
 }
 
 /* Bytes that a datagram has beyond its KCP packet. */
-static size_t overhead(const struct kt_path *p)
+static size_t overhead(const struct kt_kcptun_path *p)
 {
     return kt_seal_overhead(p->sh->seal) + (p->enc ? KT_FEC_HEADER : 0);
 }
 
-size_t kt_path_spare(const struct kt_path *p)
+size_t kt_kcptun_path_spare(const struct kt_kcptun_path *p)
 {
     if (!p->limited) return SIZE_MAX;
     const uint64_t keep = KEEP + overhead(p) + KT_KCP_OVERHEAD;
@@ -122,19 +125,19 @@ size_t kt_path_spare(const struct kt_path *p)
 }
 
 /* Promises credit for a packet of at least *len bytes, and sets *len to the most it may have. */
-static bool promise(struct kt_path *p, size_t *len)
+static bool promise(struct kt_kcptun_path *p, size_t *len)
 {
     const uint64_t left = p->credit - p->promised, least = *len + overhead(p);
     if (left < least) return false;
     const uint64_t most = left - overhead(p);
-    *len = kt_path_mtu(p);
+    *len = kt_kcptun_path_mtu(p);
     if (most < *len) *len = (size_t)most;
     p->promised += *len + overhead(p);
     return true;
 }
 
 /* Whether a datagram of this many bytes may leave, which is charged for. */
-static bool afford(struct kt_path *p, size_t size)
+static bool afford(struct kt_kcptun_path *p, size_t size)
 {
     if (!p->limited) return true;
     if (p->credit < size) return false;
@@ -142,28 +145,28 @@ static bool afford(struct kt_path *p, size_t size)
     return true;
 }
 
-void kt_path_move(struct kt_path *p, struct kt_udp *udp, const struct kt_addr *from)
+void kt_kcptun_path_move(struct kt_kcptun_path *p, struct kt_udp *udp, const struct kt_addr *from)
 {
     p->udp = udp;
     p->from = from ? *from : (struct kt_addr){.sa.sa_family = AF_UNSPEC};
     p->full = false;
 }
 
-const struct kt_addr *kt_path_from(const struct kt_path *p)
+const struct kt_addr *kt_kcptun_path_from(const struct kt_kcptun_path *p)
 {
     return p->from.sa.sa_family ? &p->from : NULL;
 }
 
 /* ---- packets ---- */
 
-uint8_t *kt_path_reserve(void *path, size_t *len)
+uint8_t *kt_kcptun_path_reserve(void *path, size_t *len)
 {
-    struct kt_path *p = path;
+    struct kt_kcptun_path *p = path;
     const uint64_t promised = p->promised;
     p->paced = !may_send(p);
     if (p->paced) return NULL;
     if (!p->limited)
-        *len = kt_path_mtu(p);
+        *len = kt_kcptun_path_mtu(p);
     else if (!promise(p, len))
         return NULL;
     uint8_t *buf = reserve_datagram(p);
@@ -177,18 +180,18 @@ uint8_t *kt_path_reserve(void *path, size_t *len)
 
 /* Datagrams on their way out, sealed side by side (crypto/seal.h). */
 struct outgoing {
-    struct kt_path *path;
+    struct kt_kcptun_path *path;
     size_t n;
     struct kt_seal_job jobs[KT_SEAL_BATCH];
 };
 
 static void seal_all(struct outgoing *o)
 {
-    struct kt_path *p = o->path;
-    struct kt_shared *sh = p->sh;
+    struct kt_kcptun_path *p = o->path;
+    struct kt_kcptun_context *sh = p->sh;
     uint8_t nonces[KT_SEAL_BATCH * KT_SEAL_MAX_NONCE];
     if (o->n == 0) return;
-    const struct kt_addr *from = kt_path_from(p);
+    const struct kt_addr *from = kt_kcptun_path_from(p);
     kt_io_random(sh->io, nonces, o->n * kt_seal_nonce(sh->seal));
     kt_seal_packets(sh->seal, o->jobs, o->n, nonces);
     for (size_t i = 0; i < o->n; i++) {
@@ -209,9 +212,9 @@ static void emit(struct outgoing *o, uint8_t *buf, size_t len)
     if (o->n == KT_SEAL_BATCH) seal_all(o);
 }
 
-void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n)
+void kt_kcptun_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n)
 {
-    struct kt_path *p = path;
+    struct kt_kcptun_path *p = path;
     const size_t offset = p->offset;
     const size_t fec = p->enc ? KT_FEC_HEADER : 0, header = offset - fec;
     const uint64_t now = kt_io_now(p->sh->io);

@@ -7,10 +7,10 @@
 
 #include "kcp/fec.h"
 #include "kcp/kcp.h"
-#include "link/kcptun/shared.h"
+#include "link/kcptun/context.h"
 
-struct kt_path {
-    struct kt_shared *sh;
+struct kt_kcptun_path {
+    struct kt_kcptun_context *sh;
     struct kt_udp *udp;       /* not owned */
     const struct kt_addr *to; /* NULL on a connected socket; not owned */
     struct kt_addr from;      /* this host's address, as kt_dgram.to; family AF_UNSPEC: not known */
@@ -28,45 +28,46 @@ struct kt_path {
     uint64_t credit;   /* bytes */
     uint64_t promised; /* of credit, to datagrams that KCP is filling */
     bool full;         /* the socket takes no more: its `writable` follows */
-    bool paced;        /* out of tokens: kt_path_ready says until when */
+    bool paced;        /* out of tokens: kt_kcptun_path_ready says until when */
 };
 
 /* 0 or KT_ENOMEM. to may be NULL; else it must outlive the path. */
-int kt_path_init(struct kt_path *p, struct kt_shared *sh, struct kt_udp *udp, const struct kt_addr *to);
-void kt_path_free(struct kt_path *p);
+int kt_kcptun_path_init(
+    struct kt_kcptun_path *p, struct kt_kcptun_context *sh, struct kt_udp *udp, const struct kt_addr *to);
+void kt_kcptun_path_free(struct kt_kcptun_path *p);
 
 /* Largest KCP packet (spec 6.3). */
-uint32_t kt_path_mtu(const struct kt_path *p);
+uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p);
 
 /* Sends as much parity as the settings now ask for: less than the session began with, down to none, and that
  * again, but no more and not in other groups, as the peer's decoder goes by those (see kt_fec_enc_limit).
  * Without parity the header stays. False if the settings ask for what only a new session can give. */
-bool kt_path_tune(struct kt_path *p);
+bool kt_kcptun_path_tune(struct kt_kcptun_path *p);
 
 /* The peer's address is not validated: from now on at most three times the bytes that are credited may leave.
  * size: of a datagram that came from it. */
-void kt_path_limit(struct kt_path *p);
-void kt_path_credit(struct kt_path *p, size_t size);
-void kt_path_unlimit(struct kt_path *p);
+void kt_kcptun_path_limit(struct kt_kcptun_path *p);
+void kt_kcptun_path_credit(struct kt_kcptun_path *p, size_t size);
+void kt_kcptun_path_unlimit(struct kt_kcptun_path *p);
 /* Bytes of frames that may leave now and still leave enough credit to repeat the first segment; SIZE_MAX
  * without a limit. */
-size_t kt_path_spare(const struct kt_path *p);
+size_t kt_kcptun_path_spare(const struct kt_kcptun_path *p);
 
 /* From now on datagrams leave from this socket (not owned), and from this address of the host (NULL: not
  * known). */
-void kt_path_move(struct kt_path *p, struct kt_udp *udp, const struct kt_addr *from);
+void kt_kcptun_path_move(struct kt_kcptun_path *p, struct kt_udp *udp, const struct kt_addr *from);
 /* The host's address that they leave from; NULL: not known. */
-const struct kt_addr *kt_path_from(const struct kt_path *p);
+const struct kt_addr *kt_kcptun_path_from(const struct kt_kcptun_path *p);
 
 /* The KCP engine's way out, with the path as ctx. */
-uint8_t *kt_path_reserve(void *path, size_t *len);
-void kt_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n);
+uint8_t *kt_kcptun_path_reserve(void *path, size_t *len);
+void kt_kcptun_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n);
 
 /* Bytes of payload that the rate limit and the socket let leave now; SIZE_MAX: any number. */
-size_t kt_path_room(struct kt_path *p);
+size_t kt_kcptun_path_room(struct kt_kcptun_path *p);
 
 /* When the path may send again, given that a flush was stopped: now, later (rate), or never (the socket will
  * say, or the peer must send first). */
-uint64_t kt_path_ready(const struct kt_path *p, uint64_t now_us);
+uint64_t kt_kcptun_path_ready(const struct kt_kcptun_path *p, uint64_t now_us);
 
 #endif

@@ -26,18 +26,18 @@
 /* What a datagram is, and where it came in. */
 struct arrival {
     struct port *port;
-    const struct kt_shared *sh;      /* what it was opened with */
-    const struct kt_addr *from, *to; /* as in kt_dgram */
-    size_t size;                     /* of the datagram */
+    const struct kt_kcptun_context *sh; /* what it was opened with */
+    const struct kt_addr *from, *to;    /* as in kt_dgram */
+    size_t size;                        /* of the datagram */
     const uint8_t *body;
     size_t len;
     struct kt_kcp_head head; /* if has_conv */
     bool has_conv;
 };
 
-static struct kt_session_way back(const struct arrival *in)
+static struct kt_kcptun_session_way back(const struct arrival *in)
 {
-    return (struct kt_session_way){in->port->udp, in->from, in->to};
+    return (struct kt_kcptun_session_way){in->port->udp, in->from, in->to};
 }
 
 /* ---- challenges ---- */
@@ -58,29 +58,30 @@ static uint32_t challenge(const struct guest *g, const struct arrival *in, uint6
 static bool answered(const struct guest *g, const struct arrival *in)
 {
     const uint64_t epoch = epoch_now(in->port->acceptor);
-    return kt_session_answers(g->session, in->body, in->len, challenge(g, in, epoch)) ||
-           (epoch > 0 && kt_session_answers(g->session, in->body, in->len, challenge(g, in, epoch - 1)));
+    return kt_kcptun_session_answers(g->session, in->body, in->len, challenge(g, in, epoch)) ||
+           (epoch > 0 &&
+               kt_kcptun_session_answers(g->session, in->body, in->len, challenge(g, in, epoch - 1)));
 }
 
 /* ---- a session's own datagrams ---- */
 
 static void validate(struct guest *g, const struct arrival *in)
 {
-    kt_session_validate(g->session, in->body, in->len, in->size);
-    const struct kt_session_way way = back(in);
-    if (!kt_session_validated(g->session) && answered(g, in)) kt_session_move(g->session, &way);
-    if (kt_session_validated(g->session)) kt_guest_settle(g, in->port, in->from);
+    kt_kcptun_session_validate(g->session, in->body, in->len, in->size);
+    const struct kt_kcptun_session_way way = back(in);
+    if (!kt_kcptun_session_validated(g->session) && answered(g, in)) kt_kcptun_session_move(g->session, &way);
+    if (kt_kcptun_session_validated(g->session)) kt_guest_settle(g, in->port, in->from);
 }
 
 static void take(struct guest *g, const struct arrival *in)
 {
-    if (kt_session_validated(g->session)) {
-        kt_session_input(g->session, in->body, in->len, in->to);
+    if (kt_kcptun_session_validated(g->session)) {
+        kt_kcptun_session_input(g->session, in->body, in->len, in->to);
         return;
     }
     validate(g, in);
-    kt_session_input(g->session, in->body, in->len, in->to);
-    kt_session_ask_echo(g->session, challenge(g, in, epoch_now(in->port->acceptor)));
+    kt_kcptun_session_input(g->session, in->body, in->len, in->to);
+    kt_kcptun_session_ask_echo(g->session, challenge(g, in, epoch_now(in->port->acceptor)));
 }
 
 /* ---- from another address ---- */
@@ -89,24 +90,25 @@ static void move(struct guest *g, const struct arrival *in)
 {
     char to[KT_ADDR_TEXT];
     kt_log(g->sh->log, KT_LOG_INFO, "session with %s, conv %08x, continues at %s",
-        kt_session_peer_text(g->session), g->conv, kt_addr_text(in->from, to));
-    const struct kt_session_way way = back(in);
-    kt_session_move(g->session, &way);
+        kt_kcptun_session_peer_text(g->session), g->conv, kt_addr_text(in->from, to));
+    const struct kt_kcptun_session_way way = back(in);
+    kt_kcptun_session_move(g->session, &way);
     kt_guest_settle(g, in->port, in->from);
 }
 
 /* True if the session's peer has proven that it is there, and the session is now there too. */
 static bool elsewhere(struct guest *g, const struct arrival *in)
 {
-    struct kt_session *s = g->session;
-    if (kt_session_validated(s) && (kt_session_stale_us(s) < MOVE_AFTER_US || !kt_session_fits(s, &in->head)))
+    struct kt_kcptun_session *s = g->session;
+    if (kt_kcptun_session_validated(s) &&
+        (kt_kcptun_session_stale_us(s) < MOVE_AFTER_US || !kt_kcptun_session_fits(s, &in->head)))
         return false;
     if (answered(g, in)) {
         move(g, in);
         return true;
     }
-    const struct kt_session_way way = back(in);
-    kt_session_challenge(
+    const struct kt_kcptun_session_way way = back(in);
+    kt_kcptun_session_challenge(
         s, &way, challenge(g, in, epoch_now(in->port->acceptor)), in->head.una, AMPLIFICATION * in->size);
     return false;
 }
@@ -118,17 +120,17 @@ static bool elsewhere(struct guest *g, const struct arrival *in)
  * than what it answers. */
 static void say_unknown(const struct arrival *in)
 {
-    struct kt_shared *sh = in->port->acceptor->sh;
+    struct kt_kcptun_context *sh = in->port->acceptor->sh;
     if (in->size < KT_KCP_OVERHEAD + kt_seal_overhead(sh->seal)) return;
     uint8_t *buf = kt_udp_reserve(in->port->udp);
     if (!buf) return;
     kt_kcp_put_unknown(buf + kt_seal_header(sh->seal), in->head.conv, sh->cfg.rcvwnd);
-    kt_shared_send(sh, in->port->udp, buf, KT_KCP_OVERHEAD, in->from, in->to);
+    kt_kcptun_context_send(sh, in->port->udp, buf, KT_KCP_OVERHEAD, in->from, in->to);
 }
 
 static void refuse_replay(const struct arrival *in)
 {
-    struct kt_shared *sh = in->port->acceptor->sh;
+    struct kt_kcptun_context *sh = in->port->acceptor->sh;
     const uint64_t now = kt_io_now(sh->io);
     char text[KT_ADDR_TEXT];
     sh->counters->ReplayedStarts++;
@@ -169,13 +171,13 @@ static struct guest *route(const struct arrival *in)
         in->has_conv ? kt_guest_find(in->port->acceptor, in->head.conv) : kt_guest_at(in->port, in->from);
     if (!g) return in->has_conv ? begin(in) : NULL;
     if (!g->session) return NULL;
-    if (g->sh != in->sh && !kt_shared_same_secret(g->sh, in->sh)) return NULL;
+    if (g->sh != in->sh && !kt_kcptun_context_same_secret(g->sh, in->sh)) return NULL;
     return kt_guest_is_at(g, in->port, in->from) || elsewhere(g, in) ? g : NULL;
 }
 
 /* The settings that a datagram is to be opened with. One from an elder's address is either the elder's, and
  * then it is opened here already, or its peer has begun a new session. */
-static struct kt_shared *settings_for(
+static struct kt_kcptun_context *settings_for(
     const struct port *port, struct kt_dgram *dgram, uint8_t **body, size_t *len)
 {
     const struct acceptor *a = port->acceptor;
@@ -200,8 +202,8 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
     for (size_t i = 0; i < n; i++) {
         uint8_t *body;
         size_t len;
-        struct kt_shared *sh = settings_for(port, &dgrams[i], &body, &len);
-        if (!body && !kt_shared_open(sh, &dgrams[i], &body, &len)) continue;
+        struct kt_kcptun_context *sh = settings_for(port, &dgrams[i], &body, &len);
+        if (!body && !kt_kcptun_context_open(sh, &dgrams[i], &body, &len)) continue;
         struct arrival in = {.port = port,
             .sh = sh,
             .from = dgrams[i].from,
@@ -227,7 +229,7 @@ static void on_writable(void *ctx)
     const struct kt_list *ages = &port->acceptor->ages;
     for (struct kt_list *n = ages->next; n != ages; n = n->next) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_age);
-        if (g->port == port && g->session) kt_session_writable(g->session);
+        if (g->port == port && g->session) kt_kcptun_session_writable(g->session);
     }
 }
 

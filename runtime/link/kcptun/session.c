@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include "link/kcptun/horizon.h"
+#include "link/kcptun/send_budget.h"
 #include "link/kcptun/session_internal.h"
 #include "link/stream.h"
 
@@ -22,40 +22,40 @@
 #define FOREIGN_PATIENCE_US 30000000u
 #define RESUME_US 1000000u
 
-void kt_session_schedule(struct kt_session *s)
+void kt_kcptun_session_schedule(struct kt_kcptun_session *s)
 {
     kt_io_turn(s->sh->io, &s->turn);
 }
 
 /* Remembers the first reason; the turn hook reports it. */
-static void fail(struct kt_session *s, int code)
+static void fail(struct kt_kcptun_session *s, int code)
 {
     if (s->over) return;
     s->over = code;
-    kt_session_schedule(s);
+    kt_kcptun_session_schedule(s);
 }
 
-void kt_session_fail(struct kt_session *s, int code, const char *why)
+void kt_kcptun_session_fail(struct kt_kcptun_session *s, int code, const char *why)
 {
     if (!s->over) kt_err_set(&s->why, code, "%s", why);
     fail(s, code);
 }
 
-static void set_patience(struct kt_session *s);
+static void set_patience(struct kt_kcptun_session *s);
 
 /* ---- smux's owner ---- */
 
 /* Bytes a frame takes in KCP beyond its payload. */
-static size_t frame_overhead(const struct kt_session *s)
+static size_t frame_overhead(const struct kt_kcptun_session *s)
 {
     return KT_SMUX_HEADER + (s->comp ? KT_SNAPPY_OVERHEAD : 0);
 }
 
 /* Bytes that the session may still take for buffers. */
-static size_t memory_left(const struct kt_session *s)
+static size_t memory_left(const struct kt_kcptun_session *s)
 {
-    return kt_shared_spare(
-        s->sh, kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_pool_block_size(s->sh->segs));
+    return kt_kcptun_context_spare(
+        s->sh, kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs));
 }
 
 static size_t on_spare(void *ctx)
@@ -65,11 +65,12 @@ static size_t on_spare(void *ctx)
 
 /* Room while the peer's address is not validated. Little may leave, so a frame is cut to what may leave now,
  * and the next waits until it has left. Headers alone are short. */
-static size_t first_room(const struct kt_session *s, size_t want)
+static size_t first_room(const struct kt_kcptun_session *s, size_t want)
 {
     struct kt_kcp_stats st;
     kt_kcp_stats(s->kcp, &st);
-    const size_t spare = kt_path_spare(&s->path), overhead = frame_overhead(s), room = kt_kcp_room(s->kcp);
+    const size_t spare = kt_kcptun_path_spare(&s->path), overhead = frame_overhead(s),
+                 room = kt_kcp_room(s->kcp);
     if (want == 0) return room > overhead;
     if (st.queued > 0 || spare < overhead + FIRST_PIECE || room < overhead + want) return 0;
     return want + overhead <= spare ? want : spare - overhead;
@@ -77,25 +78,25 @@ static size_t first_room(const struct kt_session *s, size_t want)
 
 static size_t on_room(void *ctx, size_t want)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     if (s->over) return 0;
     if (s->path.limited) return first_room(s, want);
     if (memory_left(s) == 0 && kt_kcp_unacked(s->kcp)) return 0; /* an acknowledgement makes room */
     const struct kt_kcptun_config *cfg = &s->sh->cfg;
-    struct kt_horizon h = {
+    struct kt_kcptun_send_budget h = {
         .mss = kt_kcp_mss(s->kcp),
         .space = kt_kcp_room(s->kcp),
-        .path = kt_path_room(&s->path),
+        .path = kt_kcptun_path_room(&s->path),
         .rate = cfg->ratelimit,
         .window = cfg->sndwnd,
         .overhead = frame_overhead(s),
         .unacked = kt_kcp_unacked(s->kcp),
     };
     kt_kcp_outlook(s->kcp, &h.kcp);
-    return kt_horizon_room(&h, want);
+    return kt_kcptun_send_budget_room(&h, want);
 }
 
-static void to_kcp(struct kt_session *s, const uint8_t *data, size_t n)
+static void to_kcp(struct kt_kcptun_session *s, const uint8_t *data, size_t n)
 {
     s->sh->counters->BytesSent += n;
     /* on_room has seen to the window; so only memory can be short, and a hole in the byte pipe cannot be
@@ -104,7 +105,7 @@ static void to_kcp(struct kt_session *s, const uint8_t *data, size_t n)
 }
 
 static void compressed(
-    struct kt_session *s, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
+    struct kt_kcptun_session *s, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
 {
     uint8_t frame[KT_SMUX_HEADER + 65535];
     size_t n = KT_SMUX_HEADER;
@@ -119,7 +120,7 @@ static void compressed(
 
 static void on_frame(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     if (s->comp) {
         compressed(s, header, payload, pieces);
     } else {
@@ -133,14 +134,14 @@ static void on_frame(void *ctx, const uint8_t *header, const struct kt_iov *payl
 
 static void on_wake(void *ctx)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     s->woken = true;
-    if (!s->busy) kt_session_schedule(s);
+    if (!s->busy) kt_kcptun_session_schedule(s);
 }
 
 static bool on_admit(void *ctx, bool full)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     if (!full) return true;
     s->sh->counters->StreamsRefused++;
     if (!s->told_full)
@@ -153,40 +154,40 @@ static bool on_admit(void *ctx, bool full)
 
 static void on_accept(void *ctx, struct kt_pipe *stream)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     s->sh->counters->StreamsAccepted++;
     s->owner.accept(s->owner.ctx, s, stream);
 }
 
 static void on_resume(void *ctx)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     s->blocked = false;
-    kt_session_schedule(s);
+    kt_kcptun_session_schedule(s);
 }
 
 static void on_hello(void *ctx, uint16_t features)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     set_patience(s);
     if (s->owner.hello) s->owner.hello(s->owner.ctx, s, features);
 }
 
 static void on_streams(void *ctx, size_t n)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     s->sh->counters->StreamsNow += n - s->streams;
     s->streams = n;
     s->went_idle = n == 0;
     if (n < s->sh->cfg.max_streams / 2) s->told_full = false;
-    if (n == 0) kt_session_schedule(s);
+    if (n == 0) kt_kcptun_session_schedule(s);
 }
 
 static void on_facts(void *ctx, struct kt_stream_facts *out)
 {
-    const struct kt_session *s = ctx;
+    const struct kt_kcptun_session *s = ctx;
     struct kt_link_stats st = {0};
-    kt_session_stats(s, &st);
+    kt_kcptun_session_stats(s, &st);
     out->srtt_us = st.srtt_us;
     out->rttvar_us = st.rttvar_us;
     out->loss = kt_link_loss(&st);
@@ -210,13 +211,13 @@ static const struct kt_smux_owner smux_owner = {
     .hello = on_hello,
     .streams = on_streams,
     .facts = on_facts,
-    .cut = kt_session_note_cut,
+    .cut = kt_kcptun_session_note_cut,
     .spare = on_spare,
 };
 
 /* ---- the turn ---- */
 
-static size_t to_smux(struct kt_session *s, const uint8_t *data, size_t n)
+static size_t to_smux(struct kt_kcptun_session *s, const uint8_t *data, size_t n)
 {
     long took = kt_smux_input(s->smux, data, n, &s->why);
     if (took < 0) {
@@ -230,7 +231,7 @@ static size_t to_smux(struct kt_session *s, const uint8_t *data, size_t n)
 
 /* KCP's bytes, through snappy, into smux, until one of them has had enough, or the turn has: the other
  * sessions shall not wait for one whose peer sends much, or little that takes much work. */
-static void read_all(struct kt_session *s)
+static void read_all(struct kt_kcptun_session *s)
 {
     const uint8_t *data;
     size_t n, bytes = 0;
@@ -260,19 +261,19 @@ static void read_all(struct kt_session *s)
 }
 
 /* Streams stay young until KCP says that the peer holds their SYN; one mark at a time is enough. */
-static void settle_young(struct kt_session *s)
+static void settle_young(struct kt_kcptun_session *s)
 {
     if (!s->young_pending || !kt_kcp_covered(s->kcp, s->young_kcp)) return;
     s->young_pending = false;
     kt_smux_settled(s->smux, s->young_smux);
 }
 
-static void settle_debts(struct kt_session *s)
+static void settle_debts(struct kt_kcptun_session *s)
 {
     if (s->owes && kt_kcp_covered(s->kcp, s->said_kcp)) s->owes = false;
 }
 
-static void mark_young(struct kt_session *s)
+static void mark_young(struct kt_kcptun_session *s)
 {
     if (!s->young_pending && kt_smux_has_young(s->smux)) {
         s->young_pending = true;
@@ -281,25 +282,25 @@ static void mark_young(struct kt_session *s)
     }
 }
 
-static void arm(struct kt_session *s, uint64_t now)
+static void arm(struct kt_kcptun_session *s, uint64_t now)
 {
     uint64_t due = kt_kcp_due(s->kcp, now);
     if (due <= now) { /* the flush was stopped: by the socket, or by the rate limit */
-        due = kt_path_ready(&s->path, now);
+        due = kt_kcptun_path_ready(&s->path, now);
         if (due <= now) due = now + 1000;
     }
     uint64_t health = kt_health_due(&s->health);
     if (health < due) due = health;
-    const uint64_t ask = kt_session_ask_due(s);
+    const uint64_t ask = kt_kcptun_session_ask_due(s);
     if (ask < due) due = ask;
     if (s->next_keepalive < due) due = s->next_keepalive;
-    uint64_t stall = kt_session_stall_due(s);
+    uint64_t stall = kt_kcptun_session_stall_due(s);
     if (stall < due) due = stall;
     if (s->more) due = now;
     kt_io_timer_set(s->sh->io, &s->timer, due);
 }
 
-static void report_over(struct kt_session *s)
+static void report_over(struct kt_kcptun_session *s)
 {
     struct kt_counters *c = s->sh->counters;
     if (s->over == KT_EDEAD)
@@ -309,15 +310,15 @@ static void report_over(struct kt_session *s)
     else
         c->SessionsFailed++;
     const char *why = s->why.code ? s->why.text : kt_strerror(s->over);
-    if (s->over == KT_ERESTART && *kt_session_hint(s))
+    if (s->over == KT_ERESTART && *kt_kcptun_session_hint(s))
         why = "it knows nothing of this session"; /* more than that would be a guess */
-    kt_log(s->sh->log, kt_session_loudness(s), "session with %s ended: %s%s", s->peer_text, why,
-        kt_session_hint(s));
+    kt_log(s->sh->log, kt_kcptun_session_loudness(s), "session with %s ended: %s%s", s->peer_text, why,
+        kt_kcptun_session_hint(s));
 }
 
 static void on_turn(void *ctx)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     const uint64_t now = kt_io_now(s->sh->io);
     s->busy = true;
     if (!s->over) {
@@ -334,21 +335,21 @@ static void on_turn(void *ctx)
             s->woken = false;
             kt_smux_pump(s->smux);
         } while (s->woken && ++rounds < PUMP_ROUNDS);
-        if (s->woken) kt_session_schedule(s);
+        if (s->woken) kt_kcptun_session_schedule(s);
         mark_young(s);
-        kt_session_check_stall(s, now);
-        kt_session_probes_turn(s, now);
-        kt_session_ask_silent(s, now);
-        kt_session_check_health(s, now);
+        kt_kcptun_session_check_stall(s, now);
+        kt_kcptun_session_probes_turn(s, now);
+        kt_kcptun_session_ask_silent(s, now);
+        kt_kcptun_session_check_health(s, now);
         if (!s->over) {
             if (s->resume) kt_kcp_resume(s->kcp);
             s->resume = false;
             if (kt_kcp_due(s->kcp, now) <= now) kt_kcp_flush(s->kcp, now); /* else ACKs wait for data */
-            kt_session_check_health(s, now); /* the flush may have made it owe an answer */
+            kt_kcptun_session_check_health(s, now); /* the flush may have made it owe an answer */
             arm(s, now);
         }
-        kt_session_count(s);
-        kt_shared_busy(s->sh);
+        kt_kcptun_session_count(s);
+        kt_kcptun_context_busy(s->sh);
     }
     s->busy = false;
 
@@ -364,9 +365,9 @@ static void on_turn(void *ctx)
          * it. */
         if (s->over == KT_EPROTO) kt_kcp_flush(s->kcp, now);
         report_over(s);
-        kt_session_probes_end(s, s->over);
+        kt_kcptun_session_probes_end(s, s->over);
         s->owner.over(s->owner.ctx, s, s->over);
-    } else if (s->went_idle && kt_session_settled(s)) { /* else when what it still says has arrived */
+    } else if (s->went_idle && kt_kcptun_session_settled(s)) { /* else when what it still says has arrived */
         s->went_idle = false;
         if (kt_smux_streams(s->smux) == 0) s->owner.idle(s->owner.ctx, s);
     }
@@ -374,24 +375,24 @@ static void on_turn(void *ctx)
 
 static void on_timer(void *ctx)
 {
-    kt_session_schedule(ctx);
+    kt_kcptun_session_schedule(ctx);
 }
 
 /* ---- from outside ---- */
 
 static void on_fec(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_origin origin)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     const uint64_t now = kt_io_now(s->sh->io), before = kt_kcp_news(s->kcp);
     const int rc = kt_kcp_input(s->kcp, packet, len, origin, now);
-    kt_session_note_news(s, before, now);
+    kt_kcptun_session_note_news(s, before, now);
     if (rc == 0) return;
     s->sh->counters->KCPInErrors++;
-    if (origin == KT_KCP_REGULAR) kt_session_fail(s, KT_EPROTO, "malformed KCP packet");
+    if (origin == KT_KCP_REGULAR) kt_kcptun_session_fail(s, KT_EPROTO, "malformed KCP packet");
 }
 
 /* An owed silence that tells of an outage rather than of a loss. */
-static uint64_t resume_us(const struct kt_session *s)
+static uint64_t resume_us(const struct kt_kcptun_session *s)
 {
     struct kt_kcp_stats st;
     kt_kcp_stats(s->kcp, &st);
@@ -401,7 +402,7 @@ static uint64_t resume_us(const struct kt_session *s)
 
 /* Before the peer has acknowledged anything, answers come from the address that it addressed last; then only
  * news from it moves them, which a recorded datagram is not. */
-static void set_local(struct kt_session *s, const struct kt_addr *to, uint32_t una)
+static void set_local(struct kt_kcptun_session *s, const struct kt_addr *to, uint32_t una)
 {
     struct kt_kcp_stats st;
     kt_kcp_stats(s->kcp, &st);
@@ -409,15 +410,16 @@ static void set_local(struct kt_session *s, const struct kt_addr *to, uint32_t u
 }
 
 /* A peer can make us hold a whole window of segments by leaving out the first. */
-static void limit_reach(struct kt_session *s)
+static void limit_reach(struct kt_kcptun_session *s)
 {
-    const size_t segments = memory_left(s) / kt_pool_block_size(s->sh->segs) / 2;
+    const size_t segments = memory_left(s) / kt_slab_block_size(s->sh->segs) / 2;
     kt_kcp_reach(s->kcp, segments < REACH_LEAST      ? REACH_LEAST
                          : segments > KT_KCP_WND_MAX ? UINT32_MAX
                                                      : (uint32_t)segments);
 }
 
-void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len, const struct kt_addr *to)
+void kt_kcptun_session_input(
+    struct kt_kcptun_session *s, const uint8_t *body, size_t len, const struct kt_addr *to)
 {
     if (s->over) return;
     limit_reach(s);
@@ -427,19 +429,20 @@ void kt_session_input(struct kt_session *s, const uint8_t *body, size_t len, con
     const bool elsewhere = to && !kt_addr_equal(to, &s->path.from);
     struct kt_kcp_stats st = {0};
     if (elsewhere) kt_kcp_stats(s->kcp, &st);
-    if (kt_fec_dec_input(s->dec, body, len, on_fec, s)) kt_session_fail(s, KT_EPROTO, "malformed FEC packet");
+    if (kt_fec_dec_input(s->dec, body, len, on_fec, s))
+        kt_kcptun_session_fail(s, KT_EPROTO, "malformed FEC packet");
     if (elsewhere) set_local(s, to, st.una);
-    kt_session_schedule(s);
+    kt_kcptun_session_schedule(s);
 }
 
-void kt_session_writable(struct kt_session *s)
+void kt_kcptun_session_writable(struct kt_kcptun_session *s)
 {
     if (!s->path.full) return;
     s->path.full = false;
-    kt_session_schedule(s);
+    kt_kcptun_session_schedule(s);
 }
 
-int kt_session_open(struct kt_session *s, struct kt_pipe **out)
+int kt_kcptun_session_open(struct kt_kcptun_session *s, struct kt_pipe **out)
 {
     if (s->over) return s->over;
     int rc = kt_smux_open(s->smux, out);
@@ -447,31 +450,31 @@ int kt_session_open(struct kt_session *s, struct kt_pipe **out)
     return rc;
 }
 
-size_t kt_session_move_young(struct kt_session *from, struct kt_session *to)
+size_t kt_kcptun_session_move_young(struct kt_kcptun_session *from, struct kt_kcptun_session *to)
 {
     size_t n = kt_smux_move_young(from->smux, to->smux);
     to->sh->counters->StreamsMoved += n;
     return n;
 }
 
-void kt_session_greet(struct kt_session *s)
+void kt_kcptun_session_greet(struct kt_kcptun_session *s)
 {
     kt_smux_keepalive(s->smux);
 }
 
-void kt_session_hush(struct kt_session *s)
+void kt_kcptun_session_hush(struct kt_kcptun_session *s)
 {
     s->hushed = true;
 }
 
 /* ---- settings ---- */
 
-static struct kt_kcp_config kcp_settings(const struct kt_session *s)
+static struct kt_kcp_config kcp_settings(const struct kt_kcptun_session *s)
 {
     const struct kt_kcptun_config *cfg = &s->sh->cfg;
     return (struct kt_kcp_config){
         .conv = s->conv,
-        .mtu = kt_path_mtu(&s->path),
+        .mtu = kt_kcptun_path_mtu(&s->path),
         .snd_wnd = cfg->sndwnd,
         .rcv_wnd = cfg->rcvwnd,
         .nodelay = cfg->nodelay,
@@ -484,16 +487,16 @@ static struct kt_kcp_config kcp_settings(const struct kt_session *s)
     };
 }
 
-static void set_patience(struct kt_session *s)
+static void set_patience(struct kt_kcptun_session *s)
 {
-    const struct kt_shared *sh = s->sh;
+    const struct kt_kcptun_context *sh = s->sh;
     s->health.suspect_us = sh->cfg.suspect_us;
     s->health.dead_us = sh->cfg.dead_us;
-    if (!sh->client && !kt_session_hello(s, NULL) && s->health.dead_us < FOREIGN_PATIENCE_US)
+    if (!sh->client && !kt_kcptun_session_hello(s, NULL) && s->health.dead_us < FOREIGN_PATIENCE_US)
         s->health.dead_us = FOREIGN_PATIENCE_US;
 }
 
-bool kt_session_tune(struct kt_session *s)
+bool kt_kcptun_session_tune(struct kt_kcptun_session *s)
 {
     if (s->over) return true;
     const struct kt_kcp_config kcp = kcp_settings(s);
@@ -501,17 +504,18 @@ bool kt_session_tune(struct kt_session *s)
     assert(rc == 0); /* kt_kcptun_check saw to the ranges */
     (void)rc;
     set_patience(s);
-    kt_session_schedule(s);
-    return kt_path_tune(&s->path);
+    kt_kcptun_session_schedule(s);
+    return kt_kcptun_path_tune(&s->path);
 }
 
-static int set_up(struct kt_session *s)
+static int set_up(struct kt_kcptun_session *s)
 {
-    struct kt_shared *sh = s->sh;
+    struct kt_kcptun_context *sh = s->sh;
     const struct kt_kcptun_config *cfg = &sh->cfg;
     const uint64_t now = kt_io_now(sh->io);
     const struct kt_kcp_config kcp = kcp_settings(s);
-    const struct kt_kcp_out out = {.reserve = kt_path_reserve, .send = kt_path_send, .ctx = &s->path};
+    const struct kt_kcp_out out = {
+        .reserve = kt_kcptun_path_reserve, .send = kt_kcptun_path_send, .ctx = &s->path};
     const struct kt_smux_config smux = {
         .client = sh->client,
         .version = cfg->smux_version,
@@ -522,21 +526,21 @@ static int set_up(struct kt_session *s)
         .qpp = sh->qpp,
         .features = sh->features,
         .hash_seed = sh->hash_seed,
-        .released = kt_shared_unref,
+        .released = kt_kcptun_context_unref,
         .released_arg = sh,
     };
     int rc = kt_kcp_new(&s->kcp, &kcp, sh->segs, &out, now);
     if (!rc)
-        rc = kt_fec_dec_new(
-            &s->dec, kt_shared_fec(sh) ? cfg->datashard : 0, kt_shared_fec(sh) ? cfg->parityshard : 0);
+        rc = kt_fec_dec_new(&s->dec, kt_kcptun_context_fec(sh) ? cfg->datashard : 0,
+            kt_kcptun_context_fec(sh) ? cfg->parityshard : 0);
     if (!rc && cfg->compress) rc = kt_snappy_enc_new(&s->comp);
     if (!rc && cfg->compress) rc = kt_snappy_dec_new(&s->decomp);
     if (!rc) rc = kt_smux_new(&s->smux, &smux, &smux_owner, s, sh->bufs);
-    if (!rc) kt_shared_ref(sh);
+    if (!rc) kt_kcptun_context_ref(sh);
     return rc;
 }
 
-static void release(struct kt_session *s)
+static void release(struct kt_kcptun_session *s)
 {
     kt_io_turn_cancel(&s->turn);
     kt_io_timer_cancel(s->sh->io, &s->timer);
@@ -544,14 +548,15 @@ static void release(struct kt_session *s)
     kt_snappy_dec_free(s->decomp);
     kt_fec_dec_free(s->dec);
     kt_kcp_free(s->kcp);
-    kt_path_free(&s->path);
+    kt_kcptun_path_free(&s->path);
     free(s);
 }
 
-int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv, struct kt_udp *udp,
-    const struct kt_addr *peer, bool connected, const struct kt_session_owner *owner)
+int kt_kcptun_session_new(struct kt_kcptun_session **out, struct kt_kcptun_context *sh, uint32_t conv,
+    struct kt_udp *udp, const struct kt_addr *peer, bool connected,
+    const struct kt_kcptun_session_owner *owner)
 {
-    struct kt_session *s = calloc(1, sizeof *s);
+    struct kt_kcptun_session *s = calloc(1, sizeof *s);
     if (!s) return KT_ENOMEM;
     s->sh = sh;
     s->owner = *owner;
@@ -565,15 +570,15 @@ int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv,
     kt_recent_start(&s->recent, s->born);
     kt_turn_init(&s->turn, on_turn, s);
     kt_timer_init(&s->timer, on_timer, s);
-    int rc = kt_path_init(&s->path, sh, udp, connected ? NULL : &s->peer);
-    s->path.mtu = kt_shared_mtu(sh, peer);
-    if (!sh->client) kt_path_limit(&s->path);
+    int rc = kt_kcptun_path_init(&s->path, sh, udp, connected ? NULL : &s->peer);
+    s->path.mtu = kt_kcptun_context_mtu(sh, peer);
+    if (!sh->client) kt_kcptun_path_limit(&s->path);
     if (!rc) rc = set_up(s);
     if (rc) {
         release(s);
         return rc;
     }
-    kt_session_watch_mtu(s);
+    kt_kcptun_session_watch_mtu(s);
     set_patience(s);
     struct kt_counters *c = sh->counters;
     if (sh->client)
@@ -582,12 +587,12 @@ int kt_session_new(struct kt_session **out, struct kt_shared *sh, uint32_t conv,
         c->PassiveOpens++;
     if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
     kt_io_timer_set(sh->io, &s->timer, s->next_keepalive);
-    kt_shared_busy(sh);
+    kt_kcptun_context_busy(sh);
     *out = s;
     return 0;
 }
 
-void kt_session_free(struct kt_session *s, int code)
+void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
 {
     if (!s) return;
     assert(!s->busy);
@@ -595,13 +600,13 @@ void kt_session_free(struct kt_session *s, int code)
         kt_smux_presume_foreign(s->smux);
         kt_smux_pump(s->smux);
         kt_kcp_flush(s->kcp, kt_io_now(s->sh->io));
-        kt_session_count(s);
+        kt_kcptun_session_count(s);
         s->over = code;
     }
-    kt_session_totals(s, s->owner.ended);
+    kt_kcptun_session_totals(s, s->owner.ended);
     s->sh->counters->CurrEstab--;
     s->sh->counters->StreamsNow -= s->streams;
-    kt_session_probes_end(s, code);
+    kt_kcptun_session_probes_end(s, code);
     kt_smux_free(s->smux, code);
     release(s);
 }

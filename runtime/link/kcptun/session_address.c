@@ -11,28 +11,29 @@
  * hears something: once for each pause, so an idle stream costs nothing more. */
 #define ASK_EVERY_US 1000000u
 
-static bool echoes(const struct kt_session *s, const uint8_t *body, size_t len, uint32_t from, uint32_t span)
+static bool echoes(
+    const struct kt_kcptun_session *s, const uint8_t *body, size_t len, uint32_t from, uint32_t span)
 {
     size_t n;
     const uint8_t *packet = kt_fec_packet(body, len, &n);
     return packet && kt_kcp_echoes(packet, n, s->conv, from, span);
 }
 
-void kt_session_validate(struct kt_session *s, const uint8_t *body, size_t len, size_t size)
+void kt_kcptun_session_validate(struct kt_kcptun_session *s, const uint8_t *body, size_t len, size_t size)
 {
     if (s->over || !s->path.limited) return;
     const uint32_t born = (uint32_t)(s->born / 1000), now = (uint32_t)(kt_io_now(s->sh->io) / 1000);
-    kt_path_credit(&s->path, size);
-    if (echoes(s, body, len, s->ts_base + born, now - born)) kt_path_unlimit(&s->path);
+    kt_kcptun_path_credit(&s->path, size);
+    if (echoes(s, body, len, s->ts_base + born, now - born)) kt_kcptun_path_unlimit(&s->path);
 }
 
-bool kt_session_validated(const struct kt_session *s)
+bool kt_kcptun_session_validated(const struct kt_kcptun_session *s)
 {
     return !s->path.limited;
 }
 
-size_t kt_session_challenge(
-    struct kt_session *s, const struct kt_session_way *way, uint32_t ts, uint32_t una, size_t max)
+size_t kt_kcptun_session_challenge(struct kt_kcptun_session *s, const struct kt_kcptun_session_way *way,
+    uint32_t ts, uint32_t una, size_t max)
 {
     struct kt_seal *seal = s->sh->seal;
     const size_t overhead = kt_seal_overhead(seal), mtu = s->sh->cfg.mtu;
@@ -45,70 +46,71 @@ size_t kt_session_challenge(
         kt_udp_cancel(way->udp, buf);
         return 0;
     }
-    kt_shared_send(s->sh, way->udp, buf, n, way->peer, way->from);
+    kt_kcptun_context_send(s->sh, way->udp, buf, n, way->peer, way->from);
     return n + overhead;
 }
 
-void kt_session_ask_echo(struct kt_session *s, uint32_t ts)
+void kt_kcptun_session_ask_echo(struct kt_kcptun_session *s, uint32_t ts)
 {
     struct kt_kcp_stats st;
     kt_kcp_stats(s->kcp, &st);
     const uint32_t una = st.una;
     if (s->over || !s->path.limited || una == 0) return;
-    const struct kt_session_way way = {s->path.udp, s->path.to, kt_path_from(&s->path)};
-    s->path.credit -= kt_session_challenge(s, &way, ts, una, (size_t)s->path.credit);
+    const struct kt_kcptun_session_way way = {s->path.udp, s->path.to, kt_kcptun_path_from(&s->path)};
+    s->path.credit -= kt_kcptun_session_challenge(s, &way, ts, una, (size_t)s->path.credit);
 }
 
-bool kt_session_answers(const struct kt_session *s, const uint8_t *body, size_t len, uint32_t ts)
+bool kt_kcptun_session_answers(
+    const struct kt_kcptun_session *s, const uint8_t *body, size_t len, uint32_t ts)
 {
     return echoes(s, body, len, ts, 0);
 }
 
-bool kt_session_fits(const struct kt_session *s, const struct kt_kcp_head *head)
+bool kt_kcptun_session_fits(const struct kt_kcptun_session *s, const struct kt_kcp_head *head)
 {
     return !s->over && kt_kcp_fits(s->kcp, head);
 }
 
-void kt_session_note_news(struct kt_session *s, uint64_t before, uint64_t now_us)
+void kt_kcptun_session_note_news(struct kt_kcptun_session *s, uint64_t before, uint64_t now_us)
 {
     if (kt_kcp_news(s->kcp) != before) s->news_us = now_us;
 }
 
-uint64_t kt_session_stale_us(const struct kt_session *s)
+uint64_t kt_kcptun_session_stale_us(const struct kt_kcptun_session *s)
 {
     return kt_io_now(s->sh->io) - s->news_us;
 }
 
-void kt_session_move(struct kt_session *s, const struct kt_session_way *way)
+void kt_kcptun_session_move(struct kt_kcptun_session *s, const struct kt_kcptun_session_way *way)
 {
     if (way->peer) {
         s->peer = *way->peer;
         kt_addr_text(way->peer, s->peer_text);
     }
     s->news_us = kt_io_now(s->sh->io); /* the new address is not silent yet */
-    kt_path_move(&s->path, way->udp, way->from);
-    kt_path_unlimit(&s->path);
+    kt_kcptun_path_move(&s->path, way->udp, way->from);
+    kt_kcptun_path_unlimit(&s->path);
     kt_kcp_path_changed(s->kcp);
-    kt_session_schedule(s);
+    kt_kcptun_session_schedule(s);
 }
 
 /* A kcptun server does not move sessions. */
-static bool may_ask(const struct kt_session *s)
+static bool may_ask(const struct kt_kcptun_session *s)
 {
     const uint64_t heard = s->health.heard;
-    if (!s->sh->client || s->streams == 0 || !kt_session_hello(s, NULL)) return false;
+    if (!s->sh->client || s->streams == 0 || !kt_kcptun_session_hello(s, NULL)) return false;
     return s->asked_us <= s->news_us || heard < s->asked_us;
 }
 
-uint64_t kt_session_ask_due(const struct kt_session *s)
+uint64_t kt_kcptun_session_ask_due(const struct kt_kcptun_session *s)
 {
     if (!may_ask(s)) return KT_TIME_NEVER;
     return (s->asked_us > s->news_us ? s->asked_us : s->news_us) + ASK_EVERY_US;
 }
 
-void kt_session_ask_silent(struct kt_session *s, uint64_t now_us)
+void kt_kcptun_session_ask_silent(struct kt_kcptun_session *s, uint64_t now_us)
 {
-    if (kt_session_ask_due(s) > now_us) return;
+    if (kt_kcptun_session_ask_due(s) > now_us) return;
     s->asked_us = now_us;
     kt_kcp_probe(s->kcp);
 }

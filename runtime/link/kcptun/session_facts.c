@@ -10,7 +10,7 @@ static uint64_t retransmitted(const struct kt_kcp_stats *st)
     return st->fast_retrans + st->early_retrans + st->timeout_retrans;
 }
 
-void kt_session_count(struct kt_session *s)
+void kt_kcptun_session_count(struct kt_kcptun_session *s)
 {
     struct kt_counters *c = s->sh->counters;
     struct kt_kcp_stats st, *old = &s->counted;
@@ -40,93 +40,93 @@ void kt_session_count(struct kt_session *s)
         .segs_in = st.in_push,
         .recovered = fs.recovered};
     kt_recent_note(&s->recent, &sum, kt_io_now(s->sh->io));
-    if (s->fec_errors > FEC_ERRORS_MAX) kt_session_fail(s, KT_EPROTO, "corrupt FEC data");
+    if (s->fec_errors > FEC_ERRORS_MAX) kt_kcptun_session_fail(s, KT_EPROTO, "corrupt FEC data");
 }
 
-uint32_t kt_session_conv(const struct kt_session *s)
+uint32_t kt_kcptun_session_conv(const struct kt_kcptun_session *s)
 {
     return s->conv;
 }
 
-const struct kt_addr *kt_session_peer(const struct kt_session *s)
+const struct kt_addr *kt_kcptun_session_peer(const struct kt_kcptun_session *s)
 {
     return &s->peer;
 }
 
-const char *kt_session_peer_text(const struct kt_session *s)
+const char *kt_kcptun_session_peer_text(const struct kt_kcptun_session *s)
 {
     return s->peer_text;
 }
 
-size_t kt_session_streams(const struct kt_session *s)
+size_t kt_kcptun_session_streams(const struct kt_kcptun_session *s)
 {
     return kt_smux_streams(s->smux);
 }
 
-bool kt_session_heard(const struct kt_session *s)
+bool kt_kcptun_session_heard(const struct kt_kcptun_session *s)
 {
     return s->health.heard != 0;
 }
 
-uint64_t kt_session_quiet(const struct kt_session *s)
+uint64_t kt_kcptun_session_quiet(const struct kt_kcptun_session *s)
 {
     return s->health.heard ? kt_io_now(s->sh->io) - s->health.heard : UINT64_MAX;
 }
 
-bool kt_session_spoken_to(const struct kt_session *s)
+bool kt_kcptun_session_spoken_to(const struct kt_kcptun_session *s)
 {
     return s->counted.bytes_in > 0;
 }
 
-bool kt_session_over(const struct kt_session *s)
+bool kt_kcptun_session_over(const struct kt_kcptun_session *s)
 {
     return s->over != 0;
 }
 
-bool kt_session_suspect(const struct kt_session *s)
+bool kt_kcptun_session_suspect(const struct kt_kcptun_session *s)
 {
     return s->health.suspect;
 }
 
-const char *kt_session_why(const struct kt_session *s)
+const char *kt_kcptun_session_why(const struct kt_kcptun_session *s)
 {
     return s->why.code ? s->why.text : kt_strerror(s->over);
 }
 
-bool kt_session_hello(const struct kt_session *s, uint16_t *features)
+bool kt_kcptun_session_hello(const struct kt_kcptun_session *s, uint16_t *features)
 {
     uint16_t ignored;
     return kt_smux_peer(s->smux, features ? features : &ignored);
 }
 
-bool kt_session_young(const struct kt_session *s)
+bool kt_kcptun_session_young(const struct kt_kcptun_session *s)
 {
     return kt_smux_has_young(s->smux);
 }
 
-bool kt_session_acked(const struct kt_session *s)
+bool kt_kcptun_session_acked(const struct kt_kcptun_session *s)
 {
     struct kt_kcp_stats st;
     kt_kcp_stats(s->kcp, &st);
     return st.una != 0;
 }
 
-uint64_t kt_session_born(const struct kt_session *s)
+uint64_t kt_kcptun_session_born(const struct kt_kcptun_session *s)
 {
     return s->born;
 }
 
-bool kt_session_settled(const struct kt_session *s)
+bool kt_kcptun_session_settled(const struct kt_kcptun_session *s)
 {
     return !kt_kcp_unacked(s->kcp);
 }
 
-bool kt_session_busy(const struct kt_session *s)
+bool kt_kcptun_session_busy(const struct kt_kcptun_session *s)
 {
     return s->busy;
 }
 
-void kt_session_totals(const struct kt_session *s, struct kt_link_totals *sum)
+void kt_kcptun_session_totals(const struct kt_kcptun_session *s, struct kt_link_totals *sum)
 {
     struct kt_kcp_stats st;
     struct kt_fec_dec_stats fs;
@@ -139,15 +139,15 @@ void kt_session_totals(const struct kt_session *s, struct kt_link_totals *sum)
     sum->bytes_out += st.bytes_out;
 }
 
-void kt_session_stats(const struct kt_session *s, struct kt_link_stats *sum)
+void kt_kcptun_session_stats(const struct kt_kcptun_session *s, struct kt_link_stats *sum)
 {
     struct kt_kcp_stats st;
     struct kt_recent_sum grown;
     const uint64_t now = kt_io_now(s->sh->io);
-    kt_session_totals(s, &sum->total);
+    kt_kcptun_session_totals(s, &sum->total);
     if (s->over) return;
     kt_kcp_stats(s->kcp, &st);
-    uint64_t quiet = kt_session_quiet(s);
+    uint64_t quiet = kt_kcptun_session_quiet(s);
     if (sum->sessions == 0 || quiet < sum->since_heard_us) {
         sum->since_heard_us = quiet;
         sum->srtt_us = st.srtt_us;

@@ -1,37 +1,37 @@
 /* What a session does about a peer that is silent: see health.h for when, session.h for what. */
 #include "link/kcptun/session_internal.h"
 
-const char *kt_session_hint(const struct kt_session *s)
+const char *kt_kcptun_session_hint(const struct kt_kcptun_session *s)
 {
     if (!s->health.heard)
         return "; nothing ever came from it: is it running, does UDP get through, and are key and crypt the "
                "same on both ends?";
-    if (s->over != KT_EPROTO && s->sh->client && !kt_session_spoken_to(s))
+    if (s->over != KT_EPROTO && s->sh->client && !kt_kcptun_session_spoken_to(s))
         return "; it never said anything: are nocomp, smuxver and QPP the same on both ends?";
     return "";
 }
 
-enum kt_log_level kt_session_loudness(const struct kt_session *s)
+enum kt_log_level kt_kcptun_session_loudness(const struct kt_kcptun_session *s)
 {
     return s->hushed && !s->health.heard ? KT_LOG_DEBUG : KT_LOG_WARN;
 }
 
-static void suspect(struct kt_session *s, const char *why, uint64_t now)
+static void suspect(struct kt_kcptun_session *s, const char *why, uint64_t now)
 {
     s->sh->counters->SessionsSuspect++;
-    kt_log(s->sh->log, kt_session_loudness(s),
+    kt_log(s->sh->log, kt_kcptun_session_loudness(s),
         "session with %s: %s; giving up in %.1f s unless it answers%s%s", s->peer_text, why,
         (double)kt_health_left(&s->health, now) / 1e6, s->sh->client ? ", new streams use a new session" : "",
-        kt_session_hint(s));
+        kt_kcptun_session_hint(s));
 }
 
-static void trust(struct kt_session *s, uint64_t now)
+static void trust(struct kt_kcptun_session *s, uint64_t now)
 {
     kt_log(s->sh->log, KT_LOG_INFO, "session with %s: alive again after %.1f s", s->peer_text,
         (double)(now - s->health.since) / 1e6);
 }
 
-void kt_session_check_health(struct kt_session *s, uint64_t now)
+void kt_kcptun_session_check_health(struct kt_kcptun_session *s, uint64_t now)
 {
     struct kt_kcp_stats st;
     struct kt_err why;
@@ -42,13 +42,13 @@ void kt_session_check_health(struct kt_session *s, uint64_t now)
     /* One that was never heard and carries nothing has nothing to wait for. */
     if (!code && s->health.suspect && !s->health.heard && kt_smux_streams(s->smux) == 0) code = KT_EDEAD;
     if (code) {
-        kt_session_fail(s, code, why.text);
+        kt_kcptun_session_fail(s, code, why.text);
         return;
     }
     if (probe) kt_kcp_probe(s->kcp);
-    if (st.hole) kt_session_shrink(s);
+    if (st.hole) kt_kcptun_session_shrink(s);
     if (st.oversize) {
-        kt_session_oversize(s);
+        kt_kcptun_session_oversize(s);
         return;
     }
     if (s->health.suspect == before) return;

@@ -15,13 +15,13 @@
 #include "link/kcptun/session.h"
 #include "link/kcptun/snappy_stream.h"
 
-struct kt_session {
-    struct kt_shared *sh;
-    struct kt_session_owner owner;
+struct kt_kcptun_session {
+    struct kt_kcptun_context *sh;
+    struct kt_kcptun_session_owner owner;
     struct kt_addr peer;
     char peer_text[KT_ADDR_TEXT];
     uint32_t conv;
-    struct kt_path path;
+    struct kt_kcptun_path path;
     struct kt_kcp *kcp;
     struct kt_fec_dec *dec;
     struct kt_snappy_enc *comp;   /* NULL: no compression */
@@ -38,7 +38,7 @@ struct kt_session {
     struct kt_fec_dec_stats fec_counted;
     uint64_t fec_errors; /* with the present parameters */
     struct kt_recent recent;
-    struct kt_list probes; /* of kt_session_probe */
+    struct kt_list probes; /* of kt_kcptun_session_probe */
     uint64_t up_at;        /* µs, when the peer was first heard; 0: never */
     uint64_t young_smux;   /* frames up to here are held by the peer once … */
     uint32_t young_kcp;    /* … KCP has covered this */
@@ -56,7 +56,7 @@ struct kt_session {
     bool went_idle;
     bool resume;    /* heard again after a silence: all in flight is sent again at once */
     bool told_full; /* ... that streams are refused, while that lasts */
-    bool hushed;    /* see kt_session_hush */
+    bool hushed;    /* see kt_kcptun_session_hush */
     bool told_up;   /* `up` was called */
     bool reported;  /* `over` was called */
     size_t streams; /* as counted in StreamsNow */
@@ -67,55 +67,55 @@ struct kt_session {
 /* ---- session.c ---- */
 
 /* Has the turn hook run. */
-void kt_session_schedule(struct kt_session *s);
+void kt_kcptun_session_schedule(struct kt_kcptun_session *s);
 /* Ends it with this code and sentence, if it has not ended; the turn hook reports it. */
-void kt_session_fail(struct kt_session *s, int code, const char *why);
+void kt_kcptun_session_fail(struct kt_kcptun_session *s, int code, const char *why);
 
 /* ---- session_stall.c ---- */
 
 /* At the end of a turn: cuts a stream if unread bytes have held up the session for too long. */
-void kt_session_check_stall(struct kt_session *s, uint64_t now_us);
+void kt_kcptun_session_check_stall(struct kt_kcptun_session *s, uint64_t now_us);
 /* When that wants to be called; UINT64_MAX: not for now. */
-uint64_t kt_session_stall_due(const struct kt_session *s);
+uint64_t kt_kcptun_session_stall_due(const struct kt_kcptun_session *s);
 /* A stream was cut (kt_smux_owner). */
-void kt_session_note_cut(void *ctx, uint32_t id, size_t unread, int code);
+void kt_kcptun_session_note_cut(void *ctx, uint32_t id, size_t unread, int code);
 
 /* ---- session_address.c ---- */
 
 /* A packet was handed to KCP, whose count of news was `before`. */
-void kt_session_note_news(struct kt_session *s, uint64_t before, uint64_t now_us);
+void kt_kcptun_session_note_news(struct kt_kcptun_session *s, uint64_t before, uint64_t now_us);
 /* In the turn: asks a peer from which nothing new comes to streams that are open, so that one that lost our
  * address learns the new one. */
-void kt_session_ask_silent(struct kt_session *s, uint64_t now_us);
+void kt_kcptun_session_ask_silent(struct kt_kcptun_session *s, uint64_t now_us);
 /* When that has to be called; KT_TIME_NEVER while nothing is to be asked. */
-uint64_t kt_session_ask_due(const struct kt_session *s);
+uint64_t kt_kcptun_session_ask_due(const struct kt_kcptun_session *s);
 
 /* ---- session_health.c ---- */
 
 /* In the turn, before and after the flush. */
-void kt_session_check_health(struct kt_session *s, uint64_t now);
+void kt_kcptun_session_check_health(struct kt_kcptun_session *s, uint64_t now);
 /* What may be wrong, to be put behind a sentence about a peer; "" if nothing is known. */
-const char *kt_session_hint(const struct kt_session *s);
-/* Of sentences about its silence and its end: see kt_session_hush. */
-enum kt_log_level kt_session_loudness(const struct kt_session *s);
+const char *kt_kcptun_session_hint(const struct kt_kcptun_session *s);
+/* Of sentences about its silence and its end: see kt_kcptun_session_hush. */
+enum kt_log_level kt_kcptun_session_loudness(const struct kt_kcptun_session *s);
 
 /* ---- session_mtu.c ---- */
 
 /* Once, when there is an engine. */
-void kt_session_watch_mtu(struct kt_session *s);
+void kt_kcptun_session_watch_mtu(struct kt_kcptun_session *s);
 /* The engine has found that long datagrams are lost. */
-void kt_session_shrink(struct kt_session *s);
+void kt_kcptun_session_shrink(struct kt_kcptun_session *s);
 /* ... and that those which are needed all the same still are: ends the session. */
-void kt_session_oversize(struct kt_session *s);
+void kt_kcptun_session_oversize(struct kt_kcptun_session *s);
 
 /* ---- session_facts.c ---- */
 
 /* Adds what the engines counted since the last time. */
-void kt_session_count(struct kt_session *s);
+void kt_kcptun_session_count(struct kt_kcptun_session *s);
 
 /* ---- session_probe.c ---- */
 
 /* In the turn, once smux was pumped: notes what must come back, and ends the probes for which it has. */
-void kt_session_probes_turn(struct kt_session *s, uint64_t now_us);
+void kt_kcptun_session_probes_turn(struct kt_kcptun_session *s, uint64_t now_us);
 
 #endif

@@ -11,7 +11,7 @@
 static const uint32_t sizes[] = {1232, 548};
 
 /* The next smaller size than what is sent now; 0: there is none. */
-static uint32_t smaller(const struct kt_session *s)
+static uint32_t smaller(const struct kt_kcptun_session *s)
 {
     const uint32_t now = s->path.whole ? s->path.whole : s->path.mtu;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -20,20 +20,20 @@ static uint32_t smaller(const struct kt_session *s)
 }
 
 /* Bytes of a KCP packet in a datagram of `size`. */
-static uint32_t packet(const struct kt_session *s, uint32_t size)
+static uint32_t packet(const struct kt_kcptun_session *s, uint32_t size)
 {
-    return kt_path_mtu(&s->path) - (s->path.mtu - size);
+    return kt_kcptun_path_mtu(&s->path) - (s->path.mtu - size);
 }
 
-void kt_session_watch_mtu(struct kt_session *s)
+void kt_kcptun_session_watch_mtu(struct kt_kcptun_session *s)
 {
     const uint32_t size = smaller(s);
     kt_kcp_watch(s->kcp, size ? packet(s, size) : 0);
 }
 
-void kt_session_shrink(struct kt_session *s)
+void kt_kcptun_session_shrink(struct kt_kcptun_session *s)
 {
-    struct kt_shared *sh = s->sh;
+    struct kt_kcptun_context *sh = s->sh;
     const uint32_t size = smaller(s);
     kt_kcp_shrink(s->kcp, packet(s, size));
     s->path.whole = size;
@@ -43,24 +43,24 @@ void kt_session_shrink(struct kt_session *s)
         "sending at most "
         "%u bytes from now on; set --mtu %u (kcp.mtu in a script) at both ends",
         s->peer_text, size, size, size);
-    kt_shared_note_mtu(sh, &s->peer, size);
+    kt_kcptun_context_note_mtu(sh, &s->peer, size);
     kt_kcp_resume(s->kcp);
-    kt_session_watch_mtu(s);
+    kt_kcptun_session_watch_mtu(s);
 }
 
 /* A server's peer may owe nothing, and would notice only at its next heartbeat that the session has ended. */
-static void disown(struct kt_session *s)
+static void disown(struct kt_kcptun_session *s)
 {
-    struct kt_shared *sh = s->sh;
+    struct kt_kcptun_context *sh = s->sh;
     uint8_t *buf = kt_udp_reserve(s->path.udp);
     if (!buf) return;
     kt_kcp_put_unknown(buf + kt_seal_header(sh->seal), s->conv, sh->cfg.rcvwnd);
-    kt_shared_send(sh, s->path.udp, buf, KT_KCP_OVERHEAD, s->path.to, kt_path_from(&s->path));
+    kt_kcptun_context_send(sh, s->path.udp, buf, KT_KCP_OVERHEAD, s->path.to, kt_kcptun_path_from(&s->path));
 }
 
-void kt_session_oversize(struct kt_session *s)
+void kt_kcptun_session_oversize(struct kt_kcptun_session *s)
 {
-    kt_session_fail(s, KT_EDEAD,
+    kt_kcptun_session_fail(s, KT_EDEAD,
         "what was sent in long datagrams cannot be sent again in shorter ones, nor fragmented; the next "
         "session sends "
         "shorter ones");

@@ -11,7 +11,7 @@
 
 #define RECENT_ASK_US 2000000u
 
-void kt_session_probe(struct kt_session *s, struct kt_session_probe *p)
+void kt_kcptun_session_probe(struct kt_kcptun_session *s, struct kt_kcptun_session_probe *p)
 {
     struct kt_kcp_stats st;
     const uint64_t now = kt_io_now(s->sh->io);
@@ -23,22 +23,22 @@ void kt_session_probe(struct kt_session *s, struct kt_session_probe *p)
     kt_list_push(&s->probes, &p->node);
     kt_smux_keepalive(s->smux);
     kt_kcp_probe(s->kcp);
-    kt_session_schedule(s);
+    kt_kcptun_session_schedule(s);
 }
 
-void kt_session_probe_cancel(struct kt_session_probe *p)
+void kt_kcptun_session_probe_cancel(struct kt_kcptun_session_probe *p)
 {
     kt_list_remove(&p->node);
 }
 
-void kt_session_probes_turn(struct kt_session *s, uint64_t now_us)
+void kt_kcptun_session_probes_turn(struct kt_kcptun_session *s, uint64_t now_us)
 {
     if (kt_list_empty(&s->probes)) return;
     struct kt_kcp_stats st;
     struct kt_list *next;
     kt_kcp_stats(s->kcp, &st);
     for (struct kt_list *n = s->probes.next; n != &s->probes; n = next) {
-        struct kt_session_probe *p = KT_CONTAINER(n, struct kt_session_probe, node);
+        struct kt_kcptun_session_probe *p = KT_CONTAINER(n, struct kt_kcptun_session_probe, node);
         next = n->next;
         if (st.answers < p->answers && !(p->marked && kt_kcp_covered(s->kcp, p->mark))) {
             if (!p->marked && !kt_smux_nop_due(s->smux)) {
@@ -52,10 +52,10 @@ void kt_session_probes_turn(struct kt_session *s, uint64_t now_us)
     }
 }
 
-void kt_session_probes_end(struct kt_session *s, int code)
+void kt_kcptun_session_probes_end(struct kt_kcptun_session *s, int code)
 {
     for (struct kt_list *n; (n = kt_list_pop(&s->probes));) {
-        struct kt_session_probe *p = KT_CONTAINER(n, struct kt_session_probe, node);
+        struct kt_kcptun_session_probe *p = KT_CONTAINER(n, struct kt_kcptun_session_probe, node);
         p->done(p, 0, code);
     }
 }

@@ -13,25 +13,25 @@
 /* Reading at least this much in that time is progress: the session moves at its reader's pace. */
 #define PROGRESS 65536u
 
-static uint64_t patience(const struct kt_session *s)
+static uint64_t patience(const struct kt_kcptun_session *s)
 {
     if (kt_smux_streams(s->smux) > 1) return PATIENCE_US;
     return s->sh->client ? UINT64_MAX : LONE_PATIENCE_US;
 }
 
-static uint64_t cut_due(const struct kt_session *s)
+static uint64_t cut_due(const struct kt_kcptun_session *s)
 {
     if (!s->blocked_at || patience(s) == UINT64_MAX) return UINT64_MAX;
     return s->blocked_at + patience(s);
 }
 
-uint64_t kt_session_stall_due(const struct kt_session *s)
+uint64_t kt_kcptun_session_stall_due(const struct kt_kcptun_session *s)
 {
     const uint64_t due = cut_due(s);
     return s->believe_at && s->believe_at < due ? s->believe_at : due;
 }
 
-static void check_windows(struct kt_session *s, uint64_t now)
+static void check_windows(struct kt_kcptun_session *s, uint64_t now)
 {
     if (s->believe_at && now >= s->believe_at) {
         kt_smux_believe(s->smux);
@@ -40,7 +40,7 @@ static void check_windows(struct kt_session *s, uint64_t now)
     if (!s->believe_at && kt_smux_has_shrunk(s->smux)) s->believe_at = now + BELIEVE_US;
 }
 
-static void restart(struct kt_session *s, uint64_t now)
+static void restart(struct kt_kcptun_session *s, uint64_t now)
 {
     s->blocked_at = now;
     s->blocked_read = kt_smux_read(s->smux);
@@ -48,7 +48,7 @@ static void restart(struct kt_session *s, uint64_t now)
     kt_smux_watch(s->smux);
 }
 
-void kt_session_check_stall(struct kt_session *s, uint64_t now)
+void kt_kcptun_session_check_stall(struct kt_kcptun_session *s, uint64_t now)
 {
     check_windows(s, now);
     if (!s->blocked) {
@@ -61,9 +61,9 @@ void kt_session_check_stall(struct kt_session *s, uint64_t now)
     restart(s, now);
 }
 
-void kt_session_note_cut(void *ctx, uint32_t id, size_t unread, int code)
+void kt_kcptun_session_note_cut(void *ctx, uint32_t id, size_t unread, int code)
 {
-    struct kt_session *s = ctx;
+    struct kt_kcptun_session *s = ctx;
     s->sh->counters->StreamsCut++;
     if (code == KT_EPROTO)
         kt_log(s->sh->log, KT_LOG_WARN,

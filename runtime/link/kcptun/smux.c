@@ -96,12 +96,12 @@ void kt_smux_stream_free(struct kt_smux_stream *s)
 /* ---- lifecycle ---- */
 
 int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const struct kt_smux_owner *owner,
-    void *ctx, struct kt_pool *bufs)
+    void *ctx, struct kt_slab *bufs)
 {
     *out = NULL;
     if (cfg->version < 1 || cfg->version > 2 || cfg->frame_size < 1 || cfg->frame_size > 65535 ||
         cfg->session_buffer < 1 || cfg->max_streams < 1 || cfg->max_streams > 65535 ||
-        cfg->stream_buffer < 1 || cfg->stream_buffer > INT32_MAX || kt_pool_block_size(bufs) < 64 ||
+        cfg->stream_buffer < 1 || cfg->stream_buffer > INT32_MAX || kt_slab_block_size(bufs) < 64 ||
         !owner->room || !owner->frame || !owner->wake)
         return KT_EINVAL;
     struct kt_smux *m = calloc(1, sizeof *m);
@@ -335,7 +335,7 @@ size_t kt_smux_buffered(const struct kt_smux *m)
 
 size_t kt_smux_held(const struct kt_smux *m)
 {
-    return m->blocks * kt_pool_block_size(m->bufs);
+    return m->blocks * kt_slab_block_size(m->bufs);
 }
 
 size_t kt_smux_queued(const struct kt_smux *m)

@@ -1,4 +1,4 @@
-/* smux 1 and 2: many streams over one reliable byte pipe (spec-kcptun-wire.md, section 9).
+/* smux 1 and 2: many streams over one reliable byte pipe (docs/wire-kcptun.md, section 9).
  *
  * Pure protocol: no socket, no KCP, no snappy. The owner (a session) feeds received bytes in, and is asked
  * for room and given frames. Each stream is a kt_pipe, with a kt_stream_ops. Control frames go before all
@@ -59,7 +59,7 @@
 #include <stdint.h>
 #include "base/err.h"
 #include "base/pipe.h"
-#include "base/pool.h"
+#include "base/slab.h"
 
 struct kt_qpp;
 struct kt_smux;
@@ -129,7 +129,7 @@ struct kt_smux_owner {
 
 /* bufs: block pool for stream buffers, shared, outlives the smux. 0, KT_EINVAL, KT_ENOMEM. */
 int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const struct kt_smux_owner *owner,
-    void *ctx, struct kt_pool *bufs);
+    void *ctx, struct kt_slab *bufs);
 
 /* Ends all streams with `code`: their closed events come from here (not for streams that the peer ended
  * before), and buffered data stays readable until their pipes are closed. From inside a callback it takes

@@ -22,7 +22,7 @@
 #include "base/bufq.h"
 #include "base/hmap.h"
 #include "base/list.h"
-#include "crypto/qpp.h"
+#include "crypto/kcptun/qpp.h"
 #include "link/kcptun/smux.h"
 #include "link/stream.h"
 
@@ -113,7 +113,7 @@ struct kt_smux {
     struct kt_smux_config cfg;
     struct kt_smux_owner owner;
     void *ctx;
-    struct kt_pool *bufs;
+    struct kt_slab *bufs;
 
     struct kt_hmap table; /* streams by id */
     size_t count;         /* streams that exist */

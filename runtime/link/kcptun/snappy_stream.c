@@ -1,4 +1,4 @@
-/* The snappy framing format (spec-kcptun-wire.md, section 8).
+/* The snappy framing format (docs/wire-kcptun.md, section 8).
  *
  * A chunk is type(1) length(3, LE) body. A data chunk's body is a masked CRC-32C of the uncompressed bytes
  * and then these bytes, compressed (type 0) or stored (type 1).

@@ -1,4 +1,4 @@
-/* The snappy framing format as kcptun uses it (spec-kcptun-wire.md, section 8): one stream per direction, one
+/* The snappy framing format as kcptun uses it (docs/wire-kcptun.md, section 8): one stream per direction, one
  * chunk per write. The block compression is libsnappy's. */
 #ifndef KT_LINK_KCPTUN_SNAPPY_STREAM_H
 #define KT_LINK_KCPTUN_SNAPPY_STREAM_H

@@ -21,13 +21,13 @@ describe("client.lua", function()
     w:settle()
   end)
 
-  it("resets an app after 5 s when the server is dark, and serves the next one when it is back", function()
+  it("resets an app after 30 s when the server is dark, and serves the next one when it is back", function()
     w:link("client", "server"):cut()
     local app = w:host("client"):connect "127.0.0.1:12948"
-    local reply, err = app:try_echo("hello?", { timeout = "10s" })
+    local reply, err = app:try_echo("hello?", { timeout = "40s" })
     assert.is_nil(reply)
     assert.equal("reset", err.code)
-    assert.is_true(w:now() < 6)
+    assert.is_true(w:now() < 32)
 
     w:link("client", "server"):heal()
     app = w:host("client"):connect "127.0.0.1:12948"

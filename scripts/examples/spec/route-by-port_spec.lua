@@ -29,6 +29,8 @@ describe("route-by-port.lua", function()
     local web = client:connect "127.0.0.1:8080"
     local ssh = w:keystrokes { from = "client", to = "127.0.0.1:2222", count = 50 }:wait()
     assert.is_true(ssh:worst() < 1)
-    assert.equal("", web:read_all()) -- ended, and nothing came
+    local data, err = web:read_all()
+    assert.is_nil(data)
+    assert.equal("reset", err.code)
   end)
 end)

@@ -27,9 +27,11 @@ describe("server.lua", function()
     w:settle()
   end)
 
-  it("ends an app's conn at once when there is no target", function()
+  it("resets an app's conn at once when there is no target", function()
     local app = w:host("client"):connect "127.0.0.1:12948"
-    assert.equal("", app:read_all { timeout = "1s" })
+    local data, err = app:read_all { timeout = "1s" }
+    assert.is_nil(data)
+    assert.equal("reset", err.code)
   end)
 
   it("is found again by its client within 10 s of a restart", function()

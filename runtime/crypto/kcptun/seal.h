@@ -1,0 +1,58 @@
+/* Sealing and opening datagrams with kcptun's methods (docs/wire-kcptun.md, sections 3 and 4). These are
+ * kcptun's formats, with kcptun's weaknesses (spec 4.9); the native wire has its own. */
+#ifndef KT_CRYPTO_KCPTUN_SEAL_H
+#define KT_CRYPTO_KCPTUN_SEAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+
+#define KT_SEAL_MAX_OVERHEAD 28u
+#define KT_SEAL_MAX_NONCE 16u
+
+struct kt_seal;
+
+/* Must be called once, before the first use of anything in crypto/, from the process' start (initialises
+ * libgcrypt and libsodium). Again is harmless. */
+int kt_crypto_init(struct kt_err *err);
+
+/* PBKDF2-HMAC-SHA1(key, "kcp-go", 4096, 32): what kcptun makes of its key. key may hold any bytes and be
+ * empty. 0, KT_ENOMEM, or KT_ENOTSUP where libgcrypt refuses (a host in FIPS mode). */
+int kt_kcptun_pass(const void *key, size_t key_len, uint8_t pass[32]);
+
+/* Method by its kcptun name; KT_ECONFIG with the list of names for an unknown one; KT_ENOMEM, KT_ENOTSUP.
+ * pass as from kt_kcptun_pass. *out is freed with kt_seal_free, which wipes the key. One sealer serves both
+ * directions and any number of peers, one packet at a time. */
+int kt_seal_new(struct kt_seal **out, const char *method, const uint8_t pass[32], struct kt_err *err);
+void kt_seal_free(struct kt_seal *s);
+
+/* The method names, comma separated, in the order of the spec's table. */
+const char *kt_seal_methods(void);
+
+/* Bytes added to a datagram (0, 20 or 28), those before the body (0, 20 or 12), and random bytes wanted for
+ * each (0, 16 or 12). */
+size_t kt_seal_overhead(const struct kt_seal *s);
+size_t kt_seal_header(const struct kt_seal *s);
+size_t kt_seal_nonce(const struct kt_seal *s);
+
+/* Seals in place. The body lies at pkt + header, len bytes of it; behind it there is room for overhead -
+ * header bytes. nonce: kt_seal_nonce bytes, fresh for every datagram. Returns the datagram's length (overhead
+ * + len). No allocation. */
+size_t kt_seal_packet(struct kt_seal *s, uint8_t *pkt, size_t len, const uint8_t *nonce);
+
+/* Seals n packets, each as kt_seal_packet would, to the same bytes. A block cipher chained through one packet
+ * runs at its latency; through several side by side, at its throughput: up to four times as fast for aes,
+ * eight for sm4. Full effect from KT_SEAL_BATCH packets of like length on, none below four. */
+#define KT_SEAL_BATCH 16u
+struct kt_seal_job {
+    uint8_t *pkt; /* as for kt_seal_packet */
+    size_t len;   /* in: the body's length; out: the datagram's */
+};
+/* nonces: n times kt_seal_nonce bytes. No allocation. */
+void kt_seal_packets(struct kt_seal *s, struct kt_seal_job *jobs, size_t n, const uint8_t *nonces);
+
+/* Opens in place: 0 and the body's place and length, or KT_EAUTH (too short, wrong CRC or tag). Either way
+ * what was there is overwritten. "null" opens anything, and "none" whatever has a fitting CRC. */
+int kt_open_packet(struct kt_seal *s, uint8_t *pkt, size_t len, uint8_t **body, size_t *body_len);
+
+#endif

@@ -1,0 +1,127 @@
+/* TEA and XTEA in CFB-64: no library has kcptun's (spec 4.1). Both take their words big endian; TEA runs 8
+ * cycles where its authors ran 32 (Wheeler and Needham, "TEA, a Tiny Encryption Algorithm", 1994; "TEA
+ * extensions", 1997).
+ *
+ * CFB only ever runs a block cipher forwards, so there are no inverse rounds here. Encryption is a chain and
+ * goes block by block. In decryption every block's key stream comes from ciphertext that is there from the
+ * start, so it goes LANES blocks at a time in SIMD registers. */
+#include <string.h>
+#include "crypto/kcptun/seal_method.h"
+
+#define DELTA 0x9e3779b9u
+#define TEA_CYCLES 8u
+#define BLOCK 8u /* bytes */
+#define LANES 4u /* blocks: one SIMD register of any machine */
+
+typedef uint32_t lanes __attribute__((vector_size(4 * LANES)));
+
+/* The rounds, written once for one block (v0 and v1 are uint32_t) and for many (they are lanes). */
+#define TEA_ROUNDS(v0, v1, k)                                                                                \
+    for (uint32_t i = 1, sum = DELTA; i <= TEA_CYCLES; i++, sum += DELTA) {                                  \
+        v0 += ((v1 << 4) + k[0]) ^ (v1 + sum) ^ ((v1 >> 5) + k[1]);                                          \
+        v1 += ((v0 << 4) + k[2]) ^ (v0 + sum) ^ ((v0 >> 5) + k[3]);                                          \
+    }
+
+#define XTEA_ROUNDS(v0, v1, k)                                                                               \
+    for (uint32_t i = 0; i < KT_XTEA_ROUND_KEYS; i += 2) {                                                   \
+        v0 += (((v1 << 4) ^ (v1 >> 5)) + v1) ^ k[i];                                                         \
+        v1 += (((v0 << 4) ^ (v0 >> 5)) + v0) ^ k[i + 1];                                                     \
+    }
+
+static inline uint32_t load_be(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline void store_be(uint8_t *p, uint32_t w)
+{
+    p[0] = (uint8_t)(w >> 24);
+    p[1] = (uint8_t)(w >> 16);
+    p[2] = (uint8_t)(w >> 8);
+    p[3] = (uint8_t)w;
+}
+
+/* XORs onto the block at p (n bytes are left there) the encryption of the block at prev. */
+static void apply_one(const struct kt_seal *s, uint8_t *p, size_t n, const uint8_t *prev)
+{
+    uint32_t v0 = load_be(prev), v1 = load_be(prev + 4);
+    if (s->method->cipher == &kt_cipher_tea)
+        TEA_ROUNDS(v0, v1, s->key.tea)
+    else
+        XTEA_ROUNDS(v0, v1, s->key.xtea)
+    if (n >= BLOCK) {
+        store_be(p, load_be(p) ^ v0);
+        store_be(p + 4, load_be(p + 4) ^ v1);
+    } else {
+        uint8_t stream[BLOCK];
+        store_be(stream, v0);
+        store_be(stream + 4, v1);
+        for (size_t i = 0; i < n; i++) p[i] ^= stream[i];
+    }
+}
+
+/* The same for LANES whole blocks at p, each with the block before it, all of them ciphertext. */
+static void apply_lanes(const struct kt_seal *s, uint8_t *p)
+{
+    lanes v0, v1;
+    for (unsigned i = 0; i < LANES; i++) {
+        v0[i] = load_be(p + BLOCK * i - 8);
+        v1[i] = load_be(p + BLOCK * i - 4);
+    }
+    if (s->method->cipher == &kt_cipher_tea)
+        TEA_ROUNDS(v0, v1, s->key.tea)
+    else
+        XTEA_ROUNDS(v0, v1, s->key.xtea)
+    for (unsigned i = 0; i < LANES; i++) {
+        store_be(p + BLOCK * i, load_be(p + BLOCK * i) ^ v0[i]);
+        store_be(p + BLOCK * i + 4, load_be(p + BLOCK * i + 4) ^ v1[i]);
+    }
+}
+
+static void encrypt(struct kt_seal *s, uint8_t *pkt, size_t len)
+{
+    apply_one(s, pkt, len, kt_cfb_iv);
+    for (size_t at = BLOCK; at < len; at += BLOCK) apply_one(s, pkt + at, len - at, pkt + at - BLOCK);
+}
+
+/* Runs from the end to the front: what a block needs lies before it and must still be ciphertext. It stops
+ * short of the nonce, which nobody reads. */
+static int decrypt(struct kt_seal *s, uint8_t *pkt, size_t len)
+{
+    const size_t first = s->method->nonce;
+    size_t left = len - first, tail = left % BLOCK;
+    if (tail) {
+        left -= tail;
+        apply_one(s, pkt + first + left, tail, pkt + first + left - BLOCK);
+    }
+    while (left % (BLOCK * LANES)) {
+        left -= BLOCK;
+        apply_one(s, pkt + first + left, BLOCK, pkt + first + left - BLOCK);
+    }
+    while (left) {
+        left -= BLOCK * LANES;
+        apply_lanes(s, pkt + first + left);
+    }
+    return 0;
+}
+
+static int tea_start(struct kt_seal *s, const uint8_t pass[32])
+{
+    for (unsigned i = 0; i < 4; i++) s->key.tea[i] = load_be(pass + 4 * i);
+    return 0;
+}
+
+/* The running sum and the key word it picks are the same for every block, so they are added up once. */
+static int xtea_start(struct kt_seal *s, const uint8_t pass[32])
+{
+    uint32_t sum = 0;
+    for (unsigned i = 0; i < KT_XTEA_ROUND_KEYS; i += 2) {
+        s->key.xtea[i] = sum + load_be(pass + 4 * (sum & 3));
+        sum += DELTA;
+        s->key.xtea[i + 1] = sum + load_be(pass + 4 * (sum >> 11 & 3));
+    }
+    return 0;
+}
+
+const struct kt_cipher kt_cipher_tea = {.start = tea_start, .encrypt = encrypt, .decrypt = decrypt};
+const struct kt_cipher kt_cipher_xtea = {.start = xtea_start, .encrypt = encrypt, .decrypt = decrypt};

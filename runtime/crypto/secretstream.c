@@ -1,0 +1,195 @@
+/* The end-to-end layer on libsodium's secretstream; the framing is told in secretstream.h.
+ *
+ * The receiver trusts nothing but the key: a frame's length is checked before a byte of it is waited for,
+ * bound into the tag that authenticates the frame, and the first error of any kind is the direction's last
+ * word. */
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include "crypto/secretstream_internal.h"
+
+#define LENGTH 2u /* bytes of a frame's length field */
+#define EXTRA ((unsigned)crypto_secretstream_xchacha20poly1305_ABYTES)
+#define TAG_MESSAGE crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
+#define TAG_REKEY crypto_secretstream_xchacha20poly1305_TAG_REKEY
+#define TAG_FINAL crypto_secretstream_xchacha20poly1305_TAG_FINAL
+
+_Static_assert(KT_SECRET_KEY == crypto_secretstream_xchacha20poly1305_KEYBYTES, "secretstream.h has it");
+_Static_assert(
+    KT_SECRET_HEADER == crypto_secretstream_xchacha20poly1305_HEADERBYTES, "secretstream.h has it");
+_Static_assert(
+    KT_SECRETSTREAM_FRAME_MAX == 2 + KT_SECRET_TEXT_MAX + crypto_secretstream_xchacha20poly1305_ABYTES,
+    "secretstream.h has it");
+
+void kt_secret_key(const uint8_t pass[32], bool client_to_server, uint8_t out[KT_SECRET_KEY])
+{
+    static const uint8_t personal[crypto_generichash_blake2b_PERSONALBYTES] = "kt tuncrypt";
+    static const uint8_t salt[crypto_generichash_blake2b_SALTBYTES] = {0};
+    const char *direction = client_to_server ? "c2s" : "s2c";
+    crypto_generichash_blake2b_salt_personal(
+        out, KT_SECRET_KEY, (const uint8_t *)direction, 3, pass, 32, salt, personal);
+}
+
+/* --- sending --- */
+
+struct kt_secretstream_tx {
+    crypto_secretstream_xchacha20poly1305_state state;
+    bool done; /* the final message is out */
+};
+
+int kt_secretstream_tx_new(
+    struct kt_secretstream_tx **out, const uint8_t key[KT_SECRET_KEY], const uint8_t header[KT_SECRET_HEADER])
+{
+    struct kt_secretstream_tx *t = calloc(1, sizeof *t);
+    if (!t) return KT_ENOMEM;
+    /* Not init_push, which draws the header itself: beyond that, both ends begin in the same state. */
+    crypto_secretstream_xchacha20poly1305_init_pull(&t->state, header, key);
+    *out = t;
+    return 0;
+}
+
+void kt_secretstream_tx_free(struct kt_secretstream_tx *t)
+{
+    if (!t) return;
+    sodium_memzero(t, sizeof *t);
+    free(t);
+}
+
+size_t kt_secret_seal_tagged(
+    struct kt_secretstream_tx *t, const uint8_t *text, size_t n, uint8_t tag, uint8_t *out)
+{
+    size_t sealed = n + EXTRA;
+    out[0] = (uint8_t)sealed;
+    out[1] = (uint8_t)(sealed >> 8);
+    crypto_secretstream_xchacha20poly1305_push(
+        &t->state, out + LENGTH, NULL, n ? text : out, n, out, LENGTH, tag);
+    return LENGTH + sealed;
+}
+
+size_t kt_secretstream_seal(
+    struct kt_secretstream_tx *t, const uint8_t *text, size_t n, bool final, uint8_t *out)
+{
+    if (t->done || n > KT_SECRET_TEXT_MAX || (n == 0 && !final)) return 0;
+    t->done = final;
+    return kt_secret_seal_tagged(t, text, n, final ? TAG_FINAL : TAG_MESSAGE, out);
+}
+
+/* --- receiving --- */
+
+enum stage { WANT_HEADER, WANT_LENGTH, WANT_MESSAGE, FINISHED, DEAD };
+
+struct kt_secretstream_rx {
+    crypto_secretstream_xchacha20poly1305_state state;
+    uint8_t key[KT_SECRET_KEY]; /* wiped once the header has come */
+    enum stage stage;
+    int error;   /* what killed it, in DEAD */
+    size_t want; /* bytes that make the current piece whole: header, length field, or sealed message */
+    size_t have; /* of these, in `piece` */
+    uint8_t length[LENGTH];
+    uint8_t piece[KT_SECRET_TEXT_MAX + EXTRA];
+    uint8_t text[KT_SECRET_TEXT_MAX];
+};
+
+int kt_secretstream_rx_new(struct kt_secretstream_rx **out, const uint8_t key[KT_SECRET_KEY])
+{
+    struct kt_secretstream_rx *r = calloc(1, sizeof *r);
+    if (!r) return KT_ENOMEM;
+    memcpy(r->key, key, sizeof r->key);
+    r->stage = WANT_HEADER;
+    r->want = KT_SECRET_HEADER;
+    *out = r;
+    return 0;
+}
+
+void kt_secretstream_rx_free(struct kt_secretstream_rx *r)
+{
+    if (!r) return;
+    sodium_memzero(r, sizeof *r);
+    free(r);
+}
+
+static int die(struct kt_secretstream_rx *r, int error)
+{
+    sodium_memzero(&r->state, sizeof r->state);
+    sodium_memzero(r->key, sizeof r->key);
+    r->stage = DEAD;
+    r->error = error;
+    return error;
+}
+
+static void await(struct kt_secretstream_rx *r, enum stage stage, size_t want)
+{
+    r->stage = stage;
+    r->want = want;
+    r->have = 0;
+}
+
+/* The current piece, once it is whole, else NULL: in place if it lies whole in what was fed, else gathered.
+ */
+static const uint8_t *take(struct kt_secretstream_rx *r, const uint8_t *data, size_t n, size_t *used)
+{
+    size_t missing = r->want - r->have;
+    if (r->have == 0 && n - *used >= missing) {
+        const uint8_t *p = data + *used;
+        *used += missing;
+        return p;
+    }
+    size_t now = n - *used < missing ? n - *used : missing;
+    if (now) memcpy(r->piece + r->have, data + *used, now);
+    r->have += now;
+    *used += now;
+    return r->have == r->want ? r->piece : NULL;
+}
+
+static int open_message(
+    struct kt_secretstream_rx *r, const uint8_t *sealed, const uint8_t **text, bool *final)
+{
+    unsigned long long n = 0;
+    uint8_t tag = 0;
+    if (crypto_secretstream_xchacha20poly1305_pull(
+            &r->state, r->text, &n, &tag, sealed, r->want, r->length, LENGTH) != 0)
+        return die(r, KT_EAUTH);
+    /* A rekey needs no help: libsodium has done it. */
+    if (tag != TAG_MESSAGE && tag != TAG_REKEY && tag != TAG_FINAL) return die(r, KT_EPROTO);
+    /* Only the end may be empty; else a peer could keep us busy with nothing. */
+    if (n == 0 && tag != TAG_FINAL) return die(r, KT_EPROTO);
+    if (tag == TAG_FINAL) {
+        sodium_memzero(&r->state, sizeof r->state);
+        await(r, FINISHED, 0);
+        *final = true;
+    } else {
+        await(r, WANT_LENGTH, LENGTH);
+    }
+    *text = r->text;
+    return (int)n;
+}
+
+int kt_secretstream_open(struct kt_secretstream_rx *r, const uint8_t *data, size_t n, size_t *used,
+    const uint8_t **text, bool *final)
+{
+    *used = 0;
+    *text = NULL;
+    *final = false;
+    if (r->stage == DEAD) return r->error;
+    if (r->stage == FINISHED) return n ? die(r, KT_EPROTO) : 0;
+    for (;;) {
+        const uint8_t *piece = take(r, data, n, used);
+        if (!piece) return 0;
+        switch (r->stage) {
+        case WANT_HEADER:
+            crypto_secretstream_xchacha20poly1305_init_pull(&r->state, piece, r->key);
+            sodium_memzero(r->key, sizeof r->key);
+            await(r, WANT_LENGTH, LENGTH);
+            break;
+        case WANT_LENGTH: {
+            size_t length = (size_t)piece[0] | (size_t)piece[1] << 8;
+            memcpy(r->length, piece, LENGTH);
+            if (length < EXTRA || length > KT_SECRET_TEXT_MAX + EXTRA) return die(r, KT_EPROTO);
+            await(r, WANT_MESSAGE, length);
+            break;
+        }
+        default:
+            return open_message(r, piece, text, final);
+        }
+    }
+}

@@ -1,0 +1,387 @@
+/* TCP and unix-socket conns as the pipes that processes hold.
+ *
+ * As on libuv, reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes, which the conn
+ * holds only while there are unread bytes in it; when it is full, reading stops until it was consumed. A host
+ * that reads slowly or in small pieces reads one piece a step.
+ *
+ * Invariant: `pipe.events` is called from conn_event and tell only, which the process' turns call, and not
+ * after close. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "io/sim/tcp.h"
+
+#define SHORT_US 5u      /* between two pieces of a short read or write */
+#define READS_PER_S 100u /* of a slow reader */
+#define REST_US                                                                                              \
+    10000000u /* as in conn.c: for a pausing consumer to take what had come before it broke               \
+               */
+
+static struct sim_conn *of(const struct kt_pipe *p)
+{
+    return kt_sim_conn_of(p);
+}
+
+/* ---- events ---- */
+
+static bool over(const struct sim_conn *c)
+{
+    return !c->user || c->detached;
+}
+
+static void tell(void *ctx)
+{
+    struct sim_conn *c = ctx;
+    const struct kt_pipe_events *events = c->conn.pipe.events;
+    if (c->told || over(c) || !events) return; /* a later listener is told when it first peeks or writes */
+    c->told = true;
+    if (events->closed) events->closed(c->conn.pipe.ctx, c->code);
+}
+
+static void tell_late(struct sim_conn *c)
+{
+    if (c->code && !c->told && !over(c)) kt_io_turn(&c->p->io, &c->turn);
+}
+
+static void on_step(void *ctx);
+static void read_on(struct sim_conn *c);
+static bool read_some(struct sim_conn *c);
+static void rest(struct sim_conn *c);
+
+static void conn_event(void *ctx)
+{
+    struct sim_conn *c = ctx;
+    if (c->dialled) {
+        void (*dialled)(void *, int) = c->dialled;
+        c->dialled = NULL;
+        dialled(c->dialled_ctx, c->answered ? 0 : c->code);
+        if (over(c)) return;
+        if (c->code)
+            on_step(c); /* what came before it broke, and then that */
+        else
+            read_on(c); /* what came meanwhile */
+        return;
+    }
+    const struct kt_pipe_events *events = c->conn.pipe.events;
+    if (c->incoming && read_some(c) && events && events->readable) events->readable(c->conn.pipe.ctx);
+    tell_late(c);
+    if (over(c) || c->code || !c->starved || c->tx.len > KT_CONN_WRITE / 2 || c->retry.slot) return;
+    c->starved = false;
+    events = c->conn.pipe.events;
+    if (events && events->writable) events->writable(c->conn.pipe.ctx);
+}
+
+static void arrive(struct sim_conn *c)
+{
+    if (c->p && c->user) kt_sim_arrive(c->p, &c->arrival);
+}
+
+void kt_sim_conn_room(struct sim_conn *c)
+{
+    arrive(c);
+}
+
+void kt_sim_conn_broke(struct sim_conn *c, int code)
+{
+    if (c->code || c->dying) return;
+    c->code = code;
+    if (!c->p) { /* nobody has accepted it */
+        kt_sim_conn_release(c);
+        return;
+    }
+    if (c->dialled) {
+        arrive(c);
+        return;
+    }
+    if (c->rx.len > 0) {
+        c->code = 0;
+        c->dying = code;
+        rest(c);
+        read_on(c);
+        return;
+    }
+    kt_io_turn(&c->p->io, &c->turn);
+    kt_sim_make_ready(c->p);
+}
+
+void kt_sim_conn_dead(struct sim_conn *c)
+{
+    const int code = c->dying;
+    c->dying = 0;
+    kt_bufq_clear(&c->rx);
+    kt_sim_conn_broke(c, code);
+}
+
+/* A socket that broke is read to its end, as long as somebody takes what it had brought. */
+static void rest(struct sim_conn *c)
+{
+    struct kt_sim *sim = c->host->sim;
+    kt_sim_event_cancel(sim, &c->limit);
+    if (c->rx.len > 0)
+        kt_sim_event_set(sim, &c->limit, sim->now + REST_US);
+    else
+        kt_sim_conn_dead(c);
+}
+
+/* ---- reading ---- */
+
+void kt_sim_conn_put_in(struct sim_conn *c)
+{
+    if (c->in) kt_slab_put(c->host->sim->reads, c->in);
+    c->in = NULL;
+    c->in_pos = c->in_len = 0;
+}
+
+/* From the kernel's buffer into the block, at most so much. How many bytes. */
+static size_t fetch(struct sim_conn *c, size_t piece)
+{
+    struct kt_sim *sim = c->host->sim;
+    struct kt_iov iov;
+    size_t room = KT_CONN_READ - c->in_len, want = c->rx.len < room ? c->rx.len : room, done = 0;
+    if (want > piece) want = piece;
+    if (want == 0) return 0;
+    if (!c->in) c->in = kt_slab_get(sim->reads);
+    if (!c->in) {
+        kt_sim_fail(sim, KT_ENOMEM, "out of memory for a conn");
+        return 0;
+    }
+    while (done < want && kt_bufq_peek(&c->rx, 0, &iov, 1) == 1) {
+        size_t n = iov.len < want - done ? iov.len : want - done;
+        memcpy(c->in + c->in_len, iov.data, n);
+        kt_bufq_consume(&c->rx, n);
+        c->in_len += n;
+        done += n;
+    }
+    /* Credit goes back in large pieces; the sender has three times as much in hand meanwhile. */
+    c->owed += done;
+    if (c->owed >= sim->tcp_buffer / 4) {
+        kt_sim_tcp_tell(c, SIM_ACK, (uint32_t)c->owed);
+        c->owed = 0;
+    }
+    return done;
+}
+
+static size_t next_piece(struct kt_sim_host *h)
+{
+    size_t piece = KT_CONN_READ;
+    if (h->read_rate) {
+        piece = h->read_rate / READS_PER_S;
+        if (piece == 0) piece = 1;
+        if (piece > KT_CONN_READ) piece = KT_CONN_READ;
+    }
+    if (h->short_max) {
+        size_t n = 1 + kt_rng_below(&h->short_rng, h->short_max);
+        if (n < piece) piece = n;
+    }
+    return piece;
+}
+
+/* True if there is more to be read. */
+static bool unread(const struct sim_conn *c)
+{
+    return (c->rx.len > 0 && c->in_len < KT_CONN_READ) || (c->fin_in && !c->eof && c->rx.len == 0);
+}
+
+/* The process reads. True if something came of it. */
+static bool read_some(struct sim_conn *c)
+{
+    struct kt_sim_host *h = c->host;
+    c->incoming = false;
+    size_t n = fetch(c, next_piece(h));
+    bool fresh = n > 0;
+    if (c->fin_in && c->rx.len == 0 && !c->eof) c->eof = fresh = true;
+    if (h->read_rate) c->read_at = h->sim->now + n * 1000000 / h->read_rate + 1;
+    if (unread(c)) read_on(c);
+    if (c->dying) rest(c);
+    return fresh;
+}
+
+static void on_step(void *ctx)
+{
+    struct sim_conn *c = ctx;
+    c->incoming = true;
+    arrive(c);
+}
+
+/* There is something to read, in the process' next turn, or when a slow or short read may go on. */
+static void read_on(struct sim_conn *c)
+{
+    const struct kt_sim_host *h = c->host;
+    uint64_t now = h->sim->now, at = now;
+    if (c->incoming || c->step.slot || (c->state == SIM_GONE && !c->dying)) return;
+    if (h->short_max) at = now + SHORT_US;
+    if (h->read_rate && c->read_at > at) at = c->read_at;
+    if (at > now)
+        kt_sim_event_set(h->sim, &c->step, at);
+    else
+        on_step(c);
+}
+
+void kt_sim_conn_arrived(struct sim_conn *c)
+{
+    if (c->dialled)
+        arrive(c);
+    else
+        read_on(c);
+}
+
+static size_t conn_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
+{
+    struct sim_conn *c = of(p);
+    tell_late(c);
+    if (c->in_pos == c->in_len || max == 0) return 0;
+    iov[0] = (struct kt_iov){.data = c->in + c->in_pos, .len = c->in_len - c->in_pos};
+    return 1;
+}
+
+static void conn_consume(struct kt_pipe *p, size_t n)
+{
+    struct sim_conn *c = of(p);
+    assert(n <= c->in_len - c->in_pos);
+    c->in_pos += n;
+    if (c->in_pos < c->in_len) return;
+    kt_sim_conn_put_in(c);
+    if (unread(c)) read_on(c);
+}
+
+static bool conn_eof(const struct kt_pipe *p)
+{
+    const struct sim_conn *c = of(p);
+    return c->eof && c->in_pos == c->in_len;
+}
+
+/* ---- writing ---- */
+
+static void on_retry(void *ctx)
+{
+    arrive(ctx);
+}
+
+static size_t conn_write(struct kt_pipe *p, const void *data, size_t n)
+{
+    struct sim_conn *c = of(p);
+    tell_late(c);
+    if (c->shut || c->code || c->detached || c->state != SIM_OPEN || n == 0) return 0;
+    size_t want = n, done = 0;
+    if (c->host->short_max) {
+        size_t most = 1 + kt_rng_below(&c->host->short_rng, c->host->short_max);
+        if (most < want) {
+            want = most;
+            kt_sim_event_set(c->host->sim, &c->retry, c->host->sim->now + SHORT_US);
+        }
+    }
+    while (done < want) {
+        size_t room = KT_CONN_WRITE - c->tx.len, take = want - done < room ? want - done : room;
+        if (take == 0) break;
+        take = kt_bufq_append(&c->tx, (const uint8_t *)data + done, take);
+        if (take == 0) break;
+        done += take;
+        kt_sim_tcp_push(c);
+    }
+    if (done < n) c->starved = true;
+    return done;
+}
+
+/* ---- ending ---- */
+
+static void conn_shutdown(struct kt_pipe *p)
+{
+    struct sim_conn *c = of(p);
+    if (c->shut || c->code || c->detached) return;
+    c->shut = true;
+    c->starved = false;
+    kt_sim_tcp_push(c);
+}
+
+static bool conn_half_close(const struct kt_pipe *p)
+{
+    (void)p;
+    return true;
+}
+
+/* The process has no more to do with it. */
+static void give_up(struct sim_conn *c)
+{
+    assert(c->user);
+    c->user = false;
+    c->conn.pipe.events = NULL;
+    c->dialled = NULL;
+    c->dying = 0;
+    kt_sim_conn_put_in(c);
+    kt_io_turn_cancel(&c->turn);
+    kt_list_remove(&c->arrival.node);
+    kt_sim_ended(c->p);
+    c->p = NULL;
+}
+
+static void end(struct sim_conn *c)
+{
+    kt_sim_tcp_tell(c, SIM_RST, 0);
+    c->detached = true;
+    kt_sim_tcp_gone(c);
+    kt_sim_conn_release(c);
+}
+
+static void conn_reset(struct kt_pipe *p, int reason, const char *text)
+{
+    (void)reason; /* TCP cannot carry it */
+    (void)text;
+    kt_sim_conn_drop(of(p));
+}
+
+void kt_sim_conn_drop(struct sim_conn *c)
+{
+    bool killed = c->detached;
+    if (c->user) give_up(c);
+    if (killed)
+        kt_sim_conn_release(c); /* its kernel has the last word */
+    else
+        end(c);
+}
+
+static void conn_close(struct kt_pipe *p)
+{
+    struct sim_conn *c = of(p);
+    bool killed = c->detached;
+    give_up(c);
+    if (killed)
+        kt_sim_conn_release(c);
+    else
+        kt_sim_tcp_detach(c);
+}
+
+/* ---- the beginning ---- */
+
+static const struct kt_pipe_ops pipe_ops = {
+    .peek = conn_peek,
+    .consume = conn_consume,
+    .eof = conn_eof,
+    .write = conn_write,
+    .shutdown = conn_shutdown,
+    .half_close = conn_half_close,
+    .reset = conn_reset,
+    .close = conn_close,
+};
+
+void kt_sim_conn_init(struct sim_conn *c)
+{
+    c->conn.pipe.ops = &pipe_ops;
+    kt_turn_init(&c->arrival, conn_event, c);
+    kt_turn_init(&c->turn, tell, c);
+    kt_sim_event_init(&c->step, on_step, c);
+    kt_sim_event_init(&c->retry, on_retry, c);
+}
+
+void kt_sim_conn_name(struct sim_conn *c, const char *path)
+{
+    if (path) {
+        char text[128];
+        snprintf(text, sizeof text, "unix:%.107s", path);
+        snprintf(c->conn.peer, sizeof c->conn.peer, "%s", c->side ? "unix:" : text);
+        snprintf(c->conn.local, sizeof c->conn.local, "%s", c->side ? text : "unix:");
+        return;
+    }
+    kt_addr_text(&c->remote, c->conn.peer);
+    kt_addr_text(&c->local, c->conn.local);
+}

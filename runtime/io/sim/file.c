@@ -1,0 +1,124 @@
+/* Files: a host has those that were put there or that its processes made, and maybe this machine's, to read.
+ * What is appended to one of this machine's makes a copy of the host's own. */
+#include <stdlib.h>
+#include <string.h>
+#include "io/system.h"
+#include "io/sim/internal.h"
+
+#define REAL_MAX ((size_t)64 << 20)
+
+struct sim_file {
+    struct kt_list node; /* in host->files */
+    char *path;
+    uint8_t *data;
+    size_t len;
+};
+
+static struct sim_file *find(const struct kt_sim_host *h, const char *path)
+{
+    for (struct kt_list *n = h->files.next; n != &h->files; n = n->next) {
+        struct sim_file *f = KT_CONTAINER(n, struct sim_file, node);
+        if (strcmp(f->path, path) == 0) return f;
+    }
+    return NULL;
+}
+
+static struct sim_file *find_or_add(struct kt_sim_host *h, const char *path)
+{
+    struct sim_file *f = find(h, path);
+    if (f) return f;
+    f = calloc(1, sizeof *f);
+    if (f) f->path = strdup(path);
+    if (!f || !f->path) {
+        free(f);
+        return NULL;
+    }
+    kt_list_init(&f->node);
+    kt_list_push(&h->files, &f->node);
+    return f;
+}
+
+/* Adds to its end. */
+static int append(struct sim_file *f, const void *data, size_t len)
+{
+    uint8_t *more = realloc(f->data, f->len + len + 1);
+    if (!more) return KT_ENOMEM;
+    f->data = more;
+    if (len) memcpy(f->data + f->len, data, len);
+    f->len += len;
+    return 0;
+}
+
+int kt_sim_file_put(struct kt_sim_host *h, const char *path, const void *data, size_t len)
+{
+    struct sim_file *f = find_or_add(h, path);
+    if (!f) return KT_ENOMEM;
+    f->len = 0;
+    return append(f, data, len);
+}
+
+bool kt_sim_file_get(const struct kt_sim_host *h, const char *path, const void **data, size_t *len)
+{
+    const struct sim_file *f = find(h, path);
+    if (!f) return false;
+    *data = f->data;
+    *len = f->len;
+    return true;
+}
+
+static void drop(struct sim_file *f)
+{
+    kt_list_remove(&f->node);
+    free(f->path);
+    free(f->data);
+    free(f);
+}
+
+bool kt_sim_file_remove(struct kt_sim_host *h, const char *path)
+{
+    struct sim_file *f = find(h, path);
+    if (f) drop(f);
+    return f != NULL;
+}
+
+void kt_sim_files_free(struct kt_sim_host *h)
+{
+    while (!kt_list_empty(&h->files)) drop(KT_CONTAINER(h->files.next, struct sim_file, node));
+}
+
+int kt_sim_file_read(
+    struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
+{
+    const struct kt_sim_host *h = kt_sim_io(io)->host;
+    const struct sim_file *f = find(h, path);
+    *data = NULL;
+    *len = 0;
+    if (!f && h->real_files) return kt_system_file_read(io, path, max, data, len, err);
+    if (!f) return kt_err_set(err, KT_ENOENT, "%s: no such file", path);
+    if (f->len > max) return kt_err_set(err, KT_ELIMIT, "%s: larger than %zu bytes", path, max);
+    char *copy = malloc(f->len + 1);
+    if (!copy) return kt_err_set(err, KT_ENOMEM, "%s: out of memory", path);
+    if (f->len) memcpy(copy, f->data, f->len);
+    copy[f->len] = '\0';
+    *data = copy;
+    *len = f->len;
+    return 0;
+}
+
+int kt_sim_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
+{
+    struct sim_io *p = kt_sim_io(io);
+    char *real = NULL;
+    size_t real_len = 0;
+    if (kt_sim_alive(p, err) != 0) return KT_ECLOSED;
+    bool copy = !find(p->host, path) && p->host->real_files;
+    if (copy) {
+        int code = kt_system_file_read(io, path, REAL_MAX, &real, &real_len, err);
+        if (code && code != KT_ENOENT) return code;
+    }
+    struct sim_file *f = find_or_add(p->host, path);
+    int code = f ? append(f, real, real_len) : KT_ENOMEM;
+    if (!code) code = append(f, data, len);
+    free(real);
+    return code ? kt_err_set(err, code, "%s: out of memory", path) : 0;
+}

@@ -1,0 +1,63 @@
+/* xoshiro256** (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2018), seeded by
+ * splitmix64 (Steele, Lea and Flood 2014) as its authors advise, from a hash of the stream's name (FNV-1a).
+ */
+#include "io/sim/random.h"
+
+#include <string.h>
+#include "base/hmap.h"
+
+static uint64_t fnv1a(uint64_t h, const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) h = (h ^ *p) * 0x100000001b3u;
+    return (h ^ 0xffu) * 0x100000001b3u; /* ends the word: "ab","c" is not "a","bc" */
+}
+
+void kt_rng_init(struct kt_rng *r, uint64_t seed, const char *name, const char *purpose)
+{
+    uint64_t x = kt_hash_u64(fnv1a(fnv1a(0xcbf29ce484222325u, name), purpose), seed);
+    for (int i = 0; i < 4; i++) {
+        r->s[i] = kt_hash_u64(x, 0); /* adds the increment, then mixes: splitmix64's step */
+        x += 0x9e3779b97f4a7c15u;
+    }
+}
+
+static uint64_t rotl(uint64_t x, unsigned k)
+{
+    return x << k | x >> (64 - k);
+}
+
+uint64_t kt_rng_next(struct kt_rng *r)
+{
+    uint64_t *s = r->s, result = rotl(s[1] * 5, 7) * 9, t = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = rotl(s[3], 45);
+    return result;
+}
+
+/* A remainder's bias of n/2^64 matters to nobody here, and every draw takes one number. */
+uint64_t kt_rng_below(struct kt_rng *r, uint64_t n)
+{
+    return kt_rng_next(r) % n;
+}
+
+/* 53 bits against p * 2^53, both exact in a double: the same answer everywhere. */
+bool kt_rng_chance(struct kt_rng *r, double p)
+{
+    return (double)(kt_rng_next(r) >> 11) < p * 0x1p53;
+}
+
+void kt_rng_fill(struct kt_rng *r, void *out, size_t n)
+{
+    uint8_t *dst = out;
+    while (n > 0) {
+        uint64_t x = kt_rng_next(r);
+        size_t take = n < sizeof x ? n : sizeof x;
+        for (size_t i = 0; i < take; i++) dst[i] = (uint8_t)(x >> (8 * i)); /* whatever the byte order */
+        dst += take;
+        n -= take;
+    }
+}

@@ -1,0 +1,182 @@
+/* Whole small files: read, appended to and made with plain blocking calls; and what is said of an address
+ * that cannot be bound. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "io/system.h"
+
+#define FIRST_READ ((size_t)4096)
+
+static const char *kind(mode_t mode)
+{
+    return S_ISDIR(mode) ? "a folder" : S_ISFIFO(mode) ? "a pipe" : S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+/* A path that could not be opened or made. The shell expands ~ in some places and not in others (--log=~/x).
+ */
+static int failed(struct kt_err *err, const char *path, int errnum)
+{
+    const int code = kt_err_from_errno(errnum);
+    const char *why = errnum == ENOENT ? "no such file" : strerror(errnum);
+    return kt_err_set(err, code, "%s: %s%s", path, why,
+        path[0] == '~' ? "; ~ is not expanded here, write the folder in full" : "");
+}
+
+/* The same for a file that was to be made: what is missing then is its folder. */
+static int failed_to_make(struct kt_err *err, const char *path, int errnum)
+{
+    const char *slash = strrchr(path, '/');
+    if (errnum != ENOENT || !slash || slash == path) return failed(err, path, errnum);
+    char folder[PATH_MAX];
+    struct stat st;
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
+    if (stat(folder, &st) == 0) return failed(err, path, errnum); /* a link that leads nowhere */
+    return kt_err_set(err, KT_ENOENT, "%s: no such folder: %s%s", path, folder,
+        path[0] == '~' ? "; ~ is not expanded here, write the folder in full" : "");
+}
+
+static int wrong_kind(struct kt_err *err, const char *path, mode_t mode)
+{
+    return kt_err_set(err, KT_EINVAL, "%s: is %s, not a regular file", path, kind(mode));
+}
+
+/* Opening never waits, as a pipe without another end would have it, and only a file whose reads and writes do
+ * not wait for somebody is taken: a regular one or, to append to, a character device (/dev/null, a terminal).
+ * Returns the descriptor or a code. */
+static int open_file(const char *path, int flags, mode_t mode, struct kt_err *err)
+{
+    struct stat st;
+    const int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode);
+    if (fd < 0) {
+        const int errnum = errno;
+        if (errnum == ENXIO && stat(path, &st) == 0) return wrong_kind(err, path, st.st_mode);
+        return flags & O_CREAT ? failed_to_make(err, path, errnum) : failed(err, path, errnum);
+    }
+    if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && (flags & O_APPEND))))
+        return fd;
+    close(fd);
+    return wrong_kind(err, path, st.st_mode);
+}
+
+/* Reads to the end into *data, growing it. Not by fstat's size, which is 0 for files in /proc. */
+static int read_all(int fd, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
+{
+    char *buf = NULL;
+    size_t have = 0, cap = 0;
+    int code = 0;
+    while (!code) {
+        if (have == cap) {
+            cap = cap ? cap * 2 : FIRST_READ;
+            if (cap > max + 1) cap = max + 1; /* the byte over tells a longer file from one that just fits */
+            char *more = realloc(buf, cap + 1);
+            if (!more) {
+                code = kt_err_set(err, KT_ENOMEM, "%s: out of memory", path);
+                break;
+            }
+            buf = more;
+        }
+        ssize_t n = read(fd, buf + have, cap - have);
+        if (n == 0) break;
+        if (n > 0) {
+            have += (size_t)n;
+            if (have > max) code = kt_err_set(err, KT_ELIMIT, "%s: larger than %zu bytes", path, max);
+        } else if (errno != EINTR) {
+            code = failed(err, path, errno);
+        }
+    }
+    if (code) {
+        free(buf);
+        return code;
+    }
+    buf[have] = '\0';
+    *data = buf;
+    *len = have;
+    return 0;
+}
+
+int kt_system_file_read(
+    struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
+{
+    (void)io;
+    *data = NULL;
+    *len = 0;
+    int fd = open_file(path, O_RDONLY, 0, err);
+    if (fd < 0) return fd;
+    int code = read_all(fd, path, max, data, len, err);
+    close(fd);
+    return code;
+}
+
+/* Writes all of it and closes fd. */
+static int finish(int fd, const char *path, const char *p, size_t len, struct kt_err *err)
+{
+    int code = 0;
+    while (len > 0 && !code) {
+        ssize_t n = write(fd, p, len);
+        if (n >= 0) {
+            p += n;
+            len -= (size_t)n;
+        } else if (errno != EINTR) {
+            code = failed(err, path, errno);
+        }
+    }
+    /* A full disk may be told only here (NFS). */
+    if (close(fd) < 0 && !code && errno != EINTR) code = failed(err, path, errno);
+    return code;
+}
+
+int kt_system_file_append(
+    struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
+{
+    (void)io;
+    int fd = open_file(path, O_WRONLY | O_APPEND | O_CREAT, 0600, err);
+    if (fd < 0) return fd;
+    return finish(fd, path, data, len, err);
+}
+
+int kt_system_file_create(
+    struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
+{
+    (void)io;
+    struct stat st;
+    if (lstat(path, &st) == 0) return kt_err_set(err, KT_EINVAL, "%s already exists; not overwritten", path);
+    int fd = open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0666, err);
+    if (fd < 0) return fd;
+    return finish(fd, path, data, len, err);
+}
+
+const char *kt_plain_no_fd(int errnum, char out[KT_PLAIN_NO_FD])
+{
+    struct rlimit limit;
+    if (errnum == ENFILE || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        snprintf(out, KT_PLAIN_NO_FD, "the system has no file descriptors left; raise fs.file-max");
+    else
+        snprintf(out, KT_PLAIN_NO_FD, "no file descriptors left of %llu; raise the limit (ulimit -n)",
+            (unsigned long long)limit.rlim_cur);
+    return out;
+}
+
+int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum)
+{
+    int code = kt_err_from_errno(errnum);
+    if (errnum == EADDRINUSE)
+        return kt_err_set(err, code,
+            "%s: address already in use; another program listens there, or this one under another name",
+            what);
+    if (errnum == EACCES && port > 0 && port < 1024)
+        return kt_err_set(
+            err, code, "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE", what);
+    if (errnum == EADDRNOTAVAIL)
+        return kt_err_set(err, code, "%s: no interface of this machine has that address", what);
+    if (errnum == EMFILE || errnum == ENFILE) {
+        char text[KT_PLAIN_NO_FD];
+        return kt_err_set(err, code, "%s: %s", what, kt_plain_no_fd(errnum, text));
+    }
+    return kt_err_set(err, code, "%s: %s", what, strerror(errnum));
+}

@@ -1,0 +1,272 @@
+/* Listeners: a plain listening socket watched by libuv, and accept by hand.
+ *
+ * Not uv_listen: when descriptors run out, that accepts and closes all who wait, in silence. Here accepting
+ * pauses for a moment instead, and says so; who connects meanwhile waits in the kernel's backlog. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/log.h"
+#include "io/uv/internal.h"
+
+#define BACKLOG 1024
+#define ACCEPTS 16u /* per event, so that a rush of clients does not keep the loop from the others */
+#define PAUSE_US 100000u
+#define LOG_EVERY_US 1000000u
+
+struct uv_listener {
+    struct kt_listener listener;
+    struct uv_io *u;
+    const struct kt_listener_events *events;
+    void *ctx;
+    int fd;
+    uv_poll_t poll;
+    struct kt_timer resume;
+    uint64_t logged_at; /* 0: never */
+    bool is_unix, closed;
+    dev_t dev; /* of the socket file, to remove it and no other */
+    ino_t ino;
+    char path[sizeof((struct sockaddr_un *)0)->sun_path];
+};
+
+/* ---- accepting ---- */
+
+static void on_event(uv_poll_t *poll, int status, int events);
+
+static void on_resume(void *ctx)
+{
+    struct uv_listener *l = ctx;
+    uv_poll_start(&l->poll, UV_READABLE, on_event);
+}
+
+/* Out of descriptors or memory: wait until some were freed. */
+static void pause_accepting(struct uv_listener *l, int errnum)
+{
+    uint64_t now = l->u->io.now;
+    uv_poll_stop(&l->poll);
+    kt_io_timer_set(&l->u->io, &l->resume, now + PAUSE_US);
+    if (l->logged_at && now - l->logged_at < LOG_EVERY_US) return;
+    l->logged_at = now;
+    char no_fd[KT_PLAIN_NO_FD];
+    kt_log(l->u->io.log, KT_LOG_WARN, "%s: connections wait: %s", l->listener.local,
+        errnum == EMFILE || errnum == ENFILE ? kt_plain_no_fd(errnum, no_fd) : strerror(errnum));
+}
+
+/* Where the system can, with as few calls as it can: Linux takes the flags at once, and what a listening
+ * socket was tuned to its connections are. */
+#ifdef __linux__
+#define INHERITS true
+static int accept_from(int listener, union kt_uv_name *peer, socklen_t *len)
+{
+    return accept4(listener, &peer->sa, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+#else
+#define INHERITS false
+static int accept_from(int listener, union kt_uv_name *peer, socklen_t *len)
+{
+    int fd = accept(listener, &peer->sa, len);
+    if (fd < 0 || kt_uv_fd_prepare(fd) == 0) return fd;
+    close(fd);
+    errno = ECONNABORTED;
+    return -1;
+}
+#endif
+
+static void hand_over(struct uv_listener *l, int fd, const union kt_uv_name *peer, socklen_t len)
+{
+    struct uv_conn *c = kt_uv_conn_new(l->u, l->is_unix);
+    int code = c ? kt_uv_conn_adopt(c, fd) : KT_ENOMEM;
+    if (code) {
+        close(fd);
+    } else {
+        if (!INHERITS && !l->is_unix) kt_uv_tune(fd);
+        code = kt_uv_conn_ready(c, peer, len);
+    }
+    if (code) {
+        kt_log(l->u->io.log, KT_LOG_WARN, "%s: connection lost: %s", l->listener.local, kt_strerror(code));
+        if (c) kt_uv_conn_abort(c);
+        return;
+    }
+    l->events->conn(l->ctx, kt_uv_conn(c));
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+    (void)status, (void)events;
+    struct uv_listener *l = poll->data;
+    kt_uv_wake(l->u);
+    for (unsigned i = 0; i < ACCEPTS && !l->closed; i++) {
+        union kt_uv_name peer;
+        socklen_t len = sizeof peer;
+        memset(&peer, 0, sizeof(struct sockaddr_un)); /* a path need not end in a NUL */
+        int fd = accept_from(l->fd, &peer, &len);
+        if (fd >= 0) {
+            hand_over(l, fd, &peer, len);
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            return;
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            pause_accepting(l, errno);
+            return;
+        } /* else it is the error of one connection that died in the backlog */
+    }
+}
+
+/* ---- closing ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct uv_listener *l = handle->data;
+    kt_uv_close_done(l->u);
+    free(l);
+}
+
+/* Removes the socket file unless somebody has put another in its place. */
+static void unlink_own(const struct uv_listener *l)
+{
+    struct stat st;
+    if (stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
+}
+
+static void listener_close(struct kt_listener *listener)
+{
+    struct uv_listener *l = (struct uv_listener *)(void *)listener;
+    assert(!l->closed);
+    l->closed = true;
+    kt_io_timer_cancel(&l->u->io, &l->resume);
+    kt_uv_close_begun(l->u);
+    if (l->is_unix) unlink_own(l);
+    uv_close((uv_handle_t *)&l->poll, on_closed);
+    close(l->fd);
+}
+
+/* ---- opening ---- */
+
+/* Whether somebody listens at this path. */
+static bool unix_is_live(const struct sockaddr_un *un)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (fd < 0 || kt_uv_fd_prepare(fd) < 0) {
+        if (fd >= 0) close(fd);
+        return true; /* cannot tell: leave it alone */
+    }
+    bool refused = connect(fd, (const struct sockaddr *)un, sizeof *un) < 0 && errno == ECONNREFUSED;
+    close(fd);
+    return !refused;
+}
+
+/* Leaves l->fd bound. */
+static int bind_unix(struct uv_listener *l, struct kt_err *err)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct stat st;
+    memcpy(un.sun_path, l->path, sizeof un.sun_path);
+    l->fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (l->fd < 0) return kt_plain_bind_error(err, l->listener.local, 0, errno);
+    if (bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0) {
+        if (errno != EADDRINUSE) return kt_plain_bind_error(err, l->listener.local, 0, errno);
+        if (lstat(l->path, &st) == 0 && !S_ISSOCK(st.st_mode))
+            return kt_err_set(
+                err, KT_EINUSE, "%s: there is a file of that name that is not a socket", l->listener.local);
+        if (unix_is_live(&un)) return kt_plain_bind_error(err, l->listener.local, 0, EADDRINUSE);
+        /* Left behind by a process that did not end well. */
+        if ((unlink(l->path) < 0 && errno != ENOENT) || bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0)
+            return kt_plain_bind_error(err, l->listener.local, 0, errno);
+    }
+    if (stat(l->path, &st) == 0) {
+        l->dev = st.st_dev;
+        l->ino = st.st_ino;
+    }
+    return 0;
+}
+
+/* Leaves l->fd bound; 0 or a positive errno. */
+static int bind_addr(struct uv_listener *l, const struct kt_addr *at)
+{
+    int on = 1, off = 0;
+    l->fd = socket(at->sa.sa_family, SOCK_STREAM, 0);
+    if (l->fd < 0) return errno;
+    /* So that a restart need not wait for old connections in TIME_WAIT. */
+    setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (at->sa.sa_family == AF_INET6) setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(l->fd, &at->sa, kt_addr_len(at)) == 0) return 0;
+    int errnum = errno;
+    close(l->fd);
+    l->fd = -1;
+    return errnum;
+}
+
+static int bind_tcp(struct uv_listener *l, const struct kt_endpoint *at, struct kt_err *err)
+{
+    struct kt_addr addr;
+    bool any = at->host[0] == '\0';
+    if (!kt_addr_from_ip(&addr, any ? "::" : at->host, at->port_min))
+        return kt_err_set(err, KT_EINVAL, "%s: listening wants an IP address, not a name", l->listener.local);
+    int scope = kt_addr_check_scope(&addr, err);
+    if (scope) return scope;
+    int errnum = bind_addr(l, &addr);
+    if (any && (errnum == EAFNOSUPPORT || errnum == EADDRNOTAVAIL)) { /* a machine without IPv6 */
+        kt_addr_from_ip(&addr, "0.0.0.0", at->port_min);
+        errnum = bind_addr(l, &addr);
+    }
+    return errnum ? kt_plain_bind_error(err, l->listener.local, at->port_min, errnum) : 0;
+}
+
+static int open_socket(struct uv_listener *l, const struct kt_endpoint *at, struct kt_err *err)
+{
+    int code = l->is_unix ? bind_unix(l, err) : bind_tcp(l, at, err);
+    if (code) return code;
+    if (INHERITS && !l->is_unix) kt_uv_tune(l->fd);
+    if (kt_uv_fd_prepare(l->fd) < 0 || listen(l->fd, BACKLOG) < 0)
+        return kt_plain_bind_error(err, l->listener.local, at->port_min, errno);
+    int r = uv_poll_init(&l->u->loop, &l->poll, l->fd);
+    return r < 0 ? kt_err_set(err, kt_uv_code(r), "%s: %s", l->listener.local, uv_strerror(r)) : 0;
+}
+
+static void name_local(struct uv_listener *l)
+{
+    struct kt_addr addr;
+    socklen_t len = sizeof addr;
+    if (!l->is_unix && getsockname(l->fd, &addr.sa, &len) == 0) kt_addr_text(&addr, l->listener.local);
+}
+
+int kt_uv_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt_listener_events *events,
+    void *ctx, struct kt_listener **out, struct kt_err *err)
+{
+    *out = NULL;
+    struct uv_listener *l = calloc(1, sizeof *l);
+    if (!l) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    l->listener.close = listener_close;
+    l->u = kt_uv(io);
+    l->events = events;
+    l->ctx = ctx;
+    l->fd = -1;
+    l->is_unix = at->is_unix;
+    kt_timer_init(&l->resume, on_resume, l);
+    /* What was asked for, for error sentences. */
+    if (at->is_unix) {
+        snprintf(l->listener.local, sizeof l->listener.local, "unix:%.120s", at->host);
+        snprintf(l->path, sizeof l->path, "%.107s", at->host);
+    } else {
+        bool v6 = strchr(at->host, ':') != NULL;
+        snprintf(l->listener.local, sizeof l->listener.local, v6 ? "[%.100s]:%u" : "%.100s:%u", at->host,
+            (unsigned)at->port_min);
+    }
+
+    int code = open_socket(l, at, err);
+    if (code) {
+        if (l->is_unix && l->ino) unlink_own(l);
+        if (l->fd >= 0) close(l->fd);
+        free(l);
+        return code;
+    }
+    name_local(l);
+    l->poll.data = l;
+    uv_poll_start(&l->poll, UV_READABLE, on_event);
+    kt_uv_opened(l->u);
+    *out = &l->listener;
+    return 0;
+}

@@ -1,0 +1,323 @@
+/* The libuv backend: the loop, its turns, clock and chance.
+ *
+ * A turn: the loop wakes; arrivals are handled by the callbacks of the other files (kt_uv_wake reads the
+ * clock once, before the first); then due timers run (check); then, right before the loop sleeps (prepare),
+ * turn hooks run and queued datagrams leave. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "base/log.h"
+#include "base/slab.h"
+#include "io/uv/internal.h"
+#include "io/writer.h"
+
+#define TRIM_AFTER_US 1000000u
+
+/* ---- turns ---- */
+
+static uint64_t clock_us(void)
+{
+    return uv_hrtime() / 1000;
+}
+
+void kt_uv_wake(struct uv_io *u)
+{
+    if (!u->stale) return;
+    u->stale = false;
+    u->io.now = clock_us();
+}
+
+static void end_turn(struct uv_io *u)
+{
+    kt_io_turn_end(&u->io);
+    kt_uv_udp_flush(u); /* calls no one above, so no new hooks come of it */
+}
+
+static void on_prepare(uv_prepare_t *handle)
+{
+    struct uv_io *u = handle->data;
+    end_turn(u);
+    kt_uv_alarm_set(u->alarm, kt_wheel_next(&u->io.wheel));
+    u->stale = true;
+}
+
+static void on_check(uv_check_t *handle)
+{
+    struct uv_io *u = handle->data;
+    kt_uv_wake(u);
+    kt_wheel_run(&u->io.wheel, u->io.now);
+}
+
+static void uv_io_run(struct kt_io *io)
+{
+    struct uv_io *u = kt_uv(io);
+    u->stale = true;
+    kt_uv_wake(u);
+    uv_run(&u->loop, UV_RUN_DEFAULT); /* returns by uv_stop only: the prepare handle keeps it going */
+    end_turn(u);                      /* the turn that stopped it ends here */
+}
+
+static void uv_io_stop(struct kt_io *io)
+{
+    uv_stop(&kt_uv(io)->loop); /* libuv remembers it until the next uv_run */
+}
+
+static uint64_t uv_io_clock(struct kt_io *io)
+{
+    (void)io;
+    return clock_us();
+}
+
+static uint64_t uv_io_wall(struct kt_io *io)
+{
+    (void)io;
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* ---- chance ---- */
+
+static void wipe(uint8_t *p, size_t n)
+{
+    memset(p, 0, n);
+    __asm__ volatile("" : : "r"(p) : "memory"); /* so that the memset is not seen as dead */
+}
+
+/* getrandom(2) or what the platform has for it; waits for the kernel's generator to be seeded at boot. */
+static void from_system(uint8_t *out, size_t n)
+{
+    int r = uv_random(NULL, NULL, out, n, 0, NULL);
+    if (r < 0) {
+        /* Nothing safe can be done without random bytes: every key and nonce depends on them. */
+        fprintf(stderr, "kt: the system gives no random bytes: %s\n", uv_strerror(r));
+        abort();
+    }
+}
+
+static void uv_io_random(struct kt_io *io, void *out, size_t n)
+{
+    struct uv_io *u = kt_uv(io);
+    uint8_t *dst = out;
+    if (n >= KT_UV_RANDOM) {
+        from_system(dst, n);
+        return;
+    }
+    while (n > 0) {
+        if (u->random_left == 0) {
+            from_system(u->random, KT_UV_RANDOM);
+            u->random_left = KT_UV_RANDOM;
+        }
+        size_t take = n < u->random_left ? n : u->random_left;
+        uint8_t *src = u->random + KT_UV_RANDOM - u->random_left;
+        memcpy(dst, src, take);
+        wipe(src, take); /* a byte handed out must not be found here later */
+        u->random_left -= take;
+        dst += take;
+        n -= take;
+    }
+}
+
+/* ---- shared memory ---- */
+
+uint8_t *kt_uv_scratch(struct uv_io *u)
+{
+    if (!u->scratch) u->scratch = malloc(KT_UV_SCRATCH);
+    return u->scratch;
+}
+
+static void on_trim(void *ctx)
+{
+    struct uv_io *u = ctx;
+    kt_slab_trim(u->blocks);
+}
+
+void *kt_uv_block_get(struct uv_io *u)
+{
+    return kt_slab_get(u->blocks);
+}
+
+void kt_uv_block_put(struct uv_io *u, void *block)
+{
+    kt_slab_put(u->blocks, block);
+    if (!u->trim.armed) kt_io_timer_set(&u->io, &u->trim, u->io.now + TRIM_AFTER_US);
+}
+
+/* ---- what is open ---- */
+
+void kt_uv_opened(struct uv_io *u)
+{
+    u->open++;
+}
+
+void kt_uv_close_begun(struct uv_io *u)
+{
+    assert(u->open > 0);
+    u->open--;
+    u->closing++;
+}
+
+void kt_uv_close_done(struct uv_io *u)
+{
+    assert(u->closing > 0);
+    u->closing--;
+}
+
+static void on_own_closed(uv_handle_t *handle)
+{
+    kt_uv_close_done(handle->data);
+}
+
+static void run_closings(struct uv_io *u)
+{
+    while (u->closing > 0) uv_run(&u->loop, UV_RUN_ONCE);
+}
+
+static void uv_io_free(struct kt_io *io)
+{
+    struct uv_io *u = kt_uv(io);
+    end_turn(u); /* hooks of the last turn may still close things */
+    assert(u->open == 0);
+    kt_uv_conn_hurry(u);
+    run_closings(u);
+
+    u->closing += 2;
+    uv_close((uv_handle_t *)&u->prepare, on_own_closed);
+    uv_close((uv_handle_t *)&u->check, on_own_closed);
+    kt_uv_alarm_close(u->alarm);
+    kt_uv_hangups_close(u->hangups);
+    run_closings(u);
+    /* A handle that was leaked (asserted above) is left alone with the loop it is in, rather than freed under
+     * it. */
+    if (uv_loop_close(&u->loop) != 0) return;
+    kt_slab_free(u->blocks);
+    free(u->scratch);
+    wipe(u->random, sizeof u->random);
+    free(u);
+}
+
+/* ---- small things for the other files ---- */
+
+int kt_uv_code(int uverr)
+{
+    switch (uverr) {
+    case UV_EOF:
+        return KT_EEOF;
+    case UV_ECANCELED:
+    case UV_EAI_CANCELED:
+        return KT_ECANCELED;
+    case UV_EAI_MEMORY:
+        return KT_ENOMEM;
+    default:
+        break;
+    }
+    if (uverr <= UV_EAI_ADDRFAMILY && uverr >= UV_EAI_PROTOCOL) return KT_ENAME;
+    return kt_err_from_errno(-uverr);
+}
+
+int kt_uv_fd_prepare(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -1;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+void kt_uv_addr_unmap(struct kt_addr *a)
+{
+    if (a->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr)) return;
+    struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = a->in6.sin6_port};
+    memcpy(&in4.sin_addr, a->in6.sin6_addr.s6_addr + 12, 4);
+    memset(a, 0, sizeof *a);
+    a->in4 = in4;
+}
+
+void kt_uv_addr_map(struct kt_addr *a)
+{
+    if (a->sa.sa_family != AF_INET) return;
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = a->in4.sin_port};
+    in6.sin6_addr.s6_addr[10] = in6.sin6_addr.s6_addr[11] = 0xff;
+    memcpy(in6.sin6_addr.s6_addr + 12, &a->in4.sin_addr, 4);
+    a->in6 = in6;
+}
+
+/* ---- making one ---- */
+
+static const struct kt_io_ops ops = {
+    .run = uv_io_run,
+    .stop = uv_io_stop,
+    .free = uv_io_free,
+    .clock = uv_io_clock,
+    .wall = uv_io_wall,
+    .random = uv_io_random,
+    .udp_open = kt_uv_udp_open,
+    .listen = kt_uv_listen,
+    .connect = kt_uv_connect,
+    .resolve = kt_uv_resolve,
+    .query = kt_uv_query,
+    .signal_watch = kt_uv_signal_watch,
+    .file_read = kt_system_file_read,
+    .file_append = kt_system_file_append,
+    .file_create = kt_system_file_create,
+    .watch_new = kt_uv_watch_new,
+    .append_open = kt_writer_append_open,
+};
+
+/* A write to a socket that its peer has closed must fail, not kill the process; libuv's writes leave that to
+ * us. A handler that the program has set is left alone. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction old;
+    if (sigaction(SIGPIPE, NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
+}
+
+int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags)
+{
+    *out = NULL;
+    struct uv_io *u = calloc(1, sizeof *u);
+    if (!u) return KT_ENOMEM;
+    int r = uv_loop_init(&u->loop);
+    if (r < 0) {
+        free(u);
+        return kt_uv_code(r);
+    }
+    kt_io_init(&u->io, &ops, log, clock_us());
+    u->flags = flags;
+    kt_list_init(&u->udp_dirty);
+    kt_list_init(&u->conn_closing);
+    kt_list_init(&u->query_channels);
+    kt_timer_init(&u->trim, on_trim, u);
+    r = kt_uv_alarm_new(u, &u->alarm);
+    if (r < 0) {
+        uv_loop_close(&u->loop);
+        free(u);
+        return kt_uv_code(r);
+    }
+    r = kt_uv_hangups_new(u, &u->hangups);
+    if (r == 0 && (r = kt_uv_room_watchers(u)) != 0) kt_uv_hangups_close(u->hangups);
+    if (r == 0 && kt_slab_new(&u->blocks, KT_CONN_READ, 0) != 0) {
+        kt_uv_hangups_close(u->hangups);
+        r = UV_ENOMEM;
+    }
+    if (r < 0) {
+        kt_uv_alarm_close(u->alarm);
+        run_closings(u);
+        uv_loop_close(&u->loop);
+        free(u);
+        return kt_uv_code(r);
+    }
+    run_closings(u);
+    uv_prepare_init(&u->loop, &u->prepare); /* these four never fail */
+    uv_check_init(&u->loop, &u->check);
+    uv_prepare_start(&u->prepare, on_prepare);
+    uv_check_start(&u->check, on_check);
+    u->prepare.data = u->check.data = u;
+    ignore_sigpipe();
+    *out = &u->io;
+    return 0;
+}

@@ -1,0 +1,52 @@
+/* Stream sockets: the names of their ends, and the options of a TCP conn. */
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include "io/uv/internal.h"
+
+#define KEEPALIVE_S 60u
+
+void kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len)
+{
+    struct kt_addr addr;
+    snprintf(out, 128, "?");
+    if (name->sa.sa_family == AF_UNIX && len <= offsetof(struct sockaddr_un, sun_path)) {
+        snprintf(out, 128, "unix:"); /* not bound, as clients are */
+    } else if (name->sa.sa_family == AF_UNIX) {
+        /* sun_path need not end in a NUL when it is full. An abstract one begins with a NUL, and is written
+         * with "@" by all tools. */
+        const char *path = name->un.sun_path;
+        const int n = (int)(len - offsetof(struct sockaddr_un, sun_path)), at = path[0] ? 0 : 1;
+        snprintf(out, 128, "unix:%s%.*s", at ? "@" : "", n - at, path + at);
+    } else if (kt_addr_from_sockaddr(&addr, &name->sa)) {
+        kt_uv_addr_unmap(&addr);
+        kt_addr_text(&addr, out);
+    }
+}
+
+void kt_uv_name_end(char out[128], const uv_handle_t *handle, int (*get)(int, struct sockaddr *, socklen_t *))
+{
+    union kt_uv_name name;
+    socklen_t len = sizeof name;
+    uv_os_fd_t fd;
+    memset(&name, 0, sizeof name);
+    if (uv_fileno(handle, &fd) == 0 && get(fd, &name.sa, &len) == 0)
+        kt_uv_name_text(out, &name, len);
+    else
+        snprintf(out, 128, "?");
+}
+
+void kt_uv_tune(int fd)
+{
+    const int on = 1;
+    /* The peer may be gone already, then these fail; reading tells. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+#ifdef TCP_KEEPIDLE
+    const int idle = KEEPALIVE_S, interval = 1, count = 10; /* seconds, seconds, probes */
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+#endif
+}

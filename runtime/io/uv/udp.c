@@ -1,0 +1,241 @@
+/* UDP on a plain non-blocking socket watched by libuv: opening, events and closing.
+ *
+ * Invariant: the user is called from on_event only, never from inside a call of his or from the flush at the
+ * end of a turn. What a send finds out there (an error, room again) is noted, and the socket is polled for
+ * "writable", which brings on_event round in the next turn. */
+#include "io/uv/udp.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/log.h"
+
+/* ---- events ---- */
+
+void kt_uv_udp_note(struct uv_udp *s, int errnum)
+{
+    s->error = kt_err_from_errno(errnum);
+}
+
+static void on_event(uv_poll_t *poll, int status, int events);
+
+void kt_uv_udp_poll(struct uv_udp *s)
+{
+    int want = UV_READABLE;
+    if (s->out.blocked || s->out.starved || s->error) want |= UV_WRITABLE;
+    if (want == s->polled || s->closed) return;
+    s->polled = want;
+    uv_poll_start(&s->poll, want, on_event); /* fails only for a closed fd */
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+    struct uv_udp *s = poll->data;
+    kt_uv_wake(s->u);
+    if (status < 0) {
+        /* libuv stops polling on an error condition. For UDP it means no more than that an ICMP message came:
+         * the next receive or send tells which. */
+        s->polled = 0;
+        events = UV_READABLE | UV_WRITABLE;
+    }
+    if (events & UV_WRITABLE) {
+        s->out.blocked = false;
+        kt_uv_udp_send(s);
+    }
+    if (events & UV_READABLE) kt_uv_udp_receive(s);
+    if (s->error && !s->closed) {
+        int code = s->error;
+        s->error = 0;
+        if (s->events->error) s->events->error(s->ctx, code);
+    }
+    if (s->out.starved && !s->closed && kt_uv_udp_has_room(s)) {
+        s->out.starved = false;
+        if (s->events->writable) s->events->writable(s->ctx);
+    }
+    kt_uv_udp_poll(s);
+}
+
+void kt_uv_udp_flush(struct uv_io *u)
+{
+    struct kt_list *node;
+    while ((node = kt_list_pop(&u->udp_dirty)) != NULL) {
+        struct uv_udp *s = KT_CONTAINER(node, struct uv_udp, dirty);
+        kt_uv_udp_send(s);
+        kt_uv_udp_poll(s);
+    }
+}
+
+/* ---- closing ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct uv_udp *s = handle->data;
+    kt_uv_udp_out_free(s);
+    kt_uv_close_done(s->u);
+    free(s);
+}
+
+static void udp_close(struct kt_udp *udp)
+{
+    struct uv_udp *s = (struct uv_udp *)(void *)udp;
+    assert(!s->closed);
+    s->out.blocked = false; /* one more attempt */
+    kt_uv_udp_send(s);
+    s->closed = true;
+    kt_list_remove(&s->dirty);
+    kt_uv_close_begun(s->u);
+    uv_close((uv_handle_t *)&s->poll, on_closed);
+    close(s->fd); /* at once, so that the port is free for the next; libuv no longer looks at it */
+}
+
+static void udp_local(const struct kt_udp *udp, struct kt_addr *out)
+{
+    const struct uv_udp *s = (const struct uv_udp *)(const void *)udp;
+    memset(out, 0, sizeof *out);
+    socklen_t len = sizeof *out;
+    if (getsockname(s->fd, &out->sa, &len) < 0) out->sa.sa_family = AF_INET;
+    kt_uv_addr_unmap(out);
+}
+
+/* ---- opening ---- */
+
+static int set_int(int fd, int level, int name, int value)
+{
+    return setsockopt(fd, level, name, &value, sizeof value);
+}
+
+/* Beyond the system's limit if we may, else up to it. Linux doubles the figure for its own bookkeeping, and
+ * shows the double. */
+static void set_buffer(struct uv_udp *s, int force, int plain, const char *what, size_t bytes)
+{
+    if (bytes == 0) return;
+    int want = bytes > INT32_MAX / 2 ? INT32_MAX / 2 : (int)bytes, got = 0;
+    if (force < 0 || set_int(s->fd, SOL_SOCKET, force, want) < 0) set_int(s->fd, SOL_SOCKET, plain, want);
+    socklen_t len = sizeof got;
+    if (getsockopt(s->fd, SOL_SOCKET, plain, &got, &len) < 0) return;
+#ifdef __linux__
+    got /= 2;
+#endif
+    if (got < want)
+        kt_log(s->u->io.log, KT_LOG_WARN,
+            "udp: the system allows a %s buffer of %d bytes, not the %d asked for; raise net.core.%cmem_max",
+            what, got, want, plain == SO_RCVBUF ? 'r' : 'w');
+}
+
+static void set_dscp(struct uv_udp *s, int dscp)
+{
+    if (dscp <= 0) return;
+    int tos = (dscp & 63) << 2; /* the two bits below are ECN's */
+    int r = set_int(s->fd, IPPROTO_IP, IP_TOS, tos);
+    if (s->is_v6) r = set_int(s->fd, IPPROTO_IPV6, IPV6_TCLASS, tos); /* IP_TOS: for v4-mapped peers only */
+    if (r < 0) kt_log(s->u->io.log, KT_LOG_WARN, "udp: cannot set dscp %d: %s", dscp, strerror(errno));
+}
+
+static void set_gro(struct uv_udp *s)
+{
+#ifdef UDP_GRO
+    s->gro = !(s->u->flags & KT_UV_NO_GRO) && set_int(s->fd, IPPROTO_UDP, UDP_GRO, 1) == 0;
+#endif
+}
+
+/* A socket that is bound to a wildcard on a host with several addresses has to answer from the one that was
+ * addressed: the peer hears no other. IPV6_PKTINFO tells v4 addresses too (as v4-mapped ones). */
+static void set_pktinfo(struct uv_udp *s, const struct kt_addr *local)
+{
+    const bool any =
+        s->is_v6 ? IN6_IS_ADDR_UNSPECIFIED(&local->in6.sin6_addr) : local->in4.sin_addr.s_addr == 0;
+    if (!any || s->connected) return;
+#if defined IPV6_RECVPKTINFO && defined IP_PKTINFO
+    s->pktinfo = (s->is_v6 ? set_int(s->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                           : set_int(s->fd, IPPROTO_IP, IP_PKTINFO, 1)) == 0;
+#endif
+}
+
+/* Errors of the socket's own set-up (not of buffers and marks, without which it still works). */
+static int set_up(
+    struct uv_udp *s, const struct kt_udp_opts *opts, const struct kt_addr *local, struct kt_err *err)
+{
+    char text[KT_ADDR_TEXT];
+    int scope = kt_addr_check_scope(local, err);
+    if (!scope && opts->remote) scope = kt_addr_check_scope(opts->remote, err);
+    if (scope) return scope;
+    kt_addr_text(local, text);
+    if (kt_uv_fd_prepare(s->fd) < 0) return kt_plain_bind_error(err, text, 0, errno);
+    if (s->is_v6 && IN6_IS_ADDR_UNSPECIFIED(&local->in6.sin6_addr))
+        set_int(s->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); /* [::] is v4's wildcard too */
+    if (opts->reuse_port && set_int(s->fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+        return kt_err_set(err, KT_ENOTSUP, "%s: cannot share the port: %s", text, strerror(errno));
+    if (bind(s->fd, &local->sa, kt_addr_len(local)) < 0)
+        return kt_plain_bind_error(err, text, kt_addr_port(local), errno);
+    if (opts->remote) {
+        struct kt_addr remote = *opts->remote;
+        if (s->is_v6) kt_uv_addr_map(&remote);
+        if (connect(s->fd, &remote.sa, kt_addr_len(&remote)) < 0) {
+            int errnum = errno;
+            kt_addr_text(opts->remote, text);
+            return kt_err_set(err, kt_err_from_errno(errnum), "%s: %s", text, strerror(errnum));
+        }
+        s->connected = true;
+    }
+#ifdef SO_SNDBUFFORCE
+    set_buffer(s, SO_SNDBUFFORCE, SO_SNDBUF, "send", opts->sndbuf);
+    set_buffer(s, SO_RCVBUFFORCE, SO_RCVBUF, "receive", opts->rcvbuf);
+#else
+    set_buffer(s, -1, SO_SNDBUF, "send", opts->sndbuf);
+    set_buffer(s, -1, SO_RCVBUF, "receive", opts->rcvbuf);
+#endif
+    set_dscp(s, opts->dscp);
+    set_gro(s);
+    set_pktinfo(s, local);
+    kt_uv_udp_out_init(s);
+    return 0;
+}
+
+static const struct kt_udp_ops udp_ops = {
+    .reserve = kt_uv_udp_reserve,
+    .commit = kt_uv_udp_commit,
+    .cancel = kt_uv_udp_cancel,
+    .fragment = kt_uv_udp_fragment,
+    .local = udp_local,
+    .close = udp_close,
+};
+
+int kt_uv_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struct kt_udp_events *events,
+    void *ctx, struct kt_udp **out, struct kt_err *err)
+{
+    *out = NULL;
+    struct uv_udp *s = calloc(1, sizeof *s);
+    if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    s->udp.ops = &udp_ops;
+    s->u = kt_uv(io);
+    s->events = events;
+    s->ctx = ctx;
+    struct kt_addr local = opts->local;
+    if (local.sa.sa_family == AF_UNSPEC && opts->remote) local.sa.sa_family = opts->remote->sa.sa_family;
+    s->is_v6 = local.sa.sa_family == AF_INET6;
+    kt_list_init(&s->dirty);
+
+    char text[KT_ADDR_TEXT];
+    int code = 0;
+    s->fd = socket(local.sa.sa_family, SOCK_DGRAM, 0);
+    if (s->fd < 0) {
+        code = kt_plain_bind_error(err, kt_addr_text(&local, text), 0, errno);
+    } else if ((code = set_up(s, opts, &local, err)) == 0) {
+        int r = uv_poll_init(&s->u->loop, &s->poll, s->fd);
+        if (r < 0) code = kt_err_set(err, kt_uv_code(r), "udp: %s", uv_strerror(r));
+    }
+    if (code) {
+        if (s->fd >= 0) close(s->fd);
+        free(s);
+        return code;
+    }
+    s->poll.data = s;
+    kt_uv_udp_poll(s);
+    kt_uv_opened(s->u);
+    *out = &s->udp;
+    return 0;
+}

@@ -1,0 +1,191 @@
+/* See context.h. */
+#include "link/kcptun/context.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "kcp/fec.h"
+#include "kcp/kcp.h"
+#include "link/kcptun/features.h"
+#include "link/kcptun/snappy_stream.h"
+
+#define STREAM_BLOCK 16384u /* two of them hold any frame of the default size */
+#define SESSION_LEAST 65536u
+#define TRIM_EVERY_US 1000000u
+#define SMALL_PATH_US 600000000u
+#define TELL_EVERY_US 60000000u
+
+static size_t used(const struct kt_kcptun_context *sh)
+{
+    return kt_slab_in_use(sh->segs) * kt_slab_block_size(sh->segs) +
+           kt_slab_in_use(sh->bufs) * kt_slab_block_size(sh->bufs);
+}
+
+static void count(struct kt_kcptun_context *sh)
+{
+    const size_t now = used(sh);
+    sh->counters->BytesHeld += now - sh->held;
+    sh->held = now;
+}
+
+/* Once a second while blocks are out; an idle link has none and the timer rests. */
+static void on_trim(void *ctx)
+{
+    struct kt_kcptun_context *sh = ctx;
+    kt_slab_trim(sh->segs);
+    kt_slab_trim(sh->bufs);
+    count(sh);
+    if (kt_slab_in_use(sh->segs) || kt_slab_in_use(sh->bufs)) kt_kcptun_context_busy(sh);
+}
+
+void kt_kcptun_context_busy(struct kt_kcptun_context *sh)
+{
+    count(sh);
+    if (!sh->trim.armed) kt_io_timer_set(sh->io, &sh->trim, kt_io_now(sh->io) + TRIM_EVERY_US);
+}
+
+size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held)
+{
+    size_t most = used(sh) < sh->cfg.memory ? (size_t)(sh->cfg.memory - used(sh)) : 0;
+    if (most < SESSION_LEAST) most = SESSION_LEAST;
+    return held < most ? most - held : 0;
+}
+
+static void forged(struct kt_kcptun_context *sh, const struct kt_addr *from)
+{
+    char text[KT_ADDR_TEXT];
+    const uint64_t now = kt_io_now(sh->io);
+    sh->counters->InCsumErrors++;
+    if (sh->told_forged && now - sh->told_forged < TELL_EVERY_US) return;
+    sh->told_forged = now;
+    kt_log(sh->log, KT_LOG_WARN,
+        "%s: a datagram does not authenticate (dropped; said once a minute at most): are key and crypt the "
+        "same on both ends?",
+        kt_addr_text(from, text));
+}
+
+bool kt_kcptun_context_open(struct kt_kcptun_context *sh, struct kt_dgram *dgram, uint8_t **body, size_t *len)
+{
+    sh->counters->InBytes += dgram->len;
+    if (kt_open_packet(sh->seal, dgram->data, dgram->len, body, len) == 0) return true;
+    forged(sh, dgram->from);
+    return false;
+}
+
+void kt_kcptun_context_send(struct kt_kcptun_context *sh, struct kt_udp *udp, uint8_t *buf, size_t len,
+    const struct kt_addr *to, const struct kt_addr *from)
+{
+    uint8_t nonce[KT_SEAL_MAX_NONCE];
+    kt_io_random(sh->io, nonce, kt_seal_nonce(sh->seal));
+    len = kt_seal_packet(sh->seal, buf, len, nonce);
+    kt_udp_commit(udp, buf, buf, len, to, from);
+    sh->counters->OutPkts++;
+    sh->counters->OutBytes += len;
+}
+
+static int set_up(struct kt_kcptun_context *sh, const struct kt_kcptun_config *cfg, struct kt_err *err)
+{
+    int rc = kt_kcptun_pass(cfg->key, cfg->key_len, sh->pass);
+    if (rc) return kt_err_set(err, rc, "cannot derive the key");
+    rc = kt_seal_new(&sh->seal, cfg->crypt, sh->pass, err);
+    if (rc) return rc;
+    if (cfg->qpp && (rc = kt_qpp_new(&sh->qpp, cfg->key, cfg->key_len, cfg->qpp_count)))
+        return kt_err_set(err, rc, "cannot make the QPP pads");
+    if (cfg->compress && !(sh->scratch = malloc(KT_SNAPPY_MOST)))
+        return kt_err_set(err, KT_ENOMEM, "out of memory");
+    if ((rc = kt_slab_new(&sh->segs, kt_kcp_block_size(cfg->mtu), 0)) ||
+        (rc = kt_slab_new(&sh->bufs, STREAM_BLOCK, 0)))
+        return kt_err_set(err, rc, "out of memory");
+    return 0;
+}
+
+int kt_kcptun_context_new(struct kt_kcptun_context **out, struct kt_io *io,
+    const struct kt_kcptun_config *cfg, bool client, const struct kt_log *log, struct kt_counters *counters,
+    struct kt_err *err)
+{
+    int rc = kt_kcptun_check(cfg, err);
+    if (rc) return rc;
+    struct kt_kcptun_context *sh = calloc(1, sizeof *sh);
+    if (!sh) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    sh->refs = 1;
+    sh->io = io;
+    sh->log = log;
+    sh->counters = counters;
+    sh->cfg = *cfg;
+    sh->cfg.key = NULL;
+    sh->cfg.key_len = 0;
+    sh->cfg.crypt = NULL;
+    sh->client = client;
+    snprintf(sh->crypt, sizeof sh->crypt, "%s", cfg->crypt);
+    sh->features = kt_kcptun_features(cfg);
+    kt_io_random(io, &sh->hash_seed, sizeof sh->hash_seed);
+    kt_timer_init(&sh->trim, on_trim, sh);
+    if ((rc = set_up(sh, cfg, err))) {
+        kt_kcptun_context_unref(sh);
+        return rc;
+    }
+    *out = sh;
+    return 0;
+}
+
+struct kt_kcptun_context *kt_kcptun_context_ref(struct kt_kcptun_context *sh)
+{
+    sh->refs++;
+    return sh;
+}
+
+void kt_kcptun_context_unref(void *shared)
+{
+    struct kt_kcptun_context *sh = shared;
+    if (--sh->refs) return;
+    kt_io_timer_cancel(sh->io, &sh->trim);
+    if (sh->counters) sh->counters->BytesHeld -= sh->held;
+    kt_seal_free(sh->seal);
+    kt_qpp_free(sh->qpp);
+    free(sh->scratch);
+    kt_slab_free(sh->segs);
+    kt_slab_free(sh->bufs);
+    explicit_bzero(sh->pass, sizeof sh->pass);
+    free(sh);
+}
+
+bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b)
+{
+    return strcmp(a->crypt, b->crypt) == 0 && memcmp(a->pass, b->pass, sizeof a->pass) == 0;
+}
+
+/* The settings as bytes: a difference in what lies between the fields costs a needless change, no more. */
+bool kt_kcptun_context_same(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b)
+{
+    struct kt_kcptun_config x = a->cfg, y = b->cfg;
+    if (!kt_endpoint_equal(&x.at, &y.at)) return false;
+    memset(&x.at, 0, sizeof x.at);
+    memset(&y.at, 0, sizeof y.at);
+    return kt_kcptun_context_same_secret(a, b) && memcmp(&x, &y, sizeof x) == 0;
+}
+
+static bool same_host(const struct kt_small_path *path, const struct kt_addr *peer)
+{
+    struct kt_addr host = *peer;
+    kt_addr_set_port(&host, 0);
+    return kt_addr_equal(&path->peer, &host);
+}
+
+uint32_t kt_kcptun_context_mtu(const struct kt_kcptun_context *sh, const struct kt_addr *peer)
+{
+    uint32_t mtu = sh->cfg.mtu;
+    for (size_t i = 0; i < sh->small_count && i < KT_SMALL_PATHS; i++) {
+        const struct kt_small_path *path = &sh->small_paths[i];
+        if (path->mtu < mtu && kt_io_now(sh->io) < path->until && same_host(path, peer)) mtu = path->mtu;
+    }
+    return mtu;
+}
+
+void kt_kcptun_context_note_mtu(struct kt_kcptun_context *sh, const struct kt_addr *peer, uint32_t mtu)
+{
+    size_t i = 0;
+    while (i < sh->small_count && i < KT_SMALL_PATHS && !same_host(&sh->small_paths[i], peer)) i++;
+    if (i == sh->small_count || i == KT_SMALL_PATHS) i = sh->small_count++ % KT_SMALL_PATHS;
+    struct kt_small_path *path = &sh->small_paths[i];
+    *path = (struct kt_small_path){.peer = *peer, .mtu = mtu, .until = kt_io_now(sh->io) + SMALL_PATH_US};
+    kt_addr_set_port(&path->peer, 0);
+}

@@ -1,0 +1,34 @@
+/* See send_budget.h. */
+#include "link/kcptun/send_budget.h"
+
+#define SOON_US 10000u
+#define SOON_SEGMENTS 3u /* lest every acknowledgement find nothing to send */
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Bytes that will leave within SOON_US beyond those that can now, to judge by the window and the round trip,
+ * or by the rate limit. */
+static uint64_t soon(const struct kt_kcptun_send_budget *h)
+{
+    const uint64_t trip = h->kcp.srtt_us ? h->kcp.srtt_us : SOON_US, least = SOON_SEGMENTS * h->mss;
+    uint64_t bytes = (uint64_t)h->kcp.window * h->mss * SOON_US / trip;
+    if (h->rate) bytes = smaller(bytes, h->rate * SOON_US / 1000000);
+    return bytes > least ? bytes : least;
+}
+
+size_t kt_kcptun_send_budget_room(const struct kt_kcptun_send_budget *h, size_t want)
+{
+    const uint64_t extra = soon(h), queued = (uint64_t)h->kcp.queued * h->mss;
+    const uint64_t ahead = smaller((uint64_t)h->kcp.open * h->mss, h->path) + extra;
+    const size_t room = (size_t)smaller(h->space, ahead > queued ? ahead - queued : 0);
+    if (room < h->overhead + (want > 0)) return 0;
+    if (want == 0) return 1;
+    if (want + h->overhead <= room) return want;
+    /* A piece of a frame only if it is a fair part of what there may be, so that a full window does not
+     * shatter frames; a queue that is longer than the horizon by two segments is long enough to wait. */
+    const size_t part = room == h->space ? h->mss * h->window / 4 : (size_t)extra - 2 * h->mss;
+    return room - h->overhead >= part || !h->unacked ? room - h->overhead : 0;
+}

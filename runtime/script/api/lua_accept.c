@@ -1,0 +1,276 @@
+/* kt.accept: takes links from peers; each stream that they open is a task, and so is each peer, for a script
+ * that wants to know (acceptor:on). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "script/api/lua_link.h"
+
+#define ON "acceptor:on"
+
+/* The acceptor, and whose it is now: a reload hands it on from script to script, sessions and all. */
+struct door {
+    struct kt_acceptor *acceptor;
+    struct kt_lua_acceptor *owner;
+};
+
+struct kt_lua_acceptor {
+    struct kt_service service;      /* first */
+    struct door *door;              /* NULL: not open */
+    struct kt_link_totals ended;    /* of an acceptor that was closed */
+    bool drains;                    /* its sessions go on, and bring nothing new */
+    struct door *next;              /* during a reload: whose change of settings is prepared */
+    struct kt_kcptun_config config; /* its strings are anchored by uservalue 1 */
+    char mode[16];
+    int on_link; /* registry reference to the function for peers, or LUA_NOREF */
+    const struct kt_origin *on_link_at;
+};
+
+static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
+{
+    const struct door *door = ctx;
+    struct kt_service *s = &door->owner->service;
+    if (door->owner->drains)
+        kt_pipe_reset(stream, KT_ECLOSED);
+    else if (s->handler == LUA_NOREF) /* made in a task, which has not said yet who serves */
+        kt_pipe_reset(stream, KT_ECANCELED);
+    else
+        kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
+}
+
+struct arrival {
+    const struct kt_lua_acceptor *a;
+    struct kt_link *link;
+    const char *peer;
+};
+
+/* Protected: → handler, the link's handle */
+static int prepare_link(lua_State *L)
+{
+    const struct arrival *v = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, v->a->on_link);
+    kt_lua_link_peer(L, kt_lua_link_push(L), v->link, v->peer);
+    return 2;
+}
+
+static void on_link(void *ctx, struct kt_link *link, const char *peer)
+{
+    const struct kt_lua_acceptor *a = ((const struct door *)ctx)->owner;
+    struct kt_runtime *rt = a->service.rt;
+    const struct arrival v = {a, link, peer};
+    if (a->on_link != LUA_NOREF && rt->phase == KT_RUN) kt_task_prepare(rt, a->on_link_at, prepare_link, &v);
+}
+
+static void forget_strings(struct kt_lua_acceptor *a)
+{
+    a->config.key = NULL;
+    a->config.crypt = NULL;
+}
+
+static int open(struct kt_service *s, struct kt_err *err)
+{
+    static const struct kt_acceptor_events events = {.stream = on_stream, .link = on_link};
+    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
+    struct door *door = calloc(1, sizeof *door);
+    if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    door->owner = a;
+    int rc = kt_kcptun_accept(s->rt->io, &a->config, s->rt->log, s->rt->counters, s->rt->starts, &events,
+        door, &door->acceptor, err);
+    if (rc == 0) {
+        a->door = door;
+        kt_config_log(&a->config, a->mode, s, "accepting links on");
+    } else {
+        free(door);
+    }
+    forget_strings(a);
+    return rc;
+}
+
+static bool quiet(const struct kt_service *s)
+{
+    struct kt_link_stats stats;
+    kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->door->acceptor, &stats);
+    return !stats.owing && stats.streams == 0;
+}
+
+static void drain(struct kt_service *s)
+{
+    ((struct kt_lua_acceptor *)s)->drains = true;
+}
+
+static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
+{
+    kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->door->acceptor, out);
+}
+
+/* It is about to be closed, or to be another script's. */
+static void keep_totals(struct kt_lua_acceptor *a)
+{
+    struct kt_link_stats stats;
+    stats_of(&a->service, &stats);
+    a->ended = stats.total;
+}
+
+static void close_acceptor(struct kt_service *s)
+{
+    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
+    keep_totals(a);
+    kt_acceptor_close(a->door->acceptor); /* at the end of the turn; until then it brings nothing */
+    free(a->door);
+    a->door = NULL;
+    luaL_unref(s->rt->L, LUA_REGISTRYINDEX, a->on_link);
+    a->on_link = LUA_NOREF;
+}
+
+/* ---- reload ---- */
+
+static const struct kt_endpoint *binds(const struct kt_service *s)
+{
+    return &((const struct kt_lua_acceptor *)s)->config.at;
+}
+
+static bool heir(const struct kt_service *s, const struct kt_service *old)
+{
+    const struct kt_lua_acceptor *a = (const struct kt_lua_acceptor *)s,
+                                 *o = (const struct kt_lua_acceptor *)old;
+    return kt_endpoint_equal(&a->config.at, &o->config.at);
+}
+
+static int prepare(struct kt_service *s, struct kt_service *old, struct kt_err *err)
+{
+    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
+    bool differs;
+    int rc = kt_kcptun_change(((struct kt_lua_acceptor *)old)->door->acceptor, &a->config, &differs, err);
+    if (rc == 0) a->next = ((struct kt_lua_acceptor *)old)->door;
+    return rc;
+}
+
+static void forgo(struct kt_service *s)
+{
+    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
+    kt_kcptun_change_drop(a->next->acceptor);
+    a->next = NULL;
+}
+
+static void inherit(struct kt_service *s, struct kt_service *old)
+{
+    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
+    struct kt_acceptor_change change;
+    a->door = a->next;
+    a->door->owner = a;
+    a->next = NULL;
+    keep_totals((struct kt_lua_acceptor *)old);
+    ((struct kt_lua_acceptor *)old)->door = NULL;
+    kt_kcptun_change_apply(a->door->acceptor, &change);
+    if (change.changed) kt_config_log(&a->config, a->mode, s, "accepting links on");
+    if (change.changed && change.sessions)
+        kt_log(s->rt->log, KT_LOG_INFO, "%s: %zu sessions keep the settings that they began with%s", s->name,
+            change.sessions,
+            change.retired ? ", take no new streams, as the key is another one, and end with those they have"
+                           : "");
+    kt_kcptun_handed_over(a->door->acceptor);
+    forget_strings(a);
+}
+
+static const struct kt_service_ops ops = {
+    .what = "kt.accept",
+    .at = "on",
+    .serve = "acceptor:serve",
+    .brings = "stream",
+    .open = open,
+    .drain = drain,
+    .quiet = quiet,
+    .stats = stats_of,
+    .close = close_acceptor,
+    .binds = binds,
+    .udp = true,
+    .heir = heir,
+    .prepare = prepare,
+    .forgo = forgo,
+    .inherit = inherit,
+};
+
+/* core.accept(config) → acceptor | nil, err */
+static int accept_on(lua_State *L)
+{
+    struct kt_kcptun_config config;
+    kt_config_read(L, 1, "accept", false, &config);
+    kt_service_localhost(&config.at);
+    struct kt_lua_acceptor *a = kt_handle_push(L, KT_HANDLE_ACCEPTOR, sizeof *a, 1);
+    a->config = config;
+    a->on_link = LUA_NOREF;
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    lua_getfield(L, 1, "mode");
+    snprintf(a->mode, sizeof a->mode, "%s", lua_tostring(L, -1) ? lua_tostring(L, -1) : "fast");
+    lua_getfield(L, 1, "on");
+    snprintf(a->service.name, sizeof a->service.name, "%s", lua_tostring(L, -1));
+    lua_pop(L, 2);
+    return kt_service_enter(L, &a->service, &ops);
+}
+
+static int serve(lua_State *L)
+{
+    return kt_service_serve(L, kt_handle_self(L, KT_HANDLE_ACCEPTOR, "serve"));
+}
+
+/* acceptor:on("link", function(link) … end) → acceptor */
+static int on(lua_State *L)
+{
+    struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "on");
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return kt_raise(L, ON ": wanted the name of an event, got %s", kt_handle_kind(L, 2));
+    const char *event = lua_tostring(L, 2);
+    if (strcmp(event, "link") != 0) return kt_raise(L, ON ": \"%s\" is no event; there is: link", event);
+    if (lua_type(L, 3) != LUA_TFUNCTION)
+        return kt_raise(L, ON ": wanted a function, got %s", kt_handle_kind(L, 3));
+    if (a->service.closed) return kt_raise(L, ON ": the acceptor was closed");
+    if (a->on_link != LUA_NOREF)
+        return kt_raise(L, ON ": \"link\" has its function already, at %s:%d", a->on_link_at->source,
+            a->on_link_at->line);
+    a->on_link_at = kt_origin_here(a->service.rt, L);
+    lua_settop(L, 3);
+    a->on_link = luaL_ref(L, LUA_REGISTRYINDEX);
+    a->service.stays = true; /* its links carry streams, whether or not it serves any */
+    if (a->service.open) kt_service_settle(&a->service);
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int acceptor_stats(lua_State *L)
+{
+    const struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "stats");
+    struct kt_link_stats stats = {.total = a->ended, .since_heard_us = UINT64_MAX};
+    if (a->door) kt_acceptor_stats(a->door->acceptor, &stats);
+    kt_config_push_stats(L, &stats);
+    return 1;
+}
+
+static int close_method(lua_State *L)
+{
+    kt_service_close(kt_handle_self(L, KT_HANDLE_ACCEPTOR, "close"));
+    return 0;
+}
+
+static int gc(lua_State *L)
+{
+    return kt_service_gc(L, lua_touserdata(L, 1));
+}
+
+static int to_string(lua_State *L)
+{
+    const struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "tostring");
+    return kt_handle_text(L, KT_HANDLE_ACCEPTOR, a->service.name, a->service.closed ? "closed" : NULL);
+}
+
+void kt_lua_accept(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"serve", serve}, {"on", on}, {"stats", acceptor_stats}, {"close", close_method}, {NULL, NULL}};
+    kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_ACCEPTOR,
+                          .methods = methods,
+                          .close = close_method,
+                          .gc = gc,
+                          .tostring = to_string});
+    lua_pushcfunction(L, accept_on);
+    lua_setfield(L, -2, "accept");
+}

@@ -1,0 +1,171 @@
+/* What `kt check` and `kt help` (lua/kt/check, lua/kt/doc) need of the insides: the script's chunk and
+ * globals, what is bound in C, and what the declarations come to. Nothing here opens anything. */
+#include <stdio.h>
+#include "script/core/handle.h"
+#include "script/core/script.h"
+#include "script/core/service.h"
+
+/* core.load_script(path) → its main chunk | nil, message */
+static int load_script(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    rt->checking = true;
+    if (kt_state_load_file(rt, luaL_checkstring(L, 1)) == LUA_OK) return 1;
+    lua_pushnil(L);
+    lua_insert(L, -2);
+    return 2;
+}
+
+/* core.run_slice(handler, fn, ...) → true | false, error, stopped: xpcall in a slice of its own, with the
+ * time that a main chunk has in `kt run`. What stops fn does not stop the caller, which runs in the slice
+ * around it. The error is what `handler` made of it, or a text that names the limit; stopped: true if that
+ * was the watchdog's. */
+static int run_slice(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    struct kt_guard *g = &rt->guard;
+    if (kt_guard_stopped(g)) return kt_guard_raise(L);
+    kt_guard_end(rt, NULL);
+    kt_guard_begin(rt, L, KT_MAIN_STOP_US);
+    const int status = lua_pcall(L, lua_gettop(L) - 2, 0, 1);
+    char limit[sizeof g->text] = "";
+    const bool stopped = kt_guard_stopped(g);
+    if (stopped)
+        snprintf(limit, sizeof limit, "%s", kt_guard_text(L));
+    else if (status == LUA_ERRMEM)
+        kt_guard_memory_text(rt, limit, sizeof limit);
+    kt_guard_end(rt, NULL);
+    kt_guard_begin(rt, L, KT_MAIN_STOP_US);
+    if (status == LUA_OK && !limit[0]) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushboolean(L, 0);
+    if (limit[0])
+        lua_pushstring(L, limit);
+    else
+        lua_pushvalue(L, -2);
+    lua_pushboolean(L, stopped);
+    return 3;
+}
+
+/* core.grant_memory(): the script has run; what it still holds does not count against the check's own work.
+ */
+static int grant_memory(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    if (rt->guard.limit) rt->guard.limit += rt->lua_bytes;
+    return 0;
+}
+
+/* core.script_world() → the script's globals, their metatable */
+static int script_world(lua_State *L)
+{
+    lua_pushglobaltable(L);
+    lua_getmetatable(L, -1);
+    return 2;
+}
+
+/* Pushes the names in the table that is the upvalue n of a kind's __index, as a list. */
+static void push_names(lua_State *L, int index, int n)
+{
+    lua_newtable(L);
+    if (!lua_getupvalue(L, index, n)) return;
+    lua_Integer i = 0;
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, -4, ++i);
+    }
+    lua_pop(L, 1);
+}
+
+/* core.handles() → { [kind] = { meta = its metatable, methods = { name … }, fields = { name … } } } */
+static int handles(lua_State *L)
+{
+    lua_newtable(L);
+    int out = lua_gettop(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_handles);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        int meta = lua_gettop(L);
+        lua_getfield(L, meta, "__index");
+        lua_createtable(L, 0, 3);
+        lua_pushvalue(L, meta);
+        lua_setfield(L, -2, "meta");
+        push_names(L, meta + 1, 1); /* see handle_index in handle.c */
+        lua_setfield(L, -2, "methods");
+        push_names(L, meta + 1, 2);
+        lua_setfield(L, -2, "fields");
+        lua_pushvalue(L, meta - 1);
+        lua_insert(L, -2);
+        lua_rawset(L, out);
+        lua_settop(L, meta - 1);
+    }
+    lua_settop(L, out);
+    return 1;
+}
+
+static void push_fault(
+    lua_State *L, lua_Integer i, const struct kt_origin *at, const char *what, const char *text)
+{
+    lua_createtable(L, 0, 4);
+    if (at && at->line > 0) {
+        lua_pushstring(L, at->source);
+        lua_setfield(L, -2, "file");
+        lua_pushinteger(L, at->line);
+        lua_setfield(L, -2, "line");
+    }
+    lua_pushstring(L, what);
+    lua_setfield(L, -2, "path");
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, "text");
+    lua_rawseti(L, -2, i);
+}
+
+/* core.unready() → { { file, line, path, text } … }: why what was declared could not be opened; path nil: all
+ * of it */
+static int unready(lua_State *L)
+{
+    const struct kt_runtime *rt = kt_runtime_of(L);
+    lua_newtable(L);
+    lua_Integer i = 0;
+    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+        struct kt_err err = {0};
+        if (kt_service_ready(s, &err)) push_fault(L, ++i, s->origin, s->ops->what, err.text);
+    }
+    if (!kt_runtime_has_work(rt)) push_fault(L, ++i, NULL, NULL, KT_NO_WORK);
+    return 1;
+}
+
+/* core.task_only(name) → what is said of such a function when it is called in the main chunk */
+static int task_only(lua_State *L)
+{
+    lua_pushfstring(L, KT_TASK_ONLY, luaL_checkstring(L, 1));
+    return 1;
+}
+
+/* core.declare_only(name) → the same of one that is called in a task, and must not be */
+static int declare_only(lua_State *L)
+{
+    lua_pushfstring(L, KT_DECLARE_ONLY, luaL_checkstring(L, 1));
+    return 1;
+}
+
+void kt_lua_check(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"load_script", load_script},
+        {"run_slice", run_slice},
+        {"grant_memory", grant_memory},
+        {"script_world", script_world},
+        {"handles", handles},
+        {"unready", unready},
+        {"task_only", task_only},
+        {"declare_only", declare_only},
+        {NULL, NULL},
+    };
+    luaL_setfuncs(L, functions, 0);
+}

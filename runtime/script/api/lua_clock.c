@@ -1,0 +1,45 @@
+/* The wall clock, for scripts that go by the time of day: kt.wall, and what kt.date is made of. */
+#include <time.h>
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+/* kt.wall() → seconds since 1970-01-01 UTC */
+static int wall(lua_State *L)
+{
+    lua_pushnumber(L, (double)kt_io_wall(kt_runtime_of(L)->io) / 1e6);
+    return 1;
+}
+
+static void set(lua_State *L, const char *name, int value)
+{
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, name);
+}
+
+/* In a repeatable runtime the machine's time zone must not show: it is UTC's everywhere.
+ *
+ * core.calendar(utc) → { year, month, day, hour, minute, second, weekday } */
+static int calendar(lua_State *L)
+{
+    const struct kt_runtime *rt = kt_runtime_of(L);
+    time_t now = (time_t)(kt_io_wall(rt->io) / 1000000u);
+    const bool utc = rt->repeatable || lua_toboolean(L, 1);
+    struct tm tm;
+    if (!(utc ? gmtime_r(&now, &tm) : localtime_r(&now, &tm)))
+        return kt_raise(L, "kt.date: the clock is set to a year that nobody can write");
+    lua_createtable(L, 0, 7);
+    set(L, "year", tm.tm_year + 1900);
+    set(L, "month", tm.tm_mon + 1);
+    set(L, "day", tm.tm_mday);
+    set(L, "hour", tm.tm_hour);
+    set(L, "minute", tm.tm_min);
+    set(L, "second", tm.tm_sec);
+    set(L, "weekday", tm.tm_wday == 0 ? 7 : tm.tm_wday);
+    return 1;
+}
+
+void kt_lua_clock(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"wall", wall}, {"calendar", calendar}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}

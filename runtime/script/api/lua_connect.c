@@ -1,0 +1,60 @@
+/* kt.connect { to = "host:port" | "unix:/path", timeout = "5s" } → conn | nil, err */
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+#define WHAT "kt.connect"
+#define TIMEOUT_US 10000000u
+
+static void connected(void *ctx, struct kt_conn *conn, const struct kt_err *err)
+{
+    struct kt_task *t = ctx;
+    if (conn) {
+        t->conn = conn;
+        t->pipe = kt_conn_pipe(conn);
+        t->rt->pipes++;
+        kt_task_wake(t, 0, NULL);
+    } else {
+        kt_task_wake(t, err->code, err->text);
+    }
+}
+
+static void cancel(struct kt_task *t)
+{
+    kt_connect_cancel(t->op);
+}
+
+static int finish(lua_State *L, struct kt_task *t)
+{
+    kt_lua_pipe_take(L, t, kt_conn_peer(t->conn));
+    return 1;
+}
+
+static int connect_to(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, WHAT);
+    const char *to = NULL;
+    uint64_t timeout = TIMEOUT_US;
+    const struct kt_opt opts[] = {{"to", KT_OPT_STRING, &to}, {"timeout", KT_OPT_DURATION, &timeout}};
+    kt_opts_read(L, 1, WHAT, opts, 2);
+    if (!to) return kt_opts_wrong(L, 1, WHAT);
+    lua_settop(L, 1);
+
+    /* What cannot be parsed is no misuse: it may come from whoever is being served. */
+    struct kt_err err = {0};
+    struct kt_endpoint at;
+    int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_UNIX | KT_ENDPOINT_HOST, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    if (t->rt->pipes >= KT_PIPES_MAX) return kt_lua_pipe_too_many(L, WHAT);
+    kt_lua_pipe_push(L, KT_HANDLE_CONN); /* now, so that there is memory for it when the conn is there */
+    struct kt_connect *op;
+    rc = kt_connect(t->rt->io, &at, connected, t, &op, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    t->op = op;
+    return kt_task_wait(L, t, WHAT, cancel, finish, timeout);
+}
+
+void kt_lua_connect(lua_State *L)
+{
+    lua_pushcfunction(L, connect_to);
+    lua_setfield(L, -2, "connect");
+}

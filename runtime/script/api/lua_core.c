@@ -1,0 +1,335 @@
+/* kt.core's own functions: what the modules in the binary need beyond the public API (lua/kt/). A script
+ * cannot require kt.core. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "script/core/embedded.h"
+#include "script/core/handle.h"
+#include "script/core/logger.h"
+#include "script/core/script.h"
+#include "script/core/service.h"
+
+#define READ_MAX (1u << 20)
+
+static int getenv_(lua_State *L)
+{
+    const struct kt_runtime *rt = kt_runtime_of(L);
+    lua_pushstring(L, rt->getenv(rt->getenv_ctx, luaL_checkstring(L, 1)));
+    return 1;
+}
+
+/* ---- files ---- */
+
+static int push_data(lua_State *L)
+{
+    lua_pushlstring(L, lua_touserdata(L, 1), (size_t)lua_tointeger(L, 2));
+    return 1;
+}
+
+/* core.read_file(path [, max]) → string | nil, err */
+static int read_file(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    size_t max = (size_t)luaL_optinteger(L, 2, READ_MAX);
+    struct kt_err err = {0};
+    char *data;
+    size_t len;
+    int rc = kt_file_read(kt_runtime_of(L)->io, path, max, &data, &len, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    lua_pushcfunction(L, push_data);
+    lua_pushlightuserdata(L, data);
+    lua_pushinteger(L, (lua_Integer)len);
+    int status = lua_pcall(L, 2, 1, 0);
+    free(data);
+    return status == LUA_OK ? 1 : lua_error(L);
+}
+
+/* core.create_file(path, data) → true | nil, err; a file that is there is left alone */
+static int create_file(lua_State *L)
+{
+    size_t len;
+    const char *path = luaL_checkstring(L, 1);
+    const char *data = luaL_checklstring(L, 2, &len);
+    struct kt_err err = {0};
+    int rc = kt_file_create(kt_runtime_of(L)->io, path, data, len, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* core.examples() → { [name] = text }: scripts/examples, as they ship in the binary */
+static int examples(lua_State *L)
+{
+    static const char folder[] = "examples/";
+    lua_newtable(L);
+    for (const struct kt_embedded *e = kt_embedded; e->module; e++) {
+        if (strncmp(e->module, folder, sizeof folder - 1) != 0) continue;
+        lua_pushlstring(L, e->source, e->len);
+        lua_setfield(L, -2, e->module + sizeof folder - 1);
+    }
+    return 1;
+}
+
+/* ---- signals ---- */
+
+struct kt_lua_signal {
+    struct kt_service service; /* first */
+    int signum;
+    struct kt_signal *signal;
+};
+
+static void on_signal(void *ctx, int signum)
+{
+    (void)signum;
+    struct kt_service *s = ctx;
+    if (s->rt->replaced) return; /* the script that runs now answers for all */
+    struct kt_task *t = kt_task_new(s->rt, s->rt->L, s->served_at);
+    if (!t) return;
+    lua_rawgeti(t->L, LUA_REGISTRYINDEX, s->handler);
+    kt_task_start(t, 0);
+}
+
+static int signal_open(struct kt_service *s, struct kt_err *err)
+{
+    struct kt_lua_signal *g = (struct kt_lua_signal *)s;
+    return kt_signal_watch(s->rt->io, g->signum, on_signal, s, &g->signal, err);
+}
+
+static void signal_close(struct kt_service *s)
+{
+    kt_signal_close(((struct kt_lua_signal *)s)->signal);
+}
+
+/* core.on_signal("USR1", fn). SIGHUP is the supervisor's. */
+static int watch_signal(lua_State *L)
+{
+    static const struct kt_service_ops ops = {
+        .what = "kt.core.on_signal", .at = "for", .stays = true, .open = signal_open, .close = signal_close};
+    static const char *const names[] = {"USR1", "USR2", NULL};
+    static const int numbers[] = {SIGUSR1, SIGUSR2};
+    struct kt_runtime *rt = kt_declare_need(L, "kt.core.on_signal");
+    int which = luaL_checkoption(L, 1, NULL, names);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_settop(L, 2);
+    struct kt_lua_signal *g = kt_handle_push(L, "signal", sizeof *g, 0);
+    g->signum = numbers[which];
+    snprintf(g->service.name, sizeof g->service.name, "SIG%s", names[which]);
+    kt_service_declare(L, &g->service, &ops);
+    g->service.served_at = kt_origin_here(rt, L);
+    lua_pushvalue(L, 2);
+    g->service.handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static int signal_gc(lua_State *L)
+{
+    return kt_service_gc(L, lua_touserdata(L, 1));
+}
+
+/* ---- the runtime ---- */
+
+/* core.counters() → { {name, value}, … } in their order */
+static int counters(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    lua_newtable(L);
+    const char *name;
+    for (size_t i = 0; (name = kt_counter_name(i)); i++) {
+        lua_createtable(L, 2, 0);
+        lua_pushstring(L, name);
+        lua_rawseti(L, -2, 1);
+        lua_pushinteger(L, (lua_Integer)kt_counter_value(rt->counters, i));
+        lua_rawseti(L, -2, 2);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+/* core.exit([code]): ends the runtime; does not return. */
+static int exit_(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    int code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
+    kt_runtime_stop(rt, code & 0xff);
+    lua_pushliteral(L, "exit");
+    return lua_error(L); /* unwinds; nobody reports it, as the runtime is exiting */
+}
+
+static int write_to(lua_State *L, int fd)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    rt->print(rt->print_ctx, fd, text, len);
+    return 0;
+}
+
+static int stdout_(lua_State *L)
+{
+    return write_to(L, 1);
+}
+
+static int stderr_(lua_State *L)
+{
+    return write_to(L, 2);
+}
+
+/* core.log_text(text): to where the log goes, as it is */
+static int log_text(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    kt_logger_text(kt_runtime_of(L)->logger, text, len);
+    return 0;
+}
+
+/* core.log_level(name) → true | nil, err */
+static int log_level(lua_State *L)
+{
+    enum kt_log_level level;
+    const char *name = luaL_checkstring(L, 1);
+    if (!kt_log_level_parse(name, &level))
+        return kt_err_return(L, KT_ECONFIG,
+            lua_pushfstring(
+                L, "log level \"%s\" is not known; there are debug, info, warn, error, quiet", name));
+    kt_runtime_of(L)->logger->log.level = level;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* core.log_file(path) → true | nil, err */
+static int log_file(lua_State *L)
+{
+    struct kt_err err = {0};
+    int rc = kt_logger_file(kt_runtime_of(L)->logger, luaL_checkstring(L, 1), &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* core.drain_timeout(duration): how long SIGTERM lets running connections go on */
+static int drain_timeout(lua_State *L)
+{
+    kt_runtime_of(L)->drain_us = kt_opts_duration(L, 1, "kt.core.drain_timeout");
+    return 0;
+}
+
+/* core.when_replaced(seconds | false): how long the conns of this script may go on once a reload has brought
+ * another; false: as long as they live */
+static int when_replaced(lua_State *L)
+{
+    struct kt_runtime *rt = kt_declare_need(L, "kt.reload");
+    rt->replaced_us =
+        lua_toboolean(L, 1) ? kt_opts_duration(L, 1, "kt.core.when_replaced") : (uint64_t)KT_TIME_NEVER;
+    return 0;
+}
+
+/* core.replaced() → whether a reload has brought another script, and this one only goes on with its conns */
+static int replaced(lua_State *L)
+{
+    lua_pushboolean(L, kt_runtime_of(L)->replaced);
+    return 1;
+}
+
+/* core.date(format) → the wall clock as strftime formats it */
+static int date(lua_State *L)
+{
+    const char *format = luaL_checkstring(L, 1);
+    time_t now = (time_t)(kt_io_wall(kt_runtime_of(L)->io) / 1000000u);
+    struct tm tm;
+    char text[512];
+    lua_pushlstring(L, text, strftime(text, sizeof text, format, localtime_r(&now, &tm)));
+    return 1;
+}
+
+/* core.memory() → bytes held by the Lua state, the most it ever held, open tasks, open conns and streams */
+static int memory(lua_State *L)
+{
+    const struct kt_runtime *rt = kt_runtime_of(L);
+    lua_pushinteger(L, (lua_Integer)rt->lua_bytes);
+    lua_pushinteger(L, (lua_Integer)rt->lua_peak);
+    lua_pushinteger(L, (lua_Integer)rt->task_count);
+    lua_pushinteger(L, (lua_Integer)rt->pipes);
+    return 4;
+}
+
+/* core.where() → "client.lua:3: " for the script's line that is calling, "" if there is none but our own */
+static int where(lua_State *L)
+{
+    const struct kt_origin *o = kt_origin_here(kt_runtime_of(L), L);
+    if (o->line == 0 || kt_origin_embedded(o->source))
+        lua_pushliteral(L, "");
+    else
+        lua_pushfstring(L, "%s:%d: ", o->source, o->line);
+    return 1;
+}
+
+/* core.endpoint(text, allow) → true | nil, sentence; allow: any of "r" (port range), "u" (unix), "z" (port
+ * 0), "h" (a host is needed) */
+static int endpoint(lua_State *L)
+{
+    const char *allow = luaL_optstring(L, 2, "");
+    unsigned flags =
+        (strchr(allow, 'r') ? KT_ENDPOINT_RANGE : 0) | (strchr(allow, 'u') ? KT_ENDPOINT_UNIX : 0) |
+        (strchr(allow, 'z') ? KT_ENDPOINT_ZERO : 0) | (strchr(allow, 'h') ? KT_ENDPOINT_HOST : 0);
+    struct kt_endpoint at;
+    struct kt_err err = {0};
+    if (kt_endpoint_parse(&at, luaL_checkstring(L, 1), flags, &err) == 0) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err.text);
+    return 2;
+}
+
+static void set_ref(lua_State *L, int idx, int *ref)
+{
+    luaL_checktype(L, idx, LUA_TFUNCTION);
+    lua_pushvalue(L, idx);
+    luaL_unref(L, LUA_REGISTRYINDEX, *ref);
+    *ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* core.install(explain, duration, rate): what options.c asks (see script.h) */
+static int install(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    set_ref(L, 1, &rt->ref_explain);
+    for (int unit = 0; unit < KT_UNITS; unit++) set_ref(L, 2 + unit, &rt->units[unit].ref_reader);
+    return 0;
+}
+
+void kt_lua_core(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"getenv", getenv_},
+        {"read_file", read_file},
+        {"append_row", kt_lua_append_row},
+        {"create_file", create_file},
+        {"examples", examples},
+        {"on_signal", watch_signal},
+        {"counters", counters},
+        {"exit", exit_},
+        {"stdout", stdout_},
+        {"stderr", stderr_},
+        {"log_level", log_level},
+        {"log_file", log_file},
+        {"log_text", log_text},
+        {"drain_timeout", drain_timeout},
+        {"when_replaced", when_replaced},
+        {"replaced", replaced},
+        {"date", date},
+        {"memory", memory},
+        {"where", where},
+        {"endpoint", endpoint},
+        {"install", install},
+        {NULL, NULL},
+    };
+    kt_handle_type(L, &(struct kt_handle_type){.name = "signal", .gc = signal_gc});
+    luaL_setfuncs(L, functions, 0);
+    lua_pushstring(L, KT_VERSION);
+    lua_setfield(L, -2, "version");
+}

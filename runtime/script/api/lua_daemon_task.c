@@ -1,0 +1,131 @@
+/* What modules in the binary need that do something by themselves, beside the script's own tasks: tasks that
+ * sleep until they are needed, tasks in the name of a script's line, calls of a script's function that may
+ * not wait. */
+#include <string.h>
+#include "script/core/handle.h"
+#include "script/core/handler.h"
+#include "script/core/script.h"
+
+#define PARK "kt.core.park"
+#define ARGS_MAX 16
+#define HANDLER "handler"
+
+/* core.need_task(name): raises outside of a task, and where a task cannot wait. */
+static int need_task(lua_State *L)
+{
+    kt_task_need(L, luaL_checkstring(L, 1));
+    return 0;
+}
+
+/* core.park(seconds): sleeps for so long (math.huge: for ever), or until core.unpark. The least is a
+ * microsecond, so that time goes on for who parks until a time that is nearer. */
+static int park(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, PARK);
+    const lua_Number seconds = luaL_checknumber(L, 1);
+    uint64_t us = KT_TIME_NEVER;
+    if (seconds < 1e9) us = seconds > 0 ? (uint64_t)(seconds * 1e6 + 0.5) : 0;
+    if (us == 0 && seconds > 0) us = 1; /* or who parks for the rest of a time never gets past it */
+    return kt_task_wait(L, t, PARK, NULL, NULL, us);
+}
+
+/* core.unpark(task): wakes it, if it is parked. A thread may by now be another task's, which then wakes for
+ * no reason: who parks looks at why it woke. Allocates nothing and raises nothing, so that finalizers may
+ * call it. */
+static int unpark(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, 1);
+    if (!co) return 0;
+    struct kt_task *t = kt_task_of(co);
+    if (t->L == co && t->state == KT_TASK_WAITING && strcmp(t->what, PARK) == 0) kt_task_wake(t, 0, NULL);
+    return 0;
+}
+
+/* Starts fn(…), at index `first` and what follows. */
+static struct kt_task *start(lua_State *L, int first, const struct kt_origin *origin)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    const int n = lua_gettop(L) - first + 1;
+    luaL_checktype(L, first, LUA_TFUNCTION);
+    luaL_argcheck(L, n <= ARGS_MAX, first, "too many arguments");
+    luaL_checkstack(L, 4, NULL);
+    struct kt_task *t = kt_task_new(rt, L, origin);
+    if (!t) luaL_error(L, rt->phase == KT_END ? "the script has ended" : "too many tasks, or out of memory");
+    if (!lua_checkstack(t->L, n)) {
+        kt_task_abandon(t);
+        luaL_error(L, "out of memory");
+    }
+    lua_xmove(L, t->L, n);
+    kt_task_start(t, n - 1);
+    return t;
+}
+
+/* core.spawn_aside(fn, …): a task that does not keep the script alive. */
+static int spawn_aside(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    struct kt_task *t = start(L, 1, kt_origin_here(rt, L));
+    t->aside = true;
+    rt->aside++;
+    return 0;
+}
+
+/* core.handler() → a handler of the script's (handler.h), set at the line that is calling */
+static int handler(lua_State *L)
+{
+    struct kt_handler *h = kt_handle_push(L, HANDLER, sizeof *h, 0);
+    kt_handler_init(h, kt_origin_here(kt_runtime_of(L), L), KT_HANDLER_TASKS_MAX);
+    return 1;
+}
+
+/* core.handle(handler, event, fn, …): fn(…) as a task of the script's, as if spawned where the handler was
+ * set; not while too many of its tasks run. */
+static int handle(lua_State *L)
+{
+    struct kt_handler *h = luaL_checkudata(L, 1, HANDLER);
+    if (!kt_handler_busy(h, kt_runtime_of(L)->log, luaL_checkstring(L, 2)))
+        kt_handler_add(h, start(L, 3, h->origin));
+    return 0;
+}
+
+static int handler_gc(lua_State *L)
+{
+    kt_handler_end(luaL_checkudata(L, 1, HANDLER));
+    return 0;
+}
+
+/* core.pure(what, fn, …) → true, result | false, error. what: "a policy" */
+static int pure(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    const char *before = rt->pure;
+    rt->pure = luaL_checkstring(L, 1); /* stays on the stack */
+    const int status = lua_pcall(L, lua_gettop(L) - 2, 1, 0);
+    rt->pure = before;
+    if (kt_guard_stopped(&rt->guard)) kt_guard_raise(L);
+    lua_pushboolean(L, status == LUA_OK);
+    lua_insert(L, -2);
+    return 2;
+}
+
+/* core.err(code, text) → err */
+static int err(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1), *text = luaL_checkstring(L, 2);
+    int code = -1;
+    while (strcmp(kt_errname(code), name) != 0) {
+        luaL_argcheck(L, strcmp(kt_errname(code), "unknown") != 0, 1, "no such code");
+        code--;
+    }
+    kt_err_push(L, code, text);
+    return 1;
+}
+
+void kt_lua_aside(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"need_task", need_task}, {"park", park}, {"unpark", unpark},
+        {"spawn_aside", spawn_aside}, {"handler", handler}, {"handle", handle}, {"pure", pure}, {"err", err},
+        {NULL, NULL}};
+    kt_handle_type(L, &(struct kt_handle_type){.name = HANDLER, .gc = handler_gc, .hidden = true});
+    luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,95 @@
+/* Handles whose insides are Lua: for modules in the binary that give scripts something of their own (a pool).
+ * They look, complain, close and are checked by `kt check` as handles made in C do. The handle is a userdata
+ * with the module's table as its uservalue, out of the script's reach. */
+#include <string.h>
+#include "script/core/handle.h"
+#include "script/core/script.h"
+#include "script/core/service.h"
+
+#define METHODS_MAX 32
+
+/* Upvalue 1: the kind. inside(handle, method) → the module's table */
+static int inside(lua_State *L)
+{
+    kt_handle_self(L, lua_tostring(L, lua_upvalueindex(1)), luaL_checkstring(L, 2));
+    lua_getiuservalue(L, 1, 1);
+    return 1;
+}
+
+/* Upvalue 1: the kind. make(table) → handle, which lives as long as the script if the main chunk made it */
+static int make(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    kt_handle_push(L, lua_tostring(L, lua_upvalueindex(1)), 0, 1);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    kt_declared_hold(L);
+    return 1;
+}
+
+/* Upvalue 1: called with the module's table, unless all ends anyway. */
+static int gc(lua_State *L)
+{
+    if (kt_runtime_of(L)->phase == KT_END) return 0;
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_getiuservalue(L, 1, 1);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+/* core.kind(name, { { method, function }, … }, forgotten) → make, inside. The method "close" is also what
+ * leaving a scope calls; forgotten(table) is called for a handle that is garbage, and must not wait. */
+static int kind(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_checktype(L, 3, LUA_TFUNCTION);
+    lua_settop(L, 3);
+    luaL_Reg methods[METHODS_MAX + 1] = {{NULL, NULL}};
+    const size_t n = lua_rawlen(L, 2);
+    luaL_argcheck(L, n <= METHODS_MAX, 2, "too many methods");
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 2, (lua_Integer)i + 1);
+        lua_rawgeti(L, -1, 1);
+        methods[i] = (luaL_Reg){lua_tostring(L, -1), NULL}; /* a placeholder; the table anchors its name */
+        lua_pop(L, 2);
+    }
+    kt_handle_type(L, &(struct kt_handle_type){.name = name, .methods = methods});
+
+    luaL_getmetatable(L, name);
+    lua_getfield(L, -1, "__index");
+    lua_getupvalue(L, -1, 1); /* its methods, see handle.c */
+    for (size_t i = 1; i <= n; i++) {
+        lua_rawgeti(L, 2, (lua_Integer)i);
+        lua_rawgeti(L, -1, 1);
+        lua_rawgeti(L, -2, 2);
+        luaL_checktype(L, -1, LUA_TFUNCTION);
+        lua_rawset(L, -4);
+        lua_pop(L, 1);
+    }
+    lua_getfield(L, -1, "close");
+    lua_setfield(L, 4, "__close");
+    lua_pushvalue(L, 3);
+    lua_pushcclosure(L, gc, 1);
+    lua_setfield(L, 4, "__gc");
+
+    lua_pushvalue(L, 1);
+    lua_pushcclosure(L, make, 1);
+    lua_pushvalue(L, 1);
+    lua_pushcclosure(L, inside, 1);
+    return 2;
+}
+
+/* core.kind_of(value) → "link" for a link's handle, and so on; nil for what is no handle */
+static int kind_of(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (lua_type(L, 1) != LUA_TUSERDATA || luaL_getmetafield(L, 1, "__name") != LUA_TSTRING) lua_pushnil(L);
+    return 1;
+}
+
+void kt_lua_kind(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"kind", kind}, {"kind_of", kind_of}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,384 @@
+/* kt.link: a link and its streams. The table that kt.link was given arrives here checked and flat. */
+#include "script/api/lua_link.h"
+#include <stdio.h>
+#include <string.h>
+#include "link/stream.h"
+
+#define OPEN "link:open"
+#define PROBE "link:probe"
+#define OPEN_US 10000000u
+#define PROBE_US 1000000u
+#define CLOSED "the link was closed"
+
+/* ---- the service ---- */
+
+static void on_up(void *ctx)
+{
+    kt_lua_link_up(ctx);
+}
+
+static void on_down(void *ctx, const struct kt_err *why)
+{
+    kt_lua_link_down(ctx, why);
+}
+
+static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
+{
+    const struct kt_service *s = &((struct kt_lua_link *)ctx)->service;
+    kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
+}
+
+static void on_carries(void *ctx, bool anything)
+{
+    struct kt_lua_link *l = ctx;
+    l->service.carries = anything;
+    kt_service_settle(&l->service);
+}
+
+static void hear(struct kt_lua_link *l)
+{
+    static const struct kt_link_events plain = {.up = on_up, .down = on_down, .carries = on_carries};
+    static const struct kt_link_events serving = {
+        .up = on_up, .down = on_down, .stream = on_stream, .carries = on_carries};
+    kt_link_listen(l->link, l->service.handler == LUA_NOREF ? &plain : &serving, l);
+}
+
+/* It has a function for :serve: the far side can only open streams while there is a session. */
+static void served(struct kt_service *s)
+{
+    struct kt_lua_link *l = (struct kt_lua_link *)s;
+    hear(l);
+    kt_link_stay(l->link, NULL);
+}
+
+static int open(struct kt_service *s, struct kt_err *err)
+{
+    struct kt_lua_link *l = (struct kt_lua_link *)s;
+    int rc = kt_kcptun_link(s->rt->io, &l->config, s->rt->log, s->rt->counters, &l->link, err);
+    if (rc == 0) kt_config_log(&l->config, l->mode, s, "link to");
+    l->config.key = NULL;
+    l->config.crypt = NULL;
+    if (rc) return rc;
+    s->stays = l->config.stay;
+    if (s->handler != LUA_NOREF)
+        served(s);
+    else
+        hear(l);
+    kt_lua_link_opened(l);
+    return 0;
+}
+
+static bool quiet(const struct kt_service *s)
+{
+    const struct kt_lua_link *l = (const struct kt_lua_link *)s;
+    struct kt_link_stats stats;
+    if (!l->link || l->peer) return true; /* a peer's: its acceptor speaks for it */
+    kt_link_stats(l->link, &stats);
+    return !stats.owing && stats.streams == 0;
+}
+
+static void wake_all(struct kt_lua_link *l, int code, const char *text)
+{
+    for (struct kt_list *n; (n = kt_list_pop(&l->waiting));)
+        kt_task_wake(KT_CONTAINER(n, struct kt_task, wait), code, text);
+}
+
+void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out)
+{
+    *out = (struct kt_link_stats){.total = l->ended, .since_heard_us = UINT64_MAX};
+    if (l->link) kt_link_stats(l->link, out);
+}
+
+/* It is about to go. */
+static void keep_totals(struct kt_lua_link *l)
+{
+    struct kt_link_stats stats;
+    kt_lua_link_stats(l, &stats);
+    l->ended = stats.total;
+}
+
+static void close_link(struct kt_service *s)
+{
+    struct kt_lua_link *l = (struct kt_lua_link *)s;
+    kt_lua_link_forget(l);
+    if (!l->link) return;
+    keep_totals(l);
+    kt_link_close(l->link);
+    l->link = NULL;
+    wake_all(l, KT_ECLOSED, CLOSED);
+}
+
+static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
+{
+    kt_link_stats(((const struct kt_lua_link *)s)->link, out);
+}
+
+static const struct kt_service_ops ops = {
+    .what = "kt.link",
+    .at = "to",
+    .serve = "link:serve",
+    .brings = "stream",
+    .may_serve = true,
+    .served = served,
+    .open = open,
+    .quiet = quiet,
+    .stats = stats_of,
+    .close = close_link,
+};
+
+struct kt_lua_link *kt_lua_link_push(lua_State *L)
+{
+    struct kt_lua_link *l = kt_handle_push(L, KT_HANDLE_LINK, sizeof *l, KT_LINK_USERVALUES);
+    kt_list_init(&l->waiting);
+    kt_list_init(&l->watches);
+    return l;
+}
+
+/* core.link(config) → link | nil, err */
+static int link_to(lua_State *L)
+{
+    struct kt_kcptun_config config;
+    kt_config_read(L, 1, "link", true, &config);
+    struct kt_lua_link *l = kt_lua_link_push(L);
+    l->config = config;
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, KT_LINK_CONFIG);
+    lua_getfield(L, 1, "mode");
+    snprintf(l->mode, sizeof l->mode, "%s", lua_tostring(L, -1) ? lua_tostring(L, -1) : "fast");
+    lua_pop(L, 1);
+    lua_getfield(L, 1, "remote");
+    snprintf(l->service.name, sizeof l->service.name, "%s", lua_tostring(L, -1));
+    lua_setiuservalue(L, -2, KT_LINK_REMOTE); /* the peer of its streams */
+    return kt_service_enter(L, &l->service, &ops);
+}
+
+/* ---- an acceptor's ---- */
+
+static void on_peer_down(void *ctx, const struct kt_err *why)
+{
+    struct kt_lua_link *l = ctx;
+    keep_totals(l);
+    l->link = NULL; /* ended by itself, with all that was pending on it */
+    wake_all(l, why->code, why->text);
+    kt_lua_link_down(l, why);
+    kt_service_close(&l->service);
+}
+
+void kt_lua_link_peer(lua_State *L, struct kt_lua_link *l, struct kt_link *link, const char *peer)
+{
+    static const struct kt_link_events events = {.down = on_peer_down};
+    l->peer = true;
+    lua_pushstring(L, peer);
+    lua_setiuservalue(L, -2, KT_LINK_REMOTE);
+    snprintf(l->service.name, sizeof l->service.name, "%s", peer);
+    kt_service_adopt(L, &l->service, &ops);
+    l->link = link;
+    kt_link_listen(link, &events, l);
+}
+
+/* ---- link:open ---- */
+
+static void opened(void *ctx, struct kt_pipe *stream, const struct kt_err *err)
+{
+    struct kt_task *t = ctx;
+    if (stream) {
+        t->pipe = stream;
+        t->rt->pipes++;
+        kt_task_wake(t, 0, NULL);
+    } else {
+        kt_task_wake(t, err->code, err->text);
+    }
+}
+
+static void cancel(struct kt_task *t)
+{
+    kt_open_cancel(t->op);
+}
+
+static const struct kt_err *why_not(struct kt_task *t)
+{
+    const struct kt_err *why = ((struct kt_open *)t->op)->why;
+    return why && why->code ? why : NULL;
+}
+
+/* The stack: the link, the stream's priority and weight, its handle. Nothing of the stream has left yet. */
+static int finish(lua_State *L, struct kt_task *t)
+{
+    const struct kt_stream_policy policy = {(uint32_t)lua_tointeger(L, -3), (uint32_t)lua_tointeger(L, -2)};
+    kt_stream_set(t->pipe, &policy);
+    kt_lua_pipe_take(L, t, NULL);
+    return 1;
+}
+
+static struct kt_lua_link *self(lua_State *L, const char *method)
+{
+    return kt_handle_self(L, KT_HANDLE_LINK, method);
+}
+
+/* link:open { timeout = "5s", client = conn.peer, priority = 3, weight = 16 } → stream | nil, err */
+static int link_open(lua_State *L)
+{
+    struct kt_lua_link *l = self(L, "open");
+    struct kt_task *t = kt_task_need(L, OPEN);
+    const char *client = NULL;
+    uint64_t timeout = OPEN_US;
+    struct kt_opt_integer priority = {KT_PRIORITY_DEFAULT, 0, KT_PRIORITIES - 1};
+    struct kt_opt_integer weight = {KT_WEIGHT_DEFAULT, 1, KT_WEIGHT_MAX};
+    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}, {"client", KT_OPT_STRING, &client},
+        {"priority", KT_OPT_INTEGER, &priority}, {"weight", KT_OPT_INTEGER, &weight}};
+    kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
+    if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
+    if (t->rt->pipes >= KT_PIPES_MAX) return kt_lua_pipe_too_many(L, OPEN);
+    if (client) kt_log(t->rt->log, KT_LOG_DEBUG, "a stream to %s for %s", l->service.name, client);
+
+    lua_settop(L, 1);
+    lua_pushinteger(L, priority.value);
+    lua_pushinteger(L, weight.value);
+    kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* now, so that there is memory for it when the stream is there */
+    lua_getiuservalue(L, 1, KT_LINK_REMOTE);
+    lua_setiuservalue(L, -2, 1);
+    struct kt_err err = {0};
+    struct kt_open *op;
+    int rc = kt_link_open(l->link, opened, t, &op, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    t->op = op;
+    t->why = why_not;
+    kt_list_push(&l->waiting, &t->wait);
+    return kt_task_wait(L, t, OPEN, cancel, finish, timeout);
+}
+
+/* ---- link:probe ---- */
+
+static void probed(void *ctx, uint64_t rtt_us, const struct kt_err *err)
+{
+    struct kt_task *t = ctx;
+    t->value = rtt_us;
+    kt_task_wake(t, err ? err->code : 0, err ? err->text : NULL);
+}
+
+static int push_rtt(lua_State *L, struct kt_task *t)
+{
+    lua_pushnumber(L, (double)t->value / 1e6);
+    return 1;
+}
+
+/* link:probe { timeout = "1s" } → seconds | nil, err */
+static int link_probe(lua_State *L)
+{
+    struct kt_lua_link *l = self(L, "probe");
+    struct kt_task *t = kt_task_need(L, PROBE);
+    uint64_t timeout = PROBE_US;
+    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}};
+    kt_opts_read(L, 2, PROBE, opts, 1);
+    if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
+    struct kt_err err = {0};
+    struct kt_open *op;
+    int rc = kt_link_probe(l->link, probed, t, &op, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    t->op = op;
+    t->why = why_not;
+    kt_list_push(&l->waiting, &t->wait);
+    return kt_task_wait(L, t, PROBE, cancel, push_rtt, timeout);
+}
+
+/* ---- link:set ---- */
+
+static const char settings; /* its address names kt.init's reader in the registry */
+
+/* core.install_settings(fn): fn(value, mode now) → a flat table of what is to change, mode then; raises */
+static int install_settings(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &settings);
+    return 0;
+}
+
+/* link:set { mode =, kcp =, fec =, rate =, suspect_after =, dead_after = } → true | nil, err */
+static int link_set(lua_State *L)
+{
+    struct kt_lua_link *l = self(L, "set");
+    lua_settop(L, 2);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &settings);
+    lua_pushvalue(L, 2);
+    lua_pushstring(L, l->peer ? "" : l->mode);
+    lua_call(L, 2, 2);
+    if (l->service.closed) return kt_err_return(L, KT_ECLOSED, CLOSED);
+    struct kt_kcptun_config c = l->config;
+    struct kt_err err = {0};
+    if (!l->peer) kt_config_change(L, 3, &c);
+    int rc = l->link ? kt_link_set(l->link, &c, &err) : 0;
+    if (rc) return kt_err_return(L, rc, err.text);
+    l->config = c;
+    snprintf(l->mode, sizeof l->mode, "%s", lua_tostring(L, 4));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* ---- the rest of the handle ---- */
+
+static int link_serve(lua_State *L)
+{
+    struct kt_lua_link *l = self(L, "serve");
+    if (l->peer)
+        return kt_raise(L, "link:serve: this link was accepted; acceptor:serve gets what its peer opens");
+    return kt_service_serve(L, &l->service);
+}
+
+static int link_stats(lua_State *L)
+{
+    struct kt_link_stats stats;
+    kt_lua_link_stats(self(L, "stats"), &stats);
+    kt_config_push_stats(L, &stats);
+    return 1;
+}
+
+static int link_close(lua_State *L)
+{
+    kt_service_close(&self(L, "close")->service);
+    return 0;
+}
+
+static int gc(lua_State *L)
+{
+    struct kt_lua_link *l = lua_touserdata(L, 1);
+    kt_service_gc(L, &l->service);
+    kt_lua_link_forget(l); /* of a link that was never opened */
+    return 0;
+}
+
+static int link_tostring(lua_State *L)
+{
+    const struct kt_lua_link *l = self(L, "tostring");
+    struct kt_link_stats stats = {.up = false};
+    if (l->link) kt_link_stats(l->link, &stats);
+    return kt_handle_text(L, KT_HANDLE_LINK, l->service.name,
+        l->service.closed ? "closed"
+        : !l->link        ? "not open yet"
+        : stats.up        ? "up"
+                          : "down");
+}
+
+static int field_remote(lua_State *L)
+{
+    lua_getiuservalue(L, 1, KT_LINK_REMOTE);
+    return 1;
+}
+
+void kt_lua_link(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"open", link_open}, {"probe", link_probe}, {"set", link_set},
+        {"serve", link_serve}, {"on", kt_lua_link_event}, {"stats", link_stats}, {"close", link_close},
+        {NULL, NULL}};
+    static const luaL_Reg fields[] = {{"remote", field_remote}, {NULL, NULL}};
+    kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_LINK,
+                          .methods = methods,
+                          .fields = fields,
+                          .close = link_close,
+                          .gc = gc,
+                          .tostring = link_tostring});
+    lua_pushcfunction(L, link_to);
+    lua_setfield(L, -2, "link");
+    lua_pushcfunction(L, install_settings);
+    lua_setfield(L, -2, "install_settings");
+}

@@ -1,0 +1,52 @@
+/* Links as scripts hold them: those that kt.link makes, and those that an acceptor gives out, one for each
+ * peer.
+ *
+ *   lua_link.c     the handle: open, probe, set, stats, close
+ *   lua_link_on.c  its events: handlers that run as tasks
+ *
+ * Invariant: `link` is NULL exactly while the link is not open; tasks in `waiting` have a call pending on it.
+ */
+#ifndef KT_SCRIPT_API_LUA_LINK_H
+#define KT_SCRIPT_API_LUA_LINK_H
+
+#include "link/link.h"
+#include "script/api/config.h"
+#include "script/core/handle.h"
+#include "script/core/service.h"
+
+struct kt_lua_link {
+    struct kt_service service; /* first */
+    struct kt_link *link;
+    struct kt_link_totals ended; /* of a link that was closed */
+    struct kt_list waiting;      /* tasks: kt_link_close forgets their calls without a word */
+    struct kt_list watches;      /* of the handlers (lua_link_on.c) */
+    unsigned last_watch;
+    bool peer;                      /* an acceptor's */
+    struct kt_kcptun_config config; /* as set; its strings are anchored by uservalue 1, until it is open */
+    char mode[16];
+};
+
+/* Its uservalues: */
+enum { KT_LINK_CONFIG = 1, KT_LINK_REMOTE, KT_LINK_HANDLERS, KT_LINK_USERVALUES = KT_LINK_HANDLERS };
+
+/* Pushes a handle for a link that is not open. */
+struct kt_lua_link *kt_lua_link_push(lua_State *L);
+/* Makes the handle on top one of a link that an acceptor gave out. May raise; takes nothing until it cannot.
+ */
+void kt_lua_link_peer(lua_State *L, struct kt_lua_link *l, struct kt_link *link, const char *peer);
+
+/* Its figures now: of a link that is not open none but the totals that it came to. */
+void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out);
+
+/* ---- lua_link_on.c ---- */
+
+int kt_lua_link_event(lua_State *L);
+/* The link is open: timers that handlers need begin. */
+void kt_lua_link_opened(struct kt_lua_link *l);
+/* Forgets the handlers. */
+void kt_lua_link_forget(struct kt_lua_link *l);
+/* Runs the handlers of "up", and of "down" with the reason. */
+void kt_lua_link_up(struct kt_lua_link *l);
+void kt_lua_link_down(struct kt_lua_link *l, const struct kt_err *why);
+
+#endif

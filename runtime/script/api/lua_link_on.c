@@ -1,0 +1,234 @@
+/* link:on: handlers for what happens to a link. Each event is a task for each of its handlers, which gets the
+ * figures of that moment, and the reason where there is one.
+ *
+ * Handlers are kept in a table that the link's handle holds, not in the registry: a handler that refers to
+ * its own link does not keep it from being collected.
+ *
+ * Timers: one for each handler of "stats", and one for each of "degraded" while the link is up. Others have
+ * none. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "script/core/handler.h"
+#include "script/api/lua_link.h"
+
+#define ON "link:on"
+#define EVERY_US 5000000u
+#define EVERY_MIN_US 100000u
+#define LOOK_US 250000u /* between two looks at a link that may be degraded */
+#define BETTER 0.75     /* of a threshold: below it an episode is over */
+
+enum event { UP, DOWN, DEGRADED, STATS, EVENTS };
+static const char *const names[EVENTS] = {"up", "down", "degraded", "stats"};
+
+struct watch {
+    struct kt_list node; /* in l->watches */
+    struct kt_lua_link *l;
+    enum event event;
+    lua_Integer id; /* of the function, in the handle's table */
+    struct kt_handler handler;
+    struct kt_timer timer;
+    uint64_t every_us;
+    double loss; /* thresholds; 0: none */
+    uint64_t srtt_us, silence_us;
+    bool degraded; /* an episode is going on */
+};
+
+/* ---- running handlers ---- */
+
+struct happening {
+    const struct watch *w;
+    const struct kt_link_stats *stats;
+    const struct kt_err *why; /* or NULL */
+};
+
+/* Protected: → handler, stats, err or nil */
+static int prepare(lua_State *L)
+{
+    const struct happening *h = lua_touserdata(L, 1);
+    if (!kt_service_push(L, &h->w->l->service)) return 0;
+    lua_getiuservalue(L, -1, KT_LINK_HANDLERS);
+    lua_rawgeti(L, -1, h->w->id);
+    kt_config_push_stats(L, h->stats);
+    if (h->why)
+        kt_err_push(L, h->why->code, h->why->text);
+    else
+        lua_pushnil(L);
+    return 3;
+}
+
+static void run(struct watch *w, const struct kt_link_stats *stats, const struct kt_err *why)
+{
+    struct kt_runtime *rt = w->l->service.rt;
+    const struct happening h = {w, stats, why};
+    if (!kt_runtime_attends(rt) || kt_handler_busy(&w->handler, rt->log, names[w->event])) return;
+    if (rt->replaced && w->event == STATS) return; /* another script reports now */
+    struct kt_task *t = kt_task_prepare(rt, w->handler.origin, prepare, &h);
+    if (t) kt_handler_add(&w->handler, t);
+}
+
+/* ---- degraded ---- */
+
+static bool too_much(double value, double threshold, bool degraded)
+{
+    return threshold > 0 && (degraded ? value > threshold * BETTER : value >= threshold);
+}
+
+/* True if one of the thresholds is passed; err says which. */
+static bool is_degraded(const struct watch *w, const struct kt_link_stats *s, struct kt_err *err)
+{
+    const double loss = kt_link_loss(s);
+    if (too_much((double)s->silence_us, (double)w->silence_us, w->degraded))
+        kt_err_set(err, KT_ELIMIT, "the peer has been silent for %.1f s while it owed an answer",
+            (double)s->silence_us / 1e6);
+    else if (too_much(loss, w->loss, w->degraded))
+        kt_err_set(err, KT_ELIMIT, "%.1f %% of what was sent lately was lost, %.3g %% may be", loss * 100,
+            w->loss * 100);
+    else if (too_much(s->srtt_us, (double)w->srtt_us, w->degraded))
+        kt_err_set(err, KT_ELIMIT, "a round trip takes %.0f ms, %.0f ms may be", s->srtt_us / 1e3,
+            (double)w->srtt_us / 1e3);
+    else
+        return false;
+    return true;
+}
+
+static void on_timer(void *ctx)
+{
+    struct watch *w = ctx;
+    struct kt_io *io = w->l->service.rt->io;
+    struct kt_link_stats stats;
+    struct kt_err err = {0};
+    kt_lua_link_stats(w->l, &stats);
+    kt_io_timer_set(io, &w->timer, kt_io_now(io) + (w->event == STATS ? w->every_us : LOOK_US));
+    if (w->event == STATS) {
+        run(w, &stats, NULL);
+        return;
+    }
+    const bool before = w->degraded;
+    w->degraded = is_degraded(w, &stats, &err);
+    if (w->degraded && !before) run(w, &stats, &err);
+}
+
+static void start(struct watch *w)
+{
+    struct kt_io *io = w->l->service.rt->io;
+    struct kt_link_stats stats;
+    if (w->event < DEGRADED || !w->l->link) return;
+    kt_lua_link_stats(w->l, &stats);
+    if (w->event == DEGRADED && !stats.up) return;
+    kt_io_timer_set(io, &w->timer, kt_io_now(io) + (w->event == STATS ? w->every_us : LOOK_US));
+}
+
+/* ---- what the link says ---- */
+
+static struct watch *watch_of(struct kt_list *node)
+{
+    return KT_CONTAINER(node, struct watch, node);
+}
+
+void kt_lua_link_opened(struct kt_lua_link *l)
+{
+    for (struct kt_list *n = l->watches.next; n != &l->watches; n = n->next) start(watch_of(n));
+}
+
+static void tell(struct kt_lua_link *l, enum event event, const struct kt_err *why)
+{
+    if (kt_list_empty(&l->watches)) return;
+    struct kt_link_stats stats;
+    kt_lua_link_stats(l, &stats);
+    for (struct kt_list *n = l->watches.next; n != &l->watches; n = n->next) {
+        struct watch *w = watch_of(n);
+        if (w->event == event) run(w, &stats, why);
+        if (w->event != DEGRADED) continue;
+        w->degraded = false;
+        if (event == UP)
+            start(w);
+        else
+            kt_io_timer_cancel(l->service.rt->io, &w->timer);
+    }
+}
+
+void kt_lua_link_up(struct kt_lua_link *l)
+{
+    tell(l, UP, NULL);
+}
+
+void kt_lua_link_down(struct kt_lua_link *l, const struct kt_err *why)
+{
+    tell(l, DOWN, why);
+}
+
+void kt_lua_link_forget(struct kt_lua_link *l)
+{
+    for (struct kt_list *n; (n = kt_list_pop(&l->watches));) {
+        struct watch *w = watch_of(n);
+        kt_io_timer_cancel(l->service.rt->io, &w->timer);
+        kt_handler_end(&w->handler);
+        free(w);
+    }
+}
+
+/* ---- link:on ---- */
+
+static enum event event_arg(lua_State *L)
+{
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+    for (int e = 0; e < EVENTS; e++)
+        if (strcmp(name, names[e]) == 0) return (enum event)e;
+    if (lua_type(L, 2) != LUA_TSTRING)
+        kt_raise(L, ON ": wanted the name of an event, got %s", kt_handle_kind(L, 2));
+    kt_raise(L, ON ": \"%s\" is no event; there are: up, down, degraded, stats", name);
+}
+
+static void read_options(lua_State *L, struct watch *w)
+{
+    uint64_t every = KT_TIME_NEVER, srtt = KT_TIME_NEVER, silence = KT_TIME_NEVER;
+    double loss = -1;
+    const struct kt_opt opts[] = {{"every", KT_OPT_DURATION, &every}, {"loss", KT_OPT_SHARE, &loss},
+        {"srtt", KT_OPT_DURATION, &srtt}, {"silence", KT_OPT_DURATION, &silence}};
+    kt_opts_read(L, 4, ON, opts, 4);
+    const bool thresholds = loss >= 0 || srtt != KT_TIME_NEVER || silence != KT_TIME_NEVER;
+    if (w->event != STATS && every != KT_TIME_NEVER)
+        kt_raise(L, ON "(\"%s\"): every is for \"stats\"", names[w->event]);
+    if (w->event != DEGRADED && thresholds)
+        kt_raise(L, ON "(\"%s\"): loss, srtt and silence are for \"degraded\"", names[w->event]);
+    if (every < EVERY_MIN_US) kt_opts_wrong(L, 4, ON);
+    w->every_us = every == KT_TIME_NEVER ? EVERY_US : every;
+    w->loss = loss >= 0 ? loss : thresholds ? 0 : 0.05;
+    w->srtt_us = srtt == KT_TIME_NEVER ? 0 : srtt;
+    w->silence_us = silence != KT_TIME_NEVER ? silence : thresholds ? 0 : 1500000;
+}
+
+/* link:on("up" | "down" | "degraded" | "stats", function(stats, err) … end [, options]) → link */
+int kt_lua_link_event(lua_State *L)
+{
+    struct kt_lua_link *l = kt_handle_self(L, KT_HANDLE_LINK, "on");
+    struct watch draft = {.event = event_arg(L), .l = l};
+    if (lua_type(L, 3) != LUA_TFUNCTION)
+        return kt_raise(L, ON ": wanted a function, got %s", kt_handle_kind(L, 3));
+    read_options(L, &draft);
+    if (l->service.closed) return kt_raise(L, ON ": the link was closed");
+    lua_settop(L, 3);
+    if (lua_getiuservalue(L, 1, KT_LINK_HANDLERS) != LUA_TTABLE) {
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, KT_LINK_HANDLERS);
+    }
+    if (l->last_watch == KT_HANDLERS_MAX)
+        return kt_raise(L, ON ": this link has %d handlers already; set them once, not for each connection",
+            (int)KT_HANDLERS_MAX);
+    draft.id = ++l->last_watch;
+    lua_pushvalue(L, 3);
+    lua_rawseti(L, -2, draft.id);
+    struct watch *w = malloc(sizeof *w);
+    if (!w) return kt_raise(L, ON ": out of memory");
+    *w = draft;
+    kt_timer_init(&w->timer, on_timer, w);
+    /* Of "stats" one task at a time, as newer figures come anyway. */
+    kt_handler_init(
+        &w->handler, kt_origin_here(l->service.rt, L), w->event == STATS ? 1 : KT_HANDLER_TASKS_MAX);
+    kt_list_push(&l->watches, &w->node);
+    start(w);
+    lua_settop(L, 1);
+    return 1;
+}

@@ -1,0 +1,89 @@
+/* kt.log.debug, info, warn, error (fmt, …): string.format's formats; a line below the level costs a
+ * comparison. */
+#include <stdlib.h>
+#include <string.h>
+#include "script/core/script.h"
+
+/* Raises what string.format has complained of, in the name of the function that the script has called: "bad
+ * argument #2 to 'string.format' (number expected, got string)". */
+static int complain(lua_State *L, const char *level)
+{
+    static const char bad[] = "bad argument #";
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    const char *at = strstr(text, bad), *reason = at ? strchr(at, '(') : NULL;
+    if (reason) {
+        const int n = atoi(at + sizeof bad - 1);
+        lua_pushlstring(L, reason + 1, strlen(reason) - 2); /* without its parentheses */
+        return kt_raise(L, "kt.log.%s: argument %d: %s", level, n, lua_tostring(L, -1));
+    }
+    at = strstr(text, "invalid ");
+    if (at) return kt_raise(L, "kt.log.%s: %s", level, at);
+    return lua_error(L); /* a __tostring's own */
+}
+
+/* The line for the arguments on the stack. Upvalues: the level, string.format. */
+static void push_line(lua_State *L, enum kt_log_level level)
+{
+    const char *name = kt_log_level_name(level);
+    int n = lua_gettop(L);
+    if (n == 0) kt_raise(L, "kt.log.%s: wanted a message", name);
+    if (n == 1) { /* as it is: a lone message may hold a % */
+        luaL_tolstring(L, 1, NULL);
+        return;
+    }
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_insert(L, 1);
+    const int status = lua_pcall(L, n, 1, 0);
+    if (kt_guard_stopped(&kt_runtime_of(L)->guard)) kt_guard_raise(L);
+    if (status == LUA_ERRRUN) complain(L, name);
+    if (status != LUA_OK) lua_error(L);
+}
+
+/* The line on top of the stack. A zero byte, at which it would end, is written as "\0". */
+static void write_line(lua_State *L, const struct kt_log *log, enum kt_log_level level)
+{
+    size_t len;
+    const char *line = lua_tolstring(L, -1, &len);
+    if (memchr(line, '\0', len)) {
+        luaL_Buffer b;
+        luaL_buffinit(L, &b);
+        for (size_t i = 0; i < len; i++) {
+            if (line[i] == '\0')
+                luaL_addstring(&b, "\\0");
+            else
+                luaL_addchar(&b, line[i]);
+        }
+        luaL_pushresult(&b);
+        line = lua_tostring(L, -1);
+    }
+    kt_log(log, level, "%s", line);
+}
+
+static int log_line(lua_State *L)
+{
+    enum kt_log_level level = (enum kt_log_level)lua_tointeger(L, lua_upvalueindex(1));
+    const struct kt_log *log = kt_runtime_of(L)->log;
+    if (!kt_log_on(log, level) && !kt_runtime_of(L)->checking) return 0;
+    push_line(L, level);
+    write_line(L, log, level);
+    return 0;
+}
+
+void kt_lua_log(lua_State *L)
+{
+    static const struct {
+        const char *name;
+        enum kt_log_level level;
+    } levels[] = {
+        {"debug", KT_LOG_DEBUG}, {"info", KT_LOG_INFO}, {"warn", KT_LOG_WARN}, {"error", KT_LOG_ERROR}};
+    lua_createtable(L, 0, 4);
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        lua_pushinteger(L, levels[i].level);
+        lua_getglobal(L, "string");
+        lua_getfield(L, -1, "format");
+        lua_remove(L, -2);
+        lua_pushcclosure(L, log_line, 2);
+        lua_setfield(L, -2, levels[i].name);
+    }
+    lua_setfield(L, -2, "log");
+}

@@ -1,0 +1,45 @@
+/* core.lookup(endpoint, timeout_s) → true | nil, err: whether the name in an endpoint can be found. For the
+ * verbs, which say so at start rather than when the first connection waits for it. */
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+#define WHAT "kt.core.lookup"
+
+static void found(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
+{
+    (void)addrs;
+    kt_task_wake(ctx, n ? 0 : err->code, n ? NULL : err->text);
+}
+
+static void cancel(struct kt_task *t)
+{
+    kt_resolve_cancel(t->op);
+}
+
+static int finish(lua_State *L, struct kt_task *t)
+{
+    (void)t;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int lookup(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, WHAT);
+    const char *text = luaL_checkstring(L, 1);
+    const lua_Number timeout = luaL_checknumber(L, 2);
+    struct kt_err err = {0};
+    struct kt_endpoint at;
+    struct kt_resolve *op;
+    int rc = kt_endpoint_parse(&at, text, KT_ENDPOINT_RANGE | KT_ENDPOINT_HOST, &err);
+    if (!rc) rc = kt_resolve(t->rt->io, at.host, at.port_min, found, t, &op, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    t->op = op;
+    return kt_task_wait(L, t, WHAT, cancel, finish, (uint64_t)(timeout * 1e6));
+}
+
+void kt_lua_lookup(lua_State *L)
+{
+    lua_pushcfunction(L, lookup);
+    lua_setfield(L, -2, "lookup");
+}

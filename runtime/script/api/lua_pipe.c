@@ -1,0 +1,233 @@
+/* Conns and streams as scripts hold them. Both are a kt_pipe; the bytes stay in C.
+ *
+ * A pipe that a splice has taken over is the splice's: the script may still look at it and set its limits,
+ * and nothing else. Limits are kept by a shaper (link/shaper.h) that lua_pipe_set.c puts around it then.
+ *
+ * Invariant: a handle with a pipe is in its owner's list; one without is in none. The peer's address and the
+ * figures outlive the pipe: a script may still print them after a splice. */
+#include <stdlib.h>
+#include <string.h>
+#include "link/splice.h"
+#include "link/stream.h"
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+/* Its figures so far, for when it is gone. */
+static void keep_figures(struct kt_lua_pipe *h)
+{
+    h->bytes_in = h->pipe->bytes_in;
+    h->bytes_out = h->pipe->bytes_out;
+}
+
+static void forget(struct kt_lua_pipe *h, uint64_t now)
+{
+    h->born = now - h->born;
+    h->pipe = NULL;
+    h->splice = NULL;
+    h->shaper = NULL;
+    h->conn = NULL;
+}
+
+static void end(struct kt_lua_pipe *h, int code, const char *text)
+{
+    kt_list_remove(&h->owned.node);
+    if (!h->pipe) return;
+    struct kt_pipe *pipe = h->pipe;
+    kt_lua_pipe_interrupt(h);
+    kt_pipe_listen(pipe, NULL, NULL);
+    keep_figures(h);
+    forget(h, kt_io_now(h->owned.owner->rt->io));
+    h->owned.owner->rt->pipes--;
+    if (code == 0)
+        kt_pipe_close(pipe);
+    else
+        kt_pipe_abort(pipe, code, text);
+}
+
+static void end_owned(struct kt_owned *o, int code)
+{
+    end(KT_CONTAINER(o, struct kt_lua_pipe, owned), code, NULL);
+}
+
+struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind)
+{
+    struct kt_lua_pipe *h = kt_handle_push(L, kind, sizeof *h, 1);
+    kt_list_init(&h->owned.node);
+    h->owned.end = end_owned;
+    return h;
+}
+
+void kt_lua_pipe_take(lua_State *L, struct kt_task *t, const char *peer)
+{
+    struct kt_lua_pipe *h = lua_touserdata(L, -1);
+    if (peer) {
+        lua_pushstring(L, peer);
+        lua_setiuservalue(L, -2, 1);
+    }
+    h->pipe = t->pipe;
+    h->conn = t->conn;
+    h->born = kt_io_now(t->rt->io);
+    t->pipe = NULL;
+    t->conn = NULL;
+    h->owned.owner = t;
+    kt_list_push(&t->owned, &h->owned.node);
+    kt_lua_pipe_attend(h);
+}
+
+static struct kt_lua_pipe *test(lua_State *L, int idx)
+{
+    struct kt_lua_pipe *h = kt_handle_test(L, idx, KT_HANDLE_CONN);
+    return h ? h : kt_handle_test(L, idx, KT_HANDLE_STREAM);
+}
+
+struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what)
+{
+    struct kt_lua_pipe *h = test(L, idx);
+    if (!h)
+        kt_raise(L, "%s: argument %d: wanted a conn or a stream, got %s", what, idx, kt_handle_kind(L, idx));
+    else if (!h->pipe)
+        kt_raise(L, "%s: argument %d: this %s was closed, or taken over by a splice", what, idx,
+            kt_handle_test(L, idx, KT_HANDLE_CONN) ? "conn" : "stream");
+    return h;
+}
+
+/* Pushes the peer's address, or nil. */
+static void push_peer(lua_State *L, int idx)
+{
+    lua_getiuservalue(L, idx, 1);
+}
+
+int kt_lua_pipe_too_many(lua_State *L, const char *what)
+{
+    return kt_err_return(L, KT_ELIMIT,
+        lua_pushfstring(L,
+            "%s: the script holds %d conns and streams already, and may open no more; close some", what,
+            (int)KT_PIPES_MAX));
+}
+
+static void give(struct kt_lua_pipe *h, struct kt_lua_pipe *other, struct kt_splice *splice)
+{
+    kt_list_remove(&h->owned.node);
+    keep_figures(h);
+    h->pipe = NULL;
+    h->splice = splice;
+    h->other = other;
+}
+
+void kt_lua_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice)
+{
+    give(a, b, splice);
+    give(b, a, splice);
+    b->second = true;
+}
+
+void kt_lua_pipe_moved(struct kt_lua_pipe *a, uint64_t a_to_b, uint64_t b_to_a, uint64_t now)
+{
+    struct kt_lua_pipe *b = a->other;
+    a->bytes_in += a_to_b;
+    a->bytes_out += b_to_a;
+    b->bytes_in += b_to_a;
+    b->bytes_out += a_to_b;
+    forget(a, now);
+    forget(b, now);
+}
+
+/* ---- methods ---- */
+
+struct kt_lua_pipe *kt_lua_pipe_self(lua_State *L, const char *method)
+{
+    struct kt_lua_pipe *h = test(L, 1);
+    if (!h)
+        kt_raise(L, "conn:%s, stream:%s: called on something that is neither; write it with a colon", method,
+            method);
+    return h;
+}
+
+static int pipe_close(lua_State *L)
+{
+    end(kt_lua_pipe_self(L, "close"), 0, NULL);
+    return 0;
+}
+
+static int pipe_reset(lua_State *L)
+{
+    struct kt_lua_pipe *h = kt_lua_pipe_self(L, "reset");
+    const char *text;
+    int code = kt_err_arg(L, 2, kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn:reset" : "stream:reset", &text);
+    if (!h->pipe) return 0;
+    struct kt_runtime *rt = h->owned.owner->rt;
+    push_peer(L, 1);
+    if (text && !kt_origin_embedded(h->owned.owner->origin->source)) { /* the verbs tell of it themselves */
+        const char *peer = lua_tostring(L, -1);
+        kt_log(rt->log, KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream", peer ? " of " : "",
+            peer ? peer : "", text);
+    }
+    end(h, code, text);
+    return 0;
+}
+
+static int pipe_gc(lua_State *L)
+{
+    struct kt_lua_pipe *h = lua_touserdata(L, 1);
+    if (h->pipe) {
+        kt_log(h->owned.owner->rt->log, KT_LOG_WARN,
+            "a %s was dropped without :close(), in the task spawned at %s:%d; closed it",
+            h->conn ? "conn" : "stream", h->owned.owner->origin->source, h->owned.owner->origin->line);
+        end(h, 0, NULL);
+    }
+    free(h->look);
+    h->look = NULL;
+    return 0;
+}
+
+static int field_peer(lua_State *L)
+{
+    push_peer(L, 1);
+    return 1;
+}
+
+static int field_local(lua_State *L)
+{
+    struct kt_lua_pipe *h = lua_touserdata(L, 1);
+    const bool alive = kt_lua_pipe_there(h);
+    struct kt_stream_facts facts;
+    char text[KT_ADDR_TEXT];
+    if (alive && h->conn)
+        lua_pushstring(L, kt_conn_local(h->conn));
+    else if (alive && kt_stream_facts(kt_lua_pipe_anywhere(h), &facts) == 0 &&
+             facts.local.sa.sa_family != AF_UNSPEC)
+        lua_pushstring(L, kt_addr_text(&facts.local, text));
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int pipe_tostring(lua_State *L)
+{
+    struct kt_lua_pipe *h = kt_lua_pipe_self(L, "tostring");
+    const char *kind = kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn" : "stream";
+    push_peer(L, 1);
+    const char *peer = lua_tostring(L, -1);
+    return kt_handle_text(L, kind, peer, h->pipe ? NULL : "closed");
+}
+
+void kt_lua_pipe(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"read", kt_lua_pipe_read}, {"read_exactly", kt_lua_pipe_read_exactly},
+        {"read_until", kt_lua_pipe_read_until}, {"write", kt_lua_pipe_write},
+        {"shutdown", kt_lua_pipe_shutdown}, {"close", pipe_close}, {"reset", pipe_reset},
+        {"set", kt_lua_pipe_set}, {"stats", kt_lua_pipe_stats}, {NULL, NULL}};
+    static const luaL_Reg fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
+    struct kt_handle_type type = {
+        .name = KT_HANDLE_CONN,
+        .methods = methods,
+        .fields = fields,
+        .close = pipe_close,
+        .gc = pipe_gc,
+        .tostring = pipe_tostring,
+    };
+    kt_handle_type(L, &type);
+    type.name = KT_HANDLE_STREAM;
+    kt_handle_type(L, &type);
+    kt_lua_pipe_io(L);
+}

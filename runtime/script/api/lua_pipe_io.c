@@ -1,0 +1,533 @@
+/* What tasks read from conns and streams, and write to them.
+ *
+ * Bytes leave the pipe when a call returns them, or is going to: `read` takes what is there; `read_exactly`
+ * and `read_until` gather, in a buffer of at most what they were allowed, nothing behind what they return. So
+ * whatever a script did not ask for is still in the pipe for a splice, and back-pressure holds. It is peers
+ * that fill these buffers, so all of them together are bounded, by what the script's memory is bounded by;
+ * and apart from it, as peers must not be able to starve the script.
+ *
+ * No finalizer runs in the midst of a call (garbage is collected between slices, state.c), so what was open
+ * when a call began is open until it waits.
+ *
+ * Invariant: h->reading and h->writing are set exactly while a task waits in such a call: a pipe that nobody
+ * waits for is free to be spliced. The handle listens all the time, so that it knows why a pipe broke that
+ * nobody waited for. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+#define TIMEOUT_US 30000000u
+#define READ_DEFAULT (16u * 1024)
+#define READ_MAX (1u << 20) /* of one call */
+#define DELIMITER_MAX 256u
+#define BUFFER_MIN 512u
+#define READING "kt.reading"
+#define CLOSED "it was closed meanwhile"
+
+#define WAIT 1 /* from the steps below: not yet; 0 is done, negative a KT_E… */
+
+/* A call that reads: userdata on its task's stack. */
+struct kt_lua_reading {
+    struct kt_runtime *rt;
+    struct kt_lua_pipe *h;
+    struct kt_task *task;
+    const char *what;
+    uint64_t deadline;
+    size_t want;           /* bytes, or the most of them */
+    const char *delimiter; /* read_until; anchored by the stack */
+    size_t delimiter_len;
+    bool gathers; /* into buf; else what is there is left in the pipe until the task runs */
+    char *buf;
+    size_t len, cap;
+};
+
+struct kt_lua_writing {
+    struct kt_lua_pipe *h;
+    struct kt_task *task;
+    const char *what;
+    const char *data; /* anchored by the stack */
+    size_t len, done;
+};
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- arguments ---- */
+
+#define NAMES(method) "conn:" method, "stream:" method
+
+/* The handle and its task, for a call that waits; raises misuse. */
+static struct kt_lua_pipe *begin(
+    lua_State *L, const char *of_conn, const char *of_stream, const char **what, struct kt_task **t)
+{
+    struct kt_lua_pipe *h = kt_lua_pipe_self(L, of_conn + sizeof "conn:" - 1);
+    bool is_conn = kt_handle_test(L, 1, KT_HANDLE_CONN) != NULL;
+    *what = is_conn ? of_conn : of_stream;
+    *t = kt_task_need(L, *what);
+    if (!h->pipe)
+        kt_raise(L, "%s: this %s was closed, or taken over by a splice", *what, is_conn ? "conn" : "stream");
+    return h;
+}
+
+static void one_at_a_time(lua_State *L, const char *what, const char *does, const struct kt_task *other)
+{
+    kt_raise(L, "%s: another task (spawned at %s:%d) is %s already; only one may at a time", what,
+        other->origin->source, other->origin->line, does);
+}
+
+static size_t count_arg(lua_State *L, int idx, const char *what, lua_Integer min, lua_Integer max)
+{
+    int whole = 0;
+    const bool number = lua_type(L, idx) == LUA_TNUMBER;
+    lua_Integer n = number ? lua_tointegerx(L, idx, &whole) : 0;
+    if (!whole || n < min || n > max)
+        kt_raise(L, "%s: argument %d: wanted a number of bytes, %I to %I, got %s", what, idx - 1, min, max,
+            number && isnan(lua_tonumber(L, idx)) ? "what is not a number"
+            : number                              ? lua_tostring(L, idx)
+                                                  : kt_handle_kind(L, idx));
+    return (size_t)n;
+}
+
+static const char *string_arg(lua_State *L, int idx, const char *what, size_t *len)
+{
+    if (lua_type(L, idx) != LUA_TSTRING)
+        kt_raise(L, "%s: argument %d: wanted a string, got %s", what, idx - 1, kt_handle_kind(L, idx));
+    return lua_tolstring(L, idx, len);
+}
+
+static uint64_t timeout_arg(lua_State *L, int idx, const char *what)
+{
+    uint64_t timeout = TIMEOUT_US;
+    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}};
+    kt_opts_read(L, idx, what, opts, 1);
+    return timeout;
+}
+
+/* ---- steps: what can be done without waiting ---- */
+
+/* Why it broke, if it did: the script is going to know. */
+static int broken(struct kt_lua_pipe *h)
+{
+    h->heard = h->code != 0;
+    return h->code;
+}
+
+/* Why no byte is there. */
+static int nothing(struct kt_lua_pipe *h)
+{
+    if (kt_pipe_eof(h->pipe)) return KT_EEOF;
+    if (h->code) return broken(h);
+    return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT; /* it broke while nobody listened */
+}
+
+/* What all calls may have gathered. */
+static size_t gathered_max(const struct kt_runtime *rt)
+{
+    return rt->guard.limit ? rt->guard.limit / 2 : SIZE_MAX;
+}
+
+static bool make_room(struct kt_lua_reading *r, size_t n)
+{
+    struct kt_runtime *rt = r->rt;
+    if (n <= r->cap - r->len) return true;
+    size_t cap = r->cap ? r->cap : BUFFER_MIN;
+    while (cap - r->len < n) cap *= 2;
+    cap = smaller(cap, r->want);
+    if (cap - r->cap > gathered_max(rt) - rt->gathered) return false;
+    char *buf = realloc(r->buf, cap);
+    if (!buf) return false;
+    rt->gathered += cap - r->cap;
+    r->buf = buf;
+    r->cap = cap;
+    return true;
+}
+
+static void give_back(struct kt_lua_reading *r)
+{
+    free(r->buf);
+    r->rt->gathered -= r->cap;
+    r->buf = NULL;
+    r->cap = 0;
+}
+
+/* n bytes were put behind those gathered: how many of them up to the end of the delimiter; 0 if it is not
+ * there. */
+static size_t find_delimiter(const struct kt_lua_reading *r, size_t n)
+{
+    size_t from = r->len - smaller(r->len, r->delimiter_len - 1); /* it may have begun earlier */
+    const char *found = memmem(r->buf + from, r->len + n - from, r->delimiter, r->delimiter_len);
+    return found ? (size_t)(found - r->buf) + r->delimiter_len - r->len : 0;
+}
+
+static int gather(struct kt_lua_reading *r)
+{
+    struct kt_pipe *pipe = r->h->pipe;
+    while (r->len < r->want) {
+        struct kt_iov piece;
+        if (kt_pipe_peek(pipe, &piece, 1) == 0) return nothing(r->h);
+        size_t n = smaller(piece.len, r->want - r->len);
+        if (!make_room(r, n)) return KT_ENOMEM;
+        memcpy(r->buf + r->len, piece.data, n);
+        size_t end = r->delimiter ? find_delimiter(r, n) : 0;
+        if (end) n = end;
+        r->len += n;
+        kt_pipe_consume(pipe, n);
+        if (end) return 0;
+    }
+    return r->delimiter ? KT_ELIMIT : 0;
+}
+
+static int step_reading(struct kt_lua_reading *r)
+{
+    struct kt_iov piece;
+    if (r->gathers) return gather(r);
+    return kt_pipe_peek(r->h->pipe, &piece, 1) ? 0 : nothing(r->h);
+}
+
+static int step_writing(struct kt_lua_writing *w)
+{
+    struct kt_lua_pipe *h = w->h;
+    w->done += kt_pipe_write(h->pipe, w->data + w->done, w->len - w->done);
+    if (w->done == w->len) return 0;
+    if (h->code) return broken(h);
+    return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT;
+}
+
+/* The sentence for a code that a pipe gave, with what the far end said of it, if anything. */
+static const char *pipe_sentence(const struct kt_lua_pipe *h, int code, char *out, size_t size)
+{
+    struct kt_err why;
+    if (code != KT_ERESET || !h->pipe || !kt_pipe_why(h->pipe, &why) || why.code == KT_ERESET)
+        return kt_strerror(code);
+    snprintf(out, size, "%s: %s", kt_strerror(code), why.text);
+    return out;
+}
+
+/* The same for a call that reads. */
+static const char *reading_sentence(const struct kt_lua_reading *r, int code, char *out, size_t size)
+{
+    const size_t max = gathered_max(r->rt);
+    if (code == KT_ECLOSED)
+        return CLOSED;
+    else if (code == KT_ELIMIT)
+        snprintf(out, size, "no delimiter within %zu bytes", r->want);
+    else if (code == KT_ENOMEM && max != SIZE_MAX)
+        snprintf(out, size,
+            "out of memory: what read_exactly and read_until gather may be %.1f MiB, half of kt run --memory",
+            (double)max / (1 << 20));
+    else
+        return pipe_sentence(r->h, code, out, size);
+    return out;
+}
+
+/* ---- waiting ---- */
+
+static void stop_reading(struct kt_lua_reading *r)
+{
+    r->h->reading = NULL;
+}
+
+static void stop_writing(struct kt_lua_writing *w)
+{
+    w->h->writing = NULL;
+}
+
+static void wake(struct kt_task *t, const char *what, int code, const char *text)
+{
+    char sentence[512];
+    if (code) snprintf(sentence, sizeof sentence, "%s: %s", what, text);
+    kt_task_wake(t, code, code ? sentence : NULL);
+}
+
+/* Anything that happens may end either wait: a peer that closes both directions only says `readable`. */
+static void on_event(void *ctx)
+{
+    struct kt_lua_pipe *h = ctx;
+    struct kt_lua_reading *r = h->reading;
+    struct kt_lua_writing *w = h->writing;
+    char text[400];
+    int rc;
+    if (r && (rc = step_reading(r)) != WAIT) {
+        stop_reading(r);
+        wake(r->task, r->what, rc, reading_sentence(r, rc, text, sizeof text));
+    }
+    if (w && (rc = step_writing(w)) != WAIT) {
+        stop_writing(w);
+        wake(w->task, w->what, rc, pipe_sentence(h, rc, text, sizeof text));
+    }
+}
+
+static void on_closed(void *ctx, int code)
+{
+    struct kt_lua_pipe *h = ctx;
+    h->code = code;
+    on_event(h);
+}
+
+void kt_lua_pipe_attend(struct kt_lua_pipe *h)
+{
+    static const struct kt_pipe_events events = {on_event, on_event, on_closed};
+    kt_pipe_listen(h->pipe, &events, h);
+}
+
+void kt_lua_pipe_interrupt(struct kt_lua_pipe *h)
+{
+    struct kt_lua_reading *r = h->reading;
+    struct kt_lua_writing *w = h->writing;
+    if (r) {
+        stop_reading(r);
+        wake(r->task, r->what, KT_ECLOSED, CLOSED);
+    }
+    if (w) {
+        stop_writing(w);
+        wake(w->task, w->what, KT_ECLOSED, CLOSED);
+    }
+}
+
+/* ---- reading ---- */
+
+static int reading_gc(lua_State *L)
+{
+    give_back(lua_touserdata(L, 1));
+    return 0;
+}
+
+static void cancel_reading(struct kt_task *t)
+{
+    stop_reading(t->op);
+}
+
+/* Pushes what was gathered. */
+static int push_gathered(lua_State *L, struct kt_lua_reading *r)
+{
+    lua_pushlstring(L, r->buf ? r->buf : "", r->len);
+    give_back(r);
+    return 1;
+}
+
+/* Copies at most n bytes of what is there, NULL: to nowhere; returns how many. */
+static size_t copy_from(struct kt_pipe *pipe, char *to, size_t most)
+{
+    struct kt_iov pieces[16];
+    size_t count = kt_pipe_peek(pipe, pieces, sizeof pieces / sizeof pieces[0]), n = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t len = smaller(pieces[i].len, most - n);
+        if (to) memcpy(to + n, pieces[i].data, len);
+        n += len;
+    }
+    return n;
+}
+
+/* Pushes at most n bytes of what is there, and takes them; false if nothing is. */
+static bool take(lua_State *L, struct kt_lua_pipe *h, size_t most)
+{
+    size_t n = copy_from(h->pipe, NULL, most);
+    if (n == 0) return false;
+    luaL_Buffer b;
+    char *to = luaL_buffinitsize(L, &b, n);
+    if (!h->pipe) {
+        luaL_pushresultsize(&b, 0);
+        lua_pop(L, 1);
+        return false;
+    }
+    n = copy_from(h->pipe, to, n);
+    kt_pipe_consume(h->pipe, n);
+    luaL_pushresultsize(&b, n);
+    return true;
+}
+
+static int closed_meanwhile(lua_State *L, const char *what)
+{
+    return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: %s", what, CLOSED));
+}
+
+static int read_failed(lua_State *L, struct kt_task *t)
+{
+    (void)t;
+    return push_gathered(L, lua_touserdata(L, -1));
+}
+
+static int finish_read(lua_State *L, struct kt_task *t);
+
+/* The reading is on top of the stack. */
+static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
+{
+    struct kt_lua_pipe *h = r->h;
+    if (!h->pipe) return closed_meanwhile(L, r->what);
+    if (h->reading) one_at_a_time(L, r->what, "reading from it", h->reading->task);
+    h->reading = r;
+    int rc = step_reading(r);
+    if (rc == WAIT) {
+        uint64_t now = kt_io_now(t->rt->io);
+        t->op = r;
+        t->failed = r->gathers ? read_failed : NULL;
+        t->missing = r->delimiter ? "no delimiter came" : r->gathers ? "not all of it came" : "nothing came";
+        return kt_task_wait(
+            L, t, r->what, cancel_reading, finish_read, r->deadline > now ? r->deadline - now : 0);
+    }
+    stop_reading(r);
+    if (rc == 0) return finish_read(L, t);
+    int extra = r->gathers ? push_gathered(L, r) : 0;
+    char buf[400];
+    const char *text = lua_pushfstring(L, "%s: %s", r->what, reading_sentence(r, rc, buf, sizeof buf));
+    lua_insert(L, -1 - extra); /* below what goes back */
+    return kt_err_return_before(L, extra, rc, text);
+}
+
+static int read_some(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
+{
+    struct kt_lua_pipe *h = r->h;
+    if (h->pipe && !h->reading && take(L, h, r->want)) return 1;
+    return attempt(L, t, r);
+}
+
+static int finish_read(lua_State *L, struct kt_task *t)
+{
+    struct kt_lua_reading *r = lua_touserdata(L, -1);
+    /* What was there at the waking may be gone, to another task that ran first: then it waits on. */
+    return r->gathers ? push_gathered(L, r) : read_some(L, t, r);
+}
+
+static struct kt_lua_reading *new_reading(
+    lua_State *L, struct kt_lua_pipe *h, struct kt_task *t, const char *what, uint64_t timeout)
+{
+    struct kt_lua_reading *r = kt_handle_push(L, READING, sizeof *r, 0);
+    r->rt = t->rt;
+    r->h = h;
+    r->task = t;
+    r->what = what;
+    r->deadline = kt_io_now(t->rt->io) + timeout;
+    return r;
+}
+
+/* pipe:read([n] [, { timeout = "30s" }]) → data | nil, err */
+int kt_lua_pipe_read(lua_State *L)
+{
+    const char *what;
+    struct kt_task *t;
+    struct kt_lua_pipe *h = begin(L, NAMES("read"), &what, &t);
+    lua_settop(L, 3);
+    if (lua_istable(L, 2) && lua_isnil(L, 3)) {
+        lua_pushnil(L);
+        lua_insert(L, 2);
+    }
+    size_t n = lua_isnil(L, 2) ? READ_DEFAULT : count_arg(L, 2, what, 1, READ_MAX);
+    uint64_t timeout = timeout_arg(L, 3, what);
+    struct kt_lua_reading *r = new_reading(L, h, t, what, timeout);
+    r->want = n;
+    return read_some(L, t, r);
+}
+
+/* pipe:read_exactly(n [, { timeout = "30s" }]) → data | nil, err, what came */
+int kt_lua_pipe_read_exactly(lua_State *L)
+{
+    const char *what;
+    struct kt_task *t;
+    struct kt_lua_pipe *h = begin(L, NAMES("read_exactly"), &what, &t);
+    lua_settop(L, 3);
+    size_t n = count_arg(L, 2, what, 0, READ_MAX);
+    struct kt_lua_reading *r = new_reading(L, h, t, what, timeout_arg(L, 3, what));
+    r->gathers = true;
+    r->want = n;
+    return attempt(L, t, r);
+}
+
+/* pipe:read_until(delimiter, max [, { timeout = "30s" }]) → data with the delimiter | nil, err, what came */
+int kt_lua_pipe_read_until(lua_State *L)
+{
+    const char *what;
+    struct kt_task *t;
+    struct kt_lua_pipe *h = begin(L, NAMES("read_until"), &what, &t);
+    size_t len;
+    lua_settop(L, 4);
+    const char *delimiter = string_arg(L, 2, what, &len);
+    if (len == 0 || len > DELIMITER_MAX)
+        return kt_raise(L, "%s: argument 1: wanted a delimiter of 1 to %d bytes, got one of %I", what,
+            (int)DELIMITER_MAX, (lua_Integer)len);
+    size_t most = count_arg(L, 3, what, (lua_Integer)len, READ_MAX);
+    struct kt_lua_reading *r = new_reading(L, h, t, what, timeout_arg(L, 4, what));
+    r->gathers = true;
+    r->want = most;
+    r->delimiter = delimiter;
+    r->delimiter_len = len;
+    return attempt(L, t, r);
+}
+
+/* ---- writing ---- */
+
+static void cancel_writing(struct kt_task *t)
+{
+    stop_writing(t->op);
+}
+
+static int write_failed(lua_State *L, struct kt_task *t)
+{
+    (void)t;
+    lua_pushinteger(L, (lua_Integer)((struct kt_lua_writing *)lua_touserdata(L, -1))->done);
+    return 1;
+}
+
+static int finish_write(lua_State *L, struct kt_task *t)
+{
+    return write_failed(L, t); /* the same number: all of it */
+}
+
+/* pipe:write(data [, { timeout = "30s" }]) → #data | nil, err, how much was taken */
+int kt_lua_pipe_write(lua_State *L)
+{
+    const char *what;
+    struct kt_task *t;
+    struct kt_lua_pipe *h = begin(L, NAMES("write"), &what, &t);
+    lua_settop(L, 3);
+    struct kt_lua_writing now = {.h = h, .task = t, .what = what};
+    now.data = string_arg(L, 2, what, &now.len);
+    uint64_t timeout = timeout_arg(L, 3, what);
+    if (h->shut) return kt_raise(L, "%s: after :shutdown(), which has ended sending", what);
+    if (h->writing) one_at_a_time(L, what, "writing to it", h->writing->task);
+
+    if (!h->pipe) return closed_meanwhile(L, what);
+
+    int rc = now.len ? step_writing(&now) : 0;
+    if (rc == 0) {
+        lua_pushinteger(L, (lua_Integer)now.len);
+        return 1;
+    }
+    struct kt_lua_writing *w = lua_newuserdatauv(L, sizeof *w, 0);
+    *w = now;
+    if (!h->pipe) rc = KT_ECLOSED;
+    if (rc == WAIT) {
+        h->writing = w;
+        t->op = w;
+        t->failed = write_failed;
+        t->missing = "not all of it was taken";
+        return kt_task_wait(L, t, what, cancel_writing, finish_write, timeout);
+    }
+    lua_pushinteger(L, (lua_Integer)w->done);
+    char buf[400];
+    const char *text =
+        lua_pushfstring(L, "%s: %s", what, rc == KT_ECLOSED ? CLOSED : pipe_sentence(h, rc, buf, sizeof buf));
+    lua_insert(L, -2);
+    return kt_err_return_before(L, 1, rc, text);
+}
+
+/* pipe:shutdown(): ends sending; reading goes on. Once is enough, twice is harmless. */
+int kt_lua_pipe_shutdown(lua_State *L)
+{
+    struct kt_lua_pipe *h = kt_lua_pipe_self(L, "shutdown");
+    if (!h->pipe || h->shut) return 0;
+    const char *what = h->conn ? "conn:shutdown" : "stream:shutdown";
+    if (h->writing) one_at_a_time(L, what, "writing to it", h->writing->task);
+    h->shut = true;
+    kt_pipe_shutdown(h->pipe);
+    return 0;
+}
+
+void kt_lua_pipe_io(lua_State *L)
+{
+    kt_handle_type(L, &(struct kt_handle_type){.name = READING, .gc = reading_gc, .hidden = true});
+}

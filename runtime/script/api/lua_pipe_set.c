@@ -1,0 +1,154 @@
+/* conn:set, stream:set and :stats: the limits and the figures of a pipe in a script's hands, or in a
+ * splice's.
+ *
+ * A shaper keeps the limits; it is put around the pipe when the first is set, also under a splice that has
+ * the pipe. Once the pipe has ended, set says so, and stats keeps what was counted. */
+#include <stdlib.h>
+#include "link/splice.h"
+#include "link/stream.h"
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+/* What :stats saw last: rates are of the time since. */
+struct kt_lua_look {
+    uint64_t at, bytes_in, bytes_out;
+    double rate_in, rate_out; /* found then */
+};
+#define LOOK_US 250000u /* two looks within so long are one */
+
+static bool is_conn(lua_State *L)
+{
+    return kt_handle_test(L, 1, KT_HANDLE_CONN) != NULL;
+}
+
+struct kt_pipe *kt_lua_pipe_anywhere(const struct kt_lua_pipe *h)
+{
+    return h->splice ? kt_splice_pipe(h->splice, h->second) : h->pipe;
+}
+
+bool kt_lua_pipe_there(const struct kt_lua_pipe *h)
+{
+    return kt_lua_pipe_anywhere(h) && (!h->shaper || kt_shaper_alive(h->shaper));
+}
+
+static bool any(const struct kt_shaper_limits *l)
+{
+    return l->rate_in || l->rate_out || l->idle_us || l->total_us;
+}
+
+static int limit(struct kt_io *io, struct kt_lua_pipe *h, const struct kt_shaper_limits *limits)
+{
+    if (!h->shaper) {
+        struct kt_pipe *inner = kt_lua_pipe_anywhere(h), *pipe;
+        if (!any(limits)) return 0;
+        const int code = h->splice ? kt_splice_code(h->splice, h->second) : h->code;
+        const int rc = kt_shaper_new(io, inner, h->born, code, &h->shaper);
+        if (rc) return rc;
+        pipe = kt_shaper_pipe(h->shaper);
+        if (h->splice)
+            kt_splice_replace(h->splice, h->second, pipe);
+        else
+            h->pipe = pipe;
+    }
+    kt_shaper_set(h->shaper, limits);
+    return 0;
+}
+
+/* pipe:set { rate_in, rate_out, idle, total }, of a stream also { priority, weight }, of a conn also
+ * { user_timeout } → true | nil, err */
+int kt_lua_pipe_set(lua_State *L)
+{
+    struct kt_lua_pipe *h = kt_lua_pipe_self(L, "set");
+    const bool conn = is_conn(L);
+    const char *what = conn ? "conn:set" : "stream:set";
+    if (lua_type(L, 2) != LUA_TTABLE) {
+        lua_settop(L, 2);
+        return kt_opts_wrong(L, 2, what);
+    }
+
+    struct kt_shaper_limits limits = {0};
+    uint64_t user_timeout = KT_TIME_NEVER; /* not given */
+    struct kt_opt_integer priority = {-1, 0, KT_PRIORITIES - 1}, weight = {-1, 1, KT_WEIGHT_MAX};
+    if (h->shaper) kt_shaper_limits(h->shaper, &limits);
+    const struct kt_opt opts[] = {{"rate_in", KT_OPT_RATE, &limits.rate_in},
+        {"rate_out", KT_OPT_RATE, &limits.rate_out}, {"idle", KT_OPT_DURATION, &limits.idle_us},
+        {"total", KT_OPT_DURATION, &limits.total_us}, {"user_timeout", KT_OPT_DURATION, &user_timeout},
+        {"priority", KT_OPT_INTEGER, &priority}, {"weight", KT_OPT_INTEGER, &weight}};
+    const struct kt_opt of_stream[] = {opts[0], opts[1], opts[2], opts[3], opts[5], opts[6]};
+    kt_opts_read(L, 2, what, conn ? opts : of_stream, conn ? 5 : 6);
+    if (!kt_lua_pipe_there(h))
+        return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: it has ended", what));
+
+    const int rc = limit(kt_runtime_of(L)->io, h, &limits);
+    if (rc) return kt_err_return(L, rc, NULL);
+    if (conn && user_timeout != KT_TIME_NEVER) kt_conn_set_user_timeout(h->conn, user_timeout);
+    struct kt_pipe *pipe = kt_lua_pipe_anywhere(h);
+    struct kt_stream_facts facts;
+    if (!conn && kt_stream_facts(pipe, &facts) == 0) {
+        if (priority.value >= 0) facts.policy.priority = (uint32_t)priority.value;
+        if (weight.value >= 0) facts.policy.weight = (uint32_t)weight.value;
+        kt_stream_set(pipe, &facts.policy);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static void put(lua_State *L, const char *key, double value)
+{
+    kt_push_number(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void put_stream(lua_State *L, const struct kt_stream_facts *f)
+{
+    put(L, "priority", f->policy.priority);
+    put(L, "weight", f->policy.weight);
+    put(L, "queued", (double)f->queued);
+    put(L, "srtt", f->srtt_us / 1e6);
+    put(L, "rttvar", f->rttvar_us / 1e6);
+    put(L, "loss", f->loss);
+    put(L, "retransmitted", (double)f->retransmitted);
+    put(L, "recovered", (double)f->recovered);
+    put(L, "inflight", f->inflight);
+}
+
+/* Rates since the last look, or since the pipe was born; NULL: memory is short. */
+static const struct kt_lua_look *look(struct kt_lua_pipe *h, uint64_t now, uint64_t in, uint64_t out)
+{
+    struct kt_lua_look *l = h->look;
+    if (!l) {
+        l = h->look = calloc(1, sizeof *l);
+        if (!l) return NULL;
+        l->at = h->born;
+    } else if (now - l->at < LOOK_US) {
+        return l;
+    }
+    const uint64_t span =
+        now - l->at > LOOK_US ? now - l->at : LOOK_US; /* of the first moments nobody can tell */
+    *l = (struct kt_lua_look){.at = now,
+        .bytes_in = in,
+        .bytes_out = out,
+        .rate_in = (double)(in - l->bytes_in) * 1e6 / (double)span,
+        .rate_out = (double)(out - l->bytes_out) * 1e6 / (double)span};
+    return l;
+}
+
+/* pipe:stats() → a table */
+int kt_lua_pipe_stats(lua_State *L)
+{
+    struct kt_lua_pipe *h = kt_lua_pipe_self(L, "stats");
+    const uint64_t now = kt_io_now(kt_runtime_of(L)->io);
+    const struct kt_pipe *pipe = kt_lua_pipe_anywhere(h);
+    const uint64_t in = pipe ? pipe->bytes_in : h->bytes_in, out = pipe ? pipe->bytes_out : h->bytes_out;
+    const struct kt_lua_look *seen = pipe ? look(h, now, in, out) : NULL;
+    struct kt_stream_facts facts = {0};
+    if (pipe) kt_stream_facts(pipe, &facts);
+    lua_createtable(L, 0, 14);
+    put(L, "bytes_in", (double)in);
+    put(L, "bytes_out", (double)out);
+    put(L, "rate_in", seen ? seen->rate_in : 0);
+    put(L, "rate_out", seen ? seen->rate_out : 0);
+    put(L, "since", (double)(pipe ? now - h->born : h->born) / 1e6);
+    if (!is_conn(L)) put_stream(L, &facts);
+    return 1;
+}

@@ -1,0 +1,162 @@
+/* kt.resolve { name, type = "A", servers, timeout = "5s" } → records | nil, err
+ * core.name_server(text) → true | nil, sentence: whether `servers` may hold it; for kt.api's check of that.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "script/core/script.h"
+
+#define WHAT "kt.resolve"
+#define TIMEOUT_US 5000000u
+
+struct answer {
+    size_t n;
+    struct kt_record records[];
+};
+
+static void answered(void *ctx, const struct kt_record *records, size_t n, const struct kt_err *err)
+{
+    struct kt_task *t = ctx;
+    if (n == 0) {
+        kt_task_wake(t, err->code, err->text);
+        return;
+    }
+    struct answer *a = malloc(sizeof *a + n * sizeof *records);
+    if (a) {
+        a->n = n;
+        memcpy(a->records, records, n * sizeof *records);
+        t->brought = a;
+    }
+    kt_task_wake(t, a ? 0 : KT_ENOMEM, NULL);
+}
+
+static void cancel(struct kt_task *t)
+{
+    kt_query_cancel(t->op);
+}
+
+static void set_integer(lua_State *L, const char *key, lua_Integer value)
+{
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void push_record(lua_State *L, const struct kt_record *r)
+{
+    lua_createtable(L, 0, 5);
+    if (r->target[0]) {
+        lua_pushstring(L, r->target);
+        lua_setfield(L, -2, "target");
+        set_integer(L, "port", r->port);
+        set_integer(L, "priority", r->priority);
+        set_integer(L, "weight", r->weight);
+    } else {
+        char text[KT_ADDR_TEXT];
+        lua_pushstring(L, kt_addr_ip_text(&r->addr, text));
+        lua_setfield(L, -2, "address");
+    }
+    set_integer(L, "ttl", r->ttl);
+}
+
+static int finish(lua_State *L, struct kt_task *t)
+{
+    const struct answer *a = t->brought;
+    lua_createtable(L, (int)a->n, 0);
+    for (size_t i = 0; i < a->n; i++) {
+        push_record(L, &a->records[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+static bool read_type(const char *text, enum kt_record_type *type)
+{
+    static const enum kt_record_type types[] = {KT_RECORD_A, KT_RECORD_AAAA, KT_RECORD_SRV};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        *type = types[i];
+        if (strcmp(text, kt_record_type_name(*type)) == 0) return true;
+    }
+    return false;
+}
+
+/* kt_name_server, for a string that a script holds. */
+static int parse_server(lua_State *L, int idx, struct kt_addr *out, struct kt_err *err)
+{
+    const char *text = lua_tostring(L, idx);
+    if (strlen(text) != lua_rawlen(L, idx))
+        return kt_err_set(err, KT_ECONFIG, "\"%.64s\": a zero byte in it", text);
+    return kt_name_server(out, text, err);
+}
+
+/* The list on top of the stack. What is wrong with it kt.api says. */
+static bool read_servers(lua_State *L, struct kt_addr servers[KT_QUERY_SERVERS], size_t *n)
+{
+    *n = lua_rawlen(L, -1);
+    if (*n == 0 || *n > KT_QUERY_SERVERS) return false;
+    size_t entries = 0;
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) entries++;
+    if (entries != *n) return false; /* a gap, or keys of another kind */
+    for (size_t i = 0; i < *n; i++) {
+        const bool ok = lua_rawgeti(L, -1, (lua_Integer)i + 1) == LUA_TSTRING &&
+                        parse_server(L, -1, &servers[i], NULL) == 0;
+        lua_pop(L, 1);
+        if (!ok) return false;
+    }
+    return true;
+}
+
+static int resolve(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, WHAT);
+    const char *name = NULL, *type = "A";
+    bool has_servers = false;
+    uint64_t timeout = TIMEOUT_US;
+    const struct kt_opt opts[] = {{"name", KT_OPT_STRING, &name}, {"type", KT_OPT_STRING, &type},
+        {"servers", KT_OPT_TABLE, &has_servers}, {"timeout", KT_OPT_DURATION, &timeout}};
+    struct kt_question question = {0};
+    struct kt_addr servers[KT_QUERY_SERVERS];
+    lua_settop(L, 1);
+    kt_opts_read(L, 1, WHAT, opts, sizeof opts / sizeof *opts);
+    if (!name || !read_type(type, &question.type)) return kt_opts_wrong(L, 1, WHAT);
+    if (has_servers) {
+        lua_pushliteral(L, "servers");
+        lua_rawget(L, 1);
+        if (!read_servers(L, servers, &question.server_count)) return kt_opts_wrong(L, 1, WHAT);
+        question.servers = servers;
+        lua_settop(L, 1);
+    }
+
+    /* What is no name is no misuse: it may come from whoever is being served. */
+    lua_pushliteral(L, "name");
+    lua_rawget(L, 1);
+    struct kt_err err = {0};
+    if (strlen(name) != lua_rawlen(L, -1)) {
+        kt_err_set(&err, KT_ENAME, "\"%.64s\": not a name; there is a zero byte in it", name);
+        return kt_err_return(L, KT_ENAME, err.text);
+    }
+    question.name = name;
+    struct kt_query *op;
+    int rc = kt_query(t->rt->io, &question, answered, t, &op, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    t->op = op;
+    return kt_task_wait(L, t, WHAT, cancel, finish, timeout);
+}
+
+static int name_server(lua_State *L)
+{
+    struct kt_addr addr;
+    struct kt_err err = {0};
+    luaL_checktype(L, 1, LUA_TSTRING);
+    if (parse_server(L, 1, &addr, &err) == 0) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err.text);
+    return 2;
+}
+
+void kt_lua_resolve(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"resolve", resolve}, {"name_server", name_server}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}

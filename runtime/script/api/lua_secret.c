@@ -1,0 +1,113 @@
+/* Secrets: byte strings that never print. The bytes are wiped when the handle is collected. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+#define SECRET_MAX 65536u
+
+struct kt_lua_secret {
+    size_t len;
+    char bytes[];
+};
+
+struct bytes {
+    const char *data;
+    size_t len;
+};
+
+/* Protected: bytes (light userdata) → secret. */
+static int make(lua_State *L)
+{
+    const struct bytes *b = lua_touserdata(L, 1);
+    struct kt_lua_secret *s = kt_handle_push(L, KT_HANDLE_SECRET, sizeof *s + b->len, 0);
+    s->len = b->len;
+    memcpy(s->bytes, b->data, b->len);
+    return 1;
+}
+
+const char *kt_lua_secret_bytes(lua_State *L, int idx, size_t *len)
+{
+    if (lua_type(L, idx) == LUA_TSTRING) return lua_tolstring(L, idx, len);
+    const struct kt_lua_secret *s = kt_handle_test(L, idx, KT_HANDLE_SECRET);
+    if (!s) return NULL;
+    *len = s->len;
+    return s->bytes;
+}
+
+static int secret_gc(lua_State *L)
+{
+    struct kt_lua_secret *s = luaL_checkudata(L, 1, KT_HANDLE_SECRET);
+    explicit_bzero(s->bytes, s->len);
+    return 0;
+}
+
+static int secret_tostring(lua_State *L)
+{
+    lua_pushliteral(L, "<secret>");
+    return 1;
+}
+
+/* kt.secret(string) */
+static int secret(lua_State *L)
+{
+    struct bytes b;
+    if (lua_type(L, 1) != LUA_TSTRING)
+        return kt_raise(L, "kt.secret: wanted a string, got %s", kt_handle_kind(L, 1));
+    b.data = lua_tolstring(L, 1, &b.len);
+    lua_pushcfunction(L, make);
+    lua_pushlightuserdata(L, &b);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+/* kt.secret_file(path): the file's content without one trailing newline. */
+static int secret_file(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    if (lua_type(L, 1) != LUA_TSTRING)
+        return kt_raise(L, "kt.secret_file: wanted a path, got %s", kt_handle_kind(L, 1));
+    const char *path = kt_state_path(L, lua_tostring(L, 1));
+    struct kt_err err = {0};
+    char *data;
+    size_t len;
+    if (kt_file_read(rt->io, path, SECRET_MAX, &data, &len, &err))
+        return kt_raise(L, "kt.secret_file: %s", err.text);
+    size_t n = len;
+    if (n > 0 && data[n - 1] == '\n') n--;
+    if (n == 0) {
+        free(data);
+        return kt_raise(L,
+            "kt.secret_file: %s is empty; put a key into it (head -c 32 /dev/urandom | base64 > %s)", path,
+            path);
+    }
+    /* The mode is asked of the system itself: the seam's files have none. */
+    struct stat st;
+    if (stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)))
+        kt_log(
+            rt->log, KT_LOG_WARN, "%s holds a secret and every user can read it; chmod 600 %s", path, path);
+    struct bytes b = {data, n};
+    lua_pushcfunction(L, make);
+    lua_pushlightuserdata(L, &b);
+    int status = lua_pcall(L, 1, 1, 0);
+    explicit_bzero(data, len);
+    free(data);
+    return status == LUA_OK ? 1 : lua_error(L);
+}
+
+/* core.is_secret(value) */
+static int is_secret(lua_State *L)
+{
+    lua_pushboolean(L, kt_handle_test(L, 1, KT_HANDLE_SECRET) != NULL);
+    return 1;
+}
+
+void kt_lua_secret(lua_State *L)
+{
+    kt_handle_type(
+        L, &(struct kt_handle_type){.name = KT_HANDLE_SECRET, .gc = secret_gc, .tostring = secret_tostring});
+    static const luaL_Reg functions[] = {
+        {"secret", secret}, {"secret_file", secret_file}, {"is_secret", is_secret}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}

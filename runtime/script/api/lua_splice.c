@@ -1,0 +1,106 @@
+/* kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB", linger = "10s" }]) → { a_to_b, b_to_a,
+ * duration, reason, cause } | nil, err
+ *
+ * Takes both over: for the script they are closed from the call on, but for :set and :stats. Its own limits
+ * and theirs all hold. The operation is the first handle, which knows the splice and the other one. */
+#include <stdlib.h>
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+#define WHAT "kt.splice"
+#define LINGER_US 10000000u
+#define SETTLE_US 1000000u
+
+/* Where a stream's peer knows no half-close, FIN is all it can be told. Towards who opened the stream, FIN is
+ * how it learns that its answer is complete, so that goes out at once. From who opened it, FIN would destroy
+ * the answer still to come, so that waits; but an application that has closed looks just like one that has
+ * merely finished sending, so it does not wait for long. */
+static struct kt_splice_opts defaults_for(const struct kt_lua_pipe *a, const struct kt_lua_pipe *b)
+{
+    if (a->accepted || b->accepted) return (struct kt_splice_opts){0};
+    return (struct kt_splice_opts){.linger_us = LINGER_US, .settle_us = SETTLE_US};
+}
+
+static void done(void *ctx, const struct kt_splice_result *result)
+{
+    struct kt_task *t = ctx;
+    t->splice = *result;
+    t->splice.cause = NULL;
+    if (result->cause && (t->brought = malloc(sizeof *result->cause)))
+        *(struct kt_err *)t->brought = *result->cause;
+    t->rt->pipes -= 2;
+    kt_lua_pipe_moved(t->op, result->a_to_b, result->b_to_a, kt_io_now(t->rt->io));
+    kt_task_wake(t, 0, NULL);
+}
+
+static void cancel(struct kt_task *t)
+{
+    struct kt_lua_pipe *a = t->op, *b = a->other;
+    struct kt_splice *splice = a->splice;
+    t->rt->pipes -= 2;
+    kt_lua_pipe_moved(a, kt_lua_pipe_anywhere(a)->bytes_in - a->bytes_in,
+        kt_lua_pipe_anywhere(b)->bytes_in - b->bytes_in, kt_io_now(t->rt->io));
+    kt_splice_cancel(splice, KT_ECANCELED, "kt is ending"); /* nothing else cancels a splice */
+}
+
+static int finish(lua_State *L, struct kt_task *t)
+{
+    const struct kt_err *cause = t->brought;
+    lua_createtable(L, 0, 5);
+    lua_pushinteger(L, (lua_Integer)t->splice.a_to_b);
+    lua_setfield(L, -2, "a_to_b");
+    lua_pushinteger(L, (lua_Integer)t->splice.b_to_a);
+    lua_setfield(L, -2, "b_to_a");
+    lua_pushnumber(L, (double)t->splice.duration_us / 1e6);
+    lua_setfield(L, -2, "duration");
+    lua_pushstring(L, t->splice.code ? kt_errname(t->splice.code) : "end");
+    lua_setfield(L, -2, "reason");
+    if (!cause) return 1;
+    kt_err_push(L, cause->code, cause->text);
+    lua_setfield(L, -2, "cause");
+    return 1;
+}
+
+static void need_free(lua_State *L, int idx, const struct kt_lua_pipe *h)
+{
+    if (h->reading || h->writing)
+        kt_raise(L, WHAT ": argument %d: another task is %s this %s", idx,
+            h->reading ? "reading from" : "writing to", h->conn ? "conn" : "stream");
+}
+
+static int splice(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, WHAT);
+    struct kt_lua_pipe *a = kt_lua_pipe_arg(L, 1, WHAT);
+    struct kt_lua_pipe *b = kt_lua_pipe_arg(L, 2, WHAT);
+    if (a == b) return kt_raise(L, WHAT ": both arguments are the same %s", a->conn ? "conn" : "stream");
+    need_free(L, 1, a);
+    need_free(L, 2, b);
+    struct kt_splice_opts how = defaults_for(a, b);
+    uint64_t linger = KT_TIME_NEVER;
+    struct kt_opt_rates rate = {0, 0};
+    const struct kt_opt opts[] = {{"idle", KT_OPT_DURATION, &how.idle_us},
+        {"total", KT_OPT_DURATION, &how.total_us}, {"rate", KT_OPT_RATES, &rate},
+        {"linger", KT_OPT_DURATION, &linger}};
+    kt_opts_read(L, 3, WHAT, opts, sizeof opts / sizeof opts[0]);
+    how.rate_ab = rate.a_to_b;
+    how.rate_ba = rate.b_to_a;
+    if (linger != KT_TIME_NEVER) how.linger_us = how.settle_us = linger;
+
+    int rc = a->heard ? a->code : b->heard ? b->code : 0;
+    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": broken before: %s", kt_strerror(rc)));
+    struct kt_splice *op;
+    rc = kt_splice(t->rt->io, a->pipe, b->pipe, &how, done, t, &op);
+    if (rc) return kt_err_return(L, rc, NULL);
+    if (a->code) kt_splice_broke(op, false, a->code);
+    if (b->code) kt_splice_broke(op, true, b->code);
+    kt_lua_pipe_give(a, b, op); /* from here on nothing may raise: the splice has the task for its callback */
+    t->op = a;
+    return kt_task_wait(L, t, WHAT, cancel, finish, KT_TIME_NEVER);
+}
+
+void kt_lua_splice(lua_State *L)
+{
+    lua_pushcfunction(L, splice);
+    lua_setfield(L, -2, "splice");
+}

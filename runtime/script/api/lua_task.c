@@ -1,0 +1,66 @@
+/* kt.sleep, kt.spawn, kt.now. */
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+#define SPAWN_ARGS_MAX 64
+
+/* kt.sleep "500ms" | seconds */
+static int sleep_for(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, "kt.sleep");
+    uint64_t us = kt_opts_duration(L, 1, "kt.sleep");
+    return kt_task_wait(L, t, "kt.sleep", NULL, NULL, us);
+}
+
+/* kt.spawn(fn, …): conns, streams and sockets among the arguments go over to the new task. */
+static int spawn(lua_State *L)
+{
+    struct kt_task *from = kt_task_of(L);
+    struct kt_runtime *rt = from->rt;
+    if (lua_type(L, 1) != LUA_TFUNCTION)
+        return kt_raise(L, "kt.spawn: wanted a function, got %s", kt_handle_kind(L, 1));
+    int n = lua_gettop(L);
+    if (n > SPAWN_ARGS_MAX)
+        return kt_raise(L, "kt.spawn: more than %d arguments; pass a table", SPAWN_ARGS_MAX);
+    if (rt->spawned >= KT_SPAWNED_MAX)
+        return kt_raise(L,
+            "kt.spawn: %d spawned tasks are running already, and no more may; wait for some to end",
+            (int)KT_SPAWNED_MAX);
+    luaL_checkstack(L, 4, NULL);
+    struct kt_task *t = kt_task_new(rt, L, kt_origin_here(rt, L));
+    if (!t)
+        return kt_raise(L, rt->phase == KT_END ? "kt.spawn: the script has ended"
+                                               : "kt.spawn: too many tasks, or out of memory");
+    if (!lua_checkstack(t->L, n)) {
+        kt_task_abandon(t);
+        return kt_raise(L, "kt.spawn: out of memory");
+    }
+    for (int i = 2; i <= n; i++) kt_owned_give(L, i, from, t);
+    lua_xmove(L, t->L, n);
+    t->spawned = true;
+    rt->spawned++;
+    kt_task_start(t, n - 1);
+    return 0;
+}
+
+/* core.need_declare(what): raises unless this is the main chunk. For functions, before they look at what they
+ * were given. */
+static int need_declare(lua_State *L)
+{
+    kt_declare_need(L, luaL_checkstring(L, 1));
+    return 0;
+}
+
+/* kt.now() → seconds on a clock that only goes forward, the same throughout a turn of the loop */
+static int now(lua_State *L)
+{
+    lua_pushnumber(L, (double)kt_io_now(kt_runtime_of(L)->io) / 1e6);
+    return 1;
+}
+
+void kt_lua_task(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"sleep", sleep_for}, {"spawn", spawn}, {"now", now}, {"need_declare", need_declare}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}

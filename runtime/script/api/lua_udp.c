@@ -1,0 +1,596 @@
+/* kt.udp { on = ":5353" | to = "host:port" }: UDP sockets for scripts.
+ *
+ * Declared in the main chunk, a socket is a service: opened at start with the rest, nobody's in particular.
+ * Made in a task, it is opened at once and the task's own. What arrives waits, up to a bound, in a queue.
+ *
+ * No finalizer runs in the midst of a call (garbage is collected between slices, state.c), so what was open
+ * when a call began is open until it waits.
+ *
+ * A reload hands a declared socket on to the new script. Handles of the old one may still send from it, and
+ * receive nothing more.
+ *
+ * Invariant: u->receiver and u->senders name exactly the tasks that wait in a call on the socket. */
+#include <stdio.h>
+#include <string.h>
+#include "base/dgramq.h"
+#include "script/core/handle.h"
+#include "script/core/script.h"
+#include "script/core/service.h"
+#include "script/api/udp_local.h"
+#include "script/api/udp_share.h"
+
+#define OPEN "kt.udp"
+#define RECEIVE "socket:receive"
+#define SEND "socket:send"
+#define CLOSED "it was closed meanwhile"
+#define TIMEOUT_US 30000000u
+
+struct kt_lua_udp {
+    struct kt_owned owned; /* first; in no list if it was declared */
+    struct kt_service service;
+    struct kt_runtime *rt;
+    bool declared, wants_peer;
+    struct kt_endpoint on;
+    struct kt_addr to;
+    struct kt_resolve *resolve;  /* while kt.udp looks the peer up */
+    struct kt_udp_holder holder; /* of the socket; none: not open yet, or closed */
+    struct kt_dgramq queue;
+    struct kt_udp_locals locals; /* of the peers whose datagrams were received */
+    struct kt_task *receiver;
+    struct kt_list senders; /* tasks that wait for room */
+    int error;              /* of an earlier datagram (ICMP), to be told by the next receive; 0: none */
+    char peer[KT_ADDR_TEXT];
+};
+
+static struct kt_lua_udp *of_service(struct kt_service *s)
+{
+    return KT_CONTAINER(s, struct kt_lua_udp, service);
+}
+
+/* ---- events ---- */
+
+static void wake_receiver(struct kt_lua_udp *u, int code, const char *text)
+{
+    struct kt_task *t = u->receiver;
+    u->receiver = NULL;
+    if (t) kt_task_wake(t, code, text);
+}
+
+static void wake_senders(struct kt_lua_udp *u, int code, const char *text)
+{
+    for (struct kt_list *n; (n = kt_list_pop(&u->senders));)
+        kt_task_wake(KT_CONTAINER(n, struct kt_task, wait), code, text);
+}
+
+static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
+{
+    struct kt_lua_udp *u = ctx;
+    for (size_t i = 0; i < n; i++)
+        kt_dgramq_put(&u->queue, dgrams[i].data, dgrams[i].len, dgrams[i].from, dgrams[i].to);
+    if (u->queue.count) wake_receiver(u, 0, NULL);
+}
+
+static void on_writable(void *ctx)
+{
+    wake_senders(ctx, 0, NULL);
+}
+
+static void on_error(void *ctx, int code)
+{
+    struct kt_lua_udp *u = ctx;
+    if (!u->wants_peer) return; /* which of its peers it was is not known */
+    u->error = code;
+    wake_receiver(u, 0, NULL);
+}
+
+static const struct kt_udp_events events = {on_batch, on_writable, on_error};
+
+/* ---- opening and closing ---- */
+
+static int open_socket(struct kt_lua_udp *u, struct kt_err *err)
+{
+    return kt_udp_share_open(&u->holder, u->rt->io, &u->on, u->wants_peer ? &u->to : NULL, err);
+}
+
+static void close_socket(struct kt_lua_udp *u)
+{
+    kt_list_remove(&u->owned.node);
+    if (!u->holder.udp) return;
+    kt_udp_share_leave(&u->holder);
+    kt_dgramq_free(&u->queue);
+    kt_udp_locals_free(&u->locals);
+    wake_receiver(u, KT_ECLOSED, RECEIVE ": " CLOSED);
+    wake_senders(u, KT_ECLOSED, SEND ": " CLOSED);
+}
+
+static void end_owned(struct kt_owned *o, int code)
+{
+    (void)code; /* UDP has no reset */
+    close_socket(KT_CONTAINER(o, struct kt_lua_udp, owned));
+}
+
+static int service_open(struct kt_service *s, struct kt_err *err)
+{
+    struct kt_lua_udp *u = of_service(s);
+    int rc = open_socket(u, err);
+    if (rc) return rc;
+    struct kt_addr local;
+    char text[KT_ADDR_TEXT];
+    kt_udp_local(u->holder.udp, &local);
+    kt_log(s->rt->log, KT_LOG_INFO, "udp socket on %s%s%s", kt_addr_text(&local, text),
+        u->wants_peer ? " to " : "", u->peer);
+    return 0;
+}
+
+static void service_close(struct kt_service *s)
+{
+    close_socket(of_service(s));
+}
+
+static const struct kt_endpoint *binds(const struct kt_service *s)
+{
+    return &KT_CONTAINER(s, const struct kt_lua_udp, service)->on;
+}
+
+static bool heir(const struct kt_service *s, const struct kt_service *old)
+{
+    const struct kt_lua_udp *u = KT_CONTAINER(s, struct kt_lua_udp, service),
+                            *o = KT_CONTAINER(old, struct kt_lua_udp, service);
+    return o->holder.udp && kt_endpoint_equal(&u->on, &o->on) && u->wants_peer == o->wants_peer &&
+           (!u->wants_peer || kt_addr_equal(&u->to, &o->to));
+}
+
+/* The socket with what has come and was not received yet. The old handle keeps its share: who has taken a
+ * datagram may yet answer it. */
+static void inherit(struct kt_service *s, struct kt_service *old)
+{
+    struct kt_lua_udp *u = of_service(s), *o = of_service(old);
+    uint8_t data[KT_UDP_MAX];
+    struct kt_addr from, to;
+    size_t len;
+    kt_udp_share_join(&u->holder, &o->holder);
+    for (; kt_dgramq_first(&o->queue, &len, &from, &to); kt_dgramq_drop(&o->queue)) {
+        kt_dgramq_copy(&o->queue, data);
+        kt_dgramq_put(&u->queue, data, len, &from, &to);
+    }
+    kt_dgramq_free(&o->queue);
+}
+
+static const struct kt_service_ops ops = {.what = OPEN,
+    .at = "on",
+    .open = service_open,
+    .close = service_close,
+    .binds = binds,
+    .udp = true,
+    .heir = heir,
+    .inherit = inherit};
+
+/* ---- kt.udp ---- */
+
+static void set_peer(struct kt_lua_udp *u, const struct kt_addr *to)
+{
+    u->to = *to;
+    u->wants_peer = true;
+    kt_addr_text(to, u->peer);
+}
+
+static bool is_v6(const struct kt_endpoint *at)
+{
+    return strchr(at->host, ':') != NULL;
+}
+
+/* The first address that the socket, bound as it is to be, can reach; NULL if there is none. */
+static const struct kt_addr *reachable(const struct kt_lua_udp *u, const struct kt_addr *addrs, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!u->on.host[0] || is_v6(&u->on) == (addrs[i].sa.sa_family == AF_INET6)) return &addrs[i];
+    return NULL;
+}
+
+static void peer_found(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
+{
+    struct kt_task *t = ctx;
+    struct kt_lua_udp *u = t->op;
+    if (n == 0) {
+        kt_task_wake(t, err->code, err->text);
+        return;
+    }
+    const struct kt_addr *to = reachable(u, addrs, n);
+    if (!to) {
+        kt_task_wake(t, KT_EUNREACH, OPEN ": the peer has no address of the family of `on`");
+        return;
+    }
+    struct kt_err why = {0};
+    set_peer(u, to);
+    int rc = open_socket(u, &why);
+    if (rc == 0) kt_list_push(&t->owned, &u->owned.node);
+    kt_task_wake(t, rc, why.text);
+}
+
+static void cancel_lookup(struct kt_task *t)
+{
+    kt_resolve_cancel(((struct kt_lua_udp *)t->op)->resolve);
+}
+
+static int finish_open(lua_State *L, struct kt_task *t)
+{
+    (void)L;
+    (void)t;
+    return 1; /* the handle is on top */
+}
+
+static const char *string_field(lua_State *L, const char *key)
+{
+    lua_getfield(L, 1, key);
+    const char *s = lua_tostring(L, -1);
+    lua_pop(L, 1); /* the table keeps it */
+    return s;
+}
+
+static double number_field(lua_State *L, const char *key, double unset)
+{
+    lua_getfield(L, 1, key);
+    double v = luaL_optnumber(L, -1, unset);
+    lua_pop(L, 1);
+    return v;
+}
+
+static int declare(lua_State *L, struct kt_lua_udp *u, const char *on, const char *to, bool numeric)
+{
+    if (to && !numeric)
+        return kt_raise(L,
+            "udp.to: \"%s\": the main chunk looks up no names; write an address, or call kt.udp in a task",
+            to);
+    u->declared = true;
+    snprintf(u->service.name, sizeof u->service.name, "%s", to ? to : on);
+    kt_service_declare(L, &u->service, &ops);
+    return 1;
+}
+
+/* core.udp(config): checked, { on, to, timeout, queue } */
+static int udp(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    struct kt_task *t = rt->phase == KT_DECLARE ? NULL : kt_task_need(L, OPEN);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    const char *on = string_field(L, "on"), *to = string_field(L, "to");
+    uint64_t timeout = (uint64_t)(number_field(L, "timeout", 10) * 1e6);
+    struct kt_lua_udp *u = kt_handle_push(L, KT_HANDLE_SOCKET, sizeof *u, 0);
+    kt_list_init(&u->owned.node);
+    kt_list_init(&u->senders);
+    kt_udp_holder_init(&u->holder, &events, u);
+    u->owned.end = end_owned;
+    u->owned.owner = t;
+    u->rt = rt;
+    kt_dgramq_init(&u->queue, (size_t)number_field(L, "queue", 65536));
+
+    struct kt_err err = {0};
+    struct kt_endpoint at = {0};
+    struct kt_addr addr;
+    int rc = on ? kt_endpoint_parse(&u->on, on, KT_ENDPOINT_ZERO, &err) : 0;
+    if (rc) return kt_raise(L, "udp.on: %s", err.text);
+    kt_service_localhost(&u->on);
+    if (to) rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_HOST, &err);
+    if (rc) return t ? kt_err_return(L, rc, err.text) : kt_raise(L, "udp.to: %s", err.text);
+    bool numeric = to && kt_addr_from_ip(&addr, at.host, at.port_min);
+    if (numeric) {
+        if (!reachable(u, &addr, 1))
+            return kt_raise(L, "udp.to: \"%s\" is not of the family of on = \"%s\"", to, on);
+        set_peer(u, &addr);
+    }
+    if (!t) return declare(L, u, on, to, numeric);
+
+    if (to && !numeric) {
+        rc = kt_resolve(rt->io, at.host, at.port_min, peer_found, t, &u->resolve, &err);
+        if (rc) return kt_err_return(L, rc, err.text);
+        t->op = u;
+        return kt_task_wait(L, t, OPEN, cancel_lookup, finish_open, timeout);
+    }
+    rc = open_socket(u, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    kt_list_push(&t->owned, &u->owned.node);
+    return 1;
+}
+
+/* ---- receiving ---- */
+
+/* The open socket that a method was called on, and its task. */
+static struct kt_lua_udp *begin(lua_State *L, const char *what, struct kt_task **t)
+{
+    struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, what + sizeof "socket:" - 1);
+    *t = kt_task_need(L, what);
+    if (!u->holder.udp) kt_raise(L, "%s: this socket was closed", what);
+    return u;
+}
+
+static int closed_meanwhile(lua_State *L, const char *what)
+{
+    return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: " CLOSED, what));
+}
+
+/* Pushes the oldest datagram and its sender, or nil and the error of an earlier one; 0: there is neither. */
+static int take(lua_State *L, struct kt_lua_udp *u)
+{
+    size_t len;
+    struct kt_addr from, local;
+    if (kt_dgramq_first(&u->queue, &len, &from, &local)) {
+        char text[KT_ADDR_TEXT];
+        luaL_Buffer b;
+        char *to = luaL_buffinitsize(L, &b, len);
+        if (!u->holder.udp) return closed_meanwhile(L, RECEIVE);
+        kt_dgramq_copy(&u->queue, to);
+        kt_dgramq_drop(&u->queue);
+        if (local.sa.sa_family) kt_udp_locals_note(&u->locals, &from, &local);
+        luaL_pushresultsize(&b, len);
+        lua_pushstring(L, kt_addr_text(&from, text));
+        return 2;
+    }
+    if (u->error == 0) return 0;
+    int code = u->error;
+    u->error = 0;
+    return kt_err_return(L, code, lua_pushfstring(L, RECEIVE ": %s: %s", u->peer, kt_strerror(code)));
+}
+
+static void cancel_receive(struct kt_task *t)
+{
+    ((struct kt_lua_udp *)t->op)->receiver = NULL;
+}
+
+/* On the stack: the socket, the options, the deadline. */
+static int receive_or_wait(lua_State *L, struct kt_task *t)
+{
+    struct kt_lua_udp *u = lua_touserdata(L, 1);
+    if (!u->holder.udp) return closed_meanwhile(L, RECEIVE);
+    if (u->receiver)
+        return kt_raise(L,
+            RECEIVE ": another task (spawned at %s:%d) is receiving already; only one may at a time",
+            u->receiver->origin->source, u->receiver->origin->line);
+    int n = take(L, u);
+    if (n) return n;
+    uint64_t deadline = (uint64_t)lua_tointeger(L, 3), now = kt_io_now(t->rt->io);
+    u->receiver = t;
+    t->op = u;
+    t->missing = "nothing came";
+    return kt_task_wait(L, t, RECEIVE, cancel_receive, receive_or_wait, deadline > now ? deadline - now : 0);
+}
+
+/* socket:receive { timeout = "30s" } → data, from | nil, err */
+static int receive(lua_State *L)
+{
+    struct kt_task *t;
+    begin(L, RECEIVE, &t);
+    uint64_t timeout = TIMEOUT_US;
+    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}};
+    lua_settop(L, 2);
+    kt_opts_read(L, 2, RECEIVE, opts, 1);
+    lua_pushinteger(L, (lua_Integer)(kt_io_now(t->rt->io) + timeout));
+    return receive_or_wait(L, t);
+}
+
+/* ---- sending ---- */
+
+/* A datagram that waits: userdata on its task's stack. The bytes are at index 2. */
+struct sending {
+    struct kt_lua_udp *u;
+    struct kt_task *task;
+    struct kt_resolve *resolve; /* while its peer is looked up */
+    struct kt_addr to;
+    bool addressed;
+    uint64_t timeout;
+};
+
+static int try_send(lua_State *L, struct sending *s, bool kept);
+
+static int finish_send(lua_State *L, struct kt_task *t)
+{
+    (void)t;
+    return try_send(L, lua_touserdata(L, -1), true);
+}
+
+static void cancel_send(struct kt_task *t)
+{
+    struct sending *s = t->op;
+    if (s->resolve) kt_resolve_cancel(s->resolve);
+    kt_list_remove(&t->wait);
+}
+
+/* Whether a datagram from the socket can go to an address of this family at all. */
+static bool same_family(const struct kt_lua_udp *u, const struct kt_addr *to)
+{
+    struct kt_addr local;
+    kt_udp_local(u->holder.udp, &local);
+    if (local.sa.sa_family == to->sa.sa_family) return true;
+    return local.sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&local.in6.sin6_addr);
+}
+
+static int no_way(lua_State *L)
+{
+    return kt_err_return(
+        L, KT_EUNREACH, SEND ": the socket is bound to an address of the other family (IPv4, IPv6)");
+}
+
+static struct sending *keep(lua_State *L, const struct sending *s)
+{
+    struct sending *kept = lua_newuserdatauv(L, sizeof *kept, 0);
+    *kept = *s;
+    return kept;
+}
+
+static int try_send(lua_State *L, struct sending *s, bool kept)
+{
+    struct kt_lua_udp *u = s->u;
+    size_t len;
+    const char *data = lua_tolstring(L, 2, &len);
+    if (!u->holder.udp) return closed_meanwhile(L, SEND);
+    if (s->addressed && !same_family(u, &s->to)) return no_way(L);
+    struct kt_err err;
+    if (s->addressed && kt_addr_check_scope(&s->to, &err))
+        return kt_err_return(L, err.code, lua_pushfstring(L, SEND ": %s", err.text));
+    uint8_t *buf = kt_udp_reserve(u->holder.udp);
+    if (!buf) {
+        struct kt_task *t = s->task;
+        if (!kept) s = keep(L, s);
+        if (!u->holder.udp) return closed_meanwhile(L, SEND);
+        t->op = s;
+        t->missing = "no room for it";
+        kt_list_push(&u->senders, &t->wait);
+        return kt_task_wait(L, t, SEND, cancel_send, finish_send, s->timeout);
+    }
+    if (len) memcpy(buf, data, len);
+    const struct kt_addr *to = s->addressed ? &s->to : NULL;
+    kt_udp_commit(u->holder.udp, buf, buf, len, to, to ? kt_udp_locals_find(&u->locals, to) : NULL);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static void target_found(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
+{
+    struct sending *s = ctx;
+    s->resolve = NULL;
+    if (n == 0) {
+        kt_task_wake(s->task, err->code, err->text);
+        return;
+    }
+    s->to = addrs[0];
+    for (size_t i = n; s->u->holder.udp && i-- > 0;) /* the first that suits */
+        if (same_family(s->u, &addrs[i])) s->to = addrs[i];
+    kt_task_wake(s->task, 0, NULL);
+}
+
+/* socket:send(data [, "host:port"] [, { timeout = "30s" }]) → true | nil, err */
+static int send_(lua_State *L)
+{
+    struct kt_task *t;
+    struct sending s = {.u = begin(L, SEND, &t), .task = t, .timeout = TIMEOUT_US};
+    struct kt_lua_udp *u = s.u;
+    lua_settop(L, 4);
+    if (lua_istable(L, 3) && lua_isnil(L, 4)) {
+        lua_pushnil(L);
+        lua_insert(L, 3);
+        lua_settop(L, 4);
+    }
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return kt_raise(L, SEND ": argument 1: wanted a string, got %s", kt_handle_kind(L, 2));
+    if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
+        return kt_raise(
+            L, SEND ": argument 2: wanted an address such as \"192.0.2.1:53\", got %s", kt_handle_kind(L, 3));
+    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &s.timeout}};
+    kt_opts_read(L, 4, SEND, opts, 1);
+    const char *to = lua_tostring(L, 3);
+    if (!to && !u->wants_peer)
+        return kt_raise(L, SEND ": argument 2: where to? The socket was made without `to`");
+    if (to && u->wants_peer)
+        return kt_raise(L, SEND ": argument 2: the socket was made to talk to %s alone", u->peer);
+    if (lua_rawlen(L, 2) > KT_UDP_MAX)
+        return kt_err_return(L, KT_ELIMIT,
+            lua_pushfstring(L, SEND ": %I bytes; a datagram holds at most %d", (lua_Integer)lua_rawlen(L, 2),
+                (int)KT_UDP_MAX));
+    if (!to) return try_send(L, &s, false);
+
+    struct kt_err err = {0};
+    struct kt_endpoint at;
+    int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_HOST, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    s.addressed = true;
+    if (kt_addr_from_ip(&s.to, at.host, at.port_min)) return try_send(L, &s, false);
+    struct sending *kept = keep(L, &s);
+    rc = kt_resolve(t->rt->io, at.host, at.port_min, target_found, kept, &kept->resolve, &err);
+    if (rc) return kt_err_return(L, rc, err.text);
+    t->op = kept;
+    return kt_task_wait(L, t, SEND, cancel_send, finish_send, s.timeout);
+}
+
+/* ---- the rest of the handle ---- */
+
+static int stats(lua_State *L)
+{
+    const struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "stats");
+    const struct kt_udp_stats none = {0}, *s = u->holder.udp ? kt_udp_stats(u->holder.udp) : &none;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } figures[] = {
+        {"received", s->in_pkts},
+        {"received_bytes", s->in_bytes},
+        {"sent", s->out_pkts},
+        {"sent_bytes", s->out_bytes},
+        {"dropped", u->queue.dropped},
+        {"oversize", s->in_oversize},
+        {"unsent", s->out_dropped},
+        {"queued", u->queue.count},
+    };
+    lua_createtable(L, 0, sizeof figures / sizeof figures[0]);
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
+        lua_pushinteger(L, (lua_Integer)figures[i].value);
+        lua_setfield(L, -2, figures[i].name);
+    }
+    return 1;
+}
+
+static int close_method(lua_State *L)
+{
+    struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "close");
+    if (u->declared) kt_service_close(&u->service);
+    close_socket(u); /* one of a replaced script is no service any more */
+    return 0;
+}
+
+static int gc(lua_State *L)
+{
+    struct kt_lua_udp *u = lua_touserdata(L, 1);
+    if (u->declared) {
+        kt_service_gc(L, &u->service);
+    } else if (u->holder.udp) {
+        const struct kt_origin *o = u->owned.owner->origin;
+        kt_log(u->rt->log, KT_LOG_WARN,
+            "a socket was dropped without :close(), in the task spawned at %s:%d; closed it", o->source,
+            o->line);
+    }
+    close_socket(u);
+    kt_dgramq_free(&u->queue);
+    kt_udp_locals_free(&u->locals);
+    return 0;
+}
+
+static int field_local(lua_State *L)
+{
+    const struct kt_lua_udp *u = lua_touserdata(L, 1);
+    struct kt_addr local;
+    char text[KT_ADDR_TEXT];
+    if (u->holder.udp) kt_udp_local(u->holder.udp, &local);
+    lua_pushstring(L, u->holder.udp ? kt_addr_text(&local, text) : NULL);
+    return 1;
+}
+
+static int field_peer(lua_State *L)
+{
+    const struct kt_lua_udp *u = lua_touserdata(L, 1);
+    lua_pushstring(L, u->wants_peer ? u->peer : NULL);
+    return 1;
+}
+
+static int to_string(lua_State *L)
+{
+    const struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "tostring");
+    struct kt_addr local;
+    char text[KT_ADDR_TEXT];
+    if (!u->holder.udp) return kt_handle_text(L, KT_HANDLE_SOCKET, NULL, "closed");
+    kt_udp_local(u->holder.udp, &local);
+    return kt_handle_text(L, KT_HANDLE_SOCKET, kt_addr_text(&local, text), NULL);
+}
+
+void kt_lua_udp(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"receive", receive}, {"send", send_}, {"stats", stats}, {"close", close_method}, {NULL, NULL}};
+    static const luaL_Reg fields[] = {{"local_addr", field_local}, {"peer", field_peer}, {NULL, NULL}};
+    kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_SOCKET,
+                          .methods = methods,
+                          .fields = fields,
+                          .close = close_method,
+                          .gc = gc,
+                          .tostring = to_string});
+    lua_pushcfunction(L, udp);
+    lua_setfield(L, -2, "udp");
+}

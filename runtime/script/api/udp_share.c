@@ -1,0 +1,95 @@
+/* Shared UDP sockets: see udp_share.h. */
+#include "script/api/udp_share.h"
+#include <stdlib.h>
+
+struct kt_udp_share {
+    struct kt_udp *udp;
+    struct kt_list holders;
+    struct kt_udp_holder *newest; /* NULL: it has left, and nobody gets what comes */
+};
+
+static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
+{
+    const struct kt_udp_holder *h = ((const struct kt_udp_share *)ctx)->newest;
+    if (h) h->events->batch(h->ctx, dgrams, n);
+}
+
+static void on_writable(void *ctx)
+{
+    const struct kt_udp_share *s = ctx;
+    for (const struct kt_list *n = s->holders.next; n != &s->holders; n = n->next) {
+        const struct kt_udp_holder *h = KT_CONTAINER(n, struct kt_udp_holder, node);
+        h->events->writable(h->ctx);
+    }
+}
+
+static void on_error(void *ctx, int code)
+{
+    const struct kt_udp_holder *h = ((const struct kt_udp_share *)ctx)->newest;
+    if (h) h->events->error(h->ctx, code);
+}
+
+static int bind_socket(struct kt_udp_share *s, struct kt_io *io, const struct kt_endpoint *on,
+    const struct kt_addr *to, struct kt_err *err)
+{
+    static const struct kt_udp_events events = {on_batch, on_writable, on_error};
+    struct kt_udp_opts opts = {.remote = to};
+    const char *host = on->host;
+    const uint16_t port = on->port_min;
+    if (!host[0] && !to) {
+        kt_addr_from_ip(&opts.local, "::", port);
+        int rc = kt_udp_open(io, &opts, &events, s, &s->udp, err);
+        if (rc == 0 || rc == KT_EINUSE || rc == KT_EACCES) return rc;
+    }
+    if (!host[0]) host = to && to->sa.sa_family == AF_INET6 ? "::" : "0.0.0.0";
+    if (!kt_addr_from_ip(&opts.local, host, port))
+        return kt_err_set(
+            err, KT_ECONFIG, "\"%s\": bind an IP address of this machine, or :%u for all", host, port);
+    return kt_udp_open(io, &opts, &events, s, &s->udp, err);
+}
+
+static void join(struct kt_udp_holder *h, struct kt_udp_share *s)
+{
+    h->share = s;
+    h->udp = s->udp;
+    kt_list_push(&s->holders, &h->node);
+    s->newest = h;
+}
+
+void kt_udp_holder_init(struct kt_udp_holder *h, const struct kt_udp_events *events, void *ctx)
+{
+    *h = (struct kt_udp_holder){.events = events, .ctx = ctx};
+    kt_list_init(&h->node);
+}
+
+int kt_udp_share_open(struct kt_udp_holder *h, struct kt_io *io, const struct kt_endpoint *on,
+    const struct kt_addr *to, struct kt_err *err)
+{
+    struct kt_udp_share *s = calloc(1, sizeof *s);
+    if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    kt_list_init(&s->holders);
+    int rc = bind_socket(s, io, on, to, err);
+    if (rc)
+        free(s);
+    else
+        join(h, s);
+    return rc;
+}
+
+void kt_udp_share_join(struct kt_udp_holder *h, const struct kt_udp_holder *other)
+{
+    join(h, other->share);
+}
+
+void kt_udp_share_leave(struct kt_udp_holder *h)
+{
+    struct kt_udp_share *s = h->share;
+    if (!s) return;
+    h->share = NULL;
+    h->udp = NULL;
+    kt_list_remove(&h->node);
+    if (s->newest == h) s->newest = NULL;
+    if (!kt_list_empty(&s->holders)) return;
+    kt_udp_close(s->udp);
+    free(s);
+}

@@ -1,0 +1,186 @@
+/* Failures of tasks: see failure.h.
+ *
+ * Invariant: a place is in the list from its first failure until KT_FAILURES_US later, and the timer is set
+ * exactly while there is one. There are no more places than lines that spawn (task.c), so the list is short.
+ */
+#include "script/core/failure.h"
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "script/core/script.h"
+
+/* ---- how often ---- */
+
+struct place {
+    struct kt_list node;
+    const struct kt_origin *origin;
+    uint64_t since;
+    uint64_t count;
+};
+
+/* Ends the time of the oldest place. */
+static void end_oldest(struct kt_runtime *rt)
+{
+    struct place *p = KT_CONTAINER(kt_list_pop(&rt->failures.places), struct place, node);
+    if (p->count > KT_FAILURES_TOLD)
+        kt_log(rt->log, KT_LOG_ERROR, "task failed: %llu more times in %.3g s (spawned at %s:%d)",
+            (unsigned long long)(p->count - KT_FAILURES_TOLD), (double)(kt_io_now(rt->io) - p->since) / 1e6,
+            p->origin->source, p->origin->line);
+    free(p);
+}
+
+static struct place *oldest(const struct kt_runtime *rt)
+{
+    return KT_CONTAINER(rt->failures.places.next, struct place, node);
+}
+
+static void on_timer(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    struct kt_failures *f = &rt->failures;
+    const uint64_t now = kt_io_now(rt->io);
+    while (!kt_list_empty(&f->places) && now >= oldest(rt)->since + KT_FAILURES_US) end_oldest(rt);
+    if (!kt_list_empty(&f->places)) kt_io_timer_set(rt->io, &f->timer, oldest(rt)->since + KT_FAILURES_US);
+}
+
+void kt_failures_init(struct kt_runtime *rt)
+{
+    kt_list_init(&rt->failures.places);
+    kt_timer_init(&rt->failures.timer, on_timer, rt);
+}
+
+void kt_failures_end(struct kt_runtime *rt)
+{
+    kt_io_timer_cancel(rt->io, &rt->failures.timer);
+    while (!kt_list_empty(&rt->failures.places)) end_oldest(rt);
+}
+
+/* Counts a failure; true if it is to be told. */
+static bool is_news(struct kt_runtime *rt, const struct kt_origin *origin)
+{
+    struct kt_failures *f = &rt->failures;
+    for (struct kt_list *n = f->places.next; n != &f->places; n = n->next) {
+        struct place *p = KT_CONTAINER(n, struct place, node);
+        if (p->origin == origin) return ++p->count <= KT_FAILURES_TOLD;
+    }
+    struct place *p = malloc(sizeof *p);
+    if (!p) return true;
+    *p = (struct place){.origin = origin, .since = kt_io_now(rt->io), .count = 1};
+    if (kt_list_empty(&f->places)) kt_io_timer_set(rt->io, &f->timer, p->since + KT_FAILURES_US);
+    kt_list_push(&f->places, &p->node);
+    return true;
+}
+
+/* ---- what is said ---- */
+
+/* "at client.lua:7 in forward < client.lua:14; ": the script's own lines, innermost first. */
+static void trace(lua_State *co, char *out, size_t size)
+{
+    lua_Debug ar;
+    size_t len = 0;
+    out[0] = '\0';
+    int shown = 0;
+    for (int level = 0; shown < 8 && lua_getstack(co, level, &ar); level++) {
+        if (!lua_getinfo(co, "Sln", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
+        int n = snprintf(out + len, size - len, "%s%s:%d%s%.40s", shown++ == 0 ? "at " : " < ", ar.short_src,
+            ar.currentline, ar.name ? " in " : "", ar.name ? ar.name : "");
+        len += (size_t)n < size - len ? (size_t)n : size - len - 1;
+    }
+    if (shown) snprintf(out + len, size - len, "; ");
+}
+
+struct failure {
+    struct kt_task *t;
+    const char *trace;
+};
+
+static void log_failure(const struct failure *f, const char *text)
+{
+    const struct kt_task *t = f->t;
+    kt_log(t->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", text, f->trace,
+        t->origin->source, t->origin->line);
+}
+
+/* Protected, on the main state: the error on top of the task's stack may have a __tostring of the script's.
+ */
+static int report(lua_State *L)
+{
+    const struct failure *f = lua_touserdata(L, 1);
+    lua_pushvalue(f->t->L, -1);
+    lua_xmove(f->t->L, L, 1);
+    log_failure(f, kt_err_raised(L, -1));
+    return 0;
+}
+
+/* The same for what is on top of the stack it is given. */
+static int report_close(lua_State *L)
+{
+    const struct kt_task *t = lua_touserdata(L, 1);
+    kt_log(t->rt->log, KT_LOG_ERROR, "the __close of a failed task failed too: %s (spawned at %s:%d)",
+        kt_err_raised(L, 2), t->origin->source, t->origin->line);
+    return 0;
+}
+
+/* What the task raised is on top of the main stack; what its thread was left with on the thread's. */
+static void tell_close(struct kt_task *t)
+{
+    lua_State *L = t->rt->L;
+    lua_xmove(t->L, L, 1);
+    if (lua_rawequal(L, -1, -2)) return; /* nothing new */
+    lua_State *before = kt_guard_switch(&t->rt->guard, L);
+    lua_pushcfunction(L, report_close);
+    lua_pushlightuserdata(L, t);
+    lua_pushvalue(L, -3);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+        kt_log(t->rt->log, KT_LOG_ERROR, "the __close of a failed task failed too (spawned at %s:%d)",
+            t->origin->source, t->origin->line);
+    kt_guard_switch(&t->rt->guard, before);
+}
+
+void kt_failure_close(struct kt_task *t, int status, bool tell)
+{
+    struct kt_runtime *rt = t->rt;
+    const int top = lua_gettop(rt->L);
+    const bool room = lua_checkstack(rt->L, 5) && lua_checkstack(t->L, 1);
+    if (room && status != LUA_YIELD) { /* kept where closing does not reach it */
+        lua_pushvalue(t->L, -1);
+        lua_xmove(t->L, rt->L, 1);
+    } else if (room) {
+        lua_pushnil(rt->L);
+    }
+    const int closed = lua_resetthread(t->L);
+    if (kt_guard_stopped(&rt->guard))
+        kt_log(rt->log, KT_LOG_ERROR, "the __close of a failed task: %s (spawned at %s:%d)",
+            kt_guard_text(t->L), t->origin->source, t->origin->line);
+    else if (tell && room && closed != LUA_OK)
+        tell_close(t);
+    lua_settop(rt->L, top);
+}
+
+bool kt_failure_tell(struct kt_task *t, int status)
+{
+    struct kt_runtime *rt = t->rt;
+    if (!is_news(rt, t->origin)) return false;
+    char lines[640], memory[160];
+    trace(t->L, lines, sizeof lines);
+    struct failure f = {t, lines};
+    if (kt_guard_stopped(&rt->guard)) {
+        log_failure(&f, kt_guard_text(t->L));
+    } else if (status == LUA_YIELD) { /* by the script itself */
+        log_failure(
+            &f, "coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run");
+    } else if (status == LUA_ERRMEM) {
+        kt_guard_memory_text(rt, memory, sizeof memory);
+        log_failure(&f, memory);
+    } else {
+        lua_State *before = kt_guard_switch(&rt->guard, rt->L);
+        const int top = lua_gettop(rt->L);
+        lua_pushcfunction(rt->L, report);
+        lua_pushlightuserdata(rt->L, &f);
+        if (!lua_checkstack(t->L, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
+            log_failure(&f, "and so did telling why");
+        lua_settop(rt->L, top);
+        kt_guard_switch(&rt->guard, before);
+    }
+    return true;
+}

@@ -1,0 +1,32 @@
+/* Handlers: see handler.h. */
+#include "script/core/handler.h"
+#include "script/core/script.h"
+
+void kt_handler_init(struct kt_handler *h, const struct kt_origin *origin, unsigned most)
+{
+    *h = (struct kt_handler){.origin = origin, .most = most};
+    kt_list_init(&h->running);
+}
+
+bool kt_handler_busy(struct kt_handler *h, const struct kt_log *log, const char *event)
+{
+    unsigned n = 0;
+    for (const struct kt_list *t = h->running.next; t != &h->running; t = t->next) n++;
+    if (n < h->most) return false;
+    if (!h->told)
+        kt_log(log, KT_LOG_WARN,
+            "the handler of \"%s\" set at %s:%d has not come to an end%s; it is not run again until it has",
+            event, h->origin->source, h->origin->line, h->most > 1 ? " many times" : "");
+    return h->told = true;
+}
+
+void kt_handler_add(struct kt_handler *h, struct kt_task *t)
+{
+    kt_list_push(&h->running, &t->fellow);
+}
+
+void kt_handler_end(struct kt_handler *h)
+{
+    while (kt_list_pop(&h->running)) {
+    }
+}

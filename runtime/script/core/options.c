@@ -1,0 +1,173 @@
+/* Options of calls that happen per connection: read here, fast; described in kt.api, which explains what is
+ * wrong.
+ *
+ * What was seen before of a unit is remembered with its value, so that "5s" is parsed once, by kt.units.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "script/core/script.h"
+
+#define SEEN_MAX 256u
+#define SECONDS_MAX 3.2e9 /* a hundred years, as in kt.units: far from overflow */
+#define RATE_MAX 1e15     /* likewise */
+
+int kt_opts_wrong(lua_State *L, int idx, const char *what)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    idx = lua_absindex(L, idx);
+    if (lua_isnone(L, idx)) lua_settop(L, idx); /* nil: what is pushed next must not be taken for it */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->ref_explain);
+    lua_pushstring(L, what);
+    lua_pushvalue(L, idx);
+    lua_call(L, 2, 1);
+    const char *text = lua_tostring(L, -1);
+    return kt_raise(L, "%s", text ? text : lua_pushfstring(L, "%s: bad argument", what));
+}
+
+/* The number that the value at idx means in a unit; -1 if it means none. */
+static double in_unit(lua_State *L, int idx, enum kt_unit unit)
+{
+    const int type = lua_type(L, idx);
+    if (type == LUA_TNUMBER) return lua_tonumber(L, idx);
+    if (type != LUA_TSTRING) return -1;
+    struct kt_units *u = &kt_runtime_of(L)->units[unit];
+    double number = -1;
+    lua_pushvalue(L, idx); /* before idx shifts its meaning */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, u->ref_seen);
+    lua_pushvalue(L, -2);
+    if (lua_rawget(L, -2) == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, u->ref_reader);
+        lua_pushvalue(L, -3);
+        lua_call(L, 1, 1);
+        if (lua_isnumber(L, -1)) {
+            if (u->seen >= SEEN_MAX) { /* a script that makes them up: start over */
+                lua_newtable(L);
+                lua_replace(L, -3);
+                lua_pushvalue(L, -2);
+                lua_rawseti(L, LUA_REGISTRYINDEX, u->ref_seen);
+                u->seen = 0;
+            }
+            lua_pushvalue(L, -3);
+            lua_pushvalue(L, -2);
+            lua_rawset(L, -4);
+            u->seen++;
+        }
+    }
+    if (lua_isnumber(L, -1)) number = lua_tonumber(L, -1);
+    lua_pop(L, 3);
+    return number;
+}
+
+/* False if it is no duration. More than nothing is never made nothing: who sleeps until a time that is nearer
+ * than a microsecond would sleep again and again without the clock going on. */
+static bool duration(lua_State *L, int idx, uint64_t *us)
+{
+    const double seconds = in_unit(L, idx, KT_UNIT_DURATION);
+    if (!(seconds >= 0 && seconds <= SECONDS_MAX)) return false; /* NaN too */
+    *us = (uint64_t)(seconds * 1e6 + 0.5);
+    if (*us == 0 && seconds > 0) *us = 1; /* who sleeps for what is left of a time must get past it */
+    return true;
+}
+
+/* False if it is no rate. Whole bytes a second; less than one is one, as 0 means none. */
+static bool rate(lua_State *L, int idx, uint64_t *bytes)
+{
+    double n = in_unit(L, idx, KT_UNIT_RATE);
+    if (!(n >= 0 && n < HUGE_VAL)) return false;
+    if (n > RATE_MAX) n = RATE_MAX;
+    *bytes = n > 0 && n < 1 ? 1 : (uint64_t)n;
+    return true;
+}
+
+/* One for both ways, or a table with one for each. */
+static bool rates(lua_State *L, int idx, struct kt_opt_rates *out)
+{
+    if (lua_type(L, idx) != LUA_TTABLE) {
+        if (!rate(L, idx, &out->a_to_b)) return false;
+        out->b_to_a = out->a_to_b;
+        return true;
+    }
+    idx = lua_absindex(L, idx);
+    lua_pushnil(L);
+    while (lua_next(L, idx)) {
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        uint64_t *to = strcmp(key, "a_to_b") == 0   ? &out->a_to_b
+                       : strcmp(key, "b_to_a") == 0 ? &out->b_to_a
+                                                    : NULL;
+        if (!to || !rate(L, -1, to)) return false;
+        lua_pop(L, 1);
+    }
+    return true;
+}
+
+static bool integer(lua_State *L, int idx, struct kt_opt_integer *out)
+{
+    int whole = 0;
+    const lua_Integer n = lua_type(L, idx) == LUA_TNUMBER ? lua_tointegerx(L, idx, &whole) : 0;
+    if (!whole || n < out->min || n > out->max) return false;
+    out->value = n;
+    return true;
+}
+
+uint64_t kt_opts_duration(lua_State *L, int idx, const char *what)
+{
+    uint64_t us = 0;
+    if (!duration(L, idx, &us)) kt_opts_wrong(L, idx, what);
+    return us;
+}
+
+/* "5%", or a number from 0 to 1. Read as kt.units does. */
+static bool share(lua_State *L, int idx, double *out)
+{
+    double v = -1;
+    if (lua_type(L, idx) == LUA_TNUMBER) {
+        v = lua_tonumber(L, idx);
+    } else if (lua_type(L, idx) == LUA_TSTRING) {
+        const char *text = lua_tostring(L, idx);
+        char *end;
+        v = strtod(text, &end) / 100;
+        if (text[0] < '0' || text[0] > '9' || strcmp(end, "%") != 0) return false;
+    }
+    if (!(v >= 0 && v <= 1)) return false; /* NaN too */
+    *out = v;
+    return true;
+}
+
+static bool read_one(lua_State *L, const struct kt_opt *opt)
+{
+    switch (opt->type) {
+    case KT_OPT_DURATION:
+        return duration(L, -1, opt->out);
+    case KT_OPT_STRING:
+        if (lua_type(L, -1) != LUA_TSTRING) return false;
+        *(const char **)opt->out = lua_tostring(L, -1);
+        return true;
+    case KT_OPT_RATE:
+        return rate(L, -1, opt->out);
+    case KT_OPT_RATES:
+        return rates(L, -1, opt->out);
+    case KT_OPT_INTEGER:
+        return integer(L, -1, opt->out);
+    case KT_OPT_SHARE:
+        return share(L, -1, opt->out);
+    case KT_OPT_TABLE:
+        return *(bool *)opt->out = lua_istable(L, -1);
+    }
+    return false;
+}
+
+void kt_opts_read(lua_State *L, int idx, const char *what, const struct kt_opt *opts, size_t n)
+{
+    if (lua_isnoneornil(L, idx)) return;
+    if (lua_type(L, idx) != LUA_TTABLE) kt_opts_wrong(L, idx, what);
+    lua_pushnil(L);
+    while (lua_next(L, idx)) {
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        size_t i = 0;
+        while (i < n && strcmp(opts[i].key, key) != 0) i++;
+        if (i == n || !read_one(L, &opts[i])) kt_opts_wrong(L, idx, what);
+        lua_pop(L, 1);
+    }
+}

@@ -1,0 +1,428 @@
+/* The life of a runtime: load, open or replace, run, drain, end. See runtime.h. */
+#include "script/core/runtime.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "script/core/logger.h"
+#include "script/core/script.h"
+#include "script/core/service.h"
+
+#define CHECK_TELLS "\n  kt check tells all mistakes at once"
+#define DRAIN_US 5000000u
+#define DRAIN_TICK_US 20000u
+#define DRAIN_TICK_MAX_US 1000000u
+#define LINGER_US 1000000u
+#define CUT_US 1000000u /* for the far side to hear that what was open was reset */
+
+void kt_print_to_process(void *ctx, int fd, const char *text, size_t len)
+{
+    (void)ctx;
+    FILE *f = fd == 2 ? stderr : stdout;
+    fwrite(text, 1, len, f);
+    fflush(f);
+}
+
+static const char *process_env(void *ctx, const char *name)
+{
+    (void)ctx;
+    return getenv(name);
+}
+
+static void *plain_alloc(void *ctx, void *ptr, size_t old, size_t size)
+{
+    return kt_blocks_alloc(ctx, ptr, old, size);
+}
+
+static void drain_tick(void *ctx);
+
+int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, struct kt_err *err)
+{
+    uint64_t seed;
+    struct kt_runtime *rt = calloc(1, sizeof *rt);
+    if (!rt) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
+    rt->io = opts->io;
+    rt->logger = opts->logger;
+    rt->log = &opts->logger->log;
+    rt->unsafe = rt->guard.wall = opts->unsafe;
+    rt->child_fds = opts->child_fds;
+    rt->repeatable = opts->repeatable;
+    rt->getenv = opts->getenv ? opts->getenv : process_env;
+    rt->getenv_ctx = opts->getenv_ctx;
+    rt->guard.limit = opts->memory;
+    rt->guard.alloc = opts->alloc ? opts->alloc : plain_alloc;
+    rt->guard.alloc_ctx = opts->alloc ? opts->alloc_ctx : &rt->blocks;
+    rt->print = opts->print ? opts->print : kt_print_to_process;
+    rt->print_ctx = opts->print_ctx;
+    rt->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
+    rt->counters = opts->counters ? opts->counters : &rt->own_counters;
+    rt->starts = opts->starts ? opts->starts : &rt->own_starts;
+    kt_io_random(rt->io, &seed, sizeof seed);
+    kt_starts_init(&rt->own_starts, seed);
+    rt->livelock = opts->livelock;
+    rt->livelock_ctx = opts->livelock_ctx;
+    rt->ended = opts->ended;
+    rt->ended_ctx = opts->ended_ctx;
+    rt->drain_us = DRAIN_US;
+    rt->replaced_us = KT_TIME_NEVER;
+    kt_list_init(&rt->services);
+    kt_timer_init(&rt->drain_tick, drain_tick, rt);
+    kt_tasks_init(rt);
+    kt_blocks_init(&rt->blocks);
+    int rc = kt_guard_init(rt);
+    if (rc == 0) rc = kt_state_new(rt);
+    if (rc) {
+        kt_runtime_free(rt);
+        return kt_err_set(err, rc, "%s%s", kt_strerror(rc),
+            opts->memory ? ": a script cannot even start within its memory limit" : "");
+    }
+    *out = rt;
+    return 0;
+}
+
+static void release(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    kt_starts_free(&rt->own_starts);
+    free(rt->message);
+    free(rt);
+}
+
+void kt_runtime_free(struct kt_runtime *rt)
+{
+    if (!rt) return;
+    rt->phase = KT_END;
+    if (rt->L) kt_tasks_end(rt);
+    /* Last declared, first closed: what serves before the links it serves from. */
+    while (!kt_list_empty(&rt->services))
+        kt_service_close(KT_CONTAINER(rt->services.prev, struct kt_service, node));
+    kt_io_timer_cancel(rt->io, &rt->drain_tick);
+    kt_rows_close(&rt->rows);
+    kt_state_close(rt);
+    kt_guard_free(rt);
+    kt_origins_free(rt);
+    /* Links and acceptors end in hooks of this turn, which were queued before this one, and still count then.
+     */
+    kt_turn_init(&rt->turn, release, rt);
+    kt_io_turn(rt->io, &rt->turn);
+}
+
+const char *kt_runtime_message(const struct kt_runtime *rt)
+{
+    return rt->message ? rt->message : "out of memory";
+}
+
+static int set_message(struct kt_runtime *rt, int code, const char *text)
+{
+    free(rt->message);
+    rt->message = text ? strdup(text) : NULL;
+    return code;
+}
+
+/* ---- load ---- */
+
+/* Puts the line before the message on top, unless that begins with it. */
+static void place(lua_State *L, const lua_Debug *ar, bool text)
+{
+    const size_t len = strlen(ar->short_src);
+    if (text && strncmp(lua_tostring(L, -1), ar->short_src, len) != 0) return; /* as by error(…, 0) */
+    if (!text) {
+        lua_pushfstring(L, "%s:%d: ", ar->short_src, ar->currentline);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    if (kt_runtime_of(L)->repeatable) return; /* its reader is at a spec */
+    lua_pushliteral(L, CHECK_TELLS);
+    lua_concat(L, 2);
+}
+
+/* Message handler: the message, the script's other lines when there are any, and what finds more than the
+ * first mistake. */
+static int explain(lua_State *L)
+{
+    const bool text = lua_type(L, 1) == LUA_TSTRING;
+    kt_err_raised(L, 1);
+    if (kt_runtime_of(L)->exiting) return 1;
+    lua_Debug ar, first;
+    int lines = 0;
+    for (int level = 1; lines < 12 && lua_getstack(L, level, &ar); level++) {
+        if (!lua_getinfo(L, "Sln", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src)) continue;
+        if (lines++ == 0) {
+            first = ar;
+            continue;
+        }
+        lua_pushfstring(L, "\n  called from %s:%d", ar.short_src, ar.currentline);
+        lua_concat(L, 2);
+    }
+    if (lines) place(L, &first, text);
+    return 1;
+}
+
+struct main_chunk {
+    const char *path; /* or */
+    const char *module;
+    int argc;
+    char **argv;
+};
+
+/* Protected, as all of it may run out of memory: loads the chunk and calls it. */
+static int load_and_call(lua_State *L)
+{
+    const struct main_chunk *m = lua_touserdata(L, 1);
+    struct kt_runtime *rt = kt_runtime_of(L);
+    int status = m->path ? kt_state_load_file(rt, m->path) : kt_state_load_module(rt, m->module);
+    if (status != LUA_OK) return lua_error(L);
+    luaL_checkstack(L, m->argc + 8, "too many arguments");
+    for (int i = 0; i < m->argc; i++) lua_pushstring(L, m->argv[i]);
+    lua_call(L, m->argc, 0);
+    return 0;
+}
+
+/* "not enough memory" names neither the limit nor the way to another. */
+static int set_memory_message(struct kt_runtime *rt)
+{
+    char text[160];
+    kt_guard_memory_text(rt, text, sizeof text);
+    return set_message(rt, KT_ENOMEM, text);
+}
+
+static int call_main(struct kt_runtime *rt, struct main_chunk *m)
+{
+    lua_State *L = rt->L;
+    lua_pushcfunction(L, explain);
+    lua_pushcfunction(L, load_and_call);
+    lua_pushlightuserdata(L, m);
+    kt_guard_begin(rt, L, rt->main_us);
+    int status = lua_pcall(L, 1, 0, 1);
+    int rc = 0;
+    if (status != LUA_OK && !rt->exiting) {
+        const char *text = kt_guard_stopped(&rt->guard) ? kt_guard_text(L) : lua_tostring(L, -1);
+        rc = status == LUA_ERRMEM && !kt_guard_stopped(&rt->guard) ? set_memory_message(rt)
+                                                                   : set_message(rt, KT_ECONFIG, text);
+    }
+    kt_guard_end(rt, NULL);
+    lua_settop(L, 0);
+    return rc;
+}
+
+int kt_runtime_load_file(struct kt_runtime *rt, const char *path, int argc, char **argv)
+{
+    return call_main(rt, &(struct main_chunk){.path = path, .argc = argc, .argv = argv});
+}
+
+int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, char **argv)
+{
+    return call_main(rt, &(struct main_chunk){.module = module, .argc = argc, .argv = argv});
+}
+
+/* ---- open ---- */
+
+bool kt_runtime_has_work(const struct kt_runtime *rt)
+{
+    if (rt->task_count > rt->aside) return true;
+    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next)
+        if (kt_service_serves(KT_CONTAINER(n, struct kt_service, node))) return true;
+    return false;
+}
+
+static int cannot_open(struct kt_runtime *rt, const struct kt_service *s, int rc, const struct kt_err *err)
+{
+    char text[640];
+    if (kt_origin_embedded(s->origin->source))
+        snprintf(text, sizeof text, "%s", err->text);
+    else
+        snprintf(
+            text, sizeof text, "%s:%d: %s: %s", s->origin->source, s->origin->line, s->ops->what, err->text);
+    return set_message(rt, rc, text);
+}
+
+/* Claims what one of the others holds at the address of s. */
+static int claim(
+    struct kt_service *s, struct kt_runtime *const *old, size_t n, bool *found, struct kt_err *err)
+{
+    *found = false;
+    if (s->closed) return 0;
+    for (size_t i = 0; i < n; i++) {
+        for (struct kt_list *o = old[i]->services.next; o != &old[i]->services; o = o->next) {
+            int rc = kt_service_claim(s, KT_CONTAINER(o, struct kt_service, node), found, err);
+            if (*found) return rc;
+        }
+    }
+    return 0;
+}
+
+/* Opens or claims all that was declared; what was claimed is not open yet. */
+static int open_all(struct kt_runtime *rt, struct kt_runtime *const *old, size_t n, struct kt_replaced *out)
+{
+    for (struct kt_list *i = rt->services.next; i != &rt->services; i = i->next) {
+        struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
+        struct kt_err err = {0};
+        bool found;
+        int rc = kt_service_ready(s, &err);
+        if (rc == 0) rc = claim(s, old, n, &found, &err);
+        if (rc == 0 && !found) rc = kt_service_open(s, &err);
+        if (rc) return cannot_open(rt, s, rc, &err);
+        if (s->ops->heir) found ? out->kept++ : out->opened++;
+    }
+    if (!kt_runtime_has_work(rt)) return set_message(rt, KT_ECONFIG, KT_NO_WORK);
+    return 0;
+}
+
+int kt_runtime_open(struct kt_runtime *rt)
+{
+    struct kt_replaced none = {0};
+    if (rt->exiting) return 0;
+    int rc = open_all(rt, NULL, 0, &none);
+    if (rc == 0) rt->phase = KT_RUN;
+    return rc;
+}
+
+/* ---- drain ---- */
+
+/* True when nobody would lose a byte by our going. */
+static bool drained(const struct kt_runtime *rt)
+{
+    if (rt->pipes > 0) return false;
+    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+        if (s->open && s->ops->quiet && !s->ops->quiet(s)) return false;
+    }
+    return true;
+}
+
+/* A replaced script is in no hurry: the far side of its links gets a moment to have its last word heard,
+ * which it would else repeat for seconds before it gave the session up for dead. */
+static bool lingers(struct kt_runtime *rt, uint64_t now)
+{
+    bool links = false;
+    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+        links = links || (s->open && s->ops->quiet);
+    }
+    if (!rt->replaced || !links) return false;
+    if (rt->quiet_since == 0) rt->quiet_since = now;
+    return now - rt->quiet_since < LINGER_US;
+}
+
+/* The time is up: what is still open is reset, and the far side gets a moment to hear of it. Else it would
+ * see neither the reset nor, for as long as it takes a silent peer for a live one, an end. */
+static void cut(struct kt_runtime *rt, uint64_t now)
+{
+    if (rt->pipes > 0)
+        kt_log(rt->log, KT_LOG_WARN, "ending with %zu conns and streams%s still open", rt->pipes,
+            rt->replaced ? " of a replaced script" : "");
+    rt->cut = true;
+    rt->drain_until = now + CUT_US;
+    rt->drain_wait = DRAIN_TICK_US;
+    kt_tasks_cut(rt);
+    kt_io_timer_set(rt->io, &rt->drain_tick, now + DRAIN_TICK_US);
+}
+
+static void drain_tick(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    uint64_t now = kt_io_now(rt->io);
+    const bool done = drained(rt), due = now >= rt->drain_until;
+    if (!done) rt->quiet_since = 0;
+    if (rt->cut ? done || due : done && (due || !lingers(rt, now))) {
+        kt_runtime_stop(rt, 0);
+    } else if (due) {
+        cut(rt, now);
+    } else {
+        /* Conns of a replaced script may live for days: who has waited long can wait a little longer. */
+        uint64_t next = now + rt->drain_wait;
+        rt->drain_wait = rt->drain_wait * 2 < DRAIN_TICK_MAX_US ? rt->drain_wait * 2 : DRAIN_TICK_MAX_US;
+        kt_io_timer_set(rt->io, &rt->drain_tick, next < rt->drain_until ? next : rt->drain_until);
+    }
+}
+
+void kt_runtime_drain(struct kt_runtime *rt, uint64_t us)
+{
+    const uint64_t now = kt_io_now(rt->io);
+    const uint64_t until = us < KT_TIME_NEVER - now ? now + us : KT_TIME_NEVER;
+    if (rt->exiting) return;
+    if (rt->phase != KT_DRAIN) {
+        rt->phase = KT_DRAIN;
+        rt->drain_until = until;
+        for (struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
+            struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+            if (s->open && s->ops->drain) s->ops->drain(s);
+        }
+    }
+    if (rt->cut) return;
+    if (until < rt->drain_until) rt->drain_until = until;
+    rt->drain_wait = DRAIN_TICK_US;
+    if (now < rt->drain_until || drained(rt))
+        drain_tick(rt);
+    else
+        kt_io_timer_set(rt->io, &rt->drain_tick, now); /* a task may be running now */
+}
+
+size_t kt_runtime_pipes(const struct kt_runtime *rt)
+{
+    return rt->pipes;
+}
+
+uint64_t kt_runtime_drain_us(const struct kt_runtime *rt)
+{
+    return rt->drain_us;
+}
+
+/* ---- reload ---- */
+
+int kt_runtime_replace(
+    struct kt_runtime *rt, struct kt_runtime *const *old, size_t n, struct kt_replaced *out)
+{
+    *out = (struct kt_replaced){0};
+    int rc = open_all(rt, old, n, out);
+    if (rc) return rc;
+    /* From here on nothing fails. */
+    rt->phase = KT_RUN;
+    for (struct kt_list *i = rt->services.next; i != &rt->services; i = i->next) {
+        struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
+        if (s->from) kt_service_inherit(s);
+    }
+    struct kt_runtime *was = old[0];
+    for (struct kt_list *i = was->services.next; i != &was->services; i = i->next) {
+        const struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
+        if (s->open && s->ops->heir) out->closed++;
+    }
+    out->pipes = was->pipes;
+    out->drain_us = was->replaced_us;
+    was->replaced = true;
+    kt_declared_let_go(was);
+    kt_runtime_drain(was, was->replaced_us);
+    return 0;
+}
+
+/* ---- run and end ---- */
+
+int kt_runtime_run(struct kt_runtime *rt)
+{
+    if (!rt->exiting) kt_io_run(rt->io);
+    return rt->exit_code;
+}
+
+bool kt_runtime_exited(const struct kt_runtime *rt, int *code)
+{
+    *code = rt->exit_code;
+    return rt->exiting;
+}
+
+void kt_runtime_stop(struct kt_runtime *rt, int code)
+{
+    if (rt->exiting) return;
+    rt->exiting = true;
+    rt->exit_code = code;
+    if (rt->phase == KT_DECLARE || rt->phase == KT_END) return;
+    if (rt->ended)
+        rt->ended(rt->ended_ctx);
+    else
+        kt_io_stop(rt->io);
+}
+
+void kt_runtime_settle(struct kt_runtime *rt)
+{
+    if (rt->phase == KT_RUN && rt->serving == 0 && rt->task_count == rt->aside)
+        kt_runtime_stop(rt, rt->counters->TaskErrors ? 1 : 0);
+}

@@ -1,0 +1,236 @@
+/* Services: see service.h. */
+#include "script/core/service.h"
+#include <lauxlib.h>
+#include <string.h>
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+/* Their addresses name tables in the registry: */
+static const char handles;  /* service → its handle, which is not kept by that */
+static const char declared; /* a list of the handles that the main chunk made */
+
+/* ---- who keeps it ---- */
+
+bool kt_service_push(lua_State *L, const struct kt_service *s)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handles);
+    const bool there = lua_rawgetp(L, -1, s) == LUA_TUSERDATA;
+    lua_remove(L, -2);
+    if (!there) lua_pop(L, 1);
+    return there;
+}
+
+void kt_service_settle(struct kt_service *s)
+{
+    lua_State *L = s->rt->L;
+    if (s->closed) return;
+    const bool needed = !s->open || s->serving || s->stays || s->ops->stays || s->carries;
+    if (!needed || !kt_service_push(L, s)) lua_pushboolean(L, 0);
+    lua_rawseti(L, LUA_REGISTRYINDEX, s->anchor); /* a slot that is never empty: it needs no memory */
+}
+
+void kt_declared_hold(lua_State *L)
+{
+    if (kt_runtime_of(L)->phase != KT_DECLARE) return;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &declared);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 1);
+}
+
+void kt_declared_let_go(struct kt_runtime *rt)
+{
+    lua_pushnil(rt->L);
+    lua_rawsetp(rt->L, LUA_REGISTRYINDEX, &declared);
+}
+
+void kt_lua_service(lua_State *L)
+{
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &handles);
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &declared);
+}
+
+/* ---- life ---- */
+
+void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    if (rt->phase == KT_END) kt_raise(L, "%s: the script has ended", ops->what); /* by a finalizer */
+    s->ops = ops;
+    s->rt = rt;
+    s->handler = LUA_NOREF;
+    s->anchor = LUA_NOREF;
+    kt_list_init(&s->node);
+    s->origin = kt_origin_here(rt, L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &handles);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, s);
+    lua_pop(L, 1);
+    kt_declared_hold(L);
+    lua_pushvalue(L, -1);
+    s->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    kt_list_push(&rt->services, &s->node);
+}
+
+void kt_service_localhost(struct kt_endpoint *at)
+{
+    if (!at->is_unix && strcmp(at->host, "localhost") == 0) strcpy(at->host, "127.0.0.1");
+}
+
+static void unref(struct kt_runtime *rt, int *ref)
+{
+    luaL_unref(rt->L, LUA_REGISTRYINDEX, *ref);
+    *ref = LUA_NOREF;
+}
+
+bool kt_service_serves(const struct kt_service *s)
+{
+    return s->ops->serve && (s->handler != LUA_NOREF || !s->ops->may_serve);
+}
+
+/* What of the script's own has the address that s binds: of what was declared before s, or of all. */
+static const struct kt_service *rival(const struct kt_service *s, bool before)
+{
+    if (!s->ops->binds) return NULL;
+    const struct kt_endpoint *at = s->ops->binds(s);
+    if (!at->is_unix && at->port_max == 0) return NULL; /* any free port */
+    const struct kt_list *n = s->rt->services.next;
+    for (; n != &s->rt->services && !(before && n == &s->node); n = n->next) {
+        const struct kt_service *o = KT_CONTAINER(n, struct kt_service, node);
+        if (o != s && o->ops->binds && o->ops->udp == s->ops->udp && kt_endpoint_equal(at, o->ops->binds(o)))
+            return o;
+    }
+    return NULL;
+}
+
+static int taken(const struct kt_service *s, const struct kt_service *by, struct kt_err *err)
+{
+    return kt_err_set(err, KT_EINUSE,
+        "%s: the %s at %s:%d has this address already; one of the two needs another", s->name, by->ops->what,
+        by->origin->source, by->origin->line);
+}
+
+int kt_service_ready(const struct kt_service *s, struct kt_err *err)
+{
+    const struct kt_service *by = s->open ? NULL : rival(s, true);
+    if (by) return taken(s, by, err);
+    if (!kt_service_serves(s) || s->handler != LUA_NOREF) return 0;
+    return kt_err_set(err, KT_ECONFIG, "nobody serves what comes to %s; add :serve(function(%s) ... end)",
+        s->name, s->ops->brings);
+}
+
+static void opened(struct kt_service *s)
+{
+    s->open = true;
+    s->serving = s->handler != LUA_NOREF && s->ops->serve;
+    if (s->serving) s->rt->serving++;
+    kt_service_settle(s);
+}
+
+static int open_now(struct kt_service *s, struct kt_err *err)
+{
+    int rc = s->ops->open(s, err);
+    if (rc == 0) opened(s);
+    const struct kt_service *by = rc == KT_EINUSE ? rival(s, false) : NULL; /* which the system cannot name */
+    return by ? taken(s, by, err) : rc;
+}
+
+int kt_service_open(struct kt_service *s, struct kt_err *err)
+{
+    if (s->closed) return 0; /* the script thought better of it */
+    int rc = kt_service_ready(s, err);
+    return rc ? rc : open_now(s, err);
+}
+
+int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
+{
+    struct kt_err err = {0};
+    kt_service_declare(L, s, ops);
+    if (s->rt->phase == KT_DECLARE) return 1;
+    int rc = open_now(s, &err);
+    if (rc == 0) return 1;
+    kt_service_close(s);
+    return kt_err_return(L, rc, err.text);
+}
+
+void kt_service_adopt(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
+{
+    kt_service_declare(L, s, ops);
+    s->open = s->stays = true;
+}
+
+int kt_service_claim(struct kt_service *s, struct kt_service *old, bool *found, struct kt_err *err)
+{
+    *found = s->ops == old->ops && s->ops->heir && old->open && !old->claimed && s->ops->heir(s, old);
+    if (!*found) return 0;
+    int rc = s->ops->prepare ? s->ops->prepare(s, old, err) : 0;
+    if (rc) return rc;
+    s->from = old;
+    old->claimed = true;
+    return 0;
+}
+
+void kt_service_inherit(struct kt_service *s)
+{
+    struct kt_service *old = s->from;
+    s->from = NULL;
+    s->ops->inherit(s, old);
+    opened(s);
+    old->open = old->claimed = false;
+    kt_service_close(old);
+}
+
+void kt_service_close(struct kt_service *s)
+{
+    if (s->closed) return;
+    struct kt_runtime *rt = s->rt;
+    s->closed = true;
+    kt_list_remove(&s->node);
+    if (s->from) {
+        if (s->ops->forgo) s->ops->forgo(s);
+        s->from->claimed = false;
+        s->from = NULL;
+    }
+    if (s->open) s->ops->close(s);
+    if (s->serving) rt->serving--;
+    s->open = s->serving = false;
+    unref(rt, &s->handler);
+    unref(rt, &s->anchor); /* last: s lives in the handle */
+}
+
+int kt_service_serve(lua_State *L, struct kt_service *s)
+{
+    if (lua_type(L, 2) != LUA_TFUNCTION)
+        return kt_raise(L, "%s: wanted a function, got %s", s->ops->serve, kt_handle_kind(L, 2));
+    if (s->closed) return kt_raise(L, "%s %s %s: closed", s->ops->what, s->ops->at, s->name);
+    if (s->handler != LUA_NOREF)
+        return kt_raise(L, "%s %s %s is served already, at %s:%d", s->ops->what, s->ops->at, s->name,
+            s->served_at->source, s->served_at->line);
+    s->served_at = kt_origin_here(s->rt, L);
+    lua_settop(L, 2);
+    s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (!s->open) return 1; /* the handle, so that `local l = kt.listen{…}:serve(…)` works */
+    s->serving = true;
+    s->rt->serving++;
+    kt_service_settle(s);
+    if (s->ops->served) s->ops->served(s);
+    return 1;
+}
+
+int kt_service_gc(lua_State *L, struct kt_service *s)
+{
+    (void)L;
+    if (!s->rt || s->closed) return 0;
+    if (s->open && !s->rt->replaced)
+        kt_log(s->rt->log, KT_LOG_WARN,
+            "%s %s %s, declared at %s:%d, was dropped without :close(); closed it", s->ops->what, s->ops->at,
+            s->name, s->origin->source, s->origin->line);
+    kt_service_close(s);
+    return 0;
+}

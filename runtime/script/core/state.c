@@ -1,0 +1,390 @@
+/* The Lua state of a runtime: what a script finds in it, and what `require` brings.
+ *
+ * Two worlds share the state. Modules in the binary (lua/kt) see each other, kt.core, and unharmed copies of
+ * the library functions. A script sees its own globals, `require "kt"`, and the modules in its own folder;
+ * reading an undefined global raises. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "script/core/embedded.h"
+#include "script/core/script.h"
+
+/* In a repeatable runtime garbage is collected after so many slices, or when so much has been added. */
+#define COLLECT_SLICES 1000u
+#define COLLECT_BYTES (16u << 20)
+/* In others a cycle begins when there is twice as much as was left after the last, and so much more; then
+ * each slice pays for what it has added. */
+#define CYCLE_BYTES (256u << 10)
+#define STEP_KIB 4u /* not worth a step before that */
+#define STEP_MAX_KIB 1024u
+
+static const char loading; /* its address marks a module that is being loaded */
+
+static void on_warning(void *ud, const char *msg, int tocont)
+{
+    struct kt_runtime *rt = ud;
+    size_t used = strlen(rt->warning);
+    snprintf(rt->warning + used, sizeof rt->warning - used, "%s", msg);
+    if (tocont) return;
+    if (rt->warning[0] != '@')
+        kt_log(rt->log, KT_LOG_WARN, "%s", rt->warning); /* @on, @off: lua's own switches */
+    rt->warning[0] = '\0';
+}
+
+/* ---- modules in the binary ---- */
+
+static const struct kt_embedded *find_embedded(const char *name)
+{
+    for (const struct kt_embedded *e = kt_embedded; e->module; e++)
+        if (strcmp(e->module, name) == 0) return e;
+    return NULL;
+}
+
+/* Pushes the chunk; a Lua status. */
+static int load_embedded(lua_State *L, const struct kt_embedded *e)
+{
+    lua_pushfstring(L, "=[%s]", e->module);
+    int status = luaL_loadbufferx(L, e->source, e->len, lua_tostring(L, -1), "t");
+    lua_remove(L, -2);
+    if (status != LUA_OK) return status;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_host_env);
+    lua_setupvalue(L, -2, 1); /* its _ENV */
+    return LUA_OK;
+}
+
+/* Pushes what was loaded under `key` and returns true, or pushes nothing; raises if it is being loaded now.
+ */
+static bool push_loaded(lua_State *L, const char *key, const char *name)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
+    lua_getfield(L, -1, key);
+    lua_remove(L, -2);
+    if (lua_touserdata(L, -1) == (void *)&loading)
+        kt_raise(L, "require \"%s\": it is being loaded, and requires itself in a circle", name);
+    if (!lua_isnil(L, -1)) return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+/* Calls the chunk on top with the module's name, and keeps its value (true for none) under `key`; pushes it.
+ */
+static int run_module(lua_State *L, const char *key, const char *name)
+{
+    int ref = kt_runtime_of(L)->ref_loaded;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    lua_pushlightuserdata(L, (void *)&loading);
+    lua_setfield(L, -2, key);
+    lua_insert(L, -2);
+    lua_pushstring(L, name);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        lua_pushnil(L); /* so that a later require tries again */
+        lua_setfield(L, -3, key);
+        return lua_error(L);
+    }
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_pushboolean(L, 1);
+    }
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, key);
+    return 1;
+}
+
+static int require_embedded(lua_State *L, const char *name)
+{
+    if (push_loaded(L, name, name)) return 1;
+    const struct kt_embedded *e = find_embedded(name);
+    if (!e) return luaL_error(L, "require \"%s\": not in this binary", name);
+    if (load_embedded(L, e) != LUA_OK) return lua_error(L);
+    return run_module(L, name, name);
+}
+
+static int host_require(lua_State *L)
+{
+    return require_embedded(L, luaL_checkstring(L, 1));
+}
+
+/* ---- the script's own files ---- */
+
+const char *kt_state_path(lua_State *L, const char *path)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_script_dir);
+    if (path[0] == '/')
+        lua_pushstring(L, path);
+    else
+        lua_pushfstring(L, "%s%s", lua_tostring(L, -1), path);
+    lua_remove(L, -2);
+    return lua_tostring(L, -1);
+}
+
+struct source {
+    const char *data;
+    size_t len;
+    const char *path;
+    size_t line; /* bytes of the line that the compiler has now */
+    int lines;   /* how many it has had */
+};
+
+/* Gives the compiler line after line, so that it is known how far it came. */
+static const char *next_line(lua_State *L, void *ud, size_t *size)
+{
+    struct source *s = ud;
+    (void)L;
+    s->data += s->line;
+    s->len -= s->line;
+    const char *nl = s->len ? memchr(s->data, '\n', s->len) : NULL;
+    *size = s->line = nl ? (size_t)(nl - s->data) + 1 : s->len;
+    s->lines += s->line > 0;
+    return s->data;
+}
+
+static void skip(struct source *s, size_t n)
+{
+    s->data += n;
+    s->len -= n;
+}
+
+/* Protected: source (light userdata) → chunk, or raises. */
+static int compile(lua_State *L)
+{
+    struct source *s = lua_touserdata(L, 1);
+    static const char bom[] = "\xEF\xBB\xBF"; /* some editors begin a file with it */
+    if (s->len >= sizeof bom - 1 && memcmp(s->data, bom, sizeof bom - 1) == 0) skip(s, sizeof bom - 1);
+    if (s->len > 0 &&
+        s->data[0] == '#') { /* "#!/usr/bin/env -S kt run": skipped up to its newline, which counts */
+        const char *nl = memchr(s->data, '\n', s->len);
+        skip(s, nl ? (size_t)(nl - s->data) : s->len);
+    }
+    if (s->len > 0 && s->data[0] == LUA_SIGNATURE[0])
+        return luaL_error(L, "%s: this is bytecode; scripts are loaded as Lua source only", s->path);
+    lua_pushfstring(L, "@%s", s->path);
+    if (lua_load(L, next_line, s, lua_tostring(L, -1), "t") == LUA_OK) return 1;
+    const char *text = lua_tostring(L, -1);
+    if (text && strcmp(text, "C stack overflow") == 0)
+        return luaL_error(L,
+            "%s:%d: tables, functions or brackets are nested too deeply; Lua takes less than 200 levels",
+            s->path, s->lines);
+    return lua_error(L);
+}
+
+/* Pushes the chunk in a file, or the message. */
+static int load_file(lua_State *L, const char *path, struct kt_err *err)
+{
+    struct source s = {.path = path};
+    char *data;
+    *err = (struct kt_err){0};
+    if (kt_file_read(kt_runtime_of(L)->io, path, KT_SCRIPT_MAX, &data, &s.len, err)) {
+        lua_pushstring(L, err->text);
+        return LUA_ERRFILE;
+    }
+    s.data = data;
+    lua_pushcfunction(L, compile);
+    lua_pushlightuserdata(L, &s);
+    int status = lua_pcall(L, 1, 1, 0);
+    free(data);
+    return status;
+}
+
+static int script_require(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    if (strcmp(name, "kt") == 0) return require_embedded(L, name);
+    if (strncmp(name, "kt.", 3) == 0)
+        return kt_raise(L, "require \"%s\": a script gets all of kt by require \"kt\"", name);
+    size_t len = strlen(name);
+    if (len == 0 || len > 200 ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != len ||
+        name[0] == '.' || name[len - 1] == '.' || strstr(name, ".."))
+        return kt_raise(L, "require \"%s\": wanted a name such as \"routes\" or \"lib.routes\"", name);
+
+    const char *key = lua_pushfstring(L, "script:%s", name);
+    if (push_loaded(L, key, name)) return 1;
+    const char *file = luaL_gsub(L, name, ".", "/");
+    static const char *const shapes[] = {"%s.lua", "%s/init.lua"};
+    for (int i = 0; i < 2; i++) {
+        const char *path = kt_state_path(L, lua_pushfstring(L, shapes[i], file));
+        struct kt_err err;
+        int status = load_file(L, path, &err);
+        if (status == LUA_OK) return run_module(L, key, name);
+        if (err.code != KT_ENOENT) return lua_error(L); /* there, but unreadable or not Lua */
+        lua_pop(L, 1);
+    }
+    return kt_raise(L, "require \"%s\": no such module; looked for %s.lua and %s/init.lua beside the script",
+        name, file, file);
+}
+
+/* ---- the two worlds ---- */
+
+int kt_state_copy(lua_State *L, int idx)
+{
+    idx = lua_absindex(L, idx);
+    lua_newtable(L);
+    lua_pushnil(L);
+    while (lua_next(L, idx)) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    return 1;
+}
+
+/* The environment of modules in the binary: copies, two levels deep, of what a script could change. */
+static void make_host_env(lua_State *L)
+{
+    lua_pushglobaltable(L);
+    kt_state_copy(L, -1);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        if (lua_istable(L, -1)) {
+            kt_state_copy(L, -1);
+            lua_pushvalue(L, -3);
+            lua_insert(L, -2);
+            lua_rawset(L, -5); /* an existing key: lua_next goes on */
+        }
+        lua_pop(L, 1);
+    }
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "_G");
+    lua_pushcfunction(L, host_require);
+    lua_setfield(L, -2, "require");
+    kt_runtime_of(L)->ref_host_env = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pop(L, 1);
+}
+
+static void make_core(lua_State *L)
+{
+    lua_newtable(L);
+    kt_lua_core(L);
+    kt_lua_service(L);
+    kt_lua_check(L);
+    kt_lua_lookup(L);
+    kt_lua_resolve(L);
+    kt_lua_log(L);
+    kt_lua_task(L);
+    kt_lua_clock(L);
+    kt_lua_aside(L);
+    kt_lua_kind(L);
+    kt_lua_err(L);
+    kt_lua_secret(L);
+    kt_lua_pipe(L);
+    kt_lua_connect(L);
+    kt_lua_splice(L);
+    kt_lua_udp(L);
+    kt_lua_listen(L);
+    kt_lua_link(L);
+    kt_lua_accept(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "kt.core");
+    lua_pop(L, 1);
+}
+
+/* Lua makes these strings where no error can be caught: out of memory there would be the end of the process.
+ * As they are here already, it has nothing to make. */
+static void pin_messages(lua_State *L)
+{
+    static const char *const messages[] = {"cannot resume dead coroutine",
+        "cannot resume non-suspended coroutine", "C stack overflow", "error in error handling"};
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        lua_pushstring(L, messages[i]);
+        luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+}
+
+static int set_up(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    pin_messages(L);
+    kt_globals_open(L, rt->unsafe);
+    lua_newtable(L);
+    rt->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
+    for (int unit = 0; unit < KT_UNITS; unit++) {
+        lua_newtable(L);
+        rt->units[unit].ref_seen = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_newtable(L);
+    rt->ref_handles = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushliteral(L, "");
+    rt->ref_script_dir = luaL_ref(L, LUA_REGISTRYINDEX);
+    make_host_env(L);
+    make_core(L);
+
+    /* What follows is the script's world alone. */
+    lua_register(L, "require", script_require);
+    kt_globals_guard(L);
+    return 0;
+}
+
+int kt_state_new(struct kt_runtime *rt)
+{
+    rt->ref_explain = LUA_NOREF;
+    for (int unit = 0; unit < KT_UNITS; unit++) rt->units[unit].ref_reader = LUA_NOREF;
+    rt->collect_bytes = rt->repeatable ? COLLECT_BYTES : 0;
+    lua_State *L = lua_newstate(kt_guard_alloc, rt);
+    if (!L) return KT_ENOMEM;
+    rt->L = rt->main.L = L;
+    *(struct kt_task **)lua_getextraspace(L) = &rt->main;
+    lua_setwarnf(L, on_warning, rt);
+    /* Lua collects on whatever thread runs, and runs finalizers there: on a stack that is all but full, as a
+     * recursion without end has it, they fail and are skipped, which the handles' C side would not survive.
+     * So garbage is collected between slices, on the main thread: kt_state_slice. (When memory runs out Lua
+     * still collects at once, but runs no finalizers.) */
+    lua_gc(L, LUA_GCSTOP);
+    if (rt->repeatable) kt_guard_unhook(rt, L);
+    lua_pushcfunction(L, set_up);
+    int status = lua_pcall(L, 0, 0, 0);
+    if (status == LUA_OK) return 0;
+    if (status != LUA_ERRMEM) kt_log(rt->log, KT_LOG_ERROR, "%s", lua_tostring(L, -1));
+    return KT_ENOMEM;
+}
+
+void kt_state_slice(struct kt_runtime *rt)
+{
+    if (!rt->L) return;
+    if (rt->repeatable) {
+        if (++rt->slices < COLLECT_SLICES && rt->lua_bytes < rt->collect_bytes) return;
+        lua_gc(rt->L, LUA_GCCOLLECT);
+        rt->slices = 0;
+        rt->collect_bytes = 2 * rt->lua_bytes + COLLECT_BYTES;
+        return;
+    }
+    if (rt->collect_bytes == 0)
+        rt->collect_bytes = 2 * rt->lua_bytes + CYCLE_BYTES; /* the main chunk is through */
+    size_t kib = 0;                                          /* Lua's least */
+    if (rt->collecting) {
+        kib = (rt->lua_bytes > rt->step_bytes ? rt->lua_bytes - rt->step_bytes : 0) >> 10;
+        if (kib < STEP_KIB) return;
+        if (kib > STEP_MAX_KIB) kib = STEP_MAX_KIB;
+    } else if (rt->lua_bytes < rt->collect_bytes) {
+        return;
+    }
+    rt->collecting = !lua_gc(rt->L, LUA_GCSTEP, (int)kib);
+    rt->step_bytes = rt->lua_bytes;
+    if (!rt->collecting) rt->collect_bytes = 2 * rt->lua_bytes + CYCLE_BYTES;
+}
+
+void kt_state_close(struct kt_runtime *rt)
+{
+    if (rt->L) lua_close(rt->L);
+    rt->L = NULL;
+    kt_unsafe_close(rt);
+    kt_blocks_free(&rt->blocks);
+}
+
+int kt_state_load_file(struct kt_runtime *rt, const char *path)
+{
+    lua_State *L = rt->L;
+    const char *slash = strrchr(path, '/');
+    lua_pushlstring(L, path, slash ? (size_t)(slash - path) + 1 : 0);
+    lua_rawseti(L, LUA_REGISTRYINDEX, rt->ref_script_dir);
+    struct kt_err err;
+    return load_file(L, path, &err);
+}
+
+int kt_state_load_module(struct kt_runtime *rt, const char *module)
+{
+    const struct kt_embedded *e = find_embedded(module);
+    if (e) return load_embedded(rt->L, e);
+    lua_pushfstring(rt->L, "%s is not in this binary", module);
+    return LUA_ERRFILE;
+}

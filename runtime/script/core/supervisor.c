@@ -1,0 +1,407 @@
+/* The supervisor: see supervisor.h.
+ *
+ * Invariant: `now` is the script that runs, old[0..n) those that it and its like replaced, oldest first; one
+ * that has ended is freed at the end of the turn, as its own callbacks may be on the stack before that. */
+#include "script/core/supervisor.h"
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "io/io.h"
+#include "link/counters.h"
+#include "link/starts.h"
+#include "script/sandbox/guard.h"
+#include "script/core/logger.h"
+
+#define RELOAD_GAP_US 200000u
+
+struct kt_supervisor {
+    struct kt_supervisor_opts opts;
+    struct kt_io *io;
+    struct kt_logger *logger;
+    struct kt_counters counters;
+    struct kt_starts starts;
+    struct kt_runtime *now;
+    struct kt_runtime *old[KT_REPLACED_MAX];
+    size_t n;
+    struct kt_signal *signals[4];
+    struct kt_turn turn;    /* frees what has ended */
+    struct kt_timer reload; /* armed: a SIGHUP waits to be heeded */
+    uint64_t next_reload;   /* no earlier than that */
+    struct kt_err err;      /* why signals could not be watched */
+    bool ending;            /* a SIGTERM or SIGINT was heard */
+    bool stopped;           /* the loop was told to stop; exit_code is final */
+    int exit_code;
+
+    /* as they were before any script */
+    enum kt_log_level level;
+    char *log_file;
+
+    /* what a script in the making has written to standard error, which is why it ended, if it did */
+    bool capturing;
+    size_t captured;
+    char capture[1024];
+};
+
+/* ---- what scripts print ---- */
+
+static void pass_on(const struct kt_supervisor *sv, int fd, const char *text, size_t len)
+{
+    if (sv->opts.runtime.print)
+        sv->opts.runtime.print(sv->opts.runtime.print_ctx, fd, text, len);
+    else
+        kt_print_to_process(NULL, fd, text, len);
+}
+
+static void print(void *ctx, int fd, const char *text, size_t len)
+{
+    struct kt_supervisor *sv = ctx;
+    if (!sv->capturing || fd != 2) {
+        pass_on(sv, fd, text, len);
+        return;
+    }
+    const size_t room = sizeof sv->capture - 1 - sv->captured;
+    if (len > room) len = room;
+    memcpy(sv->capture + sv->captured, text, len);
+    sv->captured += len;
+    sv->capture[sv->captured] = '\0';
+}
+
+/* ---- runtimes ---- */
+
+static void on_ended(void *ctx)
+{
+    struct kt_supervisor *sv = ctx;
+    kt_io_turn(sv->io, &sv->turn);
+}
+
+static void stop(struct kt_supervisor *sv, int code)
+{
+    if (sv->stopped) return;
+    sv->stopped = true;
+    sv->exit_code = code;
+    kt_io_stop(sv->io);
+}
+
+static void on_turn(void *ctx)
+{
+    struct kt_supervisor *sv = ctx;
+    int code;
+    size_t left = 0;
+    for (size_t i = 0; i < sv->n; i++) {
+        if (kt_runtime_exited(sv->old[i], &code))
+            kt_runtime_free(sv->old[i]);
+        else
+            sv->old[left++] = sv->old[i];
+    }
+    if (left < sv->n)
+        kt_log(&sv->logger->log, KT_LOG_DEBUG, "%zu replaced scripts ended, %zu still have conns",
+            sv->n - left, left);
+    sv->n = left;
+    /* A script with nothing left to do waits for those before it. */
+    if (kt_runtime_exited(sv->now, &code) && sv->n == 0) stop(sv, code);
+}
+
+static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err *err)
+{
+    struct kt_runtime_opts opts = sv->opts.runtime;
+    opts.print = print;
+    opts.print_ctx = sv;
+    opts.counters = &sv->counters;
+    opts.starts = &sv->starts;
+    opts.ended = on_ended;
+    opts.ended_ctx = sv;
+    if (sv->now) opts.main_us = KT_SLICE_STOP_US; /* everybody waits for it */
+    return kt_runtime_new(out, &opts, err);
+}
+
+static int load(struct kt_supervisor *sv, struct kt_runtime *rt)
+{
+    const struct kt_supervisor_opts *o = &sv->opts;
+    return o->file ? kt_runtime_load_file(rt, o->file, o->argc, o->argv)
+                   : kt_runtime_load_module(rt, o->module, o->argc, o->argv);
+}
+
+/* ---- reload ---- */
+
+/* Says why not, a line of the text a line of the log. */
+static int refuse(struct kt_supervisor *sv, int code, const char *text)
+{
+    for (const char *line = text; *line;) {
+        const size_t len = strcspn(line, "\n");
+        if (len)
+            kt_log(&sv->logger->log, KT_LOG_ERROR, "%s%.*s",
+                line == text ? "not reloaded, all goes on as before: " : "", (int)len, line);
+        line += len + (line[len] == '\n');
+    }
+    if (sv->opts.reloaded) sv->opts.reloaded(sv->opts.ctx, code, text);
+    return code;
+}
+
+static const char *script_name(const struct kt_supervisor *sv)
+{
+    return sv->opts.file ? sv->opts.file : sv->logger->name;
+}
+
+static void tell(struct kt_supervisor *sv, const struct kt_replaced *r)
+{
+    char text[512], conns[160] = "the old script had no conns";
+    if (r->pipes && r->drain_us == UINT64_MAX)
+        snprintf(conns, sizeof conns, "%zu conns and streams of the old script go on", r->pipes);
+    else if (r->pipes)
+        snprintf(conns, sizeof conns, "%zu conns and streams of the old script have %g s to finish", r->pipes,
+            (double)r->drain_us / 1e6);
+    snprintf(text, sizeof text, "reloaded %.200s: %zu address%s kept, %zu opened, %zu closed; %s",
+        script_name(sv), r->kept, r->kept == 1 ? "" : "es", r->opened, r->closed, conns);
+    kt_log(&sv->logger->log, KT_LOG_INFO, "%s", text);
+    if (sv->opts.reloaded) sv->opts.reloaded(sv->opts.ctx, 0, text);
+}
+
+/* What the log was told by a script, which another may want told otherwise. */
+struct log_settings {
+    enum kt_log_level level;
+    struct kt_log_file file;
+};
+
+static int log_begin(struct kt_supervisor *sv, struct log_settings *before, struct kt_err *err)
+{
+    struct kt_logger *l = sv->logger;
+    struct kt_log_file base;
+    int rc = kt_log_file_open(l, sv->log_file, &base, err);
+    if (rc) return rc;
+    *before = (struct log_settings){l->log.level, l->file};
+    l->log.level = sv->level;
+    l->file = base;
+    return 0;
+}
+
+static void log_end(struct kt_supervisor *sv, struct log_settings *before, bool keep)
+{
+    struct kt_logger *l = sv->logger;
+    kt_log_file_close(keep ? &before->file : &l->file);
+    if (keep) return;
+    l->log.level = before->level;
+    l->file = before->file;
+}
+
+/* A runtime that has taken over, or NULL: then *why says why not, and nothing has changed. */
+static struct kt_runtime *bring(
+    struct kt_supervisor *sv, struct kt_replaced *sum, struct kt_err *err, char **why)
+{
+    struct kt_runtime *rt, *others[1 + KT_REPLACED_MAX];
+    int code;
+    *why = NULL;
+    if (make(sv, &rt, err)) return NULL;
+    sv->capturing = true;
+    sv->captured = 0;
+    int rc = load(sv, rt);
+    sv->capturing = false;
+    if (rc == 0 && kt_runtime_exited(rt, &code)) {
+        while (sv->captured && sv->capture[sv->captured - 1] == '\n') sv->captured--;
+        sv->capture[sv->captured] = '\0';
+        kt_err_set(err, KT_ECONFIG, "the script ended in its main chunk");
+        if (sv->captured) *why = strdup(sv->capture);
+        kt_runtime_free(rt);
+        return NULL;
+    }
+    if (sv->captured) pass_on(sv, 2, sv->capture, sv->captured);
+    others[0] = sv->now;
+    memcpy(others + 1, sv->old, sv->n * sizeof sv->old[0]);
+    if (rc == 0) rc = kt_runtime_replace(rt, others, 1 + sv->n, sum);
+    if (rc == 0) return rt;
+    kt_err_set(err, rc, "%s", kt_strerror(rc));
+    *why = strdup(kt_runtime_message(rt));
+    kt_runtime_free(rt);
+    return NULL;
+}
+
+int kt_supervisor_reload(struct kt_supervisor *sv)
+{
+    struct kt_replaced sum;
+    struct kt_err err = {0};
+    struct log_settings before;
+    char *why, text[160];
+    if (sv->ending) return refuse(sv, KT_ECLOSED, "it is about to end");
+    if (sv->n == KT_REPLACED_MAX) {
+        snprintf(text, sizeof text,
+            "%u scripts that were replaced still have conns; kt.reload { old = \"drain\" } bounds their time",
+            KT_REPLACED_MAX);
+        return refuse(sv, KT_ELIMIT, text);
+    }
+    if (log_begin(sv, &before, &err)) return refuse(sv, err.code, err.text);
+    struct kt_runtime *rt = bring(sv, &sum, &err, &why);
+    log_end(sv, &before, rt != NULL);
+    if (!rt) {
+        refuse(sv, err.code, why ? why : err.text);
+        free(why);
+        return err.code;
+    }
+    sv->old[sv->n++] = sv->now;
+    sv->now = rt;
+    kt_io_turn(sv->io, &sv->turn); /* it may have nothing to drain, or have ended before */
+    tell(sv, &sum);
+    return 0;
+}
+
+/* ---- signals ---- */
+
+static void on_reload(void *ctx)
+{
+    struct kt_supervisor *sv = ctx;
+    const uint64_t began = kt_io_clock(sv->io);
+    kt_supervisor_reload(sv);
+    const uint64_t took = kt_io_clock(sv->io) - began;
+    if (took > KT_SLICE_WARN_US)
+        kt_log(&sv->logger->log, KT_LOG_WARN, "the reload took %d ms; all else stood still meanwhile",
+            (int)(took / 1000));
+    sv->next_reload = began + took + RELOAD_GAP_US;
+}
+
+static void ask_reload(struct kt_supervisor *sv)
+{
+    const uint64_t now = kt_io_now(sv->io);
+    if (!sv->reload.armed)
+        kt_io_timer_set(sv->io, &sv->reload, now > sv->next_reload ? now : sv->next_reload);
+}
+
+static void end(struct kt_supervisor *sv, int signum)
+{
+    if (sv->ending) {
+        stop(sv, signum == SIGINT ? 130 : 0);
+        return;
+    }
+    sv->ending = true;
+    kt_io_timer_cancel(sv->io, &sv->reload);
+    const uint64_t us = kt_runtime_drain_us(sv->now);
+    size_t pipes = kt_runtime_pipes(sv->now);
+    for (size_t i = 0; i < sv->n; i++) pipes += kt_runtime_pipes(sv->old[i]);
+    kt_log(&sv->logger->log, KT_LOG_INFO, "%s: ending; %zu conns and streams have %g s to finish",
+        signum == SIGINT   ? "SIGINT"
+        : signum == SIGHUP ? "the terminal is gone"
+                           : "SIGTERM",
+        pipes, (double)us / 1e6);
+    for (size_t i = 0; i < sv->n; i++) kt_runtime_drain(sv->old[i], us);
+    kt_runtime_drain(sv->now, us);
+}
+
+/* With the log, wherever that goes. */
+static void write_counters(const struct kt_supervisor *sv)
+{
+    const char *name;
+    char line[96];
+    for (size_t i = 0; (name = kt_counter_name(i)); i++) {
+        const int len =
+            snprintf(line, sizeof line, "%s %" PRIu64 "\n", name, kt_counter_value(&sv->counters, i));
+        kt_logger_text(sv->logger, line, (size_t)len);
+    }
+}
+
+static void on_signal(void *ctx, int signum)
+{
+    struct kt_supervisor *sv = ctx;
+    if (signum == SIGUSR1)
+        write_counters(sv);
+    else if (signum == SIGHUP && !(sv->opts.hung_up && sv->opts.hung_up(sv->opts.ctx)))
+        ask_reload(sv);
+    else
+        end(sv, signum);
+}
+
+/* ---- life ---- */
+
+int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opts *opts, struct kt_err *err)
+{
+    uint64_t seed;
+    struct kt_supervisor *sv = calloc(1, sizeof *sv);
+    if (!sv) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
+    sv->opts = *opts;
+    sv->io = opts->runtime.io;
+    sv->logger = opts->runtime.logger;
+    sv->level = sv->logger->log.level;
+    kt_io_random(sv->io, &seed, sizeof seed);
+    kt_starts_init(&sv->starts, seed);
+    kt_turn_init(&sv->turn, on_turn, sv);
+    kt_timer_init(&sv->reload, on_reload, sv);
+    if (sv->logger->file.path && !(sv->log_file = strdup(sv->logger->file.path))) {
+        free(sv);
+        return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
+    }
+    int rc = make(sv, &sv->now, err);
+    if (rc) {
+        free(sv->log_file);
+        free(sv);
+        return rc;
+    }
+    *out = sv;
+    return 0;
+}
+
+static int watch_signals(struct kt_supervisor *sv)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    const size_t n = sv->opts.file ? 4 : 3; /* kt client and kt server have more to say on the last one */
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = kt_signal_watch(sv->io, numbers[i], on_signal, sv, &sv->signals[i], &sv->err);
+    return rc;
+}
+
+static void release(void *ctx)
+{
+    struct kt_supervisor *sv = ctx;
+    kt_starts_free(&sv->starts);
+    free(sv->log_file);
+    free(sv);
+}
+
+int kt_supervisor_start(struct kt_supervisor *sv)
+{
+    int code, rc = load(sv, sv->now);
+    if (rc || kt_runtime_exited(sv->now, &code)) return rc;
+    rc = watch_signals(sv);
+    return rc ? rc : kt_runtime_open(sv->now);
+}
+
+const char *kt_supervisor_message(const struct kt_supervisor *sv)
+{
+    return sv->err.code ? sv->err.text : kt_runtime_message(sv->now);
+}
+
+bool kt_supervisor_exited(const struct kt_supervisor *sv, int *code)
+{
+    if (!sv->stopped) return kt_runtime_exited(sv->now, code);
+    *code = sv->exit_code;
+    return true;
+}
+
+struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv)
+{
+    return sv->now;
+}
+
+const struct kt_runtime *kt_supervisor_replaced(const struct kt_supervisor *sv, size_t i)
+{
+    return i < sv->n ? sv->old[i] : NULL;
+}
+
+int kt_supervisor_run(struct kt_supervisor *sv)
+{
+    if (!sv->stopped) kt_io_run(sv->io);
+    return sv->exit_code;
+}
+
+void kt_supervisor_free(struct kt_supervisor *sv)
+{
+    if (!sv) return;
+    for (size_t i = 0; i < sizeof sv->signals / sizeof sv->signals[0]; i++)
+        if (sv->signals[i]) kt_signal_close(sv->signals[i]);
+    kt_io_timer_cancel(sv->io, &sv->reload);
+    for (size_t i = 0; i < sv->n; i++) kt_runtime_free(sv->old[i]);
+    kt_runtime_free(sv->now);
+    /* What ends in hooks of this turn still counts. */
+    kt_io_turn_cancel(&sv->turn);
+    kt_turn_init(&sv->turn, release, sv);
+    kt_io_turn(sv->io, &sv->turn);
+}

@@ -1,0 +1,529 @@
+/* Tasks: see task.h. Threads of ended tasks are kept for the next ones: a connection then costs no new stack.
+ *
+ * Those that are ready wait in two lines: in rt->ready those that something from outside has woken or begun
+ * (a conn, an answer), in rt->own those that the script alone did (kt.spawn, kt.sleep). Each line is first
+ * come, first served. The first goes ahead, so that a script that spawns by the ten thousand does not hold up
+ * its conns; of OWN_SHARE slices one is the second's. No larger share: what is spawned makes work for the
+ * first line (a stream that it opens, say), and must not make it faster than that is done.
+ *
+ * Invariant: a task is in one of the two exactly while its state is READY, and has a pending operation or
+ * timer exactly while it is WAITING. */
+#include "script/core/task.h"
+#include <lauxlib.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "script/core/failure.h"
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+#define SPARE_MAX 256u    /* threads kept; about 1.2 KiB each */
+#define ORIGINS_MAX 1024u /* lines that spawn; past it a task's line is unknown */
+#define TURN_US 10000u    /* that tasks run in one turn of the loop, give or take one slice */
+#define TURN_ROUNDS 8     /* ... and how often more of them, where tasks make tasks ready */
+#define OWN_SHARE 16u     /* of so many slices one is of rt->own */
+#define TURN_VISITS 16u   /* ... and how often a turn comes back to them */
+
+#define LIVELOCK_SLICES 100000u /* at one time, if that stands still while they run */
+
+static const struct kt_origin origin_unknown = {.source = "?"};
+
+bool kt_origin_embedded(const char *short_src)
+{
+    return strncmp(short_src, "[kt", 3) == 0;
+}
+
+const struct kt_origin *kt_origin_here(struct kt_runtime *rt, lua_State *L)
+{
+    /* The script's own line; for a verb, whose script is in the binary, the innermost one. */
+    lua_Debug ar, found = {.currentline = 0};
+    for (int level = 1; lua_getstack(L, level, &ar); level++) {
+        if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0) continue;
+        if (found.currentline > 0 && kt_origin_embedded(ar.short_src)) continue;
+        found = ar;
+        if (!kt_origin_embedded(ar.short_src)) break;
+    }
+    if (found.currentline <= 0) return &origin_unknown;
+    for (struct kt_origin *o = rt->origins; o; o = o->next)
+        if (o->line == found.currentline && strcmp(o->source, found.short_src) == 0) return o;
+    if (rt->origin_count == ORIGINS_MAX) return &origin_unknown;
+    struct kt_origin *o = calloc(1, sizeof *o);
+    if (!o) return &origin_unknown;
+    o->line = found.currentline;
+    snprintf(o->source, sizeof o->source, "%s", found.short_src);
+    o->next = rt->origins;
+    rt->origins = o;
+    rt->origin_count++;
+    return o;
+}
+
+/* ---- misuse ---- */
+
+int kt_raise(lua_State *L, const char *fmt, ...)
+{
+    const struct kt_origin *o = kt_origin_here(kt_runtime_of(L), L);
+    if (o->line > 0 && !kt_origin_embedded(o->source))
+        lua_pushfstring(L, "%s:%d: ", o->source, o->line);
+    else
+        lua_pushliteral(L, "");
+    va_list args;
+    va_start(args, fmt);
+    lua_pushvfstring(L, fmt, args);
+    va_end(args);
+    lua_concat(L, 2);
+    lua_error(L);
+    abort(); /* lua_error does not return */
+}
+
+struct kt_task *kt_task_need(lua_State *L, const char *what)
+{
+    struct kt_task *t = kt_task_of(L);
+    struct kt_runtime *rt = t->rt;
+    if (t == &rt->main && L == rt->L) kt_raise(L, KT_TASK_ONLY, what);
+    if (t->L != L)
+        kt_raise(L,
+            "%s: cannot wait in a coroutine of the script's own; call it in the task itself, or use kt.spawn",
+            what);
+    if (rt->pure)
+        kt_raise(L, "%s: cannot wait in %s; it is given facts, and answers at once", what, rt->pure);
+    if (!lua_isyieldable(L))
+        kt_raise(L,
+            "%s: cannot wait here, inside a function that was called by C (a sort or gsub callback, a "
+            "__close or __gc "
+            "metamethod, require); call it before or after",
+            what);
+    return t;
+}
+
+struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    if (rt->phase != KT_DECLARE) kt_raise(L, KT_DECLARE_ONLY, what);
+    return rt;
+}
+
+/* ---- what is ready ---- */
+
+static void make_ready(struct kt_task *t, struct kt_list *line)
+{
+    struct kt_runtime *rt = t->rt;
+    t->state = KT_TASK_READY;
+    kt_list_push(line, &t->ready);
+    rt->ready_count++;
+    if (!rt->running) kt_io_turn(rt->io, &rt->turn);
+}
+
+/* The next one; there is one. */
+static struct kt_task *next_ready(struct kt_runtime *rt)
+{
+    const bool both = !kt_list_empty(&rt->ready) && !kt_list_empty(&rt->own);
+    rt->ahead = both ? (rt->ahead + 1) % OWN_SHARE : 0;
+    const bool own = both ? rt->ahead == 0 : kt_list_empty(&rt->ready);
+    return KT_CONTAINER(own ? rt->own.next : rt->ready.next, struct kt_task, ready);
+}
+
+static void forget_outcome(struct kt_task *t)
+{
+    if (t->pipe) {
+        kt_pipe_reset(t->pipe, KT_ECANCELED);
+        t->rt->pipes--;
+    }
+    t->pipe = NULL;
+    t->conn = NULL;
+    free(t->text);
+    t->text = NULL;
+    free(t->brought);
+    t->brought = NULL;
+    t->code = 0;
+    t->failed = NULL;
+    t->missing = NULL;
+    t->why = NULL;
+}
+
+/* A script may still hold the thread (coroutine.running): it is one of the script's own from here on. */
+static void free_task(struct kt_task *t)
+{
+    struct kt_runtime *rt = t->rt;
+    *(struct kt_task **)lua_getextraspace(t->L) = &rt->main;
+    luaL_unref(rt->L, LUA_REGISTRYINDEX, t->ref); /* frees a slot: cannot fail */
+    free(t);
+}
+
+/* The task is over. Its thread is kept for another one, unless it is not fit for it. */
+static void recycle(struct kt_task *t, bool fit)
+{
+    struct kt_runtime *rt = t->rt;
+    forget_outcome(t);
+    kt_list_remove(&t->node);
+    kt_list_remove(&t->fellow);
+    rt->task_count--;
+    if (t->spawned) rt->spawned--;
+    if (t->aside) rt->aside--;
+    t->spawned = t->aside = false;
+    t->state = KT_TASK_SPARE;
+    if (fit && rt->spare_count < SPARE_MAX && rt->phase != KT_END) {
+        lua_settop(t->L, 0);
+        kt_list_push(&rt->spare, &t->node);
+        rt->spare_count++;
+    } else {
+        free_task(t);
+    }
+}
+
+/* ---- failure ---- */
+
+/* In the task's last slice, as functions of the script's may run here too. */
+static void fail(struct kt_task *t, int status)
+{
+    struct kt_runtime *rt = t->rt;
+    struct kt_guard *g = &rt->guard;
+    bool told = false;
+    if (!rt->exiting) {
+        rt->counters->TaskErrors++;
+        told = kt_failure_tell(t, status);
+    }
+    /* The pipes first, so that a `<close>` variable does not end them as if all had gone well. */
+    kt_owned_end(&t->owned, KT_ECANCELED);
+    if (!kt_guard_stopped(g)) kt_failure_close(t, status, told);
+    kt_owned_end(&t->owned, KT_ECANCELED);
+    /* In a thread that was stopped hooks are off for good: nothing of it may run any more. */
+    bool stopped = kt_guard_end(rt, t->origin);
+    if (stopped) kt_guard_unhook(rt, rt->L);
+    recycle(t, !stopped);
+}
+
+/* ---- running ---- */
+
+static void run(struct kt_task *t)
+{
+    struct kt_runtime *rt = t->rt;
+    kt_list_remove(&t->ready);
+    rt->ready_count--;
+    t->state = KT_TASK_RUNNING;
+    int nargs = t->nargs, nresults = 0;
+    t->nargs = 0;
+    kt_guard_begin(rt, t->L, KT_SLICE_STOP_US);
+    int status = lua_resume(t->L, rt->L, nargs, &nresults);
+    if (status == LUA_YIELD && (t->state == KT_TASK_WAITING || t->state == KT_TASK_READY)) {
+        kt_guard_end(rt, t->origin);
+    } else if (status == LUA_OK) {
+        kt_guard_end(rt, t->origin);
+        kt_owned_end(&t->owned, 0);
+        recycle(t, true);
+    } else {
+        fail(t, status);
+    }
+    kt_state_slice(rt);
+}
+
+/* True when so many slices ran at one time that it cannot go on: the last one was of a task from there. */
+static bool livelocked(struct kt_runtime *rt, const struct kt_origin *o)
+{
+    if (!rt->livelock) return false;
+    if (rt->instant != kt_io_now(rt->io)) rt->at_once = 0;
+    rt->instant = kt_io_now(rt->io);
+    if (++rt->at_once < LIVELOCK_SLICES) return false;
+    char text[256];
+    snprintf(text, sizeof text,
+        "ran %u slices of its tasks without time going on, the last one of a task spawned at %s:%d; they "
+        "begin "
+        "or wake each other at once, every time",
+        rt->at_once, o->source, o->line);
+    rt->livelock(rt->livelock_ctx, text);
+    return true;
+}
+
+/* A round: those that are ready at its beginning. False when the time is over. */
+static bool run_round(struct kt_runtime *rt, uint64_t until)
+{
+    for (size_t n = rt->ready_count; n > 0 && rt->ready_count > 0 && !rt->exiting; n--) {
+        struct kt_task *t = next_ready(rt);
+        const struct kt_origin *origin = t->origin;
+        run(t);
+        if (kt_io_clock(rt->io) >= until || livelocked(rt, origin)) return false;
+    }
+    return true;
+}
+
+/* Tasks make others ready, or themselves, and what follows at once is best done at once. But tasks that wake
+ * each other for ever, or spawn each other by the thousand, must not keep the loop from turning. */
+static void run_ready(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    /* What tasks wait for may end within the turn, too: streams of a session that is up are open at once. */
+    const uint64_t now = kt_io_now(rt->io), until = kt_io_clock(rt->io) + TURN_US;
+    if (now != rt->visits_at) rt->visits = 0;
+    rt->visits_at = now;
+    if (rt->visits++ >= TURN_VISITS) {
+        kt_io_timer_set(rt->io, &rt->again, now);
+        return;
+    }
+    rt->running = true;
+    for (int i = 0; i < TURN_ROUNDS && rt->ready_count > 0 && !rt->exiting; i++)
+        if (!run_round(rt, until)) break;
+    rt->running = false;
+    if (rt->exiting) return; /* it may be long until it is freed: nobody waits for these tasks any more */
+    if (rt->ready_count == 0)
+        kt_runtime_settle(rt);
+    else
+        kt_io_timer_set(rt->io, &rt->again, now);
+}
+
+static void run_again(void *ctx)
+{
+    struct kt_runtime *rt = ctx;
+    rt->visits = 0; /* a new turn, even where the clock has not moved (io/sim) */
+    kt_io_turn(rt->io, &rt->turn);
+}
+
+void kt_tasks_init(struct kt_runtime *rt)
+{
+    kt_list_init(&rt->tasks);
+    kt_list_init(&rt->ready);
+    kt_list_init(&rt->own);
+    kt_list_init(&rt->spare);
+    kt_turn_init(&rt->turn, run_ready, rt);
+    kt_timer_init(&rt->again, run_again, rt);
+    kt_failures_init(rt);
+    rt->main =
+        (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &origin_unknown, .state = KT_TASK_RUNNING};
+    kt_list_init(&rt->main.owned);
+}
+
+void kt_tasks_cut(struct kt_runtime *rt)
+{
+    bool stopped = false;
+    while (!kt_list_empty(&rt->tasks)) {
+        struct kt_task *t = KT_CONTAINER(rt->tasks.next, struct kt_task, node);
+        if (t->state == KT_TASK_WAITING && t->cancel) t->cancel(t);
+        t->cancel = NULL;
+        kt_io_timer_cancel(rt->io, &t->timer);
+        kt_list_remove(&t->wait);
+        if (t->state == KT_TASK_READY) {
+            kt_list_remove(&t->ready);
+            rt->ready_count--;
+        }
+        kt_owned_end(&t->owned, KT_ECANCELED);
+        if (!stopped) { /* else enough time was spent on what the script wants run on leaving a scope */
+            kt_guard_begin(rt, t->L, KT_SLICE_STOP_US);
+            lua_resetthread(t->L);
+            stopped = kt_guard_end(rt, t->origin);
+        }
+        kt_owned_end(&t->owned, KT_ECANCELED);
+        recycle(t, false);
+    }
+}
+
+void kt_tasks_end(struct kt_runtime *rt)
+{
+    kt_tasks_cut(rt);
+    kt_failures_end(rt);
+    for (struct kt_list *n; (n = kt_list_pop(&rt->spare));) free_task(KT_CONTAINER(n, struct kt_task, node));
+    rt->spare_count = 0;
+    kt_io_turn_cancel(&rt->turn);
+    kt_io_timer_cancel(rt->io, &rt->again);
+}
+
+void kt_origins_free(struct kt_runtime *rt)
+{
+    for (struct kt_origin *o; (o = rt->origins);) {
+        rt->origins = o->next;
+        free(o);
+    }
+}
+
+/* ---- waiting ---- */
+
+static int resumed(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    struct kt_task *t = (struct kt_task *)ctx;
+    if (t->code == 0) {
+        int n = t->finish ? t->finish(L, t) : 0;
+        forget_outcome(t);
+        return n;
+    }
+    int extra = t->failed ? t->failed(L, t) : 0;
+    int n = kt_err_return_before(L, extra, t->code, t->text);
+    forget_outcome(t);
+    return n;
+}
+
+static void expired(void *ctx)
+{
+    struct kt_task *t = ctx;
+    if (!t->cancel) {
+        kt_task_wake(t, 0, NULL);
+        return;
+    }
+    struct kt_err err;
+    const struct kt_err *why = t->why ? t->why(t) : NULL;
+    if (why)
+        kt_err_set(&err, why->code, "%s: %s", t->what, why->text);
+    else
+        kt_err_set(&err, KT_ETIMEOUT, "%s: %s within %g s", t->what, t->missing ? t->missing : "no answer",
+            (double)t->timeout_us / 1e6);
+    t->cancel(t);
+    kt_task_wake(t, err.code, err.text);
+}
+
+int kt_task_wait(lua_State *L, struct kt_task *t, const char *what, kt_task_cancel cancel,
+    kt_task_finish finish, uint64_t timeout_us)
+{
+    t->what = what;
+    t->cancel = cancel;
+    t->finish = finish;
+    t->timeout_us = timeout_us;
+    t->state = KT_TASK_WAITING;
+    if (timeout_us != KT_TIME_NEVER) kt_io_timer_set(t->rt->io, &t->timer, kt_io_now(t->rt->io) + timeout_us);
+    return lua_yieldk(L, 0, (lua_KContext)t, resumed);
+}
+
+void kt_task_wake(struct kt_task *t, int code, const char *text)
+{
+    struct kt_list *line = t->cancel ? &t->rt->ready : &t->rt->own; /* a sleep has nothing to cancel */
+    kt_io_timer_cancel(t->rt->io, &t->timer);
+    kt_list_remove(&t->wait);
+    t->cancel = NULL;
+    t->op = NULL;
+    t->code = code;
+    t->text = code && text ? strdup(text) : NULL;
+    make_ready(t, line);
+}
+
+/* ---- new tasks ---- */
+
+static int make_thread(lua_State *L)
+{
+    struct kt_task *t = lua_touserdata(L, 1);
+    t->L = lua_newthread(L);
+    *(struct kt_task **)lua_getextraspace(t->L) = t;
+    t->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt_origin *origin)
+{
+    if (rt->task_count >= KT_TASKS_MAX || rt->phase == KT_END) return NULL;
+    struct kt_list *spare = kt_list_pop(&rt->spare);
+    struct kt_task *t = spare ? KT_CONTAINER(spare, struct kt_task, node) : calloc(1, sizeof *t);
+    if (!t) return NULL;
+    if (spare) {
+        rt->spare_count--;
+    } else {
+        t->rt = rt;
+        kt_list_init(&t->node);
+        kt_list_init(&t->ready);
+        kt_list_init(&t->owned);
+        kt_list_init(&t->wait);
+        kt_list_init(&t->fellow);
+        kt_timer_init(&t->timer, expired, t);
+        lua_pushcfunction(L, make_thread);
+        lua_pushlightuserdata(L, t);
+        if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+            lua_pop(L, 1);
+            free(t);
+            return NULL;
+        }
+    }
+    t->origin = origin;
+    kt_list_push(&rt->tasks, &t->node);
+    rt->task_count++;
+    return t;
+}
+
+void kt_task_start(struct kt_task *t, int nargs)
+{
+    t->nargs = nargs;
+    make_ready(t, t->spawned ? &t->rt->own : &t->rt->ready);
+}
+
+static struct kt_task *start_prepared(struct kt_runtime *rt, const struct kt_origin *origin, int nargs)
+{
+    lua_State *L = rt->L;
+    struct kt_task *t = kt_task_new(rt, L, origin);
+    if (t && lua_checkstack(t->L, nargs + 1)) {
+        lua_xmove(L, t->L, nargs + 1);
+        kt_task_start(t, nargs);
+        return t;
+    }
+    if (t) kt_task_abandon(t);
+    kt_log(rt->log, KT_LOG_WARN, "the handler set at %s:%d did not run: too many tasks, or out of memory",
+        origin->source, origin->line);
+    return NULL;
+}
+
+struct kt_task *kt_task_prepare(
+    struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg)
+{
+    lua_State *L = rt->L;
+    struct kt_task *t = NULL;
+    const int top = lua_gettop(L);
+    lua_pushcfunction(L, prepare);
+    lua_pushlightuserdata(L, (void *)arg);
+    if (lua_pcall(L, 1, LUA_MULTRET, 0) != LUA_OK)
+        kt_log(rt->log, KT_LOG_ERROR, "the handler set at %s:%d did not run: %s", origin->source,
+            origin->line, lua_tostring(L, -1));
+    else if (lua_gettop(L) > top)
+        t = start_prepared(rt, origin, lua_gettop(L) - top - 1);
+    lua_settop(L, top);
+    return t;
+}
+
+void kt_task_abandon(struct kt_task *t)
+{
+    recycle(t, true);
+}
+
+/* ---- a task per conn or stream ---- */
+
+/* make_handle(task, peer): the handle of what waits in the task. */
+static int make_handle(lua_State *L)
+{
+    struct kt_task *t = lua_touserdata(L, 1);
+    const char *peer = lua_touserdata(L, 2);
+    struct kt_lua_pipe *h = kt_lua_pipe_push(L, t->conn ? KT_HANDLE_CONN : KT_HANDLE_STREAM);
+    h->accepted = !t->conn;
+    kt_lua_pipe_take(L, t, peer);
+    return 1;
+}
+
+/* A task with the handler and the handle on its stack, or NULL. */
+static struct kt_task *new_served(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
+    struct kt_pipe *pipe, struct kt_conn *conn, const char *peer)
+{
+    lua_State *L = rt->L;
+    struct kt_task *t = kt_task_new(rt, L, origin);
+    if (!t) return NULL;
+    t->pipe = pipe;
+    t->conn = conn;
+    lua_pushcfunction(L, make_handle);
+    lua_pushlightuserdata(L, t);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)peer);
+    if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        t->pipe = NULL; /* still the caller's */
+        recycle(t, true);
+        return NULL;
+    }
+    lua_rawgeti(t->L, LUA_REGISTRYINDEX, handler);
+    lua_xmove(L, t->L, 1);
+    return t;
+}
+
+void kt_task_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin, struct kt_pipe *pipe,
+    struct kt_conn *conn, const char *peer)
+{
+    const bool takes = kt_runtime_attends(rt);
+    struct kt_task *t =
+        takes ? new_served(rt, handler, origin, pipe, conn, conn ? kt_conn_peer(conn) : peer) : NULL;
+    if (!t) {
+        kt_log(rt->log, takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
+            peer ? peer : kt_conn_peer(conn), takes ? "too many tasks, or out of memory" : "closing down");
+        kt_pipe_reset(pipe, takes ? KT_ELIMIT : KT_ECLOSED);
+        return;
+    }
+    rt->pipes++;
+    kt_task_start(t, 1);
+}

@@ -1,0 +1,181 @@
+/* See blocks.h. Slabs lie at multiples of their size, so that a block's address tells its slab; they are cut
+ * from arenas, and the pages of one that was given up go back at once.
+ *
+ * Invariants: a block lies in a slab if its size is small, and nowhere else. A slab is in partial[its size]
+ * exactly while it has room. */
+#include "script/sandbox/blocks.h"
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SMALL 0u
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SMALL 0u
+#endif
+#endif
+#ifndef SMALL
+#define SMALL KT_BLOCKS_SMALL
+#endif
+
+#define UNIT 16u
+#define SLAB KT_BLOCKS_SLAB
+#define ARENA_SLABS 16u
+#define ALL_FREE ((1u << ARENA_SLABS) - 1)
+
+struct arena {
+    struct kt_list node;
+    char *base;
+    uint32_t free; /* a bit for each slab that is not used */
+};
+
+/* At the beginning of its memory. */
+struct slab {
+    struct kt_list node;
+    struct arena *arena;
+    void *back;      /* blocks that were given back */
+    uint32_t used;   /* blocks handed out */
+    uint32_t carved; /* ... ever: what is behind them was never touched */
+    uint32_t most;   /* blocks that fit */
+    uint32_t units;  /* of a block */
+    _Alignas(UNIT) char bytes[];
+};
+
+static size_t units(size_t size)
+{
+    return (size + UNIT - 1) / UNIT;
+}
+
+/* ---- arenas ---- */
+
+static struct arena *arena_new(struct kt_blocks *b)
+{
+    const size_t wanted = ARENA_SLABS * SLAB, more = wanted + SLAB;
+    struct arena *a = calloc(1, sizeof *a);
+    if (!a) return NULL;
+    char *p = mmap(NULL, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        free(a);
+        return NULL;
+    }
+    const size_t before = (SLAB - (uintptr_t)p % SLAB) % SLAB;
+    if (before) munmap(p, before);
+    munmap(p + before + wanted, SLAB - before);
+    a->base = p + before;
+    a->free = ALL_FREE;
+    kt_list_push(b->arenas.next, &a->node);
+    return a;
+}
+
+static void arena_free(struct arena *a)
+{
+    kt_list_remove(&a->node);
+    munmap(a->base, ARENA_SLABS * SLAB);
+    free(a);
+}
+
+/* ---- slabs ---- */
+
+static struct slab *slab_new(struct kt_blocks *b, size_t n)
+{
+    struct arena *a = kt_list_empty(&b->arenas) ? NULL : KT_CONTAINER(b->arenas.next, struct arena, node);
+    if (!a || !a->free) a = arena_new(b);
+    if (!a) return NULL;
+    const unsigned i = (unsigned)__builtin_ctz(a->free);
+    a->free &= ~(1u << i);
+    if (!a->free) { /* those with room come first */
+        kt_list_remove(&a->node);
+        kt_list_push(&b->arenas, &a->node);
+    }
+    struct slab *s = (struct slab *)(void *)(a->base + i * SLAB);
+    *s = (struct slab){.arena = a, .most = (uint32_t)((SLAB - sizeof *s) / (n * UNIT)), .units = (uint32_t)n};
+    kt_list_init(&s->node);
+    kt_list_push(b->partial[n].next, &s->node);
+    b->slabs++;
+    return s;
+}
+
+static void slab_free(struct kt_blocks *b, struct slab *s)
+{
+    struct arena *a = s->arena;
+    kt_list_remove(&s->node);
+    b->slabs--;
+    madvise(s, SLAB, MADV_DONTNEED);
+    a->free |= 1u << ((size_t)((char *)s - a->base) / SLAB);
+    kt_list_remove(&a->node);
+    kt_list_push(b->arenas.next, &a->node);
+    const bool another = a->node.next != &b->arenas && KT_CONTAINER(a->node.next, struct arena, node)->free;
+    if (a->free == ALL_FREE && another) arena_free(a);
+}
+
+/* ---- blocks ---- */
+
+static void *take(struct kt_blocks *b, size_t n)
+{
+    struct kt_list *partial = &b->partial[n];
+    struct slab *s = kt_list_empty(partial) ? slab_new(b, n) : KT_CONTAINER(partial->next, struct slab, node);
+    if (!s) return NULL;
+    void *p = s->back;
+    if (p)
+        memcpy(&s->back, p, sizeof p);
+    else
+        p = s->bytes + s->carved++ * n * UNIT;
+    if (++s->used == s->most) kt_list_remove(&s->node);
+    return p;
+}
+
+static void give(struct kt_blocks *b, void *ptr)
+{
+    struct slab *s = (struct slab *)((uintptr_t)ptr & ~(uintptr_t)(SLAB - 1));
+    struct kt_list *partial = &b->partial[s->units];
+    memcpy(ptr, &s->back, sizeof ptr);
+    s->back = ptr;
+    if (s->used-- == s->most) kt_list_push(partial->next, &s->node);
+    if (s->used == 0 && partial->next != partial->prev) slab_free(b, s); /* it is not the only one */
+}
+
+static void *get(struct kt_blocks *b, size_t size)
+{
+    return size <= SMALL ? take(b, units(size)) : malloc(size);
+}
+
+static void put(struct kt_blocks *b, void *ptr, size_t size)
+{
+    if (size <= SMALL)
+        give(b, ptr);
+    else
+        free(ptr);
+}
+
+void *kt_blocks_alloc(struct kt_blocks *b, void *ptr, size_t old, size_t size)
+{
+    if (size == 0) {
+        if (ptr) put(b, ptr, old);
+        return NULL;
+    }
+    if (!ptr) return get(b, size);
+    if (old > SMALL && size > SMALL) return realloc(ptr, size);
+    if (old <= SMALL && size <= SMALL && units(old) == units(size)) return ptr;
+    void *p = get(b, size);
+    if (!p) return NULL;
+    memcpy(p, ptr, old < size ? old : size);
+    put(b, ptr, old);
+    return p;
+}
+
+/* ---- life ---- */
+
+void kt_blocks_init(struct kt_blocks *b)
+{
+    kt_list_init(&b->arenas);
+    for (size_t i = 0; i < sizeof b->partial / sizeof b->partial[0]; i++) kt_list_init(&b->partial[i]);
+    b->slabs = 0;
+}
+
+void kt_blocks_free(struct kt_blocks *b)
+{
+    while (!kt_list_empty(&b->arenas)) arena_free(KT_CONTAINER(b->arenas.next, struct arena, node));
+    kt_blocks_init(b);
+}

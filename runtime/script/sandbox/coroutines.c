@@ -1,0 +1,126 @@
+/* coroutine.resume, wrap and close as scripts get them: as in Lua's library, but the guard knows which thread
+ * runs, a stopped slice passes on to whoever resumed it, and a task, which the loop resumes, is nobody
+ * else's. */
+#include "script/core/handle.h"
+#include "script/core/script.h"
+
+static lua_State *coroutine_arg(lua_State *L, const char *what)
+{
+    lua_State *co = lua_tothread(L, 1);
+    if (!co) kt_raise(L, "%s: wanted a coroutine, got %s", what, kt_handle_kind(L, 1));
+    return co;
+}
+
+/* True for the threads of tasks, and the main one. */
+static bool is_task(lua_State *co)
+{
+    return kt_task_of(co)->L == co;
+}
+
+/* Resumes co with the n values on top of L. Moves what comes back to L and returns how many; on failure moves
+ * the message and returns -1. Needs a stack slot for the message. */
+static int resume(lua_State *L, lua_State *co, int n)
+{
+    struct kt_guard *g = &kt_runtime_of(L)->guard;
+    if (!lua_checkstack(co, n)) {
+        lua_pop(L, n);
+        lua_pushliteral(L, "too many arguments to resume");
+        return -1;
+    }
+    lua_xmove(L, co, n);
+    int nresults = 0;
+    lua_State *before = kt_guard_switch(g, co);
+    int status = lua_resume(co, L, n, &nresults);
+    kt_guard_switch(g, before);
+    if (kt_guard_stopped(g)) kt_guard_raise(L);
+    if (status == LUA_OK || status == LUA_YIELD) {
+        if (lua_checkstack(L, nresults + 1)) {
+            lua_xmove(co, L, nresults);
+            return nresults;
+        }
+        lua_pop(co, nresults);
+        lua_pushliteral(L, "too many results to resume");
+        return -1;
+    }
+    lua_xmove(co, L, 1);
+    return -1;
+}
+
+static int co_resume(lua_State *L)
+{
+    lua_State *co = coroutine_arg(L, "coroutine.resume");
+    if (is_task(co))
+        return kt_raise(
+            L, "coroutine.resume: this is a task; it runs by itself when what it waits for is there");
+    int n = resume(L, co, lua_gettop(L) - 1);
+    lua_pushboolean(L, n >= 0);
+    lua_insert(L, n >= 0 ? -(n + 1) : -2);
+    return n >= 0 ? n + 1 : 2;
+}
+
+/* Closes co's pending variables, if nothing forbids it; a Lua status, with the message on co. */
+static int close_thread(lua_State *L, lua_State *co)
+{
+    struct kt_guard *g = &kt_runtime_of(L)->guard;
+    lua_State *before = kt_guard_switch(g, co);
+    int status = lua_resetthread(co);
+    kt_guard_switch(g, before);
+    if (kt_guard_stopped(g)) kt_guard_raise(L);
+    return status;
+}
+
+static int wrapped(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+    int n = resume(L, co, lua_gettop(L));
+    if (n >= 0) return n;
+    int status = lua_status(co);
+    if (status != LUA_OK && status != LUA_YIELD && !kt_guard_killed(co)) { /* it died of it */
+        lua_pop(L, 1); /* it may be another one after closing */
+        close_thread(L, co);
+        lua_xmove(co, L, 1);
+    }
+    if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
+}
+
+static int co_wrap(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_State *co = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    lua_pushcclosure(L, wrapped, 1);
+    return 1;
+}
+
+static int co_close(lua_State *L)
+{
+    lua_State *co = coroutine_arg(L, "coroutine.close");
+    int status = lua_status(co);
+    lua_Debug ar;
+    if (is_task(co)) return kt_raise(L, "coroutine.close: this is a task; it ends when its function returns");
+    if (co == L || (status == LUA_OK && lua_getstack(co, 0, &ar)))
+        return kt_raise(L, "coroutine.close: the coroutine is running");
+    if (kt_guard_killed(co)) { /* hooks are off in it for good: what it would close could not be stopped */
+        lua_pushboolean(L, 0);
+        lua_pushliteral(L, "the coroutine was stopped");
+        return 2;
+    }
+    status = close_thread(L, co);
+    lua_pushboolean(L, status == LUA_OK);
+    if (status == LUA_OK) return 1;
+    lua_xmove(co, L, 1);
+    return 2;
+}
+
+void kt_lua_coroutine(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"resume", co_resume}, {"wrap", co_wrap}, {"close", co_close}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,395 @@
+/* What a script finds: an allowlist of Lua's library, with guarded versions of what could reach around kt,
+ * run for ever inside C, or loosen what holds the script; and a global table that raises on undefined reads.
+ */
+#include <lualib.h>
+#include <stdint.h>
+#include <string.h>
+#include "script/sandbox/pattern.h"
+#include "script/core/script.h"
+
+#define MOVE_MAX (1 << 24)      /* elements in one table.move */
+#define DEPTH_MAX 8000          /* calls around a pcall */
+#define STEP_MAX (1 << 20)      /* KiB of one step of the collector */
+#define REP_UNGUARDED_MAX 65536 /* bytes that string.rep makes in no time */
+#define REP_PIECES_MAX 128      /* that it joins more bytes of */
+
+/* All that a script gets by itself; `require`, `os` and `io` (unsafe) aside. Nothing here loads a C library,
+ * reads a file, or looks into frames and upvalues. */
+static const char *const allowed[] = {"_G", "_VERSION", "assert", "collectgarbage", "coroutine", "error",
+    "getmetatable", "ipairs", "load", "math", "next", "os", "io", "pairs", "pcall", "print", "rawequal",
+    "rawget", "rawlen", "rawset", "select", "setmetatable", "string", "table", "tonumber", "tostring", "type",
+    "utf8", "warn", "xpcall"};
+
+/* ---- functions that replace Lua's ---- */
+
+static int print(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    int n = lua_gettop(L);
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (int i = 1; i <= n; i++) {
+        if (i > 1) luaL_addchar(&b, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&b);
+    }
+    luaL_addchar(&b, '\n');
+    luaL_pushresult(&b);
+    size_t len;
+    const char *text = lua_tolstring(L, -1, &len);
+    if (rt->streams[0]) fflush(rt->streams[0]); /* what io.write has begun comes first */
+    rt->print(rt->print_ctx, 1, text, len);
+    return 0;
+}
+
+/* Calls the function that this one replaces (upvalue 1) with the arguments as they are now. */
+static int call_original(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* load for text alone: bytecode can break the machine that runs it. */
+static int load_text(lua_State *L)
+{
+    if (lua_gettop(L) < 3) lua_settop(L, 3);
+    size_t len = 0;
+    if (lua_type(L, 1) == LUA_TSTRING) lua_tolstring(L, 1, &len);
+    if (kt_guard_worked(&kt_runtime_of(L)->guard, len)) kt_guard_raise(L);
+    lua_pushliteral(L, "t");
+    lua_replace(L, 3);
+    return call_original(L);
+}
+
+static int known_index(const char *const *known, const char *what)
+{
+    for (int i = 0; known[i]; i++)
+        if (strcmp(what, known[i]) == 0) return i;
+    return -1;
+}
+
+/* A collector that is told to be lazy lets garbage pile up to the limit. It runs on the main thread, whose
+ * stack has room for finalizers: see kt_state_new. */
+static int collectgarbage(lua_State *L)
+{
+    lua_State *main = kt_runtime_of(L)->L;
+    static const char *const known[] = {"collect", "count", "step", "isrunning", NULL};
+    const char *what = luaL_optstring(L, 1, "collect");
+    const lua_Integer size = strcmp(what, "step") == 0 ? luaL_optinteger(L, 2, 0) : 0;
+    if (size < 0 || size > STEP_MAX) /* Lua would take it for a negative one, and put the collector off */
+        return kt_raise(L, "collectgarbage \"step\": wanted a size of 0 to %d KiB, got %I", STEP_MAX, size);
+    switch (known_index(known, what)) {
+    case 0:
+        lua_gc(main, LUA_GCCOLLECT);
+        lua_pushinteger(L, 0);
+        return 1;
+    case 1:
+        lua_pushnumber(L, (lua_Number)lua_gc(L, LUA_GCCOUNT) + (lua_Number)lua_gc(L, LUA_GCCOUNTB) / 1024);
+        return 1;
+    case 2:
+        lua_pushboolean(L, lua_gc(main, LUA_GCSTEP, (int)size));
+        return 1;
+    case 3:
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    return kt_raise(L,
+        "collectgarbage \"%s\": not for scripts; there are \"collect\", \"step\", \"count\", \"isrunning\"",
+        what);
+}
+
+/* Not the script's handler once the slice is stopped: it would run with hooks off, as the error comes from a
+ * hook. Upvalue: the handler. */
+static int handle_error(lua_State *L)
+{
+    lua_settop(L, 1);
+    if (kt_guard_stopped(&kt_runtime_of(L)->guard)) return 1;
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+/* Every catching of an error walks all frames, so to unwind n nested pcalls costs n times n. In a coroutine
+ * Lua nests them until its stack is full, and a script that is stopped in there would take minutes to unwind.
+ */
+static void check_depth(lua_State *L, const char *what)
+{
+    lua_Debug ar;
+    if (lua_getstack(L, DEPTH_MAX, &ar)) kt_raise(L, "%s: nested more than %d calls deep", what, DEPTH_MAX);
+}
+
+/* The handler (or nothing) is at index 1, what there is to return from 2 on. */
+static int end_pcall(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)ctx;
+    if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 1;
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static int pcall(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    check_depth(L, "pcall");
+    lua_pushnil(L);
+    lua_insert(L, 1);
+    lua_pushboolean(L, 1);
+    lua_insert(L, 2); /* nil, true, function, arguments */
+    return end_pcall(L, lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 0, 0, end_pcall), 0);
+}
+
+static int xpcall(lua_State *L)
+{
+    int n = lua_gettop(L);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    check_depth(L, "xpcall");
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, handle_error, 1);
+    lua_replace(L, 1);
+    lua_insert(L, 3);
+    lua_pushboolean(L, 1);
+    lua_replace(L, 2); /* handler, true, function, arguments */
+    return end_pcall(L, lua_pcallk(L, n - 2, LUA_MULTRET, 1, 0, end_pcall), 0);
+}
+
+static void push_rep(lua_State *L, int idx, lua_Integer n, lua_Integer len);
+
+/* Pushes strings that joined are n copies of the one at idx, of len bytes. */
+static void push_pieces(lua_State *L, int idx, lua_Integer n, lua_Integer len)
+{
+    luaL_checkstack(L, REP_PIECES_MAX + 8, NULL);
+    const lua_Integer each = n / REP_PIECES_MAX + 1;
+    push_rep(L, idx, each, len);
+    const int piece = lua_gettop(L);
+    for (lua_Integer i = 1; i < n / each; i++) lua_pushvalue(L, piece);
+    push_rep(L, idx, n % each, len);
+}
+
+/* Pushes n copies of the string at idx as one. */
+static void push_rep(lua_State *L, int idx, lua_Integer n, lua_Integer len)
+{
+    const int top = lua_gettop(L);
+    if (n == 1) {
+        lua_pushvalue(L, idx);
+    } else if (n <= REP_UNGUARDED_MAX / len) {
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_pushvalue(L, idx);
+        lua_pushinteger(L, n);
+        lua_call(L, 2, 1);
+    } else {
+        push_pieces(L, idx, n, len);
+        lua_concat(L, lua_gettop(L) - top);
+    }
+}
+
+/* Nothing can stop Lua's rep, which copies one by one: an empty string for years, a letter for seconds within
+ * what memory allows. So a long result is joined of some tens of pieces, which is as fast as memory is, and
+ * needs half as much of it. */
+static int rep(lua_State *L)
+{
+    size_t len, sep = 0;
+    luaL_checklstring(L, 1, &len);
+    lua_Integer n = luaL_checkinteger(L, 2);
+    if (!lua_isnoneornil(L, 3)) luaL_checklstring(L, 3, &sep);
+    if (len + sep == 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
+    const lua_Integer unit = (lua_Integer)(len + sep);
+    if (n < 2 || n <= REP_UNGUARDED_MAX / unit || n > LUA_MAXINTEGER / unit)
+        return call_original(L); /* short, or the error that it is too long */
+    lua_settop(L, 3);
+    lua_pushvalue(L, 1);
+    if (sep > 0) { /* the last copy has none behind it */
+        lua_pushvalue(L, 3);
+        lua_concat(L, 2);
+        n--;
+    }
+    push_pieces(L, 4, n, unit);
+    if (sep > 0) lua_pushvalue(L, 1);
+    lua_concat(L, lua_gettop(L) - 4);
+    return 1;
+}
+
+static int move(lua_State *L)
+{
+    lua_Integer from = luaL_checkinteger(L, 2), to = luaL_checkinteger(L, 3);
+    if (to >= from && (lua_Unsigned)to - (lua_Unsigned)from >= MOVE_MAX)
+        return kt_raise(L, "table.move: at most %d elements at once", MOVE_MAX);
+    if (to >= from && kt_guard_worked(&kt_runtime_of(L)->guard, (uint64_t)(to - from))) kt_guard_raise(L);
+    return call_original(L);
+}
+
+/* What goes through a whole list if it is given so many arguments (upvalue 2): in a repeatable runtime, where
+ * no clock tells that this takes long. */
+static int through_list(lua_State *L)
+{
+    if (lua_gettop(L) >= (int)lua_tointeger(L, lua_upvalueindex(2)) && lua_istable(L, 1) &&
+        kt_guard_worked(&kt_runtime_of(L)->guard, lua_rawlen(L, 1)))
+        kt_guard_raise(L);
+    return call_original(L);
+}
+
+/* ---- the library ---- */
+
+/* math.random's seed comes through the seam, so that a simulated world repeats itself. */
+static void seed_random(lua_State *L)
+{
+    lua_Integer seed[2];
+    kt_io_random(kt_runtime_of(L)->io, seed, sizeof seed);
+    lua_getglobal(L, "math");
+    lua_getfield(L, -1, "randomseed");
+    lua_pushinteger(L, seed[0]);
+    lua_pushinteger(L, seed[1]);
+    lua_call(L, 2, 0);
+    lua_pop(L, 1);
+}
+
+static void drop_unlisted(lua_State *L)
+{
+    lua_pushglobaltable(L);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        lua_pop(L, 1);
+        size_t i = 0, n = sizeof allowed / sizeof allowed[0];
+        while (i < n && strcmp(lua_tostring(L, -1), allowed[i]) != 0) i++;
+        if (i < n) continue;
+        lua_pushvalue(L, -1);
+        lua_pushnil(L);
+        lua_rawset(L, -4); /* an existing key: lua_next goes on */
+    }
+    lua_pop(L, 1);
+}
+
+/* In the table on top, name := fn over what was there. */
+static void replace(lua_State *L, const char *name, lua_CFunction fn)
+{
+    lua_getfield(L, -1, name);
+    lua_pushcclosure(L, fn, 1);
+    lua_setfield(L, -2, name);
+}
+
+static void replace_in(lua_State *L, const char *library, const char *name, lua_CFunction fn)
+{
+    lua_getglobal(L, library);
+    replace(L, name, fn);
+    lua_pop(L, 1);
+}
+
+/* In the table on top, table. */
+static void count_lists(lua_State *L)
+{
+    static const struct {
+        const char *name;
+        int from; /* arguments */
+    } functions[] = {{"insert", 3}, {"remove", 2}, {"concat", 1}, {"unpack", 1}};
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        lua_getfield(L, -1, functions[i].name);
+        lua_pushinteger(L, functions[i].from);
+        lua_pushcclosure(L, through_list, 2);
+        lua_setfield(L, -2, functions[i].name);
+    }
+}
+
+void kt_globals_open(lua_State *L, bool unsafe)
+{
+    static const luaL_Reg libs[] = {
+        {LUA_GNAME, luaopen_base},
+        {LUA_TABLIBNAME, luaopen_table},
+        {LUA_STRLIBNAME, luaopen_string},
+        {LUA_MATHLIBNAME, luaopen_math},
+        {LUA_UTF8LIBNAME, luaopen_utf8},
+        {LUA_COLIBNAME, luaopen_coroutine},
+        {LUA_OSLIBNAME, luaopen_os},
+        {LUA_IOLIBNAME, luaopen_io},
+    };
+    size_t n = sizeof libs / sizeof libs[0] - (unsafe ? 0 : 2);
+    for (size_t i = 0; i < n; i++) {
+        luaL_requiref(L, libs[i].name, libs[i].func, 1);
+        lua_pop(L, 1);
+    }
+    drop_unlisted(L);
+    seed_random(L);
+    if (kt_runtime_of(L)->repeatable) {
+        kt_lua_order(L);
+        kt_lua_os(L);
+    }
+    if (unsafe) kt_lua_unsafe(L);
+    lua_register(L, "print", print);
+    replace_in(L, LUA_GNAME, "load", load_text);
+    lua_getglobal(L, LUA_STRLIBNAME);
+    kt_lua_pattern(L);
+    replace(L, "rep", rep);
+    lua_pop(L, 1);
+    replace_in(L, LUA_TABLIBNAME, "move", move);
+    lua_getglobal(L, LUA_TABLIBNAME);
+    kt_lua_sort(L);
+    if (kt_runtime_of(L)->repeatable) count_lists(L);
+    lua_pop(L, 1);
+}
+
+/* ---- the script's world ---- */
+
+static int undefined(lua_State *L)
+{
+    const char *name = luaL_tolstring(L, 2, NULL);
+    if (strcmp(name, "os") == 0 || strcmp(name, "io") == 0)
+        return luaL_error(
+            L, "global '%s' is not there: scripts run without os and io; kt run --unsafe brings them", name);
+    static const char *const kept[][2] = {{"debug", "it could undo what guards a script"},
+        {"dofile", "require brings modules from the script's own folder"},
+        {"loadfile", "require brings modules from the script's own folder"},
+        {"package", "require brings modules from the script's own folder"},
+        {"loadstring", "Lua 5.4 calls it load"}, {"unpack", "Lua 5.4 calls it table.unpack"}};
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+        if (strcmp(name, kept[i][0]) == 0)
+            return luaL_error(L, "global '%s' is not there: %s", name, kept[i][1]);
+    return luaL_error(L, "global '%s' is not defined", name);
+}
+
+/* Methods of strings come from the library itself, which modules in the binary rely on; the script's `string`
+ * is a copy. What the script adds to it is found as a method too, what it changes is not. */
+static void part_strings(lua_State *L)
+{
+    lua_getglobal(L, LUA_STRLIBNAME);
+    kt_state_copy(L, -1);
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, LUA_STRLIBNAME);
+    lua_createtable(L, 0, 1);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+    lua_pushliteral(L, "");
+    if (lua_getmetatable(L, -1)) {
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+void kt_globals_guard(lua_State *L)
+{
+    replace_in(L, LUA_GNAME, "collectgarbage", collectgarbage);
+    lua_register(L, "pcall", pcall);
+    lua_register(L, "xpcall", xpcall);
+    kt_lua_finalizer(L);
+    lua_getglobal(L, LUA_COLIBNAME);
+    kt_lua_coroutine(L);
+    lua_pop(L, 1);
+    part_strings(L);
+    lua_pushglobaltable(L);
+    lua_newtable(L);
+    lua_pushcfunction(L, undefined);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+}

@@ -1,0 +1,319 @@
+/* pairs and next for repeatable runtimes, and for the specs that run them: tables are walked in the order of
+ * their keys. In Lua's own they come in an order that depends on where things are in memory and on a number
+ * that Lua draws when a state is made, so that no two runs agree.
+ *
+ * Numbers come first, then strings (by their bytes), booleans, and last what is compared by identity, in the
+ * order in which it was met. As in Lua, a key may be removed while the table is walked, and none be added.
+ *
+ * What was not met yet comes by its address: in a repeatable runtime, whose memory is an arena of its own, in
+ * the same order each time; in a spec in any. */
+#include <stdlib.h>
+#include <string.h>
+#include "script/core/script.h"
+
+/* Upvalues of next, besides the first one, which pairs has too: identities met. */
+#define WALKS 2  /* tables being walked → { the keys in order, place by key }, weak */
+#define FIRSTS 3 /* tables → the key that came first when that was asked for last, weak */
+
+struct key {
+    int rank; /* of its type */
+    bool is_integer;
+    lua_Integer i; /* integer, boolean, ordinal */
+    lua_Number n;
+    const char *s;
+    size_t len;
+    const void *where; /* identity */
+    lua_Integer at;    /* its place in the list of keys */
+};
+
+static int by_number(const struct key *a, const struct key *b)
+{
+    if (a->is_integer && b->is_integer) return (a->i > b->i) - (a->i < b->i);
+    lua_Number x = a->is_integer ? (lua_Number)a->i : a->n, y = b->is_integer ? (lua_Number)b->i : b->n;
+    return x != y ? (x > y) - (x < y) : a->is_integer - b->is_integer;
+}
+
+static int by_bytes(const struct key *a, const struct key *b)
+{
+    int order = memcmp(a->s, b->s, a->len < b->len ? a->len : b->len);
+    return order ? order : (a->len > b->len) - (a->len < b->len);
+}
+
+static int compare(const void *pa, const void *pb)
+{
+    const struct key *a = pa, *b = pb;
+    if (a->rank != b->rank) return a->rank - b->rank;
+    if (a->rank == 0) return by_number(a, b);
+    if (a->rank == 1) return by_bytes(a, b);
+    return (a->i > b->i) - (a->i < b->i);
+}
+
+static int compare_where(const void *pa, const void *pb)
+{
+    const struct key *a = pa, *b = pb;
+    if (a->rank != b->rank) return a->rank - b->rank;
+    return ((uintptr_t)a->where > (uintptr_t)b->where) - ((uintptr_t)a->where < (uintptr_t)b->where);
+}
+
+/* What the key at idx is; its strings are anchored by the key itself. Upvalue 1: identities met, weak. */
+static struct key read_key(lua_State *L, int idx)
+{
+    struct key k = {.rank = 3};
+    switch (lua_type(L, idx)) {
+    case LUA_TNUMBER:
+        k.rank = 0;
+        k.is_integer = lua_isinteger(L, idx);
+        if (k.is_integer)
+            k.i = lua_tointeger(L, idx);
+        else
+            k.n = lua_tonumber(L, idx);
+        break;
+    case LUA_TSTRING:
+        k.rank = 1;
+        k.s = lua_tolstring(L, idx, &k.len);
+        break;
+    case LUA_TBOOLEAN:
+        k.rank = 2;
+        k.i = lua_toboolean(L, idx);
+        break;
+    default:
+        k.where = lua_topointer(L, idx);
+        lua_pushvalue(L, idx);
+        lua_rawget(L, lua_upvalueindex(1));
+        k.i = lua_tointeger(L, -1); /* 0: not met */
+        lua_pop(L, 1);
+    }
+    return k;
+}
+
+/* Gives those that were not met before their ordinals. The keys are in the list at `list`. */
+static void meet(lua_State *L, int list, struct key *keys, size_t n)
+{
+    size_t strangers = 0;
+    for (size_t i = 0; i < n; i++) strangers += keys[i].rank == 3 && keys[i].i == 0;
+    if (strangers == 0) return;
+    qsort(keys, n, sizeof *keys, compare_where);
+    for (size_t i = 0; i < n; i++) {
+        if (keys[i].rank != 3 || keys[i].i != 0) continue;
+        lua_rawgeti(
+            L, lua_upvalueindex(1), 1); /* how many were met: no key of the script's is a number here */
+        keys[i].i = lua_tointeger(L, -1) + 1;
+        lua_pop(L, 1);
+        lua_pushinteger(L, keys[i].i);
+        lua_rawseti(L, lua_upvalueindex(1), 1);
+        lua_rawgeti(L, list, keys[i].at);
+        lua_pushinteger(L, keys[i].i);
+        lua_rawset(L, lua_upvalueindex(1));
+    }
+}
+
+/* Pushes the list of the keys of the table at 1, in order. */
+static void push_keys(lua_State *L)
+{
+    lua_newtable(L);
+    const int list = lua_gettop(L);
+    lua_Integer n = 0;
+    lua_pushnil(L);
+    while (lua_next(L, 1)) {
+        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, list, ++n);
+    }
+    if (n < 2) return;
+    struct key *keys = lua_newuserdatauv(L, (size_t)n * sizeof *keys, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, list, i);
+        keys[i - 1] = read_key(L, -1);
+        keys[i - 1].at = i;
+        lua_pop(L, 1);
+    }
+    meet(L, list, keys, (size_t)n);
+    qsort(keys, (size_t)n, sizeof *keys, compare);
+    lua_createtable(L, (int)n, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, list, keys[i - 1].at);
+        lua_rawseti(L, -2, i);
+    }
+    lua_replace(L, list);
+    lua_settop(L, list);
+}
+
+/* Upvalues: the list of keys, how many of them are done. */
+static int step(lua_State *L)
+{
+    lua_Integer i = lua_tointeger(L, lua_upvalueindex(2));
+    for (;;) {
+        if (lua_rawgeti(L, lua_upvalueindex(1), ++i) == LUA_TNIL) return 1;
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, 1) != LUA_TNIL) break;
+        lua_pop(L, 2);
+    }
+    lua_pushinteger(L, i);
+    lua_replace(L, lua_upvalueindex(2));
+    return 2;
+}
+
+static int continue_pairs(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)L;
+    (void)status;
+    (void)ctx;
+    return 3;
+}
+
+static int pairs(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (luaL_getmetafield(L, 1, "__pairs") != LUA_TNIL) {
+        lua_pushvalue(L, 1);
+        lua_callk(L, 1, 3, 0, continue_pairs);
+        return 3;
+    }
+    luaL_checktype(L, 1, LUA_TTABLE);
+    push_keys(L);
+    lua_pushinteger(L, 0);
+    lua_pushcclosure(L, step, 2);
+    lua_pushvalue(L, 1);
+    lua_pushnil(L);
+    return 3;
+}
+
+/* Pushes the least key of the table at 1 and its value, and returns 2; or nil and 1. Most who ask for it want
+ * to know no more than whether there is one. */
+static int first(lua_State *L)
+{
+    lua_pushnil(L);
+    if (!lua_next(L, 1)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    if (!lua_next(L, 1)) { /* the only one */
+        lua_pushvalue(L, -1);
+        lua_rawget(L, 1);
+        return 2;
+    }
+    lua_settop(L, 1);
+    push_keys(L);
+    lua_rawgeti(L, -1, 1);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, 1);
+    return 2;
+}
+
+/* In a weak table that is an upvalue: t := what is on top. */
+static void remember(lua_State *L, int upvalue)
+{
+    lua_pushvalue(L, 1);
+    lua_insert(L, -2);
+    lua_rawset(L, lua_upvalueindex(upvalue));
+}
+
+/* Whether the key at 2 was the first of t when that was asked for, and has been removed since. */
+static bool first_is_gone(lua_State *L)
+{
+    lua_pushvalue(L, 2);
+    lua_rawget(L, 1);
+    lua_pushvalue(L, 1);
+    lua_rawget(L, lua_upvalueindex(FIRSTS));
+    bool gone = lua_isnil(L, -2) && lua_rawequal(L, -1, 2);
+    lua_pop(L, 2);
+    return gone;
+}
+
+static void set_key(lua_State *L, bool there)
+{
+    lua_pushvalue(L, 2);
+    if (there)
+        lua_pushboolean(L, 1);
+    else
+        lua_pushnil(L);
+    lua_rawset(L, 1);
+}
+
+/* Pushes { the keys in order, place by key }; the key at 2 is one of them. */
+static void begin_walk(lua_State *L)
+{
+    const bool gone = first_is_gone(L);
+    lua_createtable(L, 2, 0); /* 3 */
+    if (gone) set_key(L, true);
+    push_keys(L);
+    if (gone) set_key(L, false);
+    lua_newtable(L);
+    for (lua_Integer i = 1; lua_rawgeti(L, 4, i) != LUA_TNIL; i++) {
+        lua_pushinteger(L, i);
+        lua_rawset(L, 5);
+    }
+    lua_pop(L, 1);
+    lua_rawseti(L, 3, 2);
+    lua_rawseti(L, 3, 1);
+    lua_pushvalue(L, 3);
+    remember(L, WALKS);
+}
+
+/* Pushes, above the walk at 3, its keys and the place of the key at 2, or nil. */
+static int push_place(lua_State *L)
+{
+    lua_rawgeti(L, 3, 1);
+    lua_rawgeti(L, 3, 2);
+    lua_pushvalue(L, 2);
+    int type = lua_rawget(L, -2);
+    lua_replace(L, -2);
+    return type;
+}
+
+/* next(t, key) */
+static int next(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
+    if (lua_isnil(L, 2)) {
+        lua_pushnil(L);
+        remember(L, WALKS);
+        int n = first(L);
+        lua_pushvalue(L, -n);
+        remember(L, FIRSTS);
+        return n;
+    }
+    lua_pushvalue(L, 1);
+    if (lua_rawget(L, lua_upvalueindex(WALKS)) == LUA_TNIL) {
+        lua_pop(L, 1);
+        begin_walk(L);
+    }
+    if (push_place(L) == LUA_TNIL) {
+        lua_settop(L, 2); /* that walk was left, and the key is a newer one */
+        begin_walk(L);
+        if (push_place(L) == LUA_TNIL) return luaL_error(L, "invalid key to 'next'");
+    }
+    for (lua_Integer i = lua_tointeger(L, -1) + 1;; i++) {
+        lua_settop(L, 4);
+        if (lua_rawgeti(L, 4, i) == LUA_TNIL) break;
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, 1) != LUA_TNIL) return 2;
+    }
+    lua_pushvalue(L, -1); /* nil: the walk is over, and its keys may go */
+    remember(L, WALKS);
+    return 1;
+}
+
+static void push_weak(lua_State *L)
+{
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+}
+
+void kt_lua_order(lua_State *L)
+{
+    push_weak(L);
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, pairs, 1);
+    lua_setglobal(L, "pairs");
+    push_weak(L);
+    push_weak(L);
+    lua_pushcclosure(L, next, 3);
+    lua_setglobal(L, "next");
+}

@@ -1,0 +1,127 @@
+/* The part of os and io that is about the machine and the process, for repeatable runtimes that have them
+ * (--unsafe): a simulated host's. Clocks are the io's, the time zone is UTC, the locale is C, there are no
+ * programs to run, and to exit is to end the script. Files are not simulated: io, os.remove, os.rename and
+ * os.tmpname are Lua's own. */
+#include <string.h>
+#include <time.h>
+#include "script/core/script.h"
+
+static lua_Integer wall_seconds(lua_State *L)
+{
+    return (lua_Integer)(kt_io_wall(kt_runtime_of(L)->io) / 1000000u);
+}
+
+static int field(lua_State *L, const char *name, int preset)
+{
+    lua_getfield(L, 1, name);
+    if (lua_isnil(L, -1) && preset < 0) return luaL_error(L, "field '%s' missing in date table", name);
+    int isnum, value = (int)lua_tointegerx(L, -1, &isnum);
+    if (!lua_isnil(L, -1) && !isnum) return luaL_error(L, "field '%s' is not an integer", name);
+    lua_pop(L, 1);
+    return isnum ? value : preset;
+}
+
+static int os_time(lua_State *L)
+{
+    if (lua_isnoneornil(L, 1)) {
+        lua_pushinteger(L, wall_seconds(L));
+        return 1;
+    }
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct tm tm = {.tm_year = field(L, "year", -1) - 1900,
+        .tm_mon = field(L, "month", -1) - 1,
+        .tm_mday = field(L, "day", -1),
+        .tm_hour = field(L, "hour", 12),
+        .tm_min = field(L, "min", 0),
+        .tm_sec = field(L, "sec", 0)};
+    lua_pushinteger(L, (lua_Integer)timegm(&tm));
+    return 1;
+}
+
+/* Upvalue: Lua's own. */
+static int os_date(lua_State *L)
+{
+    const char *format = luaL_optstring(L, 1, "%c");
+    lua_Integer at = lua_isnoneornil(L, 2) ? wall_seconds(L) : luaL_checkinteger(L, 2);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushfstring(L, "%s%s", format[0] == '!' ? "" : "!", format);
+    lua_pushinteger(L, at);
+    lua_call(L, 2, 1);
+    return 1;
+}
+
+/* Processor time stands still while a simulated world's clock does: the world's serves for both. */
+static int os_clock(lua_State *L)
+{
+    lua_pushnumber(L, (double)kt_io_now(kt_runtime_of(L)->io) / 1e6);
+    return 1;
+}
+
+static int os_getenv(lua_State *L)
+{
+    const struct kt_runtime *rt = kt_runtime_of(L);
+    lua_pushstring(L, rt->getenv(rt->getenv_ctx, luaL_checkstring(L, 1)));
+    return 1;
+}
+
+/* As the process' end would, it gets past every pcall: the rest of the slice is stopped. */
+int kt_lua_os_exit(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    const int code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
+    if (rt->phase == KT_END) return luaL_error(L, "os.exit: the script is ending already");
+    kt_runtime_stop(rt, code & 0xff);
+    atomic_store_explicit(&rt->guard.stopped, true, memory_order_relaxed);
+    kt_guard_raise(L); /* nobody reports it, as the runtime is exiting */
+}
+
+/* What Lua has for a machine without a shell. */
+static int os_execute(lua_State *L)
+{
+    const char *command = luaL_optstring(L, 1, NULL);
+    if (!command) {
+        lua_pushboolean(L, false);
+        return 1;
+    }
+    kt_log(kt_runtime_of(L)->log, KT_LOG_WARN,
+        "os.execute: there is no shell on a simulated host; not run: %s", command);
+    lua_pushnil(L);
+    lua_pushliteral(L, "exit");
+    lua_pushinteger(L, 127);
+    return 3;
+}
+
+static int io_popen(lua_State *L)
+{
+    return luaL_error(
+        L, "io.popen: there are no programs on a simulated host; not run: %s", luaL_checkstring(L, 1));
+}
+
+/* There is but one process for all hosts, and the spec. */
+static int os_setlocale(lua_State *L)
+{
+    const char *locale = luaL_optstring(L, 1, "C");
+    if (locale[0] == '\0' || strcmp(locale, "C") == 0 || strcmp(locale, "POSIX") == 0)
+        lua_pushliteral(L, "C");
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+void kt_lua_os(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"time", os_time}, {"clock", os_clock}, {"getenv", os_getenv},
+        {"exit", kt_lua_os_exit}, {"execute", os_execute}, {"setlocale", os_setlocale}, {NULL, NULL}};
+    if (lua_getglobal(L, "os") == LUA_TTABLE) {
+        luaL_setfuncs(L, functions, 0);
+        lua_getfield(L, -1, "date");
+        lua_pushcclosure(L, os_date, 1);
+        lua_setfield(L, -2, "date");
+    }
+    lua_pop(L, 1);
+    if (lua_getglobal(L, "io") == LUA_TTABLE) {
+        lua_pushcfunction(L, io_popen);
+        lua_setfield(L, -2, "popen");
+    }
+    lua_pop(L, 1);
+}

@@ -1,0 +1,319 @@
+/* Apps: conns of the spec's own on simulated hosts, both those that it opens and those that its servers
+ * accept. Nothing here waits: lua/kt/sim/app.lua makes reads and writes that do. */
+#include <stdlib.h>
+#include "script/core/service.h"
+#include "script/sim/core.h"
+
+struct app {
+    struct kt_list node; /* w->apps while it is open or connecting */
+    struct kt_lua_world *w;
+    struct kt_lua_sim_driver *driver;
+    lua_Integer id;
+    struct kt_connect *connecting; /* or */
+    struct kt_pipe *pipe;
+    struct kt_conn *conn; /* the pipe's */
+};
+
+struct listener {
+    struct kt_list node; /* w->listeners while it is open */
+    struct kt_lua_world *w;
+    struct kt_lua_sim_driver *driver;
+    lua_Integer id;
+    struct kt_listener *listener;
+};
+
+/* ---- drivers ---- */
+
+struct kt_lua_sim_driver *kt_lua_sim_driver(struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err)
+{
+    for (struct kt_list *n = w->drivers.next; n != &w->drivers; n = n->next) {
+        struct kt_lua_sim_driver *d = KT_CONTAINER(n, struct kt_lua_sim_driver, node);
+        if (d->host == h && !d->dead) return d;
+    }
+    struct kt_lua_sim_driver *d = calloc(1, sizeof *d);
+    if (!d) {
+        kt_err_set(err, KT_ENOMEM, "out of memory");
+        return NULL;
+    }
+    d->host = h;
+    if (kt_sim_process(h, "spec", NULL, &d->io, err)) {
+        free(d);
+        return NULL;
+    }
+    kt_list_init(&d->node);
+    kt_list_push(&w->drivers, &d->node);
+    return d;
+}
+
+static void close_app(struct app *a)
+{
+    if (a->connecting) kt_connect_cancel(a->connecting);
+    if (a->pipe) kt_pipe_close(a->pipe);
+    a->connecting = NULL;
+    a->pipe = NULL;
+    a->conn = NULL;
+    kt_list_remove(&a->node);
+}
+
+static void close_listener(struct listener *l)
+{
+    if (l->listener) kt_listener_close(l->listener);
+    l->listener = NULL;
+    kt_list_remove(&l->node);
+}
+
+/* Closes what belongs to the driver, or (NULL) all. */
+static void close_all(struct kt_lua_world *w, const struct kt_lua_sim_driver *d)
+{
+    for (struct kt_list *n = w->apps.next, *next; n != &w->apps; n = next) {
+        struct app *a = KT_CONTAINER(n, struct app, node);
+        next = n->next;
+        if (!d || a->driver == d) close_app(a);
+    }
+    for (struct kt_list *n = w->listeners.next, *next; n != &w->listeners; n = next) {
+        struct listener *l = KT_CONTAINER(n, struct listener, node);
+        next = n->next;
+        if (!d || l->driver == d) close_listener(l);
+    }
+}
+
+void kt_lua_sim_apps_close(struct kt_lua_world *w)
+{
+    close_all(w, NULL);
+}
+
+void kt_lua_sim_drivers_crash(struct kt_lua_world *w, const struct kt_sim_host *h)
+{
+    for (struct kt_list *n = w->drivers.next; n != &w->drivers; n = n->next) {
+        struct kt_lua_sim_driver *d = KT_CONTAINER(n, struct kt_lua_sim_driver, node);
+        if (d->host != h || d->dead) continue;
+        d->dead = true;
+        close_all(w, d);
+    }
+}
+
+void kt_lua_sim_drivers_reap(struct kt_lua_world *w, bool all)
+{
+    for (struct kt_list *n = w->drivers.next, *next; n != &w->drivers; n = next) {
+        struct kt_lua_sim_driver *d = KT_CONTAINER(n, struct kt_lua_sim_driver, node);
+        next = n->next;
+        if (!d->dead && !all) continue;
+        kt_list_remove(&d->node);
+        kt_io_free(d->io);
+        free(d);
+    }
+}
+
+/* ---- conns ---- */
+
+static int push_failure(lua_State *L, void *ctx)
+{
+    const struct kt_err *err = ctx;
+    lua_pushstring(L, kt_errname(err->code));
+    lua_pushstring(L, err->text[0] ? err->text : kt_strerror(err->code));
+    return 2;
+}
+
+static void on_readable(void *ctx)
+{
+    struct app *a = ctx;
+    kt_lua_sim_dispatch(a->w, "readable", a->id, NULL, NULL);
+}
+
+static void on_writable(void *ctx)
+{
+    struct app *a = ctx;
+    kt_lua_sim_dispatch(a->w, "writable", a->id, NULL, NULL);
+}
+
+static void on_closed(void *ctx, int code)
+{
+    struct app *a = ctx;
+    struct kt_err err = {.code = code};
+    kt_lua_sim_dispatch(a->w, "broken", a->id, push_failure, &err);
+}
+
+static void take(struct app *a, struct kt_conn *conn)
+{
+    static const struct kt_pipe_events events = {on_readable, on_writable, on_closed};
+    a->conn = conn;
+    a->pipe = kt_conn_pipe(conn);
+    kt_conn_set_user_timeout(conn, 0); /* as most programs leave it */
+    kt_pipe_listen(a->pipe, &events, a);
+}
+
+static struct app *push_app(lua_State *L, struct kt_lua_world *w, struct kt_lua_sim_driver *d)
+{
+    struct app *a = lua_newuserdatauv(L, sizeof *a, 0);
+    *a = (struct app){.w = w, .driver = d, .id = ++w->ids};
+    kt_list_init(&a->node);
+    luaL_setmetatable(L, KT_SIM_APP);
+    return a;
+}
+
+static void on_connected(void *ctx, struct kt_conn *conn, const struct kt_err *err)
+{
+    struct app *a = ctx;
+    a->connecting = NULL;
+    if (conn) {
+        take(a, conn);
+        kt_lua_sim_dispatch(a->w, "connected", a->id, NULL, NULL);
+    } else {
+        kt_list_remove(&a->node);
+        kt_lua_sim_dispatch(a->w, "unconnected", a->id, push_failure, (void *)err);
+    }
+}
+
+/* world:connect(host, "host:port") → app, id | nil, code, sentence. Then "connected", or "unconnected" with
+ * code and sentence. */
+static int world_connect(lua_State *L)
+{
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    struct kt_sim_host *h = kt_lua_sim_host_arg(L, w, 2);
+    struct kt_err err = {0};
+    struct kt_endpoint to;
+    if (kt_endpoint_parse(&to, luaL_checkstring(L, 3), KT_ENDPOINT_HOST | KT_ENDPOINT_UNIX, &err))
+        return kt_lua_sim_fail_return(L, &err);
+    struct kt_lua_sim_driver *d = kt_lua_sim_driver(w, h, &err);
+    if (!d) return kt_lua_sim_fail_return(L, &err);
+    struct app *a = push_app(L, w, d);
+    if (kt_connect(d->io, &to, on_connected, a, &a->connecting, &err)) return kt_lua_sim_fail_return(L, &err);
+    kt_list_push(&w->apps, &a->node);
+    lua_pushinteger(L, a->id);
+    return 2;
+}
+
+static struct app *app_arg(lua_State *L)
+{
+    return luaL_checkudata(L, 1, KT_SIM_APP);
+}
+
+/* app:read() → what is there ("" if nothing is), whether the end has come */
+static int app_read(lua_State *L)
+{
+    struct app *a = app_arg(L);
+    struct kt_iov iov[8];
+    size_t pieces = a->pipe ? kt_pipe_peek(a->pipe, iov, 8) : 0, n = 0;
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (size_t i = 0; i < pieces; i++) {
+        luaL_addlstring(&b, (const char *)iov[i].data, iov[i].len);
+        n += iov[i].len;
+    }
+    luaL_pushresult(&b);
+    if (n > 0) kt_pipe_consume(a->pipe, n);
+    lua_pushboolean(L, a->pipe && kt_pipe_eof(a->pipe));
+    return 2;
+}
+
+/* app:write(data, from) → how many of the bytes from that position on (0: the first) were taken */
+static int app_write(lua_State *L)
+{
+    struct app *a = app_arg(L);
+    size_t len;
+    const char *data = luaL_checklstring(L, 2, &len);
+    size_t from = (size_t)luaL_optinteger(L, 3, 0);
+    lua_pushinteger(
+        L, a->pipe && from < len ? (lua_Integer)kt_pipe_write(a->pipe, data + from, len - from) : 0);
+    return 1;
+}
+
+static int app_shutdown(lua_State *L)
+{
+    struct app *a = app_arg(L);
+    if (a->pipe) kt_pipe_shutdown(a->pipe);
+    return 0;
+}
+
+static int app_reset(lua_State *L)
+{
+    struct app *a = app_arg(L);
+    if (a->pipe) kt_pipe_reset(a->pipe, KT_ECANCELED);
+    a->pipe = NULL;
+    close_app(a);
+    return 0;
+}
+
+static int app_close(lua_State *L)
+{
+    close_app(app_arg(L));
+    return 0;
+}
+
+/* app:names() → "peer:port", "local:port", or nothing */
+static int app_names(lua_State *L)
+{
+    const struct app *a = app_arg(L);
+    if (!a->conn) return 0;
+    lua_pushstring(L, kt_conn_peer(a->conn));
+    lua_pushstring(L, kt_conn_local(a->conn));
+    return 2;
+}
+
+/* ---- servers ---- */
+
+struct accepted {
+    struct listener *l;
+    struct kt_conn *conn;
+};
+
+static int push_accepted(lua_State *L, void *ctx)
+{
+    struct accepted *c = ctx;
+    struct app *a = push_app(L, c->l->w, c->l->driver);
+    take(a, c->conn);
+    c->conn = NULL;
+    kt_list_push(&a->w->apps, &a->node);
+    lua_pushinteger(L, a->id);
+    return 2;
+}
+
+static void on_conn(void *ctx, struct kt_conn *conn)
+{
+    struct listener *l = ctx;
+    struct accepted c = {l, conn};
+    kt_lua_sim_dispatch(l->w, "accepted", l->id, push_accepted, &c);
+    if (c.conn) kt_pipe_reset(kt_conn_pipe(c.conn), KT_ENOMEM);
+}
+
+/* world:listen(host, "ip:port") → listener, id, "ip:port" | nil, code, sentence. Then "accepted" with app and
+ * its id, for each conn. */
+static int world_listen(lua_State *L)
+{
+    static const struct kt_listener_events events = {on_conn};
+    struct kt_lua_world *w = kt_lua_sim_world_arg(L);
+    struct kt_sim_host *h = kt_lua_sim_host_arg(L, w, 2);
+    struct kt_err err = {0};
+    struct kt_endpoint at;
+    if (kt_endpoint_parse(&at, luaL_checkstring(L, 3), KT_ENDPOINT_ZERO | KT_ENDPOINT_UNIX, &err))
+        return kt_lua_sim_fail_return(L, &err);
+    kt_service_localhost(&at);
+    struct kt_lua_sim_driver *d = kt_lua_sim_driver(w, h, &err);
+    if (!d) return kt_lua_sim_fail_return(L, &err);
+    struct listener *l = lua_newuserdatauv(L, sizeof *l, 0);
+    *l = (struct listener){.w = w, .driver = d, .id = ++w->ids};
+    kt_list_init(&l->node);
+    luaL_setmetatable(L, KT_SIM_LISTENER);
+    if (kt_listen(d->io, &at, &events, l, &l->listener, &err)) return kt_lua_sim_fail_return(L, &err);
+    kt_list_push(&w->listeners, &l->node);
+    lua_pushinteger(L, l->id);
+    lua_pushstring(L, kt_listener_local(l->listener));
+    return 3;
+}
+
+static int listener_close(lua_State *L)
+{
+    close_listener(luaL_checkudata(L, 1, KT_SIM_LISTENER));
+    return 0;
+}
+
+void kt_lua_sim_apps(lua_State *L)
+{
+    static const luaL_Reg world[] = {{"connect", world_connect}, {"listen", world_listen}, {NULL, NULL}};
+    static const luaL_Reg app[] = {{"read", app_read}, {"write", app_write}, {"shutdown", app_shutdown},
+        {"reset", app_reset}, {"close", app_close}, {"names", app_names}, {NULL, NULL}};
+    static const luaL_Reg listener[] = {{"close", listener_close}, {NULL, NULL}};
+    luaL_setfuncs(L, world, 0);
+    kt_lua_sim_class(L, KT_SIM_APP, app, app_close);
+    kt_lua_sim_class(L, KT_SIM_LISTENER, listener, listener_close);
+}

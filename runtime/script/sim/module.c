@@ -1,0 +1,100 @@
+/* See io/system.h. */
+#include "script/sim/module.h"
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdbool.h>
+#include <string.h>
+#include "script/core/embedded.h"
+#include "script/core/script.h"
+#include "script/sim/core.h"
+
+/* What makes sense without a runtime. */
+static bool is_plain(const char *name)
+{
+    static const char *const plain[] = {"kt.units", "kt.schema", "kt.cli.test"};
+    if (strncmp(name, "kt.sim", 6) == 0 && (name[6] == '\0' || name[6] == '.')) return true;
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
+        if (strcmp(name, plain[i]) == 0) return true;
+    return false;
+}
+
+/* Pushes the module's chunk, if there is one. */
+static bool load(lua_State *L, const char *name)
+{
+    for (const struct kt_embedded *e = kt_embedded; e->module; e++) {
+        if (strcmp(e->module, name) != 0) continue;
+        lua_pushfstring(L, "=[%s]", name);
+        if (luaL_loadbufferx(L, e->source, e->len, lua_tostring(L, -1), "t") != LUA_OK) lua_error(L);
+        return true;
+    }
+    return false;
+}
+
+static int search(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    if (strcmp(name, "kt.sim.core") == 0) {
+        lua_pushcfunction(L, kt_lua_sim_core);
+        return 1;
+    }
+    if (is_plain(name) && load(L, name)) {
+        lua_pushfstring(L, "[%s]", name);
+        return 2;
+    }
+    lua_pushfstring(L, "no module '%s' in kt", name);
+    return 1;
+}
+
+void kt_plain_install(lua_State *L)
+{
+    /* Each time: busted puts back the globals that it found before a file of specs. */
+    kt_lua_order(L);
+    if (!luaL_newmetatable(L, "kt.plain")) { /* the name is in the registry: it is done */
+        lua_pop(L, 1);
+        return;
+    }
+    lua_getglobal(L, LUA_LOADLIBNAME);
+    lua_getfield(L, -1, "searchers");
+    lua_pushcfunction(L, search);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 3);
+}
+
+static int absent(lua_State *L)
+{
+    return luaL_error(L,
+        "kt.%s: a spec has kt.sim and kt.version; what scripts get from require \"kt\" is for scripts, which "
+        "a spec runs by host:run",
+        luaL_tolstring(L, 2, NULL));
+}
+
+int kt_plain_open(lua_State *L)
+{
+    lua_newtable(L);
+    lua_pushstring(L, KT_VERSION);
+    lua_setfield(L, -2, "version");
+    kt_plain_install(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "kt.sim");
+    lua_call(L, 1, 1);
+    lua_setfield(L, -2, "sim");
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, absent);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    return 1;
+}
+
+int kt_plain_module(lua_State *L, const char *name)
+{
+    kt_plain_install(L);
+    if (!load(L, name)) return luaL_error(L, "%s is not in this binary", name);
+    lua_pushstring(L, name);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+int kt_plain_core(lua_State *L)
+{
+    return kt_lua_sim_core(L);
+}

@@ -1,0 +1,87 @@
+-- scripts/examples: what all of them keep to, so that none is forgotten. Each is run by a spec of its own on this machine, and
+-- has one in simulated time beside it, for users to copy.
+local h = require "harness"
+local scripts = require "harness.scripts"
+
+--- The spec that runs an example; spec/example_<name>_spec.lua unless it is named here.
+local run_by = {
+  client = "spec/cli/run_spec.lua",
+  server = "spec/cli/run_spec.lua",
+  socks5 = "spec/script/lua_socks5_spec.lua",
+  failover = "spec/script/lua_pool_examples_spec.lua",
+  balance = "spec/script/lua_pool_examples_spec.lua",
+}
+
+--- What makes a script that runs at both ends be the other one.
+local other_end = { ["interactive-vs-bulk"] = "far", ["route-by-port"] = "far", reverse = "inside" }
+
+local names = {}
+for path in io.popen "ls scripts/examples/*.lua":lines() do names[#names + 1] = path:match "([^/]+)%.lua$" end
+
+local function text_of(name) return h.read_file("scripts/examples/" .. name .. ".lua") end
+
+describe("scripts/examples", function()
+  local s
+  before_each(function() s = scripts.new() end)
+  after_each(function()
+    h.cleanup()
+    s.remove()
+  end)
+
+  it("has those that were promised", function()
+    local there = {}
+    for _, name in ipairs(names) do there[name] = true end
+    for _, name in ipairs { "client", "server", "socks5", "route-by-port", "proxy-protocol", "quota", "schedule", "reverse",
+      "interactive-vs-bulk", "failover", "balance" } do
+      assert.is_true(there[name], name)
+    end
+  end)
+
+  for _, name in ipairs(names) do
+    describe(name .. ".lua", function()
+      it("opens with a line that says what it does, and with how to run it", function()
+        local first, rest = text_of(name):match "^(.-\n)(.*)$"
+        assert.matches("^%-%- %u[^\n]+%.\n$", first)
+        assert.is_true(#first <= 105, "too long for a list")
+        assert.matches("^%-%-     kt run " .. name:gsub("%-", "%%-") .. "%.lua%f[%s]", rest)
+      end)
+
+      it("passes kt check as kt new writes it", function()
+        h.run(function()
+          s.key()
+          assert.equal(0, (s.kt("new", name):wait_exit(20)))
+          assert.equal(text_of(name), h.read_file(s.dir .. "/" .. name .. ".lua"))
+          for _, args in ipairs { {}, { other_end[name] } } do
+            local check = s.kt("check", name .. ".lua", table.unpack(args))
+            assert.equal(0, check:wait_exit(20), check.stdout)
+            assert.equal(name .. ".lua: no mistakes\n", check.stdout)
+          end
+        end)
+      end)
+
+      it("passes luacheck", function()
+        local luacheck = io.popen("luacheck --no-color scripts/examples/" .. name .. ".lua 2>&1")
+        local said = luacheck:read "a"
+        assert.is_true(luacheck:close(), said)
+      end)
+
+      it("is in the list of the README", function()
+        local list = h.read_file "scripts/examples/README.md"
+        assert.truthy(list:find(("[%s.lua](%s.lua)"):format(name, name), 1, true))
+        assert.truthy(list:find(("](spec/%s_spec.lua)"):format(name), 1, true))
+      end)
+
+      it("is run by a spec", function()
+        local path = run_by[name] or ("spec/examples/%s_spec.lua"):format(name:gsub("%-", "_"))
+        assert.truthy(h.read_file(path):find(name .. ".lua", 1, true), path)
+      end)
+
+      it("has a spec in simulated time that runs it unmodified", function()
+        local path = ("scripts/examples/spec/%s_spec.lua"):format(name)
+        local text = h.read_file(path)
+        assert.truthy(text:find('require "kt.sim"', 1, true), path)
+        assert.truthy(text:find((':run[ (]"scripts/examples/%s%%.lua"'):format(name:gsub("%-", "%%-"))), path)
+      end)
+    end)
+  end
+end)
