@@ -232,7 +232,7 @@ static void rebuild(struct kt_fec_dec *d, struct group *g, kt_fec_sink sink, voi
     if (!out) return;
     for (unsigned i = 0; i < missing; i++, out += FEC_STRIDE) {
         /* The padding came out as zeros unless the shards were not of one group: worth the look. */
-        size_t size = fec_get16(out);
+        size_t size = kt_get16(out);
         if (size < FEC_SIZE_LEN || size > len || !empty_tail(out, size, len)) {
             d->stats.errors++;
             continue;
@@ -298,7 +298,7 @@ static void file(
 
 int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_fec_sink sink, void *ctx)
 {
-    uint32_t type = len >= FEC_OFF_SHARD ? fec_get16(body + FEC_OFF_TYPE) : 0;
+    uint32_t type = len >= FEC_OFF_SHARD ? kt_get16(body + FEC_OFF_TYPE) : 0;
     bool is_data = type == KT_FEC_TYPE_DATA;
     bool fec = is_data || type == KT_FEC_TYPE_PARITY || type == KT_FEC_TYPE_OOB;
     if (len < FEC_OFF_SHARD || (fec && (len < KT_FEC_HEADER || len > KT_FEC_MAX_PACKET))) {
@@ -320,7 +320,7 @@ int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_f
     } else {
         d->stats.parity++;
     }
-    uint32_t seqid = fec_get32(body);
+    uint32_t seqid = kt_get32(body);
     if (seqid / (d->data + d->parity) >= d->groups) { /* paws or above */
         d->stats.errors++;
         return 0;
@@ -333,7 +333,7 @@ int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_f
 const uint8_t *kt_fec_packet(const uint8_t *body, size_t len, size_t *packet_len)
 {
     if (len < FEC_OFF_SHARD) return NULL;
-    uint32_t type = fec_get16(body + FEC_OFF_TYPE);
+    uint32_t type = kt_get16(body + FEC_OFF_TYPE);
     if (type == KT_FEC_TYPE_PARITY || type == KT_FEC_TYPE_OOB) return NULL;
     size_t at = type == KT_FEC_TYPE_DATA ? KT_FEC_HEADER : 0;
     if (len < at + KT_KCP_OVERHEAD) return NULL;
@@ -344,11 +344,11 @@ const uint8_t *kt_fec_packet(const uint8_t *body, size_t len, size_t *packet_len
 bool kt_fec_peek(const uint8_t *body, size_t len, struct kt_kcp_head *head)
 {
     if (len < FEC_OFF_SHARD) return false;
-    uint32_t type = fec_get16(body + FEC_OFF_TYPE);
+    uint32_t type = kt_get16(body + FEC_OFF_TYPE);
     if (type == KT_FEC_TYPE_PARITY) return false;
     if (type == KT_FEC_TYPE_OOB) {
         if (len < KT_FEC_HEADER + 4) return false;
-        *head = (struct kt_kcp_head){.conv = fec_get32(body + KT_FEC_HEADER)};
+        *head = (struct kt_kcp_head){.conv = kt_get32(body + KT_FEC_HEADER)};
         return true;
     }
     size_t n;

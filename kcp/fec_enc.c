@@ -98,9 +98,9 @@ unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_
         if (e->whole > 0) e->whole--;
     }
     size_t shard = len - FEC_OFF_SHARD;
-    fec_put32(pkt, e->next);
-    fec_put16(pkt + FEC_OFF_TYPE, KT_FEC_TYPE_DATA);
-    fec_put16(pkt + FEC_OFF_SHARD, (uint32_t)shard);
+    kt_put32(pkt, e->next);
+    kt_put16(pkt + FEC_OFF_TYPE, KT_FEC_TYPE_DATA);
+    kt_put16(pkt + FEC_OFF_SHARD, (uint32_t)shard);
     if (e->rows > 0)
         ec_encode_data_update(
             (int)shard, (int)e->data, (int)e->rows, (int)e->count, e->tables, pkt + FEC_OFF_SHARD, e->sum);
@@ -121,8 +121,8 @@ unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_
 size_t kt_fec_enc_parity(struct kt_fec_enc *e, unsigned i, uint8_t *out)
 {
     assert(e->count == e->data && i < e->rows);
-    fec_put32(out, e->parity_base + i); /* a group never straddles the wrap */
-    fec_put16(out + FEC_OFF_TYPE, KT_FEC_TYPE_PARITY);
+    kt_put32(out, e->parity_base + i); /* a group never straddles the wrap */
+    kt_put16(out + FEC_OFF_TYPE, KT_FEC_TYPE_PARITY);
     memcpy(out + FEC_OFF_SHARD, e->sum[i], e->longest);
     return FEC_OFF_SHARD + e->longest;
 }

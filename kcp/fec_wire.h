@@ -3,6 +3,7 @@
 #define KT_KCP_FEC_WIRE_H
 
 #include <stdint.h>
+#include "base/bytes.h"
 #include "kcp/fec.h"
 
 #define FEC_OFF_TYPE 4u
@@ -11,28 +12,6 @@
 
 /* The longest shard, rounded up so that rows of a buffer start on a cache line. */
 #define FEC_STRIDE ((KT_FEC_MAX_PACKET - FEC_OFF_SHARD + 63u) & ~63u)
-
-static inline uint32_t fec_get16(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
-
-static inline uint32_t fec_get32(const uint8_t *p)
-{
-    return fec_get16(p) | fec_get16(p + 2) << 16;
-}
-
-static inline void fec_put16(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-}
-
-static inline void fec_put32(uint8_t *p, uint32_t v)
-{
-    fec_put16(p, v);
-    fec_put16(p + 2, v >> 16);
-}
 
 /* How many groups there are before seqids start over; paws is this times the group's size. */
 static inline uint32_t fec_groups(unsigned shards)

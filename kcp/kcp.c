@@ -3,6 +3,7 @@
 #include "kcp/kcp.h"
 #include <assert.h>
 #include <stdlib.h>
+#include "base/bytes.h"
 #include "kcp/kcp_internal.h"
 
 size_t kt_kcp_block_size(uint32_t mtu)
@@ -19,16 +20,11 @@ static bool config_valid(const struct kt_kcp_config *c)
            (c->cc == KT_KCP_CC_FIXED || c->cc == KT_KCP_CC_RENO);
 }
 
-static uint32_t min32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 /* An acknowledgement may not wait once this many are owed: a peer with a small send window would stand still
  * till our interval is over. One in 16 costs little, as in order they are sent as a single segment. */
 static uint32_t ack_every(const struct kt_kcp_config *c)
 {
-    uint32_t n = min32(KT_KCP_ACK_EVERY, min32(c->mtu / KT_KCP_OVERHEAD, c->rcv_wnd / 8));
+    uint32_t n = kt_min32(KT_KCP_ACK_EVERY, kt_min32(c->mtu / KT_KCP_OVERHEAD, c->rcv_wnd / 8));
     return n > 0 ? n : 1;
 }
 
@@ -45,7 +41,7 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_s
     struct kt_kcp *k = calloc(1, sizeof *k);
     if (!k) return KT_ENOMEM;
     k->cfg = *cfg;
-    k->cfg.resend = min32(cfg->resend, KT_KCP_RESEND_MAX);
+    k->cfg.resend = kt_min32(cfg->resend, KT_KCP_RESEND_MAX);
     k->out = *output;
     k->mss = cfg->mtu - KT_KCP_OVERHEAD;
     k->max_len = (uint32_t)kt_kcp_block_size(cfg->mtu);
@@ -71,7 +67,7 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg)
     c.conv = k->cfg.conv;
     c.mtu = k->cfg.mtu;
     c.ts_base = k->cfg.ts_base;
-    c.resend = min32(cfg->resend, KT_KCP_RESEND_MAX);
+    c.resend = kt_min32(cfg->resend, KT_KCP_RESEND_MAX);
     if (!config_valid(&c)) return KT_EINVAL;
     if (c.rcv_wnd != k->cfg.rcv_wnd) k->tell = true;
     k->cfg = c;

@@ -6,6 +6,7 @@
 #define KT_KCP_SEGMENT_H
 
 #include <stdint.h>
+#include "base/bytes.h"
 
 enum kt_kcp_cmd {
     KT_KCP_PUSH = 81,
@@ -36,19 +37,6 @@ static inline int32_t kt_sn_diff(uint32_t a, uint32_t b)
 static inline uint32_t kt_ts(uint64_t us)
 {
     return (uint32_t)(us / 1000);
-}
-
-static inline uint32_t kt_get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static inline void kt_put32(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-    p[2] = (uint8_t)(v >> 16);
-    p[3] = (uint8_t)(v >> 24);
 }
 
 /* Reads a header; p has KT_KCP_OVERHEAD bytes. Nothing is checked. */

@@ -5,6 +5,7 @@
  * until the end of the turn. */
 #include "link/shaper.h"
 #include <stdlib.h>
+#include "base/bytes.h"
 #include "base/bucket.h"
 #include "io/io.h"
 #include "link/stream.h"
@@ -95,11 +96,6 @@ static void on_clock(void *ctx)
 
 /* ---- as a pipe ---- */
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static void passed(struct kt_shaper *s, struct flow *f, size_t n)
 {
     kt_bucket_take(&f->bucket, n);
@@ -126,7 +122,7 @@ static size_t on_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
             wait_for(s, &s->in);
             return i;
         }
-        iov[i].len = smaller(iov[i].len, room);
+        iov[i].len = kt_min_size(iov[i].len, room);
         room -= iov[i].len;
     }
     return pieces;
@@ -150,7 +146,7 @@ static size_t on_write(struct kt_pipe *p, const void *data, size_t n)
     tell_late(s);
     if (!s->inner || s->code) return 0;
     const size_t room = kt_bucket_room(&s->out.bucket, kt_io_now(s->io));
-    const size_t offered = smaller(n, room);
+    const size_t offered = kt_min_size(n, room);
     const size_t done = offered ? kt_pipe_write(s->inner, data, offered) : 0;
     if (done) passed(s, &s->out, done);
     s->short_write = done == offered && done < n; /* else the inner pipe says when there is room */

@@ -3,6 +3,7 @@
  * Invariant: while an answer is owed (`owed`), `due` says when to look again, and that is always later than
  * the check that set it; so whoever arms a timer for it neither spins nor forgets. */
 #include "link/kcptun/health.h"
+#include "base/bytes.h"
 
 #define ASK_EVERY_US 1000000u
 #define LATE_US 2000000u /* a check that comes so late says nothing about the peer */
@@ -12,15 +13,10 @@
 #define BEHIND_ROW 4u
 #define BEHIND_US 50000u
 
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static uint64_t suspect_us(const struct kt_health *h)
 {
     const uint64_t timeouts = KT_HEALTH_TIMEOUTS * (uint64_t)h->rto_us;
-    return smaller(timeouts > h->suspect_us ? timeouts : h->suspect_us, h->dead_us);
+    return kt_min64(timeouts > h->suspect_us ? timeouts : h->suspect_us, h->dead_us);
 }
 
 uint64_t kt_health_heard(struct kt_health *h, uint64_t now_us)
@@ -92,15 +88,15 @@ static int judge(struct kt_health *h, uint64_t silence, uint64_t stuck, struct k
 
 uint64_t kt_health_left(const struct kt_health *h, uint64_t now_us)
 {
-    const uint64_t end = smaller(h->waiting + h->dead_us, h->moved + stuck_dead(h));
+    const uint64_t end = kt_min64(h->waiting + h->dead_us, h->moved + stuck_dead(h));
     return end > now_us ? end - now_us : 0;
 }
 
 static void look_again(struct kt_health *h, const struct kt_kcp_stats *st)
 {
-    h->due = smaller(h->asked + ASK_EVERY_US, h->waiting + h->dead_us);
-    if (!h->suspect) h->due = smaller(h->due, h->waiting + suspect_us(h));
-    if (h->doubted) h->due = smaller(h->due, h->doubted + row_us(st) / 2);
+    h->due = kt_min64(h->asked + ASK_EVERY_US, h->waiting + h->dead_us);
+    if (!h->suspect) h->due = kt_min64(h->due, h->waiting + suspect_us(h));
+    if (h->doubted) h->due = kt_min64(h->due, h->doubted + row_us(st) / 2);
 }
 
 int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owes, uint64_t now_us,

@@ -1,13 +1,9 @@
 /* See send_budget.h. */
 #include "link/kcptun/send_budget.h"
+#include "base/bytes.h"
 
 #define SOON_US 10000u
 #define SOON_SEGMENTS 3u /* lest every acknowledgement find nothing to send */
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* Bytes that will leave within SOON_US beyond those that can now, to judge by the window and the round trip,
  * or by the rate limit. */
@@ -15,15 +11,15 @@ static uint64_t soon(const struct kt_kcptun_send_budget *h)
 {
     const uint64_t trip = h->kcp.srtt_us ? h->kcp.srtt_us : SOON_US, least = SOON_SEGMENTS * h->mss;
     uint64_t bytes = (uint64_t)h->kcp.window * h->mss * SOON_US / trip;
-    if (h->rate) bytes = smaller(bytes, h->rate * SOON_US / 1000000);
+    if (h->rate) bytes = kt_min64(bytes, h->rate * SOON_US / 1000000);
     return bytes > least ? bytes : least;
 }
 
 size_t kt_kcptun_send_budget_room(const struct kt_kcptun_send_budget *h, size_t want)
 {
     const uint64_t extra = soon(h), queued = (uint64_t)h->kcp.queued * h->mss;
-    const uint64_t ahead = smaller((uint64_t)h->kcp.open * h->mss, h->path) + extra;
-    const size_t room = (size_t)smaller(h->space, ahead > queued ? ahead - queued : 0);
+    const uint64_t ahead = kt_min64((uint64_t)h->kcp.open * h->mss, h->path) + extra;
+    const size_t room = (size_t)kt_min64(h->space, ahead > queued ? ahead - queued : 0);
     if (room < h->overhead + (want > 0)) return 0;
     if (want == 0) return 1;
     if (want + h->overhead <= room) return want;

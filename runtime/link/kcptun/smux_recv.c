@@ -6,16 +6,7 @@
 #include "link/kcptun/smux_internal.h"
 
 #include <string.h>
-
-static uint32_t get16(const uint8_t *p)
-{
-    return p[0] | (uint32_t)p[1] << 8;
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return get16(p) | get16(p + 2) << 16;
-}
+#include "base/bytes.h"
 
 /* ---- back-pressure ---- */
 
@@ -105,8 +96,8 @@ static void on_upd(struct kt_smux *m, uint32_t id, const uint8_t *body)
 {
     struct kt_smux_stream *s = heard(m, id);
     if (!s || s->code) return;
-    s->peer_consumed = get32(body);
-    s->peer_window = get32(body + 4);
+    s->peer_consumed = kt_get32(body);
+    s->peer_window = kt_get32(body + 4);
     if ((int32_t)(s->written - s->peer_consumed) < 0)
         kt_smux_break(s, KT_EPROTO); /* it consumed more than it was sent */
 #ifndef KT_PLANT_LOST_WAKEUP /* a bug for the sweep to find: whoever waits for the window is not told */
@@ -164,7 +155,7 @@ static int check_version(const struct kt_smux *m, struct kt_err *err)
 static size_t body_of(const struct kt_smux *m)
 {
     const unsigned cmd = m->head[1];
-    return cmd == KT_SMUX_UPD || cmd == KT_SMUX_RST ? get16(m->head + 2) : 0;
+    return cmd == KT_SMUX_UPD || cmd == KT_SMUX_RST ? kt_get16(m->head + 2) : 0;
 }
 
 static bool fits(unsigned cmd, size_t len)
@@ -178,7 +169,7 @@ static int check_header(const struct kt_smux *m, struct kt_err *err)
 {
     static const char *const names[] = {"SYN", "FIN", "PSH", "NOP", "UPD", "RST"};
     const unsigned cmd = m->head[1];
-    const size_t len = get16(m->head + 2);
+    const size_t len = kt_get16(m->head + 2);
     if (cmd > (m->abort ? KT_SMUX_RST : KT_SMUX_UPD))
         return kt_err_set(err, KT_EPROTO, "unknown smux command %u", cmd);
     if (cmd == KT_SMUX_UPD && m->cfg.version < 2)
@@ -191,7 +182,7 @@ static int check_header(const struct kt_smux *m, struct kt_err *err)
 /* A whole header (for an UPD or RST, with its body) is there. */
 static int on_frame(struct kt_smux *m, struct kt_err *err)
 {
-    const uint32_t id = get32(m->head + 4), work = m->head[1] == KT_SMUX_SYN ? KT_SMUX_SYN_WORK : 1;
+    const uint32_t id = kt_get32(m->head + 4), work = m->head[1] == KT_SMUX_SYN ? KT_SMUX_SYN_WORK : 1;
     m->work -= work < m->work ? work : m->work;
     /* A kt's hello comes before all else that it says. */
     if (m->cfg.client && m->head[1] != KT_SMUX_NOP) kt_smux_presume_foreign(m);
@@ -202,7 +193,7 @@ static int on_frame(struct kt_smux *m, struct kt_err *err)
         on_fin(m, id);
         break;
     case KT_SMUX_PSH:
-        on_psh(m, id, get16(m->head + 2));
+        on_psh(m, id, kt_get16(m->head + 2));
         break;
     case KT_SMUX_NOP:
         on_nop(m, id);

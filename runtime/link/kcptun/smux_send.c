@@ -4,20 +4,9 @@
  * Invariant: the data queues hold exactly the streams that could frame something if there were room (and
  * those that only wait to hear that memory may be there again), so the pump never skips over anyone. */
 #include "link/kcptun/smux_internal.h"
+#include "base/bytes.h"
 
 #define PIECES 2u /* of a queue, in a frame */
-
-static void put16(uint8_t *p, size_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    put16(p, v & 0xffff);
-    put16(p + 2, v >> 16);
-}
 
 static bool has_room(struct kt_smux *m, size_t want)
 {
@@ -31,8 +20,8 @@ static void frame(struct kt_smux *m, enum kt_smux_cmd cmd, uint32_t id, const st
     uint8_t head[KT_SMUX_HEADER];
     head[0] = (uint8_t)m->cfg.version;
     head[1] = (uint8_t)cmd;
-    put16(head + 2, len);
-    put32(head + 4, id);
+    kt_put16(head + 2, (uint32_t)len);
+    kt_put32(head + 4, id);
     m->frames++;
     m->owner.frame(m->ctx, head, payload, pieces);
 }
@@ -144,8 +133,8 @@ static bool send_upd(struct kt_smux_stream *s)
     struct kt_smux *m = s->m;
     if (!has_room(m, KT_SMUX_UPD_BODY)) return false;
     uint8_t body[KT_SMUX_UPD_BODY];
-    put32(body, s->consumed);
-    put32(body + 4, kt_smux_grant(s));
+    kt_put32(body, s->consumed);
+    kt_put32(body + 4, kt_smux_grant(s));
     s->control &= (uint8_t)~KT_SMUX_DUE_UPD;
     requeue(s);
     frame(m, KT_SMUX_UPD, s->id, &(struct kt_iov){body, sizeof body}, 1, sizeof body);

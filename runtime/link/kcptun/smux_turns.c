@@ -13,6 +13,7 @@
  * Invariant: a line that busy_priorities does not name is empty. (One that it names may be: streams leave
  * their line in many places, and the bit is cleared when the next look finds nobody.) */
 #include "link/kcptun/smux_internal.h"
+#include "base/bytes.h"
 
 #define OVERDRAFT 4
 #define FRAME_MAX                                                                                            \
@@ -62,15 +63,10 @@ bool kt_smux_waiting(struct kt_smux *m)
     return kt_smux_refusal(m) || !kt_list_empty(&m->control) || first_busy(m, 0) < KT_PRIORITIES;
 }
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Bytes of credit for a turn. */
 static size_t quantum(const struct kt_smux_stream *s)
 {
-    const size_t frame = smaller(s->m->cfg.frame_size, FRAME_MAX);
+    const size_t frame = kt_min_size(s->m->cfg.frame_size, FRAME_MAX);
     const size_t bytes = s->weight * frame / ((size_t)KT_WEIGHT_DEFAULT * OVERDRAFT);
     return bytes > 0 ? bytes : 1;
 }
@@ -83,7 +79,7 @@ struct kt_smux_stream *kt_smux_turn(struct kt_smux *m, size_t *most)
     struct kt_list *line = &m->data[priority];
     struct kt_smux_stream *s = head_of(m, priority);
     *most = m->cfg.frame_size;
-    if (priority != first) *most = smaller(*most, SPARE_FRAME);
+    if (priority != first) *most = kt_min_size(*most, SPARE_FRAME);
     if (line->next == line->prev) return s; /* alone */
     while (s->credit <= 0) {
         s->credit += (int32_t)quantum(s);
@@ -92,7 +88,7 @@ struct kt_smux_stream *kt_smux_turn(struct kt_smux *m, size_t *most)
         kt_list_push(line, &s->ready);
         s = head_of(m, priority);
     }
-    *most = smaller(*most, quantum(s) * OVERDRAFT);
+    *most = kt_min_size(*most, quantum(s) * OVERDRAFT);
     return s;
 }
 

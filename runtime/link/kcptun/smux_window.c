@@ -22,6 +22,7 @@
  * Invariant: m->claimed is the sum of the streams' claims. A stream that is not closed is in m->granted, or
  * in one of m->shrunk while a smaller window is not believed in yet. */
 #include "link/kcptun/smux_internal.h"
+#include "base/bytes.h"
 
 size_t kt_smux_hold_most(const struct kt_smux *m)
 {
@@ -54,11 +55,6 @@ void kt_smux_claim(struct kt_smux_stream *s)
 
 /* ---- windows ---- */
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static size_t less(size_t a, size_t b)
 {
     return a > b ? a - b : 0;
@@ -70,7 +66,7 @@ static uint32_t bounded(const struct kt_smux *m, size_t window)
 {
     const size_t least = m->cfg.session_buffer / 2 / (m->count + 1);
     if (window < least) window = least;
-    return window > 0 ? (uint32_t)smaller(window, m->cfg.stream_buffer) : 1;
+    return window > 0 ? (uint32_t)kt_min_size(window, m->cfg.stream_buffer) : 1;
 }
 
 size_t kt_smux_spare(const struct kt_smux *m)
@@ -85,21 +81,22 @@ size_t kt_smux_send_most(const struct kt_smux_stream *s)
     size_t most = less(m->cfg.session_buffer, others) / 2;
     if (most < KT_SMUX_SEND_LEAST) most = KT_SMUX_SEND_LEAST;
     if (most > KT_SMUX_SEND_BUFFER) most = KT_SMUX_SEND_BUFFER;
-    return smaller(most, s->send.len + kt_smux_spare(m) / 2);
+    return kt_min_size(most, s->send.len + kt_smux_spare(m) / 2);
 }
 
 static uint32_t due(const struct kt_smux_stream *s)
 {
     const struct kt_smux *m = s->m;
     size_t window = less(kt_smux_hold_most(m), m->claimed - s->claim) / 2;
-    if (s->recv.len > 0) window = smaller(window, less(m->cfg.session_buffer, m->buffered - s->recv.len) / 2);
-    return bounded(m, smaller(window, kt_smux_spare(m) / 2));
+    if (s->recv.len > 0)
+        window = kt_min_size(window, less(m->cfg.session_buffer, m->buffered - s->recv.len) / 2);
+    return bounded(m, kt_min_size(window, kt_smux_spare(m) / 2));
 }
 
 /* What a stream keeps that receives nothing. All of these together leave half of the buffer. */
 static uint32_t at_rest(const struct kt_smux *m)
 {
-    return bounded(m, smaller(KT_SMUX_INITIAL_WINDOW, m->cfg.session_buffer / (m->count + 1)));
+    return bounded(m, kt_min_size(KT_SMUX_INITIAL_WINDOW, m->cfg.session_buffer / (m->count + 1)));
 }
 
 static void ask(struct kt_smux_stream *s)
@@ -173,7 +170,7 @@ static void shrink_idle(struct kt_smux *m, const struct kt_smux_stream *except)
 uint32_t kt_smux_grant(struct kt_smux_stream *s)
 {
     struct kt_smux *m = s->m;
-    const uint32_t full = due(s), window = s->resting ? (uint32_t)smaller(full, at_rest(m)) : full;
+    const uint32_t full = due(s), window = s->resting ? (uint32_t)kt_min_size(full, at_rest(m)) : full;
     s->last = s->consumed + window;
     s->unannounced = 0;
     if ((int32_t)(s->last - s->far) > 0) s->far = s->last;

@@ -16,6 +16,7 @@
 #include <snappy-c.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/bytes.h"
 
 #define HEAD 4u /* type, length */
 #define CRC 4u
@@ -35,29 +36,6 @@ static uint32_t masked_crc(const uint8_t *data, size_t n)
 {
     uint32_t c = ~crc32_iscsi((unsigned char *)(uintptr_t)data, (int)n, 0xffffffffu); /* it does not write */
     return (c >> 15 | c << 17) + 0xa282ead8u;
-}
-
-static void put24(uint8_t *p, size_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-    p[2] = (uint8_t)(v >> 16);
-}
-
-static size_t get24(const uint8_t *p)
-{
-    return (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    put24(p, v);
-    p[3] = (uint8_t)(v >> 24);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)get24(p) | (uint32_t)p[3] << 24;
 }
 
 /* ---- encoder ---- */
@@ -131,8 +109,8 @@ static size_t put_chunk(struct kt_snappy_enc *e, const uint8_t *data, size_t n, 
         memcpy(body, data, n);
         size = n;
     }
-    put24(out + 1, CRC + size);
-    put32(out + HEAD, masked_crc(data, n));
+    kt_put24(out + 1, (uint32_t)(CRC + size));
+    kt_put32(out + HEAD, masked_crc(data, n));
     return HEAD + CRC + size;
 }
 
@@ -247,7 +225,7 @@ static int decode(struct kt_snappy_dec *d, struct kt_err *err)
         block = d->plain.data;
         n = size;
     }
-    if (masked_crc(block, n) != get32(d->body.data))
+    if (masked_crc(block, n) != kt_get32(d->body.data))
         return kt_err_set(err, KT_EPROTO, "snappy: wrong checksum");
     d->ready = block;
     d->ready_len = n;
@@ -280,7 +258,7 @@ static int take(struct kt_snappy_dec *d, const uint8_t *data, size_t n, size_t *
         memcpy(d->head + d->head_have, data, *taken);
         d->head_have += *taken;
         if (d->head_have < HEAD) return 0;
-        d->body_len = get24(d->head + 1);
+        d->body_len = kt_get24(d->head + 1);
         d->body_have = 0;
         int r = check_head(d, err);
         if (r < 0) return r;

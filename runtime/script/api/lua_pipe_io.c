@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "script/core/handle.h"
 #include "script/core/script.h"
 
@@ -51,11 +52,6 @@ struct kt_lua_writing {
     const char *data; /* anchored by the stack */
     size_t len, done;
 };
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 /* ---- arguments ---- */
 
@@ -137,7 +133,7 @@ static bool make_room(struct kt_lua_reading *r, size_t n)
     if (n <= r->cap - r->len) return true;
     size_t cap = r->cap ? r->cap : BUFFER_MIN;
     while (cap - r->len < n) cap *= 2;
-    cap = smaller(cap, r->want);
+    cap = kt_min_size(cap, r->want);
     if (cap - r->cap > gathered_max(rt) - rt->gathered) return false;
     char *buf = realloc(r->buf, cap);
     if (!buf) return false;
@@ -159,7 +155,7 @@ static void give_back(struct kt_lua_reading *r)
  * there. */
 static size_t find_delimiter(const struct kt_lua_reading *r, size_t n)
 {
-    size_t from = r->len - smaller(r->len, r->delimiter_len - 1); /* it may have begun earlier */
+    size_t from = r->len - kt_min_size(r->len, r->delimiter_len - 1); /* it may have begun earlier */
     const char *found = memmem(r->buf + from, r->len + n - from, r->delimiter, r->delimiter_len);
     return found ? (size_t)(found - r->buf) + r->delimiter_len - r->len : 0;
 }
@@ -170,7 +166,7 @@ static int gather(struct kt_lua_reading *r)
     while (r->len < r->want) {
         struct kt_iov piece;
         if (kt_pipe_peek(pipe, &piece, 1) == 0) return nothing(r->h);
-        size_t n = smaller(piece.len, r->want - r->len);
+        size_t n = kt_min_size(piece.len, r->want - r->len);
         if (!make_room(r, n)) return KT_ENOMEM;
         memcpy(r->buf + r->len, piece.data, n);
         size_t end = r->delimiter ? find_delimiter(r, n) : 0;
@@ -316,7 +312,7 @@ static size_t copy_from(struct kt_pipe *pipe, char *to, size_t most)
     struct kt_iov pieces[16];
     size_t count = kt_pipe_peek(pipe, pieces, sizeof pieces / sizeof pieces[0]), n = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t len = smaller(pieces[i].len, most - n);
+        size_t len = kt_min_size(pieces[i].len, most - n);
         if (to) memcpy(to + n, pieces[i].data, len);
         n += len;
     }
