@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "base/err.h"
 
-#define FIRST_CAP 32u
+#define FIRST_CAP 8u
 
 int kt_acks_init(struct kt_acks *a)
 {

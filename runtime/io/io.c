@@ -12,6 +12,7 @@ void kt_io_init(struct kt_io *io, const struct kt_io_ops *ops, const struct kt_l
     io->ops = ops;
     io->log = log;
     io->now = now_us;
+    io->descriptors = SIZE_MAX;
     kt_wheel_init(&io->wheel, now_us);
     kt_list_init(&io->turn);
 }
@@ -31,6 +32,11 @@ void kt_io_stop(struct kt_io *io)
 void kt_io_free(struct kt_io *io)
 {
     if (io) io->ops->free(io);
+}
+
+size_t kt_io_descriptors(const struct kt_io *io)
+{
+    return io->descriptors;
 }
 
 uint64_t kt_io_now(const struct kt_io *io)

@@ -34,6 +34,10 @@ void kt_io_stop(struct kt_io *io);
 /* Frees the io; every handle must have been closed (asserted: a leak is a bug). */
 void kt_io_free(struct kt_io *io);
 
+/* Descriptors that the process may have open at once, as it was when the io was made; SIZE_MAX: any number.
+ */
+size_t kt_io_descriptors(const struct kt_io *io);
+
 /* ---- clock and chance ---- */
 
 /* Monotonic µs, read once per loop turn: cheap, and equal for all that happens in a turn. */
@@ -348,6 +352,7 @@ struct kt_io {
     const struct kt_io_ops *ops;
     const struct kt_log *log; /* where the io says what it has to say; may be NULL */
     uint64_t now;             /* µs, this turn */
+    size_t descriptors;       /* kt_io_descriptors */
     struct kt_wheel wheel;
     struct kt_list turn; /* of kt_turn */
 };

@@ -151,6 +151,13 @@ int kt_system_file_create(
     return finish(fd, path, data, len, err);
 }
 
+size_t kt_plain_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return SIZE_MAX;
+    return (size_t)limit.rlim_cur;
+}
+
 const char *kt_plain_no_fd(int errnum, char out[KT_PLAIN_NO_FD])
 {
     struct rlimit limit;

@@ -15,6 +15,9 @@ int kt_system_file_append(
 int kt_system_file_create(
     struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
+/* The process's limit of open descriptors; SIZE_MAX: there is none. */
+size_t kt_plain_descriptors(void);
+
 /* The sentence for running out of descriptors: errnum is EMFILE (this process) or ENFILE (the system).
  * Returns out. */
 #define KT_PLAIN_NO_FD 96u

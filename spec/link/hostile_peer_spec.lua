@@ -80,3 +80,26 @@ describe("a peer that has the key and sends", function()
     end)
   end
 end)
+
+describe("a session that has received 44 bytes", function()
+  after_each(h.cleanup)
+
+  it("costs the server little memory, at the defaults of compression and FEC", function()
+    h.run(function()
+      local _, server = h.peer.tunnel(h.transfer.echo().at, { crypt = "null" })
+      local before, sessions = server:rss(), 600
+      for i = 1, sessions do
+        local kcp = ("<I4BBI2I4I4I4I4"):pack(CONV + i, 81, 0, 512, 0, 0, 0, 12) .. "\xff\6\0\0sNaPpYxx"
+        local stranger = uv.new_udp()
+        stranger:bind("127.0.0.1", 0)
+        stranger:try_send(fec(0, 0xf1, ("<I2"):pack(2 + #kcp) .. kcp), "127.0.0.1", server.port)
+        stranger:close()
+        if i % 50 == 0 then h.loop.sleep(0.01) end
+      end
+      local held = server:counters().CurrEstab
+      assert.is_true(held > sessions // 2)
+      local each = (server:rss() - before) // held
+      if h.memory_counts then assert.is_true(each < 28 << 10, ("%d bytes each"):format(each)) end
+    end)
+  end)
+end)

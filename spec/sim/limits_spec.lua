@@ -41,6 +41,29 @@ describe("a server with --maxstreams", function()
   end)
 end)
 
+describe("a server with few descriptors", function()
+  it("leaves some to a neighbour, whatever one session opens", function()
+    local w = sim.world {}
+    w:host("server", { descriptors = 132 })
+    local far = server(w)
+    local connect, neighbour = client(w, "client"), client(w, "neighbour")
+    local apps = {}
+    for i = 1, 90 do
+      apps[i] = connect()
+      apps[i]:try_echo("hello", { timeout = "5s" })
+    end
+    assert.equal(50, far:stats().counters.StreamsNow)
+    assert.equal(40, far:stats().counters.StreamsRefused)
+    assert.equal(1, times(far:log "refused", "the rest of the descriptors is for others"))
+
+    for i = 1, 25 do
+      apps[90 + i] = neighbour()
+      apps[90 + i]:echo "hello"
+    end
+    assert.equal(75, far:stats().counters.StreamsNow)
+  end)
+end)
+
 describe("a client with --maxstreams", function()
   it("opens further streams in another session", function()
     local w = sim.world {}

@@ -15,7 +15,7 @@ function host.__tostring(self) return "host " .. self.name end
 
 function host.new(world, name, opts)
   local self = setmetatable({ world = world, name = name, scripts = {}, servers = {} }, host)
-  local ok, _, text = world.core:new_host(name, opts.address, opts.send and opts.send * 8)
+  local ok, _, text = world.core:new_host(name, opts.address, opts.send and opts.send * 8, opts.descriptors)
   if not ok then complain.raise("w:host: %s", text) end
   for path, data in pairs(opts.files) do world.core:put_file(name, path, tostring(data)) end
   return self

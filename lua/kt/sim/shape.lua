@@ -83,6 +83,8 @@ shape.host = { type = "table", keys = {
   { name = "address", type = "strings", min = 1, max = 16,
     doc = "Its IP address or addresses. Default: 10.0.N.1 and fd00::N, where N numbers the hosts from 1." },
   { name = "send", type = "rate", min = RATE_MIN, max = RATE_MAX, doc = "Maximum rate at which it sends, over all links. Default: 4 Gbit/s." },
+  { name = "descriptors", type = "integer", min = 64, max = 1 << 30,
+    doc = "Limit of open descriptors that its processes see, from which kt derives how many streams a session may have. Default: none." },
   { name = "files", type = "map", default = {}, doc = "Files by path." },
 } }
 

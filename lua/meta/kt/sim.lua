@@ -127,6 +127,7 @@ local world = {}
 ---@class (exact) kt.sim.world.host_options
 ---@field address? string|string[] Its IP address or addresses. Default: 10.0.N.1 and fd00::N, where N numbers the hosts from 1. (string or list of strings, 1 to 16)
 ---@field send? kt.rate Maximum rate at which it sends, over all links. Default: 4 Gbit/s. (rate, "1kbit" to "1000Gbit")
+---@field descriptors? integer Limit of open descriptors that its processes see, from which kt derives how many streams a session may have. Default: none. (integer, 64 to 1073741824)
 ---@field files? table<string, string|number> Files by path.
 
 --- Returns the host of that name; the first call makes it. Only that call may have options.

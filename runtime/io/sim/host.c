@@ -162,6 +162,7 @@ static int init(struct kt_sim_host *h, const struct kt_sim_host_opts *opts, stru
     h->up = true;
     h->real_files = opts->real_files;
     h->send_bps = opts->send_bps ? opts->send_bps : SIM_HOST_BPS;
+    h->descriptors = opts->descriptors;
     snprintf(h->name, sizeof h->name, "%s", opts->name);
     kt_list_init(&h->node);
     kt_list_init(&h->files);

@@ -84,6 +84,7 @@ struct kt_sim_host {
     struct kt_hmap udp_ports, tcp_ports, conn_ids;
     struct sim_nat *nat[2]; /* v4, v6; or NULL */
     uint64_t send_bps;
+    size_t descriptors;  /* 0: any number */
     uint64_t busy_until; /* ns: when all that it has sent is out of it */
     uint16_t next_port;  /* ephemeral */
     uint64_t read_rate;

@@ -84,7 +84,8 @@ struct kt_sim_host_opts {
     const struct kt_addr *addrs; /* its own, besides 127.0.0.0/8 and ::1; ports are ignored */
     size_t n_addrs;              /* at most 16; 0: 10.0.<n>.1 and fd00::<n>, n counting hosts from 1 */
     uint64_t send_bps;           /* how fast packets come out of it; 0: 4 Gbit/s; at least 1000 */
-    bool real_files;             /* files that it does not have are read from this machine */
+    size_t descriptors; /* what kt_io_descriptors says there; 0: SIZE_MAX. Nothing runs out of them */
+    bool real_files;    /* files that it does not have are read from this machine */
 };
 
 /* KT_EINUSE: the name or an address is taken. */

@@ -15,7 +15,6 @@
 #define FIRST_PIECE 32u
 #define TURN_BYTES 262144u /* of payload that a session takes in a turn */
 #define TURN_FRAMES 512u   /* ... and frames (kt_smux_budget) */
-#define REACH_LEAST 16u    /* segments stored past the next, however short memory is */
 #define PUMP_ROUNDS 8      /* streams that write from `writable` are pumped again at most so often a turn */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
@@ -51,18 +50,6 @@ static size_t frame_overhead(const struct kt_kcptun_session *s)
     return KT_SMUX_HEADER + (s->comp ? KT_SNAPPY_OVERHEAD : 0);
 }
 
-/* Bytes that the session may still take for buffers. */
-static size_t memory_left(const struct kt_kcptun_session *s)
-{
-    return kt_kcptun_context_spare(
-        s->sh, kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs));
-}
-
-static size_t on_spare(void *ctx)
-{
-    return memory_left(ctx);
-}
-
 /* Room while the peer's address is not validated. Little may leave, so a frame is cut to what may leave now,
  * and the next waits until it has left. Headers alone are short. */
 static size_t first_room(const struct kt_kcptun_session *s, size_t want)
@@ -81,7 +68,8 @@ static size_t on_room(void *ctx, size_t want)
     struct kt_kcptun_session *s = ctx;
     if (s->over) return 0;
     if (s->path.limited) return first_room(s, want);
-    if (memory_left(s) == 0 && kt_kcp_unacked(s->kcp)) return 0; /* an acknowledgement makes room */
+    if (kt_kcptun_session_memory_left(s) == 0 && kt_kcp_unacked(s->kcp))
+        return 0; /* an acknowledgement makes room */
     const struct kt_kcptun_config *cfg = &s->sh->cfg;
     struct kt_kcptun_send_budget h = {
         .mss = kt_kcp_mss(s->kcp),
@@ -139,19 +127,6 @@ static void on_wake(void *ctx)
     if (!s->busy) kt_kcptun_session_schedule(s);
 }
 
-static bool on_admit(void *ctx, bool full)
-{
-    struct kt_kcptun_session *s = ctx;
-    if (!full) return true;
-    s->sh->counters->StreamsRefused++;
-    if (!s->told_full)
-        kt_log(s->sh->log, KT_LOG_WARN,
-            "session with %s: %u streams are open; new ones are refused (max_streams)", s->peer_text,
-            s->sh->cfg.max_streams);
-    s->told_full = true;
-    return false;
-}
-
 static void on_accept(void *ctx, struct kt_pipe *stream)
 {
     struct kt_kcptun_session *s = ctx;
@@ -179,7 +154,7 @@ static void on_streams(void *ctx, size_t n)
     s->sh->counters->StreamsNow += n - s->streams;
     s->streams = n;
     s->went_idle = n == 0;
-    if (n < s->sh->cfg.max_streams / 2) s->told_full = false;
+    kt_kcptun_session_note_room(s);
     if (n == 0) kt_kcptun_session_schedule(s);
 }
 
@@ -206,13 +181,13 @@ static const struct kt_smux_owner smux_owner = {
     .frame = on_frame,
     .wake = on_wake,
     .accept = on_accept,
-    .admit = on_admit,
+    .admit = kt_kcptun_session_admit,
     .resume = on_resume,
     .hello = on_hello,
     .streams = on_streams,
     .facts = on_facts,
     .cut = kt_kcptun_session_note_cut,
-    .spare = on_spare,
+    .spare = kt_kcptun_session_spare,
 };
 
 /* ---- the turn ---- */
@@ -409,20 +384,11 @@ static void set_local(struct kt_kcptun_session *s, const struct kt_addr *to, uin
     if (st.una == 0 || st.una != una) s->path.from = *to;
 }
 
-/* A peer can make us hold a whole window of segments by leaving out the first. */
-static void limit_reach(struct kt_kcptun_session *s)
-{
-    const size_t segments = memory_left(s) / kt_slab_block_size(s->sh->segs) / 2;
-    kt_kcp_reach(s->kcp, segments < REACH_LEAST      ? REACH_LEAST
-                         : segments > KT_KCP_WND_MAX ? UINT32_MAX
-                                                     : (uint32_t)segments);
-}
-
 void kt_kcptun_session_input(
     struct kt_kcptun_session *s, const uint8_t *body, size_t len, const struct kt_addr *to)
 {
     if (s->over) return;
-    limit_reach(s);
+    kt_kcptun_session_limit_reach(s);
     const uint64_t silence = kt_health_heard(&s->health, kt_io_now(s->sh->io));
     if (s->health.suspect || silence >= resume_us(s)) s->resume = true;
     if (!s->up_at) s->up_at = s->health.heard;

@@ -4,7 +4,8 @@
  *   session_address.c  where the peer is: validation, challenges, moving
  *   session_health.c   a peer that is silent
  *   session_mtu.c      a path that loses long datagrams
- *   session_stall.c    streams that hold up all others
+ *   session_limits.c what a session may take of what all sessions share
+ *   session_stall.c  streams that hold up all others
  *   session_facts.c    what is counted, and what others may know
  *   session_probe.c    round trips that somebody waits for */
 #ifndef KT_LINK_KCPTUN_SESSION_INTERNAL_H
@@ -70,6 +71,19 @@ struct kt_kcptun_session {
 void kt_kcptun_session_schedule(struct kt_kcptun_session *s);
 /* Ends it with this code and sentence, if it has not ended; the turn hook reports it. */
 void kt_kcptun_session_fail(struct kt_kcptun_session *s, int code, const char *why);
+
+/* ---- session_limits.c ---- */
+
+/* kt_smux_owner's admit and spare. */
+bool kt_kcptun_session_admit(void *ctx, bool full);
+size_t kt_kcptun_session_spare(void *ctx);
+/* The number of streams changed: refusals are news again if there is much room. */
+void kt_kcptun_session_note_room(struct kt_kcptun_session *s);
+/* Bytes that the session may still take for buffers. */
+size_t kt_kcptun_session_memory_left(const struct kt_kcptun_session *s);
+/* Before input: how far beyond the next segment KCP may store what comes. A peer can make us hold a whole
+ * window by leaving out the first. */
+void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s);
 
 /* ---- session_stall.c ---- */
 

@@ -54,6 +54,7 @@ static int new_host(lua_State *L)
         .addrs = addrs,
         .n_addrs = (size_t)n,
         .send_bps = (uint64_t)luaL_optinteger(L, 4, 0),
+        .descriptors = (size_t)luaL_optinteger(L, 5, 0),
         .real_files = true};
     if (kt_sim_host_new(w->sim, &opts, &h, &err)) return kt_lua_sim_fail_return(L, &err);
     lua_pushboolean(L, 1);

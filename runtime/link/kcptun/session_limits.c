@@ -1,0 +1,59 @@
+/* What a session may take of what all sessions share: streams, memory, descriptors. For the last two the rule
+ * is the same: it may have as much as is left for all the others. So one that takes all it can leaves half,
+ * two leave a third, and a newcomer finds something however many there are. */
+#include "io/io.h"
+#include "link/kcptun/session_internal.h"
+
+#define REACH_LEAST 16u       /* segments stored past the next, however short memory is */
+#define OTHER_DESCRIPTORS 32u /* what a process needs besides its conns */
+
+/* ---- streams ---- */
+
+/* A stream takes a descriptor, for the conn at its end here. */
+static size_t descriptors_left(const struct kt_kcptun_session *s)
+{
+    const size_t limit = kt_io_descriptors(s->sh->io), own = kt_smux_streams(s->smux);
+    const size_t used = (size_t)s->sh->counters->StreamsNow - s->streams + own + OTHER_DESCRIPTORS;
+    return used < limit ? limit - used : 0;
+}
+
+bool kt_kcptun_session_admit(void *ctx, bool full)
+{
+    struct kt_kcptun_session *s = ctx;
+    const size_t open = kt_smux_streams(s->smux);
+    if (!full && open < descriptors_left(s)) return true;
+    s->sh->counters->StreamsRefused++;
+    if (!s->told_full)
+        kt_log(s->sh->log, KT_LOG_WARN, "session with %s: %zu streams are open; new ones are refused (%s)",
+            s->peer_text, open,
+            full ? "max_streams" : "the rest of the descriptors is for others; raise ulimit -n");
+    s->told_full = true;
+    return false;
+}
+
+void kt_kcptun_session_note_room(struct kt_kcptun_session *s)
+{
+    if (s->streams < s->sh->cfg.max_streams / 2 && s->streams < descriptors_left(s) / 2) s->told_full = false;
+}
+
+/* ---- memory ---- */
+
+size_t kt_kcptun_session_memory_left(const struct kt_kcptun_session *s)
+{
+    return kt_kcptun_context_spare(
+        s->sh, kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs));
+}
+
+size_t kt_kcptun_session_spare(void *ctx)
+{
+    return kt_kcptun_session_memory_left(ctx);
+}
+
+void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s)
+{
+    const size_t segments = kt_kcptun_session_memory_left(s) / kt_slab_block_size(s->sh->segs) / 2;
+    if (segments > KT_KCP_WND_MAX)
+        kt_kcp_reach(s->kcp, UINT32_MAX);
+    else
+        kt_kcp_reach(s->kcp, segments < REACH_LEAST ? REACH_LEAST : (uint32_t)segments);
+}
