@@ -204,17 +204,6 @@ void kt_listener_close(struct kt_listener *l)
     if (l) l->close(l);
 }
 
-int kt_connect(struct kt_io *io, const struct kt_endpoint *to, kt_connect_cb cb, void *ctx,
-    struct kt_connect **out, struct kt_err *err)
-{
-    return io->ops->connect(io, to, cb, ctx, out, err);
-}
-
-void kt_connect_cancel(struct kt_connect *c)
-{
-    if (c) c->cancel(c);
-}
-
 /* ---- names, signals, files ---- */
 
 int kt_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_cb cb, void *ctx,

@@ -308,6 +308,8 @@ void kt_append_close(struct kt_appender *a, bool wait);
 
 /* ---- the backend's side ---- */
 
+struct kt_dialer;
+
 struct kt_io_ops {
     void (*run)(struct kt_io *);
     void (*stop)(struct kt_io *);
@@ -319,8 +321,7 @@ struct kt_io_ops {
         struct kt_udp **, struct kt_err *);
     int (*listen)(struct kt_io *, const struct kt_endpoint *, const struct kt_listener_events *, void *,
         struct kt_listener **, struct kt_err *);
-    int (*connect)(struct kt_io *, const struct kt_endpoint *, kt_connect_cb, void *, struct kt_connect **,
-        struct kt_err *);
+    const struct kt_dialer *dialer; /* io/connect.h */
     int (*resolve)(
         struct kt_io *, const char *, uint16_t, kt_resolve_cb, void *, struct kt_resolve **, struct kt_err *);
     /* May be NULL. The question was checked. */
@@ -372,10 +373,6 @@ struct kt_conn {
     void (*name_local)(struct kt_conn *); /* fills `local` if it is empty; NULL: it is filled */
     uint64_t user_timeout_us;             /* read when it is next needed */
     char peer[128], local[128];
-};
-
-struct kt_connect {
-    void (*cancel)(struct kt_connect *);
 };
 
 struct kt_resolve {

@@ -249,8 +249,7 @@ void kt_sim_tcp_vanish(struct kt_sim_host *h, const struct sim_io *p, bool crash
 int kt_sim_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt_listener_events *events,
     void *ctx, struct kt_listener **out, struct kt_err *err);
 void kt_sim_listen_vanish(struct kt_sim_host *h, const struct sim_io *p);
-int kt_sim_connect(struct kt_io *io, const struct kt_endpoint *to, kt_connect_cb cb, void *ctx,
-    struct kt_connect **out, struct kt_err *err);
+extern const struct kt_dialer kt_sim_dialer;
 
 /* ---- names, signals, files ---- */
 

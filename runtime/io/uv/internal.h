@@ -157,8 +157,7 @@ void kt_uv_conn_hurry(struct uv_io *u);
 
 int kt_uv_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt_listener_events *events,
     void *ctx, struct kt_listener **out, struct kt_err *err);
-int kt_uv_connect(struct kt_io *io, const struct kt_endpoint *to, kt_connect_cb cb, void *ctx,
-    struct kt_connect **out, struct kt_err *err);
+extern const struct kt_dialer kt_uv_dialer;
 int kt_uv_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_cb cb, void *ctx,
     struct kt_resolve **out, struct kt_err *err);
 int kt_uv_query(struct kt_io *io, const struct kt_question *question, kt_query_cb cb, void *ctx,
