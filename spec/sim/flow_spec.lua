@@ -19,12 +19,12 @@ end
 
 describe("a transfer to the wrong kind of server says so at once:", function()
   local cases = {
-    { "up", "echo", 'the server has sent something, which one of kind "sink" never does' },
-    { "up", "source", 'the server has sent something, which one of kind "sink" never does' },
-    { "down", "sink", 'host server took it by a server of kind "sink", and it wants one of kind "source"' },
-    { "down", "echo", 'byte 0 is not the one that was sent; is the server of kind "source"?' },
-    { "echo", "sink", 'host server took it by a server of kind "sink", and it wants one of kind "echo"' },
-    { "echo", "source", 'byte 0 is not the one that was sent; is the server of kind "echo"?' },
+    { "up", "echo", 'the server sent data; expected a server of kind "sink"' },
+    { "up", "source", 'the server sent data; expected a server of kind "sink"' },
+    { "down", "sink", 'host server has a server of kind "sink"; expected kind "source"' },
+    { "down", "echo", 'byte 0 differs from the one sent; is the server of kind "source"?' },
+    { "echo", "sink", 'host server has a server of kind "sink"; expected kind "echo"' },
+    { "echo", "source", 'byte 0 differs from the one sent; is the server of kind "echo"?' },
   }
   for _, case in ipairs(cases) do
     it(case[1] .. " to one of kind " .. case[2], function()
@@ -42,7 +42,7 @@ describe("a transfer", function()
     for _, has in ipairs { 1000, 5000 } do
       local w = two()
       w:host "server":serve { on = ":1", kind = "source", bytes = has }
-      assert.matches(has .. ' of 3000 bytes arrived; that is what the source had: host:serve { kind = "source", bytes = ... }',
+      assert.matches(has .. ' of 3000 bytes arrived; the source sent no more, see bytes in host:serve { kind = "source", bytes = ... }',
         failure(w, { kind = "down", bytes = 3000 }), 1, true)
     end
   end)
@@ -78,7 +78,7 @@ describe("keystrokes", function()
     local w = two()
     w:host "server":serve { on = ":1", fn = function(conn) conn:write "220 welcome\r\n" end }
     assert.error_matches(function() w:keystrokes { from = "client", to = "server:1" }:wait() end,
-      'the server has sent what was not typed; one of kind "echo" does not', 1, true)
+      'the server sent data that was not typed; expected a server of kind "echo"', 1, true)
   end)
 
   it("have no median and no worst before one was answered", function()
@@ -99,7 +99,7 @@ describe("settling", function()
     w:host "server":serve { on = ":1", kind = "echo" }
     w:transfer { from = "client", to = "server:1", bytes = 1000 }
     assert.error_matches(function() w:settle() end,
-      "w:settle: transfer of 1000 bytes, client to server:1 (up): 0 of 1000 bytes arrived; the server has sent something", 1, true)
+      "w:settle: transfer of 1000 bytes, client to server:1 (up): 0 of 1000 bytes arrived; the server sent data", 1, true)
   end)
 
   it("leaves the flows that the spec has waited for to the spec", function()
@@ -174,7 +174,7 @@ describe("waiting for a line of a script's log", function()
     local script = talker(w)
     local ok, why = pcall(function() script:wait_log("three", { timeout = "10s" }) end)
     assert.is_false(ok)
-    assert.matches('^spec/sim/flow_spec.lua:%d+: script:wait_log: s.lua logged nothing like "three" within 10 s; its last line is: .*number two', why)
+    assert.matches('^spec/sim/flow_spec.lua:%d+: script:wait_log: s.lua logged no line matching "three" within 10 s; last line: .*number two', why)
     assert.equal(10, w:now())
   end)
 end)

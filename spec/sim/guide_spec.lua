@@ -74,7 +74,7 @@ describe("the guide to testing", function()
         else
           assert.is_nil(said:match "[1-9]%d* failure" or said:match "[1-9]%d* error", said)
         end
-        local again = said:match "\nTo repeat:\n([^\n]+)"
+        local again = said:match "\nTo reproduce:\n([^\n]+)"
         if again then assert.equal(said:match "seed %d+ of .*with", run(again):match "seed %d+ of .*with") end
       end)
     elseif step.name == "in a spec" then

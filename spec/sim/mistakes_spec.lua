@@ -22,7 +22,7 @@ local function mistake(fn)
   local line = debug.getinfo(fn, "S").linedefined
   local ok, why = pcall(fn)
   assert.is_false(ok)
-  local at, text = tostring(why):match "^spec/sim_mistakes_spec%.lua:(%d+): (.*)$"
+  local at, text = tostring(why):match "^spec/sim/mistakes_spec%.lua:(%d+): (.*)$"
   assert.is_string(at, why)
   assert.equal(line, tonumber(at))
   return text
@@ -71,7 +71,7 @@ describe("a spec's mistake", function()
 
   it("of linking twice names the line of the first", function()
     local w = two()
-    assert.matches("linked already (spec/sim/mistakes_spec.lua:8)", mistake(function() w:link("server", "client", {}) end), 1, true)
+    assert.matches("already linked (spec/sim/mistakes_spec.lua:8)", mistake(function() w:link("server", "client", {}) end), 1, true)
   end)
 
   it("in which end of a link is meant is told", function()
@@ -83,8 +83,8 @@ describe("a spec's mistake", function()
   it("of a time that has passed is told", function()
     local w = two()
     w:run "5s"
-    assert.equal("w:run: time does not go back: it is 5 s already, which is after 3 s", mistake(function() w:run "3s" end))
-    assert.equal("w:at: time does not go back: it is 5 s already, which is after 1 s", mistake(function() w:at("1s", print) end))
+    assert.equal("w:run: 3 s is in the past; the clock is at 5 s", mistake(function() w:run "3s" end))
+    assert.equal("w:at: 1 s is in the past; the clock is at 5 s", mistake(function() w:at("1s", print) end))
   end)
 
   it("of a time beyond all reason is told", function()
@@ -124,7 +124,7 @@ describe("a spec's mistake", function()
     local client = w:host "client"
     client:file("a.lua", 'local kt = require "kt" kt.spawn(function() kt.sleep "1h" end)')
     client:run "a.lua"
-    assert.matches("host client runs a.lua already (since spec/sim/mistakes_spec.lua:" ..
+    assert.matches("host client already runs a.lua (started at spec/sim/mistakes_spec.lua:" ..
       debug.getinfo(1, "l").currentline - 2 .. ")", mistake(function() client:run "a.lua" end), 1, true)
     client:run("a.lua", { beside = true })
   end)
@@ -149,7 +149,7 @@ describe("a spec's mistake", function()
     w:at("1s", function() w:run "20s" end)
     local ok, why = pcall(function() w:run "10s" end)
     assert.is_false(ok)
-    assert.matches("w:run: the world runs already; only the body of a spec runs it", why, 1, true)
+    assert.matches("w:run: the world is already running; call it in the body of a spec", why, 1, true)
   end)
 
   it("of waiting where nothing can wait is told", function()
@@ -158,7 +158,7 @@ describe("a spec's mistake", function()
     local app = w:host "client":connect "server:1"
     local ok, why = pcall(function() w:run_until(function() return app:echo "hello" end) end)
     assert.is_false(ok)
-    assert.matches("cannot wait here, while the world runs", why, 1, true)
+    assert.matches("cannot wait here while the world runs", why, 1, true)
   end)
 
   it("of a rule's answer names the rule's line", function()
@@ -174,7 +174,7 @@ describe("a spec's mistake", function()
 
   it("of waiting for what does not come about is told with the clock", function()
     local w = two()
-    assert.equal("w:run_until: it did not come about within 5 s; the clock shows 5 s",
+    assert.equal("w:run_until: not true within 5 s; the clock is at 5 s",
       mistake(function() w:run_until(function() end, { timeout = "5s" }) end))
   end)
 
@@ -217,7 +217,7 @@ describe("a spec's mistake", function()
     w:at("1s", function() app:echo "hello"; happened[#happened + 1] = "an echo later" end)
     local ok, why = pcall(function() w:run "5s" end)
     assert.is_false(ok)
-    assert.matches("^the first\n  in the function of w:task [^\n]+\n  at [^\n]+\n%(and 1 more at that instant%)$", why)
+    assert.matches("^the first\n  in the function given to w:task [^\n]+\n  at [^\n]+\n%(and 1 more at that instant%)$", why)
     assert.equal(1, w:now())
     w:run "5s"
     table.sort(happened)
@@ -290,7 +290,7 @@ describe("a spec's mistake", function()
     local k = w:keystrokes { from = client, to = "server:1", count = 1 }
     assert.equal("flow:meadian: no such method; did you mean flow:median?", mistake(function() k:meadian() end))
     assert.equal("flow:wiat: no such method; did you mean flow:wait?", mistake(function() k:wiat() end))
-    assert.equal('app:frobnicate: no such method; "Reference" in docs/testing.md has them all',
+    assert.equal('app:frobnicate: no such method; see docs/reference-sim.md',
       mistake(function() client:connect "server:1":frobnicate() end))
     assert.is_nil(k.server) -- which a flow may have
   end)
@@ -343,7 +343,7 @@ describe("a spec's mistake", function()
     w:at("1s", function() error() end)
     local ok, why = pcall(w.run, w, "2s")
     assert.is_false(ok)
-    assert.matches("an error without a value\n  in the function of w:at (spec/sim/mistakes_spec.lua:", why, 1, true)
+    assert.matches("an error without a value\n  in the function given to w:at (spec/sim/mistakes_spec.lua:", why, 1, true)
   end)
 
   it("in what a host or a name is called is told", function()
@@ -369,7 +369,7 @@ describe("a spec's mistake", function()
 
   it("that takes a host of another world is told", function()
     local w, other = two(), two()
-    local text = "host server is one of another world"
+    local text = "host server belongs to another world"
     assert.equal("w:link: " .. text, mistake(function() w:link("client", other:host "server") end))
     assert.equal("w:name: " .. text, mistake(function() w:name("n", other:host "server") end))
     assert.equal("w:transfer: " .. text, mistake(function() w:transfer { from = other:host "server", to = "server:1" } end))
@@ -410,7 +410,7 @@ describe("a spec's mistake", function()
       local ok, why = pcall(function() w:run "5s" end)
       assert.is_false(ok)
       local line = debug.getinfo(1, "l").currentline - 5
-      assert.equal(("%s%d: ouch\n  in the function of %s (%s)\n  at %s%d\n  from %s%d"):format(here, line, what, given, here, line, here, line + 1),
+      assert.equal(("%s%d: ouch\n  in the function given to %s (%s)\n  at %s%d\n  from %s%d"):format(here, line, what, given, here, line, here, line + 1),
         (why:gsub("(from [^\n]+)\n.*", "%1")))
     end
     check("w:at", function(w, fn) w:at("1s", fn) end)
@@ -427,7 +427,8 @@ describe("a spec's mistake", function()
     local ok, why = pcall(function() w:run "5s" end)
     assert.is_false(ok)
     assert.equal("failure", debug.getmetatable(why).__type)
-    assert.matches("Expected objects to be equal.*in the function of w:at %(spec/sim/mistakes_spec.lua:%d+%)\n  at spec/sim/mistakes_spec.lua:%d+", why.message)
+    assert.matches("Expected objects to be equal.*in the function given to w:at %(spec/sim/mistakes_spec.lua:%d+%)\n"
+      .. "  at spec/sim/mistakes_spec.lua:%d+", why.message)
   end)
 
   it("of yielding a task that nobody resumes is told", function()
@@ -444,7 +445,7 @@ describe("a spec's mistake", function()
     w:task(function() w:close() end)
     local ok, why = pcall(function() w:run "5s" end)
     assert.is_false(ok)
-    assert.matches("spec/sim/mistakes_spec.lua:" .. debug.getinfo(1, "l").currentline - 3 .. ": w:close: the world runs", why, 1, true)
+    assert.matches("spec/sim/mistakes_spec.lua:" .. debug.getinfo(1, "l").currentline - 3 .. ": w:close: the world is running", why, 1, true)
   end)
 end)
 
@@ -466,7 +467,7 @@ describe("a world that cannot go on", function()
     again()
     local ok, why = pcall(function() w:run "5s" end)
     assert.is_false(ok)
-    assert.matches(("livelock at 0 s: 100001 tasks .* that of spec/sim/mistakes_spec.lua:%d %%(seed 1%%)"):format(line), why)
+    assert.matches(("livelock at 0 s: 100001 tasks .* from spec/sim/mistakes_spec.lua:%d %%(seed 1%%)"):format(line), why)
   end)
 
   it("is none that has very many tasks at one instant", function()

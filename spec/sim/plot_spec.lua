@@ -81,7 +81,7 @@ describe("a drawing", function()
       looks[look], n = true, n + 1
     end
     assert.equal(21, n)
-    assert.matches("and 9 more, which are not drawn", svg, 1, true)
+    assert.matches("and 9 more, not drawn", svg, 1, true)
   end)
 
   it("draws a series' limit with it, under one name", function()

@@ -89,7 +89,7 @@ describe("the pools of a script", function()
     local line = debug.getinfo(1, "l").currentline + 1
     local ok, why = pcall(function() return script:pools().mian end)
     assert.is_false(ok)
-    assert.equal(('spec/sim/pools_spec.lua:%d: script s.lua on host client: no pool "mian"; did you mean "main"?'):format(line), why)
+    assert.equal(('spec/sim/pools_spec.lua:%d: script s.lua on host client: unknown pool "mian"; did you mean "main"?'):format(line), why)
   end)
 
   it("are as they were for whoever looks, and do not change by it", function()

@@ -166,7 +166,7 @@ describe("a script on a simulated host", function()
 
   it("ends itself by os.exit in its main chunk, too", function()
     assert.equal(0, run("os.exit(0)", { unsafe = true }).exit_code)
-    assert.error_matches(function() run("os.exit(4)", { unsafe = true }) end, "s.lua on host here: it ended at once, with code 4", 1, true)
+    assert.error_matches(function() run("os.exit(4)", { unsafe = true }) end, "s.lua on host here: exited immediately with code 4", 1, true)
   end)
 
   it("runs no programs of this machine's, and has no locale but C", function()

@@ -36,7 +36,7 @@ describe("a simulated tunnel", function()
   it("fails where kt client is run when that cannot begin, with what it said", function()
     local w = sim.world { seed = 7 }
     assert.error_matches(function() w:host("client"):run("kt client", { args = { "--nonsense" } }) end,
-      "host:run: script kt client on host client: it ended at once, with code 1: kt client: --nonsense: unknown flag",
+      "host:run: script kt client on host client: exited immediately with code 1: kt client: --nonsense: unknown flag",
       1, true)
   end)
 

@@ -54,7 +54,7 @@ local function receive(w, flow, conn, dir, rx)
       return
     end
     local wrong = core.differ(dir.seed, rx.got, data)
-    if wrong then error(("%s: byte %d is not the one that was sent"):format(flow.tell(), wrong), 0) end
+    if wrong then error(("%s: byte %d differs from the one sent"):format(flow.tell(), wrong), 0) end
     rx.got = rx.got + #data
     if dir.slow then w:sleep(dir.slow.pause) end
   end

@@ -1,8 +1,8 @@
---- Apps: what users have behind a tunnel. An app is a TCP conn of a simulated host: one that the spec opened, or one that a
---- server of the spec's accepted. Its calls wait, in a task as a script's do, in the body of a spec by running the world.
+--- Apps: TCP conns of simulated hosts that stand for users' applications. The spec opened it, or one of the spec's servers accepted it.
+--- Its calls wait: in a task as in scripts, in the body of a spec by running the world.
 ---
---- connect and echo stand for a user who expects them to work: they raise when they do not. Their twins try_connect and
---- try_echo, and all the rest, give nil and an err, as functions of scripts do.
+--- connect and echo raise when they fail, because they stand for users who expect them to work. try_connect, try_echo and all other
+--- calls return nil and an err, as in scripts.
 local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
@@ -12,7 +12,7 @@ local task = require "kt.sim.task"
 local app = {}
 app.__index = app
 
---- What the modules here give instead of a timeout.
+--- Options for calls of kt.sim's own modules that have no timeout.
 app.FOREVER = { timeout = 1e9 }
 
 function app.__tostring(self) return self.what end
@@ -23,7 +23,7 @@ local function new(host, core, id, what)
   return self
 end
 
---- For world.lua: one that a server accepted.
+--- For world.lua: an app for a conn that a server accepted.
 function app.accepted(host, core, id)
   local self = new(host, core, id, ("a conn of host %s"):format(host.name))
   self.peer, self.local_addr = core:names()
@@ -55,7 +55,7 @@ function app.connect(host, to, opts)
   return nil, self.broken or complain.err("closed", self.what .. ": closed")
 end
 
--- ---- what comes from the world ----
+-- ---- events from the world ----
 
 local function wake(self)
   local waiter = self.waiting
@@ -97,10 +97,10 @@ end
 -- ---- reading ----
 
 local function ended(self)
-  return self.broken or self.ended and complain.err("closed", self.what .. ": it was closed") or nil
+  return self.broken or self.ended and complain.err("closed", self.what .. ": closed by this end") or nil
 end
 
--- Reads until enough(buffer) gives how many bytes to take; what is left stays for the next.
+-- Reads until enough(parts, size) returns the number of bytes to take; the rest is kept for the next call.
 local function read(self, what, opts, enough)
   local timeout = timeout_of(what, opts)
   local limit = deadline(self, timeout)
@@ -125,7 +125,7 @@ local function read(self, what, opts, enough)
         if not task.wait(self.world, what, self.waiting, limit) then
           self.waiting = nil
           why = complain.err("timeout", ("%s: %s within %g s"):format(self.what,
-            size > 0 and ("only %d bytes"):format(size) or "nothing came", timeout))
+            size > 0 and ("only %d bytes"):format(size) or "nothing received", timeout))
         end
       end
       if why then
@@ -138,20 +138,20 @@ local function read(self, what, opts, enough)
   end
 end
 
---- What is there, at least a byte, at most `max`.
+--- Reads at least one byte and at most `max`.
 function app:read(max, opts)
   if type(max) == "table" then max, opts = nil, max end
   if max then complain.value("app:read", { type = "integer", min = 1 }, max) end
   return read(self, "app:read", opts, function(_, size) return math.min(size, max or size) end)
 end
 
---- Exactly n bytes.
+--- Reads exactly n bytes.
 function app:read_exactly(n, opts)
   complain.value("app:read_exactly", { type = "integer", min = 1 }, n)
   return read(self, "app:read_exactly", opts, function(_, size) return size >= n and n end)
 end
 
---- Up to and with the delimiter.
+--- Reads up to and including the delimiter.
 function app:read_until(delimiter, opts)
   if type(delimiter) ~= "string" or delimiter == "" then
     complain.misfit("app:read_until", "a delimiter of at least one byte", delimiter)
@@ -165,7 +165,7 @@ function app:read_until(delimiter, opts)
   end)
 end
 
---- All until the other end finishes.
+--- Reads until the other end finishes sending.
 function app:read_all(opts)
   local data, err = read(self, "app:read_all", opts, function() end)
   if err.code ~= "eof" then return data, err end
@@ -175,7 +175,7 @@ end
 
 -- ---- writing ----
 
---- Writes all of it; returns true when it has been taken, which is not when it has arrived.
+--- Writes all of the data; returns true when it has been accepted, which is before it arrives.
 function app:write(data, opts)
   if type(data) ~= "string" then complain.misfit("app:write", "a string", data) end
   local timeout = timeout_of("app:write", opts)
@@ -184,20 +184,20 @@ function app:write(data, opts)
   while true do
     local why = ended(self)
     if why then return nil, why end
-    if self.finished then return nil, complain.err("closed", self.what .. ": written to after shutdown") end
+    if self.finished then return nil, complain.err("closed", self.what .. ": write after shutdown") end
     at = at + self.core:write(data, at)
     if at >= #data then return true end
     self.writing = task.waiter()
     if not task.wait(self.world, "app:write", self.writing, limit) then
       self.writing = nil
-      return nil, complain.err("timeout", ("%s: only %d of %d bytes were taken within %g s"):format(
+      return nil, complain.err("timeout", ("%s: only %d of %d bytes were accepted within %g s"):format(
         self.what, at, #data, timeout))
     end
   end
 end
 app.send = app.write
 
---- Ends sending; reading goes on.
+--- Half-closes it: ends sending; this end can still read.
 function app:shutdown()
   self.finished = true
   self.core:shutdown()
@@ -213,15 +213,14 @@ end
 
 function app:close() finish(self, "close") end
 function app:reset() finish(self, "reset") end
-app.__close = app.close -- also when its world was closed before
+app.__close = app.close -- works on a closed world too
 
 function app:is_open() return not self.ended and not self.broken end
 
 -- ---- echo ----
 
---- Sends text to an echo server at the other end and waits until it has come back, all of it and unharmed:
---- { server = the host that echoed it, time = seconds it took } | nil, err. An echo server that is not the world's own
---- (kind = "echo") has no name.
+--- Sends text to an echo server and waits until all of it has come back unchanged. Returns { server = the host that echoed it, time =
+--- seconds, text } or nil, err. `server` is nil unless the server is one of the spec's, of kind "echo".
 function app:try_echo(text, opts)
   local world = self.world
   if type(text) ~= "string" then complain.misfit("app:echo", "a string", text) end
@@ -239,7 +238,7 @@ function app:try_echo(text, opts)
     return nil, complain.err(err.code, ("%s; %d of %d bytes came back"):format(err.text, #came, #message))
   end
   if back ~= message then
-    return nil, complain.err("protocol", ("%s: something else came back: %q"):format(self.what, back:sub(1, 60)))
+    return nil, complain.err("protocol", ("%s: received something else: %q"):format(self.what, back:sub(1, 60)))
   end
   local server = world.echoed[id]
   world.echoed[id] = nil

@@ -1,5 +1,5 @@
---- Classes of what a spec holds: worlds, hosts, links, apps and the rest. What is wrong with a call before it has begun is said
---- here for all of them, at the spec's line: a method that there is not, a dot in place of the colon, a world that was closed.
+--- Makes the classes of objects in specs: worlds, hosts, links, apps and so on. For all of them it reports, at the spec's line, calls of
+--- unknown methods, a dot in place of a colon, and calls on a closed world.
 local complain = require "kt.sim.complain"
 local schema = require "kt.schema"
 
@@ -14,7 +14,7 @@ local function names_of(class)
   return names
 end
 
--- For the modules here, and for a field that comes later, there is nothing yet; for a spec there is no such thing.
+-- Reading an unknown key: an error in a spec; nil for kt.sim's own modules and for fields that are not set yet.
 local function absent(name, fields)
   local later = {}
   for _, field in ipairs(fields) do later[field] = true end
@@ -22,7 +22,7 @@ local function absent(name, fields)
     if later[key] or type(key) ~= "string" or not complain.from_spec() then return nil end
     local near = schema.suggest(key, names_of(class))
     complain.raise("%s:%s: no such method%s", name, key, near and ("; did you mean %s:%s?"):format(name, near)
-      or '; "Reference" in docs/testing.md has them all')
+      or "; see docs/reference-sim.md")
   end
 end
 
@@ -38,9 +38,11 @@ local function checked(class, name, key, fn, opts)
   end
 end
 
---- Makes one of a table of functions, when all of them are there. name: what specs call it ("w"). opts: kept, a list of methods that
---- do no harm to a closed world; fields, those that are nil at times; world, which gives an object's world; base, the class it
---- has all the rest from.
+--- Makes a class of a complete table of methods. name: its name in messages ("w"). opts:
+---   kept     methods that may be called on a closed world
+---   fields   fields that may be nil
+---   world    a function that returns an object's world
+---   base     a class to inherit from
 return function(class, name, opts)
   opts = opts or {}
   local how = { kept = {}, world = opts.world }
@@ -50,7 +52,7 @@ return function(class, name, opts)
     if type(key) == "string" and type(value) == "function" and not key:find "^__" then own[key] = value end
   end
   for key, fn in next, own do class[key] = checked(class, name, key, fn, how) end
-  class[class] = true -- what an object of it is known by, and of those derived from it
+  class[class] = true -- marks objects of this class and of derived ones
   for key, value in next, opts.base or {} do
     if class[key] == nil then class[key] = value end
   end

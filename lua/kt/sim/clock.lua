@@ -1,5 +1,5 @@
---- A world's clock counts whole µs. A time given in seconds is rounded to the nearest of them; but what is longer than nothing
---- never becomes nothing: w:sleep(1e-9) in a loop gets on by 1 µs each time.
+--- Converts times to whole µs, the unit of a world's clock. Times in seconds are rounded to the nearest µs, but a positive time is never
+--- rounded to 0: w:sleep(1e-9) in a loop advances by 1 µs each time.
 local clock = {}
 
 function clock.us(seconds)
@@ -14,7 +14,7 @@ local function days_in(year, month)
   return month == 2 and leap and 29 or DAYS[month]
 end
 
---- Seconds from 1970 until a moment in UTC, "2026-03-02" or "2026-03-02 22:59:30"; nil for what is none.
+--- Parses a moment in UTC, "2026-03-02" or "2026-03-02 22:59:30", to seconds since 1970; nil if it is invalid.
 function clock.moment(text)
   local year, month, day, rest = text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)(.*)$"
   if not year then return nil end

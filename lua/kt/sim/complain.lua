@@ -1,4 +1,4 @@
---- Mistakes in specs: found at the spec's own line, described as kt.schema describes those in scripts.
+--- Reports mistakes in specs at the spec's own line, in the same form as kt.schema does for scripts.
 local clock = require "kt.sim.clock"
 local schema = require "kt.schema"
 
@@ -6,19 +6,19 @@ local complain = {}
 
 local TIME = { type = "duration", max = 1e9 }
 
---- "spec/x_spec.lua:12: ", the innermost line of the spec that is calling; "" if there is none.
+--- "spec/x_spec.lua:12: ", the innermost line on the stack that belongs to the spec; "" if there is none.
 function complain.where()
   local line = complain.line()
   return line and line .. ": " or ""
 end
 
--- kt.sim's own, embedded or from files.
+-- Whether a stack frame belongs to kt.sim, embedded or loaded from files.
 local function ours(info) return info.source:find "^=%[kt" or info.source:find "/kt/sim/%w+%.lua$" end
 
--- "spec/x_spec.lua:12"; not short_src, which is cut short.
+-- "spec/x_spec.lua:12". Avoids short_src, which may be truncated.
 local function place(info) return (info.source:match "^[@=](.*)$" or info.short_src) .. ":" .. info.currentline end
 
---- The same without ": ", or nil. Of a coroutine, if one is given.
+--- The same without ": ", or nil. co: a coroutine to look at instead of the running one.
 function complain.line(co)
   for level = co and 0 or 2, 200 do
     local info
@@ -28,14 +28,14 @@ function complain.line(co)
   end
 end
 
---- Whether what called the caller is none of kt.sim's. After a tail call nobody knows: then it is not.
+--- Whether the caller's caller is outside kt.sim. After a tail call that is unknown, and the answer is false.
 function complain.from_spec()
   if debug.getinfo(2, "t").istailcall then return false end
   local info = debug.getinfo(3, "S")
   return info ~= nil and not ours(info)
 end
 
---- "w:at (spec/x_spec.lua:12)", for what goes wrong later in a function that was given there.
+--- "w:at (spec/x_spec.lua:12)": the origin to report if a function passed here fails later.
 function complain.origin(what)
   local line = complain.line()
   return line and ("%s (%s)"):format(what, line) or what
@@ -55,15 +55,15 @@ local function lines_of(co, level)
   return out
 end
 
---- An error of a function of the spec's, with what called that function and the lines it has come through. Of a task (co), or of
---- the coroutine that runs, in which this is the message handler. A table of the spec's own stays as it is.
+--- An error raised by a function of the spec, with the origin of the function and a traceback. co: the task that failed; without it,
+--- this is a message handler of the running coroutine. An error that is a table of the spec's own is returned unchanged.
 function complain.told(why, origin, co)
   local meta = debug.getmetatable(why)
   local failure = meta and meta.__type == "failure" and type(why.message) == "string"
   if why == nil then why = "an error without a value" end
   if type(why) ~= "string" and not failure then return why end
   local through = lines_of(co, co and 0 or 3)
-  local text = ("\n  in the function of %s%s"):format(origin, #through > 0 and "\n  at " .. table.concat(through, "\n  from ") or "")
+  local text = ("\n  in the function given to %s%s"):format(origin, #through > 0 and "\n  at " .. table.concat(through, "\n  from ") or "")
   if not failure then return why .. text end
   why.message = why.message .. text
   return why
@@ -84,7 +84,7 @@ function complain.checked(what, description, value)
   return out
 end
 
---- One value against a description.
+--- One value checked against a description.
 function complain.value(what, description, value)
   local out, wrong, suggestion = schema.types[description.type](description, value)
   if wrong then complain.raise("%s: %s%s", what, wrong, suggestion and "; " .. suggestion or "") end
@@ -103,11 +103,11 @@ function complain.unknown(what, kind, name, names)
     or #names > 0 and "; " .. schema.one_of(names) or "")
 end
 
---- A list whose elements have names, to be asked by name too.
+--- Lets a list of elements with names also be indexed by name.
 function complain.by_name(list, where)
   local named, names = {}, {}
   for i = #list, 1, -1 do
-    named[list[i].name] = list[i] -- of two that have one name the first
+    named[list[i].name] = list[i] -- the first of several with the same name
     table.insert(names, 1, list[i].name)
   end
   return setmetatable(list, { __index = function(_, name)
@@ -117,7 +117,7 @@ function complain.by_name(list, where)
   end })
 end
 
---- What was expected to be able to fail, as scripts have it: code and sentence.
+--- A failure at run time: code and sentence, as in scripts.
 local err = {}
 err.__index = err
 function err:__tostring() return self.text end

@@ -1,5 +1,5 @@
---- What goes through a tunnel and is measured on its way: transfers, whose every byte is checked, and keystrokes, whose every
---- answer is timed. Both run beside the spec; wait() waits for their end.
+--- Measured traffic through a tunnel: transfers, in which every byte is checked, and keystrokes, in which every answer is timed. Both run
+--- concurrently with the spec; wait() waits until they end.
 local app = require "kt.sim.app"
 local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
@@ -10,7 +10,7 @@ local task = require "kt.sim.task"
 
 local FOREVER = app.FOREVER
 local CHUNK = 65536
-local WANTED = { up = "sink", down = "source" } -- the kind of server; "echo" for all else
+local SERVER = { up = "sink", down = "source" } -- the kind of server needed; otherwise "echo"
 
 local flow = {}
 flow.__index = flow
@@ -21,15 +21,15 @@ local function new(world, opts, what)
   local id = #world.transfers + 1
   local self = setmetatable({
     world = world, id = id, what = what, bytes = opts.bytes, received = 0, conns = 0,
-    kind = opts.kind, wants = WANTED[opts.kind] or "echo", started = world:now(), stall = 0, over = task.waiter(), timeout = opts.timeout,
+    kind = opts.kind, wants = SERVER[opts.kind] or "echo", started = world:now(), stall = 0, over = task.waiter(), timeout = opts.timeout,
   }, flow)
   world.transfers[id] = self
   return self
 end
 
--- ---- what arrives ----
+-- ---- arrivals ----
 
---- For servers: a conn came with this flow's tag.
+--- For servers: a conn with this flow's tag was accepted.
 function flow:arrives(server)
   self.conns = self.conns + 1
   self.server = server
@@ -43,17 +43,17 @@ function flow:progress(n)
   self.received = self.received + n
 end
 
---- Bytes of the flow that begin at position `at`.
+--- Bytes of the flow have arrived, beginning at position `at`.
 function flow:takes(at, data)
   self:progress(#data)
   if self.damage then return end
   local wrong = core.differ(self.seed or self.id, at, data)
   if not wrong then return end
-  self.damage = ("byte %d is not the one that was sent"):format(wrong)
+  self.damage = ("byte %d differs from the one sent"):format(wrong)
   if wrong == 0 then self.damage = ("%s; is the server of kind %q?"):format(self.damage, self.wants) end
 end
 
---- For servers: the flow whose first eight bytes these are, or nil.
+--- For servers: the flow that begins with these eight bytes, or nil.
 function flow.of(world, first)
   if first:sub(1, 4) == "kt:t" then return world.transfers[(string.unpack("<I4", first, 5))] end
   for _, self in ipairs(world.transfers) do
@@ -62,7 +62,7 @@ function flow.of(world, first)
 end
 
 
---- Nothing more comes.
+--- The flow has ended: no more bytes will arrive.
 function flow:ends(err)
   if self.ended then return end
   self.ended = self.world:now()
@@ -70,35 +70,35 @@ function flow:ends(err)
   task.wake(self.world, self.over)
 end
 
--- ---- figures ----
+-- ---- results ----
 
---- Whether every byte arrived once and in order.
+--- Whether every byte has arrived, once and in order.
 function flow:intact() return self:fault() == nil end
 
---- What keeps it from being intact, or nil.
+--- Says why it is not intact; nil if it is.
 function flow:fault()
   if self.damage then return self.damage end
-  if self.conns > 1 then return ("it came %d times"):format(self.conns) end
+  if self.conns > 1 then return ("it arrived %d times"):format(self.conns) end
   if self.received ~= self.bytes then
     return ("%d of %d bytes arrived%s"):format(self.received, self.bytes, self.error and "; " .. self.error
-      or self.kind == "down" and self.received > 0 and self.ended and '; that is what the source had: host:serve { kind = "source", bytes = ... }'
+      or self.kind == "down" and self.received > 0 and self.ended and '; the source sent no more, see bytes in host:serve { kind = "source", bytes = ... }'
       or self.received == 0 and (self.kind ~= "up" or self.conns == 0) and ('; is there a server of kind "%s"?'):format(self.wants) or "")
   end
-  return not self.ended and "its end has not come" or nil
+  return not self.ended and "it has not ended" or nil
 end
 
---- Bytes a second, from its beginning to the last byte that arrived.
+--- Bytes per second, from the start to the last byte that arrived.
 function flow:goodput()
   local spent = (self.last or self.started) - self.started
   return spent > 0 and self.received / spent or 0
 end
 
---- The longest time in which nothing arrived, in seconds, once the first byte was there.
+--- The longest time without a byte arriving, in seconds, after the first byte.
 function flow:worst_stall()
   return math.max(self.stall, not self.ended and self.last and self.world:now() - self.last or 0)
 end
 
---- Waits until it has ended; raises if it is not intact then, or does not end within the `timeout` it was given.
+--- Waits until it ends; raises if it is not intact, or does not end within its timeout.
 function flow:wait()
   self.waited = true
   task.wait(self.world, "flow:wait", self.over, clock.us(self.started + self.timeout))
@@ -137,17 +137,17 @@ end
 
 local kinds = {}
 
--- Tells servers which flow it is.
+-- Identifies the flow to the server.
 local function tag(self, conn) return conn:write("kt:t" .. string.pack("<I4", self.id), FOREVER) end
 
--- To a sink, which finds the flow by its tag, takes its bytes and tells its end. It reads beside that: until the sink has closed,
--- or the way to it broke.
+-- To a sink, which finds the flow by its tag, checks its bytes and reports its end. Another task reads until the sink has closed or the
+-- conn breaks.
 function kinds.up(self, conn)
   local closed = task.waiter()
   self.world:task(function()
     local data, err = conn:read(FOREVER)
     if data then
-      self:ends 'the server has sent something, which one of kind "sink" never does'
+      self:ends 'the server sent data; expected a server of kind "sink"'
       conn:reset()
     elseif err.code ~= "eof" then
       self:ends(err)
@@ -201,7 +201,7 @@ keys.__index = keys
 function keys:latencies() return self.times end
 
 local function some(self, what)
-  if #self.times == 0 then complain.raise("flow:%s: no keystroke has been answered yet; wait() waits for all of them", what) end
+  if #self.times == 0 then complain.raise("flow:%s: no keystroke has been answered yet; call wait() first", what) end
 end
 
 function keys:worst()
@@ -247,7 +247,7 @@ function flow.keystrokes(world, opts)
       end
       if not struck[self.received + #data] then
         conn:reset()
-        return self:ends 'the server has sent what was not typed; one of kind "echo" does not'
+        return self:ends 'the server sent data that was not typed; expected a server of kind "echo"'
       end
       for i = self.received + 1, self.received + #data do self.times[i] = world:now() - struck[i] end
       self:takes(self.received, data)

@@ -1,4 +1,4 @@
---- Hosts: machines of a simulated network. A host runs scripts, unmodified; it serves and connects for the spec; it crashes.
+--- Hosts: machines in a simulated network. A host runs unmodified scripts, and servers and apps of the spec; it can crash.
 local app = require "kt.sim.app"
 local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
@@ -21,22 +21,22 @@ function host.new(world, name, opts)
   return self
 end
 
---- Runs a script as `kt run` would, and opens what it declares; raises what keeps it from that. "kt client" and "kt server"
---- run those, with `args`.
+--- Runs a script as `kt run` would; raises if it fails to load or to open what it declares. "kt client" and "kt server" run those
+--- commands, with `args`.
 function host:run(path, opts)
   opts = complain.checked("host:run", shape.run, opts)
   if type(path) ~= "string" then complain.misfit("host:run", "a script's path", path) end
   if not self:is_up() then complain.raise("host:run: host %s is down; host:restart() brings it up", self.name) end
   for _, other in ipairs(self.scripts) do
     if other:is_running() and not opts.beside then
-      complain.raise("host:run: host %s runs %s already (since %s); give the second script a host of its own, or "
+      complain.raise("host:run: host %s already runs %s (started at %s); run the second script on another host, or give "
         .. "{ beside = true }", self.name, other.path, other.since)
     end
   end
   return script.start(self, path, opts, complain.line() or "?")
 end
 
---- The host's end of a conn to "host:port"; raises if there is none within `timeout` ("10s").
+--- Opens a conn to "host:port" and returns this end; raises if that fails or takes longer than `timeout` ("10s").
 function host:connect(to, opts)
   complain.value("host:connect: address", { type = "string" }, to)
   local conn, err = app.connect(self, to, opts)
@@ -44,7 +44,7 @@ function host:connect(to, opts)
   return conn
 end
 
---- The same, but nil, err.
+--- The same, but returns nil, err instead of raising.
 function host:try_connect(to, opts)
   complain.value("host:try_connect: address", { type = "string" }, to)
   return app.connect(self, to, opts)
@@ -73,7 +73,7 @@ function server:close()
   self.core, self.closed = nil, true
 end
 
---- Serves conns to `on`: kind = "echo", "sink" or "source" (of `bytes`), or fn, which is called with each conn as a task.
+--- Serves conns to `on` with a server of kind "echo", "sink" or "source", or with fn, called as a task with each conn.
 function host:serve(opts)
   opts = complain.checked("host:serve", shape.serve, opts)
   local s = setmetatable({ world = self.world, on = opts.on, opts = opts, fn = opts.fn or serve[opts.kind], conns = 0,
@@ -88,7 +88,7 @@ end
 
 function host:is_up() return self.world.core:up(self.name) end
 
---- The power goes.
+--- Cuts the power.
 function host:crash()
   self.world:mark("crash of " .. self.name)
   for _, s in ipairs(self.scripts) do s:on_crash() end
@@ -102,7 +102,7 @@ function host:crash()
   for _, s in ipairs(self.servers) do s.core = nil end
 end
 
---- Comes up again, and does what it did before: its servers serve, its scripts are run anew.
+--- Boots again: its servers serve and its scripts start over.
 function host:restart()
   if self:is_up() then self:crash() end
   self.world:mark("restart of " .. self.name)
@@ -118,20 +118,20 @@ function host:restart()
   end
 end
 
---- Its processes read at most so much a second from each conn; nil: as fast as they like.
+--- Limits how fast its processes read from each conn; nil removes the limit.
 function host:slow_reader(rate)
   self.world.core:slow_reader(self.name, rate and complain.value("host:slow_reader", shape.reading, rate) or 0)
 end
 
---- Reads and writes of conns come in pieces of at most `max` bytes; nil: whole.
+--- Splits reads and writes of conns into pieces of at most `max` bytes; nil turns it off.
 function host:short_io(max)
   self.world.core:short_io(self.name, max and complain.value("host:short_io", shape.piece, max) or 0)
 end
 
---- No datagram leaves for so long: the socket buffers are full.
+--- Fills the UDP send buffers for a duration: no datagram leaves.
 function host:udp_full(duration) self.world.core:udp_full(self.name, complain.duration("host:udp_full", duration)) end
 
---- The wall clock jumps by so much: forth, or back ("-1h").
+--- Changes the wall clock by a duration, which may be negative ("-1h").
 function host:clock_jump(by)
   by = complain.value("host:clock_jump", shape.shift, by)
   self.world.core:wall_jump(self.name, by < 0 and -clock.us(-by) or clock.us(by))
@@ -146,22 +146,22 @@ function host:nat(opts)
   end
 end
 
---- The NAT forgets all mappings.
+--- Makes the NAT forget all mappings.
 function host:nat_rebind()
   self.world:mark("NAT of " .. self.name .. " rebinds")
   self.world.core:nat_rebind(self.name)
 end
 
---- Sends a UDP datagram from here as if from any address: { from = "198.51.100.7:4000", to = "10.0.2.1:29900", data = "…" }.
+--- Sends a UDP datagram from this host with any source address: { from = "198.51.100.7:4000", to = "10.0.2.1:29900", data = "…" }.
 function host:inject(opts)
   opts = complain.checked("host:inject", shape.inject, opts)
   local ok, _, text = self.world.core:inject(self.name, opts.from, opts.to, opts.data)
   if not ok then complain.raise("host:inject: %s", text) end
 end
 
--- ---- files and figures ----
+-- ---- files and statistics ----
 
---- Puts a file (nil: removes it).
+--- Creates or replaces a file; nil removes it.
 function host:file(path, data)
   complain.value("host:file: path", { type = "string" }, path)
   if data ~= nil then complain.value("host:file: text", { type = "string" }, data) end
@@ -175,7 +175,7 @@ end
 
 function host:addresses() return self.world.core:addrs(self.name) end
 
---- { sockets =, apps =, conns =, tasks =, memory =, links = { … } }: of the host and all its scripts.
+--- { sockets =, apps =, conns =, tasks =, memory =, links = { … } }: resources of the host and all its scripts.
 function host:stats()
   local out = { sockets = self.world.core:open_sockets(self.name), apps = 0, conns = 0, tasks = 0, memory = 0, links = {} }
   for _, conn in pairs(self.world.apps) do
@@ -191,7 +191,7 @@ function host:stats()
   return out
 end
 
---- What the pools of its scripts are doing, as script:pools has it.
+--- The state of its scripts' pools, as in script:pools.
 function host:pools()
   local all = {}
   for _, s in ipairs(self.scripts) do

@@ -1,4 +1,4 @@
---- kt.sim: tests of tunnels in virtual time. See docs/testing.md.
+--- kt.sim: tests tunnels in simulated time. See docs/testing.md.
 local chance = require "kt.sim.chance"
 local complain = require "kt.sim.complain"
 local schema = require "kt.schema"
@@ -6,9 +6,9 @@ local world = require "kt.sim.world"
 
 local sim = { version = require("kt.sim.core").version }
 
-chance.begin() -- for those who run without kt.sim.report
+chance.begin() -- for runs without kt.sim.report
 
---- A new world: { seed = 7, files = { … }, log = "info" }.
+--- Makes a world: { seed = 7, files = { … }, log = "info" }.
 function sim.world(opts)
   local made = world.new(opts)
   return made

@@ -1,4 +1,4 @@
---- Links: two hosts and the two lines between them, one each way, each with ills of its own.
+--- Links: two hosts and two lines between them, one in each direction, each with its own faults.
 local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
@@ -11,19 +11,19 @@ function link.__tostring(self) return ("link %s - %s"):format(self.a, self.b) en
 
 local function us(seconds) return seconds and clock.us(seconds) end
 
--- As the world has it: µs, bits a second.
+-- The options of one direction in the units of kt.sim.core: µs and bits per second.
 local function line_of(o)
   local burst, queue = o.burst or {}, o.queue or {}
   return {
     delay_us = us(o.delay), jitter_us = us(o.jitter), loss = o.loss,
     burst_enter = burst.enter, burst_leave = burst.leave, burst_loss = burst.loss,
     duplicate = o.duplicate, reorder = o.reorder, reorder_us = us(o.reorder_by), corrupt = o.corrupt,
-    rate_bps = o.rate and o.rate * 8 or nil, mtu = o.mtu, -- false takes it off
+    rate_bps = o.rate and o.rate * 8 or nil, mtu = o.mtu, -- false removes the limit
     queue_packets = queue.packets, queue_bytes = queue.bytes, queue_us = us(queue.time),
   }
 end
 
--- What holds for both ways, and what for one, which goes before.
+-- Merges the options for both directions with those for one, which take precedence.
 local function merged(both, own)
   local out = {}
   for _, key in ipairs(shape.line.keys) do
@@ -52,7 +52,7 @@ function link.new(world, a, b, opts)
   return self
 end
 
---- Changes what is given, and leaves the rest.
+--- Changes the given options and keeps the rest.
 function link:set(opts)
   opts = complain.checked("link:set", shape.link, opts)
   local function changed(before, own)
@@ -69,14 +69,14 @@ function link:set(opts)
   return self
 end
 
--- One of its two hosts, or the name of one.
+-- Checks that `from` is one of the link's hosts, given as a host or by name; returns the name.
 local function end_of(self, what, from)
   if type(from) == "table" then from = self.world:known_host(what, from).name end
   if from ~= self.a and from ~= self.b then complain.unknown(what, "end of this link", from, { self.a, self.b }) end
   return from
 end
 
--- cut, hold, heal: both ways, or one: link:cut("client") is what the client sends.
+-- cut, hold, heal: both directions, or one: link:cut("client") affects what the client sends.
 local function fault(name)
   link[name] = function(self, from)
     from = from ~= nil and end_of(self, "link:" .. name, from) or nil
@@ -90,7 +90,7 @@ fault "cut"
 fault "hold"
 fault "heal"
 
---- Figures of the line that leaves `from` (the first host by default).
+--- Statistics of the line that leaves `from` (default: the first host).
 function link:stats(from)
   from = from ~= nil and end_of(self, "link:stats", from) or self.a
   return self.world.core:line_stats(from, from == self.a and self.b or self.a)

@@ -1,15 +1,15 @@
---- A run that takes long says so, and where its time goes: a timer of a microsecond, or two scripts that answer each other at
---- once, are no mistake that could be told from the work of a large world, but nobody should have to guess why a spec hangs.
+--- Reports slow runs and where their time goes. A timer of one microsecond, or two scripts that answer each other immediately, cannot be
+--- told apart from the work of a large world, so they are not an error; but a spec that seems to hang should say why.
 ---
---- What it says hangs on this machine's speed, and nothing else does: it is told to people, on standard error.
+--- The report depends on the machine's speed, unlike everything else, so it goes to standard error.
 local complain = require "kt.sim.complain"
 local settings = require "kt.sim.settings"
 
 local patience = {}
 
-local MOST = 3 -- scripts that are named
+local MOST = 3 -- scripts to name
 
---- For world.lua: a run begins.
+--- For world.lua: called when a run begins.
 function patience.begin(world) world.busy = nil end
 
 local function turns(world)
@@ -18,7 +18,7 @@ local function turns(world)
   return out
 end
 
--- "3000 turns of s.lua on host a, 12 tasks of the spec's, the last one that of spec/x_spec.lua:7"
+-- "3000 turns of s.lua on host a, 12 tasks of the spec, the last from spec/x_spec.lua:7"
 local function where_it_goes(world, busy)
   local before, list = {}, {}
   for _, script in ipairs(busy.turns) do before[script.what] = script.n end
@@ -32,12 +32,13 @@ local function where_it_goes(world, busy)
   local spawned = world.spawned - busy.spawned
   if spawned > 0 then
     local info = debug.getinfo(world.last_spawned, "S")
-    out[#out + 1] = ("%d tasks of the spec's, the last one that of %s:%d"):format(spawned, info.short_src, info.linedefined)
+    out[#out + 1] = ("%d tasks of the spec, the last from %s:%d"):format(spawned, info.short_src, info.linedefined)
   end
   return table.concat(out, ", ")
 end
 
---- Now and then in a run: says it when that is slower than the clock on the wall, after a while and each time that doubles.
+--- Called now and then during a run. Reports a run that is slower than real time, first after settings.patience, then each time the
+--- time spent has doubled.
 function patience.look(world)
   local spent, now = os.clock(), world:now()
   local busy = world.busy
@@ -49,7 +50,7 @@ function patience.look(world)
   if spent < busy.next_word then return end
   busy.next_word = spent * 2
   if now - busy.now >= spent then return end
-  settings.say(("kt.sim: %sthis takes long: %.3g s of processor time, and the world has come from %.9g s to %.9g s (seed %d); %s\n"):format(
+  settings.say(("kt.sim: %sslow run: %.3g s of processor time took the world from %.9g s to %.9g s (seed %d); %s\n"):format(
     complain.where(), spent, busy.now, now, world.seed, where_it_goes(world, busy)))
 end
 

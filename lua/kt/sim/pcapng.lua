@@ -1,8 +1,8 @@
---- Writes what crossed a simulated network as a pcapng file (draft-ietf-opsawg-pcapng, sections 4.1 to 4.3), which Wireshark and
---- tcpdump open. A packet is a UDP datagram: IP (RFC 791, RFC 8200) and UDP (RFC 768) headers are put before what kt sent, with
---- true lengths and checksums. What the world did to a packet ("lost: burst") stands in its comment.
+--- Writes the traffic of a simulated network as a pcapng file (draft-ietf-opsawg-pcapng, sections 4.1 to 4.3) for Wireshark and
+--- tcpdump. Each packet is a UDP datagram with generated IP (RFC 791, RFC 8200) and UDP (RFC 768) headers, with correct lengths and
+--- checksums. Its comment says what the world did to it ("lost: burst").
 ---
---- Blocks go out as they come, so a capture of any length takes no memory; nothing in them depends on the machine or the hour.
+--- Blocks are written immediately, so a capture of any length takes no memory. Nothing in them depends on the machine or the time.
 
 local pcapng = {}
 
@@ -19,13 +19,13 @@ local function option(code, text)
   return string.pack("<I2I2", code, #text) .. padded(text)
 end
 
--- A block says its length before and after what it holds.
+-- A block has its length before and after its body.
 local function block(kind, body)
   local length = #body + 12
   return string.pack("<I4I4", kind, length) .. body .. string.pack("<I4", length)
 end
 
---- Splits "10.0.0.1:80" or "[fd00::1]:80" into the address' bytes and the port.
+--- Splits "10.0.0.1:80" or "[fd00::1]:80" into the bytes of the address and the port.
 local function address(text)
   local host, port = text:match "^%[(.-)%]:(%d+)$"
   if host then
@@ -83,13 +83,13 @@ end
 local writer = {}
 writer.__index = writer
 
---- A writer of one capture. out(bytes) takes the file's bytes in order.
+--- A writer for one capture. out(bytes) is called with the file's bytes in order.
 function pcapng.writer(out)
   out(block(SECTION, string.pack("<I4I2I2i8", 0x1A2B3C4D, 1, 0, -1)))
   return setmetatable({ out = out, interfaces = 0 }, writer)
 end
 
---- Declares where packets were seen, such as "client > server"; returns the number by which `packet` names it.
+--- Declares an interface, such as "client > server"; returns its number for `packet`.
 function writer:interface(name)
   self.out(block(INTERFACE, string.pack("<I2I2I4", LINKTYPE_RAW, 0, 0)
     .. option(IF_NAME, name) .. option(END_OF_OPTIONS, "")))
@@ -97,7 +97,7 @@ function writer:interface(name)
   return self.interfaces - 1
 end
 
---- A datagram: p.at in µs since the world began, p.interface, p.from and p.to ("10.0.0.1:29900"), p.data, and p.note or nil.
+--- Writes a datagram: p.at in µs since the world began, p.interface, p.from and p.to ("10.0.0.1:29900"), p.data, and p.note or nil.
 function writer:packet(p)
   local bytes = datagram(p.from, p.to, p.data)
   local comment = p.note and option(COMMENT, p.note) .. option(END_OF_OPTIONS, "") or ""

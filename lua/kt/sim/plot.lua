@@ -1,22 +1,22 @@
---- Draws what happened in a world over time as an SVG: panels below one another on one time axis (cwnd, srtt, goodput, losses),
---- with a line at each fault. Plain text that any browser shows; the same figures give the same bytes.
+--- Plots a world's history as an SVG: panels on a common time axis (cwnd, srtt, goodput, losses), with a line at each fault. The same
+--- data gives the same bytes.
 
 local plot = {}
 
--- Okabe and Ito's colours, which the colour-blind tell apart.
+-- Okabe and Ito's colours, which colour-blind people can distinguish.
 local colours = { "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000" }
--- A second series of a colour is dashed, a third dotted. More are not drawn: nobody could follow them.
+-- The second series of a colour is dashed, the third dotted. More are not drawn: they would be unreadable.
 local DASHES = { "", "6 3", "2 2" }
 local WIDTH, LEFT, RIGHT, TOP = 960, 76, 16, 34
-local PANEL, GAP = 130, 44 -- a panel, and what is between it and the next besides its legend
-local ROW, CHAR, NAME = 14, 6.2, 60 -- a legend's row; about as wide as a letter; the most letters of a name
-local MOST = 1000 -- points a line is drawn with
+local PANEL, GAP = 130, 44 -- height of a panel; space below it, not counting its legend
+local ROW, CHAR, NAME = 14, 6.2, 60 -- height of a legend's row; approximate width of a character; maximum length of a name
+local MOST = 1000 -- maximum number of points per line
 
 local function escape(text)
   return (tostring(text):gsub("[&<>\"]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }))
 end
 
---- The distance between ticks that a person would choose for about `count` of them: 1, 2 or 5 times a power of ten.
+--- A round distance between ticks, for about `count` of them: 1, 2 or 5 times a power of ten.
 local function step(span, count)
   if span <= 0 then return 1 end
   local raw = span / count
@@ -27,7 +27,7 @@ local function step(span, count)
   return power * 10
 end
 
--- Names in rows that fit: a list of { x, row, series } and how many rows. What is too much is told in the last.
+-- Lays out a legend in rows: a list of { x, row, name, i }, and the number of rows. The last entry counts the series not drawn.
 local function legend(list, inner)
   local out, x, row = {}, 0, 0
   local function put(name, i)
@@ -39,7 +39,7 @@ local function legend(list, inner)
   end
   local most = #colours * #DASHES
   for i = 1, math.min(#list, most) do put(list[i].name, i) end
-  if #list > most then put(("and %d more, which are not drawn"):format(#list - most)) end
+  if #list > most then put(("and %d more, not drawn"):format(#list - most)) end
   return out, #out > 0 and row + 1 or 0
 end
 
@@ -56,7 +56,7 @@ local function extent(panels)
   local from, to = math.huge, -math.huge
   for _, panel in ipairs(panels) do
     for _, series in ipairs(panel.series) do
-      for _, point in ipairs(series.points) do -- a limit has no others
+      for _, point in ipairs(series.points) do -- limits have the same times
         from, to = math.min(from, point[1]), math.max(to, point[1])
       end
     end
@@ -65,7 +65,7 @@ local function extent(panels)
   return from, to > from and to or from + 1
 end
 
--- Fewer points for long series: of each run of neighbours the lowest and the highest stay, so that no spike is lost.
+-- Thins out long series: keeps the lowest and the highest point of each run of neighbours, so that no spike is lost.
 local function thin(points)
   if #points <= MOST then return points end
   local out, run = {}, math.ceil(#points * 2 / MOST)
@@ -81,8 +81,8 @@ local function thin(points)
   return out
 end
 
---- The SVG's text. chart.title; chart.marks: list of { seconds, text }; chart.panels: list of { name, unit, series }, a series
---- { name, points, limit }, a point { seconds, value } in order of time; limit, if there is one, is more such points, drawn thin.
+--- Returns the SVG. chart: { title, marks = list of { seconds, text }, panels = list of { name, unit, series } }. A series is { name,
+--- points, limit }: points are { seconds, value } in order of time; limit is an optional second list of points, drawn thin.
 function plot.svg(chart)
   local out = {}
   local function put(fmt, ...) out[#out + 1] = fmt:format(...) end
@@ -118,7 +118,7 @@ function plot.svg(chart)
     for i = math.ceil(from / tick), math.floor(to / tick) do
       put('<text x="%.1f" y="%d" text-anchor="middle" fill="#555555">%ss</text>', x(i * tick), bottom + 14, number(i * tick))
     end
-    local lines = {} -- of marks: where the last one in each ends
+    local lines = {} -- rows of mark labels: where the last label of each ends
     for _, mark in ipairs(chart.marks or {}) do
       put('<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#999999" stroke-dasharray="3 3"/>', x(mark[1]), x(mark[1]), top, bottom)
       if row == 1 then

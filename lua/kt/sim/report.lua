@@ -1,5 +1,5 @@
---- Says after a failed spec how it is repeated: with which seed, and which line runs it alone. Loaded by `kt test`; under plain
---- busted by --helper=kt.sim.report. Begins chance anew for each spec, and for what is outside of them.
+--- Prints a command that reproduces each failed spec, with its seed, and reseeds math.random for each spec and for code outside of
+--- specs. Loaded by `kt test`, or under plain busted by --helper=kt.sim.report.
 local busted = require "busted"
 local chance = require "kt.sim.chance"
 local settings = require "kt.sim.settings"
@@ -8,7 +8,7 @@ settings.reports = true
 
 local failed = {}
 
--- The seed that KT_SEED has to be: that of a sweep which failed, that of worlds which were given none, or what it was.
+-- The value for KT_SEED: the seed of a failed sweep, or of worlds made without one, or the current KT_SEED.
 local function seed_of(seeds)
   local seed = settings.seed
   for _, made in ipairs(seeds) do
@@ -17,7 +17,7 @@ local function seed_of(seeds)
   return settings.swept or seed
 end
 
--- Where it was written, in full: short_src is cut short.
+-- The full path of the file; short_src may be truncated.
 local function file_of(element)
   local trace = element and element.trace
   return trace and (trace.source and trace.source:match "^@(.*)$" or trace.short_src)
@@ -49,7 +49,7 @@ busted.subscribe({ "exit" }, function()
     local pattern = tostring(spec.name):gsub("[^%w ]", ".")
     local line = ("  %skt test %s --filter='%s'\n"):format(spec.seed and ("KT_SEED=%d "):format(spec.seed) or "",
       quoted(spec.file or ""), pattern)
-    if not said[line] then io.write(next(said) and "" or "\nTo repeat:\n", line) end
+    if not said[line] then io.write(next(said) and "" or "\nTo reproduce:\n", line) end
     said[line] = true
   end
   return nil, true

@@ -1,4 +1,4 @@
---- Packet rules: a function of the spec's says what becomes of single UDP packets, before a line's own ills come to them.
+--- Packet rules: a function of the spec decides what happens to single UDP packets, before the faults of the line apply.
 local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
@@ -7,7 +7,7 @@ local shape = require "kt.sim.shape"
 local rule = {}
 rule.__index = rule
 
--- The list is made anew and not changed: it may be being walked, as a rule's function may remove rules and make some.
+-- Replaces the list instead of modifying it: a rule's function may add or remove rules while the list is being iterated.
 function rule:remove()
   local left = {}
   for _, other in ipairs(self.world.rules) do
@@ -35,7 +35,7 @@ local function read(self, said)
   return out.drop or false, out.copies or 0, clock.us(out.delay or 0)
 end
 
---- The first rule that says something about a packet is the one that counts.
+--- The first rule that returns a verdict on a packet decides.
 local function asker(world)
   return function(from, to, src, dst, data, id)
     local packet

@@ -1,4 +1,4 @@
---- Scripts that run on simulated hosts.
+--- Scripts running on simulated hosts.
 local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
@@ -18,7 +18,7 @@ local function pairs_of(map)
   return out
 end
 
--- Files that a script names without a leading / are looked for beside it.
+-- Paths without a leading / are relative to the script's folder.
 local function put_files(host, path, files)
   local folder = path:match "^(.*/)" or ""
   local names = {}
@@ -29,12 +29,12 @@ local function put_files(host, path, files)
   end
 end
 
--- what: the call of the spec's that wants it.
+-- Starts or restarts the script. what: the spec's call, for errors.
 local function start(self, what)
   local world, opts = self.host.world, self.opts
-  local verb = self.path:match "^kt (%a+)$" -- one of ours
+  local verb = self.path:match "^kt (%a+)$" -- a built-in command
   local where = "script " .. self.path .. " on host " .. self.host.name
-  local printed, logged = #self.printed, #self.lines -- of the life before
+  local printed, logged = #self.printed, #self.lines -- before this run
   world.starting = self
   local core, id, said = world.core:start(self.host.name, {
     name = verb or self.path, path = not verb and self.path or nil, module = verb and "kt.cli." .. verb,
@@ -44,9 +44,9 @@ local function start(self, what)
   if not core then complain.raise("%s: %s: %s", what, where, said) end
   if math.type(said) and said ~= 0 then
     core:kill()
-    complain.raise("%s: %s: it ended at once, with code %d: %s", what, where, said,
+    complain.raise("%s: %s: exited immediately with code %d: %s", what, where, said,
       #self.printed > printed and table.concat(self.printed, "", printed + 1):gsub("%s+$", "")
-        or #self.lines > logged and self.lines[#self.lines] or "it did not say why")
+        or #self.lines > logged and self.lines[#self.lines] or "no output")
   end
   self.core, self.id, self.crashed, self.exit_code = core, id, nil, nil
   world.scripts[id] = self
@@ -70,7 +70,7 @@ function script:on_log(line)
   local world, watchers = self.host.world, self.watchers
   if #watchers == 0 then return end
   self.watchers = {}
-  -- Not from here, which may be in the midst of the script.
+  -- Wake them later: this may be called while the script is running.
   task.timer(world, world.core:now(), function()
     for _, waiter in ipairs(watchers) do task.wake(world, waiter) end
   end)
@@ -80,7 +80,7 @@ function script:on_print(text)
   if #self.printed < LINES_MAX then table.insert(self.printed, text) end
 end
 
--- What the life that is about to end has counted.
+-- Adds up the counters of the run that is about to end.
 local function remember(self)
   local usage = self.core:usage()
   self.failed = self.failed + (usage and usage.counters.TaskErrors or 0)
@@ -99,14 +99,14 @@ function script:on_crash()
   self.host.world.scripts[self.id] = nil
 end
 
---- After its host has come up again. What it says goes on where the life before broke off.
+--- Starts over after its host has restarted. Log and output are appended to those of earlier runs.
 function script:again() start(self, "host:restart") end
 
 -- ---- for specs ----
 
 function script:is_running() return not self.exit_code and not self.crashed and not self.killed end
 
---- As by SIGKILL: its sockets are closed by the host.
+--- Kills it as SIGKILL would; the host closes its sockets.
 function script:kill()
   if not self:is_running() then return end
   remember(self)
@@ -115,17 +115,17 @@ function script:kill()
   self.core:kill()
 end
 
---- "TERM", "INT", "HUP", "USR1", "USR2".
+--- Sends a signal: "TERM", "INT", "HUP", "USR1" or "USR2". Returns whether it was handled.
 function script:signal(name)
   complain.value("script:signal", { type = "enum", values = { "TERM", "INT", "HUP", "USR1", "USR2" } }, name)
   return self.core:signal(name) > 0
 end
 
---- What it has logged and printed.
+--- Its log and its output.
 function script:log() return table.concat(self.lines, "\n") end
 function script:output() return table.concat(self.printed) end
 
---- Waits until it has logged a line that matches the pattern, which may have been before; returns the line.
+--- Waits until it has logged a line that matches the pattern, and returns the line. Earlier lines count.
 function script:wait_log(pattern, opts)
   complain.value("script:wait_log", { type = "string" }, pattern)
   local world, at = self.host.world, 1
@@ -139,13 +139,13 @@ function script:wait_log(pattern, opts)
     local waiter = task.waiter()
     table.insert(self.watchers, waiter)
     if not task.wait(world, "script:wait_log", waiter, deadline) then
-      complain.raise("script:wait_log: %s logged nothing like %q within %g s; its last line is: %s", self.path, pattern, timeout,
-        self.lines[#self.lines] or "none at all")
+      complain.raise("script:wait_log: %s logged no line matching %q within %g s; last line: %s", self.path, pattern, timeout,
+        self.lines[#self.lines] or "(none)")
     end
   end
 end
 
---- How many of its tasks have failed, in all its lives, and what it logged of the last.
+--- The number of its tasks that have failed, over all its runs, and the log line of the last one.
 function script:failed_tasks()
   local usage = self:is_running() and self.core:usage()
   local last
@@ -155,11 +155,11 @@ function script:failed_tasks()
   return self.failed + (usage and usage.counters.TaskErrors or 0), last
 end
 
---- { memory =, memory_peak =, tasks =, pipes =, replaced =, counters = { … }, links = { … } } | nil once it has ended. What a reload
---- has replaced counts for as long as its conns are there: `replaced` says how many such scripts there are.
+--- { memory =, memory_peak =, tasks =, pipes =, replaced =, counters = { … }, links = { … } } | nil once it has ended. Scripts
+--- that a reload has replaced are included until their conns have ended; `replaced` is their number.
 function script:stats() return self.core:usage() end
 
---- What its pools are doing, in the order in which it made them, and by name: { name =, up =, current =, switches =, …,
+--- The state of its pools, by order of creation and by name: { name =, up =, current =, switches =, …,
 --- links = { { name =, up =, srtt =, streams =, … } } } | nil once it has ended.
 function script:pools()
   local list = self.core:pools()

@@ -1,4 +1,4 @@
---- Servers of a spec's own, on simulated hosts: what a tunnel leads to. Each conn is a task.
+--- The built-in servers of host:serve, usually the targets of tunnels. Each conn is served by a task.
 local app = require "kt.sim.app"
 local flow = require "kt.sim.flow"
 local core = require "kt.sim.core"
@@ -7,7 +7,7 @@ local serve = {}
 
 local FOREVER = app.FOREVER
 
---- Sends back what comes. Who looks into the world knows which host did it: see app:echo.
+--- Sends back what it reads, and tells the world which host echoed each text of app:echo.
 function serve.echo(conn)
   local world, tail = conn.world, ""
   while true do
@@ -19,20 +19,20 @@ function serve.echo(conn)
       world:echo_came(tonumber(id), conn.host.name)
       seen = after - 1
     end
-    tail = tail:sub(math.max(seen + 1, #tail - 24)) -- a mark that has not come whole
+    tail = tail:sub(math.max(seen + 1, #tail - 24)) -- keep a mark that is incomplete so far
     if not conn:write(data, FOREVER) then break end
   end
   conn:shutdown()
 end
 
---- Takes what comes. A transfer of the world's says in its first bytes which it is, and is checked.
+--- Reads everything. A transfer of the world identifies itself in its first bytes and is checked.
 function serve.sink(conn)
   local at = 0
   local tag = conn:read_exactly(8, FOREVER)
   local found = tag and flow.of(conn.world, tag)
   if found then
     if found.kind ~= "up" then
-      return found:ends(('host %s took it by a server of kind "sink", and it wants one of kind "%s"'):format(conn.host.name, found.wants))
+      return found:ends(('host %s has a server of kind "sink"; expected kind "%s"'):format(conn.host.name, found.wants))
     end
     found:arrives(conn.host.name)
   end
@@ -47,10 +47,10 @@ function serve.sink(conn)
   end
 end
 
---- Sends so many bytes, which the world knows, at most so many a second, and finishes.
+--- Sends opts.bytes bytes that the world can check, at opts.rate at most, and finishes.
 function serve.source(conn, opts)
   local world, at, from = conn.world, 0, conn.world:now()
-  local piece = opts.rate and math.max(1, math.min(65536, opts.rate // 50)) or 65536 -- fifty a second
+  local piece = opts.rate and math.max(1, math.min(65536, opts.rate // 50)) or 65536 -- fifty pieces per second
   while at < opts.bytes do
     local n = math.min(opts.bytes - at, piece)
     if not conn:write(core.bytes(0, at, n), FOREVER) then return end

@@ -1,6 +1,6 @@
---- What `kt test` was told, or the environment of plain busted: KT_SEED, KT_TRACE (a folder), KT_PLOT (a file).
+--- Settings from the options of `kt test` or from the environment: KT_SEED, KT_TRACE (a folder), KT_PLOT (a file).
 
--- A seed that is none must not become another: what it should repeat would not be repeated. nil if it was not given.
+-- The seed, or nil if there is none. An invalid one is an error: using another seed would not reproduce anything.
 local function read_seed(text)
   if not text or text == "" then return nil end
   local seed = text:find "^%-?%d+$" and math.tointeger(tonumber(text))
@@ -12,14 +12,14 @@ local settings = {
   seed = read_seed(os.getenv "KT_SEED"),
   trace = os.getenv "KT_TRACE",
   plot = os.getenv "KT_PLOT",
-  patience = 5, -- seconds of processor time that a run may take before it says so
+  patience = 5, -- seconds of processor time before a slow run is reported
   say = function(text) io.stderr:write(text) end,
-  seeds = {}, -- of worlds made since the report last looked
+  seeds = {}, -- of worlds made since kt.sim.report last read them
 }
 
 local live, most = 0, 16
 
---- A world was made. What it takes is not Lua's: so that forgotten ones do not pile up, garbage is looked for by their number.
+--- Called when a world is made. Its memory is outside Lua, so the garbage collector is run by the number of worlds.
 function settings.made(world)
   live = live + 1
   if live > most then
@@ -30,7 +30,7 @@ function settings.made(world)
   if settings.trace or settings.plot then require("kt.sim.trace").attach(world, settings) end
 end
 
---- It is about to end.
+--- Called before a world ends.
 function settings.finished(world)
   live = live - 1
   if world.tracer then world.tracer:finish() end

@@ -1,5 +1,5 @@
---- Sweeps: the same spec under many seeds. The first that fails is shrunk, as far as its faults were given by w:fault: what it
---- fails without is left out. Then it says which seed and which faults it takes, and how to run that one alone.
+--- Sweeps: runs the same spec under many seeds. On the first failure it removes the faults (w:fault) that the failure does not need,
+--- then reports the seed, the remaining faults and how to run that seed alone.
 local chance = require "kt.sim.chance"
 local complain = require "kt.sim.complain"
 local settings = require "kt.sim.settings"
@@ -8,7 +8,8 @@ local world = require "kt.sim.world"
 
 local TRIALS = 200
 
--- Runs fn in a world of that seed, with all faults or those in `keep` (number → true). True, or false, why, the faults' texts.
+-- Runs fn in a world with that seed, with all faults or only those in `keep` (number → true). Returns success, the error, and the
+-- descriptions of all faults.
 local function try(sweep, seed, keep)
   local opts = {}
   for name, value in next, sweep.opts do opts[name] = value end
@@ -28,7 +29,7 @@ local function count(set)
   return n
 end
 
--- Leaves out runs of faults, long ones first, for as long as it fails without them.
+-- Removes runs of faults, long ones first, as long as the spec still fails without them. Returns the faults to keep.
 local function shrink(sweep, seed, faults)
   local keep, trials = {}, 0
   for i = 1, #faults do keep[i] = true end
@@ -56,20 +57,20 @@ local function report(sweep, seed, why, faults)
   local lines = { ("%sseed %d of %d: %s"):format(where ~= "" and where .. ": " or "", seed, sweep.last, why) }
   if #faults > 0 then
     local keep = shrink(sweep, seed, faults)
-    table.insert(lines, ("with %d of its %d faults it fails as well:"):format(count(keep), #faults))
+    table.insert(lines, ("still fails with %d of its %d faults:"):format(count(keep), #faults))
     for i, text in ipairs(faults) do
       if keep[i] then table.insert(lines, "  " .. text) end
     end
   end
   settings.swept = seed
   if not settings.reports then
-    table.insert(lines, ("to repeat: KT_SEED=%d kt test %s"):format(seed, where:match "^(.*):%d+$" or ""))
+    table.insert(lines, ("to reproduce: KT_SEED=%d kt test %s"):format(seed, where:match "^(.*):%d+$" or ""))
   end
   return table.concat(lines, "\n")
 end
 
---- Calls fn(w, seed) in a new world for each of n seeds, from 1 on or from opts.from (or for KT_SEED alone). Returns how many it ran.
---- The other opts are the worlds', as sim.world takes them.
+--- Calls fn(w, seed) with a new world for each of n seeds, starting at opts.from or 1, or for KT_SEED only. Returns the number of seeds.
+--- The other options are passed to sim.world.
 return function(n, fn, opts)
   local where = complain.line() or ""
   if math.type(n) ~= "integer" or n < 1 then complain.misfit("sim.sweep", "the number of seeds", n) end

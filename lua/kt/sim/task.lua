@@ -1,24 +1,24 @@
---- Waiting in a world. A task is a coroutine; what it waits for is a waiter, which is woken once. The body of a spec is no
+--- Tasks and waiting in a world. A task is a coroutine that waits for a waiter, which is woken once. The body of a spec is not a
 --- task: it waits by running the world until the waiter is woken.
 ---
---- Tasks go on from one queue, which is emptied when a callback of the world has done its work: so no task is resumed from
---- within another.
+--- Runnable tasks are queued. The queue is emptied at the end of each callback of the world, so a task is never resumed from within
+--- another.
 local complain = require "kt.sim.complain"
 
 local task = {}
 
-local WAITS = {} -- what task.wait yields
-local MOST = 100000 -- tasks that wake each other at one instant: more are a livelock, as are so many turns of scripts
+local WAITS = {} -- the value that task.wait yields
+local MOST = 100000 -- resumed tasks at one instant; more are a livelock, as is the same number of turns of scripts
 
---- For world.lua: what a world needs of all this.
+--- For world.lua: initializes a world's fields.
 function task.init(world)
   world.tasks = setmetatable({}, { __mode = "k" }) -- coroutine → its function
-  world.origins = setmetatable({}, { __mode = "k" }) -- coroutine → who was given that, and where
+  world.origins = setmetatable({}, { __mode = "k" }) -- coroutine → the call that was given the function, and its line
   world.ready, world.timers, world.next_timer = {}, {}, 0
-  world.spawned, world.last_spawned = 0, nil -- tasks, and the function of the newest: for kt.sim.patience
+  world.spawned, world.last_spawned = 0, nil -- the number of tasks and the function of the newest, for kt.sim.patience
 end
 
---- Calls fn at a time in µs; gives a key for task.forget.
+--- Calls fn at a time in µs; returns a timer for task.forget.
 function task.timer(world, at, fn)
   local id = world.next_timer + 1
   world.next_timer = id
@@ -39,13 +39,13 @@ function task.forget(world, timer)
   world.core:forget(timer.key)
 end
 
--- "spec/x_spec.lua:12", where the function of a task begins.
+-- "spec/x_spec.lua:12", the first line of a task's function.
 local function begins_at(world, co)
   local info = debug.getinfo(world.tasks[co], "S")
   return ("%s:%d"):format(info.short_src, info.linedefined)
 end
 
---- Empties the queue. A task that fails takes no other down with it: the run ends when this instant is over.
+--- Empties the queue. A failing task does not stop the others; the run ends at the end of this instant.
 function task.flush(world)
   if world.flushing then return end
   world.flushing = true
@@ -56,15 +56,15 @@ function task.flush(world)
     at = at + 1
     local ok, why = coroutine.resume(entry.co, table.unpack(entry, 1, entry.n))
     if ok and why ~= WAITS and coroutine.status(entry.co) == "suspended" then
-      ok, why = false, (complain.line(entry.co) or "?") .. ": coroutine.yield in a task: nobody would resume it; w:sleep lets time pass"
+      ok, why = false, (complain.line(entry.co) or "?") .. ": coroutine.yield in a task: nobody would resume it; use w:sleep to wait"
     end
     if not ok then world.core:fail(complain.told(why, world.origins[entry.co], entry.co)) end
   end
   local left = world.ready[at]
   world.ready, world.flushing = {}, false
   if not left then return end
-  error(("livelock at %g s: %d tasks of the spec's began or went on without time going on, and there are more; the next one is "
-    .. "that of %s (seed %d)"):format(world:now(), most, begins_at(world, left.co), world.seed), 0)
+  error(("livelock at %g s: %d tasks of the spec ran without time advancing, and more are due; the next is from %s "
+    .. "(seed %d)"):format(world:now(), most, begins_at(world, left.co), world.seed), 0)
 end
 
 local function queue(world, co, ...)
@@ -72,12 +72,12 @@ local function queue(world, co, ...)
   entry.co = co
   table.insert(world.ready, entry)
   if not world.core:running() and #world.ready == 1 then
-    -- From the body: they go on when the world does.
+    -- Called from the body: the task continues when the world runs.
     task.timer(world, world.core:now(), function() end)
   end
 end
 
---- Runs fn(...) as a task, at this instant. origin: whose function it is, should it fail (complain.origin).
+--- Runs fn(...) as a task, at this instant. origin: the call that was given the function, for errors (complain.origin).
 function task.spawn(world, origin, fn, ...)
   local co = coroutine.create(fn)
   world.tasks[co], world.origins[co] = fn, origin
@@ -94,7 +94,7 @@ end
 
 function task.waiter() return {} end
 
---- Ends the wait for a waiter; harmless if it ended before.
+--- Wakes a waiter. Safe to call twice.
 function task.wake(world, waiter)
   if waiter.done then return end
   waiter.done = true
@@ -106,7 +106,7 @@ function task.wake(world, waiter)
   end
 end
 
---- Waits until the waiter is woken, at most until `deadline` (µs). True if it was woken.
+--- Waits until the waiter is woken or `deadline` (µs) passes. Returns whether it was woken.
 function task.wait(world, what, waiter, deadline)
   if waiter.done then return true end
   if task.inside(world) then
@@ -119,7 +119,7 @@ function task.wait(world, what, waiter, deadline)
     return not waiter.late
   end
   if world.core:running() or world.asking then
-    complain.raise("%s: cannot wait here, while the world runs; do it in a function given to w:at, w:task or host:serve", what)
+    complain.raise("%s: cannot wait here while the world runs; wait in a function given to w:at, w:task or host:serve", what)
   end
   waiter.driving = true
   while not waiter.done and world.core:now() < deadline do world:advance(deadline) end

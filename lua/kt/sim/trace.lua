@@ -1,12 +1,12 @@
---- What `kt test --trace` and `--plot` write of a world: a log that people read, a capture for Wireshark, a drawing. They are of
---- most use for a world that hangs: so what has happened is in the files at once, and in the drawing within a second of computing.
+--- Writes the output of `kt test --trace` and `--plot` for a world: a log, a capture for Wireshark, a plot. They are most useful for a
+--- world that hangs, so the files are written without delay, and the plot at least once per second of processor time.
 local complain = require "kt.sim.complain"
 local task = require "kt.sim.task"
 
 local tracer = {}
 tracer.__index = tracer
 
-local EVERY_US = 100000 -- between two points of a drawing
+local EVERY_US = 100000 -- between two points of a plot
 
 local made = 0
 
@@ -20,7 +20,7 @@ local function make_folder(path)
   end
 end
 
--- In a folder that is made if need be.
+-- Opens a file for writing; creates its folder if necessary.
 local function open(path)
   local folder = path:match "^(.*)/"
   if folder then make_folder(folder) end
@@ -53,7 +53,7 @@ function tracer:log(script, text) self:line("%s: %s", script.host.name, text) en
 function tracer:mark(text) self:line("*** %s", text) end
 
 function tracer:packet(p)
-  if p.from == p.to then return end -- what stays on a host
+  if p.from == p.to then return end -- traffic within a host
   local way = p.from .. " > " .. p.to
   self:line("%-24s %s %s > %s  %d bytes  %s%s%s #%d", way, p.proto, p.src, p.dst, p.size,
     p.flags ~= "" and p.flags .. " " or "", p.what, p.cause and " by " .. p.cause or "", p.id)
@@ -68,9 +68,9 @@ function tracer:packet(p)
   end
 end
 
--- ---- the drawing ----
+-- ---- the plot ----
 
--- list: "points", or "limit", which is drawn with them.
+-- list: "points" or "limit", see kt.sim.plot.
 local function point(self, panel, name, value, list)
   local all = self.panels[panel]
   local series = all.by_name[name]
@@ -129,7 +129,7 @@ end
 -- ---- life ----
 
 function tracer:finish()
-  -- When all of Lua ends, files may have been closed before their world.
+  -- When the Lua state closes, files may be closed before their world.
   if io.type(self.text) == "file" then self.text:close() end
   if io.type(self.file) == "file" then self.file:close() end
   if self.plot then draw(self) end
@@ -158,7 +158,7 @@ function trace.attach(world, settings)
     self.plot = numbered(settings.plot)
     self.panels = {}
     for _, name in ipairs { "flight", "srtt", "goodput", "lost" } do self.panels[name] = { by_name = {} } end
-    draw(self) -- so that it is known now whether it can be written
+    draw(self) -- fails early if the file cannot be written
     keep_sampling(self)
   end
   world.tracer = self

@@ -1,4 +1,4 @@
---- Worlds: simulated networks. Time stands still while code runs, and jumps from event to event.
+--- Worlds: simulated networks. Time does not advance while code runs; it jumps from event to event.
 local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
@@ -15,7 +15,7 @@ local task = require "kt.sim.task"
 local world = {}
 world.__index = world
 
--- What happens in a world comes here, and to whom it concerns.
+-- Dispatches the events of kt.sim.core to the objects they concern.
 local function dispatcher(self)
   local on = {}
   function on.event(id) self.timers[id]() end
@@ -59,7 +59,7 @@ function world.new(opts)
   task.init(self)
   self.core = core.world({ seed = self.seed, tcp_buffer = opts.tcp_buffer,
     wall_us = opts.start and math.max(1, clock.us(opts.start)) }, dispatcher(self))
-  setmetatable(self, world) -- after the core was made, so that of the two this is collected first
+  setmetatable(self, world) -- after making the core, so that the world is finalized before it
   self.random_bits = self.core:stream("spec", "spec")
   settings.made(self)
   return self
@@ -71,12 +71,12 @@ end
 
 -- ---- the network ----
 
---- The host of that name, made if there is none. opts when it is made: { address = "10.9.0.1" | { … }, files = { … } }.
+--- The host of that name, made if it does not exist. opts, when making it: { address = "10.9.0.1" | { … }, files = { … } }.
 function world:host(name, opts)
   complain.value("w:host", shape.host_name, name)
   local known = self.hosts[name]
   if known then
-    if opts ~= nil then complain.raise("w:host: host %s is there already; its options go with the first mention", name) end
+    if opts ~= nil then complain.raise("w:host: host %s already exists; give options in the first call", name) end
     return known
   end
   local made = host.new(self, name, complain.checked("w:host", shape.host, opts))
@@ -87,24 +87,24 @@ end
 
 local function end_of(self, what, name)
   if getmetatable(name) == host then
-    if name.world ~= self then complain.raise("%s: host %s is one of another world", what, name.name) end
+    if name.world ~= self then complain.raise("%s: host %s belongs to another world", what, name.name) end
     name = name.name
   end
   if not self.hosts[name] then complain.unknown(what, "host", name, self.host_names) end
   return name
 end
 
---- The host of that name, which must have been made. For the modules here.
+--- The host of that name, which must exist. For kt.sim's own modules.
 function world:known_host(what, name) return self.hosts[end_of(self, what, name)] end
 
---- The link between two hosts. With options: made; without: the one that there is.
+--- The link between two hosts: makes it if options are given, otherwise returns the existing one.
 function world:link(a, b, opts)
   a, b = end_of(self, "w:link", a), end_of(self, "w:link", b)
-  if a == b then complain.raise("w:link: %s - %s: a link has two ends", a, b) end
+  if a == b then complain.raise("w:link: %s - %s: cannot link a host to itself", a, b) end
   local known = self.links[a .. "\0" .. b] or self.links[b .. "\0" .. a]
   if known then
     if opts ~= nil then
-      complain.raise("w:link: %s - %s: linked already (%s); link:set changes it", a, b, known.made_at)
+      complain.raise("w:link: %s - %s: already linked (%s); use link:set to change the link", a, b, known.made_at)
     end
     return known
   end
@@ -121,7 +121,8 @@ function world:link(a, b, opts)
   return made
 end
 
---- What a name leads to: a host, one address or a list of them, or nowhere (false). opts: { delay = "1ms", fail = true }.
+--- Sets what a name resolves to: a host, an address, a list of addresses, or false for a name that does not exist. opts: { delay = "1ms",
+--- fail = true }.
 function world:name(name, to, opts)
   complain.value("w:name", shape.known_as, name)
   opts = complain.checked("w:name", shape.name, opts)
@@ -148,7 +149,7 @@ end
 --- Seconds since the world began.
 function world:now() return self.core:now() / 1e6 end
 
---- Runs to a time in µs, or less far if something stops it. For the modules here.
+--- Runs to a time in µs, or until something stops the run. For kt.sim's own modules.
 function world:advance(until_us, fn)
   patience.begin(self)
   local how, _, text = self.core:run(until_us, fn)
@@ -158,38 +159,38 @@ end
 
 local function need_body(self, what)
   if self.core:running() or task.inside(self) then
-    complain.raise("%s: the world runs already; only the body of a spec runs it", what)
+    complain.raise("%s: the world is already running; call it in the body of a spec", what)
   end
 end
 
 local function no_way_back(self, what, at)
   if at < self.core:now() then
-    complain.raise("%s: time does not go back: it is %g s already, which is after %g s", what, self:now(), at / 1e6)
+    complain.raise("%s: %g s is in the past; the clock is at %g s", what, at / 1e6, self:now())
   end
   return at
 end
 
---- Runs until the world's clock shows `time`.
+--- Runs until the world's clock reaches `time`.
 function world:run(time)
   need_body(self, "w:run")
   local at = no_way_back(self, "w:run", complain.duration("w:run", time))
   repeat self:advance(at) until self.core:now() >= at
 end
 
---- Runs for so long.
+--- Runs for a duration.
 function world:run_for(duration)
   need_body(self, "w:run_for")
   return self:run((self.core:now() + complain.duration("w:run_for", duration)) / 1e6)
 end
 
---- Runs until fn() gives something true, which is returned; raises if that does not come within `timeout` ("60s").
+--- Runs until fn() returns a true value, and returns that; raises after `timeout` ("60s").
 function world:run_until(fn, opts)
   need_body(self, "w:run_until")
   opts = complain.checked("w:run_until", shape.run_until, opts)
   if type(fn) ~= "function" then complain.misfit("w:run_until", "a function", fn) end
   local at, value = self.core:now() + clock.us(opts.timeout)
   local function ask()
-    self.asking = true -- it looks, it does not wait
+    self.asking = true -- fn must not wait
     local ok, said = pcall(fn)
     self.asking = false
     if not ok then error(said, 0) end
@@ -198,17 +199,17 @@ function world:run_until(fn, opts)
   end
   while self.core:now() < at and not ask() do self:advance(at, ask) end
   if value then return value end
-  complain.raise("w:run_until: it did not come about within %g s; the clock shows %g s", opts.timeout, self:now())
+  complain.raise("w:run_until: not true within %g s; the clock is at %g s", opts.timeout, self:now())
 end
 
---- Calls fn at a time, as a task: it may wait.
+--- Calls fn at a time, as a task, so it may wait.
 function world:at(time, fn)
   if type(fn) ~= "function" then complain.misfit("w:at", "a function", fn) end
   local origin = complain.origin "w:at"
   task.timer(self, no_way_back(self, "w:at", complain.duration("w:at", time)), function() task.spawn(self, origin, fn) end)
 end
 
---- Calls fn each time so much time has passed; gives what :cancel() ends it.
+--- Calls fn at regular intervals, as a task; returns a ticker, whose :cancel() stops the calls.
 function world:every(period, fn)
   local us = complain.duration("w:every", period)
   if us < 1 then complain.misfit("w:every", "a period longer than 0", period) end
@@ -228,18 +229,18 @@ function world:every(period, fn)
   return ticker
 end
 
---- Runs fn(...) as a task, beside the rest.
+--- Runs fn(...) as a task, concurrently with the spec.
 function world:task(fn, ...)
   if type(fn) ~= "function" then complain.misfit("w:task", "a function", fn) end
   task.spawn(self, complain.origin "w:task", fn, ...)
 end
 
---- Lets time pass: in a task it waits, in the body it runs the world.
+--- Waits for a duration: in a task by yielding, in the body by running the world.
 function world:sleep(duration)
   task.wait(self, "w:sleep", task.waiter(), self.core:now() + complain.duration("w:sleep", duration))
 end
 
---- As w:at, for what goes wrong: the text says what it is. A sweep that fails leaves out the faults that it fails without.
+--- Like w:at, for a fault that `text` describes. When a sweep fails, it removes the faults that the failure does not need.
 function world:fault(time, text, fn)
   if type(text) ~= "string" then complain.misfit("w:fault", "a description of the fault", text) end
   if type(fn) ~= "function" then complain.misfit("w:fault", "a function", fn) end
@@ -250,20 +251,20 @@ function world:fault(time, text, fn)
   task.timer(self, at, function() task.spawn(self, origin, fn) end)
 end
 
--- ---- what goes through it ----
+-- ---- traffic ----
 
 --- Sends bytes that are checked on arrival: { from = host, to = "host:port", bytes = "10MB", kind = "up" | "down" | "echo" }.
---- Up goes to a server of kind "sink", down comes from a "source", echo goes to an "echo" and back.
+--- up sends to a server of kind "sink", down receives from a "source", echo sends to an "echo" server and back.
 function world:transfer(opts) return flow.transfer(self, opts) end
 
 --- Sends single bytes to an echo server and times the answers: { from =, to =, every = "100ms", count = 100 }.
 function world:keystrokes(opts) return flow.keystrokes(self, opts) end
 
---- What becomes of single packets: { from = host, to = host, fn = function(packet) … end }, which gives "drop",
+--- Decides what happens to single packets: { from = host, to = host, fn = function(packet) … end }. fn returns "drop",
 --- { delay =, copies =, drop = }, or nil. rule:remove() ends it.
 function world:rule(opts) return rule.new(self, opts) end
 
---- A server of the world's own has answered. For the modules here.
+--- Called when one of the spec's servers has answered. For kt.sim's own modules.
 function world:answered(server) table.insert(self.answers, { at = self:now(), server = server }) end
 
 function world:echo_came(id, server)
@@ -272,7 +273,7 @@ function world:echo_came(id, server)
   self:answered(server)
 end
 
---- How often another server answered than before, counting echoes and transfers in their order.
+--- How many times the answering server changed, over all echoes and transfers in order.
 function world:switches()
   local n = 0
   for i = 2, #self.answers do
@@ -281,7 +282,7 @@ function world:switches()
   return n
 end
 
---- What is open of what comes and goes: flows and apps of the spec's, conns and streams of scripts. A list of sentences.
+--- Lists, in sentences, what is still open: transfers and apps of the spec, conns and streams of scripts.
 function world:leftovers()
   local out, open = {}, {}
   for _, f in ipairs(self.transfers) do
@@ -301,7 +302,7 @@ function world:leftovers()
   return out
 end
 
--- What has failed without the spec's having asked: flows that nobody waited for, tasks of scripts.
+-- Failures that the spec has not noticed: transfers it did not wait for, and tasks of scripts.
 local function unasked(self, failed_tasks)
   local out = {}
   for _, f in ipairs(self.transfers) do
@@ -319,8 +320,8 @@ local function unasked(self, failed_tasks)
   return out
 end
 
---- Runs until nothing is left open; raises what still is after `timeout` ("60s"), and what has failed although nobody waited for
---- it: flows, and tasks of scripts (failed_tasks = true: these were meant to).
+--- Runs until nothing is left open. Raises if something still is after `timeout` ("60s"), or if something failed unnoticed: a transfer
+--- that the spec did not wait for, or a task of a script (failed_tasks = true accepts those).
 function world:settle(opts)
   need_body(self, "w:settle")
   opts = complain.checked("w:settle", shape.settle, opts)
@@ -335,7 +336,7 @@ end
 
 -- ---- chance ----
 
---- As math.random, but of the world's seed.
+--- Like math.random, but seeded by the world.
 function world:random(m, n)
   local bits = self.random_bits()
   if not m then return (bits >> 11) * 2.0 ^ -53 end
@@ -346,10 +347,10 @@ function world:random(m, n)
   return m + ((bits >> 1) % (n - m + 1))
 end
 
---- 16 hex digits that tell all that happened to packets: equal for equal runs. Then how many things that were.
+--- A hash of everything that happened to packets, as 16 hex digits, and the number of events. Equal runs have equal hashes.
 function world:fingerprint() return self.core:fingerprint() end
 
---- Something worth a line in drawings and traces.
+--- Adds a marker to plots and traces.
 function world:mark(text)
   table.insert(self.marks, { self:now(), text })
   if self.tracer then self.tracer:mark(text) end
@@ -357,10 +358,10 @@ end
 
 -- ---- the end ----
 
---- Ends all that runs in it. A world that is forgotten is closed too.
+--- Ends everything that runs in the world. A world that is garbage-collected is closed too.
 function world:close()
   if self.closed then return end
-  if self.core:running() then complain.raise("w:close: the world runs: it cannot be closed from inside") end
+  if self.core:running() then complain.raise("w:close: the world is running; close it in the body of the spec") end
   self.closed = complain.line() or "?"
   settings.finished(self)
   self.core:close()

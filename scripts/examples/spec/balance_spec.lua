@@ -1,4 +1,4 @@
--- balance.lua: who gets how many conns, also when a server is dark.
+-- balance.lua: how conns are shared among the servers, also when one is unreachable.
 local sim = require "kt.sim"
 
 describe("balance.lua", function()
@@ -16,7 +16,7 @@ describe("balance.lua", function()
     w:run "10s"
   end)
 
-  -- How many of n conns, all open together, each server has got.
+  -- Opens n conns and returns how many of them each server got.
   local function spread(n)
     local got = { big = 0, small1 = 0, small2 = 0 }
     for _ = 1, n do
@@ -26,11 +26,11 @@ describe("balance.lua", function()
     return got
   end
 
-  it("gives the big server three conns for one of each small one", function()
+  it("gives the big server three times as many conns as each small one", function()
     assert.same({ big = 60, small1 = 20, small2 = 20 }, spread(100))
   end)
 
-  it("goes around a server that is dark, and back to it when it answers", function()
+  it("avoids a server that is dark, and uses it again when it answers", function()
     w:link("client", "big"):cut()
     w:run_for "10s"
     assert.same({ big = 0, small1 = 10, small2 = 10 }, spread(20))

@@ -1,4 +1,4 @@
--- client.lua: what is carried arrives whole, and who cannot be served is told.
+-- client.lua: conns are carried intact, and reset when the server is unreachable.
 local sim = require "kt.sim"
 
 describe("client.lua", function()
@@ -14,7 +14,7 @@ describe("client.lua", function()
     w:host("client"):run "scripts/examples/client.lua"
   end)
 
-  it("carries several conns at once, each whole and in order, over a line that loses and reorders", function()
+  it("carries several conns at once over a link that loses and reorders packets", function()
     local transfers = {}
     for i = 1, 5 do transfers[i] = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "300kB", kind = "echo" } end
     for _, transfer in ipairs(transfers) do transfer:wait() end

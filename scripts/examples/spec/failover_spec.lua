@@ -1,4 +1,4 @@
--- failover.lua: when users are moved, and when they are moved back.
+-- failover.lua: when users move to another server, and when they move back.
 local sim = require "kt.sim"
 
 describe("failover.lua", function()
@@ -16,7 +16,7 @@ describe("failover.lua", function()
     w:run "10s"
   end)
 
-  -- The server that a user who connects now gets to.
+  -- The server that a new conn reaches.
   local function server() return client:connect "127.0.0.1:12948":echo("hello").server end
 
   it("moves to the next server within 5 s when the first goes dark", function()
@@ -31,7 +31,7 @@ describe("failover.lua", function()
     assert.equal("spare", client:pools()[1].current)
   end)
 
-  it("comes back when the first is well again, but not before it has held for 10 s", function()
+  it("moves back when the first server recovers, but not within the hold time of 10 s", function()
     w:link("client", "near"):cut()
     w:run_for "5s"
     assert.equal("far", server())
@@ -42,7 +42,7 @@ describe("failover.lua", function()
     assert.equal("near", server())
   end)
 
-  it("leaves what is open where it is when another server has become the better one", function()
+  it("keeps open conns on their server when another one becomes better", function()
     local app = client:connect "127.0.0.1:12948"
     app:echo "before"
     w:link("client", "near"):set { delay = "300ms" }

@@ -1,8 +1,8 @@
--- interactive-vs-bulk.lua: what somebody types does not wait behind what somebody else moves.
+-- interactive-vs-bulk.lua: keystrokes do not wait behind bulk transfers.
 local sim = require "kt.sim"
 
 describe("interactive-vs-bulk.lua", function()
-  it("answers keystrokes of port 22 about as soon as on an idle line while port 443 fills it", function()
+  it("answers keystrokes on port 22 almost as fast as on an idle line while port 443 fills it", function()
     local w = sim.world { files = { ["psk.key"] = "our secret" } }
     w:host "client"
     w:host "server"
@@ -20,6 +20,6 @@ describe("interactive-vs-bulk.lua", function()
     local first, last = keystrokes(10022), keystrokes(10443)
     assert.is_true(first < 2 * idle)
     assert.is_true(last > 2 * first)
-    for _, transfer in ipairs(bulk) do transfer:wait() end -- the last of all, but not starved
+    for _, transfer in ipairs(bulk) do transfer:wait() end -- served last, but not starved
   end)
 end)

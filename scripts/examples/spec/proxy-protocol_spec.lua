@@ -1,7 +1,7 @@
--- proxy-protocol.lua: the target is told who the client is, and gets the client's bytes after that.
+-- proxy-protocol.lua: the target gets the client's address, then the client's bytes.
 local sim = require "kt.sim"
 
--- Reads a header of PROXY protocol v2: the client's address and port.
+-- Reads a PROXY protocol v2 header; returns the client's address and port.
 local function client_of(conn)
   local head = conn:read_exactly(16)
   assert(head:sub(1, 13) == "\r\n\r\n\0\r\nQUIT\n\x21", "not version 2 and PROXY")
@@ -29,7 +29,7 @@ describe("proxy-protocol.lua", function()
   end)
 
   for _, gateway in ipairs { "192.0.2.1:12948", "[2001:db8::1]:12948" } do
-    it("tells the target the address of who has connected to " .. gateway, function()
+    it("sends the target the address of a client that connected to " .. gateway, function()
       local app = w:host("user"):connect(gateway)
       app:write "what?\n"
       local own = app.local_addr:gsub("::", ":0:0:0:0:0:")

@@ -1,4 +1,4 @@
--- reverse.lua: a service is reached behind its NAT, whatever happens to the way to it.
+-- reverse.lua: a service behind NAT stays reachable through restarts and idle periods.
 local sim = require "kt.sim"
 
 describe("reverse.lua", function()
@@ -6,7 +6,7 @@ describe("reverse.lua", function()
   before_each(function()
     w = sim.world { files = { ["psk.key"] = "our secret" } }
     inside, user = w:host "inside", w:host "user"
-    outside = w:host("outside", { address = "203.0.113.9" }) -- no IPv6, which goes around a NAT
+    outside = w:host("outside", { address = "203.0.113.9" }) -- no IPv6, which would bypass the NAT
     w:link("inside", "outside", { delay = "30ms", loss = "1%" })
     w:link("user", "outside", { delay = "20ms" })
     w:name("vps.example", "outside")
@@ -17,13 +17,13 @@ describe("reverse.lua", function()
     w:run "5s"
   end)
 
-  it("leads users of the outside to the service inside, also after an idle hour behind NAT", function()
+  it("connects users of the outside to the service inside, also after an idle hour behind NAT", function()
     assert.equal("inside", user:connect "outside:2222":echo("hello").server)
     w:run_for "1h"
     assert.equal("inside", user:connect "outside:2222":echo("still there").server)
   end)
 
-  it("is back within 15 s when either end was restarted", function()
+  it("works again within 15 s after either end restarts", function()
     for _, host in ipairs { outside, inside } do
       host:crash()
       w:run_for "3s"
@@ -33,10 +33,10 @@ describe("reverse.lua", function()
     end
   end)
 
-  it("refuses users while the inside is not there", function()
+  it("refuses users while the inside is down", function()
     inside:crash()
     w:run_for "60s"
     local app = user:try_connect "outside:2222"
-    assert.is_nil(app and app:try_echo "anybody?")
+    assert.is_nil(app and app:try_echo "hello?")
   end)
 end)

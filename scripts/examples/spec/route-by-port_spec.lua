@@ -1,4 +1,4 @@
--- route-by-port.lua: each local port leads to its own target, and to nothing else.
+-- route-by-port.lua: each local port leads to its own target, independently of the others.
 local sim = require "kt.sim"
 
 describe("route-by-port.lua", function()
@@ -18,13 +18,13 @@ describe("route-by-port.lua", function()
     client:run "scripts/examples/route-by-port.lua"
   end)
 
-  it("leads each local port to its own target", function()
+  it("connects each local port to its own target", function()
     assert.equal("server", client:connect "127.0.0.1:2222":echo("hello").server)
     assert.equal("web", client:connect "127.0.0.1:8080":echo("hello").server)
     assert.equal("a database", client:connect "127.0.0.1:5432":read_all())
   end)
 
-  it("goes on with the other routes when one leads nowhere", function()
+  it("keeps the other routes working when one target is unreachable", function()
     w:link("server", "web"):cut()
     local web = client:connect "127.0.0.1:8080"
     local ssh = w:keystrokes { from = "client", to = "127.0.0.1:2222", count = 50 }:wait()

@@ -1,9 +1,9 @@
--- schedule.lua: what changes at 23:00, for those who are connected too.
+-- schedule.lua: the settings change at 23:00, also for open conns.
 local sim = require "kt.sim"
 
 describe("schedule.lua", function()
-  it("lets an upload have the line until 23:00, and 512 KiB a second after", function()
-    -- A world's hours are UTC's. The script looks at the clock once a minute.
+  it("lets an upload fill the line until 23:00, and limits it to 512 KiB/s after", function()
+    -- A world's clock is in UTC. The script checks the time once a minute.
     local w = sim.world { files = { ["psk.key"] = "our secret" }, start = "2026-03-02 22:59:30" }
     w:host "client"
     w:host "server"
@@ -15,7 +15,7 @@ describe("schedule.lua", function()
 
     w:run "55s"
     local upload = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "100MB" }
-    local function pace(from, till) -- bytes a second that arrive between two times
+    local function pace(from, till) -- bytes per second that arrive between two times
       w:run(from)
       local before = upload.received
       w:run(till)

@@ -1,4 +1,4 @@
--- server.lua: the end of a stream reaches the target as the end of a conn, and a restart is survived.
+-- server.lua: half-close reaches the target, and clients reconnect after a restart.
 local sim = require "kt.sim"
 
 describe("server.lua", function()
@@ -13,16 +13,16 @@ describe("server.lua", function()
     w:host("client"):run "scripts/examples/client.lua"
   end)
 
-  it("tells the target that an app has finished sending, and still carries the answer", function()
+  it("passes half-close to the target, and still carries the answer", function()
     w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
       local question = conn:read_all() -- ends with the app's shutdown
       w:sleep "2s"
-      conn:write(("%d bytes came"):format(#question))
+      conn:write(("%d bytes"):format(#question))
     end }
     local app = w:host("client"):connect "127.0.0.1:12948"
     app:write(("x"):rep(50000))
     app:shutdown()
-    assert.equal("50000 bytes came", app:read_all())
+    assert.equal("50000 bytes", app:read_all())
     app:close()
     w:settle()
   end)
@@ -34,7 +34,7 @@ describe("server.lua", function()
     assert.equal("reset", err.code)
   end)
 
-  it("is found again by its client within 10 s of a restart", function()
+  it("is reconnected by its client within 10 s of a restart", function()
     local server = w:host "server"
     server:serve { on = "127.0.0.1:8388", kind = "echo" }
     w:host("client"):connect "127.0.0.1:12948":echo "before"

@@ -1,7 +1,7 @@
--- socks5.lua: applications name where they want to go, and the far end goes there.
+-- socks5.lua: applications name a target, and the far end connects to it.
 local sim = require "kt.sim"
 
--- Asks a SOCKS5 proxy for a name and a port: the conn, and the code of the proxy's reply; 0 is success.
+-- Connects to a name and port through a SOCKS5 proxy; returns the conn and the proxy's reply code (0 is success).
 local function through(host, name, port)
   local conn = host:connect "127.0.0.1:12948"
   conn:write "\5\1\0" -- version, one method: no authentication
@@ -26,14 +26,14 @@ describe("socks5.lua", function()
     client:run "scripts/examples/client.lua"
   end)
 
-  it("leads an application to a name that only the far end can reach", function()
+  it("connects an application to a name that only the far end can resolve", function()
     assert.is_nil((client:try_connect "intranet.example:80"))
     local conn, code = through(client, "intranet.example", 80)
     assert.equal(0, code)
     assert.equal("web", conn:echo("hello").server)
   end)
 
-  it("follows a name that moves, without a change at the near end", function()
+  it("follows a name that changes its address", function()
     w:host("spare"):serve { on = ":80", kind = "echo" }
     w:link("server", "spare", { delay = "5ms" })
     through(client, "intranet.example", 80):echo "hello"
@@ -41,7 +41,7 @@ describe("socks5.lua", function()
     assert.equal("spare", through(client, "intranet.example", 80):echo("hello").server)
   end)
 
-  it("says why it did not work", function()
+  it("replies with the reason of a failure", function()
     local HOST_UNREACHABLE, CONNECTION_REFUSED = 4, 5
     assert.equal(HOST_UNREACHABLE, select(2, through(client, "nowhere.example", 80)))
     assert.equal(CONNECTION_REFUSED, select(2, through(client, "intranet.example", 81)))
