@@ -52,7 +52,7 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_s
     k->evidence.want = k->cfg.resend;
     kt_rtt_init(&k->rtt, min_rto_us(cfg), cfg->interval_ms * 1000);
     kt_cc_init(&k->cc, cfg->cc, cfg->snd_wnd, k->cfg.resend);
-    if (kt_sndwnd_init(&k->snd, pool, cfg->snd_wnd) || kt_rcvwnd_init(&k->rcv, pool, cfg->rcv_wnd) ||
+    if (kt_send_ring_init(&k->snd, pool, cfg->snd_wnd) || kt_recv_ring_init(&k->rcv, pool, cfg->rcv_wnd) ||
         kt_acks_init(&k->acks)) {
         kt_kcp_free(k);
         return KT_ENOMEM;
@@ -74,9 +74,9 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg)
     k->ack_every = ack_every(&c);
     kt_evidence_tune(&k->evidence, c.resend);
     kt_rtt_tune(&k->rtt, min_rto_us(&c), c.interval_ms * 1000);
-    kt_cc_tune(&k->cc, c.cc, c.snd_wnd, c.resend, k->snd.nxt - k->snd.una);
-    kt_sndwnd_limit(&k->snd, c.snd_wnd);
-    kt_rcvwnd_limit(&k->rcv, c.rcv_wnd);
+    kt_cc_tune(&k->cc, c.cc, c.snd_wnd, c.resend, kt_send_ring_sent(&k->snd));
+    kt_send_ring_limit(&k->snd, c.snd_wnd);
+    kt_recv_ring_limit(&k->rcv, c.rcv_wnd);
     if (k->acks.count >= k->ack_every || (c.ack_nodelay && k->acks.count > 0)) k->ack_now = true;
     return 0;
 }
@@ -84,8 +84,8 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg)
 void kt_kcp_free(struct kt_kcp *k)
 {
     if (!k) return;
-    kt_sndwnd_destroy(&k->snd);
-    kt_rcvwnd_destroy(&k->rcv);
+    kt_send_ring_destroy(&k->snd);
+    kt_recv_ring_destroy(&k->rcv);
     kt_acks_destroy(&k->acks);
     free(k);
 }
@@ -111,21 +111,21 @@ void kt_kcp_reach(struct kt_kcp *k, uint32_t n)
 
 size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n)
 {
-    return kt_sndwnd_write(&k->snd, data, n, k->mss);
+    return kt_send_ring_write(&k->snd, data, n, k->mss);
 }
 
 size_t kt_kcp_room(const struct kt_kcp *k)
 {
-    const struct kt_sndwnd *w = &k->snd;
-    size_t room = (size_t)kt_sndwnd_free(w) * k->mss;
-    const uint32_t last = w->end != w->nxt ? kt_sndwnd_at(w, w->end - 1)->len : k->mss;
+    const struct kt_send_ring *w = &k->snd;
+    size_t room = (size_t)kt_send_ring_free(w) * k->mss;
+    const uint32_t last = w->end != w->nxt ? kt_send_ring_at(w, w->end - 1)->len : k->mss;
     if (last < k->mss) room += k->mss - last;
     return room;
 }
 
 void kt_kcp_outlook(const struct kt_kcp *k, struct kt_kcp_outlook *out)
 {
-    const struct kt_sndwnd *w = &k->snd;
+    const struct kt_send_ring *w = &k->snd;
     const uint32_t window = kt_kcp_window(k), inflight = w->nxt - w->una;
     *out = (struct kt_kcp_outlook){
         .open = window > inflight ? window - inflight : 0,
@@ -142,14 +142,14 @@ uint32_t kt_kcp_mss(const struct kt_kcp *k)
 
 size_t kt_kcp_peek(const struct kt_kcp *k, const uint8_t **data)
 {
-    return kt_rcvwnd_peek(&k->rcv, data);
+    return kt_recv_ring_peek(&k->rcv, data);
 }
 
 void kt_kcp_consume(struct kt_kcp *k, size_t n)
 {
-    bool was_full = kt_rcvwnd_free(&k->rcv) == 0;
-    kt_rcvwnd_consume(&k->rcv, n);
-    if (was_full && kt_rcvwnd_free(&k->rcv) > 0) k->tell = true;
+    bool was_full = kt_recv_ring_free(&k->rcv) == 0;
+    kt_recv_ring_consume(&k->rcv, n);
+    if (was_full && kt_recv_ring_free(&k->rcv) > 0) k->tell = true;
 }
 
 /* ---- what the owner may know ---- */
@@ -182,7 +182,7 @@ void kt_kcp_resume(struct kt_kcp *k)
     k->paused = false;
     kt_hole_passed(&k->hole); /* all was lost, not only what was long */
     kt_hole_passed(&k->oversize);
-    k->resumed = k->snd.tx + 1;
+    k->resumed = k->order.tx + 1;
 }
 
 uint32_t kt_kcp_mark(const struct kt_kcp *k)
@@ -209,8 +209,8 @@ void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out)
     out->una = k->snd.una;
     out->hole = kt_hole_found(&k->hole);
     out->oversize = kt_hole_found(&k->oversize);
-    out->inflight = k->snd.nxt - k->snd.una;
-    out->queued = k->snd.end - k->snd.nxt;
+    out->inflight = kt_send_ring_sent(&k->snd);
+    out->queued = kt_send_ring_queued(&k->snd);
     out->rmt_wnd = k->rmt_wnd;
     out->cwnd = kt_cc_window(&k->cc);
     out->ssthresh = kt_cc_ssthresh(&k->cc);

@@ -9,10 +9,10 @@
 size_t kt_kcp_put_challenge(struct kt_kcp *k, uint8_t *out, size_t max, uint32_t ts, uint32_t una)
 {
     static const uint8_t filler[1] = {0};
-    const struct kt_sndwnd *w = &k->snd;
+    const struct kt_send_ring *w = &k->snd;
     struct kt_kcp_segment seg = {.conv = k->cfg.conv,
         .cmd = KT_KCP_PUSH,
-        .wnd = (uint16_t)kt_rcvwnd_free(&k->rcv),
+        .wnd = (uint16_t)kt_recv_ring_free(&k->rcv),
         .ts = ts,
         .una = k->rcv.nxt};
     const uint8_t *payload;
@@ -23,7 +23,7 @@ size_t kt_kcp_put_challenge(struct kt_kcp *k, uint8_t *out, size_t max, uint32_t
         seg.len = sizeof filler;
         payload = filler;
     } else {
-        const struct kt_snd_slot *s = kt_sndwnd_at(w, una);
+        const struct kt_send_slot *s = kt_send_ring_at(w, una);
         if (w->nxt == una || !s->data) return 0;
         seg.sn = una;
         seg.len = s->len;
@@ -60,7 +60,7 @@ bool kt_kcp_fits(const struct kt_kcp *k, const struct kt_kcp_head *head)
 
 void kt_kcp_path_changed(struct kt_kcp *k)
 {
-    k->evidence.dropped = k->snd.tx + 1;
+    k->evidence.dropped = k->order.tx + 1;
 }
 
 uint64_t kt_kcp_news(const struct kt_kcp *k)

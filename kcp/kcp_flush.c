@@ -6,7 +6,7 @@
  * window are in order of deadline by themselves; and a path that has just become slower, which the first
  * acknowledgement tells, does not time out everything that was sent when it was fast.
  *
- * Fast retransmit: see kcp_evidence.h. Early retransmit: at the end of a burst there may never be enough
+ * Fast retransmit: see loss_evidence.h. Early retransmit: at the end of a burst there may never be enough
  * evidence, so one later arrival is enough when nothing new can be sent; but only after a quarter of srtt
  * (1 ms to an interval), since what looks lost is often just late. */
 #include "kcp/kcp_internal.h"
@@ -121,7 +121,7 @@ static bool send_probes(struct flush *f)
         if (!put(f, KT_KCP_WASK, 0, 0, 0)) return false;
         k->stats.unanswered++;
         memmove(k->asked + 1, k->asked, sizeof k->asked - sizeof *k->asked);
-        k->asked[0].tx = k->snd.tx;
+        k->asked[0].tx = k->order.tx;
         k->asked[0].at_us = f->now_us;
         k->stats.asked_us = f->now_us;
     }
@@ -133,14 +133,20 @@ static bool send_probes(struct flush *f)
 
 static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
 {
-    struct kt_sndwnd *w = &f->k->snd;
-    const struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
+    struct kt_send_ring *r = &f->k->snd;
+    struct kt_send_slot *s = kt_send_ring_at(r, sn);
     uint8_t *p = put(f, KT_KCP_PUSH, sn, kt_ts(f->now_us) + f->k->cfg.ts_base, s->len);
     if (!p) return false;
     memcpy(p, s->data, s->len);
-    if (sn != w->nxt) f->again = true;
-    if (sn == w->nxt) kt_sndwnd_at(w, sn)->told = f->una;
-    kt_sndwnd_sent(w, sn, level, f->now_us);
+    const bool again = sn != r->nxt;
+    if (again) {
+        f->again = true;
+    } else {
+        r->nxt++;
+        s->told = f->una;
+        s->first_ms = kt_ts(f->now_us);
+    }
+    kt_retx_sent(&f->k->order, r, sn, again, level, f->now_us);
     return true;
 }
 
@@ -152,11 +158,11 @@ static uint64_t patience(const struct kt_kcp *k, uint32_t level)
     return wait < KT_KCP_RTO_MAX_US ? wait : KT_KCP_RTO_MAX_US;
 }
 
-/* First of the list of the lowest level in `levels`, a set of bits that are not all 0. */
-static const struct kt_snd_slot *head_of(const struct kt_sndwnd *w, uint32_t levels, uint32_t *level)
+/* Head of the list of the lowest level in `levels`, a set of bits that is not empty. */
+static const struct kt_send_slot *head_of(const struct kt_kcp *k, uint32_t levels, uint32_t *level)
 {
     *level = (uint32_t)__builtin_ctz(levels);
-    return kt_sndwnd_at(w, w->lists[*level].first);
+    return kt_retx_head(&k->order, &k->snd, *level);
 }
 
 struct resent {
@@ -168,14 +174,14 @@ struct resent {
 static bool resend(struct flush *f, uint64_t overtaken, struct resent *count)
 {
     struct kt_kcp *k = f->k;
-    struct kt_sndwnd *w = &k->snd;
+    struct kt_retx_order *o = &k->order;
     uint64_t lost = kt_evidence_lost(&k->evidence);
-    for (uint32_t level, left = w->levels; left; left &= left - 1) {
-        const struct kt_snd_slot *s = head_of(w, left, &level);
+    for (uint32_t level, left = o->levels; left; left &= left - 1) {
+        const struct kt_send_slot *s = head_of(k, left, &level);
         uint64_t wait = patience(k, level);
-        while (w->levels & 1u << level) {
-            uint32_t sn = w->lists[level].first;
-            s = kt_sndwnd_at(w, sn);
+        while (o->levels & 1u << level) {
+            uint32_t sn = o->lists[level].first;
+            s = kt_send_ring_at(&k->snd, sn);
             uint32_t *counter = s->tx < lost ? &count->fast : s->tx < overtaken ? &count->early : NULL;
             uint8_t next = (uint8_t)level;
             if (s->tx < k->resumed) {
@@ -187,7 +193,7 @@ static bool resend(struct flush *f, uint64_t overtaken, struct resent *count)
                 const struct kt_hole *hole = kt_kcp_hole(k, KT_KCP_OVERHEAD + s->len);
                 if (kt_hole_cautious(hole) && hole->answers > 0)
                     next = 0; /* the path is not dead */
-                else if (level + 1 < KT_KCP_LEVELS)
+                else if (level + 1 < KT_RETX_LEVELS)
                     next++;
             }
             if (!send_push(f, sn, next)) return false;
@@ -204,13 +210,13 @@ static void send_new(struct flush *f)
         uint32_t sn = k->snd.nxt;
         if (!send_push(f, sn, 0)) return;
         k->stats.out_push++;
-        k->stats.bytes_out += kt_sndwnd_at(&k->snd, sn)->len;
+        k->stats.bytes_out += kt_send_ring_at(&k->snd, sn)->len;
     }
 }
 
 static void tell_losses(struct kt_kcp *k, const struct resent *count, uint32_t window, uint64_t now_us)
 {
-    uint32_t inflight = k->snd.nxt - k->snd.una;
+    uint32_t inflight = kt_send_ring_sent(&k->snd);
     k->stats.fast_retrans += count->fast;
     k->stats.early_retrans += count->early;
     k->stats.timeout_retrans += count->timeout;
@@ -229,8 +235,8 @@ static uint64_t early_delay(const struct kt_kcp *k)
 void kt_kcp_early_update(struct kt_kcp *k)
 {
     uint64_t overtaken = kt_evidence_overtaken(&k->evidence);
-    for (uint32_t level, left = k->snd.levels; left; left &= left - 1) {
-        if (head_of(&k->snd, left, &level)->tx >= overtaken) continue;
+    for (uint32_t level, left = k->order.levels; left; left &= left - 1) {
+        if (head_of(k, left, &level)->tx >= overtaken) continue;
         if (k->early_at == UINT64_MAX) k->early_at = k->now_us + early_delay(k);
         return;
     }
@@ -244,7 +250,7 @@ void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us)
     struct flush f; /* the batch is large and need not be cleared */
     f.k = k;
     f.now_us = now_us;
-    f.wnd = (uint16_t)kt_rcvwnd_free(&k->rcv);
+    f.wnd = (uint16_t)kt_recv_ring_free(&k->rcv);
     f.una = k->rcv.nxt;
     f.buf = NULL;
     f.again = false;
@@ -268,7 +274,7 @@ void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us)
 
 uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us)
 {
-    const struct kt_sndwnd *w = &k->snd;
+    const struct kt_send_ring *w = &k->snd;
     if (k->ask || k->tell || kt_kcp_may_send(k)) return now_us;
     uint64_t at = k->paused ? UINT64_MAX : k->early_at;
     if (k->acks.count > 0) {
@@ -278,8 +284,8 @@ uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us)
     if (k->rmt_wnd == 0 && w->nxt != w->end && k->probe_at < at) at = k->probe_at;
     if (k->paused) return at;
     uint64_t lost = kt_evidence_lost(&k->evidence);
-    for (uint32_t level, left = w->levels; left; left &= left - 1) {
-        const struct kt_snd_slot *s = head_of(w, left, &level);
+    for (uint32_t level, left = k->order.levels; left; left &= left - 1) {
+        const struct kt_send_slot *s = head_of(k, left, &level);
         if (s->tx < lost || s->tx < k->resumed) return now_us;
         uint64_t deadline = s->sent_us + patience(k, level);
         if (deadline < at) at = deadline;

@@ -50,18 +50,18 @@ static void on_push(
     uint32_t nxt = k->rcv.nxt;
     bool repeat = false;
     k->stats.in_push++;
-    switch (kt_rcvwnd_put(&k->rcv, seg->sn, data, seg->len)) {
-    case KT_RCV_BEYOND:
+    switch (kt_recv_ring_put(&k->rcv, seg->sn, data, seg->len)) {
+    case KT_RECV_BEYOND:
         k->stats.beyond++;
         return;
-    case KT_RCV_NOMEM:
+    case KT_RECV_NOMEM:
         k->stats.dropped++;
         return;
-    case KT_RCV_REPEAT:
+    case KT_RECV_REPEAT:
         k->stats.repeat++;
         repeat = true;
         break;
-    case KT_RCV_STORED:
+    case KT_RECV_STORED:
         news->fresh = true;
         break;
     }
@@ -80,11 +80,11 @@ static void note_push(struct news *news, const struct kt_kcp_segment *seg)
 }
 
 /* What the ACK of a segment that is still held says about the round trip. It has to echo the time of the
- * segment's last transmission, or of its first, which is an ambiguous sample (kcp_rtt.h); the ones between
+ * segment's last transmission, or of its first, which is an ambiguous sample (rtt.h); the ones between
  * are not kept, as on a path that has become slower the first is acknowledged first. As in RFC 9002, section
  * 5.1, what arrives after later transmissions gives no sample: it was overtaken, or FEC rebuilt it, and its
  * delay is not the path's. */
-static void note_rtt(struct kt_kcp *k, const struct kt_snd_slot *s, uint32_t ts, struct news *news)
+static void note_rtt(struct kt_kcp *k, const struct kt_send_slot *s, uint32_t ts, struct news *news)
 {
     const bool last = ts == kt_ts(s->sent_us);
     if (!last && ts != s->first_ms) return;
@@ -95,7 +95,7 @@ static void note_rtt(struct kt_kcp *k, const struct kt_snd_slot *s, uint32_t ts,
 }
 
 /* A segment that was held has arrived: evidence about packets of its length. */
-static void note_arrival(struct kt_kcp *k, const struct kt_snd_slot *s)
+static void note_arrival(struct kt_kcp *k, const struct kt_send_slot *s)
 {
     const uint32_t packet = KT_KCP_OVERHEAD + s->len;
     struct kt_hole *hole = kt_kcp_hole(k, packet);
@@ -108,9 +108,9 @@ static void note_arrival(struct kt_kcp *k, const struct kt_snd_slot *s)
 
 static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct news *news)
 {
-    struct kt_sndwnd *w = &k->snd;
+    struct kt_send_ring *w = &k->snd;
     if (kt_sn_diff(seg->sn, w->una) < 0 || kt_sn_diff(seg->sn, w->nxt) >= 0) return;
-    struct kt_snd_slot *s = kt_sndwnd_at(w, seg->sn);
+    struct kt_send_slot *s = kt_send_ring_at(w, seg->sn);
     if (!s->data) return;
     const uint32_t ts = seg->ts - k->cfg.ts_base;
     note_rtt(k, s, ts, news);
@@ -119,7 +119,8 @@ static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct ne
         if (s->sent_us > k->arrived_us) k->arrived_us = s->sent_us;
     }
     note_arrival(k, s);
-    kt_sndwnd_ack(w, seg->sn);
+    kt_retx_remove(&k->order, w, seg->sn);
+    kt_send_ring_ack(w, seg->sn);
     news->fresh = true;
 }
 
@@ -168,15 +169,26 @@ static void on_answer(struct kt_kcp *k, uint64_t now_us)
 static void note_covered(struct kt_kcp *k, uint32_t una)
 {
     for (uint32_t sn = k->snd.una; k->hole.row + k->oversize.row > 0 && sn != una; sn++) {
-        const struct kt_snd_slot *s = kt_sndwnd_at(&k->snd, sn);
+        const struct kt_send_slot *s = kt_send_ring_at(&k->snd, sn);
         if (s->data) note_arrival(k, s);
+    }
+}
+
+/* Everything below una has arrived. */
+static void cover(struct kt_kcp *k, uint32_t una)
+{
+    struct kt_send_ring *r = &k->snd;
+    for (; r->una != una; r->una++) {
+        if (!kt_send_ring_at(r, r->una)->data) continue;
+        kt_retx_remove(&k->order, r, r->una);
+        kt_send_ring_ack(r, r->una);
     }
 }
 
 static void finish(struct kt_kcp *k, const struct news *news)
 {
     uint32_t moved = news->una - k->snd.una;
-    bool valid = moved <= k->snd.nxt - k->snd.una;
+    bool valid = moved <= kt_send_ring_sent(&k->snd);
     if (news->regular) note_una(k, news, valid);
     if (valid && news->regular) {
         set_rmt_wnd(k, news->wnd, news->now_us);
@@ -196,14 +208,14 @@ static void finish(struct kt_kcp *k, const struct news *news)
     }
     if ((valid && moved > 0) || news->fresh) k->news++;
     if (valid && moved > 0) {
-        k->knows = kt_sndwnd_at(&k->snd, news->una - 1)->told;
+        k->knows = kt_send_ring_at(&k->snd, news->una - 1)->told;
         k->knows_since = news->una;
         note_covered(k, news->una);
-        kt_sndwnd_cover(&k->snd, news->una);
+        cover(k, news->una);
         k->una_moved = true;
         struct kt_cc_ack ack = {
             .acked = moved,
-            .inflight = k->snd.nxt - k->snd.una,
+            .inflight = kt_send_ring_sent(&k->snd),
             .rmt_wnd = k->rmt_wnd,
             .now_us = news->now_us,
         };

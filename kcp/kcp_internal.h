@@ -6,12 +6,12 @@
 #include "kcp/kcp_acks.h"
 #include "kcp/kcp_cc.h"
 #include "kcp/kcp_echo.h"
-#include "kcp/kcp_evidence.h"
+#include "kcp/loss_evidence.h"
 #include "kcp/kcp_hole.h"
-#include "kcp/kcp_rcvwnd.h"
-#include "kcp/kcp_rtt.h"
+#include "kcp/recv_ring.h"
+#include "kcp/rtt.h"
 #include "kcp/kcp_segment.h"
-#include "kcp/kcp_sndwnd.h"
+#include "kcp/retx_order.h"
 
 #define KT_KCP_RMT_WND_FIRST 32u /* until the peer has spoken */
 #define KT_KCP_PROBE_FIRST_US 500000u
@@ -30,7 +30,8 @@ struct kt_kcp {
     uint32_t ack_every; /* acknowledgements owed that may not wait */
     uint64_t now_us;    /* latest time told; it never goes back */
 
-    struct kt_sndwnd snd;
+    struct kt_send_ring snd;
+    struct kt_retx_order order;
     struct kt_rtt rtt;
     struct kt_evidence evidence;
     struct kt_hole hole, oversize; /* of packets of up to mtu bytes; of longer ones, from before it shrank */
@@ -39,7 +40,7 @@ struct kt_kcp {
     bool paused;       /* no PUSH leaves */
     uint64_t early_at; /* early retransmit of overtaken segments; UINT64_MAX: there are none */
 
-    struct kt_rcvwnd rcv;
+    struct kt_recv_ring rcv;
     struct kt_acks acks;
     uint64_t ack_at; /* deadline of the oldest acknowledgement owed */
     bool ack_now;    /* acknowledgements owed may not wait */
@@ -78,7 +79,7 @@ static inline uint32_t kt_kcp_window(const struct kt_kcp *k)
 /* Whether a queued segment may leave. */
 static inline bool kt_kcp_may_send(const struct kt_kcp *k)
 {
-    return !k->paused && k->snd.nxt != k->snd.end && k->snd.nxt - k->snd.una < kt_kcp_window(k);
+    return !k->paused && k->snd.nxt != k->snd.end && kt_send_ring_sent(&k->snd) < kt_kcp_window(k);
 }
 
 /* Starts, moves on or stops the clock of early retransmission (kcp_flush.c). */

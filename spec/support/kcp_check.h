@@ -4,26 +4,27 @@
 
 #include "kcp/kcp_internal.h"
 
-static inline const char *kcp_check_send(const struct kt_sndwnd *w, uint32_t most, size_t *blocks)
+static inline const char *kcp_check_send(
+    const struct kt_send_ring *w, const struct kt_retx_order *o, uint32_t most, size_t *blocks)
 {
     uint32_t inflight = 0, listed = 0;
     if (w->end - w->una > most || w->end - w->una > w->cap) return "more segments than the window has";
     if (w->nxt - w->una > w->end - w->una) return "nxt is outside [una, end]";
     for (uint32_t sn = w->una; sn != w->end; sn++) {
-        const struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
+        const struct kt_send_slot *s = kt_send_ring_at(w, sn);
         bool sent = sn - w->una < w->nxt - w->una;
         if (s->data) ++*blocks;
         if (sent && s->data) inflight++;
         if (!sent && !s->data) return "a queued segment without data";
         if (s->data && s->len == 0) return "an empty segment";
     }
-    for (uint8_t level = 0; level < KT_KCP_LEVELS; level++) {
-        const struct kt_snd_list *l = &w->lists[level];
-        if ((l->count > 0) != (w->levels >> level & 1)) return "the set of levels is wrong";
+    for (uint8_t level = 0; level < KT_RETX_LEVELS; level++) {
+        const struct kt_retx_list *l = &o->lists[level];
+        if ((l->count > 0) != (o->levels >> level & 1)) return "the set of levels is wrong";
         uint32_t sn = l->first;
-        const struct kt_snd_slot *before = NULL;
+        const struct kt_send_slot *before = NULL;
         for (uint32_t i = 0; i < l->count; i++) {
-            const struct kt_snd_slot *s = kt_sndwnd_at(w, sn);
+            const struct kt_send_slot *s = kt_send_ring_at(w, sn);
             if (sn - w->una >= w->nxt - w->una) return "a list holds what was not sent";
             if (!s->data) return "a list holds what was acknowledged";
             if (s->level != level) return "a segment is in the wrong list";
@@ -38,12 +39,12 @@ static inline const char *kcp_check_send(const struct kt_sndwnd *w, uint32_t mos
     return listed == inflight ? NULL : "a segment in flight is in no list";
 }
 
-static inline const char *kcp_check_receive(const struct kt_rcvwnd *w, uint32_t most, size_t *blocks)
+static inline const char *kcp_check_receive(const struct kt_recv_ring *w, uint32_t most, size_t *blocks)
 {
     uint32_t ready = w->nxt - w->read;
     if (ready > most) return "more unread segments than the window has";
     for (uint32_t i = 0; i < w->cap; i++) {
-        const struct kt_rcv_slot *s = &w->ring[(w->read + i) & (w->cap - 1)];
+        const struct kt_recv_slot *s = &w->ring[(w->read + i) & (w->cap - 1)];
         if (s->data) ++*blocks;
         if (i < ready && !s->held) return "a gap among the segments in order";
         if (!s->held && s->data) return "a block in an empty slot";
@@ -53,7 +54,7 @@ static inline const char *kcp_check_receive(const struct kt_rcvwnd *w, uint32_t 
     }
     if (kt_sn_diff(w->edge, w->nxt) < 0) return "the edge lags behind";
     if (ready > 0) {
-        const struct kt_rcv_slot *s = &w->ring[w->read & (w->cap - 1)];
+        const struct kt_recv_slot *s = &w->ring[w->read & (w->cap - 1)];
         if (s->len == 0 || w->off >= s->len) return "nothing to read at the head";
     }
     return NULL;
@@ -65,7 +66,7 @@ static inline const char *kcp_check(
     const struct kt_kcp *k, const struct kt_slab *pool, uint32_t snd_most, uint32_t rcv_most)
 {
     size_t blocks = 0;
-    const char *wrong = kcp_check_send(&k->snd, snd_most ? snd_most : k->snd.limit, &blocks);
+    const char *wrong = kcp_check_send(&k->snd, &k->order, snd_most ? snd_most : k->snd.limit, &blocks);
     if (!wrong) wrong = kcp_check_receive(&k->rcv, rcv_most ? rcv_most : k->rcv.limit, &blocks);
     if (!wrong && blocks != kt_slab_in_use(pool)) wrong = "blocks held and blocks handed out differ";
     if (!wrong && k->acks.count > k->acks.cap) wrong = "more acknowledgements than the ring holds";

@@ -10,23 +10,23 @@
  *
  * A limit that becomes smaller takes nothing back: what is held stays, and what the peer was promised room
  * for, up to `edge`, is still taken. */
-#ifndef KT_KCP_RCVWND_H
-#define KT_KCP_RCVWND_H
+#ifndef KT_KCP_RECV_RING_H
+#define KT_KCP_RECV_RING_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/slab.h"
 
-struct kt_rcv_slot {
+struct kt_recv_slot {
     uint8_t *data; /* pool block; NULL for an empty segment */
     uint16_t len;
     bool held;
 };
 
-struct kt_rcvwnd {
+struct kt_recv_ring {
     struct kt_slab *pool;
-    struct kt_rcv_slot *ring;
+    struct kt_recv_slot *ring;
     uint32_t cap, limit;
     uint32_t read, nxt;
     uint32_t edge;  /* never before nxt; beyond nxt + limit only after the limit fell */
@@ -36,28 +36,28 @@ struct kt_rcvwnd {
     uint32_t reach; /* segments from `read` on that are stored; UINT32_MAX: all of the window */
 };
 
-enum kt_rcv_result {
-    KT_RCV_STORED,
-    KT_RCV_REPEAT, /* held or consumed before */
-    KT_RCV_BEYOND, /* past the window */
-    KT_RCV_NOMEM,
+enum kt_recv_result {
+    KT_RECV_STORED,
+    KT_RECV_REPEAT, /* held or consumed before */
+    KT_RECV_BEYOND, /* past the window */
+    KT_RECV_NOMEM,
 };
 
 /* 0 or KT_ENOMEM. The ring starts small and doubles as needed; it shrinks when the limit does. */
-int kt_rcvwnd_init(struct kt_rcvwnd *w, struct kt_slab *pool, uint32_t limit);
-void kt_rcvwnd_destroy(struct kt_rcvwnd *w);
+int kt_recv_ring_init(struct kt_recv_ring *w, struct kt_slab *pool, uint32_t limit);
+void kt_recv_ring_destroy(struct kt_recv_ring *w);
 
 /* From now on the window is `limit` segments; one that opens takes in what waited beyond it. */
-void kt_rcvwnd_limit(struct kt_rcvwnd *w, uint32_t limit);
+void kt_recv_ring_limit(struct kt_recv_ring *w, uint32_t limit);
 
 /* Takes a copy of a segment; len fits a block. */
-enum kt_rcv_result kt_rcvwnd_put(struct kt_rcvwnd *w, uint32_t sn, const uint8_t *data, uint32_t len);
+enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *w, uint32_t sn, const uint8_t *data, uint32_t len);
 
-size_t kt_rcvwnd_peek(const struct kt_rcvwnd *w, const uint8_t **data);
-void kt_rcvwnd_consume(struct kt_rcvwnd *w, size_t n);
+size_t kt_recv_ring_peek(const struct kt_recv_ring *w, const uint8_t **data);
+void kt_recv_ring_consume(struct kt_recv_ring *w, size_t n);
 
 /* Segments the peer may still send, as told in `wnd`. */
-static inline uint32_t kt_rcvwnd_free(const struct kt_rcvwnd *w)
+static inline uint32_t kt_recv_ring_free(const struct kt_recv_ring *w)
 {
     uint32_t unread = w->nxt - w->read;
     return unread < w->limit ? w->limit - unread : 0;

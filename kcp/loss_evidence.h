@@ -10,8 +10,8 @@
  * The answer to a probe is evidence, too: what was transmitted before the probe would have been acknowledged
  * before the answer. It counts as one later arrival. A timeout that has grown to many seconds, because the
  * path or a machine stood still for a while, then costs no more than the time between two probes. */
-#ifndef KT_KCP_EVIDENCE_H
-#define KT_KCP_EVIDENCE_H
+#ifndef KT_KCP_LOSS_EVIDENCE_H
+#define KT_KCP_LOSS_EVIDENCE_H
 
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
-/* The receive window. Invariants: kcp_rcvwnd.h. Every function here is O(1) a segment. */
-#include "kcp/kcp_rcvwnd.h"
+/* The receive window. Invariants: recv_ring.h. Every function here is O(1) a segment. */
+#include "kcp/recv_ring.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,19 +8,19 @@
 
 #define FIRST_CAP 8u
 
-static struct kt_rcv_slot *at(const struct kt_rcvwnd *w, uint32_t sn)
+static struct kt_recv_slot *at(const struct kt_recv_ring *w, uint32_t sn)
 {
     return &w->ring[sn & (w->cap - 1)];
 }
 
-int kt_rcvwnd_init(struct kt_rcvwnd *w, struct kt_slab *pool, uint32_t limit)
+int kt_recv_ring_init(struct kt_recv_ring *w, struct kt_slab *pool, uint32_t limit)
 {
-    *w = (struct kt_rcvwnd){.pool = pool, .limit = limit, .cap = FIRST_CAP, .reach = UINT32_MAX};
+    *w = (struct kt_recv_ring){.pool = pool, .limit = limit, .cap = FIRST_CAP, .reach = UINT32_MAX};
     w->ring = calloc(w->cap, sizeof *w->ring);
     return w->ring ? 0 : KT_ENOMEM;
 }
 
-void kt_rcvwnd_destroy(struct kt_rcvwnd *w)
+void kt_recv_ring_destroy(struct kt_recv_ring *w)
 {
     for (uint32_t i = 0; w->ring && i < w->cap; i++) {
         if (w->ring[i].data) kt_slab_put(w->pool, w->ring[i].data);
@@ -30,9 +30,9 @@ void kt_rcvwnd_destroy(struct kt_rcvwnd *w)
 }
 
 /* Gives the ring another size, a power of two that all that is held fits in. */
-static bool resize(struct kt_rcvwnd *w, uint32_t cap)
+static bool resize(struct kt_recv_ring *w, uint32_t cap)
 {
-    struct kt_rcvwnd other = {.cap = cap};
+    struct kt_recv_ring other = {.cap = cap};
     const uint32_t both = cap < w->cap ? cap : w->cap;
     other.ring = calloc(cap, sizeof *other.ring);
     if (!other.ring) return false;
@@ -44,7 +44,7 @@ static bool resize(struct kt_rcvwnd *w, uint32_t cap)
 }
 
 /* Makes the ring reach `span` slots from `read` on. */
-static bool reach(struct kt_rcvwnd *w, uint32_t span)
+static bool reach(struct kt_recv_ring *w, uint32_t span)
 {
     uint32_t cap = w->cap;
     while (cap < span) cap *= 2;
@@ -52,26 +52,26 @@ static bool reach(struct kt_rcvwnd *w, uint32_t span)
 }
 
 /* Whether a segment at or after `read` is held. Past the end of a small ring nothing is. */
-static bool held(const struct kt_rcvwnd *w, uint32_t sn)
+static bool held(const struct kt_recv_ring *w, uint32_t sn)
 {
     return sn - w->read < w->cap && at(w, sn)->held;
 }
 
-static void drop_first(struct kt_rcvwnd *w)
+static void drop_first(struct kt_recv_ring *w)
 {
-    struct kt_rcv_slot *s = at(w, w->read);
+    struct kt_recv_slot *s = at(w, w->read);
     if (s->data) {
         kt_slab_put(w->pool, s->data);
         w->held--;
     }
-    *s = (struct kt_rcv_slot){0};
+    *s = (struct kt_recv_slot){0};
     w->off = 0;
     w->read++;
 }
 
 /* Moves nxt over what has become contiguous, as far as the window allows, and read over empty segments. Each
  * of the latter makes room for one more of the former, hence one loop. */
-static void advance(struct kt_rcvwnd *w)
+static void advance(struct kt_recv_ring *w)
 {
     for (;;) {
         if (w->read != w->nxt && at(w, w->read)->len == 0) {
@@ -86,7 +86,7 @@ static void advance(struct kt_rcvwnd *w)
     if (kt_sn_diff(w->edge, w->nxt) < 0) w->edge = w->nxt;
 }
 
-void kt_rcvwnd_limit(struct kt_rcvwnd *w, uint32_t limit)
+void kt_recv_ring_limit(struct kt_recv_ring *w, uint32_t limit)
 {
     if (limit < w->limit && kt_sn_diff(w->nxt + w->limit, w->edge) > 0) w->edge = w->nxt + w->limit;
     w->limit = limit;
@@ -98,39 +98,39 @@ void kt_rcvwnd_limit(struct kt_rcvwnd *w, uint32_t limit)
     if (cap < w->cap) resize(w, cap); /* without memory for it, the larger one does */
 }
 
-enum kt_rcv_result kt_rcvwnd_put(struct kt_rcvwnd *w, uint32_t sn, const uint8_t *data, uint32_t len)
+enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *w, uint32_t sn, const uint8_t *data, uint32_t len)
 {
     int32_t ahead = kt_sn_diff(sn, w->nxt);
-    if (ahead < 0) return KT_RCV_REPEAT;
-    if ((uint32_t)ahead >= w->limit && kt_sn_diff(sn, w->edge) >= 0) return KT_RCV_BEYOND;
-    if (held(w, sn)) return KT_RCV_REPEAT;
-    if (sn - w->read >= w->reach) return KT_RCV_NOMEM;
+    if (ahead < 0) return KT_RECV_REPEAT;
+    if ((uint32_t)ahead >= w->limit && kt_sn_diff(sn, w->edge) >= 0) return KT_RECV_BEYOND;
+    if (held(w, sn)) return KT_RECV_REPEAT;
+    if (sn - w->read >= w->reach) return KT_RECV_NOMEM;
 #ifdef KT_PLANT_WINDOW_OFF_BY_ONE /* a bug for the sweep to find: the ring is one slot too small */
-    if (!reach(w, sn - w->read)) return KT_RCV_NOMEM;
+    if (!reach(w, sn - w->read)) return KT_RECV_NOMEM;
 #else
-    if (!reach(w, sn - w->read + 1)) return KT_RCV_NOMEM;
+    if (!reach(w, sn - w->read + 1)) return KT_RECV_NOMEM;
 #endif
     uint8_t *block = NULL;
     if (len > 0) {
         block = kt_slab_get(w->pool);
-        if (!block) return KT_RCV_NOMEM;
+        if (!block) return KT_RECV_NOMEM;
         memcpy(block, data, len);
         w->held++;
     }
-    *at(w, sn) = (struct kt_rcv_slot){.data = block, .len = (uint16_t)len, .held = true};
+    *at(w, sn) = (struct kt_recv_slot){.data = block, .len = (uint16_t)len, .held = true};
     if (ahead == 0) advance(w);
-    return KT_RCV_STORED;
+    return KT_RECV_STORED;
 }
 
-size_t kt_rcvwnd_peek(const struct kt_rcvwnd *w, const uint8_t **data)
+size_t kt_recv_ring_peek(const struct kt_recv_ring *w, const uint8_t **data)
 {
     if (w->read == w->nxt) return 0;
-    const struct kt_rcv_slot *s = at(w, w->read);
+    const struct kt_recv_slot *s = at(w, w->read);
     *data = s->data + w->off;
     return s->len - w->off;
 }
 
-void kt_rcvwnd_consume(struct kt_rcvwnd *w, size_t n)
+void kt_recv_ring_consume(struct kt_recv_ring *w, size_t n)
 {
     if (n == 0) return;
     assert(w->read != w->nxt && n <= at(w, w->read)->len - w->off);

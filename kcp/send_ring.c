@@ -1,0 +1,72 @@
+/* The send ring: storage of segments by sn, from the write to the acknowledgement. O(1) a segment; the
+ * invariant is in send_ring.h. */
+#include "kcp/send_ring.h"
+#include <stdlib.h>
+#include <string.h>
+#include "base/err.h"
+
+#define FIRST_CAP 8u
+
+int kt_send_ring_init(struct kt_send_ring *r, struct kt_slab *pool, uint32_t limit)
+{
+    *r = (struct kt_send_ring){.pool = pool, .limit = limit, .cap = FIRST_CAP};
+    r->slots = calloc(r->cap, sizeof *r->slots);
+    return r->slots ? 0 : KT_ENOMEM;
+}
+
+void kt_send_ring_destroy(struct kt_send_ring *r)
+{
+    for (uint32_t sn = r->una; r->slots && sn != r->end; sn++) {
+        struct kt_send_slot *s = kt_send_ring_at(r, sn);
+        if (s->data) kt_slab_put(r->pool, s->data);
+    }
+    free(r->slots);
+    r->slots = NULL;
+}
+
+/* Moves the slots to a ring of `cap` slots, a power of two that holds them all. Lists link slots by sn, so
+ * they survive the move. */
+static bool resize(struct kt_send_ring *r, uint32_t cap)
+{
+    struct kt_send_ring other = {.cap = cap};
+    other.slots = calloc(cap, sizeof *other.slots);
+    if (!other.slots) return false;
+    for (uint32_t sn = r->una; sn != r->end; sn++) *kt_send_ring_at(&other, sn) = *kt_send_ring_at(r, sn);
+    free(r->slots);
+    r->slots = other.slots;
+    r->cap = cap;
+    return true;
+}
+
+void kt_send_ring_limit(struct kt_send_ring *r, uint32_t limit)
+{
+    uint32_t cap = FIRST_CAP, most = r->end - r->una > limit ? r->end - r->una : limit;
+    r->limit = limit;
+    while (cap < most) cap *= 2;
+    if (cap < r->cap) resize(r, cap); /* out of memory: keep the larger one */
+}
+
+static size_t fill(struct kt_send_slot *s, const uint8_t *data, size_t n, uint32_t mss)
+{
+    size_t room = s->len < mss ? (size_t)mss - s->len : 0; /* mss may have shrunk */
+    if (n > room) n = room;
+    memcpy(s->data + s->len, data, n);
+    s->len = (uint16_t)(s->len + n);
+    return n;
+}
+
+size_t kt_send_ring_write(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss)
+{
+    size_t taken = 0;
+    if (n > 0 && r->end != r->nxt) taken = fill(kt_send_ring_at(r, r->end - 1), data, n, mss);
+    while (taken < n && kt_send_ring_free(r) > 0) {
+        if (r->end - r->una == r->cap && !resize(r, r->cap * 2)) break;
+        uint8_t *block = kt_slab_get(r->pool);
+        if (!block) break;
+        struct kt_send_slot *s = kt_send_ring_at(r, r->end);
+        *s = (struct kt_send_slot){.data = block};
+        taken += fill(s, data + taken, n - taken, mss);
+        r->end++;
+    }
+    return taken;
+}

@@ -1,0 +1,81 @@
+/* The send ring: segments written by the owner, until the peer's una passes them.
+ *
+ *     una ............ nxt ............ end
+ *      | sent: in flight | queued, sn given |      a ring indexed by sn, at most `limit` long
+ *      | or acknowledged |                  |
+ *
+ * Invariant: a slot in [una, nxt) holds a block if it is in flight, and none once it is acknowledged. A slot
+ * in [nxt, end) holds a block. No slot outside [una, end) holds one.
+ *
+ * Payload lives in the pool, apart from the slots, so that handling an acknowledgement touches one small slot
+ * whatever the window. The order in which segments in flight are sent again is kept by retx_order.h. */
+#ifndef KT_KCP_SEND_RING_H
+#define KT_KCP_SEND_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/slab.h"
+
+struct kt_send_slot {
+    uint8_t *data;       /* pool block; NULL: acknowledged */
+    uint64_t sent_us;    /* last transmission: its time, */
+    uint64_t tx;         /* and its number (retx_order.h) */
+    uint32_t prev, next; /* sn of the neighbours in its list (retx_order.h) */
+    uint32_t told;       /* our una in its first transmission; stays valid after the acknowledgement */
+    uint32_t first_ms;   /* ts of its first transmission */
+    uint16_t len;
+    uint8_t level; /* the list it is in (retx_order.h) */
+};
+
+struct kt_send_ring {
+    struct kt_slab *pool;
+    struct kt_send_slot *slots;
+    uint32_t cap, limit; /* slots allocated, a power of two; most segments accepted */
+    uint32_t una, nxt, end;
+};
+
+/* 0 or KT_ENOMEM. The ring starts small, doubles as needed, and shrinks when the limit does. */
+int kt_send_ring_init(struct kt_send_ring *r, struct kt_slab *pool, uint32_t limit);
+void kt_send_ring_destroy(struct kt_send_ring *r);
+
+static inline struct kt_send_slot *kt_send_ring_at(const struct kt_send_ring *r, uint32_t sn)
+{
+    return &r->slots[sn & (r->cap - 1)];
+}
+
+/* Queues bytes, mss to a segment, filling up the last queued segment first. Returns how many were taken. */
+size_t kt_send_ring_write(struct kt_send_ring *r, const uint8_t *data, size_t n, uint32_t mss);
+
+/* Segment sn, in [una, nxt) and not acknowledged yet, has arrived: returns its block to the pool. The segment
+ * counts towards the limit until una passes it. */
+static inline void kt_send_ring_ack(struct kt_send_ring *r, uint32_t sn)
+{
+    struct kt_send_slot *s = kt_send_ring_at(r, sn);
+    kt_slab_put(r->pool, s->data);
+    s->data = NULL;
+}
+
+/* Accepts up to `limit` segments from now on. If more are held they stay, and nothing is accepted until
+ * enough of them are gone. */
+void kt_send_ring_limit(struct kt_send_ring *r, uint32_t limit);
+
+/* How many more segments are accepted. */
+static inline uint32_t kt_send_ring_free(const struct kt_send_ring *r)
+{
+    uint32_t held = r->end - r->una;
+    return held < r->limit ? r->limit - held : 0;
+}
+
+/* Segments sent and not yet passed by una. Those acknowledged out of order count. */
+static inline uint32_t kt_send_ring_sent(const struct kt_send_ring *r)
+{
+    return r->nxt - r->una;
+}
+
+static inline uint32_t kt_send_ring_queued(const struct kt_send_ring *r)
+{
+    return r->end - r->nxt;
+}
+
+#endif
