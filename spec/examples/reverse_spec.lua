@@ -30,9 +30,9 @@ describe("the reverse example", function()
     local app = h.sockets.connect(public)
     if not app then return false end -- it was reset already
     app:send "hello"
-    local said = app:recv(20)
+    local came, said = pcall(app.recv, app, 2) -- not, on a link whose inside has gone
     app:close()
-    return said == "hello"
+    return came and said == "hello"
   end
 
   local function answers_soon(public)

@@ -110,3 +110,45 @@ describe("a session in an outage", function()
     assert.equal("server", connect(w):echo("after").server)
   end)
 end)
+
+describe("a link that an acceptor gave out", function()
+  it("is down while its peer is silent, and given out again when it is heard, while its stream lives on", function()
+    local w = sim.world { seed = 7 }
+    w:host "inside":file("inside.lua", [[
+      local kt = require "kt"
+      local far = kt.link { remote = "outside:29900", key = "k" }
+      far:serve(function(stream)
+        for data in function() return stream:read { timeout = "1h" } end do stream:write(data) end
+      end)]])
+    w:host "outside":file("outside.lua", [[
+      local kt = require "kt"
+      local first = true
+      local acceptor = kt.accept { on = ":29900", key = "k" }
+      acceptor:serve(function(stream) stream:reset() end)
+      acceptor:on("link", function(link)
+        print "up"
+        link:on("down", function() print "down" end)
+        if not first then return end
+        first = false
+        local stream = assert(link:open { timeout = "5s" })
+        for i = 1, 20 do
+          stream:write "x"
+          stream:read_exactly(1, { timeout = "1h" })
+          kt.sleep "1s"
+        end
+        print "all answered"
+      end)]])
+    local line = w:link("inside", "outside", { delay = "40ms" })
+    local outside = w:host("outside"):run "outside.lua"
+    w:host("inside"):run "inside.lua"
+    w:run "5500ms"
+    line:cut()
+    w:run_for "12s"
+    assert.equal("up\ndown\n", outside:output())
+    line:heal()
+    w:run_for "3s"
+    assert.equal("up\ndown\nup\n", outside:output())
+    w:run_for "20s"
+    assert.equal("up\ndown\nup\nall answered\n", outside:output())
+  end)
+end)

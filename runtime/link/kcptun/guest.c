@@ -107,6 +107,17 @@ static void on_up(void *ctx, struct kt_kcptun_session *s)
     kt_guest_give_link(ctx);
 }
 
+/* While its peer is silent, nothing new should be opened in the session: its links are down, and its streams
+ * stay. Once the peer is heard again, the session is given out as a new link. */
+static void on_suspect(void *ctx, struct kt_kcptun_session *s, const char *why)
+{
+    struct guest *g = ctx;
+    if (why)
+        kt_kcptun_accepted_end_all(&g->links, KT_EDEAD, why);
+    else if (kt_kcptun_session_heard(s))
+        kt_guest_give_link(g);
+}
+
 static void on_hello(void *ctx, struct kt_kcptun_session *s, uint16_t features)
 {
     (void)s;
@@ -158,6 +169,7 @@ static struct guest *make(struct port *port, const struct kt_addr *from, uint32_
         .idle = on_idle,
         .up = on_up,
         .hello = on_hello,
+        .suspect = on_suspect,
         .ctx = g,
         .ended = &port->acceptor->ended};
     kt_list_init(&g->links);
