@@ -290,8 +290,13 @@ static void step(struct world *w, bool v2)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct kt_smux_owner owner = {
-        on_room, on_frame, on_note, on_accept, on_note, on_hello, on_streams, NULL};
+    static const struct kt_smux_owner owner = {.room = on_room,
+        .frame = on_frame,
+        .wake = on_note,
+        .accept = on_accept,
+        .resume = on_note,
+        .hello = on_hello,
+        .streams = on_streams};
     struct world w = {.in = data, .left = size};
     const unsigned flags = byte(&w);
     const struct kt_smux_config cfg = {

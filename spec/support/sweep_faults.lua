@@ -191,7 +191,7 @@ local function kinds(world)
       if told_to_end[script] then return end
       told_to_end[script] = true
       disturb("an end in good order", h)
-      local until_then = w:now() + 6
+      local until_then = w:now() + 7 -- 5 s to finish, then up to 1 s for the other ends to hear what was reset
       while script:is_running() do
         if w:now() > until_then then error(("the script of %s goes on after a TERM"):format(h.name), 0) end
         w:sleep(0.1)

@@ -132,6 +132,7 @@ function flows.judge(flow)
     local tx, rx = dir.tx, dir.rx
     local wrong = rx.got > tx.sent and "more than was sent" or clean and not complete(dir) and "a clean end in the midst"
       or not flow.disturbed and not complete(dir) and "and nothing was done to it"
+      or dir.abort and dir.abort.how == "reset" and not flow.faulted and rx.ended == "eof" and rx.got < dir.bytes and "a clean end, but it was reset"
     if wrong then
       error(("%s, %s: %d of %d bytes came, %d were written; it ended with %s: %s"):format(flow.tell(), name, rx.got, dir.bytes, tx.sent,
         tostring(rx.ended or flow.over), wrong), 0)

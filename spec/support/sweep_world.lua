@@ -247,6 +247,7 @@ local function disturber(all)
       for i = 3, #flow.way do meets = meets or flow.way[i] == h end
       if meets and not (flow.over and flow.up.rx.ended) and (flow.way.back or not only_back) then
         flow.disturbed = flow.disturbed or how
+        flow.faulted = how
         if h then flow.cut_short = true end
       end
     end
@@ -355,7 +356,7 @@ function sweep_world.run(w)
   for i = 1, d.between(2, 8) do
     local flow = flows.plan(d, i, d.pick(net.ways))
     all[i] = flow
-    if net.bursty then flow.disturbed = "bursts of losses" end -- one may outlast the patience of a session
+    if net.bursty then flow.disturbed, flow.faulted = "bursts of losses", true end -- one may outlast the patience of a session
     w:at(flow.start + 0.1, function() flows.start(w, flow) end)
   end
   faults.plan { w = w, d = d, net = net, hosts = net.hosts, disturb = disturber(all), boot = boot, serve = serve, bury = bury }
