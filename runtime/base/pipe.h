@@ -31,6 +31,7 @@ struct kt_pipe_ops {
     void (*close)(struct kt_pipe *p);
     bool (*gone)(const struct kt_pipe *p);                        /* may be NULL: never */
     void (*cut)(struct kt_pipe *p, int reason, const char *text); /* may be NULL: reset */
+    bool (*young)(const struct kt_pipe *p);                       /* may be NULL: never */
     bool (*why)(const struct kt_pipe *p, struct kt_err *out);     /* may be NULL: never known */
     const struct kt_stream_ops *stream;                           /* NULL: no link's stream (link/stream.h) */
 };
@@ -95,6 +96,12 @@ static inline void kt_pipe_shutdown(struct kt_pipe *p)
 static inline bool kt_pipe_half_close(const struct kt_pipe *p)
 {
     return p->ops->half_close(p);
+}
+
+/* True while it is not known that the other end has heard of the pipe at all. */
+static inline bool kt_pipe_young(const struct kt_pipe *p)
+{
+    return p->ops->young && p->ops->young(p);
 }
 
 /* True when nothing written can reach the other end any more although the pipe did not break: it has closed

@@ -201,6 +201,11 @@ static void on_cut(struct kt_pipe *p, int reason, const char *text)
     if (inner) kt_pipe_cut(inner, reason, text);
 }
 
+static bool on_young(const struct kt_pipe *p)
+{
+    return of(p)->inner && kt_pipe_young(of(p)->inner);
+}
+
 static bool on_why(const struct kt_pipe *p, struct kt_err *out)
 {
     return of(p)->inner && kt_pipe_why(of(p)->inner, out);
@@ -221,7 +226,7 @@ static const struct kt_stream_ops stream_ops = {on_stream_set, on_stream_facts};
 #define PIPE_OPS                                                                                             \
     .peek = on_peek, .consume = on_consume, .eof = on_eof, .write = on_write, .shutdown = on_shutdown,       \
     .half_close = on_half_close, .reset = on_reset, .close = on_close, .gone = on_gone, .cut = on_cut,       \
-    .why = on_why
+    .young = on_young, .why = on_why
 
 static const struct kt_pipe_ops conn_ops = {PIPE_OPS};
 static const struct kt_pipe_ops pipe_ops = {PIPE_OPS, .stream = &stream_ops};

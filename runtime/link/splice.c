@@ -83,8 +83,12 @@ static void on_timer(void *ctx)
         finish(s, KT_ETOTAL);
         return;
     }
-    /* a peer may be heard, and found able, only after we asked */
-    if (s->lingering && kt_pipe_half_close(s->ab.ended ? s->ab.to : s->ba.to)) s->lingering = false;
+    if (s->lingering) {
+        const struct kt_pipe *to = s->ab.ended ? s->ab.to : s->ba.to;
+        /* a peer may be heard, and found able, only after we asked */
+        if (kt_pipe_half_close(to)) s->lingering = false;
+        if (kt_pipe_young(to)) s->moved = now; /* it cannot have answered yet */
+    }
     if (patience(s) == 0 || now < s->moved + patience(s))
         arm(s); /* bytes moved since: the timer is not touched for each of them */
     else if (s->rest)

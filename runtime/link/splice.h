@@ -2,10 +2,10 @@
  *
  * Ends of direction are carried over: the end of data on one side becomes a shutdown of the other where that
  * reaches the peer (kt_pipe_half_close). Where it cannot, the other direction may go on delivering until it
- * has been quiet for `linger_us`; then both are closed. When a pipe breaks, what it had
- * brought is still written to the other, as long as that takes something of it every KT_SPLICE_REST_US, and
- * the other is then ended as one whose source broke (kt_pipe_cut), with the reason that came from the far
- * side of the first one, if one did.
+ * has been quiet for `linger_us` since the peer has heard of the pipe; then both are closed. When a pipe
+ * breaks, what it had brought is still written to the other, as long as that takes something of it every
+ * KT_SPLICE_REST_US, and the other is then ended as one whose source broke (kt_pipe_cut), with the reason
+ * that came from the far side of the first one, if one did.
  *
  * A direction with a rate moves no more than its bucket holds (base/bucket.h); what it does not move stays in
  * the source, and holds back its sender. */

@@ -279,7 +279,7 @@ static void step(struct world *w, bool v2)
         kt_smux_settled(w->m, kt_smux_mark(w->m) - byte(w) % 8);
         break;
     case 11:
-        kt_smux_keepalive(w->m);
+        byte(w) & 1 ? kt_smux_heartbeat(w->m) : kt_smux_keepalive(w->m);
         break;
     case 12:
         if (s->pipe) set_policy(s, byte(w));

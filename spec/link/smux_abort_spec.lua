@@ -84,13 +84,13 @@ describe("an aborted smux stream", function()
     assert.equal(0, e.m:streams())
   end)
 
-  it("that was cut is ended by a keepalive when the peer's reader stood still since the cut, or the keepalive before", function()
+  it("that was cut is ended by a heartbeat when the peer's reader stood still since the cut, or the heartbeat before", function()
     local e, s = ends.serving(pool, { features = ends.ABORT })
     e:hear(HELLO, upd(3, 0, 0))
     e:said()
     s:write(("x"):rep(300))
     s:cut(RESET, "gone")
-    e.m:keepalive()
+    e.m:heartbeat()
     assert.same({ "NOP", "RST 3 7 gone" }, e:said())
     assert.same({ 0, 0 }, { e.m:streams(), pool:in_use() })
   end)
@@ -105,7 +105,7 @@ describe("an aborted smux stream", function()
       e:said()
       e:hear(upd(3, i, 1))
       e:said()
-      e.m:keepalive()
+      e.m:heartbeat()
       if i < 4 then assert.same({ "NOP" }, e:said()) end
     end
     assert.same({ "NOP" }, e:said())
@@ -119,7 +119,7 @@ describe("an aborted smux stream", function()
     s:write "data"
     s:cut(RESET)
     for _ = 1, 3 do
-      e.m:keepalive()
+      e.m:heartbeat()
       assert.same({}, e:said())
     end
     room = nil
@@ -133,7 +133,7 @@ describe("an aborted smux stream", function()
     s:write "data"
     s:cut(RESET)
     for _ = 1, 3 do
-      e.m:keepalive()
+      e.m:heartbeat()
       assert.same({ "NOP" }, e:said())
     end
     e:hear(upd(3, 0, 100))
@@ -269,10 +269,27 @@ describe("a client that has not heard yet whether the server knows aborts", func
     end)
   end
 
-  it("says FIN with the next keepalive at the latest", function()
+  it("says FIN with the second heartbeat after the peer got its own hello at the latest", function()
     local c = waiting()
-    c.m:keepalive()
+    for _ = 1, 3 do -- the peer was never heard: nothing is known of it
+      c.m:heartbeat()
+      assert.same({ "NOP" }, c:said())
+    end
+    c.m:settled(c.m:mark())
+    c.m:heartbeat()
+    assert.same({ "NOP" }, c:said())
+    c.m:heartbeat()
     assert.same({ "NOP", "FIN 3" }, c:said())
+  end)
+
+  it("does not take a probe for a sign that no hello comes", function()
+    local c = waiting()
+    for _ = 1, 3 do
+      c.m:keepalive()
+      assert.same({ "NOP" }, c:said())
+    end
+    c:hear(HELLO)
+    assert.same({ "RST 3 7 " }, c:said())
   end)
 
   it("says FIN when its session ends", function()
@@ -287,12 +304,14 @@ describe("a client that has not heard yet whether the server knows aborts", func
     assert.same({ "HELLO 8", "SYN 3", "FIN 3" }, c:said())
   end)
 
-  it("lets a half-close wait on for the hello when a keepalive passes", function()
+  it("lets a half-close wait on for the hello when heartbeats pass", function()
     local c = ends.client(pool, { features = ends.ABORT | ends.HALF_CLOSE })
     local s = c:open()
     s:shutdown()
-    c.m:keepalive()
-    assert.same({ "HELLO 9", "NOP", "SYN 3" }, c:said())
+    assert.same({ "HELLO 9", "SYN 3" }, c:said())
+    c.m:heartbeat()
+    c.m:heartbeat()
+    assert.same({ "NOP" }, c:said())
     c:hear(frame(2, NOP, ends.HELLO | ends.HALF_CLOSE))
     assert.same({ "PSH 3 " }, c:said())
   end)

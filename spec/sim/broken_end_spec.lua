@@ -246,3 +246,21 @@ describe("the end of a kt with a transfer under way", function()
     assert.equal("near\tend\tnil\tnil\n", near:output())
   end)
 end)
+
+describe("an app that has half-closed before the peer could be heard", function()
+  it("gets the whole reply after an outage of 13 s, not an end in its place", function()
+    local w, _, _, line = tunnel { serve = function(c)
+      repeat local data = c:read { timeout = "1m" } until not data
+      c:write(("x"):rep(30000))
+      c:close()
+    end }
+    line:cut()
+    local app = w:host("near"):connect "127.0.0.1:12948"
+    app:write "GET"
+    app:shutdown()
+    w:run_for "13s"
+    line:heal()
+    assert.same({ 30000, "eof" }, { drain(app) })
+    assert_empty(w, app)
+  end)
+end)

@@ -579,6 +579,13 @@ static int smux_keepalive(lua_State *L)
     return leave(L, b->st, 0);
 }
 
+static int smux_heartbeat(lua_State *L)
+{
+    struct smux *b = check_smux(L);
+    kt_smux_heartbeat(b->m);
+    return leave(L, b->st, 0);
+}
+
 static int smux_presume_foreign(lua_State *L)
 {
     struct smux *b = check_smux(L);
@@ -717,10 +724,10 @@ int luaopen_spec_smux(lua_State *L)
         {"reset", stream_reset}, {"cut", stream_cut}, {"why", stream_why}, {"counters", stream_counters},
         {"set", stream_set}, {"facts", stream_facts}, {NULL, NULL}};
     static const luaL_Reg smux[] = {{"open", smux_open}, {"input", smux_input}, {"dispatch", smux_dispatch},
-        {"pump", smux_pump}, {"keepalive", smux_keepalive}, {"presume_foreign", smux_presume_foreign},
-        {"mark", smux_mark}, {"settled", smux_settled}, {"has_young", smux_has_young},
-        {"move_young", smux_move_young}, {"streams", smux_streams}, {"buffered", smux_buffered},
-        {"budget", smux_budget}, {"spent", smux_spent}, {"watch", smux_watch},
+        {"pump", smux_pump}, {"keepalive", smux_keepalive}, {"heartbeat", smux_heartbeat},
+        {"presume_foreign", smux_presume_foreign}, {"mark", smux_mark}, {"settled", smux_settled},
+        {"has_young", smux_has_young}, {"move_young", smux_move_young}, {"streams", smux_streams},
+        {"buffered", smux_buffered}, {"budget", smux_budget}, {"spent", smux_spent}, {"watch", smux_watch},
         {"cut_unread", smux_cut_unread}, {"has_shrunk", smux_has_shrunk}, {"believe", smux_believe},
         {"peer", smux_peer}, {"idle", smux_idle}, {"free", smux_free}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"pool", pool_new}, {"qpp", qpp_new}, {"new", smux_new}, {NULL, NULL}};

@@ -299,7 +299,7 @@ static void on_turn(void *ctx)
     if (!s->over) {
         if (now >= s->next_keepalive) {
             s->next_keepalive = now + s->sh->cfg.keepalive_us;
-            kt_smux_keepalive(s->smux);
+            kt_smux_heartbeat(s->smux);
         }
         read_all(s);
         kt_smux_dispatch(s->smux);

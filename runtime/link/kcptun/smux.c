@@ -236,6 +236,7 @@ void kt_smux_settle(struct kt_smux_stream *s)
 void kt_smux_settled(struct kt_smux *m, uint64_t mark)
 {
     if (m->ended) return;
+    if (mark > 0) m->hello_held = true; /* it was the first frame */
     while (!kt_list_empty(&m->young)) {
         struct kt_smux_stream *s = KT_CONTAINER(m->young.next, struct kt_smux_stream, young);
         if (s->control & KT_SMUX_DUE_SYN || s->syn_no >= mark) return;
@@ -312,10 +313,17 @@ void kt_smux_keepalive(struct kt_smux *m)
 {
     if (m->ended) return;
     m->nop_due = true;
-    kt_smux_presume_foreign(m);
-    kt_smux_hurry_cuts(m);
     kt_smux_wake(m);
     kt_smux_unstall(m); /* if it stalled for want of memory, this is when it tries again */
+}
+
+void kt_smux_heartbeat(struct kt_smux *m)
+{
+    if (m->ended) return;
+    if (m->hello_waited) kt_smux_presume_foreign(m);
+    if (m->hello_held) m->hello_waited = true; /* the peer gets a whole interval to answer */
+    kt_smux_hurry_cuts(m);
+    kt_smux_keepalive(m);
 }
 
 bool kt_smux_nop_due(const struct kt_smux *m)

@@ -17,7 +17,8 @@
  * (command 5) in place of FIN. Its body is one byte, a KT_E… code without its sign, and up to
  * KT_SMUX_RST_TEXT bytes of text. To any other peer it ends with FIN, which looks like an orderly end. A
  * client that has not heard yet what the server can do holds the end of such a stream back until the hello is
- * there, or any other frame, or the next keepalive.
+ * there, or any other frame, or the second heartbeat
+ * that finds the peer to hold its own.
  *
  * Young streams: until the peer is known to hold a stream's SYN (kt_smux_settled), what was written to it
  * stays in its send buffer, so that the stream can be moved whole to another session when this one turns out
@@ -32,7 +33,7 @@
  *   by eof. kt_pipe_why gives the peer's code and text.
  * - close sends what is buffered, then FIN; what still comes is dropped, and credited (v2) lest the peer be
  *   stuck on it. cut does the same with RST at the end, but drops the rest and sends RST when nothing of it
- *   left between two keepalives. reset drops what is buffered and sends RST at once,
+ *   left between two heartbeats. reset drops what is buffered and sends RST at once,
  * or nothing if SYN did not leave yet. FIN is sent even where the peer's FIN or RST came first, as kcptun
  * does. After its FIN or RST a stream is forgotten.
  * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
@@ -163,6 +164,8 @@ void kt_smux_pump(struct kt_smux *m);
 
 /* Queues a NOP. */
 void kt_smux_keepalive(struct kt_smux *m);
+/* The same, at regular intervals: what waits for the peer for more than an interval is settled without it. */
+void kt_smux_heartbeat(struct kt_smux *m);
 /* Stops waiting for the peer's hello: what it would have decided is sent as to a foreign peer. */
 void kt_smux_presume_foreign(struct kt_smux *m);
 /* True until it was framed. */

@@ -75,7 +75,7 @@ struct kt_smux_stream {
     uint32_t id;
     uint32_t sent;
     uint32_t written;                    /* payload framed, mod 2^32 */
-    uint32_t written_then;               /* … when the last keepalive looked (cut) */
+    uint32_t written_then;               /* … when the last heartbeat looked (cut) */
     uint32_t peer_consumed, peer_window; /* from UPD (v2) */
     uint32_t consumed;                   /* payload given to the reader, mod 2^32 (v2) */
     uint32_t unannounced;                /* … since the last UPD */
@@ -148,11 +148,13 @@ struct kt_smux {
     bool stalled;                      /* input took less than it was given */
 
     bool hello_due, nop_due;
+    bool hello_held; /* the peer is known to hold ours */
     bool hello_in, hello_raise;
     uint16_t peer_features;
-    bool half_close; /* both ends said so */
-    bool abort;      /* likewise */
-    bool foreign;    /* the peer's hello is not waited for any more */
+    bool half_close;   /* both ends said so */
+    bool abort;        /* likewise */
+    bool foreign;      /* the peer's hello is not waited for any more */
+    bool hello_waited; /* the peer held ours by the last heartbeat */
 
     bool awake; /* wake was called, the pump has not run since */
     bool pumping, draining;
@@ -219,7 +221,7 @@ size_t kt_smux_append(struct kt_smux_stream *s, struct kt_bufq *q, const uint8_t
 void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, size_t len);
 /* Its text; returns the length. */
 size_t kt_smux_get_why(const struct kt_smux_stream *s, uint8_t text[KT_SMUX_RST_TEXT]);
-/* At each keepalive: what was cut waits for the peer's window like any data; where the peer's reader stands
+/* At each heartbeat: what was cut waits for the peer's window like any data; where the peer's reader stands
  * still, the rest is dropped and the abort sent. */
 void kt_smux_hurry_cuts(struct kt_smux *m);
 

@@ -76,6 +76,7 @@ static void on_rst(struct kt_smux *m, uint32_t id, const uint8_t *body, size_t l
     if (!s) return;
     s->fin_in = true;
     s->aborted = !s->closed;
+    if (!s->told) s->code = KT_ERESET; /* whatever it broke of before, this is what its owner hears */
     kt_smux_break(s, KT_ERESET);
     if (s->aborted) kt_smux_set_why(s, body[0], body + 1, len - 1);
 }

@@ -83,6 +83,11 @@ static bool stream_half_close(const struct kt_pipe *p)
     return m->half_close && !m->ended;
 }
 
+static bool stream_young(const struct kt_pipe *p)
+{
+    return kt_smux_of_const(p)->is_young;
+}
+
 static bool stream_gone(const struct kt_pipe *p)
 {
     const struct kt_smux_stream *s = kt_smux_of_const(p);
@@ -254,6 +259,7 @@ const struct kt_pipe_ops kt_smux_pipe_ops = {
     .close = stream_close,
     .gone = stream_gone,
     .cut = stream_cut,
+    .young = stream_young,
     .why = stream_why,
     .stream = &stream_ops,
 };

@@ -208,6 +208,11 @@ static void on_cut(struct kt_pipe *p, int reason, const char *text)
     on_close(p);
 }
 
+static bool on_young(const struct kt_pipe *p)
+{
+    return kt_pipe_young(of(p)->inner);
+}
+
 static bool on_why(const struct kt_pipe *p, struct kt_err *out)
 {
     return kt_pipe_why(of(p)->inner, out);
@@ -236,6 +241,7 @@ static const struct kt_pipe_ops ops = {
     .close = on_close,
     .gone = on_gone,
     .cut = on_cut,
+    .young = on_young,
     .why = on_why,
     .stream = &stream_ops,
 };
