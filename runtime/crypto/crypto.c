@@ -5,6 +5,8 @@
 #include "crypto/kdf.h"
 #include "crypto/kcptun/seal.h"
 
+#define POOL 65536 /* bytes: some ten ciphers; there is one a link */
+
 int kt_err_from_gcrypt(unsigned gcrypt_error)
 {
     switch (gcry_err_code(gcrypt_error)) {
@@ -27,9 +29,10 @@ int kt_crypto_init(struct kt_err *err)
     if (!gcry_check_version("1.10.0"))
         return kt_err_set(
             err, KT_ENOTSUP, "libgcrypt is version %s, want 1.10 or later", gcry_check_version(NULL));
-    /* Its locked memory is for long-lived private keys; ours all come from one typed password, and the small
-     * locked pool would be a limit on the number of links. */
-    gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
+    /* Key schedules live in its locked pool as long as there is room, and else outside of it. It warns on
+     * standard error where RLIMIT_MEMLOCK keeps it from locking. */
+    gcry_control(GCRYCTL_DISABLE_SECMEM_WARN);
+    gcry_control(GCRYCTL_INIT_SECMEM, POOL, 0);
     gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
     return 0;
 }

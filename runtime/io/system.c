@@ -74,11 +74,16 @@ static int read_all(int fd, const char *path, size_t max, char **data, size_t *l
         if (have == cap) {
             cap = cap ? cap * 2 : FIRST_READ;
             if (cap > max + 1) cap = max + 1; /* the byte over tells a longer file from one that just fits */
-            char *more = realloc(buf, cap + 1);
+            char *more = malloc(cap + 1);
             if (!more) {
                 code = kt_err_set(err, KT_ENOMEM, "%s: out of memory", path);
                 break;
             }
+            if (have) { /* realloc would leave a copy behind, of what may be a key */
+                memcpy(more, buf, have);
+                explicit_bzero(buf, have);
+            }
+            free(buf);
             buf = more;
         }
         ssize_t n = read(fd, buf + have, cap - have);
@@ -91,6 +96,7 @@ static int read_all(int fd, const char *path, size_t max, char **data, size_t *l
         }
     }
     if (code) {
+        if (have) explicit_bzero(buf, have);
         free(buf);
         return code;
     }

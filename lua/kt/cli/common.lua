@@ -23,6 +23,7 @@ end
 
 -- Parses the arguments, says what is in force, and calls declare(values), which returns the link or acceptor. Printing help, and every mistake, end here.
 function common.main(side, args, declare)
+  core.wipe()
   local ok, values, notes, from = pcall(settings.parse, side, args, core)
   if not ok then
     local stop = values
@@ -42,6 +43,7 @@ function common.main(side, args, declare)
       return core.exit(1)
     end
   end
+  values.key = kt.secret(values.key) -- the only copy that stays
   local declared, handle = pcall(declare, values)
   if not declared then
     core.stderr(("kt %s: %s\n"):format(side, in_flags(tostring(handle))))
@@ -49,6 +51,10 @@ function common.main(side, args, declare)
   end
   report.settings(side, values, from)
   for _, note in ipairs(notes) do kt.log.warn("%s", note) end
+  local file = from.key and not from.key:find "^[-$]" and from.key
+  if file and core.exposed(file) then
+    kt.log.warn("%s holds the key and every user can read it; chmod 600 %s", file, file)
+  end
   report.on_usr1(handle)
   report.snmp(values.snmplog, values.snmpperiod)
 end

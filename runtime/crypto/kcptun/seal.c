@@ -2,12 +2,12 @@
  *
  * The CRC covers the body alone; the cipher covers nonce, CRC and body. */
 #include <isa-l/crc.h>
-#include <sodium.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/kdf.h"
 #include "crypto/kcptun/seal_method.h"
+#include "crypto/locked.h"
 
 const uint8_t kt_cfb_iv[16] = {
     0xa7, 0x73, 0x4f, 0x9c, 0x12, 0xac, 0x1b, 0x01, 0xa4, 0x15, 0xf2, 0xc1, 0xfc, 0x78, 0xe6, 0x6b};
@@ -55,19 +55,35 @@ static const struct kt_seal_method *find(const char *name)
     return NULL;
 }
 
+/* A stream cipher lets single bits be changed, and so does a CRC, which is linear. With a block cipher in CFB
+ * mode, a change of the body's CRC garbles the block behind it. */
+const char *kt_seal_weakness(const char *method)
+{
+    static const struct {
+        const char *name, *weakness;
+    } weak[] = {
+        {"salsa20", "does not authenticate: anyone who has seen a datagram can forge others"},
+        {"xor", "is no encryption: anyone who has seen a few datagrams can read and forge others"},
+        {"none", "does not encrypt: anyone can read and forge datagrams"},
+        {"null", "does not encrypt: anyone can read and forge datagrams"},
+    };
+    for (size_t i = 0; i < sizeof weak / sizeof *weak; i++)
+        if (strcmp(weak[i].name, method) == 0) return weak[i].weakness;
+    return NULL;
+}
+
 int kt_seal_new(struct kt_seal **out, const char *method, const uint8_t pass[32], struct kt_err *err)
 {
     const struct kt_seal_method *m = find(method);
     if (!m)
         return kt_err_set(
             err, KT_ECONFIG, "unknown crypt method \"%.40s\"; known are: %s", method, kt_seal_methods());
-    struct kt_seal *s = calloc(1, sizeof *s);
+    struct kt_seal *s = kt_locked_alloc(sizeof *s);
     if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory for crypt method %s", m->name);
     s->method = m;
     int rc = m->cipher ? m->cipher->start(s, pass) : 0;
     if (rc < 0) {
-        sodium_memzero(s, sizeof *s);
-        free(s);
+        kt_locked_free(s);
         return kt_err_set(err, rc, "crypt method %s cannot be used here: %s", m->name,
             rc == KT_ENOTSUP ? "this host's libgcrypt refuses it" : kt_strerror(rc));
     }
@@ -79,8 +95,7 @@ void kt_seal_free(struct kt_seal *s)
 {
     if (!s) return;
     if (s->method->cipher && s->method->cipher->stop) s->method->cipher->stop(s);
-    sodium_memzero(s, sizeof *s);
-    free(s);
+    kt_locked_free(s);
 }
 
 size_t kt_seal_overhead(const struct kt_seal *s)

@@ -26,6 +26,10 @@ int kt_kcptun_pass(const void *key, size_t key_len, uint8_t pass[32]);
 int kt_seal_new(struct kt_seal **out, const char *method, const uint8_t pass[32], struct kt_err *err);
 void kt_seal_free(struct kt_seal *s);
 
+/* What somebody who sees datagrams can do in spite of the method, as a predicate for the log; NULL when nothing
+ * is known, or the name is not. Static storage. */
+const char *kt_seal_weakness(const char *method);
+
 /* The method names, comma separated, in the order of the spec's table. */
 const char *kt_seal_methods(void);
 

@@ -10,7 +10,8 @@
 static int start(struct kt_seal *s, const uint8_t pass[32], int mode)
 {
     gcry_cipher_hd_t h;
-    gcry_error_t e = gcry_cipher_open(&h, s->method->algo, mode, 0);
+    gcry_error_t e = gcry_cipher_open(&h, s->method->algo, mode, GCRY_CIPHER_SECURE);
+    if (e) e = gcry_cipher_open(&h, s->method->algo, mode, 0); /* the locked pool is used up */
     if (e) return kt_err_from_gcrypt(e);
     /* The key is what PBKDF2 made of a password, and the peer uses it whatever it is. Even so allowed, a weak
      * key is reported; it is set all the same. */

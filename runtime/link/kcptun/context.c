@@ -1,5 +1,6 @@
 /* See context.h. */
 #include "link/kcptun/context.h"
+#include "crypto/locked.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,7 +85,8 @@ void kt_kcptun_context_send(struct kt_kcptun_context *sh, struct kt_udp *udp, ui
 
 static int set_up(struct kt_kcptun_context *sh, const struct kt_kcptun_config *cfg, struct kt_err *err)
 {
-    int rc = kt_kcptun_pass(cfg->key, cfg->key_len, sh->pass);
+    sh->pass = kt_locked_alloc(KT_PASS);
+    int rc = sh->pass ? kt_kcptun_pass(cfg->key, cfg->key_len, sh->pass) : KT_ENOMEM;
     if (rc) return kt_err_set(err, rc, "cannot derive the key");
     rc = kt_seal_new(&sh->seal, cfg->crypt, sh->pass, err);
     if (rc) return rc;
@@ -123,6 +125,9 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, struct kt_io *io,
         kt_kcptun_context_unref(sh);
         return rc;
     }
+    const char *weakness = kt_seal_weakness(sh->crypt);
+    if (weakness)
+        kt_log(log, KT_LOG_WARN, "crypt %s %s; use aes or aes-128-gcm on both ends", sh->crypt, weakness);
     *out = sh;
     return 0;
 }
@@ -144,13 +149,13 @@ void kt_kcptun_context_unref(void *shared)
     free(sh->scratch);
     kt_slab_free(sh->segs);
     kt_slab_free(sh->bufs);
-    explicit_bzero(sh->pass, sizeof sh->pass);
+    kt_locked_free(sh->pass);
     free(sh);
 }
 
 bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b)
 {
-    return strcmp(a->crypt, b->crypt) == 0 && memcmp(a->pass, b->pass, sizeof a->pass) == 0;
+    return strcmp(a->crypt, b->crypt) == 0 && memcmp(a->pass, b->pass, KT_PASS) == 0;
 }
 
 /* The settings as bytes: a difference in what lies between the fields costs a needless change, no more. */

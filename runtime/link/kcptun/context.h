@@ -14,6 +14,8 @@
 /* Paths that are remembered for their small MTU. */
 #define KT_SMALL_PATHS 32u
 
+#define KT_PASS 32u /* bytes that kcptun makes of its key */
+
 struct kt_kcptun_context {
     size_t refs;
     struct kt_io *io;
@@ -21,9 +23,9 @@ struct kt_kcptun_context {
     struct kt_counters *counters;
     struct kt_kcptun_config cfg; /* key and crypt are NULL here: they were used up */
     bool client;
-    bool retired;     /* an acceptor's: the secret was changed; no new session, no new stream with this one */
-    char crypt[24];   /* the method's name */
-    uint8_t pass[32]; /* for --tuncrypt */
+    bool retired;   /* an acceptor's: the secret was changed; no new session, no new stream with this one */
+    char crypt[24]; /* the method's name */
+    uint8_t *pass;  /* KT_PASS bytes of locked memory; for --tuncrypt */
     struct kt_seal *seal;
     struct kt_qpp *qpp;   /* NULL: off */
     uint8_t *scratch;     /* KT_SNAPPY_MOST bytes, for one call of the encoder; NULL: no compression */

@@ -77,6 +77,7 @@ static int open(struct kt_service *s, struct kt_err *err)
         door, &door->acceptor, err);
     if (rc == 0) {
         a->door = door;
+        kt_log(s->rt->log, KT_LOG_INFO, "listening on %s (UDP)", s->name);
         kt_config_log(&a->config, a->mode, s, "accepting links on");
     } else {
         free(door);

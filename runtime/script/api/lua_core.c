@@ -42,6 +42,7 @@ static int read_file(lua_State *L)
     lua_pushlightuserdata(L, data);
     lua_pushinteger(L, (lua_Integer)len);
     int status = lua_pcall(L, 2, 1, 0);
+    explicit_bzero(data, len); /* a configuration has a key in it */
     free(data);
     return status == LUA_OK ? 1 : lua_error(L);
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "crypto/locked.h"
 #include "script/core/handle.h"
 #include "script/core/script.h"
 
@@ -9,7 +10,7 @@
 
 struct kt_lua_secret {
     size_t len;
-    char bytes[];
+    char *bytes; /* locked memory; NULL after the handle was collected */
 };
 
 struct bytes {
@@ -21,7 +22,9 @@ struct bytes {
 static int make(lua_State *L)
 {
     const struct bytes *b = lua_touserdata(L, 1);
-    struct kt_lua_secret *s = kt_handle_push(L, KT_HANDLE_SECRET, sizeof *s + b->len, 0);
+    struct kt_lua_secret *s = kt_handle_push(L, KT_HANDLE_SECRET, sizeof *s, 0);
+    s->bytes = kt_locked_alloc(b->len + 1);
+    if (!s->bytes) return luaL_error(L, "not enough memory");
     s->len = b->len;
     memcpy(s->bytes, b->data, b->len);
     return 1;
@@ -39,7 +42,9 @@ const char *kt_lua_secret_bytes(lua_State *L, int idx, size_t *len)
 static int secret_gc(lua_State *L)
 {
     struct kt_lua_secret *s = luaL_checkudata(L, 1, KT_HANDLE_SECRET);
-    explicit_bzero(s->bytes, s->len);
+    kt_locked_free(s->bytes);
+    s->bytes = NULL;
+    s->len = 0;
     return 0;
 }
 
@@ -59,6 +64,28 @@ static int secret(lua_State *L)
     lua_pushcfunction(L, make);
     lua_pushlightuserdata(L, &b);
     lua_call(L, 1, 1);
+    return 1;
+}
+
+/* The mode is asked of the system itself: the seam's files have none. */
+static bool exposed(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH));
+}
+
+/* core.wipe(): from here to the end of the main chunk of a module in the binary, freed memory is wiped; what the
+ * chunk leaves behind is collected at its end. For one that reads a key in clear. */
+static int wipe(lua_State *L)
+{
+    kt_runtime_of(L)->guard.wipes = true;
+    return 0;
+}
+
+/* core.exposed(path) → whether every user of this machine can read or change the file */
+static int is_exposed(lua_State *L)
+{
+    lua_pushboolean(L, exposed(luaL_checkstring(L, 1)));
     return 1;
 }
 
@@ -82,9 +109,7 @@ static int secret_file(lua_State *L)
             "kt.secret_file: %s is empty; put a key into it (head -c 32 /dev/urandom | base64 > %s)", path,
             path);
     }
-    /* The mode is asked of the system itself: the seam's files have none. */
-    struct stat st;
-    if (stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)))
+    if (exposed(path))
         kt_log(
             rt->log, KT_LOG_WARN, "%s holds a secret and every user can read it; chmod 600 %s", path, path);
     struct bytes b = {data, n};
@@ -107,7 +132,7 @@ void kt_lua_secret(lua_State *L)
 {
     kt_handle_type(
         L, &(struct kt_handle_type){.name = KT_HANDLE_SECRET, .gc = secret_gc, .tostring = secret_tostring});
-    static const luaL_Reg functions[] = {
-        {"secret", secret}, {"secret_file", secret_file}, {"is_secret", is_secret}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"secret", secret}, {"secret_file", secret_file},
+        {"is_secret", is_secret}, {"exposed", is_exposed}, {"wipe", wipe}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -212,7 +212,10 @@ int kt_runtime_load_file(struct kt_runtime *rt, const char *path, int argc, char
 
 int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, char **argv)
 {
-    return call_main(rt, &(struct main_chunk){.module = module, .argc = argc, .argv = argv});
+    int rc = call_main(rt, &(struct main_chunk){.module = module, .argc = argc, .argv = argv});
+    if (rc == 0 && !rt->exiting && rt->guard.wipes) lua_gc(rt->L, LUA_GCCOLLECT);
+    rt->guard.wipes = false;
+    return rc;
 }
 
 /* ---- open ---- */

@@ -36,6 +36,24 @@ bool kt_guard_worked(struct kt_guard *g, uint64_t instructions)
 
 /* ---- memory ---- */
 
+/* As realloc and free, leaving nothing behind. */
+static void *wiping_alloc(struct kt_guard *g, void *ptr, size_t osize, size_t nsize)
+{
+    void *p = nsize ? g->alloc(g->alloc_ctx, NULL, 0, nsize) : NULL;
+    if (nsize && !p) return NULL;
+    if (ptr && p) memcpy(p, ptr, osize < nsize ? osize : nsize);
+    if (ptr) {
+        explicit_bzero(ptr, osize);
+        g->alloc(g->alloc_ctx, ptr, osize, 0);
+    }
+    return p;
+}
+
+static void *plain_or_wiping(struct kt_guard *g, void *ptr, size_t osize, size_t nsize)
+{
+    return g->wipes ? wiping_alloc(g, ptr, osize, nsize) : g->alloc(g->alloc_ctx, ptr, osize, nsize);
+}
+
 void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
 {
     struct kt_runtime *rt = ud;
@@ -43,7 +61,7 @@ void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
     const bool string = !ptr && osize == LUA_TSTRING;
     if (!ptr) osize = 0; /* then it is the type of what is made */
     if (nsize == 0) {
-        if (ptr) g->alloc(g->alloc_ctx, ptr, osize, 0);
+        if (ptr) plain_or_wiping(g, ptr, osize, 0);
         rt->lua_bytes -= osize;
         return NULL;
     }
@@ -55,7 +73,7 @@ void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
         /* Not tables: how these grow hangs on hashes, which differ from run to run. */
         if (string && nsize >= LONG_STRING) kt_guard_worked(g, nsize / KT_GUARD_BYTES);
     }
-    void *p = g->alloc(g->alloc_ctx, ptr, osize, nsize);
+    void *p = plain_or_wiping(g, ptr, osize, nsize);
     if (!p) return NULL; /* also what should shrink: Lua 5.4 keeps it as it is, or raises */
     rt->lua_bytes += nsize - osize;
     if (rt->lua_bytes > rt->lua_peak) rt->lua_peak = rt->lua_bytes;

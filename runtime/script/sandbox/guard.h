@@ -42,6 +42,7 @@ struct kt_guard {
     size_t limit; /* bytes, 0: none */
     void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
     void *alloc_ctx;
+    bool wipes; /* memory is wiped before it is given back: there are keys in it */
 
     /* time */
     struct kt_watch *watch; /* NULL: the io has none */
