@@ -217,6 +217,12 @@ void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out)
     out->bytes_in = k->rcv.bytes;
 }
 
+void kt_kcp_observe(struct kt_kcp *k, void (*report)(void *ctx, const struct kt_kcp_report *r), void *ctx)
+{
+    k->report = report;
+    k->report_ctx = ctx;
+}
+
 void kt_kcp_put_unknown(uint8_t *out, uint32_t conv, uint32_t wnd)
 {
     const struct kt_kcp_segment seg = {

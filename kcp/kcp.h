@@ -180,9 +180,27 @@ bool kt_kcp_covered(const struct kt_kcp *k, uint32_t mark);
 /* True if anything written has not been acknowledged. */
 bool kt_kcp_unacked(const struct kt_kcp *k);
 
+/* What one packet of the peer's says about the state of the conversation at its end. */
+struct kt_kcp_report {
+    uint64_t now_us;
+    bool regular;  /* not rebuilt by FEC, which may be late */
+    bool fits;     /* its una is between our snd_una and snd_nxt */
+    bool advanced; /* ... and acknowledges segments for the first time */
+    bool unknown;  /* it is a kt_kcp_put_unknown */
+    bool has_push; /* it carries data */
+    uint32_t una;  /* segments of ours below this have arrived */
+    uint32_t push; /* lowest sn of its data, if has_push */
+    uint32_t told; /* if advanced: our own una in the first transmission of segment una - 1, which the peer
+                        has therefore read */
+};
+
+/* From now on calls `report` at the end of each kt_kcp_input that read a segment, for an owner that judges the
+ * peer by what it says. It may not call into the same kt_kcp. */
+void kt_kcp_observe(struct kt_kcp *k, void (*report)(void *ctx, const struct kt_kcp_report *r), void *ctx);
+
 /* Writes a packet of KT_KCP_OVERHEAD bytes that says "I do not know this conversation": a WINS with una 0, as
- * a restarted kcptun server would answer, with KT_KCP_UNKNOWN as sn, so that a kt can tell it from the window
- * of a peer that has received nothing yet. Whoever gets several (una_behind below) begins another. */
+ * a restarted kcptun server would answer, and KT_KCP_UNKNOWN as sn, so that a kt can tell it from the WINS of
+ * a peer that has received nothing yet. A peer that gets several of them should start a new conversation. */
 void kt_kcp_put_unknown(uint8_t *out, uint32_t conv, uint32_t wnd);
 
 struct kt_kcp_stats {
@@ -202,15 +220,6 @@ struct kt_kcp_stats {
     bool oversize;                /* ... and so are segments from before kt_kcp_shrink, still */
     uint64_t dropped;             /* PUSH not stored because the pool was empty */
     uint64_t bytes_in, bytes_out; /* payload delivered in order; payload first transmitted */
-    /* una 0 from a peer that had acknowledged something, or that says it does not know the conversation:
-     * reordering and copies give a few, a restarted peer nothing else (spec 7). Otherwise una 0 is not
-     * counted while the peer has acknowledged nothing: then it may be our own restart. */
-    uint32_t una_behind;       /* such regular packets since one whose una fits */
-    uint64_t una_behind_since; /* µs, first of that row */
-    /* PUSH that the peer cannot have sent, knowing what it says it knows: it has restarted, and FEC rebuilt
-     * our side of the conversation for it (spec 7: an unknown address makes a session whatever the sn). Not
-     * even one comes of reordering. */
-    uint64_t contradictions;
 };
 
 /* A snapshot; cheap. */

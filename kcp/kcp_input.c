@@ -133,28 +133,6 @@ static void set_rmt_wnd(struct kt_kcp *k, uint32_t wnd, uint64_t now_us)
     k->rmt_wnd = wnd;
 }
 
-/* A restarted peer has none of our segments, and its una is 0. Another una that is below snd_una was
- * overtaken on its way, by seconds if copies of the peer's packets take a faster one, and says nothing. */
-static void note_una(struct kt_kcp *k, const struct news *news, bool valid)
-{
-    if (news->unknown || (k->una_moved && !valid && news->una == 0)) {
-        if (k->stats.una_behind++ == 0) k->stats.una_behind_since = news->now_us;
-    } else if (valid) {
-        k->stats.una_behind = 0;
-        k->stats.una_behind_since = 0;
-    }
-}
-
-/* The peer has our segment una - 1, so it has read the una of ours that went with it, and will not send
- * anything below that again. One that does has restarted and rebuilt our side of the conversation by FEC: its
- * una fits, but its data is another's. */
-static void note_restart(struct kt_kcp *k, const struct news *news)
-{
-    if (!k->una_moved || !news->regular || !news->has_push) return;
-    if (kt_sn_diff(news->una, k->knows_since) >= 0 && kt_sn_diff(news->push, k->knows) < 0)
-        k->stats.contradictions++;
-}
-
 /* A WINS after a WASK: the answer to the latest one that the shortest round trip allows, else to the oldest
  * that is known. */
 static void on_answer(struct kt_kcp *k, uint64_t now_us)
@@ -187,9 +165,8 @@ static void cover(struct kt_kcp *k, uint32_t una)
 
 static void finish(struct kt_kcp *k, const struct news *news)
 {
-    uint32_t moved = news->una - k->snd.una;
+    uint32_t moved = news->una - k->snd.una, told = 0;
     bool valid = moved <= kt_send_ring_sent(&k->snd);
-    if (news->regular) note_una(k, news, valid);
     if (valid && news->regular) {
         set_rmt_wnd(k, news->wnd, news->now_us);
         if (news->wins && !news->unknown) {
@@ -208,8 +185,7 @@ static void finish(struct kt_kcp *k, const struct news *news)
     }
     if ((valid && moved > 0) || news->fresh) k->news++;
     if (valid && moved > 0) {
-        k->knows = kt_send_ring_at(&k->snd, news->una - 1)->told;
-        k->knows_since = news->una;
+        told = kt_send_ring_at(&k->snd, news->una - 1)->told;
         note_covered(k, news->una);
         cover(k, news->una);
         k->una_moved = true;
@@ -221,8 +197,19 @@ static void finish(struct kt_kcp *k, const struct news *news)
         };
         if (k->cc.ops->on_ack) k->cc.ops->on_ack(&k->cc, &ack);
     }
-    note_restart(k, news);
     kt_kcp_early_update(k);
+    if (k->report)
+        k->report(k->report_ctx, &(struct kt_kcp_report){
+                                     .now_us = news->now_us,
+                                     .regular = news->regular,
+                                     .fits = valid,
+                                     .advanced = valid && moved > 0,
+                                     .unknown = news->unknown,
+                                     .has_push = news->has_push,
+                                     .una = news->una,
+                                     .push = news->push,
+                                     .told = told,
+                                 });
 }
 
 int kt_kcp_input(

@@ -48,10 +48,11 @@ struct kt_kcp {
     uint32_t rmt_wnd;
     uint64_t probe_at; /* next WASK while rmt_wnd is 0 */
     uint64_t probe_wait;
-    bool ask, tell;              /* WASK, WINS to be sent */
-    bool una_moved;              /* the peer has acknowledged something */
-    uint32_t knows, knows_since; /* the peer knows this una of ours, since its own was that */
-    uint64_t news;               /* packets that brought something new */
+    bool ask, tell;                                           /* WASK, WINS to be sent */
+    bool una_moved;                                           /* the peer has acknowledged something */
+    uint64_t news;                                            /* packets that brought something new */
+    void (*report)(void *ctx, const struct kt_kcp_report *r); /* kt_kcp_observe; NULL: none */
+    void *report_ctx;
 
     struct kt_echo echo;
     uint64_t arrived_us; /* when the newest transmission known to have arrived was sent */

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/slab.h"
 #include "kcp_check.h"
+#include "link/kcptun/restart.h"
 
 #define ENGINE "spec_kcp.engine"
 
@@ -25,6 +26,7 @@ int luaopen_spec_kcp(lua_State *L);
 struct engine {
     struct kt_kcp *kcp;
     struct kt_slab *pool;
+    struct kt_kcptun_restart restart;
     uint32_t mtu;
     uint32_t snd_most, rcv_most; /* the largest windows it was given */
     size_t allowed;              /* packets reserve will still give */
@@ -114,6 +116,7 @@ static int engine_new(lua_State *L)
     if (rc == 0) {
         e->snd_most = cfg.snd_wnd;
         e->rcv_most = cfg.rcv_wnd;
+        kt_kcp_observe(e->kcp, kt_kcptun_restart_note, &e->restart);
         kt_kcp_test_start(
             e->kcp, (uint32_t)field(L, 1, "start_snd", 0), (uint32_t)field(L, 1, "start_rcv", 0));
         return 1;
@@ -283,12 +286,23 @@ static int engine_stats(lua_State *L)
     NUMBER(dropped);
     NUMBER(bytes_in);
     NUMBER(bytes_out);
-    NUMBER(una_behind);
-    NUMBER(contradictions);
-    NUMBER(una_behind_since);
     NUMBER(answers);
     NUMBER(unanswered);
 #undef NUMBER
+    return 1;
+}
+
+/* e:restart(): what its peer's packets say about a restart, by link/kcptun/restart.h */
+static int engine_restart(lua_State *L)
+{
+    const struct kt_kcptun_restart *r = &to_engine(L)->restart;
+    lua_newtable(L);
+    lua_pushinteger(L, r->behind);
+    lua_setfield(L, -2, "behind");
+    lua_pushinteger(L, (lua_Integer)r->behind_since);
+    lua_setfield(L, -2, "behind_since");
+    lua_pushinteger(L, (lua_Integer)r->contradictions);
+    lua_setfield(L, -2, "contradictions");
     return 1;
 }
 
@@ -373,9 +387,9 @@ int luaopen_spec_kcp(lua_State *L)
         {"write", engine_write}, {"room", engine_room}, {"read", engine_read}, {"input", engine_input},
         {"flush", engine_flush}, {"limit", engine_limit}, {"due", engine_due}, {"probe", engine_probe},
         {"mark", engine_mark}, {"covered", engine_covered}, {"unacked", engine_unacked}, {"mss", engine_mss},
-        {"stats", engine_stats}, {"fail_after", engine_fail_after}, {"blocks", engine_blocks},
-        {"challenge", engine_challenge}, {"fits", engine_fits}, {"path_changed", engine_path_changed},
-        {"news", engine_news}, {"check", engine_check}, {NULL, NULL}};
+        {"stats", engine_stats}, {"restart", engine_restart}, {"fail_after", engine_fail_after},
+        {"blocks", engine_blocks}, {"challenge", engine_challenge}, {"fits", engine_fits},
+        {"path_changed", engine_path_changed}, {"news", engine_news}, {"check", engine_check}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"new", engine_new}, {"peek", peek}, {"echoes", echoes}, {NULL, NULL}};
     luaL_newmetatable(L, ENGINE);

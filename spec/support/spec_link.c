@@ -131,13 +131,15 @@ static int health_check(lua_State *L)
         .rmt_wnd = (uint32_t)field(L, 3, "wnd", 128),
         .srtt_us = (uint32_t)field(L, 3, "srtt", 0),
         .rto_us = (uint32_t)field(L, 3, "rto", 0),
-        .una_behind = (uint32_t)field(L, 3, "behind", 0),
-        .una_behind_since = (uint64_t)field(L, 3, "since", 0),
+    };
+    const struct kt_kcptun_restart restart = {
+        .behind = (uint32_t)field(L, 3, "behind", 0),
+        .behind_since = (uint64_t)field(L, 3, "since", 0),
     };
     struct kt_err why;
     bool probe;
     lua_getfield(L, 3, "owes");
-    int code = kt_health_check(h, &st, lua_toboolean(L, -1), now, &probe, &why);
+    int code = kt_health_check(h, &st, &restart, lua_toboolean(L, -1), now, &probe, &why);
     if (code) return fail(L, code, why.text);
     lua_pushstring(L, probe ? "probe" : "ok");
     return 1;

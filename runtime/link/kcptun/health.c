@@ -36,14 +36,15 @@ static uint64_t row_us(const struct kt_kcp_stats *st)
 }
 
 /* True if it has restarted; else sees to it that it is asked twice in the time that a row takes. */
-static bool restarted(struct kt_health *h, const struct kt_kcp_stats *st, uint64_t now_us, bool *probe)
+static bool restarted(struct kt_health *h, const struct kt_kcp_stats *st,
+    const struct kt_kcptun_restart *restart, uint64_t now_us, bool *probe)
 {
-    if (st->contradictions) return true;
-    if (st->una_behind == 0) {
+    if (restart->contradictions) return true;
+    if (restart->behind == 0) {
         h->doubted = 0;
         return false;
     }
-    if (st->una_behind >= BEHIND_ROW && now_us - st->una_behind_since >= row_us(st)) return true;
+    if (restart->behind >= BEHIND_ROW && now_us - restart->behind_since >= row_us(st)) return true;
     if (h->doubted == 0 || now_us - h->doubted >= row_us(st) / 2) {
         h->doubted = now_us;
         *probe = true;
@@ -99,12 +100,12 @@ static void look_again(struct kt_health *h, const struct kt_kcp_stats *st)
     if (h->doubted) h->due = kt_min64(h->due, h->doubted + row_us(st) / 2);
 }
 
-int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owes, uint64_t now_us,
-    bool *probe, struct kt_err *why)
+int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st,
+    const struct kt_kcptun_restart *restart, bool owes, uint64_t now_us, bool *probe, struct kt_err *why)
 {
     *probe = false;
     h->rto_us = st->rto_us;
-    if (restarted(h, st, now_us, probe))
+    if (restarted(h, st, restart, now_us, probe))
         return kt_err_set(why, KT_ERESTART, "it has restarted and knows nothing of this session");
     if (!owes && !h->doubted) { /* in doubt it owes an answer to our probe */
         h->owed = h->suspect = false;

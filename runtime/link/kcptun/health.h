@@ -10,6 +10,7 @@
 #define KT_LINK_KCPTUN_HEALTH_H
 
 #include "kcp/kcp.h"
+#include "link/kcptun/restart.h"
 
 #define KT_HEALTH_STUCK 3u
 #define KT_HEALTH_TIMEOUTS 3u
@@ -40,8 +41,8 @@ uint64_t kt_health_heard(struct kt_health *h, uint64_t now_us);
  * our probe besides). Sets *probe when the peer is to be asked now. Updates h->suspect. why: the sentence for
  * a code, and for a peer that is suspect. To be called whenever something was heard or sent, and at
  * kt_health_due. */
-int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st, bool owes, uint64_t now_us,
-    bool *probe, struct kt_err *why);
+int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st,
+    const struct kt_kcptun_restart *restart, bool owes, uint64_t now_us, bool *probe, struct kt_err *why);
 
 /* How long it has been silent while it owed an answer, in µs. */
 static inline uint64_t kt_health_silence(const struct kt_health *h, uint64_t now_us)

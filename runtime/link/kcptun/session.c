@@ -496,6 +496,7 @@ static int set_up(struct kt_kcptun_session *s)
         .released_arg = sh,
     };
     int rc = kt_kcp_new(&s->kcp, &kcp, sh->segs, &out, now);
+    if (!rc) kt_kcp_observe(s->kcp, kt_kcptun_restart_note, &s->restart);
     if (!rc)
         rc = kt_fec_dec_new(&s->dec, kt_kcptun_context_fec(sh) ? cfg->datashard : 0,
             kt_kcptun_context_fec(sh) ? cfg->parityshard : 0);

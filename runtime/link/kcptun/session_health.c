@@ -38,7 +38,7 @@ void kt_kcptun_session_check_health(struct kt_kcptun_session *s, uint64_t now)
     bool probe;
     const bool before = s->health.suspect;
     kt_kcp_stats(s->kcp, &st);
-    int code = kt_health_check(&s->health, &st, kt_kcp_unacked(s->kcp), now, &probe, &why);
+    int code = kt_health_check(&s->health, &st, &s->restart, kt_kcp_unacked(s->kcp), now, &probe, &why);
     /* One that was never heard and carries nothing has nothing to wait for. */
     if (!code && s->health.suspect && !s->health.heard && kt_smux_streams(s->smux) == 0) code = KT_EDEAD;
     if (code) {

@@ -31,6 +31,7 @@ struct kt_kcptun_session {
     struct kt_turn turn;
     struct kt_timer timer;
     struct kt_health health;
+    struct kt_kcptun_restart restart;
     uint64_t born, next_keepalive;
     uint32_t ts_base;            /* see struct kt_kcp_config */
     uint64_t news_us;            /* µs, when a packet last brought something new; at first: born */
