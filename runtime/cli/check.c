@@ -1,6 +1,6 @@
-/* kt check: what is wrong with a script, without running it (lua/kt/cli/check.lua). */
-#include <stdio.h>
-#include <string.h>
+/* kt check: checks a script without running its tasks (lua/kt/cli/check.lua). */
+#include <stdbool.h>
+#include "cli/flags.h"
 #include "cli/start.h"
 #include "cli/verb.h"
 
@@ -17,40 +17,21 @@ static const char help[] =
     "      --memory SIZE   memory limit of the script, as for kt run --memory (default 256MiB)\n"
     "  -h, --help          show this help\n";
 
-static int misuse(const char *what, const char *arg)
-{
-    fprintf(stderr, "kt check: %s%s\n%s", what, arg, help);
-    return 1;
-}
-
 int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs)
 {
     (void)verbs;
+    char text[] = "text", as_json[] = "json";
+    bool json = false;
     struct kt_start start = {
         .name = "check", .module = "kt.cli.check", .level = KT_LOG_WARN, .memory = KT_MEMORY_DEFAULT};
-    char *format = "text";
-    int i = 1;
-    for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
-        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-            fputs(help, stdout);
-            return 0;
-        } else if (strcmp(argv[i], "--") == 0) {
-            i++;
-            break;
-        } else if (strcmp(argv[i], "--json") == 0) {
-            format = "json";
-        } else if (strcmp(argv[i], "--unsafe") == 0) {
-            start.unsafe = true;
-        } else if (strcmp(argv[i], "--memory") == 0 && i + 1 < argc) {
-            if (!kt_memory_parse(argv[++i], &start.memory))
-                return misuse("--memory wants a size with its unit, such as 64MiB, or none, not ", argv[i]);
-        } else {
-            return misuse("bad option: ", argv[i]);
-        }
-    }
-    if (i >= argc) return misuse("no script given", "");
-    argv[i - 1] = format; /* the module's arguments: the format, the script, the script's own */
-    start.argc = argc - i + 1;
-    start.argv = argv + i - 1;
+    const struct kt_flag flags[] = {{"--json", KT_FLAG_ON, &json}, {"--unsafe", KT_FLAG_ON, &start.unsafe},
+        {"--memory", KT_FLAG_MEMORY, &start.memory}, {NULL, KT_FLAG_ON, NULL}};
+    int code;
+    const int script = kt_flags_read(help, flags, argc, argv, &code);
+    if (script < 0) return code;
+    argv[script - 1] =
+        json ? as_json : text; /* the module's arguments: the format, the script, the script's own */
+    start.argc = argc - script + 1;
+    start.argv = argv + script - 1;
     return kt_start(&start);
 }

@@ -447,6 +447,6 @@ if not ok and err:find "^s.lua:2: listen.on: missing" then kt.spawn(function() e
   it("explains its usage", function()
     assert.matches("^usage: kt check ", run_in(dir, "check", "--help").out)
     assert.same({ 1, "kt check: no script given" }, { run_in(dir, "check").code, (run_in(dir, "check").err:match "^[^\n]+") })
-    assert.matches("^kt check: bad option: %-%-jsn\n", run_in(dir, "check", "--jsn", "x").err)
+    assert.matches("^kt check: %-%-jsn: unknown flag\n", run_in(dir, "check", "--jsn", "x").err)
   end)
 end)

@@ -103,7 +103,7 @@ describe("kt run", function()
     it("refuses an option it does not know", function()
       local r = run_with("run", "--fast", "x.lua")
       assert.equal(1, r.code)
-      assert.matches("^kt run: bad option: %-%-fast\n", r.err)
+      assert.matches("^kt run: %-%-fast: unknown flag\n", r.err)
     end)
 
     it("hands the arguments to the script", function()

@@ -227,7 +227,7 @@ kt.spawn(function() print(coroutine.resume(co)) print(coroutine.close(co)) end)]
   it("says what --memory takes", function()
     local r = run("", "--memory", "lots")
     assert.equal(1, r.code)
-    assert.matches("^kt run: %-%-memory wants a size with its unit, such as 64MiB, or none, not lots\n", r.err)
+    assert.matches("^kt run: %-%-memory: expected a size such as 64MiB, or none, got lots\n", r.err)
     local text = "print(#('x'):rep(300 << 20) >> 20)\n" .. HEAD .. "kt.spawn(function() end)"
     assert.matches("^kt: not enough memory", run(text, "--memory", "0.25GiB").err)
     assert.equal("300\n", run(text, "--memory", "none").out)

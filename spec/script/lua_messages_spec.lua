@@ -239,7 +239,7 @@ end)]]):format(what))
         assert.equal(1, p:wait_exit(20))
         return p.stderr:match "^[^\n]*"
       end
-      assert.equal("kt run: --memory wants a size with its unit, such as 64MiB, or none, not 1", said("run", "--memory", "1", "s.lua"))
+      assert.equal("kt run: --memory: expected a size such as 64MiB, or none, got 1", said("run", "--memory", "1", "s.lua"))
       assert.equal("kt new: x/y: no such folder: x", said("new", "failover", "x/y"))
     end)
   end)

@@ -376,21 +376,11 @@ struct kt_sim_host *kt_sim_line_from(const struct kt_sim_line *l)
     return l->from;
 }
 
-struct kt_sim_host *kt_sim_line_to(const struct kt_sim_line *l)
-{
-    return l->to;
-}
-
 int kt_sim_line_set(struct kt_sim_line *l, const struct kt_sim_line_opts *opts, struct kt_err *err)
 {
     if (kt_sim_line_check(opts, err) != 0) return KT_EINVAL;
     l->model.opts = *opts;
     return 0;
-}
-
-const struct kt_sim_line_opts *kt_sim_line_get(const struct kt_sim_line *l)
-{
-    return &l->model.opts;
 }
 
 const struct kt_sim_line_stats *kt_sim_line_stats(const struct kt_sim_line *l)

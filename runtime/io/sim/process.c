@@ -194,12 +194,6 @@ uint64_t kt_sim_turns(const struct kt_io *io)
     return ((const struct sim_io *)(const void *)io)->turns;
 }
 
-struct kt_sim_host *kt_sim_host_of(const struct kt_io *io)
-{
-    const struct sim_io *p = (const struct sim_io *)(const void *)io;
-    return p->crashed ? NULL : p->host;
-}
-
 int kt_sim_alive(const struct sim_io *p, struct kt_err *err)
 {
     if (!p->dead) return 0;

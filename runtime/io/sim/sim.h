@@ -109,8 +109,6 @@ uint64_t kt_sim_turns(const struct kt_io *io);
 /* For the layer above, when it finds that the process can never let time go on: ends the run with KT_ELIMIT
  * and "livelock at 3.000000 s: script on host a " before the text. */
 void kt_sim_livelock(struct kt_io *io, const char *text);
-/* The host a process runs on; NULL after the host has crashed. */
-struct kt_sim_host *kt_sim_host_of(const struct kt_io *io);
 
 /* The power goes: all processes are dead (no callback comes, nothing that they do has an effect; each is
  * still to be freed, with all that it holds, in the ordinary way) and all sockets vanish without a word.
@@ -181,11 +179,9 @@ int kt_sim_link(struct kt_sim_host *a, struct kt_sim_host *b, const struct kt_si
 /* The direction from one host to another; NULL if they are not linked. */
 struct kt_sim_line *kt_sim_line(struct kt_sim_host *from, struct kt_sim_host *to);
 struct kt_sim_host *kt_sim_line_from(const struct kt_sim_line *l);
-struct kt_sim_host *kt_sim_line_to(const struct kt_sim_line *l);
 
 /* Changes a line; packets that are on it already keep their times. */
 int kt_sim_line_set(struct kt_sim_line *l, const struct kt_sim_line_opts *opts, struct kt_err *err);
-const struct kt_sim_line_opts *kt_sim_line_get(const struct kt_sim_line *l);
 
 /* The cable is cut: what is on the line and what is sent is lost (TCP: waits). */
 void kt_sim_line_cut(struct kt_sim_line *l);

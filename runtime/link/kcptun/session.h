@@ -118,7 +118,6 @@ void kt_kcptun_session_probe_cancel(struct kt_kcptun_session_probe *p);
 void kt_kcptun_session_probes_end(struct kt_kcptun_session *s, int code);
 
 uint32_t kt_kcptun_session_conv(const struct kt_kcptun_session *s);
-const struct kt_addr *kt_kcptun_session_peer(const struct kt_kcptun_session *s);
 const char *kt_kcptun_session_peer_text(const struct kt_kcptun_session *s);
 size_t kt_kcptun_session_streams(const struct kt_kcptun_session *s);
 bool kt_kcptun_session_heard(const struct kt_kcptun_session *s); /* anything authentic ever came */
@@ -128,10 +127,7 @@ bool kt_kcptun_session_spoken_to(const struct kt_kcptun_session *s); /* any smux
 /* Why it is over, as a sentence. */
 const char *kt_kcptun_session_why(const struct kt_kcptun_session *s);
 bool kt_kcptun_session_over(const struct kt_kcptun_session *s);
-bool kt_kcptun_session_suspect(const struct kt_kcptun_session *s); /* it should get no new streams */
 bool kt_kcptun_session_young(const struct kt_kcptun_session *s); /* has streams that the peer has not seen */
-bool kt_kcptun_session_acked(
-    const struct kt_kcptun_session *s); /* the peer has acknowledged something of ours */
 /* In its turn hook: it must not be freed now. */
 bool kt_kcptun_session_busy(const struct kt_kcptun_session *s);
 /* True if the peer said hello; features may be NULL. */

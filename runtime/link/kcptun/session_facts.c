@@ -48,11 +48,6 @@ uint32_t kt_kcptun_session_conv(const struct kt_kcptun_session *s)
     return s->conv;
 }
 
-const struct kt_addr *kt_kcptun_session_peer(const struct kt_kcptun_session *s)
-{
-    return &s->peer;
-}
-
 const char *kt_kcptun_session_peer_text(const struct kt_kcptun_session *s)
 {
     return s->peer_text;
@@ -83,11 +78,6 @@ bool kt_kcptun_session_over(const struct kt_kcptun_session *s)
     return s->over != 0;
 }
 
-bool kt_kcptun_session_suspect(const struct kt_kcptun_session *s)
-{
-    return s->health.suspect;
-}
-
 const char *kt_kcptun_session_why(const struct kt_kcptun_session *s)
 {
     return s->why.code ? s->why.text : kt_strerror(s->over);
@@ -102,13 +92,6 @@ bool kt_kcptun_session_hello(const struct kt_kcptun_session *s, uint16_t *featur
 bool kt_kcptun_session_young(const struct kt_kcptun_session *s)
 {
     return kt_smux_has_young(s->smux);
-}
-
-bool kt_kcptun_session_acked(const struct kt_kcptun_session *s)
-{
-    struct kt_kcp_stats st;
-    kt_kcp_stats(s->kcp, &st);
-    return st.una != 0;
 }
 
 uint64_t kt_kcptun_session_born(const struct kt_kcptun_session *s)

@@ -346,11 +346,6 @@ size_t kt_smux_held(const struct kt_smux *m)
     return m->blocks * kt_slab_block_size(m->bufs);
 }
 
-size_t kt_smux_queued(const struct kt_smux *m)
-{
-    return m->queued;
-}
-
 bool kt_smux_peer(const struct kt_smux *m, uint16_t *features)
 {
     if (features) *features = m->peer_features;

@@ -190,7 +190,6 @@ void kt_smux_believe(struct kt_smux *m);
 size_t kt_smux_streams(const struct kt_smux *m);
 size_t kt_smux_buffered(const struct kt_smux *m); /* received bytes not yet consumed by stream owners */
 size_t kt_smux_held(const struct kt_smux *m);     /* bytes of memory that streams' buffers take */
-size_t kt_smux_queued(const struct kt_smux *m);   /* bytes of streams not yet framed, or young */
 uint64_t kt_smux_read(const struct kt_smux *m);   /* ... that were consumed so far, or given up */
 /* Peer's features; false if no hello has come. */
 bool kt_smux_peer(const struct kt_smux *m, uint16_t *features);

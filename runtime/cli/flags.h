@@ -1,0 +1,22 @@
+/* Flags of the verbs that are read before Lua runs: `kt run` and `kt check`. */
+#ifndef KT_CLI_FLAGS_H
+#define KT_CLI_FLAGS_H
+
+enum kt_flag_type {
+    KT_FLAG_ON,     /* bool *: true when given */
+    KT_FLAG_TEXT,   /* const char **: the next argument */
+    KT_FLAG_MEMORY, /* size_t *: bytes ("64MiB"), 0 for "none" */
+    KT_FLAG_LEVEL,  /* enum kt_log_level * */
+};
+struct kt_flag {
+    const char *name; /* "--unsafe" */
+    enum kt_flag_type type;
+    void *out;
+};
+
+/* Reads the flags of argv[0], the verb, up to the first operand or `--`; -h and --help print `help`. Returns the
+ * index of the script, which must follow, or -1 with the exit code in *code and the reason on standard error.
+ * The table ends with a NULL name. */
+int kt_flags_read(const char *help, const struct kt_flag *flags, int argc, char **argv, int *code);
+
+#endif
