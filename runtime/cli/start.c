@@ -81,8 +81,8 @@ static int run(const struct process *p, struct kt_supervisor *sv)
 }
 
 /* output: NULL for a command whose output is its result, and waits for its reader. */
-static int with_io(
-    const struct kt_start *start, struct kt_logger *logger, struct kt_output *output, struct kt_io *io)
+static int with_io(const struct kt_start *start, struct kt_logger *logger, struct kt_output *output,
+    struct kt_io *io, unsigned long child_fds)
 {
     struct kt_err err = {0};
     if (start->log_file && kt_logger_file(logger, start->log_file, &err)) return complain(logger, err.text);
@@ -94,7 +94,7 @@ static int with_io(
             .memory = start->memory,
             .print = output ? kt_output_print : NULL,
             .print_ctx = output,
-            .child_fds = kt_process_raise_limit()},
+            .child_fds = child_fds},
         .file = start->file,
         .module = start->module,
         .argc = start->argc,
@@ -143,13 +143,14 @@ int kt_start(const struct kt_start *start)
     logger.log.level = start->level;
     if (kt_crypto_init(&err)) return complain(&logger, err.text);
     if (start->serves && kt_output_open(&output, &logger, &err)) return complain(&logger, err.text);
+    const unsigned long child_fds = kt_process_raise_limit(); /* before the io looks at it */
     int rc = kt_uv_new(&io, &logger.log, 0);
     int code = 1;
     if (rc) {
         complain(&logger, kt_strerror(rc));
     } else {
         logger.io = io;
-        code = with_io(start, &logger, start->serves ? &output : NULL, io);
+        code = with_io(start, &logger, start->serves ? &output : NULL, io, child_fds);
         kt_io_free(io); /* what closes in there may still have something to say */
         logger.io = NULL;
     }

@@ -283,8 +283,8 @@ int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t 
  */
 int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
-/* A file that grows by lines and takes them without ever making the caller wait: a log. It is opened anew for
- * what there is to write, so that it may be renamed (logrotate). When the file system stalls, lines that find
+/* A file that grows by lines and takes them without ever making the caller wait: a log. It is opened for
+ * each write, so that it may be renamed (logrotate). When the file system stalls, lines that find
  * no more room are dropped, and counted.
  *
  * Events may come from another thread, while the appender is locked: they may not touch it, or what belongs

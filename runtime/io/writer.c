@@ -66,7 +66,7 @@ static void put_out(struct kt_writer *w, const char *p, size_t len)
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) { /* another program has made it so */
             poll(&(struct pollfd){.fd = w->fd, .events = POLLOUT}, 1, -1);
         } else if (errno != EINTR) {
-            return; /* closed, or the device is full: nobody to tell it to */
+            return; /* closed, or the device is full */
         }
     }
 }
@@ -285,7 +285,7 @@ uint64_t kt_writer_lost(struct kt_writer *w)
     return lost;
 }
 
-/* Locked. Waits for the thread as long as it gets on. */
+/* Locked. Waits until all is written, or nothing has been for STALL_MS. */
 static void wait_written(struct kt_writer *w)
 {
     size_t before = atomic_load(&w->written);

@@ -107,12 +107,16 @@ os.execv(sys.argv[1], sys.argv[1:])' "$0" "$@"]], server)
     end)
   end)
 
-  it("with a descriptor limit that is lower than its hard limit serves up to the hard one", function()
+  it("with descriptor limits that are lower than the hard ones serve up to those", function()
     h.run(function()
-      local server = h.peer.server(h.transfer.echo().at)
-      local p = client("ulimit -S -n 40; ulimit -H -n 400", server)
+      local limits = "ulimit -S -n 60; ulimit -H -n 1000"
+      local target, port = h.transfer.echo().at, h.sockets.free_port "udp"
+      local server = start(limits, "server", "-l", "127.0.0.1:" .. port, "-t", "127.0.0.1:" .. target)
+      server.port = port
+      server:wait_udp(port)
+      local p = client(limits, server)
       local conns = {}
-      for i = 1, 100 do conns[i] = echoes(p.at) end
+      for i = 1, 150 do conns[i] = echoes(p.at) end
       for _, conn in ipairs(conns) do conn:close() end
     end)
   end)

@@ -75,7 +75,7 @@ size_t kt_logger_lost(void *ctx, uint64_t wall_us, uint64_t lines, char *out, si
     return format_line(l, when, KT_LOG_WARN, line, out, size);
 }
 
-/* Better there than nowhere. */
+/* What the file did not take goes to `out` instead. */
 static void on_failed(void *ctx, const struct kt_err *err, const char *text, size_t len)
 {
     const struct kt_logger *l = ctx;
