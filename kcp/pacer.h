@@ -1,0 +1,37 @@
+/* Pacing: when the next packet may leave, so that packets leave at a rate and not in bursts.
+ *
+ * A packet of n bytes moves the time of the next one by n / rate. A sender that has fallen behind, because it
+ * had nothing to send or because its timer is coarse, may catch up by at most `burst` bytes.
+ *
+ * Invariant: the error is less than 2^-32 µs a packet, whatever the rate, so a long transfer keeps its rate.
+ * Integers only; times in µs, rates in bytes a second. */
+#ifndef KT_KCP_PACER_H
+#define KT_KCP_PACER_H
+
+#include <stdint.h>
+
+#define KT_PACER_RATE_MAX UINT32_MAX /* bytes a second; more than 34 Gbit/s is not paced any slower */
+
+struct kt_pacer {
+    uint32_t rate;    /* 0: not paced */
+    uint32_t burst;   /* bytes */
+    uint64_t next_us; /* the next packet leaves at next_us + fraction / 2^32 */
+    uint32_t fraction;
+};
+
+/* All zero is a pacer that lets everything through. */
+
+/* From now on: another rate and burst. What has been sent counts at the rate it was sent at. */
+void kt_pacer_set(struct kt_pacer *p, uint64_t rate, uint32_t burst);
+
+/* When the next packet may leave; 0 or any time that has passed: now. */
+static inline uint64_t kt_pacer_next(const struct kt_pacer *p)
+{
+    return p->rate > 0 ? p->next_us + (p->fraction > 0) : 0;
+}
+
+/* A packet leaves. Whoever may not wait (an acknowledgement, a probe) may send before kt_pacer_next; what it
+ * sends is made up for later. */
+void kt_pacer_sent(struct kt_pacer *p, uint32_t bytes, uint64_t now_us);
+
+#endif

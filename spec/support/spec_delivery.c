@@ -1,0 +1,150 @@
+/* The parts of delivery that stand alone, for spec/kcp/{rate_sample,pacer}_spec.lua. Sizes in bytes, times in µs.
+ *
+ *   r = spec_delivery.rate()
+ *   packet = r:sent(bytes, now)      a table: its snapshot's fields, and what r:acked needs
+ *   r:acked(packet, now [, unknown])  unknown: nobody knows which transmission arrived
+ *   r:lost(packet)   r:app_limited()  r:inflight()
+ *   sample or nil = r:sample([min_rtt])   {rate, delivered, interval, prior, acked, lost, inflight, app_limited}
+ *
+ *   p = spec_delivery.pacer(rate, burst)
+ *   p:set(rate, burst)   at = p:next()   p:sent(bytes, now) */
+#include <lauxlib.h>
+#include <lua.h>
+#include "kcp/pacer.h"
+#include "kcp/rate_sample.h"
+
+#define RATE "spec_delivery.rate"
+#define PACER "spec_delivery.pacer"
+#define PACKET "spec_delivery.packet"
+
+int luaopen_spec_delivery(lua_State *L);
+
+struct packet {
+    struct kt_rate_snapshot snapshot;
+    uint64_t sent_us;
+    uint32_t bytes;
+};
+
+static void set(lua_State *L, const char *key, uint64_t value)
+{
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, key);
+}
+
+static int rate_new(lua_State *L)
+{
+    struct kt_rate *r = lua_newuserdatauv(L, sizeof *r, 0);
+    *r = (struct kt_rate){0};
+    luaL_setmetatable(L, RATE);
+    return 1;
+}
+
+static int rate_sent(lua_State *L)
+{
+    struct kt_rate *r = luaL_checkudata(L, 1, RATE);
+    struct packet *p = lua_newuserdatauv(L, sizeof *p, 0);
+    p->bytes = (uint32_t)luaL_checkinteger(L, 2);
+    p->sent_us = (uint64_t)luaL_checkinteger(L, 3);
+    kt_rate_sent(r, &p->snapshot, p->bytes, p->sent_us);
+    luaL_setmetatable(L, PACKET);
+    return 1;
+}
+
+static int rate_acked(lua_State *L)
+{
+    const struct packet *p = luaL_checkudata(L, 2, PACKET);
+    kt_rate_acked(luaL_checkudata(L, 1, RATE), lua_toboolean(L, 4) ? NULL : &p->snapshot, p->sent_us,
+        p->bytes, (uint64_t)luaL_checkinteger(L, 3));
+    return 0;
+}
+
+static int rate_lost(lua_State *L)
+{
+    const struct packet *p = luaL_checkudata(L, 2, PACKET);
+    kt_rate_lost(luaL_checkudata(L, 1, RATE), p->bytes);
+    return 0;
+}
+
+static int rate_app_limited(lua_State *L)
+{
+    kt_rate_app_limited(luaL_checkudata(L, 1, RATE));
+    return 0;
+}
+
+static int rate_inflight(lua_State *L)
+{
+    const struct kt_rate *r = luaL_checkudata(L, 1, RATE);
+    lua_pushinteger(L, (lua_Integer)r->inflight);
+    return 1;
+}
+
+static int rate_sample(lua_State *L)
+{
+    struct kt_rate_sample s;
+    if (!kt_rate_sample(luaL_checkudata(L, 1, RATE), (uint32_t)luaL_optinteger(L, 2, 0), &s)) return 0;
+    lua_newtable(L);
+    set(L, "rate", kt_rate_per_second(&s));
+    set(L, "delivered", s.delivered);
+    set(L, "interval", s.interval_us);
+    set(L, "prior", s.prior_delivered);
+    set(L, "acked", s.acked);
+    set(L, "lost", s.lost);
+    set(L, "inflight", s.inflight);
+    lua_pushboolean(L, s.app_limited);
+    lua_setfield(L, -2, "app_limited");
+    return 1;
+}
+
+static int pacer_set(lua_State *L)
+{
+    kt_pacer_set(
+        luaL_checkudata(L, 1, PACER), (uint64_t)luaL_checkinteger(L, 2), (uint32_t)luaL_checkinteger(L, 3));
+    return 0;
+}
+
+static int pacer_new(lua_State *L)
+{
+    struct kt_pacer *p = lua_newuserdatauv(L, sizeof *p, 0);
+    *p = (struct kt_pacer){0};
+    kt_pacer_set(p, (uint64_t)luaL_checkinteger(L, 1), (uint32_t)luaL_checkinteger(L, 2));
+    luaL_setmetatable(L, PACER);
+    return 1;
+}
+
+static int pacer_next(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)kt_pacer_next(luaL_checkudata(L, 1, PACER)));
+    return 1;
+}
+
+static int pacer_sent(lua_State *L)
+{
+    kt_pacer_sent(
+        luaL_checkudata(L, 1, PACER), (uint32_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3));
+    return 0;
+}
+
+static void class(lua_State *L, const char *name, const luaL_Reg *methods)
+{
+    luaL_newmetatable(L, name);
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+}
+
+int luaopen_spec_delivery(lua_State *L)
+{
+    static const luaL_Reg rate[] = {{"sent", rate_sent}, {"acked", rate_acked}, {"lost", rate_lost},
+        {"app_limited", rate_app_limited}, {"inflight", rate_inflight}, {"sample", rate_sample},
+        {NULL, NULL}};
+    static const luaL_Reg pacer[] = {
+        {"set", pacer_set}, {"next", pacer_next}, {"sent", pacer_sent}, {NULL, NULL}};
+    static const luaL_Reg packet[] = {{NULL, NULL}};
+    static const luaL_Reg functions[] = {{"rate", rate_new}, {"pacer", pacer_new}, {NULL, NULL}};
+    class(L, RATE, rate);
+    class(L, PACER, pacer);
+    class(L, PACKET, packet);
+    luaL_newlib(L, functions);
+    return 1;
+}
