@@ -1,25 +1,24 @@
--- Does the simulator tell the truth? The examples' scripts, unmodified, carry one transfer over one line, on two grounds:
--- between two network namespaces joined by bench-line, in real time; and between two simulated hosts. Beside them the
--- kernel's own TCP (cubic) over the same line, to see what the tunnel is good for. Started by bench/agree.
+-- Compares the simulator with reality. The example scripts, unmodified, carry one transfer over the same line twice: between two
+-- network namespaces joined by bench-line, in real time, and between two simulated hosts. The kernel's TCP (cubic) over the same
+-- line serves as a baseline. Started by bench/agree.
 --
 -- usage: agree.lua BUILD [MEGABYTES [ROUNDS [LINE…]]]
 --
--- Figures are medians of goodput (Mbit/s, from the request to the checksum or the last byte), for each line and direction;
--- in brackets the least and the most. "sim/real" is what it is about: this fails where it is not within 0.85 to 1.15; with
--- fewer than three rounds, where one unlucky loss decides, only where it is not within 0.5 to 2. CPU is the share of one core
--- that the busier kt took: where that nears 1, the machine was measured and not the line.
+-- Figures are median goodput (Mbit/s, from the request to the checksum or the last byte) for each line and direction, with minimum
+-- and maximum in brackets. The script fails if sim/real is outside 0.85 to 1.15; with fewer than three rounds, where a single loss
+-- can decide, outside 0.5 to 2. CPU is the share of one core used by the busier kt; near 1, the machine and not the line was the limit.
 local bytes_of = require "bytes"
 local sim = require "kt.sim"
 
 local build, megabytes, rounds = arg[1], tonumber(arg[2] or 10), tonumber(arg[3] or 3)
 local LEAST, MOST = table.unpack(rounds < 3 and { 0.5, 2 } or { 0.85, 1.15 })
-local NOISE = bytes_of.noise(65536, 1) -- kcptun's wire compresses what can be compressed
+local NOISE = bytes_of.noise(65536, 1) -- incompressible, because kcptun's wire compresses
 local PATIENT = { timeout = "10m" }
-local SIM_SEEDS = 9 -- they cost nothing
-local CLIENT, TARGET = "127.0.0.1:12948", "127.0.0.1:8388" -- as the examples have them
+local SIM_SEEDS = 9 -- simulated rounds are cheap
+local CLIENT, TARGET = "127.0.0.1:12948", "127.0.0.1:8388" -- the addresses in the examples
 
--- way: each has the same parameters, as kt.sim has them; bench-line's are written from them. `share`: of the megabytes, on a slow
--- line. The kernel's TCP gets half where packets are lost: it would need minutes.
+-- way: the options of both directions, as for kt.sim; bench-line's arguments are derived from them. `share`: the share of the
+-- megabytes to transfer on a slow line. The kernel's TCP transfers half on lossy lines, where it would otherwise need minutes.
 local lines = {
   { name = "clean", way = { delay = 0.04, rate = "20Mbit", queue = { time = 0.1 } } },
   { name = "loss", way = { delay = 0.04, rate = "20Mbit", queue = { time = 0.1 }, loss = 0.02 } },
@@ -80,7 +79,7 @@ local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 local started = 0
 
---- Starts commands on the ends of a line; what is returned waits for their end and gives what they said.
+--- Starts commands at the ends of a line; returns a function that waits until they exit and returns their output.
 local function emulate(line, seed, ends, command)
   started = started + 1
   local tag = folder .. "/" .. started
@@ -102,7 +101,7 @@ local function goodput(text, bytes)
   return bytes * 8 / tonumber(text:match("\n?" .. bytes .. " ([%d.]+) %x+\n")) / 1e6
 end
 
--- The name that the client looks up is known in the mount namespace of the run only.
+-- The name that the client looks up exists only in the mount namespace of the run.
 local function real(line, seed, direction, bytes)
   local traffic, kt = build .. "/bench/bench-traffic", build .. "/kt"
   local to = "127.0.0.1 " .. CLIENT:match "%d+$" .. " "
@@ -118,7 +117,7 @@ local function real(line, seed, direction, bytes)
   return rate, cpu / (bytes * 8 / rate / 1e6)
 end
 
---- All rounds side by side, for it may take a minute: each has a line of its own, and TCP costs little at these rates.
+--- Runs all rounds in parallel, because each may take a minute. Each has its own line, and TCP uses little CPU at these rates.
 local function cubic(line, n, direction, bytes)
   local traffic, runs, rates = build .. "/bench/bench-traffic", {}, {}
   for seed = 1, n do
@@ -131,7 +130,7 @@ end
 
 -- ---- on simulated hosts ----
 
---- bench-traffic's server: 16 bytes of request; then it takes so many and answers 4, or gives so many and 4.
+--- Acts as bench-traffic's server: reads a 16-byte request, then receives that many bytes and answers 4, or sends that many and 4.
 local function serve(conn)
   local direction, n = ("<i8i8"):unpack(assert(conn:read_exactly(16, PATIENT)))
   if direction == 1 then
@@ -143,7 +142,7 @@ local function serve(conn)
   conn:read_all(PATIENT)
 end
 
---- Its client; the seconds it took.
+--- Acts as its client; returns the seconds it took.
 local function ask(w, direction, bytes)
   local app = w:host("laptop"):connect(CLIENT)
   local from = w:now()

@@ -1,10 +1,10 @@
--- Measures kt beside Debian's kcptun over loopback, both in one run. Started by bench/loopback, which sees to the build.
+-- Compares kt with Debian's kcptun over loopback in one run. Started by bench/loopback, which builds everything first.
 --
 -- usage: loopback.lua BENCH-TRAFFIC [MEGABYTES [ROUNDS [IMPL…]]]
 --
--- For each setting and each implementation: a server and a client joined by UDP on loopback; MEGABYTES of noise pushed to
--- the target and pulled back from it, checked by CRC-32. Figures are medians of ROUNDS; implementations take turns, so that
--- a busy machine troubles them alike. CPU is user and system time of both tunnel ends, without the traffic program.
+-- For each setting and implementation: a server and a client connected by UDP on loopback; MEGABYTES of random data sent to the
+-- target and received from it, checked by CRC-32. Figures are medians of ROUNDS; implementations take turns, so that a busy machine
+-- affects them equally. CPU is user and system time of both tunnel ends, without the traffic program.
 local h = require "harness"
 
 local traffic, megabytes, rounds = arg[1], tonumber(arg[2] or 256), tonumber(arg[3] or 3)
@@ -26,7 +26,7 @@ local function run_traffic(direction, port, bytes)
   return tonumber(p.stdout:match("^%d+ (%S+)"))
 end
 
---- One round of one implementation: what the table shows, each a number.
+--- One round of one implementation; returns the numbers for the table.
 local function measure(impl, options)
   local result = {}
   h.loop.run(function()
@@ -35,7 +35,7 @@ local function measure(impl, options)
     local with_impl = { impl = impl }
     for name, value in pairs(options) do with_impl[name] = value end
     local client, server = h.peer.tunnel(port, with_impl)
-    run_traffic("send", client.at, 1 << 20) -- warm up: sessions made, buffers grown
+    run_traffic("send", client.at, 1 << 20) -- warm-up: opens sessions and grows buffers
     for _, direction in ipairs { "send", "recv" } do
       local bytes = megabytes * 1000000
       local cpu = client:cpu() + server:cpu()

@@ -1,4 +1,4 @@
--- The near end that bench-script measures beside the same thing in C: scripts/examples/client.lua, told where to listen and to dial.
+-- The near end that bench-script compares with the same thing in C: scripts/examples/client.lua with addresses as arguments.
 local kt = require "kt"
 
 local on, remote = ...

@@ -10,7 +10,7 @@ local function round()
   w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
   w:host("server"):run "scripts/examples/server.lua"
   w:host("client"):run "scripts/examples/client.lua"
-  local t = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "5MB", kind = "echo" } -- there and back
+  local t = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "5MB", kind = "echo" } -- both ways
   local k = w:keystrokes { from = "client", to = "127.0.0.1:12948", every = "100ms", count = 5990 }
   t:wait()
   k:wait()

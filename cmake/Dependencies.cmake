@@ -1,4 +1,4 @@
-# Every dependency is a Debian package, found by pkg-config; a missing one is named with the package that brings it.
+# Finds the dependencies with pkg-config. Each is a Debian package; the error for a missing one names the package.
 find_program(KT_PKG_CONFIG pkg-config)
 if(NOT KT_PKG_CONFIG)
   message(FATAL_ERROR "pkg-config is missing: apt-get install pkg-config")

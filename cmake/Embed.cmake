@@ -1,6 +1,6 @@
-# kt_embed_lua(TARGET ROOT dir [EXAMPLES dir]): puts every .lua file below ROOT and the examples into the binary.
-# lua/kt/cli/client.lua becomes module "kt.cli.client", lua/kt/init.lua "kt"; an example "examples/socks5", which no require can name by chance.
-# Read with kt_embedded (script/core/embedded.h). lua/meta is for editors and stays out.
+# kt_embed_lua(TARGET ROOT dir [EXAMPLES dir]): embeds every .lua file below ROOT, and the examples, in the binary.
+# lua/kt/cli/client.lua becomes module "kt.cli.client", lua/kt/init.lua "kt"; an example becomes "examples/socks5", which cannot be
+# the name of a module. kt_embedded (script/core/embedded.h) reads them. lua/meta is for editors and is not embedded.
 function(kt_embed_lua target)
   cmake_parse_arguments(EMBED "" "ROOT;EXAMPLES" "" ${ARGN})
   file(GLOB_RECURSE files CONFIGURE_DEPENDS ${EMBED_ROOT}/*.lua)

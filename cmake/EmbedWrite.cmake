@@ -1,4 +1,4 @@
-# Run with -DPAIRS=module=file,… -DOUT=file.c: writes the table that script/core/embedded.h declares.
+# Run with -DPAIRS=module=file,… -DOUT=file.c: generates the table declared in script/core/embedded.h.
 string(REPLACE "," ";" PAIRS "${PAIRS}")
 set(table "")
 set(n 0)

@@ -1,6 +1,6 @@
-# Hardening that costs next to nothing: guards on the stack, checked libc calls, indirect branches that land only where they
-# may, and relocations that are read-only before main. kt_harden(TARGET) adds what the compiler and the linker know.
-# scripts/check-hardening looks for it in the binary.
+# Hardening at almost no cost: stack protector, stack clash protection, checked libc calls, indirect branch tracking, and relocations
+# that are read-only before main. kt_harden(TARGET) adds what the compiler and the linker support.
+# scripts/check-hardening checks the binary.
 include(CheckCCompilerFlag)
 include(CheckLinkerFlag)
 include(CheckPIESupported)
@@ -14,7 +14,7 @@ function(kt_harden target)
       target_compile_options(${target} INTERFACE ${flag})
     endif()
   endforeach()
-  # Only where there is an optimiser to see the sizes, and no sanitizer that checks the same calls.
+  # Only in optimised builds, where sizes are known, and without a sanitizer, which checks the same calls.
   if(NOT KT_SANITIZE)
     target_compile_options(${target} INTERFACE $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE>
       $<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=3>)

@@ -1,9 +1,9 @@
-# What the scripts here share: Debian packages, builds. Sourced by bash, never run.
+# Shared by the scripts: Debian packages, builds, spec files. To be sourced by bash.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# shellcheck disable=SC2034 # used by those who source this
+# shellcheck disable=SC2034 # used by the scripts that source this
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev libuv1-dev libc-ares-dev libsodium-dev
   libgcrypt20-dev libisal-dev libsnappy-dev)
 
@@ -15,11 +15,11 @@ die() {
   exit 1
 }
 
-# need PACKAGE...: installs those that are missing, as root or by sudo; asks the network nothing when none is.
+# need PACKAGE...: installs missing packages, as root or with sudo; does not use the network if none is missing.
 need() {
   local missing=() package
   command -v dpkg-query >/dev/null || {
-    echo "not a Debian system: taking it that these are here: $*" >&2
+    echo "not a Debian system: assuming these packages are installed: $*" >&2
     return 0
   }
   for package in "$@"; do
@@ -39,8 +39,7 @@ need() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# build DIR PRESET TARGETS [CMAKE-OPTION...]: configures DIR once, by a preset, and builds TARGETS ("" for all). What is
-# built is not built again.
+# build DIR PRESET TARGETS [CMAKE-OPTION...]: configures DIR with a preset, once, and builds TARGETS ("" for all) incrementally.
 build() {
   local dir=$1 preset=$2 targets=$3
   shift 3
@@ -51,12 +50,12 @@ build() {
       return 1
     }
   fi
-  # shellcheck disable=SC2086 # a list of words
+  # shellcheck disable=SC2086 # word splitting is intended
   cmake --build "$dir" --parallel "$(nproc)" ${targets:+--target $targets}
 }
 
-# spec_file DIR FILE: runs busted on one spec file, against what DIR holds, for at most 15 minutes. Specs that load C modules need the
-# interpreter that was built like them; those that drive kt from outside run in the system's.
+# spec_file DIR FILE: runs busted on one spec file, with the build in DIR, for at most 15 minutes. Specs that load C modules need the
+# interpreter from the same build; those that drive kt from outside use the system's.
 spec_file() {
   local dir=$root/$1 file=$2 lua=$root/$1/spec/spec-lua
   if grep -q 'require "harness"' "$file"; then lua=lua5.4; fi

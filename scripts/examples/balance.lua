@@ -1,8 +1,8 @@
--- The near end of a tunnel to several servers that share the work, the big one most of it.
+-- The near end of a tunnel to several servers that share the load by weight.
 --     kt run balance.lua
--- server.lua, with the same key, runs on each server; the big one takes three connections for one of each small one. A server
--- that does not answer gets nothing until it does again. Other policies, by name: "round_robin" and "weighted" take turns,
--- "lowest_rtt" measures, and "hash" keeps each client at its server.
+-- Run server.lua, with the same key, on each server. The big one gets three times as many connections as each small one. A server
+-- that does not answer gets none until it answers again. Other built-in policies: "round_robin" and "weighted" take turns,
+-- "lowest_rtt" picks the fastest link, and "hash" keeps each client on its server.
 local kt = require "kt"
 
 local key = kt.secret_file "psk.key"
@@ -16,7 +16,7 @@ local pool = kt.pool {
   policy = "least_loaded",
 }
 
--- Servers that come and go, without a change here: let DNS name them, by SRV records that are looked up again at their TTL.
+-- To add and remove servers without changing this script, list them in DNS as SRV records, which are looked up again at their TTL:
 --     discover = { name = "_kt._udp.example.net", link = { key = key, mode = "fast2" } },
 
 kt.spawn(function()

@@ -1,4 +1,4 @@
--- The near end of a tunnel: takes local connections and carries each through the link.
+-- The near end of a tunnel: accepts local connections and carries each one through the link.
 --     kt run client.lua
 local kt = require "kt"
 

@@ -1,19 +1,19 @@
--- A quota for each client: so many bytes a day from one address, then it is refused until midnight.
+-- A daily quota for each client address; a client over its quota is refused until midnight.
 --     kt run quota.lua [BYTES]     -- near, where the clients are
 --     kt run server.lua            -- far
--- What a connection has moved counts when it ends, after an hour at the latest (`total`). Until then one that began within the
--- quota may move as much as the link carries; a shorter total, or a `rate`, bounds that.
--- At the far end the same goes for `stream.peer`, the address of the link.
+-- A connection's bytes are counted when it ends, which is after an hour at the latest (`total`). Until then a connection that began
+-- below the quota can exceed it; a shorter `total`, or a `rate`, limits that.
+-- To do this at the far end, use `stream.peer`, the address of the link.
 local kt = require "kt"
 
-local QUOTA = tonumber((...)) or 2 * 1024 ^ 3 -- bytes a day, both directions together
-local CLIENTS = 10000 -- addresses that are told apart; any more share one quota, so that nobody can fill the memory
+local QUOTA = tonumber((...)) or 2 * 1024 ^ 3 -- bytes per day, both directions together
+local CLIENTS = 10000 -- addresses with a quota of their own; all others share one, to limit memory
 
 local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }
 
 local today, used, clients
 
---- Adds bytes to what a client has used today, and returns that.
+--- Adds bytes to a client's usage of today, and returns the sum.
 local function count(client, bytes)
   local now = kt.date()
   local date = ("%d-%d-%d"):format(now.year, now.month, now.day)

@@ -1,7 +1,7 @@
--- A service behind NAT, offered elsewhere: the inside dials out, the outside opens the streams.
---     kt run reverse.lua             -- outside: a machine that everybody can reach
+-- Publishes a service behind NAT: the inside dials out, the outside opens the streams.
+--     kt run reverse.lua             -- outside: a machine with a public address
 --     kt run reverse.lua inside      -- inside: beside the service; needs no open port
--- Either end of a link may open streams. The inside keeps its link up by itself, and dials again whenever it was lost.
+-- Either end of a link may open streams. The inside keeps its link up, and dials again whenever it is lost.
 local kt = require "kt"
 
 local key = kt.secret_file "psk.key"
@@ -9,7 +9,7 @@ local key = kt.secret_file "psk.key"
 local ends = {}
 
 function ends.inside()
-  -- The keepalive tells an outside that was restarted, which cannot dial, that there is an inside.
+  -- An outside that has restarted cannot dial; the short keepalive lets it hear from the inside soon.
   local link = kt.link { remote = "vps.example:29900", key = key, smux = { keepalive = "2s" } }
   link:serve(function(stream)
     local conn, err = kt.connect { to = "127.0.0.1:22", timeout = "5s" }
@@ -19,7 +19,7 @@ function ends.inside()
 end
 
 function ends.outside()
-  local inside -- the link that came last: after a restart that is the one that works
+  local inside -- the latest link: after a restart of the inside, the one that works
   local acceptor = kt.accept { on = ":29900", key = key }
   acceptor:on("link", function(link)
     inside = link

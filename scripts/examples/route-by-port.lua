@@ -1,13 +1,13 @@
--- Several targets behind one tunnel: each local port leads to its own.
+-- Several targets through one tunnel: each local port leads to its own target.
 --     kt run route-by-port.lua far     -- far
 --     kt run route-by-port.lua         -- near, with the same script
--- The near end begins each stream with a line that names the route. So one UDP port, one key and one session carry all
--- of them, where kcptun wants two more processes for each target; and the far end connects to nothing that is not in its
--- own table. Nobody waits for an answer to that line: a route costs no round trip.
+-- The near end begins each stream with a line that names the route. One UDP port, one key and one session carry all routes,
+-- where kcptun needs two more processes per target. The far end connects only to targets in its own table. The line needs no
+-- answer, so a route costs no round trip.
 local kt = require "kt"
 
 local routes = {
-  -- name     near: where to listen      far: where it leads
+  -- name     near: address to listen on   far: target
   ssh = { on = "127.0.0.1:2222", to = "127.0.0.1:22" },
   web = { on = "127.0.0.1:8080", to = "intranet.example:80" },
   sql = { on = "127.0.0.1:5432", to = "unix:/run/postgresql/.s.PGSQL.5432" },
@@ -34,7 +34,7 @@ function ends.far()
     if not line then return stream:reset(err) end
     local name = line:sub(1, -2)
     local route = routes[name]
-    if not route then return stream:reset(("no route is called %q"):format(name)) end
+    if not route then return stream:reset(("unknown route %q"):format(name)) end
     local conn
     conn, err = kt.connect { to = route.to, timeout = "5s" }
     if not conn then return stream:reset(err) end

@@ -1,7 +1,7 @@
--- Another mode at night: fast by day, gentle on a metered or shared line while people sleep.
+-- Different settings by day and night: fast by day, gentle on a metered or shared line at night.
 --     kt run schedule.lua     -- near
 --     kt run server.lua       -- far
--- Hours are those of this machine's time zone (TZ); kt.date { zone = "utc" } knows no summer time.
+-- Hours are in this machine's time zone (TZ); kt.date { zone = "utc" } is not affected by daylight saving time.
 local kt = require "kt"
 
 local night = { from = 23, till = 7 }
@@ -18,11 +18,11 @@ local function time_of_day()
 end
 
 kt.spawn(function()
-  local was = "day" -- as the link was declared
+  local was = "day" -- the settings that the link was declared with
   while true do
     local is = time_of_day()
     if is ~= was then
-      far:set(settings[is]) -- streams that are open go on, and go by it at once
+      far:set(settings[is]) -- takes effect immediately, also for open streams
       kt.log.info("it is %s: mode %s", is, settings[is].mode)
       was = is
     end

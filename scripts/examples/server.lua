@@ -1,4 +1,4 @@
--- The far end of a tunnel: takes links, and connects each of their streams to the target.
+-- The far end of a tunnel: accepts links and connects each stream to the target.
 --     kt run server.lua
 local kt = require "kt"
 

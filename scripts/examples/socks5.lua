@@ -1,9 +1,9 @@
--- A SOCKS5 proxy at the far end: applications say where they want to go, and names are looked up there.
+-- A SOCKS5 proxy at the far end: applications name their target, and the far end resolves and connects.
 --     kt run socks5.lua                                       -- far
 --     kt run client.lua                                       -- near
 --     curl --proxy socks5h://127.0.0.1:12948 https://example.com/
--- CONNECT of RFC 1928. The near end is client.lua as it is: it carries bytes and knows nothing of SOCKS.
--- Whoever has the key may connect to whatever this machine can reach: `allowed` is the place to say less.
+-- Implements CONNECT of RFC 1928. The near end is client.lua, unmodified: it only carries bytes.
+-- Anyone with the key can connect to everything this machine can reach; restrict that in `allowed`.
 local kt = require "kt"
 
 local patience = { timeout = "10s" }
@@ -12,7 +12,7 @@ local function allowed(host, port) -- luacheck: no unused args
   return true
 end
 
--- Reply codes of RFC 1928, section 6, by the code of the error that kt.connect gave.
+-- Reply codes of RFC 1928, section 6, by the err.code of kt.connect.
 local replies = {
   denied = 2, unreachable = 3, name = 4, config = 4, timeout = 4, refused = 5,
 }
@@ -22,7 +22,7 @@ local function reply(stream, code)
   return stream:write(string.pack("BBBB I4 I2", 5, code, 0, 1, 0, 0), patience)
 end
 
---- Agrees on "no authentication", the only method here: the link has authenticated whoever is there. True, or nil and why not.
+--- Negotiates "no authentication", the only method offered: the link has authenticated the peer already. Returns true, or nil and a reason.
 local function greet(stream)
   local head, err = stream:read_exactly(2, patience)
   if not head then return nil, err end
@@ -33,10 +33,10 @@ local function greet(stream)
   if not methods then return nil, err end
   if methods:find("\0", 1, true) then return stream:write("\5\0", patience) end
   stream:write("\5\255", patience)
-  return nil, "the client insists on authentication"
+  return nil, "the client requires authentication"
 end
 
---- The request's target: host and port; or nil, why not, and the reply that says so.
+--- Reads the request. Returns host and port; or nil, a reason, and the reply code if one should be sent.
 local function request(stream)
   local head, err = stream:read_exactly(4, patience)
   if not head then return nil, err end
@@ -53,13 +53,13 @@ local function request(stream)
     if not length then return nil, err end
     size = length:byte()
   else
-    return nil, "an unknown type of address", NO_SUCH_ADDRESS_TYPE
+    return nil, "unknown address type", NO_SUCH_ADDRESS_TYPE
   end
   local rest
   rest, err = stream:read_exactly(size + 2, patience)
   if not rest then return nil, err end
   local address, port = rest:sub(1, size), string.unpack(">I2", rest, size + 1)
-  if command ~= 1 then return nil, "only CONNECT is served", NO_SUCH_COMMAND end
+  if command ~= 1 then return nil, "only CONNECT is supported", NO_SUCH_COMMAND end
   if kind == 1 then
     return ("%d.%d.%d.%d"):format(address:byte(1, 4)), port
   elseif kind == 4 then
@@ -92,5 +92,5 @@ kt.accept { on = ":29900", key = kt.secret_file "psk.key" }:serve(function(strea
     return
   end
   if not reply(stream, 0) then return end
-  kt.splice(stream, conn) -- with what the application has sent already
+  kt.splice(stream, conn) -- includes what the application has sent already
 end)

@@ -82,7 +82,7 @@ describe("the interactive-vs-bulk example", function()
         local app = assert(h.sockets.connect(near))
         app:send(line)
         assert.equal("", (app:recv_all(20)))
-        far:expect "a port that is not in the table"
+        far:expect "unknown port"
         far:mark()
       end
       assert.equal(0, target.accepted)

@@ -74,7 +74,7 @@ describe("the route-by-port example", function()
       local near = h.sockets.free_port "tcp"
       local far = ends.far(s, "route-by-port.lua", nil, "far")
       ends.near(s, "client.lua", far, { { "127.0.0.1:12948", "127.0.0.1:" .. near } }):wait_tcp(near)
-      for sent, said in pairs { ["ftp\n"] = 'no route is called "ftp"', [("x"):rep(100)] = "limit" } do
+      for sent, said in pairs { ["ftp\n"] = 'unknown route "ftp"', [("x"):rep(100)] = "limit" } do
         local app = assert(h.sockets.connect(near))
         app:send(sent)
         assert.equal("", (app:recv_all(20)))

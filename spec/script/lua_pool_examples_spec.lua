@@ -78,7 +78,7 @@ describe("the example", function()
       assert.equal("near", at)
       near.kill()
       assert.is_true(until_at(p, "far", 20) < 8)
-      p:expect "now by way of 127.0.0.1:%d+, not 127.0.0.1:%d+: 127.0.0.1:%d+ "
+      p:expect "switched to 127.0.0.1:%d+ from 127.0.0.1:%d+: 127.0.0.1:%d+ "
       app:close()
       far.kill()
       assert.is_true(until_at(p, "spare", 20) < 8)
