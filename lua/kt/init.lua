@@ -1,5 +1,5 @@
---- kt: what `require "kt"` gives a script. Constructors are checked against kt.api here and made by kt.core; what runs
---- per connection is kt.core's own.
+--- kt: the module that `require "kt"` returns to scripts. Checks the arguments of constructors against kt.api and calls kt.core;
+--- functions called per connection are kt.core's own.
 local core = require "kt.core"
 local api = require "kt.api"
 local schema = require "kt.schema"
@@ -29,17 +29,17 @@ end
 
 core.install(api.explain, units.duration, units.rate)
 
---- The checked and completed argument of a constructor; raises all mistakes at once, at the script's line.
+--- Checks the argument of a constructor and fills in defaults; raises all mistakes at once, at the script's line.
 local function checked(name, value)
   local f = api.functions[name]
-  -- First of all: there is no way to write it that would do in a task.
+  -- Checked first: in a task the argument does not matter.
   if f.context == "declare" then core.need_declare(name) end
   local out, mistakes = schema.check(f.path, f.argument, value)
   if not out then schema.refuse(core.where(), name, mistakes) end
   return out
 end
 
---- kt.link's and kt.accept's table, as kt.core wants it: flat, in the words of struct kt_kcptun_config.
+--- Flattens the table of kt.link or kt.accept for kt.core, with the field names of struct kt_kcptun_config.
 local function flat(c)
   local fec = c.fec or { data = 0, parity = 0 }
   return {
@@ -56,7 +56,7 @@ local function flat(c)
   }
 end
 
---- What link:set is to change, flat, and the mode then. mode: the one that the link has; "" for an accepted one.
+--- Checks the argument of link:set. Returns the changes, flat, and the resulting mode. mode: the current one; "" for an accepted link.
 core.install_settings(function(value, mode)
   local f = api.functions["link:set"]
   local c, mistakes = schema.check(f.path, f.argument, value)
@@ -95,7 +95,7 @@ local kt = {
   secret_file = core.secret_file,
 }
 
--- Not a tail call: the script's line is found by walking up the stack.
+-- No tail calls: the script's line is found by walking up the stack.
 
 function kt.link(config)
   local handle, err = core.link(flat(checked("kt.link", config)))
@@ -122,7 +122,7 @@ function kt.date(options)
   return core.calendar(zone == "utc")
 end
 
---- Read when a script wants one: most have none.
+--- Loaded on first use, because most scripts have no pool.
 function kt.pool(config)
   local out = checked("kt.pool", config)
   local handle = require("kt.pool").pool(out)
@@ -134,8 +134,8 @@ function kt.reload(config)
   core.when_replaced(c.old == "drain" and c.timeout)
 end
 
---- What a script gets of a table: to read. It names itself and its nearest function when it is asked for one that it has not, and
---- none can be set: a slip would take a function away from the whole script.
+--- A read-only view of a table for scripts. Reading an unknown name raises an error that suggests the closest one. Assigning raises too:
+--- a mistake would break a function for the whole script.
 local function strict(path, t)
   setmetatable(t, {
     __index = function(_, name)
@@ -153,7 +153,7 @@ local function strict(path, t)
   })
 end
 
--- The tables themselves, for `kt check`, which puts their functions under guard.
+-- The tables themselves, for `kt check`, which wraps their functions.
 core.api = { ["kt"] = kt, ["kt.log"] = kt.log }
 kt.log = strict("kt.log", kt.log)
 return strict("kt", kt)

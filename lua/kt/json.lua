@@ -1,5 +1,5 @@
---- JSON. The reader keeps the place of every value, so that a message can name line and column, and reads what Go's
---- encoding/json reads: kcptun's configuration files. The writer does what `kt check --json` needs.
+--- JSON. The reader accepts what Go's encoding/json accepts, for kcptun's configuration files, and keeps the position of every value, so
+--- that messages can name line and column. The writer does what `kt check --json` needs.
 local json = {}
 
 local DEPTH_MAX = 100
@@ -9,7 +9,7 @@ local DEPTH_MAX = 100
 local escapes = {
   ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
 }
-local REPLACEMENT = "\u{FFFD}" -- stands for what is not UTF-8, as in Go
+local REPLACEMENT = "\u{FFFD}" -- replaces invalid UTF-8, as in Go
 
 --- Line and column, in characters, of a byte offset.
 function json.place(text, at)
@@ -23,7 +23,7 @@ local function fail(at, message) error({ at = at, message = message }, 0) end
 
 local function blank(text, at) return text:match("^[ \t\r\n]*()", at) end
 
--- What stands at an offset, for a message.
+-- Describes the text at an offset, for messages.
 local function seen(text, at)
   if at > #text then return "the end of the file" end
   local char = text:match("^[\32-\126]", at) or text:match("^" .. utf8.charpattern, at)
@@ -42,7 +42,7 @@ local function valid_utf8(text)
   return table.concat(parts) .. text:sub(from)
 end
 
--- The character of a \u escape, whose hexadecimal digits begin at `at`, and the offset behind it. A lone surrogate becomes U+FFFD.
+-- The character of a \u escape whose hexadecimal digits begin at `at`, and the offset after it. A lone surrogate becomes U+FFFD.
 local function unicode(text, at)
   local hex = text:match("^%x%x%x%x", at) or fail(at, "expected four hexadecimal digits after \\u")
   local code, after = tonumber(hex, 16), at + 4
@@ -54,7 +54,7 @@ local function unicode(text, at)
   return REPLACEMENT, after
 end
 
--- The string whose opening quote is at `at`, and the offset behind its closing quote.
+-- The string with its opening quote at `at`, and the offset after its closing quote.
 local function read_string(text, at)
   local parts, from = {}, at + 1
   while true do
@@ -62,7 +62,7 @@ local function read_string(text, at)
     parts[#parts + 1] = valid_utf8(text:sub(from, stop - 1))
     local char = text:sub(stop, stop)
     if char == '"' then return table.concat(parts), stop + 1 end
-    if char == "" then fail(at, "this string has no closing quote") end
+    if char == "" then fail(at, "missing the closing quote of a string") end
     if char ~= "\\" then fail(stop, ("expected \\n, \\t or the like in a string, got %s"):format(seen(text, stop))) end
     local escape = text:sub(stop + 1, stop + 1)
     if escape == "u" then
@@ -85,7 +85,7 @@ end
 
 local read_value
 
--- The members of an object or the elements of an array, between `at`, its opening bracket, and `close`.
+-- The members of an object or the elements of an array, from the opening bracket at `at` to `close`.
 local function read_list(text, at, close, depth, read_one)
   local list, from = {}, blank(text, at + 1)
   if text:sub(from, from) == close then return list, from + 1 end
@@ -136,17 +136,17 @@ function read_value(text, at, depth)
   return { kind = words[word][1], at = at, value = words[word][2] }, at + #word
 end
 
---- Reads the first value of a text. Returns it as { kind, at, ... }, `at` being its offset in the text:
----   object   members: a list of { name, at, value }, in their order, as often as they are given
+--- Reads the first value of a text. Returns it as { kind, at, ... }, where `at` is its offset in the text:
+---   object   members: a list of { name, at, value }, in order, duplicates included
 ---   array    items
 ---   string, boolean   value
----   number   value: as it is written
+---   number   value: its text
 ---   null
---- and the offset of what follows it, nil if nothing does. On a mistake: nil and { at, message }.
+--- and the offset of the text after it, or nil at the end. On a mistake: nil and { at, message }.
 function json.read(text)
   local ok, value, after = pcall(function()
     local from = text:find "^\xef\xbb\xbf" and 4 or 1
-    if text:find "^\xff\xfe" or text:find "^\xfe\xff" then fail(1, "this is UTF-16; save it as UTF-8") end
+    if text:find "^\xff\xfe" or text:find "^\xfe\xff" then fail(1, "the file is UTF-16; save it as UTF-8") end
     return read_value(text, blank(text, from), 1)
   end)
   if not ok then
@@ -164,7 +164,7 @@ local short = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", 
 local function escape(c) return short[c] or ("\\u%04x"):format(c:byte()) end
 
 local function quoted(text)
-  if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end -- JSON is UTF-8 or nothing
+  if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end -- JSON must be UTF-8
   return '"' .. text:gsub('[%c"\\]', escape) .. '"'
 end
 
@@ -175,7 +175,7 @@ local function scalar(value)
   error("json: cannot write a " .. type(value))
 end
 
---- A list of flat tables, one a line; each has the keys in `order`, null where it lacks one.
+--- Writes a list of flat tables, one per line, each with the keys in `order`; null for a missing one.
 function json.list(rows, order)
   local lines = {}
   for i, row in ipairs(rows) do

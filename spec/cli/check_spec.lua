@@ -402,7 +402,7 @@ function kt.helper() end]])
     local text = HEAD .. ("kt.slep(1)\n"):rep(150)
     local out = check(text).out
     assert.equal(102, select(2, out:gsub("\n", "")))
-    assert.matches("s.lua:101: kt.slep: [^\n]*\n… and 50 more; mend these first, or see all with %-%-json\ns.lua: 150 mistakes\n$", out)
+    assert.matches("s.lua:101: kt.slep: [^\n]*\n… and 50 more; fix these first, or list all with %-%-json\ns.lua: 150 mistakes\n$", out)
     assert.equal(150, select(2, run_in(dir, "check", "--json", "s.lua").out:gsub('"line": ', "")))
   end)
 

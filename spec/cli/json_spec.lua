@@ -73,11 +73,11 @@ describe("JSON", function()
       { '{"a": -}', 1, 7, "expected a number after '-'" },
       { '{"a": +1}', 1, 7, "expected a value, got '+'" },
       { '{"a": "b\n"}', 1, 9, "expected \\n, \\t or the like in a string, got byte 0x0a" },
-      { '{"a": "b}', 1, 7, "this string has no closing quote" },
+      { '{"a": "b}', 1, 7, "missing the closing quote of a string" },
       { [[{"a": "\x41"}]], 1, 8, "unknown escape \\x in a string" },
       { [[{"a": "\u12"}]], 1, 10, "expected four hexadecimal digits after \\u" },
       { '// no\n{"a": 1}', 1, 1, "expected a value, got '/'" },
-      { "\xff\xfe{\0}\0", 1, 1, "this is UTF-16; save it as UTF-8" },
+      { "\xff\xfe{\0}\0", 1, 1, "the file is UTF-16; save it as UTF-8" },
       { ("["):rep(200), 1, 101, "nested more than 100 deep" },
     }
     for _, case in ipairs(cases) do

@@ -260,9 +260,9 @@ describe("kt help", function()
   end)
 
   it("suggests what was meant", function()
-    assert.same({ code = 1, out = "", err = "kt help: nothing is called kt.conect; did you mean kt.connect?\n" }, run("help", "kt.conect"))
-    assert.same({ code = 1, out = "", err = "kt help: nothing is called open; did you mean link:open?\n" }, run("help", "open"))
-    assert.same({ code = 1, out = "", err = "kt help: nothing is called xyzzy; kt help lists what there is\n" }, run("help", "xyzzy"))
+    assert.same({ code = 1, out = "", err = "kt help: unknown name kt.conect; did you mean kt.connect?\n" }, run("help", "kt.conect"))
+    assert.same({ code = 1, out = "", err = "kt help: unknown name open; did you mean link:open?\n" }, run("help", "open"))
+    assert.same({ code = 1, out = "", err = "kt help: unknown name xyzzy; run kt help for a list\n" }, run("help", "xyzzy"))
   end)
 end)
 

@@ -298,15 +298,15 @@ end
 
 -- What neither takes: what it is, role, arguments, what kt says (patterns).
 local refused_by_both = {
-  { "a number that is none", "client", { "--mtu", "1350.0" }, { "%-%-mtu", "whole number", "1350%.0" } },
+  { "a number that is none", "client", { "--mtu", "1350.0" }, { "%-%-mtu", "integer", "1350%.0" } },
   { "a boolean that is none", "client", { "--nocomp=yes" }, { "%-%-nocomp", "true or false", "yes" } },
   { "a flag without its value", "client", { "--mtu" }, { "%-%-mtu: expected a value" } },
   { "a flag that is not known", "client", { "--Key", "k" }, { "%-%-Key: unknown flag; did you mean %-%-key%?" } },
   { "a client's flag", "server", { "--conn", "2" }, { "%-%-conn: unknown flag" } },
   { "a version of smux that does not exist", "client", { "--smuxver", "3" }, { "%-%-smuxver", "1 to 2" } },
-  { "a number in quotes in a file", "client", { "-c", "FILE" }, { "line 2, column 9: mtu: expected a whole number, got the string \"1350\"" },
+  { "a number in quotes in a file", "client", { "-c", "FILE" }, { "line 2, column 9: mtu: expected an integer, got the string \"1350\"" },
     file = '{\n "mtu": "1350"}' },
-  { "a fraction in a file", "client", { "-c", "FILE" }, { "mtu: expected a whole number, got 1350%.0" }, file = '{"mtu": 1350.0}' },
+  { "a fraction in a file", "client", { "-c", "FILE" }, { "mtu: expected an integer, got 1350%.0" }, file = '{"mtu": 1350.0}' },
   { "a boolean in quotes in a file", "client", { "-c", "FILE" }, { "nocomp: expected true or false, got the string" }, file = '{"nocomp": "true"}' },
   { "a number for a key in a file", "server", { "-c", "FILE" }, { "key: expected a string in quotes, got a number" }, file = '{"key": 31415926}' },
   { "an array in a file", "client", { "-c", "FILE" }, { "line 1, column 1: expected an object of settings, got array" }, file = '[{"key": "k"}]' },

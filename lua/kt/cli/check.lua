@@ -1,4 +1,4 @@
---- kt check: runs a script's main chunk, opens nothing, and says all that is wrong with it.
+--- kt check: runs a script's main chunk without opening anything, and reports all mistakes.
 local calls = require "kt.check.calls"
 local core = require "kt.core"
 local globals = require "kt.check.globals"
@@ -10,18 +10,18 @@ local yields = require "kt.check.yields"
 
 local format, path = ...
 
-local SHOWN = 100 -- more than that nobody reads from a terminal
+local SHOWN = 100 -- findings printed without --json
 
 local found = notes.new()
-local told = {} -- the calls that the run has told of
+local told = {} -- the calls that running the script has reported
 
---- Notes what was seen in the code of a file, unless a call there has said so itself, in other words.
+--- Records a finding in the code of a file, unless running the same call has reported it in other words.
 local function note_seen(file, m)
   m.file = file
   if not (m.placed and told[notes.place(m)]) then found:add(m) end
 end
 
--- They look at the code of a file, run or not.
+-- These two check the code of a file, whether it ran or not.
 local function look_at_calls(file)
   calls.check(sources.tokens(file), function(m) note_seen(file, m) end)
 end
@@ -31,9 +31,9 @@ local function look_at_names(file)
   end)
 end
 
-local unchecked = {} -- parts of the check that failed: sentences
+local unchecked = {} -- messages about parts of the check that failed
 
---- Runs one part of the check. One that fails costs its own findings only: those of the others are still reported.
+--- Runs one part of the check. If it fails, the findings of the other parts are still reported.
 local function part(what, fn, ...)
   local ok, wrong, stopped = core.run_slice(core.raised, fn, ...)
   if not ok then
@@ -41,7 +41,7 @@ local function part(what, fn, ...)
   end
 end
 
---- Runs the main chunk under guard, with the script's arguments.
+--- Runs the guarded main chunk with the script's arguments.
 local function run(chunk, ...)
   local where = ""
   local ok, err = core.run_slice(function(e)
@@ -54,7 +54,7 @@ local function run(chunk, ...)
     return
   end
   for _, fault in ipairs(core.unready()) do
-    -- A script that declares nothing because its declarations are wrong was told of those.
+    -- If the script declares nothing because its declarations have mistakes, those are reported already.
     if fault.path then
       guard.note_error(("%s:%d: %s: %s"):format(fault.file, fault.line, fault.path, fault.text), "")
     elseif found.count == 0 then
@@ -69,7 +69,7 @@ local function report()
     core.stdout(json.list(list, { "file", "line", "path", "message", "suggestion" }))
   else
     for i = 1, math.min(#list, SHOWN) do core.stdout(notes.line(list[i]) .. "\n") end
-    if #list > SHOWN then core.stdout(("… and %d more; mend these first, or see all with --json\n"):format(#list - SHOWN)) end
+    if #list > SHOWN then core.stdout(("… and %d more; fix these first, or list all with --json\n"):format(#list - SHOWN)) end
     core.stdout(#list == 0 and path .. ": no mistakes\n" or ("%s: %d mistake%s\n"):format(path, #list, #list == 1 and "" or "s"))
   end
   for _, sentence in ipairs(unchecked) do core.stderr(("kt check: could not check %s\n"):format(sentence)) end
@@ -77,7 +77,7 @@ local function report()
 end
 
 sources.path = path
-require "kt" -- before it is put under guard
+require "kt" -- before it is guarded
 guard.begin(found, format == "json")
 local chunk, wrong = core.load_script(path)
 if chunk then
@@ -91,7 +91,7 @@ if chunk then
   end
   part("for coroutine.yield", yields.check, files, sources.tokens, note_seen)
 else
-  local named = path .. ": " -- the note names it, too
+  local named = path .. ": " -- the note contains the path already
   guard.note_error(wrong:sub(1, #named) == named and wrong:sub(#named + 1) or wrong, "")
 end
 report()

@@ -1,4 +1,4 @@
--- kt client: local connections, each carried in a stream to a kcptun or kt server.
+-- kt client: carries each local connection in a stream to a kcptun or kt server.
 
 local common = require "kt.cli.common"
 local core = require "kt.core"
@@ -22,9 +22,9 @@ common.main("client", {...}, function(values)
     common.join(conn, stream, conn, conn.peer, values)
   end)
 
-  kt.spawn(function() -- the first to dial would be the first connection; better said now
+  kt.spawn(function() -- reports a bad name now, not with the first connection
     local found, err = core.lookup(values.remoteaddr, 30)
-    if not found then kt.log.warn("--remoteaddr: %s; connections will wait until it can be found", tostring(err)) end
+    if not found then kt.log.warn("--remoteaddr: %s; connections will wait until the name resolves", tostring(err)) end
   end)
   return link
 end)

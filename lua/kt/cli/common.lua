@@ -1,4 +1,4 @@
--- What `kt client` and `kt server` do alike around their few lines of tunnel.
+-- The code that `kt client` and `kt server` share.
 
 local core = require "kt.core"
 local kt = require "kt"
@@ -7,7 +7,7 @@ local settings = require "kt.cli.settings"
 
 local common = {}
 
--- What the API's mistakes, which name their place there, are about on the command line.
+-- The flags for the paths that API messages name.
 local flags = {
   ["link.remote"] = "--remoteaddr", ["listen.on"] = "--localaddr", ["accept.on"] = "--listen",
   crypt = "--crypt", mode = "--mode", key = "--key",
@@ -21,7 +21,8 @@ local function in_flags(text)
   end))
 end
 
--- Parses the arguments, says what is in force, and calls declare(values), which returns the link or acceptor. Printing help, and every mistake, end here.
+-- Parses the arguments, calls declare(values), which returns the link or acceptor, and logs the effective settings. Exits after printing help
+-- or a mistake.
 function common.main(side, args, declare)
   core.wipe()
   local ok, values, notes, from = pcall(settings.parse, side, args, core)
@@ -65,7 +66,7 @@ local function size(n)
   return ("%.1f MB"):format(n / 1e6)
 end
 
--- Joins a conn and a stream, in the order of a and b, and logs it, unless the user wants it quiet.
+-- Splices a conn and a stream, in the order of a and b, and logs the opening and closing unless quiet.
 function common.join(a, b, conn, what, values)
   if not values.quiet then kt.log.info("open %s", what) end
   conn:set { user_timeout = values.usertimeout }

@@ -1,6 +1,6 @@
---- Reads a command line as Go's flag package does, because kcptun's users write theirs for it: a long flag takes one dash
---- or two; a value follows after a space or "=" and may look like a flag; a flag without a value is one of two states,
---- whose value needs "="; numbers and booleans have Go's spellings. Pure: knows nothing of the rest.
+--- Parses a command line like Go's flag package, because kcptun's users write theirs for it: flags have one dash or two; a value
+--- follows after a space or "=" and may look like a flag; a boolean flag takes a value only with "="; numbers and booleans have
+--- Go's spellings. Pure; depends only on kt.schema.
 local suggest = require "kt.schema".suggest
 
 local flags = {}
@@ -10,12 +10,12 @@ local bools = {
   ["0"] = false, f = false, F = false, ["false"] = false, FALSE = false, False = false,
 }
 
---- The boolean in a flag's text; nil if it is none.
+--- Parses a boolean; nil if the text is not one.
 function flags.bool(text) return bools[text] end
 
 local prefixes = { { "^0[xX](.+)", 16 }, { "^0[bB](.+)", 2 }, { "^0[oO](.+)", 8 }, { "^0(.+)", 8 } }
 
---- The whole number in a flag's text; nil if it is none. As in Go, 0x10, 0b11, 0o17, 017 (octal) and 1_000 are numbers.
+--- Parses an integer; nil if the text is not one. As in Go, 0x10, 0b11, 0o17, 017 (octal) and 1_000 are integers.
 function flags.int(text)
   local sign, digits = text:match "^([+-]?)(%w[%w_]*)$"
   if not digits or digits:find "__" or digits:find "_$" then return nil end
@@ -27,7 +27,7 @@ function flags.int(text)
       break
     end
   end
-  local n = 0.0 -- larger ones lose their last digits; all of those are out of every range
+  local n = 0.0 -- a float: large numbers lose precision, but they are out of range anyway
   for digit in digits:gsub("_", ""):gmatch "." do
     local value = tonumber(digit, 36)
     if value >= base then return nil end
@@ -46,8 +46,8 @@ local function unknown(arg, name, by_flag)
   return ("%s: unknown flag%s"):format(arg:match "^[^=]*", near and ("; did you mean %s%s?"):format(#near > 1 and "--" or "-", near) or "")
 end
 
---- The flags in `args`: a list of { row, text, as }, where text is nil for a boolean flag without a value and `as` is the flag
---- as messages name it. by_flag: rows by the names of their flags. Returns nil and a sentence for a mistake.
+--- Parses `args` to a list of { row, text, as }: text is nil for a boolean flag without a value, and `as` is the flag's name for
+--- messages. by_flag: rows by flag name. Returns nil and a message on a mistake.
 function flags.read(args, by_flag)
   local found, i = {}, 1
   while i <= #args do

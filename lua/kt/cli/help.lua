@@ -1,10 +1,10 @@
---- kt help, as far as it is about the API: kt help NAME, and what editors and specs ask for.
+--- kt help NAME for names of the API, and the output for editors and specs.
 local core = require "kt.core"
 local help = require "kt.doc.help"
 
 local name = ...
 
---- The names that are bound, in Lua or in C, one a line: what spec/script/api_spec.lua holds the description against.
+--- All names that are bound, in Lua or in C, one per line; spec/script/api_spec.lua compares them with the description.
 local function bound()
   local out = {}
   local function walk(path, t)
@@ -14,7 +14,7 @@ local function bound()
     end
   end
   walk("kt", require "kt")
-  require "kt.pool" -- which brings its handle
+  require "kt.pool" -- defines its handle
   for kind, h in next, core.handles() do
     out[#out + 1] = kind
     for _, method in ipairs(h.methods) do out[#out + 1] = kind .. ":" .. method end
@@ -39,5 +39,5 @@ if text then
   core.stdout(text)
   core.exit(0)
 end
-core.stderr(("kt help: nothing is called %s; %s\n"):format(name, near and ("did you mean %s?"):format(near) or "kt help lists what there is"))
+core.stderr(("kt help: unknown name %s; %s\n"):format(name, near and ("did you mean %s?"):format(near) or "run kt help for a list"))
 core.exit(1)

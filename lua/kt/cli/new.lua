@@ -1,6 +1,6 @@
---- kt new: copies one of scripts/examples out of the binary, as it is; without a name, lists them.
+--- kt new: writes one of scripts/examples from the binary to a file, unmodified; without a name, lists them.
 ---
---- An example's first line is a comment that says what it does; that is its line in the list.
+--- The first line of an example is a comment that says what it does; the list shows it.
 local core = require "kt.core"
 local schema = require "kt.schema"
 

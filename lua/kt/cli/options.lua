@@ -1,15 +1,18 @@
--- The flags of `kt client` and `kt server`: kcptun's names and defaults, in one table from which the reader of flags, the help, the JSON
--- configuration and the report of effective settings are made.
+-- The flags of `kt client` and `kt server`, with kcptun's names and defaults. Flags, help, JSON configuration and the report of effective
+-- settings all use this table.
 --
--- A row: name (the long flag), short (its short form), alias (a second long form), json (its key in a configuration file: the name by default,
--- false if a file cannot set it), type ("string", "int", "bool", "enum"), min and max for ints, values for enums, default (nil unless given if
--- there is none), group, arg (the value's name in the help) and help. A row with only = "client" or "server" exists there only; other: the
--- setting of the other end that is like it. A row with of = "kcp.mtu" is that setting of kt.link (server: kt.accept): kt.api says its range, its
--- values and its default, once for scripts and flags.
---
--- kcptun takes any whole number and makes something of it. kt starts with it too wherever the tunnel can work: low and high are what a number
--- below min and above max becomes (a number, or a function of the given one that may return nil); without them it is refused. when(values) says
--- whether the setting is in use; if not, it cannot be wrong. unknown: what kcptun does with a name that is not among the values.
+-- A row has
+--   name      the long flag; short and alias are a short and a second long form
+--   json      the key in a configuration file; default: the name; false if a file cannot set it
+--   type      "string", "int", "bool" or "enum"; min and max for ints, values for enums
+--   default   nil if the setting is optional
+--   group     the section of the help; arg: the name of the value; help: the text
+--   only      "client" or "server", if only one of them has the flag; other: the other end's counterpart
+--   of        "kcp.mtu": the setting of kt.link (server: kt.accept) from which range, values and default are taken
+--   low, high kcptun accepts any integer. Where the tunnel can still work, kt replaces a value below min by low and one above max by
+--             high (a number, or a function of the value that may return nil). Without low or high the value is refused.
+--   when      when(values): whether the setting is in use; an unused setting is not checked
+--   unknown   what kcptun does with a name that is not among the values
 
 local api = require "kt.api"
 
@@ -20,7 +23,7 @@ options.groups = {
   { "mux", "Sessions and streams" }, { "operation", "Operation" },
 }
 
-local YEARS = 315360000 -- ten, in seconds: the longest that kt.link takes
+local YEARS = 315360000 -- ten years in seconds, the longest duration that kt.link accepts
 
 local function six_bits(n) return n & 63 end
 local function manual(values) return values.mode == "manual" end

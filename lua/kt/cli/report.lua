@@ -1,4 +1,4 @@
--- What `kt client` and `kt server` say of themselves: the effective settings at start, the counters on SIGUSR1 and in the snmplog.
+-- What `kt client` and `kt server` report: effective settings at the start, counters on SIGUSR1 and in the snmplog.
 
 local core = require "kt.core"
 local kt = require "kt"
@@ -9,7 +9,7 @@ local function onoff(value)
   return value and "on" or "off"
 end
 
--- One screen of effective settings; never the key itself.
+-- Logs the effective settings, without the key.
 function report.settings(side, values, from)
   local say = kt.log.info
   say("kt %s %s, kcptun wire", side, core.version)
@@ -34,7 +34,7 @@ function report.settings(side, values, from)
   say("  usertimeout %s", values.usertimeout > 0 and values.usertimeout .. " s" or "off")
 end
 
--- SIGUSR1: all counters in the log, a line each, then the state of the link or acceptor.
+-- SIGUSR1: logs all counters, one per line, then the statistics of the link or acceptor.
 function report.on_usr1(handle)
   core.on_signal("USR1", function()
     local lines = {}
@@ -48,7 +48,7 @@ function report.on_usr1(handle)
   end)
 end
 
--- Go's reference time in a file name, as kcptun has it.
+-- Go's reference time in a file name, as in kcptun.
 local layout = {["2006"] = "%Y", ["01"] = "%m", ["02"] = "%d", ["15"] = "%H", ["04"] = "%M", ["05"] = "%S"}
 
 local function file_name(path)
@@ -58,14 +58,14 @@ local function file_name(path)
   return core.date(name)
 end
 
--- Appends the counters to the snmplog every `period` seconds, with a head line in a new file.
+-- Appends the counters to the snmplog every `period` seconds; a new file begins with a header line.
 function report.snmp(path, period)
   if path == "" or period == 0 then return end
   kt.spawn(function()
     local complained
     while true do
       kt.sleep(period)
-      if core.replaced() then return end -- the script that came after this one writes
+      if core.replaced() then return end -- the new script writes the log
       local names, values = {"Unix"}, {core.date "%s"}
       for _, c in ipairs(core.counters()) do
         names[#names + 1] = c[1]

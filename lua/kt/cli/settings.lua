@@ -1,5 +1,5 @@
 -- The effective settings of `kt client` and `kt server`: defaults, then $KCPTUN_KEY, then flags, then the JSON file of -c, as in kcptun. A value is
--- used as given, changed with a warning, or refused with a sentence that names the flag or key; nothing is changed in silence.
+-- used as given, changed with a warning, or refused with a message that names the flag or key; nothing is changed silently.
 
 local flags = require "kt.cli.flags"
 local json = require "kt.json"
@@ -20,21 +20,21 @@ end
 
 -- ---- values ----
 
--- A number that is out of range, as kcptun takes it; nil if it is refused. Returns it and a warning, or nil and the mistake.
+-- Handles a number that is out of range. Returns the number to use instead and a warning, or nil and the mistake.
 local function out_of_range(row, n)
   local rule = n < row.min and row.low or n > row.max and row.high
   if type(rule) == "function" then rule = rule(n) end
-  if not rule then return nil, ("%d is out of range; expected %d to %d"):format(n, row.min, row.max) end
-  return rule, ("%d is out of range, %d to %d; using %d"):format(n, row.min, row.max, rule)
+  if not rule then return nil, ("expected %d to %d, got %d"):format(row.min, row.max, n) end
+  return rule, ("%d is out of range (%d to %d); using %d"):format(n, row.min, row.max, rule)
 end
 
 local function unknown_name(row, value)
   local near = row.meant and row.meant[value:lower()] or suggest(value, row.values)
-  return ('"%s" is not known%s%s; expected one of: %s'):format(value, near and ('; did you mean "%s"?'):format(near) or "",
+  return ('unknown value "%s"%s%s; expected one of %s'):format(value, near and ('; did you mean "%s"?'):format(near) or "",
     (near and " " or "; ") .. row.unknown, table.concat(row.values, ", "))
 end
 
--- The text of a flag as its row's type; nil and the mistake.
+-- Converts the text of a flag to its row's type. Returns nil and the mistake if that fails.
 local function from_flag(row, text)
   if row.type == "bool" then
     if text == nil then return true end
@@ -43,15 +43,15 @@ local function from_flag(row, text)
     return value
   elseif row.type == "int" then
     local n = flags.int(text)
-    if not n then return nil, ("expected a whole number, got \"%s\""):format(text) end
+    if not n then return nil, ("expected an integer, got \"%s\""):format(text) end
     return n
   end
   return text
 end
 
-local expected = { bool = "true or false", int = "a whole number", string = "a string in quotes", enum = "a string in quotes" }
+local expected = { bool = "true or false", int = "an integer", string = "a string in quotes", enum = "a string in quotes" }
 
--- A value of a configuration file as its row's type; nil and the mistake, which never shows a key.
+-- Converts a value of a configuration file to its row's type. Returns nil and the mistake, which never contains the key, if that fails.
 local function from_json(row, node)
   if row.type == "bool" and node.kind == "boolean" then return node.value end
   if row.type == "int" and node.kind == "number" then
@@ -72,7 +72,7 @@ end
 
 local secrets = { pass = true, passwd = true, password = true, passphrase = true, psk = true, secret = true, pwd = true }
 
--- Whether a key that is not known may have been meant for the shared secret.
+-- Whether an unknown setting may be a misspelled key for the shared secret.
 local function looks_like_key(name)
   local letters = options.fold(name):gsub("[^%a]", "")
   return secrets[letters] or letters:find "key" or suggest(letters, { "key" }) ~= nil
@@ -80,12 +80,12 @@ end
 
 local function is_comment(name) return name:find "^[_#/]" or name:lower() == "comment" end
 
-local File = {} -- what is read from: { side, path, text, values... }
+local File = {} -- a configuration file: { side, path, text, members }
 File.__index = File
 
 function File:at(offset) return ("%s: line %d, column %d"):format(self.path, json.place(self.text, offset)) end
 
--- What is wrong with a key that is not a setting of this side.
+-- The message for a key that is not a setting of this side.
 function File:unknown(name, by_flag, by_json)
   local folded = options.fold(name)
   local other = self.side == "client" and "server" or "client"
@@ -118,7 +118,8 @@ local function open_file(side, path, env, notes)
   return file
 end
 
--- Takes the settings of a file; calls set(row, value, origin) for each. Returns what looks like the key and was not taken: a sentence, or nil.
+-- Reads the settings of a file; calls set(row, value, origin, place) for each. If something looks like the key but was not used, returns a
+-- message about it.
 local function read_file(file, by_flag, by_json, set, notes)
   local seen, missed = {}, nil
   local function note(member, text) notes[#notes + 1] = file:at(member.at) .. ": " .. text end
@@ -142,9 +143,9 @@ local function read_file(file, by_flag, by_json, set, notes)
   return missed
 end
 
--- ---- all of it ----
+-- ---- all settings ----
 
--- Ranges and names, once it is known which settings are in use. where: by row, how messages name the place of its value.
+-- Checks ranges and names of the settings in use. where: row → the place of its value, for messages.
 local function check(side, list, values, where, notes)
   for _, row in ipairs(list) do
     local value, at = values[row.name], where[row]
@@ -162,7 +163,7 @@ local function check(side, list, values, where, notes)
   end
 end
 
--- An address to dial without a host, or with the wildcard's, is this machine's, as the kernel and Go have it.
+-- An address to dial without a host, or with the wildcard address, means this machine, as in Go.
 local function dialled(address)
   return (address:gsub("^:", "127.0.0.1:"):gsub("^0%.0%.0%.0:", "127.0.0.1:"):gsub("^%[::%]:", "[::1]:"))
 end
@@ -179,13 +180,13 @@ local function warn_of_unused(values, from, notes)
 end
 
 local function warn_of_key(key, default, notes)
-  local weak = key == "" and "empty" or key == default and "kcptun's default, which everybody knows"
+  local weak = key == "" and "empty" or key == default and "kcptun's default, which is public"
   if not weak then return end
   notes[#notes + 1] = ("the key is %s: anyone can read and use this tunnel; set --key or $KCPTUN_KEY on both ends"):format(weak)
 end
 
--- Parses the command line of one side. env: { getenv, read_file, version }. Returns the settings by flag name, notes (warnings to log), and by flag
--- name where a value came from (nil: its default). Raises { text, code } when the program should print something and end.
+-- Parses the command line of one side. env: { getenv, read_file, version }. Returns the settings by flag name, warnings to log, and the origin
+-- of each setting by flag name (nil for a default). Raises { text, code } if the program should print a text and exit.
 function settings.parse(side, args, env)
   local list, by_flag, by_json = options.of(side)
   local given, wrong = flags.read(args, by_flag)
@@ -207,7 +208,7 @@ function settings.parse(side, args, env)
   if values.version then stop(("kt %s\n"):format(env.version), 0) end
   if values.c ~= "" then
     local missed = read_file(open_file(side, values.c, env, notes), by_flag, by_json, set, notes)
-    if missed and not from.key then fail(side, "-c %s (no key is set, and everybody knows kcptun's default)", missed) end
+    if missed and not from.key then fail(side, "-c %s (no key is set, and kcptun's default is public)", missed) end
   end
 
   check(side, list, values, where, notes)

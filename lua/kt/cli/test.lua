@@ -1,5 +1,5 @@
---- kt test: busted inside kt. Its own options are taken out of the arguments; all others are busted's, as are paths.
-local readable, settings = pcall(require, "kt.sim.settings") -- or what is wrong in the environment
+--- kt test: runs busted inside kt. Removes its own options from the arguments and passes the rest to busted.
+local readable, settings = pcall(require, "kt.sim.settings") -- or the error in the environment
 
 local help = [==[
 usage: kt test [OPTION...] [BUSTED-OPTION...] [PATH...]
@@ -29,17 +29,17 @@ local function take(args)
     elseif a == "-h" or a == "--help" then
       return nil
     elseif dir == "" then
-      return nil, "--trace= wants a folder; --trace alone writes to kt-trace"
+      return nil, "--trace=: expected a folder; --trace alone writes to kt-trace"
     elseif a == "--trace" or dir then
       settings.trace = dir or "kt-trace"
     elseif plot == "" then
-      return nil, "--plot wants a file"
+      return nil, "--plot: expected a file"
     elseif plot then
       settings.plot = plot
     elseif a == "--plot" then
       i = i + 1
       settings.plot = args[i]
-      if not settings.plot then return nil, "--plot wants a file" end
+      if not settings.plot then return nil, "--plot: expected a file" end
     else
       rest[#rest + 1] = a
     end
@@ -60,11 +60,11 @@ return function()
   end
   local found, runner = pcall(require, "busted.runner")
   if not found then
-    io.stderr:write("kt test: busted is not there for Lua 5.4: apt-get install lua-busted\n")
+    io.stderr:write("kt test: busted for Lua 5.4 is not installed; run apt-get install lua-busted\n")
     if not tostring(runner):find "module 'busted.runner' not found" then io.stderr:write(tostring(runner), "\n") end
     return 1
   end
-  -- What is repeated when a spec fails is said by kt.sim.report.
+  -- kt.sim.report prints how to reproduce a failure.
   arg = { [0] = "kt test", "-e", 'require "kt.sim.report"', table.unpack(rest) } -- luacheck: ignore
   runner { standalone = false }
   return 0

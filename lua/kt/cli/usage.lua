@@ -1,11 +1,11 @@
--- What `kt client -h` and `kt server -h` print: the flags, one a row, grouped and aligned, within 100 columns.
+-- The output of `kt client -h` and `kt server -h`: one flag per row, grouped and aligned, within 100 columns.
 
 local options = require "kt.cli.options"
 
 local usage = {}
 
 local COLUMNS = 100
-local LEFT = 30 -- where the text of a flag begins, from 0
+local LEFT = 30 -- column of the help text, from 0
 
 local about = {
   client = "Carry local TCP connections through a UDP tunnel to a kcptun or kt server.",
@@ -29,7 +29,7 @@ local function flag(row)
   return "  " .. text .. (row.arg and " " .. row.arg or "")
 end
 
--- Words in lines of at most COLUMNS, each behind `indent` spaces.
+-- Wraps text to lines that fit into COLUMNS after `indent` spaces.
 local function wrapped(text, indent)
   local lines, line = {}, nil
   for word in text:gmatch "%S+" do
@@ -49,10 +49,10 @@ local function help(row)
   local text = row.help
   if row.name == "crypt" then text = text .. ": " .. table.concat(row.values, ", ") end
   if row.name == "mode" then text = table.concat(row.values, ", ") .. ": " .. text end
-  return default and ("%s (default\0%s)"):format(text, default) or text -- \0: a space that keeps a line together
+  return default and ("%s (default\0%s)"):format(text, default) or text -- \0: a no-break space
 end
 
---- The whole text for one side, "client" or "server".
+--- The help of one side, "client" or "server".
 function usage.text(side)
   local out = { ("usage: kt %s [FLAG...]"):format(side), "", about[side] }
   local list = options.of(side)
