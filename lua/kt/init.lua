@@ -134,8 +134,8 @@ function kt.reload(config)
   core.when_replaced(c.old == "drain" and c.timeout)
 end
 
---- A read-only view of a table for scripts. Reading an unknown name raises an error that suggests the closest one. Assigning raises too:
---- a mistake would break a function for the whole script.
+--- A read-only view of a table for scripts. Reading an unknown name raises an error that suggests the closest one. Assigning raises too,
+--- and so does rawset: a mistake would break a function for the script and all its modules.
 local function strict(path, t)
   setmetatable(t, {
     __index = function(_, name)
@@ -145,12 +145,13 @@ local function strict(path, t)
       return schema.not_there(core.where(), path, tostring(name), names)
     end,
   })
-  return setmetatable({}, {
+  local function following(_, name) return next(t, name) end
+  return core.opaque {
     __index = t,
     __newindex = function(_, name) schema.not_set(core.where(), path, tostring(name)) end,
-    __pairs = function() return next, t end,
-    __metatable = false,
-  })
+    __pairs = function(self) return following, self end, -- not t itself
+    __metatable = false, __name = path,
+  }
 end
 
 -- The tables themselves, for `kt check`, which wraps their functions.

@@ -7,13 +7,10 @@ local name = ...
 --- All names that are bound, in Lua or in C, one per line; spec/script/api_spec.lua compares them with the description.
 local function bound()
   local out = {}
-  local function walk(path, t)
-    for key, value in pairs(t) do
-      out[#out + 1] = path .. "." .. key
-      if type(value) == "table" then walk(path .. "." .. key, value) end
-    end
+  require "kt"
+  for path, t in next, core.api do
+    for key in next, t do out[#out + 1] = path .. "." .. key end
   end
-  walk("kt", require "kt")
   require "kt.pool" -- defines its handle
   for kind, h in next, core.handles() do
     out[#out + 1] = kind

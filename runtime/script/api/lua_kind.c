@@ -88,8 +88,20 @@ static int kind_of(lua_State *L)
     return 1;
 }
 
+/* core.opaque(metatable) → a value that has nothing but this metatable: unlike a table it cannot be written
+ * to past it, by rawset or by what a library function does with a list */
+static int opaque(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_newuserdatauv(L, 0, 0);
+    lua_pushvalue(L, 1);
+    lua_setmetatable(L, -2);
+    return 1;
+}
+
 void kt_lua_kind(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"kind", kind}, {"kind_of", kind_of}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"kind", kind}, {"kind_of", kind_of}, {"opaque", opaque}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }
