@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/text.h"
 
@@ -35,17 +36,36 @@ const char *kt_errname(int code)
     }
 }
 
+/* Writes the sentence, if it is too long without its middle: that is mostly a path, and the reason comes
+ * after it. */
+static void shorten(char *out, size_t size, const char *sentence, size_t len)
+{
+    static const char mark[] = "…";
+    const size_t head = kt_text_cut(sentence, (size - sizeof mark) / 2);
+    const char *tail = sentence + len - (size - sizeof mark - head);
+    while ((*tail & 0xc0) == 0x80) tail++; /* to the beginning of a character */
+    snprintf(out, size, "%.*s%s%s", (int)head, sentence, mark, tail);
+}
+
 int kt_err_set(struct kt_err *err, int code, const char *fmt, ...)
 {
     if (!err) return code;
 
     /* Formatted aside, so that a caller may wrap a sentence in itself: kt_err_set(e, …, "x: %s", e->text). */
     char text[sizeof err->text];
-    va_list ap;
+    va_list ap, again;
     va_start(ap, fmt);
+    va_copy(again, ap);
     int n = vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
     if (n < 0) snprintf(text, sizeof text, "%s", kt_strerror(code));
+    char *whole = n >= (int)sizeof text ? malloc((size_t)n + 1) : NULL;
+    if (whole) {
+        vsnprintf(whole, (size_t)n + 1, fmt, again);
+        shorten(text, sizeof text, whole, (size_t)n);
+        free(whole);
+    }
+    va_end(again);
+    va_end(ap);
     kt_text_clean(text); /* it ends up on terminals, and often quotes what a peer or a file said */
 
     err->code = code;

@@ -12,6 +12,7 @@
 #include "script/core/service.h"
 
 #define READ_MAX (1u << 20)
+#define DATE_MAX ((size_t)1 << 20) /* a date may be part of a file's name */
 
 static int getenv_(lua_State *L)
 {
@@ -237,12 +238,21 @@ static int replaced(lua_State *L)
 /* core.date(format) → the wall clock as strftime formats it */
 static int date(lua_State *L)
 {
-    const char *format = luaL_checkstring(L, 1);
     time_t now = (time_t)(kt_io_wall(kt_runtime_of(L)->io) / 1000000u);
     struct tm tm;
-    char text[512];
-    lua_pushlstring(L, text, strftime(text, sizeof text, format, localtime_r(&now, &tm)));
-    return 1;
+    localtime_r(&now, &tm);
+    /* strftime returns 0 for what does not fit, and for "": the space tells them apart. */
+    luaL_checkstring(L, 1);
+    const char *format = lua_pushfstring(L, "%s ", lua_tostring(L, 1));
+    for (size_t size = 512; size <= DATE_MAX; size *= 2) {
+        luaL_Buffer b;
+        luaL_buffinit(L, &b);
+        const size_t len = strftime(luaL_prepbuffsize(&b, size), size, format, &tm);
+        luaL_pushresultsize(&b, len ? len - 1 : 0);
+        if (len) return 1;
+        lua_pop(L, 1);
+    }
+    return luaL_error(L, "core.date: the text is longer than %d bytes", (int)DATE_MAX);
 }
 
 /* core.memory() → bytes held by the Lua state, the most it ever held, open tasks, open conns and streams */
