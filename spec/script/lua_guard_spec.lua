@@ -113,7 +113,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
       ["in the reader of load"] = "load(function() while true do end end)",
       ["in an iterator"] = "for _ in function() while true do end end do end",
       ["in the sorting of a long list"] = "local t = {} for i = 1, 3000000 do t[i] = i * 7919 % 1000003 end table.sort(t)",
-      ["in compiling"] = 'load(("x = 1 "):rep(20000000))',
+      ["in compiling"] = 'load(("x = 1 "):rep(10000000))',
       ["in a tail call"] = "local function f() return f() end f()",
       ["with goto"] = "::top:: goto top",
     } do

@@ -1,8 +1,8 @@
 /* Whole runtimes within a spec, for what cannot be had from outside: on libuv, allocations that fail; and
  * runtimes on simulated hosts.
  *
- *   spec_script.run { file =, memory =, fail_at =, fail_for =, seconds =, until_ms = }
- *     → { code =, said =, allocations =, bytes = }
+ *   spec_script.run { file =, memory =, unsafe =, fail_at =, fail_for =, seconds =, until_ms = }
+ *     → { code =, said =, allocations =, bytes =, overrun = }
  *
  *   spec_script.reload { file =, other =, step = }
  *     → { failed =, code =, said =, held =, bytes = }
@@ -13,8 +13,10 @@
  *
  * fail_at: the number of the first allocation of Lua's that fails, counted from 1 when the runtime is made;
  * until_ms: when it is ended, if it does not end before; seconds: past that the spec fails.
- * fail_for: how many fail in a row (0: all from then on). said: the log, what was printed, and why it did not
- * start. code: the exit code, or 1. bytes: what the state's memory amounts to after all was freed.
+ * unsafe: it has os and io. line_max: bytes that are kept of a line. overrun: seconds by which a slice that
+ * was stopped had passed its limit, at most, by the watchdog's own account. fail_for: how many fail in a row
+ * (0: all from then on). said: the log, what was printed, and why it did not start. code: the exit code,
+ * or 1. bytes: what the state's memory amounts to after all was freed.
  *
  *   r = spec_script.start(process, file, …)    a script on a process of spec_sim's, with its arguments
  *   r:said() r:exited() r:free()               exited: the exit code, or nil; free: of the process, too */
@@ -28,13 +30,14 @@
 #include "io/uv/uv.h"
 #include "script/core/logger.h"
 #include "script/core/runtime.h"
+#include "script/core/script.h"
 #include "script/core/supervisor.h"
 
 struct world {
     uint64_t allocations, fail_at, fail_for;
     size_t bytes;
-    char said[8192];
-    size_t said_len;
+    char said[65536];
+    size_t said_len, line_max;
     struct kt_io *io;
     struct kt_timer deadline;
     bool may_run_on, timed_out;
@@ -70,6 +73,7 @@ static void *alloc(void *ctx, void *ptr, size_t old, size_t size)
 static void say(void *ctx, const char *text, size_t len)
 {
     struct world *w = ctx;
+    if (w->line_max && len > w->line_max) len = w->line_max;
     if (len > sizeof w->said - w->said_len) len = sizeof w->said - w->said_len;
     memcpy(w->said + w->said_len, text, len);
     w->said_len += len;
@@ -112,8 +116,9 @@ static int run(lua_State *L)
     lua_getfield(L, 1, "file");
     const char *file = luaL_checkstring(L, -1);
     struct world *w = lua_newuserdatauv(L, sizeof *w, 0);
-    *w = (struct world){
-        .fail_at = (uint64_t)option(L, "fail_at"), .fail_for = (uint64_t)option(L, "fail_for")};
+    *w = (struct world){.fail_at = (uint64_t)option(L, "fail_at"),
+        .fail_for = (uint64_t)option(L, "fail_for"),
+        .line_max = (size_t)option(L, "line_max")};
     struct kt_logger logger;
     kt_logger_init(&logger, "s");
     logger.out = say;
@@ -129,6 +134,7 @@ static int run(lua_State *L)
     const struct kt_runtime_opts opts = {.io = w->io,
         .logger = &logger,
         .memory = (size_t)option(L, "memory"),
+        .unsafe = option(L, "unsafe") != 0,
         .alloc = alloc,
         .alloc_ctx = w,
         .print = print,
@@ -136,10 +142,12 @@ static int run(lua_State *L)
     struct kt_runtime *rt;
     struct kt_err err = {0};
     int code = 1;
+    uint64_t overrun = 0;
     if (kt_runtime_new(&rt, &opts, &err)) {
         say(w, err.text, strlen(err.text));
     } else {
         code = run_script(w, rt, file);
+        overrun = rt->guard.overrun_us;
         kt_runtime_free(rt);
     }
     kt_io_timer_cancel(w->io, &w->deadline);
@@ -148,11 +156,13 @@ static int run(lua_State *L)
     kt_logger_close(&logger);
     if (w->timed_out) return luaL_error(L, "%s did not end in time", file);
 
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushinteger(L, code);
     lua_setfield(L, -2, "code");
     lua_pushlstring(L, w->said, w->said_len);
     lua_setfield(L, -2, "said");
+    lua_pushnumber(L, (double)overrun / 1e6);
+    lua_setfield(L, -2, "overrun");
     lua_pushinteger(L, (lua_Integer)w->allocations);
     lua_setfield(L, -2, "allocations");
     lua_pushinteger(L, (lua_Integer)w->bytes);

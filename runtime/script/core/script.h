@@ -279,10 +279,15 @@ void kt_lua_accept(lua_State *L);
 
 /* In the table on top: coroutine. */
 void kt_lua_coroutine(lua_State *L);
-/* The globals pairs and next, for a repeatable runtime. */
-void kt_lua_order(lua_State *L);
+/* The globals pairs and next, for a repeatable runtime, whose guard counts their work; or for a spec's own
+ * state, without one (NULL). */
+void kt_lua_order(lua_State *L, struct kt_guard *guard);
 /* In the table on top: table.sort. */
 void kt_lua_sort(lua_State *L);
+/* In the table on top, table: concat, insert, move, remove, unpack. */
+void kt_lua_table(lua_State *L);
+/* Over Lua's own, of which no other copy may be left: functions that go through strings; load. */
+void kt_lua_bounded(lua_State *L);
 /* The time and the environment in os, if there is one, for a repeatable runtime. */
 void kt_lua_os(lua_State *L);
 /* kt.core.append_row, and the end of its file. */

@@ -17,6 +17,7 @@
 #define CYCLE_BYTES (256u << 10)
 #define STEP_KIB 4u /* not worth a step before that */
 #define STEP_MAX_KIB 1024u
+#define LINE_PIECE 1024u /* bytes of a script's source that the compiler gets at once */
 
 static const char loading; /* its address marks a module that is being loaded */
 
@@ -125,16 +126,18 @@ struct source {
     int lines;   /* how many it has had */
 };
 
-/* Gives the compiler line after line, so that it is known how far it came. */
+/* Gives the compiler line after line, so that it is known how far it came, and it can be stopped. */
 static const char *next_line(lua_State *L, void *ud, size_t *size)
 {
     struct source *s = ud;
-    (void)L;
+    if (kt_guard_stopped(&kt_runtime_of(L)->guard)) kt_guard_raise(L);
     s->data += s->line;
     s->len -= s->line;
-    const char *nl = s->len ? memchr(s->data, '\n', s->len) : NULL;
-    *size = s->line = nl ? (size_t)(nl - s->data) + 1 : s->len;
-    s->lines += s->line > 0;
+    const bool begins = s->line == 0 || s->data[-1] == '\n';
+    const size_t most = s->len < LINE_PIECE ? s->len : LINE_PIECE;
+    const char *nl = most ? memchr(s->data, '\n', most) : NULL;
+    *size = s->line = nl ? (size_t)(nl - s->data) + 1 : most;
+    s->lines += begins && most > 0;
     return s->data;
 }
 

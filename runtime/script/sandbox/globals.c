@@ -7,9 +7,9 @@
 #include "script/sandbox/pattern.h"
 #include "script/core/script.h"
 
-#define MOVE_MAX (1 << 24)      /* elements in one table.move */
 #define DEPTH_MAX 8000          /* calls around a pcall */
 #define STEP_MAX (1 << 20)      /* KiB of one step of the collector */
+#define COLLECT_COST 10000      /* instructions that a collection counts for, at least */
 #define REP_UNGUARDED_MAX 65536 /* bytes that string.rep makes in no time */
 #define REP_PIECES_MAX 128      /* that it joins more bytes of */
 
@@ -51,18 +51,6 @@ static int call_original(lua_State *L)
     return lua_gettop(L);
 }
 
-/* load for text alone: bytecode can break the machine that runs it. */
-static int load_text(lua_State *L)
-{
-    if (lua_gettop(L) < 3) lua_settop(L, 3);
-    size_t len = 0;
-    if (lua_type(L, 1) == LUA_TSTRING) lua_tolstring(L, 1, &len);
-    if (kt_guard_worked(&kt_runtime_of(L)->guard, len)) kt_guard_raise(L);
-    lua_pushliteral(L, "t");
-    lua_replace(L, 3);
-    return call_original(L);
-}
-
 static int known_index(const char *const *known, const char *what)
 {
     for (int i = 0; known[i]; i++)
@@ -80,6 +68,7 @@ static int collectgarbage(lua_State *L)
     const lua_Integer size = strcmp(what, "step") == 0 ? luaL_optinteger(L, 2, 0) : 0;
     if (size < 0 || size > STEP_MAX) /* Lua would take it for a negative one, and put the collector off */
         return kt_raise(L, "collectgarbage \"step\": wanted a size of 0 to %d KiB, got %I", STEP_MAX, size);
+    if (kt_guard_worked(&kt_runtime_of(L)->guard, COLLECT_COST)) kt_guard_raise(L);
     switch (known_index(known, what)) {
     case 0:
         lua_gc(main, LUA_GCCOLLECT);
@@ -216,25 +205,6 @@ static int rep(lua_State *L)
     return 1;
 }
 
-static int move(lua_State *L)
-{
-    lua_Integer from = luaL_checkinteger(L, 2), to = luaL_checkinteger(L, 3);
-    if (to >= from && (lua_Unsigned)to - (lua_Unsigned)from >= MOVE_MAX)
-        return kt_raise(L, "table.move: at most %d elements at once", MOVE_MAX);
-    if (to >= from && kt_guard_worked(&kt_runtime_of(L)->guard, (uint64_t)(to - from))) kt_guard_raise(L);
-    return call_original(L);
-}
-
-/* What goes through a whole list if it is given so many arguments (upvalue 2): in a repeatable runtime, where
- * no clock tells that this takes long. */
-static int through_list(lua_State *L)
-{
-    if (lua_gettop(L) >= (int)lua_tointeger(L, lua_upvalueindex(2)) && lua_istable(L, 1) &&
-        kt_guard_worked(&kt_runtime_of(L)->guard, lua_rawlen(L, 1)))
-        kt_guard_raise(L);
-    return call_original(L);
-}
-
 /* ---- the library ---- */
 
 /* math.random's seed comes through the seam, so that a simulated world repeats itself. */
@@ -281,21 +251,6 @@ static void replace_in(lua_State *L, const char *library, const char *name, lua_
     lua_pop(L, 1);
 }
 
-/* In the table on top, table. */
-static void count_lists(lua_State *L)
-{
-    static const struct {
-        const char *name;
-        int from; /* arguments */
-    } functions[] = {{"insert", 3}, {"remove", 2}, {"concat", 1}, {"unpack", 1}};
-    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
-        lua_getfield(L, -1, functions[i].name);
-        lua_pushinteger(L, functions[i].from);
-        lua_pushcclosure(L, through_list, 2);
-        lua_setfield(L, -2, functions[i].name);
-    }
-}
-
 void kt_globals_open(lua_State *L, bool unsafe)
 {
     static const luaL_Reg libs[] = {
@@ -315,21 +270,20 @@ void kt_globals_open(lua_State *L, bool unsafe)
     }
     drop_unlisted(L);
     seed_random(L);
+    kt_lua_bounded(L); /* before what is built on it */
     if (kt_runtime_of(L)->repeatable) {
-        kt_lua_order(L);
+        kt_lua_order(L, &kt_runtime_of(L)->guard);
         kt_lua_os(L);
     }
     if (unsafe) kt_lua_unsafe(L);
     lua_register(L, "print", print);
-    replace_in(L, LUA_GNAME, "load", load_text);
     lua_getglobal(L, LUA_STRLIBNAME);
     kt_lua_pattern(L);
     replace(L, "rep", rep);
     lua_pop(L, 1);
-    replace_in(L, LUA_TABLIBNAME, "move", move);
     lua_getglobal(L, LUA_TABLIBNAME);
+    kt_lua_table(L);
     kt_lua_sort(L);
-    if (kt_runtime_of(L)->repeatable) count_lists(L);
     lua_pop(L, 1);
 }
 

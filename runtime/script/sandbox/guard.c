@@ -11,7 +11,11 @@
 #define COUNT 1000000u         /* instructions between two calls of the hook that counts them */
 #define COUNTS_PER_S 50u       /* ... that stand for a second, in a repeatable runtime */
 
-#define LONG_STRING 1024u /* shorter ones are not worth counting */
+#define LONG_STRING 1024u  /* shorter ones are not worth counting */
+#define STRING_HEAD 64u    /* bytes that Lua adds to a string, at most */
+#define OVERRUN_US 500000u /* worth a line in the log */
+
+#define STOP_MASK (LUA_MASKCOUNT | LUA_MASKCALL)
 
 static void on_stopped(lua_State *L, lua_Debug *ar);
 
@@ -29,7 +33,7 @@ bool kt_guard_worked(struct kt_guard *g, uint64_t instructions)
     lua_State *L = atomic_load_explicit(&g->running, memory_order_relaxed);
     if (g->counts && L && spend(g, instructions) && !kt_guard_stopped(g)) {
         atomic_store_explicit(&g->stopped, true, memory_order_relaxed);
-        lua_sethook(L, on_stopped, LUA_MASKCOUNT, 1); /* for who does not raise: the allocator */
+        lua_sethook(L, on_stopped, STOP_MASK, 1); /* for who does not raise: the allocator */
     }
     return kt_guard_stopped(g);
 }
@@ -66,7 +70,8 @@ void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
         return NULL;
     }
     if (nsize > osize) {
-        if (g->limit && nsize - osize > g->limit - rt->lua_bytes) return NULL;
+        g->too_long = string && g->limit && nsize > KT_STRING_MAX + STRING_HEAD ? nsize : 0;
+        if (g->too_long || (g->limit && nsize - osize > g->limit - rt->lua_bytes)) return NULL;
         /* A C function of the library that was at it when the slice was stopped runs no hook, but may
          * allocate. */
         if (kt_guard_stopped(g) && !g->telling) return NULL;
@@ -83,7 +88,11 @@ void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
 void kt_guard_memory_text(const struct kt_runtime *rt, char *out, size_t size)
 {
     const double mib = 1 << 20;
-    if (rt->guard.limit)
+    if (rt->guard.too_long)
+        snprintf(out, size,
+            "not enough memory: a string of %.1f MiB; one has at most %u MiB, unless kt run --memory is none",
+            (double)rt->guard.too_long / mib, KT_STRING_MAX >> 20);
+    else if (rt->guard.limit)
         snprintf(out, size,
             "not enough memory: the script holds %.1f of %.1f MiB; kt run --memory sets the limit",
             (double)rt->lua_bytes / mib, (double)rt->guard.limit / mib);
@@ -146,7 +155,7 @@ int kt_guard_raise(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     /* Only if it is not there: it walks all frames, and this may happen once in each of them. */
-    if (lua_gethook(L) != on_stopped) lua_sethook(L, on_stopped, LUA_MASKCOUNT, 1);
+    if (lua_gethook(L) != on_stopped) lua_sethook(L, on_stopped, STOP_MASK, 1);
     const char *text = kt_guard_text(L);
     rt->guard.telling = true;
     lua_pushstring(L, text);
@@ -155,8 +164,8 @@ int kt_guard_raise(lua_State *L)
     abort(); /* lua_error does not return */
 }
 
-/* Hooks: before each instruction of a thread in a stopped slice; or before the next one of a late one. A
- * coroutine may keep its hook beyond the slice: it takes it off itself. */
+/* Hooks: before each instruction and each call of a thread in a stopped slice; or before the next one of a
+ * late one. A coroutine may keep its hook beyond the slice: it takes it off itself. */
 static void on_stopped(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
@@ -188,11 +197,12 @@ static void tick(void *ctx, uint64_t wall_us, uint64_t cpu_us)
     /* Processor time counts from the first tick on, so a little is missing. A script is not to blame for a
      * machine that is busy elsewhere, but is for what it waits for in os.execute. */
     const uint64_t used = g->wall ? wall_us : cpu_us + KT_WATCH_TICK_US;
+    atomic_store_explicit(&g->used_us, used, memory_order_relaxed);
     if (wall_us >= g->stop_us && used >= g->stop_us) {
         atomic_store_explicit(&g->stopped, true, memory_order_relaxed);
         /* A thread may have begun since the last tick. Not if it is there: it walks all frames, and of a deep
          * recursion that takes longer than a tick, so that nothing else would ever run. */
-        if (lua_gethook(L) != on_stopped) lua_sethook(L, on_stopped, LUA_MASKCOUNT, 1);
+        if (lua_gethook(L) != on_stopped) lua_sethook(L, on_stopped, STOP_MASK, 1);
     } else if (used >= KT_SLICE_WARN_US - KT_WATCH_TICK_US / 5 && !kt_guard_stopped(g) &&
                !atomic_exchange_explicit(&g->late, true, memory_order_relaxed)) {
         lua_sethook(L, on_late, LUA_MASKCOUNT, 1);
@@ -226,6 +236,34 @@ void kt_guard_begin(struct kt_runtime *rt, lua_State *L, uint64_t stop_us)
     if (g->watch) kt_watch_begin(g->watch);
 }
 
+/* Once it is stopped a slice ends at its next instruction or call; what comes after that is the time of
+ * something that could not be interrupted. */
+static void note_overrun(struct kt_runtime *rt)
+{
+    struct kt_guard *g = &rt->guard;
+    const uint64_t used = atomic_load_explicit(&g->used_us, memory_order_relaxed);
+    if (!g->watch || used <= g->stop_us) return;
+    const uint64_t overrun = used - g->stop_us;
+    if (overrun > g->overrun_us) g->overrun_us = overrun;
+    if (overrun >= OVERRUN_US)
+        kt_log(rt->log, KT_LOG_WARN, "%s: this slice could only be stopped after %.1f s",
+            g->where[0] ? g->where : "a script", (double)used / 1e6);
+}
+
+/* It was late, but not too late. */
+static void warn_late(struct kt_runtime *rt, uint64_t took, const struct kt_origin *spawned)
+{
+    struct kt_guard *g = &rt->guard;
+    const uint64_t now = kt_io_now(rt->io);
+    if (now < g->quiet_until) return;
+    char from[128] = "";
+    if (spawned) snprintf(from, sizeof from, ", spawned at %s:%d", spawned->source, spawned->line);
+    kt_log(rt->log, KT_LOG_WARN,
+        "%s: a slice took %d ms%s; all else stood still meanwhile; kt.sleep(0) lets others run",
+        g->where[0] ? g->where : "a script", (int)(took / 1000), from);
+    g->quiet_until = now + WARN_AGAIN_US;
+}
+
 bool kt_guard_end(struct kt_runtime *rt, const struct kt_origin *spawned)
 {
     struct kt_guard *g = &rt->guard;
@@ -238,15 +276,8 @@ bool kt_guard_end(struct kt_runtime *rt, const struct kt_origin *spawned)
     const bool late = atomic_load_explicit(&g->late, memory_order_relaxed), stopped = kt_guard_stopped(g);
     if (!late && !stopped) return false;
     kt_guard_unhook(rt, L);
-    const uint64_t now = kt_io_now(rt->io);
-    if (!stopped && rt->phase != KT_DECLARE && now >= g->quiet_until) {
-        char from[128] = "";
-        if (spawned) snprintf(from, sizeof from, ", spawned at %s:%d", spawned->source, spawned->line);
-        kt_log(rt->log, KT_LOG_WARN,
-            "%s: a slice took %d ms%s; all else stood still meanwhile; kt.sleep(0) lets others run",
-            g->where[0] ? g->where : "a script", (int)(took / 1000), from);
-        g->quiet_until = now + WARN_AGAIN_US;
-    }
+    if (stopped) note_overrun(rt);
+    if (!stopped && rt->phase != KT_DECLARE) warn_late(rt, took, spawned);
     atomic_store_explicit(&g->late, false, memory_order_relaxed);
     atomic_store_explicit(&g->stopped, false, memory_order_relaxed);
     g->text_made = false;

@@ -3,10 +3,11 @@
  *
  * Time: nothing is hooked while all goes well. The io's watch ticks in the midst of a slice that takes long;
  * the first tick that finds it late has a hook note the script's line, for the warning; the one that finds it
- * far too late condemns it. From then on every instruction of the slice raises, pcall or no, until the slice
- * is over. That covers coroutines of the script (their resume is ours, coroutines.c), message handlers
- * (xpcall is ours, globals.c) and finalizers (setmetatable is ours, finalizers.c): Lua runs the latter two
- * with hooks switched off.
+ * far too late condemns it. From then on every instruction of the slice raises, and every call, pcall or no,
+ * until the slice is over. Calls count because a C function that calls metamethods in a loop may run no
+ * instruction at all: they may be C functions, too. That covers coroutines of the script (their resume is
+ * ours, coroutines.c), message handlers (xpcall is ours, globals.c) and finalizers (setmetatable is ours,
+ * finalizers.c): Lua runs the latter two with hooks switched off.
  *
  * A repeatable runtime (a simulated host's) has no watch: there a hook counts instructions, all the time, and
  * a slice is stopped at the same one in every run. C functions that may take long count what they do, and so
@@ -37,12 +38,18 @@ struct kt_watch;
 #define KT_SLICE_STOP_US 500000u /* ... and longer than this is stopped */
 #define KT_MAIN_STOP_US 5000000u /* the main chunk may build large tables: nothing is open at the start */
 
+/* Bytes of a string, where memory is limited at all; and of all string arguments together of a library
+ * function that goes through them (bounded.c). Nothing can stop Lua while it looks through a string: this
+ * bounds how long that takes. */
+#define KT_STRING_MAX (64u << 20)
+
 struct kt_guard {
     /* memory */
     size_t limit; /* bytes, 0: none */
     void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
     void *alloc_ctx;
-    bool wipes; /* memory is wiped before it is given back: there are keys in it */
+    bool wipes;      /* memory is wiped before it is given back: there are keys in it */
+    size_t too_long; /* bytes of the string that was refused last; 0: memory ran out after that */
 
     /* time */
     struct kt_watch *watch; /* NULL: the io has none */
@@ -50,9 +57,11 @@ struct kt_guard {
     uint64_t stop_us;
     bool counts;      /* a repeatable runtime, which has no watch */
     uint64_t counted; /* ... instructions of this slice */
-    unsigned steps;   /* of C functions, see kt_guard_step */
+    size_t steps;     /* of C functions, not counted yet: see kt_guard_steps */
     _Atomic(lua_State *) running;
     atomic_bool late, stopped; /* set by the tick */
+    _Atomic(uint64_t) used_us; /* time that counts against the slice, at the last tick that found it late */
+    uint64_t overrun_us;       /* the most by which a slice that was stopped had passed its limit */
     char where[96];            /* "s.lua:7", or "" as long as it is not known */
     bool text_made;
     bool telling;       /* what is said of a stopped slice may allocate */
@@ -105,10 +114,18 @@ static inline bool kt_guard_stopped(const struct kt_guard *g)
  * once the slice was stopped. */
 bool kt_guard_worked(struct kt_guard *g, uint64_t instructions);
 #define KT_GUARD_STEPS 4096u
-/* The same for each step of a loop, of about an instruction's length: cheap, and not always asking. */
+/* The same for the n steps of a loop, each of about an instruction's length: cheap, and not always asking. */
+static inline bool kt_guard_steps(struct kt_guard *g, size_t n)
+{
+    g->steps += n;
+    if (g->steps < KT_GUARD_STEPS) return false;
+    n = g->steps;
+    g->steps = 0;
+    return kt_guard_worked(g, n);
+}
 static inline bool kt_guard_step(struct kt_guard *g)
 {
-    return ++g->steps % KT_GUARD_STEPS == 0 && kt_guard_worked(g, KT_GUARD_STEPS);
+    return kt_guard_steps(g, 1);
 }
 /* Bytes that are copied or looked through while an instruction runs. */
 #define KT_GUARD_BYTES 64u

@@ -121,6 +121,7 @@ static void add_string(struct kt_pattern *m, luaL_Buffer *b, const char *s, cons
     lua_State *L = m->L;
     const char *r = lua_tolstring(L, 3, &len), *end = r + len;
     for (const char *at; (at = memchr(r, '%', (size_t)(end - r))); r = at + 2) {
+        if (kt_guard_step(m->guard)) kt_guard_raise(L);
         luaL_addlstring(b, r, (size_t)(at - r));
         const char what = at + 1 < end ? at[1] : '\0';
         if (what == '%') {

@@ -11,9 +11,12 @@
 #include <string.h>
 #include "script/core/script.h"
 
-/* Upvalues of next, besides the first one, which pairs has too: identities met. */
-#define WALKS 2  /* tables being walked → { the keys in order, place by key }, weak */
-#define FIRSTS 3 /* tables → the key that came first when that was asked for last, weak */
+/* Upvalues: of both, identities met, and the guard, NULL in a spec's own state; of next, besides, */
+#define GUARD 2
+#define WALKS 3  /* tables being walked → { the keys in order, place by key }, weak */
+#define FIRSTS 4 /* tables → the key that came first when that was asked for last, weak */
+
+#define COST 8 /* instructions for each key that is put in its place */
 
 struct key {
     int rank; /* of its type */
@@ -119,6 +122,8 @@ static void push_keys(lua_State *L)
         lua_pushvalue(L, -1);
         lua_rawseti(L, list, ++n);
     }
+    struct kt_guard *g = lua_touserdata(L, lua_upvalueindex(GUARD));
+    if (g && kt_guard_worked(g, (uint64_t)n * COST)) kt_guard_raise(L);
     if (n < 2) return;
     struct key *keys = lua_newuserdatauv(L, (size_t)n * sizeof *keys, 0);
     for (lua_Integer i = 1; i <= n; i++) {
@@ -306,14 +311,16 @@ static void push_weak(lua_State *L)
     lua_setmetatable(L, -2);
 }
 
-void kt_lua_order(lua_State *L)
+void kt_lua_order(lua_State *L, struct kt_guard *guard)
 {
     push_weak(L);
     lua_pushvalue(L, -1);
-    lua_pushcclosure(L, pairs, 1);
+    lua_pushlightuserdata(L, guard);
+    lua_pushcclosure(L, pairs, 2);
     lua_setglobal(L, "pairs");
+    lua_pushlightuserdata(L, guard);
     push_weak(L);
     push_weak(L);
-    lua_pushcclosure(L, next, 3);
+    lua_pushcclosure(L, next, 4);
     lua_setglobal(L, "next");
 }

@@ -10,9 +10,22 @@
 #define POSITION (-2)
 #define DEPTH_MAX 200 /* of recursion on the C stack */
 
+#define BYTES 16 /* looked through in an instruction's time */
+
+static void steps(struct kt_pattern *m, size_t n)
+{
+    if (kt_guard_steps(m->guard, n)) kt_guard_raise(m->L);
+}
+
 static void step(struct kt_pattern *m)
 {
-    if (kt_guard_step(m->guard)) kt_guard_raise(m->L);
+    steps(m, 1);
+}
+
+/* Counts a look through `bytes` bytes. */
+static void look(struct kt_pattern *m, ptrdiff_t bytes)
+{
+    steps(m, 1 + (size_t)bytes / BYTES);
 }
 
 static unsigned char byte(const char *p)
@@ -62,23 +75,30 @@ static bool in_class(int c, int class)
     return isupper(class) ? !in : in;
 }
 
+static const char *set_end(struct kt_pattern *m, const char *p)
+{
+    if (p < m->pattern_end && *p == '^') p++;
+    const char *begin = p; /* a ']' right here is a member */
+    for (; p < m->pattern_end; p++) {
+        if (*p == ']' && p > begin) {
+            look(m, p - begin);
+            return p + 1;
+        }
+        if (*p == '%') p++;
+    }
+    luaL_error(m->L, "malformed pattern (missing ']')");
+    return NULL;
+}
+
 /* Behind the item at p. */
-static const char *item_end(const struct kt_pattern *m, const char *p)
+static const char *item_end(struct kt_pattern *m, const char *p)
 {
     const char first = *p++;
     if (first == '%') {
         if (p == m->pattern_end) luaL_error(m->L, "malformed pattern (ends with '%%')");
         return p + 1;
     }
-    if (first != '[') return p;
-    if (p < m->pattern_end && *p == '^') p++;
-    const char *begin = p; /* a ']' right here is a member */
-    for (; p < m->pattern_end; p++) {
-        if (*p == ']' && p > begin) return p + 1;
-        if (*p == '%') p++;
-    }
-    luaL_error(m->L, "malformed pattern (missing ']')");
-    return NULL;
+    return first == '[' ? set_end(m, p) : p;
 }
 
 /* The set from its '[' to its ']'. */
@@ -103,7 +123,7 @@ static bool in_set(int c, const char *p, const char *close)
 
 static bool item_matches(struct kt_pattern *m, const char *s, const char *p, const char *end)
 {
-    step(m);
+    look(m, end - p);
     if (s >= m->subject_end) return false;
     switch (*p) {
     case '.':
@@ -136,8 +156,9 @@ static const char *balanced(struct kt_pattern *m, const char *s, const char *p)
     return NULL;
 }
 
-static bool frontier(const struct kt_pattern *m, const char *s, const char *set, const char *end)
+static bool frontier(struct kt_pattern *m, const char *s, const char *set, const char *end)
 {
+    look(m, end - set);
     const int before = s == m->subject ? 0 : byte(s - 1), here = s == m->subject_end ? 0 : byte(s);
     return !in_set(before, set, end - 1) && in_set(here, set, end - 1);
 }
@@ -148,9 +169,9 @@ static const char *back_reference(struct kt_pattern *m, const char *s, char digi
     if (i < 0 || i >= m->captures || m->capture[i].len == UNCLOSED)
         luaL_error(m->L, "invalid capture index %%%d", i + 1);
     const ptrdiff_t len = m->capture[i].len;
-    if (len == POSITION || m->subject_end - s < len || memcmp(m->capture[i].at, s, (size_t)len) != 0)
-        return NULL;
-    return s + len;
+    if (len == POSITION || m->subject_end - s < len) return NULL;
+    look(m, len);
+    return memcmp(m->capture[i].at, s, (size_t)len) == 0 ? s + len : NULL;
 }
 
 static const char *open_capture(struct kt_pattern *m, const char *s, const char *p, ptrdiff_t kind)

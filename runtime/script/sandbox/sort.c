@@ -8,11 +8,15 @@
 #include <limits.h>
 #include "script/core/script.h"
 
+#define BYTES 16 /* of two strings that are compared in an instruction's time, at worst */
+
 enum { LIST = 1, LESS, FROM, TO, LEFT, RIGHT }; /* the stack: FROM and TO are lists of ours */
 
 /* Whether the element at RIGHT goes before the one at LEFT. */
-static bool right_first(lua_State *L)
+static bool right_first(lua_State *L, struct kt_guard *g)
 {
+    const size_t bytes = lua_type(L, LEFT) == LUA_TSTRING ? lua_rawlen(L, LEFT) : 0; /* looked through */
+    if (kt_guard_steps(g, 1 + bytes / BYTES)) kt_guard_raise(L);
     if (lua_isnil(L, LESS)) return lua_compare(L, RIGHT, LEFT, LUA_OPLT);
     lua_pushvalue(L, LESS);
     lua_pushvalue(L, RIGHT);
@@ -46,7 +50,7 @@ static void merge(lua_State *L, lua_Integer left, lua_Integer right, lua_Integer
     }
     for (lua_Integer k = left; left < middle || right < end; k++) {
         if (kt_guard_step(g)) kt_guard_raise(L);
-        if (left == middle || (right < end && right_first(L)))
+        if (left == middle || (right < end && right_first(L, g)))
             take(L, RIGHT, k, ++right, end);
         else
             take(L, LEFT, k, ++left, middle);
@@ -55,6 +59,7 @@ static void merge(lua_State *L, lua_Integer left, lua_Integer right, lua_Integer
 
 static int sort(lua_State *L)
 {
+    struct kt_guard *g = &kt_runtime_of(L)->guard;
     luaL_checktype(L, LIST, LUA_TTABLE);
     const lua_Integer n = luaL_len(L, LIST);
     if (n < 2) return 0;
@@ -65,6 +70,7 @@ static int sort(lua_State *L)
     lua_createtable(L, (int)n, 0);
     lua_settop(L, RIGHT);
     for (lua_Integer i = 1; i <= n; i++) {
+        if (kt_guard_step(g)) kt_guard_raise(L);
         lua_geti(L, LIST, i);
         lua_rawseti(L, FROM, i);
     }
@@ -78,6 +84,7 @@ static int sort(lua_State *L)
         lua_replace(L, TO);
     }
     for (lua_Integer i = 1; i <= n; i++) {
+        if (kt_guard_step(g)) kt_guard_raise(L);
         lua_rawgeti(L, FROM, i);
         lua_seti(L, LIST, i);
     }

@@ -48,7 +48,7 @@ static int search(lua_State *L)
 void kt_plain_install(lua_State *L)
 {
     /* Each time: busted puts back the globals that it found before a file of specs. */
-    kt_lua_order(L);
+    kt_lua_order(L, NULL);
     if (!luaL_newmetatable(L, "kt.plain")) { /* the name is in the registry: it is done */
         lua_pop(L, 1);
         return;
