@@ -152,6 +152,14 @@ function host:nat_rebind()
   self.world.core:nat_rebind(self.name)
 end
 
+--- Gives the host another address, or several, in the place of those that it has.
+function host:move(to)
+  to = complain.value("host:move", shape.addresses, to)
+  self.world:mark(self.name .. " moves")
+  local ok, _, text = self.world.core:move(self.name, to)
+  if not ok then complain.raise("host:move: %s", text) end
+end
+
 --- Sends a UDP datagram from this host with any source address: { from = "198.51.100.7:4000", to = "10.0.2.1:29900", data = "…" }.
 function host:inject(opts)
   opts = complain.checked("host:inject", shape.inject, opts)

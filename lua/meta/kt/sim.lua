@@ -601,6 +601,12 @@ function host:nat(options) end
 --- Callable from anywhere in a spec.
 function host:nat_rebind() end
 
+--- Gives the host another address in the place of those it has, as for a machine that joins another network. Packets to the old ones are lost; sockets that are bound to one of them, or connected from it, can send nothing. Not for a host behind a NAT.
+---
+--- Callable from anywhere in a spec.
+---@param to string|string[] One IP address or a list of them.
+function host:move(to) end
+
 ---@class (exact) kt.sim.host.inject_options
 ---@field from string "ip:port": the source address, its own or any other.
 ---@field to string "ip:port", as packet.dst has it.

@@ -154,6 +154,30 @@ static int add_addrs(struct kt_sim_host *h, const struct kt_addr *addrs, size_t 
     return 0;
 }
 
+static void remove_addrs(struct kt_sim_host *h)
+{
+    for (size_t i = 0; i < h->n_addrs; i++)
+        if (h->addrs[i].routed) kt_hmap_remove(&h->sim->addrs, &h->addrs[i].node);
+    h->n_addrs = 0;
+}
+
+int kt_sim_host_move(struct kt_sim_host *h, const struct kt_addr *addrs, size_t n, struct kt_err *err)
+{
+    struct kt_addr old[SIM_ADDRS];
+    const size_t n_old = h->n_addrs;
+    if (h->nat[0] || h->nat[1])
+        return kt_err_set(err, KT_EINUSE, "host %s is behind a NAT, whose address others see", h->name);
+    if (n == 0 || n > SIM_ADDRS)
+        return kt_err_set(err, KT_EINVAL, "host %s: %zu addresses; expected 1 to %u", h->name, n, SIM_ADDRS);
+    for (size_t i = 0; i < n_old; i++) old[i] = h->addrs[i].addr;
+    remove_addrs(h);
+    const int rc = add_addrs(h, addrs, n, err);
+    if (rc == 0) return 0;
+    remove_addrs(h);
+    add_addrs(h, old, n_old, NULL);
+    return rc;
+}
+
 static int init(struct kt_sim_host *h, const struct kt_sim_host_opts *opts, struct kt_err *err)
 {
     struct kt_addr defaults[2];

@@ -95,6 +95,11 @@ struct kt_sim_host *kt_sim_host_find(struct kt_sim *sim, const char *name); /* o
 const char *kt_sim_host_name(const struct kt_sim_host *h);
 /* Its i-th address with port 0; false beyond the last. */
 bool kt_sim_host_addr(const struct kt_sim_host *h, size_t i, struct kt_addr *out);
+/* Its addresses change, as for a machine that joins another network: packets to the old ones are lost, and
+ * what is bound to one of them can send nothing. KT_EINUSE: an address is taken, or the host is behind a NAT,
+ * whose address is the one that others see; KT_EINVAL: too many, none, or not a host's address. The old ones
+ * stay. */
+int kt_sim_host_move(struct kt_sim_host *h, const struct kt_addr *addrs, size_t n, struct kt_err *err);
 /* Sockets of any kind that its processes hold open, and conns that still deliver after their close. */
 size_t kt_sim_host_open(const struct kt_sim_host *h);
 

@@ -229,6 +229,8 @@ static int transmit(struct sim_udp *s, struct sim_packet *k)
         refused = KT_EINVAL;
     else if (to->sa.sa_family == AF_INET && to->in4.sin_addr.s_addr == INADDR_BROADCAST)
         refused = KT_EACCES;
+    else if (!any && !kt_sim_is_own(s->host, &s->local))
+        refused = KT_EINVAL; /* the host has moved */
     else if (!any && kt_sim_is_loopback(&s->local) && !kt_sim_is_own(s->host, to))
         refused = KT_EINVAL;
     else if (any && !k->sourced && !kt_sim_source(s->host, to, &k->src))

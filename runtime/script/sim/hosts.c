@@ -82,6 +82,18 @@ static int addrs(lua_State *L)
     return 1;
 }
 
+/* world:move(host, { address, … }) → true | nil, code, sentence */
+static int move(lua_State *L)
+{
+    struct kt_sim_host *h = host_2(L);
+    struct kt_addr list[ADDRS_MAX];
+    struct kt_err err = {0};
+    int n = addrs_at(L, 3, list, &err);
+    if (n < 0 || kt_sim_host_move(h, list, (size_t)n, &err)) return kt_lua_sim_fail_return(L, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 static int open_sockets(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)kt_sim_host_open(host_2(L)));
@@ -208,7 +220,7 @@ static int set_name(lua_State *L)
 
 void kt_lua_sim_hosts(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"new_host", new_host}, {"addrs", addrs},
+    static const luaL_Reg methods[] = {{"new_host", new_host}, {"addrs", addrs}, {"move", move},
         {"open_sockets", open_sockets}, {"up", up}, {"crash", crash}, {"restart", restart},
         {"slow_reader", slow_reader}, {"short_io", short_io}, {"udp_full", udp_full},
         {"wall_jump", wall_jump}, {"put_file", put_file}, {"get_file", get_file},

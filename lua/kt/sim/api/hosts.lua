@@ -73,6 +73,12 @@ end }]],
     doc = "Makes its NAT forget all mappings: later packets leave from other ports, and TCP conns through it break.",
   })
   method("host", {
+    name = "move", context = "spec", signature = 'move "10.0.9.1"',
+    doc = "Gives the host another address in the place of those it has, as for a machine that joins another network. Packets to the old ones are lost; "
+      .. "sockets that are bound to one of them, or connected from it, can send nothing. Not for a host behind a NAT.",
+    params = { { name = "to", type = "string | string[]", doc = "One IP address or a list of them." } },
+  })
+  method("host", {
     name = "inject", context = "spec", path = "host:inject", argument = shape.inject,
     signature = 'inject { from = "198.51.100.7:4000", to = packet.dst, data = packet.data }',
     doc = "Sends a UDP datagram from this host as if from any address, past its own NAT: a copy or a replay by someone on the path, or a spoofed source.",
