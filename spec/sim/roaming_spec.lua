@@ -5,7 +5,8 @@ local sim = require "kt.sim"
 local function tunnel(opts)
   local w = sim.world { seed = opts.seed or 7 }
   local t = { w = w, conns = 0 }
-  w:host "client":nat { public = "198.51.100.1" }
+  w:host "client"
+  if not opts.direct then w:host "client":nat { public = "198.51.100.1" } end
   w:host "server":serve { on = "127.0.0.1:8388", fn = function(conn)
     t.conns = t.conns + 1
     opts.serve(conn)
@@ -108,6 +109,65 @@ describe("a client whose NAT gives it another port", function()
       assert.is_true(moved(t) > 3)
       only_session(t)
     end
+  end)
+end)
+
+describe("a client whose host gets another address", function()
+  local function direct(serve)
+    local t = tunnel { direct = true, serve = serve }
+    function t.move(to) t.w:host "client":move(to) end
+    return t
+  end
+
+  it("keeps its connections, whether they carry data there, back or now and then", function()
+    local t = direct(echo)
+    t.conn:echo "one"
+    for i = 1, 3 do
+      t.w:run(45 * i)
+      t.move("10.0.1." .. 10 + i)
+      assert.is_true(t.conn:echo("more", { timeout = "5s" }).time < 4)
+    end
+    only_session(t)
+    assert.matches("session with 10.0.2.1:29900: the address of this host has changed to 10.0.1.13", t.client:log(), 1, true)
+    assert.matches("continues at 10.0.1.13:", t.server:log(), 1, true)
+  end)
+
+  it("keeps a download", function()
+    local size = 3000000
+    local t = direct(function(conn)
+      conn:read_exactly(1)
+      conn:write(("x"):rep(size), { timeout = "1h" })
+    end)
+    t.conn:write "G"
+    assert(t.conn:read_exactly(1000000, { timeout = "20s" }))
+    t.move "10.0.1.11"
+    local at = t.w:now()
+    assert(t.conn:read_exactly(2000000, { timeout = "20s" }))
+    assert.is_true(t.w:now() - at < 6, t.w:now() - at)
+    only_session(t)
+  end)
+
+  it("waits while it has no way to the server, and continues when it has one again", function()
+    local t = direct(echo)
+    t.conn:echo "one"
+    t.move "fd00::99"
+    t.w:run_for "12s"
+    t.move "10.0.1.12"
+    t.conn:echo("more", { timeout = "8s" })
+    only_session(t)
+  end)
+
+  it("stays on its socket when the line is down and the address is the same", function()
+    local t = direct(echo)
+    t.conn:echo "one"
+    local line = t.w:link("client", "server")
+    line:cut()
+    t.w:run_for "8s"
+    line:heal()
+    t.conn:echo("more", { timeout = "5s" })
+    assert.equal(0, select(2, t.client:log():gsub("has changed", "")))
+    assert.equal(0, select(2, t.server:log():gsub("continues at", "")))
+    only_session(t)
   end)
 end)
 

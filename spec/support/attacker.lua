@@ -41,7 +41,7 @@ function attacker:send(datagram, from)
     from = (datagram.to:find "^%[" and "[" .. self.address6 .. "]" or self.address) .. ":" .. (from or 4000)
   end
   self.sent[from] = (self.sent[from] or 0) + #datagram.data
-  self.host:inject { from = from, to = datagram.to, data = datagram.data }
+  pcall(self.host.inject, self.host, { from = from, to = datagram.to, data = datagram.data }) -- nobody may be there any more
 end
 
 --- Raises if more than three times the bytes that it sent from an address of its own has come back there.

@@ -307,6 +307,12 @@ local function kinds(world)
     local near = d.pick(net.nears)
     return "rebinding of " .. near.name, function() if near.nat then near.host:nat_rebind() end end
   end)
+  table.insert(harsh, function()
+    local near, n = d.pick(net.nears), d.between(1, 250)
+    return ("%s moves to 10.7.%d.1"):format(near.name, n), function()
+      if not near.nat and near.host:is_up() then near.host:move { ("10.7.%d.1"):format(n), ("fd00:7::%x"):format(n) } end
+    end
+  end)
   table.insert(gentle, function()
     local h, by = d.pick(world.hosts), d.between(-5000, 5000)
     return ("the clock of %s jumps by %d s"):format(h.name, by), function() h.host:clock_jump(by) end

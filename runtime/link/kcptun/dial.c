@@ -366,6 +366,41 @@ static const struct kt_udp_events udp_events = {on_batch, on_writable, on_udp_er
 
 /* ---- dialling ---- */
 
+static int open_socket(struct dial *d, const struct kt_addr *peer, struct kt_udp **out, struct kt_err *err)
+{
+    const struct kt_kcptun_context *sh = d->link->sh;
+    struct kt_udp_opts opts = {
+        .remote = peer, .dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
+    kt_addr_from_ip(&opts.local, peer->sa.sa_family == AF_INET6 ? "::" : "0.0.0.0", 0);
+    return kt_udp_open(sh->io, &opts, &udp_events, d, out, err);
+}
+
+/* A connected socket keeps the address that this host had when it was opened. If the system now chooses
+ * another for this peer, the session continues on a socket with that one. */
+static void on_silent(void *ctx, struct kt_kcptun_session *s)
+{
+    struct dial *d = ctx;
+    struct kt_udp *fresh;
+    struct kt_addr old, now;
+    char text[KT_ADDR_TEXT];
+    struct kt_err err;
+    if (open_socket(d, kt_kcptun_session_peer(s), &fresh, &err))
+        return; /* no way there; asked again in a second */
+    kt_udp_local(d->udp, &old);
+    kt_udp_local(fresh, &now);
+    kt_addr_set_port(&old, 0);
+    kt_addr_set_port(&now, 0);
+    if (kt_addr_equal(&old, &now)) {
+        kt_udp_close(fresh);
+        return;
+    }
+    kt_log(d->link->sh->log, KT_LOG_INFO, "session with %s: the address of this host has changed to %s",
+        kt_kcptun_session_peer_text(s), kt_addr_ip_text(&now, text));
+    kt_kcptun_session_move(s, &(struct kt_kcptun_session_way){.udp = fresh});
+    kt_udp_close(d->udp);
+    d->udp = fresh;
+}
+
 static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_err *err)
 {
     struct link *l = slot->link;
@@ -378,10 +413,7 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
     kt_timer_init(&d->scavenge, on_scavenge, d);
     kt_timer_init(&d->hello, on_hello_timer, d);
 
-    struct kt_udp_opts opts = {
-        .remote = peer, .dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
-    kt_addr_from_ip(&opts.local, peer->sa.sa_family == AF_INET6 ? "::" : "0.0.0.0", 0);
-    int rc = kt_udp_open(sh->io, &opts, &udp_events, d, &d->udp, err);
+    int rc = open_socket(d, peer, &d->udp, err);
     if (rc) {
         free(d);
         return rc;
@@ -392,6 +424,7 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
         .up = on_up,
         .hello = on_hello,
         .suspect = on_suspect,
+        .silent = on_silent,
         .ctx = d,
         .ended = &l->ended};
     uint32_t conv;

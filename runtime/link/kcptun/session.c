@@ -328,6 +328,10 @@ static void on_turn(void *ctx)
     }
     s->busy = false;
 
+    if (s->unanswered && !s->over) {
+        s->unanswered = false;
+        if (s->owner.silent) s->owner.silent(s->owner.ctx, s);
+    }
     if (s->up_at && !s->told_up) {
         s->told_up = true;
         if (s->owner.up) s->owner.up(s->owner.ctx, s);

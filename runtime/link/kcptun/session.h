@@ -36,6 +36,9 @@ struct kt_kcptun_session_owner {
      * NULL.
      */
     void (*suspect)(void *ctx, struct kt_kcptun_session *s, const char *why);
+    /* The peer, a kt, does not answer while streams are open: its answers may go to an address that this host
+     * had. Each second, from the turn hook; the callee may move the session. May be NULL. */
+    void (*silent)(void *ctx, struct kt_kcptun_session *s);
     void *ctx;
     /* The session's totals are added to these when it is freed. */
     struct kt_link_totals *ended;
@@ -118,6 +121,7 @@ void kt_kcptun_session_probe_cancel(struct kt_kcptun_session_probe *p);
 void kt_kcptun_session_probes_end(struct kt_kcptun_session *s, int code);
 
 uint32_t kt_kcptun_session_conv(const struct kt_kcptun_session *s);
+const struct kt_addr *kt_kcptun_session_peer(const struct kt_kcptun_session *s);
 const char *kt_kcptun_session_peer_text(const struct kt_kcptun_session *s);
 size_t kt_kcptun_session_streams(const struct kt_kcptun_session *s);
 bool kt_kcptun_session_heard(const struct kt_kcptun_session *s); /* anything authentic ever came */

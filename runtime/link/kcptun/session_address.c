@@ -97,20 +97,22 @@ void kt_kcptun_session_move(struct kt_kcptun_session *s, const struct kt_kcptun_
 /* A kcptun server does not move sessions. */
 static bool may_ask(const struct kt_kcptun_session *s)
 {
-    const uint64_t heard = s->health.heard;
     if (!s->sh->client || s->streams == 0 || !kt_kcptun_session_hello(s, NULL)) return false;
-    return s->asked_us <= s->news_us || heard < s->asked_us;
+    return s->asked_us <= s->news_us || s->health.heard < s->asked_us || s->health.waiting;
 }
 
 uint64_t kt_kcptun_session_ask_due(const struct kt_kcptun_session *s)
 {
     if (!may_ask(s)) return KT_TIME_NEVER;
-    return (s->asked_us > s->news_us ? s->asked_us : s->news_us) + ASK_EVERY_US;
+    uint64_t since = s->asked_us > s->news_us ? s->asked_us : s->news_us;
+    if (s->health.waiting > since) since = s->health.waiting;
+    return since + ASK_EVERY_US;
 }
 
 void kt_kcptun_session_ask_silent(struct kt_kcptun_session *s, uint64_t now_us)
 {
     if (kt_kcptun_session_ask_due(s) > now_us) return;
+    s->unanswered = s->asked_us > s->news_us && s->health.heard < s->asked_us;
     s->asked_us = now_us;
     kt_kcp_probe(s->kcp);
 }

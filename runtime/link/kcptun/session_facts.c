@@ -48,6 +48,11 @@ uint32_t kt_kcptun_session_conv(const struct kt_kcptun_session *s)
     return s->conv;
 }
 
+const struct kt_addr *kt_kcptun_session_peer(const struct kt_kcptun_session *s)
+{
+    return &s->peer;
+}
+
 const char *kt_kcptun_session_peer_text(const struct kt_kcptun_session *s)
 {
     return s->peer_text;

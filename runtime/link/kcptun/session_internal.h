@@ -35,6 +35,7 @@ struct kt_kcptun_session {
     uint64_t born, next_keepalive;
     uint32_t ts_base;            /* see struct kt_kcp_config */
     uint64_t news_us;            /* µs, when a packet last brought something new; at first: born */
+    bool unanswered;             /* ... and was asked before without an answer: `silent` is due */
     uint64_t asked_us;           /* µs, when the peer was last asked whether it still hears us */
     struct kt_kcp_stats counted; /* what the runtime's counters have of the engine's */
     struct kt_fec_dec_stats fec_counted;
