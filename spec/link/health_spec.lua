@@ -216,7 +216,7 @@ describe("a peer whose una fell back", function()
     local what, code, why = h:check(since + 160 * MS, facts)
     assert.is_nil(what)
     assert.equal("restarted", code)
-    assert.equal("it has restarted and knows nothing of this session", why)
+    assert.equal("it does not know this session: it has restarted, or gave the session up", why)
   end)
 
   it("is not believed to have restarted on fewer, however long it takes", function()

@@ -106,7 +106,8 @@ int kt_health_check(struct kt_health *h, const struct kt_kcp_stats *st,
     *probe = false;
     h->rto_us = st->rto_us;
     if (restarted(h, st, restart, now_us, probe))
-        return kt_err_set(why, KT_ERESTART, "it has restarted and knows nothing of this session");
+        return kt_err_set(
+            why, KT_ERESTART, "it does not know this session: it has restarted, or gave the session up");
     if (!owes && !h->doubted) { /* in doubt it owes an answer to our probe */
         h->owed = h->suspect = false;
         h->waiting = 0;
