@@ -591,7 +591,6 @@ kt.log.info("%s %s %d %d %s %s", conn.peer == peer, stream.peer, sum.a_to_b, sum
         local port = h.sockets.refusing()
         local client, server = pair(port)
         local conn = assert(h.sockets.connect(client.at))
-        conn:send("anyone?")
         assert.is_nil((conn:recv(10)))
         server:expect("stream of 127.0.0.1:%d+: reset: .*refused", 10)
       end)

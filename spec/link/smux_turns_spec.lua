@@ -204,6 +204,21 @@ describe("smux turns", function()
   end)
 end)
 
+describe("smux streams that are opened without end", function()
+  it("leave one frame in sixteen to the data of others", function()
+    local c = client()
+    local s = opened(c, 1)[1]
+    s:write(("x"):rep(3000))
+    local sent = 0
+    for _ = 1, 40 do
+      c:open()
+      c:open()
+      for _, f in ipairs(c.grant(24)) do sent = sent + f.n end -- room for one or two frames
+    end
+    assert.is_true(sent > 0)
+  end)
+end)
+
 describe("a smux stream's facts", function()
   it("are what it holds and what the transport knows", function()
     local c = client()

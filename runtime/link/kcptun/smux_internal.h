@@ -121,7 +121,8 @@ struct kt_smux {
     uint64_t next_id;     /* 64 bits, so that running out is seen */
     uint64_t frames;      /* framed so far */
     struct kt_list control, held, touched;
-    struct kt_list cuts; /* streams that were cut and have not said all yet */
+    unsigned control_run; /* control frames since the last data frame, while data waited */
+    struct kt_list cuts;  /* streams that were cut and have not said all yet */
     struct kt_smux_refusals refused;
     struct kt_list data[KT_PRIORITIES];
     uint32_t busy_priorities; /* a bit for each of `data` that may have a stream: the others have none */

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 
 #define PIECES 2u /* of a queue, in a frame */
+#define CONTROL_RUN 16u
 
 static bool has_room(struct kt_smux *m, size_t want)
 {
@@ -282,19 +283,38 @@ static bool send_refusals(struct kt_smux *m)
     return !m->ended;
 }
 
+/* The next data frame; false if there is no room. */
+static bool send_next_data(struct kt_smux *m, bool *any)
+{
+    size_t most;
+    struct kt_smux_stream *s = kt_smux_turn(m, &most);
+    *any = s != NULL;
+    return !s || send_data(s, most);
+}
+
+/* Control frames go first, but one data frame follows each run of them: a script that opens streams without end
+ * must not silence the others. */
 static bool send_all_control(struct kt_smux *m)
 {
-    while (!m->ended && !kt_list_empty(&m->control))
+    bool any;
+    while (!m->ended && !kt_list_empty(&m->control)) {
+        if (m->control_run == CONTROL_RUN) {
+            if (!send_next_data(m, &any)) return false;
+            m->control_run = 0;
+            continue;
+        }
         if (!send_control(KT_CONTAINER(m->control.next, struct kt_smux_stream, ready))) return false;
+        m->control_run++;
+    }
     return !m->ended;
 }
 
 static void send_all_data(struct kt_smux *m)
 {
-    struct kt_smux_stream *s;
-    size_t most;
-    while (!m->ended && (s = kt_smux_turn(m, &most)))
-        if (!send_data(s, most)) return;
+    bool any = true;
+    while (!m->ended && any)
+        if (!send_next_data(m, &any)) return;
+    m->control_run = 0;
 }
 
 void kt_smux_pump(struct kt_smux *m)
