@@ -14,6 +14,7 @@
 #include <string.h>
 #include "base/bufq.h"
 #include "base/log.h"
+#include "crypto/kcptun/seal.h"
 #include "io/uv/uv.h"
 #include "link/counters.h"
 #include "link/kcptun/health.h"
@@ -1308,6 +1309,8 @@ static void class(lua_State *L, const char *name, const luaL_Reg *methods)
 
 int luaopen_spec_link(lua_State *L)
 {
+    struct kt_err err;
+    if (kt_crypto_init(&err)) return luaL_error(L, "%s", err.text);
     static const luaL_Reg world[] = {{"run", world_run}, {"now", world_now}, {"fake", world_fake},
         {"splice", world_splice}, {"shaper", world_shaper}, {"tuncrypt", world_tuncrypt},
         {"link", world_link}, {"accept", world_accept}, {"relay", world_relay},
