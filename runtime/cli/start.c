@@ -146,7 +146,12 @@ int kt_start(const struct kt_start *start)
     const unsigned long child_fds = kt_process_raise_limit(); /* before the io looks at it */
     int rc = kt_uv_new(&io, &logger.log, 0);
     int code = 1;
-    if (rc) {
+    if (rc == KT_ELIMIT) {
+        char text[96];
+        snprintf(text, sizeof text, "%s: too few file descriptors to start; raise the limit (ulimit -n)",
+            kt_strerror(rc));
+        complain(&logger, text);
+    } else if (rc) {
         complain(&logger, kt_strerror(rc));
     } else {
         logger.io = io;

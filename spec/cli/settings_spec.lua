@@ -171,6 +171,13 @@ describe("a key in a file that is no setting", function()
 end)
 
 describe("what looks like the key in a file, and is not taken,", function()
+  it("is refused inside another object", function()
+    local values, said, code = client '{"client": {"key": "s3cret"}}'
+    assert.is_nil(values)
+    assert.equal(1, code)
+    has(said, 'line 1, column 13: "key" is inside "client"; settings are read from the outermost object only')
+  end)
+
   local alike = { "kye", "keys", "Key ", "_key", "password", "passwd", "PSK", "pre-shared-key", "secret", "KCPTUN_KEY" }
 
   it("is refused where no other key is set", function()
@@ -262,7 +269,7 @@ describe("a file", function()
   end)
 
   it("that is empty, or no object, is refused", function()
-    local cases = { [""] = "the file is empty", [" \n"] = "the file is empty", null = "got null", ["[]"] = "got array", ["5"] = "got number" }
+    local cases = { [""] = "the file is empty", [" \n"] = "the file is empty", null = "got null", ["[]"] = "got an array", ["5"] = "got a number" }
     for text, said_of in pairs(cases) do
       local _, said = client(text)
       has(said, said_of)

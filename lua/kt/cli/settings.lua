@@ -70,12 +70,23 @@ end
 
 -- ---- the configuration file ----
 
+local a_kind = { array = "an array", string = "a string", number = "a number", boolean = "a boolean" }
+
 local secrets = { pass = true, passwd = true, password = true, passphrase = true, psk = true, secret = true, pwd = true }
 
 -- Whether an unknown setting may be a misspelled key for the shared secret.
 local function looks_like_key(name)
   local letters = options.fold(name):gsub("[^%a]", "")
   return secrets[letters] or letters:find "key" or suggest(letters, { "key" }) ~= nil
+end
+
+-- The first member that looks like the key inside the value of an unknown setting, such as {"client": {"key": ...}}. json bounds the depth.
+local function nested_key(node)
+  for _, member in ipairs(node.members or {}) do
+    if looks_like_key(member.name) then return member end
+    local inner = nested_key(member.value)
+    if inner then return inner end
+  end
 end
 
 local function is_comment(name) return name:find "^[_#/]" or name:lower() == "comment" end
@@ -112,7 +123,7 @@ local function open_file(side, path, env, notes)
   if not text:find "%S" then fail(side, "-c %s: the file is empty; expected a JSON object of settings", path) end
   local node, rest = json.read(text)
   if not node then fail(side, "-c %s: not valid JSON: %s", file:at(rest.at), rest.message) end
-  if node.kind ~= "object" then fail(side, "-c %s: expected an object of settings, got %s", file:at(node.at), node.kind) end
+  if node.kind ~= "object" then fail(side, "-c %s: expected an object of settings, got %s", file:at(node.at), a_kind[node.kind] or node.kind) end
   if rest then notes[#notes + 1] = ("%s: everything from here on is ignored, as by kcptun"):format(file:at(rest)) end
   file.members = node.members
   return file
@@ -128,7 +139,13 @@ local function read_file(file, by_flag, by_json, set, notes)
     local null = member.value.kind == "null"
     if not row then
       local wrong = file:unknown(member.name, by_flag, by_json)
-      if looks_like_key(member.name) then missed = file:at(member.at) .. ": " .. wrong end
+      local nested = nested_key(member.value)
+      if looks_like_key(member.name) then
+        missed = file:at(member.at) .. ": " .. wrong
+      elseif nested then
+        missed = ('%s: "%s" is inside "%s"; settings are read from the outermost object only'):format(
+          file:at(nested.at), nested.name, member.name)
+      end
       if not is_comment(member.name) then note(member, "ignored: " .. wrong) end
     elseif null then
       if row.name == "key" then missed = file:at(member.at) .. ": the key is null" end
