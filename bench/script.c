@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/log.h"
-#include "crypto/kcptun/seal.h"
+#include "crypto/crypto.h"
 #include "io/uv/uv.h"
 #include "link/counters.h"
 #include "link/kcptun/kcptun.h"
@@ -48,10 +48,10 @@ static void settings(struct kt_kcptun_config *cfg, bool near, uint16_t port)
     struct kt_err err = {0};
     char at[32];
     snprintf(at, sizeof at, "127.0.0.1:%u", port);
-    kt_kcptun_defaults(cfg, near);
-    if (kt_endpoint_parse(&cfg->at, at, 0, &err)) die(err.text);
-    cfg->key = "bench";
-    cfg->key_len = 5;
+    kt_kcptun_defaults(&cfg->common, near);
+    if (kt_endpoint_parse(&cfg->common.at, at, 0, &err)) die(err.text);
+    cfg->common.key = "bench";
+    cfg->common.key_len = 5;
     cfg->crypt = "none";
     cfg->compress = false;
     cfg->datashard = cfg->parityshard = 0;
@@ -84,7 +84,7 @@ static void echo_broke(void *ctx, int code)
     kt_pipe_close(ctx);
 }
 
-static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
+static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
 {
     static const struct kt_pipe_events events = {echo, echo, echo_broke};
     (void)ctx;
@@ -101,8 +101,9 @@ static void run_far(uint16_t port)
     struct kt_acceptor *acceptor;
     struct kt_err err = {0};
     struct kt_io *io = make_io(NULL);
+    const struct kt_wire_env env = {.io = io, .counters = &counters};
     settings(&cfg, false, port);
-    if (kt_kcptun_accept(io, &cfg, NULL, &counters, NULL, &events, NULL, &acceptor, &err)) die(err.text);
+    if (kt_kcptun_accept(&env, &cfg.common, &events, NULL, &acceptor, &err)) die(err.text);
     kt_io_run(io);
 }
 
@@ -139,7 +140,7 @@ static void on_conn(void *ctx, struct kt_conn *conn)
     if (!c) die("memory");
     c->near = ctx;
     c->conn = conn;
-    if (kt_link_open(c->near->link, carried_open, c, &c->open, &err)) die(err.text);
+    if (kt_link_open(c->near->link, NULL, carried_open, c, &c->open, &err)) die(err.text);
 }
 
 static void run_c(uint16_t port, uint16_t far)
@@ -153,10 +154,10 @@ static void run_c(uint16_t port, uint16_t far)
     struct kt_err err = {0};
     char text[32];
     near.io = make_io(NULL);
+    const struct kt_wire_env env = {.io = near.io, .counters = &counters};
     settings(&cfg, true, far);
     snprintf(text, sizeof text, "127.0.0.1:%u", port);
-    if (kt_endpoint_parse(&at, text, 0, &err) ||
-        kt_kcptun_link(near.io, &cfg, NULL, &counters, &near.link, &err) ||
+    if (kt_endpoint_parse(&at, text, 0, &err) || kt_kcptun_link(&env, &cfg.common, &near.link, &err) ||
         kt_listen(near.io, &at, &events, &near, &listener, &err))
         die(err.text);
     kt_io_run(near.io);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "crypto/crypto.h"
 #include "crypto/kcptun/qpp.h"
 #include "crypto/kcptun/seal.h"
 

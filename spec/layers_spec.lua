@@ -16,10 +16,10 @@ local rooms = {
   { name = "link/native", may = { "link/common", "link", "io", "kcp", "crypto", "base" } },
   { name = "script/sandbox", may = { "script/core", "io", "base" } },
   { name = "script/core", may = { "script/sandbox", "link", "io", "crypto", "base" } },
-  { name = "script/api", may = { "script/core", "script/sandbox", "link", "link/kcptun", "io", "crypto/kcptun", "crypto", "base" } },
+  { name = "script/api", may = { "script/core", "script/sandbox", "link", "io", "crypto", "base" } },
   { name = "script/sim",
-    may = { "script/core", "script/api", "script/sandbox", "link", "io/sim", "io", "crypto/kcptun", "crypto", "base" } },
-  { name = "cli", may = { "script/core", "script/sim", "script/sandbox", "link", "io/uv", "io", "crypto/kcptun", "crypto", "base" } },
+    may = { "script/core", "script/api", "script/sandbox", "link", "io/sim", "io", "crypto", "base" } },
+  { name = "cli", may = { "script/core", "script/sim", "script/sandbox", "link", "io/uv", "io", "crypto", "base" } },
 }
 
 -- Library headers: where each may be included (patterns on the path).
@@ -131,6 +131,16 @@ describe("the rooms", function()
   end)
 end)
 
+describe("a wire", function()
+  it("is entered through link/wire.h, never by its own headers from above or from another wire", function()
+    for _, room in ipairs(rooms) do
+      for _, wire in ipairs { "link/kcptun", "link/native" } do
+        assert.is_false(room.name ~= wire and contains(room.may, wire), room.name .. " may include " .. wire)
+      end
+    end
+  end)
+end)
+
 describe("what was built of the rooms", function()
   local build = os.getenv("KT_BUILD") or "build"
 
@@ -157,6 +167,14 @@ describe("what was built of the rooms", function()
       assert.same({}, wrong)
     end)
   end
+
+  it("script names no symbol of a wire", function()
+    local wrong = {}
+    for _, symbol in ipairs(symbols "script") do
+      if symbol.name:find "^kt_kcptun_" or symbol.name:find "^kt_native_" then wrong[#wrong + 1] = symbol.object .. " uses " .. symbol.name end
+    end
+    assert.same({}, wrong)
+  end)
 
   for _, room in ipairs { "base", "kcp", "crypto", "link", "script" } do
     it(room .. " takes time, chance and the network through io only", function()

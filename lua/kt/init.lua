@@ -39,24 +39,7 @@ local function checked(name, value)
   return out
 end
 
---- Flattens the table of kt.link or kt.accept for kt.core, with the field names of struct kt_kcptun_config.
-local function flat(c)
-  local fec = c.fec or { data = 0, parity = 0 }
-  return {
-    remote = c.remote, on = c.on, key = c.key, crypt = c.crypt, mode = c.mode,
-    mtu = c.kcp.mtu, sndwnd = c.kcp.sndwnd, rcvwnd = c.kcp.rcvwnd, acknodelay = c.kcp.acknodelay,
-    nodelay = c.kcp.nodelay, interval_ms = c.kcp.interval, resend = c.kcp.resend, nc = c.kcp.nc,
-    datashard = fec.data, parityshard = fec.parity,
-    compress = c.compress, qpp = c.qpp and true or false, qpp_count = c.qpp and c.qpp.pads or nil, tuncrypt = c.tuncrypt,
-    smux_version = c.smux.version, smux_buffer = c.smux.buffer, stream_buffer = c.smux.stream_buffer,
-    frame_size = c.smux.frame, keepalive = c.smux.keepalive, max_streams = c.max_streams, max_sessions = c.max_sessions,
-    memory = c.memory,
-    suspect_after = c.suspect_after, dead_after = c.dead_after, ratelimit = c.rate, dscp = c.dscp, sockbuf = c.sockbuf,
-    conn = c.sessions, expire = c.expire, scavenge = c.scavenge, stay = c.stay,
-  }
-end
-
---- Checks the argument of link:set. Returns the changes, flat, and the resulting mode. mode: the current one; "" for an accepted link.
+--- Checks the argument of link:set and returns it. mode: the link's current one; "" for an accepted link.
 core.install_settings(function(value, mode)
   local f = api.functions["link:set"]
   local c, mistakes = schema.check(f.path, f.argument, value)
@@ -72,13 +55,7 @@ core.install_settings(function(value, mode)
     end
   end
   if #mistakes > 0 then schema.refuse(core.where(), "link:set", mistakes) end
-  local k, fec = c.kcp or {}, c.fec == false and { data = 0, parity = 0 } or c.fec or {}
-  return {
-    mode = c.mode, sndwnd = k.sndwnd, rcvwnd = k.rcvwnd, acknodelay = k.acknodelay,
-    nodelay = k.nodelay, interval_ms = k.interval, resend = k.resend, nc = k.nc,
-    datashard = fec.data, parityshard = fec.parity,
-    suspect_after = c.suspect_after, dead_after = c.dead_after, ratelimit = c.rate,
-  }, c.mode or mode
+  return c
 end)
 
 local kt = {
@@ -98,12 +75,12 @@ local kt = {
 -- No tail calls: the script's line is found by walking up the stack.
 
 function kt.link(config)
-  local handle, err = core.link(flat(checked("kt.link", config)))
+  local handle, err = core.link(checked("kt.link", config))
   return handle, err
 end
 
 function kt.accept(config)
-  local handle, err = core.accept(flat(checked("kt.accept", config)))
+  local handle, err = core.accept(checked("kt.accept", config))
   return handle, err
 end
 

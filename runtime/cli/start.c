@@ -9,7 +9,7 @@
 #include "cli/output.h"
 #include "cli/pidfile.h"
 #include "cli/process.h"
-#include "crypto/kcptun/seal.h"
+#include "crypto/crypto.h"
 #include "io/uv/uv.h"
 #include "script/core/logger.h"
 #include "script/core/supervisor.h"

@@ -2,6 +2,7 @@
 #include <gcrypt.h>
 #include <sodium.h>
 #include <string.h>
+#include "crypto/crypto.h"
 #include "crypto/kdf.h"
 #include "crypto/kcptun/seal.h"
 

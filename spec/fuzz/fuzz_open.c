@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "crypto/crypto.h"
 #include "crypto/kcptun/seal.h"
 
 #define METHODS 15u

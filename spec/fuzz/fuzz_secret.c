@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "crypto/crypto.h"
 #include "crypto/secretstream_internal.h"
 #include "crypto/kcptun/seal.h"
 

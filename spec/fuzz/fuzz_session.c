@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "crypto/crypto.h"
 #include "crypto/kcptun/seal.h"
 #include "io/sim/sim.h"
 #include "kcp/fec.h"
@@ -82,7 +83,7 @@ static void echo_broke(void *ctx, int code)
     kt_pipe_close(ctx);
 }
 
-static void on_accepted(void *ctx, struct kt_pipe *stream, const char *peer)
+static void on_accepted(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
 {
     static const struct kt_pipe_events events = {echo, echo, echo_broke};
     (void)ctx;
@@ -243,16 +244,16 @@ static void step(struct world *w, bool keyed)
 static struct kt_kcptun_config settings(unsigned flags, bool client)
 {
     struct kt_kcptun_config c;
-    kt_kcptun_defaults(&c, client);
+    kt_kcptun_defaults(&c.common, client);
     c.crypt = "null";
-    c.key = "k";
-    c.key_len = 1;
+    c.common.key = "k";
+    c.common.key_len = 1;
     c.compress = flags & 2;
     c.datashard = flags & 4 ? 2 : 0;
     c.parityshard = flags & 4 ? 1 : 0;
     c.smux_version = flags & 8 ? 1 : 2;
     c.max_sessions = 8;
-    kt_endpoint_parse(&c.at, client ? "10.0.2.1:29900" : ":29900", KT_ENDPOINT_RANGE, NULL);
+    kt_endpoint_parse(&c.common.at, client ? "10.0.2.1:29900" : ":29900", KT_ENDPOINT_RANGE, NULL);
     return c;
 }
 
@@ -287,10 +288,11 @@ static void build(struct world *w, unsigned flags, uint64_t seed)
     kt_sim_trace_set(w->sim, on_packet, w);
     REQUIRE(kt_sim_process(client, "near", NULL, &w->near, NULL) == 0);
     REQUIRE(kt_sim_process(server, "far", NULL, &w->far, NULL) == 0);
-    REQUIRE(
-        kt_kcptun_accept(w->far, &far, NULL, &w->far_counters, NULL, &events, w, &w->acceptor, NULL) == 0);
-    REQUIRE(kt_kcptun_link(w->near, &near, NULL, &w->near_counters, &w->link, NULL) == 0);
-    REQUIRE(kt_link_open(w->link, on_open, w, &w->opening, NULL) == 0);
+    const struct kt_wire_env near_env = {.io = w->near, .counters = &w->near_counters};
+    const struct kt_wire_env far_env = {.io = w->far, .counters = &w->far_counters};
+    REQUIRE(kt_kcptun_accept(&far_env, &far.common, &events, w, &w->acceptor, NULL) == 0);
+    REQUIRE(kt_kcptun_link(&near_env, &near.common, &w->link, NULL) == 0);
+    REQUIRE(kt_link_open(w->link, NULL, on_open, w, &w->opening, NULL) == 0);
     advance(w, 1000);
 }
 

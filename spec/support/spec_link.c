@@ -15,6 +15,7 @@
 #include "base/bufq.h"
 #include "base/log.h"
 #include "crypto/kcptun/seal.h"
+#include "crypto/crypto.h"
 #include "io/uv/uv.h"
 #include "link/counters.h"
 #include "link/kcptun/health.h"
@@ -188,48 +189,35 @@ static int horizon_room(lua_State *L)
 
 /* ---- settings ---- */
 
-/* Defaults, with what the table at index has put over them. Strings stay in the table. */
+/* Defaults, with what the table at index has put over them, by the members' names. Strings stay in the table. */
 static struct kt_kcptun_config config_at(lua_State *L, int index, bool client)
 {
     struct kt_kcptun_config c;
-    kt_kcptun_defaults(&c, client);
-    if (lua_getfield(L, index, "mode") == LUA_TSTRING) kt_kcptun_mode(&c, lua_tostring(L, -1));
-    if (lua_getfield(L, index, "key") == LUA_TSTRING) c.key = lua_tolstring(L, -1, &c.key_len);
-    if (lua_getfield(L, index, "crypt") == LUA_TSTRING) c.crypt = lua_tostring(L, -1);
+    struct kt_settings *s = &c.common;
+    kt_kcptun_defaults(s, client);
+    if (lua_getfield(L, index, "mode") == LUA_TSTRING) kt_kcptun_mode(s, lua_tostring(L, -1));
+    if (lua_getfield(L, index, "key") == LUA_TSTRING) s->key = lua_tolstring(L, -1, &s->key_len);
     if (lua_getfield(L, index, "at") == LUA_TSTRING) {
         struct kt_err err;
-        if (kt_endpoint_parse(&c.at, lua_tostring(L, -1), KT_ENDPOINT_RANGE, &err))
+        if (kt_endpoint_parse(&s->at, lua_tostring(L, -1), KT_ENDPOINT_RANGE, &err))
             luaL_error(L, "%s", err.text);
     }
-    if (lua_getfield(L, index, "tuncrypt") == LUA_TBOOLEAN) c.tuncrypt = lua_toboolean(L, -1);
-    if (lua_getfield(L, index, "compress") == LUA_TBOOLEAN) c.compress = lua_toboolean(L, -1);
-    lua_pop(L, 6);
-#define NUMBER(name) c.name = (__typeof__(c.name))field(L, index, #name, (lua_Integer)c.name)
-    NUMBER(mtu);
-    NUMBER(sndwnd);
-    NUMBER(rcvwnd);
-    NUMBER(interval_ms);
-    NUMBER(resend);
-    NUMBER(qpp_count);
-    NUMBER(datashard);
-    NUMBER(parityshard);
-    NUMBER(ratelimit);
-    NUMBER(smux_version);
-    NUMBER(smux_buffer);
-    NUMBER(stream_buffer);
-    NUMBER(max_streams);
-    NUMBER(memory);
-    NUMBER(max_sessions);
-    NUMBER(frame_size);
-    NUMBER(keepalive_us);
-    NUMBER(suspect_us);
-    NUMBER(dead_us);
-    NUMBER(conn);
-    NUMBER(expire_us);
-    NUMBER(scavenge_us);
-    NUMBER(dscp);
-    NUMBER(sockbuf);
-#undef NUMBER
+    lua_pop(L, 3);
+    for (size_t i = 0; i < kt_kcptun_settings.count; i++) {
+        const struct kt_setting *row = &kt_kcptun_settings.rows[i];
+        switch (lua_getfield(L, index, row->member)) {
+        case LUA_TSTRING:
+            kt_setting_set_name(row, s, lua_tostring(L, -1));
+            break;
+        case LUA_TBOOLEAN:
+            kt_setting_set(row, s, (uint64_t)lua_toboolean(L, -1));
+            break;
+        case LUA_TNUMBER:
+            kt_setting_set(row, s, (uint64_t)lua_tointeger(L, -1));
+            break;
+        }
+        lua_pop(L, 1);
+    }
     return c;
 }
 
@@ -239,7 +227,7 @@ static int config_check(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     struct kt_kcptun_config c = config_at(L, 1, true);
     struct kt_err err;
-    int code = kt_kcptun_check(&c, &err);
+    int code = kt_kcptun_check(&c.common, &err);
     if (code) return fail(L, code, err.text);
     lua_pushboolean(L, 1);
     return 1;
@@ -261,47 +249,27 @@ static int push_mode(lua_State *L, const struct kt_kcptun_config *c)
 static int config_mode(lua_State *L)
 {
     struct kt_kcptun_config c;
-    kt_kcptun_defaults(&c, true);
-    if (!lua_isnoneornil(L, 2)) kt_kcptun_mode(&c, luaL_checkstring(L, 2));
-    if (!kt_kcptun_mode(&c, luaL_checkstring(L, 1))) return 0;
+    kt_kcptun_defaults(&c.common, true);
+    if (!lua_isnoneornil(L, 2)) kt_kcptun_mode(&c.common, luaL_checkstring(L, 2));
+    if (!kt_kcptun_mode(&c.common, luaL_checkstring(L, 1))) return 0;
     return push_mode(L, &c);
 }
 
-/* defaults(client): a few, by name */
+/* defaults(client): by the members' names, and what the mode sets as a list */
 static int config_defaults(lua_State *L)
 {
     struct kt_kcptun_config c;
-    kt_kcptun_defaults(&c, lua_toboolean(L, 1));
+    kt_kcptun_defaults(&c.common, lua_toboolean(L, 1));
     push_mode(L, &c);
-#define NUMBER(name)                                                                                         \
-    lua_pushinteger(L, (lua_Integer)c.name);                                                                 \
-    lua_setfield(L, -2, #name)
-    NUMBER(mtu);
-    NUMBER(sndwnd);
-    NUMBER(rcvwnd);
-    NUMBER(qpp_count);
-    NUMBER(datashard);
-    NUMBER(parityshard);
-    NUMBER(ratelimit);
-    NUMBER(smux_version);
-    NUMBER(smux_buffer);
-    NUMBER(stream_buffer);
-    NUMBER(max_streams);
-    NUMBER(memory);
-    NUMBER(max_sessions);
-    NUMBER(frame_size);
-    NUMBER(keepalive_us);
-    NUMBER(suspect_us);
-    NUMBER(dead_us);
-    NUMBER(conn);
-    NUMBER(expire_us);
-    NUMBER(scavenge_us);
-    NUMBER(dscp);
-    NUMBER(sockbuf);
-#undef NUMBER
+    for (size_t i = 0; i < kt_kcptun_settings.count; i++) {
+        const struct kt_setting *row = &kt_kcptun_settings.rows[i];
+        if (row->type == KT_SETTING_NAME) continue;
+        lua_pushinteger(L, (lua_Integer)kt_setting_get(row, &c.common));
+        lua_setfield(L, -2, row->member);
+    }
     lua_pushstring(L, c.crypt);
     lua_setfield(L, -2, "crypt");
-    lua_pushlstring(L, c.key, c.key_len);
+    lua_pushlstring(L, c.common.key, c.common.key_len);
     lua_setfield(L, -2, "key");
     return 1;
 }
@@ -905,15 +873,16 @@ static int world_link(lua_State *L)
     struct end *e = push_handle(L, w, LINK, sizeof *e, end_end);
     struct kt_err err;
     prepare_end(e);
-    int rc = kt_kcptun_link(w->io, &c, &e->log, &e->counters, &e->link, &err);
+    const struct kt_wire_env env = {.io = w->io, .log = &e->log, .counters = &e->counters};
+    int rc = kt_kcptun_link(&env, &c.common, &e->link, &err);
     return rc ? fail(L, rc, err.text) : 1;
 }
 
-static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
+static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
 {
     struct end *e = ctx;
     if (e->deaf || e->count == sizeof e->accepted / sizeof e->accepted[0]) abort();
-    snprintf(e->peers[e->count], KT_ADDR_TEXT, "%s", peer);
+    snprintf(e->peers[e->count], KT_ADDR_TEXT, "%s", peer->address);
     e->accepted[e->count++] = stream;
 }
 
@@ -926,7 +895,8 @@ static int world_accept(lua_State *L)
     struct end *e = push_handle(L, w, ACCEPTOR, sizeof *e, end_end);
     struct kt_err err;
     prepare_end(e);
-    int rc = kt_kcptun_accept(w->io, &c, &e->log, &e->counters, NULL, &events, e, &e->acceptor, &err);
+    const struct kt_wire_env env = {.io = w->io, .log = &e->log, .counters = &e->counters};
+    int rc = kt_kcptun_accept(&env, &c.common, &events, e, &e->acceptor, &err);
     return rc ? fail(L, rc, err.text) : 1;
 }
 
@@ -1034,7 +1004,7 @@ static int link_open(lua_State *L)
     luaL_argcheck(L, e->link, 1, "closed");
     struct opening *o = push_handle(L, e->h.w, OPENING, sizeof *o, opening_end);
     struct kt_err err;
-    int rc = kt_link_open(e->link, on_open, o, &o->open, &err);
+    int rc = kt_link_open(e->link, NULL, on_open, o, &o->open, &err);
     if (rc) return fail(L, rc, err.text);
     if (o->calls) return luaL_error(L, "called back from inside open");
     return 1;

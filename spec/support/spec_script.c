@@ -26,7 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "crypto/kcptun/seal.h"
+#include "crypto/crypto.h"
 #include "io/uv/uv.h"
 #include "script/core/logger.h"
 #include "script/core/runtime.h"

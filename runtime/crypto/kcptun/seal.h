@@ -12,10 +12,6 @@
 
 struct kt_seal;
 
-/* Must be called once, before the first use of anything in crypto/, from the process' start (initialises
- * libgcrypt and libsodium). Again is harmless. */
-int kt_crypto_init(struct kt_err *err);
-
 /* PBKDF2-HMAC-SHA1(key, "kcp-go", 4096, 32): what kcptun makes of its key. key may hold any bytes and be
  * empty. 0, KT_ENOMEM, or KT_ENOTSUP where libgcrypt refuses (a host in FIPS mode). */
 int kt_kcptun_pass(const void *key, size_t key_len, uint8_t pass[32]);

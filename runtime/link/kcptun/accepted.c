@@ -50,13 +50,14 @@ static void decide(struct kt_kcptun_accepted *r, struct kt_call *call)
     kt_call_fail(call, &err);
 }
 
-static int call(struct kt_kcptun_accepted *r, kt_open_cb opened, kt_probe_cb probed, void *ctx,
-    struct kt_open **out, struct kt_err *err)
+static int call(struct kt_kcptun_accepted *r, const struct kt_open_options *options, kt_open_cb opened,
+    kt_probe_cb probed, void *ctx, struct kt_open **out, struct kt_err *err)
 {
     if (kt_kcptun_session_over(r->session))
         return kt_err_set(err, KT_ECLOSED, "%s", kt_kcptun_session_why(r->session));
     struct kt_call *c = kt_call_new(&r->calls, opened, probed, ctx);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    if (options) c->policy = options->policy;
     *out = &c->open;
     if (opened) {
         decide(r, c);
@@ -67,14 +68,15 @@ static int call(struct kt_kcptun_accepted *r, kt_open_cb opened, kt_probe_cb pro
     return 0;
 }
 
-static int on_open(struct kt_link *link, kt_open_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
+static int on_open(struct kt_link *link, const struct kt_open_options *options, kt_open_cb cb, void *ctx,
+    struct kt_open **out, struct kt_err *err)
 {
-    return call(of(link), cb, NULL, ctx, out, err);
+    return call(of(link), options, cb, NULL, ctx, out, err);
 }
 
 static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
 {
-    return call(of(link), NULL, cb, ctx, out, err);
+    return call(of(link), NULL, NULL, cb, ctx, out, err);
 }
 
 static void on_listen(struct kt_link *link, const struct kt_link_events *events, void *ctx)
@@ -89,17 +91,17 @@ static int on_stay(struct kt_link *link, struct kt_err *err)
     return kt_err_set(err, KT_ENOTSUP, "only its peer can dial a link that was accepted");
 }
 
-static int on_set(struct kt_link *link, const struct kt_kcptun_config *cfg, struct kt_err *err)
+static int on_set(struct kt_link *link, const struct kt_settings *s, struct kt_err *err)
 {
     (void)link;
-    (void)cfg;
+    (void)s;
     return kt_err_set(err, KT_ENOTSUP, "the settings of a link that was accepted are its acceptor's");
 }
 
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 {
     const struct kt_kcptun_accepted *r = KT_CONTAINER(link, struct kt_kcptun_accepted, link);
-    *out = (struct kt_link_stats){.since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = &kt_kcptun_wire, .since_heard_us = UINT64_MAX};
     kt_kcptun_session_stats(r->session, out);
 }
 

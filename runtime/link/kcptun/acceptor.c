@@ -8,7 +8,7 @@
 static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *out)
 {
     const struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    *out = (struct kt_link_stats){.total = a->ended, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = &kt_kcptun_wire, .total = a->ended, .since_heard_us = UINT64_MAX};
     for (const struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
         const struct guest *g = KT_CONTAINER(n, const struct guest, by_age);
         if (g->session) kt_kcptun_session_stats(g->session, out);
@@ -43,27 +43,31 @@ static void on_close(struct kt_acceptor *acceptor)
     kt_io_turn(a->sh->io, &a->turn); /* not now: this may come from one of its sessions' events */
 }
 
-static const struct kt_acceptor_ops ops = {on_stats, on_close};
-
 /* ---- other settings ---- */
 
-int kt_kcptun_change(
-    struct kt_acceptor *acceptor, const struct kt_kcptun_config *cfg, bool *differs, struct kt_err *err)
+static void on_drop(struct kt_acceptor *acceptor)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
+    if (a->next) kt_kcptun_context_unref(a->next);
+    a->next = NULL;
+}
+
+static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s, struct kt_err *err)
+{
+    struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
+    const struct kt_wire_env env = {.io = a->sh->io, .log = a->sh->log, .counters = a->sh->counters};
     struct kt_kcptun_context *sh;
-    int rc = kt_kcptun_context_new(&sh, a->sh->io, cfg, false, a->sh->log, a->sh->counters, err);
+    int rc = kt_kcptun_context_new(&sh, &env, kt_kcptun_config(s), false, err);
     if (rc) return rc;
-    *differs = !kt_kcptun_context_same(sh, a->sh);
-    kt_kcptun_change_drop(acceptor);
-    if (*differs)
-        a->next = sh;
-    else
+    on_drop(acceptor);
+    if (kt_kcptun_context_same(sh, a->sh))
         kt_kcptun_context_unref(sh);
+    else
+        a->next = sh;
     return 0;
 }
 
-void kt_kcptun_handed_over(struct kt_acceptor *acceptor)
+static void on_adopt(struct kt_acceptor *acceptor)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
     for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
@@ -74,14 +78,7 @@ void kt_kcptun_handed_over(struct kt_acceptor *acceptor)
     }
 }
 
-void kt_kcptun_change_drop(struct kt_acceptor *acceptor)
-{
-    struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    if (a->next) kt_kcptun_context_unref(a->next);
-    a->next = NULL;
-}
-
-void kt_kcptun_change_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *out)
+static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *out)
 {
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
     struct kt_kcptun_context *old = a->sh;
@@ -104,7 +101,8 @@ void kt_kcptun_change_apply(struct kt_acceptor *acceptor, struct kt_acceptor_cha
 static int bind_port(struct port *port, const char *host, uint16_t number, struct kt_err *err)
 {
     struct kt_kcptun_context *sh = port->acceptor->sh;
-    struct kt_udp_opts opts = {.dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
+    struct kt_udp_opts opts = {
+        .dscp = (int)sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
     if (host[0]) {
         if (!kt_addr_from_ip(&opts.local, host, number))
             return kt_err_set(err, KT_ECONFIG,
@@ -132,13 +130,19 @@ static int bind_all(struct acceptor *a, const struct kt_endpoint *at, struct kt_
     return 0;
 }
 
-int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const struct kt_log *log,
-    struct kt_counters *counters, struct kt_starts *starts, const struct kt_acceptor_events *events,
-    void *ctx, struct kt_acceptor **out, struct kt_err *err)
+static const struct kt_acceptor_ops ops = {.prepare = on_prepare,
+    .apply = on_apply,
+    .drop = on_drop,
+    .adopt = on_adopt,
+    .stats = on_stats,
+    .close = on_close};
+
+int kt_kcptun_accept(const struct kt_wire_env *env, const struct kt_settings *s,
+    const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err)
 {
     struct acceptor *a = calloc(1, sizeof *a);
     if (!a) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    int rc = kt_kcptun_context_new(&a->sh, io, cfg, false, log, counters, err);
+    int rc = kt_kcptun_context_new(&a->sh, env, kt_kcptun_config(s), false, err);
     if (rc) {
         free(a);
         return rc;
@@ -147,14 +151,14 @@ int kt_kcptun_accept(struct kt_io *io, const struct kt_kcptun_config *cfg, const
     a->hash_seed = a->sh->hash_seed;
     a->events = events;
     a->ctx = ctx;
-    kt_io_random(io, &a->secret, sizeof a->secret);
+    kt_io_random(env->io, &a->secret, sizeof a->secret);
     kt_starts_init(&a->own_starts, a->hash_seed);
-    a->starts = starts ? starts : &a->own_starts;
+    a->starts = env->starts ? env->starts : &a->own_starts;
     kt_hmap_init(&a->guests);
     kt_hmap_init(&a->peers);
     kt_list_init(&a->ages);
     kt_turn_init(&a->turn, on_turn, a);
-    if ((rc = bind_all(a, &cfg->at, err))) {
+    if ((rc = bind_all(a, &s->at, err))) {
         destroy(a);
         return rc;
     }

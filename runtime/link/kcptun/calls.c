@@ -113,6 +113,7 @@ bool kt_call_serve(struct kt_call *call, struct kt_kcptun_session *s)
         else
             stream = clear;
     }
+    if (!rc) kt_stream_set(stream, &call->policy);
     call->stream = rc ? NULL : stream;
     if (rc) kt_err_set(&call->err, rc, "%s", kt_strerror(rc));
     answer(call);

@@ -22,6 +22,7 @@ struct kt_call {
     struct kt_calls *calls;
     kt_open_cb opened; /* NULL: a probe */
     kt_probe_cb probed;
+    struct kt_stream_policy policy; /* of the stream; the caller's to fill in */
     void *ctx;
     struct kt_kcptun_session_probe probe;
     struct kt_pipe *stream; /* results, while in `ready` */

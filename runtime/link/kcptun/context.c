@@ -86,11 +86,11 @@ void kt_kcptun_context_send(struct kt_kcptun_context *sh, struct kt_udp *udp, ui
 static int set_up(struct kt_kcptun_context *sh, const struct kt_kcptun_config *cfg, struct kt_err *err)
 {
     sh->pass = kt_locked_alloc(KT_PASS);
-    int rc = sh->pass ? kt_kcptun_pass(cfg->key, cfg->key_len, sh->pass) : KT_ENOMEM;
+    int rc = sh->pass ? kt_kcptun_pass(cfg->common.key, cfg->common.key_len, sh->pass) : KT_ENOMEM;
     if (rc) return kt_err_set(err, rc, "cannot derive the key");
     rc = kt_seal_new(&sh->seal, cfg->crypt, sh->pass, err);
     if (rc) return rc;
-    if (cfg->qpp && (rc = kt_qpp_new(&sh->qpp, cfg->key, cfg->key_len, cfg->qpp_count)))
+    if (cfg->qpp && (rc = kt_qpp_new(&sh->qpp, cfg->common.key, cfg->common.key_len, cfg->qpp_count)))
         return kt_err_set(err, rc, "cannot make the QPP pads");
     if (cfg->compress && !(sh->scratch = malloc(KT_SNAPPY_MOST)))
         return kt_err_set(err, KT_ENOMEM, "out of memory");
@@ -100,26 +100,25 @@ static int set_up(struct kt_kcptun_context *sh, const struct kt_kcptun_config *c
     return 0;
 }
 
-int kt_kcptun_context_new(struct kt_kcptun_context **out, struct kt_io *io,
-    const struct kt_kcptun_config *cfg, bool client, const struct kt_log *log, struct kt_counters *counters,
-    struct kt_err *err)
+int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire_env *env,
+    const struct kt_kcptun_config *cfg, bool client, struct kt_err *err)
 {
-    int rc = kt_kcptun_check(cfg, err);
+    int rc = kt_kcptun_check(&cfg->common, err);
     if (rc) return rc;
     struct kt_kcptun_context *sh = calloc(1, sizeof *sh);
     if (!sh) return kt_err_set(err, KT_ENOMEM, "out of memory");
     sh->refs = 1;
-    sh->io = io;
-    sh->log = log;
-    sh->counters = counters;
+    sh->io = env->io;
+    sh->log = env->log;
+    sh->counters = env->counters;
     sh->cfg = *cfg;
-    sh->cfg.key = NULL;
-    sh->cfg.key_len = 0;
+    sh->cfg.common.key = NULL;
+    sh->cfg.common.key_len = 0;
     sh->cfg.crypt = NULL;
     sh->client = client;
     snprintf(sh->crypt, sizeof sh->crypt, "%s", cfg->crypt);
     sh->features = kt_kcptun_features(cfg);
-    kt_io_random(io, &sh->hash_seed, sizeof sh->hash_seed);
+    kt_io_random(sh->io, &sh->hash_seed, sizeof sh->hash_seed);
     kt_timer_init(&sh->trim, on_trim, sh);
     if ((rc = set_up(sh, cfg, err))) {
         kt_kcptun_context_unref(sh);
@@ -127,7 +126,7 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, struct kt_io *io,
     }
     const char *weakness = kt_seal_weakness(sh->crypt);
     if (weakness)
-        kt_log(log, KT_LOG_WARN, "crypt %s %s; use aes or aes-128-gcm on both ends", sh->crypt, weakness);
+        kt_log(sh->log, KT_LOG_WARN, "crypt %s %s; use aes or aes-128-gcm on both ends", sh->crypt, weakness);
     *out = sh;
     return 0;
 }
@@ -162,9 +161,9 @@ bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const stru
 bool kt_kcptun_context_same(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b)
 {
     struct kt_kcptun_config x = a->cfg, y = b->cfg;
-    if (!kt_endpoint_equal(&x.at, &y.at)) return false;
-    memset(&x.at, 0, sizeof x.at);
-    memset(&y.at, 0, sizeof y.at);
+    if (!kt_endpoint_equal(&x.common.at, &y.common.at)) return false;
+    memset(&x.common, 0, sizeof x.common); /* a mode is no more than what it sets */
+    memset(&y.common, 0, sizeof y.common);
     return kt_kcptun_context_same_secret(a, b) && memcmp(&x, &y, sizeof x) == 0;
 }
 

@@ -46,9 +46,8 @@ struct kt_kcptun_context {
 };
 
 /* Checks cfg, derives keys (slow: PBKDF2). 0 or a code with a sentence. */
-int kt_kcptun_context_new(struct kt_kcptun_context **out, struct kt_io *io,
-    const struct kt_kcptun_config *cfg, bool client, const struct kt_log *log, struct kt_counters *counters,
-    struct kt_err *err);
+int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire_env *env,
+    const struct kt_kcptun_config *cfg, bool client, struct kt_err *err);
 /* Counted: the link or acceptor holds one reference, and each session's smux one until the last of its
  * streams was closed by its user. */
 struct kt_kcptun_context *kt_kcptun_context_ref(struct kt_kcptun_context *sh);

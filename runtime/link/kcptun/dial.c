@@ -144,7 +144,8 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
     }
     burdened(d);
     struct kt_pipe *clear = kt_kcptun_admit(l->sh, s, stream, &d->told);
-    if (clear) l->events->stream(l->ctx, clear, kt_kcptun_session_peer_text(s));
+    const struct kt_peer_info peer = {.wire = &kt_kcptun_wire, .address = kt_kcptun_session_peer_text(s)};
+    if (clear) l->events->stream(l->ctx, clear, &peer);
 }
 
 /* A session of a link that stays has ended, and nobody waits for the next. */
@@ -370,7 +371,7 @@ static int open_socket(struct dial *d, const struct kt_addr *peer, struct kt_udp
 {
     const struct kt_kcptun_context *sh = d->link->sh;
     struct kt_udp_opts opts = {
-        .remote = peer, .dscp = sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
+        .remote = peer, .dscp = (int)sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
     kt_addr_from_ip(&opts.local, peer->sa.sa_family == AF_INET6 ? "::" : "0.0.0.0", 0);
     return kt_udp_open(sh->io, &opts, &udp_events, d, out, err);
 }
@@ -493,7 +494,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
 void kt_kcptun_slot_dial(struct slot *slot)
 {
     struct kt_kcptun_context *sh = slot->link->sh;
-    const struct kt_endpoint *at = &sh->cfg.at;
+    const struct kt_endpoint *at = &sh->cfg.common.at;
     struct kt_err err = {0};
     if (slot->resolve || slot->retry.armed || slot->link->closing) return;
     uint32_t port = at->port_min;

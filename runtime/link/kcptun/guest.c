@@ -84,7 +84,8 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
         return;
     }
     struct kt_pipe *clear = kt_kcptun_admit(sh, s, stream, &g->mismatch_told);
-    if (clear) a->events->stream(a->ctx, clear, kt_kcptun_session_peer_text(s));
+    const struct kt_peer_info peer = {.wire = &kt_kcptun_wire, .address = kt_kcptun_session_peer_text(s)};
+    if (clear) a->events->stream(a->ctx, clear, &peer);
 }
 
 /* The user of a peer's link closed it. */
@@ -98,7 +99,9 @@ void kt_guest_give_link(struct guest *g)
     struct acceptor *a = g->port->acceptor;
     if (!a->events->link || a->closing || g->sh->retired) return;
     struct kt_kcptun_accepted *r = kt_kcptun_accepted_new(&g->links, g->sh, g->session, on_reverse_close, g);
-    if (r) a->events->link(a->ctx, kt_kcptun_accepted_link(r), kt_kcptun_session_peer_text(g->session));
+    const struct kt_peer_info peer = {
+        .wire = &kt_kcptun_wire, .address = kt_kcptun_session_peer_text(g->session)};
+    if (r) a->events->link(a->ctx, kt_kcptun_accepted_link(r), &peer);
 }
 
 static void on_up(void *ctx, struct kt_kcptun_session *s)

@@ -4,20 +4,22 @@
 
 /* ---- calls ---- */
 
-static int call(struct link *l, kt_open_cb opened, kt_probe_cb probed, void *ctx, struct kt_open **out,
-    struct kt_err *err)
+static int call(struct link *l, const struct kt_open_options *options, kt_open_cb opened, kt_probe_cb probed,
+    void *ctx, struct kt_open **out, struct kt_err *err)
 {
     struct kt_call *c = kt_call_new(&l->calls, opened, probed, ctx);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    if (options) c->policy = options->policy;
     *out = &c->open;
     kt_kcptun_slot_call(&l->slots[l->next % l->sh->cfg.conn], c);
     return 0;
 }
 
-static int on_open(struct kt_link *link, kt_open_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
+static int on_open(struct kt_link *link, const struct kt_open_options *options, kt_open_cb cb, void *ctx,
+    struct kt_open **out, struct kt_err *err)
 {
     struct link *l = KT_CONTAINER(link, struct link, link);
-    int rc = call(l, cb, NULL, ctx, out, err);
+    int rc = call(l, options, cb, NULL, ctx, out, err);
     l->next++;
     return rc;
 }
@@ -25,7 +27,7 @@ static int on_open(struct kt_link *link, kt_open_cb cb, void *ctx, struct kt_ope
 /* Of the session that the next stream would get. */
 static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
 {
-    return call(KT_CONTAINER(link, struct link, link), NULL, cb, ctx, out, err);
+    return call(KT_CONTAINER(link, struct link, link), NULL, NULL, cb, ctx, out, err);
 }
 
 /* ---- events ---- */
@@ -58,31 +60,13 @@ static int on_stay(struct kt_link *link, struct kt_err *err)
 
 /* ---- settings ---- */
 
-/* The values that a live link can follow. */
-static struct kt_kcptun_config changed(const struct kt_kcptun_config *now, const struct kt_kcptun_config *to)
-{
-    struct kt_kcptun_config c = *now;
-    c.nodelay = to->nodelay;
-    c.interval_ms = to->interval_ms;
-    c.resend = to->resend;
-    c.nc = to->nc;
-    c.acknodelay = to->acknodelay;
-    c.sndwnd = to->sndwnd;
-    c.rcvwnd = to->rcvwnd;
-    c.datashard = to->datashard;
-    c.parityshard = to->parityshard;
-    c.ratelimit = to->ratelimit;
-    c.suspect_us = to->suspect_us;
-    c.dead_us = to->dead_us;
-    return c;
-}
-
-static int on_set(struct kt_link *link, const struct kt_kcptun_config *cfg, struct kt_err *err)
+static int on_set(struct kt_link *link, const struct kt_settings *to, struct kt_err *err)
 {
     struct link *l = KT_CONTAINER(link, struct link, link);
     struct kt_kcptun_context *sh = l->sh;
-    const struct kt_kcptun_config c = changed(&sh->cfg, cfg);
-    int rc = kt_kcptun_check(&c, err);
+    struct kt_kcptun_config c = sh->cfg;
+    kt_settings_follow(&kt_kcptun_settings, &c.common, to);
+    int rc = kt_kcptun_check(&c.common, err);
     if (rc) return rc;
     sh->cfg = c;
     for (struct kt_list *n = l->draining.next; n != &l->draining; n = n->next) {
@@ -111,7 +95,7 @@ static void add(const struct dial *d, struct kt_link_stats *sum)
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 {
     const struct link *l = KT_CONTAINER(link, struct link, link);
-    *out = (struct kt_link_stats){.total = l->ended, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = &kt_kcptun_wire, .total = l->ended, .since_heard_us = UINT64_MAX};
     for (size_t i = 0; i < l->sh->cfg.conn; i++) {
         add(l->slots[i].dial, out);
         add(l->slots[i].dead, out);
@@ -159,12 +143,13 @@ static const struct kt_link_ops ops = {.open = on_open,
     .stats = on_stats,
     .close = on_close};
 
-int kt_kcptun_link(struct kt_io *io, const struct kt_kcptun_config *cfg, const struct kt_log *log,
-    struct kt_counters *counters, struct kt_link **out, struct kt_err *err)
+int kt_kcptun_link(
+    const struct kt_wire_env *env, const struct kt_settings *s, struct kt_link **out, struct kt_err *err)
 {
+    const struct kt_kcptun_config *cfg = kt_kcptun_config(s);
     struct link *l = calloc(1, sizeof *l);
     if (!l) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    int rc = kt_kcptun_context_new(&l->sh, io, cfg, true, log, counters, err);
+    int rc = kt_kcptun_context_new(&l->sh, env, cfg, true, err);
     if (rc) {
         free(l);
         return rc;
@@ -180,7 +165,7 @@ int kt_kcptun_link(struct kt_io *io, const struct kt_kcptun_config *cfg, const s
     kt_calls_init(&l->calls, l->sh);
     kt_turn_init(&l->turn, on_turn, l);
     l->link.ops = &ops;
-    if (cfg->stay) on_stay(&l->link, NULL);
+    if (s->stay) on_stay(&l->link, NULL);
     *out = &l->link;
     return 0;
 }

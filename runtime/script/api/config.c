@@ -1,149 +1,142 @@
-/* Flat tables to kcptun configurations: see config.h. */
+/* Settings: see config.h. What a table says is found by walking the wire's rows. */
 #include "script/api/config.h"
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-enum kind { FLAG, U32, U64, SIZE, INT, SECONDS };
-
-static const struct {
-    const char *key;
-    enum kind kind;
-    size_t offset;
-} fields[] = {
-#define FIELD(key, kind, member)                                                                             \
-    {                                                                                                        \
-        key, kind, offsetof(struct kt_kcptun_config, member)                                                 \
-    }
-    FIELD("qpp", FLAG, qpp),
-    FIELD("qpp_count", U32, qpp_count),
-    FIELD("tuncrypt", FLAG, tuncrypt),
-    FIELD("mtu", U32, mtu),
-    FIELD("sndwnd", U32, sndwnd),
-    FIELD("rcvwnd", U32, rcvwnd),
-    FIELD("nodelay", FLAG, nodelay),
-    FIELD("interval_ms", U32, interval_ms),
-    FIELD("resend", U32, resend),
-    FIELD("nc", FLAG, nc),
-    FIELD("acknodelay", FLAG, acknodelay),
-    FIELD("datashard", U32, datashard),
-    FIELD("parityshard", U32, parityshard),
-    FIELD("ratelimit", U64, ratelimit),
-    FIELD("compress", FLAG, compress),
-    FIELD("smux_version", U32, smux_version),
-    FIELD("smux_buffer", U64, smux_buffer),
-    FIELD("stream_buffer", U32, stream_buffer),
-    FIELD("frame_size", U32, frame_size),
-    FIELD("max_streams", U32, max_streams),
-    FIELD("max_sessions", U32, max_sessions),
-    FIELD("memory", U64, memory),
-    FIELD("keepalive", SECONDS, keepalive_us),
-    FIELD("suspect_after", SECONDS, suspect_us),
-    FIELD("dead_after", SECONDS, dead_us),
-    FIELD("conn", U32, conn),
-    FIELD("expire", SECONDS, expire_us),
-    FIELD("scavenge", SECONDS, scavenge_us),
-    FIELD("dscp", INT, dscp),
-    FIELD("sockbuf", SIZE, sockbuf),
-    FIELD("stay", FLAG, stay),
-#undef FIELD
-};
-
-/* The value on top of the stack, which the schema has let through: nothing here can be out of a 32-bit range.
- */
-static void store(lua_State *L, enum kind kind, void *at)
+/* Pushes what the table at idx has at a path of one or two names; nil: nothing. True if it has `false` in place of
+ * the second name's table: the whole group is off. */
+static bool lookup(lua_State *L, int idx, const char *path)
 {
-    lua_Number n = lua_tonumber(L, -1);
-    uint64_t u = n > 0 ? (uint64_t)(n + 0.5) : 0;
-    switch (kind) {
-    case FLAG:
-        *(bool *)at = lua_toboolean(L, -1);
-        break;
-    case U32:
-        *(uint32_t *)at = u > UINT32_MAX ? UINT32_MAX : (uint32_t)u;
-        break;
-    case U64:
-        *(uint64_t *)at = u;
-        break;
-    case SIZE:
-        *(size_t *)at = u;
-        break;
-    case INT:
-        *(int *)at = u > INT32_MAX ? INT32_MAX : (int)u;
-        break;
-    case SECONDS:
-        *(uint64_t *)at = (uint64_t)(n * 1e6 + 0.5);
-        break;
+    const char *dot = strchr(path, '.');
+    if (!dot) {
+        lua_getfield(L, idx, path);
+        return false;
+    }
+    lua_pushlstring(L, path, (size_t)(dot - path));
+    lua_gettable(L, idx);
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, dot + 1);
+        lua_remove(L, -2);
+        return false;
+    }
+    const bool off = lua_isboolean(L, -1) && !lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    return off;
+}
+
+/* The value on top, which the schema has let through. */
+static uint64_t value_of(lua_State *L, const struct kt_setting *row)
+{
+    const lua_Number n = lua_tonumber(L, -1);
+    switch (row->type) {
+    case KT_SETTING_BOOLEAN:
+    case KT_SETTING_FLAG:
+        return (uint64_t)lua_toboolean(L, -1);
+    case KT_SETTING_DURATION:
+        return (uint64_t)(n * 1e6 + 0.5);
+    default:
+        return n > 0 ? (uint64_t)(n + 0.5) : 0;
     }
 }
 
-/* What the table says over what *out has. */
-static void apply(lua_State *L, int idx, const char *what, struct kt_kcptun_config *out)
+/* Puts what the table says over what s has. */
+static void apply(lua_State *L, int idx, const char *what, const struct kt_wire *wire, struct kt_settings *s)
 {
     lua_getfield(L, idx, "mode");
     const char *mode = lua_tostring(L, -1);
-    if (mode && !kt_kcptun_mode(out, mode)) kt_raise(L, "%s.mode: \"%s\" is not known", what, mode);
+    if (mode && !wire->mode(s, mode)) kt_raise(L, "%s.mode: unknown mode \"%s\"", what, mode);
     lua_pop(L, 1);
 
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-        if (lua_getfield(L, idx, fields[i].key) != LUA_TNIL)
-            store(L, fields[i].kind, (char *)out + fields[i].offset);
+    for (size_t i = 0; i < wire->settings->count; i++) {
+        const struct kt_setting *row = &wire->settings->rows[i];
+        const bool off = lookup(L, idx, row->path);
+        if (off && row->min == 0)
+            kt_setting_set(row, s, 0);
+        else if (row->type == KT_SETTING_NAME && lua_isstring(L, -1))
+            kt_setting_set_name(row, s, lua_tostring(L, -1));
+        else if (row->type != KT_SETTING_NAME && !lua_isnil(L, -1))
+            kt_setting_set(row, s, value_of(L, row));
         lua_pop(L, 1);
     }
 }
 
-void kt_config_change(lua_State *L, int idx, struct kt_kcptun_config *c)
+struct kt_settings *kt_config_change(
+    lua_State *L, int idx, const struct kt_wire *wire, const struct kt_settings *s)
 {
     struct kt_err err = {0};
-    apply(L, idx, "link:set", c);
-    if (kt_kcptun_check(c, &err)) kt_raise(L, "link:set: %s", err.text);
+    struct kt_settings *c = lua_newuserdatauv(L, wire->settings->size, 0);
+    memcpy(c, s, wire->settings->size);
+    apply(L, idx, "link:set", wire, c);
+    if (wire->check(c, &err)) kt_raise(L, "link:set: %s", err.text);
+    return c;
 }
 
-void kt_config_read(lua_State *L, int idx, const char *what, bool client, struct kt_kcptun_config *out)
+struct kt_settings *kt_config_read(
+    lua_State *L, int idx, const char *what, bool client, const struct kt_wire **wire)
 {
     luaL_checktype(L, idx, LUA_TTABLE);
-    kt_kcptun_defaults(out, client);
+    lua_getfield(L, idx, "wire");
+    *wire = kt_wire_find(luaL_checkstring(L, -1));
+    if (!*wire) kt_raise(L, "%s.wire: unknown wire \"%s\"", what, lua_tostring(L, -1));
+    lua_pop(L, 1);
+
+    struct kt_settings *s = lua_newuserdatauv(L, (*wire)->settings->size, 1);
     struct kt_err err = {0};
+    (*wire)->defaults(s, client);
+    lua_pushvalue(L, idx);
+    lua_setiuservalue(L, -2, 1);
 
     const char *where = client ? "remote" : "on";
     lua_getfield(L, idx, where);
     const char *at = lua_tostring(L, -1);
     unsigned flags = KT_ENDPOINT_RANGE | (client ? KT_ENDPOINT_HOST : KT_ENDPOINT_ZERO);
-    if (!at || kt_endpoint_parse(&out->at, at, flags, &err))
+    if (!at || kt_endpoint_parse(&s->at, at, flags, &err))
         kt_raise(L, "%s.%s: %s", what, where, at ? err.text : "missing");
     lua_pop(L, 1);
 
-    lua_getfield(L, idx, "crypt");
-    if (lua_isstring(L, -1)) out->crypt = lua_tostring(L, -1);
-    lua_pop(L, 1);
-
     lua_getfield(L, idx, "key");
-    const char *key = kt_lua_secret_bytes(L, -1, &out->key_len);
-    if (!key) kt_raise(L, "%s.key: missing", what);
-    out->key = key;
+    s->key = kt_lua_secret_bytes(L, -1, &s->key_len);
+    if (!s->key) kt_raise(L, "%s.key: missing", what);
     lua_pop(L, 1);
 
-    apply(L, idx, what, out);
-    if (kt_kcptun_check(out, &err)) kt_raise(L, "%s: %s", what, err.text);
+    lua_getfield(L, idx, "stay");
+    s->stay = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+
+    apply(L, idx, what, *wire, s);
+    if ((*wire)->check(s, &err)) kt_raise(L, "%s: %s", what, err.text);
+    return s;
 }
 
-void kt_config_log(
-    const struct kt_kcptun_config *c, const char *mode, const struct kt_service *s, const char *what)
+void kt_config_forget_key(struct kt_settings *s)
 {
-    if (kt_origin_embedded(s->origin->source)) return;
-    char fec[32] = "no fec";
-    if (c->datashard && c->parityshard) snprintf(fec, sizeof fec, "fec %u/%u", c->datashard, c->parityshard);
-    kt_log(s->rt->log, KT_LOG_INFO, "%s %s: %s, %s, mtu %u, windows %u/%u, %s, %s, smux %u%s%s", what,
-        s->name, c->crypt, mode, c->mtu, c->sndwnd, c->rcvwnd, fec, c->compress ? "snappy" : "no compression",
-        c->smux_version, c->qpp ? ", qpp" : "", c->tuncrypt ? ", tuncrypt" : "");
+    s->key = NULL;
+    s->key_len = 0;
+}
 
-    static const char known[] = "it's a secrect";
-    const char *weak = NULL;
-    if (c->key_len == 0)
-        weak = "empty";
-    else if (c->key_len == sizeof known - 1 && memcmp(c->key, known, sizeof known - 1) == 0)
-        weak = "kcptun's default, which everybody knows";
-    if (weak) kt_log(s->rt->log, KT_LOG_WARN, "the key is %s: anyone can read and use this tunnel", weak);
+void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, const struct kt_service *service,
+    const char *what)
+{
+    if (kt_origin_embedded(service->origin->source)) return;
+    const struct kt_log *log = service->rt->log;
+    char text[200];
+    wire->summary(s, text, sizeof text);
+    kt_log(log, KT_LOG_INFO, "%s %s: %s", what, service->name, text);
+    const char *weak = wire->weak_key(s);
+    if (weak) kt_log(log, KT_LOG_WARN, "the key is %s: anyone can read and use this tunnel", weak);
+}
+
+struct kt_wire_env kt_config_env(const struct kt_runtime *rt)
+{
+    return (struct kt_wire_env){.io = rt->io, .log = rt->log, .counters = rt->counters, .starts = rt->starts};
+}
+
+static void set_number(void *ctx, const char *name, double value)
+{
+    lua_State *L = ctx;
+    kt_push_number(L, value);
+    lua_setfield(L, -2, name);
 }
 
 void kt_config_push_stats(lua_State *L, const struct kt_link_stats *s)
@@ -156,7 +149,6 @@ void kt_config_push_stats(lua_State *L, const struct kt_link_stats *s)
         {"streams", (double)s->streams},
         {"srtt", (double)s->srtt_us / 1e6},
         {"rttvar", (double)s->rttvar_us / 1e6},
-        {"rto", (double)s->rto_us / 1e6},
         {"segs_out", (double)s->total.segs_out},
         {"segs_retrans", (double)s->total.segs_retrans},
         {"segs_recovered", (double)s->total.segs_recovered},
@@ -164,8 +156,6 @@ void kt_config_push_stats(lua_State *L, const struct kt_link_stats *s)
         {"bytes_out", (double)s->total.bytes_out},
         {"inflight", (double)s->inflight},
         {"queued", (double)s->queued},
-        {"rmt_wnd", (double)s->rmt_wnd},
-        {"cwnd", (double)s->cwnd},
         {"since_heard", s->since_heard_us == UINT64_MAX ? HUGE_VAL : (double)s->since_heard_us / 1e6},
         {"since", (double)s->up_us / 1e6},
         {"loss", kt_link_loss(s)},
@@ -174,11 +164,12 @@ void kt_config_push_stats(lua_State *L, const struct kt_link_stats *s)
         {"retransmitted", (double)s->total.segs_retrans},
         {"recovered", (double)s->total.segs_recovered},
     };
-    lua_createtable(L, 0, sizeof values / sizeof values[0] + 1);
+    lua_createtable(L, 0, sizeof values / sizeof values[0] + 1 + KT_LINK_OWN_STATS);
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         kt_push_number(L, values[i].value);
         lua_setfield(L, -2, values[i].key);
     }
+    s->wire->describe(s, set_number, L);
     lua_pushboolean(L, s->up);
     lua_setfield(L, -2, "up");
 }

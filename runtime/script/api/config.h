@@ -1,24 +1,32 @@
-/* What kt.link and kt.accept were told, as the wire wants it. */
+/* The tables of kt.link and kt.accept as settings of a wire, and a wire's figures as tables. */
 #ifndef KT_SCRIPT_API_CONFIG_H
 #define KT_SCRIPT_API_CONFIG_H
 
 #include <lua.h>
-#include "link/kcptun/kcptun.h"
+#include "link/wire.h"
 #include "script/core/script.h"
 #include "script/core/service.h"
 
-/* Reads the flat table at idx, which kt.link or kt.accept made after checking it (lua/kt/init.lua), over the
- * defaults. Keys: the fields of struct kt_kcptun_config with times in seconds, and `mode`. Raises what the
- * wire finds wrong. Strings in out are anchored by the table. */
-void kt_config_read(lua_State *L, int idx, const char *what, bool client, struct kt_kcptun_config *out);
+/* Reads the table at idx, which kt.link or kt.accept has checked and completed (lua/kt/init.lua), and pushes a
+ * userdata that holds the settings; strings in them are anchored by its uservalue, the table. Raises what the wire
+ * finds wrong. */
+struct kt_settings *kt_config_read(
+    lua_State *L, int idx, const char *what, bool client, const struct kt_wire **wire);
 
-/* Reads a table as above with nothing but what is to change into what is. */
-void kt_config_change(lua_State *L, int idx, struct kt_kcptun_config *c);
+/* Pushes a copy of s with the changes that the table at idx (link:set's) makes. */
+struct kt_settings *kt_config_change(
+    lua_State *L, int idx, const struct kt_wire *wire, const struct kt_settings *s);
 
-/* Logs what was opened ("link to", "vps:29900") with its settings, and warns when the key is the one that
- * everybody knows. The verbs in the binary tell of their settings themselves. */
-void kt_config_log(
-    const struct kt_kcptun_config *c, const char *mode, const struct kt_service *s, const char *what);
+/* What a handle's settings hold besides the table's values is not read any more: the key. */
+void kt_config_forget_key(struct kt_settings *s);
+
+/* Logs what was opened ("link to", "vps:29900") with its settings, and warns when the key protects nothing. The
+ * verbs in the binary report their settings themselves. */
+void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, const struct kt_service *service,
+    const char *what);
+
+/* What links and acceptors of this runtime are made in. */
+struct kt_wire_env kt_config_env(const struct kt_runtime *rt);
 
 /* Pushes a table of a link's or an acceptor's figures. */
 void kt_config_push_stats(lua_State *L, const struct kt_link_stats *stats);

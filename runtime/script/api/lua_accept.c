@@ -14,18 +14,18 @@ struct door {
 };
 
 struct kt_lua_acceptor {
-    struct kt_service service;      /* first */
-    struct door *door;              /* NULL: not open */
-    struct kt_link_totals ended;    /* of an acceptor that was closed */
-    bool drains;                    /* its sessions go on, and bring nothing new */
-    struct door *next;              /* during a reload: whose change of settings is prepared */
-    struct kt_kcptun_config config; /* its strings are anchored by uservalue 1 */
-    char mode[16];
-    int on_link; /* registry reference to the function for peers, or LUA_NOREF */
+    struct kt_service service;   /* first */
+    struct door *door;           /* NULL: not open */
+    struct kt_link_totals ended; /* of an acceptor that was closed */
+    bool drains;                 /* its sessions go on, and bring nothing new */
+    struct door *next;           /* during a reload: whose change of settings is prepared */
+    const struct kt_wire *wire;
+    struct kt_settings *settings; /* the userdata in uservalue 1 */
+    int on_link;                  /* registry reference to the function for peers, or LUA_NOREF */
     const struct kt_origin *on_link_at;
 };
 
-static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
+static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
 {
     const struct door *door = ctx;
     struct kt_service *s = &door->owner->service;
@@ -34,13 +34,13 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
     else if (s->handler == LUA_NOREF) /* made in a task, which has not said yet who serves */
         kt_pipe_reset(stream, KT_ECANCELED);
     else
-        kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
+        kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer->address);
 }
 
 struct arrival {
     const struct kt_lua_acceptor *a;
     struct kt_link *link;
-    const char *peer;
+    const struct kt_peer_info *peer;
 };
 
 /* Protected: → handler, the link's handle */
@@ -52,18 +52,12 @@ static int prepare_link(lua_State *L)
     return 2;
 }
 
-static void on_link(void *ctx, struct kt_link *link, const char *peer)
+static void on_link(void *ctx, struct kt_link *link, const struct kt_peer_info *peer)
 {
     const struct kt_lua_acceptor *a = ((const struct door *)ctx)->owner;
     struct kt_runtime *rt = a->service.rt;
     const struct arrival v = {a, link, peer};
     if (a->on_link != LUA_NOREF && rt->phase == KT_RUN) kt_task_prepare(rt, a->on_link_at, prepare_link, &v);
-}
-
-static void forget_strings(struct kt_lua_acceptor *a)
-{
-    a->config.key = NULL;
-    a->config.crypt = NULL;
 }
 
 static int open(struct kt_service *s, struct kt_err *err)
@@ -73,16 +67,16 @@ static int open(struct kt_service *s, struct kt_err *err)
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
     door->owner = a;
-    int rc = kt_kcptun_accept(s->rt->io, &a->config, s->rt->log, s->rt->counters, s->rt->starts, &events,
-        door, &door->acceptor, err);
+    const struct kt_wire_env env = kt_config_env(s->rt);
+    int rc = a->wire->accept(&env, a->settings, &events, door, &door->acceptor, err);
     if (rc == 0) {
         a->door = door;
         kt_log(s->rt->log, KT_LOG_INFO, "listening on %s (UDP)", s->name);
-        kt_config_log(&a->config, a->mode, s, "accepting links on");
+        kt_config_log(a->wire, a->settings, s, "accepting links on");
     } else {
         free(door);
     }
-    forget_strings(a);
+    kt_config_forget_key(a->settings);
     return rc;
 }
 
@@ -126,21 +120,20 @@ static void close_acceptor(struct kt_service *s)
 
 static const struct kt_endpoint *binds(const struct kt_service *s)
 {
-    return &((const struct kt_lua_acceptor *)s)->config.at;
+    return &((const struct kt_lua_acceptor *)s)->settings->at;
 }
 
 static bool heir(const struct kt_service *s, const struct kt_service *old)
 {
     const struct kt_lua_acceptor *a = (const struct kt_lua_acceptor *)s,
                                  *o = (const struct kt_lua_acceptor *)old;
-    return kt_endpoint_equal(&a->config.at, &o->config.at);
+    return a->wire == o->wire && kt_endpoint_equal(&a->settings->at, &o->settings->at);
 }
 
 static int prepare(struct kt_service *s, struct kt_service *old, struct kt_err *err)
 {
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
-    bool differs;
-    int rc = kt_kcptun_change(((struct kt_lua_acceptor *)old)->door->acceptor, &a->config, &differs, err);
+    int rc = kt_acceptor_prepare(((struct kt_lua_acceptor *)old)->door->acceptor, a->settings, err);
     if (rc == 0) a->next = ((struct kt_lua_acceptor *)old)->door;
     return rc;
 }
@@ -148,7 +141,7 @@ static int prepare(struct kt_service *s, struct kt_service *old, struct kt_err *
 static void forgo(struct kt_service *s)
 {
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
-    kt_kcptun_change_drop(a->next->acceptor);
+    kt_acceptor_drop(a->next->acceptor);
     a->next = NULL;
 }
 
@@ -161,15 +154,15 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     a->next = NULL;
     keep_totals((struct kt_lua_acceptor *)old);
     ((struct kt_lua_acceptor *)old)->door = NULL;
-    kt_kcptun_change_apply(a->door->acceptor, &change);
-    if (change.changed) kt_config_log(&a->config, a->mode, s, "accepting links on");
+    kt_acceptor_apply(a->door->acceptor, &change);
+    if (change.changed) kt_config_log(a->wire, a->settings, s, "accepting links on");
     if (change.changed && change.sessions)
         kt_log(s->rt->log, KT_LOG_INFO, "%s: %zu sessions keep the settings that they began with%s", s->name,
             change.sessions,
             change.retired ? ", take no new streams, as the key is another one, and end with those they have"
                            : "");
-    kt_kcptun_handed_over(a->door->acceptor);
-    forget_strings(a);
+    kt_acceptor_adopt(a->door->acceptor);
+    kt_config_forget_key(a->settings);
 }
 
 static const struct kt_service_ops ops = {
@@ -193,19 +186,18 @@ static const struct kt_service_ops ops = {
 /* core.accept(config) → acceptor | nil, err */
 static int accept_on(lua_State *L)
 {
-    struct kt_kcptun_config config;
-    kt_config_read(L, 1, "accept", false, &config);
-    kt_service_localhost(&config.at);
+    const struct kt_wire *wire;
+    struct kt_settings *settings = kt_config_read(L, 1, "accept", false, &wire);
+    kt_service_localhost(&settings->at);
     struct kt_lua_acceptor *a = kt_handle_push(L, KT_HANDLE_ACCEPTOR, sizeof *a, 1);
-    a->config = config;
+    a->wire = wire;
+    a->settings = settings;
     a->on_link = LUA_NOREF;
-    lua_pushvalue(L, 1);
+    lua_pushvalue(L, -2);
     lua_setiuservalue(L, -2, 1);
-    lua_getfield(L, 1, "mode");
-    snprintf(a->mode, sizeof a->mode, "%s", lua_tostring(L, -1) ? lua_tostring(L, -1) : "fast");
     lua_getfield(L, 1, "on");
     snprintf(a->service.name, sizeof a->service.name, "%s", lua_tostring(L, -1));
-    lua_pop(L, 2);
+    lua_pop(L, 1);
     return kt_service_enter(L, &a->service, &ops);
 }
 
@@ -240,7 +232,7 @@ static int on(lua_State *L)
 static int acceptor_stats(lua_State *L)
 {
     const struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "stats");
-    struct kt_link_stats stats = {.total = a->ended, .since_heard_us = UINT64_MAX};
+    struct kt_link_stats stats = {.wire = a->wire, .total = a->ended, .since_heard_us = UINT64_MAX};
     if (a->door) kt_acceptor_stats(a->door->acceptor, &stats);
     kt_config_push_stats(L, &stats);
     return 1;

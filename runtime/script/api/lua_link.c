@@ -22,10 +22,10 @@ static void on_down(void *ctx, const struct kt_err *why)
     kt_lua_link_down(ctx, why);
 }
 
-static void on_stream(void *ctx, struct kt_pipe *stream, const char *peer)
+static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
 {
     const struct kt_service *s = &((struct kt_lua_link *)ctx)->service;
-    kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
+    kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer->address);
 }
 
 static void on_carries(void *ctx, bool anything)
@@ -54,12 +54,12 @@ static void served(struct kt_service *s)
 static int open(struct kt_service *s, struct kt_err *err)
 {
     struct kt_lua_link *l = (struct kt_lua_link *)s;
-    int rc = kt_kcptun_link(s->rt->io, &l->config, s->rt->log, s->rt->counters, &l->link, err);
-    if (rc == 0) kt_config_log(&l->config, l->mode, s, "link to");
-    l->config.key = NULL;
-    l->config.crypt = NULL;
+    const struct kt_wire_env env = kt_config_env(s->rt);
+    int rc = l->wire->link(&env, l->settings, &l->link, err);
+    if (rc == 0) kt_config_log(l->wire, l->settings, s, "link to");
+    kt_config_forget_key(l->settings);
     if (rc) return rc;
-    s->stays = l->config.stay;
+    s->stays = l->settings->stay;
     if (s->handler != LUA_NOREF)
         served(s);
     else
@@ -85,7 +85,7 @@ static void wake_all(struct kt_lua_link *l, int code, const char *text)
 
 void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out)
 {
-    *out = (struct kt_link_stats){.total = l->ended, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = l->wire, .total = l->ended, .since_heard_us = UINT64_MAX};
     if (l->link) kt_link_stats(l->link, out);
 }
 
@@ -137,15 +137,13 @@ struct kt_lua_link *kt_lua_link_push(lua_State *L)
 /* core.link(config) → link | nil, err */
 static int link_to(lua_State *L)
 {
-    struct kt_kcptun_config config;
-    kt_config_read(L, 1, "link", true, &config);
+    const struct kt_wire *wire;
+    struct kt_settings *settings = kt_config_read(L, 1, "link", true, &wire);
     struct kt_lua_link *l = kt_lua_link_push(L);
-    l->config = config;
-    lua_pushvalue(L, 1);
+    l->wire = wire;
+    l->settings = settings;
+    lua_pushvalue(L, -2);
     lua_setiuservalue(L, -2, KT_LINK_CONFIG);
-    lua_getfield(L, 1, "mode");
-    snprintf(l->mode, sizeof l->mode, "%s", lua_tostring(L, -1) ? lua_tostring(L, -1) : "fast");
-    lua_pop(L, 1);
     lua_getfield(L, 1, "remote");
     snprintf(l->service.name, sizeof l->service.name, "%s", lua_tostring(L, -1));
     lua_setiuservalue(L, -2, KT_LINK_REMOTE); /* the peer of its streams */
@@ -164,13 +162,15 @@ static void on_peer_down(void *ctx, const struct kt_err *why)
     kt_service_close(&l->service);
 }
 
-void kt_lua_link_peer(lua_State *L, struct kt_lua_link *l, struct kt_link *link, const char *peer)
+void kt_lua_link_peer(
+    lua_State *L, struct kt_lua_link *l, struct kt_link *link, const struct kt_peer_info *peer)
 {
     static const struct kt_link_events events = {.down = on_peer_down};
     l->peer = true;
-    lua_pushstring(L, peer);
+    l->wire = peer->wire;
+    lua_pushstring(L, peer->address);
     lua_setiuservalue(L, -2, KT_LINK_REMOTE);
-    snprintf(l->service.name, sizeof l->service.name, "%s", peer);
+    snprintf(l->service.name, sizeof l->service.name, "%s", peer->address);
     kt_service_adopt(L, &l->service, &ops);
     l->link = link;
     kt_link_listen(link, &events, l);
@@ -201,11 +201,9 @@ static const struct kt_err *why_not(struct kt_task *t)
     return why && why->code ? why : NULL;
 }
 
-/* The stack: the link, the stream's priority and weight, its handle. Nothing of the stream has left yet. */
+/* The stack: the link, the stream's handle. */
 static int finish(lua_State *L, struct kt_task *t)
 {
-    const struct kt_stream_policy policy = {(uint32_t)lua_tointeger(L, -3), (uint32_t)lua_tointeger(L, -2)};
-    kt_stream_set(t->pipe, &policy);
     kt_lua_pipe_take(L, t, NULL);
     return 1;
 }
@@ -232,14 +230,14 @@ static int link_open(lua_State *L)
     if (client) kt_log(t->rt->log, KT_LOG_DEBUG, "a stream to %s for %s", l->service.name, client);
 
     lua_settop(L, 1);
-    lua_pushinteger(L, priority.value);
-    lua_pushinteger(L, weight.value);
     kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* now, so that there is memory for it when the stream is there */
     lua_getiuservalue(L, 1, KT_LINK_REMOTE);
     lua_setiuservalue(L, -2, 1);
     struct kt_err err = {0};
     struct kt_open *op;
-    int rc = kt_link_open(l->link, opened, t, &op, &err);
+    const struct kt_open_options options = {
+        .client = client, .policy = {(uint32_t)priority.value, (uint32_t)weight.value}};
+    int rc = kt_link_open(l->link, &options, opened, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     t->op = op;
     t->why = why_not;
@@ -285,7 +283,7 @@ static int link_probe(lua_State *L)
 
 static const char settings; /* its address names kt.init's reader in the registry */
 
-/* core.install_settings(fn): fn(value, mode now) → a flat table of what is to change, mode then; raises */
+/* core.install_settings(fn): fn(value, mode now) → a table of what is to change; raises */
 static int install_settings(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -301,16 +299,14 @@ static int link_set(lua_State *L)
     lua_settop(L, 2);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &settings);
     lua_pushvalue(L, 2);
-    lua_pushstring(L, l->peer ? "" : l->mode);
-    lua_call(L, 2, 2);
+    lua_pushstring(L, l->peer ? "" : l->settings->mode);
+    lua_call(L, 2, 1);
     if (l->service.closed) return kt_err_return(L, KT_ECLOSED, CLOSED);
-    struct kt_kcptun_config c = l->config;
+    const struct kt_settings *changed = l->peer ? NULL : kt_config_change(L, 3, l->wire, l->settings);
     struct kt_err err = {0};
-    if (!l->peer) kt_config_change(L, 3, &c);
-    int rc = l->link ? kt_link_set(l->link, &c, &err) : 0;
+    int rc = l->link ? kt_link_set(l->link, changed, &err) : 0;
     if (rc) return kt_err_return(L, rc, err.text);
-    l->config = c;
-    snprintf(l->mode, sizeof l->mode, "%s", lua_tostring(L, 4));
+    if (changed) memcpy(l->settings, changed, l->wire->settings->size);
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -21,9 +21,9 @@ struct kt_lua_link {
     struct kt_list waiting;      /* tasks: kt_link_close forgets their calls without a word */
     struct kt_list watches;      /* of the handlers (lua_link_on.c) */
     unsigned last_watch;
-    bool peer;                      /* an acceptor's */
-    struct kt_kcptun_config config; /* as set; its strings are anchored by uservalue 1, until it is open */
-    char mode[16];
+    bool peer; /* an acceptor's */
+    const struct kt_wire *wire;
+    struct kt_settings *settings; /* as set; the userdata in KT_LINK_CONFIG. NULL: an acceptor's link */
 };
 
 /* Its uservalues: */
@@ -33,7 +33,8 @@ enum { KT_LINK_CONFIG = 1, KT_LINK_REMOTE, KT_LINK_HANDLERS, KT_LINK_USERVALUES 
 struct kt_lua_link *kt_lua_link_push(lua_State *L);
 /* Makes the handle on top one of a link that an acceptor gave out. May raise; takes nothing until it cannot.
  */
-void kt_lua_link_peer(lua_State *L, struct kt_lua_link *l, struct kt_link *link, const char *peer);
+void kt_lua_link_peer(
+    lua_State *L, struct kt_lua_link *l, struct kt_link *link, const struct kt_peer_info *peer);
 
 /* Its figures now: of a link that is not open none but the totals that it came to. */
 void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out);

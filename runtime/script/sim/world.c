@@ -1,7 +1,7 @@
 /* Worlds: their making and end, time, events, and the way from a callback into Lua. See core.h. */
 #include <stdlib.h>
 #include <string.h>
-#include "crypto/kcptun/seal.h"
+#include "crypto/crypto.h"
 #include "script/sim/core.h"
 
 #define WORLDS "kt.sim.worlds" /* registry: the worlds by where they are, weak */

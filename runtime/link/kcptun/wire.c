@@ -1,0 +1,43 @@
+/* kcptun's wire as the rest of kt sees it (link/wire.h). */
+#include <stdio.h>
+#include <string.h>
+#include "link/kcptun/kcptun.h"
+
+static void summary(const struct kt_settings *s, char *text, size_t size)
+{
+    const struct kt_kcptun_config *c = kt_kcptun_config(s);
+    char fec[32] = "no fec";
+    if (c->datashard && c->parityshard) snprintf(fec, sizeof fec, "fec %u/%u", c->datashard, c->parityshard);
+    snprintf(text, size, "%s, %s, mtu %u, windows %u/%u, %s, %s, smux %u%s%s", c->crypt, s->mode, c->mtu,
+        c->sndwnd, c->rcvwnd, fec, c->compress ? "snappy" : "no compression", c->smux_version,
+        c->qpp ? ", qpp" : "", c->tuncrypt ? ", tuncrypt" : "");
+}
+
+static const char *weak_key(const struct kt_settings *s)
+{
+    if (s->key_len == 0) return "empty";
+    if (s->key_len == sizeof KT_KCPTUN_KEY - 1 && memcmp(s->key, KT_KCPTUN_KEY, s->key_len) == 0)
+        return "kcptun's default, which everybody knows";
+    return NULL;
+}
+
+static void describe(
+    const struct kt_link_stats *stats, void (*each)(void *ctx, const char *name, double value), void *ctx)
+{
+    each(ctx, "rto", (double)stats->own[KT_KCPTUN_RTO_US] / 1e6);
+    each(ctx, "rmt_wnd", (double)stats->own[KT_KCPTUN_RMT_WND]);
+    each(ctx, "cwnd", (double)stats->own[KT_KCPTUN_CWND]);
+}
+
+const struct kt_wire kt_kcptun_wire = {
+    .name = "kcptun",
+    .settings = &kt_kcptun_settings,
+    .defaults = kt_kcptun_defaults,
+    .mode = kt_kcptun_mode,
+    .check = kt_kcptun_check,
+    .summary = summary,
+    .weak_key = weak_key,
+    .link = kt_kcptun_link,
+    .accept = kt_kcptun_accept,
+    .describe = describe,
+};

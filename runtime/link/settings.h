@@ -1,0 +1,66 @@
+/* Settings of a wire, as a table: one row says a setting's name, type, range, defaults and whether an open link
+ * can change it. Everything else that deals with settings walks the table: reading a script's table, checks,
+ * link:set, and, through lua/kt/wire/, the flags, `kt check`, the types and the reference. */
+#ifndef KT_LINK_SETTINGS_H
+#define KT_LINK_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/addr.h"
+#include "base/err.h"
+
+/* The types of kt.schema. FLAG: a boolean that may be written as 0 or 1. DURATION: ranges and defaults are in
+ * seconds, the value in microseconds. NAME: a string. */
+enum kt_setting_type {
+    KT_SETTING_BOOLEAN,
+    KT_SETTING_FLAG,
+    KT_SETTING_INTEGER,
+    KT_SETTING_SIZE,
+    KT_SETTING_RATE,
+    KT_SETTING_DURATION,
+    KT_SETTING_NAME
+};
+
+struct kt_setting {
+    const char *path;   /* in the table of kt.link or kt.accept: "kcp.mtu" */
+    const char *member; /* in the wire's struct */
+    enum kt_setting_type type;
+    size_t offset, size; /* of the member: a bool, an unsigned integer of 4 or 8 bytes, or a const char * */
+    uint64_t min, max;   /* BOOLEAN and FLAG: 0 and 1; NAME: none */
+    uint64_t link, acceptor; /* defaults */
+    const char *name;        /* NAME: default */
+    bool live;               /* kt_link_set can change it */
+};
+
+/* What every wire's settings begin with; what follows is the wire's own. */
+struct kt_settings {
+    struct kt_endpoint at; /* the peer (link), or where to listen (acceptor) */
+    const void *key; /* raw bytes as typed; read only during the call that makes a link or an acceptor */
+    size_t key_len;
+    char mode[16]; /* the preset that was chosen by name */
+    bool stay;     /* link: dials at once and keeps dialling (kt_link_stay) */
+};
+
+/* The rows of a wire and the size of its struct. */
+struct kt_settings_table {
+    const struct kt_setting *rows;
+    size_t count;
+    size_t size;
+};
+
+/* Zeroes all of it, padding included, and sets the defaults of a link or an acceptor. */
+void kt_settings_init(const struct kt_settings_table *t, struct kt_settings *s, bool client);
+/* 0, or KT_ECONFIG with a sentence that names the setting, its range and its value. */
+int kt_settings_check(const struct kt_settings_table *t, const struct kt_settings *s, struct kt_err *err);
+/* Copies the values that can change while a link is open. */
+void kt_settings_follow(
+    const struct kt_settings_table *t, struct kt_settings *s, const struct kt_settings *to);
+
+uint64_t kt_setting_get(const struct kt_setting *row, const struct kt_settings *s); /* not a NAME */
+/* A value that is too large for the member becomes the largest that fits. Not a NAME. */
+void kt_setting_set(const struct kt_setting *row, struct kt_settings *s, uint64_t value);
+void kt_setting_set_name(
+    const struct kt_setting *row, struct kt_settings *s, const char *name); /* borrowed */
+
+#endif

@@ -1,0 +1,52 @@
+/* The seam between kt and a wire: a protocol that links speak. A wire is one struct kt_wire; what is above
+ * finds it by name and names none of its types. Its settings begin with a struct kt_settings; the rest is the
+ * wire's own, reached through the table of settings only. */
+#ifndef KT_LINK_WIRE_H
+#define KT_LINK_WIRE_H
+
+#include "link/link.h"
+#include "link/settings.h"
+
+struct kt_counters;
+struct kt_io;
+struct kt_log;
+struct kt_starts;
+
+/* What links and acceptors run in; all of it outlives them. */
+struct kt_wire_env {
+    struct kt_io *io;
+    const struct kt_log *log;
+    struct kt_counters *counters;
+    struct kt_starts *starts; /* where acceptors remember sessions that began: shared by all that a recorded
+                                 start could be sent to. NULL: each acceptor has its own */
+};
+
+struct kt_wire {
+    const char *name;
+    const struct kt_settings_table *settings;
+    /* Fills in the defaults of a link or an acceptor; the address is missing yet. */
+    void (*defaults)(struct kt_settings *s, bool client);
+    /* Applies a preset by its name; false for an unknown name. */
+    bool (*mode)(struct kt_settings *s, const char *name);
+    /* 0, or KT_ECONFIG with a sentence: ranges, and rules between settings. */
+    int (*check)(const struct kt_settings *s, struct kt_err *err);
+    /* The settings in a line, for the log. */
+    void (*summary)(const struct kt_settings *s, char *text, size_t size);
+    /* Why the key protects nothing ("empty"), or NULL. */
+    const char *(*weak_key)(const struct kt_settings *s);
+    /* A link to s->at; it dials on first use, or at once if s->stay. Settings are copied. The caller owns it:
+     * kt_link_close. */
+    int (*link)(
+        const struct kt_wire_env *env, const struct kt_settings *s, struct kt_link **out, struct kt_err *err);
+    /* An acceptor on s->at; its sockets are open when this returns. The caller owns it: kt_acceptor_close. */
+    int (*accept)(const struct kt_wire_env *env, const struct kt_settings *s,
+        const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err);
+    /* Calls each for the figures in stats->own, in the units that scripts use. */
+    void (*describe)(const struct kt_link_stats *stats,
+        void (*each)(void *ctx, const char *name, double value), void *ctx);
+};
+
+/* NULL: no wire has this name. */
+const struct kt_wire *kt_wire_find(const char *name);
+
+#endif
