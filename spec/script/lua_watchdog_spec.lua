@@ -96,8 +96,8 @@ describe("table.concat, insert, move, remove and unpack", function()
       local function show(...)
         local out = table.pack(...)
         for i = 1, out.n do
-          local text = tostring(out[i]):gsub("^table: .*", "table"):gsub("'table%%.", "'"):gsub("^[^\n]-:%%d+: ", "")
-          out[i] = text:gsub("#[12] to 'remove' %%(pos", "#2 to 'remove' (pos")
+          local text = tostring(out[i]):gsub("^table: .*", "table"):gsub("(#%%d to )'[%%w_.]+'", "%%1'it'"):gsub("^[^\n]-:%%d+: ", "")
+          out[i] = text:gsub("#[12] to 'it' %%(pos", "#2 to 'it' (pos")
         end
         return table.concat(out, " ", 1, out.n)
       end
@@ -124,7 +124,7 @@ describe("table.concat, insert, move, remove and unpack", function()
         for _, proxied in ipairs { false, true } do
           for _, a in ipairs(numbers) do
             local a = a or nil
-            -- (Debian's Lua 5.4.4 blames the first argument for a wrong position of remove.)
+            -- (Lua 5.4.4 blames the first argument for a wrong position of remove; which name of a function it finds differs.)
             logged = {} try("remove", table.remove, list(n, proxied), a)
             logged = {} try("insert", table.insert, list(n, proxied), a, "v")
             logged = {} try("unpack", table.unpack, list(n, proxied), a)
