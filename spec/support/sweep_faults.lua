@@ -122,6 +122,7 @@ local function kinds(world)
     local tunnel, o = d.pick(net.tunnels), settings.ills(d, false)
     local side = d.pick { "there", "back" }
     o.rate = o.rate or d.one_in(2) and 200000 or nil
+    settings.prompt(o)
     return ("%s changes to %s"):format(tostring(tunnel.link), settings.literal { [side] = o }), function() tunnel.link:set { [side] = o } end
   end)
 
@@ -187,16 +188,17 @@ local function kinds(world)
     return "end the script of " .. h.name, function()
       local script = running(h)
       if not script then return end
+      local life = h.crashes -- after a crash the same script runs again, and has not been told
       script:signal "TERM" -- the second one ends it at once
-      if told_to_end[script] then return end
-      told_to_end[script] = true
+      if told_to_end[script] == life then return end
+      told_to_end[script] = life
       disturb("an end in good order", h)
       local until_then = w:now() + 7 -- 5 s to finish, then up to 1 s for the other ends to hear what was reset
-      while script:is_running() do
+      while script:is_running() and h.crashes == life do
         if w:now() > until_then then error(("the script of %s goes on after a TERM"):format(h.name), 0) end
         w:sleep(0.1)
       end
-      if not script.exit_code then return end -- crashed or killed meanwhile
+      if h.crashes ~= life or not script.exit_code then return end -- crashed or killed meanwhile
       if script.exit_code ~= 0 then error(("the script of %s ended with code %s after a TERM"):format(h.name, script.exit_code), 0) end
       start_anew(h, lasts / 3)
     end
@@ -219,8 +221,12 @@ local function kinds(world)
   table.insert(gentle, function(lasts)
     local h = d.pick(world.hosts)
     local others = {}
-    for i, tunnel in ipairs(h.tunnels or {}) do others[i] = settings.own(d, tunnel.far.both, tunnel.datagram) end
-    if h.settings then others[1] = settings.own(d, h.both, h.datagram) end
+    local function other(of, both, datagram)
+      local o = settings.own(d, both, datagram)
+      return of.slow and settings.patient(o) or o
+    end
+    for i, tunnel in ipairs(h.tunnels or {}) do others[i] = other(tunnel, tunnel.far.both, tunnel.datagram) end
+    if h.settings then others[1] = other(h, h.both, h.datagram) end
     return reload(h, lasts, "reload with other settings", function()
       for i, o in ipairs(others) do
         local which = h.settings or h.tunnels[i].near
@@ -236,7 +242,10 @@ local function kinds(world)
   end
   table.insert(gentle, function()
     local h = d.pick(net.nears)
-    return told(h, ("links[%d]:set %s"):format(d.between(1, #h.tunnels), settings.literal(settings.change(d))))
+    local i = d.between(1, #h.tunnels)
+    local change = settings.change(d)
+    if h.tunnels[i].slow then settings.patient(change) end
+    return told(h, ("links[%d]:set %s"):format(i, settings.literal(change)))
   end)
   table.insert(gentle, function(lasts)
     local h, most, other = d.pick(world.hosts), d.pick { 15000, 100000 }, d.pick { 0, 15000, 100000 }
@@ -253,9 +262,12 @@ local function kinds(world)
     local i = d.between(1, #h.tunnels)
     local text, fn = told(h, ("leave(%d)"):format(i))
     return text, function()
+      if h.away >= #h.tunnels - 1 then return end -- a pool without links serves nobody
+      h.away = h.away + 1
       fn()
       w:sleep(lasts)
       scripts.tell(h, ("enter(%d)"):format(i))
+      h.away = h.away - 1
     end
   end)
 
@@ -269,6 +281,7 @@ local function kinds(world)
         disturb("a crash", h)
         world.bury(h)
         h.host:crash()
+        h.crashes = h.crashes + 1
         w:sleep(lasts / 3)
         disturb("a restart", h)
         h.host:restart()

@@ -101,6 +101,29 @@ function settings.ills(d, harsh)
   return o
 end
 
+-- Seconds that a packet may wait in a line's queue.
+local function wait_of(o)
+  if not o.rate then return 0 end
+  local queue = o.queue or { packets = 1000 }
+  if queue.time then return tonumber(queue.time:match "^(%d+)ms$") / 1000 end
+  return (queue.packets and queue.packets * 1500 or 64000) / o.rate
+end
+
+--- Whether full queues, there and back, take longer than a short dead_after allows a living peer.
+function settings.is_slow(there, back) return wait_of(there) + wait_of(back) > 1 end
+
+--- Raises the dead_after of one end of a slow line, which silence alone must not make dead.
+function settings.patient(s)
+  if s.dead_after and tonumber(s.dead_after:match "%d+") < 10 then s.dead_after = "10s" end
+  return s
+end
+
+--- Shortens the queue of a line, so that a short dead_after still fits.
+function settings.prompt(o)
+  if wait_of(o) > 0.4 then o.queue = { time = "400ms" } end
+  return o
+end
+
 -- ---- as Lua writes it ----
 
 local function key_of(k) return math.type(k) and ("[%d]"):format(k) or k end

@@ -58,6 +58,11 @@ local function build_tunnel(w, d, net, near, far)
   tunnel.near.remote = far.name .. ".example:29900"
   tunnel.near.sessions = d.between(1, 2)
   if d.one_in(8) then tunnel.near.expire = "5s" end
+  if settings.is_slow(ills, ills.back or ills) then
+    tunnel.slow, far.slow = true, true
+    settings.patient(tunnel.near)
+    settings.patient(far.settings)
+  end
   return tunnel
 end
 
@@ -92,6 +97,7 @@ local function build(w, d)
   for _, near in ipairs(net.nears) do table.insert(net.hosts, near) end
   for _, h in ipairs(net.hosts) do
     h.lives = {} -- its scripts so far
+    h.crashes, h.away = 0, 0 -- links that its pool is without
     if not net.quiet and d.one_in(6) then h.reload = { old = "drain", timeout = "2s" } end
   end
   return net
