@@ -135,7 +135,9 @@ void kt_kcp_resume(struct kt_kcp *k);
  * acknowledgements that may not wait), UINT64_MAX means never. O(1). */
 uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us);
 
-/* Asks the peer for its window (WASK) with the next flush; a living peer answers at once with WINS. */
+/* Asks the peer for its window (WASK) with the next flush; a living peer answers at once with WINS. Until
+ * anything was heard from it, the first segment is sent again instead, during a pause too: a server that lost
+ * the first datagrams begins the conversation with that, and not with a WASK. */
 void kt_kcp_probe(struct kt_kcp *k);
 
 /* ---- addresses ----

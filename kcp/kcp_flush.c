@@ -108,29 +108,6 @@ static bool send_acks(struct flush *f)
     return true;
 }
 
-static bool send_probes(struct flush *f)
-{
-    struct kt_kcp *k = f->k;
-    if (k->rmt_wnd == 0 && k->snd.nxt != k->snd.end && k->probe_at <= f->now_us) {
-        k->ask = true;
-        k->probe_wait += k->probe_wait / 2;
-        if (k->probe_wait > KT_KCP_PROBE_MAX_US) k->probe_wait = KT_KCP_PROBE_MAX_US;
-        k->probe_at = f->now_us + k->probe_wait;
-    }
-    if (k->ask) {
-        if (!put(f, KT_KCP_WASK, 0, 0, 0)) return false;
-        k->stats.unanswered++;
-        memmove(k->asked + 1, k->asked, sizeof k->asked - sizeof *k->asked);
-        k->asked[0].tx = k->order.tx;
-        k->asked[0].at_us = f->now_us;
-        k->stats.asked_us = f->now_us;
-    }
-    k->ask = false;
-    if (k->tell && !put(f, KT_KCP_WINS, 0, 0, 0)) return false;
-    k->tell = false;
-    return true;
-}
-
 static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
 {
     struct kt_send_ring *r = &f->k->snd;
@@ -147,6 +124,47 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
         s->first_ms = kt_ts(f->now_us);
     }
     kt_retx_sent(&f->k->order, r, sn, again, level, f->now_us);
+    return true;
+}
+
+/* True while the peer may not know the conversation. A server begins one with a packet whose first segment is
+ * a PUSH, so a WASK would be in vain, and would spoil the packet that it leads. */
+static bool first_unheard(const struct kt_kcp *k)
+{
+    return k->stats.in_segs == 0 && k->snd.una != k->snd.end;
+}
+
+static bool send_first(struct flush *f)
+{
+    struct kt_kcp *k = f->k;
+    const uint32_t sn = k->snd.una;
+    if (!send_push(f, sn, kt_send_ring_at(&k->snd, sn)->level)) return false;
+    k->stats.timeout_retrans++;
+    return true;
+}
+
+static bool send_probes(struct flush *f)
+{
+    struct kt_kcp *k = f->k;
+    if (k->rmt_wnd == 0 && k->snd.nxt != k->snd.end && k->probe_at <= f->now_us) {
+        k->ask = true;
+        k->probe_wait += k->probe_wait / 2;
+        if (k->probe_wait > KT_KCP_PROBE_MAX_US) k->probe_wait = KT_KCP_PROBE_MAX_US;
+        k->probe_at = f->now_us + k->probe_wait;
+    }
+    if (k->ask && first_unheard(k)) {
+        if (k->snd.nxt != k->snd.una && !send_first(f)) return false;
+    } else if (k->ask) {
+        if (!put(f, KT_KCP_WASK, 0, 0, 0)) return false;
+        k->stats.unanswered++;
+        memmove(k->asked + 1, k->asked, sizeof k->asked - sizeof *k->asked);
+        k->asked[0].tx = k->order.tx;
+        k->asked[0].at_us = f->now_us;
+        k->stats.asked_us = f->now_us;
+    }
+    k->ask = false;
+    if (k->tell && !put(f, KT_KCP_WINS, 0, 0, 0)) return false;
+    k->tell = false;
     return true;
 }
 

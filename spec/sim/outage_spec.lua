@@ -72,6 +72,49 @@ describe("a connection", function()
   end)
 end)
 
+describe("a connection whose first datagrams are lost", function()
+  for _, seconds in ipairs { 3, 6, 9, 13, 20 } do
+    it(("is answered within 1.5 s after the line is back, %d s later"):format(seconds), function()
+      local w = tunnel()
+      w:link("client", "server"):cut()
+      w:fault(seconds .. "s", "heal", function() w:link("client", "server"):heal() end)
+      local app = connect(w)
+      assert.equal("server", app:echo("hello", { timeout = "60s" }).server)
+      local after = w:now() - seconds
+      assert.is_true(after >= 0 and after < 1.5, ("%.3f s after the outage"):format(after))
+      app:close()
+      w:settle()
+    end)
+  end
+
+  it("is answered when only what the client sends was lost", function()
+    local w = tunnel()
+    w:link("client", "server"):cut "client"
+    w:fault("8s", "heal", function() w:link("client", "server"):heal() end)
+    assert.equal("server", connect(w):echo("hello", { timeout = "10s" }).server)
+  end)
+
+  it("is answered when only what the server sends was lost", function()
+    local w = tunnel()
+    w:link("client", "server"):cut "server"
+    w:fault("8s", "heal", function() w:link("client", "server"):heal() end)
+    assert.equal("server", connect(w):echo("hello", { timeout = "10s" }).server)
+  end)
+end)
+
+describe("a new session that is probed at once", function()
+  it("is begun by its first datagram", function()
+    local w = tunnel()
+    w:host("client"):file("probe.lua", [[
+      local kt = require "kt"
+      local far = kt.link { remote = "server:29900", key = "k" }
+      kt.spawn(function() print(far:probe { timeout = "5s" }) end)]])
+    local probing = w:host("client"):run("probe.lua", { beside = true })
+    w:run "150ms"
+    assert.matches("^0.08", probing:output())
+  end)
+end)
+
 describe("a session in an outage", function()
   it("takes no new streams after 5 s, and takes its place back when it is heard first", function()
     local w, client = tunnel()
@@ -147,8 +190,12 @@ describe("a link that an acceptor gave out", function()
     assert.equal("up\ndown\n", outside:output())
     line:heal()
     w:run_for "3s"
-    assert.equal("up\ndown\nup\n", outside:output())
+    assert.matches("^up\ndown\nup\n", outside:output())
     w:run_for "20s"
-    assert.equal("up\ndown\nup\nall answered\n", outside:output())
+    -- The session that was to replace the silent one may have been heard first; then it was up too, for a while.
+    local _, ups = outside:output():gsub("up\n", "")
+    local _, downs = outside:output():gsub("down\n", "")
+    assert.equal(1, ups - downs)
+    assert.matches("all answered\n$", outside:output())
   end)
 end)

@@ -40,12 +40,13 @@ void kt_kcptun_session_check_health(struct kt_kcptun_session *s, uint64_t now)
     kt_kcp_stats(s->kcp, &st);
     int code = kt_health_check(&s->health, &st, &s->restart, kt_kcp_unacked(s->kcp), now, &probe, &why);
     /* One that was never heard and carries nothing has nothing to wait for. */
-    if (!code && s->health.suspect && !s->health.heard && kt_smux_streams(s->smux) == 0) code = KT_EDEAD;
+    const bool unused = !s->health.heard && kt_smux_streams(s->smux) == 0;
+    if (!code && s->health.suspect && unused) code = KT_EDEAD;
     if (code) {
         kt_kcptun_session_fail(s, code, why.text);
         return;
     }
-    if (probe) kt_kcp_probe(s->kcp);
+    if (probe && !unused) kt_kcp_probe(s->kcp);
     if (st.hole) kt_kcptun_session_shrink(s);
     if (st.oversize) {
         kt_kcptun_session_oversize(s);
