@@ -86,10 +86,11 @@ describe("err", function()
     assert.equal("key file: 31 bytes, want 32", wrapped)
   end)
 
-  it("replaces control characters and cuts what is too long", function()
+  it("replaces control characters and cuts the middle of what is too long", function()
     local first, wrapped = base.err_wrap(base.KT_EIO, "a\27[2Jb\n", ("x"):rep(1000))
     assert.equal("a?[2Jb?", first)
-    assert.equal(("x"):rep(319), wrapped)
+    assert.matches("^x+…x+: a%?%[2Jb%?$", wrapped)
+    assert.is_true(#wrapped < 320)
   end)
 
   it("maps what the system says", function()
