@@ -15,7 +15,7 @@ local rooms = {
   { name = "link/kcptun", may = { "link/common", "link", "io", "kcp", "crypto/kcptun", "crypto", "base" } },
   { name = "link/native", may = { "link/common", "link", "io", "kcp", "crypto", "base" } },
   { name = "script/sandbox", may = { "script/core", "io", "base" } },
-  { name = "script/core", may = { "script/sandbox", "link", "io", "crypto", "base" } },
+  { name = "script/core", may = { "script/sandbox", "link/common", "link", "io", "crypto", "base" } },
   { name = "script/api", may = { "script/core", "script/sandbox", "link", "io", "crypto", "base" } },
   { name = "script/sim",
     may = { "script/core", "script/api", "script/sandbox", "link", "io/sim", "io", "crypto", "base" } },

@@ -1,14 +1,14 @@
--- What a session did over the last 4 s, without a timer.
+-- Traffic of a session over the last 4 s, without a timer.
 local spec_recent = require "spec_recent"
 
 local S = 1000000
 
-describe("recent figures", function()
-  it("of a session that did nothing are none", function()
+describe("recent traffic", function()
+  it("is zero for a session that did nothing", function()
     assert.same({ 0, 0, 4 * S }, { spec_recent.new(5 * S):get(100 * S) })
   end)
 
-  it("are those since its birth while it is young, which counts as half a second at least", function()
+  it("covers the time since the start of a young session, and at least half a second", function()
     local r = spec_recent.new(10 * S)
     r:note(100, 1, 10 * S + 1000)
     assert.same({ 100, 1, S // 2 }, { r:get(10 * S + 2000) })
@@ -16,7 +16,7 @@ describe("recent figures", function()
     assert.same({ 300, 2, 2 * S }, { r:get(12 * S) })
   end)
 
-  it("of a burst fade, whenever somebody asks, and leave nothing behind", function()
+  it("forgets a burst after the window, whenever it is read", function()
     local r = spec_recent.new(0)
     r:note(1000, 10, 60 * S)
     r:note(2000, 20, 60 * S + 100000) -- within the same step
@@ -28,7 +28,7 @@ describe("recent figures", function()
     assert.same({ 500, 1, 4 * S }, { r:get(3600 * S) })
   end)
 
-  it("of a steady flow are its rate, to within a step, however long it lasts", function()
+  it("gives the rate of a steady flow to within a step, however long it lasts", function()
     local r = spec_recent.new(0)
     local sum = 0
     for ms = 1, 30000 do

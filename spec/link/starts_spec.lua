@@ -1,8 +1,8 @@
--- The memory of session starts: what it refuses, what it forgets, and how much it holds.
+-- Replay memory of session starts: what it refuses, what it forgets, and how much memory it takes.
 local starts = require "spec_starts"
 
 describe("the memory of session starts", function()
-  it("knows a start again, and no other", function()
+  it("recognises a start it has seen, and no other", function()
     local s = starts.new()
     assert.is_false(s:seen(7, 1000))
     s:add(7, 1000)
@@ -12,7 +12,7 @@ describe("the memory of session starts", function()
     assert.is_false(s:has(8))
   end)
 
-  it("takes a repetition of a start for the same, earlier or later, but not a session of another time", function()
+  it("treats a start with a nearby clock as the same, and one with a distant clock as new", function()
     local s = starts.new()
     s:add(7, 1000)
     for _, ts in ipairs { 0, 1001, 60000, starts.SPAN_MS - 10, -5000 & 0xffffffff } do assert.is_true(s:seen(7, ts), ts) end
@@ -21,7 +21,7 @@ describe("the memory of session starts", function()
     end
   end)
 
-  it("knows two sessions of one id that began at different times", function()
+  it("keeps two starts with the same id and distant clocks apart", function()
     local s = starts.new()
     s:add(7, 0)
     s:add(7, 0x40000000)
@@ -30,14 +30,14 @@ describe("the memory of session starts", function()
     assert.is_false(s:seen(7, 0x20000000))
   end)
 
-  it("knows id 0 and clock 0", function()
+  it("remembers id 0 with clock 0", function()
     local s = starts.new()
     assert.is_false(s:seen(0, 0))
     s:add(0, 0)
     assert.is_true(s:seen(0, 0))
   end)
 
-  it("takes no memory before the first start, and grows with them", function()
+  it("allocates nothing before the first start, and grows with them", function()
     local s = starts.new()
     assert.equal(0, s:slots())
     for i = 1, 1000 do s:add(i, 0) end
@@ -45,7 +45,7 @@ describe("the memory of session starts", function()
     for i = 1, 1000 do assert.is_true(s:seen(i, 0)) end
   end)
 
-  it("remembers a generation of starts at least, and takes no more than 8 MiB however many there are", function()
+  it("remembers at least one generation, in at most 8 MiB however many starts there are", function()
     local s, n = starts.new(), 3 * starts.GENERATION
     for i = 1, n do s:add(i, 0) end
     for i = n - starts.GENERATION + 1, n do

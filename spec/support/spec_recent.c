@@ -1,11 +1,11 @@
-/* What a session did lately (runtime/link/kcptun/recent.h), for spec/link/recent_spec.lua.
+/* Recent traffic of a session (runtime/link/common/recent.h), for spec/link/recent_spec.lua.
  *
  *   r = spec_recent.new(born_us)
- *   r:note(bytes_in, segs_out, now_us)      the sums as they are then
+ *   r:note(bytes_in, segs_out, now_us)      the counters at now_us
  *   bytes_in, segs_out, span_us = r:get(now_us) */
 #include <lauxlib.h>
 #include <lua.h>
-#include "link/kcptun/recent.h"
+#include "link/common/recent.h"
 
 #define RECENT "spec_recent"
 

@@ -1,11 +1,11 @@
-/* Session starts that were seen (runtime/link/starts.h), for spec/link/starts_spec.lua.
+/* Replay memory of session starts (runtime/link/common/starts.h), for spec/link/starts_spec.lua.
  *
  *   s = spec_starts.new()
  *   s:add(conv, ts)   s:seen(conv, ts)   s:has(conv)   s:slots()   what both sets take, in slots of 8 bytes
  *   spec_starts.GENERATION, SPAN_MS */
 #include <lauxlib.h>
 #include <lua.h>
-#include "link/starts.h"
+#include "link/common/starts.h"
 
 #define STARTS "spec_starts"
 

@@ -12,7 +12,7 @@
 
 #include "base/hmap.h"
 #include "link/kcptun/accepted.h"
-#include "link/starts.h"
+#include "link/common/starts.h"
 
 struct acceptor;
 

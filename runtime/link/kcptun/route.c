@@ -3,7 +3,7 @@
  *
  * A datagram that does not authenticate costs its check and nothing else. An authentic one may still be a
  * copy: late, early, from another address, recorded long ago. So
- *   - a session begins with a start that was not seen before (link/starts.h);
+ *   - a session begins with a start that was not seen before (link/common/starts.h);
  *   - its peer's address counts as such once the peer has answered what only it can know, and until then no
  * more than three times the bytes that came from an address leave for it (session.h);
  *   - a datagram from elsewhere changes nothing. It is answered with a challenge, at any time before the

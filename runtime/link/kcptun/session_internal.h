@@ -12,7 +12,7 @@
 #define KT_LINK_KCPTUN_SESSION_INTERNAL_H
 
 #include "link/kcptun/health.h"
-#include "link/kcptun/recent.h"
+#include "link/common/recent.h"
 #include "link/kcptun/session.h"
 #include "link/kcptun/snappy_stream.h"
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include "io/io.h"
 #include "link/counters.h"
-#include "link/starts.h"
+#include "link/common/starts.h"
 #include "script/sandbox/guard.h"
 #include "script/core/logger.h"
 

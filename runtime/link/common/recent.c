@@ -1,5 +1,5 @@
-/* See recent.h. */
-#include "link/kcptun/recent.h"
+/* A ring of snapshots of growing counters: how much did they grow lately? The invariant is in recent.h. */
+#include "link/common/recent.h"
 #include <string.h>
 
 static const struct kt_recent_step *step(const struct kt_recent *r, unsigned back)
@@ -30,8 +30,8 @@ uint64_t kt_recent_get(const struct kt_recent *r, uint64_t now_us, struct kt_rec
     const uint64_t from = now_us > KT_RECENT_US ? now_us - KT_RECENT_US : 0;
     uint64_t began = now_us;
     unsigned back = 0;
-    /* A step that was over before `from` is the state then; one that straddles it counts whole, and so does
-     * its time. */
+    /* A step that ended before `from` holds the counters at `from`. A step that straddles `from` counts in full,
+     * and so does its time. */
     for (; back < r->count && step(r, back)->since + KT_RECENT_STEP_US > from; back++)
         began = step(r, back)->since;
     if (back == 0) return KT_RECENT_US;
@@ -44,7 +44,7 @@ uint64_t kt_recent_get(const struct kt_recent *r, uint64_t now_us, struct kt_rec
         .segs_in = b->segs_in - a->segs_in,
         .recovered = b->recovered - a->recovered,
     };
-    /* Before them all stood still: that counts too, as far as we look back and the session existed. */
+    /* Include the idle time before those steps, back to `from` or to the start of the session. */
     if (began > from) began = from > r->born ? from : r->born;
     const uint64_t span = now_us - began;
     return span > KT_RECENT_STEP_US ? span : KT_RECENT_STEP_US;

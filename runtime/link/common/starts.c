@@ -1,7 +1,7 @@
-/* Session starts that were seen (starts.h).
+/* Replay memory as two hash sets with open addressing.
  *
- * Invariant: a set is at most half full, so a search meets an empty slot. */
-#include "link/starts.h"
+ * Invariant: a set is at most half full, so every search reaches an empty slot. */
+#include "link/common/starts.h"
 #include <stdlib.h>
 #include "base/hmap.h"
 
@@ -19,7 +19,7 @@ void kt_starts_free(struct kt_starts *s)
     s->young = s->old = (struct kt_starts_set){0};
 }
 
-/* The last bit tells an entry from an empty slot; a millisecond does not matter. */
+/* The lowest bit is set so that no entry is 0, which marks an empty slot. It costs one bit of the clock. */
 static uint64_t entry_of(uint32_t conv, uint32_t ts)
 {
     return (uint64_t)conv << 32 | ts | 1;
