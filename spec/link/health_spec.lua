@@ -1,4 +1,4 @@
--- Whether a peer lives: kt_health as a function of facts and times (microseconds).
+-- The health of a peer as a function of facts and times (microseconds).
 local link = require "spec_link"
 
 local S = 1000000

@@ -110,22 +110,24 @@ static int code_of(lua_State *L, int arg)
 static int health_new(lua_State *L)
 {
     const lua_Integer suspect_us = luaL_checkinteger(L, 1), dead_us = luaL_optinteger(L, 2, suspect_us);
-    struct kt_health *h = lua_newuserdatauv(L, sizeof *h, 0);
-    *h = (struct kt_health){.suspect_us = (uint64_t)suspect_us, .dead_us = (uint64_t)dead_us};
+    struct kt_kcptun_health *h = lua_newuserdatauv(L, sizeof *h, 0);
+    *h = (struct kt_kcptun_health){
+        .patience = {.suspect_us = (uint64_t)suspect_us, .dead_us = (uint64_t)dead_us}};
     luaL_setmetatable(L, HEALTH);
     return 1;
 }
 
 static int health_heard(lua_State *L)
 {
-    kt_health_heard(luaL_checkudata(L, 1, HEALTH), (uint64_t)luaL_checkinteger(L, 2));
+    struct kt_kcptun_health *h = luaL_checkudata(L, 1, HEALTH);
+    kt_patience_heard(&h->patience, (uint64_t)luaL_checkinteger(L, 2));
     return 0;
 }
 
 /* check(now, facts): "ok", "probe", or nil, code, sentence. */
 static int health_check(lua_State *L)
 {
-    struct kt_health *h = luaL_checkudata(L, 1, HEALTH);
+    struct kt_kcptun_health *h = luaL_checkudata(L, 1, HEALTH);
     uint64_t now = (uint64_t)luaL_checkinteger(L, 2);
     luaL_checktype(L, 3, LUA_TTABLE);
     const struct kt_kcp_stats st = {
@@ -141,7 +143,7 @@ static int health_check(lua_State *L)
     struct kt_err why;
     bool probe;
     lua_getfield(L, 3, "owes");
-    int code = kt_health_check(h, &st, &restart, lua_toboolean(L, -1), now, &probe, &why);
+    int code = kt_kcptun_health_check(h, &st, &restart, lua_toboolean(L, -1), now, &probe, &why);
     if (code) return fail(L, code, why.text);
     lua_pushstring(L, probe ? "probe" : "ok");
     return 1;
@@ -150,14 +152,14 @@ static int health_check(lua_State *L)
 /* nil: never */
 static int health_suspect(lua_State *L)
 {
-    const struct kt_health *h = luaL_checkudata(L, 1, HEALTH);
-    lua_pushboolean(L, h->suspect);
+    const struct kt_kcptun_health *h = luaL_checkudata(L, 1, HEALTH);
+    lua_pushboolean(L, h->patience.suspect);
     return 1;
 }
 
 static int health_due(lua_State *L)
 {
-    uint64_t due = kt_health_due(luaL_checkudata(L, 1, HEALTH));
+    uint64_t due = kt_kcptun_health_due(luaL_checkudata(L, 1, HEALTH));
     if (due == UINT64_MAX) return 0;
     lua_pushinteger(L, (lua_Integer)due);
     return 1;

@@ -264,7 +264,7 @@ static void arm(struct kt_kcptun_session *s, uint64_t now)
         due = kt_kcptun_path_ready(&s->path, now);
         if (due <= now) due = now + 1000;
     }
-    uint64_t health = kt_health_due(&s->health);
+    uint64_t health = kt_kcptun_health_due(&s->health);
     if (health < due) due = health;
     const uint64_t ask = kt_kcptun_session_ask_due(s);
     if (ask < due) due = ask;
@@ -393,9 +393,9 @@ void kt_kcptun_session_input(
 {
     if (s->over) return;
     kt_kcptun_session_limit_reach(s);
-    const uint64_t silence = kt_health_heard(&s->health, kt_io_now(s->sh->io));
-    if (s->health.suspect || silence >= resume_us(s)) s->resume = true;
-    if (!s->up_at) s->up_at = s->health.heard;
+    const uint64_t silence = kt_patience_heard(&s->health.patience, kt_io_now(s->sh->io));
+    if (s->health.patience.suspect || silence >= resume_us(s)) s->resume = true;
+    if (!s->up_at) s->up_at = s->health.patience.heard;
     const bool elsewhere = to && !kt_addr_equal(to, &s->path.from);
     struct kt_kcp_stats st = {0};
     if (elsewhere) kt_kcp_stats(s->kcp, &st);
@@ -460,10 +460,10 @@ static struct kt_kcp_config kcp_settings(const struct kt_kcptun_session *s)
 static void set_patience(struct kt_kcptun_session *s)
 {
     const struct kt_kcptun_context *sh = s->sh;
-    s->health.suspect_us = sh->cfg.suspect_us;
-    s->health.dead_us = sh->cfg.dead_us;
-    if (!sh->client && !kt_kcptun_session_hello(s, NULL) && s->health.dead_us < FOREIGN_PATIENCE_US)
-        s->health.dead_us = FOREIGN_PATIENCE_US;
+    s->health.patience.suspect_us = sh->cfg.suspect_us;
+    s->health.patience.dead_us = sh->cfg.dead_us;
+    if (!sh->client && !kt_kcptun_session_hello(s, NULL) && s->health.patience.dead_us < FOREIGN_PATIENCE_US)
+        s->health.patience.dead_us = FOREIGN_PATIENCE_US;
 }
 
 bool kt_kcptun_session_tune(struct kt_kcptun_session *s)

@@ -98,21 +98,21 @@ void kt_kcptun_session_move(struct kt_kcptun_session *s, const struct kt_kcptun_
 static bool may_ask(const struct kt_kcptun_session *s)
 {
     if (!s->sh->client || s->streams == 0 || !kt_kcptun_session_hello(s, NULL)) return false;
-    return s->asked_us <= s->news_us || s->health.heard < s->asked_us || s->health.waiting;
+    return s->asked_us <= s->news_us || s->health.patience.heard < s->asked_us || s->health.patience.waiting;
 }
 
 uint64_t kt_kcptun_session_ask_due(const struct kt_kcptun_session *s)
 {
     if (!may_ask(s)) return KT_TIME_NEVER;
     uint64_t since = s->asked_us > s->news_us ? s->asked_us : s->news_us;
-    if (s->health.waiting > since) since = s->health.waiting;
+    if (s->health.patience.waiting > since) since = s->health.patience.waiting;
     return since + ASK_EVERY_US;
 }
 
 void kt_kcptun_session_ask_silent(struct kt_kcptun_session *s, uint64_t now_us)
 {
     if (kt_kcptun_session_ask_due(s) > now_us) return;
-    s->unanswered = s->asked_us > s->news_us && s->health.heard < s->asked_us;
+    s->unanswered = s->asked_us > s->news_us && s->health.patience.heard < s->asked_us;
     s->asked_us = now_us;
     kt_kcp_probe(s->kcp);
 }

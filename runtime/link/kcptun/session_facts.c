@@ -65,12 +65,12 @@ size_t kt_kcptun_session_streams(const struct kt_kcptun_session *s)
 
 bool kt_kcptun_session_heard(const struct kt_kcptun_session *s)
 {
-    return s->health.heard != 0;
+    return s->health.patience.heard != 0;
 }
 
 uint64_t kt_kcptun_session_quiet(const struct kt_kcptun_session *s)
 {
-    return s->health.heard ? kt_io_now(s->sh->io) - s->health.heard : UINT64_MAX;
+    return s->health.patience.heard ? kt_io_now(s->sh->io) - s->health.patience.heard : UINT64_MAX;
 }
 
 bool kt_kcptun_session_spoken_to(const struct kt_kcptun_session *s)
@@ -149,11 +149,11 @@ void kt_kcptun_session_stats(const struct kt_kcptun_session *s, struct kt_link_s
     sum->inflight += st.inflight;
     sum->queued += st.queued;
     sum->owing = sum->owing || (s->owes && !kt_kcp_covered(s->kcp, s->said_kcp));
-    if (s->up_at && !s->health.suspect) {
+    if (s->up_at && !s->health.patience.suspect) {
         sum->up = true;
         if (now - s->up_at > sum->up_us) sum->up_us = now - s->up_at;
     }
-    uint64_t silence = kt_health_silence(&s->health, now);
+    uint64_t silence = kt_patience_silence(&s->health.patience, now);
     if (silence > sum->silence_us) sum->silence_us = silence;
 
     const uint64_t span = kt_recent_get(&s->recent, now, &grown);

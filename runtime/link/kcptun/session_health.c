@@ -1,9 +1,10 @@
-/* What a session does about a peer that is silent: see health.h for when, session.h for what. */
+/* Acts on the health of a session's peer: probes it, stops sending to it, gives up on it, and logs why. health.h
+ * says when, session.h what is done. */
 #include "link/kcptun/session_internal.h"
 
 const char *kt_kcptun_session_hint(const struct kt_kcptun_session *s)
 {
-    if (!s->health.heard)
+    if (!s->health.patience.heard)
         return "; nothing ever came from it: is it running, does UDP get through, and are key and crypt the "
                "same on both ends?";
     if (s->over != KT_EPROTO && s->sh->client && !kt_kcptun_session_spoken_to(s))
@@ -13,7 +14,7 @@ const char *kt_kcptun_session_hint(const struct kt_kcptun_session *s)
 
 enum kt_log_level kt_kcptun_session_loudness(const struct kt_kcptun_session *s)
 {
-    return s->hushed && !s->health.heard ? KT_LOG_DEBUG : KT_LOG_WARN;
+    return s->hushed && !s->health.patience.heard ? KT_LOG_DEBUG : KT_LOG_WARN;
 }
 
 static void suspect(struct kt_kcptun_session *s, const char *why, uint64_t now)
@@ -21,14 +22,14 @@ static void suspect(struct kt_kcptun_session *s, const char *why, uint64_t now)
     s->sh->counters->SessionsSuspect++;
     kt_log(s->sh->log, kt_kcptun_session_loudness(s),
         "session with %s: %s; giving up in %.1f s unless it answers%s%s", s->peer_text, why,
-        (double)kt_health_left(&s->health, now) / 1e6, s->sh->client ? ", new streams use a new session" : "",
-        kt_kcptun_session_hint(s));
+        (double)kt_patience_left(&s->health.patience, now) / 1e6,
+        s->sh->client ? ", new streams use a new session" : "", kt_kcptun_session_hint(s));
 }
 
 static void trust(struct kt_kcptun_session *s, uint64_t now)
 {
     kt_log(s->sh->log, KT_LOG_INFO, "session with %s: alive again after %.1f s", s->peer_text,
-        (double)(now - s->health.since) / 1e6);
+        (double)(now - s->health.patience.since) / 1e6);
 }
 
 void kt_kcptun_session_check_health(struct kt_kcptun_session *s, uint64_t now)
@@ -36,12 +37,13 @@ void kt_kcptun_session_check_health(struct kt_kcptun_session *s, uint64_t now)
     struct kt_kcp_stats st;
     struct kt_err why;
     bool probe;
-    const bool before = s->health.suspect;
+    const bool before = s->health.patience.suspect;
     kt_kcp_stats(s->kcp, &st);
-    int code = kt_health_check(&s->health, &st, &s->restart, kt_kcp_unacked(s->kcp), now, &probe, &why);
-    /* One that was never heard and carries nothing has nothing to wait for. */
-    const bool unused = !s->health.heard && kt_smux_streams(s->smux) == 0;
-    if (!code && s->health.suspect && unused) code = KT_EDEAD;
+    int code =
+        kt_kcptun_health_check(&s->health, &st, &s->restart, kt_kcp_unacked(s->kcp), now, &probe, &why);
+    /* A session that was never heard and carries nothing need not wait longer. */
+    const bool unused = !s->health.patience.heard && kt_smux_streams(s->smux) == 0;
+    if (!code && s->health.patience.suspect && unused) code = KT_EDEAD;
     if (code) {
         kt_kcptun_session_fail(s, code, why.text);
         return;
@@ -52,13 +54,13 @@ void kt_kcptun_session_check_health(struct kt_kcptun_session *s, uint64_t now)
         kt_kcptun_session_oversize(s);
         return;
     }
-    if (s->health.suspect == before) return;
-    if (s->health.suspect) {
-        /* What cannot be answered would only be in the way of those who try anew. A peer that is heard but
-         * acknowledges nothing gets its retransmissions. */
-        if (s->health.silent) kt_kcp_pause(s->kcp);
+    if (s->health.patience.suspect == before) return;
+    if (s->health.patience.suspect) {
+        /* Send nothing more to a silent peer: it would only compete with new sessions for the line. A peer that is
+         * heard but acknowledges nothing still gets retransmissions. */
+        if (s->health.patience.silent) kt_kcp_pause(s->kcp);
         suspect(s, why.text, now);
     } else
         trust(s, now);
-    if (s->owner.suspect) s->owner.suspect(s->owner.ctx, s, s->health.suspect ? why.text : NULL);
+    if (s->owner.suspect) s->owner.suspect(s->owner.ctx, s, s->health.patience.suspect ? why.text : NULL);
 }

@@ -30,7 +30,7 @@ struct kt_kcptun_session {
     struct kt_smux *smux;
     struct kt_turn turn;
     struct kt_timer timer;
-    struct kt_health health;
+    struct kt_kcptun_health health;
     struct kt_kcptun_restart restart;
     uint64_t born, next_keepalive;
     uint32_t ts_base;            /* see struct kt_kcp_config */
