@@ -171,7 +171,7 @@ function link:probe(options) end
 ---@field fec? kt.link.set_options.fec|false Forward error correction. false turns it off, but the FEC header stays. A session can lower its parity and raise it back to its initial value; a different group size or more parity takes effect in a new session, which new streams use.
 ---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m")
----@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit.
+---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB")
 
 --- Changes settings of current and future sessions. Keys that are not given stay as they are. Not available on an accepted link.
 ---
@@ -636,12 +636,12 @@ kt.log = {}
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
 ---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field memory? kt.size Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free. (size, "1MiB" to "1024GiB"; default "64MiB")
----@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (default 0)
+---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
----@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (default 0)
----@field scavenge? kt.duration An expired session is closed after this much longer. (default "10m")
+---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
+---@field scavenge? kt.duration An expired session is closed after this much longer. (duration, at most "87600h"; default "10m")
 ---@field stay? boolean Dial immediately instead of with the first stream, and redial whenever the session is lost. A link with :serve always does. (default false)
 
 --- Makes a link to a peer. It dials when the first stream is opened, and again after the peer was lost. Called in the main chunk, it opens when the script starts; in a task, immediately, and it is closed once the script has dropped it and it carries no stream, unless it serves or has `stay`.
@@ -696,7 +696,7 @@ function kt.link(options) end
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
 ---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field memory? kt.size Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free. (size, "1MiB" to "1024GiB"; default "64MiB")
----@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (default 0)
+---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field max_sessions? integer Maximum number of sessions; datagrams that would start another are dropped. (integer, 1 to 1048576; default 4096)
@@ -744,12 +744,12 @@ function kt.accept(options) end
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
 ---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field memory? kt.size Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free. (size, "1MiB" to "1024GiB"; default "64MiB")
----@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (default 0)
+---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
----@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (default 0)
----@field scavenge? kt.duration An expired session is closed after this much longer. (default "10m")
+---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
+---@field scavenge? kt.duration An expired session is closed after this much longer. (duration, at most "87600h"; default "10m")
 ---@field stay? boolean Dial immediately instead of with the first stream, and redial whenever the session is lost. A link with :serve always does. (default false)
 
 ---@class (exact) kt.pool_options.discover

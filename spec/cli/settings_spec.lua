@@ -56,7 +56,7 @@ describe("the table of settings", function()
       for rule, numbers in pairs { low = { -1 << 62, -1, 1, 40 }, high = { 1 << 62, 70000 } } do
         for _, n in ipairs(row[rule] and numbers or {}) do
           local to = row[rule]
-          if type(to) == "function" then to = to(n) end
+          if type(to) == "function" then to = to(n, row) end
           assert.is_true(to == nil or to >= row.min and to <= row.max, row.name)
         end
       end

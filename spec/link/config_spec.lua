@@ -1,4 +1,5 @@
 -- The settings of kcptun's wire: defaults, modes, ranges, and the messages for values out of range.
+package.path = "./lua/?.lua;" .. package.path
 local link = require "spec_link"
 
 local function wrong(settings)
@@ -108,5 +109,15 @@ describe("the settings of a link", function()
     assert.is_true(link.check { datashard = 255, parityshard = 0 })
     assert.equal("fec.parity: expected data + parity of at most 255, got 256", wrong { datashard = 200, parityshard = 56 })
     assert.equal("fec.data: expected 0 to 255, got 256", wrong { datashard = 256 })
+  end)
+
+  it("have no cipher that crypto does not know, and lack none", function()
+    local values
+    for _, row in ipairs(require("kt.api.kcptun").names) do values = row.path == "crypt" and row.values or values end
+    local known = {}
+    for name in require("spec_crypto").methods():gmatch "[^, ]+" do known[#known + 1] = name end
+    table.sort(values)
+    table.sort(known)
+    assert.same(known, values)
   end)
 end)

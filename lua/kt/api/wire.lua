@@ -1,35 +1,74 @@
---- The settings of kcptun's wire, with ranges, rules and defaults (kcptun's own), for kt.link and kt.accept in kt.api.
+--- The settings of kcptun's wire for kt.link and kt.accept in kt.api. Names, types, ranges and defaults come from kt.api.kcptun (made from
+--- runtime/link/kcptun/settings.def); this file has their descriptions and the rules between them.
+local kcptun = require "kt.api.kcptun"
+
 local wire = {}
 
-local ciphers = {
-  "aes", "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish", "twofish", "cast5", "3des", "tea", "xtea", "xor",
-  "sm4", "none", "null",
-}
 -- Other common names for ciphers. kcptun's aes is AES-256.
 local other_names = { ["aes-256"] = "aes", ["aes256"] = "aes", ["aes-256-cfb"] = "aes", ["aes128"] = "aes-128", ["aes192"] = "aes-192" }
-local modes = { "normal", "fast", "fast2", "fast3", "manual", "default" }
-local manual = { nodelay = false, interval = 50, resend = 0, nc = false }
+
+local modes = table.move(kcptun.modes, 1, #kcptun.modes, 1, {})
+table.insert(modes, #modes, "manual")
 
 --- The keys that every mode but "manual" sets.
-wire.manual_keys = { "nodelay", "interval", "resend", "nc" }
+wire.manual_keys = {}
+
+local rows, manual = {}, {}
+
+local function default_of(row, client)
+  local value = client and row.link or row.acceptor
+  if row.type == "boolean" or row.type == "flag" then return value == 1 end
+  return value
+end
+
+for _, row in ipairs(kcptun.settings) do
+  rows[row.path] = row
+  if row.manual then
+    local name = row.path:match "[^.]+$"
+    wire.manual_keys[#wire.manual_keys + 1], manual[name] = name, default_of(row, true)
+  end
+end
+for _, row in ipairs(kcptun.names) do
+  rows[row.path] = { path = row.path, type = "enum", values = row.values, link = row.default, acceptor = row.default }
+end
+rows.mode = { path = "mode", type = "enum", values = modes, link = "fast", acceptor = "fast", live = true }
+
+local function row_of(path) return rows[path] or error("no setting " .. path) end
+
+--- What the flag of a setting ("kcp.mtu") takes: { min, max, default, values, meant }, in plain numbers.
+function wire.setting(path, client)
+  local row = row_of(path)
+  return { min = row.min, max = row.max, default = default_of(row, client), values = row.values, meant = path == "crypt" and other_names or nil }
+end
+
+--- The key of a setting, as kt.schema wants it.
+local function field(path, client, doc)
+  local row = row_of(path)
+  local out = { name = path:match "[^.]+$", type = row.type, values = row.values, doc = doc }
+  if not row.manual then out.default = default_of(row, client) end
+  if row.type == "boolean" or row.type == "flag" or row.type == "enum" then return out end
+  if row.min > 0 or row.type == "integer" then out.min = row.min end
+  if row.type == "size" and row.max & (row.max + 1) == 0 then
+    out.below = row.max + 1 -- a rounder number
+  else
+    out.max = row.max
+  end
+  return out
+end
 
 local function kcp(client)
   return {
     name = "kcp", type = "table", default = {},
     doc = "KCP's own settings.",
     keys = {
-      { name = "mtu", type = "integer", min = 128, max = 1500, default = 1350, doc = "Maximum UDP payload, in bytes." },
-      { name = "sndwnd", type = "integer", min = 1, max = 65535, default = client and 128 or 1024,
-        doc = "Send window: packets that may be in flight." },
-      { name = "rcvwnd", type = "integer", min = 1, max = 65535, default = client and 512 or 1024,
-        doc = "Receive window, in packets." },
-      { name = "nodelay", type = "flag", doc = 'Shorter retransmission timeouts. Only with mode = "manual".' },
-      { name = "interval", type = "integer", min = 10, max = 5000,
-        doc = 'Milliseconds between flushes. Only with mode = "manual".' },
-      { name = "resend", type = "integer", min = 0, max = 255,
-        doc = 'Fast retransmit: resend a packet after this many ACKs of later packets; 0 turns it off. Only with mode = "manual".' },
-      { name = "nc", type = "flag", doc = 'No congestion window. Only with mode = "manual".' },
-      { name = "acknodelay", type = "boolean", default = false, doc = "Send ACKs immediately instead of at the next flush." },
+      field("kcp.mtu", client, "Maximum UDP payload, in bytes."),
+      field("kcp.sndwnd", client, "Send window: packets that may be in flight."),
+      field("kcp.rcvwnd", client, "Receive window, in packets."),
+      field("kcp.nodelay", client, 'Shorter retransmission timeouts. Only with mode = "manual".'),
+      field("kcp.interval", client, 'Milliseconds between flushes. Only with mode = "manual".'),
+      field("kcp.resend", client, 'Fast retransmit: resend a packet after this many ACKs of later packets; 0 turns it off. Only with mode = "manual".'),
+      field("kcp.nc", client, 'No congestion window. Only with mode = "manual".'),
+      field("kcp.acknodelay", client, "Send ACKs immediately instead of at the next flush."),
     },
   }
 end
@@ -63,67 +102,65 @@ local function smux_rule(out, _, mistake)
   end
 end
 
+local function crypt(client)
+  local out = field("crypt", client, "Cipher; the same at both ends.")
+  out.meant = other_names
+  return out
+end
+
 --- The keys of kt.link (client = true) or kt.accept.
 function wire.keys(client)
   return {
     { name = "wire", type = "enum", values = { "kcptun" }, default = "kcptun", doc = "The protocol on the wire." },
     { name = "key", type = "secret", required = true, expected = 'a string, or kt.secret_file "psk.key"',
       doc = "The shared secret; the same at both ends." },
-    { name = "crypt", type = "enum", values = ciphers, meant = other_names, default = "aes", doc = "Cipher; the same at both ends." },
-    { name = "mode", type = "enum", values = modes, default = "fast",
-      doc = 'How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP\'s own.' },
+    crypt(client),
+    field("mode", client, 'How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP\'s own.'),
     kcp(client),
     { name = "fec", type = "table", default = {}, off = true, check = fec_rule,
       doc = "Forward error correction; the same at both ends. false turns it off.",
       keys = {
-        { name = "data", type = "integer", min = 0, max = 255, default = 10, doc = "Data packets per group; 0 turns FEC off." },
-        { name = "parity", type = "integer", min = 0, max = 255, default = 3, doc = "Parity packets per group; 0 turns FEC off." },
+        field("fec.data", client, "Data packets per group; 0 turns FEC off."),
+        field("fec.parity", client, "Parity packets per group; 0 turns FEC off."),
       } },
-    { name = "compress", type = "boolean", default = true, doc = "Snappy compression; the same at both ends." },
+    field("compress", client, "Snappy compression; the same at both ends."),
     { name = "qpp", type = "table", default = false, off = true, on = true,
       doc = "Quantum Permutation Pads; the same at both ends. true means 61 pads.",
-      keys = { { name = "pads", type = "integer", min = 1, max = 4096, default = 61, doc = "Number of pads." } } },
-    { name = "tuncrypt", type = "boolean", default = false,
-      doc = "Encrypts each stream a second time, end to end; needs kt at both ends." },
+      keys = { field("qpp.pads", client, "Number of pads.") } },
+    field("tuncrypt", client, "Encrypts each stream a second time, end to end; needs kt at both ends."),
     { name = "smux", type = "table", default = {}, check = smux_rule,
       doc = "Settings of smux, the stream multiplexer.",
       keys = {
-        { name = "version", type = "integer", min = 1, max = 2, default = 2, doc = "Protocol version; the same at both ends." },
-        { name = "buffer", type = "size", min = 65536, max = 1 << 31, default = 4194304,
-          doc = "Buffer of a session in each direction, shared by its streams. With version 2, stream windows shrink to fit; see docs/limits.md." },
-        { name = "stream_buffer", type = "size", min = 8192, below = 1 << 31, default = 2097152,
-          doc = "Receive buffer of one stream (version 2)." },
-        { name = "frame", type = "integer", min = 1, max = 65535, default = 8192, doc = "Maximum frame size, in bytes." },
-        { name = "keepalive", type = "duration", min = 1, max = 30, default = 10, doc = "Interval between heartbeats." },
+        field("smux.version", client, "Protocol version; the same at both ends."),
+        field("smux.buffer", client,
+          "Buffer of a session in each direction, shared by its streams. With version 2, stream windows shrink to fit; see docs/limits.md."),
+        field("smux.stream_buffer", client, "Receive buffer of one stream (version 2)."),
+        field("smux.frame", client, "Maximum frame size, in bytes."),
+        field("smux.keepalive", client, "Interval between heartbeats."),
       } },
-    { name = "suspect_after", type = "duration", min = 1, max = 60, default = 5,
-      doc = "After this long without an answer from the peer, new streams use a new session; the old one keeps its streams." },
-    { name = "dead_after", type = "duration", min = 1, max = 60, default = 30,
-      doc = "After this long without an answer from the peer, the session ends and its streams are reset." },
-    { name = "max_streams", type = "integer", min = 1, max = 65535, default = 4096,
-      doc = "Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session." },
-    { name = "memory", type = "size", min = 1 << 20, max = 1 << 40, default = 64 << 20,
-      doc = "Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free." },
-    { name = "rate", type = "rate", default = 0, doc = "Send limit per session, in bytes of UDP payload per second; 0 means no limit." },
-    { name = "dscp", type = "integer", min = 0, max = 63, default = 0, doc = "DSCP of outgoing packets." },
-    { name = "sockbuf", type = "size", max = 1 << 30, default = 4194304, doc = "Size of the UDP socket's send and receive buffers." },
+    field("suspect_after", client, "After this long without an answer from the peer, new streams use a new session; the old one keeps its streams."),
+    field("dead_after", client, "After this long without an answer from the peer, the session ends and its streams are reset."),
+    field("max_streams", client,
+      "Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session."),
+    field("memory", client, "Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free."),
+    field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),
+    field("dscp", client, "DSCP of outgoing packets."),
+    field("sockbuf", client, "Size of the UDP socket's send and receive buffers."),
   }
 end
 
 --- Further keys of kt.link.
 wire.link_only = {
-  { name = "sessions", type = "integer", min = 1, max = 1024, default = 1, doc = "Number of sessions, used in turn." },
-  { name = "expire", type = "duration", default = 0,
-    doc = "A session accepts no new streams after this long; 0 means it always does." },
-  { name = "scavenge", type = "duration", default = 600, doc = "An expired session is closed after this much longer." },
+  field("sessions", true, "Number of sessions, used in turn."),
+  field("expire", true, "A session accepts no new streams after this long; 0 means it always does."),
+  field("scavenge", true, "An expired session is closed after this much longer."),
   { name = "stay", type = "boolean", default = false,
     doc = "Dial immediately instead of with the first stream, and redial whenever the session is lost. A link with :serve always does." },
 }
 
 --- Further keys of kt.accept.
 wire.accept_only = {
-  { name = "max_sessions", type = "integer", min = 1, max = 1 << 20, default = 4096,
-    doc = "Maximum number of sessions; datagrams that would start another are dropped." },
+  field("max_sessions", false, "Maximum number of sessions; datagrams that would start another are dropped."),
 }
 
 --- The keys for a stream's share of the link, in link:open (with defaults) and stream:set.
@@ -138,24 +175,23 @@ end
 
 --- The keys of kt.link that link:set can change, without defaults, and the set of names of those it cannot.
 function wire.changeable(all)
-  local own = { mode = true, fec = true, rate = true, suspect_after = true, dead_after = true, kcp = true }
-  local function bare(d)
+  local keys, fixed = {}, {}
+  local function add(list, unfit, path, d)
+    local row = rows[path]
     local out = {}
     for k, v in pairs(d) do out[k] = v end
     out.default = nil
-    if not d.keys then return out end
-    out.keys = {}
-    for _, key in ipairs(d.keys) do
-      if key.name ~= "mtu" then out.keys[#out.keys + 1] = bare(key) end
+    if d.keys then
+      out.keys, out.fixed = {}, {}
+      for _, inner in ipairs(d.keys) do add(out.keys, out.fixed, path .. "." .. inner.name, inner) end
     end
-    return out
+    if row and row.live or out.keys and #out.keys > 0 then list[#list + 1] = out else unfit[d.name] = true end
   end
-  local keys, fixed = {}, {}
-  for _, key in ipairs(all) do
-    if own[key.name] then keys[#keys + 1] = bare(key) else fixed[key.name] = true end
-    if key.name == "kcp" then keys[#keys].fixed = { mtu = true } end
-    if key.name == "fec" then
-      keys[#keys].doc = "Forward error correction. false turns it off, but the FEC header stays. A session can lower its parity and raise it "
+  for _, d in ipairs(all) do add(keys, fixed, d.name, d) end
+  for _, d in ipairs(keys) do
+    if d.fixed and not next(d.fixed) then d.fixed = nil end
+    if d.name == "fec" then
+      d.doc = "Forward error correction. false turns it off, but the FEC header stays. A session can lower its parity and raise it "
         .. "back to its initial value; a different group size or more parity takes effect in a new session, which new streams use."
     end
   end

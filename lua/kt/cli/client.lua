@@ -6,11 +6,8 @@ local kt = require "kt"
 local settings = require "kt.cli.settings"
 
 common.main("client", {...}, function(values)
-  local config = settings.link(values)
+  local config = settings.link("client", values)
   config.remote = values.remoteaddr
-  config.sessions = values.conn
-  config.expire = values.autoexpire
-  config.scavenge = values.scavengettl
   local link = kt.link(config)
 
   kt.listen { on = values.localaddr }:serve(function(conn)

@@ -10,11 +10,12 @@
 --   only      "client" or "server", if only one of them has the flag; other: the other end's counterpart
 --   of        "kcp.mtu": the setting of kt.link (server: kt.accept) from which range, values and default are taken
 --   low, high kcptun accepts any integer. Where the tunnel can still work, kt replaces a value below min by low and one above max by
---             high (a number, or a function of the value that may return nil). Without low or high the value is refused.
+--             high (a number; true: min or max itself; or a function of the value and the row that may return nil). Without low or high
+--             the value is refused.
 --   when      when(values): whether the setting is in use; an unused setting is not checked
 --   unknown   what kcptun does with a name that is not among the values
 
-local api = require "kt.api"
+local wire = require "kt.api.wire"
 
 local options = {}
 
@@ -23,8 +24,7 @@ options.groups = {
   { "mux", "Sessions and streams" }, { "operation", "Operation" },
 }
 
-local YEARS = 315360000 -- ten years in seconds, the longest duration that kt.link accepts
-
+local function most(_, row) return row.max end
 local function six_bits(n) return n & 63 end
 local function manual(values) return values.mode == "manual" end
 local function expiring(values) return values.autoexpire > 0 end
@@ -43,60 +43,60 @@ local rows = {
     help = "shared secret; can also be set with $KCPTUN_KEY" },
   { name = "crypt", type = "enum", of = "crypt", group = "security", arg = "NAME", help = "cipher; must match on both ends",
     unknown = "kcptun silently uses aes instead" },
-  { name = "QPP", json = "qpp", type = "bool", default = false, group = "security",
+  { name = "QPP", json = "qpp", type = "bool", of = "qpp", group = "security",
     help = "enable Quantum Permutation Pads; must match on both ends" },
   { name = "QPPCount", json = "qpp-count", type = "int", of = "qpp.pads", group = "security", arg = "N",
     when = function(values) return values.QPP end, help = "number of pads; must match on both ends" },
-  { name = "tuncrypt", type = "bool", default = false, group = "security",
+  { name = "tuncrypt", type = "bool", of = "tuncrypt", group = "security",
     help = "also encrypt each stream end to end; needs kt on both ends" },
 
   { name = "mode", type = "enum", of = "mode", group = "kcp", arg = "NAME",
     unknown = "kcptun silently uses manual instead",
     help = "retransmission profile; manual uses --nodelay, --interval, --resend and --nc" },
   { name = "mtu", type = "int", of = "kcp.mtu", group = "kcp", arg = "BYTES", help = "largest UDP payload",
-    low = function(n) return n < 50 and 1400 or 128 end, high = 1500 },
+    low = function(n, row) return n < 50 and 1400 or row.min end, high = true },
   { name = "sndwnd", type = "int", of = "kcp.sndwnd", group = "kcp", arg = "N", help = "send window, in packets",
-    low = 32, high = 65535 },
+    low = 32, high = true },
   { name = "rcvwnd", type = "int", of = "kcp.rcvwnd", group = "kcp", arg = "N", help = "receive window, in packets",
-    low = 32, high = 65535 },
-  { name = "ratelimit", type = "int", min = 0, max = 1 << 40, default = 0, group = "kcp", arg = "BYTES",
-    help = "send rate limit per session, in bytes per second; 0: no limit", low = 0, high = 1 << 40 },
-  { name = "acknodelay", type = "bool", default = false, group = "kcp", help = "send acknowledgements at once" },
-  { name = "nodelay", type = "int", min = 0, max = 1, default = 0, group = "kcp", arg = "N", when = manual,
-    help = "mode manual: 1 shortens the retransmission timeout", low = 0, high = 1 },
-  { name = "interval", type = "int", of = "kcp.interval", default = 50, group = "kcp", arg = "MS", when = manual,
+    low = 32, high = true },
+  { name = "ratelimit", type = "int", of = "rate", group = "kcp", arg = "BYTES",
+    help = "send rate limit per session, in bytes per second; 0: no limit", low = true, high = true },
+  { name = "acknodelay", type = "bool", of = "kcp.acknodelay", group = "kcp", help = "send acknowledgements at once" },
+  { name = "nodelay", type = "int", of = "kcp.nodelay", group = "kcp", arg = "N", when = manual,
+    help = "mode manual: 1 shortens the retransmission timeout", low = true, high = true },
+  { name = "interval", type = "int", of = "kcp.interval", group = "kcp", arg = "MS", when = manual,
     help = "mode manual: time between flushes, in milliseconds",
-    low = function(n) return n < 0 and 100 or 10 end, high = 5000 },
-  { name = "resend", type = "int", of = "kcp.resend", default = 0, group = "kcp", arg = "N", when = manual,
+    low = function(n, row) return n < 0 and 100 or row.min end, high = true },
+  { name = "resend", type = "int", of = "kcp.resend", group = "kcp", arg = "N", when = manual,
     help = "mode manual: retransmit after this many later acknowledgements; 0: only after a timeout",
-    low = 0, high = 255 },
-  { name = "nc", type = "int", min = 0, max = 1, default = 0, group = "kcp", arg = "N", when = manual,
-    help = "mode manual: 1 turns congestion control off", low = 0, high = 1 },
+    low = true, high = true },
+  { name = "nc", type = "int", of = "kcp.nc", group = "kcp", arg = "N", when = manual,
+    help = "mode manual: 1 turns congestion control off", low = true, high = true },
   { name = "dscp", type = "int", of = "dscp", group = "kcp", arg = "N", help = "DSCP of the datagrams sent",
     low = six_bits, high = six_bits },
-  { name = "sockbuf", type = "int", min = 0, max = 1 << 30, default = 4194304, group = "kcp", arg = "BYTES",
-    help = "size of the UDP socket's buffers", low = 1 << 30, high = 1 << 30 },
+  { name = "sockbuf", type = "int", of = "sockbuf", group = "kcp", arg = "BYTES",
+    help = "size of the UDP socket's buffers", low = most, high = true },
 
   { name = "datashard", alias = "ds", type = "int", of = "fec.data", group = "fec", arg = "N",
-    help = "data packets in a group; 0: no FEC", low = 0 },
+    help = "data packets in a group; 0: no FEC", low = true },
   { name = "parityshard", alias = "ps", type = "int", of = "fec.parity", group = "fec", arg = "N",
-    help = "parity packets in a group; 0: no FEC", low = 0 },
+    help = "parity packets in a group; 0: no FEC", low = true },
 
   { name = "conn", type = "int", of = "sessions", only = "client", group = "mux", arg = "N",
     help = "number of UDP sessions, used in rotation" },
-  { name = "autoexpire", type = "int", min = 0, max = YEARS, default = 0, only = "client", group = "mux", arg = "SECONDS",
-    help = "replace a session after this time; 0: never", low = 0, high = YEARS },
-  { name = "scavengettl", type = "int", min = 0, max = YEARS, default = 600, only = "client", group = "mux", arg = "SECONDS",
+  { name = "autoexpire", type = "int", of = "expire", only = "client", group = "mux", arg = "SECONDS",
+    help = "replace a session after this time; 0: never", low = true, high = true },
+  { name = "scavengettl", type = "int", of = "scavenge", only = "client", group = "mux", arg = "SECONDS",
     when = expiring, help = "time that the streams of a replaced session have to finish",
-    low = 0, high = YEARS },
+    low = true, high = true },
   { name = "nocomp", type = "bool", default = false, group = "mux", help = "disable compression; must match on both ends" },
   { name = "smuxver", type = "int", of = "smux.version", group = "mux", arg = "N",
     help = "smux version; must match on both ends (kcptun before 2025-11 uses 1)" },
   { name = "smuxbuf", type = "int", of = "smux.buffer", group = "mux", arg = "BYTES",
     help = "unread bytes that a session holds for its streams",
-    low = function(n) return n > 0 and 65536 or nil end, high = 1 << 31 },
+    low = function(n, row) return n > 0 and row.min or nil end, high = true },
   { name = "streambuf", type = "int", of = "smux.stream_buffer", group = "mux", arg = "BYTES",
-    help = "receive buffer of a stream (smux 2)", low = function(n) return n > 0 and 8192 or nil end },
+    help = "receive buffer of a stream (smux 2)", low = function(n, row) return n > 0 and row.min or nil end },
   { name = "framesize", type = "int", of = "smux.frame", group = "mux", arg = "BYTES", help = "largest smux frame sent" },
   { name = "keepalive", type = "int", of = "smux.keepalive", group = "mux", arg = "SECONDS", help = "time between heartbeats" },
   { name = "suspectpeer", type = "int", of = "suspect_after", group = "mux", arg = "SECONDS",
@@ -104,11 +104,11 @@ local rows = {
   { name = "deadpeer", type = "int", of = "dead_after", group = "mux", arg = "SECONDS",
     help = "after this long without an answer, a session and its connections end" },
   { name = "maxstreams", type = "int", of = "max_streams", group = "mux", arg = "N",
-    help = "streams that a session may have open at once", low = 1, high = 65535 },
+    help = "streams that a session may have open at once", low = true, high = true },
   { name = "memory", type = "int", of = "memory", group = "mux", arg = "BYTES",
-    help = "memory for the buffers of all sessions", low = 1 << 20, high = 1 << 40 },
+    help = "memory for the buffers of all sessions", low = true, high = true },
   { name = "maxsessions", type = "int", of = "max_sessions", only = "server", group = "mux", arg = "N",
-    help = "sessions that clients may have at once", low = 1, high = 1 << 20 },
+    help = "sessions that clients may have at once", low = true, high = true },
   { name = "closewait", type = "int", min = 0, max = 86400, group = "mux", arg = "SECONDS", low = 0, high = 86400,
     help = "how long a stream stays half open with a peer that is not kt (default: client 10, then 1 after the last byte "
       .. "of the reply; server 0)" },
@@ -132,25 +132,15 @@ local rows = {
   { name = "version", json = false, short = "v", type = "bool", default = false, group = "operation", help = "show the version" },
 }
 
--- What kt.api says of a setting by its path.
-local function described(side, path)
-  local at = api.functions[side == "client" and "kt.link" or "kt.accept"].argument
-  for name in path:gmatch "[^.]+" do
-    local found
-    for _, key in ipairs(at.keys) do found = key.name == name and key or found end
-    at = found or error("no setting " .. path)
-  end
-  return at
-end
-
 local function complete(row, side)
   local copy = {}
   if row.of then
-    local setting = described(side, row.of)
-    copy.min, copy.max, copy.default = setting.min, setting.max or setting.below and setting.below - 1, setting.default
-    copy.values, copy.meant = setting.values, setting.meant
+    for name, value in pairs(wire.setting(row.of, side == "client")) do copy[name] = value end
+    if row.type == "int" and type(copy.default) == "boolean" then copy.default = copy.default and 1 or 0 end
   end
   for key, value in pairs(row) do copy[key] = value end
+  if copy.low == true then copy.low = copy.min end
+  if copy.high == true then copy.high = copy.max end
   if copy.json == nil then copy.json = row.name end
   return copy
 end

@@ -8,7 +8,7 @@ local settings = require "kt.cli.settings"
 common.main("server", {...}, function(values)
   local ok, fault = core.endpoint(values.target, "uh")
   if not ok then error("--target: " .. fault, 0) end
-  local config = settings.link(values)
+  local config = settings.link("server", values)
   config.on = values.listen
   local acceptor = kt.accept(config)
   acceptor:serve(function(stream)

@@ -23,7 +23,7 @@ end
 -- Handles a number that is out of range. Returns the number to use instead and a warning, or nil and the mistake.
 local function out_of_range(row, n)
   local rule = n < row.min and row.low or n > row.max and row.high
-  if type(rule) == "function" then rule = rule(n) end
+  if type(rule) == "function" then rule = rule(n, row) end
   if not rule then return nil, ("expected %d to %d, got %d"):format(row.min, row.max, n) end
   return rule, ("%d is out of range (%d to %d); using %d"):format(n, row.min, row.max, rule)
 end
@@ -242,39 +242,22 @@ function settings.parse(side, args, env)
   return values, notes, from
 end
 
--- The table for kt.link or kt.accept.
-function settings.link(values)
-  local kcp = { mtu = values.mtu, sndwnd = values.sndwnd, rcvwnd = values.rcvwnd, acknodelay = values.acknodelay }
-  if values.mode == "manual" then
-    kcp.nodelay, kcp.nc = values.nodelay == 1, values.nc == 1
-    kcp.interval, kcp.resend = values.interval, values.resend
+-- Sets config at a path such as "kcp.mtu".
+local function put(config, path, value)
+  local group, name = path:match "^(.*)%.(.*)$"
+  if not group then config[path] = value return end
+  if type(config[group]) ~= "table" then config[group] = {} end
+  config[group][name] = value
+end
+
+-- The table for kt.link ("client") or kt.accept ("server"), without the address.
+function settings.link(side, values)
+  local config = { wire = "kcptun", key = values.key, compress = not values.nocomp }
+  for _, row in ipairs((options.of(side))) do
+    if row.of and (not row.when or row.when(values)) then put(config, row.of, values[row.name]) end
   end
-  return {
-    wire = "kcptun",
-    key = values.key,
-    crypt = values.crypt,
-    mode = values.mode,
-    kcp = kcp,
-    fec = values.datashard > 0 and values.parityshard > 0 and { data = values.datashard, parity = values.parityshard },
-    compress = not values.nocomp,
-    qpp = values.QPP and { pads = values.QPPCount },
-    tuncrypt = values.tuncrypt,
-    smux = {
-      version = values.smuxver,
-      buffer = values.smuxbuf,
-      stream_buffer = values.streambuf,
-      frame = values.framesize,
-      keepalive = values.keepalive,
-    },
-    max_streams = values.maxstreams,
-    max_sessions = values.maxsessions,
-    memory = values.memory,
-    suspect_after = values.suspectpeer,
-    dead_after = values.deadpeer,
-    rate = values.ratelimit,
-    dscp = values.dscp,
-    sockbuf = values.sockbuf,
-  }
+  if values.datashard == 0 or values.parityshard == 0 then config.fec = false end
+  return config
 end
 
 return settings
