@@ -34,7 +34,7 @@ static void decide(struct kt_kcptun_accepted *r, struct kt_call *call)
     uint16_t features;
     if (kt_kcptun_session_hello(r->session, &features)) {
         if (features & KT_SMUX_F_SERVES) {
-            if (kt_call_serve(call, r->session)) return;
+            if (kt_kcptun_call_serve(call, r->sh, r->session)) return;
             kt_err_set(&err, KT_ELIMIT, "as many streams are open as can be");
         } else {
             kt_err_set(&err, KT_ENOTSUP, "%s does not serve streams: its script needs link:serve",
@@ -55,14 +55,13 @@ static int call(struct kt_kcptun_accepted *r, const struct kt_open_options *opti
 {
     if (kt_kcptun_session_over(r->session))
         return kt_err_set(err, KT_ECLOSED, "%s", kt_kcptun_session_why(r->session));
-    struct kt_call *c = kt_call_new(&r->calls, opened, probed, ctx);
+    struct kt_call *c = kt_kcptun_call_new(&r->calls, options, opened, probed, ctx);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    if (options) c->policy = options->policy;
     *out = &c->open;
     if (opened) {
         decide(r, c);
     } else {
-        kt_call_serve(c, r->session);
+        kt_kcptun_call_serve(c, r->sh, r->session);
         kt_list_push(&r->probing, &c->node);
     }
     return 0;
@@ -154,7 +153,7 @@ struct kt_kcptun_accepted *kt_kcptun_accepted_new(struct kt_list *links, struct 
     r->session = s;
     r->end = end;
     r->end_ctx = ctx;
-    kt_calls_init(&r->calls, sh);
+    kt_kcptun_calls_init(&r->calls, sh);
     kt_list_init(&r->waiting);
     kt_list_init(&r->probing);
     kt_turn_init(&r->turn, on_turn, r);

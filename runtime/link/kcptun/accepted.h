@@ -3,7 +3,7 @@
 #ifndef KT_LINK_KCPTUN_ACCEPTED_H
 #define KT_LINK_KCPTUN_ACCEPTED_H
 
-#include "link/kcptun/calls.h"
+#include "link/kcptun/serve.h"
 
 struct kt_kcptun_accepted;
 

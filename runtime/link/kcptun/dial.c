@@ -125,7 +125,8 @@ static void serve_waiting(struct slot *slot)
         return;
     }
     while (!kt_list_empty(&slot->waiting)) {
-        const bool served = kt_call_serve(KT_CONTAINER(slot->waiting.next, struct kt_call, node), d->session);
+        const bool served = kt_kcptun_call_serve(
+            KT_CONTAINER(slot->waiting.next, struct kt_call, node), d->link->sh, d->session);
         burdened(d);
         if (served) continue;
         drain(d); /* its stream ids are used up */
@@ -537,7 +538,7 @@ void kt_kcptun_slot_call(struct slot *slot, struct kt_call *call)
     struct kt_kcptun_context *sh = slot->link->sh;
     struct dial *d = slot->dial;
     if (!call->opened && d && !kt_kcptun_session_over(d->session)) {
-        kt_call_serve(call, d->session); /* whatever else is missing, it can be asked */
+        kt_kcptun_call_serve(call, sh, d->session); /* whatever else is missing, it can be asked */
         return;
     }
     call->open.why = &slot->why;

@@ -7,9 +7,8 @@
 static int call(struct link *l, const struct kt_open_options *options, kt_open_cb opened, kt_probe_cb probed,
     void *ctx, struct kt_open **out, struct kt_err *err)
 {
-    struct kt_call *c = kt_call_new(&l->calls, opened, probed, ctx);
+    struct kt_call *c = kt_kcptun_call_new(&l->calls, options, opened, probed, ctx);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    if (options) c->policy = options->policy;
     *out = &c->open;
     kt_kcptun_slot_call(&l->slots[l->next % l->sh->cfg.conn], c);
     return 0;
@@ -162,7 +161,7 @@ int kt_kcptun_link(
     }
     for (size_t i = 0; i < cfg->conn; i++) kt_kcptun_slot_init(&l->slots[i], l);
     kt_list_init(&l->draining);
-    kt_calls_init(&l->calls, l->sh);
+    kt_kcptun_calls_init(&l->calls, l->sh);
     kt_turn_init(&l->turn, on_turn, l);
     l->link.ops = &ops;
     if (s->stay) on_stay(&l->link, NULL);

@@ -12,7 +12,7 @@
 #ifndef KT_LINK_KCPTUN_LINK_INTERNAL_H
 #define KT_LINK_KCPTUN_LINK_INTERNAL_H
 
-#include "link/kcptun/calls.h"
+#include "link/kcptun/serve.h"
 
 struct link;
 struct slot;
