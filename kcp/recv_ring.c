@@ -105,11 +105,7 @@ enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *w, uint32_t sn, const 
     if ((uint32_t)ahead >= w->limit && kt_sn_diff(sn, w->edge) >= 0) return KT_RECV_BEYOND;
     if (held(w, sn)) return KT_RECV_REPEAT;
     if (sn - w->read >= w->reach) return KT_RECV_NOMEM;
-#ifdef KT_PLANT_WINDOW_OFF_BY_ONE /* a bug for the sweep to find: the ring is one slot too small */
-    if (!reach(w, sn - w->read)) return KT_RECV_NOMEM;
-#else
     if (!reach(w, sn - w->read + 1)) return KT_RECV_NOMEM;
-#endif
     uint8_t *block = NULL;
     if (len > 0) {
         block = kt_slab_get(w->pool);

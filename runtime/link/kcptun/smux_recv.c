@@ -101,10 +101,8 @@ static void on_upd(struct kt_smux *m, uint32_t id, const uint8_t *body)
     s->peer_window = kt_get32(body + 4);
     if ((int32_t)(s->written - s->peer_consumed) < 0)
         kt_smux_break(s, KT_EPROTO); /* it consumed more than it was sent */
-#ifndef KT_PLANT_LOST_WAKEUP /* a bug for the sweep to find: whoever waits for the window is not told */
     else
         kt_smux_schedule(s);
-#endif
 }
 
 /* The peer's hello is there, or not waited for any more. Some may have to wait on. */

@@ -69,9 +69,6 @@ static bool wants_half_close(const struct kt_smux_stream *s)
 
 static bool wants_fin(const struct kt_smux_stream *s)
 {
-#ifdef KT_PLANT_MISSING_FIN /* a bug for the sweep to find: no FIN after two half-closes */
-    if (s->half_in && s->half_sent) return false;
-#endif
     return s->closed && !s->fin_sent && kt_smux_unsent(s) == 0;
 }
 
@@ -155,11 +152,7 @@ static bool send_fin(struct kt_smux_stream *s)
     }
     if (!has_room(m, len)) return false;
     const uint32_t id = s->id;
-#ifdef KT_PLANT_LEAK_ON_RESET /* a bug for the sweep to find: what was reset is kept for ever */
-    if (s->is_young || s->control) {
-#else
     if (s->is_young) {
-#endif
         s->fin_sent = true;
         s->control = 0;
         requeue(s);
