@@ -96,6 +96,7 @@ local function kinds(world)
       local tunnel, from = one_way()
       if d.one_in(2) then from = nil end
       return ("%s of %s%s"):format(how, tostring(tunnel.link), from and " from " .. from or ""), function()
+        if how == "hold" then net.late = true end
         tunnel.link[how](tunnel.link, from)
         w:sleep(lasts)
         tunnel.link:heal()
@@ -116,13 +117,17 @@ local function kinds(world)
   table.insert(harsh, function()
     local tunnel = d.pick(net.tunnels)
     local o = { rate = d.pick { 5000, 20000, 10000000 }, queue = { time = "400ms" }, delay = d.between(0, 800) / 1000, jitter = d.between(0, 100) / 1000 }
-    return ("%s changes to %s"):format(tostring(tunnel.link), settings.literal(o)), function() tunnel.link:set(o) end
+    return ("%s changes to %s"):format(tostring(tunnel.link), settings.literal(o)), function()
+      net.late = true
+      tunnel.link:set(o)
+    end
   end)
   table.insert(gentle, function()
     local tunnel, o = d.pick(net.tunnels), settings.ills(d, false)
     local side = d.pick { "there", "back" }
     o.rate = o.rate or d.one_in(2) and 200000 or nil
-    settings.prompt(o)
+    if not tunnel.narrow then o.rate, o.queue = nil, nil end -- its ends may have little patience
+    net.late = net.late or settings.is_slow(o, o)
     return ("%s changes to %s"):format(tostring(tunnel.link), settings.literal { [side] = o }), function() tunnel.link:set { [side] = o } end
   end)
 
@@ -135,6 +140,7 @@ local function kinds(world)
       { text = "come four times", verdict = { copies = 3 } },
       { text = "come twice, and late", verdict = { copies = 1, delay = "900ms" } },
     }
+    if said.verdict ~= "drop" and said.verdict.delay then net.late = true end
     return rule(lasts, said, d.pick(PACKETS))
   end)
   table.insert(gentle, function(lasts)
@@ -223,7 +229,7 @@ local function kinds(world)
     local others = {}
     local function other(of, both, datagram)
       local o = settings.own(d, both, datagram)
-      return of.slow and settings.patient(o) or o
+      return of.narrow and settings.patient(o) or o
     end
     for i, tunnel in ipairs(h.tunnels or {}) do others[i] = other(tunnel, tunnel.far.both, tunnel.datagram) end
     if h.settings then others[1] = other(h, h.both, h.datagram) end
@@ -244,7 +250,7 @@ local function kinds(world)
     local h = d.pick(net.nears)
     local i = d.between(1, #h.tunnels)
     local change = settings.change(d)
-    if h.tunnels[i].slow then settings.patient(change) end
+    if h.tunnels[i].narrow then settings.patient(change) end
     return told(h, ("links[%d]:set %s"):format(i, settings.literal(change)))
   end)
   table.insert(gentle, function(lasts)

@@ -109,19 +109,14 @@ local function wait_of(o)
   return (queue.packets and queue.packets * 1500 or 64000) / o.rate
 end
 
---- Whether full queues, there and back, take longer than a short dead_after allows a living peer.
+--- Whether a round trip takes more than a second while the queues, there and back, are full.
 function settings.is_slow(there, back) return wait_of(there) + wait_of(back) > 1 end
 
---- Raises the dead_after of one end of a slow line, which silence alone must not make dead.
+--- Gives one end of a narrow line the default dead_after: the queue of such a line, full of one session's packets, delays or drops
+--- another's for seconds, which a short dead_after would take for the silence of a dead peer.
 function settings.patient(s)
-  if s.dead_after and tonumber(s.dead_after:match "%d+") < 10 then s.dead_after = "10s" end
+  if s.dead_after then s.dead_after = "30s" end
   return s
-end
-
---- Shortens the queue of a line, so that a short dead_after still fits.
-function settings.prompt(o)
-  if wait_of(o) > 0.4 then o.queue = { time = "400ms" } end
-  return o
 end
 
 -- ---- as Lua writes it ----

@@ -18,7 +18,7 @@ local scripts = require "sweep_scripts"
 local settings = require "sweep_settings"
 
 local CALM = 30          -- seconds: all faults are over
-local RTO_MOST = 5       -- seconds, once all is well: lines delay by less than two, there and back
+local RTO_MOST = 5       -- seconds, where no packet is late by more than two but by an attacker
 local PATIENCE = "300s"  -- for flows to end then
 local TARGET = "127.0.0.1:9000"
 local HEADERS = { v4 = 28, v6 = 48 } -- of a datagram, in bytes of the line's MTU
@@ -58,8 +58,10 @@ local function build_tunnel(w, d, net, near, far)
   tunnel.near.remote = far.name .. ".example:29900"
   tunnel.near.sessions = d.between(1, 2)
   if d.one_in(8) then tunnel.near.expire = "5s" end
-  if settings.is_slow(ills, ills.back or ills) then
-    tunnel.slow, far.slow = true, true
+  local back = ills.back or ills
+  net.late = net.late or settings.is_slow(ills, back)
+  if ills.rate or back.rate then
+    tunnel.narrow, far.narrow = true, true
     settings.patient(tunnel.near)
     settings.patient(far.settings)
   end
@@ -231,6 +233,7 @@ end
 local function judge_attacker(net)
   if not net.attacker then return end
   net.attacker:check()
+  if net.late then return end
   for _, near in ipairs(net.nears) do
     local rto = told(near, [[
       local worst = 0
