@@ -35,9 +35,7 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
     s->m = m;
     s->id = id;
     s->peer_window = KT_SMUX_INITIAL_WINDOW;
-    s->priority = KT_PRIORITY_DEFAULT;
-    s->weight = KT_WEIGHT_DEFAULT;
-    kt_list_init(&s->ready);
+    kt_stream_entry_init(&s->turn);
     kt_list_init(&s->touched);
     kt_list_init(&s->young);
     kt_list_init(&s->grant);
@@ -78,7 +76,7 @@ void kt_smux_stream_free(struct kt_smux_stream *s)
 {
     struct kt_smux *m = s->m;
     kt_smux_silence(s);
-    kt_list_remove(&s->ready);
+    kt_list_remove(&s->turn.node);
     kt_list_remove(&s->young);
     kt_list_remove(&s->grant);
     if (m->body == s) m->body = NULL;
@@ -114,7 +112,7 @@ int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const st
     m->hello_due = cfg->client && cfg->features;
     kt_hmap_init(&m->table);
     kt_list_init(&m->control);
-    for (size_t i = 0; i < KT_PRIORITIES; i++) kt_list_init(&m->data[i]);
+    kt_stream_schedule_init(&m->data, cfg->frame_size, KT_SMUX_HEADER);
     kt_list_init(&m->held);
     kt_list_init(&m->touched);
     kt_list_init(&m->cuts);
@@ -136,7 +134,7 @@ static void tear_down(struct kt_smux *m)
     for (struct kt_hnode *n = kt_hmap_next(&m->table, NULL); n; n = next) {
         next = kt_hmap_next(&m->table, n);
         struct kt_smux_stream *s = KT_CONTAINER(n, struct kt_smux_stream, node);
-        kt_list_remove(&s->ready);
+        kt_list_remove(&s->turn.node);
         kt_list_remove(&s->young);
         kt_list_remove(&s->grant);
         if (s->closed || s->events & KT_SMUX_EV_ACCEPT)
@@ -281,7 +279,7 @@ static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
     const bool cut = s->closed && !kt_list_empty(&s->touched);
     kt_smux_silence(s);
     kt_list_remove(&s->young);
-    kt_list_remove(&s->ready);
+    kt_list_remove(&s->turn.node);
     s->queue = KT_SMUX_Q_NONE;
     s->m = to;
     s->id = id;

@@ -4,7 +4,7 @@
  * for room and given frames. Each stream is a kt_pipe, with a kt_stream_ops. Control frames go before all
  * data; FIN goes in order after its stream's. Data goes by priority, and within a priority in shares by
  * weight, counted in bytes. So that a link that the first priorities keep full does not starve the others,
- * one byte in KT_SMUX_SPARE is theirs.
+ * one byte in KT_STREAM_SPARE is theirs.
  *
  * Three things kcptun's own smux does not have, all invisible to it:
  * - hello: the first frame of each direction between kts is a NOP whose stream id is KT_SMUX_HELLO |
@@ -76,8 +76,7 @@ struct kt_stream_facts;
 #define KT_SMUX_REFUSALS 4096u     /* refusals that may wait to be sent; beyond that SYNs are ignored */
 #define KT_SMUX_SEND_BUFFER 65536u /* most bytes a stream holds that were not yet framed (or are young) */
 #define KT_SMUX_SEND_LEAST 4096u   /* ... which it may whatever the other streams hold */
-#define KT_SMUX_SPARE 32u
-#define KT_SMUX_SYN_WORK 16u /* a stream costs its owner a task and a connection */
+#define KT_SMUX_SYN_WORK 16u       /* a stream costs its owner a task and a connection */
 
 struct kt_smux_config {
     bool client;

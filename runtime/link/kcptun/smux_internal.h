@@ -5,7 +5,6 @@
  *   smux_refuse.c  streams that are not taken
  *   smux_window.c  how much each stream may have on its way to us
  *   smux_send.c    frames out
- *   smux_turns.c   whose data is next
  *   smux_stream.c  a stream as a kt_pipe
  *   smux_event.c   calls to stream owners, and what makes them safe
  *
@@ -23,6 +22,7 @@
 #include "base/hmap.h"
 #include "base/list.h"
 #include "crypto/kcptun/qpp.h"
+#include "link/common/stream_schedule.h"
 #include "link/kcptun/smux.h"
 #include "link/stream.h"
 
@@ -36,7 +36,7 @@ enum kt_smux_cmd { KT_SMUX_SYN, KT_SMUX_FIN, KT_SMUX_PSH, KT_SMUX_NOP, KT_SMUX_U
 enum kt_smux_queue {
     KT_SMUX_Q_NONE,
     KT_SMUX_Q_CONTROL, /* SYN, UPD or an abrupt FIN is due */
-    KT_SMUX_Q_DATA,    /* takes turns (smux_turns.c): data, then half-close, then FIN */
+    KT_SMUX_Q_DATA,    /* takes turns (link/common/stream_schedule.h): data, then half-close, then FIN */
     KT_SMUX_Q_HELD,    /* a shutdown or an abort that waits for the peer's hello */
 };
 
@@ -64,10 +64,10 @@ struct kt_smux_stream {
     struct kt_pipe pipe; /* first: a stream's pipe is the stream */
     struct kt_smux *m;
     struct kt_hnode node;
-    struct kt_list ready;   /* in the queue that `queue` names (data: in that of its priority) */
-    struct kt_list touched; /* in m->touched while events are due; once cut: in m->cuts */
-    struct kt_list young;   /* in m->young */
-    struct kt_list grant;   /* in m->granted or one of m->shrunk (v2) */
+    struct kt_stream_entry turn; /* its node is in the queue that `queue` names */
+    struct kt_list touched;      /* in m->touched while events are due; once cut: in m->cuts */
+    struct kt_list young;        /* in m->young */
+    struct kt_list grant;        /* in m->granted or one of m->shrunk (v2) */
     /* `sent` bytes that were framed but are kept (young), those not framed, and why_len bytes of text */
     struct kt_bufq send;
     struct kt_bufq recv;
@@ -85,9 +85,6 @@ struct kt_smux_stream {
     uint32_t far;   /* ... the farthest ever */
     uint32_t claim; /* of the session's buffer */
     int code;       /* why it broke, 0: it has not */
-    int32_t credit; /* bytes it may send in this turn; negative: what it owes to the next ones */
-    uint16_t weight;
-    uint8_t priority;
     uint8_t queue, control, events;
     uint8_t why;     /* of an abort, a KT_E… without its sign: the peer's, or once closed ours; 0: none */
     uint8_t why_len; /* the text that goes with it, at the end of `send` */
@@ -124,11 +121,7 @@ struct kt_smux {
     unsigned control_run; /* control frames since the last data frame, while data waited */
     struct kt_list cuts;  /* streams that were cut and have not said all yet */
     struct kt_smux_refusals refused;
-    struct kt_list data[KT_PRIORITIES];
-    uint32_t busy_priorities; /* a bit for each of `data` that may have a stream: the others have none */
-    uint32_t passed_over; /* bytes sent while streams of a later priority waited, since one of those had its
-                             share */
-    uint8_t spared;       /* the priority that had it last */
+    struct kt_stream_schedule data;
     struct kt_list young; /* in the order of their SYNs: those framed, then those to be */
 
     /* parser */
@@ -234,18 +227,6 @@ void kt_smux_schedule(struct kt_smux_stream *s);
 /* The same without waking anyone. */
 void kt_smux_place(struct kt_smux_stream *s);
 void kt_smux_wake(struct kt_smux *m);
-
-/* ---- smux_turns.c ---- */
-
-/* Puts a stream that is in no queue into the data queue, at the end of its priority's line. */
-void kt_smux_line_up(struct kt_smux_stream *s);
-/* Who is to send next, and at most how many bytes (any of its frames without payload may go, too); NULL:
- * nobody has anything to say. */
-struct kt_smux_stream *kt_smux_turn(struct kt_smux *m, size_t *most);
-/* It sent a frame of n payload bytes. Its place in the line is as before, or at the end if its turn is over.
- */
-void kt_smux_sent(struct kt_smux_stream *s, size_t n);
-bool kt_smux_waiting(struct kt_smux *m);
 
 /* ---- smux_recv.c ---- */
 

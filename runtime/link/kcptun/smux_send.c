@@ -1,5 +1,5 @@
 /* smux: frames out. Hello and keepalive first, then the streams that have a control frame due, then data, in
- * the order that smux_turns.c decides.
+ * the order that link/common/stream_schedule.h decides.
  *
  * Invariant: the data queues hold exactly the streams that could frame something if there were room (and
  * those that only wait to hear that memory may be there again), so the pump never skips over anyone. */
@@ -95,12 +95,12 @@ static enum kt_smux_queue queue_for(const struct kt_smux_stream *s)
 static void enqueue(struct kt_smux_stream *s, enum kt_smux_queue queue)
 {
     struct kt_smux *m = s->m;
-    if (queue == s->queue && queue == KT_SMUX_Q_DATA) return; /* its place is smux_turns.c's affair */
-    kt_list_remove(&s->ready);
+    if (queue == s->queue && queue == KT_SMUX_Q_DATA) return; /* the schedule keeps its place */
+    kt_list_remove(&s->turn.node);
     s->queue = (uint8_t)queue;
-    if (queue == KT_SMUX_Q_CONTROL) kt_list_push(&m->control, &s->ready);
-    if (queue == KT_SMUX_Q_DATA) kt_smux_line_up(s);
-    if (queue == KT_SMUX_Q_HELD) kt_list_push(&m->held, &s->ready);
+    if (queue == KT_SMUX_Q_CONTROL) kt_list_push(&m->control, &s->turn.node);
+    if (queue == KT_SMUX_Q_DATA) kt_stream_schedule_add(&m->data, &s->turn);
+    if (queue == KT_SMUX_Q_HELD) kt_list_push(&m->held, &s->turn.node);
 }
 
 void kt_smux_place(struct kt_smux_stream *s)
@@ -224,7 +224,7 @@ static bool send_psh(struct kt_smux_stream *s, size_t most)
     else
         kt_smux_send_consume(s, n);
     requeue(s);
-    kt_smux_sent(s, n);
+    kt_stream_schedule_sent(&m->data, &s->turn, n, s->queue == KT_SMUX_Q_DATA);
     return true;
 }
 
@@ -249,7 +249,8 @@ static bool send_data(struct kt_smux_stream *s, size_t most)
  * answer is a reason in itself. */
 static bool send_greetings(struct kt_smux *m)
 {
-    const bool streams = kt_smux_waiting(m);
+    const bool streams =
+        kt_smux_refusal(m) || !kt_list_empty(&m->control) || !kt_stream_schedule_empty(&m->data);
     if (m->hello_due && (streams || m->nop_due || m->hello_in)) {
         if (!has_room(m, 0)) return false;
         m->hello_due = false;
@@ -280,9 +281,9 @@ static bool send_refusals(struct kt_smux *m)
 static bool send_next_data(struct kt_smux *m, bool *any)
 {
     size_t most;
-    struct kt_smux_stream *s = kt_smux_turn(m, &most);
-    *any = s != NULL;
-    return !s || send_data(s, most);
+    struct kt_stream_entry *e = kt_stream_schedule_next(&m->data, &most);
+    *any = e != NULL;
+    return !e || send_data(KT_CONTAINER(e, struct kt_smux_stream, turn), most);
 }
 
 /* Control frames go first, but one data frame follows each run of them: a script that opens streams without end
@@ -296,7 +297,7 @@ static bool send_all_control(struct kt_smux *m)
             m->control_run = 0;
             continue;
         }
-        if (!send_control(KT_CONTAINER(m->control.next, struct kt_smux_stream, ready))) return false;
+        if (!send_control(KT_CONTAINER(m->control.next, struct kt_smux_stream, turn.node))) return false;
         m->control_run++;
     }
     return !m->ended;

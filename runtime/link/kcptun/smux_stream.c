@@ -229,12 +229,12 @@ static bool stream_why(const struct kt_pipe *p, struct kt_err *out)
 static void stream_set(struct kt_pipe *p, const struct kt_stream_policy *policy)
 {
     struct kt_smux_stream *s = kt_smux_of(p);
-    s->weight = (uint16_t)policy->weight;
-    if (s->priority == policy->priority) return;
-    s->priority = (uint8_t)policy->priority;
+    s->turn.weight = (uint16_t)policy->weight;
+    if (s->turn.priority == policy->priority) return;
+    s->turn.priority = (uint8_t)policy->priority;
     if (s->queue != KT_SMUX_Q_DATA || s->m->ended) return;
-    kt_list_remove(&s->ready);
-    kt_smux_line_up(s);
+    kt_list_remove(&s->turn.node);
+    kt_stream_schedule_add(&s->m->data, &s->turn);
 }
 
 static void stream_facts(const struct kt_pipe *p, struct kt_stream_facts *out)
@@ -242,7 +242,7 @@ static void stream_facts(const struct kt_pipe *p, struct kt_stream_facts *out)
     const struct kt_smux_stream *s = kt_smux_of_const(p);
     const struct kt_smux *m = s->m;
     if (!m->ended && m->owner.facts) m->owner.facts(m->ctx, out);
-    out->policy = (struct kt_stream_policy){s->priority, s->weight};
+    out->policy = (struct kt_stream_policy){s->turn.priority, s->turn.weight};
     out->queued = kt_smux_unsent(s);
 }
 

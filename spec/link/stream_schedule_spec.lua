@@ -1,4 +1,4 @@
--- smux: whose data is next (what it should do: runtime/link/kcptun/smux_turns.c). All shares are counted in bytes.
+-- Whose data is next (runtime/link/common/stream_schedule.h), seen through smux. All shares are counted in bytes.
 local smux = require "spec_smux"
 local ends = require "smux_ends"
 
