@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 #include "crypto/crypto.h"
+#include "crypto/kcptun/kdf.h"
 #include "crypto/kcptun/qpp.h"
 #include "crypto/kcptun/seal.h"
 

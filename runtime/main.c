@@ -1,4 +1,4 @@
-/* kt: a table of verbs; each is a file under cli/. */
+/* kt's entry point: finds the verb in a table and runs it. Each verb is a file under cli/. */
 #include <stdio.h>
 #include <string.h>
 #include "cli/process.h"
@@ -11,9 +11,9 @@ static const struct kt_verb verbs[] = {
     {"test", "run specs of scripts on simulated networks", kt_verb_test},
     {"client", "run the near end of a tunnel, with kcptun's flags", kt_verb_client},
     {"server", "run the far end of a tunnel, with kcptun's flags", kt_verb_server},
-    {"reload", "make a running kt load its script again, keeping connections", kt_verb_reload},
+    {"reload", "reload the script of a running kt, keeping connections", kt_verb_reload},
     {"version", "show the version", kt_verb_version},
-    {"help", "show this list, the use of a verb, or a function of scripts", kt_verb_help},
+    {"help", "show this list, or help on a verb or a script function", kt_verb_help},
     {0},
 };
 
@@ -29,7 +29,7 @@ int main(int argc, char **argv)
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     for (const struct kt_verb *v = verbs; v->name; v++)
         if (strcmp(v->name, name) == 0) return v->run(argc - 1, argv + 1, verbs);
-    fprintf(stderr, "kt: no such verb: %s\n", argv[1]);
+    fprintf(stderr, "kt: unknown verb: %s\n", argv[1]);
     kt_verbs_list(stderr, verbs);
     return 1;
 }

@@ -1,8 +1,8 @@
-/* kt.so: kt.sim for specs that run under plain busted, with Lua's own interpreter.
+/* kt.so: kt.sim for specs that run under plain busted, in Lua's own interpreter.
  *
- * Which interpreter that is must be looked at before all else: one of another Lua lays out its states in
- * another way, and has functions of the same names that take other arguments. Symbols have versions, so our
- * calls would not even reach those, but a Lua 5.4 of our own: with a foreign state, which ends in a crash. */
+ * Invariant: the interpreter is checked before anything else. Another Lua version lays out its states in another
+ * way, and has functions of the same names with other parameters. Symbols are versioned, so our calls would not
+ * reach those functions but a Lua 5.4 of our own, which crashes on a foreign state. */
 #include <dlfcn.h>
 #include <string.h>
 #include "script/sim/module.h"
@@ -14,14 +14,14 @@ int luaopen_kt_sim(lua_State *L);
 int luaopen_kt_sim_report(lua_State *L);
 int luaopen_kt_sim_core(lua_State *L);
 
-/* What the interpreter has under this name, whichever it is: what came into the process first. */
+/* Looks up the interpreter's own function of this name: the first that was loaded into the process. */
 static void find(void *fn, const char *name)
 {
     void *found = dlsym(RTLD_DEFAULT, name);
     memcpy(fn, &found, sizeof found); /* C has no cast from an object's address to a function's */
 }
 
-/* Raises if L is not of Lua 5.4. Calls only what is there, and means the same, from Lua 5.1 on. */
+/* Raises unless L is Lua 5.4. Calls only functions that exist with the same meaning since Lua 5.1. */
 static void need_54(lua_State *L)
 {
     int (*type)(lua_State *, int);
@@ -34,9 +34,9 @@ static void need_54(lua_State *L)
     find(&tolstring, "lua_tolstring");
     find(&settop, "lua_settop");
     find(&error, "luaL_error");
-    if (!type || !getfield || !tolstring || !settop || !error) return; /* an interpreter that hides its own */
-    /* To Lua 5.1 our registry is an upvalue that this function does not have: it may be asked for its type.
-     */
+    if (!type || !getfield || !tolstring || !settop || !error) return; /* the interpreter hides its symbols */
+    /* Lua 5.1 takes our registry index for an upvalue that this function does not have; asking for its type is
+     * safe. */
     const int registry = type(L, LUA_REGISTRYINDEX) == LUA_TTABLE ? LUA_REGISTRYINDEX : REGISTRY_51;
     getfield(L, registry, "_LOADED");
     getfield(L, -1, "_G");
@@ -45,7 +45,7 @@ static void need_54(lua_State *L)
     if (registry == REGISTRY_51 || !version || strcmp(version, LUA_VERSION) != 0)
         error(L,
             "kt.so is for " LUA_VERSION
-            ", and this is %s; run specs by kt test, or by lua5.4 /usr/bin/busted",
+            ", but this is %s; run specs with kt test, or with lua5.4 /usr/bin/busted",
             version ? version : "another");
     settop(L, -4);
 }
@@ -62,14 +62,14 @@ int luaopen_kt_sim(lua_State *L)
     return kt_plain_module(L, "kt.sim");
 }
 
-/* busted --helper=kt.sim.report */
+/* For busted --helper=kt.sim.report. */
 int luaopen_kt_sim_report(lua_State *L)
 {
     need_54(L);
     return kt_plain_module(L, "kt.sim.report");
 }
 
-/* For those who work on kt.sim itself, and have its Lua part from their own files. */
+/* For developers of kt.sim, who load its Lua part from their own files. */
 int luaopen_kt_sim_core(lua_State *L)
 {
     need_54(L);

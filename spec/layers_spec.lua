@@ -5,7 +5,7 @@
 local rooms = {
   { name = "base", may = {} },
   { name = "kcp", folder = "kcp", may = { "base" } },
-  { name = "crypto", may = { "crypto/kcptun", "base" } },
+  { name = "crypto", may = { "base" } },
   { name = "crypto/kcptun", may = { "crypto", "base" } },
   { name = "io", may = { "base" } },
   { name = "io/uv", may = { "io", "base" } },

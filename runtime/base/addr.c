@@ -1,4 +1,4 @@
-/* Network addresses as values. Equality and hash look at the same things: family, address, port and scope. */
+/* Network addresses as values. Equality and hash cover the same fields: family, address, port and scope. */
 #include "base/addr.h"
 
 #include <arpa/inet.h>
@@ -74,7 +74,7 @@ const char *kt_addr_text(const struct kt_addr *a, char out[KT_ADDR_TEXT])
     if (a->sa.sa_family == AF_INET && inet_ntop(AF_INET, &a->in4.sin_addr, ip, sizeof ip)) {
         n = snprintf(out, KT_ADDR_TEXT, "%s:%u", ip, port);
     } else if (a->sa.sa_family == AF_INET6 && inet_ntop(AF_INET6, &a->in6.sin6_addr, ip, sizeof ip)) {
-        /* The scope as a number: the same on every system, and no system call for a log line. */
+        /* Print the scope as a number: it is the same on every system and costs no system call. */
         if (a->in6.sin6_scope_id)
             n = snprintf(out, KT_ADDR_TEXT, "[%s%%%u]:%u", ip, (unsigned)a->in6.sin6_scope_id, port);
         else
@@ -107,7 +107,7 @@ bool kt_addr_from_sockaddr(struct kt_addr *out, const struct sockaddr *sa)
     }
 }
 
-/* The number for "2" or "eth0"; 0 if there is no such interface. */
+/* The interface number for "2" or "eth0"; 0 if it does not exist. */
 static uint32_t scope_number(const char *text)
 {
     uint64_t n = 0;
@@ -158,5 +158,5 @@ int kt_addr_check_scope(const struct kt_addr *a, struct kt_err *err)
     kt_addr_text(a, text);
     kt_addr_ip_text(a, ip);
     return kt_err_set(err, KT_EUNREACH,
-        "%s: a link-local address needs a scope: write the interface behind it, such as %s%%eth0", text, ip);
+        "%s: a link-local address needs a scope; append the interface, such as %s%%eth0", text, ip);
 }

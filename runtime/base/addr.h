@@ -1,4 +1,4 @@
-/* Network addresses as values, and the parsing of what people write for them. */
+/* Network addresses as values, and parsers for the forms that people write. */
 #ifndef KT_BASE_ADDR_H
 #define KT_BASE_ADDR_H
 
@@ -28,14 +28,14 @@ const char *kt_addr_text(
     const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4:5", "[::1]:5"; returns out */
 const char *kt_addr_ip_text(const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4", "::1" */
 
-/* 0, or KT_EUNREACH and a sentence for a link-local IPv6 address without a scope: every interface has such a
- * net. */
+/* 0, or KT_EUNREACH and a sentence if `a` is a link-local IPv6 address without a scope. Such an address is
+ * ambiguous: every interface has its own link-local network. */
 int kt_addr_check_scope(const struct kt_addr *a, struct kt_err *err);
 
-/* Takes what sockaddr says; false if it is neither IPv4 nor IPv6. */
+/* Copies a socket address; false if it is neither IPv4 nor IPv6. */
 bool kt_addr_from_sockaddr(struct kt_addr *out, const struct sockaddr *sa);
 
-/* Parses a numeric IP without port, "fe80::1%eth0" and "fe80::1%2" too; false if it is not one. */
+/* Parses a numeric IP without a port, including "fe80::1%eth0" and "fe80::1%2"; false if it is not one. */
 bool kt_addr_from_ip(struct kt_addr *out, const char *ip, uint16_t port);
 
 /* An endpoint as people write it: "host:port", ":port", "1.2.3.4:5", "[::1]:5", "host:min-max", "unix:/path",
@@ -49,9 +49,9 @@ struct kt_endpoint {
 #define KT_ENDPOINT_RANGE 1u /* "host:min-max" is allowed */
 #define KT_ENDPOINT_UNIX 2u  /* unix sockets are allowed */
 #define KT_ENDPOINT_ZERO 4u  /* port 0 (any free port) is allowed */
-#define KT_ENDPOINT_HOST 8u  /* an empty host is an error */
+#define KT_ENDPOINT_HOST 8u  /* the host must not be empty */
 
-/* 0 or KT_ECONFIG with a sentence that quotes the text and says what is wanted. */
+/* 0 or KT_ECONFIG with a sentence that quotes the text and says what to write instead. */
 int kt_endpoint_parse(struct kt_endpoint *out, const char *text, unsigned flags, struct kt_err *err);
 bool kt_endpoint_equal(const struct kt_endpoint *a, const struct kt_endpoint *b);
 

@@ -1,5 +1,7 @@
-/* See bucket.h. Invariant: the level never exceeds the burst, which is at most 2^37 bytes; times a million
- * that is below 2^57, so nothing here leaves 64 bits. */
+/* A token bucket that counts in millionths of a byte, so that rounding loses no time.
+ *
+ * Invariant: the level never exceeds the burst, which is at most 2^37 bytes. A million times that is below
+ * 2^57, so nothing here overflows 64 bits. */
 #include "base/bucket.h"
 
 #define SECOND UINT64_C(1000000)

@@ -1,8 +1,8 @@
-/* Byte queue in blocks from a pool.
+/* A byte queue in blocks from a slab.
  *
- * Invariant: every block but the tail is filled to its end, so a byte's place needs no search beyond walking
- * blocks, and no space is lost in the middle. An empty queue holds no block, except the one that
- * kt_bufq_space added and nothing was committed to. */
+ * Invariant: every block but the tail is full, so finding a byte means only walking blocks, and no space is
+ * wasted in the middle. An empty queue holds no block, except one that kt_bufq_space has added and the caller
+ * has not committed to yet. */
 #include "base/bufq.h"
 
 #include <assert.h>
@@ -11,7 +11,7 @@
 
 struct kt_bufq_block {
     struct kt_bufq_block *next;
-    uint32_t start, end; /* the bytes queued are data[start..end) */
+    uint32_t start, end; /* the queued bytes are data[start..end) */
     uint8_t data[];
 };
 
@@ -90,7 +90,7 @@ void kt_bufq_commit(struct kt_bufq *q, size_t n)
         q->tail->end += (uint32_t)n;
         q->len += n;
     } else if (q->len == 0) {
-        kt_bufq_clear(q); /* nothing came: an idle queue does not sit on a block */
+        kt_bufq_clear(q); /* nothing arrived: an idle queue keeps no block */
     }
 }
 

@@ -1,4 +1,4 @@
-/* Little-endian integers in byte arrays, and the smaller of two numbers. No alignment is needed. */
+/* Little-endian integers in byte arrays, and the smaller of two numbers. Pointers need no alignment. */
 #ifndef KT_BASE_BYTES_H
 #define KT_BASE_BYTES_H
 
@@ -20,7 +20,7 @@ static inline uint32_t kt_get32(const uint8_t *p)
     return kt_get16(p) | kt_get16(p + 2) << 16;
 }
 
-/* Writes the low 16 bits of v; likewise below. */
+/* Writes the low 16 bits of v. */
 static inline void kt_put16(uint8_t *p, uint32_t v)
 {
     p[0] = (uint8_t)v;

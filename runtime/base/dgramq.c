@@ -1,5 +1,6 @@
-/* See dgramq.h. A record is a head and the bytes, one behind the other, either of them around the end of the
- * ring if need be. */
+/* A bounded datagram queue in a ring of bytes.
+ *
+ * Invariant: each record is a head followed by its bytes; either may wrap around the end of the ring. */
 #include "base/dgramq.h"
 
 #include <stdlib.h>
@@ -21,7 +22,7 @@ void kt_dgramq_free(struct kt_dgramq *q)
     *q = (struct kt_dgramq){.cap = q->cap, .dropped = q->dropped};
 }
 
-/* `at` bytes behind the head. */
+/* Writes n bytes at offset `at` from the ring's head. */
 static void write_at(struct kt_dgramq *q, size_t at, const void *data, size_t n)
 {
     size_t pos = (q->head + at) % q->cap;

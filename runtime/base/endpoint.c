@@ -1,7 +1,7 @@
 /* Parsing of endpoints as people write them.
  *
- * Strict on purpose: what is accepted here is what will be bound or dialled, so anything that could be read
- * in two ways is an error with a sentence that says what to write instead. */
+ * Strict on purpose: kt binds or dials exactly what is accepted here, so anything that could be read in two
+ * ways is an error, with a sentence that says what to write instead. */
 #include "base/addr.h"
 
 #include <arpa/inet.h>
@@ -12,9 +12,9 @@
 
 #define UNIX_PATH_MAX_BYTES 107 /* sun_path less its NUL */
 #define HOST_MAX_BYTES 255
-#define QUOTE_MAX_BYTES 80 /* of the text, in error sentences */
+#define QUOTE_MAX_BYTES 80 /* how much of the text an error quotes */
 #define PORT_TOO_BIG 65536u
-#define PORT_WANTED "a port is a number from 1 to 65535"
+#define PORT_RULE "a port is a number from 1 to 65535"
 
 struct parse {
     struct kt_endpoint *out;
@@ -25,7 +25,7 @@ struct parse {
 
 static int fail(const struct parse *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* KT_ECONFIG, with `"text": ` in front of the sentence. */
+/* Returns KT_ECONFIG, with `"text": ` in front of the sentence. */
 static int fail(const struct parse *p, const char *fmt, ...)
 {
     char sentence[200];
@@ -63,19 +63,19 @@ static bool is_ipv6(const char *ip)
 static int parse_unix(const struct parse *p, const char *path)
 {
     size_t len = strlen(path);
-    if (!(p->flags & KT_ENDPOINT_UNIX)) return fail(p, "a unix socket cannot be used here; write host:port");
+    if (!(p->flags & KT_ENDPOINT_UNIX)) return fail(p, "unix sockets are not allowed here; write host:port");
     if (len > UNIX_PATH_MAX_BYTES)
         return fail(
-            p, "the path has %zu bytes; a unix socket's path has at most %d", len, UNIX_PATH_MAX_BYTES);
-    if (path[len - 1] == '/') return fail(p, "this names a directory; write unix:/path/of/the.sock");
+            p, "the path is %zu bytes long; the limit for a unix socket is %d", len, UNIX_PATH_MAX_BYTES);
+    if (path[len - 1] == '/') return fail(p, "the path names a directory; write unix:/path/of/the.sock");
     for (const char *c = path; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) return fail(p, "the path holds a control character");
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) return fail(p, "the path contains a control character");
     p->out->is_unix = true;
     memcpy(p->out->host, path, len + 1);
     return 0;
 }
 
-/* A number without leading zeros, PORT_TOO_BIG if it is over 65535; returns what follows it, or NULL. */
+/* Reads a number without leading zeros; *port is PORT_TOO_BIG above 65535. Returns what follows, or NULL. */
 static const char *scan_port(const char *s, unsigned *port)
 {
     const char *from = s;
@@ -89,60 +89,59 @@ static const char *scan_port(const char *s, unsigned *port)
     return s;
 }
 
-/* `s` is what follows the colon. */
+/* `s` is the text after the colon. */
 static int parse_ports(const struct parse *p, const char *s)
 {
     unsigned min, max;
-    if (*s == '\0') return fail(p, "no port after the ':'; " PORT_WANTED);
+    if (*s == '\0') return fail(p, "expected a port after ':'; " PORT_RULE);
     const char *end = scan_port(s, &min);
-    if (!end || (*end != '\0' && *end != '-')) return fail(p, "not a port after the ':'; " PORT_WANTED);
+    if (!end || (*end != '\0' && *end != '-')) return fail(p, "expected a port after ':'; " PORT_RULE);
     if (*end == '\0') {
-        if (min == PORT_TOO_BIG) return fail(p, "the port is too big; " PORT_WANTED);
+        if (min == PORT_TOO_BIG) return fail(p, "the port is too big; " PORT_RULE);
         if (min == 0 && !(p->flags & KT_ENDPOINT_ZERO))
-            return fail(p, "port 0 cannot be used here; " PORT_WANTED);
+            return fail(p, "port 0 is not allowed here; " PORT_RULE);
         p->out->port_min = p->out->port_max = (uint16_t)min;
         return 0;
     }
 
-    if (!(p->flags & KT_ENDPOINT_RANGE))
-        return fail(p, "a range of ports cannot be used here; write one port");
+    if (!(p->flags & KT_ENDPOINT_RANGE)) return fail(p, "port ranges are not allowed here; write one port");
     end = scan_port(end + 1, &max);
-    if (!end || *end != '\0') return fail(p, "not a range of ports; write host:min-max");
-    if (min == PORT_TOO_BIG || max == PORT_TOO_BIG) return fail(p, "a port is too big; " PORT_WANTED);
-    if (min == 0 || max == 0) return fail(p, "a range cannot hold port 0; " PORT_WANTED);
-    if (min > max) return fail(p, "the range runs backwards; write %u-%u", max, min);
+    if (!end || *end != '\0') return fail(p, "invalid port range; write host:min-max");
+    if (min == PORT_TOO_BIG || max == PORT_TOO_BIG) return fail(p, "a port is too big; " PORT_RULE);
+    if (min == 0 || max == 0) return fail(p, "a port range cannot include port 0; " PORT_RULE);
+    if (min > max) return fail(p, "the port range runs backwards; write %u-%u", max, min);
     p->out->port_min = (uint16_t)min;
     p->out->port_max = (uint16_t)max;
     return 0;
 }
 
-/* "[v6]:port", "[v6%scope]:port". The host is stored without its brackets. */
+/* Parses "[v6]:port" and "[v6%scope]:port". Stores the host without its brackets. */
 static int parse_bracketed(const struct parse *p)
 {
     const char *ip = p->text + 1;
     size_t len = strcspn(ip, "]");
-    if (ip[len] != ']') return fail(p, "no ']' after the IPv6 address; write [address]:port");
+    if (ip[len] != ']') return fail(p, "missing ']' after the IPv6 address; write [address]:port");
 
     char *host = p->out->host;
     size_t bare = strcspn(ip, "%]");
     if (len > HOST_MAX_BYTES || bare >= INET6_ADDRSTRLEN)
-        return fail(p, "no IPv6 address between the brackets; write [::1]:port");
+        return fail(p, "expected an IPv6 address between the brackets; write [::1]:port");
     memcpy(host, ip, bare);
     host[bare] = '\0';
-    if (!is_ipv6(host)) return fail(p, "no IPv6 address between the brackets; write [::1]:port");
+    if (!is_ipv6(host)) return fail(p, "expected an IPv6 address between the brackets; write [::1]:port");
     if (bare < len) {
-        if (bare + 1 == len) return fail(p, "no interface after '%%'; write [address%%eth0]:port");
+        if (bare + 1 == len) return fail(p, "missing interface after '%%'; write [address%%eth0]:port");
         for (size_t i = bare + 1; i < len; i++)
             if (!is_name_char(ip[i]))
-                return fail(p, "not an interface after '%%'; write [address%%eth0]:port");
+                return fail(p, "invalid interface after '%%'; write [address%%eth0]:port");
         memcpy(host, ip, len);
         host[len] = '\0';
     }
-    if (ip[len + 1] != ':') return fail(p, "no port; write [address]:port");
+    if (ip[len + 1] != ':') return fail(p, "missing port; write [address]:port");
     return parse_ports(p, ip + len + 2);
 }
 
-/* Only digits and dots: meant as an IPv4 address, and a resolver must not make its own sense of it. */
+/* Only digits and dots: meant as an IPv4 address, so it must not reach a resolver that might read "1.2" as one. */
 static bool looks_like_ipv4(const char *host)
 {
     return host[0] && host[strspn(host, "0123456789.")] == '\0';
@@ -151,7 +150,7 @@ static bool looks_like_ipv4(const char *host)
 static int parse_host_port(const struct parse *p)
 {
     const char *colon = strchr(p->text, ':');
-    if (!colon) return fail(p, "no port; write host:port");
+    if (!colon) return fail(p, "missing port; write host:port");
     if (strchr(colon + 1, ':')) {
         if (is_ipv6(p->text)) return fail(p, "an IPv6 address needs brackets; write [%s]:port", p->text);
         return fail(p, "more than one ':'; write host:port, or [address]:port for IPv6");
@@ -160,18 +159,19 @@ static int parse_host_port(const struct parse *p)
     char *host = p->out->host;
     size_t len = (size_t)(colon - p->text);
     if (len > HOST_MAX_BYTES)
-        return fail(p, "the host has %zu bytes; a host's name has at most %d", len, HOST_MAX_BYTES);
-    if (len == 0 && (p->flags & KT_ENDPOINT_HOST)) return fail(p, "no host; write host:port");
+        return fail(p, "the host name is %zu bytes long; the limit is %d", len, HOST_MAX_BYTES);
+    if (len == 0 && (p->flags & KT_ENDPOINT_HOST)) return fail(p, "missing host; write host:port");
     for (size_t i = 0; i < len; i++) {
         if (is_name_char(p->text[i])) continue;
-        if (p->text[0] == '*' && len == 1) return fail(p, "write :port for all addresses");
-        return fail(p, "a host's name has only letters, digits, '.', '-' and '_'; write host:port");
+        if (p->text[0] == '*' && len == 1) return fail(p, "'*' is not a host; write :port for all addresses");
+        return fail(p, "a host name may contain only letters, digits, '.', '-' and '_'; write host:port");
     }
     memcpy(host, p->text, len);
     host[len] = '\0';
     struct in_addr v4;
     if (looks_like_ipv4(host) && inet_pton(AF_INET, host, &v4) != 1)
-        return fail(p, "not an IPv4 address; write four numbers from 0 to 255 with dots between, and :port");
+        return fail(
+            p, "invalid IPv4 address; write four numbers from 0 to 255 separated by dots, then :port");
     return parse_ports(p, colon + 1);
 }
 
@@ -187,13 +187,13 @@ int kt_endpoint_parse(struct kt_endpoint *out, const char *text, unsigned flags,
     else if (strncmp(text, "unix:/", 6) == 0)
         rc = parse_unix(&p, text + 5);
     else if (strncmp(text, "unix:", 5) == 0 && !is_digit(text[5]) && (flags & KT_ENDPOINT_UNIX))
-        rc = fail(&p, "a unix socket's path begins with '/'; write unix:/path");
+        rc = fail(&p, "a unix socket path must start with '/'; write unix:/path");
     else if (strchr(text, '/') && !strchr(text, ':'))
-        rc = parse_unix(&p, text); /* "run/the.sock": no host has a '/' in its name */
+        rc = parse_unix(&p, text); /* "run/the.sock": a host name cannot contain '/' */
     else if (text[0] == '[')
         rc = parse_bracketed(&p);
     else
         rc = parse_host_port(&p);
-    if (rc < 0) memset(out, 0, sizeof *out); /* nobody uses half of an endpoint */
+    if (rc < 0) memset(out, 0, sizeof *out); /* never leave half an endpoint behind */
     return rc;
 }

@@ -1,4 +1,4 @@
-/* Error codes in words. The table in err.h is the only place that lists them. */
+/* Error codes and their sentences. The table in err.h is the only place that lists them. */
 #include "base/err.h"
 
 #include <errno.h>
@@ -36,14 +36,14 @@ const char *kt_errname(int code)
     }
 }
 
-/* Writes the sentence, if it is too long without its middle: that is mostly a path, and the reason comes
- * after it. */
+/* Writes the sentence. One that is too long loses its middle: that is mostly a path, and the reason follows
+ * it. */
 static void shorten(char *out, size_t size, const char *sentence, size_t len)
 {
     static const char mark[] = "…";
     const size_t head = kt_text_cut(sentence, (size - sizeof mark) / 2);
     const char *tail = sentence + len - (size - sizeof mark - head);
-    while ((*tail & 0xc0) == 0x80) tail++; /* to the beginning of a character */
+    while ((*tail & 0xc0) == 0x80) tail++; /* to the start of a UTF-8 character */
     snprintf(out, size, "%.*s%s%s", (int)head, sentence, mark, tail);
 }
 
@@ -51,7 +51,7 @@ int kt_err_set(struct kt_err *err, int code, const char *fmt, ...)
 {
     if (!err) return code;
 
-    /* Formatted aside, so that a caller may wrap a sentence in itself: kt_err_set(e, …, "x: %s", e->text). */
+    /* Formatted into a copy, so that a caller may wrap a sentence: kt_err_set(e, ..., "x: %s", e->text). */
     char text[sizeof err->text];
     va_list ap, again;
     va_start(ap, fmt);
@@ -66,7 +66,7 @@ int kt_err_set(struct kt_err *err, int code, const char *fmt, ...)
     }
     va_end(again);
     va_end(ap);
-    kt_text_clean(text); /* it ends up on terminals, and often quotes what a peer or a file said */
+    kt_text_clean(text); /* it is shown on terminals, and often quotes a peer or a file */
 
     err->code = code;
     memcpy(err->text, text, sizeof text);

@@ -1,5 +1,7 @@
-/* Intrusive hash map, chained. Invariant: a node sits in the chain of slot `hash & mask`, and once there is a
- * table, chains hold one node on average: it doubles when there are more nodes than slots. */
+/* Intrusive hash map with chaining.
+ *
+ * Invariant: a node is in the chain of slot `hash & mask`. The table doubles when it has more nodes than slots,
+ * so chains hold at most one node on average. */
 #include "base/hmap.h"
 
 #include <assert.h>
@@ -66,7 +68,7 @@ int kt_hmap_add(struct kt_hmap *m, struct kt_hnode *node, uint64_t hash)
         int rc = resize(m, FIRST_SLOTS);
         if (rc < 0) return rc;
     } else if (m->count > m->mask && m->mask < SIZE_MAX / 2) {
-        /* Without memory for a bigger table this one still serves, with longer chains. */
+        /* Without memory for a bigger table, keep this one with longer chains. */
         (void)resize(m, (m->mask + 1) * 2);
     }
     node->hash = hash;

@@ -1,4 +1,4 @@
-/* Intrusive doubly linked list. A node that is in no list points at itself, so removal is safe at any time.
+/* Intrusive doubly linked list. A node that is in no list points to itself, so it may be removed at any time.
  */
 #ifndef KT_BASE_LIST_H
 #define KT_BASE_LIST_H
@@ -37,7 +37,7 @@ static inline void kt_list_remove(struct kt_list *node)
     kt_list_init(node);
 }
 
-/* Takes the first node out, or NULL. */
+/* Removes and returns the first node; NULL if the list is empty. */
 static inline struct kt_list *kt_list_pop(struct kt_list *head)
 {
     struct kt_list *node = head->next;

@@ -1,4 +1,4 @@
-/* Logging: formats a line on the stack and hands it to the sink. */
+/* Logging: formats a line on the stack and passes it to the sink. */
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -20,7 +20,7 @@ static const char *const level_names[] = {
 
 void kt_log(const struct kt_log *log, enum kt_log_level level, const char *fmt, ...)
 {
-    /* QUIET is a threshold, not a level that a line can have. */
+    /* QUIET is a threshold, not a level for a line. */
     if (!kt_log_on(log, level) || level >= KT_LOG_QUIET) return;
 
     char line[LINE_MAX_BYTES + 1];

@@ -1,13 +1,15 @@
-/* A byte pipe: what a conn and a stream have in common, so that anything that moves bytes (splice, the
- * end-to-end cipher, a script's read and write) is written once for both.
+/* A byte pipe: what a conn and a stream have in common, so that code that moves bytes (splice, the end-to-end
+ * cipher, a script's read and write) is written once for both.
  *
- * Reading is pull: `peek` shows what has arrived, in place, and `consume` drops it; what is not consumed
- * holds back the sender (back-pressure). Writing takes what there is room for. Events: readable: more data or
- * the end of data arrived since the last peek; not repeated for data that was left there; writable: there is
- * room again after a write that took less than it was offered; closed:   the pipe broke, with a KT_E… code
- * (KT_ERESET, KT_EDEAD, …); nothing more comes. What was readable before stays readable. A clean end of both
- * directions gives no `closed`. Events never come from inside a call on the same pipe, and never after close.
- * Events may close the pipe. */
+ * Reading is pull: `peek` shows in place what has arrived, `consume` drops it. Bytes that are not consumed hold
+ * back the sender (back-pressure). Writing takes only what fits. The events:
+ *
+ *   readable   More data, or the end of data, has arrived since the last peek. Not repeated for data left there.
+ *   writable   Space is available again after a short write.
+ *   closed     The pipe broke, with a KT_E... code (KT_ERESET, KT_EDEAD, ...). Nothing more arrives; data that
+ *              was readable before stays readable. A clean end of both directions raises no `closed`.
+ *
+ * Events never fire inside a call on the same pipe, and never after close. A handler may close the pipe. */
 #ifndef KT_BASE_PIPE_H
 #define KT_BASE_PIPE_H
 
@@ -33,7 +35,7 @@ struct kt_pipe_ops {
     void (*cut)(struct kt_pipe *p, int reason, const char *text); /* may be NULL: reset */
     bool (*young)(const struct kt_pipe *p);                       /* may be NULL: never */
     bool (*why)(const struct kt_pipe *p, struct kt_err *out);     /* may be NULL: never known */
-    const struct kt_stream_ops *stream;                           /* NULL: no link's stream (link/stream.h) */
+    const struct kt_stream_ops *stream; /* NULL: not a link's stream (link/stream.h) */
 };
 
 struct kt_pipe_events {
@@ -44,26 +46,26 @@ struct kt_pipe_events {
 
 struct kt_pipe {
     const struct kt_pipe_ops *ops;
-    const struct kt_pipe_events *events; /* NULL: nobody listens, arrivals wait under back-pressure */
+    const struct kt_pipe_events *events; /* NULL: no listener; arrivals wait */
     void *ctx;
-    uint64_t bytes_in, bytes_out; /* consumed, and taken by write */
+    uint64_t bytes_in, bytes_out; /* consumed; accepted by write */
 };
 
-/* Sets who listens. Data that arrived before is there to peek; no event is repeated for it. */
+/* Sets the listener. Data that arrived before can be peeked; its event is not repeated. */
 static inline void kt_pipe_listen(struct kt_pipe *p, const struct kt_pipe_events *events, void *ctx)
 {
     p->events = events;
     p->ctx = ctx;
 }
 
-/* Up to max pieces of what has arrived; returns how many. Valid until the next call on the pipe or return to
- * the loop. */
+/* Up to max pieces of the data that has arrived; returns the number of pieces. Valid until the next call on the
+ * pipe or the return to the loop. */
 static inline size_t kt_pipe_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
 {
     return p->ops->peek(p, iov, max);
 }
 
-/* Drops n bytes that were shown by peek, and lets the sender go on. */
+/* Drops n bytes shown by peek, and lets the sender continue. */
 static inline void kt_pipe_consume(struct kt_pipe *p, size_t n)
 {
     p->bytes_in += n;
@@ -76,7 +78,7 @@ static inline bool kt_pipe_eof(const struct kt_pipe *p)
     return p->ops->eof(p);
 }
 
-/* Takes 0..n bytes (copies them); fewer than n: wait for `writable`. 0 after shutdown or when broken. */
+/* Copies 0..n bytes; after fewer than n, wait for `writable`. Takes 0 after shutdown or on a broken pipe. */
 static inline size_t kt_pipe_write(struct kt_pipe *p, const void *data, size_t n)
 {
     const size_t taken = p->ops->write(p, data, n);
@@ -84,36 +86,36 @@ static inline size_t kt_pipe_write(struct kt_pipe *p, const void *data, size_t n
     return taken;
 }
 
-/* Ends sending once what was written is delivered; reading goes on. */
+/* Ends sending once everything written is delivered. Reading continues. */
 static inline void kt_pipe_shutdown(struct kt_pipe *p)
 {
     p->ops->shutdown(p);
 }
 
-/* Whether a shutdown reaches the other end while the reverse direction stays open (TCP: yes; smux to a
- * foreign peer: no, there shutdown is held back until close). May change from false to true while the pipe is
+/* Whether the other end sees a shutdown while the reverse direction stays open. TCP: yes. smux to a foreign
+ * peer: no; there the shutdown is held back until close. May change from false to true while the pipe is
  * young. */
 static inline bool kt_pipe_half_close(const struct kt_pipe *p)
 {
     return p->ops->half_close(p);
 }
 
-/* True while it is not known that the other end has heard of the pipe at all. */
+/* True while the other end may not know of the pipe yet. */
 static inline bool kt_pipe_young(const struct kt_pipe *p)
 {
     return p->ops->young && p->ops->young(p);
 }
 
-/* True when nothing written can reach the other end any more although the pipe did not break: it has closed
- * both directions (smux FIN). What arrived before stays readable. */
+/* True if nothing written can reach the other end although the pipe did not break: the other end has closed
+ * both directions (smux FIN). Data that arrived before stays readable. */
 static inline bool kt_pipe_gone(const struct kt_pipe *p)
 {
     return p->ops->gone && p->ops->gone(p);
 }
 
-/* Aborts at once: unsent data is dropped, and the other end sees an abort (TCP RST). Also frees, as close
- * does. `reason` is a KT_E… code, and `text` a sentence that says more than the code does, or NULL; both
- * reach the other end where the wire can carry them (kt_pipe_why). */
+/* Aborts at once and frees the pipe: drops unsent data, and the other end sees an abort (TCP RST). `reason` is
+ * a KT_E... code; `text` is a sentence with more detail, or NULL. Both reach the other end if the wire can
+ * carry them (kt_pipe_why). */
 static inline void kt_pipe_abort(struct kt_pipe *p, int reason, const char *text)
 {
     p->ops->reset(p, reason, text);
@@ -124,8 +126,8 @@ static inline void kt_pipe_reset(struct kt_pipe *p, int reason)
     p->ops->reset(p, reason, NULL);
 }
 
-/* Ends a pipe because the source of what was written to it broke. The other end sees an abort, but a pipe
- * that can keep the order (smux) first delivers what was written. */
+/* Ends a pipe because the source of the data written to it broke. The other end sees an abort; a pipe that can
+ * keep the order (smux) first delivers what was written. */
 static inline void kt_pipe_cut(struct kt_pipe *p, int reason, const char *text)
 {
     if (p->ops->cut)
@@ -134,16 +136,15 @@ static inline void kt_pipe_cut(struct kt_pipe *p, int reason, const char *text)
         p->ops->reset(p, reason, text);
 }
 
-/* True if the other end aborted the pipe and gave a reason: its code, and its text (or the code's sentence).
- * Both come from the peer. Known from `closed` until the pipe is given up. */
+/* True if the other end aborted the pipe with a reason: its code, and its text (or the code's sentence). Both
+ * come from the peer. Available from `closed` until the pipe is closed or aborted here. */
 static inline bool kt_pipe_why(const struct kt_pipe *p, struct kt_err *out)
 {
     return p->ops->why && p->ops->why(p, out);
 }
 
-/* Gives the pipe up: what was written is still delivered, then both directions end; nothing more is read. The
- * handle is dead after this call; its memory is freed by the implementation, no sooner than the loop's next
- * turn. */
+/* Closes the pipe: delivers what was written, then ends both directions; reads nothing more. The handle is dead
+ * after this call. The implementation frees its memory, no sooner than the next turn of the loop. */
 static inline void kt_pipe_close(struct kt_pipe *p)
 {
     p->ops->close(p);

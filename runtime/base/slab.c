@@ -1,17 +1,17 @@
-/* Pool of equal blocks, carved from slabs of about 64 KiB.
+/* A pool of equal blocks, carved from slabs of about 64 KiB.
  *
- * Each block has a 16-byte header in front of it that names its slab, so that putting it back is O(1) without
- * asking for aligned slabs. A slab is in exactly one of three states, known by its counts:
+ * Each block is preceded by a 16-byte header that names its slab, so put is O(1) without aligned slabs.
+ * Invariant: a slab is in exactly one of three states, given by its counts:
  *
- *   full     used == size           in no list: found again through its blocks' headers
- *   partial  0 < used < size        in pool->partial; get takes from here first, so that few slabs stay busy
- *   empty    used == 0              in pool->empty; what trim gives back
+ *   full     used == size           in no list; found through its blocks' headers
+ *   partial  0 < used < size        in pool->partial; get takes from here first, to keep few slabs busy
+ *   empty    used == 0              in pool->empty; trim frees these
  *
- * Blocks that were never handed out are not linked and their memory is not touched: a pool that is made big
- * and used little costs little.
+ * Blocks that were never handed out are not linked, and their memory is not touched: a large pool that is
+ * little used costs little.
  *
- * Under AddressSanitizer a free block is poisoned, and so are the headers between blocks: use after put and
- * running over the end are both caught as they would be with malloc. */
+ * AddressSanitizer sees free blocks and the headers between blocks as poisoned, so it catches use after put and
+ * overruns as it would with malloc. */
 #include "base/slab.h"
 
 #include <assert.h>
@@ -43,15 +43,15 @@
 
 struct block {
     struct slab *slab;
-    struct block *next_free; /* while handed out: the block itself, which shows a second put */
+    struct block *next_free; /* while in use: the block itself, to detect a double put */
 };
 _Static_assert(sizeof(struct block) <= ALIGN, "the header must not push blocks off their alignment");
 
 struct slab {
     struct kt_list node;
-    struct block *free; /* blocks that came back */
+    struct block *free; /* returned blocks */
     size_t used;        /* blocks handed out */
-    size_t carved;      /* blocks handed out at least once; the rest is untouched */
+    size_t carved;      /* blocks handed out at least once; the rest are untouched */
     struct kt_slab *pool;
     _Alignas(ALIGN) unsigned char bytes[];
 };
@@ -61,7 +61,7 @@ struct kt_slab {
     size_t block_size;
     size_t stride;     /* header and block, rounded up */
     size_t slab_size;  /* blocks in a slab */
-    size_t slabs;      /* held from the system */
+    size_t slabs;      /* allocated from the system */
     size_t in_use;     /* blocks handed out */
     size_t max_blocks; /* SIZE_MAX: no cap */
     size_t fail_after; /* SIZE_MAX: off */
@@ -137,7 +137,7 @@ void kt_slab_free(struct kt_slab *pool)
     free(pool);
 }
 
-/* A slab with a block to give: a busy one if there is one, so that idle ones stay whole for trim. */
+/* A slab with a free block: a busy one if possible, so that idle slabs stay empty for trim. */
 static struct slab *slab_pick(struct kt_slab *pool)
 {
     if (!kt_list_empty(&pool->partial)) return KT_CONTAINER(pool->partial.next, struct slab, node);
@@ -165,7 +165,7 @@ void *kt_slab_get(struct kt_slab *pool)
         b->slab = s;
     }
     b->next_free = b;
-    POISON(b, ALIGN); /* the fence before this block, and behind the one in front of it */
+    POISON(b, ALIGN); /* guards this block's start and the previous block's end */
     UNPOISON(block_data(b), pool->block_size);
 
     pool->in_use++;
@@ -184,8 +184,8 @@ void kt_slab_put(struct kt_slab *pool, void *data)
     struct block *b = data_block(data);
     UNPOISON(b, sizeof *b);
     struct slab *s = b->slab;
-    assert(s->pool == pool && "block of another pool");
-    assert(b->next_free == b && "block put twice");
+    assert(s->pool == pool && "block belongs to another pool");
+    assert(b->next_free == b && "double put");
 
     b->next_free = s->free;
     s->free = b;

@@ -1,17 +1,16 @@
 /* Timer wheel, hierarchical, on absolute ticks.
  *
- * A tick is a number in base 64; level L of the wheel is indexed by its digit L. An armed timer with deadline
- * tick d sits at the level of the highest digit in which d differs from wheel->tick, in the slot of d's digit
- * there. From this follows, and every change of wheel->tick keeps:
+ * A tick is a number in base 64; level L of the wheel is indexed by digit L. An armed timer with deadline tick d
+ * is at the level of the highest digit in which d differs from wheel->tick, in the slot of d's digit there.
+ * Invariant, kept by every change of wheel->tick:
  *
- *   - all of a level's occupied slots lie ahead of wheel->tick's own digit (at level 0: not behind it), so
- *     slots never wrap and the lowest set bit of a level is its earliest slot;
- *   - whatever is in a lower level is due before whatever is in a higher one.
+ *   - all occupied slots of a level are ahead of wheel->tick's own digit (at level 0: not behind it), so slots
+ *     never wrap and the lowest set bit of a level is its earliest slot;
+ *   - everything at a lower level is due before everything at a higher one.
  *
- * So the earliest slot is the lowest bit of the lowest level that has one, and time can jump straight to it.
- * When tick reaches the start of a slot above level 0, the slot is spread over the levels below it; a timer
- * is moved at most once a level. Deadlines in another span of 2^36 ticks wait in `far` for that span to
- * begin. */
+ * So the earliest slot is the lowest bit of the lowest non-empty level, and time can jump straight to it. When
+ * tick reaches the start of a slot above level 0, the slot is spread over the levels below it; a timer moves at
+ * most once per level. Deadlines in a later span of 2^36 ticks wait in `far` until that span begins. */
 #include "base/wheel.h"
 
 #define DIGIT_BITS 6u
@@ -24,13 +23,13 @@ static unsigned digit(uint64_t tick, unsigned level)
     return (unsigned)(tick >> (DIGIT_BITS * level)) & 63u;
 }
 
-/* The highest digit in which two ticks of one span differ, from their exclusive or. */
+/* The highest digit in which two ticks of one span differ, given their exclusive or. */
 static unsigned top_digit(uint64_t differ)
 {
     return differ ? (63u - (unsigned)__builtin_clzll(differ)) / DIGIT_BITS : 0;
 }
 
-/* Rounded up: a timer is never early. */
+/* Rounds up, so that a timer is never early. */
 static uint64_t deadline_tick(const struct kt_timer *t)
 {
     return t->at / KT_WHEEL_TICK_US + (t->at % KT_WHEEL_TICK_US != 0);
@@ -64,7 +63,7 @@ void kt_timer_init(struct kt_timer *t, void (*fn)(void *ctx), void *ctx)
     kt_list_init(&t->node);
 }
 
-/* Puts an unlinked timer whose deadline tick is not before w->tick where the invariant wants it. */
+/* Puts an unlinked timer where the invariant requires. Its deadline tick is not before w->tick. */
 static void place(struct kt_wheel *w, struct kt_timer *t)
 {
     uint64_t tick = deadline_tick(t);
@@ -101,11 +100,11 @@ void kt_wheel_set(struct kt_wheel *w, struct kt_timer *t, uint64_t at_us)
         t->level = LEVEL_DUE;
         kt_list_push(&w->due, &t->node);
     } else {
-        place(w, t); /* after now_us, so after every tick that this run still has to do */
+        place(w, t); /* later than now_us, so later than every tick left in this run */
     }
 }
 
-/* The earliest occupied slot: its level (LEVEL_FAR for the next span) and first tick. False if there is none.
+/* The earliest occupied slot: its level (LEVEL_FAR for the next span) and first tick. False if nothing is armed.
  */
 static bool next_slot(const struct kt_wheel *w, unsigned *level, uint64_t *start)
 {
@@ -132,8 +131,8 @@ uint64_t kt_wheel_next(const struct kt_wheel *w)
     return start > UINT64_MAX / KT_WHEEL_TICK_US ? KT_TIME_NEVER - 1 : start * KT_WHEEL_TICK_US;
 }
 
-/* The first tick of the span in which the first far timer is due. Many spans can pass in one jump of the
- * clock; each far timer is looked at once for every span that has one, not for every span. */
+/* The first tick of the span in which the first far timer is due. The clock may jump over many spans; each far
+ * timer is looked at once per span that holds a timer, not once per span. */
 static uint64_t far_start(const struct kt_wheel *w)
 {
     uint64_t first = UINT64_MAX;
@@ -144,7 +143,7 @@ static uint64_t far_start(const struct kt_wheel *w)
     return first >> SPAN_BITS << SPAN_BITS;
 }
 
-/* Puts each timer of a list where the new tick wants it. */
+/* Puts each timer of a list where the new tick requires. */
 static void replace_all(struct kt_wheel *w, struct kt_list *from)
 {
     struct kt_list moving;
@@ -152,9 +151,9 @@ static void replace_all(struct kt_wheel *w, struct kt_list *from)
     for (struct kt_list *n; (n = kt_list_pop(&moving));) place(w, KT_CONTAINER(n, struct kt_timer, node));
 }
 
-/* Moves time on to a tick, leaving no occupied slot behind (the caller sees to that), and restores the
- * invariant. Levels below the top digit that changes are empty by then, and those above stay as they are, so
- * at most one slot is entered and must be spread over the levels below it. */
+/* Advances time to a tick and restores the invariant. The caller makes sure that no occupied slot is left
+ * behind. Levels below the highest digit that changes are empty by then, and those above do not change, so at
+ * most one slot is entered and must be spread over the levels below it. */
 static void advance(struct kt_wheel *w, uint64_t tick)
 {
     uint64_t differ = w->tick ^ tick;
@@ -170,8 +169,8 @@ static void advance(struct kt_wheel *w, uint64_t tick)
     replace_all(w, &w->slots[level][slot]);
 }
 
-/* Fires a list of timers. Taken out of the wheel first: what callbacks arm is not met again here, and what
- * they cancel leaves the list like any other. */
+/* Fires a list of timers that is already out of the wheel: timers that callbacks arm do not fire in this pass,
+ * and a cancelled one leaves the list as usual. */
 static void fire(struct kt_list *from)
 {
     struct kt_list batch;

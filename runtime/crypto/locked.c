@@ -1,5 +1,7 @@
-/* Locked memory: libsodium's guarded allocations. They end at a page's end, so a size that is a multiple of the
- * strictest alignment is aligned. */
+/* Locked memory on libsodium's guarded allocations.
+ *
+ * An allocation ends at the end of a page, so it is aligned for any type only if its size is a multiple of the
+ * strictest alignment; kt_locked_alloc rounds up to that. */
 #include "crypto/locked.h"
 #include <sodium.h>
 #include <stdalign.h>

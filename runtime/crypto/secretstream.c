@@ -1,8 +1,7 @@
-/* The end-to-end layer on libsodium's secretstream; the framing is told in secretstream.h.
+/* The end-to-end layer on libsodium's secretstream; secretstream.h describes the framing.
  *
- * The receiver trusts nothing but the key: a frame's length is checked before a byte of it is waited for,
- * bound into the tag that authenticates the frame, and the first error of any kind is the direction's last
- * word. */
+ * Invariant: the receiver trusts only the key. It checks a frame's length before it waits for the frame, the
+ * length is bound into the frame's tag, and the first error of any kind ends the direction for good. */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +33,7 @@ void kt_secret_key(const uint8_t pass[32], bool client_to_server, uint8_t out[KT
 
 struct kt_secretstream_tx {
     crypto_secretstream_xchacha20poly1305_state state;
-    bool done; /* the final message is out */
+    bool done; /* the final message was sealed */
 };
 
 int kt_secretstream_tx_new(
@@ -42,7 +41,7 @@ int kt_secretstream_tx_new(
 {
     struct kt_secretstream_tx *t = calloc(1, sizeof *t);
     if (!t) return KT_ENOMEM;
-    /* Not init_push, which draws the header itself: beyond that, both ends begin in the same state. */
+    /* Not init_push, which draws the header itself; otherwise both ends start in the same state. */
     crypto_secretstream_xchacha20poly1305_init_pull(&t->state, header, key);
     *out = t;
     return 0;
@@ -80,11 +79,11 @@ enum stage { WANT_HEADER, WANT_LENGTH, WANT_MESSAGE, FINISHED, DEAD };
 
 struct kt_secretstream_rx {
     crypto_secretstream_xchacha20poly1305_state state;
-    uint8_t key[KT_SECRET_KEY]; /* wiped once the header has come */
+    uint8_t key[KT_SECRET_KEY]; /* wiped once the header has arrived */
     enum stage stage;
-    int error;   /* what killed it, in DEAD */
-    size_t want; /* bytes that make the current piece whole: header, length field, or sealed message */
-    size_t have; /* of these, in `piece` */
+    int error;   /* why the direction is DEAD */
+    size_t want; /* size of the current piece: header, length field or sealed message */
+    size_t have; /* bytes of it in `piece` */
     uint8_t length[LENGTH];
     uint8_t piece[KT_SECRET_TEXT_MAX + EXTRA];
     uint8_t text[KT_SECRET_TEXT_MAX];
@@ -124,8 +123,8 @@ static void await(struct kt_secretstream_rx *r, enum stage stage, size_t want)
     r->have = 0;
 }
 
-/* The current piece, once it is whole, else NULL: in place if it lies whole in what was fed, else gathered.
- */
+/* The current piece once it is complete, else NULL. It points into the input if all of it is there, and to the
+ * gathered copy otherwise. */
 static const uint8_t *take(struct kt_secretstream_rx *r, const uint8_t *data, size_t n, size_t *used)
 {
     size_t missing = r->want - r->have;
@@ -149,9 +148,9 @@ static int open_message(
     if (crypto_secretstream_xchacha20poly1305_pull(
             &r->state, r->text, &n, &tag, sealed, r->want, r->length, LENGTH) != 0)
         return die(r, KT_EAUTH);
-    /* A rekey needs no help: libsodium has done it. */
+    /* A rekey needs no action: libsodium has done it. */
     if (tag != TAG_MESSAGE && tag != TAG_REKEY && tag != TAG_FINAL) return die(r, KT_EPROTO);
-    /* Only the end may be empty; else a peer could keep us busy with nothing. */
+    /* Only the final message may be empty; otherwise a peer could keep us busy for nothing. */
     if (n == 0 && tag != TAG_FINAL) return die(r, KT_EPROTO);
     if (tag == TAG_FINAL) {
         sodium_memzero(&r->state, sizeof r->state);

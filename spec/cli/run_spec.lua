@@ -81,7 +81,7 @@ describe("kt run", function()
     it("refuses an unknown verb", function()
       local r = run_with("fly")
       assert.equal(1, r.code)
-      assert.matches("^kt: no such verb: fly\nusage: kt VERB .*\n  client ", r.err)
+      assert.matches("^kt: unknown verb: fly\nusage: kt VERB .*\n  client ", r.err)
     end)
 
     it("says its version", function()

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/crypto.h"
+#include "crypto/kcptun/kdf.h"
 #include "crypto/kcptun/seal.h"
 
 #define METHODS 15u

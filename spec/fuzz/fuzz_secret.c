@@ -9,7 +9,6 @@
 #include <string.h>
 #include "crypto/crypto.h"
 #include "crypto/secretstream_internal.h"
-#include "crypto/kcptun/seal.h"
 
 #define WIRE_MAX (1u << 18)
 #define FRAMES 8u

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/crypto.h"
-#include "crypto/kcptun/seal.h"
 #include "io/sim/sim.h"
 #include "kcp/fec.h"
 #include "kcp/kcp_segment.h"

@@ -473,7 +473,7 @@ for _, backend in ipairs(backends) do
     end)
 
     it("to or from a link-local address without a scope fails, and says that the scope is missing", function()
-      local want = "[fe80::1]:5: a link-local address needs a scope: write the interface behind it, such as fe80::1%eth0"
+      local want = "[fe80::1]:5: a link-local address needs a scope; append the interface, such as fe80::1%eth0"
       local listener, name, text = io:listen("[fe80::1]:5", function() end)
       assert.same({ nil, "unreachable", want }, { listener, name, text })
       assert(io:connect("[fe80::1]:5", function(conn, _, why)

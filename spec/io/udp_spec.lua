@@ -334,7 +334,7 @@ for _, backend in ipairs(backends) do
     end)
 
     it("says that a scope is missing from a link-local address", function()
-      local want = "[fe80::1]:5: a link-local address needs a scope: write the interface behind it, such as fe80::1%eth0"
+      local want = "[fe80::1]:5: a link-local address needs a scope; append the interface, such as fe80::1%eth0"
       for _, opts in ipairs { { remote = "[fe80::1]:5" }, { bind = "[fe80::1]:5" } } do
         local socket, name, text = io:udp(opts, {})
         assert.same({ nil, "unreachable", want }, { socket, name, text })

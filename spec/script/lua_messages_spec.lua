@@ -177,7 +177,7 @@ end)]]):format(what))
       "kt.sleep: expected at most 3.2e9 seconds (a hundred years), got 4000000000.0",
       'conn:set.idle: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got math.huge',
       'conn:set.rate_in: expected a rate such as "20Mbit" (bits per second), "2MiB" (bytes per second), or a number of bytes per second, got math.huge',
-      'udp.on: "x": no port; write host:port',
+      'udp.on: "x": missing port; write host:port',
       'kt.connect: expected a table, got "127.0.0.1:1"; write kt.connect { to = "127.0.0.1:1" }',
       'link: expected a table, got "vps:1"; write kt.link { remote = "vps:1" }', "pool: expected a table, got \"x\"",
       'kt.splice.idle: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "x"', "" }, "\n"),

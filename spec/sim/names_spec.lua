@@ -33,7 +33,7 @@ describe("a link that cannot be dialled", function()
     end)
 
     it("says there that the scope is missing from a link-local address", function()
-      assert.same({ "unreachable", ("link:%s: [fe80::1]:29900: a link-local address needs a scope: write the interface behind it, "
+      assert.same({ "unreachable", ("link:%s: [fe80::1]:29900: a link-local address needs a scope; append the interface, "
         .. "such as fe80::1%%eth0"):format(call) }, fails "[fe80::1]:29900")
     end)
   end

@@ -333,7 +333,7 @@ describe("plain busted", function()
     if absent ~= 0 or os.getenv "KT_SPEC_LIGHT" then pending "needs lua5.1, and kt.so without sanitizers" end
     for _, module in ipairs { "kt", "kt.sim", "kt.sim.report", "kt.sim.core" } do
       local said, code = run(("LUA_CPATH='%s' lua5.1 -e 'require \"%s\"'"):format(lua_path, module))
-      assert.matches("kt.so is for Lua 5.4, and this is Lua 5.1; run specs by kt test, or by lua5.4 /usr/bin/busted", said, 1, true)
+      assert.matches("kt.so is for Lua 5.4, but this is Lua 5.1; run specs with kt test, or with lua5.4 /usr/bin/busted", said, 1, true)
       assert.equal(1, code)
     end
   end)

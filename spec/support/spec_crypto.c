@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include "crypto/crypto.h"
+#include "crypto/kcptun/kdf.h"
 #include "crypto/kcptun/qpp_internal.h"
 #include "crypto/kcptun/seal.h"
 #include "crypto/secretstream_internal.h"

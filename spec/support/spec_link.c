@@ -14,7 +14,6 @@
 #include <string.h>
 #include "base/bufq.h"
 #include "base/log.h"
-#include "crypto/kcptun/seal.h"
 #include "crypto/crypto.h"
 #include "io/uv/uv.h"
 #include "link/counters.h"

@@ -1,4 +1,4 @@
-/* QPP: pads and their use (docs/wire-kcptun.md, section 10, the seven-chunk variant).
+/* QPP: generates the pads and applies them (docs/wire-kcptun.md, section 10, the seven-chunk variant).
  *
  * A pad is a permutation of the 256 byte values. Byte n of a direction goes through the pad that the low 16
  * bits of r pick, XORed with byte n mod 8 of r, where r is output n / 8 of the direction's generator. */
@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "crypto/kdf.h"
+#include "crypto/crypto.h"
+#include "crypto/kcptun/kdf.h"
 #include "crypto/kcptun/qpp_internal.h"
 
 #define CHUNKS 7u
@@ -21,12 +22,12 @@
 
 struct kt_qpp {
     unsigned pads;
-    struct kt_qpp_state start; /* where every direction of every stream begins */
-    uint8_t (*forward)[256];   /* the pads, then as many inverses, in one allocation */
+    struct kt_qpp_state start; /* the initial state of every direction of every stream */
+    uint8_t (*forward)[256];   /* the pads, then their inverses, in one allocation */
     uint8_t (*inverse)[256];
 };
 
-/* What the shuffle draws on; only alive while the pads are made. */
+/* The shuffle's source of randomness; exists only while the pads are made. */
 struct shuffler {
     uint8_t chunk[CHUNKS][CHUNK];
     gcry_cipher_hd_t aes[CHUNKS]; /* AES-256, ECB */
@@ -52,7 +53,7 @@ static int make_chunks(uint8_t chunk[CHUNKS][CHUNK], const uint8_t *key, size_t 
         key = stretched;
         key_len = sizeof stretched;
     }
-    size_t at = 0; /* runs on from chunk to chunk, around and around the key */
+    size_t at = 0; /* continues from chunk to chunk, wrapping around the key */
     for (unsigned i = 0; i < CHUNKS && rc == 0; i++) {
         for (unsigned j = 0; j < CHUNK; j++, at = (at + 1) % key_len) raw[j] = key[at];
         rc = kt_pbkdf2_sha1(raw, sizeof raw, DERIVE_SALT, 1024, chunk[i], CHUNK);
@@ -83,8 +84,7 @@ static void shuffler_stop(struct shuffler *s)
     sodium_memzero(s, sizeof *s);
 }
 
-/* h, a big-endian number of 256 bits, modulo m. m is at most 256, so the remainder so far and 8 more bits fit
- * easily. */
+/* h, a big-endian 256-bit number, modulo m. m is at most 256, so the remainder and 8 more bits always fit. */
 static unsigned modulo(const uint8_t h[32], unsigned m)
 {
     unsigned rest = 0;
@@ -157,7 +157,7 @@ static int seed(struct kt_qpp_state *st, const uint8_t *key, size_t key_len)
 int kt_qpp_new(struct kt_qpp **out, const void *key, size_t key_len, unsigned pads)
 {
     if (pads < 1 || pads > MAX_PADS) return KT_EINVAL;
-    if (key_len == 0) key = ""; /* an empty key is legal, a null pointer to the libraries is not */
+    if (key_len == 0) key = ""; /* the libraries take an empty key but not a null pointer */
     struct kt_qpp *q = calloc(1, sizeof *q);
     if (!q) return KT_ENOMEM;
     q->pads = pads;
@@ -212,7 +212,7 @@ static inline uint8_t byte_of(uint64_t word, unsigned i)
     return (uint8_t)(word >> 8 * i);
 }
 
-/* One byte done with r; after the eighth there is a new r. */
+/* Accounts for one byte; draws a new r after every eighth. */
 static inline void advance(struct kt_qpp_state *st)
 {
     if (++st->count == 8) {
@@ -255,8 +255,7 @@ static inline uint64_t permute(const uint8_t *pad, uint64_t word)
     return out;
 }
 
-/* Both work on a copy of the state: data is of a type that may alias anything, and the copy stays in
- * registers. */
+/* Both work on a copy of the state: `data` may alias anything, and the copy can stay in registers. */
 
 void kt_qpp_encrypt(const struct kt_qpp *q, struct kt_qpp_state *st, uint8_t *data, size_t n)
 {

@@ -1,11 +1,10 @@
 /* kcptun's packet sealing: the table of methods and the layout they share (docs/wire-kcptun.md, section 4).
  *
- * The CRC covers the body alone; the cipher covers nonce, CRC and body. */
+ * Invariant: the CRC covers only the body; the cipher covers nonce, CRC and body. */
 #include <isa-l/crc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include "crypto/kdf.h"
 #include "crypto/kcptun/seal_method.h"
 #include "crypto/locked.h"
 

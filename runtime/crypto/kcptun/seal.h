@@ -12,10 +12,6 @@
 
 struct kt_seal;
 
-/* PBKDF2-HMAC-SHA1(key, "kcp-go", 4096, 32): what kcptun makes of its key. key may hold any bytes and be
- * empty. 0, KT_ENOMEM, or KT_ENOTSUP where libgcrypt refuses (a host in FIPS mode). */
-int kt_kcptun_pass(const void *key, size_t key_len, uint8_t pass[32]);
-
 /* Method by its kcptun name; KT_ECONFIG with the list of names for an unknown one; KT_ENOMEM, KT_ENOTSUP.
  * pass as from kt_kcptun_pass. *out is freed with kt_seal_free, which wipes the key. One sealer serves both
  * directions and any number of peers, one packet at a time. */

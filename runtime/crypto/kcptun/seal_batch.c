@@ -1,9 +1,9 @@
 /* CFB encryption of several packets side by side.
  *
- * In one packet each block waits for the one before. Across packets nothing waits, so block b of all packets
- * is done in one call, then block b + 1. The call wanted is "the encryptions of these independent blocks, in
- * SIMD". libgcrypt's ECB is not that (one block at a time in 1.10); its CFB *decryption* is: fed blocks x0,
- * x1, … it gives x(i+1) ^ E(x(i)), all in parallel, and XOR takes x(i+1) off again.
+ * Within a packet each block waits for the one before; across packets nothing waits. So this encrypts block b of
+ * all packets in one call, then block b + 1. The call needed is a SIMD encryption of independent blocks.
+ * libgcrypt's ECB does one block at a time (in 1.10), but its CFB *decryption* is parallel: fed blocks x0, x1,
+ * ... it returns x(i+1) ^ E(x(i)), and another XOR removes x(i+1).
  *
  * Invariant: chain[i] is the ciphertext block before lane i's next bytes (the IV at first). */
 #include <stdbool.h>

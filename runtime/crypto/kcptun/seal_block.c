@@ -1,20 +1,20 @@
 /* The methods on libgcrypt's block ciphers: CFB with kcptun's constant IV, and AES-128-GCM (spec 4.2, 4.7).
  *
- * A packet costs one setiv and one pass. CFB encryption is a chain, block after block, and runs at the
- * cipher's latency (seal_batch.c has what can be done about that); CFB decryption is parallel, and libgcrypt
- * does it in SIMD where the cipher has it. */
+ * A packet costs one setiv and one pass. CFB encryption is a chain of blocks and runs at the cipher's latency
+ * (seal_batch.c shortens that for several packets). CFB decryption is parallel, and libgcrypt does it in SIMD
+ * for the ciphers that have it. */
 #include <string.h>
-#include "crypto/kdf.h"
+#include "crypto/crypto.h"
 #include "crypto/kcptun/seal_method.h"
 
 static int start(struct kt_seal *s, const uint8_t pass[32], int mode)
 {
     gcry_cipher_hd_t h;
     gcry_error_t e = gcry_cipher_open(&h, s->method->algo, mode, GCRY_CIPHER_SECURE);
-    if (e) e = gcry_cipher_open(&h, s->method->algo, mode, 0); /* the locked pool is used up */
+    if (e) e = gcry_cipher_open(&h, s->method->algo, mode, 0); /* the locked pool is full */
     if (e) return kt_err_from_gcrypt(e);
-    /* The key is what PBKDF2 made of a password, and the peer uses it whatever it is. Even so allowed, a weak
-     * key is reported; it is set all the same. */
+    /* The key is what PBKDF2 made of a password, and the peer uses it even if it is weak. libgcrypt still reports
+     * a weak key when it is allowed, but sets it. */
     gcry_cipher_ctl(h, GCRYCTL_SET_ALLOW_WEAK_KEY, NULL, 1);
     e = gcry_cipher_setkey(h, pass, s->method->key_len);
     if (e && gcry_err_code(e) != GPG_ERR_WEAK_KEY) {
@@ -41,8 +41,8 @@ static void cfb_encrypt(struct kt_seal *s, uint8_t *pkt, size_t len)
     kt_gcry_must(gcry_cipher_encrypt(s->key.gcry, pkt, len, NULL, 0));
 }
 
-/* The nonce is of no use to a receiver, so decryption starts behind it: in CFB the ciphertext block before
- * is all the state there is. */
+/* The receiver does not need the nonce, so decryption starts after it: in CFB the previous ciphertext block is
+ * the only state. */
 static int cfb_decrypt(struct kt_seal *s, uint8_t *pkt, size_t len)
 {
     size_t skip = s->method->nonce, block = s->method->block_len;

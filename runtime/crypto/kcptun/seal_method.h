@@ -1,8 +1,8 @@
-/* Internal to crypto/: what seal.c knows of a method, and what a sealer holds.
+/* Internal to crypto/kcptun: what seal.c knows of a method, and the state of a sealer.
  *
- * All fifteen methods are one layout, `header || body || trailer`, with a fresh nonce at the front, a CRC-32
- * of the body behind it if the header has room for one, and a cipher over the whole. seal.c does the layout;
- * a cipher sees whole datagrams and changes them in place. */
+ * All fifteen methods share one layout, `header || body || trailer`: a fresh nonce at the front, a CRC-32 of the
+ * body after it if the header has room, and a cipher over everything. seal.c does the layout; a cipher gets
+ * whole datagrams and changes them in place. */
 #ifndef KT_CRYPTO_KCPTUN_SEAL_METHOD_H
 #define KT_CRYPTO_KCPTUN_SEAL_METHOD_H
 
@@ -12,30 +12,30 @@
 #include <stdlib.h>
 #include "crypto/kcptun/seal.h"
 
-#define KT_CRC_AT 16u          /* where the CRC lies in the 20-byte header (spec 4.2) */
-#define KT_XOR_PAD_LEN 1500u   /* spec 4.4; no datagram is longer (spec 6.3) */
+#define KT_CRC_AT 16u          /* offset of the CRC in the 20-byte header (spec 4.2) */
+#define KT_XOR_PAD_LEN 1500u   /* spec 4.4; datagrams are never longer (spec 6.3) */
 #define KT_XTEA_ROUND_KEYS 64u /* two for each of 32 cycles */
 
 struct kt_cipher {
-    /* Takes what it needs of the pass into s->key. 0, KT_ENOMEM or KT_ENOTSUP; then nothing is held. */
+    /* Derives its key in s->key from the pass. 0, KT_ENOMEM or KT_ENOTSUP; after an error it holds nothing. */
     int (*start)(struct kt_seal *s, const uint8_t pass[32]);
-    /* Gives up what start took beyond s->key itself, which the caller wipes. NULL: nothing. */
+    /* Releases what start allocated; the caller wipes s->key itself. NULL: nothing to release. */
     void (*stop)(struct kt_seal *s);
-    /* The whole datagram of len bytes, overhead included, in place. Cannot fail. */
+    /* Encrypts a whole datagram of len bytes, overhead included, in place. Cannot fail. */
     void (*encrypt)(struct kt_seal *s, uint8_t *pkt, size_t len);
-    /* The same for n datagrams, whose len is the whole length. NULL: one after another. */
+    /* The same for n datagrams, whose len is the whole length. NULL: encrypt them one by one. */
     void (*encrypt_many)(struct kt_seal *s, const struct kt_seal_job *jobs, size_t n);
-    /* The reverse; len is at least the overhead. 0 or KT_EAUTH. The nonce need not come back: nobody reads
-     * it. */
+    /* Decrypts in place; len is at least the overhead. 0 or KT_EAUTH. The nonce may stay encrypted: it is not
+     * used again. */
     int (*decrypt)(struct kt_seal *s, uint8_t *pkt, size_t len);
 };
 
 struct kt_seal_method {
     const char *name;
-    const struct kt_cipher *cipher; /* NULL: nothing is encrypted */
+    const struct kt_cipher *cipher; /* NULL: no encryption */
     uint8_t nonce, header, trailer; /* bytes; the nonce is part of the header */
-    int algo;                       /* GCRY_CIPHER_…, for the ciphers of libgcrypt */
-    uint8_t key_len, block_len;     /* theirs too: bytes of the pass they take, and of a block */
+    int algo;                       /* GCRY_CIPHER_…, for libgcrypt's ciphers */
+    uint8_t key_len, block_len;     /* for libgcrypt's ciphers: key and block size in bytes */
 };
 
 struct kt_seal {
@@ -58,8 +58,8 @@ extern const struct kt_cipher kt_cipher_salsa20, kt_cipher_xor; /* seal_stream.c
 /* seal_batch.c, for kt_cipher_cfb */
 void kt_cfb_encrypt_many(struct kt_seal *s, const struct kt_seal_job *jobs, size_t n);
 
-/* With a key set and lengths that fit, libgcrypt can only fail by a bug, ours or its own. The packet is then
- * still clear text, about to be sent: stopping is the one safe answer. */
+/* With a key set and valid lengths, libgcrypt fails only by a bug, ours or its own. The packet would then go out
+ * in clear text, so abort. */
 static inline void kt_gcry_must(gcry_error_t e)
 {
     if (e) abort();

@@ -1,7 +1,7 @@
 /* The methods that are not block ciphers: salsa20 and xor (spec 4.3, 4.4). */
 #include <sodium.h>
 #include <string.h>
-#include "crypto/kdf.h"
+#include "crypto/kcptun/kdf.h"
 #include "crypto/kcptun/seal_method.h"
 
 static int salsa20_start(struct kt_seal *s, const uint8_t pass[32])
@@ -10,7 +10,7 @@ static int salsa20_start(struct kt_seal *s, const uint8_t pass[32])
     return 0;
 }
 
-/* The first 8 bytes of the datagram are the cipher's nonce and stay clear. */
+/* The first 8 bytes of the datagram are the cipher's nonce and stay in clear. */
 static void salsa20_encrypt(struct kt_seal *s, uint8_t *pkt, size_t len)
 {
     enum { CLEAR = crypto_stream_salsa20_NONCEBYTES };

@@ -1,21 +1,21 @@
-/* TEA and XTEA in CFB-64: no library has kcptun's (spec 4.1). Both take their words big endian; TEA runs 8
- * cycles where its authors ran 32 (Wheeler and Needham, "TEA, a Tiny Encryption Algorithm", 1994; "TEA
- * extensions", 1997).
+/* TEA and XTEA in CFB-64, which no library has in kcptun's form (spec 4.1). Both take their words big endian;
+ * TEA runs 8 cycles where its authors ran 32 (Wheeler and Needham, "TEA, a Tiny Encryption Algorithm", 1994;
+ * "TEA extensions", 1997).
  *
- * CFB only ever runs a block cipher forwards, so there are no inverse rounds here. Encryption is a chain and
- * goes block by block. In decryption every block's key stream comes from ciphertext that is there from the
- * start, so it goes LANES blocks at a time in SIMD registers. */
+ * CFB only runs a block cipher forwards, so there are no inverse rounds here. Encryption is a chain and goes
+ * block by block. Decryption has all the ciphertext from the start, so it does LANES blocks at a time in SIMD
+ * registers. */
 #include <string.h>
 #include "crypto/kcptun/seal_method.h"
 
 #define DELTA 0x9e3779b9u
 #define TEA_CYCLES 8u
 #define BLOCK 8u /* bytes */
-#define LANES 4u /* blocks: one SIMD register of any machine */
+#define LANES 4u /* blocks: fills one SIMD register on any machine */
 
 typedef uint32_t lanes __attribute__((vector_size(4 * LANES)));
 
-/* The rounds, written once for one block (v0 and v1 are uint32_t) and for many (they are lanes). */
+/* The rounds, written once for a single block (v0 and v1 are uint32_t) and for several (v0 and v1 are vectors). */
 #define TEA_ROUNDS(v0, v1, k)                                                                                \
     for (uint32_t i = 1, sum = DELTA; i <= TEA_CYCLES; i++, sum += DELTA) {                                  \
         v0 += ((v1 << 4) + k[0]) ^ (v1 + sum) ^ ((v1 >> 5) + k[1]);                                          \
@@ -41,7 +41,7 @@ static inline void store_be(uint8_t *p, uint32_t w)
     p[3] = (uint8_t)w;
 }
 
-/* XORs onto the block at p (n bytes are left there) the encryption of the block at prev. */
+/* XORs the encryption of the block at prev onto the n bytes at p. */
 static void apply_one(const struct kt_seal *s, uint8_t *p, size_t n, const uint8_t *prev)
 {
     uint32_t v0 = load_be(prev), v1 = load_be(prev + 4);
@@ -60,7 +60,7 @@ static void apply_one(const struct kt_seal *s, uint8_t *p, size_t n, const uint8
     }
 }
 
-/* The same for LANES whole blocks at p, each with the block before it, all of them ciphertext. */
+/* The same for LANES whole blocks at p, each with the ciphertext block before it. */
 static void apply_lanes(const struct kt_seal *s, uint8_t *p)
 {
     lanes v0, v1;
@@ -84,8 +84,8 @@ static void encrypt(struct kt_seal *s, uint8_t *pkt, size_t len)
     for (size_t at = BLOCK; at < len; at += BLOCK) apply_one(s, pkt + at, len - at, pkt + at - BLOCK);
 }
 
-/* Runs from the end to the front: what a block needs lies before it and must still be ciphertext. It stops
- * short of the nonce, which nobody reads. */
+/* Runs from the end to the front: a block needs the one before it to still be ciphertext. Stops short of the
+ * nonce, which is not used again. */
 static int decrypt(struct kt_seal *s, uint8_t *pkt, size_t len)
 {
     const size_t first = s->method->nonce;
@@ -111,7 +111,7 @@ static int tea_start(struct kt_seal *s, const uint8_t pass[32])
     return 0;
 }
 
-/* The running sum and the key word it picks are the same for every block, so they are added up once. */
+/* The running sum and the key word it selects are the same for every block, so they are computed once. */
 static int xtea_start(struct kt_seal *s, const uint8_t pass[32])
 {
     uint32_t sum = 0;

@@ -1,5 +1,6 @@
 /* See context.h. */
 #include "link/kcptun/context.h"
+#include "crypto/kcptun/kdf.h"
 #include "crypto/locked.h"
 #include <stdio.h>
 #include <stdlib.h>
