@@ -151,7 +151,7 @@ describe("kt run", function()
       local r = run(HEAD .. 'kt.link {\n  remote = "vps",\n  mtu = 3,\n  kcp = { sndwind = 9 },\n}')
       assert.equal(1, r.code)
       assert.matches("^kt: s.lua:%d: kt.link: 4 mistakes\n", r.err)
-      for _, part in ipairs { 'link.remote: "vps": no port', "link.key: missing", "link.kcp.sndwind: unknown key; did you mean sndwnd?",
+      for _, part in ipairs { 'link.remote: "vps": missing port', "link.key: missing", "link.kcp.sndwind: unknown key; did you mean sndwnd?",
         "link.mtu: unknown key; it goes inside kcp" } do
         assert.truthy(r.err:find("\n  " .. part, 1, true), part .. "\n" .. r.err)
       end

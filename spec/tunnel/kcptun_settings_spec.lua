@@ -323,7 +323,7 @@ local refused_by_kt = {
   { "a heartbeat of 0", "client", { "--keepalive", "0" }, { "%-%-keepalive", "1 to 30" } }, -- ... ends at the first connection
   { "a group of FEC that is too large", "client", { "--ds", "200", "--ps", "100" }, { "255" } }, -- ... sends without FEC
   { "a word that is not a flag", "client", { "--quiet", "true", "--key", "k" }, { '"true" after %-%-quiet: write %-%-quiet=true' } },
-  { "a target that may be a path or lack its port", "server", { "-t", "8388" }, { "8388", "no port" } },
+  { "a target that may be a path or lack its port", "server", { "-t", "8388" }, { "8388", "missing port" } },
   { "what looks like a key in a file", "client", { "-c", "FILE" }, { "line 1, column 2", "password", "default" }, file = '{"password": "x"}' },
   { "a null key in a file", "client", { "-c", "FILE" }, { "key is null", "default" }, file = '{"key": null}' },
 }
