@@ -9,8 +9,8 @@
 local h = require "harness"
 
 local TUNNEL = [[
-kt.accept { on = "127.0.0.1:%d", key = "k" }:serve(function(stream) kt.splice(stream, kt.connect { to = "127.0.0.1:%d" }) end)
-local far = kt.link { remote = "127.0.0.1:%d", key = "k" }
+kt.accept { on = "127.0.0.1:%d", key = "k", max_streams = 16384 }:serve(function(stream) kt.splice(stream, kt.connect { to = "127.0.0.1:%d" }) end)
+local far = kt.link { remote = "127.0.0.1:%d", key = "k", max_streams = 16384 }
 kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) kt.splice(conn, far:open { timeout = "20s" }) end)
 local bad = kt.listen { on = "127.0.0.1:%d" }
 ]]

@@ -14,7 +14,7 @@
 /* Bytes of payload; fewer are not worth a frame while the address is not validated. */
 #define FIRST_PIECE 32u
 #define TURN_BYTES 262144u /* of payload that a session takes in a turn */
-#define TURN_FRAMES 1024u  /* ... and frames (kt_smux_budget) */
+#define TURN_FRAMES 2048u  /* ... and frames (kt_smux_budget) */
 #define PUMP_ROUNDS 8      /* streams that write from `writable` are pumped again at most so often a turn */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
