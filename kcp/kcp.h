@@ -37,8 +37,8 @@ struct kt_kcp_config {
     uint32_t resend;      /* fast retransmit after so many later acknowledgements, at most 32; 0: never */
     enum kt_kcp_cc cc;
     bool ack_nodelay; /* acknowledge at the end of each batch of input */
-    uint32_t pad;     /* bytes that packets are filled up to until the peer is heard, 0: none. A server may
-                         answer an address that it does not know with three times what came from there */
+    uint32_t pad;     /* bytes that packets are filled up to until data came from the peer, 0: none. A server
+                         may send an address that has not acknowledged anything three times what came from there */
     uint32_t ts_base; /* added to the ms clock in each ts sent; if random, an echoed ts proves that the peer
                          received something of this conversation */
 };

@@ -49,7 +49,7 @@ static void pad(struct flush *f)
 static void close_packet(struct flush *f)
 {
     if (!f->buf) return;
-    if (f->k->stats.in_segs == 0) pad(f);
+    if (f->una == 0) pad(f);
     if (f->again) {
         struct kt_hole *hole = kt_kcp_hole(f->k, (uint32_t)f->len);
         kt_hole_resent(hole, (uint32_t)f->len, f->now_us);

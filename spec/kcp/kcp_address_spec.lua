@@ -149,7 +149,7 @@ describe("another path", function()
 end)
 
 describe("padding", function()
-  it("fills packets up with WINS until the peer is heard, and no further than allowed", function()
+  it("fills packets up with WINS until the peer sends data, and no further than allowed", function()
     local a, b = wire.engine { pad = 200 }, wire.engine()
     a:write "hello"
     local packets = a:flush(0)
@@ -163,7 +163,11 @@ describe("padding", function()
     a:limit()
     a:input(b:flush(30 * MS)[1], 30 * MS)
     a:write "again"
-    assert.equal(29, #a:flush(40 * MS)[1])
+    assert.equal(29 + 7 * 24, #a:flush(40 * MS)[1])
+    b:write "hello"
+    a:input(b:flush(50 * MS)[1], 50 * MS)
+    a:write "again"
+    assert.equal(0, #wire.segments(a:flush(60 * MS), wire.WINS))
   end)
 
   it("leaves long packets as they are", function()

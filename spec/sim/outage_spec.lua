@@ -102,6 +102,20 @@ describe("a connection whose first datagrams are lost", function()
   end)
 end)
 
+describe("an answer whose first transmissions are lost", function()
+  for _, seconds in ipairs { 4, 7, 15 } do
+    it(("arrives within a second after the losses, which last for %d s"):format(seconds), function()
+      local w = tunnel()
+      w:rule { from = "server", to = "client", fn = function(packet) -- acknowledgements arrive
+        return packet.size > 90 and w:now() < seconds and "drop" or nil
+      end }
+      assert.equal("server", connect(w):echo(("x"):rep(1290), { timeout = "60s" }).server)
+      local after = w:now() - seconds
+      assert.is_true(after < 1, ("%.3f s after the losses"):format(after))
+    end)
+  end
+end)
+
 describe("a new session that is probed at once", function()
   it("is begun by its first datagram", function()
     local w = tunnel()

@@ -94,10 +94,19 @@ void kt_kcptun_session_move(struct kt_kcptun_session *s, const struct kt_kcptun_
     kt_kcptun_session_schedule(s);
 }
 
+/* A server that has heard us and said nothing may have used up what it may send before we acknowledge
+ * something. Only what we send lets it go on. */
+static bool unproven(const struct kt_kcptun_session *s)
+{
+    return s->health.patience.heard && !kt_kcptun_session_spoken_to(s);
+}
+
 /* A kcptun server does not move sessions. */
 static bool may_ask(const struct kt_kcptun_session *s)
 {
-    if (!s->sh->client || s->streams == 0 || !kt_kcptun_session_hello(s, NULL)) return false;
+    if (!s->sh->client || s->streams == 0) return false;
+    if (unproven(s)) return true;
+    if (!kt_kcptun_session_hello(s, NULL)) return false;
     return s->asked_us <= s->news_us || s->health.patience.heard < s->asked_us || s->health.patience.waiting;
 }
 
@@ -106,7 +115,9 @@ uint64_t kt_kcptun_session_ask_due(const struct kt_kcptun_session *s)
     if (!may_ask(s)) return KT_TIME_NEVER;
     uint64_t since = s->asked_us > s->news_us ? s->asked_us : s->news_us;
     if (s->health.patience.waiting > since) since = s->health.patience.waiting;
-    return since + ASK_EVERY_US;
+    /* The target of a kcptun server may have nothing to say for long. */
+    const uint64_t age = unproven(s) ? since - s->born : 0;
+    return since + (age > ASK_EVERY_US ? age : ASK_EVERY_US);
 }
 
 void kt_kcptun_session_ask_silent(struct kt_kcptun_session *s, uint64_t now_us)
