@@ -1,4 +1,4 @@
--- runtime/base/addr: addresses as values, and endpoints as people write them.
+-- runtime/base/addr: addresses as values, and endpoints as users write them.
 local base = require "spec_base"
 
 local function ip(text, port) return (assert(base.addr_from_ip(text, port or 80), text)) end
@@ -55,7 +55,7 @@ describe("addr", function()
     assert.equal("(no address)", base.addr_text(("\0"):rep(28)))
   end)
 
-  it("is equal when family, address and port are, and then the hash is too", function()
+  it("is equal, with an equal hash, when family, address and port are equal", function()
     local all = { ip("1.2.3.4", 5), ip("1.2.3.4", 6), ip("1.2.3.5", 5), ip("::1", 5), ip("::1", 6), ip("::2", 5),
       ip("1::2", 5), ip("::ffff:1.2.3.4", 5), ip("fe80::1%1", 5), ip("fe80::1%2", 5) }
     for i, a in ipairs(all) do
@@ -66,7 +66,7 @@ describe("addr", function()
     end
   end)
 
-  it("hashes near addresses far apart, and differently under another seed", function()
+  it("spreads the hashes of similar addresses, and depends on the seed", function()
     for _, prefix in ipairs { "10.0.0.", "2001:db8::" } do
       local low, high, used, used_high, same = {}, {}, 0, 0, 0
       for i = 1, 250 do
@@ -127,7 +127,7 @@ describe("endpoint", function()
     assert.is_truthy(utf8.len(why))
   end)
 
-  it("wants a port from 1 to 65535", function()
+  it("requires a port from 1 to 65535", function()
     good("h:1", "", "h", 1)
     good("h:65535", "", "h", 65535)
     for _, port in ipairs { "0", "65536", "99999", "100000", "4294967377", ("9"):rep(100), "", "x", "8x", "-1", "+1",
@@ -138,14 +138,14 @@ describe("endpoint", function()
     end
   end)
 
-  it("takes port 0 where any free port will do", function()
+  it("accepts port 0 where any free port will do", function()
     good("h:0", "z", "h", 0)
     good(":0", "z", "", 0)
     bad("h:00", "z", "expected a port")
     bad("h:0", "r", "port 0")
   end)
 
-  it("takes a range where one is allowed", function()
+  it("accepts a port range where one is allowed", function()
     good("h:29900-29999", "r", "h", 29900, 29999)
     good("h:7-7", "r", "h", 7, 7)
     good("h:7", "r", "h", 7, 7)
@@ -167,13 +167,13 @@ describe("endpoint", function()
     bad("*:80", "", "write :port")
   end)
 
-  it("asks for brackets around IPv6", function()
+  it("requires brackets around IPv6", function()
     for _, text in ipairs { "::", "::1", "2001:db8::1", "fe80::1:8080" } do bad(text, "", "needs brackets") end
     bad("::1:99999", "", "for IPv6")
     bad("a:b:80", "", "more than one ':'")
   end)
 
-  it("looks closely at what is in the brackets", function()
+  it("validates the address inside the brackets", function()
     for _, inside in ipairs { "", "1.2.3.4", "localhost", "::1::", " ::1", "%eth0", ("f"):rep(300) } do
       bad("[" .. inside .. "]:80", "", "expected an IPv6 address between the brackets")
     end
@@ -187,13 +187,13 @@ describe("endpoint", function()
     bad("[fe80::1%" .. ("x"):rep(300) .. "]:80", "", "between the brackets")
   end)
 
-  it("takes a name of 255 bytes and not of 256", function()
+  it("accepts a name of 255 bytes but not of 256", function()
     good(("h"):rep(255) .. ":80", "", ("h"):rep(255), 80)
     bad(("h"):rep(256) .. ":80", "", "256 bytes")
     bad(("h"):rep(100000) .. ":80", "", "limit is 255")
   end)
 
-  it("refuses hosts that cannot be one", function()
+  it("refuses invalid host names", function()
     for _, host in ipairs { "a b", " h", "h ", "a/b", "http//h", "h\n", "h\127", "a@b", "漢", "%", "h%eth0", "]" } do
       bad(host .. ":80", "", "a host name may contain only")
     end
@@ -205,7 +205,7 @@ describe("endpoint", function()
     end
   end)
 
-  it("takes unix sockets where they are allowed", function()
+  it("accepts unix sockets where they are allowed", function()
     for _, text in ipairs { "/run/kt.sock", "unix:/run/kt.sock" } do
       assert.same({ is_unix = true, host = "/run/kt.sock", port_min = 0, port_max = 0 }, base.endpoint(text, "u"))
       bad(text, "", "unix sockets are not allowed here")
@@ -222,7 +222,7 @@ describe("endpoint", function()
     good("unix:80", "u", "unix", 80)
   end)
 
-  it("takes a unix path of 107 bytes and not of 108", function()
+  it("accepts a unix path of 107 bytes but not of 108", function()
     local path = "/" .. ("p"):rep(106)
     assert.equal(path, base.endpoint(path, "u").host)
     assert.equal(path, base.endpoint("unix:" .. path, "u").host)

@@ -1,10 +1,10 @@
--- runtime/base/bucket: rates to keep.
+-- runtime/base/bucket: a token bucket.
 local base = require "spec_base"
 
 local SECOND = 1000000
 
 describe("a token bucket", function()
-  it("has no limit until one is set, and none again when it is taken away", function()
+  it("has no limit until one is set, nor after it is removed", function()
     local b = base.bucket()
     assert.is_nil(b:room(5 * SECOND))
     b:set(1000, 5 * SECOND)
@@ -20,7 +20,7 @@ describe("a token bucket", function()
         local now, sum = 0, 0
         b:set(0, 0)
         b:set(rate, 0)
-        b:take(b:room(0)) -- the burst
+        b:take(b:room(0)) -- use up the burst
         for _ = 1, 3000 do
           now = now + step
           local n = b:room(now)
@@ -29,13 +29,13 @@ describe("a token bucket", function()
         end
         local want = rate * (now / SECOND)
         assert.is_true(sum <= want + 1, ("%d of %f"):format(sum, want))
-        local lost = math.max(rate // 8, 1024) -- a bucket that is full earns no more
+        local lost = math.max(rate // 8, 1024) -- a full bucket gains no tokens
         if step / SECOND * rate < lost then assert.is_true(sum >= want - 1, ("%d of %f"):format(sum, want)) end
       end
     end)
   end
 
-  it("says when there is enough again, no sooner than there is", function()
+  it("gives the time at which enough tokens are available, and no earlier time", function()
     for _, rate in ipairs { 1, 3, 49, 50, 1000, 123456, 1 << 40 } do
       local b = base.bucket()
       b:set(rate, 77)
@@ -46,7 +46,7 @@ describe("a token bucket", function()
     end
   end)
 
-  it("keeps what it has when the rate changes, but no more than the new burst", function()
+  it("keeps its tokens when the rate changes, up to the new burst", function()
     local b = base.bucket()
     b:set(80000, 0)
     b:take(9000)
@@ -57,7 +57,7 @@ describe("a token bucket", function()
     assert.equal(2000, b:room(SECOND))
   end)
 
-  it("bears a clock that stands still, and one that leaps", function()
+  it("survives a clock that stops and a clock that jumps", function()
     local b = base.bucket()
     b:set(1 << 40, 1)
     b:take(b:room(1))

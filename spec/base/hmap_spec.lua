@@ -7,7 +7,7 @@ local function sorted(t)
 end
 
 describe("hmap", function()
-  it("is empty, walks and finds nothing, and holds no memory at first", function()
+  it("starts empty, without allocating memory", function()
     local m = base.hmap()
     assert.equal(0, #m)
     assert.equal(0, m:slots())
@@ -15,7 +15,7 @@ describe("hmap", function()
     assert.same({}, m:keys())
   end)
 
-  it("finds what was added and not what was removed", function()
+  it("finds nodes that were added and none that were removed", function()
     local m = base.hmap()
     m:add(1, 100)
     m:add(2, 200)
@@ -78,7 +78,7 @@ describe("hmap", function()
     assert.same(sorted(keys), sorted(m:keys()))
   end)
 
-  it("hashes near numbers far apart, and differently under another seed", function()
+  it("spreads the hashes of similar numbers, and depends on the seed", function()
     local low, same = {}, 0
     for i = 0, 1023 do
       local h = base.hash_u64(i, 1)

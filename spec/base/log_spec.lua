@@ -1,4 +1,4 @@
--- runtime/base/log and err: what a person gets to read.
+-- runtime/base/log and err: log lines and error messages.
 local base = require "spec_base"
 
 local function line(text) return (base.log_line("debug", "info", text)) end
@@ -14,7 +14,7 @@ describe("log", function()
     end
   end)
 
-  it("says nothing at all when quiet", function()
+  it("logs nothing when quiet", function()
     for _, level in ipairs { "debug", "info", "warn", "error", "quiet" } do
       assert.same({ n = 0 }, table.pack(base.log_line("quiet", level, "hello")))
     end
@@ -24,23 +24,23 @@ describe("log", function()
     assert.has_no.errors(base.log_nowhere)
   end)
 
-  it("replaces control characters, so that a peer cannot write on the terminal", function()
+  it("replaces control characters, so that a peer cannot control the terminal", function()
     assert.equal("a?b?c?d?e", line "a\nb\27c\127d\re")
     for byte = 1, 31 do assert.equal("?", line(string.char(byte))) end
   end)
 
-  it("lets UTF-8 pass", function()
+  it("passes UTF-8 through", function()
     assert.equal("žluťoučký kůň 漢字", line "žluťoučký kůň 漢字")
   end)
 
-  it("keeps 1 KiB whole and cuts what is longer", function()
+  it("keeps lines up to 1 KiB and truncates longer ones", function()
     local kib = ("x"):rep(1024)
     assert.equal(kib, line(kib))
     assert.equal(("x"):rep(1021) .. "...", line(kib .. "x"))
     assert.equal(("x"):rep(1021) .. "...", line(kib:rep(20)))
   end)
 
-  it("does not cut a character in two", function()
+  it("does not split a UTF-8 character", function()
     for pad = 0, 3 do
       local cut = line(("x"):rep(pad) .. ("漢"):rep(500))
       assert.is_truthy(utf8.len(cut), "not UTF-8 any more")
@@ -48,7 +48,7 @@ describe("log", function()
     end
   end)
 
-  it("cuts bytes that are not UTF-8 too", function()
+  it("truncates invalid UTF-8 as well", function()
     assert.equal(("\x80"):rep(1021) .. "...", line(("\x80"):rep(3000)))
   end)
 
@@ -62,7 +62,7 @@ describe("log", function()
 end)
 
 describe("err", function()
-  it("has a name and a sentence for every code", function()
+  it("maps every code to a name and a sentence", function()
     local names = {}
     for symbol, code in pairs(base) do
       if symbol:match "^KT_E" then
@@ -93,7 +93,7 @@ describe("err", function()
     assert.is_true(#wrapped < 320)
   end)
 
-  it("maps what the system says", function()
+  it("maps system error numbers", function()
     local want = {
       ENOMEM = "KT_ENOMEM", EAGAIN = "KT_EAGAIN", EINTR = "KT_EAGAIN", ETIMEDOUT = "KT_ETIMEOUT",
       ECONNRESET = "KT_ERESET", EPIPE = "KT_ERESET", ECONNREFUSED = "KT_EREFUSED", ENETUNREACH = "KT_EUNREACH",

@@ -7,7 +7,7 @@ local SPAN = 1 << 36 -- ticks that the wheel's levels cover
 
 local function ceil_tick(us) return us // TICK + (us % TICK ~= 0 and 1 or 0) end
 
--- A wheel with named timers that write down when they fired.
+-- A wheel with named timers that record when they fired.
 local function bench(now)
   local b = { wheel = base.wheel(now), now = now, log = {} }
   function b:timer(name, also)
@@ -25,7 +25,7 @@ local function bench(now)
 end
 
 describe("wheel", function()
-  it("wants no call when nothing is armed", function()
+  it("needs no call when no timer is armed", function()
     local w = base.wheel(12345)
     assert.equal(NEVER, w:next())
     w:run(HOUR)
@@ -63,7 +63,7 @@ describe("wheel", function()
     assert.equal("a b c c2 d", b:run(100 * HOUR))
   end)
 
-  it("fires a deadline in the past on the next run, whatever the time", function()
+  it("fires a deadline in the past on the next run, at any time", function()
     local b = bench(5 * SECOND)
     local w = b.wheel
     w:set(b:timer "zero", 0)
@@ -128,7 +128,7 @@ describe("wheel", function()
     assert.equal("other", b:run(HOUR + TICK))
   end)
 
-  it("runs what a callback sets to now or before in the next run, so that it cannot loop for ever", function()
+  it("defers timers that a callback sets to now or earlier to the next run, so that it cannot loop forever", function()
     local b = bench(0)
     local w = b.wheel
     local again, past
@@ -142,7 +142,7 @@ describe("wheel", function()
     assert.equal("again past", b:run(SECOND + 1))
   end)
 
-  it("keeps a periodic timer on its beat when its callback arms it anew", function()
+  it("keeps a periodic timer on schedule when its callback rearms it", function()
     local b = bench(0)
     local w, beats = b.wheel, 0
     local beat
@@ -179,7 +179,7 @@ describe("wheel", function()
     assert.equal(NEVER, w:next())
   end)
 
-  it("bears deadlines at the very end of time", function()
+  it("handles deadlines at the very end of time", function()
     local b = bench(0)
     b.wheel:set(b:timer "x", -2) -- KT_TIME_NEVER - 1
     assert.is_true(math.ult(b.wheel:next(), NEVER))
@@ -204,7 +204,7 @@ describe("wheel", function()
     assert.equal("e", b:run(6 * edge))
   end)
 
-  it("asks for few calls on behalf of one far timer", function()
+  it("needs few calls for one distant timer", function()
     for _, at in ipairs { 5 * SECOND, HOUR, 24 * HOUR, 400 * 24 * HOUR } do
       local b = bench(777)
       b.wheel:set(b:timer "x", at)

@@ -1,4 +1,4 @@
--- kt check on scripts with random mistakes: whatever they are, it gets to its end and reports what it has found.
+-- kt check on scripts with random mistakes: it always finishes and reports what it has found.
 local h = require "harness"
 local mutants = require "mutants"
 
@@ -16,7 +16,7 @@ end
 local scripts = { "spec/fixtures/twenty_mistakes.lua" }
 for path in io.popen("ls scripts/examples/*.lua"):lines() do scripts[#scripts + 1] = path end
 
-describe("kt check gets to its end on scripts with random mistakes, made of", function()
+describe("kt check finishes on scripts with random mistakes, made of", function()
   for _, path in ipairs(scripts) do
     it(path, function()
       local source, mutant = assert(io.open(path)), h.temporary_path()

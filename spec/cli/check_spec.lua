@@ -72,7 +72,7 @@ describe("kt check", function()
       end
     end)
 
-    it("tells them to an editor", function()
+    it("lists them for an editor", function()
       local r = run_in(".", "check", "--json", fixture)
       assert.equal(1, r.code)
       local objects = {}
@@ -92,7 +92,7 @@ describe("kt check", function()
       assert.same({ code = 0, err = "", out = "s.lua: no mistakes\n" }, check(HEAD .. "kt.spawn(function() end)"))
     end)
 
-    it("has nothing to tell an editor", function()
+    it("has nothing to list for an editor", function()
       write("s.lua", HEAD .. "kt.spawn(function() end)")
       assert.same({ code = 0, err = "", out = "[]\n" }, run_in(dir, "check", "--json", "s.lua"))
     end)
@@ -122,7 +122,7 @@ describe("kt check", function()
       assert.matches("^s.lua:2: .*expected near '='\n$", mistakes("local x = 1\nlocal = 2\n"))
     end)
 
-    it("a script that is not there", function()
+    it("a missing script", function()
       local r = run_in(dir, "check", "nowhere.lua")
       assert.same({ code = 1, err = "", out = "nowhere.lua: no such file\nnowhere.lua: 1 mistake\n" }, r)
     end)
@@ -155,7 +155,7 @@ describe("kt check", function()
         "s.lua: the script declares.*", "")))
     end)
 
-    it("an error that is no string", function()
+    it("an error that is not a string", function()
       assert.equal("s.lua:2: an error that is nil\n", mistakes("local kt = require 'kt'\nerror()\n"))
     end)
 
@@ -178,7 +178,7 @@ describe("kt check", function()
         .. "s.lua:5: listener:serve: wanted a function, got number\n", out)
     end)
 
-    it("two that want one address, and what has it", function()
+    it("two listeners on one address, naming the first", function()
       local taken = "127.0.0.1:%d: the %s at s.lua:%d has this address already; one of the two needs another\n"
       local out = mistakes(HEAD .. [[
 kt.listen { on = "127.0.0.1:1" }:serve(print)
@@ -218,7 +218,7 @@ kt.listen { on = ":1" }:serve(print)]]))
         .. "s.lua:5: link:open: only in a task, and this is the main chunk; call it in a function given to :serve or kt.spawn\n", out)
     end)
 
-    it("no consequences of a mistake", function()
+    it("a mistake without its consequences", function()
       local out = mistakes(HEAD .. [[
 local at = adress.of "near"
 kt.listen { on = at .. ":" .. at.port }:serve(print)
@@ -274,7 +274,7 @@ conn:read(5, { timout = 1 })
 local socket = kt.udp { to = "a:1" } socket:send("data", { tmeout = 1 }) socket:send("data", "b:1", { timeout = 1 })]])
     end)
 
-    it("finds arguments that are not what they must be, or missing", function()
+    it("finds wrong and missing arguments", function()
       assert.equal('s.lua:4: conn:write: argument 1: expected a string, got 5\n'
         .. 's.lua:5: conn:read: argument 1: expected an integer (1 to 1048576), got "x"\n'
         .. "s.lua:5: conn:read: argument 1: expected an integer (1 to 1048576), got -1\n"
@@ -317,7 +317,7 @@ local conn = kt.connect { to = "a:1" } print(conn:peer())]])
       assert.equal("", task "local other = ... far.open(far, { timeout = 1 }) far.open(other) pcall(far.open, far) print(far.stats)")
     end)
 
-    it("finds what is set and cannot be", function()
+    it("finds fields that cannot be set", function()
       assert.equal("s.lua:4: conn.peer: a handle's fields cannot be set\ns.lua:5: kt.splice: kt is read-only; use a local instead\n"
         .. "s.lua:6: kt.log.loud: kt.log is read-only; use a local instead\ns.lua:7: kt.helper: kt is read-only; "
         .. "use a local instead\n", task [[
@@ -344,12 +344,12 @@ function kt.helper() end]])
       assert.equal("", task 'coroutine.wrap(require "lib")()')
     end)
 
-    it("finds what a handle does not have", function()
+    it("finds unknown fields of a handle", function()
       assert.equal("s.lua:4: conn.pier: no such field; did you mean conn.peer?\n",
         task 'local conn, err = kt.connect { to = "a:1" } print(conn.pier, err)')
     end)
 
-    it("knows what opens, and what a handler is given", function()
+    it("knows which functions open handles, and what a handler receives", function()
       assert.equal("s.lua:4: stream.reed: no such field; did you mean stream.read?\n",
         task 'local stream, err = far:open { timeout = "5s" } print(stream:reed(), err)')
       assert.equal("s.lua:5: stream:read.timout: unknown key; did you mean timeout?\n",
@@ -367,7 +367,7 @@ function kt.helper() end]])
         task "local t = { 1, far = { far, remote = 1 }, { far, far = 2 } } far:opne(t)")
     end)
 
-    it("says nothing of a name that may hold something else", function()
+    it("ignores a name that may hold something else", function()
       assert.equal("", task 'local function f() end local a, far, b = f() print(a, far.name, b)')
       assert.equal("", task 'for i, far in ipairs {} do print(i, far.name) end')
       assert.equal("", task 'local t, far = {} t.x, far = 1, {} print(far.name)')
@@ -385,12 +385,12 @@ function kt.helper() end]])
       assert.equal("", task "x = 1 goto done ::done:: local t = { y = x } print(t.y, t:z(), _ENV)")
     end)
 
-    it("says of what Lua has and scripts have not why, or what to use", function()
+    it("explains why a script lacks a Lua function, or what to use instead", function()
       assert.equal("s.lua:4: global 'debug' is not there: it could undo what guards a script\n", task "print(debug)")
       assert.equal("s.lua:4: global 'loadstring' is not there: Lua 5.4 calls it load\n", task "print(loadstring)")
     end)
 
-    it("finds os and io, and says what brings them", function()
+    it("finds os and io, and names the option that enables them", function()
       assert.equal("s.lua:4: global 'os' is not there: scripts run without os and io; kt run --unsafe brings them\n",
         task "print(os.time())")
       write("s.lua", HEAD .. "kt.spawn(function() print(os.time()) end)")
@@ -398,7 +398,7 @@ function kt.helper() end]])
     end)
   end)
 
-  it("shows a hundred mistakes and the number of the others, and all to an editor", function()
+  it("shows a hundred mistakes and the number of the others, and lists all for an editor", function()
     local text = HEAD .. ("kt.slep(1)\n"):rep(150)
     local out = check(text).out
     assert.equal(102, select(2, out:gsub("\n", "")))
@@ -406,7 +406,7 @@ function kt.helper() end]])
     assert.equal(150, select(2, run_in(dir, "check", "--json", "s.lua").out:gsub('"line": ', "")))
   end)
 
-  describe("reports all it has found, though", function()
+  describe("reports everything it has found, although", function()
     local NO_SUCH = "s.lua:2: kt.slep: no such function; [^\n]*\n"
 
     it("an argument that may be anything is missing", function()
@@ -423,7 +423,7 @@ kt.spawn(function() kt.log.info() kt.log.info(nil) end)]]))
       assert.matches("^" .. NO_SUCH .. "s.lua: 1 mistake\n$", r.out)
     end)
 
-    it("the script has taken all memory that it may have", function()
+    it("the script has used all its memory", function()
       write("s.lua", HEAD .. "kt.slep(1) T = {} while true do T[#T + 1] = (\"x\"):rep(1000) end kt.spawn(function() print(undefned) end)")
       local r = run_in(dir, "check", "--memory", "8MiB", "s.lua")
       assert.equal(1, r.code)
@@ -438,7 +438,7 @@ kt.spawn(function() kt.log.info() kt.log.info(nil) end)]]))
     end)
   end)
 
-  it("leaves alone what the script catches itself", function()
+  it("ignores errors that the script catches itself", function()
     assert.equal("", mistakes(HEAD .. [[
 local ok, err = pcall(kt.listen, {})
 if not ok and err:find "^s.lua:2: listen.on: missing" then kt.spawn(function() end) end]]))

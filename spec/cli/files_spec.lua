@@ -1,5 +1,5 @@
--- Files that people name on the command line and in scripts: what is no regular file never holds kt up, and a file that
--- cannot be had is said with what is missing.
+-- Files named on the command line and in scripts: a path that is not a regular file never blocks kt, and the error for a
+-- missing file names what is missing.
 local h = require "harness"
 
 local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
@@ -25,7 +25,7 @@ describe("a file argument", function()
     return h.start { name = "kt", cmd = { kt, ... }, cwd = dir }
   end
 
-  --- Runs kt to its end, which it has to reach by itself.
+  --- Runs kt until it ends by itself.
   local function say(...)
     local p = start(...)
     local code = p:wait_exit(10)
@@ -73,7 +73,7 @@ describe("a file argument", function()
     end)
   end
 
-  it("that became a pipe changes nothing on a reload", function()
+  it("that became a pipe makes a reload fail without changes", function()
     h.run(function()
       local p = start("run", "s.lua")
       p:expect "up"
@@ -84,7 +84,7 @@ describe("a file argument", function()
     end)
   end)
 
-  it("for a log may be a device that takes anything", function()
+  it("for a log may be a device such as /dev/null", function()
     h.run(function()
       local p = start("run", "--log", "/dev/null", "s.lua")
       h.loop.eventually("SIGTERM to be handled", 10, function()
@@ -98,7 +98,7 @@ describe("a file argument", function()
 
   for _, argument in ipairs(arguments) do
     local makes = argument[1]:find "log" or argument[1] == "a pid file"
-    it("in a folder that is missing is said exactly: " .. argument[1], function()
+    it("in a missing folder is reported with that folder: " .. argument[1], function()
       h.run(function()
         for _, path in ipairs { "nowhere/deep/x", "~/x" } do
           local said = say(table.unpack(command(argument[2], path)))

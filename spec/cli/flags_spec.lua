@@ -1,4 +1,4 @@
--- kt client and kt server by their flags: what each does to a running tunnel, and what is said when it cannot be done.
+-- kt client and kt server by their flags: the effect of each on a running tunnel, and the error when it cannot apply.
 local h = require "harness"
 
 local function exchange(client) h.transfer.exchange(client.at, 21, 60000, 60000) end
@@ -71,10 +71,10 @@ describe("kt's closewait towards a kcptun server", function()
   end)
 end)
 
-describe("kt's words", function()
+describe("kt's log", function()
   after_each(h.cleanup)
 
-  it("on streams are said without --quiet and not with it", function()
+  it("has lines about streams unless --quiet is given", function()
     h.run(function()
       for _, quiet in ipairs { false, true } do
         local client, server = h.peer.tunnel(partner().at, { quiet = quiet, key = "k" })
@@ -88,13 +88,13 @@ describe("kt's words", function()
           for _, word in ipairs { "open 127", "closed 127" } do
             assert.equal(quiet and 0 or 1, count(p.stderr, word), word)
           end
-          assert.matches("crypt aes", p.stderr) -- the rest is still said
+          assert.matches("crypt aes", p.stderr) -- the rest is still logged
         end
       end
     end)
   end)
 
-  it("go to a file that exists behind what it has", function()
+  it("is appended to an existing file", function()
     h.run(function()
       local path = file_with("what was there\n")
       local client = h.peer.tunnel(partner().at, {}, { client = { log = path } })
@@ -110,7 +110,7 @@ describe("kt's words", function()
     end)
   end)
 
-  it("to a file that cannot be written are an error, not a silence", function()
+  it("to a file that cannot be written is an error", function()
     h.run(function()
       for _, side in ipairs { "client", "server" } do
         local said, code = say(side, "--log", "/no/such/folder/kt.log")
@@ -125,7 +125,7 @@ end)
 describe("kt's snmplog", function()
   after_each(h.cleanup)
 
-  it("has the date in its name and one head line", function()
+  it("has the date in its name and one header line", function()
     h.run(function()
       local stem = plain_path()
       local before = os.date "-%Y-%m-%d.csv"
@@ -155,7 +155,7 @@ describe("kt's snmplog", function()
     end)
   end)
 
-  it("goes on in a file that has its head line", function()
+  it("is appended to a file that has its header line", function()
     h.run(function()
       local path = file_with("Unix,and,so,on\n1,2,3,4\n")
       h.peer.client(9, { snmplog = path, snmpperiod = 1 })
@@ -196,7 +196,7 @@ describe("kt's configuration file", function()
     end)
   end
 
-  it("wins over flags, wherever it stands among them", function()
+  it("overrides flags, in any position among them", function()
     h.run(function()
       local path = file_with '{"mtu": 1111, "nocomp": false}'
       for _, args in ipairs { { "-c", path, "--mtu", "999", "--nocomp" }, { "--mtu", "999", "--nocomp", "-c", path } } do
@@ -205,7 +205,7 @@ describe("kt's configuration file", function()
     end)
   end)
 
-  it("has values of the wrong kind named", function()
+  it("names values of the wrong type", function()
     h.run(function()
       local said, code = say("server", "-c", file_with '{"mtu": {"a": 1}}')
       assert.equal(1, code)
@@ -220,13 +220,13 @@ end)
 describe("kt's flags", function()
   after_each(h.cleanup)
 
-  it("when repeated, the last one counts", function()
+  it("when repeated, take the last one", function()
     h.run(function()
       client_with("--mtu", "1000", "--crypt", "xor", "--mtu=1200", "-crypt", "tea"):expect "crypt tea,.*mtu 1200,"
     end)
   end)
 
-  it("of two states when repeated, the last one counts", function()
+  it("that are boolean, when repeated, take the last one", function()
     h.run(function()
       client_with("--nocomp", "--nocomp=false"):expect "compression on"
       client_with("--nocomp=false", "--nocomp"):expect "compression off"
@@ -234,7 +234,7 @@ describe("kt's flags", function()
     end)
   end)
 
-  it("of two states take =false and =true, and nothing else", function()
+  it("that are boolean take =false and =true, and nothing else", function()
     h.run(function()
       client_with("--nocomp=false", "-acknodelay=true"):expect "acknodelay on.*compression on"
       client_with("-nocomp=true", "--acknodelay=false"):expect "acknodelay off.*compression off"
@@ -275,7 +275,7 @@ describe("kt on SIGTERM with a connection open", function()
     return client, server, conn
   end
 
-  it("refuses new ones, lets this one go on, and ends with 0 within 6 s though it stays open", function()
+  it("refuses new ones, keeps this one, and exits with 0 within 6 s although it stays open", function()
     h.run(function()
       local client, _, conn = open_one()
       local start = h.loop.now()
@@ -315,7 +315,7 @@ describe("kt on SIGTERM with a connection open", function()
     end)
   end
 
-  it("takes no new stream as a server, and lets the old one go on", function()
+  it("accepts no new stream as a server, and keeps the old one", function()
     h.run(function()
       local client, server, conn = open_one()
       server:signal_with("sigterm")

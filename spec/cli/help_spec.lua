@@ -44,7 +44,7 @@ local function rows(text)
 end
 
 describe("kt VERB -h", function()
-  it("is there for every verb, and kt help VERB is the same", function()
+  it("exists for every verb, and kt help VERB prints the same", function()
     local list = verbs()
     assert.is_true(#list >= 9)
     for _, verb in ipairs(list) do
@@ -94,7 +94,7 @@ describe("kt client -h and kt server -h", function()
     end)
   end
 
-  it("say what a flag's value is by default", function()
+  it("show the default value of a flag", function()
     local text = run "client -h"
     assert.matches("\n  %-l, %-%-localaddr ADDR   +where applications connect:[^%-]+%(default :12948%)\n", text)
     assert.matches("\n      %-%-mtu BYTES   +largest UDP payload %(default 1350%)\n", text)

@@ -49,7 +49,7 @@ describe("JSON", function()
     assert.same({ { "a", "1" } }, read '\xef\xbb\xbf{"a": 1}')
   end)
 
-  it("ends with its first value, and what follows has a place", function()
+  it("ends with its first value, and reports the position of what follows", function()
     local text = "{}\n  }"
     local _, rest = json.read(text)
     assert.same({ 2, 3 }, { json.place(text, rest) })
@@ -86,7 +86,7 @@ describe("JSON", function()
     end
   end)
 
-  it("is either read or has a mistake within it, whatever bytes it is made of", function()
+  it("is either read or has a mistake within the text, for any bytes", function()
     local good = '{"key": "a\\u00e9\\ud83d\\ude00", "mtu": 1350, "x": [true, null, -1.5e3, {"y": false}]}'
     local state = 1
     local function random(n)

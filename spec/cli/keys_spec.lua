@@ -1,4 +1,4 @@
--- Keys in the memory of a running kt, and what it says of keys that others can get at. Real processes; Linux's /proc.
+-- Keys in the memory of a running kt, and warnings about keys that other users can read. Real processes; Linux's /proc.
 local h = require "harness"
 
 local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
@@ -52,7 +52,7 @@ end
 describe("a key", function()
   after_each(h.cleanup)
 
-  it("from a file is there at most once when kt client or kt server runs, in memory that is neither swapped out nor dumped", function()
+  it("from a file is in memory at most once when kt client or kt server runs, in memory that is neither swapped out nor dumped", function()
     h.run(function()
       local config = h.temporary_path()
       h.write_file(config, ('{"key": "%s", "smuxver": 2}'):format(KEY))
@@ -62,7 +62,7 @@ describe("a key", function()
       conn:send "hello"
       assert.equal("hello", conn:recv_exactly(5))
       for _, p in ipairs { client, server } do
-        assert.is_true(count(p.pid, "smuxver") > 0) -- the search finds what is there
+        assert.is_true(count(p.pid, "smuxver") > 0) -- the search works
         search(p.pid, KEY, locked)
         local n = count(p.pid, KEY)
         assert.is_true(n <= 1, n)
@@ -71,7 +71,7 @@ describe("a key", function()
     end)
   end)
 
-  it("in a secret is there once, in memory that is neither swapped out nor dumped", function()
+  it("in a secret is held once, in memory that is neither swapped out nor dumped", function()
     h.run(function()
       local file, script = h.temporary_path(), h.temporary_path()
       h.write_file(file, KEY .. "\n")
@@ -92,7 +92,7 @@ describe("a key", function()
     end)
   end)
 
-  it("is kept where no memory can be locked, too", function()
+  it("works where no memory can be locked", function()
     h.run(function()
       local server = h.peer.server(h.transfer.echo().at)
       local port = h.sockets.free_port "tcp"

@@ -18,7 +18,7 @@ describe("kt new", function()
 
   local function written(name) return h.read_file(s.dir .. "/" .. name) end
 
-  it("writes an example as it is, comments and all, into a file of its name", function()
+  it("writes an example unchanged to a file of its name", function()
     h.run(function()
       local code, out, err = new "socks5"
       assert.equal(0, code)
@@ -28,7 +28,7 @@ describe("kt new", function()
     end)
   end)
 
-  it("takes the name with .lua behind it", function()
+  it("accepts the name with .lua appended", function()
     h.run(function()
       assert.equal(0, (new "client.lua"))
       assert.equal(h.read_file "scripts/examples/client.lua", written "client.lua")
@@ -50,7 +50,7 @@ describe("kt new", function()
     end)
   end)
 
-  it("leaves a file that is there as it is", function()
+  it("does not overwrite an existing file", function()
     h.run(function()
       s.write("server.lua", "mine")
       local code, out, err = new "server"
@@ -61,7 +61,7 @@ describe("kt new", function()
     end)
   end)
 
-  it("follows no link that leads to nowhere", function()
+  it("does not follow a dangling symlink", function()
     h.run(function()
       os.execute(("ln -s %s/elsewhere %s/server.lua"):format(s.dir, s.dir))
       assert.equal(1, (new "server"))
@@ -69,7 +69,7 @@ describe("kt new", function()
     end)
   end)
 
-  it("says where it cannot write", function()
+  it("reports the path that it cannot write", function()
     h.run(function()
       local code, _, err = new("server", "no/such/folder.lua")
       assert.equal(1, code)
@@ -87,7 +87,7 @@ describe("kt new", function()
     end)
   end)
 
-  it("suggests the example that was meant", function()
+  it("suggests the closest example", function()
     h.run(function()
       local code, _, err = new "sock5"
       assert.equal(1, code)
@@ -96,7 +96,7 @@ describe("kt new", function()
     end)
   end)
 
-  it("reads no file outside the binary, whatever the name", function()
+  it("reads no file outside the binary, for any name", function()
     h.run(function()
       s.write("own.lua", "secret")
       assert.equal(1, (new("../own", "copy.lua")))
@@ -104,7 +104,7 @@ describe("kt new", function()
     end)
   end)
 
-  it("explains its usage, and refuses what is not of it", function()
+  it("explains its usage, and refuses other arguments", function()
     h.run(function()
       local code, out = new "--help"
       assert.equal(0, code)

@@ -1,5 +1,5 @@
--- What kt says when nobody listens: the log, print, io.stderr, --log and --snmplog never hold it up; what is lost is
--- counted; a reader who keeps up loses nothing. Real processes.
+-- Output that nobody reads: the log, print, io.stderr, --log and --snmplog never block kt; lost lines are
+-- counted; a reader that keeps up loses nothing. Real processes.
 local h = require "harness"
 
 local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
@@ -74,7 +74,7 @@ kt.spawn(function() kt.sleep(600) end)
     { "io.write", 'io.write("line ", i, " ", pad, "\\n")', ">&3" },
   }
   for _, way in ipairs(ways) do
-    it("runs on when nobody reads " .. way[1] .. ", and ends on SIGTERM", function()
+    it("keeps running when nobody reads " .. way[1] .. ", and ends on SIGTERM", function()
       h.run(function()
         talker(way[2])
         local p = start(UNREAD .. "exec " .. way[3], "run", "--unsafe", "s.lua")
@@ -86,7 +86,7 @@ kt.spawn(function() kt.sleep(600) end)
     end)
   end
 
-  it("counts the lines of the log that are lost, where they are missing", function()
+  it("reports the number of lost log lines in their place", function()
     h.run(function()
       talker(ways[1][2])
       local p = start("exec 3<>unread 2>&3", "run", "--unsafe", "s.lua")
@@ -100,7 +100,7 @@ kt.spawn(function() kt.sleep(600) end)
     end)
   end)
 
-  it("says in the log how much of what it printed is lost", function()
+  it("logs how much of its printed output is lost", function()
     h.run(function()
       talker(ways[3][2])
       local p = start(UNREAD .. "exec >&3", "run", "--unsafe", "s.lua")
@@ -113,7 +113,7 @@ kt.spawn(function() kt.sleep(600) end)
   end)
 
   for _, way in ipairs(ways) do
-    it("loses nothing of " .. way[1] .. " to a reader who keeps up, up to the last line", function()
+    it("loses nothing of " .. way[1] .. " to a reader that keeps up, up to the last line", function()
       h.run(function()
         talker(way[2] .. "\n    if i == " .. LINES .. " then os.exit(0) end")
         local p = start("exec >heard 2>&1", "run", "--unsafe", "s.lua")
@@ -128,7 +128,7 @@ kt.spawn(function() kt.sleep(600) end)
     end)
   end
 
-  it("keeps print and the log in order where both lead to one place", function()
+  it("keeps print and the log in order when both go to one file", function()
     h.run(function()
       h.write_file(dir .. "/s.lua", [[
 local kt = require "kt"
@@ -160,7 +160,7 @@ print(len(os.fdopen(r).readlines()))' "$0" "$@"]], "run", "--unsafe", "s.lua")
     end)
   end)
 
-  -- A terminal that Ctrl-S has stopped; it stands for every file whose writes hang.
+  -- A terminal stopped by Ctrl-S, as an example of any file whose writes block.
   local STOPPED = [==[exec python3 -c '
 import os, pty, subprocess, sys, termios, time
 master, slave = pty.openpty()
@@ -171,7 +171,7 @@ while not os.path.exists("done"): time.sleep(0.05)
 p.terminate()
 sys.exit(p.wait())' "$0" "$@"]==]
   for _, stopped in ipairs { { "on a terminal that is stopped" }, { "with --log on a terminal that is stopped", "--log", "TERMINAL" } } do
-    it(stopped[1] .. " runs on, and ends on SIGTERM", function()
+    it(stopped[1] .. " keeps running, and ends on SIGTERM", function()
       h.run(function()
         talker(ways[1][2])
         local args = { "run", "--unsafe", "s.lua" }
@@ -226,7 +226,7 @@ sys.exit(p.wait())' "$0" "$@"]==]
     end)
   end)
 
-  it("goes on in a new log and a new snmplog once they are renamed", function()
+  it("reopens its log and its snmplog once they are renamed", function()
     h.run(function()
       local target = h.transfer.echo()
       local client = h.peer.tunnel(target.at, {}, { client = { log = dir .. "/log", snmplog = dir .. "/csv", snmpperiod = 1 } })

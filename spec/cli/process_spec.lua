@@ -1,4 +1,4 @@
--- kt started by careless parents: descriptors, limits, signals, umask and environment as they come. Real processes.
+-- kt started by careless parents: unusual descriptors, limits, signals, umask and environment. Real processes.
 local h = require "harness"
 
 local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
@@ -53,7 +53,7 @@ describe("kt started", function()
     end)
   end
 
-  -- what it is, and what a shell does to get there
+  -- the environment, and the shell commands that set it up
   local environments = {
     { "with standard descriptors that cannot be written", "exec 0</dev/null 1</dev/null 2</dev/null" },
     { "with a full device as standard output and error", "exec >/dev/full 2>/dev/full" },
@@ -121,7 +121,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$0" "$@"]], server)
     end)
   end)
 
-  it("with few descriptors says what the limit is when it is met, and serves on afterwards", function()
+  it("with few descriptors names the limit when it is reached, and keeps serving afterwards", function()
     h.run(function()
       local server = h.peer.server(h.transfer.echo().at)
       local p = client("ulimit -n 40", server)
@@ -155,7 +155,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$0" "$@"]], server)
     end)
   end)
 
-  it("with a low descriptor limit hands that on to programs that a script starts", function()
+  it("with a low descriptor limit passes it on to programs that a script starts", function()
     h.run(function()
       local script = h.temporary_path()
       h.write_file(script, [[

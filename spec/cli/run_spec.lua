@@ -1,4 +1,4 @@
--- kt run as the author of a script meets it: contexts, errors, tasks, handles, tunnels, endings. Real processes, real
+-- kt run from a script author's view: contexts, errors, tasks, handles, tunnels, endings. Real processes, real
 -- sockets; the scripts are written to temporary folders.
 local h = require "harness"
 
@@ -84,18 +84,18 @@ describe("kt run", function()
       assert.matches("^kt: unknown verb: fly\nusage: kt VERB .*\n  client ", r.err)
     end)
 
-    it("says its version", function()
+    it("prints its version", function()
       assert.matches("^kt %d+%.%d+%.%d+\n$", run_with("version").out)
       assert.matches("^kt %d+%.%d+%.%d+\n$", run_with("--version").out)
     end)
 
-    it("prints its usage when there is no script", function()
+    it("prints its usage without a script", function()
       local r = run_with("run")
       assert.equal(1, r.code)
       assert.matches("^kt run: no script given\nusage: kt run ", r.err)
     end)
 
-    it("says which script is missing", function()
+    it("names a missing script", function()
       local r = run_with("run", "nowhere.lua")
       assert.same({ 1, "kt: nowhere.lua: no such file\n" }, { r.code, r.err })
     end)
@@ -132,7 +132,7 @@ describe("kt run", function()
       assert.equal(1, select(2, r.err:gsub("\n", "")))
     end)
 
-    it("names the line of an error and those that led there", function()
+    it("names the line of an error, with a traceback", function()
       local r = run("local function f()\n  error 'oh'\nend\nf()\n")
       assert.same({ 1, "kt: s.lua:2: oh\n  called from s.lua:4\n" .. HINT }, { r.code, r.err })
     end)
@@ -141,7 +141,7 @@ describe("kt run", function()
       assert.matches("^kt: s.lua:2: ", run("#!/usr/bin/env -S kt run\nerror 'x'\n").err)
     end)
 
-    it("refuses to wait, and says where waiting is done", function()
+    it("refuses to wait, and says where waiting is possible", function()
       local r = run(HEAD .. 'kt.connect { to = "127.0.0.1:1" }')
       assert.same({ 1, "kt: s.lua:2: kt.connect: only in a task, and this is the main chunk; call it in a function given "
         .. "to :serve or kt.spawn\n" .. HINT }, { r.code, r.err })
@@ -157,7 +157,7 @@ describe("kt run", function()
       end
     end)
 
-    it("suggests the function that was meant", function()
+    it("suggests the closest function", function()
       assert.equal("kt: s.lua:2: kt.conect: no such function; did you mean kt.connect?\n" .. HINT, run(HEAD .. "kt.conect {}").err)
     end)
 
@@ -184,7 +184,7 @@ describe("kt run", function()
       assert.equal("loading\tlib.routes\ntrue\t7\n", r.out)
     end)
 
-    it("finds its modules from whatever folder it is started", function()
+    it("finds its modules when started from any folder", function()
       write("other.lua", "return 5")
       write("s.lua", 'print(require "other")\n' .. HEAD .. "kt.spawn(function() end)")
       local r = h.run(function()
@@ -195,7 +195,7 @@ describe("kt run", function()
       assert.equal("5\n", r.stdout)
     end)
 
-    it("says where a missing module was looked for", function()
+    it("lists where it looked for a missing module", function()
       assert.equal('kt: s.lua:1: require "nope": no such module; looked for nope.lua and nope/init.lua beside the script\n' .. HINT,
         run('require "nope"').err)
     end)
@@ -206,7 +206,7 @@ describe("kt run", function()
       end
     end)
 
-    it("notices modules that require each other in a circle", function()
+    it("detects modules that require each other", function()
       write("a.lua", 'return require "b"')
       write("b.lua", 'return require "a"')
       assert.matches('require "a": it is being loaded', run('require "a"').err)
@@ -229,7 +229,7 @@ describe("kt run", function()
         run(HEAD .. 'local l = kt.listen { on = "127.0.0.1:0" }\nl:serve(print)\nl:serve(print)').err)
     end)
 
-    it("fails with a word about a port that is taken", function()
+    it("fails with the address when a port is taken", function()
       h.run(function()
         local server = h.sockets.serve(function() end)
         local p = start("run", write("s.lua", HEAD .. ('kt.listen { on = "127.0.0.1:%d" }:serve(print)'):format(server.at)))
@@ -240,7 +240,7 @@ describe("kt run", function()
   end)
 
   describe("keeps secrets", function()
-    it("out of what is printed", function()
+    it("out of printed output", function()
       local r = run(HEAD .. 'local s = kt.secret "hunter2"\nprint(s, tostring(s))\nprint(pcall(function() return s .. "" end))\n'
         .. 'kt.spawn(function() kt.log.info("key %s", s) end)')
       assert.equal(0, r.code)
@@ -249,13 +249,13 @@ describe("kt run", function()
       assert.matches("key <secret>", r.err)
     end)
 
-    it("out of mistakes", function()
+    it("out of error messages", function()
       local r = run(HEAD .. 'kt.link { remote = "x:1", key = "hunter2", keyy = "hunter2", crypt = 5 }')
       assert.equal(1, r.code)
       assert.is_nil(r.err:find("hunter2", 1, true))
     end)
 
-    it("and warns about a file that all can read", function()
+    it("and warns about a file that every user can read", function()
       write("psk.key", "abc\n")
       os.execute("chmod 644 " .. dir .. "/psk.key")
       local text = HEAD .. 'kt.secret_file "psk.key"\nkt.spawn(function() end)'
@@ -264,7 +264,7 @@ describe("kt run", function()
       assert.equal("", run(text).err)
     end)
 
-    it("and refuses a file that is empty or not there", function()
+    it("and refuses a file that is empty or missing", function()
       write("empty.key", "\n")
       assert.matches("^kt: s.lua:2: kt.secret_file: empty.key is empty", run(HEAD .. 'kt.secret_file "empty.key"').err)
       assert.matches("^kt: s.lua:2: kt.secret_file: gone.key: no such file", run(HEAD .. 'kt.secret_file "gone.key"').err)
@@ -289,7 +289,7 @@ describe("kt run", function()
       assert.equal("true\t5\n", task "print(pcall(function() kt.sleep(0.001) return 5 end))")
     end)
 
-    it("that wake themselves for ever without starving the others", function()
+    it("that wake themselves forever without starving the others", function()
       assert.equal("done\n", task [[
         local stop
         kt.spawn(function() while not stop do kt.sleep(0) end end)
@@ -298,7 +298,7 @@ describe("kt run", function()
         print "done"]])
     end)
 
-    it("that spawn the next one for ever without starving the others", function()
+    it("that spawn the next one forever without starving the others", function()
       assert.equal("done\n", task [[
         local stop
         local function again() return stop or kt.spawn(again) end
@@ -328,7 +328,7 @@ describe("kt run", function()
       assert.is_true(tonumber(out) < (h.light and 5 or 1), "late by " .. out)
     end)
 
-    it("and reports one that fails, with its line, the way there, and where it was spawned; the others go on", function()
+    it("and reports one that fails with its line, a traceback and where it was spawned; the others continue", function()
       local r = run(HEAD .. [[
 local function deep() error "oh dear" end
 kt.spawn(function()
@@ -365,7 +365,7 @@ kt.spawn(function() kt.sleep "5ms" print "on" end)]])
       assert.equal("on\n", r.out)
     end)
 
-    it("that yield to nobody", function()
+    it("that call coroutine.yield, with an error", function()
       assert.matches("coroutine.yield in a task: nobody would resume it", run(HEAD .. "kt.spawn(function() coroutine.yield() end)").err)
     end)
 
@@ -453,7 +453,7 @@ end)]]):format(port)))
     it("whose timeouts are kept", function()
       local out = task [[
         local from = kt.now()
-        local conn, err = kt.connect { to = "192.0.2.1:9", timeout = "50ms" } -- an address that nobody has
+        local conn, err = kt.connect { to = "192.0.2.1:9", timeout = "50ms" } -- an unused address
         print(conn, err.code, kt.now() - from < 5)]]
       assert.matches("^nil\t%w+\ttrue\n$", out)
     end)
@@ -484,7 +484,7 @@ end)]]):format(server.at)))
       end)
     end)
 
-    it("that say so when they were forgotten", function()
+    it("that log when they are forgotten", function()
       h.run(function()
         local server = h.sockets.serve(function(conn) conn:recv_all(10) end)
         local p = start("run", write("s.lua", HEAD .. ([[
@@ -571,7 +571,7 @@ end)]]):format(near)))
       end)
     end)
 
-    it("whose splices tell what they moved", function()
+    it("whose splices report what they moved", function()
       h.run(function()
         local target = echo()
         local client = pair(target.at, { { 'kt.splice(conn, stream, { idle = "10m" })', [[
@@ -617,7 +617,7 @@ kt.log.info("%s %s %d %d %s %s", conn.peer == peer, stream.peer, sum.a_to_b, sum
       end)
     end)
 
-    it("that finishes what is running when asked to end", function()
+    it("that finishes open connections when asked to end", function()
       h.run(function()
         local target = echo()
         local client, server = pair(target.at)
@@ -640,7 +640,7 @@ kt.log.info("%s %s %d %d %s %s", conn.peer == peer, stream.peer, sum.a_to_b, sum
       end)
     end)
 
-    it("that ends at once when asked twice", function()
+    it("that ends at once when asked a second time", function()
       h.run(function()
         local target = echo()
         local client = pair(target.at)

@@ -26,7 +26,7 @@ local function has(text, part) assert.truthy(text:find(part, 1, true), ("%q is n
 local function has_not(text, part) assert.is_nil(text:find(part, 1, true), ("%q is in %q"):format(part, text)) end
 
 describe("a whole number in a flag", function()
-  it("has Go's spelling", function()
+  it("may be written as in Go", function()
     local good = {
       ["0"] = 0, ["7"] = 7, ["+7"] = 7, ["-7"] = -7, ["0x1F"] = 31, ["0b101"] = 5, ["0o17"] = 15, ["017"] = 15, ["1_000"] = 1000,
       ["-0X10"] = -16, ["007"] = 7, ["9000000000000000000"] = 9000000000000000000,
@@ -87,7 +87,7 @@ describe("a setting that is out of range", function()
     end)
   end
 
-  it("is not worth a word where nothing uses it", function()
+  it("is not mentioned where nothing uses it", function()
     for _, line in ipairs { "--scavengettl=-1", "--snmpperiod=-1", "--QPPCount=0" } do
       local values, notes = parse("client", { "--key=k", line })
       assert.truthy(values, notes)
@@ -96,7 +96,7 @@ describe("a setting that is out of range", function()
     assert.equal(61, parse("client", { "--QPPCount=0" }).QPPCount)
   end)
 
-  it("is refused with its range where no tunnel comes of it", function()
+  it("is refused with its range where no tunnel could work", function()
     for line, range in pairs {
       ["--conn=0"] = "1 to 1024", ["--conn=-1"] = "1 to 1024", ["--keepalive=0"] = "1 to 30", ["--keepalive=31"] = "1 to 30", ["--smuxver=0"] = "1 to 2",
       ["--smuxbuf=0"] = "65536 to", ["--streambuf=-1"] = "8192 to", ["--framesize=0"] = "1 to 65535", ["--ds=256"] = "0 to 255", ["--deadpeer=0"] = "1 to 60",
@@ -138,14 +138,14 @@ describe("a name of a cipher or mode that is not known", function()
   end)
 end)
 
-describe("a key in a file that is no setting", function()
+describe("an unknown key in a file", function()
   it("is ignored with a warning at its line and column", function()
     local values, notes = client '{\n  "key": "k",\n  "sndwind": 5\n}'
     assert.equal(128, values.sndwnd)
     assert.equal('c.json: line 3, column 3: ignored: unknown setting "sndwind"; did you mean "sndwnd"?', notes)
   end)
 
-  it("is named as the other side's", function()
+  it("is reported as a setting of the other side", function()
     local _, notes = client '{"key": "k", "Listen": ":1", "target": ":2"}'
     has(notes, '"Listen" is a setting of kt server; for kt client it is "localaddr"')
     has(notes, '"target" is a setting of kt server; for kt client it is "remoteaddr"')
@@ -155,7 +155,7 @@ describe("a key in a file that is no setting", function()
     has(notes, '"conn" is a setting of kt client')
   end)
 
-  it("is named as a flag's, with the name that it has in files", function()
+  it("is reported as a flag's name, with the name to use in files", function()
     local values, notes = client '{"key": "k", "QPPCount": 5, "ds": 1, "L": ":1"}'
     assert.equal(61, values.QPPCount)
     assert.equal(10, values.datashard)
@@ -170,7 +170,7 @@ describe("a key in a file that is no setting", function()
   end)
 end)
 
-describe("what looks like the key in a file, and is not taken,", function()
+describe("a misplaced key in a file", function()
   it("is refused inside another object", function()
     local values, said, code = client '{"client": {"key": "s3cret"}}'
     assert.is_nil(values)
@@ -195,7 +195,7 @@ describe("what looks like the key in a file, and is not taken,", function()
     has(said, "the key is null")
   end)
 
-  it("is a warning where one is", function()
+  it("is a warning where another key is set", function()
     for _, name in ipairs(alike) do
       assert.equal("k", client(('{"%s": "s3cret", "KEY": "k"}'):format(name)).key)
       assert.equal("k", client(('{"%s": "s3cret"}'):format(name), "--key=k").key)
@@ -205,7 +205,7 @@ describe("what looks like the key in a file, and is not taken,", function()
     has(notes, 'unknown setting "kye"; did you mean "key"?')
   end)
 
-  it("is not every name", function()
+  it("is not reported for unrelated names", function()
     for _, name in ipairs { "keepalive", "keepaliv", "mode", "nc", "kcp", "tcp", "remarks" } do
       assert.truthy((client(('{"%s": null}'):format(name))), name)
     end
@@ -228,7 +228,7 @@ describe("a weak key", function()
 end)
 
 describe("a file", function()
-  it("takes keys in any case and warns of one that is set again", function()
+  it("accepts keys in any case and warns of one that is set again", function()
     local values, notes = client '{"KEY": "a", "MTU": 1000, "Mtu": 1200, "\u{17f}ndWnd": 7}'
     assert.same({ "a", 1200, 7 }, { values.key, values.mtu, values.sndwnd })
     assert.equal('c.json: line 1, column 27: "Mtu" is set again; the last value counts', notes)
@@ -268,7 +268,7 @@ describe("a file", function()
     has(said, "kt client: -c c.json: line 3, column 3: not valid JSON: expected ',' or '}', got '\"'")
   end)
 
-  it("that is empty, or no object, is refused", function()
+  it("that is empty or not an object is refused", function()
     local cases = { [""] = "the file is empty", [" \n"] = "the file is empty", null = "got null", ["[]"] = "got an array", ["5"] = "got a number" }
     for text, said_of in pairs(cases) do
       local _, said = client(text)

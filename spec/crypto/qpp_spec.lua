@@ -28,7 +28,7 @@ describe("QPP", function()
     assert.equal(hex(plain), hex(qpp:start():decrypt(bytes.unhex(sealed))))
   end)
 
-  it("draws kcptun's numbers, one for every 8 bytes", function()
+  it("draws the same random numbers as kcptun, one for every 8 bytes", function()
     local direction = qpp:start()
     assert.equal("262b1192936f4e48", ("%016x"):format(direction:output()))
     direction:encrypt(("x"):rep(7))
@@ -93,7 +93,7 @@ describe("QPP", function()
     end
   end)
 
-  it("starts every direction alike, and keeps directions apart", function()
+  it("starts both directions from the same state and keeps them separate", function()
     local a, b = qpp:start(), qpp:start()
     local first = a:encrypt(plain)
     assert.equal(hex(first), hex(b:encrypt(plain)))
@@ -108,7 +108,7 @@ describe("QPP", function()
     end
   end)
 
-  it("refuses no pads, and more than 4096", function()
+  it("refuses 0 pads and more than 4096", function()
     for _, pads in ipairs { 0, 4097 } do
       local got, code = crypto.qpp("key", pads)
       assert.is_nil(got)

@@ -12,7 +12,7 @@ local sizes = { ["aes-128-gcm"] = { 28, 12, 12 }, null = { 0, 0, 0 } }
 
 local function sealer(method, key) return assert(crypto.seal(method, key or pass)) end
 
--- The nonce 00 01 02 … as long as the method wants it.
+-- The nonce 00 01 02 … as long as the method needs it.
 local function counting_nonce(seal)
   local _, _, nonce = seal:sizes()
   return bytes.range(0, nonce - 1)
@@ -177,7 +177,7 @@ end)
 describe("opening", function()
   local body = noise(61)
 
-  -- The nonce only varies what follows it; where a change of it does not reach further, nobody can see it.
+  -- The nonce only randomizes the bytes after it; a change that does not propagate to them goes unnoticed.
   -- Bytes (from, to) that a method does not protect; the body comes out unharmed.
   local unseen = {
     blowfish = { 0, 7 }, cast5 = { 0, 7 }, ["3des"] = { 0, 7 }, tea = { 0, 7 }, xtea = { 0, 7 },
@@ -185,9 +185,9 @@ describe("opening", function()
   }
 
   for _, method in ipairs(methods) do
-    -- null has nothing to check with: whatever comes is a body.
+    -- null has no checksum: any bytes are a valid body.
     if method ~= "null" then
-      it("by " .. method .. " refuses a packet with any one bit turned over", function()
+      it("by " .. method .. " refuses a packet with any one bit flipped", function()
         local seal = sealer(method)
         local datagram = seal:seal(body, counting_nonce(seal))
         local from, to = table.unpack(unseen[method] or { -1, -1 })
@@ -211,7 +211,7 @@ describe("opening", function()
         end
       end)
 
-      it("by " .. method .. " refuses what is too short, down to nothing", function()
+      it("by " .. method .. " refuses packets that are too short, down to 0 bytes", function()
         local seal = sealer(method)
         for n = 0, seal:sizes() - 1 do
           local got, code = seal:open(noise(n))
@@ -228,7 +228,7 @@ describe("opening", function()
 
     -- none and null have no key to differ in.
     if method ~= "none" and method ~= "null" then
-      it("by " .. method .. " refuses what another key sealed", function()
+      it("by " .. method .. " refuses a packet sealed with another key", function()
         local datagram = sealer(method, crypto.pass("other")):seal(body, counting_nonce(sealer(method)))
         local got, code = sealer(method):open(datagram)
         assert.is_nil(got)
@@ -237,12 +237,12 @@ describe("opening", function()
     end
   end
 
-  it("by none does not notice a change whose CRC was mended: anyone can seal", function()
+  it("by none accepts a changed packet with a corrected CRC, as anyone can seal", function()
     local forged = sealer("none"):seal("forged", noise(16))
     assert.equal("forged", sealer("none", crypto.pass("other")):open(forged))
   end)
 
-  it("by null takes anything as a body", function()
+  it("by null accepts any bytes as a body", function()
     for _, n in ipairs { 0, 1, 19, 1472 } do assert.equal(noise(n), sealer("null"):open(noise(n))) end
   end)
 end)

@@ -53,7 +53,7 @@ describe("the end-to-end layer", function()
     end
   end)
 
-  it("does not care how the bytes are cut", function()
+  it("gives the same texts for any split of the bytes", function()
     for _, step in ipairs { 1, 2, 3, 23, 24, 25, 26, 100, 16402, 16403, 16404 } do
       local got, final, err = receive(rx(), wire, step)
       assert.same(texts, got)
@@ -77,19 +77,19 @@ describe("the end-to-end layer", function()
     end
   end)
 
-  it("takes one message at a time", function()
+  it("opens one message at a time", function()
     local text, used, final = rx():open(wire)
     assert.equal("hello", text)
     assert.equal(#header + #frames[1], used)
     assert.is_false(final)
   end)
 
-  it("takes nothing from no bytes", function()
+  it("consumes nothing from an empty input", function()
     local text, used, final = rx():open("")
     assert.same({ "", 0, false }, { text, used, final })
   end)
 
-  it("shows no text and no end of a stream cut short", function()
+  it("yields neither text nor end from a truncated stream", function()
     for _, cut in ipairs { 1, 23, 24, 25, 26, #header + #frames[1] - 1 } do
       local got, final, err = receive(rx(), wire:sub(1, cut))
       assert.same({}, got)
@@ -107,13 +107,13 @@ describe("the end-to-end layer", function()
     assert.equal("auth", err)
   end)
 
-  it("refuses a message left out", function()
+  it("refuses a stream with a missing message", function()
     local got, _, err = receive(rx(), header .. frames[2])
     assert.same({}, got)
     assert.equal("auth", err)
   end)
 
-  it("refuses a message again", function()
+  it("refuses a repeated message", function()
     local got, _, err = receive(rx(), header .. frames[1] .. frames[1])
     assert.same({ texts[1] }, got)
     assert.equal("auth", err)
@@ -125,12 +125,12 @@ describe("the end-to-end layer", function()
     assert.equal("auth", err)
   end)
 
-  it("lets no bit be turned over", function()
+  it("refuses a message with any one bit flipped", function()
     local head, parts = send { noise(30), "x" }
     local all = head .. table.concat(parts)
     for bit = 0, 8 * #all - 1 do
       local got, final, err = receive(rx(), bytes.flip(all, bit))
-      -- A length made longer may leave it waiting for more; it still shows neither that text nor the end.
+      -- A larger length may leave it waiting for more; it still yields neither that text nor the end.
       local field = bit // 8 - #head
       local in_length = field == 0 or field == 1 or field == #parts[1] or field == #parts[1] + 1
       if final or not (err == "auth" or in_length) then error(("bit %d: %s"):format(bit, err)) end
@@ -148,7 +148,7 @@ describe("the end-to-end layer", function()
     assert.equal("auth", err)
   end)
 
-  it("has keys of their own for the two directions and each pass", function()
+  it("uses separate keys for each direction and each pass", function()
     local keys = {}
     for _, p in ipairs { pass, crypto.pass("other") } do
       for _, direction in ipairs { true, false } do keys[crypto.secret_key(p, direction)] = true end
@@ -174,7 +174,7 @@ describe("the end-to-end layer", function()
     end)
   end
 
-  it("stays dead after an error, with the same error", function()
+  it("keeps failing with the same error after an error", function()
     for code, damage in pairs { auth = bytes.flip(frames[1], 100), protocol = "\0\0" } do
       local r = rx()
       assert.equal(code, (select(3, receive(r, header .. damage))))
@@ -205,14 +205,14 @@ describe("the final message of the end-to-end layer", function()
     assert.is_nil(err)
   end)
 
-  it("may carry text, and is told with it", function()
+  it("may carry text, which comes with the final flag", function()
     local header, frames = send { "all" }
     local text, _, final = rx():open(header .. frames[1])
     assert.equal("all", text)
     assert.is_true(final)
   end)
 
-  it("is followed by nothing: more bytes are an error", function()
+  it("ends the stream: more bytes are an error", function()
     local header, frames = send { "end" }
     local r = rx()
     local _, final = receive(r, header .. frames[1])
@@ -223,7 +223,7 @@ describe("the final message of the end-to-end layer", function()
     assert.equal("protocol", code)
   end)
 
-  it("cannot be left out unnoticed by putting another stream's in its place", function()
+  it("cannot be replaced by the final message of another stream", function()
     local header, frames = send { "a", "b", "" }
     local _, others = send { "a", "" }
     local _, final, err = receive(rx(), header .. frames[1] .. others[2])
@@ -240,7 +240,7 @@ describe("the final message of the end-to-end layer", function()
 end)
 
 describe("messages of the end-to-end layer", function()
-  it("are not empty, but for the final one", function()
+  it("are not empty, except for the final one", function()
     local tx, header = crypto.secret_tx(key)
     assert.is_nil(tx:seal("", false))
     local _, _, err = receive(rx(), header .. tx:seal_tagged("", TAG.message))
@@ -253,7 +253,7 @@ describe("messages of the end-to-end layer", function()
     assert.is_string(tx:seal(noise(TEXT_MAX), false))
   end)
 
-  it("may ask for a new key, and go on", function()
+  it("may request a new key and continue", function()
     local tx, header = crypto.secret_tx(key)
     local wire = header .. tx:seal("before", false) .. tx:seal_tagged("rekey", TAG.rekey) .. tx:seal("after", false)
       .. tx:seal("", true)
@@ -264,7 +264,7 @@ describe("messages of the end-to-end layer", function()
   end)
 
   for _, tag in ipairs { TAG.push, 4, 255 } do
-    it(("with the tag %d, which means nothing here, are refused"):format(tag), function()
+    it(("with the unknown tag %d are refused"):format(tag), function()
       local tx, header = crypto.secret_tx(key)
       local got, _, err = receive(rx(), header .. tx:seal_tagged("text", tag))
       assert.same({}, got)

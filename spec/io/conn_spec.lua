@@ -130,7 +130,7 @@ for _, backend in ipairs(backends) do
         io:run(30)
         assert.equal(before, taken)
         assert.equal(seen, #b:peek())
-        -- And it goes on when the reader does.
+        -- It continues when the reader does.
         local all = 0
         a:listen { writable = function() a:shutdown() end }
         b:listen {
@@ -163,7 +163,7 @@ for _, backend in ipairs(backends) do
         assert.is_false(b:eof())
       end)
 
-      it("has what came before anyone listened", function()
+      it("keeps what came before a listener was set", function()
         local a, b = pair(io, at)
         a:write "early"
         a:shutdown()
@@ -176,7 +176,7 @@ for _, backend in ipairs(backends) do
         io:run(10)
       end)
 
-      it("ends one direction while the other goes on", function()
+      it("ends one direction while the other stays open", function()
         local a, b = pair(io, at)
         local answer
         local ea, eb = { closed = error }, { closed = error }
@@ -244,7 +244,7 @@ for _, backend in ipairs(backends) do
         assert.is_true(io:run(1000))
       end)
 
-      it("does not wait for ever for a peer that never finishes", function()
+      it("does not wait forever for a peer that never finishes", function()
         local a, b = pair(io, at)
         a:listen {}
         local fds = backend.open(io)
@@ -271,7 +271,7 @@ for _, backend in ipairs(backends) do
         assert.equal(0, a:write "more")
       end)
 
-      it("calls nobody from inside a call, nor after close", function()
+      it("makes no callback from inside a call, nor after close", function()
         local a, b = pair(io, at)
         local inside, calls = false, 0
         local function event()
@@ -293,7 +293,7 @@ for _, backend in ipairs(backends) do
         assert.equal(before, calls)
       end)
 
-      it("says once that it is broken, and writes no more", function()
+      it("reports once that it is broken, and writes no more", function()
         local a, b = pair(io, at)
         local names = {}
         a:listen { closed = function(name) names[#names + 1] = name end }
@@ -346,7 +346,7 @@ for _, backend in ipairs(backends) do
         assert.equal("", a:peek())
       end)
 
-      it("hears a reset after it has read the end of data, and says nothing itself", function()
+      it("sees a reset after it has read the end of data, and sends nothing itself", function()
         local a, b = pair(io, at)
         local name, ended
         a:listen {
@@ -363,7 +363,7 @@ for _, backend in ipairs(backends) do
         assert.equal("reset", name)
       end)
 
-      it("hears a reset while its reader pauses, and still gives all that had come to one who takes it", function()
+      it("sees a reset while its reader pauses, and still delivers everything that had arrived", function()
         local a, b = pair(io, at)
         local name, got = nil, 0
         a:listen { closed = function(n) name = n io:stop() end }
@@ -390,7 +390,7 @@ for _, backend in ipairs(backends) do
         assert.is_true(got > 65536 or kind == "unix" and got >= 65536 - 4096)
       end)
 
-      it("leaves a peer alone that answers but does not read, however long it pauses", function()
+      it("does not give up on a peer that answers but does not read", function()
         local a = pair(io, at)
         local broken
         a:listen { closed = function() broken = true io:stop() end }
@@ -400,7 +400,7 @@ for _, backend in ipairs(backends) do
         assert.is_nil(broken)
       end)
 
-      it("lets its socket go when it breaks while closing", function()
+      it("frees its socket when it breaks while closing", function()
         local before = backend.open(io)
         local a, b = pair(io, at)
         b:shutdown()

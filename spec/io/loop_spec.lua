@@ -57,7 +57,7 @@ for _, backend in ipairs(backends) do
     end)
 
     if backend.real then
-      it("keeps one time for a turn while the clock goes on", function()
+      it("keeps one time for a turn while the clock advances", function()
         io:timer(io:now(), function()
           local now, clock = io:now(), io:clock()
           while io:clock() < clock + 2000 do end

@@ -34,7 +34,7 @@ for _, backend in ipairs(backends) do
       assert.matches("^%[::1%]:%d+$", peers[2])
     end)
 
-    it("where somebody listens says so", function()
+    it("at an address in use says so", function()
       local listener = assert(io:listen("127.0.0.1:0", nobody))
       local second, name, text = io:listen(listener:addr(), nobody)
       assert.is_nil(second)
@@ -70,7 +70,7 @@ for _, backend in ipairs(backends) do
     end)
 
     if backend.real then
-      it("replaces a socket file that nobody listens at", function()
+      it("replaces a socket file without a listener", function()
         assert(os.execute(([[python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("%s")']]):format(path)))
         assert.is_true(os.execute("test -S " .. path))
         local served
@@ -85,7 +85,7 @@ for _, backend in ipairs(backends) do
       end)
     end
 
-    it("leaves a unix socket alone that somebody listens at", function()
+    it("does not replace a unix socket with a listener", function()
       local listener = assert(io:listen(path, nobody))
       local second, name, text = io:listen(path, nobody)
       assert.is_nil(second)
@@ -96,7 +96,7 @@ for _, backend in ipairs(backends) do
     end)
 
     if backend.real then
-      it("leaves a file alone that is not a socket", function()
+      it("does not replace a file that is not a socket", function()
         assert(io:append_file(path, "precious"))
         local listener, name, text = io:listen(path, nobody)
         assert.is_nil(listener)
@@ -117,7 +117,7 @@ for _, backend in ipairs(backends) do
       end)
     end
 
-    it("takes a crowd", function()
+    it("accepts many connections at once", function()
       local n, conns = 0, {}
       local listener = assert(io:listen("127.0.0.1:0", function(conn)
         n = n + 1
@@ -129,7 +129,7 @@ for _, backend in ipairs(backends) do
     end)
 
     if backend.real then
-      it("waits while there are no descriptors left, says so once, and goes on", function()
+      it("waits while it is out of descriptors, logs it once, and continues", function()
         local accepted, connected, kept = 0, 0, {}
         local listener = assert(io:listen("127.0.0.1:0", function(conn)
           accepted = accepted + 1
@@ -186,7 +186,7 @@ sys.exit(0 if all(c.recv(10) == b"" for c in conns) else 1)']]):format(listener:
       return at
     end
 
-    it("to nobody is refused", function()
+    it("to a port without a listener is refused", function()
       local at = dead_port()
       local conn, name, text = outcome(at)
       assert.is_nil(conn)
@@ -194,7 +194,7 @@ sys.exit(0 if all(c.recv(10) == b"" for c in conns) else 1)']]):format(listener:
       assert.equal(at .. ": connection refused", text)
     end)
 
-    it("to a path that is not there is told", function()
+    it("to a missing path fails", function()
       local conn, name, text = outcome "unix:/nonexistent/socket"
       assert.is_nil(conn)
       assert.equal("not_found", name)
@@ -202,7 +202,7 @@ sys.exit(0 if all(c.recv(10) == b"" for c in conns) else 1)']]):format(listener:
     end)
 
     if backend.real then
-      it("to a unix socket nobody listens at is refused", function()
+      it("to a unix socket without a listener is refused", function()
         local path = os.tmpname()
         os.remove(path)
         assert(os.execute(([[python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("%s")']]):format(path)))
@@ -227,7 +227,7 @@ sys.exit(0 if all(c.recv(10) == b"" for c in conns) else 1)']]):format(listener:
       assert.matches("^127%.0%.0%.1:", conn:peer())
     end)
 
-    it("to a name none of whose addresses answer tells the last one's error", function()
+    it("to a name whose addresses all fail reports the last error", function()
       local conn, name, text = outcome("localhost:" .. dead_port():match "%d+$")
       assert.is_nil(conn)
       assert.equal("refused", name)
@@ -240,7 +240,7 @@ sys.exit(0 if all(c.recv(10) == b"" for c in conns) else 1)']]):format(listener:
       assert.equal("invalid", name)
     end)
 
-    it("may be cancelled at any stage, then nothing comes", function()
+    it("may be cancelled at any stage, without a callback", function()
       local listener = assert(io:listen("127.0.0.1:0", function(conn) conn:close() end))
       local function never() error "it was cancelled" end
       for _, to in ipairs { listener:addr(), dead_port(), "nonexistent.invalid:1", "unix:/nonexistent", "192.0.2.1:9" } do
@@ -305,7 +305,7 @@ sys.exit(0 if all(c.recv(10) == b"" for c in conns) else 1)']]):format(listener:
       assert.matches("^nonexistent%.invalid: ", text)
     end)
 
-    it("what cannot be a name is an error, not a crash", function()
+    it("an invalid name is an error, not a crash", function()
       for _, bad in ipairs { "", ("a"):rep(300), ("a."):rep(200), "\xff\xfe", "a b" } do
         local r, name
         r, name = io:resolve(bad, 1, function(_, n)
@@ -317,7 +317,7 @@ sys.exit(0 if all(c.recv(10) == b"" for c in conns) else 1)']]):format(listener:
       end
     end)
 
-    it("may be cancelled while it runs, then nothing comes", function()
+    it("may be cancelled while it runs, without a callback", function()
       local cancelled = {}
       for i = 1, 30 do -- more than there are threads: some wait, some run, some are done
         local r = assert(io:resolve(i % 3 == 0 and "127.0.0.1" or "nonexistent.invalid", i, function()

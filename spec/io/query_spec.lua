@@ -51,7 +51,7 @@ describe("asking for records", function()
     assert.same({ "2001:db8::1 300", ":: 300" }, (outcome("a.test", message.types.AAAA, six:addr())))
   end)
 
-  it("refuses what is no name, no type, and too many servers, at once", function()
+  it("refuses an invalid name, an invalid type and too many servers at once", function()
     assert.same({ nil, "name", '"a..b": not a name; nothing between two dots' }, { query("a..b", A, never) })
     assert.same({ nil, "invalid", "no such type of record" }, { query("a.test", 255, never) })
     local servers = {}
@@ -60,7 +60,7 @@ describe("asking for records", function()
     assert.equal(0, asked)
   end)
 
-  it("may be cancelled at any stage, then nothing comes", function()
+  it("may be cancelled at any stage, without a callback", function()
     zone["a.test"] = { A = { "192.0.2.1" } }
     zone["silent.test"] = { silent = true }
     for i = 1, 30 do
@@ -105,10 +105,10 @@ describe("asking for records", function()
     assert.equal(2, done)
   end)
 
-  it("may be under way when the io is freed, which does not wait for anybody", function()
+  it("may be pending when the io is freed, which does not wait", function()
     zone["silent.test"] = { silent = true }
     for _ = 1, 20 do query("silent.test", A, never) end
-    query("silent.test", A, function() end, "192.0.2.1") -- told at once where there is no network
+    query("silent.test", A, function() end, "192.0.2.1") -- fails at once without a network
     io:run(20)
     local old, before = io, io:clock()
     io = spec_io.new()
@@ -116,7 +116,7 @@ describe("asking for records", function()
     assert.is_true(io:clock() - before < 500000)
   end)
 
-  it("costs no wakeup when none is out", function()
+  it("costs no wakeup while none is pending", function()
     zone["a.test"] = { A = { "192.0.2.1" } }
     zone["silent.test"] = { silent = true }
     assert(outcome("a.test", A))
@@ -145,7 +145,7 @@ describe("asking for records", function()
     assert.equal(before, spec_io.next_fd())
   end)
 
-  it("has a bound on how many different servers are asked at once", function()
+  it("limits the number of servers asked at once", function()
     zone["silent.test"] = { silent = true }
     local list, refused = {}, nil
     for i = 1, 33 do
@@ -158,7 +158,7 @@ describe("asking for records", function()
     assert(query("silent.test", A, never, "127.0.1.33")):close()
   end)
 
-  it("ends by itself when nobody ever answers", function()
+  it("ends by itself without any answer", function()
     zone["silent.test"] = { silent = true }
     assert.same({ nil, "timeout", "silent.test: no name server answers" }, { outcome("silent.test", A) })
     assert.equal(4, asked)

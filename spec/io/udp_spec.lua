@@ -169,7 +169,7 @@ for n in (2048, 2049, 9000, 60000, 5): s.sendto(b"x" * n, ("127.0.0.1", %s))']])
       assert.is_true(got > 0)
     end)
 
-    it("hears its connected peer only", function()
+    it("receives from its connected peer only", function()
       local b, got = sink(1)
       local a
       a = assert(io:udp({ remote = b:addr() }, { batch = function(list) got[#got + 1] = list[1] end }))
@@ -210,7 +210,7 @@ for n in (2048, 2049, 9000, 60000, 5): s.sendto(b"x" * n, ("127.0.0.1", %s))']])
       assert.same({ "to four 127.0.0.1:" .. port, "to six [::1]:" .. port }, answers)
     end)
 
-    it("says which of the host's addresses was addressed, and sends from it", function()
+    it("reports the local address of a datagram, and sends from it", function()
       for _, case in ipairs { { "[::]:0", "127.0.0.1", "127.0.0.2", "127.0.0.3", "[::1]" }, { "0.0.0.0:0", "127.0.0.1", "127.0.0.2" } } do
         local addressed, answers, n = {}, {}, #case - 1
         local b
@@ -241,7 +241,7 @@ for n in (2048, 2049, 9000, 60000, 5): s.sendto(b"x" * n, ("127.0.0.1", %s))']])
       end
     end)
 
-    it("does not say it of a socket that is bound to one address or connected", function()
+    it("does not report it for a socket that is bound to one address or connected", function()
       local b, got = sink(1)
       local a = assert(io:udp({ remote = b:addr() }, { batch = function(list) got[2] = list[1]; io:stop() end }))
       a:send "hello"
@@ -380,7 +380,7 @@ for _, backend in ipairs(backends) do
         end)
       end
 
-      it("lets a datagram be fragmented that the system calls too long for the path, and drops what it refuses again", function()
+      it("lets the system fragment a datagram that is too long for the path, and drops it if refused again", function()
         local got = {}
         local b = assert(io:udp({ bind = "127.0.0.1:0" }, {
           batch = function(list)

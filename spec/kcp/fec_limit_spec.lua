@@ -1,9 +1,9 @@
--- Less parity than a session began with: any decoder goes on without noticing, as seqids and code stay what they are.
+-- Less parity than a session began with: any decoder still works, because seqids and code stay the same.
 local fec = require "spec_fec"
 local bytes = require "bytes"
 
 local PARITY = 0xf2
-local FULL = 8 -- groups that are sent whole in any case
+local FULL = 8 -- groups that are always sent in full
 
 local function is_parity(packet) return string.unpack("<I2", packet, 5) == PARITY end
 
@@ -29,7 +29,7 @@ local function parity_of(packets)
 end
 
 describe("a limit on parity", function()
-  it("leaves seqids, data and the parity that is still sent as they were", function()
+  it("does not change seqids, data or the parity that is still sent", function()
     local whole, limited = fec.encoder(10, 3), fec.encoder(10, 3)
     for g = 1, FULL + 6 do
       local n = ({ 1, 0, 2, 3, 0, 1 })[g - FULL] or 3
@@ -43,7 +43,7 @@ describe("a limit on parity", function()
     limited:close()
   end)
 
-  it("takes effect with the next group, not in the midst of one", function()
+  it("takes effect with the next group, not within one", function()
     local e = fec.encoder(4, 2)
     for g = 1, FULL do group(e, 4, g) end
     e:data("one")

@@ -180,7 +180,7 @@ describe("the FEC encoder", function()
     end
   end)
 
-  it("keeps nothing of a longer group before", function()
+  it("keeps no bytes of a longer group before it", function()
     local e = fec.encoder(3, 2)
     group(e, {("x"):rep(1400), ("y"):rep(1300), ("z"):rep(1492)})
     local out = group(e, vectors[2].kcp)
@@ -204,7 +204,7 @@ describe("the FEC encoder", function()
     assert.equal(5, seqid(again[1]))
   end)
 
-  it("minds only the gap before the last packet of a group", function()
+  it("considers only the gap before the last packet of a group", function()
     local e = fec.encoder(3, 2)
     e:data("a", 0)
     e:data("b", 9000000)
@@ -247,7 +247,7 @@ end)
 describe("the FEC decoder", function()
   for _, v in ipairs(vectors) do
     for lost = 1, v.parity do
-      it(("gets every packet back with %s whichever %d of a group are lost"):format(v.name, lost), function()
+      it(("recovers every packet with %s for any %d lost packets of a group"):format(v.name, lost), function()
         choose(#v.packets, lost, function(missing)
           local d = fec.decoder(v.data, v.parity)
           local _, regular, recovered = feed(d, without(v.packets, missing))
@@ -261,7 +261,7 @@ describe("the FEC decoder", function()
       end)
     end
 
-    it("hands over nothing wrong with " .. v.name .. " when too many are lost", function()
+    it("hands over no wrong packet with " .. v.name .. " when too many are lost", function()
       choose(#v.packets, v.parity + 1, function(missing)
         local d = fec.decoder(v.data, v.parity)
         local _, _, recovered = feed(d, without(v.packets, missing))
@@ -271,7 +271,7 @@ describe("the FEC decoder", function()
     end)
   end
 
-  it("takes a group in any order", function()
+  it("accepts a group in any order", function()
     for _, v in ipairs(vectors) do
       choose(#v.packets, v.parity, function(missing)
         local d = fec.decoder(v.data, v.parity)
@@ -290,7 +290,7 @@ describe("the FEC decoder", function()
     assert.same({{vectors[2].kcp[1], recovered = false}}, d:input(vectors[2].packets[1]))
   end)
 
-  it("hands over the packet itself before those it makes possible to rebuild, these in order", function()
+  it("hands over the packet itself before the ones it helps to rebuild, which come in order", function()
     local v = vectors[2]
     local d = fec.decoder(3, 2)
     d:input(v.packets[4])
@@ -302,7 +302,7 @@ describe("the FEC decoder", function()
     }, d:input(v.packets[2]))
   end)
 
-  it("passes on all bytes of a data packet, whatever its size field says", function()
+  it("passes on all bytes of a data packet, ignoring its size field", function()
     local d = fec.decoder(3, 2)
     for _, size in ipairs {0, 1, 2, 5, 6, 7, 0xffff} do
       local got = d:input(fec_packet(0, DATA, string.pack("<I2", size) .. "abcd"))
@@ -361,14 +361,14 @@ describe("the FEC decoder", function()
     assert.equal(1, d:stats().lost_groups)
   end)
 
-  it("counts what it saw", function()
+  it("counts the packets it received", function()
     local d = fec.decoder(10, 3)
     feed(d, without(vectors[3].packets, {[2] = true, [5] = true}))
     local s = d:stats()
     assert.same({8, 3, 2, 0, 0}, {s.data, s.parity, s.recovered, s.errors, s.lost_groups})
   end)
 
-  it("goes on across the wrap of seqids, in and out of order", function()
+  it("works across the wrap of seqids, in and out of order", function()
     for _, p in ipairs {{2, 1}, {3, 2}, {10, 3}} do
       local data, parity = p[1], p[2]
       local rng = generator(data)
@@ -421,7 +421,7 @@ describe("the FEC decoder", function()
     assert.equal(1, recovered.e)
   end)
 
-  it("takes no more memory for wild seqids", function()
+  it("does not use more memory for wild seqids", function()
     local function pages() return tonumber(io.open("/proc/self/statm"):read("l"):match("^%d+")) end
     local rng = generator(5)
     local d = fec.decoder(128, 127)
@@ -456,8 +456,8 @@ describe("the FEC decoder", function()
     assert.equal(0, d:stats().errors)
   end)
 
-  describe("given lengths that lie", function()
-    it("calls a truncated or oversized packet malformed", function()
+  describe("given wrong lengths", function()
+    it("counts a truncated or oversized packet as malformed", function()
       local d = fec.decoder(2, 1)
       for _, type in ipairs {DATA, PARITY, OOB} do
         for n = 0, 7 do
@@ -522,7 +522,7 @@ describe("the FEC decoder", function()
       end
     end)
 
-    it("hands over nothing whose padding did not come out as zeros", function()
+    it("hands over no rebuilt packet whose padding is not zero", function()
       local d = fec.decoder(1, 1)
       assert.same({}, d:input(fec_packet(1, PARITY, "\4\0abX")))
       assert.equal(1, d:stats().errors)
@@ -629,7 +629,7 @@ describe("auto-tuning", function()
     assert.equal(1, d:stats().retuned)
   end)
 
-  it("keeps the parameters when a stray packet contradicts them, and goes on recovering", function()
+  it("keeps its parameters when a stray packet contradicts them, and still recovers", function()
     local d, e, rng = fec.decoder(10, 3), fec.encoder(10, 3), generator(9)
     run(d, e, 10, 10, 0, rng)
     d:input(fec_packet(0, PARITY, "\6\0abcd"))
@@ -681,7 +681,7 @@ describe("peeking at a body", function()
     assert.same({0x11223344, 0, 0}, {fec.peek(unhex "fffffffff3000a004433221170696e67")})
   end)
 
-  it("finds nothing in parity, nor in what is too short", function()
+  it("finds nothing in parity or in packets that are too short", function()
     local data = fec.encoder(10, 3):data(kcp)
     assert.same({}, {fec.peek(vectors[1].packets[3] .. kcp)})
     for n = 0, 31 do assert.same({}, {fec.peek(data:sub(1, n))}) end

@@ -21,7 +21,7 @@ local function acquainted(text)
 end
 
 describe("a challenge", function()
-  it("is the first segment while the peer holds nothing, so that the peer needs no other", function()
+  it("is the first segment while the peer holds nothing, so that it can be delivered on its own", function()
     local a, b = wire.engine(), wire.engine()
     a:write "hello"
     a:flush(0)
@@ -43,7 +43,7 @@ describe("a challenge", function()
     assert.is_true(spec_kcp.echoes(b:flush(40 * MS)[1], CONV, TS, 0))
   end)
 
-  it("goes by what the peer says it holds, if that was sent", function()
+  it("is chosen by the peer's una, if that was sent", function()
     local a = wire.engine()
     a:write "hello"
     a:flush(0)
@@ -51,7 +51,7 @@ describe("a challenge", function()
     assert.equal(0, select(2, header(a:challenge(TS, nil, 2))))
   end)
 
-  it("is no sign of a restart to the peer", function()
+  it("does not look like a restart to the peer", function()
     local a, b = acquainted "hello"
     b:write "answer"
     for _, packet in ipairs(b:flush(40 * MS)) do a:input(packet, 40 * MS) end
@@ -60,7 +60,7 @@ describe("a challenge", function()
     assert.equal(0, b:restart().contradictions)
   end)
 
-  it("is not there before anything was sent, nor where it does not fit", function()
+  it("does not exist before anything was sent, nor where it does not fit", function()
     local a = wire.engine()
     assert.is_nil(a:challenge(TS))
     a:write "hello"
@@ -82,7 +82,7 @@ describe("an echo", function()
     assert.is_false(spec_kcp.echoes(wire.segment(wire.PUSH, { ts = 5, data = "x" }), CONV, 5, 0))
   end)
 
-  it("is found behind other segments, but not behind one whose length lies", function()
+  it("is found behind other segments, but not behind one with a wrong length", function()
     local ack = wire.segment(wire.ACK, { sn = 3, ts = 5 })
     local push = wire.segment(wire.PUSH, { sn = 0, data = "xyz" })
     assert.is_true(spec_kcp.echoes(push .. ack, CONV, 5, 0))
@@ -92,7 +92,7 @@ describe("an echo", function()
 end)
 
 describe("a base for ts", function()
-  it("shows in what is sent, and echoes of it give round trips as without", function()
+  it("shifts the ts that is sent without changing measured round trips", function()
     local a, b = wire.engine { ts_base = TS }, wire.engine()
     a:write "hello"
     local packets = a:flush(5000 * MS)
@@ -104,7 +104,7 @@ describe("a base for ts", function()
 end)
 
 describe("a packet", function()
-  it("fits if it acknowledges what is in flight and brings what is within a window", function()
+  it("fits if it acknowledges segments in flight and carries data within the window", function()
     local a = acquainted "hello"
     a:write "more"
     a:flush(50 * MS)
@@ -136,7 +136,7 @@ describe("a packet", function()
 end)
 
 describe("another path", function()
-  it("gets at once all that was in flight, once", function()
+  it("gets everything in flight at once, and only once", function()
     local a = wire.engine()
     a:write(("x"):rep(5 * a:mss()))
     assert.equal(5, #wire.segments(a:flush(0)))
@@ -178,7 +178,7 @@ describe("padding", function()
 end)
 
 describe("packets that may be short", function()
-  it("are no longer than allowed, and a segment that does not fit waits", function()
+  it("stay within the limit; a segment that does not fit waits", function()
     local a = wire.engine()
     a:write "first"
     a:flush(0)

@@ -31,7 +31,7 @@ local function open(e, n)
 end
 
 describe("without a congestion window", function()
-  it("only the two ends' windows count, whatever is lost", function()
+  it("only the two ends' windows count, regardless of loss", function()
     local e = wire.engine { snd_wnd = 64 }
     e:input(wire.segment(wire.WINS), 0)
     e:write(("x"):rep(64 * e:mss()))
@@ -48,7 +48,7 @@ describe("KCP's congestion window", function()
     assert.same({ 1, 2 }, { e:stats().cwnd, e:stats().ssthresh })
   end)
 
-  it("opens by one up to ssthresh, then by 1/cwnd + 1/16 for each packet that brings progress", function()
+  it("grows by one up to ssthresh, then by 1/cwnd + 1/16 for each packet that advances una", function()
     local e = reno()
     e:flush(0)
     e:input(ack(0, 0, 1), 10 * MS)
@@ -63,7 +63,7 @@ describe("KCP's congestion window", function()
     assert.equal(3, e:stats().cwnd)
   end)
 
-  it("does not open beyond the peer's window", function()
+  it("does not grow beyond the peer's window", function()
     local e = reno()
     local una = 0
     for i = 1, 60 do
@@ -84,7 +84,7 @@ describe("KCP's congestion window", function()
     assert.same({ 5, 7 }, { e:stats().ssthresh, e:stats().cwnd })
   end)
 
-  it("goes by what was in flight, if that was less than allowed", function()
+  it("uses the bytes in flight, if those were less than allowed", function()
     local e = reno { resend = 2 }
     local now, una, at = open(e, 10)
     while e:stats().queued > 0 do

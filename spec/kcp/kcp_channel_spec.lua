@@ -25,7 +25,7 @@ end
 local function finished(...)
   for _, e in ipairs { ... } do
     e:check()
-    assert.equal(0, e:restart().contradictions) -- however packets were shuffled
+    assert.equal(0, e:restart().contradictions) -- in any packet order
     assert.equal(0, e:blocks())
     e:close()
   end
@@ -35,7 +35,7 @@ describe("a conversation", function()
   local there, back = bytes.noise(1000000, 1), bytes.noise(1000000, 2)
 
   for name, mode in pairs(modes) do
-    it("over a bad path is whole in mode " .. name, function()
+    it("over a bad path delivers every byte in mode " .. name, function()
       local a, b = ends(mode)
       local got_a, got_b = wire.converse(a, b, there, back,
         { seed = 1, loss = 0.05, dup = 0.02, delay_ms = 20, jitter_ms = 15, limit_ms = 300000 })
@@ -44,7 +44,7 @@ describe("a conversation", function()
       finished(a, b)
     end)
 
-    it("is whole under many seeds in mode " .. name, function()
+    it("delivers every byte under many seeds in mode " .. name, function()
       local to, from = there:sub(1, 60000), back:sub(1, 30000)
       for seed = 1, 15 do
         local a, b = ends(mode, { mtu = 50 + seed * 70, snd_wnd = 4 * seed, rcv_wnd = 3 * seed })
@@ -73,7 +73,7 @@ describe("a conversation", function()
     finished(a, b)
   end)
 
-  it("survives pools that fail again and again", function()
+  it("survives repeated pool failures", function()
     local a, b = ends(modes.fast)
     local to, calls = there:sub(1, 200000), 0
     local read = function()

@@ -1,4 +1,4 @@
--- What the KCP engine takes for a round trip, and which time it gives its peer to measure one.
+-- Which RTT samples the KCP engine accepts, and which timestamp it echoes to its peer.
 local wire = require "kcp_wire"
 
 local MS = 1000
@@ -55,7 +55,7 @@ describe("the round-trip time", function()
     assert.equal(60000 * MS, slow:stats().rto_us)
   end)
 
-  it("does not believe an echo of the future or of more than a minute ago", function()
+  it("ignores an echo of a future time or of one more than a minute ago", function()
     for _, ts in ipairs { 100001, 100000 + 0x7fffffff, 100000 - 60001, 100000 + 0x80000000 } do
       local e = wire.engine()
       e:write("x")
@@ -77,7 +77,7 @@ describe("the round-trip time", function()
     assert.same({ 80 * MS, 7, 0 }, { s.srtt_us, s.rmt_wnd, s.inflight })
   end)
 
-  it("runs on when the wire's clock wraps", function()
+  it("survives the wrap of the wire's clock", function()
     local start = 0xffffffff * MS
     local e = wire.engine { now = start }
     e:write("x")
@@ -91,7 +91,7 @@ describe("the round-trip time", function()
     assert.equal(240 * MS - (160 * MS // 8), e:stats().srtt_us)
   end)
 
-  it("is not taken from what lies below una", function()
+  it("is not taken from segments below una", function()
     local e = sent(3)
     e:input(ack(0, 0, 2), 40 * MS)
     local before = e:stats().rto_us
@@ -146,13 +146,13 @@ describe("the round-trip time", function()
       e:input(ack(sn, at, sn + 1), at + rtt)
     end
 
-    it("is believed while nothing else is known", function()
+    it("is accepted while it is the only sample", function()
       local e = wire.engine()
       late(e, 0, 0, 230 * MS)
       assert.equal(230 * MS, e:stats().srtt_us)
     end)
 
-    it("is not believed once: FEC may have rebuilt what was lost", function()
+    it("is rejected the first time: FEC may have rebuilt the lost segment", function()
       local e = sent(1)
       e:input(ack(0, 0, 1), 50 * MS)
       for sn = 1, 9, 2 do
@@ -165,7 +165,7 @@ describe("the round-trip time", function()
       assert.equal(100 * MS, e:stats().rto_us)
     end)
 
-    it("is believed the second time in a row: the path has become slower than the timeout", function()
+    it("is accepted the second time in a row: the path has become slower than the timeout", function()
       local e = sent(1)
       e:input(ack(0, 0, 1), 50 * MS)
       for sn = 1, 9 do late(e, sn, sn * 2000 * MS, 700 * MS) end
@@ -175,7 +175,7 @@ describe("the round-trip time", function()
     end)
   end)
 
-  it("stays the path's when copies of old datagrams come, whatever they acknowledge", function()
+  it("is not changed by copies of old datagrams", function()
     local e, old = wire.engine(), {}
     for sn = 0, 299 do
       local now = sn * 100 * MS
@@ -214,7 +214,7 @@ describe("the time that an acknowledgement echoes", function()
     assert.equal(4000, echo(e, 400 * MS))
   end)
 
-  it("is what a new segment would carry now, when FEC rebuilt it: it may have been sent long ago", function()
+  it("is that of a segment sent now, when FEC rebuilt it: it may have been sent long ago", function()
     local e = engine()
     e:input(push(1, 5010), 450 * MS, "recovered")
     assert.equal(5350, echo(e, 460 * MS))
@@ -222,7 +222,7 @@ describe("the time that an acknowledgement echoes", function()
     assert.equal(5370, echo(e, 470 * MS))
   end)
 
-  it("is the same for what has come before: it may be a copy of an old datagram", function()
+  it("is also that for a duplicate: it may be a copy of an old datagram", function()
     local e = engine()
     e:input(push(0, 5000), 30100 * MS)
     assert.equal(35000, echo(e, 30100 * MS))
@@ -242,7 +242,7 @@ describe("the time that an acknowledgement echoes", function()
     assert.equal(5000, echo(e, 700 * MS))
   end)
 
-  it("runs on when the peer's clock wraps", function()
+  it("survives the wrap of the peer's clock", function()
     local e = wire.engine()
     e:input(push(0, 0xfffffff0), 100 * MS)
     e:flush(100 * MS)

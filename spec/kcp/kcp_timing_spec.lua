@@ -1,4 +1,4 @@
--- When the KCP engine wants to be called, and what it sends again.
+-- When the KCP engine is due, and what it retransmits.
 local wire = require "kcp_wire"
 
 local MS = 1000
@@ -105,7 +105,7 @@ describe("an acknowledgement", function()
     assert.same({ 0xfffffff0, 5 }, { list[1].ts, list[2].ts })
   end)
 
-  it("is not owed without bound when nothing may leave", function()
+  it("stays bounded while nothing may leave", function()
     local e = wire.engine { rcv_wnd = 65535 }
     e:limit(0)
     for sn = 1, 6000 do e:input(push(sn), 0) end
@@ -162,7 +162,7 @@ describe("a timeout", function()
     assert.same({ 30000, 60000, 60000 }, waits)
   end)
 
-  it("goes by what is known now of the path, not by what was known when it was sent", function()
+  it("uses the current RTT estimate, not the one from when the segment was sent", function()
     local e = sent(2)
     assert.equal(200 * MS, e:due(0))
     e:input(ack(0, 0, 1), 150 * MS)
@@ -170,7 +170,7 @@ describe("a timeout", function()
     assert.same({}, e:flush(200 * MS))
   end)
 
-  it("sends all that is due, packed, and nothing that is not", function()
+  it("sends everything that is due, packed, and nothing else", function()
     local e = wire.engine()
     for i = 0, 4 do
       e:write(tostring(i))
@@ -182,7 +182,7 @@ describe("a timeout", function()
     assert.equal(230 * MS, e:due(220 * MS))
   end)
 
-  it("does not come for what was acknowledged", function()
+  it("does not fire for acknowledged segments", function()
     local e = sent(3)
     e:input(ack(1, 0), 150 * MS)
     assert.same({ 0, 2 }, wire.sns(e:flush(60000 * MS), wire.PUSH))
@@ -203,19 +203,19 @@ describe("fast retransmit", function()
     e:check()
   end)
 
-  it("finds several losses at once and leaves alone what was not overtaken often enough", function()
+  it("finds several losses at once and leaves segments that were not overtaken often enough", function()
     local e = sent(8, { resend = 3 })
     for _, sn in ipairs { 2, 4, 5, 6 } do e:input(ack(sn, 0), 40 * MS) end
     assert.same({ 0, 1, 3 }, wire.sns(e:flush(40 * MS)))
   end)
 
-  it("goes by the latest arrivals, whatever the order they are told in", function()
+  it("uses the latest arrivals in any order of reporting", function()
     local e = sent(8, { resend = 2 })
     for _, sn in ipairs { 6, 7, 1, 2 } do e:input(ack(sn, 0), 40 * MS) end
     assert.same({ 0, 3, 4, 5 }, wire.sns(e:flush(40 * MS)))
   end)
 
-  it("counts an acknowledgement once, though it comes twice", function()
+  it("counts a repeated acknowledgement once", function()
     local e = sent(4, { resend = 2 })
     for _ = 1, 5 do e:input(ack(1, 0), 40 * MS) end
     assert.is_not_equal(40 * MS, e:due(40 * MS))
@@ -311,7 +311,7 @@ describe("early retransmit", function()
 end)
 
 describe("an una that falls back", function()
-  it("brings no window: that is as old as itself", function()
+  it("does not update the window, which is just as old", function()
     local e = sent(4)
     e:input(wire.segment(wire.WINS, { una = 3, wnd = 9 }), 10 * MS)
     e:input(wire.segment(wire.WINS, { una = 2, wnd = 1 }), 10 * MS)
@@ -319,8 +319,8 @@ describe("an una that falls back", function()
   end)
 end)
 
-describe("the time told", function()
-  it("may go back without harm", function()
+describe("the time passed in", function()
+  it("may go backwards without harm", function()
     local e = wire.engine { now = 1000 * MS }
     e:write("x")
     e:flush(1000 * MS)
@@ -388,7 +388,7 @@ describe("the answer to a probe", function()
     end)
   end
 
-  it("says nothing of what was sent after the probe", function()
+  it("proves nothing about segments sent after the probe", function()
     local e = engine()
     ask(e, 11000 * MS)
     e:write("x")
@@ -409,13 +409,13 @@ describe("the answer to a probe", function()
     assert.same({ 3 }, wire.sns(e:flush(e:due(16000 * MS)), wire.PUSH))
   end)
 
-  it("says nothing if nobody asked", function()
+  it("proves no loss if no probe was sent", function()
     local e = engine()
     answer(e, 14000 * MS)
     assert.is_true(e:due(14000 * MS) > 18000 * MS)
   end)
 
-  it("says nothing if its una fell back", function()
+  it("proves no loss if its una fell back", function()
     local e = engine()
     ask(e, 11000 * MS)
     e:input(wire.segment(wire.WINS, { una = 0 }), 14000 * MS)

@@ -1,4 +1,4 @@
--- Settings of a conversation that change while it runs: nothing held is lost, and they act from then on.
+-- Settings of a conversation that change while it runs: no data is lost, and they apply from then on.
 local bytes = require "bytes"
 local wire = require "kcp_wire"
 
@@ -31,7 +31,7 @@ describe("settings that change under way", function()
     end, function() return count end
   end
 
-  it("lose and repeat no byte, whatever they are and however packets are shuffled", function()
+  it("lose and repeat no byte, for any settings and any packet order", function()
     for seed = 1, 12 do
       local a = wire.engine { start_snd = 0xfffffff0, start_rcv = 0x7ffffff0 }
       local b = wire.engine { start_snd = 0x7ffffff0, start_rcv = 0xfffffff0 }
@@ -44,7 +44,7 @@ describe("settings that change under way", function()
     end
   end)
 
-  it("are refused where kt_kcp_new would refuse them, and then nothing changes", function()
+  it("are refused where kt_kcp_new would refuse them, without changing anything", function()
     local e = wire.engine { snd_wnd = 4 }
     for _, wrong in ipairs { { snd_wnd = 0 }, { rcv_wnd = 65536 }, { interval_ms = 9 } } do
       assert.same({ nil, "invalid" }, { e:tune(wrong) })
@@ -55,7 +55,7 @@ describe("settings that change under way", function()
 end)
 
 describe("a send window", function()
-  it("that shrinks below what it holds takes nothing until that has drained", function()
+  it("that shrinks below its contents accepts nothing until they have drained", function()
     local e = wire.engine { snd_wnd = 100, mtu = 124 }
     assert.equal(10000, e:write(("x"):rep(20000)))
     assert(e:tune { snd_wnd = 10 })
@@ -88,7 +88,7 @@ describe("a send window", function()
     finished(e)
   end)
 
-  it("under another controller goes on from what is in flight", function()
+  it("under another controller starts from the bytes in flight", function()
     local e = wire.engine { snd_wnd = 64, mtu = 124 }
     assert(e:input(wire.segment(wire.WINS, { wnd = 512 }), 0))
     e:write(("x"):rep(6400))
@@ -107,7 +107,7 @@ end)
 describe("a receive window", function()
   local function push(e, sn, text) return assert(e:input(wire.segment(wire.PUSH, { sn = sn, data = text or "0123456789" }), 0)) end
 
-  it("that shrinks still takes what the peer was promised room for, and nothing beyond", function()
+  it("that shrinks still accepts what was advertised to the peer, and nothing beyond", function()
     local e = wire.engine { rcv_wnd = 100 }
     push(e, 99)
     assert(e:tune { rcv_wnd = 8 })
@@ -135,7 +135,7 @@ describe("a receive window", function()
     finished(e)
   end)
 
-  it("that changes is told to the peer at once", function()
+  it("that changes is advertised to the peer at once", function()
     local e = wire.engine { rcv_wnd = 100 }
     for _, wnd in ipairs { 8, 300 } do
       assert(e:tune { rcv_wnd = wnd })
@@ -148,7 +148,7 @@ describe("a receive window", function()
     finished(e)
   end)
 
-  it("that opens takes in what waited beyond it", function()
+  it("that opens accepts the segments that waited beyond it", function()
     local e = wire.engine { rcv_wnd = 4 }
     for sn = 0, 5 do push(e, sn) end
     assert.equal(0, wire.segments(e:flush(0), wire.ACK)[1].wnd)

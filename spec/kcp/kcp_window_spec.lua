@@ -1,4 +1,4 @@
--- The two windows of the KCP engine: what may be sent, what is kept, what a stalled reader does.
+-- The two windows of the KCP engine: sending, keeping, and stalled readers.
 local wire = require "kcp_wire"
 
 local MS = 1000
@@ -11,7 +11,7 @@ local function carry(a, b, now)
 end
 
 describe("the send window", function()
-  it("takes no more than it holds, unsent and unacknowledged together", function()
+  it("limits unsent and unacknowledged segments together", function()
     local e = wire.engine { snd_wnd = 4, mtu = 124 }
     assert.equal(400, e:room())
     assert.equal(400, e:write(("x"):rep(1000)))
@@ -30,7 +30,7 @@ describe("the send window", function()
     assert.equal(97, e:room())
   end)
 
-  it("keeps to 32 segments until the peer has told its window", function()
+  it("allows 32 segments until the peer has advertised its window", function()
     local e = wire.engine { snd_wnd = 128 }
     e:write(("x"):rep(128 * e:mss()))
     assert.equal(32, #wire.segments(e:flush(0)))
@@ -53,7 +53,7 @@ describe("the send window", function()
     e:check()
   end)
 
-  it("says when all that was written before a mark has arrived", function()
+  it("reports when everything written before a mark has arrived", function()
     local e = wire.engine()
     local start = e:mark()
     assert.is_true(e:covered(start))
@@ -70,7 +70,7 @@ describe("the send window", function()
     assert.is_true(e:unacked())
   end)
 
-  it("sends what the owner has buffers for and stays due with the rest", function()
+  it("sends as much as the owner has buffers for and stays due with the rest", function()
     local e = wire.engine()
     e:write(("x"):rep(3 * e:mss()))
     e:limit(1)
@@ -101,7 +101,7 @@ describe("the send window", function()
 end)
 
 describe("the receive window", function()
-  it("puts segments in order, whatever the order they come in", function()
+  it("puts segments in order", function()
     local e = wire.engine()
     for _, sn in ipairs { 3, 1, 4, 0, 5, 2 } do e:input(push(sn), 0) end
     assert.equal("012345", e:read())
@@ -116,14 +116,14 @@ describe("the receive window", function()
     assert.equal("ef", e:read())
   end)
 
-  it("takes a fragment for a segment like any other", function()
+  it("treats a fragment like any other segment", function()
     local e = wire.engine()
     e:input(wire.segment(wire.PUSH, { sn = 0, frg = 1, data = "a" }), 0)
     e:input(wire.segment(wire.PUSH, { sn = 1, frg = 0, data = "b" }), 0)
     assert.equal("ab", e:read())
   end)
 
-  it("steps over empty segments wherever they are", function()
+  it("skips empty segments", function()
     local e = wire.engine { rcv_wnd = 4 }
     for _, sn in ipairs { 0, 1, 2, 3, 4, 5 } do e:input(push(sn, ""), 0) end
     e:input(push(6, "a"), 0)
@@ -149,7 +149,7 @@ describe("the receive window", function()
     assert.equal(3, e:stats()["repeat"])
   end)
 
-  it("ignores what lies beyond it, without acknowledging", function()
+  it("ignores segments beyond it, without acknowledging them", function()
     local e = wire.engine { rcv_wnd = 4 }
     e:input(push(4), 0)
     e:input(push(0x7fffffff), 0)
@@ -199,9 +199,9 @@ describe("the receive window", function()
 end)
 
 describe("two windows", function()
-  it("stop the writer when the reader stalls, and let it go on when it reads", function()
+  it("stop the writer when the reader stalls and release it when the reader continues", function()
     local a, b = wire.engine { snd_wnd = 8 }, wire.engine { rcv_wnd = 4, ack_nodelay = true }
-    -- The peer's window of 32 is a guess; tell the truth first.
+    -- The peer's window of 32 is a guess; advertise the real one first.
     b:input(wire.segment(wire.WASK), 0)
     carry(b, a, 0)
     a:write(("x"):rep(8 * a:mss()))
@@ -217,7 +217,7 @@ describe("two windows", function()
     assert.equal(4 * a:mss(), #b:read())
   end)
 
-  it("ask a closed one after half a second, then ever less often, at least every two minutes", function()
+  it("probe a closed one after half a second, then with backoff up to two minutes", function()
     local e = wire.engine()
     e:input(wire.segment(wire.WINS, { wnd = 0 }), 0)
     assert.is_nil(e:due(0))
@@ -236,7 +236,7 @@ describe("two windows", function()
     assert.equal(1, #wire.segments(e:flush(at), wire.PUSH))
   end)
 
-  it("go on when sequence numbers wrap", function()
+  it("survive the wrap of sequence numbers", function()
     local a = wire.engine { start_snd = 0xfffffffd, snd_wnd = 16 }
     local b = wire.engine { start_rcv = 0xfffffffd, rcv_wnd = 16 }
     local mark
@@ -283,7 +283,7 @@ describe("two windows", function()
     b:check()
   end)
 
-  it("take what the pool gives and no more", function()
+  it("hold no more than the pool provides", function()
     local e = wire.engine { mtu = 124 }
     e:fail_after(2)
     assert.equal(200, e:write(("x"):rep(1000)))

@@ -1,4 +1,4 @@
--- What the KCP engine puts on the wire and takes from it, byte by byte.
+-- What the KCP engine writes to the wire and reads from it, byte by byte.
 local bytes = require "bytes"
 local spec_kcp = require "spec_kcp"
 local wire = require "kcp_wire"
@@ -22,7 +22,7 @@ describe("KCP on the wire", function()
     assert.same({ bytes.unhex "44332211 51 00 0002 14000000 01000000 00000000 06000000 20776f726c64" }, second)
   end)
 
-  it("acknowledges, asks for and tells the window as kcp-go does (RE, 15.5)", function()
+  it("acknowledges, asks for the window and advertises it as kcp-go does (RE, 15.5)", function()
     local e = wire.engine { rcv_wnd = 512 }
     local function push(sn)
       assert.truthy(e:input(wire.segment(wire.PUSH, { sn = sn, ts = 1000, data = "x" }), 0))
@@ -77,7 +77,7 @@ describe("KCP on the wire", function()
     assert.same({ 1, "two" }, { segments[1].sn, segments[1].data })
   end)
 
-  it("takes an empty write for nothing and never sends an empty PUSH", function()
+  it("ignores an empty write and never sends an empty PUSH", function()
     local e = wire.engine()
     assert.equal(0, e:write(""))
     e:write("a")
@@ -100,7 +100,7 @@ describe("KCP on the wire", function()
     assert.same({ 7, 9 }, { spec_kcp.peek(wire.segment(wire.PUSH, { conv = 7, sn = 9, data = "x" })) })
   end)
 
-  it("believes the highest una of a packet, whatever the order", function()
+  it("uses the highest una of a packet, in any order", function()
     local e = wire.engine()
     e:write(("x"):rep(3 * e:mss()))
     e:flush(0)
@@ -154,7 +154,7 @@ describe("KCP on the wire", function()
       e:check()
     end)
 
-    it("ignores an una beyond what was sent, and the window told with it, but answers", function()
+    it("ignores an una beyond what was sent, and the window advertised with it, but answers", function()
       local e = wire.engine()
       e:write("a")
       e:flush(0)
@@ -166,14 +166,14 @@ describe("KCP on the wire", function()
       e:check()
     end)
 
-    it("takes payload in a control segment for nothing", function()
+    it("ignores payload in a control segment", function()
       local e = wire.engine()
       assert.is_true((e:input(wire.segment(wire.ACK, { sn = 0, data = "junk" }) .. good, 0)))
       assert.equal("good", e:read())
     end)
   end)
 
-  it("accepts segments longer than its own: the peer's mtu is the peer's affair", function()
+  it("accepts segments longer than its own, as the peer chooses its own mtu", function()
     local e = wire.engine { mtu = 50 }
     e:input(wire.segment(wire.PUSH, { sn = 0, data = ("x"):rep(1476) }), 0)
     assert.equal(1476, #e:read())

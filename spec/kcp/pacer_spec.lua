@@ -31,7 +31,7 @@ describe("a pacer", function()
     end
   end)
 
-  it("keeps its rate to the packet, over a minute, where a packet takes no whole number of microseconds", function()
+  it("keeps its rate to the packet, over a minute, where a packet takes a fractional number of microseconds", function()
     for _, rate in ipairs { 999983, 1234567, 7654321 } do
       local sent = send(pacer(rate, 0), 1322, 0, 60 * S)
       assert.is_true(math.abs(sent - rate * 60) <= 1322, ("%d at %d bytes/s"):format(sent, rate))
@@ -69,7 +69,7 @@ describe("a pacer", function()
     assert.is_true(math.abs(sent - 100000000) <= 25000, sent)
   end)
 
-  it("takes another rate at once, and keeps what is owed", function()
+  it("applies a new rate at once and keeps its debt", function()
     local p = pacer(1000000, 0)
     p:sent(1000, 10 * S)
     p:set(500000, 0)

@@ -5,7 +5,7 @@ local MS, S = 1000, 1000000
 local SIZE = 1000
 
 -- Sends `n` packets, one every `gap`, over a path that delivers one packet every `serve` and acknowledges it `rtt` later
--- at least. Calls each(sample, i) for every acknowledgement. `limited(i)`: nothing more to send after packet i.
+-- at least. Calls each(sample, i) for every acknowledgement. `limited(i)`: whether the sender runs dry after packet i.
 local function run(r, n, gap, serve, rtt, each, limited)
   local events, free = {}, 0
   for i = 1, n do
@@ -88,7 +88,7 @@ describe("the delivery rate", function()
     assert.is_nil(r:sample(20 * MS))
   end)
 
-  it("is not sampled where nobody knows which transmission arrived, but that counts as delivered", function()
+  it("is not sampled when the transmission that arrived is unknown, but the packet counts as delivered", function()
     local r = delivery.rate()
     local a, b = r:sent(SIZE, 0), r:sent(SIZE, MS)
     r:acked(a, 20 * MS, true)
