@@ -1,4 +1,4 @@
--- bench-line does to packets what it says, by the simulator's model, and leaves nothing behind. Needs root, TUN devices and
+-- bench-line treats packets as configured, by the simulator's model, and leaves nothing behind. Needs root, TUN devices and
 -- namespaces; the bounds are wide enough for a busy machine.
 local spec_io = require "spec_io"
 local spec_sim = require "spec_sim"
@@ -9,7 +9,7 @@ local MS, S = 1000, 1000000
 
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
---- What a command says on both outputs, and its exit status.
+--- Returns a command's output (stdout and stderr) and its exit status.
 local function sh(command)
   local f = assert(io.popen("{ " .. command .. "; } 2>&1"))
   local text = f:read "a"
@@ -103,7 +103,7 @@ describe("an emulated line", function()
     assert.equal(0, r.stats.not_carried)
   end)
 
-  it("carries no more than its rate, and all of it", function()
+  it("carries exactly its rate", function()
     local r = carry { there = "rate=2Mbit queue=400", n = 200, size = 972 } -- 1000 bytes of IP: 4 ms each
     assert.equal(200, #r.list)
     between(796 * MS - 5 * MS, 796 * MS + 150 * MS, r.list[200].at - r.list[1].at)
@@ -118,7 +118,7 @@ describe("an emulated line", function()
     end)
   end
 
-  it("is dead in an outage, and only then", function()
+  it("drops everything in an outage, and only then", function()
     local r = carry { there = "delay=10ms cut=1s..1500ms", n = 400, every_ms = 5 }
     assert.equal(400, #r.list + r.stats.lost_cut)
     between(20, 110, r.stats.lost_cut)
@@ -163,7 +163,7 @@ describe("an emulated line", function()
     end)
   end
 
-  it("loses what is larger than its MTU", function()
+  it("drops packets larger than its MTU", function()
     assert.equal(5, #carry({ there = "mtu=1000", n = 5, size = 972 }).list)
     local said, code = line("--there mtu=1000 --b 'exec sleep 60'", "-- lua5.4 -e " ..
       quote [[local s = require "luv".new_udp() for _ = 1, 5 do assert(s:try_send(("x"):rep(973), "10.77.0.2", 9)) end]])
@@ -195,7 +195,7 @@ describe("bench-line", function()
     ["cut=5s..4s"] = "want from when to when", ["delay=infs"] = "want a time", ["delay=0x10ms"] = "want a time",
     ["queue=0"] = "want packets, bytes or a time", ["mtu=99999"] = "mtu=99999: want bytes",
   } do
-    it("says what is wrong with " .. text, function()
+    it("reports the mistake in " .. text, function()
       local said, code = line("--there " .. quote(text), "-- true")
       assert.equal(2, code)
       assert.is_truthy(said:find(sentence, 1, true), said)
@@ -213,7 +213,7 @@ describe("bench-line", function()
   for how, signal in pairs { ["ends"] = false, ["is asked to end"] = "TERM", ["is killed"] = "KILL" } do
     it("leaves no process, namespace or device behind when it " .. how, function()
       local word = tostring(1000000 + math.random(1 << 30))
-      -- One that does not want to end, in a session of its own.
+      -- A process that ignores signals, in its own session.
       local stubborn = ("setsid sh -c 'trap \"\" TERM HUP; sleep %s; sleep %s' & wait"):format(word, word)
       local main = ("readlink /proc/self/ns/net >%s/ns.new; mv %s/ns.new %s/ns; %s"):format(folder, folder, folder, signal and "sleep " .. word or "true")
       local devices = sh "ls /sys/class/net"

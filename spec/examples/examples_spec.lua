@@ -1,4 +1,4 @@
--- scripts/examples: what all of them keep to, so that none is forgotten. Each is run by a spec of its own on this machine, and
+-- scripts/examples: rules for all examples. Each is run by a spec of its own on this machine, and
 -- has one in simulated time beside it, for users to copy.
 local h = require "harness"
 local scripts = require "harness.scripts"
@@ -28,7 +28,7 @@ describe("scripts/examples", function()
     s.remove()
   end)
 
-  it("has those that were promised", function()
+  it("has the documented ones", function()
     local there = {}
     for _, name in ipairs(names) do there[name] = true end
     for _, name in ipairs { "client", "server", "socks5", "route-by-port", "proxy-protocol", "quota", "schedule", "reverse",

@@ -26,7 +26,7 @@ describe("the interactive-vs-bulk example", function()
     return near_ssh, near_web, near, far
   end
 
-  --- A target that sends `size` bytes to each that says a word.
+  --- A target that sends `size` bytes to each client that sends something.
   local function sender(size)
     return h.sockets.serve(function(conn)
       if conn:recv(60) then h.transfer.push(conn, 1, size, 60) end
@@ -34,7 +34,7 @@ describe("the interactive-vs-bulk example", function()
     end)
   end
 
-  it("lets what port 22 sends overtake a download that is under way", function()
+  it("lets data on port 22 overtake a running download", function()
     h.run(function()
       local size = 512 << 10
       local near_ssh, near_web = tunnel(sender(size), sender(1 << 30))
@@ -52,11 +52,11 @@ describe("the interactive-vs-bulk example", function()
       ssh:recv_exactly(size - 1, 20)
       local meanwhile = got - before
       assert.is_true(meanwhile < size // 5, ("the download got %d bytes meanwhile"):format(meanwhile))
-      h.loop.eventually("the download to go on", 20, function() return got - before > meanwhile + (256 << 10) end)
+      h.loop.eventually("the download to continue", 20, function() return got - before > meanwhile + (256 << 10) end)
     end)
   end)
 
-  it("carries what an application says to each port", function()
+  it("carries an application's data to each port", function()
     h.run(function()
       local ssh, web = h.transfer.echo(), h.transfer.echo()
       local near_ssh, near_web, near, far = tunnel(ssh, web)

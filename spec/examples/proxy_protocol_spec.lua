@@ -45,7 +45,7 @@ describe("the proxy-protocol example", function()
     assert.equal("hello", app:recv_exactly(5, 20))
   end
 
-  it("tells the target a client's IPv4 address and port, and its own", function()
+  it("sends the target a client's IPv4 address and port, and its own", function()
     h.run(function()
       local t, port = target(), h.sockets.free_port "tcp"
       tunnel(t.at, "127.0.0.1:" .. port):wait_tcp(port)
@@ -57,7 +57,7 @@ describe("the proxy-protocol example", function()
     end)
   end)
 
-  it("tells an IPv4 client from one that came by IPv6 to the same port", function()
+  it("distinguishes an IPv4 client from an IPv6 one on the same port", function()
     h.run(function()
       local t, port = target(), h.sockets.free_port "tcp"
       tunnel(t.at, "[::]:" .. port):wait_tcp(port)
@@ -73,7 +73,7 @@ describe("the proxy-protocol example", function()
     end)
   end)
 
-  it("leaves a client of a unix socket without an address", function()
+  it("sends no address for a client of a unix socket", function()
     h.run(function()
       local t, path = target(), s.dir .. "/near"
       tunnel(t.at, "unix:" .. path):wait_unix(path)
@@ -82,7 +82,7 @@ describe("the proxy-protocol example", function()
     end)
   end)
 
-  it("writes IPv6 addresses as they are in bytes, wherever the zeros are", function()
+  it("writes IPv6 addresses in binary, with zeros anywhere", function()
     local text = h.read_file "scripts/examples/proxy-protocol.lua"
     local parse = assert(load(text:match "local UNSPEC.-\n(.-)\nlocal function header" .. "\nreturn parse", "=parse", "t",
       setmetatable({ TCP4 = 4, TCP6 = 6 }, { __index = _G })))()

@@ -39,7 +39,7 @@ describe("the quota example", function()
     return got
   end
 
-  it("counts both directions, refuses who has used it up, and nobody else", function()
+  it("counts both directions, and refuses only a client over its quota", function()
     h.run(function()
       local near = tunnel()
       assert.equal(3000, echoed(near, 3000))
@@ -53,7 +53,7 @@ describe("the quota example", function()
     end)
   end)
 
-  it("counts a connection that never ends by itself, too", function()
+  it("counts a connection that stays open", function()
     h.run(function()
       local near = tunnel { { 'total = "1h"', 'total = "1s"' } }
       local app = assert(h.sockets.connect(near.at))
@@ -64,7 +64,7 @@ describe("the quota example", function()
     end)
   end)
 
-  it("begins anew at midnight", function()
+  it("resets at midnight", function()
     h.run(function()
       local near = tunnel { { "kt.date()", "{ year = 2031, month = 1, day = kt.now() - started < 2 and 1 or 2 }" },
         { "local today", "local started = kt.now()\nlocal today" } }
@@ -74,7 +74,7 @@ describe("the quota example", function()
     end)
   end)
 
-  it("keeps as many clients apart as it says, and lets the others share", function()
+  it("counts the configured number of clients separately, and the others together", function()
     h.run(function()
       local near = tunnel { { "local CLIENTS = 10000", "local CLIENTS = 2" } }
       for last, total in ipairs { 8000, 8000, 8000, 16000 } do

@@ -39,7 +39,7 @@ describe("the reverse example", function()
     h.loop.eventually("an answer of the service", 30, function() return answers(public) end)
   end
 
-  it("offers the service of the inside at the outside, byte for byte", function()
+  it("offers the inner service outside, byte for byte", function()
     h.run(function()
       local service = h.transfer.echo()
       local out = outside()
@@ -62,7 +62,7 @@ describe("the reverse example", function()
     end)
   end)
 
-  it("resets who comes before the inside has dialled in", function()
+  it("resets users that come before the inside has dialled in", function()
     h.run(function()
       local out = outside()
       assert.is_false(answers(out.public))

@@ -11,7 +11,7 @@ describe("the route-by-port example", function()
     s.remove()
   end)
 
-  --- A target that says who it is as soon as somebody comes, as SSH does, and then echoes.
+  --- A target that sends its name to each connection at once, as SSH does, and then echoes.
   local function target(greeting, where)
     return h.sockets.serve(function(conn)
       conn:send(greeting)
@@ -69,7 +69,7 @@ describe("the route-by-port example", function()
     end)
   end)
 
-  it("connects to nothing that is not in the far end's table", function()
+  it("connects only to targets in the far end's table", function()
     h.run(function()
       local near = h.sockets.free_port "tcp"
       local far = ends.far(s, "route-by-port.lua", nil, "far")

@@ -36,7 +36,7 @@ describe("the schedule example", function()
     return h.loop.now() - since
   end
 
-  it("slows a link that runs down for the night, and lets it go in the morning", function()
+  it("slows a running link down for the night, and speeds it up in the morning", function()
     h.run(function()
       local target = h.sockets.serve(function(conn)
         for seed = 1, 3 do
@@ -60,7 +60,7 @@ describe("the schedule example", function()
     end)
   end)
 
-  it("says nothing while the time of day stays", function()
+  it("logs nothing while the period does not change", function()
     h.run(function()
       local target = h.transfer.echo()
       for _, hour in ipairs { 7, 22 } do
@@ -76,7 +76,7 @@ describe("the schedule example", function()
     end)
   end)
 
-  it("knows at once when it is started at night", function()
+  it("applies the night rate at once when started at night", function()
     h.run(function()
       for _, hour in ipairs { 23, 0, 6 } do
         set_hour(hour)

@@ -10,7 +10,7 @@ local function wrong(settings)
 end
 
 describe("the settings of a link", function()
-  it("are today's kcptun's by default", function()
+  it("default to those of current kcptun", function()
     local client, server = link.defaults(true), link.defaults(false)
     assert.equal("it's a secrect", client.key)
     assert.equal("aes", client.crypt)
@@ -26,7 +26,7 @@ describe("the settings of a link", function()
     end
   end)
 
-  it("are in order by default", function() assert.is_true(link.check {}) end)
+  it("are valid by default", function() assert.is_true(link.check {}) end)
 
   it("follow a mode's name", function()
     assert.same({ 0, 40, 2, 1 }, link.mode("normal", "fast3"))
@@ -38,7 +38,7 @@ describe("the settings of a link", function()
 
   it("stay as they are with manual", function() assert.same({ 1, 10, 2, 1 }, link.mode("manual", "fast3")) end)
 
-  it("do not know other modes", function()
+  it("reject other modes", function()
     assert.is_nil(link.mode "fast4")
     assert.is_nil(link.mode "")
   end)

@@ -2,7 +2,7 @@
 local room = require "spec_link".room
 
 describe("the horizon", function()
-  it("is what the windows let go, and what follows within 10 ms", function()
+  it("is what the windows allow, plus 10 ms worth of data", function()
     -- 128 segments in 64 ms: 20 in 10 ms
     assert.equal(29992, room({ open = 10, srtt = 64000 }, 40000))
     assert.equal(8192, room({ open = 10, queued = 20, srtt = 64000 }, 8192))
@@ -14,20 +14,20 @@ describe("the horizon", function()
     assert.equal(2992, room({ open = 0, path = 0, rate = 1 }, 8192))
   end)
 
-  it("is what the rate lets go, if that is less", function()
+  it("is what the rate allows, if that is less", function()
     assert.equal(8192, room({ open = 100, path = 500, rate = 1 << 20 }, 8192))
     assert.equal(0, room({ open = 100, path = 500, rate = 1 << 20, queued = 9 }, 8192))
     assert.equal(0, room({ open = 100, path = 0, rate = 50000, queued = 2 }, 8192))
   end)
 
-  it("never goes beyond what KCP takes", function()
+  it("never exceeds what KCP accepts", function()
     assert.equal(1, room({ open = 100, space = 8 }, 0))
     assert.equal(0, room({ open = 100, space = 7 }, 0))
     assert.equal(0, room({ open = 100, space = 8 }, 1))
     assert.equal(1992, room({ open = 100, space = 2000, sndwnd = 4 }, 8192))
   end)
 
-  it("gives no small pieces of a frame while more room is to come", function()
+  it("gives no small pieces of a frame while more room is expected", function()
     assert.equal(0, room({ open = 100, space = 5000 }, 8192))
     assert.equal(4992, room({ open = 100, space = 5000, unacked = false }, 8192))
   end)

@@ -1,4 +1,4 @@
--- A peer that has the key (here: none, --crypt null) and breaks the protocol: its session ends with the reason in the log, and a neighbour goes on.
+-- A peer that has the key (here: none, --crypt null) and breaks the protocol: its session ends with the reason in the log, and a neighbour is unaffected.
 local h = require "harness"
 local uv = require "luv"
 
@@ -54,7 +54,7 @@ describe("a peer that has the key and sends", function()
       { push(0, "\xff\6\0\0sNaPpY\1\x0c\0\0" .. "\0\0\0\0" .. SYN) }, "ended: " },
   }
   for _, case in ipairs(cases) do
-    it(case[1] .. ": loses its session, with the reason in the log, and its neighbour goes on", function()
+    it(case[1] .. ": loses its session, with the reason in the log, and its neighbour is unaffected", function()
       h.run(function()
         local target = h.transfer.echo()
         local options = { crypt = "null", nocomp = case[2].nocomp }

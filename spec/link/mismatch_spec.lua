@@ -1,5 +1,5 @@
--- Ends of one make that were set differently: nothing may come through as noise, and the logs have to say what to look at,
--- in a few lines however long the client goes on.
+-- Two kts with different settings: no noise may reach the target, and the logs name the setting to check,
+-- in a few lines even if the client keeps trying.
 local h = require "harness"
 
 local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
@@ -39,7 +39,7 @@ local function mismatched(only, both)
   return client, server, target, conn
 end
 
---- The application is told by a reset, not by an end that looks like an answer's.
+--- The application sees a reset, not an end that looks like a complete answer.
 local function is_reset(conn, seconds)
   if not conn then return end -- the ends knew before it came
   local chunk, err = conn:recv(seconds)
@@ -124,19 +124,19 @@ describe("two kts that differ", function()
     end)
   end
 
-  -- what it is, how they differ
+  -- the title, and the settings that differ
   local noisy = {
     { "nocomp", { server = { nocomp = true } } },
     { "smuxver", { client = { smuxver = 1 } } },
     { "crypt", { client = { crypt = "xor" } } },
   }
   for _, case in ipairs(noisy) do
-    it("in " .. case[1] .. ": the server's log stays short while the client goes on", function()
+    it("in " .. case[1] .. ": the server's log stays short while the client keeps trying", function()
       h.run(function()
         local _, server, target, conn = mismatched(case[2])
         server:wait_for("a word of it", 10, function() return complaints(server) > 0 end)
         local before = server:counters().InBytes
-        -- As much of a nuisance as it takes for this to show something.
+        -- Enough connections for a log without limits to show.
         h.loop.eventually("the client to have gone on", 10, function()
           if conn then conn:send("hello again") end
           h.loop.sleep(0.1)

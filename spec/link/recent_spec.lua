@@ -4,7 +4,7 @@ local spec_recent = require "spec_recent"
 local S = 1000000
 
 describe("recent traffic", function()
-  it("is zero for a session that did nothing", function()
+  it("is zero for an idle session", function()
     assert.same({ 0, 0, 4 * S }, { spec_recent.new(5 * S):get(100 * S) })
   end)
 
@@ -16,7 +16,7 @@ describe("recent traffic", function()
     assert.same({ 300, 2, 2 * S }, { r:get(12 * S) })
   end)
 
-  it("forgets a burst after the window, whenever it is read", function()
+  it("forgets a burst after the window, no matter when it is read", function()
     local r = spec_recent.new(0)
     r:note(1000, 10, 60 * S)
     r:note(2000, 20, 60 * S + 100000) -- within the same step
@@ -28,7 +28,7 @@ describe("recent traffic", function()
     assert.same({ 500, 1, 4 * S }, { r:get(3600 * S) })
   end)
 
-  it("gives the rate of a steady flow to within a step, however long it lasts", function()
+  it("gives the rate of a steady flow to within a step, at any time", function()
     local r = spec_recent.new(0)
     local sum = 0
     for ms = 1, 30000 do

@@ -24,7 +24,7 @@ describe("an una that falls back", function()
     assert.same({ 0, 0 }, { e:restart().behind, e:restart().behind_since })
   end)
 
-  it("to anything else is only late, however many do, and a restarted peer is found behind them", function()
+  it("to any other value is only late, however often, and a restarted peer is still found", function()
     local e = sent(4)
     e:input(told(3), 10 * MS)
     for at = 20, 60, 10 do e:input(told(2), at * MS) end
@@ -42,7 +42,7 @@ describe("an una that falls back", function()
     assert.equal(0, e:restart().behind)
   end)
 
-  it("shows a restarted peer also when numbers are past the middle of their range", function()
+  it("shows a restarted peer even when numbers are past the middle of their range", function()
     local e = wire.engine { start_snd = 0x90000000 }
     e:write("x")
     e:flush(0)

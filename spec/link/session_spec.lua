@@ -21,7 +21,7 @@ describe("a link and an acceptor", function()
     return t
   end
 
-  -- Quick to find out that something is wrong; small buffers, so that they do get full.
+  -- Short timeouts; small buffers, so that they fill up.
   local function settings(more)
     return with({ key = "k", crypt = "salsa20", mode = "fast3", dead_us = 1 * S, keepalive_us = 10 * S, sockbuf = 1 << 20 }, more)
   end
@@ -154,10 +154,10 @@ describe("a link and an acceptor", function()
     end)
   end
 
-  it("hold a writer back whose reader stalls, within the buffers, and let it go on", function()
+  it("hold a writer back while its reader stalls, within the buffers, and release it afterwards", function()
     local server = accept { smux_buffer = 65536, stream_buffer = 65536, rcvwnd = 64, compress = false }
     local link = dial { sndwnd = 64, compress = false }
-    servers = {} -- nobody echoes
+    servers = {} -- no echo
     local stream = open(link)
     stream:write "x"
     local slow
@@ -183,7 +183,7 @@ describe("a link and an acceptor", function()
     assert.is_true(at > last)
   end)
 
-  it("end a direction, and let the other go on", function()
+  it("end one direction and keep the other open", function()
     local server = accept()
     servers = {}
     local stream, far = open(dial()), nil
@@ -201,7 +201,7 @@ describe("a link and an acceptor", function()
     await("the end", function() return stream:eof() end)
   end)
 
-  it("take sessions in rotation, and no more of them than they are told", function()
+  it("use sessions in rotation, up to the configured number", function()
     local server = accept()
     local link = dial { conn = 3 }
     local streams = {}
@@ -253,7 +253,7 @@ describe("a link and an acceptor", function()
       assert.truthy(link:log():find("expired: cutting 1 streams", 1, true))
     end) end
 
-    it("end one that nobody uses at once", function()
+    it("end an unused one at once", function()
       accept()
       local link = dial { expire_us = 50 * MS, scavenge_us = 60 * S }
       local old = open(link)
@@ -332,7 +332,7 @@ describe("a link and an acceptor", function()
     end)
   end)
 
-  describe("over a road that changes", function()
+  describe("over a path that changes", function()
     it("carry their streams on after the client's address has changed", function()
       local server = accept { dead_us = 5 * S }
       local relay = w:relay(port)
@@ -346,7 +346,7 @@ describe("a link and an acceptor", function()
       assert.equal("new", ask(open(link), "new"))
     end)
 
-    it("find a peer dead that has gone silent while it owed an answer", function()
+    it("give up on a peer that goes silent while it owes an answer", function()
       accept()
       local relay = w:relay(port)
       local link = dial { at = "127.0.0.1:" .. relay:port() }
@@ -362,7 +362,7 @@ describe("a link and an acceptor", function()
       assert.equal(1, link:counter "SessionsDead")
     end)
 
-    it("end a young stream of a peer that went silent, since it may have been heard: nothing is said twice", function()
+    it("end a young stream of a peer that went silent, since it may have been heard: no data is sent twice", function()
       accept()
       local relay = w:relay(port)
       local link = dial { at = "127.0.0.1:" .. relay:port() }
@@ -394,7 +394,7 @@ describe("a link and an acceptor", function()
   end)
 
   describe("with different keys", function()
-    it("exchange nothing: what comes is counted, not answered, and leaves nothing", function()
+    it("exchange nothing: packets are counted, not answered, and leave no state", function()
       local server = accept { key = "another" }
       local relay = w:relay(port)
       local link = dial { at = "127.0.0.1:" .. relay:port() }
@@ -409,7 +409,7 @@ describe("a link and an acceptor", function()
   end)
 
   describe("that disagree about tuncrypt", function()
-    it("say so to who opens, each time, when the link has it", function()
+    it("report it to each open, when the link has it", function()
       accept()
       local link = dial { tuncrypt = true }
       for _ = 1, 2 do
@@ -422,7 +422,7 @@ describe("a link and an acceptor", function()
       assert.equal(0, link:counter "StreamsOpened")
     end)
 
-    it("refuse the first stream and say so to the next, when the acceptor has it", function()
+    it("refuse the first stream and report it to the next, when the acceptor has it", function()
       local server = accept { tuncrypt = true }
       local link = dial()
       local stream = open(link)
@@ -473,7 +473,7 @@ describe("a link and an acceptor", function()
       assert.equal("an answer", stream:read())
     end)
 
-    it("cancel opens that wait, without a call", function()
+    it("cancel waiting opens, without a callback", function()
       local link = dial { at = "localhost:" .. port }
       local waiting = { link:open(), link:open() }
       link:close()
@@ -483,7 +483,7 @@ describe("a link and an acceptor", function()
       assert.equal(0, link:counter "ActiveOpens")
     end)
 
-    it("cancel opens that have their stream, without a call", function()
+    it("cancel opens that have their stream, without a callback", function()
       accept()
       local link = dial()
       ask(open(link), "x")
@@ -512,7 +512,7 @@ describe("a link and an acceptor", function()
   end)
 
   describe("when the acceptor is closed", function()
-    it("end the streams there with a reason, and hand no more out", function()
+    it("end its streams with a reason, and hand out no more", function()
       local server = accept()
       local link = dial()
       local stream = open(link)
@@ -528,7 +528,7 @@ describe("a link and an acceptor", function()
     end)
   end)
 
-  it("break a stream to which nobody listens, and a splice made later finds out", function()
+  it("break a stream without a listener, and a splice made later sees it", function()
     local server = accept()
     servers = {}
     local relay = w:relay(port)
@@ -593,7 +593,7 @@ describe("a link and an acceptor", function()
       assert.is_true(measured > rate * 0.7 and measured < rate * 1.2, ("%.0f bytes a second"):format(measured))
     end)
 
-    it("do not take a peer for dead whom they could not ask", function()
+    it("do not give up on a peer that they could not probe", function()
       accept { compress = false, datashard = 0 }
       local link = dial { ratelimit = 8000, compress = false, datashard = 0, dead_us = 1 * S }
       local stream = open(link)

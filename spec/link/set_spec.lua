@@ -1,4 +1,4 @@
--- A link whose settings change all the while as megabytes run through it, to a kt and to Debian's kcptun: not a byte is lost.
+-- A link whose settings keep changing as megabytes run through it, to a kt and to Debian's kcptun: no byte is lost.
 local h = require "harness"
 local scripts = require "harness.scripts"
 

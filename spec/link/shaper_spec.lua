@@ -19,7 +19,7 @@ describe("a shaper", function()
     await(function() return w:now() - start > ms * MS end)
   end
 
-  it("passes bytes, ends and breaks on as they are", function()
+  it("passes bytes, ends and breaks on unchanged", function()
     inner:feed("in")
     assert.equal("in", p:read())
     assert.equal(3, p:write("out"))
@@ -37,7 +37,7 @@ describe("a shaper", function()
     assert.equal("closed", inner:ended())
   end)
 
-  it("closes, resets and cuts what is inside likewise", function()
+  it("closes, resets and cuts the inner pipe in the same way", function()
     p:cut()
     assert.equal("cut reset", inner:ended())
     inner = w:fake()
@@ -46,7 +46,7 @@ describe("a shaper", function()
     assert.equal("reset canceled", inner:ended())
   end)
 
-  it("goes on with the figures of what is inside", function()
+  it("continues the figures of the inner pipe", function()
     inner:feed("12345")
     p:read()
     p:write("123")
@@ -69,7 +69,7 @@ describe("a shaper", function()
     around:close()
   end)
 
-  it("shows no more than its rate, and says when there is more", function()
+  it("reads no more than its rate, and signals when more is available", function()
     s:set { rate_in = 100000 }
     inner:feed(("x"):rep(1 << 20))
     local start, n = w:now(), 0
@@ -86,7 +86,7 @@ describe("a shaper", function()
     assert.is_true(events > 5 and events < 200, events) -- some 50 a second: it neither sleeps nor spins
   end)
 
-  it("takes no more than its rate, and says when it takes more", function()
+  it("accepts no more than its rate, and signals when it has room", function()
     s:set { rate_out = 100000 }
     local start, n, writable = w:now(), 0, 0
     assert.is_true(p:write(("x"):rep(50000)) < 50000)
@@ -116,7 +116,7 @@ describe("a shaper", function()
     assert.equal(1, (select(2, p:heard())))
   end)
 
-  it("goes on at once when the rate is lifted", function()
+  it("continues at once when the rate is lifted", function()
     s:set { rate_in = 1 }
     inner:feed(("x"):rep(100000))
     assert.equal(1024, #p:read())
@@ -151,7 +151,7 @@ describe("a shaper", function()
     assert.equal(98976, #p:read())
   end)
 
-  it("tells a listener that comes late why it broke", function()
+  it("tells a late listener why it broke", function()
     p:ignore()
     inner:break_off "dead"
     wait(10)
@@ -161,7 +161,7 @@ describe("a shaper", function()
     assert.equal("dead", splice:result()[3])
   end)
 
-  it("breaks when nothing moved for the idle limit, and resets what is inside", function()
+  it("breaks when nothing moved for the idle limit, and resets the inner pipe", function()
     s:set { idle_us = 100 * MS }
     local start, last, fed = w:now(), w:now(), 0
     await(function()
@@ -192,7 +192,7 @@ describe("a shaper", function()
     assert.equal("reset total", inner:ended())
   end)
 
-  it("ends a splice that has it, which says why", function()
+  it("ends a splice that uses it, which reports the reason", function()
     local other = w:fake()
     local splice = w:splice(p, other, { idle_us = 10000 * MS })
     wait(10)
@@ -202,7 +202,7 @@ describe("a shaper", function()
     assert.truthy(other:ended())
   end)
 
-  it("slows a splice that has it, and lets it go on", function()
+  it("slows a splice that uses it, and then releases it", function()
     local other = w:fake()
     w:splice(p, other)
     s:set { rate_in = 1 }
@@ -218,7 +218,7 @@ describe("a shaper", function()
     end)
   end)
 
-  it("is a link's stream only if what is inside is one", function()
+  it("is a link's stream only if its inner pipe is one", function()
     assert.equal("unsupported", p:set(0, 16))
     assert.is_nil(p:policy())
   end)

@@ -1,4 +1,4 @@
--- smux: the abort mark between two kts. A stream that is reset or cut ends with RST, never with what looks like an orderly end.
+-- smux: the abort mark between two kts. A stream that is reset or cut ends with RST, never with an apparently orderly end.
 local smux = require "spec_smux"
 local ends = require "smux_ends"
 
@@ -31,7 +31,7 @@ before_each(function() pool = smux.pool(64) end)
 after_each(function() collectgarbage() end)
 
 describe("an aborted smux stream", function()
-  it("breaks the other end as reset, which can ask for the code and the text", function()
+  it("breaks the other end as reset, with the code and the text", function()
     local c, e, s, t = pair()
     t:reset(REFUSED, "db:5432: connection refused")
     ends.exchange(c, e)
@@ -44,7 +44,7 @@ describe("an aborted smux stream", function()
     assert.same({ 0, 0, 0 }, { c.m:streams(), e.m:streams(), pool:in_use() })
   end)
 
-  it("gives the code's sentence where no text came along", function()
+  it("gives the code's sentence where no text was sent", function()
     local c, e, s, t = pair()
     t:reset()
     ends.exchange(c, e)
@@ -84,7 +84,7 @@ describe("an aborted smux stream", function()
     assert.equal(0, e.m:streams())
   end)
 
-  it("that was cut is ended by a heartbeat when the peer's reader stood still since the cut, or the heartbeat before", function()
+  it("that was cut is ended by a heartbeat when the peer's reader has stalled since the cut, or since the heartbeat before", function()
     local e, s = ends.serving(pool, { features = ends.ABORT })
     e:hear(HELLO, upd(3, 0, 0))
     e:said()
@@ -95,7 +95,7 @@ describe("an aborted smux stream", function()
     assert.same({ 0, 0 }, { e.m:streams(), pool:in_use() })
   end)
 
-  it("that was cut is given all the time that a slow reader needs", function()
+  it("that was cut gives a slow reader all the time it needs", function()
     local e, s = ends.serving(pool, { features = ends.ABORT })
     e:hear(HELLO, upd(3, 0, 1))
     e:said()
@@ -126,7 +126,7 @@ describe("an aborted smux stream", function()
     assert.same({ "HELLO 8", "NOP", "PSH 3 data", "RST 3 7 " }, e:said())
   end)
 
-  it("that was cut waits for ever for a kcptun's reader, to which the end would look like all there is", function()
+  it("that was cut waits without limit for a kcptun's reader, to which the end would look complete", function()
     local e, s = ends.serving(pool, { features = ends.ABORT })
     e:hear(upd(3, 0, 0))
     e:said()
@@ -140,7 +140,7 @@ describe("an aborted smux stream", function()
     assert.same({ "PSH 3 data", "FIN 3" }, e:said())
   end)
 
-  it("that was reset drops what was not sent, and overtakes nothing that was", function()
+  it("that was reset drops unsent data, and does not overtake sent data", function()
     local c, e, s, t = pair()
     t:write "sent"
     e.wire = (e:pump())
@@ -177,7 +177,7 @@ describe("an aborted smux stream", function()
     assert.is_false(s:eof())
   end)
 
-  it("is gone for those who listen only afterwards", function()
+  it("is gone for a listener that comes later", function()
     local c, e = pair()
     local late = c.m:open()
     ends.exchange(c, e)
@@ -206,14 +206,14 @@ describe("an aborted smux stream", function()
     assert.same({ "reset", "in clear" }, { s:why() })
   end)
 
-  it("refuses a stream that nobody accepts", function()
+  it("refuses a stream when the owner does not accept it", function()
     local c = kt_client { refuse = true }
     c:hear(HELLO, frame(2, SYN, 2))
     assert.same({ "HELLO 8", "RST 2 17 " }, c:said())
     assert.equal(0, c.m:streams())
   end)
 
-  it("never sends more text than fits, and splits no character", function()
+  it("truncates the text to what fits, without splitting a character", function()
     local e, s = ends.serving(pool, { features = ends.ABORT })
     e:hear(HELLO)
     e:said()
@@ -236,7 +236,7 @@ describe("an aborted smux stream", function()
   end)
 end)
 
-describe("a client that has not heard yet whether the server knows aborts", function()
+describe("a client that does not know yet whether the server supports aborts", function()
   local function waiting()
     local c = kt_client()
     local s = c:open()
@@ -247,21 +247,21 @@ describe("a client that has not heard yet whether the server knows aborts", func
     return c
   end
 
-  it("says RST once the hello is there", function()
+  it("sends RST once the hello arrives", function()
     local c = waiting()
     c:hear(HELLO)
     assert.same({ "RST 3 7 " }, c:said())
     assert.equal(0, c.m:streams())
   end)
 
-  it("says FIN once a hello came that lacks it", function()
+  it("sends FIN once a hello arrives without that feature", function()
     local c = waiting()
     c:hear(frame(2, NOP, ends.HELLO | ends.HALF_CLOSE))
     assert.same({ "FIN 3" }, c:said())
   end)
 
   for what, bytes in pairs { ["a window update"] = upd(3, 3, 100), data = frame(2, PSH, 3, "x"), ["an end"] = frame(2, FIN, 3) } do
-    it("says FIN to a peer from which " .. what .. " came before any hello: it is a kcptun", function()
+    it("sends FIN to a peer from which " .. what .. " came before any hello: it is a kcptun", function()
       local c = waiting()
       c:hear(bytes)
       assert.same({ "FIN 3" }, c:said())
@@ -269,7 +269,7 @@ describe("a client that has not heard yet whether the server knows aborts", func
     end)
   end
 
-  it("says FIN with the second heartbeat after the peer got its own hello at the latest", function()
+  it("sends FIN at the second heartbeat after the peer got its own hello at the latest", function()
     local c = waiting()
     for _ = 1, 3 do -- the peer was never heard: nothing is known of it
       c.m:heartbeat()
@@ -292,7 +292,7 @@ describe("a client that has not heard yet whether the server knows aborts", func
     assert.same({ "RST 3 7 " }, c:said())
   end)
 
-  it("says FIN when its session ends", function()
+  it("sends FIN when its session ends", function()
     local c = waiting()
     c.m:presume_foreign()
     assert.same({ "FIN 3" }, c:said())
@@ -329,7 +329,7 @@ describe("a peer that does not know aborts", function()
     end)
   end
 
-  it("breaks the session when it sends one all the same", function()
+  it("breaks the session when it sends one", function()
     local e = ends.serving(pool, { features = ends.ABORT })
     local _, code, text = e.m:input(rst(3, 7))
     assert.same({ "protocol", "unknown smux command 5" }, { code, text })
@@ -344,7 +344,7 @@ describe("a hostile RST", function()
     return e, s, bytes and e.m:input(bytes)
   end
 
-  it("of no length, or of more than it may have, breaks the session", function()
+  it("with length 0 or above the maximum breaks the session", function()
     for _, len in ipairs { 0, 129, 65535 } do
       local e = hit()
       local took, code, text = e.m:input(string.pack("<BBI2I4", 2, ends.RST, len, 3))
@@ -353,14 +353,14 @@ describe("a hostile RST", function()
     end
   end)
 
-  it("for a stream that nobody knows is dropped, body and all", function()
+  it("for an unknown stream is dropped with its body", function()
     local e, s = hit()
     e:hear(rst(99, 7, ("x"):rep(127)), frame(2, PSH, 3, "mine"))
     assert.equal("mine", s:read())
     assert.equal(1, e.m:streams())
   end)
 
-  it("comes in any pieces", function()
+  it("may arrive in pieces of any size", function()
     local e, s = hit()
     local bytes = frame(2, PSH, 3, "data") .. rst(3, 8, ("y"):rep(127))
     for i = 1, #bytes do e:hear(bytes:sub(i, i)) end
@@ -368,7 +368,7 @@ describe("a hostile RST", function()
     assert.same({ "refused", ("y"):rep(127) }, { s:why() })
   end)
 
-  it("with a code that this kt does not have counts as reset, and control characters are not passed on", function()
+  it("with an unknown code counts as reset, and control characters are not passed on", function()
     for _, code in ipairs { 0, 200, 255 } do
       local e, s = hit()
       e:hear(rst(3, code, "a\27[2Jb\0c"))
@@ -397,7 +397,7 @@ describe("a hostile RST", function()
     assert.equal(0, pool:in_use())
   end)
 
-  it("still breaks the stream when there is no memory for its text", function()
+  it("still breaks the stream when its text does not fit in memory", function()
     local e, s = hit()
     pool:fail_after(0)
     e:hear(rst(3, 8, "a text"))

@@ -43,7 +43,7 @@ describe("smux window updates", function()
     assert.same({}, e:said())
   end)
 
-  it("say the count mod 2^32", function()
+  it("carry the count mod 2^32", function()
     local e, s = serving()
     s:counters(0, 0xfffffffe)
     e:hear(frame(2, PSH, 3, "hello"))
@@ -77,7 +77,7 @@ describe("a smux stream's sending", function()
     assert.equal(262144, write_all(e, s))
   end)
 
-  it("goes on as far as an update lets it", function()
+  it("continues as far as an update allows", function()
     local e, s = serving()
     write_all(e, s)
     e:hear(upd(3, 262144, 100000))
@@ -88,7 +88,7 @@ describe("a smux stream's sending", function()
     assert.equal(0, write_all(e, s))
   end)
 
-  it("has no bounds in version 1", function()
+  it("is unbounded in version 1", function()
     local e, s = serving { version = 1 }
     for _ = 1, 10 do
       assert.equal(65536, s:write(("x"):rep(65536)))
@@ -117,7 +117,7 @@ describe("a smux stream's sending", function()
     assert.same({ "FIN 3" }, e:said())
   end)
 
-  it("is held up by nobody else's window", function()
+  it("is not held up by another stream's window", function()
     local e = server()
     e:hear(frame(2, SYN, 3), frame(2, SYN, 5), upd(3, 0, 0))
     e.accepted[1]:write "held"
@@ -127,7 +127,7 @@ describe("a smux stream's sending", function()
 end)
 
 describe("smux back-pressure", function()
-  it("takes no more than the session's buffer, and goes on after a read", function()
+  it("accepts no more than the session's buffer, and continues after a read", function()
     local e, s = serving { version = 1, session_buffer = 100 }
     local bytes = frame(1, PSH, 3, ("a"):rep(150)) .. frame(1, PSH, 3, "b")
     local took = e.m:input(bytes)
@@ -157,7 +157,7 @@ describe("smux back-pressure", function()
     assert.equal(0, e.m:buffered())
   end)
 
-  it("takes so many frames of work in a batch, of which a SYN counts as 16", function()
+  it("limits the frames handled in a batch, with a SYN counted as 16", function()
     local e = serving { version = 1 }
     local bytes = frame(1, NOP, 0):rep(3) .. frame(1, SYN, 5) .. frame(1, SYN, 7)
     e.m:budget(19)
@@ -170,14 +170,14 @@ describe("smux back-pressure", function()
     assert.equal(0, e.resumes)
   end)
 
-  it("lets the body of a frame pass that has begun, whatever is left of a batch's work", function()
+  it("finishes the body of a frame that has begun, even past the batch's limit", function()
     local e, s = serving()
     e.m:budget(1)
     assert.equal(13, e.m:input(frame(2, PSH, 3, "hello") .. frame(2, PSH, 3, "more")))
     assert.equal("hello", s:read())
   end)
 
-  it("lets pass what is not payload", function()
+  it("does not stop frames without payload", function()
     local e, s = serving { session_buffer = 10 }
     e:hear(frame(2, PSH, 3, ("a"):rep(10)))
     e:hear(frame(2, SYN, 5), frame(2, NOP, 0), upd(3, 0, 5), frame(2, FIN, 3))
@@ -198,7 +198,7 @@ describe("smux back-pressure", function()
     assert.equal("hello", s:read())
   end)
 
-  it("tells a writer that got no memory to try again", function()
+  it("wakes a writer that got no memory", function()
     local e, s = serving()
     pool:fail_after(0)
     assert.equal(0, s:write "hello")
@@ -210,7 +210,7 @@ describe("smux back-pressure", function()
     assert.same({ "PSH 3 hello" }, e:said())
   end)
 
-  it("does not let small frames hold more than a block a stream", function()
+  it("holds at most one block per stream for small frames", function()
     local e = serving()
     for _ = 1, 500 do e:hear(frame(2, PSH, 3, "x")) end
     assert.equal(1, pool:in_use())
@@ -221,7 +221,7 @@ describe("smux hello", function()
   local both = { features = ends.HALF_CLOSE }
   local function copy(t) return { features = t.features } end
 
-  it("goes before a client's first frame, and once", function()
+  it("precedes a client's first frame, once", function()
     local c = client(copy(both))
     assert.same({}, c:said())
     c:open()
@@ -231,13 +231,13 @@ describe("smux hello", function()
     assert.same({ "NOP", "SYN 5" }, c:said())
   end)
 
-  it("goes before a client's first keepalive", function()
+  it("precedes a client's first keepalive", function()
     local c = client(copy(both))
     c.m:keepalive()
     assert.same({ "HELLO 1", "NOP" }, c:said())
   end)
 
-  it("is answered by a server, which never says it first", function()
+  it("is answered by a server, which never sends it first", function()
     local e = server { features = 3 }
     e.m:keepalive()
     assert.same({ "NOP" }, e:said())
@@ -251,7 +251,7 @@ describe("smux hello", function()
     assert.same({}, e:heard())
   end)
 
-  it("is never said by an end without features", function()
+  it("is never sent by an end without features", function()
     local e = server()
     e:hear(HELLO)
     assert.same({}, e:said())
@@ -318,7 +318,7 @@ describe("smux half-close", function()
     assert.same({ "FIN 3" }, e:said())
   end)
 
-  it("is held back from a peer that said no hello until close", function()
+  it("is held back until close for a peer that sent no hello", function()
     local c = client { features = 1 }
     local s = c:open()
     s:write "abc"
@@ -339,7 +339,7 @@ describe("smux half-close", function()
     assert.same({ "PSH 3 " }, c:said())
   end)
 
-  it("is not said to a peer whose hello lacks it", function()
+  it("is not sent to a peer whose hello lacks it", function()
     local c = client { features = 1 }
     local s = c:open()
     s:shutdown()
@@ -348,14 +348,14 @@ describe("smux half-close", function()
     assert.same({}, c:said())
   end)
 
-  it("is not believed of a peer that said no hello", function()
+  it("is not accepted from a peer that sent no hello", function()
     local e, s = serving { features = 1 }
     e:hear(frame(2, PSH, 3, ""), frame(2, PSH, 3, "hello"))
     assert.equal("hello", s:read())
     assert.is_false(s:eof())
   end)
 
-  it("lets nothing of that direction in any more", function()
+  it("accepts no more data of that direction", function()
     local e, s = serving { features = 1 }
     e:hear(HELLO, frame(2, PSH, 3, "a"), frame(2, PSH, 3, ""), frame(2, PSH, 3, "b"))
     assert.equal("a", s:read())

@@ -17,7 +17,7 @@ local function syns(from, n)
 end
 
 describe("smux streams beyond max_streams", function()
-  it("are refused with FIN, and those that are open go on", function()
+  it("are refused with FIN, and open ones are unaffected", function()
     local e = ends.new(pool, { max_streams = 2 })
     e:hear(syns(3, 3), frame(2, PSH, 7, "lost"), frame(2, PSH, 3, "hello"))
     assert.equal(2, #e.accepted)
@@ -34,7 +34,7 @@ describe("smux streams beyond max_streams", function()
     assert.matches("^RST 5", words[2])
   end)
 
-  it("are taken again once there is room", function()
+  it("are accepted again once there is room", function()
     local e = ends.new(pool, { max_streams = 1 })
     e:hear(syns(3, 2))
     e.accepted[1]:close()
@@ -43,7 +43,7 @@ describe("smux streams beyond max_streams", function()
     assert.equal(2, #e.accepted)
   end)
 
-  it("cost a peer that does not listen no more than a few kilobytes, whatever it opens", function()
+  it("cost no more than a few kilobytes for a peer that ignores refusals", function()
     local e = ends.new(pool, { max_streams = 1, room = function() return 0 end })
     for i = 0, 99 do e:hear(syns(3 + 2000 * i, 1000)) end
     assert.equal(1, e.m:streams())

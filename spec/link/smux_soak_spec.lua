@@ -88,7 +88,7 @@ function Side:step()
   return true
 end
 
---- Whether what arrived is what must have arrived; true if there is a must.
+--- Whether the bytes that arrived are the expected ones; true if any are certain to arrive.
 function Side:check()
   local other = self.other
   if self.mode ~= "stay" or other.mode == "reset" then return false end
@@ -100,7 +100,7 @@ end
 local function modes(half_close)
   local all = { "stay", "close", "reset" }
   local a, b = all[random(3)], all[random(3)]
-  -- without half-close two ends that both wait for the other's end would wait for ever
+  -- without half-close, two ends that both wait for the other's end would wait forever
   if a == "stay" and b == "stay" and not half_close then b = "close" end
   return a, b
 end

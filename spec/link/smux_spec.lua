@@ -1,4 +1,4 @@
--- smux: frames, turns, errors (what it should do: runtime/link/kcptun/smux.h).
+-- smux: frames, turns, errors (specified in runtime/link/kcptun/smux.h).
 local smux = require "spec_smux"
 local ends = require "smux_ends"
 
@@ -118,7 +118,7 @@ describe("smux on the wire", function()
 end)
 
 describe("smux turns", function()
-  it("go frame by frame", function()
+  it("alternate frame by frame", function()
     local c = client { frame_size = 4 }
     local a, b, d = c:open(), c:open(), c:open()
     a:write "aaaaaaaaaaaa"
@@ -165,7 +165,7 @@ describe("smux turns", function()
     assert.same({ "SYN 3", "SYN 5", "PSH 3 aaaa", "PSH 5 bbbb", "PSH 3 aa", "PSH 5 bb", "FIN 3" }, c:said())
   end)
 
-  it("put an abrupt FIN before other streams' data and leave the rest unsaid", function()
+  it("put an abrupt FIN before other streams' data and drop the rest", function()
     local c = client()
     local a, b = c:open(), c:open()
     c:said()
@@ -175,7 +175,7 @@ describe("smux turns", function()
     assert.same({ "FIN 3", "PSH 5 bbbb" }, c:said())
   end)
 
-  it("leave no trace of a stream that was reset before its SYN left", function()
+  it("send nothing for a stream that was reset before its SYN left", function()
     local c = client()
     local s = c:open()
     s:write "x"

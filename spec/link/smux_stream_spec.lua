@@ -15,7 +15,7 @@ before_each(function() pool = smux.pool(1024) end)
 after_each(function() collectgarbage() end)
 
 describe("smux streams", function()
-  it("tell of arrivals once a batch, and not of what was left there", function()
+  it("report arrivals once a batch, and no old data", function()
     local e, s = serving()
     e.m:input(frame(2, PSH, 3, "a") .. frame(2, PSH, 3, "b"))
     assert.same({}, e:heard())
@@ -27,7 +27,7 @@ describe("smux streams", function()
     assert.equal("ab", s:read())
   end)
 
-  it("keep what arrives before anyone listens", function()
+  it("keep data that arrives before a listener is set", function()
     local e = server()
     e.on_accept = function() end
     e:hear(frame(2, SYN, 3), frame(2, PSH, 3, "early"))
@@ -36,14 +36,14 @@ describe("smux streams", function()
     assert.equal("early", e.accepted[1]:read())
   end)
 
-  it("take a second SYN for a live id as nothing", function()
+  it("ignore a second SYN for a live id", function()
     local e = serving()
     e:hear(frame(2, SYN, 3))
     assert.same({}, e:heard())
     assert.equal(1, e.m:streams())
   end)
 
-  it("that nobody knows have their frames dropped", function()
+  it("that are unknown have their frames dropped", function()
     local e, s = serving()
     e:hear(frame(2, PSH, 99, ("x"):rep(3000)), frame(2, FIN, 99), upd(99, 7, 7), frame(2, PSH, 3, "mine"))
     assert.equal("mine", s:read())
@@ -51,7 +51,7 @@ describe("smux streams", function()
     assert.equal(1, e.m:streams())
   end)
 
-  it("are refused with FIN where nobody accepts", function()
+  it("are refused with FIN without an accept callback", function()
     local c = client { refuse = true }
     c:hear(frame(2, SYN, 2), frame(2, PSH, 2, "hello"))
     assert.same({ "FIN 2" }, c:said())
@@ -59,7 +59,7 @@ describe("smux streams", function()
     assert.equal(0, c.m:buffered())
   end)
 
-  it("take no more than their send buffer and say when there is room", function()
+  it("accept no more than their send buffer and signal when there is room", function()
     local full = true
     local c = client { room = function(want) return full and 0 or math.max(want, 1) end }
     local s = c:open()
@@ -93,7 +93,7 @@ describe("smux streams", function()
     assert.equal(0, e.m:streams())
   end)
 
-  it("confess what the peer's FIN made undeliverable, once all was read", function()
+  it("report data made undeliverable by the peer's FIN, once all was read", function()
     local e, s = serving { room = function(want) return want == 0 and 1 or 0 end }
     s:write "too late"
     e:hear(frame(2, PSH, 3, "last"), frame(2, FIN, 3))
@@ -115,7 +115,7 @@ describe("smux streams", function()
     assert.equal(0, pool:in_use())
   end)
 
-  it("drop what comes after close, charged to nobody", function()
+  it("drop data that comes after close, without charging the session", function()
     local e, s = serving()
     s:close()
     assert.same({ "FIN 3" }, e:said())
@@ -125,7 +125,7 @@ describe("smux streams", function()
     assert.same({}, e:heard())
   end)
 
-  it("give back what was not read when they are closed", function()
+  it("release unread data when they are closed", function()
     local e, s = serving()
     e:hear(frame(2, PSH, 3, ("x"):rep(5000)))
     assert.equal(5000, e.m:buffered())
@@ -134,7 +134,7 @@ describe("smux streams", function()
     assert.equal(0, pool:in_use())
   end)
 
-  it("credit what they drop while closing, so that the peer can go on", function()
+  it("credit data dropped while closing, so that the peer can continue", function()
     local e, s = serving { stream_buffer = 1000 }
     e:hear(upd(3, 0, 0))
     s:write "stuck"
@@ -258,7 +258,7 @@ describe("smux callbacks", function()
     end)
   end
 
-  it("may free the smux from accept, with streams nobody has seen yet", function()
+  it("may free the smux from accept, with streams not handed out yet", function()
     local e = server()
     e.on_accept = function() e.m:free() end
     e.m:input(frame(2, SYN, 3) .. frame(2, SYN, 5) .. frame(2, PSH, 5, "x"))
@@ -270,7 +270,7 @@ describe("smux callbacks", function()
 end)
 
 describe("a smux that is freed", function()
-  it("breaks its streams with the code, but leaves them what had arrived", function()
+  it("breaks its streams with the code, but keeps the data that had arrived", function()
     local e, s = serving()
     e:hear(frame(2, PSH, 3, "keep"))
     e:heard()
@@ -283,14 +283,14 @@ describe("a smux that is freed", function()
     assert.equal(0, pool:in_use())
   end)
 
-  it("tells of arrivals before it tells of the end", function()
+  it("reports arrivals before the end", function()
     local e = serving()
     e.m:input(frame(2, PSH, 3, "keep"))
     e.m:free()
     assert.same({ "readable 3", "closed 3 dead" }, e:heard())
   end)
 
-  it("says nothing to streams that the peer had ended", function()
+  it("makes no callback to streams that the peer had ended", function()
     local e, s = serving()
     e:hear(frame(2, PSH, 3, "all"), frame(2, FIN, 3))
     e:heard()
@@ -300,7 +300,7 @@ describe("a smux that is freed", function()
     assert.is_true(s:eof())
   end)
 
-  it("shows itself by gone to who listens too late", function()
+  it("appears as gone to a late listener", function()
     local e = server()
     e.on_accept = function() end
     e:hear(frame(2, SYN, 3))
@@ -310,7 +310,7 @@ describe("a smux that is freed", function()
     assert.is_true(s:gone())
   end)
 
-  it("drops what streams had to send, closed ones included", function()
+  it("drops unsent data of all streams, closed ones included", function()
     local c = client { room = function() return 0 end }
     local a, b = c:open(), c:open()
     a:write(("x"):rep(9000))

@@ -1,4 +1,4 @@
--- smux: what windows grant while streams are not read, and what happens to a stream that is in the way.
+-- smux: window grants while streams are not read, and the fate of a stream that blocks others.
 local smux = require "spec_smux"
 local ends = require "smux_ends"
 
@@ -31,7 +31,7 @@ function Peer:listen()
   return self
 end
 
---- Sends n bytes of the stream, or what its windows allow; in what is taken of them.
+--- Sends n bytes of the stream, or as many as its windows allow; returns the number sent.
 function Peer:send(id, n)
   local room = (self.far[id] or INITIAL) - (self.sent[id] or 0)
   n = math.min(n or room, room)
@@ -47,7 +47,7 @@ function Peer:send(id, n)
   return n
 end
 
---- A client with so many streams open, of which each has proved to be read.
+--- A client with n streams open, each of which has been read before.
 local function reading(n)
   local e = ends.client(pool)
   local p, streams = peer(e), {}
@@ -64,7 +64,7 @@ local function reading(n)
 end
 
 describe("smux windows", function()
-  it("are whole for one stream that is read, and for two", function()
+  it("are full-sized for one stream that is read, and for two", function()
     for _, n in ipairs { 1, 2 } do
       local _, p, streams = reading(n)
       for _, s in ipairs(streams) do assert.equal(STREAM, p.last[s:id()]) end
@@ -72,7 +72,7 @@ describe("smux windows", function()
   end)
 
   for _, n in ipairs { 3, 30, 300 } do
-    it(("leave room for another stream when %d peers send all that they were granted and nobody reads it"):format(n), function()
+    it(("leave room for another stream when %d peers send everything they were granted and no one reads it"):format(n), function()
       local e, p, streams = reading(n)
       for _ = 1, 4 do
         for _, s in ipairs(streams) do p:send(s:id()) end
@@ -108,7 +108,7 @@ describe("smux windows", function()
     assert.is_true(p.last[s:id()] > BUFFER // 7)
   end)
 
-  it("are taken back from a stream with unread bytes, without a read, and given again when it is read", function()
+  it("shrink for a stream with unread bytes, without a read, and grow again when it is read", function()
     local e, p, streams = reading(3)
     for _ = 1, 10 do
       for _, s in ipairs(streams) do p:send(s:id(), 90000) end
@@ -174,7 +174,7 @@ describe("smux windows", function()
 end)
 
 describe("a smux stream whose peer sends beyond every window", function()
-  it("is cut, and the others go on", function()
+  it("is cut, and the others are unaffected", function()
     local e = ends.new(pool, {})
     e:hear(frame(2, SYN, 3), frame(2, SYN, 5))
     e:heard()
@@ -188,7 +188,7 @@ describe("a smux stream whose peer sends beyond every window", function()
     assert.same({ "UPD 5 5/2097152", "FIN 3" }, e:said())
   end)
 
-  it("is not cut for bytes that were under way when its window shrank", function()
+  it("is not cut for bytes that were in flight when its window shrank", function()
     local _, p, streams = reading(3)
     for _, s in ipairs(streams) do p:send(s:id(), 900000) end
     p:listen()
@@ -208,7 +208,7 @@ describe("smux 1, where nothing holds a single stream back", function()
     return e, waits:sub(e.m:input(waits) + 1)
   end
 
-  it("cuts the streams that nobody has read while the buffer was full, and goes on", function()
+  it("cuts the streams that were not read while the buffer was full, and continues", function()
     local e, waits = full()
     e.m:watch()
     e.accepted[2]:read(1)
@@ -232,7 +232,7 @@ describe("smux 1, where nothing holds a single stream back", function()
     assert.same({ "cut 3 599 limit", "readable 5", "closed 3 limit" }, e:heard())
   end)
 
-  it("tells the reader of a stream that was cut, even after the peer's FIN, that it is not whole", function()
+  it("tells the reader of a cut stream, even after the peer's FIN, that it is incomplete", function()
     local e = ends.new(pool, { version = 1, session_buffer = 1000 })
     e:hear(frame(1, SYN, 3), frame(1, PSH, 3, ("x"):rep(1000)), frame(1, FIN, 3), frame(1, SYN, 5))
     e:heard()

@@ -1,4 +1,4 @@
--- smux: young streams, which can be moved to another session as long as nobody is known to have seen them.
+-- smux: young streams, which can be moved to another session until the peer is known to have seen them.
 local smux = require "spec_smux"
 local ends = require "smux_ends"
 
@@ -204,7 +204,7 @@ describe("moving young smux streams", function()
     assert.equal(1, from.m:streams())
   end)
 
-  it("takes events that were due along", function()
+  it("keeps events that were due", function()
     local from, to = client(), client()
     local s = from:open()
     pool:fail_after(0)

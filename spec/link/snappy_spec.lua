@@ -67,7 +67,7 @@ local function refused(wire, pattern)
     local got, reason = decode(d, wire, piece)
     assert.is_nil(got)
     assert.matches(pattern, reason)
-    -- and dead it stays
+    -- and stays dead
     local used, code = d:feed(IDENTIFIER)
     assert.same({0, "protocol"}, {used, code})
     assert.equal("", d:take())
@@ -103,7 +103,7 @@ describe("the snappy decoder", function()
       hex(decode(snappy.decoder(), IDENTIFIER .. unhex "01110000945cf694020205000300000068656c6c6f")))
   end)
 
-  it("takes no more input while decoded bytes wait", function()
+  it("accepts no more input while decoded bytes wait", function()
     local d = snappy.decoder()
     local wire = IDENTIFIER .. stored "first" .. stored "second"
     local used = d:feed(wire)
@@ -260,7 +260,7 @@ describe("the snappy encoder", function()
     assert.equal(stored(little), e:encode(little))
   end)
 
-  it("adds no more than it says to a write that does not compress", function()
+  it("adds no more than its documented overhead to a write that does not compress", function()
     local rng = generator(3)
     for _, n in ipairs {1, 16, 17, 65535, 65536, 65537, 131072} do
       local wire = snappy.encoder():encode(noise(rng, n))
@@ -268,7 +268,7 @@ describe("the snappy encoder", function()
     end
   end)
 
-  it("finds out in time that a stream has begun to compress again", function()
+  it("notices in time that a stream has begun to compress again", function()
     local rng = generator(4)
     local e = snappy.encoder()
     for _ = 1, 100 do e:encode(noise(rng, 500)) end
@@ -280,7 +280,7 @@ describe("the snappy encoder", function()
     for _ = 1, 20 do assert.equal(0, e:encode(("x"):rep(500)):byte(1)) end
   end)
 
-  it("writes what our decoder reads, for any sizes and split anywhere", function()
+  it("writes streams that our decoder reads, for any sizes and split anywhere", function()
     for seed = 1, 3 do
       local rng = generator(seed)
       local e, d = snappy.encoder(), snappy.decoder()

@@ -45,7 +45,7 @@ describe("the memory of session starts", function()
     for i = 1, 1000 do assert.is_true(s:seen(i, 0)) end
   end)
 
-  it("remembers at least one generation, in at most 8 MiB however many starts there are", function()
+  it("remembers at least one generation, in at most 8 MiB for any number of starts", function()
     local s, n = starts.new(), 3 * starts.GENERATION
     for i = 1, n do s:add(i, 0) end
     for i = n - starts.GENERATION + 1, n do

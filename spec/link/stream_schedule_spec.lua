@@ -1,4 +1,4 @@
--- Whose data is next (runtime/link/common/stream_schedule.h), seen through smux. All shares are counted in bytes.
+-- Scheduling of streams (runtime/link/common/stream_schedule.h), seen through smux. All shares are counted in bytes.
 local smux = require "spec_smux"
 local ends = require "smux_ends"
 
@@ -8,7 +8,7 @@ local pool
 before_each(function() pool = smux.pool(4112) end)
 after_each(function() collectgarbage() end)
 
---- A client whose transport takes as many bytes (headers too) as it was granted; grant returns the PSH frames.
+--- A client whose transport accepts exactly the bytes it was granted, headers included; grant returns the PSH frames.
 local function client()
   local c, left, seen
   c = ends.client(pool, {
@@ -70,7 +70,7 @@ describe("smux weights", function()
       local sums = share(c, s, 8 << 20, 30000)
       local want = pair[1] / (pair[1] + pair[2])
       local got = (sums[s[1]:id()] or 0) / ((sums[s[1]:id()] or 0) + sums[s[2]:id()])
-      assert.is_true(math.abs(got - want) < 0.06 * want + 0.002, ("%f, wanted %f"):format(got, want))
+      assert.is_true(math.abs(got - want) < 0.06 * want + 0.002, ("expected %f, got %f"):format(want, got))
     end)
   end
 
@@ -122,7 +122,7 @@ describe("smux priorities", function()
     assert.same(want, ids)
   end)
 
-  it("take hold of a stream that waits already", function()
+  it("apply to a stream that waits already", function()
     local c = client()
     local s = opened(c, 2)
     fill(s[1])
@@ -149,7 +149,7 @@ describe("smux priorities", function()
     end
   end)
 
-  it("go along with a young stream that moves to another session", function()
+  it("follow a young stream to another session", function()
     local a, b = client(), client()
     local first = b:open()
     fill(first)
@@ -162,7 +162,7 @@ describe("smux priorities", function()
     assert.same({ id = s:id(), n = 5 }, b.grant(10000)[1])
   end)
 
-  it("are 3 unless set, with weight 16; out of range they are refused", function()
+  it("default to 3, with weight 16; values out of range are refused", function()
     local c = client()
     local s = c:open()
     assert.same({ 3, 16 }, { (s:facts()), (select(2, s:facts())) })
@@ -204,7 +204,7 @@ describe("smux turns", function()
   end)
 end)
 
-describe("smux streams that are opened without end", function()
+describe("smux streams that are opened endlessly", function()
   it("leave one frame in sixteen to the data of others", function()
     local c = client()
     local s = opened(c, 1)[1]
@@ -220,7 +220,7 @@ describe("smux streams that are opened without end", function()
 end)
 
 describe("a smux stream's facts", function()
-  it("are what it holds and what the transport knows", function()
+  it("show its buffers and what the transport knows", function()
     local c = client()
     local s = opened(c, 1)[1]
     s:write(("x"):rep(5000))
@@ -230,7 +230,7 @@ describe("a smux stream's facts", function()
     assert.equal(0, (select(3, s:facts())))
   end)
 
-  it("are still there when the session has ended", function()
+  it("remain available when the session has ended", function()
     local c = client()
     local s = opened(c, 1)[1]
     s:set(2, 9)

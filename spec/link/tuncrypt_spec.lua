@@ -1,4 +1,4 @@
--- tuncrypt: a pipe around a pipe. The inner pipes are fakes; the spec carries the sealed bytes between them, as it likes.
+-- tuncrypt: a pipe around a pipe. The inner pipes are fakes; the spec carries the sealed bytes between them.
 local link = require "spec_link"
 
 local PASS = ("k"):rep(32)
@@ -31,7 +31,7 @@ describe("tuncrypt", function()
     return wire
   end
 
-  it("gives back what was written, whatever the pieces on the way", function()
+  it("delivers what was written, for any pieces on the way", function()
     for _, n in ipairs { 1, 2, 17, 24, 41, 1000 } do
       assert.equal(11, a:write("hello there"))
       assert.equal(300, a:write(("z"):rep(300)))
@@ -66,14 +66,14 @@ describe("tuncrypt", function()
     assert.is_nil(wire:find("attack", 1, true))
   end)
 
-  it("tells its user when something has come", function()
+  it("tells its user when data has arrived", function()
     a:write("x")
     local before = b:heard()
     carry()
     assert.equal(before + 1, (b:heard()))
   end)
 
-  it("takes no more than one message ahead of a full inner pipe, and goes on when there is room", function()
+  it("accepts no more than one message ahead of a full inner pipe, and continues when there is room", function()
     inner_a = w:fake(100)
     a = w:tuncrypt(inner_a, PASS, true)
     local text = ("0123456789abcdef"):rep(4096)
@@ -101,7 +101,7 @@ describe("tuncrypt", function()
     assert.is_true(inner_b:waiting() >= 3 * 16384)
   end)
 
-  it("carries the end of a direction, and the other one goes on", function()
+  it("carries the end of a direction, and keeps the other open", function()
     a:write("request")
     a:shutdown()
     assert.is_true(inner_a:shut())
@@ -136,7 +136,7 @@ describe("tuncrypt", function()
     assert.is_true(a:gone())
   end)
 
-  describe("breaks, and says so,", function()
+  describe("breaks with an error", function()
     local function broken(code)
       await(function() return b:closed() end)
       assert.equal(code, b:closed())
@@ -185,7 +185,7 @@ describe("tuncrypt", function()
       end
     end)
 
-    it("when the key is another", function()
+    it("when the key differs", function()
       inner_b = w:fake()
       b = w:tuncrypt(inner_b, ("l"):rep(32), false)
       a:write("x")
@@ -194,7 +194,7 @@ describe("tuncrypt", function()
       broken "auth"
     end)
 
-    it("when its own words come back", function()
+    it("when its own bytes come back", function()
       b:write("x")
       inner_b:feed(inner_b:take())
       assert.equal("", b:read())
@@ -288,7 +288,7 @@ describe("tuncrypt", function()
       assert.equal("closed", inner_a:ended())
     end)
 
-    it("raises nothing any more", function()
+    it("makes no more callbacks", function()
       local before = { a:heard() }
       a:close()
       settle()

@@ -1,4 +1,4 @@
--- A real TCP peer that vanishes without a word: in a network namespace whose loopback goes down while a conn over it is open. What was
+-- A real TCP peer that vanishes silently: in a network namespace whose loopback goes down while a conn over it is open. What was
 -- sent last is in flight, or waits for the peer's window to open.
 local KT = assert(os.getenv "KT_BIN")
 

@@ -9,12 +9,12 @@ local pairings = {
   { client = "kcptun", server = "kt" },
 }
 
--- Seconds to wait for bytes over a bad road. When a machine stands still for some seconds, kcptun measures a round trip of as
+-- Seconds to wait for bytes over a bad path. When a machine stalls for some seconds, kcptun measures a round trip of as
 -- many and waits that long before it sends again what is lost after that: two kcptuns waited over 20 s in one of 174 exchanges
 -- that were stopped for 4 to 12 s. spec/sim/sparse_spec.lua shows that kt does not wait that long.
 local PATIENCE = 60
 
---- Runs one exchange between the pairing's ends, both with `both`, and with what `only` says of each.
+--- Runs one exchange between the pairing's ends, both with the options `both`, plus those in `only` for each.
 local function carries(pairing, both, only)
   only = only or {}
   only.client, only.server = only.client or {}, only.server or {}

@@ -1,5 +1,5 @@
--- kt beside Debian's kcptun when one of them goes away, or one side of a connection does: what an end that knows neither
--- restarts nor half-close can still be given.
+-- kt beside Debian's kcptun when one of them, or one side of a connection, goes away: the best that is possible for an end
+-- that knows neither restarts nor half-close.
 local h = require "harness"
 
 local KT_TO_KCPTUN = { client = { impl = "kt" }, server = { impl = "kcptun" } }
@@ -13,7 +13,7 @@ local function ping(where, seconds)
   return reply
 end
 
---- Connects and asks until an answer comes, a refused or ended attempt being made again at once; returns the seconds it took.
+--- Connects and asks until an answer comes, retrying a refused or ended attempt at once; returns the seconds it took.
 local function served_again(where, within)
   local start = h.loop.now()
   h.loop.eventually("an answer", within, function()
@@ -111,7 +111,7 @@ describe("a kt server", function()
       end)
   end
 
-  it("takes the streams of a kcptun client to a unix socket", function()
+  it("carries the streams of a kcptun client to a unix socket", function()
     h.run(function()
       local partner = h.transfer.partner(100000, 100000, h.temporary_path())
       local client = h.peer.tunnel(partner.at, {}, KCPTUN_TO_KT)

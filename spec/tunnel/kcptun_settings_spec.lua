@@ -239,7 +239,7 @@ end)
 
 -- ---- what differs on purpose ----
 
-describe("kt does not do what kcptun does, given", function()
+describe("kt deliberately differs from kcptun, given", function()
   after_each(h.cleanup)
 
   it("0.0.0.0 to listen on, which is IPv4 only", function()
@@ -296,7 +296,7 @@ local function comes_up(impl, role, case)
   return false, p.stdout .. p.stderr, p.code
 end
 
--- What neither takes: what it is, role, arguments, what kt says (patterns).
+-- Settings that neither accepts: title, role, arguments, kt's error (patterns).
 local refused_by_both = {
   { "a number that is none", "client", { "--mtu", "1350.0" }, { "%-%-mtu", "integer", "1350%.0" } },
   { "a boolean that is none", "client", { "--nocomp=yes" }, { "%-%-nocomp", "true or false", "yes" } },
@@ -315,7 +315,7 @@ local refused_by_both = {
     file = '{\n  "mtu": 1350,\n}' },
 }
 
--- What kcptun takes and kt refuses: what it is, role, arguments, what kt says (patterns). The reasons are in the README.
+-- Settings that kcptun accepts and kt refuses: title, role, arguments, kt's error (patterns). The reasons are in the README.
 local refused_by_kt = {
   { "a cipher that is not known", "client", { "--crypt", "aes-256" }, { "%-%-crypt", 'did you mean "aes"%?', "kcptun silently uses aes" } },
   { "a mode that is not known", "server", { "--mode", "Fast3" }, { "%-%-mode", 'did you mean "fast3"%?', "kcptun silently uses manual" } },
@@ -328,7 +328,7 @@ local refused_by_kt = {
   { "a null key in a file", "client", { "-c", "FILE" }, { "key is null", "default" }, file = '{"key": null}' },
 }
 
-describe("kt says what is wrong with", function()
+describe("kt explains what is wrong with", function()
   after_each(h.cleanup)
 
   for _, group in ipairs { { refused_by_both, false }, { refused_by_kt, true } } do

@@ -1,4 +1,4 @@
--- kt to kt when things go wrong: ends that die, targets that refuse, readers that stall, strangers that knock.
+-- kt to kt when things go wrong: killed ends, refusing targets, stalled readers, strangers.
 local uv = require "luv"
 local h = require "harness"
 
@@ -63,7 +63,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("does not take an idle peer for a dead one", function()
+  it("does not give up on an idle peer", function()
     h.run(function()
       local target = h.transfer.echo()
       local client, server = h.peer.tunnel(target.at, { deadpeer = 1, keepalive = 10 })
@@ -77,7 +77,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("ends a connection whose target refuses, says so, and carries the next when the target is back", function()
+  it("ends a connection whose target refuses, logs it, and carries the next when the target is back", function()
     h.run(function()
       local port = h.sockets.free_port("tcp")
       local client, server = h.peer.tunnel(port)
@@ -161,7 +161,7 @@ describe("a kt tunnel", function()
     end)
   end
 
-  it("ends well on SIGTERM while a new stream waits behind a stalled one", function()
+  it("exits cleanly on SIGTERM while a new stream waits behind a stalled one", function()
     h.run(function()
       local sent = 0
       local target = h.sockets.serve(function() h.loop.sleep(30) end) -- accepts, and never reads
@@ -185,7 +185,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("lets other streams go on beside a stalled one on smux 2", function()
+  it("keeps other streams moving beside a stalled one on smux 2", function()
     h.run(function()
       local target = h.sockets.serve(function(conn)
         if conn:recv_exactly(5) == "flood" then
@@ -236,7 +236,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("carries bytes over a road with 8 % loss each way", function()
+  it("carries bytes over a path with 8 % loss each way", function()
     h.run(function()
       local partner = h.transfer.partner(500000, 500000)
       local relay
@@ -254,7 +254,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("keeps its connections after its address has changed on the way", function()
+  it("keeps its connections after its address changes on the path", function()
     h.run(function()
       local target = h.transfer.echo()
       local relay

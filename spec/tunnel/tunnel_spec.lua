@@ -1,4 +1,4 @@
--- kt to kt over real sockets: what an application sees of a tunnel that works.
+-- kt to kt over real sockets: an application's view of a working tunnel.
 local uv = require "luv"
 local h = require "harness"
 
@@ -91,7 +91,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("lets an application end its request and then hear the reply", function()
+  it("lets an application half-close after its request and then read the reply", function()
     h.run(function()
       local target = h.sockets.serve(function(conn)
         local request = conn:recv_all() -- to the end: the half-close has to arrive
@@ -107,7 +107,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("lets a target end first and still hear the application", function()
+  it("lets a target half-close first and still read from the application", function()
     h.run(function()
       local heard
       local target = h.sockets.serve(function(conn)
@@ -126,7 +126,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("hands a target's reset on as a reset", function()
+  it("passes a target's reset on as a reset", function()
     h.run(function()
       local target = h.sockets.serve(function(conn)
         conn:recv()
@@ -140,7 +140,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("delivers in full what was sent just before the close", function()
+  it("delivers everything that was sent just before the close", function()
     h.run(function()
       local target = h.sockets.serve(function(conn) h.transfer.push(conn, 5, 3000000) end)
       local client = h.peer.tunnel(target.at)
@@ -212,7 +212,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("takes its sessions in rotation and replaces an expired one", function()
+  it("uses its sessions in rotation and replaces an expired one", function()
     h.run(function()
       local target = h.transfer.echo()
       local client, server = h.peer.tunnel(target.at, {}, { client = { conn = 3, autoexpire = 1, scavengettl = 1 } })
@@ -224,7 +224,7 @@ describe("a kt tunnel", function()
     end)
   end)
 
-  it("holds the rate it was limited to", function()
+  it("keeps to its rate limit", function()
     h.run(function()
       local total, rate = 1500000, 1000000
       local partner = h.transfer.partner(total, 0)

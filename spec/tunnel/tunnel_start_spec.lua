@@ -1,4 +1,4 @@
--- kt client and kt server as a person meets them: settings and where they come from, signals, and what is said when the
+-- kt client and kt server from a user's view: settings and their sources, signals, and errors when the
 -- start fails.
 local h = require "harness"
 
@@ -18,7 +18,7 @@ end
 describe("kt's settings", function()
   after_each(h.cleanup)
 
-  it("come from a JSON file, which wins over flags", function()
+  it("come from a JSON file, which overrides flags", function()
     h.run(function()
       local target = partner()
       local config = h.temporary_path()
@@ -52,7 +52,7 @@ describe("kt's settings", function()
     end)
   end)
 
-  it("do not carry with different keys, and the server's count says why", function()
+  it("with different keys carry nothing, and the server's counter says why", function()
     h.run(function()
       local target = partner()
       local client, server = h.peer.tunnel(target.at, {}, { client = { key = "one" }, server = { key = "another" } })
@@ -92,7 +92,7 @@ describe("kt's settings", function()
     end)
   end)
 
-  it("are followed by where it listens, once it does", function()
+  it("are followed by the listening address", function()
     h.run(function()
       local client, server = h.peer.tunnel(h.sockets.refusing())
       client:expect("listening on 127.0.0.1:" .. client.at .. "\n")
@@ -124,7 +124,7 @@ describe("kt on signals", function()
     end)
   end)
 
-  it("ends at once with 0 on SIGTERM and on SIGINT when nothing moves", function()
+  it("exits at once with 0 on SIGTERM and on SIGINT when idle", function()
     h.run(function()
       for _, name in ipairs { "sigterm", "sigint" } do
         local client, server = h.peer.tunnel(h.sockets.refusing())
@@ -138,7 +138,7 @@ describe("kt on signals", function()
     end)
   end)
 
-  it("lets a transfer end after SIGTERM, takes no new connection, and ends with 0", function()
+  it("finishes a transfer after SIGTERM, accepts no new connection, and exits with 0", function()
     h.run(function()
       local release = false
       local target = h.sockets.serve(function(conn)
@@ -162,7 +162,7 @@ end)
 describe("kt's files", function()
   after_each(h.cleanup)
 
-  it("hold the counters as CSV with a head line: snmplog", function()
+  it("hold the counters as CSV with a header line: snmplog", function()
     h.run(function()
       local path = h.temporary_path()
       local client = h.peer.tunnel(partner().at, {}, { client = { snmplog = path, snmpperiod = 1 } })
@@ -197,7 +197,7 @@ describe("kt that cannot start", function()
 
   -- what it is, the arguments, what must be said (patterns)
   local cases = {
-    { "a value that is no number", { "client", "--mtu", "banana" }, { "%-%-mtu", "banana" } },
+    { "a value that is not a number", { "client", "--mtu", "banana" }, { "%-%-mtu", "banana" } },
     { "a heartbeat out of range", { "client", "--keepalive", "31" }, { "%-%-keepalive", "31", "1 to 30" } },
     { "no session at all", { "client", "--conn", "0" }, { "%-%-conn", "1 to 1024" } },
     { "too many FEC packets in a group", { "server", "--ds", "200", "--ps", "100" }, { "255" } },
@@ -209,7 +209,7 @@ describe("kt that cannot start", function()
     { "a configuration that is not there", { "client", "-c", "/no/such/file.json" }, { "/no/such/file%.json" } },
     { "an address that is none", { "server", "--listen", "127.0.0.1:99999" }, { "99999" } },
     { "a name to listen on that does not exist", { "server", "--listen", "no-such-host.invalid:29900" }, { "no%-such%-host%.invalid" } },
-    { "a target that is no address", { "server", "--listen", "127.0.0.1:0", "--target", "127.0.0.1:99999" }, { "99999" } },
+    { "a target that is not an address", { "server", "--listen", "127.0.0.1:0", "--target", "127.0.0.1:99999" }, { "99999" } },
     { "an unknown verb", { "cleint" }, { "cleint", "client", "server", "run" } },
   }
   for _, case in ipairs(cases) do
@@ -223,7 +223,7 @@ describe("kt that cannot start", function()
     end)
   end
 
-  it("says so: JSON that is none", function()
+  it("says so: invalid JSON", function()
     h.run(function()
       local path = h.temporary_path()
       h.write_file(path, [[{"crypt": "aes",]])
@@ -288,7 +288,7 @@ describe("kt's help", function()
     end)
   end
 
-  it("tells the version", function()
+  it("prints the version", function()
     h.run(function()
       local said, code = say("--version")
       assert.equal(0, code)

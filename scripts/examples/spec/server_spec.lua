@@ -27,7 +27,7 @@ describe("server.lua", function()
     w:settle()
   end)
 
-  it("resets an app's conn at once when there is no target", function()
+  it("resets an app's conn at once when the target is down", function()
     local app = w:host("client"):connect "127.0.0.1:12948"
     local data, err = app:read_all { timeout = "1s" }
     assert.is_nil(data)
