@@ -483,7 +483,7 @@ describe("a link and an acceptor", function()
       assert.equal(0, link:counter "ActiveOpens")
     end)
 
-    it("cancel opens that have their stream, without a callback", function()
+    it("cancel opens that have their stream, without a callbackback", function()
       accept()
       local link = dial()
       ask(open(link), "x")

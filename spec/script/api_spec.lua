@@ -1,4 +1,4 @@
--- The one description of the API (lua/kt/api.lua) against what is bound, what is made from it, and what calls say.
+-- The one description of the API (lua/kt/api.lua) against the bound functions, the files generated from it, and error messages.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local h = require "harness"
 local api = require "kt.api"
@@ -36,9 +36,9 @@ end
 describe("the description of the API", function()
   after_each(h.cleanup)
 
-  -- What only the modules in the binary hold.
+  -- Held only by the modules in the binary.
   local internal = { signal = true }
-  it("has every symbol that is bound", function()
+  it("has every bound symbol", function()
     local described = {}
     for _, s in ipairs(api.symbols()) do described[s.name] = true end
     local missing = {}
@@ -48,7 +48,7 @@ describe("the description of the API", function()
     assert.same({}, missing)
   end)
 
-  it("has no symbol that is not bound", function()
+  it("has only bound symbols", function()
     local bound = {}
     for _, name in ipairs(lines(run("help", "--bound").out)) do bound[name] = true end
     assert.is_true(bound["kt.link"] and bound["link:open"] and bound["conn.peer"])
@@ -122,14 +122,14 @@ kt.spawn(function() end)]]
     end
   end)
 
-  it("says of every symbol what it is, in sentences", function()
+  it("describes every symbol in sentences", function()
     for _, s in ipairs(api.symbols()) do
       local doc = (s.fn or s.holder or s.value).doc
       assert.matches("^[%u`\".].*%.$", doc, nil, nil, s.name)
     end
   end)
 
-  it("says of every function since when, from where and with what", function()
+  it("gives version, context and parameters of every function", function()
     for _, f in ipairs(api.functions) do
       assert.matches("^%d+%.%d+%.%d+$", f.since, nil, nil, f.name)
       for _, p in ipairs(f.params or {}) do assert.is_true(p.name and p.type and #p.doc > 3, f.name) end
@@ -169,7 +169,7 @@ kt.spawn(function() end)]]
   end)
 end)
 
-describe("what is made of it", function()
+describe("what is generated from it", function()
   it("is fresh; if not, run scripts/generate", function()
     assert.equal(h.read_file("lua/meta/kt.lua"), require("kt.doc.types").text(api))
     assert.equal(h.read_file("docs/reference.md"), require("kt.doc.reference").text(api))
@@ -196,7 +196,7 @@ describe("what is made of it", function()
     assert(loadfile "lua/meta/kt.lua")
   end)
 
-  it("comes out of the binary the same", function()
+  it("is the same in the binary", function()
     assert.equal(h.read_file "lua/meta/kt.lua", run("help", "--luals").out)
     assert.equal(h.read_file "docs/reference.md", run("help", "--markdown").out)
   end)
@@ -216,7 +216,7 @@ describe("kt help", function()
     end
   end)
 
-  it("has something to say about each of them", function()
+  it("explains each of them", function()
     local help = require "kt.doc.help"
     for _, s in ipairs(api.symbols()) do
       local text = help.of(s.name)
@@ -225,7 +225,7 @@ describe("kt help", function()
     end
   end)
 
-  it("explains a function: how it is written, where it may be called, its keys", function()
+  it("explains a function: its syntax, context and keys", function()
     local r = run("help", "kt.link")
     assert.equal(0, r.code)
     assert.matches("^kt.link { remote = …, key = …, … } → link | nil, err\n", r.out)
@@ -240,7 +240,7 @@ describe("kt help", function()
     assert.matches("^err.code: string\n", run("help", "err.code").out)
   end)
 
-  it("takes a function's name without its kt", function()
+  it("accepts a function's name without kt", function()
     assert.equal(run("help", "kt.splice").out, run("help", "splice").out)
   end)
 
@@ -259,7 +259,7 @@ describe("kt help", function()
     assert.matches("^usage: kt help ", run("help", "help").out)
   end)
 
-  it("suggests what was meant", function()
+  it("suggests the closest name", function()
     assert.same({ code = 1, out = "", err = "kt help: unknown name kt.conect; did you mean kt.connect?\n" }, run("help", "kt.conect"))
     assert.same({ code = 1, out = "", err = "kt help: unknown name open; did you mean link:open?\n" }, run("help", "open"))
     assert.same({ code = 1, out = "", err = "kt help: unknown name xyzzy; run kt help for a list\n" }, run("help", "xyzzy"))

@@ -1,5 +1,5 @@
--- What scripts get wrong in functions that answer a question (policies, keys, checks) and where they wait though they may not: each is
--- told so in one line of the log, the answer is made up for, and a neighbour in the same process goes on. Other wrongs: bad_scripts_spec.
+-- Mistakes in policies, keys and checks, and waiting where it is not allowed: each is reported in one line of the log, a default
+-- replaces the answer, and a neighbour in the same process is unaffected. Other mistakes: bad_scripts_spec.
 local h = require "harness"
 local bad_script = require "bad_script"
 local scripts = require "harness.scripts"
@@ -25,7 +25,7 @@ bad:serve(function(conn)
 end)]] .. (more or "")
   end
 
-  --- Streams are opened all the same, and the log has the sentence once.
+  --- Streams are still opened, and the log has the sentence once.
   local function served(settings, said, options)
     h.run(function()
       local w = bad_script.start(s, pooled(settings), options)
@@ -43,16 +43,16 @@ end)]] .. (more or "")
     end)
   end
 
-  describe("policy is no policy, its streams are opened on the first link and a neighbour goes on:", function()
+  describe("policy is broken: its streams are opened on the first link and a neighbour is unaffected:", function()
     for what, case in pairs {
       ["it raises"] = { "function(up) return up.best.index end", "s.lua:6: attempt to index a nil value (field 'best')" },
       ["it raises a table"] = { "function() error {} end", "it raised a table" },
-      ["it raises what cannot be told"] = { "function() error(setmetatable({}, { __tostring = error })) end", "it raised a table" },
+      ["it raises a value whose __tostring fails"] = { "function() error(setmetatable({}, { __tostring = error })) end", "it raised a table" },
       ["it raises nil"] = { "function() error(nil) end", "it raised nil" },
-      ["it allocates for ever"] = { 'function() local x = "x" while true do x = x .. x end end', "not enough memory" },
+      ["it allocates without end"] = { 'function() local x = "x" while true do x = x .. x end end', "not enough memory" },
       ["it returns nil"] = { "function() end", "expected an index into up (1 to 1), got nil" },
       ["it returns 0"] = { "function() return 0 end", "expected an index into up (1 to 1), got 0" },
-      ["it returns an index that there is not"] = { "function(up) return #up + 1 end", "expected an index into up (1 to 1), got 2" },
+      ["it returns an index out of range"] = { "function(up) return #up + 1 end", "expected an index into up (1 to 1), got 2" },
       ["it returns half an index"] = { "function() return 1.5 end", "expected an index into up (1 to 1), got 1.5" },
       ["it returns no number"] = { "function() return 0/0 end", "expected an index into up (1 to 1), got NaN" },
       ["it returns infinity"] = { "function() return math.huge end", "expected an index into up (1 to 1), got math.huge" },
@@ -61,7 +61,7 @@ end)]] .. (more or "")
       ["it returns a function"] = { "function() return print end", "expected an index into up (1 to 1), got a function" },
       ["it returns true"] = { "function() return true end", "expected an index into up (1 to 1), got true" },
       ["it returns a link"] = { "function() return far end", "expected an index into up (1 to 1), got a link" },
-      ["it empties what it was given"] = { "function(up) up[1] = nil return 1 end", "expected an index into up (1 to 1), got 1" },
+      ["it empties its argument"] = { "function(up) up[1] = nil return 1 end", "expected an index into up (1 to 1), got 1" },
       ["it waits"] = { 'function() kt.sleep "1s" return 1 end', "s.lua:6: kt.sleep: cannot wait in a policy; it is given facts, and answers at once" },
       ["it opens a stream"] = { "function() far:open {} return 1 end", "s.lua:6: link:open: cannot wait in a policy; it is given facts, and answers at once" },
       ["it yields"] = { "function() coroutine.yield() return 1 end", "attempt to yield across a C-call boundary" },
@@ -73,7 +73,7 @@ end)]] .. (more or "")
       end)
     end
 
-    it("it closes the link that it is asked about", function()
+    it("it closes the link in question", function()
       h.run(function()
         local w = bad_script.start(s, [[
 local other = kt.link { remote = far.remote, key = "k" }
@@ -87,7 +87,7 @@ end)]])
       end)
     end)
 
-    it("it spawns tasks, that open streams, that ask it", function()
+    it("it spawns tasks that open streams, which call it again", function()
       h.run(function()
         local w = bad_script.start(s, [[
 local pool, asked = nil, 0
@@ -106,7 +106,7 @@ end)]])
       end)
     end)
 
-    it("it never ends: that costs one connection, and it is not asked again", function()
+    it("it never ends: that costs one connection, and it is not called again", function()
       h.run(function()
         local w = bad_script.start(s, pooled "policy = function() while true do end end")
         local conn = w.poke()
@@ -123,7 +123,7 @@ end)]])
     end)
   end)
 
-  describe("key is no key, the client's address serves and a neighbour goes on:", function()
+  describe("key function is broken: the client's address is used and a neighbour is unaffected:", function()
     for what, case in pairs {
       ["it raises"] = { "function(request) return request.user.name end", "s.lua:6: attempt to index a nil value (field 'user')" },
       ["it returns a table"] = { "function() return {} end", "expected a string, got a table" },
@@ -137,7 +137,7 @@ end)]])
     end
   end)
 
-  describe("check is no check, the link is tried all the same and a neighbour goes on:", function()
+  describe("check is broken: the link is still tried and a neighbour is unaffected:", function()
     for what, case in pairs {
       ["it raises"] = { "function() error 'broken' end",
         "warn  s: s.lua:6: kt.pool: check.with: s.lua:6: broken; further mistakes of this kind are not logged" },
@@ -154,14 +154,14 @@ end)]])
     end
   end)
 
-  describe("handlers wait where they may not, a neighbour goes on:", function()
+  describe("handlers wait where they may not: a neighbour is unaffected:", function()
     local HERE = "cannot wait here, inside a function that was called by C (a sort or gsub callback, a __close or __gc metamethod, require); "
       .. "call it before or after"
     local IN_COROUTINE = "cannot wait in a coroutine of the script's own; call it in the task itself, or use kt.spawn"
     for what, case in pairs {
       ["in a message handler"] = { "error((select(2, xpcall(error, function() return select(2, pcall(kt.sleep, 1)) end))), 0)",
         "task failed: s.lua:7: kt.sleep: " .. HERE },
-      ["in a message handler that fails of it"] = { "error((select(2, xpcall(error, function() kt.sleep(1) end))))", "error in error handling" },
+      ["in a message handler that fails because of it"] = { "error((select(2, xpcall(error, function() kt.sleep(1) end))))", "error in error handling" },
       ["in a comparator"] = { "table.sort({ 2, 1 }, function() far:open {} end)", "task failed: s.lua:7: link:open: " .. HERE },
       ["in a coroutine of its own"] = { "coroutine.wrap(function() conn:read(1) end)()", "task failed: s.lua:7: s.lua:7: conn:read: " .. IN_COROUTINE },
       ["by yielding"] = { "coroutine.yield(1)", "task failed: coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run" },
@@ -174,7 +174,7 @@ end)]])
     end
   end)
 
-  it("main chunk waits is told so before anything is opened", function()
+  it("main chunk waits gets an error before anything is opened", function()
     h.run(function()
       for call, name in pairs { ["kt.sleep(1)"] = "kt.sleep", ['kt.connect { to = "127.0.0.1:9" }'] = "kt.connect" } do
         local code, out, err = s.run('kt.listen { on = "127.0.0.1:0" }:serve(print)\n' .. call)

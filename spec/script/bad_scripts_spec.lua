@@ -1,12 +1,12 @@
--- Scripts that do wrong in their handlers, timers and tasks: each is told what it did, in one line of the log, and a neighbour in the
--- same process, whose bytes go through a tunnel of the same script, is cut off by none of it. Policies: bad_policies_spec.
+-- Mistakes in handlers, timers and tasks: each is reported in one line of the log, and a neighbour in the
+-- same process, whose bytes go through a tunnel of the same script, keeps its connection. Policies: bad_policies_spec.
 local h = require "harness"
 local bad_script = require "bad_script"
 local scripts = require "harness.scripts"
 
 local STOPPED = "stopped: it ran for 0.5 s without waiting, and all else stood still; in a long loop, kt.sleep(0) lets others run"
 
--- So many locals fill the stack in a few thousand calls, before the watchdog thinks of it, under the sanitizers too.
+-- This many locals fill the stack in a few thousand calls, before the watchdog fires, even under the sanitizers.
 local WIDE = ("_, "):rep(198) .. "_"
 
 describe("beside a script that", function()
@@ -19,17 +19,17 @@ describe("beside a script that", function()
 
   local function misbehaves(...) return bad_script.misbehaves(s, ...) end
 
-  describe("loops for ever, a neighbour goes on:", function()
+  describe("loops forever, a neighbour is unaffected:", function()
     it("in plain sight", function()
       misbehaves("bad:serve(function(conn)\n  while true do end\nend)", "task failed: s.lua:7: " .. STOPPED .. " (at s.lua:7; spawned at s.lua:6)")
     end)
 
-    it("catching what would stop it", function()
+    it("catching the error that stops it", function()
       misbehaves("bad:serve(function(conn)\n  while true do pcall(function() while true do end end) end\nend)",
         "task failed: s.lua:7: " .. STOPPED .. " (at s.lua:7")
     end)
 
-    it("again and again, each connection anew", function()
+    it("in each new connection", function()
       h.run(function()
         local w = bad_script.start(s, "bad:serve(function(conn)\n  while true do end\nend)")
         for i = 1, 3 do
@@ -43,7 +43,7 @@ describe("beside a script that", function()
     end)
   end)
 
-  describe("allocates without end, a neighbour goes on:", function()
+  describe("allocates without end, a neighbour is unaffected:", function()
     local SAID = "not enough memory: the script holds <n> of 16.0 MiB; kt run --memory sets the limit"
 
     it("in its handler", function()
@@ -62,32 +62,32 @@ bad:serve(function(conn)
 end)]], "task failed: " .. SAID .. " (at s.lua:9; spawned at s.lua:6)", { memory = "16MiB" })
     end)
 
-    it("by building a string of itself", function()
+    it("by doubling a string", function()
       misbehaves('bad:serve(function(conn)\n  local x = "x"\n  while true do x = x .. x end\nend)',
         "task failed: " .. SAID .. " (at s.lua:8; spawned at s.lua:6)", { memory = "16MiB" })
     end)
   end)
 
-  describe("raises, a neighbour goes on:", function()
+  describe("raises, a neighbour is unaffected:", function()
     for what, case in pairs {
       ["a sentence"] = { 'error "no, thanks"', "task failed: s.lua:7: no, thanks (at s.lua:7; spawned at s.lua:6)" },
       ["a table"] = { 'error { code = 7 }', "task failed: an error that is a table without __tostring: code = 7 (at s.lua:7; spawned at s.lua:6)" },
       ["nil"] = { "error(nil)", "task failed: an error that is nil (at s.lua:7; spawned at s.lua:6)" },
-      ["what cannot be told"] = { 'error(setmetatable({}, { __tostring = function() error "never" end }))',
+      ["a value whose __tostring fails"] = { 'error(setmetatable({}, { __tostring = function() error "never" end }))',
         "task failed: and so did telling why (at s.lua:7; spawned at s.lua:6)" },
-      ["by recursing for ever"] = { "local function f() local " .. WIDE .. " return 1 + f() end f()", "task failed: s.lua:7: stack overflow" },
+      ["by recursing without end"] = { "local function f() local " .. WIDE .. " return 1 + f() end f()", "task failed: s.lua:7: stack overflow" },
     } do
       it(what, function() misbehaves("bad:serve(function(conn)\n  " .. case[1] .. "\nend)", case[2]) end)
     end
   end)
 
-  describe("spawns a million tasks, a neighbour goes on:", function()
+  describe("spawns a million tasks, a neighbour is unaffected:", function()
     it("that sleep", function()
       misbehaves("bad:serve(function(conn)\n  for _ = 1, 1000000 do kt.spawn(kt.sleep, 1) end\nend)",
         "task failed: s.lua:7: kt.spawn: 65536 spawned tasks are running already, and no more may; wait for some to end (at s.lua:7; spawned at s.lua:6)")
     end)
 
-    it("one after the other, for ever", function()
+    it("one after the other, without end", function()
       h.run(function()
         local w = bad_script.start(s, [[
 local n = 0
@@ -104,7 +104,7 @@ bad:serve(again)]])
     end)
   end)
 
-  describe("never sleeps for long, a neighbour goes on:", function()
+  describe("never sleeps for long, a neighbour is unaffected:", function()
     it("with kt.sleep(0) in a loop", function()
       misbehaves([[
 bad:serve(function(conn)
@@ -135,7 +135,7 @@ end)]], "1000 opened")
     end)
   end)
 
-  describe("opens without end, a neighbour goes on:", function()
+  describe("opens without end, a neighbour is unaffected:", function()
     it("streams that it keeps, in a handler whose memory has a limit", function()
       misbehaves("bad:serve(function(conn)\n  local kept = {}\n  while true do kept[#kept + 1] = assert(far:open {}) end\nend)",
         "task failed: not enough memory: the script holds <n> of 8.0 MiB; kt run --memory sets the limit (at s.lua:8; spawned at s.lua:6)",
@@ -147,7 +147,7 @@ end)]], "1000 opened")
         "a stream was dropped without :close(), in the task spawned at s.lua:6; closed it")
     end)
 
-    it("conns, until there are no descriptors", function()
+    it("conns, until it is out of descriptors", function()
       local w = misbehaves([[
 local sink = kt.listen { on = "127.0.0.1:0" }
 sink:serve(function() kt.sleep "1h" end)
@@ -158,12 +158,12 @@ end)]], "no file descriptors left of 200; raise the limit (ulimit -n) (at s.lua:
       assert.equal(1, w.times "task failed")
     end)
 
-    it("UDP sockets, until there are no descriptors", function()
+    it("UDP sockets, until it is out of descriptors", function()
       misbehaves("bad:serve(function(conn)\n  local kept = {}\n  while true do kept[#kept + 1] = assert(kt.udp { on = \"127.0.0.1:0\" }) end\nend)",
         "task failed: 127.0.0.1:0: no file descriptors left of 200; raise the limit (ulimit -n) (at s.lua:8; spawned at s.lua:6)", { descriptors = 200 })
     end)
 
-    it("links that stay, until there are no descriptors", function()
+    it("links with stay = true, until it is out of descriptors", function()
       misbehaves([[
 bad:serve(function(conn)
   local kept = {}
@@ -177,7 +177,7 @@ end)]], "no file descriptors left of 200; raise the limit (ulimit -n)", { descri
     end)
   end)
 
-  describe("watches its link badly, a neighbour goes on:", function()
+  describe("watches its link badly, a neighbour is unaffected:", function()
     it("with handlers that fail", function()
       misbehaves('far:on("stats", function(stats) error("with " .. stats.sessions) end, { every = "100ms" })\nbad:serve(function() end)',
         "task failed: s.lua:6: with 1 (at s.lua:6; spawned at s.lua:6)")
@@ -202,7 +202,7 @@ bad:serve(function(conn) conn:write(runs .. "\n") end)]])
       end)
     end)
 
-    it("with handlers that take longer than there is between two: each waits for the one before", function()
+    it("with handlers slower than the events: each waits for the one before", function()
       h.run(function()
         local w = bad_script.start(s, [[
 local now, most, runs = 0, 0, 0
@@ -224,7 +224,7 @@ bad:serve(function(conn) conn:write(("%d %s\n"):format(most, runs > 2)) end)]])
     end)
   end)
 
-  describe("watches its pool badly, a neighbour goes on:", function()
+  describe("watches its pool badly, a neighbour is unaffected:", function()
     it("with handlers that hang: they are not piled up", function()
       h.run(function()
         local w = bad_script.start(s, [[
@@ -269,7 +269,7 @@ bad:serve(function(conn) conn:write(runs > 18 and "enough\n" or "more\n") end)]]
     end)
   end)
 
-  describe("keeps what is closed, a neighbour goes on:", function()
+  describe("keeps closed handles, a neighbour is unaffected:", function()
     it("conns and streams after a splice, a close and the end of their handler", function()
       h.run(function()
         local w = bad_script.start(s, [[
@@ -345,7 +345,7 @@ end)]])
   end)
 
   -- Ten echoes are twenty wakings; in one line with the spawned ones each would wait for all of these.
-  it("keeps 30000 spawned tasks ready all the time does not make what waits for bytes wait for all of them", function()
+  it("keeps 30000 spawned tasks ready all the time does not delay tasks that wait for bytes", function()
     h.run(function()
       local code, out, err = s.run([[
 kt.spawn(function()
@@ -374,8 +374,8 @@ end)]])
     end)
   end)
 
-  -- Where the stack is full, finalizers of what was dropped before would fail, and be skipped.
-  it("recurses without end over handles that it dropped loses none of them, and the task goes on", function()
+  -- With a full stack, finalizers of values dropped before would fail and be skipped.
+  it("recurses without end over handles that it dropped closes all of them, and the task continues", function()
     h.run(function()
       local w = bad_script.start(s, [[
 bad:serve(function() end)
@@ -394,7 +394,7 @@ end)]])
     end)
   end)
 
-  it("opens what it may in a finalizer, also when all has ended, comes to an end", function()
+  it("opens handles in a finalizer, even at the end, still exits", function()
     local code, out, err
     h.run(function()
       code, out, err = s.run([[

@@ -2,7 +2,7 @@
 local blocks = require "spec_blocks"
 
 describe("blocks", function()
-  it("keep what is in them, whatever else is taken, grown, shrunk and given back", function()
+  it("keep their contents while others are allocated, grown, shrunk and freed", function()
     math.randomseed(1)
     local b, held = blocks.new(), {}
     local sizes = { 1, 15, 16, 17, 40, 64, 511, 512, 513, 600, 4096, 70000 }
@@ -24,7 +24,7 @@ describe("blocks", function()
     b:free()
   end)
 
-  it("give back what is not used, whichever sizes come and go", function()
+  it("return unused memory for any mix of sizes", function()
     local b = blocks.new()
     for size = 16, 512, 16 do
       local held = {}

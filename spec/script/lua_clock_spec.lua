@@ -10,7 +10,7 @@ describe("the wall clock of a script", function()
     s.remove()
   end)
 
-  --- What the body prints, in a time zone of its own: 5 h 30 min ahead of UTC.
+  --- Returns the output of the body in a time zone 5 h 30 min ahead of UTC.
   local function in_india(body)
     local file = s.write("s.lua", 'local kt = require "kt"\n' .. body .. "\nkt.spawn(function() end)")
     local p = h.start { name = "kt", cmd = { h.peer.kt, "run", s.dir .. "/" .. file }, env = { TZ = "IST-5:30" } }
@@ -43,7 +43,7 @@ describe("the wall clock of a script", function()
     end)
   end)
 
-  it("tells the date of the machine's time zone", function()
+  it("gives the date in the machine's time zone", function()
     h.run(function()
       local since = os.time()
       local text = in_india("local d = kt.date()" .. PRINT):match "[^\n]+"
@@ -51,7 +51,7 @@ describe("the wall clock of a script", function()
     end)
   end)
 
-  it("tells the date of UTC", function()
+  it("gives the date in UTC", function()
     h.run(function()
       local since = os.time()
       local text = in_india('local d = kt.date { zone = "utc" }' .. PRINT):match "[^\n]+"
@@ -59,7 +59,7 @@ describe("the wall clock of a script", function()
     end)
   end)
 
-  it("suggests the zone that was meant", function()
+  it("suggests the closest zone", function()
     h.run(function()
       local code, _, err = s.run 'kt.date { zone = "UTC" }'
       assert.equal(1, code)

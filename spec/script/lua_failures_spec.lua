@@ -1,5 +1,5 @@
--- What the log says of tasks that fail again and again, in virtual time: the first ones of a line in full, and how many more there were,
--- once and to the last one. What is said of a single one: lua_messages_spec.
+-- The log of tasks that fail repeatedly, in virtual time: the first failures of a line in full, then the number of the others,
+-- which misses none. The message of a single failure: lua_messages_spec.
 local sim = require "kt.sim"
 
 describe("tasks that fail", function()
@@ -26,7 +26,7 @@ describe("tasks that fail", function()
   end
   kt.sleep "1h"]]
 
-  it("are told ten times in full, and how many more there were once, ten seconds after the first", function()
+  it("are logged ten times in full, and the number of the others once, ten seconds after the first", function()
     local w, script = failing(FLOOD)
     w:run "9s"
     assert.equal(10, full(script:log()))
@@ -39,7 +39,7 @@ describe("tasks that fail", function()
     assert.equal(1, select(2, script:log():gsub("more times", "")))
   end)
 
-  it("for ever are counted to the last one, also at the end", function()
+  it("endlessly are all counted, including the last ones at exit", function()
     local w, script = failing [[
   for i = 1, 3333 do
     kt.spawn(function() error("oops " .. i) end)
@@ -53,7 +53,7 @@ describe("tasks that fail", function()
     assert.matches("more times in [34]%.%d* s %(spawned at s.lua:4%)", script:log())
   end)
 
-  it("now and then are all told", function()
+  it("now and then are all logged", function()
     local w, script = failing [[
   for i = 1, 50 do
     kt.spawn(function() error("oops " .. i) end)
@@ -77,7 +77,7 @@ describe("tasks that fail", function()
     assert.equal(490, sum(script:log()))
   end)
 
-  it("in a handler of conns are told by the line that serves", function()
+  it("in a handler of conns are grouped by the line of its :serve", function()
     local w = sim.world { seed = 1 }
     local host = w:host "far"
     host:file("s.lua", 'local kt = require "kt"\nkt.listen { on = ":80" }:serve(function() error "oops 1" end)')

@@ -1,9 +1,9 @@
--- What a script holds no handle of any more: a link lives as long as anything hangs on it, what the main chunk declared as long as the
--- script; only what carries nothing is collected, and only what a task made and forgot is worth a warning.
+-- Objects without a handle in the script: a link lives as long as anything uses it, an object of the main chunk as long as the
+-- script; only idle objects are collected, and only those made and forgotten by a task are worth a warning.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
--- The far end echoes; `collect` has the collector see to all that is garbage.
+-- The far end echoes; `collect` runs a full garbage collection.
 local HEAD = [[
 local function collect() for _ = 1, 4 do collectgarbage() kt.sleep "5ms" end end
 local function echo(stream) repeat local data = stream:read() until not (data and stream:write(data)) end
@@ -39,7 +39,7 @@ acceptor:serve(echo)
   end
 
   describe("a link,", function()
-    it("its streams in other tasks go on, without a word in the log", function()
+    it("its streams in other tasks continue, without a log line", function()
       local out, err = run [[
 local function use(stream)
   for i = 1, 3 do
@@ -75,7 +75,7 @@ kt.spawn(function() kt.spawn(use, assert(kt.link { remote = "127.0.0.1:{far}", k
       end)
     end)
 
-    it("what was written to its stream arrives, though that was closed and forgotten too", function()
+    it("data written to its stream arrives, although the stream was closed and forgotten too", function()
       local size = h.light and 300000 or 3000000
       local out = run(([[
 acceptor:close()
@@ -104,7 +104,7 @@ end)]]):gsub("SIZE", size))
       assert.equal(size .. "\n", out)
     end)
 
-    it("an open that is under way ends well", function()
+    it("a pending open succeeds", function()
       local out, err = run [[
 acceptor:close()
 kt.spawn(function()
@@ -123,7 +123,7 @@ end)]]
       assert.equal("1\tx\n", out, err)
     end)
 
-    it("the main chunk's stays, though it carries nothing", function()
+    it("the main chunk's stays, although it is idle", function()
       local _, err = run [[
 kt.link { remote = "127.0.0.1:{far}", key = "k" }
 kt.spawn(function()
@@ -156,7 +156,7 @@ end)]], { far = port, n = n })))
     end)
   end)
 
-  it("an acceptor that a task made for its peers' links, what it opened there goes on", function()
+  it("an acceptor that a task made for its peers' links, streams that it opened there continue", function()
     h.run(function()
       local p = s.start("%s", fill([[
 local function meet(link)
@@ -177,7 +177,7 @@ end)]], { far = port }))
     end)
   end)
 
-  it("a pool of the main chunk, it goes on checking", function()
+  it("a pool of the main chunk, it keeps checking", function()
     h.run(function()
       local p = s.start("%s", fill([[
 kt.pool {
@@ -262,7 +262,7 @@ kt.accept { on = "127.0.0.1:{far}", key = "k" }:serve(echo)]], names))):wait_udp
       end)
     end)
 
-    it("a link that carries nothing any more is closed without a word, while other conns of the old script go on", function()
+    it("an idle link is closed without a log line, while other conns of the old script continue", function()
       h.run(function()
         local p = start(SCRIPT)
         local conn, tool = assert(h.sockets.connect(names.near)), assert(h.sockets.connect(names.tool))
@@ -282,7 +282,7 @@ kt.accept { on = "127.0.0.1:{far}", key = "k" }:serve(echo)]], names))):wait_udp
       end)
     end)
 
-    it("a pool ends its checks without a word, and the streams on its links go on", function()
+    it("a pool ends its checks without a log line, and the streams on its links continue", function()
       h.run(function()
         local p = start(POOL .. SCRIPT:match "kt.listen { on = \"127.0.0.1:{tool}.*")
         local conn, tool = assert(h.sockets.connect(names.near)), assert(h.sockets.connect(names.tool))

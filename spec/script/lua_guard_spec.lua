@@ -1,5 +1,5 @@
--- The guard: scripts that loop, hoard, pry and misuse. Each is told what it did, loses its own connection, and a neighbour
--- that talks all the while notices nothing but, at worst, half a second of quiet.
+-- The guard: scripts that loop, hoard memory, and probe or misuse the API. Each gets an error and loses its own connection; a neighbour
+-- that keeps talking notices half a second of silence at worst.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -48,7 +48,7 @@ describe("a script", function()
   end
 
   --- Runs `body` as the handler of a connection, beside a neighbour that is spliced to an echo. Expects `said` in the log,
-  --- the connection to be gone, the neighbour to go on, and new ones to be served.
+  --- the connection to be gone, the neighbour to continue, and new ones to be served.
   local function misbehave(body, said, ...)
     local args = table.pack(...)
     h.run(function()
@@ -86,11 +86,11 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
     end)
   end
 
-  describe("that loops for ever is stopped, its conn is reset, and its neighbours go on:", function()
+  describe("that loops forever is stopped, its conn is reset, and its neighbours continue:", function()
     for what, body in pairs {
       ["in plain sight"] = "while true do end",
       ["inside pcall"] = "while true do pcall(function() while true do end end) end",
-      ["inside nested pcalls that go on looping"] =
+      ["inside nested pcalls that keep looping"] =
         "local function f() while true do pcall(f) end end while true do pcall(f) end",
       ["in the handler of xpcall"] = "xpcall(error, function() while true do end end)",
       ["in the handler of xpcall, called for being stopped"] =
@@ -132,7 +132,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
     end)
   end)
 
-  it("whose __gc loops for ever loses its finalizers, and the task that happened to run goes on", function()
+  it("whose __gc loops forever loses its finalizers, and the running task continues", function()
     local r = run(HEAD .. [[
 kt.spawn(function()
   setmetatable({}, { __gc = function() while true do end end })
@@ -145,13 +145,13 @@ end)]])
     assert.matches("error s: __gc: s.lua:3: " .. STOPPED .. "; no __gc of this script runs any more\n$", r.err)
   end)
 
-  it("whose __gc loops for ever at the end ends nevertheless", function()
+  it("whose __gc loops forever at exit still exits", function()
     local r = run(HEAD .. "X = setmetatable({}, { __gc = function() while true do end end })\nkt.spawn(function() end)")
     assert.equal(0, r.code)
     assert.matches("__gc: s.lua:2: stopped", r.err)
   end)
 
-  it("whose __close loops for ever at the end ends nevertheless", function()
+  it("whose __close loops forever at exit still exits", function()
     h.run(function()
       local p = start(HEAD .. [[
 for _ = 1, 3 do
@@ -168,13 +168,13 @@ end]], "s.lua")
     end)
   end)
 
-  it("whose main chunk loops for ever is stopped before anything is opened", function()
+  it("whose main chunk loops forever is stopped before anything is opened", function()
     local r = run("while true do end")
     assert.equal(1, r.code)
     assert.equal("kt: s.lua:1: stopped: it ran for 5 s; the main chunk only declares, put long work and loops into a task\n", r.err)
   end)
 
-  it("that takes long, but not too long, is warned, with its line, and goes on", function()
+  it("that takes long, but not too long, gets a warning with its line, and continues", function()
     local r = run(HEAD .. [[
 kt.spawn(function()
   local from = os.clock()
@@ -195,7 +195,7 @@ end)]], "--unsafe")
       print "done"]], "--unsafe"))
   end)
 
-  it("may still be stopped in a coroutine that an earlier slice was stopped in", function()
+  it("can be stopped again in a coroutine that was stopped before", function()
     local r = run(HEAD .. [[
 local co = coroutine.create(function()
   local x <close> = setmetatable({}, { __close = function() while true do end end })
@@ -207,7 +207,7 @@ kt.spawn(function() print(coroutine.resume(co)) print(coroutine.close(co)) end)]
     assert.equal("false\tcannot resume dead coroutine\nfalse\tthe coroutine was stopped\n", r.out)
   end)
 
-  describe("that allocates without end gets an error that names the limit, and its neighbours go on:", function()
+  describe("that allocates without end gets an error that names the limit, and its neighbours continue:", function()
     local said = "task failed: not enough memory: the script holds %d+%.%d of 16%.0 MiB; kt run %-%-memory sets the limit %(at s.lua:%d+; spawned at s.lua:5%)"
     for what, body in pairs {
       ["in a string"] = 'local s = "x" while true do s = s .. s end',
@@ -219,12 +219,12 @@ kt.spawn(function() print(coroutine.resume(co)) print(coroutine.close(co)) end)]
       it(what, function() misbehave(body, said, "--memory", "16MiB") end)
     end
 
-    it("and may go on itself when it catches the error", function()
+    it("and may continue when it catches the error", function()
       assert.equal("false\tnot enough memory\non\n", task('print(pcall(string.rep, "x", 1 << 30)) print "on"', "--memory", "16MiB"))
     end)
   end)
 
-  it("says what --memory takes", function()
+  it("explains the values of --memory", function()
     local r = run("", "--memory", "lots")
     assert.equal(1, r.code)
     assert.matches("^kt run: %-%-memory: expected a size such as 64MiB, or none, got lots\n", r.err)
@@ -233,14 +233,14 @@ kt.spawn(function() print(coroutine.resume(co)) print(coroutine.close(co)) end)]
     assert.equal("300\n", run(text, "--memory", "none").out)
   end)
 
-  it("that spawns a million tasks is told when there are too many, and new connections are served", function()
+  it("that spawns a million tasks gets an error at the limit, and new connections are served", function()
     misbehave("for _ = 1, 1000000 do kt.spawn(function() kt.sleep(5) end) end",
       "task failed: s.lua:6: kt.spawn: 65536 spawned tasks are running already, and no more may; wait for some to end %(at s.lua:6; spawned at s.lua:5%)")
   end)
 
-  describe("that yields where it may not is told so:", function()
+  describe("that yields where it may not gets an error:", function()
     for what, case in pairs {
-      ["to nobody"] = { "coroutine.yield()", "task failed: coroutine.yield in a task: nobody would resume it; use kt.sleep%(0%)" },
+      ["in a task"] = { "coroutine.yield()", "task failed: coroutine.yield in a task: nobody would resume it; use kt.sleep%(0%)" },
       ["in a coroutine of its own"] = { "coroutine.wrap(function() kt.sleep(1) end)()", "kt.sleep: cannot wait in a coroutine of the script's own" },
       ["in a comparator"] = { "table.sort({ 2, 1 }, function() kt.sleep(1) end)", "kt.sleep: cannot wait here" },
       ["in gsub"] = { '("x"):gsub("x", function() kt.sleep(1) end)', "kt.sleep: cannot wait here" },
@@ -267,7 +267,7 @@ end)]])
   end)
 
   describe("with tasks", function()
-    it("cannot resume, wrap or close one, whoever holds its coroutine", function()
+    it("cannot resume, wrap or close one, even with its coroutine", function()
       assert.equal(table.concat({
         "false\ts.lua:5: coroutine.resume: this is a task; it runs by itself when what it waits for is there",
         "false\ts.lua:6: coroutine.close: this is a task; it ends when its function returns",
@@ -314,8 +314,8 @@ kt.spawn(function() print(pcall(coroutine.resume, main)) print(pcall(coroutine.c
     end)
   end)
 
-  describe("that keeps handles of what is closed", function()
-    it("is told that they are, and nothing else happens", function()
+  describe("that keeps closed handles", function()
+    it("gets an error for each use, and nothing else happens", function()
       h.run(function()
         local server = h.sockets.serve(function(conn) conn:recv_all(10) end)
         local p = start(HEAD .. ([[
@@ -348,7 +348,7 @@ end)]]):format(server.at), "s.lua")
         .. "rawget rawlen rawset require select setmetatable string table tonumber tostring type utf8 warn xpcall\n", out)
     end)
 
-    it("os and io besides with --unsafe, and nothing that loads C or looks into frames", function()
+    it("os and io as well with --unsafe, but nothing that loads C or inspects frames", function()
       assert.equal("table table nil nil nil nil\n", task([[print(type(os) .. " " .. type(io), rawget(_G, "debug"), rawget(_G, "package"),
         rawget(_G, "dofile"), rawget(_G, "loadfile"))]], "--unsafe"):gsub("\t", " "), nil)
     end)
@@ -380,7 +380,7 @@ end)]]):format(server.at), "s.lua")
       assert.matches("nil\tattempt to load a binary chunk %(mode is 't'%)\ntrue\nfalse\tfalse\tnil\n$", out)
     end)
 
-    it("its finalizers run between slices, or when it collects, but never in the midst of what it does", function()
+    it("its finalizers run between slices, or when it collects, but never within a slice", function()
       assert.equal("made\tfalse\tslept\ttrue\ncollected\ttrue\n", task [[
         local gone = false
         setmetatable({}, { __gc = function() gone = true end })
@@ -417,7 +417,7 @@ end)]]):format(server.at), "s.lua")
         print(("x"):shout(), ("x"):upper(), pcall(kt.udp))]]:gsub("s.lua:%d+: ", "")))
     end)
 
-    it("library calls that do nothing for years refused or cut short", function()
+    it("library calls that would run for years refused or cut short", function()
       assert.equal("\tfalse\ttable.move: at most 16777216 elements at once\n", (task [[
         print(("").rep("", 1 << 60), pcall(table.move, {}, 1, math.maxinteger - 1, 2))]]:gsub("s.lua:%d+: ", "")))
     end)
@@ -458,7 +458,7 @@ end)]]):format(server.at), "s.lua")
   end)
 
   describe("that holds a secret never shows it", function()
-    it("whatever it does with it", function()
+    it("in any use of it", function()
       local r = run(HEAD .. [[
 local s = kt.secret "hunter2"
 kt.spawn(function()

@@ -1,4 +1,4 @@
--- A link in the hands of a script: what it can change, ask and hear of while the link lives. Two real kts.
+-- A link from a script: its settings, probes, events and figures while it lives. Two real kts.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -71,7 +71,7 @@ describe("a link of a script", function()
   end)(h.run)
 
   describe("that changes its settings", function()
-    it("carries on, whatever they are, and each of them acts", function()
+    it("keeps working, and each change takes effect", function()
       local out = client [[
 kt.spawn(function()
   local stream = assert(far:open())
@@ -95,7 +95,7 @@ end)]]
       assert.equal("3000000\ttrue\t1\n", out)
     end)
 
-    it("obeys a rate at once, and none at once", function()
+    it("applies a rate, and its removal, at once", function()
       local out = client [[
 kt.spawn(function()
   echo(1000)
@@ -134,7 +134,7 @@ far:set { mode = "fast2", fec = false }
 kt.spawn(function() echo(10000) print(far:stats().sessions == 1) end)]])
     end)
 
-    it("refuses what cannot be changed, what is not known, and what a mode sets", function()
+    it("refuses fixed settings, unknown ones, and those that a mode sets", function()
       assert.matches("link:set.crypt: cannot be changed later; expected one of mode, kcp, fec, suspect_after, dead_after, rate",
         wrong 'far:set { crypt = "aes" }')
       assert.matches("link:set.kcp.mtu: cannot be changed later; expected one of sndwnd", wrong "far:set { kcp = { mtu = 1200 } }")
@@ -150,7 +150,7 @@ kt.spawn(function() echo(10000) print(far:stats().sessions == 1) end)]])
   end)
 
   describe("that is probed", function()
-    it("says how long a round trip takes, and dials for it", function()
+    it("returns the round-trip time, and dials if necessary", function()
       assert.equal("0\ttrue\t1\n", client [[
 kt.spawn(function()
   local before = far:stats().sessions
@@ -159,7 +159,7 @@ kt.spawn(function()
 end)]])
     end)
 
-    it("gets its answer from a kcptun as well, with a stream open or none", function()
+    it("works with kcptun as well, with or without an open stream", function()
       h.run(function()
         local echo = h.transfer.echo()
         local server = h.peer.server(echo.at, { impl = "kcptun", key = "k", smuxver = 2 })
@@ -187,7 +187,7 @@ end
 kt.spawn(function() echo(1000000) end)]])
     end)
 
-    it("fails when nobody answers: by its timeout, or with the session", function()
+    it("fails without an answer: by its timeout, or with the session", function()
       assert.equal("timeout\tlink:probe: no answer within 0.1 s\ndead\n", client([[
 kt.spawn(function()
   local rtt, err = far:probe { timeout = "100ms" }
@@ -209,8 +209,8 @@ kt.spawn(function() kt.sleep "50ms" far:close() print(select(2, far:probe()).cod
     end)
   end)
 
-  describe("whose events are heard", function()
-    it("tells when it is up, and down, with figures and reason", function()
+  describe("with event handlers", function()
+    it("reports up and down, with figures and reason", function()
       h.run(function()
         local port = h.sockets.free_port "udp"
         h.write_file(s.dir .. "/server.lua", 'local kt = require "kt"\n' .. SERVER:format(port))
@@ -238,7 +238,7 @@ end)]]))
       end)
     end)
 
-    it("tells its figures time and again, and none once it is closed", function()
+    it("reports its figures periodically, until it is closed", function()
       assert.equal("3\n", client [[
 local n = 0
 far:on("stats", function(stats)
@@ -253,7 +253,7 @@ kt.spawn(function()
 end)]])
     end)
 
-    it("tells of a degraded peer once for each episode", function()
+    it("reports a degraded peer once for each episode", function()
       h.run(function()
         local port = h.sockets.free_port "udp"
         h.write_file(s.dir .. "/server.lua", 'local kt = require "kt"\n' .. SERVER:format(port))
@@ -286,7 +286,7 @@ end)]]))
       end)
     end)
 
-    it("refuses events and options that there are not", function()
+    it("refuses unknown events and options", function()
       assert.matches('link:on: "ups" is no event; there are: up, down, degraded, stats', wrong 'far:on("ups", print)')
       assert.matches("link:on: wanted a function, got no value", wrong 'far:on("up")')
       assert.matches('link:on%("up"%): every is for "stats"', wrong 'far:on("up", print, { every = "1s" })')
@@ -323,7 +323,7 @@ end)]]))
   end)
 end)
 
-describe("what a task makes", function()
+describe("a handle made by a task", function()
   local s
   before_each(function() s = scripts.new() end)
   after_each(function()
@@ -355,7 +355,7 @@ end)]], h.sockets.free_port "udp")
     assert.equal("ping\nhello\n", out)
   end)
 
-  it("says what keeps it from being opened", function()
+  it("reports why it cannot be opened", function()
     local out
     h.run(function()
       local code, err
@@ -372,7 +372,7 @@ end)]]
     assert.matches("^nil\tin_use\nfalse\t.*link.key: missing", out)
   end)
 
-  it("is closed when it was forgotten", function()
+  it("is closed when it is forgotten", function()
     h.run(function()
       local p = s.start [[
 kt.spawn(function()

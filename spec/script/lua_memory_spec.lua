@@ -1,4 +1,4 @@
--- Memory that runs short, at every allocation that a script causes: whatever kt cannot get, it says so and goes on, or
+-- Running out of memory at every allocation that a script causes: kt reports the failure and continues, or
 -- ends; it never crashes and leaks nothing. In process (spec_script), so that an allocator can be told to fail.
 local uv = require "luv"
 local script = require "spec_script"
@@ -114,7 +114,7 @@ kt.spawn(function() kt.sleep "2ms" coroutine.yield() end)]]
     end)
   end
 
-  it("a limit too small to start with is said to be so", function()
+  it("a limit too small to start with is reported", function()
     local r = script.run { file = write(SIMPLE), memory = 20000, seconds = 20 }
     assert.same({ 1, "out of memory: a script cannot even start within its memory limit" }, { r.code, r.said })
   end)
@@ -126,7 +126,7 @@ kt.spawn(function() kt.sleep "2ms" coroutine.yield() end)]]
     end
   end)
 
-  it("a main chunk that wants too much is told how much it may", function()
+  it("a main chunk that allocates too much gets an error with the limit", function()
     local r = script.run { file = write 'local t = {} for i = 1, 1e9 do t[i] = "x" .. i end', memory = 2 << 20, seconds = 20 }
     assert.equal(1, r.code)
     assert.matches("^not enough memory: the script holds %d%.%d of 2%.0 MiB; kt run %-%-memory sets the limit$", r.said)

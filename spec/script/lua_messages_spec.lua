@@ -1,5 +1,5 @@
--- What a script is told of its mistakes, and what its handles print: a method is named as it was called, a handle by its kind, and
--- nothing by its address in memory. What each call may be given is elsewhere (lua_schema_spec, lua_link_spec, lua_pipe_spec, …).
+-- Error messages for scripts, and how handles print: a method is named as it was called, a handle by its kind, and
+-- nothing by its address in memory. The arguments of each call are covered elsewhere (lua_schema_spec, lua_link_spec, lua_pipe_spec, …).
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -61,20 +61,20 @@ end)]]):format(table.concat(lines, "\n")))
         "pool:add { link = pool }", "kt.secret(link)", 'kt.accept { on = ":1", key = link }', "coroutine.resume(link)"))
   end)
 
-  it("says of a time that is not a number that it is none, whatever its sign", function()
+  it("reports a NaN time as not a number, with either sign", function()
     local said = raised("kt.sleep(0 / 0)", "kt.sleep(-(0 / 0))", "conn:set { idle = 0 / 0 }", "conn:read(0 / 0)")
     assert.equal(2, select(2, said:gsub('kt%.sleep: expected a duration such as .-, got NaN', "")))
     assert.matches("\nconn:set.idle: expected a duration such as \"5s\", \"800ms\", \"10m\", \"1h30m\", or a number of seconds, got NaN", said, 1, true)
     assert.matches("\nconn:read: argument 1: wanted a number of bytes, 1 to 1048576, got what is not a number\n", said, 1, true)
   end)
 
-  it("puts between a service and its address what belongs there", function()
+  it("joins a service and its address correctly", function()
     assert.equal("kt.link to 127.0.0.1:9: closed\nkt.listen on 127.0.0.1:0: closed\nkt.accept on 127.0.0.1:0: closed\n",
       raised("link:close() link:serve(print)", "local l = kt.listen { on = '127.0.0.1:0' } l:close() l:serve(print)",
         "acceptor:close() acceptor:serve(print)"))
   end)
 
-  it("about a listener that was dropped says where it listened", function()
+  it("about a dropped listener names its address", function()
     h.run(function()
       local _, _, err = s.run 'kt.spawn(function() kt.listen { on = "127.0.0.1:0" } collectgarbage() kt.sleep "10ms" end)'
       assert.matches("warn  s: kt.listen on 127.0.0.1:0, declared at s.lua:2, was dropped without :close(); closed it\n", err, 1, true)
@@ -91,24 +91,24 @@ end)]]):format(table.concat(lines, "\n")))
       return said
     end
 
-    it("a table says so, with the texts in it", function()
+    it("a table shows its texts", function()
       assert.equal("an error that is a table without __tostring", told "{}")
       assert.equal("an error that is a table without __tostring: code = 7, message = it broke, name = Broken",
         told '{ name = "Broken", code = 7, message = "it broke", more = {} }')
     end)
 
-    it("a table with __tostring speaks for itself", function()
+    it("a table with __tostring uses that", function()
       assert.equal("broken", told 'setmetatable({}, { __tostring = function() return "broken" end })')
     end)
 
-    it("nothing, a function or a handle says what it is", function()
+    it("nothing, a function or a handle names the kind", function()
       assert.equal("an error that is nil", told "nil")
       assert.equal("an error that is a function", told "print")
       assert.equal("<link a:9, down>", told 'kt.link { remote = "a:9", key = "k" }')
     end)
   end)
 
-  it("of a main chunk that raised a table says so, run and checked", function()
+  it("of a main chunk that raised a table shows it, run and checked", function()
     h.run(function()
       local code, _, err = s.run 'error { message = "it broke" }'
       assert.same({ 1, "kt: s.lua:2: an error that is a table without __tostring: message = it broke\n" .. HINT }, { code, err })
@@ -133,20 +133,20 @@ end)]]):format(what))
     end
     local FIRST = "error s: task failed: s.lua:4: first (at s.lua:4; spawned at s.lua:2)\n"
 
-    it("tells of an error in its __close as well", function()
+    it("includes an error in its __close", function()
       assert.equal(FIRST .. "error s: the __close of a failed task failed too: s.lua:3: second (spawned at s.lua:2)\n", closing 'error "second"')
       assert.equal(FIRST .. "error s: the __close of a failed task failed too: an error that is a table without __tostring: name = T (spawned at s.lua:2)\n",
         closing 'error { name = "T" }')
     end)
 
-    it("tells that its __close cannot wait", function()
+    it("explains that its __close cannot wait", function()
       local said = closing "kt.sleep(0)"
       assert.equal(FIRST, said:sub(1, #FIRST))
       assert.matches("error s: the __close of a failed task failed too: s.lua:3: kt.sleep: cannot wait here, inside a function that was called by C",
         said:sub(#FIRST + 1), 1, true)
     end)
 
-    it("says nothing more when all of it was closed", function()
+    it("adds nothing when everything was closed", function()
       assert.equal("closed\n" .. FIRST, closing 'print "closed"')
     end)
   end)
@@ -186,7 +186,7 @@ end)]]):format(what))
         'kt.splice(conn, kt.connect { to = listener.local_addr }, { idle = "x" })'))
   end)
 
-  it("about a main chunk that raised nothing has its line, and that of a module that is missing", function()
+  it("about a main chunk that raised nil, or misses a module, has its line", function()
     h.run(function()
       local _, _, err = s.run "local function f()\nerror()\nend\nf()"
       assert.equal("kt: s.lua:3: an error that is nil\n  called from s.lua:5\n" .. HINT, err)
@@ -225,7 +225,7 @@ end)]]):format(what))
       assert.equal(wanted, told("\n\nlocal t = " .. ("("):rep(300)))
     end)
 
-    it("counts its lines rightly behind a byte order mark and a #! line", function()
+    it("has the right line after a byte order mark and a #! line", function()
       assert.matches("^s.lua:2: .*near '='$", told "\xEF\xBB\xBFlocal x = 1\nlocal = 2\n")
       assert.matches("^s.lua:2: .*near '='$", told "\xEF\xBB\xBF#!/usr/bin/env -S kt run\nlocal = 2\n")
       assert.equal("s.lua:2: global 'nothing' is not defined", told "\xEF\xBB\xBF#!x\nnothing()\n")
@@ -244,14 +244,14 @@ end)]]):format(what))
     end)
   end)
 
-  it("tells who sets what kt has that it stays as it is", function()
+  it("explains that fields of kt cannot be set", function()
     assert.equal("kt.splice: kt is read-only; use a local instead\nkt.new: kt is read-only; use a local instead\n"
       .. "kt.log.info: kt.log is read-only; use a local instead\n18\n", raised("kt.splice = nil", "kt.new = 1", "kt.log.info = print",
       "local n = 0 for name, value in pairs(kt) do n = n + (kt[name] == value and 1 or 0) end error(n, 0)"))
   end)
 
-  describe("of an address that the script has already", function()
-    it("says at which line, before it is opened and after", function()
+  describe("of an address that the script already uses", function()
+    it("names the line, before it is opened and after", function()
       h.run(function()
         local code, _, err = s.run [[
 kt.listen { on = "127.0.0.1:0" }:serve(print) kt.udp { on = "127.0.0.1:9" }
@@ -266,7 +266,7 @@ kt.accept { on = "127.0.0.1:9", key = "k" }:serve(print)]]
     end)
   end)
 
-  it("has what is known of a handle that is printed", function()
+  it("shows the details of a printed handle", function()
     h.run(function()
       local _, out = s.run [[
 kt.spawn(function()

@@ -1,4 +1,4 @@
--- string.find, match, gmatch and gsub as scripts get them: what stock Lua's give, and they can be stopped.
+-- string.find, match, gmatch and gsub of scripts: same results as stock Lua, but they can be stopped.
 local h = require "harness"
 
 -- Ends with a function that returns a digest of all results, and some of them in words; run by kt and by stock Lua.
@@ -94,7 +94,7 @@ kt.spawn(function() end)]]
     ["find on a long subject"] = '(("a"):rep(1 << 20)):find("a-b")',
     ["balance"] = '(("("):rep(1 << 20)):find("%b()")',
   } do
-    it("that take for ever are stopped: " .. what, function()
+    it("that take too long are stopped: " .. what, function()
       local p = run("kt.spawn(function()\n" .. call .. "\nend)\nkt.spawn(print, 'on')")
       assert.equal("on\n", p.stdout)
       assert.matches("task failed: s.lua:3: stopped: it ran for 0%.5 s", p.stderr)

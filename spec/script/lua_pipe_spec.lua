@@ -16,7 +16,7 @@ describe("a script's conn", function()
     return s.task(('local conn = assert(kt.connect { to = "127.0.0.1:%d" }) '):format(target.at) .. text, ...)
   end
 
-  --- Sends the pieces with a pause between, so that they arrive one by one; then ends, unless told not to.
+  --- Sends the pieces with a pause between, so that they arrive one by one; then ends, unless asked not to.
   local function pieces(list, stay)
     return function(conn)
       for i, piece in ipairs(list) do
@@ -28,13 +28,13 @@ describe("a script's conn", function()
   end
 
   describe("reads", function()
-    it("what has arrived, at most as much as was asked for", function()
+    it("the bytes that have arrived, up to the requested number", function()
       h.run(function()
         assert.equal("hel\tlo\n", with_conn(pieces { "hello" }, "print(conn:read(3), conn:read(100))"))
       end)
     end)
 
-    it("up to 16 KiB when nothing is said", function()
+    it("up to 16 KiB by default", function()
       h.run(function()
         assert.equal("16384\n", with_conn(pieces { ("x"):rep(50000) }, [[
           conn:read_exactly(1)
@@ -43,7 +43,7 @@ describe("a script's conn", function()
       end)
     end)
 
-    it("when something comes", function()
+    it("when data arrives", function()
       h.run(function()
         assert.equal("a\tb\n", with_conn(pieces { "a", "b" }, 'print(conn:read(10), conn:read { timeout = "10s" })'))
       end)
@@ -60,7 +60,7 @@ describe("a script's conn", function()
       end)
     end)
 
-    it("nil and timeout when nothing comes, and goes on later", function()
+    it("nil and timeout when no data arrives, and works again later", function()
       h.run(function()
         local go
         local out = with_conn(function(conn)
@@ -84,7 +84,7 @@ describe("a script's conn", function()
       end)
     end)
 
-    it("what it had brought before it broke, also when nobody was waiting, and a splice takes it on", function()
+    it("data that arrived before it broke, even without a waiting reader, and so does a splice", function()
       h.run(function()
         local got
         local sink = h.sockets.serve(function(conn) got = conn:recv_all(20) end)
@@ -151,7 +151,7 @@ describe("a script's conn", function()
       end)
     end)
 
-    it("and returns what came when the data ends before", function()
+    it("and returns partial data when the data ends early", function()
       h.run(function()
         assert.equal("nil\teof\tabc\n", with_conn(pieces { "a", "bc" }, [[
           local data, err, came = conn:read_exactly(5)
@@ -159,7 +159,7 @@ describe("a script's conn", function()
       end)
     end)
 
-    it("and returns what came when the time is over", function()
+    it("and returns partial data at the timeout", function()
       h.run(function()
         assert.equal("nil\ttimeout\tabc\tconn:read_exactly: not all of it came within 0.05 s\n", with_conn(pieces({ "abc" }, true), [[
           local data, err, came = conn:read_exactly(5, { timeout = "50ms" })
@@ -167,7 +167,7 @@ describe("a script's conn", function()
       end)
     end)
 
-    it("within half of the script's memory, all such calls together; past it the call fails, and its conn goes on", function()
+    it("within half of the script's memory, all such calls together; past it the call fails, and its conn stays usable", function()
       h.run(function()
         local port, all, part = h.sockets.free_port "tcp", 1 << 20, 600000
         local p = s.kt("run", "--memory", "5MiB", s.write("s.lua", ([[
@@ -207,7 +207,7 @@ end)]]):format(port, all, part))):wait_tcp(port)
   end)
 
   describe("reads until a delimiter", function()
-    it("with it, and leaves what is behind", function()
+    it("including it, and leaves the rest", function()
       h.run(function()
         assert.equal("GET /|\t|rest|\n", with_conn(pieces { "GET /\nrest" },
           [[print((conn:read_until("\n", 100):gsub("\n", "|")), "|" .. conn:read() .. "|")]]))
@@ -239,7 +239,7 @@ end)]]):format(port, all, part))):wait_tcp(port)
       end)
     end)
 
-    it("and says so too when the bytes come one by one", function()
+    it("with the same error when the bytes arrive one by one", function()
       h.run(function()
         assert.equal("nil\tlimit\tabc\tconn:read_until: no delimiter within 3 bytes\n", with_conn(pieces { "a", "b", "c" }, [[
           local data, err, came = conn:read_until("\n", 3)
@@ -247,7 +247,7 @@ end)]]):format(port, all, part))):wait_tcp(port)
       end)
     end)
 
-    it("and returns what came when the data ends before, or the time", function()
+    it("and returns partial data when the data ends early, or the time", function()
       h.run(function()
         assert.equal("nil\ttimeout\tab\nnil\teof\tc\n", with_conn(function(conn)
           conn:send("ab")
@@ -265,7 +265,7 @@ end)]]):format(port, all, part))):wait_tcp(port)
   end)
 
   describe("writes", function()
-    it("all of it, in order, however slow the reader", function()
+    it("everything in order to a slow reader", function()
       h.run(function()
         local total = 8 << 20
         local ok
@@ -294,7 +294,7 @@ end)]]):format(port, all, part))):wait_tcp(port)
       h.run(function() assert.equal("0\n", with_conn(pieces({}, true), 'print(conn:write "")')) end)
     end)
 
-    it("until the time is over, and says how much was taken", function()
+    it("until the timeout, and returns how much was written", function()
       h.run(function()
         local taken
         local out = with_conn(function(conn)
@@ -360,7 +360,7 @@ end)]]):format(port, all, part))):wait_tcp(port)
   end)
 
   describe("is not read ahead", function()
-    it("by more than a conn holds, however long the script takes", function()
+    it("by more than a conn holds, even for a slow script", function()
       h.run(function()
         local near = h.sockets.free_port("tcp")
         local p = s.start([[
@@ -384,7 +384,7 @@ end)]], near)
       end)
     end)
 
-    it("by a splice's predecessor: what was not read goes on through the splice", function()
+    it("before a splice: unread data goes through the splice", function()
       h.run(function()
         local target = h.transfer.echo()
         local near = h.sockets.free_port("tcp")
@@ -475,11 +475,11 @@ end)]], near, target.at)
         "print(pcall(function() conn:read_until('', 1) end))")
     end)
 
-    it("writing what is no string", function()
+    it("writing a value that is not a string", function()
       refused("false\ts.lua:3: conn:write: argument 1: wanted a string, got table", "print(pcall(function() conn:write {} end))")
     end)
 
-    it("an option that is none", function()
+    it("an unknown option", function()
       refused("false\ts.lua:3: conn:read.timout: unknown key; did you mean timeout?", "print(pcall(function() conn:read { timout = 1 } end))")
     end)
   end)
@@ -565,7 +565,7 @@ end)]], h.temporary_path())
       end)
     end)
 
-    it("that nobody listens on is refused, and one that is not there is not found", function()
+    it("without a listener is refused, and a missing one is not found", function()
       h.run(function()
         assert.matches("^nil\tnot_found\t[^\n]*nowhere.sock", s.task([[
           local conn, err = kt.connect { to = "unix:%s/nowhere.sock" }
@@ -649,7 +649,7 @@ end)]]):format(port, extra, near))
     end)
   end
 
-  it("knows timeouts", function()
+  it("has timeouts", function()
     h.run(function()
       local client = linked("kt.sleep '10s'", [[
         local data, err = stream:read { timeout = "50ms" }
@@ -661,7 +661,7 @@ end)]]):format(port, extra, near))
     end)
   end)
 
-  it("ends when the other end resets it, for the one who reads and the one who writes", function()
+  it("ends reads and writes when the other end resets it", function()
     h.run(function()
       local client = linked("stream:read_exactly(1) stream:reset()", [[
         kt.spawn(function()
@@ -678,7 +678,7 @@ end)]]):format(port, extra, near))
     end)
   end)
 
-  it("breaks for whoever waits when the link is closed", function()
+  it("ends a waiting call when the link is closed", function()
     h.run(function()
       local client = linked("stream:read_exactly(9)", [[
         kt.spawn(function() kt.sleep "50ms" far:close() end)
@@ -692,7 +692,7 @@ end)]]):format(port, extra, near))
     end)
   end)
 
-  it("that broke while the script was busy says so when it is read, written or spliced", function()
+  it("that broke while the script was busy fails when it is read, written or spliced", function()
     h.run(function()
       local target = h.sockets.serve(function(conn) conn:recv_all(20) end)
       local client = linked("stream:read_exactly(9)", ([[

@@ -1,4 +1,4 @@
--- What scripts set and ask of conns and streams: priority, weight, rates, limits of time, figures. The real kt, real sockets.
+-- Settings and figures of conns and streams: priority, weight, rates, time limits. The real kt, real sockets.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local h = require "harness"
 local scripts = require "harness.scripts"
@@ -78,7 +78,7 @@ describe("a stream's priority", function()
     end, 60)
   end)
 
-  it("is what stream:set makes it, and stats tells", function()
+  it("is set by stream:set and shown by stats", function()
     h.run(function()
       assert.equal("3 16\n1 200\n1 7\n0 7\n", (near [[
         local stream = far:open()
@@ -119,7 +119,7 @@ describe("a stream's weight", function()
 end)
 
 describe("a stream's rate", function()
-  it("holds what is written to it", function()
+  it("limits writes", function()
     h.run(function()
       local out = near [[
         local stream = far:open()
@@ -136,7 +136,7 @@ describe("a stream's rate", function()
     end)
   end)
 
-  it("holds what is read from it, and changes while a splice has it", function()
+  it("limits reads, and changes while a splice uses it", function()
     h.run(function()
       local target = h.sockets.serve(function(conn)
         conn:send("p")
@@ -185,18 +185,18 @@ describe("a splice's", function()
       far:close()]]):format(more or "", options)))
   end
 
-  it("total ends it, and is the reason", function()
+  it("total ends it, with that reason", function()
     h.run(function() assert.equal("total\n", spliced '{ total = "150ms", idle = "10s" }') end)
   end)
 
-  it("idle limit ends it, and is the reason; so is that of one of the two, whichever is less", function()
+  it("idle limit ends it, with that reason; so does the idle limit of either side, if shorter", function()
     h.run(function()
       assert.equal("idle\n", spliced '{ idle = "100ms" }')
       assert.equal("true\nidle\n", spliced('{ idle = "1h" }', 'kt.sleep "10ms" print(a:set { idle = "100ms" })'))
     end)
   end)
 
-  it("rate holds each way", function()
+  it("rate limits each direction", function()
     h.run(function()
       local target = h.sockets.serve(function(conn)
         conn:send("p")
@@ -213,14 +213,14 @@ describe("a splice's", function()
   end)
 end)
 
-describe("a conn's limits of time", function()
+describe("a conn's time limits", function()
   --- A task with `conn`, whose other end says nothing.
   local function with_conn(text)
     local target = h.sockets.serve(function(conn) conn:recv_all(20) end)
     return s.task(('local conn = assert(kt.connect { to = "127.0.0.1:%d" })\n'):format(target.at) .. text)
   end
 
-  it("break it for whoever waits", function()
+  it("end a waiting call", function()
     h.run(function()
       assert.equal("idle\tconn:read: idle for too long\nidle\nidle\n", with_conn [[
         conn:set { idle = "50ms" }
@@ -231,7 +231,7 @@ describe("a conn's limits of time", function()
     end)
   end)
 
-  it("break it while nobody waits, and leave its peer's name", function()
+  it("break it while no call waits, and keep its peer's name", function()
     h.run(function()
       assert.equal("true\ttrue\tnil\ntotal\ttotal\n", with_conn [[
         local peer = conn.peer
@@ -270,7 +270,7 @@ describe("the figures", function()
     return table.concat(out, " ")
   end
 
-  it("of conns and streams are what is described, also after their end", function()
+  it("of conns and streams match their description, even after the end", function()
     h.run(function()
       local target = h.sockets.serve(function(conn) conn:recv_all(20) end)
       local out = near(([[
@@ -302,7 +302,7 @@ describe("the figures", function()
   end)
 end)
 
-describe("what cannot be set is an error that says so", function()
+describe("an invalid setting is an error", function()
   --- The error that the statement raises, with `conn` and `stream` at hand.
   local function mistakes(list)
     local target = h.sockets.serve(function(conn) conn:recv_all(20) end)

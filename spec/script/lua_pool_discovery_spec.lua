@@ -1,4 +1,4 @@
--- lua/kt/pool/discovery.lua without kt: what DNS says, and what becomes of the links.
+-- lua/kt/pool/discovery.lua without kt: from DNS answers to links.
 local world = require "pool_world"
 local discovery = require "kt.pool.discovery"
 
@@ -16,12 +16,12 @@ describe("the plan", function()
     assert.equal(30, ttl)
   end)
 
-  it("writes IPv6 addresses as links want them", function()
+  it("writes IPv6 addresses as links expect them", function()
     local plan = discovery.plan({ { address = "2001:db8::1", ttl = 60 } }, "AAAA", 1)
     assert.same({ "[2001:db8::1]:1" }, remotes(plan))
   end)
 
-  it("of SRV records goes by priority, then weight", function()
+  it("of SRV records is ordered by priority, then weight", function()
     local plan = discovery.plan({
       { target = "c.example.", port = 3, priority = 20, weight = 9, ttl = 60 },
       { target = "a.example", port = 1, priority = 10, weight = 5, ttl = 60 },
@@ -37,7 +37,7 @@ describe("the plan", function()
     assert.equal(1, discovery.plan({ { target = "a", port = 1, priority = 0, weight = 0, ttl = 1 } }, "SRV")[1].weight)
   end)
 
-  it("of an answer that names nobody has no time", function()
+  it("of an empty answer has no lifetime", function()
     for _, answers in ipairs { {}, { { target = ".", port = 0, priority = 0, weight = 0, ttl = 60 } }, { "rubbish" }, { { ttl = 1 } },
       { { target = "a", ttl = 1 } }, { { target = "a", port = 0, ttl = 1 } } } do
       local plan, ttl = discovery.plan(answers, "SRV")
@@ -65,7 +65,7 @@ describe("the plan", function()
 end)
 
 describe("the difference", function()
-  it("is what to add, keep and drop", function()
+  it("lists links to add, keep and drop", function()
     local add, keep, drop = discovery.diff({ a = true, b = true, z = true }, { { remote = "b" }, { remote = "c" } })
     assert.same({ "c" }, remotes(add))
     assert.same({ "b" }, remotes(keep))
@@ -107,7 +107,7 @@ describe("a pool that discovers its links", function()
     assert.equal(2 << 20, w.made["a:1"].settings.rate)
   end)
 
-  it("asks as it was told", function()
+  it("asks for the configured name and type", function()
     pool_of()
     w.run(1)
     assert.same({ name = "kt.test", type = "SRV", servers = { "127.0.0.1:5353" }, timeout = 5 }, w.asked)
@@ -122,7 +122,7 @@ describe("a pool that discovers its links", function()
     assert.equal("a:1", w.where(pool, { timeout = 8 }))
   end)
 
-  it("fails an open when none comes in time", function()
+  it("fails an open when none is found in time", function()
     local pool = pool_of()
     local _, err = w.open(pool, { timeout = 3 })
     assert.equal("timeout", err.code)
@@ -130,7 +130,7 @@ describe("a pool that discovers its links", function()
     assert.near(3, w.now, 0.01)
   end)
 
-  it("comes again when the shortest TTL is over, a little later at most", function()
+  it("asks again when the shortest TTL expires, or slightly later", function()
     w.names["kt.test"] = srv({ "a", ttl = 30 }, { "b", ttl = 300 })
     pool_of()
     w.run(29.9)
@@ -139,7 +139,7 @@ describe("a pool that discovers its links", function()
     assert.equal(2, w.lookups)
   end)
 
-  it("takes in what is new and out what is gone", function()
+  it("adds new links and removes missing ones", function()
     w.names["kt.test"] = srv({ "a" }, { "b" })
     local pool = pool_of { policy = "round_robin" }
     w.run(1)
@@ -177,7 +177,7 @@ describe("a pool that discovers its links", function()
     assert.equal("c:1", w.where(pool))
   end)
 
-  it("goes by weights and priorities that have changed", function()
+  it("applies changed weights and priorities", function()
     w.names["kt.test"] = srv({ "a", weight = 3 }, { "b", weight = 1 })
     local pool = pool_of { policy = "weighted" }
     w.run(1)
@@ -188,7 +188,7 @@ describe("a pool that discovers its links", function()
     for _ = 1, 5 do assert.equal("b:1", w.where(pool)) end
   end)
 
-  it("keeps its links when the name cannot be looked up any more, tells it once, and asks again, ever more seldom", function()
+  it("keeps its links when the lookup fails, logs that once, and retries with backoff", function()
     w.names["kt.test"] = srv { "a" }
     local pool = pool_of()
     w.run(1)
@@ -202,7 +202,7 @@ describe("a pool that discovers its links", function()
     assert.same({ "b:1" }, names(pool))
   end)
 
-  it("keeps its links when the answer names nobody", function()
+  it("keeps its links when the answer is empty", function()
     w.names["kt.test"] = srv { "a" }
     local pool = pool_of()
     w.run(1)
@@ -212,7 +212,7 @@ describe("a pool that discovers its links", function()
     assert.equal(1, w.logged "no usable record in the answer")
   end)
 
-  it("leaves out an address of which no link can be made, and tries it at the next lookup", function()
+  it("skips an address that no link can be made for, and tries it at the next lookup", function()
     w.names["kt.test"] = srv { "a" }
     w.refuse_links = "link.remote: out of luck"
     local pool = pool_of()

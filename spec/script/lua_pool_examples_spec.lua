@@ -1,4 +1,4 @@
--- scripts/examples/failover.lua and balance.lua as they are, but for names, ports and shorter times.
+-- scripts/examples/failover.lua and balance.lua, unmodified except for names, ports and shorter times.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -64,13 +64,13 @@ describe("the example", function()
     return h.loop.now() - began
   end
 
-  it("failover.lua takes another way within seconds, and the old one again when it has been well for a while", function()
+  it("failover.lua moves to another server within seconds, and moves back once the first has been well for a while", function()
     h.run(function()
       local near, far, spare = server "near", server "far", server "spare"
       local p = start("failover.lua", {
         { "near.example:29900", "127.0.0.1:" .. near.port }, { "far.example:29900", "127.0.0.1:" .. far.port },
         { "spare.example:29900", "127.0.0.1:" .. spare.port }, { '"10s"', '"2s"' },
-        -- On one machine all ways are alike: what the policy makes of them must not depend on luck.
+        -- On one machine all servers are equally fast: the policy's choice must not depend on luck.
         { "l.srtt * (1 + 20 * l.loss)", "i" },
       })
       up(p, 3)

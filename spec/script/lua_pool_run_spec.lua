@@ -80,7 +80,7 @@ end)]]):format(table.concat(names, ", "), settings, more or "", at))
 
   local QUICK = "check = { every = \"200ms\", timeout = \"700ms\", fall = 2, rise = 2, with = " .. SPEAKS .. " }"
 
-  it("goes to the next link within seconds when the first one's server is killed, and back after `hold` when it is there again", function()
+  it("goes to the next link within seconds when the first one's server is killed, and back after `hold` when it is back", function()
     h.run(function()
       local a, b = server "a", server "b"
       local p = client({ a, b }, QUICK .. ', hold = "2s"')
@@ -101,7 +101,7 @@ end)]]):format(table.concat(names, ", "), settings, more or "", at))
     end)
   end)
 
-  it("notices by its own checks a server that is there and says nothing, and one that is a kcptun", function()
+  it("detects by its own checks a silent server, and one that is a kcptun", function()
     h.run(function()
       local target = h.sockets.serve(function(conn)
         conn:send "g\n"
@@ -141,7 +141,7 @@ end)]]):format(table.concat(names, ", "), settings, more or "", at))
     return counts
   end
 
-  it("spreads over all that are up, by turns", function()
+  it("spreads conns over all links that are up, in turn", function()
     h.run(function()
       local p = client({ server "a", server "b", server "c" }, QUICK .. ', policy = "round_robin"')
       all_up(p, 3)
@@ -149,7 +149,7 @@ end)]]):format(table.concat(names, ", "), settings, more or "", at))
     end)
   end)
 
-  it("takes links in and out while it runs, and leaves streams where they are", function()
+  it("adds and removes links while it runs, and leaves streams where they are", function()
     h.run(function()
       local a, b, c = server "a", server "b", server "c"
       local p = client({ a, b, c }, QUICK .. ', policy = "round_robin"', [[
@@ -178,7 +178,7 @@ end)]])
     end)
   end)
 
-  it("tells its handlers, as tasks, which link is down and where streams go now", function()
+  it("tells its handlers, in tasks, which link is down and where streams go now", function()
     h.run(function()
       local a, b = server "a", server "b"
       local p = client({ a, b }, QUICK, [[
@@ -222,7 +222,7 @@ end)]]):format(ns.at, at))
       local app = assert(h.sockets.connect(at))
       assert.equal("a\n", app:recv_exactly(2, 20))
 
-      says(c, b) -- the old connection goes on, on a link that is out of the pool
+      says(c, b) -- the old connection stays on a link that is out of the pool
       p:expect("pool: removed localhost:" .. a.port .. ", no longer in _kt._udp.test; its streams stay open", 20)
       h.loop.eventually("a connection at the new server", 20, function() return where(p) == "c" end)
       app:send "still here"
@@ -285,7 +285,7 @@ end)]]):format(ns.at, at))
     end)
   end)
 
-  it("goes on checking with a script's check that never ends", function()
+  it("keeps checking with a script's check that never ends", function()
     h.run(function()
       local a, b = server "a", server "b"
       local p = client({ a, b }, [[check = { every = "2s", timeout = "1s", fall = 1, with = function(link)
@@ -322,7 +322,7 @@ end)]])
     end)
   end)
 
-  it("that is all there is gives the script nothing to do", function()
+  it("alone does not count as something to do", function()
     h.run(function()
       local code, _, err = s.run("%s", [[
 local near = kt.link { remote = "127.0.0.1:9", key = "k" }
@@ -332,7 +332,7 @@ local pool = kt.pool { links = { near } }]])
     end)
   end)
 
-  it("ends its checks at the end of a scope, and says so when a task has dropped it", function()
+  it("ends its checks at the end of a scope, and warns when a task has dropped it", function()
     h.run(function()
       local code, out, err = s.run("%s", [[
 local near = kt.link { remote = "127.0.0.1:9", key = "k" }
@@ -425,7 +425,7 @@ kt.spawn(function() pool:open { timout = "5s" } end)]])
       end)
     end)
 
-    it("goes on with a link that is itself a mistake", function()
+    it("continues after a link with a mistake of its own", function()
       h.run(function()
         assert.equal("s.lua:2: link.key: missing; expected a string, or kt.secret_file \"psk.key\"\n", check [[
 local near = kt.link { remote = "a:9" }

@@ -20,7 +20,7 @@ describe("the health of a link", function()
     assert.equal("no answer", h.why)
   end)
 
-  it("is told once that it is up at first", function()
+  it("is reported up once at first", function()
     local h = health.new(rules, 0)
     assert.equal("up", h:pass(1))
     assert.is_nil(h:pass(2))
@@ -42,7 +42,7 @@ describe("the health of a link", function()
     assert.is_nil(h:fail(4, "?"))
   end)
 
-  it("starts counting anew after a success", function()
+  it("restarts the count after a success", function()
     local h = health.new(rules, 0)
     h:pass(0)
     for t = 1, 20, 3 do
@@ -112,7 +112,7 @@ describe("a pool", function()
       assert.equal(2, w.logged "^info pool: near is up %(40 ms%)$")
     end)
 
-    it("asks each link once an interval, and nothing else happens meanwhile", function()
+    it("checks each link once an interval, and does nothing else meanwhile", function()
       pool_of { check = { every = "10s" } }
       w.run(105)
       assert.equal(11, near.probes)
@@ -151,7 +151,7 @@ describe("a pool", function()
       assert.is_false(pool:links()[1].up)
     end)
 
-    it("not at all counts all links as up, and starts no task", function()
+    it("never (off) counts all links as up, and starts no task", function()
       local pool = pool_of { check = false }
       near.dead = true
       w.run(100)
@@ -161,7 +161,7 @@ describe("a pool", function()
       assert.equal("far", w.where(pool, { timeout = 3 }))
     end)
 
-    it("takes a closed link as one that is down", function()
+    it("treats a closed link as down", function()
       local pool = pool_of {}
       w.run(1)
       near:close()
@@ -180,7 +180,7 @@ describe("a pool", function()
       assert.equal(before + 1, near.probes)
     end)
 
-    it("goes on checking after a check that broke off", function()
+    it("keeps checking after a check that failed with an error", function()
       local pool = pool_of { links = { near } }
       w.run(2)
       local probe = near.probe
@@ -193,7 +193,7 @@ describe("a pool", function()
       assert.is_true(w.logged "^warn pool: near could not be checked: not enough memory$" >= 2)
     end)
 
-    it("does not check oftener than four times an interval, however many streams fail", function()
+    it("checks at most four times an interval, even when many streams fail", function()
       local pool = pool_of { check = { every = "8s", fall = 100 }, policy = "round_robin" }
       w.run(8)
       near.refuses = "dead"
@@ -217,7 +217,7 @@ describe("a pool", function()
       assert.is_nil(near.probes)
     end)
 
-    it("takes the round-trip time that it measured before the link's own", function()
+    it("prefers its measured round-trip time to the link's own", function()
       near.figures = { srtt = 0.5 }
       local pool = pool_of { links = { near }, check = { with = function() return 0.123 end } }
       w.run(2)
@@ -231,14 +231,14 @@ describe("a pool", function()
       assert.equal("503", pool:links()[1].error)
     end)
 
-    it("is down when it raises, which is told once", function()
+    it("is down when it raises, which is logged once", function()
       pool_of { links = { near }, check = { with = function() error("s.lua:9: oops", 0) end } }
       w.run(20)
       assert.equal(1, w.logged "^warn s.lua:1: kt.pool: check.with: s.lua:9: oops; further mistakes of this kind are not logged$")
       assert.equal(1, w.logged "near is down: its check raised an error")
     end)
 
-    it("is down when it returns nonsense, which is told once", function()
+    it("is down when it returns nonsense, which is logged once", function()
       for _, nonsense in ipairs { "yes", {}, -1, 0 / 0, math.huge } do
         w.log = {}
         local pool = pool_of { links = { w.link "x" }, check = { with = function() return nonsense end } }
@@ -265,7 +265,7 @@ describe("a pool", function()
       assert.equal(2, calls)
     end)
 
-    it("is started again when the one before has died", function()
+    it("is started again when the previous one has died", function()
       local calls = 0
       local spawn = w.env.spawn
       w.env.spawn = function(fn, ...) -- as a slice that kt stops: nothing catches it
@@ -295,7 +295,7 @@ describe("a pool", function()
       assert.same({ far = 10 }, spread(pool, 10))
     end)
 
-    it("round_robin takes each in turn, whoever is up", function()
+    it("round_robin takes each link that is up in turn", function()
       local pool = pool_of { policy = "round_robin" }
       w.run(1)
       assert.same({ near = 10, far = 10, spare = 10 }, spread(pool, 30))
@@ -322,13 +322,13 @@ describe("a pool", function()
       assert.is_true(near.stats_calls <= 3)
     end)
 
-    it("lowest_rtt takes the quickest", function()
+    it("lowest_rtt takes the fastest", function()
       local pool = pool_of { policy = "lowest_rtt", links = { spare, far, near }, hold = 0 }
       w.run(2)
       assert.equal("near", w.where(pool))
     end)
 
-    it("lowest_rtt stays where another is hardly quicker", function()
+    it("lowest_rtt stays when another is hardly faster", function()
       near.figures, far.figures = { srtt = 0.050 }, { srtt = 0.049 }
       local pool = pool_of { policy = "lowest_rtt", links = { near, far }, hold = 0 }
       w.run(2)
@@ -340,7 +340,7 @@ describe("a pool", function()
       end
     end)
 
-    it("lowest_rtt does not take a link that it knows nothing of for the quickest", function()
+    it("lowest_rtt does not prefer a link without a measurement", function()
       local unknown = w.link("unknown", { rtt = 0.01 })
       function unknown.probe() return 0.3 end
       near.figures = { srtt = 0.1 }
@@ -359,7 +359,7 @@ describe("a pool", function()
       assert.same({ near = 50, far = 10, spare = 10 }, spread(pool, 70))
     end)
 
-    it("weighted shares among those that are left", function()
+    it("weighted shares among the remaining links", function()
       local pool = pool_of { policy = "weighted", links = { { link = near, weight = 5 }, { link = far, weight = 2 }, spare } }
       w.run(1)
       spread(pool, 3)
@@ -403,13 +403,13 @@ describe("a pool", function()
       assert.near(300, counts.near, 45)
     end)
 
-    it("hash agrees with a pool in which the links stand in another order", function()
+    it("hash agrees with a pool that has the links in another order", function()
       local one, other = pool_of { policy = "hash" }, pool_of { policy = "hash", links = { spare, near, far } }
       w.run(1)
       for i = 1, 30 do assert.equal(w.where(one, { key = "k" .. i }), w.where(other, { key = "k" .. i })) end
     end)
 
-    it("hash goes by the client's host when there is no key", function()
+    it("hash uses the client's host without a key function", function()
       local pool = pool_of { policy = "hash" }
       w.run(1)
       local at = w.where(pool, { client = "10.0.0.7:1000" })
@@ -417,13 +417,13 @@ describe("a pool", function()
       assert.equal(w.where(pool), w.where(pool))
     end)
 
-    it("hash goes by what the script's key function makes of the client", function()
+    it("hash uses the result of the script's key function", function()
       local pool = pool_of { policy = "hash", key = function(request) return request.client:sub(1, 2) end }
       w.run(1)
       for i = 1, 20 do assert.equal(w.where(pool, { key = "10" }), w.where(pool, { client = "10.0.0." .. i })) end
     end)
 
-    it("hash goes by the client's host when the key function raises or returns nonsense, which is told once", function()
+    it("hash uses the client's host when the key function raises or returns nonsense, which is logged once", function()
       for _, key in ipairs { function() error "oops" end, function() return {} end, function() return nil end } do
         w.log = {}
         local pool = pool_of { policy = "hash", key = key }
@@ -437,7 +437,7 @@ describe("a pool", function()
   end)
 
   describe("with a policy of the script's own", function()
-    it("asks it with the facts of those that are up, and the request", function()
+    it("calls it with the facts of links that are up, and the request", function()
       local got, request
       near.figures = { srtt = 0.04, rttvar = 0.01, loss = 0.02, rate_in = 10, rate_out = 20, streams = 3 }
       local pool = pool_of { links = { { link = near, weight = 7, name = "a" }, far }, policy = function(up, r)
@@ -455,7 +455,7 @@ describe("a pool", function()
       assert.same({ client = "10.0.0.7:99", key = "k" }, request)
     end)
 
-    it("gives every fact a number when the link has none", function()
+    it("gives every missing fact a number", function()
       local got
       function near.stats() return { loss = "much", srtt = 0 / 0, streams = {} } end
       local pool = pool_of { links = { near }, check = { with = function() return true end }, policy = function(up)
@@ -468,13 +468,13 @@ describe("a pool", function()
       assert.same({ name = "near", weight = 1, srtt = math.huge, rttvar = 0, loss = 0, streams = 0, rate_in = 0, rate_out = 0, since = 0 }, got)
     end)
 
-    it("goes where it says", function()
+    it("opens on the link that it returns", function()
       local pool = pool_of { policy = function(up) return #up end }
       w.run(1)
       assert.equal("spare", w.where(pool))
     end)
 
-    it("takes a whole number that is a float", function()
+    it("accepts a float with an integer value", function()
       local pool = pool_of { policy = function() return 2.0 end }
       w.run(1)
       assert.equal("far", w.where(pool))
@@ -506,7 +506,7 @@ describe("a pool", function()
       end)
     end
 
-    it("that raises opens on the first link that is up, and tells it once", function()
+    it("that raises opens on the first link that is up, and logs that once", function()
       local pool = pool_of { policy = function(up) return up[9].srtt end }
       w.run(1)
       near.dead = true
@@ -515,7 +515,7 @@ describe("a pool", function()
       assert.equal(1, w.logged "^warn s.lua:1: kt.pool: policy: .*attempt to index a nil value.*; using the first link that is up")
     end)
 
-    it("that raises a table does not ask the table what it means", function()
+    it("that raises a table does not call the table's __tostring", function()
       local pool = pool_of { policy = function() error(setmetatable({}, { __tostring = function() error "again" end })) end }
       w.run(1)
       assert.equal("near", w.where(pool))
@@ -529,7 +529,7 @@ describe("a pool", function()
       assert.equal(1, w.logged "policy: attempt to yield")
     end)
 
-    it("that was stopped in an endless loop is asked no more", function()
+    it("that was stopped in an endless loop is not called again", function()
       local calls = 0
       local pool = pool_of { policy = function()
         calls = calls + 1
@@ -560,7 +560,7 @@ describe("a pool", function()
       assert.equal("c", near.asked.client)
     end)
 
-    it("asks links for their figures ten times a second at most", function()
+    it("reads the figures of links at most ten times a second", function()
       local pool = pool_of { check = { every = "60s" }, policy = function() return 1 end }
       w.run(1)
       near.rtt = 0
@@ -592,7 +592,7 @@ describe("a pool", function()
       assert.equal(1, w.logged "^info pool: new streams now go to far instead of near: near is down: no answer within 0.8 s$")
     end)
 
-    it("goes back only when the better one has been up for that long", function()
+    it("goes back only when the better link has been up for that long", function()
       local pool = pool_of { hold = "10s" }
       w.run(1)
       w.where(pool)
@@ -608,7 +608,7 @@ describe("a pool", function()
       assert.equal(2, pool:stats().switches)
     end)
 
-    it("never goes back to one that flaps quicker than that", function()
+    it("never goes back to a link that flaps faster than that", function()
       local pool = pool_of { hold = "10s" }
       w.run(1)
       w.where(pool)
@@ -659,7 +659,7 @@ describe("a pool", function()
       assert.equal(0, pool:stats().switches)
     end)
 
-    it("leaves a link on which a stream failed, for that long", function()
+    it("avoids a link on which a stream failed, for that long", function()
       local pool = pool_of { hold = "10s" }
       w.run(1)
       w.where(pool)
@@ -672,7 +672,7 @@ describe("a pool", function()
       assert.equal("near", w.where(pool))
     end)
 
-    it("at start goes to the best one as soon as that is known", function()
+    it("at start moves to the best link as soon as it is known", function()
       near.rtt = 0.4
       local pool = pool_of { hold = "10s" }
       w.run(0.3) -- far has answered, near not yet
@@ -697,7 +697,7 @@ describe("a pool", function()
       for _ = 1, 10 do assert.equal("spare", w.where(pool)) end
     end)
 
-    it("tries as many more as `retries` says", function()
+    it("tries at most `retries` more", function()
       local pool = pool_of { retries = 1, check = { every = "60s" } }
       w.run(1)
       near.refuses, far.refuses = "limit", "dead"
@@ -735,7 +735,7 @@ describe("a pool", function()
       assert.near(7, near.asked.timeout, 1e-6)
     end)
 
-    it("takes no longer than its timeout in all", function()
+    it("takes no longer than its timeout in total", function()
       local pool = pool_of { check = { every = "60s" } }
       w.run(1)
       near.dead, far.dead, spare.dead = true, true, true
@@ -752,7 +752,7 @@ describe("a pool", function()
       assert.equal("far", w.where(pool))
     end)
 
-    it("tries the link that was well most recently when all are down", function()
+    it("tries the link that was up most recently when all are down", function()
       local pool = pool_of { hold = "1s" }
       w.run(2)
       near.dead = true
@@ -764,7 +764,7 @@ describe("a pool", function()
       assert.not_equal("near", w.where(pool))
     end)
 
-    it("asks no policy when all are down", function()
+    it("calls no policy when all are down", function()
       local pool = pool_of { policy = function(up) return assert(#up > 0) and 1 end }
       w.run(1)
       near.dead, far.dead, spare.dead = true, true, true
@@ -785,7 +785,7 @@ describe("a pool", function()
   end)
 
   describe("that changes while it runs", function()
-    it("without links fails at once, and says so", function()
+    it("without links fails at once, with that reason", function()
       local pool = pool_of { links = {} }
       local _, err = w.open(pool)
       assert.equal("unreachable", err.code)
@@ -818,7 +818,7 @@ describe("a pool", function()
       assert.equal(1, #w.tasks)
     end)
 
-    it("goes on when the link is taken out on which a stream is just being opened", function()
+    it("tries the next link when the one being opened is removed", function()
       local pool = pool_of { check = { every = "60s" } }
       w.run(1)
       near.dead = true
@@ -830,7 +830,7 @@ describe("a pool", function()
       assert.equal("far", pool:stats().current)
     end)
 
-    it("takes a link back that it had before, as a new one", function()
+    it("treats a link that is added again as a new one", function()
       local pool = pool_of { policy = "round_robin", links = { near, far } }
       w.run(1)
       pool:leave(near)
@@ -839,7 +839,7 @@ describe("a pool", function()
       assert.same({ near = 5, far = 5 }, spread(pool, 10))
     end)
 
-    it("tells links of one address apart by number", function()
+    it("numbers links with the same address", function()
       local pool = pool_of { links = { near, w.link "near", w.link "near" } }
       local names = {}
       for i, facts in ipairs(pool:links()) do names[i] = facts.name end
@@ -859,7 +859,7 @@ describe("a pool", function()
       assert.same({}, pool:links())
     end)
 
-    it("when closed in the midst of an open fails that", function()
+    it("when closed during an open fails that open", function()
       local pool = pool_of { check = { every = "60s" } }
       w.run(1)
       near.dead, far.dead, spare.dead = true, true, true
@@ -872,7 +872,7 @@ describe("a pool", function()
     end)
   end)
 
-  describe("that tells what happens", function()
+  describe("with event handlers", function()
     local events = require "kt.pool.events"
 
     it("calls every handler with its own table", function()
@@ -911,7 +911,7 @@ describe("a pool", function()
       assert.same({ "up near nil", "down near no answer within 0.8 s", "up near nil" }, got)
     end)
 
-    it("goes on when there can be no task for it", function()
+    it("continues when it cannot start a task for one", function()
       local pool = pool_of { links = { near } }
       events.on(pool, "up", function() end)
       w.env.handle = function() error("too many tasks", 0) end

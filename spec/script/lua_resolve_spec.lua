@@ -6,7 +6,7 @@ local scripts = require "harness.scripts"
 
 local kt = io.popen("readlink -f " .. h.peer.kt):read "l"
 
--- What scripts below print of an outcome: each record's fields in order, or the code and the sentence.
+-- How the scripts below print a result: each record's fields in order, or the code and the sentence.
 local SHOW = [[
 local function show(records, err)
   if not records then return print(err.code .. ": " .. tostring(err)) end
@@ -48,13 +48,13 @@ describe("kt.resolve", function()
     end
   end
 
-  it("gives the addresses of a name and for how long they hold", with_server(function()
+  it("gives the addresses of a name and their TTL", with_server(function()
     server.zone["x.test"] = { A = { "192.0.2.1", "192.0.2.2" }, AAAA = { "2001:db8::1" }, ttl = 77 }
     assert.equal("192.0.2.1\t77\n192.0.2.2\t77\n192.0.2.1\t77\n192.0.2.2\t77\n2001:db8::1\t77\n",
       ask('name = "x.test"', 'name = "x.test", type = "A"', 'name = "X.tEst.", type = "AAAA"'))
   end))
 
-  it("gives SRV records by priority, those of one priority as they came, with their weights", with_server(function()
+  it("gives SRV records by priority, in stable order, with their weights", with_server(function()
     server.zone["_kt._udp.x.test"] = { ttl = 30, SRV = {
       { target = "c.test", port = 3, priority = 20, weight = 1 },
       { target = "b.test", port = 2, priority = 5, weight = 10 },
@@ -65,14 +65,14 @@ describe("kt.resolve", function()
       ask 'name = "_kt._udp.x.test", type = "SRV"')
   end))
 
-  it("follows CNAMEs, and an answer holds no longer than they do", with_server(function()
+  it("follows CNAMEs, with the lowest TTL of the chain", with_server(function()
     server.zone["x.test"] = { CNAME = "y.test", ttl = 300 }
     server.zone["y.test"] = { CNAME = "z.test", ttl = 9 }
     server.zone["z.test"] = { A = { "192.0.2.9" }, SRV = { { target = "t.test", port = 9 } }, ttl = 60 }
     assert.equal("192.0.2.9\t9\nt.test:9 0/0\t9\n", ask('name = "x.test"', 'name = "x.test", type = "SRV"'))
   end))
 
-  it("says of a chain of CNAMEs that leads nowhere, or in a circle, that there are no records", with_server(function()
+  it("finds no records behind a chain of CNAMEs that leads nowhere, or in a circle", with_server(function()
     server.zone["y.test"] = { CNAME = "x.test" }
     assert.equal("name: x.test: the name has no A records\n", ask_entry { CNAME = "y.test" })
     assert.equal("name: x.test: the name has no A records\n", ask_entry { CNAME = "gone.test" })
@@ -85,18 +85,18 @@ describe("kt.resolve", function()
     assert.equal("t.test:1 0/0\t1\n", ask_entry({ SRV = { { target = "t.test", port = 1 } }, ttl = 0 }, "SRV"))
   end))
 
-  it("tells a name that does not exist from one without such records", with_server(function()
+  it("distinguishes a name that does not exist from one without such records", with_server(function()
     assert.equal("name: x.test: no such name\n", ask_entry(nil))
     assert.equal("name: x.test: the name has no SRV records\n", ask_entry({ A = { "192.0.2.1" } }, "SRV"))
   end))
 
-  it("tells trouble of the server from trouble with the name", with_server(function()
+  it("distinguishes a failing server from a failing name", with_server(function()
     for _, rcode in ipairs { "SERVFAIL", "REFUSED", "NOTIMP", "FORMERR" } do
       assert.matches("^io: x%.test: ", ask_entry { rcode = rcode })
     end
   end))
 
-  it("says that nobody listens there", with_server(function()
+  it("reports a server that refuses", with_server(function()
     server.close()
     assert.equal("io: x.test: no name server can be reached, or none of them would answer\n", ask_entry(nil))
   end))
@@ -124,7 +124,7 @@ describe("kt.resolve", function()
     assert.equal(64, n)
   end))
 
-  it("leaves out SRV records that are of no use to anybody", with_server(function()
+  it("leaves out unusable SRV records", with_server(function()
     local long = (("a"):rep(60) .. "."):rep(4) .. "test" -- 248 bytes: still a name
     assert.equal("good.test:1 0/0\t300\n" .. long .. ":6 0/0\t300\n", ask_entry({ SRV = {
       { target = "good.test", port = 1 },
@@ -139,7 +139,7 @@ describe("kt.resolve", function()
     assert.equal("name: x.test: none of its SRV records can be used\n", ask_entry({ SRV = { { target = "", port = 1 } } }, "SRV"))
   end))
 
-  it("gives up when the time is over", with_server(function()
+  it("gives up at the timeout", with_server(function()
     local began = h.loop.now()
     server.zone["x.test"] = { silent = true }
     assert.equal("timeout: kt.resolve: no answer within 0.3 s\n", ask 'name = "x.test", timeout = "300ms"')
@@ -165,7 +165,7 @@ show(kt.resolve { name = "%s", servers = { "%s", "%s" } })]], name, bad.at, serv
     assert.is_true(bad.count() >= 3)
   end))
 
-  -- What may come from a server that is hostile or broken, or from somebody who guessed the id.
+  -- Possible answers of a server that is hostile or broken, or of an attacker that guessed the id.
   local function a(name, ttl, bytes) return message.record(name, "A", "192.0.2.1", ttl, bytes) end
   local hostile = {
     ["nothing"] = function() return "" end,
@@ -208,10 +208,10 @@ show(kt.resolve { name = "%s", servers = { "%s", "%s" } })]], name, bad.at, serv
       local noise = message.answer(q, {}, nil, how == "udp" and 0x8380 or 0x8180, 4000) .. ("\x3fnoise"):rep(20000)
       return noise:sub(1, how == "udp" and 500 or 65535)
     end,
-    ["truncated for ever"] = function(q) return message.answer(q, {}, nil, 0x8380) end,
+    ["always truncated"] = function(q) return message.answer(q, {}, nil, 0x8380) end,
   }
 
-  it("makes an err, and nothing else, of answers that make no sense; and neighbours get theirs", with_server(function()
+  it("turns invalid answers into an err; other lookups get their answers", with_server(function()
     local lines = {}
     server.zone["good.test"] = { A = { "192.0.2.7" }, SRV = { { target = "t.test", port = 7 } } }
     local names = {}
@@ -241,7 +241,7 @@ end
     assert.equal(("%d\t%d\n"):format(#names * 3, #names * 3), out)
   end))
 
-  it("says that an answer with the right id and question makes no sense", with_server(function()
+  it("reports an invalid answer with the right id and question", with_server(function()
     for _, what in ipairs { "a record cut off", "a record's length beyond the end", "65535 records promised" } do
       assert.equal("protocol: x.test: the name server's answer cannot be read\n", ask_entry { raw = hostile[what] })
     end
@@ -249,7 +249,7 @@ end
       ask_entry({ raw = hostile["an SRV target that points at itself"] }, "SRV"))
   end))
 
-  it("refuses what is no name, and asks nobody", with_server(function()
+  it("refuses an invalid name, without asking a server", with_server(function()
     local label = ("a"):rep(64)
     local out = ask('name = ""', 'name = "."', 'name = "a..b"', 'name = ".a"', 'name = "a b"', 'name = "a\\0b"', 'name = "\\n"',
       ('name = "%s.test"'):format(label), ('name = ("a."):rep(127) .. "b"'), 'name = ("a"):rep(1 << 20)', 'name = "b\xc3\xbccher.test"',
@@ -273,7 +273,7 @@ name: "x:80": not a name; between its dots a name has only letters, digits, '-' 
     assert.equal(0, server.count())
   end))
 
-  it("takes the longest names that there are", with_server(function()
+  it("accepts names of the maximum length", with_server(function()
     local longest = ("a"):rep(63) .. "." .. ("b"):rep(63) .. "." .. ("c"):rep(63) .. "." .. ("d"):rep(61)
     assert.equal(253, #longest)
     server.zone[longest] = { A = { "192.0.2.1" } }
@@ -295,7 +295,7 @@ for i = 1, 500 do
 end]], server.at))
   end))
 
-  it("refuses more questions at once than there may be, and goes on when they are done", with_server(function()
+  it("refuses lookups beyond the limit, and accepts more when some are done", with_server(function()
     server.zone["silent.test"] = { silent = true }
     server.zone["x.test"] = { A = { "192.0.2.1" } }
     assert.equal("limit\t176\ntimeout\t1024\n192.0.2.1\n", s.task([[
@@ -366,7 +366,7 @@ kt.spawn(function() %s end)]]):format(addresses, body))
     end)
   end)
 
-  apart("asks the machine itself when there is no resolv.conf", function()
+  apart("asks the local machine without a resolv.conf", function()
     h.run(function()
       local p = start_apart("mount -t tmpfs none /etc", "127.0.0.1", [[
         print(assert(kt.resolve { name = "x.test" })[1].address)]])
@@ -383,7 +383,7 @@ kt.spawn(function() %s end)]]):format(addresses, body))
     end)
   end)
 
-  it("says what is wrong with what it is given", with_server(function()
+  it("explains invalid arguments", with_server(function()
     assert.equal([[
 kt.resolve.name: missing; expected a host's name
 kt.resolve.name: expected a string, got 5

@@ -1,4 +1,4 @@
--- Streams that the accepting side opens to who has dialled in: link:serve on one side, acceptor:on("link") on the other.
+-- Streams that the accepting side opens to its clients: link:serve on one side, acceptor:on("link") on the other.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -17,7 +17,7 @@ kt.link { remote = "127.0.0.1:%d", key = "k", mode = "fast3", dead_after = "1s",
 end)
 ]]
 
--- A server that asks whoever comes.
+-- A server that opens a stream to each client.
 local ASKING = [[
 local acceptor = kt.accept { on = "127.0.0.1:%d", key = "k", mode = "fast3", OPTIONS }
 acceptor:serve(function(stream) stream:write(stream:read()) end)
@@ -76,7 +76,7 @@ end)]], options)
     end)
   end
 
-  it("dials again for ever: before the acceptor is there, and when it was lost", function()
+  it("keeps dialling: before the acceptor is there, and when it was lost", function()
     h.run(function()
       local client = start("client.lua", SERVING)
       client:expect("session with .* ended", 10)
@@ -91,7 +91,7 @@ end)]], options)
     end)
   end)
 
-  it("goes on, when one of its handlers fails", function()
+  it("keeps serving when one of its handlers fails", function()
     h.run(function()
       local p = server [[
 acceptor:on("link", function(link)
@@ -146,7 +146,7 @@ end)]])
     end)
   end)
 
-  it("needs the client to serve: to others nothing is opened", function()
+  it("opens nothing to a client that does not serve", function()
     h.run(function()
       local p = server [[
 acceptor:on("link", function(link)
@@ -186,7 +186,7 @@ end)]]
     end)
   end)
 
-  it("is ended by the acceptor's script, without a word of down, and comes back", function()
+  it("may be closed by the acceptor's script, without a down event, and comes back", function()
     h.run(function()
       local p = server [[
 local n = 0
@@ -202,7 +202,7 @@ end)]]
     end)
   end)
 
-  it("keeps its own settings from the acceptor's side, and refuses what makes no sense there", function()
+  it("keeps its own settings from the acceptor's side, and refuses settings that make no sense there", function()
     h.run(function()
       local p = server [[
 acceptor:on("link", function(link)
@@ -220,7 +220,7 @@ print(pcall(acceptor.on, acceptor, "link", print))]]
     end)
   end)
 
-  it("keeps kt running; a link that only stays does not", function()
+  it("keeps kt running; a link with only stay = true does not", function()
     h.run(function()
       local client = start("client.lua", SERVING)
       h.loop.sleep(0.3)

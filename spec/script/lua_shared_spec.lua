@@ -1,7 +1,7 @@
--- What a script and its modules share cannot be overwritten, by whatever way.
+-- Tables shared by a script and its modules cannot be overwritten in any way.
 local script = require "spec_script"
 
---- What the text prints as a script.
+--- Runs the text as a script and returns its output.
 local function printed(text)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
@@ -25,7 +25,7 @@ describe("kt and kt.log cannot be changed", function()
     end)
   end
 
-  it("but be read from end to end", function()
+  it("but can be read in full", function()
     assert.equal("true\ttrue\n", printed [[
       local seen = {}
       for name, value in pairs(kt) do seen[name] = value end

@@ -1,4 +1,4 @@
--- scripts/examples/socks5.lua at the far end, client.lua at the near one: SOCKS5 as an application speaks it.
+-- scripts/examples/socks5.lua at the far end, client.lua at the near one: SOCKS5 from an application's view.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -84,7 +84,7 @@ describe("the socks5 example", function()
     end)
   end)
 
-  it("answers what goes wrong by the code that says so", function()
+  it("replies to each failure with its code", function()
     h.run(function()
       local client, server = tunnel()
       for code, request in pairs {
@@ -103,7 +103,7 @@ describe("the socks5 example", function()
     end)
   end)
 
-  it("refuses what the script does not allow", function()
+  it("refuses targets that the script does not allow", function()
     h.run(function()
       local target = h.transfer.echo()
       local client, server = tunnel { { "  return true\n", '  return host ~= "127.0.0.1"\n' } }
@@ -115,7 +115,7 @@ describe("the socks5 example", function()
     end)
   end)
 
-  it("turns away a client that insists on authentication, and one that speaks no SOCKS5", function()
+  it("refuses a client that insists on authentication, and one that does not speak SOCKS5", function()
     h.run(function()
       local client, server = tunnel()
       local app = assert(h.sockets.connect(client.at))

@@ -1,4 +1,4 @@
--- table.sort as scripts get it: the order that stock Lua's gives, and more that is promised.
+-- table.sort of scripts: the same order as stock Lua, plus stability.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -54,21 +54,21 @@ describe("table.sort of a script", function()
     assert.equal(want, (print_of("print(table.concat((function()\n" .. CASES .. '\nend)(), "\\n"))')))
   end)
 
-  it("keeps what compares equal in the order in which it came", function()
+  it("is stable", function()
     assert.equal("1 4 7 2 5 8 3 6 9\n", print_of [[
       local t = { 1, 2, 3, 4, 5, 6, 7, 8, 9 }
       table.sort(t, function(a, b) return (a - 1) % 3 < (b - 1) % 3 end)
       print(table.concat(t, " "))]])
   end)
 
-  it("leaves the list as it was when the comparator raises", function()
+  it("leaves the list unchanged when the comparator raises", function()
     assert.equal("false\tenough\t5 3 4 1 2\n", print_of [[
       local t, n = { 5, 3, 4, 1, 2 }, 0
       local ok, why = pcall(table.sort, t, function(a, b) n = n + 1 if n == 5 then error("enough", 0) end return a < b end)
       print(ok, why, table.concat(t, " "))]])
   end)
 
-  it("comes to an end, with all elements, under a comparator that makes no sense", function()
+  it("terminates and keeps all elements with an inconsistent comparator", function()
     assert.equal("6\t6\n", print_of [[
       local function all(less)
         local t, seen, n = { 1, 2, 3, 4, 5, 6 }, {}, 0
@@ -79,7 +79,7 @@ describe("table.sort of a script", function()
       print(all(function() return true end), all(function(a, b) return (a * 7 + b * 3) % 5 > 2 end))]])
   end)
 
-  it("says what it cannot sort", function()
+  it("reports values that it cannot sort", function()
     local said = print_of [[
       print(select(2, pcall(table.sort, 5)))
       print(select(2, pcall(table.sort, { 1, 2 }, 5)))

@@ -11,7 +11,7 @@ describe("a script's UDP socket", function()
     s.remove()
   end)
 
-  --- A peer in the spec: a socket on a port of 127.0.0.1 that collects what comes.
+  --- A peer in the spec: a socket on a port of 127.0.0.1 that collects datagrams.
   local function peer()
     local handle = uv.new_udp()
     assert(handle:bind("127.0.0.1", 0))
@@ -29,7 +29,7 @@ describe("a script's UDP socket", function()
     return self
   end
 
-  it("that was declared answers whoever sends to it", function()
+  it("that was declared answers any sender", function()
     h.run(function()
       local port = h.sockets.free_port("udp")
       local p = s.start([[
@@ -75,7 +75,7 @@ end)]], port, port)
     end)
   end)
 
-  it("hears only the peer it was made to talk to", function()
+  it("receives only from its peer", function()
     h.run(function()
       local a, b = peer(), peer()
       local p = s.start([[
@@ -117,7 +117,7 @@ end)]], a.at)
     end)
   end)
 
-  it("tells that nothing came in time", function()
+  it("reports a timeout", function()
     h.run(function()
       assert.equal("nil\ttimeout\tsocket:receive: nothing came within 0.05 s\n", s.task([[
         local sock = kt.udp { on = "127.0.0.1:0" }
@@ -126,7 +126,7 @@ end)]], a.at)
     end)
   end)
 
-  it("tells that nobody listens there, and goes on", function()
+  it("reports a refused datagram, and stays usable", function()
     h.run(function()
       local port = h.sockets.free_port("udp")
       local out = s.task([[
@@ -139,7 +139,7 @@ end)]], a.at)
     end)
   end)
 
-  it("keeps what comes while nobody receives, up to a bound, and counts what it drops", function()
+  it("queues datagrams while no task receives, up to a limit, and counts those it drops", function()
     h.run(function()
       local out = s.task([[
         local sock = kt.udp { on = "127.0.0.1:0", queue = "8KiB" }
@@ -155,7 +155,7 @@ end)]], a.at)
     end)
   end)
 
-  it("keeps order and borders over many datagrams of all sizes", function()
+  it("keeps order and boundaries over many datagrams of all sizes", function()
     h.run(function()
       assert.equal("3000\n", s.task([[
         local sock = kt.udp { on = "127.0.0.1:0", queue = "5kB" }
@@ -171,7 +171,7 @@ end)]], a.at)
     end)
   end)
 
-  it("sends more than the system takes at once by waiting", function()
+  it("waits to send more than the system accepts at once", function()
     h.run(function()
       assert.equal("2000\n", s.task([[
         local sock = kt.udp { on = "127.0.0.1:0" }
@@ -222,7 +222,7 @@ end)]], a.at)
     end)
   end)
 
-  it("says so when it was forgotten", function()
+  it("logs when it is forgotten", function()
     h.run(function()
       local code, _, err = s.run([[
 kt.spawn(function()
@@ -303,7 +303,7 @@ end)]])
     end)
   end)
 
-  it("whose peer's name is not found says so", function()
+  it("whose peer's name is not found reports it", function()
     h.run(function()
       assert.equal("nil\tname\n", s.task([[
         local sock, err = kt.udp { to = "nowhere.invalid:53" }

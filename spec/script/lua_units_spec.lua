@@ -29,7 +29,7 @@ describe("a duration", function()
 end)
 
 describe("a size", function()
-  it("tells binary from decimal units", function()
+  it("distinguishes binary from decimal units", function()
     assert.equal(2097152, units.size "2MiB")
     assert.equal(65536, units.size "64KiB")
     assert.equal(1000000, units.size "1MB")
@@ -56,7 +56,7 @@ describe("a rate", function()
   it("in bits comes out in bytes", function()
     assert.equal(2500000, units.rate "20Mbit")
     assert.equal(125, units.rate "1kbit")
-    assert.equal(1, units.rate "1bit") -- not 0, which is no limit
+    assert.equal(1, units.rate "1bit") -- not 0, which means unlimited
   end)
 
   it("in bytes stays, with or without /s", function()

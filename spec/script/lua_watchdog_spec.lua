@@ -1,4 +1,4 @@
--- Functions of Lua's library that could work long without running an instruction: each returns soon, or is stopped.
+-- Functions of Lua's library that could run long within one instruction: each returns soon, or is stopped.
 local script = require "spec_script"
 local sim = require "kt.sim"
 
@@ -42,7 +42,7 @@ describe("every library function, with proxies, chains of tables, giant strings 
     end)
   end
 
-  it("returns or is stopped on a simulated host, where instructions count and nothing else", function()
+  it("returns or is stopped on a simulated host, which counts only instructions", function()
     local w = sim.world { seed = 1 }
     w:host "a":file("s.lua", (EVERY:gsub("MIB", "1")))
     local s = w:host "a":run "s.lua"
@@ -58,7 +58,7 @@ describe("every library function, with proxies, chains of tables, giant strings 
 end)
 
 describe("a slice that is stopped", function()
-  it("is stopped for good, also between calls of C functions by C functions", function()
+  it("stays stopped, even between calls of C functions by C functions", function()
     local r = run([[
       local kt = require "kt"
       kt.spawn(function()
@@ -77,7 +77,7 @@ describe("a slice that is stopped", function()
   end)
 end)
 
-describe("what no watchdog could stop is refused, with its limit:", function()
+describe("a call that no watchdog could stop is refused, with its limit:", function()
   for text, said in pairs {
     ['string.unpack((" "):rep(1 << 20), "")'] = "string.unpack: a format of 1024 KiB; at most 64 KiB",
     ['string.packsize((" "):rep(1 << 20))'] = "string.packsize: a format of 1024 KiB; at most 64 KiB",
@@ -91,7 +91,7 @@ describe("what no watchdog could stop is refused, with its limit:", function()
 end)
 
 describe("table.concat, insert, move, remove and unpack", function()
-  it("do what Lua's own do, and complain as they do", function()
+  it("give the same results and errors as Lua's own", function()
     local program = [[
       local function show(...)
         local out = table.pack(...)

@@ -24,7 +24,7 @@ end)
 ]]
 
 describe("a reload that runs out of memory", function()
-  it("at any allocation leaves all as it was, and the one that does not gets all of it", function()
+  it("at any allocation changes nothing, and the first that succeeds changes everything", function()
     local pipe = assert(io.popen "mktemp -d")
     local dir = pipe:read "l"
     pipe:close()

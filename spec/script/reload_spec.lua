@@ -1,4 +1,4 @@
--- Reload as the author of a script meets it: SIGHUP or kt reload brings the script anew, what is connected goes on, and a
+-- Reload from a script author's view: SIGHUP or kt reload loads the script again, open connections continue, and a
 -- script with a mistake changes nothing. Real processes, real sockets.
 local uv = require "luv"
 local h = require "harness"
@@ -36,7 +36,7 @@ describe("a reload", function()
     return h.start { name = "kt", cmd = cmd, cwd = s.dir, graceful = true }
   end
 
-  --- Gives the process another script, and waits until that, or what else is expected, is said.
+  --- Gives the process another script, and waits for the log line of the reload, or for the expected one.
   local function reload(p, text, said)
     s.write("s.lua", text)
     p:mark()
@@ -55,7 +55,7 @@ describe("a reload", function()
   end
 
   describe("of a listener's script", function()
-    it("gives new conns to the new script and lets those of the old one go on", function()
+    it("gives new conns to the new script and keeps those of the old one", function()
       h.run(function()
         local p = start(answering("v1", port)):wait_tcp(port)
         local conn = assert(h.sockets.connect(port))
@@ -111,7 +111,7 @@ describe("a reload", function()
       end)
     end)
 
-    it("serves who was waiting in the backlog", function()
+    it("serves conns waiting in the backlog", function()
       h.run(function()
         local p = start(answering("v1", port)):wait_tcp(port)
         p:signal_with("sigstop")
@@ -124,7 +124,7 @@ describe("a reload", function()
       end)
     end)
 
-    it("reads modules and arguments anew too", function()
+    it("reloads modules and arguments too", function()
       h.run(function()
         s.write("words.lua", 'return { "v1" }')
         local text = HEAD .. ([[
@@ -143,7 +143,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
   end)
 
   describe("that fails", function()
-    --- The old script, a conn of it and a listener go on as if nothing had been.
+    --- Checks that the old script, a conn of it and a listener continue unaffected.
     local function unchanged(p, broken, why)
       local conn = assert(h.sockets.connect(port))
       assert.equal("v1", version(conn))
@@ -171,7 +171,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       end)
     end
 
-    it("because an address is in use changes nothing, though it had taken or opened others", function()
+    it("because an address is in use changes nothing, although it had taken or opened others", function()
       h.run(function()
         local held, free = h.sockets.serve(function() end), h.sockets.free_port("tcp")
         local p = start(answering("v1", port)):wait_tcp(port)
@@ -180,7 +180,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       end)
     end)
 
-    it("because the file is gone changes nothing, and a good one is taken afterwards", function()
+    it("because the file is gone changes nothing, and a good one is accepted afterwards", function()
       h.run(function()
         local p = start(answering("v1", port)):wait_tcp(port)
         os.remove(s.dir .. "/s.lua")
@@ -208,7 +208,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       end)
     end)
 
-    it("lets its tasks help them on, and ends these with the last of them", function()
+    it("keeps its tasks running for them, and ends these with the last one", function()
       h.run(function()
         local p = start(answering("v1", port, 'kt.spawn(function() while true do kt.sleep "50ms"; kt.log.info "tick v1" end end)'))
         p:wait_tcp(port)
@@ -226,7 +226,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       end)
     end)
 
-    it("is refused when 16 replaced scripts still have some", function()
+    it("is refused while 16 replaced scripts still have some", function()
       h.run(function()
         local p = start(answering("v1", port)):wait_tcp(port)
         local conns = {}
@@ -250,7 +250,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       end)
     end)
 
-    it("waits for them when the new script comes to an end by itself", function()
+    it("waits for them when the new script ends by itself", function()
       h.run(function()
         local p = start(answering("v1", port)):wait_tcp(port)
         local conn = assert(h.sockets.connect(port))
@@ -264,7 +264,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
     end)
   end)
 
-  it("a hundred times in a second is done a few times, one after the other", function()
+  it("requested a hundred times in a second runs a few times, one after the other", function()
     h.run(function()
       local p = start(answering("v1", port)):wait_tcp(port)
       local conn = assert(h.sockets.connect(port))
@@ -282,7 +282,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
     end)
   end)
 
-  it("leaves no descriptor and no memory behind after a hundred", function()
+  it("leaks no descriptor and no memory in a hundred runs", function()
     h.run(function()
       local link = ([[
 local far = kt.link { remote = "127.0.0.1:%d", key = "k", mode = "fast2" }
@@ -326,7 +326,7 @@ kt.accept { on = "127.0.0.1:%d", key = "k" }:serve(function(stream) kt.splice(st
       end)
     end)
 
-    it("at the same moment: it ends, reloaded or not", function()
+    it("at the same moment: kt exits, reloaded or not", function()
       h.run(function()
         for _ = 1, 5 do
           local p = start(answering("v1", port)):wait_tcp(port)
@@ -415,7 +415,7 @@ end)]]):format(at, port, name, socket:getsockname().port, name)
     end)
   end)
 
-  it("is not what a terminal that is closed asks for: the kt that was started on it ends", function()
+  it("is not triggered by a closed terminal: a kt started on it exits", function()
     h.run(function()
       s.write("s.lua", answering("v1", port))
       local terminal = h.start {
@@ -440,7 +440,7 @@ end)]]):format(at, port, name, socket:getsockname().port, name)
       return { code, p.stdout, p.stderr }
     end
 
-    it("says what came of it when there is a pid file", function()
+    it("prints the outcome with a pid file", function()
       h.run(function()
         local p = start(answering("v1", port), "--pid-file", "kt.pid"):wait_tcp(port)
         h.loop.eventually("the pid file", 5, function() return io.open(s.dir .. "/kt.pid") end)
@@ -459,7 +459,7 @@ end)]]):format(at, port, name, socket:getsockname().port, name)
       end)
     end)
 
-    it("takes the number of a process", function()
+    it("accepts the number of a process", function()
       h.run(function()
         local p = start(answering("v1", port)):wait_tcp(port)
         s.write("s.lua", answering("v2", port))
@@ -469,7 +469,7 @@ end)]]):format(at, port, name, socket:getsockname().port, name)
       end)
     end)
 
-    it("does not touch a process that is no kt", function()
+    it("does not touch a process other than kt", function()
       h.run(function()
         local other = h.start { name = "sleep", cmd = { "sleep", "60" } }
         local r = verb(tostring(other.pid))
@@ -493,7 +493,7 @@ end)]]):format(at, port, name, socket:getsockname().port, name)
       end)
     end)
 
-    it("has two kts not share a pid file", function()
+    it("refuses a pid file that another kt uses", function()
       h.run(function()
         start(answering("v1", port), "--pid-file", "kt.pid"):wait_tcp(port)
         h.loop.eventually("the pid file", 5, function() return io.open(s.dir .. "/kt.pid") end)

@@ -80,7 +80,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     end)
   end)
 
-  it("with another mode leaves the sessions theirs, and gives their new streams to the new script", function()
+  it("with another mode leaves the mode of open sessions, and gives their new streams to the new script", function()
     h.run(function()
       local near, a, b, far, target = tunnel()
       local old = connect(near)
@@ -97,7 +97,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     end)
   end)
 
-  it("with other settings that both ends must share goes on with the old peer and takes the new one", function()
+  it("with other settings that both ends must share keeps the old peer and accepts the new one", function()
     h.run(function()
       local near, _, b, far, target = tunnel()
       local old = connect(near)
@@ -114,7 +114,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     end)
   end)
 
-  it("with another key ends the old peer's sessions when their streams have ended, and takes no new ones", function()
+  it("with another key ends the old peer's sessions when their streams have ended, and accepts no new ones", function()
     h.run(function()
       local near, _, b, far, target = tunnel()
       local old = connect(near)
@@ -130,7 +130,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     end)
   end)
 
-  it("on the dialling side loses nothing of what is under way", function()
+  it("on the dialling side loses no data in flight", function()
     h.run(function()
       local total = h.light and 4 << 20 or 40 << 20
       local partner, near, far = h.transfer.partner(total, total), h.sockets.free_port("tcp"), h.sockets.free_port("udp")
@@ -147,7 +147,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     end)
   end)
 
-  it("takes back an address that an earlier script had, while the conns of that one go on", function()
+  it("takes back an address of an earlier script, while the conns of that one continue", function()
     h.run(function()
       local near, _, b, far, target = tunnel()
       local old = connect(near)
@@ -161,7 +161,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     end)
   end)
 
-  it("that fails after taking over an acceptor in thought leaves it with its settings and its script", function()
+  it("that fails after preparing to take over an acceptor leaves it with its settings and its script", function()
     h.run(function()
       local near, _, b, far, target = tunnel()
       local old = connect(near)
@@ -222,7 +222,7 @@ end)]]):format(far, target, version_of_client)
       return conn, versions
     end
 
-    it("gives the new script of the accepting side the links that are there, and they outlive the old one", function()
+    it("gives the new script of the accepting side the existing links, which outlive the old one", function()
       h.run(function()
         begin()
         local old, versions = visit()
@@ -262,7 +262,7 @@ end)]]):format(far, target, version_of_client)
     end)
   end)
 
-  it("each second, with 100 conns busy all the while, loses no byte and refuses no connection", function()
+  it("each second, with 100 busy conns, loses no byte and refuses no connection", function()
     h.run(function()
       local seconds, each = h.light and 6 or 30, 96 << 10
       local partner = h.transfer.partner(each, each)
@@ -270,7 +270,7 @@ end)]]):format(far, target, version_of_client)
       local b = start("server", server(far, partner.at, "")):wait_udp(far)
       local a = start("client", client(near, far)):wait_tcp(near)
       local stop_at, done, visitors = h.loop.now() + seconds, 0, {}
-      --- One conn that is busy throughout, for all that a script is replaced again and again.
+      --- One conn that stays busy while its script is replaced repeatedly.
       local function long(seed)
         local conn = assert(h.sockets.connect(near))
         conn:send(string.pack("<i8", seed))
@@ -326,7 +326,7 @@ end)]]):format(far, target, version_of_client)
       h.write_file(path, "{" .. table.concat(lines, ", ") .. "}")
     end
 
-    it("reads the JSON file anew, and a broken one changes nothing", function()
+    it("rereads the JSON file, and a broken one changes nothing", function()
       h.run(function()
         local echo = h.transfer.echo()
         local shout = h.sockets.serve(function(conn)
