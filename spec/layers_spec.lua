@@ -16,7 +16,7 @@ local rooms = {
   { name = "link/native", may = { "link/common", "link", "io", "kcp", "crypto", "base" } },
   { name = "script/sandbox", may = { "script/core", "io", "base" } },
   { name = "script/core", may = { "script/sandbox", "link/common", "link", "io", "crypto", "base" } },
-  { name = "script/api", may = { "script/core", "script/sandbox", "link", "io", "crypto", "base" } },
+  { name = "script/api", may = { "script/core", "script/sandbox", "link/common", "link", "io", "crypto", "base" } },
   { name = "script/sim",
     may = { "script/core", "script/api", "script/sandbox", "link", "io/sim", "io", "crypto", "base" } },
   { name = "cli", may = { "script/core", "script/sim", "script/sandbox", "link", "io/uv", "io", "crypto", "base" } },

@@ -1,6 +1,7 @@
 /* The accepting side of kcptun's wire: one socket for each port, and the table of sessions (guest.c) that
  * route.c fills from what comes in. */
 #include <stdlib.h>
+#include "link/common/bind.h"
 #include "link/kcptun/acceptor_internal.h"
 
 /* ---- the acceptor ---- */
@@ -97,34 +98,18 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
     kt_kcptun_context_unref(old);
 }
 
-/* Binds one port; the wildcard is IPv6 taking IPv4 too, or IPv4 alone where there is no IPv6. */
-static int bind_port(struct port *port, const char *host, uint16_t number, struct kt_err *err)
-{
-    struct kt_kcptun_context *sh = port->acceptor->sh;
-    struct kt_udp_opts opts = {
-        .dscp = (int)sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
-    if (host[0]) {
-        if (!kt_addr_from_ip(&opts.local, host, number))
-            return kt_err_set(err, KT_ECONFIG,
-                "\"%s\": listen on an IP address of this machine, or on :%u for all", host, number);
-        return kt_udp_open(sh->io, &opts, &kt_route_events, port, &port->udp, err);
-    }
-    kt_addr_from_ip(&opts.local, "::", number);
-    int rc = kt_udp_open(sh->io, &opts, &kt_route_events, port, &port->udp, err);
-    if (rc == 0 || rc == KT_EINUSE || rc == KT_EACCES) return rc;
-    kt_addr_from_ip(&opts.local, "0.0.0.0", number);
-    return kt_udp_open(sh->io, &opts, &kt_route_events, port, &port->udp, err);
-}
-
 static int bind_all(struct acceptor *a, const struct kt_endpoint *at, struct kt_err *err)
 {
+    const struct kt_udp_opts opts = {
+        .dscp = (int)a->sh->cfg.dscp, .sndbuf = a->sh->cfg.sockbuf, .rcvbuf = a->sh->cfg.sockbuf};
     size_t count = (size_t)at->port_max - at->port_min + 1;
     a->ports = calloc(count, sizeof *a->ports);
     if (!a->ports) return kt_err_set(err, KT_ENOMEM, "out of memory");
     for (; a->port_count < count; a->port_count++) {
         struct port *port = &a->ports[a->port_count];
         port->acceptor = a;
-        int rc = bind_port(port, at->host, (uint16_t)(at->port_min + a->port_count), err);
+        const uint16_t number = (uint16_t)(at->port_min + a->port_count);
+        int rc = kt_bind_udp(a->sh->io, at->host, number, &opts, &kt_route_events, port, &port->udp, err);
         if (rc) return rc;
     }
     return 0;

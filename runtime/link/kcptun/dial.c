@@ -1,10 +1,10 @@
 /* The sessions of a link, in rotation (spec 7): dialled when a call asks for them, or at once where the link
  * is to stay, and redialled when they end. See link_internal.h for where they live. */
 #include <stdlib.h>
+#include "link/common/bind.h"
 #include "link/kcptun/features.h"
 #include "link/kcptun/link_internal.h"
 
-#define RETRY_US 1000000u
 /* How often in a row dialling may fail while young streams of a restarted peer wait for it. */
 #define MAX_FAILS 3
 /* With --tuncrypt: how long after the peer acknowledged our hello its own may take. */
@@ -13,14 +13,11 @@
  */
 #define BRIDGE_US 5000000u
 
-/* ---- up and down ---- */
+/* ---- presence ---- */
 
 static void up(struct dial *d)
 {
-    struct link *l = d->link;
-    if (d->up) return;
-    d->up = true;
-    if (l->up++ == 0 && !l->closing && l->events && l->events->up) l->events->up(l->ctx);
+    kt_presence_up(&d->link->presence, &d->part);
 }
 
 static void on_up(void *ctx, struct kt_kcptun_session *s)
@@ -31,34 +28,18 @@ static void on_up(void *ctx, struct kt_kcptun_session *s)
 
 static void lost(struct dial *d, int code, const char *why)
 {
-    struct link *l = d->link;
-    if (!d->up) return;
-    d->up = false;
-    if (--l->up > 0 || l->closing || !l->events || !l->events->down) return;
-    struct kt_err err;
-    kt_err_set(&err, code, "%s", why);
-    l->events->down(l->ctx, &err);
+    kt_presence_down(&d->link->presence, &d->part, code, why);
 }
 
-/* ---- what it carries ---- */
-
-/* Streams were opened, or came. That they are all gone is heard by on_idle. */
+/* Streams were opened or accepted. on_idle says when the last one is gone. */
 static void burdened(struct dial *d)
 {
-    struct link *l = d->link;
-    if (d->carries || kt_kcptun_session_streams(d->session) == 0) return;
-    d->carries = true;
-    if (l->carrying++ == 0 && !l->closing && l->events && l->events->carries)
-        l->events->carries(l->ctx, true);
+    if (kt_kcptun_session_streams(d->session) > 0) kt_presence_carries(&d->link->presence, &d->part, true);
 }
 
 static void unburdened(struct dial *d)
 {
-    struct link *l = d->link;
-    if (!d->carries) return;
-    d->carries = false;
-    if (--l->carrying == 0 && !l->closing && l->events && l->events->carries)
-        l->events->carries(l->ctx, false);
+    kt_presence_carries(&d->link->presence, &d->part, false);
 }
 
 /* ---- sessions ---- */
@@ -91,7 +72,7 @@ static void drain(struct dial *d)
     d->slot = NULL;
     kt_list_push(&d->link->draining, &d->node);
     const bool settled = kt_kcptun_session_settled(d->session);
-    if (kt_kcptun_session_streams(d->session) == 0 && settled && !d->link->events &&
+    if (kt_kcptun_session_streams(d->session) == 0 && settled && !d->link->presence.events &&
         !kt_kcptun_session_busy(d->session))
         kt_dial_free(d, KT_ECLOSED);
     else if (kt_kcptun_session_streams(d->session) == 0 && settled)
@@ -139,24 +120,24 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
 {
     struct dial *d = ctx;
     struct link *l = d->link;
-    if (l->closing || !l->events || !l->events->stream) {
+    const struct kt_link_events *events = l->presence.events;
+    if (l->presence.closing || !events || !events->stream) {
         kt_pipe_reset(stream, KT_ENOTSUP); /* nobody here serves streams that the far side opens */
         return;
     }
     burdened(d);
     struct kt_pipe *clear = kt_kcptun_admit(l->sh, s, stream, &d->told);
     const struct kt_peer_info peer = {.wire = &kt_kcptun_wire, .address = kt_kcptun_session_peer_text(s)};
-    if (clear) l->events->stream(l->ctx, clear, &peer);
+    if (clear) events->stream(l->presence.ctx, clear, &peer);
 }
 
 /* A session of a link that stays has ended, and nobody waits for the next. */
 static void come_back(struct slot *slot, int code)
 {
-    struct kt_kcptun_context *sh = slot->link->sh;
     if (code == KT_EDEAD || code == KT_ERESTART)
         kt_kcptun_slot_dial(slot);
     else /* the same would happen again at once */
-        kt_io_timer_set(sh->io, &slot->retry, kt_io_now(sh->io) + RETRY_US);
+        kt_locator_later(&slot->locator);
 }
 
 /* ---- suspicion ---- */
@@ -201,18 +182,15 @@ static void come_off_bench(struct dial *d)
     if (!d->benched) return;
     d->benched = false;
     if (other && kt_kcptun_session_born(other->session) < kt_kcptun_session_born(d->session)) d->stale = true;
-    if (d->stale || d->link->closing) return;
+    if (d->stale || d->link->presence.closing) return;
     if (expired(d)) {
         kt_io_timer_set(
             d->link->sh->io, &d->scavenge, kt_io_now(d->link->sh->io) + d->link->sh->cfg.scavenge_us);
         return;
     }
     if (other) make_way(other);
-    if (slot->resolve) kt_resolve_cancel(slot->resolve);
-    slot->resolve = NULL;
-    kt_io_timer_cancel(d->link->sh->io, &slot->retry);
-    slot->complained = false;
-    slot->why.code = 0;
+    kt_locator_stop(&slot->locator);
+    kt_locator_settled(&slot->locator);
     slot->fails = 0;
     kt_list_remove(&d->node);
     d->slot = slot;
@@ -247,7 +225,7 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
     if (!slot) {
         if (d->benched && code == KT_ERESTART && kt_kcptun_session_young(s)) slot = d->home;
         if (slot && slot->dial && !kt_kcptun_session_over(slot->dial->session)) move_young(slot, d);
-        if (!slot || slot->dial || slot->dead || d->link->closing) {
+        if (!slot || slot->dial || slot->dead || d->link->presence.closing) {
             kt_dial_free(d, code);
             return;
         }
@@ -258,7 +236,7 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
     /* A peer that merely went silent may have heard all we sent, and acted on it: what is not acknowledged
      * may still not be said again. One that has restarted has not. */
     if (code == KT_ERESTART && kt_kcptun_session_young(s)) {
-        slot->dead = d; /* on_resolved moves what can be moved */
+        slot->dead = d; /* on_found moves what can be moved */
         d->slot = NULL;
         d->code = code;
         kt_io_timer_cancel(d->link->sh->io, &d->hello);
@@ -371,10 +349,9 @@ static const struct kt_udp_events udp_events = {on_batch, on_writable, on_udp_er
 static int open_socket(struct dial *d, const struct kt_addr *peer, struct kt_udp **out, struct kt_err *err)
 {
     const struct kt_kcptun_context *sh = d->link->sh;
-    struct kt_udp_opts opts = {
+    const struct kt_udp_opts opts = {
         .remote = peer, .dscp = (int)sh->cfg.dscp, .sndbuf = sh->cfg.sockbuf, .rcvbuf = sh->cfg.sockbuf};
-    kt_addr_from_ip(&opts.local, peer->sa.sa_family == AF_INET6 ? "::" : "0.0.0.0", 0);
-    return kt_udp_open(sh->io, &opts, &udp_events, d, out, err);
+    return kt_bind_udp(sh->io, "", 0, &opts, &udp_events, d, out, err);
 }
 
 /* A connected socket keeps the address that this host had when it was opened. If the system now chooses
@@ -449,7 +426,7 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
     return 0;
 }
 
-/* The streams of a dead session do not hang in the balance for ever. */
+/* Gives up on a dead session, whose young streams no new session could take over. */
 static void bury(struct slot *slot)
 {
     struct dial *dead = slot->dead;
@@ -457,34 +434,24 @@ static void bury(struct slot *slot)
     if (dead) kt_dial_free(dead, dead->code);
 }
 
-static void later(struct slot *slot, const struct kt_err *err)
+static void on_failed(void *ctx)
 {
-    struct kt_kcptun_context *sh = slot->link->sh;
-    slot->why = *err;
-    if (!slot->complained) kt_log(sh->log, KT_LOG_WARN, "%s; trying again every second", err->text);
-    slot->complained = true;
-    kt_io_timer_set(sh->io, &slot->retry, kt_io_now(sh->io) + RETRY_US);
+    struct slot *slot = ctx;
     if (++slot->fails > MAX_FAILS) bury(slot);
 }
 
-static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *lookup)
+static void on_found(void *ctx, const struct kt_addr *addrs, size_t n)
 {
     struct slot *slot = ctx;
     struct kt_err err = {0};
-    slot->resolve = NULL;
-    if (n == 0) {
-        later(slot, lookup);
-        return;
-    }
-    /* one after the other, while none is heard from; at once, where there is no way to it */
+    /* Start with another address each time none was heard from; skip those that cannot be dialled. */
     int rc = KT_ENAME;
     for (size_t i = 0; i < n && rc; i++) rc = make_dial(slot, &addrs[(slot->fails + i) % n], &err);
     if (rc) {
-        later(slot, &err);
+        kt_locator_fail(&slot->locator, &err);
         return;
     }
-    slot->complained = false;
-    slot->why.code = 0;
+    kt_locator_settled(&slot->locator);
     if (slot->dead) {
         move_young(slot, slot->dead);
         bury(slot);
@@ -494,18 +461,7 @@ static void on_resolved(void *ctx, const struct kt_addr *addrs, size_t n, const 
 
 void kt_kcptun_slot_dial(struct slot *slot)
 {
-    struct kt_kcptun_context *sh = slot->link->sh;
-    const struct kt_endpoint *at = &sh->cfg.common.at;
-    struct kt_err err = {0};
-    if (slot->resolve || slot->retry.armed || slot->link->closing) return;
-    uint32_t port = at->port_min;
-    if (at->port_max > at->port_min) { /* spec 7: each new session picks a port of the range */
-        uint32_t r;
-        kt_io_random(sh->io, &r, sizeof r);
-        port += r % ((uint32_t)at->port_max - at->port_min + 1);
-    }
-    if (kt_resolve(sh->io, at->host, (uint16_t)port, on_resolved, slot, &slot->resolve, &err))
-        later(slot, &err);
+    if (!slot->link->presence.closing) kt_locator_start(&slot->locator);
 }
 
 static void on_retry(void *ctx)
@@ -515,19 +471,21 @@ static void on_retry(void *ctx)
         kt_kcptun_slot_dial(slot);
 }
 
+static const struct kt_locator_events locator_events = {on_found, on_failed, on_retry};
+
 /* ---- slots ---- */
 
 void kt_kcptun_slot_init(struct slot *slot, struct link *l)
 {
+    const struct kt_kcptun_context *sh = l->sh;
     slot->link = l;
     kt_list_init(&slot->waiting);
-    kt_timer_init(&slot->retry, on_retry, slot);
+    kt_locator_init(&slot->locator, sh->io, sh->log, &sh->cfg.common.at, &locator_events, slot);
 }
 
 void kt_kcptun_slot_free(struct slot *slot)
 {
-    if (slot->resolve) kt_resolve_cancel(slot->resolve);
-    kt_io_timer_cancel(slot->link->sh->io, &slot->retry);
+    kt_locator_stop(&slot->locator);
     if (slot->dial) kt_dial_free(slot->dial, KT_ECLOSED);
     bury(slot);
     kt_calls_cancel(&slot->waiting);
@@ -541,7 +499,7 @@ void kt_kcptun_slot_call(struct slot *slot, struct kt_call *call)
         kt_kcptun_call_serve(call, sh, d->session); /* whatever else is missing, it can be asked */
         return;
     }
-    call->open.why = &slot->why;
+    call->open.why = &slot->locator.why;
     kt_list_push(&slot->waiting, &call->node);
     if (d && (d->stale || expired(d))) drain(d);
     if (!slot->dial)

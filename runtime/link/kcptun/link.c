@@ -34,8 +34,8 @@ static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_o
 static void on_listen(struct kt_link *link, const struct kt_link_events *events, void *ctx)
 {
     struct link *l = KT_CONTAINER(link, struct link, link);
-    l->events = events;
-    l->ctx = ctx;
+    l->presence.events = events;
+    l->presence.ctx = ctx;
     if (!events || !events->stream || l->sh->features & KT_SMUX_F_SERVES) return;
     l->sh->features |= KT_SMUX_F_SERVES;
     /* Sessions say in their first words whether they serve: those that did not are replaced. */
@@ -129,7 +129,7 @@ static void on_turn(void *ctx)
 static void on_close(struct kt_link *link)
 {
     struct link *l = KT_CONTAINER(link, struct link, link);
-    l->closing = true;
+    l->presence.closing = true;
     kt_calls_end(&l->calls);
     kt_io_turn(l->sh->io, &l->turn); /* not now: this may come from one of its sessions' events */
 }

@@ -12,6 +12,8 @@
 #ifndef KT_LINK_KCPTUN_LINK_INTERNAL_H
 #define KT_LINK_KCPTUN_LINK_INTERNAL_H
 
+#include "link/common/locator.h"
+#include "link/common/presence.h"
 #include "link/kcptun/serve.h"
 
 struct link;
@@ -30,8 +32,7 @@ struct dial {
     uint64_t hello_deadline;
     int code;     /* why it ended, once it is a slot's `dead` */
     bool refused; /* said that nothing listens there */
-    bool up;      /* counted in link->up */
-    bool carries; /* ... and in link->carrying */
+    struct kt_presence_part part;
     bool benched; /* in link->draining because its peer is suspect */
     bool stale;   /* takes no new streams: the settings ask for what only a new session can have, or an older
                      session has come back; nobody cuts its streams */
@@ -43,11 +44,8 @@ struct slot {
     struct dial *dial;
     struct dial *dead;      /* ended, kept for its young streams until the next is up */
     struct kt_list waiting; /* of kt_call */
-    struct kt_resolve *resolve;
-    struct kt_timer retry;
-    struct kt_err why; /* why the last dial failed; code 0: it did not */
-    unsigned fails;    /* sessions that heard nothing, and dials that failed, since one heard something */
-    bool complained;
+    struct kt_locator locator;
+    unsigned fails; /* sessions that heard nothing, and dials that failed, since one heard something */
 };
 
 struct link {
@@ -57,14 +55,10 @@ struct link {
     size_t next;
     struct kt_list draining; /* of dial */
     struct kt_calls calls;
-    const struct kt_link_events *events; /* NULL: nobody listens */
-    void *ctx;
+    struct kt_presence presence;
     struct kt_link_totals ended; /* of sessions that have ended */
-    size_t up;                   /* sessions that were heard */
-    size_t carrying;     /* sessions with streams, or with a last word of theirs that was not heard yet */
-    struct kt_turn turn; /* ends it */
-    bool stay;           /* dials without being asked */
-    bool closing;
+    struct kt_turn turn;         /* ends it */
+    bool stay;                   /* dials without being asked */
 };
 
 /* ---- dial.c ---- */

@@ -1,6 +1,7 @@
 /* Shared UDP sockets: see udp_share.h. */
 #include "script/api/udp_share.h"
 #include <stdlib.h>
+#include "link/common/bind.h"
 
 struct kt_udp_share {
     struct kt_udp *udp;
@@ -33,19 +34,8 @@ static int bind_socket(struct kt_udp_share *s, struct kt_io *io, const struct kt
     const struct kt_addr *to, struct kt_err *err)
 {
     static const struct kt_udp_events events = {on_batch, on_writable, on_error};
-    struct kt_udp_opts opts = {.remote = to};
-    const char *host = on->host;
-    const uint16_t port = on->port_min;
-    if (!host[0] && !to) {
-        kt_addr_from_ip(&opts.local, "::", port);
-        int rc = kt_udp_open(io, &opts, &events, s, &s->udp, err);
-        if (rc == 0 || rc == KT_EINUSE || rc == KT_EACCES) return rc;
-    }
-    if (!host[0]) host = to && to->sa.sa_family == AF_INET6 ? "::" : "0.0.0.0";
-    if (!kt_addr_from_ip(&opts.local, host, port))
-        return kt_err_set(
-            err, KT_ECONFIG, "\"%s\": bind an IP address of this machine, or :%u for all", host, port);
-    return kt_udp_open(io, &opts, &events, s, &s->udp, err);
+    const struct kt_udp_opts opts = {.remote = to};
+    return kt_bind_udp(io, on->host, on->port_min, &opts, &events, s, &s->udp, err);
 }
 
 static void join(struct kt_udp_holder *h, struct kt_udp_share *s)
