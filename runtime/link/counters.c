@@ -1,4 +1,4 @@
-/* Names and values of the counters, from the one list in counters.h. */
+/* Access to the counters by index, generated from the table in counters.h. */
 #include "link/counters.h"
 
 static const struct {

@@ -1,5 +1,5 @@
-/* The counters of a runtime, in the words of kcp-go's snmp (so that kcptun's dashboards go on working), plus
- * kt's own. Plain numbers: a runtime is one thread. */
+/* The counters of a runtime: those of kcp-go's snmp, under the same names so that kcptun dashboards keep
+ * working, and kt's own. Plain integers, because a runtime is one thread. */
 #ifndef KT_LINK_COUNTERS_H
 #define KT_LINK_COUNTERS_H
 
@@ -13,7 +13,7 @@
     X(ActiveOpens)      /* sessions dialled */                                                               \
     X(PassiveOpens)     /* sessions accepted */                                                              \
     X(CurrEstab)        /* sessions now */                                                                   \
-    X(InErrs)           /* UDP datagrams that could not be used: too short, unknown session */               \
+    X(InErrs)           /* datagrams dropped: too short, or of an unknown session */                         \
     X(InCsumErrors)     /* datagrams that did not authenticate */                                            \
     X(KCPInErrors)      /* malformed KCP packets */                                                          \
     X(InPkts)           /* datagrams accepted */                                                             \
@@ -22,9 +22,9 @@
     X(OutSegs)          /* KCP segments sent */                                                              \
     X(InBytes)          /* UDP bytes received */                                                             \
     X(OutBytes)         /* UDP bytes sent */                                                                 \
-    X(RetransSegs)      /* segments sent again, for whatever reason */                                       \
+    X(RetransSegs)      /* segments retransmitted, all causes */                                             \
     X(FastRetransSegs)  /* ... after later acknowledgements */                                               \
-    X(EarlyRetransSegs) /* ... early, nothing new to send */                                                 \
+    X(EarlyRetransSegs) /* ... early, with nothing new to send */                                            \
     X(LostSegs)         /* ... after a timeout */                                                            \
     X(RepeatSegs)       /* segments received again */                                                        \
     X(FECParityShards)  /* parity packets received */                                                        \
@@ -35,17 +35,17 @@
     X(StreamsAccepted)                                                                                       \
     X(StreamsNow)                                                                                            \
     X(TaskErrors)        /* tasks of the script that failed */                                               \
-    X(MTUReduced)        /* times a session went over to smaller datagrams, as longer ones were lost */      \
-    X(SessionsSuspect)   /* times a peer that owed an answer became suspect */                               \
+    X(MTUReduced)        /* times a session switched to smaller datagrams because longer ones were lost */   \
+    X(SessionsSuspect)   /* times a peer became suspect because it did not answer */                         \
     X(SessionsDead)      /* sessions ended because the peer went silent */                                   \
     X(SessionsRestarted) /* ... because the peer restarted */                                                \
     X(SessionsFailed)    /* ... because the peer broke the protocol */                                       \
-    X(BytesHeld)         /* bytes of memory that sessions' buffers take now */                               \
-    X(StreamsRefused)    /* streams that peers opened beyond a limit */                                      \
-    X(SessionsRefused)   /* ... sessions that they began */                                                  \
-    X(StreamsCut)     /* streams reset because their unread bytes held up a session, or overran a window */  \
-    X(StreamsMoved)   /* young streams carried over to a new session */                                      \
-    X(ReplayedStarts) /* recorded session starts that came again, refused */
+    X(BytesHeld)         /* memory used by session buffers now, in bytes */                                  \
+    X(StreamsRefused)    /* streams refused because of a limit */                                            \
+    X(SessionsRefused)   /* sessions refused because of a limit */                                           \
+    X(StreamsCut)        /* streams reset because unread bytes blocked a session or overran a window */      \
+    X(StreamsMoved)      /* young streams moved to a new session */                                          \
+    X(ReplayedStarts)    /* replayed session starts, refused */
 
 struct kt_counters {
 #define KT_COUNTER_FIELD(name) uint64_t name;
@@ -53,7 +53,7 @@ struct kt_counters {
 #undef KT_COUNTER_FIELD
 };
 
-/* Names and values in order, for printing: i from 0; NULL past the end. */
+/* The name and value of counter i, in the order of the table. The name is NULL past the end. */
 const char *kt_counter_name(size_t i);
 uint64_t kt_counter_value(const struct kt_counters *c, size_t i);
 

@@ -1,8 +1,8 @@
-/* See shaper.h.
+/* Enforces rates and time limits on a pipe by wrapping it.
  *
- * Invariant: while bytes are held back by an empty bucket (held: arrivals, short_write: a writer), the timer
- * of that direction is armed, and its event comes with it. Events may close the pipe; its memory stays
- * until the end of the turn. */
+ * Invariant: while an empty bucket holds bytes back (held: arrivals; short_write: a writer), the timer of
+ * that direction is armed and will raise its event. An event may close the pipe; its memory is freed at the
+ * end of the turn. */
 #include "link/shaper.h"
 #include <stdlib.h>
 #include "base/bytes.h"
@@ -12,7 +12,7 @@
 
 struct flow {
     struct kt_bucket bucket;
-    struct kt_timer timer; /* the bucket holds something again */
+    struct kt_timer timer; /* the bucket has refilled */
 };
 
 struct kt_shaper {
@@ -22,12 +22,12 @@ struct kt_shaper {
     struct flow in, out;
     uint64_t idle_us, total_us;
     uint64_t born, moved;
-    struct kt_timer clock; /* idle and total: looked at when due, not at each byte */
-    struct kt_turn turn;   /* tells of a break; frees after close */
+    struct kt_timer clock; /* idle and total: checked when due, not for each byte */
+    struct kt_turn turn;   /* reports a break; frees after close */
     int code;              /* why it broke, 0: it did not */
-    bool told;             /* … and the user knows */
+    bool told;             /* ... and the user was told */
     bool closed;           /* by the user */
-    bool held;             /* bytes have arrived that the bucket does not let out yet */
+    bool held;             /* the bucket holds back bytes that have arrived */
     bool short_write;
 };
 
@@ -53,7 +53,7 @@ static void on_turn(void *ctx)
         free(s);
         return;
     }
-    if (s->told || !s->pipe.events) return; /* a later listener is told when it first peeks or writes */
+    if (s->told || !s->pipe.events) return; /* a later listener is told at its first peek or write */
     s->told = true;
     s->pipe.events->closed(s->pipe.ctx, s->code);
 }
@@ -70,7 +70,7 @@ static void break_off(struct kt_shaper *s, int code)
     kt_io_turn(s->io, &s->turn);
 }
 
-/* ---- limits of time ---- */
+/* ---- time limits ---- */
 
 static uint64_t deadline(const struct kt_shaper *s)
 {
@@ -149,7 +149,7 @@ static size_t on_write(struct kt_pipe *p, const void *data, size_t n)
     const size_t offered = kt_min_size(n, room);
     const size_t done = offered ? kt_pipe_write(s->inner, data, offered) : 0;
     if (done) passed(s, &s->out, done);
-    s->short_write = done == offered && done < n; /* else the inner pipe says when there is room */
+    s->short_write = done == offered && done < n; /* otherwise the inner pipe reports room */
     if (s->short_write) wait_for(s, &s->out);
     return done;
 }
@@ -164,15 +164,15 @@ static bool on_half_close(const struct kt_pipe *p)
     return of(p)->inner && kt_pipe_half_close(of(p)->inner);
 }
 
-/* Readers take a pipe that is gone and shows nothing for one that broke unheard; so it is not gone before
- * what is held back was shown. */
+/* To a reader, a pipe that is gone and shows nothing has broken unnoticed. So it is not gone while bytes are
+ * held back. */
 static bool on_gone(const struct kt_pipe *p)
 {
     const struct kt_shaper *s = of(p);
     return s->inner && !s->code && !s->held && kt_pipe_gone(s->inner);
 }
 
-/* The user gives it up; returns the inner pipe, or NULL. */
+/* The user lets go of the shaper. Returns the inner pipe, or NULL. */
 static struct kt_pipe *let_go(struct kt_shaper *s)
 {
     struct kt_pipe *inner = s->inner;
@@ -252,7 +252,7 @@ static void inner_closed(void *ctx, int code)
 
 static const struct kt_pipe_events inner_events = {inner_readable, inner_writable, inner_closed};
 
-/* A writer is told too: its peer may have gone while that could not be said (on_gone). */
+/* Wakes a writer too: its peer may have gone while on_gone could not say so. */
 static void on_in(void *ctx)
 {
     struct kt_shaper *s = ctx;
@@ -276,7 +276,7 @@ int kt_shaper_new(struct kt_io *io, struct kt_pipe *inner, uint64_t born_us, int
 {
     struct kt_shaper *s = calloc(1, sizeof *s);
     if (!s) return KT_ENOMEM;
-    s->pipe = *inner; /* its listener and its figures, too */
+    s->pipe = *inner; /* with its listener and byte counts */
     s->pipe.ops = inner->ops->stream ? &pipe_ops : &conn_ops;
     s->inner = inner;
     s->io = io;
@@ -311,7 +311,7 @@ void kt_shaper_limits(const struct kt_shaper *s, struct kt_shaper_limits *out)
         .total_us = s->total_us};
 }
 
-/* Who waits for a bucket waits anew, by the new rate: at once, if there is none. */
+/* Rearms a pending timer for the new rate; with no rate it fires at once. */
 static void set_rate(struct kt_shaper *s, struct flow *f, uint64_t rate)
 {
     kt_bucket_set(&f->bucket, rate, kt_io_now(s->io));

@@ -1,11 +1,10 @@
-/* Splice: two directions, each a source and a destination. A direction moves what its source shows into its
- * destination until that is full, and goes on at the destination's `writable`.
+/* Splice: two directions, each with a source and a destination. A direction moves what its source shows into
+ * its destination until that is full, and continues at the destination's `writable`.
  *
- * Invariant: a splice owns both pipes from kt_splice until it ends them itself, and it ends them exactly
- * once: both closed when both directions came to their end, both reset when the splice was cut short. If one
- * of them breaks, what it had brought is first moved to the other, which is then cut. `done` comes from a
- * turn hook, so never from inside a pipe event or kt_splice. A direction that its rate has stopped has its
- * timer armed, until it goes on. */
+ * Invariant: a splice owns both pipes from kt_splice on, and ends them exactly once: closes both when both
+ * directions have ended, resets both when it is cut short. If one breaks, its remaining bytes are first moved
+ * to the other, which is then cut. `done` is called from a turn hook, never from inside a pipe event or
+ * kt_splice. While a direction waits for its rate, its timer is armed. */
 #include "link/splice.h"
 #include <stdlib.h>
 #include "base/bucket.h"
@@ -16,21 +15,21 @@ struct direction {
     struct kt_pipe *from, *to;
     uint64_t bytes;
     struct kt_bucket bucket;
-    struct kt_timer timer; /* the bucket holds something again */
-    bool ended;            /* nothing more will be moved */
+    struct kt_timer timer; /* the bucket has refilled */
+    bool ended;            /* moves nothing more */
 };
 
 struct kt_splice {
     struct kt_io *io;
     struct direction ab, ba;
     struct kt_splice_opts opts;
-    struct kt_timer timer; /* idle and linger, lazily checked against `moved`, and total */
+    struct kt_timer timer; /* idle and linger, checked lazily against `moved`; total */
     struct kt_turn turn;   /* ends the splice */
     uint64_t started, moved;
-    bool lingering;         /* one direction ended and its end cannot be carried over */
-    struct direction *rest; /* the direction from a side that broke, which is still to be emptied */
-    int broke;              /* … and why it broke; 0: none has */
-    bool stuck;             /* … and nobody takes what is left of it */
+    bool lingering;         /* one direction has ended and the other side cannot be told */
+    struct direction *rest; /* from a side that broke, and not empty yet; NULL: none */
+    int broke;              /* ... why it broke; 0: none did */
+    bool stuck;             /* ... and its destination accepts nothing */
     bool over;
     int code;
     void (*done)(void *ctx, const struct kt_splice_result *result);
@@ -50,7 +49,7 @@ static uint64_t shorter(uint64_t a, uint64_t b)
     return a && a < b ? a : b;
 }
 
-/* After how long without a byte moved the splice ends; 0: never. */
+/* The time without a moved byte after which the splice ends; 0: never. */
 static uint64_t patience(const struct kt_splice *s)
 {
     if (s->rest) return shorter(s->opts.idle_us, KT_SPLICE_REST_US);
@@ -67,7 +66,7 @@ static void arm(struct kt_splice *s)
     kt_io_timer_set(s->io, &s->timer, idle_at < total_at ? idle_at : total_at);
 }
 
-/* Nobody takes the rest of a side that broke: the other must not wait for it any longer to hear of that. */
+/* The destination does not accept the rest from a side that broke: stop waiting, and tell it of the break. */
 static void give_up_rest(struct kt_splice *s)
 {
     const bool idle = s->opts.idle_us && s->opts.idle_us < KT_SPLICE_REST_US;
@@ -85,12 +84,12 @@ static void on_timer(void *ctx)
     }
     if (s->lingering) {
         const struct kt_pipe *to = s->ab.ended ? s->ab.to : s->ba.to;
-        /* a peer may be heard, and found able, only after we asked */
+        /* we may only have learnt after shutdown that the peer supports half-close */
         if (kt_pipe_half_close(to)) s->lingering = false;
         if (kt_pipe_young(to)) s->moved = now; /* it cannot have answered yet */
     }
     if (patience(s) == 0 || now < s->moved + patience(s))
-        arm(s); /* bytes moved since: the timer is not touched for each of them */
+        arm(s); /* bytes have moved since; the timer is not rearmed for each */
     else if (s->rest)
         give_up_rest(s);
     else
@@ -104,7 +103,7 @@ static struct direction *reverse(struct direction *d)
 
 static void move(struct direction *d);
 
-/* The source has no more: that is carried over, where it can be. */
+/* The source has ended: pass that on if possible. */
 static void end_direction(struct direction *d)
 {
     struct kt_splice *s = d->splice;
@@ -113,12 +112,12 @@ static void end_direction(struct direction *d)
         finish(s, 0);
         return;
     }
-    if (kt_pipe_gone(d->to)) { /* there is nobody to tell, and the way back ends by itself */
+    if (kt_pipe_gone(d->to)) { /* nobody to tell; the other direction ends by itself */
         move(reverse(d));
         return;
     }
-    kt_pipe_shutdown(
-        d->to); /* where it cannot be carried, it is held back until close, or until the peer is found able */
+    /* Without half-close it takes effect at close, or when the peer turns out to support it. */
+    kt_pipe_shutdown(d->to);
     if (kt_pipe_half_close(d->to)) return;
     if (s->opts.linger_us == 0) {
         finish(s, 0);
@@ -129,8 +128,8 @@ static void end_direction(struct direction *d)
     }
 }
 
-/* The destination is gone: what is left can reach nobody. What it had sent is all there, so the way back ends
- * by itself. */
+/* The destination is gone and nobody gets what is left. Everything it had sent has arrived, so the other
+ * direction ends by itself. */
 static void give_up(struct direction *d)
 {
     d->ended = true;
@@ -140,7 +139,7 @@ static void give_up(struct direction *d)
         move(reverse(d));
 }
 
-/* The source has nothing at the moment, or nothing any more. */
+/* The source shows nothing, for now or for good. */
 static void run_dry(struct direction *d)
 {
     struct kt_splice *s = d->splice;
@@ -152,7 +151,7 @@ static void run_dry(struct direction *d)
         finish(s, KT_ERESET); /* it broke before anyone listened */
 }
 
-/* What the rate lets through now; of what comes from a side that broke, all. */
+/* Bytes that the rate allows now. The rest from a side that broke is not limited. */
 static size_t allowance(struct direction *d)
 {
     return d->splice->rest ? SIZE_MAX : kt_bucket_room(&d->bucket, kt_io_now(d->splice->io));
@@ -177,7 +176,7 @@ static void move(struct direction *d)
             d->bytes += moved;
             kt_bucket_take(&d->bucket, moved);
             s->moved = kt_io_now(s->io);
-            if (first && s->lingering) arm(s); /* from now on the patience is shorter */
+            if (first && s->lingering) arm(s); /* settle_us applies now */
             kt_pipe_consume(d->from, moved);
         }
         if (full) {
@@ -203,7 +202,7 @@ static void on_rate(void *ctx)
 static void on_readable(struct direction *d)
 {
     move(d);
-    /* a peer that closed the other direction too, later, leaves nothing to wait for on the way back */
+    /* if the peer has closed the other direction too, nothing more can come from there */
     if (d->ended && kt_pipe_gone(d->from)) finish(d->splice, d->splice->broke);
 }
 
@@ -227,13 +226,12 @@ static void b_writable(void *ctx)
     move(&((struct kt_splice *)ctx)->ab);
 }
 
-/* The source of d broke: nothing can be written to it any more, and what it had brought is all that will
- * come. */
+/* The source of d broke: nothing can be written to it, and no more will arrive from it. */
 static void break_off(struct direction *d, int code)
 {
     struct kt_splice *s = d->splice;
     reverse(d)->ended = true;
-    if (s->rest) { /* the other one broke before: the rest has nowhere to go */
+    if (s->rest) { /* the other side broke first: the rest has nowhere to go */
         finish(s, s->broke);
         return;
     }
@@ -273,7 +271,7 @@ static void release(struct kt_splice *s)
 static void on_turn(void *ctx)
 {
     struct kt_splice *s = ctx;
-    if (!s->over) { /* the first turn: move what had arrived before anyone listened */
+    if (!s->over) { /* the first turn: move what arrived before we listened */
         move(&s->ab);
         move(&s->ba);
         return;
@@ -308,7 +306,7 @@ static void on_turn(void *ctx)
     done(done_ctx, &result);
 }
 
-/* A direction that waits for its bucket waits anew, by the new rate. */
+/* Rearms a pending timer for the new rate. */
 static void set_rate(struct direction *d, uint64_t rate)
 {
     struct kt_io *io = d->splice->io;

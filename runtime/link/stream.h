@@ -1,6 +1,6 @@
-/* What a link's stream can be told and asked beyond its bytes. A pipe that is such a stream has a
- * kt_stream_ops in its kt_pipe_ops; a pipe around a pipe (tuncrypt, a shaper) hands both calls on. A conn has
- * none. */
+/* Streams of a link: the operations that they have beyond those of a pipe. A pipe that is a stream has a
+ * kt_stream_ops in its kt_pipe_ops; a pipe that wraps another (tuncrypt, a shaper) passes both calls on. A
+ * conn has none. */
 #ifndef KT_LINK_STREAM_H
 #define KT_LINK_STREAM_H
 
@@ -11,7 +11,7 @@
 
 #define KT_PRIORITIES 8u /* 0 is served first, 7 last: the urgency of RFC 9218 */
 #define KT_PRIORITY_DEFAULT 3u
-#define KT_WEIGHT_MAX 256u /* 1..256: the share among streams of one priority, as RFC 7540 5.3.2 had it */
+#define KT_WEIGHT_MAX 256u /* 1..256: the share among streams of one priority (RFC 7540, 5.3.2) */
 #define KT_WEIGHT_DEFAULT 16u
 
 struct kt_stream_policy {
@@ -20,22 +20,22 @@ struct kt_stream_policy {
 
 struct kt_stream_facts {
     struct kt_stream_policy policy;
-    uint64_t queued; /* bytes written that the multiplexer still holds */
-    /* of the session that carries the stream, where the wire knows no more */
+    uint64_t queued; /* bytes written that the multiplexer still buffers */
+    /* of the session that carries the stream, unless the wire knows better */
     uint32_t srtt_us, rttvar_us;
-    double loss;                       /* 0..1, within the last seconds: segments sent again, of all sent */
+    double loss; /* 0..1, over the last seconds: the share of segments that were retransmitted */
     uint64_t retransmitted, recovered; /* segments, since the session began */
     uint32_t inflight;                 /* segments */
-    struct kt_addr local;              /* this end's, on the network; AF_UNSPEC: it has none any more */
+    struct kt_addr local;              /* this end's network address; AF_UNSPEC: unknown */
 };
 
 struct kt_stream_ops {
-    /* The policy is within its ranges. */
+    /* The policy has been checked. */
     void (*set)(struct kt_pipe *p, const struct kt_stream_policy *policy);
     void (*facts)(const struct kt_pipe *p, struct kt_stream_facts *out);
 };
 
-/* 0; KT_ENOTSUP: the pipe is no link's stream; KT_EINVAL: out of range. */
+/* 0; KT_ENOTSUP: the pipe is not a stream; KT_EINVAL: out of range. */
 static inline int kt_stream_set(struct kt_pipe *p, const struct kt_stream_policy *policy)
 {
     if (!p->ops->stream) return KT_ENOTSUP;

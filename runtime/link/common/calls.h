@@ -1,8 +1,8 @@
 /* Calls on a link that wait for a result: opens and probes.
  *
- * Invariant: a call gets exactly one callback, unless it is cancelled or its link is closed. Until then it is in one
- * place: a list of its link, the wire (which was asked for the result), or `ready`. Callbacks come from a turn hook,
- * never from inside the function that asked. */
+ * Invariant: a call gets exactly one callback, unless it is cancelled or its link is closed. Until then it is
+ * in one place: a list of its link, the wire (which was asked for the result), or `ready`. Callbacks come
+ * from a turn hook, never from inside the function that asked. */
 #ifndef KT_LINK_COMMON_CALLS_H
 #define KT_LINK_COMMON_CALLS_H
 
@@ -22,7 +22,8 @@ struct kt_calls {
     bool ended;
 };
 
-/* A wire may put its own fields behind it, in one allocation that begins with the call; it is freed with the call. */
+/* A wire may put its own fields behind it, in one allocation that begins with the call; it is freed with the
+ * call. */
 struct kt_call {
     struct kt_open open;
     struct kt_list node; /* in a list of its link, or in calls->ready */
@@ -37,7 +38,8 @@ struct kt_call {
 };
 
 void kt_calls_init(struct kt_calls *c, struct kt_io *io, void (*withdraw)(struct kt_call *call));
-/* Cancels the calls in `ready`, and from now on each call that gets a result. The link cancels its own lists. */
+/* Cancels the calls in `ready`, and from now on each call that gets a result. The link cancels its own
+ * lists. */
 void kt_calls_end(struct kt_calls *c);
 
 /* A new call in no list, in `size` zeroed bytes; NULL: out of memory. One of opened and probed is NULL. */

@@ -1,7 +1,7 @@
 /* Measures how long a peer has owed an answer, and judges it by that.
  *
- * Invariant: while an answer is owed (`owed`), `due` is later than the check that set it, so a timer armed for it
- * neither spins nor is forgotten. */
+ * Invariant: while an answer is owed (`owed`), `due` is later than the check that set it, so a timer armed
+ * for it neither spins nor is forgotten. */
 #include "link/common/patience.h"
 #include "base/bytes.h"
 
@@ -41,8 +41,8 @@ static uint64_t stuck_for(
     return now_us - p->moved;
 }
 
-/* 0 or KT_EDEAD. A suspect peer is trusted again once it is heard and, if it was stuck, makes progress; not while
- * it is doubtful. */
+/* 0 or KT_EDEAD. A suspect peer is trusted again once it is heard and, if it was stuck, makes progress; not
+ * while it is doubtful. */
 static int judge(struct kt_patience *p, uint64_t silence, uint64_t stuck, bool doubtful, struct kt_err *why)
 {
     p->silent = silence >= suspect_us(p);

@@ -1,9 +1,9 @@
-/* How long to wait for a silent peer: when to ask it for an answer, when to suspect it and when to give up on it.
- * A pure function of facts; the session acts on the result.
+/* How long to wait for a silent peer: when to ask it for an answer, when to suspect it and when to give up on
+ * it. A pure function of facts; the session acts on the result.
  *
  * Time counts only while the peer owes an answer. A peer that owes one and is silent is asked once a second,
- * suspect after suspect_us and dead after dead_us. A peer that owes nothing may be silent indefinitely. A peer
- * that is heard but acknowledges nothing, although its window is open, is stuck: suspect after
+ * suspect after suspect_us and dead after dead_us. A peer that owes nothing may be silent indefinitely. A
+ * peer that is heard but acknowledges nothing, although its window is open, is stuck: suspect after
  * KT_PATIENCE_STUCK times suspect_us, and dead after that or dead_us, whichever is longer. */
 #ifndef KT_LINK_COMMON_PATIENCE_H
 #define KT_LINK_COMMON_PATIENCE_H
@@ -41,12 +41,13 @@ struct kt_patience_facts {
     uint32_t rto_us;   /* retransmission timeout */
 };
 
-/* Something authentic came from the peer. Returns the length of the silence it ends, as kt_patience_silence. */
+/* Something authentic came from the peer. Returns the length of the silence it ends, as
+ * kt_patience_silence. */
 uint64_t kt_patience_heard(struct kt_patience *p, uint64_t now_us);
 
-/* 0 or KT_EDEAD. Sets *ask if the peer should be asked for an answer now, and leaves it alone otherwise; updates
- * p->suspect. why: the reason, if the peer is dead or suspect. Call it whenever something was heard or sent, and at
- * kt_patience_due. */
+/* 0 or KT_EDEAD. Sets *ask if the peer should be asked for an answer now, and leaves it alone otherwise;
+ * updates p->suspect. why: the reason, if the peer is dead or suspect. Call it whenever something was heard
+ * or sent, and at kt_patience_due. */
 int kt_patience_check(struct kt_patience *p, const struct kt_patience_facts *facts, uint64_t now_us,
     bool *ask, struct kt_err *why);
 

@@ -1,5 +1,5 @@
-/* Presence of a link: is any session up, does any carry something? Sums up its sessions, and raises the link's `up`,
- * `down` and `carries` (struct kt_link_events) when the sum changes.
+/* Presence of a link: is any session up, does any carry something? Sums up its sessions, and raises the
+ * link's `up`, `down` and `carries` (struct kt_link_events) when the sum changes.
  *
  * Invariant: up and carrying count exactly the sessions whose own flag is set. */
 #ifndef KT_LINK_COMMON_PRESENCE_H

@@ -30,8 +30,8 @@ uint64_t kt_recent_get(const struct kt_recent *r, uint64_t now_us, struct kt_rec
     const uint64_t from = now_us > KT_RECENT_US ? now_us - KT_RECENT_US : 0;
     uint64_t began = now_us;
     unsigned back = 0;
-    /* A step that ended before `from` holds the counters at `from`. A step that straddles `from` counts in full,
-     * and so does its time. */
+    /* A step that ended before `from` holds the counters at `from`. A step that straddles `from` counts in
+     * full, and so does its time. */
     for (; back < r->count && step(r, back)->since + KT_RECENT_STEP_US > from; back++)
         began = step(r, back)->since;
     if (back == 0) return KT_RECENT_US;

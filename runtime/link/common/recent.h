@@ -1,8 +1,8 @@
-/* Traffic of a session over the last few seconds, from counters that only grow. The ring keeps one snapshot per
- * step; reading scans a dozen of them, and an idle session needs no timer.
+/* Traffic of a session over the last few seconds, from counters that only grow. The ring keeps one snapshot
+ * per step; reading scans a dozen of them, and an idle session needs no timer.
  *
- * Invariant: the counters do not change between the last note and now, so the counters at any earlier time are
- * those of the last step that had begun by then, to within one step. */
+ * Invariant: the counters do not change between the last note and now, so the counters at any earlier time
+ * are those of the last step that had begun by then, to within one step. */
 #ifndef KT_LINK_COMMON_RECENT_H
 #define KT_LINK_COMMON_RECENT_H
 

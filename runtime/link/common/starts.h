@@ -1,13 +1,14 @@
-/* Replay memory: remembers the session starts seen since the process began, so that a recorded one is refused.
+/* Replay memory: remembers the session starts seen since the process began, so that a recorded one is
+ * refused.
  *
- * A start is identified by its conversation id and the sender's millisecond clock. A sender that retransmits its
- * first datagram seals it under a new nonce but keeps the id, and its clock has advanced by a few seconds at
- * most; so a recorded retransmission is refused even if it never arrived here. The nonce cannot identify a start:
- * with some ciphers an attacker can change it, and others have none.
+ * A start is identified by its conversation id and the sender's millisecond clock. A sender that retransmits
+ * its first datagram seals it under a new nonce but keeps the id, and its clock has advanced by a few seconds
+ * at most; so a recorded retransmission is refused even if it never arrived here. The nonce cannot identify a
+ * start: with some ciphers an attacker can change it, and others have none.
  *
- * Memory is bounded: two generations of at most KT_STARTS_GENERATION starts each. When the younger one is full
- * or cannot grow, the older one is dropped. Only starts that created a session are added, so only someone with
- * the key can fill it. */
+ * Memory is bounded: two generations of at most KT_STARTS_GENERATION starts each. When the younger one is
+ * full or cannot grow, the older one is dropped. Only starts that created a session are added, so only
+ * someone with the key can fill it. */
 #ifndef KT_LINK_COMMON_STARTS_H
 #define KT_LINK_COMMON_STARTS_H
 

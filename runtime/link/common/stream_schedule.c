@@ -1,16 +1,16 @@
 /* Strict priorities with a spare share, and deficit round robin within each priority.
  *
- * A turn gives a stream credit by its weight: a quarter of a frame at the default weight. It sends until the credit
- * is used up, then moves to the end of its line. A frame may overdraw the credit; later turns repay that before the
- * stream sends again, so shares are exact in bytes whatever the frame lengths. A frame is at most OVERDRAFT turns'
- * credit long, so on average no more than OVERDRAFT visits find a stream in debt per frame sent. A stream that is
- * alone in its line owes nobody.
+ * A turn gives a stream credit by its weight: a quarter of a frame at the default weight. It sends until the
+ * credit is used up, then moves to the end of its line. A frame may overdraw the credit; later turns repay
+ * that before the stream sends again, so shares are exact in bytes whatever the frame lengths. A frame is at
+ * most OVERDRAFT turns' credit long, so on average no more than OVERDRAFT visits find a stream in debt per
+ * frame sent. A stream that is alone in its line owes nobody.
  *
- * Spare share: after KT_STREAM_SPARE frames' worth of bytes has passed over waiting streams, one of those sends a
- * short frame. The later priorities take turns at that.
+ * Spare share: after KT_STREAM_SPARE frames' worth of bytes has passed over waiting streams, one of those
+ * sends a short frame. The later priorities take turns at that.
  *
- * Invariant: a line whose bit is not set in `busy` is empty. A line whose bit is set may be empty too, because streams
- * leave their line with kt_list_remove; the next look clears the bit. */
+ * Invariant: a line whose bit is not set in `busy` is empty. A line whose bit is set may be empty too,
+ * because streams leave their line with kt_list_remove; the next look clears the bit. */
 #include "link/common/stream_schedule.h"
 #include "base/bytes.h"
 

@@ -1,13 +1,13 @@
 /* Combines a peer's silence with the signs that it has restarted.
  *
- * Invariant: a peer is asked at most twice within row_us because of doubts, and `doubt_due` is later than the check
- * that set it. */
+ * Invariant: a peer is asked at most twice within row_us because of doubts, and `doubt_due` is later than the
+ * check that set it. */
 #include "link/kcptun/health.h"
 #include "base/bytes.h"
 
-/* Believe in a restart after this many answers in a row whose una fell back, spread over at least this time and
- * two round trips. By then everything sent before our probe has arrived, however it was reordered, and a single
- * packet with the right una ends the row. */
+/* Believe in a restart after this many answers in a row whose una fell back, spread over at least this time
+ * and two round trips. By then everything sent before our probe has arrived, however it was reordered, and a
+ * single packet with the right una ends the row. */
 #define BEHIND_ROW 4u
 #define BEHIND_US 50000u
 

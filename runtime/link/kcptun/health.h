@@ -1,10 +1,10 @@
-/* Is the peer of a session still alive, and is it still the same one? A pure function of facts; the session acts
- * on the result.
+/* Is the peer of a session still alive, and is it still the same one? A pure function of facts; the session
+ * acts on the result.
  *
- * kcptun itself notices a dead peer by its heartbeat, after 30 to 60 s. kt is faster (link/common/patience.h): it
- * asks with WASK, which every live KCP answers at once. A peer that acknowledges nothing may not know this
- * session. A peer that seems to have restarted (restart.h) is asked twice within the time that it takes to be
- * sure, and owes an answer to that. */
+ * kcptun itself notices a dead peer by its heartbeat, after 30 to 60 s. kt is faster
+ * (link/common/patience.h): it asks with WASK, which every live KCP answers at once. A peer that acknowledges
+ * nothing may not know this session. A peer that seems to have restarted (restart.h) is asked twice within
+ * the time that it takes to be sure, and owes an answer to that. */
 #ifndef KT_LINK_KCPTUN_HEALTH_H
 #define KT_LINK_KCPTUN_HEALTH_H
 
@@ -18,9 +18,9 @@ struct kt_kcptun_health {
     uint64_t doubt_due;          /* µs, the next one */
 };
 
-/* 0, KT_EDEAD or KT_ERESTART. owes: something is unacknowledged. Sets *probe if the peer should be asked now, and
- * updates patience.suspect. why: the reason for a code, and for a suspect peer. Call it whenever something was heard
- * or sent, and at kt_kcptun_health_due. */
+/* 0, KT_EDEAD or KT_ERESTART. owes: something is unacknowledged. Sets *probe if the peer should be asked now,
+ * and updates patience.suspect. why: the reason for a code, and for a suspect peer. Call it whenever
+ * something was heard or sent, and at kt_kcptun_health_due. */
 int kt_kcptun_health_check(struct kt_kcptun_health *h, const struct kt_kcp_stats *st,
     const struct kt_kcptun_restart *restart, bool owes, uint64_t now_us, bool *probe, struct kt_err *why);
 

@@ -1,12 +1,12 @@
-/* See send_budget.h. */
+/* Computes the send budget from KCP's window, queue and round-trip time. */
 #include "link/kcptun/send_budget.h"
 #include "base/bytes.h"
 
 #define SOON_US 10000u
-#define SOON_SEGMENTS 3u /* lest every acknowledgement find nothing to send */
+#define SOON_SEGMENTS 3u /* so that an acknowledgement always finds something to send */
 
-/* Bytes that will leave within SOON_US beyond those that can now, to judge by the window and the round trip,
- * or by the rate limit. */
+/* Bytes beyond those that can leave now that will leave within SOON_US, estimated from window and round-trip
+ * time, or from the rate limit. */
 static uint64_t soon(const struct kt_kcptun_send_budget *h)
 {
     const uint64_t trip = h->kcp.srtt_us ? h->kcp.srtt_us : SOON_US, least = SOON_SEGMENTS * h->mss;
@@ -23,8 +23,8 @@ size_t kt_kcptun_send_budget_room(const struct kt_kcptun_send_budget *h, size_t 
     if (room < h->overhead + (want > 0)) return 0;
     if (want == 0) return 1;
     if (want + h->overhead <= room) return want;
-    /* A piece of a frame only if it is a fair part of what there may be, so that a full window does not
-     * shatter frames; a queue that is longer than the horizon by two segments is long enough to wait. */
+    /* Split a frame only if a fair share fits, so that a full window does not break frames into small pieces.
+     * A queue two segments over budget is long enough to wait. */
     const size_t part = room == h->space ? h->mss * h->window / 4 : (size_t)extra - 2 * h->mss;
     return room - h->overhead >= part || !h->unacked ? room - h->overhead : 0;
 }

@@ -12,17 +12,18 @@ struct kt_kcptun_call {
 
 void kt_kcptun_calls_init(struct kt_calls *c, struct kt_kcptun_context *sh);
 
-/* A new call in no list, for kt_kcptun_call_serve; NULL: out of memory. options: NULL for a probe, otherwise the
- * stream's. One of opened and probed is NULL. */
+/* A new call in no list, for kt_kcptun_call_serve; NULL: out of memory. options: NULL for a probe, otherwise
+ * the stream's. One of opened and probed is NULL. */
 struct kt_call *kt_kcptun_call_new(struct kt_calls *c, const struct kt_open_options *options,
     kt_open_cb opened, kt_probe_cb probed, void *ctx);
 
-/* Opens the call's stream in the session (encrypted with --tuncrypt), or starts its probe. False if the session
- * can open no more streams because its ids are used up. */
+/* Opens the call's stream in the session (encrypted with --tuncrypt), or starts its probe. False if the
+ * session can open no more streams because its ids are used up. */
 bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, struct kt_kcptun_session *s);
 
-/* Takes a stream that the peer opened: returns the pipe to use, decrypted with --tuncrypt. NULL: it was refused,
- * because the features of the two ends do not match; *told keeps that from being logged more than once. */
+/* Takes a stream that the peer opened: returns the pipe to use, decrypted with --tuncrypt. NULL: it was
+ * refused, because the features of the two ends do not match; *told keeps that from being logged more than
+ * once. */
 struct kt_pipe *kt_kcptun_admit(
     struct kt_kcptun_context *sh, const struct kt_kcptun_session *s, struct kt_pipe *stream, bool *told);
 

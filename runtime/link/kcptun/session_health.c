@@ -1,5 +1,5 @@
-/* Acts on the health of a session's peer: probes it, stops sending to it, gives up on it, and logs why. health.h
- * says when, session.h what is done. */
+/* Acts on the health of a session's peer: probes it, stops sending to it, gives up on it, and logs why.
+ * health.h says when, session.h what is done. */
 #include "link/kcptun/session_internal.h"
 
 const char *kt_kcptun_session_hint(const struct kt_kcptun_session *s)
@@ -56,8 +56,8 @@ void kt_kcptun_session_check_health(struct kt_kcptun_session *s, uint64_t now)
     }
     if (s->health.patience.suspect == before) return;
     if (s->health.patience.suspect) {
-        /* Send nothing more to a silent peer: it would only compete with new sessions for the line. A peer that is
-         * heard but acknowledges nothing still gets retransmissions. */
+        /* Send nothing more to a silent peer: it would only compete with new sessions for the line. A peer
+         * that is heard but acknowledges nothing still gets retransmissions. */
         if (s->health.patience.silent) kt_kcp_pause(s->kcp);
         suspect(s, why.text, now);
     } else

@@ -1,11 +1,11 @@
-/* See tuncrypt.h.
+/* Seals what is written to a pipe and opens what is read from it.
  *
- * Writing: at most one sealed message is staged; while the inner pipe has not taken all of it, nothing more
- * is accepted. Reading: at most one opened message is shown. So a stream costs two messages of memory, and
- * back-pressure passes through.
+ * Writing stages at most one sealed message, and accepts nothing more until the inner pipe has taken all of
+ * it. Reading holds at most one opened message. So a stream costs two messages of memory, and back-pressure
+ * passes through.
  *
- * After close the pipe lives on, without a user, until the staged bytes are in the inner pipe, or until they
- * can reach nobody any more; what still comes meanwhile is dropped, lest it hold up the other streams. */
+ * After close the pipe lives on without a user until the staged bytes are in the inner pipe or can no longer
+ * reach anyone. Arrivals are dropped meanwhile, so that they do not block other streams. */
 #include "link/kcptun/tuncrypt.h"
 #include <stdlib.h>
 #include <string.h>
@@ -15,25 +15,25 @@
 
 struct tuncrypt {
     struct kt_pipe pipe;
-    struct kt_pipe *inner; /* NULL once it was given up */
+    struct kt_pipe *inner; /* NULL once released */
     struct kt_io *io;
-    struct kt_turn turn; /* raises a break found while the user was calling; frees after close */
+    struct kt_turn turn; /* reports a break found during a user's call; frees after close */
     struct kt_secretstream_tx *tx;
     struct kt_secretstream_rx *rx;
     const uint8_t *text; /* opened, unread: in rx */
     size_t text_len;
-    size_t staged, sent; /* bytes in out, bytes of them taken by inner */
-    int broken;          /* why, 0: not */
-    bool deaf;           /* … and what came is not to be believed */
-    bool final_in;       /* the peer's direction is complete */
-    bool final_out;      /* ours is (to be) */
+    size_t staged, sent; /* bytes in `out`; of them accepted by inner */
+    int broken;          /* why; 0: not broken */
+    bool deaf;           /* ... and arrivals are not trusted */
+    bool final_in;       /* the peer's direction has ended */
+    bool final_out;      /* ours has ended, or will */
     bool final_staged;
     bool short_write;                       /* the user waits for writable */
     bool told;                              /* `closed` was raised */
-    bool closed;                            /* no user any more */
-    bool cut;                               /* … and our direction ends without its final message */
-    struct kt_err why;                      /* … and the inner pipe is to be cut, for this reason */
-    uint8_t out[KT_SECRETSTREAM_FRAME_MAX]; /* the header too, before the first message */
+    bool closed;                            /* the user has let go */
+    bool cut;                               /* ... and our direction ends without its final message */
+    struct kt_err why;                      /* ... and the inner pipe is cut for this reason */
+    uint8_t out[KT_SECRETSTREAM_FRAME_MAX]; /* preceded by the header at first */
 };
 
 static struct tuncrypt *of(const struct kt_pipe *p)
@@ -56,7 +56,7 @@ static void break_off(struct tuncrypt *t, int code)
     kt_io_turn(t->io, &t->turn);
 }
 
-/* True when everything staged is in the inner pipe. */
+/* True if the inner pipe has everything that was staged. */
 static bool flush(struct tuncrypt *t)
 {
     if (t->sent < t->staged && t->inner)
@@ -71,7 +71,7 @@ static void stage(struct tuncrypt *t, const void *text, size_t n, bool final)
     t->staged += kt_secretstream_seal(t->tx, text, n, final, t->out + t->staged);
 }
 
-/* Brings the final message on its way once there is room for it; true when it is in the inner pipe. */
+/* Sends the final message when there is room. True if the inner pipe has it. */
 static bool flush_final(struct tuncrypt *t)
 {
     if (!flush(t)) return false;
@@ -91,7 +91,7 @@ static void not_authentic(struct tuncrypt *t)
     break_off(t, KT_EAUTH);
 }
 
-/* What came before the inner pipe broke is opened all the same. */
+/* Also opens what arrived before the inner pipe broke. */
 static size_t on_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
 {
     struct tuncrypt *t = of(p);
@@ -110,7 +110,7 @@ static size_t on_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
         kt_pipe_consume(t->inner, used);
         t->text_len = (size_t)n;
     }
-    if (t->broken && !t->told) kt_io_turn(t->io, &t->turn); /* it broke before anyone listened */
+    if (t->broken && !t->told) kt_io_turn(t->io, &t->turn); /* it broke before there was a listener */
     if (t->text_len == 0 || max == 0) return 0;
     iov[0] = (struct kt_iov){t->text, t->text_len};
     return 1;
@@ -157,7 +157,7 @@ static bool on_half_close(const struct kt_pipe *p)
 
 static bool on_gone(const struct kt_pipe *p)
 {
-    return !of(p)->broken && kt_pipe_gone(of(p)->inner); /* broken: `closed` says so, and why */
+    return !of(p)->broken && kt_pipe_gone(of(p)->inner); /* broken: reported by `closed` */
 }
 
 static void drop(struct tuncrypt *t)
@@ -175,13 +175,13 @@ static void on_reset(struct kt_pipe *p, int reason, const char *text)
     drop(t);
 }
 
-/* The user is gone. Sees to the rest that is to be sent, then lets go of the inner pipe. */
+/* After close: sends the rest, then releases the inner pipe. */
 static void wind_up(struct tuncrypt *t)
 {
     struct kt_iov late;
     while (kt_pipe_peek(t->inner, &late, 1)) kt_pipe_consume(t->inner, late.len);
     bool in_vain = t->broken || kt_pipe_gone(t->inner);
-    if (!in_vain && !(t->cut ? flush(t) : flush_final(t))) return; /* inner's events go on with it */
+    if (!in_vain && !(t->cut ? flush(t) : flush_final(t))) return; /* continued by inner's events */
     if (t->why.code)
         kt_pipe_cut(t->inner, t->why.code, t->why.text[0] ? t->why.text : NULL);
     else
@@ -198,8 +198,8 @@ static void on_close(struct kt_pipe *p)
     wind_up(t);
 }
 
-/* The peer misses the final message, and so learns that something is missing even where the inner pipe cannot
- * carry the abort. */
+/* Without the final message the peer knows that data is missing, even if the inner pipe cannot carry the
+ * abort. */
 static void on_cut(struct kt_pipe *p, int reason, const char *text)
 {
     struct tuncrypt *t = of(p);
@@ -265,7 +265,7 @@ static void inner_writable(void *ctx)
         return;
     }
     bool all = t->final_out ? flush_final(t) : flush(t);
-    if (!all && !kt_pipe_gone(t->inner)) return; /* of a pipe that is gone, who waits is told to look */
+    if (!all && !kt_pipe_gone(t->inner)) return; /* if the pipe is gone, let the writer find out */
     if (t->final_out) {
         kt_pipe_shutdown(t->inner);
     } else if (t->short_write) {

@@ -1,5 +1,5 @@
-/* The end-to-end layer (--tuncrypt) as a pipe around a pipe: what is written comes out of the inner pipe
- * sealed (crypto/secret.h). */
+/* End-to-end encryption of a stream (--tuncrypt): a pipe that wraps another and seals what passes through
+ * (crypto/secretstream.h). */
 #ifndef KT_LINK_KCPTUN_TUNCRYPT_H
 #define KT_LINK_KCPTUN_TUNCRYPT_H
 
@@ -8,9 +8,9 @@
 
 struct kt_io;
 
-/* Takes `inner` over and gives the clear side. client: this end opened the stream. A direction that ends
- * without its final message, or does not authenticate, breaks the pipe (KT_EAUTH). 0 or KT_ENOMEM (then inner
- * is still the caller's). */
+/* Takes over `inner` and sets *out to the clear side. client: this end opened the stream. A direction that
+ * ends without its final message, or does not authenticate, breaks the pipe with KT_EAUTH. 0, or KT_ENOMEM,
+ * and inner is still the caller's. */
 int kt_tuncrypt(
     struct kt_io *io, struct kt_pipe *inner, const uint8_t pass[32], bool client, struct kt_pipe **out);
 
