@@ -1,9 +1,10 @@
-/* See path.h. */
+/* Carries KCP packets to the peer as datagrams, within the rate limit and, while the peer's address is not
+ * validated, within the amplification limit. */
 #include "link/kcptun/path.h"
 
 #define BURST (64 * 1500)
 #define AMPLIFICATION 3u /* RFC 9000, 8.1 */
-/* Credit that data leaves alone, so that the first segment, which is short, can be sent three times. */
+/* Credit kept back from data, so that the first segment, which is short, can be sent three times. */
 #define KEEP 300u
 
 int kt_kcptun_path_init(
@@ -46,7 +47,7 @@ static void refill(struct kt_kcptun_path *p)
     uint64_t rate = p->sh->cfg.ratelimit;
     uint64_t now = kt_io_now(p->sh->io);
     uint64_t elapsed = now - p->refilled;
-    /* what fills an empty bucket fills any; also keeps the product below from overflowing */
+    /* enough to fill an empty bucket; also keeps the product below from overflowing */
     if (elapsed > (uint64_t)BURST * 1000000 / rate + 1000000) {
         p->tokens = BURST;
         p->refilled = now;
@@ -55,13 +56,13 @@ static void refill(struct kt_kcptun_path *p)
         if (earned > 0) {
             p->tokens += (int64_t)earned;
             if (p->tokens > BURST) p->tokens = BURST;
-            p->refilled += (earned * 1000000 + rate - 1) / rate; /* the rest of the time counts next time */
+            p->refilled += (earned * 1000000 + rate - 1) / rate; /* the rest counts next time */
         }
     }
 }
 
-/* False while the bucket is in debt, or would be with what is being filled. One datagram, and a group's
- * parity, may overdraw it: the mean rate is what is limited. */
+/* False while the bucket is in debt, or would be with the datagrams being filled. One datagram and a group's
+ * parity may overdraw it: the limit is on the mean rate. */
 static bool may_send(struct kt_kcptun_path *p)
 {
     if (p->sh->cfg.ratelimit == 0) return true;
@@ -80,7 +81,7 @@ size_t kt_kcptun_path_room(struct kt_kcptun_path *p)
 uint64_t kt_kcptun_path_ready(const struct kt_kcptun_path *p, uint64_t now_us)
 {
     if (p->full) return KT_TIME_NEVER;
-    if (!p->paced || p->sh->cfg.ratelimit == 0) /* it may have been lifted since */
+    if (!p->paced || p->sh->cfg.ratelimit == 0) /* the limit may have been lifted since */
         return p->limited ? KT_TIME_NEVER : now_us;
     uint64_t debt = p->tokens > 0 ? 0 : (uint64_t)-p->tokens + p->sh->cfg.mtu;
     return now_us + debt * 1000000 / p->sh->cfg.ratelimit + 1;
@@ -111,7 +112,7 @@ void kt_kcptun_path_unlimit(struct kt_kcptun_path *p)
     p->limited = false;
 }
 
-/* Bytes that a datagram has beyond its KCP packet. */
+/* Bytes of a datagram besides its KCP packet. */
 static size_t overhead(const struct kt_kcptun_path *p)
 {
     return kt_seal_overhead(p->sh->seal) + (p->enc ? KT_FEC_HEADER : 0);
@@ -124,7 +125,7 @@ size_t kt_kcptun_path_spare(const struct kt_kcptun_path *p)
     return p->credit > keep ? (size_t)(p->credit - keep) : 0;
 }
 
-/* Promises credit for a packet of at least *len bytes, and sets *len to the most it may have. */
+/* Reserves credit for a packet of at least *len bytes, and sets *len to the most that it may use. */
 static bool promise(struct kt_kcptun_path *p, size_t *len)
 {
     const uint64_t left = p->credit - p->promised, least = *len + overhead(p);
@@ -136,7 +137,7 @@ static bool promise(struct kt_kcptun_path *p, size_t *len)
     return true;
 }
 
-/* Whether a datagram of this many bytes may leave, which is charged for. */
+/* Charges for a datagram of this size. False if there is not enough credit. */
 static bool afford(struct kt_kcptun_path *p, size_t size)
 {
     if (!p->limited) return true;
@@ -178,7 +179,7 @@ uint8_t *kt_kcptun_path_reserve(void *path, size_t *len)
     return buf + p->offset;
 }
 
-/* Datagrams on their way out, sealed side by side (crypto/seal.h). */
+/* Datagrams to be sealed together (crypto/kcptun/seal.h) and sent. */
 struct outgoing {
     struct kt_kcptun_path *path;
     size_t n;
@@ -205,7 +206,7 @@ static void seal_all(struct outgoing *o)
     o->n = 0;
 }
 
-/* Takes a transmit buffer with a body of len bytes behind its sealing header. */
+/* Takes over a transmit buffer: the sealing header, then a body of len bytes. */
 static void emit(struct outgoing *o, uint8_t *buf, size_t len)
 {
     o->jobs[o->n++] = (struct kt_seal_job){.pkt = buf, .len = len};
@@ -231,9 +232,8 @@ void kt_kcptun_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n)
         emit(&out, buf, len);
         for (unsigned k = 0; k < parity; k++) {
             uint8_t *extra = reserve_datagram(p);
-            if (!extra)
-                break; /* the socket is full: better late data than parity; its seqids are used up all the
-                          same */
+            /* The socket is full: skip parity rather than delay data. Its seqids are used up all the same. */
+            if (!extra) break;
             size_t size = kt_fec_enc_parity(p->enc, k, extra + header);
             if (afford(p, size + kt_seal_overhead(p->sh->seal)))
                 emit(&out, extra, size);

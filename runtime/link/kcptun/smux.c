@@ -1,9 +1,9 @@
-/* smux: lifecycle, the table of streams, young streams. See smux.h for what it does and smux_internal.h for
- * how it is put together.
+/* smux: lifecycle, the table of streams, young streams. smux.h says what it does, smux_internal.h how its
+ * files divide the work.
  *
- * Invariant: m->young holds the young streams in the order in which their SYNs are or will be framed, because
- * streams enter both it and the control queue at the end, and leave the control queue from the front. So
- * settling looks at no stream that it does not settle. */
+ * Invariant: m->young is in the order in which SYNs are framed, because streams enter it and the control
+ * queue at the end, and leave the control queue from the front. So settling visits only streams that it
+ * settles. */
 #include "link/kcptun/smux_internal.h"
 
 #include <assert.h>
@@ -124,7 +124,7 @@ int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const st
     return 0;
 }
 
-/* The work of kt_smux_free, with nothing of this smux on the stack. */
+/* Does the work of kt_smux_free once no call into this smux is on the stack. */
 static void tear_down(struct kt_smux *m)
 {
     m->busy++;
@@ -138,7 +138,7 @@ static void tear_down(struct kt_smux *m)
         kt_list_remove(&s->young);
         kt_list_remove(&s->grant);
         if (s->closed || s->events & KT_SMUX_EV_ACCEPT)
-            kt_smux_stream_free(s); /* nobody holds it */
+            kt_smux_stream_free(s); /* it has no user */
         else
             kt_smux_break(s, m->code);
     }
@@ -252,7 +252,7 @@ bool kt_smux_has_young(const struct kt_smux *m)
     return !kt_list_empty(&m->young);
 }
 
-/* True if the stream now lives in `to`, as new as on its first day but for the bytes it was given. */
+/* True if the stream was moved to `to`, as if newly opened there with the same bytes written. */
 static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
 {
     struct kt_smux *from = s->m;
@@ -261,7 +261,7 @@ static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
     kt_hmap_remove(&from->table, &s->node);
     if (kt_hmap_add(&to->table, &s->node, hash_id(to, id)) < 0) {
         int rc = kt_hmap_add(&from->table, &s->node, hash_id(from, s->id));
-        assert(rc == 0); /* a table that had room for it still has */
+        assert(rc == 0); /* the table had room for it before */
         (void)rc;
         return false;
     }
@@ -299,7 +299,7 @@ size_t kt_smux_move_young(struct kt_smux *from, struct kt_smux *to)
     while (node != &from->young) {
         struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, young);
         node = node->next;
-        if (!move_stream(s, to)) break; /* the others would fare no better */
+        if (!move_stream(s, to)) break; /* it would fail for the others too */
         moved++;
     }
     return moved;
@@ -312,14 +312,14 @@ void kt_smux_keepalive(struct kt_smux *m)
     if (m->ended) return;
     m->nop_due = true;
     kt_smux_wake(m);
-    kt_smux_unstall(m); /* if it stalled for want of memory, this is when it tries again */
+    kt_smux_unstall(m); /* if it stalled because memory was short, try again */
 }
 
 void kt_smux_heartbeat(struct kt_smux *m)
 {
     if (m->ended) return;
     if (m->hello_waited) kt_smux_presume_foreign(m);
-    if (m->hello_held) m->hello_waited = true; /* the peer gets a whole interval to answer */
+    if (m->hello_held) m->hello_waited = true; /* the peer has a whole interval to answer */
     kt_smux_hurry_cuts(m);
     kt_smux_keepalive(m);
 }

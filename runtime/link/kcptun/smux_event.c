@@ -1,13 +1,13 @@
 /* smux: calls to stream owners.
  *
- * Input, settling and pipe operations only note what happened (touch); drain tells it, once per stream and
- * batch. A callback may close any stream, its own included, open or move streams, call the smux again, or
- * free it. So:
+ * Input, settling and pipe operations only record events (touch); drain raises them, once per stream and
+ * batch. A callback may close any stream, even its own, open or move streams, call the smux again, or free
+ * it. So:
  *
- * - drain works on what was touched when it began, in a list of its own that streams can leave at any time;
- * - after a callback the stream is only looked at again while m->current still names it: whoever closes,
- *   frees or moves a stream clears that (kt_smux_silence);
- * - a drain inside a drain does nothing; what was touched meanwhile gets its turn by another wake. */
+ * - drain works on the streams touched before it began, in a list that streams can leave at any time;
+ * - after a callback the stream is used only while m->current still points at it; closing, freeing or moving
+ *   a stream clears that (kt_smux_silence);
+ * - a drain inside a drain does nothing; streams touched meanwhile are drained after another wake. */
 #include "link/kcptun/smux_internal.h"
 
 void kt_smux_touch(struct kt_smux_stream *s, unsigned events)
@@ -41,7 +41,7 @@ static bool must_close(const struct kt_smux_stream *s)
 static void raise_events(struct kt_smux *m, struct kt_smux_stream *s)
 {
     const unsigned events = s->events;
-    if (events & KT_SMUX_EV_ACCEPT && m->ended) return; /* stays what it is: nobody's */
+    if (events & KT_SMUX_EV_ACCEPT && m->ended) return; /* it stays without a user */
     s->events = 0;
     m->current = s;
     if (events & KT_SMUX_EV_ACCEPT) m->owner.accept(m->ctx, &s->pipe);

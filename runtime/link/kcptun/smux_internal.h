@@ -1,20 +1,20 @@
-/* What the files of smux share; nobody else includes this (its spec does, for the test hook).
+/* Internals shared by the files of smux, included by them only (and by the spec, for its hook).
  *
  *   smux.c         lifecycle, the table of streams, young streams
  *   smux_recv.c    bytes in: the frame parser
- *   smux_refuse.c  streams that are not taken
- *   smux_window.c  how much each stream may have on its way to us
+ *   smux_refuse.c  refused streams
+ *   smux_window.c  receive windows
  *   smux_send.c    frames out
  *   smux_stream.c  a stream as a kt_pipe
  *   smux_event.c   calls to stream owners, and what makes them safe
  *
- * A stream is in the table from SYN until both its pipe was given up and its FIN was framed (and, if young,
- * settled). It is in at most one send queue, and only while it has something that could be sent but for room;
- * so neither idle streams nor those held back by their peer's window cost anything.
+ * A stream is in the table from SYN until its user has let go of its pipe and its FIN was framed (and, if
+ * young, settled). It is in at most one send queue, and only while room is all that it lacks; so idle streams
+ * and those held back by the peer's window cost nothing.
  *
  * Callbacks: only kt_smux_drain calls stream owners, accept, hello and streams, and only one runs at a time.
- * Those calls may do anything, so nothing is remembered across them but the smux itself, which `busy` keeps
- * alive. From inside pipe operations only wake and resume are called, and those may only take note. */
+ * Those calls may do anything, so only the smux itself is used after them, which `busy` keeps alive. Pipe
+ * operations call only wake and resume, which may not call back. */
 #ifndef KT_LINK_KCPTUN_SMUX_INTERNAL_H
 #define KT_LINK_KCPTUN_SMUX_INTERNAL_H
 
@@ -51,7 +51,7 @@ enum kt_smux_queue {
 #define KT_SMUX_EV_WRITABLE 0x4u
 #define KT_SMUX_EV_CLOSED 0x8u
 
-/* Streams of the peer that never existed here, until it has been told (smux_refuse.c). */
+/* Streams that were refused, until the peer has been told (smux_refuse.c). */
 struct kt_smux_refusals {
     struct kt_smux_refusal {
         uint32_t id;

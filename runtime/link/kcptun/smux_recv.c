@@ -1,8 +1,8 @@
-/* smux: bytes in. A state machine over any split of the input: a header being collected (with the body of an
- * UPD or RST as its tail), or a PSH body being handed on.
+/* smux: bytes in. A state machine that accepts any split of the input: it collects a header (with the body of
+ * an UPD or RST as its tail), or passes on the body of a PSH.
  *
- * Invariant: m->buffered is the sum of what the streams' receive queues hold, and never exceeds
- * kt_smux_hold_most: payload is taken only as far as it fits, while frames without payload always are. */
+ * Invariant: m->buffered is the sum of the streams' receive queues and never exceeds kt_smux_hold_most.
+ * Payload is accepted only as far as it fits; frames without payload always are. */
 #include "link/kcptun/smux_internal.h"
 
 #include <string.h>
@@ -29,7 +29,7 @@ void kt_smux_break(struct kt_smux_stream *s, int code)
 
 /* ---- frames ---- */
 
-/* The stream of a frame from the peer, which thereby shows that it holds it. NULL: unknown, or done with. */
+/* The stream of a frame from the peer, which settles it. NULL: unknown or finished. */
 static struct kt_smux_stream *heard(struct kt_smux *m, uint32_t id)
 {
     struct kt_smux_stream *s = kt_smux_find(m, id);
@@ -55,7 +55,7 @@ static int on_syn(struct kt_smux *m, uint32_t id, struct kt_err *err)
     return 0;
 }
 
-/* The peer has forgotten the stream: what we did not send yet has nowhere to go. */
+/* The peer has forgotten the stream; unsent bytes have nowhere to go. */
 static void on_fin(struct kt_smux *m, uint32_t id)
 {
     struct kt_smux_stream *s = heard(m, id);
@@ -65,18 +65,18 @@ static void on_fin(struct kt_smux *m, uint32_t id)
     kt_smux_drop_send(s);
     s->control &= (uint8_t)~KT_SMUX_DUE_UPD;
     kt_smux_schedule(s);
-    /* writable too: a writer that waits shall find out that the pipe is gone */
+    /* writable too, so that a waiting writer finds out that the pipe is gone */
     kt_smux_touch(s, KT_SMUX_EV_READABLE | KT_SMUX_EV_WRITABLE | KT_SMUX_EV_CLOSED);
 }
 
-/* The peer has forgotten the stream, and what it sent is not all there is. */
+/* The peer has aborted the stream: what it sent is incomplete. */
 static void on_rst(struct kt_smux *m, uint32_t id, const uint8_t *body, size_t len)
 {
     struct kt_smux_stream *s = heard(m, id);
     if (!s) return;
     s->fin_in = true;
     s->aborted = !s->closed;
-    if (!s->told) s->code = KT_ERESET; /* whatever it broke of before, this is what its owner hears */
+    if (!s->told) s->code = KT_ERESET; /* overrides an earlier reason that the owner has not seen */
     kt_smux_break(s, KT_ERESET);
     if (s->aborted) kt_smux_set_why(s, body[0], body + 1, len - 1);
 }
@@ -105,7 +105,7 @@ static void on_upd(struct kt_smux *m, uint32_t id, const uint8_t *body)
         kt_smux_schedule(s);
 }
 
-/* The peer's hello is there, or not waited for any more. Some may have to wait on. */
+/* The peer's hello has arrived, or is no longer awaited. Some streams may still have to wait. */
 static void release_held(struct kt_smux *m)
 {
     struct kt_list batch, *node;
@@ -150,7 +150,7 @@ static int check_version(const struct kt_smux *m, struct kt_err *err)
         "byte 0x%02x where smux version %u is expected: set nocomp the same on both ends", got, want);
 }
 
-/* Bytes after the header that belong to it. */
+/* The length of the body that is collected with a header. */
 static size_t body_of(const struct kt_smux *m)
 {
     const unsigned cmd = m->head[1];
@@ -178,12 +178,12 @@ static int check_header(const struct kt_smux *m, struct kt_err *err)
     return 0;
 }
 
-/* A whole header (for an UPD or RST, with its body) is there. */
+/* A header is complete; that of an UPD or RST with its body. */
 static int on_frame(struct kt_smux *m, struct kt_err *err)
 {
     const uint32_t id = kt_get32(m->head + 4), work = m->head[1] == KT_SMUX_SYN ? KT_SMUX_SYN_WORK : 1;
     m->work -= work < m->work ? work : m->work;
-    /* A kt's hello comes before all else that it says. */
+    /* A kt sends its hello before any other frame. */
     if (m->cfg.client && m->head[1] != KT_SMUX_NOP) kt_smux_presume_foreign(m);
     switch ((enum kt_smux_cmd)m->head[1]) {
     case KT_SMUX_SYN:
@@ -229,14 +229,14 @@ static long take_header(struct kt_smux *m, const uint8_t *data, size_t n, struct
     return rc < 0 ? rc : (long)take;
 }
 
-/* Hands on a PSH's body; fewer bytes than offered: stalled. */
+/* Passes on the body of a PSH. Returns fewer bytes than offered if it stalls. */
 static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
 {
     struct kt_smux_stream *s = m->body;
     if (n > m->body_left) n = m->body_left;
     if (s && !s->closed && !s->code && !s->half_in && !kt_smux_within(s, n)) kt_smux_overrun(s);
     if (s && (s->closed || s->code)) {
-        kt_smux_credit(s, n); /* so that the peer need not wait with reading what we still send */
+        kt_smux_credit(s, n); /* so that the peer does not stop reading what we still send */
     } else if (s && !s->half_in) {
         size_t room = kt_smux_hold_most(m) - m->buffered;
         if (room > kt_smux_spare(m)) room = kt_smux_spare(m);

@@ -1,5 +1,5 @@
-/* smux: streams of the peer that are not taken. A peer may open many while it does not read what it is told,
- * so nothing is kept of such a stream but its id, and of KT_SMUX_REFUSALS at most. */
+/* smux: refuses streams that the peer opens. A peer may open many without reading our answers, so only the id
+ * and reason of a refused stream are kept, for at most KT_SMUX_REFUSALS of them. */
 #include <stdlib.h>
 #include "link/kcptun/smux_internal.h"
 

@@ -1,8 +1,8 @@
-/* smux: frames out. Hello and keepalive first, then the streams that have a control frame due, then data, in
- * the order that link/common/stream_schedule.h decides.
+/* smux: frames out. Hello and keepalive first, then streams with a control frame due, then data, in the order
+ * that link/common/stream_schedule.h decides.
  *
- * Invariant: the data queues hold exactly the streams that could frame something if there were room (and
- * those that only wait to hear that memory may be there again), so the pump never skips over anyone. */
+ * Invariant: the data queue holds exactly the streams that could frame something if there were room, and
+ * those waiting to hear that memory may be available again. So the pump never skips a stream. */
 #include "link/kcptun/smux_internal.h"
 #include "base/bytes.h"
 
@@ -49,13 +49,13 @@ static size_t window(const struct kt_smux_stream *s)
     return s->peer_window > in_flight ? s->peer_window - in_flight : 0;
 }
 
-/* Whether the stream ends with RST, where the peer knows it. */
+/* True if the stream ends with RST, provided that the peer supports it. */
 static bool aborts(const struct kt_smux_stream *s)
 {
     return s->closed && s->why && !s->fin_in;
 }
 
-/* A peer that may still turn out to know RST must not get FIN in its place. */
+/* A peer that may still turn out to support RST must not get FIN instead. */
 static bool awaits_hello(const struct kt_smux_stream *s)
 {
     const struct kt_smux *m = s->m;
@@ -72,8 +72,7 @@ static bool wants_fin(const struct kt_smux_stream *s)
     return s->closed && !s->fin_sent && kt_smux_unsent(s) == 0;
 }
 
-/* A write got no memory, and nothing is under way whose leaving would be the moment to try again: the next
- * pump is. */
+/* A write got no memory, and nothing queued will leave to wake its writer: the next pump does. */
 static bool waits_for_memory(const struct kt_smux_stream *s)
 {
     return s->want_write && s->send.len == 0;
@@ -116,7 +115,7 @@ void kt_smux_schedule(struct kt_smux_stream *s)
     if (s->queue == KT_SMUX_Q_CONTROL || s->queue == KT_SMUX_Q_DATA) kt_smux_wake(s->m);
 }
 
-/* After a frame: to where the stream belongs now. */
+/* Moves the stream to the queue that it belongs in after a frame. */
 static void requeue(struct kt_smux_stream *s)
 {
     enqueue(s, queue_for(s));
@@ -238,15 +237,15 @@ static bool send_data(struct kt_smux_stream *s, size_t most)
     else if (wants_half_close(s))
         more = send_half_close(s);
     else
-        enqueue(s, KT_SMUX_Q_NONE); /* it waited for memory: it is told to try again, once a pump */
+        enqueue(s, KT_SMUX_Q_NONE); /* it waited for memory: let it try again, once per pump */
     kt_smux_offer(s);
     return more;
 }
 
 /* ---- the pump ---- */
 
-/* What the session itself has to say. Hello goes before the first frame there is a reason for; only an
- * answer is a reason in itself. */
+/* Frames of the session itself. Hello goes before the first other frame; only a hello that answers one goes
+ * alone. */
 static bool send_greetings(struct kt_smux *m)
 {
     const bool streams =
@@ -286,8 +285,8 @@ static bool send_next_data(struct kt_smux *m, bool *any)
     return !e || send_data(KT_CONTAINER(e, struct kt_smux_stream, turn), most);
 }
 
-/* Control frames go first, but one data frame follows each run of them: a script that opens streams without end
- * must not silence the others. */
+/* Control frames go first, but one data frame follows each run of them: a script that opens streams without
+ * end must not silence the others. */
 static bool send_all_control(struct kt_smux *m)
 {
     bool any;

@@ -1,6 +1,6 @@
-/* smux: a stream as a kt_pipe (base/pipe.h). What is written waits in the send queue for the pump, already
- * permuted by QPP, so that a young stream can be replayed as it is; what arrived waits in the receive queue,
- * already restored. */
+/* smux: a stream as a kt_pipe (base/pipe.h). Written bytes wait in the send queue for the pump, already
+ * permuted by QPP, so that a young stream can be replayed unchanged; received bytes wait in the receive
+ * queue, already restored. */
 #include "link/kcptun/smux_internal.h"
 
 #include <assert.h>
@@ -64,7 +64,7 @@ static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
     if (done)
         kt_smux_schedule(s);
     else
-        kt_smux_place(s); /* nothing to wake anyone for, least of all when memory is short */
+        kt_smux_place(s); /* no reason to wake anyone, especially when memory is short */
     return done;
 }
 
@@ -94,7 +94,8 @@ static bool stream_gone(const struct kt_pipe *p)
     return (s->fin_in && !s->aborted) || s->unheard;
 }
 
-/* The handle dies: no more events, and what was not read never will be. False if the stream was freed. */
+/* The user lets go of the stream: no more events, and unread bytes are dropped. False if the stream was
+ * freed. */
 static bool give_up(struct kt_smux_stream *s)
 {
     struct kt_smux *m = s->m;
@@ -136,7 +137,7 @@ void kt_smux_set_why(struct kt_smux_stream *s, uint8_t code, const void *text, s
 
 size_t kt_smux_get_why(const struct kt_smux_stream *s, uint8_t text[KT_SMUX_RST_TEXT])
 {
-    struct kt_iov iov[4]; /* blocks are of 64 bytes at least */
+    struct kt_iov iov[4]; /* blocks have at least 64 bytes */
     size_t n = 0;
     const size_t pieces = kt_bufq_peek(&s->send, s->send.len - s->why_len, iov, 4);
     for (size_t i = 0; i < pieces; i++) {
@@ -146,13 +147,13 @@ size_t kt_smux_get_why(const struct kt_smux_stream *s, uint8_t text[KT_SMUX_RST_
     return n;
 }
 
-/* What the end of the stream is going to say, if it can. */
+/* The reason to send at the end of the stream, if the peer supports it. */
 static void set_reason(struct kt_smux_stream *s, int reason, const char *text)
 {
     kt_smux_set_why(s, (uint8_t)-reason, text, text ? strlen(text) : 0);
 }
 
-/* A stream whose SYN did not leave yet leaves no trace at all. */
+/* A stream whose SYN has not left yet leaves no trace. */
 static void stream_reset(struct kt_pipe *p, int reason, const char *text)
 {
     struct kt_smux_stream *s = kt_smux_of(p);
@@ -164,14 +165,14 @@ static void stream_reset(struct kt_pipe *p, int reason, const char *text)
         kt_smux_stream_free(s);
         kt_smux_wake(m); /* for `streams` to be called */
     } else {
-        kt_smux_settle(s); /* nothing of it is worth moving */
+        kt_smux_settle(s); /* not worth moving to another session */
         s->control = KT_SMUX_DUE_FIN;
         kt_smux_schedule(s);
     }
     kt_smux_unstall(m);
 }
 
-/* The end comes in order, so what was written may as well arrive. */
+/* RST is sent in order, so what was written can still arrive. */
 static void stream_cut(struct kt_pipe *p, int reason, const char *text)
 {
     struct kt_smux_stream *s = kt_smux_of(p);
@@ -190,16 +191,16 @@ static void hurry(struct kt_smux_stream *s)
     const size_t n = kt_smux_get_why(s, text);
     kt_smux_drop_send(s);
     kt_smux_set_why(s, s->why, text, n);
-    kt_smux_settle(s); /* nothing of it is worth moving */
+    kt_smux_settle(s); /* not worth moving to another session */
     s->control = KT_SMUX_DUE_FIN;
     kt_smux_schedule(s);
 }
 
-/* Only streams that wait for their window are of interest: they are in no queue. */
+/* Only streams that wait for their window matter: they are in no queue. */
 void kt_smux_hurry_cuts(struct kt_smux *m)
 {
     struct kt_list *next;
-    if (!m->abort) return; /* the peer could not tell it from an orderly end */
+    if (!m->abort) return; /* to the peer it would look like an orderly end */
     for (struct kt_list *n = m->cuts.next; n != &m->cuts; n = next) {
         struct kt_smux_stream *s = KT_CONTAINER(n, struct kt_smux_stream, touched);
         const bool moved = s->written != s->written_then;
@@ -219,7 +220,8 @@ static bool stream_why(const struct kt_pipe *p, struct kt_err *out)
     if (!s->aborted) return false;
     const size_t n = kt_smux_get_why(s, (uint8_t *)text);
     text[n] = '\0';
-    const int code = kt_errname(-(int)s->why) == kt_errname(0) ? KT_ERESET : -(int)s->why; /* a newer kt's */
+    const int code =
+        kt_errname(-(int)s->why) == kt_errname(0) ? KT_ERESET : -(int)s->why; /* unknown: from a newer kt */
     kt_err_set(out, code, "%s", n ? text : kt_strerror(code));
     return true;
 }

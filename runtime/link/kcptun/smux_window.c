@@ -1,26 +1,28 @@
-/* smux: how much each stream may have on its way to us (version 2), and what happens when nothing more fits.
+/* smux: receive windows (version 2), and what happens when the buffer is full.
  *
- * All streams of a session share one buffer. Its size is session_buffer, and as much again for bytes that are
- * read in the turn in which they arrive. A stream claims all that its peer may still send it, or what is
- * unread if that is more. It is granted half of what the claims of the others leave, and stream_buffer at
- * most, so n busy streams settle at 1/(n+1) of the buffer each and as much stays free for the next one. A
- * stream with unread bytes is further held to half of what the unread bytes of the others leave of
- * session_buffer.
+ * All streams of a session share one buffer of twice session_buffer: one half for unread bytes, the other for
+ * bytes that are read in the turn in which they arrive. A stream claims what its peer may still send it, or
+ * what is unread if that is more. It is granted half of what the other claims leave, and at most
+ * stream_buffer; so n busy streams settle at 1/(n+1) of the buffer each, and as much stays free for the next
+ * one. A stream with unread bytes may also have no more than half of what the unread bytes of the others
+ * leave of session_buffer.
  *
- * A grant that has become too large is taken back by a smaller window:
- * - from a stream with unread bytes as soon as its reader has had its turn. Nobody may ever read it again, so
- *   the next read is no moment to wait for;
- * - from a stream that has received nothing lately, when another gets less than half a stream_buffer. Streams
- *   are looked at two for each such grant, in the manner of CLOCK (second chance).
- * What was under way before the peer heard of the smaller window still arrives, so the old claim stands until
- * the owner says that the peer must have heard (kt_smux_believe).
+ * A grant that has become too large is taken back with a smaller window:
  *
- * A new stream begins with the KT_SMUX_INITIAL_WINDOW that every peer assumes. Where there is less, a smaller
- * window leaves at once: with the SYN of a stream of ours; one of the peer's may send more in its first round
- * trip, but few do, so only the smaller window counts as its claim.
+ * - from a stream with unread bytes, as soon as its reader has had its turn. It may never read again, so its
+ *   next read is not worth waiting for;
+ * - from a stream that has received nothing lately, when another one gets less than half of stream_buffer.
+ *   Each such grant examines two streams, as in the CLOCK algorithm (second chance).
+ *
+ * What was in flight before the peer learnt of the smaller window still arrives, so the old claim stands
+ * until the owner says that the peer must know (kt_smux_believe).
+ *
+ * A new stream starts with KT_SMUX_INITIAL_WINDOW, which every peer assumes. If less is free, a smaller
+ * window is announced at once: for our own stream with its SYN. The peer's stream may send more in its first
+ * round trip, but few do, so only the smaller window counts as its claim.
  *
  * Invariant: m->claimed is the sum of the streams' claims. A stream that is not closed is in m->granted, or
- * in one of m->shrunk while a smaller window is not believed in yet. */
+ * in one of m->shrunk until its smaller window is believed. */
 #include "link/kcptun/smux_internal.h"
 #include "base/bytes.h"
 
@@ -36,7 +38,7 @@ static bool still_comes(const struct kt_smux_stream *s)
     return s->m->cfg.version >= 2 && !s->m->ended && !s->closed && !s->half_in && !s->fin_in && !s->code;
 }
 
-/* What is left of a window that reached up to `edge`. */
+/* The bytes left of a window that ends at `edge`. */
 static size_t left(const struct kt_smux_stream *s, uint32_t edge)
 {
     const uint32_t n = edge - s->consumed;
@@ -106,13 +108,13 @@ static void ask(struct kt_smux_stream *s)
     kt_smux_schedule(s);
 }
 
-/* The difference has to be worth a frame. */
+/* The difference must be worth a frame. */
 static bool too_wide(const struct kt_smux_stream *s, size_t window)
 {
     return left(s, s->last) > window + window / 4;
 }
 
-/* Nobody waits for a window who has finished sending, or will get our FIN first. */
+/* A peer that has finished sending, or gets our FIN first, needs no window. */
 static bool needs_none(const struct kt_smux_stream *s)
 {
     return s->m->cfg.version < 2 || s->m->ended || s->half_in || s->fin_in || s->code ||
@@ -206,7 +208,7 @@ void kt_smux_believe(struct kt_smux *m)
     while ((node = kt_list_pop(&m->shrunk[0]))) kt_list_push(&m->shrunk[1], node);
 }
 
-/* ---- streams that are in the way ---- */
+/* ---- streams that block the others ---- */
 
 static void cut(struct kt_smux_stream *s, int code)
 {

@@ -1,14 +1,14 @@
 /* The snappy framing format (docs/wire-kcptun.md, section 8).
  *
  * A chunk is type(1) length(3, LE) body. A data chunk's body is a masked CRC-32C of the uncompressed bytes
- * and then these bytes, compressed (type 0) or stored (type 1).
+ * followed by these bytes, compressed (type 0) or stored (type 1).
  *
  * Invariant of the decoder: it holds at most one chunk's body and one chunk's uncompressed bytes. Every
  * length is checked before a byte is written for it, and the size a compressed block claims before the block
  * is touched. Chunks to be skipped are counted down, never held.
  *
- * libsnappy's compressor takes its working memory from the heap at each call, and throws when there is none,
- * which ends a C program: see has_room. */
+ * libsnappy allocates its working memory at each call and throws if that fails, which would end a C program:
+ * see has_room. */
 #include "link/kcptun/snappy_stream.h"
 
 #include <assert.h>
@@ -25,23 +25,23 @@
 
 #define TYPE_COMPRESSED 0x00u
 #define TYPE_STORED 0x01u
-#define TYPE_SKIP 0x80u /* from here on skippable (0xfe is padding), except the identifier */
+#define TYPE_SKIP 0x80u /* types from here on can be skipped (0xfe is padding), except the identifier */
 #define TYPE_IDENTIFIER 0xffu
 
 static const uint8_t identifier[10] = {0xff, 6, 0, 0, 's', 'N', 'a', 'P', 'p', 'Y'};
 #define ID_BODY (sizeof identifier - HEAD)
 
-/* ISA-L's function is the bare register: CRC-32C starts it at all ones and inverts the result. */
+/* ISA-L leaves out the initial value and the final inversion of CRC-32C. */
 static uint32_t masked_crc(const uint8_t *data, size_t n)
 {
-    uint32_t c = ~crc32_iscsi((unsigned char *)(uintptr_t)data, (int)n, 0xffffffffu); /* it does not write */
+    uint32_t c = ~crc32_iscsi((unsigned char *)(uintptr_t)data, (int)n, 0xffffffffu); /* not written to */
     return (c >> 15 | c << 17) + 0xa282ead8u;
 }
 
 /* ---- encoder ---- */
 
 #define MIN_TRY 17u   /* shorter blocks never save anything: snappy finds no copies in them */
-#define PATIENCE 8u   /* chunks in a row that did not compress before trying only now and then */
+#define PATIENCE 8u   /* incompressible chunks in a row before only one in TRY_EVERY is tried */
 #define TRY_EVERY 16u /* chunks */
 
 struct kt_snappy_enc {
@@ -82,12 +82,12 @@ static bool has_room(size_t n)
     size_t table = 4 * n + 1024;
     if (table > 65536u) table = 65536u;
     void *volatile block =
-        malloc(table + n + MAX_BLOCK + 4096u); /* volatile: an unused pair is optimised away */
+        malloc(table + n + MAX_BLOCK + 4096u); /* volatile, or the unused allocation is optimised away */
     free(block);
     return block != NULL;
 }
 
-/* Compresses into out (MAX_BLOCK bytes); the size, or 0 if the chunk had better be stored. */
+/* Compresses into out (MAX_BLOCK bytes). Returns the size, or 0 if the chunk should be stored. */
 static size_t compress(struct kt_snappy_enc *e, const uint8_t *data, size_t n, uint8_t *out)
 {
     if (!worth_trying(e, n) || !has_room(n)) return 0;
@@ -131,7 +131,7 @@ size_t kt_snappy_encode(struct kt_snappy_enc *e, const uint8_t *data, size_t n, 
 
 /* ---- decoder ---- */
 
-/* As large as what had to be held so far, so that a session that carries little costs little. */
+/* Grown as needed, so that a session with little traffic uses little memory. */
 struct buffer {
     uint8_t *data;
     size_t size;
@@ -163,7 +163,7 @@ void kt_snappy_dec_free(struct kt_snappy_dec *d)
     free(d);
 }
 
-/* Grows by doubling, from what a keystroke needs to what the largest chunk does. */
+/* Grows by doubling, from the size of a keystroke to that of the largest chunk. */
 static int reserve(struct buffer *b, size_t n, size_t most, struct kt_err *err)
 {
     if (n <= b->size) return 0;
@@ -182,7 +182,7 @@ static bool skippable(unsigned type)
     return type >= TYPE_SKIP && type != TYPE_IDENTIFIER;
 }
 
-/* Judges a complete head: may a body of that type and length follow? */
+/* Checks a complete head: is its type known and its length in range? */
 static int check_head(const struct kt_snappy_dec *d, struct kt_err *err)
 {
     unsigned type = d->head[0];
@@ -206,7 +206,7 @@ static int check_head(const struct kt_snappy_dec *d, struct kt_err *err)
     return 0;
 }
 
-/* A data chunk, whole: decodes it. */
+/* Decodes a complete data chunk. */
 static int decode(struct kt_snappy_dec *d, struct kt_err *err)
 {
     const uint8_t *block = d->body.data + CRC;
@@ -232,7 +232,7 @@ static int decode(struct kt_snappy_dec *d, struct kt_err *err)
     return 0;
 }
 
-/* The chunk at hand is complete. */
+/* The current chunk is complete. */
 static int finish(struct kt_snappy_dec *d, struct kt_err *err)
 {
     unsigned type = d->head[0];
@@ -250,7 +250,7 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Takes bytes for the head or the body at hand; returns how many. */
+/* Reads bytes of the current head or body; returns how many. */
 static int take(struct kt_snappy_dec *d, const uint8_t *data, size_t n, size_t *taken, struct kt_err *err)
 {
     if (d->head_have < HEAD) {

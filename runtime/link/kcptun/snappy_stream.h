@@ -12,7 +12,7 @@
 #define KT_SNAPPY_OVERHEAD                                                                                   \
     (10u + 2u * 8u) /* most bytes added to one write of up to 2 chunks: identifier, headers */
 
-/* Room for the encoding of 2 chunks, and for what libsnappy writes before it turns out to save nothing. */
+/* Output room for 2 chunks, including what libsnappy writes for incompressible data. */
 #define KT_SNAPPY_MOST (2u * KT_SNAPPY_CHUNK + KT_SNAPPY_CHUNK / 6u + 32u + KT_SNAPPY_OVERHEAD)
 
 struct kt_snappy_enc;
@@ -24,18 +24,18 @@ void kt_snappy_enc_free(struct kt_snappy_enc *e);
 /* Encodes n (1..2 * KT_SNAPPY_CHUNK) bytes as one chunk, two if n > KT_SNAPPY_CHUNK, with the stream
  * identifier before the first ever. Writes to `out`, which has room for KT_SNAPPY_MOST bytes, and returns the
  * number of encoded bytes, at most n + KT_SNAPPY_OVERHEAD. Stores instead of compressing when that saves less
- * than 1/8 (spec 8). Incompressible streams are noticed: after a run of stored chunks only now and then one
- * is tried, which the wire allows and which saves the time. */
+ * than 1/8 (spec 8). After a run of stored chunks only one in several is tried, to save time on
+ * incompressible streams. */
 size_t kt_snappy_encode(struct kt_snappy_enc *e, const uint8_t *data, size_t n, uint8_t *out);
 
 int kt_snappy_dec_new(struct kt_snappy_dec **out);
 void kt_snappy_dec_free(struct kt_snappy_dec *d);
 
-/* Takes wire bytes until one chunk is complete or the input ends; *used says how many (0 while decoded bytes
- * wait). 0, or KT_EPROTO with the reason in err (bad identifier, CRC, length, unknown chunk): the stream is
- * then dead; so it is after KT_ENOMEM. Memory is bounded by one chunk, and grows to what chunks need. */
+/* Reads wire bytes until one chunk is complete or the input ends, and sets *used to how many (0 while decoded
+ * bytes wait). 0; KT_EPROTO with the reason in err (bad identifier, CRC, length, unknown chunk) or KT_ENOMEM,
+ * after which the stream is dead. Memory grows as needed, up to one chunk. */
 int kt_snappy_feed(struct kt_snappy_dec *d, const uint8_t *data, size_t n, size_t *used, struct kt_err *err);
-/* The decoded bytes that wait; consume n of them. */
+/* The decoded bytes; consume n of them. */
 size_t kt_snappy_peek(const struct kt_snappy_dec *d, const uint8_t **data);
 void kt_snappy_consume(struct kt_snappy_dec *d, size_t n);
 
