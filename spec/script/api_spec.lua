@@ -59,7 +59,7 @@ describe("the description of the API", function()
     assert.same({}, missing)
   end)
 
-  it("has every function that a script finds in kt", function()
+  it("has every function in kt", function()
     local r = run_script [[
 local kt = require "kt"
 local function walk(path, t)
@@ -89,7 +89,7 @@ kt.spawn(function() end)]]
     end
   end)
 
-  it("has the fields of the records that calls return", function()
+  it("has the fields of returned records", function()
     local r = run_script [[
 local kt = require "kt"
 local far = kt.link { remote = "127.0.0.1:9", key = "k" }
@@ -170,7 +170,7 @@ kt.spawn(function() end)]]
 end)
 
 describe("what is generated from it", function()
-  it("is fresh; if not, run scripts/generate", function()
+  it("is up to date; if not, run scripts/generate", function()
     assert.equal(h.read_file("lua/meta/kt.lua"), require("kt.doc.types").text(api))
     assert.equal(h.read_file("docs/reference.md"), require("kt.doc.reference").text(api))
   end)

@@ -1,4 +1,4 @@
--- A server with several addresses, in virtual time: whatever address a peer speaks to, answers come from that one.
+-- A server with several addresses, in virtual time: answers come from the address that a peer sends to.
 local sim = require "kt.sim"
 
 local ADDRESSES = { "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8::3" }
@@ -50,7 +50,7 @@ end)]]):format(endpoint(address, 5353)),
     end)
   end
 
-  it("tells a client that it does not know so from the address that was dialled", function()
+  it("rejects an unknown client from the address that was dialled", function()
     local w = world()
     w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
     w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k" } })

@@ -1,5 +1,5 @@
--- The one description of kt.sim (lua/kt/sim/api.lua) against what specs can call, what is made of it, and what calls return.
--- package.path has lua/ behind what kt.sim itself comes from.
+-- The one description of kt.sim (lua/kt/sim/api.lua) against the callable functions, the files generated from it, and returned records.
+-- In package.path, lua/ follows the place that kt.sim itself comes from.
 package.path = package.path .. ";./lua/?.lua;./lua/?/init.lua"
 local sim = require "kt.sim"
 local api = require "kt.sim.api"
@@ -89,7 +89,7 @@ describe("the description of kt.sim", function()
     each = nil
   end)
 
-  it("has every function that a spec finds, or says that it is not for specs", function()
+  it("has every function visible to a spec, or marks it as internal", function()
     for name, value in next, sim do
       if type(value) == "function" then assert.is_table(api.functions["sim." .. name], name) end
     end
@@ -102,7 +102,7 @@ describe("the description of kt.sim", function()
     end
   end)
 
-  it("has no function that a spec does not find", function()
+  it("has only functions visible to a spec", function()
     for _, f in ipairs(api.functions) do
       if api.is_free(f) then assert.is_function(rawget(sim, f.name:match "[%w_]+$"), f.name) end
     end
@@ -128,7 +128,7 @@ describe("the description of kt.sim", function()
     assert.is_string(sim.version)
   end)
 
-  it("has the fields of records that calls return, and no others", function()
+  it("has exactly the fields of returned records", function()
     for _, r in ipairs(api.records) do
       local value, known = each[r.name], {}
       assert.is_table(value, r.name)
@@ -142,7 +142,7 @@ describe("the description of kt.sim", function()
     end
   end)
 
-  it("says of everything what it is, in sentences", function()
+  it("describes everything in sentences", function()
     local function doc_of(what, doc) assert.matches("^[%u`\".].*[%.]$", doc, nil, nil, what) end
     local function keys_of(path, argument)
       for _, key in ipairs(argument.keys or {}) do
@@ -170,20 +170,20 @@ describe("the description of kt.sim", function()
   end)
 end)
 
-describe("what is made of it", function()
+describe("what is generated from it", function()
   local types, reference = read "lua/meta/kt/sim.lua", read "docs/reference-sim.md"
 
-  it("is fresh; if not, run scripts/generate", function()
+  it("is up to date; if not, run scripts/generate", function()
     assert.equal(types, require("kt.doc.types").text(api))
     assert.equal(reference, require("kt.doc.reference").text(api))
   end)
 
-  it("comes out of the binary the same", function()
+  it("is the same in the binary", function()
     assert.equal(types, said(kt .. " help --luals=sim"))
     assert.equal(reference, said(kt .. " help --markdown=sim"))
   end)
 
-  it("has every symbol, and is Lua", function()
+  it("has every symbol, and is valid Lua", function()
     assert(load(types))
     for _, s in ipairs(api.symbols()) do
       if s.fn then
@@ -196,7 +196,7 @@ describe("what is made of it", function()
     end
   end)
 
-  it("names only types that there are", function()
+  it("names only existing types", function()
     local known = { ["kt.sim"] = true }
     for _, text in ipairs { types, read "lua/meta/kt.lua" } do
       for _, what in ipairs { "class", "class %(exact%)", "alias" } do
@@ -224,23 +224,23 @@ describe("kt help", function()
     end
   end)
 
-  it("has something to say about each symbol of it", function()
+  it("explains each of its symbols", function()
     local help = require "kt.doc.help"
     for _, s in ipairs(api.symbols()) do assert.is_true(#help.of(s.name) > 20, s.name) end
   end)
 
-  it("explains a function, by the name that a spec has for it too", function()
+  it("explains a function, also by its name in specs", function()
     assert.matches('^w:link%(a, b, { delay = "40ms", .*\n  loss: share\n      Share of packets lost at random%.\n', said(kt .. " help world:link"))
     assert.equal(said(kt .. " help world:link"), said(kt .. " help w:link"))
     assert.equal(said(kt .. " help sim.world"), said(kt .. " help kt.sim.world"))
     assert.matches("\nReturns line_stats:\nsent_packets: integer\n", (said(kt .. " help link:stats"):gsub("\n +", "\n")))
   end)
 
-  it("explains both where scripts and specs have something of that name", function()
+  it("explains both symbols where scripts and specs share a name", function()
     assert.matches("^link:stats.*\nIn specs %(kt%.sim%):\n\nlink:stats%(%[from%]%)", said(kt .. " help link:stats"))
   end)
 
-  it("suggests what was meant", function()
+  it("suggests the closest name", function()
     assert.equal("kt help: unknown name sim.swep; did you mean sim.sweep?\n", said(kt .. " help sim.swep"))
     assert.equal("kt help: unknown name transfer:goodputt; did you mean transfer:goodput?\n", said(kt .. " help transfer:goodputt"))
   end)

@@ -42,7 +42,7 @@ local function blast(conn)
   conn:shutdown()
 end
 
---- An attacker next to the server, who records what the client sends; seen(attacker, datagram, n) is called for each.
+--- An attacker next to the server that records the client's datagrams; seen(attacker, datagram, n) is called for each.
 local function on_path(w, delay, seen)
   local a = attacker.new(w)
   a:near("server", delay)
@@ -129,7 +129,7 @@ describe("a recorded start of a session that has ended", function()
     end)
   end
 
-  it("does not begin it again though that very datagram had got lost, and a later one began the session", function()
+  it("does not begin it again even if that datagram was lost and a later one began the session", function()
     local lost
     local t, a = ended({ serve = blast }, function(t)
       t.w:rule { from = "client", to = "server", fn = function(packet)
@@ -179,7 +179,7 @@ describe("a recorded start of a session that has ended", function()
     a:check()
   end)
 
-  it("gets three times its bytes at most from a server that was restarted, with all that was recorded after it", function()
+  it("gets at most three times its bytes from a restarted server, together with everything recorded after it", function()
     local t, a = ended { serve = blast }
     local size = 0
     for _, datagram in ipairs(a.recorded) do size = size + #datagram.data end
@@ -194,7 +194,7 @@ describe("a recorded start of a session that has ended", function()
     assert.is_true(a:received() > 0 and size > 0)
   end)
 
-  it("does not hinder a client that repeats its first datagram", function()
+  it("does not affect a client that repeats its first datagram", function()
     local t = tunnel()
     local n = 0
     t.w:rule { from = "server", to = "client", fn = function()
@@ -207,8 +207,8 @@ describe("a recorded start of a session that has ended", function()
   end)
 end)
 
-describe("a session that the server gave up before its client heard anything", function()
-  it("is replaced at once when they hear each other again, and its connections are carried over", function()
+describe("a session that the server gave up before its client received anything", function()
+  it("is replaced at once when the path is back, and keeps its connections", function()
     local t = tunnel { server_args = { "--deadpeer", "5" } }
     local line = t.w:link("client", "server")
     line:cut "server"
@@ -226,7 +226,7 @@ describe("a session that the server gave up before its client heard anything", f
   end)
 end)
 
-describe("a client that is not heard again after its first datagrams", function()
+describe("a client that goes silent after its first datagrams", function()
   for _, crypt in ipairs { "aes", "null" } do
     it("gets three times their bytes at most, with crypt " .. crypt, function()
       local t = tunnel { serve = blast, args = { "--crypt", crypt } }
@@ -249,7 +249,7 @@ describe("a client that is not heard again after its first datagrams", function(
   end
 end)
 
-describe("a client that nobody attacks", function()
+describe("a client without an attacker", function()
   it("gets the first answer of a session in one round trip, if it has no more than 1,000 bytes", function()
     local t = tunnel { serve = function(conn)
       conn:read_exactly(1)

@@ -1,4 +1,4 @@
--- Between two kts a broken end is seen as broken: never as an orderly end, whatever broke and wherever. In virtual time.
+-- Between two kts a broken end is seen as broken, never as an orderly end, for every cause and place. In virtual time.
 local sim = require "kt.sim"
 
 -- The options of link and acceptor come in for %s.
@@ -37,7 +37,7 @@ local function tunnel(opts)
   return w, near, far, line
 end
 
---- All that the app gets, and why no more came.
+--- Everything that the app reads, and the reason it ended.
 local function drain(app)
   local n = 0
   while true do
@@ -47,7 +47,7 @@ local function drain(app)
   end
 end
 
---- Once the app has let go, and a minute later, nothing of it is left at either end.
+--- Checks that a minute after the app closes, nothing of it is left at either end.
 local function assert_empty(w, app)
   app:close()
   w:run_for "60s"
@@ -65,7 +65,7 @@ describe("a target that resets in mid-transfer", function()
     ["under tuncrypt and a limit"] = { options = "tuncrypt = true", near = "stream:set { idle = '10m' }", far = "conn:set { idle = '10m' }" },
     ["over a lossy line"] = { loss = "20%" },
   } do
-    it("resets the app, which gets all that came before: " .. name, function()
+    it("resets the app, which gets all earlier data: " .. name, function()
       opts.serve = function(c, w)
         c:write(("x"):rep(30000))
         w:sleep "3s"
@@ -115,7 +115,7 @@ describe("a target that resets in mid-transfer", function()
 end)
 
 describe("an app that resets", function()
-  it("resets the target, which gets all that came before", function()
+  it("resets the target, which gets all earlier data", function()
     local got, code
     local w, near, far = tunnel { serve = function(c) got, code = drain(c) end }
     local app = w:host("near"):connect "127.0.0.1:12948"
@@ -142,7 +142,7 @@ describe("an app that resets", function()
   end)
 end)
 
-describe("a target where nobody listens", function()
+describe("a target without a listener", function()
   it("resets the app, and the near script learns why", function()
     local w, near = tunnel {}
     local app = w:host("near"):connect "127.0.0.1:12948"
@@ -153,7 +153,7 @@ describe("a target where nobody listens", function()
     assert_empty(w, app)
   end)
 
-  it("is told to a script that reads the stream itself", function()
+  it("is reported to a script that reads the stream itself", function()
     local w = sim.world { seed = 7, files = { ["far.lua"] = FAR:format("", ""), ["near.lua"] = [[
       local kt = require "kt"
       local far = kt.link { remote = "far:29900", key = "k" }
@@ -184,7 +184,7 @@ describe("a script that resets a stream", function()
   end)
 end)
 
-describe("the end of a kt with a transfer under way", function()
+describe("the end of a kt during a transfer", function()
   local function endless(c, w)
     while c:write(("x"):rep(1000)) do w:sleep "10ms" end
   end
@@ -207,7 +207,7 @@ describe("the end of a kt with a transfer under way", function()
     end)
   end
 
-  it("resets the target when it is the near one that ends", function()
+  it("resets the target when the near kt ends", function()
     local got, code
     local w, near, far = tunnel { serve = function(c) got, code = drain(c) end }
     local app = w:host("near"):connect "127.0.0.1:12948"
@@ -234,7 +234,7 @@ describe("the end of a kt with a transfer under way", function()
     assert.is_false(far:is_running())
   end)
 
-  it("is an orderly end for what had ended in order", function()
+  it("is an orderly end for streams that had ended in order", function()
     local w, near, far = tunnel { serve = function(c) c:write "all of it" c:close() end }
     local app = w:host("near"):connect "127.0.0.1:12948"
     app:write "GET"
@@ -248,7 +248,7 @@ describe("the end of a kt with a transfer under way", function()
 end)
 
 describe("an app that has half-closed before the peer could be heard", function()
-  it("gets the whole reply after 13 s without a word from the peer, not an end in its place", function()
+  it("gets the whole reply after 13 s of silence, not an early end", function()
     local w, _, _, line = tunnel { serve = function(c)
       repeat local data = c:read { timeout = "1m" } until not data
       c:write(("x"):rep(30000))

@@ -1,4 +1,4 @@
--- Conns whose other end is gone, in every state that a conn can be in, on either side of a tunnel: a minute after the end could be known
+-- Conns whose other end is gone, in every state of a conn, on either side of a tunnel: a minute after the end can be detected
 -- nothing is left of it. In virtual time; spec/io/conn_spec.lua has the same of real sockets.
 local sim = require "kt.sim"
 
@@ -17,7 +17,7 @@ end)]]
 
 local BULK = ("x"):rep(20000000)
 
---- The target: what it does with a conn, by the state that the app's conn is brought into.
+--- The target: its handling of a conn, by the state that the app's conn is brought into.
 local targets = {
   reading = function(c, w) c:read_exactly(3) w:sleep "1h" end,
   paused = function(c, w) c:read_exactly(3) w:sleep "1h" end, -- reads no more, so that the app's conn is not read either
@@ -39,7 +39,7 @@ local apps = {
   draining = function(app) app:shutdown() end, -- it reads nothing of what the target said and ended with
 }
 
---- What becomes of the app's end. "vanished": its host is gone, and something was sent to it; "keepalive verdict": nothing was.
+--- How the app's end goes away. "vanished": its host is gone, and data was sent to it; "keepalive verdict": no data was.
 local ends = {
   FIN = function(app) app:close() end,
   RST = function(app) app:reset() end,
@@ -56,7 +56,7 @@ local function tunnel(opts)
   return w, w:host("near"):run "near.lua", w:host("far"):run "far.lua"
 end
 
---- What the two kts hold: sockets, conns and streams, tasks, and streams in their sessions.
+--- Counts of the two kts: sockets, conns and streams, tasks, and streams in their sessions.
 local function held(w)
   local out = {}
   for i, name in ipairs { "near", "far" } do
@@ -87,7 +87,7 @@ local function cell(state, ending, opts)
   assert.equal(idle[1].sockets + (opts.app_on == "near" and 2 or 1), before.sockets)
   assert.equal(state == "draining" and 0 or 2, before.conns)
   ends[ending](app, phone)
-  w:run_for "160s" -- 70 s until keepalive knows, 30 s until nobody waits for the rest any more, a minute more
+  w:run_for "160s" -- 70 s for keepalive, 30 s until the wait for the rest ends, and a minute more
   assert.same(idle, held(w))
   assert.is_true(near:is_running() and far:is_running())
 end
@@ -151,5 +151,5 @@ end)]]):format(set)
 
   it("is set by --usertimeout", function() assert_between(6, 9, noticed(nil, { "--usertimeout", "7" })) end)
 
-  it("is the system's when it is 0", function() assert_between(69, 1000, noticed(nil, { "--usertimeout", "0" })) end)
+  it("defaults to the system's when set to 0", function() assert_between(69, 1000, noticed(nil, { "--usertimeout", "0" })) end)
 end)

@@ -1,4 +1,4 @@
--- Flows through a simulated network: what they say when the spec is at fault, and what is said of those that nobody waits for.
+-- Flows through a simulated network: errors for mistakes in a spec, and reports of flows that were not waited for.
 local sim = require "kt.sim"
 
 local function two(opts)
@@ -17,7 +17,7 @@ local function failure(w, opts)
   return why, w:now()
 end
 
-describe("a transfer to the wrong kind of server says so at once:", function()
+describe("a transfer to the wrong kind of server fails at once:", function()
   local cases = {
     { "up", "echo", 'the server sent data; expected a server of kind "sink"' },
     { "up", "source", 'the server sent data; expected a server of kind "sink"' },
@@ -38,7 +38,7 @@ describe("a transfer to the wrong kind of server says so at once:", function()
 end)
 
 describe("a transfer", function()
-  it("from a source that has less or more than it wants says what the source had", function()
+  it("from a source with too few or too many bytes reports the size of the source", function()
     for _, has in ipairs { 1000, 5000 } do
       local w = two()
       w:host "server":serve { on = ":1", kind = "source", bytes = has }
@@ -47,13 +47,13 @@ describe("a transfer", function()
     end
   end)
 
-  it("that nothing comes of asks for the server it wants", function()
+  it("that receives nothing suggests the server it needs", function()
     local w = two()
     w:host "server":serve { on = ":1", fn = function(conn) conn:read_all { timeout = "1h" } end }
     assert.matches('0 of 1000000 bytes arrived; is there a server of kind "sink"?', failure(w, { kind = "up", timeout = "20s" }), 1, true)
   end)
 
-  it("takes a host as well as its name", function()
+  it("accepts a host as well as its name", function()
     local w = two()
     local client, server = w:host "client", w:host "server"
     server:serve { on = ":1", kind = "sink" }
@@ -65,7 +65,7 @@ describe("a transfer", function()
     assert.is_true(w:link(client, server):stats(client).sent_packets > 0)
   end)
 
-  it("comes from a source at the rate that it was given", function()
+  it("comes from a source at the given rate", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "source", bytes = "500kB", rate = "1Mbit" }
     local t = w:transfer { from = "client", to = "server:1", bytes = "500kB", kind = "down" }:wait()
@@ -74,14 +74,14 @@ describe("a transfer", function()
 end)
 
 describe("keystrokes", function()
-  it("to a server that talks first say so", function()
+  it("to a server that talks first fail with that reason", function()
     local w = two()
     w:host "server":serve { on = ":1", fn = function(conn) conn:write "220 welcome\r\n" end }
     assert.error_matches(function() w:keystrokes { from = "client", to = "server:1" }:wait() end,
       'the server sent data that was not typed; expected a server of kind "echo"', 1, true)
   end)
 
-  it("have no median and no worst before one was answered", function()
+  it("have no median and no worst time before the first answer", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "sink" }
     local k = w:keystrokes { from = "client", to = "server:1" }
@@ -94,7 +94,7 @@ describe("keystrokes", function()
 end)
 
 describe("settling", function()
-  it("tells of a transfer that failed although nobody waited for it", function()
+  it("reports a failed transfer that was not waited for", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "echo" }
     w:transfer { from = "client", to = "server:1", bytes = 1000 }
@@ -120,7 +120,7 @@ describe("settling", function()
     return script
   end
 
-  it("tells of a script's task that failed, unless it was meant to", function()
+  it("reports a failed task of a script, unless that was expected", function()
     local w = two()
     failing(w, function() w:run "1.5s" end)
     assert.error_matches(function() w:settle() end, "w:settle: script s.lua on host client: 1 of its tasks failed: .*task failed: s.lua:2: ouch")
@@ -133,7 +133,7 @@ describe("settling", function()
     ["a crash"] = function(w) w:run "1.5s" w:host "client":crash() end,
     ["a restart"] = function(w) w:run "1.5s" w:host "client":crash() w:host "client":restart() end,
   } do
-    it("still knows of it after " .. what, function()
+    it("still reports it after " .. what, function()
       local w = two()
       failing(w, function(script) ending(w, script) end)
       assert.error_matches(function() w:settle() end, "script s.lua on host client: 1 of its tasks failed", 1, true)
@@ -149,7 +149,7 @@ describe("waiting for a line of a script's log", function()
     return w:host "client":run "s.lua"
   end
 
-  it("ends at the instant it is logged, or at once when it was before", function()
+  it("ends at the instant it is logged, or at once if it was logged before", function()
     local w = two()
     local script = talker(w)
     assert.matches("one", script:wait_log "one", 1, true)
@@ -158,7 +158,7 @@ describe("waiting for a line of a script's log", function()
     assert.near(3, w:now(), 0.001)
   end)
 
-  it("is a wait as any other in a task", function()
+  it("works like any other wait in a task", function()
     local w = two()
     local script, at = talker(w), nil
     w:task(function()
@@ -169,7 +169,7 @@ describe("waiting for a line of a script's log", function()
     assert.near(3, at, 0.001)
   end)
 
-  it("raises with the last line when it does not come", function()
+  it("raises with the last line when it never appears", function()
     local w = two()
     local script = talker(w)
     local ok, why = pcall(function() script:wait_log("three", { timeout = "10s" }) end)

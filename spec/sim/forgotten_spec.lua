@@ -1,7 +1,7 @@
--- Worlds that nobody holds any more go, with all that is in them; there is no need to close each.
+-- Unreferenced worlds are collected with everything in them; closing them is optional.
 local sim = require "kt.sim"
 
--- A world with a tunnel through it, in the midst of its work; with a timer, a task and a rule that lead back to it.
+-- A world with a busy tunnel; with a timer, a task and a rule that refer back to it.
 local function busy()
   local w = sim.world { files = { ["psk.key"] = "our secret" } }
   w:host "client"
@@ -25,7 +25,7 @@ local function resident_mib()
   return pages and tonumber(pages) * 4096 / (1 << 20)
 end
 
-describe("a world that was forgotten", function()
+describe("an unreferenced world", function()
   it("is collected", function()
     local worlds = setmetatable({}, { __mode = "k" })
     worlds[busy()] = true
@@ -34,7 +34,7 @@ describe("a world that was forgotten", function()
     assert.is_true(next(worlds) == nil)
   end)
 
-  it("leaves nothing behind, one like another", function()
+  it("leaks nothing, time after time", function()
     -- Sanitizers keep what was freed for a while.
     if not resident_mib() or os.getenv "KT_SPEC_LIGHT" then pending "needs /proc, and no sanitizers" end
     for _ = 1, 60 do busy() end
@@ -44,7 +44,7 @@ describe("a world that was forgotten", function()
     assert.is_true(grown < 30, ("200 forgotten worlds left %.1f MiB"):format(grown))
   end)
 
-  it("is there as long as any part of it is held", function()
+  it("lives as long as any part of it is referenced", function()
     local app = busy():host("client"):connect "127.0.0.1:12948"
     collectgarbage()
     collectgarbage()

@@ -1,4 +1,4 @@
--- docs/testing.md, done to the letter: its files are written into an empty folder, its commands run there, in their order, and say what
+-- docs/testing.md, followed to the letter: its files are written into an empty folder, its commands run there in order and print what
 -- the page shows; its shorter blocks run in the world of its first spec.
 local sim = require "kt.sim"
 
@@ -94,5 +94,5 @@ describe("the guide to testing", function()
     end
   end
 
-  it("has all of these", function() assert.same({ 8, 9 }, { blocks, commands }) end)
+  it("has the expected number of blocks and commands", function() assert.same({ 8, 9 }, { blocks, commands }) end)
 end)

@@ -1,4 +1,4 @@
--- kcptun's link and acceptor on two simulated hosts: whole transfers over bad lines, and the same run twice.
+-- kcptun's link and acceptor on two simulated hosts: whole transfers over bad lines, and repeatable runs.
 local bytes = require "bytes"
 local spec_link = require "spec_link"
 local spec_sim = require "spec_sim"
@@ -52,7 +52,7 @@ local function transfer(opts)
 end
 
 describe("kcptun on a simulated line", function()
-  it("moves 10 MB over 40 ms and 5 % loss, to the byte, in a moment", function()
+  it("moves 10 MB over 40 ms and 5 % loss, to the byte, in little real time", function()
     local before = os.clock()
     local r = transfer { seed = 7, n = 10 * MIB, line = { delay_us = 40000, loss = 0.05, rate_bps = 100e6 } }
     local spent = os.clock() - before
@@ -65,7 +65,7 @@ describe("kcptun on a simulated line", function()
     if not os.getenv "KT_SPEC_LIGHT" then assert.is_true(spent < 5, "took " .. spent .. " s of processor time") end
   end)
 
-  it("lives through ten minutes of keystrokes beside a 10 MB transfer in less than a second", function()
+  it("simulates ten minutes of keystrokes beside a 10 MB transfer in less than a second", function()
     local w = spec_sim.new { seed = 1 }
     local near, far = w:host "near", w:host "far"
     assert(w:link(near, far, { delay_us = 40000, loss = 0.05, rate_bps = 100e6 }))
@@ -102,7 +102,7 @@ describe("kcptun on a simulated line", function()
     if not os.getenv "KT_SPEC_LIGHT" then assert.is_true(spent < 1, "took " .. spent .. " s of processor time") end
   end)
 
-  it("gives the same trace twice for one seed, and another for another", function()
+  it("gives the same trace for the same seed, and a different one for another", function()
     local line = { delay_us = 40000, jitter_us = 3000, loss = 0.05, duplicate = 0.01, reorder = 0.02, corrupt = 0.01,
       burst_enter = 0.001, burst_leave = 0.2, rate_bps = 50e6, queue_us = 50000 }
     local n = os.getenv "KT_SPEC_LIGHT" and MIB or 10 * MIB
@@ -115,7 +115,7 @@ describe("kcptun on a simulated line", function()
     assert.is_false(a.trace == c.trace)
   end)
 
-  it("gives the same trace twice with every cipher, FEC, snappy and the layer inside streams", function()
+  it("gives the same trace with every cipher, FEC, snappy and tuncrypt", function()
     for _, crypt in ipairs { "aes", "aes-128-gcm", "sm4", "twofish", "none", "null" } do
       local settings = { crypt = crypt, datashard = 10, parityshard = 3, compress = true }
       local line = { delay_us = 20000, loss = 0.02 }
@@ -126,7 +126,7 @@ describe("kcptun on a simulated line", function()
     end
   end)
 
-  it("goes on after an outage that is shorter than its patience", function()
+  it("survives an outage shorter than dead_after", function()
     local r = transfer {
       seed = 1, n = 4 * MIB, line = { delay_us = 30000, rate_bps = 20e6 },
       faults = function(w, near, far)

@@ -1,4 +1,4 @@
--- Limits of what one peer, and all of them, may have, in virtual time.
+-- Resource limits per peer and in total, in virtual time.
 local sim = require "kt.sim"
 
 local function server(w, ...)
@@ -21,7 +21,7 @@ local function times(text, words)
 end
 
 describe("a server with --maxstreams", function()
-  it("refuses further streams of a session, counts them, says so once, and takes others again when some have ended", function()
+  it("refuses further streams of a session, counts them, logs that once, and accepts others when some have ended", function()
     local w = sim.world {}
     local far = server(w, "--maxstreams", "3")
     local connect = client(w, "client")
@@ -42,7 +42,7 @@ describe("a server with --maxstreams", function()
 end)
 
 describe("a server with few descriptors", function()
-  it("leaves some to a neighbour, whatever one session opens", function()
+  it("reserves some for a neighbour of a greedy session", function()
     local w = sim.world {}
     w:host("server", { descriptors = 132 })
     local far = server(w)
@@ -78,7 +78,7 @@ describe("a client with --maxstreams", function()
 end)
 
 describe("a server with --maxsessions", function()
-  it("refuses further sessions, counts them, says so once, and takes others again when some have ended", function()
+  it("refuses further sessions, counts them, logs that once, and accepts others when some have ended", function()
     local w = sim.world {}
     local far = server(w, "--maxsessions", "2")
     local first = client(w, "one")
@@ -121,7 +121,7 @@ kt.spawn(function()
 end)]]
 
 describe("a peer that opens streams to a target that blasts, and acknowledges nothing", function()
-  it("makes the server hold half of --memory at most, and a neighbour goes on", function()
+  it("makes the server hold at most half of --memory, and a neighbour is unaffected", function()
     local w = sim.world { files = { ["blast.lua"] = BLAST } }
     w:host "server"
     w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
@@ -175,7 +175,7 @@ kt.spawn(function()
 end)]]
 
 describe("a peer that opens and closes thousands of streams at once", function()
-  it("has them taken in parts, and other tasks run in between", function()
+  it("has them handled in parts, with other tasks in between", function()
     local w = sim.world { files = { ["storm.lua"] = STORM, ["far.lua"] = [[
       local kt = require "kt"
       local taken, most = 0, 0

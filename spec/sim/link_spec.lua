@@ -1,4 +1,4 @@
--- Lines between simulated hosts, by UDP: every ill alone, rates and queues, outages, NAT, and what a host's faults do.
+-- Lines between simulated hosts, by UDP: each fault alone, rates and queues, outages, NAT, and faults of hosts.
 local spec_io = require "spec_io"
 local spec_sim = require "spec_sim"
 
@@ -77,7 +77,7 @@ describe("a line", function()
     assert.is_true(s.lost_pkts > 420 and s.lost_pkts < 580, s.lost_pkts)
   end)
 
-  it("loses all or nothing at the ends of the range", function()
+  it("loses everything or nothing at the ends of the range", function()
     connect { loss = 1 }
     send(50, 20, 10)
     assert.equal(0, #at_b)
@@ -86,7 +86,7 @@ describe("a line", function()
     assert.equal(50, #at_b)
   end)
 
-  it("loses in bursts of the length that was asked", function()
+  it("loses in bursts of the given mean length", function()
     connect { burst_enter = 0.01, burst_leave = 0.2 }
     send(20000, 20, 10)
     local s = stats()
@@ -143,7 +143,7 @@ describe("a line", function()
     assert.is_true(stats().queue_peak_pkts > 490 and stats().queue_peak_pkts <= 500)
   end)
 
-  it("gets a burst at the pace at which its host sends", function()
+  it("receives a burst at the sending rate of its host", function()
     connect { delay_us = 10 * MS }
     for _ = 1, 101 do socket:send(("x"):rep(972), w:addr(far) .. ":9") end -- 2 us each, of 1000 bytes at 4 Gbit/s
     w:run(1 * S)
@@ -179,7 +179,7 @@ describe("a line", function()
     assert.equal(1, stats().lost.mtu)
   end)
 
-  it("that is cut loses what is on it and what is sent, until it heals", function()
+  it("that is cut loses packets in flight and new ones, until it heals", function()
     connect { delay_us = 50 * MS }
     send(1, 20)
     local to = w:addr(far) .. ":9"
@@ -197,7 +197,7 @@ describe("a line", function()
     assert.equal(2, #at_b)
   end)
 
-  it("that is held delivers all, in order, when it heals", function()
+  it("that is held delivers everything, in order, when it heals", function()
     connect { delay_us = 5 * MS }
     w:hold(near, far)
     for i = 1, 5 do
@@ -211,7 +211,7 @@ describe("a line", function()
     for i = 1, 5 do assert.equal("held " .. i, at_b[i][1]) end
   end)
 
-  it("does as a rule says", function()
+  it("follows a packet rule", function()
     connect { delay_us = 1 * MS }
     w:rule(function(data, from)
       assert.equal("near", from)
@@ -227,7 +227,7 @@ describe("a line", function()
     assert.equal(1, stats().lost.rule)
   end)
 
-  it("tells a connected sender that nobody is there, and a host that is down says nothing", function()
+  it("refuses packets of a connected sender to a closed port, and drops them if the host is down", function()
     connect { delay_us = 10 * MS }
     local errors = {}
     local s = assert(a:udp({ remote = w:addr(far) .. ":10" }, { error = function(name) errors[#errors + 1] = name .. " " .. w:now() // MS end }))
@@ -242,7 +242,7 @@ describe("a line", function()
     assert.equal(1, stats().lost["no port"])
   end)
 
-  it("reaches hosts that are linked, and no others", function()
+  it("reaches only linked hosts", function()
     local lonely = w:host "lonely"
     connect {}
     socket:send("x", w:addr(lonely) .. ":9")
@@ -298,7 +298,7 @@ describe("a simulated host's udp", function()
     w:free()
   end)
 
-  it("gives no buffers while the system takes none, then says that it is writable", function()
+  it("gives no buffers while the system accepts none, then signals that it is writable", function()
     local when
     local s = assert(io:udp({ bind = "127.0.0.1:0" }, { writable = function() when = w:now() end }))
     w:full(host, 300 * MS)
@@ -311,7 +311,7 @@ describe("a simulated host's udp", function()
     assert.is_true(s:hold(1) == 1)
   end)
 
-  it("drops what its receive buffer has no room for", function()
+  it("drops datagrams when its receive buffer is full", function()
     local n = 0
     local b = assert(io:udp({ bind = "127.0.0.1:0", rcvbuf = 20000 }, { batch = function(list) n = n + #list end }))
     local s = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
@@ -320,7 +320,7 @@ describe("a simulated host's udp", function()
     assert.equal(20, n)
   end)
 
-  it("is gone with its process, and its port is free again", function()
+  it("closes with its process, and frees its port", function()
     local light = w:process(host, "other")
     local other = spec_io.new(light, w)
     local s = assert(other:udp({ bind = "127.0.0.1:4000" }, { batch = error, writable = error, error = error }))

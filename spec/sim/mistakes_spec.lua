@@ -37,7 +37,7 @@ describe("a spec's mistake", function()
     assert.equal("sim.wrld: no such function; did you mean sim.world?", mistake(function() return sim.wrld end))
   end)
 
-  it("in a link's parameters is told for all of them at once", function()
+  it("in a link's parameters reports all of them at once", function()
     local w = two()
     w:host "third"
     local text = mistake(function() w:link("client", "third", { delay = "5", loss = "300%", mtu = 9, los = 1 }) end)
@@ -48,7 +48,7 @@ describe("a spec's mistake", function()
     assert.matches("w:link.los: unknown key; did you mean loss?", text, 1, true)
   end)
 
-  it("of bursts that never end is told", function()
+  it("of bursts that never end is reported", function()
     local w = two()
     local text = mistake(function() w:link("client", "server"):set { burst = { enter = 0.1, leave = 0 } } end)
     assert.matches("burst_leave", text, 1, true)
@@ -62,7 +62,7 @@ describe("a spec's mistake", function()
       mistake(function() w:transfer { from = "clint", to = "server:1" } end))
   end)
 
-  it("of links that there are not lists those that there are", function()
+  it("of an unknown link lists the existing ones", function()
     local w = two()
     w:host "third"
     local text = mistake(function() w:link("client", "third"):cut() end)
@@ -74,20 +74,20 @@ describe("a spec's mistake", function()
     assert.matches("already linked (spec/sim/mistakes_spec.lua:8)", mistake(function() w:link("server", "client", {}) end), 1, true)
   end)
 
-  it("in which end of a link is meant is told", function()
+  it("in the end of a link is reported", function()
     local w = two()
     assert.equal('link:cut: unknown end of this link "other"; expected one of client, server',
       mistake(function() w:link("client", "server"):cut "other" end))
   end)
 
-  it("of a time that has passed is told", function()
+  it("of a time in the past is reported", function()
     local w = two()
     w:run "5s"
     assert.equal("w:run: 3 s is in the past; the clock is at 5 s", mistake(function() w:run "3s" end))
     assert.equal("w:at: 1 s is in the past; the clock is at 5 s", mistake(function() w:at("1s", print) end))
   end)
 
-  it("of a time beyond all reason is told", function()
+  it("of an absurdly late time is reported", function()
     local w = two()
     assert.matches("w:run: expected at most", mistake(function() w:run(1e300) end), 1, true)
     assert.matches("w:run: expected a duration such as \"5s\", \"800ms\", \"10m\", \"1h30m\", or a number of seconds, got NaN",
@@ -96,18 +96,18 @@ describe("a spec's mistake", function()
       mistake(function() w:run(-3) end), 1, true)
   end)
 
-  it("of a period of no length is told", function()
+  it("of a period of length 0 is reported", function()
     local w = two()
     assert.matches("w:every: expected a period longer than 0, got 0", mistake(function() w:every(0, print) end))
   end)
 
-  it("in when a world begins is told", function()
+  it("in the start time of a world is reported", function()
     for _, start in ipairs { "2026-02-29", "2026-3-2", "yesterday", "2026-01-01 24:00", "2026-01-01 10:00:0", -1, {} } do
       assert.matches('sim.world.start: expected a moment in UTC such as "2026%-03%-02"', mistake(function() sim.world { start = start } end))
     end
   end)
 
-  it("in a NAT's address is told", function()
+  it("in a NAT's address is reported", function()
     local w = two()
     local client, server = w:host "client", w:host "server"
     assert.equal('host:nat: "2001:db8::1/64" is not an IP address', mistake(function() client:nat { public = "2001:db8::1/64" } end))
@@ -129,7 +129,7 @@ describe("a spec's mistake", function()
     client:run("a.lua", { beside = true })
   end)
 
-  it("in a script is told with the script's line and the spec's", function()
+  it("in a script is reported with the script's line and the spec's", function()
     local w = two()
     w:host "client":file("bad.lua", 'local kt = require "kt"\nkt.listen { on = "127.0.0.1:1", backlok = 3 }')
     assert.matches("host:run: script bad.lua on host client: bad.lua:2: listen.backlok: unknown key",
@@ -137,14 +137,14 @@ describe("a spec's mistake", function()
     assert.matches("missing.lua: no such file", mistake(function() w:host "client":run "missing.lua" end), 1, true)
   end)
 
-  it("of running anything on a host that is down is told", function()
+  it("of running anything on a host that is down is reported", function()
     local w = two()
     w:host "client":crash()
     assert.matches("host client is down; host:restart() brings it up", mistake(function() w:host "client":run "a.lua" end), 1, true)
     assert.matches("host client is down", mistake(function() w:host "client":connect "server:1" end), 1, true)
   end)
 
-  it("of running the world from inside it is told", function()
+  it("of running the world from inside it is reported", function()
     local w = two()
     w:at("1s", function() w:run "20s" end)
     local ok, why = pcall(function() w:run "10s" end)
@@ -152,7 +152,7 @@ describe("a spec's mistake", function()
     assert.matches("w:run: the world is already running; call it in the body of a spec", why, 1, true)
   end)
 
-  it("of waiting where nothing can wait is told", function()
+  it("of waiting where waiting is impossible is reported", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "echo" }
     local app = w:host "client":connect "server:1"
@@ -172,19 +172,19 @@ describe("a spec's mistake", function()
     assert.equal(("spec/sim/mistakes_spec.lua:%d: rule.dely: unknown key; did you mean delay?"):format(line), why)
   end)
 
-  it("of waiting for what does not come about is told with the clock", function()
+  it("of waiting for a condition that never holds is reported with the clock", function()
     local w = two()
     assert.equal("w:run_until: not true within 5 s; the clock is at 5 s",
       mistake(function() w:run_until(function() end, { timeout = "5s" }) end))
   end)
 
-  it("of connecting to nobody is told with the reason", function()
+  it("of connecting to an address without a listener is reported with the reason", function()
     local w = two()
     assert.matches("connection refused", mistake(function() w:host "client":connect "server:7" end), 1, true)
     assert.matches("nobody.example: no such host name", mistake(function() w:host "client":connect "nobody.example:7" end), 1, true)
   end)
 
-  it("of serving where somebody serves already is told", function()
+  it("of serving at an address in use is reported", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "echo" }
     assert.matches("in use", mistake(function() w:host "server":serve { on = ":1", kind = "echo" } end), 1, true)
@@ -202,7 +202,7 @@ describe("a spec's mistake", function()
     assert.equal(1, w:now())
   end)
 
-  it("in a task keeps nothing else from happening at that instant", function()
+  it("in a task does not keep other events of that instant from happening", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "echo" }
     local app = w:host "client":connect "server:1"
@@ -224,7 +224,7 @@ describe("a spec's mistake", function()
     assert.same({ "a task that is ready too", "a timer that is due too", "an echo later" }, happened)
   end)
 
-  it("in a condition leaves the world as it was", function()
+  it("in a condition does not change the world", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "echo" }
     local app = w:host "client":connect "server:1"
@@ -244,7 +244,7 @@ describe("a spec's mistake", function()
     app:echo "hello"
   end)
 
-  it("in what a call is given is told", function()
+  it("in the arguments of a call is reported", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "sink" }
     local client = w:host "client"
@@ -265,7 +265,7 @@ describe("a spec's mistake", function()
     assert.matches("leave it out", mistake(function() sim.sweep(3, print, { seed = 1 }) end), 1, true)
   end)
 
-  it("of using a closed world, or what was in it, is told with the line that closed it", function()
+  it("of using a closed world, or an object of it, is reported with the line that closed it", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "echo" }
     local app, link = w:host "client":connect "server:1", w:link("client", "server")
@@ -295,13 +295,13 @@ describe("a spec's mistake", function()
     assert.is_nil(k.server) -- which a flow may have
   end)
 
-  it("of a dot for a colon is told", function()
+  it("of a dot for a colon is reported", function()
     local w = two()
     assert.equal('w.run: called with a dot; write w:run(...)', mistake(function() w.run "1s" end))
     assert.equal('host.crash: called with a dot; write host:crash(...)', mistake(function() w:host "client".crash() end))
   end)
 
-  it("of impossible parameters is told with what is possible", function()
+  it("of impossible parameters is reported with the possible ones", function()
     local w = two()
     local client = w:host "client"
     local function link(opts) return function() w:link("client", "server"):set(opts) end end
@@ -338,7 +338,7 @@ describe("a spec's mistake", function()
     refused('host:serve.bytes: only for kind = "source"', function() client:serve { on = ":2", fn = print, bytes = 5 } end)
   end)
 
-  it("that raises without a value is told as one", function()
+  it("that raises without a value is reported as such", function()
     local w = two()
     w:at("1s", function() error() end)
     local ok, why = pcall(w.run, w, "2s")
@@ -346,7 +346,7 @@ describe("a spec's mistake", function()
     assert.matches("an error without a value\n  in the function given to w:at (spec/sim/mistakes_spec.lua:", why, 1, true)
   end)
 
-  it("in what a host or a name is called is told", function()
+  it("in the name of a host or a DNS name is reported", function()
     local w = two()
     for _, name in ipairs { "", "a\0b", "\n", "a:1", "a b", ("x"):rep(64) } do
       assert.matches('^w:host: expected a name of 1 to 63 letters, digits and %-_%., got ".*"$', mistake(function() w:host(name) end))
@@ -360,14 +360,14 @@ describe("a spec's mistake", function()
     assert.matches("255.255.255.255:0 cannot be a host's address", mistake(function() w:host("x", { address = "255.255.255.255" }) end), 1, true)
   end)
 
-  it("that leads a name to nil, as a slip of the pen does, is told", function()
+  it("that points a name to nil by a typing mistake is reported", function()
     local w, hosts = two(), {}
     assert.equal("w:name: vps.example: expected a host, an address, a list of addresses, or false (no such name), got nil",
       mistake(function() w:name("vps.example", hosts.typo) end))
     assert.equal("w:name: vps.example: expected a list of 1 to 16, got 0", mistake(function() w:name("vps.example", {}) end))
   end)
 
-  it("that takes a host of another world is told", function()
+  it("that uses a host of another world is reported", function()
     local w, other = two(), two()
     local text = "host server belongs to another world"
     assert.equal("w:link: " .. text, mistake(function() w:link("client", other:host "server") end))
@@ -376,7 +376,7 @@ describe("a spec's mistake", function()
     assert.equal("link:cut: " .. text, mistake(function() w:link("client", "server"):cut(other:host "server") end))
   end)
 
-  it("in a script that a host runs again is told as restart's", function()
+  it("in a script that a host runs again is reported as an error of restart", function()
     local w = two()
     local client = w:host "client"
     client:file("s.lua", 'local kt = require "kt" kt.spawn(function() kt.sleep "1h" end)')
@@ -386,7 +386,7 @@ describe("a spec's mistake", function()
     assert.equal("host:restart: script s.lua on host client: s.lua:1: no more", mistake(function() client:restart() end))
   end)
 
-  it("in what a script raises is told when that is no text", function()
+  it("of raising a value that is not a string is reported", function()
     local w = two()
     local client = w:host "client"
     local function said(text)
@@ -397,7 +397,7 @@ describe("a spec's mistake", function()
     assert.equal("host:run: script s.lua on host client: s.lua:1: an error that is nil", said "error()")
   end)
 
-  it("in a function that is called later says whose it is and the lines it came through", function()
+  it("in a function that is called later names its owner and the lines it came through", function()
     local here = "spec/sim/mistakes_spec.lua:"
     local function check(what, give)
       local w = two()
@@ -421,7 +421,7 @@ describe("a spec's mistake", function()
     check("w:rule", function(w, fn) w:rule { fn = fn } w:host "client":run(sends(w)) end)
   end)
 
-  it("that an assertion finds in a task is a failure still, with its place", function()
+  it("found by an assertion in a task is still a failure, with its place", function()
     local w = two()
     w:at("1s", function() assert.equal(1, 2) end)
     local ok, why = pcall(function() w:run "5s" end)
@@ -431,7 +431,7 @@ describe("a spec's mistake", function()
       .. "  at spec/sim/mistakes_spec.lua:%d+", why.message)
   end)
 
-  it("of yielding a task that nobody resumes is told", function()
+  it("of yielding in a task is reported", function()
     local w = two()
     w:task(function() coroutine.yield() end)
     local ok, why = pcall(function() w:run "5s" end)
@@ -440,7 +440,7 @@ describe("a spec's mistake", function()
       why, 1, true)
   end)
 
-  it("of closing the world from a task is told", function()
+  it("of closing the world from a task is reported", function()
     local w = two()
     w:task(function() w:close() end)
     local ok, why = pcall(function() w:run "5s" end)
@@ -449,8 +449,8 @@ describe("a spec's mistake", function()
   end)
 end)
 
-describe("a world that cannot go on", function()
-  it("says that it is a livelock, where, and with which seed", function()
+describe("a world that cannot advance", function()
+  it("reports a livelock, with its place and seed", function()
     local w = two()
     local function again() w:at(w:now(), again) end
     w:at("1s", again)
@@ -460,7 +460,7 @@ describe("a world that cannot go on", function()
     assert.matches("seed 1", why, 1, true)
   end)
 
-  it("tells of tasks of the spec's that begin each other for ever, and where", function()
+  it("reports tasks of the spec that start each other endlessly, with their place", function()
     local w = two()
     local function again() w:task(again) end
     local line = debug.getinfo(again, "S").linedefined
@@ -470,14 +470,14 @@ describe("a world that cannot go on", function()
     assert.matches(("livelock at 0 s: 100001 tasks .* from spec/sim/mistakes_spec.lua:%d %%(seed 1%%)"):format(line), why)
   end)
 
-  it("is none that has very many tasks at one instant", function()
+  it("is not one with very many tasks at one instant", function()
     local w, n = two(), 0
     for _ = 1, 150000 do w:task(function() n = n + 1 end) end
     w:run "1s"
     assert.equal(150000, n)
   end)
 
-  it("is told of a script whose tasks spawn each other for ever, or wake each other", function()
+  it("reports a script whose tasks spawn or wake each other endlessly", function()
     local texts = {
       doubling = "local kt = require 'kt'\nlocal function f() kt.spawn(f) kt.spawn(f) end\nkt.spawn(f)",
       single = "local kt = require 'kt'\nlocal function f() kt.spawn(f) end\nkt.spawn(f)",
@@ -494,7 +494,7 @@ describe("a world that cannot go on", function()
     end
   end)
 
-  it("is told of a script that wakes itself for ever", function()
+  it("reports a script that wakes itself endlessly", function()
     local w = two()
     w:host "client":file("s.lua", 'local kt = require "kt" kt.spawn(function() while true do kt.sleep(0) end end)')
     w:host "client":run "s.lua"

@@ -1,4 +1,4 @@
--- A path that loses datagrams beyond an MTU and says nothing (an MTU black hole), in virtual time.
+-- A path that silently drops datagrams beyond an MTU (an MTU black hole), in virtual time.
 local sim = require "kt.sim"
 
 local function tunnel(line, opts)
@@ -36,7 +36,7 @@ describe("over a line that silently drops packets of more than 1300 bytes", func
     w:settle()
   end)
 
-  it("a request over IPv6, where nobody fragments, is broken in a few seconds, once in each direction; then they are answered", function()
+  it("a request over IPv6, without fragmentation, is broken in a few seconds, once in each direction; later ones are answered", function()
     local w, client, server = tunnel({ delay = "20ms", mtu = 1300 }, { v6 = true })
     local text, broken = noise(w, 1290), 0
     while broken < 3 do
@@ -65,14 +65,14 @@ describe("over a line that silently drops packets of more than 1300 bytes", func
 end)
 
 describe("a session", function()
-  it("gets by with still smaller datagrams where those of 1232 bytes are lost, too", function()
+  it("uses even smaller datagrams where those of 1232 bytes are lost, too", function()
     local w, client = tunnel { delay = "20ms", mtu = 700 }
     local app = w:host("client"):connect "127.0.0.1:12948"
     for _ = 1, 2 do app:echo(noise(w, 1290), { timeout = "30s" }) end
     assert.matches(SENTENCE:format(548, 548, 548), client:log(), 1, true)
   end)
 
-  it("goes over to smaller datagrams when the line's MTU falls while it carries data", function()
+  it("switches to smaller datagrams when the line's MTU falls during a transfer", function()
     local w, client = tunnel { delay = "20ms" }
     local t = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "3MB", kind = "echo" }
     w:run "300ms"
@@ -82,7 +82,7 @@ describe("a session", function()
     w:settle()
   end)
 
-  it("does not take loss for that, whatever it carries", function()
+  it("does not mistake loss for a smaller MTU", function()
     for seed = 1, 6 do
       local w, client, server = tunnel({ delay = "40ms", loss = "20%", mtu = 1500 }, { seed = seed })
       local app = w:host("client"):connect "127.0.0.1:12948"

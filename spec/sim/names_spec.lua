@@ -1,4 +1,4 @@
--- What a script hears of a peer that cannot be dialled, in virtual time.
+-- Errors for a peer that cannot be dialled, in virtual time.
 local sim = require "kt.sim"
 
 --- What `call` on a link to `remote` fails with: the code and the sentence.
@@ -23,16 +23,16 @@ describe("a link that cannot be dialled", function()
       return { failure(remote, call .. ' { timeout = "3s" }', ...) }
     end
 
-    it("says at the end of link:" .. call .. "'s time that its name is not known", function()
+    it("reports at the timeout of link:" .. call .. " that its name is unknown", function()
       assert.same({ "name", ("link:%s: nosuch.example: no such host name"):format(call) }, fails "nosuch.example:29900")
     end)
 
-    it("says there that the name server does not answer", function()
+    it("reports that the name server does not answer", function()
       assert.same({ "name", ("link:%s: far.example: the name server does not answer"):format(call) },
         fails("far.example:29900", function(w) w:name("far.example", nil, { fail = true }) end))
     end)
 
-    it("says there that the scope is missing from a link-local address", function()
+    it("reports that the scope is missing from a link-local address", function()
       assert.same({ "unreachable", ("link:%s: [fe80::1]:29900: a link-local address needs a scope; append the interface, "
         .. "such as fe80::1%%eth0"):format(call) }, fails "[fe80::1]:29900")
     end)

@@ -40,7 +40,7 @@ describe("a connection", function()
     end)
   end
 
-  it("is broken by an outage of 40 s, and the log says so", function()
+  it("is broken by an outage of 40 s, which is logged", function()
     local w, client = tunnel()
     local app = connect(w)
     app:echo "before"
@@ -87,14 +87,14 @@ describe("a connection whose first datagrams are lost", function()
     end)
   end
 
-  it("is answered when only what the client sends was lost", function()
+  it("is answered when only the client's datagrams were lost", function()
     local w = tunnel()
     w:link("client", "server"):cut "client"
     w:fault("8s", "heal", function() w:link("client", "server"):heal() end)
     assert.equal("server", connect(w):echo("hello", { timeout = "10s" }).server)
   end)
 
-  it("is answered when only what the server sends was lost", function()
+  it("is answered when only the server's datagrams were lost", function()
     local w = tunnel()
     w:link("client", "server"):cut "server"
     w:fault("8s", "heal", function() w:link("client", "server"):heal() end)
@@ -130,7 +130,7 @@ describe("a new session that is probed at once", function()
 end)
 
 describe("a session in an outage", function()
-  it("takes no new streams after 5 s, and takes its place back when it is heard first", function()
+  it("gets no new streams after 5 s, and is used again if it is heard first", function()
     local w, client = tunnel()
     local old = connect(w)
     old:echo "before"
@@ -169,7 +169,7 @@ describe("a session in an outage", function()
 end)
 
 describe("a link that an acceptor gave out", function()
-  it("is down while its peer is silent, and given out again when it is heard, while its stream lives on", function()
+  it("is down while its peer is silent, and given out again when it is heard, while its stream stays open", function()
     local w = sim.world { seed = 7 }
     w:host "inside":file("inside.lua", [[
       local kt = require "kt"

@@ -1,4 +1,4 @@
--- A run that takes long for what it does says so, and where its time goes.
+-- A slow run reports where its time goes.
 local sim = require "kt.sim"
 local settings = require "kt.sim.settings" -- after kt.sim, which brings it
 
@@ -31,7 +31,7 @@ describe("a run", function()
   end)
   after_each(function() settings.patience, settings.say = before.patience, before.say end)
 
-  it("that takes long says which timer of the spec's it has so much to do with", function()
+  it("that takes long names the spec's timer that it spends its time in", function()
     settings.patience = 0.02
     local w = two()
     local n = 0
@@ -48,7 +48,7 @@ describe("a run", function()
     assert.is_true(#said < 10) -- less and less often
   end)
 
-  it("that takes long says which scripts it has so much to do with", function()
+  it("that takes long names the scripts that it spends its time in", function()
     settings.patience = 0.02
     local w = two()
     w:host "a":file("asks.lua", (answering:format 's:send("x", "10.0.2.1:9")'))
@@ -61,7 +61,7 @@ describe("a run", function()
     assert.matches("asks.lua on host a", said[1], 1, true)
   end)
 
-  it("that takes no longer than the world's time says nothing", function()
+  it("that takes no longer than the world's time reports nothing", function()
     settings.patience = 0
     local w = two()
     w:every("100ms", function() end)

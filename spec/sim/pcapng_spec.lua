@@ -1,4 +1,4 @@
--- The captures of `kt test --trace`: read back by tcpdump, which knows nothing of us.
+-- The captures of `kt test --trace`: read back by tcpdump, an independent reader.
 package.path = "./lua/?.lua;" .. package.path
 local pcapng = require "kt.sim.pcapng"
 
@@ -26,7 +26,7 @@ describe("a capture", function()
     assert.matches("UDP, length 5", text, 1, true)
   end)
 
-  it("has true checksums, for payloads of even and of odd length", function()
+  it("has correct checksums, for payloads of even and of odd length", function()
     local text = read_back(function(capture)
       local wire = capture:interface "a > b"
       for length = 0, 33 do
@@ -38,7 +38,7 @@ describe("a capture", function()
     assert.is_nil(text:find("bad", 1, true))
   end)
 
-  it("shows IPv6 as IPv6, with a true checksum", function()
+  it("shows IPv6 as IPv6, with a correct checksum", function()
     local text = read_back(function(capture)
       local wire = capture:interface "a > b"
       capture:packet { at = 0, interface = wire, from = "[fd00::1]:7", to = "[fd00:0:0:1::2]:8", data = "abc" }
@@ -54,14 +54,14 @@ describe("a capture", function()
     assert.matches("7200.000000 IP", text, 1, true)
   end)
 
-  it("carries what happened to a packet as its comment", function()
+  it("carries a packet's fate as its comment", function()
     local bytes = {}
     local capture = pcapng.writer(function(piece) bytes[#bytes + 1] = piece end)
     capture:packet { at = 0, interface = capture:interface "a > b", from = "10.0.0.1:1", to = "10.0.0.2:2", data = "x", note = "lost: burst" }
     assert.matches(string.pack("<I2s2", 1, "lost: burst") .. "\0\0\0\0\0", bytes[3], 1, true)
   end)
 
-  it("refuses what is not an address", function()
+  it("refuses an invalid address", function()
     local capture = pcapng.writer(function() end)
     local wire = capture:interface "a > b"
     assert.has_error(function()

@@ -51,7 +51,7 @@ describe("a drawing", function()
     return list
   end
 
-  it("has room for the names of many series, in which none covers another", function()
+  it("has room for the names of many series, without overlap", function()
     local many = {}
     for i = 1, 18 do many[i] = { name = ("host%d: link vps%d.example:29900"):format(i, i), points = { { 0, i }, { 1, i } } } end
     local svg = plot.svg { panels = { { name = "srtt", unit = "ms", series = many }, { name = "next", series = { many[1] } } } }
@@ -71,7 +71,7 @@ describe("a drawing", function()
     assert.equal(19, #names)
   end)
 
-  it("gives each series a look of its own, and says how many it leaves out", function()
+  it("gives each series its own style, and reports the number left out", function()
     local many = {}
     for i = 1, 30 do many[i] = { name = "s" .. i, points = { { 0, i }, { 1, i } } } end
     local svg = plot.svg { panels = { { name = "srtt", series = many } } }
@@ -105,18 +105,18 @@ describe("a drawing", function()
     assert.is_truthy(next(seen))
   end)
 
-  it("says what the faults were", function()
+  it("names the faults", function()
     local svg = plot.svg { marks = { { 10, "cut a > b" } }, panels = { { name = "x", series = { { name = "a", points = { { 0, 1 }, { 20, 1 } } } } } } }
     assert.matches("cut a &gt; b", svg, 1, true)
   end)
 
-  it("lets no name break out of the text", function()
+  it("escapes names", function()
     local svg = plot.svg { title = "<script>&", panels = {} }
     assert.matches("&lt;script&gt;&amp;", svg, 1, true)
     assert.is_nil(svg:find("<script>", 1, true))
   end)
 
-  it("stands without any figures", function()
+  it("works without any figures", function()
     local svg = plot.svg { panels = { { name = "goodput", series = { { name = "a", points = {} } } } } }
     assert.matches("</svg>\n$", svg)
     assert.is_nil(svg:find("nan", 1, true))

@@ -1,4 +1,4 @@
--- What kt.sim tells of the pools of the scripts that run in a world.
+-- Pools of scripts, as kt.sim shows them.
 local sim = require "kt.sim"
 
 local SCRIPT = [[
@@ -27,7 +27,7 @@ local function network(opts)
 end
 
 describe("the pools of a script", function()
-  it("are there by number and by name, with their links", function()
+  it("are found by number and by name, with their links", function()
     local w, script = network()
     local app
     w:at("5s", function()
@@ -50,7 +50,7 @@ describe("the pools of a script", function()
     app:close()
   end)
 
-  it("have the number of streams of this moment, whatever a policy or a check saw before", function()
+  it("have the current number of streams, not that of the last policy call or check", function()
     local w = network()
     w:host "client":file("now.lua", [[
       local kt = require "kt"
@@ -72,7 +72,7 @@ describe("the pools of a script", function()
     assert.equal("1\t1\n2\t2\n3\t3\n3\t3\n0\t0\n", script:output())
   end)
 
-  it("tell when links went down and who serves instead", function()
+  it("show when links went down and which link serves instead", function()
     local w, script = network()
     w:at("5s", function() w:host "client":connect("127.0.0.1:1"):echo "hello" end)
     w:at("6s", function() w:link("client", "a"):cut() end)
@@ -84,7 +84,7 @@ describe("the pools of a script", function()
     assert.is_true(main.links[1].since > 2 and main.links[1].since < 9)
   end)
 
-  it("are told by their names when there is none of that name", function()
+  it("are listed by name when a name is unknown", function()
     local _, script = network()
     local line = debug.getinfo(1, "l").currentline + 1
     local ok, why = pcall(function() return script:pools().mian end)
@@ -92,7 +92,7 @@ describe("the pools of a script", function()
     assert.equal(('spec/sim/pools_spec.lua:%d: script s.lua on host client: unknown pool "mian"; did you mean "main"?'):format(line), why)
   end)
 
-  it("are as they were for whoever looks, and do not change by it", function()
+  it("are snapshots, and reading them changes nothing", function()
     local function run(looks)
       local w, script = network()
       w:at("5s", function() w:host "client":connect("127.0.0.1:1"):echo "hello" end)
@@ -114,7 +114,7 @@ describe("the pools of a script", function()
     assert.equal(plain, looked_at)
   end)
 
-  it("can be asked for while the script itself runs, and in the midst of a packet", function()
+  it("can be read while the script itself runs, and during a packet", function()
     local w, script = network()
     local seen = {}
     local on_print = script.on_print
@@ -127,7 +127,7 @@ describe("the pools of a script", function()
     assert.same({ printing = 2, sending = 2 }, seen)
   end)
 
-  it("are none of a script that has no pools, and gone with one that has ended", function()
+  it("are empty for a script without pools, and gone when a script has ended", function()
     local w, script = network()
     assert.same({}, w:host "a".scripts[1]:pools())
     assert.same({}, w:host "b":pools())

@@ -1,4 +1,4 @@
--- Reloads and ends in virtual time: what of a replaced script must not stay, and what a new one is told.
+-- Reloads and ends in virtual time: cleanup of a replaced script, and the links handed to a new one.
 local sim = require "kt.sim"
 
 -- A near host whose script brings streams to a far one, which echoes them.
@@ -29,7 +29,7 @@ local function gone(script)
 end
 
 describe("a script that was replaced", function()
-  it("counts in what its host holds for as long as its conns live", function()
+  it("counts towards its host's figures while its conns live", function()
     local w, _, script = tunnel()
     local app = w:host("near"):connect "127.0.0.1:1"
     app:echo "a"
@@ -43,7 +43,7 @@ describe("a script that was replaced", function()
     w:run_until(gone(script))
   end)
 
-  it("goes once its last conn has ended, though its link is asked for signs of life all the time", function()
+  it("ends once its last conn has ended, although its link is probed all the time", function()
     local w, _, script = tunnel("kt.pool { links = { link }, check = { every = '100ms', timeout = '2s' } }", nil, { delay = "400ms" })
     local app = w:host("near"):connect "127.0.0.1:1"
     app:echo "a"
@@ -69,7 +69,7 @@ describe("a script that was replaced", function()
 end)
 
 describe("a script that has ended and waits for the conns of the one before it", function()
-  it("takes no turns for tasks that nobody runs any more", function()
+  it("takes no turns for tasks that have ended", function()
     local w, _, script = tunnel()
     local app = w:host("near"):connect "127.0.0.1:1"
     app:echo "a"
@@ -90,7 +90,7 @@ describe("a script that has ended and waits for the conns of the one before it",
 end)
 
 describe("a script that takes an acceptor over", function()
-  it("is told of the links that there are in the order in which they came", function()
+  it("receives the existing links in the order in which they came", function()
     local w = sim.world { seed = 1 }
     w:host("far"):file("far.lua", [[
       local kt = require "kt"

@@ -1,7 +1,7 @@
 -- Simulated runs repeat: same seed, same scripts, same run; in one process and in two.
 local sim = require "kt.sim"
 
--- Runs a script's text alone on a host; gives the script once it has ended or so much time has passed.
+-- Runs a script's text alone on a host; returns the script once it has ended or the time is over.
 local function run(text, opts)
   opts = opts or {}
   local w = sim.world { seed = opts.seed or 1 }
@@ -24,7 +24,7 @@ describe("a script on a simulated host", function()
     assert.equal("-1\n1.5\n3\na\nb\nc\nfalse\ntrue\n-1\n1.5\n3\nc\nfalse\ntrue\n", (run(text):output()))
   end)
 
-  it("walks what is compared by identity in the order in which it was met", function()
+  it("walks keys compared by identity in the order in which they were first seen", function()
     local text = [[
       kt.spawn(function()
         local names, t = {}, {}
@@ -42,7 +42,7 @@ describe("a script on a simulated host", function()
     assert.equal(table.concat(want, " ") .. "\n", (run(text):output()))
   end)
 
-  it("walks what was never met in the same order each time", function()
+  it("walks keys never seen before in the same order each time", function()
     local text = [[
       kt.spawn(function()
         local names, t = {}, {}
@@ -62,7 +62,7 @@ describe("a script on a simulated host", function()
     assert.equal(1000, #elsewhere)
   end)
 
-  it("may remove keys while it walks, and is told when it asks for one that was never there", function()
+  it("may remove keys while it walks, and gets an error for a key that never existed", function()
     local text = [[
       kt.spawn(function()
         local t = {}
@@ -74,7 +74,7 @@ describe("a script on a simulated host", function()
     assert.equal("100\tnil\tfalse\tinvalid key to 'next'\n", (run(text):output()))
   end)
 
-  it("may remove keys while it walks by next, the first and the last too, and go on from any key", function()
+  it("may remove keys while it walks by next, the first and the last too, and continue from any key", function()
     local text = [[
       kt.spawn(function()
         local t, seen = { a = 1, b = 2, c = 3 }, {}
@@ -126,7 +126,7 @@ describe("a script on a simulated host", function()
     assert.equal("own\n", (run(text):output()))
   end)
 
-  it("draws the same numbers for the same seed, and others for another", function()
+  it("draws the same numbers for the same seed, and different ones for another", function()
     local text = "kt.spawn(function() print(math.random(1 << 40), math.random(1 << 40)) end)"
     local first = run(text):output()
     assert.equal(first, run(text):output())
@@ -148,7 +148,7 @@ describe("a script on a simulated host", function()
     assert.equal("me\tnil\n", (run(text, { unsafe = true, env = { WHO = "me" } }):output()))
   end)
 
-  it("ends itself alone by os.exit, at once and past every pcall", function()
+  it("ends only itself by os.exit, at once and past every pcall", function()
     local text = [[kt.spawn(function()
       while true do
         pcall(function() print "once" os.exit(%s) end)
@@ -203,7 +203,7 @@ describe("a script on a simulated host", function()
     ["in moving a list"] = "local t = {} for i = 1, 1000000 do t[i] = i end while true do table.move(t, 1, #t, 2) end",
     ["in compiling"] = 'local s = ("x = 1 "):rep(1000000) while true do load(s) end',
   } do
-    it("that takes for ever " .. what .. " is stopped, at the same place each time", function()
+    it("that takes too long " .. what .. " is stopped, at the same place each time", function()
       local text = "kt.spawn(function()\n  " .. body .. "\nend)"
       local from = os.clock()
       local first = run(text):log()
@@ -213,7 +213,7 @@ describe("a script on a simulated host", function()
     end)
   end
 
-  it("sorts what compares equal in the order in which it came, whatever the list is like", function()
+  it("sorts stably, for any list", function()
     local text = [[
       kt.spawn(function()
         local t = {} -- an organ pipe: of such lists Lua's own sort draws its pivots by the clock
@@ -233,14 +233,14 @@ describe("a script on a simulated host", function()
     assert.matches("stopped: it ran for %d+ million instructions", run(text):log())
   end)
 
-  it("goes on with its other tasks after one was stopped", function()
+  it("continues its other tasks after one was stopped", function()
     local text = [[
       kt.spawn(function() while true do end end)
       kt.spawn(function() kt.sleep "1s" local n = 0 for i = 1, 3e6 do n = n + i end print(n) end)]]
     assert.equal("4500001500000\n", (run(text):output()))
   end)
 
-  it("that sleeps for the rest of a time gets past it, however little is left", function()
+  it("that sleeps until a time gets past it, even if very little is left", function()
     local text = [[
       kt.spawn(function()
         local due = kt.now() + 0.0000123
@@ -254,7 +254,7 @@ describe("a script on a simulated host", function()
     assert.error_matches(function() run "while true do end" end, "s.lua:2: stopped: it ran for %d+ million instructions; the main chunk")
   end)
 
-  it("collects what it forgets", function()
+  it("collects unreferenced values", function()
     local script = run("kt.spawn(function() for i = 1, 20000 do local t = {} for j = 1, 100 do t[j] = j end kt.sleep '1ms' end end)",
       { time = 15 })
     assert.is_true(script:stats().memory < 40e6)
@@ -283,7 +283,7 @@ local function busy(seed)
 end
 
 describe("a world", function()
-  it("happens twice in the same way, packet by packet, and otherwise for another seed", function()
+  it("runs the same way for the same seed, packet by packet, and differently for another", function()
     local n, seen = tonumber(os.getenv "KT_SPEC_SEEDS") or os.getenv "KT_SPEC_LIGHT" and 5 or 25, {}
     for seed = 1, n do
       local first = busy(seed)
@@ -293,7 +293,7 @@ describe("a world", function()
     end
   end)
 
-  it("happens in the same way in another process", function()
+  it("runs the same way in another process", function()
     local path = os.tmpname() .. ".lua"
     local file = assert(io.open(path, "w"))
     file:write([[
@@ -324,7 +324,7 @@ describe("a world", function()
     assert.equal(prints[1], prints[2])
   end)
 
-  it("has chance of its own for the spec", function()
+  it("has a separate random generator for the spec", function()
     local function draw(seed)
       local w = sim.world { seed = seed }
       return w:random(1, 1 << 30), w:random(10), w:random()

@@ -1,4 +1,4 @@
--- A client whose address or NAT port changes, in virtual time: its session continues, and nobody else can take it.
+-- A client whose address or NAT port changes, in virtual time: its session continues, and no attacker can take it over.
 local attacker = require "attacker"
 local sim = require "kt.sim"
 
@@ -39,7 +39,7 @@ local function moved(t)
   return n
 end
 
---- An attacker next to the server, who records what the client sends; seen(attacker, datagram, n) is called for each.
+--- An attacker next to the server that records the client's datagrams; seen(attacker, datagram, n) is called for each.
 local function on_path(w, delay, seen)
   local a = attacker.new(w)
   a:near("server", delay)
@@ -119,7 +119,7 @@ describe("a client whose host gets another address", function()
     return t
   end
 
-  it("keeps its connections, whether they carry data there, back or now and then", function()
+  it("keeps its connections, with data in either direction or only occasionally", function()
     local t = direct(echo)
     t.conn:echo "one"
     for i = 1, 3 do
@@ -147,7 +147,7 @@ describe("a client whose host gets another address", function()
     only_session(t)
   end)
 
-  it("waits while it has no way to the server, and continues when it has one again", function()
+  it("waits while it has no path to the server, and continues when it has one again", function()
     local t = direct(echo)
     t.conn:echo "one"
     t.move "fd00::99"
@@ -172,7 +172,7 @@ describe("a client whose host gets another address", function()
 end)
 
 describe("a live session", function()
-  it("stays where its client is, whatever an attacker replays from elsewhere while the client is silent", function()
+  it("stays with its client when an attacker replays datagrams from elsewhere while the client is silent", function()
     for _, crypt in ipairs { "aes", "null" } do
       local t = tunnel { serve = echo, crypt = crypt }
       local a = on_path(t.w)
@@ -201,7 +201,7 @@ describe("a live session", function()
     only_session(t)
   end)
 
-  it("is not taken by copies that arrive before the datagrams of a client that has moved", function()
+  it("is not taken over by copies that arrive before the datagrams of a client that has moved", function()
     local t = tunnel { serve = echo }
     t.conn:echo "one"
     local a = attacker.new(t.w, { delay = "1ms", seen = function(a, datagram) a:send(datagram) end })

@@ -1,4 +1,4 @@
--- Scripts on simulated hosts, unmodified: the examples that people copy, ends and crashes, and the same run twice.
+-- Unmodified scripts on simulated hosts: the examples, ends and crashes, and repeatable runs.
 local spec_io = require "spec_io"
 local spec_script = require "spec_script"
 local spec_sim = require "spec_sim"
@@ -97,7 +97,7 @@ describe("scripts on simulated hosts", function()
     assert.equal(0, t.left)
   end)
 
-  it("give the same trace twice for one seed", function()
+  it("give the same trace for the same seed", function()
     local function run(seed)
       return tunnel({ seed = seed, trace = true, line = { delay_us = 30 * MS, loss = 0.05, jitter_us = 2 * MS } }, function(t)
         for i = 1, 3 do ask(t, ("x"):rep(i * 50000)) end
@@ -109,7 +109,7 @@ describe("scripts on simulated hosts", function()
     assert.is_false(first == run(4))
   end)
 
-  it("end as by a signal", function()
+  it("end as on a signal", function()
     tunnel({}, function(t)
       assert.is_nil(t.server:exited())
       assert.equal(1, t.w:signal(t.server_process, 15))

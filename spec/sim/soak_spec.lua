@@ -1,6 +1,6 @@
--- Random worlds: hosts, lines, conns and datagrams under random faults. Whatever happens, a conn delivers what was written,
+-- Random worlds: hosts, lines, conns and datagrams under random faults. In any case, a conn delivers the written bytes
 -- in order, up to where it ends, and ends with a reason; nothing is left open; and the same seed gives the same run.
--- SOAK=2000 runs so many seeds; SOAK_FROM says where to begin.
+-- SOAK=2000 runs 2000 seeds; SOAK_FROM is the first one.
 local bytes = require "bytes"
 local spec_io = require "spec_io"
 local spec_sim = require "spec_sim"
@@ -161,7 +161,7 @@ local function world_of(seed, trace)
       if not alive[i] then return end
       w:kill(alive[i].light)
       for _, flow in ipairs(flows) do
-        if flow.from == i then flow.killed = true end -- its kernel ends it, in the midst, as if it had said all
+        if flow.from == i then flow.killed = true end -- its kernel ends it midway, as if it had sent everything
       end
       boot(i)
     end,
@@ -207,7 +207,7 @@ describe("random worlds", function()
   local from = tonumber(os.getenv "SOAK_FROM") or 1
   local count = tonumber(os.getenv "SOAK") or (os.getenv "KT_SPEC_LIGHT" and 60 or 300)
 
-  it("deliver what was written or say why not, and leave nothing behind", function()
+  it("deliver the written bytes or a reason, and leave nothing behind", function()
     local ended, others = 0, 0
     for seed = from, from + count - 1 do
       local ok, r = pcall(world_of, seed)
@@ -221,7 +221,7 @@ describe("random worlds", function()
     assert.is_true(ended > others and others > 0, ended .. " ended, " .. others .. " did not")
   end)
 
-  it("are the same twice for one seed", function()
+  it("repeat exactly for the same seed", function()
     for seed = from, from + math.min(count, 50) - 1 do
       local a, b = world_of(seed, true), world_of(seed, true)
       assert.is_true(a.text == b.text, "SOAK=1 SOAK_FROM=" .. seed .. ": two runs differ")

@@ -1,5 +1,5 @@
 -- Sparse traffic, a keystroke at a time, over lines that lose packets and bring old ones: FEC must not make it slower, and
--- nothing old may make it wait.
+-- old datagrams must not delay it.
 local sim = require "kt.sim"
 
 local far = [[local kt = require "kt"
@@ -65,9 +65,9 @@ describe("an echo over a line that loses 10 % each way", function()
   end
 end)
 
-describe("old datagrams, 30 s late or sent again by somebody without the key,", function()
+describe("old datagrams, 30 s late or replayed by an attacker without the key,", function()
   for _, fec in ipairs { false, true } do
-    it("leave the RTO and the echoes as they were, " .. (fec and "with" or "without") .. " FEC", function()
+    it("do not change the RTO or the echoes, " .. (fec and "with" or "without") .. " FEC", function()
       local times, rto = echoes {
         seed = 1, mode = "fast", fec = fec, pause = "200ms", n = 400,
         line = { delay = "50ms", loss = "2%", duplicate = "20%", reorder = "10%", reorder_by = "30s" },
@@ -79,7 +79,7 @@ describe("old datagrams, 30 s late or sent again by somebody without the key,", 
 end)
 
 describe("an answer", function()
-  it("leaves in one datagram with the acknowledgement of what it answers", function()
+  it("leaves in one datagram with the acknowledgement of its request", function()
     local _, _, sent = echoes { seed = 1, mode = "fast", fec = false, pause = "200ms", n = 50, line = { delay = "50ms" } }
     assert.is_true(sent >= 50 and sent <= 60, sent .. " datagrams for 50 answers")
   end)

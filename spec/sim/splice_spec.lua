@@ -1,4 +1,4 @@
--- A link that dies while a splice has a stream of it, in virtual time. Under asan: nothing is looked at that is gone.
+-- A link that dies while a splice uses one of its streams, in virtual time. Under asan: no use after free.
 local sim = require "kt.sim"
 
 local FAR = [[
@@ -40,7 +40,7 @@ local function drain(w, app)
 end
 
 describe("a splice whose link dies", function()
-  it("resets the conn, and the figures of both are there afterwards", function()
+  it("resets the conn, and the figures of both remain available", function()
     local w, near, app, line = world [[
       local summary = kt.splice(conn, stream)
       local c, s = conn:stats(), stream:stats()
@@ -65,7 +65,7 @@ describe("a splice whose link dies", function()
       assert(%s)
       for data in function() return stream:read() end do conn:write(data, { timeout = "1h" }) end]],
   } do
-    it("delivers as much as had arrived when a rate is set only then, " .. where, function()
+    it("delivers the bytes that had arrived when a rate is set only then, " .. where, function()
       local function delivered(set)
         local w, near, app, line = world(text:format(set))
         w:run "5s"

@@ -43,7 +43,7 @@ end
 
 describe("with smux 2", function()
   for _, n in ipairs { 3, 30, 200 } do
-    it(("%d downloads that nobody reads delay no other connection"):format(n), function()
+    it(("%d unread downloads delay no other connection"):format(n), function()
       local w, connect, client = tunnel {}
       local apps = {}
       for i = 1, n do apps[i] = connect "down\n" end
@@ -79,7 +79,7 @@ end)
 
 describe("with smux 1", function()
   for _, n in ipairs { 1, 3, 30 } do
-    it(("%d downloads that nobody reads are reset, and named in the log, within seconds of being in the way"):format(n), function()
+    it(("%d unread downloads are reset, and named in the log, within seconds of blocking others"):format(n), function()
       local w, connect, client = tunnel { "--smuxver", "1" }
       local apps = {}
       for i = 1, n do apps[i] = connect "down\n" end
@@ -93,7 +93,7 @@ describe("with smux 1", function()
     end)
   end
 
-  it("the application whose download was reset does not take it for complete", function()
+  it("an application whose download was reset sees that it is incomplete", function()
     local w, connect = tunnel { "--smuxver", "1" }
     local app = connect "down\n"
     w:run_for "2s"
@@ -103,7 +103,7 @@ describe("with smux 1", function()
     assert.equal("reset", err.code)
   end)
 
-  it("a lone download may pause for as long as it wants", function()
+  it("a lone download may pause without limit", function()
     local w, connect, client = tunnel { "--smuxver", "1" }
     local app = connect "down\n"
     w:run_for "300s"

@@ -1,8 +1,8 @@
--- Everything at once: hosts and scripts that die at any moment, also in the midst of a packet, names that change, users that come
--- and go. Nothing of it may crash, leak (under the sanitizers), or happen otherwise the second time.
+-- Everything at once: hosts and scripts that die at any moment, even during a packet, names that change, users that come
+-- and go. None of it may crash, leak (under the sanitizers), or differ the second time.
 local sim = require "kt.sim"
 
--- What users do, and what befalls them.
+-- Actions of users, and faults.
 local function acts(w)
   local client, server = w:host "client", w:host "server"
 
@@ -42,7 +42,7 @@ local function acts(w)
     function() client:short_io(w:random(1, 100)) end,
     function() server:udp_full "100ms" end,
     function() w:name("vps.example", w:random(2) == 1 and "server") end,
-    function() -- in the midst of a packet
+    function() -- during a packet
       local host, done = one_host(), false
       w:rule { fn = function()
         if done or w:random(30) > 1 then return end
@@ -65,14 +65,14 @@ local function storm(w)
   local all = acts(w)
   for i = 1, 25 do
     local act = all[w:random(#all)]
-    -- What is impossible at the moment (a second script on a host, say) is not what this is about.
+    -- Ignore actions that are impossible at the moment, such as a second script on a host.
     w:at(i * 0.2, function() pcall(act) end)
   end
   w:run "12s"
 end
 
 describe("a storm", function()
-  it("passes, and happens twice in the same way", function()
+  it("completes, and repeats exactly", function()
     local prints = {}
     local n = tonumber(os.getenv "KT_SPEC_SEEDS") or os.getenv "KT_SPEC_LIGHT" and 5 or 20
     local function note(w)

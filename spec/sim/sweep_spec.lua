@@ -11,7 +11,7 @@ describe("tunnels in random worlds", function()
   local log = os.getenv "KT_SWEEP_LOG"
   log = log and assert(io.open(log, "w"))
 
-  it("deliver what was written or say why not, serve again once all is well, and leave nothing behind", function()
+  it("deliver the written bytes or a reason, serve again once all is well, and leave nothing behind", function()
     sim.sweep(seeds, function(w, seed)
       if log then log:write(("%d "):format(seed)):flush() end
       local fingerprint = sweep_world.run(w)
@@ -19,7 +19,7 @@ describe("tunnels in random worlds", function()
     end, { from = from })
   end)
 
-  it("end in the same way twice", function()
+  it("repeat exactly", function()
     for seed = from, from + math.min(seeds, 5) - 1 do
       local prints = {}
       for i = 1, 2 do

@@ -1,4 +1,4 @@
--- TCP between simulated hosts, and what the faults of hosts and lines do to it; names and files of a world.
+-- TCP between simulated hosts, with faults of hosts and lines; names and files of a world.
 local bytes = require "bytes"
 local spec_io = require "spec_io"
 local spec_sim = require "spec_sim"
@@ -113,7 +113,7 @@ describe("tcp across hosts", function()
     assert.is_true(rate > 1.9 and rate < 2.7, rate)
   end)
 
-  it("is not touched by a line's losses, nor put out of order", function()
+  it("is not affected by a line's losses or reordering", function()
     assert(w:link(near, far, { delay_us = 5 * MS, jitter_us = 4 * MS, loss = 0.5, duplicate = 0.5, reorder = 0.5, corrupt = 0.5, mtu = 600 }))
     local x, y = pair()
     local got, data = collect(y), bytes.noise(MIB, 2)
@@ -122,7 +122,7 @@ describe("tcp across hosts", function()
     assert.is_true(got.text == data)
   end)
 
-  it("is refused after a round trip where nobody listens", function()
+  it("is refused after a round trip without a listener", function()
     assert(w:link(near, far, { delay_us = 30 * MS }))
     local at, conn, name = outcome(w:addr(far) .. ":81")
     assert.is_nil(conn)
@@ -159,7 +159,7 @@ describe("tcp across hosts", function()
     again:free()
   end)
 
-  it("waits while the line is cut, and goes on when it heals", function()
+  it("waits while the line is cut, and continues when it heals", function()
     assert(w:link(near, far, { delay_us = 10 * MS, rate_bps = 8e6 }))
     local x, y = pair()
     local got, data = collect(y), bytes.noise(MIB, 3)
@@ -208,7 +208,7 @@ describe("tcp across hosts", function()
     assert.equal("timeout", theirs.closed) -- it had nothing to say, and learns it by its keepalive
   end)
 
-  it("hears nothing of a peer whose host crashed, and a reset once that is up again", function()
+  it("gets nothing from a peer whose host crashed, and a reset once the host is up again", function()
     assert(w:link(near, far, { delay_us = 10 * MS }))
     local x, y = pair()
     local mine, theirs = collect(x), collect(y)
@@ -223,7 +223,7 @@ describe("tcp across hosts", function()
     assert.equal(0, y:write "x") -- a husk, which can only be closed
   end)
 
-  it("ends with its process: by FIN, or by RST where something was left unread", function()
+  it("ends with its process: by FIN, or by RST with unread data", function()
     assert(w:link(near, far, { delay_us = 10 * MS }))
     local x1, _ = pair()
     local x2, y2 = pair()
@@ -269,7 +269,7 @@ describe("tcp across hosts", function()
     assert.equal(0, w:open(far))
   end)
 
-  it("does not wait for ever for a peer that does not read", function()
+  it("does not wait forever for a peer that does not read", function()
     assert(w:link(near, far, { delay_us = 10 * MS }))
     local x, y = pair()
     y:listen {}
@@ -363,7 +363,7 @@ describe("a simulated host's conns", function()
     assert.is_true(rate > 95000 and rate < 101000, rate)
   end)
 
-  it("carry all to the byte when reads and writes come short", function()
+  it("carry every byte with short reads and writes", function()
     assert(w:link(near, far, { delay_us = 1 * MS }))
     w:short(near, 700)
     w:short(far, 300)
@@ -377,7 +377,7 @@ describe("a simulated host's conns", function()
     assert.is_true(there.text == data)
   end)
 
-  it("read on, a little at a time, although nothing is consumed", function()
+  it("keep reading, a little at a time, although nothing is consumed", function()
     for _, fault in ipairs { "short", "slow" } do
       w[fault](w, near, fault == "short" and 50 or 5000)
       local mine, theirs
@@ -392,7 +392,7 @@ describe("a simulated host's conns", function()
     end
   end)
 
-  it("are the same twice when they come short", function()
+  it("repeat exactly with short reads and writes", function()
     local function run()
       local world = spec_sim.new { seed = 8 }
       local h = world:host "h"
@@ -439,7 +439,7 @@ describe("names of a world", function()
     assert.same({ "10.2.3.4:443", "[2001:db8::1]:443" }, select(2, lookup "VPS.example"))
   end)
 
-  it("take their time, fail, change and vanish", function()
+  it("may be slow, fail, change and vanish", function()
     w:name("vps.example", { "10.2.3.4" }, 3 * S)
     local at, addrs = lookup "vps.example"
     assert.equal(3 * S, at)
@@ -485,7 +485,7 @@ describe("names of a world", function()
     assert.equal("vps.example: no SRV record", (select(3, records("vps.example", 33))))
   end)
 
-  it("are not told to a process that was killed", function()
+  it("are not reported to a killed process", function()
     assert(a:query("far", 1, {}, error))
     assert(a:resolve("far", 1, error))
     assert(a:connect("far:80", error))
@@ -510,7 +510,7 @@ describe("files of a simulated host", function()
     again:free()
   end)
 
-  it("may be this machine's, read-only, where the host was told so", function()
+  it("may be this machine's, read-only, if the host is configured so", function()
     local h = w:host("real", nil, true)
     local io = spec_io.new(w:process(h), w)
     local path = os.tmpname()

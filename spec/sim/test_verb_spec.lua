@@ -1,4 +1,4 @@
--- kt test, as people run it.
+-- kt test, as users run it.
 local kt = os.getenv "KT_BIN" or "build/kt"
 local lua_path = (os.getenv "KT_BUILD" or "build") .. "/lua/?.so;;"
 
@@ -57,7 +57,7 @@ describe("kt test", function()
     assert.equal(0, code)
   end)
 
-  it("exits with another code when one fails, and says how to repeat that one", function()
+  it("exits with another code when one fails, and prints how to repeat that one", function()
     write(folder .. "/bad_spec.lua", [[
       local sim = require "kt.sim"
       it("holds (mostly)", function()
@@ -77,7 +77,7 @@ describe("kt test", function()
     assert.matches("ok 2", run(kt .. " test -o TAP " .. folder .. "/two_spec.lua"), 1, true)
   end)
 
-  it("gives scripts UTC, whatever this machine's time zone is", function()
+  it("gives scripts UTC, independent of this machine's time zone", function()
     write(folder .. "/zone_spec.lua", [[
       local sim = require "kt.sim"
       it("is noon", function()
@@ -109,7 +109,7 @@ describe("kt test", function()
     assert.equal(20, packets)
   end)
 
-  it("says how to repeat a spec whose path is long, or has blanks in it", function()
+  it("prints how to repeat a spec whose path is long or contains blanks", function()
     local deep = folder .. "/" .. ("long"):rep(20)
     assert(os.execute("mkdir '" .. deep .. "'"))
     local text = 'it("x", function() error "no" end)'
@@ -121,7 +121,7 @@ describe("kt test", function()
     os.execute("rm -r '" .. deep .. "'")
   end)
 
-  it("names a mistake's line in full, however long its path is", function()
+  it("names a mistake's line in full, even with a long path", function()
     local deep = folder .. "/" .. ("long"):rep(20)
     assert(os.execute("mkdir '" .. deep .. "'"))
     write(deep .. "/far_spec.lua", 'it("x", function() require("kt.sim").world { sed = 1 } end)')
@@ -129,7 +129,7 @@ describe("kt test", function()
     os.execute("rm -r '" .. deep .. "'")
   end)
 
-  it("says how to repeat what fails in a before_each", function()
+  it("prints how to repeat a failure in a before_each", function()
     write(folder .. "/before_spec.lua", [[describe("all", function()
       before_each(function() require("kt.sim").world() error "no" end)
       it("x", function() end)
@@ -153,7 +153,7 @@ describe("kt test", function()
     assert.equal(20, packets)
   end)
 
-  it("has drawn what a spec had computed that is killed", function()
+  it("has drawn the results of a spec that is killed", function()
     write(folder .. "/slow_spec.lua", [[
       local sim = require "kt.sim"
       it("x", function()
@@ -173,7 +173,7 @@ describe("kt test", function()
     assert.matches('<polyline points="[%d.]+,[%d.]+ [^>]*><title>a %- b</title>.*</svg>\n$', assert(read(folder .. "/slow.svg")))
   end)
 
-  it("numbers drawings before what their names end in, in folders that it makes", function()
+  it("numbers drawings before the file extension, in folders that it makes", function()
     write(folder .. "/three_spec.lua", 'it("x", function() local sim = require "kt.sim" sim.world():close() sim.world():close() end)')
     for name, second in pairs { ["pl/out"] = "pl/out-2", ["pl/my.plot-file"] = "pl/my.plot-file-2", ["new/a.b/c.svg"] = "new/a.b/c-2.svg" } do
       local said, code = run(("%s test --plot %s/%s %s/three_spec.lua"):format(kt, folder, name, folder))
@@ -198,7 +198,7 @@ describe("kt test", function()
     assert.matches("goodput", read(folder .. "/out.svg"), 1, true)
   end)
 
-  it("does the same in the same world when it is watched", function()
+  it("runs the same way when it is traced", function()
     write(folder .. "/same_spec.lua", (good:gsub('w:run "1s"', '%0 print("fingerprint " .. w:fingerprint())')))
     local plain = run(kt .. " test " .. folder .. "/same_spec.lua"):match "fingerprint (%x+)"
     local watched = run(("%s test --trace=%s/t --plot %s/t.svg %s/same_spec.lua"):format(kt, folder, folder, folder)):match "fingerprint (%x+)"
@@ -206,7 +206,7 @@ describe("kt test", function()
     assert.equal(plain, watched)
   end)
 
-  it("runs one seed of a sweep when it is told which", function()
+  it("runs a given seed of a sweep", function()
     write(folder .. "/sweep_spec.lua", [[
       local sim = require "kt.sim"
       it("x", function() print("ran " .. sim.sweep(50, function(w, seed) if seed == 40 then error "forty" end end)) end)]])
@@ -261,13 +261,13 @@ describe("kt test", function()
       drawn(("%s test -o plainTerminal %s/draw_spec.lua"):format(kt, folder), "hosts"))
   end)
 
-  it("says with which seed it was run, where the spec's own chance hangs on it", function()
+  it("prints the seed where the spec's own random numbers depend on it", function()
     write(folder .. "/chance_spec.lua", [[it("is bad", function() assert.is_true(math.random() < 0) end)]])
     local said = run(("KT_SEED=5 %s test -o plainTerminal %s/chance_spec.lua"):format(kt, folder))
     assert.matches("KT_SEED=5 kt test", said, 1, true)
   end)
 
-  it("refuses a seed that is none, instead of running another", function()
+  it("refuses an invalid seed, instead of running another", function()
     for _, seed in ipairs { "abc", "1.5", "nan", "99999999999999999999", "0x10", " 7" } do
       local said, code = run(("KT_SEED='%s' %s test %s/good_spec.lua"):format(seed, kt, folder))
       assert.equal(("kt test: KT_SEED: expected an integer (-9223372036854775808 to 9223372036854775807), got %s\n"):format(seed), said)
@@ -280,13 +280,13 @@ describe("kt test", function()
     end
   end)
 
-  it("says what to do when busted is not there", function()
+  it("explains how to get busted when it is missing", function()
     local said, code = run("LUA_PATH=/nowhere/?.lua " .. kt .. " test " .. folder .. "/good_spec.lua")
     assert.matches("apt-get install lua-busted", said, 1, true)
     assert.equal(1, code)
   end)
 
-  it("says what it can do, and misses what an option wants", function()
+  it("explains its usage, and reports an option without its value", function()
     local said, code = run(kt .. " test --help")
     assert.matches("usage: kt test", said, 1, true)
     assert.equal(0, code)
@@ -299,7 +299,7 @@ describe("kt test", function()
     assert.equal(1, code)
   end)
 
-  it("says so when there is nothing to run", function()
+  it("reports when it finds no specs", function()
     local said, code = run(kt .. " test -o plainTerminal " .. folder .. "/none_spec.lua")
     assert.matches("Cannot find file or directory", said, 1, true)
     assert.equal(1, code)
@@ -319,7 +319,7 @@ describe("plain busted", function()
     assert.equal(0, code)
   end)
 
-  it("is told by a sweep itself how it is repeated, unless the report is there to do it", function()
+  it("gets the command to repeat a seed from the sweep itself, unless the report prints it", function()
     local path = os.tmpname() .. ".lua"
     write(path, 'it("x", function() require("kt.sim").sweep(50, function(_, seed) if seed == 40 then error "forty" end end) end)')
     local said = run(("LUA_CPATH='%s' %s/spec/spec-lua /usr/bin/busted -o plainTerminal --pattern=. %s"):format(
@@ -328,7 +328,7 @@ describe("plain busted", function()
     assert.matches("to reproduce: KT_SEED=40 kt test " .. path, said, 1, true)
   end)
 
-  it("is told which interpreter it takes by each module, when it runs in another", function()
+  it("gets an error from each module that names the interpreter it needs, when run in another", function()
     local _, absent = run "lua5.1 -v"
     if absent ~= 0 or os.getenv "KT_SPEC_LIGHT" then pending "needs lua5.1, and kt.so without sanitizers" end
     for _, module in ipairs { "kt", "kt.sim", "kt.sim.report", "kt.sim.core" } do
@@ -338,7 +338,7 @@ describe("plain busted", function()
     end
   end)
 
-  it("walks tables in the order of their keys, and draws the same each time, in each file that has kt.sim", function()
+  it("walks tables in the order of their keys, and draws the same numbers each time, in each file that uses kt.sim", function()
     local folder = os.tmpname()
     os.remove(folder)
     assert(os.execute("mkdir " .. folder))
@@ -361,14 +361,14 @@ describe("plain busted", function()
     assert.equal(numbers[1], numbers[2])
   end)
 
-  it("is told of a seed that is none", function()
+  it("gets an error for an invalid seed", function()
     local said, code = run(("KT_SEED=abc LUA_CPATH='%s' %s/spec/spec-lua /usr/bin/busted -o plainTerminal -e 'require \"kt.sim\"'"):format(
       lua_path, os.getenv "KT_BUILD" or "build"))
     assert.matches("KT_SEED: expected an integer", said, 1, true)
     assert.equal(1, code)
   end)
 
-  it("is told that scripts' kt is for scripts", function()
+  it("gets an error for kt, which only scripts have", function()
     local said = run(("LUA_CPATH='%s' %s/spec/spec-lua /usr/bin/busted -o plainTerminal -e 'require(\"kt\").link {}'"):format(
       lua_path, os.getenv "KT_BUILD" or "build"))
     assert.matches("kt.link: a spec has kt.sim", said, 1, true)

@@ -1,7 +1,7 @@
 -- The counters of links and acceptors never fall: they are sums over all sessions, those that have ended included.
 local sim = require "kt.sim"
 
--- Both ends look at their counters ten times a second, and complain of one that has fallen.
+-- Both ends check their counters ten times a second, and report one that has fallen.
 local WATCH = [[
   local function watch(what, link)
     kt.spawn(function()
@@ -55,7 +55,7 @@ local function network()
   return w, w:host("far"):run "far.lua", w:host("near"):run "near.lua"
 end
 
--- Nothing that could be compressed to a few bytes.
+-- Incompressible data.
 local TEXT = {}
 for i = 1, 5000 do TEXT[i] = ("%d "):format(i * i * 7919 % 1000003) end
 TEXT = table.concat(TEXT)
@@ -65,7 +65,7 @@ local function carry(w) w:host("near"):connect("127.0.0.1:1"):echo(TEXT) end
 local function link_of(script) return script:stats().links[1] end
 
 describe("the counters of a link", function()
-  it("go on when a session dies and another takes its place, at both ends", function()
+  it("keep counting when a session dies and another replaces it, at both ends", function()
     local w, far, near = network()
     w:at("1s", function() carry(w) end)
     w:run "10s"

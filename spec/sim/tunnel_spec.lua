@@ -22,7 +22,7 @@ describe("a simulated tunnel", function()
     assert.is_true(reply.time > 0.08)
   end)
 
-  it("is made of kt client and kt server as well", function()
+  it("may also consist of kt client and kt server", function()
     local w = sim.world { seed = 7 }
     w:host "client"
     w:host "server"
@@ -33,14 +33,14 @@ describe("a simulated tunnel", function()
     assert.equal("server", w:host("client"):connect "127.0.0.1:12948":echo("hello").server)
   end)
 
-  it("fails where kt client is run when that cannot begin, with what it said", function()
+  it("fails at the line that runs kt client when that cannot start, with its error", function()
     local w = sim.world { seed = 7 }
     assert.error_matches(function() w:host("client"):run("kt client", { args = { "--nonsense" } }) end,
       "host:run: script kt client on host client: exited immediately with code 1: kt client: --nonsense: unknown flag",
       1, true)
   end)
 
-  it("goes on when kt client only tells how it is used", function()
+  it("continues when kt client only prints its usage", function()
     local w = sim.world { seed = 7 }
     local client = w:host("client"):run("kt client", { args = { "--help" } })
     w:run "1s"
@@ -48,7 +48,7 @@ describe("a simulated tunnel", function()
     assert.matches("--remoteaddr", client:output(), 1, true)
   end)
 
-  it("survives that its server is started anew", function()
+  it("survives a restart of its server", function()
     local w = tunnel()
     local app = w:host("client"):connect "127.0.0.1:12948"
     app:echo "before"
@@ -99,7 +99,7 @@ describe("a simulated tunnel", function()
     w:settle()
   end)
 
-  it("is not hurried by a slow reader, and hurries nobody else", function()
+  it("keeps to the pace of a slow reader, without affecting others", function()
     local w = tunnel()
     w:host("client"):slow_reader "50kB"
     local slow = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "300kB", kind = "echo" }
@@ -121,7 +121,7 @@ describe("a simulated tunnel", function()
     w:run "1h"
   end)
 
-  it("lets a script sleep until a time that is nearer than the clock can tell", function()
+  it("lets a script sleep until a time closer than the clock's resolution", function()
     local w = sim.world { seed = 7 }
     w:host("client"):file("s.lua", [[
       local kt = require "kt"
@@ -138,7 +138,7 @@ describe("a simulated tunnel", function()
     assert.equal("awake\n", script:output())
   end)
 
-  it("runs the same way for the same seed, and another way for another", function()
+  it("runs the same way for the same seed, and differently for another", function()
     local function run(seed)
       local w = tunnel { seed = seed }
       local app = w:host("client"):connect "127.0.0.1:12948"

@@ -9,7 +9,7 @@ local function two(line)
   return w
 end
 
--- A UDP sender on `client` and a receiver on `server`, which prints what comes and when.
+-- A UDP sender on `client` and a receiver on `server`, which prints each datagram with its time.
 local function datagrams(w, n)
   local from, to = w:host "client", w:host "server"
   to:file("in.lua", [[
@@ -38,7 +38,7 @@ local function datagrams(w, n)
 end
 
 describe("time", function()
-  it("stands still while code runs, and jumps to what comes next", function()
+  it("stops while code runs, and jumps to the next event", function()
     local w = two()
     local seen = {}
     w:at("2h", function() table.insert(seen, w:now()) end)
@@ -49,7 +49,7 @@ describe("time", function()
     assert.equal(10800, w:now())
   end)
 
-  it("passes by a microsecond at least wherever it is to pass at all", function()
+  it("advances by at least a microsecond in any wait", function()
     local w = sim.world { seed = 1 }
     w:sleep(1e-9)
     assert.equal(1e-6, w:now())
@@ -67,7 +67,7 @@ describe("time", function()
     assert.error_matches(function() w:run_until(function() end, { timeout = 1e-9 }) end, "within 1e%-09 s; the clock is at 1.3e%-05 s")
   end)
 
-  it("begins when it is told to", function()
+  it("begins at the given time", function()
     local w = sim.world { seed = 1, start = "2028-02-29 23:59:59" }
     w:host "a":file("s.lua", [[local kt = require "kt"
       kt.spawn(function() kt.sleep "1s" local d = kt.date() print(d.year, d.month, d.day, d.hour, d.weekday, kt.wall() // 1) end)]])
@@ -76,7 +76,7 @@ describe("time", function()
     assert.equal("2028\t3\t1\t0\t3\t1835481600.0\n", script:output())
   end)
 
-  it("begins in 1970 when it is told to, too", function()
+  it("may begin in 1970", function()
     local w = sim.world { start = 0 }
     w:host "a":file("s.lua", 'local kt = require "kt" kt.spawn(function() print(kt.date().year) end)')
     local script = w:host "a":run "s.lua"
@@ -95,7 +95,7 @@ describe("time", function()
     assert.equal(3, n)
   end)
 
-  it("runs until something comes about, and no further", function()
+  it("runs until a condition holds, and no further", function()
     local w = two()
     local n = 0
     w:every("1s", function() n = n + 1 end)
@@ -140,7 +140,7 @@ describe("an app", function()
     assert.equal("eof", err.code)
   end)
 
-  it("is told how long it waited for nothing", function()
+  it("gets a timeout with the time it waited", function()
     local w, app = pair(function(conn) conn:read { timeout = "1h" } end)
     local data, err = app:read { timeout = "3s" }
     assert.is_nil(data)
@@ -149,7 +149,7 @@ describe("an app", function()
     assert.near(3, w:now(), 0.1)
   end)
 
-  it("is told of a reset", function()
+  it("gets an error on a reset", function()
     local _, app = pair(function(conn)
       conn:read()
       conn:reset()
@@ -169,7 +169,7 @@ describe("an app", function()
     assert.is_true(w:now() > 10)
   end)
 
-  it("keeps what came of a read that was not satisfied", function()
+  it("keeps the partial data of an incomplete read", function()
     local _, app = pair(function(conn)
       conn:write "abc"
       conn:read { timeout = "1h" }
@@ -188,7 +188,7 @@ describe("an app", function()
     assert.equal(2, w:now())
   end)
 
-  it("gets its own words back from an echo server, and learns who that was", function()
+  it("gets its own bytes back from an echo server, and its address", function()
     local w = two()
     w:host "server":serve { on = ":7", kind = "echo" }
     local reply = w:host "client":connect "server:7":echo "hello"
@@ -196,7 +196,7 @@ describe("an app", function()
     assert.near(0.02, reply.time, 0.001)
   end)
 
-  it("raises when nobody echoes, with the reason, or tries and is told", function()
+  it("raises without an echo, with the reason, or returns it from a try", function()
     local w = two()
     w:host "server":serve { on = ":7", kind = "sink" }
     local app = w:host "client":connect "server:7"
@@ -221,7 +221,7 @@ describe("a transfer", function()
     end)
   end
 
-  it("finds a byte that is wrong", function()
+  it("detects a wrong byte", function()
     local w = two()
     w:host "server":serve { on = ":1", fn = function(conn)
       local data = conn:read_exactly(1000)
@@ -234,7 +234,7 @@ describe("a transfer", function()
     end, "byte 500 differs from the one sent")
   end)
 
-  it("finds that bytes are missing, and says why", function()
+  it("detects missing bytes, and reports why", function()
     local w = two { delay = "10ms", rate = "8Mbit" }
     w:host "server":serve { on = ":1", kind = "sink" }
     w:at("500ms", function() w:host "server":crash() end)
@@ -310,7 +310,7 @@ describe("a link", function()
     assert.equal(3, w:link("client", "server"):stats().lost.cut)
   end)
 
-  it("holds packets up and lets them go", function()
+  it("holds packets and releases them", function()
     local w = two()
     local receiver = datagrams(w, 3)
     w:at("50ms", function() w:link("client", "server"):hold() end)
@@ -319,7 +319,7 @@ describe("a link", function()
     assert.equal("1 at 0.01\n2 at 1.00\n3 at 1.00\n", receiver:output())
   end)
 
-  it("changes what it is told to change and keeps the rest", function()
+  it("changes the given parameters and keeps the rest", function()
     local w = two { delay = "10ms", loss = 1 }
     local receiver = datagrams(w, 3)
     w:at("150ms", function() w:link("client", "server"):set { loss = 0 } end)
@@ -343,7 +343,7 @@ describe("a packet rule", function()
     assert.equal("2 at 0.16\n3 at 0.21\n3 at 0.21\n4 at 0.31\n5 at 0.41\n", receiver:output())
   end)
 
-  it("may be removed by its own function, and others by it; the rest is asked all the same", function()
+  it("may be removed by its own function, and may remove others; the rest still run", function()
     local w = two()
     local receiver, asked = datagrams(w, 4), {}
     local first, third
@@ -364,7 +364,7 @@ describe("a packet rule", function()
 end)
 
 describe("a host", function()
-  it("that crashes takes its conns with it, and serves and runs anew when it is up again", function()
+  it("that crashes loses its conns, and serves and runs again when it is back up", function()
     local w = two()
     local server = w:host "server"
     server:serve { on = ":7", kind = "echo" }
@@ -398,7 +398,7 @@ describe("a host", function()
     assert.is_true(peers[1] ~= peers[2])
   end)
 
-  it("behind a NAT is so by IPv6 too", function()
+  it("behind a NAT works with IPv6 too", function()
     local w = two()
     w:host "client":nat { public = { "198.51.100.7", "2001:db8::7" } }
     local peers = {}
@@ -420,7 +420,7 @@ describe("a host", function()
     assert.equal("back\t[fd00::2]:9\n", back:output())
   end)
 
-  it("sends no faster than it is told to", function()
+  it("sends no faster than its rate", function()
     local function took(opts)
       local w = sim.world { seed = 1 }
       w:host("client", opts)
@@ -433,7 +433,7 @@ describe("a host", function()
     assert.is_true(took() < 0.1)
   end)
 
-  it("reads as slowly as it is told to", function()
+  it("reads no faster than its rate", function()
     local w = two()
     w:host "server":serve { on = ":1", kind = "sink" }
     w:host "server":slow_reader "1MB"
@@ -441,7 +441,7 @@ describe("a host", function()
     assert.near(1e6, t:goodput(), 2e5)
   end)
 
-  it("has its clock set by hand while its timers go on", function()
+  it("may have its clock set while its timers continue", function()
     local w = two()
     w:host "client":file("s.lua", [[local kt = require "kt"
       kt.spawn(function() local a, t = kt.now(), os.time() kt.sleep "10s" print(os.time() - t, math.floor(kt.now() - a)) end)]])
@@ -461,7 +461,7 @@ describe("a host", function()
 end)
 
 describe("a name", function()
-  it("leads where it is told to: to a host, to nowhere, or to a silent name server", function()
+  it("leads to a host, to nowhere, or to a silent name server", function()
     local w = two()
     w:host "server":serve { on = ":7", kind = "echo" }
     local function try() return w:host "client":try_connect("vps.example:7", { timeout = "5s" }) end
@@ -493,7 +493,7 @@ describe("a script", function()
     assert.equal(0, script.exit_code)
   end)
 
-  it("ends by a signal as it does in life, and by a kill at once", function()
+  it("ends by a signal as in reality, and by a kill at once", function()
     local w = two()
     local client = w:host "client"
     client:file("s.lua", 'local kt = require "kt" kt.listen { on = ":5" }:serve(function(c) c:read { timeout = "1h" } end)')
@@ -510,7 +510,7 @@ describe("a script", function()
     assert.equal("refused", select(2, w:host "server":try_connect "client:5").code)
   end)
 
-  it("is read anew by SIGHUP: what is open goes on, what comes is the new one's", function()
+  it("is reloaded by SIGHUP: open conns continue, new ones go to the new script", function()
     local w = two()
     local client, server = w:host "client", w:host "server"
     local function says(word)
@@ -534,7 +534,7 @@ describe("a script", function()
     assert.equal("old", before:read_exactly(3))
   end)
 
-  it("is asked for what it holds", function()
+  it("reports its resources", function()
     local w = two()
     local client = w:host "client"
     client:file("s.lua", 'local kt = require "kt" kt.listen { on = ":5" }:serve(function(c) c:read { timeout = "1h" } end)')
@@ -551,7 +551,7 @@ describe("a script", function()
 end)
 
 describe("a sweep", function()
-  it("runs as many seeds as it is told", function()
+  it("runs the given number of seeds", function()
     local seeds = {}
     assert.equal(20, sim.sweep(20, function(w, seed)
       assert.equal(w.seed, seed)
@@ -560,7 +560,7 @@ describe("a sweep", function()
     assert.equal(20, #seeds)
   end)
 
-  it("stops at the first seed that fails, and leaves out the faults that do not matter", function()
+  it("stops at the first seed that fails, and leaves out irrelevant faults", function()
     local ran = 0
     local ok, why = pcall(sim.sweep, 100, function(w, seed)
       ran = math.max(ran, seed)
