@@ -1,5 +1,5 @@
 -- The guard: scripts that loop, hoard memory, and probe or misuse the API. Each gets an error and loses its own connection; a neighbour
--- that keeps talking notices half a second of silence at worst.
+-- that keeps talking notices half a second of silence at worst. The plain cases, beside a tunnel: bad_scripts_spec.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -88,8 +88,6 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
 
   describe("that loops forever is stopped, its conn is reset, and its neighbours continue:", function()
     for what, body in pairs {
-      ["in plain sight"] = "while true do end",
-      ["inside pcall"] = "while true do pcall(function() while true do end end) end",
       ["inside nested pcalls that keep looping"] =
         "local function f() while true do pcall(f) end end while true do pcall(f) end",
       ["in the handler of xpcall"] = "xpcall(error, function() while true do end end)",
@@ -210,8 +208,6 @@ kt.spawn(function() print(coroutine.resume(co)) print(coroutine.close(co)) end)]
   describe("that allocates without end gets an error that names the limit, and its neighbours continue:", function()
     local said = "task failed: not enough memory: the script holds %d+%.%d of 16%.0 MiB; kt run %-%-memory sets the limit %(at s.lua:%d+; spawned at s.lua:5%)"
     for what, body in pairs {
-      ["in a string"] = 'local s = "x" while true do s = s .. s end',
-      ["in a table"] = "local t = {} while true do t[#t + 1] = {} end",
       ["by string.rep"] = 'local s = ("x"):rep(1 << 30)',
       ["by gsub"] = 'local s = ("x"):rep(1 << 20):gsub(".", ("y"):rep(1000))',
       ["in buffers of concat"] = 'local t = {} for i = 1, 1000 do t[i] = ("x"):rep(1 << 10) end table.concat(t, ("-"):rep(1 << 20))',
@@ -231,11 +227,6 @@ kt.spawn(function() print(coroutine.resume(co)) print(coroutine.close(co)) end)]
     local text = "print(#('x'):rep(300 << 20) >> 20)\n" .. HEAD .. "kt.spawn(function() end)"
     assert.matches("^kt: not enough memory", run(text, "--memory", "0.25GiB").err)
     assert.equal("300\n", run(text, "--memory", "none").out)
-  end)
-
-  it("that spawns a million tasks gets an error at the limit, and new connections are served", function()
-    misbehave("for _ = 1, 1000000 do kt.spawn(function() kt.sleep(5) end) end",
-      "task failed: s.lua:6: kt.spawn: 65536 spawned tasks are running already, and no more may; wait for some to end %(at s.lua:6; spawned at s.lua:5%)")
   end)
 
   describe("that yields where it may not gets an error:", function()
