@@ -12,7 +12,7 @@ describe("addr", function()
     assert.equal("[::ffff:1.2.3.4]:5", base.addr_text(ip("::ffff:1.2.3.4", 5)))
   end)
 
-  it("prints the longest address there is", function()
+  it("prints the longest possible address", function()
     local long = ("ffff:"):rep(7) .. "ffff"
     assert.equal("[" .. long .. "%4294967295]:65535", base.addr_text(ip(long .. "%4294967295", 65535)))
   end)

@@ -37,7 +37,7 @@ describe("hmap", function()
     assert.is_false(m:has(1, 7 + 16), "another hash in the same slot")
   end)
 
-  it("doubles when there are more nodes than slots", function()
+  it("doubles when nodes outnumber slots", function()
     local m = base.hmap()
     for key = 1, 1000 do
       m:add(key, base.hash_u64(key, 3))

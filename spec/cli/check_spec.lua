@@ -1,4 +1,4 @@
--- kt check: all mistakes of a script at once, each at its place, and nothing opened.
+-- kt check: reports all mistakes of a script at once, each at its place, without opening anything.
 local h = require "harness"
 
 local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
@@ -38,7 +38,7 @@ describe("kt check", function()
     return run_in(dir, "check", write("s.lua", text), ...)
   end
 
-  --- The mistakes in a script of that text, as lines without the last, which counts them.
+  --- Returns the mistakes in a script with that text, as lines without the last, which counts them.
   local function mistakes(text)
     local r = check(text)
     assert.equal("", r.err)
@@ -249,13 +249,13 @@ if at > at then print(at + 1, -at) end]])
       return mistakes(HEAD .. 'local far = kt.link { remote = "a:1", key = "k" }\nkt.spawn(function(...)\n' .. body .. "\nend)\n")
     end
 
-    it("finds units that cannot be read", function()
+    it("finds invalid units", function()
       assert.equal('s.lua:4: kt.sleep: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "soon"\n',
         task 'kt.sleep "soon"')
       assert.matches("^s.lua:4: kt.sleep: expected .*, got %-1\n$", task "kt.sleep(-1)")
     end)
 
-    it("finds keys and values that are written out, and trusts what is computed", function()
+    it("finds literal keys and values, and trusts computed ones", function()
       assert.equal("s.lua:4: kt.connect.tmeout: unknown key; did you mean timeout?\n",
         task 'local to = ... kt.connect { to = to.host .. ":1", tmeout = "5s" }')
       assert.equal("", task 'kt.connect { to = (function() local a, b = "x", "1"; return a .. b end)(), timeout = 2 * 3 }')

@@ -6,7 +6,7 @@ local function partner() return h.transfer.partner(60000, 60000) end
 
 local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
 
---- Runs kt with arguments that make it end by itself; returns all it said, and its exit code.
+--- Runs kt with arguments that make it end by itself; returns its output and exit code.
 local function say(...)
   local p = h.start { name = "kt", cmd = { h.peer.kt, ... } }
   local code = p:wait_exit(10)
@@ -23,7 +23,7 @@ local function client_with(...)
   return client:wait_tcp(port)
 end
 
---- A file with this text, gone after the spec.
+--- A file with this text, removed after the spec.
 local function file_with(text)
   local path = h.temporary_path()
   h.write_file(path, text)

@@ -61,7 +61,7 @@ describe("kt run", function()
     return run_with("run", write("s.lua", text), ...)
   end
 
-  --- Runs the text as the body of a task and expects it to end well; returns what it printed.
+  --- Runs the text as the body of a task and expects success; returns its output.
   local function task(text)
     local r = run(HEAD .. "kt.spawn(function()\n" .. text .. "\nend)")
     assert.equal("", r.err)
@@ -399,7 +399,7 @@ end)]])
       assert.matches("warn  s: .*in gc", r.err)
     end)
 
-    it("and explains a duration it cannot read", function()
+    it("and explains an invalid duration", function()
       assert.matches('kt.sleep: expected a duration such as "5s", "800ms", "10m", .*, got "soon"', task "print(pcall(kt.sleep, 'soon'))")
       assert.matches("kt.sleep: expected .*, got %-1", task "print(pcall(kt.sleep, -1))")
     end)

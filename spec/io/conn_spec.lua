@@ -10,7 +10,7 @@ local function pattern(n, seed)
   return table.concat(pieces):sub(1, n)
 end
 
--- A connected pair: what connected, what was accepted.
+-- A connected pair: the connecting conn and the accepted one.
 local function pair(io, at)
   local mine, theirs
   local listener = assert(io:listen(at, function(conn)
@@ -43,7 +43,7 @@ local function feed(conn, data, events, done)
   return go
 end
 
--- Collects all that comes; done(text) at the end of data.
+-- Collects all data; done(text) at the end.
 local function collect(conn, events, done)
   local got = {}
   events.readable = function()
@@ -196,7 +196,7 @@ for _, backend in ipairs(backends) do
         io:run(10) -- no `closed` for a clean end
       end)
 
-      it("delivers all that was written before close, even when the peer had more to say", function()
+      it("delivers everything written before close, even when the peer had more to send", function()
         local a, b = pair(io, at)
         local reply, got = pattern(3 * MIB, 4), nil
         local ea = {}
@@ -214,7 +214,7 @@ for _, backend in ipairs(backends) do
         assert.is_true(got == reply)
       end)
 
-      it("delivers what was written before close when the io is freed at once", function()
+      it("delivers data written before close when the io is freed at once", function()
         local reader = backend.beside(io)
         local got
         local listener = assert(reader:listen(at, function(conn)

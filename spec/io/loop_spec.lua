@@ -48,7 +48,7 @@ for _, backend in ipairs(backends) do
       end)
     end
 
-    it("does not fire a timer that was taken back", function()
+    it("does not fire a canceled timer", function()
       local fired = false
       local t = io:timer(io:now() + 1000, function() fired = true end)
       t:close()
@@ -69,7 +69,7 @@ for _, backend in ipairs(backends) do
     end
 
     if backend.real then
-      it("tells the wall clock's time", function()
+      it("returns the wall clock's time", function()
         assert.is_true(math.abs(io:wall() / 1e6 - os.time()) < 2)
       end)
     end
@@ -101,7 +101,7 @@ for _, backend in ipairs(backends) do
       assert.same({ "timer", "first", "second", "third" }, order)
     end)
 
-    it("does not run a hook that was taken back", function()
+    it("does not run a canceled hook", function()
       local ran
       io:timer(io:now(), function() io:turn(function() ran = true end):close() end)
       assert.is_false(io:run(10))
@@ -217,7 +217,7 @@ for _, backend in ipairs(backends) do
       assert.equal(path .. ": larger than 4999 bytes", text)
     end)
 
-    it("that are not there are named", function()
+    it("that are missing are named", function()
       local _, name, text = io:read_file(path, 100)
       assert.equal("not_found", name)
       assert.equal(path .. ": no such file", text)

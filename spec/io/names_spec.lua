@@ -166,7 +166,7 @@ sys.exit(0 if all(c.recv(10) == b"" for c in conns) else 1)']]):format(listener:
     before_each(function() io = backend.new() end)
     after_each(function() io:free() end)
 
-    -- What a connect ends with, as the callback gets it.
+    -- The result of a connect, as passed to the callback.
     local function outcome(to)
       local result
       assert(io:connect(to, function(...)

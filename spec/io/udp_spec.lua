@@ -261,14 +261,14 @@ for n in (2048, 2049, 9000, 60000, 5): s.sendto(b"x" * n, ("127.0.0.1", %s))']])
       assert.equal(0, a:stats().out_dropped)
     end)
 
-    it("has 128 buffers or more, that come back when they are not used", function()
+    it("has 128 buffers or more, and takes unused ones back", function()
       local a = assert(io:udp({ bind = "127.0.0.1:0" }, {}))
       local n = a:hold(256)
       assert.is_true(n >= 128)
       assert.equal(n, a:hold(256))
     end)
 
-    it("says when there is room again after a reserve that gave nothing", function()
+    it("signals room after a failed reserve", function()
       local b = sink(1 / 0)
       local writable = 0
       local a = assert(io:udp({ bind = "127.0.0.1:0" }, {

@@ -70,7 +70,7 @@ describe("a limit on parity", function()
     d:close()
   end)
 
-  it("lets a decoder rebuild as many of a group as there is parity, while it changes all the time", function()
+  it("lets a decoder rebuild one packet per parity packet of a group, while the limit keeps changing", function()
     local rng = 12345
     local function draw(n)
       rng = (rng * 6364136223846793005 + 1442695040888963407)

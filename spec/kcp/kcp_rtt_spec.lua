@@ -256,7 +256,7 @@ describe("the time that an acknowledgement echoes", function()
     assert.equal(201 * MS, e:due(200 * MS))
   end)
 
-  it("never makes a sender wait that measures by every echo, as kcp-go does, whatever FEC rebuilds late", function()
+  it("never delays a sender that samples every echo, as kcp-go does, even when FEC rebuilds segments late", function()
     local random, e = wire.random(3), wire.engine()
     local delay, arrivals = 50, {}
     local function arrives(at, sn, ts, origin)

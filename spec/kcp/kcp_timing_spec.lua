@@ -34,7 +34,7 @@ describe("an idle engine", function()
 end)
 
 describe("an acknowledgement", function()
-  it("waits a millisecond for data to leave with, whatever the interval", function()
+  it("waits a millisecond for data to leave with, at any interval", function()
     local e = wire.engine { interval_ms = 100 }
     e:input(push(0), 1000 * MS)
     e:input(push(1), 1000 * MS + 500)
@@ -268,7 +268,7 @@ describe("fast retransmit", function()
 end)
 
 describe("early retransmit", function()
-  it("comes a quarter of srtt after one later arrival, when there is nothing new to send", function()
+  it("comes a quarter of srtt after one later arrival, without new data to send", function()
     local e = sent(3, { resend = 2 })
     e:input(ack(1, 0), 40 * MS)
     assert.equal(50 * MS, e:due(40 * MS))

@@ -4,7 +4,7 @@ local link = require "spec_link"
 local S = 1000000
 local MS = 1000
 
---- Checks when asked to, from `from` to `to`, as a session's timer would; all the answers, by time. facts: a table, or a
+--- Checks at the requested times, from `from` to `to`, as a session's timer would; returns the answers by time. facts: a table, or a
 --- function of the time.
 local function follow(h, from, to, facts)
   local now, answers = from, {}
@@ -130,7 +130,7 @@ describe("a peer's health", function()
     assert.equal(109 * S + 1, times_of(answers, "dead")[1])
   end)
 
-  it("of one that only answers our heartbeat is not doubted, whatever its interval", function()
+  it("of one that only answers our heartbeat is not doubted, at any interval", function()
     for _, seconds in ipairs { 1, 10, 20, 30 } do
       h = link.health(1 * S)
       local una, now = 0, 100 * S

@@ -4,7 +4,7 @@ local h = require "harness"
 
 local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
 
---- The lines a process has logged at WARN or ERROR, and how many.
+--- Returns the lines that a process has logged at WARN or ERROR, and their number.
 local function complaints(p)
   local lines = {}
   for line in p.stderr:gmatch "[^\n]+" do
@@ -13,7 +13,7 @@ local function complaints(p)
   return #lines, table.concat(lines, "\n")
 end
 
---- A target that fails the spec's expectations should it be given a byte: what came is in `got`.
+--- A target that must not receive a byte: received bytes are in `got`.
 local function listening()
   local target
   target = h.sockets.serve(function(conn)
@@ -27,7 +27,7 @@ local function listening()
   return target
 end
 
---- A tunnel with what `only` says, and one connection into it that says hello. Returns client, server, target, conn.
+--- A tunnel with the options in `only`, and one connection into it that sends hello. Returns client, server, target, conn.
 local function mismatched(only, both)
   local target = listening()
   both = both or {}

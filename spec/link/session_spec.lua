@@ -26,7 +26,7 @@ describe("a link and an acceptor", function()
     return with({ key = "k", crypt = "salsa20", mode = "fast3", dead_us = 1 * S, keepalive_us = 10 * S, sockbuf = 1 << 20 }, more)
   end
 
-  --- An acceptor that sends back what comes (unless `accepted` takes a stream for itself).
+  --- An acceptor that echoes its streams (unless `accepted` claims a stream).
   local function accept(more)
     local server = assert(w:accept(settings(with({ at = "127.0.0.1:" .. port }, more))))
     servers[#servers + 1] = server
@@ -81,7 +81,7 @@ describe("a link and an acceptor", function()
     return assert(stream, text)
   end
 
-  --- What comes on a stream until it is as long as `n`, or ends.
+  --- Returns the bytes of a stream, up to `n` of them or to its end.
   local function receive(stream, n)
     local got, len = {}, 0
     await(n .. " bytes", function()
@@ -268,7 +268,7 @@ describe("a link and an acceptor", function()
   end)
 
   describe("of which the acceptor restarts", function()
-    --- A stream that it knew, the acceptor gone, and a stream opened since; then the acceptor is back.
+    --- Opens a stream, stops the acceptor, opens another stream, and starts the acceptor again.
     local function restart(server, link, old)
       servers = {}
       server:close()
@@ -298,7 +298,7 @@ describe("a link and an acceptor", function()
       assert.equal("more", ask(young, "more"))
     end)
 
-    it("do so again the next time", function()
+    it("do so again at the next restart", function()
       local server = accept()
       local link = dial { dead_us = 5 * S }
       local stream = open(link)
@@ -377,7 +377,7 @@ describe("a link and an acceptor", function()
       assert.equal("next", ask(open(link), "next"))
     end)
 
-    it("do not let a recorded beginning, sent again from elsewhere, end a session", function()
+    it("do not let a replayed session start from another address end a session", function()
       local server = accept()
       local relay, other = w:relay(port), w:relay(port)
       local link = dial { at = "127.0.0.1:" .. relay:port() }

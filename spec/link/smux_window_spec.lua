@@ -11,7 +11,7 @@ local pool
 before_each(function() pool = smux.pool(4096) end)
 after_each(function() collectgarbage() end)
 
---- A receiver beside a peer that sends all that it is ever granted, since it has always sent it before it hears of a smaller window; but for
+--- A receiver and a peer that sends everything it was ever granted, because it always sends before it hears of a smaller window; except for
 --- the window that comes with the SYN. `far[id]` is how far windows reached, `sent[id]` what it sent, `last[id]` the last window.
 local Peer = {}
 Peer.__index = Peer
@@ -154,7 +154,7 @@ describe("smux windows", function()
     assert.is_true(p.last[busy:id()] > STREAM // 2)
   end)
 
-  it("start smaller where there is less than every peer assumes, right behind the SYN", function()
+  it("start smaller, right behind the SYN, where the buffer is below every peer's assumption", function()
     local e, p, streams = reading(30)
     for _, s in ipairs(streams) do p:send(s:id()) end
     p:listen()

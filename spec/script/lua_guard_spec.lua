@@ -39,7 +39,7 @@ describe("a script", function()
     return result
   end
 
-  --- Runs the text as the body of a task and expects it to end well; returns what it printed.
+  --- Runs the text as the body of a task and expects success; returns its output.
   local function task(text, ...)
     local r = run(HEAD .. "kt.spawn(function()\n" .. text .. "\nend)", ...)
     assert.equal("", scripts.complaints(r.err))

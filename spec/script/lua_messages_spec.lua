@@ -1,4 +1,4 @@
--- Error messages for scripts, and how handles print: a method is named as it was called, a handle by its kind, and
+-- Error messages for scripts, and how handles print: a method appears as written in the call, a handle by its kind, and
 -- nothing by its address in memory. The arguments of each call are covered elsewhere (lua_schema_spec, lua_link_spec, lua_pipe_spec, …).
 local h = require "harness"
 local scripts = require "harness.scripts"

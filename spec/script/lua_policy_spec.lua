@@ -26,7 +26,7 @@ kt.accept { on = "127.0.0.1:%d", key = "k", mode = "fast3", fec = false, compres
   end
 end)]]
 
---- Runs `near` as a task with `far`, a link to FAR; returns what it printed.
+--- Runs `near` as a task with `far`, a link to FAR; returns its output.
 local function near(text, extra)
   local port = h.sockets.free_port("udp")
   s.write("far.lua", FAR:format(port, ""))

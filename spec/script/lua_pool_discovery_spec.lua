@@ -33,7 +33,7 @@ describe("the plan", function()
     }, plan)
   end)
 
-  it("gives weight 0 the smallest share there is", function()
+  it("gives weight 0 the smallest share", function()
     assert.equal(1, discovery.plan({ { target = "a", port = 1, priority = 0, weight = 0, ttl = 1 } }, "SRV")[1].weight)
   end)
 

@@ -4,7 +4,7 @@ local script = require "spec_script"
 
 local light = os.getenv("KT_SPEC_LIGHT") == "1"
 
--- Holds one of everything that is handed over, and says for whom a conn was served.
+-- Holds one of each kind of handle that is handed over, and logs the script that served a conn.
 local TEXT = [[
 local kt = require "kt"
 local key = kt.secret "correct horse"

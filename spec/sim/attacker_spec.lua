@@ -115,7 +115,7 @@ describe("a recorded start of a session that has ended", function()
 
   local crypts = { "aes", "aes-128-gcm", "blowfish", "salsa20", "xor", "none", "null" }
   for _, crypt in ipairs(crypts) do
-    it(("does not begin it again with crypt %s, whatever is replayed with it"):format(crypt), function()
+    it(("does not begin it again with crypt %s, with any other replayed datagrams"):format(crypt), function()
       local t, a = ended { serve = blast, args = { "--crypt", crypt } }
       for from = 1, 10 do
         for i = from, math.min(from + 7, #a.recorded) do a:send(a.recorded[i], 4000 + from) end

@@ -21,7 +21,7 @@ local function tear_down()
   w:free()
 end
 
--- A conn from near to far: what connected, what was accepted.
+-- A conn from near to far: the connecting end and the accepted one.
 local function pair()
   local mine, theirs
   local listener = assert(b:listen(":80", function(conn) theirs = conn end))
@@ -46,7 +46,7 @@ local function feed(conn, data)
   go()
 end
 
--- Collects what comes; result.text at the end, result.closed when it breaks.
+-- Collects all data; result.text at the end, result.closed when it breaks.
 local function collect(conn)
   local got, result = {}, { n = 0 }
   conn:listen {
@@ -68,7 +68,7 @@ local function collect(conn)
   return result
 end
 
--- What a connect from near ends with, and when.
+-- The result of a connect from near, and its time.
 local function outcome(to)
   local result
   assert(a:connect(to, function(...) result = table.pack(w:now(), ...) end))

@@ -103,7 +103,7 @@ describe("time", function()
     assert.equal(5, w:now())
   end)
 
-  it("passes in tasks as in the body", function()
+  it("passes in tasks as it does in the body", function()
     local w = two()
     local log = {}
     w:task(function(name)

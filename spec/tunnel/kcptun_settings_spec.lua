@@ -26,7 +26,7 @@ local function listens(p, ports)
   return list
 end
 
---- Does the same with both at the same time; returns what each came to.
+--- Runs fn for both at the same time; returns both results.
 local function both(observe)
   local seen = {}
   h.loop.all(30, function() seen.kt = observe "kt" end, function() seen.kcptun = observe "kcptun" end)
@@ -44,7 +44,7 @@ local CLEAR_KT = { "--framesize", "512", table.unpack(CLEAR) }
 
 local USUAL = { listens = "tcp 127.0.0.1:NEAR", dials = "127.0.0.1", fec = true, compressed = false, smux = 1, rcvwnd = 512, largest = 1350 }
 
--- Each case: what it is, arguments, and where it differs from USUAL.
+-- Each case: title, arguments, and differences from USUAL.
 local clear = {
   { "nothing else", {}, {} },
   { "one dash, and a value after =", { "-rcvwnd=100", "--mtu=1000", "-datashard=0" }, { rcvwnd = 100, largest = 1000, fec = false } },
@@ -146,7 +146,7 @@ end)
 
 -- ---- the key ----
 
--- Each case: what it is, arguments, the key that it comes to, and file or env.
+-- Each case: title, arguments, the resulting key, and file or env.
 local keys = {
   { "no key", {}, "it's a secrect" },
   { "a key by flag", { "--key", "s3cret" }, "s3cret" },
@@ -282,7 +282,7 @@ end)
 
 -- ---- what is refused ----
 
---- Whether an end comes to listen; else it has ended by itself, having said what is returned second.
+--- Whether an end starts to listen; if not, it has ended by itself and its output is the second result.
 local function comes_up(impl, role, case)
   local ports = { NEAR = h.sockets.free_port "tcp", FAR = h.sockets.free_port "udp", TARGET = h.sockets.refusing() }
   local p = started(impl, role, case, ports, role == "server" and SERVER or CLEAR)

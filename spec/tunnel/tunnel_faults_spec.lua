@@ -10,7 +10,7 @@ local function ping(where, seconds)
   return reply
 end
 
---- Lets one connection come and go, so that what is opened on first use is open. Returns the server's descriptors.
+--- Opens and closes one connection, so that everything opened on first use is open. Returns the server's descriptors.
 local function used_once(client, server, target)
   local conn = assert(h.sockets.connect(client.at))
   conn:send("x")
@@ -150,7 +150,7 @@ describe("a kt tunnel", function()
           stalled = sent
           return stalled == last
         end)
-        -- smuxbuf 4 MiB, windows of 1024 and 512 packets, and what the kernel holds of three TCP legs.
+        -- smuxbuf 4 MiB, windows of 1024 and 512 packets, and the kernel's buffers of three TCP legs.
         assert.is_true(stalled < 40 << 20, ("the target could send %d bytes"):format(stalled))
         if h.memory_counts then
           assert.is_true(client:rss() - base[1] < 16 << 20, "the client grew by " .. client:rss() - base[1])

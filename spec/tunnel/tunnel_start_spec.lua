@@ -8,7 +8,7 @@ end
 
 local function partner() return h.transfer.partner(100000, 100000) end
 
---- Runs kt with arguments that make it end by itself; returns all it said, and its exit code.
+--- Runs kt with arguments that make it end by itself; returns its output and exit code.
 local function say(...)
   local p = h.start { name = "kt", cmd = { h.peer.kt, ... } }
   local code = p:wait_exit(10)
@@ -63,7 +63,7 @@ describe("kt's settings", function()
     end)
   end)
 
-  it("with tuncrypt on one end only: the connection ends and the log says why", function()
+  it("with tuncrypt on one end only end the connection, and the log says why", function()
     h.run(function()
       for _, one in ipairs { "client", "server" } do
         local target = h.transfer.echo()
@@ -195,7 +195,7 @@ end)
 describe("kt that cannot start", function()
   after_each(h.cleanup)
 
-  -- what it is, the arguments, what must be said (patterns)
+  -- title, arguments, expected output (patterns)
   local cases = {
     { "a value that is not a number", { "client", "--mtu", "banana" }, { "%-%-mtu", "banana" } },
     { "a heartbeat out of range", { "client", "--keepalive", "31" }, { "%-%-keepalive", "31", "1 to 30" } },
