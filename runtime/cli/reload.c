@@ -57,7 +57,7 @@ static int wait_for(const char *path, pid_t pid, unsigned long before)
         struct kt_pidfile_result result;
         kt_pidfile_last(path, &result);
         if (result.number > before) {
-            if (!result.ok) fputs("kt reload: not reloaded, all goes on as before: ", stderr);
+            if (!result.ok) fputs("kt reload: failed; still running the previous script: ", stderr);
             fputs(result.text, result.ok ? stdout : stderr);
             return result.ok ? 0 : 1;
         }

@@ -5,7 +5,7 @@
 #include "io/io.h"
 
 #define SERVER_WANTED                                                                                        \
-    "wanted a name server's IP address, such as \"9.9.9.9\", \"127.0.0.1:5353\" or \"[::1]:53\""
+    "expected a name server's IP address, such as \"9.9.9.9\", \"127.0.0.1:5353\" or \"[::1]:53\""
 
 const char *kt_record_type_name(enum kt_record_type type)
 {

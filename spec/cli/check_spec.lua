@@ -134,14 +134,14 @@ describe("kt check", function()
     end)
 
     it("a main chunk that does not end, even inside pcall", function()
-      local forever = "s.lua:%d: stopped: it ran for 5 s; the main chunk only declares, put long work and loops into a task\n"
+      local forever = "s.lua:%d: stopped after 5 s in the main chunk; move long work into a task\n"
       assert.equal(forever:format(1), mistakes("while true do end"))
       assert.equal(forever:format(1), mistakes("local function f() while true do end end\nwhile true do pcall(f) end"))
     end)
 
     it("a main chunk that does not end, and what is wrong before it and after", function()
       assert.equal("s.lua:2: kt.lisen: no such function; did you mean kt.listen?\n"
-        .. "s.lua:3: stopped: it ran for 5 s; the main chunk only declares, put long work and loops into a task\n"
+        .. "s.lua:3: stopped after 5 s in the main chunk; move long work into a task\n"
         .. "s.lua:4: global 'nothing' is not defined\n", mistakes(HEAD .. "kt.lisen {}\nwhile true do end\nprint(nothing)\n"))
     end)
 
@@ -162,24 +162,24 @@ describe("kt check", function()
     it("an error in a module beside the script, and mistakes in its functions", function()
       os.execute("mkdir " .. dir .. "/lib")
       write("lib/bad.lua", "local kt = require 'kt'\nlocal M = {}\nfunction M.go() kt.slep(1) end\nerror 'oh'\n")
-      assert.equal("s.lua: the script declares nothing", mistakes("require 'kt'"):sub(1, 34))
+      assert.equal("s.lua: the script has nothing to do", mistakes("require 'kt'"):sub(1, 35))
       assert.equal("lib/bad.lua:3: kt.slep: no such function; did you mean kt.sleep?\nlib/bad.lua:4: oh\n",
         (check('require "lib.bad"').out:gsub("s.lua: .*$", "")))
     end)
 
     it("a script that declares nothing", function()
-      assert.equal("s.lua: the script declares nothing to do: no kt.listen, no kt.accept, no kt.spawn at its top level\n",
+      assert.equal("s.lua: the script has nothing to do; call kt.listen, kt.accept or kt.spawn at its top level\n",
         mistakes(HEAD))
     end)
 
     it("a listener that is served twice, or by no function", function()
       local out = mistakes(HEAD .. 'local l = kt.listen { on = ":1" }\nl:serve(print)\nl:serve(print)\nl:serve(5)\n')
-      assert.equal("s.lua:4: listener:serve: kt.listen on :1 is served already, at s.lua:3\n"
-        .. "s.lua:5: listener:serve: wanted a function, got number\n", out)
+      assert.equal("s.lua:4: listener:serve: kt.listen on :1 already has a handler, set at s.lua:3\n"
+        .. "s.lua:5: listener:serve: expected a function, got number\n", out)
     end)
 
     it("two listeners on one address, naming the first", function()
-      local taken = "127.0.0.1:%d: the %s at s.lua:%d has this address already; one of the two needs another\n"
+      local taken = "127.0.0.1:%d: the %s at s.lua:%d already uses this address; change one of the two\n"
       local out = mistakes(HEAD .. [[
 kt.listen { on = "127.0.0.1:1" }:serve(print)
 kt.listen { on = "127.0.0.1:2" }:serve(print)
@@ -198,7 +198,7 @@ kt.listen { on = "127.0.0.1:3" }:serve(print)]])
     end)
 
     it("in a main chunk, arguments, dots, and what is set, each once", function()
-      assert.equal("s.lua:2: link:on: called on something that is no link; write it with a colon\ns.lua:3: kt.secret: wanted a string, got number\n"
+      assert.equal("s.lua:2: link:on: expected self of type link; call it with a colon\ns.lua:3: kt.secret: expected a string, got number\n"
         .. "s.lua:4: kt.listen: kt is read-only; use a local instead\n"
         .. "s.lua:5: kt.log.info: kt.log is read-only; use a local instead\n", mistakes(HEAD .. [[
 local far = kt.link { remote = "a:1", key = "k" } far.on("up", print)
@@ -215,7 +215,7 @@ kt.listen { on = ":1" }:serve(print)]]))
         .. "s.lua:3: acceptor.srve: no such field; did you mean acceptor.serve?\n"
         .. 's.lua:5: link.remote: expected "host:port", or "host:min-max" for a random port at each dial, got 5\n'
         .. 's.lua:5: link.key: missing; expected a string, or kt.secret_file "psk.key"\n'
-        .. "s.lua:5: link:open: only in a task, and this is the main chunk; call it in a function given to :serve or kt.spawn\n", out)
+        .. "s.lua:5: link:open: not allowed in the main chunk; call it in a function passed to :serve or kt.spawn\n", out)
     end)
 
     it("a mistake without its consequences", function()
@@ -261,7 +261,7 @@ if at > at then print(at + 1, -at) end]])
       assert.equal("", task 'kt.connect { to = (function() local a, b = "x", "1"; return a .. b end)(), timeout = 2 * 3 }')
       assert.equal("", task "kt.connect(...)")
       assert.equal('s.lua:4: kt.resolve.type: unknown value "srv"; did you mean "SRV"?\n', task 'kt.resolve { name = "a", type = "srv" }')
-      assert.equal('s.lua:4: kt.resolve.servers[2]: "a.b"; wanted a name server\'s IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"\n',
+      assert.equal('s.lua:4: kt.resolve.servers[2]: "a.b"; expected a name server\'s IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"\n',
         task 'kt.resolve { name = "a", servers = { "9.9.9.9", "a.b" } }')
       assert.equal("", task 'local x = ... kt.resolve { name = x.name, servers = { x.dns, "[::1]:53" } }')
     end)
@@ -329,7 +329,7 @@ function kt.helper() end]])
     end)
 
     it("finds kt.reload, but not in a function that the main chunk may call", function()
-      local wrong = "kt.reload: only in the main chunk, and this is a task; declare it at the top of the script and use it here\n"
+      local wrong = "kt.reload: only allowed in the main chunk; call it at the top level of the script\n"
       assert.equal("s.lua:4: " .. wrong, task "kt.reload {}")
       assert.equal("s.lua:5: " .. wrong, mistakes(HEAD .. 'local a = kt.accept { on = ":1", key = "k" }:serve(print)\n'
         .. 'kt.link { remote = "a:1", key = "k" }:on("up", print):on("down",\nfunction() local function f()\nkt.reload {} end f() end)'))
@@ -337,7 +337,7 @@ function kt.helper() end]])
     end)
 
     it("finds a yield, unless the script makes coroutines", function()
-      assert.equal("s.lua:4: coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run\n", task "coroutine.yield()")
+      assert.equal("s.lua:4: coroutine.yield in a task: nothing resumes it; call kt.sleep(0) to let other tasks run\n", task "coroutine.yield()")
       assert.equal("", task "local each = coroutine.wrap(function() coroutine.yield(1) end) each()")
       assert.equal("", task "local co = coroutine co.wrap(function() coroutine.yield(1) end)()")
       write("lib.lua", "return function() coroutine.yield(1) end")
@@ -386,12 +386,12 @@ function kt.helper() end]])
     end)
 
     it("explains why a script lacks a Lua function, or what to use instead", function()
-      assert.equal("s.lua:4: global 'debug' is not there: it could undo what guards a script\n", task "print(debug)")
-      assert.equal("s.lua:4: global 'loadstring' is not there: Lua 5.4 calls it load\n", task "print(loadstring)")
+      assert.equal("s.lua:4: global 'debug' is not available: it could bypass the sandbox\n", task "print(debug)")
+      assert.equal("s.lua:4: global 'loadstring' is not available: use load\n", task "print(loadstring)")
     end)
 
     it("finds os and io, and names the option that enables them", function()
-      assert.equal("s.lua:4: global 'os' is not there: scripts run without os and io; kt run --unsafe brings them\n",
+      assert.equal("s.lua:4: global 'os' is not available: os and io need kt run --unsafe\n",
         task "print(os.time())")
       write("s.lua", HEAD .. "kt.spawn(function() print(os.time()) end)")
       assert.equal(0, run_in(dir, "check", "--unsafe", "s.lua").code)
@@ -434,7 +434,7 @@ kt.spawn(function() kt.log.info() kt.log.info(nil) end)]]))
 
     it("the main chunk never returns", function()
       local r = check(HEAD .. "kt.slep(1) while true do end")
-      assert.matches("^" .. NO_SUCH .. "s.lua:2: stopped: it ran for 5 s[^\n]*\ns.lua: 2 mistakes\n$", r.out)
+      assert.matches("^" .. NO_SUCH .. "s.lua:2: stopped after 5 s[^\n]*\ns.lua: 2 mistakes\n$", r.out)
     end)
   end)
 

@@ -96,7 +96,7 @@ kt.spawn(function() kt.sleep(600) end)
         return exists "heard"() and h.read_file(dir .. "/heard"):find " lines lost"
       end)
       ends_well(p)
-      account(h.read_file(dir .. "/heard"), "warn  s: (%d+) lines lost: the log was not taken fast enough")
+      account(h.read_file(dir .. "/heard"), "warn  s: (%d+) lines lost: log output was too slow")
     end)
   end)
 

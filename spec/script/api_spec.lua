@@ -288,13 +288,13 @@ local pool = kt.pool { links = { link } }
       it("of " .. f.name .. " names it, the main chunk, and what to do", function()
         local r = run_script(head .. call(f))
         assert.equal(1, r.code)
-        local message = (":7: %s: only in a task, and this is the main chunk; call it in a function given to :serve or kt.spawn\n"):format(f.name)
+        local message = (":7: %s: not allowed in the main chunk; call it in a function passed to :serve or kt.spawn\n"):format(f.name)
         assert.truthy(r.err:find(message, 1, true), r.err)
       end)
     elseif f.context == "declare" then
       it("of " .. f.name .. " names it, the task, and what to do", function()
         local r = run_script(head .. "listener:close() acceptor:close() kt.spawn(function() print(pcall(function() " .. call(f) .. " end)) end)")
-        local message = (":7: %s: only in the main chunk, and this is a task; declare it at the top of the script and use it here"):format(f.name)
+        local message = (":7: %s: only allowed in the main chunk; call it at the top level of the script"):format(f.name)
         assert.truthy(r.out:find(message, 1, true), r.out .. r.err)
       end)
     end

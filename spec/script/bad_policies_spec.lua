@@ -4,7 +4,7 @@ local h = require "harness"
 local bad_script = require "bad_script"
 local scripts = require "harness.scripts"
 
-local STOPPED = "stopped: it ran for 0.5 s without waiting, and all else stood still; in a long loop, kt.sleep(0) lets others run"
+local STOPPED = "stopped after 0.5 s without yielding; call kt.sleep(0) in long loops"
 local SERVES = "; using the first link that is up; further mistakes of this kind are not logged"
 
 describe("beside a script whose", function()
@@ -62,8 +62,8 @@ end)]] .. (more or "")
       ["it returns true"] = { "function() return true end", "expected an index into up (1 to 1), got true" },
       ["it returns a link"] = { "function() return far end", "expected an index into up (1 to 1), got a link" },
       ["it empties its argument"] = { "function(up) up[1] = nil return 1 end", "expected an index into up (1 to 1), got 1" },
-      ["it waits"] = { 'function() kt.sleep "1s" return 1 end', "s.lua:6: kt.sleep: cannot wait in a policy; it is given facts, and answers at once" },
-      ["it opens a stream"] = { "function() far:open {} return 1 end", "s.lua:6: link:open: cannot wait in a policy; it is given facts, and answers at once" },
+      ["it waits"] = { 'function() kt.sleep "1s" return 1 end', "s.lua:6: kt.sleep: cannot wait in a policy; it must return at once" },
+      ["it opens a stream"] = { "function() far:open {} return 1 end", "s.lua:6: link:open: cannot wait in a policy; it must return at once" },
       ["it yields"] = { "function() coroutine.yield() return 1 end", "attempt to yield across a C-call boundary" },
       ["it asks its own pool"] = { "function() return pool:stats() end", "s.lua:6: global 'pool' is not defined" },
     } do
@@ -128,7 +128,7 @@ end)]])
       ["it raises"] = { "function(request) return request.user.name end", "s.lua:6: attempt to index a nil value (field 'user')" },
       ["it returns a table"] = { "function() return {} end", "expected a string, got a table" },
       ["it returns nil"] = { "function() end", "expected a string, got nil" },
-      ["it waits"] = { "function() kt.sleep(1) end", "s.lua:6: kt.sleep: cannot wait in a key function; it is given facts, and answers at once" },
+      ["it waits"] = { "function() kt.sleep(1) end", "s.lua:6: kt.sleep: cannot wait in a key function; it must return at once" },
     } do
       it(what, function()
         served('policy = "hash", key = ' .. case[1],
@@ -155,16 +155,16 @@ end)]])
   end)
 
   describe("handlers wait where they may not: a neighbour is unaffected:", function()
-    local HERE = "cannot wait here, inside a function that was called by C (a sort or gsub callback, a __close or __gc metamethod, require); "
+    local HERE = "cannot wait here, inside a function called from C (a sort or gsub callback, a __close or __gc metamethod, require); "
       .. "call it before or after"
-    local IN_COROUTINE = "cannot wait in a coroutine of the script's own; call it in the task itself, or use kt.spawn"
+    local IN_COROUTINE = "cannot wait in a coroutine created by the script; call it in the task itself or use kt.spawn"
     for what, case in pairs {
       ["in a message handler"] = { "error((select(2, xpcall(error, function() return select(2, pcall(kt.sleep, 1)) end))), 0)",
         "task failed: s.lua:7: kt.sleep: " .. HERE },
       ["in a message handler that fails because of it"] = { "error((select(2, xpcall(error, function() kt.sleep(1) end))))", "error in error handling" },
       ["in a comparator"] = { "table.sort({ 2, 1 }, function() far:open {} end)", "task failed: s.lua:7: link:open: " .. HERE },
       ["in a coroutine of its own"] = { "coroutine.wrap(function() conn:read(1) end)()", "task failed: s.lua:7: s.lua:7: conn:read: " .. IN_COROUTINE },
-      ["by yielding"] = { "coroutine.yield(1)", "task failed: coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run" },
+      ["by yielding"] = { "coroutine.yield(1)", "task failed: coroutine.yield in a task: nothing resumes it; call kt.sleep(0) to let other tasks run" },
       ["in a finalizer"] = { "setmetatable({}, { __gc = function() kt.sleep(1) end }) collectgarbage()",
         "warn  s: error in __gc (s.lua:7: kt.sleep: " .. IN_COROUTINE },
       ["in a finalizer, by yielding"] = { "setmetatable({}, { __gc = function() coroutine.yield() end }) collectgarbage()",
@@ -178,8 +178,8 @@ end)]])
     h.run(function()
       for call, name in pairs { ["kt.sleep(1)"] = "kt.sleep", ['kt.connect { to = "127.0.0.1:9" }'] = "kt.connect" } do
         local code, out, err = s.run('kt.listen { on = "127.0.0.1:0" }:serve(print)\n' .. call)
-        assert.same({ 1, "", ("kt: s.lua:3: %s: only in a task, and this is the main chunk; call it in a function given to :serve or "
-          .. "kt.spawn\n  kt check tells all mistakes at once\n")
+        assert.same({ 1, "", ("kt: s.lua:3: %s: not allowed in the main chunk; call it in a function passed to :serve or "
+          .. "kt.spawn\n  run kt check to list all mistakes\n")
           :format(name) }, { code, out, err })
       end
     end)

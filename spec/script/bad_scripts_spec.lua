@@ -4,7 +4,7 @@ local h = require "harness"
 local bad_script = require "bad_script"
 local scripts = require "harness.scripts"
 
-local STOPPED = "stopped: it ran for 0.5 s without waiting, and all else stood still; in a long loop, kt.sleep(0) lets others run"
+local STOPPED = "stopped after 0.5 s without yielding; call kt.sleep(0) in long loops"
 
 -- This many locals fill the stack in a few thousand calls, before the watchdog fires, even under the sanitizers.
 local WIDE = ("_, "):rep(198) .. "_"
@@ -74,7 +74,7 @@ end)]], "task failed: " .. SAID .. " (at s.lua:9; spawned at s.lua:6)", { memory
       ["a table"] = { 'error { code = 7 }', "task failed: an error that is a table without __tostring: code = 7 (at s.lua:7; spawned at s.lua:6)" },
       ["nil"] = { "error(nil)", "task failed: an error that is nil (at s.lua:7; spawned at s.lua:6)" },
       ["a value whose __tostring fails"] = { 'error(setmetatable({}, { __tostring = function() error "never" end }))',
-        "task failed: and so did telling why (at s.lua:7; spawned at s.lua:6)" },
+        "task failed: formatting its error failed as well (at s.lua:7; spawned at s.lua:6)" },
       ["by recursing without end"] = { "local function f() local " .. WIDE .. " return 1 + f() end f()", "task failed: s.lua:7: stack overflow" },
     } do
       it(what, function() misbehaves("bad:serve(function(conn)\n  " .. case[1] .. "\nend)", case[2]) end)
@@ -84,7 +84,7 @@ end)]], "task failed: " .. SAID .. " (at s.lua:9; spawned at s.lua:6)", { memory
   describe("spawns a million tasks, a neighbour is unaffected:", function()
     it("that sleep", function()
       misbehaves("bad:serve(function(conn)\n  for _ = 1, 1000000 do kt.spawn(kt.sleep, 1) end\nend)",
-        "task failed: s.lua:7: kt.spawn: 65536 spawned tasks are running already, and no more may; wait for some to end (at s.lua:7; spawned at s.lua:6)")
+        "task failed: s.lua:7: kt.spawn: limit of 65536 spawned tasks reached; wait for some to end (at s.lua:7; spawned at s.lua:6)")
     end)
 
     it("one after the other, without end", function()
@@ -194,10 +194,10 @@ end)]], "no file descriptors left of 200; raise the limit (ulimit -n)", { descri
 local runs = 0
 far:on("stats", function() runs = runs + 1 kt.sleep "1h" end, { every = "100ms" })
 bad:serve(function(conn) conn:write(runs .. "\n") end)]])
-        w.says 'warn  s: the handler of "stats" set at s.lua:7 has not come to an end; it is not run again until it has'
+        w.says 'warn  s: the "stats" handler set at s.lua:7 is still running; it is not called again until it returns'
         h.loop.sleep(0.5) -- several times 100 ms
         assert.equal("1\n", w.poke():recv(20))
-        assert.equal(1, w.times "has not come to an end")
+        assert.equal(1, w.times "is still running")
         w.finish()
       end)
     end)
@@ -220,7 +220,7 @@ bad:serve(function(conn) conn:write(("%d %s\n"):format(most, runs > 2)) end)]])
 
     it("with a handler more for each connection", function()
       misbehaves("bad:serve(function(conn)\n  for _ = 1, 1000 do\n    far:on(\"up\", function() end)\n  end\nend)",
-        "task failed: s.lua:8: link:on: this link has 64 handlers already; set them once, not for each connection (at s.lua:8; spawned at s.lua:6)")
+        "task failed: s.lua:8: link:on: limit of 64 handlers per link reached; set handlers once, not for each connection (at s.lua:8; spawned at s.lua:6)")
     end)
   end)
 
@@ -235,9 +235,9 @@ local pool = kt.pool { links = { far }, check = { every = "50ms", fall = 1, rise
 end } }
 pool:on("down", function() runs = runs + 1 kt.sleep "1h" end)
 bad:serve(function(conn) conn:write(("%d %s\n"):format(runs, checks > 40)) end)]])
-        w.says 'warn  s: the handler of "down" set at s.lua:11 has not come to an end many times; it is not run again until it has'
+        w.says 'warn  s: the "down" handler set at s.lua:11 is still running in 16 tasks; it is not called again until one returns'
         h.loop.eventually("more checks", 20, function() return w.poke():recv(20) == "16 true\n" end)
-        assert.equal(1, w.times "has not come to an end")
+        assert.equal(1, w.times "is still running")
         w.finish()
       end)
     end)
@@ -257,7 +257,7 @@ pool:on("down", function()
 end)
 bad:serve(function(conn) conn:write(runs > 18 and "enough\n" or "more\n") end)]])
         h.loop.eventually("more runs than may be under way", 20, function() return w.poke():recv(20) == "enough\n" end)
-        assert.equal(0, w.times "has not come to an end")
+        assert.equal(0, w.times "is still running")
         w.finish()
       end)
     end)
@@ -265,7 +265,7 @@ bad:serve(function(conn) conn:write(runs > 18 and "enough\n" or "more\n") end)]]
     it("with a handler more for each connection", function()
       misbehaves("local pool = kt.pool { links = { far } }\nbad:serve(function(conn)\n  for _ = 1, 1000 do\n"
         .. "    pool:on(\"up\", function() end)\n  end\nend)",
-        "task failed: s.lua:9: pool:on: this pool has 64 handlers already; set them once, not for each connection (at s.lua:9; spawned at s.lua:7)")
+        "task failed: s.lua:9: pool:on: limit of 64 handlers per pool reached; set handlers once, not for each connection (at s.lua:9; spawned at s.lua:7)")
     end)
   end)
 
@@ -303,7 +303,7 @@ end)]])
         end
         table.insert(lines, "false\ts.lua:14: kt.splice: argument 1: this conn was closed, or taken over by a splice")
         for _, kind in ipairs { "conn", "stream" } do
-          table.insert(lines, ("true\nnil\t%s:set: it has ended\n<%s ADDRESS, closed>"):format(kind, kind))
+          table.insert(lines, ("true\nnil\t%s:set: already ended\n<%s ADDRESS, closed>"):format(kind, kind))
         end
         table.insert(lines, "<stream ADDRESS, closed>\tfalse\ts.lua:21: stream:read: this stream was closed, or taken over by a splice\ntrue\nover\n")
         assert.equal(table.concat(lines, "\n"), (w.process.stdout:gsub("127%.0%.0%.1:%d+", "ADDRESS")))
@@ -423,6 +423,6 @@ local link = kt.link { remote = "127.0.0.1:9", key = "k" }
 link:on("up", print):on("stats", print)
 error "and fails"]])
     end)
-    assert.same({ 1, "kt: s.lua:4: and fails\n  kt check tells all mistakes at once\n" }, { code, err })
+    assert.same({ 1, "kt: s.lua:4: and fails\n  run kt check to list all mistakes\n" }, { code, err })
   end)
 end)

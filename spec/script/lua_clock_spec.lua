@@ -63,7 +63,7 @@ describe("the wall clock of a script", function()
     h.run(function()
       local code, _, err = s.run 'kt.date { zone = "UTC" }'
       assert.equal(1, code)
-      assert.equal('kt: s.lua:2: kt.date.zone: unknown value "UTC"; did you mean "utc"?\n  kt check tells all mistakes at once\n', err)
+      assert.equal('kt: s.lua:2: kt.date.zone: unknown value "UTC"; did you mean "utc"?\n  run kt check to list all mistakes\n', err)
     end)
   end)
 end)

@@ -4,7 +4,7 @@ local h = require "harness"
 local scripts = require "harness.scripts"
 
 local HEAD = 'local kt = require "kt"\n'
-local STOPPED = "stopped: it ran for 0%.5 s without waiting, and all else stood still; in a long loop, kt%.sleep%(0%) lets others run"
+local STOPPED = "stopped after 0%.5 s without yielding; call kt%.sleep%(0%) in long loops"
 
 describe("a script", function()
   local dir
@@ -121,12 +121,12 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
     it("in the __close of a task that fails", function()
       misbehave([[
         local x <close> = setmetatable({}, { __close = function() while true do end end })
-        error "first"]], "task failed: s.lua:%d+: first.*the __close of a failed task: s.lua:%d+: " .. STOPPED)
+        error "first"]], "task failed: s.lua:%d+: first.*__close of a failed task: s.lua:%d+: " .. STOPPED)
     end)
 
     it("in the __tostring of an error", function()
       misbehave("error(setmetatable({}, { __tostring = function() while true do end end }))",
-        "task failed: and so did telling why %(at s.lua:6; spawned at s.lua:5%)")
+        "task failed: formatting its error failed as well %(at s.lua:6; spawned at s.lua:5%)")
     end)
   end)
 
@@ -140,7 +140,7 @@ kt.spawn(function()
   print "on"
 end)]])
     assert.same({ 0, "on\n" }, { r.code, r.out })
-    assert.matches("error s: __gc: s.lua:3: " .. STOPPED .. "; no __gc of this script runs any more\n$", r.err)
+    assert.matches("error s: __gc: s.lua:3: " .. STOPPED .. "; disabled all __gc of this script\n$", r.err)
   end)
 
   it("whose __gc loops forever at exit still exits", function()
@@ -169,7 +169,7 @@ end]], "s.lua")
   it("whose main chunk loops forever is stopped before anything is opened", function()
     local r = run("while true do end")
     assert.equal(1, r.code)
-    assert.equal("kt: s.lua:1: stopped: it ran for 5 s; the main chunk only declares, put long work and loops into a task\n", r.err)
+    assert.equal("kt: s.lua:1: stopped after 5 s in the main chunk; move long work into a task\n", r.err)
   end)
 
   it("that takes long, but not too long, gets a warning with its line, and continues", function()
@@ -180,7 +180,7 @@ kt.spawn(function()
   print "done"
 end)]], "--unsafe")
     assert.equal("done\n", r.out)
-    assert.matches("warn  s: s.lua:4: a slice took %d+ ms, spawned at s.lua:2; all else stood still meanwhile; kt.sleep%(0%) lets others run\n$", r.err)
+    assert.matches("warn  s: s.lua:4: a slice took %d+ ms, spawned at s.lua:2; call kt.sleep%(0%) in long loops\n$", r.err)
   end)
 
   it("that works long in short slices is left alone", function()
@@ -231,8 +231,8 @@ kt.spawn(function() print(coroutine.resume(co)) print(coroutine.close(co)) end)]
 
   describe("that yields where it may not gets an error:", function()
     for what, case in pairs {
-      ["in a task"] = { "coroutine.yield()", "task failed: coroutine.yield in a task: nobody would resume it; use kt.sleep%(0%)" },
-      ["in a coroutine of its own"] = { "coroutine.wrap(function() kt.sleep(1) end)()", "kt.sleep: cannot wait in a coroutine of the script's own" },
+      ["in a task"] = { "coroutine.yield()", "task failed: coroutine.yield in a task: nothing resumes it; call kt.sleep%(0%)" },
+      ["in a coroutine of its own"] = { "coroutine.wrap(function() kt.sleep(1) end)()", "kt.sleep: cannot wait in a coroutine created by the script" },
       ["in a comparator"] = { "table.sort({ 2, 1 }, function() kt.sleep(1) end)", "kt.sleep: cannot wait here" },
       ["in gsub"] = { '("x"):gsub("x", function() kt.sleep(1) end)', "kt.sleep: cannot wait here" },
       ["in require"] = { 'require "waits"', "waits.lua:1: kt.sleep: cannot wait here" },
@@ -260,10 +260,10 @@ end)]])
   describe("with tasks", function()
     it("cannot resume, wrap or close one, even with its coroutine", function()
       assert.equal(table.concat({
-        "false\ts.lua:5: coroutine.resume: this is a task; it runs by itself when what it waits for is there",
+        "false\ts.lua:5: coroutine.resume: this is a task; kt resumes it when its wait is over",
         "false\ts.lua:6: coroutine.close: this is a task; it ends when its function returns",
         "false\tbad argument #1 to 'coroutine.wrap' (function expected, got thread)",
-        "false\ts.lua:8: coroutine.resume: this is a task; it runs by itself when what it waits for is there",
+        "false\ts.lua:8: coroutine.resume: this is a task; kt resumes it when its wait is over",
         "slept", "false\tcannot resume dead coroutine", "true", "" }, "\n"), task [[
         local other
         kt.spawn(function() other = coroutine.running() print(kt.sleep "20ms" or "slept") end)
@@ -365,8 +365,8 @@ end)]]):format(server.at), "s.lua")
         print(load(string.dump(function() return 1 end), "x", "b"))
         print(load(function() return nil end, "x", "bt") ~= nil)
         print(getmetatable(""), getmetatable(kt.secret "s"), rawget(_G, "newproxy"))]]
-      assert.matches("^s.lua:4: global 'os' is not there: scripts run without os and io; kt run %-%-unsafe brings them\n"
-        .. "s.lua:5: global 'io' is not there[^\n]*\n[^\n]*global 'os' is not there[^\n]*\n"
+      assert.matches("^s.lua:4: global 'os' is not available: os and io need kt run %-%-unsafe\n"
+        .. "s.lua:5: global 'io' is not available[^\n]*\n[^\n]*global 'os' is not available[^\n]*\n"
         .. 'false\tfalse\tfalse\tfalse\t', (out:gsub("false\trequire[^\t]*\t", "false\t")))
       assert.matches("nil\tattempt to load a binary chunk %(mode is 't'%)\ntrue\nfalse\tfalse\tnil\n$", out)
     end)
@@ -393,9 +393,9 @@ end)]]):format(server.at), "s.lua")
         print(pcall(collectgarbage, "step", 1 << 31))
         print((pcall(collectgarbage, "step", 1)))
         print(math.type(collectgarbage()), math.type(collectgarbage "count"), collectgarbage "isrunning")]]
-      assert.equal('false\tcollectgarbage "stop": not for scripts; there are "collect", "step", "count", "isrunning"\n'
-        .. 'false\tcollectgarbage "step": wanted a size of 0 to 1048576 KiB, got -1000000\n'
-        .. 'false\tcollectgarbage "step": wanted a size of 0 to 1048576 KiB, got 2147483648\ntrue\n'
+      assert.equal('false\tcollectgarbage "stop": not allowed; expected one of "collect", "step", "count", "isrunning"\n'
+        .. 'false\tcollectgarbage "step": expected a size of 0 to 1048576 KiB, got -1000000\n'
+        .. 'false\tcollectgarbage "step": expected a size of 0 to 1048576 KiB, got 2147483648\ntrue\n'
         .. "integer\tfloat\ttrue\n", (out:gsub("s.lua:%d+: ", "")))
     end)
 

@@ -116,7 +116,7 @@ kt.spawn(function() kt.sleep "2ms" coroutine.yield() end)]]
 
   it("a limit too small to start with is reported", function()
     local r = script.run { file = write(SIMPLE), memory = 20000, seconds = 20 }
-    assert.same({ 1, "out of memory: a script cannot even start within its memory limit" }, { r.code, r.said })
+    assert.same({ 1, "out of memory: the memory limit is too low for a script to start" }, { r.code, r.said })
   end)
 
   it("under any limit between nothing and enough, kt neither crashes nor leaks", function()

@@ -3,7 +3,7 @@
 local h = require "harness"
 local scripts = require "harness.scripts"
 
-local HINT = "  kt check tells all mistakes at once\n"
+local HINT = "  run kt check to list all mistakes\n"
 
 describe("a message", function()
   local s
@@ -49,13 +49,14 @@ end)]]):format(table.concat(lines, "\n")))
 
   it("calls a handle by its kind", function()
     assert.equal(table.concat({
-      "link:open: expected a table, got a conn", "link:on: wanted a function, got pool", "link:on: wanted the name of an event, got socket",
-      "acceptor:on: wanted the name of an event, got acceptor", "acceptor:serve: wanted a function, got link", "kt.spawn: wanted a function, got link",
-      "kt.splice: argument 1: wanted a conn or a stream, got link", "kt.connect.to: expected a string, got a listener",
-      "conn:write: argument 1: wanted a string, got link",
-      "conn:read: argument 1: wanted a number of bytes, 1 to 1048576, got acceptor", "conn:reset: argument 1: wanted an err, a string, or nothing, got link",
-      'pool:on "up": expected a function, got a link', "pool:add.link: expected a link, got a pool", "kt.secret: wanted a string, got link",
-      'accept.key: expected a string, or kt.secret_file "psk.key", got a link', "coroutine.resume: wanted a coroutine, got link", "" }, "\n"),
+      "link:open: expected a table, got a conn", "link:on: expected a function, got pool", "link:on: expected an event name, got socket",
+      "acceptor:on: expected an event name, got acceptor", "acceptor:serve: expected a function, got link", "kt.spawn: expected a function, got link",
+      "kt.splice: argument 1: expected a conn or a stream, got link", "kt.connect.to: expected a string, got a listener",
+      "conn:write: argument 1: expected a string, got link",
+      "conn:read: argument 1: expected a number of bytes from 1 to 1048576, got acceptor",
+      "conn:reset: argument 1: expected an err, a string or nothing, got link",
+      'pool:on "up": expected a function, got a link', "pool:add.link: expected a link, got a pool", "kt.secret: expected a string, got link",
+      'accept.key: expected a string, or kt.secret_file "psk.key", got a link', "coroutine.resume: expected a coroutine, got link", "" }, "\n"),
       raised("link:open(conn)", 'link:on("up", pool)', "link:on(socket, print)", "acceptor:on(acceptor, print)", "acceptor:serve(link)", "kt.spawn(link)",
         "kt.splice(link, conn)", "kt.connect { to = listener }", "conn:write(link)", "conn:read(acceptor)", "conn:reset(link)", 'pool:on("up", link)',
         "pool:add { link = pool }", "kt.secret(link)", 'kt.accept { on = ":1", key = link }', "coroutine.resume(link)"))
@@ -65,7 +66,7 @@ end)]]):format(table.concat(lines, "\n")))
     local said = raised("kt.sleep(0 / 0)", "kt.sleep(-(0 / 0))", "conn:set { idle = 0 / 0 }", "conn:read(0 / 0)")
     assert.equal(2, select(2, said:gsub('kt%.sleep: expected a duration such as .-, got NaN', "")))
     assert.matches("\nconn:set.idle: expected a duration such as \"5s\", \"800ms\", \"10m\", \"1h30m\", or a number of seconds, got NaN", said, 1, true)
-    assert.matches("\nconn:read: argument 1: wanted a number of bytes, 1 to 1048576, got what is not a number\n", said, 1, true)
+    assert.matches("\nconn:read: argument 1: expected a number of bytes from 1 to 1048576, got NaN\n", said, 1, true)
   end)
 
   it("joins a service and its address correctly", function()
@@ -134,15 +135,15 @@ end)]]):format(what))
     local FIRST = "error s: task failed: s.lua:4: first (at s.lua:4; spawned at s.lua:2)\n"
 
     it("includes an error in its __close", function()
-      assert.equal(FIRST .. "error s: the __close of a failed task failed too: s.lua:3: second (spawned at s.lua:2)\n", closing 'error "second"')
-      assert.equal(FIRST .. "error s: the __close of a failed task failed too: an error that is a table without __tostring: name = T (spawned at s.lua:2)\n",
+      assert.equal(FIRST .. "error s: __close of a failed task failed as well: s.lua:3: second (spawned at s.lua:2)\n", closing 'error "second"')
+      assert.equal(FIRST .. "error s: __close of a failed task failed as well: an error that is a table without __tostring: name = T (spawned at s.lua:2)\n",
         closing 'error { name = "T" }')
     end)
 
     it("explains that its __close cannot wait", function()
       local said = closing "kt.sleep(0)"
       assert.equal(FIRST, said:sub(1, #FIRST))
-      assert.matches("error s: the __close of a failed task failed too: s.lua:3: kt.sleep: cannot wait here, inside a function that was called by C",
+      assert.matches("error s: __close of a failed task failed as well: s.lua:3: kt.sleep: cannot wait here, inside a function called from C",
         said:sub(#FIRST + 1), 1, true)
     end)
 
@@ -216,11 +217,11 @@ end)]]):format(what))
     end
 
     it("because it is bytecode says so", function()
-      assert.equal("s.lua: this is bytecode; scripts are loaded as Lua source only", told(string.dump(function() end)))
+      assert.equal("s.lua: bytecode is not allowed; scripts must be Lua source", told(string.dump(function() end)))
     end)
 
     it("because it is nested too deeply has the line", function()
-      local wanted = "s.lua:3: tables, functions or brackets are nested too deeply; Lua takes less than 200 levels"
+      local wanted = "s.lua:3: tables, functions or brackets are nested too deeply; Lua allows fewer than 200 levels"
       assert.equal(wanted, told("local a = 1\n\nlocal t = " .. ("{"):rep(300) .. "\n" .. ("}"):rep(300)))
       assert.equal(wanted, told("\n\nlocal t = " .. ("("):rep(300)))
     end)
@@ -257,10 +258,10 @@ end)]]):format(what))
 kt.listen { on = "127.0.0.1:0" }:serve(print) kt.udp { on = "127.0.0.1:9" }
 kt.accept { on = "127.0.0.1:9", key = "k" }:serve(print)]]
         assert.equal(1, code)
-        assert.matches("kt: s.lua:3: kt.accept: 127.0.0.1:9: the kt.udp at s.lua:2 has this address already; one of the two needs another\n", err, 1, true)
+        assert.matches("kt: s.lua:3: kt.accept: 127.0.0.1:9: the kt.udp at s.lua:2 already uses this address; change one of the two\n", err, 1, true)
       end)
       local at = "127.0.0.1:" .. h.sockets.free_port "tcp"
-      assert.equal(at .. ": the kt.listen at s.lua:9 has this address already; one of the two needs another\n",
+      assert.equal(at .. ": the kt.listen at s.lua:9 already uses this address; change one of the two\n",
         raised(('local l = kt.listen { on = "%s" } local _, err = kt.listen { on = "%s" } l:close() error(tostring(err), 0)'):format(at, at))
           :gsub("s.lua:%d+", "s.lua:9"))
     end)

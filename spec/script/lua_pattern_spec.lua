@@ -97,7 +97,7 @@ kt.spawn(function() end)]]
     it("that take too long are stopped: " .. what, function()
       local p = run("kt.spawn(function()\n" .. call .. "\nend)\nkt.spawn(print, 'on')")
       assert.equal("on\n", p.stdout)
-      assert.matches("task failed: s.lua:3: stopped: it ran for 0%.5 s", p.stderr)
+      assert.matches("task failed: s.lua:3: stopped after 0%.5 s", p.stderr)
     end)
   end
 end)

@@ -73,7 +73,7 @@ describe("a script's conn", function()
           print(data, err.code, tostring(err), kt.now() - from >= 0.06, kt.now() - from < 5)
           conn:write "g"
           print(conn:read())]])
-        assert.equal("nil\ttimeout\tconn:read: nothing came within 0.06 s\ttrue\ttrue\nlate\n", out)
+        assert.equal("nil\ttimeout\tconn:read: no data within 0.06 s\ttrue\ttrue\nlate\n", out)
         assert.is_nil(go)
       end)
     end)
@@ -161,7 +161,7 @@ describe("a script's conn", function()
 
     it("and returns partial data at the timeout", function()
       h.run(function()
-        assert.equal("nil\ttimeout\tabc\tconn:read_exactly: not all of it came within 0.05 s\n", with_conn(pieces({ "abc" }, true), [[
+        assert.equal("nil\ttimeout\tabc\tconn:read_exactly: not all bytes arrived within 0.05 s\n", with_conn(pieces({ "abc" }, true), [[
           local data, err, came = conn:read_exactly(5, { timeout = "50ms" })
           print(data, err.code, came, err)]]))
       end)
@@ -194,7 +194,7 @@ end)]]):format(port, all, part))):wait_tcp(port)
             end
           end
         end)
-        assert.equal("memory, conn:read_exactly: out of memory: what read_exactly and read_until gather may be 2.5 MiB, half of kt run --memory, "
+        assert.equal("memory, conn:read_exactly: out of memory: read_exactly and read_until may buffer 2.5 MiB, half of kt run --memory, "
           .. part .. " bytes", said)
         for _, conn in ipairs(conns) do
           conn:send(("x"):rep(all - part))
@@ -420,7 +420,7 @@ end)]], near, target.at)
     end
 
     it("two tasks that read at once", function()
-      refused("false\ts.lua:5: conn:read_exactly: another task (spawned at s.lua:3) is reading from it already; only one may at a time",
+      refused("false\ts.lua:5: conn:read_exactly: another task (spawned at s.lua:3) is already reading from it; only one task may at a time",
         [[kt.spawn(function() conn:read() end)
           kt.sleep "1ms"
           print(pcall(function() conn:read_exactly(3) end))]])
@@ -437,7 +437,7 @@ end)]], near, target.at)
           print(pcall(function() conn:write "x" end))
           conn:reset()]])
         done = true
-        assert.equal("false\ts.lua:5: conn:write: another task (spawned at s.lua:3) is writing to it already; only one may at a time\n", out)
+        assert.equal("false\ts.lua:5: conn:write: another task (spawned at s.lua:3) is already writing to it; only one task may at a time\n", out)
       end)
     end)
 
@@ -455,28 +455,28 @@ end)]], near, target.at)
     end)
 
     it("writing after shutdown", function()
-      refused("false\ts.lua:4: conn:write: after :shutdown(), which has ended sending", [[conn:shutdown()
+      refused("false\ts.lua:4: conn:write: not allowed after :shutdown()", [[conn:shutdown()
           print(pcall(function() conn:write "x" end))]])
     end)
 
     it("numbers out of range", function()
-      refused("false\ts.lua:3: conn:read: argument 1: wanted a number of bytes, 1 to 1048576, got 0",
+      refused("false\ts.lua:3: conn:read: argument 1: expected a number of bytes from 1 to 1048576, got 0",
         "print(pcall(function() conn:read(0) end))")
-      refused("false\ts.lua:3: conn:read_exactly: argument 1: wanted a number of bytes, 0 to 1048576, got 1048577",
+      refused("false\ts.lua:3: conn:read_exactly: argument 1: expected a number of bytes from 0 to 1048576, got 1048577",
         "print(pcall(function() conn:read_exactly((1 << 20) + 1) end))")
-      refused("false\ts.lua:3: conn:read_exactly: argument 1: wanted a number of bytes, 0 to 1048576, got nil",
+      refused("false\ts.lua:3: conn:read_exactly: argument 1: expected a number of bytes from 0 to 1048576, got nil",
         "print(pcall(function() conn:read_exactly() end))")
-      refused("false\ts.lua:3: conn:read_until: argument 2: wanted a number of bytes, 2 to 1048576, got 1",
+      refused("false\ts.lua:3: conn:read_until: argument 2: expected a number of bytes from 2 to 1048576, got 1",
         "print(pcall(function() conn:read_until('ab', 1) end))")
     end)
 
     it("an empty delimiter", function()
-      refused("false\ts.lua:3: conn:read_until: argument 1: wanted a delimiter of 1 to 256 bytes, got one of 0",
+      refused("false\ts.lua:3: conn:read_until: argument 1: expected a delimiter of 1 to 256 bytes, got 0",
         "print(pcall(function() conn:read_until('', 1) end))")
     end)
 
     it("writing a value that is not a string", function()
-      refused("false\ts.lua:3: conn:write: argument 1: wanted a string, got table", "print(pcall(function() conn:write {} end))")
+      refused("false\ts.lua:3: conn:write: argument 1: expected a string, got table", "print(pcall(function() conn:write {} end))")
     end)
 
     it("an unknown option", function()
@@ -486,7 +486,7 @@ end)]], near, target.at)
 
   it("ends the reading of another task when it is closed", function()
     h.run(function()
-      assert.equal("nil\tclosed\tconn:read_exactly: it was closed meanwhile\tab\n", with_conn(pieces({ "ab" }, true), [[
+      assert.equal("nil\tclosed\tconn:read_exactly: closed during the call\tab\n", with_conn(pieces({ "ab" }, true), [[
         kt.spawn(function()
           local data, err, came = conn:read_exactly(5)
           print(data, err.code, err, came)
@@ -657,7 +657,7 @@ end)]]):format(port, extra, near))
         local n, why, taken = stream:write(("x"):rep(64 << 20), { timeout = "300ms" })
         print(n, why.code, taken > 0)]])
       assert.equal(0, client:wait_exit(20))
-      assert.equal("nil\ttimeout\tstream:read: nothing came within 0.05 s\nnil\ttimeout\ttrue\n", client.stdout)
+      assert.equal("nil\ttimeout\tstream:read: no data within 0.05 s\nnil\ttimeout\ttrue\n", client.stdout)
     end)
   end)
 

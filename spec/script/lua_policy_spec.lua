@@ -329,7 +329,7 @@ describe("an invalid setting is an error", function()
     { "stream:set { rate_in = true }",
       'stream:set.rate_in: expected a rate such as "20Mbit" (bits per second), "2MiB" (bytes per second), or a number of bytes per second, got true' },
     { "stream:set()", "stream:set: expected a table, got no value" },
-    { "stream.set { idle = 1 }", "conn:set, stream:set: called on something that is neither; write it with a colon" },
+    { "stream.set { idle = 1 }", "conn:set, stream:set: expected self of type conn or stream; call it with a colon" },
     { "conn:set { priority = 1 }", "conn:set.priority: this is a setting of streams; use stream:set { priority = ... }" },
     { "conn:set { mode = 'fast' }", "conn:set.mode: this is a setting of the link; use link:set { mode = ... }" },
     { "conn:set { idle = '5 apples' }", 'conn:set.idle: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "5 apples"' },

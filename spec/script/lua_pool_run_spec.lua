@@ -260,7 +260,7 @@ end)]]):format(ns.at, at))
         local p = one_policy 'function() kt.sleep "1s" return 2 end'
         all_up(p, 2)
         assert.same({ a = 3 }, spread(p, 3))
-        p:expect "kt.sleep: cannot wait in a policy; it is given facts, and answers at once"
+        p:expect "kt.sleep: cannot wait in a policy; it must return at once"
       end)
     end)
 
@@ -278,7 +278,7 @@ end)]]):format(ns.at, at))
         all_up(p, 2)
         local neighbour = where(p) -- is the one
         assert.is_nil(neighbour)
-        p:expect "stopped: it ran for 0.5 s without waiting"
+        p:expect "stopped after 0.5 s without yielding"
         assert.same({ a = 3 }, spread(p, 3))
         p:expect "policy: stopped for running too long; not called again"
       end)
@@ -328,7 +328,7 @@ end)]])
 local near = kt.link { remote = "127.0.0.1:9", key = "k" }
 local pool = kt.pool { links = { near } }]])
       assert.equal(1, code)
-      assert.matches("the script declares nothing to do", err)
+      assert.matches("the script has nothing to do", err)
     end)
   end)
 
@@ -409,7 +409,7 @@ kt.spawn(function() local stream = pool:open { timeout = "5s" } stream:close() e
 s.lua:4: pool.links[2].wieght: unknown key; did you mean weight?
 s.lua:5: pool.polcy: unknown key; did you mean policy?
 s.lua:6: pool.discover.link.kcp.sndwind: unknown key; did you mean sndwnd?
-s.lua:8: pool:open: only in a task, and this is the main chunk; call it in a function given to :serve or kt.spawn
+s.lua:8: pool:open: not allowed in the main chunk; call it in a function passed to :serve or kt.spawn
 s.lua:9: pool.opn: no such field; did you mean pool.open?
 s.lua:10: pool:open.timout: unknown key; did you mean timeout?
 ]], check [[

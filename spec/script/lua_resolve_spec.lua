@@ -260,7 +260,7 @@ name: ".": not a name; nothing between two dots
 name: "a..b": not a name; nothing between two dots
 name: ".a": not a name; nothing between two dots
 name: "a b": not a name; between its dots a name has only letters, digits, '-' and '_'
-name: "a": not a name; there is a zero byte in it
+name: "a": not a name; it contains a zero byte
 name: "?": not a name; between its dots a name has only letters, digits, '-' and '_'
 name: "%s...": 64 bytes between two dots; there may be at most 63
 name: "%s...": 255 bytes; a name has at most 253
@@ -379,7 +379,7 @@ kt.spawn(function() %s end)]]):format(addresses, body))
     h.run(function()
       local code, _, err = s.run [[kt.resolve { name = "x.test" }]]
       assert.equal(1, code)
-      assert.matches("s.lua:2: kt.resolve: only in a task", err)
+      assert.matches("s.lua:2: kt.resolve: not allowed in the main chunk", err)
     end)
   end)
 
@@ -395,9 +395,9 @@ kt.resolve.servers: expected a list, got "127.0.0.1"
 kt.resolve.servers: expected 1 to 8 name servers, got 0
 kt.resolve.servers: expected 1 to 8 name servers, got 9
 kt.resolve.servers[1]: expected a name server's IP address, got 5
-kt.resolve.servers[2]: "dns.test"; wanted a name server's IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"
-kt.resolve.servers[1]: "127.0.0.1:0"; wanted a name server's IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"
-kt.resolve.servers[1]: "127.0.0.1": a zero byte in it
+kt.resolve.servers[2]: "dns.test"; expected a name server's IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"
+kt.resolve.servers[1]: "127.0.0.1:0"; expected a name server's IP address, such as "9.9.9.9", "127.0.0.1:5353" or "[::1]:53"
+kt.resolve.servers[1]: "127.0.0.1": contains a zero byte
 kt.resolve.servers.also: unexpected key in a list; write the elements in order: { a, b }
 kt.resolve.servers[2]: missing; expected a name server's IP address
 kt.resolve: expected a table, got no value

@@ -213,9 +213,9 @@ print(pcall(acceptor.on, acceptor, "up", print))
 print(pcall(acceptor.on, acceptor, "link"))
 print(pcall(acceptor.on, acceptor, "link", print))]]
       start("client.lua", SERVING)
-      p:expect 'acceptor:on: "up" is no event; there is: link\n'
-      p:expect "acceptor:on: wanted a function, got no value\n"
-      p:expect 'acceptor:on: "link" has its function already, at server.lua:%d+\n'
+      p:expect 'acceptor:on: unknown event "up"; expected "link"\n'
+      p:expect "acceptor:on: expected a function, got no value\n"
+      p:expect 'acceptor:on: "link" already has a handler, set at server.lua:%d+\n'
       p:expect "unsupported\nfalse\t.*link:serve: this link was accepted; acceptor:serve gets what its peer opens\n"
     end)
   end)
@@ -227,7 +227,7 @@ print(pcall(acceptor.on, acceptor, "link", print))]]
       assert.falsy(client.exited)
       local code, _, err = s.run('kt.link { remote = "127.0.0.1:%d", key = "k", stay = true }', port)
       assert.equal(1, code)
-      assert.matches("the script declares nothing to do", err)
+      assert.matches("the script has nothing to do", err)
     end)
   end)
 

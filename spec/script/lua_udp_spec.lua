@@ -119,7 +119,7 @@ end)]], a.at)
 
   it("reports a timeout", function()
     h.run(function()
-      assert.equal("nil\ttimeout\tsocket:receive: nothing came within 0.05 s\n", s.task([[
+      assert.equal("nil\ttimeout\tsocket:receive: no datagram within 0.05 s\n", s.task([[
         local sock = kt.udp { on = "127.0.0.1:0" }
         local data, err = sock:receive { timeout = "50ms" }
         print(data, err.code, err)]]))
@@ -194,7 +194,7 @@ end)]], a.at)
 
   it("ends the receiving of another task when it is closed", function()
     h.run(function()
-      assert.equal("nil\tclosed\tsocket:receive: it was closed meanwhile\n", s.task([[
+      assert.equal("nil\tclosed\tsocket:receive: closed during the call\n", s.task([[
         local sock = kt.udp { on = "127.0.0.1:0" }
         kt.spawn(function()
           local data, err = sock:receive()
@@ -253,7 +253,7 @@ end)]])
 
     it("two tasks that receive at once", function()
       h.run(function()
-        refused("s.lua:6: socket:receive: another task (spawned at s.lua:4) is receiving already; only one may at a time", [[
+        refused("s.lua:6: socket:receive: another task (spawned at s.lua:4) is already receiving; only one task may at a time", [[
           local sock = kt.udp { on = "127.0.0.1:0" }
           kt.spawn(function() sock:receive() end) kt.sleep(0)
           kt.sleep "1ms"
@@ -271,9 +271,9 @@ end)]])
 
     it("a datagram without an address, and one with two", function()
       h.run(function()
-        refused("s.lua:3: socket:send: argument 2: where to? The socket was made without `to`", [[
+        refused("s.lua:3: socket:send: argument 2: missing address; the socket was created without `to`", [[
           print(pcall(function() kt.udp { on = "127.0.0.1:0" }:send "x" end))]])
-        refused("s.lua:3: socket:send: argument 2: the socket was made to talk to 127.0.0.1:9 alone", [[
+        refused("s.lua:3: socket:send: argument 2: not allowed; the socket is connected to 127.0.0.1:9", [[
           print(pcall(function() kt.udp { to = "127.0.0.1:9" }:send("x", "127.0.0.1:8") end))]])
       end)
     end)
@@ -289,7 +289,7 @@ end)]])
       h.run(function()
         local code, _, err = s.run('kt.udp { on = "127.0.0.1:0" }:receive()')
         assert.equal(1, code)
-        assert.matches("^kt: s.lua:2: socket:receive: only in a task, and this is the main chunk", err)
+        assert.matches("^kt: s.lua:2: socket:receive: not allowed in the main chunk", err)
       end)
     end)
 
@@ -297,8 +297,8 @@ end)]])
       h.run(function()
         local code, _, err = s.run('kt.udp { to = "vps.example:53" }')
         assert.equal(1, code)
-        assert.equal('kt: s.lua:2: udp.to: "vps.example:53": the main chunk looks up no names; write an address, or call kt.udp in a task\n'
-          .. "  kt check tells all mistakes at once\n", err)
+        assert.equal('kt: s.lua:2: udp.to: "vps.example:53": names are not resolved in the main chunk; use an IP address, or call kt.udp in a task\n'
+          .. "  run kt check to list all mistakes\n", err)
       end)
     end)
   end)

@@ -49,7 +49,7 @@ describe("every library function, with proxies, chains of tables, giant strings 
     w:run "1h"
     assert.matches("done: %d+ functions, %d+ calls, %d+ stopped", s:log())
     local stopped = 0
-    for millions in s:log():gmatch "stopped: it ran for (%d+) million instructions" do
+    for millions in s:log():gmatch "stopped after (%d+) million instructions" do
       stopped = stopped + 1
       assert.equal("25", millions)
     end
@@ -66,14 +66,14 @@ describe("a slice that is stopped", function()
         while true do pcall(table.concat, t, "", 1, 1 << 50) end
       end)
       kt.spawn(function() print "on" end)]], { memory = 64 << 20 })
-    assert.matches(":4: stopped: it ran for 0.5 s", r.said)
+    assert.matches(":4: stopped after 0.5 s", r.said)
     assert.matches("on\n", r.said)
     assert.is_true(r.overrun < (light and 1 or 0.25))
   end)
 
   it("is stopped in the compiling of a source without line breaks", function()
-    assert.matches("stopped: it ran for 0.5 s", task 'load("x=" .. ("1+"):rep(30 << 20) .. "1")')
-    assert.matches("stopped: it ran for 0.5 s", task 'load("if a then " .. ("elseif a then "):rep(1 << 20) .. "end")')
+    assert.matches("stopped after 0.5 s", task 'load("x=" .. ("1+"):rep(30 << 20) .. "1")')
+    assert.matches("stopped after 0.5 s", task 'load("if a then " .. ("elseif a then "):rep(1 << 20) .. "end")')
   end)
 end)
 
@@ -84,7 +84,7 @@ describe("a call that no watchdog could stop is refused, with its limit:", funct
     ['string.format(("%%"):rep(1 << 20))'] = "string.format: a format of 2048 KiB; at most 64 KiB",
     ['string.format("%q", ("x"):rep(5 << 20))'] = "string.format: %%q with strings of 5 MiB; at most 4 MiB at once",
     ['local s = ("0"):rep(33 << 20) math.max(s, s)'] = "math.max: strings of 66 MiB; at most 64 MiB at once",
-    ['("x"):rep((64 << 20) + 1000)'] = "not enough memory: a string of 64.0 MiB; one has at most 64 MiB, unless kt run %-%-memory is none",
+    ['("x"):rep((64 << 20) + 1000)'] = "not enough memory: a string of 64.0 MiB exceeds the limit of 64 MiB; kt run %-%-memory none lifts it",
   } do
     it(text, function() assert.matches(said .. " %(at", task(text)) end)
   end

@@ -60,7 +60,7 @@ describe("a reload", function()
         local p = start(answering("v1", port)):wait_tcp(port)
         local conn = assert(h.sockets.connect(port))
         assert.equal("v1", version(conn))
-        assert.equal("1 address kept, 0 opened, 0 closed; 1 conns and streams of the old script go on",
+        assert.equal("1 address kept, 0 opened, 0 closed; 1 conns and streams of the old script stay open",
           reload(p, answering("v2", port)))
         assert.equal("v2", version())
         assert.equal("v1", version(conn))
@@ -148,7 +148,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       local conn = assert(h.sockets.connect(port))
       assert.equal("v1", version(conn))
       local fds = p:settled_fd_count()
-      reload(p, broken, "error s: not reloaded, all goes on as before: " .. why)
+      reload(p, broken, "error s: reload failed; still running the previous script: " .. why)
       assert.equal("v1", version(conn))
       assert.equal("v1", version())
       assert.equal(fds, p:settled_fd_count())
@@ -159,9 +159,9 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       { "a syntax error", "local = 1", "s.lua:1: " },
       { "an error in its main chunk", "\nerror 'oh'", "s.lua:2: oh\n" },
       { "a mistake in a constructor", 'local kt = require "kt"\nkt.listen { no = 1 }', "s.lua:2: kt.listen: " },
-      { "nothing to do", 'local kt = require "kt"', "the script declares nothing to do" },
-      { "nobody to serve a listener", 'require "kt".listen { on = "127.0.0.1:0" }', "s.lua:1: kt.listen: nobody serves" },
-      { "a loop without an end", "while true do end", "s.lua:1: stopped: it ran for 0.5 s; the main chunk only declares" },
+      { "nothing to do", 'local kt = require "kt"', "the script has nothing to do" },
+      { "nobody to serve a listener", 'require "kt".listen { on = "127.0.0.1:0" }', "s.lua:1: kt.listen: 127.0.0.1:0 has no handler" },
+      { "a loop without an end", "while true do end", "s.lua:1: stopped after 0.5 s in the main chunk" },
       { "more memory than it may have", 'local s = ("x"):rep(30000000)',
         "not enough memory: the script holds .* of 16.0 MiB" },
     }
@@ -185,7 +185,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
         local p = start(answering("v1", port)):wait_tcp(port)
         os.remove(s.dir .. "/s.lua")
         p:signal_with("sighup")
-        p:expect("not reloaded, all goes on as before: s.lua: no such file\n")
+        p:expect("reload failed; still running the previous script: s.lua: no such file\n")
         assert.equal("v1", version())
         reload(p, answering("v2", port))
         assert.equal("v2", version())
@@ -235,7 +235,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
           version(conns[i])
           reload(p, answering("v" .. (i + 1) % 10, port))
         end
-        reload(p, answering("no", port), "not reloaded, .*: 16 scripts that were replaced still have conns; kt.reload")
+        reload(p, answering("no", port), "reload failed; .*: 16 replaced scripts still have conns; limit their time with kt.reload")
         for i, conn in ipairs(conns) do assert.equal("v" .. i % 10, version(conn)) end
         conns[3]:close()
         s.write("s.lua", answering("ok", port))
@@ -450,8 +450,8 @@ end)]]):format(at, port, name, socket:getsockname().port, name)
           verb("--pid-file", "kt.pid"))
         assert.equal("v2", version())
         s.write("s.lua", "error 'oh'")
-        assert.same({ 1, "", "kt reload: not reloaded, all goes on as before: s.lua:1: oh\n"
-          .. "  kt check tells all mistakes at once\n" }, verb("--pid-file", "kt.pid"))
+        assert.same({ 1, "", "kt reload: failed; still running the previous script: s.lua:1: oh\n"
+          .. "  run kt check to list all mistakes\n" }, verb("--pid-file", "kt.pid"))
         assert.equal("v2", version())
         p:stop()
         assert.is_nil(io.open(s.dir .. "/kt.pid"))

@@ -202,7 +202,7 @@ describe("the end of a kt during a transfer", function()
       assert.is_true(w:now() - began < 6.5, "the reset came late")
       w:run_for "2s"
       assert.is_false(far:is_running())
-      assert.equal("near\treset\tcanceled\tkt is ending\n", near:output())
+      assert.equal("near\treset\tcanceled\tkt is shutting down\n", near:output())
       assert_empty(w, app)
     end)
   end
@@ -218,7 +218,7 @@ describe("the end of a kt during a transfer", function()
     assert.is_true(got > 0)
     assert.equal("reset", code)
     assert.is_false(near:is_running())
-    assert.equal("far\treset\tcanceled\tkt is ending\n", far:output())
+    assert.equal("far\treset\tcanceled\tkt is shutting down\n", far:output())
   end)
 
   it("waits no longer than a second for a peer that cannot be reached", function()

@@ -436,7 +436,7 @@ describe("a spec's mistake", function()
     w:task(function() coroutine.yield() end)
     local ok, why = pcall(function() w:run "5s" end)
     assert.is_false(ok)
-    assert.matches("spec/sim/mistakes_spec.lua:" .. debug.getinfo(1, "l").currentline - 3 .. ": coroutine.yield in a task: nobody would resume it",
+    assert.matches("spec/sim/mistakes_spec.lua:" .. debug.getinfo(1, "l").currentline - 3 .. ": coroutine.yield in a task: nothing resumes it",
       why, 1, true)
   end)
 
@@ -488,8 +488,8 @@ describe("a world that cannot advance", function()
       w:host "client":run(name .. ".lua")
       local ok, why = pcall(function() w:run "5s" end)
       assert.is_false(ok)
-      assert.matches(("livelock at 0.000000 s: %s on host client ran 100000 slices of its tasks without time going on, "
-        .. "the last one of a task spawned at %s.lua:2; "):format(name, name), why, 1, true)
+      assert.matches(("livelock at 0.000000 s: %s on host client ran 100000 task slices without the clock advancing, "
+        .. "the last in a task spawned at %s.lua:2; "):format(name, name), why, 1, true)
       assert.matches("(seed 1)", why, 1, true)
     end
   end)

@@ -177,16 +177,16 @@ describe("a script on a simulated host", function()
       print(pcall(io.popen, "touch %s"))
       print(os.setlocale(), os.setlocale "", os.setlocale "C", os.setlocale "de_DE.UTF-8", os.setlocale(nil, "numeric"))
     end)]]):format(path, path), { unsafe = true })
-    assert.equal(("false\tnil\texit\t127\nfalse\tio.popen: there are no programs on a simulated host; not run: touch %s\n"
+    assert.equal(("false\tnil\texit\t127\nfalse\tio.popen: simulated hosts cannot run programs; not run: touch %s\n"
       .. "C\tC\tC\tnil\tC\n"):format(path), script:output())
-    assert.matches("os.execute: there is no shell on a simulated host; not run: touch " .. path, script:log(), 1, true)
+    assert.matches("os.execute: simulated hosts have no shell; not run: touch " .. path, script:log(), 1, true)
     assert.is_nil(io.open(path))
   end)
 
   it("that never waits is stopped, at the same place each time", function()
     local text = "kt.spawn(function()\n  local n = 0\n  while true do n = n + 1 end\nend)"
     local first = run(text):log()
-    assert.matches("s.lua:4: stopped: it ran for %d+ million instructions without waiting", first)
+    assert.matches("s.lua:4: stopped after %d+ million instructions without yielding", first)
     assert.equal(first, run(text):log())
   end)
 
@@ -207,7 +207,7 @@ describe("a script on a simulated host", function()
       local text = "kt.spawn(function()\n  " .. body .. "\nend)"
       local from = os.clock()
       local first = run(text):log()
-      assert.matches("s.lua:3: stopped: it ran for %d+ million instructions without waiting", first)
+      assert.matches("s.lua:3: stopped after %d+ million instructions without yielding", first)
       assert.is_true(os.clock() - from < 30)
       assert.equal(first, run(text):log())
     end)
@@ -230,7 +230,7 @@ describe("a script on a simulated host", function()
 
   it("that never waits in a coroutine of its own is stopped too", function()
     local text = "kt.spawn(function()\n  coroutine.wrap(function() while true do end end)()\nend)"
-    assert.matches("stopped: it ran for %d+ million instructions", run(text):log())
+    assert.matches("stopped after %d+ million instructions", run(text):log())
   end)
 
   it("continues its other tasks after one was stopped", function()
@@ -251,7 +251,7 @@ describe("a script on a simulated host", function()
   end)
 
   it("is refused when its main chunk does not end", function()
-    assert.error_matches(function() run "while true do end" end, "s.lua:2: stopped: it ran for %d+ million instructions; the main chunk")
+    assert.error_matches(function() run "while true do end" end, "s.lua:2: stopped after %d+ million instructions in the main chunk")
   end)
 
   it("collects unreferenced values", function()

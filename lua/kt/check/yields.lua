@@ -29,8 +29,8 @@ function yields.check(files, tokens_of, note)
   for _, file in ipairs(files) do
     for _, i in ipairs(found[file]) do
       note(file, {
-        line = tokens_of(file)[i].line, placed = true, message = "coroutine.yield in a task: nobody would resume it",
-        suggestion = "use kt.sleep(0) to let others run",
+        line = tokens_of(file)[i].line, placed = true, message = "coroutine.yield in a task: nothing resumes it",
+        suggestion = "call kt.sleep(0) to let other tasks run",
       })
     end
   end

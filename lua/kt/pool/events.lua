@@ -7,7 +7,9 @@ local HANDLERS_MAX = 64 -- the same limit as for a link
 
 --- Adds a handler. Returns nil and a message if there are too many.
 function events.on(pool, name, fn)
-  if pool.handled == HANDLERS_MAX then return nil, ("this pool has %d handlers already; set them once, not for each connection"):format(HANDLERS_MAX) end
+  if pool.handled == HANDLERS_MAX then
+    return nil, ("limit of %d handlers per pool reached; set handlers once, not for each connection"):format(HANDLERS_MAX)
+  end
   pool.handled = pool.handled + 1
   local list = pool.handlers[name] or {}
   pool.handlers[name] = list

@@ -56,7 +56,7 @@ function task.flush(world)
     at = at + 1
     local ok, why = coroutine.resume(entry.co, table.unpack(entry, 1, entry.n))
     if ok and why ~= WAITS and coroutine.status(entry.co) == "suspended" then
-      ok, why = false, (complain.line(entry.co) or "?") .. ": coroutine.yield in a task: nobody would resume it; use w:sleep to wait"
+      ok, why = false, (complain.line(entry.co) or "?") .. ": coroutine.yield in a task: nothing resumes it; use w:sleep to wait"
     end
     if not ok then world.core:fail(complain.told(why, world.origins[entry.co], entry.co)) end
   end

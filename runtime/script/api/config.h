@@ -7,9 +7,9 @@
 #include "script/core/script.h"
 #include "script/core/service.h"
 
-/* Reads the table at idx, which kt.link or kt.accept has checked and completed (lua/kt/init.lua), and pushes a
- * userdata that holds the settings; strings in them are anchored by its uservalue, the table. Raises what the wire
- * finds wrong. */
+/* Reads the table at idx, which kt.link or kt.accept has checked and completed (lua/kt/init.lua), and pushes
+ * a userdata that holds the settings; strings in them are anchored by its uservalue, the table. Raises what
+ * the wire finds wrong. */
 struct kt_settings *kt_config_read(
     lua_State *L, int idx, const char *what, bool client, const struct kt_wire **wire);
 
@@ -20,15 +20,15 @@ struct kt_settings *kt_config_change(
 /* What a handle's settings hold besides the table's values is not read any more: the key. */
 void kt_config_forget_key(struct kt_settings *s);
 
-/* Logs what was opened ("link to", "vps:29900") with its settings, and warns when the key protects nothing. The
- * verbs in the binary report their settings themselves. */
+/* Logs what was opened ("link to", "vps:29900") with its settings, and warns when the key protects nothing.
+ * The verbs in the binary report their settings themselves. */
 void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, const struct kt_service *service,
     const char *what);
 
 /* What links and acceptors of this runtime are made in. */
 struct kt_wire_env kt_config_env(const struct kt_runtime *rt);
 
-/* Pushes a table of a link's or an acceptor's figures. */
+/* Pushes the statistics of a link or an acceptor as a table. */
 void kt_config_push_stats(lua_State *L, const struct kt_link_stats *stats);
 
 #endif

@@ -1,5 +1,5 @@
-/* kt.accept: takes links from peers; each stream that they open is a task, and so is each peer, for a script
- * that wants to know (acceptor:on). */
+/* kt.accept: accepts links from peers and runs a task for each stream that they open, and, if the script asks
+ * for it (acceptor:on), for each link. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 
 #define ON "acceptor:on"
 
-/* The acceptor, and whose it is now: a reload hands it on from script to script, sessions and all. */
+/* The acceptor and its current owner. A reload passes it on with its sessions. */
 struct door {
     struct kt_acceptor *acceptor;
     struct kt_lua_acceptor *owner;
@@ -31,7 +31,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_in
     struct kt_service *s = &door->owner->service;
     if (door->owner->drains)
         kt_pipe_reset(stream, KT_ECLOSED);
-    else if (s->handler == LUA_NOREF) /* made in a task, which has not said yet who serves */
+    else if (s->handler == LUA_NOREF) /* created in a task that has not called :serve yet */
         kt_pipe_reset(stream, KT_ECANCELED);
     else
         kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer->address);
@@ -97,7 +97,7 @@ static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
     kt_acceptor_stats(((const struct kt_lua_acceptor *)s)->door->acceptor, out);
 }
 
-/* It is about to be closed, or to be another script's. */
+/* Call before the acceptor is closed or passed on. */
 static void keep_totals(struct kt_lua_acceptor *a)
 {
     struct kt_link_stats stats;
@@ -109,7 +109,7 @@ static void close_acceptor(struct kt_service *s)
 {
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
     keep_totals(a);
-    kt_acceptor_close(a->door->acceptor); /* at the end of the turn; until then it brings nothing */
+    kt_acceptor_close(a->door->acceptor); /* closes at the end of the turn; no callback until then */
     free(a->door);
     a->door = NULL;
     luaL_unref(s->rt->L, LUA_REGISTRYINDEX, a->on_link);
@@ -211,19 +211,19 @@ static int on(lua_State *L)
 {
     struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "on");
     if (lua_type(L, 2) != LUA_TSTRING)
-        return kt_raise(L, ON ": wanted the name of an event, got %s", kt_handle_kind(L, 2));
+        return kt_raise(L, ON ": expected an event name, got %s", kt_handle_kind(L, 2));
     const char *event = lua_tostring(L, 2);
-    if (strcmp(event, "link") != 0) return kt_raise(L, ON ": \"%s\" is no event; there is: link", event);
+    if (strcmp(event, "link") != 0) return kt_raise(L, ON ": unknown event \"%s\"; expected \"link\"", event);
     if (lua_type(L, 3) != LUA_TFUNCTION)
-        return kt_raise(L, ON ": wanted a function, got %s", kt_handle_kind(L, 3));
+        return kt_raise(L, ON ": expected a function, got %s", kt_handle_kind(L, 3));
     if (a->service.closed) return kt_raise(L, ON ": the acceptor was closed");
     if (a->on_link != LUA_NOREF)
-        return kt_raise(L, ON ": \"link\" has its function already, at %s:%d", a->on_link_at->source,
+        return kt_raise(L, ON ": \"link\" already has a handler, set at %s:%d", a->on_link_at->source,
             a->on_link_at->line);
     a->on_link_at = kt_origin_here(a->service.rt, L);
     lua_settop(L, 3);
     a->on_link = luaL_ref(L, LUA_REGISTRYINDEX);
-    a->service.stays = true; /* its links carry streams, whether or not it serves any */
+    a->service.stays = true; /* its links carry streams even if it has no :serve handler */
     if (a->service.open) kt_service_settle(&a->service);
     lua_settop(L, 1);
     return 1;

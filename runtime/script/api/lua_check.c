@@ -1,11 +1,11 @@
-/* What `kt check` and `kt help` (lua/kt/check, lua/kt/doc) need of the insides: the script's chunk and
- * globals, what is bound in C, and what the declarations come to. Nothing here opens anything. */
+/* Functions for `kt check` and `kt help` (lua/kt/check, lua/kt/doc): access to the script's chunk and
+ * globals, to the handles bound in C, and to the declared services. Nothing here opens anything. */
 #include <stdio.h>
 #include "script/core/handle.h"
 #include "script/core/script.h"
 #include "script/core/service.h"
 
-/* core.load_script(path) → its main chunk | nil, message */
+/* core.load_script(path) → the main chunk | nil, message */
 static int load_script(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
@@ -17,9 +17,8 @@ static int load_script(lua_State *L)
 }
 
 /* core.run_slice(handler, fn, ...) → true | false, error, stopped: xpcall in a slice of its own, with the
- * time that a main chunk has in `kt run`. What stops fn does not stop the caller, which runs in the slice
- * around it. The error is what `handler` made of it, or a text that names the limit; stopped: true if that
- * was the watchdog's. */
+ * time limit of a main chunk in `kt run`. The watchdog stops fn without stopping the caller. The error is the
+ * result of `handler`, or a text that names the limit reached; stopped is true if that was the time limit. */
 static int run_slice(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
@@ -49,8 +48,8 @@ static int run_slice(lua_State *L)
     return 3;
 }
 
-/* core.grant_memory(): the script has run; what it still holds does not count against the check's own work.
- */
+/* core.grant_memory(): raises the memory limit by what the script holds, so that the check itself has
+ * room. */
 static int grant_memory(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
@@ -66,7 +65,7 @@ static int script_world(lua_State *L)
     return 2;
 }
 
-/* Pushes the names in the table that is the upvalue n of a kind's __index, as a list. */
+/* Pushes a list of the keys of a table: upvalue n of a handle type's __index. */
 static void push_names(lua_State *L, int index, int n)
 {
     lua_newtable(L);
@@ -124,8 +123,8 @@ static void push_fault(
     lua_rawseti(L, -2, i);
 }
 
-/* core.unready() → { { file, line, path, text } … }: why what was declared could not be opened; path nil: all
- * of it */
+/* core.unready() → { { file, line, path, text } … }: why declared services cannot be opened; path is nil for
+ * the script as a whole */
 static int unready(lua_State *L)
 {
     const struct kt_runtime *rt = kt_runtime_of(L);
@@ -140,14 +139,14 @@ static int unready(lua_State *L)
     return 1;
 }
 
-/* core.task_only(name) → what is said of such a function when it is called in the main chunk */
+/* core.task_only(name) → the error for a call in the main chunk of a function that needs a task */
 static int task_only(lua_State *L)
 {
     lua_pushfstring(L, KT_TASK_ONLY, luaL_checkstring(L, 1));
     return 1;
 }
 
-/* core.declare_only(name) → the same of one that is called in a task, and must not be */
+/* core.declare_only(name) → the error for a call in a task of a function of the main chunk */
 static int declare_only(lua_State *L)
 {
     lua_pushfstring(L, KT_DECLARE_ONLY, luaL_checkstring(L, 1));

@@ -1,4 +1,4 @@
-/* The wall clock, for scripts that go by the time of day: kt.wall, and what kt.date is made of. */
+/* The wall clock for scripts: kt.wall, and core.calendar for kt.date. */
 #include <time.h>
 #include "script/core/handle.h"
 #include "script/core/script.h"
@@ -16,9 +16,9 @@ static void set(lua_State *L, const char *name, int value)
     lua_setfield(L, -2, name);
 }
 
-/* In a repeatable runtime the machine's time zone must not show: it is UTC's everywhere.
+/* core.calendar(utc) → { year, month, day, hour, minute, second, weekday }
  *
- * core.calendar(utc) → { year, month, day, hour, minute, second, weekday } */
+ * A repeatable runtime always uses UTC, so that the machine's time zone does not matter. */
 static int calendar(lua_State *L)
 {
     const struct kt_runtime *rt = kt_runtime_of(L);
@@ -26,7 +26,7 @@ static int calendar(lua_State *L)
     const bool utc = rt->repeatable || lua_toboolean(L, 1);
     struct tm tm;
     if (!(utc ? gmtime_r(&now, &tm) : localtime_r(&now, &tm)))
-        return kt_raise(L, "kt.date: the clock is set to a year that nobody can write");
+        return kt_raise(L, "kt.date: the year of the clock is out of range");
     lua_createtable(L, 0, 7);
     set(L, "year", tm.tm_year + 1900);
     set(L, "month", tm.tm_mon + 1);

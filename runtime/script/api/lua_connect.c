@@ -39,13 +39,13 @@ static int connect_to(lua_State *L)
     if (!to) return kt_opts_wrong(L, 1, WHAT);
     lua_settop(L, 1);
 
-    /* What cannot be parsed is no misuse: it may come from whoever is being served. */
+    /* A bad address is returned, not raised: it may come from a client. */
     struct kt_err err = {0};
     struct kt_endpoint at;
     int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_UNIX | KT_ENDPOINT_HOST, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     if (t->rt->pipes >= KT_PIPES_MAX) return kt_lua_pipe_too_many(L, WHAT);
-    kt_lua_pipe_push(L, KT_HANDLE_CONN); /* now, so that there is memory for it when the conn is there */
+    kt_lua_pipe_push(L, KT_HANDLE_CONN); /* allocate now, so that finish cannot run out of memory */
     struct kt_connect *op;
     rc = kt_connect(t->rt->io, &at, connected, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);

@@ -1,5 +1,5 @@
-/* kt.core's own functions: what the modules in the binary need beyond the public API (lua/kt/). A script
- * cannot require kt.core. */
+/* kt.core: functions for the modules in the binary (lua/kt/) that are not in the public API. A script cannot
+ * require kt.core. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "script/core/service.h"
 
 #define READ_MAX (1u << 20)
-#define DATE_MAX ((size_t)1 << 20) /* a date may be part of a file's name */
+#define DATE_MAX ((size_t)1 << 20) /* generous, as the format may contain a file name */
 
 static int getenv_(lua_State *L)
 {
@@ -43,12 +43,12 @@ static int read_file(lua_State *L)
     lua_pushlightuserdata(L, data);
     lua_pushinteger(L, (lua_Integer)len);
     int status = lua_pcall(L, 2, 1, 0);
-    explicit_bzero(data, len); /* a configuration has a key in it */
+    explicit_bzero(data, len); /* a configuration file contains a key */
     free(data);
     return status == LUA_OK ? 1 : lua_error(L);
 }
 
-/* core.create_file(path, data) → true | nil, err; a file that is there is left alone */
+/* core.create_file(path, data) → true | nil, err; does not overwrite an existing file */
 static int create_file(lua_State *L)
 {
     size_t len;
@@ -61,7 +61,7 @@ static int create_file(lua_State *L)
     return 1;
 }
 
-/* core.examples() → { [name] = text }: scripts/examples, as they ship in the binary */
+/* core.examples() → { [name] = text }: the files of scripts/examples embedded in the binary */
 static int examples(lua_State *L)
 {
     static const char folder[] = "examples/";
@@ -86,7 +86,7 @@ static void on_signal(void *ctx, int signum)
 {
     (void)signum;
     struct kt_service *s = ctx;
-    if (s->rt->replaced) return; /* the script that runs now answers for all */
+    if (s->rt->replaced) return; /* the current script handles it */
     struct kt_task *t = kt_task_new(s->rt, s->rt->L, s->served_at);
     if (!t) return;
     lua_rawgeti(t->L, LUA_REGISTRYINDEX, s->handler);
@@ -104,7 +104,7 @@ static void signal_close(struct kt_service *s)
     kt_signal_close(((struct kt_lua_signal *)s)->signal);
 }
 
-/* core.on_signal("USR1", fn). SIGHUP is the supervisor's. */
+/* core.on_signal("USR1", fn). The supervisor handles SIGHUP. */
 static int watch_signal(lua_State *L)
 {
     static const struct kt_service_ops ops = {
@@ -132,7 +132,7 @@ static int signal_gc(lua_State *L)
 
 /* ---- the runtime ---- */
 
-/* core.counters() → { {name, value}, … } in their order */
+/* core.counters() → { {name, value}, … } in their fixed order */
 static int counters(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
@@ -156,7 +156,7 @@ static int exit_(lua_State *L)
     int code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
     kt_runtime_stop(rt, code & 0xff);
     lua_pushliteral(L, "exit");
-    return lua_error(L); /* unwinds; nobody reports it, as the runtime is exiting */
+    return lua_error(L); /* unwinds the stack; not reported, as the runtime is exiting */
 }
 
 static int write_to(lua_State *L, int fd)
@@ -178,7 +178,7 @@ static int stderr_(lua_State *L)
     return write_to(L, 2);
 }
 
-/* core.log_text(text): to where the log goes, as it is */
+/* core.log_text(text): writes text unchanged to the log's destination */
 static int log_text(lua_State *L)
 {
     size_t len;
@@ -195,7 +195,7 @@ static int log_level(lua_State *L)
     if (!kt_log_level_parse(name, &level))
         return kt_err_return(L, KT_ECONFIG,
             lua_pushfstring(
-                L, "log level \"%s\" is not known; there are debug, info, warn, error, quiet", name));
+                L, "unknown log level \"%s\"; expected one of debug, info, warn, error, quiet", name));
     kt_runtime_of(L)->logger->log.level = level;
     lua_pushboolean(L, 1);
     return 1;
@@ -211,15 +211,15 @@ static int log_file(lua_State *L)
     return 1;
 }
 
-/* core.drain_timeout(duration): how long SIGTERM lets running connections go on */
+/* core.drain_timeout(duration): how long connections may continue after SIGTERM */
 static int drain_timeout(lua_State *L)
 {
     kt_runtime_of(L)->drain_us = kt_opts_duration(L, 1, "kt.core.drain_timeout");
     return 0;
 }
 
-/* core.when_replaced(seconds | false): how long the conns of this script may go on once a reload has brought
- * another; false: as long as they live */
+/* core.when_replaced(seconds | false): how long conns of this script may continue after a reload; false: no
+ * limit */
 static int when_replaced(lua_State *L)
 {
     struct kt_runtime *rt = kt_declare_need(L, "kt.reload");
@@ -228,20 +228,20 @@ static int when_replaced(lua_State *L)
     return 0;
 }
 
-/* core.replaced() → whether a reload has brought another script, and this one only goes on with its conns */
+/* core.replaced() → whether a reload has replaced this script, which now only serves its remaining conns */
 static int replaced(lua_State *L)
 {
     lua_pushboolean(L, kt_runtime_of(L)->replaced);
     return 1;
 }
 
-/* core.date(format) → the wall clock as strftime formats it */
+/* core.date(format) → the wall clock, formatted by strftime */
 static int date(lua_State *L)
 {
     time_t now = (time_t)(kt_io_wall(kt_runtime_of(L)->io) / 1000000u);
     struct tm tm;
     localtime_r(&now, &tm);
-    /* strftime returns 0 for what does not fit, and for "": the space tells them apart. */
+    /* strftime returns 0 if the text does not fit, but also for ""; the added space tells these apart. */
     luaL_checkstring(L, 1);
     const char *format = lua_pushfstring(L, "%s ", lua_tostring(L, 1));
     for (size_t size = 512; size <= DATE_MAX; size *= 2) {
@@ -255,7 +255,7 @@ static int date(lua_State *L)
     return luaL_error(L, "core.date: the text is longer than %d bytes", (int)DATE_MAX);
 }
 
-/* core.memory() → bytes held by the Lua state, the most it ever held, open tasks, open conns and streams */
+/* core.memory() → bytes held by the Lua state, their peak, number of tasks, number of conns and streams */
 static int memory(lua_State *L)
 {
     const struct kt_runtime *rt = kt_runtime_of(L);
@@ -266,7 +266,7 @@ static int memory(lua_State *L)
     return 4;
 }
 
-/* core.where() → "client.lua:3: " for the script's line that is calling, "" if there is none but our own */
+/* core.where() → "client.lua:3: ", the script's current line; "" if only modules in the binary are running */
 static int where(lua_State *L)
 {
     const struct kt_origin *o = kt_origin_here(kt_runtime_of(L), L);
@@ -278,7 +278,7 @@ static int where(lua_State *L)
 }
 
 /* core.endpoint(text, allow) → true | nil, sentence; allow: any of "r" (port range), "u" (unix), "z" (port
- * 0), "h" (a host is needed) */
+ * 0), "h" (host required) */
 static int endpoint(lua_State *L)
 {
     const char *allow = luaL_optstring(L, 2, "");
@@ -304,7 +304,7 @@ static void set_ref(lua_State *L, int idx, int *ref)
     *ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* core.install(explain, duration, rate): what options.c asks (see script.h) */
+/* core.install(explain, duration, rate): sets the functions that options.c calls (see script.h) */
 static int install(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);

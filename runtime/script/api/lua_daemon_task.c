@@ -1,6 +1,5 @@
-/* What modules in the binary need that do something by themselves, beside the script's own tasks: tasks that
- * sleep until they are needed, tasks in the name of a script's line, calls of a script's function that may
- * not wait. */
+/* Background tasks for modules in the binary: tasks that sleep until needed, tasks that run a script's
+ * handler, and calls of a script's functions that must not wait. */
 #include <string.h>
 #include "script/core/handle.h"
 #include "script/core/handler.h"
@@ -10,27 +9,27 @@
 #define ARGS_MAX 16
 #define HANDLER "handler"
 
-/* core.need_task(name): raises outside of a task, and where a task cannot wait. */
+/* core.need_task(name): raises where waiting is not allowed. */
 static int need_task(lua_State *L)
 {
     kt_task_need(L, luaL_checkstring(L, 1));
     return 0;
 }
 
-/* core.park(seconds): sleeps for so long (math.huge: for ever), or until core.unpark. The least is a
- * microsecond, so that time goes on for who parks until a time that is nearer. */
+/* core.park(seconds): sleeps until the time is over (math.huge: no limit) or until core.unpark. A positive
+ * time is at least 1 µs, so that the clock advances for a loop that parks until a deadline. */
 static int park(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, PARK);
     const lua_Number seconds = luaL_checknumber(L, 1);
     uint64_t us = KT_TIME_NEVER;
     if (seconds < 1e9) us = seconds > 0 ? (uint64_t)(seconds * 1e6 + 0.5) : 0;
-    if (us == 0 && seconds > 0) us = 1; /* or who parks for the rest of a time never gets past it */
+    if (us == 0 && seconds > 0) us = 1;
     return kt_task_wait(L, t, PARK, NULL, NULL, us);
 }
 
-/* core.unpark(task): wakes it, if it is parked. A thread may by now be another task's, which then wakes for
- * no reason: who parks looks at why it woke. Allocates nothing and raises nothing, so that finalizers may
+/* core.unpark(task): wakes a parked task. The thread may belong to another task by now, which then wakes
+ * spuriously, so callers of park must check why they woke. Never allocates or raises, so that finalizers may
  * call it. */
 static int unpark(lua_State *L)
 {
@@ -41,7 +40,7 @@ static int unpark(lua_State *L)
     return 0;
 }
 
-/* Starts fn(…), at index `first` and what follows. */
+/* Starts a task with the function at index `first`; the values above it are the arguments. */
 static struct kt_task *start(lua_State *L, int first, const struct kt_origin *origin)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
@@ -70,7 +69,7 @@ static int spawn_aside(lua_State *L)
     return 0;
 }
 
-/* core.handler() → a handler of the script's (handler.h), set at the line that is calling */
+/* core.handler() → a handler (handler.h) whose origin is the script's current line */
 static int handler(lua_State *L)
 {
     struct kt_handler *h = kt_handle_push(L, HANDLER, sizeof *h, 0);
@@ -78,8 +77,8 @@ static int handler(lua_State *L)
     return 1;
 }
 
-/* core.handle(handler, event, fn, …): fn(…) as a task of the script's, as if spawned where the handler was
- * set; not while too many of its tasks run. */
+/* core.handle(handler, event, fn, …): runs fn(…) in a task, as if spawned where the handler was set. Does
+ * nothing while too many of the handler's tasks run. */
 static int handle(lua_State *L)
 {
     struct kt_handler *h = luaL_checkudata(L, 1, HANDLER);

@@ -1,6 +1,6 @@
-/* Handles whose insides are Lua: for modules in the binary that give scripts something of their own (a pool).
- * They look, complain, close and are checked by `kt check` as handles made in C do. The handle is a userdata
- * with the module's table as its uservalue, out of the script's reach. */
+/* Handles implemented in Lua, for modules in the binary that offer objects to scripts (a pool). They print,
+ * close, report errors and are checked by `kt check` like handles implemented in C. The handle is a userdata
+ * whose uservalue is the module's table, out of the script's reach. */
 #include <string.h>
 #include "script/core/handle.h"
 #include "script/core/script.h"
@@ -16,7 +16,7 @@ static int inside(lua_State *L)
     return 1;
 }
 
-/* Upvalue 1: the kind. make(table) → handle, which lives as long as the script if the main chunk made it */
+/* Upvalue 1: the kind. make(table) → handle; one created in the main chunk lives as long as the script */
 static int make(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -27,7 +27,7 @@ static int make(lua_State *L)
     return 1;
 }
 
-/* Upvalue 1: called with the module's table, unless all ends anyway. */
+/* Upvalue 1: the function to call with the module's table, unless the state is closing. */
 static int gc(lua_State *L)
 {
     if (kt_runtime_of(L)->phase == KT_END) return 0;
@@ -37,8 +37,8 @@ static int gc(lua_State *L)
     return 0;
 }
 
-/* core.kind(name, { { method, function }, … }, forgotten) → make, inside. The method "close" is also what
- * leaving a scope calls; forgotten(table) is called for a handle that is garbage, and must not wait. */
+/* core.kind(name, { { method, function }, … }, forgotten) → make, inside. The method "close" is also the
+ * __close metamethod. forgotten(table) is called when a handle is collected, and must not wait. */
 static int kind(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
@@ -80,7 +80,7 @@ static int kind(lua_State *L)
     return 2;
 }
 
-/* core.kind_of(value) → "link" for a link's handle, and so on; nil for what is no handle */
+/* core.kind_of(value) → the kind of a handle ("link"), or nil for any other value */
 static int kind_of(lua_State *L)
 {
     luaL_checkany(L, 1);
@@ -88,8 +88,8 @@ static int kind_of(lua_State *L)
     return 1;
 }
 
-/* core.opaque(metatable) → a value that has nothing but this metatable: unlike a table it cannot be written
- * to past it, by rawset or by what a library function does with a list */
+/* core.opaque(metatable) → a userdata with this metatable and no content. Unlike a table, it cannot be
+ * modified by rawset or by library functions that work on lists. */
 static int opaque(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);

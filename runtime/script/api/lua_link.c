@@ -1,4 +1,5 @@
-/* kt.link: a link and its streams. The table that kt.link was given arrives here checked and flat. */
+/* kt.link: the handle of a link, and calls that open streams on it. lua/kt/init.lua has checked and flattened
+ * the settings. */
 #include "script/api/lua_link.h"
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +44,8 @@ static void hear(struct kt_lua_link *l)
     kt_link_listen(l->link, l->service.handler == LUA_NOREF ? &plain : &serving, l);
 }
 
-/* It has a function for :serve: the far side can only open streams while there is a session. */
+/* Called when the link has a :serve handler: keeps a session up, as the peer cannot open streams without
+ * one. */
 static void served(struct kt_service *s)
 {
     struct kt_lua_link *l = (struct kt_lua_link *)s;
@@ -72,7 +74,7 @@ static bool quiet(const struct kt_service *s)
 {
     const struct kt_lua_link *l = (const struct kt_lua_link *)s;
     struct kt_link_stats stats;
-    if (!l->link || l->peer) return true; /* a peer's: its acceptor speaks for it */
+    if (!l->link || l->peer) return true; /* a peer's link is counted by its acceptor */
     kt_link_stats(l->link, &stats);
     return !stats.owing && stats.streams == 0;
 }
@@ -89,7 +91,7 @@ void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out)
     if (l->link) kt_link_stats(l->link, out);
 }
 
-/* It is about to go. */
+/* Call before the link is closed. */
 static void keep_totals(struct kt_lua_link *l)
 {
     struct kt_link_stats stats;
@@ -150,13 +152,13 @@ static int link_to(lua_State *L)
     return kt_service_enter(L, &l->service, &ops);
 }
 
-/* ---- an acceptor's ---- */
+/* ---- links handed out by an acceptor ---- */
 
 static void on_peer_down(void *ctx, const struct kt_err *why)
 {
     struct kt_lua_link *l = ctx;
     keep_totals(l);
-    l->link = NULL; /* ended by itself, with all that was pending on it */
+    l->link = NULL; /* it has ended, and with it all pending calls */
     wake_all(l, why->code, why->text);
     kt_lua_link_down(l, why);
     kt_service_close(&l->service);
@@ -230,7 +232,7 @@ static int link_open(lua_State *L)
     if (client) kt_log(t->rt->log, KT_LOG_DEBUG, "a stream to %s for %s", l->service.name, client);
 
     lua_settop(L, 1);
-    kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* now, so that there is memory for it when the stream is there */
+    kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* allocate now, so that finish cannot run out of memory */
     lua_getiuservalue(L, 1, KT_LINK_REMOTE);
     lua_setiuservalue(L, -2, 1);
     struct kt_err err = {0};
@@ -339,7 +341,7 @@ static int gc(lua_State *L)
 {
     struct kt_lua_link *l = lua_touserdata(L, 1);
     kt_service_gc(L, &l->service);
-    kt_lua_link_forget(l); /* of a link that was never opened */
+    kt_lua_link_forget(l); /* if the link was never opened */
     return 0;
 }
 

@@ -1,5 +1,4 @@
-/* Links as scripts hold them: those that kt.link makes, and those that an acceptor gives out, one for each
- * peer.
+/* Link handles: those created by kt.link, and those that an acceptor hands out, one per peer.
  *
  *   lua_link.c     the handle: open, probe, set, stats, close
  *   lua_link_on.c  its events: handlers that run as tasks
@@ -31,20 +30,20 @@ enum { KT_LINK_CONFIG = 1, KT_LINK_REMOTE, KT_LINK_HANDLERS, KT_LINK_USERVALUES 
 
 /* Pushes a handle for a link that is not open. */
 struct kt_lua_link *kt_lua_link_push(lua_State *L);
-/* Makes the handle on top one of a link that an acceptor gave out. May raise; takes nothing until it cannot.
- */
+/* Turns the handle on top of the stack into one for a link that an acceptor handed out. If it raises, the
+ * link still belongs to the caller. */
 void kt_lua_link_peer(
     lua_State *L, struct kt_lua_link *l, struct kt_link *link, const struct kt_peer_info *peer);
 
-/* Its figures now: of a link that is not open none but the totals that it came to. */
+/* Current statistics; for a link that is not open, only its totals. */
 void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out);
 
 /* ---- lua_link_on.c ---- */
 
 int kt_lua_link_event(lua_State *L);
-/* The link is open: timers that handlers need begin. */
+/* Call when the link has opened: starts the timers of the handlers. */
 void kt_lua_link_opened(struct kt_lua_link *l);
-/* Forgets the handlers. */
+/* Removes the handlers. */
 void kt_lua_link_forget(struct kt_lua_link *l);
 /* Runs the handlers of "up", and of "down" with the reason. */
 void kt_lua_link_up(struct kt_lua_link *l);

@@ -1,11 +1,11 @@
-/* link:on: handlers for what happens to a link. Each event is a task for each of its handlers, which gets the
- * figures of that moment, and the reason where there is one.
+/* link:on: event handlers of a link. Each event starts a task for each of its handlers, which gets the link's
+ * current statistics and, for some events, the reason.
  *
- * Handlers are kept in a table that the link's handle holds, not in the registry: a handler that refers to
- * its own link does not keep it from being collected.
+ * Handlers are stored in a table held by the link's handle, not in the registry, so that a handler that
+ * refers to its link does not keep it from being collected.
  *
- * Timers: one for each handler of "stats", and one for each of "degraded" while the link is up. Others have
- * none. */
+ * Invariant: each handler of "stats" has a running timer while the link is open, each handler of "degraded"
+ * while the link is up; others have none. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,8 @@
 #define ON "link:on"
 #define EVERY_US 5000000u
 #define EVERY_MIN_US 100000u
-#define LOOK_US 250000u /* between two looks at a link that may be degraded */
-#define BETTER 0.75     /* of a threshold: below it an episode is over */
+#define LOOK_US 250000u /* interval between checks for "degraded" */
+#define BETTER 0.75     /* an episode ends below this fraction of its threshold */
 
 enum event { UP, DOWN, DEGRADED, STATS, EVENTS };
 static const char *const names[EVENTS] = {"up", "down", "degraded", "stats"};
@@ -25,13 +25,13 @@ struct watch {
     struct kt_list node; /* in l->watches */
     struct kt_lua_link *l;
     enum event event;
-    lua_Integer id; /* of the function, in the handle's table */
+    lua_Integer id; /* key of the function in the handle's table */
     struct kt_handler handler;
     struct kt_timer timer;
     uint64_t every_us;
     double loss; /* thresholds; 0: none */
     uint64_t srtt_us, silence_us;
-    bool degraded; /* an episode is going on */
+    bool degraded; /* within an episode */
 };
 
 /* ---- running handlers ---- */
@@ -62,7 +62,7 @@ static void run(struct watch *w, const struct kt_link_stats *stats, const struct
     struct kt_runtime *rt = w->l->service.rt;
     const struct happening h = {w, stats, why};
     if (!kt_runtime_attends(rt) || kt_handler_busy(&w->handler, rt->log, names[w->event])) return;
-    if (rt->replaced && w->event == STATS) return; /* another script reports now */
+    if (rt->replaced && w->event == STATS) return; /* the new script reports now */
     struct kt_task *t = kt_task_prepare(rt, w->handler.origin, prepare, &h);
     if (t) kt_handler_add(&w->handler, t);
 }
@@ -74,19 +74,18 @@ static bool too_much(double value, double threshold, bool degraded)
     return threshold > 0 && (degraded ? value > threshold * BETTER : value >= threshold);
 }
 
-/* True if one of the thresholds is passed; err says which. */
+/* Whether a threshold is exceeded; err says which. */
 static bool is_degraded(const struct watch *w, const struct kt_link_stats *s, struct kt_err *err)
 {
     const double loss = kt_link_loss(s);
     if (too_much((double)s->silence_us, (double)w->silence_us, w->degraded))
-        kt_err_set(err, KT_ELIMIT, "the peer has been silent for %.1f s while it owed an answer",
-            (double)s->silence_us / 1e6);
+        kt_err_set(err, KT_ELIMIT, "the peer has not answered for %.1f s", (double)s->silence_us / 1e6);
     else if (too_much(loss, w->loss, w->degraded))
-        kt_err_set(err, KT_ELIMIT, "%.1f %% of what was sent lately was lost, %.3g %% may be", loss * 100,
-            w->loss * 100);
+        kt_err_set(
+            err, KT_ELIMIT, "recent loss is %.1f %%, over the limit of %.3g %%", loss * 100, w->loss * 100);
     else if (too_much(s->srtt_us, (double)w->srtt_us, w->degraded))
-        kt_err_set(err, KT_ELIMIT, "a round trip takes %.0f ms, %.0f ms may be", s->srtt_us / 1e3,
-            (double)w->srtt_us / 1e3);
+        kt_err_set(err, KT_ELIMIT, "the round trip takes %.0f ms, over the limit of %.0f ms",
+            s->srtt_us / 1e3, (double)w->srtt_us / 1e3);
     else
         return false;
     return true;
@@ -119,7 +118,7 @@ static void start(struct watch *w)
     kt_io_timer_set(io, &w->timer, kt_io_now(io) + (w->event == STATS ? w->every_us : LOOK_US));
 }
 
-/* ---- what the link says ---- */
+/* ---- events of the link ---- */
 
 static struct watch *watch_of(struct kt_list *node)
 {
@@ -176,8 +175,8 @@ static enum event event_arg(lua_State *L)
     for (int e = 0; e < EVENTS; e++)
         if (strcmp(name, names[e]) == 0) return (enum event)e;
     if (lua_type(L, 2) != LUA_TSTRING)
-        kt_raise(L, ON ": wanted the name of an event, got %s", kt_handle_kind(L, 2));
-    kt_raise(L, ON ": \"%s\" is no event; there are: up, down, degraded, stats", name);
+        kt_raise(L, ON ": expected an event name, got %s", kt_handle_kind(L, 2));
+    kt_raise(L, ON ": unknown event \"%s\"; expected one of \"up\", \"down\", \"degraded\", \"stats\"", name);
 }
 
 static void read_options(lua_State *L, struct watch *w)
@@ -189,9 +188,9 @@ static void read_options(lua_State *L, struct watch *w)
     kt_opts_read(L, 4, ON, opts, 4);
     const bool thresholds = loss >= 0 || srtt != KT_TIME_NEVER || silence != KT_TIME_NEVER;
     if (w->event != STATS && every != KT_TIME_NEVER)
-        kt_raise(L, ON "(\"%s\"): every is for \"stats\"", names[w->event]);
+        kt_raise(L, ON "(\"%s\"): every applies only to \"stats\"", names[w->event]);
     if (w->event != DEGRADED && thresholds)
-        kt_raise(L, ON "(\"%s\"): loss, srtt and silence are for \"degraded\"", names[w->event]);
+        kt_raise(L, ON "(\"%s\"): loss, srtt and silence apply only to \"degraded\"", names[w->event]);
     if (every < EVERY_MIN_US) kt_opts_wrong(L, 4, ON);
     w->every_us = every == KT_TIME_NEVER ? EVERY_US : every;
     w->loss = loss >= 0 ? loss : thresholds ? 0 : 0.05;
@@ -205,7 +204,7 @@ int kt_lua_link_event(lua_State *L)
     struct kt_lua_link *l = kt_handle_self(L, KT_HANDLE_LINK, "on");
     struct watch draft = {.event = event_arg(L), .l = l};
     if (lua_type(L, 3) != LUA_TFUNCTION)
-        return kt_raise(L, ON ": wanted a function, got %s", kt_handle_kind(L, 3));
+        return kt_raise(L, ON ": expected a function, got %s", kt_handle_kind(L, 3));
     read_options(L, &draft);
     if (l->service.closed) return kt_raise(L, ON ": the link was closed");
     lua_settop(L, 3);
@@ -215,7 +214,8 @@ int kt_lua_link_event(lua_State *L)
         lua_setiuservalue(L, 1, KT_LINK_HANDLERS);
     }
     if (l->last_watch == KT_HANDLERS_MAX)
-        return kt_raise(L, ON ": this link has %d handlers already; set them once, not for each connection",
+        return kt_raise(L,
+            ON ": limit of %d handlers per link reached; set handlers once, not for each connection",
             (int)KT_HANDLERS_MAX);
     draft.id = ++l->last_watch;
     lua_pushvalue(L, 3);
@@ -224,7 +224,7 @@ int kt_lua_link_event(lua_State *L)
     if (!w) return kt_raise(L, ON ": out of memory");
     *w = draft;
     kt_timer_init(&w->timer, on_timer, w);
-    /* Of "stats" one task at a time, as newer figures come anyway. */
+    /* One task at a time for "stats", as newer statistics follow anyway. */
     kt_handler_init(
         &w->handler, kt_origin_here(l->service.rt, L), w->event == STATS ? 1 : KT_HANDLER_TASKS_MAX);
     kt_list_push(&l->watches, &w->node);

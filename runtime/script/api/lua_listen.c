@@ -1,5 +1,4 @@
-/* kt.listen: local conns, each a task. The table that kt.listen was given arrives here checked, as { on = …
- * }. */
+/* kt.listen: accepts local conns and runs a task for each. lua/kt/init.lua has checked the options. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +6,7 @@
 #include "script/core/script.h"
 #include "script/core/service.h"
 
-/* The socket, and whose it is now: a reload hands it on from script to script. */
+/* The socket and its current owner, which a reload changes. */
 struct door {
     struct kt_listener *listener;
     struct kt_lua_listener *owner;
@@ -23,7 +22,7 @@ static void on_conn(void *ctx, struct kt_conn *conn)
 {
     const struct door *door = ctx;
     struct kt_service *s = &door->owner->service;
-    if (s->handler == LUA_NOREF) { /* made in a task, which has not said yet who serves */
+    if (s->handler == LUA_NOREF) { /* created in a task that has not called :serve yet */
         kt_pipe_reset(kt_conn_pipe(conn), KT_ECANCELED);
         return;
     }

@@ -1,11 +1,11 @@
-/* kt.log.debug, info, warn, error (fmt, …): string.format's formats; a line below the level costs a
- * comparison. */
+/* kt.log.debug, info, warn, error (fmt, …), with the formats of string.format. A line below the log level
+ * costs only a comparison. */
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/script.h"
 
-/* Raises what string.format has complained of, in the name of the function that the script has called: "bad
- * argument #2 to 'string.format' (number expected, got string)". */
+/* Rewords an error of string.format ("bad argument #2 to 'string.format' (number expected, got string)") so
+ * that it names the function that the script called. */
 static int complain(lua_State *L, const char *level)
 {
     static const char bad[] = "bad argument #";
@@ -18,16 +18,16 @@ static int complain(lua_State *L, const char *level)
     }
     at = strstr(text, "invalid ");
     if (at) return kt_raise(L, "kt.log.%s: %s", level, at);
-    return lua_error(L); /* a __tostring's own */
+    return lua_error(L); /* raised by a __tostring */
 }
 
-/* The line for the arguments on the stack. Upvalues: the level, string.format. */
+/* Pushes the line for the arguments on the stack. Upvalues: the level, string.format. */
 static void push_line(lua_State *L, enum kt_log_level level)
 {
     const char *name = kt_log_level_name(level);
     int n = lua_gettop(L);
-    if (n == 0) kt_raise(L, "kt.log.%s: wanted a message", name);
-    if (n == 1) { /* as it is: a lone message may hold a % */
+    if (n == 0) kt_raise(L, "kt.log.%s: expected a message", name);
+    if (n == 1) { /* not a format: a lone message may contain "%" */
         luaL_tolstring(L, 1, NULL);
         return;
     }
@@ -39,7 +39,7 @@ static void push_line(lua_State *L, enum kt_log_level level)
     if (status != LUA_OK) lua_error(L);
 }
 
-/* The line on top of the stack. A zero byte, at which it would end, is written as "\0". */
+/* Logs the line on top of the stack. Writes a zero byte, which would end the line, as "\0". */
 static void write_line(lua_State *L, const struct kt_log *log, enum kt_log_level level)
 {
     size_t len;

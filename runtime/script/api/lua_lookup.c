@@ -1,5 +1,5 @@
-/* core.lookup(endpoint, timeout_s) → true | nil, err: whether the name in an endpoint can be found. For the
- * verbs, which say so at start rather than when the first connection waits for it. */
+/* core.lookup(endpoint, timeout_s) → true | nil, err: whether the host name of an endpoint resolves. The
+ * verbs use it to report a bad name at startup rather than with the first connection. */
 #include "script/core/handle.h"
 #include "script/core/script.h"
 

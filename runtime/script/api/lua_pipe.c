@@ -1,10 +1,10 @@
-/* Conns and streams as scripts hold them. Both are a kt_pipe; the bytes stay in C.
+/* The handles of conns and streams. Both wrap a kt_pipe; the bytes stay in C.
  *
- * A pipe that a splice has taken over is the splice's: the script may still look at it and set its limits,
- * and nothing else. Limits are kept by a shaper (link/shaper.h) that lua_pipe_set.c puts around it then.
+ * A splice takes over its pipes: the script may then only read their statistics and set their limits. A
+ * shaper (link/shaper.h), which lua_pipe_set.c puts around the pipe, enforces limits.
  *
- * Invariant: a handle with a pipe is in its owner's list; one without is in none. The peer's address and the
- * figures outlive the pipe: a script may still print them after a splice. */
+ * Invariant: a handle is in its owner's list exactly while it has a pipe. The peer's address and the
+ * statistics outlive the pipe, so that a script can print them after a splice. */
 #include <stdlib.h>
 #include <string.h>
 #include "link/splice.h"
@@ -12,7 +12,7 @@
 #include "script/core/handle.h"
 #include "script/core/script.h"
 
-/* Its figures so far, for when it is gone. */
+/* Saves the byte counts of the pipe. */
 static void keep_figures(struct kt_lua_pipe *h)
 {
     h->bytes_in = h->pipe->bytes_in;
@@ -84,7 +84,8 @@ struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what)
 {
     struct kt_lua_pipe *h = test(L, idx);
     if (!h)
-        kt_raise(L, "%s: argument %d: wanted a conn or a stream, got %s", what, idx, kt_handle_kind(L, idx));
+        kt_raise(
+            L, "%s: argument %d: expected a conn or a stream, got %s", what, idx, kt_handle_kind(L, idx));
     else if (!h->pipe)
         kt_raise(L, "%s: argument %d: this %s was closed, or taken over by a splice", what, idx,
             kt_handle_test(L, idx, KT_HANDLE_CONN) ? "conn" : "stream");
@@ -100,9 +101,8 @@ static void push_peer(lua_State *L, int idx)
 int kt_lua_pipe_too_many(lua_State *L, const char *what)
 {
     return kt_err_return(L, KT_ELIMIT,
-        lua_pushfstring(L,
-            "%s: the script holds %d conns and streams already, and may open no more; close some", what,
-            (int)KT_PIPES_MAX));
+        lua_pushfstring(
+            L, "%s: limit of %d open conns and streams reached; close some first", what, (int)KT_PIPES_MAX));
 }
 
 static void give(struct kt_lua_pipe *h, struct kt_lua_pipe *other, struct kt_splice *splice)
@@ -138,7 +138,7 @@ struct kt_lua_pipe *kt_lua_pipe_self(lua_State *L, const char *method)
 {
     struct kt_lua_pipe *h = test(L, 1);
     if (!h)
-        kt_raise(L, "conn:%s, stream:%s: called on something that is neither; write it with a colon", method,
+        kt_raise(L, "conn:%s, stream:%s: expected self of type conn or stream; call it with a colon", method,
             method);
     return h;
 }
@@ -157,7 +157,7 @@ static int pipe_reset(lua_State *L)
     if (!h->pipe) return 0;
     struct kt_runtime *rt = h->owned.owner->rt;
     push_peer(L, 1);
-    if (text && !kt_origin_embedded(h->owned.owner->origin->source)) { /* the verbs tell of it themselves */
+    if (text && !kt_origin_embedded(h->owned.owner->origin->source)) { /* the verbs log it themselves */
         const char *peer = lua_tostring(L, -1);
         kt_log(rt->log, KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream", peer ? " of " : "",
             peer ? peer : "", text);

@@ -1,17 +1,17 @@
-/* What tasks read from conns and streams, and write to them.
+/* Reading from and writing to conns and streams in tasks.
  *
- * Bytes leave the pipe when a call returns them, or is going to: `read` takes what is there; `read_exactly`
- * and `read_until` gather, in a buffer of at most what they were allowed, nothing behind what they return. So
- * whatever a script did not ask for is still in the pipe for a splice, and back-pressure holds. It is peers
- * that fill these buffers, so all of them together are bounded, by what the script's memory is bounded by;
- * and apart from it, as peers must not be able to starve the script.
+ * Bytes leave the pipe only for the call that returns them. `read` takes what is buffered; `read_exactly` and
+ * `read_until` gather bytes in a buffer of at most the requested size, and never read past what they return.
+ * So bytes that the script did not ask for stay in the pipe for a splice, and back-pressure works. Peers fill
+ * these buffers, so their total size is bounded by the memory limit, but counted apart from the script's
+ * memory: a peer must not be able to starve the script.
  *
- * No finalizer runs in the midst of a call (garbage is collected between slices, state.c), so what was open
- * when a call began is open until it waits.
+ * No finalizer runs during a call (garbage is collected between slices, state.c), so a pipe that is open when
+ * a call begins stays open until it waits.
  *
- * Invariant: h->reading and h->writing are set exactly while a task waits in such a call: a pipe that nobody
- * waits for is free to be spliced. The handle listens all the time, so that it knows why a pipe broke that
- * nobody waited for. */
+ * Invariant: h->reading and h->writing are set exactly while a task waits in such a call; a pipe without
+ * either can be spliced. The handle always listens to the pipe, so that it knows why a pipe broke even if no
+ * call was waiting. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,13 +22,13 @@
 
 #define TIMEOUT_US 30000000u
 #define READ_DEFAULT (16u * 1024)
-#define READ_MAX (1u << 20) /* of one call */
+#define READ_MAX (1u << 20) /* bytes per call */
 #define DELIMITER_MAX 256u
 #define BUFFER_MIN 512u
 #define READING "kt.reading"
-#define CLOSED "it was closed meanwhile"
+#define CLOSED "closed during the call"
 
-#define WAIT 1 /* from the steps below: not yet; 0 is done, negative a KT_E… */
+#define WAIT 1 /* result of the steps below: not done yet; 0 is done, negative is a KT_E… */
 
 /* A call that reads: userdata on its task's stack. */
 struct kt_lua_reading {
@@ -37,10 +37,10 @@ struct kt_lua_reading {
     struct kt_task *task;
     const char *what;
     uint64_t deadline;
-    size_t want;           /* bytes, or the most of them */
+    size_t want;           /* bytes to read; for read and read_until the maximum */
     const char *delimiter; /* read_until; anchored by the stack */
     size_t delimiter_len;
-    bool gathers; /* into buf; else what is there is left in the pipe until the task runs */
+    bool gathers; /* into buf; otherwise bytes stay in the pipe until the task runs */
     char *buf;
     size_t len, cap;
 };
@@ -57,7 +57,7 @@ struct kt_lua_writing {
 
 #define NAMES(method) "conn:" method, "stream:" method
 
-/* The handle and its task, for a call that waits; raises misuse. */
+/* The handle and the task of a call that waits; raises if either is missing or the pipe is closed. */
 static struct kt_lua_pipe *begin(
     lua_State *L, const char *of_conn, const char *of_stream, const char **what, struct kt_task **t)
 {
@@ -72,7 +72,7 @@ static struct kt_lua_pipe *begin(
 
 static void one_at_a_time(lua_State *L, const char *what, const char *does, const struct kt_task *other)
 {
-    kt_raise(L, "%s: another task (spawned at %s:%d) is %s already; only one may at a time", what,
+    kt_raise(L, "%s: another task (spawned at %s:%d) is already %s; only one task may at a time", what,
         other->origin->source, other->origin->line, does);
 }
 
@@ -82,8 +82,9 @@ static size_t count_arg(lua_State *L, int idx, const char *what, lua_Integer min
     const bool number = lua_type(L, idx) == LUA_TNUMBER;
     lua_Integer n = number ? lua_tointegerx(L, idx, &whole) : 0;
     if (!whole || n < min || n > max)
-        kt_raise(L, "%s: argument %d: wanted a number of bytes, %I to %I, got %s", what, idx - 1, min, max,
-            number && isnan(lua_tonumber(L, idx)) ? "what is not a number"
+        kt_raise(L, "%s: argument %d: expected a number of bytes from %I to %I, got %s", what, idx - 1, min,
+            max,
+            number && isnan(lua_tonumber(L, idx)) ? "NaN"
             : number                              ? lua_tostring(L, idx)
                                                   : kt_handle_kind(L, idx));
     return (size_t)n;
@@ -92,7 +93,7 @@ static size_t count_arg(lua_State *L, int idx, const char *what, lua_Integer min
 static const char *string_arg(lua_State *L, int idx, const char *what, size_t *len)
 {
     if (lua_type(L, idx) != LUA_TSTRING)
-        kt_raise(L, "%s: argument %d: wanted a string, got %s", what, idx - 1, kt_handle_kind(L, idx));
+        kt_raise(L, "%s: argument %d: expected a string, got %s", what, idx - 1, kt_handle_kind(L, idx));
     return lua_tolstring(L, idx, len);
 }
 
@@ -104,24 +105,24 @@ static uint64_t timeout_arg(lua_State *L, int idx, const char *what)
     return timeout;
 }
 
-/* ---- steps: what can be done without waiting ---- */
+/* ---- steps, which do what is possible without waiting ---- */
 
-/* Why it broke, if it did: the script is going to know. */
+/* The error that broke the pipe, or 0. Notes that the script will see it. */
 static int broken(struct kt_lua_pipe *h)
 {
     h->heard = h->code != 0;
     return h->code;
 }
 
-/* Why no byte is there. */
+/* Why the pipe has no bytes. */
 static int nothing(struct kt_lua_pipe *h)
 {
     if (kt_pipe_eof(h->pipe)) return KT_EEOF;
     if (h->code) return broken(h);
-    return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT; /* it broke while nobody listened */
+    return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT; /* it broke before the handle listened */
 }
 
-/* What all calls may have gathered. */
+/* The limit for the buffers of all calls together. */
 static size_t gathered_max(const struct kt_runtime *rt)
 {
     return rt->guard.limit ? rt->guard.limit / 2 : SIZE_MAX;
@@ -151,11 +152,11 @@ static void give_back(struct kt_lua_reading *r)
     r->cap = 0;
 }
 
-/* n bytes were put behind those gathered: how many of them up to the end of the delimiter; 0 if it is not
- * there. */
+/* Looks for the delimiter after n bytes were appended to buf. Returns how many of them belong to the result,
+ * up to the end of the delimiter, or 0 if it was not found. */
 static size_t find_delimiter(const struct kt_lua_reading *r, size_t n)
 {
-    size_t from = r->len - kt_min_size(r->len, r->delimiter_len - 1); /* it may have begun earlier */
+    size_t from = r->len - kt_min_size(r->len, r->delimiter_len - 1); /* it may start earlier */
     const char *found = memmem(r->buf + from, r->len + n - from, r->delimiter, r->delimiter_len);
     return found ? (size_t)(found - r->buf) + r->delimiter_len - r->len : 0;
 }
@@ -194,7 +195,7 @@ static int step_writing(struct kt_lua_writing *w)
     return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT;
 }
 
-/* The sentence for a code that a pipe gave, with what the far end said of it, if anything. */
+/* The text for a pipe's error code, with the reason given by the peer, if any. */
 static const char *pipe_sentence(const struct kt_lua_pipe *h, int code, char *out, size_t size)
 {
     struct kt_err why;
@@ -204,7 +205,7 @@ static const char *pipe_sentence(const struct kt_lua_pipe *h, int code, char *ou
     return out;
 }
 
-/* The same for a call that reads. */
+/* The same, for a call that reads. */
 static const char *reading_sentence(const struct kt_lua_reading *r, int code, char *out, size_t size)
 {
     const size_t max = gathered_max(r->rt);
@@ -214,7 +215,7 @@ static const char *reading_sentence(const struct kt_lua_reading *r, int code, ch
         snprintf(out, size, "no delimiter within %zu bytes", r->want);
     else if (code == KT_ENOMEM && max != SIZE_MAX)
         snprintf(out, size,
-            "out of memory: what read_exactly and read_until gather may be %.1f MiB, half of kt run --memory",
+            "out of memory: read_exactly and read_until may buffer %.1f MiB, half of kt run --memory",
             (double)max / (1 << 20));
     else
         return pipe_sentence(r->h, code, out, size);
@@ -240,7 +241,7 @@ static void wake(struct kt_task *t, const char *what, int code, const char *text
     kt_task_wake(t, code, code ? sentence : NULL);
 }
 
-/* Anything that happens may end either wait: a peer that closes both directions only says `readable`. */
+/* Any event may end either wait: if the peer closes both directions, only `readable` is called. */
 static void on_event(void *ctx)
 {
     struct kt_lua_pipe *h = ctx;
@@ -298,7 +299,7 @@ static void cancel_reading(struct kt_task *t)
     stop_reading(t->op);
 }
 
-/* Pushes what was gathered. */
+/* Pushes the gathered bytes. */
 static int push_gathered(lua_State *L, struct kt_lua_reading *r)
 {
     lua_pushlstring(L, r->buf ? r->buf : "", r->len);
@@ -306,7 +307,7 @@ static int push_gathered(lua_State *L, struct kt_lua_reading *r)
     return 1;
 }
 
-/* Copies at most n bytes of what is there, NULL: to nowhere; returns how many. */
+/* Copies at most `most` buffered bytes to `to`, unless it is NULL; returns their number. */
 static size_t copy_from(struct kt_pipe *pipe, char *to, size_t most)
 {
     struct kt_iov pieces[16];
@@ -319,7 +320,7 @@ static size_t copy_from(struct kt_pipe *pipe, char *to, size_t most)
     return n;
 }
 
-/* Pushes at most n bytes of what is there, and takes them; false if nothing is. */
+/* Takes at most `most` buffered bytes and pushes them; false if there are none. */
 static bool take(lua_State *L, struct kt_lua_pipe *h, size_t most)
 {
     size_t n = copy_from(h->pipe, NULL, most);
@@ -362,7 +363,7 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
         uint64_t now = kt_io_now(t->rt->io);
         t->op = r;
         t->failed = r->gathers ? read_failed : NULL;
-        t->missing = r->delimiter ? "no delimiter came" : r->gathers ? "not all of it came" : "nothing came";
+        t->missing = r->delimiter ? "no delimiter" : r->gathers ? "not all bytes arrived" : "no data";
         return kt_task_wait(
             L, t, r->what, cancel_reading, finish_read, r->deadline > now ? r->deadline - now : 0);
     }
@@ -371,7 +372,7 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
     int extra = r->gathers ? push_gathered(L, r) : 0;
     char buf[400];
     const char *text = lua_pushfstring(L, "%s: %s", r->what, reading_sentence(r, rc, buf, sizeof buf));
-    lua_insert(L, -1 - extra); /* below what goes back */
+    lua_insert(L, -1 - extra); /* keeps it alive, below the results */
     return kt_err_return_before(L, extra, rc, text);
 }
 
@@ -385,7 +386,7 @@ static int read_some(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
 static int finish_read(lua_State *L, struct kt_task *t)
 {
     struct kt_lua_reading *r = lua_touserdata(L, -1);
-    /* What was there at the waking may be gone, to another task that ran first: then it waits on. */
+    /* Another task that ran first may have taken the bytes; then wait again. */
     return r->gathers ? push_gathered(L, r) : read_some(L, t, r);
 }
 
@@ -419,7 +420,7 @@ int kt_lua_pipe_read(lua_State *L)
     return read_some(L, t, r);
 }
 
-/* pipe:read_exactly(n [, { timeout = "30s" }]) → data | nil, err, what came */
+/* pipe:read_exactly(n [, { timeout = "30s" }]) → data | nil, err, partial data */
 int kt_lua_pipe_read_exactly(lua_State *L)
 {
     const char *what;
@@ -433,7 +434,8 @@ int kt_lua_pipe_read_exactly(lua_State *L)
     return attempt(L, t, r);
 }
 
-/* pipe:read_until(delimiter, max [, { timeout = "30s" }]) → data with the delimiter | nil, err, what came */
+/* pipe:read_until(delimiter, max [, { timeout = "30s" }]) → data with the delimiter | nil, err, partial
+ * data */
 int kt_lua_pipe_read_until(lua_State *L)
 {
     const char *what;
@@ -443,7 +445,7 @@ int kt_lua_pipe_read_until(lua_State *L)
     lua_settop(L, 4);
     const char *delimiter = string_arg(L, 2, what, &len);
     if (len == 0 || len > DELIMITER_MAX)
-        return kt_raise(L, "%s: argument 1: wanted a delimiter of 1 to %d bytes, got one of %I", what,
+        return kt_raise(L, "%s: argument 1: expected a delimiter of 1 to %d bytes, got %I", what,
             (int)DELIMITER_MAX, (lua_Integer)len);
     size_t most = count_arg(L, 3, what, (lua_Integer)len, READ_MAX);
     struct kt_lua_reading *r = new_reading(L, h, t, what, timeout_arg(L, 4, what));
@@ -470,10 +472,10 @@ static int write_failed(lua_State *L, struct kt_task *t)
 
 static int finish_write(lua_State *L, struct kt_task *t)
 {
-    return write_failed(L, t); /* the same number: all of it */
+    return write_failed(L, t); /* the number of bytes written, which is all of them */
 }
 
-/* pipe:write(data [, { timeout = "30s" }]) → #data | nil, err, how much was taken */
+/* pipe:write(data [, { timeout = "30s" }]) → #data | nil, err, bytes written */
 int kt_lua_pipe_write(lua_State *L)
 {
     const char *what;
@@ -483,7 +485,7 @@ int kt_lua_pipe_write(lua_State *L)
     struct kt_lua_writing now = {.h = h, .task = t, .what = what};
     now.data = string_arg(L, 2, what, &now.len);
     uint64_t timeout = timeout_arg(L, 3, what);
-    if (h->shut) return kt_raise(L, "%s: after :shutdown(), which has ended sending", what);
+    if (h->shut) return kt_raise(L, "%s: not allowed after :shutdown()", what);
     if (h->writing) one_at_a_time(L, what, "writing to it", h->writing->task);
 
     if (!h->pipe) return closed_meanwhile(L, what);
@@ -500,7 +502,7 @@ int kt_lua_pipe_write(lua_State *L)
         h->writing = w;
         t->op = w;
         t->failed = write_failed;
-        t->missing = "not all of it was taken";
+        t->missing = "not all bytes were accepted";
         return kt_task_wait(L, t, what, cancel_writing, finish_write, timeout);
     }
     lua_pushinteger(L, (lua_Integer)w->done);
@@ -511,7 +513,7 @@ int kt_lua_pipe_write(lua_State *L)
     return kt_err_return_before(L, 1, rc, text);
 }
 
-/* pipe:shutdown(): ends sending; reading goes on. Once is enough, twice is harmless. */
+/* pipe:shutdown(): ends sending; reading remains possible. A second call does nothing. */
 int kt_lua_pipe_shutdown(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_lua_pipe_self(L, "shutdown");

@@ -1,20 +1,19 @@
-/* conn:set, stream:set and :stats: the limits and the figures of a pipe in a script's hands, or in a
- * splice's.
+/* conn:set, stream:set and :stats: limits and statistics of a pipe held by a script or a splice.
  *
- * A shaper keeps the limits; it is put around the pipe when the first is set, also under a splice that has
- * the pipe. Once the pipe has ended, set says so, and stats keeps what was counted. */
+ * A shaper enforces the limits. It is put around the pipe when the first limit is set, even while a splice
+ * holds the pipe. Once the pipe has ended, :set fails and :stats returns the final counts. */
 #include <stdlib.h>
 #include "link/splice.h"
 #include "link/stream.h"
 #include "script/core/handle.h"
 #include "script/core/script.h"
 
-/* What :stats saw last: rates are of the time since. */
+/* The last sample of :stats; rates are measured from there. */
 struct kt_lua_look {
     uint64_t at, bytes_in, bytes_out;
-    double rate_in, rate_out; /* found then */
+    double rate_in, rate_out; /* as measured by that sample */
 };
-#define LOOK_US 250000u /* two looks within so long are one */
+#define LOOK_US 250000u /* shortest interval between samples */
 
 static bool is_conn(lua_State *L)
 {
@@ -54,8 +53,8 @@ static int limit(struct kt_io *io, struct kt_lua_pipe *h, const struct kt_shaper
     return 0;
 }
 
-/* pipe:set { rate_in, rate_out, idle, total }, of a stream also { priority, weight }, of a conn also
- * { user_timeout } → true | nil, err */
+/* pipe:set { rate_in, rate_out, idle, total } → true | nil, err; a stream also has priority and weight, a
+ * conn user_timeout */
 int kt_lua_pipe_set(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_lua_pipe_self(L, "set");
@@ -67,7 +66,7 @@ int kt_lua_pipe_set(lua_State *L)
     }
 
     struct kt_shaper_limits limits = {0};
-    uint64_t user_timeout = KT_TIME_NEVER; /* not given */
+    uint64_t user_timeout = KT_TIME_NEVER; /* not set */
     struct kt_opt_integer priority = {-1, 0, KT_PRIORITIES - 1}, weight = {-1, 1, KT_WEIGHT_MAX};
     if (h->shaper) kt_shaper_limits(h->shaper, &limits);
     const struct kt_opt opts[] = {{"rate_in", KT_OPT_RATE, &limits.rate_in},
@@ -77,7 +76,7 @@ int kt_lua_pipe_set(lua_State *L)
     const struct kt_opt of_stream[] = {opts[0], opts[1], opts[2], opts[3], opts[5], opts[6]};
     kt_opts_read(L, 2, what, conn ? opts : of_stream, conn ? 5 : 6);
     if (!kt_lua_pipe_there(h))
-        return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: it has ended", what));
+        return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: already ended", what));
 
     const int rc = limit(kt_runtime_of(L)->io, h, &limits);
     if (rc) return kt_err_return(L, rc, NULL);
@@ -112,7 +111,7 @@ static void put_stream(lua_State *L, const struct kt_stream_facts *f)
     put(L, "inflight", f->inflight);
 }
 
-/* Rates since the last look, or since the pipe was born; NULL: memory is short. */
+/* Rates since the last sample, or since the pipe was created; NULL when out of memory. */
 static const struct kt_lua_look *look(struct kt_lua_pipe *h, uint64_t now, uint64_t in, uint64_t out)
 {
     struct kt_lua_look *l = h->look;
@@ -123,8 +122,8 @@ static const struct kt_lua_look *look(struct kt_lua_pipe *h, uint64_t now, uint6
     } else if (now - l->at < LOOK_US) {
         return l;
     }
-    const uint64_t span =
-        now - l->at > LOOK_US ? now - l->at : LOOK_US; /* of the first moments nobody can tell */
+    /* A young pipe has been there for too short a time to measure; count it as LOOK_US. */
+    const uint64_t span = now - l->at > LOOK_US ? now - l->at : LOOK_US;
     *l = (struct kt_lua_look){.at = now,
         .bytes_in = in,
         .bytes_out = out,

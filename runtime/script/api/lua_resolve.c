@@ -1,6 +1,5 @@
 /* kt.resolve { name, type = "A", servers, timeout = "5s" } → records | nil, err
- * core.name_server(text) → true | nil, sentence: whether `servers` may hold it; for kt.api's check of that.
- */
+ * core.name_server(text) → true | nil, sentence: whether it is a valid entry of `servers`; used by kt.api. */
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/script.h"
@@ -78,23 +77,23 @@ static bool read_type(const char *text, enum kt_record_type *type)
     return false;
 }
 
-/* kt_name_server, for a string that a script holds. */
+/* kt_name_server, for a Lua string. */
 static int parse_server(lua_State *L, int idx, struct kt_addr *out, struct kt_err *err)
 {
     const char *text = lua_tostring(L, idx);
     if (strlen(text) != lua_rawlen(L, idx))
-        return kt_err_set(err, KT_ECONFIG, "\"%.64s\": a zero byte in it", text);
+        return kt_err_set(err, KT_ECONFIG, "\"%.64s\": contains a zero byte", text);
     return kt_name_server(out, text, err);
 }
 
-/* The list on top of the stack. What is wrong with it kt.api says. */
+/* Reads the list on top of the stack. False if it is invalid; kt.api words the error. */
 static bool read_servers(lua_State *L, struct kt_addr servers[KT_QUERY_SERVERS], size_t *n)
 {
     *n = lua_rawlen(L, -1);
     if (*n == 0 || *n > KT_QUERY_SERVERS) return false;
     size_t entries = 0;
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) entries++;
-    if (entries != *n) return false; /* a gap, or keys of another kind */
+    if (entries != *n) return false; /* gaps, or other keys */
     for (size_t i = 0; i < *n; i++) {
         const bool ok = lua_rawgeti(L, -1, (lua_Integer)i + 1) == LUA_TSTRING &&
                         parse_server(L, -1, &servers[i], NULL) == 0;
@@ -125,12 +124,12 @@ static int resolve(lua_State *L)
         lua_settop(L, 1);
     }
 
-    /* What is no name is no misuse: it may come from whoever is being served. */
+    /* A bad name is returned, not raised: it may come from a client. */
     lua_pushliteral(L, "name");
     lua_rawget(L, 1);
     struct kt_err err = {0};
     if (strlen(name) != lua_rawlen(L, -1)) {
-        kt_err_set(&err, KT_ENAME, "\"%.64s\": not a name; there is a zero byte in it", name);
+        kt_err_set(&err, KT_ENAME, "\"%.64s\": not a name; it contains a zero byte", name);
         return kt_err_return(L, KT_ENAME, err.text);
     }
     question.name = name;

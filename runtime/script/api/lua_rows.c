@@ -1,8 +1,7 @@
-/* core.append_row: a file of rows with a head, such as the snmplog, that is written without making anyone
- * wait.
+/* core.append_row: appends rows to a file with a header, such as the snmplog, without blocking.
  *
- * `failed` hands `err` over from the appender's thread, which sets it once err is written; who has read err
- * clears it. */
+ * Invariant: `failed` guards `err`. The appender's thread writes err only while it is false, then sets it;
+ * the loop reads err only while it is true, then clears it. */
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/script.h"
@@ -36,8 +35,8 @@ static int open_rows(struct kt_runtime *rt, const char *path, const char *head, 
     return rc;
 }
 
-/* core.append_row(path, head, row) → true | nil, err: the row is written later, and the error may be that of
- * an earlier one. A file that is new or empty gets the head first. One file at a time is kept. */
+/* core.append_row(path, head, row) → true | nil, err: the row is written later, so the error may be that of
+ * an earlier row. A new or empty file gets the head first. Only one file is kept open. */
 int kt_lua_append_row(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);

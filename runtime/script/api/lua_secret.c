@@ -1,4 +1,5 @@
-/* Secrets: byte strings that never print. The bytes are wiped when the handle is collected. */
+/* Secrets: byte strings that are never printed. They live in locked memory and are wiped when the handle is
+ * collected. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -59,7 +60,7 @@ static int secret(lua_State *L)
 {
     struct bytes b;
     if (lua_type(L, 1) != LUA_TSTRING)
-        return kt_raise(L, "kt.secret: wanted a string, got %s", kt_handle_kind(L, 1));
+        return kt_raise(L, "kt.secret: expected a string, got %s", kt_handle_kind(L, 1));
     b.data = lua_tolstring(L, 1, &b.len);
     lua_pushcfunction(L, make);
     lua_pushlightuserdata(L, &b);
@@ -67,15 +68,15 @@ static int secret(lua_State *L)
     return 1;
 }
 
-/* The mode is asked of the system itself: the seam's files have none. */
+/* Uses the real file system: the io's files have no mode. */
 static bool exposed(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH));
 }
 
-/* core.wipe(): from here to the end of the main chunk of a module in the binary, freed memory is wiped; what the
- * chunk leaves behind is collected at its end. For one that reads a key in clear. */
+/* core.wipe(): from here to the end of the main chunk of a module in the binary, freed memory is wiped; what
+ * the chunk leaves behind is collected at its end. For one that reads a key in clear. */
 static int wipe(lua_State *L)
 {
     kt_runtime_of(L)->guard.wipes = true;
@@ -94,7 +95,7 @@ static int secret_file(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     if (lua_type(L, 1) != LUA_TSTRING)
-        return kt_raise(L, "kt.secret_file: wanted a path, got %s", kt_handle_kind(L, 1));
+        return kt_raise(L, "kt.secret_file: expected a path, got %s", kt_handle_kind(L, 1));
     const char *path = kt_state_path(L, lua_tostring(L, 1));
     struct kt_err err = {0};
     char *data;
@@ -110,8 +111,8 @@ static int secret_file(lua_State *L)
             path);
     }
     if (exposed(path))
-        kt_log(
-            rt->log, KT_LOG_WARN, "%s holds a secret and every user can read it; chmod 600 %s", path, path);
+        kt_log(rt->log, KT_LOG_WARN, "%s holds a secret and every user can read it; run chmod 600 %s", path,
+            path);
     struct bytes b = {data, n};
     lua_pushcfunction(L, make);
     lua_pushlightuserdata(L, &b);

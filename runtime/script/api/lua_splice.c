@@ -1,8 +1,9 @@
 /* kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB", linger = "10s" }]) → { a_to_b, b_to_a,
  * duration, reason, cause } | nil, err
  *
- * Takes both over: for the script they are closed from the call on, but for :set and :stats. Its own limits
- * and theirs all hold. The operation is the first handle, which knows the splice and the other one. */
+ * The splice takes over both pipes: to the script they are closed from then on, except for :set and :stats.
+ * The limits of the splice and of both pipes apply. The task's `op` is the first handle, which knows the
+ * splice and the other handle. */
 #include <stdlib.h>
 #include "script/core/handle.h"
 #include "script/core/script.h"
@@ -11,10 +12,10 @@
 #define LINGER_US 10000000u
 #define SETTLE_US 1000000u
 
-/* Where a stream's peer knows no half-close, FIN is all it can be told. Towards who opened the stream, FIN is
- * how it learns that its answer is complete, so that goes out at once. From who opened it, FIN would destroy
- * the answer still to come, so that waits; but an application that has closed looks just like one that has
- * merely finished sending, so it does not wait for long. */
+/* A peer without half-close takes FIN as the end of both directions. Sent to the side that opened the stream,
+ * FIN says that the answer is complete, so it goes out at once. Sent by that side, it would cut off the
+ * answer still to come, so it is delayed; but not for long, as an application that has closed looks just like
+ * one that has only finished sending. */
 static struct kt_splice_opts defaults_for(const struct kt_lua_pipe *a, const struct kt_lua_pipe *b)
 {
     if (a->accepted || b->accepted) return (struct kt_splice_opts){0};
@@ -40,7 +41,7 @@ static void cancel(struct kt_task *t)
     t->rt->pipes -= 2;
     kt_lua_pipe_moved(a, kt_lua_pipe_anywhere(a)->bytes_in - a->bytes_in,
         kt_lua_pipe_anywhere(b)->bytes_in - b->bytes_in, kt_io_now(t->rt->io));
-    kt_splice_cancel(splice, KT_ECANCELED, "kt is ending"); /* nothing else cancels a splice */
+    kt_splice_cancel(splice, KT_ECANCELED, "kt is shutting down"); /* nothing else cancels a splice */
 }
 
 static int finish(lua_State *L, struct kt_task *t)
@@ -88,13 +89,13 @@ static int splice(lua_State *L)
     if (linger != KT_TIME_NEVER) how.linger_us = how.settle_us = linger;
 
     int rc = a->heard ? a->code : b->heard ? b->code : 0;
-    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": broken before: %s", kt_strerror(rc)));
+    if (rc) return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": already broken: %s", kt_strerror(rc)));
     struct kt_splice *op;
     rc = kt_splice(t->rt->io, a->pipe, b->pipe, &how, done, t, &op);
     if (rc) return kt_err_return(L, rc, NULL);
     if (a->code) kt_splice_broke(op, false, a->code);
     if (b->code) kt_splice_broke(op, true, b->code);
-    kt_lua_pipe_give(a, b, op); /* from here on nothing may raise: the splice has the task for its callback */
+    kt_lua_pipe_give(a, b, op); /* nothing may raise from here on: the splice will call back with the task */
     t->op = a;
     return kt_task_wait(L, t, WHAT, cancel, finish, KT_TIME_NEVER);
 }

@@ -1,4 +1,4 @@
-/* kt.sleep, kt.spawn, kt.now. */
+/* kt.sleep, kt.spawn and kt.now, which scripts use to run and time their own tasks. */
 #include "script/core/handle.h"
 #include "script/core/script.h"
 
@@ -12,20 +12,19 @@ static int sleep_for(lua_State *L)
     return kt_task_wait(L, t, "kt.sleep", NULL, NULL, us);
 }
 
-/* kt.spawn(fn, …): conns, streams and sockets among the arguments go over to the new task. */
+/* kt.spawn(fn, …): the new task takes ownership of conns, streams and sockets among the arguments. */
 static int spawn(lua_State *L)
 {
     struct kt_task *from = kt_task_of(L);
     struct kt_runtime *rt = from->rt;
     if (lua_type(L, 1) != LUA_TFUNCTION)
-        return kt_raise(L, "kt.spawn: wanted a function, got %s", kt_handle_kind(L, 1));
+        return kt_raise(L, "kt.spawn: expected a function, got %s", kt_handle_kind(L, 1));
     int n = lua_gettop(L);
     if (n > SPAWN_ARGS_MAX)
         return kt_raise(L, "kt.spawn: more than %d arguments; pass a table", SPAWN_ARGS_MAX);
     if (rt->spawned >= KT_SPAWNED_MAX)
-        return kt_raise(L,
-            "kt.spawn: %d spawned tasks are running already, and no more may; wait for some to end",
-            (int)KT_SPAWNED_MAX);
+        return kt_raise(
+            L, "kt.spawn: limit of %d spawned tasks reached; wait for some to end", (int)KT_SPAWNED_MAX);
     luaL_checkstack(L, 4, NULL);
     struct kt_task *t = kt_task_new(rt, L, kt_origin_here(rt, L));
     if (!t)
@@ -43,15 +42,15 @@ static int spawn(lua_State *L)
     return 0;
 }
 
-/* core.need_declare(what): raises unless this is the main chunk. For functions, before they look at what they
- * were given. */
+/* core.need_declare(what): raises unless called from the main chunk. For functions implemented in Lua, before
+ * they check their arguments. */
 static int need_declare(lua_State *L)
 {
     kt_declare_need(L, luaL_checkstring(L, 1));
     return 0;
 }
 
-/* kt.now() → seconds on a clock that only goes forward, the same throughout a turn of the loop */
+/* kt.now() → seconds of a monotonic clock, which stands still during a turn of the loop */
 static int now(lua_State *L)
 {
     lua_pushnumber(L, (double)kt_io_now(kt_runtime_of(L)->io) / 1e6);

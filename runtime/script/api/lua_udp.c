@@ -1,15 +1,15 @@
 /* kt.udp { on = ":5353" | to = "host:port" }: UDP sockets for scripts.
  *
- * Declared in the main chunk, a socket is a service: opened at start with the rest, nobody's in particular.
- * Made in a task, it is opened at once and the task's own. What arrives waits, up to a bound, in a queue.
+ * A socket declared in the main chunk is a service: the runtime opens it at startup, and no task owns it. One
+ * created in a task opens at once and is owned by the task. Received datagrams wait in a bounded queue.
  *
- * No finalizer runs in the midst of a call (garbage is collected between slices, state.c), so what was open
- * when a call began is open until it waits.
+ * No finalizer runs during a call (garbage is collected between slices, state.c), so a socket that is open
+ * when a call begins stays open until it waits.
  *
- * A reload hands a declared socket on to the new script. Handles of the old one may still send from it, and
- * receive nothing more.
+ * A reload passes a declared socket to the new script. Handles of the old script can still send from it, but
+ * no longer receive.
  *
- * Invariant: u->receiver and u->senders name exactly the tasks that wait in a call on the socket. */
+ * Invariant: u->receiver and u->senders are exactly the tasks that wait in a call on the socket. */
 #include <stdio.h>
 #include <string.h>
 #include "base/dgramq.h"
@@ -22,23 +22,23 @@
 #define OPEN "kt.udp"
 #define RECEIVE "socket:receive"
 #define SEND "socket:send"
-#define CLOSED "it was closed meanwhile"
+#define CLOSED "closed during the call"
 #define TIMEOUT_US 30000000u
 
 struct kt_lua_udp {
-    struct kt_owned owned; /* first; in no list if it was declared */
+    struct kt_owned owned; /* first; unlinked if declared */
     struct kt_service service;
     struct kt_runtime *rt;
     bool declared, wants_peer;
     struct kt_endpoint on;
     struct kt_addr to;
     struct kt_resolve *resolve;  /* while kt.udp looks the peer up */
-    struct kt_udp_holder holder; /* of the socket; none: not open yet, or closed */
+    struct kt_udp_holder holder; /* holds the socket while it is open */
     struct kt_dgramq queue;
-    struct kt_udp_locals locals; /* of the peers whose datagrams were received */
+    struct kt_udp_locals locals; /* by peer whose datagrams were received */
     struct kt_task *receiver;
     struct kt_list senders; /* tasks that wait for room */
-    int error;              /* of an earlier datagram (ICMP), to be told by the next receive; 0: none */
+    int error;              /* ICMP error of an earlier datagram, for the next receive; 0: none */
     char peer[KT_ADDR_TEXT];
 };
 
@@ -78,7 +78,7 @@ static void on_writable(void *ctx)
 static void on_error(void *ctx, int code)
 {
     struct kt_lua_udp *u = ctx;
-    if (!u->wants_peer) return; /* which of its peers it was is not known */
+    if (!u->wants_peer) return; /* the peer that it concerns is unknown */
     u->error = code;
     wake_receiver(u, 0, NULL);
 }
@@ -140,8 +140,8 @@ static bool heir(const struct kt_service *s, const struct kt_service *old)
            (!u->wants_peer || kt_addr_equal(&u->to, &o->to));
 }
 
-/* The socket with what has come and was not received yet. The old handle keeps its share: who has taken a
- * datagram may yet answer it. */
+/* Takes over the socket and the queued datagrams. The old handle keeps its share of the socket, as the old
+ * script may still answer datagrams that it has received. */
 static void inherit(struct kt_service *s, struct kt_service *old)
 {
     struct kt_lua_udp *u = of_service(s), *o = of_service(old);
@@ -179,7 +179,7 @@ static bool is_v6(const struct kt_endpoint *at)
     return strchr(at->host, ':') != NULL;
 }
 
-/* The first address that the socket, bound as it is to be, can reach; NULL if there is none. */
+/* The first address that a socket bound to u->on can reach, or NULL. */
 static const struct kt_addr *reachable(const struct kt_lua_udp *u, const struct kt_addr *addrs, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -197,7 +197,7 @@ static void peer_found(void *ctx, const struct kt_addr *addrs, size_t n, const s
     }
     const struct kt_addr *to = reachable(u, addrs, n);
     if (!to) {
-        kt_task_wake(t, KT_EUNREACH, OPEN ": the peer has no address of the family of `on`");
+        kt_task_wake(t, KT_EUNREACH, OPEN ": the peer has no address of the same family as `on`");
         return;
     }
     struct kt_err why = {0};
@@ -239,7 +239,8 @@ static int declare(lua_State *L, struct kt_lua_udp *u, const char *on, const cha
 {
     if (to && !numeric)
         return kt_raise(L,
-            "udp.to: \"%s\": the main chunk looks up no names; write an address, or call kt.udp in a task",
+            "udp.to: \"%s\": names are not resolved in the main chunk; use an IP address, or call kt.udp in a "
+            "task",
             to);
     u->declared = true;
     snprintf(u->service.name, sizeof u->service.name, "%s", to ? to : on);
@@ -276,7 +277,7 @@ static int udp(lua_State *L)
     bool numeric = to && kt_addr_from_ip(&addr, at.host, at.port_min);
     if (numeric) {
         if (!reachable(u, &addr, 1))
-            return kt_raise(L, "udp.to: \"%s\" is not of the family of on = \"%s\"", to, on);
+            return kt_raise(L, "udp.to: \"%s\" is not of the same address family as on = \"%s\"", to, on);
         set_peer(u, &addr);
     }
     if (!t) return declare(L, u, on, to, numeric);
@@ -309,7 +310,7 @@ static int closed_meanwhile(lua_State *L, const char *what)
     return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: " CLOSED, what));
 }
 
-/* Pushes the oldest datagram and its sender, or nil and the error of an earlier one; 0: there is neither. */
+/* Pushes the oldest datagram and its sender, or nil and a pending error; returns 0 if there is neither. */
 static int take(lua_State *L, struct kt_lua_udp *u)
 {
     size_t len;
@@ -337,21 +338,21 @@ static void cancel_receive(struct kt_task *t)
     ((struct kt_lua_udp *)t->op)->receiver = NULL;
 }
 
-/* On the stack: the socket, the options, the deadline. */
+/* Stack: the socket, the options, the deadline. */
 static int receive_or_wait(lua_State *L, struct kt_task *t)
 {
     struct kt_lua_udp *u = lua_touserdata(L, 1);
     if (!u->holder.udp) return closed_meanwhile(L, RECEIVE);
     if (u->receiver)
         return kt_raise(L,
-            RECEIVE ": another task (spawned at %s:%d) is receiving already; only one may at a time",
+            RECEIVE ": another task (spawned at %s:%d) is already receiving; only one task may at a time",
             u->receiver->origin->source, u->receiver->origin->line);
     int n = take(L, u);
     if (n) return n;
     uint64_t deadline = (uint64_t)lua_tointeger(L, 3), now = kt_io_now(t->rt->io);
     u->receiver = t;
     t->op = u;
-    t->missing = "nothing came";
+    t->missing = "no datagram";
     return kt_task_wait(L, t, RECEIVE, cancel_receive, receive_or_wait, deadline > now ? deadline - now : 0);
 }
 
@@ -370,7 +371,7 @@ static int receive(lua_State *L)
 
 /* ---- sending ---- */
 
-/* A datagram that waits: userdata on its task's stack. The bytes are at index 2. */
+/* A datagram waiting to be sent: userdata on its task's stack. The bytes are at index 2. */
 struct sending {
     struct kt_lua_udp *u;
     struct kt_task *task;
@@ -395,7 +396,7 @@ static void cancel_send(struct kt_task *t)
     kt_list_remove(&t->wait);
 }
 
-/* Whether a datagram from the socket can go to an address of this family at all. */
+/* Whether the socket can send to an address of this family. */
 static bool same_family(const struct kt_lua_udp *u, const struct kt_addr *to)
 {
     struct kt_addr local;
@@ -433,7 +434,7 @@ static int try_send(lua_State *L, struct sending *s, bool kept)
         if (!kept) s = keep(L, s);
         if (!u->holder.udp) return closed_meanwhile(L, SEND);
         t->op = s;
-        t->missing = "no room for it";
+        t->missing = "no room in the send buffer";
         kt_list_push(&u->senders, &t->wait);
         return kt_task_wait(L, t, SEND, cancel_send, finish_send, s->timeout);
     }
@@ -453,7 +454,7 @@ static void target_found(void *ctx, const struct kt_addr *addrs, size_t n, const
         return;
     }
     s->to = addrs[0];
-    for (size_t i = n; s->u->holder.udp && i-- > 0;) /* the first that suits */
+    for (size_t i = n; s->u->holder.udp && i-- > 0;) /* the first of a usable family */
         if (same_family(s->u, &addrs[i])) s->to = addrs[i];
     kt_task_wake(s->task, 0, NULL);
 }
@@ -471,17 +472,17 @@ static int send_(lua_State *L)
         lua_settop(L, 4);
     }
     if (lua_type(L, 2) != LUA_TSTRING)
-        return kt_raise(L, SEND ": argument 1: wanted a string, got %s", kt_handle_kind(L, 2));
+        return kt_raise(L, SEND ": argument 1: expected a string, got %s", kt_handle_kind(L, 2));
     if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
-        return kt_raise(
-            L, SEND ": argument 2: wanted an address such as \"192.0.2.1:53\", got %s", kt_handle_kind(L, 3));
+        return kt_raise(L, SEND ": argument 2: expected an address such as \"192.0.2.1:53\", got %s",
+            kt_handle_kind(L, 3));
     const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &s.timeout}};
     kt_opts_read(L, 4, SEND, opts, 1);
     const char *to = lua_tostring(L, 3);
     if (!to && !u->wants_peer)
-        return kt_raise(L, SEND ": argument 2: where to? The socket was made without `to`");
+        return kt_raise(L, SEND ": argument 2: missing address; the socket was created without `to`");
     if (to && u->wants_peer)
-        return kt_raise(L, SEND ": argument 2: the socket was made to talk to %s alone", u->peer);
+        return kt_raise(L, SEND ": argument 2: not allowed; the socket is connected to %s", u->peer);
     if (lua_rawlen(L, 2) > KT_UDP_MAX)
         return kt_err_return(L, KT_ELIMIT,
             lua_pushfstring(L, SEND ": %I bytes; a datagram holds at most %d", (lua_Integer)lua_rawlen(L, 2),
@@ -532,7 +533,7 @@ static int close_method(lua_State *L)
 {
     struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "close");
     if (u->declared) kt_service_close(&u->service);
-    close_socket(u); /* one of a replaced script is no service any more */
+    close_socket(u); /* after a reload, closing the service no longer does it */
     return 0;
 }
 

@@ -1,5 +1,5 @@
-/* Peers and the addresses of this host that they addressed. Invariant: a set holds each peer once, the one
- * heard last first. */
+/* A cache from a UDP peer to the local address it has sent to. Invariant: a set holds each peer at most once,
+ * the most recent first. */
 #include "script/api/udp_local.h"
 #include <stdlib.h>
 #include <string.h>

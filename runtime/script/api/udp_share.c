@@ -1,4 +1,6 @@
-/* Shared UDP sockets: see udp_share.h. */
+/* Shares a UDP socket between the scripts before and after a reload.
+ *
+ * Invariant: the socket is open exactly while it has holders, and datagrams go to the newest of them only. */
 #include "script/api/udp_share.h"
 #include <stdlib.h>
 #include "link/common/bind.h"
@@ -6,7 +8,7 @@
 struct kt_udp_share {
     struct kt_udp *udp;
     struct kt_list holders;
-    struct kt_udp_holder *newest; /* NULL: it has left, and nobody gets what comes */
+    struct kt_udp_holder *newest; /* NULL: it has left; datagrams are dropped */
 };
 
 static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)

@@ -1,5 +1,5 @@
-/* err objects: what an expected failure returns beside nil. err.code is stable, tostring(err) is a sentence.
- */
+/* err objects, returned after nil when an operation fails in an expected way. err.code is stable and may be
+ * compared; tostring(err) is a sentence for people. */
 #include <string.h>
 #include "script/core/handle.h"
 #include "script/core/script.h"
@@ -43,7 +43,7 @@ int kt_err_arg(lua_State *L, int idx, const char *what, const char **text)
         return e->code;
     }
     if (lua_type(L, idx) != LUA_TSTRING)
-        kt_raise(L, "%s: argument %d: wanted an err, a string, or nothing, got %s", what, idx - 1,
+        kt_raise(L, "%s: argument %d: expected an err, a string or nothing, got %s", what, idx - 1,
             kt_handle_kind(L, idx));
     *text = lua_tostring(L, idx);
     return KT_ECANCELED;
@@ -71,9 +71,9 @@ static int err_concat(lua_State *L)
     return 1;
 }
 
-/* ---- what a script raised, which may be anything ---- */
+/* ---- values raised by a script, of any type ---- */
 
-/* Adds the fields in which people put a text, to the string on top of the stack. */
+/* Appends the fields that usually hold a message to the string on top of the stack. */
 static void add_fields(lua_State *L, int table)
 {
     static const char *const names[] = {"code", "err", "error", "message", "msg", "name"};
@@ -112,7 +112,7 @@ const char *kt_err_raised(lua_State *L, int idx)
     return lua_tostring(L, -1);
 }
 
-/* core.raised(value) → the sentence */
+/* core.raised(value) → a sentence that describes it */
 static int raised(lua_State *L)
 {
     luaL_checkany(L, 1);

@@ -1,15 +1,15 @@
-/* Failures of tasks: see failure.h.
+/* Logs failed tasks, at a limited rate for each line that spawns them.
  *
- * Invariant: a place is in the list from its first failure until KT_FAILURES_US later, and the timer is set
- * exactly while there is one. There are no more places than lines that spawn (task.c), so the list is short.
- */
+ * Invariant: a place is in the list from its first failure until KT_FAILURES_US later, and the timer is armed
+ * exactly while the list is not empty. The number of places is bounded by the number of origins (task.c), so
+ * a linear search will do. */
 #include "script/core/failure.h"
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "script/core/script.h"
 
-/* ---- how often ---- */
+/* ---- rate limit ---- */
 
 struct place {
     struct kt_list node;
@@ -18,7 +18,7 @@ struct place {
     uint64_t count;
 };
 
-/* Ends the time of the oldest place. */
+/* Ends the interval of the oldest place. */
 static void end_oldest(struct kt_runtime *rt)
 {
     struct place *p = KT_CONTAINER(kt_list_pop(&rt->failures.places), struct place, node);
@@ -55,7 +55,7 @@ void kt_failures_end(struct kt_runtime *rt)
     while (!kt_list_empty(&rt->failures.places)) end_oldest(rt);
 }
 
-/* Counts a failure; true if it is to be told. */
+/* Counts a failure; true if it should be logged. */
 static bool is_news(struct kt_runtime *rt, const struct kt_origin *origin)
 {
     struct kt_failures *f = &rt->failures;
@@ -71,7 +71,7 @@ static bool is_news(struct kt_runtime *rt, const struct kt_origin *origin)
     return true;
 }
 
-/* ---- what is said ---- */
+/* ---- log lines ---- */
 
 /* "at client.lua:7 in forward < client.lua:14; ": the script's own lines, innermost first. */
 static void trace(lua_State *co, char *out, size_t size)
@@ -101,8 +101,8 @@ static void log_failure(const struct failure *f, const char *text)
         t->origin->source, t->origin->line);
 }
 
-/* Protected, on the main state: the error on top of the task's stack may have a __tostring of the script's.
- */
+/* Runs protected on the main state: the error on top of the task's stack may have a __tostring metamethod
+ * written by the script. */
 static int report(lua_State *L)
 {
     const struct failure *f = lua_touserdata(L, 1);
@@ -112,27 +112,27 @@ static int report(lua_State *L)
     return 0;
 }
 
-/* The same for what is on top of the stack it is given. */
+/* The same for an error raised by a __close, which is argument 2. */
 static int report_close(lua_State *L)
 {
     const struct kt_task *t = lua_touserdata(L, 1);
-    kt_log(t->rt->log, KT_LOG_ERROR, "the __close of a failed task failed too: %s (spawned at %s:%d)",
+    kt_log(t->rt->log, KT_LOG_ERROR, "__close of a failed task failed as well: %s (spawned at %s:%d)",
         kt_err_raised(L, 2), t->origin->source, t->origin->line);
     return 0;
 }
 
-/* What the task raised is on top of the main stack; what its thread was left with on the thread's. */
+/* The task's own error is on top of the main stack; the error left by lua_resetthread is on the thread's. */
 static void tell_close(struct kt_task *t)
 {
     lua_State *L = t->rt->L;
     lua_xmove(t->L, L, 1);
-    if (lua_rawequal(L, -1, -2)) return; /* nothing new */
+    if (lua_rawequal(L, -1, -2)) return; /* the task's own error, already logged */
     lua_State *before = kt_guard_switch(&t->rt->guard, L);
     lua_pushcfunction(L, report_close);
     lua_pushlightuserdata(L, t);
     lua_pushvalue(L, -3);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK)
-        kt_log(t->rt->log, KT_LOG_ERROR, "the __close of a failed task failed too (spawned at %s:%d)",
+        kt_log(t->rt->log, KT_LOG_ERROR, "__close of a failed task failed as well (spawned at %s:%d)",
             t->origin->source, t->origin->line);
     kt_guard_switch(&t->rt->guard, before);
 }
@@ -142,7 +142,7 @@ void kt_failure_close(struct kt_task *t, int status, bool tell)
     struct kt_runtime *rt = t->rt;
     const int top = lua_gettop(rt->L);
     const bool room = lua_checkstack(rt->L, 5) && lua_checkstack(t->L, 1);
-    if (room && status != LUA_YIELD) { /* kept where closing does not reach it */
+    if (room && status != LUA_YIELD) { /* lua_resetthread may overwrite it on the thread's stack */
         lua_pushvalue(t->L, -1);
         lua_xmove(t->L, rt->L, 1);
     } else if (room) {
@@ -150,8 +150,8 @@ void kt_failure_close(struct kt_task *t, int status, bool tell)
     }
     const int closed = lua_resetthread(t->L);
     if (kt_guard_stopped(&rt->guard))
-        kt_log(rt->log, KT_LOG_ERROR, "the __close of a failed task: %s (spawned at %s:%d)",
-            kt_guard_text(t->L), t->origin->source, t->origin->line);
+        kt_log(rt->log, KT_LOG_ERROR, "__close of a failed task: %s (spawned at %s:%d)", kt_guard_text(t->L),
+            t->origin->source, t->origin->line);
     else if (tell && room && closed != LUA_OK)
         tell_close(t);
     lua_settop(rt->L, top);
@@ -166,9 +166,9 @@ bool kt_failure_tell(struct kt_task *t, int status)
     struct failure f = {t, lines};
     if (kt_guard_stopped(&rt->guard)) {
         log_failure(&f, kt_guard_text(t->L));
-    } else if (status == LUA_YIELD) { /* by the script itself */
+    } else if (status == LUA_YIELD) { /* the script called coroutine.yield */
         log_failure(
-            &f, "coroutine.yield in a task: nobody would resume it; use kt.sleep(0) to let others run");
+            &f, "coroutine.yield in a task: nothing resumes it; call kt.sleep(0) to let other tasks run");
     } else if (status == LUA_ERRMEM) {
         kt_guard_memory_text(rt, memory, sizeof memory);
         log_failure(&f, memory);
@@ -178,7 +178,7 @@ bool kt_failure_tell(struct kt_task *t, int status)
         lua_pushcfunction(rt->L, report);
         lua_pushlightuserdata(rt->L, &f);
         if (!lua_checkstack(t->L, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
-            log_failure(&f, "and so did telling why");
+            log_failure(&f, "formatting its error failed as well");
         lua_settop(rt->L, top);
         kt_guard_switch(&rt->guard, before);
     }

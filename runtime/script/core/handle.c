@@ -1,4 +1,6 @@
-/* Handles: see handle.h. */
+/* Makes the metatables of handles, and tracks which task owns a handle.
+ *
+ * Invariant: a script cannot reach a handle's metatable, so __gc and __close only run on intact handles. */
 #include "script/core/handle.h"
 #include <stdbool.h>
 #include <string.h>
@@ -14,7 +16,7 @@ static int handle_index(lua_State *L)
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(2));
     if (lua_isnil(L, -1))
-        return kt_raise(L, "%s.%s: no such field; there are: %s", lua_tostring(L, lua_upvalueindex(4)),
+        return kt_raise(L, "%s.%s: no such field; expected one of %s", lua_tostring(L, lua_upvalueindex(4)),
             luaL_tolstring(L, 2, NULL), lua_tostring(L, lua_upvalueindex(3)));
     lua_pushvalue(L, 1);
     lua_call(L, 1, 1);
@@ -88,7 +90,7 @@ void kt_handle_type(lua_State *L, const struct kt_handle_type *type)
     set(L, "__close", type->close);
     set(L, "__gc", type->gc);
     set(L, "__concat", type->concat);
-    lua_pushboolean(L, 0); /* getmetatable gives false: a script cannot reach __gc */
+    lua_pushboolean(L, 0); /* getmetatable returns false: a script cannot reach __gc */
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
 }
@@ -126,8 +128,7 @@ int kt_handle_text(lua_State *L, const char *kind, const char *name, const char 
 void *kt_handle_self(lua_State *L, const char *name, const char *method)
 {
     void *h = luaL_testudata(L, 1, name);
-    if (!h)
-        kt_raise(L, "%s:%s: called on something that is no %s; write it with a colon", name, method, name);
+    if (!h) kt_raise(L, "%s:%s: expected self of type %s; call it with a colon", name, method, name);
     return h;
 }
 

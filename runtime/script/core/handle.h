@@ -1,5 +1,5 @@
-/* Handles: full userdata that stand for what a script holds. One metatable per kind, made by one helper, so
- * that all of them close, print, compare and complain alike. */
+/* Handles: full userdata for the objects that a script holds. One helper makes the metatable of every kind,
+ * so that all of them close, print, compare and report errors alike. */
 #ifndef KT_SCRIPT_CORE_HANDLE_H
 #define KT_SCRIPT_CORE_HANDLE_H
 
@@ -30,7 +30,7 @@ struct kt_handle_type {
     lua_CFunction gc;        /* may be NULL */
     lua_CFunction tostring;  /* NULL: "<name>" */
     lua_CFunction concat;    /* may be NULL */
-    bool hidden;             /* no script ever holds one */
+    bool hidden;             /* never reaches a script */
 };
 
 /* Registers the metatable, also among rt->ref_handles unless it is hidden. An unknown field is an error that
@@ -40,26 +40,25 @@ void kt_handle_type(lua_State *L, const struct kt_handle_type *type);
 void *kt_handle_push(lua_State *L, const char *name, size_t n, int uservalues);
 /* The handle at idx, or NULL if it is something else. */
 void *kt_handle_test(lua_State *L, int idx, const char *name);
-/* What a message calls the value at idx: a handle's kind ("link"), or its Lua type. Anchored by the value. */
+/* The type of the value at idx, for messages: a handle's kind ("link") or the Lua type. Anchored by the
+ * value. */
 const char *kt_handle_kind(lua_State *L, int idx);
 /* Pushes "<kind name, state>" for a __tostring; name and state may be NULL. Returns 1. */
 int kt_handle_text(lua_State *L, const char *kind, const char *name, const char *state);
-/* The handle that a method was called on, or an error that shows the call ("use link:open{…}, with a colon").
- */
+/* The handle that a method was called on; raises if argument 1 is something else. */
 void *kt_handle_self(lua_State *L, const char *name, const char *method);
 
-/* ---- what a task owns: embedded in the handle ---- */
+/* ---- ownership by a task; embedded in the handle ---- */
 
 struct kt_owned {
-    struct kt_task *owner; /* good while node is in its list */
-    struct kt_list node;   /* owner->owned, or in none */
-    void (*end)(
-        struct kt_owned *o, int code); /* closes it (code 0) or resets it, and takes it off the list */
+    struct kt_task *owner;                     /* valid while node is linked */
+    struct kt_list node;                       /* in owner->owned, or unlinked */
+    void (*end)(struct kt_owned *o, int code); /* closes it (code 0) or resets it, and unlinks it */
 };
 
-/* Ends all that is in the list. */
+/* Ends everything in the list. */
 void kt_owned_end(struct kt_list *owned, int code);
-/* Hands what is at idx, if `from` owns it, to another task. */
+/* Moves the handle at idx from one task to another; does nothing unless `from` owns it. */
 void kt_owned_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to);
 
 /* ---- conns and streams (lua_pipe.c) ---- */
@@ -72,50 +71,50 @@ struct kt_splice;
 struct kt_lua_pipe {
     struct kt_owned owned;          /* first */
     struct kt_pipe *pipe;           /* NULL: closed, or taken over by a splice */
-    struct kt_splice *splice;       /* ... by this one */
-    struct kt_lua_pipe *other;      /* ... with that one */
-    struct kt_shaper *shaper;       /* around the pipe, once a limit was set; NULL: none, or it has ended */
-    struct kt_conn *conn;           /* NULL: a stream, or it has ended */
+    struct kt_splice *splice;       /* the splice that took it over, or NULL */
+    struct kt_lua_pipe *other;      /* the other pipe of the splice */
+    struct kt_shaper *shaper;       /* around the pipe once a limit was set; NULL: no limit, or ended */
+    struct kt_conn *conn;           /* NULL: a stream, or ended */
     bool accepted;                  /* a stream that the peer opened */
-    bool shut;                      /* the script has ended sending */
-    bool heard;                     /* the script knows that it broke */
-    bool second;                    /* of its splice */
-    int code;                       /* how it broke; 0: it did not */
+    bool shut;                      /* the script called :shutdown */
+    bool heard;                     /* the script has seen the error */
+    bool second;                    /* second argument of its splice */
+    int code;                       /* the error that broke it, or 0 */
     struct kt_lua_reading *reading; /* the call that waits for data, or NULL */
-    struct kt_lua_writing *writing; /* ... and for room */
-    uint64_t bytes_in, bytes_out;   /* of a pipe that has ended */
-    uint64_t born;                  /* us; of one that has ended: how long it was there */
-    struct kt_lua_look *look;       /* what :stats saw last; NULL: it was never called */
+    struct kt_lua_writing *writing; /* the call that waits for room, or NULL */
+    uint64_t bytes_in, bytes_out;   /* totals, once it has ended */
+    uint64_t born;                  /* µs; once it has ended: its lifetime */
+    struct kt_lua_look *look;       /* the last :stats sample; NULL: never called */
 };
 
 /* Pushes a handle without a pipe. Its uservalue 1 is the peer's address as text, when known. */
 struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind);
-/* Gives the handle on top of the stack the pipe that waits in the task (t->pipe, t->conn), and its peer's
- * address, NULL: unknown; the task owns it. Raises when memory is short: then the pipe is still where it was.
- */
+/* Moves the pipe held in the task (t->pipe, t->conn) into the handle on top of the stack; the task owns it.
+ * peer: the peer's address, or NULL if unknown. Raises when out of memory; the pipe then stays in the
+ * task. */
 void kt_lua_pipe_take(lua_State *L, struct kt_task *t, const char *peer);
 /* The open conn or stream at idx, or an error. */
 struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what);
-/* Returns nil and an err: the script holds KT_PIPES_MAX of them. */
+/* Returns nil and an err that says that the script holds KT_PIPES_MAX conns and streams. */
 int kt_lua_pipe_too_many(lua_State *L, const char *what);
-/* A splice takes both: for the script they are closed, but for :set and :stats. Both still count in
+/* Hands both to a splice. To the script they are closed, except for :set and :stats. Both still count in
  * rt->pipes. */
 void kt_lua_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice);
-/* The splice of a has moved so much and has ended both, or is going to. */
+/* Records the totals of a's splice, which has ended both pipes or is about to. */
 void kt_lua_pipe_moved(struct kt_lua_pipe *a, uint64_t a_to_b, uint64_t b_to_a, uint64_t now);
-/* Hears of what happens to the pipe from now on, whether or not a call waits (lua_pipe_io.c). */
+/* Subscribes to the pipe's events, whether or not a call waits (lua_pipe_io.c). */
 void kt_lua_pipe_attend(struct kt_lua_pipe *h);
 
 /* The conn or stream that a method was called on, open or not; raises for anything else. */
 struct kt_lua_pipe *kt_lua_pipe_self(lua_State *L, const char *method);
 
-/* ---- limits and figures (lua_pipe_set.c) ---- */
+/* ---- limits and statistics (lua_pipe_set.c) ---- */
 
 int kt_lua_pipe_set(lua_State *L);
 int kt_lua_pipe_stats(lua_State *L);
-/* The pipe, whoever has it; NULL: it has ended. */
+/* The pipe, whether the handle or a splice holds it; NULL once it has ended. */
 struct kt_pipe *kt_lua_pipe_anywhere(const struct kt_lua_pipe *h);
-/* False as well once a limit of time has ended it. */
+/* Whether the pipe is alive. False also once an idle or total limit has ended it. */
 bool kt_lua_pipe_there(const struct kt_lua_pipe *h);
 
 /* ---- reading and writing (lua_pipe_io.c) ---- */
@@ -127,7 +126,7 @@ int kt_lua_pipe_write(lua_State *L);
 int kt_lua_pipe_shutdown(lua_State *L);
 /* Ends the calls that wait on the pipe, which is about to be closed. */
 void kt_lua_pipe_interrupt(struct kt_lua_pipe *h);
-/* Registers what the calls need. */
+/* Registers the metatables that these calls need. */
 void kt_lua_pipe_io(lua_State *L);
 
 #endif

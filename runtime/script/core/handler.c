@@ -1,4 +1,4 @@
-/* Handlers: see handler.h. */
+/* Counts the tasks of a script's event handlers, so that one handler cannot run more than its share. */
 #include "script/core/handler.h"
 #include "script/core/script.h"
 
@@ -13,10 +13,15 @@ bool kt_handler_busy(struct kt_handler *h, const struct kt_log *log, const char 
     unsigned n = 0;
     for (const struct kt_list *t = h->running.next; t != &h->running; t = t->next) n++;
     if (n < h->most) return false;
-    if (!h->told)
+    if (!h->told && h->most == 1)
         kt_log(log, KT_LOG_WARN,
-            "the handler of \"%s\" set at %s:%d has not come to an end%s; it is not run again until it has",
-            event, h->origin->source, h->origin->line, h->most > 1 ? " many times" : "");
+            "the \"%s\" handler set at %s:%d is still running; it is not called again until it returns",
+            event, h->origin->source, h->origin->line);
+    else if (!h->told)
+        kt_log(log, KT_LOG_WARN,
+            "the \"%s\" handler set at %s:%d is still running in %u tasks; it is not called again until one "
+            "returns",
+            event, h->origin->source, h->origin->line, h->most);
     return h->told = true;
 }
 

@@ -1,6 +1,5 @@
-/* A handler: a function of the script's for what happens again and again (link:on, pool:on). Each event is a
- * task for it; the bound on those that have not ended keeps a function that hangs from taking the room of the
- * conns. */
+/* A handler: a script's function for a recurring event (link:on, pool:on). Each event starts a task; a bound
+ * on the running ones keeps a function that never returns from using up the tasks that conns need. */
 #ifndef KT_SCRIPT_CORE_HANDLER_H
 #define KT_SCRIPT_CORE_HANDLER_H
 
@@ -11,21 +10,21 @@ struct kt_log;
 struct kt_origin;
 struct kt_task;
 
-#define KT_HANDLERS_MAX 64u      /* of one link, or of one pool */
-#define KT_HANDLER_TASKS_MAX 16u /* of one handler, unless it is to have fewer */
+#define KT_HANDLERS_MAX 64u      /* per link or pool */
+#define KT_HANDLER_TASKS_MAX 16u /* per handler, by default */
 
 struct kt_handler {
     const struct kt_origin *origin; /* where it was set */
-    struct kt_list running;         /* its tasks, by their `fellow`: they take themselves off when they end */
-    unsigned most;
-    bool told; /* ... that there were too many */
+    struct kt_list running;         /* its tasks, by their `fellow`; a task unlinks itself when it ends */
+    unsigned most;                  /* tasks at a time */
+    bool told;                      /* the warning about too many was logged */
 };
 
 void kt_handler_init(struct kt_handler *h, const struct kt_origin *origin, unsigned most);
-/* Whether as many tasks of it run as may. Says so once; event: what it is the handler of. */
+/* Whether the handler already runs `most` tasks. Logs a warning the first time; event is its event's name. */
 bool kt_handler_busy(struct kt_handler *h, const struct kt_log *log, const char *event);
 void kt_handler_add(struct kt_handler *h, struct kt_task *t);
-/* Lets go of its tasks, which go on. */
+/* Unlinks its tasks, which keep running. */
 void kt_handler_end(struct kt_handler *h);
 
 #endif

@@ -1,4 +1,4 @@
-/* Log lines: formats each on the stack, and hands it whole to the file or to `out`. */
+/* Formats log lines on the stack and hands each, whole, to the file or to `out`. */
 #include "script/core/logger.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@ static void to_stderr(void *ctx, const char *text, size_t len)
     (void)ctx;
     while (len > 0) {
         ssize_t n = write(STDERR_FILENO, text, len);
-        if (n <= 0) return; /* nobody to tell it to */
+        if (n <= 0) return; /* nowhere to report it */
         text += n;
         len -= (size_t)n;
     }
@@ -38,7 +38,7 @@ static const char *date(struct kt_logger *l)
     return l->date;
 }
 
-/* Touches nothing that changes, as it may be called from any thread. */
+/* May be called from any thread, so it reads only fields that do not change. */
 static size_t format_line(const struct kt_logger *l, const char *when, enum kt_log_level level,
     const char *line, char *out, size_t size)
 {
@@ -70,12 +70,12 @@ size_t kt_logger_lost(void *ctx, uint64_t wall_us, uint64_t lines, char *out, si
     const struct kt_logger *l = ctx;
     char when[32] = "", line[96];
     if (!l->undated) format_date(wall_us, when, sizeof when);
-    snprintf(line, sizeof line, "%" PRIu64 " line%s lost: the log was not taken fast enough", lines,
-        lines == 1 ? "" : "s");
+    snprintf(
+        line, sizeof line, "%" PRIu64 " line%s lost: log output was too slow", lines, lines == 1 ? "" : "s");
     return format_line(l, when, KT_LOG_WARN, line, out, size);
 }
 
-/* What the file did not take goes to `out` instead. */
+/* Sends lines that could not be written to the file to `out`. */
 static void on_failed(void *ctx, const struct kt_err *err, const char *text, size_t len)
 {
     const struct kt_logger *l = ctx;

@@ -1,8 +1,7 @@
-/* Options of calls that happen per connection: read here, fast; described in kt.api, which explains what is
- * wrong.
+/* Reads options tables of calls made once per connection, where Lua would be too slow. kt.api describes the
+ * options and words the error messages.
  *
- * What was seen before of a unit is remembered with its value, so that "5s" is parsed once, by kt.units.
- */
+ * Values with units are cached, so that "5s" is parsed by kt.units only once. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +15,7 @@ int kt_opts_wrong(lua_State *L, int idx, const char *what)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     idx = lua_absindex(L, idx);
-    if (lua_isnone(L, idx)) lua_settop(L, idx); /* nil: what is pushed next must not be taken for it */
+    if (lua_isnone(L, idx)) lua_settop(L, idx); /* make it nil: the next push must not land at idx */
     lua_rawgeti(L, LUA_REGISTRYINDEX, rt->ref_explain);
     lua_pushstring(L, what);
     lua_pushvalue(L, idx);
@@ -25,7 +24,7 @@ int kt_opts_wrong(lua_State *L, int idx, const char *what)
     return kt_raise(L, "%s", text ? text : lua_pushfstring(L, "%s: bad argument", what));
 }
 
-/* The number that the value at idx means in a unit; -1 if it means none. */
+/* The value at idx as a number of the unit's base (seconds, bytes per second); -1 if it is not valid. */
 static double in_unit(lua_State *L, int idx, enum kt_unit unit)
 {
     const int type = lua_type(L, idx);
@@ -42,7 +41,7 @@ static double in_unit(lua_State *L, int idx, enum kt_unit unit)
         lua_pushvalue(L, -3);
         lua_call(L, 1, 1);
         if (lua_isnumber(L, -1)) {
-            if (u->seen >= SEEN_MAX) { /* a script that makes them up: start over */
+            if (u->seen >= SEEN_MAX) { /* the script generates its strings: start over */
                 lua_newtable(L);
                 lua_replace(L, -3);
                 lua_pushvalue(L, -2);
@@ -60,18 +59,19 @@ static double in_unit(lua_State *L, int idx, enum kt_unit unit)
     return number;
 }
 
-/* False if it is no duration. More than nothing is never made nothing: who sleeps until a time that is nearer
- * than a microsecond would sleep again and again without the clock going on. */
+/* False if the value is not a duration. A positive duration never rounds to 0: a loop that sleeps until a
+ * deadline less than 1 µs away would spin without the clock advancing. */
 static bool duration(lua_State *L, int idx, uint64_t *us)
 {
     const double seconds = in_unit(L, idx, KT_UNIT_DURATION);
     if (!(seconds >= 0 && seconds <= SECONDS_MAX)) return false; /* NaN too */
     *us = (uint64_t)(seconds * 1e6 + 0.5);
-    if (*us == 0 && seconds > 0) *us = 1; /* who sleeps for what is left of a time must get past it */
+    if (*us == 0 && seconds > 0) *us = 1;
     return true;
 }
 
-/* False if it is no rate. Whole bytes a second; less than one is one, as 0 means none. */
+/* False if the value is not a rate. Rounds down to whole bytes per second, but not to 0, which means no
+ * limit. */
 static bool rate(lua_State *L, int idx, uint64_t *bytes)
 {
     double n = in_unit(L, idx, KT_UNIT_RATE);
@@ -81,7 +81,7 @@ static bool rate(lua_State *L, int idx, uint64_t *bytes)
     return true;
 }
 
-/* One for both ways, or a table with one for each. */
+/* A rate for both directions, or a table with one for each. */
 static bool rates(lua_State *L, int idx, struct kt_opt_rates *out)
 {
     if (lua_type(L, idx) != LUA_TTABLE) {

@@ -1,4 +1,6 @@
-/* The life of a runtime: load, open or replace, run, drain, end. See runtime.h. */
+/* The life cycle of a runtime: load, open or replace, run, drain, end.
+ *
+ * Invariant: nothing is open before the whole main chunk has run, and a reload that fails changes nothing. */
 #include "script/core/runtime.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,12 +10,12 @@
 #include "script/core/script.h"
 #include "script/core/service.h"
 
-#define CHECK_TELLS "\n  kt check tells all mistakes at once"
+#define CHECK_TELLS "\n  run kt check to list all mistakes"
 #define DRAIN_US 5000000u
 #define DRAIN_TICK_US 20000u
 #define DRAIN_TICK_MAX_US 1000000u
 #define LINGER_US 1000000u
-#define CUT_US 1000000u /* for the far side to hear that what was open was reset */
+#define CUT_US 1000000u /* time for resets to reach the peers */
 
 void kt_print_to_process(void *ctx, int fd, const char *text, size_t len)
 {
@@ -74,7 +76,7 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     if (rc) {
         kt_runtime_free(rt);
         return kt_err_set(err, rc, "%s%s", kt_strerror(rc),
-            opts->memory ? ": a script cannot even start within its memory limit" : "");
+            opts->memory ? ": the memory limit is too low for a script to start" : "");
     }
     *out = rt;
     return 0;
@@ -93,7 +95,7 @@ void kt_runtime_free(struct kt_runtime *rt)
     if (!rt) return;
     rt->phase = KT_END;
     if (rt->L) kt_tasks_end(rt);
-    /* Last declared, first closed: what serves before the links it serves from. */
+    /* Close in reverse order of declaration: listeners before the links they forward to. */
     while (!kt_list_empty(&rt->services))
         kt_service_close(KT_CONTAINER(rt->services.prev, struct kt_service, node));
     kt_io_timer_cancel(rt->io, &rt->drain_tick);
@@ -101,8 +103,7 @@ void kt_runtime_free(struct kt_runtime *rt)
     kt_state_close(rt);
     kt_guard_free(rt);
     kt_origins_free(rt);
-    /* Links and acceptors end in hooks of this turn, which were queued before this one, and still count then.
-     */
+    /* Links and acceptors end in turn hooks queued before this one, and still use the counters there. */
     kt_turn_init(&rt->turn, release, rt);
     kt_io_turn(rt->io, &rt->turn);
 }
@@ -121,23 +122,22 @@ static int set_message(struct kt_runtime *rt, int code, const char *text)
 
 /* ---- load ---- */
 
-/* Puts the line before the message on top, unless that begins with it. */
+/* Prefixes the message on top of the stack with its line, unless it has one. */
 static void place(lua_State *L, const lua_Debug *ar, bool text)
 {
     const size_t len = strlen(ar->short_src);
-    if (text && strncmp(lua_tostring(L, -1), ar->short_src, len) != 0) return; /* as by error(…, 0) */
+    if (text && strncmp(lua_tostring(L, -1), ar->short_src, len) != 0) return; /* error(…, 0) */
     if (!text) {
         lua_pushfstring(L, "%s:%d: ", ar->short_src, ar->currentline);
         lua_insert(L, -2);
         lua_concat(L, 2);
     }
-    if (kt_runtime_of(L)->repeatable) return; /* its reader is at a spec */
+    if (kt_runtime_of(L)->repeatable) return; /* in a spec, kt check is no help */
     lua_pushliteral(L, CHECK_TELLS);
     lua_concat(L, 2);
 }
 
-/* Message handler: the message, the script's other lines when there are any, and what finds more than the
- * first mistake. */
+/* Message handler: the message, the script's callers if any, and a hint at kt check. */
 static int explain(lua_State *L)
 {
     const bool text = lua_type(L, 1) == LUA_TSTRING;
@@ -159,13 +159,13 @@ static int explain(lua_State *L)
 }
 
 struct main_chunk {
-    const char *path; /* or */
-    const char *module;
+    const char *path;   /* either this */
+    const char *module; /* or this */
     int argc;
     char **argv;
 };
 
-/* Protected, as all of it may run out of memory: loads the chunk and calls it. */
+/* Loads the chunk and calls it. Runs protected, as any step may run out of memory. */
 static int load_and_call(lua_State *L)
 {
     const struct main_chunk *m = lua_touserdata(L, 1);
@@ -178,7 +178,7 @@ static int load_and_call(lua_State *L)
     return 0;
 }
 
-/* "not enough memory" names neither the limit nor the way to another. */
+/* Lua's "not enough memory" names neither the limit nor how to raise it. */
 static int set_memory_message(struct kt_runtime *rt)
 {
     char text[160];
@@ -239,7 +239,7 @@ static int cannot_open(struct kt_runtime *rt, const struct kt_service *s, int rc
     return set_message(rt, rc, text);
 }
 
-/* Claims what one of the others holds at the address of s. */
+/* Claims a service of the old runtimes that holds the address of s. */
 static int claim(
     struct kt_service *s, struct kt_runtime *const *old, size_t n, bool *found, struct kt_err *err)
 {
@@ -254,7 +254,7 @@ static int claim(
     return 0;
 }
 
-/* Opens or claims all that was declared; what was claimed is not open yet. */
+/* Opens or claims every declared service. Claimed ones are opened later, by kt_service_inherit. */
 static int open_all(struct kt_runtime *rt, struct kt_runtime *const *old, size_t n, struct kt_replaced *out)
 {
     for (struct kt_list *i = rt->services.next; i != &rt->services; i = i->next) {
@@ -282,7 +282,7 @@ int kt_runtime_open(struct kt_runtime *rt)
 
 /* ---- drain ---- */
 
-/* True when nobody would lose a byte by our going. */
+/* Whether the runtime can end without losing a byte. */
 static bool drained(const struct kt_runtime *rt)
 {
     if (rt->pipes > 0) return false;
@@ -293,8 +293,8 @@ static bool drained(const struct kt_runtime *rt)
     return true;
 }
 
-/* A replaced script is in no hurry: the far side of its links gets a moment to have its last word heard,
- * which it would else repeat for seconds before it gave the session up for dead. */
+/* A replaced runtime keeps its links open for a moment longer, so that the peers' last packets are
+ * acknowledged. Otherwise they would retransmit for seconds before giving the session up. */
 static bool lingers(struct kt_runtime *rt, uint64_t now)
 {
     bool links = false;
@@ -307,8 +307,8 @@ static bool lingers(struct kt_runtime *rt, uint64_t now)
     return now - rt->quiet_since < LINGER_US;
 }
 
-/* The time is up: what is still open is reset, and the far side gets a moment to hear of it. Else it would
- * see neither the reset nor, for as long as it takes a silent peer for a live one, an end. */
+/* The drain time is over: resets what is still open and gives the resets a moment to reach the peers, which
+ * would otherwise notice only when the silent session times out. */
 static void cut(struct kt_runtime *rt, uint64_t now)
 {
     if (rt->pipes > 0)
@@ -332,7 +332,7 @@ static void drain_tick(void *ctx)
     } else if (due) {
         cut(rt, now);
     } else {
-        /* Conns of a replaced script may live for days: who has waited long can wait a little longer. */
+        /* Conns of a replaced script may live for days, so poll less often as time passes. */
         uint64_t next = now + rt->drain_wait;
         rt->drain_wait = rt->drain_wait * 2 < DRAIN_TICK_MAX_US ? rt->drain_wait * 2 : DRAIN_TICK_MAX_US;
         kt_io_timer_set(rt->io, &rt->drain_tick, next < rt->drain_until ? next : rt->drain_until);

@@ -1,4 +1,4 @@
-/* What the files of this room share: the runtime's insides and the small helpers of bindings. */
+/* Shared by the files of runtime/script: struct kt_runtime and the helpers that bindings use. */
 #ifndef KT_SCRIPT_CORE_SCRIPT_H
 #define KT_SCRIPT_CORE_SCRIPT_H
 
@@ -21,7 +21,8 @@ struct kt_logger;
 
 enum kt_phase { KT_DECLARE, KT_RUN, KT_DRAIN, KT_END };
 
-/* A line of a script: where something was declared or spawned. Interned, so that a task carries a pointer. */
+/* The line of a script where something was declared or spawned. Interned, so that a task needs only a
+ * pointer. */
 struct kt_origin {
     struct kt_origin *next;
     int line;
@@ -32,15 +33,15 @@ struct kt_origin {
 enum kt_unit { KT_UNIT_DURATION, KT_UNIT_RATE, KT_UNITS };
 struct kt_units {
     int ref_reader; /* registry reference: function(value) → number, from kt.units */
-    int ref_seen;   /* … strings seen before → numbers */
-    size_t seen;
+    int ref_seen;   /* registry reference: cache, string → number */
+    size_t seen;    /* entries in the cache */
 };
 
 /* A file of rows (lua_rows.c). */
 struct kt_rows {
     char *path; /* NULL: none is open */
     struct kt_appender *to;
-    atomic_bool failed; /* err says why rows were not written */
+    atomic_bool failed; /* rows were lost; err says why */
     struct kt_err err;
 };
 
@@ -50,68 +51,67 @@ struct kt_runtime {
     struct kt_logger *logger;
     const struct kt_log *log; /* the logger's */
     struct kt_counters *counters;
-    struct kt_counters own_counters; /* if it was given none */
+    struct kt_counters own_counters; /* used if opts.counters is NULL */
     struct kt_starts *starts;
     struct kt_starts own_starts; /* likewise */
     enum kt_phase phase;
     bool unsafe;
     FILE *streams[2];        /* io.stdout and io.stderr (unsafe.c); NULL without --unsafe */
-    unsigned long child_fds; /* soft descriptor limit of programs that the script starts; 0: inherited */
+    unsigned long child_fds; /* soft descriptor limit for programs that the script starts; 0: inherited */
     struct kt_rows rows;
-    bool checking; /* `kt check` runs the script: it hears of mistakes in what the log would leave out, too */
+    bool checking;   /* run by `kt check`, which also checks log calls below the log level */
     bool repeatable; /* see struct kt_runtime_opts */
     /* garbage (state.c) */
-    unsigned slices;      /* since the last collection, if it is repeatable */
-    size_t collect_bytes; /* the next begins when there is so much */
-    size_t step_bytes;    /* how much there was after its last step */
-    bool collecting;      /* a collection is going on */
+    unsigned slices;      /* since the last collection, if repeatable */
+    size_t collect_bytes; /* lua_bytes at which the next cycle begins */
+    size_t step_bytes;    /* lua_bytes after the last step */
+    bool collecting;      /* within a cycle */
     const char *(*getenv)(void *ctx, const char *name);
     void *getenv_ctx;
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;
 
     struct kt_guard guard;      /* bounds memory and time */
-    uint64_t main_us;           /* how long the main chunk may take */
+    uint64_t main_us;           /* time limit of the main chunk */
     size_t lua_bytes, lua_peak; /* memory of the Lua state, counted by its allocator */
-    size_t gathered;            /* ... and what calls that read have put by (lua_pipe_io.c) */
-    struct kt_blocks blocks;    /* ... which takes it from here, unless it was given another one */
-    char warning[256];          /* pieces of a warning of Lua (an error in a __gc, mostly) */
+    size_t gathered;            /* bytes buffered by pending reads (lua_pipe_io.c); count as the state's */
+    struct kt_blocks blocks;    /* the default allocator */
+    char warning[256];          /* pieces of a Lua warning, usually an error in a __gc */
 
     /* tasks (task.c) */
-    struct kt_task main; /* stands for the main chunk: the extra space of the main thread points at it */
+    struct kt_task main; /* stands for the main chunk; the main thread's extra space points at it */
     struct kt_list tasks, spare;
     struct kt_list ready, own; /* see task.c */
-    unsigned ahead;            /* how many of `ready` went ahead of `own` */
+    unsigned ahead;            /* slices of `ready` run since the last one of `own` */
     size_t task_count, ready_count, spare_count;
-    size_t spawned;        /* of task_count: by kt.spawn */
+    size_t spawned;        /* of task_count: started by kt.spawn */
     size_t aside;          /* of task_count: do not keep the script alive */
-    const char *pure;      /* what is called that must not wait ("a policy"), or NULL */
-    struct kt_turn turn;   /* runs what is ready */
-    struct kt_timer again; /* ... in the next turn, when too many were ready for this one */
-    bool running;          /* tasks run: what they make ready is seen to, or waits for `again` */
-    uint64_t visits_at;    /* the turn in which they ran last, by its time */
-    unsigned visits;       /* ... and how often the turn came back to them */
+    const char *pure;      /* the running callback that must not wait ("a policy"), or NULL */
+    struct kt_turn turn;   /* runs ready tasks */
+    struct kt_timer again; /* runs those left over in the next turn */
+    bool running;          /* within run_ready: newly ready tasks need no new hook */
+    uint64_t visits_at;    /* time of the turn in which tasks last ran */
+    unsigned visits;       /* times run_ready was called in that turn */
     struct kt_failures failures;
-    uint64_t instant; /* when tasks ran last, and */
-    unsigned at_once; /* ... how many slices of them, if somebody wants to know of a livelock */
+    uint64_t instant; /* io time at which tasks last ran */
+    unsigned at_once; /* slices run at that time; counted only if `livelock` is set */
     void (*livelock)(void *ctx, const char *text);
     void *livelock_ctx;
     struct kt_origin *origins;
     size_t origin_count;
 
-    /* services: what was declared, in order (service.h) */
-    struct kt_list services;
-    size_t serving; /* acceptors and listeners that are open */
-    size_t pipes;   /* conns and streams that a script or a splice of it holds */
+    struct kt_list services; /* in order of declaration (service.h) */
+    size_t serving;          /* open acceptors and listeners */
+    size_t pipes;            /* conns and streams held by the script or its splices */
 
     /* end of life (runtime.c) */
     struct kt_timer drain_tick;
-    uint64_t drain_us;    /* how long a drain may last when the process ends */
-    uint64_t replaced_us; /* ... and when a reload brings another script; KT_TIME_NEVER: no limit */
-    uint64_t drain_until; /* its deadline, once it has begun */
-    uint64_t drain_wait;  /* between two looks at how far it is */
-    bool cut;             /* it has passed, and what was open was reset */
-    uint64_t quiet_since; /* nothing was left to drain from then on; 0: something was */
+    uint64_t drain_us;    /* drain time at process exit */
+    uint64_t replaced_us; /* drain time after a reload; KT_TIME_NEVER: no limit */
+    uint64_t drain_until; /* deadline of the current drain */
+    uint64_t drain_wait;  /* interval between checks of its progress */
+    bool cut;             /* the deadline has passed and open pipes were reset */
+    uint64_t quiet_since; /* when nothing was left to drain; 0: something is */
     bool replaced;        /* another runtime has taken over */
     bool exiting;         /* exit_code is final */
     void (*ended)(void *ctx);
@@ -123,20 +123,20 @@ struct kt_runtime {
     int ref_loaded;     /* modules by name (state.c) */
     int ref_host_env;   /* environment of embedded modules */
     int ref_finalizers; /* objects with a __gc → sentinels (finalizers.c) */
-    int ref_script_dir; /* string: where the script's own modules are */
-    int ref_handles;    /* kinds of handles by name (handle.h) */
-    int ref_explain;    /* function(what, value) → what is wrong with it, from kt.api */
+    int ref_script_dir; /* string: the folder of the script's own modules */
+    int ref_handles;    /* metatables of handles by kind (handle.h) */
+    int ref_explain;    /* function(what, value) → error message, from kt.api */
     struct kt_units units[KT_UNITS];
 };
 
-/* Bytes of Lua source that are read at most. */
+/* Largest Lua source file, in bytes. */
 #define KT_SCRIPT_MAX (8u << 20)
-/* Tasks at once: past it, conns and streams are refused. */
+/* Tasks at a time; beyond it, conns and streams are refused. */
 #define KT_TASKS_MAX 262144u
-/* ... of these by kt.spawn: a script that spawns without end leaves room for the conns it is to serve. */
+/* Of these, tasks started by kt.spawn: a script that spawns without end still has room to serve conns. */
 #define KT_SPAWNED_MAX 65536u
-/* Conns and streams that a script may hold when it opens another one. A stream costs no descriptor, and most
- * of it is not Lua's memory: nothing else bounds them. Those that are to be served are taken beyond that. */
+/* Conns and streams that a script may hold before opening another is refused. Nothing else bounds them: a
+ * stream uses no descriptor, and most of its memory is not Lua's. Accepted ones are not refused. */
 #define KT_PIPES_MAX 262144u
 
 static inline struct kt_runtime *kt_runtime_of(lua_State *L)
@@ -144,7 +144,7 @@ static inline struct kt_runtime *kt_runtime_of(lua_State *L)
     return kt_task_of(L)->rt;
 }
 
-/* Pushes a number, as an integer where it is whole, so that it prints without ".0". */
+/* Pushes a number, as an integer if it is whole, so that it prints without ".0". */
 static inline void kt_push_number(lua_State *L, double v)
 {
     if (v > -9e15 && v < 9e15 && (double)(lua_Integer)v == v)
@@ -155,23 +155,21 @@ static inline void kt_push_number(lua_State *L, double v)
 
 /* ---- runtime.c ---- */
 
-/* Whether what happens to its links and conns is the script's business: it runs, or was replaced and goes on
- * with what nobody has taken over from it. */
+/* Whether events of links and conns reach the script: it runs, or was replaced and still has conns. */
 static inline bool kt_runtime_attends(const struct kt_runtime *rt)
 {
     return rt->phase == KT_RUN || (rt->phase == KT_DRAIN && rt->replaced);
 }
-/* Ends the runtime: no task runs any more, and its owner is told. The first code counts. */
+/* Ends the runtime: no further task runs, and `ended` is called. Only the first code counts. */
 void kt_runtime_stop(struct kt_runtime *rt, int code);
-/* Ends the runtime if nothing is left that could happen; called when something ended. */
+/* Ends the runtime if it has nothing left to do; called when a task or service has ended. */
 void kt_runtime_settle(struct kt_runtime *rt);
 
-/* Whether anything was declared that a running script would do: something to serve, or a task. */
+/* Whether the script has something to do: a service with a handler, or a task. */
 bool kt_runtime_has_work(const struct kt_runtime *rt);
-#define KT_NO_WORK                                                                                           \
-    "the script declares nothing to do: no kt.listen, no kt.accept, no kt.spawn at its top level"
+#define KT_NO_WORK "the script has nothing to do; call kt.listen, kt.accept or kt.spawn at its top level"
 
-/* Raises a message at the script's line, whichever of our own functions lie between (luaL_error would name
+/* Raises a message with the script's line, skipping functions of ours in between (luaL_error would name
  * those). Declared int for `return kt_raise(...)`. Formats as lua_pushfstring does. */
 int kt_raise(lua_State *L, const char *fmt, ...) __attribute__((noreturn));
 
@@ -182,11 +180,10 @@ void kt_state_close(struct kt_runtime *rt);
 /* Pushes the main chunk as a function. LUA_OK, or a Lua status with the message pushed. */
 int kt_state_load_file(struct kt_runtime *rt, const char *path);
 int kt_state_load_module(struct kt_runtime *rt, const char *module);
-/* The path of a file that the script names: as it is if absolute, else from the script's folder. Pushes the
- * string and returns it. */
+/* Resolves a path given by the script, relative to the script's folder. Pushes the string and returns it. */
 const char *kt_state_path(lua_State *L, const char *path);
 
-/* A slice is over: it may be time to collect garbage, which happens here and nowhere else. */
+/* Call after each slice: collects garbage if it is time to. Garbage is collected nowhere else. */
 void kt_state_slice(struct kt_runtime *rt);
 
 /* Pushes a shallow copy of the table at idx; returns 1. */
@@ -194,9 +191,9 @@ int kt_state_copy(lua_State *L, int idx);
 
 /* ---- globals.c ---- */
 
-/* Opens the library, as far as scripts and the modules in the binary are to have it, as globals. */
+/* Opens the parts of Lua's library that scripts and the modules in the binary may use, as globals. */
 void kt_globals_open(lua_State *L, bool unsafe);
-/* Makes of them what a script gets: guarded functions, no undefined reads. */
+/* Turns them into the script's globals: guarded functions, no undefined reads. */
 void kt_globals_guard(lua_State *L);
 
 /* ---- options.c ---- */
@@ -213,21 +210,21 @@ enum kt_opt_type {
 struct kt_opt {
     const char *key;
     enum kt_opt_type type;
-    /* uint64_t * (µs; bytes a second), const char ** (anchored by the table), double * (0..1), bool * (there
-     * is one), or one of those below */
+    /* uint64_t * (µs, or bytes per second), const char ** (anchored by the table), double * (0..1), bool *
+     * (present), or one of the structs below */
     void *out;
 };
-struct kt_opt_rates { /* a rate, or a table with one for each way */
+struct kt_opt_rates { /* a rate, or a table with one for each direction */
     uint64_t a_to_b, b_to_a;
 };
 struct kt_opt_integer {
     lua_Integer value, min, max;
 };
 
-/* Reads an options table of a call that happens per connection; unset keys leave *out alone. Anything wrong
- * goes to the description in kt.api for the sentence and is raised. nil at idx: no options. */
+/* Reads the options table of a call made once per connection. Missing keys leave *out unchanged; nil at idx
+ * means no options. Raises kt.api's message for an invalid table. */
 void kt_opts_read(lua_State *L, int idx, const char *what, const struct kt_opt *opts, size_t n);
-/* Raises what kt.api says is wrong with the value at idx as the argument of `what`. */
+/* Raises kt.api's message for the value at idx as an invalid argument of `what`. */
 int kt_opts_wrong(lua_State *L, int idx, const char *what);
 /* A duration ("5s", seconds) in µs; raises. */
 uint64_t kt_opts_duration(lua_State *L, int idx, const char *what);
@@ -238,14 +235,14 @@ uint64_t kt_opts_duration(lua_State *L, int idx, const char *what);
 void kt_err_push(lua_State *L, int code, const char *text);
 /* Pushes nil and an err object; returns 2. */
 int kt_err_return(lua_State *L, int code, const char *text);
-/* The same, put before the `extra` values on top of the stack; returns 2 + extra. */
+/* The same, inserted before the `extra` values on top of the stack; returns 2 + extra. */
 int kt_err_return_before(lua_State *L, int extra, int code, const char *text);
-/* The code of the err object (or string, or nil: KT_ECANCELED) at idx, and its sentence (NULL for nil);
- * raises for anything else, in the name of the method `what`. */
+/* The code of the err object at idx, and its text. A string or nil has code KT_ECANCELED; the text is NULL
+ * for nil. Raises for any other type, as the method `what`. */
 int kt_err_arg(lua_State *L, int idx, const char *what, const char **text);
 
-/* Pushes a sentence for what a script raised, the value at idx: a table or a function has none of its own,
- * and its address says nothing. May run a __tostring of the script's. */
+/* Pushes a sentence that describes the raised value at idx. For a table without __tostring it lists the usual
+ * fields instead of an address. May run a __tostring of the script. */
 const char *kt_err_raised(lua_State *L, int idx);
 
 /* ---- lua_secret.c ---- */
@@ -253,7 +250,7 @@ const char *kt_err_raised(lua_State *L, int idx);
 /* The bytes of a secret handle, or of a string; NULL for anything else. Anchored by the value. */
 const char *kt_lua_secret_bytes(lua_State *L, int idx, size_t *len);
 
-/* ---- lua_*.c: each adds its functions to the table on top of the stack, which becomes kt.core ---- */
+/* ---- api/lua_*.c: each adds its functions to kt.core, the table on top of the stack ---- */
 
 void kt_lua_core(lua_State *L);
 void kt_lua_service(lua_State *L);
@@ -275,28 +272,28 @@ void kt_lua_listen(lua_State *L);
 void kt_lua_link(lua_State *L);
 void kt_lua_accept(lua_State *L);
 
-/* ---- these replace functions of Lua's library, in the script's world ---- */
+/* ---- replacements for functions of Lua's library, for scripts ---- */
 
-/* In the table on top: coroutine. */
+/* In the table on top, coroutine. */
 void kt_lua_coroutine(lua_State *L);
-/* The globals pairs and next, for a repeatable runtime, whose guard counts their work; or for a spec's own
- * state, without one (NULL). */
+/* The globals pairs and next: for a repeatable runtime, whose guard counts their work, or for a spec's state,
+ * which has no guard (NULL). */
 void kt_lua_order(lua_State *L, struct kt_guard *guard);
-/* In the table on top: table.sort. */
+/* In the table on top, table: sort. */
 void kt_lua_sort(lua_State *L);
 /* In the table on top, table: concat, insert, move, remove, unpack. */
 void kt_lua_table(lua_State *L);
-/* Over Lua's own, of which no other copy may be left: functions that go through strings; load. */
+/* String functions and load, in place of Lua's own; no other copy of those may remain reachable. */
 void kt_lua_bounded(lua_State *L);
-/* The time and the environment in os, if there is one, for a repeatable runtime. */
+/* The clock and the environment in os, if the script has it, for a repeatable runtime. */
 void kt_lua_os(lua_State *L);
-/* kt.core.append_row, and the end of its file. */
+/* kt.core.append_row, and closing its file. */
 int kt_lua_append_row(lua_State *L);
 void kt_rows_close(struct kt_rows *rows);
-/* os.exit: ends the script as the end of the process would; no pcall stops it. */
+/* os.exit: ends the script as if the process had exited; pcall does not catch it. */
 int kt_lua_os_exit(lua_State *L);
-/* The globals io and os for --unsafe; see unsafe.c. The streams are freed by kt_unsafe_close, once the
- * state is closed. */
+/* The globals io and os for --unsafe (unsafe.c). Close the state before calling kt_unsafe_close, which frees
+ * the streams. */
 void kt_lua_unsafe(lua_State *L);
 void kt_unsafe_close(struct kt_runtime *rt);
 /* The global setmetatable. */

@@ -1,15 +1,18 @@
-/* Services: see service.h. */
+/* The life cycle of services: declare, open, inherit on a reload, close.
+ *
+ * Invariant: a service is in rt->services until it is closed, and its registry slot `anchor` holds its handle
+ * exactly while the runtime needs it. */
 #include "script/core/service.h"
 #include <lauxlib.h>
 #include <string.h>
 #include "script/core/handle.h"
 #include "script/core/script.h"
 
-/* Their addresses name tables in the registry: */
-static const char handles;  /* service → its handle, which is not kept by that */
-static const char declared; /* a list of the handles that the main chunk made */
+/* Registry keys, by address: */
+static const char handles;  /* weak table: service → its handle */
+static const char declared; /* list of the handles created by the main chunk */
 
-/* ---- who keeps it ---- */
+/* ---- anchors ---- */
 
 bool kt_service_push(lua_State *L, const struct kt_service *s)
 {
@@ -26,7 +29,7 @@ void kt_service_settle(struct kt_service *s)
     if (s->closed) return;
     const bool needed = !s->open || s->serving || s->stays || s->ops->stays || s->carries;
     if (!needed || !kt_service_push(L, s)) lua_pushboolean(L, 0);
-    lua_rawseti(L, LUA_REGISTRYINDEX, s->anchor); /* a slot that is never empty: it needs no memory */
+    lua_rawseti(L, LUA_REGISTRYINDEX, s->anchor); /* never nil, so this allocates nothing */
 }
 
 void kt_declared_hold(lua_State *L)
@@ -94,7 +97,7 @@ bool kt_service_serves(const struct kt_service *s)
     return s->ops->serve && (s->handler != LUA_NOREF || !s->ops->may_serve);
 }
 
-/* What of the script's own has the address that s binds: of what was declared before s, or of all. */
+/* Another service of this script with the address that s binds; if `before`, only one declared earlier. */
 static const struct kt_service *rival(const struct kt_service *s, bool before)
 {
     if (!s->ops->binds) return NULL;
@@ -111,9 +114,8 @@ static const struct kt_service *rival(const struct kt_service *s, bool before)
 
 static int taken(const struct kt_service *s, const struct kt_service *by, struct kt_err *err)
 {
-    return kt_err_set(err, KT_EINUSE,
-        "%s: the %s at %s:%d has this address already; one of the two needs another", s->name, by->ops->what,
-        by->origin->source, by->origin->line);
+    return kt_err_set(err, KT_EINUSE, "%s: the %s at %s:%d already uses this address; change one of the two",
+        s->name, by->ops->what, by->origin->source, by->origin->line);
 }
 
 int kt_service_ready(const struct kt_service *s, struct kt_err *err)
@@ -121,8 +123,8 @@ int kt_service_ready(const struct kt_service *s, struct kt_err *err)
     const struct kt_service *by = s->open ? NULL : rival(s, true);
     if (by) return taken(s, by, err);
     if (!kt_service_serves(s) || s->handler != LUA_NOREF) return 0;
-    return kt_err_set(err, KT_ECONFIG, "nobody serves what comes to %s; add :serve(function(%s) ... end)",
-        s->name, s->ops->brings);
+    return kt_err_set(
+        err, KT_ECONFIG, "%s has no handler; add :serve(function(%s) ... end)", s->name, s->ops->brings);
 }
 
 static void opened(struct kt_service *s)
@@ -137,13 +139,13 @@ static int open_now(struct kt_service *s, struct kt_err *err)
 {
     int rc = s->ops->open(s, err);
     if (rc == 0) opened(s);
-    const struct kt_service *by = rc == KT_EINUSE ? rival(s, false) : NULL; /* which the system cannot name */
+    const struct kt_service *by = rc == KT_EINUSE ? rival(s, false) : NULL; /* for a better message */
     return by ? taken(s, by, err) : rc;
 }
 
 int kt_service_open(struct kt_service *s, struct kt_err *err)
 {
-    if (s->closed) return 0; /* the script thought better of it */
+    if (s->closed) return 0; /* the main chunk closed it again */
     int rc = kt_service_ready(s, err);
     return rc ? rc : open_now(s, err);
 }
@@ -207,10 +209,10 @@ void kt_service_close(struct kt_service *s)
 int kt_service_serve(lua_State *L, struct kt_service *s)
 {
     if (lua_type(L, 2) != LUA_TFUNCTION)
-        return kt_raise(L, "%s: wanted a function, got %s", s->ops->serve, kt_handle_kind(L, 2));
+        return kt_raise(L, "%s: expected a function, got %s", s->ops->serve, kt_handle_kind(L, 2));
     if (s->closed) return kt_raise(L, "%s %s %s: closed", s->ops->what, s->ops->at, s->name);
     if (s->handler != LUA_NOREF)
-        return kt_raise(L, "%s %s %s is served already, at %s:%d", s->ops->what, s->ops->at, s->name,
+        return kt_raise(L, "%s %s %s already has a handler, set at %s:%d", s->ops->what, s->ops->at, s->name,
             s->served_at->source, s->served_at->line);
     s->served_at = kt_origin_here(s->rt, L);
     lua_settop(L, 2);

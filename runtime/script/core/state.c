@@ -1,25 +1,25 @@
-/* The Lua state of a runtime: what a script finds in it, and what `require` brings.
+/* Creates the Lua state of a runtime, implements `require`, and schedules the garbage collector.
  *
- * Two worlds share the state. Modules in the binary (lua/kt) see each other, kt.core, and unharmed copies of
- * the library functions. A script sees its own globals, `require "kt"`, and the modules in its own folder;
- * reading an undefined global raises. */
+ * The state has two environments. Modules in the binary (lua/kt) see each other, kt.core, and private copies
+ * of the library. The script sees its own globals, `require "kt"`, and the modules in its own folder.
+ * Invariant: nothing a script does to its globals changes what the modules in the binary see. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/embedded.h"
 #include "script/core/script.h"
 
-/* In a repeatable runtime garbage is collected after so many slices, or when so much has been added. */
+/* A repeatable runtime runs a full collection after this many slices or newly allocated bytes. */
 #define COLLECT_SLICES 1000u
 #define COLLECT_BYTES (16u << 20)
-/* In others a cycle begins when there is twice as much as was left after the last, and so much more; then
- * each slice pays for what it has added. */
+/* Other runtimes collect in steps. A cycle begins at twice the memory left by the previous one plus
+ * CYCLE_BYTES; within a cycle each slice pays for the memory it has added. */
 #define CYCLE_BYTES (256u << 10)
-#define STEP_KIB 4u /* not worth a step before that */
+#define STEP_KIB 4u /* smallest step worth taking */
 #define STEP_MAX_KIB 1024u
-#define LINE_PIECE 1024u /* bytes of a script's source that the compiler gets at once */
+#define LINE_PIECE 1024u /* largest piece of source passed to the compiler, in bytes */
 
-static const char loading; /* its address marks a module that is being loaded */
+static const char loading; /* its address marks a module being loaded */
 
 static void on_warning(void *ud, const char *msg, int tocont)
 {
@@ -28,7 +28,7 @@ static void on_warning(void *ud, const char *msg, int tocont)
     snprintf(rt->warning + used, sizeof rt->warning - used, "%s", msg);
     if (tocont) return;
     if (rt->warning[0] != '@')
-        kt_log(rt->log, KT_LOG_WARN, "%s", rt->warning); /* @on, @off: lua's own switches */
+        kt_log(rt->log, KT_LOG_WARN, "%s", rt->warning); /* "@on" and "@off" are control messages */
     rt->warning[0] = '\0';
 }
 
@@ -41,7 +41,7 @@ static const struct kt_embedded *find_embedded(const char *name)
     return NULL;
 }
 
-/* Pushes the chunk; a Lua status. */
+/* Pushes the chunk, or an error message; returns a Lua status. */
 static int load_embedded(lua_State *L, const struct kt_embedded *e)
 {
     lua_pushfstring(L, "=[%s]", e->module);
@@ -53,22 +53,21 @@ static int load_embedded(lua_State *L, const struct kt_embedded *e)
     return LUA_OK;
 }
 
-/* Pushes what was loaded under `key` and returns true, or pushes nothing; raises if it is being loaded now.
- */
+/* Pushes the module loaded under `key` and returns true, or pushes nothing and returns false. Raises if the
+ * module is being loaded. */
 static bool push_loaded(lua_State *L, const char *key, const char *name)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
     lua_getfield(L, -1, key);
     lua_remove(L, -2);
-    if (lua_touserdata(L, -1) == (void *)&loading)
-        kt_raise(L, "require \"%s\": it is being loaded, and requires itself in a circle", name);
+    if (lua_touserdata(L, -1) == (void *)&loading) kt_raise(L, "require \"%s\": circular require", name);
     if (!lua_isnil(L, -1)) return true;
     lua_pop(L, 1);
     return false;
 }
 
-/* Calls the chunk on top with the module's name, and keeps its value (true for none) under `key`; pushes it.
- */
+/* Calls the chunk on top of the stack with the module's name, stores its value (true if it has none) under
+ * `key`, and pushes it. */
 static int run_module(lua_State *L, const char *key, const char *name)
 {
     int ref = kt_runtime_of(L)->ref_loaded;
@@ -122,11 +121,12 @@ struct source {
     const char *data;
     size_t len;
     const char *path;
-    size_t line; /* bytes of the line that the compiler has now */
-    int lines;   /* how many it has had */
+    size_t line; /* bytes of the line being compiled */
+    int lines;   /* number of the line being compiled */
 };
 
-/* Gives the compiler line after line, so that it is known how far it came, and it can be stopped. */
+/* Reader for lua_load. Passes one line at a time, so that the compiler's position is known and it can be
+ * stopped. */
 static const char *next_line(lua_State *L, void *ud, size_t *size)
 {
     struct source *s = ud;
@@ -151,26 +151,25 @@ static void skip(struct source *s, size_t n)
 static int compile(lua_State *L)
 {
     struct source *s = lua_touserdata(L, 1);
-    static const char bom[] = "\xEF\xBB\xBF"; /* some editors begin a file with it */
+    static const char bom[] = "\xEF\xBB\xBF"; /* written by some editors */
     if (s->len >= sizeof bom - 1 && memcmp(s->data, bom, sizeof bom - 1) == 0) skip(s, sizeof bom - 1);
-    if (s->len > 0 &&
-        s->data[0] == '#') { /* "#!/usr/bin/env -S kt run": skipped up to its newline, which counts */
+    if (s->len > 0 && s->data[0] == '#') { /* skip "#!/usr/bin/env -S kt run", but count its newline */
         const char *nl = memchr(s->data, '\n', s->len);
         skip(s, nl ? (size_t)(nl - s->data) : s->len);
     }
     if (s->len > 0 && s->data[0] == LUA_SIGNATURE[0])
-        return luaL_error(L, "%s: this is bytecode; scripts are loaded as Lua source only", s->path);
+        return luaL_error(L, "%s: bytecode is not allowed; scripts must be Lua source", s->path);
     lua_pushfstring(L, "@%s", s->path);
     if (lua_load(L, next_line, s, lua_tostring(L, -1), "t") == LUA_OK) return 1;
     const char *text = lua_tostring(L, -1);
     if (text && strcmp(text, "C stack overflow") == 0)
         return luaL_error(L,
-            "%s:%d: tables, functions or brackets are nested too deeply; Lua takes less than 200 levels",
+            "%s:%d: tables, functions or brackets are nested too deeply; Lua allows fewer than 200 levels",
             s->path, s->lines);
     return lua_error(L);
 }
 
-/* Pushes the chunk in a file, or the message. */
+/* Pushes the file's chunk, or an error message; returns a Lua status. */
 static int load_file(lua_State *L, const char *path, struct kt_err *err)
 {
     struct source s = {.path = path};
@@ -192,13 +191,12 @@ static int script_require(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
     if (strcmp(name, "kt") == 0) return require_embedded(L, name);
-    if (strncmp(name, "kt.", 3) == 0)
-        return kt_raise(L, "require \"%s\": a script gets all of kt by require \"kt\"", name);
+    if (strncmp(name, "kt.", 3) == 0) return kt_raise(L, "require \"%s\": use require \"kt\"", name);
     size_t len = strlen(name);
     if (len == 0 || len > 200 ||
         strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != len ||
         name[0] == '.' || name[len - 1] == '.' || strstr(name, ".."))
-        return kt_raise(L, "require \"%s\": wanted a name such as \"routes\" or \"lib.routes\"", name);
+        return kt_raise(L, "require \"%s\": expected a name such as \"routes\" or \"lib.routes\"", name);
 
     const char *key = lua_pushfstring(L, "script:%s", name);
     if (push_loaded(L, key, name)) return 1;
@@ -209,14 +207,14 @@ static int script_require(lua_State *L)
         struct kt_err err;
         int status = load_file(L, path, &err);
         if (status == LUA_OK) return run_module(L, key, name);
-        if (err.code != KT_ENOENT) return lua_error(L); /* there, but unreadable or not Lua */
+        if (err.code != KT_ENOENT) return lua_error(L); /* unreadable, or not Lua */
         lua_pop(L, 1);
     }
     return kt_raise(L, "require \"%s\": no such module; looked for %s.lua and %s/init.lua beside the script",
         name, file, file);
 }
 
-/* ---- the two worlds ---- */
+/* ---- the two environments ---- */
 
 int kt_state_copy(lua_State *L, int idx)
 {
@@ -231,7 +229,8 @@ int kt_state_copy(lua_State *L, int idx)
     return 1;
 }
 
-/* The environment of modules in the binary: copies, two levels deep, of what a script could change. */
+/* The environment of modules in the binary: copies, two levels deep, of the tables that a script could
+ * change. */
 static void make_host_env(lua_State *L)
 {
     lua_pushglobaltable(L);
@@ -242,7 +241,7 @@ static void make_host_env(lua_State *L)
             kt_state_copy(L, -1);
             lua_pushvalue(L, -3);
             lua_insert(L, -2);
-            lua_rawset(L, -5); /* an existing key: lua_next goes on */
+            lua_rawset(L, -5); /* assigning an existing key is allowed during lua_next */
         }
         lua_pop(L, 1);
     }
@@ -282,8 +281,8 @@ static void make_core(lua_State *L)
     lua_pop(L, 1);
 }
 
-/* Lua makes these strings where no error can be caught: out of memory there would be the end of the process.
- * As they are here already, it has nothing to make. */
+/* Lua creates these strings where no error can be caught, so running out of memory there would abort the
+ * process. Keeping them alive means that they are found, not allocated. */
 static void pin_messages(lua_State *L)
 {
     static const char *const messages[] = {"cannot resume dead coroutine",
@@ -312,7 +311,7 @@ static int set_up(lua_State *L)
     make_host_env(L);
     make_core(L);
 
-    /* What follows is the script's world alone. */
+    /* From here on, changes affect the script's environment only. */
     lua_register(L, "require", script_require);
     kt_globals_guard(L);
     return 0;
@@ -328,10 +327,10 @@ int kt_state_new(struct kt_runtime *rt)
     rt->L = rt->main.L = L;
     *(struct kt_task **)lua_getextraspace(L) = &rt->main;
     lua_setwarnf(L, on_warning, rt);
-    /* Lua collects on whatever thread runs, and runs finalizers there: on a stack that is all but full, as a
-     * recursion without end has it, they fail and are skipped, which the handles' C side would not survive.
-     * So garbage is collected between slices, on the main thread: kt_state_slice. (When memory runs out Lua
-     * still collects at once, but runs no finalizers.) */
+    /* Lua collects garbage, and runs finalizers, on the current thread. If its stack is nearly full, as in
+     * endless recursion, finalizers fail and are skipped, which would leave the C side of handles in use
+     * after they are freed. So kt_state_slice collects between slices, on the main thread. (When memory runs
+     * out Lua still collects at once, but runs no finalizers.) */
     lua_gc(L, LUA_GCSTOP);
     if (rt->repeatable) kt_guard_unhook(rt, L);
     lua_pushcfunction(L, set_up);
@@ -352,8 +351,8 @@ void kt_state_slice(struct kt_runtime *rt)
         return;
     }
     if (rt->collect_bytes == 0)
-        rt->collect_bytes = 2 * rt->lua_bytes + CYCLE_BYTES; /* the main chunk is through */
-    size_t kib = 0;                                          /* Lua's least */
+        rt->collect_bytes = 2 * rt->lua_bytes + CYCLE_BYTES; /* the main chunk has returned */
+    size_t kib = 0;                                          /* 0: a basic step */
     if (rt->collecting) {
         kib = (rt->lua_bytes > rt->step_bytes ? rt->lua_bytes - rt->step_bytes : 0) >> 10;
         if (kib < STEP_KIB) return;

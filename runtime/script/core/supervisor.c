@@ -1,7 +1,8 @@
-/* The supervisor: see supervisor.h.
+/* Handles signals and reloads, and owns the runtimes of the current and the replaced scripts.
  *
- * Invariant: `now` is the script that runs, old[0..n) those that it and its like replaced, oldest first; one
- * that has ended is freed at the end of the turn, as its own callbacks may be on the stack before that. */
+ * Invariant: `now` is the running script, old[0..n) the replaced ones that still drain, oldest first. A
+ * runtime that has ended is freed at the end of the turn, as its own callbacks may be on the stack until
+ * then. */
 #include "script/core/supervisor.h"
 #include <inttypes.h>
 #include <signal.h>
@@ -27,19 +28,19 @@ struct kt_supervisor {
     struct kt_runtime *old[KT_REPLACED_MAX];
     size_t n;
     struct kt_signal *signals[4];
-    struct kt_turn turn;    /* frees what has ended */
-    struct kt_timer reload; /* armed: a SIGHUP waits to be heeded */
-    uint64_t next_reload;   /* no earlier than that */
+    struct kt_turn turn;    /* frees ended runtimes */
+    struct kt_timer reload; /* armed: a SIGHUP is pending */
+    uint64_t next_reload;   /* earliest time of the next reload */
     struct kt_err err;      /* why signals could not be watched */
-    bool ending;            /* a SIGTERM or SIGINT was heard */
-    bool stopped;           /* the loop was told to stop; exit_code is final */
+    bool ending;            /* SIGTERM or SIGINT was received */
+    bool stopped;           /* the loop is stopping; exit_code is final */
     int exit_code;
 
-    /* as they were before any script */
+    /* log settings before any script changed them */
     enum kt_log_level level;
     char *log_file;
 
-    /* what a script in the making has written to standard error, which is why it ended, if it did */
+    /* standard error of a script being loaded; the reason, if it exits */
     bool capturing;
     size_t captured;
     char capture[1024];
@@ -100,7 +101,7 @@ static void on_turn(void *ctx)
         kt_log(&sv->logger->log, KT_LOG_DEBUG, "%zu replaced scripts ended, %zu still have conns",
             sv->n - left, left);
     sv->n = left;
-    /* A script with nothing left to do waits for those before it. */
+    /* A script with nothing left to do waits for the replaced ones. */
     if (kt_runtime_exited(sv->now, &code) && sv->n == 0) stop(sv, code);
 }
 
@@ -113,7 +114,7 @@ static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err
     opts.starts = &sv->starts;
     opts.ended = on_ended;
     opts.ended_ctx = sv;
-    if (sv->now) opts.main_us = KT_SLICE_STOP_US; /* everybody waits for it */
+    if (sv->now) opts.main_us = KT_SLICE_STOP_US; /* a reload blocks the running script */
     return kt_runtime_new(out, &opts, err);
 }
 
@@ -126,14 +127,14 @@ static int load(struct kt_supervisor *sv, struct kt_runtime *rt)
 
 /* ---- reload ---- */
 
-/* Says why not, a line of the text a line of the log. */
+/* Logs why the reload failed, one log line per line of text. */
 static int refuse(struct kt_supervisor *sv, int code, const char *text)
 {
     for (const char *line = text; *line;) {
         const size_t len = strcspn(line, "\n");
         if (len)
             kt_log(&sv->logger->log, KT_LOG_ERROR, "%s%.*s",
-                line == text ? "not reloaded, all goes on as before: " : "", (int)len, line);
+                line == text ? "reload failed; still running the previous script: " : "", (int)len, line);
         line += len + (line[len] == '\n');
     }
     if (sv->opts.reloaded) sv->opts.reloaded(sv->opts.ctx, code, text);
@@ -149,7 +150,7 @@ static void tell(struct kt_supervisor *sv, const struct kt_replaced *r)
 {
     char text[512], conns[160] = "the old script had no conns";
     if (r->pipes && r->drain_us == UINT64_MAX)
-        snprintf(conns, sizeof conns, "%zu conns and streams of the old script go on", r->pipes);
+        snprintf(conns, sizeof conns, "%zu conns and streams of the old script stay open", r->pipes);
     else if (r->pipes)
         snprintf(conns, sizeof conns, "%zu conns and streams of the old script have %g s to finish", r->pipes,
             (double)r->drain_us / 1e6);
@@ -159,7 +160,7 @@ static void tell(struct kt_supervisor *sv, const struct kt_replaced *r)
     if (sv->opts.reloaded) sv->opts.reloaded(sv->opts.ctx, 0, text);
 }
 
-/* What the log was told by a script, which another may want told otherwise. */
+/* Log settings, which each script may change. */
 struct log_settings {
     enum kt_log_level level;
     struct kt_log_file file;
@@ -186,7 +187,8 @@ static void log_end(struct kt_supervisor *sv, struct log_settings *before, bool 
     l->file = before->file;
 }
 
-/* A runtime that has taken over, or NULL: then *why says why not, and nothing has changed. */
+/* Creates a runtime and has it take over. On failure returns NULL, changes nothing, and sets *why (or err, if
+ * *why is NULL) to the reason. */
 static struct kt_runtime *bring(
     struct kt_supervisor *sv, struct kt_replaced *sum, struct kt_err *err, char **why)
 {
@@ -223,10 +225,10 @@ int kt_supervisor_reload(struct kt_supervisor *sv)
     struct kt_err err = {0};
     struct log_settings before;
     char *why, text[160];
-    if (sv->ending) return refuse(sv, KT_ECLOSED, "it is about to end");
+    if (sv->ending) return refuse(sv, KT_ECLOSED, "the process is shutting down");
     if (sv->n == KT_REPLACED_MAX) {
         snprintf(text, sizeof text,
-            "%u scripts that were replaced still have conns; kt.reload { old = \"drain\" } bounds their time",
+            "%u replaced scripts still have conns; limit their time with kt.reload { old = \"drain\" }",
             KT_REPLACED_MAX);
         return refuse(sv, KT_ELIMIT, text);
     }
@@ -240,7 +242,7 @@ int kt_supervisor_reload(struct kt_supervisor *sv)
     }
     sv->old[sv->n++] = sv->now;
     sv->now = rt;
-    kt_io_turn(sv->io, &sv->turn); /* it may have nothing to drain, or have ended before */
+    kt_io_turn(sv->io, &sv->turn); /* the old script may have ended already */
     tell(sv, &sum);
     return 0;
 }
@@ -254,8 +256,7 @@ static void on_reload(void *ctx)
     kt_supervisor_reload(sv);
     const uint64_t took = kt_io_clock(sv->io) - began;
     if (took > KT_SLICE_WARN_US)
-        kt_log(&sv->logger->log, KT_LOG_WARN, "the reload took %d ms; all else stood still meanwhile",
-            (int)(took / 1000));
+        kt_log(&sv->logger->log, KT_LOG_WARN, "the reload blocked the loop for %d ms", (int)(took / 1000));
     sv->next_reload = began + took + RELOAD_GAP_US;
 }
 
@@ -286,7 +287,7 @@ static void end(struct kt_supervisor *sv, int signum)
     kt_runtime_drain(sv->now, us);
 }
 
-/* With the log, wherever that goes. */
+/* Writes the counters to the log's destination. */
 static void write_counters(const struct kt_supervisor *sv)
 {
     const char *name;
@@ -341,7 +342,7 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
 static int watch_signals(struct kt_supervisor *sv)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-    const size_t n = sv->opts.file ? 4 : 3; /* kt client and kt server have more to say on the last one */
+    const size_t n = sv->opts.file ? 4 : 3; /* kt client and kt server handle SIGUSR1 themselves */
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = kt_signal_watch(sv->io, numbers[i], on_signal, sv, &sv->signals[i], &sv->err);
@@ -400,7 +401,7 @@ void kt_supervisor_free(struct kt_supervisor *sv)
     kt_io_timer_cancel(sv->io, &sv->reload);
     for (size_t i = 0; i < sv->n; i++) kt_runtime_free(sv->old[i]);
     kt_runtime_free(sv->now);
-    /* What ends in hooks of this turn still counts. */
+    /* Turn hooks of the runtimes still use the counters. */
     kt_io_turn_cancel(&sv->turn);
     kt_turn_init(&sv->turn, release, sv);
     kt_io_turn(sv->io, &sv->turn);

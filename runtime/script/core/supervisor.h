@@ -1,10 +1,10 @@
-/* The supervisor: what of a kt outlives its script. It watches the signals, and on SIGHUP brings the script
- * anew: a second runtime is made of the same file and arguments, takes over the sockets of the first, and the
- * first goes on with its conns until they end. A script that cannot be loaded or opened changes nothing.
+/* The supervisor: the part of a kt process that outlives its script. It handles signals and reloads. A reload
+ * creates a second runtime from the same file and arguments, which takes over the sockets of the first; the
+ * first keeps its conns until they end. If the new script cannot be loaded or opened, nothing changes.
  *
- *   SIGHUP            reload; many at once are one, and one follows another after RELOAD_GAP at the earliest
- *   SIGUSR1           write the counters to the log (a module in the binary does that itself)
- *   SIGTERM, SIGINT   end once all conns have ended, or in 5 s; again: end now
+ *   SIGHUP            reload; signals that arrive together count as one, and reloads are RELOAD_GAP apart
+ *   SIGUSR1           write the counters to the log (modules in the binary do that themselves)
+ *   SIGTERM, SIGINT   exit once all conns have ended, or after 5 s; a second one: exit now
  *
  * Life: new; start; run; free. */
 #ifndef KT_SCRIPT_CORE_SUPERVISOR_H
@@ -14,45 +14,43 @@
 
 struct kt_supervisor;
 
-/* Replaced scripts that may still have conns. With so many of them a reload is refused: each holds a state of
- * its own, and ending one to make room would break what it was kept for. */
+/* Replaced scripts that may still have conns. At this number reloads are refused: each script holds a Lua
+ * state of its own, and ending one to make room would break the conns it was kept for. */
 #define KT_REPLACED_MAX 16u
 
 struct kt_supervisor_opts {
-    /* For each runtime; counters, ended and ended_ctx are the supervisor's own. */
+    /* For each runtime; the supervisor sets counters, ended and ended_ctx itself. */
     struct kt_runtime_opts runtime;
-    const char *file;   /* a script, or */
-    const char *module; /* ... a module in the binary */
-    int argc;           /* its arguments; they and the strings outlive the supervisor */
+    const char *file;   /* a script, or NULL */
+    const char *module; /* if file is NULL: a module in the binary */
+    int argc;           /* the script's arguments; they and the strings above outlive the supervisor */
     char **argv;
-    /* A reload is through: 0 and a line that says what came of it, or a code and why all is as before. May be
-     * NULL. */
+    /* Called after a reload, with 0 and a summary, or with a code and the reason it failed. May be NULL. */
     void (*reloaded)(void *ctx, int code, const char *text);
-    /* Asked on SIGHUP: true if it came because the terminal is gone; then it is a SIGTERM. May be NULL. */
+    /* Called on SIGHUP; returns true if the terminal has gone, in which case kt exits as on SIGTERM. May be
+     * NULL. */
     bool (*hung_up)(void *ctx);
     void *ctx;
 };
 
-/* 0, KT_ENOMEM. */
+/* Returns 0 or KT_ENOMEM. */
 int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opts *opts, struct kt_err *err);
-/* Loads the script and opens what it declares. 0, or a code and kt_supervisor_message. */
+/* Loads the script and opens its services. Returns 0, or a code and sets kt_supervisor_message. */
 int kt_supervisor_start(struct kt_supervisor *sv);
 /* Why it did not start, as kt_runtime_message. */
 const char *kt_supervisor_message(const struct kt_supervisor *sv);
-/* True when the script has ended, maybe in its main chunk; *code is the process' exit code. */
+/* Whether the script has ended, possibly already in its main chunk; *code is the process's exit code. */
 bool kt_supervisor_exited(const struct kt_supervisor *sv, int *code);
-/* Runs the loop until the end. Returns the process' exit code. */
+/* Runs the loop until the script has ended. Returns the process's exit code. */
 int kt_supervisor_run(struct kt_supervisor *sv);
-/* The script that runs: the newest that was opened; for looking at. Good until the next reload. */
+/* The running script's runtime, for inspection. Valid until the next reload. */
 struct kt_runtime *kt_supervisor_runtime(const struct kt_supervisor *sv);
-/* Those that it replaced and that still have conns, by number from 0; NULL past the end. Good until the next
- * turn. */
+/* The i-th replaced runtime that still has conns, from 0; NULL past the end. Valid until the next turn. */
 const struct kt_runtime *kt_supervisor_replaced(const struct kt_supervisor *sv, size_t i);
-/* What SIGHUP does, at once. 0 or a code; the log and opts->reloaded say more. From the loop, not from a
- * task.
- */
+/* Reloads now, as SIGHUP does. Returns 0 or a code; the log and opts->reloaded say more. Call it from the
+ * loop, not from a task. */
 int kt_supervisor_reload(struct kt_supervisor *sv);
-/* As kt_runtime_free, for all of them. NULL is harmless. */
+/* Frees the supervisor and its runtimes, as kt_runtime_free does. NULL is allowed. */
 void kt_supervisor_free(struct kt_supervisor *sv);
 
 #endif

@@ -1,13 +1,13 @@
-/* Tasks: see task.h. Threads of ended tasks are kept for the next ones: a connection then costs no new stack.
+/* Schedules tasks. Threads of ended tasks are kept for new ones, so that a connection needs no new stack.
  *
- * Those that are ready wait in two lines: in rt->ready those that something from outside has woken or begun
- * (a conn, an answer), in rt->own those that the script alone did (kt.spawn, kt.sleep). Each line is first
- * come, first served. The first goes ahead, so that a script that spawns by the ten thousand does not hold up
- * its conns; of OWN_SHARE slices one is the second's. No larger share: what is spawned makes work for the
- * first line (a stream that it opens, say), and must not make it faster than that is done.
+ * There are two ready queues, both first in, first out: rt->ready for tasks started or woken by an outside
+ * event (a conn, an answer), rt->own for those that the script itself started or woke (kt.spawn, kt.sleep).
+ * rt->ready has priority, so that a script that spawns tasks by the ten thousand does not delay its conns;
+ * rt->own gets one slice in OWN_SHARE. A larger share would let spawned tasks create work for rt->ready (by
+ * opening streams, say) faster than it is done.
  *
- * Invariant: a task is in one of the two exactly while its state is READY, and has a pending operation or
- * timer exactly while it is WAITING. */
+ * Invariant: a task is in one of the two queues exactly while its state is READY, and has a pending operation
+ * or timer exactly while it is WAITING. */
 #include "script/core/task.h"
 #include <lauxlib.h>
 #include <stdarg.h>
@@ -19,13 +19,13 @@
 #include "script/core/script.h"
 
 #define SPARE_MAX 256u    /* threads kept; about 1.2 KiB each */
-#define ORIGINS_MAX 1024u /* lines that spawn; past it a task's line is unknown */
-#define TURN_US 10000u    /* that tasks run in one turn of the loop, give or take one slice */
-#define TURN_ROUNDS 8     /* ... and how often more of them, where tasks make tasks ready */
-#define OWN_SHARE 16u     /* of so many slices one is of rt->own */
-#define TURN_VISITS 16u   /* ... and how often a turn comes back to them */
+#define ORIGINS_MAX 1024u /* lines that spawn; beyond it a task's line is unknown */
+#define TURN_US 10000u    /* time for tasks in one call of run_ready, give or take one slice */
+#define TURN_ROUNDS 8     /* rounds in one call of run_ready, as tasks make other tasks ready */
+#define TURN_VISITS 16u   /* calls of run_ready in one turn of the loop */
+#define OWN_SHARE 16u     /* rt->own gets one slice in this many */
 
-#define LIVELOCK_SLICES 100000u /* at one time, if that stands still while they run */
+#define LIVELOCK_SLICES 100000u /* slices run without the clock advancing */
 
 static const struct kt_origin origin_unknown = {.source = "?"};
 
@@ -83,14 +83,12 @@ struct kt_task *kt_task_need(lua_State *L, const char *what)
     if (t == &rt->main && L == rt->L) kt_raise(L, KT_TASK_ONLY, what);
     if (t->L != L)
         kt_raise(L,
-            "%s: cannot wait in a coroutine of the script's own; call it in the task itself, or use kt.spawn",
+            "%s: cannot wait in a coroutine created by the script; call it in the task itself or use kt.spawn",
             what);
-    if (rt->pure)
-        kt_raise(L, "%s: cannot wait in %s; it is given facts, and answers at once", what, rt->pure);
+    if (rt->pure) kt_raise(L, "%s: cannot wait in %s; it must return at once", what, rt->pure);
     if (!lua_isyieldable(L))
         kt_raise(L,
-            "%s: cannot wait here, inside a function that was called by C (a sort or gsub callback, a "
-            "__close or __gc "
+            "%s: cannot wait here, inside a function called from C (a sort or gsub callback, a __close or __gc "
             "metamethod, require); call it before or after",
             what);
     return t;
@@ -103,7 +101,7 @@ struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
     return rt;
 }
 
-/* ---- what is ready ---- */
+/* ---- ready queues ---- */
 
 static void make_ready(struct kt_task *t, struct kt_list *line)
 {
@@ -114,7 +112,7 @@ static void make_ready(struct kt_task *t, struct kt_list *line)
     if (!rt->running) kt_io_turn(rt->io, &rt->turn);
 }
 
-/* The next one; there is one. */
+/* The next task to run. At least one queue is not empty. */
 static struct kt_task *next_ready(struct kt_runtime *rt)
 {
     const bool both = !kt_list_empty(&rt->ready) && !kt_list_empty(&rt->own);
@@ -141,7 +139,8 @@ static void forget_outcome(struct kt_task *t)
     t->why = NULL;
 }
 
-/* A script may still hold the thread (coroutine.running): it is one of the script's own from here on. */
+/* The script may still hold the thread (coroutine.running), which then counts as one of its own
+ * coroutines. */
 static void free_task(struct kt_task *t)
 {
     struct kt_runtime *rt = t->rt;
@@ -150,7 +149,7 @@ static void free_task(struct kt_task *t)
     free(t);
 }
 
-/* The task is over. Its thread is kept for another one, unless it is not fit for it. */
+/* Ends the task and keeps it, with its thread, for another one if `fit`. */
 static void recycle(struct kt_task *t, bool fit)
 {
     struct kt_runtime *rt = t->rt;
@@ -173,7 +172,7 @@ static void recycle(struct kt_task *t, bool fit)
 
 /* ---- failure ---- */
 
-/* In the task's last slice, as functions of the script's may run here too. */
+/* Runs within the task's last slice, as its __close metamethods may run here. */
 static void fail(struct kt_task *t, int status)
 {
     struct kt_runtime *rt = t->rt;
@@ -183,11 +182,11 @@ static void fail(struct kt_task *t, int status)
         rt->counters->TaskErrors++;
         told = kt_failure_tell(t, status);
     }
-    /* The pipes first, so that a `<close>` variable does not end them as if all had gone well. */
+    /* Reset the pipes first; otherwise a `<close>` variable would close them cleanly. */
     kt_owned_end(&t->owned, KT_ECANCELED);
     if (!kt_guard_stopped(g)) kt_failure_close(t, status, told);
     kt_owned_end(&t->owned, KT_ECANCELED);
-    /* In a thread that was stopped hooks are off for good: nothing of it may run any more. */
+    /* The guard cannot stop a thread a second time, so a stopped thread must not run again. */
     bool stopped = kt_guard_end(rt, t->origin);
     if (stopped) kt_guard_unhook(rt, rt->L);
     recycle(t, !stopped);
@@ -217,7 +216,8 @@ static void run(struct kt_task *t)
     kt_state_slice(rt);
 }
 
-/* True when so many slices ran at one time that it cannot go on: the last one was of a task from there. */
+/* Counts slices run without the clock advancing, and reports a livelock past the limit. o: the origin of the
+ * task that ran last. */
 static bool livelocked(struct kt_runtime *rt, const struct kt_origin *o)
 {
     if (!rt->livelock) return false;
@@ -226,15 +226,14 @@ static bool livelocked(struct kt_runtime *rt, const struct kt_origin *o)
     if (++rt->at_once < LIVELOCK_SLICES) return false;
     char text[256];
     snprintf(text, sizeof text,
-        "ran %u slices of its tasks without time going on, the last one of a task spawned at %s:%d; they "
-        "begin "
-        "or wake each other at once, every time",
+        "ran %u task slices without the clock advancing, the last in a task spawned at %s:%d; tasks start or "
+        "wake each other without waiting",
         rt->at_once, o->source, o->line);
     rt->livelock(rt->livelock_ctx, text);
     return true;
 }
 
-/* A round: those that are ready at its beginning. False when the time is over. */
+/* Runs the tasks that are ready now. Returns false when the time is up. */
 static bool run_round(struct kt_runtime *rt, uint64_t until)
 {
     for (size_t n = rt->ready_count; n > 0 && rt->ready_count > 0 && !rt->exiting; n--) {
@@ -246,12 +245,12 @@ static bool run_round(struct kt_runtime *rt, uint64_t until)
     return true;
 }
 
-/* Tasks make others ready, or themselves, and what follows at once is best done at once. But tasks that wake
- * each other for ever, or spawn each other by the thousand, must not keep the loop from turning. */
+/* Tasks make others ready, or themselves, and those run best at once. But tasks that wake each other
+ * endlessly, or spawn others by the thousand, must not block the loop. */
 static void run_ready(void *ctx)
 {
     struct kt_runtime *rt = ctx;
-    /* What tasks wait for may end within the turn, too: streams of a session that is up are open at once. */
+    /* Operations may complete within the turn, too: a stream of an established session opens at once. */
     const uint64_t now = kt_io_now(rt->io), until = kt_io_clock(rt->io) + TURN_US;
     if (now != rt->visits_at) rt->visits = 0;
     rt->visits_at = now;
@@ -263,7 +262,7 @@ static void run_ready(void *ctx)
     for (int i = 0; i < TURN_ROUNDS && rt->ready_count > 0 && !rt->exiting; i++)
         if (!run_round(rt, until)) break;
     rt->running = false;
-    if (rt->exiting) return; /* it may be long until it is freed: nobody waits for these tasks any more */
+    if (rt->exiting) return; /* the remaining tasks never run; kt_runtime_free ends them */
     if (rt->ready_count == 0)
         kt_runtime_settle(rt);
     else
@@ -273,7 +272,7 @@ static void run_ready(void *ctx)
 static void run_again(void *ctx)
 {
     struct kt_runtime *rt = ctx;
-    rt->visits = 0; /* a new turn, even where the clock has not moved (io/sim) */
+    rt->visits = 0; /* a new turn, even if the clock has not moved (io/sim) */
     kt_io_turn(rt->io, &rt->turn);
 }
 
@@ -305,7 +304,7 @@ void kt_tasks_cut(struct kt_runtime *rt)
             rt->ready_count--;
         }
         kt_owned_end(&t->owned, KT_ECANCELED);
-        if (!stopped) { /* else enough time was spent on what the script wants run on leaving a scope */
+        if (!stopped) { /* one runaway __close is enough: skip those of the remaining tasks */
             kt_guard_begin(rt, t->L, KT_SLICE_STOP_US);
             lua_resetthread(t->L);
             stopped = kt_guard_end(rt, t->origin);
@@ -382,7 +381,7 @@ int kt_task_wait(lua_State *L, struct kt_task *t, const char *what, kt_task_canc
 
 void kt_task_wake(struct kt_task *t, int code, const char *text)
 {
-    struct kt_list *line = t->cancel ? &t->rt->ready : &t->rt->own; /* a sleep has nothing to cancel */
+    struct kt_list *line = t->cancel ? &t->rt->ready : &t->rt->own; /* only a sleep has no cancel */
     kt_io_timer_cancel(t->rt->io, &t->timer);
     kt_list_remove(&t->wait);
     t->cancel = NULL;
@@ -478,7 +477,7 @@ void kt_task_abandon(struct kt_task *t)
 
 /* ---- a task per conn or stream ---- */
 
-/* make_handle(task, peer): the handle of what waits in the task. */
+/* make_handle(task, peer) → a handle for the pipe held in the task. */
 static int make_handle(lua_State *L)
 {
     struct kt_task *t = lua_touserdata(L, 1);
@@ -489,7 +488,7 @@ static int make_handle(lua_State *L)
     return 1;
 }
 
-/* A task with the handler and the handle on its stack, or NULL. */
+/* Returns a task with the handler and the handle on its stack, or NULL. */
 static struct kt_task *new_served(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
     struct kt_pipe *pipe, struct kt_conn *conn, const char *peer)
 {
@@ -520,7 +519,7 @@ void kt_task_serve(struct kt_runtime *rt, int handler, const struct kt_origin *o
         takes ? new_served(rt, handler, origin, pipe, conn, conn ? kt_conn_peer(conn) : peer) : NULL;
     if (!t) {
         kt_log(rt->log, takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
-            peer ? peer : kt_conn_peer(conn), takes ? "too many tasks, or out of memory" : "closing down");
+            peer ? peer : kt_conn_peer(conn), takes ? "too many tasks, or out of memory" : "shutting down");
         kt_pipe_reset(pipe, takes ? KT_ELIMIT : KT_ECLOSED);
         return;
     }

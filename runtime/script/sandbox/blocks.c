@@ -1,8 +1,8 @@
-/* See blocks.h. Slabs lie at multiples of their size, so that a block's address tells its slab; they are cut
- * from arenas, and the pages of one that was given up go back at once.
+/* A slab allocator for the Lua state. Slabs are aligned to their size, so that a block's address determines
+ * its slab. They are cut from arenas; the pages of a released slab are returned to the system at once.
  *
- * Invariants: a block lies in a slab if its size is small, and nowhere else. A slab is in partial[its size]
- * exactly while it has room. */
+ * Invariants: a block is in a slab exactly if its size is small. A slab is in partial[its size] exactly while
+ * it has room. */
 #include "script/sandbox/blocks.h"
 #include <stdint.h>
 #include <stdlib.h>
@@ -28,18 +28,18 @@
 struct arena {
     struct kt_list node;
     char *base;
-    uint32_t free; /* a bit for each slab that is not used */
+    uint32_t free; /* bitmap of unused slabs */
 };
 
-/* At the beginning of its memory. */
+/* The header at the start of a slab. */
 struct slab {
     struct kt_list node;
     struct arena *arena;
-    void *back;      /* blocks that were given back */
-    uint32_t used;   /* blocks handed out */
-    uint32_t carved; /* ... ever: what is behind them was never touched */
-    uint32_t most;   /* blocks that fit */
-    uint32_t units;  /* of a block */
+    void *back;      /* list of freed blocks */
+    uint32_t used;   /* blocks in use */
+    uint32_t carved; /* blocks used so far; memory beyond them was never touched */
+    uint32_t most;   /* capacity, in blocks */
+    uint32_t units;  /* size of a block, in units */
     _Alignas(UNIT) char bytes[];
 };
 
@@ -85,7 +85,7 @@ static struct slab *slab_new(struct kt_blocks *b, size_t n)
     if (!a) return NULL;
     const unsigned i = (unsigned)__builtin_ctz(a->free);
     a->free &= ~(1u << i);
-    if (!a->free) { /* those with room come first */
+    if (!a->free) { /* arenas with room come first */
         kt_list_remove(&a->node);
         kt_list_push(&b->arenas, &a->node);
     }
@@ -133,7 +133,7 @@ static void give(struct kt_blocks *b, void *ptr)
     memcpy(ptr, &s->back, sizeof ptr);
     s->back = ptr;
     if (s->used-- == s->most) kt_list_push(partial->next, &s->node);
-    if (s->used == 0 && partial->next != partial->prev) slab_free(b, s); /* it is not the only one */
+    if (s->used == 0 && partial->next != partial->prev) slab_free(b, s); /* keep the last of its size */
 }
 
 static void *get(struct kt_blocks *b, size_t size)

@@ -1,9 +1,9 @@
-/* Blocks: an allocator for one owner that knows the size of what it gives back, as Lua does. Small blocks
- * have no header and cost a few instructions; others come from malloc.
+/* An allocator for a single owner that passes the size when it frees, as Lua does. Small blocks have no
+ * header and cost a few instructions; larger ones come from malloc.
  *
- * A slab holds blocks of one size. One that is empty goes back to the system, but for the last of its size:
- * what is held follows what is used, whichever sizes come and go. Under AddressSanitizer all blocks come from
- * malloc, so that each use after free is seen. */
+ * A slab holds blocks of one size. Empty slabs are returned to the system, except for the last of each size,
+ * so the memory held follows the memory used, even as sizes change. Under AddressSanitizer all blocks come
+ * from malloc, so that every use after free is detected. */
 #ifndef KT_SCRIPT_SANDBOX_BLOCKS_H
 #define KT_SCRIPT_SANDBOX_BLOCKS_H
 
@@ -17,13 +17,13 @@ struct kt_blocks {
     struct kt_list arenas; /* with room for a slab first */
     struct kt_list
         partial[KT_BLOCKS_SMALL / 16 + 1]; /* slabs with room, by the size of a block in units of 16 */
-    size_t slabs;                          /* that hold blocks, or wait to */
+    size_t slabs;                          /* in use, or kept empty */
 };
 
 void kt_blocks_init(struct kt_blocks *b);
-/* With all that is in it, if it is small; others have to be given back before. */
+/* Frees all small blocks; free larger ones before. */
 void kt_blocks_free(struct kt_blocks *b);
-/* As realloc, but told the size of what ptr points at (0 where that is NULL); size 0 frees. Aligned to 16. */
+/* Like realloc, with the size of the block at ptr (0 if ptr is NULL); size 0 frees. Aligned to 16 bytes. */
 void *kt_blocks_alloc(struct kt_blocks *b, void *ptr, size_t old, size_t size);
 
 #endif

@@ -1,11 +1,10 @@
-/* Functions of Lua's library that go through strings: nothing can stop them, so they get only as many bytes
- * as take no time worth stopping. Every other function that scripts find either ends after a few steps, or
- * steps the guard (table.c, sort.c, pattern.c), or calls what does.
+/* Limits for functions of Lua's library that scan strings. They cannot be stopped, so their input is limited
+ * to what they process in acceptable time. Invariant: every other function available to scripts ends after a
+ * few steps, steps the guard (table.c, sort.c, pattern.c), or calls a function that does.
  *
- *   strings   all string arguments of a call together: at most KT_STRING_MAX bytes. (That a single one is not
- *             longer is the allocator's concern.)
- *   formats   a format costs more by the byte: FORMAT_MAX. So does a string that is quoted: QUOTED_MAX.
- *   source    load passes source on in pieces, and steps the guard at each. */
+ * strings all string arguments of a call together: at most KT_STRING_MAX bytes. (The allocator limits single
+ * strings.) formats a format takes longer per byte: FORMAT_MAX. So does a quoted string: QUOTED_MAX. source
+ * load passes source on in pieces, and steps the guard for each. */
 #include <lauxlib.h>
 #include <lualib.h>
 #include <string.h>
@@ -13,10 +12,10 @@
 
 #define FORMAT_MAX (64 << 10)
 #define QUOTED_MAX (4 << 20) /* with %q */
-#define PIECE 1024 /* bytes of source; the compiler may look through all it has made for each line of it */
+#define PIECE 1024           /* bytes of source; the compiler may scan all its output for each line */
 
-/* Upvalues: Lua's own, the function's full name, whether its first argument is a format. Lua's own is not
- * called but run in this one's place: it has no upvalues, and errors name the function that was called. */
+/* Upvalues: Lua's own function, its full name, whether its first argument is a format. Lua's function is
+ * entered directly rather than by lua_call, so that errors name the right function; it has no upvalues. */
 static int bounded(lua_State *L)
 {
     const char *name = lua_tostring(L, lua_upvalueindex(2));
@@ -44,7 +43,8 @@ static const struct {
     const char *library, *name;
     bool format;
 } functions[] = {
-    {"string", "char", false}, /* of numbers, which strings may stand for; so the next ones */
+    {"string", "char",
+        false}, /* takes numbers, but also strings that are converted; likewise the next ones */
     {"math", "max", false},
     {"math", "min", false},
     {"utf8", "char", false},
@@ -60,11 +60,12 @@ static const struct {
     {"utf8", "offset", false},
     {LUA_GNAME, "tonumber", false},
     {LUA_GNAME, "warn", false},
-    {"os", "date", true}, /* with --unsafe only, as the next */
+    {"os", "date", true}, /* this and the next only with --unsafe */
     {"io", "write", false},
 };
 
-/* Upvalues: source, a string or a function; how much of the string has been read. The next piece, or nil. */
+/* Returns the next piece of source, or nil. Upvalues: the source, a string or a function; bytes read so
+ * far. */
 static int read_piece(lua_State *L)
 {
     struct kt_guard *g = &kt_runtime_of(L)->guard;
@@ -81,19 +82,19 @@ static int read_piece(lua_State *L)
     if (kt_guard_steps(g, n)) kt_guard_raise(L);
     lua_pushinteger(L, (lua_Integer)(at + n));
     lua_replace(L, lua_upvalueindex(2));
-    lua_pushlstring(L, source + at, n); /* "" ends it */
+    lua_pushlstring(L, source + at, n); /* "" means the end */
     return 1;
 }
 
-/* load(source [, name [, mode [, env]]]) for text alone: bytecode can break the machine that runs it.
- * Upvalue: Lua's own. */
+/* load(source [, name [, mode [, env]]]), restricted to text: bytecode can crash the interpreter. Upvalue 1:
+ * Lua's own. */
 static int load(lua_State *L)
 {
     const int top = lua_gettop(L);
     lua_settop(L, top < 3 ? 3 : top);
     if (lua_type(L, 1) == LUA_TSTRING) {
         lua_pushvalue(L, 1);
-        if (lua_isnil(L, 2)) lua_copy(L, 1, 2); /* a function's preset name is another one */
+        if (lua_isnil(L, 2)) lua_copy(L, 1, 2); /* as Lua's default for a string */
     } else {
         luaL_checktype(L, 1, LUA_TFUNCTION);
         lua_pushvalue(L, 1);

@@ -1,23 +1,23 @@
-/* coroutine.resume, wrap and close as scripts get them: as in Lua's library, but the guard knows which thread
- * runs, a stopped slice passes on to whoever resumed it, and a task, which the loop resumes, is nobody
- * else's. */
+/* coroutine.resume, wrap and close for scripts. They work as in Lua's library, except that they tell the
+ * guard which thread runs, a stop propagates to the resuming thread, and scripts cannot resume or close
+ * tasks. */
 #include "script/core/handle.h"
 #include "script/core/script.h"
 
 static lua_State *coroutine_arg(lua_State *L, const char *what)
 {
     lua_State *co = lua_tothread(L, 1);
-    if (!co) kt_raise(L, "%s: wanted a coroutine, got %s", what, kt_handle_kind(L, 1));
+    if (!co) kt_raise(L, "%s: expected a coroutine, got %s", what, kt_handle_kind(L, 1));
     return co;
 }
 
-/* True for the threads of tasks, and the main one. */
+/* Whether co is the thread of a task or the main thread. */
 static bool is_task(lua_State *co)
 {
     return kt_task_of(co)->L == co;
 }
 
-/* Resumes co with the n values on top of L. Moves what comes back to L and returns how many; on failure moves
+/* Resumes co with the n values on top of L. Moves the results to L and returns their number; on failure moves
  * the message and returns -1. Needs a stack slot for the message. */
 static int resume(lua_State *L, lua_State *co, int n)
 {
@@ -50,15 +50,14 @@ static int co_resume(lua_State *L)
 {
     lua_State *co = coroutine_arg(L, "coroutine.resume");
     if (is_task(co))
-        return kt_raise(
-            L, "coroutine.resume: this is a task; it runs by itself when what it waits for is there");
+        return kt_raise(L, "coroutine.resume: this is a task; kt resumes it when its wait is over");
     int n = resume(L, co, lua_gettop(L) - 1);
     lua_pushboolean(L, n >= 0);
     lua_insert(L, n >= 0 ? -(n + 1) : -2);
     return n >= 0 ? n + 1 : 2;
 }
 
-/* Closes co's pending variables, if nothing forbids it; a Lua status, with the message on co. */
+/* Closes co's pending variables; returns a Lua status, with the message on co. */
 static int close_thread(lua_State *L, lua_State *co)
 {
     struct kt_guard *g = &kt_runtime_of(L)->guard;
@@ -75,8 +74,8 @@ static int wrapped(lua_State *L)
     int n = resume(L, co, lua_gettop(L));
     if (n >= 0) return n;
     int status = lua_status(co);
-    if (status != LUA_OK && status != LUA_YIELD && !kt_guard_killed(co)) { /* it died of it */
-        lua_pop(L, 1); /* it may be another one after closing */
+    if (status != LUA_OK && status != LUA_YIELD && !kt_guard_killed(co)) { /* the error ended it */
+        lua_pop(L, 1);                                                     /* closing may replace the error */
         close_thread(L, co);
         lua_xmove(co, L, 1);
     }
@@ -106,7 +105,7 @@ static int co_close(lua_State *L)
     if (is_task(co)) return kt_raise(L, "coroutine.close: this is a task; it ends when its function returns");
     if (co == L || (status == LUA_OK && lua_getstack(co, 0, &ar)))
         return kt_raise(L, "coroutine.close: the coroutine is running");
-    if (kt_guard_killed(co)) { /* hooks are off in it for good: what it would close could not be stopped */
+    if (kt_guard_killed(co)) { /* the guard could not stop its __close metamethods */
         lua_pushboolean(L, 0);
         lua_pushliteral(L, "the coroutine was stopped");
         return 2;

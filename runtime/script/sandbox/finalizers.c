@@ -1,18 +1,18 @@
-/* setmetatable as scripts get it, for the sake of __gc. Lua runs finalizers with hooks switched off, where
- * nothing could stop them; so Lua is not told of a script's __gc. A sentinel stands in for each object that
- * has one:
+/* setmetatable for scripts, which makes __gc stoppable. Lua runs finalizers with hooks off, so the guard
+ * could not stop them; therefore Lua never sees a script's __gc. Each object with one gets a sentinel
+ * instead:
  *
  *   finalizers (weak keys): object → sentinel, whose uservalue is the object
  *
- * An entry of a table with weak keys does not keep its key alive through its value. So when nothing else
- * holds the object, sentinel and object are garbage; the sentinel's own finalizer gets hold of both once
- * more, and runs the object's __gc on a thread of its own, where hooks work. */
+ * An entry of a table with weak keys does not keep its key alive through its value. So once nothing else
+ * refers to the object, both are garbage. The sentinel's finalizer then runs the object's __gc on a separate
+ * thread, where hooks work. */
 #include "script/core/handle.h"
 #include "script/core/script.h"
 
 #define SENTINEL "finalizer"
 
-/* Pushes object and its __gc as it is now, function first; false if there is none to call. */
+/* Pushes the object's current __gc and the object; returns false if it has no __gc function. */
 static bool push_call(lua_State *L)
 {
     lua_getiuservalue(L, 1, 1);
@@ -33,16 +33,16 @@ static int finalize(lua_State *L)
     lua_insert(L, -3);
     lua_xmove(L, co, 2);
 
-    /* Usually in the midst of a task's slice; or when the loop made something for which Lua needed room. */
+    /* This usually runs within a slice, but also when the loop itself allocates from Lua. */
     lua_State *before = kt_guard_switch(g, co);
     if (!before) kt_guard_begin(rt, co, KT_SLICE_STOP_US);
     int n;
     int status = lua_resume(co, L, 1, &n);
     if (kt_guard_stopped(g)) {
         g->no_finalizers = true;
-        kt_log(rt->log, KT_LOG_ERROR, "__gc: %s; no __gc of this script runs any more", kt_guard_text(co));
+        kt_log(rt->log, KT_LOG_ERROR, "__gc: %s; disabled all __gc of this script", kt_guard_text(co));
         kt_guard_end(rt, NULL);
-        if (before) kt_guard_begin(rt, before, g->stop_us); /* not the fault of who happened to run */
+        if (before) kt_guard_begin(rt, before, g->stop_us); /* the interrupted slice is not to blame */
         return 0;
     }
     if (before)
@@ -52,10 +52,10 @@ static int finalize(lua_State *L)
     if (status == LUA_OK) return 0;
     if (status == LUA_YIELD) return luaL_error(L, "attempt to yield in a __gc");
     lua_xmove(co, L, 1);
-    return lua_error(L); /* which Lua makes a warning of */
+    return lua_error(L); /* Lua turns it into a warning */
 }
 
-/* Gives the object at 1 a sentinel, if it has none. */
+/* Creates a sentinel for the object at index 1, unless it has one. */
 static void watch(lua_State *L)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_finalizers);
@@ -66,8 +66,7 @@ static void watch(lua_State *L)
         lua_pushvalue(L, -1);
         lua_insert(L, -3);
         lua_rawset(L, -5);
-        /* Last: a sentinel that could not be entered is garbage at once, and must have nothing to finalize.
-         */
+        /* Set this last: a sentinel that could not be added is garbage at once and must finalize nothing. */
         lua_pushvalue(L, 1);
         lua_setiuservalue(L, -2, 1);
         lua_pop(L, 1);
@@ -90,8 +89,8 @@ static int set_metatable(lua_State *L)
         return 1;
     }
     watch(L);
-    /* Lua looks for __gc in lua_setmetatable and only there. Nothing in between allocates, so __gc comes back
-     * for certain: its slot in the table stays. */
+    /* Remove __gc while calling lua_setmetatable, the only place where Lua looks for it. Restoring it cannot
+     * fail: nothing in between allocates, so its slot in the table remains. */
     lua_pushvalue(L, 3);
     lua_pushnil(L);
     lua_pushvalue(L, 2); /* key, value; key, nil, metatable */

@@ -1,20 +1,20 @@
-/* What a script finds: an allowlist of Lua's library, with guarded versions of what could reach around kt,
- * run for ever inside C, or loosen what holds the script; and a global table that raises on undefined reads.
- */
+/* The globals of a script: an allowlist of Lua's library, with guarded versions of functions that could
+ * bypass kt, run endlessly inside C, or weaken the guard; and a global table that raises on undefined
+ * reads. */
 #include <lualib.h>
 #include <stdint.h>
 #include <string.h>
 #include "script/sandbox/pattern.h"
 #include "script/core/script.h"
 
-#define DEPTH_MAX 8000          /* calls around a pcall */
-#define STEP_MAX (1 << 20)      /* KiB of one step of the collector */
-#define COLLECT_COST 10000      /* instructions that a collection counts for, at least */
-#define REP_UNGUARDED_MAX 65536 /* bytes that string.rep makes in no time */
-#define REP_PIECES_MAX 128      /* that it joins more bytes of */
+#define DEPTH_MAX 8000          /* call depth at which pcall is refused */
+#define STEP_MAX (1 << 20)      /* largest step of the collector, in KiB */
+#define COLLECT_COST 10000      /* instructions counted for a collection */
+#define REP_UNGUARDED_MAX 65536 /* bytes for which Lua's string.rep is used directly */
+#define REP_PIECES_MAX 128      /* pieces that a longer result is joined of */
 
-/* All that a script gets by itself; `require`, `os` and `io` (unsafe) aside. Nothing here loads a C library,
- * reads a file, or looks into frames and upvalues. */
+/* The globals that a script gets, besides `require` (`os` and `io` only with --unsafe). None of them loads a
+ * C library, reads a file, or inspects frames and upvalues. */
 static const char *const allowed[] = {"_G", "_VERSION", "assert", "collectgarbage", "coroutine", "error",
     "getmetatable", "ipairs", "load", "math", "next", "os", "io", "pairs", "pcall", "print", "rawequal",
     "rawget", "rawlen", "rawset", "select", "setmetatable", "string", "table", "tonumber", "tostring", "type",
@@ -37,12 +37,12 @@ static int print(lua_State *L)
     luaL_pushresult(&b);
     size_t len;
     const char *text = lua_tolstring(L, -1, &len);
-    if (rt->streams[0]) fflush(rt->streams[0]); /* what io.write has begun comes first */
+    if (rt->streams[0]) fflush(rt->streams[0]); /* keep the order with io.write */
     rt->print(rt->print_ctx, 1, text, len);
     return 0;
 }
 
-/* Calls the function that this one replaces (upvalue 1) with the arguments as they are now. */
+/* Calls the replaced function (upvalue 1) with the current arguments. */
 static int call_original(lua_State *L)
 {
     lua_pushvalue(L, lua_upvalueindex(1));
@@ -58,16 +58,16 @@ static int known_index(const char *const *known, const char *what)
     return -1;
 }
 
-/* A collector that is told to be lazy lets garbage pile up to the limit. It runs on the main thread, whose
- * stack has room for finalizers: see kt_state_new. */
+/* collectgarbage without the options that tune or stop the collector, with which a script could fill its
+ * memory with garbage. Collects on the main thread, whose stack has room for finalizers: see kt_state_new. */
 static int collectgarbage(lua_State *L)
 {
     lua_State *main = kt_runtime_of(L)->L;
     static const char *const known[] = {"collect", "count", "step", "isrunning", NULL};
     const char *what = luaL_optstring(L, 1, "collect");
     const lua_Integer size = strcmp(what, "step") == 0 ? luaL_optinteger(L, 2, 0) : 0;
-    if (size < 0 || size > STEP_MAX) /* Lua would take it for a negative one, and put the collector off */
-        return kt_raise(L, "collectgarbage \"step\": wanted a size of 0 to %d KiB, got %I", STEP_MAX, size);
+    if (size < 0 || size > STEP_MAX) /* it would overflow to a negative size and delay the collector */
+        return kt_raise(L, "collectgarbage \"step\": expected a size of 0 to %d KiB, got %I", STEP_MAX, size);
     if (kt_guard_worked(&kt_runtime_of(L)->guard, COLLECT_COST)) kt_guard_raise(L);
     switch (known_index(known, what)) {
     case 0:
@@ -85,12 +85,12 @@ static int collectgarbage(lua_State *L)
         return 1;
     }
     return kt_raise(L,
-        "collectgarbage \"%s\": not for scripts; there are \"collect\", \"step\", \"count\", \"isrunning\"",
+        "collectgarbage \"%s\": not allowed; expected one of \"collect\", \"step\", \"count\", \"isrunning\"",
         what);
 }
 
-/* Not the script's handler once the slice is stopped: it would run with hooks off, as the error comes from a
- * hook. Upvalue: the handler. */
+/* Calls the script's message handler (upvalue 1), unless the slice was stopped: it would run with hooks off,
+ * as the error comes from a hook. */
 static int handle_error(lua_State *L)
 {
     lua_settop(L, 1);
@@ -101,16 +101,15 @@ static int handle_error(lua_State *L)
     return 1;
 }
 
-/* Every catching of an error walks all frames, so to unwind n nested pcalls costs n times n. In a coroutine
- * Lua nests them until its stack is full, and a script that is stopped in there would take minutes to unwind.
- */
+/* Limits the depth of nested pcalls. Catching an error walks all frames, so unwinding n nested pcalls takes
+ * time quadratic in n: minutes for a script stopped in a coroutine whose stack is full of them. */
 static void check_depth(lua_State *L, const char *what)
 {
     lua_Debug ar;
     if (lua_getstack(L, DEPTH_MAX, &ar)) kt_raise(L, "%s: nested more than %d calls deep", what, DEPTH_MAX);
 }
 
-/* The handler (or nothing) is at index 1, what there is to return from 2 on. */
+/* Stack: the handler or nil, then the results. */
 static int end_pcall(lua_State *L, int status, lua_KContext ctx)
 {
     (void)ctx;
@@ -148,7 +147,7 @@ static int xpcall(lua_State *L)
 
 static void push_rep(lua_State *L, int idx, lua_Integer n, lua_Integer len);
 
-/* Pushes strings that joined are n copies of the one at idx, of len bytes. */
+/* Pushes strings whose concatenation is n copies of the string at idx, which has len bytes. */
 static void push_pieces(lua_State *L, int idx, lua_Integer n, lua_Integer len)
 {
     luaL_checkstack(L, REP_PIECES_MAX + 8, NULL);
@@ -159,7 +158,7 @@ static void push_pieces(lua_State *L, int idx, lua_Integer n, lua_Integer len)
     push_rep(L, idx, n % each, len);
 }
 
-/* Pushes n copies of the string at idx as one. */
+/* Pushes n copies of the string at idx as one string. */
 static void push_rep(lua_State *L, int idx, lua_Integer n, lua_Integer len)
 {
     const int top = lua_gettop(L);
@@ -176,9 +175,9 @@ static void push_rep(lua_State *L, int idx, lua_Integer n, lua_Integer len)
     }
 }
 
-/* Nothing can stop Lua's rep, which copies one by one: an empty string for years, a letter for seconds within
- * what memory allows. So a long result is joined of some tens of pieces, which is as fast as memory is, and
- * needs half as much of it. */
+/* string.rep. Lua's own cannot be stopped and copies one string at a time, which takes years for an empty
+ * string and seconds for a letter. A long result is therefore joined of few large pieces, at the speed of
+ * memory and with half as much of it. */
 static int rep(lua_State *L)
 {
     size_t len, sep = 0;
@@ -191,10 +190,10 @@ static int rep(lua_State *L)
     }
     const lua_Integer unit = (lua_Integer)(len + sep);
     if (n < 2 || n <= REP_UNGUARDED_MAX / unit || n > LUA_MAXINTEGER / unit)
-        return call_original(L); /* short, or the error that it is too long */
+        return call_original(L); /* short, or raises that it is too long */
     lua_settop(L, 3);
     lua_pushvalue(L, 1);
-    if (sep > 0) { /* the last copy has none behind it */
+    if (sep > 0) { /* no separator after the last copy */
         lua_pushvalue(L, 3);
         lua_concat(L, 2);
         n--;
@@ -207,7 +206,7 @@ static int rep(lua_State *L)
 
 /* ---- the library ---- */
 
-/* math.random's seed comes through the seam, so that a simulated world repeats itself. */
+/* Seeds math.random from the io, so that simulated worlds are repeatable. */
 static void seed_random(lua_State *L)
 {
     lua_Integer seed[2];
@@ -231,12 +230,12 @@ static void drop_unlisted(lua_State *L)
         if (i < n) continue;
         lua_pushvalue(L, -1);
         lua_pushnil(L);
-        lua_rawset(L, -4); /* an existing key: lua_next goes on */
+        lua_rawset(L, -4); /* clearing an existing key is allowed during lua_next */
     }
     lua_pop(L, 1);
 }
 
-/* In the table on top, name := fn over what was there. */
+/* In the table on top of the stack, replaces a function by fn, with the old one as upvalue 1. */
 static void replace(lua_State *L, const char *name, lua_CFunction fn)
 {
     lua_getfield(L, -1, name);
@@ -270,7 +269,7 @@ void kt_globals_open(lua_State *L, bool unsafe)
     }
     drop_unlisted(L);
     seed_random(L);
-    kt_lua_bounded(L); /* before what is built on it */
+    kt_lua_bounded(L); /* before the replacements that use these functions */
     if (kt_runtime_of(L)->repeatable) {
         kt_lua_order(L, &kt_runtime_of(L)->guard);
         kt_lua_os(L);
@@ -287,22 +286,21 @@ void kt_globals_open(lua_State *L, bool unsafe)
     lua_pop(L, 1);
 }
 
-/* ---- the script's world ---- */
+/* ---- the script's environment ---- */
 
 static int undefined(lua_State *L)
 {
     const char *name = luaL_tolstring(L, 2, NULL);
     if (strcmp(name, "os") == 0 || strcmp(name, "io") == 0)
-        return luaL_error(
-            L, "global '%s' is not there: scripts run without os and io; kt run --unsafe brings them", name);
-    static const char *const kept[][2] = {{"debug", "it could undo what guards a script"},
-        {"dofile", "require brings modules from the script's own folder"},
-        {"loadfile", "require brings modules from the script's own folder"},
-        {"package", "require brings modules from the script's own folder"},
-        {"loadstring", "Lua 5.4 calls it load"}, {"unpack", "Lua 5.4 calls it table.unpack"}};
+        return luaL_error(L, "global '%s' is not available: os and io need kt run --unsafe", name);
+    static const char *const kept[][2] = {{"debug", "it could bypass the sandbox"},
+        {"dofile", "use require, which loads modules from the script's own folder"},
+        {"loadfile", "use require, which loads modules from the script's own folder"},
+        {"package", "use require, which loads modules from the script's own folder"},
+        {"loadstring", "use load"}, {"unpack", "use table.unpack"}};
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
         if (strcmp(name, kept[i][0]) == 0)
-            return luaL_error(L, "global '%s' is not there: %s", name, kept[i][1]);
+            return luaL_error(L, "global '%s' is not available: %s", name, kept[i][1]);
     return luaL_error(L, "global '%s' is not defined", name);
 }
 

@@ -1,5 +1,6 @@
-/* The guard: see guard.h. The functions that the tick calls, and what they touch, are fit for a signal
- * handler: lua_sethook is documented so. */
+/* Limits the memory and the time of a script.
+ *
+ * Invariant: the tick and everything it calls are async-signal-safe, as lua_sethook is documented to be. */
 #include "script/sandbox/guard.h"
 #include <lauxlib.h>
 #include <stdio.h>
@@ -7,21 +8,21 @@
 #include <string.h>
 #include "script/core/script.h"
 
-#define WARN_AGAIN_US 1000000u /* at most one warning in so long */
-#define COUNT 1000000u         /* instructions between two calls of the hook that counts them */
-#define COUNTS_PER_S 50u       /* ... that stand for a second, in a repeatable runtime */
+#define WARN_AGAIN_US 1000000u /* shortest interval between warnings */
+#define COUNT 1000000u         /* instructions between two calls of the counting hook */
+#define COUNTS_PER_S 50u       /* calls of it that stand for a second, in a repeatable runtime */
 
-#define LONG_STRING 1024u  /* shorter ones are not worth counting */
-#define STRING_HEAD 64u    /* bytes that Lua adds to a string, at most */
-#define OVERRUN_US 500000u /* worth a line in the log */
+#define LONG_STRING 1024u  /* shorter strings are not counted */
+#define STRING_HEAD 64u    /* upper bound for the bytes that Lua adds to a string */
+#define OVERRUN_US 500000u /* overruns from here on are logged */
 
 #define STOP_MASK (LUA_MASKCOUNT | LUA_MASKCALL)
 
 static void on_stopped(lua_State *L, lua_Debug *ar);
 
-/* ---- work that is counted ---- */
+/* ---- counted work ---- */
 
-/* True if that was too much. */
+/* Counts instructions; true if the slice has reached its limit. */
 static bool spend(struct kt_guard *g, uint64_t instructions)
 {
     g->counted += instructions;
@@ -33,14 +34,14 @@ bool kt_guard_worked(struct kt_guard *g, uint64_t instructions)
     lua_State *L = atomic_load_explicit(&g->running, memory_order_relaxed);
     if (g->counts && L && spend(g, instructions) && !kt_guard_stopped(g)) {
         atomic_store_explicit(&g->stopped, true, memory_order_relaxed);
-        lua_sethook(L, on_stopped, STOP_MASK, 1); /* for who does not raise: the allocator */
+        lua_sethook(L, on_stopped, STOP_MASK, 1); /* for callers that cannot raise: the allocator */
     }
     return kt_guard_stopped(g);
 }
 
 /* ---- memory ---- */
 
-/* As realloc and free, leaving nothing behind. */
+/* Like realloc and free, but wipes the old memory. */
 static void *wiping_alloc(struct kt_guard *g, void *ptr, size_t osize, size_t nsize)
 {
     void *p = nsize ? g->alloc(g->alloc_ctx, NULL, 0, nsize) : NULL;
@@ -63,7 +64,7 @@ void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
     struct kt_runtime *rt = ud;
     struct kt_guard *g = &rt->guard;
     const bool string = !ptr && osize == LUA_TSTRING;
-    if (!ptr) osize = 0; /* then it is the type of what is made */
+    if (!ptr) osize = 0; /* for a new object, Lua passes its type */
     if (nsize == 0) {
         if (ptr) plain_or_wiping(g, ptr, osize, 0);
         rt->lua_bytes -= osize;
@@ -72,14 +73,13 @@ void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
     if (nsize > osize) {
         g->too_long = string && g->limit && nsize > KT_STRING_MAX + STRING_HEAD ? nsize : 0;
         if (g->too_long || (g->limit && nsize - osize > g->limit - rt->lua_bytes)) return NULL;
-        /* A C function of the library that was at it when the slice was stopped runs no hook, but may
-         * allocate. */
+        /* A library function that was running when the slice was stopped runs no hook, but may allocate. */
         if (kt_guard_stopped(g) && !g->telling) return NULL;
-        /* Not tables: how these grow hangs on hashes, which differ from run to run. */
+        /* Do not count tables: their growth depends on hashes, which differ between runs. */
         if (string && nsize >= LONG_STRING) kt_guard_worked(g, nsize / KT_GUARD_BYTES);
     }
     void *p = plain_or_wiping(g, ptr, osize, nsize);
-    if (!p) return NULL; /* also what should shrink: Lua 5.4 keeps it as it is, or raises */
+    if (!p) return NULL; /* even when shrinking: Lua 5.4 then keeps the old block, or raises */
     rt->lua_bytes += nsize - osize;
     if (rt->lua_bytes > rt->lua_peak) rt->lua_peak = rt->lua_bytes;
     return p;
@@ -90,7 +90,7 @@ void kt_guard_memory_text(const struct kt_runtime *rt, char *out, size_t size)
     const double mib = 1 << 20;
     if (rt->guard.too_long)
         snprintf(out, size,
-            "not enough memory: a string of %.1f MiB; one has at most %u MiB, unless kt run --memory is none",
+            "not enough memory: a string of %.1f MiB exceeds the limit of %u MiB; kt run --memory none lifts it",
             (double)rt->guard.too_long / mib, KT_STRING_MAX >> 20);
     else if (rt->guard.limit)
         snprintf(out, size,
@@ -102,7 +102,7 @@ void kt_guard_memory_text(const struct kt_runtime *rt, char *out, size_t size)
 
 /* ---- stopping ---- */
 
-/* The innermost line of the script's own; L is in a hook or a C function. */
+/* Writes the innermost line of the script to out. L is in a hook or a C function. */
 static void find_line(lua_State *L, char *out, size_t size)
 {
     lua_Debug ar;
@@ -125,14 +125,13 @@ const char *kt_guard_text(lua_State *L)
         snprintf(ran, sizeof ran, "%llu million instructions", (unsigned long long)(g->counted / COUNT));
     else
         snprintf(ran, sizeof ran, "%g s", (double)g->stop_us / 1e6);
-    snprintf(g->text, sizeof g->text, "%s%sstopped: it ran for %s%s", g->where, g->where[0] ? ": " : "", ran,
-        rt->phase == KT_DECLARE
-            ? "; the main chunk only declares, put long work and loops into a task"
-            : " without waiting, and all else stood still; in a long loop, kt.sleep(0) lets others run");
+    snprintf(g->text, sizeof g->text, "%s%sstopped after %s%s", g->where, g->where[0] ? ": " : "", ran,
+        rt->phase == KT_DECLARE ? " in the main chunk; move long work into a task"
+                                : " without yielding; call kt.sleep(0) in long loops");
     return g->text;
 }
 
-/* The same instruction is the last one in every run, as no clock has a part in it. */
+/* Counts instructions. No clock is involved, so a slice is stopped at the same instruction in every run. */
 static void on_count(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
@@ -154,7 +153,7 @@ void kt_guard_unhook(struct kt_runtime *rt, lua_State *L)
 int kt_guard_raise(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    /* Only if it is not there: it walks all frames, and this may happen once in each of them. */
+    /* Set the hook only once: lua_sethook walks all frames, and this may be called once for each of them. */
     if (lua_gethook(L) != on_stopped) lua_sethook(L, on_stopped, STOP_MASK, 1);
     const char *text = kt_guard_text(L);
     rt->guard.telling = true;
@@ -164,8 +163,8 @@ int kt_guard_raise(lua_State *L)
     abort(); /* lua_error does not return */
 }
 
-/* Hooks: before each instruction and each call of a thread in a stopped slice; or before the next one of a
- * late one. A coroutine may keep its hook beyond the slice: it takes it off itself. */
+/* Hooks: on_stopped runs before each instruction and call of a stopped slice, on_late before the next
+ * instruction of a late one. A coroutine may keep its hook beyond the slice; the hook then removes itself. */
 static void on_stopped(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
@@ -188,14 +187,14 @@ bool kt_guard_killed(lua_State *L)
     return status != LUA_OK && status != LUA_YIELD && lua_gethook(L) == on_stopped;
 }
 
-/* In a signal handler. */
+/* Runs in a signal handler. */
 static void tick(void *ctx, uint64_t wall_us, uint64_t cpu_us)
 {
     struct kt_guard *g = ctx;
     lua_State *L = atomic_load_explicit(&g->running, memory_order_relaxed);
     if (!L || wall_us < KT_SLICE_WARN_US) return;
-    /* Processor time counts from the first tick on, so a little is missing. A script is not to blame for a
-     * machine that is busy elsewhere, but is for what it waits for in os.execute. */
+    /* Processor time is measured from the first tick on, so one tick is added. Time that the machine spends
+     * on other processes does not count against the script, but time blocked in os.execute does. */
     const uint64_t used = g->wall ? wall_us : cpu_us + KT_WATCH_TICK_US;
     atomic_store_explicit(&g->used_us, used, memory_order_relaxed);
     if (wall_us >= g->stop_us && used >= g->stop_us) {
@@ -217,7 +216,8 @@ int kt_guard_init(struct kt_runtime *rt)
     g->counts = rt->repeatable;
     if (g->counts) return 0;
     int rc = kt_watch_new(rt->io, tick, g, &g->watch);
-    if (rc == KT_ENOTSUP) kt_log(rt->log, KT_LOG_DEBUG, "scripts run unwatched here: a loop is not stopped");
+    if (rc == KT_ENOTSUP)
+        kt_log(rt->log, KT_LOG_DEBUG, "no watchdog on this system: endless loops in scripts are not stopped");
     return rc == KT_ENOTSUP ? 0 : rc;
 }
 
@@ -236,8 +236,8 @@ void kt_guard_begin(struct kt_runtime *rt, lua_State *L, uint64_t stop_us)
     if (g->watch) kt_watch_begin(g->watch);
 }
 
-/* Once it is stopped a slice ends at its next instruction or call; what comes after that is the time of
- * something that could not be interrupted. */
+/* Records by how much a stopped slice has overrun its limit. It ends at its next instruction or call, so a
+ * long overrun means that a C function could not be interrupted. */
 static void note_overrun(struct kt_runtime *rt)
 {
     struct kt_guard *g = &rt->guard;
@@ -246,11 +246,11 @@ static void note_overrun(struct kt_runtime *rt)
     const uint64_t overrun = used - g->stop_us;
     if (overrun > g->overrun_us) g->overrun_us = overrun;
     if (overrun >= OVERRUN_US)
-        kt_log(rt->log, KT_LOG_WARN, "%s: this slice could only be stopped after %.1f s",
+        kt_log(rt->log, KT_LOG_WARN, "%s: this slice could not be stopped before %.1f s",
             g->where[0] ? g->where : "a script", (double)used / 1e6);
 }
 
-/* It was late, but not too late. */
+/* Logs a slice that was late but not stopped. */
 static void warn_late(struct kt_runtime *rt, uint64_t took, const struct kt_origin *spawned)
 {
     struct kt_guard *g = &rt->guard;
@@ -258,8 +258,7 @@ static void warn_late(struct kt_runtime *rt, uint64_t took, const struct kt_orig
     if (now < g->quiet_until) return;
     char from[128] = "";
     if (spawned) snprintf(from, sizeof from, ", spawned at %s:%d", spawned->source, spawned->line);
-    kt_log(rt->log, KT_LOG_WARN,
-        "%s: a slice took %d ms%s; all else stood still meanwhile; kt.sleep(0) lets others run",
+    kt_log(rt->log, KT_LOG_WARN, "%s: a slice took %d ms%s; call kt.sleep(0) in long loops",
         g->where[0] ? g->where : "a script", (int)(took / 1000), from);
     g->quiet_until = now + WARN_AGAIN_US;
 }

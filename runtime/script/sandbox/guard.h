@@ -1,26 +1,26 @@
-/* The guard: what keeps a script's mistakes from taking the tunnel down. It bounds the memory of the Lua
- * state and the time that a slice of Lua may take: from the moment the loop enters Lua until it is back.
+/* The guard keeps a script's mistakes from taking the tunnel down. It limits the memory of the Lua state and
+ * the duration of a slice: the time from when the loop enters Lua until Lua returns.
  *
- * Time: nothing is hooked while all goes well. The io's watch ticks in the midst of a slice that takes long;
- * the first tick that finds it late has a hook note the script's line, for the warning; the one that finds it
- * far too late condemns it. From then on every instruction of the slice raises, and every call, pcall or no,
- * until the slice is over. Calls count because a C function that calls metamethods in a loop may run no
- * instruction at all: they may be C functions, too. That covers coroutines of the script (their resume is
- * ours, coroutines.c), message handlers (xpcall is ours, globals.c) and finalizers (setmetatable is ours,
- * finalizers.c): Lua runs the latter two with hooks switched off.
+ * Time: no hook is set in the normal case. The io's watch ticks during a long slice. The first tick past the
+ * warning time sets a hook that records the script's line; the first one past the limit stops the slice. From
+ * then on every instruction and every call of the slice raises an error, despite any pcall, until it is over.
+ * Calls raise, too, because a C function that calls metamethods in a loop may run no instruction at all: they
+ * may be C functions as well. Lua runs message handlers and finalizers with hooks off, so xpcall (globals.c)
+ * and setmetatable (finalizers.c) are replaced to cover them; so is coroutine.resume (coroutines.c).
  *
- * A repeatable runtime (a simulated host's) has no watch: there a hook counts instructions, all the time, and
- * a slice is stopped at the same one in every run. C functions that may take long count what they do, and so
- * does the allocator the long strings that it makes room for, in what would be instructions.
+ * A repeatable runtime (on a simulated host) has no watch. A hook counts instructions all the time, so that a
+ * slice is stopped at the same instruction in every run. C functions that may take long, and the allocator
+ * for long strings, add an equivalent number of instructions.
  *
- * Whoever lets Lua of a script run from the loop (a callback, a policy, the main chunk of a new state) does
- * so within kt_guard_begin and kt_guard_end, by lua_pcall or lua_resume; it reads kt_guard_text before the
- * end, and after a stop does not use that thread again, unless all of it ran in a lua_pcall that has
- * returned. Where Lua runs already, there is a slice already: nested calls need none, and must not begin one;
- * who has Lua go on on another thread tells kt_guard_switch. C functions that call back ask kt_guard_stopped;
- * those that take long, kt_guard_step or kt_guard_worked.
+ * Code that runs a script's Lua from the loop (a callback, a policy, the main chunk) calls lua_pcall or
+ * lua_resume between kt_guard_begin and kt_guard_end. It reads kt_guard_text before kt_guard_end. After a
+ * stop it must not use the thread again, unless everything on it ran inside a lua_pcall that has returned.
+ * Slices do not nest: code called from Lua must not begin one, and calls kt_guard_switch when it runs Lua on
+ * another thread. C functions that call back into Lua check kt_guard_stopped; those that take long call
+ * kt_guard_step or kt_guard_worked.
  *
- * Invariant: `running` is the thread that runs Lua now, NULL between slices; only then is the watch on. */
+ * Invariant: `running` is the thread that runs Lua now, and NULL between slices; the watch is on only while
+ * it is set. */
 #ifndef KT_SCRIPT_SANDBOX_GUARD_H
 #define KT_SCRIPT_SANDBOX_GUARD_H
 
@@ -34,38 +34,38 @@ struct kt_origin;
 struct kt_runtime;
 struct kt_watch;
 
-#define KT_SLICE_WARN_US 50000u  /* a slice that takes longer is warned about */
-#define KT_SLICE_STOP_US 500000u /* ... and longer than this is stopped */
-#define KT_MAIN_STOP_US 5000000u /* the main chunk may build large tables: nothing is open at the start */
+#define KT_SLICE_WARN_US 50000u  /* a longer slice is logged */
+#define KT_SLICE_STOP_US 500000u /* a longer slice is stopped */
+#define KT_MAIN_STOP_US 5000000u /* for the main chunk, which may build large tables while nothing is open */
 
-/* Bytes of a string, where memory is limited at all; and of all string arguments together of a library
- * function that goes through them (bounded.c). Nothing can stop Lua while it looks through a string: this
- * bounds how long that takes. */
+/* Longest string, in bytes, if memory is limited; also the limit for all string arguments of a library
+ * function together (bounded.c). Lua cannot be stopped while it scans a string, so this bounds the time that
+ * takes. */
 #define KT_STRING_MAX (64u << 20)
 
 struct kt_guard {
     /* memory */
-    size_t limit; /* bytes, 0: none */
+    size_t limit; /* in bytes; 0: none */
     void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
     void *alloc_ctx;
-    bool wipes;      /* memory is wiped before it is given back: there are keys in it */
-    size_t too_long; /* bytes of the string that was refused last; 0: memory ran out after that */
+    bool wipes;      /* wipe memory before freeing it, as it may contain keys */
+    size_t too_long; /* size of the string refused last; 0: the last failure had another reason */
 
     /* time */
     struct kt_watch *watch; /* NULL: the io has none */
-    bool wall;              /* time spent waiting in a call counts: the script has os and io */
+    bool wall;              /* count time blocked in a call, too: the script has os and io */
     uint64_t stop_us;
-    bool counts;      /* a repeatable runtime, which has no watch */
-    uint64_t counted; /* ... instructions of this slice */
-    size_t steps;     /* of C functions, not counted yet: see kt_guard_steps */
+    bool counts;      /* count instructions: a repeatable runtime, which has no watch */
+    uint64_t counted; /* instructions of this slice */
+    size_t steps;     /* steps of C functions not yet counted: see kt_guard_steps */
     _Atomic(lua_State *) running;
     atomic_bool late, stopped; /* set by the tick */
-    _Atomic(uint64_t) used_us; /* time that counts against the slice, at the last tick that found it late */
-    uint64_t overrun_us;       /* the most by which a slice that was stopped had passed its limit */
-    char where[96];            /* "s.lua:7", or "" as long as it is not known */
+    _Atomic(uint64_t) used_us; /* time counted against the slice, as of the last late tick */
+    uint64_t overrun_us;       /* largest overrun of a stopped slice */
+    char where[96];            /* "s.lua:7", or "" if not known yet */
     bool text_made;
-    bool telling;       /* what is said of a stopped slice may allocate */
-    bool no_finalizers; /* one of them had to be stopped */
+    bool telling;       /* the error message of a stopped slice may allocate */
+    bool no_finalizers; /* a finalizer had to be stopped: run no more */
     uint64_t quiet_until;
     char text[320]; /* why it was stopped */
 };
@@ -74,47 +74,49 @@ struct kt_guard {
 
 /* The state's allocator; ud is the runtime. */
 void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize);
-/* What there is to say after "not enough memory". */
+/* The error message for running out of memory. */
 void kt_guard_memory_text(const struct kt_runtime *rt, char *out, size_t size);
 
 /* ---- time ---- */
 
-/* 0 or KT_ENOMEM; without a watch the runtime goes on unwatched. */
+/* Returns 0 or KT_ENOMEM. If the io has no watch, slices are not limited. */
 int kt_guard_init(struct kt_runtime *rt);
 void kt_guard_free(struct kt_runtime *rt);
 
-/* Takes the guard's hooks off L, but for the one that counts, if instructions count. */
+/* Removes the guard's hooks from L, except for the one that counts instructions. */
 void kt_guard_unhook(struct kt_runtime *rt, lua_State *L);
 
-/* A slice that runs Lua on L. */
+/* Begins a slice that runs Lua on L. */
 void kt_guard_begin(struct kt_runtime *rt, lua_State *L, uint64_t stop_us);
-/* It is over; true if it was stopped. One that took long is warned about, with its line and, if not NULL,
- * where it was spawned. */
+/* Ends the slice; returns true if it was stopped. Logs a long slice with its line and, if not NULL, where its
+ * task was spawned. */
 bool kt_guard_end(struct kt_runtime *rt, const struct kt_origin *spawned);
 
-/* Whether a slice is under way. */
+/* Whether a slice is running. */
 static inline bool kt_guard_running(const struct kt_guard *g)
 {
     return atomic_load_explicit(&g->running, memory_order_relaxed) != NULL;
 }
 
-/* Within a slice: Lua goes on on another thread; returns the one it was on, for switching back. */
+/* Within a slice: call before running Lua on another thread. Returns the previous thread, for switching
+ * back. */
 static inline lua_State *kt_guard_switch(struct kt_guard *g, lua_State *to)
 {
     return atomic_exchange_explicit(&g->running, to, memory_order_relaxed);
 }
 
-/* True once the slice was stopped: C functions that take long or call back ask, and raise. */
+/* Whether the slice was stopped. C functions that take long or call back into Lua check this, and raise. */
 static inline bool kt_guard_stopped(const struct kt_guard *g)
 {
     return atomic_load_explicit(&g->stopped, memory_order_relaxed);
 }
 
-/* A C function has done, or will now do, what takes as long as so many instructions (some 20 ns each). True
- * once the slice was stopped. */
+/* Counts work of a C function that takes as long as this number of instructions (some 20 ns each). Returns
+ * true if the slice was stopped. */
 bool kt_guard_worked(struct kt_guard *g, uint64_t instructions);
 #define KT_GUARD_STEPS 4096u
-/* The same for the n steps of a loop, each of about an instruction's length: cheap, and not always asking. */
+/* The same for n steps of a loop, each as long as an instruction. Cheap: it adds them up and checks
+ * rarely. */
 static inline bool kt_guard_steps(struct kt_guard *g, size_t n)
 {
     g->steps += n;
@@ -127,14 +129,14 @@ static inline bool kt_guard_step(struct kt_guard *g)
 {
     return kt_guard_steps(g, 1);
 }
-/* Bytes that are copied or looked through while an instruction runs. */
+/* Bytes copied or scanned in the time of an instruction. */
 #define KT_GUARD_BYTES 64u
 
-/* Raises the reason, on L, and on L for good: for functions that find the slice stopped. */
+/* For functions that find the slice stopped: raises the reason on L, and makes L raise it from then on. */
 int kt_guard_raise(lua_State *L) __attribute__((noreturn));
-/* The reason; the script's line in it is one of L's, unless it was found already. */
+/* The reason. The script's line in it is taken from L, unless it is known already. */
 const char *kt_guard_text(lua_State *L);
-/* True if L died of it: nothing of it may run any more. */
+/* Whether L ended because it was stopped; it must not run again. */
 bool kt_guard_killed(lua_State *L);
 
 #endif

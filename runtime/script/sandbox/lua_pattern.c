@@ -1,10 +1,10 @@
-/* string.find, match, gmatch and gsub, as in the reference manual, on kt's own matcher. */
+/* string.find, match, gmatch and gsub, as in the reference manual, using kt's own matcher (pattern.h). */
 #include <lauxlib.h>
 #include <string.h>
 #include "script/sandbox/pattern.h"
 #include "script/core/script.h"
 
-/* Where to begin, from 0; past the end: nowhere. */
+/* The start position, from 0; len + 1 if it is past the end. */
 static size_t init_arg(lua_State *L, int idx, size_t len)
 {
     lua_Integer i = luaL_optinteger(L, idx, 1);
@@ -20,7 +20,7 @@ static bool is_plain(const char *p, size_t len)
     return true;
 }
 
-/* The first match from s on; *s becomes its beginning. */
+/* Finds the first match at or after *s, and sets *s to its start. */
 static const char *search(struct kt_pattern *m, const char **s, const char *p)
 {
     const bool anchored = p < m->pattern_end && *p == '^';
@@ -74,8 +74,8 @@ static int match(lua_State *L)
     return find_or_match(L, false);
 }
 
-/* Upvalues: subject, pattern, where to go on, where the last match ended (-1: nowhere yet), both from 0. An
- * empty match right at the end of the last one does not count. */
+/* Upvalues: subject, pattern, next position, end of the last match (-1: none yet), both from 0. Skips an
+ * empty match at the end of the last one. */
 static int next_match(lua_State *L)
 {
     size_t len, plen;
@@ -94,7 +94,7 @@ static int next_match(lua_State *L)
         lua_replace(L, lua_upvalueindex(4));
         return kt_pattern_push_all(&m, subject + i, e);
     }
-    lua_pushinteger(L, (lua_Integer)len + 1); /* for whoever asks again */
+    lua_pushinteger(L, (lua_Integer)len + 1); /* further calls return nothing */
     lua_replace(L, lua_upvalueindex(3));
     return 0;
 }
@@ -114,7 +114,7 @@ static int gmatch(lua_State *L)
 
 /* ---- gsub ---- */
 
-/* Adds the replacement string at 3, with its %0 to %9 filled in. */
+/* Adds the replacement string at index 3, with %0 to %9 expanded. */
 static void add_string(struct kt_pattern *m, luaL_Buffer *b, const char *s, const char *e)
 {
     size_t len;
@@ -130,7 +130,7 @@ static void add_string(struct kt_pattern *m, luaL_Buffer *b, const char *s, cons
             luaL_addlstring(b, s, (size_t)(e - s));
         } else if (what >= '1' && what <= '9') {
             kt_pattern_push(m, what - '1', s, e);
-            luaL_tolstring(L, -1, NULL); /* a position, as text */
+            luaL_tolstring(L, -1, NULL); /* a position capture is a number */
             lua_remove(L, -2);
             luaL_addvalue(b);
         } else {

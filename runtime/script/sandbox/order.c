@@ -1,32 +1,31 @@
-/* pairs and next for repeatable runtimes, and for the specs that run them: tables are walked in the order of
- * their keys. In Lua's own they come in an order that depends on where things are in memory and on a number
- * that Lua draws when a state is made, so that no two runs agree.
+/* pairs and next for repeatable runtimes and the specs that run them: they visit tables in key order. The
+ * order of Lua's own depends on addresses and on a random seed, so it differs between runs.
  *
- * Numbers come first, then strings (by their bytes), booleans, and last what is compared by identity, in the
- * order in which it was met. As in Lua, a key may be removed while the table is walked, and none be added.
+ * Numbers come first, then strings (by bytes), booleans, and last values compared by identity, in the order
+ * in which they were first seen. As in Lua, keys may be removed during a traversal, but not added.
  *
- * What was not met yet comes by its address: in a repeatable runtime, whose memory is an arena of its own, in
- * the same order each time; in a spec in any. */
+ * Values seen at the same time are ordered by address. That is repeatable in a repeatable runtime, whose
+ * memory is an arena, but not in a spec's state. */
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/script.h"
 
-/* Upvalues: of both, identities met, and the guard, NULL in a spec's own state; of next, besides, */
-#define GUARD 2
-#define WALKS 3  /* tables being walked → { the keys in order, place by key }, weak */
-#define FIRSTS 4 /* tables → the key that came first when that was asked for last, weak */
+/* Upvalues of both: 1 is the identities seen; */
+#define GUARD 2  /* NULL in a spec's own state */
+#define WALKS 3  /* of next: table being traversed → { keys in order, position by key }, weak */
+#define FIRSTS 4 /* of next: table → its first key when last asked for, weak */
 
-#define COST 8 /* instructions for each key that is put in its place */
+#define COST 8 /* instructions counted per sorted key */
 
 struct key {
-    int rank; /* of its type */
+    int rank; /* order of its type */
     bool is_integer;
     lua_Integer i; /* integer, boolean, ordinal */
     lua_Number n;
     const char *s;
     size_t len;
     const void *where; /* identity */
-    lua_Integer at;    /* its place in the list of keys */
+    lua_Integer at;    /* index in the list of keys */
 };
 
 static int by_number(const struct key *a, const struct key *b)
@@ -58,7 +57,7 @@ static int compare_where(const void *pa, const void *pb)
     return ((uintptr_t)a->where > (uintptr_t)b->where) - ((uintptr_t)a->where < (uintptr_t)b->where);
 }
 
-/* What the key at idx is; its strings are anchored by the key itself. Upvalue 1: identities met, weak. */
+/* Reads the key at idx, which anchors its string. Upvalue 1: identities seen, weak. */
 static struct key read_key(lua_State *L, int idx)
 {
     struct key k = {.rank = 3};
@@ -83,13 +82,13 @@ static struct key read_key(lua_State *L, int idx)
         k.where = lua_topointer(L, idx);
         lua_pushvalue(L, idx);
         lua_rawget(L, lua_upvalueindex(1));
-        k.i = lua_tointeger(L, -1); /* 0: not met */
+        k.i = lua_tointeger(L, -1); /* 0: not seen yet */
         lua_pop(L, 1);
     }
     return k;
 }
 
-/* Gives those that were not met before their ordinals. The keys are in the list at `list`. */
+/* Assigns ordinals to keys that were not seen before. The keys are in the list at `list`. */
 static void meet(lua_State *L, int list, struct key *keys, size_t n)
 {
     size_t strangers = 0;
@@ -98,8 +97,8 @@ static void meet(lua_State *L, int list, struct key *keys, size_t n)
     qsort(keys, n, sizeof *keys, compare_where);
     for (size_t i = 0; i < n; i++) {
         if (keys[i].rank != 3 || keys[i].i != 0) continue;
-        lua_rawgeti(
-            L, lua_upvalueindex(1), 1); /* how many were met: no key of the script's is a number here */
+        lua_rawgeti(L, lua_upvalueindex(1),
+            1); /* the number seen so far; keys of the script are never numbers here */
         keys[i].i = lua_tointeger(L, -1) + 1;
         lua_pop(L, 1);
         lua_pushinteger(L, keys[i].i);
@@ -110,7 +109,7 @@ static void meet(lua_State *L, int list, struct key *keys, size_t n)
     }
 }
 
-/* Pushes the list of the keys of the table at 1, in order. */
+/* Pushes a sorted list of the keys of the table at index 1. */
 static void push_keys(lua_State *L)
 {
     lua_newtable(L);
@@ -143,7 +142,7 @@ static void push_keys(lua_State *L)
     lua_settop(L, list);
 }
 
-/* Upvalues: the list of keys, how many of them are done. */
+/* Upvalues: the list of keys, the number visited. */
 static int step(lua_State *L)
 {
     lua_Integer i = lua_tointeger(L, lua_upvalueindex(2));
@@ -183,8 +182,8 @@ static int pairs(lua_State *L)
     return 3;
 }
 
-/* Pushes the least key of the table at 1 and its value, and returns 2; or nil and 1. Most who ask for it want
- * to know no more than whether there is one. */
+/* Pushes the first key of the table at index 1 and its value, and returns 2; or pushes nil and returns 1.
+ * Most callers only test whether the table is empty. */
 static int first(lua_State *L)
 {
     lua_pushnil(L);
@@ -207,7 +206,7 @@ static int first(lua_State *L)
     return 2;
 }
 
-/* In a weak table that is an upvalue: t := what is on top. */
+/* Stores the value on top of the stack under t in a weak table that is an upvalue. */
 static void remember(lua_State *L, int upvalue)
 {
     lua_pushvalue(L, 1);
@@ -215,7 +214,7 @@ static void remember(lua_State *L, int upvalue)
     lua_rawset(L, lua_upvalueindex(upvalue));
 }
 
-/* Whether the key at 2 was the first of t when that was asked for, and has been removed since. */
+/* Whether the key at index 2 was the first of t when last asked for, and has been removed since. */
 static bool first_is_gone(lua_State *L)
 {
     lua_pushvalue(L, 2);
@@ -237,7 +236,7 @@ static void set_key(lua_State *L, bool there)
     lua_rawset(L, 1);
 }
 
-/* Pushes { the keys in order, place by key }; the key at 2 is one of them. */
+/* Pushes { keys in order, position by key }, which include the key at index 2. */
 static void begin_walk(lua_State *L)
 {
     const bool gone = first_is_gone(L);
@@ -257,7 +256,7 @@ static void begin_walk(lua_State *L)
     remember(L, WALKS);
 }
 
-/* Pushes, above the walk at 3, its keys and the place of the key at 2, or nil. */
+/* Pushes the keys of the traversal at index 3, and the position of the key at index 2, or nil. */
 static int push_place(lua_State *L)
 {
     lua_rawgeti(L, 3, 1);
@@ -287,7 +286,7 @@ static int next(lua_State *L)
         begin_walk(L);
     }
     if (push_place(L) == LUA_TNIL) {
-        lua_settop(L, 2); /* that walk was left, and the key is a newer one */
+        lua_settop(L, 2); /* that traversal was abandoned, and the key is newer */
         begin_walk(L);
         if (push_place(L) == LUA_TNIL) return luaL_error(L, "invalid key to 'next'");
     }
@@ -297,7 +296,7 @@ static int next(lua_State *L)
         lua_pushvalue(L, -1);
         if (lua_rawget(L, 1) != LUA_TNIL) return 2;
     }
-    lua_pushvalue(L, -1); /* nil: the walk is over, and its keys may go */
+    lua_pushvalue(L, -1); /* nil: the traversal is over, release its keys */
     remember(L, WALKS);
     return 1;
 }

@@ -1,7 +1,7 @@
-/* The part of os and io that is about the machine and the process, for repeatable runtimes that have them
- * (--unsafe): a simulated host's. Clocks are the io's, the time zone is UTC, the locale is C, there are no
- * programs to run, and to exit is to end the script. Files are not simulated: io, os.remove, os.rename and
- * os.tmpname are Lua's own. */
+/* The functions of os and io that depend on the machine or the process, for scripts on simulated hosts that
+ * have them (--unsafe). Clocks are the io's, the time zone is UTC, the locale is C, programs cannot be run,
+ * and os.exit ends the script. Files are not simulated: io, os.remove, os.rename and os.tmpname are Lua's
+ * own. */
 #include <string.h>
 #include <time.h>
 #include "script/core/script.h"
@@ -50,7 +50,7 @@ static int os_date(lua_State *L)
     return 1;
 }
 
-/* Processor time stands still while a simulated world's clock does: the world's serves for both. */
+/* The world's clock also serves as processor time, which must not depend on the machine. */
 static int os_clock(lua_State *L)
 {
     lua_pushnumber(L, (double)kt_io_now(kt_runtime_of(L)->io) / 1e6);
@@ -64,7 +64,7 @@ static int os_getenv(lua_State *L)
     return 1;
 }
 
-/* As the process' end would, it gets past every pcall: the rest of the slice is stopped. */
+/* Stops the rest of the slice, so that pcall cannot catch it, just as if the process had ended. */
 int kt_lua_os_exit(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
@@ -72,10 +72,10 @@ int kt_lua_os_exit(lua_State *L)
     if (rt->phase == KT_END) return luaL_error(L, "os.exit: the script is ending already");
     kt_runtime_stop(rt, code & 0xff);
     atomic_store_explicit(&rt->guard.stopped, true, memory_order_relaxed);
-    kt_guard_raise(L); /* nobody reports it, as the runtime is exiting */
+    kt_guard_raise(L); /* not reported, as the runtime is exiting */
 }
 
-/* What Lua has for a machine without a shell. */
+/* Behaves as Lua does on a machine without a shell. */
 static int os_execute(lua_State *L)
 {
     const char *command = luaL_optstring(L, 1, NULL);
@@ -83,8 +83,8 @@ static int os_execute(lua_State *L)
         lua_pushboolean(L, false);
         return 1;
     }
-    kt_log(kt_runtime_of(L)->log, KT_LOG_WARN,
-        "os.execute: there is no shell on a simulated host; not run: %s", command);
+    kt_log(kt_runtime_of(L)->log, KT_LOG_WARN, "os.execute: simulated hosts have no shell; not run: %s",
+        command);
     lua_pushnil(L);
     lua_pushliteral(L, "exit");
     lua_pushinteger(L, 127);
@@ -94,10 +94,10 @@ static int os_execute(lua_State *L)
 static int io_popen(lua_State *L)
 {
     return luaL_error(
-        L, "io.popen: there are no programs on a simulated host; not run: %s", luaL_checkstring(L, 1));
+        L, "io.popen: simulated hosts cannot run programs; not run: %s", luaL_checkstring(L, 1));
 }
 
-/* There is but one process for all hosts, and the spec. */
+/* All hosts and the spec share one process, so the locale cannot be changed. */
 static int os_setlocale(lua_State *L)
 {
     const char *locale = luaL_optstring(L, 1, "C");

@@ -1,5 +1,5 @@
-/* The matcher: see pattern.h. Backtracking, by recursion at what may match in more ways than one; plain items
- * in a row are a loop. */
+/* A backtracking matcher for Lua's patterns. It recurses at items that can match in more than one way, and
+ * loops over plain items. Invariant: every step is counted by the guard, so that it can be stopped. */
 #include "script/sandbox/pattern.h"
 #include <ctype.h>
 #include <lauxlib.h>
@@ -8,9 +8,9 @@
 
 #define UNCLOSED (-1)
 #define POSITION (-2)
-#define DEPTH_MAX 200 /* of recursion on the C stack */
+#define DEPTH_MAX 200 /* recursion depth on the C stack */
 
-#define BYTES 16 /* looked through in an instruction's time */
+#define BYTES 16 /* scanned in the time of an instruction */
 
 static void steps(struct kt_pattern *m, size_t n)
 {
@@ -22,7 +22,7 @@ static void step(struct kt_pattern *m)
     steps(m, 1);
 }
 
-/* Counts a look through `bytes` bytes. */
+/* Counts the scanning of `bytes` bytes. */
 static void look(struct kt_pattern *m, ptrdiff_t bytes)
 {
     steps(m, 1 + (size_t)bytes / BYTES);
@@ -33,7 +33,7 @@ static unsigned char byte(const char *p)
     return (unsigned char)*p;
 }
 
-/* ---- items: what matches one byte ---- */
+/* ---- items that match one byte ---- */
 
 static bool in_class(int c, int class)
 {
@@ -90,7 +90,7 @@ static const char *set_end(struct kt_pattern *m, const char *p)
     return NULL;
 }
 
-/* Behind the item at p. */
+/* The end of the item at p. */
 static const char *item_end(struct kt_pattern *m, const char *p)
 {
     const char first = *p++;
@@ -101,7 +101,7 @@ static const char *item_end(struct kt_pattern *m, const char *p)
     return first == '[' ? set_end(m, p) : p;
 }
 
-/* The set from its '[' to its ']'. */
+/* Whether a set, from its '[' to its ']', contains the byte. */
 static bool in_set(int c, const char *p, const char *close)
 {
     const bool negated = p[1] == '^';
@@ -137,9 +137,9 @@ static bool item_matches(struct kt_pattern *m, const char *s, const char *p, con
     }
 }
 
-/* ---- what matches more ---- */
+/* ---- items that match more ---- */
 
-/* %bxy from s on; p is at x. */
+/* Matches %bxy at s; p is at x. */
 static const char *balanced(struct kt_pattern *m, const char *s, const char *p)
 {
     if (m->pattern_end - p < 2) luaL_error(m->L, "malformed pattern (missing arguments to '%%b')");
@@ -196,7 +196,8 @@ static const char *close_capture(struct kt_pattern *m, const char *s, const char
     return e;
 }
 
-/* As many of the item p..end as there are, at least `least`, then the rest after the quantifier. */
+/* Matches the item p..end as often as possible, at least `least` times, then the rest after the
+ * quantifier. */
 static const char *greedy(
     struct kt_pattern *m, const char *s, const char *p, const char *end, ptrdiff_t least)
 {

@@ -1,5 +1,5 @@
-/* Lua's string patterns (reference manual, 6.4.1), matched so that the guard can stop it: a pattern such as
- * ".-.-.-x" tries, on a subject without an x, all ways to part it, which may take years. Lua's own matcher
+/* A matcher for Lua's string patterns (reference manual, 6.4.1) that the guard can stop. On a subject without
+ * an x, a pattern such as ".-.-.-x" tries all ways to divide it, which may take years, and Lua's own matcher
  * cannot be interrupted. */
 #ifndef KT_SCRIPT_SANDBOX_PATTERN_H
 #define KT_SCRIPT_SANDBOX_PATTERN_H
@@ -21,18 +21,19 @@ struct kt_pattern {
     int captures;
     struct {
         const char *at;
-        ptrdiff_t len; /* or one of the two below */
+        ptrdiff_t len; /* or a special value, see pattern.c */
     } capture[KT_PATTERN_CAPTURES];
 };
 
 void kt_pattern_init(
     struct kt_pattern *m, lua_State *L, const char *subject, size_t len, const char *pattern, size_t plen);
-/* The end of the match of the pattern from p on that begins right at s, or NULL; captures are set. Raises for
- * a malformed pattern, and when the slice is stopped. */
+/* Matches the pattern from p on at exactly s. Returns the end of the match and sets the captures, or returns
+ * NULL. Raises for a malformed pattern, and when the slice is stopped. */
 const char *kt_pattern_match(struct kt_pattern *m, const char *s, const char *p);
-/* Pushes capture i; the whole match s..e for i = 0 without any captures. */
+/* Pushes capture i, or, if i is 0 and the pattern has no captures, the whole match s..e. */
 void kt_pattern_push(struct kt_pattern *m, int i, const char *s, const char *e);
-/* Pushes all captures, or else the whole match if there is one (s not NULL); returns how many. */
+/* Pushes all captures, or the whole match if there are none and s is not NULL; returns the number of
+ * values. */
 int kt_pattern_push_all(struct kt_pattern *m, const char *s, const char *e);
 
 /* In the table on top: string.find, match, gmatch, gsub. */

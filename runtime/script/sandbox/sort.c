@@ -1,21 +1,21 @@
-/* table.sort, by merging. Lua's own takes its pivots from the clock when a list is not to its taste, so that
- * elements that compare equal come out in another order each time; takes quadratic time under some
- * comparators; and without one never comes by an instruction at which the guard could stop it.
+/* table.sort, as a merge sort. Lua's own may choose pivots by the clock, so that the order of equal elements
+ * differs between runs; it takes quadratic time with some comparators; and without a comparator it runs no
+ * instruction at which the guard could stop it.
  *
- * Stable, and at most n log n comparisons, whatever the comparator says: one that makes no sense gets some
- * order. The list is written when all is done: a comparator that raises leaves it as it was. */
+ * Stable, with at most n log n comparisons even if the comparator is inconsistent. Invariant: the list is
+ * written only at the end, so a comparator that raises leaves it unchanged. */
 #include <lauxlib.h>
 #include <limits.h>
 #include "script/core/script.h"
 
-#define BYTES 16 /* of two strings that are compared in an instruction's time, at worst */
+#define BYTES 16 /* bytes of two strings compared in the time of an instruction, at worst */
 
-enum { LIST = 1, LESS, FROM, TO, LEFT, RIGHT }; /* the stack: FROM and TO are lists of ours */
+enum { LIST = 1, LESS, FROM, TO, LEFT, RIGHT }; /* stack indices; FROM and TO are our own lists */
 
 /* Whether the element at RIGHT goes before the one at LEFT. */
 static bool right_first(lua_State *L, struct kt_guard *g)
 {
-    const size_t bytes = lua_type(L, LEFT) == LUA_TSTRING ? lua_rawlen(L, LEFT) : 0; /* looked through */
+    const size_t bytes = lua_type(L, LEFT) == LUA_TSTRING ? lua_rawlen(L, LEFT) : 0; /* scanned */
     if (kt_guard_steps(g, 1 + bytes / BYTES)) kt_guard_raise(L);
     if (lua_isnil(L, LESS)) return lua_compare(L, RIGHT, LEFT, LUA_OPLT);
     lua_pushvalue(L, LESS);
@@ -27,7 +27,7 @@ static bool right_first(lua_State *L, struct kt_guard *g)
     return yes;
 }
 
-/* The element at `slot` goes to TO[k]; FROM[i] takes its place, if i is before `end`. */
+/* Moves the element at `slot` to TO[k], and FROM[i] to `slot` if i < end. */
 static void take(lua_State *L, int slot, lua_Integer k, lua_Integer i, lua_Integer end)
 {
     lua_pushvalue(L, slot);
@@ -37,7 +37,7 @@ static void take(lua_State *L, int slot, lua_Integer k, lua_Integer i, lua_Integ
     lua_replace(L, slot);
 }
 
-/* FROM[left..right) and FROM[right..end), each in order, go to TO[left..end). */
+/* Merges the sorted FROM[left..right) and FROM[right..end) into TO[left..end). */
 static void merge(lua_State *L, lua_Integer left, lua_Integer right, lua_Integer end)
 {
     struct kt_guard *g = &kt_runtime_of(L)->guard;

@@ -1,7 +1,6 @@
-/* table.concat, insert, move, remove and unpack, as in the reference manual (6.6), stepping the guard at each
- * element. Lua's own may never end and run no instruction and allocate nothing meanwhile: over a list that is
- * a proxy, of a length that it makes up, whose metamethods are C functions or long chains of tables.
- * table.sort is in sort.c.
+/* table.concat, insert, move, remove and unpack, as in the reference manual (6.6), but stepping the guard at
+ * each element. Lua's own may run endlessly without an instruction or an allocation: on a proxy of invented
+ * length whose metamethods are C functions or long chains of tables. table.sort is in sort.c.
  *
  * Invariant: between two steps at most one element is read and one written. */
 #include <lauxlib.h>
@@ -17,7 +16,7 @@ static void step(lua_State *L)
     if (kt_guard_step(&kt_runtime_of(L)->guard)) kt_guard_raise(L);
 }
 
-/* Raises unless the argument is a table, or has the metamethods that make up for it. */
+/* Raises unless the argument is a table or has the metamethods for the given uses. */
 static void check_list(lua_State *L, int arg, int uses)
 {
     static const char *const events[] = {"__index", "__newindex", "__len"};
@@ -39,7 +38,7 @@ static void add_element(lua_State *L, luaL_Buffer *b, lua_Integer i)
 {
     step(L);
     lua_geti(L, 1, i);
-    if (!lua_isstring(L, -1)) /* as Lua words it */
+    if (!lua_isstring(L, -1)) /* Lua's own message */
         luaL_error(
             L, "invalid value (%s) at index %I in table for 'concat'", luaL_typename(L, -1), (LUAI_UACINT)i);
     luaL_addvalue(b);
@@ -68,7 +67,7 @@ static int concat(lua_State *L)
 static int insert(lua_State *L)
 {
     const lua_Integer end =
-        (lua_Integer)((lua_Unsigned)length(L, READ | WRITE) + 1); /* the first empty one */
+        (lua_Integer)((lua_Unsigned)length(L, READ | WRITE) + 1); /* first empty position */
     lua_Integer at = end;
     if (lua_gettop(L) == 3) {
         at = luaL_checkinteger(L, 2);
@@ -116,7 +115,7 @@ static int move(lua_State *L)
             return kt_raise(L, "table.move: at most %d elements at once", MOVE_MAX);
         const lua_Integer n = last - from + 1;
         luaL_argcheck(L, to <= LUA_MAXINTEGER - n + 1, 4, "destination wrap around");
-        /* From the end if it would overwrite what is still to be moved. */
+        /* Move from the end if the ranges overlap. */
         const bool up = to > from && to <= last && (into == 1 || lua_compare(L, 1, 5, LUA_OPEQ));
         for (lua_Integer k = 0; k < n; k++) {
             const lua_Integer i = up ? n - 1 - k : k;
@@ -135,7 +134,7 @@ static int unpack(lua_State *L)
     const lua_Integer first = luaL_optinteger(L, 2, 1);
     const lua_Integer last = lua_isnoneornil(L, 3) ? luaL_len(L, 1) : luaL_checkinteger(L, 3);
     if (first > last) return 0;
-    const lua_Unsigned n = (lua_Unsigned)last - (lua_Unsigned)first; /* one less than there are */
+    const lua_Unsigned n = (lua_Unsigned)last - (lua_Unsigned)first; /* one less than the number of values */
     if (n >= INT_MAX - 1 || !lua_checkstack(L, (int)n + 1))
         return luaL_error(L, "too many results to unpack");
     for (lua_Unsigned k = 0; k <= n; k++) {

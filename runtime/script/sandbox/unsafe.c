@@ -1,6 +1,6 @@
-/* What `kt run --unsafe` changes of Lua's io and os:
- *  - io.stdout, io.stderr and io.write take the same way as print: they never block;
- *  - io.popen and os.execute give the program the descriptor limit that this process was started with;
+/* Changes to Lua's io and os under `kt run --unsafe`:
+ *  - io.stdout, io.stderr and io.write use the same path as print and never block;
+ *  - io.popen and os.execute run programs with the descriptor limit that this process was started with;
  *  - os.exit ends the script in order, so that nothing written before it is lost. */
 #include <stdio.h>
 #include <string.h>
@@ -31,8 +31,8 @@ static int refuse_close(lua_State *L)
     return 2;
 }
 
-/* Puts a stream into the table on top, io. As in C, standard error is not buffered; standard output is by
- * lines, so that none is cut when some are dropped. */
+/* Adds a stream to io, the table on top of the stack. As in C, standard error is unbuffered. Standard output
+ * is line-buffered, so that only whole lines are dropped. */
 static void set_stream(
     lua_State *L, const char *name, FILE **file, cookie_write_function_t *write, int buffering)
 {
@@ -67,7 +67,7 @@ static void set_streams(lua_State *L)
 
 /* ---- programs ---- */
 
-/* Upvalue 1: Lua's own function. The shell lowers its own limit and hands it on. */
+/* Upvalue 1: Lua's own function. The shell lowers its own limit, which programs inherit. */
 static int run_program(lua_State *L)
 {
     const unsigned long limit = kt_runtime_of(L)->child_fds;

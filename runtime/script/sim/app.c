@@ -1,5 +1,7 @@
-/* Apps: conns of the spec's own on simulated hosts, both those that it opens and those that its servers
- * accept. Nothing here waits: lua/kt/sim/app.lua makes reads and writes that do. */
+/* Apps: a spec's own conns on simulated hosts, both those that it opens and those that its servers accept.
+ * Nothing here waits; lua/kt/sim/app.lua builds blocking reads and writes on top.
+ *
+ * Invariant: an app or listener is in its world's list exactly while it is open or connecting. */
 #include <stdlib.h>
 #include "script/core/service.h"
 #include "script/sim/core.h"
@@ -9,9 +11,9 @@ struct app {
     struct kt_lua_world *w;
     struct kt_lua_sim_driver *driver;
     lua_Integer id;
-    struct kt_connect *connecting; /* or */
-    struct kt_pipe *pipe;
-    struct kt_conn *conn; /* the pipe's */
+    struct kt_connect *connecting; /* NULL once connected */
+    struct kt_pipe *pipe;          /* NULL until then */
+    struct kt_conn *conn;          /* the pipe's */
 };
 
 struct listener {
@@ -62,7 +64,7 @@ static void close_listener(struct listener *l)
     kt_list_remove(&l->node);
 }
 
-/* Closes what belongs to the driver, or (NULL) all. */
+/* Closes the apps and listeners of a driver, or all of them if d is NULL. */
 static void close_all(struct kt_lua_world *w, const struct kt_lua_sim_driver *d)
 {
     for (struct kt_list *n = w->apps.next, *next; n != &w->apps; n = next) {
@@ -138,7 +140,7 @@ static void take(struct app *a, struct kt_conn *conn)
     static const struct kt_pipe_events events = {on_readable, on_writable, on_closed};
     a->conn = conn;
     a->pipe = kt_conn_pipe(conn);
-    kt_conn_set_user_timeout(conn, 0); /* as most programs leave it */
+    kt_conn_set_user_timeout(conn, 0); /* the default of most programs */
     kt_pipe_listen(a->pipe, &events, a);
 }
 
@@ -164,8 +166,8 @@ static void on_connected(void *ctx, struct kt_conn *conn, const struct kt_err *e
     }
 }
 
-/* world:connect(host, "host:port") → app, id | nil, code, sentence. Then "connected", or "unconnected" with
- * code and sentence. */
+/* world:connect(host, "host:port") → app, id | nil, code, sentence. Later dispatches "connected", or
+ * "unconnected" with code and sentence. */
 static int world_connect(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -188,7 +190,7 @@ static struct app *app_arg(lua_State *L)
     return luaL_checkudata(L, 1, KT_SIM_APP);
 }
 
-/* app:read() → what is there ("" if nothing is), whether the end has come */
+/* app:read() → the buffered bytes, maybe "", and whether the end was reached */
 static int app_read(lua_State *L)
 {
     struct app *a = app_arg(L);
@@ -206,7 +208,7 @@ static int app_read(lua_State *L)
     return 2;
 }
 
-/* app:write(data, from) → how many of the bytes from that position on (0: the first) were taken */
+/* app:write(data, from) → the number of bytes accepted, starting at offset `from` */
 static int app_write(lua_State *L)
 {
     struct app *a = app_arg(L);
@@ -240,7 +242,7 @@ static int app_close(lua_State *L)
     return 0;
 }
 
-/* app:names() → "peer:port", "local:port", or nothing */
+/* app:names() → "peer:port", "local:port"; nothing if not connected */
 static int app_names(lua_State *L)
 {
     const struct app *a = app_arg(L);
@@ -276,8 +278,8 @@ static void on_conn(void *ctx, struct kt_conn *conn)
     if (c.conn) kt_pipe_reset(kt_conn_pipe(c.conn), KT_ENOMEM);
 }
 
-/* world:listen(host, "ip:port") → listener, id, "ip:port" | nil, code, sentence. Then "accepted" with app and
- * its id, for each conn. */
+/* world:listen(host, "ip:port") → listener, id, "ip:port" | nil, code, sentence. Dispatches "accepted" with
+ * the app and its id for each conn. */
 static int world_listen(lua_State *L)
 {
     static const struct kt_listener_events events = {on_conn};

@@ -1,5 +1,7 @@
-/* See arena.h. Blocks are cut from the front of the reserve and never go back to it: freed ones wait in
- * the list of their size, and the last one freed is the first one taken. */
+/* The deterministic allocator of simulated hosts.
+ *
+ * Blocks are cut off the front of the reserve and never return to it. Invariant: a freed block is in the free
+ * list of its size, which is last in, first out. */
 #include "script/sim/arena.h"
 #include <stdint.h>
 #include <string.h>
@@ -13,7 +15,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-/* The size that is taken for one that is asked for, and its list. */
+/* The block size for a request, and its free list. */
 static size_t room(struct kt_arena *a, size_t size, void ***list)
 {
     if (size <= KT_ARENA_SMALL) {

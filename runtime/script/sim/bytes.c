@@ -1,5 +1,5 @@
-/* Bytes that tell by themselves where they belong: what transfers in specs send. The n-th 8 bytes are a hash
- * of a seed and n, so that what is lost, doubled or out of order is found, and where. */
+/* Test data for transfers in specs. The n-th group of 8 bytes is a hash of a seed and n, so that lost,
+ * duplicated or reordered bytes are detected and located. */
 #include <string.h>
 #include "base/hmap.h"
 #include "script/sim/core.h"
@@ -22,7 +22,7 @@ static void fill(uint8_t *out, uint64_t seed, uint64_t from, size_t n)
     }
 }
 
-/* core.bytes(seed, from, n) → n bytes from that position on */
+/* core.bytes(seed, from, n) → n bytes, starting at position `from` */
 static int bytes(lua_State *L)
 {
     uint64_t seed = (uint64_t)luaL_checkinteger(L, 1), from = (uint64_t)luaL_checkinteger(L, 2);
@@ -34,7 +34,7 @@ static int bytes(lua_State *L)
     return 1;
 }
 
-/* core.differ(seed, from, data) → the position of the first byte that is not the one, or nil */
+/* core.differ(seed, from, data) → the position of the first wrong byte, or nil */
 static int differ(lua_State *L)
 {
     uint8_t want[4096];

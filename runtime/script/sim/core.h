@@ -1,14 +1,13 @@
-/* kt.sim.core: simulated worlds for a Lua state of its own (a spec's), which is no state of a runtime:
- * nothing here may use what belongs to one (tasks, the guard, kt_raise). lua/kt/sim makes the public kt.sim
- * of it.
+/* kt.sim.core: simulated worlds for a spec's Lua state. That state does not belong to a runtime, so nothing
+ * here may use what does (tasks, the guard, kt_raise). lua/kt/sim builds the public kt.sim on top of it.
  *
- * A world anchors all that is in it, so that no collection of garbage changes what happens there. Nothing
- * but the spec anchors the world: the functions that it calls, which lead back to it, are its user values, so
- * that one that is forgotten goes with all that it holds. Everything that happens comes to one Lua function,
- * dispatch(kind, id, …); after an error in it the run ends at the end of that instant, and raises it.
+ * A world anchors everything in it, so that garbage collection does not change what happens there. Only the
+ * spec anchors the world: its callbacks, which refer back to it, are its user values, so an unreferenced
+ * world is collected with all its contents. Every event calls one Lua function, dispatch(kind, id, …). If
+ * that raises, the run ends at the end of the current instant and raises the error.
  *
- * Callbacks may ask for the end of what is running at the moment (a script's packet rule may crash the
- * script's host). So processes are only made dead at once; they are freed between two instants (reap). */
+ * A callback may end whatever is running (a packet rule may crash the host of the script that triggered it).
+ * So processes are only marked dead at first, and freed between two instants (reap). */
 #ifndef KT_SCRIPT_SIM_CORE_H
 #define KT_SCRIPT_SIM_CORE_H
 
@@ -26,16 +25,16 @@
 
 struct kt_lua_world {
     struct kt_sim *sim;
-    lua_State *L;    /* who is calling, as long as callbacks may come; else NULL */
+    lua_State *L;    /* the caller of world:run, for callbacks; NULL while the world does not run */
     int until;       /* registry: function() → done?; or LUA_NOREF */
-    int error;       /* registry: what a callback raised first; or LUA_NOREF */
-    unsigned failed; /* callbacks that raised */
-    bool stop;       /* the run is to end at the end of this instant */
-    bool watched;    /* dispatch wants packets and log lines */
-    uint64_t print;  /* fingerprint of all that happened to packets */
+    int error;       /* registry: the first error raised by a callback; or LUA_NOREF */
+    unsigned failed; /* callbacks that raised an error */
+    bool stop;       /* end the run at the end of this instant */
+    bool watched;    /* dispatch gets packets and log lines */
+    uint64_t print;  /* fingerprint of all packet events */
     uint64_t packets;
-    uint64_t instants; /* that were run through */
-    lua_Integer ids;   /* of apps, listeners, scripts */
+    uint64_t instants; /* simulated so far */
+    lua_Integer ids;   /* the last id of an app, a listener or a script */
     struct kt_list events, scripts, apps, listeners, drivers;
 };
 
@@ -45,7 +44,7 @@ enum kt_lua_sim_slot {
     KT_SIM_SLOT_RULE          /* function(from, to, src, dst, data, id) → verdict; or nil */
 };
 
-/* The process of a host that stands for those who use it: apps and servers of the spec's own. */
+/* The process on a host that runs the spec's own apps and servers. */
 struct kt_lua_sim_driver {
     struct kt_list node;
     struct kt_io *io;
@@ -53,34 +52,34 @@ struct kt_lua_sim_driver {
     bool dead;
 };
 
-/* The world at index 1, not closed; raises. */
+/* The open world at index 1; raises. */
 struct kt_lua_world *kt_lua_sim_world_arg(lua_State *L);
-/* Pushes a user value of a world that runs, wherever on the stack that is. */
+/* Pushes a user value of a running world, which need not be on the stack. */
 void kt_lua_sim_push_slot(lua_State *L, const struct kt_lua_world *w, enum kt_lua_sim_slot slot);
-/* The host named at idx, which must be there. */
+/* The host whose name is at idx; raises if there is none. */
 struct kt_sim_host *kt_lua_sim_host_arg(lua_State *L, struct kt_lua_world *w, int idx);
-/* nil, the code's name, the sentence. */
+/* Returns nil, the name of the code, and the sentence. */
 int kt_lua_sim_fail_return(lua_State *L, const struct kt_err *err);
 
-/* Calls dispatch with what push puts on the stack; push runs protected and returns how many. The first two
- * are the kind and the id. */
+/* Calls dispatch(kind, id, …) with the values that push puts on the stack; push runs protected and returns
+ * their number. push may be NULL. */
 typedef int (*kt_lua_sim_push)(lua_State *L, void *ctx);
 void kt_lua_sim_dispatch(
     struct kt_lua_world *w, const char *kind, lua_Integer id, kt_lua_sim_push push, void *ctx);
 
-/* Takes the error from the top of L's stack: the run under way ends with this instant, and raises it, or the
- * one that was there before. What else is due at this instant still comes: nobody would tell of it again. */
+/* Takes the error from the top of L's stack. The run ends with this instant and raises the first error.
+ * Events still due at this instant are dispatched, as they would otherwise be lost. */
 void kt_lua_sim_keep_error(struct kt_lua_world *w, lua_State *L);
 
-/* Frees what died, if no callback is under way that stands on it. */
+/* Frees dead processes. Call only where none of their callbacks can be on the stack. */
 void kt_lua_sim_reap(struct kt_lua_world *w);
 
 /* ---- app.c ---- */
 
-/* The host's driver, made if need be. */
+/* The host's driver, created if necessary. */
 struct kt_lua_sim_driver *kt_lua_sim_driver(
     struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err);
-/* The host goes down: all that its driver has is closed. */
+/* Call when the host crashes: closes everything that its driver has open. */
 void kt_lua_sim_drivers_crash(struct kt_lua_world *w, const struct kt_sim_host *h);
 void kt_lua_sim_drivers_reap(struct kt_lua_world *w, bool all);
 void kt_lua_sim_apps_close(struct kt_lua_world *w);
@@ -97,7 +96,8 @@ void kt_lua_sim_packets_watch(struct kt_lua_world *w);
 /* Pushes kt.sim.core. */
 int kt_lua_sim_core(lua_State *L);
 
-/* ---- each adds methods to the table on top (the world's metatable's __index), or makes metatables ---- */
+/* ---- each adds methods to the table on top of the stack (the world's __index), or creates metatables
+ * ---- */
 
 void kt_lua_sim_hosts(lua_State *L);
 void kt_lua_sim_lines(lua_State *L);
@@ -106,10 +106,10 @@ void kt_lua_sim_apps(lua_State *L);
 void kt_lua_sim_scripts(lua_State *L);
 void kt_lua_sim_bytes(lua_State *L);
 
-/* Makes a metatable with methods, __gc. */
+/* Creates a metatable with methods and __gc. */
 void kt_lua_sim_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
 
-/* A field of the options at idx, from 0 to 9e18; 0 if absent. */
+/* A numeric field of the options at idx, clamped to 0..9e18; 0 if absent. */
 lua_Number kt_lua_sim_number(lua_State *L, int idx, const char *name);
 
 #endif

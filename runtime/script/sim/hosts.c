@@ -1,5 +1,4 @@
-/* Hosts of a simulated world: making them, their faults, files, names and NATs. By name, as specs have them.
- */
+/* Hosts of a simulated world, which specs refer to by name: creation, faults, files, DNS names and NATs. */
 #include <string.h>
 #include "script/sim/core.h"
 
@@ -18,14 +17,14 @@ static struct kt_sim_host *host_2(lua_State *L)
     return kt_lua_sim_host_arg(L, kt_lua_sim_world_arg(L), 2);
 }
 
-/* The list of addresses at idx; -1 and err if one is none. */
+/* Reads the list of addresses at idx. Returns their number, or -1 and sets err. */
 static int addrs_at(lua_State *L, int idx, struct kt_addr out[ADDRS_MAX], struct kt_err *err)
 {
     if (lua_isnoneornil(L, idx)) return 0;
     luaL_checktype(L, idx, LUA_TTABLE);
     size_t n = (size_t)lua_rawlen(L, idx);
     if (n > ADDRS_MAX) {
-        kt_err_set(err, KT_EINVAL, "%d addresses; at most %d are possible", (int)n, (int)ADDRS_MAX);
+        kt_err_set(err, KT_EINVAL, "%d addresses; expected at most %d", (int)n, (int)ADDRS_MAX);
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
@@ -40,8 +39,8 @@ static int addrs_at(lua_State *L, int idx, struct kt_addr out[ADDRS_MAX], struct
     return (int)n;
 }
 
-/* world:new_host(name, { address, … } | nil, bits a second that it sends, 0: the default) → true | nil, code,
- * sentence */
+/* world:new_host(name, { address, … } | nil, send rate in bits per second, 0: the default; descriptor limit)
+ * → true | nil, code, sentence */
 static int new_host(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);

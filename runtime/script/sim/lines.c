@@ -1,7 +1,8 @@
-/* Links of a simulated world: one direction each, named by the hosts at its ends. */
+/* Network lines of a simulated world. Each has one direction and is identified by the hosts at its ends. */
 #include "script/sim/core.h"
 
-/* The options at idx, in µs, bits a second and probabilities, under the names of struct kt_sim_line_opts. */
+/* Reads the options at idx: the fields of struct kt_sim_line_opts, in µs, bits per second and
+ * probabilities. */
 static struct kt_sim_line_opts line_opts(lua_State *L, int idx)
 {
     luaL_checktype(L, idx, LUA_TTABLE);

@@ -1,4 +1,6 @@
-/* See io/system.h. */
+/* Makes kt.sim and its helpers available to plain Lua states, in which no runtime runs.
+ *
+ * Invariant: modules that need a runtime are never loaded here. */
 #include "script/sim/module.h"
 #include <lauxlib.h>
 #include <lualib.h>
@@ -8,7 +10,7 @@
 #include "script/core/script.h"
 #include "script/sim/core.h"
 
-/* What makes sense without a runtime. */
+/* Whether the module works without a runtime. */
 static bool is_plain(const char *name)
 {
     static const char *const plain[] = {"kt.units", "kt.schema", "kt.cli.test"};
@@ -18,7 +20,7 @@ static bool is_plain(const char *name)
     return false;
 }
 
-/* Pushes the module's chunk, if there is one. */
+/* Pushes the module's chunk and returns true, or pushes nothing and returns false. */
 static bool load(lua_State *L, const char *name)
 {
     for (const struct kt_embedded *e = kt_embedded; e->module; e++) {
@@ -47,9 +49,9 @@ static int search(lua_State *L)
 
 void kt_plain_install(lua_State *L)
 {
-    /* Each time: busted puts back the globals that it found before a file of specs. */
+    /* Repeat this each time: busted restores the globals before each spec file. */
     kt_lua_order(L, NULL);
-    if (!luaL_newmetatable(L, "kt.plain")) { /* the name is in the registry: it is done */
+    if (!luaL_newmetatable(L, "kt.plain")) { /* already installed in this state */
         lua_pop(L, 1);
         return;
     }
@@ -63,8 +65,7 @@ void kt_plain_install(lua_State *L)
 static int absent(lua_State *L)
 {
     return luaL_error(L,
-        "kt.%s: a spec has kt.sim and kt.version; what scripts get from require \"kt\" is for scripts, which "
-        "a spec runs by host:run",
+        "kt.%s: a spec has only kt.sim and kt.version; run a script with host:run to use the rest of kt",
         luaL_tolstring(L, 2, NULL));
 }
 

@@ -1,4 +1,4 @@
-/* What happens to packets in a simulated world: the fingerprint of all of it, the trace, and packet rules. */
+/* Packet events of a simulated world: their fingerprint, the trace, and packet rules. */
 #include <stdio.h>
 #include <string.h>
 #include "base/hmap.h"
@@ -18,7 +18,7 @@ static uint64_t mix_bytes(uint64_t h, const void *data, size_t len)
     h = mix(h, len);
     for (; len >= sizeof x; p += sizeof x, len -= sizeof x) {
         x = 0;
-        for (size_t i = 0; i < sizeof x; i++) x |= (uint64_t)p[i] << (8 * i); /* whatever the byte order */
+        for (size_t i = 0; i < sizeof x; i++) x |= (uint64_t)p[i] << (8 * i); /* in any byte order */
         h = mix(h, x);
     }
     for (x = 0; len > 0; len--) x = x << 8 | p[len - 1];
@@ -40,7 +40,7 @@ static void add(struct kt_lua_world *w, const struct kt_sim_packet *p)
     h = mix_bytes(h, p->to, strlen(p->to));
     h = mix_addr(mix_addr(h, p->src), p->dst);
     h = mix_bytes(h, p->flags, strlen(p->flags));
-    /* The bytes once: a packet is delivered as it was sent, or says that it was corrupted. */
+    /* Hash the bytes once: a packet is delivered as sent unless an event says that it was corrupted. */
     if (p->what == KT_SIM_SENT || p->what == KT_SIM_CORRUPTED) h = mix_bytes(h, p->data, p->len);
     w->print = h;
     w->packets++;
@@ -94,14 +94,14 @@ void kt_lua_sim_packets_watch(struct kt_lua_world *w)
     kt_sim_trace_set(w->sim, on_packet, w);
 }
 
-/* world:watch(on): dispatch gets ("packet", 0, packet) and ("log", script, line) */
+/* world:watch(on): turns on dispatch("packet", 0, packet) and dispatch("log", script, line) */
 static int watch(lua_State *L)
 {
     kt_lua_sim_world_arg(L)->watched = lua_toboolean(L, 2);
     return 0;
 }
 
-/* world:fingerprint() → 16 hex digits of all that happened to packets, how many things that were */
+/* world:fingerprint() → a hash of all packet events as 16 hex digits, the number of events */
 static int fingerprint(lua_State *L)
 {
     const struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -149,7 +149,8 @@ static void on_rule(void *ctx, const struct kt_sim_packet *p, struct kt_sim_verd
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) kt_lua_sim_keep_error(w, L);
 }
 
-/* world:set_rule(fn | nil): fn(from, to, src, dst, data, id) → drop, copies, delay_us; for each UDP packet */
+/* world:set_rule(fn | nil): fn(from, to, src, dst, data, id) → drop, copies, delay_us; called for each UDP
+ * packet */
 static int set_rule(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -160,7 +161,7 @@ static int set_rule(lua_State *L)
     return 0;
 }
 
-/* "10.0.0.1:5", "[fd00::1]:5" at idx; false, and err, if it is none. */
+/* Reads the address at idx: "10.0.0.1:5" or "[fd00::1]:5". Returns false and sets err if it is invalid. */
 static bool addr_at(lua_State *L, int idx, struct kt_addr *out, struct kt_err *err)
 {
     const char *text = luaL_checkstring(L, idx);

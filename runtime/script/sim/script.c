@@ -1,5 +1,7 @@
-/* Scripts on simulated hosts: each under a supervisor of its own, on a process of its host's, as `kt run` has
- * it, signals and reload included. */
+/* Scripts on simulated hosts. Each runs under its own supervisor in a process of its host, as under `kt run`,
+ * including signals and reloads.
+ *
+ * Invariant: a script is in w->scripts exactly while it has a supervisor; a dead one is freed by reap. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,26 +13,26 @@
 #include "script/sim/core.h"
 #include "script/core/supervisor.h"
 
-#define MEMORY_DEFAULT (256u << 20) /* as kt run has it */
+#define MEMORY_DEFAULT (256u << 20) /* the default of kt run */
 #define ARGS_MAX 256
 
 struct script {
-    struct kt_list node; /* w->scripts as long as there is a runtime */
+    struct kt_list node; /* in w->scripts while it has a supervisor */
     struct kt_lua_world *w;
     struct kt_sim_host *host;
     lua_Integer id;
     struct kt_io *io;
     struct kt_logger logger;
-    struct kt_supervisor *supervisor; /* NULL: it has not begun, or has ended */
-    struct kt_arena arena;            /* its states */
+    struct kt_supervisor *supervisor; /* NULL: not started, or ended */
+    struct kt_arena arena;            /* memory of its Lua states */
     bool dead;                        /* killed, or its host has crashed */
-    char *env;                        /* "NAME=value" after one another, each with its NUL, and one more */
+    char *env;                        /* NUL-terminated "NAME=value" strings, ended by an empty one */
     char *args;                       /* its arguments, likewise */
     char *what;                       /* path or module */
     char *argv[ARGS_MAX + 1];         /* into args */
 };
 
-/* ---- what it says ---- */
+/* ---- output ---- */
 
 struct text {
     const char *data;
@@ -47,7 +49,7 @@ static int push_text(lua_State *L, void *ctx)
 static void on_log(void *ctx, const char *data, size_t len)
 {
     struct script *s = ctx;
-    struct text t = {data, len > 0 ? len - 1 : 0}; /* its newline */
+    struct text t = {data, len > 0 ? len - 1 : 0}; /* without the newline */
     kt_lua_sim_dispatch(s->w, "log", s->id, push_text, &t);
 }
 
@@ -74,7 +76,7 @@ static void on_livelock(void *ctx, const char *text)
     kt_sim_livelock(s->io, text);
 }
 
-/* ---- its end ---- */
+/* ---- end ---- */
 
 static void free_script(struct script *s)
 {
@@ -94,7 +96,7 @@ static void free_script(struct script *s)
 
 struct ended {
     int code;
-    uint64_t failed; /* of its tasks */
+    uint64_t failed; /* failed tasks */
 };
 
 static int push_ended(lua_State *L, void *ctx)
@@ -128,9 +130,9 @@ void kt_lua_sim_scripts_crash(struct kt_lua_world *w, const struct kt_sim_host *
     }
 }
 
-/* ---- its beginning ---- */
+/* ---- start ---- */
 
-/* The list of strings at idx as one malloc'd block. */
+/* Copies the list of strings at idx into one malloc'd block. */
 static char *copy_list(lua_State *L, int idx)
 {
     size_t len = 1, n = (size_t)lua_rawlen(L, idx);
@@ -148,13 +150,13 @@ static char *copy_list(lua_State *L, int idx)
     return out;
 }
 
-/* 0, or a code with a sentence. */
+/* Returns 0, or a code and sets err. */
 static int start(struct script *s, bool is_module, bool unsafe, size_t memory, int argc, struct kt_err *err)
 {
     if (!s->env || !s->args || !s->what) return kt_err_set(err, KT_ENOMEM, "out of memory");
     int rc = kt_sim_process(s->host, s->logger.name, &s->logger.log, &s->io, err);
-    /* Several times the limit: blocks are larger than what is asked for, freed ones wait for their like, and
-     * a script that was replaced may still have conns. */
+    /* Reserve several times the limit: blocks are rounded up, freed ones are reused only for the same size,
+     * and a replaced script may still be there. */
     if (rc == 0) rc = kt_arena_init(&s->arena, 4 * memory);
     if (rc) return kt_err_set(err, rc, "%s", err->text[0] ? err->text : kt_strerror(rc));
     s->logger.io = s->io;
@@ -180,7 +182,7 @@ static int start(struct script *s, bool is_module, bool unsafe, size_t memory, i
     rc = kt_supervisor_new(&s->supervisor, &opts, err);
     if (rc == 0) rc = kt_supervisor_start(s->supervisor);
     int code;
-    /* If it has ended in its main chunk: to be reaped as any other. */
+    /* If it exited in its main chunk, let it be reaped like any other. */
     if (rc == 0 && kt_supervisor_exited(s->supervisor, &code)) kt_io_stop(s->io);
     return rc;
 }
@@ -194,7 +196,7 @@ static const char *string_field(lua_State *L, int idx, const char *name)
 }
 
 /* world:start(host, { name =, path = | module =, args = {…}, env = { "NAME=value" }, unsafe =, memory =,
- * level = }) → script, id, its exit code if it has ended in its main chunk | nil, code, sentence */
+ * level = }) → script, id, the exit code if it exited in its main chunk | nil, code, sentence */
 static int world_start(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -247,7 +249,7 @@ static int world_start(lua_State *L)
 
 /* ---- while it runs ---- */
 
-/* world:turns() → list of { name =, host =, turns = }, of the scripts that run */
+/* world:turns() → a list of { name =, host =, turns = } for the running scripts */
 static int world_turns(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -272,7 +274,7 @@ static struct script *script_arg(lua_State *L)
     return luaL_checkudata(L, 1, KT_SIM_SCRIPT);
 }
 
-/* script:kill(): as by SIGKILL */
+/* script:kill(): like SIGKILL */
 static int script_kill(lua_State *L)
 {
     struct script *s = script_arg(L);
@@ -283,7 +285,7 @@ static int script_kill(lua_State *L)
     return 0;
 }
 
-/* script:signal("TERM") → how many watch it */
+/* script:signal("TERM") → the number of watchers that got it */
 static int script_signal(lua_State *L)
 {
     static const char *const names[] = {"TERM", "INT", "HUP", "USR1", "USR2", NULL};
@@ -300,7 +302,7 @@ static void set_integer(lua_State *L, const char *name, uint64_t value)
     lua_setfield(L, -2, name);
 }
 
-/* The figures that a script gets from link:stats, and which link it is. */
+/* Pushes the table of link:stats, with the link's type and name. */
 static void push_link(lua_State *L, const struct kt_service *s)
 {
     struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
@@ -312,12 +314,12 @@ static void push_link(lua_State *L, const struct kt_service *s)
     lua_setfield(L, -2, "name");
 }
 
-/* What the scripts of one supervisor hold: the one that runs, and those that it replaced. */
+/* Resources held by the current and the replaced scripts of one supervisor. */
 struct usage {
     uint64_t memory, peak, tasks, pipes;
 };
 
-/* Adds one, and its links to the list at the top of the stack. */
+/* Adds a runtime's resources, and appends its links to the list on top of the stack. */
 static void add_usage(lua_State *L, struct usage *u, const struct kt_runtime *rt)
 {
     u->memory += rt->lua_bytes;
@@ -334,7 +336,8 @@ static void add_usage(lua_State *L, struct usage *u, const struct kt_runtime *rt
 }
 
 /* script:usage() → { memory =, memory_peak =, tasks =, pipes =, replaced =, counters = { name = n }, links =
- * { … } } | nil. What a reload has replaced counts as long as it is there: `replaced` says how many. */
+ * { … } } | nil. Includes the scripts replaced by reloads that still have conns; `replaced` is their
+ * number. */
 static int script_usage(lua_State *L)
 {
     const struct script *s = script_arg(L);
@@ -360,8 +363,8 @@ static int script_usage(lua_State *L)
     return 1;
 }
 
-/* Protected, in the script's state: pushes what kt.pool.report has to say; false if it was never loaded. It
- * is our own code that runs there, and makes what it returns anew: nothing of the script's gets out. */
+/* Runs protected in the script's state: pushes the result of kt.pool.report, or nil if it was never loaded.
+ * That is our own code, which builds a new table: nothing of the script is passed on. */
 static int collect_pools(lua_State *L)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
@@ -372,7 +375,7 @@ static int collect_pools(lua_State *L)
     return 1;
 }
 
-/* Pushes onto `to` a copy of the value on top of `from`: plain data, a few tables deep. */
+/* Pushes onto `to` a copy of the value on top of `from`: plain data in nested tables. */
 static void copy_value(lua_State *from, lua_State *to)
 {
     size_t len;
@@ -407,7 +410,7 @@ static void copy_value(lua_State *from, lua_State *to)
     }
 }
 
-/* script:pools() → what its pools are doing | nil */
+/* script:pools() → the state of its pools | nil */
 static int script_pools(lua_State *L)
 {
     const struct script *s = script_arg(L);
@@ -415,7 +418,7 @@ static int script_pools(lua_State *L)
     struct kt_runtime *rt = kt_supervisor_runtime(s->supervisor);
     lua_State *from = rt->L;
     if (!from || !lua_checkstack(from, 16)) return 0;
-    /* A spec's task may come here while the script prints: then this is a part of the slice that runs. */
+    /* A spec's task may call this while the script prints; then it is part of the running slice. */
     const bool nested = kt_guard_running(&rt->guard);
     const int top = lua_gettop(from);
     if (!nested) kt_guard_begin(rt, from, KT_MAIN_STOP_US);
@@ -428,7 +431,7 @@ static int script_pools(lua_State *L)
         lua_newtable(L);
     lua_settop(from, top);
     if (status == LUA_OK) return 1;
-    return luaL_error(L, "the script's memory is used up: there is none left to ask its pools");
+    return luaL_error(L, "the script has no memory left to report its pools");
 }
 
 static int script_gc(lua_State *L)

@@ -1,4 +1,4 @@
-/* See test.h. */
+/* `kt test`: creates the Lua state for specs and runs lua/kt/cli/test.lua in it. */
 #include "script/sim/test.h"
 #include <lauxlib.h>
 #include <lua.h>
@@ -12,7 +12,7 @@ static int traceback(lua_State *L)
     return 1;
 }
 
-/* Arguments arrive where a Lua program has them: in `arg`. */
+/* Sets the global `arg`, as the stand-alone Lua interpreter does. */
 static void set_arg(lua_State *L, int argc, char **argv)
 {
     lua_createtable(L, argc, 1);
@@ -38,7 +38,7 @@ int kt_test_run(int argc, char **argv)
     lua_State *L = luaL_newstate();
     if (!L) return 1;
     luaL_openlibs(L);
-    lua_warning(L, "@on", 0); /* an error in a finalizer is not to be lost */
+    lua_warning(L, "@on", 0); /* show errors in finalizers */
     set_arg(L, argc, argv);
     lua_pushcfunction(L, traceback);
     lua_pushcfunction(L, run);

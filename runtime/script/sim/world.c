@@ -1,12 +1,14 @@
-/* Worlds: their making and end, time, events, and the way from a callback into Lua. See core.h. */
+/* The life cycle of worlds, their time and events, and the dispatch of callbacks into Lua.
+ *
+ * Invariant: w->L is set exactly while the world runs; callbacks without it are dropped. */
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/crypto.h"
 #include "script/sim/core.h"
 
-#define WORLDS "kt.sim.worlds" /* registry: the worlds by where they are, weak */
-#define INSTANTS 1024          /* after so many of them dispatch("busy") comes, to look at how it goes */
-#define MOST 9e18              /* what a number may come to: fits all integers that are made of it here */
+#define WORLDS "kt.sim.worlds" /* registry: weak table of worlds by address */
+#define INSTANTS 1024          /* instants between calls of dispatch("busy"), which reports progress */
+#define MOST 9e18              /* largest number accepted; fits all integer types used here */
 
 struct event {
     struct kt_list node; /* w->events */
@@ -119,7 +121,7 @@ static void on_event(void *ctx)
     kt_lua_sim_dispatch(w, "event", id, NULL, NULL);
 }
 
-/* world:event(at_us, id) → a key for world:forget; dispatch("event", id) comes then */
+/* world:event(at_us, id) → a key for world:forget; dispatches ("event", id) at that time */
 static int world_event(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -136,7 +138,7 @@ static int world_event(lua_State *L)
     return 1;
 }
 
-/* world:forget(key): of an event that has not come */
+/* world:forget(key): cancels a pending event */
 static int world_forget(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -191,14 +193,14 @@ static int raise_error(lua_State *L, struct kt_lua_world *w)
     return lua_error(L);
 }
 
-/* world:run(until_us | nil [, fn]) → "time" | "done" | "quiet", or nil, code, sentence; raises what a
- * callback raised */
+/* world:run(until_us | nil [, fn]) → "time" | "done" | "quiet", or nil, code, sentence; raises the first
+ * error of a callback */
 static int world_run(lua_State *L)
 {
     static const char *const ends[] = {"", "time", "done", "quiet"};
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
     uint64_t until = lua_isnoneornil(L, 2) ? KT_TIME_NEVER : (uint64_t)luaL_checkinteger(L, 2);
-    if (w->L) return luaL_error(L, "the world runs already");
+    if (w->L) return luaL_error(L, "the world is already running");
     lua_settop(L, 3);
     w->until = lua_isnil(L, 3) ? LUA_NOREF : luaL_ref(L, LUA_REGISTRYINDEX);
     w->stop = false;
@@ -222,7 +224,7 @@ static int world_stop(lua_State *L)
     return 0;
 }
 
-/* world:fail(error): as if a callback had raised it */
+/* world:fail(error): acts as if a callback had raised it */
 static int world_fail(lua_State *L)
 {
     struct kt_lua_world *w = kt_lua_sim_world_arg(L);
@@ -244,8 +246,8 @@ static int world_running(lua_State *L)
     return 1;
 }
 
-/* world:stream(name, purpose) → function() that gives 64 random bits: the same for the same world and words
- */
+/* world:stream(name, purpose) → function() that returns 64 random bits; the sequence depends only on the
+ * world's seed and the arguments */
 static int next_random(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)kt_rng_next(lua_touserdata(L, lua_upvalueindex(1))));
@@ -267,7 +269,7 @@ static int world_stream(lua_State *L)
 static void close_world(struct kt_lua_world *w)
 {
     if (!w->sim) return;
-    w->L = NULL; /* nothing is told of what follows */
+    w->L = NULL; /* dispatch nothing from here on */
     kt_sim_rule_set(w->sim, NULL, NULL);
     kt_sim_trace_set(w->sim, NULL, NULL);
     kt_lua_sim_scripts_reap(w, true);
@@ -285,7 +287,7 @@ static void close_world(struct kt_lua_world *w)
 static int world_close(lua_State *L)
 {
     struct kt_lua_world *w = luaL_checkudata(L, 1, KT_SIM_WORLD);
-    if (w->L) return luaL_error(L, "the world runs: it cannot be closed from inside");
+    if (w->L) return luaL_error(L, "the world is running and cannot be closed from a callback");
     close_world(w);
     return 0;
 }
@@ -331,7 +333,7 @@ static int new_world(lua_State *L)
 
 static void make_worlds(lua_State *L)
 {
-    if (luaL_newmetatable(L, WORLDS)) { /* its own */
+    if (luaL_newmetatable(L, WORLDS)) { /* the table is its own metatable */
         lua_pushliteral(L, "v");
         lua_setfield(L, -2, "__mode");
         lua_pushvalue(L, -1);
