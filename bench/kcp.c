@@ -41,8 +41,9 @@ struct path {
 
 struct end {
     struct kt_kcp *kcp;
+    struct kt_cc cc;
     struct kt_slab *pool;
-    uint8_t buffers[KT_KCP_BATCH][1500];
+    uint8_t buffers[KT_PACKET_BATCH][1500];
     uint32_t reserved;
     struct path *to;     /* sender: where packets go */
     struct kt_kcp *peer; /* receiver: who gets them at once */
@@ -64,7 +65,7 @@ static uint32_t next_random(struct path *p)
     return p->random;
 }
 
-static void path_add(struct path *p, const struct kt_kcp_packet *pkt)
+static void path_add(struct path *p, const struct kt_packet *pkt)
 {
     uint32_t delay = 0;
     if (p->reorder) {
@@ -86,16 +87,16 @@ static uint8_t *reserve(void *ctx, size_t *len)
 {
     struct end *e = ctx;
     *len = sizeof e->buffers[0];
-    return e->buffers[e->reserved++ % KT_KCP_BATCH];
+    return e->buffers[e->reserved++ % KT_PACKET_BATCH];
 }
 
-static void send_over_path(void *ctx, const struct kt_kcp_packet *pkts, size_t n)
+static void send_over_path(void *ctx, const struct kt_packet *pkts, size_t n)
 {
     struct end *e = ctx;
     for (size_t i = 0; i < n; i++) path_add(e->to, &pkts[i]);
 }
 
-static void send_at_once(void *ctx, const struct kt_kcp_packet *pkts, size_t n)
+static void send_at_once(void *ctx, const struct kt_packet *pkts, size_t n)
 {
     struct end *e = ctx;
     for (size_t i = 0; i < n; i++) kt_kcp_input(e->peer, pkts[i].data, pkts[i].len, KT_KCP_REGULAR, *e->now);
@@ -108,13 +109,15 @@ struct bench {
     uint32_t window;
 };
 
-static void end_new(struct end *e, const struct kt_kcp_config *cfg,
-    void (*send)(void *, const struct kt_kcp_packet *, size_t), const uint64_t *now)
+static void end_new(struct end *e, struct kt_kcp_config cfg,
+    void (*send)(void *, const struct kt_packet *, size_t), const uint64_t *now)
 {
-    struct kt_kcp_out out = {.reserve = reserve, .send = send, .ctx = e};
+    struct kt_packet_out out = {.reserve = reserve, .send = send, .ctx = e};
     e->now = now;
-    if (kt_slab_new(&e->pool, kt_kcp_block_size(cfg->mtu), 0)) abort();
-    if (kt_kcp_new(&e->kcp, cfg, e->pool, &out, *now)) abort();
+    if (kt_slab_new(&e->pool, kt_kcp_block_size(cfg.mtu), 0)) abort();
+    kt_cc_init(&e->cc, &kt_cc_fixed);
+    cfg.cc = &e->cc;
+    if (kt_kcp_new(&e->kcp, &cfg, e->pool, &out, *now)) abort();
 }
 
 static struct bench *bench_new(uint32_t window, uint32_t mtu, bool reorder)
@@ -138,8 +141,8 @@ static struct bench *bench_new(uint32_t window, uint32_t mtu, bool reorder)
         .interval_ms = 10,
         .resend = 2,
     };
-    end_new(&b->a, &cfg, send_over_path, &b->now);
-    end_new(&b->b, &cfg, send_at_once, &b->now);
+    end_new(&b->a, cfg, send_over_path, &b->now);
+    end_new(&b->b, cfg, send_at_once, &b->now);
     b->a.to = &b->path;
     b->b.peer = b->a.kcp;
     return b;

@@ -16,8 +16,7 @@ static bool config_valid(const struct kt_kcp_config *c)
 {
     return c->mtu >= KT_KCP_MTU_MIN && c->mtu <= KT_KCP_MTU_MAX && c->snd_wnd >= 1 &&
            c->snd_wnd <= KT_KCP_WND_MAX && c->rcv_wnd >= 1 && c->rcv_wnd <= KT_KCP_WND_MAX &&
-           c->interval_ms >= 10 && c->interval_ms <= 5000 &&
-           (c->cc == KT_KCP_CC_FIXED || c->cc == KT_KCP_CC_RENO);
+           c->interval_ms >= 10 && c->interval_ms <= 5000 && c->cc;
 }
 
 /* An acknowledgement may not wait once this many are owed: a peer with a small send window would stand still
@@ -34,7 +33,7 @@ static uint32_t min_rto_us(const struct kt_kcp_config *c)
 }
 
 int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_slab *pool,
-    const struct kt_kcp_out *output, uint64_t now_us)
+    const struct kt_packet_out *output, uint64_t now_us)
 {
     *out = NULL;
     if (!config_valid(cfg) || kt_slab_block_size(pool) < kt_kcp_block_size(cfg->mtu)) return KT_EINVAL;
@@ -51,7 +50,7 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_s
     k->rmt_wnd = KT_KCP_RMT_WND_FIRST;
     k->evidence.want = k->cfg.resend;
     kt_rtt_init(&k->rtt, min_rto_us(cfg), cfg->interval_ms * 1000);
-    kt_cc_init(&k->cc, cfg->cc, cfg->snd_wnd, k->cfg.resend);
+    k->cc = cfg->cc;
     if (kt_send_ring_init(&k->snd, pool, cfg->snd_wnd) || kt_recv_ring_init(&k->rcv, pool, cfg->rcv_wnd) ||
         kt_acks_init(&k->acks)) {
         kt_kcp_free(k);
@@ -66,6 +65,7 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg)
     struct kt_kcp_config c = *cfg;
     c.conv = k->cfg.conv;
     c.mtu = k->cfg.mtu;
+    c.cc = k->cfg.cc;
     c.ts_base = k->cfg.ts_base;
     c.resend = kt_min32(cfg->resend, KT_KCP_RESEND_MAX);
     if (!config_valid(&c)) return KT_EINVAL;
@@ -74,16 +74,27 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg)
     k->ack_every = ack_every(&c);
     kt_evidence_tune(&k->evidence, c.resend);
     kt_rtt_tune(&k->rtt, min_rto_us(&c), c.interval_ms * 1000);
-    kt_cc_tune(&k->cc, c.cc, c.snd_wnd, c.resend, kt_send_ring_sent(&k->snd));
     kt_send_ring_limit(&k->snd, c.snd_wnd);
     kt_recv_ring_limit(&k->rcv, c.rcv_wnd);
     if (k->acks.count >= k->ack_every || (c.ack_nodelay && k->acks.count > 0)) k->ack_now = true;
     return 0;
 }
 
+/* What is in flight will never be acknowledged. */
+static void leave_controller(struct kt_kcp *k)
+{
+    uint64_t bytes = 0;
+    for (uint32_t sn = k->snd.una; sn != k->snd.nxt; sn++) {
+        const struct kt_send_slot *s = kt_send_ring_at(&k->snd, sn);
+        if (s->data) bytes += KT_KCP_OVERHEAD + s->len;
+    }
+    kt_cc_leave(k->cc, kt_send_ring_sent(&k->snd), bytes);
+}
+
 void kt_kcp_free(struct kt_kcp *k)
 {
     if (!k) return;
+    leave_controller(k);
     kt_send_ring_destroy(&k->snd);
     kt_recv_ring_destroy(&k->rcv);
     kt_acks_destroy(&k->acks);
@@ -126,11 +137,10 @@ size_t kt_kcp_room(const struct kt_kcp *k)
 void kt_kcp_outlook(const struct kt_kcp *k, struct kt_kcp_outlook *out)
 {
     const struct kt_send_ring *w = &k->snd;
-    const uint32_t window = kt_kcp_window(k), inflight = w->nxt - w->una;
     *out = (struct kt_kcp_outlook){
-        .open = window > inflight ? window - inflight : 0,
+        .open = kt_kcp_open(k),
         .queued = w->end - w->nxt,
-        .window = window,
+        .window = kt_kcp_window(k),
         .srtt_us = k->rtt.srtt,
     };
 }
@@ -212,8 +222,9 @@ void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out)
     out->inflight = kt_send_ring_sent(&k->snd);
     out->queued = kt_send_ring_queued(&k->snd);
     out->rmt_wnd = k->rmt_wnd;
-    out->cwnd = kt_cc_window(&k->cc);
-    out->ssthresh = kt_cc_ssthresh(&k->cc);
+    out->cwnd = kt_cc_window(k->cc);
+    if (out->cwnd == KT_CC_NO_WINDOW) out->cwnd = k->cfg.snd_wnd;
+    out->ssthresh = kt_cc_ssthresh(k->cc);
     out->bytes_in = k->rcv.bytes;
 }
 

@@ -1,11 +1,13 @@
-/* KCP: a reliable byte stream over datagrams. Wire-identical to kcp-go (docs/wire-kcptun.md, section
- * 6), the insides our own.
+/* A KCP conversation: a reliable byte stream over datagrams, byte for byte as kcp-go sends it
+ * (docs/wire-kcptun.md, section 6).
  *
- * Pure C: no socket, no clock, no thread. The owner feeds datagrams in (kt_kcp_input), tells the time in µs,
- * and calls kt_kcp_flush when kt_kcp_due says so; whole packets come out through kt_kcp_out. Sender and
- * receiver windows are rings indexed by sn: storing, acknowledging and marking for fast retransmit are O(1) a
- * segment; a flush costs what it sends; retransmission deadlines come from lists in order of transmission,
- * one for each count of transmissions, so nothing is ever scanned. */
+ * This is kcptun's assembly of the parts in this folder: a send ring and a receive ring, retransmission order,
+ * loss evidence, RTT, a congestion controller given from outside (cc.h), and packets filled by a writer
+ * (packet_writer.h). Pure C: no socket, no clock, no thread. The owner feeds packets in (kt_kcp_input), passes
+ * the time in µs, and calls kt_kcp_flush when kt_kcp_due says so.
+ *
+ * Storing, acknowledging and marking a segment lost cost O(1); a flush costs what it sends; nothing is
+ * scanned. */
 #ifndef KT_KCP_KCP_H
 #define KT_KCP_KCP_H
 
@@ -14,6 +16,8 @@
 #include <stdint.h>
 #include "base/err.h"
 #include "base/slab.h"
+#include "kcp/cc.h"
+#include "kcp/packet_writer.h"
 
 #define KT_KCP_OVERHEAD 24u /* segment header */
 #define KT_KCP_MTU_MIN 50u  /* smallest KCP packet limit, as kcp-go 5.6.64 */
@@ -21,11 +25,6 @@
 #define KT_KCP_WND_MAX 65535u /* wnd is 16 bits on the wire */
 
 struct kt_kcp;
-
-enum kt_kcp_cc {
-    KT_KCP_CC_FIXED, /* nc=1: no congestion window */
-    KT_KCP_CC_RENO,  /* nc=0: KCP's own */
-};
 
 struct kt_kcp_config {
     uint32_t conv;
@@ -35,40 +34,23 @@ struct kt_kcp_config {
     bool nodelay;     /* minimum RTO 30 ms instead of 100, slower backoff (spec 6.2, 6.5) */
     uint32_t interval_ms; /* 10..5000: how long the peer may take to acknowledge (spec 6.5) */
     uint32_t resend;      /* fast retransmit after so many later acknowledgements, at most 32; 0: never */
-    enum kt_kcp_cc cc;
-    bool ack_nodelay; /* acknowledge at the end of each batch of input */
+    struct kt_cc *cc;     /* outlives the conversation, and may serve others on the same path */
+    bool ack_nodelay;     /* acknowledge at the end of each batch of input */
     uint32_t pad;     /* bytes that packets are filled up to until data came from the peer, 0: none. A server
                          may send an address that has not acknowledged anything three times what came from there */
     uint32_t ts_base; /* added to the ms clock in each ts sent; if random, an echoed ts proves that the peer
                          received something of this conversation */
 };
 
-struct kt_kcp_packet {
-    uint8_t *data; /* from reserve */
-    size_t len;
-};
-
-/* How packets leave. `reserve` gives a buffer for a packet of at least *len bytes and sets *len to the most
- * that the packet may have (the mtu, or less), or it returns NULL to stop the flush (no room, no tokens):
- * what was not sent stays due, and the owner calls kt_kcp_flush again when there is room. Every reserved
- * buffer comes back, filled, by `send`, in order, in batches of up to KT_KCP_BATCH. Neither may call into the
- * same kt_kcp. */
-#define KT_KCP_BATCH 32u
-struct kt_kcp_out {
-    uint8_t *(*reserve)(void *ctx, size_t *len);
-    void (*send)(void *ctx, const struct kt_kcp_packet *pkts, size_t n);
-    void *ctx;
-};
-
 /* pool: blocks of at least kt_kcp_block_size(mtu) bytes (whatever our mtu, the peer's segments must fit), for
  * segments; outlives the engine, may be shared. Windows decide how many are held: at most snd_wnd + 2 *
  * rcv_wnd. 0, KT_EINVAL (a value out of range), KT_ENOMEM. */
 int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_slab *pool,
-    const struct kt_kcp_out *output, uint64_t now_us);
+    const struct kt_packet_out *output, uint64_t now_us);
 void kt_kcp_free(struct kt_kcp *k);
 size_t kt_kcp_block_size(uint32_t mtu);
 
-/* Changes the settings of a live conversation: all but conv, mtu and ts_base, which stay what they are
+/* Changes the settings of a live conversation: all but conv, mtu, cc and ts_base, which stay what they are
  * whatever cfg says. Nothing held is lost: a send window below what it holds takes nothing more until it has
  * drained, and what the peer was promised room for is still received. The peer is told of another receive
  * window with the next flush, which is due at once. 0 or KT_EINVAL. */
@@ -115,8 +97,14 @@ enum kt_kcp_origin {
 int kt_kcp_input(
     struct kt_kcp *k, const uint8_t *data, size_t len, enum kt_kcp_origin origin, uint64_t now_us);
 
-/* Sends all that is due: acknowledgements, probes, retransmissions, new segments. */
+/* Sends all that is due: acknowledgements, probes, retransmissions, new segments. What `output` has no room for
+ * stays due; call again when there is room. */
 void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us);
+
+/* The same into a writer of the caller's, whose last packet stays open for others to add to. The writer calls
+ * kt_kcp_complete, with k as ctx, for packets that hold segments of k. */
+void kt_kcp_fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us);
+void kt_kcp_complete(void *k, struct kt_packet_writer *w);
 
 /* Watches for packets longer than `limit` bytes being lost while shorter ones arrive (kcp_hole.h):
  * stats.hole. 0: no more. */

@@ -14,69 +14,56 @@
 
 #define EARLY_DELAY_MIN_US 1000u
 
-/* One flush: the packet being filled, and those filled but not handed out. */
+/* One flush. */
 struct flush {
     struct kt_kcp *k;
+    struct kt_packet_writer *w;
     uint64_t now_us;
-    uint16_t wnd; /* sampled once, like una */
+    uint16_t wnd; /* these two are the same in all segments */
     uint32_t una;
-    uint8_t *buf; /* the packet being filled, NULL: none */
-    bool again;   /* it has a segment that was sent before */
-    size_t len;
-    size_t room; /* bytes that it may have */
-    size_t n;
-    struct kt_kcp_packet batch[KT_KCP_BATCH];
 };
 
-static void hand_out(struct flush *f)
+/* Fills the packet up with WINS that repeat what its segments say anyway; every peer takes them. */
+static void pad(struct kt_kcp *k, struct kt_packet_writer *w)
 {
-    if (f->n > 0) f->k->out.send(f->k->out.ctx, f->batch, f->n);
-    f->n = 0;
-}
-
-/* Fills the packet up with segments that say what all its segments say, which any peer takes. */
-static void pad(struct flush *f)
-{
-    struct kt_kcp *k = f->k;
-    const size_t to = k->cfg.pad < f->room ? k->cfg.pad : f->room;
-    const struct kt_kcp_segment seg = {.conv = k->cfg.conv, .cmd = KT_KCP_WINS, .wnd = f->wnd, .una = f->una};
-    for (; f->len + KT_KCP_OVERHEAD <= to; f->len += KT_KCP_OVERHEAD) {
-        kt_kcp_segment_put(f->buf + f->len, &seg);
+    const size_t to = kt_min_size(k->cfg.pad, w->room);
+    const struct kt_kcp_segment seg = {.conv = k->cfg.conv,
+        .cmd = KT_KCP_WINS,
+        .wnd = (uint16_t)kt_recv_ring_free(&k->rcv),
+        .una = k->rcv.nxt};
+    while (w->len + KT_KCP_OVERHEAD <= to) {
+        kt_kcp_segment_put(kt_packet_writer_append(w, KT_KCP_OVERHEAD), &seg);
         k->stats.out_segs++;
     }
 }
 
-static void close_packet(struct flush *f)
+void kt_kcp_complete(void *kcp, struct kt_packet_writer *w)
 {
-    if (!f->buf) return;
-    if (f->una == 0) pad(f);
-    if (f->again) {
-        struct kt_hole *hole = kt_kcp_hole(f->k, (uint32_t)f->len);
-        kt_hole_resent(hole, (uint32_t)f->len, f->now_us);
-        if (kt_hole_cautious(hole)) f->k->ask = true;
-    }
-    f->again = false;
-    f->batch[f->n++] = (struct kt_kcp_packet){.data = f->buf, .len = f->len};
-    f->buf = NULL;
-    if (f->n == KT_KCP_BATCH) hand_out(f);
+    struct kt_kcp *k = kcp;
+    if (k->rcv.nxt == 0) pad(k, w);
+    if (!w->again) return;
+    struct kt_hole *hole = kt_kcp_hole(k, (uint32_t)w->len);
+    kt_hole_resent(hole, (uint32_t)w->len, k->now_us);
+    if (kt_hole_cautious(hole)) k->ask = true;
 }
 
-/* Writes a header and makes room for len bytes behind it; returns where they go. NULL: nothing more may leave
- * now. A buffer is reserved only when something goes into it. */
+/* Writes a header and makes room for len bytes after it; returns where they go, or NULL if nothing more may leave
+ * now. */
 static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t ts, uint32_t len)
 {
     struct kt_kcp *k = f->k;
-    if (f->buf && f->len + KT_KCP_OVERHEAD + len > f->room) close_packet(f);
-    if (!f->buf) {
-        f->room = KT_KCP_OVERHEAD + len;
-        f->buf = k->out.reserve(k->out.ctx, &f->room);
-        f->len = 0;
-        if (!f->buf) return NULL;
+    struct kt_packet_writer *w = f->w;
+    uint8_t *p;
+    if (kt_packet_writer_fits(w, KT_KCP_OVERHEAD + len)) {
+        p = kt_packet_writer_append(w, KT_KCP_OVERHEAD + len);
+    } else {
+        kt_packet_writer_close(w);
         const uint32_t most = kt_hole_cautious(&k->hole) ? k->hole.limit : k->cfg.mtu;
-        if (f->room > most) f->room = most;
+        p = kt_packet_writer_begin(w, KT_KCP_OVERHEAD + len, most);
+        if (!p) return NULL;
+        w->attend = f->una == 0 && k->cfg.pad > 0;
     }
-    uint8_t *p = f->buf + f->len;
-    struct kt_kcp_segment seg = {
+    const struct kt_kcp_segment seg = {
         .conv = k->cfg.conv,
         .cmd = (uint8_t)cmd,
         .wnd = f->wnd,
@@ -86,7 +73,6 @@ static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t 
         .len = len,
     };
     kt_kcp_segment_put(p, &seg);
-    f->len += KT_KCP_OVERHEAD + len;
     k->stats.out_segs++;
     return p + KT_KCP_OVERHEAD;
 }
@@ -117,13 +103,14 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
     memcpy(p, s->data, s->len);
     const bool again = sn != r->nxt;
     if (again) {
-        f->again = true;
+        f->w->attend = f->w->again = true;
     } else {
         r->nxt++;
         s->told = f->una;
         s->first_ms = kt_ts(f->now_us);
     }
     kt_retx_sent(&f->k->order, r, sn, again, level, f->now_us);
+    kt_cc_sent(f->k->cc, kt_send_ring_snapshot(r, sn), KT_KCP_OVERHEAD + s->len, again, f->now_us);
     return true;
 }
 
@@ -183,13 +170,19 @@ static const struct kt_send_slot *head_of(const struct kt_kcp *k, uint32_t level
     return kt_retx_head(&k->order, &k->snd, *level);
 }
 
+/* Segments taken for lost, and sent again. */
+struct lost {
+    uint32_t packets;
+    uint64_t bytes;
+};
+
 struct resent {
-    uint32_t fast, early, timeout;
+    struct lost fast, early, timeout;
 };
 
 /* Sends again what is lost, overtaken (below `overtaken`) or has timed out. What is sent goes to a tail with
  * the latest number and time, so each list ends at a head that is not due. */
-static bool resend(struct flush *f, uint64_t overtaken, struct resent *count)
+static bool resend(struct flush *f, uint64_t overtaken, struct resent *resent)
 {
     struct kt_kcp *k = f->k;
     struct kt_retx_order *o = &k->order;
@@ -200,22 +193,23 @@ static bool resend(struct flush *f, uint64_t overtaken, struct resent *count)
         while (o->levels & 1u << level) {
             uint32_t sn = o->lists[level].first;
             s = kt_send_ring_at(&k->snd, sn);
-            uint32_t *counter = s->tx < lost ? &count->fast : s->tx < overtaken ? &count->early : NULL;
+            struct lost *why = s->tx < lost ? &resent->fast : s->tx < overtaken ? &resent->early : NULL;
             uint8_t next = (uint8_t)level;
             if (s->tx < k->resumed) {
-                counter = &count->timeout;
+                why = &resent->timeout;
                 next = 0;
-            } else if (!counter) {
+            } else if (!why) {
                 if (f->now_us - s->sent_us < wait) break;
-                counter = &count->timeout;
+                why = &resent->timeout;
                 const struct kt_hole *hole = kt_kcp_hole(k, KT_KCP_OVERHEAD + s->len);
                 if (kt_hole_cautious(hole) && hole->answers > 0)
                     next = 0; /* the path is not dead */
                 else if (level + 1 < KT_RETX_LEVELS)
                     next++;
             }
-            if (!send_push(f, sn, next)) return false;
-            ++*counter;
+            if (kt_cc_next(k->cc) > f->now_us || !send_push(f, sn, next)) return false;
+            why->packets++;
+            why->bytes += KT_KCP_OVERHEAD + s->len;
         }
     }
     return true;
@@ -224,7 +218,7 @@ static bool resend(struct flush *f, uint64_t overtaken, struct resent *count)
 static void send_new(struct flush *f)
 {
     struct kt_kcp *k = f->k;
-    while (kt_kcp_may_send(k)) {
+    while (kt_kcp_may_send(k) && kt_cc_next(k->cc) <= f->now_us) {
         uint32_t sn = k->snd.nxt;
         if (!send_push(f, sn, 0)) return;
         k->stats.out_push++;
@@ -232,15 +226,21 @@ static void send_new(struct flush *f)
     }
 }
 
-static void tell_losses(struct kt_kcp *k, const struct resent *count, uint32_t window, uint64_t now_us)
+/* window: what the flush was allowed. */
+static void report_losses(struct kt_kcp *k, const struct resent *resent, uint32_t window, uint64_t now_us)
 {
-    uint32_t inflight = kt_send_ring_sent(&k->snd);
-    k->stats.fast_retrans += count->fast;
-    k->stats.early_retrans += count->early;
-    k->stats.timeout_retrans += count->timeout;
-    if (!k->cc.ops->on_loss) return;
-    if (count->fast + count->early > 0) k->cc.ops->on_loss(&k->cc, KT_CC_LOSS_FAST, inflight, window, now_us);
-    if (count->timeout > 0) k->cc.ops->on_loss(&k->cc, KT_CC_LOSS_TIMEOUT, inflight, window, now_us);
+    struct kt_cc_loss loss = {.window = window, .reorder = k->cfg.resend, .now_us = now_us};
+    k->stats.fast_retrans += resent->fast.packets;
+    k->stats.early_retrans += resent->early.packets;
+    k->stats.timeout_retrans += resent->timeout.packets;
+    loss.kind = KT_CC_LOSS_FAST;
+    loss.packets = resent->fast.packets + resent->early.packets;
+    loss.bytes = resent->fast.bytes + resent->early.bytes;
+    if (loss.packets > 0) kt_cc_lost(k->cc, &loss);
+    loss.kind = KT_CC_LOSS_TIMEOUT;
+    loss.packets = resent->timeout.packets;
+    loss.bytes = resent->timeout.bytes;
+    if (loss.packets > 0) kt_cc_lost(k->cc, &loss);
 }
 
 static uint64_t early_delay(const struct kt_kcp *k)
@@ -261,19 +261,17 @@ void kt_kcp_early_update(struct kt_kcp *k)
     k->early_at = UINT64_MAX;
 }
 
-void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us)
+void kt_kcp_fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us)
 {
     if (now_us < k->now_us) now_us = k->now_us;
     k->now_us = now_us;
-    struct flush f; /* the batch is large and need not be cleared */
-    f.k = k;
-    f.now_us = now_us;
-    f.wnd = (uint16_t)kt_recv_ring_free(&k->rcv);
-    f.una = k->rcv.nxt;
-    f.buf = NULL;
-    f.again = false;
-    f.len = f.n = f.room = 0;
-
+    struct flush f = {
+        .k = k,
+        .w = w,
+        .now_us = now_us,
+        .wnd = (uint16_t)kt_recv_ring_free(&k->rcv),
+        .una = k->rcv.nxt,
+    };
     uint64_t overtaken = 0;
     if (k->early_at <= now_us) {
         if (kt_kcp_may_send(k))
@@ -281,32 +279,40 @@ void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us)
         else
             overtaken = kt_evidence_overtaken(&k->evidence);
     }
-    uint32_t window = kt_kcp_window(k);
-    struct resent count = {0};
-    if (send_acks(&f) && send_probes(&f) && !k->paused && resend(&f, overtaken, &count)) send_new(&f);
-    close_packet(&f);
-    hand_out(&f);
-    tell_losses(k, &count, window, now_us);
+    const uint32_t window = kt_kcp_window(k);
+    struct resent resent = {0};
+    if (send_acks(&f) && send_probes(&f) && !k->paused && resend(&f, overtaken, &resent)) send_new(&f);
+    report_losses(k, &resent, window, now_us);
     kt_kcp_early_update(k);
+}
+
+void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us)
+{
+    struct kt_packet_writer w;
+    kt_packet_writer_init(&w, &k->out, kt_kcp_complete, k);
+    kt_kcp_fill(k, &w, now_us);
+    kt_packet_writer_finish(&w);
 }
 
 uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us)
 {
-    const struct kt_send_ring *w = &k->snd;
-    if (k->ask || k->tell || kt_kcp_may_send(k)) return now_us;
-    uint64_t at = k->paused ? UINT64_MAX : k->early_at;
+    const struct kt_send_ring *r = &k->snd;
+    if (k->ask || k->tell) return now_us;
+    uint64_t at = UINT64_MAX, push = k->early_at;
     if (k->acks.count > 0) {
         if (k->ack_now) return now_us;
-        if (k->ack_at < at) at = k->ack_at;
+        at = k->ack_at;
     }
-    if (k->rmt_wnd == 0 && w->nxt != w->end && k->probe_at < at) at = k->probe_at;
+    if (k->rmt_wnd == 0 && r->nxt != r->end && k->probe_at < at) at = k->probe_at;
     if (k->paused) return at;
-    uint64_t lost = kt_evidence_lost(&k->evidence);
-    for (uint32_t level, left = k->order.levels; left; left &= left - 1) {
+    if (kt_kcp_may_send(k)) push = now_us;
+    const uint64_t lost = kt_evidence_lost(&k->evidence);
+    for (uint32_t level, left = k->order.levels; left && push > now_us; left &= left - 1) {
         const struct kt_send_slot *s = head_of(k, left, &level);
-        if (s->tx < lost || s->tx < k->resumed) return now_us;
-        uint64_t deadline = s->sent_us + patience(k, level);
-        if (deadline < at) at = deadline;
+        const bool now = s->tx < lost || s->tx < k->resumed;
+        const uint64_t deadline = now ? now_us : s->sent_us + patience(k, level);
+        if (deadline < push) push = deadline;
     }
-    return at;
+    if (push < at && push < kt_cc_next(k->cc)) push = kt_cc_next(k->cc);
+    return push < at ? push : at;
 }

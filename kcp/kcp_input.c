@@ -106,6 +106,15 @@ static void note_arrival(struct kt_kcp *k, const struct kt_send_slot *s)
     if (hole == &k->hole) kt_hole_answered(&k->oversize);
 }
 
+/* A segment that was held has arrived. known: that of its transmissions which we kept the time of. */
+static inline void retire(struct kt_kcp *k, struct kt_send_slot *s, uint32_t sn, bool known, uint64_t now_us)
+{
+    kt_cc_acked(
+        k->cc, kt_send_ring_snapshot(&k->snd, sn), known, s->sent_us, KT_KCP_OVERHEAD + s->len, now_us);
+    kt_retx_remove(&k->order, &k->snd, sn);
+    kt_send_ring_ack(&k->snd, sn);
+}
+
 static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct news *news)
 {
     struct kt_send_ring *w = &k->snd;
@@ -113,14 +122,14 @@ static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct ne
     struct kt_send_slot *s = kt_send_ring_at(w, seg->sn);
     if (!s->data) return;
     const uint32_t ts = seg->ts - k->cfg.ts_base;
+    const bool last = ts == kt_ts(s->sent_us);
     note_rtt(k, s, ts, news);
-    if (ts == kt_ts(s->sent_us)) {
+    if (last) {
         kt_evidence_add(&k->evidence, s->tx);
         if (s->sent_us > k->arrived_us) k->arrived_us = s->sent_us;
     }
     note_arrival(k, s);
-    kt_retx_remove(&k->order, w, seg->sn);
-    kt_send_ring_ack(w, seg->sn);
+    retire(k, s, seg->sn, last && news->regular, news->now_us);
     news->fresh = true;
 }
 
@@ -152,14 +161,15 @@ static void note_covered(struct kt_kcp *k, uint32_t una)
     }
 }
 
-/* Everything below una has arrived. */
-static void cover(struct kt_kcp *k, uint32_t una)
+/* Everything below una has arrived. What was sent only once, that transmission did. */
+static void cover(struct kt_kcp *k, const struct news *news)
 {
     struct kt_send_ring *r = &k->snd;
-    for (; r->una != una; r->una++) {
-        if (!kt_send_ring_at(r, r->una)->data) continue;
-        kt_retx_remove(&k->order, r, r->una);
-        kt_send_ring_ack(r, r->una);
+    for (; r->una != news->una; r->una++) {
+        struct kt_send_slot *s = kt_send_ring_at(r, r->una);
+        if (!s->data) continue;
+        const bool once = k->cc->ops->samples && news->regular && s->first_ms == kt_ts(s->sent_us);
+        retire(k, s, r->una, once, news->now_us);
     }
 }
 
@@ -181,22 +191,16 @@ static void finish(struct kt_kcp *k, const struct news *news)
             kt_rtt_ambiguous(&k->rtt, news->rtt_us);
         else
             kt_rtt_clear(&k->rtt, news->rtt_us);
-        if (k->cc.ops->on_rtt) k->cc.ops->on_rtt(&k->cc, news->rtt_us, news->now_us);
     }
     if ((valid && moved > 0) || news->fresh) k->news++;
     if (valid && moved > 0) {
         told = kt_send_ring_at(&k->snd, news->una - 1)->told;
         note_covered(k, news->una);
-        cover(k, news->una);
+        cover(k, news);
         k->una_moved = true;
-        struct kt_cc_ack ack = {
-            .acked = moved,
-            .inflight = kt_send_ring_sent(&k->snd),
-            .rmt_wnd = k->rmt_wnd,
-            .now_us = news->now_us,
-        };
-        if (k->cc.ops->on_ack) k->cc.ops->on_ack(&k->cc, &ack);
     }
+    if (news->fresh || (valid && moved > 0))
+        kt_cc_progressed(k->cc, valid ? moved : 0, k->rmt_wnd, k->rtt.min, news->now_us);
     kt_kcp_early_update(k);
     if (k->report)
         k->report(k->report_ctx, &(struct kt_kcp_report){

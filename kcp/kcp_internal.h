@@ -2,9 +2,9 @@
 #ifndef KT_KCP_INTERNAL_H
 #define KT_KCP_INTERNAL_H
 
+#include "base/bytes.h"
 #include "kcp/kcp.h"
 #include "kcp/kcp_acks.h"
-#include "kcp/kcp_cc.h"
 #include "kcp/kcp_echo.h"
 #include "kcp/loss_evidence.h"
 #include "kcp/kcp_hole.h"
@@ -24,7 +24,7 @@
 
 struct kt_kcp {
     struct kt_kcp_config cfg;
-    struct kt_kcp_out out;
+    struct kt_packet_out out;
     uint32_t mss;
     uint32_t max_len;   /* longest payload accepted: what a block holds */
     uint32_t ack_every; /* acknowledgements owed that may not wait */
@@ -35,7 +35,7 @@ struct kt_kcp {
     struct kt_rtt rtt;
     struct kt_evidence evidence;
     struct kt_hole hole, oversize; /* of packets of up to mtu bytes; of longer ones, from before it shrank */
-    struct kt_cc cc;
+    struct kt_cc *cc;
     uint64_t resumed;  /* transmissions below this are lost: see kt_kcp_resume */
     bool paused;       /* no PUSH leaves */
     uint64_t early_at; /* early retransmit of overtaken segments; UINT64_MAX: there are none */
@@ -69,18 +69,29 @@ static inline struct kt_hole *kt_kcp_hole(struct kt_kcp *k, uint32_t packet)
     return packet > k->cfg.mtu ? &k->oversize : &k->hole;
 }
 
+/* Segments that the windows of the two ends let go now. */
+static inline uint32_t kt_kcp_ends_open(const struct kt_kcp *k)
+{
+    const uint32_t window = kt_min32(k->cfg.snd_wnd, k->rmt_wnd), sent = kt_send_ring_sent(&k->snd);
+    return window > sent ? window - sent : 0;
+}
+
+/* The same, and the controller. */
+static inline uint32_t kt_kcp_open(const struct kt_kcp *k)
+{
+    return kt_min32(kt_kcp_ends_open(k), kt_cc_open(k->cc));
+}
+
 /* Segments that may be sent and unacknowledged at once. */
 static inline uint32_t kt_kcp_window(const struct kt_kcp *k)
 {
-    uint32_t wnd = kt_cc_window(&k->cc);
-    if (wnd > k->cfg.snd_wnd) wnd = k->cfg.snd_wnd;
-    return wnd < k->rmt_wnd ? wnd : k->rmt_wnd;
+    return kt_min32(kt_cc_window(k->cc), kt_min32(k->cfg.snd_wnd, k->rmt_wnd));
 }
 
-/* Whether a queued segment may leave. */
+/* Whether a queued segment may leave, once the pacer lets it. */
 static inline bool kt_kcp_may_send(const struct kt_kcp *k)
 {
-    return !k->paused && k->snd.nxt != k->snd.end && kt_send_ring_sent(&k->snd) < kt_kcp_window(k);
+    return !k->paused && k->snd.nxt != k->snd.end && kt_kcp_open(k) > 0;
 }
 
 /* Starts, moves on or stops the clock of early retransmission (kcp_flush.c). */

@@ -8,6 +8,11 @@ static uint32_t ago(uint64_t now_us, uint64_t then_us)
     return us < KT_RATE_AGO_MAX ? (uint32_t)us : KT_RATE_AGO_MAX;
 }
 
+void kt_rate_restart(struct kt_rate *r)
+{
+    *r = (struct kt_rate){.inflight = r->inflight, .epoch = r->epoch + 1};
+}
+
 void kt_rate_sent(struct kt_rate *r, struct kt_rate_snapshot *s, uint32_t bytes, uint64_t now_us)
 {
     if (r->inflight == 0) r->first_sent_us = r->delivered_us = now_us; /* idle time is not the path's */
@@ -18,6 +23,7 @@ void kt_rate_sent(struct kt_rate *r, struct kt_rate_snapshot *s, uint32_t bytes,
     s->delivered_ago = ago(now_us, r->delivered_us);
     s->first_sent_ago = ago(now_us, r->first_sent_us) & KT_RATE_AGO_MAX;
     s->app_limited = r->app_limited > 0;
+    s->epoch = r->epoch;
 }
 
 void kt_rate_acked(

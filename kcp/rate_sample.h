@@ -22,6 +22,7 @@ struct kt_rate_snapshot {
     uint32_t delivered_ago;             /* since `delivered` had grown last */
     uint32_t first_sent_ago : 31;       /* since the start of the interval in which packets were sent */
     uint32_t app_limited : 1;
+    uint32_t epoch; /* of the sampler that took it; 0: none */
 };
 
 #define KT_RATE_AGO_MAX 0x7fffffffu /* 35 minutes */
@@ -41,17 +42,26 @@ struct kt_rate {
     uint64_t delivered_us;  /* when `delivered` grew last */
     uint64_t first_sent_us; /* when the packet sent last of those that arrived was sent */
     uint64_t app_limited;   /* packets sent are app-limited until `delivered` passes this; 0: they are not */
+    uint32_t epoch;         /* snapshots of another epoch are not its own */
     uint64_t sampled;       /* `delivered` at the last sample */
     struct kt_rate_sample sample; /* of the packets acknowledged since the last one */
 };
 
-/* All zero is a path that has carried nothing. */
+/* All zero is a path that has carried nothing, and that nobody has measured. kt_rate_restart begins to measure,
+ * when packets may already be in flight: they have no snapshot, or an old one. */
+void kt_rate_restart(struct kt_rate *r);
 
 /* A packet leaves: takes its snapshot. One that is sent again is lost first (kt_rate_lost). */
 void kt_rate_sent(struct kt_rate *r, struct kt_rate_snapshot *s, uint32_t bytes, uint64_t now_us);
 
-/* A packet that left at sent_us has arrived. s: its snapshot, or NULL if it was sent several times and nobody
- * knows which one arrived; then it counts as delivered, but gives no sample. */
+/* Whether a snapshot was taken since the last restart. */
+static inline bool kt_rate_took(const struct kt_rate *r, const struct kt_rate_snapshot *s)
+{
+    return s->epoch == r->epoch;
+}
+
+/* A packet that left at sent_us has arrived. s: its snapshot; NULL if there is none, or if it was sent several times
+ * and nobody knows which one arrived: then it counts as delivered, but gives no sample. */
 void kt_rate_acked(
     struct kt_rate *r, const struct kt_rate_snapshot *s, uint64_t sent_us, uint32_t bytes, uint64_t now_us);
 

@@ -25,13 +25,49 @@ struct kt_retx_order {
     struct kt_retx_list lists[KT_RETX_LEVELS];
 };
 
-/* Segment sn was transmitted now, for the first time or again: puts it at the tail of `level`, out of the
- * list it was in if `again`. */
-void kt_retx_sent(
-    struct kt_retx_order *o, struct kt_send_ring *r, uint32_t sn, bool again, uint8_t level, uint64_t now_us);
+/* Puts segment sn at the tail of `level`. For kt_retx_sent. */
+static inline void kt_retx_push(struct kt_retx_order *o, struct kt_send_ring *r, uint32_t sn, uint8_t level)
+{
+    struct kt_retx_list *l = &o->lists[level];
+    struct kt_send_slot *s = kt_send_ring_at(r, sn);
+    s->level = level;
+    s->prev = l->last;
+    if (l->count == 0)
+        l->first = sn;
+    else
+        kt_send_ring_at(r, l->last)->next = sn;
+    l->last = sn;
+    l->count++;
+    o->levels |= 1u << level;
+}
 
 /* Segment sn was acknowledged: takes it out of its list. */
-void kt_retx_remove(struct kt_retx_order *o, struct kt_send_ring *r, uint32_t sn);
+static inline void kt_retx_remove(struct kt_retx_order *o, struct kt_send_ring *r, uint32_t sn)
+{
+    const struct kt_send_slot *s = kt_send_ring_at(r, sn);
+    struct kt_retx_list *l = &o->lists[s->level];
+    if (l->first == sn)
+        l->first = s->next;
+    else
+        kt_send_ring_at(r, s->prev)->next = s->next;
+    if (l->last == sn)
+        l->last = s->prev;
+    else
+        kt_send_ring_at(r, s->next)->prev = s->prev;
+    if (--l->count == 0) o->levels &= ~(1u << s->level);
+}
+
+/* Segment sn was transmitted now, for the first time or again: puts it at the tail of `level`, out of the list it
+ * was in if `again`. */
+static inline void kt_retx_sent(
+    struct kt_retx_order *o, struct kt_send_ring *r, uint32_t sn, bool again, uint8_t level, uint64_t now_us)
+{
+    struct kt_send_slot *s = kt_send_ring_at(r, sn);
+    if (again) kt_retx_remove(o, r, sn);
+    s->sent_us = now_us;
+    s->tx = ++o->tx;
+    kt_retx_push(o, r, sn, level);
+}
 
 /* The head of a list that is not empty. */
 static inline const struct kt_send_slot *kt_retx_head(

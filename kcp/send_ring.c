@@ -7,11 +7,23 @@
 
 #define FIRST_CAP 8u
 
+static bool allocate(struct kt_send_ring *r, uint32_t cap)
+{
+    r->cap = cap;
+    r->slots = calloc(cap, sizeof *r->slots);
+    r->snapshots = calloc(cap, sizeof *r->snapshots);
+    if (r->slots && r->snapshots) return true;
+    free(r->slots);
+    free(r->snapshots);
+    r->slots = NULL;
+    r->snapshots = NULL;
+    return false;
+}
+
 int kt_send_ring_init(struct kt_send_ring *r, struct kt_slab *pool, uint32_t limit)
 {
-    *r = (struct kt_send_ring){.pool = pool, .limit = limit, .cap = FIRST_CAP};
-    r->slots = calloc(r->cap, sizeof *r->slots);
-    return r->slots ? 0 : KT_ENOMEM;
+    *r = (struct kt_send_ring){.pool = pool, .limit = limit};
+    return allocate(r, FIRST_CAP) ? 0 : KT_ENOMEM;
 }
 
 void kt_send_ring_destroy(struct kt_send_ring *r)
@@ -21,19 +33,24 @@ void kt_send_ring_destroy(struct kt_send_ring *r)
         if (s->data) kt_slab_put(r->pool, s->data);
     }
     free(r->slots);
+    free(r->snapshots);
     r->slots = NULL;
+    r->snapshots = NULL;
 }
 
-/* Moves the slots to a ring of `cap` slots, a power of two that holds them all. Lists link slots by sn, so
- * they survive the move. */
+/* Moves what is held to a ring of `cap` slots, a power of two that holds it all. Lists link slots by sn, so they
+ * survive the move. */
 static bool resize(struct kt_send_ring *r, uint32_t cap)
 {
-    struct kt_send_ring other = {.cap = cap};
-    other.slots = calloc(cap, sizeof *other.slots);
-    if (!other.slots) return false;
+    struct kt_send_ring other;
+    if (!allocate(&other, cap)) return false;
     for (uint32_t sn = r->una; sn != r->end; sn++) *kt_send_ring_at(&other, sn) = *kt_send_ring_at(r, sn);
+    for (uint32_t sn = r->una; sn != r->nxt; sn++)
+        *kt_send_ring_snapshot(&other, sn) = *kt_send_ring_snapshot(r, sn);
     free(r->slots);
+    free(r->snapshots);
     r->slots = other.slots;
+    r->snapshots = other.snapshots;
     r->cap = cap;
     return true;
 }

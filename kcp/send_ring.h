@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/slab.h"
+#include "kcp/rate_sample.h"
 
 struct kt_send_slot {
     uint8_t *data;       /* pool block; NULL: acknowledged */
@@ -31,7 +32,8 @@ struct kt_send_slot {
 struct kt_send_ring {
     struct kt_slab *pool;
     struct kt_send_slot *slots;
-    uint32_t cap, limit; /* slots allocated, a power of two; most segments accepted */
+    struct kt_rate_snapshot *snapshots; /* by sn, like slots; apart, as few controllers look at them */
+    uint32_t cap, limit;                /* slots allocated, a power of two; most segments accepted */
     uint32_t una, nxt, end;
 };
 
@@ -42,6 +44,12 @@ void kt_send_ring_destroy(struct kt_send_ring *r);
 static inline struct kt_send_slot *kt_send_ring_at(const struct kt_send_ring *r, uint32_t sn)
 {
     return &r->slots[sn & (r->cap - 1)];
+}
+
+/* The path when segment sn was sent last. */
+static inline struct kt_rate_snapshot *kt_send_ring_snapshot(const struct kt_send_ring *r, uint32_t sn)
+{
+    return &r->snapshots[sn & (r->cap - 1)];
 }
 
 /* Queues bytes, mss to a segment, filling up the last queued segment first. Returns how many were taken. */

@@ -27,6 +27,7 @@ struct packet {
 
 struct end {
     struct kt_kcp *kcp;
+    struct kt_cc cc;
     struct kt_slab *pool;
     uint32_t mtu;
     unsigned allowed;
@@ -64,10 +65,10 @@ static uint8_t *reserve(void *ctx, size_t *len)
     return malloc(*len);               /* exactly: writing past the end shows */
 }
 
-static void send(void *ctx, const struct kt_kcp_packet *pkts, size_t n)
+static void send(void *ctx, const struct kt_packet *pkts, size_t n)
 {
     struct end *e = ctx;
-    need(n > 0 && n <= KT_KCP_BATCH, "a batch of the wrong size");
+    need(n > 0 && n <= KT_PACKET_BATCH, "a batch of the wrong size");
     for (size_t i = 0; i < n; i++) {
         need(pkts[i].len >= KT_KCP_OVERHEAD && pkts[i].len <= e->mtu, "a packet of the wrong length");
         if (e->packets < WIRE)
@@ -87,14 +88,20 @@ static struct kt_kcp_config settings(uint8_t kind, uint8_t size)
         .nodelay = kind & 1,
         .interval_ms = kind & 2 ? 10 : 40,
         .resend = kind >> 4,
-        .cc = kind & 4 ? KT_KCP_CC_RENO : KT_KCP_CC_FIXED,
         .ack_nodelay = kind & 8,
     };
+}
+
+static const struct kt_cc_ops *controller(uint8_t kind)
+{
+    return kind & 4 ? &kt_cc_reno : &kt_cc_fixed;
 }
 
 static void end_tune(struct end *e, uint8_t kind, uint8_t size)
 {
     struct kt_kcp_config cfg = settings(kind, size);
+    cfg.cc = &e->cc;
+    kt_cc_switch(&e->cc, controller(kind));
     need(kt_kcp_tune(e->kcp, &cfg) == 0, "good settings were refused");
     if (cfg.snd_wnd > e->snd_most) e->snd_most = cfg.snd_wnd;
     if (cfg.rcv_wnd > e->rcv_most) e->rcv_most = cfg.rcv_wnd;
@@ -103,8 +110,10 @@ static void end_tune(struct end *e, uint8_t kind, uint8_t size)
 static void end_new(struct end *e, uint8_t kind, uint8_t size, uint32_t snd, uint32_t rcv)
 {
     struct kt_kcp_config cfg = settings(kind, size);
-    struct kt_kcp_out out = {.reserve = reserve, .send = send, .ctx = e};
+    struct kt_packet_out out = {.reserve = reserve, .send = send, .ctx = e};
     *e = (struct end){.mtu = cfg.mtu, .snd_most = cfg.snd_wnd, .rcv_most = cfg.rcv_wnd};
+    kt_cc_init(&e->cc, controller(kind));
+    cfg.cc = &e->cc;
     need(kt_slab_new(&e->pool, kt_kcp_block_size(cfg.mtu), 0) == 0, "no pool");
     need(kt_kcp_new(&e->kcp, &cfg, e->pool, &out, 0) == 0, "no engine");
     kt_kcp_test_start(e->kcp, snd, rcv);

@@ -1,15 +1,19 @@
 /* The KCP engine, for spec/kcp_*_spec.lua. Bytes and packets are Lua strings, times are in µs.
  *
- *   e = spec_kcp.new{conv, mtu, snd_wnd, rcv_wnd, nodelay, interval_ms, resend, reno, ack_nodelay, pad,
- * ts_base, now, block_size, start_snd, start_rcv}   every key has a default; nil, error_name n =
- * e:write(bytes) n = e:room()       bytes = e:read([at_most]) ok, error_name = e:input(packet, now [,
- * "recovered"]) {packet…} = e:flush(now)           e:limit(packets or nil, bytes or nil)   what reserve will
- * still give time or nil = e:due(now)           nil: never e:probe()   mark = e:mark()   e:covered(mark)
- * e:unacked()   e:mss() e:stats()                          a table of struct kt_kcp_stats e:fail_after(n or
- * nil)             makes the pool fail e:blocks()                         pool blocks in use packet or nil =
- * e:challenge(ts, at_most, una)   e:fits{cmd, sn, una}   e:path_changed()   e:news() e:check() raises if an
- * invariant is broken e:close() spec_kcp.peek(packet)              conv, sn spec_kcp.echoes(packet, conv,
- * from, span) */
+ *   e = spec_kcp.new{conv, mtu, snd_wnd, rcv_wnd, nodelay, interval_ms, resend, reno, ack_nodelay, pad, ts_base, now,
+ *                    block_size, start_snd, start_rcv, path}   each with a default; nil, error_name
+ *   n = e:write(bytes)   n = e:room()   bytes = e:read([at_most])
+ *   ok, error_name = e:input(packet, now [, "recovered"])   {packet...} = e:flush(now)
+ *   e:limit(packets or nil, bytes or nil)   what reserve still gives
+ *   time or nil = e:due(now)   nil: never
+ *   e:probe()   mark = e:mark()   e:covered(mark)   e:unacked()   e:mss()
+ *   e:stats()   a table of struct kt_kcp_stats   e:restart()   of struct kt_kcptun_restart
+ *   e:fail_after(n or nil)   makes the pool fail   e:blocks()   pool blocks in use
+ *   packet or nil = e:challenge(ts, at_most, una)   e:fits{cmd, sn, una}   e:path_changed()   e:news()
+ *   e:check()   raises if an invariant is broken   e:close()
+ *   p = spec_kcp.path{window, rate}   a controller that engines share   p:facts()
+ *   conv, sn = spec_kcp.peek(packet)   spec_kcp.echoes(packet, conv, from, span)
+ */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -20,11 +24,24 @@
 #include "link/kcptun/restart.h"
 
 #define ENGINE "spec_kcp.engine"
+#define PATH "spec_kcp.path"
 
 int luaopen_spec_kcp(lua_State *L);
 
+/* A controller from outside: a constant window and rate, and a record of what it is told. Engines made with
+ * `path` share it. */
+struct path {
+    struct kt_cc cc; /* first, so that a controller finds its path */
+    uint32_t window;
+    uint64_t rate;
+    uint64_t sent, again, acked, sampled, best, advanced, idle;
+    uint64_t lost[2]; /* packets, by kind */
+};
+
 struct engine {
     struct kt_kcp *kcp;
+    struct kt_cc own;
+    struct kt_cc *cc; /* its own, or a path's */
     struct kt_slab *pool;
     struct kt_kcptun_restart restart;
     uint32_t mtu;
@@ -57,7 +74,7 @@ static uint8_t *reserve(void *ctx, size_t *len)
     return buf;
 }
 
-static void send(void *ctx, const struct kt_kcp_packet *pkts, size_t n)
+static void send(void *ctx, const struct kt_packet *pkts, size_t n)
 {
     struct engine *e = ctx;
     if (n > e->largest) e->largest = n;
@@ -85,6 +102,100 @@ static bool flag(lua_State *L, int idx, const char *key)
     return v;
 }
 
+/* ---- the controller from outside ---- */
+
+static void path_on_sent(struct kt_cc *cc, const struct kt_cc_sent *sent)
+{
+    struct path *p = (void *)cc;
+    p->sent++;
+    p->again += sent->lost != NULL;
+}
+
+static void path_on_ack(struct kt_cc *cc, const struct kt_cc_ack *ack)
+{
+    struct path *p = (void *)cc;
+    p->acked++;
+    p->sampled += ack->snapshot != NULL;
+}
+
+static void path_on_progress(struct kt_cc *cc, const struct kt_cc_progress *progress)
+{
+    struct path *p = (void *)cc;
+    p->advanced += progress->advanced;
+    const uint64_t rate = progress->sample ? kt_rate_per_second(progress->sample) : 0;
+    if (rate > p->best) p->best = rate;
+}
+
+static void path_on_loss(struct kt_cc *cc, const struct kt_cc_loss *loss)
+{
+    struct path *p = (void *)cc;
+    p->lost[loss->kind] += loss->packets;
+}
+
+static void path_on_idle(struct kt_cc *cc, uint64_t now_us)
+{
+    (void)now_us;
+    struct path *p = (void *)cc;
+    p->idle++;
+}
+
+static uint32_t path_window(const struct kt_cc *cc)
+{
+    const struct path *p = (const void *)cc;
+    return p->window;
+}
+
+static uint64_t path_rate(const struct kt_cc *cc)
+{
+    const struct path *p = (const void *)cc;
+    return p->rate;
+}
+
+static const struct kt_cc_ops path_ops = {
+    .samples = true,
+    .on_sent = path_on_sent,
+    .on_ack = path_on_ack,
+    .on_progress = path_on_progress,
+    .on_loss = path_on_loss,
+    .on_idle = path_on_idle,
+    .window = path_window,
+    .rate = path_rate,
+};
+
+static int path_new(lua_State *L)
+{
+    struct path *p = lua_newuserdatauv(L, sizeof *p, 0);
+    *p = (struct path){
+        .window = (uint32_t)field(L, 1, "window", 1 << 20), .rate = (uint64_t)field(L, 1, "rate", 0)};
+    kt_cc_init(&p->cc, &path_ops);
+    luaL_setmetatable(L, PATH);
+    return 1;
+}
+
+/* p:facts(): what it was told, in packets; packets and bytes in flight; best: highest rate sampled */
+static int path_facts(lua_State *L)
+{
+    const struct path *p = luaL_checkudata(L, 1, PATH);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } facts[] = {{"sent", p->sent}, {"again", p->again}, {"acked", p->acked}, {"sampled", p->sampled},
+        {"best", p->best}, {"advanced", p->advanced}, {"idle", p->idle}, {"fast", p->lost[KT_CC_LOSS_FAST]},
+        {"timeout", p->lost[KT_CC_LOSS_TIMEOUT]}, {"packets", p->cc.packets}, {"bytes", p->cc.rate.inflight}};
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        lua_pushinteger(L, (lua_Integer)facts[i].value);
+        lua_setfield(L, -2, facts[i].name);
+    }
+    return 1;
+}
+
+static const struct kt_cc_ops *controller(lua_State *L, int idx)
+{
+    if (flag(L, idx, "path")) return &path_ops;
+    return flag(L, idx, "reno") ? &kt_cc_reno : &kt_cc_fixed;
+}
+
 static struct kt_kcp_config settings(lua_State *L, int idx)
 {
     luaL_checktype(L, idx, LUA_TTABLE);
@@ -96,7 +207,6 @@ static struct kt_kcp_config settings(lua_State *L, int idx)
         .nodelay = flag(L, idx, "nodelay"),
         .interval_ms = (uint32_t)field(L, idx, "interval_ms", 30),
         .resend = (uint32_t)field(L, idx, "resend", 2),
-        .cc = flag(L, idx, "reno") ? KT_KCP_CC_RENO : KT_KCP_CC_FIXED,
         .ack_nodelay = flag(L, idx, "ack_nodelay"),
         .pad = (uint32_t)field(L, idx, "pad", 0),
         .ts_base = (uint32_t)field(L, idx, "ts_base", 0),
@@ -107,11 +217,18 @@ static int engine_new(lua_State *L)
 {
     struct kt_kcp_config cfg = settings(L, 1);
     size_t block = (size_t)field(L, 1, "block_size", (lua_Integer)kt_kcp_block_size(cfg.mtu));
-    struct engine *e = lua_newuserdatauv(L, sizeof *e, 0);
+    struct engine *e = lua_newuserdatauv(L, sizeof *e, 1);
     *e = (struct engine){.mtu = cfg.mtu, .allowed = SIZE_MAX, .most = SIZE_MAX};
     luaL_setmetatable(L, ENGINE);
+    e->cc = &e->own;
+    if (lua_getfield(L, 1, "path") != LUA_TNIL)
+        e->cc = &((struct path *)luaL_checkudata(L, -1, PATH))->cc;
+    else
+        kt_cc_init(e->cc, controller(L, 1));
+    lua_setiuservalue(L, -2, 1); /* keeps the path while the engine is there */
+    cfg.cc = e->cc;
     int rc = kt_slab_new(&e->pool, block, 0);
-    struct kt_kcp_out out = {.reserve = reserve, .send = send, .ctx = e};
+    struct kt_packet_out out = {.reserve = reserve, .send = send, .ctx = e};
     if (rc == 0) rc = kt_kcp_new(&e->kcp, &cfg, e->pool, &out, (uint64_t)field(L, 1, "now", 0));
     if (rc == 0) {
         e->snd_most = cfg.snd_wnd;
@@ -131,6 +248,8 @@ static int engine_tune(lua_State *L)
 {
     struct engine *e = to_engine(L);
     struct kt_kcp_config cfg = settings(L, 2);
+    cfg.cc = e->cc;
+    kt_cc_switch(e->cc, controller(L, 2));
     int rc = kt_kcp_tune(e->kcp, &cfg);
     if (rc) {
         lua_pushnil(L);
@@ -210,7 +329,7 @@ static int engine_flush(lua_State *L)
     e->L = L;
     kt_kcp_flush(e->kcp, now);
     if (e->outstanding > 0) return luaL_error(L, "a reserved buffer was not sent");
-    if (e->largest > KT_KCP_BATCH) return luaL_error(L, "a batch of %d packets", (int)e->largest);
+    if (e->largest > KT_PACKET_BATCH) return luaL_error(L, "a batch of %d packets", (int)e->largest);
     return 1;
 }
 
@@ -391,7 +510,11 @@ int luaopen_spec_kcp(lua_State *L)
         {"blocks", engine_blocks}, {"challenge", engine_challenge}, {"fits", engine_fits},
         {"path_changed", engine_path_changed}, {"news", engine_news}, {"check", engine_check}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
-        {"new", engine_new}, {"peek", peek}, {"echoes", echoes}, {NULL, NULL}};
+        {"new", engine_new}, {"path", path_new}, {"peek", peek}, {"echoes", echoes}, {NULL, NULL}};
+    static const luaL_Reg path[] = {{"facts", path_facts}, {NULL, NULL}};
+    luaL_newmetatable(L, PATH);
+    luaL_newlib(L, path);
+    lua_setfield(L, -2, "__index");
     luaL_newmetatable(L, ENGINE);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");

@@ -213,7 +213,7 @@ static void emit(struct outgoing *o, uint8_t *buf, size_t len)
     if (o->n == KT_SEAL_BATCH) seal_all(o);
 }
 
-void kt_kcptun_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n)
+void kt_kcptun_path_send(void *path, const struct kt_packet *pkts, size_t n)
 {
     struct kt_kcptun_path *p = path;
     const size_t offset = p->offset;

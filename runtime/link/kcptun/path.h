@@ -60,7 +60,7 @@ const struct kt_addr *kt_kcptun_path_from(const struct kt_kcptun_path *p);
 
 /* The KCP engine's way out, with the path as ctx. */
 uint8_t *kt_kcptun_path_reserve(void *path, size_t *len);
-void kt_kcptun_path_send(void *path, const struct kt_kcp_packet *pkts, size_t n);
+void kt_kcptun_path_send(void *path, const struct kt_packet *pkts, size_t n);
 
 /* Payload bytes that the rate limit and the socket allow now; SIZE_MAX: no limit. */
 size_t kt_kcptun_path_room(struct kt_kcptun_path *p);

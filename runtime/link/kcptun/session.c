@@ -439,7 +439,12 @@ void kt_kcptun_session_hush(struct kt_kcptun_session *s)
 
 /* ---- settings ---- */
 
-static struct kt_kcp_config kcp_settings(const struct kt_kcptun_session *s)
+static const struct kt_cc_ops *controller(const struct kt_kcptun_session *s)
+{
+    return s->sh->cfg.nc ? &kt_cc_fixed : &kt_cc_reno;
+}
+
+static struct kt_kcp_config kcp_settings(struct kt_kcptun_session *s)
 {
     const struct kt_kcptun_config *cfg = &s->sh->cfg;
     return (struct kt_kcp_config){
@@ -450,7 +455,7 @@ static struct kt_kcp_config kcp_settings(const struct kt_kcptun_session *s)
         .nodelay = cfg->nodelay,
         .interval_ms = cfg->interval_ms,
         .resend = cfg->resend,
-        .cc = cfg->nc ? KT_KCP_CC_FIXED : KT_KCP_CC_RENO,
+        .cc = &s->cc,
         .ack_nodelay = cfg->acknodelay,
         .pad = s->sh->client ? FIRST_PACKET : 0,
         .ts_base = s->ts_base,
@@ -470,6 +475,7 @@ bool kt_kcptun_session_tune(struct kt_kcptun_session *s)
 {
     if (s->over) return true;
     const struct kt_kcp_config kcp = kcp_settings(s);
+    kt_cc_switch(&s->cc, controller(s));
     int rc = kt_kcp_tune(s->kcp, &kcp);
     assert(rc == 0); /* kt_kcptun_check saw to the ranges */
     (void)rc;
@@ -484,7 +490,7 @@ static int set_up(struct kt_kcptun_session *s)
     const struct kt_kcptun_config *cfg = &sh->cfg;
     const uint64_t now = kt_io_now(sh->io);
     const struct kt_kcp_config kcp = kcp_settings(s);
-    const struct kt_kcp_out out = {
+    const struct kt_packet_out out = {
         .reserve = kt_kcptun_path_reserve, .send = kt_kcptun_path_send, .ctx = &s->path};
     const struct kt_smux_config smux = {
         .client = sh->client,
@@ -499,6 +505,7 @@ static int set_up(struct kt_kcptun_session *s)
         .released = kt_kcptun_context_unref,
         .released_arg = sh,
     };
+    kt_cc_init(&s->cc, controller(s));
     int rc = kt_kcp_new(&s->kcp, &kcp, sh->segs, &out, now);
     if (!rc) kt_kcp_observe(s->kcp, kt_kcptun_restart_note, &s->restart);
     if (!rc)

@@ -23,6 +23,7 @@ struct kt_kcptun_session {
     char peer_text[KT_ADDR_TEXT];
     uint32_t conv;
     struct kt_kcptun_path path;
+    struct kt_cc cc; /* one per session, as in kcptun */
     struct kt_kcp *kcp;
     struct kt_fec_dec *dec;
     struct kt_snappy_enc *comp;   /* NULL: no compression */

@@ -1,0 +1,91 @@
+/* What all controllers share: counting what is in flight, the delivery rate, the pacer. See cc.h. */
+#include "kcp/cc.h"
+
+#define BURST_MIN 3000u /* two packets */
+#define BURST_US 1000u  /* or what the rate allows in the time that a timer may be late */
+
+static void pace(struct kt_cc *cc)
+{
+    if (!cc->ops->samples || !cc->ops->rate) return;
+    const uint64_t rate = cc->ops->rate(cc), burst = rate * BURST_US / 1000000;
+    kt_pacer_set(&cc->pacer, rate,
+        burst < BURST_MIN    ? BURST_MIN
+        : burst > UINT32_MAX ? UINT32_MAX
+                             : (uint32_t)burst);
+}
+
+static void begin(struct kt_cc *cc, const struct kt_cc_ops *ops)
+{
+    cc->ops = ops;
+    kt_rate_restart(&cc->rate);
+    cc->pacer = (struct kt_pacer){0};
+    if (ops->start) ops->start(cc);
+}
+
+void kt_cc_init(struct kt_cc *cc, const struct kt_cc_ops *ops)
+{
+    *cc = (struct kt_cc){0};
+    begin(cc, ops);
+    pace(cc);
+}
+
+void kt_cc_switch(struct kt_cc *cc, const struct kt_cc_ops *ops)
+{
+    if (cc->ops == ops) return;
+    begin(cc, ops);
+    if (ops->take_over) ops->take_over(cc);
+    pace(cc);
+}
+
+void kt_cc_sent_sampled(
+    struct kt_cc *cc, struct kt_rate_snapshot *snapshot, uint32_t bytes, bool again, uint64_t now_us)
+{
+    const struct kt_rate_snapshot lost = *snapshot;
+    if (again)
+        kt_rate_lost(&cc->rate, bytes);
+    else if (cc->packets++ == 0 && cc->ops->on_idle)
+        cc->ops->on_idle(cc, now_us);
+    kt_rate_sent(&cc->rate, snapshot, bytes, now_us);
+    kt_pacer_sent(&cc->pacer, bytes, now_us);
+    const struct kt_cc_sent sent = {.bytes = bytes,
+        .again = again,
+        .lost = again && kt_rate_took(&cc->rate, &lost) ? &lost : NULL,
+        .now_us = now_us};
+    if (cc->ops->on_sent) cc->ops->on_sent(cc, &sent);
+}
+
+void kt_cc_acked_sampled(struct kt_cc *cc, const struct kt_rate_snapshot *snapshot, uint64_t sent_us,
+    uint32_t bytes, uint64_t now_us)
+{
+    if (snapshot && !kt_rate_took(&cc->rate, snapshot))
+        snapshot = NULL; /* sent under a controller without samples */
+    kt_rate_acked(&cc->rate, snapshot, sent_us, bytes, now_us);
+    const struct kt_cc_ack ack = {.bytes = bytes, .sent_us = sent_us, .snapshot = snapshot, .now_us = now_us};
+    if (cc->ops->on_ack) cc->ops->on_ack(cc, &ack);
+}
+
+void kt_cc_call_progress(
+    struct kt_cc *cc, uint32_t advanced, uint32_t peer_window, uint32_t min_rtt_us, uint64_t now_us)
+{
+    struct kt_rate_sample sample;
+    const bool sampled = cc->ops->samples && kt_rate_sample(&cc->rate, min_rtt_us, &sample);
+    const struct kt_cc_progress progress = {.advanced = advanced,
+        .peer_window = peer_window,
+        .sample = sampled ? &sample : NULL,
+        .now_us = now_us};
+    cc->ops->on_progress(cc, &progress);
+    pace(cc);
+}
+
+void kt_cc_lost(struct kt_cc *cc, const struct kt_cc_loss *loss)
+{
+    if (!cc->ops->on_loss) return;
+    cc->ops->on_loss(cc, loss);
+    pace(cc);
+}
+
+void kt_cc_leave(struct kt_cc *cc, uint32_t packets, uint64_t bytes)
+{
+    cc->packets -= packets;
+    kt_rate_forget(&cc->rate, bytes);
+}
