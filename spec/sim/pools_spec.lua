@@ -64,7 +64,7 @@ describe("the pools of a script", function()
         end
         for _, stream in ipairs(streams) do stream:reset() end
         print(pool:links()[1].streams, link:stats().streams)
-        kt.sleep "20ms"
+        kt.sleep "200ms" -- the reset waits for the hello of the server
         print(pool:links()[1].streams, link:stats().streams)
       end)]])
     local script = w:host "client":run("now.lua", { beside = true })

@@ -1,7 +1,7 @@
--- How much smux may hand to KCP (link/kcptun/horizon.h). Segments of 1000 bytes, frames with 8 bytes of header.
+-- How much smux may hand to KCP (link/kcptun/send_budget.h). Segments of 1000 bytes, frames with 8 bytes of header.
 local room = require "spec_link".room
 
-describe("the horizon", function()
+describe("the send budget", function()
   it("is what the windows allow, plus 10 ms worth of data", function()
     -- 128 segments in 64 ms: 20 in 10 ms
     assert.equal(29992, room({ open = 10, srtt = 64000 }, 40000))
