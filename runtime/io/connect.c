@@ -1,6 +1,6 @@
-/* Connecting: the name, then its addresses in turn, until one answers.
+/* Connecting: looks up the name, then tries its addresses in turn until one answers.
  *
- * Invariant: exactly one thing is under way: the lookup, an attempt, or the turn that reports that all failed.
+ * Invariant: exactly one thing is under way: the lookup, an attempt, or the turn that reports the failure.
  */
 #include "io/connect.h"
 #include <stdio.h>
@@ -19,9 +19,9 @@ struct kt_connect {
     struct kt_turn turn;        /* reports failure */
     struct kt_err err;
     bool is_unix;
-    size_t n, next; /* of addrs: how many, and which comes after the one being dialled */
+    size_t n, next; /* number of addrs; index of the one to dial next */
     struct kt_addr addrs[ADDRS];
-    char what[320]; /* the endpoint, for error sentences */
+    char what[320]; /* the endpoint, for error messages */
     char path[108];
 };
 
@@ -46,7 +46,7 @@ static void report_failure(void *ctx)
     cb(user, NULL, &err);
 }
 
-/* Puts the endpoint, and the address where it says more, before the sentence of an attempt. */
+/* Prefixes an attempt's sentence with the endpoint, and with the address if that says more. */
 static void describe(struct kt_connect *c, const struct kt_err *why)
 {
     char addr[KT_ADDR_TEXT];
@@ -63,7 +63,7 @@ static void describe(struct kt_connect *c, const struct kt_err *why)
     else if (c->n == 1)
         kt_err_set(&c->err, why->code, "%s (%s): %s", c->what, addr, why->text);
     else
-        kt_err_set(&c->err, why->code, "%s: none of its %zu addresses can be reached; the last was %s: %s",
+        kt_err_set(&c->err, why->code, "%s: cannot reach any of its %zu addresses; the last was %s: %s",
             c->what, c->n, addr, why->text);
 }
 
@@ -73,7 +73,7 @@ static void hang_up(struct kt_connect *c)
     c->attempt = NULL;
 }
 
-/* Dials the next address; with none left, the last error stands. */
+/* Dials the next address. If none is left, reports the last error. */
 static void try_next(struct kt_connect *c)
 {
     while (c->next < c->n) {
@@ -136,7 +136,7 @@ int kt_connect(struct kt_io *io, const struct kt_endpoint *to, kt_connect_cb cb,
 {
     *out = NULL;
     if (!to->is_unix && !to->host[0])
-        return kt_err_set(err, KT_EINVAL, ":%u: no host to connect to", (unsigned)to->port_min);
+        return kt_err_set(err, KT_EINVAL, ":%u: missing host; write host:port", (unsigned)to->port_min);
     struct kt_connect *c = calloc(1, sizeof *c);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     c->io = io;
@@ -152,7 +152,7 @@ int kt_connect(struct kt_io *io, const struct kt_endpoint *to, kt_connect_cb cb,
     if (to->is_unix) {
         snprintf(c->what, sizeof c->what, "unix:%s", to->host);
         snprintf(c->path, sizeof c->path, "%.107s", to->host);
-        c->n = 1; /* the path takes the place of an address */
+        c->n = 1; /* the path counts as one address */
         try_next(c);
     } else if (kt_addr_from_ip(&c->addrs[0], to->host, to->port_min)) {
         kt_addr_text(&c->addrs[0], c->what);

@@ -1,7 +1,7 @@
-/* The common part of the I/O seam: calls go to the backend's ops; the list of turn hooks is kept here.
+/* The common part of the I/O seam: passes calls to the backend's ops and keeps the list of turn hooks.
  *
- * Invariant: a kt_turn is in io->turn exactly while it is due; it is taken out before it runs, so that a hook
- * may queue itself or any other again. */
+ * Invariant: a kt_turn is in io->turn exactly while it is due. It is removed before it runs, so a hook may queue
+ * itself or any other again. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,19 +240,19 @@ int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t 
 
 int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
 {
-    if (!io->ops->file_create) return kt_err_set(err, KT_ENOTSUP, "%s: no files can be made here", path);
+    if (!io->ops->file_create) return kt_err_set(err, KT_ENOTSUP, "%s: cannot create files here", path);
     return io->ops->file_create(io, path, data, len, err);
 }
 
 /* ---- appenders ---- */
 
-/* Where appending to a file never waits. */
+/* An appender for backends where appending to a file never blocks. */
 struct direct {
     struct kt_appender appender; /* first */
     struct kt_io *io;
     const struct kt_append_events *events;
     void *ctx;
-    const char *head; /* behind the path; NULL: none */
+    const char *head; /* stored after the path; NULL: none */
     char path[];
 };
 

@@ -1,5 +1,5 @@
-/* What backends share of kt_query: the checks of a question, so that none of them sees what is no name, and
- * the bounds of an answer. */
+/* What the backends share of kt_query: checks of the question, so that no backend sees an invalid name, and the
+ * limits on an answer. */
 #include <stdio.h>
 #include <string.h>
 #include "io/io.h"
@@ -27,31 +27,32 @@ static bool name_char(char c)
 
 int kt_name_check(const char *name, struct kt_err *err)
 {
-    if (!name[0]) return kt_err_set(err, KT_ENAME, "\"\": an empty name");
+    if (!name[0]) return kt_err_set(err, KT_ENAME, "\"\": the name is empty");
     struct kt_addr addr;
     if (kt_addr_from_ip(&addr, name, 0))
-        return kt_err_set(err, KT_ENAME, "\"%.64s\": an address, not a name", name);
+        return kt_err_set(err, KT_ENAME, "\"%.64s\": expected a name, got an address", name);
 
     size_t len = strlen(name), label = 0;
     if (name[len - 1] == '.') len--;
     if (len > KT_NAME_MAX)
         return kt_err_set(
-            err, KT_ENAME, "\"%.64s...\": %zu bytes; a name has at most %u", name, len, KT_NAME_MAX);
+            err, KT_ENAME, "\"%.64s...\": %zu bytes; a name may have at most %u", name, len, KT_NAME_MAX);
     for (size_t i = 0; i <= len; i++) {
         if (i < len && name[i] != '.') {
             label++;
             if (name_char(name[i])) continue;
             if ((unsigned char)name[i] >= 0x80)
-                return kt_err_set(err, KT_ENAME,
-                    "\"%.64s\": not a name; letters beyond ASCII are written as xn--...", name);
+                return kt_err_set(
+                    err, KT_ENAME, "\"%.64s\": invalid name; write non-ASCII letters as xn--...", name);
             return kt_err_set(err, KT_ENAME,
-                "\"%.64s\": not a name; between its dots a name has only letters, digits, '-' and '_'", name);
+                "\"%.64s\": invalid name; between dots it may contain only letters, digits, '-' and '_'",
+                name);
         }
         if (label == 0)
-            return kt_err_set(err, KT_ENAME, "\"%.64s\": not a name; nothing between two dots", name);
+            return kt_err_set(err, KT_ENAME, "\"%.64s\": invalid name; a label between dots is empty", name);
         if (label > KT_LABEL_MAX)
             return kt_err_set(err, KT_ENAME,
-                "\"%.64s...\": %zu bytes between two dots; there may be at most %u", name, label,
+                "\"%.64s...\": %zu bytes between two dots; at most %u are allowed", name, label,
                 KT_LABEL_MAX);
         label = 0;
     }
@@ -65,8 +66,8 @@ int kt_name_server(struct kt_addr *out, const char *text, struct kt_err *err)
                                                !kt_addr_from_ip(out, at.host, at.port_min)))
         return kt_err_set(err, KT_ECONFIG, "\"%.64s\"; " SERVER_WANTED, text);
     if (out->sa.sa_family == AF_INET6 && out->in6.sin6_scope_id)
-        return kt_err_set(err, KT_ECONFIG,
-            "\"%.64s\": an address of one interface only cannot be asked; " SERVER_WANTED, text);
+        return kt_err_set(
+            err, KT_ECONFIG, "\"%.64s\": link-local addresses are not supported; " SERVER_WANTED, text);
     return 0;
 }
 
@@ -76,12 +77,13 @@ int kt_query(struct kt_io *io, const struct kt_question *question, kt_query_cb c
     *out = NULL;
     int rc = kt_name_check(question->name, err);
     if (rc) return rc;
-    if (!kt_record_type_name(question->type)) return kt_err_set(err, KT_EINVAL, "no such type of record");
+    if (!kt_record_type_name(question->type))
+        return kt_err_set(err, KT_EINVAL, "unknown record type; expected A, AAAA or SRV");
     if (question->server_count > KT_QUERY_SERVERS)
-        return kt_err_set(err, KT_ELIMIT, "%zu name servers; at most %u can be asked", question->server_count,
+        return kt_err_set(err, KT_ELIMIT, "%zu name servers; at most %u are allowed", question->server_count,
             KT_QUERY_SERVERS);
     if (!io->ops->query)
-        return kt_err_set(err, KT_ENOTSUP, "%s: records cannot be asked for here", question->name);
+        return kt_err_set(err, KT_ENOTSUP, "%s: DNS records cannot be looked up here", question->name);
     return io->ops->query(io, question, cb, ctx, out, err);
 }
 

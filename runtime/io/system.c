@@ -1,5 +1,5 @@
-/* Whole small files: read, appended to and made with plain blocking calls; and what is said of an address
- * that cannot be bound. */
+/* This machine's files, read, appended to and created whole with blocking calls, and the error messages that both
+ * backends share. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,17 +18,16 @@ static const char *kind(mode_t mode)
     return S_ISDIR(mode) ? "a folder" : S_ISFIFO(mode) ? "a pipe" : S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
-/* A path that could not be opened or made. The shell expands ~ in some places and not in others (--log=~/x).
- */
+/* Reports a path that could not be opened or created. The shell does not expand ~ everywhere (--log=~/x). */
 static int failed(struct kt_err *err, const char *path, int errnum)
 {
     const int code = kt_err_from_errno(errnum);
     const char *why = errnum == ENOENT ? "no such file" : strerror(errnum);
     return kt_err_set(err, code, "%s: %s%s", path, why,
-        path[0] == '~' ? "; ~ is not expanded here, write the folder in full" : "");
+        path[0] == '~' ? "; ~ is not expanded here, write the full path" : "");
 }
 
-/* The same for a file that was to be made: what is missing then is its folder. */
+/* The same for a file that was to be created: if something is missing, it is the folder. */
 static int failed_to_make(struct kt_err *err, const char *path, int errnum)
 {
     const char *slash = strrchr(path, '/');
@@ -36,9 +35,9 @@ static int failed_to_make(struct kt_err *err, const char *path, int errnum)
     char folder[PATH_MAX];
     struct stat st;
     snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-    if (stat(folder, &st) == 0) return failed(err, path, errnum); /* a link that leads nowhere */
+    if (stat(folder, &st) == 0) return failed(err, path, errnum); /* a dangling symlink */
     return kt_err_set(err, KT_ENOENT, "%s: no such folder: %s%s", path, folder,
-        path[0] == '~' ? "; ~ is not expanded here, write the folder in full" : "");
+        path[0] == '~' ? "; ~ is not expanded here, write the full path" : "");
 }
 
 static int wrong_kind(struct kt_err *err, const char *path, mode_t mode)
@@ -46,8 +45,8 @@ static int wrong_kind(struct kt_err *err, const char *path, mode_t mode)
     return kt_err_set(err, KT_EINVAL, "%s: is %s, not a regular file", path, kind(mode));
 }
 
-/* Opening never waits, as a pipe without another end would have it, and only a file whose reads and writes do
- * not wait for somebody is taken: a regular one or, to append to, a character device (/dev/null, a terminal).
+/* Opens a file without blocking, as a pipe without another end would. Accepts only files whose reads and writes
+ * do not wait for another process: a regular file or, for appending, a character device (/dev/null, a terminal).
  * Returns the descriptor or a code. */
 static int open_file(const char *path, int flags, mode_t mode, struct kt_err *err)
 {
@@ -64,7 +63,7 @@ static int open_file(const char *path, int flags, mode_t mode, struct kt_err *er
     return wrong_kind(err, path, st.st_mode);
 }
 
-/* Reads to the end into *data, growing it. Not by fstat's size, which is 0 for files in /proc. */
+/* Reads to the end into *data, growing it. Does not trust fstat's size, which is 0 for files in /proc. */
 static int read_all(int fd, const char *path, size_t max, char **data, size_t *len, struct kt_err *err)
 {
     char *buf = NULL;
@@ -73,13 +72,13 @@ static int read_all(int fd, const char *path, size_t max, char **data, size_t *l
     while (!code) {
         if (have == cap) {
             cap = cap ? cap * 2 : FIRST_READ;
-            if (cap > max + 1) cap = max + 1; /* the byte over tells a longer file from one that just fits */
+            if (cap > max + 1) cap = max + 1; /* one byte more, to detect a file that is too long */
             char *more = malloc(cap + 1);
             if (!more) {
                 code = kt_err_set(err, KT_ENOMEM, "%s: out of memory", path);
                 break;
             }
-            if (have) { /* realloc would leave a copy behind, of what may be a key */
+            if (have) { /* realloc could leave a copy behind, and this may be a key */
                 memcpy(more, buf, have);
                 explicit_bzero(buf, have);
             }
@@ -119,7 +118,7 @@ int kt_system_file_read(
     return code;
 }
 
-/* Writes all of it and closes fd. */
+/* Writes all bytes and closes fd. */
 static int finish(int fd, const char *path, const char *p, size_t len, struct kt_err *err)
 {
     int code = 0;
@@ -132,7 +131,7 @@ static int finish(int fd, const char *path, const char *p, size_t len, struct kt
             code = failed(err, path, errno);
         }
     }
-    /* A full disk may be told only here (NFS). */
+    /* NFS may report a full disk only here. */
     if (close(fd) < 0 && !code && errno != EINTR) code = failed(err, path, errno);
     return code;
 }
@@ -168,7 +167,7 @@ const char *kt_plain_no_fd(int errnum, char out[KT_PLAIN_NO_FD])
 {
     struct rlimit limit;
     if (errnum == ENFILE || getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        snprintf(out, KT_PLAIN_NO_FD, "the system has no file descriptors left; raise fs.file-max");
+        snprintf(out, KT_PLAIN_NO_FD, "the system is out of file descriptors; raise fs.file-max");
     else
         snprintf(out, KT_PLAIN_NO_FD, "no file descriptors left of %llu; raise the limit (ulimit -n)",
             (unsigned long long)limit.rlim_cur);
@@ -180,13 +179,12 @@ int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int
     int code = kt_err_from_errno(errnum);
     if (errnum == EADDRINUSE)
         return kt_err_set(err, code,
-            "%s: address already in use; another program listens there, or this one under another name",
-            what);
+            "%s: address already in use; another program or another listener of this one uses it", what);
     if (errnum == EACCES && port > 0 && port < 1024)
         return kt_err_set(
             err, code, "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE", what);
     if (errnum == EADDRNOTAVAIL)
-        return kt_err_set(err, code, "%s: no interface of this machine has that address", what);
+        return kt_err_set(err, code, "%s: no interface of this machine has this address", what);
     if (errnum == EMFILE || errnum == ENFILE) {
         char text[KT_PLAIN_NO_FD];
         return kt_err_set(err, code, "%s: %s", what, kt_plain_no_fd(errnum, text));

@@ -1,13 +1,13 @@
-/* Files of this machine, and messages that both backends share. For the backends, and for what a process does
- * before and after it has an io. */
+/* Files of this machine, and error messages that both backends share. For the backends, and for the process
+ * before it has an io and after. */
 #ifndef KT_IO_SYSTEM_H
 #define KT_IO_SYSTEM_H
 
 #include "io/io.h"
 
-/* kt_file_read, kt_file_append and kt_file_create on this machine's files; io is not looked at. None of them
- * waits for another process: what is not a regular file is refused with KT_EINVAL, except that a character
- * device (/dev/null) can be appended to. */
+/* kt_file_read, kt_file_append and kt_file_create on this machine's files; io is ignored. They never wait for
+ * another process: anything but a regular file is refused with KT_EINVAL, except that a character device
+ * (/dev/null) can be appended to. */
 int kt_system_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
 int kt_system_file_append(
@@ -15,16 +15,16 @@ int kt_system_file_append(
 int kt_system_file_create(
     struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
-/* The process's limit of open descriptors; SIZE_MAX: there is none. */
+/* The process's limit on open descriptors; SIZE_MAX: no limit. */
 size_t kt_plain_descriptors(void);
 
-/* The sentence for running out of descriptors: errnum is EMFILE (this process) or ENFILE (the system).
- * Returns out. */
+/* The message for running out of descriptors: errnum is EMFILE (this process) or ENFILE (the system). Returns
+ * out. */
 #define KT_PLAIN_NO_FD 96u
 const char *kt_plain_no_fd(int errnum, char out[KT_PLAIN_NO_FD]);
 
-/* Fills err for an address that could not be bound (errnum > 0), with what to do about it. Returns the code.
- */
+/* Fills err for an address that could not be bound (errnum > 0), including what to do about it. Returns the
+ * code. */
 int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum);
 
 #endif

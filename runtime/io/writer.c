@@ -1,8 +1,8 @@
-/* Writers: two buffers and a thread. Callers append to `front`; the thread takes it whole, leaves its own
- * empty one in exchange, and writes without the lock.
+/* Writers: two buffers and a thread. Callers append to `front`; the thread takes the whole buffer, leaves its own
+ * empty one in its place, and writes without holding the lock.
  *
- * Invariant: once a text is dropped, all are until the thread has taken `front`. The gap is then at its end,
- * which is where the thread says how many lines are missing. */
+ * Invariant: once a text is dropped, all later ones are too until the thread has taken `front`. So the gap is at
+ * the end of `front`, where the thread reports how many lines are missing. */
 #include "io/writer.h"
 #include <errno.h>
 #include <limits.h>
@@ -19,8 +19,8 @@
 
 #define STACK_BYTES ((size_t)256 << 10)
 #define KEEP_BYTES ((size_t)16 << 10) /* a larger buffer is freed once it is written */
-#define STALL_MS 500                  /* a reader who takes nothing for that long is not waited for */
-#define CLOSE_MS 5000                 /* nor is anyone longer than that */
+#define STALL_MS 500                  /* stop waiting for a reader that takes nothing for this long */
+#define CLOSE_MS 5000                 /* stop waiting altogether */
 #define TICK_MS 20
 #define MARK_MAX 256
 
@@ -31,15 +31,15 @@ struct buffer {
 
 struct kt_writer {
     pthread_mutex_t lock;
-    pthread_cond_t work, taken, idle; /* there is something to write; `front` is free; nothing is left */
+    pthread_cond_t work, taken, idle; /* text to write; `front` was taken; all written */
     struct buffer front;
     uint64_t gap;  /* lines dropped since the thread took `front` */
-    uint64_t lost; /* lines dropped in all */
-    bool busy;     /* the thread writes */
-    bool stop;     /* ... and ends when it has written all */
-    bool detached; /* ... and frees this: nobody waits for it */
+    uint64_t lost; /* total lines dropped */
+    bool busy;     /* the thread is writing */
+    bool stop;     /* the thread ends once everything is written */
+    bool detached; /* the thread then frees this; nobody waits */
     _Atomic size_t written;
-    size_t vain_written; /* at the end of the last wait for room in vain; and when that was, ms */
+    size_t vain_written; /* at the end of the last useless wait for room; and its time, ms */
     uint64_t vain_at;
     int fd;
     char *path; /* NULL: fd */
@@ -54,7 +54,7 @@ struct kt_writer {
 static void put_out(struct kt_writer *w, const char *p, size_t len)
 {
     while (len > 0) {
-        /* Whole lines of at most PIPE_BUF bytes: others may write to the same pipe. */
+        /* Whole lines of at most PIPE_BUF bytes, since others may write to the same pipe. */
         size_t part = len < PIPE_BUF ? len : PIPE_BUF;
         const char *nl = part < len ? memrchr(p, '\n', part) : NULL;
         if (nl) part = (size_t)(nl - p) + 1;
@@ -63,7 +63,7 @@ static void put_out(struct kt_writer *w, const char *p, size_t len)
             p += n;
             len -= (size_t)n;
             atomic_fetch_add_explicit(&w->written, (size_t)n, memory_order_relaxed);
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) { /* another program has made it so */
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) { /* another program has set O_NONBLOCK */
             poll(&(struct pollfd){.fd = w->fd, .events = POLLOUT}, 1, -1);
         } else if (errno != EINTR) {
             return; /* closed, or the device is full */
@@ -154,8 +154,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Signals are the loop's: the thread takes none. (Nor is it stopped by a terminal that background programs
- * may not write to.) */
+/* Blocks all signals in the thread: they belong to the loop. This also keeps a terminal that background programs
+ * may not write to from stopping it. */
 static int start_thread(struct kt_writer *w)
 {
     pthread_attr_t attr;
@@ -239,14 +239,14 @@ static uint64_t now_ms(void)
     return (uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u;
 }
 
-/* Locked. */
+/* Call locked. */
 static void wait_ms(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t until)
 {
     const struct timespec ts = {(time_t)(until / 1000u), (long)(until % 1000u) * 1000000L};
     pthread_cond_timedwait(cond, lock, &ts);
 }
 
-/* Locked: `front` is full. Waits for the thread to take it, unless that is likely to be in vain. */
+/* Call locked, with `front` full. Waits for the thread to take it, unless that is likely to be useless. */
 static void wait_room(struct kt_writer *w)
 {
     const uint64_t now = now_ms(), until = now + KT_WRITER_WAIT_MS;
@@ -285,7 +285,7 @@ uint64_t kt_writer_lost(struct kt_writer *w)
     return lost;
 }
 
-/* Locked. Waits until all is written, or nothing has been for STALL_MS. */
+/* Call locked. Waits until everything is written, or nothing has been written for STALL_MS. */
 static void wait_written(struct kt_writer *w)
 {
     size_t before = atomic_load(&w->written);
@@ -298,7 +298,7 @@ static void wait_written(struct kt_writer *w)
     }
 }
 
-/* Locked; unlocks. The thread goes with the writer, now or when it gets away from what it is stuck in. */
+/* Call locked; unlocks. The thread ends with the writer, now or once it is no longer stuck. */
 static void let_go(struct kt_writer *w)
 {
     const bool at_once = !waits(w) && !w->busy;
@@ -354,7 +354,7 @@ int kt_writer_append_open(struct kt_io *io, const char *path, const char *head,
     rc = make(&f->writer, -1, path, head, events, ctx);
     if (rc) {
         free(f);
-        return kt_err_set(err, rc, "%s: no thread to write it: %s", path, kt_strerror(rc));
+        return kt_err_set(err, rc, "%s: cannot start a thread to write it: %s", path, kt_strerror(rc));
     }
     f->appender = (struct kt_appender){.put = file_put, .close = file_close};
     *out = &f->appender;

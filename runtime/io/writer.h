@@ -1,13 +1,14 @@
-/* A writer takes text for a descriptor or a file and writes it from a thread of its own, so that a reader who
- * stalls (a stopped terminal, a full pipe, a hung file system) stalls that thread and nothing else.
+/* A writer takes text for a descriptor or a file and writes it from its own thread, so that a stalled reader (a
+ * stopped terminal, a full pipe, a hung file system) blocks only that thread.
  *
- * Not O_NONBLOCK: that flag belongs to the open file, which a terminal or a pipe shares with other programs.
- * Not poll before write: POLLOUT promises room for some bytes, not for all, and says nothing about files.
+ * It does not use O_NONBLOCK, because that flag belongs to the open file, which a terminal or pipe shares with
+ * other programs. It does not poll before writing, because POLLOUT promises room only for some bytes and says
+ * nothing about files.
  *
- * Text that finds no room is dropped, and its lines are counted. There is room for KT_WRITER_MAX bytes beside
- * those that are being written. When that is full, a caller waits a moment for a reader who has taken
- * something of late, since the thread may only not have had its turn: KT_WRITER_WAIT_MS, and in vain at most
- * once a second. All functions may be called from any thread. */
+ * Text that does not fit is dropped, and its lines are counted. The buffer holds KT_WRITER_MAX bytes besides
+ * those being written. When it is full, a caller waits for up to KT_WRITER_WAIT_MS if the reader has recently
+ * taken something, since the thread may just not have run yet; useless waits happen at most once a second. All
+ * functions may be called from any thread. */
 #ifndef KT_IO_WRITER_H
 #define KT_IO_WRITER_H
 
@@ -16,22 +17,21 @@
 #include <stdint.h>
 #include "io/io.h"
 
-/* Bytes that wait, at most; one longer text is taken when none wait. The batch that is being written is no
- * longer than that either. */
+/* Most bytes that wait; a single longer text is taken if none wait. This also limits the batch being written. */
 #define KT_WRITER_MAX ((size_t)512 << 10)
 #define KT_WRITER_WAIT_MS 50
 
 struct kt_writer;
 
-/* For a descriptor, which is not closed. *out is freed by kt_writer_close. 0, or KT_ELIMIT or KT_ENOMEM when
- * there can be no thread. events: only `lost` is called; may be NULL. */
+/* A writer for a descriptor, which stays open. Free *out with kt_writer_close. 0, KT_ENOMEM, or KT_ELIMIT if no
+ * thread can be started. events: only `lost` is called; may be NULL. */
 int kt_writer_new(struct kt_writer **out, int fd, const struct kt_append_events *events, void *ctx);
-/* False when the text, or an earlier one that would have to come first, was dropped. */
+/* False if the text, or an earlier one that would have to come first, was dropped. */
 bool kt_writer_put(struct kt_writer *w, const char *text, size_t len);
 /* Lines dropped so far. */
 uint64_t kt_writer_lost(struct kt_writer *w);
-/* Waits until everything is written, but no longer than the reader keeps taking something, and a few seconds
- * at most; then frees. What is left then is lost. No event comes afterwards. NULL is harmless. */
+/* Waits until everything is written, as long as the reader keeps taking something and for a few seconds at most;
+ * then frees. The rest is lost. No event follows. NULL is harmless. */
 void kt_writer_close(struct kt_writer *w);
 
 /* kt_append_open for files of this machine. */

@@ -190,7 +190,7 @@ describe("bench-line", function()
   end)
 
   for text, sentence in pairs {
-    ["loss=2"] = "loss is 2; want 0 to 1", ["delay=40"] = "delay=40: want a time: 40ms", ["rate=fast"] = "rate=fast: want a rate",
+    ["loss=2"] = "loss: expected 0 to 1, got 2", ["delay=40"] = "delay=40: want a time: 40ms", ["rate=fast"] = "rate=fast: want a rate",
     ["speed=1"] = "speed: unknown; there are delay", ["loss"] = "loss: want NAME=VALUE", ["burst_enter=1%"] = "burst_leave is 0",
     ["cut=5s..4s"] = "want from when to when", ["delay=infs"] = "want a time", ["delay=0x10ms"] = "want a time",
     ["queue=0"] = "want packets, bytes or a time", ["mtu=99999"] = "mtu=99999: want bytes",

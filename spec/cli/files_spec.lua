@@ -103,7 +103,7 @@ describe("a file argument", function()
         for _, path in ipairs { "nowhere/deep/x", "~/x" } do
           local said = say(table.unpack(command(argument[2], path)))
           local wanted = path .. (makes and ": no such folder: " .. path:match "^(.*)/" or ": no such file")
-          if path:find "~" then wanted = wanted .. "; ~ is not expanded here, write the folder in full" end
+          if path:find "~" then wanted = wanted .. "; ~ is not expanded here, write the full path" end
           assert.truthy(said:find(wanted .. "\n", 1, true), said)
         end
       end)

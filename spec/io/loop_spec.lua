@@ -169,7 +169,7 @@ for _, backend in ipairs(backends) do
       local watch, name, text = io:signal(9, function() end)
       assert.is_nil(watch)
       assert.equal("invalid", name)
-      assert.matches("signal 9 cannot be watched", text)
+      assert.matches("cannot watch signal 9", text)
       io:free()
     end)
   end)

@@ -39,7 +39,7 @@ for _, backend in ipairs(backends) do
       local second, name, text = io:listen(listener:addr(), nobody)
       assert.is_nil(second)
       assert.equal("in_use", name)
-      assert.equal(listener:addr() .. ": address already in use; another program listens there, or this one under another name", text)
+      assert.equal(listener:addr() .. ": address already in use; another program or another listener of this one uses it", text)
     end)
 
     it("again at once after close works", function()
@@ -53,12 +53,12 @@ for _, backend in ipairs(backends) do
       local listener, name, text = io:listen("localhost:0", nobody)
       assert.is_nil(listener)
       assert.equal("invalid", name)
-      assert.equal("localhost:0: listening wants an IP address, not a name", text)
+      assert.equal("localhost:0: expected an IP address to listen on, got a name", text)
     end)
 
     it("at another machine's address is refused", function()
       local _, _, text = io:listen("192.0.2.7:80", nobody)
-      assert.equal("192.0.2.7:80: no interface of this machine has that address", text)
+      assert.equal("192.0.2.7:80: no interface of this machine has this address", text)
     end)
 
     it("on a unix socket makes the file, and removes it", function()
@@ -90,7 +90,7 @@ for _, backend in ipairs(backends) do
       local second, name, text = io:listen(path, nobody)
       assert.is_nil(second)
       assert.equal("in_use", name)
-      assert.equal("unix:" .. path .. ": address already in use; another program listens there, or this one under another name", text)
+      assert.equal("unix:" .. path .. ": address already in use; another program or another listener of this one uses it", text)
       if backend.real then assert.is_true(os.execute("test -S " .. path)) end
       listener:close()
     end)
@@ -101,7 +101,7 @@ for _, backend in ipairs(backends) do
         local listener, name, text = io:listen(path, nobody)
         assert.is_nil(listener)
         assert.equal("in_use", name)
-        assert.matches("a file of that name that is not a socket", text)
+        assert.matches("a file of this name exists and is not a socket", text)
         assert.equal("precious", io:read_file(path, 100))
       end)
     end

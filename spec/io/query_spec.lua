@@ -52,11 +52,11 @@ describe("asking for records", function()
   end)
 
   it("refuses an invalid name, an invalid type and too many servers at once", function()
-    assert.same({ nil, "name", '"a..b": not a name; nothing between two dots' }, { query("a..b", A, never) })
-    assert.same({ nil, "invalid", "no such type of record" }, { query("a.test", 255, never) })
+    assert.same({ nil, "name", '"a..b": invalid name; a label between dots is empty' }, { query("a..b", A, never) })
+    assert.same({ nil, "invalid", "unknown record type; expected A, AAAA or SRV" }, { query("a.test", 255, never) })
     local servers = {}
     for i = 1, 9 do servers[i] = "127.0.0." .. i end
-    assert.same({ nil, "limit", "9 name servers; at most 8 can be asked" }, { io:query("a.test", A, servers, never) })
+    assert.same({ nil, "limit", "9 name servers; at most 8 are allowed" }, { io:query("a.test", A, servers, never) })
     assert.equal(0, asked)
   end)
 
@@ -153,7 +153,7 @@ describe("asking for records", function()
       list[#list + 1] = q
       refused = refused or not q and { i, name, text }
     end
-    assert.same({ 33, "limit", "silent.test: too many different name servers are being asked" }, refused)
+    assert.same({ 33, "limit", "silent.test: too many different lists of name servers in use; try again later" }, refused)
     for _, q in ipairs(list) do q:close() end
     assert(query("silent.test", A, never, "127.0.1.33")):close()
   end)

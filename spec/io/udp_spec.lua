@@ -324,13 +324,13 @@ for _, backend in ipairs(backends) do
       local b, name, text = io:udp({ bind = a:addr() }, {})
       assert.is_nil(b)
       assert.equal("in_use", name)
-      assert.equal(a:addr() .. ": address already in use; another program listens there, or this one under another name", text)
+      assert.equal(a:addr() .. ": address already in use; another program or another listener of this one uses it", text)
     end)
 
     it("says when the address is not this machine's", function()
       local b, _, text = io:udp({ bind = "192.0.2.1:0" }, {})
       assert.is_nil(b)
-      assert.equal("192.0.2.1:0: no interface of this machine has that address", text)
+      assert.equal("192.0.2.1:0: no interface of this machine has this address", text)
     end)
 
     it("says that a scope is missing from a link-local address", function()

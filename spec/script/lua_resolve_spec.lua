@@ -136,7 +136,7 @@ describe("kt.resolve", function()
       { target = long, port = 6 },
       { target = ("\1"):rep(63) .. "." .. ("\1"):rep(63), port = 7 },
     } }, "SRV"))
-    assert.equal("name: x.test: none of its SRV records can be used\n", ask_entry({ SRV = { { target = "", port = 1 } } }, "SRV"))
+    assert.equal("name: x.test: none of its SRV records is usable\n", ask_entry({ SRV = { { target = "", port = 1 } } }, "SRV"))
   end))
 
   it("gives up at the timeout", with_server(function()
@@ -255,20 +255,20 @@ end
       ('name = "%s.test"'):format(label), ('name = ("a."):rep(127) .. "b"'), 'name = ("a"):rep(1 << 20)', 'name = "b\xc3\xbccher.test"',
       'name = "192.0.2.1"', 'name = "::1"', 'name = "x:80"')
     assert.equal(([[
-name: "": an empty name
-name: ".": not a name; nothing between two dots
-name: "a..b": not a name; nothing between two dots
-name: ".a": not a name; nothing between two dots
-name: "a b": not a name; between its dots a name has only letters, digits, '-' and '_'
+name: "": the name is empty
+name: ".": invalid name; a label between dots is empty
+name: "a..b": invalid name; a label between dots is empty
+name: ".a": invalid name; a label between dots is empty
+name: "a b": invalid name; between dots it may contain only letters, digits, '-' and '_'
 name: "a": not a name; it contains a zero byte
-name: "?": not a name; between its dots a name has only letters, digits, '-' and '_'
-name: "%s...": 64 bytes between two dots; there may be at most 63
-name: "%s...": 255 bytes; a name has at most 253
-name: "%s...": 1048576 bytes; a name has at most 253
-name: "b%s": not a name; letters beyond ASCII are written as xn--...
-name: "192.0.2.1": an address, not a name
-name: "::1": an address, not a name
-name: "x:80": not a name; between its dots a name has only letters, digits, '-' and '_'
+name: "?": invalid name; between dots it may contain only letters, digits, '-' and '_'
+name: "%s...": 64 bytes between two dots; at most 63 are allowed
+name: "%s...": 255 bytes; a name may have at most 253
+name: "%s...": 1048576 bytes; a name may have at most 253
+name: "b%s": invalid name; write non-ASCII letters as xn--...
+name: "192.0.2.1": expected a name, got an address
+name: "::1": expected a name, got an address
+name: "x:80": invalid name; between dots it may contain only letters, digits, '-' and '_'
 ]]):format(label, ("a."):rep(32), label, "\xc3\xbccher.test"), out)
     assert.equal(0, server.count())
   end))

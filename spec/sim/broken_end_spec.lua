@@ -21,7 +21,7 @@ kt.listen { on = ":12948" }:serve(function(conn)
   print("near", sum.reason, sum.cause and sum.cause.code, sum.cause)
 end)]]
 
-local REFUSED = "db:8388: none of its 2 addresses can be reached; the last was [fd00::3]:8388: connection refused"
+local REFUSED = "db:8388: cannot reach any of its 2 addresses; the last was [fd00::3]:8388: connection refused"
 
 --- A world with both scripts running, and the line between them. opts: options, near, far (lines of script), loss, serve.
 local function tunnel(opts)

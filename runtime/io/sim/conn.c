@@ -1,10 +1,10 @@
 /* TCP and unix-socket conns as the pipes that processes hold.
  *
- * As on libuv, reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes, which the conn
- * holds only while there are unread bytes in it; when it is full, reading stops until it was consumed. A host
- * that reads slowly or in small pieces reads one piece a step.
+ * As on libuv, reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes. The conn holds the
+ * block only while it contains unread bytes; when it is full, reading stops until it has been consumed. A host
+ * that reads slowly or in small pieces reads one piece per step.
  *
- * Invariant: `pipe.events` is called from conn_event and tell only, which the process' turns call, and not
+ * Invariant: `pipe.events` is called only from conn_event and tell, which run in the process's turns, and never
  * after close. */
 #include <assert.h>
 #include <stdio.h>
@@ -34,7 +34,8 @@ static void tell(void *ctx)
 {
     struct sim_conn *c = ctx;
     const struct kt_pipe_events *events = c->conn.pipe.events;
-    if (c->told || over(c) || !events) return; /* a later listener is told when it first peeks or writes */
+    if (c->told || over(c) || !events)
+        return; /* a later listener learns of it when it first peeks or writes */
     c->told = true;
     if (events->closed) events->closed(c->conn.pipe.ctx, c->code);
 }
@@ -113,7 +114,7 @@ void kt_sim_conn_dead(struct sim_conn *c)
     kt_sim_conn_broke(c, code);
 }
 
-/* A socket that broke is read to its end, as long as somebody takes what it had brought. */
+/* Reads a broken socket to its end, as long as the consumer takes the data. */
 static void rest(struct sim_conn *c)
 {
     struct kt_sim *sim = c->host->sim;
@@ -133,7 +134,7 @@ void kt_sim_conn_put_in(struct sim_conn *c)
     c->in_pos = c->in_len = 0;
 }
 
-/* From the kernel's buffer into the block, at most so much. How many bytes. */
+/* Moves up to `piece` bytes from the kernel's buffer into the block. Returns the number moved. */
 static size_t fetch(struct sim_conn *c, size_t piece)
 {
     struct kt_sim *sim = c->host->sim;
@@ -177,13 +178,13 @@ static size_t next_piece(struct kt_sim_host *h)
     return piece;
 }
 
-/* True if there is more to be read. */
+/* True if more can be read. */
 static bool unread(const struct sim_conn *c)
 {
     return (c->rx.len > 0 && c->in_len < KT_CONN_READ) || (c->fin_in && !c->eof && c->rx.len == 0);
 }
 
-/* The process reads. True if something came of it. */
+/* The process reads. True if it got anything. */
 static bool read_some(struct sim_conn *c)
 {
     struct kt_sim_host *h = c->host;
@@ -204,7 +205,7 @@ static void on_step(void *ctx)
     arrive(c);
 }
 
-/* There is something to read, in the process' next turn, or when a slow or short read may go on. */
+/* Schedules reading: in the process's next turn, or when a slow or short read may continue. */
 static void read_on(struct sim_conn *c)
 {
     const struct kt_sim_host *h = c->host;
@@ -300,7 +301,7 @@ static bool conn_half_close(const struct kt_pipe *p)
     return true;
 }
 
-/* The process has no more to do with it. */
+/* Detaches the process from the conn. */
 static void give_up(struct sim_conn *c)
 {
     assert(c->user);

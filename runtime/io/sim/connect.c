@@ -1,4 +1,6 @@
-/* One attempt to connect (io/connect.h), in a world. */
+/* One attempt to connect in a simulated world, for io/connect.h.
+ *
+ * Invariant: as in io/uv, the outcome is reported from the process's turn, never from inside dial. */
 #include "io/connect.h"
 #include "io/sim/tcp.h"
 

@@ -1,5 +1,6 @@
-/* Files: a host has those that were put there or that its processes made, and maybe this machine's, to read.
- * What is appended to one of this machine's makes a copy of the host's own. */
+/* Files: a host has those that were put there or that its processes made, and optionally reads this machine's.
+ *
+ * Invariant: this machine's files are never changed; appending to one makes the host's own copy. */
 #include <stdlib.h>
 #include <string.h>
 #include "io/system.h"
@@ -38,7 +39,7 @@ static struct sim_file *find_or_add(struct kt_sim_host *h, const char *path)
     return f;
 }
 
-/* Adds to its end. */
+/* Appends to the file. */
 static int append(struct sim_file *f, const void *data, size_t len)
 {
     uint8_t *more = realloc(f->data, f->len + len + 1);

@@ -1,8 +1,8 @@
 /* The queue of events of a world.
  *
- * A binary heap of (time, order of setting, event); the order is unique, so there is exactly one sequence in
- * which events come, whatever the heap's shape. Invariant: an event in the heap knows its slot (index + 1),
- * which makes moving and cancelling O(log n). */
+ * A binary heap of (time, order of setting, event). The order is unique, so events always come in exactly one
+ * sequence, whatever the heap's shape. Invariant: an event in the heap knows its slot (index + 1), which makes
+ * moving and cancelling O(log n). */
 #include <stdlib.h>
 #include "io/sim/internal.h"
 

@@ -1,7 +1,7 @@
-/* Hosts: names, addresses, ports, and the faults that concern a host as a whole.
+/* Hosts: names, addresses, ports, and the faults of a host as a whole.
  *
- * Invariant: sim->addrs leads from every address that can be reached to its one host: a host's own addresses,
- * or, behind a NAT, the NAT's public ones in their place. */
+ * Invariant: sim->addrs maps every reachable address to its host: a host's own addresses or, behind a NAT, the
+ * NAT's public ones instead. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,7 +84,7 @@ int kt_sim_route_add(struct kt_sim_host *h, struct sim_addr *slot, const struct 
 
 bool kt_sim_source(const struct kt_sim_host *h, const struct kt_addr *to, struct kt_addr *out)
 {
-    if (kt_sim_is_own(h, to)) { /* as Linux does it: one's own address is spoken to from itself */
+    if (kt_sim_is_own(h, to)) { /* as on Linux: a host talks to its own address from that address */
         *out = *to;
         kt_addr_set_port(out, 0);
         return true;
@@ -141,7 +141,7 @@ static int add_addrs(struct kt_sim_host *h, const struct kt_addr *addrs, size_t 
         const struct sim_addr *other = find_addr(h->sim, &addrs[i]);
         kt_addr_text(&addrs[i], text);
         if (other && other->host == h)
-            return kt_err_set(err, KT_EINUSE, "host %s: %s is given twice", h->name, text);
+            return kt_err_set(err, KT_EINUSE, "host %s: duplicate address %s", h->name, text);
         if (other)
             return kt_err_set(
                 err, KT_EINUSE, "host %s: %s is the address of host %s", h->name, text, other->host->name);
@@ -166,7 +166,7 @@ int kt_sim_host_move(struct kt_sim_host *h, const struct kt_addr *addrs, size_t 
     struct kt_addr old[SIM_ADDRS];
     const size_t n_old = h->n_addrs;
     if (h->nat[0] || h->nat[1])
-        return kt_err_set(err, KT_EINUSE, "host %s is behind a NAT, whose address others see", h->name);
+        return kt_err_set(err, KT_EINUSE, "host %s is behind a NAT; its address cannot be changed", h->name);
     if (n == 0 || n > SIM_ADDRS)
         return kt_err_set(err, KT_EINVAL, "host %s: %zu addresses; expected 1 to %u", h->name, n, SIM_ADDRS);
     for (size_t i = 0; i < n_old; i++) old[i] = h->addrs[i].addr;
@@ -210,13 +210,13 @@ int kt_sim_host_new(
 {
     *out = NULL;
     if (!opts->name[0] || strlen(opts->name) >= SIM_NAME)
-        return kt_err_set(err, KT_EINVAL, "host \"%s\": a name has 1 to 63 characters", opts->name);
+        return kt_err_set(err, KT_EINVAL, "host \"%s\": expected a name of 1 to 63 characters", opts->name);
     if (opts->n_addrs > SIM_ADDRS)
         return kt_err_set(err, KT_EINVAL, "host %s: at most 16 addresses", opts->name);
     if (opts->send_bps && opts->send_bps < 1000)
-        return kt_err_set(err, KT_EINVAL, "host %s: sends less than 1 kbit/s", opts->name);
+        return kt_err_set(err, KT_EINVAL, "host %s: expected to send at least 1 kbit/s", opts->name);
     if (kt_sim_host_find(sim, opts->name))
-        return kt_err_set(err, KT_EINUSE, "host %s: there is one of that name", opts->name);
+        return kt_err_set(err, KT_EINUSE, "host %s: this name is already in use", opts->name);
     struct kt_sim_host *h = calloc(1, sizeof *h);
     if (!h) return kt_err_set(err, KT_ENOMEM, "out of memory");
     h->sim = sim;

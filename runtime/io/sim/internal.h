@@ -1,11 +1,11 @@
-/* What the files of the simulated backend share. Not for anyone else.
+/* Internal to io/sim: what the files of the simulated backend share.
  *
- * Two sides meet here. The world's side (hosts, lines, sockets as a kernel has them) runs from kt_sim_events
- * and never calls code above the seam. The processes' side calls it, and only from a process' turn: what the
- * world has for a process is put into its `arrivals` and waits for that.
+ * Two sides meet here. The world's side (hosts, lines, sockets as a kernel has them) runs from kt_sim_events and
+ * never calls code above the seam. The processes' side does, but only from a process's turn: what the world has
+ * for a process is put into its `arrivals` and waits for the turn.
  *
- * Memory that a callback may still stand on (a socket closed by its own event) goes to `graves` and is freed
- * when no callback is under way. */
+ * Memory that a callback may still use (a socket closed by its own event) goes to `graves` and is freed when no
+ * callback is running. */
 #ifndef KT_IO_SIM_INTERNAL_H
 #define KT_IO_SIM_INTERNAL_H
 
@@ -18,8 +18,8 @@
 #define SIM_ADDRS 16u
 #define SIM_LOOPBACK_US 10u
 #define SIM_MSS 1460u
-/* How fast packets come out of a host that was not told: what one core that seals each of them sends today,
- * about 3 us a packet. */
+/* Default rate at which packets leave a host: what one core that seals each of them can send today, at about 3 us
+ * per packet. */
 #define SIM_HOST_BPS UINT64_C(4000000000)
 
 struct sim_nat;
@@ -49,13 +49,13 @@ struct kt_sim {
     struct kt_list ready;                     /* of sim_io: have something to do at this instant */
     struct kt_list graves;                    /* of sim_grave */
     struct kt_list names;                     /* of sim_name */
-    struct kt_hmap addrs;                     /* of sim_addr: whom packets to an address go to */
+    struct kt_hmap addrs;                     /* of sim_addr: the host that gets packets for an address */
     struct kt_hmap named;                     /* of sim_name */
     struct kt_slab *packets, *blocks, *reads; /* packets; kernels' bytes; processes' */
     uint64_t next_packet, next_conn;
     unsigned n_hosts;
     bool running;
-    struct kt_err failed; /* code 0: not */
+    struct kt_err failed; /* code 0: has not failed */
     uint64_t stirred;     /* events and turns at this instant */
     kt_sim_trace trace;
     void *trace_ctx;
@@ -79,13 +79,13 @@ struct kt_sim_host {
     struct sim_addr addrs[SIM_ADDRS];
     size_t n_addrs;
     struct kt_sim_line *lo;
-    struct kt_hmap lines; /* out of here, by the other's index */
+    struct kt_hmap lines; /* outgoing, by the other host's index */
     struct kt_list files, udps, conns, listeners, lookups;
     struct kt_hmap udp_ports, tcp_ports, conn_ids;
     struct sim_nat *nat[2]; /* v4, v6; or NULL */
     uint64_t send_bps;
     size_t descriptors;  /* 0: any number */
-    uint64_t busy_until; /* ns: when all that it has sent is out of it */
+    uint64_t busy_until; /* ns: when everything it has sent has left it */
     uint16_t next_port;  /* ephemeral */
     uint64_t read_rate;
     size_t short_max;
@@ -94,7 +94,7 @@ struct kt_sim_host {
     struct kt_sim_event udp_room;
     int64_t wall_jump;
     size_t open;        /* sockets */
-    uint64_t processes; /* how many it has had */
+    uint64_t processes; /* processes started so far */
 };
 
 /* A process. */
@@ -104,14 +104,14 @@ struct sim_io {
     struct kt_sim_host *host;
     struct kt_list node;      /* in sim->ios */
     struct kt_list ready;     /* in sim->ready */
-    struct kt_list arrivals;  /* of kt_turn: what the world has for it */
+    struct kt_list arrivals;  /* of kt_turn: what has arrived for it */
     struct kt_list udp_dirty; /* of sim_udp: datagrams were committed in this turn */
     struct kt_list signals;   /* of sim_signal */
     struct kt_sim_event wake; /* the next deadline of its wheel */
     struct kt_rng random;
     bool dead, crashed, stopped;
-    size_t open;                  /* handles of the user's */
-    uint64_t turns;               /* that it has had */
+    size_t open;                  /* the user's open handles */
+    uint64_t turns;               /* turns so far */
     uint64_t stirred_at, stirred; /* ... at the instant stirred_at */
     char name[SIM_NAME];
 };
@@ -132,23 +132,23 @@ static inline struct kt_sim_event *kt_sim_heap_top(const struct sim_heap *h)
 
 /* ---- the world (world.c) ---- */
 
-/* The world can go no further. The first reason stands. */
+/* Ends the run: the world cannot continue. Only the first reason is kept. */
 void kt_sim_fail(struct kt_sim *sim, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* p gets a turn at this instant. Harmless if it will, or if it is dead. */
+/* Gives p a turn at this instant. Harmless if it already has one coming, or is dead. */
 void kt_sim_make_ready(struct sim_io *p);
-/* t->fn(t->ctx) comes in p's next turn, at this instant. Harmless if it is queued. */
+/* Calls t->fn(t->ctx) in p's next turn, at this instant. Harmless if t is already queued. */
 void kt_sim_arrive(struct sim_io *p, struct kt_turn *t);
 void kt_sim_bury(struct kt_sim *sim, struct sim_grave *g, void (*destroy)(struct sim_grave *g));
 
 /* ---- processes (process.c) ---- */
 
-/* Runs p's turn; then its wheel's next deadline is in its wake event. */
+/* Runs p's turn, then sets its wake event to the next deadline of its wheel. */
 void kt_sim_turn(struct sim_io *p);
-/* Hooks, committed datagrams: what was done outside of turns is seen to. */
+/* Runs hooks and sends datagrams that were queued outside of turns. */
 void kt_sim_settle(struct sim_io *p);
 /* KT_ECLOSED for a process that is dead, else 0. */
 int kt_sim_alive(const struct sim_io *p, struct kt_err *err);
-/* The user's handles are counted. */
+/* Counts the user's handles. */
 static inline void kt_sim_opened(struct sim_io *p)
 {
     p->open++;
@@ -157,23 +157,23 @@ void kt_sim_ended(struct sim_io *p);
 
 /* ---- hosts (host.c) ---- */
 
-/* Which index an address is kept under: ports do not count. */
+/* The hash under which an address is indexed, ignoring its port. */
 uint64_t kt_sim_ip_hash(const struct kt_addr *a);
 bool kt_sim_ip_equal(const struct kt_addr *a, const struct kt_addr *b);
 bool kt_sim_is_loopback(const struct kt_addr *a);
 bool kt_sim_is_any(const struct kt_addr *a);
-/* Whether a machine can have it towards others: not loopback, not any, no broadcast, no group. */
+/* Whether a host can have the address towards others: not loopback, wildcard, broadcast or multicast. */
 bool kt_sim_is_unicast(const struct kt_addr *a);
 /* Whether a is one of the host's own, loopback included. */
 bool kt_sim_is_own(const struct kt_sim_host *h, const struct kt_addr *a);
 /* The host that packets to a go to, or NULL. */
 struct kt_sim_host *kt_sim_owner(const struct kt_sim *sim, const struct kt_addr *a);
 int kt_sim_route_add(struct kt_sim_host *h, struct sim_addr *slot, const struct kt_addr *a);
-/* Where others reach h: its own addresses, or its NAT's; how many. */
+/* The addresses at which others reach h: its own, or its NAT's. Returns their number. */
 size_t kt_sim_host_public(const struct kt_sim_host *h, struct kt_addr out[SIM_ADDRS]);
-/* The address that h speaks from to `to`, port 0; false if it has none of that family. */
+/* The address, with port 0, that h uses towards `to`; false if it has none of that family. */
 bool kt_sim_source(const struct kt_sim_host *h, const struct kt_addr *to, struct kt_addr *out);
-/* A free ephemeral port, or 0. taken(h, port) says which are not. */
+/* A free ephemeral port, or 0. taken(h, port) says which ports are in use. */
 uint16_t kt_sim_port(struct kt_sim_host *h, bool (*taken)(const struct kt_sim_host *h, uint16_t port));
 /* 0, or a positive errno for an address that cannot be bound on h. */
 int kt_sim_bindable(const struct kt_sim_host *h, const struct kt_addr *a);
@@ -191,33 +191,33 @@ struct sim_packet {
     struct kt_addr local;    /* UDP: the address it arrived at, behind a NAT, without a port */
     size_t len;
     uint8_t *data; /* in bytes[] */
-    uint64_t conn; /* TCP: which conn … */
+    uint64_t conn; /* TCP: which conn ... */
     uint32_t credit;
     uint8_t proto, kind;
-    uint8_t side;  /* … and which of its ends it is for */
+    uint8_t side;  /* ... and which of its ends it is for */
     bool sourced;  /* UDP: src was given by its sender */
     bool fragment; /* UDP: may be fragmented */
     uint8_t bytes[KT_UDP_MAX];
 };
 
-/* A packet without content, or NULL (the world has failed then). */
+/* An empty packet, or NULL, in which case the world has failed. */
 struct sim_packet *kt_sim_packet_new(struct kt_sim *sim, enum kt_sim_proto proto);
 void kt_sim_packet_free(struct kt_sim *sim, struct sim_packet *k);
-/* Takes all events out, and frees the packets among them. */
+/* Removes all events and frees the packets among them. */
 void kt_sim_packets_free(struct kt_sim *sim);
-/* Sends k from h by its dst; k is the world's from here on. KT_EUNREACH: there is no way to that address. */
+/* Sends k from h to its dst; the world then owns k. KT_EUNREACH: no route to that address. */
 int kt_sim_send(struct kt_sim_host *h, struct sim_packet *k);
 int kt_sim_line_new(struct kt_sim_host *from, struct kt_sim_host *to, const struct kt_sim_line_opts *opts,
     struct kt_sim_line **out);
 void kt_sim_line_free(struct kt_sim_line *l);
-/* The largest IP packet on the way from h to `to`. */
+/* The largest IP packet that passes from h to `to`. */
 uint32_t kt_sim_path_mtu(const struct kt_sim_host *h, const struct kt_addr *to);
 
 /* ---- NAT (nat.c) ---- */
 
-/* Rewrites the source of what leaves h. False without a mapping (none could be made). */
+/* Rewrites the source of a packet leaving h. False if it has no mapping and none could be made. */
 bool kt_sim_nat_out(struct kt_sim_host *h, struct sim_packet *k);
-/* Rewrites *dst, of a packet that has come to h. False if it may not pass. */
+/* Rewrites *dst for a packet that has arrived at h. False if the NAT blocks it. */
 bool kt_sim_nat_in(struct kt_sim_host *h, const struct sim_packet *k, struct kt_addr *dst);
 void kt_sim_nat_free(struct sim_nat *n);
 const struct kt_addr *kt_sim_nat_addr(const struct sim_nat *n);
@@ -226,14 +226,14 @@ const struct kt_addr *kt_sim_nat_addr(const struct sim_nat *n);
 
 int kt_sim_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struct kt_udp_events *events,
     void *ctx, struct kt_udp **out, struct kt_err *err);
-/* Sends what p's turn committed. */
+/* Sends what was committed in p's turn. */
 void kt_sim_udp_flush(struct sim_io *p);
-/* Takes a packet that has come for dst, unless it returns a cause. */
+/* Takes a packet that has arrived for dst, or returns why it was dropped. */
 enum kt_sim_cause kt_sim_udp_input(struct kt_sim_host *h, struct sim_packet *k, const struct kt_addr *dst);
 void kt_sim_icmp_input(struct kt_sim_host *h, const struct sim_packet *k, const struct kt_addr *dst);
-/* Nobody was there for k: tells its sender, by ICMP. */
+/* No socket was bound for k: tells its sender by ICMP. */
 void kt_sim_udp_refuse(struct kt_sim_host *h, const struct sim_packet *k);
-/* The sockets of p (NULL: of all on h) vanish. */
+/* Removes the sockets of p (NULL: of all processes on h). */
 void kt_sim_udp_vanish(struct kt_sim_host *h, const struct sim_io *p);
 void kt_sim_udp_room(void *host);
 
@@ -241,9 +241,9 @@ void kt_sim_udp_room(void *host);
 
 struct sim_conn;
 
-/* Takes a segment that has come for dst. */
+/* Takes a segment that has arrived for dst. */
 void kt_sim_tcp_input(struct kt_sim_host *h, struct sim_packet *k, const struct kt_addr *dst);
-/* A segment cannot go on, for now, or is lost: its sender is told to worry. */
+/* Tells the sender that a segment is held up, or lost. */
 void kt_sim_tcp_stalled(struct kt_sim_host *from, const struct sim_packet *k, bool lost);
 void kt_sim_tcp_vanish(struct kt_sim_host *h, const struct sim_io *p, bool crash);
 int kt_sim_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt_listener_events *events,

@@ -1,10 +1,9 @@
-/* Lines: one direction of a link, and the way of a packet along it.
+/* Lines: one direction of a link, and a packet's way along it.
  *
- * A packet's fate is decided when it is sent, by the line's model; then it is an event at its time of
- * arrival.
+ * The line's model decides a packet's fate when it is sent; the packet is then an event at its time of arrival.
  *
- * Invariant: packets arrive in the order in which they were sent, except those that `reorder` or a rule
- * delays; TCP segments always do, and none is ever lost on a line. */
+ * Invariant: packets arrive in the order in which they were sent, except those that `reorder` or a rule delays.
+ * TCP segments always arrive in order, and a line never loses one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,7 +116,7 @@ static void deliver(struct kt_sim_line *l, struct sim_packet *k)
         lose(l, k, KT_SIM_NAT);
         return;
     }
-    /* Told before it is taken in, after which its memory is no longer ours. */
+    /* Report it before it is handed over; after that its memory is no longer ours. */
     enum kt_sim_cause cause = KT_SIM_NOT_LOST;
     if (k->proto == KT_SIM_UDP) cause = kt_sim_udp_input(h, k, &dst);
     if (cause == KT_SIM_NO_PORT) kt_sim_udp_refuse(h, k);
@@ -136,7 +135,7 @@ static void deliver(struct kt_sim_line *l, struct sim_packet *k)
     }
 }
 
-/* Waits for the line to heal. */
+/* Holds a packet until the line heals. */
 static void hold(struct kt_sim_line *l, struct sim_packet *k)
 {
     if (l->n_held >= HELD_MAX && k->proto != KT_SIM_TCP) {
@@ -153,7 +152,7 @@ static void on_arrival(void *ctx)
     struct sim_packet *k = ctx;
     struct kt_sim_line *l = k->line;
     bool was_cut = kt_sim_model_was_cut(&l->model, k->cut);
-    /* TCP would send it again: here it waits, and what is behind one that waits does, too. */
+    /* Real TCP would send it again; here it waits, as does everything behind it. */
     if (was_cut && k->proto != KT_SIM_TCP)
         lose(l, k, KT_SIM_CUT);
     else if (l->model.is_cut || l->is_held)
@@ -188,9 +187,9 @@ static void copy(struct kt_sim_line *l, const struct sim_packet *k, uint64_t lea
     launch(l, twin, leaves, extra);
 }
 
-/* When k is out of its host: not before all that the host sent earlier. Were a burst all at one instant, the
- * queue would take its head and nothing else; real ones last long enough for some of the tail to find room,
- * and how senders recover hangs on that. */
+/* When k leaves its host: after everything the host sent earlier. If a burst left at one instant, the queue would
+ * accept its head and drop all the rest. A real burst lasts long enough for part of its tail to find room, and that
+ * affects how senders recover. */
 static uint64_t leave_host(const struct kt_sim_line *l, const struct sim_packet *k)
 {
     struct kt_sim_host *h = l->from;
@@ -202,7 +201,7 @@ static uint64_t leave_host(const struct kt_sim_line *l, const struct sim_packet 
     return at;
 }
 
-/* One that may be fragmented is as many packets as the line's MTU makes of it, and lost with any of them. */
+/* A packet that may be fragmented counts as several, by the line's MTU, and is lost if any of them is. */
 static enum kt_sim_cause enter(struct kt_sim_line *l, const struct sim_packet *k, uint64_t *leaves)
 {
     const uint32_t mtu = l->model.opts.mtu ? l->model.opts.mtu : KT_SIM_MTU_DEFAULT;
@@ -236,7 +235,7 @@ static void send_datagram(struct kt_sim_line *l, struct sim_packet *k)
     if (kt_sim_model_duplicates(&l->model)) copies++;
     launch(l, k, leaves, verdict.delay_us);
     for (unsigned i = 0; i < copies; i++) copy(l, k, leaves, verdict.delay_us);
-    /* The copies were made before. */
+    /* Any copies were made before. */
     if (kt_sim_model_damage(&l->model, k->data, k->len)) tell(l, k, KT_SIM_CORRUPTED, KT_SIM_NOT_LOST);
 }
 
@@ -297,7 +296,7 @@ int kt_sim_inject(struct kt_sim_host *h, const struct kt_addr *src, const struct
     if (len > KT_UDP_MAX)
         return kt_err_set(err, KT_EINVAL, "%zu bytes; a datagram has at most %u", len, KT_UDP_MAX);
     if (src->sa.sa_family != dst->sa.sa_family)
-        return kt_err_set(err, KT_EINVAL, "from and to must both be IPv4, or both IPv6");
+        return kt_err_set(err, KT_EINVAL, "from and to must have the same IP version");
     struct sim_packet *k = kt_sim_packet_new(h->sim, KT_SIM_UDP);
     if (!k) return kt_err_set(err, KT_ENOMEM, "out of memory for packets");
     k->src = *src;
@@ -305,7 +304,7 @@ int kt_sim_inject(struct kt_sim_host *h, const struct kt_addr *src, const struct
     k->len = len;
     memcpy(k->bytes, data, len);
     int rc = send_by(h, k, false);
-    return rc ? kt_err_set(err, rc, "no way from host %s to %s", h->name, kt_addr_text(dst, text)) : 0;
+    return rc ? kt_err_set(err, rc, "no route from host %s to %s", h->name, kt_addr_text(dst, text)) : 0;
 }
 
 uint32_t kt_sim_path_mtu(const struct kt_sim_host *h, const struct kt_addr *to)
@@ -348,7 +347,8 @@ int kt_sim_link(struct kt_sim_host *a, struct kt_sim_host *b, const struct kt_si
     const struct kt_sim_line_opts *there = a_to_b ? a_to_b : &plain, *back = b_to_a ? b_to_a : &plain;
     struct kt_sim_line *x, *y;
     if (a == b) return kt_err_set(err, KT_EINVAL, "host %s cannot be linked to itself", a->name);
-    if (find_line(a, b)) return kt_err_set(err, KT_EINUSE, "hosts %s and %s are linked", a->name, b->name);
+    if (find_line(a, b))
+        return kt_err_set(err, KT_EINUSE, "hosts %s and %s are already linked", a->name, b->name);
     if (kt_sim_line_check(there, err) != 0 || kt_sim_line_check(back, err) != 0) return KT_EINVAL;
     if (kt_sim_line_new(a, b, there, &x) != 0) return kt_err_set(err, KT_ENOMEM, "out of memory");
     if (kt_sim_line_new(b, a, back, &y) != 0 ||

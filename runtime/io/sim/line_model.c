@@ -1,9 +1,9 @@
-/* The fate of packets on a line.
+/* What a line does to packets.
  *
- * Each ill draws from a stream of its own. The queue before a line of limited rate is not acted out: when
- * each packet will have left it is known at once, and a ring of those times tells how many are in it.
+ * Each fault draws from its own random stream. The queue before a line of limited rate is not simulated: the time
+ * at which each packet leaves it is known at once, and a ring of those times tells how many packets are in it.
  *
- * Invariant: arrivals do not go back, except those that were reordered or given extra delay. */
+ * Invariant: arrivals are in order, except for packets that were reordered or given extra delay. */
 #include "io/sim/line_model.h"
 
 #include <stdlib.h>
@@ -23,8 +23,8 @@ struct kt_sim_departure {
 
 static int check_chance(double p, const char *name, struct kt_err *err)
 {
-    if (p >= 0 && p <= 1) return 0; /* false for NaN, too */
-    return kt_err_set(err, KT_EINVAL, "%s is %g; want 0 to 1", name, p);
+    if (p >= 0 && p <= 1) return 0; /* false for NaN */
+    return kt_err_set(err, KT_EINVAL, "%s: expected 0 to 1, got %g", name, p);
 }
 
 int kt_sim_line_check(const struct kt_sim_line_opts *o, struct kt_err *err)
@@ -38,7 +38,8 @@ int kt_sim_line_check(const struct kt_sim_line_opts *o, struct kt_err *err)
     for (size_t i = 0; i < sizeof chances / sizeof *chances; i++)
         if (check_chance(chances[i].p, chances[i].name, err) != 0) return KT_EINVAL;
     if (o->burst_enter > 0 && o->burst_leave <= 0)
-        return kt_err_set(err, KT_EINVAL, "burst_leave is 0: the first burst would never end");
+        return kt_err_set(
+            err, KT_EINVAL, "burst_leave is 0, so the first burst would never end; expected more than 0");
     const struct {
         const char *name;
         uint64_t us;
@@ -46,13 +47,13 @@ int kt_sim_line_check(const struct kt_sim_line_opts *o, struct kt_err *err)
         {"queue_us", o->queue_us}};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         if (times[i].us > LONGEST_US)
-            return kt_err_set(err, KT_EINVAL, "%s is %llu us; want at most a day", times[i].name,
+            return kt_err_set(err, KT_EINVAL, "%s: expected at most a day, got %llu us", times[i].name,
                 (unsigned long long)times[i].us);
     if (o->rate_bps && o->rate_bps < 1000)
-        return kt_err_set(err, KT_EINVAL, "rate is %llu bit/s; want at least 1000, or 0 for no limit",
+        return kt_err_set(err, KT_EINVAL, "rate: expected at least 1000 bit/s, or 0 for no limit, got %llu",
             (unsigned long long)o->rate_bps);
     if (o->mtu && (o->mtu < 68 || o->mtu > 65535))
-        return kt_err_set(err, KT_EINVAL, "mtu is %u; want 68 to 65535", (unsigned)o->mtu);
+        return kt_err_set(err, KT_EINVAL, "mtu: expected 68 to 65535, got %u", (unsigned)o->mtu);
     return 0;
 }
 
@@ -76,7 +77,7 @@ void kt_sim_model_free(struct kt_sim_model *m)
 
 /* ---- the queue ---- */
 
-/* Drops from the ring what has left by now. */
+/* Drops the packets that have left by now from the ring. */
 static void queue_expire(struct kt_sim_model *m, uint64_t now_ns)
 {
     while (m->queue_n > 0 && m->queue[m->queue_head].at_ns <= now_ns) {
@@ -108,7 +109,7 @@ static void peak(uint64_t *at, uint64_t value)
     if (value > *at) *at = value;
 }
 
-/* When a packet will have left; false if it finds no room (unless it is `always` let in), or no memory. */
+/* When a packet will have left. False if it does not fit (unless `always`), or without memory. */
 static bool enqueue(struct kt_sim_model *m, uint64_t now, uint32_t bytes, bool always, uint64_t *leaves)
 {
     const struct kt_sim_line_opts *o = &m->opts;
@@ -134,7 +135,7 @@ static bool enqueue(struct kt_sim_model *m, uint64_t now, uint32_t bytes, bool a
 
 /* ---- the way of a packet ---- */
 
-/* Why chance takes it, or KT_SIM_NOT_LOST. */
+/* Why a packet is lost by chance, or KT_SIM_NOT_LOST. */
 static enum kt_sim_cause fate(struct kt_sim_model *m)
 {
     const struct kt_sim_line_opts *o = &m->opts;

@@ -148,7 +148,7 @@ static int bind_unix(struct sim_listener *l, struct kt_err *err)
     size_t len;
     if (kt_sim_file_get(l->host, l->path, &data, &len))
         return kt_err_set(
-            err, KT_EINUSE, "%s: there is a file of that name that is not a socket", l->listener.local);
+            err, KT_EINUSE, "%s: a file of this name exists and is not a socket", l->listener.local);
     if (kt_sim_listener_find(l->host, NULL, l->path))
         return kt_plain_bind_error(err, l->listener.local, 0, EADDRINUSE);
     return 0;
@@ -188,7 +188,8 @@ static int open_listener(struct sim_listener *l, const struct kt_endpoint *at, s
     snprintf(l->listener.local, sizeof l->listener.local, v6 ? "[%.100s]:%u" : "%.100s:%u", at->host,
         (unsigned)at->port_min);
     if (!kt_addr_from_ip(&l->at, at->host[0] ? at->host : "::", at->port_min))
-        return kt_err_set(err, KT_EINVAL, "%s: listening wants an IP address, not a name", l->listener.local);
+        return kt_err_set(
+            err, KT_EINVAL, "%s: expected an IP address to listen on, got a name", l->listener.local);
     int scope = kt_addr_check_scope(&l->at, err);
     if (scope) return scope;
     int errnum = bind_tcp(l);

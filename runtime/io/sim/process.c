@@ -291,7 +291,7 @@ int kt_sim_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int 
     struct sim_io *p = kt_sim_io(io);
     if (kt_sim_alive(p, err) != 0) return KT_ECLOSED;
     if (signum <= 0 || signum == 9 || signum == 19) /* SIGKILL, SIGSTOP */
-        return kt_err_set(err, KT_EINVAL, "signal %d cannot be watched: invalid argument", signum);
+        return kt_err_set(err, KT_EINVAL, "cannot watch signal %d: invalid argument", signum);
     struct sim_signal *s = calloc(1, sizeof *s);
     if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory");
     s->signal.close = signal_close;

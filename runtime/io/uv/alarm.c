@@ -1,9 +1,9 @@
-/* The one wake-up call that the timer wheel needs: a timerfd where there is one (µs), else libuv's timer
+/* The single alarm that wakes the loop for the timer wheel: a timerfd where available (µs), else libuv's timer
  * (ms).
  *
- * Invariant: while anything is armed in the wheel, the alarm rings no later than its deadline; with nothing
- * armed it is off. It may be left ringing too early when a deadline moved away: timers that are pushed back
- * again and again then cost one wake-up per period instead of one system call per move. */
+ * Invariant: while anything is armed in the wheel, the alarm rings no later than its deadline; otherwise it is
+ * off. When a deadline moves away the alarm may stay too early: timers that are pushed back again and again then
+ * cost one wake-up per period instead of one system call per move. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -14,7 +14,7 @@
 
 struct kt_uv_alarm {
     struct uv_io *u;
-    uint64_t at; /* set for; KT_TIME_NEVER: off. 0 after it rang: not set, the timerfd is still readable */
+    uint64_t at; /* deadline; KT_TIME_NEVER: off; 0: rang, and the timerfd is still readable */
 #ifdef __linux__
     int fd;
     uv_poll_t handle;
@@ -36,7 +36,7 @@ static void on_ring(uv_poll_t *handle, int status, int events)
 {
     (void)status, (void)events;
     struct kt_uv_alarm *a = handle->data;
-    a->at = 0; /* the next set clears the timerfd's readiness, so it need not be read */
+    a->at = 0; /* setting it next clears the readiness, so there is no need to read it */
     kt_uv_wake(a->u);
 }
 
@@ -49,7 +49,7 @@ static int start(struct kt_uv_alarm *a)
         close(a->fd);
         return r;
     }
-    /* Cannot fail for an open fd that libuv accepted. */
+    /* Cannot fail for an open fd that libuv has accepted. */
     uv_poll_start(&a->handle, UV_READABLE, on_ring);
     return 0;
 }
@@ -58,7 +58,7 @@ static void arm(struct kt_uv_alarm *a, uint64_t at)
 {
     struct itimerspec spec = {0};
     if (at != KT_TIME_NEVER) {
-        if (at == 0) at = 1; /* all zero would switch it off */
+        if (at == 0) at = 1; /* all zeros would switch it off */
         spec.it_value.tv_sec = (time_t)(at / 1000000);
         spec.it_value.tv_nsec = (long)(at % 1000000) * 1000;
     }

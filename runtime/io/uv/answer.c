@@ -1,12 +1,12 @@
-/* Finds out that a TCP peer does not answer any more.
+/* Detects a TCP peer that no longer answers.
  *
- * The kernel's TCP_USER_TIMEOUT is not used: since Linux 5.11 it also ends conns whose peer answers but does
- * not read (it runs while the peer's window is zero), so a reader that pauses for longer would lose its conn.
+ * This does not use the kernel's TCP_USER_TIMEOUT: since Linux 5.11 it also ends conns whose peer answers but
+ * does not read (it runs while the peer's window is zero), so a reader that pauses too long would lose its conn.
  *
- * So the kernel's own figures are looked at now and then while a conn has bytes out. A peer that is there
- * acknowledges each retransmission and each probe of its zero window. It is mute when nothing came from it
- * between the first look that saw bytes out and one that comes `timeout` later, and at least one
- * retransmission or two probes had no answer meanwhile. */
+ * Instead it looks at the kernel's own figures now and then while a conn has bytes out. A live peer acknowledges
+ * each retransmission and each probe of its zero window. A peer is mute if nothing came from it between the
+ * first look that saw bytes out and one `timeout` later, while at least one retransmission or two probes went
+ * unanswered. */
 #ifdef __linux__
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -25,7 +25,7 @@ enum kt_uv_answered kt_uv_answer_look(struct kt_uv_answer *a, int fd, uint64_t n
     if (ioctl(fd, TIOCOUTQ, &out) < 0 || out == 0) return KT_UV_ALL_ACKED;
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0) return KT_UV_ALL_ACKED;
     const uint64_t silent_us = (uint64_t)info.tcpi_last_ack_recv * 1000;
-    const bool heard = now_us - silent_us >= a->looked_at; /* since the look before, or this is the first */
+    const bool heard = now_us - silent_us >= a->looked_at; /* since the previous look, or this is the first */
     a->looked_at = now_us;
     if (heard) a->mute_since = now_us;
     const bool asked = info.tcpi_unacked ? silent_us > info.tcpi_rto : info.tcpi_probes >= 2;

@@ -1,20 +1,20 @@
 /* TCP and unix-socket conns as pipes.
  *
- * Reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes, which the conn holds only
- * while there are unread bytes in it; when it is full, reading stops until it was consumed. Writing goes
- * straight to the system; what that does not take waits in one block of KT_CONN_WRITE bytes.
+ * Reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes. The conn holds the block only
+ * while it contains unread bytes; when it is full, reading stops until it has been consumed. Writing goes
+ * straight to the system; what the system does not take waits in one block of KT_CONN_WRITE bytes.
  *
- * Closing: close() must deliver what was written. A socket that is closed with bytes unread makes the kernel
- * send RST, which can destroy data still on its way to the peer. So a closed conn first sends what is
- * pending, then FIN, and meanwhile reads to nowhere until the peer has finished or a time is up. Only then is
- * the handle closed.
+ * Closing: close() must deliver what was written. If a socket is closed with bytes unread, the kernel sends RST,
+ * which can destroy data still on its way to the peer. So a closed conn first sends what is pending, then FIN,
+ * and meanwhile discards what it reads until the peer has finished or a time limit passes. Only then does it
+ * close the handle.
  *
- * Breaking: libuv reports it while it reads or writes, hangup.c in every state. What the peer had sent
- * before can still be read, until the consumer takes nothing of it for REST_US. A unix socket whose peer has
- * closed looks like one whose peer has finished sending. If this end does not write, which would fail, it
- * breaks after UNIX_GONE_US: about when keepalive would have found that a TCP peer is gone.
+ * Breaking: libuv reports it while it reads or writes, hangup.c in every state. What the peer sent before can
+ * still be read, until the consumer takes nothing for REST_US. A unix socket whose peer has closed looks like one
+ * whose peer has finished sending. If this end does not write, which would fail, the conn breaks after
+ * UNIX_GONE_US, about when keepalive would detect that a TCP peer is gone.
  *
- * Invariant: `pipe.events` is called from libuv's callbacks, timers and turn hooks only, and not after close.
+ * Invariant: `pipe.events` is called only from libuv's callbacks, timers and turn hooks, and never after close.
  */
 #include <assert.h>
 #include <errno.h>
@@ -25,15 +25,15 @@
 #include <sys/ioctl.h>
 #include "io/uv/internal.h"
 
-_Static_assert(KT_CONN_READ == KT_CONN_WRITE, "both directions take blocks of the same pool");
+_Static_assert(KT_CONN_READ == KT_CONN_WRITE, "both directions use blocks of the same slab");
 
-#define READ_ROOM (KT_CONN_READ / 16) /* less room than this is not worth a read */
-#define SALVAGE_US 1000000u           /* after a failed write, to read what the peer had still sent */
-#define REST_US 10000000u             /* the same when the socket broke while its consumer paused */
+#define READ_ROOM (KT_CONN_READ / 16) /* with less room than this, do not read */
+#define SALVAGE_US 1000000u           /* after a failed write, to read what the peer has sent */
+#define REST_US 10000000u             /* the same after the socket broke while its consumer paused */
 #define UNIX_GONE_US 60000000u
-#define DRAIN_US 30000000u /* after close, for what was written to leave */
-#define LINGER_US 2000000u /* then for the peer to finish */
-#define HURRY_US 1000000u  /* all that is left when the io goes */
+#define DRAIN_US 30000000u /* after close, to send what was written */
+#define LINGER_US 2000000u /* then to let the peer finish */
+#define HURRY_US 1000000u  /* both, when the io is freed */
 #define ANSWER_LOOKS 6u    /* within the user timeout */
 
 struct uv_conn {
@@ -49,25 +49,25 @@ struct uv_conn {
 
     uint8_t *in; /* block, or NULL; unread: in_pos..in_len */
     size_t in_pos, in_len;
-    bool reading; /* libuv delivers */
+    bool reading; /* libuv is reading */
     bool eof;     /* the peer has finished */
 
-    uint8_t *out; /* block, or NULL; given to libuv up to out_sub, pending up to out_len */
+    uint8_t *out; /* block, or NULL; passed to libuv up to out_sub, pending up to out_len */
     size_t out_sub, out_len;
-    bool writing;   /* write_req is out */
+    bool writing;   /* write_req is in use */
     bool starved;   /* a write came up short */
-    bool shut;      /* the user has finished */
-    bool shutting;  /* shutdown_req is out */
-    bool shut_done; /* FIN was sent, as far as we are concerned */
+    bool shut;      /* the user has shut down its side */
+    bool shutting;  /* shutdown_req is in use */
+    bool shut_done; /* FIN was sent, or need not be */
 
-    int write_code;         /* why no more can be written, or 0 */
+    int write_code;         /* why writing has failed, or 0 */
     int code;               /* why the pipe is broken, or 0 */
-    int said;               /* the socket's error, as libuv's: the system reports it once, and has; or 0 */
-    bool hung;              /* the system has reported trouble that was not looked at yet */
+    int said;               /* the socket's error as a libuv code, or 0; the system reports it only once */
+    bool hung;              /* a hang-up was reported but not handled yet */
     bool told;              /* events->closed was called */
     bool closed;            /* by the user */
-    struct kt_turn turn;    /* tells the user of `code` */
-    struct kt_timer timer;  /* salvage, or the limit of closing */
+    struct kt_turn turn;    /* reports `code` to the user */
+    struct kt_timer timer;  /* salvage, or the time limit for closing */
     struct kt_list closing; /* in u->conn_closing */
     struct kt_uv_answer answer;
     struct kt_timer answer_timer; /* armed while bytes may be out */
@@ -89,7 +89,7 @@ struct kt_conn *kt_uv_conn(struct uv_conn *c)
     return &c->conn;
 }
 
-/* By the clock, not by the turn's time: the turn may have been long already. */
+/* Uses the clock, not the turn's time: the turn may already have taken long. */
 static void arm(struct uv_conn *c, uint64_t after_us)
 {
     kt_io_timer_set(&c->u->io, &c->timer, kt_io_clock(&c->u->io) + after_us);
@@ -116,7 +116,7 @@ static void on_handle_closed(uv_handle_t *handle)
     struct uv_conn *c = handle->data;
     struct uv_io *u = c->u;
     put_in(c);
-    put_out(c); /* libuv has given the request back by now */
+    put_out(c); /* libuv is done with the request */
     kt_list_remove(&c->closing);
     free(c);
     kt_uv_close_done(u);
@@ -129,7 +129,7 @@ static void finish(struct uv_conn *c)
     if (!uv_is_closing(&c->h.handle)) uv_close(&c->h.handle, on_handle_closed);
 }
 
-/* The user has no more to do with it. */
+/* Detaches the user from the conn. */
 static void detach(struct uv_conn *c)
 {
     assert(!c->closed);
@@ -146,7 +146,7 @@ static void tell(void *ctx)
 {
     struct uv_conn *c = ctx;
     const struct kt_pipe_events *events = c->conn.pipe.events;
-    if (c->told || !events) return; /* a later listener is told when it first peeks or writes */
+    if (c->told || !events) return; /* a later listener learns of it when it first peeks or writes */
     c->told = true;
     if (events->closed) events->closed(c->conn.pipe.ctx, c->code);
 }
@@ -172,8 +172,8 @@ static void break_pipe(struct uv_conn *c, int code)
     kt_io_turn(&c->u->io, &c->turn);
 }
 
-/* Nothing more can be written. What the peer had sent before may well be the reason why ("413 Too Large"), so
- * the reading side goes on until it ends too, or for a second. */
+/* Nothing more can be written. What the peer sent before may well say why ("413 Too Large"), so reading continues
+ * until it ends too, or for a second. */
 static void write_failed(struct uv_conn *c, int uverr)
 {
     if (!c->writing) put_out(c);
@@ -200,7 +200,7 @@ static bool holds_unread(const struct uv_conn *c, int fd)
     return !c->eof && ioctl(fd, FIONREAD, &n) == 0 && n > 0;
 }
 
-/* The socket is dead, and nothing is reading from it. */
+/* The socket is dead and nothing is reading from it. */
 static void died(struct uv_conn *c, int fd, int uverr)
 {
     c->said = uverr;
@@ -212,7 +212,7 @@ static void died(struct uv_conn *c, int fd, int uverr)
         arm(c, REST_US);
 }
 
-/* Looks into what was reported. While libuv reads it is left alone: libuv finds it behind the last data. */
+/* Handles a reported hang-up. While libuv reads, leaves it alone: libuv finds it after the last data. */
 static void look(struct uv_conn *c)
 {
     int error = 0;
@@ -224,7 +224,7 @@ static void look(struct uv_conn *c)
     if (error)
         died(c, fd, -error);
     else if (c->is_unix && !c->eof)
-        c->hung = true; /* for when what it sent was read */
+        c->hung = true; /* handle it once the data is read */
     else if (c->is_unix && !c->shut && !c->write_code)
         arm(c, UNIX_GONE_US);
 }
@@ -256,7 +256,7 @@ static void on_answer_timer(void *ctx)
         look_for_answer(c);
 }
 
-/* Bytes, or FIN, go out. */
+/* Bytes or FIN are on their way out. */
 static void expect_answer(struct uv_conn *c)
 {
     if (c->answer_timer.armed || c->is_unix || c->conn.user_timeout_us == 0) return;
@@ -264,7 +264,7 @@ static void expect_answer(struct uv_conn *c)
     look_for_answer(c);
 }
 
-/* A late listener hears of what happened before it came. */
+/* Reports to a late listener what happened before it was set. */
 static void tell_late(struct uv_conn *c)
 {
     if (c->code && !c->told) kt_io_turn(&c->u->io, &c->turn);
@@ -291,9 +291,8 @@ static void lingered(struct uv_conn *c)
     if (c->eof && c->shut_done) finish(c);
 }
 
-/* libuv takes a hang-up after a short read for a clean end. A reset that came right behind the last data
- * hangs up too; the socket's error tells them apart. EPIPE: the end was clean, but the peer does not want our
- * data. */
+/* libuv takes a hang-up after a short read for a clean end. But a reset right after the last data also hangs up;
+ * the socket's error tells the two apart. EPIPE: the end was clean, but the peer does not want our data. */
 static int true_end(struct uv_conn *c)
 {
     int error = 0;
@@ -313,7 +312,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     kt_uv_wake(c->u);
     if (nread > 0 && !c->closed) c->in_len += (size_t)nread;
     if (nread > 0 && !c->closed && c->said) arm(c, REST_US);
-    if (c->in_len == 0) put_in(c); /* taken for this read, and not needed */
+    if (c->in_len == 0) put_in(c); /* allocated for this read and not needed */
     if (nread == 0) return;
     if (nread == UV_EOF) nread = true_end(c);
     if (nread < 0 && nread != UV_EOF) {
@@ -396,13 +395,13 @@ static void on_shutdown(uv_shutdown_t *req, int status)
     c->shut_done = true;
     if (!c->closed || uv_is_closing(&c->h.handle)) return;
     if (status < 0) {
-        finish(c); /* there is no one left to deliver to */
+        finish(c); /* there is nobody left to deliver to */
         return;
     }
     lingered(c);
 }
 
-/* All that was written is with the system: FIN may follow. */
+/* The system has taken everything that was written: FIN may follow. */
 static void drained(struct uv_conn *c)
 {
     put_out(c);
@@ -479,7 +478,7 @@ static void conn_shutdown(struct kt_pipe *p)
 {
     struct uv_conn *c = of_pipe(p);
     if (c->shut || c->code) return;
-    if (!c->write_code) kt_io_timer_cancel(&c->u->io, &c->timer); /* a unix peer need not be waited for */
+    if (!c->write_code) kt_io_timer_cancel(&c->u->io, &c->timer); /* no need to wait for a unix peer */
     c->shut = true;
     c->starved = false;
     expect_answer(c);
@@ -500,7 +499,7 @@ static void conn_reset(struct kt_pipe *p, int reason, const char *text)
     detach(c);
     uv_os_fd_t fd;
     if (!c->is_unix && uv_fileno(&c->h.handle, &fd) == 0) {
-        /* Not uv_tcp_close_reset: that refuses while a shutdown is under way. */
+        /* Not uv_tcp_close_reset: it fails while a shutdown is under way. */
         struct linger rst = {.l_onoff = 1, .l_linger = 0};
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &rst, sizeof rst);
     }
@@ -590,7 +589,7 @@ int kt_uv_conn_dial(struct uv_conn *c, const struct kt_addr *to, const char *pat
     c->dialled = cb;
     c->dialled_ctx = ctx;
     if (!c->is_unix) return uv_tcp_connect(&c->connect_req, &c->h.tcp, &to->sa, on_dialled);
-    uv_pipe_connect(&c->connect_req, &c->h.pipe, path, on_dialled); /* errors come to the callback */
+    uv_pipe_connect(&c->connect_req, &c->h.pipe, path, on_dialled); /* errors go to the callback */
     return 0;
 }
 
@@ -620,7 +619,7 @@ int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t 
 void kt_uv_conn_was_reset(struct uv_conn *c, const struct kt_addr *peer)
 {
     c->said = UV_ECONNRESET;
-    kt_addr_text(peer, c->conn.peer); /* the system has forgotten it */
+    kt_addr_text(peer, c->conn.peer); /* the system no longer knows it */
 }
 
 void kt_uv_conn_abort(struct uv_conn *c)

@@ -1,4 +1,6 @@
-/* One attempt to connect (io/connect.h), on libuv. */
+/* One attempt to connect on libuv, for io/connect.h.
+ *
+ * Invariant: the attempt holds its conn until it succeeds and hands it over, or is hung up. */
 #include "io/connect.h"
 #include "io/uv/internal.h"
 
@@ -20,7 +22,7 @@ static int explain(struct kt_err *why, int status, bool is_unix)
     const int code = kt_uv_code(status);
     const char *text = code == KT_EIO || code == KT_EINVAL ? uv_strerror(status) : kt_strerror(code);
     if (status == UV_EMFILE || status == UV_ENFILE) text = kt_plain_no_fd(-status, no_fd);
-    if (is_unix && status == UV_EAGAIN) text = "too many wait to be accepted there";
+    if (is_unix && status == UV_EAGAIN) text = "its backlog is full";
     return kt_err_set(why, code, "%s", text);
 }
 
@@ -29,7 +31,7 @@ static void on_dialled(void *ctx, int status)
     struct uv_conn *conn = kt_connect_attempt(ctx);
     const struct kt_addr *to = kt_connect_dialled(ctx);
     struct kt_err why = {0};
-    if (status == UV_ECONNRESET && to) { /* reset, not refused: the peer accepted it, then changed its mind */
+    if (status == UV_ECONNRESET && to) { /* reset, not refused: the peer had accepted it */
         kt_uv_conn_was_reset(conn, to);
         status = 0;
     }

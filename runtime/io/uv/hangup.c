@@ -1,12 +1,12 @@
-/* Hears of sockets that broke, in every state that a conn can be in.
+/* Detects broken sockets in every state of a conn.
  *
- * libuv polls a stream only while it reads or writes. A conn that has read the end of data, or whose reader
- * pauses, is in no poll set, and neither a reset nor the verdict of keepalive would be heard. So there is a
- * second set, with every conn in it from its first read to its close, which asks for nothing but what epoll
- * always reports: errors and hang-ups. It is edge-triggered, so each is reported once, and costs nothing
- * until then. Closing a socket takes it out.
+ * libuv polls a stream only while it reads or writes. A conn that has read to the end of data, or whose reader
+ * pauses, is in no poll set, and would miss a reset or a keepalive failure. So a second epoll set holds every
+ * conn from its first read to its close. It asks for nothing but what epoll always reports, errors and hang-ups,
+ * and is edge-triggered, so each is reported once and the set costs nothing until then. Closing a socket removes
+ * it from the set.
  *
- * Elsewhere than on Linux such a conn hears of it when it reads or writes again. */
+ * On systems other than Linux, such a conn notices only when it next reads or writes. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -21,7 +21,7 @@
 
 struct kt_uv_hangups {
     struct uv_io *u;
-    int fd; /* of the set, which is polled itself */
+    int fd; /* the epoll set; libuv polls it */
     uv_poll_t handle;
 };
 
@@ -32,7 +32,7 @@ static void on_closed(uv_handle_t *handle)
     free(h);
 }
 
-/* A conn's memory outlives this call, even if an earlier one of the batch has closed it. */
+/* A conn's memory outlives this call, even if an earlier event of the batch has closed it. */
 static void on_hangups(uv_poll_t *handle, int status, int events)
 {
     (void)status, (void)events;
@@ -59,7 +59,7 @@ int kt_uv_hangups_new(struct uv_io *u, struct kt_uv_hangups **out)
         free(h);
         return r;
     }
-    uv_poll_start(&h->handle, UV_READABLE, on_hangups); /* cannot fail for an fd that libuv accepted */
+    uv_poll_start(&h->handle, UV_READABLE, on_hangups); /* cannot fail for an fd that libuv has accepted */
     *out = h;
     return 0;
 }

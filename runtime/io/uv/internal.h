@@ -1,8 +1,7 @@
-/* What the files of the libuv backend share. Not for anyone else.
+/* Internal to io/uv: what the files of the libuv backend share.
  *
- * Lifetime: everything a user opens counts in `open` until its close or cancel call (or its one callback),
- * and from then on in `closing` until the system has let go of its memory. kt_io_free waits for `closing` to
- * reach 0. */
+ * Lifetime: everything a user opens counts in `open` until its close or cancel call (or its only callback), and
+ * then in `closing` until the system has let go of its memory. kt_io_free waits for `closing` to reach 0. */
 #ifndef KT_IO_UV_INTERNAL_H
 #define KT_IO_UV_INTERNAL_H
 
@@ -14,7 +13,7 @@
 
 struct kt_slab;
 
-/* Where datagrams arrive, and where lingering conns read to nowhere. Most of it is never touched. */
+/* Where datagrams arrive, and where lingering conns discard what they read. Most of it is never touched. */
 #define KT_UV_SCRATCH (2048u * 1024)
 #define KT_UV_RANDOM 4096u
 
@@ -23,21 +22,21 @@ struct uv_io {
     uv_loop_t loop;
     uv_prepare_t prepare; /* before the loop sleeps: the end of the turn */
     uv_poll_t grow;       /* see room.c */
-    uv_check_t check;     /* after arrivals were handled: due timers */
+    uv_check_t check;     /* after arrivals are handled: due timers */
     struct kt_uv_alarm *alarm;
     struct kt_uv_hangups *hangups;
     unsigned flags;
-    bool has_threads; /* libuv's, for lookups: see room.c */
-    bool stale;       /* io.now is of an earlier turn */
+    bool has_threads; /* libuv's lookup threads; see room.c */
+    bool stale;       /* io.now is from an earlier turn */
     size_t open, closing;
     struct kt_list udp_dirty;            /* of uv_udp: datagrams were committed in this turn */
-    struct kt_list conn_closing;         /* of uv_conn: closed by the user, still delivering */
-    struct kt_list query_channels;       /* of query.c: exactly those with a question out */
-    size_t query_channel_count, queries; /* questions that c-ares holds */
+    struct kt_list conn_closing;         /* of uv_conn: closed by the user, still sending */
+    struct kt_list query_channels;       /* query.c's: those with an open question */
+    size_t query_channel_count, queries; /* questions held by c-ares */
     struct kt_slab *blocks;              /* of KT_CONN_READ bytes, for conns; owned */
-    struct kt_timer trim;                /* gives idle blocks back */
+    struct kt_timer trim;                /* frees idle blocks */
     uint8_t *scratch;                    /* KT_UV_SCRATCH bytes, or NULL before first use; owned */
-    size_t random_left;                  /* the last so many bytes of random[] are unused */
+    size_t random_left;                  /* unused bytes at the end of random[] */
     uint8_t random[KT_UV_RANDOM];
 };
 
@@ -46,27 +45,26 @@ static inline struct uv_io *kt_uv(struct kt_io *io)
     return (struct uv_io *)(void *)io;
 }
 
-/* Every callback of libuv's that leads into code above begins with this: the first of a turn reads the clock.
- */
+/* Every libuv callback that calls code above starts with this: the first in a turn reads the clock. */
 void kt_uv_wake(struct uv_io *u);
 
-/* room.c. Grows libuv's table of watchers, by means of u->grow, which is closing afterwards: 0 or
- * UV_ENOMEM. Whether libuv will get the threads that look up names: to be asked before each lookup. */
+/* room.c. Grows libuv's table of watchers by means of u->grow, which is then closing: 0 or UV_ENOMEM. Then,
+ * whether libuv can have its lookup threads: ask before each lookup. */
 int kt_uv_room_watchers(struct uv_io *u);
 bool kt_uv_room_threads(struct uv_io *u);
 
 /* The shared scratch area, or NULL without memory. Valid until the return to the loop. */
 uint8_t *kt_uv_scratch(struct uv_io *u);
 
-/* Blocks of KT_CONN_READ bytes. get may give NULL. */
+/* Blocks of KT_CONN_READ bytes. get may return NULL. */
 void *kt_uv_block_get(struct uv_io *u);
 void kt_uv_block_put(struct uv_io *u, void *block);
 
-/* The user's part of a handle begins, ends (memory still in use), and ends for good. */
+/* Counts a handle as opened, as closing (its memory is still in use), and as gone. */
 void kt_uv_opened(struct uv_io *u);
 void kt_uv_close_begun(struct uv_io *u);
 void kt_uv_close_done(struct uv_io *u);
-/* Both at once, where the system holds nothing. */
+/* Closing and gone at once, for handles that the system does not hold. */
 static inline void kt_uv_ended(struct uv_io *u)
 {
     kt_uv_close_begun(u);
@@ -76,18 +74,17 @@ static inline void kt_uv_ended(struct uv_io *u)
 /* KT_E… for a libuv error (on Unix a negative errno, or one of getaddrinfo's). */
 int kt_uv_code(int uverr);
 
-/* Makes fd non-blocking and closed on exec. 0 or -1 with errno. */
+/* Sets fd to non-blocking and close-on-exec. 0, or -1 with errno. */
 int kt_uv_fd_prepare(int fd);
 
-/* A v6 socket knows v4 peers by v4-mapped addresses; above the seam they are plain v4. Others are left alone.
- */
+/* Turns a v4-mapped address, as IPv6 sockets show IPv4 peers, into plain IPv4. Leaves others alone. */
 void kt_uv_addr_map(struct kt_addr *a);
 void kt_uv_addr_unmap(struct kt_addr *a);
 
 /* ---- the wake-up call (alarm.c) ---- */
 
 int kt_uv_alarm_new(struct uv_io *u, struct kt_uv_alarm **out);
-/* Has the loop wake at `at` µs (or somewhat earlier, once); KT_TIME_NEVER: let it sleep. */
+/* Makes the loop wake at `at` µs (or once somewhat earlier); KT_TIME_NEVER: lets it sleep. */
 void kt_uv_alarm_set(struct kt_uv_alarm *a, uint64_t at);
 void kt_uv_alarm_close(struct kt_uv_alarm *a);
 
@@ -96,61 +93,61 @@ void kt_uv_alarm_close(struct kt_uv_alarm *a);
 struct uv_conn;
 
 int kt_uv_hangups_new(struct uv_io *u, struct kt_uv_hangups **out);
-/* From now until fd is closed, kt_uv_conn_hung_up(c) comes when the socket breaks. 0, or libuv's error. */
+/* From now until fd is closed, calls kt_uv_conn_hung_up(c) when the socket breaks. 0, or libuv's error. */
 int kt_uv_hangups_add(struct kt_uv_hangups *h, int fd, struct uv_conn *c);
 void kt_uv_hangups_close(struct kt_uv_hangups *h);
 
 /* ---- silent peers (answer.c) ---- */
 
 enum kt_uv_answered { KT_UV_ALL_ACKED, KT_UV_WAITS, KT_UV_MUTE };
-/* Zeroed when a conn begins to have bytes out. */
+/* Zero it when a conn begins to have bytes out. */
 struct kt_uv_answer {
     uint64_t looked_at, mute_since; /* µs */
 };
-/* To be called some times within the timeout, for as long as the answer is KT_UV_WAITS. */
+/* Call this several times within the timeout, for as long as it returns KT_UV_WAITS. */
 enum kt_uv_answered kt_uv_answer_look(struct kt_uv_answer *a, int fd, uint64_t now_us, uint64_t timeout_us);
 
 /* ---- UDP (udp.c) ---- */
 
 int kt_uv_udp_open(struct kt_io *io, const struct kt_udp_opts *opts, const struct kt_udp_events *events,
     void *ctx, struct kt_udp **out, struct kt_err *err);
-/* Sends what this turn committed. */
+/* Sends what was committed in this turn. */
 void kt_uv_udp_flush(struct uv_io *u);
 
 /* ---- conns (conn.c) ---- */
 
-/* A conn without a socket, open as the user counts. NULL without memory. */
+/* A conn without a socket, counted as open. NULL without memory. */
 struct uv_conn *kt_uv_conn_new(struct uv_io *u, bool is_unix);
-/* Takes an accepted socket. 0, or a code, then fd is still the caller's. */
+/* Takes over an accepted socket. 0, or a code, in which case fd still belongs to the caller. */
 int kt_uv_conn_adopt(struct uv_conn *c, int fd);
-/* Begins to connect. cb comes exactly once, from the loop, unless this fails or kt_uv_conn_abort comes first.
- * status: 0 or libuv's error. */
+/* Starts connecting. cb is called exactly once, from the loop, unless this call fails or kt_uv_conn_abort comes
+ * first. status: 0 or libuv's error. */
 int kt_uv_conn_dial(struct uv_conn *c, const struct kt_addr *to, const char *path,
     void (*cb)(void *ctx, int status), void *ctx);
-/* The name of one end of a socket, as the system gives it. */
+/* The name of one end of a socket, as the system reports it. */
 union kt_uv_name {
     struct sockaddr sa;
     struct sockaddr_un un;
     struct sockaddr_storage storage;
 };
-/* In words: "127.0.0.1:4711", "unix:/path", or "?". */
+/* As text: "127.0.0.1:4711", "unix:/path", or "?". */
 void kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len);
 /* get: getsockname or getpeername. */
 void kt_uv_name_end(
     char out[128], const uv_handle_t *handle, int (*get)(int, struct sockaddr *, socklen_t *));
-/* What a TCP socket of ours has: no delay, keepalive. */
+/* Sets the options of our TCP sockets: no delay, keepalive. */
 void kt_uv_tune(int fd);
-/* The socket is connected: sets it up, names its ends and begins to read. peer: NULL, or what accept said of
- * it; then the socket has been tuned. */
+/* The socket is connected: sets it up, names its ends and starts reading. peer: NULL, or the name from accept;
+ * then the socket already has its options. */
 int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t len);
-/* Before that: the peer took it and has reset it already. What came until then can be read. */
+/* For a conn that the peer accepted and reset before it was ready. What arrived until then can be read. */
 void kt_uv_conn_was_reset(struct uv_conn *c, const struct kt_addr *peer);
-/* Ends a conn that nobody was given. */
+/* Ends a conn that was never handed to a user. */
 void kt_uv_conn_abort(struct uv_conn *c);
 struct kt_conn *kt_uv_conn(struct uv_conn *c);
-/* The system has reported an error of its socket, or that both directions have ended. */
+/* The system has reported a socket error, or that both directions have ended. */
 void kt_uv_conn_hung_up(struct uv_conn *c);
-/* The io is going: closing conns get no more than a moment. */
+/* The io is about to be freed: gives closing conns only a moment more. */
 void kt_uv_conn_hurry(struct uv_io *u);
 
 /* ---- the rest ---- */

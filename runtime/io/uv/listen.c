@@ -1,7 +1,8 @@
-/* Listeners: a plain listening socket watched by libuv, and accept by hand.
+/* Listeners: a plain listening socket watched by libuv, with accept called by hand.
  *
- * Not uv_listen: when descriptors run out, that accepts and closes all who wait, in silence. Here accepting
- * pauses for a moment instead, and says so; who connects meanwhile waits in the kernel's backlog. */
+ * Not uv_listen: when descriptors run out, it silently accepts and closes every waiting connection. Here
+ * accepting pauses for a moment, and a log line says so. Invariant: no waiting connection is dropped; it stays in
+ * the kernel's backlog until accepting resumes. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 #include "io/uv/internal.h"
 
 #define BACKLOG 1024
-#define ACCEPTS 16u /* per event, so that a rush of clients does not keep the loop from the others */
+#define ACCEPTS 16u /* per event, so that a rush of clients does not starve the rest of the loop */
 #define PAUSE_US 100000u
 #define LOG_EVERY_US 1000000u
 
@@ -28,7 +29,7 @@ struct uv_listener {
     struct kt_timer resume;
     uint64_t logged_at; /* 0: never */
     bool is_unix, closed;
-    dev_t dev; /* of the socket file, to remove it and no other */
+    dev_t dev; /* of the socket file, to remove only that one */
     ino_t ino;
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
 };
@@ -43,7 +44,7 @@ static void on_resume(void *ctx)
     uv_poll_start(&l->poll, UV_READABLE, on_event);
 }
 
-/* Out of descriptors or memory: wait until some were freed. */
+/* Out of descriptors or memory: wait until some are freed. */
 static void pause_accepting(struct uv_listener *l, int errnum)
 {
     uint64_t now = l->u->io.now;
@@ -56,8 +57,8 @@ static void pause_accepting(struct uv_listener *l, int errnum)
         errnum == EMFILE || errnum == ENFILE ? kt_plain_no_fd(errnum, no_fd) : strerror(errnum));
 }
 
-/* Where the system can, with as few calls as it can: Linux takes the flags at once, and what a listening
- * socket was tuned to its connections are. */
+/* Uses as few calls as the system allows: Linux takes the flags in accept4, and connections inherit the options
+ * of a listening socket. */
 #ifdef __linux__
 #define INHERITS true
 static int accept_from(int listener, union kt_uv_name *peer, socklen_t *len)
@@ -102,7 +103,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
     for (unsigned i = 0; i < ACCEPTS && !l->closed; i++) {
         union kt_uv_name peer;
         socklen_t len = sizeof peer;
-        memset(&peer, 0, sizeof(struct sockaddr_un)); /* a path need not end in a NUL */
+        memset(&peer, 0, sizeof(struct sockaddr_un)); /* a path need not end with a NUL */
         int fd = accept_from(l->fd, &peer, &len);
         if (fd >= 0) {
             hand_over(l, fd, &peer, len);
@@ -111,7 +112,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accepting(l, errno);
             return;
-        } /* else it is the error of one connection that died in the backlog */
+        } /* any other error belongs to a connection that died in the backlog */
     }
 }
 
@@ -124,7 +125,7 @@ static void on_closed(uv_handle_t *handle)
     free(l);
 }
 
-/* Removes the socket file unless somebody has put another in its place. */
+/* Removes the socket file, unless another has taken its place. */
 static void unlink_own(const struct uv_listener *l)
 {
     struct stat st;
@@ -145,13 +146,13 @@ static void listener_close(struct kt_listener *listener)
 
 /* ---- opening ---- */
 
-/* Whether somebody listens at this path. */
+/* Whether a process listens at this path. */
 static bool unix_is_live(const struct sockaddr_un *un)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0 || kt_uv_fd_prepare(fd) < 0) {
         if (fd >= 0) close(fd);
-        return true; /* cannot tell: leave it alone */
+        return true; /* unknown: leave it alone */
     }
     bool refused = connect(fd, (const struct sockaddr *)un, sizeof *un) < 0 && errno == ECONNREFUSED;
     close(fd);
@@ -170,9 +171,9 @@ static int bind_unix(struct uv_listener *l, struct kt_err *err)
         if (errno != EADDRINUSE) return kt_plain_bind_error(err, l->listener.local, 0, errno);
         if (lstat(l->path, &st) == 0 && !S_ISSOCK(st.st_mode))
             return kt_err_set(
-                err, KT_EINUSE, "%s: there is a file of that name that is not a socket", l->listener.local);
+                err, KT_EINUSE, "%s: a file of this name exists and is not a socket", l->listener.local);
         if (unix_is_live(&un)) return kt_plain_bind_error(err, l->listener.local, 0, EADDRINUSE);
-        /* Left behind by a process that did not end well. */
+        /* Left behind by a process that did not exit cleanly. */
         if ((unlink(l->path) < 0 && errno != ENOENT) || bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0)
             return kt_plain_bind_error(err, l->listener.local, 0, errno);
     }
@@ -189,7 +190,7 @@ static int bind_addr(struct uv_listener *l, const struct kt_addr *at)
     int on = 1, off = 0;
     l->fd = socket(at->sa.sa_family, SOCK_STREAM, 0);
     if (l->fd < 0) return errno;
-    /* So that a restart need not wait for old connections in TIME_WAIT. */
+    /* Lets a restarted process bind while old connections are in TIME_WAIT. */
     setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (at->sa.sa_family == AF_INET6) setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (bind(l->fd, &at->sa, kt_addr_len(at)) == 0) return 0;
@@ -204,7 +205,8 @@ static int bind_tcp(struct uv_listener *l, const struct kt_endpoint *at, struct 
     struct kt_addr addr;
     bool any = at->host[0] == '\0';
     if (!kt_addr_from_ip(&addr, any ? "::" : at->host, at->port_min))
-        return kt_err_set(err, KT_EINVAL, "%s: listening wants an IP address, not a name", l->listener.local);
+        return kt_err_set(
+            err, KT_EINVAL, "%s: expected an IP address to listen on, got a name", l->listener.local);
     int scope = kt_addr_check_scope(&addr, err);
     if (scope) return scope;
     int errnum = bind_addr(l, &addr);
@@ -246,7 +248,7 @@ int kt_uv_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt
     l->fd = -1;
     l->is_unix = at->is_unix;
     kt_timer_init(&l->resume, on_resume, l);
-    /* What was asked for, for error sentences. */
+    /* The requested address, for error messages. */
     if (at->is_unix) {
         snprintf(l->listener.local, sizeof l->listener.local, "unix:%.120s", at->host);
         snprintf(l->path, sizeof l->path, "%.107s", at->host);

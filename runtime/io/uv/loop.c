@@ -1,8 +1,8 @@
-/* The libuv backend: the loop, its turns, clock and chance.
+/* The libuv backend's loop: its turns, clock and random bytes.
  *
- * A turn: the loop wakes; arrivals are handled by the callbacks of the other files (kt_uv_wake reads the
- * clock once, before the first); then due timers run (check); then, right before the loop sleeps (prepare),
- * turn hooks run and queued datagrams leave. */
+ * Invariant: a turn runs in this order: the loop wakes; the callbacks of the other files handle arrivals
+ * (kt_uv_wake reads the clock once, before the first); due timers run (check); right before the loop sleeps
+ * (prepare), turn hooks run and queued datagrams leave. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ void kt_uv_wake(struct uv_io *u)
 static void end_turn(struct uv_io *u)
 {
     kt_io_turn_end(&u->io);
-    kt_uv_udp_flush(u); /* calls no one above, so no new hooks come of it */
+    kt_uv_udp_flush(u); /* calls nothing above, so it adds no hooks */
 }
 
 static void on_prepare(uv_prepare_t *handle)
@@ -58,7 +58,7 @@ static void uv_io_run(struct kt_io *io)
     struct uv_io *u = kt_uv(io);
     u->stale = true;
     kt_uv_wake(u);
-    uv_run(&u->loop, UV_RUN_DEFAULT); /* returns by uv_stop only: the prepare handle keeps it going */
+    uv_run(&u->loop, UV_RUN_DEFAULT); /* returns only after uv_stop: the prepare handle keeps it running */
     end_turn(u);                      /* the turn that stopped it ends here */
 }
 
@@ -86,16 +86,16 @@ static uint64_t uv_io_wall(struct kt_io *io)
 static void wipe(uint8_t *p, size_t n)
 {
     memset(p, 0, n);
-    __asm__ volatile("" : : "r"(p) : "memory"); /* so that the memset is not seen as dead */
+    __asm__ volatile("" : : "r"(p) : "memory"); /* so that the memset is not optimised away */
 }
 
-/* getrandom(2) or what the platform has for it; waits for the kernel's generator to be seeded at boot. */
+/* getrandom(2) or the platform's equivalent; waits until the kernel's generator is seeded at boot. */
 static void from_system(uint8_t *out, size_t n)
 {
     int r = uv_random(NULL, NULL, out, n, 0, NULL);
     if (r < 0) {
-        /* Nothing safe can be done without random bytes: every key and nonce depends on them. */
-        fprintf(stderr, "kt: the system gives no random bytes: %s\n", uv_strerror(r));
+        /* Every key and nonce depends on random bytes, so it is not safe to continue without them. */
+        fprintf(stderr, "kt: cannot get random bytes from the system: %s\n", uv_strerror(r));
         abort();
     }
 }
@@ -116,7 +116,7 @@ static void uv_io_random(struct kt_io *io, void *out, size_t n)
         size_t take = n < u->random_left ? n : u->random_left;
         uint8_t *src = u->random + KT_UV_RANDOM - u->random_left;
         memcpy(dst, src, take);
-        wipe(src, take); /* a byte handed out must not be found here later */
+        wipe(src, take); /* leave no copy of bytes that were handed out */
         u->random_left -= take;
         dst += take;
         n -= take;
@@ -192,8 +192,7 @@ static void uv_io_free(struct kt_io *io)
     kt_uv_alarm_close(u->alarm);
     kt_uv_hangups_close(u->hangups);
     run_closings(u);
-    /* A handle that was leaked (asserted above) is left alone with the loop it is in, rather than freed under
-     * it. */
+    /* A leaked handle (asserted above) keeps its loop: leaking both is better than freeing the loop under it. */
     if (uv_loop_close(&u->loop) != 0) return;
     kt_slab_free(u->blocks);
     free(u->scratch);
@@ -267,8 +266,8 @@ static const struct kt_io_ops ops = {
     .append_open = kt_writer_append_open,
 };
 
-/* A write to a socket that its peer has closed must fail, not kill the process; libuv's writes leave that to
- * us. A handler that the program has set is left alone. */
+/* A write to a socket that its peer has closed must fail, not kill the process; libuv's writes do not prevent
+ * that. A handler that the program has set is left alone. */
 static void ignore_sigpipe(void)
 {
     struct sigaction old;

@@ -1,18 +1,17 @@
-/* Records of names, by c-ares.
+/* DNS records, looked up with c-ares.
  *
- * Why c-ares: libuv's getaddrinfo gives neither TTL nor SRV, and takes a thread for each question. c-ares is
- * made for this: asynchronous on a loop of one's own, no thread, retries, TCP after truncation, ids and ports
- * that are hard to guess; Debian, curl and Node.js keep it well.
+ * Why c-ares: libuv's getaddrinfo returns neither TTLs nor SRV records, and takes a thread per question. c-ares is
+ * made for the job: asynchronous on our own loop, no threads, retries, TCP after truncation, ids and ports that
+ * are hard to guess; Debian, curl and Node.js keep it well maintained.
  *
- * A channel is c-ares's word for servers with questions to them. There is one for each list of servers that
- * is being asked. Invariant: outside a call into c-ares, a channel lives exactly while somebody waits for an
- * answer of it. So nothing wakes the loop when no question is out, and what is cancelled leaves nothing
- * behind. A channel has read resolv.conf and chosen its ports; so it takes questions for a few seconds only,
- * and a new one takes those that follow.
+ * A channel is c-ares's word for a list of servers and the questions sent to them. Each list of servers in use has
+ * one. Invariant: outside calls into c-ares, a channel exists exactly while someone waits for an answer from it.
+ * So nothing wakes the loop when no question is open, and cancelling leaves nothing behind. A channel has read
+ * resolv.conf and chosen its ports, so it accepts questions only for a few seconds; a new one takes later ones.
  *
- * c-ares cannot cancel one question of several: a cancelled one stays with it, counted, until it is answered,
- * given up, or the last that is waited for. Its callbacks run inside calls into it, where nothing may be
- * destroyed; so they only keep the outcome, and the end of the turn tells it. */
+ * c-ares cannot cancel one question of several: a cancelled one stays with it, counted, until it is answered or
+ * given up, or no other question is waited for. Its callbacks run inside calls into c-ares, where nothing may be
+ * destroyed, so they only store the outcome, and the end of the turn reports it. */
 #include <ares.h>
 #include <assert.h>
 #include <stdio.h>
@@ -21,11 +20,11 @@
 #include "io/uv/internal.h"
 #include "io/uv/query.h"
 
-#define TRY_MS 1000 /* for a server's answer at first; twice as long in each further round of the servers */
-#define TRIES 4     /* rounds */
+#define TRY_MS 1000 /* to wait for a server in the first round; doubled in each further round */
+#define TRIES 4     /* rounds over the servers */
 #define FRESH_US 5000000u
 #define QUERIES_MAX 1024u
-#define CHANNELS_MAX 32u /* each has some 80 KiB and sockets of its own */
+#define CHANNELS_MAX 32u /* each has about 80 KiB and its own sockets */
 
 struct channel {
     struct kt_list node; /* u->query_channels */
@@ -33,14 +32,14 @@ struct channel {
     ares_channel ares;
     struct kt_list sockets; /* of struct socket */
     struct kt_timer timer;  /* c-ares's next deadline, or earlier */
-    uint64_t fresh_until;   /* takes questions so long */
-    size_t waited;          /* questions that somebody waits for */
+    uint64_t fresh_until;   /* accepts questions until then */
+    size_t waited;          /* questions not cancelled */
     bool inside;            /* a call into c-ares is under way */
     size_t server_count;
     struct kt_addr servers[KT_QUERY_SERVERS];
 };
 
-/* One of c-ares's sockets, watched. It outlives its channel by libuv's closing. */
+/* One of c-ares's sockets, watched. It outlives its channel until libuv has closed it. */
 struct socket {
     struct kt_list node;
     struct uv_io *u;
@@ -56,7 +55,7 @@ struct uv_query {
     kt_query_cb cb;          /* NULL after cancel */
     void *ctx;
     enum kt_record_type type;
-    struct kt_turn turn; /* tells the outcome */
+    struct kt_turn turn; /* reports the outcome */
     struct kt_record *records;
     size_t n;
     struct kt_err err;
@@ -71,8 +70,8 @@ static void enter(struct channel *c)
     c->inside = true;
 }
 
-/* c-ares goes through all its questions to find the next deadline, so it is asked when the timer is due and
- * not at each packet: what began since then has TRY_MS at least. */
+/* c-ares searches all its questions to find the next deadline, so it is asked only when the timer is due and not
+ * at each packet. Questions asked since then have at least TRY_MS left. */
 static void arm(struct channel *c)
 {
     struct kt_io *io = &c->u->io;
@@ -92,7 +91,7 @@ static void channel_free(struct channel *c)
     kt_list_remove(&c->node);
     c->u->query_channel_count--;
     c->inside = true;
-    ares_destroy(c->ares); /* ends what was cancelled, and the sockets */
+    ares_destroy(c->ares); /* ends cancelled questions, and closes the sockets */
     assert(kt_list_empty(&c->sockets));
     free(c);
 }
@@ -123,7 +122,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     const ares_socket_t fd = s->fd;
     kt_uv_wake(c->u);
     enter(c);
-    /* At an error both, so that c-ares comes upon it. */
+    /* After an error, report both, so that c-ares notices it. */
     ares_process_fd(c->ares, status < 0 || (events & UV_READABLE) ? fd : ARES_SOCKET_BAD,
         status < 0 || (events & UV_WRITABLE) ? fd : ARES_SOCKET_BAD);
     leave(c);
@@ -145,7 +144,7 @@ static struct socket *socket_of(struct channel *c, ares_socket_t fd)
     return NULL;
 }
 
-/* NULL without memory: c-ares then hears nothing from there, and gives the server up when its time is over.
+/* NULL without memory: c-ares then hears nothing on that socket and gives the server up after its timeout.
  */
 static struct socket *socket_new(struct channel *c, ares_socket_t fd)
 {
@@ -164,7 +163,7 @@ static struct socket *socket_new(struct channel *c, ares_socket_t fd)
     return s;
 }
 
-/* c-ares tells what it waits for on a socket; for nothing: it is about to close it. */
+/* c-ares says what it waits for on a socket; nothing means that it is about to close the socket. */
 static void on_socket(void *ctx, ares_socket_t fd, int readable, int writable)
 {
     struct channel *c = ctx;
@@ -215,8 +214,8 @@ static int channel_new(
     struct uv_io *u, const struct kt_question *question, struct channel **out, struct kt_err *err)
 {
     if (u->query_channel_count >= CHANNELS_MAX)
-        return kt_err_set(
-            err, KT_ELIMIT, "%s: too many different name servers are being asked", question->name);
+        return kt_err_set(err, KT_ELIMIT,
+            "%s: too many different lists of name servers in use; try again later", question->name);
     struct channel *c = calloc(1, sizeof *c);
     if (!c) return kt_err_set(err, KT_ENOMEM, "%s: out of memory", question->name);
     c->u = u;
@@ -245,7 +244,7 @@ static int channel_new(
     if (status != ARES_SUCCESS) {
         free(c);
         return kt_err_set(err, status == ARES_ENOMEM ? KT_ENOMEM : KT_EIO,
-            "%s: no name server can be asked: %s", question->name, ares_strerror(status));
+            "%s: cannot query name servers: %s", question->name, ares_strerror(status));
     }
     kt_list_push(&u->query_channels, &c->node);
     u->query_channel_count++;
@@ -280,11 +279,11 @@ static void describe(struct uv_query *q, int status)
             &q->err, KT_ENAME, "%s: the name has no %s records", q->name, kt_record_type_name(q->type));
         break;
     case ARES_ESERVFAIL:
-        kt_err_set(&q->err, KT_EIO, "%s: the name server could not find out", q->name);
+        kt_err_set(&q->err, KT_EIO, "%s: the name server failed to resolve it", q->name);
         break;
     case ARES_ENOTIMP:
     case ARES_EFORMERR:
-        kt_err_set(&q->err, KT_EIO, "%s: the name server does not understand the question", q->name);
+        kt_err_set(&q->err, KT_EIO, "%s: the name server does not understand the query", q->name);
         break;
     case ARES_EREFUSED:
         kt_err_set(&q->err, KT_EIO, "%s: the name server refuses to answer", q->name);
@@ -292,8 +291,8 @@ static void describe(struct uv_query *q, int status)
     case ARES_ETIMEOUT:
         kt_err_set(&q->err, KT_ETIMEOUT, "%s: no name server answers", q->name);
         break;
-    case ARES_ECONNREFUSED: /* what Debian 12's c-ares also says when all have answered that they will not, or
-                               cannot */
+    case ARES_ECONNREFUSED: /* Debian 12's c-ares also reports this when every server has failed or refused to
+                               answer */
         kt_err_set(
             &q->err, KT_EIO, "%s: no name server can be reached, or none of them would answer", q->name);
         break;
@@ -358,8 +357,8 @@ int kt_uv_query(struct kt_io *io, const struct kt_question *question, kt_query_c
 {
     struct uv_io *u = kt_uv(io);
     if (u->queries >= QUERIES_MAX)
-        return kt_err_set(
-            err, KT_ELIMIT, "%s: %u names are being looked up already", question->name, QUERIES_MAX);
+        return kt_err_set(err, KT_ELIMIT, "%s: %u names are already being looked up; try again later",
+            question->name, QUERIES_MAX);
     struct channel *c = channel_find(u, question);
     if (!c) {
         int rc = channel_new(u, question, &c, err);

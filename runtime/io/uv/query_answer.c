@@ -1,11 +1,11 @@
-/* Reads the answers of name servers: c-ares parses the records, here they are bounded and made ours.
+/* Reads the answers of name servers: c-ares parses the records; this file checks and converts them.
  *
- * Names and record data are c-ares's to parse. What is parsed here is the time to live, which its SRV records
- * lack (in the versions that Debian has): a walk over the headers of the answer's records that follows no
- * pointer, and so cannot be sent in circles. An RRset has one TTL (RFC 2181, 5.2), and what came by way of
- * CNAMEs holds no longer than they do: so an answer has one, the least of its CNAMEs and records.
+ * c-ares parses names and record data. This file parses the TTL, which c-ares's SRV records lack (in Debian's
+ * versions). It walks over the headers of the answer's records and follows no pointer, so a message cannot send it
+ * in circles. An RRset has one TTL (RFC 2181, 5.2), and records reached through CNAMEs hold no longer than the
+ * CNAMEs do. So an answer has one TTL: the least of its CNAMEs and records.
  *
- * spec/fuzz/fuzz_answer.c feeds it anything. */
+ * Invariant: any bytes are safe to read; spec/fuzz/fuzz_answer.c tests this. */
 #include <ares.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +36,7 @@ static bool skip(struct cursor *c, size_t n)
     return true;
 }
 
-/* A name is labels up to an empty one, or up to a pointer to the rest (4.1.4). */
+/* Skips a name: labels up to an empty one, or up to a pointer to the rest (4.1.4). */
 static bool skip_name(struct cursor *c)
 {
     while (c->at < c->end) {
@@ -48,7 +48,7 @@ static bool skip_name(struct cursor *c)
     return false;
 }
 
-/* The answer's TTL, within its bounds; 0 if the message cannot be walked or has nothing of the type. */
+/* The answer's TTL, within its bounds; 0 if the message is malformed or has no record of the type. */
 static uint32_t answer_ttl(const uint8_t *msg, size_t len, enum kt_record_type type)
 {
     struct cursor c = {msg, msg + len};
@@ -73,7 +73,7 @@ static int read_a(
     struct ares_addrttl found[KT_QUERY_RECORDS];
     int count = KT_QUERY_RECORDS;
     const int status = ares_parse_a_reply(msg, len, NULL, found, &count);
-    if (status == ARES_SUCCESS && count == 0) return ARES_ENODATA; /* CNAMEs alone */
+    if (status == ARES_SUCCESS && count == 0) return ARES_ENODATA; /* only CNAMEs */
     for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
         struct kt_record r = *like;
         r.addr.in4.sin_family = AF_INET;
@@ -89,7 +89,7 @@ static int read_aaaa(
     struct ares_addr6ttl found[KT_QUERY_RECORDS];
     int count = KT_QUERY_RECORDS;
     const int status = ares_parse_aaaa_reply(msg, len, NULL, found, &count);
-    if (status == ARES_SUCCESS && count == 0) return ARES_ENODATA; /* CNAMEs alone */
+    if (status == ARES_SUCCESS && count == 0) return ARES_ENODATA; /* only CNAMEs */
     for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
         struct kt_record r = *like;
         r.addr.in6.sin6_family = AF_INET6;
@@ -99,8 +99,8 @@ static int read_aaaa(
     return status;
 }
 
-/* Targets that are no names of hosts, and port 0, are of no use to anybody: left out. The root as a target
- * says that there is no such service (RFC 2782): left out too. */
+/* Leaves out records that nobody can use: targets that are not host names, and port 0. Also leaves out the root as
+ * a target, which means that the service does not exist (RFC 2782). */
 static int read_srv(
     const uint8_t *msg, int len, const struct kt_record *like, struct kt_record *records, size_t *n)
 {
@@ -130,7 +130,7 @@ int kt_uv_answer_read(const char *name, enum kt_record_type type, const uint8_t 
     memset(&like, 0, sizeof like);
     like.ttl = answer_ttl(msg, len, type);
     int status = ARES_EBADRESP;
-    if (len > UINT16_MAX) len = 0; /* no message is so long */
+    if (len > UINT16_MAX) len = 0; /* too long for a message */
     if (type == KT_RECORD_A)
         status = read_a(msg, (int)len, &like, records, n);
     else if (type == KT_RECORD_AAAA)
@@ -146,6 +146,6 @@ int kt_uv_answer_read(const char *name, enum kt_record_type type, const uint8_t 
         return kt_err_set(err, KT_ENAME, "%s: the name has no %s records", name, kt_record_type_name(type));
     if (unusable)
         return kt_err_set(
-            err, KT_ENAME, "%s: none of its %s records can be used", name, kt_record_type_name(type));
+            err, KT_ENAME, "%s: none of its %s records is usable", name, kt_record_type_name(type));
     return kt_err_set(err, KT_EPROTO, "%s: the name server's answer cannot be read", name);
 }

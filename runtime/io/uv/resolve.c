@@ -1,8 +1,8 @@
-/* Names, by the system's resolver in libuv's thread pool.
+/* Looks up names with the system's resolver, in libuv's thread pool.
  *
- * A lookup that runs cannot be stopped: a cancelled one only no longer has anyone to tell, and its memory
- * stays until the thread is done. Numeric addresses take no thread, but are told from the end of the turn all
- * the same. */
+ * Invariant: cb is called once, or never after a cancel. A running lookup cannot be stopped; cancelling it only
+ * drops its callback, and its memory stays until the thread is done. Numeric addresses need no thread, but are
+ * still reported at the end of the turn. */
 #include <assert.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 #include "io/uv/internal.h"
 
-#define ADDRS 16u /* no name is tried at more addresses than this */
+#define ADDRS 16u /* most addresses to try for a name */
 
 struct uv_resolve {
     struct kt_resolve resolve;
@@ -19,12 +19,12 @@ struct uv_resolve {
     void *ctx;
     uint16_t port;
     struct kt_addr numeric;
-    struct kt_turn turn; /* tells of a numeric address */
+    struct kt_turn turn; /* reports a numeric address */
     uv_getaddrinfo_t req;
     char host[256];
 };
 
-/* Ends r, then tells: the callback may do whatever it likes, also start another. */
+/* Ends r, then reports: the callback may do anything, including starting another lookup. */
 static void tell(struct uv_resolve *r, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
 {
     struct uv_io *u = r->u;
@@ -89,7 +89,8 @@ static void resolve_cancel(struct kt_resolve *resolve)
     r->cb = NULL;
     if (r->req.data) {
         kt_uv_close_begun(r->u);
-        uv_cancel((uv_req_t *)&r->req); /* if it still waits for a thread; on_answer comes either way */
+        uv_cancel((
+            uv_req_t *)&r->req); /* works while it still waits for a thread; on_answer is called either way */
         return;
     }
     kt_io_turn_cancel(&r->turn);
@@ -114,12 +115,12 @@ int kt_uv_resolve(struct kt_io *io, const char *host, uint16_t port, kt_resolve_
         kt_io_turn(io, &r->turn);
     } else if (!kt_uv_room_threads(r->u)) {
         free(r);
-        return kt_err_set(err, KT_ENOMEM, "%.255s: no memory for the threads that look up names", host);
+        return kt_err_set(err, KT_ENOMEM, "%.255s: out of memory for the lookup threads", host);
     } else {
-        /* One entry an address; the kind of socket does not matter else. */
+        /* One entry per address; the socket type does not matter otherwise. */
         struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
         int status = uv_getaddrinfo(&r->u->loop, &r->req, on_answer, host, NULL, &hints);
-        if (status < 0) { /* before it began: no host name at all, such as an overlong one */
+        if (status < 0) { /* failed to start: not a valid host name, such as one that is too long */
             free(r);
             return kt_err_set(err, KT_ENAME, "%.255s: not a host name: %s", host, uv_strerror(status));
         }

@@ -1,10 +1,10 @@
-/* Memory that libuv takes without asking: when there is none it aborts the process. So it is taken, or seen
- * to be there, at a moment when its lack is only an error.
+/* Makes room for what libuv allocates without checking: when memory is out, it aborts the process. So these
+ * allocations are made, or tried, at a moment when a failure is only an error.
  *
- *  - The table of watchers, one pointer a descriptor, doubles whenever a descriptor outgrows it. It is grown
- *    for WATCHERS descriptors at start.
- *  - The threads that look up names are made at the first lookup. The C library keeps the stacks of threads
- *    that have ended, and hands them to the next: as many are made here first. */
+ *  - The table of watchers, with one pointer per descriptor, doubles whenever a descriptor does not fit. It is
+ *    grown for WATCHERS descriptors at start.
+ *  - The threads that look up names are started at the first lookup. The C library keeps the stacks of ended
+ *    threads and gives them to new ones, so the same number of threads is started and ended here first. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -12,7 +12,7 @@
 #include "io/uv/internal.h"
 
 #define WATCHERS 4096
-#define THREADS 4 /* libuv's default; UV_THREADPOOL_SIZE sets another number */
+#define THREADS 4 /* libuv's default; UV_THREADPOOL_SIZE changes it */
 #define THREADS_MAX 1024
 
 /* ---- watchers ---- */
@@ -30,7 +30,7 @@ static void on_closed(uv_handle_t *handle)
 static int highest(void)
 {
     struct rlimit limit;
-    const int top = WATCHERS - 3; /* libuv has two more entries, and rounds up to a power of two */
+    const int top = WATCHERS - 3; /* libuv adds two entries and rounds up to a power of two */
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= (rlim_t)top)
         return (int)limit.rlim_cur - 1;
     return top;
@@ -39,11 +39,12 @@ static int highest(void)
 int kt_uv_room_watchers(struct uv_io *u)
 {
     uv_poll_t *poll = &u->grow;
-    void *volatile table = malloc(WATCHERS * sizeof(void *)); /* volatile: or it is optimised away */
+    void *volatile table =
+        malloc(WATCHERS * sizeof(void *)); /* volatile keeps it from being optimised away */
     free(table);
     if (!table) return UV_ENOMEM;
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC)) return 0; /* what follows will say so */
+    if (pipe2(ends, O_CLOEXEC)) return 0; /* a later step will report it */
     const int fd = fcntl(ends[0], F_DUPFD_CLOEXEC, highest());
     int r = fd < 0 ? UV_EMFILE : uv_poll_init(&u->loop, poll, fd);
     if (r == 0) {
@@ -55,7 +56,7 @@ int kt_uv_room_watchers(struct uv_io *u)
     if (fd >= 0) close(fd);
     close(ends[0]);
     close(ends[1]);
-    return 0; /* without it, all is as it was */
+    return 0; /* if that failed, nothing has changed */
 }
 
 /* ---- threads ---- */

@@ -1,4 +1,4 @@
-/* Signals, delivered from the loop like everything else. */
+/* Signals. Invariant: the user's callback runs from the loop, never from a signal handler. */
 #include <assert.h>
 #include <stdlib.h>
 #include "io/uv/internal.h"
@@ -46,14 +46,14 @@ int kt_uv_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int s
     int r = uv_signal_init(&s->u->loop, &s->handle);
     if (r < 0) {
         free(s);
-        return kt_err_set(err, kt_uv_code(r), "signal %d cannot be watched: %s", signum, uv_strerror(r));
+        return kt_err_set(err, kt_uv_code(r), "cannot watch signal %d: %s", signum, uv_strerror(r));
     }
     s->handle.data = s;
     kt_uv_opened(s->u);
     r = uv_signal_start(&s->handle, on_signal, signum);
     if (r < 0) {
         signal_close(&s->signal);
-        return kt_err_set(err, kt_uv_code(r), "signal %d cannot be watched: %s", signum, uv_strerror(r));
+        return kt_err_set(err, kt_uv_code(r), "cannot watch signal %d: %s", signum, uv_strerror(r));
     }
     *out = &s->signal;
     return 0;

@@ -1,4 +1,4 @@
-/* Stream sockets: the names of their ends, and the options of a TCP conn. */
+/* Stream sockets: the names of their two ends, and the options of TCP conns. */
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -14,8 +14,7 @@ void kt_uv_name_text(char out[128], const union kt_uv_name *name, socklen_t len)
     if (name->sa.sa_family == AF_UNIX && len <= offsetof(struct sockaddr_un, sun_path)) {
         snprintf(out, 128, "unix:"); /* not bound, as clients are */
     } else if (name->sa.sa_family == AF_UNIX) {
-        /* sun_path need not end in a NUL when it is full. An abstract one begins with a NUL, and is written
-         * with "@" by all tools. */
+        /* A full sun_path need not end with a NUL. An abstract name starts with a NUL, which tools write as "@". */
         const char *path = name->un.sun_path;
         const int n = (int)(len - offsetof(struct sockaddr_un, sun_path)), at = path[0] ? 0 : 1;
         snprintf(out, 128, "unix:%s%.*s", at ? "@" : "", n - at, path + at);
@@ -40,7 +39,7 @@ void kt_uv_name_end(char out[128], const uv_handle_t *handle, int (*get)(int, st
 void kt_uv_tune(int fd)
 {
     const int on = 1;
-    /* The peer may be gone already, then these fail; reading tells. */
+    /* These fail if the peer is already gone; reading will report that. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 #ifdef TCP_KEEPIDLE

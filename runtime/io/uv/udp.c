@@ -1,8 +1,8 @@
 /* UDP on a plain non-blocking socket watched by libuv: opening, events and closing.
  *
- * Invariant: the user is called from on_event only, never from inside a call of his or from the flush at the
- * end of a turn. What a send finds out there (an error, room again) is noted, and the socket is polled for
- * "writable", which brings on_event round in the next turn. */
+ * Invariant: the user is called only from on_event, never from inside its own calls or from the flush at the end
+ * of a turn. What a send finds out there (an error, room again) is stored, and the socket is polled for
+ * "writable", which calls on_event in the next turn. */
 #include "io/uv/udp.h"
 
 #include <assert.h>
@@ -37,8 +37,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
     struct uv_udp *s = poll->data;
     kt_uv_wake(s->u);
     if (status < 0) {
-        /* libuv stops polling on an error condition. For UDP it means no more than that an ICMP message came:
-         * the next receive or send tells which. */
+        /* libuv stops polling on an error. For UDP an error only means that an ICMP message arrived; the next
+         * receive or send reports which. */
         s->polled = 0;
         events = UV_READABLE | UV_WRITABLE;
     }
@@ -89,7 +89,7 @@ static void udp_close(struct kt_udp *udp)
     kt_list_remove(&s->dirty);
     kt_uv_close_begun(s->u);
     uv_close((uv_handle_t *)&s->poll, on_closed);
-    close(s->fd); /* at once, so that the port is free for the next; libuv no longer looks at it */
+    close(s->fd); /* at once, to free the port; libuv no longer uses it */
 }
 
 static void udp_local(const struct kt_udp *udp, struct kt_addr *out)
@@ -108,8 +108,8 @@ static int set_int(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value);
 }
 
-/* Beyond the system's limit if we may, else up to it. Linux doubles the figure for its own bookkeeping, and
- * shows the double. */
+/* Exceeds the system's limit if permitted, else goes up to it. Linux doubles the size for its own bookkeeping and
+ * reports the doubled size. */
 static void set_buffer(struct uv_udp *s, int force, int plain, const char *what, size_t bytes)
 {
     if (bytes == 0) return;
@@ -122,16 +122,17 @@ static void set_buffer(struct uv_udp *s, int force, int plain, const char *what,
 #endif
     if (got < want)
         kt_log(s->u->io.log, KT_LOG_WARN,
-            "udp: the system allows a %s buffer of %d bytes, not the %d asked for; raise net.core.%cmem_max",
+            "udp: the system limits the %s buffer to %d bytes, %d were requested; raise net.core.%cmem_max",
             what, got, want, plain == SO_RCVBUF ? 'r' : 'w');
 }
 
 static void set_dscp(struct uv_udp *s, int dscp)
 {
     if (dscp <= 0) return;
-    int tos = (dscp & 63) << 2; /* the two bits below are ECN's */
+    int tos = (dscp & 63) << 2; /* the low two bits are ECN's */
     int r = set_int(s->fd, IPPROTO_IP, IP_TOS, tos);
-    if (s->is_v6) r = set_int(s->fd, IPPROTO_IPV6, IPV6_TCLASS, tos); /* IP_TOS: for v4-mapped peers only */
+    if (s->is_v6)
+        r = set_int(s->fd, IPPROTO_IPV6, IPV6_TCLASS, tos); /* IP_TOS affects only v4-mapped peers */
     if (r < 0) kt_log(s->u->io.log, KT_LOG_WARN, "udp: cannot set dscp %d: %s", dscp, strerror(errno));
 }
 
@@ -142,8 +143,8 @@ static void set_gro(struct uv_udp *s)
 #endif
 }
 
-/* A socket that is bound to a wildcard on a host with several addresses has to answer from the one that was
- * addressed: the peer hears no other. IPV6_PKTINFO tells v4 addresses too (as v4-mapped ones). */
+/* A socket bound to a wildcard on a host with several addresses must answer from the address that the peer used;
+ * the peer ignores answers from others. IPV6_PKTINFO also covers IPv4 addresses (v4-mapped). */
 static void set_pktinfo(struct uv_udp *s, const struct kt_addr *local)
 {
     const bool any =
@@ -155,7 +156,7 @@ static void set_pktinfo(struct uv_udp *s, const struct kt_addr *local)
 #endif
 }
 
-/* Errors of the socket's own set-up (not of buffers and marks, without which it still works). */
+/* Sets up the socket. Fails for what it cannot work without, but not for buffers or DSCP. */
 static int set_up(
     struct uv_udp *s, const struct kt_udp_opts *opts, const struct kt_addr *local, struct kt_err *err)
 {
@@ -166,7 +167,7 @@ static int set_up(
     kt_addr_text(local, text);
     if (kt_uv_fd_prepare(s->fd) < 0) return kt_plain_bind_error(err, text, 0, errno);
     if (s->is_v6 && IN6_IS_ADDR_UNSPECIFIED(&local->in6.sin6_addr))
-        set_int(s->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); /* [::] is v4's wildcard too */
+        set_int(s->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); /* [::] is also the IPv4 wildcard */
     if (opts->reuse_port && set_int(s->fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
         return kt_err_set(err, KT_ENOTSUP, "%s: cannot share the port: %s", text, strerror(errno));
     if (bind(s->fd, &local->sa, kt_addr_len(local)) < 0)

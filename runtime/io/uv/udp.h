@@ -1,27 +1,27 @@
-/* What the three files of the UDP backend share: udp.c (opening, events, closing), udp_in.c,
- * udp_out.c. */
+/* Internal to io/uv: what the three files of UDP share. udp.c opens, closes and handles events; udp_in.c receives;
+ * udp_out.c sends. */
 #ifndef KT_IO_UV_UDP_H
 #define KT_IO_UV_UDP_H
 
 #include "io/uv/internal.h"
 
-/* Transmit buffers of a socket: the most that can be committed or reserved at one time. */
+/* Transmit buffers per socket: the most that can be reserved or committed at one time. */
 #define KT_UV_UDP_SLOTS 128u
 
-/* The transmit queue. A slot is free (in free[]), reserved (in neither), or committed (in fifo[], oldest at
- * head).
+/* The transmit queue. Invariant: a slot is free (in free[]), reserved (in neither), or committed (in fifo[], oldest
+ * at head).
  */
 struct udp_out {
     struct udp_arena *arena; /* NULL before the first reserve; owned */
-    unsigned head, count;    /* of fifo[] */
-    unsigned frees;          /* of free[] */
-    size_t gso_max;          /* longer datagrams are sent without GSO; 0: all are */
-    unsigned gso_segments;   /* most datagrams in a message */
-    unsigned gso_sent; /* datagrams sent since that was last changed, while it is not the most there can be */
-    int discover;      /* the socket's IP_MTU_DISCOVER while it does not fragment */
-    bool fragments;    /* the socket is set to fragment */
-    bool blocked;      /* the system takes no more until it is writable */
-    bool starved;      /* a reserve gave NULL: the user waits for room */
+    unsigned head, count;    /* in fifo[] */
+    unsigned frees;          /* in free[] */
+    size_t gso_max;          /* longest datagram to send with GSO; 0: none */
+    unsigned gso_segments;   /* most datagrams per message */
+    unsigned gso_sent;       /* datagrams sent since gso_segments was lowered */
+    int discover;            /* the socket's IP_MTU_DISCOVER without fragmentation */
+    bool fragments;          /* the socket is set to allow fragmentation */
+    bool blocked;            /* the system takes no more until it is writable */
+    bool starved;            /* a reserve returned NULL: the user waits for room */
     uint8_t free[KT_UV_UDP_SLOTS], fifo[KT_UV_UDP_SLOTS];
 };
 
@@ -32,17 +32,17 @@ struct uv_udp {
     void *ctx;
     uv_poll_t poll;
     int fd;
-    int polled; /* what poll asks for */
+    int polled; /* the events that poll asks for */
     int error;  /* KT_E… to report from the loop, or 0 */
     bool is_v6, connected, gro;
-    bool pktinfo;         /* bound to a wildcard: datagrams come and go with this host's address */
-    bool singles;         /* lately there was nothing for GRO to glue together */
+    bool pktinfo;         /* bound to a wildcard: datagrams carry this host's address */
+    bool singles;         /* GRO has recently found nothing to merge */
     bool closed;          /* by the user */
     struct kt_list dirty; /* in u->udp_dirty */
     struct udp_out out;
 };
 
-/* Takes what has arrived, within bounds, and hands it to the user. */
+/* Receives what has arrived, up to a limit, and passes it to the user. */
 void kt_uv_udp_receive(struct uv_udp *s);
 
 /* The user's half of struct kt_udp_ops. */
@@ -54,15 +54,15 @@ void kt_uv_udp_fragment(struct kt_udp *udp, uint8_t *buf);
 
 /* Probes for GSO. */
 void kt_uv_udp_out_init(struct uv_udp *s);
-/* Sends what is committed, as far as the system takes it. Calls no one above. */
+/* Sends what is committed, as far as the system takes it. Calls nothing above. */
 void kt_uv_udp_send(struct uv_udp *s);
-/* Some buffer could be reserved. */
+/* Whether a buffer can be reserved. */
 bool kt_uv_udp_has_room(const struct uv_udp *s);
 void kt_uv_udp_out_free(struct uv_udp *s);
 
-/* Asks the loop for what the socket's state needs to hear of. */
+/* Polls for the events that the socket's state needs. */
 void kt_uv_udp_poll(struct uv_udp *s);
-/* Notes an error that came asynchronously, for the user to be told of from the loop. */
+/* Stores an asynchronous error, to be reported to the user from the loop. */
 void kt_uv_udp_note(struct uv_udp *s, int errnum);
 
 #endif

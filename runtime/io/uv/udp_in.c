@@ -1,10 +1,9 @@
-/* UDP receiving: many datagrams a system call.
+/* UDP receiving: many datagrams per system call.
  *
- * With GRO the kernel hands over runs of datagrams from one peer glued together (all of one length, the last
- * may be shorter), up to 64 KiB a message; without it each message is one datagram. Both arrive in the io's
- * scratch area, which is free again when the handler returns. Work per event is bounded, so that a flooded
- * socket does not keep the loop from the others: what is left is announced again at once (epoll is
- * level-triggered). */
+ * With GRO the kernel merges runs of datagrams from one peer (all of one length; the last may be shorter), up to
+ * 64 KiB per message; without it each message is one datagram. Both arrive in the io's scratch area, which is free
+ * again when the handler returns. Invariant: the work per event is bounded, so a flooded socket does not starve
+ * the rest of the loop; epoll is level-triggered and reports the rest again at once. */
 #include "io/uv/udp.h"
 
 #include <errno.h>
@@ -14,8 +13,8 @@
 #define ROUNDS 4u /* per event */
 #define PLAIN_MSGS 64u
 #define GRO_MSG_BYTES ((size_t)64 * 1024)
-#define GRO_MSGS 8u     /* a round, while runs come: more would only wear out the cache */
-#define GRO_SINGLES 32u /* a round, while the kernel finds nothing to glue together */
+#define GRO_MSGS 8u     /* per round, while runs arrive; more would only thrash the cache */
+#define GRO_SINGLES 32u /* per round, while the kernel finds nothing to merge */
 _Static_assert(PLAIN_MSGS *KT_UDP_MAX <= KT_UV_SCRATCH, "the scratch area holds a full round");
 _Static_assert(GRO_SINGLES *GRO_MSG_BYTES <= KT_UV_SCRATCH, "the scratch area holds a full round");
 
@@ -30,7 +29,7 @@ struct control {
     _Alignas(struct cmsghdr) char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
-/* Messages of one round and where they point. */
+/* The messages of one round and their buffers. */
 struct round {
     struct mmsghdr msgs[PLAIN_MSGS];
     struct iovec iov[PLAIN_MSGS];
@@ -80,7 +79,7 @@ static void prepare(struct round *r, uint8_t *scratch, unsigned n, size_t size, 
     }
 }
 
-/* How many messages came, 0 when there are no more, or -1 with errno. */
+/* The number of messages received, 0 if there are no more, or -1 with errno. */
 static int take(struct uv_udp *s, struct round *r, unsigned n)
 {
 #ifdef __linux__
@@ -103,9 +102,9 @@ static int take(struct uv_udp *s, struct round *r, unsigned n)
     return (int)got;
 }
 
-/* What the kernel says of a message. */
+/* What the kernel says about a message. */
 struct about {
-    size_t segment; /* length of the datagrams glued together in it; 0: it is a single one */
+    size_t segment; /* length of the merged datagrams; 0: a single datagram */
     bool has_to;    /* *to is this host's address */
 };
 
@@ -116,7 +115,7 @@ static bool local_v4(const struct cmsghdr *c, struct kt_addr *to)
     memcpy(&info, CMSG_DATA(c), sizeof info);
     memset(to, 0, sizeof *to);
     to->in4.sin_family = AF_INET;
-    to->in4.sin_addr = info.ipi_spec_dst; /* for what was sent to a group, the address to answer from */
+    to->in4.sin_addr = info.ipi_spec_dst; /* for multicast, the address to answer from */
     return info.ipi_spec_dst.s_addr != 0;
 }
 
@@ -154,7 +153,7 @@ static struct about read_control(struct msghdr *m, struct kt_addr *to)
     return a;
 }
 
-/* True if it was a run. */
+/* Splits a message into datagrams. True if it was a run. */
 static bool split(struct batch *b, struct mmsghdr *msg, struct kt_addr *local)
 {
     struct msghdr *m = &msg->msg_hdr;
@@ -182,7 +181,7 @@ static bool split(struct batch *b, struct mmsghdr *msg, struct kt_addr *local)
 void kt_uv_udp_receive(struct uv_udp *s)
 {
     uint8_t *scratch = kt_uv_scratch(s->u);
-    if (!scratch) return; /* out of memory: the datagrams wait in the kernel, and are lost there in the end */
+    if (!scratch) return; /* out of memory: the kernel keeps the datagrams until its buffer is full */
     size_t size = s->gro ? GRO_MSG_BYTES : KT_UDP_MAX;
     struct round r;
     struct batch b;
@@ -194,7 +193,7 @@ void kt_uv_udp_receive(struct uv_udp *s)
         int got = take(s, &r, n);
         if (got < 0) {
             if (errno == EAGAIN || errno == EWOULDBLOCK) return;
-            if (errno != EINTR) kt_uv_udp_note(s, errno); /* told once, then gone: receive on */
+            if (errno != EINTR) kt_uv_udp_note(s, errno); /* reported once, then cleared: keep receiving */
             continue;
         }
         bool runs = false;

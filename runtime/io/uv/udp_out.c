@@ -1,9 +1,9 @@
 /* UDP sending: a small queue that leaves in as few system calls as possible.
  *
- * Committed datagrams leave in order. A run of equal lengths to one address (the last may be shorter) becomes
- * one message that the kernel or the network card cuts up (GSO, UDP_SEGMENT), and many messages leave by one
- * sendmmsg. Only what the system has taken, or has refused for good, leaves the queue. A buffer is in exactly
- * one state: free, reserved or committed; the queue allocates once, on first use. */
+ * Committed datagrams leave in order. A run of equal lengths to one address (the last may be shorter) becomes one
+ * message that the kernel or the network card splits (GSO, UDP_SEGMENT); one sendmmsg sends many messages. Only
+ * what the system has taken, or refused for good, leaves the queue. Invariant: a buffer is free, reserved or
+ * committed, and in exactly one of these states. The queue allocates once, on first use. */
 #include "io/uv/udp.h"
 
 #include <assert.h>
@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GSO_SEGMENTS 64u /* the kernel's UDP_MAX_SEGMENTS, where it is smallest */
-#define GSO_REGROW 1024u /* datagrams sent, after which longer messages are tried again */
-#define GSO_BYTES 65000u /* of a message; an IP packet's limit less headers */
-#define MSGS 64u         /* in one system call */
+#define GSO_SEGMENTS 64u /* the smallest UDP_MAX_SEGMENTS of any kernel */
+#define GSO_REGROW 1024u /* datagrams sent before longer messages are tried again */
+#define GSO_BYTES 65000u /* per message: the limit of an IP packet less headers */
+#define MSGS 64u         /* per system call */
 #ifndef __linux__
 struct mmsghdr {
     struct msghdr msg_hdr;
@@ -41,7 +41,7 @@ struct control {
         struct cmsghdr) char bytes[CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
-/* The front of the queue as messages. */
+/* The front of the queue, as messages. */
 struct burst {
     unsigned n;
     unsigned segments[MSGS]; /* datagrams in each message */
@@ -61,7 +61,7 @@ static bool make_arena(struct udp_out *o)
 {
     o->arena = aligned_alloc(_Alignof(struct udp_arena), sizeof *o->arena);
     if (!o->arena) return false;
-    /* Lowest index on top: a socket that sends little touches little memory. */
+    /* Lowest index on top, so that a socket that sends little touches little memory. */
     for (unsigned i = 0; i < KT_UV_UDP_SLOTS; i++) o->free[i] = (uint8_t)(KT_UV_UDP_SLOTS - 1 - i);
     o->frees = KT_UV_UDP_SLOTS;
     return true;
@@ -145,7 +145,7 @@ static bool same_path(const struct udp_slot *a, const struct udp_slot *b)
            (!a->sourced || kt_addr_equal(&a->from, &b->from));
 }
 
-/* How many datagrams from the i-th on can leave as one message. */
+/* How many datagrams, from the i-th on, can leave as one message. */
 static unsigned run_length(struct udp_out *o, unsigned i)
 {
     const struct udp_slot *first = committed(o, i);
@@ -163,7 +163,7 @@ static unsigned run_length(struct udp_out *o, unsigned i)
     return n;
 }
 
-/* Adds an item to what goes along with a message. */
+/* Adds an ancillary item to a message. */
 static void add_control(
     struct msghdr *m, struct control *control, int level, int type, const void *value, size_t len)
 {
@@ -209,7 +209,7 @@ static void gather(struct uv_udp *s, struct burst *b, unsigned max)
 {
     struct udp_out *o = &s->out;
     unsigned i = 0;
-    const bool fragment = committed(o, 0)->fragment; /* of all that go together */
+    const bool fragment = committed(o, 0)->fragment; /* the same for the whole run */
     for (b->n = 0; b->n < max && i < o->count; b->n++) {
         struct udp_slot *first = committed(o, i);
         if (first->fragment != fragment) break;
@@ -234,7 +234,7 @@ static void gather(struct uv_udp *s, struct burst *b, unsigned max)
 
 /* ---- from messages to the system ---- */
 
-/* Whether what is sent next may be cut up is a property of the socket, changed only when it has to be. */
+/* Fragmentation is an option of the socket; changes it only when needed. */
 static void set_fragments(struct uv_udp *s, bool fragments)
 {
     struct udp_out *o = &s->out;
@@ -246,7 +246,7 @@ static void set_fragments(struct uv_udp *s, bool fragments)
 #endif
 }
 
-/* How many messages the system took, or -1 with errno for the first. */
+/* The number of messages the system took, or -1 with errno for the first. */
 static int transmit(struct uv_udp *s, struct burst *b)
 {
     int r;
@@ -263,7 +263,7 @@ static int transmit(struct uv_udp *s, struct burst *b)
     return r;
 }
 
-/* Takes the n oldest out of the queue. */
+/* Removes the n oldest datagrams from the queue. */
 static void release(struct uv_udp *s, unsigned n, bool sent)
 {
     struct udp_out *o = &s->out;
@@ -284,8 +284,8 @@ static void release(struct uv_udp *s, unsigned n, bool sent)
     }
 }
 
-/* The system said no to the first message of the queue, which then waits, is dropped, or is tried again as
- * the queue now is. True if it has had its second chance with that. */
+/* The system refused the first message of the queue. Decides whether it waits, is dropped, or is tried again with
+ * the queue's new settings. Returns the next `again`: true if the front message has had its retry. */
 static bool refused(struct uv_udp *s, unsigned segments, int errnum, bool again)
 {
     struct udp_out *o = &s->out;
@@ -294,13 +294,13 @@ static bool refused(struct uv_udp *s, unsigned segments, int errnum, bool again)
         return false;
     }
     if (segments > 1 && (errnum == ENOMEM || errnum == ENOBUFS)) {
-        /* A message of many datagrams needs one large piece of memory; small ones may still be had. */
+        /* A message of many datagrams needs one large piece of memory; small ones may still fit. */
         o->gso_segments = segments / 2;
         o->gso_sent = 0;
         return false;
     }
     if (segments > 1 && errnum == EIO) {
-        o->gso_max = 0; /* the network card cannot checksum what it would have to cut up */
+        o->gso_max = 0; /* the network card cannot checksum the datagrams it would split */
         return false;
     }
     if (segments > 1 && (errnum == EINVAL || errnum == EMSGSIZE)) {
@@ -309,16 +309,16 @@ static bool refused(struct uv_udp *s, unsigned segments, int errnum, bool again)
         return false;
     }
     if (committed(o, 0)->sourced && errnum != EMSGSIZE) {
-        /* The host may not have that address any more; a datagram from another is better than none. */
+        /* The host may no longer have that address; a datagram from another is better than none. */
         for (unsigned i = 0; i < segments; i++) committed(o, i)->sourced = false;
         return false;
     }
     if (errnum == EMSGSIZE && segments == 1 && !committed(o, 0)->fragment) {
-        committed(o, 0)->fragment = true; /* it is known to be too long for the path as a whole */
+        committed(o, 0)->fragment = true; /* known to be too long for the path */
         return false;
     }
     if (s->connected && errnum != EMSGSIZE) kt_uv_udp_note(s, errnum);
-    /* On a connected socket the error may be an earlier datagram's (ICMP): this one gets its own chance. */
+    /* On a connected socket the error may belong to an earlier datagram (ICMP): try this one again. */
     if (s->connected && !again) return true;
     release(s, segments, false);
     return false;

@@ -1,15 +1,15 @@
-/* The real world: the I/O seam on libuv. */
+/* The real-world backend of the I/O seam, on libuv. */
 #ifndef KT_IO_UV_UV_H
 #define KT_IO_UV_UV_H
 
 #include "io/io.h"
 
-/* Features that are probed for at run time; a test switches them off to exercise the fallbacks. */
+/* Features that are probed at run time; tests switch them off to exercise the fallbacks. */
 #define KT_UV_NO_GSO 1u  /* no UDP_SEGMENT */
 #define KT_UV_NO_GRO 2u  /* no UDP_GRO */
-#define KT_UV_NO_MMSG 4u /* no sendmmsg/recvmmsg: one call a packet */
+#define KT_UV_NO_MMSG 4u /* no sendmmsg/recvmmsg: one call per packet */
 
-/* Makes an io on a libuv loop of its own. log may be NULL, must outlive the io. 0 or a KT_E… code. Freed by
+/* Makes an io on its own libuv loop. log may be NULL and must outlive the io. 0 or a KT_E... code. Freed with
  * kt_io_free. */
 int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags);
 

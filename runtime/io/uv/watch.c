@@ -1,11 +1,11 @@
-/* Watching slices: a timer whose signal comes to the loop's own thread, in the midst of whatever it does.
+/* Watches slices: a timer whose signal interrupts the loop's own thread, whatever it is doing.
  *
- * The timer runs only while there are slices: the first that finds it unarmed arms it, and a tick that finds
- * no slice leaves it so. A loop of many short slices thus pays for one tick in KT_WATCH_TICK_US, and an idle
- * one for none.
+ * The timer runs only while there are slices: the first slice that finds it unarmed arms it, and a tick that finds
+ * no slice leaves it unarmed. So a loop of many short slices pays for one tick per KT_WATCH_TICK_US, and an idle
+ * loop for none.
  *
- * Invariant: `since` is 0 between slices. Slice and handler are on one thread: nothing here is shared with
- * another, atomics only keep the compiler from caching what the handler may change. */
+ * Invariant: `since` is 0 between slices. Slice and handler run on the same thread, so nothing is shared with
+ * another; atomics only keep the compiler from caching what the handler may change. */
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -27,13 +27,13 @@ struct uv_watch {
     _Atomic uint64_t since; /* ns: when the slice began; odd, so that it is never 0 */
     atomic_bool armed;
 
-    /* the handler's own */
-    uint64_t slice;        /* the `since` that the following belong to */
-    uint64_t last, wall;   /* ns: the last tick's time; what has run up to then */
+    /* used only by the handler */
+    uint64_t slice;        /* the `since` of the slice that these fields describe */
+    uint64_t last, wall;   /* ns: time of the last tick; time run until then */
     uint64_t cpu_at_first; /* ns of the thread, at the slice's first tick */
 };
 
-/* Not one that anybody uses by custom, nor the C library itself. */
+/* A real-time signal that neither other programs nor the C library commonly use. */
 static int watch_signal(void)
 {
     return SIGRTMIN + 3;
@@ -46,7 +46,7 @@ static uint64_t clock_ns(clockid_t id)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* `since` may be ahead of the clock it was read from by its odd bit. */
+/* `since` may be ahead of the clock because of its odd bit. */
 static uint64_t between(uint64_t since, uint64_t now)
 {
     return now > since ? now - since : 0;
@@ -62,7 +62,7 @@ static void on_tick(int signum, siginfo_t *info, void *context)
 {
     (void)signum;
     (void)context;
-    if (info->si_code != SI_TIMER) return; /* somebody's kill(1) */
+    if (info->si_code != SI_TIMER) return; /* sent with kill(1) */
     struct uv_watch *w = info->si_value.sival_ptr;
     const int saved = errno;
     const uint64_t since = atomic_load_explicit(&w->since, memory_order_relaxed);
@@ -76,7 +76,7 @@ static void on_tick(int signum, siginfo_t *info, void *context)
         w->wall = 0;
         w->cpu_at_first = cpu;
     }
-    /* A process that was stopped (SIGSTOP, a suspended machine) gets one tick for all of that time. */
+    /* A process that was stopped (SIGSTOP, a suspended machine) gets a single tick for all that time. */
     const uint64_t passed = between(w->last, now);
     w->wall += passed < 2 * TICK_NS ? passed : 2 * TICK_NS;
     w->last = now;
@@ -105,12 +105,12 @@ static uint64_t end(struct kt_watch *watch)
 static void watch_free(struct kt_watch *watch)
 {
     struct uv_watch *w = (struct uv_watch *)(void *)watch;
-    arm(w, 0); /* a signal that is under way comes before this call returns, as it is for this thread */
+    arm(w, 0); /* a pending signal arrives before this call returns, as it is for this thread */
     timer_delete(w->timer);
     free(w);
 }
 
-/* The handler is the process': it finds its watch in the signal. Left alone if somebody has the signal. */
+/* Installs the process-wide handler, which finds its watch in the signal. Leaves a foreign handler alone. */
 static bool install(void)
 {
     struct sigaction old;
@@ -132,7 +132,7 @@ int kt_uv_watch_new(struct kt_io *io, kt_watch_tick tick, void *ctx, struct kt_w
     w->ctx = ctx;
     struct sigevent event = {
         .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = watch_signal(), .sigev_value.sival_ptr = w};
-    event._sigev_un._tid = gettid(); /* sigev_notify_thread_id, as the C library has it */
+    event._sigev_un._tid = gettid(); /* the C library's name for sigev_notify_thread_id */
     if (timer_create(CLOCK_MONOTONIC, &event, &w->timer) != 0) {
         const int code = kt_err_from_errno(errno);
         free(w);
