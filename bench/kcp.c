@@ -1,12 +1,12 @@
-/* What the KCP engine costs, and whether that depends on the window.
+/* What the KCP engine costs, and whether the cost depends on the window.
  *
- * Two engines are joined by a simulated path that keeps a full window on its way. One segment's cost is all
- * of it on both ends: written, sent, received, read, acknowledged, the acknowledgement handled. The path
- * keeps headers only, so that the memory it needs does not count; payload is the same for every packet.
+ * Two engines are joined by a simulated path that keeps a full window in flight. The cost of a segment covers both
+ * ends: it is written, sent, received, read and acknowledged, and the acknowledgement is handled. The path keeps only
+ * headers, so that its own memory does not count; the payload is the same for every packet.
  *
- * Each window runs twice with mtu-sized segments, in order and with reordering (packets shuffled within 64,
- * every 50th late by 300), and the same again with the smallest segments there are, which shows the
- * bookkeeping alone: full segments of a large window do not fit the CPU's caches, whatever the engine does.
+ * Each window runs with mtu-sized segments, in order and with reordering (packets shuffled within 64, every 50th late
+ * by 300), and again with the smallest segments. These show the cost of the bookkeeping alone: full segments of a
+ * large window do not fit into the CPU's caches, whatever the engine does.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@
 
 #define MTU 1322u
 #define RTT_US 50000u
-#define STEP 64u         /* packets the path delivers at a time */
+#define STEP 64u         /* packets that the path delivers at a time */
 #define SLOTS (1u << 15) /* of the path; more than a window and the longest delay */
 #define CHAIN (1u << 17)
 #define SEGMENTS 400000u

@@ -1,19 +1,18 @@
-/* Traffic for measuring a tunnel: a server that sinks or sources what it is asked to, and the client that
- * asks.
+/* Traffic for measuring a tunnel: a server that receives or sends bytes on request, and its client.
  *
- *   bench-traffic serve HOST PORT [CC]        prints "listening PORT" and serves for ever (PORT may be 0)
+ *   bench-traffic serve HOST PORT [CC]        prints "listening PORT" and serves until killed (PORT may be 0)
  *   bench-traffic send HOST PORT BYTES [CC]   pushes BYTES through the tunnel to the server
  *   bench-traffic recv HOST PORT BYTES [CC]   pulls BYTES from the server
  *   bench-traffic ports                       prints a TCP and a UDP port of 127.0.0.1 that are free now
  *
- * CC names the kernel's congestion control ("cubic") where its TCP is what is measured. Whoever asks waits up
- * to ten seconds for someone to listen, so that both ends may be started at once.
+ * CC names the kernel's congestion control ("cubic"), for measuring its TCP. A client waits up to ten seconds for a
+ * listener, so that both ends may be started at once.
  *
- * Both directions end with the receiver's CRC-32 compared with the sender's, so a figure is only printed for
- * bytes that arrived whole and in order: "BYTES SECONDS CRC". The dialogue needs no half-close, which kcptun
- * has not: a request is 16 bytes (direction, then size, little endian), the answer to "send" is the 4 bytes
- * of the CRC, and what "recv" gets is the bytes and then 4 bytes of CRC. Reads and writes are large and the
- * bytes do not compress, so that this program costs a small part of what the tunnel costs. */
+ * In both directions the receiver's CRC-32 is compared with the sender's, so a figure is only printed for bytes that
+ * arrived complete and in order: "BYTES SECONDS CRC". The protocol needs no half-close, which kcptun lacks: a request
+ * is 16 bytes (direction, then size, little endian); the answer to "send" is the 4-byte CRC; the answer to "recv" is
+ * the bytes and then the 4-byte CRC. Reads and writes are large and the bytes do not compress, so that this program
+ * costs little next to the tunnel. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>

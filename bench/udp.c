@@ -1,7 +1,6 @@
-/* How fast datagrams pass through io/uv: two sockets on loopback in one thread, so a figure is for sending
- * and receiving together on one core (see the one per CPU second where others are at work too). "wildcard":
- * both are bound as a server is, and each datagram comes and goes with this host's address. Usage: bench-udp
- * [LENGTH [MILLISECONDS]] */
+/* Datagram throughput of io/uv: two sockets on loopback in one thread, so a figure covers sending and receiving on one
+ * core (on a busy machine, see the figure per CPU second). "wildcard": both are bound as a server is, and each
+ * datagram carries this host's address. Usage: bench-udp [LENGTH [MILLISECONDS]] */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>

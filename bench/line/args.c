@@ -111,41 +111,41 @@ static int parameter(const char *name, char *text, struct line_opts *out, struct
     for (size_t i = 0; i < sizeof durations / sizeof *durations; i++) {
         if (strcmp(name, durations[i].name) != 0) continue;
         if (!duration(text, &value))
-            return kt_err_set(err, KT_EINVAL, "%s=%s: want a time: 40ms", name, text);
+            return kt_err_set(err, KT_EINVAL, "%s=%s: expected a time such as 40ms", name, text);
         *durations[i].us = (uint64_t)value;
         return 0;
     }
     for (size_t i = 0; i < sizeof chances / sizeof *chances; i++) {
         if (strcmp(name, chances[i].name) != 0) continue;
         if (!whole(text, shares, chances[i].share))
-            return kt_err_set(err, KT_EINVAL, "%s=%s: want a share: 2%%", name, text);
+            return kt_err_set(err, KT_EINVAL, "%s=%s: expected a share such as 2%%", name, text);
         return 0;
     }
     if (strcmp(name, "rate") == 0) {
-        wanted = "a rate: 20Mbit";
+        wanted = "a rate such as 20Mbit";
         if (rate(text, &value)) {
             o->rate_bps = (uint64_t)value;
             return 0;
         }
     } else if (strcmp(name, "queue") == 0) {
-        wanted = "packets, bytes or a time: 100, 64KiB, 100ms";
+        wanted = "packets, bytes or a time, such as 100, 64KiB or 100ms";
         if (queue(text, o)) return 0;
     } else if (strcmp(name, "mtu") == 0) {
-        wanted = "bytes of an IP packet: 1400";
+        wanted = "the bytes of an IP packet, such as 1400";
         if (whole(text, counts, &value) && value <= 65535) {
             o->mtu = (uint32_t)value;
             return 0;
         }
     } else if (strcmp(name, "cut") == 0) {
-        wanted = "from when to when, in order, at most 16: 10s..13s";
+        wanted = "start..end such as 10s..13s, in order, at most 16";
         if (outage(text, out)) return 0;
     } else {
         return kt_err_set(err, KT_EINVAL,
-            "%s: unknown; there are delay, jitter, loss, burst_enter, burst_leave, burst_loss, duplicate, "
+            "%s: unknown; expected delay, jitter, loss, burst_enter, burst_leave, burst_loss, duplicate, "
             "reorder, reorder_by, corrupt, rate, queue, mtu, cut",
             name);
     }
-    return kt_err_set(err, KT_EINVAL, "%s=%s: want %s", name, text, wanted);
+    return kt_err_set(err, KT_EINVAL, "%s=%s: expected %s", name, text, wanted);
 }
 
 int line_parse(const char *text, struct line_opts *out, struct kt_err *err)
@@ -156,7 +156,7 @@ int line_parse(const char *text, struct line_opts *out, struct kt_err *err)
     memcpy(copy, text, strlen(text) + 1);
     for (char *word = strtok_r(copy, " \t\n", &save); word; word = strtok_r(NULL, " \t\n", &save)) {
         char *is = strchr(word, '=');
-        if (!is) return kt_err_set(err, KT_EINVAL, "%s: want NAME=VALUE", word);
+        if (!is) return kt_err_set(err, KT_EINVAL, "%s: expected NAME=VALUE", word);
         *is = '\0';
         if (parameter(word, is + 1, out, err) != 0) return KT_EINVAL;
     }

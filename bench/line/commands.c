@@ -1,5 +1,5 @@
-/* Commands in the namespaces of the two ends, under a first process of a PID namespace: when that one ends,
- * or is killed because we were, the kernel ends all of them, whatever they have started. */
+/* Runs commands in the namespaces of the two ends, under the first process of a PID namespace. When that process ends,
+ * or is killed because we were, the kernel ends all of them and everything they have started. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>

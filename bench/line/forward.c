@@ -1,7 +1,7 @@
-/* Packets from one device to the other, each at its time.
+/* Moves packets from one device to the other, each at its time.
  *
- * Invariant: what happens to a packet is the model's doing, and counted under its cause; what the emulator
- * adds of its own (it wakes up late, the device overflows) is counted apart and reported. */
+ * Invariant: the model decides what happens to a packet, and each loss is counted under its cause; what the emulator
+ * adds (it wakes up late, the device overflows) is counted separately and reported. */
 #include <errno.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>

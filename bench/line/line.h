@@ -1,8 +1,8 @@
-/* What the files of the line emulator share: two network namespaces, a TUN device in each, and between them
- * lines that treat packets by the simulator's own model (io/sim_line_model.h).
+/* What the files of the line emulator share: two network namespaces, a TUN device in each, and between them lines that
+ * treat packets by the simulator's own model (io/sim/line_model.h).
  *
- * Invariant: nothing outlives the program, however it ends. Devices and namespaces have no name outside of it
- * and go with its descriptors; commands live in a PID namespace whose first process dies with it. */
+ * Invariant: nothing outlives the program, however it ends. Devices and namespaces have no name outside it and go with
+ * its descriptors; commands live in a PID namespace whose first process dies with it. */
 #ifndef BENCH_LINE_H
 #define BENCH_LINE_H
 

@@ -1,8 +1,8 @@
-/* A line between two network namespaces, for kernels without netem: what is sent over it suffers what the
- * simulator's lines do, by the simulator's own model.
+/* bench-line: a line between two network namespaces, for kernels without netem. It treats packets by the simulator's
+ * own model.
  *
- * Commands run on its two ends, a (10.77.0.1, fd77::1) and b (10.77.0.2, fd77::2); each end has a loopback of
- * its own and nothing else. "there" is the way from a to b, "back" the other. */
+ * Commands run on its two ends, a (10.77.0.1, fd77::1) and b (10.77.0.2, fd77::2); each end has only its own loopback
+ * besides. "there" is the direction from a to b, "back" the other. */
 #include <errno.h>
 #include <getopt.h>
 #include <sched.h>

@@ -190,10 +190,10 @@ describe("bench-line", function()
   end)
 
   for text, sentence in pairs {
-    ["loss=2"] = "loss: expected 0 to 1, got 2", ["delay=40"] = "delay=40: want a time: 40ms", ["rate=fast"] = "rate=fast: want a rate",
-    ["speed=1"] = "speed: unknown; there are delay", ["loss"] = "loss: want NAME=VALUE", ["burst_enter=1%"] = "burst_leave is 0",
-    ["cut=5s..4s"] = "want from when to when", ["delay=infs"] = "want a time", ["delay=0x10ms"] = "want a time",
-    ["queue=0"] = "want packets, bytes or a time", ["mtu=99999"] = "mtu=99999: want bytes",
+    ["loss=2"] = "loss: expected 0 to 1, got 2", ["delay=40"] = "delay=40: expected a time such as 40ms", ["rate=fast"] = "rate=fast: expected a rate",
+    ["speed=1"] = "speed: unknown; expected delay", ["loss"] = "loss: expected NAME=VALUE", ["burst_enter=1%"] = "burst_leave is 0",
+    ["cut=5s..4s"] = "expected start..end", ["delay=infs"] = "expected a time", ["delay=0x10ms"] = "expected a time",
+    ["queue=0"] = "expected packets, bytes or a time", ["mtu=99999"] = "mtu=99999: expected the bytes",
   } do
     it("reports the mistake in " .. text, function()
       local said, code = line("--there " .. quote(text), "-- true")

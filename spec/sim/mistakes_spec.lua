@@ -113,7 +113,7 @@ describe("a spec's mistake", function()
     assert.equal('host:nat: "2001:db8::1/64" is not an IP address', mistake(function() client:nat { public = "2001:db8::1/64" } end))
     assert.equal("host:nat: nat of host client: fd00::2 is the address of host server", mistake(function() client:nat { public = "fd00::2" } end))
     server:nat { public = { "198.51.100.1", "2001:db8::1" } }
-    assert.equal("host:nat: host server has a NAT for IPv6 already", mistake(function() server:nat { public = "2001:db8::2" } end))
+    assert.equal("host:nat: host server already has a NAT for IPv6", mistake(function() server:nat { public = "2001:db8::2" } end))
     local old = w:host("old", { address = "192.0.2.9" })
     assert.equal("host:nat: nat of host old: 2001:db8::3, but the host has no IPv6 address to translate",
       mistake(function() old:nat { public = "2001:db8::3" } end))

@@ -1,4 +1,7 @@
-/* Listeners, and the addresses and paths they are found by. */
+/* Listeners, and how connecting hosts find them by address or path.
+ *
+ * Invariant: a listener is in its host's tables exactly while it is bound; conns that nobody has accepted wait in
+ * its backlog. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -39,7 +42,7 @@ static void on_conns(void *ctx)
         c->user = true;
         kt_sim_opened(p);
         l->events->conn(l->ctx, &c->conn);
-        if (c->user && !c->detached && c->p) kt_sim_conn_arrived(c); /* what came while nobody had it */
+        if (c->user && !c->detached && c->p) kt_sim_conn_arrived(c); /* what arrived before it was accepted */
     }
 }
 

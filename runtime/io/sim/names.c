@@ -1,7 +1,7 @@
-/* Names: a table of the world's, for all hosts, and lookups that take their time: of addresses (kt_resolve)
- * and of records (kt_query). There is one truth, whichever name servers are asked.
+/* Names: one table per world, shared by all hosts, and lookups that take time, of addresses (kt_resolve) and of
+ * records (kt_query). All name servers give the same answers.
  *
- * What a lookup finds is settled when its time is up, so a name that changes meanwhile is found changed. */
+ * Invariant: a lookup's result is determined when its time is up, so it sees changes made meanwhile. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +9,8 @@
 #include <strings.h>
 #include "io/sim/internal.h"
 
-#define UNKNOWN_US 1000u /* how long it takes to learn that a name does not exist */
-#define KNOWN_US 1000u   /* … or what a host's address is */
+#define UNKNOWN_US 1000u /* time to find that a name does not exist */
+#define KNOWN_US 1000u   /* time to find a host's address */
 
 struct sim_name {
     struct kt_hnode node; /* in sim->named */
@@ -46,8 +46,7 @@ struct sim_lookup {
 static uint64_t hash_of(const char *name)
 {
     uint64_t h = 0;
-    for (; *name; name++)
-        h = kt_hash_u64((uint64_t)(unsigned char)*name | 0x20u, h); /* case does not count */
+    for (; *name; name++) h = kt_hash_u64((uint64_t)(unsigned char)*name | 0x20u, h); /* case is ignored */
     return h;
 }
 
@@ -139,7 +138,7 @@ static size_t answer(const struct sim_lookup *r, struct kt_addr out[SIM_ADDRS], 
         kt_addr_from_ip(&out[n++], "::1", 0);
         kt_addr_from_ip(&out[n++], "127.0.0.1", 0);
     } else if (h) {
-        /* Where others can reach it: its NAT's addresses, if it is behind one. */
+        /* The addresses that others can reach: its NAT's, if it is behind one. */
         n = kt_sim_host_public(h, out);
     }
     for (size_t i = 0; i < n; i++) kt_addr_set_port(&out[i], r->port);
@@ -182,7 +181,7 @@ static void end(struct sim_lookup *r)
     free(r);
 }
 
-/* Ends r, then tells: the callback may do whatever it likes, also start another. */
+/* Ends r, then reports: the callback may do anything, including starting another lookup. */
 static void tell_addrs(struct sim_lookup *r)
 {
     kt_resolve_cb cb = r->cb;
@@ -246,6 +245,7 @@ void kt_sim_resolve_vanish(struct kt_sim_host *h, const struct sim_io *p)
 }
 
 /* A lookup that has not begun; NULL without memory. */
+/* Makes a lookup without starting it; NULL without memory. */
 static struct sim_lookup *make(struct sim_io *p, const char *host, void *ctx)
 {
     struct sim_lookup *r = calloc(1, sizeof *r);

@@ -1,5 +1,5 @@
-/* NAT: one public address in the place of a host's own (RFC 4787: endpoint-independent mapping; filtering by
- * address and port, or none).
+/* NAT: one public address instead of a host's own (RFC 4787: endpoint-independent mapping; filtering by address and
+ * port, or none).
  *
  * Invariant: `mappings` is in the order of last use by an outgoing packet, so those that have timed out are
  * at its head. TCP's do not time out. */
@@ -9,7 +9,7 @@
 #include "io/sim/internal.h"
 
 #define PORT_FIRST 1024u
-#define PEERS_MAX 256u /* a mapping lets in; the oldest makes room */
+#define PEERS_MAX 256u /* most peers per mapping; the oldest makes room */
 
 struct mapping {
     struct kt_hnode by_inside, by_port;
@@ -18,7 +18,7 @@ struct mapping {
     uint16_t port;
     struct kt_addr inside;
     uint64_t used;
-    struct kt_addr *peers; /* whom it let out to */
+    struct kt_addr *peers; /* the peers it has sent to */
     size_t n_peers, cap, next;
 };
 
@@ -121,7 +121,7 @@ static void permit(struct mapping *m, const struct kt_addr *peer)
     if (m->n_peers == m->cap && m->cap < PEERS_MAX) {
         size_t cap = m->cap ? m->cap * 2 : 4;
         struct kt_addr *more = realloc(m->peers, cap * sizeof *more);
-        if (!more) return; /* it is not let in, then */
+        if (!more) return; /* then its packets are dropped */
         m->peers = more;
         m->cap = cap;
     }
@@ -160,7 +160,7 @@ bool kt_sim_nat_in(struct kt_sim_host *h, const struct sim_packet *k, struct kt_
     struct sim_nat *n = nat_of(h, dst);
     if (!n) return true;
     expire(n);
-    bool icmp = k->proto == KT_SIM_ICMP; /* speaks of a UDP packet that went out */
+    bool icmp = k->proto == KT_SIM_ICMP; /* quotes a UDP packet that went out */
     const struct mapping *m = find_port(n, icmp ? KT_SIM_UDP : k->proto, kt_addr_port(dst));
     if (!m || (!icmp && !n->open && !knows(m, &k->src))) return false;
     *dst = m->inside;
@@ -189,7 +189,7 @@ int kt_sim_nat(struct kt_sim_host *h, const struct kt_sim_nat_opts *opts, struct
         return kt_err_set(err, KT_EINVAL, "nat of host %s: %s cannot be a public address", h->name, text);
     const char *version = family ? "IPv6" : "IPv4";
     if (h->nat[family])
-        return kt_err_set(err, KT_EINUSE, "host %s has a NAT for %s already", h->name, version);
+        return kt_err_set(err, KT_EINUSE, "host %s already has a NAT for %s", h->name, version);
     if (!has_family(h, a->sa.sa_family))
         return kt_err_set(err, KT_EINVAL, "nat of host %s: %s, but the host has no %s address to translate",
             h->name, text, version);

@@ -1,8 +1,8 @@
-/* Processes: a kt_io on a host, its turns, clock and chance.
+/* Processes: a kt_io on a host, with its turns, clock and random bytes.
  *
- * A turn is libuv's: what has arrived is handed over, then due timers run, then turn hooks, then committed
- * datagrams leave. What arrives during a turn waits for the next. A dead process gets no turns; its handles
- * are husks that may only be closed. */
+ * A turn is like libuv's: arrivals are handled, then due timers run, then turn hooks, then committed datagrams
+ * leave. Invariant: what arrives during a turn waits for the next. A dead process gets no turns, and its handles
+ * can only be closed. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ static void hand_over(struct sim_io *p)
 {
     struct kt_list now, *node;
     if (kt_list_empty(&p->arrivals)) return;
-    now = p->arrivals; /* what comes from here on is the next turn's */
+    now = p->arrivals; /* later arrivals belong to the next turn */
     now.next->prev = now.prev->next = &now;
     kt_list_init(&p->arrivals);
     while (!over(p) && (node = kt_list_pop(&now)) != NULL) {
@@ -33,8 +33,8 @@ static void hand_over(struct sim_io *p)
     while ((node = kt_list_pop(&now)) != NULL) continue; /* no node may point to this stack frame */
 }
 
-/* kt_io_turn_end, but a hook that queues itself for ever is a livelock that can be told. Of a dead process
- * the hooks wait for its end, which they may be needed for: what frees itself does so from one. */
+/* Like kt_io_turn_end, but hooks that queue themselves forever are reported as a livelock. The hooks of a dead
+ * process wait until it is freed, when they may be needed: some handles free themselves from one. */
 static void run_hooks(struct sim_io *p, bool ending)
 {
     for (unsigned n = 0; n < HOOKS_MAX && (ending || !over(p)); n++) {
@@ -160,15 +160,15 @@ int kt_sim_process(
     struct kt_sim_host *h, const char *name, const struct kt_log *log, struct kt_io **out, struct kt_err *err)
 {
     *out = NULL;
-    if (!h->up) return kt_err_set(err, KT_ECLOSED, "host %s is down: nothing can be run there", h->name);
+    if (!h->up) return kt_err_set(err, KT_ECLOSED, "host %s is down; restart it first", h->name);
     struct sim_io *p = calloc(1, sizeof *p);
     if (!p) return kt_err_set(err, KT_ENOMEM, "out of memory");
     char stream[3 * SIM_NAME];
     p->sim = h->sim;
     p->host = h;
     snprintf(p->name, sizeof p->name, "%s", name);
-    /* By how many processes the host has had: a restarted one draws anew, and other hosts have no part in it.
-     */
+    /* Seeded by the number of processes that the host has had: a restarted one draws other numbers, and other hosts
+     * have no influence. */
     snprintf(stream, sizeof stream, "%s/%s/%llu", h->name, p->name, (unsigned long long)h->processes++);
     kt_rng_init(&p->random, h->sim->seed, stream, "random");
     kt_io_init(&p->io, &ops, log, h->sim->now + KT_SIM_EPOCH);

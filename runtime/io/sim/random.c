@@ -9,7 +9,7 @@
 static uint64_t fnv1a(uint64_t h, const char *text)
 {
     for (const unsigned char *p = (const unsigned char *)text; *p; p++) h = (h ^ *p) * 0x100000001b3u;
-    return (h ^ 0xffu) * 0x100000001b3u; /* ends the word: "ab","c" is not "a","bc" */
+    return (h ^ 0xffu) * 0x100000001b3u; /* ends the string: "ab","c" is not "a","bc" */
 }
 
 void kt_rng_init(struct kt_rng *r, uint64_t seed, const char *name, const char *purpose)
@@ -38,13 +38,13 @@ uint64_t kt_rng_next(struct kt_rng *r)
     return result;
 }
 
-/* A remainder's bias of n/2^64 matters to nobody here, and every draw takes one number. */
+/* The remainder's bias of n/2^64 is negligible here, and every draw takes one number. */
 uint64_t kt_rng_below(struct kt_rng *r, uint64_t n)
 {
     return kt_rng_next(r) % n;
 }
 
-/* 53 bits against p * 2^53, both exact in a double: the same answer everywhere. */
+/* Compares 53 bits with p * 2^53, both exact in a double: the same answer on every machine. */
 bool kt_rng_chance(struct kt_rng *r, double p)
 {
     return (double)(kt_rng_next(r) >> 11) < p * 0x1p53;

@@ -1,5 +1,4 @@
-/* Streams of chance by name: repeatable, independent of one another, the same on every machine. Not for
- * secrets. */
+/* Named random streams: repeatable, independent of each other, the same on every machine. Not for secrets. */
 #ifndef KT_IO_SIM_RANDOM_H
 #define KT_IO_SIM_RANDOM_H
 

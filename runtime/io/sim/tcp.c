@@ -1,10 +1,10 @@
-/* TCP as a kernel does it: segments, credit, the ends of connections.
+/* TCP as in a kernel: segments, credit, and how connections end.
  *
- * Segments that meet a host that is down are lost; their sender tries again, at growing intervals, and gives
- * up after the time that Linux takes. Segments that a cut line holds wait there, under the same limit.
+ * Segments to a host that is down are lost; their sender retries at growing intervals, and gives up after the same
+ * time as Linux. Segments held by a cut line wait there, under the same limit.
  *
- * Invariant: a conn is in its host's tables exactly until it is gone; it is freed when it is gone and no
- * process holds it. */
+ * Invariant: a conn is in its host's tables exactly until it is gone. It is freed when it is gone and no process holds
+ * it. */
 #include "io/sim/tcp.h"
 
 #include <assert.h>
@@ -13,16 +13,16 @@
 
 #define SYN_LIMIT_US 127000000u   /* Linux: six tries */
 #define STALL_LIMIT_US 924600000u /* Linux: tcp_retries2 = 15 */
-#define FIRST_AGAIN_US 1000000u   /* then twice as long, each time */
+#define FIRST_AGAIN_US 1000000u   /* then doubled each time */
 #define LAST_AGAIN_US 120000000u
-#define KEEPALIVE_US 60000000u       /* as conn.c sets it: idle for so long, the other end is asked … */
-#define KEEPALIVE_LIMIT_US 10000000u /* … and has this long to answer */
-#define DRAIN_US 30000000u           /* after close, for what was written to leave */
-#define LINGER_US 2000000u           /* then for the peer to finish */
+#define KEEPALIVE_US 60000000u       /* as io/uv sets it: probe the other end after this idle time */
+#define KEEPALIVE_LIMIT_US 10000000u /* the time it has to answer */
+#define DRAIN_US 30000000u           /* after close, to send what was written */
+#define LINGER_US 2000000u           /* then to let the peer finish */
 
 /* ---- segments ---- */
 
-/* Answers a segment that was for dst, which no conn will. */
+/* Answers a segment for dst when no conn takes it. */
 static void reply(
     struct kt_sim_host *h, const struct sim_packet *to, const struct kt_addr *dst, enum sim_tcp_kind kind)
 {
@@ -89,7 +89,7 @@ static void limit(struct sim_conn *c, uint64_t after_us)
     kt_sim_event_set(c->host->sim, &c->limit, c->host->sim->now + after_us);
 }
 
-/* After close: all was said on both sides. */
+/* After close: both sides have finished. */
 static void lingered(struct sim_conn *c)
 {
     if (c->detached && c->fin_in && c->fin_out) kt_sim_tcp_gone(c);
@@ -144,8 +144,8 @@ static void keep_alive(struct sim_conn *c)
     if (!c->limit.slot) limit(c, KEEPALIVE_US + KEEPALIVE_LIMIT_US);
 }
 
-/* One end cannot be heard any more: the other will find out when it has something to send, or else by its
- * keepalive. (Which is acted out for this case only: a conn that is well costs no events.) */
+/* One end has vanished: the other will notice when it has something to send, or else by its keepalive. Only in this
+ * case is keepalive simulated, so that a healthy conn costs no events. */
 static void watch(struct kt_sim *sim, uint64_t id, uint8_t side)
 {
     struct sim_conn *c = NULL;
@@ -181,7 +181,7 @@ static void on_limit(void *ctx)
     broke(c, c->is_unix ? KT_ERESET : KT_ETIMEOUT);
 }
 
-/* Without a user timeout it is the system that gives up. */
+/* Without a user timeout, the system gives up. */
 static uint64_t stall_limit(const struct sim_conn *c)
 {
     const uint64_t us = c->conn.user_timeout_us;
@@ -198,8 +198,8 @@ void kt_sim_tcp_stalled(struct kt_sim_host *from, const struct sim_packet *k, bo
     if (lost) again_after(c);
 }
 
-/* Something came from the other end: all is well, unless it was on its way when that vanished. Only the
- * answer to a probe proves that it is there. */
+/* Something arrived from the other end. It may have been on its way when that end vanished; only the answer to a probe
+ * proves that the end is there. */
 static void heard(struct sim_conn *c, const struct sim_packet *k)
 {
     if (k->kind == SIM_ACK && k->credit == 0) c->watched = false;

@@ -1,8 +1,8 @@
 /* UDP sockets.
  *
- * Transmit buffers are packets of the world's own pool, so a datagram is never copied on its way. Invariant:
- * the user is called from udp_event only, which the process' turn calls; a socket is bound (found by its
- * port) exactly until it is closed or its process is killed. */
+ * Transmit buffers are packets from the world's slab, so a datagram is never copied on its way. Invariant: the user is
+ * called only from udp_event, in the process's turn; a socket is bound (found by its port) until it is closed or its
+ * process is killed. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -92,7 +92,7 @@ static void udp_event(void *ctx)
     }
 }
 
-/* How well s suits a packet from src to dst; 0: not at all. */
+/* How well s matches a packet from src to dst; 0: not at all. */
 static unsigned suits(const struct sim_udp *s, const struct kt_addr *src, const struct kt_addr *dst)
 {
     bool any = kt_sim_is_any(&s->local);

@@ -1,12 +1,11 @@
 /* The world: its clock, its events, and the order in which processes have their turns.
  *
- * An instant: all events that are due are taken, in order; they put into processes' arrivals what the network
- * has for them. Then the processes that have something to do have their turns, in the order in which they got
- * it, which may set more events for this very instant. Only when nothing is left to do at an instant does
- * time go on, to the next event.
+ * At an instant, all due events run in order; they put what the network has for processes into their arrivals. Then the
+ * processes with something to do have their turns, in the order in which they got it; these may set more events for
+ * the same instant. Time advances to the next event only when nothing is left to do.
  *
- * Invariant: while time goes on, no process has work that it could do now: no arrival, no queued hook, no
- * datagram committed but not sent, no deadline passed. */
+ * Invariant: while time advances, no process has work that it could do now: no arrival, no queued hook, no unsent
+ * datagram, no deadline passed. */
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -160,7 +159,7 @@ void kt_sim_arrive(struct sim_io *p, struct kt_turn *t)
     kt_sim_make_ready(p);
 }
 
-/* Whoever had most turns in this instant. */
+/* The process with the most turns in this instant. */
 static const struct sim_io *busiest(const struct kt_sim *sim)
 {
     const struct sim_io *most = NULL;
@@ -213,14 +212,14 @@ static void turns(struct kt_sim *sim)
     }
 }
 
-/* One process may have dealt with another's handles, and events of the layer above with anyone's. */
+/* Code may have used another process's handles, and events of the layer above may use any. */
 static void settle(struct kt_sim *sim)
 {
     for (struct kt_list *n = sim->ios.next; n != &sim->ios; n = n->next)
         kt_sim_settle(KT_CONTAINER(n, struct sim_io, node));
 }
 
-/* All that can happen now, happens. */
+/* Runs everything that can happen at this instant. */
 static void finish_instant(struct kt_sim *sim)
 {
     do {
