@@ -18,21 +18,21 @@ struct kt_seal;
 int kt_seal_new(struct kt_seal **out, const char *method, const uint8_t pass[32], struct kt_err *err);
 void kt_seal_free(struct kt_seal *s);
 
-/* What somebody who sees datagrams can do in spite of the method, as a predicate for the log; NULL when nothing
- * is known, or the name is not. Static storage. */
+/* What an observer of datagrams can do despite the method, as a predicate for the log; NULL if no weakness is
+ * known, or the method is unknown. Static storage. */
 const char *kt_seal_weakness(const char *method);
 
 /* The method names, comma separated, in the order of the spec's table. */
 const char *kt_seal_methods(void);
 
-/* Bytes added to a datagram (0, 20 or 28), those before the body (0, 20 or 12), and random bytes wanted for
- * each (0, 16 or 12). */
+/* Bytes added to a datagram (0, 20 or 28), bytes before the body (0, 20 or 12), and random bytes needed per
+ * datagram (0, 16 or 12). */
 size_t kt_seal_overhead(const struct kt_seal *s);
 size_t kt_seal_header(const struct kt_seal *s);
 size_t kt_seal_nonce(const struct kt_seal *s);
 
-/* Seals in place. The body lies at pkt + header, len bytes of it; behind it there is room for overhead -
- * header bytes. nonce: kt_seal_nonce bytes, fresh for every datagram. Returns the datagram's length (overhead
+/* Seals in place. The body is the len bytes at pkt + header, with room for overhead - header bytes after it.
+ * nonce: kt_seal_nonce bytes, fresh for every datagram. Returns the datagram's length (overhead
  * + len). No allocation. */
 size_t kt_seal_packet(struct kt_seal *s, uint8_t *pkt, size_t len, const uint8_t *nonce);
 
@@ -48,7 +48,7 @@ struct kt_seal_job {
 void kt_seal_packets(struct kt_seal *s, struct kt_seal_job *jobs, size_t n, const uint8_t *nonces);
 
 /* Opens in place: 0 and the body's place and length, or KT_EAUTH (too short, wrong CRC or tag). Either way
- * what was there is overwritten. "null" opens anything, and "none" whatever has a fitting CRC. */
+ * the packet is overwritten. "null" opens anything, and "none" anything with a matching CRC. */
 int kt_open_packet(struct kt_seal *s, uint8_t *pkt, size_t len, uint8_t **body, size_t *body_len);
 
 #endif
