@@ -131,6 +131,14 @@ function sockets.connect(where, seconds)
   return wrap(handle)
 end
 
+--- Whether the peer resets a connection to `where` before it sends anything. The reset may come while the connect is still under way.
+function sockets.is_reset(where, seconds)
+  local conn, err = sockets.connect(where, seconds)
+  local data
+  if conn then data, err = conn:recv(seconds) end
+  return not data and err == "ECONNRESET"
+end
+
 --- Serves connections, each by `handler(conn, server)` in a task of its own; what the handler leaves open is closed.
 --- `where`: nothing for a free port, else a port or the path of a unix socket. Fields: port or path, as `at`; how many
 --- connections there have been, `accepted`, and are, `open`.
