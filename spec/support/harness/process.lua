@@ -22,6 +22,7 @@ local function keep(self, name, pipe)
     if chunk then
       self[name] = (self[name] .. chunk):sub(-KEPT)
       self.fresh = (self.fresh .. chunk):sub(-KEPT)
+      self.since[name] = (self.since[name] .. chunk):sub(-KEPT)
     elseif not pipe:is_closing() then
       pipe:close()
     end
@@ -35,7 +36,8 @@ end
 local function start(options)
   local self = setmetatable({
     name = options.name or options.cmd[1], cmd = options.cmd, graceful = options.graceful,
-    stdout = "", stderr = "", fresh = "", -- all said; the same since the last mark
+    stdout = "", stderr = "", fresh = "", -- all output; both since the last mark
+    since = { stdout = "", stderr = "" }, -- each since the last mark
     open_pipes = 2, waiting = {},
   }, Process)
   local out, err = uv.new_pipe(), uv.new_pipe()
@@ -84,13 +86,19 @@ function Process:wait_exit(seconds)
 end
 
 --- Forgets, for `expect`, what has been said up to now.
-function Process:mark() self.fresh = "" end
+function Process:mark()
+  self.fresh = ""
+  self.since.stdout, self.since.stderr = "", ""
+end
 
 --- Waits for a Lua pattern in what was said, on stdout or stderr, since the start or the last mark; returns its captures.
 function Process:expect(pattern, seconds)
   local found = self:wait_for(("'%s' in the output"):format(pattern), seconds, function()
-    local m = table.pack(self.fresh:match(pattern))
-    if m[1] ~= nil then return m end
+    -- Each stream has a writer of its own, so lines of one may fall between those of the other.
+    for _, text in ipairs { self.since.stdout, self.since.stderr, self.fresh } do
+      local m = table.pack(text:match(pattern))
+      if m[1] ~= nil then return m end
+    end
     if self.exited and self.open_pipes == 0 then
       error(("%s ended (code %s, signal %s) without '%s' in its output"):format(self.name, self.code, self.signal, pattern))
     end
