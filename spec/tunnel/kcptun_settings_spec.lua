@@ -309,7 +309,7 @@ local refused_by_both = {
   { "a fraction in a file", "client", { "-c", "FILE" }, { "mtu: expected an integer, got 1350%.0" }, file = '{"mtu": 1350.0}' },
   { "a boolean in quotes in a file", "client", { "-c", "FILE" }, { "nocomp: expected true or false, got the string" }, file = '{"nocomp": "true"}' },
   { "a number for a key in a file", "server", { "-c", "FILE" }, { "key: expected a string in quotes, got a number" }, file = '{"key": 31415926}' },
-  { "an array in a file", "client", { "-c", "FILE" }, { "line 1, column 1: expected an object of settings, got array" }, file = '[{"key": "k"}]' },
+  { "an array in a file", "client", { "-c", "FILE" }, { "line 1, column 1: expected an object of settings, got an array" }, file = '[{"key": "k"}]' },
   { "an empty file", "client", { "-c", "FILE" }, { "the file is empty" }, file = "" },
   { "a comma too many in a file", "client", { "-c", "FILE" }, { "line 3, column 1: not valid JSON: expected a value after ','" },
     file = '{\n  "mtu": 1350,\n}' },
