@@ -1,11 +1,12 @@
 /* Congestion control: how much may be in flight, and how fast it may leave.
  *
- * A controller is a table of functions (struct kt_cc_ops) and a state (struct kt_cc). The owner of a path makes
- * the state and hands it to everything that sends over that path; senders say what happened, and ask what may
- * leave. What is in flight is counted here, over all senders, so one controller serves a whole path.
+ * A controller is a table of functions (struct kt_cc_ops) and a state (struct kt_cc). The owner of a path
+ * makes the state and hands it to everything that sends over that path; senders say what happened, and ask
+ * what may leave. What is in flight is counted here, over all senders, so one controller serves a whole
+ * path.
  *
- * To add a controller, write cc_NAME.c with a `const struct kt_cc_ops kt_cc_NAME`, declare that below, and add its
- * state to the union. One that lives elsewhere makes struct kt_cc a member of its own state.
+ * To add a controller, write cc_NAME.c with a `const struct kt_cc_ops kt_cc_NAME`, declare that below, and
+ * add its state to the union. One that lives elsewhere makes struct kt_cc a member of its own state.
  *
  * Windows are in packets, sizes in bytes, times in µs. */
 #ifndef KT_KCP_CC_H
@@ -19,8 +20,8 @@
 
 struct kt_cc;
 
-/* A packet leaves. If it was sent before, that one was taken for lost; `lost` is the path when it was sent, or NULL
- * if that is unknown. */
+/* A packet leaves. If it was sent before, that one was taken for lost; `lost` is the path when it was sent,
+ * or NULL if that is unknown. */
 struct kt_cc_sent {
     uint32_t bytes;
     bool again;
@@ -37,8 +38,8 @@ struct kt_cc_ack {
     uint64_t now_us;
 };
 
-/* Everything that one datagram acknowledged. The sample is that of the packet sent last, as in the draft: those of
- * the others lack what the same datagram acknowledges after them. */
+/* Everything that one datagram acknowledged. The sample is that of the packet sent last, as in the draft:
+ * those of the others lack what the same datagram acknowledges after them. */
 struct kt_cc_progress {
     uint32_t advanced;                   /* packets that left the window in order */
     uint32_t peer_window;                /* what the peer allows the sender, in packets */
@@ -62,7 +63,8 @@ struct kt_cc_loss {
 };
 
 struct kt_cc_ops {
-    /* Wants on_sent, on_ack, on_idle, rate samples and pacing. Without it there are none, and they cost nothing. */
+    /* Wants on_sent, on_ack, on_idle, rate samples and pacing. Without it there are none, and they cost
+     * nothing. */
     bool samples;
     /* The path carries nothing yet. */
     void (*start)(struct kt_cc *cc);
@@ -109,11 +111,11 @@ struct kt_cc {
 
 void kt_cc_init(struct kt_cc *cc, const struct kt_cc_ops *ops);
 
-/* Changes the controller of a path in use: the new one starts from what is in flight. If it is the same one, it
- * keeps what it has learnt. */
+/* Changes the controller of a path in use: the new one starts from what is in flight. If it is the same
+ * one, it keeps what it has learnt. */
 void kt_cc_switch(struct kt_cc *cc, const struct kt_cc_ops *ops);
 
-/* ---- for senders. The inline functions are what a controller costs that takes no samples. ---- */
+/* ---- for senders. A controller without samples costs no more than these inline functions. ---- */
 
 void kt_cc_sent_sampled(
     struct kt_cc *cc, struct kt_rate_snapshot *snapshot, uint32_t bytes, bool again, uint64_t now_us);
@@ -134,8 +136,8 @@ static inline void kt_cc_sent(
     }
 }
 
-/* A packet has arrived that left last at sent_us. It stays in the window until kt_cc_progressed says otherwise.
- * known: it is that transmission which has arrived. */
+/* A packet last sent at sent_us has arrived. It stays in the window until kt_cc_progressed. known: the last
+ * transmission is the one that arrived. */
 static inline void kt_cc_acked(struct kt_cc *cc, const struct kt_rate_snapshot *snapshot, bool known,
     uint64_t sent_us, uint32_t bytes, uint64_t now_us)
 {
@@ -145,8 +147,8 @@ static inline void kt_cc_acked(struct kt_cc *cc, const struct kt_rate_snapshot *
         cc->rate.inflight -= bytes;
 }
 
-/* After the kt_cc_acked of all packets of a datagram: packets that left the window in order, and what the peer
- * allows the sender. min_rtt_us: the shortest round trip known, 0: none. */
+/* After the kt_cc_acked of all packets of a datagram: packets that left the window in order, and what the
+ * peer allows the sender. min_rtt_us: the shortest round trip known, 0: none. */
 static inline void kt_cc_progressed(
     struct kt_cc *cc, uint32_t advanced, uint32_t peer_window, uint32_t min_rtt_us, uint64_t now_us)
 {
@@ -156,11 +158,11 @@ static inline void kt_cc_progressed(
 
 void kt_cc_lost(struct kt_cc *cc, const struct kt_cc_loss *loss);
 
-/* A sender ends: this much of what is in the window and in flight was its own. */
+/* A sender ends, with this much in the window and in flight. */
 void kt_cc_leave(struct kt_cc *cc, uint32_t packets, uint64_t bytes);
 
-/* No sender on the path has anything left to send, and the window would let more go. The owner of the path calls
- * this; a sender knows nothing of the others, nor of what its own writer holds back. */
+/* No sender on the path has anything left to send, though the window is open. For the owner of the path: a
+ * sender does not know the others, nor what its own owner holds back. */
 static inline void kt_cc_app_limited(struct kt_cc *cc)
 {
     kt_rate_app_limited(&cc->rate);
@@ -171,14 +173,14 @@ static inline uint32_t kt_cc_window(const struct kt_cc *cc)
     return cc->ops->window ? cc->ops->window(cc) : KT_CC_NO_WINDOW;
 }
 
-/* Packets that may leave now, as far as the window goes. */
+/* Packets that the window lets out now. */
 static inline uint32_t kt_cc_open(const struct kt_cc *cc)
 {
     const uint32_t window = kt_cc_window(cc);
     return window > cc->packets ? window - cc->packets : 0;
 }
 
-/* When the next packet may leave, as far as pacing goes; 0: now. */
+/* When pacing lets the next packet out; 0: now. */
 static inline uint64_t kt_cc_next(const struct kt_cc *cc)
 {
     return kt_pacer_next(&cc->pacer);

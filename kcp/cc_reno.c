@@ -1,6 +1,6 @@
-/* KCP's own variant of Reno (kcptun's nc=0), as in ikcp.c. Each datagram that moves una opens the window: by one
- * packet up to ssthresh, and by 1/cwnd + 1/16 of a packet above. A loss that later packets reveal sets ssthresh
- * to half of what is in flight, a timeout sets the window to one packet.
+/* KCP's own variant of Reno (kcptun's nc=0), as in ikcp.c. Each datagram that moves una opens the window:
+ * by one packet up to ssthresh, and by 1/cwnd + 1/16 of a packet above. A loss that later packets reveal
+ * sets ssthresh to half of what is in flight, a timeout sets the window to one packet.
  *
  * The wire shows all of this, so nothing here may change. */
 #include "kcp/cc.h"
@@ -30,7 +30,7 @@ static void on_progress(struct kt_cc *cc, const struct kt_cc_progress *progress)
 {
     if (progress->advanced == 0) return;
     const uint32_t cwnd = window(cc);
-    if (cwnd >= progress->peer_window) return; /* the peer's window is the limit: a larger one is untested */
+    if (cwnd >= progress->peer_window) return; /* the peer's window is the limit */
     if (cwnd < cc->reno.ssthresh)
         cc->reno.cwnd_x += ONE_X;
     else

@@ -30,26 +30,25 @@ int kt_fec_enc_new(struct kt_fec_enc **out, unsigned data, unsigned parity);
 void kt_fec_enc_free(struct kt_fec_enc *e);
 
 /* Fills the header of a data packet in place (pkt[0..7]; the KCP packet of len - 8 bytes follows it, len <=
- * KT_FEC_MAX_PACKET) and adds it to its group. Returns how many parity packets the caller is now to fetch and
- * send: 0, or all of the group's that kt_fec_enc_limit lets through. */
+ * KT_FEC_MAX_PACKET) and adds it to its group. Returns how many parity packets the caller must fetch and
+ * send now: 0, or those of the group that kt_fec_enc_limit allows. */
 unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_t now_us);
 
 /* Writes parity packet i (0.., fetched in order, before the next kt_fec_enc_data) into out (KT_FEC_MAX_PACKET
  * bytes); returns its length. */
 size_t kt_fec_enc_parity(struct kt_fec_enc *e, unsigned i, uint8_t *out);
 
-/* From the next group on, only the first n of its parity packets are sent, n <= parity; the seqids of the
- * others are spent all the same. The layout of a group, which the peer's decoder knows or has found out, is
- * thereby untouched, and row k of the code is the same however many rows there are: any decoder goes on,
- * and rebuilds up to n packets of a group. (Another layout would not do: until it is found out, kcptun's
- * decoder mixes packets of two layouts and may rebuild, of parity taken for data, a packet that was never
- * sent.) The first KT_FEC_FULL_GROUPS groups are sent whole in any case, as a peer that was set up
- * otherwise finds out the layout from whole runs only. */
+/* Sends only the first n parity packets of each group from the next one on, n <= parity; the seqids of the
+ * others are still used up. So the layout of a group, which the peer's decoder knows or has found out, does
+ * not change, and row k of the code does not depend on the number of rows: any decoder keeps working, and
+ * can rebuild up to n packets of a group. (Changing the layout instead is not safe: until kcptun's decoder
+ * has found out the new one, it mixes packets of both, and may take parity for data and rebuild a packet
+ * that was never sent.) The first KT_FEC_FULL_GROUPS groups are always sent whole, as a peer with other
+ * settings finds out the layout from whole runs only. */
 #define KT_FEC_FULL_GROUPS 8u
 void kt_fec_enc_limit(struct kt_fec_enc *e, unsigned n);
 
-/* For tests: the next data packet opens this group (below 0xffffffff / (data + parity)), wherever the encoder
- * stood. */
+/* For tests: the next data packet opens this group, below 0xffffffff / (data + parity). */
 void kt_fec_enc_seek(struct kt_fec_enc *e, uint32_t group);
 
 /* ---- decoder ---- */
@@ -61,8 +60,8 @@ struct kt_fec_dec_stats {
     uint64_t recovered;            /* KCP packets rebuilt */
     uint64_t lost_groups;          /* groups given up with data missing */
     uint64_t errors;               /* malformed, or a rebuilt size out of range */
-    unsigned cur_data, cur_parity; /* the peer's parameters as known now */
-    uint64_t retuned;              /* times the parameters were changed by auto-tuning */
+    unsigned cur_data, cur_parity; /* the peer's parameters, as far as known */
+    uint64_t retuned;              /* times that auto-tuning changed the parameters */
 };
 
 /* Starts with these parameters; 0, 0 (no FEC here) starts as 1+1 and tunes (spec 5.6). */
@@ -72,17 +71,17 @@ void kt_fec_dec_free(struct kt_fec_dec *d);
 /* Must not call into the same decoder, nor free it. */
 typedef void (*kt_fec_sink)(void *ctx, const uint8_t *kcp_packet, size_t len, enum kt_kcp_origin origin);
 
-/* One body, FEC or bare (told apart by spec 5.1): hands the KCP packets it holds or makes possible to rebuild
- * to sink, in order, the packet itself first. Bare KCP packets go straight through. 0 or KT_EPROTO for a
- * malformed FEC packet (also counted). */
+/* Takes one body, FEC or bare (spec 5.1), and passes the KCP packet it holds to sink, then those it makes
+ * possible to rebuild. Bare KCP packets are passed on as they are. 0, or KT_EPROTO for a malformed FEC
+ * packet (also counted). */
 int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_fec_sink sink, void *ctx);
 
 void kt_fec_dec_stats(const struct kt_fec_dec *d, struct kt_fec_dec_stats *out);
 
 /* The KCP packet in a body, or NULL if it holds none (parity, OOB) or is too short. */
 const uint8_t *kt_fec_packet(const uint8_t *body, size_t len, size_t *packet_len);
-/* What the first KCP header in a body says (spec 7): true and *head for data, bare and OOB (of which only
- * conv is known, the rest is 0); false for parity or too short. Nothing is checked. */
+/* Reads the first KCP header in a body (spec 7): true for data, bare and OOB (for which only conv is set,
+ * the rest is 0); false for parity, or if the body is too short. Checks nothing. */
 bool kt_fec_peek(const uint8_t *body, size_t len, struct kt_kcp_head *head);
 
 #endif

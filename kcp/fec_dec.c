@@ -1,19 +1,15 @@
 /* FEC decoder: a window of the four newest groups.
  *
  * A data packet goes to the sink at once; its shard is also kept until its group has `data` shards of any
- * kind. Then what is missing is rebuilt, or nothing is missing; either way the group is done and its buffer
- * serves another.
+ * kind. Then the missing ones, if any, are rebuilt, the group is done, and its buffer is free for another.
  *
  * Invariants:
  * - window[head] is group `newest`, and the group k before it is at (head - k) mod 4. Nothing is searched.
  * - A group keeps at most `data` shards, in one buffer. There are at most four buffers, each grown as
- *   it is needed and then reused: no allocation per packet, and no seqid, however wild, makes memory
- *   grow.
+ *   needed and then reused: nothing is allocated per packet, and no seqid can make memory grow.
  * - No shard of a group is longer than its parity, and all its parity is of one length.
- * - Nothing is filed, so nothing is rebuilt, while the peer's parameters are in doubt. This matters: the
- *   coefficients of a parity row add up to 1, so parity taken for data carries the right conv and a wrong
- *   sn.
- */
+ * - Nothing is filed, so nothing is rebuilt, while the peer's parameters are in doubt: the coefficients of
+ *   a parity row add up to 1, so parity taken for data carries the right conv and a wrong sn. */
 #include <stdlib.h>
 #include <string.h>
 #include "kcp/fec.h"
@@ -24,12 +20,12 @@
 
 #define WINDOW 4u     /* groups */
 #define TUNE_EVERY 8u /* packets between two attempts to tune, while in doubt */
-#define RUN_EXTRA 32u /* two groups' worth and so many more packets in a row mean something */
+#define RUN_EXTRA 32u /* two groups and this many more packets in a row are a long run */
 
 struct group {
     uint8_t *shards;                 /* FEC_STRIDE apart, in order of arrival; NULL: none yet, or done */
-    unsigned room;                   /* shards that the buffer has room for */
-    bool done;                       /* complete or rebuilt: further shards are of no use */
+    unsigned room;                   /* shards that fit the buffer */
+    bool done;                       /* complete or rebuilt: needs no further shards */
     unsigned count;                  /* shards kept */
     unsigned data;                   /* of these, data */
     size_t longest;                  /* longest data shard */
@@ -45,7 +41,7 @@ struct kt_fec_dec {
     struct group window[WINDOW];
     unsigned head;
     uint32_t newest;
-    bool started;   /* newest means something */
+    bool started;   /* newest is set */
     unsigned stale; /* packets in a row from before the window */
     struct {
         uint8_t *shards;
@@ -97,7 +93,7 @@ static void forget(struct kt_fec_dec *d)
 static void set_parameters(struct kt_fec_dec *d, unsigned data, unsigned parity)
 {
     forget(d);
-    while (d->spares > 0) free(d->spare[--d->spares].shards); /* their size is about to change */
+    while (d->spares > 0) free(d->spare[--d->spares].shards); /* their size changes */
     d->data = data;
     d->parity = parity;
     d->groups = fec_groups(data + parity);
@@ -134,8 +130,8 @@ void kt_fec_dec_stats(const struct kt_fec_dec *d, struct kt_fec_dec_stats *out)
     out->cur_parity = d->parity;
 }
 
-/* Takes note of a packet and returns whether it may be filed. A packet out of place puts the parameters in
- * doubt; what ends the doubt is the tuner's finding, the old ones or new, or a long calm. */
+/* Checks a packet against the parameters and returns whether it may be filed. A packet out of place puts
+ * them in doubt, until the tuner finds parameters, old or new, or a long run of packets fits. */
 static bool check_parameters(struct kt_fec_dec *d, uint32_t seqid, bool is_data)
 {
     kt_fec_tune_sample(&d->tune, seqid, is_data);
@@ -176,7 +172,7 @@ static void advance(struct kt_fec_dec *d, uint32_t by)
     }
 }
 
-/* The group's place in the window, moved on if it is newer than all so far; NULL if it is too old. */
+/* The group's place in the window, moved on if this is the newest so far; NULL if it is too old. */
 static struct group *find_group(struct kt_fec_dec *d, uint32_t id)
 {
     if (!d->started) {
@@ -195,7 +191,7 @@ static struct group *find_group(struct kt_fec_dec *d, uint32_t id)
         d->stale = 0;
         return &d->window[d->head];
     }
-    /* Late packets come one by one among new ones. When only old ones come, "newest" was wrong. */
+    /* Late packets come singly among new ones. If only old ones come, `newest` was wrong. */
     if (++d->stale < long_run(d)) return NULL;
     forget(d);
     d->started = true;
@@ -231,7 +227,7 @@ static void rebuild(struct kt_fec_dec *d, struct group *g, kt_fec_sink sink, voi
     const uint8_t *out = kt_fec_solver_run(&d->solver, known, shards, wanted, missing, len);
     if (!out) return;
     for (unsigned i = 0; i < missing; i++, out += FEC_STRIDE) {
-        /* The padding came out as zeros unless the shards were not of one group: worth the look. */
+        /* Padding that is not zeros shows that the shards were not of one group. */
         size_t size = kt_get16(out);
         if (size < FEC_SIZE_LEN || size > len || !empty_tail(out, size, len)) {
             d->stats.errors++;
@@ -248,8 +244,8 @@ static bool length_fits(const struct group *g, bool is_data, size_t len)
     return g->parity_len ? len == g->parity_len : len >= g->longest;
 }
 
-/* Room for one more of the group's shards, in a buffer used before or new; false if out of memory. A new one
- * is small, and doubles: of a session that carries little no group ever fills. */
+/* Makes room for one more shard of the group, in a spare buffer or a new one; false if out of memory. A new
+ * one starts small and doubles, as the groups of a session that carries little never fill. */
 static bool give_buffer(struct kt_fec_dec *d, struct group *g)
 {
     if (!g->shards && d->spares > 0) {
@@ -315,7 +311,7 @@ int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_f
     }
     if (is_data) {
         d->stats.data++;
-        /* All there is, whatever the size field says (spec 5.4). */
+        /* Everything after the header; the size field is ignored (spec 5.4). */
         if (len > KT_FEC_HEADER) sink(ctx, body + KT_FEC_HEADER, len - KT_FEC_HEADER, KT_KCP_REGULAR);
     } else {
         d->stats.parity++;

@@ -1,10 +1,10 @@
 /* FEC encoder: parity sums, not packets.
  *
  * Invariant: between calls, sum[k] for each k below `rows` holds the sum of M[k][c] * shard_c over the data
- * shards c of the open group seen so far, and zeros beyond `longest`; the other sums are zeros. Shards
- * shorter than the longest count as zero-padded because adding zeros changes nothing, so a shard is added
- * over its own bytes only. After the last data shard the sums are the parity; they stay until the next data
- * packet opens a group and clears them. */
+ * shards c of the open group so far, and zeros beyond `longest`; the other sums are zeros. A shorter shard
+ * counts as padded with zeros, and adding zeros changes nothing, so only its own bytes are added. After the
+ * last data shard the sums are the parity; they stay until the next data packet opens a group and clears
+ * them. */
 #include <assert.h>
 #include <isa-l/erasure_code.h>
 #include <stdlib.h>
@@ -15,15 +15,15 @@
 
 struct kt_fec_enc {
     unsigned data, parity;
-    unsigned limit, rows; /* parity packets to send: from the next group on; of the open one */
-    unsigned whole;       /* groups yet to be sent with all of them, whatever the limit */
+    unsigned limit, rows; /* parity packets to send: from the next group on; for the open one */
+    unsigned whole;       /* groups still to be sent whole, regardless of the limit */
     uint32_t next;        /* seqid of the next packet */
     uint32_t parity_base; /* seqid of the finished group's first parity packet */
-    uint32_t groups;      /* seqids wrap after so many groups */
+    uint32_t groups;      /* seqids wrap after this many groups */
     unsigned count;       /* data packets in the open group; == data: finished, parity may be fetched */
     size_t longest;       /* longest shard of the group */
-    uint64_t last_us;     /* when the last data packet came */
-    bool started;         /* last_us means something */
+    uint64_t last_us;     /* time of the last data packet */
+    bool started;         /* last_us is set */
     uint8_t *tables;      /* ISA-L's expansion of the coding matrix */
     uint8_t *sum[KT_FEC_MAX_SHARDS];
     uint8_t *sums; /* what sum[] points into */
@@ -112,7 +112,7 @@ unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_
     e->last_us = now_us;
     e->started = true;
     if (e->count < e->data) return 0;
-    /* Parity that comes late is of no use and is not sent, but its seqids are spent (spec 5.2 rule 3). */
+    /* Late parity is useless and is not sent, but its seqids are used up (spec 5.2 rule 3). */
     e->parity_base = e->next;
     e->next = advance(e, e->next, e->parity);
     return late ? 0 : e->rows;

@@ -1,15 +1,15 @@
 /* Coefficients of kcptun's Reed-Solomon code.
  *
  * The spec's matrix is V * T^-1, V being Vandermonde (V[r][c] = r^c) and T its top square. Multiplying by
- * T^-1 turns values at positions 0..n-1 into the coefficients of the one polynomial of degree below n through
- * them; multiplying by row r of V evaluates it at r. So an entry of the product is a Lagrange basis
+ * T^-1 turns values at positions 0..n-1 into the coefficients of the one polynomial of degree below n
+ * through them; multiplying by row r of V evaluates it at r. So an entry of the product is a Lagrange basis
  * polynomial:
  *
  *     M[r][c] = product over j != c of (r - x_j) / (x_c - x_j)        x_j: the positions known
  *
- * and rebuilding from any n shards is the same formula with other positions known. That takes n^2 steps,
- * needs no inversion, and cannot meet a singular matrix: it holds for every choice of distinct positions.
- * Subtraction in GF(2^8) is XOR. ISA-L's gf_mul works in the spec's field (0x11d). */
+ * and rebuilding from any n shards is the same formula with other positions known. That takes n^2 steps and
+ * no inversion, and holds for all distinct positions: no matrix is singular. Subtraction in GF(2^8) is XOR.
+ * ISA-L's gf_mul works in the spec's field (0x11d). */
 #include "kcp/fec_matrix.h"
 
 #include <assert.h>

@@ -4,10 +4,10 @@
 
 #include <stdint.h>
 
-/* A shard with position r in its group is the value at r of the polynomial that the group's data shards fix.
- * From the values at n distinct positions `known`, the value at wanted[i] is the sum over j of
- * out[i * n + j] * value at known[j]. No position may be both known and wanted. n and count at most 255; out
- * holds count * n bytes. */
+/* The shard at position r of a group is the value at r of the polynomial that the group's data shards
+ * determine. From the values at n distinct positions `known`, the value at wanted[i] is the sum over j of
+ * out[i * n + j] * value at known[j]. No position may be both known and wanted. n and count at most 255;
+ * out holds count * n bytes. */
 void kt_fec_coefficients(
     const uint8_t *known, unsigned n, const uint8_t *wanted, unsigned count, uint8_t *out);
 

@@ -1,7 +1,7 @@
-/* Rebuilding missing shards. The tables depend on which positions are known and wanted, not on the bytes, so
- * those of the last pattern are kept: losses of single packets change the pattern often, but then it is small
- * (n^2 look-ups for a group of n), while a steady pattern, such as one path of two being down, costs nothing
- * more. */
+/* Rebuilding missing shards. The tables depend on which positions are known and wanted, not on the bytes,
+ * so those of the last pattern are kept. Losses of single packets change the pattern often, but then the
+ * tables are small (n^2 look-ups for a group of n); a steady pattern, such as one of two paths being down,
+ * reuses them. */
 #include "kcp/fec_solve.h"
 
 #include <assert.h>

@@ -1,13 +1,12 @@
 /* Finding out a peer's FEC parameters.
  *
- * Sorted by seqid, samples of a peer that sends d data and p parity packets a group read D…DP…PD…D. A run of
- * one type whose neighbours on both sides are of the other type, with no seqid missing between, is a whole
- * one: its length is d or p. One whole run of each is enough, and they need not be neighbours, so loss only
- * delays the find.
+ * Sorted by seqid, the samples of a peer that sends d data and p parity packets per group read D…DP…PD…D. A
+ * run of one type is whole if its neighbours on both sides are of the other type and no seqid is missing:
+ * then its length is d or p. One whole run of each is enough, and they need not be neighbours, so loss only
+ * delays the result.
  *
- * Guarded against runs that do not belong together (of a peer that changed its parameters in between): a
- * group starts at a multiple of d + p, so the two runs must lie where d and p put them, and so must the
- * newest sample. */
+ * The two runs may not belong together, if the peer changed its parameters in between. As a group starts at
+ * a multiple of d + p, both runs and the newest sample must be where d and p put them. */
 #include "kcp/fec_tune.h"
 
 #include <string.h>
@@ -27,8 +26,8 @@ bool kt_fec_tune_fits(unsigned data, unsigned parity, uint32_t seqid, bool is_da
     return seqid / shards < fec_groups(shards) && (seqid % shards < data) == is_data;
 }
 
-/* Copies the samples into out in order of seqid, one for each seqid (the latest), and returns how many. By
- * insertion: packets come nearly in order, so it is nearly one pass. */
+/* Copies the latest sample of each seqid into out, in order of seqid, and returns how many. Insertion sort:
+ * packets come nearly in order, so this is nearly one pass. */
 static unsigned sorted(const struct kt_fec_tune *t, struct kt_fec_sample *out)
 {
     unsigned n = 0;
@@ -61,7 +60,7 @@ bool kt_fec_tune_find(const struct kt_fec_tune *t, unsigned *data, unsigned *par
     } run[2] = {{0, 0}, {0, 0}}; /* the last whole run of parity, of data; len 0: none yet */
     bool found = false;
     unsigned start = 0;           /* index of the first sample of the run at hand */
-    bool whole = s[0].seqid == 0; /* it begins at a change of type; 0 begins a group by definition */
+    bool whole = s[0].seqid == 0; /* it begins at a change of type, or at seqid 0, which begins a group */
     for (unsigned i = 1; i < n; i++) {
         bool next = s[i].seqid == s[i - 1].seqid + 1;
         if (next && s[i].data == s[i - 1].data) continue;
@@ -71,7 +70,7 @@ bool kt_fec_tune_find(const struct kt_fec_tune *t, unsigned *data, unsigned *par
             unsigned d = run[true].len, p = run[false].len;
             if (d && p && d + p <= KT_FEC_MAX_SHARDS && run[true].seqid % (d + p) == 0 &&
                 run[false].seqid % (d + p) == d && kt_fec_tune_fits(d, p, newest->seqid, newest->data)) {
-                *data = d; /* later ones win: they are the more recent */
+                *data = d; /* later runs win, as they are more recent */
                 *parity = p;
                 found = true;
             }

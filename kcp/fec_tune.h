@@ -7,7 +7,7 @@
 
 #define KT_FEC_TUNE_SAMPLES 258u
 
-/* The last samples, in order of arrival. Zeroed: empty. */
+/* The latest samples, in order of arrival. All zero: none. */
 struct kt_fec_tune {
     struct kt_fec_sample {
         uint32_t seqid;
@@ -18,11 +18,11 @@ struct kt_fec_tune {
 
 void kt_fec_tune_sample(struct kt_fec_tune *t, uint32_t seqid, bool data);
 
-/* The parameters that the samples show and the newest sample agrees with, or false. Costs a pass over the
- * samples if they came nearly in order: for when something is wrong, not for every packet. */
+/* Finds the parameters that the samples show and the newest one agrees with, or returns false. Takes a pass
+ * over the samples, so it is for when parameters are in doubt, not for every packet. */
 bool kt_fec_tune_find(const struct kt_fec_tune *t, unsigned *data, unsigned *parity);
 
-/* True if a packet of this type may have this seqid under these parameters. */
+/* Whether a packet of this type may have this seqid under these parameters. */
 bool kt_fec_tune_fits(unsigned data, unsigned parity, uint32_t seqid, bool is_data);
 
 #endif

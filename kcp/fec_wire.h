@@ -1,4 +1,4 @@
-/* What encoder, decoder and tuner share of the FEC packet's shape (docs/wire-kcptun.md, section 5.1). */
+/* The layout of a FEC packet, for encoder, decoder and tuner (docs/wire-kcptun.md, section 5.1). */
 #ifndef KT_KCP_FEC_WIRE_H
 #define KT_KCP_FEC_WIRE_H
 
@@ -13,7 +13,7 @@
 /* The longest shard, rounded up so that rows of a buffer start on a cache line. */
 #define FEC_STRIDE ((KT_FEC_MAX_PACKET - FEC_OFF_SHARD + 63u) & ~63u)
 
-/* How many groups there are before seqids start over; paws is this times the group's size. */
+/* How many groups fit before seqids start over. The spec's paws is this times the group's size. */
 static inline uint32_t fec_groups(unsigned shards)
 {
     return UINT32_MAX / shards;

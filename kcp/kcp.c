@@ -1,5 +1,5 @@
-/* The engine as its owner sees it: life, bytes in and out, what may be known. Packets come in through
- * kcp_input.c and leave through kcp_flush.c; the two windows keep their own invariants. */
+/* A KCP conversation: creation, settings, bytes in and out, statistics. Packets come in through kcp_input.c
+ * and leave through kcp_flush.c; the parts keep their own invariants. */
 #include "kcp/kcp.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 size_t kt_kcp_block_size(uint32_t mtu)
 {
-    (void)mtu; /* the peer's mtu is its own affair: its segments may be longer than ours */
+    (void)mtu; /* the peer's mtu may be larger */
     return KT_KCP_MTU_MAX - KT_KCP_OVERHEAD;
 }
 
@@ -19,8 +19,8 @@ static bool config_valid(const struct kt_kcp_config *c)
            c->interval_ms >= 10 && c->interval_ms <= 5000 && c->cc;
 }
 
-/* An acknowledgement may not wait once this many are owed: a peer with a small send window would stand still
- * till our interval is over. One in 16 costs little, as in order they are sent as a single segment. */
+/* How many acknowledgements may be owed before they are sent at once: a peer with a small send window would
+ * stop. One in 16 costs little, as those in order are sent as a single segment. */
 static uint32_t ack_every(const struct kt_kcp_config *c)
 {
     uint32_t n = kt_min32(KT_KCP_ACK_EVERY, kt_min32(c->mtu / KT_KCP_OVERHEAD, c->rcv_wnd / 8));
@@ -80,7 +80,7 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg)
     return 0;
 }
 
-/* What is in flight will never be acknowledged. */
+/* Takes what is in flight off the controller, as its acknowledgements will not come. */
 static void leave_controller(struct kt_kcp *k)
 {
     uint64_t bytes = 0;
@@ -162,7 +162,7 @@ void kt_kcp_consume(struct kt_kcp *k, size_t n)
     if (was_full && kt_recv_ring_free(&k->rcv) > 0) k->tell = true;
 }
 
-/* ---- what the owner may know ---- */
+/* ---- control and facts ---- */
 
 void kt_kcp_probe(struct kt_kcp *k)
 {
@@ -190,7 +190,7 @@ void kt_kcp_pause(struct kt_kcp *k)
 void kt_kcp_resume(struct kt_kcp *k)
 {
     k->paused = false;
-    kt_hole_passed(&k->hole); /* all was lost, not only what was long */
+    kt_hole_passed(&k->hole); /* everything was lost, not only long packets */
     kt_hole_passed(&k->oversize);
     k->resumed = k->order.tx + 1;
 }

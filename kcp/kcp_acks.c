@@ -1,4 +1,4 @@
-/* Acknowledgements owed. See kcp_acks.h. */
+/* Acknowledgements owed: a ring that doubles as needed and drops the oldest when full. */
 #include "kcp/kcp_acks.h"
 #include <stdbool.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Acknowledgements owed to the peer, oldest first: a bounded ring of (sn, ts).
  *
- * It is emptied by every flush. Should flushes not come (nothing may leave just now), it grows to KT_ACKS_MAX
- * entries, and then the oldest are forgotten: una covers them, or the peer sends that segment again. */
+ * Every flush empties it. If nothing may leave for a while it grows to KT_ACKS_MAX entries; then the oldest
+ * are dropped: una covers them, or the peer sends the segment again. */
 #ifndef KT_KCP_ACKS_H
 #define KT_KCP_ACKS_H
 

@@ -1,8 +1,8 @@
-/* What proves that the peer of a conversation is reached at an address: challenges and their echoes, and what
- * fits a conversation at all (RFC 9000, 8.2 and 9.3, with the means of KCP).
+/* Proof that a peer is reachable at an address: challenges, their echoes, and whether a packet fits a
+ * conversation (RFC 9000, 8.2 and 9.3, by means of KCP).
  *
- * Invariant: a challenge changes neither the conversation here nor the peer's. It is a segment that the peer
- * either holds already or is to receive anyway. */
+ * Invariant: a challenge does not change the conversation at either end. It is a segment that the peer
+ * already has or will receive anyway. */
 #include <string.h>
 #include "kcp/kcp_internal.h"
 

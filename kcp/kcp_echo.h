@@ -1,10 +1,10 @@
-/* Which time an ACK echoes.
+/* The ts that an ACK echoes.
  *
- * kcp-go takes the time since any echoed ts for a round trip. For a new PUSH it is one. A PUSH that FEC
- * rebuilt, or that is here already, may have been sent long ago: echoing its ts would raise the sender's RTO
- * by the time that the FEC group took to fill, and a copy of an old datagram would raise it to a minute. The
- * ACK of such a PUSH echoes the ts that a new PUSH would carry if it arrived now: the ts of the latest new
- * one plus the time since then. */
+ * kcp-go takes the time since an echoed ts for a round trip. For a new PUSH that is right. But a PUSH that
+ * FEC rebuilt, or that was received before, may have been sent long ago: echoing its ts would raise the
+ * sender's RTO by the time that the FEC group took to fill, and a copy of an old datagram would raise it to
+ * a minute. So the ACK of such a PUSH echoes the ts that a new PUSH would carry if it arrived now: that of
+ * the latest new one, plus the time since it arrived. */
 #ifndef KT_KCP_ECHO_H
 #define KT_KCP_ECHO_H
 
@@ -13,9 +13,9 @@
 #include "kcp/kcp_segment.h"
 
 struct kt_echo {
-    uint32_t ts;    /* of the latest PUSH that was new and not rebuilt; ms of the peer's clock */
+    uint32_t ts;    /* of the latest PUSH that was new and not rebuilt; the peer's clock, in ms */
     uint64_t at_us; /* when it arrived */
-    bool known;     /* there was one */
+    bool known;     /* there has been one */
 };
 
 /* A new PUSH that was not rebuilt has arrived; its ACK echoes its own ts. */
@@ -24,8 +24,8 @@ static inline void kt_echo_fresh(struct kt_echo *e, uint32_t ts, uint64_t now_us
     *e = (struct kt_echo){.ts = ts, .at_us = now_us, .known = true};
 }
 
-/* The ts to echo for a rebuilt or repeated PUSH that carries `ts`. Its own, if that is the later one or
- * nothing else is known. */
+/* The ts to echo for a rebuilt or repeated PUSH that carries `ts`: its own if that is later, or if no other
+ * is known. */
 static inline uint32_t kt_echo_late(const struct kt_echo *e, uint32_t ts, uint64_t now_us)
 {
     uint32_t now_ts = e->ts + (uint32_t)((now_us - e->at_us) / 1000);

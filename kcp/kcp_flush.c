@@ -1,29 +1,31 @@
 /* Packets out, and when (docs/wire-kcptun.md, 6.4, 6.5).
  *
- * Timeouts. A segment that has timed out n times is due again rto * (1 + n) after its last transmission, or
- * rto * (1 + n/2) with nodelay, with the rto of *now*; kcp-go freezes the rto at the time of sending. Nothing
- * of that shows on the wire. It makes all segments of one n wait equally long, so the lists of the send
- * window are in order of deadline by themselves; and a path that has just become slower, which the first
- * acknowledgement tells, does not time out everything that was sent when it was fast.
+ * Timeouts: a segment that has timed out n times is due again rto * (1 + n) after its last transmission, or
+ * rto * (1 + n/2) with nodelay. The rto is the current one; kcp-go uses that of the time of sending, but a
+ * peer cannot tell. So all segments of one n wait equally long, and the lists of retx_order.h are in order
+ * of deadline without sorting; and when a path becomes slower, the first acknowledgement raises the rto
+ * before everything sent earlier times out.
  *
- * Fast retransmit: see loss_evidence.h. Early retransmit: at the end of a burst there may never be enough
- * evidence, so one later arrival is enough when nothing new can be sent; but only after a quarter of srtt
- * (1 ms to an interval), since what looks lost is often just late. */
+ * Fast retransmit: see loss_evidence.h.
+ *
+ * Early retransmit: at the end of a burst there may never be enough evidence. So if nothing new can be
+ * sent, one later arrival is enough, after a quarter of srtt (at least 1 ms, at most an interval), since
+ * packets that look lost are often just late. */
 #include "kcp/kcp_internal.h"
 #include <string.h>
 
 #define EARLY_DELAY_MIN_US 1000u
 
-/* One flush. */
+/* The state of one flush. */
 struct flush {
     struct kt_kcp *k;
     struct kt_packet_writer *w;
     uint64_t now_us;
-    uint16_t wnd; /* these two are the same in all segments */
+    uint16_t wnd; /* wnd and una are the same in all its segments */
     uint32_t una;
 };
 
-/* Fills the packet up with WINS that repeat what its segments say anyway; every peer takes them. */
+/* Pads the packet with WINS, which repeat what its segments say and which every peer accepts. */
 static void pad(struct kt_kcp *k, struct kt_packet_writer *w)
 {
     const size_t to = kt_min_size(k->cfg.pad, w->room);
@@ -47,8 +49,8 @@ void kt_kcp_complete(void *kcp, struct kt_packet_writer *w)
     if (kt_hole_cautious(hole)) k->ask = true;
 }
 
-/* Writes a header and makes room for len bytes after it; returns where they go, or NULL if nothing more may leave
- * now. */
+/* Writes a header and makes room for len bytes after it; returns where they go, or NULL if nothing more may
+ * leave now. */
 static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t ts, uint32_t len)
 {
     struct kt_kcp *k = f->k;
@@ -77,8 +79,7 @@ static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t 
     return p + KT_KCP_OVERHEAD;
 }
 
-/* Thinned (spec 6.4): what is below una needs no ACK of its own. The last one goes out in any case, for its
- * ts. */
+/* A segment below una needs no ACK of its own (spec 6.4), except the last, whose ts the peer needs. */
 static bool send_acks(struct flush *f)
 {
     struct kt_acks *acks = &f->k->acks;
@@ -114,8 +115,8 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
     return true;
 }
 
-/* True while the peer may not know the conversation. A server begins one with a packet whose first segment is
- * a PUSH, so a WASK would be in vain, and would spoil the packet that it leads. */
+/* Whether the peer may not know the conversation yet. A server starts one on a packet whose first segment
+ * is a PUSH, so a WASK would have no effect, and would spoil the packet that it leads. */
 static bool first_unheard(const struct kt_kcp *k)
 {
     return k->stats.in_segs == 0 && k->snd.una != k->snd.end;
@@ -163,14 +164,14 @@ static uint64_t patience(const struct kt_kcp *k, uint32_t level)
     return wait < KT_KCP_RTO_MAX_US ? wait : KT_KCP_RTO_MAX_US;
 }
 
-/* Head of the list of the lowest level in `levels`, a set of bits that is not empty. */
+/* The head of the list of the lowest level in `levels`, a nonempty bit set. */
 static const struct kt_send_slot *head_of(const struct kt_kcp *k, uint32_t levels, uint32_t *level)
 {
     *level = (uint32_t)__builtin_ctz(levels);
     return kt_retx_head(&k->order, &k->snd, *level);
 }
 
-/* Segments taken for lost, and sent again. */
+/* Segments that were lost and have been sent again, by reason. */
 struct lost {
     uint32_t packets;
     uint64_t bytes;
@@ -180,8 +181,9 @@ struct resent {
     struct lost fast, early, timeout;
 };
 
-/* Sends again what is lost, overtaken (below `overtaken`) or has timed out. What is sent goes to a tail with
- * the latest number and time, so each list ends at a head that is not due. */
+/* Sends again what is lost, overtaken (numbered below `overtaken`) or timed out. A segment sent again moves
+ * to a tail with the latest number and time, so the walk through a list stops at the first head that is not
+ * due. */
 static bool resend(struct flush *f, uint64_t overtaken, struct resent *resent)
 {
     struct kt_kcp *k = f->k;
@@ -226,7 +228,7 @@ static void send_new(struct flush *f)
     }
 }
 
-/* window: what the flush was allowed. */
+/* window: the window when the flush began. */
 static void report_losses(struct kt_kcp *k, const struct resent *resent, uint32_t window, uint64_t now_us)
 {
     struct kt_cc_loss loss = {.window = window, .reorder = k->cfg.resend, .now_us = now_us};

@@ -1,13 +1,13 @@
 /* Packets in (docs/wire-kcptun.md, 6.6).
  *
- * ACK segments are handled as they come; una, the same in all segments of a packet, at its end: it usually
- * covers the very segments those ACKs are about, and once una has passed, the time of transmission, which
- * gives the RTT to the microsecond, is gone.
+ * ACK segments are handled as they come. una, the same in all segments of a packet, is handled at its end:
+ * it usually covers the same segments as the ACKs, and a segment below una no longer has its send time,
+ * which gives the RTT to the microsecond.
  *
- * What a packet claims is checked before it counts. An una that is not in [snd_una, snd_nxt] is ignored, and
- * the window and the round trip that come with it; the rest of the packet is not. Below, it was overtaken on
- * its way. Above, it is a lie, or it comes from a peer that outlived our restart; only an answer to its probe
- * can tell it so, which is why that is no error. */
+ * An una outside [snd_una, snd_nxt] is ignored, along with the window and the round trip of its packet; the
+ * rest of the packet counts. If it is below, the packet was overtaken on its way. If it is above, it is
+ * false, or the peer has outlived our restart; we must answer such a peer's probes for it to notice, so
+ * that is not an error. */
 #include "kcp/kcp_internal.h"
 
 #define NO_SAMPLE UINT32_MAX
@@ -15,15 +15,15 @@
 /* What one packet says as a whole. */
 struct news {
     uint64_t now_us;
-    bool regular; /* not recovered by FEC, which may be late: its window and times are not news */
+    bool regular; /* not rebuilt by FEC: then it may be late, and its window and times out of date */
     uint32_t una; /* highest seen */
     uint16_t wnd;
-    uint32_t rtt_us; /* from the ACK of the newest transmission, or NO_SAMPLE */
-    bool ambiguous;  /* rtt_us is */
-    uint32_t push;   /* lowest sn of a PUSH, if there is any */
+    uint32_t rtt_us; /* of the latest transmission acknowledged, or NO_SAMPLE */
+    bool ambiguous;  /* rtt_us may be that of another transmission */
+    uint32_t push;   /* lowest sn of a PUSH, if has_push */
     bool has_push;
     bool wins;
-    bool unknown; /* the peer says that it does not know the conversation */
+    bool unknown; /* the peer does not know the conversation */
     bool fresh;   /* it brought data, or acknowledged something, for the first time */
 };
 
@@ -38,7 +38,7 @@ static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us
 static uint32_t echo_of(
     struct kt_kcp *k, const struct kt_kcp_segment *seg, bool repeat, const struct news *news)
 {
-    if (seg->frg == KT_KCP_CHALLENGE) return seg->ts; /* it was sent to be echoed */
+    if (seg->frg == KT_KCP_CHALLENGE) return seg->ts; /* sent to be echoed */
     if (!news->regular || repeat) return kt_echo_late(&k->echo, seg->ts, news->now_us);
     kt_echo_fresh(&k->echo, seg->ts, news->now_us);
     return seg->ts;
@@ -66,12 +66,12 @@ static void on_push(
         break;
     }
     ack_owed(k, seg->sn, echo_of(k, seg, repeat, news), news->now_us);
-    /* A gap seen, a gap filled or a segment sent in vain: the sooner the sender knows, the better. It does
-     * not wait to hear that FEC rebuilt what is here already. */
+    /* A gap opened, a gap closed or a segment sent twice: the sooner the sender knows, the better. That FEC
+     * rebuilt a segment which is here already is not urgent. */
     if (repeat ? news->regular : seg->sn != nxt || k->rcv.nxt - nxt > 1) k->ack_now = true;
 }
 
-/* A challenge says nothing about what the peer knows. */
+/* A challenge repeats an old sn on purpose, so it says nothing about the peer. */
 static void note_push(struct news *news, const struct kt_kcp_segment *seg)
 {
     if (seg->frg == KT_KCP_CHALLENGE) return;
@@ -79,11 +79,11 @@ static void note_push(struct news *news, const struct kt_kcp_segment *seg)
     news->has_push = true;
 }
 
-/* What the ACK of a segment that is still held says about the round trip. It has to echo the time of the
- * segment's last transmission, or of its first, which is an ambiguous sample (rtt.h); the ones between
- * are not kept, as on a path that has become slower the first is acknowledged first. As in RFC 9002, section
- * 5.1, what arrives after later transmissions gives no sample: it was overtaken, or FEC rebuilt it, and its
- * delay is not the path's. */
+/* Takes an RTT sample from the ACK of a segment that is still held. The ACK must echo the time of the
+ * segment's last transmission, or of its first, which is an ambiguous sample (rtt.h). Times in between are
+ * not kept: on a path that has become slower, the first transmission is acknowledged first. As in RFC 9002,
+ * section 5.1, a transmission that arrives after later ones gives no sample: it was overtaken or rebuilt by
+ * FEC, and its delay is not the path's. */
 static void note_rtt(struct kt_kcp *k, const struct kt_send_slot *s, uint32_t ts, struct news *news)
 {
     const bool last = ts == kt_ts(s->sent_us);
@@ -94,7 +94,7 @@ static void note_rtt(struct kt_kcp *k, const struct kt_send_slot *s, uint32_t ts
     news->ambiguous = !last;
 }
 
-/* A segment that was held has arrived: evidence about packets of its length. */
+/* A segment has arrived: evidence about packets of its length. */
 static void note_arrival(struct kt_kcp *k, const struct kt_send_slot *s)
 {
     const uint32_t packet = KT_KCP_OVERHEAD + s->len;
@@ -106,7 +106,7 @@ static void note_arrival(struct kt_kcp *k, const struct kt_send_slot *s)
     if (hole == &k->hole) kt_hole_answered(&k->oversize);
 }
 
-/* A segment that was held has arrived. known: that of its transmissions which we kept the time of. */
+/* A segment has arrived; its block is free. known: it was its last transmission that arrived. */
 static inline void retire(struct kt_kcp *k, struct kt_send_slot *s, uint32_t sn, bool known, uint64_t now_us)
 {
     kt_cc_acked(
@@ -142,8 +142,8 @@ static void set_rmt_wnd(struct kt_kcp *k, uint32_t wnd, uint64_t now_us)
     k->rmt_wnd = wnd;
 }
 
-/* A WINS after a WASK: the answer to the latest one that the shortest round trip allows, else to the oldest
- * that is known. */
+/* A WINS after a WASK answers the latest WASK that was sent at least the shortest round trip ago, else the
+ * oldest one kept. */
 static void on_answer(struct kt_kcp *k, uint64_t now_us)
 {
     size_t i = 0;
@@ -152,7 +152,7 @@ static void on_answer(struct kt_kcp *k, uint64_t now_us)
     kt_evidence_probed(&k->evidence, k->asked[i].tx);
 }
 
-/* What una covers without an ACK of its own has arrived, too. */
+/* Segments that una covers without an ACK of their own have arrived, too. */
 static void note_covered(struct kt_kcp *k, uint32_t una)
 {
     for (uint32_t sn = k->snd.una; k->hole.row + k->oversize.row > 0 && sn != una; sn++) {
@@ -161,7 +161,7 @@ static void note_covered(struct kt_kcp *k, uint32_t una)
     }
 }
 
-/* Everything below una has arrived. What was sent only once, that transmission did. */
+/* Everything below una has arrived. A segment sent once only arrived by that transmission. */
 static void cover(struct kt_kcp *k, const struct news *news)
 {
     struct kt_send_ring *r = &k->snd;
@@ -173,10 +173,12 @@ static void cover(struct kt_kcp *k, const struct news *news)
     }
 }
 
+/* Handles what the packet says as a whole. */
 static void finish(struct kt_kcp *k, const struct news *news)
 {
-    uint32_t moved = news->una - k->snd.una, told = 0;
-    bool valid = moved <= kt_send_ring_sent(&k->snd);
+    const uint32_t moved = news->una - k->snd.una;
+    const bool valid = moved <= kt_send_ring_sent(&k->snd), advanced = valid && moved > 0;
+    uint32_t told = 0;
     if (valid && news->regular) {
         set_rmt_wnd(k, news->wnd, news->now_us);
         if (news->wins && !news->unknown) {
@@ -192,22 +194,23 @@ static void finish(struct kt_kcp *k, const struct news *news)
         else
             kt_rtt_clear(&k->rtt, news->rtt_us);
     }
-    if ((valid && moved > 0) || news->fresh) k->news++;
-    if (valid && moved > 0) {
+    if (advanced) {
         told = kt_send_ring_at(&k->snd, news->una - 1)->told;
         note_covered(k, news->una);
         cover(k, news);
         k->una_moved = true;
     }
-    if (news->fresh || (valid && moved > 0))
-        kt_cc_progressed(k->cc, valid ? moved : 0, k->rmt_wnd, k->rtt.min, news->now_us);
+    if (advanced || news->fresh) {
+        k->news++;
+        kt_cc_progressed(k->cc, advanced ? moved : 0, k->rmt_wnd, k->rtt.min, news->now_us);
+    }
     kt_kcp_early_update(k);
     if (k->report)
         k->report(k->report_ctx, &(struct kt_kcp_report){
                                      .now_us = news->now_us,
                                      .regular = news->regular,
                                      .fits = valid,
-                                     .advanced = valid && moved > 0,
+                                     .advanced = advanced,
                                      .unknown = news->unknown,
                                      .has_push = news->has_push,
                                      .una = news->una,
@@ -224,7 +227,7 @@ int kt_kcp_input(
     struct news news = {.now_us = now_us, .regular = origin == KT_KCP_REGULAR, .rtt_us = NO_SAMPLE};
     uint32_t segs = 0;
     int err = len < KT_KCP_OVERHEAD ? KT_EPROTO : 0;
-    /* Fewer than 24 bytes at the end are ignored, as kcp-go does. */
+    /* Fewer than 24 bytes at the end are ignored, as in kcp-go. */
     for (; err == 0 && len >= KT_KCP_OVERHEAD; segs++) {
         struct kt_kcp_segment seg = kt_kcp_segment_get(data);
         data += KT_KCP_OVERHEAD;

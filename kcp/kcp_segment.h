@@ -1,7 +1,5 @@
-/* The 24-byte segment header (docs/wire-kcptun.md, 6.1), and arithmetic on numbers that wrap.
- *
- * All fields are little endian. Written by bytes: compilers turn that into plain loads and stores where the
- * machine allows it, and it is right everywhere. */
+/* The 24-byte segment header (docs/wire-kcptun.md, 6.1), and arithmetic on sequence numbers that wrap. All
+ * fields are little endian. */
 #ifndef KT_KCP_SEGMENT_H
 #define KT_KCP_SEGMENT_H
 
@@ -11,13 +9,13 @@
 enum kt_kcp_cmd {
     KT_KCP_PUSH = 81,
     KT_KCP_ACK = 82,
-    KT_KCP_WASK = 83, /* asks for the window */
-    KT_KCP_WINS = 84, /* tells the window */
+    KT_KCP_WASK = 83, /* window probe */
+    KT_KCP_WINS = 84, /* window size */
 };
 
-/* frg of a PUSH that is sent again only to have its ts echoed. kcptun never sends a frg other than 0. */
+/* frg of a PUSH that is sent again only so that its ts is echoed. kcptun always sends 0. */
 #define KT_KCP_CHALLENGE 255u
-/* sn of a WINS, where kcptun ignores it: the sender does not know the conversation. */
+/* sn of a WINS whose sender does not know the conversation. kcptun ignores the sn of a WINS. */
 #define KT_KCP_UNKNOWN 0x656e6f67u
 
 struct kt_kcp_segment {
@@ -27,19 +25,19 @@ struct kt_kcp_segment {
     uint32_t ts, sn, una, len;
 };
 
-/* How far a is after b, modulo 2^32; negative: before it. */
+/* a - b modulo 2^32: negative if a is before b. */
 static inline int32_t kt_sn_diff(uint32_t a, uint32_t b)
 {
     return (int32_t)(a - b);
 }
 
-/* A time in µs as the ts field has it. */
+/* A time in µs as a ts. */
 static inline uint32_t kt_ts(uint64_t us)
 {
     return (uint32_t)(us / 1000);
 }
 
-/* Reads a header; p has KT_KCP_OVERHEAD bytes. Nothing is checked. */
+/* Reads a header of KT_KCP_OVERHEAD bytes. Checks nothing. */
 static inline struct kt_kcp_segment kt_kcp_segment_get(const uint8_t *p)
 {
     return (struct kt_kcp_segment){

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define KT_PACER_RATE_MAX UINT32_MAX /* bytes a second; more than 34 Gbit/s is not paced any slower */
+#define KT_PACER_RATE_MAX UINT32_MAX /* bytes a second: 34 Gbit/s; higher rates are paced at this one */
 
 struct kt_pacer {
     uint32_t rate;    /* 0: not paced */
@@ -21,7 +21,7 @@ struct kt_pacer {
 
 /* All zero is a pacer that lets everything through. */
 
-/* From now on: another rate and burst. What has been sent counts at the rate it was sent at. */
+/* Changes rate and burst. What has been sent counts at the rate of its time. */
 void kt_pacer_set(struct kt_pacer *p, uint64_t rate, uint32_t burst);
 
 /* When the next packet may leave; 0 or any time that has passed: now. */
@@ -30,8 +30,7 @@ static inline uint64_t kt_pacer_next(const struct kt_pacer *p)
     return p->rate > 0 ? p->next_us + (p->fraction > 0) : 0;
 }
 
-/* A packet leaves. Whoever may not wait (an acknowledgement, a probe) may send before kt_pacer_next; what it
- * sends is made up for later. */
+/* A packet leaves. One that must not wait may leave before kt_pacer_next; later ones make up for it. */
 void kt_pacer_sent(struct kt_pacer *p, uint32_t bytes, uint64_t now_us);
 
 #endif

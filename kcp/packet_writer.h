@@ -1,7 +1,7 @@
 /* Fills packets and hands them out in batches.
  *
- * Whoever has something to send puts it into the packet being filled, which may hold pieces of several senders;
- * the owner of the writer, not the senders, says when it is complete.
+ * A sender appends to the packet being filled, which may hold pieces of several senders. Only the owner of
+ * the writer ends the last packet, with kt_packet_writer_finish.
  *
  * Invariant: a buffer is reserved only when something goes into it, and each one reserved is sent. */
 #ifndef KT_KCP_PACKET_WRITER_H
@@ -18,9 +18,10 @@ struct kt_packet {
     size_t len;
 };
 
-/* How packets leave. `reserve` returns a buffer for a packet of at least *len bytes and sets *len to the longest
- * packet it may become, or returns NULL if nothing more may leave now (no room, no tokens). `send` gets every
- * buffer back, filled, in order, in batches of up to KT_PACKET_BATCH. Neither may call into what is sending. */
+/* How packets leave. `reserve` returns a buffer for a packet of at least *len bytes and sets *len to the
+ * longest packet it may become, or returns NULL if nothing more may leave now (no room, no tokens). `send`
+ * gets every buffer back, filled, in order, in batches of up to KT_PACKET_BATCH. Neither may call into what
+ * is sending. */
 struct kt_packet_out {
     uint8_t *(*reserve)(void *ctx, size_t *len);
     void (*send)(void *ctx, const struct kt_packet *packets, size_t n);
@@ -29,19 +30,18 @@ struct kt_packet_out {
 
 struct kt_packet_writer {
     const struct kt_packet_out *out;
-    /* Called when a packet that a sender wants to attend to is complete, before it is sent: may append up to
-     * `room` bytes. */
+    /* Called before a packet with `attend` set is complete; may append up to `room` bytes. */
     void (*complete)(void *ctx, struct kt_packet_writer *w);
     void *ctx;
     uint8_t *buf; /* the packet being filled; NULL: none */
     size_t len, room;
-    bool attend; /* `complete` is to be called for it */
+    bool attend; /* a sender wants `complete` called for it */
     bool again;  /* it holds something that was sent before */
     size_t n;
     struct kt_packet batch[KT_PACKET_BATCH];
 };
 
-/* The batch is large, and is not cleared. */
+/* Does not clear the batch, which is large. */
 static inline void kt_packet_writer_init(struct kt_packet_writer *w, const struct kt_packet_out *out,
     void (*complete)(void *ctx, struct kt_packet_writer *w), void *ctx)
 {
@@ -79,8 +79,8 @@ static inline void kt_packet_writer_close(struct kt_packet_writer *w)
     w->n = 0;
 }
 
-/* Begins a packet with n bytes, after the one being filled was closed; returns where they go, or NULL if nothing
- * more may leave now. It takes further pieces up to `most` bytes. */
+/* Begins a packet with n bytes, after the one being filled was closed; returns where they go, or NULL if
+ * nothing more may leave now. It takes further pieces up to `most` bytes. */
 static inline uint8_t *kt_packet_writer_begin(struct kt_packet_writer *w, size_t n, size_t most)
 {
     w->room = n;

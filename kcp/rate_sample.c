@@ -1,5 +1,5 @@
-/* Delivery rate sampling, after draft-ietf-ccwg-bbr, section 4.1. What it measures is explained in
- * rate_sample.h; everything is O(1) a packet. */
+/* Delivery rate sampling, after draft-ietf-ccwg-bbr, section 4.1; rate_sample.h explains what is measured.
+ * O(1) a packet. */
 #include "kcp/rate_sample.h"
 
 static uint32_t ago(uint64_t now_us, uint64_t then_us)
@@ -15,7 +15,7 @@ void kt_rate_restart(struct kt_rate *r)
 
 void kt_rate_sent(struct kt_rate *r, struct kt_rate_snapshot *s, uint32_t bytes, uint64_t now_us)
 {
-    if (r->inflight == 0) r->first_sent_us = r->delivered_us = now_us; /* idle time is not the path's */
+    if (r->inflight == 0) r->first_sent_us = r->delivered_us = now_us; /* idle time does not count */
     r->inflight += bytes;
     s->delivered = (uint32_t)r->delivered;
     s->lost = (uint32_t)r->lost;
@@ -34,7 +34,7 @@ void kt_rate_acked(
     r->delivered_us = now_us;
     if (!s || sent_us < r->first_sent_us) return;
     struct kt_rate_sample *out = &r->sample;
-    /* The interval of the acknowledgements ends now, that of the sending at sent_us. */
+    /* The interval of acknowledgements ends now, that of sending at sent_us. */
     const uint64_t acking = now_us - sent_us + s->delivered_ago;
     out->interval_us = acking > s->first_sent_ago ? acking : s->first_sent_ago;
     out->prior_delivered = r->delivered - (uint32_t)((uint32_t)r->delivered - s->delivered);

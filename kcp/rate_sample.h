@@ -1,13 +1,13 @@
 /* Delivery rate: how fast the path delivers, measured per packet (draft-ietf-ccwg-bbr, section 4.1).
  *
  * Each packet carries a snapshot of the path's totals at the time it was sent. Once it is acknowledged, the
- * bytes delivered since then, divided by the time that took, are the delivery rate; the time is the longer of
- * two, in which those bytes were sent and in which they were acknowledged, so that neither a burst nor
+ * bytes delivered since then, divided by the time that took, are the delivery rate; the time is the longer
+ * of two, in which those bytes were sent and in which they were acknowledged, so that neither a burst nor
  * compressed acknowledgements look like bandwidth. A sample taken while the sender had nothing to send is
  * marked app-limited: it says what the sender wrote, not what the path carries.
  *
- * One struct kt_rate serves one path, whatever shares it. Sizes are in bytes, times in µs. The caller's clock
- * must not go back. Invariant: `inflight` is the size of all packets sent and neither acknowledged, lost nor
+ * One struct kt_rate serves one path and all its senders. Sizes are in bytes, times in µs; the clock must
+ * not go back. Invariant: `inflight` is the size of all packets sent and not yet acknowledged, lost or
  * forgotten. */
 #ifndef KT_KCP_RATE_SAMPLE_H
 #define KT_KCP_RATE_SAMPLE_H
@@ -29,8 +29,8 @@ struct kt_rate_snapshot {
 
 struct kt_rate_sample {
     uint64_t delivered;       /* bytes delivered between the sending of a packet and its acknowledgement */
-    uint64_t interval_us;     /* the time that took; 0: no sample, or too short to be one */
-    uint64_t prior_delivered; /* total delivered when that packet was sent: tells rounds apart */
+    uint64_t interval_us;     /* how long that took; 0: no sample */
+    uint64_t prior_delivered; /* total delivered when that packet was sent; tells rounds apart */
     uint64_t acked;           /* bytes acknowledged since the sample before this one */
     uint32_t lost;            /* bytes lost in the interval */
     uint32_t inflight;        /* bytes in flight when the packet was sent, with itself */
@@ -47,11 +47,11 @@ struct kt_rate {
     struct kt_rate_sample sample; /* of the packets acknowledged since the last one */
 };
 
-/* All zero is a path that has carried nothing, and that nobody has measured. kt_rate_restart begins to measure,
- * when packets may already be in flight: they have no snapshot, or an old one. */
+/* A zeroed struct is a path that has carried nothing. kt_rate_restart starts measuring afresh on a path
+ * that may have packets in flight; snapshots taken earlier no longer count. */
 void kt_rate_restart(struct kt_rate *r);
 
-/* A packet leaves: takes its snapshot. One that is sent again is lost first (kt_rate_lost). */
+/* A packet leaves: takes its snapshot. Before a packet is sent again, call kt_rate_lost. */
 void kt_rate_sent(struct kt_rate *r, struct kt_rate_snapshot *s, uint32_t bytes, uint64_t now_us);
 
 /* Whether a snapshot was taken since the last restart. */
@@ -60,24 +60,26 @@ static inline bool kt_rate_took(const struct kt_rate *r, const struct kt_rate_sn
     return s->epoch == r->epoch;
 }
 
-/* A packet that left at sent_us has arrived. s: its snapshot; NULL if there is none, or if it was sent several times
- * and nobody knows which one arrived: then it counts as delivered, but gives no sample. */
+/* A packet sent at sent_us has arrived. s is its snapshot, or NULL if there is none or if another
+ * transmission of it may have arrived; then it counts as delivered but gives no sample. */
 void kt_rate_acked(
     struct kt_rate *r, const struct kt_rate_snapshot *s, uint64_t sent_us, uint32_t bytes, uint64_t now_us);
 
-/* Takes the sample of all packets acknowledged since the last call: that of the packet sent last. To be called
- * once for everything that one datagram acknowledges. An interval below min_rtt_us is no sample: what was
- * acknowledged then was not that transmission. False if there is none; `acked` is set in any case. */
+/* Takes the sample of all packets acknowledged since the last call, which is that of the packet sent last.
+ * Call it once for everything that one datagram acknowledges. An interval shorter than min_rtt_us is
+ * dropped, as another transmission must have been acknowledged. False if there is no sample; `acked` is set
+ * in any case. */
 bool kt_rate_sample(struct kt_rate *r, uint32_t min_rtt_us, struct kt_rate_sample *out);
 
-/* A packet in flight is taken for lost, or will never be acknowledged and never counted as lost. */
+/* A packet in flight is lost; bytes in flight will not be acknowledged, but are not lost either. */
 void kt_rate_lost(struct kt_rate *r, uint32_t bytes);
 void kt_rate_forget(struct kt_rate *r, uint64_t bytes);
 
-/* All there was to send has been sent, and more might have been: what is in flight will not fill the path. */
+/* Everything has been sent, though more could have been: samples are app-limited until what is in flight
+ * has arrived. */
 void kt_rate_app_limited(struct kt_rate *r);
 
-/* Bytes per second; 0 if it is no sample. */
+/* Bytes per second; 0 if there is no sample. */
 static inline uint64_t kt_rate_per_second(const struct kt_rate_sample *s)
 {
     return s->interval_us > 0 ? s->delivered * 1000000 / s->interval_us : 0;

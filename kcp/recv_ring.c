@@ -1,4 +1,5 @@
-/* The receive window. Invariants: recv_ring.h. Every function here is O(1) a segment. */
+/* The receive ring: storage of segments by sn until the owner has read them. O(1) a segment; the invariant
+ * is in recv_ring.h. */
 #include "kcp/recv_ring.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -8,130 +9,130 @@
 
 #define FIRST_CAP 8u
 
-static struct kt_recv_slot *at(const struct kt_recv_ring *w, uint32_t sn)
+static struct kt_recv_slot *at(const struct kt_recv_ring *r, uint32_t sn)
 {
-    return &w->ring[sn & (w->cap - 1)];
+    return &r->slots[sn & (r->cap - 1)];
 }
 
-int kt_recv_ring_init(struct kt_recv_ring *w, struct kt_slab *pool, uint32_t limit)
+int kt_recv_ring_init(struct kt_recv_ring *r, struct kt_slab *pool, uint32_t limit)
 {
-    *w = (struct kt_recv_ring){.pool = pool, .limit = limit, .cap = FIRST_CAP, .reach = UINT32_MAX};
-    w->ring = calloc(w->cap, sizeof *w->ring);
-    return w->ring ? 0 : KT_ENOMEM;
+    *r = (struct kt_recv_ring){.pool = pool, .limit = limit, .cap = FIRST_CAP, .reach = UINT32_MAX};
+    r->slots = calloc(r->cap, sizeof *r->slots);
+    return r->slots ? 0 : KT_ENOMEM;
 }
 
-void kt_recv_ring_destroy(struct kt_recv_ring *w)
+void kt_recv_ring_destroy(struct kt_recv_ring *r)
 {
-    for (uint32_t i = 0; w->ring && i < w->cap; i++) {
-        if (w->ring[i].data) kt_slab_put(w->pool, w->ring[i].data);
+    for (uint32_t i = 0; r->slots && i < r->cap; i++) {
+        if (r->slots[i].data) kt_slab_put(r->pool, r->slots[i].data);
     }
-    free(w->ring);
-    w->ring = NULL;
+    free(r->slots);
+    r->slots = NULL;
 }
 
-/* Gives the ring another size, a power of two that all that is held fits in. */
-static bool resize(struct kt_recv_ring *w, uint32_t cap)
+/* Moves the slots to a ring of `cap` slots, a power of two that holds them all. */
+static bool resize(struct kt_recv_ring *r, uint32_t cap)
 {
     struct kt_recv_ring other = {.cap = cap};
-    const uint32_t both = cap < w->cap ? cap : w->cap;
-    other.ring = calloc(cap, sizeof *other.ring);
-    if (!other.ring) return false;
-    for (uint32_t i = 0; i < both; i++) *at(&other, w->read + i) = *at(w, w->read + i);
-    free(w->ring);
-    w->ring = other.ring;
-    w->cap = cap;
+    const uint32_t both = cap < r->cap ? cap : r->cap;
+    other.slots = calloc(cap, sizeof *other.slots);
+    if (!other.slots) return false;
+    for (uint32_t i = 0; i < both; i++) *at(&other, r->read + i) = *at(r, r->read + i);
+    free(r->slots);
+    r->slots = other.slots;
+    r->cap = cap;
     return true;
 }
 
-/* Makes the ring reach `span` slots from `read` on. */
-static bool reach(struct kt_recv_ring *w, uint32_t span)
+/* Makes the ring at least `span` slots long. */
+static bool reach(struct kt_recv_ring *r, uint32_t span)
 {
-    uint32_t cap = w->cap;
+    uint32_t cap = r->cap;
     while (cap < span) cap *= 2;
-    return cap == w->cap || resize(w, cap);
+    return cap == r->cap || resize(r, cap);
 }
 
-/* Whether a segment at or after `read` is held. Past the end of a small ring nothing is. */
-static bool held(const struct kt_recv_ring *w, uint32_t sn)
+/* Whether a segment at or after `read` is held; past the end of a small ring none is. */
+static bool held(const struct kt_recv_ring *r, uint32_t sn)
 {
-    return sn - w->read < w->cap && at(w, sn)->held;
+    return sn - r->read < r->cap && at(r, sn)->held;
 }
 
-static void drop_first(struct kt_recv_ring *w)
+static void drop_first(struct kt_recv_ring *r)
 {
-    struct kt_recv_slot *s = at(w, w->read);
+    struct kt_recv_slot *s = at(r, r->read);
     if (s->data) {
-        kt_slab_put(w->pool, s->data);
-        w->held--;
+        kt_slab_put(r->pool, s->data);
+        r->held--;
     }
     *s = (struct kt_recv_slot){0};
-    w->off = 0;
-    w->read++;
+    r->off = 0;
+    r->read++;
 }
 
-/* Moves nxt over what has become contiguous, as far as the window allows, and read over empty segments. Each
- * of the latter makes room for one more of the former, hence one loop. */
-static void advance(struct kt_recv_ring *w)
+/* Moves nxt over contiguous segments, as far as the window allows, and read over empty ones. Each empty one
+ * skipped makes room for nxt to move, hence one loop. */
+static void advance(struct kt_recv_ring *r)
 {
     for (;;) {
-        if (w->read != w->nxt && at(w, w->read)->len == 0) {
-            drop_first(w);
-        } else if (w->nxt - w->read < w->limit && held(w, w->nxt)) {
-            w->bytes += at(w, w->nxt)->len;
-            w->nxt++;
+        if (r->read != r->nxt && at(r, r->read)->len == 0) {
+            drop_first(r);
+        } else if (r->nxt - r->read < r->limit && held(r, r->nxt)) {
+            r->bytes += at(r, r->nxt)->len;
+            r->nxt++;
         } else {
             break;
         }
     }
-    if (kt_sn_diff(w->edge, w->nxt) < 0) w->edge = w->nxt;
+    if (kt_sn_diff(r->edge, r->nxt) < 0) r->edge = r->nxt;
 }
 
-void kt_recv_ring_limit(struct kt_recv_ring *w, uint32_t limit)
+void kt_recv_ring_limit(struct kt_recv_ring *r, uint32_t limit)
 {
-    if (limit < w->limit && kt_sn_diff(w->nxt + w->limit, w->edge) > 0) w->edge = w->nxt + w->limit;
-    w->limit = limit;
-    advance(w);
-    /* Once in a while, so a look at every slot is no matter. */
-    uint32_t span = w->cap, cap = FIRST_CAP;
-    while (span > 0 && !at(w, w->read + span - 1)->held) span--;
+    if (limit < r->limit && kt_sn_diff(r->nxt + r->limit, r->edge) > 0) r->edge = r->nxt + r->limit;
+    r->limit = limit;
+    advance(r);
+    /* Limits change rarely, so looking at every slot is fine. */
+    uint32_t span = r->cap, cap = FIRST_CAP;
+    while (span > 0 && !at(r, r->read + span - 1)->held) span--;
     while (cap < span) cap *= 2;
-    if (cap < w->cap) resize(w, cap); /* without memory for it, the larger one does */
+    if (cap < r->cap) resize(r, cap); /* out of memory: keep the larger one */
 }
 
-enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *w, uint32_t sn, const uint8_t *data, uint32_t len)
+enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *r, uint32_t sn, const uint8_t *data, uint32_t len)
 {
-    int32_t ahead = kt_sn_diff(sn, w->nxt);
+    int32_t ahead = kt_sn_diff(sn, r->nxt);
     if (ahead < 0) return KT_RECV_REPEAT;
-    if ((uint32_t)ahead >= w->limit && kt_sn_diff(sn, w->edge) >= 0) return KT_RECV_BEYOND;
-    if (held(w, sn)) return KT_RECV_REPEAT;
-    if (sn - w->read >= w->reach) return KT_RECV_NOMEM;
-    if (!reach(w, sn - w->read + 1)) return KT_RECV_NOMEM;
+    if ((uint32_t)ahead >= r->limit && kt_sn_diff(sn, r->edge) >= 0) return KT_RECV_BEYOND;
+    if (held(r, sn)) return KT_RECV_REPEAT;
+    if (sn - r->read >= r->reach) return KT_RECV_NOMEM;
+    if (!reach(r, sn - r->read + 1)) return KT_RECV_NOMEM;
     uint8_t *block = NULL;
     if (len > 0) {
-        block = kt_slab_get(w->pool);
+        block = kt_slab_get(r->pool);
         if (!block) return KT_RECV_NOMEM;
         memcpy(block, data, len);
-        w->held++;
+        r->held++;
     }
-    *at(w, sn) = (struct kt_recv_slot){.data = block, .len = (uint16_t)len, .held = true};
-    if (ahead == 0) advance(w);
+    *at(r, sn) = (struct kt_recv_slot){.data = block, .len = (uint16_t)len, .held = true};
+    if (ahead == 0) advance(r);
     return KT_RECV_STORED;
 }
 
-size_t kt_recv_ring_peek(const struct kt_recv_ring *w, const uint8_t **data)
+size_t kt_recv_ring_peek(const struct kt_recv_ring *r, const uint8_t **data)
 {
-    if (w->read == w->nxt) return 0;
-    const struct kt_recv_slot *s = at(w, w->read);
-    *data = s->data + w->off;
-    return s->len - w->off;
+    if (r->read == r->nxt) return 0;
+    const struct kt_recv_slot *s = at(r, r->read);
+    *data = s->data + r->off;
+    return s->len - r->off;
 }
 
-void kt_recv_ring_consume(struct kt_recv_ring *w, size_t n)
+void kt_recv_ring_consume(struct kt_recv_ring *r, size_t n)
 {
     if (n == 0) return;
-    assert(w->read != w->nxt && n <= at(w, w->read)->len - w->off);
-    w->off += (uint32_t)n;
-    if (w->off < at(w, w->read)->len) return;
-    drop_first(w);
-    advance(w);
+    assert(r->read != r->nxt && n <= at(r, r->read)->len - r->off);
+    r->off += (uint32_t)n;
+    if (r->off < at(r, r->read)->len) return;
+    drop_first(r);
+    advance(r);
 }

@@ -1,15 +1,16 @@
-/* The receive window: what has arrived and was not consumed.
+/* The receive ring: segments that have arrived and not been consumed.
  *
  *     read ............ nxt ............ nxt + limit
  *      | in order, unread | out of order, |              a ring indexed by sn
  *      | (at most limit)  | with gaps     |
  *
- * Invariant: all of [read, nxt) is held and the segment at `read` is not empty, so that a reader always sees
- * a byte if there is one (a PUSH without bytes stalls kcp-go for ever; it is stepped over here). `nxt` stops
- * at read + limit: what a stalled reader leaves behind closes the window and is never more than 2 * limit.
+ * Invariant: every segment in [read, nxt) is held, and the one at `read` is not empty, so a reader always
+ * sees a byte if there is one (an empty PUSH stalls kcp-go permanently; here it is skipped). `nxt` stops at
+ * read + limit: what a stalled reader leaves behind closes the window, and at most 2 * limit segments are
+ * held.
  *
- * A limit that becomes smaller takes nothing back: what is held stays, and what the peer was promised room
- * for, up to `edge`, is still taken. */
+ * Lowering the limit drops nothing: what is held stays, and segments up to `edge`, which the window
+ * announced before allows, are still accepted. */
 #ifndef KT_KCP_RECV_RING_H
 #define KT_KCP_RECV_RING_H
 
@@ -26,14 +27,14 @@ struct kt_recv_slot {
 
 struct kt_recv_ring {
     struct kt_slab *pool;
-    struct kt_recv_slot *ring;
+    struct kt_recv_slot *slots;
     uint32_t cap, limit;
     uint32_t read, nxt;
-    uint32_t edge;  /* never before nxt; beyond nxt + limit only after the limit fell */
-    uint32_t off;   /* bytes of the segment at `read` already consumed */
-    uint64_t bytes; /* total put in order */
+    uint32_t edge;  /* not before nxt; beyond nxt + limit only after the limit was lowered */
+    uint32_t off;   /* bytes consumed of the segment at `read` */
+    uint64_t bytes; /* total received in order */
     uint32_t held;  /* blocks */
-    uint32_t reach; /* segments from `read` on that are stored; UINT32_MAX: all of the window */
+    uint32_t reach; /* only segments below read + reach are stored; UINT32_MAX: no limit */
 };
 
 enum kt_recv_result {
@@ -44,23 +45,24 @@ enum kt_recv_result {
 };
 
 /* 0 or KT_ENOMEM. The ring starts small and doubles as needed; it shrinks when the limit does. */
-int kt_recv_ring_init(struct kt_recv_ring *w, struct kt_slab *pool, uint32_t limit);
-void kt_recv_ring_destroy(struct kt_recv_ring *w);
+int kt_recv_ring_init(struct kt_recv_ring *r, struct kt_slab *pool, uint32_t limit);
+void kt_recv_ring_destroy(struct kt_recv_ring *r);
 
-/* From now on the window is `limit` segments; one that opens takes in what waited beyond it. */
-void kt_recv_ring_limit(struct kt_recv_ring *w, uint32_t limit);
+/* Changes the window to `limit` segments. A larger one lets nxt pass over segments that waited beyond the
+ * old one. */
+void kt_recv_ring_limit(struct kt_recv_ring *r, uint32_t limit);
 
-/* Takes a copy of a segment; len fits a block. */
-enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *w, uint32_t sn, const uint8_t *data, uint32_t len);
+/* Stores a copy of a segment; len must fit a block. */
+enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *r, uint32_t sn, const uint8_t *data, uint32_t len);
 
-size_t kt_recv_ring_peek(const struct kt_recv_ring *w, const uint8_t **data);
-void kt_recv_ring_consume(struct kt_recv_ring *w, size_t n);
+size_t kt_recv_ring_peek(const struct kt_recv_ring *r, const uint8_t **data);
+void kt_recv_ring_consume(struct kt_recv_ring *r, size_t n);
 
-/* Segments the peer may still send, as told in `wnd`. */
-static inline uint32_t kt_recv_ring_free(const struct kt_recv_ring *w)
+/* Segments that the peer may still send: the `wnd` of our segments. */
+static inline uint32_t kt_recv_ring_free(const struct kt_recv_ring *r)
 {
-    uint32_t unread = w->nxt - w->read;
-    return unread < w->limit ? w->limit - unread : 0;
+    uint32_t unread = r->nxt - r->read;
+    return unread < r->limit ? r->limit - unread : 0;
 }
 
 #endif

@@ -1,12 +1,13 @@
 /* Retransmission order: which segment in flight is to be sent again first.
  *
- * Every transmission has a number, in order of time. Segments in flight are in one of KT_RETX_LEVELS lists, by
- * how often they have timed out, and each list is in order of last transmission. All segments of a list wait
- * equally long for their acknowledgement (kcp_flush.c), so that is also the order of their deadlines and the
- * order in which later transmissions overtake them: to find what is due, look at the heads of the lists.
+ * Every transmission has a number, in order of time. Segments in flight are in one of KT_RETX_LEVELS lists,
+ * by how often they have timed out, and each list is in order of last transmission. All segments of a list
+ * wait equally long for their acknowledgement (kcp_flush.c), so that is also the order of their deadlines
+ * and the order in which later transmissions overtake them: to find what is due, look at the heads of the
+ * lists.
  *
- * Invariant: a segment of the send ring is in exactly one list while it is in flight, and in none otherwise. A
- * segment sent again goes to a tail, so no list ever needs sorting. */
+ * Invariant: a segment of the send ring is in exactly one list while it is in flight, and in none
+ * otherwise. A segment sent again goes to a tail, so no list ever needs sorting. */
 #ifndef KT_KCP_RETX_ORDER_H
 #define KT_KCP_RETX_ORDER_H
 
@@ -57,8 +58,8 @@ static inline void kt_retx_remove(struct kt_retx_order *o, struct kt_send_ring *
     if (--l->count == 0) o->levels &= ~(1u << s->level);
 }
 
-/* Segment sn was transmitted now, for the first time or again: puts it at the tail of `level`, out of the list it
- * was in if `again`. */
+/* Segment sn was transmitted now, for the first time or again: puts it at the tail of `level`, out of the
+ * list it was in if `again`. */
 static inline void kt_retx_sent(
     struct kt_retx_order *o, struct kt_send_ring *r, uint32_t sn, bool again, uint8_t level, uint64_t now_us)
 {

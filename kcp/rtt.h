@@ -1,4 +1,4 @@
-/* Round-trip time and the retransmission timeout made of it (docs/wire-kcptun.md, 6.5), in µs. */
+/* Round-trip time, and the retransmission timeout derived from it (docs/wire-kcptun.md, 6.5), in µs. */
 #ifndef KT_KCP_RTT_H
 #define KT_KCP_RTT_H
 
@@ -7,7 +7,7 @@
 #define KT_KCP_RTO_FIRST_US 200000u
 #define KT_KCP_RTO_MAX_US 60000000u
 
-/* Ambiguous samples in a row before they count. */
+/* This many ambiguous samples in a row count. */
 #define KT_KCP_AMBIGUOUS_ROW 2u
 
 struct kt_rtt {
@@ -31,7 +31,7 @@ static inline void kt_rtt_make_rto(struct kt_rtt *t)
     t->rto = rto < KT_KCP_RTO_MAX_US ? (uint32_t)rto : KT_KCP_RTO_MAX_US;
 }
 
-/* What was measured stays. */
+/* Changes the settings; keeps what was measured. */
 static inline void kt_rtt_tune(struct kt_rtt *t, uint32_t min_rto_us, uint32_t interval_us)
 {
     t->min_rto = min_rto_us;
@@ -39,8 +39,8 @@ static inline void kt_rtt_tune(struct kt_rtt *t, uint32_t min_rto_us, uint32_t i
     if (t->srtt > 0) kt_rtt_make_rto(t);
 }
 
-/* r: 0..KT_KCP_RTO_MAX_US, so nothing below overflows. A sample well under the average counts less towards
- * the variance: a path that got faster is no reason to wait longer. */
+/* r: 0..KT_KCP_RTO_MAX_US, so nothing overflows. A sample well below the average counts less in the
+ * variance: there is no need to wait longer because a path became faster. */
 static inline void kt_rtt_sample(struct kt_rtt *t, uint32_t r)
 {
     if (r == 0) r = 1;
@@ -58,16 +58,16 @@ static inline void kt_rtt_sample(struct kt_rtt *t, uint32_t r)
     kt_rtt_make_rto(t);
 }
 
-/* A clear sample: from the last transmission of a segment. */
+/* A clear sample: of the last transmission of a segment. */
 static inline void kt_rtt_clear(struct kt_rtt *t, uint32_t r)
 {
     t->ambiguous = 0;
     kt_rtt_sample(t, r);
 }
 
-/* An ambiguous sample: the first transmission of a segment that was sent again since. Either the path is now
- * slower than the timeout, or the datagram was lost and FEC rebuilt it late. On a slower path all samples are
- * ambiguous; among clear ones a single ambiguous sample is FEC's delay, which is not the path's. */
+/* An ambiguous sample: of the first transmission of a segment that has been sent again since. Either the
+ * path is now slower than the timeout, or the datagram was lost and FEC rebuilt it late. On a slower path
+ * all samples are ambiguous; a single one among clear samples is the delay of FEC and not of the path. */
 static inline void kt_rtt_ambiguous(struct kt_rtt *t, uint32_t r)
 {
     if (++t->ambiguous >= KT_KCP_AMBIGUOUS_ROW || t->srtt == 0) kt_rtt_sample(t, r);

@@ -38,8 +38,8 @@ void kt_send_ring_destroy(struct kt_send_ring *r)
     r->snapshots = NULL;
 }
 
-/* Moves what is held to a ring of `cap` slots, a power of two that holds it all. Lists link slots by sn, so they
- * survive the move. */
+/* Moves what is held to a ring of `cap` slots, a power of two that holds it all. Lists link slots by sn, so
+ * they survive the move. */
 static bool resize(struct kt_send_ring *r, uint32_t cap)
 {
     struct kt_send_ring other;

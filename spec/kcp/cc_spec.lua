@@ -114,7 +114,7 @@ end)
 describe("a controller given from outside", function()
   local function path(settings) return spec_kcp.path(settings or {}) end
 
-  it("is told of every packet sent and acknowledged, not only of those that move una", function()
+  it("hears of every packet sent and acknowledged, not only of those that move una", function()
     local p = path()
     local e = wire.engine { path = p }
     e:write(("x"):rep(5 * e:mss()))

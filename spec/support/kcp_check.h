@@ -44,7 +44,7 @@ static inline const char *kcp_check_receive(const struct kt_recv_ring *w, uint32
     uint32_t ready = w->nxt - w->read;
     if (ready > most) return "more unread segments than the window has";
     for (uint32_t i = 0; i < w->cap; i++) {
-        const struct kt_recv_slot *s = &w->ring[(w->read + i) & (w->cap - 1)];
+        const struct kt_recv_slot *s = &w->slots[(w->read + i) & (w->cap - 1)];
         if (s->data) ++*blocks;
         if (i < ready && !s->held) return "a gap among the segments in order";
         if (!s->held && s->data) return "a block in an empty slot";
@@ -54,7 +54,7 @@ static inline const char *kcp_check_receive(const struct kt_recv_ring *w, uint32
     }
     if (kt_sn_diff(w->edge, w->nxt) < 0) return "the edge lags behind";
     if (ready > 0) {
-        const struct kt_recv_slot *s = &w->ring[w->read & (w->cap - 1)];
+        const struct kt_recv_slot *s = &w->slots[w->read & (w->cap - 1)];
         if (s->len == 0 || w->off >= s->len) return "nothing to read at the head";
     }
     return NULL;

@@ -1,10 +1,12 @@
-/* The parts of delivery that stand alone, for spec/kcp/{rate_sample,pacer}_spec.lua. Sizes in bytes, times in µs.
+/* The parts of delivery that stand alone, for spec/kcp/{rate_sample,pacer}_spec.lua. Sizes are in bytes,
+ * times in µs.
  *
  *   r = spec_delivery.rate()
  *   packet = r:sent(bytes, now)      a table: its snapshot's fields, and what r:acked needs
  *   r:acked(packet, now [, unknown])  unknown: nobody knows which transmission arrived
  *   r:lost(packet)   r:app_limited()  r:inflight()
- *   sample or nil = r:sample([min_rtt])   {rate, delivered, interval, prior, acked, lost, inflight, app_limited}
+ *   sample or nil = r:sample([min_rtt])
+ *       {rate, delivered, interval, prior, acked, lost, inflight, app_limited}
  *
  *   p = spec_delivery.pacer(rate, burst)
  *   p:set(rate, burst)   at = p:next()   p:sent(bytes, now) */

@@ -1,7 +1,7 @@
 /* The KCP engine, for spec/kcp_*_spec.lua. Bytes and packets are Lua strings, times are in µs.
  *
- *   e = spec_kcp.new{conv, mtu, snd_wnd, rcv_wnd, nodelay, interval_ms, resend, reno, ack_nodelay, pad, ts_base, now,
- *                    block_size, start_snd, start_rcv, path}   each with a default; nil, error_name
+ *   e = spec_kcp.new{conv, mtu, snd_wnd, rcv_wnd, nodelay, interval_ms, resend, reno, ack_nodelay, pad, ts_base,
+ *                    now, block_size, start_snd, start_rcv, path}   each with a default; nil, error_name
  *   n = e:write(bytes)   n = e:room()   bytes = e:read([at_most])
  *   ok, error_name = e:input(packet, now [, "recovered"])   {packet...} = e:flush(now)
  *   e:limit(packets or nil, bytes or nil)   what reserve still gives

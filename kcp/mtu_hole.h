@@ -1,27 +1,25 @@
-/* An MTU black hole: packets longer than `limit` are lost on the path without a word, and shorter ones
- * arrive.
+/* Detects an MTU black hole: packets longer than `limit` are lost silently while shorter ones arrive.
  *
- * The evidence: long packets are sent again, several times in a row, none of them is acknowledged meanwhile,
- * and short ones are. The first long one that arrives ends the row. From the second of a row on, the engine
- * keeps short segments out of long packets, asks the peer for an answer to each, and does not back off. The
- * share of questions without an answer says what such a row is worth: on a path that loses much it has to be
- * longer. */
-#ifndef KT_KCP_HOLE_H
-#define KT_KCP_HOLE_H
+ * The evidence is a row of long packets that were sent again and not acknowledged while short ones were.
+ * The first long packet that arrives ends the row. From the second of a row on, the sender keeps short
+ * segments out of long packets, sends a WASK with each, and does not back off. The share of WASKs without
+ * an answer tells how lossy the path is, and so how long a row must be. */
+#ifndef KT_KCP_MTU_HOLE_H
+#define KT_KCP_MTU_HOLE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define KT_HOLE_CAUTIOUS 2u   /* of a row */
-#define KT_HOLE_CHANCE 10000u /* taken for a hole when chance would do it once in so many times */
+#define KT_HOLE_CAUTIOUS 2u   /* length of a row */
+#define KT_HOLE_CHANCE 10000u /* a hole, if loss alone would cause such a row once in this many times */
 #define KT_HOLE_US 500000u
 
 struct kt_hole {
-    uint32_t limit; /* bytes of a packet; 0: nothing is watched */
-    uint32_t row;   /* flushes that sent long packets again */
-    uint32_t asked,
-        answers; /* questions since the row was one to be cautious of; short arrivals since then */
-    uint64_t since, last_us; /* first and last of the row */
+    uint32_t limit;          /* bytes of a packet; 0: not watching */
+    uint32_t row;            /* flushes that sent long packets again */
+    uint32_t asked;          /* WASKs sent since the row was KT_HOLE_CAUTIOUS long */
+    uint32_t answers;        /* short packets that arrived since then, at most `asked` */
+    uint64_t since, last_us; /* time of the first and the last of the row */
 };
 
 static inline void kt_hole_watch(struct kt_hole *h, uint32_t limit)
@@ -34,7 +32,7 @@ static inline bool kt_hole_long(const struct kt_hole *h, uint32_t packet)
     return h->limit > 0 && packet > h->limit;
 }
 
-/* A packet with a segment that was sent before. */
+/* A packet leaves with a segment that was sent before. */
 static inline void kt_hole_resent(struct kt_hole *h, uint32_t packet, uint64_t now_us)
 {
     if (!kt_hole_long(h, packet) || (h->row > 0 && h->last_us == now_us)) return;
@@ -43,7 +41,7 @@ static inline void kt_hole_resent(struct kt_hole *h, uint32_t packet, uint64_t n
     if (h->row >= KT_HOLE_CAUTIOUS) h->asked++;
 }
 
-/* A long packet, a short one arrived. */
+/* A long packet has arrived; a short one has. */
 static inline void kt_hole_passed(struct kt_hole *h)
 {
     h->row = h->asked = h->answers = 0;
@@ -59,7 +57,7 @@ static inline bool kt_hole_cautious(const struct kt_hole *h)
     return h->row >= KT_HOLE_CAUTIOUS;
 }
 
-/* Whether a row as long as this one is unlikely where long packets fare no worse than short ones. */
+/* Whether the row is too long to be chance, if long packets were lost as often as short ones. */
 static inline bool kt_hole_found(const struct kt_hole *h)
 {
     if (h->answers == 0 || h->last_us - h->since < KT_HOLE_US) return false;
