@@ -94,6 +94,12 @@ static void note_rtt(struct kt_kcp *k, const struct kt_send_slot *s, uint32_t ts
     news->ambiguous = !last;
 }
 
+/* Whether long packets have been sent again in vain; otherwise arrivals are no evidence. */
+static bool suspect_hole(const struct kt_kcp *k)
+{
+    return k->hole.row + k->oversize.row > 0;
+}
+
 /* A segment has arrived: evidence about packets of its length. */
 static void note_arrival(struct kt_kcp *k, const struct kt_send_slot *s)
 {
@@ -128,7 +134,7 @@ static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct ne
         kt_evidence_add(&k->evidence, s->tx);
         if (s->sent_us > k->arrived_us) k->arrived_us = s->sent_us;
     }
-    note_arrival(k, s);
+    if (suspect_hole(k)) note_arrival(k, s);
     retire(k, s, seg->sn, last && news->regular, news->now_us);
     news->fresh = true;
 }
@@ -155,7 +161,7 @@ static void on_answer(struct kt_kcp *k, uint64_t now_us)
 /* Segments that una covers without an ACK of their own have arrived, too. */
 static void note_covered(struct kt_kcp *k, uint32_t una)
 {
-    for (uint32_t sn = k->snd.una; k->hole.row + k->oversize.row > 0 && sn != una; sn++) {
+    for (uint32_t sn = k->snd.una; suspect_hole(k) && sn != una; sn++) {
         const struct kt_send_slot *s = kt_send_ring_at(&k->snd, sn);
         if (s->data) note_arrival(k, s);
     }
