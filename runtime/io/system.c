@@ -156,25 +156,25 @@ int kt_system_file_create(
     return finish(fd, path, data, len, err);
 }
 
-size_t kt_plain_descriptors(void)
+size_t kt_system_descriptors(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return SIZE_MAX;
     return (size_t)limit.rlim_cur;
 }
 
-const char *kt_plain_no_fd(int errnum, char out[KT_PLAIN_NO_FD])
+const char *kt_system_no_fd(int errnum, char out[KT_SYSTEM_NO_FD])
 {
     struct rlimit limit;
     if (errnum == ENFILE || getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        snprintf(out, KT_PLAIN_NO_FD, "the system is out of file descriptors; raise fs.file-max");
+        snprintf(out, KT_SYSTEM_NO_FD, "the system is out of file descriptors; raise fs.file-max");
     else
-        snprintf(out, KT_PLAIN_NO_FD, "no file descriptors left of %llu; raise the limit (ulimit -n)",
+        snprintf(out, KT_SYSTEM_NO_FD, "no file descriptors left of %llu; raise the limit (ulimit -n)",
             (unsigned long long)limit.rlim_cur);
     return out;
 }
 
-int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum)
+int kt_system_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum)
 {
     int code = kt_err_from_errno(errnum);
     if (errnum == EADDRINUSE)
@@ -186,8 +186,8 @@ int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int
     if (errnum == EADDRNOTAVAIL)
         return kt_err_set(err, code, "%s: no interface of this machine has this address", what);
     if (errnum == EMFILE || errnum == ENFILE) {
-        char text[KT_PLAIN_NO_FD];
-        return kt_err_set(err, code, "%s: %s", what, kt_plain_no_fd(errnum, text));
+        char text[KT_SYSTEM_NO_FD];
+        return kt_err_set(err, code, "%s: %s", what, kt_system_no_fd(errnum, text));
     }
     return kt_err_set(err, code, "%s: %s", what, strerror(errnum));
 }

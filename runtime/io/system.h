@@ -16,15 +16,15 @@ int kt_system_file_create(
     struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
 /* The process's limit on open descriptors; SIZE_MAX: no limit. */
-size_t kt_plain_descriptors(void);
+size_t kt_system_descriptors(void);
 
 /* The message for running out of descriptors: errnum is EMFILE (this process) or ENFILE (the system). Returns
  * out. */
-#define KT_PLAIN_NO_FD 96u
-const char *kt_plain_no_fd(int errnum, char out[KT_PLAIN_NO_FD]);
+#define KT_SYSTEM_NO_FD 96u
+const char *kt_system_no_fd(int errnum, char out[KT_SYSTEM_NO_FD]);
 
 /* Fills err for an address that could not be bound (errnum > 0), including what to do about it. Returns the
  * code. */
-int kt_plain_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum);
+int kt_system_bind_error(struct kt_err *err, const char *what, uint16_t port, int errnum);
 
 #endif

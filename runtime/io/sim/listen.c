@@ -153,7 +153,7 @@ static int bind_unix(struct sim_listener *l, struct kt_err *err)
         return kt_err_set(
             err, KT_EINUSE, "%s: a file of this name exists and is not a socket", l->listener.local);
     if (kt_sim_listener_find(l->host, NULL, l->path))
-        return kt_plain_bind_error(err, l->listener.local, 0, EADDRINUSE);
+        return kt_system_bind_error(err, l->listener.local, 0, EADDRINUSE);
     return 0;
 }
 
@@ -196,7 +196,7 @@ static int open_listener(struct sim_listener *l, const struct kt_endpoint *at, s
     int scope = kt_addr_check_scope(&l->at, err);
     if (scope) return scope;
     int errnum = bind_tcp(l);
-    if (errnum) return kt_plain_bind_error(err, l->listener.local, at->port_min, errnum);
+    if (errnum) return kt_system_bind_error(err, l->listener.local, at->port_min, errnum);
     kt_addr_text(&l->at, l->listener.local);
     return 0;
 }

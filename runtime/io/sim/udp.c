@@ -377,7 +377,7 @@ static int set_up(struct sim_udp *s, const struct kt_udp_opts *opts, struct kt_e
         s->local.sa.sa_family = opts->remote->sa.sa_family;
     int errnum = bind_local(s);
     if (errnum)
-        return kt_plain_bind_error(err, kt_addr_text(&s->local, text), kt_addr_port(&s->local), errnum);
+        return kt_system_bind_error(err, kt_addr_text(&s->local, text), kt_addr_port(&s->local), errnum);
     s->bound = true;
     s->host->open++;
     kt_list_push(&s->host->udps, &s->node);

@@ -18,10 +18,10 @@ static void end(struct kt_io *io)
 
 static int explain(struct kt_err *why, int status, bool is_unix)
 {
-    char no_fd[KT_PLAIN_NO_FD];
+    char no_fd[KT_SYSTEM_NO_FD];
     const int code = kt_uv_code(status);
     const char *text = code == KT_EIO || code == KT_EINVAL ? uv_strerror(status) : kt_strerror(code);
-    if (status == UV_EMFILE || status == UV_ENFILE) text = kt_plain_no_fd(-status, no_fd);
+    if (status == UV_EMFILE || status == UV_ENFILE) text = kt_system_no_fd(-status, no_fd);
     if (is_unix && status == UV_EAGAIN) text = "its backlog is full";
     return kt_err_set(why, code, "%s", text);
 }

@@ -52,9 +52,9 @@ static void pause_accepting(struct uv_listener *l, int errnum)
     kt_io_timer_set(&l->u->io, &l->resume, now + PAUSE_US);
     if (l->logged_at && now - l->logged_at < LOG_EVERY_US) return;
     l->logged_at = now;
-    char no_fd[KT_PLAIN_NO_FD];
+    char no_fd[KT_SYSTEM_NO_FD];
     kt_log(l->u->io.log, KT_LOG_WARN, "%s: connections wait: %s", l->listener.local,
-        errnum == EMFILE || errnum == ENFILE ? kt_plain_no_fd(errnum, no_fd) : strerror(errnum));
+        errnum == EMFILE || errnum == ENFILE ? kt_system_no_fd(errnum, no_fd) : strerror(errnum));
 }
 
 /* Uses as few calls as the system allows: Linux takes the flags in accept4, and connections inherit the options
@@ -166,16 +166,16 @@ static int bind_unix(struct uv_listener *l, struct kt_err *err)
     struct stat st;
     memcpy(un.sun_path, l->path, sizeof un.sun_path);
     l->fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (l->fd < 0) return kt_plain_bind_error(err, l->listener.local, 0, errno);
+    if (l->fd < 0) return kt_system_bind_error(err, l->listener.local, 0, errno);
     if (bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0) {
-        if (errno != EADDRINUSE) return kt_plain_bind_error(err, l->listener.local, 0, errno);
+        if (errno != EADDRINUSE) return kt_system_bind_error(err, l->listener.local, 0, errno);
         if (lstat(l->path, &st) == 0 && !S_ISSOCK(st.st_mode))
             return kt_err_set(
                 err, KT_EINUSE, "%s: a file of this name exists and is not a socket", l->listener.local);
-        if (unix_is_live(&un)) return kt_plain_bind_error(err, l->listener.local, 0, EADDRINUSE);
+        if (unix_is_live(&un)) return kt_system_bind_error(err, l->listener.local, 0, EADDRINUSE);
         /* Left behind by a process that did not exit cleanly. */
         if ((unlink(l->path) < 0 && errno != ENOENT) || bind(l->fd, (struct sockaddr *)&un, sizeof un) < 0)
-            return kt_plain_bind_error(err, l->listener.local, 0, errno);
+            return kt_system_bind_error(err, l->listener.local, 0, errno);
     }
     if (stat(l->path, &st) == 0) {
         l->dev = st.st_dev;
@@ -214,7 +214,7 @@ static int bind_tcp(struct uv_listener *l, const struct kt_endpoint *at, struct 
         kt_addr_from_ip(&addr, "0.0.0.0", at->port_min);
         errnum = bind_addr(l, &addr);
     }
-    return errnum ? kt_plain_bind_error(err, l->listener.local, at->port_min, errnum) : 0;
+    return errnum ? kt_system_bind_error(err, l->listener.local, at->port_min, errnum) : 0;
 }
 
 static int open_socket(struct uv_listener *l, const struct kt_endpoint *at, struct kt_err *err)
@@ -223,7 +223,7 @@ static int open_socket(struct uv_listener *l, const struct kt_endpoint *at, stru
     if (code) return code;
     if (INHERITS && !l->is_unix) kt_uv_tune(l->fd);
     if (kt_uv_fd_prepare(l->fd) < 0 || listen(l->fd, BACKLOG) < 0)
-        return kt_plain_bind_error(err, l->listener.local, at->port_min, errno);
+        return kt_system_bind_error(err, l->listener.local, at->port_min, errno);
     int r = uv_poll_init(&l->u->loop, &l->poll, l->fd);
     return r < 0 ? kt_err_set(err, kt_uv_code(r), "%s: %s", l->listener.local, uv_strerror(r)) : 0;
 }

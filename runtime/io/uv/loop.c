@@ -286,7 +286,7 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags)
         return kt_uv_code(r);
     }
     kt_io_init(&u->io, &ops, log, clock_us());
-    u->io.descriptors = kt_plain_descriptors();
+    u->io.descriptors = kt_system_descriptors();
     u->flags = flags;
     kt_list_init(&u->udp_dirty);
     kt_list_init(&u->conn_closing);
