@@ -24,7 +24,7 @@ static void begin(struct kt_cc *cc, const struct kt_cc_ops *ops)
 
 void kt_cc_init(struct kt_cc *cc, const struct kt_cc_ops *ops)
 {
-    *cc = (struct kt_cc){0};
+    *cc = (struct kt_cc){.limits = {.packet = KT_CC_PACKET}};
     begin(cc, ops);
     pace(cc);
 }
@@ -37,29 +37,56 @@ void kt_cc_switch(struct kt_cc *cc, const struct kt_cc_ops *ops)
     pace(cc);
 }
 
+void kt_cc_limit(struct kt_cc *cc, const struct kt_cc_limits *limits)
+{
+    cc->limits = *limits;
+    if (cc->limits.packet == 0) cc->limits.packet = KT_CC_PACKET;
+    pace(cc);
+}
+
+/* A snapshot that tells something: not one of a packet sent under a controller without samples. */
+static const struct kt_rate_snapshot *own(const struct kt_cc *cc, const struct kt_rate_snapshot *snapshot)
+{
+    return snapshot && kt_rate_took(&cc->rate, snapshot) ? snapshot : NULL;
+}
+
+static void lose(struct kt_cc *cc, const struct kt_rate_snapshot *snapshot, uint32_t bytes, uint64_t now_us)
+{
+    kt_rate_lost(&cc->rate, bytes);
+    const struct kt_cc_packet_lost lost = {.bytes = bytes, .snapshot = own(cc, snapshot), .now_us = now_us};
+    if (cc->ops->on_packet_lost) cc->ops->on_packet_lost(cc, &lost);
+}
+
 void kt_cc_sent_sampled(
     struct kt_cc *cc, struct kt_rate_snapshot *snapshot, uint32_t bytes, bool again, uint64_t now_us)
 {
-    const struct kt_rate_snapshot lost = *snapshot;
     if (again)
-        kt_rate_lost(&cc->rate, bytes);
+        lose(cc, snapshot, bytes, now_us);
     else if (cc->packets++ == 0 && cc->ops->on_idle)
         cc->ops->on_idle(cc, now_us);
     kt_rate_sent(&cc->rate, snapshot, bytes, now_us);
     kt_pacer_sent(&cc->pacer, bytes, now_us);
-    const struct kt_cc_sent sent = {.bytes = bytes,
-        .again = again,
-        .lost = again && kt_rate_took(&cc->rate, &lost) ? &lost : NULL,
-        .now_us = now_us};
+    const struct kt_cc_sent sent = {.bytes = bytes, .again = again, .now_us = now_us};
     if (cc->ops->on_sent) cc->ops->on_sent(cc, &sent);
+}
+
+void kt_cc_packet_lost(
+    struct kt_cc *cc, const struct kt_rate_snapshot *snapshot, uint32_t bytes, uint64_t now_us)
+{
+    cc->packets--;
+    if (cc->ops->samples)
+        lose(cc, snapshot, bytes, now_us);
+    else
+        cc->rate.inflight -= bytes;
 }
 
 void kt_cc_acked_sampled(struct kt_cc *cc, const struct kt_rate_snapshot *snapshot, uint64_t sent_us,
     uint32_t bytes, uint64_t now_us)
 {
-    if (snapshot && !kt_rate_took(&cc->rate, snapshot))
-        snapshot = NULL; /* sent under a controller without samples */
+    snapshot = own(cc, snapshot);
     kt_rate_acked(&cc->rate, snapshot, sent_us, bytes, now_us);
+    const uint64_t rtt = snapshot && now_us > sent_us ? now_us - sent_us : 0;
+    if (rtt > 0 && rtt <= UINT32_MAX && (cc->rtt_us == 0 || rtt < cc->rtt_us)) cc->rtt_us = (uint32_t)rtt;
     const struct kt_cc_ack ack = {.bytes = bytes, .sent_us = sent_us, .snapshot = snapshot, .now_us = now_us};
     if (cc->ops->on_ack) cc->ops->on_ack(cc, &ack);
 }
@@ -71,8 +98,10 @@ void kt_cc_call_progress(
     const bool sampled = cc->ops->samples && kt_rate_sample(&cc->rate, min_rtt_us, &sample);
     const struct kt_cc_progress progress = {.advanced = advanced,
         .peer_window = peer_window,
+        .rtt_us = cc->rtt_us,
         .sample = sampled ? &sample : NULL,
         .now_us = now_us};
+    cc->rtt_us = 0;
     cc->ops->on_progress(cc, &progress);
     pace(cc);
 }

@@ -8,6 +8,9 @@
  * To add a controller, write cc_NAME.c with a `const struct kt_cc_ops kt_cc_NAME`, declare that below, and
  * add its state to the union. One that lives elsewhere makes struct kt_cc a member of its own state.
  *
+ * A sender that numbers segments and one that numbers packets use it alike. The first sends a lost segment
+ * again (`again`); the second reports the lost packet (kt_cc_packet_lost) and sends its frames in a new one.
+ *
  * Windows are in packets, sizes in bytes, times in µs. */
 #ifndef KT_KCP_CC_H
 #define KT_KCP_CC_H
@@ -20,12 +23,27 @@
 
 struct kt_cc;
 
-/* A packet leaves. If it was sent before, that one was taken for lost; `lost` is the path when it was sent,
- * or NULL if that is unknown. */
+/* What the owner of the path knows beforehand. All zero: nothing. */
+struct kt_cc_limits {
+    uint32_t packet; /* bytes of a full packet; 0: KT_CC_PACKET */
+    uint64_t rate;   /* most bytes a second, as counted in kt_cc_sent; 0: no limit */
+    uint64_t window; /* most bytes in flight; 0: no limit */
+};
+
+#define KT_CC_PACKET 1350u
+
+/* A packet leaves. */
 struct kt_cc_sent {
     uint32_t bytes;
-    bool again;
-    const struct kt_rate_snapshot *lost;
+    bool again; /* in place of one that was lost */
+    uint64_t now_us;
+};
+
+/* A packet in flight was taken for lost. `snapshot` is the path when it was sent, or NULL if that is
+ * unknown. */
+struct kt_cc_packet_lost {
+    uint32_t bytes;
+    const struct kt_rate_snapshot *snapshot;
     uint64_t now_us;
 };
 
@@ -43,6 +61,7 @@ struct kt_cc_ack {
 struct kt_cc_progress {
     uint32_t advanced;                   /* packets that left the window in order */
     uint32_t peer_window;                /* what the peer allows the sender, in packets */
+    uint32_t rtt_us;                     /* shortest round trip of these packets; 0: not known */
     const struct kt_rate_sample *sample; /* NULL: none */
     uint64_t now_us;
 };
@@ -52,7 +71,7 @@ enum kt_cc_loss_kind {
     KT_CC_LOSS_TIMEOUT, /* nothing was heard */
 };
 
-/* Packets that were taken for lost at one time, and have been sent again. */
+/* Packets that were taken for lost at one time, after on_packet_lost for each. */
 struct kt_cc_loss {
     enum kt_cc_loss_kind kind;
     uint32_t packets;
@@ -63,8 +82,8 @@ struct kt_cc_loss {
 };
 
 struct kt_cc_ops {
-    /* Wants on_sent, on_ack, on_idle, rate samples and pacing. Without it there are none, and they cost
-     * nothing. */
+    /* Wants on_sent, on_ack, on_packet_lost, on_idle, rate samples and pacing. Without it there are none,
+     * and they cost nothing. */
     bool samples;
     /* The path carries nothing yet. */
     void (*start)(struct kt_cc *cc);
@@ -73,6 +92,8 @@ struct kt_cc_ops {
     void (*on_sent)(struct kt_cc *cc, const struct kt_cc_sent *sent);
     /* Once per packet acknowledged, in order or not. */
     void (*on_ack)(struct kt_cc *cc, const struct kt_cc_ack *ack);
+    /* Once per packet lost, before what replaces it is sent. */
+    void (*on_packet_lost)(struct kt_cc *cc, const struct kt_cc_packet_lost *lost);
     /* Once per datagram that acknowledged something, after on_ack for its packets. */
     void (*on_progress)(struct kt_cc *cc, const struct kt_cc_progress *progress);
     /* Once per kind for all losses found at a time, after on_sent for what was sent instead. */
@@ -81,6 +102,9 @@ struct kt_cc_ops {
     void (*on_idle)(struct kt_cc *cc, uint64_t now_us);
     /* Packets that may be in the window at once; NULL: no limit. */
     uint32_t (*window)(const struct kt_cc *cc);
+    /* Bytes that may be in flight at once; NULL: no limit. Unlike the window, this counts no packet that was
+     * acknowledged out of order. */
+    uint64_t (*inflight)(const struct kt_cc *cc);
     /* Bytes per second; NULL: not paced. */
     uint64_t (*rate)(const struct kt_cc *cc);
     /* Slow-start threshold in packets, for statistics; NULL: it has none. */
@@ -99,7 +123,9 @@ struct kt_cc_reno {
 
 struct kt_cc {
     const struct kt_cc_ops *ops;
+    struct kt_cc_limits limits;
     uint32_t packets; /* in the window: sent, and not acknowledged in order yet */
+    uint32_t rtt_us;  /* shortest round trip since the last progress; 0: none */
     struct kt_rate rate;
     struct kt_pacer pacer;
     union {
@@ -114,6 +140,9 @@ void kt_cc_init(struct kt_cc *cc, const struct kt_cc_ops *ops);
 /* Changes the controller of a path in use: the new one starts from what is in flight. If it is the same
  * one, it keeps what it has learnt. */
 void kt_cc_switch(struct kt_cc *cc, const struct kt_cc_ops *ops);
+
+/* Changes what is known of the path, at any time. */
+void kt_cc_limit(struct kt_cc *cc, const struct kt_cc_limits *limits);
 
 /* ---- for senders. A controller without samples costs no more than these inline functions. ---- */
 
@@ -158,6 +187,11 @@ static inline void kt_cc_progressed(
 
 void kt_cc_lost(struct kt_cc *cc, const struct kt_cc_loss *loss);
 
+/* For a sender of numbered packets: a packet is lost, and leaves the window and the flight. Call kt_cc_lost
+ * after all those found lost at a time. */
+void kt_cc_packet_lost(
+    struct kt_cc *cc, const struct kt_rate_snapshot *snapshot, uint32_t bytes, uint64_t now_us);
+
 /* A sender ends, with this much in the window and in flight. */
 void kt_cc_leave(struct kt_cc *cc, uint32_t packets, uint64_t bytes);
 
@@ -168,16 +202,28 @@ static inline void kt_cc_app_limited(struct kt_cc *cc)
     kt_rate_app_limited(&cc->rate);
 }
 
+/* Packets that may be in flight at once. */
 static inline uint32_t kt_cc_window(const struct kt_cc *cc)
 {
-    return cc->ops->window ? cc->ops->window(cc) : KT_CC_NO_WINDOW;
+    uint64_t window = cc->ops->window ? cc->ops->window(cc) : KT_CC_NO_WINDOW;
+    if (cc->ops->inflight) {
+        const uint64_t packets = cc->ops->inflight(cc) / cc->limits.packet;
+        if (packets < window) window = packets > 0 ? packets : 1;
+    }
+    return (uint32_t)window;
 }
 
-/* Packets that the window lets out now. */
+/* Packets that the windows let out now. The last of them may exceed the bytes in flight. */
 static inline uint32_t kt_cc_open(const struct kt_cc *cc)
 {
-    const uint32_t window = kt_cc_window(cc);
-    return window > cc->packets ? window - cc->packets : 0;
+    const uint32_t window = cc->ops->window ? cc->ops->window(cc) : KT_CC_NO_WINDOW;
+    uint64_t open = window > cc->packets ? window - cc->packets : 0;
+    if (cc->ops->inflight) {
+        const uint64_t most = cc->ops->inflight(cc), used = cc->rate.inflight, packet = cc->limits.packet;
+        const uint64_t packets = most > used ? (most - used + packet - 1) / packet : 0;
+        if (packets < open) open = packets;
+    }
+    return (uint32_t)open;
 }
 
 /* When pacing lets the next packet out; 0: now. */

@@ -106,9 +106,15 @@ static bool flag(lua_State *L, int idx, const char *key)
 
 static void path_on_sent(struct kt_cc *cc, const struct kt_cc_sent *sent)
 {
+    (void)sent;
     struct path *p = (void *)cc;
     p->sent++;
-    p->again += sent->lost != NULL;
+}
+
+static void path_on_packet_lost(struct kt_cc *cc, const struct kt_cc_packet_lost *lost)
+{
+    struct path *p = (void *)cc;
+    p->again += lost->snapshot != NULL;
 }
 
 static void path_on_ack(struct kt_cc *cc, const struct kt_cc_ack *ack)
@@ -155,6 +161,7 @@ static const struct kt_cc_ops path_ops = {
     .samples = true,
     .on_sent = path_on_sent,
     .on_ack = path_on_ack,
+    .on_packet_lost = path_on_packet_lost,
     .on_progress = path_on_progress,
     .on_loss = path_on_loss,
     .on_idle = path_on_idle,
