@@ -1,50 +1,57 @@
 /* A token bucket that counts in millionths of a byte, so that rounding loses no time.
  *
- * Invariant: the level never exceeds the burst, which is at most 2^37 bytes. A million times that is below
- * 2^57, so nothing here overflows 64 bits. */
+ * Invariant: the level never exceeds the burst, which is at most 2^37 bytes, and debt stays below 2^42 bytes. A
+ * million times that is below 2^62, so nothing here overflows 64 bits. */
 #include "base/bucket.h"
 
-#define SECOND UINT64_C(1000000)
+#define SECOND INT64_C(1000000)
 #define BURST_MIN 1024u
 
-static uint64_t burst(const struct kt_bucket *b)
+static int64_t full(const struct kt_bucket *b)
 {
-    return (b->rate / 8 > BURST_MIN ? b->rate / 8 : BURST_MIN) * SECOND;
+    return (int64_t)b->burst * SECOND;
 }
 
 static void refill(struct kt_bucket *b, uint64_t now_us)
 {
     if (now_us <= b->at) return;
-    const uint64_t elapsed = now_us - b->at, missing = burst(b) - b->level;
-    b->level += elapsed > missing / b->rate ? missing : elapsed * b->rate;
+    const uint64_t elapsed = now_us - b->at, missing = (uint64_t)(full(b) - b->level);
+    b->level = elapsed > missing / b->rate ? full(b) : b->level + (int64_t)(elapsed * b->rate);
     b->at = now_us;
 }
 
-void kt_bucket_set(struct kt_bucket *b, uint64_t rate, uint64_t now_us)
+void kt_bucket_set(struct kt_bucket *b, uint64_t rate, uint64_t burst, uint64_t now_us)
 {
     if (rate > KT_BUCKET_RATE_MAX) rate = KT_BUCKET_RATE_MAX;
     const uint64_t before = b->rate;
     if (before) refill(b, now_us);
+    if (burst == 0) burst = rate / 8 > BURST_MIN ? rate / 8 : BURST_MIN;
     b->rate = rate;
+    b->burst = burst;
     b->at = now_us;
-    if (rate && (!before || b->level > burst(b))) b->level = burst(b);
+    if (rate && (!before || b->level > full(b))) b->level = full(b);
 }
 
 size_t kt_bucket_room(struct kt_bucket *b, uint64_t now_us)
 {
     if (b->rate == 0) return SIZE_MAX;
     refill(b, now_us);
-    return (size_t)(b->level / SECOND);
+    return b->level > 0 ? (size_t)(b->level / SECOND) : 0;
 }
 
 void kt_bucket_take(struct kt_bucket *b, size_t n)
 {
-    if (b->rate) b->level -= n < b->level / SECOND ? n * SECOND : b->level / SECOND * SECOND;
+    if (b->rate) b->level -= (int64_t)n * SECOND;
+}
+
+uint64_t kt_bucket_due(const struct kt_bucket *b, size_t n)
+{
+    const int64_t missing = (int64_t)n * SECOND - b->level;
+    if (b->rate == 0 || missing <= 0) return b->at;
+    return b->at + ((uint64_t)missing + b->rate - 1) / b->rate;
 }
 
 uint64_t kt_bucket_ready(const struct kt_bucket *b)
 {
-    if (b->rate == 0) return b->at;
-    const uint64_t enough = (b->rate / 50 ? b->rate / 50 : 1) * SECOND;
-    return b->at + (enough > b->level ? (enough - b->level + b->rate - 1) / b->rate : 0);
+    return kt_bucket_due(b, b->rate / 50 ? (size_t)(b->rate / 50) : 1);
 }

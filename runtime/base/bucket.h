@@ -1,4 +1,4 @@
-/* A token bucket: a rate in bytes per second on average, with bursts of up to an eighth of a second.
+/* A token bucket: a rate in bytes per second on average, with bursts of limited size.
  *
  * Pure arithmetic on the caller's clock: it has no timer and does no work while nothing moves. A caller that
  * finds the bucket empty sets its own timer for kt_bucket_ready and tries again. */
@@ -12,17 +12,21 @@
 
 struct kt_bucket {
     uint64_t rate;  /* bytes per second; 0: no limit */
-    uint64_t level; /* what may pass as of `at`, in millionths of a byte */
+    uint64_t burst; /* most bytes that may pass at once */
+    int64_t level;  /* what may pass as of `at`, in millionths of a byte; negative: debt */
     uint64_t at;    /* µs */
 };
 
-/* Sets or changes the rate; 0 removes the limit. A new limit starts with a full burst; changing one keeps the
- * current level. A zeroed bucket has no limit. */
-void kt_bucket_set(struct kt_bucket *b, uint64_t rate, uint64_t now_us);
-/* Bytes that may pass now; SIZE_MAX without a limit. */
+/* Sets or changes the rate; 0 removes the limit. burst is at most 2^37; 0 means an eighth of a second's bytes,
+ * at least 1 KiB. A new limit starts with a full burst; changing one keeps the current level. A zeroed bucket
+ * has no limit. */
+void kt_bucket_set(struct kt_bucket *b, uint64_t rate, uint64_t burst, uint64_t now_us);
+/* Bytes that may pass now; 0 while in debt; SIZE_MAX without a limit. */
 size_t kt_bucket_room(struct kt_bucket *b, uint64_t now_us);
-/* Records that n bytes have passed; n must not exceed the room. */
+/* Records that n bytes have passed. What exceeds the room is a debt, which must stay below 2^42 bytes. */
 void kt_bucket_take(struct kt_bucket *b, size_t n);
+/* When n bytes may pass, as far as is known now; n is at most the burst. */
+uint64_t kt_bucket_due(const struct kt_bucket *b, size_t n);
 /* When an empty bucket is worth using again: after 20 ms worth of bytes, or one byte if that is more. */
 uint64_t kt_bucket_ready(const struct kt_bucket *b);
 

@@ -314,7 +314,7 @@ void kt_shaper_limits(const struct kt_shaper *s, struct kt_shaper_limits *out)
 /* Rearms a pending timer for the new rate; with no rate it fires at once. */
 static void set_rate(struct kt_shaper *s, struct flow *f, uint64_t rate)
 {
-    kt_bucket_set(&f->bucket, rate, kt_io_now(s->io));
+    kt_bucket_set(&f->bucket, rate, 0, kt_io_now(s->io));
     if (f->timer.armed) kt_io_timer_set(s->io, &f->timer, kt_bucket_ready(&f->bucket));
 }
 

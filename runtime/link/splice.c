@@ -311,7 +311,7 @@ static void set_rate(struct direction *d, uint64_t rate)
 {
     struct kt_io *io = d->splice->io;
     if (rate == d->bucket.rate) return;
-    kt_bucket_set(&d->bucket, rate, kt_io_now(io));
+    kt_bucket_set(&d->bucket, rate, 0, kt_io_now(io));
     if (d->timer.armed) kt_io_timer_set(io, &d->timer, kt_bucket_ready(&d->bucket));
 }
 

@@ -232,9 +232,11 @@ static int bucket_new(lua_State *L)
     return 1;
 }
 
+/* set(rate, now [, burst]) */
 static int bucket_set(lua_State *L)
 {
-    kt_bucket_set(check_bucket(L), (uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3));
+    kt_bucket_set(check_bucket(L), (uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_optinteger(L, 4, 0),
+        (uint64_t)luaL_checkinteger(L, 3));
     return 0;
 }
 
@@ -259,8 +261,14 @@ static int bucket_ready(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg bucket_methods[] = {
-    {"set", bucket_set}, {"room", bucket_room}, {"take", bucket_take}, {"ready", bucket_ready}, {NULL, NULL}};
+static int bucket_due(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)kt_bucket_due(check_bucket(L), (size_t)luaL_checkinteger(L, 2)));
+    return 1;
+}
+
+static const luaL_Reg bucket_methods[] = {{"set", bucket_set}, {"room", bucket_room}, {"take", bucket_take},
+    {"due", bucket_due}, {"ready", bucket_ready}, {NULL, NULL}};
 
 /* wheel: the user value of a wheel maps its timers (as light userdata) to their functions, and keeps them. */
 

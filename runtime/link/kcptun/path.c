@@ -10,9 +10,8 @@
 int kt_kcptun_path_init(
     struct kt_kcptun_path *p, struct kt_kcptun_context *sh, struct kt_udp *udp, const struct kt_addr *to)
 {
-    *p = (struct kt_kcptun_path){
-        .sh = sh, .udp = udp, .to = to, .tokens = BURST, .refilled = kt_io_now(sh->io)};
-    p->mtu = sh->cfg.mtu;
+    *p = (struct kt_kcptun_path){.sh = sh, .udp = udp, .to = to, .mtu = sh->cfg.mtu};
+    kt_bucket_set(&p->rate, sh->cfg.ratelimit, BURST, kt_io_now(sh->io));
     p->offset = (uint32_t)kt_seal_header(sh->seal);
     if (!kt_kcptun_context_fec(sh)) return 0;
     p->offset += KT_FEC_HEADER;
@@ -29,6 +28,7 @@ uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p)
 bool kt_kcptun_path_tune(struct kt_kcptun_path *p)
 {
     const struct kt_kcptun_config *cfg = &p->sh->cfg;
+    kt_bucket_set(&p->rate, cfg->ratelimit, BURST, kt_io_now(p->sh->io));
     if (!p->enc) return !kt_kcptun_context_fec(p->sh);
     if (kt_kcptun_context_fec(p->sh) && (cfg->datashard != p->data || cfg->parityshard > p->parity))
         return false;
@@ -42,49 +42,26 @@ void kt_kcptun_path_free(struct kt_kcptun_path *p)
     p->enc = NULL;
 }
 
-static void refill(struct kt_kcptun_path *p)
-{
-    uint64_t rate = p->sh->cfg.ratelimit;
-    uint64_t now = kt_io_now(p->sh->io);
-    uint64_t elapsed = now - p->refilled;
-    /* enough to fill an empty bucket; also keeps the product below from overflowing */
-    if (elapsed > (uint64_t)BURST * 1000000 / rate + 1000000) {
-        p->tokens = BURST;
-        p->refilled = now;
-    } else {
-        uint64_t earned = elapsed * rate / 1000000;
-        if (earned > 0) {
-            p->tokens += (int64_t)earned;
-            if (p->tokens > BURST) p->tokens = BURST;
-            p->refilled += (earned * 1000000 + rate - 1) / rate; /* the rest counts next time */
-        }
-    }
-}
-
 /* False while the bucket is in debt, or would be with the datagrams being filled. One datagram and a group's
  * parity may overdraw it: the limit is on the mean rate. */
 static bool may_send(struct kt_kcptun_path *p)
 {
-    if (p->sh->cfg.ratelimit == 0) return true;
-    refill(p);
-    return p->tokens > (int64_t)p->reserved * p->sh->cfg.mtu;
+    if (p->rate.rate == 0) return true;
+    return kt_bucket_room(&p->rate, kt_io_now(p->sh->io)) > (size_t)p->reserved * p->sh->cfg.mtu;
 }
 
 size_t kt_kcptun_path_room(struct kt_kcptun_path *p)
 {
-    if (p->full) return 0;
-    if (p->sh->cfg.ratelimit == 0) return SIZE_MAX;
-    refill(p);
-    return p->tokens > 0 ? (size_t)p->tokens : 0;
+    return p->full ? 0 : kt_bucket_room(&p->rate, kt_io_now(p->sh->io));
 }
 
 uint64_t kt_kcptun_path_ready(const struct kt_kcptun_path *p, uint64_t now_us)
 {
     if (p->full) return KT_TIME_NEVER;
-    if (!p->paced || p->sh->cfg.ratelimit == 0) /* the limit may have been lifted since */
+    if (!p->paced || p->rate.rate == 0) /* the limit may have been lifted since */
         return p->limited ? KT_TIME_NEVER : now_us;
-    uint64_t debt = p->tokens > 0 ? 0 : (uint64_t)-p->tokens + p->sh->cfg.mtu;
-    return now_us + debt * 1000000 / p->sh->cfg.ratelimit + 1;
+    const uint64_t due = p->rate.level > 0 ? now_us : kt_bucket_due(&p->rate, p->sh->cfg.mtu);
+    return due > now_us ? due : now_us + 1;
 }
 
 static uint8_t *reserve_datagram(struct kt_kcptun_path *p)
@@ -201,7 +178,7 @@ static void seal_all(struct outgoing *o)
         kt_udp_commit(p->udp, o->jobs[i].pkt, o->jobs[i].pkt, len, p->to, from);
         sh->counters->OutPkts++;
         sh->counters->OutBytes += len;
-        if (sh->cfg.ratelimit) p->tokens -= (int64_t)len;
+        kt_bucket_take(&p->rate, len);
     }
     o->n = 0;
 }

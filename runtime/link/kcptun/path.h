@@ -5,6 +5,7 @@
 #ifndef KT_LINK_KCPTUN_PATH_H
 #define KT_LINK_KCPTUN_PATH_H
 
+#include "base/bucket.h"
 #include "kcp/fec.h"
 #include "kcp/kcp.h"
 #include "link/kcptun/context.h"
@@ -19,16 +20,14 @@ struct kt_kcptun_path {
     uint32_t whole;           /* longer datagrams may be fragmented; 0: none may */
     unsigned data, parity;    /* its groups, for as long as the session lives */
     uint32_t offset;          /* from a datagram's start to its KCP packet: sealing and FEC headers */
-    /* rate limit: a token bucket in bytes (spec 13: burst of 64 full datagrams) */
-    int64_t tokens;
-    uint64_t refilled;
-    uint32_t reserved; /* datagrams that KCP is filling, not charged yet */
+    struct kt_bucket rate;    /* the rate limit (spec 13: burst of 64 full datagrams) */
+    uint32_t reserved;        /* datagrams that KCP is filling, not charged yet */
     /* amplification limit (RFC 9000, 8.1) */
     bool limited;      /* the peer's address is not validated: only `credit` bytes may leave */
     uint64_t credit;   /* bytes */
     uint64_t promised; /* part of credit, for datagrams that KCP is filling */
     bool full;         /* the socket is full; its `writable` follows */
-    bool paced;        /* out of tokens until kt_kcptun_path_ready */
+    bool paced;        /* held back by the rate until kt_kcptun_path_ready */
 };
 
 /* 0 or KT_ENOMEM. to may be NULL; else it must outlive the path. */
@@ -39,7 +38,7 @@ void kt_kcptun_path_free(struct kt_kcptun_path *p);
 /* Largest KCP packet (spec 6.3). */
 uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p);
 
-/* Follows the FEC settings as far as a live session can: parity can fall to none and return to what the
+/* Follows the rate, and the FEC settings as far as a live session can: parity can fall to none and return to what the
  * session began with, but not exceed it, and groups stay, because the peer's decoder relies on them
  * (kt_fec_enc_limit). The header stays even without parity. False if the settings need a new session. */
 bool kt_kcptun_path_tune(struct kt_kcptun_path *p);
