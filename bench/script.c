@@ -61,7 +61,7 @@ static struct kt_io *make_io(const struct kt_log *log)
 {
     struct kt_err err = {0};
     struct kt_io *io;
-    if (kt_crypto_init(&err) || kt_uv_new(&io, log, 0)) die("io");
+    if (kt_crypto_init(&err) || kt_uv_new(&io, log, 0, &err)) die(err.text);
     return io;
 }
 

@@ -86,7 +86,7 @@ static void run(const char *name, unsigned flags, bool wildcard, size_t length, 
     kt_addr_from_ip(&opts.local, wildcard ? "::" : "127.0.0.1", 0);
     kt_addr_from_ip(&b.own, "127.0.0.1", 0);
     b.wildcard = wildcard;
-    check(kt_uv_new(&b.io, NULL, flags), NULL);
+    check(kt_uv_new(&b.io, NULL, flags, &err), &err);
     check(kt_udp_open(b.io, &opts, &events, &b, &b.from, &err), &err);
     check(kt_udp_open(b.io, &opts, &events, &b, &b.to, &err), &err);
     kt_udp_local(b.to, &b.at);

@@ -52,7 +52,7 @@ int kt_kcp_new(struct kt_kcp **out, const struct kt_kcp_config *cfg, struct kt_s
     kt_rtt_init(&k->rtt, min_rto_us(cfg), cfg->interval_ms * 1000);
     k->cc = cfg->cc;
     if (kt_send_ring_init(&k->snd, pool, cfg->snd_wnd) || kt_recv_ring_init(&k->rcv, pool, cfg->rcv_wnd) ||
-        kt_acks_init(&k->acks)) {
+        kt_kcp_acks_init(&k->acks)) {
         kt_kcp_free(k);
         return KT_ENOMEM;
     }
@@ -72,7 +72,7 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg)
     if (c.rcv_wnd != k->cfg.rcv_wnd) k->tell = true;
     k->cfg = c;
     k->ack_every = ack_every(&c);
-    kt_evidence_tune(&k->evidence, c.resend);
+    kt_loss_evidence_tune(&k->evidence, c.resend);
     kt_rtt_tune(&k->rtt, min_rto_us(&c), c.interval_ms * 1000);
     kt_send_ring_limit(&k->snd, c.snd_wnd);
     kt_recv_ring_limit(&k->rcv, c.rcv_wnd);
@@ -97,7 +97,7 @@ void kt_kcp_free(struct kt_kcp *k)
     leave_controller(k);
     kt_send_ring_destroy(&k->snd);
     kt_recv_ring_destroy(&k->rcv);
-    kt_acks_destroy(&k->acks);
+    kt_kcp_acks_destroy(&k->acks);
     free(k);
 }
 
@@ -171,7 +171,7 @@ void kt_kcp_probe(struct kt_kcp *k)
 
 void kt_kcp_watch(struct kt_kcp *k, uint32_t limit)
 {
-    kt_hole_watch(&k->hole, limit);
+    kt_mtu_hole_watch(&k->hole, limit);
 }
 
 void kt_kcp_shrink(struct kt_kcp *k, uint32_t mtu)
@@ -179,7 +179,7 @@ void kt_kcp_shrink(struct kt_kcp *k, uint32_t mtu)
     assert(mtu >= KT_KCP_MTU_MIN && mtu <= k->cfg.mtu);
     k->cfg.mtu = mtu;
     k->mss = mtu - KT_KCP_OVERHEAD;
-    kt_hole_watch(&k->oversize, mtu);
+    kt_mtu_hole_watch(&k->oversize, mtu);
 }
 
 void kt_kcp_pause(struct kt_kcp *k)
@@ -190,8 +190,8 @@ void kt_kcp_pause(struct kt_kcp *k)
 void kt_kcp_resume(struct kt_kcp *k)
 {
     k->paused = false;
-    kt_hole_passed(&k->hole); /* everything was lost, not only long packets */
-    kt_hole_passed(&k->oversize);
+    kt_mtu_hole_passed(&k->hole); /* everything was lost, not only long packets */
+    kt_mtu_hole_passed(&k->oversize);
     k->resumed = k->order.tx + 1;
 }
 
@@ -217,8 +217,8 @@ void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out)
     out->rttvar_us = k->rtt.var;
     out->rto_us = k->rtt.rto;
     out->una = k->snd.una;
-    out->hole = kt_hole_found(&k->hole);
-    out->oversize = kt_hole_found(&k->oversize);
+    out->hole = kt_mtu_hole_found(&k->hole);
+    out->oversize = kt_mtu_hole_found(&k->oversize);
     out->inflight = kt_send_ring_sent(&k->snd);
     out->queued = kt_send_ring_queued(&k->snd);
     out->rmt_wnd = k->rmt_wnd;

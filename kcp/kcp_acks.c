@@ -6,23 +6,23 @@
 
 #define FIRST_CAP 8u
 
-int kt_acks_init(struct kt_acks *a)
+int kt_kcp_acks_init(struct kt_kcp_acks *a)
 {
-    *a = (struct kt_acks){.cap = FIRST_CAP};
+    *a = (struct kt_kcp_acks){.cap = FIRST_CAP};
     a->ring = malloc(a->cap * sizeof *a->ring);
     return a->ring ? 0 : KT_ENOMEM;
 }
 
-void kt_acks_destroy(struct kt_acks *a)
+void kt_kcp_acks_destroy(struct kt_kcp_acks *a)
 {
     free(a->ring);
     a->ring = NULL;
 }
 
-static bool grow(struct kt_acks *a)
+static bool grow(struct kt_kcp_acks *a)
 {
-    if (a->cap == KT_ACKS_MAX) return false;
-    struct kt_ack *ring = malloc(2 * a->cap * sizeof *ring);
+    if (a->cap == KT_KCP_ACKS_MAX) return false;
+    struct kt_kcp_ack *ring = malloc(2 * a->cap * sizeof *ring);
     if (!ring) return false;
     for (uint32_t i = 0; i < a->count; i++) ring[i] = a->ring[(a->head + i) & (a->cap - 1)];
     free(a->ring);
@@ -32,8 +32,8 @@ static bool grow(struct kt_acks *a)
     return true;
 }
 
-void kt_acks_push(struct kt_acks *a, uint32_t sn, uint32_t ts)
+void kt_kcp_acks_push(struct kt_kcp_acks *a, uint32_t sn, uint32_t ts)
 {
-    if (a->count == a->cap && !grow(a)) kt_acks_pop(a);
-    a->ring[(a->head + a->count++) & (a->cap - 1)] = (struct kt_ack){.sn = sn, .ts = ts};
+    if (a->count == a->cap && !grow(a)) kt_kcp_acks_pop(a);
+    a->ring[(a->head + a->count++) & (a->cap - 1)] = (struct kt_kcp_ack){.sn = sn, .ts = ts};
 }

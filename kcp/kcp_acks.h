@@ -1,34 +1,34 @@
 /* Acknowledgements owed to the peer, oldest first: a bounded ring of (sn, ts).
  *
- * Every flush empties it. If nothing may leave for a while it grows to KT_ACKS_MAX entries; then the oldest
+ * Every flush empties it. If nothing may leave for a while it grows to KT_KCP_ACKS_MAX entries; then the oldest
  * are dropped: una covers them, or the peer sends the segment again. */
 #ifndef KT_KCP_ACKS_H
 #define KT_KCP_ACKS_H
 
 #include <stdint.h>
 
-#define KT_ACKS_MAX 4096u
+#define KT_KCP_ACKS_MAX 4096u
 
-struct kt_ack {
+struct kt_kcp_ack {
     uint32_t sn, ts;
 };
 
-struct kt_acks {
-    struct kt_ack *ring;
+struct kt_kcp_acks {
+    struct kt_kcp_ack *ring;
     uint32_t cap, head, count; /* cap: a power of two */
 };
 
 /* 0 or KT_ENOMEM. */
-int kt_acks_init(struct kt_acks *a);
-void kt_acks_destroy(struct kt_acks *a);
-void kt_acks_push(struct kt_acks *a, uint32_t sn, uint32_t ts);
+int kt_kcp_acks_init(struct kt_kcp_acks *a);
+void kt_kcp_acks_destroy(struct kt_kcp_acks *a);
+void kt_kcp_acks_push(struct kt_kcp_acks *a, uint32_t sn, uint32_t ts);
 
-static inline const struct kt_ack *kt_acks_first(const struct kt_acks *a)
+static inline const struct kt_kcp_ack *kt_kcp_acks_first(const struct kt_kcp_acks *a)
 {
     return &a->ring[a->head & (a->cap - 1)];
 }
 
-static inline void kt_acks_pop(struct kt_acks *a)
+static inline void kt_kcp_acks_pop(struct kt_kcp_acks *a)
 {
     a->head++;
     a->count--;

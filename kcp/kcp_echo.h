@@ -12,21 +12,21 @@
 #include <stdint.h>
 #include "kcp/kcp_segment.h"
 
-struct kt_echo {
+struct kt_kcp_echo {
     uint32_t ts;    /* of the latest PUSH that was new and not rebuilt; the peer's clock, in ms */
     uint64_t at_us; /* when it arrived */
     bool known;     /* there has been one */
 };
 
 /* A new PUSH that was not rebuilt has arrived; its ACK echoes its own ts. */
-static inline void kt_echo_fresh(struct kt_echo *e, uint32_t ts, uint64_t now_us)
+static inline void kt_kcp_echo_fresh(struct kt_kcp_echo *e, uint32_t ts, uint64_t now_us)
 {
-    *e = (struct kt_echo){.ts = ts, .at_us = now_us, .known = true};
+    *e = (struct kt_kcp_echo){.ts = ts, .at_us = now_us, .known = true};
 }
 
 /* The ts to echo for a rebuilt or repeated PUSH that carries `ts`: its own if that is later, or if no other
  * is known. */
-static inline uint32_t kt_echo_late(const struct kt_echo *e, uint32_t ts, uint64_t now_us)
+static inline uint32_t kt_kcp_echo_late(const struct kt_kcp_echo *e, uint32_t ts, uint64_t now_us)
 {
     uint32_t now_ts = e->ts + (uint32_t)((now_us - e->at_us) / 1000);
     return e->known && kt_sn_diff(now_ts, ts) > 0 ? now_ts : ts;

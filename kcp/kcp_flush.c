@@ -44,9 +44,9 @@ void kt_kcp_complete(void *kcp, struct kt_packet_writer *w)
     struct kt_kcp *k = kcp;
     if (k->rcv.nxt == 0) pad(k, w);
     if (!w->again) return;
-    struct kt_hole *hole = kt_kcp_hole(k, (uint32_t)w->len);
-    kt_hole_resent(hole, (uint32_t)w->len, k->now_us);
-    if (kt_hole_cautious(hole)) k->ask = true;
+    struct kt_mtu_hole *hole = kt_kcp_hole(k, (uint32_t)w->len);
+    kt_mtu_hole_resent(hole, (uint32_t)w->len, k->now_us);
+    if (kt_mtu_hole_cautious(hole)) k->ask = true;
 }
 
 /* Writes a header and makes room for len bytes after it; returns where they go, or NULL if nothing more may
@@ -60,7 +60,7 @@ static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t 
         p = kt_packet_writer_append(w, KT_KCP_OVERHEAD + len);
     } else {
         kt_packet_writer_close(w);
-        const uint32_t most = kt_hole_cautious(&k->hole) ? k->hole.limit : k->cfg.mtu;
+        const uint32_t most = kt_mtu_hole_cautious(&k->hole) ? k->hole.limit : k->cfg.mtu;
         p = kt_packet_writer_begin(w, KT_KCP_OVERHEAD + len, most);
         if (!p) return NULL;
         w->attend = f->una == 0 && k->cfg.pad > 0;
@@ -82,14 +82,14 @@ static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t 
 /* A segment below una needs no ACK of its own (spec 6.4), except the last, whose ts the peer needs. */
 static bool send_acks(struct flush *f)
 {
-    struct kt_acks *acks = &f->k->acks;
+    struct kt_kcp_acks *acks = &f->k->acks;
     while (acks->count > 0) {
-        const struct kt_ack *a = kt_acks_first(acks);
+        const struct kt_kcp_ack *a = kt_kcp_acks_first(acks);
         if ((acks->count == 1 || kt_sn_diff(a->sn, f->una) >= 0) && !put(f, KT_KCP_ACK, a->sn, a->ts, 0)) {
             f->k->ack_now = true;
             return false;
         }
-        kt_acks_pop(acks);
+        kt_kcp_acks_pop(acks);
     }
     f->k->ack_now = false;
     return true;
@@ -188,7 +188,7 @@ static bool resend(struct flush *f, uint64_t overtaken, struct resent *resent)
 {
     struct kt_kcp *k = f->k;
     struct kt_retx_order *o = &k->order;
-    uint64_t lost = kt_evidence_lost(&k->evidence);
+    uint64_t lost = kt_loss_evidence_lost(&k->evidence);
     for (uint32_t level, left = o->levels; left; left &= left - 1) {
         const struct kt_send_slot *s = head_of(k, left, &level);
         uint64_t wait = patience(k, level);
@@ -203,8 +203,8 @@ static bool resend(struct flush *f, uint64_t overtaken, struct resent *resent)
             } else if (!why) {
                 if (f->now_us - s->sent_us < wait) break;
                 why = &resent->timeout;
-                const struct kt_hole *hole = kt_kcp_hole(k, KT_KCP_OVERHEAD + s->len);
-                if (kt_hole_cautious(hole) && hole->answers > 0)
+                const struct kt_mtu_hole *hole = kt_kcp_hole(k, KT_KCP_OVERHEAD + s->len);
+                if (kt_mtu_hole_cautious(hole) && hole->answers > 0)
                     next = 0; /* the path is not dead */
                 else if (level + 1 < KT_RETX_LEVELS)
                     next++;
@@ -254,7 +254,7 @@ static uint64_t early_delay(const struct kt_kcp *k)
 
 void kt_kcp_early_update(struct kt_kcp *k)
 {
-    uint64_t overtaken = kt_evidence_overtaken(&k->evidence);
+    uint64_t overtaken = kt_loss_evidence_overtaken(&k->evidence);
     for (uint32_t level, left = k->order.levels; left; left &= left - 1) {
         if (head_of(k, left, &level)->tx >= overtaken) continue;
         if (k->early_at == UINT64_MAX) k->early_at = k->now_us + early_delay(k);
@@ -279,7 +279,7 @@ void kt_kcp_fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us)
         if (kt_kcp_may_send(k))
             k->early_at = now_us + early_delay(k); /* new segments will bring better evidence */
         else
-            overtaken = kt_evidence_overtaken(&k->evidence);
+            overtaken = kt_loss_evidence_overtaken(&k->evidence);
     }
     const uint32_t window = kt_kcp_window(k);
     struct resent resent = {0};
@@ -308,7 +308,7 @@ uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us)
     if (k->rmt_wnd == 0 && r->nxt != r->end && k->probe_at < at) at = k->probe_at;
     if (k->paused) return at;
     if (kt_kcp_may_send(k)) push = now_us;
-    const uint64_t lost = kt_evidence_lost(&k->evidence);
+    const uint64_t lost = kt_loss_evidence_lost(&k->evidence);
     for (uint32_t level, left = k->order.levels; left && push > now_us; left &= left - 1) {
         const struct kt_send_slot *s = head_of(k, left, &level);
         const bool now = s->tx < lost || s->tx < k->resumed;

@@ -30,7 +30,7 @@ struct news {
 static void ack_owed(struct kt_kcp *k, uint32_t sn, uint32_t ts, uint64_t now_us)
 {
     if (k->acks.count == 0) k->ack_at = now_us + KT_KCP_ACK_WAIT_US;
-    kt_acks_push(&k->acks, sn, ts);
+    kt_kcp_acks_push(&k->acks, sn, ts);
     if (k->cfg.ack_nodelay || k->acks.count >= k->ack_every) k->ack_now = true;
 }
 
@@ -39,8 +39,8 @@ static uint32_t echo_of(
     struct kt_kcp *k, const struct kt_kcp_segment *seg, bool repeat, const struct news *news)
 {
     if (seg->frg == KT_KCP_CHALLENGE) return seg->ts; /* sent to be echoed */
-    if (!news->regular || repeat) return kt_echo_late(&k->echo, seg->ts, news->now_us);
-    kt_echo_fresh(&k->echo, seg->ts, news->now_us);
+    if (!news->regular || repeat) return kt_kcp_echo_late(&k->echo, seg->ts, news->now_us);
+    kt_kcp_echo_fresh(&k->echo, seg->ts, news->now_us);
     return seg->ts;
 }
 
@@ -104,12 +104,12 @@ static bool suspect_hole(const struct kt_kcp *k)
 static void note_arrival(struct kt_kcp *k, const struct kt_send_slot *s)
 {
     const uint32_t packet = KT_KCP_OVERHEAD + s->len;
-    struct kt_hole *hole = kt_kcp_hole(k, packet);
-    if (kt_hole_long(hole, packet))
-        kt_hole_passed(hole);
+    struct kt_mtu_hole *hole = kt_kcp_hole(k, packet);
+    if (kt_mtu_hole_long(hole, packet))
+        kt_mtu_hole_passed(hole);
     else
-        kt_hole_answered(hole);
-    if (hole == &k->hole) kt_hole_answered(&k->oversize);
+        kt_mtu_hole_answered(hole);
+    if (hole == &k->hole) kt_mtu_hole_answered(&k->oversize);
 }
 
 /* A segment has arrived; its block is free. known: it was its last transmission that arrived. */
@@ -131,7 +131,7 @@ static void on_ack(struct kt_kcp *k, const struct kt_kcp_segment *seg, struct ne
     const bool last = ts == kt_ts(s->sent_us);
     note_rtt(k, s, ts, news);
     if (last) {
-        kt_evidence_add(&k->evidence, s->tx);
+        kt_loss_evidence_add(&k->evidence, s->tx);
         if (s->sent_us > k->arrived_us) k->arrived_us = s->sent_us;
     }
     if (suspect_hole(k)) note_arrival(k, s);
@@ -155,7 +155,7 @@ static void on_answer(struct kt_kcp *k, uint64_t now_us)
     size_t i = 0;
     while (i + 1 < KT_KCP_ASKED && k->asked[i + 1].at_us > 0 && now_us - k->asked[i].at_us < k->rtt.min) i++;
     k->stats.unanswered--;
-    kt_evidence_probed(&k->evidence, k->asked[i].tx);
+    kt_loss_evidence_probed(&k->evidence, k->asked[i].tx);
 }
 
 /* Segments that una covers without an ACK of their own have arrived, too. */
@@ -189,8 +189,8 @@ static void finish(struct kt_kcp *k, const struct news *news)
         set_rmt_wnd(k, news->wnd, news->now_us);
         if (news->wins && !news->unknown) {
             k->stats.answers++;
-            kt_hole_answered(&k->hole);
-            kt_hole_answered(&k->oversize);
+            kt_mtu_hole_answered(&k->hole);
+            kt_mtu_hole_answered(&k->oversize);
             if (k->stats.unanswered > 0) on_answer(k, news->now_us);
         }
     }

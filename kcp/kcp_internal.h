@@ -33,15 +33,15 @@ struct kt_kcp {
     struct kt_send_ring snd;
     struct kt_retx_order order;
     struct kt_rtt rtt;
-    struct kt_evidence evidence;
-    struct kt_hole hole, oversize; /* for packets up to mtu; for longer ones from before it shrank */
+    struct kt_loss_evidence evidence;
+    struct kt_mtu_hole hole, oversize; /* for packets up to mtu; for longer ones from before it shrank */
     struct kt_cc *cc;
     uint64_t resumed;  /* transmissions below this are lost (kt_kcp_resume) */
     bool paused;       /* no PUSH leaves */
     uint64_t early_at; /* early retransmit of overtaken segments; UINT64_MAX: none */
 
     struct kt_recv_ring rcv;
-    struct kt_acks acks;
+    struct kt_kcp_acks acks;
     uint64_t ack_at; /* when the oldest acknowledgement owed is due */
     bool ack_now;    /* acknowledgements owed may not wait */
 
@@ -54,7 +54,7 @@ struct kt_kcp {
     void (*report)(void *ctx, const struct kt_kcp_report *r); /* kt_kcp_observe; NULL: none */
     void *report_ctx;
 
-    struct kt_echo echo;
+    struct kt_kcp_echo echo;
     uint64_t arrived_us; /* send time of the latest transmission known to have arrived */
     struct {
         uint64_t tx, at_us; /* the last transmission before it; its send time */
@@ -64,7 +64,7 @@ struct kt_kcp {
 };
 
 /* The watch that a packet of this length is evidence for. */
-static inline struct kt_hole *kt_kcp_hole(struct kt_kcp *k, uint32_t packet)
+static inline struct kt_mtu_hole *kt_kcp_hole(struct kt_kcp *k, uint32_t packet)
 {
     return packet > k->cfg.mtu ? &k->oversize : &k->hole;
 }

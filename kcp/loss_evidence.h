@@ -17,7 +17,7 @@
 
 #define KT_KCP_RESEND_MAX 32u
 
-struct kt_evidence {
+struct kt_loss_evidence {
     uint32_t want, count;           /* want 0: keeps nothing, and nothing is ever lost */
     uint64_t tx[KT_KCP_RESEND_MAX]; /* highest first */
     uint64_t dropped;               /* transmissions below this are lost in any case */
@@ -25,7 +25,7 @@ struct kt_evidence {
 };
 
 /* A transmission has arrived. Call once for each. */
-static inline void kt_evidence_add(struct kt_evidence *e, uint64_t tx)
+static inline void kt_loss_evidence_add(struct kt_loss_evidence *e, uint64_t tx)
 {
     uint32_t i = e->count;
     if (i == e->want) {
@@ -39,28 +39,28 @@ static inline void kt_evidence_add(struct kt_evidence *e, uint64_t tx)
 }
 
 /* A probe was answered; `tx` was the last transmission before it. */
-static inline void kt_evidence_probed(struct kt_evidence *e, uint64_t tx)
+static inline void kt_loss_evidence_probed(struct kt_loss_evidence *e, uint64_t tx)
 {
     if (tx + 1 > e->probed) e->probed = tx + 1;
 }
 
 /* Changes `want`. Arrivals that were not kept do not count towards a larger one: evidence comes later, but
  * is never false. */
-static inline void kt_evidence_tune(struct kt_evidence *e, uint32_t want)
+static inline void kt_loss_evidence_tune(struct kt_loss_evidence *e, uint32_t want)
 {
     e->want = want;
     if (e->count > want) e->count = want;
 }
 
 /* Transmissions below this are lost; 0: none. */
-static inline uint64_t kt_evidence_lost(const struct kt_evidence *e)
+static inline uint64_t kt_loss_evidence_lost(const struct kt_loss_evidence *e)
 {
     const uint64_t lost = e->want > 0 && e->count == e->want ? e->tx[e->want - 1] : 0;
     return lost > e->dropped ? lost : e->dropped;
 }
 
 /* Transmissions below this were overtaken by at least one other, or by a probe. */
-static inline uint64_t kt_evidence_overtaken(const struct kt_evidence *e)
+static inline uint64_t kt_loss_evidence_overtaken(const struct kt_loss_evidence *e)
 {
     return e->count > 0 && e->tx[0] > e->probed ? e->tx[0] : e->probed;
 }

@@ -1,7 +1,6 @@
 /* Puts the rooms together: logger, io, supervisor; takes them apart in the reverse order. */
 #include "cli/start.h"
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
@@ -144,15 +143,9 @@ int kt_start(const struct kt_start *start)
     if (kt_crypto_init(&err)) return complain(&logger, err.text);
     if (start->serves && kt_output_open(&output, &logger, &err)) return complain(&logger, err.text);
     const unsigned long child_fds = kt_process_raise_limit(); /* before the io looks at it */
-    int rc = kt_uv_new(&io, &logger.log, 0);
     int code = 1;
-    if (rc == KT_ELIMIT) {
-        char text[96];
-        snprintf(text, sizeof text, "%s: too few file descriptors to start; raise the limit (ulimit -n)",
-            kt_strerror(rc));
-        complain(&logger, text);
-    } else if (rc) {
-        complain(&logger, kt_strerror(rc));
+    if (kt_uv_new(&io, &logger.log, 0, &err)) {
+        complain(&logger, err.text);
     } else {
         logger.io = io;
         code = with_io(start, &logger, start->serves ? &output : NULL, io, child_fds);

@@ -806,8 +806,9 @@ static int new_io(lua_State *L)
         lua_pushvalue(L, 2);
         lua_setiuservalue(L, -2, 1);
     } else {
-        int code = kt_uv_new(&w->io, &w->log, (unsigned)luaL_optinteger(L, 1, 0));
-        if (code) return luaL_error(L, "%s", kt_strerror(code));
+        struct kt_err err;
+        if (kt_uv_new(&w->io, &w->log, (unsigned)luaL_optinteger(L, 1, 0), &err))
+            return luaL_error(L, "%s", err.text);
     }
     luaL_setmetatable(L, WORLD);
     return 1;

@@ -1261,7 +1261,7 @@ static int world_new(lua_State *L)
     if (!rc && lua_islightuserdata(L, 1))
         w->io = lua_touserdata(L, 1);
     else if (!rc)
-        rc = kt_uv_new(&w->io, NULL, 0);
+        rc = kt_uv_new(&w->io, NULL, 0, NULL);
     if (rc) return luaL_error(L, "%s", kt_strerror(rc));
     luaL_setmetatable(L, WORLD);
     lua_newtable(L);

@@ -123,7 +123,7 @@ static int run(lua_State *L)
     kt_logger_init(&logger, "s");
     logger.out = say;
     logger.ctx = w;
-    if (kt_uv_new(&w->io, &logger.log, 0)) return luaL_error(L, "no io");
+    if (kt_uv_new(&w->io, &logger.log, 0, NULL)) return luaL_error(L, "no io");
     logger.io = w->io;
     kt_timer_init(&w->deadline, on_deadline, w);
     const uint64_t ms = (uint64_t)option(L, "until_ms");
@@ -215,7 +215,7 @@ static int reload(lua_State *L)
     logger.log.level = KT_LOG_WARN;
     logger.out = say;
     logger.ctx = w;
-    if (kt_uv_new(&w->io, &logger.log, 0)) return luaL_error(L, "no io");
+    if (kt_uv_new(&w->io, &logger.log, 0, NULL)) return luaL_error(L, "no io");
     logger.io = w->io;
     kt_timer_init(&w->deadline, on_deadline, w);
     kt_timer_init(&w->next, on_next, w);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/xoshiro.h"
 #include "crypto/crypto.h"
 #include "crypto/kcptun/kdf.h"
 #include "crypto/kcptun/qpp_internal.h"
@@ -117,24 +118,7 @@ static int shuffle(struct shuffler *s, unsigned index, uint8_t pad[256])
     return rc;
 }
 
-/* --- the generator: xoshiro256** (Blackman and Vigna, 2018) --- */
-
-static inline uint64_t rotl(uint64_t x, unsigned n)
-{
-    return x << n | x >> (64 - n);
-}
-
-static inline uint64_t next(uint64_t s[4])
-{
-    uint64_t result = rotl(s[1] * 5, 7) * 9, t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotl(s[3], 45);
-    return result;
-}
+/* --- the generator: xoshiro256** --- */
 
 static int seed(struct kt_qpp_state *st, const uint8_t *key, size_t key_len)
 {
@@ -144,7 +128,7 @@ static int seed(struct kt_qpp_state *st, const uint8_t *key, size_t key_len)
     if (rc == 0) {
         memcpy(st->s, state, sizeof state);
         for (unsigned i = 0; i < 4; i++) st->s[i] = le64toh(st->s[i]);
-        st->r = next(st->s);
+        st->r = kt_xoshiro_next(st->s);
         st->count = 0;
     }
     sodium_memzero(mac, sizeof mac);
@@ -217,7 +201,7 @@ static inline void advance(struct kt_qpp_state *st)
 {
     if (++st->count == 8) {
         st->count = 0;
-        st->r = next(st->s);
+        st->r = kt_xoshiro_next(st->s);
     }
 }
 
@@ -266,7 +250,7 @@ void kt_qpp_encrypt(const struct kt_qpp *q, struct kt_qpp_state *st, uint8_t *da
     for (; data < end && at.count; data++) *data = encrypt_byte(q, &at, *data);
     for (; end - data >= 8; data += 8) {
         store_le(data, permute(pick(pads, count, at.r), load_le(data) ^ at.r));
-        at.r = next(at.s);
+        at.r = kt_xoshiro_next(at.s);
     }
     for (; data < end; data++) *data = encrypt_byte(q, &at, *data);
     *st = at;
@@ -281,7 +265,7 @@ void kt_qpp_decrypt(const struct kt_qpp *q, struct kt_qpp_state *st, uint8_t *da
     for (; data < end && at.count; data++) *data = decrypt_byte(q, &at, *data);
     for (; end - data >= 8; data += 8) {
         store_le(data, permute(pick(pads, count, at.r), load_le(data)) ^ at.r);
-        at.r = next(at.s);
+        at.r = kt_xoshiro_next(at.s);
     }
     for (; data < end; data++) *data = decrypt_byte(q, &at, *data);
     *st = at;

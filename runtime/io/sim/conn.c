@@ -12,11 +12,9 @@
 #include <string.h>
 #include "io/sim/tcp.h"
 
-#define SHORT_US 5u      /* between two pieces of a short read or write */
-#define READS_PER_S 100u /* of a slow reader */
-#define REST_US                                                                                              \
-    10000000u /* as in conn.c: for a pausing consumer to take what had come before it broke               \
-               */
+#define SHORT_US 5u       /* between two pieces of a short read or write */
+#define READS_PER_S 100u  /* of a slow reader */
+#define REST_US 10000000u /* as on libuv: for a pausing consumer to take what came before the break */
 
 static struct sim_conn *of(const struct kt_pipe *p)
 {
@@ -129,9 +127,8 @@ static void rest(struct sim_conn *c)
 
 void kt_sim_conn_put_in(struct sim_conn *c)
 {
-    if (c->in) kt_slab_put(c->host->sim->reads, c->in);
-    c->in = NULL;
-    c->in_pos = c->in_len = 0;
+    if (c->in.data) kt_slab_put(c->host->sim->reads, c->in.data);
+    c->in = (struct kt_read_block){0};
 }
 
 /* Moves up to `piece` bytes from the kernel's buffer into the block. Returns the number moved. */
@@ -139,19 +136,19 @@ static size_t fetch(struct sim_conn *c, size_t piece)
 {
     struct kt_sim *sim = c->host->sim;
     struct kt_iov iov;
-    size_t room = KT_CONN_READ - c->in_len, want = c->rx.len < room ? c->rx.len : room, done = 0;
+    size_t room = kt_read_block_room(&c->in), want = c->rx.len < room ? c->rx.len : room, done = 0;
     if (want > piece) want = piece;
     if (want == 0) return 0;
-    if (!c->in) c->in = kt_slab_get(sim->reads);
-    if (!c->in) {
+    if (!c->in.data) c->in.data = kt_slab_get(sim->reads);
+    if (!c->in.data) {
         kt_sim_fail(sim, KT_ENOMEM, "out of memory for a conn");
         return 0;
     }
     while (done < want && kt_bufq_peek(&c->rx, 0, &iov, 1) == 1) {
         size_t n = iov.len < want - done ? iov.len : want - done;
-        memcpy(c->in + c->in_len, iov.data, n);
+        memcpy(c->in.data + c->in.len, iov.data, n);
         kt_bufq_consume(&c->rx, n);
-        c->in_len += n;
+        c->in.len += n;
         done += n;
     }
     /* Credit goes back in large pieces; the sender has three times as much in hand meanwhile. */
@@ -181,7 +178,7 @@ static size_t next_piece(struct kt_sim_host *h)
 /* True if more can be read. */
 static bool unread(const struct sim_conn *c)
 {
-    return (c->rx.len > 0 && c->in_len < KT_CONN_READ) || (c->fin_in && !c->eof && c->rx.len == 0);
+    return (c->rx.len > 0 && kt_read_block_room(&c->in) > 0) || (c->fin_in && !c->eof && c->rx.len == 0);
 }
 
 /* The process reads. True if it got anything. */
@@ -231,17 +228,13 @@ static size_t conn_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
 {
     struct sim_conn *c = of(p);
     tell_late(c);
-    if (c->in_pos == c->in_len || max == 0) return 0;
-    iov[0] = (struct kt_iov){.data = c->in + c->in_pos, .len = c->in_len - c->in_pos};
-    return 1;
+    return kt_read_block_peek(&c->in, iov, max);
 }
 
 static void conn_consume(struct kt_pipe *p, size_t n)
 {
     struct sim_conn *c = of(p);
-    assert(n <= c->in_len - c->in_pos);
-    c->in_pos += n;
-    if (c->in_pos < c->in_len) return;
+    if (!kt_read_block_consume(&c->in, n)) return;
     kt_sim_conn_put_in(c);
     if (unread(c)) read_on(c);
 }
@@ -249,7 +242,7 @@ static void conn_consume(struct kt_pipe *p, size_t n)
 static bool conn_eof(const struct kt_pipe *p)
 {
     const struct sim_conn *c = of(p);
-    return c->eof && c->in_pos == c->in_len;
+    return c->eof && !kt_read_block_unread(&c->in);
 }
 
 /* ---- writing ---- */

@@ -1,10 +1,10 @@
-/* xoshiro256** (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2018), seeded by
- * splitmix64 (Steele, Lea and Flood 2014) as its authors advise, from a hash of the stream's name (FNV-1a).
- */
+/* Random streams of the simulator: xoshiro256**, seeded by splitmix64 (Steele, Lea and Flood 2014) as its authors
+ * advise, from a hash of the stream's name (FNV-1a). */
 #include "io/sim/random.h"
 
 #include <string.h>
 #include "base/hmap.h"
+#include "base/xoshiro.h"
 
 static uint64_t fnv1a(uint64_t h, const char *text)
 {
@@ -21,21 +21,9 @@ void kt_rng_init(struct kt_rng *r, uint64_t seed, const char *name, const char *
     }
 }
 
-static uint64_t rotl(uint64_t x, unsigned k)
-{
-    return x << k | x >> (64 - k);
-}
-
 uint64_t kt_rng_next(struct kt_rng *r)
 {
-    uint64_t *s = r->s, result = rotl(s[1] * 5, 7) * 9, t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotl(s[3], 45);
-    return result;
+    return kt_xoshiro_next(r->s);
 }
 
 /* The remainder's bias of n/2^64 is negligible here, and every draw takes one number. */

@@ -423,7 +423,7 @@ void kt_sim_tcp_vanish(struct kt_sim_host *h, const struct sim_io *p, bool crash
         next = node->next;
         if (p && c->p != p) continue;
         if (!crash && !c->user) continue; /* it delivers, without its process */
-        if (!crash && c->state == SIM_OPEN && c->rx.len == 0 && c->in_len == 0) {
+        if (!crash && c->state == SIM_OPEN && c->rx.len == 0 && c->in.len == 0) {
             kt_sim_tcp_detach(c);
             continue;
         }

@@ -7,6 +7,7 @@
 #ifndef KT_IO_SIM_TCP_H
 #define KT_IO_SIM_TCP_H
 
+#include "io/read_block.h"
 #include "io/sim/internal.h"
 
 struct sim_listener;
@@ -39,8 +40,7 @@ struct sim_conn {
     struct kt_sim_event limit; /* the time limit for dialling, stalling or closing */
 
     /* the process' part */
-    uint8_t *in; /* block of KT_CONN_READ bytes, or NULL; unread: in_pos..in_len */
-    size_t in_pos, in_len;
+    struct kt_read_block in;
     bool eof;      /* it has read the end */
     bool incoming; /* it will read in its next turn */
     bool starved;  /* a write came up short */

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include "io/read_block.h"
 #include "io/uv/internal.h"
 
 _Static_assert(KT_CONN_READ == KT_CONN_WRITE, "both directions use blocks of the same slab");
@@ -47,8 +48,7 @@ struct uv_conn {
     } h;
     bool is_unix;
 
-    uint8_t *in; /* block, or NULL; unread: in_pos..in_len */
-    size_t in_pos, in_len;
+    struct kt_read_block in;
     bool reading; /* libuv is reading */
     bool eof;     /* the peer has finished */
 
@@ -99,9 +99,8 @@ static void arm(struct uv_conn *c, uint64_t after_us)
 
 static void put_in(struct uv_conn *c)
 {
-    if (c->in) kt_uv_block_put(c->u, c->in);
-    c->in = NULL;
-    c->in_pos = c->in_len = 0;
+    if (c->in.data) kt_uv_block_put(c->u, c->in.data);
+    c->in = (struct kt_read_block){0};
 }
 
 static void put_out(struct uv_conn *c)
@@ -282,8 +281,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
         if (scratch) *buf = uv_buf_init((char *)scratch, KT_CONN_READ);
         return;
     }
-    if (!c->in) c->in = kt_uv_block_get(c->u);
-    if (c->in) *buf = uv_buf_init((char *)c->in + c->in_len, (unsigned)(KT_CONN_READ - c->in_len));
+    if (!c->in.data) c->in.data = kt_uv_block_get(c->u);
+    if (c->in.data) *buf = uv_buf_init((char *)c->in.data + c->in.len, (unsigned)kt_read_block_room(&c->in));
 }
 
 static void lingered(struct uv_conn *c)
@@ -310,9 +309,9 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     (void)buf;
     struct uv_conn *c = stream->data;
     kt_uv_wake(c->u);
-    if (nread > 0 && !c->closed) c->in_len += (size_t)nread;
+    if (nread > 0 && !c->closed) c->in.len += (size_t)nread;
     if (nread > 0 && !c->closed && c->said) arm(c, REST_US);
-    if (c->in_len == 0) put_in(c); /* allocated for this read and not needed */
+    if (c->in.len == 0) put_in(c); /* allocated for this read and not needed */
     if (nread == 0) return;
     if (nread == UV_EOF) nread = true_end(c);
     if (nread < 0 && nread != UV_EOF) {
@@ -331,7 +330,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     if (c->eof && c->write_code) break_pipe(c, c->write_code);
     const struct kt_pipe_events *events = c->conn.pipe.events;
     if (events && events->readable) events->readable(c->conn.pipe.ctx);
-    if (!c->closed && c->in && KT_CONN_READ - c->in_len < READ_ROOM) stop_reading(c);
+    if (!c->closed && c->in.data && kt_read_block_room(&c->in) < READ_ROOM) stop_reading(c);
     if (!c->closed) look(c);
 }
 
@@ -350,17 +349,13 @@ static size_t conn_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
 {
     struct uv_conn *c = of_pipe(p);
     tell_late(c);
-    if (!c->in || c->in_pos == c->in_len || max == 0) return 0;
-    iov[0] = (struct kt_iov){.data = c->in + c->in_pos, .len = c->in_len - c->in_pos};
-    return 1;
+    return kt_read_block_peek(&c->in, iov, max);
 }
 
 static void conn_consume(struct kt_pipe *p, size_t n)
 {
     struct uv_conn *c = of_pipe(p);
-    assert(n <= c->in_len - c->in_pos);
-    c->in_pos += n;
-    if (c->in_pos < c->in_len) return;
+    if (!kt_read_block_consume(&c->in, n)) return;
     put_in(c);
     start_reading(c);
 }
@@ -368,7 +363,7 @@ static void conn_consume(struct kt_pipe *p, size_t n)
 static bool conn_eof(const struct kt_pipe *p)
 {
     const struct uv_conn *c = of_pipe(p);
-    return c->eof && c->in_pos == c->in_len;
+    return c->eof && !kt_read_block_unread(&c->in);
 }
 
 /* ---- writing ---- */

@@ -275,15 +275,24 @@ static void ignore_sigpipe(void)
         signal(SIGPIPE, SIG_IGN);
 }
 
-int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags)
+static int not_made(int uverr, struct kt_err *err)
+{
+    char no_fd[KT_SYSTEM_NO_FD];
+    const int code = kt_uv_code(uverr);
+    if (uverr == UV_EMFILE || uverr == UV_ENFILE)
+        return kt_err_set(err, code, "%s", kt_system_no_fd(-uverr, no_fd));
+    return kt_err_set(err, code, "%s", kt_strerror(code));
+}
+
+int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, struct kt_err *err)
 {
     *out = NULL;
     struct uv_io *u = calloc(1, sizeof *u);
-    if (!u) return KT_ENOMEM;
+    if (!u) return not_made(UV_ENOMEM, err);
     int r = uv_loop_init(&u->loop);
     if (r < 0) {
         free(u);
-        return kt_uv_code(r);
+        return not_made(r, err);
     }
     kt_io_init(&u->io, &ops, log, clock_us());
     u->io.descriptors = kt_system_descriptors();
@@ -296,7 +305,7 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags)
     if (r < 0) {
         uv_loop_close(&u->loop);
         free(u);
-        return kt_uv_code(r);
+        return not_made(r, err);
     }
     r = kt_uv_hangups_new(u, &u->hangups);
     if (r == 0 && (r = kt_uv_room_watchers(u)) != 0) kt_uv_hangups_close(u->hangups);
@@ -309,7 +318,7 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags)
         run_closings(u);
         uv_loop_close(&u->loop);
         free(u);
-        return kt_uv_code(r);
+        return not_made(r, err);
     }
     run_closings(u);
     uv_prepare_init(&u->loop, &u->prepare); /* these four never fail */

@@ -9,8 +9,8 @@
 #define KT_UV_NO_GRO 2u  /* no UDP_GRO */
 #define KT_UV_NO_MMSG 4u /* no sendmmsg/recvmmsg: one call per packet */
 
-/* Makes an io on its own libuv loop. log may be NULL and must outlive the io. 0 or a KT_E... code. Freed with
- * kt_io_free. */
-int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags);
+/* Makes an io on its own libuv loop. log may be NULL and must outlive the io. 0, or a code with a sentence
+ * in err. Freed with kt_io_free. */
+int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, struct kt_err *err);
 
 #endif
