@@ -1,0 +1,192 @@
+/* Frames: what a packet holds (docs/wire.md, section 6). One function reads any frame, another writes any.
+ *
+ * Invariant: what kt_native_frame_read accepts breaks no rule of section 6 that can be checked without
+ * knowing the association, and kt_native_frame_write can write it again. Reading looks at each byte once and
+ * allocates nothing; texts and payloads point into the packet.
+ *
+ * Ids, offsets and other varints are at most KT_NATIVE_VARINT_MAX. */
+#ifndef KT_LINK_NATIVE_FRAME_H
+#define KT_LINK_NATIVE_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+
+/* Number on the wire and name. DATA and DATAGRAM have one type for each combination of their bits. */
+#define KT_NATIVE_FRAMES(X)                                                                                  \
+    X(PADDING, 0x00)                                                                                         \
+    X(PING, 0x01)                                                                                            \
+    X(ACK, 0x02)                                                                                             \
+    X(ACK_EVERY, 0x03)                                                                                       \
+    X(OPEN, 0x04)                                                                                            \
+    X(OPENED, 0x05)                                                                                          \
+    X(DATA, 0x08)                                                                                            \
+    X(RESET, 0x0c)                                                                                           \
+    X(STOP, 0x0d)                                                                                            \
+    X(MAX_DATA, 0x10)                                                                                        \
+    X(MAX_STREAM_DATA, 0x11)                                                                                 \
+    X(MAX_STREAMS, 0x12)                                                                                     \
+    X(BLOCKED, 0x13)                                                                                         \
+    X(FLOW, 0x18)                                                                                            \
+    X(FLOW_END, 0x19)                                                                                        \
+    X(DATAGRAM, 0x1a)                                                                                        \
+    X(PARITY, 0x20)                                                                                          \
+    X(PATH_CHALLENGE, 0x28)                                                                                  \
+    X(PATH_RESPONSE, 0x29)                                                                                   \
+    X(PATH_STATUS, 0x2a)                                                                                     \
+    X(PATH_CLOSE, 0x2b)                                                                                      \
+    X(CLOSE, 0x30)
+
+enum kt_native_frame_type {
+#define KT_NATIVE_FRAME_ENUM(name, num) KT_NATIVE_FRAME_##name = num,
+    KT_NATIVE_FRAMES(KT_NATIVE_FRAME_ENUM)
+#undef KT_NATIVE_FRAME_ENUM
+};
+
+#define KT_NATIVE_DATA_LAST 1u       /* bit of DATA's type: the last byte of the stream */
+#define KT_NATIVE_DATA_LENGTH 2u     /* bit of DATA's type: has a length; else to the end of the packet */
+#define KT_NATIVE_DATAGRAM_LENGTH 1u /* bit of DATAGRAM's type, likewise */
+
+#define KT_NATIVE_PATHS 8u
+#define KT_NATIVE_ACK_RANGES 64u    /* in one ACK */
+#define KT_NATIVE_ACK_EVERY_MAX 32u /* packets */
+#define KT_NATIVE_NAME_MAX 255u     /* target, client and name of OPEN and FLOW, bytes */
+#define KT_NATIVE_RESET_TEXT 127u
+#define KT_NATIVE_CLOSE_TEXT 200u
+#define KT_NATIVE_CHALLENGE 8u
+#define KT_NATIVE_SHARDS 255u /* data and parity of a group */
+
+/* Text from the peer: any bytes, without a final zero. */
+struct kt_native_text {
+    const char *data;
+    size_t len;
+};
+
+/* Packet numbers that arrived, both inclusive. */
+struct kt_native_range {
+    uint64_t first, last;
+};
+
+struct kt_native_ack {
+    uint8_t path;
+    uint64_t delay_us; /* from the arrival of the largest number to sending this; a multiple of 8 */
+    uint32_t count;    /* ranges, 1..KT_NATIVE_ACK_RANGES */
+    /* Highest first; at least one number is missing between a range and the next. */
+    struct kt_native_range ranges[KT_NATIVE_ACK_RANGES];
+};
+
+struct kt_native_open {
+    uint64_t id;      /* a stream, not 0 */
+    uint8_t priority; /* 0..7 (link/stream.h) */
+    uint32_t weight;  /* 1..256 */
+    uint8_t flags;    /* none is defined: written as 0, ignored when read */
+    struct kt_native_text target, client, name;
+};
+
+struct kt_native_data {
+    uint64_t id;     /* a stream, not 0 */
+    uint64_t offset; /* offset + len is at most KT_NATIVE_VARINT_MAX */
+    const uint8_t *data;
+    size_t len; /* 0 only with KT_NATIVE_DATA_LAST */
+};
+
+struct kt_native_datagram {
+    uint64_t id; /* a flow, not 0 */
+    uint64_t sequence;
+    const uint8_t *data;
+    size_t len;
+};
+
+struct kt_native_parity {
+    uint64_t group;
+    uint8_t index;        /* of this shard among the parity shards */
+    uint8_t data, parity; /* shards of the group: each at least 1, KT_NATIVE_SHARDS together */
+    uint64_t first;       /* packet number; first + data is at most KT_NATIVE_VARINT_MAX */
+    const uint8_t *shard;
+    size_t len; /* at least 1 */
+};
+
+struct kt_native_frame {
+    uint8_t type; /* with the bits of DATA and DATAGRAM */
+    union {
+        size_t padding; /* PADDING: frames in a row, at least 1 */
+        struct kt_native_ack ack;
+        struct {
+            uint8_t path;
+            uint32_t packets; /* 1..KT_NATIVE_ACK_EVERY_MAX */
+        } ack_every;
+        struct kt_native_open open;
+        uint64_t opened; /* a stream, not 0 */
+        struct kt_native_data data;
+        struct {
+            uint64_t id, offset, code;
+            struct kt_native_text text;
+        } reset;
+        struct {
+            uint64_t id, code;
+        } end;             /* STOP: a stream; FLOW_END: a flow; not 0 */
+        uint64_t max_data; /* bytes */
+        struct {
+            uint64_t id, limit; /* bytes; id is 0 in BLOCKED for the association */
+        } credit;               /* MAX_STREAM_DATA, BLOCKED */
+        uint64_t max_streams;   /* since the start */
+        struct {
+            uint64_t id; /* not 0 */
+            struct kt_native_text target, client;
+        } flow;
+        struct kt_native_datagram datagram;
+        struct kt_native_parity parity;
+        uint8_t challenge[KT_NATIVE_CHALLENGE]; /* PATH_CHALLENGE, PATH_RESPONSE */
+        struct {
+            uint8_t path;
+            uint8_t use;       /* 0 use, 1 spare */
+            uint64_t sequence; /* the highest counts */
+        } path_status;
+        uint8_t path_close;
+        struct {
+            uint64_t code;
+            struct kt_native_text text;
+        } close;
+    };
+};
+
+/* The name of a type ("DATA"), or "unknown". Static storage. */
+const char *kt_native_frame_name(uint8_t type);
+
+/* Whether a packet with such a frame must be acknowledged (5.1). */
+static inline bool kt_native_frame_eliciting(uint8_t type)
+{
+    return type != KT_NATIVE_FRAME_PADDING && type != KT_NATIVE_FRAME_ACK && type != KT_NATIVE_FRAME_CLOSE;
+}
+
+static inline bool kt_native_frame_is_data(uint8_t type)
+{
+    return (type & ~3u) == KT_NATIVE_FRAME_DATA;
+}
+
+static inline bool kt_native_frame_is_datagram(uint8_t type)
+{
+    return (type & ~1u) == KT_NATIVE_FRAME_DATAGRAM;
+}
+
+/* Reads the frame at the start of `in`, the rest of a packet. Returns the bytes it takes (at least 1), or
+ * KT_EPROTO with a sentence that names the frame, for CLOSE; then f is undefined. A type is one byte. */
+long kt_native_frame_read(struct kt_native_frame *f, const uint8_t *in, size_t len, struct kt_err *err);
+
+/* Writes a frame, which must keep the ranges above. Returns the bytes written, or 0 if there is no room; then
+ * the content of out is undefined. An ACK writes as many ranges as there is room for, from the highest
+ * down. A DATA or DATAGRAM frame without length must be the last of its packet. */
+size_t kt_native_frame_write(uint8_t *out, size_t room, const struct kt_native_frame *f);
+
+/* As kt_native_frame_write for DATA and DATAGRAM with a length, but writes only what precedes the payload:
+ * the caller puts d->len bytes behind it. d->data is not read. 0: no room for both. */
+size_t kt_native_data_header(uint8_t *out, size_t room, const struct kt_native_data *d, bool last);
+size_t kt_native_datagram_header(uint8_t *out, size_t room, const struct kt_native_datagram *d);
+
+/* The longest payload of a DATA frame, or of a DATAGRAM frame, with a length that fits into room; 0: none.
+ * room: at most 16,383 bytes. */
+size_t kt_native_data_fits(size_t room, uint64_t id, uint64_t offset);
+size_t kt_native_datagram_fits(size_t room, uint64_t id, uint64_t sequence);
+
+#endif

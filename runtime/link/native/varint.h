@@ -1,0 +1,40 @@
+/* Variable-length integers (RFC 9000, section 16): 1, 2, 4 or 8 bytes, big endian, the length in the two
+ * highest bits. Values 0..KT_NATIVE_VARINT_MAX. A reader takes any length; a writer uses the shortest. */
+#ifndef KT_LINK_NATIVE_VARINT_H
+#define KT_LINK_NATIVE_VARINT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define KT_NATIVE_VARINT_MAX ((UINT64_C(1) << 62) - 1)
+#define KT_NATIVE_VARINT_BYTES 8u
+
+/* Bytes that v takes. */
+static inline size_t kt_native_varint_size(uint64_t v)
+{
+    return v < 1u << 6 ? 1 : v < 1u << 14 ? 2 : v < 1u << 30 ? 4 : 8;
+}
+
+/* Returns the bytes read, or 0 if in is too short. */
+static inline size_t kt_native_varint_get(uint64_t *v, const uint8_t *in, size_t len)
+{
+    if (len == 0) return 0;
+    const size_t size = (size_t)1 << (in[0] >> 6);
+    if (len < size) return 0;
+    uint64_t value = in[0] & 0x3f;
+    for (size_t i = 1; i < size; i++) value = value << 8 | in[i];
+    *v = value;
+    return size;
+}
+
+/* v: at most KT_NATIVE_VARINT_MAX. Returns the bytes written, or 0 if there is no room. */
+static inline size_t kt_native_varint_put(uint8_t *out, size_t room, uint64_t v)
+{
+    const size_t size = kt_native_varint_size(v);
+    if (room < size) return 0;
+    for (size_t i = size; i-- > 0; v >>= 8) out[i] = (uint8_t)v;
+    out[0] = (uint8_t)(out[0] | (size == 1 ? 0 : size == 2 ? 0x40 : size == 4 ? 0x80 : 0xc0));
+    return size;
+}
+
+#endif
