@@ -15,7 +15,6 @@ local samples = {
   { "\x03\x01" .. v(32), "ACK_EVERY path=1 packets=32" },
   { "\x04" .. v(5) .. "\x03" .. v(256) .. "\x00" .. text "db:5432" .. text "10.0.0.1:9" .. text "",
     "OPEN id=5 priority=3 weight=256 flags=0 target=db:5432 client=10.0.0.1:9 name=" },
-  { "\x05" .. v(70), "OPENED id=70" },
   { "\x08" .. v(1) .. v(16384) .. "hello", "DATA id=1 offset=16384 bytes=hello" },
   { "\x09" .. v(1) .. v(9), "DATA id=1 offset=9 last bytes=" },
   { "\x0a" .. v(1) .. v(0) .. text "hello", "DATA id=1 offset=0 bytes=hello" },
@@ -23,7 +22,7 @@ local samples = {
   { "\x0c" .. v(3) .. v(100) .. v(5) .. text "why", "RESET id=3 offset=100 code=5 text=why" },
   { "\x0d" .. v(3) .. v(6), "STOP id=3 code=6" },
   { "\x10" .. v(HIGHEST), "MAX_DATA bytes=" .. HIGHEST },
-  { "\x11" .. v(3) .. v(65536), "MAX_STREAM_DATA id=3 limit=65536" },
+  { "\x11" .. v(3) .. v(100) .. v(65536), "MAX_STREAM_DATA id=3 taken=100 window=65536" },
   { "\x12" .. v(1024), "MAX_STREAMS streams=1024" },
   { "\x13" .. v(0) .. v(65536), "BLOCKED id=0 limit=65536" },
   { "\x18" .. v(2) .. text "dns:53" .. text "c", "FLOW id=2 target=dns:53 client=c" },
@@ -70,7 +69,7 @@ describe("a frame", function()
         assert.equal(("frame unknown (0x%02x): unknown type"):format(type), err)
       end
     end
-    assert.matches("unknown type", select(2, frame.read "\x06"))
+    assert.matches("unknown type", select(2, frame.read "\x05"))
     assert.matches("unknown type", select(2, frame.read "\x40\x01")) -- PING, as a longer varint
   end)
 
@@ -86,11 +85,11 @@ describe("a frame", function()
     { "\x04" .. v(1) .. "\x08" .. v(16) .. "\x00\x00\x00\x00", "frame OPEN (0x04): priority above 7" },
     { "\x04" .. v(1) .. "\x03" .. v(257) .. "\x00\x00\x00\x00", "frame OPEN (0x04): weight outside 1..256" },
     { "\x04" .. v(1) .. "\x03" .. v(1) .. "\x00" .. text(("x"):rep(256)), "frame OPEN (0x04): text too long" },
-    { "\x05" .. v(0), "frame OPENED (0x05): id 0" },
     { "\x0a" .. v(1) .. v(0) .. v(0), "frame DATA (0x0a): empty, and not the last" },
     { "\x0a" .. v(1) .. v(HIGHEST) .. text "x", "frame DATA (0x0a): ends above the highest offset" },
     { "\x0a" .. v(1) .. v(0) .. v(HIGHEST) .. "x", "frame DATA (0x0a): cut short" },
     { "\x0c" .. v(1) .. v(0) .. v(0) .. text(("x"):rep(128)), "frame RESET (0x0c): text too long" },
+    { "\x11" .. v(1) .. v(1) .. v(HIGHEST), "frame MAX_STREAM_DATA (0x11): ends above the highest offset" },
     { "\x12" .. v(HIGHEST), "frame MAX_STREAMS (0x12): more streams than ids" },
     { "\x20" .. v(0) .. "\x00\x00\x01" .. v(0) .. text "x", "frame PARITY (0x20): no shards" },
     { "\x20" .. v(0) .. "\x00\xf0\x10" .. v(0) .. text "x", "frame PARITY (0x20): more than 255 shards" },

@@ -72,9 +72,6 @@ static void describe(luaL_Buffer *b, const struct kt_native_frame *f)
         text(b, "client", &f->open.client);
         text(b, "name", &f->open.name);
         break;
-    case KT_NATIVE_FRAME_OPENED:
-        number(b, "id", f->opened);
-        break;
     case KT_NATIVE_FRAME_RESET:
         number(b, "id", f->reset.id);
         number(b, "offset", f->reset.offset);
@@ -90,9 +87,13 @@ static void describe(luaL_Buffer *b, const struct kt_native_frame *f)
         number(b, "bytes", f->max_data);
         break;
     case KT_NATIVE_FRAME_MAX_STREAM_DATA:
+        number(b, "id", f->max_stream_data.id);
+        number(b, "taken", f->max_stream_data.taken);
+        number(b, "window", f->max_stream_data.window);
+        break;
     case KT_NATIVE_FRAME_BLOCKED:
-        number(b, "id", f->credit.id);
-        number(b, "limit", f->credit.limit);
+        number(b, "id", f->blocked.id);
+        number(b, "limit", f->blocked.limit);
         break;
     case KT_NATIVE_FRAME_MAX_STREAMS:
         number(b, "streams", f->max_streams);

@@ -289,9 +289,6 @@ static void read_body(struct reader *r, struct kt_native_frame *f)
     case KT_NATIVE_FRAME_OPEN:
         read_open(r, &f->open);
         break;
-    case KT_NATIVE_FRAME_OPENED:
-        f->opened = get_id(r);
-        break;
     case KT_NATIVE_FRAME_RESET:
         f->reset.id = get_id(r);
         f->reset.offset = get(r);
@@ -307,16 +304,19 @@ static void read_body(struct reader *r, struct kt_native_frame *f)
         f->max_data = get(r);
         break;
     case KT_NATIVE_FRAME_MAX_STREAM_DATA:
-        f->credit.id = get_id(r);
-        f->credit.limit = get(r);
+        f->max_stream_data.id = get_id(r);
+        f->max_stream_data.taken = get(r);
+        f->max_stream_data.window = get(r);
+        require(r, f->max_stream_data.window <= KT_NATIVE_VARINT_MAX - f->max_stream_data.taken,
+            "ends above the highest offset");
         break;
     case KT_NATIVE_FRAME_MAX_STREAMS:
         f->max_streams = get(r);
         require(r, f->max_streams <= KT_NATIVE_VARINT_MAX / 2, "more streams than ids");
         break;
     case KT_NATIVE_FRAME_BLOCKED:
-        f->credit.id = get(r);
-        f->credit.limit = get(r);
+        f->blocked.id = get(r);
+        f->blocked.limit = get(r);
         break;
     case KT_NATIVE_FRAME_FLOW:
         f->flow.id = get_id(r);
@@ -374,9 +374,6 @@ static void write_body(struct writer *w, const struct kt_native_frame *f)
     case KT_NATIVE_FRAME_OPEN:
         write_open(w, &f->open);
         break;
-    case KT_NATIVE_FRAME_OPENED:
-        put(w, f->opened);
-        break;
     case KT_NATIVE_FRAME_RESET:
         put(w, f->reset.id);
         put(w, f->reset.offset);
@@ -392,9 +389,13 @@ static void write_body(struct writer *w, const struct kt_native_frame *f)
         put(w, f->max_data);
         break;
     case KT_NATIVE_FRAME_MAX_STREAM_DATA:
+        put(w, f->max_stream_data.id);
+        put(w, f->max_stream_data.taken);
+        put(w, f->max_stream_data.window);
+        break;
     case KT_NATIVE_FRAME_BLOCKED:
-        put(w, f->credit.id);
-        put(w, f->credit.limit);
+        put(w, f->blocked.id);
+        put(w, f->blocked.limit);
         break;
     case KT_NATIVE_FRAME_MAX_STREAMS:
         put(w, f->max_streams);

@@ -20,7 +20,6 @@
     X(ACK, 0x02)                                                                                             \
     X(ACK_EVERY, 0x03)                                                                                       \
     X(OPEN, 0x04)                                                                                            \
-    X(OPENED, 0x05)                                                                                          \
     X(DATA, 0x08)                                                                                            \
     X(RESET, 0x0c)                                                                                           \
     X(STOP, 0x0d)                                                                                            \
@@ -117,10 +116,11 @@ struct kt_native_frame {
             uint32_t packets; /* 1..KT_NATIVE_ACK_EVERY_MAX */
         } ack_every;
         struct kt_native_open open;
-        uint64_t opened; /* a stream, not 0 */
         struct kt_native_data data;
         struct {
-            uint64_t id, offset, code;
+            uint64_t id;     /* a stream, not 0 */
+            uint64_t offset; /* of the first byte that the peer's application does not get */
+            uint64_t code;
             struct kt_native_text text;
         } reset;
         struct {
@@ -128,9 +128,13 @@ struct kt_native_frame {
         } end;             /* STOP: a stream; FLOW_END: a flow; not 0 */
         uint64_t max_data; /* bytes */
         struct {
-            uint64_t id, limit; /* bytes; id is 0 in BLOCKED for the association */
-        } credit;               /* MAX_STREAM_DATA, BLOCKED */
-        uint64_t max_streams;   /* since the start */
+            uint64_t id;            /* a stream, not 0 */
+            uint64_t taken, window; /* bytes; at most KT_NATIVE_VARINT_MAX together */
+        } max_stream_data;
+        struct {
+            uint64_t id, limit; /* bytes; id is 0 for the association */
+        } blocked;
+        uint64_t max_streams; /* since the start */
         struct {
             uint64_t id; /* not 0 */
             struct kt_native_text target, client;
