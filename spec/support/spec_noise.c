@@ -1,0 +1,272 @@
+/* Binding of what kt's own wire takes from runtime/crypto: Noise, AEADs, the mask, replay windows, hashes. Strings in,
+ * strings out; data lies in blocks of exactly its size, so that AddressSanitizer sees a step beyond. An expected
+ * failure gives nil and the error's name. */
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdlib.h>
+#include <string.h>
+#include "crypto/aead.h"
+#include "crypto/crypto.h"
+#include "crypto/hash.h"
+#include "crypto/noise.h"
+#include "crypto/replay.h"
+
+#define NOISE "kt.noise"
+#define AEAD "kt.aead"
+#define REPLAY "kt.replay"
+
+int luaopen_spec_noise(lua_State *L);
+
+static int fail(lua_State *L, int code)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, kt_errname(code));
+    return 2;
+}
+
+static const uint8_t *exactly(lua_State *L, int arg, size_t want)
+{
+    size_t n;
+    const char *s = luaL_checklstring(L, arg, &n);
+    luaL_argcheck(L, n == want, arg, "wrong length");
+    return (const uint8_t *)s;
+}
+
+static uint8_t *block(lua_State *L, const char *from, size_t n)
+{
+    uint8_t *p = malloc(n ? n : 1);
+    if (!p) luaL_error(L, "out of memory");
+    if (from) memcpy(p, from, n);
+    return p;
+}
+
+/* Pushes the block as a string, and frees it. */
+static int push_block(lua_State *L, uint8_t *p, size_t n)
+{
+    lua_pushlstring(L, (const char *)p, n);
+    free(p);
+    return 1;
+}
+
+/* --- Noise --- */
+
+static const uint8_t *key_field(lua_State *L, const char *name)
+{
+    size_t n = 0;
+    lua_getfield(L, 1, name);
+    const char *s = lua_tolstring(L, -1, &n);
+    luaL_argcheck(L, !s || n == KT_NOISE_KEY, 1, name);
+    return (const uint8_t *)s; /* the table keeps it */
+}
+
+static int new_noise(lua_State *L) /* {pattern, initiator, prologue, psk, static, remote} -> handshake */
+{
+    static const char *const patterns[] = {"NNpsk0", "IKpsk2", NULL};
+    uint8_t static_public[KT_NOISE_KEY];
+    lua_getfield(L, 1, "pattern");
+    struct kt_noise_opts opts = {.pattern = (enum kt_noise_pattern)luaL_checkoption(L, -1, NULL, patterns)};
+    lua_getfield(L, 1, "initiator");
+    opts.initiator = lua_toboolean(L, -1);
+    lua_getfield(L, 1, "prologue");
+    opts.prologue = luaL_checklstring(L, -1, &opts.prologue_len);
+    opts.psk = key_field(L, "psk");
+    opts.static_private = key_field(L, "static");
+    opts.remote_static = key_field(L, "remote");
+    if (opts.static_private) kt_noise_public(opts.static_private, static_public);
+    opts.static_public = static_public;
+    struct kt_noise *n = lua_newuserdatauv(L, sizeof *n, 0);
+    luaL_setmetatable(L, NOISE);
+    kt_noise_init(n, &opts);
+    return 1;
+}
+
+static int noise_write(lua_State *L) /* (ephemeral, payload) -> message */
+{
+    struct kt_noise *n = luaL_checkudata(L, 1, NOISE);
+    size_t len;
+    const uint8_t *e = exactly(L, 2, KT_NOISE_KEY);
+    const char *payload = luaL_checklstring(L, 3, &len);
+    const size_t size = len + kt_noise_overhead(n->pattern, n->initiator ? 1 : 2);
+    uint8_t *out = block(L, NULL, size);
+    const int rc = kt_noise_write(n, e, payload, len, out);
+    if (rc < 0) free(out);
+    return rc < 0 ? fail(L, rc) : push_block(L, out, (size_t)rc);
+}
+
+static int noise_read(lua_State *L) /* (message) -> payload, in place */
+{
+    struct kt_noise *n = luaL_checkudata(L, 1, NOISE);
+    size_t len;
+    const char *message = luaL_checklstring(L, 2, &len);
+    uint8_t *data = block(L, message, len);
+    const int rc = kt_noise_read(n, data, len, data);
+    if (rc < 0) free(data);
+    return rc < 0 ? fail(L, rc) : push_block(L, data, (size_t)rc);
+}
+
+static int noise_split(lua_State *L) /* () -> first key, second key, handshake hash */
+{
+    const struct kt_noise *n = luaL_checkudata(L, 1, NOISE);
+    uint8_t first[KT_NOISE_KEY], second[KT_NOISE_KEY];
+    kt_noise_split(n, first, second);
+    lua_pushlstring(L, (const char *)first, sizeof first);
+    lua_pushlstring(L, (const char *)second, sizeof second);
+    lua_pushlstring(L, (const char *)n->h, sizeof n->h);
+    return 3;
+}
+
+static int noise_remote(lua_State *L) /* () -> the peer's static key */
+{
+    const struct kt_noise *n = luaL_checkudata(L, 1, NOISE);
+    lua_pushlstring(L, (const char *)n->rs, sizeof n->rs);
+    return 1;
+}
+
+static int noise_public(lua_State *L) /* (private) -> public */
+{
+    uint8_t out[KT_NOISE_KEY];
+    kt_noise_public(exactly(L, 1, KT_NOISE_KEY), out);
+    lua_pushlstring(L, (const char *)out, sizeof out);
+    return 1;
+}
+
+static int noise_gc(lua_State *L)
+{
+    kt_noise_wipe(luaL_checkudata(L, 1, NOISE));
+    return 0;
+}
+
+/* --- AEADs, the mask, hashes --- */
+
+static int new_aead(lua_State *L) /* (method, key) -> aead */
+{
+    static const char *const names[] = {"aes-256-gcm", "chacha20-poly1305", NULL};
+    static const enum kt_aead_method methods[] = {KT_AEAD_AES_256_GCM, KT_AEAD_CHACHA20_POLY1305};
+    const enum kt_aead_method method = methods[luaL_checkoption(L, 1, NULL, names)];
+    const uint8_t *key = exactly(L, 2, KT_AEAD_KEY);
+    struct kt_aead **a = lua_newuserdatauv(L, sizeof *a, 0);
+    *a = NULL;
+    luaL_setmetatable(L, AEAD);
+    const int rc = kt_aead_new(a, method, key);
+    return rc < 0 ? fail(L, rc) : 1;
+}
+
+static struct kt_aead *aead(lua_State *L)
+{
+    return *(struct kt_aead **)luaL_checkudata(L, 1, AEAD);
+}
+
+static int aead_gc(lua_State *L)
+{
+    kt_aead_free(aead(L));
+    return 0;
+}
+
+static int aead_rekey(lua_State *L) /* (key) */
+{
+    kt_aead_rekey(aead(L), exactly(L, 2, KT_AEAD_KEY));
+    return 0;
+}
+
+static int aead_seal(lua_State *L) /* (nonce, ad, text) -> sealed */
+{
+    size_t ad_len, n;
+    const uint8_t *nonce = exactly(L, 2, KT_AEAD_NONCE);
+    const char *ad = luaL_checklstring(L, 3, &ad_len), *text = luaL_checklstring(L, 4, &n);
+    uint8_t *data = block(L, NULL, n + KT_AEAD_TAG);
+    memcpy(data, text, n);
+    kt_aead_seal(aead(L), nonce, (const uint8_t *)ad, ad_len, data, n);
+    return push_block(L, data, n + KT_AEAD_TAG);
+}
+
+static int aead_open(lua_State *L) /* (nonce, ad, sealed) -> text */
+{
+    size_t ad_len, n;
+    const uint8_t *nonce = exactly(L, 2, KT_AEAD_NONCE);
+    const char *ad = luaL_checklstring(L, 3, &ad_len), *sealed = luaL_checklstring(L, 4, &n);
+    luaL_argcheck(L, n >= KT_AEAD_TAG, 4, "too short");
+    uint8_t *data = block(L, sealed, n);
+    const int rc = kt_aead_open(aead(L), nonce, (const uint8_t *)ad, ad_len, data, n - KT_AEAD_TAG);
+    if (rc < 0) free(data);
+    return rc < 0 ? fail(L, rc) : push_block(L, data, n - KT_AEAD_TAG);
+}
+
+static int methods(lua_State *L) /* () -> bits */
+{
+    lua_pushinteger(L, kt_aead_methods());
+    return 1;
+}
+
+static int mask(lua_State *L) /* (key, sample, data) -> masked */
+{
+    size_t n;
+    const uint8_t *key = exactly(L, 1, KT_MASK_KEY), *sample = exactly(L, 2, KT_MASK_SAMPLE);
+    const char *from = luaL_checklstring(L, 3, &n);
+    uint8_t *data = block(L, from, n);
+    kt_mask(key, sample, data, n);
+    return push_block(L, data, n);
+}
+
+static int hash(lua_State *L) /* (key or nil, a, b) -> 32 bytes */
+{
+    size_t a_len, b_len;
+    const uint8_t *key = lua_isnil(L, 1) ? NULL : exactly(L, 1, KT_HASH);
+    const char *a = luaL_checklstring(L, 2, &a_len), *b = luaL_checklstring(L, 3, &b_len);
+    uint8_t out[KT_HASH];
+    kt_hash(out, key, a, a_len, b, b_len);
+    lua_pushlstring(L, (const char *)out, sizeof out);
+    return 1;
+}
+
+/* --- replay windows --- */
+
+static int new_replay(lua_State *L)
+{
+    struct kt_replay *r = lua_newuserdatauv(L, sizeof *r, 0);
+    memset(r, 0, sizeof *r);
+    luaL_setmetatable(L, REPLAY);
+    return 1;
+}
+
+/* (number) -> "new" and adds it, "seen" or "old" */
+static int replay_take(lua_State *L)
+{
+    static const char *const verdicts[] = {"new", "seen", "old"};
+    struct kt_replay *r = luaL_checkudata(L, 1, REPLAY);
+    const uint64_t number = (uint64_t)luaL_checkinteger(L, 2);
+    const enum kt_replay_verdict v = kt_replay_check(r, number);
+    if (v == KT_REPLAY_NEW) kt_replay_add(r, number);
+    lua_pushstring(L, verdicts[v]);
+    return 1;
+}
+
+static void type(lua_State *L, const char *name, const luaL_Reg *fields, lua_CFunction gc)
+{
+    luaL_newmetatable(L, name);
+    lua_newtable(L);
+    luaL_setfuncs(L, fields, 0);
+    lua_setfield(L, -2, "__index");
+    if (gc) {
+        lua_pushcfunction(L, gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_pop(L, 1);
+}
+
+int luaopen_spec_noise(lua_State *L)
+{
+    static const luaL_Reg noise[] = {{"write", noise_write}, {"read", noise_read}, {"split", noise_split},
+        {"remote", noise_remote}, {NULL, NULL}};
+    static const luaL_Reg aeads[] = {
+        {"seal", aead_seal}, {"open", aead_open}, {"rekey", aead_rekey}, {NULL, NULL}};
+    static const luaL_Reg replay[] = {{"take", replay_take}, {NULL, NULL}};
+    static const luaL_Reg module[] = {{"noise", new_noise}, {"public", noise_public}, {"aead", new_aead},
+        {"methods", methods}, {"mask", mask}, {"hash", hash}, {"replay", new_replay}, {NULL, NULL}};
+    struct kt_err err;
+    if (kt_crypto_init(&err) < 0) return luaL_error(L, "%s", err.text);
+    type(L, NOISE, noise, noise_gc);
+    type(L, AEAD, aeads, aead_gc);
+    type(L, REPLAY, replay, NULL);
+    luaL_newlib(L, module);
+    return 1;
+}
