@@ -57,7 +57,7 @@ describe("a frame", function()
         else
           assert.matches("^frame " .. says:match "^%S+", err)
         end
-        if bytes:byte() ~= 2 or n < 6 then assert.is_nil(frame.cut(bytes, n)) end
+        assert.is_nil(frame.cut(bytes, n))
       end
     end)
   end
@@ -107,13 +107,11 @@ describe("a frame", function()
 end)
 
 describe("an ACK frame", function()
-  it("holds up to 64 ranges, and keeps the highest where room is short", function()
+  it("holds up to 64 ranges", function()
     local bytes = "\x02\x00" .. v(1000) .. v(0) .. v(63) .. v(0) .. (v(0) .. v(0)):rep(63)
     assert.matches("first=874 last=874$", (frame.read(bytes)))
     assert.equal(bytes, frame.again(bytes))
-    assert.matches("^ACK path=0 delay=0 first=1000 last=1000 first=998 last=998$", (frame.read(frame.cut(bytes, 10))))
-    assert.matches("^ACK path=0 delay=0 first=1000 last=1000$", (frame.read(frame.cut(bytes, 8))))
-    assert.is_nil(frame.cut(bytes, 6))
+    assert.is_nil(frame.cut(bytes, #bytes - 1))
   end)
 end)
 

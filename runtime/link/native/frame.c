@@ -172,20 +172,12 @@ static void write_ack(struct writer *w, const struct kt_native_ack *ack)
     put8(w, ack->path);
     put(w, range->last);
     put(w, ack->delay_us / 8);
-    uint8_t *further = claim(w, 1); /* below KT_NATIVE_ACK_RANGES, so a varint of one byte */
+    put(w, ack->count - 1);
     put(w, range->last - range->first);
-    if (w->full) return;
-    uint32_t written = 1;
-    for (; written < ack->count; written++, range++) {
-        uint8_t *const before = w->at;
+    for (uint32_t i = 1; i < ack->count; i++, range++) {
         put(w, range[0].first - range[1].last - 2);
         put(w, range[1].last - range[1].first);
-        if (!w->full) continue;
-        w->full = false;
-        w->at = before;
-        break;
     }
-    *further = (uint8_t)(written - 1);
 }
 
 static void read_open(struct reader *r, struct kt_native_open *open)

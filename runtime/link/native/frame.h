@@ -49,6 +49,7 @@ enum kt_native_frame_type {
 
 #define KT_NATIVE_PATHS 8u
 #define KT_NATIVE_ACK_RANGES 64u    /* in one ACK */
+#define KT_NATIVE_ACK_BYTES 1034u   /* so that one fits into any packet that holds nothing else */
 #define KT_NATIVE_ACK_EVERY_MAX 32u /* packets */
 #define KT_NATIVE_NAME_MAX 255u     /* target, client and name of OPEN and FLOW, bytes */
 #define KT_NATIVE_RESET_TEXT 127u
@@ -178,13 +179,13 @@ static inline bool kt_native_frame_is_datagram(uint8_t type)
  * KT_EPROTO with a sentence that names the frame, for CLOSE; then f is undefined. A type is one byte. */
 long kt_native_frame_read(struct kt_native_frame *f, const uint8_t *in, size_t len, struct kt_err *err);
 
-/* Writes a frame, which must keep the ranges above. Returns the bytes written, or 0 if there is no room; then
- * the content of out is undefined. An ACK writes as many ranges as there is room for, from the highest
- * down. A DATA or DATAGRAM frame without length must be the last of its packet. */
+/* Writes a frame, which must keep the ranges above. Returns the bytes written, or 0 if it does not fit; then the
+ * content of out is undefined. An ACK takes at most KT_NATIVE_ACK_BYTES. A DATA or DATAGRAM frame without length
+ * must be the last of its packet. */
 size_t kt_native_frame_write(uint8_t *out, size_t room, const struct kt_native_frame *f);
 
 /* As kt_native_frame_write for DATA and DATAGRAM with a length, but writes only what precedes the payload:
- * the caller puts d->len bytes behind it. d->data is not read. 0: no room for both. */
+ * the caller puts d->len bytes behind it. d->data is not read. 0: both do not fit. */
 size_t kt_native_data_header(uint8_t *out, size_t room, const struct kt_native_data *d, bool last);
 size_t kt_native_datagram_header(uint8_t *out, size_t room, const struct kt_native_datagram *d);
 

@@ -27,7 +27,7 @@ static inline size_t kt_native_varint_get(uint64_t *v, const uint8_t *in, size_t
     return size;
 }
 
-/* v: at most KT_NATIVE_VARINT_MAX. Returns the bytes written, or 0 if there is no room. */
+/* v: at most KT_NATIVE_VARINT_MAX. Returns the bytes written, or 0 if they do not fit. */
 static inline size_t kt_native_varint_put(uint8_t *out, size_t room, uint64_t v)
 {
     const size_t size = kt_native_varint_size(v);
