@@ -12,6 +12,7 @@ static const struct kt_verb verbs[] = {
     {"client", "run the near end of a tunnel, with kcptun's flags", kt_verb_client},
     {"server", "run the far end of a tunnel, with kcptun's flags", kt_verb_server},
     {"reload", "reload the script of a running kt, keeping connections", kt_verb_reload},
+    {"keygen", "make keys for kt's own wire", kt_verb_keygen},
     {"version", "show the version", kt_verb_version},
     {"help", "show this list, or help on a verb or a script function", kt_verb_help},
     {0},

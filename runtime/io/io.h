@@ -278,7 +278,8 @@ int kt_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
 /* Appends to a file, creating it with mode 0600. Blocks, so use it only for small writes. */
 int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
-/* Creates a file with the mode that the umask gives. If it already exists, leaves it alone: KT_EINVAL. Blocks.
+/* Creates a file with the mode that the umask gives, whole or not at all. If it already exists, leaves it alone:
+ * KT_EINVAL. Blocks.
  */
 int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 

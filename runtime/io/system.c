@@ -153,7 +153,9 @@ int kt_system_file_create(
     if (lstat(path, &st) == 0) return kt_err_set(err, KT_EINVAL, "%s already exists; not overwritten", path);
     int fd = open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0666, err);
     if (fd < 0) return fd;
-    return finish(fd, path, data, len, err);
+    const int code = finish(fd, path, data, len, err);
+    if (code) unlink(path);
+    return code;
 }
 
 size_t kt_system_descriptors(void)

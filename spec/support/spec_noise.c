@@ -8,6 +8,7 @@
 #include "crypto/aead.h"
 #include "crypto/crypto.h"
 #include "crypto/hash.h"
+#include "crypto/keyfile.h"
 #include "crypto/noise.h"
 #include "crypto/replay.h"
 
@@ -218,6 +219,53 @@ static int hash(lua_State *L) /* (key or nil, a, b) -> 32 bytes */
     return 1;
 }
 
+/* --- keys --- */
+
+static int key_parse(lua_State *L) /* (kind, text) -> key; nil, error */
+{
+    static const char *const kinds[] = {"shared", "private", "public", NULL};
+    const enum kt_key_kind kind = (enum kt_key_kind)luaL_checkoption(L, 1, NULL, kinds);
+    size_t n;
+    const char *from = luaL_checklstring(L, 2, &n);
+    char *text = (char *)block(L, from, n);
+    uint8_t key[KT_KEY];
+    struct kt_err err;
+    const int rc = kt_key_parse(kind, text, n, "key file psk", key, &err);
+    free(text);
+    lua_pushlstring(L, rc ? err.text : (const char *)key, rc ? strlen(err.text) : sizeof key);
+    if (rc == 0) return 1;
+    lua_pushnil(L);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static int key_encode(lua_State *L) /* (key) -> base64 */
+{
+    char text[KT_KEY_TEXT];
+    kt_key_encode(exactly(L, 1, KT_KEY), text);
+    lua_pushstring(L, text);
+    return 1;
+}
+
+static int key_mode(lua_State *L) /* (mode) -> nil, or what is wrong with it */
+{
+    struct kt_err err;
+    if (kt_key_mode_check("psk", (unsigned)luaL_checkinteger(L, 1), &err) == 0) return 0;
+    lua_pushstring(L, err.text);
+    return 1;
+}
+
+static int key_phrase(lua_State *L) /* (passphrase) -> key */
+{
+    size_t n;
+    const char *text = luaL_checklstring(L, 1, &n);
+    uint8_t key[KT_KEY];
+    const int rc = kt_key_from_passphrase(text, n, key);
+    if (rc) return fail(L, rc);
+    lua_pushlstring(L, (const char *)key, sizeof key);
+    return 1;
+}
+
 /* --- replay windows --- */
 
 static int new_replay(lua_State *L)
@@ -261,7 +309,9 @@ int luaopen_spec_noise(lua_State *L)
         {"seal", aead_seal}, {"open", aead_open}, {"rekey", aead_rekey}, {NULL, NULL}};
     static const luaL_Reg replay[] = {{"take", replay_take}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"noise", new_noise}, {"public", noise_public}, {"aead", new_aead},
-        {"methods", methods}, {"mask", mask}, {"hash", hash}, {"replay", new_replay}, {NULL, NULL}};
+        {"methods", methods}, {"mask", mask}, {"hash", hash}, {"replay", new_replay},
+        {"key_parse", key_parse}, {"key_encode", key_encode}, {"key_mode", key_mode},
+        {"key_phrase", key_phrase}, {NULL, NULL}};
     struct kt_err err;
     if (kt_crypto_init(&err) < 0) return luaL_error(L, "%s", err.text);
     type(L, NOISE, noise, noise_gc);
