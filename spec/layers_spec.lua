@@ -14,7 +14,7 @@ local rooms = {
   { name = "link/common", may = { "link", "io", "kcp", "crypto", "base" } },
   { name = "link/kcptun", may = { "link/common", "link", "io", "kcp", "crypto/kcptun", "crypto", "base" } },
   { name = "link/native", may = { "link/common", "link", "io", "kcp", "crypto", "base" } },
-  { name = "script/sandbox", may = { "script/core", "io", "base" } },
+  { name = "script/sandbox", may = { "io", "base" } },
   { name = "script/core", may = { "script/sandbox", "link/common", "link", "io", "crypto", "base" } },
   { name = "script/api", may = { "script/core", "script/sandbox", "link/common", "link", "io", "crypto", "base" } },
   { name = "script/sim",

@@ -6,15 +6,15 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "script/sandbox/guard.h"
 #include "script/sandbox/pattern.h"
-#include "script/core/script.h"
 
 #define SUBJECT_MAX 256u
 #define WORK_US 20000u /* of the guard's, which counts: one million instructions */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct kt_runtime rt;
+static struct kt_guard guard;
 static lua_State *L;
 
 static void check(int truth)
@@ -22,14 +22,20 @@ static void check(int truth)
     if (!truth) abort();
 }
 
+static void *alloc(void *ctx, void *ptr, size_t old, size_t size)
+{
+    (void)ctx;
+    (void)old;
+    if (size) return realloc(ptr, size);
+    free(ptr);
+    return NULL;
+}
+
 static void set_up(void)
 {
-    L = luaL_newstate();
+    check(kt_guard_init(&guard, &(struct kt_guard_opts){.alloc = alloc, .counts = true}) == 0);
+    L = lua_newstate(kt_guard_alloc, &guard);
     check(L != NULL);
-    rt.main.rt = &rt;
-    rt.main.L = L;
-    rt.repeatable = rt.guard.counts = true;
-    *(struct kt_task **)lua_getextraspace(L) = &rt.main;
     luaL_requiref(L, "string", luaopen_string, 1); /* 1: Lua's */
     lua_newtable(L);                               /* 2: ours */
     kt_lua_pattern(L);
@@ -64,10 +70,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const size_t len = size - plen < SUBJECT_MAX ? size - plen : SUBJECT_MAX;
 
     lua_settop(L, 2);
-    kt_guard_begin(&rt, L, WORK_US);
+    kt_guard_begin(&guard, L, WORK_US);
     const bool good = call(2, name, data, plen, data + plen, len, init);
-    const bool stopped = kt_guard_stopped(&rt.guard);
-    kt_guard_end(&rt, NULL);
+    const bool stopped = kt_guard_stopped(&guard);
+    kt_guard_end(&guard, NULL);
     const int n = lua_gettop(L) - 2;
     /* Both bound their recursion, but not at the same depth. */
     if (stopped || (!good && strstr(lua_tostring(L, -1), "too complex"))) return 0;

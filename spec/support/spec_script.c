@@ -147,7 +147,7 @@ static int run(lua_State *L)
         say(w, err.text, strlen(err.text));
     } else {
         code = run_script(w, rt, file);
-        overrun = rt->guard.overrun_us;
+        overrun = kt_guard_overrun_us(kt_runtime_guard(rt));
         kt_runtime_free(rt);
     }
     kt_io_timer_cancel(w->io, &w->deadline);

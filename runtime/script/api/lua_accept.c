@@ -211,11 +211,11 @@ static int on(lua_State *L)
 {
     struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "on");
     if (lua_type(L, 2) != LUA_TSTRING)
-        return kt_raise(L, ON ": expected an event name, got %s", kt_handle_kind(L, 2));
+        return kt_raise(L, ON ": expected an event name, got %s", kt_type_name(L, 2));
     const char *event = lua_tostring(L, 2);
     if (strcmp(event, "link") != 0) return kt_raise(L, ON ": unknown event \"%s\"; expected \"link\"", event);
     if (lua_type(L, 3) != LUA_TFUNCTION)
-        return kt_raise(L, ON ": expected a function, got %s", kt_handle_kind(L, 3));
+        return kt_raise(L, ON ": expected a function, got %s", kt_type_name(L, 3));
     if (a->service.closed) return kt_raise(L, ON ": the acceptor was closed");
     if (a->on_link != LUA_NOREF)
         return kt_raise(L, ON ": \"link\" already has a handler, set at %s:%d", a->on_link_at->source,

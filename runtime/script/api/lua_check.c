@@ -21,20 +21,19 @@ static int load_script(lua_State *L)
  * result of `handler`, or a text that names the limit reached; stopped is true if that was the time limit. */
 static int run_slice(lua_State *L)
 {
-    struct kt_runtime *rt = kt_runtime_of(L);
-    struct kt_guard *g = &rt->guard;
+    struct kt_guard *g = kt_guard_of(L);
     if (kt_guard_stopped(g)) return kt_guard_raise(L);
-    kt_guard_end(rt, NULL);
-    kt_guard_begin(rt, L, KT_MAIN_STOP_US);
+    kt_guard_end(g, NULL);
+    kt_guard_begin(g, L, KT_MAIN_STOP_US);
     const int status = lua_pcall(L, lua_gettop(L) - 2, 0, 1);
-    char limit[sizeof g->text] = "";
+    char limit[KT_GUARD_TEXT] = "";
     const bool stopped = kt_guard_stopped(g);
     if (stopped)
         snprintf(limit, sizeof limit, "%s", kt_guard_text(L));
     else if (status == LUA_ERRMEM)
-        kt_guard_memory_text(rt, limit, sizeof limit);
-    kt_guard_end(rt, NULL);
-    kt_guard_begin(rt, L, KT_MAIN_STOP_US);
+        kt_guard_memory_text(g, limit, sizeof limit);
+    kt_guard_end(g, NULL);
+    kt_guard_begin(g, L, KT_MAIN_STOP_US);
     if (status == LUA_OK && !limit[0]) {
         lua_pushboolean(L, 1);
         return 1;
@@ -52,8 +51,7 @@ static int run_slice(lua_State *L)
  * room. */
 static int grant_memory(lua_State *L)
 {
-    struct kt_runtime *rt = kt_runtime_of(L);
-    if (rt->guard.limit) rt->guard.limit += rt->lua_bytes;
+    kt_guard_grant(kt_guard_of(L));
     return 0;
 }
 

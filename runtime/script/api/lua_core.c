@@ -258,11 +258,12 @@ static int date(lua_State *L)
 /* core.memory() → bytes held by the Lua state, their peak, number of tasks, number of conns and streams */
 static int memory(lua_State *L)
 {
-    const struct kt_runtime *rt = kt_runtime_of(L);
-    lua_pushinteger(L, (lua_Integer)rt->lua_bytes);
-    lua_pushinteger(L, (lua_Integer)rt->lua_peak);
-    lua_pushinteger(L, (lua_Integer)rt->task_count);
-    lua_pushinteger(L, (lua_Integer)rt->pipes);
+    struct kt_runtime_usage usage;
+    kt_runtime_usage(kt_runtime_of(L), &usage);
+    lua_pushinteger(L, (lua_Integer)usage.memory);
+    lua_pushinteger(L, (lua_Integer)usage.peak);
+    lua_pushinteger(L, (lua_Integer)usage.tasks);
+    lua_pushinteger(L, (lua_Integer)usage.pipes);
     return 4;
 }
 

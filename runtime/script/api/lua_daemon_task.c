@@ -101,7 +101,7 @@ static int pure(lua_State *L)
     rt->pure = luaL_checkstring(L, 1); /* stays on the stack */
     const int status = lua_pcall(L, lua_gettop(L) - 2, 1, 0);
     rt->pure = before;
-    if (kt_guard_stopped(&rt->guard)) kt_guard_raise(L);
+    if (kt_guard_stopped(kt_guard_of(L))) kt_guard_raise(L);
     lua_pushboolean(L, status == LUA_OK);
     lua_insert(L, -2);
     return 2;

@@ -174,8 +174,7 @@ static enum event event_arg(lua_State *L)
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
     for (int e = 0; e < EVENTS; e++)
         if (strcmp(name, names[e]) == 0) return (enum event)e;
-    if (lua_type(L, 2) != LUA_TSTRING)
-        kt_raise(L, ON ": expected an event name, got %s", kt_handle_kind(L, 2));
+    if (lua_type(L, 2) != LUA_TSTRING) kt_raise(L, ON ": expected an event name, got %s", kt_type_name(L, 2));
     kt_raise(L, ON ": unknown event \"%s\"; expected one of \"up\", \"down\", \"degraded\", \"stats\"", name);
 }
 
@@ -204,7 +203,7 @@ int kt_lua_link_event(lua_State *L)
     struct kt_lua_link *l = kt_handle_self(L, KT_HANDLE_LINK, "on");
     struct watch draft = {.event = event_arg(L), .l = l};
     if (lua_type(L, 3) != LUA_TFUNCTION)
-        return kt_raise(L, ON ": expected a function, got %s", kt_handle_kind(L, 3));
+        return kt_raise(L, ON ": expected a function, got %s", kt_type_name(L, 3));
     read_options(L, &draft);
     if (l->service.closed) return kt_raise(L, ON ": the link was closed");
     lua_settop(L, 3);

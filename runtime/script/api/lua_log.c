@@ -34,7 +34,7 @@ static void push_line(lua_State *L, enum kt_log_level level)
     lua_pushvalue(L, lua_upvalueindex(2));
     lua_insert(L, 1);
     const int status = lua_pcall(L, n, 1, 0);
-    if (kt_guard_stopped(&kt_runtime_of(L)->guard)) kt_guard_raise(L);
+    if (kt_guard_stopped(kt_guard_of(L))) kt_guard_raise(L);
     if (status == LUA_ERRRUN) complain(L, name);
     if (status != LUA_OK) lua_error(L);
 }

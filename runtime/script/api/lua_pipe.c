@@ -84,8 +84,7 @@ struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what)
 {
     struct kt_lua_pipe *h = test(L, idx);
     if (!h)
-        kt_raise(
-            L, "%s: argument %d: expected a conn or a stream, got %s", what, idx, kt_handle_kind(L, idx));
+        kt_raise(L, "%s: argument %d: expected a conn or a stream, got %s", what, idx, kt_type_name(L, idx));
     else if (!h->pipe)
         kt_raise(L, "%s: argument %d: this %s was closed, or taken over by a splice", what, idx,
             kt_handle_test(L, idx, KT_HANDLE_CONN) ? "conn" : "stream");

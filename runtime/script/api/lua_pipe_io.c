@@ -86,14 +86,14 @@ static size_t count_arg(lua_State *L, int idx, const char *what, lua_Integer min
             max,
             number && isnan(lua_tonumber(L, idx)) ? "NaN"
             : number                              ? lua_tostring(L, idx)
-                                                  : kt_handle_kind(L, idx));
+                                                  : kt_type_name(L, idx));
     return (size_t)n;
 }
 
 static const char *string_arg(lua_State *L, int idx, const char *what, size_t *len)
 {
     if (lua_type(L, idx) != LUA_TSTRING)
-        kt_raise(L, "%s: argument %d: expected a string, got %s", what, idx - 1, kt_handle_kind(L, idx));
+        kt_raise(L, "%s: argument %d: expected a string, got %s", what, idx - 1, kt_type_name(L, idx));
     return lua_tolstring(L, idx, len);
 }
 
@@ -122,23 +122,19 @@ static int nothing(struct kt_lua_pipe *h)
     return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT; /* it broke before the handle listened */
 }
 
-/* The limit for the buffers of all calls together. */
-static size_t gathered_max(const struct kt_runtime *rt)
-{
-    return rt->guard.limit ? rt->guard.limit / 2 : SIZE_MAX;
-}
-
 static bool make_room(struct kt_lua_reading *r, size_t n)
 {
-    struct kt_runtime *rt = r->rt;
+    struct kt_guard *g = kt_runtime_guard(r->rt);
     if (n <= r->cap - r->len) return true;
     size_t cap = r->cap ? r->cap : BUFFER_MIN;
     while (cap - r->len < n) cap *= 2;
     cap = kt_min_size(cap, r->want);
-    if (cap - r->cap > gathered_max(rt) - rt->gathered) return false;
+    if (!kt_guard_reserve(g, cap - r->cap)) return false;
     char *buf = realloc(r->buf, cap);
-    if (!buf) return false;
-    rt->gathered += cap - r->cap;
+    if (!buf) {
+        kt_guard_release(g, cap - r->cap);
+        return false;
+    }
     r->buf = buf;
     r->cap = cap;
     return true;
@@ -147,7 +143,7 @@ static bool make_room(struct kt_lua_reading *r, size_t n)
 static void give_back(struct kt_lua_reading *r)
 {
     free(r->buf);
-    r->rt->gathered -= r->cap;
+    kt_guard_release(kt_runtime_guard(r->rt), r->cap);
     r->buf = NULL;
     r->cap = 0;
 }
@@ -208,7 +204,7 @@ static const char *pipe_sentence(const struct kt_lua_pipe *h, int code, char *ou
 /* The same, for a call that reads. */
 static const char *reading_sentence(const struct kt_lua_reading *r, int code, char *out, size_t size)
 {
-    const size_t max = gathered_max(r->rt);
+    const size_t max = kt_guard_reserve_max(kt_runtime_guard(r->rt));
     if (code == KT_ECLOSED)
         return CLOSED;
     else if (code == KT_ELIMIT)

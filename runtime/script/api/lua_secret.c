@@ -60,7 +60,7 @@ static int secret(lua_State *L)
 {
     struct bytes b;
     if (lua_type(L, 1) != LUA_TSTRING)
-        return kt_raise(L, "kt.secret: expected a string, got %s", kt_handle_kind(L, 1));
+        return kt_raise(L, "kt.secret: expected a string, got %s", kt_type_name(L, 1));
     b.data = lua_tolstring(L, 1, &b.len);
     lua_pushcfunction(L, make);
     lua_pushlightuserdata(L, &b);
@@ -79,7 +79,7 @@ static bool exposed(const char *path)
  * the chunk leaves behind is collected at its end. For one that reads a key in clear. */
 static int wipe(lua_State *L)
 {
-    kt_runtime_of(L)->guard.wipes = true;
+    kt_guard_wipe(kt_guard_of(L), true);
     return 0;
 }
 
@@ -95,7 +95,7 @@ static int secret_file(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     if (lua_type(L, 1) != LUA_TSTRING)
-        return kt_raise(L, "kt.secret_file: expected a path, got %s", kt_handle_kind(L, 1));
+        return kt_raise(L, "kt.secret_file: expected a path, got %s", kt_type_name(L, 1));
     const char *path = kt_state_path(L, lua_tostring(L, 1));
     struct kt_err err = {0};
     char *data;

@@ -18,7 +18,7 @@ static int spawn(lua_State *L)
     struct kt_task *from = kt_task_of(L);
     struct kt_runtime *rt = from->rt;
     if (lua_type(L, 1) != LUA_TFUNCTION)
-        return kt_raise(L, "kt.spawn: expected a function, got %s", kt_handle_kind(L, 1));
+        return kt_raise(L, "kt.spawn: expected a function, got %s", kt_type_name(L, 1));
     int n = lua_gettop(L);
     if (n > SPAWN_ARGS_MAX)
         return kt_raise(L, "kt.spawn: more than %d arguments; pass a table", SPAWN_ARGS_MAX);

@@ -472,10 +472,10 @@ static int send_(lua_State *L)
         lua_settop(L, 4);
     }
     if (lua_type(L, 2) != LUA_TSTRING)
-        return kt_raise(L, SEND ": argument 1: expected a string, got %s", kt_handle_kind(L, 2));
+        return kt_raise(L, SEND ": argument 1: expected a string, got %s", kt_type_name(L, 2));
     if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
-        return kt_raise(L, SEND ": argument 2: expected an address such as \"192.0.2.1:53\", got %s",
-            kt_handle_kind(L, 3));
+        return kt_raise(
+            L, SEND ": argument 2: expected an address such as \"192.0.2.1:53\", got %s", kt_type_name(L, 3));
     const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &s.timeout}};
     kt_opts_read(L, 4, SEND, opts, 1);
     const char *to = lua_tostring(L, 3);

@@ -44,7 +44,7 @@ int kt_err_arg(lua_State *L, int idx, const char *what, const char **text)
     }
     if (lua_type(L, idx) != LUA_TSTRING)
         kt_raise(L, "%s: argument %d: expected an err, a string or nothing, got %s", what, idx - 1,
-            kt_handle_kind(L, idx));
+            kt_type_name(L, idx));
     *text = lua_tostring(L, idx);
     return KT_ECANCELED;
 }

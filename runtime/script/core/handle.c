@@ -108,16 +108,6 @@ void *kt_handle_test(lua_State *L, int idx, const char *name)
     return luaL_testudata(L, idx, name);
 }
 
-const char *kt_handle_kind(lua_State *L, int idx)
-{
-    const char *kind = NULL;
-    if (lua_type(L, idx) == LUA_TUSERDATA && luaL_getmetafield(L, idx, "__name") != LUA_TNIL) {
-        kind = lua_tostring(L, -1);
-        lua_pop(L, 1);
-    }
-    return kind ? kind : luaL_typename(L, idx);
-}
-
 int kt_handle_text(lua_State *L, const char *kind, const char *name, const char *state)
 {
     lua_pushfstring(

@@ -40,9 +40,6 @@ void kt_handle_type(lua_State *L, const struct kt_handle_type *type);
 void *kt_handle_push(lua_State *L, const char *name, size_t n, int uservalues);
 /* The handle at idx, or NULL if it is something else. */
 void *kt_handle_test(lua_State *L, int idx, const char *name);
-/* The type of the value at idx, for messages: a handle's kind ("link") or the Lua type. Anchored by the
- * value. */
-const char *kt_handle_kind(lua_State *L, int idx);
 /* Pushes "<kind name, state>" for a __tostring; name and state may be NULL. Returns 1. */
 int kt_handle_text(lua_State *L, const char *kind, const char *name, const char *state);
 /* The handle that a method was called on; raises if argument 1 is something else. */

@@ -31,10 +31,34 @@ static const char *process_env(void *ctx, const char *name)
     return getenv(name);
 }
 
-static void *plain_alloc(void *ctx, void *ptr, size_t old, size_t size)
+/* ---- what the sandbox asks of the runtime ---- */
+
+static void host_print(void *ctx, int fd, const char *text, size_t len)
 {
-    return kt_blocks_alloc(ctx, ptr, old, size);
+    struct kt_runtime *rt = ctx;
+    rt->print(rt->print_ctx, fd, text, len);
 }
+
+static const char *host_getenv(void *ctx, const char *name)
+{
+    struct kt_runtime *rt = ctx;
+    return rt->getenv(rt->getenv_ctx, name);
+}
+
+static bool host_exit(void *ctx, int code)
+{
+    struct kt_runtime *rt = ctx;
+    if (rt->phase == KT_END) return false;
+    kt_runtime_stop(rt, code);
+    return true;
+}
+
+static bool host_owns(lua_State *co)
+{
+    return kt_task_of(co)->L == co;
+}
+
+/* ---- new and free ---- */
 
 static void drain_tick(void *ctx);
 
@@ -46,14 +70,9 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->io = opts->io;
     rt->logger = opts->logger;
     rt->log = &opts->logger->log;
-    rt->unsafe = rt->guard.wall = opts->unsafe;
-    rt->child_fds = opts->child_fds;
     rt->repeatable = opts->repeatable;
     rt->getenv = opts->getenv ? opts->getenv : process_env;
     rt->getenv_ctx = opts->getenv_ctx;
-    rt->guard.limit = opts->memory;
-    rt->guard.alloc = opts->alloc ? opts->alloc : plain_alloc;
-    rt->guard.alloc_ctx = opts->alloc ? opts->alloc_ctx : &rt->blocks;
     rt->print = opts->print ? opts->print : kt_print_to_process;
     rt->print_ctx = opts->print_ctx;
     rt->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
@@ -70,9 +89,19 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     kt_list_init(&rt->services);
     kt_timer_init(&rt->drain_tick, drain_tick, rt);
     kt_tasks_init(rt);
-    kt_blocks_init(&rt->blocks);
-    int rc = kt_guard_init(rt);
-    if (rc == 0) rc = kt_state_new(rt);
+    int rc = kt_state_new(rt,
+        &(struct kt_sandbox_opts){
+            .host =
+                {.ctx = rt, .print = host_print, .getenv = host_getenv, .exit = host_exit, .owns = host_owns},
+            .io = rt->io,
+            .log = rt->log,
+            .unsafe = opts->unsafe,
+            .repeatable = opts->repeatable,
+            .child_fds = opts->child_fds,
+            .memory = opts->memory,
+            .alloc = opts->alloc,
+            .alloc_ctx = opts->alloc_ctx,
+        });
     if (rc) {
         kt_runtime_free(rt);
         return kt_err_set(err, rc, "%s%s", kt_strerror(rc),
@@ -80,6 +109,12 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     }
     *out = rt;
     return 0;
+}
+
+static void set_phase(struct kt_runtime *rt, enum kt_phase phase)
+{
+    rt->phase = phase;
+    kt_guard_in_tasks(kt_runtime_guard(rt));
 }
 
 static void release(void *ctx)
@@ -93,7 +128,7 @@ static void release(void *ctx)
 void kt_runtime_free(struct kt_runtime *rt)
 {
     if (!rt) return;
-    rt->phase = KT_END;
+    set_phase(rt, KT_END);
     if (rt->L) kt_tasks_end(rt);
     /* Close in reverse order of declaration: listeners before the links they forward to. */
     while (!kt_list_empty(&rt->services))
@@ -101,8 +136,7 @@ void kt_runtime_free(struct kt_runtime *rt)
     kt_io_timer_cancel(rt->io, &rt->drain_tick);
     kt_rows_close(&rt->rows);
     kt_state_close(rt);
-    kt_guard_free(rt);
-    kt_origins_free(rt);
+    kt_origins_free(&rt->origins);
     /* Links and acceptors end in turn hooks queued before this one, and still use the counters there. */
     kt_turn_init(&rt->turn, release, rt);
     kt_io_turn(rt->io, &rt->turn);
@@ -182,25 +216,26 @@ static int load_and_call(lua_State *L)
 static int set_memory_message(struct kt_runtime *rt)
 {
     char text[160];
-    kt_guard_memory_text(rt, text, sizeof text);
+    kt_guard_memory_text(kt_runtime_guard(rt), text, sizeof text);
     return set_message(rt, KT_ENOMEM, text);
 }
 
 static int call_main(struct kt_runtime *rt, struct main_chunk *m)
 {
     lua_State *L = rt->L;
+    struct kt_guard *g = kt_runtime_guard(rt);
     lua_pushcfunction(L, explain);
     lua_pushcfunction(L, load_and_call);
     lua_pushlightuserdata(L, m);
-    kt_guard_begin(rt, L, rt->main_us);
+    kt_guard_begin(g, L, rt->main_us);
     int status = lua_pcall(L, 1, 0, 1);
     int rc = 0;
     if (status != LUA_OK && !rt->exiting) {
-        const char *text = kt_guard_stopped(&rt->guard) ? kt_guard_text(L) : lua_tostring(L, -1);
-        rc = status == LUA_ERRMEM && !kt_guard_stopped(&rt->guard) ? set_memory_message(rt)
-                                                                   : set_message(rt, KT_ECONFIG, text);
+        const char *text = kt_guard_stopped(g) ? kt_guard_text(L) : lua_tostring(L, -1);
+        rc = status == LUA_ERRMEM && !kt_guard_stopped(g) ? set_memory_message(rt)
+                                                          : set_message(rt, KT_ECONFIG, text);
     }
-    kt_guard_end(rt, NULL);
+    kt_guard_end(g, NULL);
     lua_settop(L, 0);
     return rc;
 }
@@ -213,8 +248,8 @@ int kt_runtime_load_file(struct kt_runtime *rt, const char *path, int argc, char
 int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, char **argv)
 {
     int rc = call_main(rt, &(struct main_chunk){.module = module, .argc = argc, .argv = argv});
-    if (rc == 0 && !rt->exiting && rt->guard.wipes) lua_gc(rt->L, LUA_GCCOLLECT);
-    rt->guard.wipes = false;
+    if (rc == 0 && !rt->exiting && kt_guard_wipes(kt_runtime_guard(rt))) lua_gc(rt->L, LUA_GCCOLLECT);
+    kt_guard_wipe(kt_runtime_guard(rt), false);
     return rc;
 }
 
@@ -276,7 +311,7 @@ int kt_runtime_open(struct kt_runtime *rt)
     struct kt_replaced none = {0};
     if (rt->exiting) return 0;
     int rc = open_all(rt, NULL, 0, &none);
-    if (rc == 0) rt->phase = KT_RUN;
+    if (rc == 0) set_phase(rt, KT_RUN);
     return rc;
 }
 
@@ -345,7 +380,7 @@ void kt_runtime_drain(struct kt_runtime *rt, uint64_t us)
     const uint64_t until = us < KT_TIME_NEVER - now ? now + us : KT_TIME_NEVER;
     if (rt->exiting) return;
     if (rt->phase != KT_DRAIN) {
-        rt->phase = KT_DRAIN;
+        set_phase(rt, KT_DRAIN);
         rt->drain_until = until;
         for (struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
             struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
@@ -366,6 +401,14 @@ size_t kt_runtime_pipes(const struct kt_runtime *rt)
     return rt->pipes;
 }
 
+void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out)
+{
+    *out = (struct kt_runtime_usage){.memory = kt_guard_bytes(&rt->sandbox.guard),
+        .peak = kt_guard_peak(&rt->sandbox.guard),
+        .tasks = rt->task_count,
+        .pipes = rt->pipes};
+}
+
 uint64_t kt_runtime_drain_us(const struct kt_runtime *rt)
 {
     return rt->drain_us;
@@ -380,7 +423,7 @@ int kt_runtime_replace(
     int rc = open_all(rt, old, n, out);
     if (rc) return rc;
     /* From here on nothing fails. */
-    rt->phase = KT_RUN;
+    set_phase(rt, KT_RUN);
     for (struct kt_list *i = rt->services.next; i != &rt->services; i = i->next) {
         struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
         if (s->from) kt_service_inherit(s);

@@ -88,6 +88,12 @@ uint64_t kt_runtime_drain_us(const struct kt_runtime *rt);
 /* The number of open conns and streams. */
 size_t kt_runtime_pipes(const struct kt_runtime *rt);
 
+struct kt_runtime_usage {
+    size_t memory, peak; /* bytes held by the Lua state, and the most it has held */
+    size_t tasks, pipes;
+};
+void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out);
+
 /* Runs the loop until the runtime has ended. Returns the process's exit code. */
 int kt_runtime_run(struct kt_runtime *rt);
 

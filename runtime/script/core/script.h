@@ -5,29 +5,20 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include "script/sandbox/blocks.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "io/io.h"
 #include "link/counters.h"
 #include "link/common/starts.h"
 #include "script/core/failure.h"
-#include "script/sandbox/guard.h"
 #include "script/core/runtime.h"
 #include "script/core/task.h"
+#include "script/sandbox/origin.h"
+#include "script/sandbox/sandbox.h"
 
 struct kt_logger;
 
 enum kt_phase { KT_DECLARE, KT_RUN, KT_DRAIN, KT_END };
-
-/* The line of a script where something was declared or spawned. Interned, so that a task needs only a
- * pointer. */
-struct kt_origin {
-    struct kt_origin *next;
-    int line;
-    char source[64];
-};
 
 /* Units as scripts write them ("5s", "2MiB"). */
 enum kt_unit { KT_UNIT_DURATION, KT_UNIT_RATE, KT_UNITS };
@@ -55,28 +46,23 @@ struct kt_runtime {
     struct kt_starts *starts;
     struct kt_starts own_starts; /* likewise */
     enum kt_phase phase;
-    bool unsafe;
-    FILE *streams[2];        /* io.stdout and io.stderr (unsafe.c); NULL without --unsafe */
-    unsigned long child_fds; /* soft descriptor limit for programs that the script starts; 0: inherited */
     struct kt_rows rows;
     bool checking;   /* run by `kt check`, which also checks log calls below the log level */
     bool repeatable; /* see struct kt_runtime_opts */
     /* garbage (state.c) */
     unsigned slices;      /* since the last collection, if repeatable */
-    size_t collect_bytes; /* lua_bytes at which the next cycle begins */
-    size_t step_bytes;    /* lua_bytes after the last step */
+    size_t collect_bytes; /* bytes of the state at which the next cycle begins */
+    size_t step_bytes;    /* the same after the last step */
     bool collecting;      /* within a cycle */
     const char *(*getenv)(void *ctx, const char *name);
     void *getenv_ctx;
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;
 
-    struct kt_guard guard;      /* bounds memory and time */
-    uint64_t main_us;           /* time limit of the main chunk */
-    size_t lua_bytes, lua_peak; /* memory of the Lua state, counted by its allocator */
-    size_t gathered;            /* bytes buffered by pending reads (lua_pipe_io.c); count as the state's */
-    struct kt_blocks blocks;    /* the default allocator */
-    char warning[256];          /* pieces of a Lua warning, usually an error in a __gc */
+    struct kt_sandbox sandbox; /* has the state, and bounds its memory and time */
+    uint64_t main_us;          /* time limit of the main chunk */
+    struct kt_origins origins; /* lines that spawn and declare */
+    char warning[256];         /* pieces of a Lua warning, usually an error in a __gc */
 
     /* tasks (task.c) */
     struct kt_task main; /* stands for the main chunk; the main thread's extra space points at it */
@@ -97,8 +83,6 @@ struct kt_runtime {
     unsigned at_once; /* slices run at that time; counted only if `livelock` is set */
     void (*livelock)(void *ctx, const char *text);
     void *livelock_ctx;
-    struct kt_origin *origins;
-    size_t origin_count;
 
     struct kt_list services; /* in order of declaration (service.h) */
     size_t serving;          /* open acceptors and listeners */
@@ -122,7 +106,6 @@ struct kt_runtime {
     /* registry references */
     int ref_loaded;     /* modules by name (state.c) */
     int ref_host_env;   /* environment of embedded modules */
-    int ref_finalizers; /* objects with a __gc → sentinels (finalizers.c) */
     int ref_script_dir; /* string: the folder of the script's own modules */
     int ref_handles;    /* metatables of handles by kind (handle.h) */
     int ref_explain;    /* function(what, value) → error message, from kt.api */
@@ -142,6 +125,17 @@ struct kt_runtime {
 static inline struct kt_runtime *kt_runtime_of(lua_State *L)
 {
     return kt_task_of(L)->rt;
+}
+
+static inline struct kt_guard *kt_runtime_guard(struct kt_runtime *rt)
+{
+    return &rt->sandbox.guard;
+}
+
+/* The current line of the script. Never NULL. */
+static inline const struct kt_origin *kt_origin_here(struct kt_runtime *rt, lua_State *L)
+{
+    return kt_origin_find(&rt->origins, L);
 }
 
 /* Pushes a number, as an integer if it is whole, so that it prints without ".0". */
@@ -169,13 +163,10 @@ void kt_runtime_settle(struct kt_runtime *rt);
 bool kt_runtime_has_work(const struct kt_runtime *rt);
 #define KT_NO_WORK "the script has nothing to do; call kt.listen, kt.accept or kt.spawn at its top level"
 
-/* Raises a message with the script's line, skipping functions of ours in between (luaL_error would name
- * those). Declared int for `return kt_raise(...)`. Formats as lua_pushfstring does. */
-int kt_raise(lua_State *L, const char *fmt, ...) __attribute__((noreturn));
-
 /* ---- state.c ---- */
 
-int kt_state_new(struct kt_runtime *rt);
+/* Returns 0, KT_ENOMEM, or why the guard could not start. */
+int kt_state_new(struct kt_runtime *rt, const struct kt_sandbox_opts *opts);
 void kt_state_close(struct kt_runtime *rt);
 /* Pushes the main chunk as a function. LUA_OK, or a Lua status with the message pushed. */
 int kt_state_load_file(struct kt_runtime *rt, const char *path);
@@ -185,16 +176,6 @@ const char *kt_state_path(lua_State *L, const char *path);
 
 /* Call after each slice: collects garbage if it is time to. Garbage is collected nowhere else. */
 void kt_state_slice(struct kt_runtime *rt);
-
-/* Pushes a shallow copy of the table at idx; returns 1. */
-int kt_state_copy(lua_State *L, int idx);
-
-/* ---- globals.c ---- */
-
-/* Opens the parts of Lua's library that scripts and the modules in the binary may use, as globals. */
-void kt_globals_open(lua_State *L, bool unsafe);
-/* Turns them into the script's globals: guarded functions, no undefined reads. */
-void kt_globals_guard(lua_State *L);
 
 /* ---- options.c ---- */
 
@@ -272,31 +253,8 @@ void kt_lua_listen(lua_State *L);
 void kt_lua_link(lua_State *L);
 void kt_lua_accept(lua_State *L);
 
-/* ---- replacements for functions of Lua's library, for scripts ---- */
-
-/* In the table on top, coroutine. */
-void kt_lua_coroutine(lua_State *L);
-/* The globals pairs and next: for a repeatable runtime, whose guard counts their work, or for a spec's state,
- * which has no guard (NULL). */
-void kt_lua_order(lua_State *L, struct kt_guard *guard);
-/* In the table on top, table: sort. */
-void kt_lua_sort(lua_State *L);
-/* In the table on top, table: concat, insert, move, remove, unpack. */
-void kt_lua_table(lua_State *L);
-/* String functions and load, in place of Lua's own; no other copy of those may remain reachable. */
-void kt_lua_bounded(lua_State *L);
-/* The clock and the environment in os, if the script has it, for a repeatable runtime. */
-void kt_lua_os(lua_State *L);
 /* kt.core.append_row, and closing its file. */
 int kt_lua_append_row(lua_State *L);
 void kt_rows_close(struct kt_rows *rows);
-/* os.exit: ends the script as if the process had exited; pcall does not catch it. */
-int kt_lua_os_exit(lua_State *L);
-/* The globals io and os for --unsafe (unsafe.c). Close the state before calling kt_unsafe_close, which frees
- * the streams. */
-void kt_lua_unsafe(lua_State *L);
-void kt_unsafe_close(struct kt_runtime *rt);
-/* The global setmetatable. */
-void kt_lua_finalizer(lua_State *L);
 
 #endif

@@ -209,7 +209,7 @@ void kt_service_close(struct kt_service *s)
 int kt_service_serve(lua_State *L, struct kt_service *s)
 {
     if (lua_type(L, 2) != LUA_TFUNCTION)
-        return kt_raise(L, "%s: expected a function, got %s", s->ops->serve, kt_handle_kind(L, 2));
+        return kt_raise(L, "%s: expected a function, got %s", s->ops->serve, kt_type_name(L, 2));
     if (s->closed) return kt_raise(L, "%s %s %s: closed", s->ops->what, s->ops->at, s->name);
     if (s->handler != LUA_NOREF)
         return kt_raise(L, "%s %s %s already has a handler, set at %s:%d", s->ops->what, s->ops->at, s->name,

@@ -130,7 +130,7 @@ struct source {
 static const char *next_line(lua_State *L, void *ud, size_t *size)
 {
     struct source *s = ud;
-    if (kt_guard_stopped(&kt_runtime_of(L)->guard)) kt_guard_raise(L);
+    if (kt_guard_stopped(kt_guard_of(L))) kt_guard_raise(L);
     s->data += s->line;
     s->len -= s->line;
     const bool begins = s->line == 0 || s->data[-1] == '\n';
@@ -216,29 +216,16 @@ static int script_require(lua_State *L)
 
 /* ---- the two environments ---- */
 
-int kt_state_copy(lua_State *L, int idx)
-{
-    idx = lua_absindex(L, idx);
-    lua_newtable(L);
-    lua_pushnil(L);
-    while (lua_next(L, idx)) {
-        lua_pushvalue(L, -2);
-        lua_insert(L, -2);
-        lua_rawset(L, -4);
-    }
-    return 1;
-}
-
 /* The environment of modules in the binary: copies, two levels deep, of the tables that a script could
  * change. */
 static void make_host_env(lua_State *L)
 {
     lua_pushglobaltable(L);
-    kt_state_copy(L, -1);
+    kt_table_copy(L, -1);
     lua_pushnil(L);
     while (lua_next(L, -2)) {
         if (lua_istable(L, -1)) {
-            kt_state_copy(L, -1);
+            kt_table_copy(L, -1);
             lua_pushvalue(L, -3);
             lua_insert(L, -2);
             lua_rawset(L, -5); /* assigning an existing key is allowed during lua_next */
@@ -297,7 +284,7 @@ static int set_up(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     pin_messages(L);
-    kt_globals_open(L, rt->unsafe);
+    kt_globals_open(L);
     lua_newtable(L);
     rt->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
     for (int unit = 0; unit < KT_UNITS; unit++) {
@@ -317,22 +304,17 @@ static int set_up(lua_State *L)
     return 0;
 }
 
-int kt_state_new(struct kt_runtime *rt)
+int kt_state_new(struct kt_runtime *rt, const struct kt_sandbox_opts *opts)
 {
     rt->ref_explain = LUA_NOREF;
     for (int unit = 0; unit < KT_UNITS; unit++) rt->units[unit].ref_reader = LUA_NOREF;
     rt->collect_bytes = rt->repeatable ? COLLECT_BYTES : 0;
-    lua_State *L = lua_newstate(kt_guard_alloc, rt);
-    if (!L) return KT_ENOMEM;
+    int rc;
+    lua_State *L = kt_sandbox_new(&rt->sandbox, opts, &rc);
+    if (!L) return rc ? rc : KT_ENOMEM;
     rt->L = rt->main.L = L;
     *(struct kt_task **)lua_getextraspace(L) = &rt->main;
     lua_setwarnf(L, on_warning, rt);
-    /* Lua collects garbage, and runs finalizers, on the current thread. If its stack is nearly full, as in
-     * endless recursion, finalizers fail and are skipped, which would leave the C side of handles in use
-     * after they are freed. So kt_state_slice collects between slices, on the main thread. (When memory runs
-     * out Lua still collects at once, but runs no finalizers.) */
-    lua_gc(L, LUA_GCSTOP);
-    if (rt->repeatable) kt_guard_unhook(rt, L);
     lua_pushcfunction(L, set_up);
     int status = lua_pcall(L, 0, 0, 0);
     if (status == LUA_OK) return 0;
@@ -343,34 +325,32 @@ int kt_state_new(struct kt_runtime *rt)
 void kt_state_slice(struct kt_runtime *rt)
 {
     if (!rt->L) return;
+    const size_t bytes = kt_guard_bytes(kt_runtime_guard(rt));
     if (rt->repeatable) {
-        if (++rt->slices < COLLECT_SLICES && rt->lua_bytes < rt->collect_bytes) return;
+        if (++rt->slices < COLLECT_SLICES && bytes < rt->collect_bytes) return;
         lua_gc(rt->L, LUA_GCCOLLECT);
         rt->slices = 0;
-        rt->collect_bytes = 2 * rt->lua_bytes + COLLECT_BYTES;
+        rt->collect_bytes = 2 * kt_guard_bytes(kt_runtime_guard(rt)) + COLLECT_BYTES;
         return;
     }
-    if (rt->collect_bytes == 0)
-        rt->collect_bytes = 2 * rt->lua_bytes + CYCLE_BYTES; /* the main chunk has returned */
-    size_t kib = 0;                                          /* 0: a basic step */
+    if (rt->collect_bytes == 0) rt->collect_bytes = 2 * bytes + CYCLE_BYTES; /* the main chunk has returned */
+    size_t kib = 0;                                                          /* 0: a basic step */
     if (rt->collecting) {
-        kib = (rt->lua_bytes > rt->step_bytes ? rt->lua_bytes - rt->step_bytes : 0) >> 10;
+        kib = (bytes > rt->step_bytes ? bytes - rt->step_bytes : 0) >> 10;
         if (kib < STEP_KIB) return;
         if (kib > STEP_MAX_KIB) kib = STEP_MAX_KIB;
-    } else if (rt->lua_bytes < rt->collect_bytes) {
+    } else if (bytes < rt->collect_bytes) {
         return;
     }
     rt->collecting = !lua_gc(rt->L, LUA_GCSTEP, (int)kib);
-    rt->step_bytes = rt->lua_bytes;
-    if (!rt->collecting) rt->collect_bytes = 2 * rt->lua_bytes + CYCLE_BYTES;
+    rt->step_bytes = kt_guard_bytes(kt_runtime_guard(rt));
+    if (!rt->collecting) rt->collect_bytes = 2 * rt->step_bytes + CYCLE_BYTES;
 }
 
 void kt_state_close(struct kt_runtime *rt)
 {
-    if (rt->L) lua_close(rt->L);
+    kt_sandbox_free(&rt->sandbox);
     rt->L = NULL;
-    kt_unsafe_close(rt);
-    kt_blocks_free(&rt->blocks);
 }
 
 int kt_state_load_file(struct kt_runtime *rt, const char *path)

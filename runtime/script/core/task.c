@@ -10,7 +10,6 @@
  * or timer exactly while it is WAITING. */
 #include "script/core/task.h"
 #include <lauxlib.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,63 +17,15 @@
 #include "script/core/handle.h"
 #include "script/core/script.h"
 
-#define SPARE_MAX 256u    /* threads kept; about 1.2 KiB each */
-#define ORIGINS_MAX 1024u /* lines that spawn; beyond it a task's line is unknown */
-#define TURN_US 10000u    /* time for tasks in one call of run_ready, give or take one slice */
-#define TURN_ROUNDS 8     /* rounds in one call of run_ready, as tasks make other tasks ready */
-#define TURN_VISITS 16u   /* calls of run_ready in one turn of the loop */
-#define OWN_SHARE 16u     /* rt->own gets one slice in this many */
+#define SPARE_MAX 256u  /* threads kept; about 1.2 KiB each */
+#define TURN_US 10000u  /* time for tasks in one call of run_ready, give or take one slice */
+#define TURN_ROUNDS 8   /* rounds in one call of run_ready, as tasks make other tasks ready */
+#define TURN_VISITS 16u /* calls of run_ready in one turn of the loop */
+#define OWN_SHARE 16u   /* rt->own gets one slice in this many */
 
 #define LIVELOCK_SLICES 100000u /* slices run without the clock advancing */
 
-static const struct kt_origin origin_unknown = {.source = "?"};
-
-bool kt_origin_embedded(const char *short_src)
-{
-    return strncmp(short_src, "[kt", 3) == 0;
-}
-
-const struct kt_origin *kt_origin_here(struct kt_runtime *rt, lua_State *L)
-{
-    /* The script's own line; for a verb, whose script is in the binary, the innermost one. */
-    lua_Debug ar, found = {.currentline = 0};
-    for (int level = 1; lua_getstack(L, level, &ar); level++) {
-        if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0) continue;
-        if (found.currentline > 0 && kt_origin_embedded(ar.short_src)) continue;
-        found = ar;
-        if (!kt_origin_embedded(ar.short_src)) break;
-    }
-    if (found.currentline <= 0) return &origin_unknown;
-    for (struct kt_origin *o = rt->origins; o; o = o->next)
-        if (o->line == found.currentline && strcmp(o->source, found.short_src) == 0) return o;
-    if (rt->origin_count == ORIGINS_MAX) return &origin_unknown;
-    struct kt_origin *o = calloc(1, sizeof *o);
-    if (!o) return &origin_unknown;
-    o->line = found.currentline;
-    snprintf(o->source, sizeof o->source, "%s", found.short_src);
-    o->next = rt->origins;
-    rt->origins = o;
-    rt->origin_count++;
-    return o;
-}
-
 /* ---- misuse ---- */
-
-int kt_raise(lua_State *L, const char *fmt, ...)
-{
-    const struct kt_origin *o = kt_origin_here(kt_runtime_of(L), L);
-    if (o->line > 0 && !kt_origin_embedded(o->source))
-        lua_pushfstring(L, "%s:%d: ", o->source, o->line);
-    else
-        lua_pushliteral(L, "");
-    va_list args;
-    va_start(args, fmt);
-    lua_pushvfstring(L, fmt, args);
-    va_end(args);
-    lua_concat(L, 2);
-    lua_error(L);
-    abort(); /* lua_error does not return */
-}
 
 struct kt_task *kt_task_need(lua_State *L, const char *what)
 {
@@ -176,7 +127,7 @@ static void recycle(struct kt_task *t, bool fit)
 static void fail(struct kt_task *t, int status)
 {
     struct kt_runtime *rt = t->rt;
-    struct kt_guard *g = &rt->guard;
+    struct kt_guard *g = kt_runtime_guard(rt);
     bool told = false;
     if (!rt->exiting) {
         rt->counters->TaskErrors++;
@@ -187,8 +138,8 @@ static void fail(struct kt_task *t, int status)
     if (!kt_guard_stopped(g)) kt_failure_close(t, status, told);
     kt_owned_end(&t->owned, KT_ECANCELED);
     /* The guard cannot stop a thread a second time, so a stopped thread must not run again. */
-    bool stopped = kt_guard_end(rt, t->origin);
-    if (stopped) kt_guard_unhook(rt, rt->L);
+    bool stopped = kt_guard_end(g, t->origin);
+    if (stopped) kt_guard_unhook(g, rt->L);
     recycle(t, !stopped);
 }
 
@@ -202,12 +153,12 @@ static void run(struct kt_task *t)
     t->state = KT_TASK_RUNNING;
     int nargs = t->nargs, nresults = 0;
     t->nargs = 0;
-    kt_guard_begin(rt, t->L, KT_SLICE_STOP_US);
+    kt_guard_begin(kt_runtime_guard(rt), t->L, KT_SLICE_STOP_US);
     int status = lua_resume(t->L, rt->L, nargs, &nresults);
     if (status == LUA_YIELD && (t->state == KT_TASK_WAITING || t->state == KT_TASK_READY)) {
-        kt_guard_end(rt, t->origin);
+        kt_guard_end(kt_runtime_guard(rt), t->origin);
     } else if (status == LUA_OK) {
-        kt_guard_end(rt, t->origin);
+        kt_guard_end(kt_runtime_guard(rt), t->origin);
         kt_owned_end(&t->owned, 0);
         recycle(t, true);
     } else {
@@ -286,7 +237,7 @@ void kt_tasks_init(struct kt_runtime *rt)
     kt_timer_init(&rt->again, run_again, rt);
     kt_failures_init(rt);
     rt->main =
-        (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &origin_unknown, .state = KT_TASK_RUNNING};
+        (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &kt_origin_unknown, .state = KT_TASK_RUNNING};
     kt_list_init(&rt->main.owned);
 }
 
@@ -305,9 +256,9 @@ void kt_tasks_cut(struct kt_runtime *rt)
         }
         kt_owned_end(&t->owned, KT_ECANCELED);
         if (!stopped) { /* one runaway __close is enough: skip those of the remaining tasks */
-            kt_guard_begin(rt, t->L, KT_SLICE_STOP_US);
+            kt_guard_begin(kt_runtime_guard(rt), t->L, KT_SLICE_STOP_US);
             lua_resetthread(t->L);
-            stopped = kt_guard_end(rt, t->origin);
+            stopped = kt_guard_end(kt_runtime_guard(rt), t->origin);
         }
         kt_owned_end(&t->owned, KT_ECANCELED);
         recycle(t, false);
@@ -322,14 +273,6 @@ void kt_tasks_end(struct kt_runtime *rt)
     rt->spare_count = 0;
     kt_io_turn_cancel(&rt->turn);
     kt_io_timer_cancel(rt->io, &rt->again);
-}
-
-void kt_origins_free(struct kt_runtime *rt)
-{
-    for (struct kt_origin *o; (o = rt->origins);) {
-        rt->origins = o->next;
-        free(o);
-    }
 }
 
 /* ---- waiting ---- */

@@ -114,10 +114,4 @@ void kt_task_abandon(struct kt_task *t);
 void kt_task_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin, struct kt_pipe *pipe,
     struct kt_conn *conn, const char *peer);
 
-/* The current line of the script. Never NULL. */
-const struct kt_origin *kt_origin_here(struct kt_runtime *rt, lua_State *L);
-void kt_origins_free(struct kt_runtime *rt);
-/* Whether a chunk name belongs to a module in the binary. */
-bool kt_origin_embedded(const char *short_src);
-
 #endif

@@ -8,7 +8,8 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <string.h>
-#include "script/core/script.h"
+#include "script/sandbox/origin.h"
+#include "script/sandbox/sandbox.h"
 
 #define FORMAT_MAX (64 << 10)
 #define QUOTED_MAX (4 << 20) /* with %q */
@@ -35,7 +36,7 @@ static int bounded(lua_State *L)
             return kt_raise(L, "%s: %%q with strings of %d MiB; at most %d MiB at once", name,
                 (int)((bytes - len) >> 20), QUOTED_MAX >> 20);
     }
-    if (kt_guard_steps(&kt_runtime_of(L)->guard, bytes / KT_GUARD_BYTES)) kt_guard_raise(L);
+    if (kt_guard_steps(kt_guard_of(L), bytes / KT_GUARD_BYTES)) kt_guard_raise(L);
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
@@ -68,7 +69,7 @@ static const struct {
  * far. */
 static int read_piece(lua_State *L)
 {
-    struct kt_guard *g = &kt_runtime_of(L)->guard;
+    struct kt_guard *g = kt_guard_of(L);
     if (lua_type(L, lua_upvalueindex(1)) != LUA_TSTRING) {
         if (kt_guard_step(g)) kt_guard_raise(L);
         lua_pushvalue(L, lua_upvalueindex(1));

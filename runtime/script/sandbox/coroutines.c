@@ -1,27 +1,28 @@
 /* coroutine.resume, wrap and close for scripts. They work as in Lua's library, except that they tell the
  * guard which thread runs, a stop propagates to the resuming thread, and scripts cannot resume or close
  * tasks. */
-#include "script/core/handle.h"
-#include "script/core/script.h"
+#include <lauxlib.h>
+#include "script/sandbox/origin.h"
+#include "script/sandbox/sandbox.h"
 
 static lua_State *coroutine_arg(lua_State *L, const char *what)
 {
     lua_State *co = lua_tothread(L, 1);
-    if (!co) kt_raise(L, "%s: expected a coroutine, got %s", what, kt_handle_kind(L, 1));
+    if (!co) kt_raise(L, "%s: expected a coroutine, got %s", what, kt_type_name(L, 1));
     return co;
 }
 
 /* Whether co is the thread of a task or the main thread. */
 static bool is_task(lua_State *co)
 {
-    return kt_task_of(co)->L == co;
+    return kt_sandbox_of(co)->opts.host.owns(co);
 }
 
 /* Resumes co with the n values on top of L. Moves the results to L and returns their number; on failure moves
  * the message and returns -1. Needs a stack slot for the message. */
 static int resume(lua_State *L, lua_State *co, int n)
 {
-    struct kt_guard *g = &kt_runtime_of(L)->guard;
+    struct kt_guard *g = kt_guard_of(L);
     if (!lua_checkstack(co, n)) {
         lua_pop(L, n);
         lua_pushliteral(L, "too many arguments to resume");
@@ -60,7 +61,7 @@ static int co_resume(lua_State *L)
 /* Closes co's pending variables; returns a Lua status, with the message on co. */
 static int close_thread(lua_State *L, lua_State *co)
 {
-    struct kt_guard *g = &kt_runtime_of(L)->guard;
+    struct kt_guard *g = kt_guard_of(L);
     lua_State *before = kt_guard_switch(g, co);
     int status = lua_resetthread(co);
     kt_guard_switch(g, before);

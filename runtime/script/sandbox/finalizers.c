@@ -7,10 +7,11 @@
  * An entry of a table with weak keys does not keep its key alive through its value. So once nothing else
  * refers to the object, both are garbage. The sentinel's finalizer then runs the object's __gc on a separate
  * thread, where hooks work. */
-#include "script/core/handle.h"
-#include "script/core/script.h"
+#include <lauxlib.h>
+#include "base/log.h"
+#include "script/sandbox/sandbox.h"
 
-#define SENTINEL "finalizer"
+#define SENTINEL "kt.finalizer"
 
 /* Pushes the object's current __gc and the object; returns false if it has no __gc function. */
 static bool push_call(lua_State *L)
@@ -26,29 +27,30 @@ static bool push_call(lua_State *L)
 
 static int finalize(lua_State *L)
 {
-    struct kt_runtime *rt = kt_runtime_of(L);
-    struct kt_guard *g = &rt->guard;
-    if (g->no_finalizers || kt_guard_stopped(g) || !push_call(L)) return 0;
+    struct kt_sandbox *s = kt_sandbox_of(L);
+    struct kt_guard *g = &s->guard;
+    if (s->no_finalizers || kt_guard_stopped(g) || !push_call(L)) return 0;
     lua_State *co = lua_newthread(L);
     lua_insert(L, -3);
     lua_xmove(L, co, 2);
 
     /* This usually runs within a slice, but also when the loop itself allocates from Lua. */
     lua_State *before = kt_guard_switch(g, co);
-    if (!before) kt_guard_begin(rt, co, KT_SLICE_STOP_US);
+    if (!before) kt_guard_begin(g, co, KT_SLICE_STOP_US);
     int n;
     int status = lua_resume(co, L, 1, &n);
     if (kt_guard_stopped(g)) {
-        g->no_finalizers = true;
-        kt_log(rt->log, KT_LOG_ERROR, "__gc: %s; disabled all __gc of this script", kt_guard_text(co));
-        kt_guard_end(rt, NULL);
-        if (before) kt_guard_begin(rt, before, g->stop_us); /* the interrupted slice is not to blame */
+        s->no_finalizers = true;
+        kt_log(s->opts.log, KT_LOG_ERROR, "__gc: %s; disabled all __gc of this script", kt_guard_text(co));
+        kt_guard_end(g, NULL);
+        if (before)
+            kt_guard_begin(g, before, kt_guard_stop_us(g)); /* the interrupted slice is not to blame */
         return 0;
     }
     if (before)
         kt_guard_switch(g, before);
     else
-        kt_guard_end(rt, NULL);
+        kt_guard_end(g, NULL);
     if (status == LUA_OK) return 0;
     if (status == LUA_YIELD) return luaL_error(L, "attempt to yield in a __gc");
     lua_xmove(co, L, 1);
@@ -58,11 +60,12 @@ static int finalize(lua_State *L)
 /* Creates a sentinel for the object at index 1, unless it has one. */
 static void watch(lua_State *L)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_finalizers);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_sandbox_of(L)->ref_finalizers);
     lua_pushvalue(L, 1);
     if (lua_rawget(L, -2) == LUA_TNIL) {
         lua_pushvalue(L, 1);
-        kt_handle_push(L, SENTINEL, 0, 1);
+        lua_newuserdatauv(L, 0, 1);
+        luaL_setmetatable(L, SENTINEL);
         lua_pushvalue(L, -1);
         lua_insert(L, -3);
         lua_rawset(L, -5);
@@ -104,12 +107,15 @@ static int set_metatable(lua_State *L)
 
 void kt_lua_finalizer(lua_State *L)
 {
-    kt_handle_type(L, &(struct kt_handle_type){.name = SENTINEL, .gc = finalize, .hidden = true});
+    luaL_newmetatable(L, SENTINEL);
+    lua_pushcfunction(L, finalize);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
     lua_newtable(L);
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "k");
     lua_setfield(L, -2, "__mode");
     lua_setmetatable(L, -2);
-    kt_runtime_of(L)->ref_finalizers = luaL_ref(L, LUA_REGISTRYINDEX);
+    kt_sandbox_of(L)->ref_finalizers = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_register(L, "setmetatable", set_metatable);
 }

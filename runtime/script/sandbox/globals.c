@@ -1,11 +1,14 @@
 /* The globals of a script: an allowlist of Lua's library, with guarded versions of functions that could
  * bypass kt, run endlessly inside C, or weaken the guard; and a global table that raises on undefined
  * reads. */
+#include <lauxlib.h>
 #include <lualib.h>
 #include <stdint.h>
 #include <string.h>
+#include "io/io.h"
+#include "script/sandbox/origin.h"
 #include "script/sandbox/pattern.h"
-#include "script/core/script.h"
+#include "script/sandbox/sandbox.h"
 
 #define DEPTH_MAX 8000          /* call depth at which pcall is refused */
 #define STEP_MAX (1 << 20)      /* largest step of the collector, in KiB */
@@ -24,7 +27,7 @@ static const char *const allowed[] = {"_G", "_VERSION", "assert", "collectgarbag
 
 static int print(lua_State *L)
 {
-    struct kt_runtime *rt = kt_runtime_of(L);
+    struct kt_sandbox *s = kt_sandbox_of(L);
     int n = lua_gettop(L);
     luaL_Buffer b;
     luaL_buffinit(L, &b);
@@ -37,8 +40,8 @@ static int print(lua_State *L)
     luaL_pushresult(&b);
     size_t len;
     const char *text = lua_tolstring(L, -1, &len);
-    if (rt->streams[0]) fflush(rt->streams[0]); /* keep the order with io.write */
-    rt->print(rt->print_ctx, 1, text, len);
+    if (s->streams[0]) fflush(s->streams[0]); /* keep the order with io.write */
+    s->opts.host.print(s->opts.host.ctx, 1, text, len);
     return 0;
 }
 
@@ -59,16 +62,16 @@ static int known_index(const char *const *known, const char *what)
 }
 
 /* collectgarbage without the options that tune or stop the collector, with which a script could fill its
- * memory with garbage. Collects on the main thread, whose stack has room for finalizers: see kt_state_new. */
+ * memory with garbage. Collects on the main thread, whose stack has room for finalizers: see kt_sandbox_new. */
 static int collectgarbage(lua_State *L)
 {
-    lua_State *main = kt_runtime_of(L)->L;
+    lua_State *main = kt_sandbox_of(L)->L;
     static const char *const known[] = {"collect", "count", "step", "isrunning", NULL};
     const char *what = luaL_optstring(L, 1, "collect");
     const lua_Integer size = strcmp(what, "step") == 0 ? luaL_optinteger(L, 2, 0) : 0;
     if (size < 0 || size > STEP_MAX) /* it would overflow to a negative size and delay the collector */
         return kt_raise(L, "collectgarbage \"step\": expected a size of 0 to %d KiB, got %I", STEP_MAX, size);
-    if (kt_guard_worked(&kt_runtime_of(L)->guard, COLLECT_COST)) kt_guard_raise(L);
+    if (kt_guard_worked(kt_guard_of(L), COLLECT_COST)) kt_guard_raise(L);
     switch (known_index(known, what)) {
     case 0:
         lua_gc(main, LUA_GCCOLLECT);
@@ -94,7 +97,7 @@ static int collectgarbage(lua_State *L)
 static int handle_error(lua_State *L)
 {
     lua_settop(L, 1);
-    if (kt_guard_stopped(&kt_runtime_of(L)->guard)) return 1;
+    if (kt_guard_stopped(kt_guard_of(L))) return 1;
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, 1, 1);
@@ -210,7 +213,7 @@ static int rep(lua_State *L)
 static void seed_random(lua_State *L)
 {
     lua_Integer seed[2];
-    kt_io_random(kt_runtime_of(L)->io, seed, sizeof seed);
+    kt_io_random(kt_sandbox_of(L)->opts.io, seed, sizeof seed);
     lua_getglobal(L, "math");
     lua_getfield(L, -1, "randomseed");
     lua_pushinteger(L, seed[0]);
@@ -250,8 +253,9 @@ static void replace_in(lua_State *L, const char *library, const char *name, lua_
     lua_pop(L, 1);
 }
 
-void kt_globals_open(lua_State *L, bool unsafe)
+void kt_globals_open(lua_State *L)
 {
+    struct kt_sandbox *s = kt_sandbox_of(L);
     static const luaL_Reg libs[] = {
         {LUA_GNAME, luaopen_base},
         {LUA_TABLIBNAME, luaopen_table},
@@ -262,7 +266,7 @@ void kt_globals_open(lua_State *L, bool unsafe)
         {LUA_OSLIBNAME, luaopen_os},
         {LUA_IOLIBNAME, luaopen_io},
     };
-    size_t n = sizeof libs / sizeof libs[0] - (unsafe ? 0 : 2);
+    size_t n = sizeof libs / sizeof libs[0] - (s->opts.unsafe ? 0 : 2);
     for (size_t i = 0; i < n; i++) {
         luaL_requiref(L, libs[i].name, libs[i].func, 1);
         lua_pop(L, 1);
@@ -270,11 +274,11 @@ void kt_globals_open(lua_State *L, bool unsafe)
     drop_unlisted(L);
     seed_random(L);
     kt_lua_bounded(L); /* before the replacements that use these functions */
-    if (kt_runtime_of(L)->repeatable) {
-        kt_lua_order(L, &kt_runtime_of(L)->guard);
+    if (s->opts.repeatable) {
+        kt_lua_order(L, &s->guard);
         kt_lua_os(L);
     }
-    if (unsafe) kt_lua_unsafe(L);
+    if (s->opts.unsafe) kt_lua_unsafe(L);
     lua_register(L, "print", print);
     lua_getglobal(L, LUA_STRLIBNAME);
     kt_lua_pattern(L);
@@ -287,6 +291,19 @@ void kt_globals_open(lua_State *L, bool unsafe)
 }
 
 /* ---- the script's environment ---- */
+
+int kt_table_copy(lua_State *L, int idx)
+{
+    idx = lua_absindex(L, idx);
+    lua_newtable(L);
+    lua_pushnil(L);
+    while (lua_next(L, idx)) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    return 1;
+}
 
 static int undefined(lua_State *L)
 {
@@ -309,7 +326,7 @@ static int undefined(lua_State *L)
 static void part_strings(lua_State *L)
 {
     lua_getglobal(L, LUA_STRLIBNAME);
-    kt_state_copy(L, -1);
+    kt_table_copy(L, -1);
     lua_pushvalue(L, -1);
     lua_setglobal(L, LUA_STRLIBNAME);
     lua_createtable(L, 0, 1);

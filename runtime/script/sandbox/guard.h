@@ -30,8 +30,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct kt_io;
+struct kt_log;
 struct kt_origin;
-struct kt_runtime;
 struct kt_watch;
 
 #define KT_SLICE_WARN_US 50000u  /* a longer slice is logged */
@@ -43,20 +44,34 @@ struct kt_watch;
  * takes. */
 #define KT_STRING_MAX (64u << 20)
 
-struct kt_guard {
-    /* memory */
-    size_t limit; /* in bytes; 0: none */
+#define KT_GUARD_TEXT 320u /* size of the longest kt_guard_text */
+
+struct kt_guard_opts {
+    struct kt_io *io;         /* outlives the guard */
+    const struct kt_log *log; /* likewise */
+    size_t limit;             /* memory limit of the state, in bytes; 0: none */
+    /* Allocates the state's memory, like realloc; size 0 frees. */
     void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
     void *alloc_ctx;
-    bool wipes;      /* wipe memory before freeing it, as it may contain keys */
-    size_t too_long; /* size of the string refused last; 0: the last failure had another reason */
+    bool wall;   /* count time blocked in a call, too: the script has os and io */
+    bool counts; /* count instructions instead of time: a repeatable runtime; io and log may then be NULL */
+};
+
+/* Zeroed: no guard, but kt_guard_free may be called. */
+struct kt_guard {
+    struct kt_guard_opts opts;
+
+    /* memory */
+    size_t bytes, peak; /* of the state, counted by its allocator */
+    size_t reserved;    /* see kt_guard_reserve */
+    bool wipes;         /* wipe memory before freeing it, as it may contain keys */
+    size_t too_long;    /* size of the string refused last; 0: the last failure had another reason */
 
     /* time */
     struct kt_watch *watch; /* NULL: the io has none */
-    bool wall;              /* count time blocked in a call, too: the script has os and io */
     uint64_t stop_us;
-    bool counts;      /* count instructions: a repeatable runtime, which has no watch */
-    uint64_t counted; /* instructions of this slice */
+    bool in_tasks;    /* the main chunk is over */
+    uint64_t counted; /* instructions of this slice, if they are counted */
     size_t steps;     /* steps of C functions not yet counted: see kt_guard_steps */
     _Atomic(lua_State *) running;
     atomic_bool late, stopped; /* set by the tick */
@@ -64,33 +79,56 @@ struct kt_guard {
     uint64_t overrun_us;       /* largest overrun of a stopped slice */
     char where[96];            /* "s.lua:7", or "" if not known yet */
     bool text_made;
-    bool telling;       /* the error message of a stopped slice may allocate */
-    bool no_finalizers; /* a finalizer had to be stopped: run no more */
+    bool telling; /* the error message of a stopped slice may allocate */
     uint64_t quiet_until;
-    char text[320]; /* why it was stopped */
+    char text[KT_GUARD_TEXT]; /* why it was stopped */
 };
+
+/* Returns 0 or KT_ENOMEM. If the io has no watch, slices are not limited. */
+int kt_guard_init(struct kt_guard *g, const struct kt_guard_opts *opts);
+void kt_guard_free(struct kt_guard *g);
+
+/* The guard of a state created with kt_guard_alloc. */
+static inline struct kt_guard *kt_guard_of(lua_State *L)
+{
+    void *g;
+    lua_getallocf(L, &g);
+    return g;
+}
 
 /* ---- memory ---- */
 
-/* The state's allocator; ud is the runtime. */
+/* The state's allocator; ud is the guard. */
 void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize);
 /* The error message for running out of memory. */
-void kt_guard_memory_text(const struct kt_runtime *rt, char *out, size_t size);
+void kt_guard_memory_text(const struct kt_guard *g, char *out, size_t size);
+/* Bytes that the state holds, and the most it has held. */
+size_t kt_guard_bytes(const struct kt_guard *g);
+size_t kt_guard_peak(const struct kt_guard *g);
+/* Raises the limit, if there is one, by what the state holds. */
+void kt_guard_grant(struct kt_guard *g);
+/* Counts n bytes that are held outside the state on behalf of the script. Returns false and counts nothing if
+ * all of them together would exceed kt_guard_reserve_max: half the limit, or SIZE_MAX. */
+size_t kt_guard_reserve_max(const struct kt_guard *g);
+bool kt_guard_reserve(struct kt_guard *g, size_t n);
+void kt_guard_release(struct kt_guard *g, size_t n);
+/* Whether memory is wiped before it is freed, as it may contain keys; initially not. */
+void kt_guard_wipe(struct kt_guard *g, bool wipes);
+bool kt_guard_wipes(const struct kt_guard *g);
 
 /* ---- time ---- */
 
-/* Returns 0 or KT_ENOMEM. If the io has no watch, slices are not limited. */
-int kt_guard_init(struct kt_runtime *rt);
-void kt_guard_free(struct kt_runtime *rt);
+/* Call when the main chunk is over: what a long slice is told depends on it. */
+void kt_guard_in_tasks(struct kt_guard *g);
 
 /* Removes the guard's hooks from L, except for the one that counts instructions. */
-void kt_guard_unhook(struct kt_runtime *rt, lua_State *L);
+void kt_guard_unhook(struct kt_guard *g, lua_State *L);
 
 /* Begins a slice that runs Lua on L. */
-void kt_guard_begin(struct kt_runtime *rt, lua_State *L, uint64_t stop_us);
+void kt_guard_begin(struct kt_guard *g, lua_State *L, uint64_t stop_us);
 /* Ends the slice; returns true if it was stopped. Logs a long slice with its line and, if not NULL, where its
  * task was spawned. */
-bool kt_guard_end(struct kt_runtime *rt, const struct kt_origin *spawned);
+bool kt_guard_end(struct kt_guard *g, const struct kt_origin *spawned);
 
 /* Whether a slice is running. */
 static inline bool kt_guard_running(const struct kt_guard *g)
@@ -132,11 +170,17 @@ static inline bool kt_guard_step(struct kt_guard *g)
 /* Bytes copied or scanned in the time of an instruction. */
 #define KT_GUARD_BYTES 64u
 
+/* Stops the running slice. */
+void kt_guard_stop(struct kt_guard *g);
 /* For functions that find the slice stopped: raises the reason on L, and makes L raise it from then on. */
 int kt_guard_raise(lua_State *L) __attribute__((noreturn));
 /* The reason. The script's line in it is taken from L, unless it is known already. */
 const char *kt_guard_text(lua_State *L);
 /* Whether L ended because it was stopped; it must not run again. */
 bool kt_guard_killed(lua_State *L);
+/* The time limit of the running slice. */
+uint64_t kt_guard_stop_us(const struct kt_guard *g);
+/* The largest overrun of a stopped slice, in microseconds. */
+uint64_t kt_guard_overrun_us(const struct kt_guard *g);
 
 #endif

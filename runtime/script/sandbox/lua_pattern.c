@@ -1,8 +1,8 @@
 /* string.find, match, gmatch and gsub, as in the reference manual, using kt's own matcher (pattern.h). */
 #include <lauxlib.h>
 #include <string.h>
+#include "script/sandbox/guard.h"
 #include "script/sandbox/pattern.h"
-#include "script/core/script.h"
 
 /* The start position, from 0; len + 1 if it is past the end. */
 static size_t init_arg(lua_State *L, int idx, size_t len)
@@ -47,7 +47,7 @@ static int find_or_match(lua_State *L, bool find)
     struct kt_pattern m;
     kt_pattern_init(&m, L, subject, len, p, plen);
     if (find && (lua_toboolean(L, 4) || is_plain(p, plen))) {
-        struct kt_guard *g = &kt_runtime_of(L)->guard;
+        struct kt_guard *g = kt_guard_of(L);
         if (kt_guard_worked(g, (len - from) / KT_GUARD_BYTES)) kt_guard_raise(L);
         s = memmem(s, len - from, p, plen);
         e = s ? s + plen : NULL;

@@ -6,9 +6,10 @@
  *
  * Values seen at the same time are ordered by address. That is repeatable in a repeatable runtime, whose
  * memory is an arena, but not in a spec's state. */
+#include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
-#include "script/core/script.h"
+#include "script/sandbox/sandbox.h"
 
 /* Upvalues of both: 1 is the identities seen; */
 #define GUARD 2  /* NULL in a spec's own state */

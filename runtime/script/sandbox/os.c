@@ -4,11 +4,14 @@
  * own. */
 #include <string.h>
 #include <time.h>
-#include "script/core/script.h"
+#include <lauxlib.h>
+#include "base/log.h"
+#include "io/io.h"
+#include "script/sandbox/sandbox.h"
 
 static lua_Integer wall_seconds(lua_State *L)
 {
-    return (lua_Integer)(kt_io_wall(kt_runtime_of(L)->io) / 1000000u);
+    return (lua_Integer)(kt_io_wall(kt_sandbox_of(L)->opts.io) / 1000000u);
 }
 
 static int field(lua_State *L, const char *name, int preset)
@@ -53,26 +56,26 @@ static int os_date(lua_State *L)
 /* The world's clock also serves as processor time, which must not depend on the machine. */
 static int os_clock(lua_State *L)
 {
-    lua_pushnumber(L, (double)kt_io_now(kt_runtime_of(L)->io) / 1e6);
+    lua_pushnumber(L, (double)kt_io_now(kt_sandbox_of(L)->opts.io) / 1e6);
     return 1;
 }
 
 static int os_getenv(lua_State *L)
 {
-    const struct kt_runtime *rt = kt_runtime_of(L);
-    lua_pushstring(L, rt->getenv(rt->getenv_ctx, luaL_checkstring(L, 1)));
+    const struct kt_sandbox_host *host = &kt_sandbox_of(L)->opts.host;
+    lua_pushstring(L, host->getenv(host->ctx, luaL_checkstring(L, 1)));
     return 1;
 }
 
 /* Stops the rest of the slice, so that pcall cannot catch it, just as if the process had ended. */
 int kt_lua_os_exit(lua_State *L)
 {
-    struct kt_runtime *rt = kt_runtime_of(L);
+    struct kt_sandbox *s = kt_sandbox_of(L);
     const int code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
-    if (rt->phase == KT_END) return luaL_error(L, "os.exit: the script is ending already");
-    kt_runtime_stop(rt, code & 0xff);
-    atomic_store_explicit(&rt->guard.stopped, true, memory_order_relaxed);
-    kt_guard_raise(L); /* not reported, as the runtime is exiting */
+    if (!s->opts.host.exit(s->opts.host.ctx, code & 0xff))
+        return luaL_error(L, "os.exit: the script is ending already");
+    kt_guard_stop(&s->guard);
+    kt_guard_raise(L); /* not reported, as the script is exiting */
 }
 
 /* Behaves as Lua does on a machine without a shell. */
@@ -83,7 +86,7 @@ static int os_execute(lua_State *L)
         lua_pushboolean(L, false);
         return 1;
     }
-    kt_log(kt_runtime_of(L)->log, KT_LOG_WARN, "os.execute: simulated hosts have no shell; not run: %s",
+    kt_log(kt_sandbox_of(L)->opts.log, KT_LOG_WARN, "os.execute: simulated hosts have no shell; not run: %s",
         command);
     lua_pushnil(L);
     lua_pushliteral(L, "exit");

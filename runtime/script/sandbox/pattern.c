@@ -4,7 +4,7 @@
 #include <ctype.h>
 #include <lauxlib.h>
 #include <string.h>
-#include "script/core/script.h"
+#include "script/sandbox/guard.h"
 
 #define UNCLOSED (-1)
 #define POSITION (-2)
@@ -288,7 +288,7 @@ void kt_pattern_init(
     m->subject = subject;
     m->subject_end = subject + len;
     m->pattern_end = pattern + plen;
-    m->guard = &kt_runtime_of(L)->guard;
+    m->guard = kt_guard_of(L);
     m->depth = 0;
     m->captures = 0;
 }

@@ -6,7 +6,7 @@
  * written only at the end, so a comparator that raises leaves it unchanged. */
 #include <lauxlib.h>
 #include <limits.h>
-#include "script/core/script.h"
+#include "script/sandbox/sandbox.h"
 
 #define BYTES 16 /* bytes of two strings compared in the time of an instruction, at worst */
 
@@ -40,7 +40,7 @@ static void take(lua_State *L, int slot, lua_Integer k, lua_Integer i, lua_Integ
 /* Merges the sorted FROM[left..right) and FROM[right..end) into TO[left..end). */
 static void merge(lua_State *L, lua_Integer left, lua_Integer right, lua_Integer end)
 {
-    struct kt_guard *g = &kt_runtime_of(L)->guard;
+    struct kt_guard *g = kt_guard_of(L);
     const lua_Integer middle = right;
     lua_rawgeti(L, FROM, left);
     lua_replace(L, LEFT);
@@ -59,7 +59,7 @@ static void merge(lua_State *L, lua_Integer left, lua_Integer right, lua_Integer
 
 static int sort(lua_State *L)
 {
-    struct kt_guard *g = &kt_runtime_of(L)->guard;
+    struct kt_guard *g = kt_guard_of(L);
     luaL_checktype(L, LIST, LUA_TTABLE);
     const lua_Integer n = luaL_len(L, LIST);
     if (n < 2) return 0;

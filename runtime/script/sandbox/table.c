@@ -5,7 +5,8 @@
  * Invariant: between two steps at most one element is read and one written. */
 #include <lauxlib.h>
 #include <limits.h>
-#include "script/core/script.h"
+#include "script/sandbox/origin.h"
+#include "script/sandbox/sandbox.h"
 
 #define MOVE_MAX (1 << 24) /* elements in one table.move */
 
@@ -13,7 +14,7 @@ enum { READ = 1, WRITE = 2, LENGTH = 4 };
 
 static void step(lua_State *L)
 {
-    if (kt_guard_step(&kt_runtime_of(L)->guard)) kt_guard_raise(L);
+    if (kt_guard_step(kt_guard_of(L))) kt_guard_raise(L);
 }
 
 /* Raises unless the argument is a table or has the metamethods for the given uses. */

@@ -4,21 +4,23 @@
  *  - os.exit ends the script in order, so that nothing written before it is lost. */
 #include <stdio.h>
 #include <string.h>
-#include "script/core/script.h"
+#include <lauxlib.h>
+#include <lualib.h>
+#include "script/sandbox/sandbox.h"
 
 /* ---- standard streams ---- */
 
 static ssize_t write_out(void *cookie, const char *text, size_t len)
 {
-    const struct kt_runtime *rt = cookie;
-    rt->print(rt->print_ctx, 1, text, len);
+    const struct kt_sandbox_host *host = cookie;
+    host->print(host->ctx, 1, text, len);
     return (ssize_t)len;
 }
 
 static ssize_t write_err(void *cookie, const char *text, size_t len)
 {
-    const struct kt_runtime *rt = cookie;
-    rt->print(rt->print_ctx, 2, text, len);
+    const struct kt_sandbox_host *host = cookie;
+    host->print(host->ctx, 2, text, len);
     return (ssize_t)len;
 }
 
@@ -39,7 +41,7 @@ static void set_stream(
     luaL_Stream *s = lua_newuserdatauv(L, sizeof *s, 0);
     s->closef = NULL;
     luaL_setmetatable(L, LUA_FILEHANDLE);
-    *file = fopencookie(kt_runtime_of(L), "w", (cookie_io_functions_t){.write = write});
+    *file = fopencookie(&kt_sandbox_of(L)->opts.host, "w", (cookie_io_functions_t){.write = write});
     if (!*file) luaL_error(L, "io.%s: out of memory", name);
     setvbuf(*file, NULL, buffering, BUFSIZ);
     s->f = *file;
@@ -47,19 +49,19 @@ static void set_stream(
     lua_setfield(L, -2, name);
 }
 
-void kt_unsafe_close(struct kt_runtime *rt)
+void kt_unsafe_close(struct kt_sandbox *s)
 {
-    for (size_t i = 0; i < sizeof rt->streams / sizeof rt->streams[0]; i++) {
-        if (rt->streams[i]) fclose(rt->streams[i]);
-        rt->streams[i] = NULL;
+    for (size_t i = 0; i < sizeof s->streams / sizeof s->streams[0]; i++) {
+        if (s->streams[i]) fclose(s->streams[i]);
+        s->streams[i] = NULL;
     }
 }
 
 static void set_streams(lua_State *L)
 {
-    struct kt_runtime *rt = kt_runtime_of(L);
-    set_stream(L, "stdout", &rt->streams[0], write_out, _IOLBF);
-    set_stream(L, "stderr", &rt->streams[1], write_err, _IONBF);
+    struct kt_sandbox *s = kt_sandbox_of(L);
+    set_stream(L, "stdout", &s->streams[0], write_out, _IOLBF);
+    set_stream(L, "stderr", &s->streams[1], write_err, _IONBF);
     lua_getfield(L, -1, "output");
     lua_getfield(L, -2, "stdout");
     lua_call(L, 1, 0);
@@ -70,7 +72,7 @@ static void set_streams(lua_State *L)
 /* Upvalue 1: Lua's own function. The shell lowers its own limit, which programs inherit. */
 static int run_program(lua_State *L)
 {
-    const unsigned long limit = kt_runtime_of(L)->child_fds;
+    const unsigned long limit = kt_sandbox_of(L)->opts.child_fds;
     if (limit > 0 && !lua_isnoneornil(L, 1)) {
         const char *command = luaL_checkstring(L, 1);
         char line[48];
@@ -97,10 +99,10 @@ void kt_lua_unsafe(lua_State *L)
 {
     if (lua_getglobal(L, "io") == LUA_TTABLE) {
         set_streams(L);
-        if (!kt_runtime_of(L)->repeatable) wrap(L, "popen");
+        if (!kt_sandbox_of(L)->opts.repeatable) wrap(L, "popen");
     }
     lua_pop(L, 1);
-    if (lua_getglobal(L, "os") == LUA_TTABLE && !kt_runtime_of(L)->repeatable) {
+    if (lua_getglobal(L, "os") == LUA_TTABLE && !kt_sandbox_of(L)->opts.repeatable) {
         wrap(L, "execute");
         lua_pushcfunction(L, kt_lua_os_exit);
         lua_setfield(L, -2, "exit");

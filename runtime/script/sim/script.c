@@ -322,10 +322,12 @@ struct usage {
 /* Adds a runtime's resources, and appends its links to the list on top of the stack. */
 static void add_usage(lua_State *L, struct usage *u, const struct kt_runtime *rt)
 {
-    u->memory += rt->lua_bytes;
-    u->peak += rt->lua_peak;
-    u->tasks += rt->task_count;
-    u->pipes += rt->pipes;
+    struct kt_runtime_usage usage;
+    kt_runtime_usage(rt, &usage);
+    u->memory += usage.memory;
+    u->peak += usage.peak;
+    u->tasks += usage.tasks;
+    u->pipes += usage.pipes;
     lua_Integer i = (lua_Integer)lua_rawlen(L, -1);
     for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
         const struct kt_service *service = KT_CONTAINER(n, struct kt_service, node);
@@ -417,14 +419,15 @@ static int script_pools(lua_State *L)
     if (!s->supervisor || s->dead) return 0;
     struct kt_runtime *rt = kt_supervisor_runtime(s->supervisor);
     lua_State *from = rt->L;
+    struct kt_guard *g = kt_runtime_guard(rt);
     if (!from || !lua_checkstack(from, 16)) return 0;
     /* A spec's task may call this while the script prints; then it is part of the running slice. */
-    const bool nested = kt_guard_running(&rt->guard);
+    const bool nested = kt_guard_running(g);
     const int top = lua_gettop(from);
-    if (!nested) kt_guard_begin(rt, from, KT_MAIN_STOP_US);
+    if (!nested) kt_guard_begin(g, from, KT_MAIN_STOP_US);
     lua_pushcfunction(from, collect_pools);
     int status = lua_pcall(from, 0, 1, 0);
-    if (!nested) kt_guard_end(rt, NULL);
+    if (!nested) kt_guard_end(g, NULL);
     if (status == LUA_OK && lua_istable(from, -1))
         copy_value(from, L);
     else
