@@ -1,12 +1,18 @@
-/* The wires that kt speaks: adding one is a line in this table. */
+/* The wires that kt speaks, found by name. The table: wires.def. */
 #include <string.h>
 #include "link/wire.h"
 
-extern const struct kt_wire kt_kcptun_wire; /* link/kcptun/wire.c */
+#define KT_WIRE(name) extern const struct kt_wire kt_##name##_wire; /* link/NAME/wire.c */
+#include "link/wires.def"
+#undef KT_WIRE
 
 const struct kt_wire *kt_wire_find(const char *name)
 {
-    static const struct kt_wire *const wires[] = {&kt_kcptun_wire};
+    static const struct kt_wire *const wires[] = {
+#define KT_WIRE(name) &kt_##name##_wire,
+#include "link/wires.def"
+#undef KT_WIRE
+    };
     for (size_t i = 0; i < sizeof wires / sizeof wires[0]; i++)
         if (strcmp(wires[i]->name, name) == 0) return wires[i];
     return NULL;

@@ -209,7 +209,7 @@ describe("the description of kt.link", function()
   end)
 
   it("keeps a stream's buffer within the session's", function()
-    assert.equal("link.smux.stream_buffer: expected at most 1048576 bytes (buffer, which all streams share), got 4194304",
+    assert.equal("link.smux.stream_buffer: expected at most buffer (1048576), got 4194304",
       one_mistake { smux = { buffer = "1MiB", stream_buffer = "4MiB" } })
   end)
 end)

@@ -40,4 +40,7 @@ return {
     },
   },
   modes = { "normal", "fast", "fast2", "fast3", "default" },
+  key = "it's a secrect", -- the default
+  sums = { { "fec.data", "fec.parity", most = 255 } }, -- if neither is 0, both together are at most `most`
+  within = { { "smux.stream_buffer", "smux.buffer" } }, -- the first is at most the second
 }

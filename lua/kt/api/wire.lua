@@ -1,6 +1,6 @@
 --- The settings of kcptun's wire for kt.link and kt.accept in kt.api. Names, types, ranges and defaults come from kt.api.kcptun (made from
 --- runtime/link/kcptun/settings.def); this file has their descriptions and the rules between them.
-local kcptun = require "kt.api.kcptun"
+local kcptun, wires = require "kt.api.kcptun", require "kt.api.wires"
 
 local wire = {}
 
@@ -40,6 +40,9 @@ function wire.setting(path, client)
   local row = row_of(path)
   return { min = row.min, max = row.max, default = default_of(row, client), values = row.values, meant = path == "crypt" and other_names or nil }
 end
+
+--- kcptun's default key.
+wire.default_key = kcptun.key
 
 --- The key of a setting, as kt.schema wants it.
 local function field(path, client, doc)
@@ -89,16 +92,24 @@ function wire.set_rules(out, raw, mistake)
   if raw.mode ~= nil and raw.mode ~= "manual" then wire.rules(out, raw, mistake) end
 end
 
-local function fec_rule(out, _, mistake)
-  if out.data and out.parity and out.data + out.parity > 255 then
-    mistake("parity", ("expected data + parity of at most 255, got %d"):format(out.data + out.parity))
+--- Checks the rules between the settings of one group ("fec").
+local function group_rule(group)
+  local function names(rule)
+    local of, first = rule[1]:match "^(.*)%.(.*)$"
+    return of == group, first, rule[2]:match "[^.]+$"
   end
-end
-
-local function smux_rule(out, _, mistake)
-  if out.buffer and out.stream_buffer and out.stream_buffer > out.buffer then
-    mistake("stream_buffer", ("expected at most %d bytes (buffer, which all streams share), got %d"):format(
-      out.buffer, out.stream_buffer))
+  return function(out, _, mistake)
+    for _, rule in ipairs(kcptun.sums) do
+      local mine, a, b = names(rule)
+      local sum = mine and out[a] and out[b] and out[a] + out[b] or 0
+      if sum > rule.most then mistake(b, ("expected %s + %s of at most %d, got %d"):format(a, b, rule.most, sum)) end
+    end
+    for _, rule in ipairs(kcptun.within) do
+      local mine, a, b = names(rule)
+      if mine and out[a] and out[b] and out[a] > out[b] then
+        mistake(a, ("expected at most %s (%d), got %d"):format(b, out[b], out[a]))
+      end
+    end
   end
 end
 
@@ -111,13 +122,13 @@ end
 --- The keys of kt.link (client = true) or kt.accept.
 function wire.keys(client)
   return {
-    { name = "wire", type = "enum", values = { "kcptun" }, default = "kcptun", doc = "The protocol on the wire." },
+    { name = "wire", type = "enum", values = wires, default = wires[1], doc = "The protocol on the wire." },
     { name = "key", type = "secret", required = true, expected = 'a string, or kt.secret_file "psk.key"',
       doc = "The shared secret; the same at both ends." },
     crypt(client),
     field("mode", client, 'How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP\'s own.'),
     kcp(client),
-    { name = "fec", type = "table", default = {}, off = true, check = fec_rule,
+    { name = "fec", type = "table", default = {}, off = true, check = group_rule "fec",
       doc = "Forward error correction; the same at both ends. false turns it off.",
       keys = {
         field("fec.data", client, "Data packets per group; 0 turns FEC off."),
@@ -128,7 +139,7 @@ function wire.keys(client)
       doc = "Quantum Permutation Pads; the same at both ends. true means 61 pads.",
       keys = { field("qpp.pads", client, "Number of pads.") } },
     field("tuncrypt", client, "Encrypts each stream a second time, end to end; needs kt at both ends."),
-    { name = "smux", type = "table", default = {}, check = smux_rule,
+    { name = "smux", type = "table", default = {}, check = group_rule "smux",
       doc = "Settings of smux, the stream multiplexer.",
       keys = {
         field("smux.version", client, "Protocol version; the same at both ends."),

@@ -39,7 +39,7 @@ local rows = {
   { name = "target", short = "t", type = "string", default = "127.0.0.1:12948", only = "server", other = "remoteaddr",
     group = "addresses", arg = "ADDR", help = "where connections go: host:port, :port, or the path of a unix socket" },
 
-  { name = "key", type = "string", default = "it's a secrect", group = "security", arg = "KEY",
+  { name = "key", type = "string", default = wire.default_key, group = "security", arg = "KEY",
     help = "shared secret; can also be set with $KCPTUN_KEY" },
   { name = "crypt", type = "enum", of = "crypt", group = "security", arg = "NAME", help = "cipher; must match on both ends",
     unknown = "kcptun silently uses aes instead" },

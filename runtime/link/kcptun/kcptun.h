@@ -5,8 +5,6 @@
 
 #include "link/wire.h"
 
-#define KT_KCPTUN_KEY "it's a secrect" /* kcptun's default */
-
 /* Members, ranges and defaults: settings.def. */
 struct kt_kcptun_config {
     struct kt_settings common;
@@ -27,6 +25,7 @@ extern const struct kt_wire kt_kcptun_wire;
 
 /* kcptun's defaults, key included. */
 void kt_kcptun_defaults(struct kt_settings *s, bool client);
+bool kt_kcptun_has_default_key(const struct kt_settings *s);
 /* Sets nodelay, interval, resend and nc (spec 6.2, and "default"). "manual" changes no value. */
 bool kt_kcptun_mode(struct kt_settings *s, const char *name);
 int kt_kcptun_check(const struct kt_settings *s, struct kt_err *err);

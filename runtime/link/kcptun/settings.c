@@ -24,12 +24,23 @@ static const struct kt_setting rows[] = {
 const struct kt_settings_table kt_kcptun_settings = {
     rows, sizeof rows / sizeof rows[0], sizeof(struct kt_kcptun_config)};
 
+static const char default_key[] =
+#define KT_KEY(text) text
+#include "link/kcptun/settings.def"
+#undef KT_KEY
+    ;
+
 void kt_kcptun_defaults(struct kt_settings *s, bool client)
 {
     kt_settings_init(&kt_kcptun_settings, s, client);
-    s->key = KT_KCPTUN_KEY;
-    s->key_len = sizeof KT_KCPTUN_KEY - 1;
+    s->key = default_key;
+    s->key_len = sizeof default_key - 1;
     kt_kcptun_mode(s, "fast");
+}
+
+bool kt_kcptun_has_default_key(const struct kt_settings *s)
+{
+    return s->key_len == sizeof default_key - 1 && memcmp(s->key, default_key, s->key_len) == 0;
 }
 
 bool kt_kcptun_mode(struct kt_settings *s, const char *name)
@@ -58,16 +69,28 @@ bool kt_kcptun_mode(struct kt_settings *s, const char *name)
     return found;
 }
 
+/* "parity" of "fec.parity". */
+static const char *last(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot ? dot + 1 : path;
+}
+
 int kt_kcptun_check(const struct kt_settings *s, struct kt_err *err)
 {
     const struct kt_kcptun_config *c = kt_kcptun_config(s);
     int rc = kt_settings_check(&kt_kcptun_settings, s, err);
     if (rc) return rc;
-    if (c->datashard && c->parityshard && c->datashard + c->parityshard > KT_FEC_MAX_SHARDS)
-        return kt_err_set(err, KT_ECONFIG, "fec.parity: expected data + parity of at most %u, got %u",
-            KT_FEC_MAX_SHARDS, c->datashard + c->parityshard);
-    if (c->stream_buffer > c->smux_buffer)
-        return kt_err_set(err, KT_ECONFIG, "smux.stream_buffer: expected at most smux.buffer (%llu), got %u",
-            (unsigned long long)c->smux_buffer, c->stream_buffer);
+#define KT_SUM(path, member, other_path, other, most)                                                        \
+    if (c->member && c->other && c->member + c->other > (most))                                              \
+        return kt_err_set(err, KT_ECONFIG, "%s: expected %s + %s of at most %u, got %u", other_path,         \
+            last(path), last(other_path), (most), c->member + c->other);
+#define KT_WITHIN(path, member, other_path, other)                                                           \
+    if (c->member > c->other)                                                                                \
+        return kt_err_set(err, KT_ECONFIG, "%s: expected at most %s (%llu), got %llu", path, other_path,     \
+            (unsigned long long)c->other, (unsigned long long)c->member);
+#include "link/kcptun/settings.def"
+#undef KT_SUM
+#undef KT_WITHIN
     return 0;
 }

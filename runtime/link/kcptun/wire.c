@@ -1,6 +1,5 @@
 /* kcptun's wire as the rest of kt sees it (link/wire.h). */
 #include <stdio.h>
-#include <string.h>
 #include "link/kcptun/kcptun.h"
 
 static void summary(const struct kt_settings *s, char *text, size_t size)
@@ -16,8 +15,7 @@ static void summary(const struct kt_settings *s, char *text, size_t size)
 static const char *weak_key(const struct kt_settings *s)
 {
     if (s->key_len == 0) return "empty";
-    if (s->key_len == sizeof KT_KCPTUN_KEY - 1 && memcmp(s->key, KT_KCPTUN_KEY, s->key_len) == 0)
-        return "kcptun's default, which everybody knows";
+    if (kt_kcptun_has_default_key(s)) return "kcptun's default, which is public";
     return NULL;
 }
 
