@@ -1,8 +1,8 @@
 -- kt check on scripts with random mistakes: it always finishes and reports what it has found.
 local h = require "harness"
 local mutants = require "mutants"
+local kt = require "harness.scripts".kt
 
-local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
 local EACH = os.getenv "KT_SPEC_LIGHT" and 4 or 25 -- mutants of each script
 
 --- What a check of the script says, and its exit code.

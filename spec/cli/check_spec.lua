@@ -1,41 +1,23 @@
 -- kt check: reports all mistakes of a script at once, each at its place, without opening anything.
 local h = require "harness"
+local scripts = require "harness.scripts"
 
-local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
 local HEAD = 'local kt = require "kt"\n'
 
 describe("kt check", function()
-  local dir
+  local s
 
-  before_each(function()
-    dir = h.temporary_path()
-    assert(os.execute("mkdir " .. dir))
-  end)
+  before_each(function() s = scripts.new() end)
 
   after_each(function()
     h.cleanup()
-    os.execute("rm -rf " .. dir)
+    s.remove()
   end)
 
-  local function write(name, text)
-    h.write_file(dir .. "/" .. name, text)
-    return name
-  end
-
-  --- Runs kt until it ends by itself, in the folder of the scripts or another.
-  local function run_in(cwd, ...)
-    local args = table.pack(...)
-    local result
-    h.run(function()
-      local p = h.start { name = "kt", cmd = { kt, table.unpack(args, 1, args.n) }, cwd = cwd }
-      local code = p:wait_exit(20)
-      result = { code = code, err = p.stderr, out = p.stdout }
-    end)
-    return result
-  end
+  local function write(...) return s.write(...) end
 
   local function check(text, ...)
-    return run_in(dir, "check", write("s.lua", text), ...)
+    return s.exited("check", write("s.lua", text), ...)
   end
 
   --- Returns the mistakes in a script with that text, as lines without the last, which counts them.
@@ -61,7 +43,7 @@ describe("kt check", function()
     end
 
     it("finds all twenty and no other, each at its line", function()
-      local r = run_in(".", "check", fixture)
+      local r = scripts.exited(nil, "check", fixture)
       assert.equal(1, r.code)
       local lines = {}
       for line in r.out:gmatch "[^\n]+" do lines[#lines + 1] = line end
@@ -73,7 +55,7 @@ describe("kt check", function()
     end)
 
     it("lists them for an editor", function()
-      local r = run_in(".", "check", "--json", fixture)
+      local r = scripts.exited(nil, "check", "--json", fixture)
       assert.equal(1, r.code)
       local objects = {}
       for object in r.out:gmatch "\n  (%b{})" do objects[#objects + 1] = object end
@@ -94,14 +76,14 @@ describe("kt check", function()
 
     it("has nothing to list for an editor", function()
       write("s.lua", HEAD .. "kt.spawn(function() end)")
-      assert.same({ code = 0, err = "", out = "[]\n" }, run_in(dir, "check", "--json", "s.lua"))
+      assert.same({ code = 0, err = "", out = "[]\n" }, s.exited("check", "--json", "s.lua"))
     end)
 
     it("opens nothing and runs no task", function()
       h.run(function()
         local taken = h.sockets.serve(function() end)
         write("s.lua", HEAD .. ('kt.listen { on = "127.0.0.1:%d" }:serve(print)\nkt.spawn(function() print "ran" end)'):format(taken.at))
-        local p = h.start { name = "kt", cmd = { kt, "check", "s.lua" }, cwd = dir }
+        local p = s.kt("check", "s.lua")
         assert.equal(0, p:wait_exit(20))
         assert.equal("s.lua: no mistakes\n", p.stdout)
       end)
@@ -113,7 +95,7 @@ describe("kt check", function()
 
     it("keeps what the script prints out of the JSON", function()
       write("s.lua", HEAD .. 'print("hello", 1)\nkt.spawn(function() end)')
-      assert.same({ code = 0, err = "hello\t1\n", out = "[]\n" }, run_in(dir, "check", "--json", "s.lua"))
+      assert.same({ code = 0, err = "hello\t1\n", out = "[]\n" }, s.exited("check", "--json", "s.lua"))
     end)
   end)
 
@@ -123,7 +105,7 @@ describe("kt check", function()
     end)
 
     it("a missing script", function()
-      local r = run_in(dir, "check", "nowhere.lua")
+      local r = s.exited("check", "nowhere.lua")
       assert.same({ code = 1, err = "", out = "nowhere.lua: no such file\nnowhere.lua: 1 mistake\n" }, r)
     end)
 
@@ -147,7 +129,7 @@ describe("kt check", function()
 
     it("a main chunk that allocates without end", function()
       assert.matches("^s.lua: not enough memory: the script holds %d+%.%d of 16%.0 MiB; kt run %-%-memory sets the limit\ns.lua: 1 mistake\n$",
-        run_in(dir, "check", "--memory", "16MiB", write("s.lua", "local t = {} while true do t[#t + 1] = {} end")).out)
+        s.exited("check", "--memory", "16MiB", write("s.lua", "local t = {} while true do t[#t + 1] = {} end")).out)
     end)
 
     it("an undefined name in a long loop, once", function()
@@ -160,7 +142,7 @@ describe("kt check", function()
     end)
 
     it("an error in a module beside the script, and mistakes in its functions", function()
-      os.execute("mkdir " .. dir .. "/lib")
+      os.execute("mkdir " .. s.dir .. "/lib")
       write("lib/bad.lua", "local kt = require 'kt'\nlocal M = {}\nfunction M.go() kt.slep(1) end\nerror 'oh'\n")
       assert.equal("s.lua: the script has nothing to do", mistakes("require 'kt'"):sub(1, 35))
       assert.equal("lib/bad.lua:3: kt.slep: no such function; did you mean kt.sleep?\nlib/bad.lua:4: oh\n",
@@ -394,7 +376,7 @@ function kt.helper() end]])
       assert.equal("s.lua:4: global 'os' is not available: os and io need kt run --unsafe\n",
         task "print(os.time())")
       write("s.lua", HEAD .. "kt.spawn(function() print(os.time()) end)")
-      assert.equal(0, run_in(dir, "check", "--unsafe", "s.lua").code)
+      assert.equal(0, s.exited("check", "--unsafe", "s.lua").code)
     end)
   end)
 
@@ -403,7 +385,7 @@ function kt.helper() end]])
     local out = check(text).out
     assert.equal(102, select(2, out:gsub("\n", "")))
     assert.matches("s.lua:101: kt.slep: [^\n]*\n… and 50 more; fix these first, or list all with %-%-json\ns.lua: 150 mistakes\n$", out)
-    assert.equal(150, select(2, run_in(dir, "check", "--json", "s.lua").out:gsub('"line": ', "")))
+    assert.equal(150, select(2, s.exited("check", "--json", "s.lua").out:gsub('"line": ', "")))
   end)
 
   describe("reports everything it has found, although", function()
@@ -418,14 +400,14 @@ kt.spawn(function() kt.log.info() kt.log.info(nil) end)]]))
 
     it("the script ends the program", function()
       write("s.lua", HEAD .. "kt.slep(1) os.exit(0)")
-      local r = run_in(dir, "check", "--unsafe", "s.lua")
+      local r = s.exited("check", "--unsafe", "s.lua")
       assert.equal(1, r.code)
       assert.matches("^" .. NO_SUCH .. "s.lua: 1 mistake\n$", r.out)
     end)
 
     it("the script has used all its memory", function()
       write("s.lua", HEAD .. "kt.slep(1) T = {} while true do T[#T + 1] = (\"x\"):rep(1000) end kt.spawn(function() print(undefned) end)")
-      local r = run_in(dir, "check", "--memory", "8MiB", "s.lua")
+      local r = s.exited("check", "--memory", "8MiB", "s.lua")
       assert.equal(1, r.code)
       assert.equal("", r.err)
       assert.matches(NO_SUCH .. "s.lua:2: global 'undefned' is not defined", r.out)
@@ -445,8 +427,8 @@ if not ok and err:find "^s.lua:2: listen.on: missing" then kt.spawn(function() e
   end)
 
   it("explains its usage", function()
-    assert.matches("^usage: kt check ", run_in(dir, "check", "--help").out)
-    assert.same({ 1, "kt check: no script given" }, { run_in(dir, "check").code, (run_in(dir, "check").err:match "^[^\n]+") })
-    assert.matches("^kt check: %-%-jsn: unknown flag\n", run_in(dir, "check", "--jsn", "x").err)
+    assert.matches("^usage: kt check ", s.exited("check", "--help").out)
+    assert.same({ 1, "kt check: no script given" }, { s.exited("check").code, (s.exited("check").err:match "^[^\n]+") })
+    assert.matches("^kt check: %-%-jsn: unknown flag\n", s.exited("check", "--jsn", "x").err)
   end)
 end)

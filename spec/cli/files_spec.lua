@@ -1,29 +1,26 @@
 -- Files named on the command line and in scripts: a path that is not a regular file never blocks kt, and the error for a
 -- missing file names what is missing.
 local h = require "harness"
-
-local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
+local scripts = require "harness.scripts"
 
 local SCRIPT = 'local kt = require "kt"\nkt.listen { on = "127.0.0.1:0" }:serve(function() end)\nkt.log.info("up")\n'
 
 describe("a file argument", function()
-  local dir
+  local s
 
   before_each(function()
-    dir = h.temporary_path()
-    assert(os.execute(("mkdir %s && mkfifo %s/fifo && mkdir %s/folder"):format(dir, dir, dir)))
-    h.write_file(dir .. "/s.lua", SCRIPT)
-    h.write_file(dir .. "/file", "text\n")
+    s = scripts.new()
+    assert(os.execute(("mkfifo %s/fifo && mkdir %s/folder"):format(s.dir, s.dir)))
+    s.write("s.lua", SCRIPT)
+    s.write("file", "text\n")
   end)
 
   after_each(function()
     h.cleanup()
-    os.execute("rm -rf " .. dir)
+    s.remove()
   end)
 
-  local function start(...)
-    return h.start { name = "kt", cmd = { kt, ... }, cwd = dir }
-  end
+  local function start(...) return s.kt(...) end
 
   --- Runs kt until it ends by itself.
   local function say(...)
@@ -51,7 +48,7 @@ describe("a file argument", function()
   local function command(words, file)
     local out = {}
     for i, word in ipairs(words) do out[i] = word == "FILE" and file or word end
-    h.write_file(dir .. "/secret.lua", ('local kt = require "kt"\nkt.secret_file(%q)\n'):format(file))
+    s.write("secret.lua", ('local kt = require "kt"\nkt.secret_file(%q)\n'):format(file))
     return out
   end
 
@@ -77,7 +74,7 @@ describe("a file argument", function()
     h.run(function()
       local p = start("run", "s.lua")
       p:expect "up"
-      assert(os.execute(("rm %s/s.lua && mkfifo %s/s.lua"):format(dir, dir)))
+      assert(os.execute(("rm %s/s.lua && mkfifo %s/s.lua"):format(s.dir, s.dir)))
       p:signal_with "sighup"
       p:expect "s.lua: is a pipe, not a regular file"
       ends_well(p)

@@ -1,7 +1,8 @@
 -- Keys in the memory of a running kt, and warnings about keys that other users can read. Real processes; Linux's /proc.
 local h = require "harness"
+local scripts = require "harness.scripts"
 
-local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
+local kt = scripts.kt
 local KEY = "uNm1stakable/key#0815" -- as it must not be found
 
 --- The mappings of a process: { from, to, flags }, those that can be read.

@@ -1,8 +1,9 @@
 -- A kt whose address space is too small: at every limit it either says so at start and exits with 1, or runs, refuses what it
 -- has no room for, and ends on SIGTERM. It never aborts and never crashes. Real processes, as RLIMIT_AS is the kernel's.
 local h = require "harness"
+local scripts = require "harness.scripts"
 
-local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
+local kt = scripts.kt
 
 --- Starts kt with `mib` MiB of address space.
 local function start(mib, ...)

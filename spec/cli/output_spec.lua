@@ -1,36 +1,36 @@
 -- Output that nobody reads: the log, print, io.stderr, --log and --snmplog never block kt; lost lines are
 -- counted; a reader that keeps up loses nothing. Real processes.
 local h = require "harness"
+local scripts = require "harness.scripts"
 
-local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
 local LINES = 30000 -- of some 100 bytes: several times what kt and a pipe hold
 
 describe("kt", function()
-  local dir
+  local s
 
   before_each(function()
-    dir = h.temporary_path()
-    assert(os.execute(("mkdir %s && mkfifo %s/unread"):format(dir, dir)))
+    s = scripts.new()
+    assert(os.execute(("mkfifo %s/unread"):format(s.dir)))
   end)
 
   after_each(function()
     h.cleanup()
-    os.execute("rm -rf " .. dir)
+    s.remove()
   end)
 
   --- Starts kt from a shell that has run `set_up` before.
   local function start(set_up, ...)
-    return h.start { name = "kt", cwd = dir, cmd = { "sh", "-c", set_up .. '\nexec "$0" "$@"', kt, ... } }
+    return h.start { name = "kt", cwd = s.dir, cmd = { "sh", "-c", set_up .. '\nexec "$0" "$@"', scripts.kt, ... } }
   end
 
   --- A pipe with a reader that never reads: kt's shell has it open itself, and more of it than fits is written by then.
   local UNREAD = "exec 3<>unread; head -c 65536 /dev/zero >&3; "
 
-  local function exists(name) return function() return io.open(dir .. "/" .. name) ~= nil end end
+  local function exists(name) return function() return io.open(s.dir .. "/" .. name) ~= nil end end
 
   --- A script that says LINES lines, by the statement `say` with the number `i`, then makes the file "done".
   local function talker(say)
-    h.write_file(dir .. "/s.lua", ([[
+    s.write("s.lua", ([[
 local kt = require "kt"
 local pad = ("x"):rep(80)
 kt.spawn(function()
@@ -91,12 +91,12 @@ kt.spawn(function() kt.sleep(600) end)
       talker(ways[1][2])
       local p = start("exec 3<>unread 2>&3", "run", "--unsafe", "s.lua")
       h.loop.eventually("the script to have said all", 60, exists "done")
-      h.start { name = "reader", cwd = dir, cmd = { "sh", "-c", "exec cat unread >heard" } }
+      h.start { name = "reader", cwd = s.dir, cmd = { "sh", "-c", "exec cat unread >heard" } }
       h.loop.eventually("the count of what is lost", 20, function()
-        return exists "heard"() and h.read_file(dir .. "/heard"):find " lines lost"
+        return exists "heard"() and h.read_file(s.dir .. "/heard"):find " lines lost"
       end)
       ends_well(p)
-      account(h.read_file(dir .. "/heard"), "warn  s: (%d+) lines lost: log output was too slow")
+      account(h.read_file(s.dir .. "/heard"), "warn  s: (%d+) lines lost: log output was too slow")
     end)
   end)
 
@@ -119,7 +119,7 @@ kt.spawn(function() kt.sleep(600) end)
         local p = start("exec >heard 2>&1", "run", "--unsafe", "s.lua")
         assert.equal(0, (p:wait_exit(60)))
         local n = 0
-        for line in h.read_file(dir .. "/heard"):gmatch "[^\n]+" do
+        for line in h.read_file(s.dir .. "/heard"):gmatch "[^\n]+" do
           n = n + 1
           assert.equal(n, tonumber(line:match "line (%d+) "), line)
         end
@@ -130,7 +130,7 @@ kt.spawn(function() kt.sleep(600) end)
 
   it("keeps print and the log in order when both go to one file", function()
     h.run(function()
-      h.write_file(dir .. "/s.lua", [[
+      s.write("s.lua", [[
 local kt = require "kt"
 kt.spawn(function() for i = 1, 2000, 2 do print(i) kt.log.info("%d", i + 1) end end)]])
       local p = start("exec 2>&1", "run", "s.lua")
@@ -202,25 +202,25 @@ sys.exit(p.wait())' "$0" "$@"]==]
         h.loop.sleep(0.1)
       end
       assert.is_true(h.loop.now() - started > 2) -- a row or two were due meanwhile
-      h.write_file(dir .. "/done", "")
+      s.write("done", "")
       assert.same({ 0, 0 }, { p:wait_exit(10) })
     end)
   end)
 
   it("writes its counters to the log file on SIGUSR1", function()
     h.run(function()
-      local client = h.peer.client(9, { log = dir .. "/log" })
+      local client = h.peer.client(9, { log = s.dir .. "/log" })
       client:signal_with "sigusr1"
       h.loop.eventually("the counters in the log", 10, function()
-        local text = h.read_file(dir .. "/log")
+        local text = h.read_file(s.dir .. "/log")
         return text:find "\nBytesSent %d+\n" and text:find "\nsessions %d+\n"
       end)
       assert.is_nil(client.stderr:find "BytesSent")
-      h.write_file(dir .. "/s.lua", 'local kt = require "kt"\nkt.spawn(function() kt.log.info("up") kt.sleep(600) end)')
+      s.write("s.lua", 'local kt = require "kt"\nkt.spawn(function() kt.log.info("up") kt.sleep(600) end)')
       local p = start("", "run", "--log", "log2", "s.lua")
-      h.loop.eventually("the log", 10, function() return exists "log2"() and h.read_file(dir .. "/log2"):find "up" end)
+      h.loop.eventually("the log", 10, function() return exists "log2"() and h.read_file(s.dir .. "/log2"):find "up" end)
       p:signal_with "sigusr1"
-      h.loop.eventually("the counters in the log", 10, function() return h.read_file(dir .. "/log2"):find "\nBytesSent %d+\n" end)
+      h.loop.eventually("the counters in the log", 10, function() return h.read_file(s.dir .. "/log2"):find "\nBytesSent %d+\n" end)
       ends_well(p)
       assert.equal("", p.stderr)
     end)
@@ -229,18 +229,18 @@ sys.exit(p.wait())' "$0" "$@"]==]
   it("reopens its log and its snmplog once they are renamed", function()
     h.run(function()
       local target = h.transfer.echo()
-      local client = h.peer.tunnel(target.at, {}, { client = { log = dir .. "/log", snmplog = dir .. "/csv", snmpperiod = 1 } })
+      local client = h.peer.tunnel(target.at, {}, { client = { log = s.dir .. "/log", snmplog = s.dir .. "/csv", snmpperiod = 1 } })
       for _ = 1, 2 do
         local conn = assert(h.sockets.connect(client.at))
         conn:send "x"
         conn:recv_exactly(1)
         conn:close()
         h.loop.eventually("a log and rows", 10, function()
-          return exists "log"() and h.read_file(dir .. "/log"):find "closed" and exists "csv"()
-            and h.read_file(dir .. "/csv"):find "^Unix,[^\n]+\n%d+,"
+          return exists "log"() and h.read_file(s.dir .. "/log"):find "closed" and exists "csv"()
+            and h.read_file(s.dir .. "/csv"):find "^Unix,[^\n]+\n%d+,"
         end)
-        os.rename(dir .. "/log", dir .. "/log.1")
-        os.rename(dir .. "/csv", dir .. "/csv.1")
+        os.rename(s.dir .. "/log", s.dir .. "/log.1")
+        os.rename(s.dir .. "/csv", s.dir .. "/csv.1")
       end
     end)
   end)

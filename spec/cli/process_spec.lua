@@ -1,7 +1,8 @@
 -- kt started by careless parents: unusual descriptors, limits, signals, umask and environment. Real processes.
 local h = require "harness"
+local scripts = require "harness.scripts"
 
-local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
+local kt = scripts.kt
 
 --- Starts kt with `...` from a shell that has run `set_up` first. The process keeps the shell's pid.
 local function start(set_up, ...)

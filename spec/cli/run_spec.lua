@@ -1,53 +1,25 @@
 -- kt run from a script author's view: contexts, errors, tasks, handles, tunnels, endings. Real processes, real
 -- sockets; the scripts are written to temporary folders.
 local h = require "harness"
+local scripts = require "harness.scripts"
 
 local HEAD = 'local kt = require "kt"\n'
 
 local HINT = "  run kt check to list all mistakes\n"
 
 describe("kt run", function()
-  local dir
+  local s
 
-  before_each(function()
-    dir = h.temporary_path()
-    assert(os.execute("mkdir " .. dir))
-  end)
+  before_each(function() s = scripts.new() end)
 
   after_each(function()
     h.cleanup()
-    os.execute("rm -rf " .. dir)
+    s.remove()
   end)
 
-  local function write(name, text)
-    h.write_file(dir .. "/" .. name, text)
-    return name
-  end
-
-  local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
-
-  --- Starts kt in the folder of the scripts.
-  local function start(...)
-    return h.start { name = "kt", cmd = { kt, ... }, cwd = dir }
-  end
-
-  --- Runs kt until it ends by itself. Returns its exit code, stderr and stdout.
-  local function run_with(...)
-    local args = table.pack(...)
-    return h.run(function()
-      local p = start(table.unpack(args, 1, args.n))
-      local code = p:wait_exit(20)
-      return { code = code, err = p.stderr, out = p.stdout }
-    end)
-  end
-
-  h.run = (function(run)
-    return function(body)
-      local result
-      run(function() result = body() end)
-      return result
-    end
-  end)(h.run)
+  local function write(...) return s.write(...) end
+  local function start(...) return s.kt(...) end
+  local function run_with(...) return s.exited(...) end
 
   local function echo()
     return h.sockets.serve(function(conn)
@@ -56,7 +28,7 @@ describe("kt run", function()
     end)
   end
 
-  --- Runs a script of that text; the same.
+  --- Runs a script with this text until it exits; returns { code =, err =, out = }.
   local function run(text, ...)
     return run_with("run", write("s.lua", text), ...)
   end
@@ -115,7 +87,7 @@ describe("kt run", function()
       write("s.lua", HEAD .. 'kt.spawn(function() kt.log.info("hello") kt.log.debug("psst") end)')
       local r = run_with("run", "--log", "out.log", "s.lua")
       assert.equal("", r.err)
-      assert.matches("^%d+%-%d%d%-%d%d %d%d:%d%d:%d%d info  s: hello\n$", h.read_file(dir .. "/out.log"))
+      assert.matches("^%d+%-%d%d%-%d%d %d%d:%d%d:%d%d info  s: hello\n$", h.read_file(s.dir .. "/out.log"))
     end)
 
     it("takes a log level", function()
@@ -178,7 +150,7 @@ describe("kt run", function()
     end)
 
     it("requires modules beside the script, once", function()
-      os.execute("mkdir " .. dir .. "/lib")
+      os.execute("mkdir " .. s.dir .. "/lib")
       write("lib/routes.lua", 'print("loading", ...)\nreturn { n = 7 }')
       local r = run('local a, b = require "lib.routes", require "lib.routes"\nprint(a == b, a.n)\n' .. HEAD .. "kt.spawn(function() end)")
       assert.equal("loading\tlib.routes\ntrue\t7\n", r.out)
@@ -187,12 +159,7 @@ describe("kt run", function()
     it("finds its modules when started from any folder", function()
       write("other.lua", "return 5")
       write("s.lua", 'print(require "other")\n' .. HEAD .. "kt.spawn(function() end)")
-      local r = h.run(function()
-        local p = h.start { name = "kt", cmd = { kt, "run", dir .. "/s.lua" }, cwd = "/" }
-        p:wait_exit(20)
-        return p
-      end)
-      assert.equal("5\n", r.stdout)
+      assert.equal("5\n", scripts.exited("/", "run", s.dir .. "/s.lua").out)
     end)
 
     it("lists where it looked for a missing module", function()
@@ -257,10 +224,10 @@ describe("kt run", function()
 
     it("and warns about a file that every user can read", function()
       write("psk.key", "abc\n")
-      os.execute("chmod 644 " .. dir .. "/psk.key")
+      os.execute("chmod 644 " .. s.dir .. "/psk.key")
       local text = HEAD .. 'kt.secret_file "psk.key"\nkt.spawn(function() end)'
       assert.matches("warn .*psk.key .*chmod 600", run(text).err)
-      os.execute("chmod 600 " .. dir .. "/psk.key")
+      os.execute("chmod 600 " .. s.dir .. "/psk.key")
       assert.equal("", run(text).err)
     end)
 
@@ -539,7 +506,7 @@ end)]]):format(near)))
     local function pair(target, client_extra, server_extra)
       local port, near = h.sockets.free_port("udp"), h.sockets.free_port("tcp")
       write("psk.key", "correct horse\n")
-      os.execute("chmod 600 " .. dir .. "/psk.key")
+      os.execute("chmod 600 " .. s.dir .. "/psk.key")
       local function example(name, changes)
         local text = h.read_file("scripts/examples/" .. name)
         for _, change in ipairs(changes) do

@@ -1,25 +1,15 @@
 -- The one description of the API (lua/kt/api.lua) against the bound functions, the files generated from it, and error messages.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local h = require "harness"
+local scripts = require "harness.scripts"
 local api = require "kt.api"
 local schema = require "kt.schema"
 local units = require "kt.units"
 
-local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
-
 local records = {}
 for _, r in ipairs(api.records) do records[r.name] = true end
 
-local function run(...)
-  local args = table.pack(...)
-  local result
-  h.run(function()
-    local p = h.start { name = "kt", cmd = { kt, table.unpack(args, 1, args.n) } }
-    local code = p:wait_exit(20)
-    result = { code = code, err = p.stderr, out = p.stdout }
-  end)
-  return result
-end
+local function run(...) return scripts.exited(nil, ...) end
 
 local function run_script(text)
   local path = h.temporary_path()

@@ -7,37 +7,24 @@ local HEAD = 'local kt = require "kt"\n'
 local STOPPED = "stopped after 0%.5 s without yielding; call kt%.sleep%(0%) in long loops"
 
 describe("a script", function()
-  local dir
+  local s
 
-  before_each(function()
-    dir = h.temporary_path()
-    assert(os.execute("mkdir " .. dir))
-  end)
+  before_each(function() s = scripts.new() end)
 
   after_each(function()
     h.cleanup()
-    os.execute("rm -rf " .. dir)
+    s.remove()
   end)
 
-  local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
-
-  local function start(text, ...)
-    h.write_file(dir .. "/s.lua", text)
-    return h.start { name = "kt", cmd = { kt, "run", ... }, cwd = dir, graceful = false }
+  --- The arguments that run the text as a script, with options of kt run.
+  local function command(text, ...)
+    local args = { "run", ... }
+    args[#args + 1] = s.write("s.lua", text)
+    return table.unpack(args)
   end
 
-  --- Runs the text as a script until it ends.
-  local function run(text, ...)
-    local args = table.pack(...)
-    args[args.n + 1] = "s.lua"
-    local result
-    h.run(function()
-      local p = start(text, table.unpack(args))
-      local code = p:wait_exit(30)
-      result = { code = code, err = p.stderr, out = p.stdout }
-    end)
-    return result
-  end
+  local function start(...) return s.kt(command(...)) end
+  local function run(...) return s.exited(command(...)) end
 
   --- Runs the text as the body of a task and expects success; returns its output.
   local function task(text, ...)
@@ -50,20 +37,19 @@ describe("a script", function()
   --- Runs `body` as the handler of a connection, beside a neighbour that is spliced to an echo. Expects `said` in the log,
   --- the connection to be gone, the neighbour to continue, and new ones to be served.
   local function misbehave(body, said, ...)
-    local args = table.pack(...)
+    local options = { ... }
     h.run(function()
       local target = h.sockets.serve(function(conn)
         for chunk in function() return conn:recv(60) end do conn:send(chunk) end
         conn:shutdown()
       end)
       local near, bad = h.sockets.free_port("tcp"), h.sockets.free_port("tcp")
-      args[args.n + 1] = "s.lua"
       local p = start(HEAD .. ([[
 kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
   kt.splice(conn, kt.connect { to = "127.0.0.1:%d" })
 end)
 kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
-]]):format(near, target.at, bad) .. body .. "\nend)", table.unpack(args))
+]]):format(near, target.at, bad) .. body .. "\nend)", table.unpack(options))
       p:wait_tcp(near)
       p:wait_tcp(bad)
       local neighbour = assert(h.sockets.connect(near))
@@ -78,7 +64,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
       p:expect(said, 20)
       ping(neighbour, "after")
       local other = assert(h.sockets.connect(near))
-      ping(other, "anew")
+      ping(other, "again")
       p:signal_with("sigterm")
       neighbour:close()
       other:close()
@@ -158,7 +144,7 @@ for _ = 1, 3 do
     print "up"
     kt.sleep "1h"
   end)
-end]], "s.lua")
+end]])
       p:expect("up\nup\nup\n")
       p:signal_with("sigterm")
       p:signal_with("sigterm")
@@ -238,7 +224,7 @@ kt.spawn(function() print(coroutine.resume(co)) print(coroutine.close(co)) end)]
       ["in require"] = { 'require "waits"', "waits.lua:1: kt.sleep: cannot wait here" },
     } do
       it(what, function()
-        h.write_file(dir .. "/waits.lua", 'require "kt".sleep(1)')
+        s.write("waits.lua", 'require "kt".sleep(1)')
         misbehave(case[1], case[2])
       end)
     end
@@ -322,7 +308,7 @@ kt.spawn(function()
   link:close() link:close()
   print(link:open {})
   print(link:stats().sessions)
-end)]]):format(server.at), "s.lua")
+end)]]):format(server.at))
         assert.equal(0, p:wait_exit(20))
         assert.equal(table.concat({ "nil",
           "false\ts.lua:9: kt.splice: argument 1: this conn was closed, or taken over by a splice",
@@ -345,7 +331,7 @@ end)]]):format(server.at), "s.lua")
     end)
 
     it("no way to an undefined global, also through load and a module", function()
-      h.write_file(dir .. "/m.lua", "return pcall(function() return nothing end) and 1 or select(2, pcall(function() return nothing end))")
+      s.write("m.lua", "return pcall(function() return nothing end) and 1 or select(2, pcall(function() return nothing end))")
       local out = task [[
         print(pcall(load "return nothing"))
         print((require "m"))

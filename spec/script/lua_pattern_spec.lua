@@ -1,5 +1,6 @@
 -- string.find, match, gmatch and gsub of scripts: same results as stock Lua, but they can be stopped.
 local h = require "harness"
+local scripts = require "harness.scripts"
 
 -- Ends with a function that returns a digest of all results, and some of them in words; run by kt and by stock Lua.
 local CASES = [==[
@@ -43,43 +44,32 @@ return out
 ]==]
 
 describe("string patterns in a script", function()
-  local dir
+  local s
 
-  before_each(function()
-    dir = h.temporary_path()
-    assert(os.execute("mkdir " .. dir))
-  end)
+  before_each(function() s = scripts.new() end)
 
   after_each(function()
     h.cleanup()
-    os.execute("rm -rf " .. dir)
+    s.remove()
   end)
 
-  local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
-
   local function run(text)
-    h.write_file(dir .. "/s.lua", 'local kt = require "kt"\n' .. text)
-    local p
-    h.run(function()
-      p = h.start { name = "kt", cmd = { kt, "run", "--unsafe", "s.lua" }, cwd = dir }
-      p:wait_exit(60)
-    end)
-    return p
+    return s.exited("run", "--unsafe", s.write("s.lua", 'local kt = require "kt"\n' .. text))
   end
 
   it("match as in stock Lua, malformed ones and all", function()
     local text = CASES:gsub("COUNT", h.light and "3000" or "30000")
     local expected = assert(load(text, "=cases"))()
-    h.write_file(dir .. "/cases.lua", text)
+    s.write("cases.lua", text)
     local p = run [[
 local out = require "cases"
 local f = io.open("out", "wb")
 f:write(table.concat(out, "\n;;\n"))
 f:close()
 kt.spawn(function() end)]]
-    assert.equal("", p.stderr)
+    assert.equal("", p.err)
     local n = 0
-    for got in (h.read_file(dir .. "/out") .. "\n;;\n"):gmatch("(.-)\n;;\n") do
+    for got in (h.read_file(s.dir .. "/out") .. "\n;;\n"):gmatch("(.-)\n;;\n") do
       n = n + 1
       if expected[n] ~= got then assert.equal(expected[n], got) end
     end
@@ -96,8 +86,8 @@ kt.spawn(function() end)]]
   } do
     it("that take too long are stopped: " .. what, function()
       local p = run("kt.spawn(function()\n" .. call .. "\nend)\nkt.spawn(print, 'on')")
-      assert.equal("on\n", p.stdout)
-      assert.matches("task failed: s.lua:3: stopped after 0%.5 s", p.stderr)
+      assert.equal("on\n", p.out)
+      assert.matches("task failed: s.lua:3: stopped after 0%.5 s", p.err)
     end)
   end
 end)

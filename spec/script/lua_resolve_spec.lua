@@ -4,7 +4,7 @@ local h = require "harness"
 local message = require "dns_message"
 local scripts = require "harness.scripts"
 
-local kt = io.popen("readlink -f " .. h.peer.kt):read "l"
+local kt = scripts.kt
 
 -- How the scripts below print a result: each record's fields in order, or the code and the sentence.
 local SHOW = [[

@@ -17,7 +17,7 @@ end
 
 describe("a reload", function()
   local s, port
-  local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
+  local kt = scripts.kt
 
   before_each(function()
     s = scripts.new()

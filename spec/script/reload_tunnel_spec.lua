@@ -6,7 +6,7 @@ local HEAD = 'local kt = require "kt"\n'
 
 describe("a reload of a tunnel's end", function()
   local s
-  local kt = io.popen("readlink -f " .. h.peer.kt):read("l")
+  local kt = scripts.kt
 
   before_each(function() s = scripts.new() end)
   after_each(function()

@@ -1,8 +1,9 @@
--- Scripts of a spec: written to a folder of their own, run by kt from there.
+-- A folder for a spec's scripts, and kt run in it. In a spec file:
 --
 --   local scripts = require "harness.scripts"
 --   before_each(function() s = scripts.new() end)
 --   after_each(function() h.cleanup() s.remove() end)
+local h = require "harness"
 local peer = require "harness.peer"
 local process = require "harness.process"
 
@@ -17,13 +18,27 @@ local function readlink(path)
   return full
 end
 
---- What a script's log says is wrong with it. That a slice took long may be the machine's doing, so it is no complaint (lua_guard_spec sees to it).
+--- The full path of kt, which works in any folder.
+scripts.kt = readlink(peer.kt)
+
+--- Runs kt with these arguments in a folder (nil: this one) until it exits. Not within h.run: it is the whole body of one.
+function scripts.exited(dir, ...)
+  local cmd, result = { scripts.kt, ... }, nil
+  h.run(function()
+    local p = process.start { name = "kt", cmd = cmd, cwd = dir }
+    local code = p:wait_exit(30)
+    result = { code = code, err = p.stderr, out = p.stdout }
+  end)
+  return result
+end
+
+--- A log without warnings of slow slices, which a busy machine can cause. lua_guard_spec tests those.
 function scripts.complaints(log)
   return (log:gsub("[^\n]* warn  %S+: [^\n]*: a slice took [^\n]*\n", ""))
 end
 
 function scripts.new()
-  local kt = readlink(peer.kt)
+  local kt = scripts.kt
   local dir = os.tmpname()
   os.remove(dir)
   assert(os.execute("mkdir " .. dir))
@@ -38,38 +53,40 @@ function scripts.new()
     return name
   end
 
-  --- Starts kt in the folder.
+  --- Starts kt in the folder, within h.run.
   function s.kt(...)
     return process.start { name = "kt", cmd = { kt, ... }, cwd = dir }
   end
 
-  --- The same with at most so many file descriptors.
+  --- Runs kt in the folder until it exits: { code =, err =, out = }. Not within h.run.
+  function s.exited(...) return scripts.exited(dir, ...) end
+
+  --- Starts kt with a limit on file descriptors.
   function s.limited(descriptors, ...)
     local command = ('ulimit -n %d; exec "$0" "$@"'):format(descriptors)
     return process.start { name = "kt", cmd = { "sh", "-c", command, kt, ... }, cwd = dir }
   end
 
-  --- Starts a script: `text` formatted with what follows it, under a line 1 that brings `kt`.
+  --- Starts a script: `text` formatted with the other arguments, below a first line that requires kt.
   function s.start(text, ...)
     return s.kt("run", s.write("s.lua", HEAD .. text:format(...)))
   end
 
-  --- Runs a script as `start` does, to its end; returns exit code (or "signal 11"), stdout and stderr.
+  --- Runs a script as `start` does until it exits; returns exit code (or "signal 11"), stdout and stderr.
   function s.run(text, ...)
     local p = s.start(text, ...)
     local code, signal = p:wait_exit(20)
     return signal == 0 and code or "signal " .. signal, p.stdout, p.stderr
   end
 
-  --- Runs the text as the body of a task, which has to end well and say nothing to the log; returns what it printed.
-  --- The body begins on line 3.
+  --- Runs the text as the body of a task, which must succeed and log nothing; returns its output. The body begins on line 3.
   function s.task(text, ...)
     local code, out, err = s.run("kt.spawn(function()\n" .. text .. "\nend)", ...)
     if code ~= 0 or scripts.complaints(err) ~= "" then error(("exit code %s: %s"):format(code, err), 2) end
     return out
   end
 
-  --- A copy of one of scripts/examples with texts replaced: { { from, to }, … }. Each has to be there.
+  --- Copies a file of scripts/examples with texts replaced: { { from, to }, … }. Each must occur.
   function s.example(name, changes)
     local file = assert(io.open("scripts/examples/" .. name, "rb"))
     local text = file:read("a")
@@ -83,7 +100,7 @@ function scripts.new()
     return s.write(name, text)
   end
 
-  --- A key for both ends, as the examples want it.
+  --- Writes the key file that the examples use.
   function s.key()
     s.write("psk.key", "correct horse\n")
     os.execute("chmod 600 " .. dir .. "/psk.key")
