@@ -6,23 +6,16 @@
 #include <string.h>
 #include "link/native/frame.h"
 #include "link/native/varint.h"
-
-#define REQUIRE(x)                                                                                           \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                          \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
+#include "check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_ack(const struct kt_native_ack *ack)
 {
-    REQUIRE(ack->path < KT_NATIVE_PATHS && ack->count >= 1 && ack->count <= KT_NATIVE_ACK_RANGES);
+    CHECK(ack->path < KT_NATIVE_PATHS && ack->count >= 1 && ack->count <= KT_NATIVE_ACK_RANGES);
     for (uint32_t i = 0; i < ack->count; i++) {
-        REQUIRE(ack->ranges[i].first <= ack->ranges[i].last);
-        REQUIRE(i == 0 || ack->ranges[i].last + 1 < ack->ranges[i - 1].first);
+        CHECK(ack->ranges[i].first <= ack->ranges[i].last);
+        CHECK(i == 0 || ack->ranges[i].last + 1 < ack->ranges[i - 1].first);
     }
 }
 
@@ -30,17 +23,17 @@ static void check_ack(const struct kt_native_ack *ack)
 static void round_trip(const struct kt_native_frame *f, size_t most)
 {
     uint8_t *first = malloc(most), *second = malloc(most);
-    REQUIRE(first && second);
+    CHECK(first && second);
     const size_t n = kt_native_frame_write(first, most, f);
-    REQUIRE(n > 0 && n <= most); /* the shortest varints, so never longer than what was read */
+    CHECK(n > 0 && n <= most); /* the shortest varints, so never longer than what was read */
     uint8_t *exact = malloc(n);
-    REQUIRE(exact);
-    REQUIRE(kt_native_frame_write(exact, n, f) == n && memcmp(exact, first, n) == 0);
+    CHECK(exact);
+    CHECK(kt_native_frame_write(exact, n, f) == n && memcmp(exact, first, n) == 0);
     struct kt_native_frame g;
-    REQUIRE(kt_native_frame_read(&g, exact, n, NULL) == (long)n && g.type == f->type);
-    REQUIRE(kt_native_frame_write(second, most, &g) == n && memcmp(first, second, n) == 0);
-    REQUIRE(kt_native_frame_write(exact, n - 1, f) == 0);
-    REQUIRE(f->type != KT_NATIVE_FRAME_ACK || n <= KT_NATIVE_ACK_BYTES);
+    CHECK(kt_native_frame_read(&g, exact, n, NULL) == (long)n && g.type == f->type);
+    CHECK(kt_native_frame_write(second, most, &g) == n && memcmp(first, second, n) == 0);
+    CHECK(kt_native_frame_write(exact, n - 1, f) == 0);
+    CHECK(f->type != KT_NATIVE_FRAME_ACK || n <= KT_NATIVE_ACK_BYTES);
     free(exact);
     free(second);
     free(first);
@@ -50,20 +43,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *packet =
         malloc(size ? size : 1); /* exactly as long, so that the sanitizer sees a byte too far */
-    REQUIRE(packet);
+    CHECK(packet);
     if (size) memcpy(packet, data, size);
     for (size_t at = 0;;) {
         struct kt_native_frame f;
         struct kt_err err = {0};
         const long n = kt_native_frame_read(&f, packet + at, size - at, &err);
         if (n < 0) {
-            REQUIRE(n == KT_EPROTO && err.code == KT_EPROTO && err.text[0]);
+            CHECK(n == KT_EPROTO && err.code == KT_EPROTO && err.text[0]);
             break;
         }
-        REQUIRE(n > 0 && (size_t)n <= size - at);
+        CHECK(n > 0 && (size_t)n <= size - at);
         if (f.type == KT_NATIVE_FRAME_ACK) check_ack(&f.ack);
         if (kt_native_frame_is_data(f.type))
-            REQUIRE(f.data.len <= size && f.data.offset + f.data.len <= KT_NATIVE_VARINT_MAX);
+            CHECK(f.data.len <= size && f.data.offset + f.data.len <= KT_NATIVE_VARINT_MAX);
         round_trip(&f, (size_t)n);
         at += (size_t)n;
         if (at == size) break;

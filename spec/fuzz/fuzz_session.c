@@ -17,19 +17,12 @@
 #include "kcp/kcp_segment.h"
 #include "link/counters.h"
 #include "link/kcptun/kcptun.h"
+#include "check.h"
 
 #define RECORDED 64u
 #define PORTS 4u /* of its own; one more is the client's address */
 #define AMPLIFICATION 3u
 #define S 1000000u
-
-#define REQUIRE(x)                                                                                           \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x);                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -96,7 +89,7 @@ static void on_readable(void *ctx)
     struct world *w = ctx;
     struct kt_iov iov;
     while (w->stream && kt_pipe_peek(w->stream, &iov, 1)) {
-        for (size_t i = 0; i < iov.len; i++) REQUIRE(iov.data[i] == (uint8_t)(w->echoed + i));
+        for (size_t i = 0; i < iov.len; i++) CHECK(iov.data[i] == (uint8_t)(w->echoed + i));
         w->echoed += iov.len;
         kt_pipe_consume(w->stream, iov.len);
     }
@@ -156,7 +149,7 @@ static void on_packet(void *ctx, const struct kt_sim_packet *p)
 static void advance(struct world *w, uint64_t us)
 {
     int end = kt_sim_run(w->sim, kt_sim_now(w->sim) + us, NULL, NULL, NULL);
-    REQUIRE(end == KT_SIM_TIME || end == KT_SIM_QUIET);
+    CHECK(end == KT_SIM_TIME || end == KT_SIM_QUIET);
 }
 
 static void inject(struct world *w, unsigned from, const uint8_t *data, size_t len)
@@ -164,7 +157,7 @@ static void inject(struct world *w, unsigned from, const uint8_t *data, size_t l
     const bool own = from % (PORTS + 1) < PORTS;
     const struct kt_addr *src = own ? &w->own[from % (PORTS + 1)] : &w->client;
     if (own) w->sent[from % (PORTS + 1)] += len;
-    REQUIRE(kt_sim_inject(w->attacker, src, &w->server, data, len, NULL) == 0);
+    CHECK(kt_sim_inject(w->attacker, src, &w->server, data, len, NULL) == 0);
 }
 
 /* ---- what the program says ---- */
@@ -259,7 +252,7 @@ static struct kt_kcptun_config settings(unsigned flags, bool client)
 static struct kt_sim_host *host(struct world *w, const char *name)
 {
     struct kt_sim_host *h;
-    REQUIRE(kt_sim_host_new(w->sim, &(struct kt_sim_host_opts){.name = name}, &h, NULL) == 0);
+    CHECK(kt_sim_host_new(w->sim, &(struct kt_sim_host_opts){.name = name}, &h, NULL) == 0);
     return h;
 }
 
@@ -275,32 +268,31 @@ static void build(struct world *w, unsigned flags, uint64_t seed)
     static const struct kt_acceptor_events events = {.stream = on_accepted};
     const struct kt_sim_line_opts line = {.delay_us = 20000};
     const struct kt_kcptun_config near = settings(flags, true), far = settings(flags, false);
-    REQUIRE(kt_sim_new(&w->sim, &(struct kt_sim_opts){.seed = seed}) == 0);
+    CHECK(kt_sim_new(&w->sim, &(struct kt_sim_opts){.seed = seed}) == 0);
     struct kt_sim_host *client = host(w, "client"), *server = host(w, "server");
     w->attacker = host(w, "attacker");
-    REQUIRE(kt_sim_link(client, server, &line, &line, NULL) == 0);
-    REQUIRE(kt_sim_link(w->attacker, server, NULL, NULL, NULL) == 0);
-    REQUIRE(kt_addr_from_ip(&w->server, "10.0.2.1", 29900));
-    for (unsigned i = 0; i < PORTS; i++)
-        REQUIRE(kt_addr_from_ip(&w->own[i], "10.0.3.1", (uint16_t)(4000 + i)));
+    CHECK(kt_sim_link(client, server, &line, &line, NULL) == 0);
+    CHECK(kt_sim_link(w->attacker, server, NULL, NULL, NULL) == 0);
+    CHECK(kt_addr_from_ip(&w->server, "10.0.2.1", 29900));
+    for (unsigned i = 0; i < PORTS; i++) CHECK(kt_addr_from_ip(&w->own[i], "10.0.3.1", (uint16_t)(4000 + i)));
     w->client = w->own[0];
     kt_sim_trace_set(w->sim, on_packet, w);
-    REQUIRE(kt_sim_process(client, "near", NULL, &w->near, NULL) == 0);
-    REQUIRE(kt_sim_process(server, "far", NULL, &w->far, NULL) == 0);
+    CHECK(kt_sim_process(client, "near", NULL, &w->near, NULL) == 0);
+    CHECK(kt_sim_process(server, "far", NULL, &w->far, NULL) == 0);
     const struct kt_wire_env near_env = {.io = w->near, .counters = &w->near_counters};
     const struct kt_wire_env far_env = {.io = w->far, .counters = &w->far_counters};
-    REQUIRE(kt_kcptun_accept(&far_env, &far.common, &events, w, &w->acceptor, NULL) == 0);
-    REQUIRE(kt_kcptun_link(&near_env, &near.common, &w->link, NULL) == 0);
-    REQUIRE(kt_link_open(w->link, NULL, on_open, w, &w->opening, NULL) == 0);
+    CHECK(kt_kcptun_accept(&far_env, &far.common, &events, w, &w->acceptor, NULL) == 0);
+    CHECK(kt_kcptun_link(&near_env, &near.common, &w->link, NULL) == 0);
+    CHECK(kt_link_open(w->link, NULL, on_open, w, &w->opening, NULL) == 0);
     advance(w, 1000);
 }
 
 static void judge(struct world *w, bool keyed)
 {
-    for (unsigned i = 0; i < PORTS; i++) REQUIRE(w->got[i] <= AMPLIFICATION * w->sent[i]);
+    for (unsigned i = 0; i < PORTS; i++) CHECK(w->got[i] <= AMPLIFICATION * w->sent[i]);
     if (keyed) return;
-    REQUIRE(w->stream && !w->broken && w->echoed == w->written);
-    REQUIRE(w->far_counters.PassiveOpens == 1 && w->far_counters.CurrEstab == 1);
+    CHECK(w->stream && !w->broken && w->echoed == w->written);
+    CHECK(w->far_counters.PassiveOpens == 1 && w->far_counters.CurrEstab == 1);
 }
 
 /* The client is gone and its session has ended: nothing begins it again. */
@@ -312,11 +304,11 @@ static void replay_all(struct world *w)
     kt_link_close(w->link);
     w->link = NULL;
     advance(w, 60 * S);
-    REQUIRE(w->far_counters.CurrEstab == 0);
+    CHECK(w->far_counters.CurrEstab == 0);
     for (size_t i = 0; i < n; i++) inject(w, (unsigned)i % PORTS, w->recorded[i].data, w->recorded[i].len);
     advance(w, S);
-    REQUIRE(w->far_counters.PassiveOpens == 1);
-    for (unsigned i = 0; i < PORTS; i++) REQUIRE(w->got[i] <= AMPLIFICATION * w->sent[i]);
+    CHECK(w->far_counters.PassiveOpens == 1);
+    for (unsigned i = 0; i < PORTS; i++) CHECK(w->got[i] <= AMPLIFICATION * w->sent[i]);
 }
 
 static void finish(struct world *w)
@@ -327,7 +319,7 @@ static void finish(struct world *w)
     if (w->link) kt_link_close(w->link);
     kt_acceptor_close(w->acceptor);
     advance(w, S);
-    REQUIRE(w->far_counters.CurrEstab == 0 && w->near_counters.CurrEstab == 0);
+    CHECK(w->far_counters.CurrEstab == 0 && w->near_counters.CurrEstab == 0);
     kt_sim_trace_set(w->sim, NULL, NULL);
     kt_io_free(w->near);
     kt_io_free(w->far);
@@ -338,7 +330,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct world *w = calloc(1, sizeof *w);
     struct kt_err err;
-    REQUIRE(w && kt_crypto_init(&err) == 0);
+    CHECK(w && kt_crypto_init(&err) == 0);
     w->in = data;
     w->left = size;
     const unsigned flags = byte(w);

@@ -9,14 +9,10 @@
 #include "crypto/kcptun/qpp.h"
 #include "link/kcptun/smux.h"
 #include "link/stream.h"
+#include "check.h"
 
 #define MAX_STREAMS 32u
 #define SESSION_BUFFER 3000u
-
-#define REQUIRE(x)                                                                                           \
-    do {                                                                                                     \
-        if (!(x)) abort();                                                                                   \
-    } while (0)
 
 struct slot {
     struct kt_pipe *pipe; /* NULL: free */
@@ -66,9 +62,9 @@ static void set_policy(struct slot *s, unsigned what)
 {
     const struct kt_stream_policy policy = {what % KT_PRIORITIES, 1 + what};
     struct kt_stream_facts facts;
-    REQUIRE(kt_stream_set(s->pipe, &policy) == 0);
-    REQUIRE(kt_stream_facts(s->pipe, &facts) == 0);
-    REQUIRE(facts.policy.priority == policy.priority && facts.policy.weight == policy.weight);
+    CHECK(kt_stream_set(s->pipe, &policy) == 0);
+    CHECK(kt_stream_facts(s->pipe, &facts) == 0);
+    CHECK(facts.policy.priority == policy.priority && facts.policy.weight == policy.weight);
 }
 
 static void read_some(struct slot *s, size_t most)
@@ -84,7 +80,7 @@ static void act(struct slot *s)
 {
     struct world *w = s->w;
     struct slot *other = &w->slots[byte(w) % MAX_STREAMS];
-    REQUIRE(s->pipe);
+    CHECK(s->pipe);
     switch (byte(w) % 12) {
     case 0:
         drop(s, 0);
@@ -134,10 +130,10 @@ static void on_closed(void *ctx, int code)
 {
     struct slot *s = ctx;
     struct kt_err why;
-    REQUIRE(code < 0 && !s->broken);
+    CHECK(code < 0 && !s->broken);
     s->broken = true;
     if (kt_pipe_why(s->pipe, &why))
-        REQUIRE(code == KT_ERESET && why.code < 0 && strlen(why.text) <= KT_SMUX_RST_TEXT);
+        CHECK(code == KT_ERESET && why.code < 0 && strlen(why.text) <= KT_SMUX_RST_TEXT);
     act(s);
 }
 
@@ -167,7 +163,7 @@ static void on_frame(void *ctx, const uint8_t *header, const struct kt_iov *payl
     struct world *w = ctx;
     size_t n = 0;
     for (size_t i = 0; i < pieces; i++) n += payload[i].len;
-    REQUIRE((header[2] | header[3] << 8) == (int)n && pieces <= 2);
+    CHECK((header[2] | header[3] << 8) == (int)n && pieces <= 2);
     w->room -= n + 1 < w->room ? n + 1 : w->room;
 }
 
@@ -201,12 +197,12 @@ static void receive(struct world *w, const uint8_t *data, size_t n)
     if (n) memcpy(w->wire + w->waiting, data, n);
     w->waiting += n;
     uint8_t *copy = malloc(w->waiting ? w->waiting : 1);
-    REQUIRE(copy);
+    CHECK(copy);
     memcpy(copy, w->wire, w->waiting);
     long took = kt_smux_input(w->m, copy, w->waiting, NULL);
     free(copy);
-    REQUIRE(took < 0 || (size_t)took <= w->waiting);
-    REQUIRE(kt_smux_buffered(w->m) <= 2 * SESSION_BUFFER);
+    CHECK(took < 0 || (size_t)took <= w->waiting);
+    CHECK(kt_smux_buffered(w->m) <= 2 * SESSION_BUFFER);
     if (took < 0) took = (long)w->waiting;
     w->waiting -= (size_t)took;
     memmove(w->wire, w->wire + took, w->waiting);
@@ -309,9 +305,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .features = flags & 4 ? KT_SMUX_F_HALF_CLOSE | KT_SMUX_F_ABORT : 0,
     };
     struct kt_slab *pool;
-    REQUIRE(kt_slab_new(&pool, 64 + (flags >> 3) * 16, 0) == 0);
-    REQUIRE(kt_smux_new(&w.m, &cfg, &owner, &w, pool) == 0);
-    REQUIRE(kt_smux_new(&w.next, &cfg, &owner, &w, pool) == 0);
+    CHECK(kt_slab_new(&pool, 64 + (flags >> 3) * 16, 0) == 0);
+    CHECK(kt_smux_new(&w.m, &cfg, &owner, &w, pool) == 0);
+    CHECK(kt_smux_new(&w.next, &cfg, &owner, &w, pool) == 0);
     while (w.left) step(&w, cfg.version == 2);
     const bool smux_first = flags & 0x80;
     if (smux_first && w.next) {
@@ -328,7 +324,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     kt_smux_free(w.next, KT_ECLOSED);
     kt_smux_free(w.m, KT_ECLOSED);
     for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], (unsigned)i); /* accepted by the last pump */
-    REQUIRE(kt_slab_in_use(pool) == 0);
+    CHECK(kt_slab_in_use(pool) == 0);
     kt_slab_free(pool);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/slab.h"
 #include "base/wheel.h"
+#include "class.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define HAVE_ASAN 1
@@ -663,15 +664,6 @@ static int err_wrap(lua_State *L)
     lua_pushstring(L, err.text);
     lua_pushinteger(L, kt_err_set(NULL, code, "nobody listens"));
     return 3;
-}
-
-static void class(lua_State *L, const char *name, const luaL_Reg *methods)
-{
-    luaL_newmetatable(L, name);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
 }
 
 static const luaL_Reg pool_methods[] = {{"get", pool_get}, {"put", pool_put}, {"trim", pool_trim},

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "kcp/fec.h"
 #include "kcp/fec_matrix.h"
+#include "class.h"
 
 #define ENCODER "spec_fec.encoder"
 #define DECODER "spec_fec.decoder"
@@ -180,15 +181,6 @@ static int parity_rows(lua_State *L)
     return 1;
 }
 
-static void new_class(lua_State *L, const char *name, const luaL_Reg *methods)
-{
-    luaL_newmetatable(L, name);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
-}
-
 int luaopen_spec_fec(lua_State *L)
 {
     static const luaL_Reg encoder[] = {{"data", encoder_data}, {"seek", encoder_seek},
@@ -197,8 +189,8 @@ int luaopen_spec_fec(lua_State *L)
         {"close", decoder_gc}, {"__gc", decoder_gc}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"encoder", encoder_new}, {"decoder", decoder_new}, {"peek", peek},
         {"parity_rows", parity_rows}, {NULL, NULL}};
-    new_class(L, ENCODER, encoder);
-    new_class(L, DECODER, decoder);
+    class(L, ENCODER, encoder);
+    class(L, DECODER, decoder);
     luaL_newlib(L, functions);
     return 1;
 }

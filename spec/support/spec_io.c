@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "io/uv/uv.h"
 #include "refuse.h"
+#include "class.h"
 
 enum kind { TIMER, TURN, UDP, LISTENER, CONNECT, CONN, RESOLVE, QUERY, SIGNAL };
 
@@ -864,15 +865,6 @@ static const luaL_Reg handle_methods[] = {{"close", handle_close}, {"addr", hand
     {"hold", udp_hold}, {"stats", udp_stats}, {"listen", conn_listen}, {"peek", conn_peek},
     {"consume", conn_consume}, {"eof", conn_eof}, {"write", conn_write}, {"shutdown", conn_shutdown},
     {"reset", conn_reset}, {"user_timeout", conn_user_timeout}, {"peer", conn_peer}, {NULL, NULL}};
-
-static void class(lua_State *L, const char *name, const luaL_Reg *methods)
-{
-    luaL_newmetatable(L, name);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
-}
 
 int luaopen_spec_io(lua_State *L)
 {

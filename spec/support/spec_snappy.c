@@ -14,6 +14,7 @@
 #include <string.h>
 #include "base/err.h"
 #include "link/kcptun/snappy_stream.h"
+#include "class.h"
 
 #define ENCODER "spec_snappy.encoder"
 #define DECODER "spec_snappy.decoder"
@@ -129,15 +130,6 @@ static int crc(lua_State *L)
     return 1;
 }
 
-static void new_class(lua_State *L, const char *name, const luaL_Reg *methods)
-{
-    luaL_newmetatable(L, name);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
-}
-
 int luaopen_spec_snappy(lua_State *L)
 {
     static const luaL_Reg encoder[] = {
@@ -146,8 +138,8 @@ int luaopen_spec_snappy(lua_State *L)
         {"__gc", decoder_gc}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"encoder", encoder_new}, {"decoder", decoder_new},
         {"compress", compress}, {"crc", crc}, {NULL, NULL}};
-    new_class(L, ENCODER, encoder);
-    new_class(L, DECODER, decoder);
+    class(L, ENCODER, encoder);
+    class(L, DECODER, decoder);
     luaL_newlib(L, functions);
     return 1;
 }
