@@ -1,15 +1,9 @@
 -- Forward error correction (docs/wire-kcptun.md, section 5; vectors: 15.4).
+local byte_strings = require "bytes"
 local fec = require "spec_fec"
 
+local generator, hex, unhex = byte_strings.generator, byte_strings.hex, byte_strings.unhex
 local DATA, PARITY, OOB = 0xf1, 0xf2, 0xf3
-
-local function unhex(s)
-  return (s:gsub("%s", ""):gsub("..", function(h) return string.char(tonumber(h, 16)) end))
-end
-
-local function hex(s)
-  return (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
 
 local function fec_packet(seqid, type, shard) return string.pack("<I4I2", seqid, type) .. shard end
 
@@ -39,15 +33,6 @@ local function random_bytes(rng, n)
   local t = {}
   for i = 1, n do t[i] = string.char(rng(256) - 1) end
   return table.concat(t)
-end
-
--- A seeded generator of its own, so that a spec does not depend on those before it: rng(n) is 1..n.
-local function generator(seed)
-  local s = seed
-  return function(n)
-    s = (s * 6364136223846793005 + 1442695040888963407)
-    return (s >> 33) % n + 1
-  end
 end
 
 local function random_group(rng, data, most)

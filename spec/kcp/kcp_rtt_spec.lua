@@ -3,16 +3,7 @@ local wire = require "kcp_wire"
 
 local MS = 1000
 
--- An ACK of the transmission at this time (µs).
-local function ack(sn, sent, una) return wire.segment(wire.ACK, { sn = sn, ts = sent // MS, una = una }) end
-
--- An engine that has sent n segments at time 0.
-local function sent(n, settings)
-  local e = wire.engine(settings)
-  e:write(("x"):rep(n * e:mss()))
-  assert(#wire.segments(e:flush(0)) == n)
-  return e
-end
+local ack, sent = wire.ack, wire.sent
 
 describe("the round-trip time", function()
   it("is known to the microsecond when the ACK is for the last transmission", function()

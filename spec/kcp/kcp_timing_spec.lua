@@ -5,16 +5,7 @@ local MS = 1000
 
 local function push(sn) return wire.segment(wire.PUSH, { sn = sn, data = "x" }) end
 
--- An ACK of the transmission at this time (µs).
-local function ack(sn, sent, una) return wire.segment(wire.ACK, { sn = sn, ts = sent // MS, una = una }) end
-
--- An engine that has sent n segments at time 0.
-local function sent(n, settings)
-  local e = wire.engine(settings)
-  e:write(("x"):rep(n * e:mss()))
-  assert(#wire.segments(e:flush(0)) == n)
-  return e
-end
+local ack, sent = wire.ack, wire.sent
 
 describe("an idle engine", function()
   it("is never due", function()

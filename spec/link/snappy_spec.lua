@@ -1,25 +1,10 @@
 -- The snappy framing format as kcptun uses it (docs/wire-kcptun.md, section 8; vectors: 15.7).
+local bytes = require "bytes"
 local snappy = require "spec_snappy"
 
+local generator, hex, unhex = bytes.generator, bytes.hex, bytes.unhex
 local IDENTIFIER = "\xff\6\0\0sNaPpY"
 local CHUNK = 65536
-
-local function unhex(s)
-  return (s:gsub("[%s|]", ""):gsub("..", function(h) return string.char(tonumber(h, 16)) end))
-end
-
-local function hex(s)
-  return (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
-
--- A seeded generator of its own, so that a spec does not depend on those before it: rng(n) is 1..n.
-local function generator(seed)
-  local s = seed
-  return function(n)
-    s = (s * 6364136223846793005 + 1442695040888963407)
-    return (s >> 33) % n + 1
-  end
-end
 
 local function noise(rng, n)
   local t = {}
@@ -306,7 +291,8 @@ describe("the encoder without memory", function()
   -- In a process of its own, whose address space may grow by 2 MiB. Pieces of 100 kB fill that, and one of them is
   -- given back: room for the output, and none for libsnappy.
   local CHILD = [[
-    local snappy = require "spec_snappy"
+    local bytes = require "bytes"
+local snappy = require "spec_snappy"
     local encoder, data = snappy.encoder(), ("stream link "):rep(5461)
     local pid = io.open "/proc/self/stat":read "n"
     local pages = io.open("/proc/self/statm"):read "n"

@@ -15,20 +15,9 @@ describe("the example", function()
 
   --- scripts/examples/server.lua on a port, in front of a target that says its name and echoes.
   local function server(name)
-    local target = h.sockets.serve(function(conn)
-      conn:send(name .. "\n")
-      local chunk = conn:recv(60)
-      while chunk and conn:send(chunk) do chunk = conn:recv(60) end
+    return s.server(name, function(port, target)
+      return s.example("server.lua", { { ":29900", "127.0.0.1:" .. port }, { "127.0.0.1:8388", "127.0.0.1:" .. target } })
     end)
-    local one = { name = name, port = h.sockets.free_port("udp") }
-    function one.start()
-      local path = s.example("server.lua", { { ":29900", "127.0.0.1:" .. one.port }, { "127.0.0.1:8388", "127.0.0.1:" .. target.at } })
-      one.process = s.kt("run", path)
-      one.process:wait_udp(one.port)
-    end
-    function one.kill() one.process:kill() end
-    one.start()
-    return one
   end
 
   local function start(example, changes)

@@ -30,21 +30,8 @@ describe("a pool in a script", function()
     s.remove()
   end)
 
-  --- A server of this name, whose target says the name. Fields: port; start(), kill().
   local function server(name)
-    local target = h.sockets.serve(function(conn)
-      conn:send(name .. "\n")
-      local chunk = conn:recv(60)
-      while chunk and conn:send(chunk) do chunk = conn:recv(60) end
-    end)
-    local one = { name = name, port = h.sockets.free_port("udp") }
-    function one.start()
-      one.process = s.kt("run", s.write(name .. ".lua", SERVER:format(one.port, target.at)))
-      one.process:wait_udp(one.port)
-    end
-    function one.kill() one.process:kill() end
-    one.start()
-    return one
+    return s.server(name, function(port, target) return s.write(name .. ".lua", SERVER:format(port, target)) end)
   end
 
   --- A client with a pool of these servers as `links`; settings: the rest of kt.pool's table; more: lines behind the pool. Its port is

@@ -42,14 +42,6 @@ local function blast(conn)
   conn:shutdown()
 end
 
---- An attacker next to the server that records the client's datagrams; seen(attacker, datagram, n) is called for each.
-local function on_path(w, delay, seen)
-  local a = attacker.new(w)
-  a:near("server", delay)
-  a.recorded = a:watch("client", "server", seen and function(...) seen(a, ...) end)
-  return a
-end
-
 describe("a copy of a session's first datagrams from another address", function()
   local ways = {
     ["that arrives before the original"] = { delay = "1ms", after = 0 },
@@ -60,7 +52,7 @@ describe("a copy of a session's first datagrams from another address", function(
     for _, copies in ipairs { 1, 40 } do
       it(("%s, from %d addresses, leaves the session alone and gets little back"):format(name, copies), function()
         local t = tunnel { serve = blast }
-        local a = on_path(t.w, way.delay, function(a, datagram, n)
+        local a = attacker.on_path(t.w, way.delay, function(a, datagram, n)
           if n > 6 then return end
           t.w:sleep(way.after)
           for i = 1, copies do a:send(datagram, 4000 + i) end
@@ -83,7 +75,7 @@ describe("a copy of a session's first datagrams from another address", function(
 
   it("does not get the session even if every datagram is copied and arrives first", function()
     local t = tunnel { serve = blast }
-    local a = on_path(t.w, nil, function(a, datagram) a:send(datagram) end)
+    local a = attacker.on_path(t.w, nil, function(a, datagram) a:send(datagram) end)
     for _ = 1, 3 do
       local conn = t.connect()
       conn:write "G"
@@ -100,7 +92,7 @@ describe("a recorded start of a session that has ended", function()
   -- A session, recorded, and ended; `before` is called when the world has been made.
   local function ended(opts, before)
     local t = tunnel(opts)
-    local a = on_path(t.w)
+    local a = attacker.on_path(t.w)
     if before then before(t, a) end
     local conn = t.connect()
     conn:write "G"
@@ -162,7 +154,7 @@ describe("a recorded start of a session that has ended", function()
     end
     w:host "server":file("s.lua", text(1))
     local server = w:host "server":run "s.lua"
-    local a = on_path(w)
+    local a = attacker.on_path(w)
     local client = w:host "client":run("kt client", { args = { "-r", "server:29900", "-l", ":1", "--key", "k" } })
     local conn = w:host "client":connect "127.0.0.1:1"
     conn:write "G"

@@ -39,14 +39,6 @@ local function moved(t)
   return n
 end
 
---- An attacker next to the server that records the client's datagrams; seen(attacker, datagram, n) is called for each.
-local function on_path(w, delay, seen)
-  local a = attacker.new(w)
-  a:near("server", delay)
-  a.recorded = a:watch("client", "server", seen and function(...) seen(a, ...) end)
-  return a
-end
-
 describe("a client whose NAT gives it another port", function()
   it("keeps an idle connection, which answers within half a second", function()
     local t = tunnel { serve = echo }
@@ -175,7 +167,7 @@ describe("a live session", function()
   it("stays with its client when an attacker replays datagrams from elsewhere while the client is silent", function()
     for _, crypt in ipairs { "aes", "null" } do
       local t = tunnel { serve = echo, crypt = crypt }
-      local a = on_path(t.w)
+      local a = attacker.on_path(t.w)
       for i = 1, 5 do
         t.conn:echo("number " .. i)
         t.w:run_for "4s"
@@ -190,7 +182,7 @@ describe("a live session", function()
 
   it("survives when an attacker replays from the client's own address", function()
     local t = tunnel { serve = echo }
-    local a = on_path(t.w)
+    local a = attacker.on_path(t.w)
     for i = 1, 5 do
       t.conn:echo("number " .. i)
       t.w:run_for "4s"

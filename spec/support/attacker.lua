@@ -35,6 +35,14 @@ function attacker:watch(from, to, seen)
   return recorded
 end
 
+--- An attacker next to the server that records the client's datagrams; seen(attacker, datagram, n) is called for each.
+function attacker.on_path(w, delay, seen)
+  local a = attacker.new(w)
+  a:near("server", delay)
+  a.recorded = a:watch("client", "server", seen and function(...) seen(a, ...) end)
+  return a
+end
+
 --- Sends a datagram that was recorded: from port 4000 of its own address, from another port of that, or from the address that is given.
 function attacker:send(datagram, from)
   if not from or math.type(from) then

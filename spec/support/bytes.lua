@@ -1,9 +1,9 @@
 -- Byte strings for specs: hex both ways, repeatable noise, damage.
 local bytes = {}
 
---- "00ff" (blanks are skipped) as two bytes.
+--- "00 ff" as two bytes; anything but hex digits is skipped.
 function bytes.unhex(text)
-  return (text:gsub("%s+", ""):gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
+  return (text:gsub("%X", ""):gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
 end
 
 function bytes.hex(s)
@@ -25,6 +25,14 @@ function bytes.noise(n, seed)
     t[i] = string.char(x >> 56 & 0xff)
   end
   return table.concat(t)
+end
+
+--- A seeded generator, so that a spec does not depend on those that ran before: rng(n) is in 1..n.
+function bytes.generator(seed)
+  return function(n)
+    seed = seed * 6364136223846793005 + 1442695040888963407
+    return (seed >> 33) % n + 1
+  end
 end
 
 --- s with one bit (0 is the lowest of the first byte) turned over.

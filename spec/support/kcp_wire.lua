@@ -108,4 +108,15 @@ function wire.engine(settings)
   return assert(spec_kcp.new(settings or {}))
 end
 
+--- An ACK of the transmission at this time (µs).
+function wire.ack(sn, sent_us, una) return wire.segment(wire.ACK, { sn = sn, ts = sent_us // 1000, una = una }) end
+
+--- An engine that has sent n segments at time 0.
+function wire.sent(n, settings)
+  local e = wire.engine(settings)
+  e:write(("x"):rep(n * e:mss()))
+  assert(#wire.segments(e:flush(0)) == n)
+  return e
+end
+
 return wire

@@ -1,4 +1,5 @@
 -- Smuxes for specs: one end that records what happens to it, or two that are joined.
+local byte_strings = require "bytes"
 local smux = require "spec_smux"
 
 local ends = {}
@@ -8,13 +9,7 @@ ends.HELLO = 0x6b740000
 ends.HALF_CLOSE = 1
 ends.ABORT = 8
 
-function ends.hex(s)
-  return (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
-
-function ends.unhex(s)
-  return (s:gsub("[^%x]", ""):gsub("%x%x", function(h) return string.char(tonumber(h, 16)) end))
-end
+ends.hex, ends.unhex = byte_strings.hex, byte_strings.unhex
 
 --- A frame's bytes.
 function ends.frame(version, cmd, id, body)

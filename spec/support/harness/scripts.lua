@@ -6,6 +6,7 @@
 local h = require "harness"
 local peer = require "harness.peer"
 local process = require "harness.process"
+local sockets = require "harness.sockets"
 
 local scripts = {}
 
@@ -98,6 +99,24 @@ function scripts.new()
       text = text:sub(1, at - 1) .. to .. text:sub(last + 1)
     end
     return s.write(name, text)
+  end
+
+  --- Starts a server in front of a target that sends the name and a newline, then echoes. script(port, target) returns the path of
+  --- its script. Fields: name, port, process; start(), kill().
+  function s.server(name, script)
+    local target = sockets.serve(function(conn)
+      conn:send(name .. "\n")
+      local chunk = conn:recv(60)
+      while chunk and conn:send(chunk) do chunk = conn:recv(60) end
+    end)
+    local one = { name = name, port = sockets.free_port("udp") }
+    function one.start()
+      one.process = s.kt("run", script(one.port, target.at))
+      one.process:wait_udp(one.port)
+    end
+    function one.kill() one.process:kill() end
+    one.start()
+    return one
   end
 
   --- Writes the key file that the examples use.
