@@ -4,28 +4,30 @@
  * Invariant: a splice owns both pipes from kt_splice on, and ends them exactly once: closes both when both
  * directions have ended, resets both when it is cut short. If one breaks, its remaining bytes are first moved
  * to the other, which is then cut. `done` is called from a turn hook, never from inside a pipe event or
- * kt_splice. While a direction waits for its rate, its timer is armed. */
+ * kt_splice. The timer is armed for whichever comes first: a time limit, or a direction that may move again. */
 #include "link/splice.h"
 #include <stdlib.h>
-#include "base/bucket.h"
+#include "base/bytes.h"
 #include "io/io.h"
+#include "link/limits.h"
 
 struct direction {
     struct kt_splice *splice;
     struct kt_pipe *from, *to;
+    struct kt_limits *from_limits, *to_limits; /* of these pipes; NULL: none */
+    enum kt_limits_way way;                    /* in the splice's own limits */
     uint64_t bytes;
-    struct kt_bucket bucket;
-    struct kt_timer timer; /* the bucket has refilled */
-    bool ended;            /* moves nothing more */
+    uint64_t resume_at; /* when the rates allow more; KT_TIME_NEVER: it does not wait for them */
+    bool ended;         /* moves nothing more */
 };
 
 struct kt_splice {
     struct kt_io *io;
     struct direction ab, ba;
-    struct kt_splice_opts opts;
-    struct kt_timer timer; /* idle and linger, checked lazily against `moved`; total */
-    struct kt_turn turn;   /* ends the splice */
-    uint64_t started, moved;
+    struct kt_limits own; /* its idle_us is `patience` */
+    uint64_t idle_us, linger_us, settle_us;
+    struct kt_timer timer;  /* time limits and linger, checked lazily against what moved; rates */
+    struct kt_turn turn;    /* ends the splice */
     bool lingering;         /* one direction has ended and the other side cannot be told */
     struct direction *rest; /* from a side that broke, and not empty yet; NULL: none */
     int broke;              /* ... why it broke; 0: none did */
@@ -52,56 +54,87 @@ static uint64_t shorter(uint64_t a, uint64_t b)
 /* The time without a moved byte after which the splice ends; 0: never. */
 static uint64_t patience(const struct kt_splice *s)
 {
-    if (s->rest) return shorter(s->opts.idle_us, KT_SPLICE_REST_US);
-    if (!s->lingering) return s->opts.idle_us;
+    if (s->rest) return shorter(s->idle_us, KT_SPLICE_REST_US);
+    if (!s->lingering) return s->idle_us;
     const struct direction *back = s->ab.ended ? &s->ba : &s->ab;
-    return back->bytes && s->opts.settle_us < s->opts.linger_us ? s->opts.settle_us : s->opts.linger_us;
+    return back->bytes && s->settle_us < s->linger_us ? s->settle_us : s->linger_us;
 }
 
 static void arm(struct kt_splice *s)
 {
-    const uint64_t quiet = patience(s), total = s->opts.total_us;
-    const uint64_t idle_at = quiet ? s->moved + quiet : KT_TIME_NEVER;
-    const uint64_t total_at = total ? s->started + total : KT_TIME_NEVER;
-    kt_io_timer_set(s->io, &s->timer, idle_at < total_at ? idle_at : total_at);
+    s->own.idle_us = patience(s);
+    const uint64_t of_pipes =
+        kt_min64(kt_limits_deadline(s->ab.from_limits), kt_limits_deadline(s->ba.from_limits));
+    const uint64_t of_rates = kt_min64(s->ab.resume_at, s->ba.resume_at);
+    kt_io_timer_set(s->io, &s->timer, kt_min64(kt_limits_deadline(&s->own), kt_min64(of_pipes, of_rates)));
 }
 
 /* The destination does not accept the rest from a side that broke: stop waiting, and tell it of the break. */
 static void give_up_rest(struct kt_splice *s)
 {
-    const bool idle = s->opts.idle_us && s->opts.idle_us < KT_SPLICE_REST_US;
+    const bool idle = s->idle_us && s->idle_us < KT_SPLICE_REST_US;
     s->stuck = true;
     finish(s, idle ? KT_EIDLE : s->broke);
+}
+
+/* A time limit of d's source is up: what it still holds is not moved. */
+static void expire(struct direction *d, int code)
+{
+    struct kt_splice *s = d->splice;
+    if (!s->rest) {
+        s->rest = d;
+        s->broke = code;
+    }
+    finish(s, s->broke);
+}
+
+/* A time limit of the splice is up, or its patience. */
+static void expire_all(struct kt_splice *s, int code)
+{
+    if (code == KT_EIDLE && s->rest)
+        give_up_rest(s);
+    else
+        finish(s, code == KT_EIDLE && s->lingering ? 0 : code);
+}
+
+static void move(struct direction *d);
+
+static void resume(struct direction *d, uint64_t now)
+{
+    if (now < d->resume_at) return;
+    d->resume_at = KT_TIME_NEVER;
+    move(d);
 }
 
 static void on_timer(void *ctx)
 {
     struct kt_splice *s = ctx;
     const uint64_t now = kt_io_now(s->io);
-    if (s->opts.total_us && now >= s->started + s->opts.total_us) {
-        finish(s, KT_ETOTAL);
-        return;
-    }
+    int code;
     if (s->lingering) {
         const struct kt_pipe *to = s->ab.ended ? s->ab.to : s->ba.to;
         /* we may only have learnt after shutdown that the peer supports half-close */
         if (kt_pipe_half_close(to)) s->lingering = false;
-        if (kt_pipe_young(to)) s->moved = now; /* it cannot have answered yet */
+        if (kt_pipe_young(to)) s->own.moved = now; /* it cannot have answered yet */
     }
-    if (patience(s) == 0 || now < s->moved + patience(s))
+    s->own.idle_us = patience(s);
+    if ((code = kt_limits_expired(&s->own, now))) {
+        expire_all(s, code);
+    } else if ((code = kt_limits_expired(s->ab.from_limits, now))) {
+        expire(&s->ab, code);
+    } else if ((code = kt_limits_expired(s->ba.from_limits, now))) {
+        expire(&s->ba, code);
+    } else {
+        resume(&s->ab, now);
+        resume(&s->ba, now);
         arm(s); /* bytes have moved since; the timer is not rearmed for each */
-    else if (s->rest)
-        give_up_rest(s);
-    else
-        finish(s, s->lingering ? 0 : KT_EIDLE);
+    }
 }
 
 static struct direction *reverse(struct direction *d)
 {
     return d == &d->splice->ab ? &d->splice->ba : &d->splice->ab;
 }
-
-static void move(struct direction *d);
 
 /* The source has ended: pass that on if possible. */
 static void end_direction(struct direction *d)
@@ -119,11 +152,11 @@ static void end_direction(struct direction *d)
     /* Without half-close it takes effect at close, or when the peer turns out to support it. */
     kt_pipe_shutdown(d->to);
     if (kt_pipe_half_close(d->to)) return;
-    if (s->opts.linger_us == 0) {
+    if (s->linger_us == 0) {
         finish(s, 0);
     } else {
         s->lingering = true;
-        s->moved = kt_io_now(s->io);
+        s->own.moved = kt_io_now(s->io);
         arm(s);
     }
 }
@@ -151,10 +184,40 @@ static void run_dry(struct direction *d)
         finish(s, KT_ERESET); /* it broke before anyone listened */
 }
 
-/* Bytes that the rate allows now. The rest from a side that broke is not limited. */
-static size_t allowance(struct direction *d)
+/* Bytes that the rates allow now. The rest from a side that broke is bound by its destination's only. */
+static size_t allowance(struct direction *d, uint64_t now)
 {
-    return d->splice->rest ? SIZE_MAX : kt_bucket_room(&d->bucket, kt_io_now(d->splice->io));
+    struct kt_splice *s = d->splice;
+    const size_t to = kt_limits_room(d->to_limits, KT_LIMITS_OUT, now);
+    if (s->rest) return to;
+    const size_t from = kt_limits_room(d->from_limits, KT_LIMITS_IN, now);
+    return kt_min_size(to, kt_min_size(from, kt_limits_room(&s->own, d->way, now)));
+}
+
+static void charge(struct direction *d, size_t n, uint64_t now)
+{
+    kt_limits_moved(&d->splice->own, d->way, n, now);
+    kt_limits_moved(d->from_limits, KT_LIMITS_IN, n, now);
+    kt_limits_moved(d->to_limits, KT_LIMITS_OUT, n, now);
+}
+
+/* When the slowest of its rates allows more. */
+static uint64_t rates_ready(const struct direction *d)
+{
+    const struct kt_splice *s = d->splice;
+    uint64_t at = kt_limits_ready(d->to_limits, KT_LIMITS_OUT);
+    if (s->rest) return at;
+    const uint64_t own = kt_limits_ready(&s->own, d->way);
+    const uint64_t from = kt_limits_ready(d->from_limits, KT_LIMITS_IN);
+    if (own > at) at = own;
+    return from > at ? from : at;
+}
+
+static void wait_for_rates(struct direction *d)
+{
+    struct kt_splice *s = d->splice;
+    d->resume_at = rates_ready(d);
+    if (!s->timer.armed || d->resume_at < s->timer.at) kt_io_timer_set(s->io, &s->timer, d->resume_at);
 }
 
 static void move(struct direction *d)
@@ -163,7 +226,8 @@ static void move(struct direction *d)
     struct kt_iov iov[8];
     while (!d->ended && !s->over) {
         size_t pieces = kt_pipe_peek(d->from, iov, sizeof iov / sizeof iov[0]);
-        size_t moved = 0, room = allowance(d);
+        const uint64_t now = kt_io_now(s->io);
+        size_t moved = 0, room = allowance(d, now);
         bool full = false;
         for (size_t i = 0; i < pieces && !full && moved < room; i++) {
             size_t offered = iov[i].len < room - moved ? iov[i].len : room - moved;
@@ -174,8 +238,7 @@ static void move(struct direction *d)
         if (moved) {
             bool first = d->bytes == 0;
             d->bytes += moved;
-            kt_bucket_take(&d->bucket, moved);
-            s->moved = kt_io_now(s->io);
+            charge(d, moved, now);
             if (first && s->lingering) arm(s); /* settle_us applies now */
             kt_pipe_consume(d->from, moved);
         }
@@ -188,15 +251,10 @@ static void move(struct direction *d)
             return;
         }
         if (moved == room) {
-            if (!d->timer.armed) kt_io_timer_set(s->io, &d->timer, kt_bucket_ready(&d->bucket));
+            if (d->resume_at == KT_TIME_NEVER) wait_for_rates(d);
             return;
         }
     }
-}
-
-static void on_rate(void *ctx)
-{
-    move(ctx);
 }
 
 static void on_readable(struct direction *d)
@@ -238,7 +296,7 @@ static void break_off(struct direction *d, int code)
     s->rest = d;
     s->broke = code;
     s->lingering = false;
-    s->moved = kt_io_now(s->io);
+    s->own.moved = kt_io_now(s->io);
     arm(s);
     if (d->ended)
         finish(s, code);
@@ -262,8 +320,6 @@ static const struct kt_pipe_events b_events = {b_readable, b_writable, b_closed}
 static void release(struct kt_splice *s)
 {
     kt_io_timer_cancel(s->io, &s->timer);
-    kt_io_timer_cancel(s->io, &s->ab.timer);
-    kt_io_timer_cancel(s->io, &s->ba.timer);
     kt_io_turn_cancel(&s->turn);
     free(s);
 }
@@ -296,7 +352,7 @@ static void on_turn(void *ctx)
     const struct kt_splice_result result = {
         .a_to_b = s->ab.bytes,
         .b_to_a = s->ba.bytes,
-        .duration_us = kt_io_now(s->io) - s->started,
+        .duration_us = kt_io_now(s->io) - s->own.born,
         .code = s->code,
         .cause = known ? &cause : NULL,
     };
@@ -304,23 +360,6 @@ static void on_turn(void *ctx)
     void *done_ctx = s->ctx;
     release(s);
     done(done_ctx, &result);
-}
-
-/* Rearms a pending timer for the new rate. */
-static void set_rate(struct direction *d, uint64_t rate)
-{
-    struct kt_io *io = d->splice->io;
-    if (rate == d->bucket.rate) return;
-    kt_bucket_set(&d->bucket, rate, 0, kt_io_now(io));
-    if (d->timer.armed) kt_io_timer_set(io, &d->timer, kt_bucket_ready(&d->bucket));
-}
-
-void kt_splice_set(struct kt_splice *s, const struct kt_splice_opts *opts)
-{
-    s->opts = *opts;
-    set_rate(&s->ab, opts->rate_ab);
-    set_rate(&s->ba, opts->rate_ba);
-    arm(s);
 }
 
 int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
@@ -331,14 +370,21 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
     s->io = io;
     s->done = done;
     s->ctx = ctx;
-    s->ab = (struct direction){.splice = s, .from = a, .to = b};
-    s->ba = (struct direction){.splice = s, .from = b, .to = a};
-    s->started = s->moved = kt_io_now(io);
+    s->ab =
+        (struct direction){.splice = s, .from = a, .to = b, .way = KT_LIMITS_IN, .resume_at = KT_TIME_NEVER};
+    s->ba =
+        (struct direction){.splice = s, .from = b, .to = a, .way = KT_LIMITS_OUT, .resume_at = KT_TIME_NEVER};
+    s->idle_us = opts->idle_us;
+    s->linger_us = opts->linger_us;
+    s->settle_us = opts->settle_us;
+    const uint64_t now = kt_io_now(io);
+    const struct kt_limits_terms terms = {
+        .rate = {opts->rate_ab, opts->rate_ba}, .total_us = opts->total_us, .idle_us = opts->idle_us};
+    kt_limits_init(&s->own, now, now);
+    kt_limits_set(&s->own, &terms, now);
     kt_timer_init(&s->timer, on_timer, s);
-    kt_timer_init(&s->ab.timer, on_rate, &s->ab);
-    kt_timer_init(&s->ba.timer, on_rate, &s->ba);
     kt_turn_init(&s->turn, on_turn, s);
-    kt_splice_set(s, opts);
+    arm(s);
     kt_pipe_listen(a, &a_events, s);
     kt_pipe_listen(b, &b_events, s);
     kt_io_turn(io, &s->turn);
@@ -346,22 +392,15 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
     return 0;
 }
 
-struct kt_pipe *kt_splice_pipe(const struct kt_splice *s, bool b)
-{
-    return b ? s->ba.from : s->ab.from;
-}
-
-void kt_splice_replace(struct kt_splice *s, bool b, struct kt_pipe *by)
+void kt_splice_limit(struct kt_splice *s, bool b, struct kt_limits *limits)
 {
     if (b)
-        s->ba.from = s->ab.to = by;
+        s->ba.from_limits = s->ab.to_limits = limits;
     else
-        s->ab.from = s->ba.to = by;
-}
-
-int kt_splice_code(const struct kt_splice *s, bool b)
-{
-    return s->rest == (b ? &s->ba : &s->ab) ? s->broke : 0;
+        s->ab.from_limits = s->ba.to_limits = limits;
+    if (s->ab.resume_at != KT_TIME_NEVER) s->ab.resume_at = rates_ready(&s->ab);
+    if (s->ba.resume_at != KT_TIME_NEVER) s->ba.resume_at = rates_ready(&s->ba);
+    arm(s);
 }
 
 void kt_splice_broke(struct kt_splice *s, bool b, int code)

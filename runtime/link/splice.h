@@ -8,8 +8,9 @@
  * some every KT_SPLICE_REST_US. Then the other is cut (kt_pipe_cut), with the reason from the far side of the
  * first if it gave one.
  *
- * A direction with a rate moves no more than its bucket holds (base/bucket.h). The rest stays in the source
- * and holds back its sender. */
+ * Limits (limits.h) apply of the splice and of each pipe. A direction moves no more than the rates allow; the
+ * rest stays in the source and holds back its sender. What a pipe had received when it broke is bound by the
+ * rate of its destination only. When a pipe's time is up, that pipe is reset and the other one cut. */
 #ifndef KT_LINK_SPLICE_H
 #define KT_LINK_SPLICE_H
 
@@ -20,6 +21,7 @@
 #define KT_SPLICE_REST_US 10000000u
 
 struct kt_io;
+struct kt_limits;
 struct kt_splice;
 
 struct kt_splice_opts {
@@ -46,15 +48,8 @@ struct kt_splice_result {
 int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
     void (*done)(void *ctx, const struct kt_splice_result *result), void *ctx, struct kt_splice **out);
 
-/* Changes the options of a running splice. idle counts from the last byte moved, total from the start. */
-void kt_splice_set(struct kt_splice *s, const struct kt_splice_opts *opts);
-
-/* Pipe a or b. */
-struct kt_pipe *kt_splice_pipe(const struct kt_splice *s, bool b);
-/* Replaces a or b with a pipe that has taken over its listener (link/shaper.h). */
-void kt_splice_replace(struct kt_splice *s, bool b, struct kt_pipe *by);
-/* Why a or b broke, while its remaining bytes are still being moved; 0: it did not. */
-int kt_splice_code(const struct kt_splice *s, bool b);
+/* The limits of pipe a or b, read as long as the splice lives. Call it again after each change of them. */
+void kt_splice_limit(struct kt_splice *s, bool b, struct kt_limits *limits);
 /* For a pipe that broke before the splice began, and whose previous listener was told: as if it broke now. */
 void kt_splice_broke(struct kt_splice *s, bool b, int code);
 

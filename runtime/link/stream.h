@@ -1,6 +1,6 @@
 /* Streams of a link: the operations that they have beyond those of a pipe. A pipe that is a stream has a
- * kt_stream_ops in its kt_pipe_ops; a pipe that wraps another (tuncrypt, a shaper) passes both calls on. A
- * conn has none. */
+ * kt_stream_ops in its kt_pipe_ops; a pipe that wraps another (tuncrypt) passes both calls on. A conn has
+ * none. */
 #ifndef KT_LINK_STREAM_H
 #define KT_LINK_STREAM_H
 

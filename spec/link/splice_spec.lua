@@ -395,16 +395,6 @@ describe("a splice", function()
   end)
 
   describe("with a rate", function()
-    --- Bytes that reach `pipe`, which accepts everything at once, within the given time.
-    local function taken(pipe, ms)
-      local start, n = w:now(), 0
-      await(function()
-        n = n + #pipe:take()
-        return w:now() - start > ms * MS
-      end)
-      return n, (w:now() - start) / 1e6
-    end
-
     it("limits each direction to its own, and leaves the rest at the source", function()
       join { rate_ab = 100000, rate_ba = 400000 }
       settle()
@@ -442,30 +432,110 @@ describe("a splice", function()
       a:break_off "reset"
       assert.same({ 100000, 0, "reset" }, result())
     end)
-
-    it("changes it while it runs, at once", function()
-      join { rate_ab = 1 }
-      settle()
-      a:feed(("x"):rep(200000))
-      assert.is_true(taken(b, 60) <= 1024)
-      s:set { rate_ab = 0 }
-      assert.is_true(taken(b, 60) >= 200000 - 1024)
-      s:set { rate_ab = 50000 }
-      a:feed(("x"):rep(200000))
-      local n, seconds = taken(b, 300)
-      assert.is_true(n > 0 and n <= 50000 * seconds + 50000 / 8 + 1000, n)
-    end)
   end)
 
-  it("takes other limits of time while it runs", function()
-    join { idle_us = 10000 * MS }
-    settle()
-    s:set { idle_us = 30 * MS }
-    assert.equal("idle", result()[3])
-    a, b = w:fake(), w:fake()
-    join { total_us = 10000 * MS }
-    settle()
-    s:set { total_us = 1 }
-    assert.equal("total", result()[3])
+  describe("with limits of a pipe", function()
+    --- Bytes that reach `pipe`, which accepts everything at once, within the given time.
+    local function taken(pipe, ms)
+      local start, n = w:now(), 0
+      await(function()
+        n = n + #pipe:take()
+        return w:now() - start > ms * MS
+      end)
+      return n, (w:now() - start) / 1e6
+    end
+
+    for pipe, rate in pairs { a = "rate_in", b = "rate_out" } do
+      it("moves no more than the " .. rate .. " of " .. pipe .. ", and follows its changes at once", function()
+        join()
+        settle()
+        s:limit(pipe, { [rate] = 1 })
+        a:feed(("x"):rep(200000))
+        assert.is_true(taken(b, 60) <= 1024)
+        s:limit(pipe, {})
+        assert.is_true(taken(b, 60) >= 200000 - 1024)
+        s:limit(pipe, { [rate] = 50000 })
+        a:feed(("x"):rep(200000))
+        local n, seconds = taken(b, 300)
+        assert.is_true(n > 0 and n <= 50000 * seconds + 50000 / 8 + 1000, n)
+      end)
+    end
+
+    it("lets the other direction alone", function()
+      join()
+      settle()
+      s:limit("a", { rate_in = 1 })
+      s:limit("b", { rate_out = 1 })
+      b:feed(("y"):rep(100000))
+      assert.equal(100000, #a:take())
+    end)
+
+    it("applies the lowest of all rates", function()
+      join { rate_ab = 400000 }
+      settle()
+      s:limit("a", { rate_in = 200000 })
+      s:limit("b", { rate_out = 100000 })
+      a:feed(("x"):rep(1 << 20))
+      local n, seconds = taken(b, 1000)
+      assert.is_true(n <= 100000 * seconds + 100000 / 8 + 1000, n)
+      assert.is_true(n >= 100000 * seconds * 0.7, n)
+    end)
+
+    it("has what came before a break follow at once, whatever the rate of the pipe that broke", function()
+      join()
+      settle()
+      s:limit("a", { rate_in = 1 })
+      a:feed(("x"):rep(100000))
+      a:break_off "reset"
+      assert.same({ 100000, 0, "reset" }, result())
+    end)
+
+    it("keeps to the destination's rate even after the source broke", function()
+      join()
+      settle()
+      s:limit("b", { rate_out = 100000 })
+      a:feed(("x"):rep(40000))
+      a:break_off "reset"
+      settle()
+      assert.is_true(#b:take() <= 13000 + 1000)
+      assert.same({ 40000, 0, "reset" }, result())
+    end)
+
+    for _, pipe in ipairs { "a", "b" } do
+      for term, code in pairs { idle_us = "idle", total_us = "total" } do
+        it("resets " .. pipe .. " and cuts the other when its " .. code .. " time is up", function()
+          join { idle_us = 10000 * MS }
+          settle()
+          s:limit(pipe, { [term] = 30 * MS })
+          assert.equal(code, result()[3])
+          local own, other = pipe == "a" and a or b, pipe == "a" and b or a
+          assert.equal("reset " .. code, own:ended())
+          assert.equal("cut " .. code, (other:ended()))
+        end)
+      end
+    end
+
+    it("puts a pipe's idle time off with every byte, in either direction", function()
+      join()
+      settle()
+      local start, last, n = w:now(), w:now(), 0
+      s:limit("b", { idle_us = 100 * MS })
+      await(function()
+        if n < 30 and w:now() - last >= 10 * MS then
+          last, n = w:now(), n + 1
+          if n % 2 == 0 then a:feed "x" else b:feed "y" end
+        end
+        return s:result()
+      end)
+      assert.equal("idle", result()[3])
+      assert.is_true(w:now() - start >= 300 * MS + 100 * MS)
+    end)
+
+    it("ends at once when a total is set that has passed", function()
+      join { total_us = 10000 * MS }
+      settle()
+      s:limit("a", { total_us = 1 })
+      assert.equal("total", result()[3])
+    end)
   end)
 end)

@@ -3,7 +3,7 @@
  *
  *   w = spec_link.new()              the world: an io on libuv; spec_link.new(io): a process of spec_sim's
  *   w:run(ms, fn)                    runs the loop until fn() is true (true) or the time is up (false)
- *   w:fake(room) w:splice(a, b, opts) w:tuncrypt(inner, pass, client) w:shaper(inner) w:link(cfg)
+ *   w:fake(room) w:splice(a, b, opts) w:tuncrypt(inner, pass, client) w:link(cfg)
  * w:accept(cfg) w:relay(port) w:free_port() w:now() w:free()
  *
  * Nothing calls Lua but `run`, whose fn looks at what the handles have noted. Handles live until w:free(),
@@ -14,7 +14,7 @@
 #include <string.h>
 #include "crypto/crypto.h"
 #include "io/uv/uv.h"
-#include "link/shaper.h"
+#include "link/limits.h"
 #include "link/splice.h"
 #include "link/stream.h"
 #include "link/kcptun/tuncrypt.h"
@@ -23,7 +23,7 @@
 
 #define WORLD "spec_link.world"
 #define PIPE "spec_link.pipe"
-#define SHAPER "spec_link.shaper"
+#define LIMITS "spec_link.limits"
 #define SPLICE "spec_link.splice"
 
 int luaopen_spec_link(lua_State *L);
@@ -207,13 +207,6 @@ static int pipe_cut(lua_State *L)
     return 0;
 }
 
-/* Nobody listens any more. */
-static int pipe_ignore(lua_State *L)
-{
-    kt_pipe_listen(check_pipe(L)->p, NULL, NULL);
-    return 0;
-}
-
 /* The code of `closed`; nil while it has not come. */
 static int pipe_closed(lua_State *L)
 {
@@ -258,48 +251,87 @@ static int pipe_policy(lua_State *L)
     return 2;
 }
 
-/* bytes in, bytes out */
-static int pipe_figures(lua_State *L)
+/* ---- limits ---- */
+
+/* limits(born, now) */
+static int limits_new(lua_State *L)
 {
-    const struct kt_pipe *p = check_pipe(L)->p;
-    lua_pushinteger(L, (lua_Integer)p->bytes_in);
-    lua_pushinteger(L, (lua_Integer)p->bytes_out);
-    return 2;
+    const uint64_t born = (uint64_t)luaL_checkinteger(L, 1), now = (uint64_t)luaL_checkinteger(L, 2);
+    kt_limits_init(lua_newuserdatauv(L, sizeof(struct kt_limits), 0), born, now);
+    luaL_setmetatable(L, LIMITS);
+    return 1;
 }
 
-/* ---- shapers ---- */
-
-struct shaper {
-    struct handle h;
-    struct kt_shaper *s; /* good while the pipe is open */
-};
-
-static void shaper_end(struct handle *h)
+static struct kt_limits_terms terms_at(lua_State *L, int index)
 {
-    (void)h;
+    luaL_checktype(L, index, LUA_TTABLE);
+    return (struct kt_limits_terms){
+        .rate = {(uint64_t)field(L, index, "rate_in", 0), (uint64_t)field(L, index, "rate_out", 0)},
+        .idle_us = (uint64_t)field(L, index, "idle_us", 0),
+        .total_us = (uint64_t)field(L, index, "total_us", 0),
+    };
 }
 
-/* shaper(inner [, broke]): the pipe, and the side that sets it */
-static int world_shaper(lua_State *L)
+/* l:set(terms, now) */
+static int limits_set(lua_State *L)
 {
-    struct world *w = check_world(L);
-    const int code = lua_toboolean(L, 3) ? KT_ERESET : 0;
-    struct shaper *s = push_handle(L, w, SHAPER, sizeof *s, shaper_end);
-    int rc = kt_shaper_new(w->io, take_over(L, 2), kt_io_now(w->io), code, &s->s);
-    if (rc) return luaL_error(L, "%s", kt_strerror(rc));
-    push_pipe(L, w, kt_shaper_pipe(s->s));
-    lua_insert(L, -2);
-    return 2;
-}
-
-static int shaper_set(lua_State *L)
-{
-    luaL_checktype(L, 2, LUA_TTABLE);
-    const struct kt_shaper_limits limits = {(uint64_t)field(L, 2, "rate_in", 0),
-        (uint64_t)field(L, 2, "rate_out", 0), (uint64_t)field(L, 2, "idle_us", 0),
-        (uint64_t)field(L, 2, "total_us", 0)};
-    kt_shaper_set(((struct shaper *)luaL_checkudata(L, 1, SHAPER))->s, &limits);
+    const struct kt_limits_terms terms = terms_at(L, 2);
+    kt_limits_set(luaL_checkudata(L, 1, LIMITS), &terms, (uint64_t)luaL_checkinteger(L, 3));
     return 0;
+}
+
+/* l:terms(): rate_in, rate_out, idle_us, total_us */
+static int limits_terms(lua_State *L)
+{
+    struct kt_limits_terms t;
+    kt_limits_terms(luaL_checkudata(L, 1, LIMITS), &t);
+    lua_pushinteger(L, (lua_Integer)t.rate[KT_LIMITS_IN]);
+    lua_pushinteger(L, (lua_Integer)t.rate[KT_LIMITS_OUT]);
+    lua_pushinteger(L, (lua_Integer)t.idle_us);
+    lua_pushinteger(L, (lua_Integer)t.total_us);
+    return 4;
+}
+
+static enum kt_limits_way way_at(lua_State *L, int arg)
+{
+    static const char *const names[] = {"in", "out", NULL};
+    return luaL_checkoption(L, arg, NULL, names) ? KT_LIMITS_OUT : KT_LIMITS_IN;
+}
+
+/* l:room(way, now); nil: no limit */
+static int limits_room(lua_State *L)
+{
+    const size_t n =
+        kt_limits_room(luaL_checkudata(L, 1, LIMITS), way_at(L, 2), (uint64_t)luaL_checkinteger(L, 3));
+    if (n == SIZE_MAX) return 0;
+    lua_pushinteger(L, (lua_Integer)n);
+    return 1;
+}
+
+/* l:moved(way, n, now) */
+static int limits_moved(lua_State *L)
+{
+    kt_limits_moved(luaL_checkudata(L, 1, LIMITS), way_at(L, 2), (size_t)luaL_checkinteger(L, 3),
+        (uint64_t)luaL_checkinteger(L, 4));
+    return 0;
+}
+
+/* l:expired(now): "idle", "total" or nil */
+static int limits_expired(lua_State *L)
+{
+    const int code = kt_limits_expired(luaL_checkudata(L, 1, LIMITS), (uint64_t)luaL_checkinteger(L, 2));
+    if (!code) return 0;
+    lua_pushstring(L, kt_errname(code));
+    return 1;
+}
+
+/* l:deadline(); nil: never */
+static int limits_deadline(lua_State *L)
+{
+    const uint64_t at = kt_limits_deadline(luaL_checkudata(L, 1, LIMITS));
+    if (at == KT_TIME_NEVER) return 0;
+    lua_pushinteger(L, (lua_Integer)at);
+    return 1;
 }
 
 /* tuncrypt(inner, pass, client) */
@@ -320,7 +352,8 @@ static int world_tuncrypt(lua_State *L)
 
 struct splice {
     struct handle h;
-    struct kt_splice *s; /* NULL: over */
+    struct kt_splice *s;        /* NULL: over */
+    struct kt_limits limits[2]; /* of its pipes, once set */
     unsigned calls;
     struct kt_splice_result result;
     struct kt_err cause; /* of the result */
@@ -389,14 +422,19 @@ static int splice_result(lua_State *L)
     return 3;
 }
 
-/* set(opts): other terms for one that runs */
-static int splice_set(lua_State *L)
+/* limit("a" | "b", terms): sets or changes the limits of a pipe, which count from now when set first */
+static int splice_limit(lua_State *L)
 {
+    static const char *const names[] = {"a", "b", NULL};
     struct splice *s = luaL_checkudata(L, 1, SPLICE);
     luaL_argcheck(L, s->s, 1, "over");
-    luaL_checktype(L, 2, LUA_TTABLE);
-    const struct kt_splice_opts opts = splice_opts(L, 2);
-    kt_splice_set(s->s, &opts);
+    const int b = luaL_checkoption(L, 2, NULL, names);
+    const struct kt_limits_terms terms = terms_at(L, 3);
+    const uint64_t now = kt_io_now(s->h.w->io);
+    struct kt_limits *l = &s->limits[b];
+    if (l->born == 0) kt_limits_init(l, now, now);
+    kt_limits_set(l, &terms, now);
+    kt_splice_limit(s->s, b, l);
     return 0;
 }
 
@@ -503,22 +541,23 @@ int luaopen_spec_link(lua_State *L)
     struct kt_err err;
     if (kt_crypto_init(&err)) return luaL_error(L, "%s", err.text);
     static const luaL_Reg world[] = {{"run", world_run}, {"now", world_now}, {"fake", world_fake},
-        {"splice", world_splice}, {"shaper", world_shaper}, {"tuncrypt", world_tuncrypt},
-        {"link", world_link}, {"accept", world_accept}, {"relay", world_relay},
-        {"free_port", world_free_port}, {"free", world_free}, {"__gc", world_free}, {NULL, NULL}};
+        {"splice", world_splice}, {"tuncrypt", world_tuncrypt}, {"link", world_link},
+        {"accept", world_accept}, {"relay", world_relay}, {"free_port", world_free_port},
+        {"free", world_free}, {"__gc", world_free}, {NULL, NULL}};
     static const luaL_Reg pipe[] = {{"read", pipe_read}, {"write", pipe_write}, {"eof", pipe_eof},
         {"gone", pipe_gone}, {"half_close", pipe_half_close}, {"shutdown", pipe_shutdown},
-        {"close", pipe_close}, {"reset", pipe_reset}, {"cut", pipe_cut}, {"ignore", pipe_ignore},
-        {"figures", pipe_figures}, {"closed", pipe_closed}, {"heard", pipe_heard}, {"peer", pipe_peer},
-        {"set", pipe_set}, {"policy", pipe_policy}, {NULL, NULL}};
-    static const luaL_Reg shaper[] = {{"set", shaper_set}, {NULL, NULL}};
+        {"close", pipe_close}, {"reset", pipe_reset}, {"cut", pipe_cut}, {"closed", pipe_closed},
+        {"heard", pipe_heard}, {"peer", pipe_peer}, {"set", pipe_set}, {"policy", pipe_policy}, {NULL, NULL}};
+    static const luaL_Reg limits[] = {{"set", limits_set}, {"terms", limits_terms}, {"room", limits_room},
+        {"moved", limits_moved}, {"expired", limits_expired}, {"deadline", limits_deadline}, {NULL, NULL}};
     static const luaL_Reg splice[] = {
-        {"result", splice_result}, {"set", splice_set}, {"cancel", splice_cancel}, {NULL, NULL}};
-    static const luaL_Reg module[] = {{"new", world_new}, {"health", health_new}, {"room", send_budget_room},
-        {"check", config_check}, {"mode", config_mode}, {"defaults", config_defaults}, {NULL, NULL}};
+        {"result", splice_result}, {"limit", splice_limit}, {"cancel", splice_cancel}, {NULL, NULL}};
+    static const luaL_Reg module[] = {{"new", world_new}, {"limits", limits_new}, {"health", health_new},
+        {"room", send_budget_room}, {"check", config_check}, {"mode", config_mode},
+        {"defaults", config_defaults}, {NULL, NULL}};
     class(L, WORLD, world);
     class(L, PIPE, pipe);
-    class(L, SHAPER, shaper);
+    class(L, LIMITS, limits);
     class(L, SPLICE, splice);
     link_spec_fake(L);
     link_spec_facts(L);

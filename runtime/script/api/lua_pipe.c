@@ -1,7 +1,6 @@
 /* The handles of conns and streams. Both wrap a kt_pipe; the bytes stay in C.
  *
- * A splice takes over its pipes: the script may then only read their statistics and set their limits. A
- * shaper (link/shaper.h), which lua_pipe_set.c puts around the pipe, enforces limits.
+ * A splice takes over its pipes: the script may then only read their statistics and set their limits.
  *
  * Invariant: a handle is in its owner's list exactly while it has a pipe. The peer's address and the
  * statistics outlive the pipe, so that a script can print them after a splice. */
@@ -24,8 +23,9 @@ static void forget(struct kt_lua_pipe *h, uint64_t now)
     h->born = now - h->born;
     h->pipe = NULL;
     h->splice = NULL;
-    h->shaper = NULL;
+    h->spliced = NULL;
     h->conn = NULL;
+    kt_lua_limits_stop(h);
 }
 
 static void end(struct kt_lua_pipe *h, int code, const char *text)
@@ -108,6 +108,7 @@ static void give(struct kt_lua_pipe *h, struct kt_lua_pipe *other, struct kt_spl
 {
     kt_list_remove(&h->owned.node);
     keep_figures(h);
+    h->spliced = h->pipe;
     h->pipe = NULL;
     h->splice = splice;
     h->other = other;
@@ -118,6 +119,8 @@ void kt_lua_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_sp
     give(a, b, splice);
     give(b, a, splice);
     b->second = true;
+    kt_lua_limits_give(a);
+    kt_lua_limits_give(b);
 }
 
 void kt_lua_pipe_moved(struct kt_lua_pipe *a, uint64_t a_to_b, uint64_t b_to_a, uint64_t now)
@@ -174,6 +177,7 @@ static int pipe_gc(lua_State *L)
             h->conn ? "conn" : "stream", h->owned.owner->origin->source, h->owned.owner->origin->line);
         end(h, 0, NULL);
     }
+    kt_lua_limits_free(h);
     free(h->look);
     h->look = NULL;
     return 0;

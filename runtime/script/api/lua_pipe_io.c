@@ -118,6 +118,7 @@ static int broken(struct kt_lua_pipe *h)
 static int nothing(struct kt_lua_pipe *h)
 {
     if (kt_pipe_eof(h->pipe)) return KT_EEOF;
+    if (kt_lua_limits_held(h)) return WAIT;
     if (h->code) return broken(h);
     return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT; /* it broke before the handle listened */
 }
@@ -159,17 +160,16 @@ static size_t find_delimiter(const struct kt_lua_reading *r, size_t n)
 
 static int gather(struct kt_lua_reading *r)
 {
-    struct kt_pipe *pipe = r->h->pipe;
     while (r->len < r->want) {
         struct kt_iov piece;
-        if (kt_pipe_peek(pipe, &piece, 1) == 0) return nothing(r->h);
+        if (kt_lua_limits_peek(r->h, &piece, 1) == 0) return nothing(r->h);
         size_t n = kt_min_size(piece.len, r->want - r->len);
         if (!make_room(r, n)) return KT_ENOMEM;
         memcpy(r->buf + r->len, piece.data, n);
         size_t end = r->delimiter ? find_delimiter(r, n) : 0;
         if (end) n = end;
         r->len += n;
-        kt_pipe_consume(pipe, n);
+        kt_lua_limits_consume(r->h, n);
         if (end) return 0;
     }
     return r->delimiter ? KT_ELIMIT : 0;
@@ -179,13 +179,13 @@ static int step_reading(struct kt_lua_reading *r)
 {
     struct kt_iov piece;
     if (r->gathers) return gather(r);
-    return kt_pipe_peek(r->h->pipe, &piece, 1) ? 0 : nothing(r->h);
+    return kt_lua_limits_peek(r->h, &piece, 1) ? 0 : nothing(r->h);
 }
 
 static int step_writing(struct kt_lua_writing *w)
 {
     struct kt_lua_pipe *h = w->h;
-    w->done += kt_pipe_write(h->pipe, w->data + w->done, w->len - w->done);
+    w->done += kt_lua_limits_write(h, w->data + w->done, w->len - w->done);
     if (w->done == w->len) return 0;
     if (h->code) return broken(h);
     return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT;
@@ -238,9 +238,8 @@ static void wake(struct kt_task *t, const char *what, int code, const char *text
 }
 
 /* Any event may end either wait: if the peer closes both directions, only `readable` is called. */
-static void on_event(void *ctx)
+void kt_lua_pipe_retry(struct kt_lua_pipe *h)
 {
-    struct kt_lua_pipe *h = ctx;
     struct kt_lua_reading *r = h->reading;
     struct kt_lua_writing *w = h->writing;
     char text[400];
@@ -255,11 +254,16 @@ static void on_event(void *ctx)
     }
 }
 
+static void on_event(void *ctx)
+{
+    kt_lua_pipe_retry(ctx);
+}
+
 static void on_closed(void *ctx, int code)
 {
     struct kt_lua_pipe *h = ctx;
     h->code = code;
-    on_event(h);
+    kt_lua_pipe_retry(h);
 }
 
 void kt_lua_pipe_attend(struct kt_lua_pipe *h)
@@ -304,10 +308,10 @@ static int push_gathered(lua_State *L, struct kt_lua_reading *r)
 }
 
 /* Copies at most `most` buffered bytes to `to`, unless it is NULL; returns their number. */
-static size_t copy_from(struct kt_pipe *pipe, char *to, size_t most)
+static size_t copy_from(struct kt_lua_pipe *h, char *to, size_t most)
 {
     struct kt_iov pieces[16];
-    size_t count = kt_pipe_peek(pipe, pieces, sizeof pieces / sizeof pieces[0]), n = 0;
+    size_t count = kt_lua_limits_peek(h, pieces, sizeof pieces / sizeof pieces[0]), n = 0;
     for (size_t i = 0; i < count; i++) {
         size_t len = kt_min_size(pieces[i].len, most - n);
         if (to) memcpy(to + n, pieces[i].data, len);
@@ -319,7 +323,7 @@ static size_t copy_from(struct kt_pipe *pipe, char *to, size_t most)
 /* Takes at most `most` buffered bytes and pushes them; false if there are none. */
 static bool take(lua_State *L, struct kt_lua_pipe *h, size_t most)
 {
-    size_t n = copy_from(h->pipe, NULL, most);
+    size_t n = copy_from(h, NULL, most);
     if (n == 0) return false;
     luaL_Buffer b;
     char *to = luaL_buffinitsize(L, &b, n);
@@ -328,8 +332,8 @@ static bool take(lua_State *L, struct kt_lua_pipe *h, size_t most)
         lua_pop(L, 1);
         return false;
     }
-    n = copy_from(h->pipe, to, n);
-    kt_pipe_consume(h->pipe, n);
+    n = copy_from(h, to, n);
+    kt_lua_limits_consume(h, n);
     luaL_pushresultsize(&b, n);
     return true;
 }

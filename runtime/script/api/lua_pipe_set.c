@@ -1,9 +1,7 @@
-/* conn:set, stream:set and :stats: limits and statistics of a pipe held by a script or a splice.
- *
- * A shaper enforces the limits. It is put around the pipe when the first limit is set, even while a splice
- * holds the pipe. Once the pipe has ended, :set fails and :stats returns the final counts. */
+/* conn:set, stream:set and :stats: settings and statistics of a pipe held by a script or a splice. Once the pipe
+ * has ended, :set fails and :stats returns the final counts. */
 #include <stdlib.h>
-#include "link/splice.h"
+#include "link/limits.h"
 #include "link/stream.h"
 #include "script/core/handle.h"
 #include "script/core/script.h"
@@ -22,35 +20,12 @@ static bool is_conn(lua_State *L)
 
 struct kt_pipe *kt_lua_pipe_anywhere(const struct kt_lua_pipe *h)
 {
-    return h->splice ? kt_splice_pipe(h->splice, h->second) : h->pipe;
+    return h->splice ? h->spliced : h->pipe;
 }
 
 bool kt_lua_pipe_there(const struct kt_lua_pipe *h)
 {
-    return kt_lua_pipe_anywhere(h) && (!h->shaper || kt_shaper_alive(h->shaper));
-}
-
-static bool any(const struct kt_shaper_limits *l)
-{
-    return l->rate_in || l->rate_out || l->idle_us || l->total_us;
-}
-
-static int limit(struct kt_io *io, struct kt_lua_pipe *h, const struct kt_shaper_limits *limits)
-{
-    if (!h->shaper) {
-        struct kt_pipe *inner = kt_lua_pipe_anywhere(h), *pipe;
-        if (!any(limits)) return 0;
-        const int code = h->splice ? kt_splice_code(h->splice, h->second) : h->code;
-        const int rc = kt_shaper_new(io, inner, h->born, code, &h->shaper);
-        if (rc) return rc;
-        pipe = kt_shaper_pipe(h->shaper);
-        if (h->splice)
-            kt_splice_replace(h->splice, h->second, pipe);
-        else
-            h->pipe = pipe;
-    }
-    kt_shaper_set(h->shaper, limits);
-    return 0;
+    return kt_lua_pipe_anywhere(h) && !kt_lua_limits_ended(h);
 }
 
 /* pipe:set { rate_in, rate_out, idle, total } → true | nil, err; a stream also has priority and weight, a
@@ -65,12 +40,12 @@ int kt_lua_pipe_set(lua_State *L)
         return kt_opts_wrong(L, 2, what);
     }
 
-    struct kt_shaper_limits limits = {0};
+    struct kt_limits_terms limits;
     uint64_t user_timeout = KT_TIME_NEVER; /* not set */
     struct kt_opt_integer priority = {-1, 0, KT_PRIORITIES - 1}, weight = {-1, 1, KT_WEIGHT_MAX};
-    if (h->shaper) kt_shaper_limits(h->shaper, &limits);
-    const struct kt_opt opts[] = {{"rate_in", KT_OPT_RATE, &limits.rate_in},
-        {"rate_out", KT_OPT_RATE, &limits.rate_out}, {"idle", KT_OPT_DURATION, &limits.idle_us},
+    kt_lua_limits_terms(h, &limits);
+    const struct kt_opt opts[] = {{"rate_in", KT_OPT_RATE, &limits.rate[KT_LIMITS_IN]},
+        {"rate_out", KT_OPT_RATE, &limits.rate[KT_LIMITS_OUT]}, {"idle", KT_OPT_DURATION, &limits.idle_us},
         {"total", KT_OPT_DURATION, &limits.total_us}, {"user_timeout", KT_OPT_DURATION, &user_timeout},
         {"priority", KT_OPT_INTEGER, &priority}, {"weight", KT_OPT_INTEGER, &weight}};
     const struct kt_opt of_stream[] = {opts[0], opts[1], opts[2], opts[3], opts[5], opts[6]};
@@ -78,7 +53,7 @@ int kt_lua_pipe_set(lua_State *L)
     if (!kt_lua_pipe_there(h))
         return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: already ended", what));
 
-    const int rc = limit(kt_runtime_of(L)->io, h, &limits);
+    const int rc = kt_lua_limits_set(h, kt_runtime_of(L)->io, &limits);
     if (rc) return kt_err_return(L, rc, NULL);
     if (conn && user_timeout != KT_TIME_NEVER) kt_conn_set_user_timeout(h->conn, user_timeout);
     struct kt_pipe *pipe = kt_lua_pipe_anywhere(h);

@@ -7,9 +7,11 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include "base/list.h"
-#include "link/shaper.h"
 
 struct kt_conn;
+struct kt_io;
+struct kt_iov;
+struct kt_limits_terms;
 struct kt_pipe;
 struct kt_task;
 
@@ -62,6 +64,7 @@ void kt_owned_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *
 
 struct kt_lua_reading;
 struct kt_lua_writing;
+struct kt_lua_limits;
 struct kt_lua_look;
 struct kt_splice;
 
@@ -69,8 +72,9 @@ struct kt_lua_pipe {
     struct kt_owned owned;          /* first */
     struct kt_pipe *pipe;           /* NULL: closed, or taken over by a splice */
     struct kt_splice *splice;       /* the splice that took it over, or NULL */
+    struct kt_pipe *spliced;        /* the pipe, while the splice has it */
     struct kt_lua_pipe *other;      /* the other pipe of the splice */
-    struct kt_shaper *shaper;       /* around the pipe once a limit was set; NULL: no limit, or ended */
+    struct kt_lua_limits *limits;   /* NULL: none was ever set */
     struct kt_conn *conn;           /* NULL: a stream, or ended */
     bool accepted;                  /* a stream that the peer opened */
     bool shut;                      /* the script called :shutdown */
@@ -114,6 +118,26 @@ struct kt_pipe *kt_lua_pipe_anywhere(const struct kt_lua_pipe *h);
 /* Whether the pipe is alive. False also once an idle or total limit has ended it. */
 bool kt_lua_pipe_there(const struct kt_lua_pipe *h);
 
+/* ---- moving bytes within the limits (lua_pipe_limits.c) ---- */
+
+/* As kt_pipe_peek, _consume and _write on h->pipe. When a rate allows no more, kt_lua_pipe_retry follows once
+ * it does. */
+size_t kt_lua_limits_peek(struct kt_lua_pipe *h, struct kt_iov *iov, size_t max);
+void kt_lua_limits_consume(struct kt_lua_pipe *h, size_t n);
+size_t kt_lua_limits_write(struct kt_lua_pipe *h, const void *data, size_t n);
+/* Whether bytes have arrived that kt_lua_limits_peek does not show yet. */
+bool kt_lua_limits_held(const struct kt_lua_pipe *h);
+/* 0, or KT_ENOMEM. The pipe is alive (kt_lua_pipe_there), in the handle or in a splice. */
+int kt_lua_limits_set(struct kt_lua_pipe *h, struct kt_io *io, const struct kt_limits_terms *terms);
+void kt_lua_limits_terms(const struct kt_lua_pipe *h, struct kt_limits_terms *out);
+/* Whether a time limit has ended the pipe. h->pipe is then a stand-in that carries nothing. */
+bool kt_lua_limits_ended(const struct kt_lua_pipe *h);
+/* From now on the splice enforces the limits of its pipe. */
+void kt_lua_limits_give(struct kt_lua_pipe *h);
+/* The pipe has ended: nothing is enforced any more. */
+void kt_lua_limits_stop(struct kt_lua_pipe *h);
+void kt_lua_limits_free(struct kt_lua_pipe *h);
+
 /* ---- reading and writing (lua_pipe_io.c) ---- */
 
 int kt_lua_pipe_read(lua_State *L);
@@ -121,6 +145,8 @@ int kt_lua_pipe_read_exactly(lua_State *L);
 int kt_lua_pipe_read_until(lua_State *L);
 int kt_lua_pipe_write(lua_State *L);
 int kt_lua_pipe_shutdown(lua_State *L);
+/* Lets the calls that wait on the pipe try again. */
+void kt_lua_pipe_retry(struct kt_lua_pipe *h);
 /* Ends the calls that wait on the pipe, which is about to be closed. */
 void kt_lua_pipe_interrupt(struct kt_lua_pipe *h);
 /* Registers the metatables that these calls need. */

@@ -1,0 +1,64 @@
+/* Limits: a rate in each direction, an idle time and a total time.
+ *
+ * A plain value that belongs to a conn's or a stream's handle, or to a splice. It has no timer and costs nothing
+ * while nothing moves. What moves bytes (a splice, a read or write of a script) asks kt_limits_room first,
+ * reports what moved to kt_limits_moved, and sets its own timer, for kt_limits_ready after the room was used up
+ * and for kt_limits_deadline in any case.
+ *
+ * In all functions that take one, l may be NULL: no limits. */
+#ifndef KT_LINK_LIMITS_H
+#define KT_LINK_LIMITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/bucket.h"
+#include "base/err.h"
+#include "base/wheel.h"
+
+/* IN: bytes read from the pipe; of a splice, those from a to b. OUT: the other way. */
+enum kt_limits_way { KT_LIMITS_IN, KT_LIMITS_OUT };
+
+struct kt_limits_terms {
+    uint64_t rate[2];  /* bytes per second, by kt_limits_way; 0: no limit */
+    uint64_t idle_us;  /* end after this long without a byte in either direction; 0: never */
+    uint64_t total_us; /* end this long after the beginning; 0: never */
+};
+
+struct kt_limits {
+    struct kt_bucket rate[2];
+    uint64_t idle_us, total_us;
+    uint64_t born;  /* the total counts from here */
+    uint64_t moved; /* when a byte last moved; at first, when the limits were made */
+};
+
+/* Begins without a limit. */
+void kt_limits_init(struct kt_limits *l, uint64_t born_us, uint64_t now_us);
+/* Takes effect now; rates keep what their buckets hold. */
+void kt_limits_set(struct kt_limits *l, const struct kt_limits_terms *terms, uint64_t now_us);
+void kt_limits_terms(const struct kt_limits *l, struct kt_limits_terms *out);
+
+/* KT_ETOTAL or KT_EIDLE once that time is up, else 0. */
+int kt_limits_expired(const struct kt_limits *l, uint64_t now_us);
+/* When to ask kt_limits_expired next. Bytes that move before then put an idle time off, so ask again there. */
+uint64_t kt_limits_deadline(const struct kt_limits *l);
+
+/* Bytes that may move now; SIZE_MAX: no limit. */
+static inline size_t kt_limits_room(struct kt_limits *l, enum kt_limits_way way, uint64_t now_us)
+{
+    return l ? kt_bucket_room(&l->rate[way], now_us) : SIZE_MAX;
+}
+
+static inline void kt_limits_moved(struct kt_limits *l, enum kt_limits_way way, size_t n, uint64_t now_us)
+{
+    if (!l) return;
+    kt_bucket_take(&l->rate[way], n);
+    l->moved = now_us;
+}
+
+/* After the room was used up: when it is worth asking again (kt_bucket_ready). */
+static inline uint64_t kt_limits_ready(const struct kt_limits *l, enum kt_limits_way way)
+{
+    return l ? kt_bucket_ready(&l->rate[way]) : 0;
+}
+
+#endif
