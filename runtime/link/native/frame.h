@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
+#include "link/native/keys.h"
 
 /* Number on the wire and name. DATA and DATAGRAM have one type for each combination of their bits. */
 #define KT_NATIVE_FRAMES(X)                                                                                  \
@@ -47,7 +48,6 @@ enum kt_native_frame_type {
 #define KT_NATIVE_DATA_LENGTH 2u     /* bit of DATA's type: has a length; else to the end of the packet */
 #define KT_NATIVE_DATAGRAM_LENGTH 1u /* bit of DATAGRAM's type, likewise */
 
-#define KT_NATIVE_PATHS 8u
 #define KT_NATIVE_ACK_RANGES 64u    /* in one ACK */
 #define KT_NATIVE_ACK_BYTES 1034u   /* so that one fits into any packet that holds nothing else */
 #define KT_NATIVE_ACK_EVERY_MAX 32u /* packets */

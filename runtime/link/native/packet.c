@@ -1,0 +1,215 @@
+/* Masking, sealing and opening. A receiver holds at most two keys: that of its epoch, and either the previous one or a
+ * candidate for the next. Which of the two a packet of the other phase needs follows from time alone, so no packet
+ * costs two operations: a sender never moves twice while its receiver may still hold the previous key. */
+#include "link/native/packet.h"
+#include <assert.h>
+#include <string.h>
+#include "base/bytes.h"
+#include "crypto/hash.h"
+
+#define KIND_SHIFT 6
+#define PHASE 0x20u
+#define ZERO_DATA 0x1fu /* bits of the first byte that are 0 in a data packet */
+
+/* ---- headers ---- */
+
+int kt_native_peek(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t *dgram, size_t len,
+    struct kt_native_header *header)
+{
+    if (len < KT_NATIVE_DATAGRAM_MIN || len > KT_NATIVE_DATAGRAM_MAX) return KT_EPROTO;
+    uint8_t *b = header->bytes;
+    memcpy(b, dgram, KT_NATIVE_HEADER);
+    kt_mask(header_key, dgram + len - KT_NATIVE_TAG, b, KT_NATIVE_HEADER);
+    header->kind = (enum kt_native_kind)(b[0] >> KIND_SHIFT);
+    header->phase = b[0] & PHASE;
+    header->number = kt_get32(b + 1 + KT_NATIVE_CID);
+    memcpy(header->id, b + 1, KT_NATIVE_CID);
+    if (b[0] & ZERO_DATA) return KT_EPROTO;
+    if (header->kind != KT_NATIVE_DATA && (header->phase || header->number)) return KT_EPROTO;
+    return 0;
+}
+
+uint64_t kt_native_number(uint64_t expected, uint32_t low)
+{
+    const uint64_t window = UINT64_C(1) << 32, half = window / 2;
+    const uint64_t candidate = (expected & ~(window - 1)) | low;
+    if (candidate + half <= expected) return candidate + window;
+    if (candidate > expected + half && candidate >= window) return candidate - window;
+    return candidate;
+}
+
+static void nonce_of(unsigned path, uint64_t number, uint8_t nonce[KT_AEAD_NONCE])
+{
+    kt_put32(nonce, path);
+    kt_put32(nonce + 4, (uint32_t)number);
+    kt_put32(nonce + 8, (uint32_t)(number >> 32));
+}
+
+/* A new AEAD with the key of a secret. */
+static int aead_of(struct kt_aead **out, enum kt_aead_method method, const uint8_t secret[KT_NATIVE_KEY])
+{
+    uint8_t key[KT_NATIVE_KEY];
+    kt_native_packet_key(secret, key);
+    const int rc = kt_aead_new(out, method, key);
+    kt_wipe(key, sizeof key);
+    return rc;
+}
+
+static void aead_set(struct kt_aead *a, const uint8_t secret[KT_NATIVE_KEY])
+{
+    uint8_t key[KT_NATIVE_KEY];
+    kt_native_packet_key(secret, key);
+    kt_aead_rekey(a, key);
+    kt_wipe(key, sizeof key);
+}
+
+/* ---- sending ---- */
+
+int kt_native_tx_init(struct kt_native_tx *tx, enum kt_aead_method method,
+    const uint8_t header_key[KT_NATIVE_KEY], const uint8_t secret[KT_NATIVE_KEY])
+{
+    memset(tx, 0, sizeof *tx);
+    const int rc = aead_of(&tx->aead, method, secret);
+    if (rc) return rc;
+    tx->header_key = header_key;
+    memcpy(tx->secret, secret, sizeof tx->secret);
+    for (unsigned p = 0; p < KT_NATIVE_PATHS; p++) kt_native_cid(header_key, secret, p, tx->cids[p]);
+    return 0;
+}
+
+void kt_native_tx_free(struct kt_native_tx *tx)
+{
+    kt_aead_free(tx->aead);
+    kt_wipe(tx, sizeof *tx);
+}
+
+static bool worn(const struct kt_native_tx *tx, uint64_t now_us)
+{
+    const uint64_t age = tx->confirmed ? now_us - tx->confirmed_us : 0;
+    if (age >= KT_NATIVE_EPOCH_US) return true;
+    return age >= KT_NATIVE_EPOCH_MIN_US &&
+           (tx->packets >= KT_NATIVE_EPOCH_PACKETS || tx->bytes >= KT_NATIVE_EPOCH_BYTES);
+}
+
+static void next_epoch(struct kt_native_tx *tx)
+{
+    kt_native_next_secret(tx->secret, tx->secret);
+    aead_set(tx->aead, tx->secret);
+    memcpy(tx->first, tx->next, sizeof tx->first);
+    tx->packets = tx->bytes = 0;
+    tx->confirmed = false;
+    tx->epoch++;
+}
+
+int kt_native_seal(
+    struct kt_native_tx *tx, unsigned path, uint64_t number, uint8_t *dgram, size_t n, uint64_t now_us)
+{
+    assert(path < KT_NATIVE_PATHS && number >= tx->next[path]);
+    assert(n > 0 && n <= KT_NATIVE_DATAGRAM_MAX - KT_NATIVE_OVERHEAD);
+    if (worn(tx, now_us)) next_epoch(tx);
+    if (tx->packets >= KT_NATIVE_EPOCH_PACKETS_MAX) return KT_ELIMIT;
+    tx->packets++;
+    tx->bytes += n;
+    tx->next[path] = number + 1;
+
+    uint8_t nonce[KT_AEAD_NONCE], *frames = dgram + KT_NATIVE_HEADER;
+    dgram[0] = (uint8_t)(KT_NATIVE_DATA << KIND_SHIFT | (tx->epoch & 1 ? PHASE : 0));
+    memcpy(dgram + 1, tx->cids[path], KT_NATIVE_CID);
+    kt_put32(dgram + 1 + KT_NATIVE_CID, (uint32_t)number);
+    nonce_of(path, number, nonce);
+    kt_aead_seal(tx->aead, nonce, dgram, KT_NATIVE_HEADER, frames, n);
+    kt_mask(tx->header_key, frames + n, dgram, KT_NATIVE_HEADER);
+    return (int)(n + KT_NATIVE_OVERHEAD);
+}
+
+void kt_native_tx_acked(struct kt_native_tx *tx, unsigned path, uint64_t number, uint64_t now_us)
+{
+    assert(path < KT_NATIVE_PATHS);
+    if (tx->confirmed || number < tx->first[path] || number >= tx->next[path]) return;
+    tx->confirmed = true;
+    tx->confirmed_us = now_us;
+}
+
+/* ---- receiving ---- */
+
+int kt_native_rx_init(
+    struct kt_native_rx *rx, enum kt_aead_method method, const uint8_t secret[KT_NATIVE_KEY])
+{
+    memset(rx, 0, sizeof *rx);
+    rx->method = method;
+    memcpy(rx->secret, secret, sizeof rx->secret);
+    return aead_of(&rx->aead, method, secret);
+}
+
+void kt_native_rx_free(struct kt_native_rx *rx)
+{
+    kt_aead_free(rx->aead);
+    kt_aead_free(rx->other);
+    kt_wipe(rx, sizeof *rx);
+}
+
+/* Forgets the previous epoch's key once its time is over. */
+static void expire(struct kt_native_rx *rx, uint64_t now_us)
+{
+    static const uint8_t none[KT_AEAD_KEY];
+    if (rx->is != KT_NATIVE_OTHER_PREVIOUS || now_us - rx->moved < KT_NATIVE_PREVIOUS_US) return;
+    kt_aead_rekey(rx->other, none);
+    rx->is = KT_NATIVE_OTHER_NONE;
+}
+
+/* Makes `other` the key of the next epoch. */
+static int prepare_next(struct kt_native_rx *rx)
+{
+    if (rx->is == KT_NATIVE_OTHER_NEXT) return 0;
+    uint8_t secret[KT_NATIVE_KEY];
+    int rc = 0;
+    kt_native_next_secret(rx->secret, secret);
+    if (rx->other)
+        aead_set(rx->other, secret);
+    else
+        rc = aead_of(&rx->other, rx->method, secret);
+    kt_wipe(secret, sizeof secret);
+    if (rc == 0) rx->is = KT_NATIVE_OTHER_NEXT;
+    return rc;
+}
+
+static void follow(struct kt_native_rx *rx, uint64_t now_us)
+{
+    struct kt_aead *previous = rx->aead;
+    rx->aead = rx->other;
+    rx->other = previous;
+    rx->is = KT_NATIVE_OTHER_PREVIOUS;
+    rx->moved = now_us;
+    rx->epoch++;
+    kt_native_next_secret(rx->secret, rx->secret);
+}
+
+int kt_native_open(struct kt_native_rx *rx, unsigned path, struct kt_replay *seen,
+    const struct kt_native_header *header, uint8_t *dgram, size_t len, uint64_t now_us,
+    struct kt_native_drops *drops, uint64_t *number)
+{
+    assert(path < KT_NATIVE_PATHS && len >= KT_NATIVE_DATAGRAM_MIN && header->kind == KT_NATIVE_DATA);
+    *number = kt_native_number(seen->next, header->number);
+    const enum kt_replay_verdict verdict = kt_replay_check(seen, *number);
+    if (verdict != KT_REPLAY_NEW) {
+        ++*(verdict == KT_REPLAY_SEEN ? &drops->replayed : &drops->old);
+        return KT_EAUTH;
+    }
+
+    expire(rx, now_us);
+    const bool other = header->phase != (rx->epoch & 1), next = other && rx->is != KT_NATIVE_OTHER_PREVIOUS;
+    const int rc = next ? prepare_next(rx) : 0;
+    if (rc) return rc;
+
+    uint8_t nonce[KT_AEAD_NONCE];
+    const size_t n = len - KT_NATIVE_OVERHEAD;
+    nonce_of(path, *number, nonce);
+    if (kt_aead_open(other ? rx->other : rx->aead, nonce, header->bytes, KT_NATIVE_HEADER,
+            dgram + KT_NATIVE_HEADER, n)) {
+        drops->forged++;
+        return KT_EAUTH;
+    }
+    kt_replay_add(seen, *number);
+    if (next) follow(rx, now_us);
+    return (int)n;
+}
