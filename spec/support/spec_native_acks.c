@@ -7,6 +7,7 @@
  *   a:ask()   a:known(known)   n = every(packets) */
 #include <lauxlib.h>
 #include <lua.h>
+#include "class.h"
 #include "link/native/ack_ranges.h"
 
 #define ACKS "spec_native_acks"
@@ -111,10 +112,7 @@ int luaopen_spec_native_acks(lua_State *L)
     static const luaL_Reg methods[] = {{"received", received}, {"due", due}, {"waiting", waiting},
         {"write", write_ack}, {"ask", ask}, {"known", known}, {"every", set_every}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"new", new}, {"every", every}, {NULL, NULL}};
-    luaL_newmetatable(L, ACKS);
-    lua_newtable(L);
-    luaL_setfuncs(L, methods, 0);
-    lua_setfield(L, -2, "__index");
+    class(L, ACKS, methods);
     luaL_newlib(L, functions);
     return 1;
 }
