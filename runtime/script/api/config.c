@@ -119,7 +119,7 @@ void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, cons
     const char *what)
 {
     if (kt_origin_embedded(service->origin->source)) return;
-    const struct kt_log *log = service->rt->log;
+    const struct kt_log *log = kt_runtime_log(service->rt);
     char text[200];
     wire->summary(s, text, sizeof text);
     kt_log(log, KT_LOG_INFO, "%s %s: %s", what, service->name, text);
@@ -129,7 +129,10 @@ void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, cons
 
 struct kt_wire_env kt_config_env(const struct kt_runtime *rt)
 {
-    return (struct kt_wire_env){.io = rt->io, .log = rt->log, .counters = rt->counters, .starts = rt->starts};
+    return (struct kt_wire_env){.io = kt_runtime_io(rt),
+        .log = kt_runtime_log(rt),
+        .counters = kt_runtime_counters(rt),
+        .starts = kt_runtime_starts(rt)};
 }
 
 static void set_number(void *ctx, const char *name, double value)

@@ -57,7 +57,8 @@ static void on_link(void *ctx, struct kt_link *link, const struct kt_peer_info *
     const struct kt_lua_acceptor *a = ((const struct door *)ctx)->owner;
     struct kt_runtime *rt = a->service.rt;
     const struct arrival v = {a, link, peer};
-    if (a->on_link != LUA_NOREF && rt->phase == KT_RUN) kt_task_prepare(rt, a->on_link_at, prepare_link, &v);
+    if (a->on_link != LUA_NOREF && kt_runtime_phase(rt) == KT_RUN)
+        kt_task_prepare(rt, a->on_link_at, prepare_link, &v);
 }
 
 static int open(struct kt_service *s, struct kt_err *err)
@@ -71,7 +72,7 @@ static int open(struct kt_service *s, struct kt_err *err)
     int rc = a->wire->accept(&env, a->settings, &events, door, &door->acceptor, err);
     if (rc == 0) {
         a->door = door;
-        kt_log(s->rt->log, KT_LOG_INFO, "listening on %s (UDP)", s->name);
+        kt_log(kt_runtime_log(s->rt), KT_LOG_INFO, "listening on %s (UDP)", s->name);
         kt_config_log(a->wire, a->settings, s, "accepting links on");
     } else {
         free(door);
@@ -112,7 +113,7 @@ static void close_acceptor(struct kt_service *s)
     kt_acceptor_close(a->door->acceptor); /* closes at the end of the turn; no callback until then */
     free(a->door);
     a->door = NULL;
-    luaL_unref(s->rt->L, LUA_REGISTRYINDEX, a->on_link);
+    luaL_unref(kt_runtime_state(s->rt), LUA_REGISTRYINDEX, a->on_link);
     a->on_link = LUA_NOREF;
 }
 
@@ -157,8 +158,8 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     kt_acceptor_apply(a->door->acceptor, &change);
     if (change.changed) kt_config_log(a->wire, a->settings, s, "accepting links on");
     if (change.changed && change.sessions)
-        kt_log(s->rt->log, KT_LOG_INFO, "%s: %zu sessions keep the settings that they began with%s", s->name,
-            change.sessions,
+        kt_log(kt_runtime_log(s->rt), KT_LOG_INFO,
+            "%s: %zu sessions keep the settings that they began with%s", s->name, change.sessions,
             change.retired ? ", take no new streams, as the key is another one, and end with those they have"
                            : "");
     kt_acceptor_adopt(a->door->acceptor);

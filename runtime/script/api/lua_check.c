@@ -9,7 +9,7 @@
 static int load_script(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    rt->checking = true;
+    kt_runtime_check(rt);
     if (kt_state_load_file(rt, luaL_checkstring(L, 1)) == LUA_OK) return 1;
     lua_pushnil(L);
     lua_insert(L, -2);
@@ -83,7 +83,7 @@ static int handles(lua_State *L)
 {
     lua_newtable(L);
     int out = lua_gettop(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_handles);
+    kt_handle_push_types(L);
     lua_pushnil(L);
     while (lua_next(L, -2)) {
         int meta = lua_gettop(L);
@@ -128,8 +128,7 @@ static int unready(lua_State *L)
     const struct kt_runtime *rt = kt_runtime_of(L);
     lua_newtable(L);
     lua_Integer i = 0;
-    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
-        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
         struct kt_err err = {0};
         if (kt_service_ready(s, &err)) push_fault(L, ++i, s->origin, s->ops->what, err.text);
     }

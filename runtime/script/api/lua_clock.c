@@ -6,7 +6,7 @@
 /* kt.wall() → seconds since 1970-01-01 UTC */
 static int wall(lua_State *L)
 {
-    lua_pushnumber(L, (double)kt_io_wall(kt_runtime_of(L)->io) / 1e6);
+    lua_pushnumber(L, (double)kt_io_wall(kt_runtime_io(kt_runtime_of(L))) / 1e6);
     return 1;
 }
 
@@ -22,8 +22,8 @@ static void set(lua_State *L, const char *name, int value)
 static int calendar(lua_State *L)
 {
     const struct kt_runtime *rt = kt_runtime_of(L);
-    time_t now = (time_t)(kt_io_wall(rt->io) / 1000000u);
-    const bool utc = rt->repeatable || lua_toboolean(L, 1);
+    time_t now = (time_t)(kt_io_wall(kt_runtime_io(rt)) / 1000000u);
+    const bool utc = kt_runtime_repeatable(rt) || lua_toboolean(L, 1);
     struct tm tm;
     if (!(utc ? gmtime_r(&now, &tm) : localtime_r(&now, &tm)))
         return kt_raise(L, "kt.date: the year of the clock is out of range");

@@ -11,7 +11,7 @@ static void connected(void *ctx, struct kt_conn *conn, const struct kt_err *err)
     if (conn) {
         t->conn = conn;
         t->pipe = kt_conn_pipe(conn);
-        t->rt->pipes++;
+        kt_runtime_hold_pipes(t->rt, 1);
         kt_task_wake(t, 0, NULL);
     } else {
         kt_task_wake(t, err->code, err->text);
@@ -44,10 +44,10 @@ static int connect_to(lua_State *L)
     struct kt_endpoint at;
     int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_UNIX | KT_ENDPOINT_HOST, &err);
     if (rc) return kt_err_return(L, rc, err.text);
-    if (t->rt->pipes >= KT_PIPES_MAX) return kt_lua_pipe_too_many(L, WHAT);
+    if (kt_runtime_pipes_full(t->rt)) return kt_lua_pipe_too_many(L, WHAT);
     kt_lua_pipe_push(L, KT_HANDLE_CONN); /* allocate now, so that finish cannot run out of memory */
     struct kt_connect *op;
-    rc = kt_connect(t->rt->io, &at, connected, t, &op, &err);
+    rc = kt_connect(kt_runtime_io(t->rt), &at, connected, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     t->op = op;
     return kt_task_wait(L, t, WHAT, cancel, finish, timeout);

@@ -17,7 +17,7 @@
 static int getenv_(lua_State *L)
 {
     const struct kt_runtime *rt = kt_runtime_of(L);
-    lua_pushstring(L, rt->getenv(rt->getenv_ctx, luaL_checkstring(L, 1)));
+    lua_pushstring(L, kt_runtime_getenv(rt, luaL_checkstring(L, 1)));
     return 1;
 }
 
@@ -37,7 +37,7 @@ static int read_file(lua_State *L)
     struct kt_err err = {0};
     char *data;
     size_t len;
-    int rc = kt_file_read(kt_runtime_of(L)->io, path, max, &data, &len, &err);
+    int rc = kt_file_read(kt_runtime_io(kt_runtime_of(L)), path, max, &data, &len, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     lua_pushcfunction(L, push_data);
     lua_pushlightuserdata(L, data);
@@ -55,7 +55,7 @@ static int create_file(lua_State *L)
     const char *path = luaL_checkstring(L, 1);
     const char *data = luaL_checklstring(L, 2, &len);
     struct kt_err err = {0};
-    int rc = kt_file_create(kt_runtime_of(L)->io, path, data, len, &err);
+    int rc = kt_file_create(kt_runtime_io(kt_runtime_of(L)), path, data, len, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     lua_pushboolean(L, 1);
     return 1;
@@ -86,8 +86,8 @@ static void on_signal(void *ctx, int signum)
 {
     (void)signum;
     struct kt_service *s = ctx;
-    if (s->rt->replaced) return; /* the current script handles it */
-    struct kt_task *t = kt_task_new(s->rt, s->rt->L, s->served_at);
+    if (kt_runtime_replaced(s->rt)) return; /* the current script handles it */
+    struct kt_task *t = kt_task_new(s->rt, kt_runtime_state(s->rt), s->served_at);
     if (!t) return;
     lua_rawgeti(t->L, LUA_REGISTRYINDEX, s->handler);
     kt_task_start(t, 0);
@@ -96,7 +96,7 @@ static void on_signal(void *ctx, int signum)
 static int signal_open(struct kt_service *s, struct kt_err *err)
 {
     struct kt_lua_signal *g = (struct kt_lua_signal *)s;
-    return kt_signal_watch(s->rt->io, g->signum, on_signal, s, &g->signal, err);
+    return kt_signal_watch(kt_runtime_io(s->rt), g->signum, on_signal, s, &g->signal, err);
 }
 
 static void signal_close(struct kt_service *s)
@@ -142,7 +142,7 @@ static int counters(lua_State *L)
         lua_createtable(L, 2, 0);
         lua_pushstring(L, name);
         lua_rawseti(L, -2, 1);
-        lua_pushinteger(L, (lua_Integer)kt_counter_value(rt->counters, i));
+        lua_pushinteger(L, (lua_Integer)kt_counter_value(kt_runtime_counters(rt), i));
         lua_rawseti(L, -2, 2);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
@@ -164,7 +164,7 @@ static int write_to(lua_State *L, int fd)
     struct kt_runtime *rt = kt_runtime_of(L);
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
-    rt->print(rt->print_ctx, fd, text, len);
+    kt_runtime_print(rt, fd, text, len);
     return 0;
 }
 
@@ -183,7 +183,7 @@ static int log_text(lua_State *L)
 {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
-    kt_logger_text(kt_runtime_of(L)->logger, text, len);
+    kt_logger_text(kt_runtime_logger(kt_runtime_of(L)), text, len);
     return 0;
 }
 
@@ -196,7 +196,7 @@ static int log_level(lua_State *L)
         return kt_err_return(L, KT_ECONFIG,
             lua_pushfstring(
                 L, "unknown log level \"%s\"; expected one of debug, info, warn, error, quiet", name));
-    kt_runtime_of(L)->logger->log.level = level;
+    kt_runtime_logger(kt_runtime_of(L))->log.level = level;
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -205,7 +205,7 @@ static int log_level(lua_State *L)
 static int log_file(lua_State *L)
 {
     struct kt_err err = {0};
-    int rc = kt_logger_file(kt_runtime_of(L)->logger, luaL_checkstring(L, 1), &err);
+    int rc = kt_logger_file(kt_runtime_logger(kt_runtime_of(L)), luaL_checkstring(L, 1), &err);
     if (rc) return kt_err_return(L, rc, err.text);
     lua_pushboolean(L, 1);
     return 1;
@@ -214,7 +214,7 @@ static int log_file(lua_State *L)
 /* core.drain_timeout(duration): how long connections may continue after SIGTERM */
 static int drain_timeout(lua_State *L)
 {
-    kt_runtime_of(L)->drain_us = kt_opts_duration(L, 1, "kt.core.drain_timeout");
+    kt_runtime_set_drain(kt_runtime_of(L), kt_opts_duration(L, 1, "kt.core.drain_timeout"));
     return 0;
 }
 
@@ -223,22 +223,22 @@ static int drain_timeout(lua_State *L)
 static int when_replaced(lua_State *L)
 {
     struct kt_runtime *rt = kt_declare_need(L, "kt.reload");
-    rt->replaced_us =
-        lua_toboolean(L, 1) ? kt_opts_duration(L, 1, "kt.core.when_replaced") : (uint64_t)KT_TIME_NEVER;
+    kt_runtime_set_replaced_drain(
+        rt, lua_toboolean(L, 1) ? kt_opts_duration(L, 1, "kt.core.when_replaced") : (uint64_t)KT_TIME_NEVER);
     return 0;
 }
 
 /* core.replaced() → whether a reload has replaced this script, which now only serves its remaining conns */
 static int replaced(lua_State *L)
 {
-    lua_pushboolean(L, kt_runtime_of(L)->replaced);
+    lua_pushboolean(L, kt_runtime_replaced(kt_runtime_of(L)));
     return 1;
 }
 
 /* core.date(format) → the wall clock, formatted by strftime */
 static int date(lua_State *L)
 {
-    time_t now = (time_t)(kt_io_wall(kt_runtime_of(L)->io) / 1000000u);
+    time_t now = (time_t)(kt_io_wall(kt_runtime_io(kt_runtime_of(L))) / 1000000u);
     struct tm tm;
     localtime_r(&now, &tm);
     /* strftime returns 0 if the text does not fit, but also for ""; the added space tells these apart. */
@@ -297,29 +297,11 @@ static int endpoint(lua_State *L)
     return 2;
 }
 
-static void set_ref(lua_State *L, int idx, int *ref)
-{
-    luaL_checktype(L, idx, LUA_TFUNCTION);
-    lua_pushvalue(L, idx);
-    luaL_unref(L, LUA_REGISTRYINDEX, *ref);
-    *ref = luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
-/* core.install(explain, duration, rate): sets the functions that options.c calls (see script.h) */
-static int install(lua_State *L)
-{
-    struct kt_runtime *rt = kt_runtime_of(L);
-    set_ref(L, 1, &rt->ref_explain);
-    for (int unit = 0; unit < KT_UNITS; unit++) set_ref(L, 2 + unit, &rt->units[unit].ref_reader);
-    return 0;
-}
-
 void kt_lua_core(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"getenv", getenv_},
         {"read_file", read_file},
-        {"append_row", kt_lua_append_row},
         {"create_file", create_file},
         {"examples", examples},
         {"on_signal", watch_signal},
@@ -337,7 +319,7 @@ void kt_lua_core(lua_State *L)
         {"memory", memory},
         {"where", where},
         {"endpoint", endpoint},
-        {"install", install},
+        {"install", kt_opts_install},
         {NULL, NULL},
     };
     kt_handle_type(L, &(struct kt_handle_type){.name = "signal", .gc = signal_gc});

@@ -49,7 +49,9 @@ static struct kt_task *start(lua_State *L, int first, const struct kt_origin *or
     luaL_argcheck(L, n <= ARGS_MAX, first, "too many arguments");
     luaL_checkstack(L, 4, NULL);
     struct kt_task *t = kt_task_new(rt, L, origin);
-    if (!t) luaL_error(L, rt->phase == KT_END ? "the script has ended" : "too many tasks, or out of memory");
+    if (!t)
+        luaL_error(
+            L, kt_runtime_phase(rt) == KT_END ? "the script has ended" : "too many tasks, or out of memory");
     if (!lua_checkstack(t->L, n)) {
         kt_task_abandon(t);
         luaL_error(L, "out of memory");
@@ -62,10 +64,7 @@ static struct kt_task *start(lua_State *L, int first, const struct kt_origin *or
 /* core.spawn_aside(fn, …): a task that does not keep the script alive. */
 static int spawn_aside(lua_State *L)
 {
-    struct kt_runtime *rt = kt_runtime_of(L);
-    struct kt_task *t = start(L, 1, kt_origin_here(rt, L));
-    t->aside = true;
-    rt->aside++;
+    kt_task_set_aside(start(L, 1, kt_origin_here(kt_runtime_of(L), L)));
     return 0;
 }
 
@@ -82,7 +81,7 @@ static int handler(lua_State *L)
 static int handle(lua_State *L)
 {
     struct kt_handler *h = luaL_checkudata(L, 1, HANDLER);
-    if (!kt_handler_busy(h, kt_runtime_of(L)->log, luaL_checkstring(L, 2)))
+    if (!kt_handler_busy(h, kt_runtime_log(kt_runtime_of(L)), luaL_checkstring(L, 2)))
         kt_handler_add(h, start(L, 3, h->origin));
     return 0;
 }
@@ -97,10 +96,9 @@ static int handler_gc(lua_State *L)
 static int pure(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    const char *before = rt->pure;
-    rt->pure = luaL_checkstring(L, 1); /* stays on the stack */
+    const char *before = kt_task_forbid_waits(rt, luaL_checkstring(L, 1)); /* stays on the stack */
     const int status = lua_pcall(L, lua_gettop(L) - 2, 1, 0);
-    rt->pure = before;
+    kt_task_forbid_waits(rt, before);
     if (kt_guard_stopped(kt_guard_of(L))) kt_guard_raise(L);
     lua_pushboolean(L, status == LUA_OK);
     lua_insert(L, -2);

@@ -30,7 +30,7 @@ static int make(lua_State *L)
 /* Upvalue 1: the function to call with the module's table, unless the state is closing. */
 static int gc(lua_State *L)
 {
-    if (kt_runtime_of(L)->phase == KT_END) return 0;
+    if (kt_runtime_phase(kt_runtime_of(L)) == KT_END) return 0;
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_getiuservalue(L, 1, 1);
     lua_call(L, 1, 0);

@@ -185,7 +185,7 @@ static void opened(void *ctx, struct kt_pipe *stream, const struct kt_err *err)
     struct kt_task *t = ctx;
     if (stream) {
         t->pipe = stream;
-        t->rt->pipes++;
+        kt_runtime_hold_pipes(t->rt, 1);
         kt_task_wake(t, 0, NULL);
     } else {
         kt_task_wake(t, err->code, err->text);
@@ -228,8 +228,8 @@ static int link_open(lua_State *L)
         {"priority", KT_OPT_INTEGER, &priority}, {"weight", KT_OPT_INTEGER, &weight}};
     kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
-    if (t->rt->pipes >= KT_PIPES_MAX) return kt_lua_pipe_too_many(L, OPEN);
-    if (client) kt_log(t->rt->log, KT_LOG_DEBUG, "a stream to %s for %s", l->service.name, client);
+    if (kt_runtime_pipes_full(t->rt)) return kt_lua_pipe_too_many(L, OPEN);
+    if (client) kt_log(kt_runtime_log(t->rt), KT_LOG_DEBUG, "a stream to %s for %s", l->service.name, client);
 
     lua_settop(L, 1);
     kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* allocate now, so that finish cannot run out of memory */

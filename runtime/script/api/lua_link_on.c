@@ -61,8 +61,8 @@ static void run(struct watch *w, const struct kt_link_stats *stats, const struct
 {
     struct kt_runtime *rt = w->l->service.rt;
     const struct happening h = {w, stats, why};
-    if (!kt_runtime_attends(rt) || kt_handler_busy(&w->handler, rt->log, names[w->event])) return;
-    if (rt->replaced && w->event == STATS) return; /* the new script reports now */
+    if (!kt_runtime_attends(rt) || kt_handler_busy(&w->handler, kt_runtime_log(rt), names[w->event])) return;
+    if (kt_runtime_replaced(rt) && w->event == STATS) return; /* the new script reports now */
     struct kt_task *t = kt_task_prepare(rt, w->handler.origin, prepare, &h);
     if (t) kt_handler_add(&w->handler, t);
 }
@@ -94,7 +94,7 @@ static bool is_degraded(const struct watch *w, const struct kt_link_stats *s, st
 static void on_timer(void *ctx)
 {
     struct watch *w = ctx;
-    struct kt_io *io = w->l->service.rt->io;
+    struct kt_io *io = kt_runtime_io(w->l->service.rt);
     struct kt_link_stats stats;
     struct kt_err err = {0};
     kt_lua_link_stats(w->l, &stats);
@@ -110,7 +110,7 @@ static void on_timer(void *ctx)
 
 static void start(struct watch *w)
 {
-    struct kt_io *io = w->l->service.rt->io;
+    struct kt_io *io = kt_runtime_io(w->l->service.rt);
     struct kt_link_stats stats;
     if (w->event < DEGRADED || !w->l->link) return;
     kt_lua_link_stats(w->l, &stats);
@@ -143,7 +143,7 @@ static void tell(struct kt_lua_link *l, enum event event, const struct kt_err *w
         if (event == UP)
             start(w);
         else
-            kt_io_timer_cancel(l->service.rt->io, &w->timer);
+            kt_io_timer_cancel(kt_runtime_io(l->service.rt), &w->timer);
     }
 }
 
@@ -161,7 +161,7 @@ void kt_lua_link_forget(struct kt_lua_link *l)
 {
     for (struct kt_list *n; (n = kt_list_pop(&l->watches));) {
         struct watch *w = watch_of(n);
-        kt_io_timer_cancel(l->service.rt->io, &w->timer);
+        kt_io_timer_cancel(kt_runtime_io(l->service.rt), &w->timer);
         kt_handler_end(&w->handler);
         free(w);
     }

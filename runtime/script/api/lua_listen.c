@@ -36,13 +36,13 @@ static int open(struct kt_service *s, struct kt_err *err)
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
     door->owner = l;
-    int rc = kt_listen(s->rt->io, &l->at, &events, door, &door->listener, err);
+    int rc = kt_listen(kt_runtime_io(s->rt), &l->at, &events, door, &door->listener, err);
     if (rc) {
         free(door);
         return rc;
     }
     l->door = door;
-    kt_log(s->rt->log, KT_LOG_INFO, "listening on %s", kt_listener_local(door->listener));
+    kt_log(kt_runtime_log(s->rt), KT_LOG_INFO, "listening on %s", kt_listener_local(door->listener));
     return 0;
 }
 

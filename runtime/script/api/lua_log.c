@@ -62,8 +62,8 @@ static void write_line(lua_State *L, const struct kt_log *log, enum kt_log_level
 static int log_line(lua_State *L)
 {
     enum kt_log_level level = (enum kt_log_level)lua_tointeger(L, lua_upvalueindex(1));
-    const struct kt_log *log = kt_runtime_of(L)->log;
-    if (!kt_log_on(log, level) && !kt_runtime_of(L)->checking) return 0;
+    const struct kt_log *log = kt_runtime_log(kt_runtime_of(L));
+    if (!kt_log_on(log, level) && !kt_runtime_checking(kt_runtime_of(L))) return 0;
     push_line(L, level);
     write_line(L, log, level);
     return 0;

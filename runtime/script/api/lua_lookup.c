@@ -32,7 +32,7 @@ static int lookup(lua_State *L)
     struct kt_endpoint at;
     struct kt_resolve *op;
     int rc = kt_endpoint_parse(&at, text, KT_ENDPOINT_RANGE | KT_ENDPOINT_HOST, &err);
-    if (!rc) rc = kt_resolve(t->rt->io, at.host, at.port_min, found, t, &op, &err);
+    if (!rc) rc = kt_resolve(kt_runtime_io(t->rt), at.host, at.port_min, found, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     t->op = op;
     return kt_task_wait(L, t, WHAT, cancel, finish, (uint64_t)(timeout * 1e6));

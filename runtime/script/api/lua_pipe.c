@@ -36,8 +36,8 @@ static void end(struct kt_lua_pipe *h, int code, const char *text)
     kt_lua_pipe_interrupt(h);
     kt_pipe_listen(pipe, NULL, NULL);
     keep_figures(h);
-    forget(h, kt_io_now(h->owned.owner->rt->io));
-    h->owned.owner->rt->pipes--;
+    forget(h, kt_io_now(kt_runtime_io(h->owned.owner->rt)));
+    kt_runtime_hold_pipes(h->owned.owner->rt, -1);
     if (code == 0)
         kt_pipe_close(pipe);
     else
@@ -66,7 +66,7 @@ void kt_lua_pipe_take(lua_State *L, struct kt_task *t, const char *peer)
     }
     h->pipe = t->pipe;
     h->conn = t->conn;
-    h->born = kt_io_now(t->rt->io);
+    h->born = kt_io_now(kt_runtime_io(t->rt));
     t->pipe = NULL;
     t->conn = NULL;
     h->owned.owner = t;
@@ -161,8 +161,8 @@ static int pipe_reset(lua_State *L)
     push_peer(L, 1);
     if (text && !kt_origin_embedded(h->owned.owner->origin->source)) { /* the verbs log it themselves */
         const char *peer = lua_tostring(L, -1);
-        kt_log(rt->log, KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream", peer ? " of " : "",
-            peer ? peer : "", text);
+        kt_log(kt_runtime_log(rt), KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream",
+            peer ? " of " : "", peer ? peer : "", text);
     }
     end(h, code, text);
     return 0;
@@ -172,7 +172,7 @@ static int pipe_gc(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
     if (h->pipe) {
-        kt_log(h->owned.owner->rt->log, KT_LOG_WARN,
+        kt_log(kt_runtime_log(h->owned.owner->rt), KT_LOG_WARN,
             "a %s was dropped without :close(), in the task spawned at %s:%d; closed it",
             h->conn ? "conn" : "stream", h->owned.owner->origin->source, h->owned.owner->origin->line);
         end(h, 0, NULL);

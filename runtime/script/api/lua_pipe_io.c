@@ -360,7 +360,7 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
     h->reading = r;
     int rc = step_reading(r);
     if (rc == WAIT) {
-        uint64_t now = kt_io_now(t->rt->io);
+        uint64_t now = kt_io_now(kt_runtime_io(t->rt));
         t->op = r;
         t->failed = r->gathers ? read_failed : NULL;
         t->missing = r->delimiter ? "no delimiter" : r->gathers ? "not all bytes arrived" : "no data";
@@ -398,7 +398,7 @@ static struct kt_lua_reading *new_reading(
     r->h = h;
     r->task = t;
     r->what = what;
-    r->deadline = kt_io_now(t->rt->io) + timeout;
+    r->deadline = kt_io_now(kt_runtime_io(t->rt)) + timeout;
     return r;
 }
 

@@ -53,7 +53,7 @@ int kt_lua_pipe_set(lua_State *L)
     if (!kt_lua_pipe_there(h))
         return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: already ended", what));
 
-    const int rc = kt_lua_limits_set(h, kt_runtime_of(L)->io, &limits);
+    const int rc = kt_lua_limits_set(h, kt_runtime_io(kt_runtime_of(L)), &limits);
     if (rc) return kt_err_return(L, rc, NULL);
     if (conn && user_timeout != KT_TIME_NEVER) kt_conn_set_user_timeout(h->conn, user_timeout);
     struct kt_pipe *pipe = kt_lua_pipe_anywhere(h);
@@ -111,7 +111,7 @@ static const struct kt_lua_look *look(struct kt_lua_pipe *h, uint64_t now, uint6
 int kt_lua_pipe_stats(lua_State *L)
 {
     struct kt_lua_pipe *h = kt_lua_pipe_self(L, "stats");
-    const uint64_t now = kt_io_now(kt_runtime_of(L)->io);
+    const uint64_t now = kt_io_now(kt_runtime_io(kt_runtime_of(L)));
     const struct kt_pipe *pipe = kt_lua_pipe_anywhere(h);
     const uint64_t in = pipe ? pipe->bytes_in : h->bytes_in, out = pipe ? pipe->bytes_out : h->bytes_out;
     const struct kt_lua_look *seen = pipe ? look(h, now, in, out) : NULL;

@@ -134,7 +134,7 @@ static int resolve(lua_State *L)
     }
     question.name = name;
     struct kt_query *op;
-    int rc = kt_query(t->rt->io, &question, answered, t, &op, &err);
+    int rc = kt_query(kt_runtime_io(t->rt), &question, answered, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     t->op = op;
     return kt_task_wait(L, t, WHAT, cancel, finish, timeout);

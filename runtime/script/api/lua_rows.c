@@ -1,21 +1,33 @@
-/* core.append_row: appends rows to a file with a header, such as the snmplog, without blocking.
+/* core.append_row: appends rows to a file with a header, such as the snmplog, without blocking. The file is a
+ * handle that only the function can reach.
  *
  * Invariant: `failed` guards `err`. The appender's thread writes err only while it is false, then sets it;
  * the loop reads err only while it is true, then clears it. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include "script/core/handle.h"
 #include "script/core/script.h"
+
+#define ROWS "rows"
+
+struct rows {
+    char *path; /* NULL: none is open */
+    struct kt_appender *to;
+    atomic_bool failed; /* rows were lost; err says why */
+    struct kt_err err;
+};
 
 static void on_failed(void *ctx, const struct kt_err *err, const char *text, size_t len)
 {
     (void)text, (void)len;
-    struct kt_rows *rows = ctx;
+    struct rows *rows = ctx;
     if (atomic_load(&rows->failed)) return;
     rows->err = *err;
     atomic_store(&rows->failed, true);
 }
 
-void kt_rows_close(struct kt_rows *rows)
+static void close_rows(struct rows *rows)
 {
     kt_append_close(rows->to, false);
     free(rows->path);
@@ -23,30 +35,31 @@ void kt_rows_close(struct kt_rows *rows)
     rows->path = NULL;
 }
 
-static int open_rows(struct kt_runtime *rt, const char *path, const char *head, struct kt_err *err)
+static int open_rows(
+    struct rows *rows, struct kt_io *io, const char *path, const char *head, struct kt_err *err)
 {
     static const struct kt_append_events events = {.failed = on_failed};
-    struct kt_rows *rows = &rt->rows;
-    kt_rows_close(rows);
+    close_rows(rows);
     rows->path = strdup(path);
     if (!rows->path) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
-    int rc = kt_append_open(rt->io, path, head, &events, rows, &rows->to, err);
-    if (rc) kt_rows_close(rows);
+    int rc = kt_append_open(io, path, head, &events, rows, &rows->to, err);
+    if (rc) close_rows(rows);
     return rc;
 }
 
 /* core.append_row(path, head, row) → true | nil, err: the row is written later, so the error may be that of
- * an earlier row. A new or empty file gets the head first. Only one file is kept open. */
-int kt_lua_append_row(lua_State *L)
+ * an earlier row. A new or empty file gets the head first. Only one file is kept open.
+ * Upvalue: the rows. */
+static int append_row(lua_State *L)
 {
-    struct kt_runtime *rt = kt_runtime_of(L);
-    struct kt_rows *rows = &rt->rows;
+    struct rows *rows = lua_touserdata(L, lua_upvalueindex(1));
     size_t len;
     const char *path = luaL_checkstring(L, 1), *head = luaL_checkstring(L, 2);
     const char *row = luaL_checklstring(L, 3, &len);
     struct kt_err err = {0};
     int rc = 0;
-    if (!rows->path || strcmp(rows->path, path) != 0) rc = open_rows(rt, path, head, &err);
+    if (!rows->path || strcmp(rows->path, path) != 0)
+        rc = open_rows(rows, kt_runtime_io(kt_runtime_of(L)), path, head, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     if (atomic_load(&rows->failed)) {
         err = rows->err;
@@ -56,4 +69,18 @@ int kt_lua_append_row(lua_State *L)
     if (err.code) return kt_err_return(L, err.code, err.text);
     lua_pushboolean(L, 1);
     return 1;
+}
+
+static int rows_gc(lua_State *L)
+{
+    close_rows(lua_touserdata(L, 1));
+    return 0;
+}
+
+void kt_lua_rows(lua_State *L)
+{
+    kt_handle_type(L, &(struct kt_handle_type){.name = ROWS, .gc = rows_gc, .hidden = true});
+    kt_handle_push(L, ROWS, sizeof(struct rows), 0);
+    lua_pushcclosure(L, append_row, 1);
+    lua_setfield(L, -2, "append_row");
 }

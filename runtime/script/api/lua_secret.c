@@ -100,7 +100,7 @@ static int secret_file(lua_State *L)
     struct kt_err err = {0};
     char *data;
     size_t len;
-    if (kt_file_read(rt->io, path, SECRET_MAX, &data, &len, &err))
+    if (kt_file_read(kt_runtime_io(rt), path, SECRET_MAX, &data, &len, &err))
         return kt_raise(L, "kt.secret_file: %s", err.text);
     size_t n = len;
     if (n > 0 && data[n - 1] == '\n') n--;
@@ -111,8 +111,8 @@ static int secret_file(lua_State *L)
             path);
     }
     if (exposed(path))
-        kt_log(rt->log, KT_LOG_WARN, "%s holds a secret and every user can read it; run chmod 600 %s", path,
-            path);
+        kt_log(kt_runtime_log(rt), KT_LOG_WARN,
+            "%s holds a secret and every user can read it; run chmod 600 %s", path, path);
     struct bytes b = {data, n};
     lua_pushcfunction(L, make);
     lua_pushlightuserdata(L, &b);

@@ -29,8 +29,8 @@ static void done(void *ctx, const struct kt_splice_result *result)
     t->splice.cause = NULL;
     if (result->cause && (t->brought = malloc(sizeof *result->cause)))
         *(struct kt_err *)t->brought = *result->cause;
-    t->rt->pipes -= 2;
-    kt_lua_pipe_moved(t->op, result->a_to_b, result->b_to_a, kt_io_now(t->rt->io));
+    kt_runtime_hold_pipes(t->rt, -2);
+    kt_lua_pipe_moved(t->op, result->a_to_b, result->b_to_a, kt_io_now(kt_runtime_io(t->rt)));
     kt_task_wake(t, 0, NULL);
 }
 
@@ -38,9 +38,9 @@ static void cancel(struct kt_task *t)
 {
     struct kt_lua_pipe *a = t->op, *b = a->other;
     struct kt_splice *splice = a->splice;
-    t->rt->pipes -= 2;
+    kt_runtime_hold_pipes(t->rt, -2);
     kt_lua_pipe_moved(a, kt_lua_pipe_anywhere(a)->bytes_in - a->bytes_in,
-        kt_lua_pipe_anywhere(b)->bytes_in - b->bytes_in, kt_io_now(t->rt->io));
+        kt_lua_pipe_anywhere(b)->bytes_in - b->bytes_in, kt_io_now(kt_runtime_io(t->rt)));
     kt_splice_cancel(splice, KT_ECANCELED, "kt is shutting down"); /* nothing else cancels a splice */
 }
 
@@ -91,7 +91,7 @@ static int splice(lua_State *L)
     int rc = a->heard ? a->code : b->heard ? b->code : 0;
     if (rc) return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": already broken: %s", kt_strerror(rc)));
     struct kt_splice *op;
-    rc = kt_splice(t->rt->io, a->pipe, b->pipe, &how, done, t, &op);
+    rc = kt_splice(kt_runtime_io(t->rt), a->pipe, b->pipe, &how, done, t, &op);
     if (rc) return kt_err_return(L, rc, NULL);
     if (a->code) kt_splice_broke(op, false, a->code);
     if (b->code) kt_splice_broke(op, true, b->code);

@@ -22,22 +22,21 @@ static int spawn(lua_State *L)
     int n = lua_gettop(L);
     if (n > SPAWN_ARGS_MAX)
         return kt_raise(L, "kt.spawn: more than %d arguments; pass a table", SPAWN_ARGS_MAX);
-    if (rt->spawned >= KT_SPAWNED_MAX)
+    if (kt_task_spawned_max(rt))
         return kt_raise(
             L, "kt.spawn: limit of %d spawned tasks reached; wait for some to end", (int)KT_SPAWNED_MAX);
     luaL_checkstack(L, 4, NULL);
     struct kt_task *t = kt_task_new(rt, L, kt_origin_here(rt, L));
     if (!t)
-        return kt_raise(L, rt->phase == KT_END ? "kt.spawn: the script has ended"
-                                               : "kt.spawn: too many tasks, or out of memory");
+        return kt_raise(L, kt_runtime_phase(rt) == KT_END ? "kt.spawn: the script has ended"
+                                                          : "kt.spawn: too many tasks, or out of memory");
     if (!lua_checkstack(t->L, n)) {
         kt_task_abandon(t);
         return kt_raise(L, "kt.spawn: out of memory");
     }
     for (int i = 2; i <= n; i++) kt_owned_give(L, i, from, t);
     lua_xmove(L, t->L, n);
-    t->spawned = true;
-    rt->spawned++;
+    kt_task_set_spawned(t);
     kt_task_start(t, n - 1);
     return 0;
 }
@@ -53,7 +52,7 @@ static int need_declare(lua_State *L)
 /* kt.now() → seconds of a monotonic clock, which stands still during a turn of the loop */
 static int now(lua_State *L)
 {
-    lua_pushnumber(L, (double)kt_io_now(kt_runtime_of(L)->io) / 1e6);
+    lua_pushnumber(L, (double)kt_io_now(kt_runtime_io(kt_runtime_of(L))) / 1e6);
     return 1;
 }
 

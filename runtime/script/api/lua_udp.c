@@ -89,7 +89,7 @@ static const struct kt_udp_events events = {on_batch, on_writable, on_error};
 
 static int open_socket(struct kt_lua_udp *u, struct kt_err *err)
 {
-    return kt_udp_share_open(&u->holder, u->rt->io, &u->on, u->wants_peer ? &u->to : NULL, err);
+    return kt_udp_share_open(&u->holder, kt_runtime_io(u->rt), &u->on, u->wants_peer ? &u->to : NULL, err);
 }
 
 static void close_socket(struct kt_lua_udp *u)
@@ -117,7 +117,7 @@ static int service_open(struct kt_service *s, struct kt_err *err)
     struct kt_addr local;
     char text[KT_ADDR_TEXT];
     kt_udp_local(u->holder.udp, &local);
-    kt_log(s->rt->log, KT_LOG_INFO, "udp socket on %s%s%s", kt_addr_text(&local, text),
+    kt_log(kt_runtime_log(s->rt), KT_LOG_INFO, "udp socket on %s%s%s", kt_addr_text(&local, text),
         u->wants_peer ? " to " : "", u->peer);
     return 0;
 }
@@ -252,7 +252,7 @@ static int declare(lua_State *L, struct kt_lua_udp *u, const char *on, const cha
 static int udp(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    struct kt_task *t = rt->phase == KT_DECLARE ? NULL : kt_task_need(L, OPEN);
+    struct kt_task *t = kt_runtime_phase(rt) == KT_DECLARE ? NULL : kt_task_need(L, OPEN);
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     const char *on = string_field(L, "on"), *to = string_field(L, "to");
@@ -283,7 +283,7 @@ static int udp(lua_State *L)
     if (!t) return declare(L, u, on, to, numeric);
 
     if (to && !numeric) {
-        rc = kt_resolve(rt->io, at.host, at.port_min, peer_found, t, &u->resolve, &err);
+        rc = kt_resolve(kt_runtime_io(rt), at.host, at.port_min, peer_found, t, &u->resolve, &err);
         if (rc) return kt_err_return(L, rc, err.text);
         t->op = u;
         return kt_task_wait(L, t, OPEN, cancel_lookup, finish_open, timeout);
@@ -349,7 +349,7 @@ static int receive_or_wait(lua_State *L, struct kt_task *t)
             u->receiver->origin->source, u->receiver->origin->line);
     int n = take(L, u);
     if (n) return n;
-    uint64_t deadline = (uint64_t)lua_tointeger(L, 3), now = kt_io_now(t->rt->io);
+    uint64_t deadline = (uint64_t)lua_tointeger(L, 3), now = kt_io_now(kt_runtime_io(t->rt));
     u->receiver = t;
     t->op = u;
     t->missing = "no datagram";
@@ -365,7 +365,7 @@ static int receive(lua_State *L)
     const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}};
     lua_settop(L, 2);
     kt_opts_read(L, 2, RECEIVE, opts, 1);
-    lua_pushinteger(L, (lua_Integer)(kt_io_now(t->rt->io) + timeout));
+    lua_pushinteger(L, (lua_Integer)(kt_io_now(kt_runtime_io(t->rt)) + timeout));
     return receive_or_wait(L, t);
 }
 
@@ -496,7 +496,7 @@ static int send_(lua_State *L)
     s.addressed = true;
     if (kt_addr_from_ip(&s.to, at.host, at.port_min)) return try_send(L, &s, false);
     struct sending *kept = keep(L, &s);
-    rc = kt_resolve(t->rt->io, at.host, at.port_min, target_found, kept, &kept->resolve, &err);
+    rc = kt_resolve(kt_runtime_io(t->rt), at.host, at.port_min, target_found, kept, &kept->resolve, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     t->op = kept;
     return kt_task_wait(L, t, SEND, cancel_send, finish_send, s.timeout);
@@ -544,7 +544,7 @@ static int gc(lua_State *L)
         kt_service_gc(L, &u->service);
     } else if (u->holder.udp) {
         const struct kt_origin *o = u->owned.owner->origin;
-        kt_log(u->rt->log, KT_LOG_WARN,
+        kt_log(kt_runtime_log(u->rt), KT_LOG_WARN,
             "a socket was dropped without :close(), in the task spawned at %s:%d; closed it", o->source,
             o->line);
     }

@@ -7,7 +7,7 @@
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "script/core/script.h"
+#include "script/core/parts.h"
 
 /* ---- rate limit ---- */
 

@@ -59,6 +59,17 @@ static void set(lua_State *L, const char *event, lua_CFunction fn)
     lua_setfield(L, -2, event);
 }
 
+static const char types; /* its address is a registry key: metatables by kind */
+
+void kt_handle_push_types(lua_State *L)
+{
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &types) != LUA_TNIL) return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &types);
+}
+
 void kt_handle_type(lua_State *L, const struct kt_handle_type *type)
 {
     static const luaL_Reg none[] = {{NULL, NULL}};
@@ -77,7 +88,7 @@ void kt_handle_type(lua_State *L, const struct kt_handle_type *type)
     lua_pushcclosure(L, handle_index, 4);
     lua_setfield(L, -2, "__index");
     if (!type->hidden) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_handles);
+        kt_handle_push_types(L);
         lua_pushvalue(L, -2);
         lua_setfield(L, -2, type->name);
         lua_pop(L, 1);

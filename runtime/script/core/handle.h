@@ -35,9 +35,10 @@ struct kt_handle_type {
     bool hidden;             /* never reaches a script */
 };
 
-/* Registers the metatable, also among rt->ref_handles unless it is hidden. An unknown field is an error that
- * lists the known ones. */
+/* Registers the metatable. An unknown field is an error that lists the known ones. */
 void kt_handle_type(lua_State *L, const struct kt_handle_type *type);
+/* Pushes the table of registered metatables by kind, without the hidden ones. */
+void kt_handle_push_types(lua_State *L);
 /* Pushes a zeroed handle of n bytes with `uservalues` slots. */
 void *kt_handle_push(lua_State *L, const char *name, size_t n, int uservalues);
 /* The handle at idx, or NULL if it is something else. */
@@ -99,7 +100,7 @@ struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what);
 /* Returns nil and an err that says that the script holds KT_PIPES_MAX conns and streams. */
 int kt_lua_pipe_too_many(lua_State *L, const char *what);
 /* Hands both to a splice. To the script they are closed, except for :set and :stats. Both still count in
- * rt->pipes. */
+ * kt_runtime_pipes. */
 void kt_lua_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice);
 /* Records the totals of a's splice, which has ended both pipes or is about to. */
 void kt_lua_pipe_moved(struct kt_lua_pipe *a, uint64_t a_to_b, uint64_t b_to_a, uint64_t now);

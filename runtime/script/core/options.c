@@ -5,11 +5,38 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "script/core/script.h"
+#include "script/core/parts.h"
 
 #define SEEN_MAX 256u
 #define SECONDS_MAX 3.2e9 /* a hundred years, as in kt.units: far from overflow */
 #define RATE_MAX 1e15     /* likewise */
+
+void kt_opts_init(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    rt->ref_explain = LUA_NOREF;
+    for (int unit = 0; unit < KT_UNITS; unit++) {
+        rt->units[unit].ref_reader = LUA_NOREF;
+        lua_newtable(L);
+        rt->units[unit].ref_seen = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+}
+
+static void set_ref(lua_State *L, int idx, int *ref)
+{
+    luaL_checktype(L, idx, LUA_TFUNCTION);
+    lua_pushvalue(L, idx);
+    luaL_unref(L, LUA_REGISTRYINDEX, *ref);
+    *ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+int kt_opts_install(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    set_ref(L, 1, &rt->ref_explain);
+    for (int unit = 0; unit < KT_UNITS; unit++) set_ref(L, 2 + unit, &rt->units[unit].ref_reader);
+    return 0;
+}
 
 int kt_opts_wrong(lua_State *L, int idx, const char *what)
 {

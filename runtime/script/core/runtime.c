@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "script/core/logger.h"
-#include "script/core/script.h"
+#include "script/core/parts.h"
 #include "script/core/service.h"
 
 #define CHECK_TELLS "\n  run kt check to list all mistakes"
@@ -36,13 +36,13 @@ static const char *process_env(void *ctx, const char *name)
 static void host_print(void *ctx, int fd, const char *text, size_t len)
 {
     struct kt_runtime *rt = ctx;
-    rt->print(rt->print_ctx, fd, text, len);
+    kt_runtime_print(rt, fd, text, len);
 }
 
 static const char *host_getenv(void *ctx, const char *name)
 {
     struct kt_runtime *rt = ctx;
-    return rt->getenv(rt->getenv_ctx, name);
+    return kt_runtime_getenv(rt, name);
 }
 
 static bool host_exit(void *ctx, int code)
@@ -56,6 +56,108 @@ static bool host_exit(void *ctx, int code)
 static bool host_owns(lua_State *co)
 {
     return kt_task_of(co)->L == co;
+}
+
+/* ---- what others read of it ---- */
+
+struct kt_io *kt_runtime_io(const struct kt_runtime *rt)
+{
+    return rt->io;
+}
+
+struct kt_logger *kt_runtime_logger(const struct kt_runtime *rt)
+{
+    return rt->logger;
+}
+
+const struct kt_log *kt_runtime_log(const struct kt_runtime *rt)
+{
+    return rt->log;
+}
+
+struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt)
+{
+    return rt->counters;
+}
+
+struct kt_starts *kt_runtime_starts(const struct kt_runtime *rt)
+{
+    return rt->starts;
+}
+
+bool kt_runtime_repeatable(const struct kt_runtime *rt)
+{
+    return rt->repeatable;
+}
+
+void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len)
+{
+    rt->print(rt->print_ctx, fd, text, len);
+}
+
+const char *kt_runtime_getenv(const struct kt_runtime *rt, const char *name)
+{
+    return rt->getenv(rt->getenv_ctx, name);
+}
+
+lua_State *kt_runtime_state(const struct kt_runtime *rt)
+{
+    return rt->L;
+}
+
+struct kt_guard *kt_runtime_guard(struct kt_runtime *rt)
+{
+    return &rt->sandbox.guard;
+}
+
+bool kt_runtime_checking(const struct kt_runtime *rt)
+{
+    return rt->checking;
+}
+
+void kt_runtime_check(struct kt_runtime *rt)
+{
+    rt->checking = true;
+}
+
+enum kt_phase kt_runtime_phase(const struct kt_runtime *rt)
+{
+    return rt->phase;
+}
+
+bool kt_runtime_replaced(const struct kt_runtime *rt)
+{
+    return rt->replaced;
+}
+
+bool kt_runtime_attends(const struct kt_runtime *rt)
+{
+    return rt->phase == KT_RUN || (rt->phase == KT_DRAIN && rt->replaced);
+}
+
+void kt_runtime_set_drain(struct kt_runtime *rt, uint64_t us)
+{
+    rt->drain_us = us;
+}
+
+void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us)
+{
+    rt->replaced_us = us;
+}
+
+void kt_runtime_hold_pipes(struct kt_runtime *rt, int change)
+{
+    rt->pipes = (size_t)((ptrdiff_t)rt->pipes + change);
+}
+
+bool kt_runtime_pipes_full(const struct kt_runtime *rt)
+{
+    return rt->pipes >= KT_PIPES_MAX;
+}
+
+const struct kt_origin *kt_origin_here(struct kt_runtime *rt, lua_State *L)
+{
+    return kt_origin_find(&rt->origins, L);
 }
 
 /* ---- new and free ---- */
@@ -134,7 +236,6 @@ void kt_runtime_free(struct kt_runtime *rt)
     while (!kt_list_empty(&rt->services))
         kt_service_close(KT_CONTAINER(rt->services.prev, struct kt_service, node));
     kt_io_timer_cancel(rt->io, &rt->drain_tick);
-    kt_rows_close(&rt->rows);
     kt_state_close(rt);
     kt_origins_free(&rt->origins);
     /* Links and acceptors end in turn hooks queued before this one, and still use the counters there. */

@@ -6,7 +6,7 @@
 #include <lauxlib.h>
 #include <string.h>
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/core/parts.h"
 
 /* Registry keys, by address: */
 static const char handles;  /* weak table: service → its handle */
@@ -60,6 +60,12 @@ void kt_lua_service(lua_State *L)
 }
 
 /* ---- life ---- */
+
+struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_service *s)
+{
+    const struct kt_list *n = s ? s->node.next : rt->services.next;
+    return n == &rt->services ? NULL : KT_CONTAINER(n, struct kt_service, node);
+}
 
 void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
 {

@@ -76,6 +76,9 @@ struct kt_service {
     char name[300];          /* for messages: "127.0.0.1:12948", "vps:29900" */
 };
 
+/* The service declared after s, or the first if s is NULL; NULL: there is none. */
+struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_service *s);
+
 /* Adds the service, whose handle is on top of the stack, to the runtime's list. */
 void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops);
 /* The same, and opens it at once unless in the main chunk. Returns the constructor's results: 1 (the handle),

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/embedded.h"
-#include "script/core/script.h"
+#include "script/core/parts.h"
 
 /* A repeatable runtime runs a full collection after this many slices or newly allocated bytes. */
 #define COLLECT_SLICES 1000u
@@ -64,6 +64,13 @@ static bool push_loaded(lua_State *L, const char *key, const char *name)
     if (!lua_isnil(L, -1)) return true;
     lua_pop(L, 1);
     return false;
+}
+
+void kt_state_push_module(lua_State *L, const char *module)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
+    lua_getfield(L, -1, module);
+    lua_remove(L, -2);
 }
 
 /* Calls the chunk on top of the stack with the module's name, stores its value (true if it has none) under
@@ -253,6 +260,7 @@ static void make_core(lua_State *L)
     kt_lua_clock(L);
     kt_lua_aside(L);
     kt_lua_kind(L);
+    kt_lua_rows(L);
     kt_lua_err(L);
     kt_lua_secret(L);
     kt_lua_pipe(L);
@@ -287,12 +295,7 @@ static int set_up(lua_State *L)
     kt_globals_open(L);
     lua_newtable(L);
     rt->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
-    for (int unit = 0; unit < KT_UNITS; unit++) {
-        lua_newtable(L);
-        rt->units[unit].ref_seen = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
-    lua_newtable(L);
-    rt->ref_handles = luaL_ref(L, LUA_REGISTRYINDEX);
+    kt_opts_init(L);
     lua_pushliteral(L, "");
     rt->ref_script_dir = luaL_ref(L, LUA_REGISTRYINDEX);
     make_host_env(L);
@@ -306,8 +309,6 @@ static int set_up(lua_State *L)
 
 int kt_state_new(struct kt_runtime *rt, const struct kt_sandbox_opts *opts)
 {
-    rt->ref_explain = LUA_NOREF;
-    for (int unit = 0; unit < KT_UNITS; unit++) rt->units[unit].ref_reader = LUA_NOREF;
     rt->collect_bytes = rt->repeatable ? COLLECT_BYTES : 0;
     int rc;
     lua_State *L = kt_sandbox_new(&rt->sandbox, opts, &rc);

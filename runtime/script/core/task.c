@@ -15,7 +15,7 @@
 #include <string.h>
 #include "script/core/failure.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/core/parts.h"
 
 #define SPARE_MAX 256u  /* threads kept; about 1.2 KiB each */
 #define TURN_US 10000u  /* time for tasks in one call of run_ready, give or take one slice */
@@ -43,6 +43,13 @@ struct kt_task *kt_task_need(lua_State *L, const char *what)
             "metamethod, require); call it before or after",
             what);
     return t;
+}
+
+const char *kt_task_forbid_waits(struct kt_runtime *rt, const char *what)
+{
+    const char *before = rt->pure;
+    rt->pure = what;
+    return before;
 }
 
 struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
@@ -379,6 +386,23 @@ void kt_task_start(struct kt_task *t, int nargs)
 {
     t->nargs = nargs;
     make_ready(t, t->spawned ? &t->rt->own : &t->rt->ready);
+}
+
+void kt_task_set_spawned(struct kt_task *t)
+{
+    t->spawned = true;
+    t->rt->spawned++;
+}
+
+bool kt_task_spawned_max(const struct kt_runtime *rt)
+{
+    return rt->spawned >= KT_SPAWNED_MAX;
+}
+
+void kt_task_set_aside(struct kt_task *t)
+{
+    t->aside = true;
+    t->rt->aside++;
 }
 
 static struct kt_task *start_prepared(struct kt_runtime *rt, const struct kt_origin *origin, int nargs)

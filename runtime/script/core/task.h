@@ -85,6 +85,9 @@ void kt_tasks_end(struct kt_runtime *rt);
 
 /* The current task; raises where waiting is not allowed. */
 struct kt_task *kt_task_need(lua_State *L, const char *what);
+/* Makes kt_task_need raise while a callback runs that must not wait; what: "a policy", or NULL once it has
+ * returned. Returns the value before. */
+const char *kt_task_forbid_waits(struct kt_runtime *rt, const char *what);
 /* Raises unless called from the main chunk. */
 struct kt_runtime *kt_declare_need(lua_State *L, const char *what);
 
@@ -102,6 +105,11 @@ void kt_task_wake(struct kt_task *t, int code, const char *text);
  * arguments on t->L, then call kt_task_start. L: any state with room for two values. Never raises. */
 struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt_origin *origin);
 void kt_task_start(struct kt_task *t, int nargs);
+/* Marks a task as started by kt.spawn; kt_task_spawned_max: whether there are KT_SPAWNED_MAX of these. */
+void kt_task_set_spawned(struct kt_task *t);
+bool kt_task_spawned_max(const struct kt_runtime *rt);
+/* Marks a task that does not keep the script alive. */
+void kt_task_set_aside(struct kt_task *t);
 /* For callbacks: starts a task for a handler of the script. Calls prepare(arg), protected, which returns the
  * handler and its arguments, or nothing for no task; it must not run Lua of the script. Returns the task,
  * which has not run yet, or NULL. */

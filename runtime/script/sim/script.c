@@ -115,7 +115,7 @@ void kt_lua_sim_scripts_reap(struct kt_lua_world *w, bool all)
         struct ended e = {0};
         if (!all && !s->dead && !kt_sim_stopped(s->io)) continue;
         bool ended = !s->dead && kt_supervisor_exited(s->supervisor, &e.code);
-        if (ended) e.failed = kt_supervisor_runtime(s->supervisor)->counters->TaskErrors;
+        if (ended) e.failed = kt_runtime_counters(kt_supervisor_runtime(s->supervisor))->TaskErrors;
         lua_Integer id = s->id;
         free_script(s);
         if (ended) kt_lua_sim_dispatch(w, "ended", id, push_ended, &e);
@@ -329,8 +329,7 @@ static void add_usage(lua_State *L, struct usage *u, const struct kt_runtime *rt
     u->tasks += usage.tasks;
     u->pipes += usage.pipes;
     lua_Integer i = (lua_Integer)lua_rawlen(L, -1);
-    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
-        const struct kt_service *service = KT_CONTAINER(n, struct kt_service, node);
+    for (const struct kt_service *service = NULL; (service = kt_service_next(rt, service));) {
         if (!service->ops->stats || !service->open) continue;
         push_link(L, service);
         lua_rawseti(L, -2, ++i);
@@ -360,7 +359,7 @@ static int script_usage(lua_State *L)
     lua_newtable(L);
     const char *name;
     for (size_t i = 0; (name = kt_counter_name(i)); i++)
-        set_integer(L, name, kt_counter_value(now->counters, i));
+        set_integer(L, name, kt_counter_value(kt_runtime_counters(now), i));
     lua_setfield(L, -2, "counters");
     return 1;
 }
@@ -369,8 +368,7 @@ static int script_usage(lua_State *L)
  * That is our own code, which builds a new table: nothing of the script is passed on. */
 static int collect_pools(lua_State *L)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
-    lua_getfield(L, -1, "kt.pool.report");
+    kt_state_push_module(L, "kt.pool.report");
     if (!lua_istable(L, -1)) return 1;
     lua_getfield(L, -1, "all");
     lua_call(L, 0, 1);
@@ -418,7 +416,7 @@ static int script_pools(lua_State *L)
     const struct script *s = script_arg(L);
     if (!s->supervisor || s->dead) return 0;
     struct kt_runtime *rt = kt_supervisor_runtime(s->supervisor);
-    lua_State *from = rt->L;
+    lua_State *from = kt_runtime_state(rt);
     struct kt_guard *g = kt_runtime_guard(rt);
     if (!from || !lua_checkstack(from, 16)) return 0;
     /* A spec's task may call this while the script prints; then it is part of the running slice. */

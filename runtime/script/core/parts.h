@@ -1,0 +1,89 @@
+/* The parts of a runtime. Only files of core/ include this header; others call functions. */
+#ifndef KT_SCRIPT_CORE_PARTS_H
+#define KT_SCRIPT_CORE_PARTS_H
+
+#include "script/core/script.h"
+
+/* Units as scripts write them ("5s", "2MiB"). */
+enum kt_unit { KT_UNIT_DURATION, KT_UNIT_RATE, KT_UNITS };
+struct kt_units {
+    int ref_reader; /* registry reference: function(value) → number, from kt.units */
+    int ref_seen;   /* registry reference: cache, string → number */
+    size_t seen;    /* entries in the cache */
+};
+
+struct kt_runtime {
+    lua_State *L;
+    struct kt_io *io;
+    struct kt_logger *logger;
+    const struct kt_log *log; /* the logger's */
+    struct kt_counters *counters;
+    struct kt_counters own_counters; /* used if opts.counters is NULL */
+    struct kt_starts *starts;
+    struct kt_starts own_starts; /* likewise */
+    enum kt_phase phase;
+    bool checking;   /* run by `kt check`, which also checks log calls below the log level */
+    bool repeatable; /* see struct kt_runtime_opts */
+    /* garbage (state.c) */
+    unsigned slices;      /* since the last collection, if repeatable */
+    size_t collect_bytes; /* bytes of the state at which the next cycle begins */
+    size_t step_bytes;    /* the same after the last step */
+    bool collecting;      /* within a cycle */
+    const char *(*getenv)(void *ctx, const char *name);
+    void *getenv_ctx;
+    void (*print)(void *ctx, int fd, const char *text, size_t len);
+    void *print_ctx;
+
+    struct kt_sandbox sandbox; /* has the state, and bounds its memory and time */
+    uint64_t main_us;          /* time limit of the main chunk */
+    struct kt_origins origins; /* lines that spawn and declare */
+    char warning[256];         /* pieces of a Lua warning, usually an error in a __gc */
+
+    /* tasks (task.c) */
+    struct kt_task main; /* stands for the main chunk; the main thread's extra space points at it */
+    struct kt_list tasks, spare;
+    struct kt_list ready, own; /* see task.c */
+    unsigned ahead;            /* slices of `ready` run since the last one of `own` */
+    size_t task_count, ready_count, spare_count;
+    size_t spawned;        /* of task_count: started by kt.spawn */
+    size_t aside;          /* of task_count: do not keep the script alive */
+    const char *pure;      /* the running callback that must not wait ("a policy"), or NULL */
+    struct kt_turn turn;   /* runs ready tasks */
+    struct kt_timer again; /* runs those left over in the next turn */
+    bool running;          /* within run_ready: newly ready tasks need no new hook */
+    uint64_t visits_at;    /* time of the turn in which tasks last ran */
+    unsigned visits;       /* times run_ready was called in that turn */
+    struct kt_failures failures;
+    uint64_t instant; /* io time at which tasks last ran */
+    unsigned at_once; /* slices run at that time; counted only if `livelock` is set */
+    void (*livelock)(void *ctx, const char *text);
+    void *livelock_ctx;
+
+    struct kt_list services; /* in order of declaration (service.h) */
+    size_t serving;          /* open acceptors and listeners */
+    size_t pipes;            /* conns and streams held by the script or its splices */
+
+    /* end of life (runtime.c) */
+    struct kt_timer drain_tick;
+    uint64_t drain_us;    /* drain time at process exit */
+    uint64_t replaced_us; /* drain time after a reload; KT_TIME_NEVER: no limit */
+    uint64_t drain_until; /* deadline of the current drain */
+    uint64_t drain_wait;  /* interval between checks of its progress */
+    bool cut;             /* the deadline has passed and open pipes were reset */
+    uint64_t quiet_since; /* when nothing was left to drain; 0: something is */
+    bool replaced;        /* another runtime has taken over */
+    bool exiting;         /* exit_code is final */
+    void (*ended)(void *ctx);
+    void *ended_ctx;
+    int exit_code;
+    char *message;
+
+    /* registry references */
+    int ref_loaded;     /* modules by name (state.c) */
+    int ref_host_env;   /* environment of embedded modules */
+    int ref_script_dir; /* string: the folder of the script's own modules */
+    int ref_explain;    /* function(what, value) → error message, from kt.api */
+    struct kt_units units[KT_UNITS];
+};
+
+#endif
