@@ -14,9 +14,9 @@
 ---   example     code to copy
 ---   since       the first version that has it
 --- api.values: members of the kt table that are not functions. api.handles: objects that constructors return; their methods
---- are in api.functions. api.records: plain tables that calls return. api.codes: every err.code.
+--- are in api.functions. api.records: plain tables that calls return. api.codes: every err.code. api.counters: those of a process.
 local describe = require "kt.doc.describe"
-local wire = require "kt.api.wire"
+local counters, wire = require "kt.api.counters", require "kt.api.wire"
 
 local api = describe.new("kt", "kt")
 api.file, api.meta = "lua/kt/api.lua", "kt"
@@ -60,7 +60,22 @@ local function patient()
   return { type = "table", keys = { { name = "timeout", type = "duration", default = 30, doc = "Timeout for the whole call." } } }
 end
 
+local lua_types = { count = "integer", bytes = "integer", rate = "integer", seconds = "number", share = "number", flag = "boolean" }
+
+--- The rows of these tables of kt.api.counters as fields of a record.
+local function statistics(...)
+  local out = {}
+  for _, name in ipairs { ... } do
+    for _, row in ipairs(counters[name]) do
+      local doc = row.kind == "counter" and row.doc:gsub("%.$", "; a counter.") or row.doc
+      out[#out + 1] = { name = row.name, type = lua_types[row.unit], doc = doc }
+    end
+  end
+  return out
+end
+
 -- Helpers for the files in kt/api/.
+with.statistics = statistics
 with.concat, with.handler, with.serve_doc, with.patient = concat, handler, serve_doc, patient
 require "kt.api.links"(with)
 require "kt.api.pool"(with)
@@ -79,6 +94,9 @@ api.values = {
 api.internal = {
   ["kt.core.drain_timeout"] = { path = "drain_timeout", argument = { type = "duration" } },
 }
+
+-- From runtime/link/counters.def.
+api.counters = counters.process
 
 -- The names in base/err.h.
 api.codes = {

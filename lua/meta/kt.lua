@@ -6,13 +6,12 @@
 ---@alias kt.rate string|number a rate such as "20Mbit" (bits per second), "2MiB" (bytes per second), or a number of bytes per second
 ---@alias kt.share string|number a share such as "5%", or a number from 0 to 1
 
---- Statistics of a link. Counters (segs_…, bytes_…) are totals over all sessions, ended ones included, since kt.link or kt.accept made it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other fields describe the sessions that are up now.
+--- Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other fields describe the sessions that are up now.
 ---@class kt.stats
 ---@field sessions integer Sessions that are up.
 ---@field streams integer Open streams.
 ---@field srtt number Smoothed round-trip time, in seconds.
 ---@field rttvar number Round-trip time variation, in seconds.
----@field rto number Retransmission timeout, in seconds.
 ---@field segs_out integer Segments sent, not counting retransmissions; a counter.
 ---@field segs_retrans integer Segments retransmitted; a counter.
 ---@field segs_recovered integer Received segments rebuilt by FEC; a counter.
@@ -20,16 +19,17 @@
 ---@field bytes_out integer Payload bytes sent; a counter.
 ---@field inflight integer Segments sent but not yet acknowledged.
 ---@field queued integer Segments waiting for room in the send window.
----@field rmt_wnd integer The peer's receive window, in segments.
----@field cwnd integer Congestion window, in segments; with nc, the send window.
 ---@field since_heard number Seconds since the last packet from the peer; math.huge means never.
 ---@field up boolean Whether a session is up that has heard from the peer.
 ---@field since number Seconds it has been up; 0 if it is not.
 ---@field loss number Share of segments lost in the last 4 s, 0 to 1: retransmitted out of sent, or rebuilt by FEC out of received, whichever is larger. Tends to 0 below 32 segments.
 ---@field rate_in integer Payload bytes received per second, over the last 4 s.
 ---@field rate_out integer Payload bytes sent per second, over the last 4 s.
----@field retransmitted integer The same as segs_retrans.
----@field recovered integer The same as segs_recovered.
+---@field retransmitted integer The same as segs_retrans; a counter.
+---@field recovered integer The same as segs_recovered; a counter.
+---@field rto number Retransmission timeout, in seconds.
+---@field rmt_wnd integer The peer's receive window, in segments.
+---@field cwnd integer Congestion window, in segments; with nc, the send window.
 
 --- State of a link in a pool. A policy gets one for each link that is up; pool:links() returns one for each link.
 ---@class kt.facts
@@ -86,8 +86,8 @@
 ---@field srtt number Smoothed round-trip time, in seconds.
 ---@field rttvar number Round-trip time variation, in seconds.
 ---@field loss number Share of segments lost recently, 0 to 1; see the link's stats.
----@field retransmitted integer Segments retransmitted since the session began.
----@field recovered integer Received segments rebuilt by FEC since the session began.
+---@field retransmitted integer Segments retransmitted since the session began; a counter.
+---@field recovered integer Received segments rebuilt by FEC since the session began; a counter.
 ---@field inflight integer Segments sent but not yet acknowledged.
 
 --- A DNS record. A and AAAA records have an address, SRV records the other fields.

@@ -1,21 +1,28 @@
-/* Access to the counters by index, generated from the table in counters.h. */
+/* Access to the counters by index, generated from the table in counters.def. */
 #include "link/counters.h"
 
-static const struct {
-    const char *name;
-    size_t offset;
-} table[] = {
-#define KT_COUNTER_ROW(name) {#name, offsetof(struct kt_counters, name)},
-    KT_COUNTERS(KT_COUNTER_ROW)
-#undef KT_COUNTER_ROW
+static const struct kt_stat rows[] = {
+#define KT_COUNTER(name, unit, help) KT_STAT_ROW(name, COUNTER, unit, help),
+#define KT_GAUGE(name, unit, help) KT_STAT_ROW(name, GAUGE, unit, help),
+#include "link/counters.def"
+#undef KT_COUNTER
+#undef KT_GAUGE
 };
 
-const char *kt_counter_name(size_t i)
+static const size_t offsets[] = {
+#define KT_COUNTER(name, unit, help) offsetof(struct kt_counters, name),
+#define KT_GAUGE(name, unit, help) offsetof(struct kt_counters, name),
+#include "link/counters.def"
+#undef KT_COUNTER
+#undef KT_GAUGE
+};
+
+const struct kt_stat *kt_counter_row(size_t i)
 {
-    return i < sizeof table / sizeof table[0] ? table[i].name : NULL;
+    return i < sizeof rows / sizeof rows[0] ? &rows[i] : NULL;
 }
 
 uint64_t kt_counter_value(const struct kt_counters *c, size_t i)
 {
-    return *(const uint64_t *)(const void *)((const char *)c + table[i].offset);
+    return *(const uint64_t *)(const void *)((const char *)c + offsets[i]);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "base/err.h"
 #include "base/pipe.h"
+#include "link/stat.h"
 #include "link/stream.h"
 
 struct kt_link;
@@ -57,6 +58,9 @@ struct kt_link_stats {
     } recent;
     uint64_t own[KT_LINK_OWN_STATS]; /* figures that only the wire has: kt_wire.describe names them */
 };
+
+/* Calls each for every row of link_stats.def, then for those of the wire. */
+void kt_link_stats_each(const struct kt_link_stats *s, kt_stat_each each, void *ctx);
 
 /* The share of segments lost lately, 0..1: of those sent, the part that was sent again; of those received,
  * the part that FEC had to rebuild; whichever is larger. Where little was sent it tends to 0: one of two is

@@ -8,6 +8,7 @@
 #include "base/addr.h"
 #include "base/err.h"
 #include "base/pipe.h"
+#include "link/stat.h"
 
 #define KT_PRIORITIES 8u /* 0 is served first, 7 last: the urgency of RFC 9218 */
 #define KT_PRIORITY_DEFAULT 3u
@@ -44,6 +45,9 @@ static inline int kt_stream_set(struct kt_pipe *p, const struct kt_stream_policy
     p->ops->stream->set(p, policy);
     return 0;
 }
+
+/* Calls each for every row of stream_stats.def. */
+void kt_stream_facts_each(const struct kt_stream_facts *f, kt_stat_each each, void *ctx);
 
 /* 0, or KT_ENOTSUP. */
 static inline int kt_stream_facts(const struct kt_pipe *p, struct kt_stream_facts *out)

@@ -41,9 +41,8 @@ struct kt_wire {
     /* An acceptor on s->at; its sockets are open when this returns. The caller owns it: kt_acceptor_close. */
     int (*accept)(const struct kt_wire_env *env, const struct kt_settings *s,
         const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err);
-    /* Calls each for the figures in stats->own, in the units that scripts use. */
-    void (*describe)(const struct kt_link_stats *stats,
-        void (*each)(void *ctx, const char *name, double value), void *ctx);
+    /* Calls each for the statistics in stats->own, with rows of the wire's own table (stat.h). */
+    void (*describe)(const struct kt_link_stats *stats, kt_stat_each each, void *ctx);
 };
 
 /* NULL: no wire has this name. */

@@ -128,6 +128,17 @@ describe("the description of kt.sim", function()
     assert.is_string(sim.version)
   end)
 
+  it("has exactly the counters of a script", function()
+    local counters, known = each.script_stats.counters, {}
+    for _, row in ipairs(require("kt.api").counters) do
+      known[row.name] = true
+      assert.equal("integer", math.type(counters[row.name]), row.name)
+      assert.is_true(row.kind == "counter" or row.kind == "gauge", row.name)
+      assert.matches("^%u.*%.$", row.doc)
+    end
+    for name in next, counters do assert.is_true(known[name], name) end
+  end)
+
   it("has exactly the fields of returned records", function()
     for _, r in ipairs(api.records) do
       local value, known = each[r.name], {}

@@ -233,16 +233,6 @@ end)]],
 
   record {
     name = "streamstats", doc = "Statistics of a stream. From srtt on they are those of its session on kcptun's wire, which has none per stream.",
-    fields = concat(passed, {
-      { name = "priority", type = "integer", doc = "Its priority." },
-      { name = "weight", type = "integer", doc = "Its weight." },
-      { name = "queued", type = "integer", doc = "Bytes written but not yet passed to the session's send queue." },
-      { name = "srtt", type = "number", doc = "Smoothed round-trip time, in seconds." },
-      { name = "rttvar", type = "number", doc = "Round-trip time variation, in seconds." },
-      { name = "loss", type = "number", doc = "Share of segments lost recently, 0 to 1; see the link's stats." },
-      { name = "retransmitted", type = "integer", doc = "Segments retransmitted since the session began." },
-      { name = "recovered", type = "integer", doc = "Received segments rebuilt by FEC since the session began." },
-      { name = "inflight", type = "integer", doc = "Segments sent but not yet acknowledged." },
-    }),
+    fields = concat(passed, with.statistics "stream"),
   }
 end

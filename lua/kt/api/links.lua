@@ -147,34 +147,9 @@ end)]],
 
   record {
     name = "stats",
-    doc = "Statistics of a link. Counters (segs_…, bytes_…) are totals over all sessions, ended ones included, since kt.link or kt.accept made "
+    doc = "Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made "
       .. "it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other "
       .. "fields describe the sessions that are up now.",
-    fields = {
-      { name = "sessions", type = "integer", doc = "Sessions that are up." },
-      { name = "streams", type = "integer", doc = "Open streams." },
-      { name = "srtt", type = "number", doc = "Smoothed round-trip time, in seconds." },
-      { name = "rttvar", type = "number", doc = "Round-trip time variation, in seconds." },
-      { name = "rto", type = "number", doc = "Retransmission timeout, in seconds." },
-      { name = "segs_out", type = "integer", doc = "Segments sent, not counting retransmissions; a counter." },
-      { name = "segs_retrans", type = "integer", doc = "Segments retransmitted; a counter." },
-      { name = "segs_recovered", type = "integer", doc = "Received segments rebuilt by FEC; a counter." },
-      { name = "bytes_in", type = "integer", doc = "Payload bytes received; a counter." },
-      { name = "bytes_out", type = "integer", doc = "Payload bytes sent; a counter." },
-      { name = "inflight", type = "integer", doc = "Segments sent but not yet acknowledged." },
-      { name = "queued", type = "integer", doc = "Segments waiting for room in the send window." },
-      { name = "rmt_wnd", type = "integer", doc = "The peer's receive window, in segments." },
-      { name = "cwnd", type = "integer", doc = "Congestion window, in segments; with nc, the send window." },
-      { name = "since_heard", type = "number", doc = "Seconds since the last packet from the peer; math.huge means never." },
-      { name = "up", type = "boolean", doc = "Whether a session is up that has heard from the peer." },
-      { name = "since", type = "number", doc = "Seconds it has been up; 0 if it is not." },
-      { name = "loss", type = "number",
-        doc = "Share of segments lost in the last 4 s, 0 to 1: retransmitted out of sent, or rebuilt by FEC out of received, "
-          .. "whichever is larger. Tends to 0 below 32 segments." },
-      { name = "rate_in", type = "integer", doc = "Payload bytes received per second, over the last 4 s." },
-      { name = "rate_out", type = "integer", doc = "Payload bytes sent per second, over the last 4 s." },
-      { name = "retransmitted", type = "integer", doc = "The same as segs_retrans." },
-      { name = "recovered", type = "integer", doc = "The same as segs_recovered." },
-    },
+    fields = with.statistics("link", "kcptun"),
   }
 end

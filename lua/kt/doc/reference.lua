@@ -89,6 +89,14 @@ function reference.text(which)
     out[#out + 1] = ("\n### %s\n\n%s"):format(r.name, r.doc)
     add_fields(out, r.fields, "field")
   end
+  if api.counters then
+    out[#out + 1] = "\n## Counters\n\nOf a process and all its links: `kt run`, `kt client` and `kt server` write them to the log on SIGUSR1, "
+      .. "`--snmplog` appends them to a CSV file, and in a spec they are `script:stats().counters`. A counter never decreases; a gauge is a "
+      .. "value of now."
+    rows = {}
+    for i, c in ipairs(api.counters) do rows[i] = row("`" .. c.name .. "`", c.kind, c.unit == "bytes" and "bytes" or "", c.doc) end
+    add_table(out, { "name", "kind", "unit", "" }, rows)
+  end
   return table.concat(out, "\n") .. "\n"
 end
 

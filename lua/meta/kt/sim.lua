@@ -56,7 +56,6 @@
 ---@field streams integer Open streams.
 ---@field srtt number Smoothed round-trip time, in seconds.
 ---@field rttvar number Round-trip time variation, in seconds.
----@field rto number Retransmission timeout, in seconds.
 ---@field segs_out integer Segments sent, not counting retransmissions; a counter.
 ---@field segs_retrans integer Segments retransmitted; a counter.
 ---@field segs_recovered integer Received segments rebuilt by FEC; a counter.
@@ -64,16 +63,17 @@
 ---@field bytes_out integer Payload bytes sent; a counter.
 ---@field inflight integer Segments sent but not yet acknowledged.
 ---@field queued integer Segments waiting for room in the send window.
----@field rmt_wnd integer The peer's receive window, in segments.
----@field cwnd integer Congestion window, in segments; with nc, the send window.
 ---@field since_heard number Seconds since the last packet from the peer; math.huge means never.
 ---@field up boolean Whether a session is up that has heard from the peer.
 ---@field since number Seconds it has been up; 0 if it is not.
 ---@field loss number Share of segments lost in the last 4 s, 0 to 1: retransmitted out of sent, or rebuilt by FEC out of received, whichever is larger. Tends to 0 below 32 segments.
 ---@field rate_in integer Payload bytes received per second, over the last 4 s.
 ---@field rate_out integer Payload bytes sent per second, over the last 4 s.
----@field retransmitted integer The same as segs_retrans.
----@field recovered integer The same as segs_recovered.
+---@field retransmitted integer The same as segs_retrans; a counter.
+---@field recovered integer The same as segs_recovered; a counter.
+---@field rto number Retransmission timeout, in seconds.
+---@field rmt_wnd integer The peer's receive window, in segments.
+---@field cwnd integer Congestion window, in segments; with nc, the send window.
 
 --- Pools, by order of creation and by name.
 ---@class kt.sim.pools

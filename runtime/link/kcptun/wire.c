@@ -19,12 +19,16 @@ static const char *weak_key(const struct kt_settings *s)
     return NULL;
 }
 
-static void describe(
-    const struct kt_link_stats *stats, void (*each)(void *ctx, const char *name, double value), void *ctx)
+static void describe(const struct kt_link_stats *stats, kt_stat_each each, void *ctx)
 {
-    each(ctx, "rto", (double)stats->own[KT_KCPTUN_RTO_US] / 1e6);
-    each(ctx, "rmt_wnd", (double)stats->own[KT_KCPTUN_RMT_WND]);
-    each(ctx, "cwnd", (double)stats->own[KT_KCPTUN_CWND]);
+    const uint64_t *own = stats->own;
+#define KT_COUNTER(name, unit, value, help)                                                                  \
+    each(ctx, &(const struct kt_stat)KT_STAT_ROW(name, COUNTER, unit, help), (double)(value));
+#define KT_GAUGE(name, unit, value, help)                                                                    \
+    each(ctx, &(const struct kt_stat)KT_STAT_ROW(name, GAUGE, unit, help), (double)(value));
+#include "link/kcptun/stats.def"
+#undef KT_COUNTER
+#undef KT_GAUGE
 }
 
 const struct kt_wire kt_kcptun_wire = {

@@ -1,6 +1,5 @@
 /* Settings: see config.h. What a table says is found by walking the wire's rows. */
 #include "script/api/config.h"
-#include <math.h>
 #include <string.h>
 
 /* Pushes what the table at idx has at a path of one or two names; nil: nothing. True if it has `false` in place of
@@ -135,44 +134,17 @@ struct kt_wire_env kt_config_env(const struct kt_runtime *rt)
         .starts = kt_runtime_starts(rt)};
 }
 
-static void set_number(void *ctx, const char *name, double value)
+void kt_config_set_stat(void *L, const struct kt_stat *row, double value)
 {
-    lua_State *L = ctx;
-    kt_push_number(L, value);
-    lua_setfield(L, -2, name);
+    if (row->unit == KT_STAT_FLAG)
+        lua_pushboolean(L, value != 0);
+    else
+        kt_push_number(L, value);
+    lua_setfield(L, -2, row->name);
 }
 
 void kt_config_push_stats(lua_State *L, const struct kt_link_stats *s)
 {
-    const struct {
-        const char *key;
-        double value;
-    } values[] = {
-        {"sessions", (double)s->sessions},
-        {"streams", (double)s->streams},
-        {"srtt", (double)s->srtt_us / 1e6},
-        {"rttvar", (double)s->rttvar_us / 1e6},
-        {"segs_out", (double)s->total.segs_out},
-        {"segs_retrans", (double)s->total.segs_retrans},
-        {"segs_recovered", (double)s->total.segs_recovered},
-        {"bytes_in", (double)s->total.bytes_in},
-        {"bytes_out", (double)s->total.bytes_out},
-        {"inflight", (double)s->inflight},
-        {"queued", (double)s->queued},
-        {"since_heard", s->since_heard_us == UINT64_MAX ? HUGE_VAL : (double)s->since_heard_us / 1e6},
-        {"since", (double)s->up_us / 1e6},
-        {"loss", kt_link_loss(s)},
-        {"rate_in", (double)s->rate_in},
-        {"rate_out", (double)s->rate_out},
-        {"retransmitted", (double)s->total.segs_retrans},
-        {"recovered", (double)s->total.segs_recovered},
-    };
-    lua_createtable(L, 0, sizeof values / sizeof values[0] + 1 + KT_LINK_OWN_STATS);
-    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
-        kt_push_number(L, values[i].value);
-        lua_setfield(L, -2, values[i].key);
-    }
-    s->wire->describe(s, set_number, L);
-    lua_pushboolean(L, s->up);
-    lua_setfield(L, -2, "up");
+    lua_createtable(L, 0, 32);
+    kt_link_stats_each(s, kt_config_set_stat, L);
 }

@@ -30,5 +30,7 @@ struct kt_wire_env kt_config_env(const struct kt_runtime *rt);
 
 /* Pushes the statistics of a link or an acceptor as a table. */
 void kt_config_push_stats(lua_State *L, const struct kt_link_stats *stats);
+/* A kt_stat_each whose ctx is a lua_State: sets a field of the table on top of its stack. */
+void kt_config_set_stat(void *L, const struct kt_stat *row, double value);
 
 #endif

@@ -137,10 +137,10 @@ static int counters(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     lua_newtable(L);
-    const char *name;
-    for (size_t i = 0; (name = kt_counter_name(i)); i++) {
+    const struct kt_stat *row;
+    for (size_t i = 0; (row = kt_counter_row(i)); i++) {
         lua_createtable(L, 2, 0);
-        lua_pushstring(L, name);
+        lua_pushstring(L, row->name);
         lua_rawseti(L, -2, 1);
         lua_pushinteger(L, (lua_Integer)kt_counter_value(kt_runtime_counters(rt), i));
         lua_rawseti(L, -2, 2);

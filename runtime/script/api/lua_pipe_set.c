@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "link/limits.h"
 #include "link/stream.h"
+#include "script/api/config.h"
 #include "script/core/handle.h"
 #include "script/core/script.h"
 
@@ -73,19 +74,6 @@ static void put(lua_State *L, const char *key, double value)
     lua_setfield(L, -2, key);
 }
 
-static void put_stream(lua_State *L, const struct kt_stream_facts *f)
-{
-    put(L, "priority", f->policy.priority);
-    put(L, "weight", f->policy.weight);
-    put(L, "queued", (double)f->queued);
-    put(L, "srtt", f->srtt_us / 1e6);
-    put(L, "rttvar", f->rttvar_us / 1e6);
-    put(L, "loss", f->loss);
-    put(L, "retransmitted", (double)f->retransmitted);
-    put(L, "recovered", (double)f->recovered);
-    put(L, "inflight", f->inflight);
-}
-
 /* Rates since the last sample, or since the pipe was created; NULL when out of memory. */
 static const struct kt_lua_look *look(struct kt_lua_pipe *h, uint64_t now, uint64_t in, uint64_t out)
 {
@@ -123,6 +111,6 @@ int kt_lua_pipe_stats(lua_State *L)
     put(L, "rate_in", seen ? seen->rate_in : 0);
     put(L, "rate_out", seen ? seen->rate_out : 0);
     put(L, "since", (double)(pipe ? now - h->born : h->born) / 1e6);
-    if (!is_conn(L)) put_stream(L, &facts);
+    if (!is_conn(L)) kt_stream_facts_each(&facts, kt_config_set_stat, L);
     return 1;
 }

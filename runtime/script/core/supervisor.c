@@ -290,11 +290,11 @@ static void end(struct kt_supervisor *sv, int signum)
 /* Writes the counters to the log's destination. */
 static void write_counters(const struct kt_supervisor *sv)
 {
-    const char *name;
+    const struct kt_stat *row;
     char line[96];
-    for (size_t i = 0; (name = kt_counter_name(i)); i++) {
+    for (size_t i = 0; (row = kt_counter_row(i)); i++) {
         const int len =
-            snprintf(line, sizeof line, "%s %" PRIu64 "\n", name, kt_counter_value(&sv->counters, i));
+            snprintf(line, sizeof line, "%s %" PRIu64 "\n", row->name, kt_counter_value(&sv->counters, i));
         kt_logger_text(sv->logger, line, (size_t)len);
     }
 }

@@ -357,9 +357,9 @@ static int script_usage(lua_State *L)
     set_integer(L, "pipes", u.pipes);
     set_integer(L, "replaced", replaced);
     lua_newtable(L);
-    const char *name;
-    for (size_t i = 0; (name = kt_counter_name(i)); i++)
-        set_integer(L, name, kt_counter_value(kt_runtime_counters(now), i));
+    const struct kt_stat *row;
+    for (size_t i = 0; (row = kt_counter_row(i)); i++)
+        set_integer(L, row->name, kt_counter_value(kt_runtime_counters(now), i));
     lua_setfield(L, -2, "counters");
     return 1;
 }

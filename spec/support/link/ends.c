@@ -92,9 +92,10 @@ static struct end *check_end(lua_State *L)
 static int end_counter(lua_State *L)
 {
     const struct end *e = check_end(L);
-    const char *want = luaL_checkstring(L, 2), *name;
-    for (size_t i = 0; (name = kt_counter_name(i)); i++) {
-        if (strcmp(name, want) != 0) continue;
+    const char *want = luaL_checkstring(L, 2);
+    const struct kt_stat *row;
+    for (size_t i = 0; (row = kt_counter_row(i)); i++) {
+        if (strcmp(row->name, want) != 0) continue;
         lua_pushinteger(L, (lua_Integer)kt_counter_value(&e->counters, i));
         return 1;
     }
