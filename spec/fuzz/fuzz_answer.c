@@ -1,6 +1,6 @@
-/* What a name server may answer: any bytes. The first gives the type that was asked for. Beyond not crashing:
- * what is accepted keeps io.h's promises, what is refused is refused in words. The answers are c-ares's to
- * parse; what is tested here is what is made of them. */
+/* Fuzz target: answers of a name server. The first byte gives the type of the question. What is accepted must
+ * keep io.h's promises; what is refused must come with a sentence. c-ares parses the answers; this tests what
+ * kt makes of them. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const enum kt_record_type types[] = {KT_RECORD_A, KT_RECORD_AAAA, KT_RECORD_SRV};
     if (size == 0) return 0;
     const enum kt_record_type type = types[data[0] % 3];
-    uint8_t *msg = malloc(size); /* apart, and just long enough, for the sanitizer to see one step too far */
+    uint8_t *msg =
+        malloc(size); /* a block of exactly its size, so that the sanitizer catches accesses past the end */
     struct kt_record *records = calloc(KT_QUERY_RECORDS, sizeof *records);
     if (msg && records) {
         const size_t len = size - 1;

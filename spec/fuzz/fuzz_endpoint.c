@@ -1,6 +1,6 @@
-/* Endpoints and numeric addresses from hostile text. The first byte gives the flags, the rest is the text.
- * Beyond not crashing: what is accepted keeps the header's promises, what is refused is refused in words fit
- * for a terminal, and a numeric address survives being printed and parsed again. */
+/* Fuzz target: endpoints and numeric addresses. The first byte gives the flags, the rest is the text. What is
+ * accepted must keep the header's promises; what is refused must come with a printable sentence; a numeric
+ * address must survive being printed and parsed again. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -62,7 +62,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) return 0;
     unsigned flags = data[0] & 15u;
-    char *text = malloc(size); /* exactly as long as it must be, for the sanitizer to see one step too far */
+    char *text =
+        malloc(size); /* exactly as long as needed, so that the sanitizer catches accesses past the end */
     if (!text) return 0;
     memcpy(text, data + 1, size - 1);
     text[size - 1] = '\0';

@@ -1,6 +1,6 @@
-/* The FEC decoder against a hostile peer. The first two bytes choose the parameters. Then follow bodies:
- * length (2 bytes, LE), and so many bytes. As random bytes hardly ever make a group, a length with the top
- * bit set stands for the next packet of an encoder, lost, spoiled, cut or doubled as the byte after it says.
+/* Fuzz target: the FEC decoder. The first two bytes choose the parameters. Bodies follow: a length (2 bytes,
+ * LE) and that many bytes. Random bytes rarely make a group, so a length with the top bit set stands for the
+ * next packet of an encoder; the byte after it says whether that packet is lost, damaged, cut or doubled.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +13,10 @@ static void sink(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_origi
     unsigned *recovered = ctx;
     if (len > KT_FEC_MAX_PACKET - KT_FEC_HEADER && origin == KT_KCP_RECOVERED) abort();
     if (origin == KT_KCP_RECOVERED) ++*recovered;
-    for (size_t i = 0; i < len; i++) touched += packet[i]; /* so that the sanitizer sees a bad range */
+    for (size_t i = 0; i < len; i++) touched += packet[i]; /* so that the sanitizer catches a bad range */
 }
 
-/* A copy of exactly n bytes, so that reading past it shows. */
+/* A copy of exactly n bytes, so that the sanitizer catches reads past the end. */
 static void input(struct kt_fec_dec *d, const uint8_t *body, size_t n, unsigned *recovered)
 {
     uint8_t *exact = malloc(n ? n : 1);
@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size -= 3;
 
     unsigned recovered = 0;
-    unsigned waiting = 0, fetched = 0; /* parity packets of the encoder */
+    unsigned waiting = 0, fetched = 0; /* parity packets from the encoder */
     while (size >= 3) {
         size_t n = (size_t)data[0] | (size_t)data[1] << 8;
         uint8_t spoil = data[2];

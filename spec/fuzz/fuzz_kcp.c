@@ -1,9 +1,8 @@
-/* The KCP engine under input of any kind, with its invariants checked after every step, and its settings
- * changed in between.
+/* Fuzz target: the KCP engine. Invariants are checked after every step, and settings change in between.
  *
- * The first byte picks a game. Alone: packets, raw or built so that they nearly fit, between writes, reads,
- * flushes, leaps in time and failing pools. Paired: two engines whose packets the input loses, repeats and
- * reorders; what one reads must be what the other wrote. */
+ * The first byte picks one of two programs. Alone: one engine gets packets, raw or nearly valid, between
+ * writes, reads, flushes, jumps in time and failing allocations. Paired: two engines exchange packets that
+ * the input loses, repeats and reorders; each must read what the other wrote. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define CONV 7u
-#define WIRE 64u /* packets under way in a paired game; more are lost */
+#define WIRE 64u /* packets in flight between a pair; more are lost */
 
 struct input {
     const uint8_t *p;
@@ -33,7 +32,7 @@ struct end {
     unsigned allowed;
     struct packet wire[WIRE];
     unsigned packets;
-    uint32_t snd_most, rcv_most; /* the largest windows it was given */
+    uint32_t snd_most, rcv_most; /* the largest windows so far */
     uint32_t written, read;      /* bytes; byte number i of a stream is pattern(i) */
 };
 
@@ -61,8 +60,8 @@ static uint8_t *reserve(void *ctx, size_t *len)
     struct end *e = ctx;
     if (e->allowed == 0) return NULL;
     e->allowed--;
-    if (e->allowed % 3) *len = e->mtu; /* else no more than what is wanted */
-    return malloc(*len);               /* exactly: writing past the end shows */
+    if (e->allowed % 3) *len = e->mtu; /* otherwise no more than requested */
+    return malloc(*len);               /* exact size: the sanitizer catches writes past the end */
 }
 
 static void send(void *ctx, const struct kt_packet *pkts, size_t n)
@@ -129,7 +128,7 @@ static void end_free(struct end *e)
 {
     for (unsigned i = 0; i < e->packets; i++) free(e->wire[i].data);
     kt_kcp_free(e->kcp);
-    kt_slab_free(e->pool); /* asserts that every block came back */
+    kt_slab_free(e->pool); /* asserts that every block was returned */
 }
 
 static void write_some(struct end *e, size_t n)
@@ -141,7 +140,7 @@ static void write_some(struct end *e, size_t n)
     e->written += (uint32_t)taken;
 }
 
-/* Reads at most n bytes, and knows what they must be if the peer is ours. */
+/* Reads up to n bytes. In a pair, checks them. */
 static void read_some(struct end *e, size_t n, bool known)
 {
     const uint8_t *data;
@@ -156,21 +155,21 @@ static void flush(struct end *e, unsigned allowed, uint64_t now)
 {
     e->allowed = allowed;
     kt_kcp_flush(e->kcp, now);
-    /* With buffers enough nothing is left to send at once; but reno, told of a loss by the first flush, may
-     * open its window. */
+    /* With enough buffers nothing is left to send now, unless the first flush reported a loss to reno, which
+     * may then open its window. */
     if (e->allowed > 0 && kt_kcp_due(e->kcp, now) <= now) kt_kcp_flush(e->kcp, now);
     if (e->allowed > 0) need(kt_kcp_due(e->kcp, now) > now, "still due after a flush");
 }
 
 static void deliver(struct end *to, const uint8_t *data, size_t len, bool recovered, uint64_t now)
 {
-    uint8_t *copy = malloc(len > 0 ? len : 1); /* exactly: reading past the end shows */
+    uint8_t *copy = malloc(len > 0 ? len : 1); /* exact size: the sanitizer catches reads past the end */
     memcpy(copy, data, len);
     kt_kcp_input(to->kcp, copy, len, recovered ? KT_KCP_RECOVERED : KT_KCP_REGULAR, now);
     free(copy);
 }
 
-/* Segments that nearly make sense: numbers close to the windows. */
+/* Nearly valid segments: numbers close to the windows. */
 static size_t build(struct input *in, const struct kt_kcp *k, uint64_t now, uint8_t *out, size_t cap)
 {
     size_t len = 0;
@@ -237,7 +236,7 @@ static void play_alone(struct input *in)
     end_free(&e);
 }
 
-/* One packet from `from` reaches `to`; keep: it will come once more. */
+/* Delivers one packet from `from` to `to`; keep: it arrives again later. */
 static void carry(struct end *from, struct end *to, unsigned which, bool keep, bool recovered, uint64_t now)
 {
     if (from->packets == 0) return;
@@ -289,7 +288,7 @@ static void play_pair(struct input *in)
             "read what was not written");
         end_check(me);
     }
-    /* Given a good path, all that was written arrives. */
+    /* On a good path everything that was written arrives. */
     for (int i = 0; i < 2; i++) kt_slab_fail_after(e[i].pool, SIZE_MAX);
     for (unsigned round = 0; e[0].read != e[1].written || e[1].read != e[0].written; round++) {
         need(round < 20000, "the conversation is stuck");

@@ -42,7 +42,7 @@ static void round_trip(const struct kt_native_frame *f, size_t most)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *packet =
-        malloc(size ? size : 1); /* exactly as long, so that the sanitizer sees a byte too far */
+        malloc(size ? size : 1); /* exact size, so that the sanitizer catches accesses past the end */
     CHECK(packet);
     if (size) memcpy(packet, data, size);
     for (size_t at = 0;;) {

@@ -1,5 +1,6 @@
-/* Opening hostile datagrams, by every method. The first byte picks the method. The rest is opened as it came,
- * and then sealed, maybe damaged in one bit, and opened again, which reaches what lies behind the CRC or tag.
+/* Fuzz target: opening datagrams, with every cipher. The first byte picks the cipher. The rest is opened as
+ * it is; then it is sealed, perhaps with one bit flipped, and opened again, which reaches the code behind the
+ * CRC or tag.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ static void check(int truth)
     if (!truth) abort();
 }
 
-/* Made once for the process: setting keys would be most of the work. */
+/* Made once per process, because setting keys would take most of the time. */
 static struct kt_seal *sealer(unsigned i)
 {
     static struct kt_seal *made[METHODS];
@@ -39,7 +40,7 @@ static struct kt_seal *sealer(unsigned i)
     return made[i];
 }
 
-/* Opens the n bytes at from, in a block of just their size; the caller frees *pkt. */
+/* Opens the n bytes at `from` in a block of exactly their size; the caller frees *pkt. */
 static int open_copy(
     struct kt_seal *s, const uint8_t *from, size_t n, uint8_t **pkt, uint8_t **body, size_t *body_len)
 {
@@ -52,7 +53,8 @@ static int open_copy(
     return rc;
 }
 
-/* Cuts data into bodies of varying length and seals them at once: the same bytes as one by one. */
+/* Cuts data into bodies of varying length and seals them as a batch, which must give the same bytes as one by
+ * one. */
 static void seal_many(struct kt_seal *s, const uint8_t *data, size_t size, size_t step)
 {
     static uint8_t room[MANY][DATAGRAM_MAX + KT_SEAL_MAX_OVERHEAD], one[DATAGRAM_MAX + KT_SEAL_MAX_OVERHEAD];
@@ -100,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (header > 0 && flip / 8 < total) { /* "null" has no check */
         sealed[flip / 8] ^= (uint8_t)(1u << flip % 8);
-        /* A nonce may change unnoticed, and then does no harm. */
+        /* A changed nonce may go unnoticed, and is then harmless. */
         if (open_copy(s, sealed, total, &pkt, &body, &n) == 0)
             check(flip / 8 < 16 && memcmp(body, data, n) == 0);
         free(pkt);

@@ -1,6 +1,6 @@
-/* The pattern matcher beside Lua's own. The input is a call of find, match or gsub: which, and where to
- * begin; the length of the pattern; the pattern, and the subject. What is not stopped for being too long must
- * come to what Lua's own comes to: the same values, or an error. */
+/* Fuzz target: the pattern matcher, compared with Lua's own. The input is a call of find, match or gsub: the
+ * function and where to begin, the length of the pattern, the pattern and the subject. Unless it is stopped
+ * for taking too long, it must give the same values as Lua's own, or an error where that gives one. */
 #include <lauxlib.h>
 #include <lualib.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 #include "script/sandbox/pattern.h"
 
 #define SUBJECT_MAX 256u
-#define WORK_US 20000u /* of the guard's, which counts: one million instructions */
+#define WORK_US 20000u /* in the guard's virtual time: one million instructions */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,8 +41,8 @@ static void set_up(void)
     kt_lua_pattern(L);
 }
 
-/* Calls the function of the table at `library`, in blocks of just their size; returns whether it went well,
- * with its values above `top`. */
+/* Calls the function of the table at `library`, with arguments in blocks of exactly their size; returns
+ * whether it succeeded, with its values above `top`. */
 static bool call(int library, const char *name, const uint8_t *pattern, size_t plen, const uint8_t *subject,
     size_t len, lua_Integer init)
 {

@@ -1,7 +1,7 @@
-/* The receiving end of --tuncrypt. The input is a list of steps that a man in the middle takes with frames of
- * a real sender: pass on, hold back, swap, repeat, damage, cut anywhere, put in bytes of his own. Whatever he
- * does, what comes out must be a prefix of what was sent, an end only if all was sent, and an error must
- * last. */
+/* Fuzz target: the receiver of --tuncrypt. The input is a list of what an attacker on the path does with a
+ * real sender's frames: pass on, hold back, swap, repeat, damage, cut, insert bytes. In every case the output
+ * must be a prefix of what was sent, the end may be reported only after everything, and an error must
+ * persist. */
 #include <sodium.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,7 +21,7 @@ static void check(int truth)
     if (!truth) abort();
 }
 
-/* The header is random; here it must be the same for the same input. */
+/* The header is random, but here the same input must give the same header. */
 static const char *fixed_name(void)
 {
     return "fixed";
@@ -61,8 +61,8 @@ static void put(struct wire *w, const uint8_t *bytes, size_t n)
     w->len += n;
 }
 
-/* What frame i of the sender says: *n bytes of the value returned. The last is final; frame 3 asks for a new
- * key. */
+/* The content of the sender's frame i: *n bytes of the value returned. The last frame is final; frame 3 asks
+ * for a new key. */
 static uint8_t text_of(unsigned i, size_t *n)
 {
     *n = i * 41u + 1;
@@ -89,7 +89,7 @@ static size_t make_frames(
     return all;
 }
 
-/* What the man in the middle sends on. */
+/* What the attacker passes on. */
 static void meddle(struct input *in, struct wire *w, uint8_t frames[FRAMES][512], const size_t len[FRAMES])
 {
     unsigned next = 0;
@@ -97,7 +97,7 @@ static void meddle(struct input *in, struct wire *w, uint8_t frames[FRAMES][512]
         uint8_t step = take(in);
         unsigned which = step >> 4 & 7;
         switch (step & 7) {
-        case 0: /* the next one in turn */
+        case 0: /* the next frame */
         case 1:
             if (next < FRAMES) put(w, frames[next], len[next]);
             next++;
@@ -108,7 +108,7 @@ static void meddle(struct input *in, struct wire *w, uint8_t frames[FRAMES][512]
         case 3: /* leave one out */
             next++;
             break;
-        case 4: { /* the next one, damaged */
+        case 4: { /* the next frame, damaged */
             uint8_t copy[512];
             if (next >= FRAMES) break;
             memcpy(copy, frames[next], len[next]);
@@ -118,10 +118,10 @@ static void meddle(struct input *in, struct wire *w, uint8_t frames[FRAMES][512]
             next++;
             break;
         }
-        case 5: /* part of the next one */
+        case 5: /* part of the next frame */
             if (next < FRAMES) put(w, frames[next], (size_t)take(in) % len[next]);
             break;
-        default: { /* bytes of his own */
+        default: { /* the attacker's own bytes */
             size_t n = take(in), left = (size_t)(in->end - in->at);
             if (n > left) n = left;
             put(w, in->at, n);
@@ -160,7 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool ended = false;
     int error = 0;
     while (at < w.len) {
-        /* In blocks of their own, so that reading past one shows. */
+        /* In separate blocks, so that the sanitizer catches reads past the end. */
         size_t piece = cut ? cut : w.len, used;
         if (piece > w.len - at) piece = w.len - at;
         uint8_t *fed = malloc(piece);

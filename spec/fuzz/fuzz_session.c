@@ -1,13 +1,13 @@
-/* Fuzz target: an acceptor with whole sessions, in virtual time. A client has a stream that is echoed, and
- * somebody else sends datagrams.
+/* Fuzz target: an acceptor with whole sessions, in virtual time. A client has a stream that is echoed, while
+ * an attacker sends datagrams.
  *
- * The input is a program. Its first byte says who that is:
+ * The input is a program. Its first byte chooses the attacker:
  *   - without the key: replays what the client sent, at any time, from addresses of its own or the client's.
  *     What the client's stream carries must arrive, and there must be one session; also when all of it is
  *     replayed after the session's end.
  *   - with the key: makes segments of its own, also in the client's conversation and for FEC.
  * In both cases no more than three times the bytes that came from one of its own addresses may be sent there.
- * ts_base comes from the world's chance, whose seed is a hash of the input, so no input can know it. */
+ * ts_base is random, with a hash of the input as the seed, so no input can contain it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@
 #include "check.h"
 
 #define RECORDED 64u
-#define PORTS 4u /* of its own; one more is the client's address */
+#define PORTS 4u /* the attacker's own addresses; one more is the client's */
 #define AMPLIFICATION 3u
 #define S 1000000u
 
@@ -295,7 +295,7 @@ static void judge(struct world *w, bool keyed)
     CHECK(w->far_counters.PassiveOpens == 1 && w->far_counters.CurrEstab == 1);
 }
 
-/* The client is gone and its session has ended: nothing begins it again. */
+/* The client is gone and its session has ended: nothing must start it again. */
 static void replay_all(struct world *w)
 {
     const size_t n = w->n;
@@ -338,7 +338,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     build(w, flags, hash(data, size));
     write_some(w, 100);
     while (w->left) step(w, keyed);
-    advance(w, 15 * S); /* the last of it comes back */
+    advance(w, 15 * S); /* the last bytes come back */
     judge(w, keyed);
     if (!keyed) replay_all(w);
     finish(w);

@@ -1,8 +1,8 @@
-/* Fuzz target: smux fed with anything, while its streams are read, written, given other priorities, shut
- * down, closed, aborted and moved.
+/* Fuzz target: smux with arbitrary input, while its streams are read, written, reprioritized, shut down,
+ * closed, aborted and moved.
  *
- * The input is a program: a byte that says what to do, then its operands. What is checked: nothing crashes,
- * session_buffer holds, no event comes after close, and nothing is left in the pool at the end. */
+ * The input is a program: each step is a byte for the operation, then its operands. Nothing may crash, exceed
+ * session_buffer, raise an event after close, or leave blocks in the pool at the end. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/slab.h"
@@ -21,12 +21,12 @@ struct slot {
 };
 
 struct world {
-    struct kt_smux *m, *next; /* next: where young streams are moved to; NULL: m is it */
+    struct kt_smux *m, *next; /* next: gets the young streams of m; NULL: it has become m */
     struct slot slots[MAX_STREAMS];
     const uint8_t *in;
     size_t left;
     size_t room;
-    uint8_t wire[2 * (KT_SMUX_HEADER + 255)]; /* what was received and not taken yet */
+    uint8_t wire[2 * (KT_SMUX_HEADER + 255)]; /* received but not taken yet */
     size_t waiting;
 };
 
@@ -75,7 +75,7 @@ static void read_some(struct slot *s, size_t most)
     kt_pipe_consume(s->pipe, total < most ? total : most);
 }
 
-/* Whatever the event, do what the program says next: callbacks may do anything. */
+/* On any event, execute the program's next step: callbacks may do anything. */
 static void act(struct slot *s)
 {
     struct world *w = s->w;
@@ -103,7 +103,7 @@ static void act(struct slot *s)
     case 6:
         if (w->next) kt_smux_move_young(w->m, w->next);
         break;
-    case 7: /* once; life goes on in the other one */
+    case 7: /* once; the program continues with the other one */
         if (w->next) {
             struct kt_smux *m = w->m;
             w->m = w->next;
@@ -189,8 +189,8 @@ static void on_streams(void *ctx, size_t n)
     (void)n;
 }
 
-/* Receives what waits and, if there is space for it, n bytes more. Copied, so that reading beyond it is
- * seen. */
+/* Receives what is waiting and, if there is space, n more bytes. They are copied, so that the sanitizer
+ * catches reads past the end. */
 static void receive(struct world *w, const uint8_t *data, size_t n)
 {
     if (n > sizeof w->wire - w->waiting) n = 0;
@@ -208,7 +208,7 @@ static void receive(struct world *w, const uint8_t *data, size_t n)
     memmove(w->wire, w->wire + took, w->waiting);
 }
 
-/* A frame that is in order but for what it means. */
+/* A frame with a valid form but arbitrary meaning. */
 static void receive_frame(struct world *w, bool v2)
 {
     uint8_t f[KT_SMUX_HEADER + 255] = {v2 ? 2 : 1};
@@ -312,7 +312,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const bool smux_first = flags & 0x80;
     if (smux_first && w.next) {
         struct kt_smux *m = w.m;
-        w.m = w.next; /* callbacks may still want one */
+        w.m = w.next; /* callbacks may still need one */
         w.next = NULL;
         kt_smux_free(m, KT_EDEAD);
         for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], (unsigned)i);

@@ -1,7 +1,6 @@
-/* The snappy stream decoder against a hostile peer: the input as it is, or with the right identifier put
- * first, in pieces whose size the first byte chooses. And, in the third mode, our encoder's output for the
- * input must decode to it. A wrong CRC is found only after a block has been decompressed, so it does not keep
- * the fuzzer out. */
+/* Fuzz target: the snappy stream decoder. The first byte chooses a mode and the size of pieces. The input is
+ * decoded as it is, or after a valid identifier; in the third mode it is encoded, and must decode to the same
+ * bytes. The CRC is checked after a block was decompressed, so it does not hide code from the fuzzer. */
 #include <stdlib.h>
 #include <string.h>
 #include "link/kcptun/snappy_stream.h"

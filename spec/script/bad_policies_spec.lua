@@ -34,7 +34,7 @@ end)]] .. (more or "")
         conn:send "ping"
         assert.equal("ping", conn:recv_exactly(4, 20))
         conn:close()
-        w.neighbour_goes_on()
+        w.neighbour_continues()
       end
       w.says(said)
       assert.equal(1, w.times(said))
@@ -112,7 +112,7 @@ end)]])
         local conn = w.poke()
         w.says("task failed: s.lua:6: " .. STOPPED .. " (at s.lua:8; spawned at s.lua:7)")
         if conn then assert.is_nil((conn:recv(20))) end
-        w.neighbour_goes_on()
+        w.neighbour_continues()
         conn = w.poke()
         conn:send "ping"
         assert.equal("ping", conn:recv_exactly(4, 20))

@@ -36,7 +36,7 @@ describe("beside a script that", function()
           local conn = w.poke()
           h.loop.eventually("the line", 20, function() return w.times("task failed: s.lua:7: stopped") == i end)
           if conn then assert.equal("ECONNRESET", select(2, conn:recv(20))) end
-          w.neighbour_goes_on()
+          w.neighbour_continues()
         end
         w.finish()
       end)

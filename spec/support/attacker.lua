@@ -1,12 +1,12 @@
---- Someone without the key on the path between hosts of a simulated world: sees and records every datagram, and sends copies from
---- addresses of its own or of others. What comes back is counted for each address.
+--- An attacker without the key, on the path between hosts of a simulated world: records every datagram, and sends copies from its own
+--- addresses or from others. Counts what comes back to each address.
 local attacker = {}
 attacker.__index = attacker
 
 local AMPLIFICATION = 3 -- RFC 9000, section 8.1
-local RECORDED = 1000   -- datagrams that are kept of each watch; the first ones
+local RECORDED = 1000   -- each watch keeps this many datagrams, the first ones
 
---- On a host of its own.
+--- The attacker gets a host of its own.
 function attacker.new(w)
   local self = setmetatable({ w = w, host = w:host "attacker", linked = {}, sent = {}, got = {} }, attacker)
   self.address = self.host:addresses()[1]
@@ -15,14 +15,14 @@ function attacker.new(w)
   return self
 end
 
---- Links it to a host: by itself with 1 ms, so that it is faster than who is further away.
+--- Links it to a host, by default with a delay of 1 ms, so that it is faster than hosts further away.
 function attacker:near(host, delay)
   if not self.linked[host] then self.w:link("attacker", host, { delay = delay or "1ms" }) end
   self.linked[host] = true
 end
 
---- Records the datagrams from one host to another, { data =, from =, to = }, in a list that is returned; seen(datagram, n) is called for
---- each, as a task.
+--- Returns a list that records the datagrams from one host to another as { data =, from =, to = }. Calls seen(datagram, n) for each, as a
+--- task.
 function attacker:watch(from, to, seen)
   local recorded, n = {}, 0
   self.w:rule { from = from, to = to, fn = function(packet)
@@ -43,16 +43,16 @@ function attacker.on_path(w, delay, seen)
   return a
 end
 
---- Sends a datagram that was recorded: from port 4000 of its own address, from another port of that, or from the address that is given.
+--- Sends a recorded datagram from port 4000 of its own address; from: another port, or any address.
 function attacker:send(datagram, from)
   if not from or math.type(from) then
     from = (datagram.to:find "^%[" and "[" .. self.address6 .. "]" or self.address) .. ":" .. (from or 4000)
   end
   self.sent[from] = (self.sent[from] or 0) + #datagram.data
-  pcall(self.host.inject, self.host, { from = from, to = datagram.to, data = datagram.data }) -- nobody may be there any more
+  pcall(self.host.inject, self.host, { from = from, to = datagram.to, data = datagram.data }) -- the destination may be gone
 end
 
---- Raises if more than three times the bytes that it sent from an address of its own has come back there.
+--- Raises if an address of its own has received more than three times what was sent from there.
 function attacker:check()
   for address, bytes in pairs(self.got) do
     local sent = self.sent[address] or 0

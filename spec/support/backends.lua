@@ -1,7 +1,7 @@
 -- The two backends of the I/O seam, for specs that must hold for both:
 --   for _, backend in ipairs(require "backends") do … io = backend.new() … io:free() …
--- backend.name; backend.real: the machine's own sockets and files; backend.beside(io): another io on the same machine;
--- backend.open(io): a figure that rises with every socket that is open there.
+-- backend.name; backend.real: uses the machine's sockets and files; backend.beside(io): another io on the same machine; backend.open(io): a
+-- number that rises with every open socket.
 local spec_io = require "spec_io"
 local spec_sim = require "spec_sim"
 
@@ -26,7 +26,7 @@ function sim.beside(io) return process(places[io]) end
 
 function sim.open(io) return places[io].world:open(places[io].host) end
 
---- The world and the host of an io of io/sim's.
+--- The world and the host of an io of io/sim.
 function sim.place(io) return places[io].world, places[io].host end
 
 function sim.process(io) return places[io].process end

@@ -1,11 +1,11 @@
--- A script that does wrong, and its neighbour. One kt holds both ends of a tunnel, all in one script; a connection goes through it and
--- carries echoed bytes all the while. What the spec adds begins on line 6, and has: `far`, a link to the same process; `bad`, a listener
--- that nobody serves yet.
+-- A misbehaving script and its neighbour. One script holds both ends of a tunnel, and a connection, the neighbour, carries echoed bytes
+-- through it the whole time. The spec's code begins on line 6. It can use `far`, a link to the same process, and `bad`, a listener without
+-- a handler.
 --
 --   local w = bad_script.start(s, "bad:serve(function(conn) while true do end end)")
 --   w.poke()                       -- connects to `bad`
 --   w.says "task failed: …"        -- exactly this in the log; <n> stands for a number
---   w.neighbour_goes_on()
+--   w.neighbour_continues()
 local h = require "harness"
 
 local TUNNEL = [[
@@ -17,7 +17,7 @@ local bad = kt.listen { on = "127.0.0.1:%d" }
 
 local bad_script = {}
 
---- The echo that never stops: counted blocks, each of which has to come back as it was before the next one goes out.
+--- The neighbour's echo: sends numbered blocks without end, each after the previous one has come back unchanged.
 local function neighbour(port)
   local conn = assert(h.sockets.connect(port))
   local n = { rounds = 0 }
@@ -42,7 +42,7 @@ local function pattern(text)
 end
 bad_script.pattern = pattern
 
---- Starts it, formatted into nothing; what follows the text are options of `kt run`. limit: of descriptors.
+--- Starts the script with this text and options of `kt run`. limit: of descriptors.
 function bad_script.start(s, text, options)
   options = options or {}
   local udp, near, bad = h.sockets.free_port "udp", h.sockets.free_port "tcp", h.sockets.free_port "tcp"
@@ -60,10 +60,10 @@ function bad_script.start(s, text, options)
   local w = { process = p, near = near, bad = bad, udp = udp, echo = echo }
   local n = neighbour(near)
 
-  --- Waits until the neighbour has exchanged some more.
-  function w.neighbour_goes_on()
+  --- Waits until the neighbour has exchanged more blocks.
+  function w.neighbour_continues()
     local from = n.rounds
-    h.loop.eventually("the neighbour to go on", 30, function() return n.rounds >= from + 10 end)
+    h.loop.eventually("more blocks of the neighbour", 30, function() return n.rounds >= from + 10 end)
   end
 
   --- Connects to the bad listener, and returns the conn; nil if it was reset at once.
@@ -83,39 +83,41 @@ function bad_script.start(s, text, options)
     p:wait_for(("'%s'"):format(line), seconds or 30, function() return ("\n" .. p.stdout):find("\n" .. line .. "\n", 1, true) end)
   end
 
-  --- How often the log has it.
+  --- How many times the log contains it.
   function w.times(sentence) return select(2, p.stderr:gsub(pattern(sentence), "")) end
 
-  --- The neighbour ends its half, and gets the end and nothing else; new connections are served; the process ends when asked to.
+  --- Checks that the neighbour can end its half and then gets only the end, that new connections are served, and that the process ends on
+  --- SIGTERM.
   function w.finish()
-    w.neighbour_goes_on()
-    local anew = assert(h.sockets.connect(near))
-    anew:send "anew"
-    assert(anew:recv_exactly(4, 30) == "anew")
-    anew:close()
+    w.neighbour_continues()
+    local another = assert(h.sockets.connect(near))
+    another:send "more"
+    assert(another:recv_exactly(4, 30) == "more")
+    another:close()
     n.ending = true
     h.loop.eventually("the neighbour's end", 30, function() return n.ended end)
     assert(n.rest == "" and not n.broke, "the neighbour was cut off: " .. tostring(n.broke))
     p:signal_with "sigterm"
-    if not pcall(p.wait_exit, p, 1) then p:signal_with "sigterm" end -- a script that hangs is not waited for
+    if not pcall(p.wait_exit, p, 1) then p:signal_with "sigterm" end -- do not wait for a script that hangs
     local code, signal = p:wait_exit(20)
     assert(signal == 0, "it ended by signal " .. signal)
     return code
   end
 
-  w.neighbour_goes_on()
+  w.neighbour_continues()
   return w
 end
 
---- A whole story: the script is poked, says so, and its neighbour goes on before, meanwhile and after. Returns what there is to look at.
+--- Runs the whole check: pokes the script, waits for its log line, and checks that the neighbour continues before, during and after.
+--- Returns the world.
 function bad_script.misbehaves(s, text, said, options)
   local result
   h.run(function()
     local w = bad_script.start(s, text, options)
     local conn = w.poke()
-    w.neighbour_goes_on()
+    w.neighbour_continues()
     for _, sentence in ipairs(type(said) == "table" and said or { said }) do w.says(sentence) end
-    w.neighbour_goes_on()
+    w.neighbour_continues()
     if conn then conn:close() end
     w.finish()
     result = w

@@ -1,4 +1,4 @@
--- Byte strings for specs: hex both ways, repeatable noise, damage.
+-- Byte strings for specs: hex in both directions, repeatable noise, flipped bits.
 local bytes = {}
 
 --- "00 ff" as two bytes; anything but hex digits is skipped.
@@ -17,7 +17,7 @@ function bytes.range(first, last)
   return table.concat(t)
 end
 
---- n bytes that look random and are the same every time for one seed.
+--- n bytes of noise, the same every time for one seed.
 function bytes.noise(n, seed)
   local x, t = (seed or 1) * 2654435769 + 1, {}
   for i = 1, n do
@@ -35,7 +35,7 @@ function bytes.generator(seed)
   end
 end
 
---- s with one bit (0 is the lowest of the first byte) turned over.
+--- s with one bit flipped; bit 0 is the lowest of the first byte.
 function bytes.flip(s, bit)
   local at = bit // 8 + 1
   return s:sub(1, at - 1) .. string.char(s:byte(at) ~ 1 << bit % 8) .. s:sub(at + 1)
@@ -47,7 +47,7 @@ function bytes.xor(a, b)
   return table.concat(t)
 end
 
---- SHA-1 (RFC 3174) in hex: some of the wire's vectors are given as digests.
+--- SHA-1 (RFC 3174) in hex, because some test vectors of the wire are digests.
 function bytes.sha1(s)
   local function rotate(x, n) return (x << n | x >> (32 - n)) & 0xffffffff end
   local h = { 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0 }

@@ -1,14 +1,14 @@
--- DNS messages (RFC 1035, RFC 2782) for specs: questions read, answers written, from a table of what names have. Pure.
+-- DNS messages (RFC 1035, RFC 2782) for specs: parses questions and writes answers from a table of names. No I/O.
 --
 --   zone["a.test"] = { A = { "192.0.2.1", "192.0.2.2" }, AAAA = { "2001:db8::1" }, ttl = 60,
 --                      SRV = { { target = "b.test", port = 1, priority = 10, weight = 5 } } }
---   zone["c.test"] = { CNAME = "a.test", ttl = 5 }       followed as far as the zone goes
+--   zone["c.test"] = { CNAME = "a.test", ttl = 5 }       followed within the zone
 --   zone["d.test"] = { rcode = "SERVFAIL" }              or "REFUSED", "NOTIMP", "FORMERR"
 --   zone["e.test"] = { silent = true }                   no answer at all
---   zone["f.test"] = { truncate = true, A = … }          over UDP nothing but the sign of truncation
+--   zone["f.test"] = { truncate = true, A = … }          over UDP only the truncation bit
 --   zone["g.test"] = { raw = function(question, how) return "bytes" end }
 --
--- Names not there get NXDOMAIN; names that have not what is asked for an empty answer.
+-- Unknown names get NXDOMAIN; names without the type asked for get an empty answer.
 local message = { types = { A = 1, CNAME = 5, AAAA = 28, SRV = 33 } }
 
 local rcodes = { NOERROR = 0, FORMERR = 1, SERVFAIL = 2, NXDOMAIN = 3, NOTIMP = 4, REFUSED = 5 }
@@ -17,14 +17,14 @@ local UDP_MAX = 512
 local type_names = {}
 for name, number in pairs(message.types) do type_names[number] = name end
 
---- "a.test" → its labels, as they are on the wire.
+--- "a.test" → its labels as on the wire.
 function message.name(text)
   local out = {}
   for label in text:gmatch "[^.]+" do out[#out + 1] = string.pack("s1", label) end
   return table.concat(out) .. "\0"
 end
 
---- A message with one question: { id, name (in small letters), type ("A"), raw (the question's bytes) }.
+--- A message with one question: { id, name (in lower case), type ("A"), raw (the question's bytes) }.
 function message.question(bytes)
   local id, at, labels = string.unpack(">I2", bytes), 13, {}
   while bytes:byte(at) ~= 0 do
@@ -63,18 +63,18 @@ local data = {
   SRV = function(r) return string.pack(">I2I2I2", r.priority or 0, r.weight or 0, r.port) .. message.name(r.target) end,
 }
 
---- A record of `kind`: for A, AAAA and CNAME its text, for SRV its table; or `bytes` in place of its data.
+--- A record of `kind`, from a text for A, AAAA and CNAME, or a table for SRV; `bytes` replaces its data.
 function message.record(name, kind, value, ttl, bytes)
   return message.name(name) .. string.pack(">I2I2I4s2", message.types[kind], 1, ttl or 300, bytes or data[kind](value))
 end
 
---- A message that answers the question with records. flags: its second 16 bits; counts: how many records it says it has.
+--- A message that answers the question with records. flags: its second 16 bits; counts: the number of records that it claims.
 function message.answer(question, records, rcode, flags, count)
   return string.pack(">I2I2I2I2I2I2", question.id, (flags or 0x8180) | rcodes[rcode or "NOERROR"], 1, count or #records, 0, 0)
     .. question.raw .. table.concat(records)
 end
 
---- What the zone answers; how: "udp" or "tcp". nil: nothing.
+--- The zone's answer; how: "udp" or "tcp". nil: none.
 function message.respond(zone, question, how)
   local entry, name = zone[question.name], question.name
   if not entry then return message.answer(question, {}, "NXDOMAIN") end

@@ -1,4 +1,4 @@
--- What a spec needs to run real tunnels: processes, sockets, checked transfers, bad roads. In a spec file:
+-- What specs need to run real tunnels: processes, sockets, checked transfers, lossy relays. In a spec file:
 --
 --   local h = require "harness"
 --   describe("…", function()
@@ -21,11 +21,11 @@ local h = {
   start = process.start,
   -- Set where everything is slow (sanitizers): heavy specs then do a tenth of the work.
   light = os.getenv("KT_SPEC_LIGHT") == "1",
-  -- Sanitizers keep freed memory for a while: bounds on memory mean nothing there.
+  -- False under sanitizers, which keep freed memory for a while, so that limits on memory mean nothing.
   memory_counts = os.getenv("KT_SPEC_LIGHT") ~= "1",
 }
 
---- Runs a spec's body as a task. When it fails, shows what every process said.
+--- Runs a spec's body as a task. If it fails, prints the output of every process.
 function h.run(body, seconds)
   local ok, err = xpcall(loop.run, function(e) return e end, body, seconds)
   if not ok then
@@ -35,7 +35,7 @@ function h.run(body, seconds)
   end
 end
 
---- Ends everything the spec has left; nothing of it is there for the next one. Fails when a kt does not end well.
+--- Ends everything that the spec has left, so that the next one starts clean. Fails if a kt does not exit with 0.
 function h.cleanup()
   for _, path in ipairs(h.temporary) do os.remove(path) end
   h.temporary = {}
@@ -49,10 +49,10 @@ end
 
 h.temporary = {}
 
---- The name of a file, not there yet, that is removed after the spec.
+--- A name for a file that does not exist yet; the file is removed after the spec.
 function h.temporary_path()
   local path
-  repeat -- digits in a snmplog's name may stand for a date
+  repeat -- digits in the name of a snmplog may stand for a date
     if path then os.remove(path) end
     path = os.tmpname()
   until not path:find "%d"

@@ -1,5 +1,5 @@
-/* A Lua interpreter for running busted in: the stock one, but built like the rest of the project, so that a
- * sanitized build has its runtime loaded before any module is. Usage: spec-lua SCRIPT [ARG…] */
+/* A Lua interpreter to run busted in. It is built like the rest of the project, so a sanitized build loads
+ * the sanitizer's runtime before any module. Usage: spec-lua SCRIPT [ARG…] */
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>

@@ -60,8 +60,8 @@ static inline const char *kcp_check_receive(const struct kt_recv_ring *w, uint32
     return NULL;
 }
 
-/* NULL, or what is wrong. The pool must serve this engine alone. snd_most, rcv_most: the largest windows that
- * it was given so far; with 0 they are those it has. */
+/* NULL, or what is wrong. Only this engine may use the pool. snd_most, rcv_most: the largest windows that it
+ * has had; 0: the current ones. */
 static inline const char *kcp_check(
     const struct kt_kcp *k, const struct kt_slab *pool, uint32_t snd_most, uint32_t rcv_most)
 {

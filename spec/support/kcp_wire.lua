@@ -1,11 +1,11 @@
--- KCP packets for specs: segments to bytes and back, and two engines joined by a bad path.
+-- KCP packets for specs: segments to bytes and back, and two engines joined by a lossy path.
 local spec_kcp = require "spec_kcp"
 
 local wire = { PUSH = 81, ACK = 82, WASK = 83, WINS = 84, CONV = 0x11223344 }
 
 local LAYOUT = "<I4BBI2I4I4I4I4"
 
---- The bytes of one segment; fields that are left out are 0 (wnd: 512). len: what the header claims, if not the truth.
+--- The bytes of one segment; missing fields are 0 (wnd: 512). len: the length that the header claims, if not the real one.
 function wire.segment(cmd, f)
   f = f or {}
   local data = f.data or ""
@@ -57,9 +57,9 @@ function wire.random(seed)
   end
 end
 
---- Carries the bytes a_sends from a to b and b_sends from b to a, over a path with `loss`, `dup` (chances),
---- `delay_ms` and `jitter_ms`, in steps of a millisecond, until all has arrived and is acknowledged.
---- `read(now_ms, end)` may say how many bytes an end reads now. Returns what each end got and the time it took in ms.
+--- Carries the bytes a_sends from a to b and b_sends from b to a, over a path with `loss`, `dup` (probabilities), `delay_ms` and
+--- `jitter_ms`, in steps of a millisecond, until all bytes have arrived and are acknowledged. `read(now_ms, end)` may return how many bytes
+--- an end reads now. Returns what each end got, and the time in ms.
 function wire.converse(a, b, a_sends, b_sends, path)
   local random = wire.random(path.seed or 1)
   local due_at = {} -- packets by the ms at which they arrive
@@ -103,7 +103,7 @@ function wire.converse(a, b, a_sends, b_sends, path)
     ends[2].want))
 end
 
---- An engine with these settings over the defaults of the binding; raises what goes wrong.
+--- An engine with these settings, otherwise the binding's defaults; raises on failure.
 function wire.engine(settings)
   return assert(spec_kcp.new(settings or {}))
 end

@@ -1,8 +1,8 @@
--- Datagrams over an emulated line, from one namespace to the other. Run by commands of bench-line in line_spec.lua.
+-- Sends datagrams over an emulated line, from one namespace to another. Run by the commands of bench-line in line_spec.lua.
 --
---   line_probe.lua sink FILE                  writes "INDEX µs-on-the-way ARRIVED intact|damaged" for each that comes
---   line_probe.lua send FILE HOST N SIZE MS   sends N of SIZE bytes, one every MS milliseconds (0: at once), as soon as FILE is
---                                             there; ends when the sink has had all that were not lost
+--   line_probe.lua sink FILE                  writes "INDEX µs-on-the-way ARRIVED intact|damaged" for each arrival
+--   line_probe.lua send FILE HOST N SIZE MS   sends N of SIZE bytes, one every MS milliseconds (0: at once), once FILE exists; ends when
+--   the sink has all that were not lost
 local uv = require "luv"
 
 local PORT, PATIENCE_S = 9000, 20
@@ -31,7 +31,7 @@ local function sink(path)
       out:write(("0 0 %d damaged\n"):format(arrived))
     end
   end)
-  out = assert(io.open(path, "w")) -- says that we listen
+  out = assert(io.open(path, "w")) -- shows that we listen
   out:setvbuf "line"
   uv.run()
 end
@@ -39,7 +39,7 @@ end
 local function send(path, host, n, size, ms)
   local deadline = now() + PATIENCE_S * 1000000
   while not uv.fs_stat(path) do
-    assert(now() < deadline, "nobody listens")
+    assert(now() < deadline, "no sink is listening")
     uv.sleep(5)
   end
   local socket = uv.new_udp()
@@ -48,7 +48,7 @@ local function send(path, host, n, size, ms)
     socket:try_send(datagram(i, size), host, PORT)
     if ms > 0 then uv.sleep(ms) end
   end
-  -- What is sent last arrives last, if it does: an answer says that all is over.
+  -- The last datagram arrives last, if at all, so an answer to it shows that all is over.
   local over = false
   socket:recv_start(function(_, data) over = over or data ~= nil end)
   local timer = uv.new_timer()

@@ -1,10 +1,10 @@
---- Scripts with random mistakes: a script's tokens, some of them deleted, repeated, swapped or replaced. Only those that still
---- compile. The same seed gives the same mutants.
+--- Scripts with random mistakes: some tokens are deleted, repeated, swapped or replaced. Only mutants that still compile are returned. The
+--- same seed gives the same mutants.
 local tokens = dofile "lua/kt/check/tokens.lua"
 
 local mutants = {}
 
---- A generator of its own; math.random is shared with the rest of the process. Returns a function of n: a number from 1 to n.
+--- A separate generator, because math.random is shared with the rest of the process. Returns a function of n: a number from 1 to n.
 local function numbers(seed)
   local state = seed
   return function(n)
@@ -13,7 +13,7 @@ local function numbers(seed)
   end
 end
 
---- Words that matter to kt check wherever they turn up.
+--- Words that have a meaning for kt check.
 local words = { "kt", "nil", "(", ")", "{", "}", "[", "]", ":", ".", ",", ";", "=", "...", "()", "{}", '""', "0", "-1", "function",
   "end", "require", "pcall", "link", "coroutine.yield()", "<close>", "#", "local" }
 
@@ -21,7 +21,7 @@ local function pick(list, random) return list[random(#list)] end
 
 local closing = { ["("] = ")", ["{"] = "}", ["["] = "]" }
 
---- Empties the first brackets from `at` on: a call loses its arguments, a table its entries.
+--- Empties the first brackets from `at` on, so that a call loses its arguments, or a table its entries.
 local function empty(list, at)
   while list[at] and not closing[list[at]] do at = at + 1 end
   local open, depth = list[at], 0
@@ -33,7 +33,7 @@ local function empty(list, at)
   end
 end
 
---- Changes the list of texts in one place.
+--- Changes one place in the list of tokens.
 local function change(list, random)
   local at, how = random(#list), random(7)
   if how == 1 then
@@ -56,7 +56,7 @@ local function change(list, random)
   end
 end
 
---- The texts of the tokens, the breaks between lines among them.
+--- The texts of the tokens, including line breaks.
 local function texts(source)
   local list, line = {}, 1
   for _, token in ipairs(tokens.of(source)) do

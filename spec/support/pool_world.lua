@@ -1,4 +1,4 @@
--- What lua/kt/pool wants of kt, made of nothing: a clock that jumps, tasks, links that do as they are told.
+-- A fake kt for lua/kt/pool: a clock that jumps, tasks, and links that behave as the spec says.
 --
 --   local w = world.new()
 --   local near = w.link("near", { rtt = 0.04 })
@@ -74,7 +74,7 @@ function world.new()
   end
   w.env = env
 
-  --- Lets time pass. A task that fails fails the spec.
+  --- Lets time pass. If a task fails, so does the spec.
   function w.run(seconds)
     local till = w.now + seconds
     while true do
@@ -140,7 +140,7 @@ function world.new()
     return l
   end
 
-  --- A pool; config as a script writes it, checked as kt checks it.
+  --- A pool, from the table that a script would write, checked as kt checks it.
   function w.pool(config)
     local f = api.functions["kt.pool"]
     local out, mistakes = schema.check(f.path, f.argument, config)
@@ -148,7 +148,7 @@ function world.new()
     return kt_pool.new(env, out, "s.lua:1: kt.pool: ")
   end
 
-  --- Runs fn as a task until it ends, and returns what it returned. Time passes meanwhile.
+  --- Runs fn as a task until it ends, while time passes; returns its results.
   function w.task(fn, seconds)
     local result
     add(function() result = table.pack(fn()) end)
@@ -172,7 +172,7 @@ function world.new()
     return w.task(function() return pool:open(ask, o.key) end)
   end
 
-  --- The name of the link on which a stream opens now.
+  --- The name of the link that a stream opened now gets.
   function w.where(pool, o)
     local stream, err = w.open(pool, o)
     assert(stream, tostring(err))
@@ -191,7 +191,7 @@ function world.new()
   return w
 end
 
--- What kt/init.lua adds inside kt.
+-- What kt/init.lua adds in kt.
 function schema.kind(value) return type(value) == "table" and rawget(value, "kind") or nil end
 schema.types.endpoint = schema.types.endpoint or function(_, value) return value end
 schema.types.name_server = schema.types.name_server or function(_, value) return value end

@@ -1,15 +1,15 @@
-/* A system that refuses to send some datagrams. spec_io is linked with --wrap=sendmsg and --wrap=sendmmsg, so
- * the io code in it calls these. Included once, by spec_io.c. */
+/* Makes the system refuse to send some datagrams. spec_io is linked with --wrap=sendmsg and --wrap=sendmmsg,
+ * so the io code in it calls these functions. Included once, by spec_io.c. */
 #include <errno.h>
 #include <sys/socket.h>
 
 static struct {
-    unsigned segments; /* messages of at least this many pieces; 0: none */
+    unsigned segments; /* refuse messages of at least this many pieces; 0: none */
     size_t longer;     /* ... whose first piece is longer than this */
     int errnum;
     unsigned left;    /* refuse this many more */
     unsigned refused; /* since refuse() */
-    unsigned most;    /* pieces in a message that was sent since */
+    unsigned most;    /* largest number of pieces in a message sent since then */
 } refusal;
 
 ssize_t __real_sendmsg(int fd, const struct msghdr *m, int flags);
@@ -55,7 +55,7 @@ int __wrap_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
     return r;
 }
 
-/* refuse(segments, errno name, times, longer): from now on sends fail so; refuse(): no more. */
+/* refuse(segments, errno name, times, longer): from now on such sends fail; refuse(): none fail. */
 static int refuse(lua_State *L)
 {
     static const struct {
@@ -74,7 +74,8 @@ static int refuse(lua_State *L)
     return 0;
 }
 
-/* refused() -> how many were, and the most pieces in a message that was sent, since refuse or the last call
+/* refused() -> since refuse or the last call: how many were refused, and the largest number of pieces in a
+ * message that was sent
  */
 static int refused(lua_State *L)
 {

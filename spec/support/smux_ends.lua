@@ -1,4 +1,4 @@
--- Smuxes for specs: one end that records what happens to it, or two that are joined.
+-- Smuxes for specs: one end that records its frames and events, or two that are joined.
 local byte_strings = require "bytes"
 local smux = require "spec_smux"
 
@@ -27,7 +27,7 @@ function ends.rst(id, code, text)
   return ends.frame(2, ends.RST, id, string.char(code) .. (text or ""))
 end
 
---- What a frame says: "PSH 3 hello", "RST 3 8 nobody listens".
+--- A frame in words: "PSH 3 hello", "RST 3 8 no listener".
 function ends.say(frame)
   local _, cmd, len, id = string.unpack("<BBI2I4", frame)
   local name = ({ [0] = "SYN", "FIN", "PSH", "NOP", "UPD", "RST" })[cmd]
@@ -40,8 +40,8 @@ end
 local End = {}
 End.__index = End
 
---- One end: `frames` are those it framed, `events` what its owner and listeners heard. settings: as for
---- spec_smux.new, and `room` (a function) and `refuse` (accepts nothing).
+--- One end: `frames` are those that it sent, `events` those that its owner and listeners got. settings: as for spec_smux.new, and `room` (a
+--- function) and `refuse` (accepts nothing).
 function ends.new(pool, settings)
   local e = setmetatable({ frames = {}, events = {}, accepted = {}, wakes = 0, resumes = 0, took = 0 }, End)
   local owner = {
@@ -80,14 +80,14 @@ end
 
 function End:open() return self:watch(assert(self.m:open())) end
 
---- What was noted since the last call.
+--- The events since the last call.
 function End:heard()
   local heard = self.events
   self.events = {}
   return heard
 end
 
---- Pumps; what was framed since the last call, as bytes and in words.
+--- Pumps; returns the frames since the last call, as bytes and in words.
 function End:pump()
   self.m:pump()
   local frames = self.frames
@@ -101,7 +101,7 @@ function End:said()
   return words
 end
 
---- Feeds bytes that must be taken whole, and dispatches.
+--- Feeds bytes, all of which must be accepted, and dispatches.
 function End:hear(...)
   local bytes = table.concat { ... }
   local took = assert(self.m:input(bytes))
@@ -115,7 +115,7 @@ function ends.client(pool, settings)
   return ends.new(pool, settings)
 end
 
---- A server with stream 3 open, as a kcptun client would have it; and the stream.
+--- A server with stream 3 open, as a kcptun client opens it; and the stream.
 function ends.serving(pool, settings)
   local e = ends.new(pool, settings or {})
   e:hear(ends.frame(settings and settings.version or 2, ends.SYN, 3))
@@ -123,7 +123,7 @@ function ends.serving(pool, settings)
   return e, e.accepted[1]
 end
 
---- Carries what `from` has framed to `to`, as far as it takes it; the rest waits. True if something moved.
+--- Carries frames from `from` to `to`, as far as `to` accepts them; the rest waits. True if something moved.
 local function carry(from, to)
   from.wire = (from.wire or "") .. (from:pump())
   if from.wire == "" then return false end

@@ -1,5 +1,5 @@
-/* runtime/base for the specs. Thin on purpose: strings in, strings out; handles are full userdata whose
- * finaliser frees. Addresses are passed as strings that hold a struct kt_addr. */
+/* Bindings of runtime/base for the specs: strings in, strings out. Handles are full userdata, freed by __gc.
+ * An address is a string that holds a struct kt_addr. */
 #include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
@@ -108,7 +108,7 @@ static int pool_bytes(lua_State *L)
     return 1;
 }
 
-/* Writes the whole block full of one byte. */
+/* Fills the whole block with one byte. */
 static int pool_fill(lua_State *L)
 {
     memset(lua_touserdata(L, 2), (int)luaL_checkinteger(L, 3), kt_slab_block_size(check_pool(L, 1)));
@@ -128,7 +128,7 @@ static int address(lua_State *L)
 }
 
 #ifdef HAVE_ASAN
-/* Whether AddressSanitizer would refuse to touch byte `offset` of a block. */
+/* Whether byte `offset` of a block is poisoned for AddressSanitizer. */
 static int poisoned(lua_State *L)
 {
     const char *p = lua_touserdata(L, 1);
@@ -177,7 +177,8 @@ static int bufq_space(lua_State *L)
     return 1;
 }
 
-/* Writes in place as much as one space call has room for, and commits it; returns how much. */
+/* Writes in place as much as fits into what one call of space returns, and commits it; returns the number of
+ * bytes. */
 static int bufq_write(lua_State *L)
 {
     struct kt_bufq *q = check_bufq(L);
@@ -271,7 +272,8 @@ static int bucket_due(lua_State *L)
 static const luaL_Reg bucket_methods[] = {{"set", bucket_set}, {"room", bucket_room}, {"take", bucket_take},
     {"due", bucket_due}, {"ready", bucket_ready}, {NULL, NULL}};
 
-/* wheel: the user value of a wheel maps its timers (as light userdata) to their functions, and keeps them. */
+/* wheel: the user value of a wheel maps its timers (as light userdata) to their functions and keeps both
+ * alive. */
 
 struct wheel_box {
     struct kt_wheel wheel;
@@ -556,7 +558,7 @@ static int hmap_remove(lua_State *L)
     return 1;
 }
 
-/* All keys in walking order. */
+/* All keys, in the order in which the map is walked. */
 static int hmap_keys(lua_State *L)
 {
     struct kt_hmap *m = check_hmap(L);
@@ -605,7 +607,7 @@ static enum kt_log_level check_level(lua_State *L, int arg)
     return level;
 }
 
-/* log(threshold, level, text): what the sink was given (line, level's name), or nothing. */
+/* log(threshold, level, text): the line and the name of the level that the sink got, or nothing. */
 static int log_line(lua_State *L)
 {
     struct kt_log log = {.level = check_level(L, 1), .sink = push_line, .ctx = L};
@@ -616,13 +618,13 @@ static int log_line(lua_State *L)
     return lua_gettop(L) - top;
 }
 
-/* Logs to no log, and to a log without a sink. */
+/* Logs without a log, and to a log without a sink. */
 static int log_nowhere(lua_State *L)
 {
     struct kt_log log = {.level = KT_LOG_DEBUG};
     (void)L;
-    kt_log(NULL, KT_LOG_ERROR, "to nobody");
-    kt_log(&log, KT_LOG_ERROR, "to nobody");
+    kt_log(NULL, KT_LOG_ERROR, "no sink");
+    kt_log(&log, KT_LOG_ERROR, "no sink");
     return 0;
 }
 
@@ -662,7 +664,7 @@ static int err_wrap(lua_State *L)
     lua_pushstring(L, err.text);
     kt_err_set(&err, code, "%s: %s", luaL_checkstring(L, 3), err.text);
     lua_pushstring(L, err.text);
-    lua_pushinteger(L, kt_err_set(NULL, code, "nobody listens"));
+    lua_pushinteger(L, kt_err_set(NULL, code, "no listener"));
     return 3;
 }
 

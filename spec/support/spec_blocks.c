@@ -1,4 +1,4 @@
-/* The sandbox's small-block allocator for spec/script/blocks_spec.lua, which remembers the sizes. */
+/* Binding of the sandbox's small-block allocator for spec/script/blocks_spec.lua, which keeps track of sizes. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <string.h>
@@ -19,7 +19,7 @@ static int blocks_free(lua_State *L)
     return 0;
 }
 
-/* alloc(block or nil, its size, the new one): fills what it grew by with the low byte of the size */
+/* alloc(block or nil, old size, new size): fills the bytes that were added with the low byte of the new size */
 static int blocks_alloc(lua_State *L)
 {
     const size_t old = (size_t)luaL_checkinteger(L, 3), size = (size_t)luaL_checkinteger(L, 4);

@@ -1,6 +1,6 @@
-/* Binding of runtime/crypto for the specs: strings in, strings out. Packets and frames lie in blocks of
- * exactly their size, so that AddressSanitizer sees a step beyond. An expected failure gives nil and the
- * error's name. */
+/* Bindings of runtime/crypto for the specs: strings in, strings out. Packets and frames are in blocks of
+ * exactly their size, so that AddressSanitizer catches accesses past the end. An expected failure returns nil
+ * and the error's name. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
-/* The parts of delivery that stand alone, for spec/kcp/{rate_sample,pacer}_spec.lua. Sizes are in bytes,
+/* Bindings of the rate sampler and the pacer, for spec/kcp/{rate_sample,pacer}_spec.lua. Sizes are in bytes,
  * times in µs.
  *
  *   r = spec_delivery.rate()
  *   packet = r:sent(bytes, now)      a table: its snapshot's fields, and what r:acked needs
- *   r:acked(packet, now [, unknown])  unknown: nobody knows which transmission arrived
+ *   r:acked(packet, now [, unknown])  unknown: which transmission arrived is not known
  *   r:lost(packet)   r:app_limited()  r:inflight()
  *   sample or nil = r:sample([min_rtt])
  *       {rate, delivered, interval, prior, acked, lost, inflight, app_limited}

@@ -1,4 +1,4 @@
-/* The FEC encoder and decoder, for spec/kcp/fec_spec.lua. Packets are Lua strings.
+/* Bindings of the FEC encoder and decoder, for spec/kcp/fec_spec.lua. Packets are Lua strings.
  *
  *   e = spec_fec.encoder(data, parity)         raises the error's name
  *   packet, {parity…} = e:data(kcp_packet [, now_us])
@@ -57,7 +57,7 @@ static int encoder_data(lua_State *L)
     uint64_t now = (uint64_t)luaL_optinteger(L, 3, 0);
     luaL_argcheck(L, n + KT_FEC_HEADER <= KT_FEC_MAX_PACKET, 2, "too long");
     uint8_t pkt[KT_FEC_MAX_PACKET];
-    memset(pkt, 0xee, KT_FEC_HEADER); /* what the encoder does not fill in will show */
+    memset(pkt, 0xee, KT_FEC_HEADER); /* shows what the encoder does not fill in */
     memcpy(pkt + KT_FEC_HEADER, kcp, n);
     unsigned parity = kt_fec_enc_data(e, pkt, KT_FEC_HEADER + n, now);
     lua_pushlstring(L, (const char *)pkt, KT_FEC_HEADER + n);
@@ -120,7 +120,7 @@ static void collect(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_or
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
 }
 
-/* The body is copied into a block of exactly its size, so that the sanitizer sees a read past its end. */
+/* Copies the body into a block of exactly its size, so that the sanitizer catches reads past the end. */
 static int decoder_input(lua_State *L)
 {
     struct kt_fec_dec *d = *to_decoder(L);

@@ -1,15 +1,15 @@
-/* The I/O seam for specs: userdata over kt_io on libuv and its handles, with Lua functions as callbacks.
+/* Bindings of the I/O seam for the specs: userdata for kt_io and its handles, with Lua functions as
+ * callbacks.
  *
  *   io = spec_io.new(flags)          flags: spec_io.NO_GSO + …
- *   io = spec_io.new(io, keeper)     a process of spec_sim's, whose world is the keeper
- *   io:run(ms)                       true: stopped by io:stop(); false: the time was up
+ *   io = spec_io.new(io, keeper)     of a process of spec_sim; keeper: its world, kept alive
+ *   io:run(ms)                       true: stopped by io:stop(); false: timed out
  *   io:timer(at_us, fn) io:turn(fn) io:udp(opts, events) io:listen(text, fn) io:connect(text, fn)
  *   io:resolve(host, port, fn) io:query(name, type, servers, fn) io:signal(n, fn) io:read_file(path, max)
  * io:append_file(path, text) io:free()
  *
- * What fails gives nil, the error's name, its sentence. An error raised in a callback comes out of run.
- * Handles have close(); those left open are closed by io:free(). Callbacks get no handle: specs have it in a
- * local. */
+ * A failure returns nil, the error's name and its sentence. run raises what a callback has raised. Handles
+ * have close(); io:free() closes the rest. Callbacks do not get the handle: specs have it in a local. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ enum kind { TIMER, TURN, UDP, LISTENER, CONNECT, CONN, RESOLVE, QUERY, SIGNAL };
 struct world {
     struct kt_io *io;
     lua_State *L; /* of the run under way */
-    int failure;  /* registry reference to what a callback raised, or LUA_NOREF */
+    int failure;  /* registry reference to the error of a callback, or LUA_NOREF */
     bool timed_out;
     struct kt_timer deadline;
     struct kt_list handles;
@@ -35,8 +35,7 @@ struct world {
     char lines[4096];
 };
 
-/* A userdata that is anchored in the registry while open; its user value is the function or table of
- * callbacks. */
+/* A userdata that the registry keeps while it is open. Its user value is the function or table of callbacks. */
 struct handle {
     struct kt_list node;
     struct world *w;
@@ -222,7 +221,7 @@ static struct kt_addr to_addr(lua_State *L, const char *text)
     return addr;
 }
 
-/* events.batch gets a list of {data, from}; it is called even for what the socket it closes had left. */
+/* events.batch gets a list of {data, from}. It also gets what was left in a socket that it closes. */
 static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 {
     struct handle *h = ctx;
@@ -239,7 +238,7 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
         lua_rawseti(L, -2, 1);
         push_addr(L, dgrams[i].from);
         lua_rawseti(L, -2, 2);
-        memset(dgrams[i].data, 0xdb, dgrams[i].len); /* the handler may write there */
+        memset(dgrams[i].data, 0xdb, dgrams[i].len); /* the handler may write into them */
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     call(h->w, 1);
@@ -313,13 +312,13 @@ static int udp_send(lua_State *L)
     uint8_t *buf = kt_udp_reserve(h->p);
     lua_pushboolean(L, buf != NULL);
     if (!buf) return 1;
-    uint8_t *at = buf + (KT_UDP_MAX - len) / 2; /* the data may lie anywhere in the buffer */
+    uint8_t *at = buf + (KT_UDP_MAX - len) / 2; /* data may start anywhere in the buffer */
     memcpy(at, data, len);
     kt_udp_commit(h->p, buf, at, len, addressed ? &to : NULL, sourced ? &from : NULL);
     return 1;
 }
 
-/* hold(n, to): reserves n buffers, gives them back (or sends them, empty), and says how many it got. */
+/* hold(n, to): reserves n buffers, then returns them unused (or sends them empty); returns how many it got. */
 static int udp_hold(lua_State *L)
 {
     struct handle *h = check(L, UDP);
@@ -711,7 +710,7 @@ static int io_run(lua_State *L)
     return 1;
 }
 
-/* check(): raises what a callback raised in a run that was not io:run's. */
+/* check(): raises what a callback raised in a run other than io:run. */
 static int io_check(lua_State *L)
 {
     struct world *w = check_world(L);
@@ -817,7 +816,7 @@ static int new_io(lua_State *L)
 
 /* ---- things that a spec needs of the process ---- */
 
-/* How often the process has gone to sleep so far. */
+/* The number of times that the process has slept. */
 static int sleeps(lua_State *L)
 {
     struct rusage use;
@@ -826,7 +825,7 @@ static int sleeps(lua_State *L)
     return 1;
 }
 
-/* limit(n): the soft limit of open descriptors; gives the one before. */
+/* limit(n): sets the soft limit on open descriptors; returns the previous one. */
 static int limit(lua_State *L)
 {
     struct rlimit r;

@@ -4,7 +4,7 @@
  *                    now, block_size, start_snd, start_rcv, path}   each with a default; nil, error_name
  *   n = e:write(bytes)   n = e:room()   bytes = e:read([at_most])
  *   ok, error_name = e:input(packet, now [, "recovered"])   {packet...} = e:flush(now)
- *   e:limit(packets or nil, bytes or nil)   what reserve still gives
+ *   e:limit(packets or nil, bytes or nil)   how much reserve still provides
  *   time or nil = e:due(now)   nil: never
  *   e:probe()   mark = e:mark()   e:covered(mark)   e:unacked()   e:mss()
  *   e:stats()   a table of struct kt_kcp_stats   e:restart()   of struct kt_kcptun_restart
@@ -28,8 +28,8 @@
 
 int luaopen_spec_kcp(lua_State *L);
 
-/* A controller from outside: a constant window and rate, and a record of what it is told. Engines made with
- * `path` share it. */
+/* A controller from outside: a constant window and rate, and a record of the calls. Engines made with `path`
+ * share it. */
 struct path {
     struct kt_cc cc; /* first, so that a controller finds its path */
     uint32_t window;
@@ -45,9 +45,9 @@ struct engine {
     struct kt_slab *pool;
     struct kt_kcptun_restart restart;
     uint32_t mtu;
-    uint32_t snd_most, rcv_most; /* the largest windows it was given */
-    size_t allowed;              /* packets reserve will still give */
-    size_t most;                 /* bytes of a packet that it lets through */
+    uint32_t snd_most, rcv_most; /* the largest windows so far */
+    size_t allowed;              /* packets that reserve still provides */
+    size_t most;                 /* largest packet that it lets through, in bytes */
     size_t outstanding;          /* reserved and not sent */
     size_t largest;              /* batch */
     lua_State *L;                /* during a flush: its top is the table of packets */
@@ -60,8 +60,8 @@ static struct engine *to_engine(lua_State *L)
     return e;
 }
 
-/* Each buffer is a malloc of its own, exactly as long as it may be filled, so that the address sanitizer sees
- * every step too far. */
+/* Each buffer is allocated separately with exactly the size that may be filled, so that AddressSanitizer
+ * catches accesses past the end. */
 static uint8_t *reserve(void *ctx, size_t *len)
 {
     struct engine *e = ctx;
@@ -179,7 +179,7 @@ static int path_new(lua_State *L)
     return 1;
 }
 
-/* p:facts(): what it was told, in packets; packets and bytes in flight; best: highest rate sampled */
+/* p:facts(): packets by kind of call; packets and bytes in flight; best: the highest rate sampled */
 static int path_facts(lua_State *L)
 {
     const struct path *p = luaL_checkudata(L, 1, PATH);
@@ -232,7 +232,7 @@ static int engine_new(lua_State *L)
         e->cc = &((struct path *)luaL_checkudata(L, -1, PATH))->cc;
     else
         kt_cc_init(e->cc, controller(L, 1));
-    lua_setiuservalue(L, -2, 1); /* keeps the path while the engine is there */
+    lua_setiuservalue(L, -2, 1); /* keeps the path alive as long as the engine */
     cfg.cc = e->cc;
     int rc = kt_slab_new(&e->pool, block, 0);
     struct kt_packet_out out = {.reserve = reserve, .send = send, .ctx = e};
@@ -250,7 +250,7 @@ static int engine_new(lua_State *L)
     return 2;
 }
 
-/* e:tune{…}: all settings as for new; from then on check allows the windows that were left behind */
+/* e:tune{…}: all settings, as for new; check then also allows the previous, larger windows */
 static int engine_tune(lua_State *L)
 {
     struct engine *e = to_engine(L);
@@ -273,7 +273,7 @@ static int engine_close(lua_State *L)
 {
     struct engine *e = luaL_checkudata(L, 1, ENGINE);
     kt_kcp_free(e->kcp);
-    kt_slab_free(e->pool); /* asserts that all blocks came back */
+    kt_slab_free(e->pool); /* asserts that all blocks were returned */
     e->kcp = NULL;
     e->pool = NULL;
     return 0;
@@ -316,7 +316,7 @@ static int engine_input(lua_State *L)
     const char *packet = luaL_checklstring(L, 2, &n);
     uint64_t now = (uint64_t)luaL_checkinteger(L, 3);
     enum kt_kcp_origin origin = lua_isnoneornil(L, 4) ? KT_KCP_REGULAR : KT_KCP_RECOVERED;
-    /* A copy of exactly this length: reading past the end shows. */
+    /* A copy of exactly this length, so that the sanitizer catches reads past the end. */
     uint8_t *copy = malloc(n > 0 ? n : 1);
     if (!copy) return luaL_error(L, "out of memory");
     memcpy(copy, packet, n);
@@ -418,7 +418,7 @@ static int engine_stats(lua_State *L)
     return 1;
 }
 
-/* e:restart(): what its peer's packets say about a restart, by link/kcptun/restart.h */
+/* e:restart(): evidence in the peer's packets that it has restarted, from link/kcptun/restart.h */
 static int engine_restart(lua_State *L)
 {
     const struct kt_kcptun_restart *r = &to_engine(L)->restart;

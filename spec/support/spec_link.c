@@ -1,13 +1,13 @@
-/* The link room for specs, all on one real io: health and settings as functions; splices and tuncrypt over
- * fake pipes; links and acceptors over loopback.
+/* Bindings of runtime/link for the specs, on one io: splices and tuncrypt over fake pipes, links and
+ * acceptors over loopback, and health and settings as functions.
  *
- *   w = spec_link.new()              the world: an io on libuv; spec_link.new(io): a process of spec_sim's
- *   w:run(ms, fn)                    runs the loop until fn() is true (true) or the time is up (false)
+ *   w = spec_link.new()              the world: an io on libuv; spec_link.new(io): of a process of spec_sim
+ *   w:run(ms, fn)                    runs the loop until fn() is true (true) or the time is over (false)
  *   w:fake(room) w:splice(a, b, opts) w:tuncrypt(inner, pass, client) w:link(cfg)
  * w:accept(cfg) w:relay(port) w:free_port() w:now() w:free()
  *
- * Nothing calls Lua but `run`, whose fn looks at what the handles have noted. Handles live until w:free(),
- * which ends what specs forgot. */
+ * Only `run` calls Lua: its fn reads what the handles have recorded. Handles live until w:free(), which also
+ * ends those that specs forgot. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ void *push_handle(
     kt_list_init(&h->node);
     kt_list_push(&w->handles, &h->node);
     luaL_setmetatable(L, class);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, w); /* what keeps them */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, w); /* keeps the handles alive */
     lua_pushvalue(L, -2);
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
     lua_pop(L, 1);
@@ -123,7 +123,7 @@ static struct pipe *check_pipe(lua_State *L)
     return p;
 }
 
-/* The kt_pipe of a fake or a pipe, which is no longer the spec's. */
+/* Takes the kt_pipe of a fake or a pipe from the spec. */
 static struct kt_pipe *take_over(lua_State *L, int arg)
 {
     struct kt_pipe *fake = fake_pipe(L, arg);
@@ -207,7 +207,7 @@ static int pipe_cut(lua_State *L)
     return 0;
 }
 
-/* The code of `closed`; nil while it has not come. */
+/* The code of `closed`; nil: not called yet. */
 static int pipe_closed(lua_State *L)
 {
     const struct pipe *p = luaL_checkudata(L, 1, PIPE);
@@ -216,7 +216,7 @@ static int pipe_closed(lua_State *L)
     return 1;
 }
 
-/* How often readable and writable came. */
+/* How many times readable and writable were called. */
 static int pipe_heard(lua_State *L)
 {
     const struct pipe *p = luaL_checkudata(L, 1, PIPE);
@@ -241,7 +241,7 @@ static int pipe_set(lua_State *L)
     return 1;
 }
 
-/* priority, weight; nil: it is no link's stream */
+/* priority, weight; nil: not a stream of a link */
 static int pipe_policy(lua_State *L)
 {
     struct kt_stream_facts f;
@@ -403,7 +403,7 @@ static int world_splice(lua_State *L)
     return 1;
 }
 
-/* nil, or { a_to_b, b_to_a, code } ("end" for 0), and the far side's code and text if there are any */
+/* nil, or { a_to_b, b_to_a, code } ("end" for 0), and the far side's code and text if it sent them */
 static int splice_result(lua_State *L)
 {
     const struct splice *s = luaL_checkudata(L, 1, SPLICE);
@@ -510,7 +510,7 @@ static int world_free(lua_State *L)
     }
     kt_io_free(w->io);
     while ((n = kt_list_pop(&fakes))) fake_end(KT_CONTAINER(n, struct handle, node));
-    kt_slab_free(w->bufs); /* asserts that all is back */
+    kt_slab_free(w->bufs); /* asserts that all was returned */
     w->io = NULL;
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, w);

@@ -15,7 +15,7 @@
 
 int luaopen_spec_native_frame(lua_State *L);
 
-/* A copy of exactly this length, so that the sanitizer sees every read beyond it. Memory of the state. */
+/* A copy of exactly this length, so that the sanitizer catches reads past the end. The Lua state owns it. */
 static uint8_t *copy(lua_State *L, int idx, size_t *len)
 {
     const char *packet = luaL_checklstring(L, idx, len);

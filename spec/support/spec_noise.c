@@ -1,6 +1,6 @@
 /* Binding of what kt's own wire takes from runtime/crypto: Noise, AEADs, the mask, replay windows, hashes. Strings in,
- * strings out; data lies in blocks of exactly its size, so that AddressSanitizer sees a step beyond. An expected
- * failure gives nil and the error's name. */
+ * strings out. Data is in blocks of exactly its size, so that AddressSanitizer catches accesses past the end.
+ * An expected failure returns nil and the error's name. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>

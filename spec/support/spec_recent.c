@@ -1,4 +1,4 @@
-/* Recent traffic of a session (runtime/link/common/recent.h), for spec/link/recent_spec.lua.
+/* Binding of runtime/link/common/recent.h, recent traffic of a session, for spec/link/recent_spec.lua.
  *
  *   r = spec_recent.new(born_us)
  *   r:note(bytes_in, segs_out, now_us)      the counters at now_us

@@ -1,5 +1,5 @@
-/* Whole runtimes within a spec, for what cannot be had from outside: on libuv, allocations that fail; and
- * runtimes on simulated hosts.
+/* Whole runtimes within a spec, for what a process cannot show: failing allocations (on libuv), and runtimes
+ * on simulated hosts.
  *
  *   spec_script.run { file =, memory =, unsafe =, fail_at =, fail_for =, seconds =, until_ms = }
  *     → { code =, said =, allocations =, bytes =, overrun = }
@@ -7,19 +7,18 @@
  *   spec_script.reload { file =, other =, step = }
  *     → { failed =, code =, said =, held =, bytes = }
  *
- * reload: runs `file` under a supervisor and reloads it again and again, with `other` in its place, and the
- * first, the step-th, the 2 step-th, … allocation of the reload failing, until one is through in spite of it.
- * failed: how many were not; held: the most by which a reload that failed changed the bytes that are held.
+ * reload: runs `file` under a supervisor and reloads it as `other` repeatedly. The first, then the step-th,
+ * then the 2 step-th, … allocation of the reload fails, until a reload succeeds. failed: the number of failed
+ * reloads; held: the largest change in allocated bytes that one of these caused.
  *
- * fail_at: the number of the first allocation of Lua's that fails, counted from 1 when the runtime is made;
- * until_ms: when it is ended, if it does not end before; seconds: past that the spec fails.
- * unsafe: it has os and io. line_max: bytes that are kept of a line. overrun: seconds by which a slice that
- * was stopped had passed its limit, at most, by the watchdog's own account. fail_for: how many fail in a row
- * (0: all from then on). said: the log, what was printed, and why it did not start. code: the exit code,
- * or 1. bytes: what the state's memory amounts to after all was freed.
+ * fail_at: the first of Lua's allocations that fails, counted from 1 since the runtime was made; fail_for:
+ * how many fail in a row (0: all from then on); until_ms: end it then, if it is still running; seconds: fail
+ * the spec after this long; unsafe: with os and io; line_max: bytes kept of each line. overrun: by how many
+ * seconds at most a stopped slice exceeded its limit, as measured by the watchdog. said: the log, the output,
+ * and why it did not start. code: the exit code, or 1. bytes: allocated after everything was freed.
  *
- *   r = spec_script.start(process, file, …)    a script on a process of spec_sim's, with its arguments
- *   r:said() r:exited() r:free()               exited: the exit code, or nil; free: of the process, too */
+ *   r = spec_script.start(process, file, …)    a script with its arguments, on a process of spec_sim
+ *   r:said() r:exited() r:free()               exited: the exit code, or nil; free: also frees the process */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdint.h>
@@ -181,18 +180,18 @@ static void swap_files(const struct world *w)
     rename(aside, w->other);
 }
 
-/* A turn for each, so that what a reload ends is freed before the next. */
+/* One reload per turn, so that what a reload ends is freed before the next. */
 static void on_next(void *ctx)
 {
     struct world *w = ctx;
     const size_t before = w->bytes;
     w->allocations = 0;
     w->fail_at = 1 + w->failed * w->step;
-    w->fail_for = 2; /* Lua tries a second time, after collecting garbage */
+    w->fail_for = 2; /* Lua tries again after a garbage collection */
     w->reloaded = kt_supervisor_reload(w->supervisor);
     w->fail_at = 0;
     if (w->reloaded == 0) {
-        kt_io_timer_set(w->io, &w->deadline, kt_io_clock(w->io) + 100000u); /* it may have taken long */
+        kt_io_timer_set(w->io, &w->deadline, kt_io_clock(w->io) + 100000u); /* the load may have taken long */
         return;
     }
     const size_t change = w->bytes > before ? w->bytes - before : before - w->bytes;
@@ -229,7 +228,7 @@ static int reload(lua_State *L)
     if (kt_supervisor_new(&w->supervisor, &opts, &err) == 0) {
         if (kt_supervisor_start(w->supervisor) == 0) {
             swap_files(w);
-            logger.log.level = KT_LOG_QUIET; /* of failures there are many */
+            logger.log.level = KT_LOG_QUIET; /* there are many failures */
             kt_io_timer_set(w->io, &w->next, kt_io_now(w->io) + 1000u);
             code = kt_supervisor_run(w->supervisor);
         }

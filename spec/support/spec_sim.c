@@ -1,16 +1,16 @@
-/* Simulated worlds for specs, thinly. Hosts and processes are light userdata: spec_io.new(process, world) and
- * spec_link.new(process) take them.
+/* Bindings of simulated worlds for the specs. Hosts and processes are light userdata: spec_io.new(process,
+ * world) and spec_link.new(process) take them.
  *
  *   w = spec_sim.new{seed =, tcp_buffer =, stall_turns =}
  *   h = w:host(name, {"10.1.2.3", …}, real_files)    p = w:process(h, name)
- *   w:link(a, b, {delay_us =, loss =, …}, back)      back: as there, if left out
+ *   w:link(a, b, {delay_us =, loss =, …}, back)      back: the other direction; default: the same
  *   w:set(a, b, {…}) w:cut(a, b) w:hold(a, b) w:heal(a, b) w:stats(a, b)      of the line from a to b
  *   w:run(until_us, fn)      "time", "done", "quiet"; or nil, the error's name, its sentence
  *   w:at(us, fn)             fn is called then, inside the run
- *   w:trace()                begins to write down all that happens to packets; w:traced() is what was
- *   w:rule(fn)               fn(packet) gives "drop", or a number of copies, or nothing
+ *   w:trace()                starts recording what happens to packets; w:traced() returns it
+ *   w:rule(fn)               fn(packet) returns "drop", a number of copies, or nothing
  *
- * What fails gives nil, the error's name, its sentence. An error raised in a callback comes out of run. */
+ * A failure returns nil, the error's name and its sentence. run raises what a callback has raised. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>

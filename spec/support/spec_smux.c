@@ -1,8 +1,8 @@
-/* smux for specs: pools, smuxes and streams as handles, the owner's and the listeners' callbacks as Lua
- * functions.
+/* Bindings of smux for the specs: pools, smuxes and streams as handles, with Lua functions as callbacks of
+ * the owner and of listeners.
  *
- * A callback runs under a pcall, since an error must not jump over smux's frames; it is raised again by the
- * method that led to it. What specs forget to close is closed by __gc, silently. */
+ * A callback runs in a pcall, because an error must not unwind smux's C frames; the method that caused the
+ * callback raises the error again. __gc silently closes what specs forget. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #define SMUX "spec_smux.smux"
 #define STREAM "spec_smux.stream"
 
-/* One per Lua state, in the registry: which coroutine is in a method now, and the error to be raised. */
+/* One per Lua state, in the registry: the coroutine that is in a method now, and the error to raise. */
 struct state {
     lua_State *L;
     int error; /* reference, LUA_NOREF: none */
@@ -50,7 +50,7 @@ static int leave(lua_State *L, struct state *st, int results)
     return lua_error(L);
 }
 
-/* Calls the function below n arguments; on an error the results are nil. */
+/* Calls the function that is below its n arguments on the stack; on an error the results are nil. */
 static void call(struct state *st, int n, int results)
 {
     lua_State *L = st->L;
@@ -205,7 +205,7 @@ static int stream_id(lua_State *L)
     return 1;
 }
 
-/* All that is there, not consumed. */
+/* All that has arrived, without consuming it. */
 static int stream_peek(lua_State *L)
 {
     struct stream *s = check_stream(L);
@@ -218,7 +218,7 @@ static int stream_peek(lua_State *L)
     return 1;
 }
 
-/* Up to n bytes (default: all there are), consumed. */
+/* Up to n bytes (default: all), consumed. */
 static int stream_read(lua_State *L)
 {
     struct stream *s = check_stream(L);
@@ -381,7 +381,7 @@ static bool push_owner(struct smux *b, const char *name)
     return false;
 }
 
-/* Default: room for anything. */
+/* Default: unlimited room. */
 static size_t on_room(void *ctx, size_t want)
 {
     struct smux *b = ctx;
@@ -445,7 +445,7 @@ static void on_streams(void *ctx, size_t n)
     call(b->st, 1, 0);
 }
 
-/* Something that a spec will recognise. */
+/* Bytes that a spec recognises. */
 static void on_facts(void *ctx, struct kt_stream_facts *out)
 {
     (void)ctx;

@@ -1,10 +1,10 @@
-/* The snappy framing, for spec/link/snappy_spec.lua.
+/* Bindings of the snappy framing, for spec/link/snappy_spec.lua.
  *
  *   e = spec_snappy.encoder()
  *   bytes = e:encode(string)                    1..131072 bytes
  *   d = spec_snappy.decoder()
  *   used, error_name, sentence = d:feed(string)
- *   bytes = d:take([most])                      peeks, consumes at most so many of the waiting bytes
+ *   bytes = d:take([most])                      peeks and consumes at most this many bytes
  *   block = spec_snappy.compress(string)        a bare block by libsnappy
  *   number = spec_snappy.crc(string)            masked CRC-32C, computed bit by bit (not by ISA-L) */
 #include <lauxlib.h>
@@ -73,7 +73,7 @@ static struct kt_snappy_dec *to_decoder(lua_State *L)
     return *box;
 }
 
-/* Copied into a block of exactly its size, so that the sanitizer sees a read past its end. */
+/* Copies the input into a block of exactly its size, so that the sanitizer catches reads past the end. */
 static int decoder_feed(lua_State *L)
 {
     struct kt_snappy_dec *d = to_decoder(L);

@@ -1,7 +1,7 @@
-/* Replay memory of session starts (runtime/link/common/starts.h), for spec/link/starts_spec.lua.
+/* Binding of runtime/link/common/starts.h, replay memory of session starts, for spec/link/starts_spec.lua.
  *
  *   s = spec_starts.new()
- *   s:add(conv, ts)   s:seen(conv, ts)   s:has(conv)   s:slots()   what both sets take, in slots of 8 bytes
+ *   s:add(conv, ts)   s:seen(conv, ts)   s:has(conv)   s:slots()   the size of both sets, in slots of 8 bytes
  *   spec_starts.GENERATION, SPAN_MS */
 #include <lauxlib.h>
 #include <lua.h>

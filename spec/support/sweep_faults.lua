@@ -1,14 +1,14 @@
---- What goes wrong in sweep_world.lua's worlds. A fault is whole: what it takes away it gives back, by the time at which all is to be well.
+--- The faults in sweep_world.lua's worlds. Each fault restores what it took away, before the time at which all faults are over.
 ---
---- A gentle one must not be noticed: no flow may end for it, which is why those that happen in quiet worlds are all gentle. The others
---- disturb flows, which may then end early, with a reason; those that end a script before its conns may make the end look clean.
+--- A gentle fault must not end any flow; quiet worlds have only gentle ones. Other faults disturb flows, which may then end early, with a
+--- reason. Those that end a script before its conns may make the end look clean.
 local attacker = require "attacker"
 local scripts = require "sweep_scripts"
 local settings = require "sweep_settings"
 
 local faults = {}
 
--- Which packets a rule is about: how it is called, and a function of the packet and how many were seen.
+-- Which packets a rule affects: a name, and a function of the packet and its number.
 local PACKETS = {
   { "small packets", function(packet) return packet.size < 120 end },
   { "large packets", function(packet) return packet.size > 300 end },
@@ -17,12 +17,12 @@ local PACKETS = {
   { "runs of packets", function(_, n) return n % 64 < 16 end },
 }
 
---- The kinds: name → function(lasts) → text, function; the names of the gentle ones come from `gentle`.
+--- Two lists of kinds of faults, harsh and gentle: function(lasts) → text, function.
 --- world = { w, d, net, hosts, disturb, boot, serve }.
 local function kinds(world)
   local w, d, net, disturb = world.w, world.d, world.net, world.disturb
 
-  -- Waits until nobody is at work on a host, and is at work on it while fn runs.
+  -- Runs fn while no other fault is busy with the host; waits until then.
   local function alone(h, fn, ...)
     while h.busy do w:sleep(0.05) end
     h.busy = true
@@ -37,14 +37,14 @@ local function kinds(world)
     end
   end
 
-  local function start_anew(h, after)
+  local function start_again(h, after)
     w:sleep(after)
     while not h.host:is_up() do w:sleep(0.1) end
     disturb("a new start", h)
     alone(h, world.boot, h)
   end
 
-  -- One end of a tunnel, to whom it matters and from where.
+  -- A tunnel, and a direction of it.
   local function one_way()
     local tunnel = d.pick(net.tunnels)
     local from, to = tunnel.link.a, tunnel.link.b
@@ -73,7 +73,7 @@ local function kinds(world)
     end
   end
 
-  -- Who calls a far host back may be led to links of the replaced script, whose end that host has not heard of.
+  -- A conn back from a far host may use a link of the replaced script, because that host does not know yet that it has ended.
   local function reloaded(h)
     if h.reload then disturb("a reload that gives conns two seconds", h) end
     if h.tunnels then disturb("a reload of who calls back", h, true) end
@@ -83,7 +83,7 @@ local function kinds(world)
     for _ = 1, times do
       local script = running(h)
       if script then script:signal "HUP" end
-      w:sleep(0.25) -- one follows another after 0.2 s at the earliest
+      w:sleep(0.25) -- reloads are at least 0.2 s apart
     end
   end
 
@@ -126,7 +126,7 @@ local function kinds(world)
     local tunnel, o = d.pick(net.tunnels), settings.ills(d, false)
     local side = d.pick { "there", "back" }
     o.rate = o.rate or d.one_in(2) and 200000 or nil
-    if not tunnel.narrow then o.rate, o.queue = nil, nil end -- its ends may have little patience
+    if not tunnel.narrow then o.rate, o.queue = nil, nil end -- its ends may have a short dead_after
     net.late = net.late or settings.is_slow(o, o)
     return ("%s changes to %s"):format(tostring(tunnel.link), settings.literal { [side] = o }), function() tunnel.link:set { [side] = o } end
   end)
@@ -152,15 +152,15 @@ local function kinds(world)
     return rule(lasts, said, d.pick(PACKETS))
   end)
 
-  -- Copies by someone without the key, of a tunnel's datagrams and no others: there are those of scripts on the same line.
+  -- Copies by someone without the key. Only of the tunnel's datagrams, as scripts send their own on the same line.
   table.insert(gentle, function(lasts)
     local tunnel, from, to = one_way()
     local every, late, kept = d.pick { 1, 2, 10 }, d.pick { 0, 0.002, 0.3, 5 }, d.pick { 1, 30, 300 }
-    local own = to == tunnel.link.b and d.one_in(2) -- clients listen to their server's address only
+    local own = to == tunnel.link.b and d.one_in(2) -- clients accept datagrams only from their server's address
     net.attacker = net.attacker or attacker.new(w)
     net.attacker:near(tunnel.link.a)
     net.attacker:near(tunnel.link.b)
-    local text = ("someone copies packet by packet what %s sends to %s, 1 in %d, %g s late, from %s address, and then all again")
+    local text = ("an attacker copies datagrams from %s to %s, 1 in %d, %g s late, from %s address, then sends all again")
     return text:format(from, to, every, late, own and "another" or "its"), function()
       local on, copied = true, {}
       net.attacker:watch(from, to, function(datagram, n)
@@ -185,28 +185,28 @@ local function kinds(world)
       disturb("a kill", h)
       world.bury(h)
       script:kill()
-      start_anew(h, lasts / 3)
+      start_again(h, lasts / 3)
     end
   end)
-  local told_to_end = {}
+  local termed = {}
   table.insert(harsh, function(lasts)
     local h = d.pick(world.hosts)
     return "end the script of " .. h.name, function()
       local script = running(h)
       if not script then return end
-      local life = h.crashes -- after a crash the same script runs again, and has not been told
-      script:signal "TERM" -- the second one ends it at once
-      if told_to_end[script] == life then return end
-      told_to_end[script] = life
+      local life = h.crashes -- after a crash the same script runs again, and has had no TERM
+      script:signal "TERM" -- a second TERM ends it at once
+      if termed[script] == life then return end
+      termed[script] = life
       disturb("an end in good order", h)
-      local until_then = w:now() + 7 -- 5 s to finish, then up to 1 s for the other ends to hear what was reset
+      local until_then = w:now() + 7 -- 5 s to finish, then up to 1 s for resets to arrive
       while script:is_running() and h.crashes == life do
-        if w:now() > until_then then error(("the script of %s goes on after a TERM"):format(h.name), 0) end
+        if w:now() > until_then then error(("the script of %s is still running 7 s after a TERM"):format(h.name), 0) end
         w:sleep(0.1)
       end
-      if h.crashes ~= life or not script.exit_code then return end -- crashed or killed meanwhile
+      if h.crashes ~= life or not script.exit_code then return end -- crashed or killed in the meantime
       if script.exit_code ~= 0 then error(("the script of %s ended with code %s after a TERM"):format(h.name, script.exit_code), 0) end
-      start_anew(h, lasts / 3)
+      start_again(h, lasts / 3)
     end
   end)
   table.insert(gentle, function(lasts)
@@ -244,7 +244,7 @@ local function kinds(world)
     end)
   end)
   local function told(h, text)
-    return h.name .. " is told: " .. text, function() scripts.tell(h, text) end
+    return h.name .. " runs: " .. text, function() scripts.tell(h, text) end
   end
   table.insert(gentle, function()
     local h = d.pick(net.nears)
@@ -268,7 +268,7 @@ local function kinds(world)
     local i = d.between(1, #h.tunnels)
     local text, fn = told(h, ("leave(%d)"):format(i))
     return text, function()
-      if h.away >= #h.tunnels - 1 then return end -- a pool without links serves nobody
+      if h.away >= #h.tunnels - 1 then return end -- a pool without links refuses every open
       h.away = h.away + 1
       fn()
       w:sleep(lasts)
@@ -338,7 +338,7 @@ local function kinds(world)
   end)
   table.insert(harsh, function(lasts)
     local h = d.pick(world.hosts)
-    return "nobody answers behind " .. h.name, function()
+    return "the target behind " .. h.name .. " is down", function()
       if h.closed then return end
       h.closed = true
       h.server:close()
@@ -351,8 +351,8 @@ local function kinds(world)
   return harsh, gentle
 end
 
---- Plans them. world = { w, d, net, hosts, disturb(how, host): who has bytes on their way may see them end; boot(h); bury(h): before a
---- script of its is killed; serve(h) }.
+--- Plans the world's faults. world = { w, d, net, hosts, disturb(how, host): flows in progress may now end early; boot(h); bury(h): called
+--- before a script of h is killed; serve(h) }.
 function faults.plan(world)
   local w, d = world.w, world.d
   local harsh, gentle = kinds(world)

@@ -1,27 +1,27 @@
---- Flows of sweep_world.lua's worlds: a conn through a tunnel, bytes both ways, and what became of them at both ends.
+--- Flows of sweep_world.lua's worlds: a conn through a tunnel with bytes in both directions, and what each end received.
 local core = require "kt.sim.core"
 
 local flows = {}
 
 local FOREVER = { timeout = "10000s" }
 
--- One direction: what it is to carry; what was sent, and whether that was all there will be; what came, and how it ended.
+-- One direction: seed and number of its bytes; tx: bytes sent, and whether sending is over; rx: bytes received, and how it ended.
 function flows.direction(seed, bytes) return { seed = seed, bytes = bytes, tx = { sent = 0 }, rx = { got = 0 } } end
 
---- A random one by a way, which is where from, to which address, and all whom it passes.
+--- A random flow along a way: { source, address, all hosts on the way… }.
 function flows.plan(d, id, way)
   local function size()
     return d.pick { 0, 1, d.between(2, 500), d.between(500, 8000), d.between(8000, 60000), d.between(8000, 60000), d.between(60000, 300000) }
   end
   local flow = { id = id, from = way[1], to = way[2], way = way, up = flows.direction(2 * id, size()), down = flows.direction(2 * id + 1, size()),
     answers = d.one_in(2), start = d.seconds(12) }
-  if way.back then flow.start = flow.start + 5 end -- somebody has to have called
+  if way.back then flow.start = flow.start + 5 end -- the near host must have connected first
   flow.up.chunk, flow.down.chunk = d.pick { 1000, 16384, 65536 }, d.pick { 1000, 16384, 65536 }
   for _, dir in ipairs { flow.up, flow.down } do
     if d.one_in(8) then dir.slow = { at_most = d.pick { 700, 5000 }, pause = d.between(5, 60) / 1000 } end
     if d.one_in(10) then
       dir.abort = { at = d.between(0, dir.bytes), how = d.pick { "reset", "close" } }
-      flow.disturbed = "it was to be aborted"
+      flow.disturbed = "it aborts"
     end
   end
   function flow.tell() return ("flow %d from %s by %s"):format(id, flow.from.name, flow.to) end
@@ -60,30 +60,30 @@ local function receive(w, flow, conn, dir, rx)
   end
 end
 
-local UNREAD = "unread  " -- in place of a flow's number
+local UNREAD = "unread  " -- instead of a flow's number
 
 local function send_unread(conn)
-  for _ = 1, 100 do -- more than conns hold
+  for _ = 1, 100 do -- more than conns can buffer
     if not conn:write(("u"):rep(10000), FOREVER) then return end
   end
   conn:read(1, FOREVER)
 end
 
---- A conn by a way whose near end asks for much and never reads; nil if there is none to be had.
+--- A conn along a way whose near end requests much data and never reads; nil if it cannot be opened.
 function flows.unread(way)
   local conn = way[1].host:try_connect(way[2])
   return conn and conn:write(UNREAD, FOREVER) and conn
 end
 
--- A stream whose session died before its peer was heard of it is opened anew in the next: then it may come twice, and what counts is
--- what came last.
+-- A stream whose session died before its peer answered is opened again in the next session. The target may then see it twice; the last one
+-- counts.
 function flows.serve(w, all)
   return function(conn)
     local head = conn:read_exactly(8, FOREVER)
     if head == UNREAD then return send_unread(conn) end
     local flow = head and all[tonumber(head)]
     if not flow then return end
-    if flow.served and not flow.disturbed then error(flow.tell() .. ": it came twice, and nothing was done to it", 0) end
+    if flow.served and not flow.disturbed then error(flow.tell() .. ": it arrived twice, without a fault", 0) end
     flow.served = true
     local tx, rx = { sent = 0 }, { got = 0 }
     flow.down.tx, flow.up.rx = tx, rx
@@ -94,7 +94,7 @@ function flows.serve(w, all)
   end
 end
 
---- Begins it, and comes back when its near end is over.
+--- Starts the flow, and returns when its near end is over.
 function flows.start(w, flow)
   if not flow.from.host:is_up() then
     flow.over = "its host was down"
@@ -115,26 +115,26 @@ function flows.start(w, flow)
   flow.over = "it ended"
 end
 
---- Whether both of its ends know that it is over.
+--- Whether both ends are over.
 function flows.over(flow) return flow.over and (not flow.served or flow.up.rx.ended) end
 
 local function complete(dir) return dir.rx.ended == "eof" and dir.rx.got == dir.bytes end
 
---- Whether all of it came, both ways.
+--- Whether all bytes of both directions arrived.
 function flows.complete(flow) return complete(flow.up) and complete(flow.down) end
 
---- Raises what is wrong with one that is over.
+--- Raises what is wrong with a flow that is over.
 function flows.judge(flow)
-  -- What one end of a flow breaks off the other may see as a clean end.
+  -- When one end aborts, the other may see a clean end.
   local clean = not (flow.cut_short or flow.up.abort or flow.down.abort) and flow.up.rx.ended == "eof" and flow.down.rx.ended == "eof"
   for _, name in ipairs { "up", "down" } do
     local dir = flow[name]
     local tx, rx = dir.tx, dir.rx
-    local wrong = rx.got > tx.sent and "more than was sent" or clean and not complete(dir) and "a clean end in the midst"
-      or not flow.disturbed and not complete(dir) and "and nothing was done to it"
-      or dir.abort and dir.abort.how == "reset" and not flow.faulted and rx.ended == "eof" and rx.got < dir.bytes and "a clean end, but it was reset"
+    local wrong = rx.got > tx.sent and "more than was sent" or clean and not complete(dir) and "it ended cleanly, but too early"
+      or not flow.disturbed and not complete(dir) and "without a fault"
+      or dir.abort and dir.abort.how == "reset" and not flow.faulted and rx.ended == "eof" and rx.got < dir.bytes and "it ended cleanly, but was reset"
     if wrong then
-      error(("%s, %s: %d of %d bytes came, %d were written; it ended with %s: %s"):format(flow.tell(), name, rx.got, dir.bytes, tx.sent,
+      error(("%s, %s: %d of %d bytes arrived, %d were written; it ended with %s: %s"):format(flow.tell(), name, rx.got, dir.bytes, tx.sent,
         tostring(rx.ended or flow.over), wrong), 0)
     end
   end

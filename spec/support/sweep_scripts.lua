@@ -1,8 +1,8 @@
 --- The scripts that run on the hosts of sweep_world.lua's worlds, as texts.
 ---
---- Near hosts listen on 127.0.0.1:1001 and so on, a port for each far host, and on 1000 for all of them together, a pool; far hosts on 2000
---- for the way back, to whoever came last. Each has a listener on 127.0.0.1:7000 that runs what it is told (sweep_scripts.tell). Where the
---- world has datagrams too, far hosts send them back from :5353, and near hosts raise when one comes back that they did not send.
+--- A near host listens on 127.0.0.1:1001, 1002, … for the far hosts, and on 1000 for a pool of them. A far host listens on 2000 for the way
+--- back, over the newest link. Each has a listener on 127.0.0.1:7000 that runs the text it receives (sweep_scripts.tell). In worlds with
+--- datagrams, far hosts echo them from :5353, and near hosts raise if one comes back that they did not send.
 local settings = require "sweep_settings"
 
 local scripts = {}
@@ -14,7 +14,7 @@ local kt = require "kt"
 local known = { kt = kt, conns = {} }
 local idle = { idle = "60s" }
 
--- Two that are spliced are known for as long, so that their limits can be changed in their midst.
+-- Known while they are spliced, so that their limits can be changed during the splice.
 local function join(conn, a, b)
   known.conns[conn] = true
   kt.splice(a, b, idle)
@@ -67,7 +67,7 @@ local function talk(to, most, exact)
       if data and n and n <= sent and data == "re " .. datagram(n, most) then
         known.heard = known.heard + 1
       elseif data and exact then
-        error(("a datagram came that was not sent: %q"):format(data:sub(1, 60)))
+        error(("received a datagram that was not sent: %q"):format(data:sub(1, 60)))
       end
       kt.sleep "300ms"
     end
@@ -165,7 +165,7 @@ function scripts.far(far)
     ("local acceptor = kt.accept %s\nlead(acceptor)\n"):format(literal(far.settings)) }
   if far.reverse then
     table.insert(out, [[
-local there = {} -- the links that are up, in the order in which they came
+local there = {} -- the links that are up, oldest first
 local nobody = { open = function() return nil end }
 acceptor:on("link", function(link)
   table.insert(there, link)
@@ -182,11 +182,11 @@ carry(kt.listen { on = "127.0.0.1:2000" }, function() return there[#there] or no
   return table.concat(out)
 end
 
---- Scripts that do not load, which a reload must leave alone.
+--- Scripts that fail to load: a reload must keep the running one.
 scripts.broken = { "local kt = require 'kt'\nkt.link { remote = }", "error 'not today'", "local kt = require 'kt'\nkt.listen { onn = ':1' }",
   "local kt = require 'kt'\nfor _ = 1, 2 do kt.listen { on = '127.0.0.1:7001' }:serve(print) end" }
 
---- Has the script of a host run a text; what that returns, as a string; nil if nobody is there to do it.
+--- Runs a text in the script of a host; returns its result as a string, or nil if the script is not running.
 function scripts.tell(h, text)
   local conn = h.host:is_up() and h.host:try_connect "127.0.0.1:7000"
   if not conn then return nil end

@@ -1,8 +1,8 @@
---- What sweep_world.lua's worlds are made of: chance, lines and the settings of tunnels. All chance is the world's own (w:random), drawn in
---- an order that is the same on every machine, so a seed is a world.
+--- Random choices, lines and settings of tunnels for sweep_world.lua's worlds. All randomness comes from the world (w:random), drawn in the
+--- same order on every machine, so a seed determines a world.
 local settings = {}
 
---- Ways to draw from the world's chance.
+--- Ways to draw random values from the world.
 function settings.dice(w)
   local d = {}
   function d.one_in(n) return w:random(n) == 1 end
@@ -22,7 +22,7 @@ local MTUS = { 400, 900, 1350, 1400 }
 settings.MTU_LEAST = 400
 settings.MTU_MOST = 1400
 
---- What both ends have to agree on.
+--- Settings that must be the same at both ends.
 function settings.common(d)
   return {
     key = "a key of the sweep's",
@@ -47,7 +47,7 @@ local function manual(d, kcp)
   kcp.nodelay, kcp.interval, kcp.resend, kcp.nc = d.one_in(2), d.between(10, 60), d.between(0, 3), d.one_in(2)
 end
 
---- What each end has of its own; its datagrams are to be at most so many bytes.
+--- Settings of one end. datagram: the largest size of its datagrams, in bytes.
 function settings.own(d, both, datagram)
   local s = {}
   for k, v in pairs(both) do s[k] = v end
@@ -64,7 +64,7 @@ function settings.own(d, both, datagram)
   return s
 end
 
---- For link:set while it is up.
+--- Settings for link:set while the link is up.
 function settings.change(d)
   local s = {}
   if d.one_in(2) then s.mode = d.pick(MODES) end
@@ -77,7 +77,7 @@ function settings.change(d)
   return s
 end
 
---- For kt.pool, all but its links and its policy.
+--- Settings for kt.pool, without links and policy.
 function settings.pool(d, steady)
   local s = { retries = d.between(0, 2) }
   s.check = not d.one_in(6) and { every = d.pick { "300ms", "1s", "3s" }, timeout = d.pick { "400ms", "2s" }, fall = d.between(1, 3), rise = d.between(1, 2) }
@@ -88,7 +88,7 @@ end
 
 -- ---- lines ----
 
---- What a line does to packets. Harsh: what people complain of.
+--- Delay, loss and the like of a line. harsh: as bad as what people report.
 function settings.ills(d, harsh)
   local o = { delay = d.between(0, 120) / 1000, jitter = d.between(0, 15) / 1000, loss = d.share(harsh and 0.15 or 0.03) }
   if d.one_in(3) then o.duplicate = d.share(0.05) end
@@ -113,7 +113,7 @@ end
 function settings.is_slow(there, back) return wait_of(there) + wait_of(back) > 1 end
 
 --- Gives one end of a narrow line the default dead_after: the queue of such a line, full of one session's packets, delays or drops
---- another's for seconds, which a short dead_after would take for the silence of a dead peer.
+--- another's for seconds; with a short dead_after the peer would be taken for dead.
 function settings.patient(s)
   if s.dead_after then s.dead_after = "30s" end
   return s
@@ -123,7 +123,7 @@ end
 
 local function key_of(k) return math.type(k) and ("[%d]"):format(k) or k end
 
---- A value as text, its keys in their order.
+--- A value as Lua source, with sorted keys.
 function settings.literal(v)
   if type(v) ~= "table" then return ("%q"):format(v) end
   local keys, out = {}, {}

@@ -1,27 +1,27 @@
---- The worlds of sim_sweep_spec.lua: a random network, tunnels with random settings over it, random flows through them and random
---- faults. All chance is the world's own (w:random), so a seed is a world. Its parts: sweep_settings, sweep_scripts, sweep_flows,
+--- The worlds of sweep_spec.lua: a random network, tunnels with random settings, random flows through them and random faults. All
+--- randomness comes from the world (w:random), so a seed determines a world. Parts: sweep_settings, sweep_scripts, sweep_flows,
 --- sweep_faults.
 ---
---- What must hold, whatever happens:
----   - someone without the key who copies and replays packets (one of the faults) ends no session, gets three times the bytes at most that
----     it has sent, and does not leave a session with a long retransmission timeout;
----   - bytes arrive once and in order; a flow whose end is clean is complete, unless a script on its way was killed or had to end in its
----     midst (a kernel ends a dead process's conns as if it had said all, and kcptun's wire has no other end for a stream than a FIN);
----   - where nothing was done to anyone, every flow is complete; reloads, changed settings and packets that come late or twice are nothing;
----   - once all is well again, every flow ends, every tunnel carries a new one whole, beside others that nobody reads, and datagrams
----     come back;
----   - then nothing is left: no conn, stream, task, socket or replaced script, and memory is as it was; no task of a script has failed, no
----     session was given up because of what came over it, and a script that is told to end does so at once.
+--- What must hold in every world:
+---   - an attacker without the key who copies and replays packets (one of the faults) ends no session, receives at most three times the
+---     bytes that it sent, and leaves no session with a long retransmission timeout;
+---   - bytes arrive once and in order; a flow with a clean end is complete, unless a script on its way was killed or had to end early (the
+---     kernel closes a dead process's conns cleanly, and kcptun's wire can end a stream only with a FIN);
+---   - without harsh faults every flow is complete; reloads, changed settings and late or repeated packets are not harsh;
+---   - once all faults are over, every flow ends, every tunnel carries a new one completely, beside others that are never read, and
+---     datagrams come back;
+---   - then nothing is left: no conn, stream, task, socket or replaced script, and memory use is as before; no task of a script has failed,
+---     no session ended because of what it received, and each script ends at once on TERM.
 local faults = require "sweep_faults"
 local flows = require "sweep_flows"
 local scripts = require "sweep_scripts"
 local settings = require "sweep_settings"
 
 local CALM = 30          -- seconds: all faults are over
-local RTO_MOST = 5       -- seconds, where no packet is late by more than two but by an attacker
-local PATIENCE = "300s"  -- for flows to end then
+local RTO_MOST = 5       -- seconds; where only an attacker delays packets by more than two seconds
+local PATIENCE = "300s"  -- for flows to end after that
 local TARGET = "127.0.0.1:9000"
-local HEADERS = { v4 = 28, v6 = 48 } -- of a datagram, in bytes of the line's MTU
+local HEADERS = { v4 = 28, v6 = 48 } -- bytes of IP and UDP headers, which count for the line's MTU
 
 local sweep_world = {}
 
@@ -39,8 +39,8 @@ local function build_far(w, d, i)
   return far
 end
 
--- A line as narrow as what its two ends send, at times; where nothing but the sum of a null cipher's plain bytes protects them, nobody
--- damages packets.
+-- Sometimes the line's MTU is just what its ends send. Packets are not damaged under the null cipher, where only UDP's checksum protects
+-- them.
 local function build_tunnel(w, d, net, near, far)
   local ills = settings.ills(d, not net.quiet)
   ills.back = d.one_in(2) and settings.ills(d, not net.quiet) or nil
@@ -99,7 +99,7 @@ local function build(w, d)
   for _, near in ipairs(net.nears) do table.insert(net.hosts, near) end
   for _, h in ipairs(net.hosts) do
     h.lives = {} -- its scripts so far
-    h.crashes, h.away = 0, 0 -- links that its pool is without
+    h.crashes, h.away = 0, 0 -- away: links removed from its pool
     if not net.quiet and d.one_in(6) then h.reload = { old = "drain", timeout = "2s" } end
   end
   return net
@@ -108,10 +108,10 @@ end
 -- ---- judgment of scripts ----
 
 local MISTAKES = { "task failed", "malformed", "smux version", "where smux", "unknown smux", "traceback" }
--- Which figures of a script stay 0; the second ones unless packets are damaged on their way.
+-- Counters that must stay 0; those of NONE_WHOLE unless packets are damaged on their way.
 local NONE = { "TaskErrors", "StreamsNow" }
 local NONE_WHOLE = { "KCPInErrors", "SessionsFailed", "InCsumErrors" }
--- ... and where nothing was done to anybody: packets of a peer that has begun anew do not fit into the groups of before.
+-- Counters that must stay 0 in quiet worlds: packets of a restarted peer do not fit into FEC groups from before.
 local NONE_QUIET = { "FECErrs", "SessionsRestarted" }
 
 local NONE_WINDOWED = { "StreamsCut" }
@@ -131,7 +131,7 @@ local function task_errors(script)
   end
 end
 
--- With smux 2 no reader that stops is in the way of others, so no stream has to be cut.
+-- With smux 2 a stalled reader does not block others, so no stream is cut.
 local function windowed(h)
   for _, tunnel in ipairs(h.tunnels or {}) do
     if tunnel.far.both.smux_version < 2 then return false end
@@ -148,17 +148,17 @@ local function count(net, h, script)
   end
 end
 
--- What a script's state may hold beyond what it held when it had begun, both times without its garbage.
--- Measured over 300 worlds: at most 13.8 kB, and 16.0 kB where links of peers are kept, of some 330 to 410 kB.
+-- How many bytes a script's state may hold beyond those after its start, both without garbage. Measured over 300 worlds: at most 13.8 kB,
+-- and 16.0 kB where links of peers are kept, of 330 to 410 kB in all.
 local function memory_bound(h) return h.reverse and 25000 or 20000 end
 
--- What is left when everybody has gone. Sessions stay: they are there for whoever comes next.
+-- What is left after all flows. Sessions stay, for the next flow.
 local function leftovers(net)
   local out = {}
   local function note(h, what, n, want) table.insert(out, ("%s has %d %s, not %d"):format(h.name, n, what, want)) end
   for _, h in ipairs(net.hosts) do
     local usage = h.host:stats()
-    -- The spec's server, and what the script listens on.
+    -- The spec's server, and the script's listeners.
     local sockets = 2 + (h.settings and 1 + (h.reverse and 1 or 0) + (h.talks and 1 or 0) or #h.tunnels + (h.pool and 1 or 0))
     for _, link in ipairs(usage.links) do
       if link.streams > 0 then note(h, "streams in " .. link.what .. " " .. link.name, link.streams, 0) end
@@ -167,7 +167,7 @@ local function leftovers(net)
     if usage.conns > 0 then note(h, "conns and streams", usage.conns, 0) end
     if usage.apps > 0 then note(h, "apps", usage.apps, 0) end
     if usage.tasks ~= h.baseline.tasks then note(h, "tasks", usage.tasks, h.baseline.tasks) end
-    -- Between two datagrams' sockets there may be none.
+    -- A talker may be between two sockets.
     local talkers = not h.settings and h.talks and #h.tunnels or 0
     if usage.sockets > sockets + talkers or usage.sockets < sockets then note(h, "sockets", usage.sockets, sockets + talkers) end
     for _, script in ipairs(h.host.scripts) do
@@ -180,16 +180,16 @@ end
 
 local function told(h, text)
   local said = scripts.tell(h, text)
-  return tonumber(said) or error(("%s was told: %s, and said: %s"):format(h.name, text, tostring(said)), 0)
+  return tonumber(said) or error(("%s ran: %s, and answered: %s"):format(h.name, text, tostring(said)), 0)
 end
 
--- Bytes that its script holds and that are no garbage. They do not go over a conn: packets tell no figures that another build has not.
+-- Bytes that the script's state holds, without garbage. Not asked for over a conn, because packets must be the same in every build.
 local function memory_of(h)
   scripts.tell(h, "collect()")
   return h.host:stats().memory
 end
 
--- Datagrams come back once all is well.
+-- Checks that datagrams come back.
 local function hear(w, net)
   for _, near in ipairs(net.talks and net.nears or {}) do
     local before, deadline = told(near, "return heard"), w:now() + 60
@@ -200,7 +200,7 @@ local function hear(w, net)
   end
 end
 
--- All are told to end.
+-- Ends all scripts with TERM, and checks that they exit with 0 and leave nothing open.
 local function finish(w, net)
   local ending = {}
   for _, h in ipairs(net.hosts) do
@@ -221,15 +221,15 @@ local function finish(w, net)
     return true
   end, { timeout = "10s" })
   for _, script in ipairs(ending) do
-    if script.exit_code ~= 0 then error(("%s was told to end: its exit code is %s"):format(script.path, script.exit_code), 0) end
+    if script.exit_code ~= 0 then error(("%s exited with %s after a TERM"):format(script.path, script.exit_code), 0) end
   end
   for _, h in ipairs(net.hosts) do
     local sockets = h.host:stats().sockets
-    if sockets ~= 1 then error(("%s has ended with %d sockets open, and one is the spec's"):format(h.name, sockets), 0) end
+    if sockets ~= 1 then error(("%s has ended with %d sockets open; expected 1, the spec's"):format(h.name, sockets), 0) end
   end
 end
 
--- An attacker's copies may not have made anyone wait, nor send.
+-- Checks that an attacker's copies caused neither long timeouts nor amplification.
 local function judge_attacker(net)
   if not net.attacker then return end
   net.attacker:check()
@@ -248,7 +248,7 @@ end
 
 -- ---- the run ----
 
--- Whoever has bytes on their way, through a host or at all, may see them end in their midst; without a word, if the host was killed.
+-- Flows in progress, through a host or all of them, may now end early; cleanly, if the host was killed.
 local function disturber(all)
   return function(how, h, only_back)
     for _, flow in ipairs(all) do
@@ -269,7 +269,7 @@ local function note_lives(h)
   end
 end
 
--- Its script is about to be killed: what is to be held against it is held against it now.
+-- Checks a script that is about to be killed.
 local function bury(h)
   note_lives(h)
   for _, script in ipairs(h.host.scripts) do task_errors(script) end
@@ -284,7 +284,7 @@ local function all_over(all)
   end
 end
 
--- In some worlds: readers that never read again, by each way. With smux 1 they may be reset.
+-- In some worlds, along each way: conns that never read. With smux 1 they may be reset.
 local function stall(w, d, net)
   local conns = {}
   if not d.one_in(3) then return conns end
@@ -295,7 +295,7 @@ local function stall(w, d, net)
   return conns
 end
 
--- A new flow by each way, now that all is well, whoever else has stopped reading.
+-- Checks that a new flow along each way succeeds after all faults, beside readers that have stopped.
 local function probe(w, d, net, all)
   local unread = stall(w, d, net)
   for _, way in ipairs(net.ways) do
@@ -307,7 +307,7 @@ local function probe(w, d, net, all)
       all[flow.id] = flow
       flows.start(w, flow)
       w:run_until(all_over(all), { timeout = PATIENCE })
-      -- On the way back there is somebody only once somebody has called, and who is gone is gone when that was found out.
+      -- On the way back a link exists only after the near host has connected, and a dead one may not have been noticed yet.
       local again = way.back and not flows.complete(flow) and w:now() < deadline
       if again then w:run_for "2s" end
     until not again
@@ -316,7 +316,7 @@ local function probe(w, d, net, all)
   for _, conn in ipairs(unread) do conn:close() end
 end
 
--- However it looks now: all is to be well.
+-- Restores all lines, whatever their state.
 local function calm(w, net)
   w:at(CALM, function()
     for _, tunnel in ipairs(net.tunnels) do
@@ -328,7 +328,7 @@ local function calm(w, net)
   end)
 end
 
--- FNV-1a by eight bytes.
+-- FNV-1a over units of eight bytes.
 local function hash(h, text)
   local whole = #text - #text % 8
   for i = 1, whole, 8 do h = (h ~ ("<i8"):unpack(text, i)) * 0x100000001b3 end
@@ -336,7 +336,7 @@ local function hash(h, text)
   return h
 end
 
--- All that happened, to the byte: packets, and what scripts have logged and printed.
+-- A hash of everything that happened: packets, and what scripts have logged and printed.
 local function fingerprint(w, net)
   local h = 0xcbf29ce484222325
   for _, host in ipairs(net.hosts) do
@@ -346,7 +346,7 @@ local function fingerprint(w, net)
   return ("%s %016x"):format(w:fingerprint(), h)
 end
 
---- For sim.sweep: builds the world of w's seed, lets it happen, raises what is wrong with it, and returns its fingerprint.
+--- For sim.sweep: builds and runs the world of w's seed, raises what is wrong with it, and returns its fingerprint.
 function sweep_world.run(w)
   local d = settings.dice(w)
   local net = build(w, d)
@@ -365,7 +365,7 @@ function sweep_world.run(w)
   for i = 1, d.between(2, 8) do
     local flow = flows.plan(d, i, d.pick(net.ways))
     all[i] = flow
-    if net.bursty then flow.disturbed, flow.faulted = "bursts of losses", true end -- one may outlast the patience of a session
+    if net.bursty then flow.disturbed, flow.faulted = "bursts of losses", true end -- one may last longer than dead_after
     w:at(flow.start + 0.1, function() flows.start(w, flow) end)
   end
   faults.plan { w = w, d = d, net = net, hosts = net.hosts, disturb = disturber(all), boot = boot, serve = serve, bury = bury }
@@ -382,7 +382,7 @@ function sweep_world.run(w)
     left = leftovers(net)
     return #left == 0
   end, { timeout = PATIENCE })
-  if #left > 0 then error("all is over, but " .. table.concat(left, "; "), 0) end
+  if #left > 0 then error("left after the end: " .. table.concat(left, "; "), 0) end
   for _, h in ipairs(net.hosts) do
     local memory = memory_of(h) - h.baseline.memory
     if memory > memory_bound(h) then error(("%s holds %d bytes more than at its start"):format(h.name, memory), 0) end

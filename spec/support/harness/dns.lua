@@ -2,10 +2,10 @@
 --
 --   local server = dns.serve { ["a.test"] = { A = { "192.0.2.1" }, ttl = 60 } }
 --   server.at                      "127.0.0.1:4711"
---   server.zone["a.test"] = …      at any time; what a zone may hold: dns_message.lua
---   server.count("a.test", "A")    how often it was asked, by either; without arguments: all questions
+--   server.zone["a.test"] = …      at any time; for the contents of a zone see dns_message.lua
+--   server.count("a.test", "A")    how many questions came, by UDP or TCP; without arguments: all
 --   server.asked                   all questions in order: { name, type, how ("udp" or "tcp") }
---   server.close()                 from then on nobody listens
+--   server.close()                 closes both sockets
 local uv = require "luv"
 local loop = require "harness.loop"
 local message = require "dns_message"
@@ -13,12 +13,12 @@ local sockets = require "harness.sockets"
 
 local dns = {}
 
---- Handles for both, on one port. accepted: called for each TCP connection.
+--- Handles for UDP and TCP on one port. accepted: called for each TCP connection.
 local function bind(accepted)
   for _ = 1, 50 do
     local udp, tcp = uv.new_udp(), uv.new_tcp()
     local port = sockets.free_port "udp"
-    -- That a TCP port is taken comes out when it listens.
+    -- listen reports a TCP port that is in use, bind does not.
     if udp:bind("127.0.0.1", port) and tcp:bind("127.0.0.1", port) and tcp:listen(128, function() accepted(tcp) end) then
       return udp, tcp, port
     end

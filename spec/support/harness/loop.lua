@@ -1,7 +1,7 @@
 -- Coroutines on luv's event loop, for specs that talk to real processes and real sockets.
 --
--- Invariants: every wait has a deadline and says what it waited for; an error in any task, also one in the background,
--- ends `run` with that error; `forget_tasks` and `close_handles` leave nothing that could wake in the next spec.
+-- Invariants: every wait has a deadline, and its error names what it waited for; an error in any task, even a background one, ends `run`
+-- with that error; `forget_tasks` and `close_handles` leave nothing that could wake in the next spec.
 local uv = require "luv"
 
 local loop = { default_timeout = 20 }
@@ -17,7 +17,7 @@ local function resume(co, ...)
   end
 end
 
---- Runs fn as a task of its own. What it raises fails the running spec.
+--- Runs fn as a separate task. An error in it fails the running spec.
 function loop.spawn(fn, ...)
   local task = { done = false }
   resume(coroutine.create(function(...)
@@ -58,10 +58,10 @@ function loop.wait(what, seconds, arm)
   return table.unpack(results, 2, results.n)
 end
 
---- Lets the loop turn for a moment. Not for luck: for pacing, and for showing that nothing happens.
+--- Lets the loop run for this long. For pacing, and for showing that nothing happens; never to wait for something.
 function loop.sleep(seconds) loop.wait_until(seconds, function() end) end
 
---- Asks `predicate` again and again until it returns something true, which is returned.
+--- Calls `predicate` repeatedly until it returns a true value, and returns that.
 function loop.eventually(what, seconds, predicate)
   local deadline = uv.hrtime() + (seconds or loop.default_timeout) * 1e9
   repeat
@@ -72,7 +72,7 @@ function loop.eventually(what, seconds, predicate)
   error(("waited %g s for %s"):format(seconds or loop.default_timeout, what), 2)
 end
 
---- Waits for a spawned task; returns what it returned.
+--- Waits for a spawned task; returns its results.
 function loop.join(task, seconds)
   if not task.done then
     loop.wait("a task to end", seconds, function(wake) task.on_done = wake end)
@@ -87,16 +87,16 @@ function loop.all(seconds, ...)
   for _, task in ipairs(tasks) do loop.join(task, seconds) end
 end
 
---- Seconds on a clock that only goes forward.
+--- Seconds on a monotonic clock.
 function loop.now() return uv.hrtime() / 1e9 end
 
---- Runs fn as a task and turns the loop until it has ended, or any task has failed, or `seconds` are over.
+--- Runs fn as a task, and the loop until it has ended, any task has failed, or `seconds` are over.
 function loop.run(fn, seconds)
   seconds = seconds or 120
   local expired = false
   local watchdog = uv.new_timer()
   watchdog:start(math.ceil(seconds * 1000), 0, function() expired = true end)
-  local sigpipe = uv.new_signal() -- writing to a closed connection is an error, not the end
+  local sigpipe = uv.new_signal() -- writing to a closed connection must fail, not kill the process
   sigpipe:start("sigpipe", function() end)
   failure = nil
   local task = loop.spawn(fn)
@@ -110,7 +110,7 @@ function loop.run(fn, seconds)
   return table.unpack(task.results, 1, task.results.n)
 end
 
---- Forgets every task of this spec: none of them wakes again.
+--- Forgets every task of this spec, so that none wakes again.
 function loop.forget_tasks() generation = generation + 1 end
 
 --- Wraps a callback so that it does nothing once the tasks of this spec are forgotten.

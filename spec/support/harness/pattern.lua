@@ -1,6 +1,5 @@
--- Bytes that are cheap to make and cheap to check, at any length: every byte of a stream follows from the stream's seed
--- and its place. Half of the blocks are noise, half compress well. Each block is stamped with its number, so that a
--- piece lost, repeated or moved is found at once, and where.
+-- Streams of bytes that are cheap to make and to check, of any length: each byte follows from the stream's seed and its position. Half of
+-- the blocks are noise, half compress well. Each block contains its number, which shows where a piece was lost, repeated or moved.
 local pattern = {}
 
 local BLOCK = 64 * 1024
@@ -40,7 +39,7 @@ function pattern.blocks(seed, total)
   end
 end
 
---- A function to be fed the chunks of a stream; fails at the first wrong byte, returns how many bytes were right so far.
+--- Returns a function that takes the chunks of a stream, fails at the first wrong byte, and returns the number of bytes so far.
 function pattern.checker(seed)
   local at = 0
   local index, expected

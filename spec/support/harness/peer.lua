@@ -1,13 +1,13 @@
--- Tunnel ends of either make, by one set of options, so that one spec body serves kt and Debian's kcptun in any pairing.
+-- Tunnel ends, kt or Debian's kcptun, from one set of options, so that one spec body serves every pairing.
 --
 -- Options are kcptun's flags by their long names (crypt = "aes", nocomp = true, datashard = 20 …). smuxver is always
--- passed: Debian's kcptun has another default than today's.
+-- passed, because the default of Debian's kcptun differs from the current one.
 local process = require "harness.process"
 local sockets = require "harness.sockets"
 
 local peer = {}
 
---- What Debian 12's kcptun can do.
+--- The ciphers of Debian 12's kcptun.
 peer.debian_ciphers = {
   "aes", "aes-128", "aes-192", "salsa20", "blowfish", "twofish", "cast5", "3des", "tea", "xtea", "xor", "sm4", "none",
 }
@@ -84,8 +84,8 @@ function peer.client(remote, options)
   return type(at) == "string" and client:wait_unix(at) or client:wait_tcp(at)
 end
 
---- Both ends to `target`. `both`, `client`, `server`: options. `through(port)`, if given, returns what the client is to
---- dial in place of the server's port (a relay's, say). Returns client and server; the near end is client.at.
+--- Starts both ends, to `target`. both, client, server: options. through(port) may return a port for the client to dial instead of the
+--- server's, such as a relay's. Returns client and server; the near end is client.at.
 function peer.tunnel(target, both, only)
   only = only or {}
   local server = peer.server(target, merged(both or {}, only.server or {}))

@@ -1,4 +1,4 @@
--- What /proc knows: of a process its memory, descriptors and processor time; of the system which ports are open.
+-- Facts from /proc: a process's memory, descriptors and processor time; which ports are open on the system.
 local uv = require "luv"
 
 local proc = {}
@@ -16,25 +16,25 @@ local function status_kib(pid, field)
   return tonumber(text:match(field .. ":%s*(%d+) kB")) * 1024
 end
 
---- Bytes of memory in use now, and the most that ever were.
+--- Bytes of memory in use now, and the peak.
 function proc.rss(pid) return status_kib(pid, "VmRSS") end
 function proc.peak_rss(pid) return status_kib(pid, "VmHWM") end
 
---- Starts the peak anew from what is in use now.
+--- Resets the peak to what is in use now.
 function proc.reset_peak(pid)
   local file = assert(io.open(("/proc/%d/clear_refs"):format(pid), "w"))
   file:write("5")
   file:close()
 end
 
---- How many descriptors the process holds.
+--- The number of open descriptors of the process.
 function proc.fd_count(pid)
   local count, scan = 0, assert(uv.fs_scandir(("/proc/%d/fd"):format(pid)))
   while uv.fs_scandir_next(scan) do count = count + 1 end
   return count
 end
 
-local TICKS = 100 -- USER_HZ: fixed in the kernel's interface
+local TICKS = 100 -- USER_HZ, a constant of the kernel's interface
 
 --- Processor seconds used so far, user and system together.
 function proc.cpu(pid)
@@ -53,8 +53,8 @@ local function port_open(files, port, state)
   return false
 end
 
---- Whether anybody listens on the TCP port, has the UDP port bound, listens on the unix socket. Looking is better than
---- knocking: a connection would be carried through the tunnel.
+--- Whether a TCP port or a unix socket has a listener, or a UDP port is bound. Does not connect, because a connection would go through the
+--- tunnel.
 function proc.tcp_listening(port) return port_open({ "tcp", "tcp6" }, port, "0A") end
 function proc.udp_bound(port) return port_open({ "udp", "udp6" }, port, "07") end
 function proc.unix_listening(path)

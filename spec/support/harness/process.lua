@@ -1,15 +1,15 @@
--- A child process: its output is kept (bounded), its end is waited for, and it is only ever stopped by its own pid.
+-- A child process. Keeps its output (bounded), waits for its end, and stops it only by its own pid.
 local uv = require "luv"
 local loop = require "harness.loop"
 local proc = require "harness.proc"
 
-local KEPT = 64 * 1024 -- of each output, the newest bytes
-local SHOWN = 4 * 1024 -- of that, when a spec fails
+local KEPT = 64 * 1024 -- the newest bytes of each output
+local SHOWN = 4 * 1024 -- bytes of each that are printed when a spec fails
 
 local Process = {}
 Process.__index = Process
 
-local running = {} -- every process of this spec, in order of starting
+local running = {} -- every process of this spec, in the order of their start
 
 local function changed(self)
   local waiting = self.waiting
@@ -31,8 +31,8 @@ local function keep(self, name, pipe)
   end)
 end
 
---- Starts {name=, cmd={program, args…}, env={NAME=value}, cwd=, graceful=}. The child is killed should this process die.
---- graceful: at the end of the spec it is asked to end, and has to do so with exit code 0.
+--- Starts {name=, cmd={program, args…}, env={NAME=value}, cwd=, graceful=}. The child is killed if this process dies.
+--- graceful: at the end of the spec it gets SIGTERM and must exit with 0.
 local function start(options)
   local self = setmetatable({
     name = options.name or options.cmd[1], cmd = options.cmd, graceful = options.graceful,
@@ -67,7 +67,7 @@ local function start(options)
   return self
 end
 
---- Waits until `predicate` returns something true, asking again after each change of output or state.
+--- Waits until `predicate` returns a true value; calls it after each change of output or state.
 function Process:wait_for(what, seconds, predicate)
   local deadline = loop.now() + (seconds or loop.default_timeout)
   while true do
@@ -79,22 +79,22 @@ function Process:wait_for(what, seconds, predicate)
   end
 end
 
---- Waits until the process has ended and all its output is in; returns exit code and signal.
+--- Waits until the process has ended and all its output was read; returns exit code and signal.
 function Process:wait_exit(seconds)
   self:wait_for("the end", seconds, function() return self.exited and self.open_pipes == 0 end)
   return self.code, self.signal
 end
 
---- Forgets, for `expect`, what has been said up to now.
+--- Makes `expect` ignore the output so far.
 function Process:mark()
   self.fresh = ""
   self.since.stdout, self.since.stderr = "", ""
 end
 
---- Waits for a Lua pattern in what was said, on stdout or stderr, since the start or the last mark; returns its captures.
+--- Waits for a Lua pattern in stdout or stderr since the start or the last mark; returns its captures.
 function Process:expect(pattern, seconds)
   local found = self:wait_for(("'%s' in the output"):format(pattern), seconds, function()
-    -- Each stream has a writer of its own, so lines of one may fall between those of the other.
+    -- stdout and stderr have separate writers, so their lines can mix.
     for _, text in ipairs { self.since.stdout, self.since.stderr, self.fresh } do
       local m = table.pack(text:match(pattern))
       if m[1] ~= nil then return m end
@@ -106,7 +106,7 @@ function Process:expect(pattern, seconds)
   return table.unpack(found, 1, found.n)
 end
 
---- kt's counters, by name: what it writes to stderr on SIGUSR1.
+--- kt's counters by name, as it logs them on SIGUSR1.
 function Process:counters()
   self:mark()
   self:signal_with("sigusr1")
@@ -120,7 +120,7 @@ function Process:signal_with(name)
   if not self.exited then uv.kill(self.pid, name) end
 end
 
---- Asks the process to end, waits, kills it if it does not; returns exit code and signal.
+--- Sends SIGTERM and waits, then kills the process if it is still running; returns exit code and signal.
 function Process:stop(seconds)
   self:signal_with("sigterm")
   local ok = pcall(self.wait_exit, self, seconds or 8)
@@ -134,7 +134,7 @@ function Process:kill()
   return self:wait_exit(10)
 end
 
---- Waits until `ready()` holds; a process that ends before that is an error at once.
+--- Waits until `ready()` is true; fails at once if the process ends first.
 function Process:wait_ready(what, ready, seconds)
   loop.eventually(("%s to have %s"):format(self.name, what), seconds or 10, function()
     if self.exited then
@@ -152,7 +152,7 @@ function Process:wait_unix(path) return self:wait_ready("socket " .. path, funct
 function Process:rss() return proc.rss(self.pid) end
 function Process:peak_rss() return proc.peak_rss(self.pid) end
 function Process:fd_count() return proc.fd_count(self.pid) end
---- The count once it has not changed for 0.3 s: what has been closed is closed.
+--- The count once it has been stable for 0.3 s, so that pending closes are done.
 function Process:settled_fd_count()
   local count, since
   return loop.eventually("a settled count of descriptors", 10, function()
@@ -164,7 +164,7 @@ end
 
 function Process:cpu() return proc.cpu(self.pid) end
 
---- All that is known of the processes of this spec, for a person who has to find out why it failed.
+--- A report of all processes of this spec, for finding out why it failed.
 local function report()
   local lines = {}
   for _, p in ipairs(running) do
@@ -177,7 +177,7 @@ local function report()
   return table.concat(lines, "\n")
 end
 
---- What a sanitizer said of the process, if anything.
+--- A sanitizer's report about the process, if there is one.
 local function sanitizer_report(p)
   local at = p.stderr:find("ERROR: %a+Sanitizer") or p.stderr:find("runtime error: ")
   return at and p.stderr:sub(at, at + SHOWN)
@@ -185,8 +185,8 @@ end
 
 local function exited_within(p, seconds) return (pcall(p.wait_exit, p, seconds)) end
 
---- Asks a process to end: once for it to drain, once more when that takes long (a kt whose peer knows no half-close waits
---- for the rest of an answer).
+--- Sends SIGTERM so that the process drains, and again if that takes long: a kt whose peer does not support half-close waits for the rest
+--- of a reply.
 local function end_gracefully(p)
   p:signal_with("sigterm")
   if exited_within(p, 0.5) then return end
@@ -196,7 +196,7 @@ local function end_gracefully(p)
   return p.name .. " did not end within 8 s of a second SIGTERM"
 end
 
---- Ends what still runs, and forgets all. Returns what was wrong with how processes ended: a list of sentences.
+--- Ends what still runs and forgets all processes. Returns a list of sentences about those that did not end well.
 local function end_all()
   local wrong = {}
   for _, p in ipairs(running) do

@@ -1,5 +1,5 @@
--- A bad road for UDP: stands between a client and a server and loses, delays, repeats, reorders and corrupts datagrams, by
--- a seed. Each client address gets a socket of its own towards the server, as from a NAT; `rebind` gives it a new port.
+-- A UDP relay between a client and a server that loses, delays, repeats, reorders and corrupts datagrams, by a seed. Each client address
+-- gets its own socket towards the server, as behind a NAT; `rebind` gives it a new port.
 local uv = require "luv"
 
 local relay = {}
@@ -20,8 +20,8 @@ local function corrupted(data, random)
   return data:sub(1, at - 1) .. string.char(data:byte(at) ~ flip) .. data:sub(at + 1)
 end
 
---- Starts a relay to 127.0.0.1:`to`. `faults`, for both directions, each a share of the datagrams or seconds, and free to
---- be changed on the way: loss, duplicate, corrupt, reorder (held back by `reorder_by`), delay; `cut` = true loses all.
+--- Starts a relay to 127.0.0.1:`to`. `faults` applies to both directions and can be changed at any time: loss, duplicate, corrupt, reorder
+--- (each a share of datagrams), reorder_by, delay (seconds); `cut` = true loses all.
 function relay.start(to, faults, seed)
   local self = { faults = faults or {}, forwarded = 0, lost = 0 }
   local random = generator(seed or 1)

@@ -1,5 +1,5 @@
--- TCP and unix sockets as a task sees them: connect, serve, send, receive, half-close, reset. Reading is on demand: a
--- conn nobody receives from stops reading after a few chunks, as a stalled application would.
+-- TCP and unix sockets for tasks: connect, serve, send, receive, half-close, reset. A conn reads only while a task receives, so one without
+-- a receiver stalls after a few chunks, like a stalled application.
 local uv = require "luv"
 local loop = require "harness.loop"
 
@@ -41,7 +41,7 @@ local function start_reading(self)
   end)
 end
 
---- The next bytes, at most `most` of them; nil at the end of the stream; nil and an error name ("ECONNRESET") when it
+--- Up to `most` of the next bytes; nil at the end of the stream; nil and an error name ("ECONNRESET") when it
 --- broke.
 function Conn:recv(seconds, most)
   if self.first > self.last and not self.ended then
@@ -60,7 +60,7 @@ function Conn:recv(seconds, most)
   return chunk
 end
 
---- Exactly n bytes; fails when the stream ends before.
+--- Exactly n bytes; fails if the stream ends earlier.
 function Conn:recv_exactly(n, seconds)
   local got, size = {}, 0
   while size < n do
@@ -93,7 +93,7 @@ function Conn:send(data, seconds)
   return true
 end
 
---- Ends the sending direction.
+--- Ends its own direction.
 function Conn:shutdown()
   loop.wait("the shutdown", nil, function(wake)
     local request, err = self.handle:shutdown(wake)
@@ -139,9 +139,8 @@ function sockets.is_reset(where, seconds)
   return not data and err == "ECONNRESET"
 end
 
---- Serves connections, each by `handler(conn, server)` in a task of its own; what the handler leaves open is closed.
---- `where`: nothing for a free port, else a port or the path of a unix socket. Fields: port or path, as `at`; how many
---- connections there have been, `accepted`, and are, `open`.
+--- Serves each connection with `handler(conn, server)` in a separate task; closes what the handler leaves open. where: a port or the path
+--- of a unix socket; default: a free port. Fields: at (port or path), accepted (connections so far), open (connections now).
 function sockets.serve(handler, where)
   local server = { accepted = 0, open = 0, conns = {} }
   local handle
@@ -173,7 +172,7 @@ function sockets.serve(handler, where)
   return server
 end
 
---- A port of 127.0.0.1 that is held, but refuses: bound, never listened on.
+--- A port of 127.0.0.1 that refuses connections and stays taken: bound, but without a listener.
 function sockets.refusing()
   local handle = uv.new_tcp()
   assert(handle:bind("127.0.0.1", 0))
@@ -191,7 +190,7 @@ local function bindable(make, port)
   return got and got.port
 end
 
---- A port that was free a moment ago, for "tcp" or "udp"; for udp, `count` of them in a row, the first is returned.
+--- A port that was free a moment ago, for "tcp" or "udp"; with count: the first of that many consecutive UDP ports.
 function sockets.free_port(kind, count)
   local make = kind == "udp" and uv.new_udp or uv.new_tcp
   for _ = 1, 200 do
@@ -206,7 +205,7 @@ function sockets.free_port(kind, count)
   error("no free " .. kind .. " port")
 end
 
---- Closes all that this spec has opened here.
+--- Closes everything that this spec has opened here.
 function sockets.close_all()
   for _, handle in ipairs(opened) do
     if not handle:is_closing() then handle:close() end

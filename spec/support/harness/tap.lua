@@ -1,5 +1,5 @@
--- What an end does, seen from outside, whatever program it is: where it listens, where it dials, and how its first datagrams are made. For
--- datagrams the end must run with crypt none, which leaves them in clear.
+-- Observes a tunnel end from outside, whichever program it is: where it listens, where it dials, and the form of its first datagrams. To
+-- read datagrams, the end must run with crypt none.
 local uv = require "luv"
 local loop = require "harness.loop"
 local sockets = require "harness.sockets"
@@ -36,8 +36,8 @@ local function host(hex)
   return known[hex] or hex
 end
 
---- Where a process listens: a sorted list of "tcp 127.0.0.1:80", "udp [::]:29900", "unix /path". Of UDP sockets only those on `port`: an end
---- that dials has others.
+--- Where a process listens: a sorted list of "tcp 127.0.0.1:80", "udp [::]:29900", "unix /path". UDP sockets count only on `port`, because
+--- an end that dials has others.
 function tap.listening(pid, port)
   local mine, found = inodes(pid), {}
   for _, kind in ipairs { "tcp", "tcp6", "udp", "udp6" } do
@@ -109,8 +109,8 @@ function tap.segments(data)
   return list, fec
 end
 
---- How the datagrams of one session were made: { fec, rcvwnd, compressed, smux, largest, outstanding }; the last is how many segments were sent
---- before the first one was sent again, nil if it was not yet.
+--- The form of one session's datagrams: { fec, rcvwnd, compressed, smux, largest, outstanding }. outstanding: segments sent before the
+--- first retransmission; nil: none yet.
 function tap.facts(got)
   local facts, seen, first = { fec = false, largest = 0 }, {}, {}
   local n = 0

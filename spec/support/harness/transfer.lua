@@ -23,7 +23,7 @@ function transfer.pull(conn, seed, total, seconds)
   end
 end
 
---- A target that echoes. It ends its half when the client has ended its own.
+--- A target that echoes, and ends its half after the client's.
 function transfer.echo(where)
   return sockets.serve(function(conn)
     local chunk = conn:recv(600)
@@ -35,9 +35,9 @@ function transfer.echo(where)
   end, where)
 end
 
---- A target that takes part in `transfer.exchange`: the first 8 bytes of the client name the stream. When it has all it
---- says so in one byte and waits for the client to hang up: an end that closes first may cut off what is in flight.
---- `seconds`: how long to wait for the next bytes, if not as long as usual.
+--- A target for `transfer.exchange`: the client's first 8 bytes identify the stream. When it has received everything it sends one byte and
+--- waits for the client to close, because an end that closes first may cut off data in flight. seconds: how long to wait for the next
+--- bytes, if not the default.
 function transfer.partner(up, down, where, seconds)
   return sockets.serve(function(conn)
     local seed = string.unpack("<i8", conn:recv_exactly(8))
@@ -49,7 +49,7 @@ function transfer.partner(up, down, where, seconds)
   end, where)
 end
 
---- Through the tunnel whose near end is `where`, to a partner made with the same sizes: `up` and `down` bytes at once.
+--- Sends `up` and receives `down` bytes at the same time through the tunnel whose near end is `where`, to a partner with the same sizes.
 function transfer.exchange(where, seed, up, down, seconds)
   local conn = assert(sockets.connect(where))
   conn:send(string.pack("<i8", seed))

@@ -11,7 +11,7 @@
 #define LINK "spec_link.link"
 #define ACCEPTOR "spec_link.acceptor"
 
-/* What both have: their own counters and log. */
+/* A link or an acceptor, with counters and a log of its own. */
 struct end {
     struct handle h;
     struct kt_link *link;
@@ -19,7 +19,7 @@ struct end {
     struct kt_counters counters;
     struct kt_log log;
     char lines[16384];
-    struct kt_pipe *accepted[512]; /* streams the spec has not asked for */
+    struct kt_pipe *accepted[512]; /* streams that the spec has not taken */
     char peers[512][KT_ADDR_TEXT];
     unsigned first, count;
     bool deaf; /* closed: no event may come */
@@ -131,7 +131,7 @@ static int end_stats(lua_State *L)
     return 1;
 }
 
-/* Streams that were accepted and not asked for stay open: close is the acceptor's alone. */
+/* Accepted streams that the spec has not taken stay open: this closes only the acceptor. */
 static int end_close(lua_State *L)
 {
     struct end *e = check_end(L);
@@ -144,7 +144,7 @@ static int end_close(lua_State *L)
     return 0;
 }
 
-/* The next accepted stream, or nil. With `unheard` nobody listens on it. */
+/* The next accepted stream, or nil. unheard: without a listener. */
 static int acceptor_next(lua_State *L)
 {
     struct end *e = luaL_checkudata(L, 1, ACCEPTOR);
@@ -194,7 +194,7 @@ static int link_open(lua_State *L)
     return 1;
 }
 
-/* The stream, once; or nil, code, sentence; or nil while there is no result. */
+/* The stream, once; or nil, code, sentence; or nil while the result is pending. */
 static int opening_stream(lua_State *L)
 {
     struct opening *o = luaL_checkudata(L, 1, OPENING);

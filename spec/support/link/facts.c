@@ -158,7 +158,7 @@ int config_mode(lua_State *L)
     return push_mode(L, &c);
 }
 
-/* defaults(client): by the members' names, and what the mode sets as a list */
+/* defaults(client): by the members' names; what the mode sets is in the list part */
 int config_defaults(lua_State *L)
 {
     struct kt_kcptun_config c;

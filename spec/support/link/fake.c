@@ -25,7 +25,7 @@ struct fake {
     bool eof, half_close, gone, shut, starved;
     int code;      /* broken */
     char end[32];  /* "closed", "reset dead", … */
-    char text[64]; /* … and the text that came with a cut */
+    char text[64]; /* the text of a cut */
     struct kt_err why;
 };
 
@@ -141,7 +141,7 @@ static void raise_readable(struct fake *f)
     if (f->pipe.events) f->pipe.events->readable(f->pipe.ctx);
 }
 
-/* feed(data): data arrive */
+/* feed(data): data arrives */
 static int fake_feed(lua_State *L)
 {
     struct fake *f = check_fake(L);
@@ -166,7 +166,7 @@ static int fake_finish(lua_State *L)
     return 0;
 }
 
-/* break_off(code [, why, text]): the pipe breaks, for a reason that the far side gave */
+/* break_off(code [, why, text]): the pipe breaks; why, text: the reason from the far side */
 static int fake_break(lua_State *L)
 {
     struct fake *f = check_fake(L);
@@ -179,7 +179,7 @@ static int fake_break(lua_State *L)
     return 0;
 }
 
-/* take(n): what was written to it, at most n bytes, which makes room */
+/* take(n): removes and returns up to n bytes that were written to it */
 static int fake_take(lua_State *L)
 {
     struct fake *f = check_fake(L);
@@ -201,7 +201,7 @@ static int fake_take(lua_State *L)
     return 1;
 }
 
-/* Bytes that arrived and were not consumed; bytes written and not taken. */
+/* Bytes that arrived but were not consumed; bytes that were written but not taken. */
 static int fake_waiting(lua_State *L)
 {
     struct fake *f = check_fake(L);
@@ -222,7 +222,7 @@ static int fake_is_shut(lua_State *L)
     return 1;
 }
 
-/* How, and the text of a cut; nil: it lives */
+/* How it ended, and the text of a cut; nil: still open */
 static int fake_how_ended(lua_State *L)
 {
     const struct fake *f = check_fake(L);

@@ -18,11 +18,11 @@ struct world {
     bool done, late, failed;
 };
 
-/* The head of every handle: ended by w:free(), and kept by the world's table until then. */
+/* Every handle begins with this. The world's table keeps it until w:free(), which ends it. */
 struct handle {
     struct kt_list node;
     struct world *w;
-    void (*end)(struct handle *h); /* harmless if it has ended by itself */
+    void (*end)(struct handle *h); /* does nothing if it has ended already */
 };
 
 /* ---- spec_link.c ---- */

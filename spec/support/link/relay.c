@@ -101,7 +101,7 @@ static int relay_port(lua_State *L)
     return 1;
 }
 
-/* The server sees another address from now on. */
+/* From now on the server sees another address. */
 static int relay_move(lua_State *L)
 {
     struct relay *r = luaL_checkudata(L, 1, RELAY);
