@@ -1,7 +1,7 @@
 /* FEC: throughput in MB of KCP packets per second on one core, and ns per packet, for encoding and decoding, by group
  * size. Packets are full (1322 bytes, what kcptun's defaults leave). Decoding runs with nothing lost, with the first
- * data packets of each group lost (as many as there are parity packets), and with different ones lost in each group,
- * so that no table can be cached. Usage: bench-fec [DATA PARITY] */
+ * data packets of each group lost (as many as there are parity packets), and with different ones lost in each
+ * group, so that no decoding matrix can be cached. Usage: bench-fec [DATA PARITY] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +65,7 @@ static void decode(const struct groups *g, struct kt_fec_dec *d, enum loss loss)
     size_t bytes = 0;
     for (unsigned k = 0; k < GROUPS; k++) {
         unsigned from =
-            loss == OTHER ? k % g->data : 0; /* the first of `parity` data packets lost, round about */
+            loss == OTHER ? k % g->data : 0; /* the first of `parity` lost data packets, wrapping around */
         for (unsigned i = 0; i < g->data + g->parity; i++) {
             bool lost = loss != NONE && i < g->data && (i + g->data - from) % g->data < g->parity;
             if (!lost) kt_fec_dec_input(d, packet(g, k, i), PACKET, count, &bytes);
@@ -100,8 +100,7 @@ static void run(unsigned data, unsigned parity)
     report("encode", data, parity, spent, rounds);
 
     for (enum loss loss = NONE; loss <= OTHER; loss++) {
-        /* The decoder takes each packet once, so each round needs its own seqids: the encoder's, outside the
-         * clock. */
+        /* The decoder accepts each packet once, so each round needs new seqids. Encoding them is not timed. */
         struct kt_fec_dec *d;
         if (kt_fec_dec_new(&d, data, parity) < 0) die("out of memory");
         rounds = 0;

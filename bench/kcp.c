@@ -1,4 +1,4 @@
-/* What the KCP engine costs, and whether the cost depends on the window.
+/* The CPU cost of the KCP engine per segment, by window size.
  *
  * Two engines are joined by a simulated path that keeps a full window in flight. The cost of a segment covers both
  * ends: it is written, sent, received, read and acknowledged, and the acknowledgement is handled. The path keeps only
@@ -19,8 +19,8 @@
 
 #define MTU 1322u
 #define RTT_US 50000u
-#define STEP 64u         /* packets that the path delivers at a time */
-#define SLOTS (1u << 15) /* of the path; more than a window and the longest delay */
+#define STEP 64u         /* packets that the path delivers per turn */
+#define SLOTS (1u << 15) /* turns of the path; more than a window plus the longest delay */
 #define CHAIN (1u << 17)
 #define SEGMENTS 400000u
 #define IDLE_FLUSHES 200000u
@@ -30,7 +30,7 @@ struct parcel {
     uint32_t len, next;
 };
 
-/* Packets under way, by the turn at which they arrive. */
+/* Packets in flight, by the turn in which they arrive. */
 struct path {
     struct parcel *parcels;
     uint32_t *slots; /* first parcel of each turn, 0: none */
@@ -45,8 +45,8 @@ struct end {
     struct kt_slab *pool;
     uint8_t buffers[KT_PACKET_BATCH][1500];
     uint32_t reserved;
-    struct path *to;     /* sender: where packets go */
-    struct kt_kcp *peer; /* receiver: who gets them at once */
+    struct path *to;     /* sender: the path that its packets take */
+    struct kt_kcp *peer; /* receiver: the peer that gets its packets at once */
     const uint64_t *now;
 };
 
@@ -184,7 +184,7 @@ static void deliver(struct bench *b)
             b->path.free = id;
         }
     }
-    /* A path that stands empty but for late packets lets time pass over the empty turns. */
+    /* If only late packets are on the path, time skips the empty turns. */
     if (b->path.seq < b->path.turn) b->path.seq = b->path.turn;
     const uint8_t *data;
     for (size_t n; (n = kt_kcp_peek(b->b.kcp, &data)) > 0;) kt_kcp_consume(b->b.kcp, n);
@@ -199,7 +199,7 @@ static void run(struct bench *b, uint32_t segments)
     while (s.out_push < until) {
         fill(b);
         b->now += (uint64_t)RTT_US * STEP / b->window;
-        /* The path is `window` turns long; start delivering when that much is on it. */
+        /* The path is `window` packets long; start delivering when that many are on it. */
         if (b->path.seq - b->path.turn >= b->window - STEP || kt_kcp_room(b->a.kcp) == 0) deliver(b);
         kt_kcp_stats(b->a.kcp, &s);
     }
@@ -207,7 +207,7 @@ static void run(struct bench *b, uint32_t segments)
 
 struct figure {
     double segment_ns, idle_ns;
-    double resent; /* transmissions that were not the first, per cent */
+    double resent; /* retransmissions, per cent */
     double kib;    /* memory of both ends */
 };
 
@@ -215,7 +215,7 @@ static struct figure measure(uint32_t window, uint32_t mtu, bool reorder)
 {
     struct figure f;
     struct bench *b = bench_new(window, mtu, reorder);
-    run(b, 3 * window + 10000); /* warm: rings at their size, pools touched */
+    run(b, 3 * window + 10000); /* warm-up: rings at full size, pools touched */
     struct kt_kcp_stats before, after;
     kt_kcp_stats(b->a.kcp, &before);
     double start = cpu_ns();

@@ -1,14 +1,13 @@
-/* What the script layer costs: the near end of a tunnel as a Lua script (bench/script.lua) beside the same
- * near end written in C on the same rooms, each in a process of its own, under the same load.
+/* The cost of the script layer: compares the near end of a tunnel as a Lua script (bench/script.lua) with the
+ * same near end written in C on the same rooms, each in its own process, under the same load.
  *
  *   bench-script SCRIPT [CONNECTIONS [IDLE [ROUNDS]]]
  *
- * Each round does for either of them, C first: IDLE connections opened and left alone (what a connection
- * holds: resident memory), then CONNECTIONS short ones, 64 at a time, that carry one byte there and back (CPU
- * time of the near process for accept, open, splice, close), then 64 MiB there and back through one (CPU time
- * per byte). CPU time is read from the near process' own clock, so that a busy machine changes it little; the
- * median of the rounds is printed. The far end echoes in C. Goal of the script layer: under 5 us and 2 KiB a
- * connection, nothing per byte. */
+ * Each round measures both, C first: IDLE connections that stay open (resident memory per connection);
+ * CONNECTIONS short ones, 64 at a time, that carry one byte there and back (CPU time of the near process for
+ * accept, open, splice, close); 64 MiB there and back through one (CPU time per byte). CPU time is the near
+ * process's own, so a busy machine affects it little. Prints the median of the rounds. The far end echoes in
+ * C. Goal of the script layer: under 5 us and 2 KiB per connection, and nothing per byte. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -42,7 +41,7 @@ __attribute__((noreturn)) static void die(const char *what)
 
 /* ---- the ends of the tunnel ---- */
 
-/* As bench/script.lua has it. */
+/* The same settings as in bench/script.lua. */
 static void settings(struct kt_kcptun_config *cfg, bool near, uint16_t port)
 {
     struct kt_err err = {0};
@@ -65,7 +64,7 @@ static struct kt_io *make_io(const struct kt_log *log)
     return io;
 }
 
-/* Echoes one stream: what arrives goes back, under back-pressure. */
+/* Echoes one stream, under back-pressure. */
 static void echo(void *ctx)
 {
     struct kt_pipe *p = ctx;
@@ -296,7 +295,7 @@ static struct cost measure(pid_t near, uint16_t port, int connections, int idle)
     struct cost cost;
     int *fds = calloc((size_t)idle, sizeof *fds);
     if (!fds) die("memory");
-    churn(port, AT_ONCE); /* what is needed once is there now */
+    churn(port, AT_ONCE); /* one-time allocations are done */
 
     double before = resident(near);
     for (int i = 0; i < idle; i++) {
@@ -332,7 +331,7 @@ static pid_t start(void)
     const pid_t parent = getpid(), pid = fork();
     if (pid < 0) die("fork");
     if (pid == 0) {
-        alarm(600); /* should the parent be killed */
+        alarm(600); /* if the parent is killed */
         if (getppid() != parent) _exit(1);
     }
     return pid;

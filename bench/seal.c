@@ -14,7 +14,7 @@
 #define SECONDS 0.4
 #define BATCH 64
 
-/* CPU time: what else the machine does counts less. */
+/* CPU time, which other load on the machine affects less. */
 static double now(void)
 {
     struct timespec t;
@@ -28,7 +28,7 @@ static _Noreturn void die(const char *what)
     exit(1);
 }
 
-/* ns a packet, sealed KT_SEAL_BATCH at a time. */
+/* ns per packet, sealed in batches of KT_SEAL_BATCH. */
 static double time_batch(struct kt_seal *s)
 {
     static uint8_t pkts[KT_SEAL_BATCH][PACKET];
@@ -47,7 +47,7 @@ static double time_batch(struct kt_seal *s)
     return spent / (double)count * 1e9;
 }
 
-/* ns a packet; `open` includes putting the sealed packet back each time, a copy of 1350 bytes. */
+/* ns per packet; includes restoring the sealed packet each time, a copy of 1350 bytes. */
 static double time_seal(struct kt_seal *s, bool open)
 {
     uint8_t pkt[PACKET] = {0}, sealed[PACKET], nonce[KT_SEAL_MAX_NONCE] = {0}, *body;

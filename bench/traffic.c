@@ -124,7 +124,8 @@ static void answer(int fd)
         if (!push(fd, request[1], &crc)) return;
     }
     if (!write_all(fd, &crc, sizeof crc)) return;
-    /* kcptun drops what is in flight when an end closes: wait until the other end has read all and hung up.
+    /* kcptun drops what is in flight when an end closes, so wait until the other end has read everything and
+     * closed.
      */
     uint8_t end;
     if (read(fd, &end, 1) > 0) fprintf(stderr, "bench-traffic: unexpected byte after the end\n");
@@ -143,7 +144,7 @@ static _Noreturn void serve(const char *host, const char *port, const char *cc)
     if (inet_pton(AF_INET, host, &at.sin_addr) != 1) die(host);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0) die("bind");
-    choose_cc(fd, cc); /* conns have their listener's */
+    choose_cc(fd, cc); /* conns inherit their listener's */
     if (listen(fd, 16) < 0) die("listen");
     if (getsockname(fd, (struct sockaddr *)&at, &len) < 0) die("getsockname");
     printf("listening %d\n", ntohs(at.sin_port));

@@ -10,7 +10,7 @@
 #include "io/uv/uv.h"
 
 #define WINDOW                                                                                               \
-    512u /* datagrams under way: enough for full batches, little enough not to overflow a buffer             \
+    512u /* datagrams in flight: enough for full batches, too few to overflow a buffer             \
           */
 
 struct bench {
@@ -29,7 +29,7 @@ static void pump(void *ctx)
     struct bench *b = ctx;
     uint8_t *buf;
     while (b->sent - b->received < WINDOW && (buf = kt_udp_reserve(b->from)) != NULL) {
-        buf[0] = (uint8_t)b->sent; /* the rest is whatever was there: only moving it is measured */
+        buf[0] = (uint8_t)b->sent; /* the rest is arbitrary: only moving it is measured */
         kt_udp_commit(b->from, buf, buf, b->length, &b->at, b->wildcard ? &b->own : NULL);
         b->sent++;
     }
@@ -53,7 +53,7 @@ static void on_end(void *ctx)
     kt_io_stop(((struct bench *)ctx)->io);
 }
 
-/* Lost datagrams would close the window for good: open it when nothing has moved for a while. */
+/* Lost datagrams would keep the window closed, so open it when nothing has moved for a while. */
 static void on_stuck(void *ctx)
 {
     struct bench *b = ctx;

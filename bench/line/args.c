@@ -21,7 +21,7 @@ static const struct unit rates[] = {
 static const struct unit counts[] = {{"", 1}, {NULL, 0}};
 static const struct unit shares[] = {{"%", 0.01}, {"", 1}, {NULL, 0}};
 
-/* One number and its unit, which ends at a letter's end; false if it is none. */
+/* A number and its unit, which extends over all letters; false if there is no number. */
 static bool number(const char **at, const struct unit *units, double *out)
 {
     size_t digits = strspn(*at, "0123456789."); /* strtod alone would take "inf" and "0x1p3" */
@@ -39,7 +39,7 @@ static bool number(const char **at, const struct unit *units, double *out)
     return false;
 }
 
-/* All of `text`, and the result fits. */
+/* True if all of `text` was read and the result fits. */
 static bool whole(const char *text, const struct unit *units, double *out)
 {
     return number(&text, units, out) && *text == '\0' && *out < 1e18;
@@ -64,7 +64,7 @@ static bool rate(char *text, double *out)
     return true;
 }
 
-/* By its unit: so many packets, bytes or milliseconds. */
+/* The unit tells which limit it is: packets, bytes or time. */
 static bool queue(const char *text, struct kt_sim_line_opts *o)
 {
     double value;
@@ -80,7 +80,7 @@ static bool queue(const char *text, struct kt_sim_line_opts *o)
     return value >= 1;
 }
 
-/* "10s..13s", after those that came before it. */
+/* "10s..13s"; must follow the previous outage. */
 static bool outage(char *text, struct line_opts *o)
 {
     char *dots = strstr(text, "..");

@@ -1,5 +1,6 @@
-/* Runs commands in the namespaces of the two ends, under the first process of a PID namespace. When that process ends,
- * or is killed because we were, the kernel ends all of them and everything they have started. */
+/* Runs commands in the namespaces of the two ends, under the first process of a PID namespace. When that
+ * process ends, or is killed because we were killed, the kernel ends all of them with everything that they
+ * have started. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -29,7 +30,7 @@ static _Noreturn void run(const struct line_command *c, const struct line_end *e
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    /* The haste is the emulator's alone: what is measured has what every process has. */
+    /* Undo the emulator's own priority and timer slack: what it measures must run with the usual ones. */
     setpriority(PRIO_PROCESS, 0, 0);
     prctl(PR_SET_TIMERSLACK, 50000);
     if (setns(end->netns, CLONE_NEWNET) != 0) _exit(126);
@@ -44,11 +45,11 @@ static _Noreturn void run(const struct line_command *c, const struct line_end *e
     _exit(127);
 }
 
-/* Asks all to end, and waits a little. */
+/* Sends SIGTERM to all, and waits a little. */
 static void wind_up(void)
 {
     const struct timespec tick = {.tv_nsec = 20000000};
-    kill(-1, SIGTERM); /* everyone in this PID namespace but ourselves */
+    kill(-1, SIGTERM); /* all other processes in this PID namespace */
     for (int i = 0; i < GRACE_S * 50; i++) {
         pid_t pid;
         while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) continue;
@@ -65,9 +66,9 @@ static _Noreturn void first_process(
     size_t running = 0;
     int status = 0, s;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* It may have died before that took effect: then nobody reads. */
+    /* Our parent may have died before that took effect; then nobody reads the pipe. */
     if (poll(&orphaned, 1, 0) > 0 && orphaned.revents & POLLERR) _exit(1);
-    /* So that ps and the like see what is here. Nothing but them misses it. */
+    /* Mount /proc for ps and the like; nothing else needs it. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
         (void)!mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
     for (size_t i = 0; i < n; i++, running++) {
@@ -76,7 +77,7 @@ static _Noreturn void first_process(
         if (pid == 0) run(&list[i], &ends[list[i].end]);
         if (list[i].argv) foreground = pid;
     }
-    /* Orphans of the commands are ours, too, so that "none left" waits for them as well. */
+    /* Orphans of the commands become our children, so waiting for "no children left" includes them. */
     while ((pid = waitpid(-1, &s, 0)) > 0 || errno == EINTR) {
         if (pid <= 0) continue;
         if (foreground ? pid == foreground : status == 0) status = status_of(s);
@@ -87,8 +88,7 @@ static _Noreturn void first_process(
     _exit(0);
 }
 
-/* fork(), into a PID namespace and a mount namespace of its own; ours stay as they are, which unshare() would
- * not allow. */
+/* fork() into new PID and mount namespaces. unshare() would change our own. */
 static int fork_apart(void)
 {
     const struct clone_args how = {.flags = CLONE_NEWPID | CLONE_NEWNS, .exit_signal = SIGCHLD};
@@ -123,7 +123,7 @@ int line_commands_end(struct line_commands *c)
     int status = 1;
     struct pollfd p = {.fd = c->status_fd, .events = POLLIN};
     if (c->pid < 0) return 1;
-    /* Written last of all, so it is there or will not come. */
+    /* It is written last, so it is either there now or will not come. */
     if (poll(&p, 1, 0) <= 0 || read(c->status_fd, &status, sizeof status) != sizeof status) status = 1;
     kill(c->pid, SIGKILL);
     while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR) continue;

@@ -14,9 +14,9 @@
 #include "base/slab.h"
 #include "line.h"
 
-#define PACKETS_MAX 65536u /* under way at a time */
-#define BATCH 64u          /* read from one device before the other has its turn */
-#define LATE_MAX 20000u    /* µs, in the table of lateness */
+#define PACKETS_MAX 65536u /* packets in flight at a time */
+#define BATCH 64u          /* packets read from one device before the other one's turn */
+#define LATE_MAX 20000u    /* µs, in the histogram of lateness */
 
 struct packet {
     uint64_t cuts;
@@ -24,7 +24,7 @@ struct packet {
     uint8_t data[];
 };
 
-/* A binary heap by (time, order of coming). */
+/* A binary heap by (time, order of arrival). */
 struct entry {
     uint64_t at, order;
     struct packet *packet;
@@ -33,17 +33,17 @@ struct entry {
 struct direction {
     struct kt_sim_model model;
     struct line_opts opts;
-    size_t outage;    /* the next one, or the one under way */
-    uint64_t foreign; /* neither to nor from the two ends' addresses: the kernel's own announcements */
-    uint64_t crowded; /* more under way than the emulator carries */
-    uint64_t refused; /* by the kernel, when it was to be delivered */
+    size_t outage;    /* the next outage, or the current one */
+    uint64_t foreign; /* not between the two ends' addresses: the kernel's own announcements */
+    uint64_t crowded; /* more in flight than the emulator can hold */
+    uint64_t refused; /* refused by the kernel at delivery */
     uint64_t late_sum, late_max;
-    uint64_t *late; /* how many were so many µs late */
+    uint64_t *late; /* histogram of lateness, in µs */
 };
 
 struct line_forward {
     struct line_end *ends;
-    struct direction to[2]; /* by the end that they lead to */
+    struct direction to[2]; /* by the end at which they arrive */
     struct kt_slab *pool;
     struct entry *heap;
     size_t n;
@@ -108,7 +108,7 @@ static uint32_t sum(const uint8_t *data, size_t len)
     return (uint32_t)s;
 }
 
-/* Where TCP's or UDP's bytes begin and where its checksum is; false for what has none. */
+/* The offsets of the TCP or UDP payload and checksum; false for other protocols. */
 static bool find_payload(const struct packet *p, size_t *begin, size_t *check)
 {
     size_t head = p->data[0] >> 4 == 6 ? 40 : (size_t)(p->data[0] & 15) * 4;
@@ -125,8 +125,7 @@ static bool find_payload(const struct packet *p, size_t *begin, size_t *check)
     return *begin <= p->len;
 }
 
-/* Damage of the kind that checksums miss: the sum is mended by what the bytes' sum changed (RFC 1624, eqn.
- * 3).
+/* Damage that the checksum does not reveal: updates it to match (RFC 1624, eqn. 3).
  */
 static void damage(struct kt_sim_model *m, struct packet *p)
 {
@@ -136,11 +135,11 @@ static void damage(struct kt_sim_model *m, struct packet *p)
     uint32_t was = sum(p->data + begin, p->len - begin);
     if (!kt_sim_model_damage(m, p->data + begin, p->len - begin)) return;
     uint32_t old = (uint32_t)c[0] << 8 | c[1], s = (~old & 0xffff) + (~was & 0xffff);
-    if (old == 0) return; /* UDP without one */
+    if (old == 0) return; /* UDP without a checksum */
     s += sum(p->data + begin, p->len - begin);
     while (s >> 16) s = (s & 0xffff) + (s >> 16);
     s = ~s & 0xffff;
-    if (s == 0) s = 0xffff; /* 0 would mean "none" to UDP; the two are equal to TCP */
+    if (s == 0) s = 0xffff; /* UDP takes 0 for "none"; TCP treats the two alike */
     c[0] = (uint8_t)(s >> 8);
     c[1] = (uint8_t)s;
 }
@@ -161,7 +160,7 @@ static void launch(struct line_forward *f, struct direction *d, struct packet *p
     heap_push(f, (struct entry){at, f->order++ << 1 | (d == &f->to[1]), p});
 }
 
-/* What has come from one end; false if it was lost. */
+/* Takes a packet from one end; false if it was lost. */
 static bool take(struct line_forward *f, struct direction *d, struct packet *p, uint64_t now)
 {
     struct kt_sim_model *m = &d->model;
@@ -189,7 +188,7 @@ static void read_from(struct line_forward *f, int from)
 {
     struct direction *d = &f->to[!from];
     struct packet *p = NULL;
-    uint8_t waste; /* what is read short is gone */
+    uint8_t waste; /* the rest of a short read is lost */
     uint64_t now = clock_us();
     for (unsigned i = 0; i < BATCH; i++) {
         if (!p) p = kt_slab_get(f->pool);
@@ -230,7 +229,7 @@ static void deliver(struct line_forward *f, struct entry e, uint64_t now)
     kt_slab_put(f->pool, p);
 }
 
-/* Cuts and mends what is due; when the next outage begins or ends. */
+/* Starts and ends due outages; returns when the next one begins or ends. */
 static uint64_t see_to_outages(struct line_forward *f, struct direction *d, uint64_t now)
 {
     for (; d->outage < d->opts.n_outages; d->outage++) {
@@ -243,7 +242,7 @@ static uint64_t see_to_outages(struct line_forward *f, struct direction *d, uint
     return KT_TIME_NEVER;
 }
 
-/* Does all that is due; when the next thing is. */
+/* Does everything that is due; returns when the next thing is. */
 static uint64_t catch_up(struct line_forward *f)
 {
     uint64_t now = clock_us(), next = KT_TIME_NEVER;
@@ -251,7 +250,7 @@ static uint64_t catch_up(struct line_forward *f)
         uint64_t at = see_to_outages(f, &f->to[i], now);
         if (at < next) next = at;
     }
-    /* Bounded, so that reading has its turn when much is due at once. */
+    /* Bounded, so that reading gets a turn even when much is due. */
     for (unsigned i = 0; i < 2 * BATCH && f->n > 0 && f->heap[0].at <= now; i++) {
         deliver(f, heap_pop(f), now);
         now = clock_us();
@@ -296,7 +295,7 @@ int line_forward_new(struct line_forward **out, struct line_end ends[2], const s
     for (int to = 0; to < 2; to++) {
         struct direction *d = &f->to[to];
         d->opts = opts[to];
-        /* As the simulator names its lines: the same seed gives the same draws. */
+        /* Named as the simulator names its lines, so that the same seed gives the same draws. */
         kt_sim_model_init(&d->model, &opts[to].model, seed, to == LINE_B ? "a>b" : "b>a");
         d->late = calloc(LATE_MAX, sizeof *d->late);
         ok = ok && d->late;

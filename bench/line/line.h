@@ -16,7 +16,7 @@
 #define LINE_OUTAGES 16u
 
 struct line_outage {
-    uint64_t from, to; /* µs after the commands are started; in order, apart from each other */
+    uint64_t from, to; /* µs after the commands start; in order, without overlap */
 };
 
 struct line_opts {
@@ -25,7 +25,7 @@ struct line_opts {
     size_t n_outages;
 };
 
-/* Reads "delay=40ms loss=2% rate=20Mbit queue=100ms"; "" is a line without ills. 0 or KT_EINVAL. */
+/* Reads "delay=40ms loss=2% rate=20Mbit queue=100ms"; "" is a perfect line. 0 or KT_EINVAL. */
 int line_parse(const char *text, struct line_opts *out, struct kt_err *err);
 
 /* ---- namespaces and devices (net.c) ---- */
@@ -40,11 +40,11 @@ struct line_end {
     struct in6_addr v6; /* fd77::1, fd77::2 */
 };
 
-/* Makes both namespaces and devices; the caller's own namespace is as before. 0 or a KT_E…. line_net_close in
- * any case. */
+/* Makes both namespaces and devices; the caller stays in its own namespace. 0 or a KT_E…. Call line_net_close
+ * in either case. */
 int line_net_open(struct line_end ends[2], unsigned mtu, struct kt_err *err);
 void line_net_close(struct line_end ends[2]);
-/* Packets that the device could not queue for us: losses that no line has asked for. */
+/* Packets that the device could not queue for us: unintended losses. */
 uint64_t line_net_dropped(const struct line_end *end);
 
 /* ---- commands (commands.c) ---- */
@@ -52,17 +52,17 @@ uint64_t line_net_dropped(const struct line_end *end);
 struct line_command {
     int end;
     const char *shell; /* for sh -c; or NULL: … */
-    char **argv;       /* … this, in the foreground: all ends when it does */
+    char **argv;       /* … this, in the foreground; when it ends, everything ends */
 };
 
 struct line_commands {
-    int pid, status_fd; /* the first process; readable when all has ended */
+    int pid, status_fd; /* the first process; readable when everything has ended */
 };
 
-/* Starts them in a PID namespace of their own. 0 or a KT_E…. */
+/* Starts the commands in a new PID namespace. 0 or a KT_E…. */
 int line_commands_start(struct line_commands *c, const struct line_end ends[2],
     const struct line_command *list, size_t n, struct kt_err *err);
-/* Ends what runs, without mercy if it has not ended by itself; the exit status for the caller's own end. */
+/* Ends what still runs, with SIGKILL if needed; returns the exit status for the caller. */
 int line_commands_end(struct line_commands *c);
 
 /* ---- packets (forward.c) ---- */

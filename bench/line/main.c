@@ -68,8 +68,8 @@ static bool read_args(struct args *a, int argc, char **argv)
     return ok && a->n > 0;
 }
 
-/* A few µs matter here: the least timer slack, and a turn before those who have time. Its commands do not
- * inherit that, and the kernel keeps a share of the time from all that run this way. */
+/* A few µs matter here, so use the smallest timer slack and real-time priority. The commands do not inherit
+ * these, and the kernel reserves some time for other processes. */
 static int prepare(struct kt_err *err)
 {
     const struct sched_param least = {.sched_priority = 1};

@@ -1,4 +1,4 @@
-/* Two network namespaces with a TUN device in each. Neither has a name that could be left behind. */
+/* Two network namespaces with a TUN device in each. Neither has a name, so nothing can be left behind. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "line.h"
 
-/* What the device keeps for us while we are not running: more than any window that is worth measuring. */
+/* The device's queue for when we are not running: larger than any window worth measuring. */
 #define DEVICE_QUEUE 16384
 
 struct in6_ifreq { /* linux/ipv6.h clashes with netinet/in.h */
@@ -41,7 +41,7 @@ static bool up(int fd, const char *device)
     return ioctl(fd, SIOCSIFFLAGS, &r) == 0;
 }
 
-/* A machine without IPv6 has lines without it. */
+/* On a machine without IPv6, lines lack it too. */
 static void set_v6(const struct line_end *e, int index)
 {
     int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -74,7 +74,7 @@ static int configure(const struct line_end *e, unsigned mtu, struct kt_err *err)
     return code;
 }
 
-/* In a fresh namespace, which the caller is in afterwards. */
+/* Makes a device in a new namespace, in which the caller then is. */
 static int open_end(struct line_end *e, unsigned mtu, struct kt_err *err)
 {
     struct ifreq r = {0};
@@ -131,7 +131,7 @@ uint64_t line_net_dropped(const struct line_end *end)
         while (f && fgets(row, sizeof row, f)) {
             const char *at = row + strspn(row, " ");
             if (strncmp(at, end->device, len) != 0 || at[len] != ':') continue;
-            /* Eight columns of what it received, then bytes, packets, errors and drops of what it sent. */
+            /* Eight columns for receiving, then bytes, packets, errors and drops for sending. */
             sscanf(at + len + 1, "%*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %llu", &dropped);
         }
         if (f) fclose(f);

@@ -57,9 +57,9 @@ static void conn_event(void *ctx)
         dialled(c->dialled_ctx, c->answered ? 0 : c->code);
         if (over(c)) return;
         if (c->code)
-            on_step(c); /* what came before it broke, and then that */
+            on_step(c); /* deliver what came before the break, then the break */
         else
-            read_on(c); /* what came meanwhile */
+            read_on(c); /* deliver what came in the meantime */
         return;
     }
     const struct kt_pipe_events *events = c->conn.pipe.events;
@@ -85,7 +85,7 @@ void kt_sim_conn_broke(struct sim_conn *c, int code)
 {
     if (c->code || c->dying) return;
     c->code = code;
-    if (!c->p) { /* nobody has accepted it */
+    if (!c->p) { /* not accepted yet */
         kt_sim_conn_release(c);
         return;
     }
@@ -329,7 +329,7 @@ void kt_sim_conn_drop(struct sim_conn *c)
     bool killed = c->detached;
     if (c->user) give_up(c);
     if (killed)
-        kt_sim_conn_release(c); /* its kernel has the last word */
+        kt_sim_conn_release(c); /* its kernel delivers the rest */
     else
         end(c);
 }

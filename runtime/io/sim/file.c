@@ -1,4 +1,5 @@
-/* Files: a host has those that were put there or that its processes made, and optionally reads this machine's.
+/* Files. A host has those that were put there or made by its processes; it can also read this machine's, as
+ * an option.
  *
  * Invariant: this machine's files are never changed; appending to one makes the host's own copy. */
 #include <stdlib.h>

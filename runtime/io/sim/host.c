@@ -45,7 +45,7 @@ bool kt_sim_is_unicast(const struct kt_addr *a)
     if (kt_sim_is_any(a) || kt_sim_is_loopback(a)) return false;
     if (a->sa.sa_family == AF_INET6) return !IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr);
     const uint32_t first = ntohl(a->in4.sin_addr.s_addr) >> 24;
-    return first > 0 && first < 224; /* groups, what is reserved, broadcast */
+    return first > 0 && first < 224; /* multicast, reserved and broadcast addresses */
 }
 
 bool kt_sim_is_own(const struct kt_sim_host *h, const struct kt_addr *a)

@@ -1,8 +1,8 @@
 /* Internal to io/sim: what the files of the simulated backend share.
  *
  * Two sides meet here. The world's side (hosts, lines, sockets as a kernel has them) runs from kt_sim_events and
- * never calls code above the seam. The processes' side does, but only from a process's turn: what the world has
- * for a process is put into its `arrivals` and waits for the turn.
+ * never calls code above the seam. The processes' side does, but only from a process's turn. Until then,
+ * whatever the world delivers to a process waits in its `arrivals`.
  *
  * Memory that a callback may still use (a socket closed by its own event) goes to `graves` and is freed when no
  * callback is running. */
@@ -18,8 +18,8 @@
 #define SIM_ADDRS 16u
 #define SIM_LOOPBACK_US 10u
 #define SIM_MSS 1460u
-/* Default rate at which packets leave a host: what one core that seals each of them can send today, at about 3 us
- * per packet. */
+/* Default rate at which packets leave a host: what one core can send if it seals every packet, at about 3 us
+ * each. */
 #define SIM_HOST_BPS UINT64_C(4000000000)
 
 struct sim_nat;
@@ -191,10 +191,10 @@ struct sim_packet {
     struct kt_addr local;    /* UDP: the address it arrived at, behind a NAT, without a port */
     size_t len;
     uint8_t *data; /* in bytes[] */
-    uint64_t conn; /* TCP: which conn ... */
+    uint64_t conn; /* TCP: the conn's number ... */
     uint32_t credit;
     uint8_t proto, kind;
-    uint8_t side;  /* ... and which of its ends it is for */
+    uint8_t side;  /* ... and the end that the segment is for */
     bool sourced;  /* UDP: src was given by its sender */
     bool fragment; /* UDP: may be fragmented */
     uint8_t bytes[KT_UDP_MAX];

@@ -116,7 +116,7 @@ static void deliver(struct kt_sim_line *l, struct sim_packet *k)
         lose(l, k, KT_SIM_NAT);
         return;
     }
-    /* Report it before it is handed over; after that its memory is no longer ours. */
+    /* Report it before handing it over: after that its memory may be reused. */
     enum kt_sim_cause cause = KT_SIM_NOT_LOST;
     if (k->proto == KT_SIM_UDP) cause = kt_sim_udp_input(h, k, &dst);
     if (cause == KT_SIM_NO_PORT) kt_sim_udp_refuse(h, k);
@@ -152,7 +152,7 @@ static void on_arrival(void *ctx)
     struct sim_packet *k = ctx;
     struct kt_sim_line *l = k->line;
     bool was_cut = kt_sim_model_was_cut(&l->model, k->cut);
-    /* Real TCP would send it again; here it waits, as does everything behind it. */
+    /* Real TCP would send it again. Here it waits, and so does everything behind it. */
     if (was_cut && k->proto != KT_SIM_TCP)
         lose(l, k, KT_SIM_CUT);
     else if (l->model.is_cut || l->is_held)
@@ -205,7 +205,7 @@ static uint64_t leave_host(const struct kt_sim_line *l, const struct sim_packet 
 static enum kt_sim_cause enter(struct kt_sim_line *l, const struct sim_packet *k, uint64_t *leaves)
 {
     const uint32_t mtu = l->model.opts.mtu ? l->model.opts.mtu : KT_SIM_MTU_DEFAULT;
-    const uint32_t head = 20; /* of IPv4; nobody fragments IPv6 on its way */
+    const uint32_t head = 20; /* of IPv4; routers do not fragment IPv6 */
     uint32_t left = wire_len(k);
     const uint64_t at = leave_host(l, k);
     while (k->fragment && k->src.sa.sa_family == AF_INET && left > mtu) {
@@ -235,7 +235,7 @@ static void send_datagram(struct kt_sim_line *l, struct sim_packet *k)
     if (kt_sim_model_duplicates(&l->model)) copies++;
     launch(l, k, leaves, verdict.delay_us);
     for (unsigned i = 0; i < copies; i++) copy(l, k, leaves, verdict.delay_us);
-    /* Any copies were made before. */
+    /* Copies, if any, were made before. */
     if (kt_sim_model_damage(&l->model, k->data, k->len)) tell(l, k, KT_SIM_CORRUPTED, KT_SIM_NOT_LOST);
 }
 

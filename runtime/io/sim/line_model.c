@@ -1,4 +1,4 @@
-/* What a line does to packets.
+/* The model of a line: loss, delay and the like (line_model.h).
  *
  * Each fault draws from its own random stream. The queue before a line of limited rate is not simulated: the time
  * at which each packet leaves it is known at once, and a ring of those times tells how many packets are in it.

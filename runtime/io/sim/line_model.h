@@ -1,6 +1,6 @@
-/* What one direction of a link does to packets: which are lost and why, and when the others leave and arrive. Pure
- * arithmetic on times, sizes and random draws: it holds no packet and reads no clock. The simulator and the line
- * emulator of bench/ share it, so that a parameter means the same in both.
+/* The model of one direction of a link: which packets are lost and why, and when the others leave and arrive.
+ * Pure arithmetic on times, sizes and random draws; it holds no packets and reads no clock. The simulator and
+ * the line emulator of bench/ share it, so that a parameter means the same in both.
  *
  * A packet goes through kt_sim_model_enter; then, if it was not lost, through kt_sim_model_duplicates, an arrival
  * for itself and each copy, and damage. At its arrival, kt_sim_model_was_cut says whether it was lost on the way.
@@ -52,7 +52,7 @@ bool kt_sim_model_damage(struct kt_sim_model *m, uint8_t *data, size_t len);
 /* Cuts the line, which loses what is on it. Harmless if it is already cut. */
 void kt_sim_model_cut(struct kt_sim_model *m);
 void kt_sim_model_mend(struct kt_sim_model *m);
-/* For a packet that arrives: `cuts` is what m->cuts was when it entered. */
+/* Whether an arriving packet was lost to a cut; cuts: the value of m->cuts when it entered. */
 static inline bool kt_sim_model_was_cut(const struct kt_sim_model *m, uint64_t cuts)
 {
     return m->is_cut || cuts != m->cuts;

@@ -1,7 +1,7 @@
 /* Listeners, and how connecting hosts find them by address or path.
  *
- * Invariant: a listener is in its host's tables exactly while it is bound; conns that nobody has accepted wait in
- * its backlog. */
+ * Invariant: a listener is in its host's tables exactly while it is bound; conns that were not accepted yet
+ * wait in its backlog. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -42,7 +42,8 @@ static void on_conns(void *ctx)
         c->user = true;
         kt_sim_opened(p);
         l->events->conn(l->ctx, &c->conn);
-        if (c->user && !c->detached && c->p) kt_sim_conn_arrived(c); /* what arrived before it was accepted */
+        if (c->user && !c->detached && c->p)
+            kt_sim_conn_arrived(c); /* deliver what arrived before it was accepted */
     }
 }
 

@@ -121,7 +121,7 @@ static void permit(struct mapping *m, const struct kt_addr *peer)
     if (m->n_peers == m->cap && m->cap < PEERS_MAX) {
         size_t cap = m->cap ? m->cap * 2 : 4;
         struct kt_addr *more = realloc(m->peers, cap * sizeof *more);
-        if (!more) return; /* then its packets are dropped */
+        if (!more) return; /* then packets from it are dropped */
         m->peers = more;
         m->cap = cap;
     }

@@ -33,8 +33,8 @@ static void hand_over(struct sim_io *p)
     while ((node = kt_list_pop(&now)) != NULL) continue; /* no node may point to this stack frame */
 }
 
-/* Like kt_io_turn_end, but hooks that queue themselves forever are reported as a livelock. The hooks of a dead
- * process wait until it is freed, when they may be needed: some handles free themselves from one. */
+/* Like kt_io_turn_end, but reports hooks that queue themselves forever as a livelock. The hooks of a dead
+ * process run when it is freed, because some handles free themselves in one. */
 static void run_hooks(struct sim_io *p, bool ending)
 {
     for (unsigned n = 0; n < HOOKS_MAX && (ending || !over(p)); n++) {
@@ -167,8 +167,8 @@ int kt_sim_process(
     p->sim = h->sim;
     p->host = h;
     snprintf(p->name, sizeof p->name, "%s", name);
-    /* Seeded by the number of processes that the host has had: a restarted one draws other numbers, and other hosts
-     * have no influence. */
+    /* Seeded with the number of processes that the host has had, so that a restarted process draws different
+     * numbers, and other hosts have no influence. */
     snprintf(stream, sizeof stream, "%s/%s/%llu", h->name, p->name, (unsigned long long)h->processes++);
     kt_rng_init(&p->random, h->sim->seed, stream, "random");
     kt_io_init(&p->io, &ops, log, h->sim->now + KT_SIM_EPOCH);

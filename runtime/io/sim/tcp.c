@@ -1,4 +1,4 @@
-/* TCP as in a kernel: segments, credit, and how connections end.
+/* The kernel's part of TCP: segments, credit, and how connections end.
  *
  * Segments to a host that is down are lost; their sender retries at growing intervals, and gives up after the same
  * time as Linux. Segments held by a cut line wait there, under the same limit.
@@ -144,15 +144,15 @@ static void keep_alive(struct sim_conn *c)
     if (!c->limit.slot) limit(c, KEEPALIVE_US + KEEPALIVE_LIMIT_US);
 }
 
-/* One end has vanished: the other will notice when it has something to send, or else by its keepalive. Only in this
- * case is keepalive simulated, so that a healthy conn costs no events. */
+/* One end has vanished. The other notices when it sends something, or by keepalive, which is simulated only
+ * in this case, so that a healthy conn costs no events. */
 static void watch(struct kt_sim *sim, uint64_t id, uint8_t side)
 {
     struct sim_conn *c = NULL;
     for (struct kt_list *n = sim->hosts.next; n != &sim->hosts && !c; n = n->next)
         c = find(KT_CONTAINER(n, struct kt_sim_host, node), id, side);
     if (!c || c->state != SIM_OPEN || c->detached) return;
-    if (c->is_unix) { /* it is known at once, and conn.c waits as long as keepalive would have */
+    if (c->is_unix) { /* known at once; conn.c then waits as long as keepalive would take */
         if (!c->shut && !c->limit.slot) limit(c, KEEPALIVE_US);
         return;
     }
@@ -216,12 +216,12 @@ static void on_syn(struct kt_sim_host *h, struct sim_packet *k, const struct kt_
 {
     const char *path = k->len ? (const char *)k->data : NULL; /* sent with its NUL */
     struct sim_listener *l = kt_sim_listener_find(h, dst, path);
-    if (find(h, k->conn, 1)) return; /* sent again, although it had come */
+    if (find(h, k->conn, 1)) return; /* sent again, although it had arrived */
     if (!l) {
         reply(h, k, dst, SIM_RST);
         return;
     }
-    if (kt_sim_listener_full(l) && !path) { /* it is tried again, as if it had been lost */
+    if (kt_sim_listener_full(l) && !path) { /* the sender tries again, as if it had been lost */
         kt_sim_tcp_stalled(kt_sim_line_from(k->line), k, true);
         return;
     }
@@ -341,7 +341,7 @@ int kt_sim_tcp_dial(struct sim_conn *c, const struct kt_addr *to, const char *pa
     c->is_unix = path != NULL;
     kt_addr_from_ip(&c->remote, "127.0.0.1", 0);
     if (!path) c->remote = *to;
-    if (kt_sim_is_any(&c->remote)) { /* a connect to the wildcard goes to oneself */
+    if (kt_sim_is_any(&c->remote)) { /* a connect to the wildcard address goes to this host */
         uint16_t port = kt_addr_port(&c->remote);
         kt_addr_from_ip(&c->remote, c->remote.sa.sa_family == AF_INET6 ? "::1" : "127.0.0.1", port);
     }
@@ -399,7 +399,7 @@ void kt_sim_tcp_detach(struct sim_conn *c)
         kt_sim_conn_release(c);
         return;
     }
-    /* What is unread is read to nowhere; the peer may want to go on before it comes to the end. */
+    /* Unread bytes are read and dropped, so that the peer can send up to its end. */
     size_t unread = c->rx.len + c->owed;
     kt_bufq_clear(&c->rx);
     c->owed = 0;
@@ -422,7 +422,7 @@ void kt_sim_tcp_vanish(struct kt_sim_host *h, const struct sim_io *p, bool crash
         struct sim_conn *c = KT_CONTAINER(node, struct sim_conn, node);
         next = node->next;
         if (p && c->p != p) continue;
-        if (!crash && !c->user) continue; /* it delivers, without its process */
+        if (!crash && !c->user) continue; /* still delivers, without its process */
         if (!crash && c->state == SIM_OPEN && c->rx.len == 0 && c->in.len == 0) {
             kt_sim_tcp_detach(c);
             continue;

@@ -26,7 +26,7 @@ struct sim_conn {
     uint8_t side; /* 0: connected, 1: was accepted */
     bool is_unix;
     enum sim_tcp_state state;
-    bool answered; /* the other end took it: what comes after that is no failure to connect */
+    bool answered; /* the other end accepted it: a later failure is not a failure to connect */
     struct kt_addr local, remote;
 
     /* the kernel's part */
@@ -34,9 +34,9 @@ struct sim_conn {
     size_t credit; /* bytes that may still be sent */
     size_t owed;   /* bytes that were read since credit was last given back */
     bool fin_in, fin_out;
-    bool watched;              /* the other end may have vanished: its keepalive is acted out */
+    bool watched;              /* the other end may have vanished: keepalive is simulated */
     unsigned tries;            /* of SYNs or probes */
-    struct kt_sim_event again; /* sends a SYN or a probe once more */
+    struct kt_sim_event again; /* sends a SYN or a probe again */
     struct kt_sim_event limit; /* the time limit for dialling, stalling or closing */
 
     /* the process' part */
@@ -48,7 +48,7 @@ struct sim_conn {
     bool user;     /* it holds the handle */
     bool detached; /* by close, or the process was killed: the kernel delivers what there is, alone */
     int code;      /* why it broke, or 0 */
-    int dying;     /* the same, while what had come before is still read */
+    int dying;     /* the same, while data from before the break is still read */
     bool told;
     struct kt_turn arrival, turn; /* events; `closed` at the end of a turn */
     struct kt_sim_event step;     /* slow or short: the next piece is read */

@@ -11,8 +11,8 @@
 #include "io/sim/internal.h"
 
 #define SLOTS 128u     /* buffers reserved or committed at one time */
-#define RCVBUF 212992u /* bytes that wait for the process, as Linux has it */
-#define OVERHEAD 256u  /* what a datagram costs of that besides its bytes */
+#define RCVBUF 212992u /* limit on bytes that wait for the process; Linux's default */
+#define OVERHEAD 256u  /* overhead of a datagram within that limit */
 
 struct sim_udp {
     struct kt_udp udp;
@@ -56,7 +56,7 @@ static bool over(const struct sim_udp *s)
     return s->closed || s->p->dead;
 }
 
-/* Up to a batch of what waits. */
+/* Delivers up to a batch of waiting datagrams. */
 static void hand_over(struct sim_udp *s)
 {
     struct sim_packet *taken[KT_UDP_BATCH];
@@ -104,7 +104,7 @@ static unsigned suits(const struct sim_udp *s, const struct kt_addr *src, const 
     return any ? 1 + (s->local.sa.sa_family == dst->sa.sa_family) : 3;
 }
 
-/* The socket for a packet; of several that share the port, one by the sender's address. */
+/* The socket for a packet. Among several that share the port, the sender's address decides. */
 static struct sim_udp *find(const struct kt_sim_host *h, const struct kt_addr *src, const struct kt_addr *dst)
 {
     struct sim_udp *best = NULL;
@@ -142,7 +142,7 @@ void kt_sim_udp_refuse(struct kt_sim_host *h, const struct sim_packet *k)
     if (!icmp) return;
     icmp->src = k->dst;
     icmp->dst = k->src;
-    icmp->len = 28; /* the head of what it is about; 20 + 8 + 28 are 56 bytes in all */
+    icmp->len = 28; /* quotes the packet's head; 20 + 8 + 28 are 56 bytes in all */
     memset(icmp->bytes, 0, icmp->len);
     kt_sim_send(h, icmp);
 }
@@ -224,7 +224,7 @@ static int transmit(struct sim_udp *s, struct sim_packet *k)
     bool any = kt_sim_is_any(&s->local), v6 = s->local.sa.sa_family == AF_INET6;
     int refused = 0;
     if (v6 ? to->sa.sa_family == AF_INET && !any : to->sa.sa_family != AF_INET)
-        refused = KT_EINVAL; /* a v4 socket cannot, nor can one that is bound to a v6 address */
+        refused = KT_EINVAL; /* neither a v4 socket nor one bound to a v6 address can */
     else if (kt_addr_port(to) == 0 || kt_sim_is_any(to))
         refused = KT_EINVAL;
     else if (to->sa.sa_family == AF_INET && to->in4.sin_addr.s_addr == INADDR_BROADCAST)
@@ -318,7 +318,7 @@ static void udp_close(struct kt_udp *udp)
 {
     struct sim_udp *s = of(udp);
     assert(!s->closed);
-    if (!s->p->dead) send_all(s); /* one attempt, as the real one */
+    if (!s->p->dead) send_all(s); /* one attempt, like io/uv */
     s->closed = true;
     kt_list_remove(&s->dirty);
     kt_list_remove(&s->arrival.node);

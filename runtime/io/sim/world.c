@@ -251,7 +251,7 @@ static int go(struct kt_sim *sim, uint64_t until, bool (*done)(void *ctx), void 
         finish_instant(sim);
         if (sim->failed.code) return sim->failed.code;
         if (done && done(ctx)) return KT_SIM_DONE;
-        if (done) settle(sim); /* it may have done something itself */
+        if (done) settle(sim); /* done may have caused new work */
         if (!kt_list_empty(&sim->ready)) continue;
         const struct kt_sim_event *next = kt_sim_heap_top(&sim->heap);
         if (next && next->at <= until) {
