@@ -1,6 +1,7 @@
 -- A path for loss recovery in virtual time: one sender, one receiver, and packets that are lost, late, doubled.
 -- What the sender sends again is what recovery tells it was lost; the receiver acknowledges as acks.c decides.
 local acks = require "spec_native_acks"
+local path = require "spec_native_path"
 local recovery = require "spec_native_recovery"
 
 local M = {}
@@ -45,7 +46,7 @@ end
 --   window     packets in flight; gap: µs between the contents becoming available, 0: all at once
 --   rtt, ack_delay, jitter (each way), loss, ack_loss, dup, reorder (share) by up to reorder_by
 --   down(now)  whether nothing passes at that time
---   flood(send, now)  called for each ACK; sends others
+--   copies     send copies, as for a stream of 64-byte writes
 -- Returns what happened; raises if a content has two fates or none, or the limit of time passes.
 function M.run(o)
   local events = heap()
@@ -65,6 +66,7 @@ function M.run(o)
   local arrived, acked, delivered = {}, {}, 0
   local result = { sent = 0, again = 0, detect = {}, peak = 0, last_probe = nil, probes = 0, packets = 0 }
   local finished = false
+  local copies, unacked, waiting = path.copies(1000000), {}, 0 -- of the messages in flight
 
   local function travel(loss, run)
     local copies = chance() < (o.dup or 0) and 2 or 1
@@ -85,7 +87,13 @@ function M.run(o)
       assert(message[t] and not fate[t], "a second fate")
       fate[t] = entry[1]
       if entry[1] == "acked" then
-        acked[message[t]] = true
+        local m = message[t]
+        acked[m] = true
+        if unacked[m] then
+          unacked[m] = nil
+          waiting = waiting - 1
+          if waiting == 0 then copies:stop() end
+        end
       else
         result.detect[#result.detect + 1] = now - sent_at[t]
         if not acked[message[t]] then queue[#queue + 1] = message[t] end
@@ -127,16 +135,13 @@ function M.run(o)
     end
   end
 
-  local function send_packet()
-    local contents, messages = {}, {}
-    for _ = 1, o.per or 1 do
-      local m = next_message()
-      if not m then break end
+  local function send(messages)
+    local contents = {}
+    for i, m in ipairs(messages) do
       serial = serial + 1
       message[serial], sent_at[serial] = m, now
-      contents[#contents + 1], messages[#messages + 1] = serial, m
+      contents[i] = serial
     end
-    if #contents == 0 and r:probes() == 0 then return false end
     local number = r:sent(now, PACKET, contents)
     result.packets = result.packets + 1
     travel(o.loss, function()
@@ -149,6 +154,32 @@ function M.run(o)
       end
       wake_receiver()
     end)
+  end
+
+  local copy_at
+  local function send_copy()
+    if not copies:take(now, PACKET) then return end
+    local messages = {}
+    for m in pairs(unacked) do messages[#messages + 1] = m end
+    table.sort(messages)
+    send(messages)
+    wake_sender()
+  end
+
+  local function send_packet()
+    local messages = {}
+    for i = 1, o.per or 1 do messages[i] = next_message() end
+    if #messages == 0 and r:probes() == 0 then return false end
+    send(messages)
+    if not o.copies then return true end
+    for _, m in ipairs(messages) do
+      if not unacked[m] then
+        unacked[m] = true
+        waiting = waiting + 1
+      end
+    end
+    local f = r:facts()
+    copies:sent(now, f.loss, f.min_rtt, 64 * waiting)
     return true
   end
 
@@ -173,6 +204,10 @@ function M.run(o)
     assert(f.cc_inflight == f.inflight * PACKET and f.cc_packets == f.inflight, "the controller miscounts")
     if f.bytes > result.peak then result.peak = f.bytes end
     arm(r:due())
+    if copies:due() and copies:due() ~= copy_at then
+      copy_at = copies:due()
+      events.push(copy_at, send_copy)
+    end
     if r:open() > 0 and r:pace() > now then events.push(r:pace(), wake_sender) end
     finished = delivered == o.count and f.inflight == 0 and available == o.count and first > #queue
   end

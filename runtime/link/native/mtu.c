@@ -1,0 +1,69 @@
+/* The search for the largest packet, as a ladder of sizes, and the count that shows a black hole. See mtu.h. */
+#include "link/native/mtu.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+/* Sizes worth a probe: tunnels inside tunnels, PPPoE and VPNs take from 20 to 120 bytes of 1,500. The largest
+ * is the path's own. */
+static const uint32_t ladder[] = {1350, 1400, 1440};
+
+void kt_native_mtu_init(struct kt_native_mtu *m, uint32_t most)
+{
+    assert(most >= KT_NATIVE_MTU_BASE);
+    *m = (struct kt_native_mtu){.size = KT_NATIVE_MTU_BASE, .most = most};
+}
+
+uint32_t kt_native_mtu_probe(const struct kt_native_mtu *m, uint64_t now_us)
+{
+    if (m->probing || m->size == m->most || now_us < m->search_us) return 0;
+    for (size_t i = 0; i < sizeof ladder / sizeof *ladder; i++)
+        if (ladder[i] > m->size && ladder[i] < m->most) return ladder[i];
+    return m->most;
+}
+
+void kt_native_mtu_sent(struct kt_native_mtu *m)
+{
+    m->probing = true;
+}
+
+void kt_native_mtu_acked(struct kt_native_mtu *m, uint32_t size)
+{
+    m->probing = false;
+    m->tries = 0;
+    if (size > m->size && size <= m->most) m->size = size;
+}
+
+static void pause(struct kt_native_mtu *m, uint64_t now_us)
+{
+    m->tries = 0;
+    m->search_us = now_us + KT_NATIVE_MTU_AGAIN_US;
+}
+
+void kt_native_mtu_lost(struct kt_native_mtu *m, uint32_t size, uint64_t now_us)
+{
+    m->probing = false;
+    if (size > m->size && ++m->tries == KT_NATIVE_MTU_TRIES) pause(m, now_us);
+}
+
+void kt_native_mtu_refused(struct kt_native_mtu *m, uint32_t size)
+{
+    if (size <= KT_NATIVE_MTU_BASE) return;
+    if (size <= m->most) m->most = size - 1;
+    if (m->size > m->most) m->size = KT_NATIVE_MTU_BASE;
+    m->tries = 0;
+}
+
+bool kt_native_mtu_packet_lost(struct kt_native_mtu *m, uint32_t bytes, uint64_t now_us)
+{
+    if (bytes <= KT_NATIVE_MTU_BASE || m->size == KT_NATIVE_MTU_BASE) return false;
+    if (m->row > 0 && m->row_us == now_us) return false;
+    if (m->row++ == 0) m->small = false;
+    m->row_us = now_us;
+    if (m->row < KT_NATIVE_MTU_ROW || !m->small) return false;
+    m->size = KT_NATIVE_MTU_BASE;
+    m->row = 0;
+    m->holes++;
+    pause(m, now_us);
+    return true;
+}
