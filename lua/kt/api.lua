@@ -68,7 +68,8 @@ local function statistics(...)
   for _, name in ipairs { ... } do
     for _, row in ipairs(counters[name]) do
       local doc = row.kind == "counter" and row.doc:gsub("%.$", "; a counter.") or row.doc
-      out[#out + 1] = { name = row.name, type = lua_types[row.unit], doc = doc }
+      local kind = name == "pipe" and row.unit == "rate" and "number" or lua_types[row.unit] -- that one is not whole
+      out[#out + 1] = { name = row.name, type = kind, doc = doc }
     end
   end
   return out

@@ -67,16 +67,16 @@
 
 --- Statistics of a conn.
 ---@class kt.connstats
----@field bytes_in integer Bytes read from it.
----@field bytes_out integer Bytes written to it.
+---@field bytes_in integer Bytes read from it; a counter.
+---@field bytes_out integer Bytes written to it; a counter.
 ---@field rate_in number Bytes per second read since the previous call of `:stats`, or since it was opened. Calls within 250 ms of each other return the same value.
 ---@field rate_out number Bytes per second written, over the same period.
 ---@field since number Seconds since it was opened; stops at closing.
 
 --- Statistics of a stream. From srtt on they are those of its session on kcptun's wire, which has none per stream.
 ---@class kt.streamstats
----@field bytes_in integer Bytes read from it.
----@field bytes_out integer Bytes written to it.
+---@field bytes_in integer Bytes read from it; a counter.
+---@field bytes_out integer Bytes written to it; a counter.
 ---@field rate_in number Bytes per second read since the previous call of `:stats`, or since it was opened. Calls within 250 ms of each other return the same value.
 ---@field rate_out number Bytes per second written, over the same period.
 ---@field since number Seconds since it was opened; stops at closing.
@@ -101,13 +101,13 @@
 
 --- Statistics of a socket.
 ---@class kt.traffic
----@field received integer Datagrams received.
----@field received_bytes integer Bytes received.
----@field sent integer Datagrams sent.
----@field sent_bytes integer Bytes sent.
----@field dropped integer Datagrams dropped because the receive queue was full.
----@field oversize integer Datagrams dropped because they were larger than 2048 bytes.
----@field unsent integer Datagrams that the system refused to send.
+---@field received integer Datagrams received; a counter.
+---@field received_bytes integer Bytes received; a counter.
+---@field sent integer Datagrams sent; a counter.
+---@field sent_bytes integer Bytes sent; a counter.
+---@field dropped integer Datagrams dropped because the receive queue was full; a counter.
+---@field oversize integer Datagrams dropped because they were larger than 2048 bytes; a counter.
+---@field unsent integer Datagrams that the system refused to send; a counter.
 ---@field queued integer Datagrams in the receive queue.
 
 --- A date and a time of day.

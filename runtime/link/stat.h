@@ -1,7 +1,7 @@
-/* A row of a table of statistics. The counters of a process (counters.h), those of a link (link.h) and those of a
- * stream (stream.h) are tables of such rows, in .def files; a wire has a table of its own. What shows statistics
- * walks these tables: SIGUSR1, --snmplog, :stats(), the simulator. scripts/generate makes the reference and the
- * type definitions from the same files.
+/* A row of a table of statistics. The tables are .def files: the counters of a process (counters.h), the statistics
+ * of links (link.h), of streams (stream.h), of conns and sockets (script/api/), and each wire's own. SIGUSR1,
+ * --snmplog, :stats() and the simulator walk them, and scripts/generate makes the reference and the type definitions
+ * from them.
  *
  *   KT_COUNTER(name, unit, value, "Help.")   a total that never decreases
  *   KT_GAUGE(name, unit, value, "Help.")     how it is now

@@ -220,19 +220,10 @@ end)]],
     },
   }
 
-  local passed = {
-    { name = "bytes_in", type = "integer", doc = "Bytes read from it." },
-    { name = "bytes_out", type = "integer", doc = "Bytes written to it." },
-    { name = "rate_in", type = "number", doc = "Bytes per second read since the previous call of `:stats`, or since it was opened. Calls "
-      .. "within 250 ms of each other return the same value." },
-    { name = "rate_out", type = "number", doc = "Bytes per second written, over the same period." },
-    { name = "since", type = "number", doc = "Seconds since it was opened; stops at closing." },
-  }
-
-  record { name = "connstats", doc = "Statistics of a conn.", fields = passed }
+  record { name = "connstats", doc = "Statistics of a conn.", fields = with.statistics "pipe" }
 
   record {
     name = "streamstats", doc = "Statistics of a stream. From srtt on they are those of its session on kcptun's wire, which has none per stream.",
-    fields = concat(passed, with.statistics "stream"),
+    fields = with.statistics("pipe", "stream"),
   }
 end

@@ -109,15 +109,6 @@ for _, r in ipairs(records or {}) do print(r.target, r.port, r.priority, r.weigh
 
   record {
     name = "traffic", doc = "Statistics of a socket.",
-    fields = {
-      { name = "received", type = "integer", doc = "Datagrams received." },
-      { name = "received_bytes", type = "integer", doc = "Bytes received." },
-      { name = "sent", type = "integer", doc = "Datagrams sent." },
-      { name = "sent_bytes", type = "integer", doc = "Bytes sent." },
-      { name = "dropped", type = "integer", doc = "Datagrams dropped because the receive queue was full." },
-      { name = "oversize", type = "integer", doc = "Datagrams dropped because they were larger than 2048 bytes." },
-      { name = "unsent", type = "integer", doc = "Datagrams that the system refused to send." },
-      { name = "queued", type = "integer", doc = "Datagrams in the receive queue." },
-    },
+    fields = with.statistics "socket",
   }
 end

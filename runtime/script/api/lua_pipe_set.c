@@ -68,12 +68,6 @@ int kt_lua_pipe_set(lua_State *L)
     return 1;
 }
 
-static void put(lua_State *L, const char *key, double value)
-{
-    kt_push_number(L, value);
-    lua_setfield(L, -2, key);
-}
-
 /* Rates since the last sample, or since the pipe was created; NULL when out of memory. */
 static const struct kt_lua_look *look(struct kt_lua_pipe *h, uint64_t now, uint64_t in, uint64_t out)
 {
@@ -106,11 +100,13 @@ int kt_lua_pipe_stats(lua_State *L)
     struct kt_stream_facts facts = {0};
     if (pipe) kt_stream_facts(pipe, &facts);
     lua_createtable(L, 0, 14);
-    put(L, "bytes_in", (double)in);
-    put(L, "bytes_out", (double)out);
-    put(L, "rate_in", seen ? seen->rate_in : 0);
-    put(L, "rate_out", seen ? seen->rate_out : 0);
-    put(L, "since", (double)(pipe ? now - h->born : h->born) / 1e6);
+#define KT_COUNTER(name, unit, value, help)                                                                  \
+    kt_config_set_stat(L, &(const struct kt_stat)KT_STAT_ROW(name, COUNTER, unit, help), (double)(value));
+#define KT_GAUGE(name, unit, value, help)                                                                    \
+    kt_config_set_stat(L, &(const struct kt_stat)KT_STAT_ROW(name, GAUGE, unit, help), (double)(value));
+#include "script/api/pipe_stats.def"
+#undef KT_COUNTER
+#undef KT_GAUGE
     if (!is_conn(L)) kt_stream_facts_each(&facts, kt_config_set_stat, L);
     return 1;
 }

@@ -16,6 +16,7 @@
 #include "script/core/handle.h"
 #include "script/core/script.h"
 #include "script/core/service.h"
+#include "script/api/config.h"
 #include "script/api/udp_local.h"
 #include "script/api/udp_share.h"
 
@@ -508,24 +509,14 @@ static int stats(lua_State *L)
 {
     const struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "stats");
     const struct kt_udp_stats none = {0}, *s = u->holder.udp ? kt_udp_stats(u->holder.udp) : &none;
-    const struct {
-        const char *name;
-        uint64_t value;
-    } figures[] = {
-        {"received", s->in_pkts},
-        {"received_bytes", s->in_bytes},
-        {"sent", s->out_pkts},
-        {"sent_bytes", s->out_bytes},
-        {"dropped", u->queue.dropped},
-        {"oversize", s->in_oversize},
-        {"unsent", s->out_dropped},
-        {"queued", u->queue.count},
-    };
-    lua_createtable(L, 0, sizeof figures / sizeof figures[0]);
-    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
-        lua_pushinteger(L, (lua_Integer)figures[i].value);
-        lua_setfield(L, -2, figures[i].name);
-    }
+    lua_createtable(L, 0, 8);
+#define KT_COUNTER(name, unit, value, help)                                                                  \
+    kt_config_set_stat(L, &(const struct kt_stat)KT_STAT_ROW(name, COUNTER, unit, help), (double)(value));
+#define KT_GAUGE(name, unit, value, help)                                                                    \
+    kt_config_set_stat(L, &(const struct kt_stat)KT_STAT_ROW(name, GAUGE, unit, help), (double)(value));
+#include "script/api/socket_stats.def"
+#undef KT_COUNTER
+#undef KT_GAUGE
     return 1;
 }
 
