@@ -255,8 +255,11 @@ describe("a path that moves", function()
     assert.same({ 0, 0, 0, 20 * MS }, { f.inflight, f.cc_lost, f.cc_inflight, f.srtt })
     assert.is_nil(r:due())
     assert.equal(3, r:sent(S, 100, { 5 })) -- numbers go on
-    ack(r, S + 20 * MS, { 0, 3 }) -- the old ones arrived after all
+    ack(r, S + 20 * MS, { 3, 3 })
+    ack(r, S + 30 * MS, { 0, 3 }) -- the old ones arrived after all
     assert.same({ { "acked", 5 } }, r:fates())
+    f = r:facts()
+    assert.same({ 20 * MS, 5 * MS, 0 }, { f.srtt, f.reorder, f.spurious })
     r:close()
   end)
 

@@ -69,8 +69,7 @@ function M.run(o)
   local copies, unacked, waiting = path.copies(1000000), {}, 0 -- of the messages in flight
 
   local function travel(loss, run)
-    local copies = chance() < (o.dup or 0) and 2 or 1
-    for _ = 1, copies do
+    for _ = 1, chance() < (o.dup or 0) and 2 or 1 do
       if chance() >= (loss or 0) and not (o.down and o.down(now)) then
         local late = math.floor((o.jitter or 0) * chance())
         if chance() < (o.reorder or 0) then late = late + math.floor(o.reorder_by * chance()) end

@@ -354,10 +354,11 @@ bool kt_native_recovery_timer(struct kt_native_recovery *r, uint64_t now_us)
 static bool acknowledge(struct kt_native_recovery *r, uint64_t number, uint64_t now_us)
 {
     struct kt_native_packet *p = packet(r, number);
-    if (number + 1 < r->largest_acked) overtaken(r, p, now_us);
+    const bool counts = number >= r->first;
+    if (counts && number + 1 < r->largest_acked) overtaken(r, p, now_us);
     if (p->state == LOST) {
         settle(p);
-        count_spurious(&r->stats);
+        if (counts) count_spurious(&r->stats);
         return false;
     }
     delist(r, number, p);
@@ -380,7 +381,7 @@ int kt_native_recovery_ack(
             (unsigned long long)largest, ack->path);
     if (largest < r->base) return 0;
     age_lateness(r, now_us);
-    if (packet(r, largest)->state != SETTLED) {
+    if (largest >= r->first && packet(r, largest)->state != SETTLED) {
         const uint32_t announced = r->cfg.peer_ack_delay_us;
         kt_native_rtt_sample(&r->rtt, now_us - packet(r, largest)->sent_us,
             ack->delay_us < announced ? (uint32_t)ack->delay_us : announced, now_us);
@@ -481,6 +482,7 @@ void kt_native_recovery_restart(struct kt_native_recovery *r, uint32_t first_rtt
 {
     kt_native_rtt_init(&r->rtt, first_rtt_us);
     r->late = r->late_before = -1;
+    r->first = r->next;
 }
 
 uint64_t kt_native_recovery_silence(const struct kt_native_recovery *r, uint64_t now_us)

@@ -10,7 +10,12 @@
  *   - Packets in flight are a list in the order of sending, so those to be declared lost are at its head.
  *   - An ACK costs its ranges plus what it newly acknowledges; sending a packet and declaring it lost are
  *     O(1). Memory grows by doubling up to a bound, and nothing is allocated per packet.
- *   - With nothing in flight there is no timer.
+ *   - There is a timer only while something is in flight.
+ *
+ * The owner's part: for each packet, while kt_native_recovery_open allows and kt_native_recovery_pace has passed,
+ * kt_native_recovery_ready, build it with kt_native_recovery_number, kt_native_recovery_sent. For each ACK,
+ * kt_native_recovery_ack. One timer at kt_native_recovery_due, for kt_native_recovery_timer. After the last two,
+ * and when there is more to send, it tries to send again.
  *
  * Times are in µs, sizes in bytes of UDP payload. */
 #ifndef KT_LINK_NATIVE_RECOVERY_H
@@ -74,6 +79,7 @@ struct kt_native_recovery {
     uint32_t contents_capacity;
     uint32_t contents_next; /* modulo 2^32, as all indices of contents */
     uint64_t base, next;
+    uint64_t first;          /* on the path as it is now: earlier ones say nothing of it */
     uint64_t oldest, newest; /* ends of the list of packets in flight; valid if inflight > 0 */
     uint32_t inflight;       /* packets */
     uint64_t largest_acked;  /* plus one; 0: none */
@@ -93,7 +99,7 @@ struct kt_native_recovery {
 /* Never fails; the first packet allocates. */
 void kt_native_recovery_init(struct kt_native_recovery *r, const struct kt_native_recovery_config *cfg);
 
-/* Contents in flight get no fate. The controller is told that they are gone. */
+/* Contents in flight get no fate; the controller is told that they have left. */
 void kt_native_recovery_free(struct kt_native_recovery *r);
 
 /* Gives back memory if nothing is in flight. For owners of idle paths. */
@@ -124,7 +130,8 @@ static inline uint64_t kt_native_recovery_pace(const struct kt_native_recovery *
     return r->probes > 0 ? 0 : kt_cc_next(r->cfg.cc);
 }
 
-/* Probes that must leave now, because of a probe timeout. If there are no frames to send, each is a PING. */
+/* Probes that must leave now, because of a probe timeout, of at most KT_NATIVE_MTU_BASE bytes (mtu.h). One without
+ * frames to send is a PING. */
 static inline uint32_t kt_native_recovery_probes(const struct kt_native_recovery *r)
 {
     return r->probes;
@@ -145,10 +152,11 @@ uint64_t kt_native_recovery_due(const struct kt_native_recovery *r);
 bool kt_native_recovery_timer(struct kt_native_recovery *r, uint64_t now_us);
 
 /* Gives up everything in flight, because the path has moved or closed: contents are lost, and the controller
- * hears of no loss. Packet numbers go on. */
+ * hears of no loss. Packet numbers continue. */
 void kt_native_recovery_give_up(struct kt_native_recovery *r);
 
-/* A path with another round trip. After kt_native_recovery_give_up. first_rtt_us: 0: unknown. */
+/* A path with another round trip, after kt_native_recovery_give_up. Packets sent before no longer count for
+ * anything. first_rtt_us: 0: unknown. */
 void kt_native_recovery_restart(struct kt_native_recovery *r, uint32_t first_rtt_us);
 
 /* ---- facts ---- */
