@@ -1,5 +1,5 @@
-/* Reading, writing and checking settings through their table. Values lie in the wire's own struct, at the
- * offset that the row gives. */
+/* Reading, writing and checking settings through their table. Values are in the wire's own struct, at the
+ * offset in the row. */
 #include "link/settings.h"
 #include <assert.h>
 #include <string.h>

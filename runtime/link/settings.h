@@ -1,6 +1,6 @@
-/* Settings of a wire, as a table: one row says a setting's name, type, range, defaults and whether an open link
- * can change it. Everything else that deals with settings walks the table: reading a script's table, checks,
- * link:set, and, through lua/kt/wire/, the flags, `kt check`, the types and the reference. */
+/* Settings of a wire, as a table: a row has a setting's name, type, range, defaults, and whether an open link
+ * can change it. Everything else walks this table: reading a script's table, checks, link:set, and, through
+ * lua/kt/api/, the flags, `kt check`, the types and the reference. */
 #ifndef KT_LINK_SETTINGS_H
 #define KT_LINK_SETTINGS_H
 
@@ -33,7 +33,7 @@ struct kt_setting {
     bool live;               /* kt_link_set can change it */
 };
 
-/* What every wire's settings begin with; what follows is the wire's own. */
+/* The settings of every wire begin with these; the wire's own follow. */
 struct kt_settings {
     struct kt_endpoint at; /* the peer (link), or where to listen (acceptor) */
     const void *key; /* raw bytes as typed; read only during the call that makes a link or an acceptor */

@@ -15,7 +15,7 @@ struct kt_call;
 /* The calls of one link. */
 struct kt_calls {
     struct kt_io *io;
-    /* The call is being cancelled: the wire must forget what it was asked for. NULL: nothing to do. */
+    /* The call is being cancelled: the wire must withdraw the request. NULL: nothing to do. */
     void (*withdraw)(struct kt_call *call);
     struct kt_list ready; /* of kt_call */
     struct kt_turn turn;
@@ -38,7 +38,7 @@ struct kt_call {
 };
 
 void kt_calls_init(struct kt_calls *c, struct kt_io *io, void (*withdraw)(struct kt_call *call));
-/* Cancels the calls in `ready`, and from now on each call that gets a result. The link cancels its own
+/* Cancels the calls in `ready`, and from now on each call that would get a result. The link cancels its own
  * lists. */
 void kt_calls_end(struct kt_calls *c);
 

@@ -1,4 +1,4 @@
-/* Looks up a peer, again and again. The invariant is in locator.h. */
+/* Looks up a peer, repeatedly. The invariant is in locator.h. */
 #include "link/common/locator.h"
 
 #define RETRY_US 1000000u

@@ -1,5 +1,5 @@
-/* Locates a peer: picks a port of its range, looks up its name, and tries again every second until that leads
- * somewhere. Whether another attempt is wanted is the owner's decision.
+/* Locates a peer: picks a port of its range, looks up its name, and retries every second until the owner
+ * reports success. The owner decides whether to make another attempt.
  *
  * Invariant: at most one of a lookup and the retry timer is pending. */
 #ifndef KT_LINK_COMMON_LOCATOR_H
@@ -14,7 +14,7 @@ struct kt_locator_events {
     void (*found)(void *ctx, const struct kt_addr *addrs, size_t n);
     /* The attempt failed; the retry timer is armed. */
     void (*failed)(void *ctx);
-    /* The retry timer has fired: call kt_locator_start if another attempt is wanted. */
+    /* The retry timer has fired: call kt_locator_start to try again. */
     void (*retry)(void *ctx);
 };
 
@@ -26,7 +26,7 @@ struct kt_locator {
     void *ctx;
     struct kt_resolve *resolve; /* NULL: no lookup is pending */
     struct kt_timer retry;
-    struct kt_err why; /* why the last attempt failed; code 0: it did not */
+    struct kt_err why; /* why the last attempt failed; code 0: it succeeded */
     bool complained;   /* a failure was logged since the last success */
 };
 
@@ -36,7 +36,7 @@ void kt_locator_init(struct kt_locator *l, struct kt_io *io, const struct kt_log
 void kt_locator_start(struct kt_locator *l);
 /* Arms the retry timer. */
 void kt_locator_later(struct kt_locator *l);
-/* The attempt failed after all. The first failure in a row is logged. */
+/* The attempt failed later. The first failure in a row is logged. */
 void kt_locator_fail(struct kt_locator *l, const struct kt_err *err);
 /* The attempt succeeded: forgets why earlier ones failed. */
 void kt_locator_settled(struct kt_locator *l);

@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 
 #define ASK_EVERY_US 1000000u
-#define LATE_US 2000000u /* a check that is this late says nothing about the peer */
+#define LATE_US 2000000u /* a check that is this late is no evidence about the peer */
 
 static uint64_t suspect_us(const struct kt_patience *p)
 {
@@ -30,7 +30,7 @@ static uint64_t stuck_dead(const struct kt_patience *p)
     return suspect > p->dead_us ? suspect : p->dead_us;
 }
 
-/* How long it has acknowledged nothing of what it owes, heard or not. */
+/* How long it has acknowledged nothing that it owes, whether heard or not. */
 static uint64_t stuck_for(
     struct kt_patience *p, const struct kt_patience_facts *f, bool fresh, uint64_t now_us)
 {
@@ -81,7 +81,7 @@ int kt_patience_check(
     p->checked = now_us;
     const uint64_t stuck = stuck_for(p, f, fresh, now_us);
     if (p->waiting == 0 || late) {
-        /* After a pause the peer may be gone, or new: ask along with what is sent. */
+        /* After a pause the peer may be gone or have restarted: ask it along with what is sent. */
         if (late || (p->heard && now_us - p->heard >= ASK_EVERY_US)) *ask = true;
         p->waiting = p->asked = now_us;
     } else if (now_us - p->asked >= ASK_EVERY_US) {

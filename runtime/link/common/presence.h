@@ -8,7 +8,7 @@
 #include "link/link.h"
 
 struct kt_presence {
-    const struct kt_link_events *events; /* NULL: nobody listens */
+    const struct kt_link_events *events; /* NULL: no listener */
     void *ctx;
     size_t up, carrying; /* sessions */
     bool closing;        /* the link was closed: no more events */

@@ -1,4 +1,4 @@
-/* A ring of snapshots of growing counters: how much did they grow lately? The invariant is in recent.h. */
+/* Recent growth of counters, from a ring of snapshots. The invariant is in recent.h. */
 #include "link/common/recent.h"
 #include <string.h>
 

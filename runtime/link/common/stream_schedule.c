@@ -4,7 +4,7 @@
  * credit is used up, then moves to the end of its line. A frame may overdraw the credit; later turns repay
  * that before the stream sends again, so shares are exact in bytes whatever the frame lengths. A frame is at
  * most OVERDRAFT turns' credit long, so on average no more than OVERDRAFT visits find a stream in debt per
- * frame sent. A stream that is alone in its line owes nobody.
+ * frame sent. A stream that is alone in its line has no debt.
  *
  * Spare share: after KT_STREAM_SPARE frames' worth of bytes has passed over waiting streams, one of those
  * sends a short frame. The later priorities take turns at that.

@@ -1,4 +1,4 @@
-/* Whose data is next: schedules the streams of a session by priority and weight (struct kt_stream_policy).
+/* Schedules the streams of a session by priority and weight (struct kt_stream_policy).
  *
  * Strictly by priority; within one, deficit round robin, so that streams get shares by weight, counted in
  * bytes. Later priorities still get one byte in KT_STREAM_SPARE while earlier ones keep the session busy.
@@ -42,11 +42,11 @@ void kt_stream_entry_init(struct kt_stream_entry *e);
 /* Puts an entry that is in no list at the end of its priority's line. To take it out: kt_list_remove. */
 void kt_stream_schedule_add(struct kt_stream_schedule *q, struct kt_stream_entry *e);
 bool kt_stream_schedule_empty(struct kt_stream_schedule *q);
-/* Who sends next, and at most how many bytes of payload (frames without payload may always go). NULL: nobody
- * waits. */
+/* The stream that sends next, and the most bytes of payload (frames without payload are always allowed).
+ * NULL: none is waiting. */
 struct kt_stream_entry *kt_stream_schedule_next(struct kt_stream_schedule *q, size_t *most);
-/* It sent a frame with n bytes of payload. waits: it is still in its line; it moves to the end if its turn is
- * over. */
+/* Records that the stream sent a frame with n bytes of payload. waits: it is still in its line, and moves to
+ * the end if its turn is over. */
 void kt_stream_schedule_sent(struct kt_stream_schedule *q, struct kt_stream_entry *e, size_t n, bool waits);
 
 #endif

@@ -1,7 +1,7 @@
-/* See accepted.h.
+/* A peer's session as a link of the acceptor's user (accepted.h).
  *
- * Only a kt whose link serves streams takes them; it says so in its hello. To any other peer nothing is
- * opened: a kcptun client would leave such a stream lying for ever. */
+ * Only a kt whose link serves streams accepts them, which its hello announces. No stream is opened to any
+ * other peer: a kcptun client would never answer it. */
 #include "link/kcptun/accepted.h"
 #include <stdlib.h>
 
@@ -12,8 +12,8 @@ struct kt_kcptun_accepted {
     struct kt_kcptun_context *sh;
     struct kt_kcptun_session *session;
     struct kt_calls calls;
-    struct kt_list waiting; /* of kt_call: for the peer's hello */
-    struct kt_list probing; /* ... and for an answer to a probe */
+    struct kt_list waiting; /* of kt_call: waiting for the peer's hello */
+    struct kt_list probing; /* waiting for an answer to a probe */
     const struct kt_link_events *events;
     void *ctx;
     void (*end)(void *ctx);
@@ -27,7 +27,7 @@ static struct kt_kcptun_accepted *of(struct kt_link *link)
     return KT_CONTAINER(link, struct kt_kcptun_accepted, link);
 }
 
-/* Opens the call's stream, or fails it, as soon as it is known which. */
+/* Opens the call's stream or fails it, once the peer's features are known. */
 static void decide(struct kt_kcptun_accepted *r, struct kt_call *call)
 {
     struct kt_err err;
@@ -40,7 +40,7 @@ static void decide(struct kt_kcptun_accepted *r, struct kt_call *call)
             kt_err_set(&err, KT_ENOTSUP, "%s does not serve streams: its script needs link:serve",
                 kt_kcptun_session_peer_text(r->session));
         }
-    } else if (kt_kcptun_session_spoken_to(r->session)) { /* a hello would have been its first word */
+    } else if (kt_kcptun_session_spoken_to(r->session)) { /* a hello would have come first */
         kt_err_set(
             &err, KT_ENOTSUP, "%s takes no streams: only a kt does", kt_kcptun_session_peer_text(r->session));
     } else {

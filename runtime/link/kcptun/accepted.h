@@ -1,5 +1,6 @@
-/* A peer's session as a link: how an acceptor's user opens streams to who has dialled in. It lives as long as
- * the session. A session may have several: an acceptor may get another user (a reload), who wants its own. */
+/* A peer's session as a link, through which an acceptor's user opens streams to a peer that has dialled in.
+ * It lives as long as the session. A session may have several, because after a reload the acceptor's new user
+ * gets its own. */
 #ifndef KT_LINK_KCPTUN_ACCEPTED_H
 #define KT_LINK_KCPTUN_ACCEPTED_H
 
@@ -7,16 +8,17 @@
 
 struct kt_kcptun_accepted;
 
-/* Enters it into `links`, the session's. end: the user closed the link, and the session is to be ended (by
- * kt_kcptun_accepted_end_all and kt_kcptun_session_free): from the loop, once. NULL: out of memory. */
+/* Makes one in `links`, the session's list. end is called once, from the loop, when the user has closed the
+ * link: end the session with kt_kcptun_accepted_end_all and kt_kcptun_session_free. NULL: out of memory. */
 struct kt_kcptun_accepted *kt_kcptun_accepted_new(struct kt_list *links, struct kt_kcptun_context *sh,
     struct kt_kcptun_session *s, void (*end)(void *ctx), void *ctx);
 struct kt_link *kt_kcptun_accepted_link(struct kt_kcptun_accepted *r);
-/* For all links of a session: the peer has said what it can do. */
+/* The peer's hello has arrived. This and the rest apply to all links of a session. */
 void kt_kcptun_accepted_hello(struct kt_list *links);
-/* ... the session is no longer theirs: they go on as long as it lives, but closing one does not end it. */
+/* The links no longer own the session: they live as long as it does, but closing one does not end it. */
 void kt_kcptun_accepted_release(struct kt_list *links);
-/* ... ends them, before the session goes: raises `down`, unless the user closed it, and frees them. */
+/* Ends the links, before the session is freed: raises `down` unless the user has closed the link, and frees
+ * them. */
 void kt_kcptun_accepted_end_all(struct kt_list *links, int code, const char *why);
 
 #endif

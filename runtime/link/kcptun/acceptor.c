@@ -92,7 +92,7 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
     a->elders = a->guests.count;
     for (struct kt_list *n = a->ages.next; out->retired && n != &a->ages; n = n->next) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_age);
-        g->sh->retired = true; /* elders of elders too */
+        g->sh->retired = true; /* including guests of even earlier settings */
         if (g->session && kt_kcptun_session_streams(g->session) == 0) kt_guest_linger(g);
     }
     kt_kcptun_context_unref(old);

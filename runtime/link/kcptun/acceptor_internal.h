@@ -1,11 +1,11 @@
-/* What the files of the accepting side share; nobody else includes this.
+/* What the files of the accepting side share. Only they include this.
  *
  *   acceptor.c  the acceptor as its user sees it: ports, settings, end
- *   guest.c     the table of sessions, and what becomes of them
- *   route.c     datagrams: which session one belongs to, and where a session's peer is
+ *   guest.c     the table of sessions, and their lives
+ *   route.c     assigns datagrams to sessions, and keeps track of peers' addresses
  *
- * An acceptor may be given other settings while it runs: its sessions keep those that they began with, the
- * key among them. So each guest has its kt_kcptun_context, and while there are guests of earlier settings (elders), a
+ * The settings of a running acceptor can change. Its sessions keep those that they began with, including the
+ * key. So each guest has its kt_kcptun_context, and while there are guests of earlier settings (elders), a
  * datagram from one of them is first tried with theirs. */
 #ifndef KT_LINK_KCPTUN_ACCEPTOR_INTERNAL_H
 #define KT_LINK_KCPTUN_ACCEPTOR_INTERNAL_H
@@ -28,22 +28,21 @@ struct guest {
     struct kt_list by_age;   /* in acceptor->ages */
     struct port *port;       /* the peer's path: our port, and its address */
     struct kt_addr peer;
-    struct kt_kcptun_context *sh; /* counted; the settings that it began with */
+    struct kt_kcptun_context *sh; /* counted reference; the settings that it began with */
     uint32_t conv;
-    struct kt_kcptun_session *session; /* NULL: it broke the protocol; remembered until `forget`, so that its
-                                   retransmissions do not begin it again */
+    /* NULL: it broke the protocol; kept until `forget`, so that its retransmissions do not start it again */
+    struct kt_kcptun_session *session;
     struct kt_timer forget;
-    struct kt_list
-        links; /* of kt_kcptun_accepted: the session as a link, for whose acceptor it is now, and was */
+    struct kt_list links; /* of kt_kcptun_accepted: the session as a link, for each user so far */
     bool mismatch_told;
-    bool listed; /* of the sessions at its address it is the one that has the packets without a conv (parity)
+    bool listed; /* gets the packets without a conv (parity) from its address
                   */
 };
 
 struct acceptor {
     struct kt_acceptor acceptor;
     struct kt_kcptun_context *sh;   /* of new sessions */
-    struct kt_kcptun_context *next; /* what they are about to be, or NULL */
+    struct kt_kcptun_context *next; /* the prepared settings, or NULL */
     struct kt_link_totals ended;    /* of sessions that have ended */
     size_t elders;                  /* guests whose settings are not sh */
     uint64_t hash_seed;
@@ -56,7 +55,7 @@ struct acceptor {
     struct kt_hmap peers;        /* by peer address and port */
     struct kt_list ages;         /* of guests, the oldest first */
     struct kt_starts *starts;    /* the runtime's, or own_starts */
-    struct kt_starts own_starts; /* if it was given none */
+    struct kt_starts own_starts; /* used if it was given none */
     struct kt_turn turn;
     bool closing;
     bool full_told;
@@ -69,12 +68,13 @@ struct guest *kt_guest_find(const struct acceptor *a, uint32_t conv);
 /* The guest that is listed at an address. */
 struct guest *kt_guest_at(const struct port *port, const struct kt_addr *from);
 bool kt_guest_is_at(const struct guest *g, const struct port *port, const struct kt_addr *from);
-/* Begins a session with this peer; no guest has its conv yet. NULL: the table is full, or memory is short. */
+/* Starts a session with this peer; no guest must have its conv yet. NULL: the table is full, or out of
+ * memory. */
 struct guest *kt_guest_new(struct port *port, const struct kt_addr *from, uint32_t conv);
 /* Ends its session. */
 void kt_guest_free(struct guest *g, int code, const char *why);
-/* The session's peer is at this address, which was proven: it gets the packets without a conv that come from
- * there, and a session that the peer left there is ended. */
+/* The session's peer has proven that it is at this address. The session now gets the packets without a conv
+ * from there; an abandoned session at that address ends. */
 void kt_guest_settle(struct guest *g, struct port *port, const struct kt_addr *from);
 /* Offers the session to the acceptor's user as a link. */
 void kt_guest_give_link(struct guest *g);

@@ -1,4 +1,4 @@
-/* See context.h. */
+/* What the sessions of a link or acceptor share (context.h). */
 #include "link/kcptun/context.h"
 #include "crypto/kcptun/kdf.h"
 #include "crypto/locked.h"
@@ -10,7 +10,7 @@
 #include "link/kcptun/features.h"
 #include "link/kcptun/snappy_stream.h"
 
-#define STREAM_BLOCK 16384u /* two of them hold any frame of the default size */
+#define STREAM_BLOCK 16384u /* two of these hold any frame of the default size */
 #define SESSION_LEAST 65536u
 #define TRIM_EVERY_US 1000000u
 #define SMALL_PATH_US 600000000u
@@ -29,7 +29,7 @@ static void count(struct kt_kcptun_context *sh)
     sh->held = now;
 }
 
-/* Once a second while blocks are out; an idle link has none and the timer rests. */
+/* Runs once a second while blocks are in use; an idle link has none, and no timer. */
 static void on_trim(void *ctx)
 {
     struct kt_kcptun_context *sh = ctx;
@@ -158,12 +158,12 @@ bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const stru
     return strcmp(a->crypt, b->crypt) == 0 && memcmp(a->pass, b->pass, KT_PASS) == 0;
 }
 
-/* The settings as bytes: a difference in what lies between the fields costs a needless change, no more. */
+/* Compares the settings as bytes: a difference in padding only causes a needless change. */
 bool kt_kcptun_context_same(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b)
 {
     struct kt_kcptun_config x = a->cfg, y = b->cfg;
     if (!kt_endpoint_equal(&x.common.at, &y.common.at)) return false;
-    memset(&x.common, 0, sizeof x.common); /* a mode is no more than what it sets */
+    memset(&x.common, 0, sizeof x.common); /* a mode matters only through the values that it sets */
     memset(&y.common, 0, sizeof y.common);
     return kt_kcptun_context_same_secret(a, b) && memcmp(&x, &y, sizeof x) == 0;
 }

@@ -11,75 +11,75 @@
 #include "link/counters.h"
 #include "link/kcptun/kcptun.h"
 
-/* Paths that are remembered for their small MTU. */
+/* Paths whose small MTU is remembered. */
 #define KT_SMALL_PATHS 32u
 
-#define KT_PASS 32u /* bytes that kcptun makes of its key */
+#define KT_PASS 32u /* bytes that kcptun derives from its key */
 
 struct kt_kcptun_context {
     size_t refs;
     struct kt_io *io;
     const struct kt_log *log;
     struct kt_counters *counters;
-    struct kt_kcptun_config cfg; /* key and crypt are NULL here: they were used up */
+    struct kt_kcptun_config cfg; /* key and crypt are NULL here: they were consumed */
     bool client;
-    bool retired;   /* an acceptor's: the secret was changed; no new session, no new stream with this one */
-    char crypt[24]; /* the method's name */
+    bool
+        retired; /* of an acceptor whose key or cipher has changed: no new sessions or streams with this one */
+    char crypt[24]; /* the cipher's name */
     uint8_t *pass;  /* KT_PASS bytes of locked memory; for --tuncrypt */
     struct kt_seal *seal;
     struct kt_qpp *qpp;   /* NULL: off */
     uint8_t *scratch;     /* KT_SNAPPY_MOST bytes, for one call of the encoder; NULL: no compression */
     struct kt_slab *segs; /* KCP segments */
     struct kt_slab *bufs; /* stream buffers */
-    uint16_t features;    /* what our hello says (features.h) */
+    uint16_t features;    /* the features in our hello (features.h) */
     uint64_t hash_seed;
     size_t held;          /* bytes of memory for buffers, as counted in BytesHeld */
-    uint64_t told_forged; /* µs, when the log last heard of datagrams that do not authenticate; 0: never */
-    uint64_t told_replay; /* µs, likewise of starts that came again */
+    uint64_t told_forged; /* µs, when datagrams that do not authenticate were last logged; 0: never */
+    uint64_t told_replay; /* µs, likewise for replayed starts */
     struct kt_small_path {
         struct kt_addr peer; /* port 0 */
         uint32_t mtu;
         uint64_t until;            /* µs */
-    } small_paths[KT_SMALL_PATHS]; /* what the last paths turned out to take that take less than cfg.mtu */
+    } small_paths[KT_SMALL_PATHS]; /* latest paths that turned out to carry less than cfg.mtu */
     size_t small_count;            /* paths noted so far */
-    struct kt_timer trim;          /* gives idle blocks back while there are any */
+    struct kt_timer trim;          /* returns idle blocks while there are any */
 };
 
 /* Checks cfg, derives keys (slow: PBKDF2). 0 or a code with a sentence. */
 int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire_env *env,
     const struct kt_kcptun_config *cfg, bool client, struct kt_err *err);
-/* Counted: the link or acceptor holds one reference, and each session's smux one until the last of its
+/* Reference counting: the link or acceptor holds one, and each session's smux holds one until the last of its
  * streams was closed by its user. */
 struct kt_kcptun_context *kt_kcptun_context_ref(struct kt_kcptun_context *sh);
 void kt_kcptun_context_unref(void *shared);
-/* Whether two were made of the same settings; of the same key and cipher. */
+/* Whether two were made from the same settings, and from the same key and cipher. */
 bool kt_kcptun_context_same(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b);
 bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const struct kt_kcptun_context *b);
-/* Blocks are in use: see to it that memory is given back once they are not. */
+/* Blocks are in use: arms the timer that returns memory later. */
 void kt_kcptun_context_busy(struct kt_kcptun_context *sh);
 
-/* Bytes of memory that a session which holds `held` may still take for buffers: it may hold as much as is
- * left for all others. So one that takes all it can leaves half, two leave a third. Each may hold a little,
- * whatever is left. */
+/* Bytes of memory that a session which holds `held` may still take for buffers. It may hold as much as is
+ * left for all others: one greedy session leaves half, two leave a third. Each may hold a little in any case. */
 size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held);
 
-/* Counts a datagram that came and opens it in place: true and its body, or false if it does not authenticate,
- * which is said in the log at most once a minute. */
+/* Counts a datagram and opens it in place: true and its body, or false if it does not authenticate, which is
+ * logged at most once a minute. */
 bool kt_kcptun_context_open(
     struct kt_kcptun_context *sh, struct kt_dgram *dgram, uint8_t **body, size_t *len);
 
-/* Seals a body of len bytes, which lies kt_seal_header bytes into a buffer that udp reserved, and sends it:
- * bare, without FEC. to, from: as for kt_udp_commit. */
+/* Seals a body of len bytes, which starts kt_seal_header bytes into a buffer reserved from udp, and sends it
+ * without FEC. to, from: as for kt_udp_commit. */
 void kt_kcptun_context_send(struct kt_kcptun_context *sh, struct kt_udp *udp, uint8_t *buf, size_t len,
     const struct kt_addr *to, const struct kt_addr *from);
 
-/* The largest datagram of a session with this peer that begins now: the setting, unless that was too large
- * for the path to its address lately. */
+/* The largest datagram for a new session with this peer: the setting, or less if that was recently too large
+ * for the path to its address. */
 uint32_t kt_kcptun_context_mtu(const struct kt_kcptun_context *sh, const struct kt_addr *peer);
-/* Longer datagrams than this are lost on the path to this peer. Remembered for ten minutes. */
+/* Notes that datagrams longer than this are lost on the path to this peer, for ten minutes. */
 void kt_kcptun_context_note_mtu(struct kt_kcptun_context *sh, const struct kt_addr *peer, uint32_t mtu);
 
-/* Whether sessions that begin now have FEC. Those that have begun may differ: see kt_kcptun_session_tune. */
+/* Whether new sessions have FEC. Existing ones may differ: see kt_kcptun_session_tune. */
 static inline bool kt_kcptun_context_fec(const struct kt_kcptun_context *sh)
 {
     return sh->cfg.datashard > 0 && sh->cfg.parityshard > 0;

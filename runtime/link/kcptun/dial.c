@@ -1,15 +1,15 @@
-/* The sessions of a link, in rotation (spec 7): dialled when a call asks for them, or at once where the link
- * is to stay, and redialled when they end. See link_internal.h for where they live. */
+/* The sessions of a link, in rotation (spec 7): dialled when a call needs them, or at once if the link stays,
+ * and redialled when they end. For slots and draining see link_internal.h. */
 #include <stdlib.h>
 #include "link/common/bind.h"
 #include "link/kcptun/features.h"
 #include "link/kcptun/link_internal.h"
 
-/* How often in a row dialling may fail while young streams of a restarted peer wait for it. */
+/* Dialling may fail this many times in a row while young streams of a dead session wait for a new one. */
 #define MAX_FAILS 3
-/* With --tuncrypt: how long after the peer acknowledged our hello its own may take. */
+/* With --tuncrypt: how long the peer's hello may take after it acknowledged ours. */
 #define HELLO_US 3000000u
-/* A session that nobody uses is kept so long after it was replaced, so that the link is not down meanwhile.
+/* An unused session is kept this long after it was replaced, so that the link does not go down in between.
  */
 #define BRIDGE_US 5000000u
 
@@ -31,7 +31,7 @@ static void lost(struct dial *d, int code, const char *why)
     kt_presence_down(&d->link->presence, &d->part, code, why);
 }
 
-/* Streams were opened or accepted. on_idle says when the last one is gone. */
+/* Streams were opened or accepted. on_idle reports the end of the last one. */
 static void burdened(struct dial *d)
 {
     if (kt_kcptun_session_streams(d->session) > 0) kt_presence_carries(&d->link->presence, &d->part, true);
@@ -62,8 +62,8 @@ static bool expired(const struct dial *d)
     return sh->cfg.expire_us && kt_io_now(sh->io) - kt_kcptun_session_born(d->session) >= sh->cfg.expire_us;
 }
 
-/* Takes a session out of its slot; it goes on with its streams. One that has none ends once the peer holds
- * all that was said in them, or, if somebody listens for `down`, when the next should be up. */
+/* Takes a session out of its slot; it keeps its streams. Without streams it ends once the peer holds all
+ * their data, or, if there is a listener for `down`, when the next session should be up. */
 static void drain(struct dial *d)
 {
     struct kt_kcptun_context *sh = d->link->sh;
@@ -81,14 +81,14 @@ static void drain(struct dial *d)
         kt_io_timer_set(sh->io, &d->scavenge, now + sh->cfg.scavenge_us);
 }
 
-/* With --tuncrypt nothing is opened before the peer said that it has it too: a foreign peer would pass noise
+/* With --tuncrypt nothing is opened before the peer has announced it too: another peer would pass ciphertext
  * on to its target. */
 static bool hello_missing(const struct dial *d)
 {
     return d->link->sh->cfg.tuncrypt && !kt_kcptun_session_hello(d->session, NULL);
 }
 
-/* Once the peer has said hello it is known whether the two ends go together. */
+/* The peer's hello shows whether the features of the two ends match. */
 static bool mismatched(const struct dial *d, struct kt_err *err)
 {
     uint16_t features;
@@ -122,7 +122,7 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
     struct link *l = d->link;
     const struct kt_link_events *events = l->presence.events;
     if (l->presence.closing || !events || !events->stream) {
-        kt_pipe_reset(stream, KT_ENOTSUP); /* nobody here serves streams that the far side opens */
+        kt_pipe_reset(stream, KT_ENOTSUP); /* this link does not serve streams that the far side opens */
         return;
     }
     burdened(d);
@@ -131,24 +131,24 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
     if (clear) events->stream(l->presence.ctx, clear, &peer);
 }
 
-/* A session of a link that stays has ended, and nobody waits for the next. */
+/* A session of a link that stays has ended, and no call is waiting for the next. */
 static void come_back(struct slot *slot, int code)
 {
     if (code == KT_EDEAD || code == KT_ERESTART)
         kt_kcptun_slot_dial(slot);
-    else /* the same would happen again at once */
+    else /* dialling again now would fail the same way */
         kt_locator_later(&slot->locator);
 }
 
 /* ---- suspicion ---- */
 
-/* The peer is silent, and may be back in a moment: whatever is new goes elsewhere, and this session waits on
- * the bench for what it carries. */
+/* The peer is silent, but may come back: new streams use another session, and this one is benched with the
+ * streams that it has. */
 static void bench(struct dial *d, const char *why)
 {
     struct slot *slot = d->slot;
     lost(d, KT_EDEAD, why);
-    if (!slot) return; /* draining anyway */
+    if (!slot) return; /* already draining */
     kt_io_timer_cancel(d->link->sh->io, &d->hello);
     slot->dial = NULL;
     slot->fails = kt_kcptun_session_heard(d->session) ? 0 : slot->fails + 1;
@@ -158,7 +158,7 @@ static void bench(struct dial *d, const char *why)
     if (!kt_list_empty(&slot->waiting) || slot->link->stay) kt_kcptun_slot_dial(slot);
 }
 
-/* An older session came back to the slot: this one only serves the streams that it has. */
+/* An older session has returned to the slot: this one only serves the streams that it has. */
 static void make_way(struct dial *d)
 {
     if (!kt_kcptun_session_heard(d->session) && kt_kcptun_session_streams(d->session) == 0) {
@@ -170,8 +170,8 @@ static void make_way(struct dial *d)
     drain(d);
 }
 
-/* It is heard again: it takes its slot back, unless that has an older session by now or it may take no new
- * streams.
+/* It is heard again: it takes its slot back, unless the slot now has an older session, or this one may take
+ * no new streams.
  */
 static void come_off_bench(struct dial *d)
 {
@@ -207,11 +207,11 @@ static void on_suspect(void *ctx, struct kt_kcptun_session *s, const char *why)
         come_off_bench(ctx);
 }
 
-/* Moves to the slot's session what the peer of a restarted one has not seen. */
+/* Moves the streams that the peer has not seen from a dead session to the slot's new one. */
 static void move_young(struct slot *slot, struct dial *from)
 {
     size_t moved = kt_kcptun_session_move_young(from->session, slot->dial->session);
-    burdened(slot->dial); /* before the other one is not any more */
+    burdened(slot->dial); /* before the other one stops carrying them */
     if (moved)
         kt_log(slot->link->sh->log, KT_LOG_INFO, "%zu new stream%s carried over to a new session with %s",
             moved, moved == 1 ? "" : "s", kt_kcptun_session_peer_text(slot->dial->session));
@@ -233,10 +233,10 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
     }
     if (d->slot) slot->dial = NULL;
     slot->fails = kt_kcptun_session_heard(s) ? 0 : slot->fails + 1;
-    /* A peer that merely went silent may have heard all we sent, and acted on it: what is not acknowledged
-     * may still not be said again. One that has restarted has not. */
+    /* A peer that went silent may have received everything and acted on it, so even unacknowledged data must
+     * not be sent again. A restarted peer has lost it. */
     if (code == KT_ERESTART && kt_kcptun_session_young(s)) {
-        slot->dead = d; /* on_found moves what can be moved */
+        slot->dead = d; /* on_found moves what it can */
         d->slot = NULL;
         d->code = code;
         kt_io_timer_cancel(d->link->sh->io, &d->hello);
@@ -270,7 +270,7 @@ static void on_hello(void *ctx, struct kt_kcptun_session *s, uint16_t features)
     if (d->slot) serve_waiting(d->slot);
 }
 
-/* An expired session has had its time. */
+/* The scavenge time of an expired session is over. */
 static void on_scavenge(void *ctx)
 {
     struct dial *d = ctx;
@@ -327,7 +327,7 @@ static void on_writable(void *ctx)
     kt_kcptun_session_writable(((struct dial *)ctx)->session);
 }
 
-/* A link that stays dials for ever: that nobody answers is said once. */
+/* A link that stays dials repeatedly, so a missing answer is logged once. */
 static bool hushed(const struct dial *d)
 {
     return d->link->stay && d->slot && d->slot->fails > 0;
@@ -364,7 +364,7 @@ static void on_silent(void *ctx, struct kt_kcptun_session *s)
     char text[KT_ADDR_TEXT];
     struct kt_err err;
     if (open_socket(d, kt_kcptun_session_peer(s), &fresh, &err))
-        return; /* no way there; asked again in a second */
+        return; /* no route; asked again in a second */
     kt_udp_local(d->udp, &old);
     kt_udp_local(fresh, &now);
     kt_addr_set_port(&old, 0);
@@ -426,7 +426,7 @@ static int make_dial(struct slot *slot, const struct kt_addr *peer, struct kt_er
     return 0;
 }
 
-/* Gives up on a dead session, whose young streams no new session could take over. */
+/* Gives up on a dead session, as no new session could take over its young streams. */
 static void bury(struct slot *slot)
 {
     struct dial *dead = slot->dead;
@@ -444,7 +444,7 @@ static void on_found(void *ctx, const struct kt_addr *addrs, size_t n)
 {
     struct slot *slot = ctx;
     struct kt_err err = {0};
-    /* Start with another address each time none was heard from; skip those that cannot be dialled. */
+    /* After each failure start with the next address; skip those that cannot be dialled. */
     int rc = KT_ENAME;
     for (size_t i = 0; i < n && rc; i++) rc = make_dial(slot, &addrs[(slot->fails + i) % n], &err);
     if (rc) {
@@ -496,7 +496,7 @@ void kt_kcptun_slot_call(struct slot *slot, struct kt_call *call)
     struct kt_kcptun_context *sh = slot->link->sh;
     struct dial *d = slot->dial;
     if (!call->opened && d && !kt_kcptun_session_over(d->session)) {
-        kt_kcptun_call_serve(call, sh, d->session); /* whatever else is missing, it can be asked */
+        kt_kcptun_call_serve(call, sh, d->session); /* a probe needs no hello */
         return;
     }
     call->open.why = &slot->locator.why;

@@ -1,4 +1,4 @@
-/* See features.h. */
+/* Compares the features that the two ends announce (features.h). */
 #include "link/kcptun/features.h"
 #include "link/kcptun/smux.h"
 

@@ -1,5 +1,5 @@
-/* What two kts must have set alike and tell each other in their hello (smux.h), so that a mismatch is said in
- * words instead of being passed on to a target as noise. */
+/* Settings that must be the same at both ends, as two kts announce them in their hello (smux.h). So a
+ * mismatch becomes an error message instead of noise that is passed on to a target. */
 #ifndef KT_LINK_KCPTUN_FEATURES_H
 #define KT_LINK_KCPTUN_FEATURES_H
 
@@ -13,9 +13,9 @@
  * + pads mod 255). */
 uint16_t kt_kcptun_features(const struct kt_kcptun_config *cfg);
 
-/* True if the peer goes with `ours`. hello: it said one, with the features `theirs`; a peer that said none is
- * taken for a kcptun, of which only tuncrypt is known: it has none. Else *why (KT_EMISMATCH) says what
- * differs. who: what the sentence calls the peer ("the server"). */
+/* True if the peer's features match `ours`; otherwise *why (KT_EMISMATCH) says what differs. hello: the peer
+ * sent one, with the features `theirs`. Without a hello it is taken for a kcptun, which has no tuncrypt;
+ * nothing else is known of it. who: the peer's name in the sentence ("the server"). */
 bool kt_kcptun_features_agree(
     uint16_t ours, bool hello, uint16_t theirs, const char *who, struct kt_err *why);
 

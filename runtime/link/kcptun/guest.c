@@ -1,13 +1,13 @@
 /* The sessions of an acceptor.
  *
- * A guest is found by its conv, wherever its peer is: the address is a property of the session that can
- * change. Of the guests at one address one is listed by it. A guest lives until its session is over: its peer
- * went silent, began a new session, or broke the protocol. */
+ * A guest is found by its conv, wherever its peer is: the address is a property of the session and can
+ * change. Of the guests at one address, one is listed under it. A guest lives until its session ends because
+ * the peer went silent, started a new session, or broke the protocol. */
 #include <stdlib.h>
 #include "link/kcptun/acceptor_internal.h"
 
-#define FORGET_US 60000000u /* longer than kcptun takes to give a session up (spec 9.5) */
-#define LINGER_US 10000000u /* for the peer of a retired session to acknowledge the last of it */
+#define FORGET_US 60000000u /* longer than kcptun takes to give up a session (spec 9.5) */
+#define LINGER_US 10000000u /* for the peer of a retired session to acknowledge the last data */
 
 static uint64_t peer_hash(const struct port *port, const struct kt_addr *from)
 {
@@ -79,7 +79,7 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
     struct guest *g = ctx;
     struct acceptor *a = g->port->acceptor;
     struct kt_kcptun_context *sh = g->sh;
-    if (a->closing || sh->retired) { /* its user has been promised quiet */
+    if (a->closing || sh->retired) { /* its user must get no more events */
         kt_pipe_reset(stream, KT_ECLOSED);
         return;
     }
@@ -88,7 +88,7 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
     if (clear) a->events->stream(a->ctx, clear, &peer);
 }
 
-/* The user of a peer's link closed it. */
+/* The user has closed a peer's link. */
 static void on_reverse_close(void *ctx)
 {
     kt_guest_free(ctx, KT_ECLOSED, "the link was closed");
@@ -110,8 +110,8 @@ static void on_up(void *ctx, struct kt_kcptun_session *s)
     kt_guest_give_link(ctx);
 }
 
-/* While its peer is silent, nothing new should be opened in the session: its links are down, and its streams
- * stay. Once the peer is heard again, the session is given out as a new link. */
+/* While the peer is silent, no new streams should be opened: the session's links go down, and its streams
+ * stay. When the peer is heard again, the session is handed out as a new link. */
 static void on_suspect(void *ctx, struct kt_kcptun_session *s, const char *why)
 {
     struct guest *g = ctx;
@@ -152,7 +152,7 @@ void kt_guest_linger(struct guest *g)
     kt_io_timer_set(io, &g->forget, kt_io_now(io) + LINGER_US);
 }
 
-/* An idle session waits for its client's next stream; a retired one would wait in vain. */
+/* An idle session waits for its client's next stream, except a retired one, which gets no more. */
 static void on_idle(void *ctx, struct kt_kcptun_session *s)
 {
     struct guest *g = ctx;
@@ -214,8 +214,8 @@ struct guest *kt_guest_new(struct port *port, const struct kt_addr *from, uint32
     return g;
 }
 
-/* A session at the address of one that began later and was proven to be there, unless its peer has said
- * something new since: two peers may have begun from there. */
+/* Ends an older session at an address that a newer one has proven, unless the older one's peer has sent
+ * something new since: two peers may share the address. */
 static void leave(struct guest *g, const struct guest *later)
 {
     unlist(g);

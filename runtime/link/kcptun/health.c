@@ -5,9 +5,9 @@
 #include "link/kcptun/health.h"
 #include "base/bytes.h"
 
-/* Believe in a restart after this many answers in a row whose una fell back, spread over at least this time
- * and two round trips. By then everything sent before our probe has arrived, however it was reordered, and a
- * single packet with the right una ends the row. */
+/* Conclude that the peer has restarted after this many answers in a row whose una fell back, spread over at
+ * least this time and two round trips. By then everything sent before our probe has arrived, however it was
+ * reordered, and a single packet with the right una ends the row. */
 #define BEHIND_ROW 4u
 #define BEHIND_US 50000u
 

@@ -1,10 +1,10 @@
-/* Is the peer of a session still alive, and is it still the same one? A pure function of facts; the session
- * acts on the result.
+/* Decides whether the peer of a session is still alive and still the same. A pure function of facts; the
+ * session acts on the result.
  *
  * kcptun itself notices a dead peer by its heartbeat, after 30 to 60 s. kt is faster
- * (link/common/patience.h): it asks with WASK, which every live KCP answers at once. A peer that acknowledges
- * nothing may not know this session. A peer that seems to have restarted (restart.h) is asked twice within
- * the time that it takes to be sure, and owes an answer to that. */
+ * (link/common/patience.h): it asks with WASK, which every live KCP answers at once. A peer that seems to
+ * have restarted (restart.h) is asked twice within the time that it takes to be sure, and owes an answer to
+ * that. */
 #ifndef KT_LINK_KCPTUN_HEALTH_H
 #define KT_LINK_KCPTUN_HEALTH_H
 
@@ -14,7 +14,7 @@
 
 struct kt_kcptun_health {
     struct kt_patience patience; /* suspect_us and dead_us are set by the session */
-    uint64_t doubted;            /* µs, last probe because una had fallen back; 0: it has not */
+    uint64_t doubted;            /* µs, last probe because una had fallen back; 0: none */
     uint64_t doubt_due;          /* µs, the next one */
 };
 

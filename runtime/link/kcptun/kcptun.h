@@ -1,5 +1,5 @@
-/* kcptun's wire (docs/wire-kcptun.md): its settings, and what makes links and acceptors that speak it. Outside
- * this folder only specs and benchmarks include this; everybody else goes through link/wire.h. */
+/* kcptun's wire (docs/wire-kcptun.md): its settings, and the constructors of its links and acceptors. Outside
+ * this folder only specs and benchmarks include this; all other code uses link/wire.h. */
 #ifndef KT_LINK_KCPTUN_KCPTUN_H
 #define KT_LINK_KCPTUN_KCPTUN_H
 

@@ -1,4 +1,4 @@
-/* The dialling side, as its user sees it. Its sessions: dial.c. */
+/* The operations of a link that dials. Its sessions are in dial.c. */
 #include <stdlib.h>
 #include "link/kcptun/link_internal.h"
 
@@ -23,7 +23,7 @@ static int on_open(struct kt_link *link, const struct kt_open_options *options, 
     return rc;
 }
 
-/* Of the session that the next stream would get. */
+/* Probes the session that the next stream would get. */
 static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
 {
     return call(KT_CONTAINER(link, struct link, link), NULL, NULL, cb, ctx, out, err);
@@ -38,7 +38,7 @@ static void on_listen(struct kt_link *link, const struct kt_link_events *events,
     l->presence.ctx = ctx;
     if (!events || !events->stream || l->sh->features & KT_SMUX_F_SERVES) return;
     l->sh->features |= KT_SMUX_F_SERVES;
-    /* Sessions say in their first words whether they serve: those that did not are replaced. */
+    /* A session's hello announces whether it serves streams, so sessions whose hello did not are replaced. */
     for (size_t i = 0; i < l->sh->cfg.conn; i++) kt_kcptun_slot_renew(&l->slots[i]);
 }
 
@@ -99,7 +99,7 @@ static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
         add(l->slots[i].dial, out);
         add(l->slots[i].dead, out);
     }
-    /* The silence of a session that was replaced is no news of the link. */
+    /* The silence of a replaced session says nothing about the link. */
     const bool replaced = out->up;
     for (const struct kt_list *n = l->draining.next; n != &l->draining; n = n->next) {
         const uint64_t silence = out->silence_us;

@@ -1,14 +1,14 @@
-/* What the files of the dialling side share; nobody else includes this.
+/* What the files of the dialling side share. Only they include this.
  *
- *   link.c  the link as its user sees it
- *   dial.c  its sessions: how they come to be, and what becomes of them
+ *   link.c  the operations of a link
+ *   dial.c  its sessions: dialling, replacing, ending
  *
- * A slot holds one session at most. Calls wait in their slot while its name is looked up (anew for each
- * session); nothing else waits for them. A session whose peer has restarted leaves the streams that the peer
+ * A slot holds one session at most. Calls wait in their slot while its name is looked up (again for each
+ * session); nothing else makes them wait. A session whose peer has restarted leaves the streams that the peer
  * had not seen to the next one. A session whose peer is suspect leaves its slot (it is benched): it keeps its
  * streams in `draining`, and returns to the slot if it is heard again. An expired session moves to `draining`
  * and serves its streams there until they end or scavenge_us has passed; so does a stale one, whose streams
- * nobody cuts. */
+ * are never cut. */
 #ifndef KT_LINK_KCPTUN_LINK_INTERNAL_H
 #define KT_LINK_KCPTUN_LINK_INTERNAL_H
 
@@ -30,13 +30,13 @@ struct dial {
     struct kt_timer scavenge; /* cuts an expired one */
     struct kt_timer hello;    /* waits for the peer's */
     uint64_t hello_deadline;
-    int code;     /* why it ended, once it is a slot's `dead` */
-    bool refused; /* said that nothing listens there */
+    int code;     /* why it ended, if it is a slot's `dead` */
+    bool refused; /* logged that nothing listens there */
     struct kt_presence_part part;
     bool benched; /* in link->draining because its peer is suspect */
-    bool stale;   /* takes no new streams: the settings ask for what only a new session can have, or an older
-                     session has come back; nobody cuts its streams */
-    bool told;    /* said that the ends do not go together */
+    /* takes no new streams, because changed settings need a new session, or an older session has come back; its streams are never cut */
+    bool stale;
+    bool told; /* logged that the two ends do not match */
 };
 
 struct slot {
@@ -45,7 +45,7 @@ struct slot {
     struct dial *dead;      /* ended, kept for its young streams until the next is up */
     struct kt_list waiting; /* of kt_call */
     struct kt_locator locator;
-    unsigned fails; /* sessions that heard nothing, and dials that failed, since one heard something */
+    unsigned fails; /* sessions without an answer and failed dials since the last answer */
 };
 
 struct link {
@@ -58,20 +58,20 @@ struct link {
     struct kt_presence presence;
     struct kt_link_totals ended; /* of sessions that have ended */
     struct kt_turn turn;         /* ends it */
-    bool stay;                   /* dials without being asked */
+    bool stay;                   /* dials without calls */
 };
 
 /* ---- dial.c ---- */
 
 void kt_kcptun_slot_init(struct slot *slot, struct link *l);
 void kt_kcptun_slot_free(struct slot *slot);
-/* Dials, unless that is under way. */
+/* Dials, unless dialling already. */
 void kt_kcptun_slot_dial(struct slot *slot);
-/* Has the slot serve a call that is in no list: now, or once its session is there. */
+/* Lets the slot serve a call that is in no list: now, or once it has a session. */
 void kt_kcptun_slot_call(struct slot *slot, struct kt_call *call);
-/* The session's settings were changed: it follows as far as it can. True if that is not all the way. */
+/* Applies changed settings to the session as far as possible. True if that takes a new session. */
 bool kt_kcptun_slot_tune(struct slot *slot);
-/* No new streams for the slot's session, if it has one: the next call, or `stay`, dials anew. */
+/* The slot's session, if any, takes no new streams: the next call, or `stay`, dials a new one. */
 void kt_kcptun_slot_renew(struct slot *slot);
 void kt_dial_free(struct dial *d, int code);
 

@@ -42,8 +42,8 @@ void kt_kcptun_path_free(struct kt_kcptun_path *p)
     p->enc = NULL;
 }
 
-/* False while the bucket is in debt, or would be with the datagrams being filled. One datagram and a group's
- * parity may overdraw it: the limit is on the mean rate. */
+/* False while the bucket is in debt, or would be after the datagrams being filled. One datagram and a group's
+ * parity may overdraw it, because the limit is on the mean rate. */
 static bool may_send(struct kt_kcptun_path *p)
 {
     if (p->rate.rate == 0) return true;
@@ -58,7 +58,7 @@ size_t kt_kcptun_path_room(struct kt_kcptun_path *p)
 uint64_t kt_kcptun_path_ready(const struct kt_kcptun_path *p, uint64_t now_us)
 {
     if (p->full) return KT_TIME_NEVER;
-    if (!p->paced || p->rate.rate == 0) /* the limit may have been lifted since */
+    if (!p->paced || p->rate.rate == 0) /* the limit may have been removed since */
         return p->limited ? KT_TIME_NEVER : now_us;
     const uint64_t due = p->rate.level > 0 ? now_us : kt_bucket_due(&p->rate, p->sh->cfg.mtu);
     return due > now_us ? due : now_us + 1;
@@ -200,7 +200,7 @@ void kt_kcptun_path_send(void *path, const struct kt_packet *pkts, size_t n)
     out.path = p;
     out.n = 0;
     p->reserved -= (uint32_t)n;
-    p->promised = 0; /* KCP is filling none at this time */
+    p->promised = 0; /* KCP is not filling any now */
     for (size_t i = 0; i < n; i++) {
         uint8_t *buf = pkts[i].data - offset;
         size_t len = pkts[i].len + fec;
@@ -209,7 +209,7 @@ void kt_kcptun_path_send(void *path, const struct kt_packet *pkts, size_t n)
         emit(&out, buf, len);
         for (unsigned k = 0; k < parity; k++) {
             uint8_t *extra = reserve_datagram(p);
-            /* The socket is full: skip parity rather than delay data. Its seqids are used up all the same. */
+            /* The socket is full: skip parity rather than delay data. Its seqids are used up anyway. */
             if (!extra) break;
             size_t size = kt_fec_enc_parity(p->enc, k, extra + header);
             if (afford(p, size + kt_seal_overhead(p->sh->seal)))

@@ -18,7 +18,7 @@ struct kt_kcptun_path {
     struct kt_fec_enc *enc;   /* NULL: no FEC */
     uint32_t mtu;             /* largest datagram */
     uint32_t whole;           /* longer datagrams may be fragmented; 0: none may */
-    unsigned data, parity;    /* its groups, for as long as the session lives */
+    unsigned data, parity;    /* its groups, as long as the session lives */
     uint32_t offset;          /* from a datagram's start to its KCP packet: sealing and FEC headers */
     struct kt_bucket rate;    /* the rate limit (spec 13: burst of 64 full datagrams) */
     uint32_t reserved;        /* datagrams that KCP is filling, not charged yet */
@@ -57,7 +57,7 @@ void kt_kcptun_path_move(struct kt_kcptun_path *p, struct kt_udp *udp, const str
 /* The address of the host that datagrams are sent from; NULL: unknown. */
 const struct kt_addr *kt_kcptun_path_from(const struct kt_kcptun_path *p);
 
-/* The KCP engine's way out, with the path as ctx. */
+/* The KCP engine's output, with the path as ctx. */
 uint8_t *kt_kcptun_path_reserve(void *path, size_t *len);
 void kt_kcptun_path_send(void *path, const struct kt_packet *pkts, size_t n);
 

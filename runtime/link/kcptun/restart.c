@@ -1,9 +1,10 @@
-/* Recognising a kcptun peer that has restarted, by what its packets say. The reasons are in restart.h. */
+/* Recognises a restarted kcptun peer by its packets. The reasons are in restart.h. */
 #include "link/kcptun/restart.h"
 #include "kcp/kcp_segment.h"
 
-/* Una 0 while the peer has acknowledged nothing does not count: it may be we who restarted. An una that is
- * behind but not 0 was overtaken, by seconds if copies of the peer's packets take a faster path. */
+/* An una of 0 does not count while the peer has acknowledged nothing: this end may be the one that restarted.
+ * An una that is behind but not 0 was overtaken, by seconds if copies of the peer's packets take a faster
+ * path. */
 static void note_una(struct kt_kcptun_restart *s, const struct kt_kcp_report *r)
 {
     if (r->unknown || (s->acknowledged && !r->fits && r->una == 0)) {

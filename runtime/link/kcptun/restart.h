@@ -1,11 +1,11 @@
-/* Has the peer of a session restarted? A pure function of what its packets say (struct kt_kcp_report).
+/* Decides whether the peer of a session has restarted. A pure function of its packets (struct kt_kcp_report).
  *
  * A kcptun that restarts makes a new session for any datagram from an unknown address, whatever its sn (wire
- * specification, section 7), and never says so. Two things give it away:
+ * specification, section 7), without a message. Two things show it:
  *
  * - Its una is 0 although it had acknowledged something, or it says that it does not know the conversation.
- *   Packets that were overtaken or copied show this a few times; a restarted peer shows nothing else.
- * - It sends data that the peer we knew cannot send any more, because it had read that we have it. That
+ *   Overtaken or copied packets show this a few times; a restarted peer shows nothing else.
+ * - It sends data that the old peer would not send again, because it had read our acknowledgement. That
  *   happens when FEC rebuilt our side of the conversation for the new peer, so that its una fits. Reordering
  *   never does that. */
 #ifndef KT_LINK_KCPTUN_RESTART_H

@@ -1,32 +1,31 @@
-/* Datagrams of an acceptor: which session one belongs to (spec 7, "Server, per datagram"), and where a
- * session's peer is.
+/* Assigns an acceptor's datagrams to sessions (spec 7, "Server, per datagram"), and keeps track of peers'
+ * addresses.
  *
- * A datagram that does not authenticate costs its check and nothing else. An authentic one may still be a
- * copy: late, early, from another address, recorded long ago. So
+ * A datagram that does not authenticate costs only its check. An authentic one may still be a copy: late,
+ * early, from another address, or recorded long ago. So
  *   - a session begins with a start that was not seen before (link/common/starts.h);
  *   - its peer's address counts as such once the peer has answered what only it can know, and until then no
  * more than three times the bytes that came from an address leave for it (session.h);
- *   - a datagram from elsewhere changes nothing. It is answered with a challenge, at any time before the
- * peer's address is validated, and later when the peer has brought nothing new for a while. The challenge
- * depends on the address, so that nothing is kept for it, and only a peer that hears at that address can
- * answer.
+ *   - a datagram from elsewhere changes nothing. It is answered with a challenge: always before the peer's
+ * address is validated, later only if the peer has sent nothing new for a while. The challenge is derived
+ * from the address, so it needs no state, and only a peer that receives at that address can answer it.
  *
- * kcptun makes a session of whatever an unknown address sends. Here only the beginning of a conversation
- * does: one whose peer has already received data from us (una) is in the middle of something, and a new
- * session would replay what FEC can rebuild of its beginning to a new connection of the target, and stall. */
+ * kcptun starts a session for anything from an unknown address. Here only the beginning of a conversation
+ * does: if the peer has already received data from us (una), the conversation is under way; a new session
+ * would replay what FEC can rebuild of its beginning to a new connection of the target, and stall. */
 #include <string.h>
 #include "kcp/kcp_segment.h"
 #include "link/kcptun/acceptor_internal.h"
 
-#define MOVE_AFTER_US 1500000u /* of nothing new from the address that a session has */
+#define MOVE_AFTER_US 1500000u /* without news from a session's address */
 #define EPOCH_US 10000000u     /* a challenge can be answered for one to two of these */
 #define AMPLIFICATION 3u
 #define TELL_EVERY_US 60000000u
 
-/* What a datagram is, and where it came in. */
+/* A datagram, and how it arrived. */
 struct arrival {
     struct port *port;
-    const struct kt_kcptun_context *sh; /* what it was opened with */
+    const struct kt_kcptun_context *sh; /* the settings that opened it */
     const struct kt_addr *from, *to;    /* as in kt_dgram */
     size_t size;                        /* of the datagram */
     const uint8_t *body;
@@ -54,7 +53,7 @@ static uint32_t challenge(const struct guest *g, const struct arrival *in, uint6
     return (uint32_t)(kt_hash_u64(where ^ ((uint64_t)g->conv << 32 | (uint32_t)epoch), a->secret) >> 32);
 }
 
-/* True if it comes from an address at which the peer heard our challenge. */
+/* True if it proves that the peer received our challenge at its address. */
 static bool answered(const struct guest *g, const struct arrival *in)
 {
     const uint64_t epoch = epoch_now(in->port->acceptor);
@@ -96,7 +95,7 @@ static void move(struct guest *g, const struct arrival *in)
     kt_guest_settle(g, in->port, in->from);
 }
 
-/* True if the session's peer has proven that it is there, and the session is now there too. */
+/* True if the session's peer has proven the new address; the session has then moved there. */
 static bool elsewhere(struct guest *g, const struct arrival *in)
 {
     struct kt_kcptun_session *s = g->session;
@@ -115,9 +114,9 @@ static bool elsewhere(struct guest *g, const struct arrival *in)
 
 /* ---- unknown conversations ---- */
 
-/* Tells the peer of a conversation that we do not know (any more) so, as a restarted kcptun server would; a
- * kt client then begins a new session within a few round trips. Nothing is kept, and the answer is no longer
- * than what it answers. */
+/* Tells a peer that its conversation is unknown here, as a restarted kcptun server would; a kt client then
+ * starts a new session within a few round trips. Needs no state, and the answer is not longer than the
+ * datagram. */
 static void say_unknown(const struct arrival *in)
 {
     struct kt_kcptun_context *sh = in->port->acceptor->sh;
@@ -134,7 +133,7 @@ static void refuse_replay(const struct arrival *in)
     const uint64_t now = kt_io_now(sh->io);
     char text[KT_ADDR_TEXT];
     sh->counters->ReplayedStarts++;
-    say_unknown(in); /* it may be a peer whose session ended here and not there */
+    say_unknown(in); /* its session may have ended only at this end */
     if (sh->told_replay && now - sh->told_replay < TELL_EVERY_US) return;
     sh->told_replay = now;
     kt_log(sh->log, KT_LOG_WARN,
@@ -175,8 +174,8 @@ static struct guest *route(const struct arrival *in)
     return kt_guest_is_at(g, in->port, in->from) || elsewhere(g, in) ? g : NULL;
 }
 
-/* The settings that a datagram is to be opened with. One from an elder's address is either the elder's, and
- * then it is opened here already, or its peer has begun a new session. */
+/* The settings that open a datagram. One from an elder's address belongs to the elder, and is then opened
+ * here already, or to a new session of its peer. */
 static struct kt_kcptun_context *settings_for(
     const struct port *port, struct kt_dgram *dgram, uint8_t **body, size_t *len)
 {
@@ -186,7 +185,8 @@ static struct kt_kcptun_context *settings_for(
     if (a->elders == 0) return a->sh;
     const struct guest *g = kt_guest_at(port, dgram->from);
     if (!g || g->sh == a->sh) return a->sh;
-    memcpy(copy, dgram->data, dgram->len); /* opening is in place, and spoils what is not its own */
+    memcpy(
+        copy, dgram->data, dgram->len); /* opening works in place, and destroys what does not authenticate */
     if (kt_open_packet(g->sh->seal, dgram->data, dgram->len, body, len) == 0) {
         a->sh->counters->InBytes += dgram->len;
         return g->sh;
@@ -222,7 +222,7 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
     }
 }
 
-/* Rare (the system's buffer was full), so a walk is good enough. */
+/* Rare (the system's buffer was full), so a scan is good enough. */
 static void on_writable(void *ctx)
 {
     struct port *port = ctx;
@@ -236,7 +236,7 @@ static void on_writable(void *ctx)
 static void on_udp_error(void *ctx, int code)
 {
     (void)ctx;
-    (void)code; /* which peer it concerns is not known; a dead one is found by its silence */
+    (void)code; /* the peer that it concerns is unknown; a dead one is found by its silence */
 }
 
 const struct kt_udp_events kt_route_events = {on_batch, on_writable, on_udp_error};

@@ -1,5 +1,5 @@
-/* The send budget: how much smux may hand to KCP now. KCP sends its queue in order, even if something more
- * urgent comes along; so smux hands over what can leave now or very soon, and keeps the rest.
+/* The send budget: how much smux may pass to KCP now. KCP sends its queue in order, even if something more
+ * urgent comes later; so smux passes on what can leave now or very soon, and keeps the rest.
  *
  * Pure arithmetic on the state of the parts. The budget is 0 only while KCP has something to send or to wait
  * for: its queue then exceeds what can leave now by more than the one segment that may overdraw a rate limit.
@@ -15,10 +15,10 @@
 struct kt_kcptun_send_budget {
     struct kt_kcp_outlook kcp;
     size_t mss;      /* bytes in a segment */
-    size_t space;    /* bytes that KCP accepts at most */
-    size_t path;     /* bytes that the rate limit and the socket let leave now; SIZE_MAX: any number */
+    size_t space;    /* most bytes that KCP accepts */
+    size_t path;     /* bytes that the rate limit and the socket allow now; SIZE_MAX: no limit */
     uint64_t rate;   /* bytes per second; 0: no limit */
-    size_t window;   /* segments that KCP buffers at most */
+    size_t window;   /* most segments that KCP buffers */
     size_t overhead; /* bytes of a frame besides its payload */
     bool unacked;    /* KCP has something to send or to wait for */
 };

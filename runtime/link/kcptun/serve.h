@@ -1,4 +1,4 @@
-/* How a session serves the calls on its link, and which streams of its peer are accepted. */
+/* Serves calls on a link with a session, and accepts the peer's streams. */
 #ifndef KT_LINK_KCPTUN_SERVE_H
 #define KT_LINK_KCPTUN_SERVE_H
 
@@ -21,9 +21,8 @@ struct kt_call *kt_kcptun_call_new(struct kt_calls *c, const struct kt_open_opti
  * session can open no more streams because its ids are used up. */
 bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, struct kt_kcptun_session *s);
 
-/* Takes a stream that the peer opened: returns the pipe to use, decrypted with --tuncrypt. NULL: it was
- * refused, because the features of the two ends do not match; *told keeps that from being logged more than
- * once. */
+/* Accepts a stream that the peer opened: returns the pipe to use, decrypted with --tuncrypt. NULL: refused,
+ * because the features of the two ends do not match; *told makes sure that this is logged only once. */
 struct kt_pipe *kt_kcptun_admit(
     struct kt_kcptun_context *sh, const struct kt_kcptun_session *s, struct kt_pipe *stream, bool *told);
 

@@ -1,4 +1,4 @@
-/* See session.h.
+/* The turn of a session: bytes and packets between KCP, snappy and smux; its life and end (session.h).
  *
  * Invariant: nothing below calls out (streams' events, the owner) except from the turn hook, and `over` is
  * its last act. */
@@ -9,13 +9,13 @@
 #include "link/kcptun/session_internal.h"
 #include "link/stream.h"
 
-/* Bytes of a client's packets until it hears from the server: small enough for any path. */
+/* The size of a client's packets until it hears from the server: small enough for any path. */
 #define FIRST_PACKET 500u
-/* Bytes of payload; fewer are not worth a frame while the address is not validated. */
+/* Bytes of payload: less is not worth a frame while the address is not validated. */
 #define FIRST_PIECE 32u
-#define TURN_BYTES 262144u /* of payload that a session takes in a turn */
-#define TURN_FRAMES 2048u  /* ... and frames (kt_smux_budget) */
-#define PUMP_ROUNDS 8      /* streams that write from `writable` are pumped again at most so often a turn */
+#define TURN_BYTES 262144u /* bytes of payload that a session reads in a turn */
+#define TURN_FRAMES 2048u  /* frames that a session reads in a turn (kt_smux_budget) */
+#define PUMP_ROUNDS 8      /* how many times a turn pumps again for streams that write from `writable` */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
@@ -50,8 +50,8 @@ static size_t frame_overhead(const struct kt_kcptun_session *s)
     return KT_SMUX_HEADER + (s->comp ? KT_SNAPPY_OVERHEAD : 0);
 }
 
-/* Room while the peer's address is not validated. Little may leave, so a frame is cut to what may leave now,
- * and the next waits until it has left. Headers alone are short. */
+/* Room while the peer's address is not validated. Only little may be sent, so a frame is cut to that, and the
+ * next one waits until it has left. Bare headers are short enough. */
 static size_t first_room(const struct kt_kcptun_session *s, size_t want)
 {
     struct kt_kcp_stats st;
@@ -87,8 +87,8 @@ static size_t on_room(void *ctx, size_t want)
 static void to_kcp(struct kt_kcptun_session *s, const uint8_t *data, size_t n)
 {
     s->sh->counters->BytesSent += n;
-    /* on_room has seen to the window; so only memory can be short, and a hole in the byte pipe cannot be
-     * mended */
+    /* on_room has checked the window, so this is lack of memory, and a gap in the byte stream cannot be
+     * repaired */
     if (kt_kcp_write(s->kcp, data, n) < n) fail(s, KT_ENOMEM);
 }
 
@@ -204,8 +204,8 @@ static size_t to_smux(struct kt_kcptun_session *s, const uint8_t *data, size_t n
     return (size_t)took;
 }
 
-/* KCP's bytes, through snappy, into smux, until one of them has had enough, or the turn has: the other
- * sessions shall not wait for one whose peer sends much, or little that takes much work. */
+/* Moves KCP's bytes through snappy into smux until one of them accepts no more, or the turn's budget is used
+ * up, so that a peer that sends much, or causes much work, does not hold up other sessions. */
 static void read_all(struct kt_kcptun_session *s)
 {
     const uint8_t *data;
@@ -235,7 +235,7 @@ static void read_all(struct kt_kcptun_session *s)
     }
 }
 
-/* Streams stay young until KCP says that the peer holds their SYN; one mark at a time is enough. */
+/* Streams stay young until KCP reports that the peer holds their SYN. Tracking one mark at a time is enough. */
 static void settle_young(struct kt_kcptun_session *s)
 {
     if (!s->young_pending || !kt_kcp_covered(s->kcp, s->young_kcp)) return;
@@ -319,8 +319,8 @@ static void on_turn(void *ctx)
         if (!s->over) {
             if (s->resume) kt_kcp_resume(s->kcp);
             s->resume = false;
-            if (kt_kcp_due(s->kcp, now) <= now) kt_kcp_flush(s->kcp, now); /* else ACKs wait for data */
-            kt_kcptun_session_check_health(s, now); /* the flush may have made it owe an answer */
+            if (kt_kcp_due(s->kcp, now) <= now) kt_kcp_flush(s->kcp, now); /* otherwise ACKs wait for data */
+            kt_kcptun_session_check_health(s, now); /* after the flush the peer may owe an answer */
             arm(s, now);
         }
         kt_kcptun_session_count(s);
@@ -340,13 +340,13 @@ static void on_turn(void *ctx)
         if (s->reported) return;
         s->reported = true;
         kt_io_timer_cancel(s->sh->io, &s->timer);
-        /* What was read is acknowledged, so that the peer sees that we are here and merely do not go on with
-         * it. */
+        /* Acknowledge what was read, so that the peer sees that we are alive and have ended the session. */
         if (s->over == KT_EPROTO) kt_kcp_flush(s->kcp, now);
         report_over(s);
         kt_kcptun_session_probes_end(s, s->over);
         s->owner.over(s->owner.ctx, s, s->over);
-    } else if (s->went_idle && kt_kcptun_session_settled(s)) { /* else when what it still says has arrived */
+    } else if (s->went_idle &&
+               kt_kcptun_session_settled(s)) { /* otherwise when the rest of its data has arrived */
         s->went_idle = false;
         if (kt_smux_streams(s->smux) == 0) s->owner.idle(s->owner.ctx, s);
     }
@@ -370,7 +370,7 @@ static void on_fec(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_ori
     if (origin == KT_KCP_REGULAR) kt_kcptun_session_fail(s, KT_EPROTO, "malformed KCP packet");
 }
 
-/* An owed silence that tells of an outage rather than of a loss. */
+/* A silence, while an answer is owed, that indicates an outage rather than a loss. */
 static uint64_t resume_us(const struct kt_kcptun_session *s)
 {
     struct kt_kcp_stats st;
@@ -379,8 +379,8 @@ static uint64_t resume_us(const struct kt_kcptun_session *s)
     return timeouts > RESUME_US ? timeouts : RESUME_US;
 }
 
-/* Before the peer has acknowledged anything, answers come from the address that it addressed last; then only
- * news from it moves them, which a recorded datagram is not. */
+/* Until the peer has acknowledged something, answers leave from the address that it addressed last. After
+ * that only new data changes the address, so a replayed datagram does not. */
 static void set_local(struct kt_kcptun_session *s, const struct kt_addr *to, uint32_t una)
 {
     struct kt_kcp_stats st;
@@ -477,7 +477,7 @@ bool kt_kcptun_session_tune(struct kt_kcptun_session *s)
     const struct kt_kcp_config kcp = kcp_settings(s);
     kt_cc_switch(&s->cc, controller(s));
     int rc = kt_kcp_tune(s->kcp, &kcp);
-    assert(rc == 0); /* kt_kcptun_check saw to the ranges */
+    assert(rc == 0); /* kt_kcptun_check has checked the ranges */
     (void)rc;
     set_patience(s);
     kt_kcptun_session_schedule(s);
@@ -574,7 +574,7 @@ void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
 {
     if (!s) return;
     assert(!s->busy);
-    if (!s->over) { /* kcptun's way to say goodbye: one flush, then silence */
+    if (!s->over) { /* as kcptun ends a session: one flush, then silence */
         kt_smux_presume_foreign(s->smux);
         kt_smux_pump(s->smux);
         kt_kcp_flush(s->kcp, kt_io_now(s->sh->io));

@@ -1,4 +1,4 @@
-/* Where the peer of a session is.
+/* The address of a session's peer: validation, challenges, moving.
  *
  * Invariant: no more than three times the bytes that came from an address leave for it before something
  * proves that the peer is there (RFC 9000, 8.1): an ACK with a ts that this session has sent since it began,
@@ -6,9 +6,9 @@
  * nothing. */
 #include "link/kcptun/session_internal.h"
 
-/* A client in the middle of a download sends nothing once its NAT has given it another address, and the
- * server cannot know the address before it does. So it asks this long after the last news, and again until it
- * hears something: once for each pause, so an idle stream costs nothing more. */
+/* A client in the middle of a download sends nothing after its NAT has given it another address, and until it
+ * does the server cannot know that address. So the client asks this long after the last news, and again until
+ * it hears something; once for each pause, so an idle stream costs nothing more. */
 #define ASK_EVERY_US 1000000u
 
 static bool echoes(
@@ -87,15 +87,15 @@ void kt_kcptun_session_move(struct kt_kcptun_session *s, const struct kt_kcptun_
         s->peer = *way->peer;
         kt_addr_text(way->peer, s->peer_text);
     }
-    s->news_us = kt_io_now(s->sh->io); /* the new address is not silent yet */
+    s->news_us = kt_io_now(s->sh->io); /* the silence starts again at the new address */
     kt_kcptun_path_move(&s->path, way->udp, way->from);
     kt_kcptun_path_unlimit(&s->path);
     kt_kcp_path_changed(s->kcp);
     kt_kcptun_session_schedule(s);
 }
 
-/* A server that has heard us and said nothing may have used up what it may send before we acknowledge
- * something. Only what we send lets it go on. */
+/* A server that has heard us but does not answer may have used up its limit on bytes to an unvalidated
+ * address. Only datagrams from us let it continue. */
 static bool unproven(const struct kt_kcptun_session *s)
 {
     return s->health.patience.heard && !kt_kcptun_session_spoken_to(s);
@@ -115,7 +115,7 @@ uint64_t kt_kcptun_session_ask_due(const struct kt_kcptun_session *s)
     if (!may_ask(s)) return KT_TIME_NEVER;
     uint64_t since = s->asked_us > s->news_us ? s->asked_us : s->news_us;
     if (s->health.patience.waiting > since) since = s->health.patience.waiting;
-    /* The target of a kcptun server may have nothing to say for long. */
+    /* The target of a kcptun server may send nothing for a long time. */
     const uint64_t age = unproven(s) ? since - s->born : 0;
     return since + (age > ASK_EVERY_US ? age : ASK_EVERY_US);
 }

@@ -1,8 +1,8 @@
-/* What a session counts, and what others may know of it. */
+/* Session counters and accessors. */
 #include "link/kcptun/session_internal.h"
 
-/* Groups that contradict themselves, with parameters that fit, after which a peer's FEC is not worth
- * listening to. A few may be left from before the parameters were known. */
+/* After this many inconsistent groups, although the parameters fit, the peer's FEC is ignored. A few such
+ * groups may date from before the parameters were known. */
 #define FEC_ERRORS_MAX 16
 
 static uint64_t retransmitted(const struct kt_kcp_stats *st)

@@ -1,5 +1,5 @@
 /* Acts on the health of a session's peer: probes it, stops sending to it, gives up on it, and logs why.
- * health.h says when, session.h what is done. */
+ * health.h defines when, session.h what is done. */
 #include "link/kcptun/session_internal.h"
 
 const char *kt_kcptun_session_hint(const struct kt_kcptun_session *s)
@@ -41,7 +41,7 @@ void kt_kcptun_session_check_health(struct kt_kcptun_session *s, uint64_t now)
     kt_kcp_stats(s->kcp, &st);
     int code =
         kt_kcptun_health_check(&s->health, &st, &s->restart, kt_kcp_unacked(s->kcp), now, &probe, &why);
-    /* A session that was never heard and carries nothing need not wait longer. */
+    /* A session that never heard its peer and carries nothing need not wait longer. */
     const bool unused = !s->health.patience.heard && kt_smux_streams(s->smux) == 0;
     if (!code && s->health.patience.suspect && unused) code = KT_EDEAD;
     if (code) {

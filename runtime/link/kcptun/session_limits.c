@@ -1,11 +1,11 @@
-/* What a session may take of what all sessions share: streams, memory, descriptors. For the last two the rule
- * is the same: it may have as much as is left for all the others. So one that takes all it can leaves half,
- * two leave a third, and a newcomer finds something however many there are. */
+/* A session's share of what all sessions use: streams, memory, descriptors. Of memory and descriptors it may
+ * hold as much as is left for all others: one greedy session leaves half, two leave a third, and a new
+ * session always finds some. */
 #include "io/io.h"
 #include "link/kcptun/session_internal.h"
 
-#define REACH_LEAST 16u       /* segments stored past the next, however short memory is */
-#define OTHER_DESCRIPTORS 32u /* what a process needs besides its conns */
+#define REACH_LEAST 16u /* segments that may always be stored beyond the next, even without memory to spare */
+#define OTHER_DESCRIPTORS 32u /* descriptors that a process needs besides its conns */
 
 /* ---- streams ---- */
 

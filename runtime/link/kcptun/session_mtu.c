@@ -1,16 +1,16 @@
-/* Paths whose MTU is smaller than our datagrams, and that do not say so (MTU black holes; RFC 4821, 7.7).
+/* MTU black holes: paths whose MTU is smaller than our datagrams, without an ICMP message (RFC 4821, 7.7).
  *
- * When long datagrams are lost and short ones arrive (kcp/kcp_hole.h), the session uses the next smaller size
- * for what is new. Segments that were sent keep their bounds on KCP's wire, so the datagrams that they need
- * may be fragmented on their way. Where that does not help (Linux fragments over IPv6 only what is longer
- * than its own interface's MTU; some firewalls drop fragments) the session is lost, and the next one begins
- * with the smaller size. */
+ * When long datagrams are lost and short ones arrive (kcp/mtu_hole.h), the session uses the next smaller size
+ * for new segments. Segments that were sent before keep their boundaries on KCP's wire, so their datagrams
+ * may be fragmented on the way. Where that does not help (over IPv6 Linux fragments only what exceeds its own
+ * interface's MTU; some firewalls drop fragments) the session is lost, and the next one begins with the
+ * smaller size. */
 #include "link/kcptun/session_internal.h"
 
-/* UDP payloads: what fits IPv6's least MTU, and the 576 bytes that every IPv4 host takes. */
+/* UDP payloads: what fits IPv6's minimum MTU, and the 576 bytes that every IPv4 host accepts. */
 static const uint32_t sizes[] = {1232, 548};
 
-/* The next smaller size than what is sent now; 0: there is none. */
+/* The next size below the current one; 0: none. */
 static uint32_t smaller(const struct kt_kcptun_session *s)
 {
     const uint32_t now = s->path.whole ? s->path.whole : s->path.mtu;
@@ -19,7 +19,7 @@ static uint32_t smaller(const struct kt_kcptun_session *s)
     return 0;
 }
 
-/* Bytes of a KCP packet in a datagram of `size`. */
+/* The size of the KCP packet in a datagram of `size` bytes. */
 static uint32_t packet(const struct kt_kcptun_session *s, uint32_t size)
 {
     return kt_kcptun_path_mtu(&s->path) - (s->path.mtu - size);

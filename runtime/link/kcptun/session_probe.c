@@ -1,12 +1,12 @@
-/* Round trips that somebody waits for.
+/* Round trips measured for callers.
  *
- * Two questions are asked at once, and the first answer counts. WASK: a living KCP answers it with WINS, past
- * all data that is queued; but it may be lost, and WINS does not say what it answers. A NOP of smux, which
- * every peer takes: KCP sees to it that it arrives, and says when it has; but behind all that was written
- * before. So a probe on a busy session measures the path, not the queue, and one over a bad path is not lost.
+ * Two questions are asked at once, and the first answer counts. WASK: every live KCP answers it with WINS,
+ * ahead of queued data; but it may be lost, and WINS does not say which WASK it answers. A NOP of smux, which
+ * every peer accepts: KCP delivers it reliably and reports that, but only after everything written before. So
+ * a probe on a busy session measures the path, not the queue, and a probe on a bad path is not lost.
  *
- * Answers to WASKs that were sent shortly before are still to come: as many WINS are let pass. Should they
- * have been lost, the NOP decides. */
+ * Answers to earlier WASKs may still arrive, so that many WINS are ignored first. If those were lost, the NOP
+ * decides. */
 #include "link/kcptun/session_internal.h"
 
 #define RECENT_ASK_US 2000000u

@@ -1,16 +1,16 @@
-/* A session whose streams hold as many unread bytes as it may takes nothing more from its peer, and so
- * nothing for any other stream. With smux 2 windows keep that from happening; with smux 1 one reader that
- * stops is enough. It may last a while, since readers do pause; then the streams that nobody reads are cut.
+/* Blocked sessions. When unread bytes fill the session's buffer, it reads nothing more from its peer, for any
+ * stream. With smux 2 the windows prevent that; with smux 1 a single stalled reader is enough. Readers may
+ * pause for a while; after that, streams that are not read are cut.
  */
 #include "link/kcptun/session_internal.h"
 
-/* With other streams open, somebody waits. */
+/* With other streams open, one of them is waiting. */
 #define PATIENCE_US 5000000u
-/* A lone stream may have nobody behind it; whether the peer has opened others cannot be seen. */
+/* A single stream may block no other; whether the peer has opened more cannot be seen. */
 #define LONE_PATIENCE_US 30000000u
-/* A window that was taken back is, once what was under way has arrived. */
+/* A reduced window is in force once what was in flight has arrived. */
 #define BELIEVE_US 2000000u
-/* Reading at least this much in that time is progress: the session moves at its reader's pace. */
+/* Reading at least this much in that time is progress, at the reader's pace. */
 #define PROGRESS 65536u
 
 static uint64_t patience(const struct kt_kcptun_session *s)

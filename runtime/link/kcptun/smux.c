@@ -1,5 +1,5 @@
-/* smux: lifecycle, the table of streams, young streams. smux.h says what it does, smux_internal.h how its
- * files divide the work.
+/* smux: lifecycle, the table of streams, young streams. smux.h describes the protocol, smux_internal.h the
+ * files.
  *
  * Invariant: m->young is in the order in which SYNs are framed, because streams enter it and the control
  * queue at the end, and leave the control queue from the front. So settling visits only streams that it
@@ -168,8 +168,8 @@ void kt_smux_leave(struct kt_smux *m)
 
 /* ---- opening ---- */
 
-/* The next id of ours that is not in use: a peer may have opened streams with ids of our kind (kcptun would
- * take them, so do we). Each id skipped is one that it has open. */
+/* The next unused id of ours. The peer may have opened streams with ids of our parity, which kcptun accepts
+ * and so do we; only those are skipped. */
 static int next_id(struct kt_smux *m, uint32_t *id)
 {
     while (m->next_id <= UINT32_MAX) {
@@ -299,7 +299,7 @@ size_t kt_smux_move_young(struct kt_smux *from, struct kt_smux *to)
     while (node != &from->young) {
         struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, young);
         node = node->next;
-        if (!move_stream(s, to)) break; /* it would fail for the others too */
+        if (!move_stream(s, to)) break; /* the others would fail too */
         moved++;
     }
     return moved;

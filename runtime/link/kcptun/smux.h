@@ -1,8 +1,8 @@
 /* smux 1 and 2: many streams over one reliable byte pipe (docs/wire-kcptun.md, section 9).
  *
- * Pure protocol: no socket, no KCP, no snappy. The owner (a session) feeds in received bytes, says how much
- * room there is and takes frames. Each stream is a kt_pipe with a kt_stream_ops. Control frames go before
- * data, except that a stream's FIN follows its data. Data is scheduled by priority and weight
+ * Pure protocol: no socket, no KCP, no snappy. The owner (a session) feeds in received bytes, reports how
+ * much room there is and takes frames. Each stream is a kt_pipe with a kt_stream_ops. Control frames go
+ * before data, except that a stream's FIN follows its data. Data is scheduled by priority and weight
  * (link/common/stream_schedule.h).
  *
  * Three extensions, all invisible to kcptun's smux:
@@ -16,8 +16,8 @@
  * - abort: if both ends announced KT_SMUX_F_ABORT, a stream that is reset or cut ends with RST (command 5)
  *   instead of FIN. Its body is one byte, a KT_E... code without its sign, and up to KT_SMUX_RST_TEXT bytes
  *   of text. Any other peer gets FIN, which looks like an orderly end. A client that does not know yet what
- *   the server supports holds back the end of such a stream until the hello arrives, or any other frame, or
- *   until the second heartbeat that finds that the peer holds our hello.
+ * the server supports holds back the end of such a stream until the server's hello or any other frame
+ * arrives, or until the second heartbeat at which the peer is known to hold our hello.
  *
  * Young streams: until the peer is known to hold a stream's SYN (kt_smux_settled), everything written to the
  * stream stays in its send buffer, so that the whole stream can move to another session if this one turns out
@@ -164,7 +164,7 @@ void kt_smux_pump(struct kt_smux *m);
 
 /* Queues a NOP. */
 void kt_smux_keepalive(struct kt_smux *m);
-/* The same, called at regular intervals: whatever has waited for the peer longer than an interval is decided
+/* The same, called at regular intervals: what has waited for the peer longer than an interval is decided
  * without it. */
 void kt_smux_heartbeat(struct kt_smux *m);
 /* Stops waiting for the peer's hello, and treats it as a kcptun. */
@@ -172,8 +172,8 @@ void kt_smux_presume_foreign(struct kt_smux *m);
 /* True until the NOP is framed. */
 bool kt_smux_nop_due(const struct kt_smux *m);
 
-/* The number of frames so far; and: the peer holds all frames before `mark`, so streams whose SYN is among
- * them are no longer young. */
+/* mark: the number of frames so far. settled: the peer holds all frames before `mark`, so streams whose SYN
+ * is among them are not young any more. */
 uint64_t kt_smux_mark(const struct kt_smux *m);
 void kt_smux_settled(struct kt_smux *m, uint64_t mark);
 /* True while a stream is young; the owner need not track marks otherwise. */

@@ -29,8 +29,8 @@ void kt_smux_silence(struct kt_smux_stream *s)
     if (s->m->current == s) s->m->current = NULL;
 }
 
-/* The stream broke, or what it could not deliver before the peer's FIN is to be confessed; the latter not
- * before all that came was read: whoever hears of an error stops reading. */
+/* Whether `closed` is due: the stream broke, or it could not deliver everything before the peer's FIN. The
+ * latter is reported only after all arrivals were read, because readers stop at an error. */
 static bool must_close(const struct kt_smux_stream *s)
 {
     if (s->told) return false;

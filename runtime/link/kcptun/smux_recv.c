@@ -29,7 +29,7 @@ void kt_smux_break(struct kt_smux_stream *s, int code)
 
 /* ---- frames ---- */
 
-/* The stream of a frame from the peer, which settles it. NULL: unknown or finished. */
+/* The stream of a frame from the peer, which the frame settles. NULL: unknown or finished. */
 static struct kt_smux_stream *heard(struct kt_smux *m, uint32_t id)
 {
     struct kt_smux_stream *s = kt_smux_find(m, id);
@@ -105,7 +105,7 @@ static void on_upd(struct kt_smux *m, uint32_t id, const uint8_t *body)
         kt_smux_schedule(s);
 }
 
-/* The peer's hello has arrived, or is no longer awaited. Some streams may still have to wait. */
+/* The peer's hello has arrived, or is not awaited any more. Some streams may still have to wait. */
 static void release_held(struct kt_smux *m)
 {
     struct kt_list batch, *node;
@@ -209,8 +209,8 @@ static int on_frame(struct kt_smux *m, struct kt_err *err)
 
 /* ---- the state machine ---- */
 
-/* Collects a header; each part is checked as soon as it is there, so that noise is called noise early.
- * Returns how many bytes it took, or a code. */
+/* Collects a header and checks each part as soon as it arrives, so that noise is recognised early. Returns
+ * the number of bytes taken, or a code. */
 static long take_header(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err)
 {
     size_t whole = m->head_len < KT_SMUX_HEADER ? KT_SMUX_HEADER : KT_SMUX_HEADER + body_of(m);

@@ -41,7 +41,7 @@ void kt_smux_wake(struct kt_smux *m)
     m->owner.wake(m->ctx);
 }
 
-/* Bytes the peer's window has room for. */
+/* Bytes that fit into the peer's window. */
 static size_t window(const struct kt_smux_stream *s)
 {
     if (s->m->cfg.version < 2) return SIZE_MAX;
@@ -72,7 +72,7 @@ static bool wants_fin(const struct kt_smux_stream *s)
     return s->closed && !s->fin_sent && kt_smux_unsent(s) == 0;
 }
 
-/* A write got no memory, and nothing queued will leave to wake its writer: the next pump does. */
+/* A write got no memory, and nothing is queued whose departure would wake the writer: the next pump does. */
 static bool waits_for_memory(const struct kt_smux_stream *s)
 {
     return s->want_write && s->send.len == 0;
@@ -115,7 +115,7 @@ void kt_smux_schedule(struct kt_smux_stream *s)
     if (s->queue == KT_SMUX_Q_CONTROL || s->queue == KT_SMUX_Q_DATA) kt_smux_wake(s->m);
 }
 
-/* Moves the stream to the queue that it belongs in after a frame. */
+/* Moves the stream to the right queue after a frame. */
 static void requeue(struct kt_smux_stream *s)
 {
     enqueue(s, queue_for(s));
@@ -180,7 +180,7 @@ static bool send_control(struct kt_smux_stream *s)
     return send_upd(s);
 }
 
-/* A half-close is a PSH of nothing. */
+/* A half-close is an empty PSH. */
 static bool send_half_close(struct kt_smux_stream *s)
 {
     if (!has_room(s->m, 0)) return false;
@@ -190,7 +190,7 @@ static bool send_half_close(struct kt_smux_stream *s)
     return true;
 }
 
-/* Up to n unsent bytes, in place; returns how many. */
+/* Up to n unsent bytes, in place; returns their number. */
 static size_t peek(const struct kt_smux_stream *s, struct kt_iov iov[PIECES], size_t n, size_t *pieces)
 {
     const size_t have = kt_bufq_peek(&s->send, s->sent, iov, PIECES);
@@ -237,15 +237,15 @@ static bool send_data(struct kt_smux_stream *s, size_t most)
     else if (wants_half_close(s))
         more = send_half_close(s);
     else
-        enqueue(s, KT_SMUX_Q_NONE); /* it waited for memory: let it try again, once per pump */
+        enqueue(s, KT_SMUX_Q_NONE); /* it was waiting for memory: let it try again, once per pump */
     kt_smux_offer(s);
     return more;
 }
 
 /* ---- the pump ---- */
 
-/* Frames of the session itself. Hello goes before the first other frame; only a hello that answers one goes
- * alone. */
+/* Frames of the session itself. A hello leaves before the first other frame; only a hello that answers one
+ * leaves alone. */
 static bool send_greetings(struct kt_smux *m)
 {
     const bool streams =
@@ -285,8 +285,8 @@ static bool send_next_data(struct kt_smux *m, bool *any)
     return !e || send_data(KT_CONTAINER(e, struct kt_smux_stream, turn), most);
 }
 
-/* Control frames go first, but one data frame follows each run of them: a script that opens streams without
- * end must not silence the others. */
+/* Control frames go first, but one data frame follows each run of them, so that a script that keeps opening
+ * streams does not starve the others. */
 static bool send_all_control(struct kt_smux *m)
 {
     bool any;

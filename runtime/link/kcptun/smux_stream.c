@@ -64,7 +64,7 @@ static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
     if (done)
         kt_smux_schedule(s);
     else
-        kt_smux_place(s); /* no reason to wake anyone, especially when memory is short */
+        kt_smux_place(s); /* no reason to wake the owner, especially when memory is short */
     return done;
 }
 
@@ -94,8 +94,7 @@ static bool stream_gone(const struct kt_pipe *p)
     return (s->fin_in && !s->aborted) || s->unheard;
 }
 
-/* The user lets go of the stream: no more events, and unread bytes are dropped. False if the stream was
- * freed. */
+/* The user releases the stream: no more events, and unread bytes are dropped. False if the stream was freed. */
 static bool give_up(struct kt_smux_stream *s)
 {
     struct kt_smux *m = s->m;

@@ -9,13 +9,12 @@
  *
  * A grant that has become too large is taken back with a smaller window:
  *
- * - from a stream with unread bytes, as soon as its reader has had its turn. It may never read again, so its
- *   next read is not worth waiting for;
+ * - from a stream with unread bytes, as soon as its reader has had its turn, because it may never read again;
  * - from a stream that has received nothing lately, when another one gets less than half of stream_buffer.
  *   Each such grant examines two streams, as in the CLOCK algorithm (second chance).
  *
  * What was in flight before the peer learnt of the smaller window still arrives, so the old claim stands
- * until the owner says that the peer must know (kt_smux_believe).
+ * until the owner reports that the peer must know (kt_smux_believe).
  *
  * A new stream starts with KT_SMUX_INITIAL_WINDOW, which every peer assumes. If less is free, a smaller
  * window is announced at once: for our own stream with its SYN. The peer's stream may send more in its first
@@ -95,7 +94,7 @@ static uint32_t due(const struct kt_smux_stream *s)
     return bounded(m, kt_min_size(window, kt_smux_spare(m) / 2));
 }
 
-/* What a stream keeps that receives nothing. All of these together leave half of the buffer. */
+/* What a stream keeps while it receives nothing. All of these together leave half of the buffer. */
 static uint32_t at_rest(const struct kt_smux *m)
 {
     return bounded(m, kt_min_size(KT_SMUX_INITIAL_WINDOW, m->cfg.session_buffer / (m->count + 1)));

@@ -74,9 +74,9 @@ static bool worth_trying(struct kt_snappy_enc *e, size_t n)
     return true;
 }
 
-/* Whether libsnappy gets what it takes for n bytes: a hash table of at most 32 Ki entries of 2 bytes, a copy
- * of the input and the longest output, in one piece. What has just been freed here is there for it a moment
- * later, as all of this happens on one thread. */
+/* Whether libsnappy can allocate what it needs for n bytes: a hash table of at most 32 Ki entries of 2 bytes,
+ * a copy of the input and the longest output. Tries it in one piece; memory freed here is still free for
+ * libsnappy right after, as this is one thread. */
 static bool has_room(size_t n)
 {
     size_t table = 4 * n + 1024;
@@ -138,11 +138,11 @@ struct buffer {
 };
 
 struct kt_snappy_dec {
-    bool started; /* the identifier has come */
+    bool started; /* the identifier has arrived */
     bool dead;
     uint8_t head[HEAD]; /* of the chunk at hand */
     size_t head_have;
-    size_t body_len, body_have; /* of the chunk at hand, once its head is complete */
+    size_t body_len, body_have; /* of the current chunk, once its head is complete */
 
     const uint8_t *ready; /* decoded bytes not yet consumed: in plain, or a stored body in place */
     size_t ready_len;
@@ -250,7 +250,7 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Reads bytes of the current head or body; returns how many. */
+/* Reads bytes of the current head or body; returns their number. */
 static int take(struct kt_snappy_dec *d, const uint8_t *data, size_t n, size_t *taken, struct kt_err *err)
 {
     if (d->head_have < HEAD) {

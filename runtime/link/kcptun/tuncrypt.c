@@ -1,11 +1,11 @@
-/* Seals what is written to a pipe and opens what is read from it.
+/* Encrypts what is written to a pipe and decrypts what is read from it.
  *
- * Writing stages at most one sealed message, and accepts nothing more until the inner pipe has taken all of
- * it. Reading holds at most one opened message. So a stream costs two messages of memory, and back-pressure
- * passes through.
+ * Writing stages at most one sealed message, and accepts nothing more until the inner pipe has accepted all
+ * of it. Reading holds at most one opened message. So a stream costs two messages of memory, and
+ * back-pressure passes through.
  *
- * After close the pipe lives on without a user until the staged bytes are in the inner pipe or can no longer
- * reach anyone. Arrivals are dropped meanwhile, so that they do not block other streams. */
+ * After close the pipe exists without a user until the staged bytes are in the inner pipe or cannot be
+ * delivered any more. Arrivals are dropped meanwhile, so that they do not block other streams. */
 #include "link/kcptun/tuncrypt.h"
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ struct tuncrypt {
     bool final_staged;
     bool short_write;                       /* the user waits for writable */
     bool told;                              /* `closed` was raised */
-    bool closed;                            /* the user has let go */
+    bool closed;                            /* the user has released it */
     bool cut;                               /* ... and our direction ends without its final message */
     struct kt_err why;                      /* ... and the inner pipe is cut for this reason */
     uint8_t out[KT_SECRETSTREAM_FRAME_MAX]; /* preceded by the header at first */

@@ -1,4 +1,4 @@
-/* End-to-end encryption of a stream (--tuncrypt): a pipe that wraps another and seals what passes through
+/* End-to-end encryption of a stream (--tuncrypt): a pipe that wraps another and encrypts what passes through
  * (crypto/secretstream.h). */
 #ifndef KT_LINK_KCPTUN_TUNCRYPT_H
 #define KT_LINK_KCPTUN_TUNCRYPT_H
