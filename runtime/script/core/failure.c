@@ -9,6 +9,11 @@
 #include <stdlib.h>
 #include "script/core/parts.h"
 
+struct kt_failures {
+    struct kt_list places; /* lines whose tasks failed within KT_FAILURES_US, oldest first */
+    struct kt_timer timer; /* fires when the oldest interval ends */
+};
+
 /* ---- rate limit ---- */
 
 struct place {
@@ -21,7 +26,7 @@ struct place {
 /* Ends the interval of the oldest place. */
 static void end_oldest(struct kt_runtime *rt)
 {
-    struct place *p = KT_CONTAINER(kt_list_pop(&rt->failures.places), struct place, node);
+    struct place *p = KT_CONTAINER(kt_list_pop(&rt->failures->places), struct place, node);
     if (p->count > KT_FAILURES_TOLD)
         kt_log(rt->log, KT_LOG_ERROR, "task failed: %llu more times in %.3g s (spawned at %s:%d)",
             (unsigned long long)(p->count - KT_FAILURES_TOLD), (double)(kt_io_now(rt->io) - p->since) / 1e6,
@@ -31,34 +36,43 @@ static void end_oldest(struct kt_runtime *rt)
 
 static struct place *oldest(const struct kt_runtime *rt)
 {
-    return KT_CONTAINER(rt->failures.places.next, struct place, node);
+    return KT_CONTAINER(rt->failures->places.next, struct place, node);
 }
 
 static void on_timer(void *ctx)
 {
     struct kt_runtime *rt = ctx;
-    struct kt_failures *f = &rt->failures;
+    struct kt_failures *f = rt->failures;
     const uint64_t now = kt_io_now(rt->io);
     while (!kt_list_empty(&f->places) && now >= oldest(rt)->since + KT_FAILURES_US) end_oldest(rt);
     if (!kt_list_empty(&f->places)) kt_io_timer_set(rt->io, &f->timer, oldest(rt)->since + KT_FAILURES_US);
 }
 
-void kt_failures_init(struct kt_runtime *rt)
+int kt_failures_new(struct kt_runtime *rt)
 {
-    kt_list_init(&rt->failures.places);
-    kt_timer_init(&rt->failures.timer, on_timer, rt);
+    rt->failures = calloc(1, sizeof *rt->failures);
+    if (!rt->failures) return KT_ENOMEM;
+    kt_list_init(&rt->failures->places);
+    kt_timer_init(&rt->failures->timer, on_timer, rt);
+    return 0;
+}
+
+void kt_failures_free(struct kt_runtime *rt)
+{
+    free(rt->failures);
+    rt->failures = NULL;
 }
 
 void kt_failures_end(struct kt_runtime *rt)
 {
-    kt_io_timer_cancel(rt->io, &rt->failures.timer);
-    while (!kt_list_empty(&rt->failures.places)) end_oldest(rt);
+    kt_io_timer_cancel(rt->io, &rt->failures->timer);
+    while (!kt_list_empty(&rt->failures->places)) end_oldest(rt);
 }
 
 /* Counts a failure; true if it should be logged. */
 static bool is_news(struct kt_runtime *rt, const struct kt_origin *origin)
 {
-    struct kt_failures *f = &rt->failures;
+    struct kt_failures *f = rt->failures;
     for (struct kt_list *n = f->places.next; n != &f->places; n = n->next) {
         struct place *p = KT_CONTAINER(n, struct place, node);
         if (p->origin == origin) return ++p->count <= KT_FAILURES_TOLD;

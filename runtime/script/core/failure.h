@@ -7,8 +7,6 @@
 #define KT_SCRIPT_CORE_FAILURE_H
 
 #include <stdbool.h>
-#include "base/list.h"
-#include "io/io.h"
 
 struct kt_runtime;
 struct kt_task;
@@ -16,15 +14,11 @@ struct kt_task;
 #define KT_FAILURES_TOLD 10u
 #define KT_FAILURES_US 10000000u
 
-/* One per runtime. */
-struct kt_failures {
-    struct kt_list places; /* lines whose tasks failed within KT_FAILURES_US, oldest first */
-    struct kt_timer timer; /* fires when the oldest interval ends */
-};
-
-void kt_failures_init(struct kt_runtime *rt);
+/* Returns 0 or KT_ENOMEM. */
+int kt_failures_new(struct kt_runtime *rt);
 /* Ends all intervals and logs their counts. */
 void kt_failures_end(struct kt_runtime *rt);
+void kt_failures_free(struct kt_runtime *rt);
 
 /* Logs the failure. status is lua_resume's, not LUA_OK; the error is on top of the task's stack. Returns
  * false if the failure was only counted. */

@@ -4,6 +4,10 @@
 
 #include "script/core/script.h"
 
+struct kt_failures;
+struct kt_services;
+struct kt_tasks;
+
 /* Units as scripts write them ("5s", "2MiB"). */
 enum kt_unit { KT_UNIT_DURATION, KT_UNIT_RATE, KT_UNITS };
 struct kt_units {
@@ -39,28 +43,11 @@ struct kt_runtime {
     struct kt_origins origins; /* lines that spawn and declare */
     char warning[256];         /* pieces of a Lua warning, usually an error in a __gc */
 
-    /* tasks (task.c) */
-    struct kt_task main; /* stands for the main chunk; the main thread's extra space points at it */
-    struct kt_list tasks, spare;
-    struct kt_list ready, own; /* see task.c */
-    unsigned ahead;            /* slices of `ready` run since the last one of `own` */
-    size_t task_count, ready_count, spare_count;
-    size_t spawned;        /* of task_count: started by kt.spawn */
-    size_t aside;          /* of task_count: do not keep the script alive */
-    const char *pure;      /* the running callback that must not wait ("a policy"), or NULL */
-    struct kt_turn turn;   /* runs ready tasks */
-    struct kt_timer again; /* runs those left over in the next turn */
-    bool running;          /* within run_ready: newly ready tasks need no new hook */
-    uint64_t visits_at;    /* time of the turn in which tasks last ran */
-    unsigned visits;       /* times run_ready was called in that turn */
-    struct kt_failures failures;
-    uint64_t instant; /* io time at which tasks last ran */
-    unsigned at_once; /* slices run at that time; counted only if `livelock` is set */
-    void (*livelock)(void *ctx, const char *text);
-    void *livelock_ctx;
+    struct kt_tasks *tasks;
+    struct kt_failures *failures;
+    struct kt_turn release; /* frees the runtime */
 
-    struct kt_list services; /* in order of declaration (service.h) */
-    size_t serving;          /* open acceptors and listeners */
+    struct kt_services *services;
     size_t pipes;            /* conns and streams held by the script or its splices */
 
     /* end of life (runtime.c) */

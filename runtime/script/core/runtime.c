@@ -182,16 +182,15 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->starts = opts->starts ? opts->starts : &rt->own_starts;
     kt_io_random(rt->io, &seed, sizeof seed);
     kt_starts_init(&rt->own_starts, seed);
-    rt->livelock = opts->livelock;
-    rt->livelock_ctx = opts->livelock_ctx;
     rt->ended = opts->ended;
     rt->ended_ctx = opts->ended_ctx;
     rt->drain_us = DRAIN_US;
     rt->replaced_us = KT_TIME_NEVER;
-    kt_list_init(&rt->services);
     kt_timer_init(&rt->drain_tick, drain_tick, rt);
-    kt_tasks_init(rt);
-    int rc = kt_state_new(rt,
+    int rc = kt_services_new(rt);
+    if (rc == 0) rc = kt_failures_new(rt);
+    if (rc == 0) rc = kt_tasks_new(rt, opts->livelock, opts->livelock_ctx);
+    if (rc == 0) rc = kt_state_new(rt,
         &(struct kt_sandbox_opts){
             .host =
                 {.ctx = rt, .print = host_print, .getenv = host_getenv, .exit = host_exit, .owns = host_owns},
@@ -222,6 +221,9 @@ static void set_phase(struct kt_runtime *rt, enum kt_phase phase)
 static void release(void *ctx)
 {
     struct kt_runtime *rt = ctx;
+    kt_tasks_free(rt);
+    kt_failures_free(rt);
+    kt_services_free(rt);
     kt_starts_free(&rt->own_starts);
     free(rt->message);
     free(rt);
@@ -232,15 +234,13 @@ void kt_runtime_free(struct kt_runtime *rt)
     if (!rt) return;
     set_phase(rt, KT_END);
     if (rt->L) kt_tasks_end(rt);
-    /* Close in reverse order of declaration: listeners before the links they forward to. */
-    while (!kt_list_empty(&rt->services))
-        kt_service_close(KT_CONTAINER(rt->services.prev, struct kt_service, node));
+    kt_services_close(rt);
     kt_io_timer_cancel(rt->io, &rt->drain_tick);
     kt_state_close(rt);
     kt_origins_free(&rt->origins);
     /* Links and acceptors end in turn hooks queued before this one, and still use the counters there. */
-    kt_turn_init(&rt->turn, release, rt);
-    kt_io_turn(rt->io, &rt->turn);
+    kt_turn_init(&rt->release, release, rt);
+    kt_io_turn(rt->io, &rt->release);
 }
 
 const char *kt_runtime_message(const struct kt_runtime *rt)
@@ -358,9 +358,9 @@ int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, 
 
 bool kt_runtime_has_work(const struct kt_runtime *rt)
 {
-    if (rt->task_count > rt->aside) return true;
-    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next)
-        if (kt_service_serves(KT_CONTAINER(n, struct kt_service, node))) return true;
+    if (kt_tasks_need_runtime(rt)) return true;
+    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));)
+        if (kt_service_serves(s)) return true;
     return false;
 }
 
@@ -382,8 +382,8 @@ static int claim(
     *found = false;
     if (s->closed) return 0;
     for (size_t i = 0; i < n; i++) {
-        for (struct kt_list *o = old[i]->services.next; o != &old[i]->services; o = o->next) {
-            int rc = kt_service_claim(s, KT_CONTAINER(o, struct kt_service, node), found, err);
+        for (struct kt_service *o = NULL; (o = kt_service_next(old[i], o));) {
+            int rc = kt_service_claim(s, o, found, err);
             if (*found) return rc;
         }
     }
@@ -393,8 +393,7 @@ static int claim(
 /* Opens or claims every declared service. Claimed ones are opened later, by kt_service_inherit. */
 static int open_all(struct kt_runtime *rt, struct kt_runtime *const *old, size_t n, struct kt_replaced *out)
 {
-    for (struct kt_list *i = rt->services.next; i != &rt->services; i = i->next) {
-        struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
+    for (struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
         struct kt_err err = {0};
         bool found;
         int rc = kt_service_ready(s, &err);
@@ -422,8 +421,7 @@ int kt_runtime_open(struct kt_runtime *rt)
 static bool drained(const struct kt_runtime *rt)
 {
     if (rt->pipes > 0) return false;
-    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
-        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
         if (s->open && s->ops->quiet && !s->ops->quiet(s)) return false;
     }
     return true;
@@ -434,8 +432,7 @@ static bool drained(const struct kt_runtime *rt)
 static bool lingers(struct kt_runtime *rt, uint64_t now)
 {
     bool links = false;
-    for (const struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
-        const struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
         links = links || (s->open && s->ops->quiet);
     }
     if (!rt->replaced || !links) return false;
@@ -483,8 +480,7 @@ void kt_runtime_drain(struct kt_runtime *rt, uint64_t us)
     if (rt->phase != KT_DRAIN) {
         set_phase(rt, KT_DRAIN);
         rt->drain_until = until;
-        for (struct kt_list *n = rt->services.next; n != &rt->services; n = n->next) {
-            struct kt_service *s = KT_CONTAINER(n, struct kt_service, node);
+        for (struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
             if (s->open && s->ops->drain) s->ops->drain(s);
         }
     }
@@ -506,7 +502,7 @@ void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out)
 {
     *out = (struct kt_runtime_usage){.memory = kt_guard_bytes(&rt->sandbox.guard),
         .peak = kt_guard_peak(&rt->sandbox.guard),
-        .tasks = rt->task_count,
+        .tasks = kt_tasks_count(rt),
         .pipes = rt->pipes};
 }
 
@@ -525,13 +521,11 @@ int kt_runtime_replace(
     if (rc) return rc;
     /* From here on nothing fails. */
     set_phase(rt, KT_RUN);
-    for (struct kt_list *i = rt->services.next; i != &rt->services; i = i->next) {
-        struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
+    for (struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
         if (s->from) kt_service_inherit(s);
     }
     struct kt_runtime *was = old[0];
-    for (struct kt_list *i = was->services.next; i != &was->services; i = i->next) {
-        const struct kt_service *s = KT_CONTAINER(i, struct kt_service, node);
+    for (const struct kt_service *s = NULL; (s = kt_service_next(was, s));) {
         if (s->open && s->ops->heir) out->closed++;
     }
     out->pipes = was->pipes;
@@ -570,6 +564,6 @@ void kt_runtime_stop(struct kt_runtime *rt, int code)
 
 void kt_runtime_settle(struct kt_runtime *rt)
 {
-    if (rt->phase == KT_RUN && rt->serving == 0 && rt->task_count == rt->aside)
+    if (rt->phase == KT_RUN && !kt_services_serve(rt) && !kt_tasks_need_runtime(rt))
         kt_runtime_stop(rt, rt->counters->TaskErrors ? 1 : 0);
 }

@@ -1,9 +1,10 @@
 /* The life cycle of services: declare, open, inherit on a reload, close.
  *
- * Invariant: a service is in rt->services until it is closed, and its registry slot `anchor` holds its handle
+ * Invariant: a service is in the list until it is closed, and its registry slot `anchor` holds its handle
  * exactly while the runtime needs it. */
 #include "script/core/service.h"
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include "script/core/handle.h"
 #include "script/core/parts.h"
@@ -11,6 +12,11 @@
 /* Registry keys, by address: */
 static const char handles;  /* weak table: service → its handle */
 static const char declared; /* list of the handles created by the main chunk */
+
+struct kt_services {
+    struct kt_list all;     /* in order of declaration */
+    size_t serving;         /* those with `serving` */
+};
 
 /* ---- anchors ---- */
 
@@ -61,10 +67,35 @@ void kt_lua_service(lua_State *L)
 
 /* ---- life ---- */
 
+int kt_services_new(struct kt_runtime *rt)
+{
+    rt->services = calloc(1, sizeof *rt->services);
+    if (!rt->services) return KT_ENOMEM;
+    kt_list_init(&rt->services->all);
+    return 0;
+}
+
+void kt_services_close(struct kt_runtime *rt)
+{
+    while (rt->services && !kt_list_empty(&rt->services->all))
+        kt_service_close(KT_CONTAINER(rt->services->all.prev, struct kt_service, node));
+}
+
+void kt_services_free(struct kt_runtime *rt)
+{
+    free(rt->services);
+    rt->services = NULL;
+}
+
+bool kt_services_serve(const struct kt_runtime *rt)
+{
+    return rt->services->serving > 0;
+}
+
 struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_service *s)
 {
-    const struct kt_list *n = s ? s->node.next : rt->services.next;
-    return n == &rt->services ? NULL : KT_CONTAINER(n, struct kt_service, node);
+    const struct kt_list *n = s ? s->node.next : rt->services->all.next;
+    return n == &rt->services->all ? NULL : KT_CONTAINER(n, struct kt_service, node);
 }
 
 void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
@@ -84,7 +115,7 @@ void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_serv
     kt_declared_hold(L);
     lua_pushvalue(L, -1);
     s->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
-    kt_list_push(&rt->services, &s->node);
+    kt_list_push(&rt->services->all, &s->node);
 }
 
 void kt_service_localhost(struct kt_endpoint *at)
@@ -109,8 +140,8 @@ static const struct kt_service *rival(const struct kt_service *s, bool before)
     if (!s->ops->binds) return NULL;
     const struct kt_endpoint *at = s->ops->binds(s);
     if (!at->is_unix && at->port_max == 0) return NULL; /* any free port */
-    const struct kt_list *n = s->rt->services.next;
-    for (; n != &s->rt->services && !(before && n == &s->node); n = n->next) {
+    const struct kt_list *n = s->rt->services->all.next;
+    for (; n != &s->rt->services->all && !(before && n == &s->node); n = n->next) {
         const struct kt_service *o = KT_CONTAINER(n, struct kt_service, node);
         if (o != s && o->ops->binds && o->ops->udp == s->ops->udp && kt_endpoint_equal(at, o->ops->binds(o)))
             return o;
@@ -137,7 +168,7 @@ static void opened(struct kt_service *s)
 {
     s->open = true;
     s->serving = s->handler != LUA_NOREF && s->ops->serve;
-    if (s->serving) s->rt->serving++;
+    if (s->serving) s->rt->services->serving++;
     kt_service_settle(s);
 }
 
@@ -206,7 +237,7 @@ void kt_service_close(struct kt_service *s)
         s->from = NULL;
     }
     if (s->open) s->ops->close(s);
-    if (s->serving) rt->serving--;
+    if (s->serving) rt->services->serving--;
     s->open = s->serving = false;
     unref(rt, &s->handler);
     unref(rt, &s->anchor); /* last: s lives in the handle */
@@ -225,7 +256,7 @@ int kt_service_serve(lua_State *L, struct kt_service *s)
     s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
     if (!s->open) return 1; /* the handle, so that `local l = kt.listen{…}:serve(…)` works */
     s->serving = true;
-    s->rt->serving++;
+    s->rt->services->serving++;
     kt_service_settle(s);
     if (s->ops->served) s->ops->served(s);
     return 1;

@@ -62,19 +62,27 @@ struct kt_service_ops {
 struct kt_service {
     const struct kt_service_ops *ops;
     struct kt_runtime *rt;
-    struct kt_list node; /* in rt->services unless closed */
+    struct kt_list node; /* among all services, unless closed */
     const struct kt_origin *origin;
     int anchor;  /* registry reference: the handle, or false; LUA_NOREF: closed */
     int handler; /* registry reference to the function given to :serve, or LUA_NOREF */
     const struct kt_origin *served_at;
     bool open, closed;
-    bool serving;            /* counted in rt->serving */
+    bool serving;            /* open, and has a handler */
     bool stays;              /* as in ops, for this one */
     bool carries;            /* streams in use depend on it */
     struct kt_service *from; /* during a reload: the service that it will inherit from */
     bool claimed;            /* during a reload: another service will inherit from this one */
     char name[300];          /* for messages: "127.0.0.1:12948", "vps:29900" */
 };
+
+/* Returns 0 or KT_ENOMEM. */
+int kt_services_new(struct kt_runtime *rt);
+/* Closes all, in reverse order of declaration: listeners before the links they forward to. */
+void kt_services_close(struct kt_runtime *rt);
+void kt_services_free(struct kt_runtime *rt);
+/* Whether an open one has a handler. */
+bool kt_services_serve(const struct kt_runtime *rt);
 
 /* The service declared after s, or the first if s is NULL; NULL: there is none. */
 struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_service *s);

@@ -313,8 +313,8 @@ int kt_state_new(struct kt_runtime *rt, const struct kt_sandbox_opts *opts)
     int rc;
     lua_State *L = kt_sandbox_new(&rt->sandbox, opts, &rc);
     if (!L) return rc ? rc : KT_ENOMEM;
-    rt->L = rt->main.L = L;
-    *(struct kt_task **)lua_getextraspace(L) = &rt->main;
+    rt->L = L;
+    kt_tasks_begin(rt);
     lua_setwarnf(L, on_warning, rt);
     lua_pushcfunction(L, set_up);
     int status = lua_pcall(L, 0, 0, 0);

@@ -1,9 +1,9 @@
 /* Schedules tasks. Threads of ended tasks are kept for new ones, so that a connection needs no new stack.
  *
- * There are two ready queues, both first in, first out: rt->ready for tasks started or woken by an outside
- * event (a conn, an answer), rt->own for those that the script itself started or woke (kt.spawn, kt.sleep).
- * rt->ready has priority, so that a script that spawns tasks by the ten thousand does not delay its conns;
- * rt->own gets one slice in OWN_SHARE. A larger share would let spawned tasks create work for rt->ready (by
+ * There are two ready queues, both first in, first out: `ready` for tasks started or woken by an outside
+ * event (a conn, an answer), `own` for those that the script itself started or woke (kt.spawn, kt.sleep).
+ * `ready` has priority, so that a script that spawns tasks by the ten thousand does not delay its conns;
+ * `own` gets one slice in OWN_SHARE. A larger share would let spawned tasks create work for `ready` (by
  * opening streams, say) faster than it is done.
  *
  * Invariant: a task is in one of the two queues exactly while its state is READY, and has a pending operation
@@ -21,9 +21,29 @@
 #define TURN_US 10000u  /* time for tasks in one call of run_ready, give or take one slice */
 #define TURN_ROUNDS 8   /* rounds in one call of run_ready, as tasks make other tasks ready */
 #define TURN_VISITS 16u /* calls of run_ready in one turn of the loop */
-#define OWN_SHARE 16u   /* rt->own gets one slice in this many */
+#define OWN_SHARE 16u   /* `own` gets one slice in this many */
 
 #define LIVELOCK_SLICES 100000u /* slices run without the clock advancing */
+
+struct kt_tasks {
+    struct kt_task main;       /* stands for the main chunk; the main thread's extra space points at it */
+    struct kt_list all, spare; /* by their node */
+    struct kt_list ready, own; /* by their ready; see above */
+    unsigned ahead;            /* slices of `ready` run since the last one of `own` */
+    size_t count, ready_count, spare_count;
+    size_t spawned;        /* of count: started by kt.spawn */
+    size_t aside;          /* of count: do not keep the script alive */
+    const char *pure;      /* the running callback that must not wait ("a policy"), or NULL */
+    struct kt_turn turn;   /* runs ready tasks */
+    struct kt_timer again; /* runs those left over in the next turn */
+    bool running;          /* within run_ready: newly ready tasks need no new hook */
+    uint64_t visits_at;    /* time of the turn in which tasks last ran */
+    unsigned visits;       /* times run_ready was called in that turn */
+    uint64_t instant;      /* io time at which tasks last ran */
+    unsigned at_once;      /* slices run at that time; counted only if `livelock` is set */
+    void (*livelock)(void *ctx, const char *text);
+    void *livelock_ctx;
+};
 
 /* ---- misuse ---- */
 
@@ -31,12 +51,12 @@ struct kt_task *kt_task_need(lua_State *L, const char *what)
 {
     struct kt_task *t = kt_task_of(L);
     struct kt_runtime *rt = t->rt;
-    if (t == &rt->main && L == rt->L) kt_raise(L, KT_TASK_ONLY, what);
+    if (t == &rt->tasks->main && L == rt->L) kt_raise(L, KT_TASK_ONLY, what);
     if (t->L != L)
         kt_raise(L,
             "%s: cannot wait in a coroutine created by the script; call it in the task itself or use kt.spawn",
             what);
-    if (rt->pure) kt_raise(L, "%s: cannot wait in %s; it must return at once", what, rt->pure);
+    if (rt->tasks->pure) kt_raise(L, "%s: cannot wait in %s; it must return at once", what, rt->tasks->pure);
     if (!lua_isyieldable(L))
         kt_raise(L,
             "%s: cannot wait here, inside a function called from C (a sort or gsub callback, a __close or __gc "
@@ -47,8 +67,8 @@ struct kt_task *kt_task_need(lua_State *L, const char *what)
 
 const char *kt_task_forbid_waits(struct kt_runtime *rt, const char *what)
 {
-    const char *before = rt->pure;
-    rt->pure = what;
+    const char *before = rt->tasks->pure;
+    rt->tasks->pure = what;
     return before;
 }
 
@@ -66,17 +86,17 @@ static void make_ready(struct kt_task *t, struct kt_list *line)
     struct kt_runtime *rt = t->rt;
     t->state = KT_TASK_READY;
     kt_list_push(line, &t->ready);
-    rt->ready_count++;
-    if (!rt->running) kt_io_turn(rt->io, &rt->turn);
+    rt->tasks->ready_count++;
+    if (!rt->tasks->running) kt_io_turn(rt->io, &rt->tasks->turn);
 }
 
 /* The next task to run. At least one queue is not empty. */
 static struct kt_task *next_ready(struct kt_runtime *rt)
 {
-    const bool both = !kt_list_empty(&rt->ready) && !kt_list_empty(&rt->own);
-    rt->ahead = both ? (rt->ahead + 1) % OWN_SHARE : 0;
-    const bool own = both ? rt->ahead == 0 : kt_list_empty(&rt->ready);
-    return KT_CONTAINER(own ? rt->own.next : rt->ready.next, struct kt_task, ready);
+    const bool both = !kt_list_empty(&rt->tasks->ready) && !kt_list_empty(&rt->tasks->own);
+    rt->tasks->ahead = both ? (rt->tasks->ahead + 1) % OWN_SHARE : 0;
+    const bool own = both ? rt->tasks->ahead == 0 : kt_list_empty(&rt->tasks->ready);
+    return KT_CONTAINER(own ? rt->tasks->own.next : rt->tasks->ready.next, struct kt_task, ready);
 }
 
 static void forget_outcome(struct kt_task *t)
@@ -102,7 +122,7 @@ static void forget_outcome(struct kt_task *t)
 static void free_task(struct kt_task *t)
 {
     struct kt_runtime *rt = t->rt;
-    *(struct kt_task **)lua_getextraspace(t->L) = &rt->main;
+    *(struct kt_task **)lua_getextraspace(t->L) = &rt->tasks->main;
     luaL_unref(rt->L, LUA_REGISTRYINDEX, t->ref); /* frees a slot: cannot fail */
     free(t);
 }
@@ -114,15 +134,15 @@ static void recycle(struct kt_task *t, bool fit)
     forget_outcome(t);
     kt_list_remove(&t->node);
     kt_list_remove(&t->fellow);
-    rt->task_count--;
-    if (t->spawned) rt->spawned--;
-    if (t->aside) rt->aside--;
+    rt->tasks->count--;
+    if (t->spawned) rt->tasks->spawned--;
+    if (t->aside) rt->tasks->aside--;
     t->spawned = t->aside = false;
     t->state = KT_TASK_SPARE;
-    if (fit && rt->spare_count < SPARE_MAX && rt->phase != KT_END) {
+    if (fit && rt->tasks->spare_count < SPARE_MAX && rt->phase != KT_END) {
         lua_settop(t->L, 0);
-        kt_list_push(&rt->spare, &t->node);
-        rt->spare_count++;
+        kt_list_push(&rt->tasks->spare, &t->node);
+        rt->tasks->spare_count++;
     } else {
         free_task(t);
     }
@@ -156,7 +176,7 @@ static void run(struct kt_task *t)
 {
     struct kt_runtime *rt = t->rt;
     kt_list_remove(&t->ready);
-    rt->ready_count--;
+    rt->tasks->ready_count--;
     t->state = KT_TASK_RUNNING;
     int nargs = t->nargs, nresults = 0;
     t->nargs = 0;
@@ -178,23 +198,23 @@ static void run(struct kt_task *t)
  * task that ran last. */
 static bool livelocked(struct kt_runtime *rt, const struct kt_origin *o)
 {
-    if (!rt->livelock) return false;
-    if (rt->instant != kt_io_now(rt->io)) rt->at_once = 0;
-    rt->instant = kt_io_now(rt->io);
-    if (++rt->at_once < LIVELOCK_SLICES) return false;
+    if (!rt->tasks->livelock) return false;
+    if (rt->tasks->instant != kt_io_now(rt->io)) rt->tasks->at_once = 0;
+    rt->tasks->instant = kt_io_now(rt->io);
+    if (++rt->tasks->at_once < LIVELOCK_SLICES) return false;
     char text[256];
     snprintf(text, sizeof text,
         "ran %u task slices without the clock advancing, the last in a task spawned at %s:%d; tasks start or "
         "wake each other without waiting",
-        rt->at_once, o->source, o->line);
-    rt->livelock(rt->livelock_ctx, text);
+        rt->tasks->at_once, o->source, o->line);
+    rt->tasks->livelock(rt->tasks->livelock_ctx, text);
     return true;
 }
 
 /* Runs the tasks that are ready now. Returns false when the time is up. */
 static bool run_round(struct kt_runtime *rt, uint64_t until)
 {
-    for (size_t n = rt->ready_count; n > 0 && rt->ready_count > 0 && !rt->exiting; n--) {
+    for (size_t n = rt->tasks->ready_count; n > 0 && rt->tasks->ready_count > 0 && !rt->exiting; n--) {
         struct kt_task *t = next_ready(rt);
         const struct kt_origin *origin = t->origin;
         run(t);
@@ -210,56 +230,76 @@ static void run_ready(void *ctx)
     struct kt_runtime *rt = ctx;
     /* Operations may complete within the turn, too: a stream of an established session opens at once. */
     const uint64_t now = kt_io_now(rt->io), until = kt_io_clock(rt->io) + TURN_US;
-    if (now != rt->visits_at) rt->visits = 0;
-    rt->visits_at = now;
-    if (rt->visits++ >= TURN_VISITS) {
-        kt_io_timer_set(rt->io, &rt->again, now);
+    if (now != rt->tasks->visits_at) rt->tasks->visits = 0;
+    rt->tasks->visits_at = now;
+    if (rt->tasks->visits++ >= TURN_VISITS) {
+        kt_io_timer_set(rt->io, &rt->tasks->again, now);
         return;
     }
-    rt->running = true;
-    for (int i = 0; i < TURN_ROUNDS && rt->ready_count > 0 && !rt->exiting; i++)
+    rt->tasks->running = true;
+    for (int i = 0; i < TURN_ROUNDS && rt->tasks->ready_count > 0 && !rt->exiting; i++)
         if (!run_round(rt, until)) break;
-    rt->running = false;
+    rt->tasks->running = false;
     if (rt->exiting) return; /* the remaining tasks never run; kt_runtime_free ends them */
-    if (rt->ready_count == 0)
+    if (rt->tasks->ready_count == 0)
         kt_runtime_settle(rt);
     else
-        kt_io_timer_set(rt->io, &rt->again, now);
+        kt_io_timer_set(rt->io, &rt->tasks->again, now);
 }
 
 static void run_again(void *ctx)
 {
     struct kt_runtime *rt = ctx;
-    rt->visits = 0; /* a new turn, even if the clock has not moved (io/sim) */
-    kt_io_turn(rt->io, &rt->turn);
+    rt->tasks->visits = 0; /* a new turn, even if the clock has not moved (io/sim) */
+    kt_io_turn(rt->io, &rt->tasks->turn);
 }
 
-void kt_tasks_init(struct kt_runtime *rt)
+int kt_tasks_new(struct kt_runtime *rt, void (*livelock)(void *ctx, const char *text), void *livelock_ctx)
 {
-    kt_list_init(&rt->tasks);
-    kt_list_init(&rt->ready);
-    kt_list_init(&rt->own);
-    kt_list_init(&rt->spare);
-    kt_turn_init(&rt->turn, run_ready, rt);
-    kt_timer_init(&rt->again, run_again, rt);
-    kt_failures_init(rt);
-    rt->main =
+    struct kt_tasks *ts = rt->tasks = calloc(1, sizeof *ts);
+    if (!ts) return KT_ENOMEM;
+    ts->livelock = livelock;
+    ts->livelock_ctx = livelock_ctx;
+    kt_list_init(&ts->all);
+    kt_list_init(&ts->ready);
+    kt_list_init(&ts->own);
+    kt_list_init(&ts->spare);
+    kt_turn_init(&ts->turn, run_ready, rt);
+    kt_timer_init(&ts->again, run_again, rt);
+    ts->main =
         (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &kt_origin_unknown, .state = KT_TASK_RUNNING};
-    kt_list_init(&rt->main.owned);
+    kt_list_init(&ts->main.owned);
+    return 0;
+}
+
+void kt_tasks_begin(struct kt_runtime *rt)
+{
+    rt->tasks->main.L = rt->L;
+    *(struct kt_task **)lua_getextraspace(rt->L) = &rt->tasks->main;
+}
+
+size_t kt_tasks_count(const struct kt_runtime *rt)
+{
+    return rt->tasks->count;
+}
+
+bool kt_tasks_need_runtime(const struct kt_runtime *rt)
+{
+    return rt->tasks->count > rt->tasks->aside;
 }
 
 void kt_tasks_cut(struct kt_runtime *rt)
 {
     bool stopped = false;
-    while (!kt_list_empty(&rt->tasks)) {
-        struct kt_task *t = KT_CONTAINER(rt->tasks.next, struct kt_task, node);
+    while (!kt_list_empty(&rt->tasks->all)) {
+        struct kt_task *t = KT_CONTAINER(rt->tasks->all.next, struct kt_task, node);
         if (t->state == KT_TASK_WAITING && t->cancel) t->cancel(t);
         t->cancel = NULL;
         kt_io_timer_cancel(rt->io, &t->timer);
         kt_list_remove(&t->wait);
         if (t->state == KT_TASK_READY) {
             kt_list_remove(&t->ready);
-            rt->ready_count--;
+            rt->tasks->ready_count--;
         }
         kt_owned_end(&t->owned, KT_ECANCELED);
         if (!stopped) { /* one runaway __close is enough: skip those of the remaining tasks */
@@ -276,10 +316,16 @@ void kt_tasks_end(struct kt_runtime *rt)
 {
     kt_tasks_cut(rt);
     kt_failures_end(rt);
-    for (struct kt_list *n; (n = kt_list_pop(&rt->spare));) free_task(KT_CONTAINER(n, struct kt_task, node));
-    rt->spare_count = 0;
-    kt_io_turn_cancel(&rt->turn);
-    kt_io_timer_cancel(rt->io, &rt->again);
+    for (struct kt_list *n; (n = kt_list_pop(&rt->tasks->spare));) free_task(KT_CONTAINER(n, struct kt_task, node));
+    rt->tasks->spare_count = 0;
+    kt_io_turn_cancel(&rt->tasks->turn);
+    kt_io_timer_cancel(rt->io, &rt->tasks->again);
+}
+
+void kt_tasks_free(struct kt_runtime *rt)
+{
+    free(rt->tasks);
+    rt->tasks = NULL;
 }
 
 /* ---- waiting ---- */
@@ -331,7 +377,7 @@ int kt_task_wait(lua_State *L, struct kt_task *t, const char *what, kt_task_canc
 
 void kt_task_wake(struct kt_task *t, int code, const char *text)
 {
-    struct kt_list *line = t->cancel ? &t->rt->ready : &t->rt->own; /* only a sleep has no cancel */
+    struct kt_list *line = t->cancel ? &t->rt->tasks->ready : &t->rt->tasks->own; /* only a sleep has no cancel */
     kt_io_timer_cancel(t->rt->io, &t->timer);
     kt_list_remove(&t->wait);
     t->cancel = NULL;
@@ -354,12 +400,12 @@ static int make_thread(lua_State *L)
 
 struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt_origin *origin)
 {
-    if (rt->task_count >= KT_TASKS_MAX || rt->phase == KT_END) return NULL;
-    struct kt_list *spare = kt_list_pop(&rt->spare);
+    if (rt->tasks->count >= KT_TASKS_MAX || rt->phase == KT_END) return NULL;
+    struct kt_list *spare = kt_list_pop(&rt->tasks->spare);
     struct kt_task *t = spare ? KT_CONTAINER(spare, struct kt_task, node) : calloc(1, sizeof *t);
     if (!t) return NULL;
     if (spare) {
-        rt->spare_count--;
+        rt->tasks->spare_count--;
     } else {
         t->rt = rt;
         kt_list_init(&t->node);
@@ -377,32 +423,32 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
         }
     }
     t->origin = origin;
-    kt_list_push(&rt->tasks, &t->node);
-    rt->task_count++;
+    kt_list_push(&rt->tasks->all, &t->node);
+    rt->tasks->count++;
     return t;
 }
 
 void kt_task_start(struct kt_task *t, int nargs)
 {
     t->nargs = nargs;
-    make_ready(t, t->spawned ? &t->rt->own : &t->rt->ready);
+    make_ready(t, t->spawned ? &t->rt->tasks->own : &t->rt->tasks->ready);
 }
 
 void kt_task_set_spawned(struct kt_task *t)
 {
     t->spawned = true;
-    t->rt->spawned++;
+    t->rt->tasks->spawned++;
 }
 
 bool kt_task_spawned_max(const struct kt_runtime *rt)
 {
-    return rt->spawned >= KT_SPAWNED_MAX;
+    return rt->tasks->spawned >= KT_SPAWNED_MAX;
 }
 
 void kt_task_set_aside(struct kt_task *t)
 {
     t->aside = true;
-    t->rt->aside++;
+    t->rt->tasks->aside++;
 }
 
 static struct kt_task *start_prepared(struct kt_runtime *rt, const struct kt_origin *origin, int nargs)

@@ -35,8 +35,8 @@ struct kt_task {
     bool spawned; /* started by kt.spawn */
     bool aside;   /* does not keep the script alive */
     enum kt_task_state state;
-    struct kt_list node;   /* in rt->tasks or rt->spare */
-    struct kt_list ready;  /* in rt->ready or rt->own */
+    struct kt_list node;   /* among all tasks, or the spare ones */
+    struct kt_list ready;  /* in a ready queue */
     struct kt_list owned;  /* list of kt_owned: pipes and sockets */
     struct kt_list wait;   /* for the operation: in its list of waiting tasks */
     struct kt_list fellow; /* for the starter: in its list of running tasks, until this one ends */
@@ -66,13 +66,21 @@ struct kt_task {
     void *brought;  /* malloc'd data for `finish`; freed with the outcome */
 };
 
-/* The task of thread L; rt->main for the main chunk. */
+/* The task of thread L, or the stand-in for the main chunk. */
 static inline struct kt_task *kt_task_of(lua_State *L)
 {
     return *(struct kt_task **)lua_getextraspace(L);
 }
 
-void kt_tasks_init(struct kt_runtime *rt);
+/* Returns 0 or KT_ENOMEM. livelock: as in kt_runtime_opts. */
+int kt_tasks_new(struct kt_runtime *rt, void (*livelock)(void *ctx, const char *text), void *livelock_ctx);
+/* Makes the thread of a new state stand for the main chunk. */
+void kt_tasks_begin(struct kt_runtime *rt);
+/* Once the state is closed, as finalizers use kt_task_of. */
+void kt_tasks_free(struct kt_runtime *rt);
+size_t kt_tasks_count(const struct kt_runtime *rt);
+/* Whether there is a task that keeps the script alive. */
+bool kt_tasks_need_runtime(const struct kt_runtime *rt);
 /* Ends every task: cancels waits and resets pipes. Not from inside a task. */
 void kt_tasks_cut(struct kt_runtime *rt);
 /* The same, for the end of the runtime; also frees the spare tasks. */
