@@ -37,6 +37,7 @@ local libraries = {
 -- Headers that define a struct whose fields only the files of one folder may reach into. Elsewhere it is opaque.
 local inner = {
   ["script/core/parts.h"] = "runtime/script/core/",
+  ["script/sandbox/box.h"] = "runtime/script/sandbox/",
 }
 
 -- The engine is pure: it may not know that there are sockets, clocks or files.

@@ -221,7 +221,7 @@ static int on(lua_State *L)
     if (a->on_link != LUA_NOREF)
         return kt_raise(L, ON ": \"link\" already has a handler, set at %s:%d", a->on_link_at->source,
             a->on_link_at->line);
-    a->on_link_at = kt_origin_here(a->service.rt, L);
+    a->on_link_at = kt_origin_here(L);
     lua_settop(L, 3);
     a->on_link = luaL_ref(L, LUA_REGISTRYINDEX);
     a->service.stays = true; /* its links carry streams even if it has no :serve handler */

@@ -111,7 +111,7 @@ static int watch_signal(lua_State *L)
         .what = "kt.core.on_signal", .at = "for", .stays = true, .open = signal_open, .close = signal_close};
     static const char *const names[] = {"USR1", "USR2", NULL};
     static const int numbers[] = {SIGUSR1, SIGUSR2};
-    struct kt_runtime *rt = kt_declare_need(L, "kt.core.on_signal");
+    kt_declare_need(L, "kt.core.on_signal");
     int which = luaL_checkoption(L, 1, NULL, names);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     lua_settop(L, 2);
@@ -119,7 +119,7 @@ static int watch_signal(lua_State *L)
     g->signum = numbers[which];
     snprintf(g->service.name, sizeof g->service.name, "SIG%s", names[which]);
     kt_service_declare(L, &g->service, &ops);
-    g->service.served_at = kt_origin_here(rt, L);
+    g->service.served_at = kt_origin_here(L);
     lua_pushvalue(L, 2);
     g->service.handler = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
@@ -270,7 +270,7 @@ static int memory(lua_State *L)
 /* core.where() → "client.lua:3: ", the script's current line; "" if only modules in the binary are running */
 static int where(lua_State *L)
 {
-    const struct kt_origin *o = kt_origin_here(kt_runtime_of(L), L);
+    const struct kt_origin *o = kt_origin_here(L);
     if (o->line == 0 || kt_origin_embedded(o->source))
         lua_pushliteral(L, "");
     else

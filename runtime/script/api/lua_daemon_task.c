@@ -64,7 +64,7 @@ static struct kt_task *start(lua_State *L, int first, const struct kt_origin *or
 /* core.spawn_aside(fn, …): a task that does not keep the script alive. */
 static int spawn_aside(lua_State *L)
 {
-    kt_task_set_aside(start(L, 1, kt_origin_here(kt_runtime_of(L), L)));
+    kt_task_set_aside(start(L, 1, kt_origin_here(L)));
     return 0;
 }
 
@@ -72,7 +72,7 @@ static int spawn_aside(lua_State *L)
 static int handler(lua_State *L)
 {
     struct kt_handler *h = kt_handle_push(L, HANDLER, sizeof *h, 0);
-    kt_handler_init(h, kt_origin_here(kt_runtime_of(L), L), KT_HANDLER_TASKS_MAX);
+    kt_handler_init(h, kt_origin_here(L), KT_HANDLER_TASKS_MAX);
     return 1;
 }
 

@@ -224,8 +224,7 @@ int kt_lua_link_event(lua_State *L)
     *w = draft;
     kt_timer_init(&w->timer, on_timer, w);
     /* One task at a time for "stats", as newer statistics follow anyway. */
-    kt_handler_init(
-        &w->handler, kt_origin_here(l->service.rt, L), w->event == STATS ? 1 : KT_HANDLER_TASKS_MAX);
+    kt_handler_init(&w->handler, kt_origin_here(L), w->event == STATS ? 1 : KT_HANDLER_TASKS_MAX);
     kt_list_push(&l->watches, &w->node);
     start(w);
     lua_settop(L, 1);

@@ -26,7 +26,7 @@ static int spawn(lua_State *L)
         return kt_raise(
             L, "kt.spawn: limit of %d spawned tasks reached; wait for some to end", (int)KT_SPAWNED_MAX);
     luaL_checkstack(L, 4, NULL);
-    struct kt_task *t = kt_task_new(rt, L, kt_origin_here(rt, L));
+    struct kt_task *t = kt_task_new(rt, L, kt_origin_here(L));
     if (!t)
         return kt_raise(L, kt_runtime_phase(rt) == KT_END ? "kt.spawn: the script has ended"
                                                           : "kt.spawn: too many tasks, or out of memory");

@@ -5,6 +5,7 @@
 #include "script/core/script.h"
 
 struct kt_failures;
+struct kt_life;
 struct kt_services;
 struct kt_tasks;
 
@@ -25,9 +26,8 @@ struct kt_runtime {
     struct kt_counters own_counters; /* used if opts.counters is NULL */
     struct kt_starts *starts;
     struct kt_starts own_starts; /* likewise */
-    enum kt_phase phase;
-    bool checking;   /* run by `kt check`, which also checks log calls below the log level */
-    bool repeatable; /* see struct kt_runtime_opts */
+    bool checking;               /* run by `kt check`, which also checks log calls below the log level */
+    bool repeatable;             /* see struct kt_runtime_opts */
     /* garbage (state.c) */
     unsigned slices;      /* since the last collection, if repeatable */
     size_t collect_bytes; /* bytes of the state at which the next cycle begins */
@@ -38,31 +38,17 @@ struct kt_runtime {
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;
 
-    struct kt_sandbox sandbox; /* has the state, and bounds its memory and time */
-    uint64_t main_us;          /* time limit of the main chunk */
-    struct kt_origins origins; /* lines that spawn and declare */
-    char warning[256];         /* pieces of a Lua warning, usually an error in a __gc */
+    struct kt_sandbox *sandbox; /* has the state, and bounds its memory and time */
+    uint64_t main_us;           /* time limit of the main chunk */
+    char warning[256];          /* pieces of a Lua warning, usually an error in a __gc */
 
     struct kt_tasks *tasks;
     struct kt_failures *failures;
     struct kt_turn release; /* frees the runtime */
 
     struct kt_services *services;
-    size_t pipes;            /* conns and streams held by the script or its splices */
 
-    /* end of life (runtime.c) */
-    struct kt_timer drain_tick;
-    uint64_t drain_us;    /* drain time at process exit */
-    uint64_t replaced_us; /* drain time after a reload; KT_TIME_NEVER: no limit */
-    uint64_t drain_until; /* deadline of the current drain */
-    uint64_t drain_wait;  /* interval between checks of its progress */
-    bool cut;             /* the deadline has passed and open pipes were reset */
-    uint64_t quiet_since; /* when nothing was left to drain; 0: something is */
-    bool replaced;        /* another runtime has taken over */
-    bool exiting;         /* exit_code is final */
-    void (*ended)(void *ctx);
-    void *ended_ctx;
-    int exit_code;
+    struct kt_life *life;
     char *message;
 
     /* registry references */

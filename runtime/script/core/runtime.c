@@ -1,4 +1,5 @@
-/* The life cycle of a runtime: load, open or replace, run, drain, end.
+/* Makes a runtime, loads its script, opens its services, or lets them take over from another runtime. life.c
+ * ends it.
  *
  * Invariant: nothing is open before the whole main chunk has run, and a reload that fails changes nothing. */
 #include "script/core/runtime.h"
@@ -6,16 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "script/core/life.h"
 #include "script/core/logger.h"
 #include "script/core/parts.h"
 #include "script/core/service.h"
 
 #define CHECK_TELLS "\n  run kt check to list all mistakes"
-#define DRAIN_US 5000000u
-#define DRAIN_TICK_US 20000u
-#define DRAIN_TICK_MAX_US 1000000u
-#define LINGER_US 1000000u
-#define CUT_US 1000000u /* time for resets to reach the peers */
 
 void kt_print_to_process(void *ctx, int fd, const char *text, size_t len)
 {
@@ -48,7 +45,7 @@ static const char *host_getenv(void *ctx, const char *name)
 static bool host_exit(void *ctx, int code)
 {
     struct kt_runtime *rt = ctx;
-    if (rt->phase == KT_END) return false;
+    if (kt_runtime_phase(rt) == KT_END) return false;
     kt_runtime_stop(rt, code);
     return true;
 }
@@ -107,7 +104,7 @@ lua_State *kt_runtime_state(const struct kt_runtime *rt)
 
 struct kt_guard *kt_runtime_guard(struct kt_runtime *rt)
 {
-    return &rt->sandbox.guard;
+    return kt_sandbox_guard(rt->sandbox);
 }
 
 bool kt_runtime_checking(const struct kt_runtime *rt)
@@ -120,49 +117,7 @@ void kt_runtime_check(struct kt_runtime *rt)
     rt->checking = true;
 }
 
-enum kt_phase kt_runtime_phase(const struct kt_runtime *rt)
-{
-    return rt->phase;
-}
-
-bool kt_runtime_replaced(const struct kt_runtime *rt)
-{
-    return rt->replaced;
-}
-
-bool kt_runtime_attends(const struct kt_runtime *rt)
-{
-    return rt->phase == KT_RUN || (rt->phase == KT_DRAIN && rt->replaced);
-}
-
-void kt_runtime_set_drain(struct kt_runtime *rt, uint64_t us)
-{
-    rt->drain_us = us;
-}
-
-void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us)
-{
-    rt->replaced_us = us;
-}
-
-void kt_runtime_hold_pipes(struct kt_runtime *rt, int change)
-{
-    rt->pipes = (size_t)((ptrdiff_t)rt->pipes + change);
-}
-
-bool kt_runtime_pipes_full(const struct kt_runtime *rt)
-{
-    return rt->pipes >= KT_PIPES_MAX;
-}
-
-const struct kt_origin *kt_origin_here(struct kt_runtime *rt, lua_State *L)
-{
-    return kt_origin_find(&rt->origins, L);
-}
-
 /* ---- new and free ---- */
-
-static void drain_tick(void *ctx);
 
 int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, struct kt_err *err)
 {
@@ -182,27 +137,26 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     rt->starts = opts->starts ? opts->starts : &rt->own_starts;
     kt_io_random(rt->io, &seed, sizeof seed);
     kt_starts_init(&rt->own_starts, seed);
-    rt->ended = opts->ended;
-    rt->ended_ctx = opts->ended_ctx;
-    rt->drain_us = DRAIN_US;
-    rt->replaced_us = KT_TIME_NEVER;
-    kt_timer_init(&rt->drain_tick, drain_tick, rt);
-    int rc = kt_services_new(rt);
+    int rc = kt_life_new(rt, opts->ended, opts->ended_ctx);
+    if (rc == 0) rc = kt_services_new(rt);
     if (rc == 0) rc = kt_failures_new(rt);
     if (rc == 0) rc = kt_tasks_new(rt, opts->livelock, opts->livelock_ctx);
-    if (rc == 0) rc = kt_state_new(rt,
-        &(struct kt_sandbox_opts){
-            .host =
-                {.ctx = rt, .print = host_print, .getenv = host_getenv, .exit = host_exit, .owns = host_owns},
-            .io = rt->io,
-            .log = rt->log,
-            .unsafe = opts->unsafe,
-            .repeatable = opts->repeatable,
-            .child_fds = opts->child_fds,
-            .memory = opts->memory,
-            .alloc = opts->alloc,
-            .alloc_ctx = opts->alloc_ctx,
-        });
+    if (rc == 0)
+        rc = kt_state_new(rt, &(struct kt_sandbox_opts){
+                                  .host = {.ctx = rt,
+                                      .print = host_print,
+                                      .getenv = host_getenv,
+                                      .exit = host_exit,
+                                      .owns = host_owns},
+                                  .io = rt->io,
+                                  .log = rt->log,
+                                  .unsafe = opts->unsafe,
+                                  .repeatable = opts->repeatable,
+                                  .child_fds = opts->child_fds,
+                                  .memory = opts->memory,
+                                  .alloc = opts->alloc,
+                                  .alloc_ctx = opts->alloc_ctx,
+                              });
     if (rc) {
         kt_runtime_free(rt);
         return kt_err_set(err, rc, "%s%s", kt_strerror(rc),
@@ -212,18 +166,13 @@ int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, 
     return 0;
 }
 
-static void set_phase(struct kt_runtime *rt, enum kt_phase phase)
-{
-    rt->phase = phase;
-    kt_guard_in_tasks(kt_runtime_guard(rt));
-}
-
 static void release(void *ctx)
 {
     struct kt_runtime *rt = ctx;
     kt_tasks_free(rt);
     kt_failures_free(rt);
     kt_services_free(rt);
+    kt_life_free(rt);
     kt_starts_free(&rt->own_starts);
     free(rt->message);
     free(rt);
@@ -232,12 +181,10 @@ static void release(void *ctx)
 void kt_runtime_free(struct kt_runtime *rt)
 {
     if (!rt) return;
-    set_phase(rt, KT_END);
+    if (rt->life) kt_life_enter(rt, KT_END);
     if (rt->L) kt_tasks_end(rt);
     kt_services_close(rt);
-    kt_io_timer_cancel(rt->io, &rt->drain_tick);
     kt_state_close(rt);
-    kt_origins_free(&rt->origins);
     /* Links and acceptors end in turn hooks queued before this one, and still use the counters there. */
     kt_turn_init(&rt->release, release, rt);
     kt_io_turn(rt->io, &rt->release);
@@ -277,7 +224,7 @@ static int explain(lua_State *L)
 {
     const bool text = lua_type(L, 1) == LUA_TSTRING;
     kt_err_raised(L, 1);
-    if (kt_runtime_of(L)->exiting) return 1;
+    if (kt_life_exiting(kt_runtime_of(L))) return 1;
     lua_Debug ar, first;
     int lines = 0;
     for (int level = 1; lines < 12 && lua_getstack(L, level, &ar); level++) {
@@ -331,7 +278,7 @@ static int call_main(struct kt_runtime *rt, struct main_chunk *m)
     kt_guard_begin(g, L, rt->main_us);
     int status = lua_pcall(L, 1, 0, 1);
     int rc = 0;
-    if (status != LUA_OK && !rt->exiting) {
+    if (status != LUA_OK && !kt_life_exiting(rt)) {
         const char *text = kt_guard_stopped(g) ? kt_guard_text(L) : lua_tostring(L, -1);
         rc = status == LUA_ERRMEM && !kt_guard_stopped(g) ? set_memory_message(rt)
                                                           : set_message(rt, KT_ECONFIG, text);
@@ -349,20 +296,12 @@ int kt_runtime_load_file(struct kt_runtime *rt, const char *path, int argc, char
 int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, char **argv)
 {
     int rc = call_main(rt, &(struct main_chunk){.module = module, .argc = argc, .argv = argv});
-    if (rc == 0 && !rt->exiting && kt_guard_wipes(kt_runtime_guard(rt))) lua_gc(rt->L, LUA_GCCOLLECT);
+    if (rc == 0 && !kt_life_exiting(rt) && kt_guard_wipes(kt_runtime_guard(rt))) lua_gc(rt->L, LUA_GCCOLLECT);
     kt_guard_wipe(kt_runtime_guard(rt), false);
     return rc;
 }
 
 /* ---- open ---- */
-
-bool kt_runtime_has_work(const struct kt_runtime *rt)
-{
-    if (kt_tasks_need_runtime(rt)) return true;
-    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));)
-        if (kt_service_serves(s)) return true;
-    return false;
-}
 
 static int cannot_open(struct kt_runtime *rt, const struct kt_service *s, int rc, const struct kt_err *err)
 {
@@ -409,106 +348,19 @@ static int open_all(struct kt_runtime *rt, struct kt_runtime *const *old, size_t
 int kt_runtime_open(struct kt_runtime *rt)
 {
     struct kt_replaced none = {0};
-    if (rt->exiting) return 0;
+    if (kt_life_exiting(rt)) return 0;
     int rc = open_all(rt, NULL, 0, &none);
-    if (rc == 0) set_phase(rt, KT_RUN);
+    if (rc == 0) kt_life_enter(rt, KT_RUN);
     return rc;
-}
-
-/* ---- drain ---- */
-
-/* Whether the runtime can end without losing a byte. */
-static bool drained(const struct kt_runtime *rt)
-{
-    if (rt->pipes > 0) return false;
-    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
-        if (s->open && s->ops->quiet && !s->ops->quiet(s)) return false;
-    }
-    return true;
-}
-
-/* A replaced runtime keeps its links open for a moment longer, so that the peers' last packets are
- * acknowledged. Otherwise they would retransmit for seconds before giving the session up. */
-static bool lingers(struct kt_runtime *rt, uint64_t now)
-{
-    bool links = false;
-    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
-        links = links || (s->open && s->ops->quiet);
-    }
-    if (!rt->replaced || !links) return false;
-    if (rt->quiet_since == 0) rt->quiet_since = now;
-    return now - rt->quiet_since < LINGER_US;
-}
-
-/* The drain time is over: resets what is still open and gives the resets a moment to reach the peers, which
- * would otherwise notice only when the silent session times out. */
-static void cut(struct kt_runtime *rt, uint64_t now)
-{
-    if (rt->pipes > 0)
-        kt_log(rt->log, KT_LOG_WARN, "ending with %zu conns and streams%s still open", rt->pipes,
-            rt->replaced ? " of a replaced script" : "");
-    rt->cut = true;
-    rt->drain_until = now + CUT_US;
-    rt->drain_wait = DRAIN_TICK_US;
-    kt_tasks_cut(rt);
-    kt_io_timer_set(rt->io, &rt->drain_tick, now + DRAIN_TICK_US);
-}
-
-static void drain_tick(void *ctx)
-{
-    struct kt_runtime *rt = ctx;
-    uint64_t now = kt_io_now(rt->io);
-    const bool done = drained(rt), due = now >= rt->drain_until;
-    if (!done) rt->quiet_since = 0;
-    if (rt->cut ? done || due : done && (due || !lingers(rt, now))) {
-        kt_runtime_stop(rt, 0);
-    } else if (due) {
-        cut(rt, now);
-    } else {
-        /* Conns of a replaced script may live for days, so poll less often as time passes. */
-        uint64_t next = now + rt->drain_wait;
-        rt->drain_wait = rt->drain_wait * 2 < DRAIN_TICK_MAX_US ? rt->drain_wait * 2 : DRAIN_TICK_MAX_US;
-        kt_io_timer_set(rt->io, &rt->drain_tick, next < rt->drain_until ? next : rt->drain_until);
-    }
-}
-
-void kt_runtime_drain(struct kt_runtime *rt, uint64_t us)
-{
-    const uint64_t now = kt_io_now(rt->io);
-    const uint64_t until = us < KT_TIME_NEVER - now ? now + us : KT_TIME_NEVER;
-    if (rt->exiting) return;
-    if (rt->phase != KT_DRAIN) {
-        set_phase(rt, KT_DRAIN);
-        rt->drain_until = until;
-        for (struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
-            if (s->open && s->ops->drain) s->ops->drain(s);
-        }
-    }
-    if (rt->cut) return;
-    if (until < rt->drain_until) rt->drain_until = until;
-    rt->drain_wait = DRAIN_TICK_US;
-    if (now < rt->drain_until || drained(rt))
-        drain_tick(rt);
-    else
-        kt_io_timer_set(rt->io, &rt->drain_tick, now); /* a task may be running now */
-}
-
-size_t kt_runtime_pipes(const struct kt_runtime *rt)
-{
-    return rt->pipes;
 }
 
 void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out)
 {
-    *out = (struct kt_runtime_usage){.memory = kt_guard_bytes(&rt->sandbox.guard),
-        .peak = kt_guard_peak(&rt->sandbox.guard),
+    const struct kt_guard *g = kt_sandbox_guard(rt->sandbox);
+    *out = (struct kt_runtime_usage){.memory = kt_guard_bytes(g),
+        .peak = kt_guard_peak(g),
         .tasks = kt_tasks_count(rt),
-        .pipes = rt->pipes};
-}
-
-uint64_t kt_runtime_drain_us(const struct kt_runtime *rt)
-{
-    return rt->drain_us;
+        .pipes = kt_runtime_pipes(rt)};
 }
 
 /* ---- reload ---- */
@@ -520,7 +372,7 @@ int kt_runtime_replace(
     int rc = open_all(rt, old, n, out);
     if (rc) return rc;
     /* From here on nothing fails. */
-    set_phase(rt, KT_RUN);
+    kt_life_enter(rt, KT_RUN);
     for (struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
         if (s->from) kt_service_inherit(s);
     }
@@ -528,42 +380,18 @@ int kt_runtime_replace(
     for (const struct kt_service *s = NULL; (s = kt_service_next(was, s));) {
         if (s->open && s->ops->heir) out->closed++;
     }
-    out->pipes = was->pipes;
-    out->drain_us = was->replaced_us;
-    was->replaced = true;
+    out->pipes = kt_runtime_pipes(was);
     kt_declared_let_go(was);
-    kt_runtime_drain(was, was->replaced_us);
+    out->drain_us = kt_life_hand_over(was);
     return 0;
 }
 
-/* ---- run and end ---- */
+/* ---- run ---- */
 
 int kt_runtime_run(struct kt_runtime *rt)
 {
-    if (!rt->exiting) kt_io_run(rt->io);
-    return rt->exit_code;
-}
-
-bool kt_runtime_exited(const struct kt_runtime *rt, int *code)
-{
-    *code = rt->exit_code;
-    return rt->exiting;
-}
-
-void kt_runtime_stop(struct kt_runtime *rt, int code)
-{
-    if (rt->exiting) return;
-    rt->exiting = true;
-    rt->exit_code = code;
-    if (rt->phase == KT_DECLARE || rt->phase == KT_END) return;
-    if (rt->ended)
-        rt->ended(rt->ended_ctx);
-    else
-        kt_io_stop(rt->io);
-}
-
-void kt_runtime_settle(struct kt_runtime *rt)
-{
-    if (rt->phase == KT_RUN && !kt_services_serve(rt) && !kt_tasks_need_runtime(rt))
-        kt_runtime_stop(rt, rt->counters->TaskErrors ? 1 : 0);
+    int code;
+    if (!kt_life_exiting(rt)) kt_io_run(rt->io);
+    kt_runtime_exited(rt, &code);
+    return code;
 }

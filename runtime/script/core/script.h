@@ -77,9 +77,6 @@ void kt_runtime_hold_pipes(struct kt_runtime *rt, int change);
 /* Whether it holds KT_PIPES_MAX of them. */
 bool kt_runtime_pipes_full(const struct kt_runtime *rt);
 
-/* The current line of the script. Never NULL. */
-const struct kt_origin *kt_origin_here(struct kt_runtime *rt, lua_State *L);
-
 /* Ends the runtime: no further task runs, and `ended` is called. Only the first code counts. */
 void kt_runtime_stop(struct kt_runtime *rt, int code);
 /* Ends the runtime if it has nothing left to do; called when a task or service has ended. */

@@ -14,8 +14,8 @@ static const char handles;  /* weak table: service → its handle */
 static const char declared; /* list of the handles created by the main chunk */
 
 struct kt_services {
-    struct kt_list all;     /* in order of declaration */
-    size_t serving;         /* those with `serving` */
+    struct kt_list all; /* in order of declaration */
+    size_t serving;     /* those with `serving` */
 };
 
 /* ---- anchors ---- */
@@ -40,7 +40,7 @@ void kt_service_settle(struct kt_service *s)
 
 void kt_declared_hold(lua_State *L)
 {
-    if (kt_runtime_of(L)->phase != KT_DECLARE) return;
+    if (kt_runtime_phase(kt_runtime_of(L)) != KT_DECLARE) return;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &declared);
     lua_pushvalue(L, -2);
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
@@ -101,13 +101,14 @@ struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_
 void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    if (rt->phase == KT_END) kt_raise(L, "%s: the script has ended", ops->what); /* by a finalizer */
+    if (kt_runtime_phase(rt) == KT_END)
+        kt_raise(L, "%s: the script has ended", ops->what); /* by a finalizer */
     s->ops = ops;
     s->rt = rt;
     s->handler = LUA_NOREF;
     s->anchor = LUA_NOREF;
     kt_list_init(&s->node);
-    s->origin = kt_origin_here(rt, L);
+    s->origin = kt_origin_here(L);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &handles);
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, s);
@@ -191,7 +192,7 @@ int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service
 {
     struct kt_err err = {0};
     kt_service_declare(L, s, ops);
-    if (s->rt->phase == KT_DECLARE) return 1;
+    if (kt_runtime_phase(s->rt) == KT_DECLARE) return 1;
     int rc = open_now(s, &err);
     if (rc == 0) return 1;
     kt_service_close(s);
@@ -251,7 +252,7 @@ int kt_service_serve(lua_State *L, struct kt_service *s)
     if (s->handler != LUA_NOREF)
         return kt_raise(L, "%s %s %s already has a handler, set at %s:%d", s->ops->what, s->ops->at, s->name,
             s->served_at->source, s->served_at->line);
-    s->served_at = kt_origin_here(s->rt, L);
+    s->served_at = kt_origin_here(L);
     lua_settop(L, 2);
     s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
     if (!s->open) return 1; /* the handle, so that `local l = kt.listen{…}:serve(…)` works */
@@ -266,7 +267,7 @@ int kt_service_gc(lua_State *L, struct kt_service *s)
 {
     (void)L;
     if (!s->rt || s->closed) return 0;
-    if (s->open && !s->rt->replaced)
+    if (s->open && !kt_runtime_replaced(s->rt))
         kt_log(s->rt->log, KT_LOG_WARN,
             "%s %s %s, declared at %s:%d, was dropped without :close(); closed it", s->ops->what, s->ops->at,
             s->name, s->origin->source, s->origin->line);

@@ -310,10 +310,9 @@ static int set_up(lua_State *L)
 int kt_state_new(struct kt_runtime *rt, const struct kt_sandbox_opts *opts)
 {
     rt->collect_bytes = rt->repeatable ? COLLECT_BYTES : 0;
-    int rc;
-    lua_State *L = kt_sandbox_new(&rt->sandbox, opts, &rc);
-    if (!L) return rc ? rc : KT_ENOMEM;
-    rt->L = L;
+    int rc = kt_sandbox_new(&rt->sandbox, opts);
+    if (rc) return rc;
+    lua_State *L = rt->L = kt_sandbox_state(rt->sandbox);
     kt_tasks_begin(rt);
     lua_setwarnf(L, on_warning, rt);
     lua_pushcfunction(L, set_up);
@@ -350,7 +349,8 @@ void kt_state_slice(struct kt_runtime *rt)
 
 void kt_state_close(struct kt_runtime *rt)
 {
-    kt_sandbox_free(&rt->sandbox);
+    kt_sandbox_free(rt->sandbox);
+    rt->sandbox = NULL;
     rt->L = NULL;
 }
 

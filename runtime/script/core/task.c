@@ -15,6 +15,7 @@
 #include <string.h>
 #include "script/core/failure.h"
 #include "script/core/handle.h"
+#include "script/core/life.h"
 #include "script/core/parts.h"
 
 #define SPARE_MAX 256u  /* threads kept; about 1.2 KiB each */
@@ -75,7 +76,7 @@ const char *kt_task_forbid_waits(struct kt_runtime *rt, const char *what)
 struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    if (rt->phase != KT_DECLARE) kt_raise(L, KT_DECLARE_ONLY, what);
+    if (kt_runtime_phase(rt) != KT_DECLARE) kt_raise(L, KT_DECLARE_ONLY, what);
     return rt;
 }
 
@@ -103,7 +104,7 @@ static void forget_outcome(struct kt_task *t)
 {
     if (t->pipe) {
         kt_pipe_reset(t->pipe, KT_ECANCELED);
-        t->rt->pipes--;
+        kt_runtime_hold_pipes(t->rt, -1);
     }
     t->pipe = NULL;
     t->conn = NULL;
@@ -139,7 +140,7 @@ static void recycle(struct kt_task *t, bool fit)
     if (t->aside) rt->tasks->aside--;
     t->spawned = t->aside = false;
     t->state = KT_TASK_SPARE;
-    if (fit && rt->tasks->spare_count < SPARE_MAX && rt->phase != KT_END) {
+    if (fit && rt->tasks->spare_count < SPARE_MAX && kt_runtime_phase(rt) != KT_END) {
         lua_settop(t->L, 0);
         kt_list_push(&rt->tasks->spare, &t->node);
         rt->tasks->spare_count++;
@@ -156,7 +157,7 @@ static void fail(struct kt_task *t, int status)
     struct kt_runtime *rt = t->rt;
     struct kt_guard *g = kt_runtime_guard(rt);
     bool told = false;
-    if (!rt->exiting) {
+    if (!kt_life_exiting(rt)) {
         rt->counters->TaskErrors++;
         told = kt_failure_tell(t, status);
     }
@@ -214,7 +215,8 @@ static bool livelocked(struct kt_runtime *rt, const struct kt_origin *o)
 /* Runs the tasks that are ready now. Returns false when the time is up. */
 static bool run_round(struct kt_runtime *rt, uint64_t until)
 {
-    for (size_t n = rt->tasks->ready_count; n > 0 && rt->tasks->ready_count > 0 && !rt->exiting; n--) {
+    for (size_t n = rt->tasks->ready_count; n > 0 && rt->tasks->ready_count > 0 && !kt_life_exiting(rt);
+         n--) {
         struct kt_task *t = next_ready(rt);
         const struct kt_origin *origin = t->origin;
         run(t);
@@ -237,10 +239,10 @@ static void run_ready(void *ctx)
         return;
     }
     rt->tasks->running = true;
-    for (int i = 0; i < TURN_ROUNDS && rt->tasks->ready_count > 0 && !rt->exiting; i++)
+    for (int i = 0; i < TURN_ROUNDS && rt->tasks->ready_count > 0 && !kt_life_exiting(rt); i++)
         if (!run_round(rt, until)) break;
     rt->tasks->running = false;
-    if (rt->exiting) return; /* the remaining tasks never run; kt_runtime_free ends them */
+    if (kt_life_exiting(rt)) return; /* the remaining tasks never run; kt_runtime_free ends them */
     if (rt->tasks->ready_count == 0)
         kt_runtime_settle(rt);
     else
@@ -316,7 +318,8 @@ void kt_tasks_end(struct kt_runtime *rt)
 {
     kt_tasks_cut(rt);
     kt_failures_end(rt);
-    for (struct kt_list *n; (n = kt_list_pop(&rt->tasks->spare));) free_task(KT_CONTAINER(n, struct kt_task, node));
+    for (struct kt_list *n; (n = kt_list_pop(&rt->tasks->spare));)
+        free_task(KT_CONTAINER(n, struct kt_task, node));
     rt->tasks->spare_count = 0;
     kt_io_turn_cancel(&rt->tasks->turn);
     kt_io_timer_cancel(rt->io, &rt->tasks->again);
@@ -377,7 +380,8 @@ int kt_task_wait(lua_State *L, struct kt_task *t, const char *what, kt_task_canc
 
 void kt_task_wake(struct kt_task *t, int code, const char *text)
 {
-    struct kt_list *line = t->cancel ? &t->rt->tasks->ready : &t->rt->tasks->own; /* only a sleep has no cancel */
+    struct kt_list *line =
+        t->cancel ? &t->rt->tasks->ready : &t->rt->tasks->own; /* only a sleep has no cancel */
     kt_io_timer_cancel(t->rt->io, &t->timer);
     kt_list_remove(&t->wait);
     t->cancel = NULL;
@@ -400,7 +404,7 @@ static int make_thread(lua_State *L)
 
 struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt_origin *origin)
 {
-    if (rt->tasks->count >= KT_TASKS_MAX || rt->phase == KT_END) return NULL;
+    if (rt->tasks->count >= KT_TASKS_MAX || kt_runtime_phase(rt) == KT_END) return NULL;
     struct kt_list *spare = kt_list_pop(&rt->tasks->spare);
     struct kt_task *t = spare ? KT_CONTAINER(spare, struct kt_task, node) : calloc(1, sizeof *t);
     if (!t) return NULL;
@@ -536,6 +540,6 @@ void kt_task_serve(struct kt_runtime *rt, int handler, const struct kt_origin *o
         kt_pipe_reset(pipe, takes ? KT_ELIMIT : KT_ECLOSED);
         return;
     }
-    rt->pipes++;
+    kt_runtime_hold_pipes(rt, 1);
     kt_task_start(t, 1);
 }

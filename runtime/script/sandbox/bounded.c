@@ -9,7 +9,7 @@
 #include <lualib.h>
 #include <string.h>
 #include "script/sandbox/origin.h"
-#include "script/sandbox/sandbox.h"
+#include "script/sandbox/box.h"
 
 #define FORMAT_MAX (64 << 10)
 #define QUOTED_MAX (4 << 20) /* with %q */

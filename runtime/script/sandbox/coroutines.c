@@ -3,7 +3,7 @@
  * tasks. */
 #include <lauxlib.h>
 #include "script/sandbox/origin.h"
-#include "script/sandbox/sandbox.h"
+#include "script/sandbox/box.h"
 
 static lua_State *coroutine_arg(lua_State *L, const char *what)
 {

@@ -9,7 +9,7 @@
  * thread, where hooks work. */
 #include <lauxlib.h>
 #include "base/log.h"
-#include "script/sandbox/sandbox.h"
+#include "script/sandbox/box.h"
 
 #define SENTINEL "kt.finalizer"
 

@@ -8,7 +8,7 @@
 #include "io/io.h"
 #include "script/sandbox/origin.h"
 #include "script/sandbox/pattern.h"
-#include "script/sandbox/sandbox.h"
+#include "script/sandbox/box.h"
 
 #define DEPTH_MAX 8000          /* call depth at which pcall is refused */
 #define STEP_MAX (1 << 20)      /* largest step of the collector, in KiB */

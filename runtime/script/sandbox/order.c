@@ -9,7 +9,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
-#include "script/sandbox/sandbox.h"
+#include "script/sandbox/box.h"
 
 /* Upvalues of both: 1 is the identities seen; */
 #define GUARD 2  /* NULL in a spec's own state */

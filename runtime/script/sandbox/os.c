@@ -7,7 +7,7 @@
 #include <lauxlib.h>
 #include "base/log.h"
 #include "io/io.h"
-#include "script/sandbox/sandbox.h"
+#include "script/sandbox/box.h"
 
 static lua_Integer wall_seconds(lua_State *L)
 {

@@ -8,15 +8,14 @@
 #include <lua.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
-#include "base/list.h"
-#include "script/sandbox/blocks.h"
 #include "script/sandbox/guard.h"
+#include "script/sandbox/origin.h"
 
 struct kt_io;
 struct kt_log;
+struct kt_sandbox;
 
-/* What the sandbox asks of whoever runs the state. */
+/* What the sandbox asks of the runtime. */
 struct kt_sandbox_host {
     void *ctx;
     /* Writes the script's output, for fd 1 or 2. */
@@ -42,31 +41,19 @@ struct kt_sandbox_opts {
     void *alloc_ctx;
 };
 
-/* The fields belong to the files of the sandbox. */
-struct kt_sandbox {
-    struct kt_guard guard; /* the state's allocator data, by which kt_sandbox_of finds the sandbox */
-    struct kt_blocks blocks;
-    struct kt_sandbox_opts opts;
-    lua_State *L;       /* the main thread */
-    FILE *streams[2];   /* io.stdout and io.stderr (unsafe.c); NULL without --unsafe */
-    int ref_finalizers; /* registry reference: objects with a __gc → sentinels (finalizers.c) */
-    bool no_finalizers; /* a finalizer had to be stopped: run no more */
-};
-
-/* ---- life (sandbox.c) ---- */
-
-/* Creates the state, with an empty registry and garbage collection stopped; returns NULL when out of memory.
- * *rc is 0, or why the guard could not start. Call kt_sandbox_free in any case. */
-lua_State *kt_sandbox_new(struct kt_sandbox *s, const struct kt_sandbox_opts *opts, int *rc);
-/* Closes the state, which runs finalizers, and frees everything. */
+/* Creates the state, with its garbage collection stopped. Returns 0, KT_ENOMEM, or why the guard could not
+ * start. */
+int kt_sandbox_new(struct kt_sandbox **out, const struct kt_sandbox_opts *opts);
+/* Closes the state, which runs finalizers, and frees everything. NULL is allowed. */
 void kt_sandbox_free(struct kt_sandbox *s);
+/* The main thread. */
+lua_State *kt_sandbox_state(const struct kt_sandbox *s);
+struct kt_guard *kt_sandbox_guard(struct kt_sandbox *s);
 
-static inline struct kt_sandbox *kt_sandbox_of(lua_State *L)
-{
-    return KT_CONTAINER(kt_guard_of(L), struct kt_sandbox, guard);
-}
+/* The current line of the script. Never NULL; valid until the sandbox is freed. */
+const struct kt_origin *kt_origin_here(lua_State *L);
 
-/* ---- the globals (globals.c) ---- */
+/* ---- the globals ---- */
 
 /* Opens the parts of Lua's library that scripts and the modules in the binary may use, as globals. */
 void kt_globals_open(lua_State *L);
@@ -75,28 +62,8 @@ void kt_globals_guard(lua_State *L);
 /* Pushes a shallow copy of the table at idx; returns 1. */
 int kt_table_copy(lua_State *L, int idx);
 
-/* ---- replacements for functions of Lua's library ---- */
-
-/* In the table on top, coroutine. */
-void kt_lua_coroutine(lua_State *L);
 /* The globals pairs and next: for a repeatable runtime, whose guard counts their work, or for a spec's state,
  * which has no guard (NULL). */
 void kt_lua_order(lua_State *L, struct kt_guard *guard);
-/* In the table on top, table: sort. */
-void kt_lua_sort(lua_State *L);
-/* In the table on top, table: concat, insert, move, remove, unpack. */
-void kt_lua_table(lua_State *L);
-/* String functions and load, in place of Lua's own; no other copy of those may remain reachable. */
-void kt_lua_bounded(lua_State *L);
-/* The clock and the environment in os, if the script has it, for a repeatable runtime. */
-void kt_lua_os(lua_State *L);
-/* os.exit: ends the script as if the process had exited; pcall does not catch it. */
-int kt_lua_os_exit(lua_State *L);
-/* The globals io and os for --unsafe (unsafe.c). Close the state before calling kt_unsafe_close, which frees
- * the streams. */
-void kt_lua_unsafe(lua_State *L);
-void kt_unsafe_close(struct kt_sandbox *s);
-/* The global setmetatable. */
-void kt_lua_finalizer(lua_State *L);
 
 #endif

@@ -6,7 +6,7 @@
  * written only at the end, so a comparator that raises leaves it unchanged. */
 #include <lauxlib.h>
 #include <limits.h>
-#include "script/sandbox/sandbox.h"
+#include "script/sandbox/box.h"
 
 #define BYTES 16 /* bytes of two strings compared in the time of an instruction, at worst */
 

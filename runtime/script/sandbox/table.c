@@ -6,7 +6,7 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include "script/sandbox/origin.h"
-#include "script/sandbox/sandbox.h"
+#include "script/sandbox/box.h"
 
 #define MOVE_MAX (1 << 24) /* elements in one table.move */
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <lauxlib.h>
 #include <lualib.h>
-#include "script/sandbox/sandbox.h"
+#include "script/sandbox/box.h"
 
 /* ---- standard streams ---- */
 
