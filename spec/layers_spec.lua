@@ -137,6 +137,29 @@ describe("the rooms", function()
     assert.same({}, wrong)
   end)
 
+  it("leave each part of a runtime to the file that parts.h names", function()
+    local folder, owners = "runtime/script/core/", {}
+    for line in io.lines(folder .. "parts.h") do
+      local part, owner = line:match "^    struct kt_[%w_]+ %*([%w_]+);%s+/%* ([%w_]+%.c)[: ]"
+      if part then owners[part] = owner end
+    end
+    assert.is_not_nil(owners.tasks)
+    local wrong = {}
+    for _, path in ipairs(lines_of("find " .. folder .. " -name '*.[ch]' | sort")) do
+      local number = 0
+      for line in io.lines(path) do
+        number = number + 1
+        for part in line:gmatch "%->([%w_]+)" do
+          local owner = owners[part]
+          if owner and path ~= folder .. owner and line:find("rt%->" .. part .. "%f[^%w_]") then
+            wrong[#wrong + 1] = ("%s:%d reaches into %s, which %s owns"):format(path, number, part, owner)
+          end
+        end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
   it("keep the KCP engine pure C", function()
     local wrong = {}
     for _, path in ipairs(lines_of("find kcp -name '*.[ch]' | sort")) do

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "script/core/parts.h"
+#include "script/core/script.h"
 
 struct kt_failures {
     struct kt_list places; /* lines whose tasks failed within KT_FAILURES_US, oldest first */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "io/io.h"
 #include "script/core/parts.h"
+#include "script/core/script.h"
 #include "script/core/service.h"
 
 #define DRAIN_US 5000000u
@@ -58,7 +59,7 @@ void kt_life_free(struct kt_runtime *rt)
 void kt_life_enter(struct kt_runtime *rt, enum kt_phase phase)
 {
     rt->life->phase = phase;
-    if (rt->sandbox) kt_guard_in_tasks(kt_sandbox_guard(rt->sandbox));
+    kt_guard_in_tasks(kt_sandbox_guard(rt->sandbox));
     if (phase == KT_END) kt_io_timer_cancel(rt->io, &rt->life->tick);
 }
 

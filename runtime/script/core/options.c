@@ -6,19 +6,45 @@
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/parts.h"
+#include "script/core/script.h"
 
 #define SEEN_MAX 256u
 #define SECONDS_MAX 3.2e9 /* a hundred years, as in kt.units: far from overflow */
 #define RATE_MAX 1e15     /* likewise */
 
+/* Units as scripts write them ("5s", "2MiB"). */
+enum unit { UNIT_DURATION, UNIT_RATE, UNITS };
+
+struct kt_opts {
+    int ref_explain; /* registry reference: function(what, value) → error message, from kt.api */
+    struct unit_cache {
+        int ref_reader; /* registry reference: function(value) → number, from kt.units */
+        int ref_seen;   /* registry reference: cache, string → number */
+        size_t seen;    /* entries in the cache */
+    } units[UNITS];
+};
+
+int kt_opts_new(struct kt_runtime *rt)
+{
+    struct kt_opts *o = rt->opts = calloc(1, sizeof *o);
+    if (!o) return KT_ENOMEM;
+    o->ref_explain = LUA_NOREF;
+    for (int unit = 0; unit < UNITS; unit++) o->units[unit].ref_reader = o->units[unit].ref_seen = LUA_NOREF;
+    return 0;
+}
+
+void kt_opts_free(struct kt_runtime *rt)
+{
+    free(rt->opts);
+    rt->opts = NULL;
+}
+
 void kt_opts_init(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    rt->ref_explain = LUA_NOREF;
-    for (int unit = 0; unit < KT_UNITS; unit++) {
-        rt->units[unit].ref_reader = LUA_NOREF;
+    for (int unit = 0; unit < UNITS; unit++) {
         lua_newtable(L);
-        rt->units[unit].ref_seen = luaL_ref(L, LUA_REGISTRYINDEX);
+        rt->opts->units[unit].ref_seen = luaL_ref(L, LUA_REGISTRYINDEX);
     }
 }
 
@@ -33,8 +59,8 @@ static void set_ref(lua_State *L, int idx, int *ref)
 int kt_opts_install(lua_State *L)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
-    set_ref(L, 1, &rt->ref_explain);
-    for (int unit = 0; unit < KT_UNITS; unit++) set_ref(L, 2 + unit, &rt->units[unit].ref_reader);
+    set_ref(L, 1, &rt->opts->ref_explain);
+    for (int unit = 0; unit < UNITS; unit++) set_ref(L, 2 + unit, &rt->opts->units[unit].ref_reader);
     return 0;
 }
 
@@ -43,7 +69,7 @@ int kt_opts_wrong(lua_State *L, int idx, const char *what)
     struct kt_runtime *rt = kt_runtime_of(L);
     idx = lua_absindex(L, idx);
     if (lua_isnone(L, idx)) lua_settop(L, idx); /* make it nil: the next push must not land at idx */
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->ref_explain);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->opts->ref_explain);
     lua_pushstring(L, what);
     lua_pushvalue(L, idx);
     lua_call(L, 2, 1);
@@ -52,12 +78,12 @@ int kt_opts_wrong(lua_State *L, int idx, const char *what)
 }
 
 /* The value at idx as a number of the unit's base (seconds, bytes per second); -1 if it is not valid. */
-static double in_unit(lua_State *L, int idx, enum kt_unit unit)
+static double in_unit(lua_State *L, int idx, enum unit unit)
 {
     const int type = lua_type(L, idx);
     if (type == LUA_TNUMBER) return lua_tonumber(L, idx);
     if (type != LUA_TSTRING) return -1;
-    struct kt_units *u = &kt_runtime_of(L)->units[unit];
+    struct unit_cache *u = &kt_runtime_of(L)->opts->units[unit];
     double number = -1;
     lua_pushvalue(L, idx); /* before idx shifts its meaning */
     lua_rawgeti(L, LUA_REGISTRYINDEX, u->ref_seen);
@@ -90,7 +116,7 @@ static double in_unit(lua_State *L, int idx, enum kt_unit unit)
  * deadline less than 1 µs away would spin without the clock advancing. */
 static bool duration(lua_State *L, int idx, uint64_t *us)
 {
-    const double seconds = in_unit(L, idx, KT_UNIT_DURATION);
+    const double seconds = in_unit(L, idx, UNIT_DURATION);
     if (!(seconds >= 0 && seconds <= SECONDS_MAX)) return false; /* NaN too */
     *us = (uint64_t)(seconds * 1e6 + 0.5);
     if (*us == 0 && seconds > 0) *us = 1;
@@ -101,7 +127,7 @@ static bool duration(lua_State *L, int idx, uint64_t *us)
  * limit. */
 static bool rate(lua_State *L, int idx, uint64_t *bytes)
 {
-    double n = in_unit(L, idx, KT_UNIT_RATE);
+    double n = in_unit(L, idx, UNIT_RATE);
     if (!(n >= 0 && n < HUGE_VAL)) return false;
     if (n > RATE_MAX) n = RATE_MAX;
     *bytes = n > 0 && n < 1 ? 1 : (uint64_t)n;

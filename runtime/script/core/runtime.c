@@ -7,12 +7,31 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "script/core/garbage.h"
 #include "script/core/life.h"
 #include "script/core/logger.h"
 #include "script/core/parts.h"
+#include "script/core/script.h"
 #include "script/core/service.h"
 
 #define CHECK_TELLS "\n  run kt check to list all mistakes"
+
+struct kt_setup {
+    struct kt_logger *logger;
+    struct kt_counters *counters;
+    struct kt_counters own_counters; /* used if opts.counters is NULL */
+    struct kt_starts *starts;
+    struct kt_starts own_starts; /* likewise */
+    bool checking;
+    bool repeatable;
+    const char *(*getenv)(void *ctx, const char *name);
+    void *getenv_ctx;
+    void (*print)(void *ctx, int fd, const char *text, size_t len);
+    void *print_ctx;
+    uint64_t main_us; /* time limit of the main chunk */
+    char *message;    /* why load or open failed, or NULL */
+    struct kt_turn release;
+};
 
 void kt_print_to_process(void *ctx, int fd, const char *text, size_t len)
 {
@@ -64,7 +83,7 @@ struct kt_io *kt_runtime_io(const struct kt_runtime *rt)
 
 struct kt_logger *kt_runtime_logger(const struct kt_runtime *rt)
 {
-    return rt->logger;
+    return rt->setup->logger;
 }
 
 const struct kt_log *kt_runtime_log(const struct kt_runtime *rt)
@@ -74,27 +93,27 @@ const struct kt_log *kt_runtime_log(const struct kt_runtime *rt)
 
 struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt)
 {
-    return rt->counters;
+    return rt->setup->counters;
 }
 
 struct kt_starts *kt_runtime_starts(const struct kt_runtime *rt)
 {
-    return rt->starts;
+    return rt->setup->starts;
 }
 
 bool kt_runtime_repeatable(const struct kt_runtime *rt)
 {
-    return rt->repeatable;
+    return rt->setup->repeatable;
 }
 
 void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len)
 {
-    rt->print(rt->print_ctx, fd, text, len);
+    rt->setup->print(rt->setup->print_ctx, fd, text, len);
 }
 
 const char *kt_runtime_getenv(const struct kt_runtime *rt, const char *name)
 {
-    return rt->getenv(rt->getenv_ctx, name);
+    return rt->setup->getenv(rt->setup->getenv_ctx, name);
 }
 
 lua_State *kt_runtime_state(const struct kt_runtime *rt)
@@ -109,96 +128,124 @@ struct kt_guard *kt_runtime_guard(struct kt_runtime *rt)
 
 bool kt_runtime_checking(const struct kt_runtime *rt)
 {
-    return rt->checking;
+    return rt->setup->checking;
 }
 
 void kt_runtime_check(struct kt_runtime *rt)
 {
-    rt->checking = true;
+    rt->setup->checking = true;
 }
 
 /* ---- new and free ---- */
 
-int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, struct kt_err *err)
+static int set_up(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
 {
     uint64_t seed;
-    struct kt_runtime *rt = calloc(1, sizeof *rt);
-    if (!rt) return kt_err_set(err, KT_ENOMEM, "%s", kt_strerror(KT_ENOMEM));
-    rt->io = opts->io;
-    rt->logger = opts->logger;
-    rt->log = &opts->logger->log;
-    rt->repeatable = opts->repeatable;
-    rt->getenv = opts->getenv ? opts->getenv : process_env;
-    rt->getenv_ctx = opts->getenv_ctx;
-    rt->print = opts->print ? opts->print : kt_print_to_process;
-    rt->print_ctx = opts->print_ctx;
-    rt->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
-    rt->counters = opts->counters ? opts->counters : &rt->own_counters;
-    rt->starts = opts->starts ? opts->starts : &rt->own_starts;
+    struct kt_setup *s = rt->setup = calloc(1, sizeof *s);
+    if (!s) return KT_ENOMEM;
+    s->logger = opts->logger;
+    s->repeatable = opts->repeatable;
+    s->getenv = opts->getenv ? opts->getenv : process_env;
+    s->getenv_ctx = opts->getenv_ctx;
+    s->print = opts->print ? opts->print : kt_print_to_process;
+    s->print_ctx = opts->print_ctx;
+    s->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
+    s->counters = opts->counters ? opts->counters : &s->own_counters;
+    s->starts = opts->starts ? opts->starts : &s->own_starts;
     kt_io_random(rt->io, &seed, sizeof seed);
-    kt_starts_init(&rt->own_starts, seed);
-    int rc = kt_life_new(rt, opts->ended, opts->ended_ctx);
-    if (rc == 0) rc = kt_services_new(rt);
-    if (rc == 0) rc = kt_failures_new(rt);
-    if (rc == 0) rc = kt_tasks_new(rt, opts->livelock, opts->livelock_ctx);
-    if (rc == 0)
-        rc = kt_state_new(rt, &(struct kt_sandbox_opts){
-                                  .host = {.ctx = rt,
-                                      .print = host_print,
-                                      .getenv = host_getenv,
-                                      .exit = host_exit,
-                                      .owns = host_owns},
-                                  .io = rt->io,
-                                  .log = rt->log,
-                                  .unsafe = opts->unsafe,
-                                  .repeatable = opts->repeatable,
-                                  .child_fds = opts->child_fds,
-                                  .memory = opts->memory,
-                                  .alloc = opts->alloc,
-                                  .alloc_ctx = opts->alloc_ctx,
-                              });
-    if (rc) {
-        kt_runtime_free(rt);
-        return kt_err_set(err, rc, "%s%s", kt_strerror(rc),
-            opts->memory ? ": the memory limit is too low for a script to start" : "");
-    }
-    *out = rt;
+    kt_starts_init(&s->own_starts, seed);
     return 0;
 }
 
-static void release(void *ctx)
+static int make_parts(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
 {
-    struct kt_runtime *rt = ctx;
+    int rc = set_up(rt, opts);
+    if (rc == 0) rc = kt_life_new(rt, opts->ended, opts->ended_ctx);
+    if (rc == 0) rc = kt_services_new(rt);
+    if (rc == 0) rc = kt_failures_new(rt);
+    if (rc == 0) rc = kt_tasks_new(rt, opts->livelock, opts->livelock_ctx);
+    if (rc == 0) rc = kt_opts_new(rt);
+    if (rc == 0) rc = kt_garbage_new(rt, opts->repeatable);
+    if (rc) return rc;
+    return kt_state_new(rt, &(struct kt_sandbox_opts){.host = {.ctx = rt,
+                                                          .print = host_print,
+                                                          .getenv = host_getenv,
+                                                          .exit = host_exit,
+                                                          .owns = host_owns},
+                                .io = rt->io,
+                                .log = rt->log,
+                                .unsafe = opts->unsafe,
+                                .repeatable = opts->repeatable,
+                                .child_fds = opts->child_fds,
+                                .memory = opts->memory,
+                                .alloc = opts->alloc,
+                                .alloc_ctx = opts->alloc_ctx});
+}
+
+static void free_parts(struct kt_runtime *rt)
+{
+    kt_state_free(rt);
+    kt_garbage_free(rt);
+    kt_opts_free(rt);
     kt_tasks_free(rt);
     kt_failures_free(rt);
     kt_services_free(rt);
     kt_life_free(rt);
-    kt_starts_free(&rt->own_starts);
-    free(rt->message);
+    if (rt->setup) {
+        kt_starts_free(&rt->setup->own_starts);
+        free(rt->setup->message);
+    }
+    free(rt->setup);
     free(rt);
+}
+
+int kt_runtime_new(struct kt_runtime **out, const struct kt_runtime_opts *opts, struct kt_err *err)
+{
+    struct kt_runtime *rt = calloc(1, sizeof *rt);
+    int rc = KT_ENOMEM;
+    if (rt) {
+        rt->io = opts->io;
+        rt->log = &opts->logger->log;
+        rc = make_parts(rt, opts);
+    }
+    if (rc == 0) {
+        *out = rt;
+        return 0;
+    }
+    if (rt && rt->L)
+        kt_runtime_free(rt);
+    else if (rt)
+        free_parts(rt);
+    return kt_err_set(err, rc, "%s%s", kt_strerror(rc),
+        opts->memory ? ": the memory limit is too low for a script to start" : "");
+}
+
+static void release(void *ctx)
+{
+    free_parts(ctx);
 }
 
 void kt_runtime_free(struct kt_runtime *rt)
 {
     if (!rt) return;
-    if (rt->life) kt_life_enter(rt, KT_END);
-    if (rt->L) kt_tasks_end(rt);
+    kt_life_enter(rt, KT_END);
+    kt_tasks_end(rt);
     kt_services_close(rt);
     kt_state_close(rt);
     /* Links and acceptors end in turn hooks queued before this one, and still use the counters there. */
-    kt_turn_init(&rt->release, release, rt);
-    kt_io_turn(rt->io, &rt->release);
+    kt_turn_init(&rt->setup->release, release, rt);
+    kt_io_turn(rt->io, &rt->setup->release);
 }
 
 const char *kt_runtime_message(const struct kt_runtime *rt)
 {
-    return rt->message ? rt->message : "out of memory";
+    return rt->setup->message ? rt->setup->message : "out of memory";
 }
 
 static int set_message(struct kt_runtime *rt, int code, const char *text)
 {
-    free(rt->message);
-    rt->message = text ? strdup(text) : NULL;
+    free(rt->setup->message);
+    rt->setup->message = text ? strdup(text) : NULL;
     return code;
 }
 
@@ -214,7 +261,7 @@ static void place(lua_State *L, const lua_Debug *ar, bool text)
         lua_insert(L, -2);
         lua_concat(L, 2);
     }
-    if (kt_runtime_of(L)->repeatable) return; /* in a spec, kt check is no help */
+    if (kt_runtime_repeatable(kt_runtime_of(L))) return; /* in a spec, kt check is no help */
     lua_pushliteral(L, CHECK_TELLS);
     lua_concat(L, 2);
 }
@@ -275,7 +322,7 @@ static int call_main(struct kt_runtime *rt, struct main_chunk *m)
     lua_pushcfunction(L, explain);
     lua_pushcfunction(L, load_and_call);
     lua_pushlightuserdata(L, m);
-    kt_guard_begin(g, L, rt->main_us);
+    kt_guard_begin(g, L, rt->setup->main_us);
     int status = lua_pcall(L, 1, 0, 1);
     int rc = 0;
     if (status != LUA_OK && !kt_life_exiting(rt)) {

@@ -90,7 +90,9 @@ bool kt_runtime_has_work(const struct kt_runtime *rt);
 
 /* Returns 0, KT_ENOMEM, or why the guard could not start. */
 int kt_state_new(struct kt_runtime *rt, const struct kt_sandbox_opts *opts);
+/* Closes the state. The rest, which finalizers use, is freed by kt_state_free. */
 void kt_state_close(struct kt_runtime *rt);
+void kt_state_free(struct kt_runtime *rt);
 /* Pushes the main chunk as a function. LUA_OK, or a Lua status with the message pushed. */
 int kt_state_load_file(struct kt_runtime *rt, const char *path);
 int kt_state_load_module(struct kt_runtime *rt, const char *module);
@@ -98,9 +100,6 @@ int kt_state_load_module(struct kt_runtime *rt, const char *module);
 void kt_state_push_module(lua_State *L, const char *module);
 /* Resolves a path given by the script, relative to the script's folder. Pushes the string and returns it. */
 const char *kt_state_path(lua_State *L, const char *path);
-
-/* Call after each slice: collects garbage if it is time to. Garbage is collected nowhere else. */
-void kt_state_slice(struct kt_runtime *rt);
 
 /* ---- options.c ---- */
 
@@ -127,7 +126,10 @@ struct kt_opt_integer {
     lua_Integer value, min, max;
 };
 
-/* Before anything else here. */
+/* Returns 0 or KT_ENOMEM. */
+int kt_opts_new(struct kt_runtime *rt);
+void kt_opts_free(struct kt_runtime *rt);
+/* Call once for a new state, protected. */
 void kt_opts_init(lua_State *L);
 /* core.install(explain, duration, rate): sets the functions of kt.api and kt.units that these call:
  * explain(what, value) → the error message; duration and rate(value) → a number, or nil. */

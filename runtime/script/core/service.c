@@ -8,6 +8,7 @@
 #include <string.h>
 #include "script/core/handle.h"
 #include "script/core/parts.h"
+#include "script/core/script.h"
 
 /* Registry keys, by address: */
 static const char handles;  /* weak table: service → its handle */
@@ -77,7 +78,7 @@ int kt_services_new(struct kt_runtime *rt)
 
 void kt_services_close(struct kt_runtime *rt)
 {
-    while (rt->services && !kt_list_empty(&rt->services->all))
+    while (!kt_list_empty(&rt->services->all))
         kt_service_close(KT_CONTAINER(rt->services->all.prev, struct kt_service, node));
 }
 

@@ -1,4 +1,4 @@
-/* Creates the Lua state of a runtime, implements `require`, and schedules the garbage collector.
+/* Creates the Lua state of a runtime, and implements `require`.
  *
  * The state has two environments. Modules in the binary (lua/kt) see each other, kt.core, and private copies
  * of the library. The script sees its own globals, `require "kt"`, and the modules in its own folder.
@@ -8,28 +8,28 @@
 #include <string.h>
 #include "script/core/embedded.h"
 #include "script/core/parts.h"
+#include "script/core/script.h"
 
-/* A repeatable runtime runs a full collection after this many slices or newly allocated bytes. */
-#define COLLECT_SLICES 1000u
-#define COLLECT_BYTES (16u << 20)
-/* Other runtimes collect in steps. A cycle begins at twice the memory left by the previous one plus
- * CYCLE_BYTES; within a cycle each slice pays for the memory it has added. */
-#define CYCLE_BYTES (256u << 10)
-#define STEP_KIB 4u /* smallest step worth taking */
-#define STEP_MAX_KIB 1024u
 #define LINE_PIECE 1024u /* largest piece of source passed to the compiler, in bytes */
+
+struct kt_state {
+    int ref_loaded;     /* registry reference: modules by name */
+    int ref_host_env;   /* registry reference: environment of embedded modules */
+    int ref_script_dir; /* registry reference: string: the folder of the script's own modules */
+    char warning[256];  /* pieces of a Lua warning, usually an error in a __gc */
+};
 
 static const char loading; /* its address marks a module being loaded */
 
 static void on_warning(void *ud, const char *msg, int tocont)
 {
     struct kt_runtime *rt = ud;
-    size_t used = strlen(rt->warning);
-    snprintf(rt->warning + used, sizeof rt->warning - used, "%s", msg);
+    size_t used = strlen(rt->state->warning);
+    snprintf(rt->state->warning + used, sizeof rt->state->warning - used, "%s", msg);
     if (tocont) return;
-    if (rt->warning[0] != '@')
-        kt_log(rt->log, KT_LOG_WARN, "%s", rt->warning); /* "@on" and "@off" are control messages */
-    rt->warning[0] = '\0';
+    if (rt->state->warning[0] != '@')
+        kt_log(rt->log, KT_LOG_WARN, "%s", rt->state->warning); /* "@on" and "@off" are control messages */
+    rt->state->warning[0] = '\0';
 }
 
 /* ---- modules in the binary ---- */
@@ -48,7 +48,7 @@ static int load_embedded(lua_State *L, const struct kt_embedded *e)
     int status = luaL_loadbufferx(L, e->source, e->len, lua_tostring(L, -1), "t");
     lua_remove(L, -2);
     if (status != LUA_OK) return status;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_host_env);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->state->ref_host_env);
     lua_setupvalue(L, -2, 1); /* its _ENV */
     return LUA_OK;
 }
@@ -57,7 +57,7 @@ static int load_embedded(lua_State *L, const struct kt_embedded *e)
  * module is being loaded. */
 static bool push_loaded(lua_State *L, const char *key, const char *name)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->state->ref_loaded);
     lua_getfield(L, -1, key);
     lua_remove(L, -2);
     if (lua_touserdata(L, -1) == (void *)&loading) kt_raise(L, "require \"%s\": circular require", name);
@@ -68,7 +68,7 @@ static bool push_loaded(lua_State *L, const char *key, const char *name)
 
 void kt_state_push_module(lua_State *L, const char *module)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->state->ref_loaded);
     lua_getfield(L, -1, module);
     lua_remove(L, -2);
 }
@@ -77,7 +77,7 @@ void kt_state_push_module(lua_State *L, const char *module)
  * `key`, and pushes it. */
 static int run_module(lua_State *L, const char *key, const char *name)
 {
-    int ref = kt_runtime_of(L)->ref_loaded;
+    int ref = kt_runtime_of(L)->state->ref_loaded;
     lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
     lua_pushlightuserdata(L, (void *)&loading);
     lua_setfield(L, -2, key);
@@ -115,7 +115,7 @@ static int host_require(lua_State *L)
 
 const char *kt_state_path(lua_State *L, const char *path)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_script_dir);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->state->ref_script_dir);
     if (path[0] == '/')
         lua_pushstring(L, path);
     else
@@ -243,7 +243,7 @@ static void make_host_env(lua_State *L)
     lua_setfield(L, -2, "_G");
     lua_pushcfunction(L, host_require);
     lua_setfield(L, -2, "require");
-    kt_runtime_of(L)->ref_host_env = luaL_ref(L, LUA_REGISTRYINDEX);
+    kt_runtime_of(L)->state->ref_host_env = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pop(L, 1);
 }
 
@@ -270,7 +270,7 @@ static void make_core(lua_State *L)
     kt_lua_listen(L);
     kt_lua_link(L);
     kt_lua_accept(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->ref_loaded);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->state->ref_loaded);
     lua_insert(L, -2);
     lua_setfield(L, -2, "kt.core");
     lua_pop(L, 1);
@@ -294,10 +294,10 @@ static int set_up(lua_State *L)
     pin_messages(L);
     kt_globals_open(L);
     lua_newtable(L);
-    rt->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
+    rt->state->ref_loaded = luaL_ref(L, LUA_REGISTRYINDEX);
     kt_opts_init(L);
     lua_pushliteral(L, "");
-    rt->ref_script_dir = luaL_ref(L, LUA_REGISTRYINDEX);
+    rt->state->ref_script_dir = luaL_ref(L, LUA_REGISTRYINDEX);
     make_host_env(L);
     make_core(L);
 
@@ -309,7 +309,8 @@ static int set_up(lua_State *L)
 
 int kt_state_new(struct kt_runtime *rt, const struct kt_sandbox_opts *opts)
 {
-    rt->collect_bytes = rt->repeatable ? COLLECT_BYTES : 0;
+    rt->state = calloc(1, sizeof *rt->state);
+    if (!rt->state) return KT_ENOMEM;
     int rc = kt_sandbox_new(&rt->sandbox, opts);
     if (rc) return rc;
     lua_State *L = rt->L = kt_sandbox_state(rt->sandbox);
@@ -322,31 +323,6 @@ int kt_state_new(struct kt_runtime *rt, const struct kt_sandbox_opts *opts)
     return KT_ENOMEM;
 }
 
-void kt_state_slice(struct kt_runtime *rt)
-{
-    if (!rt->L) return;
-    const size_t bytes = kt_guard_bytes(kt_runtime_guard(rt));
-    if (rt->repeatable) {
-        if (++rt->slices < COLLECT_SLICES && bytes < rt->collect_bytes) return;
-        lua_gc(rt->L, LUA_GCCOLLECT);
-        rt->slices = 0;
-        rt->collect_bytes = 2 * kt_guard_bytes(kt_runtime_guard(rt)) + COLLECT_BYTES;
-        return;
-    }
-    if (rt->collect_bytes == 0) rt->collect_bytes = 2 * bytes + CYCLE_BYTES; /* the main chunk has returned */
-    size_t kib = 0;                                                          /* 0: a basic step */
-    if (rt->collecting) {
-        kib = (bytes > rt->step_bytes ? bytes - rt->step_bytes : 0) >> 10;
-        if (kib < STEP_KIB) return;
-        if (kib > STEP_MAX_KIB) kib = STEP_MAX_KIB;
-    } else if (bytes < rt->collect_bytes) {
-        return;
-    }
-    rt->collecting = !lua_gc(rt->L, LUA_GCSTEP, (int)kib);
-    rt->step_bytes = kt_guard_bytes(kt_runtime_guard(rt));
-    if (!rt->collecting) rt->collect_bytes = 2 * rt->step_bytes + CYCLE_BYTES;
-}
-
 void kt_state_close(struct kt_runtime *rt)
 {
     kt_sandbox_free(rt->sandbox);
@@ -354,12 +330,18 @@ void kt_state_close(struct kt_runtime *rt)
     rt->L = NULL;
 }
 
+void kt_state_free(struct kt_runtime *rt)
+{
+    free(rt->state);
+    rt->state = NULL;
+}
+
 int kt_state_load_file(struct kt_runtime *rt, const char *path)
 {
     lua_State *L = rt->L;
     const char *slash = strrchr(path, '/');
     lua_pushlstring(L, path, slash ? (size_t)(slash - path) + 1 : 0);
-    lua_rawseti(L, LUA_REGISTRYINDEX, rt->ref_script_dir);
+    lua_rawseti(L, LUA_REGISTRYINDEX, rt->state->ref_script_dir);
     struct kt_err err;
     return load_file(L, path, &err);
 }

@@ -14,9 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/failure.h"
+#include "script/core/garbage.h"
 #include "script/core/handle.h"
 #include "script/core/life.h"
 #include "script/core/parts.h"
+#include "script/core/script.h"
 
 #define SPARE_MAX 256u  /* threads kept; about 1.2 KiB each */
 #define TURN_US 10000u  /* time for tasks in one call of run_ready, give or take one slice */
@@ -158,7 +160,7 @@ static void fail(struct kt_task *t, int status)
     struct kt_guard *g = kt_runtime_guard(rt);
     bool told = false;
     if (!kt_life_exiting(rt)) {
-        rt->counters->TaskErrors++;
+        kt_runtime_counters(rt)->TaskErrors++;
         told = kt_failure_tell(t, status);
     }
     /* Reset the pipes first; otherwise a `<close>` variable would close them cleanly. */
@@ -192,7 +194,7 @@ static void run(struct kt_task *t)
     } else {
         fail(t, status);
     }
-    kt_state_slice(rt);
+    kt_garbage_slice(rt);
 }
 
 /* Counts slices run without the clock advancing, and reports a livelock past the limit. o: the origin of the
