@@ -219,18 +219,35 @@ describe("a probe timeout", function()
     r:close()
   end)
 
+  it("comes sooner once anything was heard, but not sooner than a timeout after the last", function()
+    local r, at = new(), 0
+    send(r, 0)
+    for _ = 1, 5 do
+      at = r:due()
+      r:timer(at)
+    end
+    assert.equal(at + S, r:due())
+    r:heard()
+    assert.equal(at + r:facts().pto, r:due())
+    r:timer(r:due())
+    r:heard()
+    assert.equal(at + 2 * r:facts().pto, r:due())
+    r:close()
+  end)
+
   it("ends with the first answer, which also shows what was lost before", function()
     local r = new()
     send(r, 0)
     ack(r, RTT, { 0, 0 })
     send_many(r, 4, RTT, MS)
     r:fates()
+    local at
     for _ = 1, 3 do
-      local at = r:due()
+      at = r:due()
       r:timer(at)
       r:sent(at, 100)
     end
-    local at = r:due() - 1
+    at = at + RTT
     local newest = r:facts().sent - 1
     assert.is_true(r:silence(at) > 500 * MS)
     ack(r, at, { newest, newest })

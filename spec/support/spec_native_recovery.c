@@ -5,7 +5,7 @@
  *   ok, error = r:ack(now, delay, {{first, last}...})   highest first
  *   {{"acked" or "lost", content}...} = r:fates()       since the last call
  *   time or nil = r:due()   probe = r:timer(now)   n = r:probes()   n = r:open()   time = r:pace()
- *   r:give_up()   r:restart(rtt)   r:trim()   us = r:silence(now)   r:close()
+ *   r:heard()   r:give_up()   r:restart(rtt)   r:trim()   us = r:silence(now)   r:close()
  *   seconds = r:flood(n, now)                           n ACKs with random ranges
  *   facts = r:facts()   of its struct, its stats and what its controller was told
  *   rtt{{sample, delay, now}...}   a table of struct kt_native_rtt */
@@ -294,6 +294,12 @@ static int pace(lua_State *L)
     return 1;
 }
 
+static int heard(lua_State *L)
+{
+    kt_native_recovery_heard(&to_world(L)->r);
+    return 0;
+}
+
 static int give_up(lua_State *L)
 {
     kt_native_recovery_give_up(&to_world(L)->r);
@@ -376,9 +382,9 @@ static int rtt(lua_State *L)
 int luaopen_spec_native_recovery(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"sent", sent}, {"ack", ack}, {"fates", fates}, {"due", due},
-        {"timer", timer}, {"probes", probes}, {"open", open}, {"pace", pace}, {"give_up", give_up},
-        {"restart", restart}, {"trim", trim}, {"silence", silence}, {"facts", facts}, {"flood", flood},
-        {"close", close_recovery}, {"__gc", collect}, {NULL, NULL}};
+        {"timer", timer}, {"probes", probes}, {"open", open}, {"pace", pace}, {"heard", heard},
+        {"give_up", give_up}, {"restart", restart}, {"trim", trim}, {"silence", silence}, {"facts", facts},
+        {"flood", flood}, {"close", close_recovery}, {"__gc", collect}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"new", new}, {"rtt", rtt}, {NULL, NULL}};
     class(L, RECOVERY, methods);
     luaL_newlib(L, functions);

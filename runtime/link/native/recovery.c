@@ -16,7 +16,7 @@
 #define PROBES 2u       /* packets of a probe timeout, as long as few have passed in a row */
 #define PROBES_UNTIL 2u
 #define PROBE_SLOW_US 1000000u /* the longest backoff */
-#define SILENCE 3u             /* probe timeouts in a row that make a loss one of silence */
+#define SILENCE 3u             /* probe timeouts without an answer that make a loss one of silence */
 #define KEEP_ROUNDS 3u         /* how long a lost packet is remembered */
 #define LOSS_WEIGHT 128u       /* packets that the loss rate is averaged over */
 #define MILLION 1000000u
@@ -281,7 +281,8 @@ static struct kt_cc_loss detect(struct kt_native_recovery *r, uint64_t now_us)
 {
     const uint64_t patience = (uint64_t)expected(r) + kt_native_recovery_reorder(r);
     const bool count = !reorders(r);
-    struct kt_cc_loss loss = {.kind = r->backoff >= SILENCE ? KT_CC_LOSS_TIMEOUT : KT_CC_LOSS_FAST,
+    const bool silent = kt_native_recovery_silence(r, now_us) > (uint64_t)SILENCE * kt_native_recovery_pto(r);
+    struct kt_cc_loss loss = {.kind = silent ? KT_CC_LOSS_TIMEOUT : KT_CC_LOSS_FAST,
         .window = kt_cc_window(r->cfg.cc),
         .reorder = OVERTAKEN,
         .now_us = now_us};

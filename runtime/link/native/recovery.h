@@ -144,6 +144,13 @@ static inline uint32_t kt_native_recovery_probes(const struct kt_native_recovery
 int kt_native_recovery_ack(
     struct kt_native_recovery *r, const struct kt_native_ack *ack, uint64_t now_us, struct kt_err *err);
 
+/* Any packet of the peer has opened on this path: if it was silent, it may be back, so the next probe comes a probe
+ * timeout after the last one, not up to a second. */
+static inline void kt_native_recovery_heard(struct kt_native_recovery *r)
+{
+    r->backoff = 0;
+}
+
 /* When to call kt_native_recovery_timer; UINT64_MAX: never, as nothing is in flight. */
 uint64_t kt_native_recovery_due(const struct kt_native_recovery *r);
 
