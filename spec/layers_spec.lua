@@ -19,7 +19,7 @@ local rooms = {
   { name = "script/api", may = { "script/core", "script/sandbox", "link/common", "link", "io", "crypto", "base" } },
   { name = "script/sim",
     may = { "script/core", "script/api", "script/sandbox", "link", "io/sim", "io", "crypto", "base" } },
-  { name = "cli", may = { "script/core", "script/sim", "script/sandbox", "link", "io/uv", "io", "crypto", "base" } },
+  { name = "cli", may = { "script/core", "script/api", "script/sim", "script/sandbox", "link", "io/uv", "io", "crypto", "base" } },
 }
 
 -- Library headers: where each may be included (patterns on the path).
@@ -184,13 +184,15 @@ end)
 describe("what was built of the rooms", function()
   local build = os.getenv("KT_BUILD") or "build"
 
-  --- Symbols of the room's library: {object, section, name}; section "*UND*" for what it takes from elsewhere.
+  --- Symbols of the room's library: {object, section, name, global}; section "*UND*" for what it takes from elsewhere.
   local function symbols(room)
     local list, object = {}, "?"
     for _, line in ipairs(lines_of(("objdump -t %s/libkt_%s.a"):format(build, room))) do
       object = line:match("^(%S+%.o):") or object
-      local section, name = line:match("^%x+ .......%s(%S+)%s+%x+%s+(.*)$")
-      if section then list[#list + 1] = { object = object, section = section, name = (name:gsub("^%.hidden ", "")) } end
+      local scope, section, name = line:match("^%x+ (.)......%s(%S+)%s+%x+%s+(.*)$")
+      if section then
+        list[#list + 1] = { object = object, section = section, name = (name:gsub("^%.hidden ", "")), global = scope == "g" }
+      end
     end
     assert(#list > 0, "no symbols in the library of " .. room)
     return list
@@ -207,6 +209,67 @@ describe("what was built of the rooms", function()
       assert.same({}, wrong)
     end)
   end
+
+  --- The rooms of script/ by object, and for each object the set of objects whose symbols it uses.
+  local function script_uses()
+    local room_of_object, defined, uses = {}, {}, {}
+    for _, room in ipairs(rooms) do
+      for _, path in ipairs(room.name:find "^script/" and sources(room) or {}) do
+        local object = path:match "([^/]+%.c)$"
+        assert(not object or not room_of_object[object], path .. ": another file of script/ has this name")
+        if object then room_of_object[object] = room end
+      end
+    end
+    local list = symbols "script"
+    for _, symbol in ipairs(list) do
+      local object = symbol.object:match "^(.*)%.o$"
+      symbol.object, uses[object] = object, {}
+      if symbol.global then defined[symbol.name] = object end
+    end
+    for _, symbol in ipairs(list) do
+      local from = symbol.section == "*UND*" and defined[symbol.name]
+      if from and from ~= symbol.object then uses[symbol.object][from] = symbol.name end
+    end
+    return room_of_object, uses
+  end
+
+  it("script calls no room above", function()
+    local room_of_object, uses = script_uses()
+    local wrong = {}
+    for object, others in pairs(uses) do
+      local room = room_of_object[object]
+      for other, name in pairs(others) do
+        local to = room_of_object[other]
+        if to ~= room and not contains(room.may, to.name) then wrong[#wrong + 1] = ("%s uses %s of %s"):format(object, name, to.name) end
+      end
+    end
+    table.sort(wrong)
+    assert.same({}, wrong)
+  end)
+
+  it("script has no circle of more than six files that use each other", function()
+    local _, uses = script_uses()
+    local reach = {} -- object → set of objects that it uses, directly or not
+    for object in pairs(uses) do
+      local seen, queue = {}, { object }
+      while #queue > 0 do
+        for other in pairs(uses[table.remove(queue)]) do
+          if not seen[other] then seen[other], queue[#queue + 1] = true, other end
+        end
+      end
+      reach[object] = seen
+    end
+    local wrong = {}
+    for object, others in pairs(reach) do
+      local circle = {}
+      for other in pairs(others) do
+        if reach[other][object] then circle[#circle + 1] = other end
+      end
+      table.sort(circle)
+      if #circle > 6 and circle[1] == object then wrong[#wrong + 1] = table.concat(circle, ", ") end
+    end
+    assert.same({}, wrong)
+  end)
 
   it("script names no symbol of a wire", function()
     local wrong = {}

@@ -11,6 +11,7 @@
 #include "crypto/crypto.h"
 #include "io/uv/uv.h"
 #include "script/core/logger.h"
+#include "script/api/bind.h"
 #include "script/core/supervisor.h"
 
 struct process {
@@ -89,6 +90,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
     const struct kt_supervisor_opts opts = {
         .runtime = {.io = io,
             .logger = logger,
+            .bind = kt_api_bind,
             .unsafe = start->unsafe,
             .memory = start->memory,
             .print = output ? kt_output_print : NULL,

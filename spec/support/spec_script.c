@@ -27,6 +27,7 @@
 #include <string.h>
 #include "crypto/crypto.h"
 #include "io/uv/uv.h"
+#include "script/api/bind.h"
 #include "script/core/logger.h"
 #include "script/core/runtime.h"
 #include "script/core/script.h"
@@ -132,6 +133,7 @@ static int run(lua_State *L)
 
     const struct kt_runtime_opts opts = {.io = w->io,
         .logger = &logger,
+        .bind = kt_api_bind,
         .memory = (size_t)option(L, "memory"),
         .unsafe = option(L, "unsafe") != 0,
         .alloc = alloc,
@@ -220,7 +222,7 @@ static int reload(lua_State *L)
     kt_timer_init(&w->next, on_next, w);
     const struct kt_supervisor_opts opts = {
         .runtime =
-            {.io = w->io, .logger = &logger, .alloc = alloc, .alloc_ctx = w, .print = print, .print_ctx = w},
+            {.io = w->io, .logger = &logger, .bind = kt_api_bind, .alloc = alloc, .alloc_ctx = w, .print = print, .print_ctx = w},
         .file = w->file,
     };
     struct kt_err err = {0};
@@ -288,6 +290,7 @@ static int guest_start(lua_State *L)
     g->logger.io = io;
     const struct kt_supervisor_opts opts = {.runtime = {.io = io,
                                                 .logger = &g->logger,
+                                                .bind = kt_api_bind,
                                                 .memory = (size_t)256 << 20,
                                                 .alloc = alloc,
                                                 .alloc_ctx = &g->w,

@@ -4,7 +4,7 @@
 
 #include <lua.h>
 #include "link/wire.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 #include "script/core/service.h"
 
 /* Reads the table at idx, which kt.link or kt.accept has checked and completed (lua/kt/init.lua), and pushes

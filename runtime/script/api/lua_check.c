@@ -2,7 +2,7 @@
  * globals, to the handles bound in C, and to the declared services. Nothing here opens anything. */
 #include <stdio.h>
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 #include "script/core/service.h"
 
 /* core.load_script(path) → the main chunk | nil, message */

@@ -1,7 +1,7 @@
 /* The wall clock for scripts: kt.wall, and core.calendar for kt.date. */
 #include <time.h>
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 /* kt.wall() → seconds since 1970-01-01 UTC */
 static int wall(lua_State *L)

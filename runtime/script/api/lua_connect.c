@@ -1,6 +1,7 @@
 /* kt.connect { to = "host:port" | "unix:/path", timeout = "5s" } → conn | nil, err */
+#include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 #define WHAT "kt.connect"
 #define TIMEOUT_US 10000000u

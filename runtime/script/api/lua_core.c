@@ -8,7 +8,7 @@
 #include "script/core/embedded.h"
 #include "script/core/handle.h"
 #include "script/core/logger.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 #include "script/core/service.h"
 
 #define READ_MAX (1u << 20)

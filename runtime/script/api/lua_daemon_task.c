@@ -3,7 +3,7 @@
 #include <string.h>
 #include "script/core/handle.h"
 #include "script/core/handler.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 #define PARK "kt.core.park"
 #define ARGS_MAX 16

@@ -3,7 +3,7 @@
  * whose uservalue is the module's table, out of the script's reach. */
 #include <string.h>
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 #include "script/core/service.h"
 
 #define METHODS_MAX 32

@@ -1,6 +1,7 @@
 /* kt.link: the handle of a link, and calls that open streams on it. lua/kt/init.lua has checked and flattened
  * the settings. */
 #include "script/api/lua_link.h"
+#include "script/api/lua_pipe.h"
 #include <stdio.h>
 #include <string.h>
 #include "link/stream.h"
@@ -26,7 +27,7 @@ static void on_down(void *ctx, const struct kt_err *why)
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
 {
     const struct kt_service *s = &((struct kt_lua_link *)ctx)->service;
-    kt_task_serve(s->rt, s->handler, s->served_at, stream, NULL, peer->address);
+    kt_lua_pipe_serve(s->rt, s->handler, s->served_at, stream, NULL, peer->address);
 }
 
 static void on_carries(void *ctx, bool anything)

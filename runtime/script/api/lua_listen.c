@@ -2,8 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 #include "script/core/service.h"
 
 /* The socket and its current owner, which a reload changes. */
@@ -26,7 +27,7 @@ static void on_conn(void *ctx, struct kt_conn *conn)
         kt_pipe_reset(kt_conn_pipe(conn), KT_ECANCELED);
         return;
     }
-    kt_task_serve(s->rt, s->handler, s->served_at, kt_conn_pipe(conn), conn, NULL);
+    kt_lua_pipe_serve(s->rt, s->handler, s->served_at, kt_conn_pipe(conn), conn, NULL);
 }
 
 static int open(struct kt_service *s, struct kt_err *err)

@@ -2,7 +2,7 @@
  * costs only a comparison. */
 #include <stdlib.h>
 #include <string.h>
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 /* Rewords an error of string.format ("bad argument #2 to 'string.format' (number expected, got string)") so
  * that it names the function that the script called. */

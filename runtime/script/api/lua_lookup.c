@@ -1,7 +1,7 @@
 /* core.lookup(endpoint, timeout_s) → true | nil, err: whether the host name of an endpoint resolves. The
  * verbs use it to report a bad name at startup rather than with the first connection. */
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 #define WHAT "kt.core.lookup"
 

@@ -8,8 +8,9 @@
 #include <string.h>
 #include "link/splice.h"
 #include "link/stream.h"
+#include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 /* Saves the byte counts of the pipe. */
 static void keep_figures(struct kt_lua_pipe *h)
@@ -233,4 +234,56 @@ void kt_lua_pipe(lua_State *L)
     type.name = KT_HANDLE_STREAM;
     kt_handle_type(L, &type);
     kt_lua_pipe_io(L);
+}
+
+/* ---- a task per conn or stream ---- */
+
+/* make_handle(task, peer) → a handle for the pipe held in the task. */
+static int make_handle(lua_State *L)
+{
+    struct kt_task *t = lua_touserdata(L, 1);
+    const char *peer = lua_touserdata(L, 2);
+    struct kt_lua_pipe *h = kt_lua_pipe_push(L, t->conn ? KT_HANDLE_CONN : KT_HANDLE_STREAM);
+    h->accepted = !t->conn;
+    kt_lua_pipe_take(L, t, peer);
+    return 1;
+}
+
+/* Returns a task with the handler and the handle on its stack, or NULL. */
+static struct kt_task *new_served(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
+    struct kt_pipe *pipe, struct kt_conn *conn, const char *peer)
+{
+    lua_State *L = kt_runtime_state(rt);
+    struct kt_task *t = kt_task_new(rt, L, origin);
+    if (!t) return NULL;
+    t->pipe = pipe;
+    t->conn = conn;
+    lua_pushcfunction(L, make_handle);
+    lua_pushlightuserdata(L, t);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)peer);
+    if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        t->pipe = NULL; /* still the caller's */
+        kt_task_abandon(t);
+        return NULL;
+    }
+    lua_rawgeti(t->L, LUA_REGISTRYINDEX, handler);
+    lua_xmove(L, t->L, 1);
+    return t;
+}
+
+void kt_lua_pipe_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
+    struct kt_pipe *pipe, struct kt_conn *conn, const char *peer)
+{
+    const bool takes = kt_runtime_attends(rt);
+    struct kt_task *t =
+        takes ? new_served(rt, handler, origin, pipe, conn, conn ? kt_conn_peer(conn) : peer) : NULL;
+    if (!t) {
+        kt_log(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
+            peer ? peer : kt_conn_peer(conn), takes ? "too many tasks, or out of memory" : "shutting down");
+        kt_pipe_reset(pipe, takes ? KT_ELIMIT : KT_ECLOSED);
+        return;
+    }
+    kt_runtime_hold_pipes(rt, 1);
+    kt_task_start(t, 1);
 }

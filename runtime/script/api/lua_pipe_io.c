@@ -17,8 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/bytes.h"
+#include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 #define TIMEOUT_US 30000000u
 #define READ_DEFAULT (16u * 1024)

@@ -10,8 +10,9 @@
 #include "base/bytes.h"
 #include "link/limits.h"
 #include "link/splice.h"
+#include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 struct kt_lua_limits {
     struct kt_limits value;

@@ -4,8 +4,9 @@
 #include "link/limits.h"
 #include "link/stream.h"
 #include "script/api/config.h"
+#include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 /* The last sample of :stats; rates are measured from there. */
 struct kt_lua_look {

@@ -2,7 +2,7 @@
  * core.name_server(text) → true | nil, sentence: whether it is a valid entry of `servers`; used by kt.api. */
 #include <stdlib.h>
 #include <string.h>
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 #define WHAT "kt.resolve"
 #define TIMEOUT_US 5000000u

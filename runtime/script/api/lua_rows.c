@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 #define ROWS "rows"
 

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include "crypto/locked.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 #define SECRET_MAX 65536u
 

@@ -5,8 +5,9 @@
  * The limits of the splice and of both pipes apply. The task's `op` is the first handle, which knows the
  * splice and the other handle. */
 #include <stdlib.h>
+#include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 #define WHAT "kt.splice"
 #define LINGER_US 10000000u

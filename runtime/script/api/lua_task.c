@@ -1,6 +1,6 @@
 /* kt.sleep, kt.spawn and kt.now, which scripts use to run and time their own tasks. */
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 
 #define SPAWN_ARGS_MAX 64
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include "base/dgramq.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/api/api.h"
 #include "script/core/service.h"
 #include "script/api/config.h"
 #include "script/api/udp_local.h"

@@ -120,7 +120,7 @@ static int raised(lua_State *L)
     return 1;
 }
 
-void kt_lua_err(lua_State *L)
+void kt_err_bind(lua_State *L)
 {
     lua_pushcfunction(L, raised);
     lua_setfield(L, -2, "raised");

@@ -28,6 +28,7 @@ struct kt_setup {
     void *getenv_ctx;
     void (*print)(void *ctx, int fd, const char *text, size_t len);
     void *print_ctx;
+    void (*bind)(lua_State *L);
     uint64_t main_us; /* time limit of the main chunk */
     char *message;    /* why load or open failed, or NULL */
     struct kt_turn release;
@@ -101,6 +102,11 @@ struct kt_starts *kt_runtime_starts(const struct kt_runtime *rt)
     return rt->setup->starts;
 }
 
+void kt_setup_bind(const struct kt_runtime *rt, lua_State *L)
+{
+    rt->setup->bind(L);
+}
+
 bool kt_runtime_repeatable(const struct kt_runtime *rt)
 {
     return rt->setup->repeatable;
@@ -149,6 +155,7 @@ static int set_up(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
     s->getenv_ctx = opts->getenv_ctx;
     s->print = opts->print ? opts->print : kt_print_to_process;
     s->print_ctx = opts->print_ctx;
+    s->bind = opts->bind;
     s->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
     s->counters = opts->counters ? opts->counters : &s->own_counters;
     s->starts = opts->starts ? opts->starts : &s->own_starts;

@@ -13,6 +13,7 @@
 #include "base/err.h"
 
 struct kt_counters;
+struct lua_State;
 struct kt_starts;
 struct kt_io;
 struct kt_logger;
@@ -21,10 +22,12 @@ struct kt_runtime;
 struct kt_runtime_opts {
     struct kt_io *io;         /* outlives the runtime */
     struct kt_logger *logger; /* outlives the runtime */
-    bool unsafe;              /* the script gets os and io */
-    unsigned long child_fds;  /* soft descriptor limit for programs that the script starts; 0: inherited */
-    size_t memory;            /* memory limit of the Lua state, in bytes; 0: no limit */
-    uint64_t main_us;         /* time limit of the main chunk; 0: a generous default, as only startup waits */
+    /* Adds the script API to kt.core, the table on top of the stack: kt_api_bind (script/api/bind.h). */
+    void (*bind)(struct lua_State *L);
+    bool unsafe;             /* the script gets os and io */
+    unsigned long child_fds; /* soft descriptor limit for programs that the script starts; 0: inherited */
+    size_t memory;           /* memory limit of the Lua state, in bytes; 0: no limit */
+    uint64_t main_us;        /* time limit of the main chunk; 0: a generous default, as only startup waits */
     /* For simulated hosts: the script's behaviour depends on the io alone. Tables are walked in key order,
      * garbage is collected by count, os reads the io's clock, and a slice is limited by instructions instead
      * of time. */

@@ -35,15 +35,6 @@ static inline struct kt_runtime *kt_runtime_of(lua_State *L)
     return kt_task_of(L)->rt;
 }
 
-/* Pushes a number, as an integer if it is whole, so that it prints without ".0". */
-static inline void kt_push_number(lua_State *L, double v)
-{
-    if (v > -9e15 && v < 9e15 && (double)(lua_Integer)v == v)
-        lua_pushinteger(L, (lua_Integer)v);
-    else
-        lua_pushnumber(L, v);
-}
-
 /* ---- runtime.c ---- */
 
 /* What the runtime was made with. */
@@ -55,6 +46,8 @@ struct kt_starts *kt_runtime_starts(const struct kt_runtime *rt);
 bool kt_runtime_repeatable(const struct kt_runtime *rt);
 void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len);
 const char *kt_runtime_getenv(const struct kt_runtime *rt, const char *name);
+/* Adds the script API to kt.core, the table on top of the stack. */
+void kt_setup_bind(const struct kt_runtime *rt, lua_State *L);
 /* Its main thread; NULL when the state is closed. */
 lua_State *kt_runtime_state(const struct kt_runtime *rt);
 struct kt_guard *kt_runtime_guard(struct kt_runtime *rt);
@@ -157,33 +150,7 @@ int kt_err_arg(lua_State *L, int idx, const char *what, const char **text);
 /* Pushes a sentence that describes the raised value at idx. For a table without __tostring it lists the usual
  * fields instead of an address. May run a __tostring of the script. */
 const char *kt_err_raised(lua_State *L, int idx);
-
-/* ---- lua_secret.c ---- */
-
-/* The bytes of a secret handle, or of a string; NULL for anything else. Anchored by the value. */
-const char *kt_lua_secret_bytes(lua_State *L, int idx, size_t *len);
-
-/* ---- api/lua_*.c: each adds its functions to kt.core, the table on top of the stack ---- */
-
-void kt_lua_core(lua_State *L);
-void kt_lua_service(lua_State *L);
-void kt_lua_check(lua_State *L);
-void kt_lua_lookup(lua_State *L);
-void kt_lua_resolve(lua_State *L);
-void kt_lua_log(lua_State *L);
-void kt_lua_task(lua_State *L);
-void kt_lua_clock(lua_State *L);
-void kt_lua_aside(lua_State *L);
-void kt_lua_kind(lua_State *L);
-void kt_lua_rows(lua_State *L);
-void kt_lua_err(lua_State *L);
-void kt_lua_secret(lua_State *L);
-void kt_lua_pipe(lua_State *L);
-void kt_lua_connect(lua_State *L);
-void kt_lua_splice(lua_State *L);
-void kt_lua_udp(lua_State *L);
-void kt_lua_listen(lua_State *L);
-void kt_lua_link(lua_State *L);
-void kt_lua_accept(lua_State *L);
+/* Adds its functions to kt.core, the table on top of the stack. */
+void kt_err_bind(lua_State *L);
 
 #endif

@@ -54,7 +54,7 @@ void kt_declared_let_go(struct kt_runtime *rt)
     lua_rawsetp(rt->L, LUA_REGISTRYINDEX, &declared);
 }
 
-void kt_lua_service(lua_State *L)
+void kt_services_bind(lua_State *L)
 {
     lua_newtable(L);
     lua_createtable(L, 0, 1);

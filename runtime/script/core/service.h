@@ -81,6 +81,8 @@ int kt_services_new(struct kt_runtime *rt);
 /* Closes all, in reverse order of declaration: listeners before the links they forward to. */
 void kt_services_close(struct kt_runtime *rt);
 void kt_services_free(struct kt_runtime *rt);
+/* Call once for a new state, protected. */
+void kt_services_bind(lua_State *L);
 /* Whether an open one has a handler. */
 bool kt_services_serve(const struct kt_runtime *rt);
 

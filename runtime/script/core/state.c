@@ -9,6 +9,7 @@
 #include "script/core/embedded.h"
 #include "script/core/parts.h"
 #include "script/core/script.h"
+#include "script/core/service.h"
 
 #define LINE_PIECE 1024u /* largest piece of source passed to the compiler, in bytes */
 
@@ -250,26 +251,9 @@ static void make_host_env(lua_State *L)
 static void make_core(lua_State *L)
 {
     lua_newtable(L);
-    kt_lua_core(L);
-    kt_lua_service(L);
-    kt_lua_check(L);
-    kt_lua_lookup(L);
-    kt_lua_resolve(L);
-    kt_lua_log(L);
-    kt_lua_task(L);
-    kt_lua_clock(L);
-    kt_lua_aside(L);
-    kt_lua_kind(L);
-    kt_lua_rows(L);
-    kt_lua_err(L);
-    kt_lua_secret(L);
-    kt_lua_pipe(L);
-    kt_lua_connect(L);
-    kt_lua_splice(L);
-    kt_lua_udp(L);
-    kt_lua_listen(L);
-    kt_lua_link(L);
-    kt_lua_accept(L);
+    kt_services_bind(L);
+    kt_err_bind(L);
+    kt_setup_bind(kt_runtime_of(L), L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->state->ref_loaded);
     lua_insert(L, -2);
     lua_setfield(L, -2, "kt.core");

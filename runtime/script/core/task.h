@@ -125,9 +125,4 @@ struct kt_task *kt_task_prepare(
     struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg);
 /* Gives up a task that was not started. */
 void kt_task_abandon(struct kt_task *t);
-/* Runs handler (a registry reference) in a task that owns the pipe; peer is NULL for a conn. Resets the pipe
- * if no task can be created. */
-void kt_task_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin, struct kt_pipe *pipe,
-    struct kt_conn *conn, const char *peer);
-
 #endif

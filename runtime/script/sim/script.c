@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "link/link.h"
+#include "script/api/bind.h"
 #include "script/api/config.h"
 #include "script/core/script.h"
 #include "script/core/service.h"
@@ -164,6 +165,7 @@ static int start(struct script *s, bool is_module, bool unsafe, size_t memory, i
     for (int i = 0; i < argc; i++, at += strlen(at) + 1) s->argv[i] = at;
     const struct kt_supervisor_opts opts = {.runtime = {.io = s->io,
                                                 .logger = &s->logger,
+                                                .bind = kt_api_bind,
                                                 .unsafe = unsafe,
                                                 .memory = memory,
                                                 .repeatable = true,

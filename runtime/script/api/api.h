@@ -1,0 +1,41 @@
+/* What the bindings share. */
+#ifndef KT_SCRIPT_API_API_H
+#define KT_SCRIPT_API_API_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include "script/core/script.h"
+
+/* Pushes a number, as an integer if it is whole, so that it prints without ".0". */
+static inline void kt_push_number(lua_State *L, double v)
+{
+    if (v > -9e15 && v < 9e15 && (double)(lua_Integer)v == v)
+        lua_pushinteger(L, (lua_Integer)v);
+    else
+        lua_pushnumber(L, v);
+}
+
+/* The bytes of a secret handle, or of a string; NULL for anything else. Anchored by the value. */
+const char *kt_lua_secret_bytes(lua_State *L, int idx, size_t *len);
+
+/* Each adds its functions to kt.core, the table on top of the stack. */
+void kt_lua_core(lua_State *L);
+void kt_lua_check(lua_State *L);
+void kt_lua_lookup(lua_State *L);
+void kt_lua_resolve(lua_State *L);
+void kt_lua_log(lua_State *L);
+void kt_lua_task(lua_State *L);
+void kt_lua_clock(lua_State *L);
+void kt_lua_aside(lua_State *L);
+void kt_lua_kind(lua_State *L);
+void kt_lua_rows(lua_State *L);
+void kt_lua_secret(lua_State *L);
+void kt_lua_pipe(lua_State *L);
+void kt_lua_connect(lua_State *L);
+void kt_lua_splice(lua_State *L);
+void kt_lua_udp(lua_State *L);
+void kt_lua_listen(lua_State *L);
+void kt_lua_link(lua_State *L);
+void kt_lua_accept(lua_State *L);
+
+#endif

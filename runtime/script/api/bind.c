@@ -1,0 +1,25 @@
+/* Lists the bindings. Each adds its functions to kt.core, the table on top of the stack. */
+#include "script/api/bind.h"
+#include "script/api/api.h"
+
+void kt_api_bind(lua_State *L)
+{
+    kt_lua_core(L);
+    kt_lua_check(L);
+    kt_lua_lookup(L);
+    kt_lua_resolve(L);
+    kt_lua_log(L);
+    kt_lua_task(L);
+    kt_lua_clock(L);
+    kt_lua_aside(L);
+    kt_lua_kind(L);
+    kt_lua_rows(L);
+    kt_lua_secret(L);
+    kt_lua_pipe(L);
+    kt_lua_connect(L);
+    kt_lua_splice(L);
+    kt_lua_udp(L);
+    kt_lua_listen(L);
+    kt_lua_link(L);
+    kt_lua_accept(L);
+}

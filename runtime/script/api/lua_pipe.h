@@ -1,0 +1,112 @@
+/* Conns and streams as a script has them. */
+#ifndef KT_SCRIPT_API_LUA_PIPE_H
+#define KT_SCRIPT_API_LUA_PIPE_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "script/core/handle.h"
+
+struct kt_conn;
+struct kt_io;
+struct kt_iov;
+struct kt_origin;
+struct kt_pipe;
+struct kt_runtime;
+struct kt_task;
+struct kt_lua_reading;
+struct kt_lua_writing;
+struct kt_lua_limits;
+struct kt_lua_look;
+struct kt_splice;
+
+struct kt_lua_pipe {
+    struct kt_owned owned;          /* first */
+    struct kt_pipe *pipe;           /* NULL: closed, or taken over by a splice */
+    struct kt_splice *splice;       /* the splice that took it over, or NULL */
+    struct kt_pipe *spliced;        /* the pipe, while the splice has it */
+    struct kt_lua_pipe *other;      /* the other pipe of the splice */
+    struct kt_lua_limits *limits;   /* NULL: none was ever set */
+    struct kt_conn *conn;           /* NULL: a stream, or ended */
+    bool accepted;                  /* a stream that the peer opened */
+    bool shut;                      /* the script called :shutdown */
+    bool heard;                     /* the script has seen the error */
+    bool second;                    /* second argument of its splice */
+    int code;                       /* the error that broke it, or 0 */
+    struct kt_lua_reading *reading; /* the call that waits for data, or NULL */
+    struct kt_lua_writing *writing; /* the call that waits for room, or NULL */
+    uint64_t bytes_in, bytes_out;   /* totals, once it has ended */
+    uint64_t born;                  /* µs; once it has ended: its lifetime */
+    struct kt_lua_look *look;       /* the last :stats sample; NULL: never called */
+};
+
+/* Pushes a handle without a pipe. Its uservalue 1 is the peer's address as text, when known. */
+struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind);
+/* Moves the pipe held in the task (t->pipe, t->conn) into the handle on top of the stack; the task owns it.
+ * peer: the peer's address, or NULL if unknown. Raises when out of memory; the pipe then stays in the
+ * task. */
+void kt_lua_pipe_take(lua_State *L, struct kt_task *t, const char *peer);
+/* The open conn or stream at idx, or an error. */
+struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what);
+/* Returns nil and an err that says that the script holds KT_PIPES_MAX conns and streams. */
+int kt_lua_pipe_too_many(lua_State *L, const char *what);
+/* Runs handler (a registry reference) in a task that owns the pipe; peer is NULL for a conn. Resets the pipe
+ * if no task can be created. */
+void kt_lua_pipe_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
+    struct kt_pipe *pipe, struct kt_conn *conn, const char *peer);
+/* Hands both to a splice. To the script they are closed, except for :set and :stats. Both still count in
+ * kt_runtime_pipes. */
+void kt_lua_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice);
+/* Records the totals of a's splice, which has ended both pipes or is about to. */
+void kt_lua_pipe_moved(struct kt_lua_pipe *a, uint64_t a_to_b, uint64_t b_to_a, uint64_t now);
+/* Subscribes to the pipe's events, whether or not a call waits (lua_pipe_io.c). */
+void kt_lua_pipe_attend(struct kt_lua_pipe *h);
+
+/* The conn or stream that a method was called on, open or not; raises for anything else. */
+struct kt_lua_pipe *kt_lua_pipe_self(lua_State *L, const char *method);
+
+/* ---- limits and statistics (lua_pipe_set.c) ---- */
+
+int kt_lua_pipe_set(lua_State *L);
+int kt_lua_pipe_stats(lua_State *L);
+/* The pipe, whether the handle or a splice holds it; NULL once it has ended. */
+struct kt_pipe *kt_lua_pipe_anywhere(const struct kt_lua_pipe *h);
+/* Whether the pipe is alive. False also once an idle or total limit has ended it. */
+bool kt_lua_pipe_there(const struct kt_lua_pipe *h);
+
+/* ---- moving bytes within the limits (lua_pipe_limits.c) ---- */
+
+/* As kt_pipe_peek, _consume and _write on h->pipe. When a rate allows no more, kt_lua_pipe_retry follows once
+ * it does. */
+size_t kt_lua_limits_peek(struct kt_lua_pipe *h, struct kt_iov *iov, size_t max);
+void kt_lua_limits_consume(struct kt_lua_pipe *h, size_t n);
+size_t kt_lua_limits_write(struct kt_lua_pipe *h, const void *data, size_t n);
+/* Whether bytes have arrived that kt_lua_limits_peek does not show yet. */
+bool kt_lua_limits_held(const struct kt_lua_pipe *h);
+/* 0, or KT_ENOMEM. The pipe is alive (kt_lua_pipe_there), in the handle or in a splice. */
+int kt_lua_limits_set(struct kt_lua_pipe *h, struct kt_io *io, const struct kt_limits_terms *terms);
+void kt_lua_limits_terms(const struct kt_lua_pipe *h, struct kt_limits_terms *out);
+/* Whether a time limit has ended the pipe. h->pipe is then a stand-in that carries nothing. */
+bool kt_lua_limits_ended(const struct kt_lua_pipe *h);
+/* From now on the splice enforces the limits of its pipe. */
+void kt_lua_limits_give(struct kt_lua_pipe *h);
+/* The pipe has ended: nothing is enforced any more. */
+void kt_lua_limits_stop(struct kt_lua_pipe *h);
+void kt_lua_limits_free(struct kt_lua_pipe *h);
+
+/* ---- reading and writing (lua_pipe_io.c) ---- */
+
+int kt_lua_pipe_read(lua_State *L);
+int kt_lua_pipe_read_exactly(lua_State *L);
+int kt_lua_pipe_read_until(lua_State *L);
+int kt_lua_pipe_write(lua_State *L);
+int kt_lua_pipe_shutdown(lua_State *L);
+/* Lets the calls that wait on the pipe try again. */
+void kt_lua_pipe_retry(struct kt_lua_pipe *h);
+/* Ends the calls that wait on the pipe, which is about to be closed. */
+void kt_lua_pipe_interrupt(struct kt_lua_pipe *h);
+/* Registers the metatables that these calls need. */
+void kt_lua_pipe_io(lua_State *L);
+
+#endif
