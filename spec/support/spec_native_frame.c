@@ -79,9 +79,12 @@ static void describe(luaL_Buffer *b, const struct kt_native_frame *f)
         text(b, "text", &f->reset.text);
         break;
     case KT_NATIVE_FRAME_STOP:
+        number(b, "id", f->stop.id);
+        number(b, "taken", f->stop.taken);
+        break;
     case KT_NATIVE_FRAME_FLOW_END:
-        number(b, "id", f->end.id);
-        number(b, "code", f->end.code);
+        number(b, "id", f->flow_end.id);
+        number(b, "code", f->flow_end.code);
         break;
     case KT_NATIVE_FRAME_MAX_DATA:
         number(b, "bytes", f->max_data);
@@ -93,7 +96,7 @@ static void describe(luaL_Buffer *b, const struct kt_native_frame *f)
         break;
     case KT_NATIVE_FRAME_BLOCKED:
         number(b, "id", f->blocked.id);
-        number(b, "limit", f->blocked.limit);
+        number(b, "offset", f->blocked.offset);
         break;
     case KT_NATIVE_FRAME_MAX_STREAMS:
         number(b, "streams", f->max_streams);

@@ -288,9 +288,8 @@ static void read_body(struct reader *r, struct kt_native_frame *f)
         f->reset.text = get_text(r, KT_NATIVE_RESET_TEXT);
         break;
     case KT_NATIVE_FRAME_STOP:
-    case KT_NATIVE_FRAME_FLOW_END:
-        f->end.id = get_id(r);
-        f->end.code = get(r);
+        f->stop.id = get_id(r);
+        f->stop.taken = get(r);
         break;
     case KT_NATIVE_FRAME_MAX_DATA:
         f->max_data = get(r);
@@ -308,12 +307,16 @@ static void read_body(struct reader *r, struct kt_native_frame *f)
         break;
     case KT_NATIVE_FRAME_BLOCKED:
         f->blocked.id = get(r);
-        f->blocked.limit = get(r);
+        f->blocked.offset = get(r);
         break;
     case KT_NATIVE_FRAME_FLOW:
         f->flow.id = get_id(r);
         f->flow.target = get_text(r, KT_NATIVE_NAME_MAX);
         f->flow.client = get_text(r, KT_NATIVE_NAME_MAX);
+        break;
+    case KT_NATIVE_FRAME_FLOW_END:
+        f->flow_end.id = get_id(r);
+        f->flow_end.code = get(r);
         break;
     case KT_NATIVE_FRAME_PARITY:
         read_parity(r, &f->parity);
@@ -373,9 +376,8 @@ static void write_body(struct writer *w, const struct kt_native_frame *f)
         put_text(w, &f->reset.text);
         break;
     case KT_NATIVE_FRAME_STOP:
-    case KT_NATIVE_FRAME_FLOW_END:
-        put(w, f->end.id);
-        put(w, f->end.code);
+        put(w, f->stop.id);
+        put(w, f->stop.taken);
         break;
     case KT_NATIVE_FRAME_MAX_DATA:
         put(w, f->max_data);
@@ -387,7 +389,7 @@ static void write_body(struct writer *w, const struct kt_native_frame *f)
         break;
     case KT_NATIVE_FRAME_BLOCKED:
         put(w, f->blocked.id);
-        put(w, f->blocked.limit);
+        put(w, f->blocked.offset);
         break;
     case KT_NATIVE_FRAME_MAX_STREAMS:
         put(w, f->max_streams);
@@ -396,6 +398,10 @@ static void write_body(struct writer *w, const struct kt_native_frame *f)
         put(w, f->flow.id);
         put_text(w, &f->flow.target);
         put_text(w, &f->flow.client);
+        break;
+    case KT_NATIVE_FRAME_FLOW_END:
+        put(w, f->flow_end.id);
+        put(w, f->flow_end.code);
         break;
     case KT_NATIVE_FRAME_PARITY:
         write_parity(w, &f->parity);

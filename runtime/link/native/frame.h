@@ -125,21 +125,26 @@ struct kt_native_frame {
             struct kt_native_text text;
         } reset;
         struct {
-            uint64_t id, code;
-        } end;             /* STOP: a stream; FLOW_END: a flow; not 0 */
+            uint64_t id;    /* a stream, not 0 */
+            uint64_t taken; /* bytes that the application took */
+        } stop;
         uint64_t max_data; /* bytes */
         struct {
             uint64_t id;            /* a stream, not 0 */
             uint64_t taken, window; /* bytes; at most KT_NATIVE_VARINT_MAX together */
         } max_stream_data;
         struct {
-            uint64_t id, limit; /* bytes; id is 0 for the association */
+            uint64_t id;     /* a stream, or 0 for the association */
+            uint64_t offset; /* bytes of the stream from there on wait; of the association: max_data */
         } blocked;
         uint64_t max_streams; /* since the start */
         struct {
             uint64_t id; /* not 0 */
             struct kt_native_text target, client;
         } flow;
+        struct {
+            uint64_t id, code; /* a flow, not 0 */
+        } flow_end;
         struct kt_native_datagram datagram;
         struct kt_native_parity parity;
         uint8_t challenge[KT_NATIVE_CHALLENGE]; /* PATH_CHALLENGE, PATH_RESPONSE */
