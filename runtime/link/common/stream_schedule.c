@@ -81,7 +81,7 @@ bool kt_stream_schedule_empty(struct kt_stream_schedule *q)
 /* The later priority that gets its spare share now; KT_PRIORITIES: none. */
 static unsigned to_spare(struct kt_stream_schedule *q, unsigned first)
 {
-    if (q->passed_over < (KT_STREAM_SPARE - 1) * SPARE_FRAME) return KT_PRIORITIES;
+    if (q->passed_over < (KT_STREAM_SPARE - 1) * kt_min32(SPARE_FRAME, q->frame_size)) return KT_PRIORITIES;
     unsigned p = first_busy(q, (q->spared > first ? q->spared : first) + 1u);
     return p < KT_PRIORITIES ? p : first_busy(q, first + 1);
 }
