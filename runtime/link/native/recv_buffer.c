@@ -17,7 +17,7 @@ void kt_native_recv_init(struct kt_native_recv_buffer *r, struct kt_slab *pool)
 void kt_native_recv_clear(struct kt_native_recv_buffer *r)
 {
     kt_native_blocks_clear(&r->blocks);
-    r->taken = r->ready = r->highest;
+    r->taken = r->ready;
 }
 
 static int check(const struct kt_native_recv_buffer *r, uint64_t end, bool last, struct kt_err *err)

@@ -18,7 +18,7 @@ struct kt_native_recv_buffer {
 };
 
 void kt_native_recv_init(struct kt_native_recv_buffer *r, struct kt_slab *pool);
-/* Drops what has arrived and gives all blocks back; the offsets stay. */
+/* Drops what has arrived and gives all blocks back. Nothing may be put any more. */
 void kt_native_recv_clear(struct kt_native_recv_buffer *r);
 
 /* n bytes at `offset`; last: the stream ends with them. offset + n fits into 62 bits. 0; KT_EPROTO: they

@@ -1,0 +1,92 @@
+/* Credit (docs/wire.md, 6.1). Each end charges to the association what a stream holds beyond min_stream_data, as far as
+ * it knows what was taken; the receiver knows it first, so it never charges more than the sender.
+ *
+ * Invariant: charged_in and charged_out are the sums of the streams' in_charge and out_charge. */
+#include "link/native/stream.h"
+
+#include "base/bytes.h"
+
+#define WORTH 1200u /* credit of the association smaller than a frame is left alone */
+
+static uint64_t above(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+void kt_native_credit_count_out(struct kt_native_stream *st)
+{
+    struct kt_native_streams *s = st->all;
+    const uint64_t charge =
+        st->out_over ? 0 : above(st->out.sent, st->out_taken + s->cfg.peers.min_stream_data);
+    if (charge < st->out_charge && !kt_stream_schedule_empty(&s->starved)) kt_native_streams_wake(s);
+    s->charged_out += charge - st->out_charge;
+    st->out_charge = charge;
+}
+
+void kt_native_credit_count_in(struct kt_native_stream *st)
+{
+    struct kt_native_streams *s = st->all;
+    const bool none = st->in_over || st->stop != KT_NATIVE_STOP_NONE || st->reset;
+    const uint64_t charge = none ? 0 : above(st->in.highest, st->in_taken + s->cfg.ours.min_stream_data);
+    s->charged_in += charge - st->in_charge;
+    st->in_charge = charge;
+}
+
+bool kt_native_credit_left(const struct kt_native_streams *s)
+{
+    const uint64_t left = above(s->max_data_out, s->charged_out);
+    return left > 0 && (left >= WORTH || left >= s->max_data_out / 2);
+}
+
+uint64_t kt_native_credit_limit(const struct kt_native_stream *st)
+{
+    const struct kt_native_streams *s = st->all;
+    const uint64_t own = st->out_taken + s->cfg.peers.min_stream_data;
+    const uint64_t from = st->out.sent > own ? st->out.sent : own;
+    const uint64_t left = kt_native_credit_left(s) ? above(s->max_data_out, s->charged_out) : 0;
+    return kt_min64(st->out_limit, from + left);
+}
+
+/* Twice the window, but at most half of the memory that others leave: readers that have stalled keep what they hold, and
+ * the windows of the rest shrink towards min_stream_data before memory is used up. */
+static void grow(struct kt_native_stream *st)
+{
+    const struct kt_native_streams *s = st->all;
+    const uint64_t spare = above(s->cfg.memory, s->charged_in - st->in_charge) / 2;
+    const uint64_t most = kt_min64(s->cfg.max_window, s->cfg.ours.min_stream_data + spare);
+    const uint64_t twice = kt_min64(2 * st->in_window, most);
+    if (twice > st->in_window) st->in_window = twice;
+}
+
+void kt_native_credit_took(struct kt_native_stream *st)
+{
+    const struct kt_native_streams *s = st->all;
+    const uint64_t taken = st->in.taken, news = taken - st->in_taken;
+    if (st->stop != KT_NATIVE_STOP_NONE || st->reset || taken == st->in.final) return;
+    if (taken - st->tuned_taken >= st->in_window) {
+        if (s->now_us - st->tuned_at <= 2 * (uint64_t)s->srtt_us) grow(st);
+        st->tuned_taken = taken;
+        st->tuned_at = s->now_us;
+    }
+    uint64_t step = st->in_window / 4;
+    if (st->pressed) step = kt_min64(step, s->cfg.ours.min_stream_data / 2);
+    if (news > 0 && news >= step) kt_native_stream_due(st, KT_NATIVE_DUE_CREDIT);
+}
+
+void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uint64_t *window)
+{
+    st->in_taken = st->in.taken;
+    if (st->in_taken + st->in_window > st->in_limit) st->in_limit = st->in_taken + st->in_window;
+    st->pressed = false;
+    kt_native_credit_count_in(st);
+    *taken = st->in_taken;
+    *window = st->in_limit - st->in_taken;
+}
+
+void kt_native_credit_more(struct kt_native_streams *s)
+{
+    if (s->max_data_want > s->max_data_in || s->max_data_want >= s->cfg.memory) return;
+    s->max_data_want = kt_min64(2 * s->max_data_want, s->cfg.memory);
+    s->due_max_data = true;
+    kt_native_streams_wake(s);
+}

@@ -1,0 +1,497 @@
+/* The table of streams, and calls to those who use them.
+ *
+ * Input, fates and pipe operations only record events (touch); dispatch raises them, once per stream and batch. A
+ * callback may end any stream, even its own, open streams, call any function here, or free the streams. So:
+ *
+ * - dispatch works on the streams touched before it began, in a list that streams can leave at any time;
+ * - after a callback the stream is used only while `current` still points at it (kt_native_stream_silence);
+ * - a dispatch inside a dispatch does nothing; streams touched meanwhile wait for another wake.
+ *
+ * Invariant: a stream is in the table if and only if it has an id. Ids of the peer below peer_next, and own ones below
+ * own_next, that are not in the table have closed. */
+#include "link/native/stream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/bytes.h"
+#include "base/text.h"
+#include "link/native/code.h"
+
+#define FRAME_SIZE 1452u /* about the payload of a packet */
+#define FRAME_OVERHEAD 12u
+
+/* ---- the table ---- */
+
+struct kt_native_stream *kt_native_streams_find(struct kt_native_streams *s, uint64_t id)
+{
+    if (s->last && s->last->id == id) return s->last;
+    struct kt_hnode *node = kt_hmap_find(&s->table, kt_hash_u64(id, s->cfg.hash_seed));
+    for (; node; node = kt_hmap_again(node)) {
+        struct kt_native_stream *st = KT_CONTAINER(node, struct kt_native_stream, node);
+        if (st->id != id) continue;
+        s->last = st;
+        return st;
+    }
+    return NULL;
+}
+
+struct kt_native_stream *kt_native_stream_new(struct kt_native_streams *s, bool ours)
+{
+    struct kt_native_stream *st = calloc(1, sizeof *st);
+    if (!st) return NULL;
+    st->pipe.ops = &kt_native_stream_pipe_ops;
+    st->all = s;
+    kt_stream_entry_init(&st->turn);
+    kt_list_init(&st->due_node);
+    kt_list_init(&st->touched);
+    kt_list_push(&s->list, &st->sibling);
+    kt_native_send_init(&st->out, s->pool);
+    kt_native_recv_init(&st->in, s->pool);
+    st->out_limit = s->cfg.peers.max_stream_data;
+    st->in_limit = st->in_window = s->cfg.ours.max_stream_data;
+    st->blocked_at = st->in_reset = UINT64_MAX;
+    st->ours = ours;
+    st->known = !ours;
+    st->user = true;
+    s->count++;
+    s->recount = true;
+    return st;
+}
+
+int kt_native_stream_name(struct kt_native_stream *st, uint64_t id)
+{
+    const int rc = kt_hmap_add(&st->all->table, &st->node, kt_hash_u64(id, st->all->cfg.hash_seed));
+    if (rc == 0) st->id = id;
+    return rc;
+}
+
+void kt_native_streams_wake(struct kt_native_streams *s)
+{
+    if (s->awake || s->ended) return;
+    s->awake = true;
+    s->owner.wake(s->ctx);
+}
+
+static bool over(const struct kt_native_streams *s)
+{
+    return s->torn && s->count == 0 && s->busy == 0;
+}
+
+static void destroy(struct kt_native_streams *s)
+{
+    kt_hmap_free(&s->table);
+    free(s);
+}
+
+/* A stream of the peer has closed; tells it in steps, so that not each costs a frame. */
+static void count_closed(struct kt_native_streams *s)
+{
+    const uint64_t most = s->cfg.ours.max_streams;
+    s->peer_closed++;
+    if (most + s->peer_closed - s->peer_limit < most / 8) return;
+    s->due_max_streams = true;
+    kt_native_streams_wake(s);
+}
+
+void kt_native_stream_free(struct kt_native_stream *st)
+{
+    struct kt_native_streams *s = st->all;
+    kt_native_stream_end_out(st);
+    kt_native_stream_drop_in(st);
+    st->in_over = true;
+    kt_native_credit_count_in(st);
+    kt_native_stream_silence(st);
+    kt_list_remove(&st->turn.node);
+    kt_list_remove(&st->due_node);
+    kt_list_remove(&st->sibling);
+    if (s->last == st) s->last = NULL;
+    if (st->id > 0) kt_hmap_remove(&s->table, &st->node);
+    if (!st->ours && !s->ended) count_closed(s);
+    free(st->opened);
+    free(st->text);
+    free(st);
+    s->count--;
+    s->recount = true;
+    if (over(s)) destroy(s);
+}
+
+/* ---- ends ---- */
+
+void kt_native_stream_end_out(struct kt_native_stream *st)
+{
+    if (st->out_over) return;
+    st->all->queued -= kt_native_send_held(&st->out);
+    kt_native_send_clear(&st->out);
+    st->out_over = true;
+    kt_native_credit_count_out(st);
+    kt_native_stream_place(st);
+}
+
+void kt_native_stream_drop_in(struct kt_native_stream *st)
+{
+    st->stop_at = st->in.taken;
+    st->all->unread -= st->in.ready - st->in.taken;
+    kt_native_recv_clear(&st->in);
+}
+
+/* The direction from the peer is over once nothing more is wanted from it and it knows: of a stream that ended within
+ * min_stream_data it holds nothing then. Our own RESET says as much. */
+static bool settle_in(struct kt_native_stream *st)
+{
+    const bool complete = kt_native_recv_complete(&st->in);
+    if (st->in_over) return true;
+    if (st->reset) return st->reset_acked;
+    if (st->user && (st->in.ready > st->in.taken || !(complete || st->reset_in))) return false;
+    if (complete && st->in.final <= st->all->cfg.ours.min_stream_data) return true;
+    if (st->stop == KT_NATIVE_STOP_NONE) {
+        st->stop = KT_NATIVE_STOP_SENT;
+        if (st->user) st->stop_at = st->in.taken;
+        kt_native_stream_due(st, KT_NATIVE_DUE_STOP);
+    }
+    return st->stop == KT_NATIVE_STOP_ACKED;
+}
+
+/* The direction to the peer is over once it has everything, OPEN included, and has taken all but min_stream_data: until
+ * it says so, the rest is charged. */
+static bool settle_out(const struct kt_native_stream *st)
+{
+    if (st->out_over) return true;
+    if (st->out.sent > st->all->cfg.peers.min_stream_data && !st->stopped) return false;
+    if (st->reset && st->reset_at == 0) return st->reset_acked;
+    if (st->ours && st->opened) return false;
+    if (st->reset) return st->reset_acked && st->out.acked >= st->reset_at;
+    return kt_native_send_complete(&st->out);
+}
+
+bool kt_native_stream_settle(struct kt_native_stream *st)
+{
+    if (settle_in(st)) st->in_over = true;
+    kt_native_credit_count_in(st);
+    if (settle_out(st)) kt_native_stream_end_out(st);
+    if (st->user || !st->in_over || !st->out_over) return true;
+    kt_native_stream_free(st);
+    return false;
+}
+
+/* ---- events ---- */
+
+void kt_native_stream_touch(struct kt_native_stream *st, unsigned events)
+{
+    if (!st->user) return;
+    st->events |= (uint8_t)events;
+    if (kt_list_empty(&st->touched)) kt_list_push(&st->all->touched, &st->touched);
+    kt_native_streams_wake(st->all);
+}
+
+void kt_native_stream_silence(struct kt_native_stream *st)
+{
+    st->events = 0;
+    kt_list_remove(&st->touched);
+    if (st->all->current == st) st->all->current = NULL;
+}
+
+static const char *text_at(const struct kt_native_opened *o, unsigned i)
+{
+    const char *at = o->text;
+    for (unsigned j = 0; j < i; j++) at += o->len[j] + 1;
+    return o->len[i] > 0 ? at : NULL;
+}
+
+static void hand_over(struct kt_native_stream *st)
+{
+    struct kt_native_streams *s = st->all;
+    struct kt_native_opened *o = st->opened;
+    if (!s->owner.stream) {
+        kt_pipe_reset(&st->pipe, KT_EREFUSED);
+        return;
+    }
+    const struct kt_open_options options = {.target = text_at(o, 0),
+        .client = text_at(o, 1),
+        .name = text_at(o, 2),
+        .policy = {st->turn.priority, st->turn.weight}};
+    st->opened = NULL;
+    st->handed = true;
+    s->owner.stream(s->ctx, &st->pipe, &options);
+    free(o);
+}
+
+/* The stream broke, or what was dropped when the peer took no more is to be told; the latter not before all that came
+ * was read: whoever hears of an error stops reading. */
+static bool must_close(const struct kt_native_stream *st)
+{
+    if (st->told) return false;
+    return st->code != 0 || (st->lost && kt_pipe_eof(&st->pipe));
+}
+
+static void raise_events(struct kt_native_streams *s, struct kt_native_stream *st)
+{
+    const unsigned events = st->events;
+    if (s->ended && !st->handed) return; /* it stays without a user */
+    st->events = 0;
+    s->current = st;
+    if (events & KT_NATIVE_EV_STREAM) hand_over(st);
+    if (s->current == st && !st->handed) { /* its OPEN has not arrived: they wait for it */
+        st->events = (uint8_t)events;
+        s->current = NULL;
+    }
+    if (s->current == st && events & KT_NATIVE_EV_READABLE && st->pipe.events)
+        st->pipe.events->readable(st->pipe.ctx);
+    if (events & KT_NATIVE_EV_WRITABLE && s->current == st && st->want_write) {
+        st->want_write = false;
+        if (st->pipe.events) st->pipe.events->writable(st->pipe.ctx);
+    }
+    if (events & KT_NATIVE_EV_CLOSED && s->current == st && must_close(st)) {
+        st->told = true;
+        if (st->pipe.events)
+            st->pipe.events->closed(st->pipe.ctx, st->code ? st->code : KT_ERESET);
+        else
+            st->unheard = true;
+    }
+    s->current = NULL;
+}
+
+static void take(struct kt_list *batch, struct kt_list *from)
+{
+    kt_list_init(batch);
+    if (kt_list_empty(from)) return;
+    *batch = *from;
+    batch->next->prev = batch->prev->next = batch;
+    kt_list_init(from);
+}
+
+static void drain(struct kt_native_streams *s)
+{
+    struct kt_list batch, *node;
+    if (s->draining) return;
+    s->draining = true;
+    s->awake = false;
+    take(&batch, &s->touched);
+    while ((node = kt_list_pop(&batch)))
+        raise_events(s, KT_CONTAINER(node, struct kt_native_stream, touched));
+    if (s->recount && !s->ended) {
+        s->recount = false;
+        if (s->owner.count) s->owner.count(s->ctx, s->count);
+    }
+    s->draining = false;
+    if (!kt_list_empty(&s->touched)) kt_native_streams_wake(s);
+}
+
+void kt_native_streams_dispatch(struct kt_native_streams *s)
+{
+    if (s->ended) return;
+    kt_native_streams_enter(s);
+    drain(s);
+    kt_native_streams_leave(s);
+}
+
+/* ---- opening ---- */
+
+int kt_native_stream_set_opened(struct kt_native_stream *st, const struct kt_native_text texts[3])
+{
+    size_t size = sizeof *st->opened;
+    for (unsigned i = 0; i < 3; i++) size += texts[i].len + 1;
+    struct kt_native_opened *o = malloc(size);
+    if (!o) return KT_ENOMEM;
+    char *to = o->text;
+    for (unsigned i = 0; i < 3; i++) {
+        o->len[i] = (uint8_t)texts[i].len;
+        if (texts[i].len > 0) memcpy(to, texts[i].data, texts[i].len);
+        to[texts[i].len] = '\0';
+        to += texts[i].len + 1;
+    }
+    st->opened = o;
+    return 0;
+}
+
+void kt_native_stream_set_text(struct kt_native_stream *st, const char *text, size_t len, size_t most)
+{
+    if (len > most) len = kt_text_cut(text, most);
+    free(st->text);
+    st->text = len > 0 ? malloc(len + 1) : NULL;
+    if (!st->text) return;
+    memcpy(st->text, text, len);
+    st->text[len] = '\0';
+}
+
+static struct kt_native_text text_of(const char *text)
+{
+    return (struct kt_native_text){text, text ? strlen(text) : 0};
+}
+
+int kt_native_streams_open(
+    struct kt_native_streams *s, const struct kt_open_options *options, struct kt_pipe **out)
+{
+    const struct kt_native_text texts[3] = {
+        text_of(options->target), text_of(options->client), text_of(options->name)};
+    *out = NULL;
+    if (s->ended) return KT_ECLOSED;
+    for (unsigned i = 0; i < 3; i++)
+        if (texts[i].len > KT_NATIVE_NAME_MAX) return KT_EINVAL;
+    struct kt_native_stream *st = kt_native_stream_new(s, true);
+    if (!st) return KT_ENOMEM;
+    if (kt_native_stream_set_opened(st, texts) < 0) {
+        kt_native_stream_free(st);
+        return KT_ENOMEM;
+    }
+    st->turn.priority = (uint8_t)options->policy.priority;
+    st->turn.weight = (uint16_t)options->policy.weight;
+    st->handed = true;
+    kt_native_stream_place(st);
+    *out = &st->pipe;
+    return 0;
+}
+
+/* ---- lifecycle ---- */
+
+int kt_native_streams_new(struct kt_native_streams **out, const struct kt_native_streams_config *cfg,
+    const struct kt_native_streams_owner *owner, void *ctx, struct kt_slab *pool)
+{
+    *out = NULL;
+    if (cfg->ours.max_streams > KT_NATIVE_STREAMS_MAX ||
+        cfg->ours.min_stream_data > cfg->ours.max_stream_data ||
+        kt_slab_block_size(pool) < sizeof(struct kt_native_block))
+        return KT_EINVAL;
+    struct kt_native_streams *s = calloc(1, sizeof *s);
+    if (!s) return KT_ENOMEM;
+    s->cfg = *cfg;
+    s->owner = *owner;
+    s->ctx = ctx;
+    s->pool = pool;
+    kt_hmap_init(&s->table);
+    kt_list_init(&s->list);
+    kt_list_init(&s->touched);
+    kt_list_init(&s->due);
+    kt_list_init(&s->unnamed);
+    kt_stream_schedule_init(&s->ready, FRAME_SIZE, FRAME_OVERHEAD);
+    kt_stream_schedule_init(&s->starved, FRAME_SIZE, FRAME_OVERHEAD);
+    s->own_limit = cfg->peers.max_streams;
+    s->peer_limit = cfg->ours.max_streams;
+    s->max_data_in = s->max_data_want = cfg->ours.max_data;
+    s->max_data_out = cfg->peers.max_data;
+    s->blocked_at = UINT64_MAX;
+    *out = s;
+    return 0;
+}
+
+/* Once no call is under way: no stream has anything to say to the peer any more. */
+static void tear_down(struct kt_native_streams *s)
+{
+    struct kt_list *next;
+    s->busy++;
+    for (struct kt_list *n = s->list.next; n != &s->list; n = next) {
+        struct kt_native_stream *st = KT_CONTAINER(n, struct kt_native_stream, sibling);
+        next = n->next;
+        st->due = 0;
+        kt_list_remove(&st->due_node);
+        const bool clean =
+            kt_native_recv_complete(&st->in) && (st->out_over || kt_native_send_complete(&st->out));
+        kt_native_stream_end_out(st);
+        if (!st->user || !st->handed) {
+            kt_native_stream_free(st);
+            continue;
+        }
+        if (st->code == 0 && !clean) {
+            st->code = s->code;
+            kt_native_stream_touch(st, KT_NATIVE_EV_CLOSED);
+        }
+    }
+    s->torn = true;
+    drain(s);
+    s->busy--;
+    if (over(s)) destroy(s);
+}
+
+void kt_native_streams_free(struct kt_native_streams *s, int code)
+{
+    if (!s || s->ended) return;
+    s->ended = true;
+    s->code = code;
+    if (s->busy == 0) tear_down(s);
+}
+
+void kt_native_streams_enter(struct kt_native_streams *s)
+{
+    s->busy++;
+}
+
+void kt_native_streams_leave(struct kt_native_streams *s)
+{
+    s->busy--;
+    if (s->busy == 0 && s->ended && !s->torn) tear_down(s);
+}
+
+void kt_native_streams_clock(struct kt_native_streams *s, uint64_t now_us, uint32_t srtt_us)
+{
+    s->now_us = now_us;
+    s->srtt_us = srtt_us;
+}
+
+static bool is_young(const struct kt_native_stream *st)
+{
+    return st->ours && !st->known && !st->reset && st->out.acked == 0 && st->out.acked_beyond == 0;
+}
+
+/* Streams that leave one association and enter another are new there, but for what was written. */
+static void move(struct kt_native_stream *st, struct kt_native_streams *to)
+{
+    struct kt_native_streams *from = st->all;
+    const uint64_t held = kt_native_send_held(&st->out);
+    if (st->id > 0) kt_hmap_remove(&from->table, &st->node);
+    if (from->last == st) from->last = NULL;
+    kt_list_remove(&st->due_node);
+    kt_list_remove(&st->turn.node);
+    kt_list_remove(&st->sibling);
+    kt_native_send_rewind(&st->out);
+    kt_native_credit_count_out(st);
+    from->queued -= held;
+    from->count--;
+    from->recount = true;
+    st->all = to;
+    st->id = 0;
+    st->due = 0;
+    st->line = KT_NATIVE_LINE_NONE;
+    st->stop = KT_NATIVE_STOP_NONE;
+    st->out_taken = 0;
+    st->out_limit = to->cfg.peers.max_stream_data;
+    st->in_limit = st->in_window = to->cfg.ours.max_stream_data;
+    st->blocked_at = UINT64_MAX;
+    to->queued += held;
+    to->count++;
+    to->recount = true;
+    kt_list_push(&to->list, &st->sibling);
+    const unsigned events = st->events;
+    if (from->current == st) from->current = NULL;
+    kt_list_remove(&st->touched);
+    kt_native_stream_touch(st, events);
+    kt_native_stream_place(st);
+    kt_native_stream_settle(st);
+}
+
+size_t kt_native_streams_move_young(struct kt_native_streams *from, struct kt_native_streams *to)
+{
+    size_t moved = 0;
+    struct kt_list *next;
+    assert(from->pool == to->pool);
+    if (from->ended || to->ended) return 0;
+    for (struct kt_list *n = from->list.next; n != &from->list; n = next) {
+        struct kt_native_stream *st = KT_CONTAINER(n, struct kt_native_stream, sibling);
+        next = n->next;
+        if (!is_young(st)) continue;
+        move(st, to);
+        moved++;
+    }
+    return moved;
+}
+
+void kt_native_streams_facts(const struct kt_native_streams *s, struct kt_native_streams_facts *out)
+{
+    *out = (struct kt_native_streams_facts){.streams = s->count,
+        .queued = s->queued,
+        .unread = s->unread,
+        .charged_in = s->charged_in,
+        .max_data_in = s->max_data_in,
+        .charged_out = s->charged_out,
+        .max_data_out = s->max_data_out,
+        .resent = s->resent};
+}

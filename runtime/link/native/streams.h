@@ -1,0 +1,132 @@
+/* The streams of one association of kt's own wire (docs/wire.md, 6.1). No I/O and no clock: the owner hands in frames,
+ * takes frames for its packets, and says what became of each packet's contents (content.h). Each stream is a kt_pipe
+ * with a kt_stream_ops.
+ *
+ * Order is per stream, and loss too: lost bytes go again first, and hold up their own stream only. Frames of many
+ * streams share a packet, by priority and weight (link/common/stream_schedule.h).
+ *
+ * How a stream's pipe ends, beyond base/pipe.h:
+ *
+ * - The peer closed it: what it had sent stays readable, then comes eof; write returns 0 and gone is true. There is no
+ *   `closed`, unless written bytes had to be dropped: then KT_ERESET, after everything received was consumed.
+ * - The peer reset it: `closed` with KT_ERESET, at once, or after the bytes that a peer cut it behind. kt_pipe_why
+ *   gives the peer's code and text.
+ * - The association ended: `closed` with its code.
+ * - close sends what is buffered, then the end; arrivals are dropped. cut does the same, but the peer gets the reason
+ *   instead of the end. reset drops what is buffered. A stream that is reset before its OPEN left leaves no trace.
+ * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
+ *
+ * Memory. What the peer can make us hold is max_data, and min_stream_data for each stream; and less than 1 KiB for
+ * each stream that it opens (max_streams) with its texts until it is handed over. Windows of streams, and max_data,
+ * start small and double as they are used. What this end's writers can make us hold is send_memory, and
+ * KT_NATIVE_SEND_LEAST for each stream. An idle stream holds no block.
+ *
+ * Nothing scans streams: those that wait for something are in a list for it, and others cost nothing. */
+#ifndef KT_LINK_NATIVE_STREAMS_H
+#define KT_LINK_NATIVE_STREAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/pipe.h"
+#include "base/slab.h"
+#include "link/link.h"
+#include "link/native/content.h"
+#include "link/native/frame.h"
+
+struct kt_native_streams;
+
+#define KT_NATIVE_STREAMS_MAX (1u << 20) /* largest max_streams */
+#define KT_NATIVE_UNSENT (256u * 1024u)  /* most bytes a stream may queue that were never sent */
+#define KT_NATIVE_SEND_LEAST 4096u       /* bytes that a stream may always queue */
+
+/* Parameters of the handshake (4.1), in bytes and streams. */
+struct kt_native_credit {
+    uint64_t max_data, max_stream_data, min_stream_data, max_streams;
+};
+
+struct kt_native_streams_config {
+    bool client;
+    struct kt_native_credit ours, peers; /* as announced; ours: max_streams at most KT_NATIVE_STREAMS_MAX */
+    uint64_t memory;                     /* to which our max_data may grow */
+    uint64_t max_window;                 /* ... and the window of a stream */
+    uint64_t send_memory;                /* written bytes that the peer does not hold yet, all streams */
+    uint64_t hash_seed;                  /* random: the peer chooses ids */
+};
+
+/* The callbacks with events may call anything here and on pipes; they come from kt_native_streams_dispatch. `wake` and
+ * `facts` may come from inside any function here or on a pipe and must not call back. All but wake may be NULL. */
+struct kt_native_streams_owner {
+    /* There is something to send, or an event to raise: call kt_native_streams_dispatch by the end of the turn, and
+     * write while kt_native_streams_pending. */
+    void (*wake)(void *ctx);
+    /* The peer opened a stream, which is the callee's; texts (NULL: empty) are valid during the call. It ends the pipe
+     * with close or reset, now or later. NULL: such streams are refused. */
+    void (*stream)(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened);
+    /* The number of open streams has changed to n. */
+    void (*count)(void *ctx, size_t n);
+    /* Fills in what only the association knows (link/stream.h). */
+    void (*facts)(void *ctx, struct kt_stream_facts *out);
+};
+
+/* pool: of struct kt_native_block (blocks.h); shared, outlives the streams. 0, KT_EINVAL or KT_ENOMEM. */
+int kt_native_streams_new(struct kt_native_streams **out, const struct kt_native_streams_config *cfg,
+    const struct kt_native_streams_owner *owner, void *ctx, struct kt_slab *pool);
+
+/* The association ended, with a KT_E... code: raises `closed` for all streams with a user that have not ended. The
+ * owner gets no more calls. From inside a callback it takes effect when the outer dispatch returns. Freed when the
+ * last pipe is closed. NULL is harmless. */
+void kt_native_streams_free(struct kt_native_streams *s, int code);
+
+/* The time and the smoothed round trip, in µs, for growing windows: once per turn, before anything else. */
+void kt_native_streams_clock(struct kt_native_streams *s, uint64_t now_us, uint32_t srtt_us);
+
+/* Opens a stream, which exists at once and leaves with its first frame. Beyond the peer's max_streams it waits for
+ * others to close, in order. The pipe is the caller's. 0, KT_EINVAL (text too long), KT_ENOMEM or KT_ECLOSED. */
+int kt_native_streams_open(
+    struct kt_native_streams *s, const struct kt_open_options *options, struct kt_pipe **out);
+
+/* True if such a frame is for kt_native_streams_input. */
+bool kt_native_streams_takes(uint8_t type);
+/* A frame from the peer. Events are raised by the next dispatch. 0; KT_EPROTO: it breaks a rule, err names the frame;
+ * KT_ENOMEM. After an error the association must end. */
+int kt_native_streams_input(struct kt_native_streams *s, const struct kt_native_frame *f, struct kt_err *err);
+/* Raises all events that are due. Does nothing from inside a callback. */
+void kt_native_streams_dispatch(struct kt_native_streams *s);
+
+/* True if kt_native_streams_write has something to write, given enough room. */
+bool kt_native_streams_pending(struct kt_native_streams *s);
+/* Writes frames to `out`, and what they are to contents, of which *count (up to KT_NATIVE_CONTENTS) are in use.
+ * Returns the bytes written. The last frame may run to the end of the packet, if it fills the room. 0: there is
+ * nothing to send, or too little room. */
+size_t kt_native_streams_write(struct kt_native_streams *s, uint8_t *out, size_t room,
+    struct kt_native_content *contents, size_t *count);
+/* Writes the frame that a content stands for again, as a copy: what became of the first is not known. The copy has the
+ * same content, and its fate is told like that of the first. 0: no longer needed, or no room. */
+size_t kt_native_streams_copy(
+    struct kt_native_streams *s, const struct kt_native_content *c, uint8_t *out, size_t room);
+/* What became of a content that was written: once for each copy. */
+void kt_native_streams_acked(struct kt_native_streams *s, const struct kt_native_content *c);
+void kt_native_streams_lost(struct kt_native_streams *s, const struct kt_native_content *c);
+
+/* Moves streams that the peer may not know of (kt_pipe_young) to another association, with the same pool, where they
+ * are opened and sent from their beginning. Returns how many. */
+size_t kt_native_streams_move_young(struct kt_native_streams *from, struct kt_native_streams *to);
+
+struct kt_native_streams_facts {
+    size_t streams;                     /* open, of both ends */
+    uint64_t queued;                    /* bytes written that the peer does not hold yet */
+    uint64_t unread;                    /* bytes that arrived in order and were not taken */
+    uint64_t charged_in, max_data_in;   /* of the credit that this end gave, and how much it is */
+    uint64_t charged_out, max_data_out; /* of the peer's */
+    uint64_t resent;                    /* bytes sent again, since the start */
+};
+void kt_native_streams_facts(const struct kt_native_streams *s, struct kt_native_streams_facts *out);
+
+/* The id of a stream, for logs; 0: it has not been sent yet. */
+uint64_t kt_native_stream_id(const struct kt_pipe *stream);
+/* The window that a stream's peer has from this end. */
+uint64_t kt_native_stream_window(const struct kt_pipe *stream);
+
+#endif
