@@ -62,6 +62,20 @@ describe("a frame", function()
     end)
   end
 
+  it("is read and written as in the examples of docs/wire.md", function()
+    local examples = 0
+    for line in io.lines "docs/wire.md" do
+      local hex, says = line:match "^| `(%x+)` | (%u+ %l+=.*) |$"
+      if hex then
+        local bytes = hex:gsub("%x%x", function(x) return string.char(tonumber(x, 16)) end)
+        assert.same({ says, #bytes }, { frame.read(bytes) })
+        assert.equal(bytes, frame.again(bytes))
+        examples = examples + 1
+      end
+    end
+    assert.equal(6, examples)
+  end)
+
   it("of an unknown type is refused", function()
     for type = 0, 255 do
       local read, err = frame.read(string.char(type) .. ("\x01"):rep(100))
