@@ -174,7 +174,8 @@ static void run_lua(const char *script, uint16_t port, uint16_t far)
     struct kt_io *io = make_io(&logger.log);
     snprintf(on, sizeof on, "127.0.0.1:%u", port);
     snprintf(remote, sizeof remote, "127.0.0.1:%u", far);
-    const struct kt_runtime_opts opts = {.io = io, .logger = &logger, .bind = kt_api_bind, .memory = 256u << 20};
+    const struct kt_runtime_opts opts = {
+        .io = io, .logger = &logger, .bind = kt_api_bind, .memory = 256u << 20};
     if (kt_runtime_new(&rt, &opts, &err)) die(err.text);
     if (kt_runtime_load_file(rt, script, 2, args) || kt_runtime_open(rt)) die(kt_runtime_message(rt));
     kt_runtime_run(rt);

@@ -30,8 +30,9 @@
 #include "script/api/bind.h"
 #include "script/core/logger.h"
 #include "script/core/runtime.h"
-#include "script/core/script.h"
+#include "script/core/setup.h"
 #include "script/core/supervisor.h"
+#include "script/sandbox/guard.h"
 
 struct world {
     uint64_t allocations, fail_at, fail_for;

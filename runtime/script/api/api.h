@@ -4,7 +4,20 @@
 
 #include <lauxlib.h>
 #include <lua.h>
-#include "script/core/script.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "io/io.h"
+#include "link/counters.h"
+#include "script/core/errors.h"
+#include "script/core/life.h"
+#include "script/core/options.h"
+#include "script/core/runtime.h"
+#include "script/core/setup.h"
+#include "script/core/state.h"
+#include "script/core/task.h"
+#include "script/sandbox/guard.h"
+#include "script/sandbox/origin.h"
+#include "script/sandbox/sandbox.h"
 
 /* Pushes a number, as an integer if it is whole, so that it prints without ".0". */
 static inline void kt_push_number(lua_State *L, double v)

@@ -1,8 +1,11 @@
 /* err objects, returned after nil when an operation fails in an expected way. err.code is stable and may be
  * compared; tostring(err) is a sentence for people. */
+#include "script/core/errors.h"
+#include <lauxlib.h>
 #include <string.h>
+#include "base/err.h"
 #include "script/core/handle.h"
-#include "script/core/script.h"
+#include "script/sandbox/origin.h"
 
 struct kt_lua_err {
     int code;

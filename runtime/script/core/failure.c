@@ -7,8 +7,16 @@
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/err.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "io/io.h"
+#include "script/core/errors.h"
 #include "script/core/parts.h"
-#include "script/core/script.h"
+#include "script/core/setup.h"
+#include "script/core/task.h"
+#include "script/sandbox/guard.h"
+#include "script/sandbox/origin.h"
 
 struct kt_failures {
     struct kt_list places; /* lines whose tasks failed within KT_FAILURES_US, oldest first */

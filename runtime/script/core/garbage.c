@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include "base/err.h"
 #include "script/core/parts.h"
-#include "script/core/script.h"
 #include "script/sandbox/guard.h"
 #include "script/sandbox/sandbox.h"
 

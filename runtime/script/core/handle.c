@@ -2,9 +2,12 @@
  *
  * Invariant: a script cannot reach a handle's metatable, so __gc and __close only run on intact handles. */
 #include "script/core/handle.h"
+#include <lauxlib.h>
 #include <stdbool.h>
 #include <string.h>
-#include "script/core/script.h"
+#include "base/list.h"
+#include "script/core/task.h"
+#include "script/sandbox/origin.h"
 
 /* Upvalues of __index: methods by name, fields by name, all names in one string, the type's name. */
 static int handle_index(lua_State *L)

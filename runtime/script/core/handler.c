@@ -1,6 +1,8 @@
 /* Counts the tasks of a script's event handlers, so that one handler cannot run more than its share. */
 #include "script/core/handler.h"
-#include "script/core/script.h"
+#include "base/log.h"
+#include "script/core/task.h"
+#include "script/sandbox/origin.h"
 
 void kt_handler_init(struct kt_handler *h, const struct kt_origin *origin, unsigned most)
 {

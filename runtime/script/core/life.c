@@ -3,11 +3,17 @@
  * Invariant: nothing leaves KT_END, and `ended` is called once, for the first exit code. */
 #include "script/core/life.h"
 #include <stdlib.h>
+#include "base/err.h"
 #include "base/log.h"
 #include "io/io.h"
+#include "link/counters.h"
 #include "script/core/parts.h"
-#include "script/core/script.h"
+#include "script/core/runtime.h"
 #include "script/core/service.h"
+#include "script/core/setup.h"
+#include "script/core/task.h"
+#include "script/sandbox/guard.h"
+#include "script/sandbox/sandbox.h"
 
 #define DRAIN_US 5000000u
 #define DRAIN_TICK_US 20000u

@@ -1,11 +1,43 @@
-/* The phases of a runtime, for core/. Others ask in script.h and runtime.h, whose functions on phases, draining
- * and exiting are in life.c, too. */
+/* The phases of a runtime: how a script runs, stops, drains its conns, and ends. life.c also has those
+ * functions of runtime.h that drain a runtime or read its exit code. */
 #ifndef KT_SCRIPT_CORE_LIFE_H
 #define KT_SCRIPT_CORE_LIFE_H
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "script/core/script.h"
+
+struct kt_runtime;
+
+enum kt_phase { KT_DECLARE, KT_RUN, KT_DRAIN, KT_END };
+
+/* Conns and streams that a script may hold before opening another is refused. Nothing else bounds them: a
+ * stream uses no descriptor, and most of its memory is not Lua's. Accepted ones are not refused. */
+#define KT_PIPES_MAX 262144u
+
+enum kt_phase kt_runtime_phase(const struct kt_runtime *rt);
+/* Whether another runtime has taken over. */
+bool kt_runtime_replaced(const struct kt_runtime *rt);
+/* Whether events of links and conns reach the script: it runs, or was replaced and still has conns. */
+bool kt_runtime_attends(const struct kt_runtime *rt);
+/* The drain time at process exit, and after a reload (KT_TIME_NEVER: no limit), in microseconds. */
+void kt_runtime_set_drain(struct kt_runtime *rt, uint64_t us);
+void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us);
+
+/* Counts conns and streams that the script or its splices hold: `change` more, or fewer. */
+void kt_runtime_hold_pipes(struct kt_runtime *rt, int change);
+/* Whether it holds KT_PIPES_MAX of them. */
+bool kt_runtime_pipes_full(const struct kt_runtime *rt);
+
+/* Ends the runtime: no further task runs, and `ended` is called. Only the first code counts. */
+void kt_runtime_stop(struct kt_runtime *rt, int code);
+/* Ends the runtime if it has nothing left to do; called when a task or service has ended. */
+void kt_runtime_settle(struct kt_runtime *rt);
+
+/* Whether the script has something to do: a service with a handler, or a task. */
+bool kt_runtime_has_work(const struct kt_runtime *rt);
+#define KT_NO_WORK "the script has nothing to do; call kt.listen, kt.accept or kt.spawn at its top level"
+
+/* ---- for core/ ---- */
 
 /* Returns 0 or KT_ENOMEM. ended: as in kt_runtime_opts. */
 int kt_life_new(struct kt_runtime *rt, void (*ended)(void *ctx), void *ended_ctx);

@@ -2,11 +2,15 @@
  * options and words the error messages.
  *
  * Values with units are cached, so that "5s" is parsed by kt.units only once. */
+#include "script/core/options.h"
+#include <lauxlib.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/err.h"
 #include "script/core/parts.h"
-#include "script/core/script.h"
+#include "script/core/task.h"
+#include "script/sandbox/origin.h"
 
 #define SEEN_MAX 256u
 #define SECONDS_MAX 3.2e9 /* a hundred years, as in kt.units: far from overflow */

@@ -12,7 +12,8 @@ struct kt_runtime {
     struct kt_sandbox *sandbox;
     lua_State *L; /* the main thread */
 
-    struct kt_setup *setup;       /* runtime.c: what it was made with */
+    struct kt_begun *begun;       /* runtime.c: how it began */
+    struct kt_setup *setup;       /* setup.c: what it was made with */
     struct kt_life *life;         /* life.c */
     struct kt_state *state;       /* state.c: modules and warnings */
     struct kt_garbage *garbage;   /* garbage.c */

@@ -3,50 +3,35 @@
  *
  * Invariant: nothing is open before the whole main chunk has run, and a reload that fails changes nothing. */
 #include "script/core/runtime.h"
+#include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/err.h"
+#include "base/log.h"
+#include "io/io.h"
+#include "script/core/errors.h"
+#include "script/core/failure.h"
 #include "script/core/garbage.h"
 #include "script/core/life.h"
 #include "script/core/logger.h"
+#include "script/core/options.h"
 #include "script/core/parts.h"
-#include "script/core/script.h"
 #include "script/core/service.h"
+#include "script/core/setup.h"
+#include "script/core/state.h"
+#include "script/core/task.h"
+#include "script/sandbox/guard.h"
+#include "script/sandbox/sandbox.h"
 
 #define CHECK_TELLS "\n  run kt check to list all mistakes"
 
-struct kt_setup {
-    struct kt_logger *logger;
-    struct kt_counters *counters;
-    struct kt_counters own_counters; /* used if opts.counters is NULL */
-    struct kt_starts *starts;
-    struct kt_starts own_starts; /* likewise */
-    bool checking;
-    bool repeatable;
-    const char *(*getenv)(void *ctx, const char *name);
-    void *getenv_ctx;
-    void (*print)(void *ctx, int fd, const char *text, size_t len);
-    void *print_ctx;
-    void (*bind)(lua_State *L);
+struct kt_begun {
     uint64_t main_us; /* time limit of the main chunk */
     char *message;    /* why load or open failed, or NULL */
     struct kt_turn release;
 };
-
-void kt_print_to_process(void *ctx, int fd, const char *text, size_t len)
-{
-    (void)ctx;
-    FILE *f = fd == 2 ? stderr : stdout;
-    fwrite(text, 1, len, f);
-    fflush(f);
-}
-
-static const char *process_env(void *ctx, const char *name)
-{
-    (void)ctx;
-    return getenv(name);
-}
 
 /* ---- what the sandbox asks of the runtime ---- */
 
@@ -75,93 +60,14 @@ static bool host_owns(lua_State *co)
     return kt_task_of(co)->L == co;
 }
 
-/* ---- what others read of it ---- */
-
-struct kt_io *kt_runtime_io(const struct kt_runtime *rt)
-{
-    return rt->io;
-}
-
-struct kt_logger *kt_runtime_logger(const struct kt_runtime *rt)
-{
-    return rt->setup->logger;
-}
-
-const struct kt_log *kt_runtime_log(const struct kt_runtime *rt)
-{
-    return rt->log;
-}
-
-struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt)
-{
-    return rt->setup->counters;
-}
-
-struct kt_starts *kt_runtime_starts(const struct kt_runtime *rt)
-{
-    return rt->setup->starts;
-}
-
-void kt_setup_bind(const struct kt_runtime *rt, lua_State *L)
-{
-    rt->setup->bind(L);
-}
-
-bool kt_runtime_repeatable(const struct kt_runtime *rt)
-{
-    return rt->setup->repeatable;
-}
-
-void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len)
-{
-    rt->setup->print(rt->setup->print_ctx, fd, text, len);
-}
-
-const char *kt_runtime_getenv(const struct kt_runtime *rt, const char *name)
-{
-    return rt->setup->getenv(rt->setup->getenv_ctx, name);
-}
-
-lua_State *kt_runtime_state(const struct kt_runtime *rt)
-{
-    return rt->L;
-}
-
-struct kt_guard *kt_runtime_guard(struct kt_runtime *rt)
-{
-    return kt_sandbox_guard(rt->sandbox);
-}
-
-bool kt_runtime_checking(const struct kt_runtime *rt)
-{
-    return rt->setup->checking;
-}
-
-void kt_runtime_check(struct kt_runtime *rt)
-{
-    rt->setup->checking = true;
-}
-
 /* ---- new and free ---- */
 
 static int set_up(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
 {
-    uint64_t seed;
-    struct kt_setup *s = rt->setup = calloc(1, sizeof *s);
-    if (!s) return KT_ENOMEM;
-    s->logger = opts->logger;
-    s->repeatable = opts->repeatable;
-    s->getenv = opts->getenv ? opts->getenv : process_env;
-    s->getenv_ctx = opts->getenv_ctx;
-    s->print = opts->print ? opts->print : kt_print_to_process;
-    s->print_ctx = opts->print_ctx;
-    s->bind = opts->bind;
-    s->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
-    s->counters = opts->counters ? opts->counters : &s->own_counters;
-    s->starts = opts->starts ? opts->starts : &s->own_starts;
-    kt_io_random(rt->io, &seed, sizeof seed);
-    kt_starts_init(&s->own_starts, seed);
-    return 0;
+    rt->begun = calloc(1, sizeof *rt->begun);
+    if (!rt->begun) return KT_ENOMEM;
+    rt->begun->main_us = opts->main_us ? opts->main_us : KT_MAIN_STOP_US;
+    return kt_setup_new(rt, opts);
 }
 
 static int make_parts(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
@@ -198,11 +104,9 @@ static void free_parts(struct kt_runtime *rt)
     kt_failures_free(rt);
     kt_services_free(rt);
     kt_life_free(rt);
-    if (rt->setup) {
-        kt_starts_free(&rt->setup->own_starts);
-        free(rt->setup->message);
-    }
-    free(rt->setup);
+    kt_setup_free(rt);
+    if (rt->begun) free(rt->begun->message);
+    free(rt->begun);
     free(rt);
 }
 
@@ -240,19 +144,19 @@ void kt_runtime_free(struct kt_runtime *rt)
     kt_services_close(rt);
     kt_state_close(rt);
     /* Links and acceptors end in turn hooks queued before this one, and still use the counters there. */
-    kt_turn_init(&rt->setup->release, release, rt);
-    kt_io_turn(rt->io, &rt->setup->release);
+    kt_turn_init(&rt->begun->release, release, rt);
+    kt_io_turn(rt->io, &rt->begun->release);
 }
 
 const char *kt_runtime_message(const struct kt_runtime *rt)
 {
-    return rt->setup->message ? rt->setup->message : "out of memory";
+    return rt->begun->message ? rt->begun->message : "out of memory";
 }
 
 static int set_message(struct kt_runtime *rt, int code, const char *text)
 {
-    free(rt->setup->message);
-    rt->setup->message = text ? strdup(text) : NULL;
+    free(rt->begun->message);
+    rt->begun->message = text ? strdup(text) : NULL;
     return code;
 }
 
@@ -329,7 +233,7 @@ static int call_main(struct kt_runtime *rt, struct main_chunk *m)
     lua_pushcfunction(L, explain);
     lua_pushcfunction(L, load_and_call);
     lua_pushlightuserdata(L, m);
-    kt_guard_begin(g, L, rt->setup->main_us);
+    kt_guard_begin(g, L, rt->begun->main_us);
     int status = lua_pcall(L, 1, 0, 1);
     int rc = 0;
     if (status != LUA_OK && !kt_life_exiting(rt)) {

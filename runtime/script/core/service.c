@@ -6,9 +6,13 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
-#include "script/core/handle.h"
+#include "base/log.h"
+#include "script/core/errors.h"
+#include "script/core/life.h"
 #include "script/core/parts.h"
-#include "script/core/script.h"
+#include "script/core/task.h"
+#include "script/sandbox/origin.h"
+#include "script/sandbox/sandbox.h"
 
 /* Registry keys, by address: */
 static const char handles;  /* weak table: service → its handle */

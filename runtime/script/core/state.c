@@ -3,13 +3,24 @@
  * The state has two environments. Modules in the binary (lua/kt) see each other, kt.core, and private copies
  * of the library. The script sees its own globals, `require "kt"`, and the modules in its own folder.
  * Invariant: nothing a script does to its globals changes what the modules in the binary see. */
+#include "script/core/state.h"
+#include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/err.h"
+#include "base/log.h"
+#include "io/io.h"
 #include "script/core/embedded.h"
+#include "script/core/errors.h"
+#include "script/core/options.h"
 #include "script/core/parts.h"
-#include "script/core/script.h"
 #include "script/core/service.h"
+#include "script/core/setup.h"
+#include "script/core/task.h"
+#include "script/sandbox/guard.h"
+#include "script/sandbox/origin.h"
+#include "script/sandbox/sandbox.h"
 
 #define LINE_PIECE 1024u /* largest piece of source passed to the compiler, in bytes */
 

@@ -13,12 +13,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/err.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "io/io.h"
+#include "link/counters.h"
+#include "script/core/errors.h"
 #include "script/core/failure.h"
 #include "script/core/garbage.h"
 #include "script/core/handle.h"
 #include "script/core/life.h"
 #include "script/core/parts.h"
-#include "script/core/script.h"
+#include "script/core/setup.h"
+#include "script/sandbox/guard.h"
+#include "script/sandbox/origin.h"
 
 #define SPARE_MAX 256u  /* threads kept; about 1.2 KiB each */
 #define TURN_US 10000u  /* time for tasks in one call of run_ready, give or take one slice */

@@ -19,6 +19,11 @@ struct kt_runtime;
 struct kt_task;
 struct kt_origin;
 
+/* Tasks at a time; beyond it, conns and streams are refused. */
+#define KT_TASKS_MAX 262144u
+/* Of these, tasks started by kt.spawn: a script that spawns without end still has room to serve conns. */
+#define KT_SPAWNED_MAX 65536u
+
 /* Cancels the operation that a task waits for; none of its callbacks is called afterwards. */
 typedef void (*kt_task_cancel)(struct kt_task *t);
 /* Pushes the results of a successful wait and returns their number. The stack is as the binding left it when
@@ -70,6 +75,11 @@ struct kt_task {
 static inline struct kt_task *kt_task_of(lua_State *L)
 {
     return *(struct kt_task **)lua_getextraspace(L);
+}
+
+static inline struct kt_runtime *kt_runtime_of(lua_State *L)
+{
+    return kt_task_of(L)->rt;
 }
 
 /* Returns 0 or KT_ENOMEM. livelock: as in kt_runtime_opts. */

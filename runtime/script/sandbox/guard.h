@@ -118,7 +118,7 @@ bool kt_guard_wipes(const struct kt_guard *g);
 
 /* ---- time ---- */
 
-/* Call when the main chunk is over: what a long slice is told depends on it. */
+/* Call when the main chunk is over: a stopped slice gets another message then, and late ones are logged. */
 void kt_guard_in_tasks(struct kt_guard *g);
 
 /* Removes the guard's hooks from L, except for the one that counts instructions. */

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include "script/core/embedded.h"
-#include "script/core/script.h"
+#include "script/sandbox/sandbox.h"
 #include "script/sim/core.h"
 
 /* Whether the module works without a runtime. */

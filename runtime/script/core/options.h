@@ -1,0 +1,50 @@
+/* Options tables of calls made once per connection. */
+#ifndef KT_SCRIPT_CORE_OPTIONS_H
+#define KT_SCRIPT_CORE_OPTIONS_H
+
+#include <lua.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kt_runtime;
+
+enum kt_opt_type {
+    KT_OPT_DURATION,
+    KT_OPT_STRING,
+    KT_OPT_RATE,
+    KT_OPT_RATES,
+    KT_OPT_INTEGER,
+    KT_OPT_SHARE,
+    KT_OPT_TABLE
+};
+struct kt_opt {
+    const char *key;
+    enum kt_opt_type type;
+    /* uint64_t * (µs, or bytes per second), const char ** (anchored by the table), double * (0..1), bool *
+     * (present), or one of the structs below */
+    void *out;
+};
+struct kt_opt_rates { /* a rate, or a table with one for each direction */
+    uint64_t a_to_b, b_to_a;
+};
+struct kt_opt_integer {
+    lua_Integer value, min, max;
+};
+
+/* Returns 0 or KT_ENOMEM. */
+int kt_opts_new(struct kt_runtime *rt);
+void kt_opts_free(struct kt_runtime *rt);
+/* Call once for a new state, protected. */
+void kt_opts_init(lua_State *L);
+/* core.install(explain, duration, rate): sets the functions of kt.api and kt.units that these call:
+ * explain(what, value) → the error message; duration and rate(value) → a number, or nil. */
+int kt_opts_install(lua_State *L);
+/* Reads the options table of a call made once per connection. Missing keys leave *out unchanged; nil at idx
+ * means no options. Raises kt.api's message for an invalid table. */
+void kt_opts_read(lua_State *L, int idx, const char *what, const struct kt_opt *opts, size_t n);
+/* Raises kt.api's message for the value at idx as an invalid argument of `what`. */
+int kt_opts_wrong(lua_State *L, int idx, const char *what);
+/* A duration ("5s", seconds) in µs; raises. */
+uint64_t kt_opts_duration(lua_State *L, int idx, const char *what);
+
+#endif

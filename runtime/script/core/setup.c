@@ -1,0 +1,133 @@
+/* Keeps what a runtime was made with, and fills in the defaults.
+ *
+ * Invariant: once the runtime is made, only `checking` changes, and what the counters and starts hold. */
+#include "script/core/setup.h"
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "io/io.h"
+#include "link/common/starts.h"
+#include "link/counters.h"
+#include "script/core/parts.h"
+#include "script/core/runtime.h"
+#include "script/sandbox/sandbox.h"
+
+struct kt_setup {
+    struct kt_logger *logger;
+    struct kt_counters *counters;
+    struct kt_counters own_counters; /* used if opts.counters is NULL */
+    struct kt_starts *starts;
+    struct kt_starts own_starts; /* likewise */
+    bool checking;
+    bool repeatable;
+    const char *(*getenv)(void *ctx, const char *name);
+    void *getenv_ctx;
+    void (*print)(void *ctx, int fd, const char *text, size_t len);
+    void *print_ctx;
+    void (*bind)(lua_State *L);
+};
+
+void kt_print_to_process(void *ctx, int fd, const char *text, size_t len)
+{
+    (void)ctx;
+    FILE *f = fd == 2 ? stderr : stdout;
+    fwrite(text, 1, len, f);
+    fflush(f);
+}
+
+static const char *process_env(void *ctx, const char *name)
+{
+    (void)ctx;
+    return getenv(name);
+}
+
+int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
+{
+    uint64_t seed;
+    struct kt_setup *s = rt->setup = calloc(1, sizeof *s);
+    if (!s) return KT_ENOMEM;
+    s->logger = opts->logger;
+    s->repeatable = opts->repeatable;
+    s->getenv = opts->getenv ? opts->getenv : process_env;
+    s->getenv_ctx = opts->getenv_ctx;
+    s->print = opts->print ? opts->print : kt_print_to_process;
+    s->print_ctx = opts->print_ctx;
+    s->bind = opts->bind;
+    s->counters = opts->counters ? opts->counters : &s->own_counters;
+    s->starts = opts->starts ? opts->starts : &s->own_starts;
+    kt_io_random(rt->io, &seed, sizeof seed);
+    kt_starts_init(&s->own_starts, seed);
+    return 0;
+}
+
+void kt_setup_free(struct kt_runtime *rt)
+{
+    if (rt->setup) kt_starts_free(&rt->setup->own_starts);
+    free(rt->setup);
+    rt->setup = NULL;
+}
+
+struct kt_io *kt_runtime_io(const struct kt_runtime *rt)
+{
+    return rt->io;
+}
+
+struct kt_logger *kt_runtime_logger(const struct kt_runtime *rt)
+{
+    return rt->setup->logger;
+}
+
+const struct kt_log *kt_runtime_log(const struct kt_runtime *rt)
+{
+    return rt->log;
+}
+
+struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt)
+{
+    return rt->setup->counters;
+}
+
+struct kt_starts *kt_runtime_starts(const struct kt_runtime *rt)
+{
+    return rt->setup->starts;
+}
+
+void kt_setup_bind(const struct kt_runtime *rt, lua_State *L)
+{
+    rt->setup->bind(L);
+}
+
+bool kt_runtime_repeatable(const struct kt_runtime *rt)
+{
+    return rt->setup->repeatable;
+}
+
+void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len)
+{
+    rt->setup->print(rt->setup->print_ctx, fd, text, len);
+}
+
+const char *kt_runtime_getenv(const struct kt_runtime *rt, const char *name)
+{
+    return rt->setup->getenv(rt->setup->getenv_ctx, name);
+}
+
+lua_State *kt_runtime_state(const struct kt_runtime *rt)
+{
+    return rt->L;
+}
+
+struct kt_guard *kt_runtime_guard(struct kt_runtime *rt)
+{
+    return kt_sandbox_guard(rt->sandbox);
+}
+
+bool kt_runtime_checking(const struct kt_runtime *rt)
+{
+    return rt->setup->checking;
+}
+
+void kt_runtime_check(struct kt_runtime *rt)
+{
+    rt->setup->checking = true;
+}
