@@ -29,7 +29,7 @@
 #include "script/sandbox/origin.h"
 
 #define SPARE_MAX 256u  /* threads kept; about 1.2 KiB each */
-#define TURN_US 10000u  /* time for tasks in one call of run_ready, give or take one slice */
+#define TURN_US 1000u   /* time for tasks in one turn of the loop, give or take one slice */
 #define TURN_ROUNDS 8   /* rounds in one call of run_ready, as tasks make other tasks ready */
 #define TURN_VISITS 16u /* calls of run_ready in one turn of the loop */
 #define OWN_SHARE 16u   /* `own` gets one slice in this many */
@@ -49,6 +49,7 @@ struct kt_tasks {
     struct kt_timer again; /* runs those left over in the next turn */
     bool running;          /* within run_ready: newly ready tasks need no new hook */
     uint64_t visits_at;    /* time of the turn in which tasks last ran */
+    uint64_t until;        /* clock at which no further slice begins in that turn */
     unsigned visits;       /* times run_ready was called in that turn */
     uint64_t instant;      /* io time at which tasks last ran */
     unsigned at_once;      /* slices run at that time; counted only if `livelock` is set */
@@ -223,14 +224,14 @@ static bool livelocked(struct kt_runtime *rt, const struct kt_origin *o)
 }
 
 /* Runs the tasks that are ready now. Returns false when the time is up. */
-static bool run_round(struct kt_runtime *rt, uint64_t until)
+static bool run_round(struct kt_runtime *rt)
 {
     for (size_t n = rt->tasks->ready_count; n > 0 && rt->tasks->ready_count > 0 && !kt_life_exiting(rt);
          n--) {
         struct kt_task *t = next_ready(rt);
         const struct kt_origin *origin = t->origin;
         run(t);
-        if (kt_io_clock(rt->io) >= until || livelocked(rt, origin)) return false;
+        if (kt_io_clock(rt->io) >= rt->tasks->until || livelocked(rt, origin)) return false;
     }
     return true;
 }
@@ -241,16 +242,19 @@ static void run_ready(void *ctx)
 {
     struct kt_runtime *rt = ctx;
     /* Operations may complete within the turn, too: a stream of an established session opens at once. */
-    const uint64_t now = kt_io_now(rt->io), until = kt_io_clock(rt->io) + TURN_US;
-    if (now != rt->tasks->visits_at) rt->tasks->visits = 0;
-    rt->tasks->visits_at = now;
-    if (rt->tasks->visits++ >= TURN_VISITS) {
+    const uint64_t now = kt_io_now(rt->io), clock = kt_io_clock(rt->io);
+    if (now != rt->tasks->visits_at) {
+        rt->tasks->visits = 0;
+        rt->tasks->visits_at = now;
+        rt->tasks->until = clock + TURN_US;
+    }
+    if (rt->tasks->visits++ >= TURN_VISITS || clock >= rt->tasks->until) {
         kt_io_timer_set(rt->io, &rt->tasks->again, now);
         return;
     }
     rt->tasks->running = true;
     for (int i = 0; i < TURN_ROUNDS && rt->tasks->ready_count > 0 && !kt_life_exiting(rt); i++)
-        if (!run_round(rt, until)) break;
+        if (!run_round(rt)) break;
     rt->tasks->running = false;
     if (kt_life_exiting(rt)) return; /* the remaining tasks never run; kt_runtime_free ends them */
     if (rt->tasks->ready_count == 0)
