@@ -47,6 +47,7 @@ function ends.new(pool, settings)
   local owner = {
     room = settings.room,
     admit = settings.admit,
+    refused = settings.refused,
     frame = function(f) e.frames[#e.frames + 1] = f end,
     wake = function() e.wakes = e.wakes + 1 end,
     resume = function() e.resumes = e.resumes + 1 end,

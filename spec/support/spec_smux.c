@@ -460,15 +460,22 @@ static lua_Integer setting(lua_State *L, const char *name, lua_Integer otherwise
     return v;
 }
 
-static bool on_admit(void *ctx, bool full)
+static bool on_admit(void *ctx)
 {
     struct smux *b = ctx;
     if (!push_owner(b, "admit")) return true;
-    lua_pushboolean(b->st->L, full);
-    call(b->st, 1, 1);
+    call(b->st, 0, 1);
     const bool yes = lua_toboolean(b->st->L, -1);
     lua_pop(b->st->L, 1);
     return yes;
+}
+
+static void on_refused(void *ctx, bool full)
+{
+    struct smux *b = ctx;
+    if (!push_owner(b, "refused")) return;
+    lua_pushboolean(b->st->L, full);
+    call(b->st, 1, 0);
 }
 
 static void on_cut(void *ctx, uint32_t id, size_t unread, int code)
@@ -504,6 +511,7 @@ static int smux_new(lua_State *L)
         .frame = on_frame,
         .wake = on_wake,
         .admit = on_admit,
+        .refused = on_refused,
         .resume = on_resume,
         .hello = on_hello,
         .streams = on_streams,
@@ -643,6 +651,18 @@ static int smux_spent(lua_State *L)
     return 1;
 }
 
+static int smux_accept_most(lua_State *L)
+{
+    kt_smux_accept_most(check_smux(L)->m, (uint32_t)luaL_checkinteger(L, 2));
+    return 0;
+}
+
+static int smux_waiting(lua_State *L)
+{
+    lua_pushboolean(L, kt_smux_waiting(check_smux(L)->m));
+    return 1;
+}
+
 static int smux_watch(lua_State *L)
 {
     kt_smux_watch(check_smux(L)->m);
@@ -727,7 +747,8 @@ int luaopen_spec_smux(lua_State *L)
         {"pump", smux_pump}, {"keepalive", smux_keepalive}, {"heartbeat", smux_heartbeat},
         {"presume_foreign", smux_presume_foreign}, {"mark", smux_mark}, {"settled", smux_settled},
         {"has_young", smux_has_young}, {"move_young", smux_move_young}, {"streams", smux_streams},
-        {"buffered", smux_buffered}, {"budget", smux_budget}, {"spent", smux_spent}, {"watch", smux_watch},
+        {"buffered", smux_buffered}, {"budget", smux_budget}, {"spent", smux_spent},
+        {"accept_most", smux_accept_most}, {"waiting", smux_waiting}, {"watch", smux_watch},
         {"cut_unread", smux_cut_unread}, {"has_shrunk", smux_has_shrunk}, {"believe", smux_believe},
         {"peer", smux_peer}, {"idle", smux_idle}, {"free", smux_free}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"pool", pool_new}, {"qpp", qpp_new}, {"new", smux_new}, {NULL, NULL}};

@@ -13,9 +13,7 @@
 #define FIRST_PACKET 500u
 /* Bytes of payload: less is not worth a frame while the address is not validated. */
 #define FIRST_PIECE 32u
-#define TURN_BYTES 262144u /* bytes of payload that a session reads in a turn */
-#define TURN_FRAMES 2048u  /* frames that a session reads in a turn (kt_smux_budget) */
-#define PUMP_ROUNDS 8      /* how many times a turn pumps again for streams that write from `writable` */
+#define PUMP_ROUNDS 8 /* how many times a turn pumps again for streams that write from `writable` */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
@@ -182,6 +180,7 @@ static const struct kt_smux_owner smux_owner = {
     .wake = on_wake,
     .accept = on_accept,
     .admit = kt_kcptun_session_admit,
+    .refused = kt_kcptun_session_note_refusal,
     .resume = on_resume,
     .hello = on_hello,
     .streams = on_streams,
@@ -204,20 +203,24 @@ static size_t to_smux(struct kt_kcptun_session *s, const uint8_t *data, size_t n
     return (size_t)took;
 }
 
+static void spend(struct kt_kcptun_session *s, size_t bytes)
+{
+    s->bytes_left -= bytes < s->bytes_left ? bytes : s->bytes_left;
+    s->more = s->more || s->bytes_left == 0;
+}
+
 /* Moves KCP's bytes through snappy into smux until one of them accepts no more, or the turn's budget is used
- * up, so that a peer that sends much, or causes much work, does not hold up other sessions. */
+ * up. */
 static void read_all(struct kt_kcptun_session *s)
 {
     const uint8_t *data;
-    size_t n, bytes = 0;
-    kt_smux_budget(s->smux, TURN_FRAMES);
-    s->more = false;
+    size_t n;
+    s->more = s->bytes_left == 0;
     while (!s->over && !s->blocked && !s->more) {
         if (s->decomp && (n = kt_snappy_peek(s->decomp, &data)) > 0) {
             const size_t took = to_smux(s, data, n);
             kt_snappy_consume(s->decomp, took);
-            bytes += took;
-            if (bytes >= TURN_BYTES) s->more = true;
+            spend(s, took);
             continue;
         }
         if ((n = kt_kcp_peek(s->kcp, &data)) == 0) return;
@@ -227,8 +230,7 @@ static void read_all(struct kt_kcptun_session *s)
             if (rc) fail(s, rc);
         } else {
             used = to_smux(s, data, n);
-            bytes += used;
-            if (bytes >= TURN_BYTES) s->more = true;
+            spend(s, used);
         }
         kt_kcp_consume(s->kcp, used);
         s->sh->counters->BytesReceived += used;
@@ -271,7 +273,7 @@ static void arm(struct kt_kcptun_session *s, uint64_t now)
     if (s->next_keepalive < due) due = s->next_keepalive;
     uint64_t stall = kt_kcptun_session_stall_due(s);
     if (stall < due) due = stall;
-    if (s->more) due = now;
+    if (s->more || kt_smux_waiting(s->smux)) due = now;
     kt_io_timer_set(s->sh->io, &s->timer, due);
 }
 
@@ -301,7 +303,9 @@ static void on_turn(void *ctx)
             s->next_keepalive = now + s->sh->cfg.keepalive_us;
             kt_smux_heartbeat(s->smux);
         }
+        kt_kcptun_session_renew_budget(s);
         read_all(s);
+        kt_kcptun_session_accept_batch(s);
         kt_smux_dispatch(s->smux);
         settle_young(s);
         settle_debts(s);
@@ -310,7 +314,7 @@ static void on_turn(void *ctx)
             s->woken = false;
             kt_smux_pump(s->smux);
         } while (s->woken && ++rounds < PUMP_ROUNDS);
-        if (s->woken) kt_kcptun_session_schedule(s);
+        if (s->woken || kt_kcptun_session_next_batch(s)) kt_kcptun_session_schedule(s);
         mark_young(s);
         kt_kcptun_session_check_stall(s, now);
         kt_kcptun_session_probes_turn(s, now);
@@ -354,7 +358,9 @@ static void on_turn(void *ctx)
 
 static void on_timer(void *ctx)
 {
-    kt_kcptun_session_schedule(ctx);
+    struct kt_kcptun_session *s = ctx;
+    s->fresh = true;
+    kt_kcptun_session_schedule(s);
 }
 
 /* ---- from outside ---- */
@@ -392,6 +398,7 @@ void kt_kcptun_session_input(
     struct kt_kcptun_session *s, const uint8_t *body, size_t len, const struct kt_addr *to)
 {
     if (s->over) return;
+    s->fresh = true;
     kt_kcptun_session_limit_reach(s);
     const uint64_t silence = kt_patience_heard(&s->health.patience, kt_io_now(s->sh->io));
     if (s->health.patience.suspect || silence >= resume_us(s)) s->resume = true;
@@ -541,6 +548,7 @@ int kt_kcptun_session_new(struct kt_kcptun_session **out, struct kt_kcptun_conte
     s->conv = conv;
     s->peer = *peer;
     kt_addr_text(peer, s->peer_text);
+    s->fresh = true;
     s->born = s->news_us = kt_io_now(sh->io);
     kt_io_random(sh->io, &s->ts_base, sizeof s->ts_base);
     s->next_keepalive = s->born + sh->cfg.keepalive_us;

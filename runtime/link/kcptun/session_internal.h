@@ -51,7 +51,10 @@ struct kt_kcptun_session {
     bool owes;             /* … which is not known yet */
     bool busy;             /* in the turn hook */
     bool woken;            /* smux has something to send */
-    bool more;             /* more has arrived than a turn may process: the next one continues */
+    bool fresh;            /* a turn of the loop has begun since the budget was set */
+    size_t bytes_left;     /* of that budget: payload (session_limits.c) */
+    unsigned batches_left; /* of that budget: batches of streams to accept */
+    bool more;             /* the budget is used up: the next turn continues */
     bool blocked;          /* smux's buffers are full: reading pauses */
     uint64_t blocked_at;   /* µs, since when; 0: not paused */
     uint64_t blocked_read; /* kt_smux_read at that time */
@@ -77,8 +80,9 @@ void kt_kcptun_session_fail(struct kt_kcptun_session *s, int code, const char *w
 
 /* ---- session_limits.c ---- */
 
-/* kt_smux_owner's admit and spare. */
-bool kt_kcptun_session_admit(void *ctx, bool full);
+/* kt_smux_owner's admit, refused and spare. */
+bool kt_kcptun_session_admit(void *ctx);
+void kt_kcptun_session_note_refusal(void *ctx, bool full);
 size_t kt_kcptun_session_spare(void *ctx);
 /* The number of streams changed: if there is much room, the next refusal is logged again. */
 void kt_kcptun_session_note_room(struct kt_kcptun_session *s);
@@ -87,6 +91,12 @@ size_t kt_kcptun_session_memory_left(const struct kt_kcptun_session *s);
 /* Before input: how far beyond the next segment KCP may store segments. A peer can make us hold a whole
  * window by leaving out the first. */
 void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s);
+/* Each time the turn hook runs: sets the budget if a turn of the loop has begun since, and lets smux accept the
+ * next batch of streams. */
+void kt_kcptun_session_renew_budget(struct kt_kcptun_session *s);
+void kt_kcptun_session_accept_batch(struct kt_kcptun_session *s);
+/* Whether the hook is to run again in this turn, for another batch. */
+bool kt_kcptun_session_next_batch(const struct kt_kcptun_session *s);
 
 /* ---- session_stall.c ---- */
 

@@ -1,11 +1,18 @@
-/* A session's share of what all sessions use: streams, memory, descriptors. Of memory and descriptors it may
- * hold as much as is left for all others: one greedy session leaves half, two leave a third, and a new
- * session always finds some. */
+/* A session's share of what all sessions use: streams, memory, descriptors, and time in a turn of the loop. Of
+ * memory and descriptors it may hold as much as is left for all others: one greedy session leaves half, two
+ * leave a third, and a new session always finds some. */
 #include "io/io.h"
 #include "link/kcptun/session_internal.h"
 
 #define REACH_LEAST 16u /* segments that may always be stored beyond the next, even without memory to spare */
 #define OTHER_DESCRIPTORS 32u /* descriptors that a process needs besides its conns */
+
+/* In a turn of the loop: payload, frames, and batches of streams that the peer opened. */
+#define TURN_BYTES 262144u
+#define TURN_FRAMES 2048u
+#define TURN_BATCHES 16u
+#define BATCH 16u
+#define ACCEPT_US 1000u /* ... from the turn's start; after that only a first batch is begun */
 
 /* ---- streams ---- */
 
@@ -17,18 +24,21 @@ static size_t descriptors_left(const struct kt_kcptun_session *s)
     return used < limit ? limit - used : 0;
 }
 
-bool kt_kcptun_session_admit(void *ctx, bool full)
+bool kt_kcptun_session_admit(void *ctx)
+{
+    const struct kt_kcptun_session *s = ctx;
+    return kt_smux_streams(s->smux) < descriptors_left(s);
+}
+
+void kt_kcptun_session_note_refusal(void *ctx, bool full)
 {
     struct kt_kcptun_session *s = ctx;
-    const size_t open = kt_smux_streams(s->smux);
-    if (!full && open < descriptors_left(s)) return true;
     s->sh->counters->StreamsRefused++;
     if (!s->told_full)
         kt_log(s->sh->log, KT_LOG_WARN, "session with %s: %zu streams are open; new ones are refused (%s)",
-            s->peer_text, open,
+            s->peer_text, kt_smux_streams(s->smux),
             full ? "max_streams" : "the rest of the descriptors is for others; raise ulimit -n");
     s->told_full = true;
-    return false;
 }
 
 void kt_kcptun_session_note_room(struct kt_kcptun_session *s)
@@ -56,4 +66,31 @@ void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s)
         kt_kcp_reach(s->kcp, UINT32_MAX);
     else
         kt_kcp_reach(s->kcp, segments < REACH_LEAST ? REACH_LEAST : (uint32_t)segments);
+}
+
+/* ---- time ---- */
+
+/* The hook can run several times in a turn of the loop; these runs share one budget. */
+void kt_kcptun_session_renew_budget(struct kt_kcptun_session *s)
+{
+    if (!s->fresh) return;
+    s->fresh = false;
+    s->bytes_left = TURN_BYTES;
+    s->batches_left = TURN_BATCHES;
+    kt_smux_budget(s->smux, TURN_FRAMES);
+}
+
+/* An accepted stream is cheap here, but its task is not. The tasks of one batch run before the hook runs again
+ * for the next, so the time that they take counts. */
+void kt_kcptun_session_accept_batch(struct kt_kcptun_session *s)
+{
+    const uint64_t taken = kt_io_clock(s->sh->io) - kt_io_now(s->sh->io);
+    if (s->batches_left < TURN_BATCHES && taken >= ACCEPT_US) s->batches_left = 0;
+    kt_smux_accept_most(s->smux, s->batches_left > 0 ? BATCH : 0);
+    if (kt_kcptun_session_next_batch(s)) s->batches_left--;
+}
+
+bool kt_kcptun_session_next_batch(const struct kt_kcptun_session *s)
+{
+    return s->batches_left > 0 && kt_smux_waiting(s->smux);
 }

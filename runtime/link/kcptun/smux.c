@@ -37,7 +37,7 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
     s->peer_window = KT_SMUX_INITIAL_WINDOW;
     kt_stream_entry_init(&s->turn);
     kt_list_init(&s->touched);
-    kt_list_init(&s->young);
+    kt_list_init(&s->starting);
     kt_list_init(&s->grant);
     kt_bufq_init(&s->send, m->bufs);
     kt_bufq_init(&s->recv, m->bufs);
@@ -77,7 +77,7 @@ void kt_smux_stream_free(struct kt_smux_stream *s)
     struct kt_smux *m = s->m;
     kt_smux_silence(s);
     kt_list_remove(&s->turn.node);
-    kt_list_remove(&s->young);
+    kt_list_remove(&s->starting);
     kt_list_remove(&s->grant);
     if (m->body == s) m->body = NULL;
     m->buffered -= s->recv.len;
@@ -108,6 +108,7 @@ int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const st
     m->owner = *owner;
     m->ctx = ctx;
     m->bufs = bufs;
+    m->accepts_left = UINT32_MAX;
     m->next_id = cfg->client ? 3 : 2;
     m->hello_due = cfg->client && cfg->features;
     kt_hmap_init(&m->table);
@@ -115,6 +116,7 @@ int kt_smux_new(struct kt_smux **out, const struct kt_smux_config *cfg, const st
     kt_stream_schedule_init(&m->data, cfg->frame_size, KT_SMUX_HEADER);
     kt_list_init(&m->held);
     kt_list_init(&m->touched);
+    kt_list_init(&m->arrivals);
     kt_list_init(&m->cuts);
     kt_list_init(&m->young);
     kt_list_init(&m->granted);
@@ -135,7 +137,7 @@ static void tear_down(struct kt_smux *m)
         next = kt_hmap_next(&m->table, n);
         struct kt_smux_stream *s = KT_CONTAINER(n, struct kt_smux_stream, node);
         kt_list_remove(&s->turn.node);
-        kt_list_remove(&s->young);
+        kt_list_remove(&s->starting);
         kt_list_remove(&s->grant);
         if (s->closed || s->events & KT_SMUX_EV_ACCEPT)
             kt_smux_stream_free(s); /* it has no user */
@@ -184,7 +186,7 @@ static void make_young(struct kt_smux_stream *s)
 {
     s->is_young = true;
     s->control = KT_SMUX_DUE_SYN;
-    kt_list_push(&s->m->young, &s->young);
+    kt_list_push(&s->m->young, &s->starting);
     kt_smux_start_window(s);
     kt_smux_schedule(s);
 }
@@ -218,7 +220,7 @@ void kt_smux_settle(struct kt_smux_stream *s)
 {
     if (!s->is_young) return;
     s->is_young = false;
-    kt_list_remove(&s->young);
+    kt_list_remove(&s->starting);
     kt_smux_send_consume(s, s->sent);
     s->sent = 0;
     if (s->fin_sent) {
@@ -236,7 +238,7 @@ void kt_smux_settled(struct kt_smux *m, uint64_t mark)
     if (m->ended) return;
     if (mark > 0) m->hello_held = true; /* it was the first frame */
     while (!kt_list_empty(&m->young)) {
-        struct kt_smux_stream *s = KT_CONTAINER(m->young.next, struct kt_smux_stream, young);
+        struct kt_smux_stream *s = KT_CONTAINER(m->young.next, struct kt_smux_stream, starting);
         if (s->control & KT_SMUX_DUE_SYN || s->syn_no >= mark) return;
         kt_smux_settle(s);
     }
@@ -278,7 +280,7 @@ static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
     const unsigned events = s->events;
     const bool cut = s->closed && !kt_list_empty(&s->touched);
     kt_smux_silence(s);
-    kt_list_remove(&s->young);
+    kt_list_remove(&s->starting);
     kt_list_remove(&s->turn.node);
     s->queue = KT_SMUX_Q_NONE;
     s->m = to;
@@ -297,7 +299,7 @@ size_t kt_smux_move_young(struct kt_smux *from, struct kt_smux *to)
     if (from == to || to->ended) return 0;
     struct kt_list *node = from->young.next;
     while (node != &from->young) {
-        struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, young);
+        struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, starting);
         node = node->next;
         if (!move_stream(s, to)) break; /* the others would fail too */
         moved++;

@@ -76,7 +76,6 @@ struct kt_stream_facts;
 #define KT_SMUX_REFUSALS 4096u     /* refusals waiting to be sent; beyond that, SYNs are ignored */
 #define KT_SMUX_SEND_BUFFER 65536u /* most bytes a stream may queue, not yet framed or young */
 #define KT_SMUX_SEND_LEAST 4096u   /* ... and always may, whatever other streams queue */
-#define KT_SMUX_SYN_WORK 16u       /* a stream costs its owner a task and a connection */
 
 struct kt_smux_config {
     bool client;
@@ -104,9 +103,12 @@ struct kt_smux_owner {
     void (*frame)(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces);
     /* There is something to send (also UPD after reading): call kt_smux_pump by the end of the turn. */
     void (*wake)(void *ctx);
-    /* The peer wants to open a stream; false refuses it. full: max_streams are open, so it is refused anyway.
-     * Must not call back. NULL: admit while there is room. */
-    bool (*admit)(void *ctx, bool full);
+    /* Whether the owner has room for another stream of the peer's; if not, the stream is refused as if
+     * max_streams were open. Must not call back. NULL: always. */
+    bool (*admit)(void *ctx);
+    /* A stream of the peer's was refused; full: because max_streams are open. Must not call back. May be
+     * NULL. */
+    void (*refused)(void *ctx, bool full);
     /* The peer opened a stream, which is the callee's from now on. It listens on the pipe now or later, and
      * ends it with close or reset. NULL: refuse such streams with FIN. */
     void (*accept)(void *ctx, struct kt_pipe *stream);
@@ -146,11 +148,17 @@ int kt_smux_open(struct kt_smux *m, struct kt_pipe **out);
  * after resume), or KT_EPROTO or KT_ENOMEM with the reason in err, after which it takes nothing more. Stream
  * events are raised by kt_smux_dispatch, once per batch. */
 long kt_smux_input(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err);
-/* Limits kt_smux_input to `work` frames until the next call; a SYN counts as KT_SMUX_SYN_WORK. Beyond that
- * input takes fewer bytes than it is given, no resume follows, and kt_smux_spent is true. No limit before the
- * first call. */
-void kt_smux_budget(struct kt_smux *m, uint32_t work);
+/* Until the next call, kt_smux_input handles at most `frames` frames. Beyond that it takes fewer bytes than it
+ * is given, no resume follows, and kt_smux_spent is true. A SYN that would have to be refused is held back in
+ * the same way while streams before it wait for `accept`: they may have ended already, and then make room. No
+ * limit before the first call. */
+void kt_smux_budget(struct kt_smux *m, uint32_t frames);
 bool kt_smux_spent(const struct kt_smux *m);
+/* Until the next call, at most n of the peer's streams go to `accept`: a stream costs its owner a task and a
+ * connection, but a frame nothing. The others wait, in order; they are open, and keep what arrives for them.
+ * kt_smux_waiting is true while there are any. No limit before the first call. */
+void kt_smux_accept_most(struct kt_smux *m, uint32_t n);
+bool kt_smux_waiting(const struct kt_smux *m);
 void kt_smux_dispatch(struct kt_smux *m);
 /* While the buffer is full: cuts every stream with unread bytes of which nothing was read since
  * kt_smux_watch; if there is none, the stream with the most unread bytes. The bytes are dropped, and the pipe

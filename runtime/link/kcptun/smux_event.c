@@ -7,7 +7,10 @@
  * - drain works on the streams touched before it began, in a list that streams can leave at any time;
  * - after a callback the stream is used only while m->current still points at it; closing, freeing or moving
  *   a stream clears that (kt_smux_silence);
- * - a drain inside a drain does nothing; streams touched meanwhile are drained after another wake. */
+ * - a drain inside a drain does nothing; streams touched meanwhile are drained after another wake.
+ *
+ * A stream of the peer's waits in m->arrivals until it may be accepted (kt_smux_accept_most). Its other events
+ * wait with it, and are raised once it has a user. */
 #include "link/kcptun/smux_internal.h"
 
 void kt_smux_touch(struct kt_smux_stream *s, unsigned events)
@@ -15,6 +18,12 @@ void kt_smux_touch(struct kt_smux_stream *s, unsigned events)
     if (s->closed) return;
     s->events |= (uint8_t)events;
     if (kt_list_empty(&s->touched)) kt_list_push(&s->m->touched, &s->touched);
+}
+
+void kt_smux_arrive(struct kt_smux_stream *s)
+{
+    s->events |= KT_SMUX_EV_ACCEPT;
+    kt_list_push(&s->m->arrivals, &s->starting);
 }
 
 void kt_smux_offer(struct kt_smux_stream *s)
@@ -41,7 +50,6 @@ static bool must_close(const struct kt_smux_stream *s)
 static void raise_events(struct kt_smux *m, struct kt_smux_stream *s)
 {
     const unsigned events = s->events;
-    if (events & KT_SMUX_EV_ACCEPT && m->ended) return; /* it stays without a user */
     s->events = 0;
     m->current = s;
     if (events & KT_SMUX_EV_ACCEPT) m->owner.accept(m->ctx, &s->pipe);
@@ -72,6 +80,24 @@ static void take(struct kt_list *batch, struct kt_list *from)
     kt_list_init(from);
 }
 
+/* Once m has ended, those that remain stay without a user. */
+static void accept_arrivals(struct kt_smux *m)
+{
+    struct kt_list *node;
+    while (!m->ended && m->accepts_left > 0 && (node = kt_list_pop(&m->arrivals))) {
+        struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, starting);
+        if (m->accepts_left < UINT32_MAX) m->accepts_left--;
+        kt_list_remove(&s->touched);
+        raise_events(m, s);
+    }
+}
+
+static struct kt_smux_stream *next_touched(struct kt_list *batch)
+{
+    struct kt_list *node = kt_list_pop(batch);
+    return node ? KT_CONTAINER(node, struct kt_smux_stream, touched) : NULL;
+}
+
 void kt_smux_drain(struct kt_smux *m)
 {
     if (m->draining) return;
@@ -80,15 +106,34 @@ void kt_smux_drain(struct kt_smux *m)
         m->hello_raise = false;
         if (m->owner.hello) m->owner.hello(m->ctx, m->peer_features);
     }
-    struct kt_list batch, *node;
+    struct kt_list batch, waiting;
+    struct kt_smux_stream *s;
     take(&batch, &m->touched);
-    while ((node = kt_list_pop(&batch))) raise_events(m, KT_CONTAINER(node, struct kt_smux_stream, touched));
+    kt_list_init(&waiting);
+    while ((s = next_touched(&batch))) {
+        if (s->events & KT_SMUX_EV_ACCEPT)
+            kt_list_push(&waiting, &s->touched);
+        else
+            raise_events(m, s);
+    }
+    accept_arrivals(m);
+    while ((s = next_touched(&waiting))) kt_smux_settle_window(s);
     if (m->recount && !m->ended) {
         m->recount = false;
         if (m->owner.streams) m->owner.streams(m->ctx, m->count);
     }
     m->draining = false;
     if (!kt_list_empty(&m->touched)) kt_smux_wake(m);
+}
+
+void kt_smux_accept_most(struct kt_smux *m, uint32_t n)
+{
+    m->accepts_left = n;
+}
+
+bool kt_smux_waiting(const struct kt_smux *m)
+{
+    return !m->ended && !kt_list_empty(&m->arrivals);
 }
 
 void kt_smux_dispatch(struct kt_smux *m)

@@ -66,7 +66,7 @@ struct kt_smux_stream {
     struct kt_hnode node;
     struct kt_stream_entry turn; /* its node is in the queue that `queue` names */
     struct kt_list touched;      /* in m->touched while events are due; once cut: in m->cuts */
-    struct kt_list young;        /* in m->young */
+    struct kt_list starting;     /* in m->young; the peer's: in m->arrivals while KT_SMUX_EV_ACCEPT is due */
     struct kt_list grant;        /* in m->granted or one of m->shrunk (v2) */
     /* first `sent` bytes that were framed but kept (young), then those not framed, then why_len bytes of text */
     struct kt_bufq send;
@@ -118,8 +118,9 @@ struct kt_smux {
     uint64_t next_id;     /* 64 bits, so that running out of ids is noticed */
     uint64_t frames;      /* framed so far */
     struct kt_list control, held, touched;
-    unsigned control_run; /* control frames since the last data frame, while data waited */
-    struct kt_list cuts;  /* streams that were cut and still have data to send */
+    struct kt_list arrivals; /* streams that wait for `accept`, in the order of their SYNs */
+    unsigned control_run;    /* control frames since the last data frame, while data waited */
+    struct kt_list cuts;     /* streams that were cut and still have data to send */
     struct kt_smux_refusals refused;
     struct kt_stream_schedule data;
     struct kt_list young; /* in the order of their SYNs: first those framed, then those not framed yet */
@@ -130,8 +131,9 @@ struct kt_smux {
     size_t body_left;            /* of a PSH */
     struct kt_smux_stream *body; /* its stream; NULL: dropped */
     bool failed;
-    bool limited;  /* kt_smux_budget was called */
-    uint32_t work; /* what is left of it */
+    bool limited;          /* kt_smux_budget was called */
+    uint32_t frames_left;  /* what is left of it */
+    uint32_t accepts_left; /* UINT32_MAX: no limit */
 
     size_t buffered;
     size_t queued;                     /* bytes in the streams' send queues */
@@ -269,6 +271,8 @@ void kt_smux_overrun(struct kt_smux_stream *s);
 
 /* ---- smux_event.c ---- */
 
+/* A stream of the peer's, for `accept`. */
+void kt_smux_arrive(struct kt_smux_stream *s);
 /* Events to be raised by the next drain. */
 void kt_smux_touch(struct kt_smux_stream *s, unsigned events);
 /* Schedules `writable` for a waiting writer, if there is enough room to be worth a call. */

@@ -42,16 +42,23 @@ static struct kt_smux_stream *heard(struct kt_smux *m, uint32_t id)
     return s->fin_in ? NULL : s;
 }
 
+static bool full(const struct kt_smux *m)
+{
+    return m->count >= m->cfg.max_streams || (m->owner.admit && !m->owner.admit(m->ctx));
+}
+
 static int on_syn(struct kt_smux *m, uint32_t id, struct kt_err *err)
 {
     if (kt_smux_find(m, id)) return 0;
     if (!m->owner.accept) return kt_smux_refuse(m, id, KT_ENOTSUP);
-    const bool full = m->count >= m->cfg.max_streams;
-    if ((m->owner.admit && !m->owner.admit(m->ctx, full)) || full) return kt_smux_refuse(m, id, KT_ELIMIT);
+    if (full(m)) {
+        if (m->owner.refused) m->owner.refused(m->ctx, m->count >= m->cfg.max_streams);
+        return kt_smux_refuse(m, id, KT_ELIMIT);
+    }
     struct kt_smux_stream *s = kt_smux_stream_new(m, id);
     if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory for a stream");
     kt_smux_start_window(s);
-    kt_smux_touch(s, KT_SMUX_EV_ACCEPT);
+    kt_smux_arrive(s);
     return 0;
 }
 
@@ -181,8 +188,8 @@ static int check_header(const struct kt_smux *m, struct kt_err *err)
 /* A header is complete; that of an UPD or RST with its body. */
 static int on_frame(struct kt_smux *m, struct kt_err *err)
 {
-    const uint32_t id = kt_get32(m->head + 4), work = m->head[1] == KT_SMUX_SYN ? KT_SMUX_SYN_WORK : 1;
-    m->work -= work < m->work ? work : m->work;
+    const uint32_t id = kt_get32(m->head + 4);
+    if (m->frames_left > 0) m->frames_left--;
     /* A kt sends its hello before any other frame. */
     if (m->cfg.client && m->head[1] != KT_SMUX_NOP) kt_smux_presume_foreign(m);
     switch ((enum kt_smux_cmd)m->head[1]) {
@@ -209,6 +216,12 @@ static int on_frame(struct kt_smux *m, struct kt_err *err)
 
 /* ---- the state machine ---- */
 
+/* Whether a SYN has to wait until the budget is renewed (kt_smux_budget). */
+static bool held_back(const struct kt_smux *m)
+{
+    return m->limited && m->head[1] == KT_SMUX_SYN && kt_smux_waiting(m) && full(m);
+}
+
 /* Collects a header and checks each part as soon as it arrives, so that noise is recognised early. Returns
  * the number of bytes taken, or a code. */
 static long take_header(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err)
@@ -223,6 +236,11 @@ static long take_header(struct kt_smux *m, const uint8_t *data, size_t n, struct
         rc = check_header(m, err);
         if (rc < 0) return rc;
         if (body_of(m) > 0) return (long)take;
+        if (held_back(m)) { /* the last byte will complete it again */
+            m->frames_left = 0;
+            m->head_len--;
+            return (long)take - 1;
+        }
     }
     m->head_len = 0;
     rc = on_frame(m, err);
@@ -250,15 +268,15 @@ static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
     return n;
 }
 
-void kt_smux_budget(struct kt_smux *m, uint32_t work)
+void kt_smux_budget(struct kt_smux *m, uint32_t frames)
 {
     m->limited = true;
-    m->work = work;
+    m->frames_left = frames;
 }
 
 bool kt_smux_spent(const struct kt_smux *m)
 {
-    return m->limited && m->work == 0;
+    return m->limited && m->frames_left == 0;
 }
 
 long kt_smux_input(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_err *err)
@@ -281,6 +299,6 @@ long kt_smux_input(struct kt_smux *m, const uint8_t *data, size_t n, struct kt_e
         if (took == 0) break;
         done += (size_t)took;
     }
-    m->stalled = done < n;
+    m->stalled = done < n && !kt_smux_spent(m);
     return (long)done;
 }
