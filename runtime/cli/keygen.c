@@ -108,7 +108,7 @@ static int write_pair(const char *name)
     if (code) return code;
     code = write_key(public_path, "# kt public key\n", public_key, false);
     if (code)
-        unlink(private_path); /* nobody has its other half */
+        unlink(private_path); /* useless without the public key */
     else
         printf("wrote %s, which stays here, and %s for the other end\n", private_path, public_path);
     return code;

@@ -116,14 +116,14 @@ static size_t encrypt_and_hash(struct kt_noise *n, const void *text, size_t len,
 
 static bool decrypt_and_hash(struct kt_noise *n, const uint8_t *sealed, size_t len, uint8_t *out)
 {
-    uint8_t nonce[crypto_aead_chacha20poly1305_ietf_NPUBBYTES], h[KT_NOISE_HASH];
+    uint8_t nonce[crypto_aead_chacha20poly1305_ietf_NPUBBYTES];
     assert(n->has_key && len >= TAG);
     nonce_of(n, nonce);
-    memcpy(h, n->h, sizeof h);
-    mix_hash(n, sealed, len); /* first, as out may be sealed */
-    if (crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed, len, h, sizeof h, nonce, n->k))
+    if (crypto_aead_chacha20poly1305_ietf_decrypt(
+            out, NULL, NULL, sealed, len, n->h, sizeof n->h, nonce, n->k))
         return false;
     n->n++;
+    mix_hash(n, sealed, len);
     return true;
 }
 
@@ -252,4 +252,11 @@ void kt_noise_wipe(struct kt_noise *n)
 void kt_noise_public(const uint8_t private_key[KT_NOISE_KEY], uint8_t public_key[KT_NOISE_KEY])
 {
     crypto_scalarmult_base(public_key, private_key);
+}
+
+bool kt_noise_usable(const uint8_t public_key[KT_NOISE_KEY])
+{
+    static const uint8_t any[KT_NOISE_KEY] = {1};
+    uint8_t shared[KT_NOISE_KEY];
+    return crypto_scalarmult(shared, any, public_key) == 0;
 }

@@ -58,7 +58,7 @@ size_t kt_noise_overhead(enum kt_noise_pattern pattern, unsigned message);
 int kt_noise_write(struct kt_noise *n, const uint8_t ephemeral[KT_NOISE_KEY], const void *payload,
     size_t payload_len, uint8_t *out);
 
-/* Reads the peer's next message; payload gets its payload (len bytes are always enough; it may be `message`).
+/* Reads the peer's next message; payload gets its payload (len bytes are always enough) and overlaps nothing.
  * Returns the payload's length, or KT_EAUTH: too short or too long, forged, or with a key of low order. */
 int kt_noise_read(struct kt_noise *n, const uint8_t *message, size_t len, uint8_t *payload);
 
@@ -70,5 +70,8 @@ void kt_noise_wipe(struct kt_noise *n);
 
 /* The public key of a private one. Any 32 bytes are a private key. */
 void kt_noise_public(const uint8_t private_key[KT_NOISE_KEY], uint8_t public_key[KT_NOISE_KEY]);
+
+/* False for a public key of low order, with which every shared secret is zero. */
+bool kt_noise_usable(const uint8_t public_key[KT_NOISE_KEY]);
 
 #endif

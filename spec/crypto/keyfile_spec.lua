@@ -22,7 +22,7 @@ describe("a key file", function()
     end
   end)
 
-  it("that says what it holds is refused where another kind is wanted", function()
+  it("that names another kind of key than expected is refused", function()
     for _, kind in ipairs { "shared", "private", "public" } do
       local file = ("# kt %s key\n%s\n"):format(kind, text)
       for _, wanted in ipairs { "shared", "private", "public" } do

@@ -228,7 +228,7 @@ describe("rekeying", function()
     end
   end)
 
-  it("never fails to happen for so long that a key is used for more than 2^28 packets", function()
+  it("waits at most until 2^28 packets were sealed with one key; then nothing is sealed", function()
     local tx = ends()
     tx:wear((1 << 28) - 1, 0)
     assert.truthy(tx:seal(0, 0, "x", 0))
@@ -284,7 +284,7 @@ describe("rekeying", function()
     assert.same({ forged = 3 }, rx:drops())
   end)
 
-  it("goes on in each direction by itself", function()
+  it("moves each direction by itself", function()
     local a_tx, b_rx = ends()
     local b_tx = native.tx(methods[1], header_key, noise(32, 3))
     local a_rx = native.rx(methods[1], header_key, noise(32, 3))

@@ -7,6 +7,7 @@
 #include "crypto/crypto.h"
 #include "link/native/keys.h"
 #include "link/native/packet.h"
+#include "class.h"
 
 #define TX "kt.native_tx"
 #define RX "kt.native_rx"
@@ -99,6 +100,42 @@ static int peek(lua_State *L) /* (header_key, datagram) -> {kind, phase, id, num
     lua_pushinteger(L, h.number);
     lua_setfield(L, -2, "number");
     return 1;
+}
+
+static int wrap(lua_State *L) /* (header_key, kind, id, body) -> datagram */
+{
+    static const char *const kinds[] = {"data", "initiation", "response", "control", NULL};
+    const enum kt_native_kind kind = (enum kt_native_kind)luaL_checkoption(L, 2, NULL, kinds);
+    size_t n;
+    const char *body = luaL_checklstring(L, 4, &n);
+    uint8_t *datagram = block(L, NULL, n + KT_NATIVE_OVERHEAD);
+    memcpy(datagram + KT_NATIVE_HEADER, body, n);
+    const size_t len =
+        kt_native_wrap(exactly(L, 1, KT_NATIVE_KEY), kind, exactly(L, 3, KT_NATIVE_CID), datagram, n);
+    lua_pushlstring(L, (const char *)datagram, len);
+    free(datagram);
+    return 1;
+}
+
+static int unwrap(
+    lua_State *L) /* (header_key, datagram) -> body; nil, error, whether the datagram is unchanged */
+{
+    size_t n;
+    const uint8_t *key = exactly(L, 1, KT_NATIVE_KEY);
+    const char *from = luaL_checklstring(L, 2, &n);
+    uint8_t *datagram = block(L, from, n);
+    struct kt_native_header h;
+    struct kt_native_drops drops = {0};
+    int rc = kt_native_peek(key, datagram, n, &h);
+    if (rc == 0) rc = h.kind == KT_NATIVE_DATA ? KT_EINVAL : kt_native_unwrap(key, &h, datagram, n, &drops);
+    if (rc > 0) {
+        lua_pushlstring(L, (const char *)datagram + KT_NATIVE_HEADER, (size_t)rc);
+    } else {
+        fail(L, rc);
+        lua_pushboolean(L, memcmp(datagram, from, n) == 0);
+    }
+    free(datagram);
+    return rc > 0 ? 1 : 3;
 }
 
 static int number(lua_State *L) /* (expected, low 32 bits) -> packet number */
@@ -275,30 +312,19 @@ static int count(lua_State *L)
     return 0;
 }
 
-static void type(lua_State *L, const char *name, const luaL_Reg *fields, lua_CFunction gc)
-{
-    luaL_newmetatable(L, name);
-    lua_newtable(L);
-    luaL_setfuncs(L, fields, 0);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
-}
-
 int luaopen_spec_native(lua_State *L)
 {
-    static const luaL_Reg tx[] = {
-        {"seal", tx_seal}, {"acked", tx_acked}, {"epoch", tx_epoch}, {"wear", tx_wear}, {NULL, NULL}};
-    static const luaL_Reg rx[] = {
-        {"open", rx_open}, {"epoch", rx_epoch}, {"state", rx_state}, {"drops", rx_drops}, {NULL, NULL}};
+    static const luaL_Reg tx[] = {{"seal", tx_seal}, {"acked", tx_acked}, {"epoch", tx_epoch},
+        {"wear", tx_wear}, {"__gc", tx_gc}, {NULL, NULL}};
+    static const luaL_Reg rx[] = {{"open", rx_open}, {"epoch", rx_epoch}, {"state", rx_state},
+        {"drops", rx_drops}, {"__gc", rx_gc}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"header_key", header_key}, {"packet_keys", packet_keys}, {"cid", cid},
-        {"cid_check", cid_check}, {"peek", peek}, {"number", number}, {"tx", new_tx}, {"rx", new_rx},
-        {"count", count}, {NULL, NULL}};
+        {"cid_check", cid_check}, {"peek", peek}, {"wrap", wrap}, {"unwrap", unwrap}, {"number", number},
+        {"tx", new_tx}, {"rx", new_rx}, {"count", count}, {NULL, NULL}};
     struct kt_err err;
     if (kt_crypto_init(&err) < 0) return luaL_error(L, "%s", err.text);
-    type(L, TX, tx, tx_gc);
-    type(L, RX, rx, rx_gc);
+    class(L, TX, tx);
+    class(L, RX, rx);
     luaL_newlib(L, module);
     return 1;
 }

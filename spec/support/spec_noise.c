@@ -11,6 +11,7 @@
 #include "crypto/keyfile.h"
 #include "crypto/noise.h"
 #include "crypto/replay.h"
+#include "class.h"
 
 #define NOISE "kt.noise"
 #define AEAD "kt.aead"
@@ -94,15 +95,16 @@ static int noise_write(lua_State *L) /* (ephemeral, payload) -> message */
     return rc < 0 ? fail(L, rc) : push_block(L, out, (size_t)rc);
 }
 
-static int noise_read(lua_State *L) /* (message) -> payload, in place */
+static int noise_read(lua_State *L) /* (message) -> payload */
 {
     struct kt_noise *n = luaL_checkudata(L, 1, NOISE);
     size_t len;
     const char *message = luaL_checklstring(L, 2, &len);
-    uint8_t *data = block(L, message, len);
-    const int rc = kt_noise_read(n, data, len, data);
-    if (rc < 0) free(data);
-    return rc < 0 ? fail(L, rc) : push_block(L, data, (size_t)rc);
+    uint8_t *data = block(L, message, len), *payload = block(L, NULL, len);
+    const int rc = kt_noise_read(n, data, len, payload);
+    free(data);
+    if (rc < 0) free(payload);
+    return rc < 0 ? fail(L, rc) : push_block(L, payload, (size_t)rc);
 }
 
 static int noise_split(lua_State *L) /* () -> first key, second key, handshake hash */
@@ -288,25 +290,12 @@ static int replay_take(lua_State *L)
     return 1;
 }
 
-static void type(lua_State *L, const char *name, const luaL_Reg *fields, lua_CFunction gc)
-{
-    luaL_newmetatable(L, name);
-    lua_newtable(L);
-    luaL_setfuncs(L, fields, 0);
-    lua_setfield(L, -2, "__index");
-    if (gc) {
-        lua_pushcfunction(L, gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_pop(L, 1);
-}
-
 int luaopen_spec_noise(lua_State *L)
 {
     static const luaL_Reg noise[] = {{"write", noise_write}, {"read", noise_read}, {"split", noise_split},
-        {"remote", noise_remote}, {NULL, NULL}};
+        {"remote", noise_remote}, {"__gc", noise_gc}, {NULL, NULL}};
     static const luaL_Reg aeads[] = {
-        {"seal", aead_seal}, {"open", aead_open}, {"rekey", aead_rekey}, {NULL, NULL}};
+        {"seal", aead_seal}, {"open", aead_open}, {"rekey", aead_rekey}, {"__gc", aead_gc}, {NULL, NULL}};
     static const luaL_Reg replay[] = {{"take", replay_take}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"noise", new_noise}, {"public", noise_public}, {"aead", new_aead},
         {"methods", methods}, {"mask", mask}, {"hash", hash}, {"replay", new_replay},
@@ -314,9 +303,9 @@ int luaopen_spec_noise(lua_State *L)
         {"key_phrase", key_phrase}, {NULL, NULL}};
     struct kt_err err;
     if (kt_crypto_init(&err) < 0) return luaL_error(L, "%s", err.text);
-    type(L, NOISE, noise, noise_gc);
-    type(L, AEAD, aeads, aead_gc);
-    type(L, REPLAY, replay, NULL);
+    class(L, NOISE, noise);
+    class(L, AEAD, aeads);
+    class(L, REPLAY, replay);
     luaL_newlib(L, module);
     return 1;
 }

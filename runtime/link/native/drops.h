@@ -1,4 +1,4 @@
-/* Datagrams that kt's own wire did not take, by reason. */
+/* Counts of datagrams that kt's own wire dropped, by reason. */
 #ifndef KT_LINK_NATIVE_DROPS_H
 #define KT_LINK_NATIVE_DROPS_H
 
@@ -6,7 +6,7 @@
 
 #define KT_NATIVE_DROPS(X)                                                                                   \
     X(malformed)  /* the length, or a field of the header that is always 0 */                                \
-    X(unknown)    /* a connection id or a handshake id of nobody here */                                     \
+    X(unknown)    /* no association or handshake here has this id */                                         \
     X(mac)        /* a handshake datagram whose mac1 does not fit */                                         \
     X(forged)     /* does not open with the key that it asks for */                                          \
     X(replayed)   /* a packet number, or the key of an initiation, that was taken before */                  \

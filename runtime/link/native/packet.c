@@ -29,6 +29,40 @@ int kt_native_peek(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t *dgram
     return 0;
 }
 
+static void mac1_of(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t header[KT_NATIVE_HEADER],
+    const uint8_t *body, size_t n, uint8_t out[KT_HASH])
+{
+    kt_hash(out, header_key, header, KT_NATIVE_HEADER, body, n);
+}
+
+size_t kt_native_wrap(const uint8_t header_key[KT_NATIVE_KEY], enum kt_native_kind kind,
+    const uint8_t id[KT_NATIVE_CID], uint8_t *dgram, size_t n)
+{
+    assert(kind != KT_NATIVE_DATA && n > 0 && n <= KT_NATIVE_DATAGRAM_MAX - KT_NATIVE_OVERHEAD);
+    uint8_t mac1[KT_HASH], *end = dgram + KT_NATIVE_HEADER + n;
+    memset(dgram, 0, KT_NATIVE_HEADER);
+    dgram[0] = (uint8_t)((unsigned)kind << KIND_SHIFT);
+    memcpy(dgram + 1, id, KT_NATIVE_CID);
+    mac1_of(header_key, dgram, dgram + KT_NATIVE_HEADER, n, mac1);
+    memcpy(end, mac1, KT_NATIVE_TAG);
+    kt_mask(header_key, end, dgram, KT_NATIVE_HEADER + n);
+    return n + KT_NATIVE_OVERHEAD;
+}
+
+int kt_native_unwrap(const uint8_t header_key[KT_NATIVE_KEY], const struct kt_native_header *header,
+    uint8_t *dgram, size_t len, struct kt_native_drops *drops)
+{
+    assert(header->kind != KT_NATIVE_DATA && len >= KT_NATIVE_DATAGRAM_MIN);
+    const size_t n = len - KT_NATIVE_OVERHEAD;
+    uint8_t mac1[KT_HASH], *tag = dgram + len - KT_NATIVE_TAG, *body = dgram + KT_NATIVE_HEADER;
+    kt_mask(header_key, tag, dgram, len - KT_NATIVE_TAG); /* the stream begins at the header */
+    mac1_of(header_key, dgram, body, n, mac1);
+    if (kt_same_secret(mac1, tag, KT_NATIVE_TAG)) return (int)n;
+    kt_mask(header_key, tag, dgram, len - KT_NATIVE_TAG);
+    drops->mac++;
+    return KT_EAUTH;
+}
+
 uint64_t kt_native_number(uint64_t expected, uint32_t low)
 {
     const uint64_t window = UINT64_C(1) << 32, half = window / 2;

@@ -50,6 +50,15 @@ struct kt_native_header {
 int kt_native_peek(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t *dgram, size_t len,
     struct kt_native_header *header);
 
+/* Makes a datagram of any other kind: `n` bytes of body at dgram + KT_NATIVE_HEADER get a header and mac1, and are
+ * masked. Returns its length, n + KT_NATIVE_OVERHEAD; mac1 is its last KT_NATIVE_TAG bytes. */
+size_t kt_native_wrap(const uint8_t header_key[KT_NATIVE_KEY], enum kt_native_kind kind,
+    const uint8_t id[KT_NATIVE_CID], uint8_t *dgram, size_t n);
+/* Checks mac1 and unmasks the body, which then lies at dgram + KT_NATIVE_HEADER. `header` is what kt_native_peek read, not
+ * of a data packet. Returns the body's length, at least 1; or KT_EAUTH, counted in drops, with dgram unchanged. */
+int kt_native_unwrap(const uint8_t header_key[KT_NATIVE_KEY], const struct kt_native_header *header,
+    uint8_t *dgram, size_t len, struct kt_native_drops *drops);
+
 /* The packet number whose low 32 bits are `low`: the one nearest to `expected`, which is one above the highest number
  * received (RFC 9000 appendix A.3). */
 uint64_t kt_native_number(uint64_t expected, uint32_t low);
