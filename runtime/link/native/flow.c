@@ -1,0 +1,285 @@
+/* One flow: its queue, and its frames. Flows take turns, a datagram each.
+ *
+ * Invariant: a flow is in `ready` if and only if its queue is not empty. Until FLOW is acknowledged, it precedes the
+ * first datagram of the flow in every packet, or goes in a packet before if both do not fit. */
+#include "link/native/flow.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/bytes.h"
+#include "link/native/varint.h"
+
+/* ---- the queue ---- */
+
+static struct kt_native_queued *first_of(const struct kt_list *list)
+{
+    return KT_CONTAINER(list->next, struct kt_native_queued, node);
+}
+
+void kt_native_queued_free(struct kt_native_queued *q)
+{
+    kt_list_remove(&q->node);
+    kt_list_remove(&q->sibling);
+    kt_slab_put(q->flow->all->pool, q);
+}
+
+void kt_native_flow_enqueue(struct kt_native_queued *q)
+{
+    struct kt_native_flow *flow = q->flow;
+    kt_list_push(&flow->queue, &q->node);
+    flow->queued++;
+    flow->all->facts.queued++;
+    if (kt_list_empty(&flow->turn)) kt_list_push(&flow->all->ready, &flow->turn);
+    flow->all->owner.wake(flow->all->ctx);
+}
+
+static struct kt_native_queued *dequeue(struct kt_native_flow *flow)
+{
+    struct kt_native_queued *q = first_of(&flow->queue);
+    kt_list_remove(&q->node);
+    flow->queued--;
+    flow->all->facts.queued--;
+    if (flow->queued == 0) kt_list_remove(&flow->turn);
+    return q;
+}
+
+static void drop_oldest(struct kt_native_flow *flow)
+{
+    struct kt_native_queued *q = dequeue(flow);
+    if (!q->sent) {
+        flow->facts.dropped++;
+        flow->all->facts.total.dropped++;
+    }
+    kt_native_queued_free(q);
+}
+
+/* Memory for a datagram, if need be that of one that can be spared: a copy, the flow's oldest, another flow's oldest. */
+static struct kt_native_queued *get(struct kt_native_flow *flow)
+{
+    struct kt_native_flows *f = flow->all;
+    struct kt_native_queued *q = kt_slab_get(f->pool);
+    if (q) return q;
+    if (!kt_list_empty(&f->again))
+        kt_native_queued_free(first_of(&f->again));
+    else if (flow->queued > 0)
+        drop_oldest(flow);
+    else if (!kt_list_empty(&f->ready))
+        drop_oldest(KT_CONTAINER(f->ready.next, struct kt_native_flow, turn));
+    return kt_slab_get(f->pool);
+}
+
+static size_t datagram_size(const struct kt_native_flow *flow, uint64_t sequence, size_t len)
+{
+    return 1 + kt_native_varint_size(flow->id) + kt_native_varint_size(sequence) + len;
+}
+
+int kt_native_flow_send(struct kt_native_flow *flow, const void *data, size_t len)
+{
+    struct kt_native_flows *f = flow->all;
+    if (len > KT_NATIVE_DATAGRAM || datagram_size(flow, flow->sequence + flow->queued, len) > f->room) {
+        flow->facts.too_large++;
+        f->facts.total.too_large++;
+        return KT_ELIMIT;
+    }
+    if (flow->queued >= KT_NATIVE_FLOW_QUEUE) drop_oldest(flow);
+    struct kt_native_queued *q = get(flow);
+    if (!q) {
+        flow->facts.dropped++;
+        f->facts.total.dropped++;
+        return KT_ENOMEM;
+    }
+    *q = (struct kt_native_queued){.flow = flow, .len = (uint16_t)len, .copies = flow->copies};
+    if (len > 0) memcpy(q->data, data, len);
+    kt_list_push(&flow->datagrams, &q->sibling);
+    kt_native_flow_enqueue(q);
+    kt_native_flow_touch(flow);
+    return 0;
+}
+
+void kt_native_flow_copies(struct kt_native_flow *flow, unsigned copies)
+{
+    flow->copies = (uint8_t)kt_min_size(copies, KT_NATIVE_FLOW_COPIES);
+}
+
+/* ---- receiving ---- */
+
+bool kt_native_flow_take(struct kt_native_flow *flow, uint64_t sequence, size_t len)
+{
+    const uint64_t slot = sequence % KT_NATIVE_FLOW_WINDOW, bit = UINT64_C(1) << slot % 64;
+    bool copy = false;
+    if (sequence >= flow->highest) {
+        if (sequence - flow->highest >= KT_NATIVE_FLOW_WINDOW) {
+            memset(flow->seen, 0, sizeof flow->seen);
+        } else {
+            for (uint64_t n = flow->highest; n < sequence; n++)
+                flow->seen[n % KT_NATIVE_FLOW_WINDOW / 64] &= ~(UINT64_C(1) << n % 64);
+        }
+        flow->highest = sequence + 1;
+    } else {
+        copy = flow->highest - sequence > KT_NATIVE_FLOW_WINDOW || flow->seen[slot / 64] & bit;
+    }
+    if (copy) {
+        flow->facts.duplicates++;
+        flow->all->facts.total.duplicates++;
+        return false;
+    }
+    flow->seen[slot / 64] |= bit;
+    flow->facts.received++;
+    flow->facts.bytes_in += len;
+    flow->all->facts.total.received++;
+    flow->all->facts.total.bytes_in += len;
+    return true;
+}
+
+/* ---- frames ---- */
+
+struct writer {
+    struct kt_native_flows *f;
+    uint8_t *out;
+    size_t room, used;
+    struct kt_native_content *contents;
+    size_t count;
+};
+
+static bool put(struct writer *w, const struct kt_native_frame *f, uint64_t id, uint64_t offset)
+{
+    if (w->count == KT_NATIVE_CONTENTS) return false;
+    const size_t n = kt_native_frame_write(w->out + w->used, w->room - w->used, f);
+    if (n == 0) return false;
+    w->used += n;
+    w->contents[w->count++] = (struct kt_native_content){.id = id, .offset = offset, .type = f->type};
+    return true;
+}
+
+static bool write_ends(struct writer *w)
+{
+    struct kt_native_flows *f = w->f;
+    struct kt_native_frame frame = {.type = KT_NATIVE_FRAME_FLOW_END};
+    while (f->end_count > 0) {
+        frame.flow_end.id = f->ends[f->first_end].id;
+        frame.flow_end.code = f->ends[f->first_end].code;
+        if (!put(w, &frame, frame.flow_end.id, frame.flow_end.code)) return false;
+        f->first_end = (f->first_end + 1) % KT_NATIVE_FLOW_ENDS;
+        f->end_count--;
+    }
+    return true;
+}
+
+static bool write_flow(struct writer *w, const struct kt_native_flow *flow)
+{
+    struct kt_native_frame frame = {.type = KT_NATIVE_FRAME_FLOW};
+    frame.flow.id = flow->id;
+    frame.flow.target = (struct kt_native_text){flow->texts, flow->target_len};
+    frame.flow.client = (struct kt_native_text){flow->texts + flow->target_len, flow->client_len};
+    return put(w, &frame, flow->id, 0);
+}
+
+/* FLOW, if the peer may not know of it and this packet does not say it yet. Sets *alone if the datagram must wait for
+ * the next packet. */
+static bool announce(struct writer *w, struct kt_native_flow *flow, size_t datagram, bool *alone)
+{
+    *alone = false;
+    if (!flow->texts || flow->ahead) return true;
+    for (size_t i = 0; i < w->count; i++)
+        if (w->contents[i].type == KT_NATIVE_FRAME_FLOW && w->contents[i].id == flow->id) return true;
+    const size_t before = w->used;
+    if (!write_flow(w, flow)) return false;
+    if (w->room - w->used >= datagram) return true;
+    if (w->used - before + datagram > w->f->room) { /* they never fit together */
+        flow->ahead = *alone = true;
+        return true;
+    }
+    w->used = before;
+    w->count--;
+    return false;
+}
+
+static void after_sent(struct kt_native_flow *flow, struct kt_native_queued *q)
+{
+    struct kt_native_flows *f = flow->all;
+    if (!q->sent) {
+        flow->facts.sent++;
+        flow->facts.bytes_out += q->len;
+        f->facts.total.sent++;
+        f->facts.total.bytes_out += q->len;
+        q->sent = true;
+    }
+    if (q->copies == 0) {
+        kt_native_queued_free(q);
+        return;
+    }
+    q->copies--;
+    q->due_us = f->now_us + f->gap_us;
+    kt_list_push(&f->again, &q->node);
+}
+
+/* The next datagram of the flow whose turn it is; false: the packet is full. */
+static bool write_datagram(struct writer *w)
+{
+    struct kt_native_flow *flow = KT_CONTAINER(w->f->ready.next, struct kt_native_flow, turn);
+    struct kt_native_queued *q = first_of(&flow->queue);
+    const uint64_t sequence = q->sent ? q->sequence : flow->sequence;
+    const size_t size = datagram_size(flow, sequence, q->len);
+    struct kt_native_frame frame = {.type = KT_NATIVE_FRAME_DATAGRAM};
+    bool alone;
+    if (size > w->f->room) { /* the path has become smaller */
+        flow->facts.too_large++;
+        w->f->facts.total.too_large++;
+        kt_native_queued_free(dequeue(flow));
+        return true;
+    }
+    if (!announce(w, flow, size, &alone) || alone) return false;
+    size_t room = w->room - w->used;
+    if (room < size) return false;
+    if (room - size >= kt_native_varint_size(q->len)) {
+        frame.type |= KT_NATIVE_DATAGRAM_LENGTH;
+    } else { /* to the end of the packet, behind what would be left of it */
+        memset(w->out + w->used, KT_NATIVE_FRAME_PADDING, room - size);
+        w->used += room - size;
+        room = size;
+    }
+    frame.datagram =
+        (struct kt_native_datagram){.id = flow->id, .sequence = sequence, .data = q->data, .len = q->len};
+    w->used += kt_native_frame_write(w->out + w->used, room, &frame);
+    dequeue(flow);
+    if (!q->sent) flow->sequence++;
+    q->sequence = sequence;
+    flow->ahead = false;
+    after_sent(flow, q);
+    if (flow->queued > 0) { /* the others' turn */
+        kt_list_remove(&flow->turn);
+        kt_list_push(&w->f->ready, &flow->turn);
+    }
+    return true;
+}
+
+bool kt_native_flows_pending(const struct kt_native_flows *f)
+{
+    return f->end_count > 0 || !kt_list_empty(&f->ready);
+}
+
+size_t kt_native_flows_write(
+    struct kt_native_flows *f, uint8_t *out, size_t room, struct kt_native_content *contents, size_t *count)
+{
+    struct writer w = {.f = f, .out = out, .room = room, .contents = contents, .count = *count};
+    bool more = write_ends(&w);
+    while (more && !kt_list_empty(&f->ready)) more = write_datagram(&w);
+    *count = w.count;
+    return w.used;
+}
+
+void kt_native_flow_facts(const struct kt_native_flow *flow, struct kt_native_flow_facts *out)
+{
+    *out = flow->facts;
+}
+
+uint64_t kt_native_flow_id(const struct kt_native_flow *flow)
+{
+    return flow->id;
+}
+
+void kt_native_flow_listen(struct kt_native_flow *flow, const struct kt_native_flow_events *events, void *ctx)
+{
+    flow->events = events;
+    flow->ctx = ctx;
+}

@@ -1,0 +1,89 @@
+/* A flow, and the table of an association's: shared by flows.c (the table, frames from the peer) and flow.c (one flow,
+ * its queue, frames to the peer).
+ *
+ * A datagram is in its flow's `datagrams` as long as it exists, and besides in the flow's queue, or in `again` while its
+ * next copy is not due yet. */
+#ifndef KT_LINK_NATIVE_FLOW_H
+#define KT_LINK_NATIVE_FLOW_H
+
+#include "base/hmap.h"
+#include "base/list.h"
+#include "base/slab.h"
+#include "link/native/flows.h"
+
+#define KT_NATIVE_FLOW_ENDS                                                                                  \
+    256u /* FLOW_ENDs that wait; beyond that a peer has to wait for its own idle time */
+
+struct kt_native_queued {
+    struct kt_list node, sibling;
+    struct kt_native_flow *flow;
+    uint64_t sequence; /* if sent */
+    uint64_t due_us;   /* of the next copy */
+    uint16_t len;
+    uint8_t copies; /* left to make */
+    bool sent;
+    uint8_t data[KT_NATIVE_DATAGRAM];
+};
+
+struct kt_native_flow {
+    struct kt_native_flows *all;
+    struct kt_hnode node;
+    uint64_t id;
+    struct kt_list recency; /* in all->recency[ours] */
+    struct kt_list turn;    /* in all->ready while the queue is not empty */
+    struct kt_list queue, datagrams;
+    const struct kt_native_flow_events *events;
+    void *ctx;
+    char *texts; /* target and client; NULL: the peer knows of the flow */
+    uint8_t target_len, client_len;
+    bool ours;
+    bool ahead; /* FLOW went in an earlier packet, since it does not fit into one with the datagram */
+    uint8_t copies;
+    uint32_t queued;
+    uint64_t active_us; /* the last datagram */
+    uint64_t sequence;  /* of the next datagram */
+    uint64_t highest;   /* sequence received, plus 1 */
+    uint64_t
+        seen[KT_NATIVE_FLOW_WINDOW / 64]; /* of those below `highest`, by their number modulo the window */
+    struct kt_native_flow_facts facts;
+};
+
+struct kt_native_flows {
+    struct kt_native_flows_config cfg;
+    struct kt_native_flows_owner owner;
+    void *ctx;
+    struct kt_slab *pool; /* of struct kt_native_queued */
+    struct kt_hmap table;
+    struct kt_list recency[2]; /* the peer's flows, ours: the one idle longest first */
+    uint64_t count[2];         /* likewise */
+    struct kt_list ready;      /* flows with datagrams to send, in turn */
+    struct kt_list again;      /* datagrams that wait for their next copy */
+    uint64_t own_next;         /* id */
+    uint64_t now_us, gap_us;
+    size_t room;
+    struct {
+        uint64_t id;
+        int code;
+    } ends[KT_NATIVE_FLOW_ENDS]; /* ring */
+    uint32_t first_end, end_count;
+    struct kt_native_flows_facts facts;
+};
+
+/* ---- flows.c ---- */
+
+/* Sees a flow as the last to be active. */
+void kt_native_flow_touch(struct kt_native_flow *flow);
+/* FLOW_END becomes due. */
+void kt_native_flows_end(struct kt_native_flows *f, uint64_t id, int code);
+/* Ends a flow; its user hears of it if told. */
+void kt_native_flow_free(struct kt_native_flow *flow, bool told, int code);
+
+/* ---- flow.c ---- */
+
+void kt_native_queued_free(struct kt_native_queued *q);
+/* Puts a datagram at the end of its flow's queue. */
+void kt_native_flow_enqueue(struct kt_native_queued *q);
+/* A datagram arrived: counted; false if it is a copy. */
+bool kt_native_flow_take(struct kt_native_flow *flow, uint64_t sequence, size_t len);
+
+#endif
