@@ -26,7 +26,8 @@ const char *kt_aead_name(enum kt_aead_method method);
  * allocates. Requires kt_crypto_init, as does all below. */
 unsigned kt_aead_methods(void);
 
-/* A method with a key, about 2 KiB; owned by the caller, who frees it. */
+/* A method with a key, about 2 KiB of ordinary memory: its keys live as long as an association, and the pool of locked
+ * memory would not hold those of many. Owned by the caller, who frees it. */
 struct kt_aead;
 
 /* 0, KT_ENOMEM or KT_ENOTSUP (libgcrypt lacks the method, or may not use it). */

@@ -68,6 +68,13 @@ for mode in pairs(modes) do
       end
       assert.same({}, c:drops())
       assert.same({}, s:drops())
+      local key = c:header_key()
+      assert.equal(key, s:header_key())
+      for from, to in pairs { [at_client] = at_server, [at_server] = at_client } do
+        local datagram = native.tx(from.aead, key, from.tx):seal(0, 0, "frames", 0)
+        assert.equal("frames", (native.rx(to.aead, key, to.rx):open(0, datagram, 0)))
+        assert.is_nil((native.rx(from.aead, key, from.rx):open(0, datagram, 0)))
+      end
     end)
 
     it("leads to other keys each time", function()
@@ -103,6 +110,26 @@ for mode in pairs(modes) do
     end)
   end)
 end
+
+describe("handshake datagrams", function()
+  it("look like random bytes, although most of an initiation is padding", function()
+    local c, s = ends "P"
+    local all, total = {}, 0
+    for i = 1, 256 do all[i] = 0 end
+    for _ = 1, 1000 do
+      local datagram = c:initiate()
+      local _, out = s:input(datagram)
+      s:proven()
+      native.count(all, datagram)
+      native.count(all, out)
+      total = total + #datagram + #out
+    end
+    local sum = 0
+    for i = 1, 256 do sum = sum + (all[i] - total / 256) ^ 2 end
+    local chi_square = sum * 256 / total
+    assert.is_true(chi_square > 190 and chi_square < 331, chi_square) -- as in native_packet_spec.lua
+  end)
+end)
 
 describe("an initiation", function()
   it("has 1,200 to 1,232 bytes, every other one the least", function()
