@@ -121,7 +121,7 @@ kt.spawn(function()
 end)]]
 
 describe("a peer that opens streams to a target that blasts, and acknowledges nothing", function()
-  it("makes the server hold at most half of --memory, and a neighbour is unaffected", function()
+  it("makes the server hold at most half of --maxbuffered, and a neighbour is unaffected", function()
     local w = sim.world { files = { ["blast.lua"] = BLAST } }
     w:host "server"
     w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
@@ -131,7 +131,7 @@ describe("a peer that opens streams to a target that blasts, and acknowledges no
         while conn:write(("x"):rep(65536), { timeout = "1h" }) do end
       end
     end }
-    local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--memory",
+    local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--maxbuffered",
       tostring(8 << 20), table.unpack(PLAIN) } })
     local connect = client(w, "client", table.unpack(PLAIN))
     local app = connect()

@@ -269,7 +269,7 @@ describe("kt's help", function()
   local both = {
     "key", "crypt", "mode", "QPP", "QPPCount", "mtu", "ratelimit", "sndwnd", "rcvwnd", "datashard", "ds", "parityshard", "ps",
     "dscp", "nocomp", "acknodelay", "nodelay", "interval", "resend", "nc", "sockbuf", "smuxver", "smuxbuf", "framesize",
-    "streambuf", "keepalive", "maxstreams", "memory", "closewait", "usertimeout", "snmplog", "snmpperiod", "log", "quiet", "tuncrypt",
+    "streambuf", "keepalive", "maxstreams", "maxbuffered", "closewait", "usertimeout", "snmplog", "snmpperiod", "log", "quiet", "tuncrypt",
   }
   local own = {
     client = { "localaddr", "remoteaddr", "conn", "autoexpire", "scavengettl" },

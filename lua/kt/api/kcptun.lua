@@ -25,7 +25,7 @@ return {
     { path = "suspect_after", type = "duration", min = 1, max = 60, link = 5, acceptor = 5, live = true },
     { path = "dead_after", type = "duration", min = 1, max = 60, link = 30, acceptor = 30, live = true },
     { path = "max_streams", type = "integer", min = 1, max = 65535, link = 4096, acceptor = 4096 },
-    { path = "memory", type = "size", min = 1048576, max = 1099511627776, link = 67108864, acceptor = 67108864 },
+    { path = "max_buffered", type = "size", min = 1048576, max = 1099511627776, link = 67108864, acceptor = 67108864 },
     { path = "dscp", type = "integer", min = 0, max = 63, link = 0, acceptor = 0 },
     { path = "sockbuf", type = "size", min = 0, max = 1073741824, link = 4194304, acceptor = 4194304 },
     { path = "sessions", type = "integer", min = 1, max = 1024, link = 1, acceptor = 1 },

@@ -153,7 +153,7 @@ function wire.keys(client)
     field("dead_after", client, "After this long without an answer from the peer, the session ends and its streams are reset."),
     field("max_streams", client,
       "Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session."),
-    field("memory", client, "Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free."),
+    field("max_buffered", client, "Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free."),
     field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),
     field("dscp", client, "DSCP of outgoing packets."),
     field("sockbuf", client, "Size of the UDP socket's send and receive buffers."),

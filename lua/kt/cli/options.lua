@@ -105,7 +105,7 @@ local rows = {
     help = "after this long without an answer, a session and its connections end" },
   { name = "maxstreams", type = "int", of = "max_streams", group = "mux", arg = "N",
     help = "streams that a session may have open at once", low = true, high = true },
-  { name = "memory", type = "int", of = "memory", group = "mux", arg = "BYTES",
+  { name = "maxbuffered", type = "int", of = "max_buffered", group = "mux", arg = "BYTES",
     help = "memory for the buffers of all sessions", low = true, high = true },
   { name = "maxsessions", type = "int", of = "max_sessions", only = "server", group = "mux", arg = "N",
     help = "sessions that clients may have at once", low = true, high = true },

@@ -27,8 +27,8 @@ function report.settings(side, values, from)
   local fec = values.datashard > 0 and values.parityshard > 0
   say("  FEC %s, compression %s, ratelimit %s, dscp %d, sockbuf %d", fec and ("%d+%d"):format(values.datashard, values.parityshard)
     or "off", onoff(not values.nocomp), values.ratelimit > 0 and values.ratelimit .. " bytes/s" or "off", values.dscp, values.sockbuf)
-  say("  smux %d, smuxbuf %d, streambuf %d, framesize %d, maxstreams %d, memory %d", values.smuxver, values.smuxbuf, values.streambuf,
-    values.framesize, values.maxstreams, values.memory)
+  say("  smux %d, smuxbuf %d, streambuf %d, framesize %d, maxstreams %d, maxbuffered %d", values.smuxver, values.smuxbuf, values.streambuf,
+    values.framesize, values.maxstreams, values.maxbuffered)
   say("  keepalive %d s, suspectpeer %d s, deadpeer %d s, closewait %s", values.keepalive, values.suspectpeer, values.deadpeer,
     values.closewait and values.closewait .. " s" or "as needed")
   say("  usertimeout %s", values.usertimeout > 0 and values.usertimeout .. " s" or "off")

@@ -47,7 +47,7 @@ void kt_kcptun_context_busy(struct kt_kcptun_context *sh)
 
 size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held)
 {
-    size_t most = used(sh) < sh->cfg.memory ? (size_t)(sh->cfg.memory - used(sh)) : 0;
+    size_t most = used(sh) < sh->cfg.max_buffered ? (size_t)(sh->cfg.max_buffered - used(sh)) : 0;
     if (most < SESSION_LEAST) most = SESSION_LEAST;
     return held < most ? most - held : 0;
 }
