@@ -10,6 +10,7 @@
 struct kt_counters;
 struct kt_io;
 struct kt_log;
+struct kt_ports;
 struct kt_starts;
 
 /* What links and acceptors run in; all of it outlives them. */
@@ -19,6 +20,8 @@ struct kt_wire_env {
     struct kt_counters *counters;
     struct kt_starts *starts; /* where acceptors remember sessions that began: shared by all that a recorded
                                  start could be sent to. NULL: each acceptor has its own */
+    struct kt_ports *ports; /* acceptors: the ports to listen on, which several wires share; NULL: its own, on
+                                 the address in its settings */
 };
 
 struct kt_wire {

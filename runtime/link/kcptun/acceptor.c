@@ -1,7 +1,6 @@
 /* The accepting side of kcptun's wire: one socket for each port, and the table of sessions (guest.c) that
  * route.c fills from what comes in. */
 #include <stdlib.h>
-#include "link/common/bind.h"
 #include "link/kcptun/acceptor_internal.h"
 
 /* ---- the acceptor ---- */
@@ -24,7 +23,8 @@ static void destroy(struct acceptor *a)
     kt_hmap_free(&a->guests);
     kt_hmap_free(&a->peers);
     kt_starts_free(&a->own_starts);
-    for (size_t i = 0; i < a->port_count; i++) kt_udp_close(a->ports[i].udp);
+    kt_ports_remove(&a->taker);
+    kt_ports_unref(a->shared_ports);
     kt_io_turn_cancel(&a->turn);
     if (a->next) kt_kcptun_context_unref(a->next);
     kt_kcptun_context_unref(a->sh);
@@ -98,20 +98,22 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
     kt_kcptun_context_unref(old);
 }
 
-static int bind_all(struct acceptor *a, const struct kt_endpoint *at, struct kt_err *err)
+static int bind_all(
+    struct acceptor *a, const struct kt_endpoint *at, struct kt_ports *shared, struct kt_err *err)
 {
     const struct kt_udp_opts opts = {
         .dscp = (int)a->sh->cfg.dscp, .sndbuf = a->sh->cfg.sockbuf, .rcvbuf = a->sh->cfg.sockbuf};
-    size_t count = (size_t)at->port_max - at->port_min + 1;
+    int rc = 0;
+    if (shared)
+        a->shared_ports = kt_ports_ref(shared);
+    else
+        rc = kt_ports_open(&a->shared_ports, a->sh->io, at, &opts, err);
+    if (rc) return rc;
+    const size_t count = kt_ports_count(a->shared_ports);
     a->ports = calloc(count, sizeof *a->ports);
     if (!a->ports) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    for (; a->port_count < count; a->port_count++) {
-        struct port *port = &a->ports[a->port_count];
-        port->acceptor = a;
-        const uint16_t number = (uint16_t)(at->port_min + a->port_count);
-        int rc = kt_bind_udp(a->sh->io, at->host, number, &opts, &kt_route_events, port, &port->udp, err);
-        if (rc) return rc;
-    }
+    for (size_t i = 0; i < count; i++) a->ports[i] = (struct port){a, kt_ports_udp(a->shared_ports, i)};
+    kt_ports_add(a->shared_ports, &a->taker);
     return 0;
 }
 
@@ -143,7 +145,8 @@ int kt_kcptun_accept(const struct kt_wire_env *env, const struct kt_settings *s,
     kt_hmap_init(&a->peers);
     kt_list_init(&a->ages);
     kt_turn_init(&a->turn, on_turn, a);
-    if ((rc = bind_all(a, &s->at, err))) {
+    kt_route_taker(a);
+    if ((rc = bind_all(a, &s->at, env->ports, err))) {
         destroy(a);
         return rc;
     }

@@ -11,6 +11,7 @@
 #define KT_LINK_KCPTUN_ACCEPTOR_INTERNAL_H
 
 #include "base/hmap.h"
+#include "link/common/ports.h"
 #include "link/kcptun/accepted.h"
 #include "link/common/starts.h"
 
@@ -49,8 +50,9 @@ struct acceptor {
     uint64_t secret; /* of challenges */
     const struct kt_acceptor_events *events;
     void *ctx;
-    struct port *ports;
-    size_t port_count;
+    struct port *ports; /* one for each of shared_ports */
+    struct kt_ports *shared_ports;
+    struct kt_port_taker taker;
     struct kt_hmap guests;       /* by conv; the table that owns them */
     struct kt_hmap peers;        /* by peer address and port */
     struct kt_list ages;         /* of guests, the oldest first */
@@ -82,6 +84,7 @@ void kt_guest_linger(struct guest *g);
 
 /* ---- route.c ---- */
 
-extern const struct kt_udp_events kt_route_events; /* ctx: a struct port */
+/* Fills in a->taker. */
+void kt_route_taker(struct acceptor *a);
 
 #endif

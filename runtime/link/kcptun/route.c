@@ -196,9 +196,10 @@ static struct kt_kcptun_context *settings_for(
     return a->sh;
 }
 
-static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
+/* Takes everything: what does not authenticate is counted here. */
+static size_t on_batch(void *ctx, size_t index, struct kt_dgram *dgrams, size_t n)
 {
-    struct port *port = ctx;
+    struct port *port = &((struct acceptor *)ctx)->ports[index];
     for (size_t i = 0; i < n; i++) {
         uint8_t *body;
         size_t len;
@@ -220,23 +221,21 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
         sh->counters->InPkts++;
         take(g, &in);
     }
+    return 0;
 }
 
-/* Rare (the system's buffer was full), so a scan is good enough. */
-static void on_writable(void *ctx)
+/* Rare (the system's buffer was full), so a walk is good enough. */
+static void on_writable(void *ctx, size_t index)
 {
-    struct port *port = ctx;
-    const struct kt_list *ages = &port->acceptor->ages;
-    for (struct kt_list *n = ages->next; n != ages; n = n->next) {
+    const struct acceptor *a = ctx;
+    for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_age);
-        if (g->port == port && g->session) kt_kcptun_session_writable(g->session);
+        if (g->port == &a->ports[index] && g->session) kt_kcptun_session_writable(g->session);
     }
 }
 
-static void on_udp_error(void *ctx, int code)
+void kt_route_taker(struct acceptor *a)
 {
-    (void)ctx;
-    (void)code; /* the peer that it concerns is unknown; a dead one is found by its silence */
+    a->taker = (struct kt_port_taker){.batch = on_batch, .writable = on_writable, .ctx = a};
+    kt_list_init(&a->taker.node);
 }
-
-const struct kt_udp_events kt_route_events = {on_batch, on_writable, on_udp_error};
