@@ -169,8 +169,10 @@ function link:probe(options) end
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own.
 ---@field kcp? kt.link.set_options.kcp KCP's own settings.
 ---@field fec? kt.link.set_options.fec|false Forward error correction. false turns it off, but the FEC header stays. A session can lower its parity and raise it back to its initial value; a different group size or more parity takes effect in a new session, which new streams use.
----@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m")
+---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m")
+---@field bandwidth? kt.rate Bandwidth of the line, which is never exceeded; 0: find it by measuring. Only on kt's wire. (rate, at most "1048576MiB")
+---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB")
 
 --- Changes settings of current and future sessions. Keys that are not given stay as they are. Not available on an accepted link.
@@ -622,7 +624,7 @@ kt.log = {}
 
 ---@class (exact) kt.link_options
 ---@field remote string The peer.
----@field wire? "kcptun" The protocol on the wire. (default "kcptun")
+---@field wire? "kcptun"|"kt" The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends. (default "kcptun")
 ---@field key string|kt.secret The shared secret; the same at both ends.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own. (default "fast")
@@ -632,10 +634,14 @@ kt.log = {}
 ---@field qpp? kt.link_options.qpp|boolean Quantum Permutation Pads; the same at both ends. true means 61 pads. (default false)
 ---@field tuncrypt? boolean Encrypts each stream a second time, end to end; needs kt at both ends. (default false)
 ---@field smux? kt.link_options.smux Settings of smux, the stream multiplexer.
----@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
+---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
 ---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field max_buffered? kt.size Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free. (size, "1MiB" to "1024GiB"; default "64MiB")
+---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
+---@field bandwidth? kt.rate Bandwidth of the line, which is never exceeded; 0: find it by measuring. Only on kt's wire. (rate, at most "1048576MiB"; default 0)
+---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
+---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
@@ -682,7 +688,7 @@ function kt.link(options) end
 
 ---@class (exact) kt.accept_options
 ---@field on string UDP address to listen on.
----@field wire? "kcptun" The protocol on the wire. (default "kcptun")
+---@field wire? "kcptun"|"kt" The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends. (default "kcptun")
 ---@field key string|kt.secret The shared secret; the same at both ends.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own. (default "fast")
@@ -692,10 +698,14 @@ function kt.link(options) end
 ---@field qpp? kt.accept_options.qpp|boolean Quantum Permutation Pads; the same at both ends. true means 61 pads. (default false)
 ---@field tuncrypt? boolean Encrypts each stream a second time, end to end; needs kt at both ends. (default false)
 ---@field smux? kt.accept_options.smux Settings of smux, the stream multiplexer.
----@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
+---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
 ---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field max_buffered? kt.size Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free. (size, "1MiB" to "1024GiB"; default "64MiB")
+---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
+---@field bandwidth? kt.rate Bandwidth of the line, which is never exceeded; 0: find it by measuring. Only on kt's wire. (rate, at most "1048576MiB"; default 0)
+---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
+---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default 0)
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
@@ -730,7 +740,7 @@ function kt.accept(options) end
 ---@field with? function Custom check, with(link) → true, a round-trip time in seconds, or nil and a reason. It runs as a task, so it can open a stream and send a request. Default: link:probe.
 
 ---@class (exact) kt.pool_options.discover.link
----@field wire? "kcptun" The protocol on the wire. (default "kcptun")
+---@field wire? "kcptun"|"kt" The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends. (default "kcptun")
 ---@field key string|kt.secret The shared secret; the same at both ends.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own. (default "fast")
@@ -740,10 +750,14 @@ function kt.accept(options) end
 ---@field qpp? kt.link_options.qpp|boolean Quantum Permutation Pads; the same at both ends. true means 61 pads. (default false)
 ---@field tuncrypt? boolean Encrypts each stream a second time, end to end; needs kt at both ends. (default false)
 ---@field smux? kt.link_options.smux Settings of smux, the stream multiplexer.
----@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. (duration, "1s" to "1m"; default "5s")
+---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m"; default "30s")
 ---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field max_buffered? kt.size Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free. (size, "1MiB" to "1024GiB"; default "64MiB")
+---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
+---@field bandwidth? kt.rate Bandwidth of the line, which is never exceeded; 0: find it by measuring. Only on kt's wire. (rate, at most "1048576MiB"; default 0)
+---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
+---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")

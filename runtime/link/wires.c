@@ -2,14 +2,14 @@
 #include <string.h>
 #include "link/wire.h"
 
-#define KT_WIRE(name) extern const struct kt_wire kt_##name##_wire; /* link/NAME/wire.c */
+#define KT_WIRE(name, folder) extern const struct kt_wire kt_##folder##_wire;
 #include "link/wires.def"
 #undef KT_WIRE
 
 const struct kt_wire *kt_wire_find(const char *name)
 {
     static const struct kt_wire *const wires[] = {
-#define KT_WIRE(name) &kt_##name##_wire,
+#define KT_WIRE(name, folder) &kt_##folder##_wire,
 #include "link/wires.def"
 #undef KT_WIRE
     };

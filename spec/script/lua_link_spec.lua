@@ -135,7 +135,7 @@ kt.spawn(function() echo(10000) print(far:stats().sessions == 1) end)]])
     end)
 
     it("refuses fixed settings, unknown ones, and those that a mode sets", function()
-      assert.matches("link:set.crypt: cannot be changed later; expected one of mode, kcp, fec, suspect_after, dead_after, rate",
+      assert.matches("link:set.crypt: cannot be changed later; expected one of mode, kcp, fec, suspect_after, dead_after, bandwidth, keepalive, rate",
         wrong 'far:set { crypt = "aes" }')
       assert.matches("link:set.kcp.mtu: cannot be changed later; expected one of sndwnd", wrong "far:set { kcp = { mtu = 1200 } }")
       assert.matches("link:set.mod: unknown key; did you mean mode%?", wrong 'far:set { mod = "fast" }')
@@ -144,6 +144,7 @@ kt.spawn(function() echo(10000) print(far:stats().sessions == 1) end)]])
       assert.matches("link:set.kcp.sndwnd: expected 1 to 65535, got 0", wrong "far:set { kcp = { sndwnd = 0 } }")
       assert.matches("link:set.fec.parity: expected data %+ parity of at most 255, got 300", wrong "far:set { fec = { data = 200, parity = 100 } }")
       assert.matches("link:set: fec.parity: expected data %+ parity of at most 255, got 260", wrong "far:set { fec = { parity = 250 } }")
+      assert.matches("link:set.keepalive: this link's wire, kcptun, has no such setting", wrong 'far:set { keepalive = "9s" }')
       assert.matches("link:set: expected a table, got no value", wrong "far:set()")
       assert.matches("nil\tclosed", wrong "far:close() local ok, err = far:set { rate = 0 } print(ok, err.code)")
     end)

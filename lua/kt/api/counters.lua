@@ -129,6 +129,14 @@ return {
     { name = "cwnd", kind = "gauge", unit = "count",
       doc = "Congestion window, in segments; with nc, the send window." },
   },
+  native = { -- runtime/link/native/stats.def
+    { name = "min_rtt", kind = "gauge", unit = "seconds",
+      doc = "Shortest round trip lately, in seconds." },
+    { name = "pacing", kind = "gauge", unit = "rate",
+      doc = "Rate at which packets may leave, in bytes per second; 0: not paced." },
+    { name = "mtu", kind = "gauge", unit = "bytes",
+      doc = "Largest packet that the path is known to carry, in bytes of UDP payload." },
+  },
   stream = { -- runtime/link/stream_stats.def
     { name = "priority", kind = "gauge", unit = "count",
       doc = "Its priority." },

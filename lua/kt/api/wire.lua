@@ -1,6 +1,7 @@
---- The settings of kcptun's wire for kt.link and kt.accept in kt.api. Names, types, ranges and defaults come from kt.api.kcptun (made from
---- runtime/link/kcptun/settings.def); this file has their descriptions and the rules between them.
-local kcptun, wires = require "kt.api.kcptun", require "kt.api.wires"
+--- The settings of the wires for kt.link and kt.accept in kt.api. Names, types, ranges and defaults come from kt.api.kcptun and kt.api.native
+--- (made from each wire's settings.def); this file has their descriptions and the rules between them.
+local kcptun, native, wires = require "kt.api.kcptun", require "kt.api.native", require "kt.api.wires"
+local units = require "kt.units"
 
 local wire = {}
 
@@ -21,6 +22,10 @@ local function default_of(row, client)
   return value
 end
 
+local native_rows = {}
+for _, row in ipairs(native.settings) do
+  rows[row.path], native_rows[row.path] = row, row
+end
 for _, row in ipairs(kcptun.settings) do
   rows[row.path] = row
   if row.manual then
@@ -44,11 +49,16 @@ end
 --- kcptun's default key.
 wire.default_key = kcptun.key
 
---- The key of a setting, as kt.schema wants it.
+--- The key of a setting, as kt.schema wants it. Where the wires have different defaults it has none, and the wire fills it in.
 local function field(path, client, doc)
-  local row = row_of(path)
+  local row, other = row_of(path), native_rows[path]
   local out = { name = path:match "[^.]+$", type = row.type, values = row.values, doc = doc }
-  if not row.manual then out.default = default_of(row, client) end
+  if other and default_of(other, client) ~= default_of(row, client) then
+    local function text(r) return units.write(r.type, default_of(r, client)) or tostring(default_of(r, client)) end
+    out.doc = ("%s The default is %s on kcptun's wire and %s on kt's."):format(doc, text(row), text(other))
+  elseif not row.manual then
+    out.default = default_of(row, client)
+  end
   if row.type == "boolean" or row.type == "flag" or row.type == "enum" then return out end
   if row.min > 0 or row.type == "integer" then out.min = row.min end
   if row.type == "size" and row.max & (row.max + 1) == 0 then
@@ -76,7 +86,39 @@ local function kcp(client)
   }
 end
 
+--- The settings that only one wire has, by the first name of their path: { mtu = "kt", kcp = "kcptun", … }.
+local only = { crypt = "kcptun", mode = "kcptun" }
+for _, row in ipairs(kcptun.settings) do
+  if not native_rows[row.path] then only[row.path:match "^[^.]+"] = "kcptun" end
+end
+for _, row in ipairs(native.settings) do
+  if rows[row.path] == row then only[row.path:match "^[^.]+"] = "kt" end
+end
+
+-- What to do about a setting of the other wire: kcptun's has some of kt's inside a table.
+local function advice(name, whose)
+  for path in pairs(rows) do
+    local group = whose == "kt" and path:match("^(.+)%." .. name .. "$")
+    if group then return ("on kcptun's it goes inside %s"):format(group) end
+  end
+  return ('give wire = "%s" for it'):format(whose)
+end
+
+--- Drops the defaults of settings that the wire does not have; a value that was given is a mistake.
+local function keep_own(out, raw, mistake)
+  for name, whose in pairs(only) do
+    if whose ~= out.wire then
+      if raw[name] ~= nil then
+        mistake(name, ("only %s wire has this setting"):format(whose == "kt" and "kt's" or "kcptun's"), advice(name, whose))
+      end
+      out[name] = nil
+    end
+  end
+end
+
 function wire.rules(out, raw, mistake)
+  if out.wire then keep_own(out, raw, mistake) end
+  if out.wire == "kt" then return end
   local own = type(raw.kcp) == "table" and raw.kcp or {}
   for _, key in ipairs(wire.manual_keys) do
     if out.mode ~= "manual" and own[key] ~= nil then
@@ -122,7 +164,8 @@ end
 --- The keys of kt.link (client = true) or kt.accept.
 function wire.keys(client)
   return {
-    { name = "wire", type = "enum", values = wires, default = wires[1], doc = "The protocol on the wire." },
+    { name = "wire", type = "enum", values = wires, default = wires[1],
+      doc = "The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends." },
     { name = "key", type = "secret", required = true, expected = 'a string, or kt.secret_file "psk.key"',
       doc = "The shared secret; the same at both ends." },
     crypt(client),
@@ -154,6 +197,10 @@ function wire.keys(client)
     field("max_streams", client,
       "Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session."),
     field("max_buffered", client, "Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free."),
+    field("mtu", client, "Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire."),
+    field("bandwidth", client, "Bandwidth of the line, which is never exceeded; 0: find it by measuring. Only on kt's wire."),
+    field("survive", client, "A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire."),
+    field("keepalive", client, "A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire."),
     field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),
     field("dscp", client, "DSCP of outgoing packets."),
     field("sockbuf", client, "Size of the UDP socket's send and receive buffers."),

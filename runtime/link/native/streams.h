@@ -34,12 +34,12 @@
 #include "link/link.h"
 #include "link/native/content.h"
 #include "link/native/frame.h"
+#include "link/native/params.h"
 
 struct kt_native_streams;
 
-#define KT_NATIVE_STREAMS_MAX (1u << 20) /* largest max_streams */
-#define KT_NATIVE_UNSENT (256u * 1024u)  /* most bytes a stream may queue that were never sent */
-#define KT_NATIVE_SEND_LEAST 4096u       /* bytes that a stream may always queue */
+#define KT_NATIVE_UNSENT (256u * 1024u) /* most bytes a stream may queue that were never sent */
+#define KT_NATIVE_SEND_LEAST 4096u      /* bytes that a stream may always queue */
 
 /* Parameters of the handshake (4.1), in bytes and streams. */
 struct kt_native_credit {
@@ -106,6 +106,9 @@ size_t kt_native_streams_write(struct kt_native_streams *s, uint8_t *out, size_t
  * same content, and its fate is told like that of the first. 0: no longer needed, or no room. */
 size_t kt_native_streams_copy(
     struct kt_native_streams *s, const struct kt_native_content *c, uint8_t *out, size_t room);
+/* Bytes of a stream from the first that the peer is not known to hold to the last that was sent; 0: none, or no such
+ * stream. */
+uint64_t kt_native_streams_inflight(struct kt_native_streams *s, uint64_t id);
 /* What became of a content that was written: once for each copy. */
 void kt_native_streams_acked(struct kt_native_streams *s, const struct kt_native_content *c);
 void kt_native_streams_lost(struct kt_native_streams *s, const struct kt_native_content *c);

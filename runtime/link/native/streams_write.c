@@ -467,6 +467,12 @@ static size_t copy_data(struct writer *w, struct kt_native_stream *st, const str
     return header + chunk.len;
 }
 
+uint64_t kt_native_streams_inflight(struct kt_native_streams *s, uint64_t id)
+{
+    const struct kt_native_stream *st = kt_native_streams_find(s, id);
+    return st ? st->out.sent - st->out.acked : 0;
+}
+
 size_t kt_native_streams_copy(
     struct kt_native_streams *s, const struct kt_native_content *c, uint8_t *out, size_t room)
 {

@@ -60,12 +60,30 @@ static void apply(lua_State *L, int idx, const char *what, const struct kt_wire 
     }
 }
 
+/* Raises if the table has a setting that the wire does not: the schema lets through those of every wire. */
+static void refuse_others(lua_State *L, int idx, const char *what, const struct kt_wire *wire)
+{
+    lua_pushnil(L);
+    while (lua_next(L, idx)) {
+        const char *key = lua_tostring(L, -2);
+        const size_t len = strlen(key);
+        bool own = strcmp(key, "mode") == 0;
+        for (size_t i = 0; i < wire->settings->count && !own; i++) {
+            const char *path = wire->settings->rows[i].path;
+            own = strncmp(path, key, len) == 0 && (path[len] == 0 || path[len] == '.');
+        }
+        if (!own) kt_raise(L, "%s.%s: this link's wire, %s, has no such setting", what, key, wire->name);
+        lua_pop(L, 1);
+    }
+}
+
 struct kt_settings *kt_config_change(
     lua_State *L, int idx, const struct kt_wire *wire, const struct kt_settings *s)
 {
     struct kt_err err = {0};
     struct kt_settings *c = lua_newuserdatauv(L, wire->settings->size, 0);
     memcpy(c, s, wire->settings->size);
+    refuse_others(L, idx, "link:set", wire);
     apply(L, idx, "link:set", wire, c);
     if (wire->check(c, &err)) kt_raise(L, "link:set: %s", err.text);
     return c;

@@ -1,0 +1,87 @@
+/* What the files of the accepting side share; nobody else includes this.
+ *
+ *   acceptor.c  the acceptor as its user sees it: ports, settings, end
+ *   guest.c     the table of associations, and what becomes of them
+ *   route.c     datagrams: handshakes, and which association a packet belongs to
+ *
+ * An acceptor may be given another key while it runs. Its associations keep the keys that they have; those of the
+ * earlier key go on until their streams have ended. A packet's header is masked with the key of its time, so there is
+ * one struct era for each key in use. */
+#ifndef KT_LINK_NATIVE_ACCEPTOR_INTERNAL_H
+#define KT_LINK_NATIVE_ACCEPTOR_INTERNAL_H
+
+#include "base/hmap.h"
+#include "link/common/ports.h"
+#include "link/common/starts.h"
+#include "link/native/accepted.h"
+#include "link/native/handshake_server.h"
+
+struct acceptor;
+
+/* Associations that have not been heard yet, at once, and how long each may take (docs/wire.md, 4.2). */
+#define KT_NATIVE_UNPROVEN 1024u
+#define KT_NATIVE_UNPROVEN_US 10000000u
+
+/* An association in the table, under the connection ids of all its paths. */
+struct guest {
+    struct acceptor *acceptor;
+    struct kt_native_context *c; /* counted; the settings that it began with */
+    struct kt_native_association *a;
+    struct guest_cid {
+        struct kt_hnode node; /* in acceptor->cids */
+        struct guest *guest;
+    } cids[KT_NATIVE_PATHS];
+    struct kt_list by_age;  /* in acceptor->ages, or in acceptor->unproven */
+    struct kt_timer expire; /* while it is not proven */
+    struct kt_list links;   /* of kt_native_accepted */
+    bool proven;
+};
+
+struct acceptor {
+    struct kt_acceptor acceptor;
+    struct kt_native_context *c;    /* of new associations */
+    struct kt_native_context *next; /* what they are about to be, or NULL */
+    struct kt_native_context *old;  /* of an earlier key, while there are guests of it; or NULL */
+    struct kt_native_server server;
+    struct kt_link_totals ended; /* of associations that have ended */
+    const struct kt_acceptor_events *events;
+    void *ctx;
+    struct kt_ports *ports;
+    struct kt_port_taker taker;
+    struct kt_hmap cids; /* of guest_cid */
+    struct kt_list ages; /* of guests that are proven, the oldest first */
+    struct kt_list unproven;
+    size_t guests, unproven_count; /* guests: proven or not */
+    struct kt_starts *starts;      /* the runtime's, or own_starts */
+    struct kt_starts own_starts;
+    struct kt_turn turn;
+    uint64_t began_us, hash_seed;
+    bool closing;
+    bool full_told;
+};
+
+/* ---- guest.c ---- */
+
+/* The guest with a connection id, and which of its paths that stands for; NULL: none. */
+struct guest *kt_native_guest_find(
+    const struct acceptor *a, const uint8_t cid[KT_NATIVE_CID], unsigned *path);
+/* True if there is room for another. */
+bool kt_native_guest_room(struct acceptor *a);
+/* A handshake is through. KT_EAGAIN: a connection id is taken. */
+int kt_native_guest_new(
+    struct acceptor *a, const struct kt_native_agreed *agreed, const struct kt_native_place *place);
+/* Ends its association. text: for the peer's log, or NULL. */
+void kt_native_guest_free(struct guest *g, int code, const char *text);
+/* Offers the association to the acceptor's user as a link. */
+void kt_native_guest_give_link(struct guest *g);
+/* Its key is not in use any more: ends once its streams have. */
+void kt_native_guest_retire(struct guest *g);
+
+/* ---- route.c ---- */
+
+/* Fills in a->taker. */
+void kt_native_route_taker(struct acceptor *a);
+/* (Re)starts a->server with the settings of a->c. */
+void kt_native_route_server(struct acceptor *a);
+
+#endif

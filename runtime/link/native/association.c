@@ -1,0 +1,451 @@
+/* An association's life: its turn, the health of its peer, and its figures. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "link/native/association_internal.h"
+#include "link/native/code.h"
+
+#define ASK_US 1000000u /* between two calls of `silent` */
+
+void kt_native_association_schedule(struct kt_native_association *a)
+{
+    kt_io_turn(a->c->io, &a->turn);
+}
+
+void kt_native_association_fail(struct kt_native_association *a, int code, const char *why)
+{
+    if (a->over) return;
+    a->over = code;
+    if (a->why.text != why) kt_err_set(&a->why, code, "%s", why);
+    a->why.code = code;
+    kt_native_association_schedule(a);
+}
+
+/* ---- what streams say ---- */
+
+static void on_wake(void *ctx)
+{
+    kt_native_association_schedule(ctx);
+}
+
+static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened)
+{
+    struct kt_native_association *a = ctx;
+    a->c->counters->StreamsAccepted++;
+    a->owner.stream(a->owner.ctx, stream, opened);
+}
+
+static void on_count(void *ctx, size_t n)
+{
+    struct kt_native_association *a = ctx;
+    a->c->counters->StreamsNow += n - a->stream_count;
+    a->stream_count = n;
+    kt_native_association_schedule(a);
+}
+
+static void on_facts(void *ctx, struct kt_stream_facts *out)
+{
+    const struct kt_native_association *a = ctx;
+    struct kt_link_stats st = {0};
+    kt_native_association_stats(a, &st);
+    out->srtt_us = st.srtt_us;
+    out->rttvar_us = st.rttvar_us;
+    out->loss = kt_link_loss(&st);
+    out->retransmitted = st.total.segs_retrans;
+    out->recovered = st.total.segs_recovered;
+    out->inflight = st.inflight;
+    kt_udp_local(a->path.place.udp, &out->local);
+    if (a->path.place.from.sa.sa_family == 0) return;
+    const uint16_t port = kt_addr_port(&out->local);
+    out->local = a->path.place.from;
+    kt_addr_set_port(&out->local, port);
+}
+
+/* ---- the turn ---- */
+
+static void count(struct kt_native_association *a, uint64_t now_us)
+{
+    const struct kt_native_recovery_stats *st = kt_native_recovery_stats(&a->path.recovery);
+    a->c->counters->RetransSegs += st->lost - a->resent;
+    a->c->counters->LostSegs += st->lost - a->resent;
+    a->resent = st->lost;
+    a->sum.retrans = st->lost;
+    kt_recent_note(&a->recent, &a->sum, now_us);
+}
+
+/* True if the peer owes an answer. */
+static bool owes(const struct kt_native_association *a)
+{
+    return a->path.recovery.inflight > 0;
+}
+
+static void check_health(struct kt_native_association *a, uint64_t now_us)
+{
+    const struct kt_native_recovery_stats *st = kt_native_recovery_stats(&a->path.recovery);
+    const struct kt_patience_facts facts = {.owes = owes(a),
+        .progress = (uint32_t)st->acked,
+        .rto_us = kt_native_recovery_pto(&a->path.recovery)};
+    const bool before = a->patience.suspect;
+    bool ask = false;
+    struct kt_err why;
+    const int code = kt_patience_check(&a->patience, &facts, now_us, &ask, &why);
+    if (code) {
+        kt_native_association_fail(a, code, why.text);
+        return;
+    }
+    if (ask) a->path.ping_due = true;
+    if (a->patience.suspect && now_us - a->asked_us >= ASK_US) {
+        a->asked_us = now_us;
+        if (a->owner.silent) a->owner.silent(a->owner.ctx);
+    }
+    if (a->patience.suspect == before) return;
+    if (a->patience.suspect) {
+        a->c->counters->SessionsSuspect++;
+        kt_log(a->c->log, KT_LOG_WARN, "link with %s: %s; keeping it for another %.0f s", a->peer_text,
+            why.text, (double)kt_patience_left(&a->patience, now_us) / 1e6);
+    } else {
+        kt_log(a->c->log, KT_LOG_INFO, "link with %s: alive again after %.1f s", a->peer_text,
+            (double)(now_us - a->patience.since) / 1e6);
+    }
+    if (a->owner.suspect) a->owner.suspect(a->owner.ctx, a->patience.suspect ? why.text : NULL);
+}
+
+static uint64_t keepalive_due(const struct kt_native_association *a)
+{
+    const uint64_t every = a->c->cfg.keepalive_us;
+    return every > 0 ? a->path.sent_us + every : UINT64_MAX;
+}
+
+static void arm(struct kt_native_association *a, uint64_t now_us)
+{
+    const uint64_t dues[] = {
+        kt_native_recovery_due(&a->path.recovery),
+        kt_native_association_output_due(a, now_us),
+        kt_patience_due(&a->patience),
+        keepalive_due(a),
+    };
+    uint64_t due = UINT64_MAX;
+    for (size_t i = 0; i < sizeof dues / sizeof dues[0]; i++)
+        if (dues[i] < due) due = dues[i];
+    kt_io_timer_set(a->c->io, &a->timer, due);
+}
+
+static void report_over(struct kt_native_association *a)
+{
+    struct kt_counters *c = a->c->counters;
+    if (a->over == KT_EDEAD)
+        c->SessionsDead++;
+    else if (a->over == KT_ERESTART)
+        c->SessionsRestarted++;
+    else if (a->over == KT_EPROTO)
+        c->SessionsFailed++;
+    if (a->over == KT_EPROTO || a->over == KT_ENOMEM)
+        kt_native_association_say_close(a, a->over, a->why.text);
+    kt_log(a->c->log, a->over == KT_ECLOSED ? KT_LOG_INFO : KT_LOG_WARN, "link with %s ended: %s",
+        a->peer_text, a->why.text);
+}
+
+static void probes_end(struct kt_native_association *a, int code)
+{
+    for (struct kt_list *n; (n = kt_list_pop(&a->probes));) {
+        struct kt_native_probe *p = KT_CONTAINER(n, struct kt_native_probe, node);
+        p->done(p, 0, code);
+    }
+}
+
+static void tell_carries(struct kt_native_association *a)
+{
+    const bool carries = a->stream_count > 0 || (a->carrying && !kt_native_association_settled(a));
+    if (carries == a->carrying) return;
+    a->carrying = carries;
+    if (a->owner.carries) a->owner.carries(a->owner.ctx, carries);
+}
+
+static void work(struct kt_native_association *a, uint64_t now_us)
+{
+    kt_native_streams_clock(a->streams, now_us, a->path.recovery.rtt.srtt);
+    if (kt_native_recovery_due(&a->path.recovery) <= now_us)
+        kt_native_recovery_timer(&a->path.recovery, now_us);
+    kt_native_streams_dispatch(a->streams);
+    if (keepalive_due(a) <= now_us) a->path.ping_due = true;
+    check_health(a, now_us);
+    if (a->over) return;
+    kt_native_association_output(a, now_us);
+    check_health(a, now_us); /* what was sent may have made the peer owe an answer */
+    if (!a->over) arm(a, now_us);
+    kt_native_context_busy(a->c);
+}
+
+static void on_turn(void *ctx)
+{
+    struct kt_native_association *a = ctx;
+    const uint64_t now = kt_io_now(a->c->io);
+    a->busy = true;
+    if (!a->over) work(a, now);
+    count(a, now);
+    a->busy = false;
+    if (a->up_us && !a->proven_told) {
+        a->proven_told = true;
+        if (a->owner.proven) a->owner.proven(a->owner.ctx);
+    }
+    if (!a->over) {
+        tell_carries(a);
+        return;
+    }
+    if (a->reported) return;
+    a->reported = true;
+    kt_io_timer_cancel(a->c->io, &a->timer);
+    report_over(a);
+    probes_end(a, a->over);
+    a->owner.over(a->owner.ctx, a->over);
+}
+
+static void on_timer(void *ctx)
+{
+    kt_native_association_schedule(ctx);
+}
+
+/* ---- life ---- */
+
+static int make_streams(struct kt_native_association *a)
+{
+    const struct kt_native_config *cfg = &a->c->cfg;
+    struct kt_native_streams_config s = {.client = a->c->client,
+        .peers = {.max_data = a->peer.max_data,
+            .max_stream_data = a->peer.max_stream_data,
+            .min_stream_data = a->peer.min_stream_data,
+            .max_streams = a->peer.max_streams},
+        .memory = cfg->max_buffered,
+        .max_window = cfg->max_buffered / 2,
+        .send_memory = cfg->max_buffered,
+        .hash_seed = a->c->hash_seed,
+        .ours = kt_native_context_credit(a->c)};
+    static const struct kt_native_streams_owner owner = {
+        .wake = on_wake, .stream = on_stream, .count = on_count, .facts = on_facts};
+    return kt_native_streams_new(&a->streams, &s, &owner, a, a->c->blocks);
+}
+
+int kt_native_association_new(struct kt_native_association **out, struct kt_native_context *context,
+    const struct kt_native_beginning *begin, const struct kt_native_association_owner *owner)
+{
+    struct kt_native_association *a = calloc(1, sizeof *a);
+    if (!a) return KT_ENOMEM;
+    const struct kt_native_agreed *agreed = begin->agreed;
+    const uint8_t *header_key = context->secrets->header_key;
+    const uint64_t now = kt_io_now(context->io);
+    a->c = kt_native_context_ref(context);
+    a->owner = *owner;
+    a->peer = agreed->peer;
+    if (begin->identity) snprintf(a->identity, sizeof a->identity, "%s", begin->identity);
+    kt_addr_text(&begin->place.peer, a->peer_text);
+    kt_list_init(&a->probes);
+    kt_recent_start(&a->recent, now);
+    kt_turn_init(&a->turn, on_turn, a);
+    kt_timer_init(&a->timer, on_timer, a);
+    uint64_t survive = agreed->peer.survive_s * 1000000;
+    if (survive > context->cfg.survive_us) survive = context->cfg.survive_us;
+    a->patience = (struct kt_patience){.suspect_us = context->cfg.suspect_us, .dead_us = survive};
+    for (unsigned i = 0; i < KT_NATIVE_PATHS; i++)
+        kt_native_cid(header_key, agreed->rx_secret, i, a->cids[i]);
+    int rc = kt_native_tx_init(&a->tx, agreed->aead, header_key, agreed->tx_secret);
+    if (!rc) rc = kt_native_rx_init(&a->rx, agreed->aead, agreed->rx_secret);
+    kt_native_path_init(&a->path, a, 0, begin);
+    if (!rc) rc = make_streams(a);
+    if (rc) {
+        kt_native_association_free(a, rc, NULL);
+        return rc;
+    }
+    struct kt_counters *c = context->counters;
+    if (context->client)
+        c->ActiveOpens++;
+    else
+        c->PassiveOpens++;
+    if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
+    a->path.ping_due = context->client; /* proves that it has the keys, if there is nothing else to say */
+    kt_native_association_schedule(a);
+    *out = a;
+    return 0;
+}
+
+static void totals(const struct kt_native_association *a, struct kt_link_totals *sum)
+{
+    sum->segs_out += a->sum.segs_out;
+    sum->segs_retrans += a->sum.retrans;
+    sum->bytes_in += a->sum.bytes_in;
+    sum->bytes_out += a->sum.bytes_out;
+}
+
+void kt_native_association_free(struct kt_native_association *a, int code, const char *text)
+{
+    if (!a) return;
+    assert(!a->busy);
+    struct kt_native_context *context = a->c;
+    if (a->streams) { /* else it was never whole */
+        if (!a->over) kt_native_association_output(a, kt_io_now(context->io));
+        kt_native_association_say_close(a, code, text);
+        count(a, kt_io_now(context->io));
+        totals(a, a->owner.ended);
+        context->counters->CurrEstab--;
+        context->counters->StreamsNow -= a->stream_count;
+        probes_end(a, code);
+        kt_native_streams_free(a->streams, code);
+        kt_native_path_free(&a->path);
+    }
+    kt_io_turn_cancel(&a->turn);
+    kt_io_timer_cancel(context->io, &a->timer);
+    kt_native_tx_free(&a->tx);
+    kt_native_rx_free(&a->rx);
+    free(a);
+    kt_native_context_unref(context);
+}
+
+void kt_native_association_move(struct kt_native_association *a, struct kt_udp *udp)
+{
+    struct kt_native_path *p = &a->path;
+    p->place.udp = udp;
+    p->full = false;
+    p->ping_due = true;
+    p->response.due = false;
+    kt_native_recovery_give_up(&p->recovery);
+    kt_native_association_schedule(a);
+}
+
+void kt_native_association_writable(struct kt_native_association *a, const struct kt_udp *udp)
+{
+    if (!a->path.full || a->path.place.udp != udp) return;
+    a->path.full = false;
+    kt_native_association_schedule(a);
+}
+
+void kt_native_association_tune(struct kt_native_association *a)
+{
+    a->patience.suspect_us = a->c->cfg.suspect_us;
+    kt_native_path_limit(&a->path);
+    kt_native_association_schedule(a);
+}
+
+/* ---- streams and probes ---- */
+
+int kt_native_association_open(
+    struct kt_native_association *a, const struct kt_open_options *options, struct kt_pipe **out)
+{
+    if (a->over) return a->over;
+    const int rc = kt_native_streams_open(a->streams, options, out);
+    if (rc == 0) a->c->counters->StreamsOpened++;
+    return rc;
+}
+
+size_t kt_native_association_move_young(struct kt_native_association *from, struct kt_native_association *to)
+{
+    const size_t n = kt_native_streams_move_young(from->streams, to->streams);
+    to->c->counters->StreamsMoved += n;
+    return n;
+}
+
+void kt_native_association_probe(struct kt_native_association *a, struct kt_native_probe *p)
+{
+    p->started = kt_io_now(a->c->io);
+    p->ping = a->pings + 1;
+    a->path.ping_due = true;
+    kt_list_push(&a->probes, &p->node);
+    kt_native_association_schedule(a);
+}
+
+void kt_native_association_probe_cancel(struct kt_native_probe *p)
+{
+    kt_list_remove(&p->node);
+}
+
+/* ---- facts ---- */
+
+const uint8_t *kt_native_association_cid(const struct kt_native_association *a, unsigned path)
+{
+    return a->cids[path];
+}
+
+const struct kt_addr *kt_native_association_peer(const struct kt_native_association *a)
+{
+    return &a->path.place.peer;
+}
+
+const char *kt_native_association_peer_text(const struct kt_native_association *a)
+{
+    return a->peer_text;
+}
+
+const char *kt_native_association_identity(const struct kt_native_association *a)
+{
+    return a->identity[0] ? a->identity : NULL;
+}
+
+const uint8_t *kt_native_association_instance(const struct kt_native_association *a)
+{
+    return a->peer.instance;
+}
+
+size_t kt_native_association_streams(const struct kt_native_association *a)
+{
+    return a->stream_count;
+}
+
+bool kt_native_association_over(const struct kt_native_association *a)
+{
+    return a->over != 0;
+}
+
+const char *kt_native_association_why(const struct kt_native_association *a)
+{
+    return a->why.code ? a->why.text : kt_strerror(a->over);
+}
+
+bool kt_native_association_busy(const struct kt_native_association *a)
+{
+    return a->busy;
+}
+
+bool kt_native_association_settled(const struct kt_native_association *a)
+{
+    struct kt_native_streams_facts facts;
+    kt_native_streams_facts(a->streams, &facts);
+    return facts.queued == 0 && a->path.recovery.inflight == 0;
+}
+
+void kt_native_association_stats(const struct kt_native_association *a, struct kt_link_stats *sum)
+{
+    struct kt_native_streams_facts facts;
+    struct kt_recent_sum grown;
+    const struct kt_native_path *p = &a->path;
+    const uint64_t now = kt_io_now(a->c->io);
+    totals(a, &sum->total);
+    if (a->over) return;
+    kt_native_streams_facts(a->streams, &facts);
+    const uint64_t quiet = a->patience.heard ? now - a->patience.heard : UINT64_MAX;
+    if (sum->sessions == 0 || quiet < sum->since_heard_us) {
+        sum->since_heard_us = quiet;
+        sum->srtt_us = p->recovery.rtt.srtt;
+        sum->rttvar_us = p->recovery.rtt.var;
+        sum->own[KT_NATIVE_MIN_RTT_US] = p->recovery.rtt.min;
+        sum->own[KT_NATIVE_WINDOW] = kt_cc_window(&p->cc) == KT_CC_NO_WINDOW ? 0 : kt_cc_window(&p->cc);
+        sum->own[KT_NATIVE_PACING] = p->cc.pacer.rate;
+        sum->own[KT_NATIVE_MTU] = kt_native_path_size(p);
+    }
+    sum->sessions++;
+    sum->streams += a->stream_count;
+    sum->inflight += p->recovery.inflight;
+    sum->queued += (uint32_t)(facts.queued < UINT32_MAX ? facts.queued : UINT32_MAX);
+    sum->owing = sum->owing || a->carrying;
+    if (a->up_us && !a->patience.suspect) {
+        sum->up = true;
+        if (now - a->up_us > sum->up_us) sum->up_us = now - a->up_us;
+    }
+    const uint64_t silence = kt_patience_silence(&a->patience, now);
+    if (silence > sum->silence_us) sum->silence_us = silence;
+
+    const uint64_t span = kt_recent_get(&a->recent, now, &grown);
+    sum->rate_in += grown.bytes_in * 1000000 / span;
+    sum->rate_out += grown.bytes_out * 1000000 / span;
+    sum->recent.segs_out += grown.segs_out;
+    sum->recent.retrans += grown.retrans;
+    sum->recent.segs_in += grown.segs_in;
+}

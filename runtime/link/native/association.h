@@ -1,0 +1,114 @@
+/* An association: what two ends have after a handshake (docs/wire.md, section 1). It has paths, each with its own
+ * packet numbers, acknowledgements, congestion controller and pacer, and streams, whose frames go on any path. The
+ * same on both ends; links and acceptors differ in how they come by one.
+ *
+ * Work is done once per loop turn: arrivals and writes mark the association, and its turn hook then raises the
+ * streams' events, builds packets and arms one timer for the next thing due. An idle association has no timer, but
+ * for a client's keepalive.
+ *
+ * A peer that owes an answer and is silent for suspect_after is suspect; it is asked about once a second, and after
+ * `survive` the association ends. */
+#ifndef KT_LINK_NATIVE_ASSOCIATION_H
+#define KT_LINK_NATIVE_ASSOCIATION_H
+
+#include "link/link.h"
+#include "link/native/context.h"
+#include "link/native/handshake.h"
+#include "link/native/packet.h"
+
+struct kt_native_association;
+
+struct kt_native_association_owner {
+    /* The peer opened a stream; it is the callee's. */
+    void (*stream)(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened);
+    /* The first packet from the peer has opened: it has the keys of this handshake. May be NULL. */
+    void (*proven)(void *ctx);
+    /* The peer became suspect (why says how), or is trusted again (why NULL). May be NULL. */
+    void (*suspect)(void *ctx, const char *why);
+    /* Once a second while the peer is suspect: the callee may give the path another socket
+     * (kt_native_association_move). May be NULL. */
+    void (*silent)(void *ctx);
+    /* The last stream was closed, and the peer holds all that was said in it; or a stream was opened. */
+    void (*carries)(void *ctx, bool anything);
+    /* The association is over: KT_EDEAD, KT_EPROTO, KT_ENOMEM, or what the peer's CLOSE says. The owner takes what it
+     * wants from it (young streams) and frees it, now or soon. Comes once. */
+    void (*over)(void *ctx, int code);
+    void *ctx;
+    /* The association's totals are added to these when it is freed. */
+    struct kt_link_totals *ended;
+};
+
+/* How datagrams reach a peer. */
+struct kt_native_place {
+    struct kt_udp *udp; /* not owned; outlives the association */
+    struct kt_addr peer;
+    struct kt_addr from; /* this host's address, as kt_dgram.to; AF_UNSPEC: the system chooses */
+    size_t port;         /* the acceptor's index of udp; 0 for a link */
+};
+
+/* What an association begins with. */
+struct kt_native_beginning {
+    const struct kt_native_agreed *agreed; /* the handshake's result; copied, and the caller wipes its own */
+    const char *identity;                  /* of the peer; copied; NULL: it has none */
+    struct kt_native_place place;
+    bool connected;  /* place.udp is connected to the peer */
+    uint32_t rtt_us; /* of the handshake; 0: unknown */
+};
+
+/* owner: copied. 0 or a code. */
+int kt_native_association_new(struct kt_native_association **out, struct kt_native_context *context,
+    const struct kt_native_beginning *begin, const struct kt_native_association_owner *owner);
+
+/* Ends it: a peer that does not know is sent CLOSE, streams are broken with code. text: what the peer's log says, or
+ * NULL. Not from inside an event but `over` and the loop. NULL is harmless. */
+void kt_native_association_free(struct kt_native_association *a, int code, const char *text);
+
+/* The connection id of a path (0..KT_NATIVE_PATHS - 1) in what the peer sends. */
+const uint8_t *kt_native_association_cid(const struct kt_native_association *a, unsigned path);
+
+/* A data packet for this association and path, with its header as kt_native_peek read it. */
+void kt_native_association_input(struct kt_native_association *a, unsigned path,
+    const struct kt_native_header *header, struct kt_dgram *dgram, struct kt_udp *udp, size_t port);
+
+/* The socket of a link was replaced: what is in flight is sent again from the new one. */
+void kt_native_association_move(struct kt_native_association *a, struct kt_udp *udp);
+/* This socket can be written again. */
+void kt_native_association_writable(struct kt_native_association *a, const struct kt_udp *udp);
+/* Live settings in the context's cfg have changed. */
+void kt_native_association_tune(struct kt_native_association *a);
+
+int kt_native_association_open(
+    struct kt_native_association *a, const struct kt_open_options *options, struct kt_pipe **out);
+/* Moves the streams that the peer of `from` may not have seen; returns how many. */
+size_t kt_native_association_move_young(struct kt_native_association *from, struct kt_native_association *to);
+
+/* A round trip to the peer that somebody waits for. The memory is the caller's until done or cancel. */
+struct kt_native_probe {
+    struct kt_list node;
+    /* Once: 0 and the time it took, > 0 µs; or why it came to nothing. Only takes note. */
+    void (*done)(struct kt_native_probe *p, uint64_t rtt_us, int code);
+    uint64_t started; /* µs; this and `ping` are the association's */
+    uint64_t ping;
+};
+void kt_native_association_probe(struct kt_native_association *a, struct kt_native_probe *p);
+void kt_native_association_probe_cancel(struct kt_native_probe *p);
+
+/* ---- facts ---- */
+
+const struct kt_addr *kt_native_association_peer(const struct kt_native_association *a);
+const char *kt_native_association_peer_text(const struct kt_native_association *a);
+const char *kt_native_association_identity(const struct kt_native_association *a); /* NULL: a shared key */
+const uint8_t *kt_native_association_instance(
+    const struct kt_native_association *a); /* the peer's, 16 bytes */
+size_t kt_native_association_streams(const struct kt_native_association *a);
+bool kt_native_association_over(const struct kt_native_association *a);
+/* Why it is over, as a sentence. */
+const char *kt_native_association_why(const struct kt_native_association *a);
+/* In its turn hook: it must not be freed now. */
+bool kt_native_association_busy(const struct kt_native_association *a);
+bool kt_native_association_settled(
+    const struct kt_native_association *a); /* the peer holds all that was sent */
+/* Adds this association to a snapshot; its totals alone if it is over. */
+void kt_native_association_stats(const struct kt_native_association *a, struct kt_link_stats *sum);
+
+#endif

@@ -1,0 +1,114 @@
+/* Packets from the peer: opens each, and takes its frames one after the other. A frame that breaks a rule ends the
+ * association, with a sentence that names it. */
+#include <string.h>
+#include "link/native/association_internal.h"
+#include "link/native/code.h"
+
+/* The peer ended the association. */
+static void take_close(struct kt_native_association *a, const struct kt_native_frame *f)
+{
+    const int code = kt_native_code_error(f->close.code);
+    struct kt_err why;
+    if (f->close.text.len > 0)
+        kt_err_set(&why, code, "the peer closed the link: %.*s", (int)f->close.text.len, f->close.text.data);
+    else
+        kt_err_set(&why, code, "the peer closed the link");
+    a->peer_closed = true;
+    kt_native_association_fail(a, code ? code : KT_ECLOSED, why.text);
+}
+
+static int take_ack(struct kt_native_association *a, const struct kt_native_ack *ack, uint64_t now_us)
+{
+    struct kt_native_path *p = &a->path;
+    if (ack->path != p->number)
+        return kt_err_set(&a->why, KT_EPROTO, "ACK of path %u, which is not in use", ack->path);
+    const int rc = kt_native_recovery_ack(&p->recovery, ack, now_us, &a->why);
+    if (!rc) kt_native_tx_acked(&a->tx, p->number, ack->ranges[0].last, now_us);
+    return rc;
+}
+
+static int take_every(struct kt_native_association *a, uint8_t path, uint32_t packets)
+{
+    if (path != a->path.number)
+        return kt_err_set(&a->why, KT_EPROTO, "ACK_EVERY of path %u, which is not in use", path);
+    kt_native_acks_every(&a->path.acks, packets);
+    return 0;
+}
+
+/* 0, or a code with a sentence in a->why. */
+static int take_frame(struct kt_native_association *a, struct kt_native_path *p,
+    const struct kt_native_frame *f, const struct kt_native_place *from, uint64_t now_us)
+{
+    if (kt_native_streams_takes(f->type)) {
+        if (kt_native_frame_is_data(f->type)) a->sum.bytes_in += f->data.len;
+        return kt_native_streams_input(a->streams, f, &a->why);
+    }
+    switch (f->type) {
+    case KT_NATIVE_FRAME_ACK:
+        return take_ack(a, &f->ack, now_us);
+    case KT_NATIVE_FRAME_ACK_EVERY:
+        return take_every(a, f->ack_every.path, f->ack_every.packets);
+    case KT_NATIVE_FRAME_PATH_CHALLENGE:
+        kt_native_path_challenged(p, from, f->challenge);
+        return 0;
+    case KT_NATIVE_FRAME_PATH_RESPONSE:
+        kt_native_path_answered(p, from, f->challenge, now_us);
+        return 0;
+    case KT_NATIVE_FRAME_CLOSE:
+        take_close(a, f);
+        return 0;
+    default: /* PADDING and PING ask for nothing; what else there is, a peer may send and we need not use */
+        return 0;
+    }
+}
+
+static void take_frames(struct kt_native_association *a, struct kt_native_path *p, const uint8_t *in,
+    size_t len, const struct kt_native_place *from, uint64_t number, uint64_t now_us)
+{
+    bool eliciting = false;
+    while (len > 0 && !a->over) {
+        struct kt_native_frame f;
+        const long n = kt_native_frame_read(&f, in, len, &a->why);
+        const int rc = n < 0 ? (int)n : take_frame(a, p, &f, from, now_us);
+        if (rc) {
+            kt_native_association_fail(a, rc, a->why.text);
+            return;
+        }
+        eliciting = eliciting || kt_native_frame_eliciting(f.type);
+        in += n;
+        len -= (size_t)n;
+    }
+    kt_native_acks_received(&p->acks, number, eliciting, now_us);
+    a->c->counters->InSegs += eliciting;
+    a->sum.segs_in += eliciting;
+}
+
+void kt_native_association_input(struct kt_native_association *a, unsigned path,
+    const struct kt_native_header *header, struct kt_dgram *dgram, struct kt_udp *udp, size_t port)
+{
+    struct kt_native_path *p = &a->path;
+    const uint64_t now = kt_io_now(a->c->io);
+    uint64_t number;
+    if (a->over) return;
+    if (path != p->number) {
+        a->c->drops.unknown++;
+        kt_native_context_dropped(a->c, dgram->from, false);
+        return;
+    }
+    const uint64_t next = p->seen.next;
+    const int len =
+        kt_native_open(&a->rx, path, &p->seen, header, dgram->data, dgram->len, now, &a->c->drops, &number);
+    if (len < 0) {
+        kt_native_context_dropped(a->c, dgram->from, false);
+        return;
+    }
+    struct kt_native_place from = {.udp = udp, .peer = *dgram->from, .port = port};
+    if (dgram->to) from.from = *dgram->to;
+    a->c->counters->InPkts++;
+    if (!a->up_us) a->up_us = now;
+    kt_patience_heard(&a->patience, now);
+    kt_native_recovery_heard(&p->recovery);
+    kt_native_path_heard(p, &from, dgram->len, number >= next, now);
+    take_frames(a, p, dgram->data + KT_NATIVE_HEADER, (size_t)len, &from, number, now);
+    kt_native_association_schedule(a);
+}

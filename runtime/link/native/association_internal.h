@@ -1,0 +1,129 @@
+/* What the files of an association share; nobody else includes this.
+ *
+ *   association.c         life, the turn, health, facts
+ *   association_input.c   packets and frames from the peer
+ *   association_output.c  packets to the peer
+ *   path.c                where the peer is, and whether that was proven */
+#ifndef KT_LINK_NATIVE_ASSOCIATION_INTERNAL_H
+#define KT_LINK_NATIVE_ASSOCIATION_INTERNAL_H
+
+#include "crypto/replay.h"
+#include "link/common/patience.h"
+#include "link/common/recent.h"
+#include "link/native/ack_ranges.h"
+#include "link/native/association.h"
+#include "link/native/mtu.h"
+#include "link/native/recovery.h"
+#include "link/native/sparse.h"
+#include "link/native/streams.h"
+
+#define KT_NATIVE_IDENTITY 64u /* bytes of a peer's name, with its NUL */
+/* Before an address is validated: bytes to it for each byte from it (5.4). */
+#define KT_NATIVE_AMPLIFICATION 3u
+
+/* A path, number 0..KT_NATIVE_PATHS - 1. */
+struct kt_native_path {
+    struct kt_native_association *a;
+    uint8_t number;
+    bool connected; /* place.udp is connected to the peer */
+    bool validated; /* the peer has proven that it receives at place.peer */
+    bool full;      /* the socket takes nothing at the moment */
+    bool ping_due;
+    bool every_due; /* ACK_EVERY */
+    struct kt_native_place place;
+    uint64_t in_bytes, out_bytes; /* while it is not validated */
+    struct kt_native_mtu mtu;
+    uint32_t every;   /* that the peer was asked for last */
+    uint64_t sent_us; /* when a packet left last */
+    struct kt_replay seen;
+    struct kt_native_acks acks;
+    struct kt_cc cc;
+    struct kt_native_recovery recovery;
+    struct kt_native_sparse sparse;
+
+    /* The peer's next place: a challenge is on its way there (5.5). */
+    struct {
+        bool active, due; /* due: to be sent now */
+        struct kt_native_place place;
+        uint64_t until_us, again_us;
+        uint64_t in_bytes, out_bytes;
+        uint8_t data[KT_NATIVE_CHALLENGE];
+    } moving;
+    /* An answer to the peer's challenge, which goes to where that came from. */
+    struct {
+        bool due;
+        struct kt_native_place place;
+        uint8_t data[KT_NATIVE_CHALLENGE];
+    } response;
+};
+
+struct kt_native_association {
+    struct kt_native_context *c;
+    struct kt_native_association_owner owner;
+    struct kt_native_tx tx;
+    struct kt_native_rx rx;
+    uint8_t cids[KT_NATIVE_PATHS][KT_NATIVE_CID]; /* in what the peer sends */
+    struct kt_native_path path;                   /* number 0; others are not used yet */
+    struct kt_native_streams *streams;
+    struct kt_native_params peer; /* as announced in the handshake */
+    char identity[KT_NATIVE_IDENTITY];
+    char peer_text[KT_ADDR_TEXT];
+    struct kt_turn turn;
+    struct kt_timer timer;
+    struct kt_patience patience;
+    struct kt_list probes; /* of kt_native_probe */
+    struct kt_recent recent;
+    struct kt_recent_sum sum; /* since it began */
+    uint64_t pings;           /* PING frames sent */
+    uint64_t up_us;           /* when the first packet opened; 0: none did */
+    uint64_t asked_us;        /* when `silent` was raised last */
+    uint64_t resent;          /* as counted in RetransSegs */
+    size_t stream_count;      /* as counted in StreamsNow */
+    bool carrying;            /* as told to the owner */
+    bool proven_told, reported, busy;
+    bool peer_closed; /* it knows that it is over */
+    int over;         /* why it ended, 0: it has not */
+    struct kt_err why;
+};
+
+/* ---- association.c ---- */
+
+void kt_native_association_schedule(struct kt_native_association *a);
+/* Ends it, if it has not ended; the turn hook reports it. */
+void kt_native_association_fail(struct kt_native_association *a, int code, const char *why);
+
+/* ---- association_output.c ---- */
+
+/* Sends what is due and what windows and pacing allow. */
+void kt_native_association_output(struct kt_native_association *a, uint64_t now_us);
+/* When more may be sent without anything happening; UINT64_MAX: never. */
+uint64_t kt_native_association_output_due(struct kt_native_association *a, uint64_t now_us);
+/* Sends CLOSE, once. */
+void kt_native_association_say_close(struct kt_native_association *a, int code, const char *text);
+
+/* ---- path.c ---- */
+
+void kt_native_path_init(struct kt_native_path *p, struct kt_native_association *a, uint8_t number,
+    const struct kt_native_beginning *begin);
+void kt_native_path_free(struct kt_native_path *p);
+/* A packet has opened that came from this place. highest: none with a higher number came before. */
+void kt_native_path_heard(struct kt_native_path *p, const struct kt_native_place *from, size_t bytes,
+    bool highest, uint64_t now_us);
+/* A PATH_CHALLENGE, or PATH_RESPONSE, has arrived from there. */
+void kt_native_path_challenged(
+    struct kt_native_path *p, const struct kt_native_place *from, const uint8_t data[KT_NATIVE_CHALLENGE]);
+void kt_native_path_answered(struct kt_native_path *p, const struct kt_native_place *from,
+    const uint8_t data[KT_NATIVE_CHALLENGE], uint64_t now_us);
+/* Bytes that may go to the peer's address now; SIZE_MAX: it is validated. */
+size_t kt_native_path_allowance(const struct kt_native_path *p);
+/* When the challenge has to be sent again; UINT64_MAX: there is none. */
+uint64_t kt_native_path_challenge_due(const struct kt_native_path *p);
+/* The largest packet, in bytes of UDP payload. */
+static inline uint32_t kt_native_path_size(const struct kt_native_path *p)
+{
+    return kt_native_mtu_size(&p->mtu);
+}
+/* The settings or the MTU have changed: tells the controller. */
+void kt_native_path_limit(struct kt_native_path *p);
+
+#endif

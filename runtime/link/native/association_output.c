@@ -1,0 +1,301 @@
+/* Packets to the peer. A packet is built in place in the socket's buffer: an ACK if one is waiting, then what is due
+ * about the path, then frames of streams; sealed; and noted in recovery. Windows and pacing hold back all but ACKs,
+ * probes and CLOSE. */
+#include <string.h>
+#include "link/native/association_internal.h"
+#include "link/native/code.h"
+
+/* Packets in one turn, so that a link that sends much does not hold up all others. */
+#define TURN_PACKETS 256u
+/* With less room than this a packet is full: a further frame would carry next to nothing. */
+#define ROOM_LEAST 32u
+
+struct packet {
+    struct kt_native_path *path;
+    uint8_t *buf;
+    size_t len, room; /* frames so far; room for frames in all */
+    bool eliciting, mtu_probe;
+    size_t count;
+    struct kt_native_content contents[KT_NATIVE_CONTENTS];
+};
+
+static uint8_t *at(const struct packet *k)
+{
+    return k->buf + KT_NATIVE_HEADER + k->len;
+}
+
+static bool start(struct packet *k, struct kt_native_path *p, struct kt_udp *udp, size_t most)
+{
+    if (most < KT_NATIVE_DATAGRAM_MIN || !kt_native_recovery_ready(&p->recovery)) return false;
+    uint8_t *buf = kt_udp_reserve(udp);
+    if (!buf) {
+        p->full = p->full || udp == p->place.udp;
+        return false;
+    }
+    k->path = p;
+    k->buf = buf;
+    k->len = k->count = 0;
+    k->room = most - KT_NATIVE_OVERHEAD;
+    k->eliciting = k->mtu_probe = false;
+    return true;
+}
+
+/* Adds a frame that is noted in recovery with this content. False if it does not fit. */
+static bool add(struct packet *k, const struct kt_native_frame *f, uint64_t offset)
+{
+    if (k->count == KT_NATIVE_CONTENTS) return false;
+    const size_t n = kt_native_frame_write(at(k), k->room - k->len, f);
+    if (n == 0) return false;
+    k->len += n;
+    k->eliciting = k->eliciting || kt_native_frame_eliciting(f->type);
+    k->contents[k->count++] =
+        (struct kt_native_content){.type = f->type, .offset = offset, .path = k->path->number};
+    return true;
+}
+
+static void add_ping(struct packet *k)
+{
+    struct kt_native_association *a = k->path->a;
+    const struct kt_native_frame f = {.type = KT_NATIVE_FRAME_PING};
+    if (!add(k, &f, a->pings + 1)) return;
+    a->pings++;
+    k->path->ping_due = false;
+}
+
+static void add_ack(struct packet *k, uint64_t now_us)
+{
+    struct kt_native_path *p = k->path;
+    struct kt_native_content *content = &k->contents[k->count];
+    const size_t n = kt_native_acks_write(&p->acks, p->number, at(k), k->room - k->len, now_us, content);
+    if (n == 0) return;
+    k->len += n;
+    k->count++;
+}
+
+static void add_every(struct packet *k)
+{
+    struct kt_native_path *p = k->path;
+    const struct kt_native_frame f = {
+        .type = KT_NATIVE_FRAME_ACK_EVERY, .ack_every = {.path = p->number, .packets = p->every}};
+    if (add(k, &f, 0)) p->every_due = false;
+}
+
+/* Seals the packet and hands it to the socket. */
+static void finish(struct packet *k, const struct kt_native_place *to, uint64_t now_us)
+{
+    struct kt_native_path *p = k->path;
+    struct kt_native_association *a = p->a;
+    const uint64_t number = kt_native_recovery_number(&p->recovery);
+    const int len =
+        k->len > 0 ? kt_native_seal(&a->tx, p->number, number, k->buf, k->len, now_us) : KT_EINVAL;
+    if (len < 0) {
+        kt_udp_cancel(to->udp, k->buf);
+        if (k->len > 0)
+            kt_native_association_fail(a, len, "the peer acknowledges nothing, and the key is used up");
+        return;
+    }
+    const struct kt_native_sent sent = {.bytes = (uint32_t)len,
+        .eliciting = k->eliciting,
+        .mtu_probe = k->mtu_probe,
+        .count = k->eliciting ? (uint32_t)k->count : 0,
+        .contents = k->contents};
+    kt_native_recovery_sent(&p->recovery, &sent, now_us);
+    p->sent_us = now_us;
+    p->out_bytes += (size_t)len;
+    a->c->counters->OutPkts++;
+    a->c->counters->OutBytes += (size_t)len;
+    a->c->counters->OutSegs += k->eliciting;
+    a->sum.segs_out += k->eliciting;
+    const bool connected = p->connected && to == &p->place;
+    kt_udp_commit(to->udp, k->buf, k->buf, (size_t)len, connected ? NULL : &to->peer,
+        to->from.sa.sa_family ? &to->from : NULL);
+}
+
+static size_t least(size_t x, size_t y)
+{
+    return x < y ? x : y;
+}
+
+/* ---- about addresses ---- */
+
+/* An answer to a challenge goes to where that came from, full-sized if the peer asked with a full-sized one. */
+static void send_response(struct kt_native_path *p, uint64_t now_us)
+{
+    struct packet k;
+    p->response.due = false;
+    if (!start(&k, p, p->response.place.udp, KT_NATIVE_MTU_BASE)) return;
+    struct kt_native_frame f = {.type = KT_NATIVE_FRAME_PATH_RESPONSE};
+    memcpy(f.challenge, p->response.data, sizeof f.challenge);
+    add(&k, &f, 0);
+    finish(&k, p->connected ? &p->place : &p->response.place, now_us);
+}
+
+/* A challenge to the place where the peer may be, and a PING to where it was: if it is still there, its answer says
+ * so before the path moves. */
+static void send_challenge(struct kt_native_path *p, uint64_t now_us)
+{
+    struct packet k;
+    const uint64_t most = p->moving.in_bytes * KT_NATIVE_AMPLIFICATION;
+    p->moving.due = false;
+    if (p->moving.out_bytes >= most) return;
+    const size_t room = least(KT_NATIVE_MTU_BASE, (size_t)(most - p->moving.out_bytes));
+    if (!start(&k, p, p->moving.place.udp, room)) return;
+    struct kt_native_frame f = {.type = KT_NATIVE_FRAME_PATH_CHALLENGE};
+    memcpy(f.challenge, p->moving.data, sizeof f.challenge);
+    add(&k, &f, 0);
+    p->moving.out_bytes += k.len + KT_NATIVE_OVERHEAD;
+    finish(&k, &p->moving.place, now_us);
+}
+
+static void check_challenge(struct kt_native_path *p, uint64_t now_us)
+{
+    if (!p->moving.active) return;
+    if (now_us >= p->moving.until_us) {
+        p->moving.active = false;
+        return;
+    }
+    if (now_us >= p->moving.again_us) {
+        p->moving.again_us = p->moving.until_us;
+        p->moving.due = true;
+    }
+    if (p->moving.due) send_challenge(p, now_us);
+}
+
+/* ---- about everything else ---- */
+
+/* True if something other than an ACK wants to leave on the path. */
+static bool wanted(const struct kt_native_path *p)
+{
+    return p->ping_due || p->every_due || kt_native_streams_pending(p->a->streams);
+}
+
+/* Asks for rarer ACKs where there are many packets in a round trip, in steps of two. */
+static void check_every(struct kt_native_path *p)
+{
+    const uint32_t every = kt_native_ack_every(p->recovery.inflight);
+    if (every < 2 * p->every && 2 * every > p->every) return;
+    p->every = every;
+    p->every_due = true;
+}
+
+static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
+{
+    struct kt_native_association *a = p->a;
+    struct packet k;
+    /* A probe for lost packets must pass a hole in the MTU. */
+    const size_t size = probe ? KT_NATIVE_MTU_BASE : kt_native_path_size(p);
+    if (!start(&k, p, p->place.udp, least(size, kt_native_path_allowance(p)))) return false;
+    if (kt_native_acks_waiting(&p->acks)) add_ack(&k, now_us);
+    if (p->ping_due) add_ping(&k);
+    if (p->every_due) add_every(&k);
+    while (k.room - k.len >= ROOM_LEAST && k.count < KT_NATIVE_CONTENTS) {
+        const size_t n = kt_native_streams_write(a->streams, at(&k), k.room - k.len, k.contents, &k.count);
+        if (n == 0) break;
+        k.len += n;
+        k.eliciting = true;
+    }
+    if (!k.eliciting && probe) add_ping(&k);
+    if (!k.eliciting && k.len > 0 && kt_native_acks_ask(&p->acks)) add_ping(&k);
+    const bool any = k.len > 0;
+    finish(&k, &p->place, now_us);
+    if (k.eliciting) {
+        const struct kt_native_sparse_facts facts = {.loss = kt_native_recovery_stats(&p->recovery)->loss,
+            .min_rtt_us = p->recovery.rtt.min,
+            .rate = p->cc.pacer.rate};
+        kt_native_sparse_sent(&p->sparse, a->streams, k.contents, k.count, &facts, now_us);
+    }
+    return any;
+}
+
+/* Copies of what sparse streams sent. They are small and few, so neither windows nor pacing hold them back. */
+static void send_copies(struct kt_native_path *p, uint64_t now_us)
+{
+    struct packet k;
+    if (!start(&k, p, p->place.udp, least(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
+    k.len = kt_native_sparse_write(&p->sparse, p->a->streams, at(&k), k.room, k.contents, &k.count, now_us);
+    k.eliciting = k.len > 0;
+    finish(&k, &p->place, now_us);
+}
+
+/* A packet of PADDING, to find out whether the path carries one of this size. */
+static void send_mtu_probe(struct kt_native_path *p, uint32_t size, uint64_t now_us)
+{
+    struct packet k;
+    if (!start(&k, p, p->place.udp, size)) return;
+    add_ping(&k);
+    const struct kt_native_frame f = {.type = KT_NATIVE_FRAME_PADDING, .padding = k.room - k.len};
+    k.contents[0] = (struct kt_native_content){.type = KT_NATIVE_FRAME_PADDING, .offset = size};
+    k.len += kt_native_frame_write(at(&k), k.room - k.len, &f);
+    k.mtu_probe = true;
+    kt_native_mtu_sent(&p->mtu);
+    finish(&k, &p->place, now_us);
+}
+
+static bool paced(const struct kt_native_path *p, uint64_t now_us)
+{
+    return kt_native_recovery_pace(&p->recovery) > now_us;
+}
+
+static void send_path(struct kt_native_path *p, uint64_t now_us)
+{
+    struct kt_native_association *a = p->a;
+    check_challenge(p, now_us);
+    if (p->response.due) send_response(p, now_us);
+    if (kt_native_sparse_due(&p->sparse) <= now_us) send_copies(p, now_us);
+    for (unsigned n = 0; n < TURN_PACKETS && !a->over && !p->full; n++) {
+        const bool probe = kt_native_recovery_probes(&p->recovery) > 0;
+        const bool open = kt_native_recovery_open(&p->recovery) > 0 && !paced(p, now_us);
+        if (!(open && (probe || wanted(p)))) {
+            if (kt_native_acks_due(&p->acks) <= now_us) {
+                struct packet k;
+                if (!start(&k, p, p->place.udp, least(kt_native_path_size(p), kt_native_path_allowance(p))))
+                    return;
+                add_ack(&k, now_us);
+                if (kt_native_acks_ask(&p->acks)) add_ping(&k);
+                finish(&k, &p->place, now_us);
+            }
+            if (open) kt_cc_app_limited(&p->cc);
+            return;
+        }
+        if (!send_one(p, probe, now_us)) return;
+        const uint32_t size = probe || !p->validated ? 0 : kt_native_mtu_probe(&p->mtu, now_us);
+        if (size > 0) send_mtu_probe(p, size, now_us);
+    }
+}
+
+void kt_native_association_output(struct kt_native_association *a, uint64_t now_us)
+{
+    check_every(&a->path);
+    send_path(&a->path, now_us);
+}
+
+uint64_t kt_native_association_output_due(struct kt_native_association *a, uint64_t now_us)
+{
+    struct kt_native_path *p = &a->path;
+    uint64_t due = kt_native_acks_due(&p->acks);
+    const uint64_t challenge = kt_native_path_challenge_due(p), copy = kt_native_sparse_due(&p->sparse);
+    if (challenge < due) due = challenge;
+    if (copy < due && !p->full) due = copy;
+    if (p->full) return due;
+    if (!wanted(p) && kt_native_recovery_probes(&p->recovery) == 0) return due;
+    if (kt_native_recovery_open(&p->recovery) == 0 || kt_native_path_allowance(p) < KT_NATIVE_DATAGRAM_MIN)
+        return due;
+    uint64_t pace = kt_native_recovery_pace(&p->recovery);
+    if (pace < now_us) pace = now_us; /* the turn had enough */
+    return pace < due ? pace : due;
+}
+
+void kt_native_association_say_close(struct kt_native_association *a, int code, const char *text)
+{
+    struct kt_native_path *p = &a->path;
+    struct packet k;
+    if (a->peer_closed) return;
+    a->peer_closed = true;
+    if (!start(&k, p, p->place.udp, least(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
+    const size_t len = text ? strlen(text) : 0;
+    const struct kt_native_frame f = {.type = KT_NATIVE_FRAME_CLOSE,
+        .close = {.code = kt_native_code_of(code), .text = {text, least(len, KT_NATIVE_CLOSE_TEXT)}}};
+    if (kt_native_acks_waiting(&p->acks)) add_ack(&k, kt_io_now(a->c->io));
+    k.len += kt_native_frame_write(at(&k), k.room - k.len, &f);
+    finish(&k, &p->place, kt_io_now(a->c->io));
+}

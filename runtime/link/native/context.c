@@ -1,0 +1,142 @@
+/* What associations share: reads the key, and watches over memory and what is dropped. */
+#include "link/native/context.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "crypto/hash.h"
+#include "crypto/keyfile.h"
+#include "crypto/locked.h"
+#include "link/native/blocks.h"
+
+#define TRIM_EVERY_US 1000000u
+#define TELL_EVERY_US 60000000u
+
+/* What a peer may send at first, in bytes: a round trip of 100 ms at 80 Mbit/s. Windows grow as they are used. */
+#define FIRST_DATA 1048576u
+#define FIRST_STREAM_DATA 1048576u
+#define LEAST_STREAM_DATA 16384u
+
+/* Once a second while blocks are out; an idle link has none and the timer rests. */
+static void on_trim(void *ctx)
+{
+    struct kt_native_context *c = ctx;
+    kt_slab_trim(c->blocks);
+    if (kt_slab_in_use(c->blocks)) kt_native_context_busy(c);
+}
+
+void kt_native_context_busy(struct kt_native_context *c)
+{
+    if (!c->trim.armed) kt_io_timer_set(c->io, &c->trim, kt_io_now(c->io) + TRIM_EVERY_US);
+}
+
+/* A key as `kt keygen` writes it, or else a passphrase. A file that says that it holds a key of another kind is a
+ * mistake, not a passphrase. */
+static int read_key(const struct kt_settings *s, struct kt_native_secrets *secrets, struct kt_err *err)
+{
+    struct kt_err why;
+    uint8_t psk[KT_NATIVE_KEY];
+    int rc = kt_key_parse(KT_KEY_SHARED, s->key, s->key_len, "key", psk, &why);
+    if (rc && s->key_len > 0 && *(const char *)s->key == '#') return kt_err_set(err, rc, "%s", why.text);
+    if (rc) rc = kt_key_from_passphrase(s->key, s->key_len, psk);
+    if (rc) return kt_err_set(err, rc, "cannot derive the key: out of memory");
+    kt_native_secrets_shared(secrets, psk);
+    kt_wipe(psk, sizeof psk);
+    return 0;
+}
+
+struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c)
+{
+    return (struct kt_native_credit){.max_data = FIRST_DATA,
+        .max_stream_data = FIRST_STREAM_DATA,
+        .min_stream_data = LEAST_STREAM_DATA,
+        .max_streams = c->cfg.max_streams};
+}
+
+static void set_params(struct kt_native_context *c)
+{
+    const struct kt_native_credit credit = kt_native_context_credit(c);
+    c->params = (struct kt_native_params){.present = KT_NATIVE_PARAMS_NEEDED | 1u << KT_NATIVE_PARAM_AGENT,
+        .aead = (uint8_t)kt_aead_methods(),
+        .max_data = credit.max_data,
+        .max_stream_data = credit.max_stream_data,
+        .min_stream_data = credit.min_stream_data,
+        .max_streams = credit.max_streams,
+        .ack_delay_ms = KT_NATIVE_ACK_DELAY_US / 1000,
+        .survive_s = c->cfg.survive_us / 1000000};
+    kt_io_random(c->io, c->params.instance, sizeof c->params.instance);
+    snprintf(c->params.agent, sizeof c->params.agent, "kt");
+}
+
+int kt_native_context_new(struct kt_native_context **out, const struct kt_wire_env *env,
+    const struct kt_native_config *cfg, bool client, struct kt_err *err)
+{
+    int rc = kt_native_wire.check(&cfg->common, err);
+    if (rc) return rc;
+    struct kt_native_context *c = calloc(1, sizeof *c);
+    if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    *c = (struct kt_native_context){
+        .refs = 1, .io = env->io, .log = env->log, .counters = env->counters, .cfg = *cfg, .client = client};
+    c->cfg.common.key = NULL;
+    c->cfg.common.key_len = 0;
+    kt_io_random(c->io, &c->hash_seed, sizeof c->hash_seed);
+    kt_timer_init(&c->trim, on_trim, c);
+    c->secrets = kt_locked_alloc(sizeof *c->secrets);
+    if (!c->secrets || kt_slab_new(&c->blocks, sizeof(struct kt_native_block), 0))
+        rc = kt_err_set(err, KT_ENOMEM, "out of memory");
+    if (!rc) rc = read_key(&cfg->common, c->secrets, err);
+    if (rc) {
+        kt_native_context_unref(c);
+        return rc;
+    }
+    set_params(c);
+    *out = c;
+    return 0;
+}
+
+struct kt_native_context *kt_native_context_ref(struct kt_native_context *c)
+{
+    c->refs++;
+    return c;
+}
+
+void kt_native_context_unref(void *context)
+{
+    struct kt_native_context *c = context;
+    if (--c->refs > 0) return;
+    kt_io_timer_cancel(c->io, &c->trim);
+    kt_slab_free(c->blocks);
+    kt_locked_free(c->secrets);
+    free(c);
+}
+
+bool kt_native_context_same_key(const struct kt_native_context *a, const struct kt_native_context *b)
+{
+    return memcmp(a->secrets, b->secrets, sizeof *a->secrets) == 0;
+}
+
+/* The settings as bytes, padding included: kt_settings_init zeroes it. */
+bool kt_native_context_same(const struct kt_native_context *a, const struct kt_native_context *b)
+{
+    struct kt_native_config x = a->cfg, y = b->cfg;
+    if (!kt_endpoint_equal(&x.common.at, &y.common.at)) return false;
+    memset(&x.common, 0, sizeof x.common);
+    memset(&y.common, 0, sizeof y.common);
+    return kt_native_context_same_key(a, b) && memcmp(&x, &y, sizeof x) == 0;
+}
+
+void kt_native_context_dropped(struct kt_native_context *c, const struct kt_addr *from, bool forged)
+{
+    char text[KT_ADDR_TEXT];
+    const uint64_t now = kt_io_now(c->io);
+    if (!forged) {
+        c->counters->InErrs++;
+        return;
+    }
+    c->counters->InCsumErrors++;
+    if (c->told_forged && now - c->told_forged < TELL_EVERY_US) return;
+    c->told_forged = now;
+    kt_log(c->log, KT_LOG_WARN,
+        "%s: a datagram does not authenticate (dropped; logged at most once a minute): is the key the same on both "
+        "ends?",
+        kt_addr_text(from, text));
+}

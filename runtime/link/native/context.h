@@ -1,0 +1,52 @@
+/* What all associations of one link or acceptor share: settings, the header key, block pools, drop counters. Made
+ * once, before the first association, and freed after the last stream of the last one. */
+#ifndef KT_LINK_NATIVE_CONTEXT_H
+#define KT_LINK_NATIVE_CONTEXT_H
+
+#include "base/log.h"
+#include "base/slab.h"
+#include "io/io.h"
+#include "link/counters.h"
+#include "link/native/drops.h"
+#include "link/native/handshake.h"
+#include "link/native/native.h"
+#include "link/native/streams.h"
+
+#define KT_NATIVE_ACK_DELAY_US 25000u /* the longest that this end delays an ACK */
+
+struct kt_native_context {
+    size_t refs;
+    struct kt_io *io;
+    const struct kt_log *log;
+    struct kt_counters *counters;
+    struct kt_native_config cfg; /* its key is NULL: it was used up */
+    bool client;
+    bool retired; /* an acceptor's: the key was changed; no new association with this one */
+    struct kt_native_secrets *secrets; /* in locked memory */
+    struct kt_slab *blocks;            /* of struct kt_native_block: the bytes of streams */
+    uint64_t hash_seed;
+    struct kt_native_params params; /* what this end says in a handshake */
+    struct kt_native_drops drops;
+    uint64_t told_forged; /* µs, when the log last heard of datagrams that do not authenticate; 0: never */
+    struct kt_timer trim; /* gives idle blocks back while there are any */
+};
+
+/* Reads the key, which takes 0.1 s if it is a passphrase. 0 or a code with a sentence. */
+int kt_native_context_new(struct kt_native_context **out, const struct kt_wire_env *env,
+    const struct kt_native_config *cfg, bool client, struct kt_err *err);
+/* Counted: the link or acceptor holds one reference, and each association one until the last of its streams was
+ * closed by its user. */
+struct kt_native_context *kt_native_context_ref(struct kt_native_context *c);
+void kt_native_context_unref(void *context);
+/* Whether two were made of the same settings; of the same key. */
+bool kt_native_context_same(const struct kt_native_context *a, const struct kt_native_context *b);
+bool kt_native_context_same_key(const struct kt_native_context *a, const struct kt_native_context *b);
+/* The credit that an association begins with. */
+struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c);
+/* Blocks are in use: gives memory back once they are not. */
+void kt_native_context_busy(struct kt_native_context *c);
+/* Counts a datagram that was dropped for any reason in `drops`; one that does not authenticate is logged at most once
+ * a minute. */
+void kt_native_context_dropped(struct kt_native_context *c, const struct kt_addr *from, bool forged);
+
+#endif

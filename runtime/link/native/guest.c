@@ -1,0 +1,175 @@
+/* The associations of an acceptor. One is found by the connection ids of its paths, wherever its peer is. It begins
+ * unproven: only a first packet shows that the peer has the keys and not just recorded an initiation. */
+#include <stdlib.h>
+#include <string.h>
+#include "link/native/acceptor_internal.h"
+#include "link/native/code.h"
+
+/* Connection ids are made by a keyed hash of a secret that the peer knows, so they need a seed of their own. */
+static uint64_t hash(const struct acceptor *a, const uint8_t cid[KT_NATIVE_CID])
+{
+    uint64_t id;
+    memcpy(&id, cid, sizeof id);
+    return kt_hash_u64(id, a->hash_seed);
+}
+
+struct guest *kt_native_guest_find(const struct acceptor *a, const uint8_t cid[KT_NATIVE_CID], unsigned *path)
+{
+    struct kt_hnode *n = kt_hmap_find(&a->cids, hash(a, cid));
+    for (; n; n = kt_hmap_again(n)) {
+        struct guest_cid *entry = KT_CONTAINER(n, struct guest_cid, node);
+        struct guest *g = entry->guest;
+        const unsigned p = (unsigned)(entry - g->cids);
+        if (memcmp(kt_native_association_cid(g->a, p), cid, KT_NATIVE_CID) != 0) continue;
+        *path = p;
+        return g;
+    }
+    return NULL;
+}
+
+bool kt_native_guest_room(struct acceptor *a)
+{
+    if (a->guests < a->c->cfg.max_links) return true;
+    a->c->counters->SessionsRefused++;
+    if (!a->full_told)
+        kt_log(a->c->log, KT_LOG_WARN, "%u links: new ones are refused (max_sessions)", a->c->cfg.max_links);
+    a->full_told = true;
+    return false;
+}
+
+void kt_native_guest_free(struct guest *g, int code, const char *text)
+{
+    struct acceptor *a = g->acceptor;
+    for (unsigned i = 0; i < KT_NATIVE_PATHS; i++)
+        if (g->cids[i].guest) kt_hmap_remove(&a->cids, &g->cids[i].node);
+    kt_list_remove(&g->by_age);
+    a->guests--;
+    if (!g->proven) a->unproven_count--;
+    if (a->guests < a->c->cfg.max_links / 2) a->full_told = false;
+    kt_io_timer_cancel(g->c->io, &g->expire);
+    kt_native_accepted_end_all(&g->links, code, text ? text : kt_native_association_why(g->a));
+    kt_native_association_free(g->a, code, text);
+    kt_native_context_unref(g->c);
+    free(g);
+}
+
+static void on_expire(void *ctx)
+{
+    kt_native_guest_free(ctx, KT_ETIMEOUT, NULL);
+}
+
+/* ---- what its association says ---- */
+
+static struct kt_peer_info info(const struct guest *g)
+{
+    return (struct kt_peer_info){.wire = &kt_native_wire,
+        .address = kt_native_association_peer_text(g->a),
+        .identity = kt_native_association_identity(g->a)};
+}
+
+static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened)
+{
+    struct guest *g = ctx;
+    struct acceptor *a = g->acceptor;
+    if (a->closing || g->c->retired) { /* its user has been promised quiet */
+        kt_pipe_reset(stream, KT_ECLOSED);
+        return;
+    }
+    struct kt_peer_info peer = info(g);
+    peer.target = opened->target;
+    peer.client = opened->client;
+    a->events->stream(a->ctx, stream, &peer);
+}
+
+/* The user of a peer's link closed it. */
+static void on_reverse_close(void *ctx)
+{
+    kt_native_guest_free(ctx, KT_ECLOSED, "the link was closed");
+}
+
+void kt_native_guest_give_link(struct guest *g)
+{
+    struct acceptor *a = g->acceptor;
+    if (!a->events->link || a->closing || g->c->retired) return;
+    struct kt_native_accepted *r = kt_native_accepted_new(&g->links, g->c, g->a, on_reverse_close, g);
+    const struct kt_peer_info peer = info(g);
+    if (r) a->events->link(a->ctx, kt_native_accepted_link(r), &peer);
+}
+
+static void on_proven(void *ctx)
+{
+    struct guest *g = ctx;
+    struct acceptor *a = g->acceptor;
+    g->proven = true;
+    a->unproven_count--;
+    kt_io_timer_cancel(g->c->io, &g->expire);
+    kt_list_remove(&g->by_age);
+    kt_list_push(&a->ages, &g->by_age);
+    kt_native_server_proven(&a->server);
+    kt_log(g->c->log, KT_LOG_INFO, "link from %s", kt_native_association_peer_text(g->a));
+    kt_native_guest_give_link(g);
+}
+
+static void on_carries(void *ctx, bool anything)
+{
+    struct guest *g = ctx;
+    if (!anything && g->c->retired) kt_native_guest_free(g, KT_ECLOSED, "the key was changed");
+}
+
+static void on_over(void *ctx, int code)
+{
+    kt_native_guest_free(ctx, code, NULL);
+}
+
+/* ---- life ---- */
+
+static int list(struct guest *g)
+{
+    struct acceptor *a = g->acceptor;
+    unsigned ignored;
+    for (unsigned i = 0; i < KT_NATIVE_PATHS; i++) {
+        const uint8_t *cid = kt_native_association_cid(g->a, i);
+        if (kt_native_guest_find(a, cid, &ignored)) return KT_EAGAIN;
+        if (kt_hmap_add(&a->cids, &g->cids[i].node, hash(a, cid))) return KT_ENOMEM;
+        g->cids[i].guest = g;
+    }
+    return 0;
+}
+
+int kt_native_guest_new(
+    struct acceptor *a, const struct kt_native_agreed *agreed, const struct kt_native_place *place)
+{
+    struct guest *g = calloc(1, sizeof *g);
+    if (!g) return KT_ENOMEM;
+    const struct kt_native_association_owner owner = {.stream = on_stream,
+        .proven = on_proven,
+        .carries = on_carries,
+        .over = on_over,
+        .ctx = g,
+        .ended = &a->ended};
+    const struct kt_native_beginning begin = {.agreed = agreed, .place = *place};
+    g->acceptor = a;
+    kt_list_init(&g->links);
+    kt_list_init(&g->by_age);
+    kt_timer_init(&g->expire, on_expire, g);
+    int rc = kt_native_association_new(&g->a, a->c, &begin, &owner);
+    if (rc) {
+        free(g);
+        return rc;
+    }
+    g->c = kt_native_context_ref(a->c);
+    a->guests++;
+    a->unproven_count++;
+    kt_list_push(&a->unproven, &g->by_age);
+    if ((rc = list(g))) {
+        kt_native_guest_free(g, rc, NULL);
+        return rc;
+    }
+    kt_io_timer_set(g->c->io, &g->expire, kt_io_now(g->c->io) + KT_NATIVE_UNPROVEN_US);
+    return 0;
+}
+
+void kt_native_guest_retire(struct guest *g)
+{
+    if (kt_native_association_streams(g->a) == 0) kt_native_guest_free(g, KT_ECLOSED, "the key was changed");
+}

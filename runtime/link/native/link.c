@@ -1,0 +1,114 @@
+/* The dialling side, as its user sees it. Its association: dial.c. */
+#include <stdlib.h>
+#include "link/native/link_internal.h"
+#include "link/native/serve.h"
+
+static struct link *of(struct kt_link *link)
+{
+    return KT_CONTAINER(link, struct link, link);
+}
+
+static int call(struct link *l, const struct kt_open_options *options, kt_open_cb opened, kt_probe_cb probed,
+    void *ctx, struct kt_open **out, struct kt_err *err)
+{
+    struct kt_call *c = kt_native_call_new(&l->calls, options, opened, probed, ctx);
+    if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    *out = &c->open;
+    c->open.why = &l->locator.why;
+    kt_list_push(&l->waiting, &c->node);
+    kt_native_dial_serve(l);
+    kt_native_dial(l);
+    return 0;
+}
+
+static int on_open(struct kt_link *link, const struct kt_open_options *options, kt_open_cb cb, void *ctx,
+    struct kt_open **out, struct kt_err *err)
+{
+    return call(of(link), options, cb, NULL, ctx, out, err);
+}
+
+static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
+{
+    return call(of(link), NULL, NULL, cb, ctx, out, err);
+}
+
+static void on_listen(struct kt_link *link, const struct kt_link_events *events, void *ctx)
+{
+    struct link *l = of(link);
+    l->presence.events = events;
+    l->presence.ctx = ctx;
+}
+
+static int on_stay(struct kt_link *link, struct kt_err *err)
+{
+    struct link *l = of(link);
+    (void)err;
+    l->stay = true;
+    kt_native_dial(l);
+    return 0;
+}
+
+static int on_set(struct kt_link *link, const struct kt_settings *to, struct kt_err *err)
+{
+    struct link *l = of(link);
+    struct kt_native_config c = l->c->cfg;
+    kt_settings_follow(&kt_native_settings, &c.common, to);
+    const int rc = kt_native_wire.check(&c.common, err);
+    if (rc) return rc;
+    l->c->cfg = c;
+    if (l->a) kt_native_association_tune(l->a);
+    return 0;
+}
+
+static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
+{
+    const struct link *l = KT_CONTAINER(link, const struct link, link);
+    *out = (struct kt_link_stats){.wire = &kt_native_wire, .total = l->ended, .since_heard_us = UINT64_MAX};
+    if (l->a) kt_native_association_stats(l->a, out);
+}
+
+static void on_turn(void *ctx)
+{
+    struct link *l = ctx;
+    kt_calls_cancel(&l->waiting);
+    kt_native_dial_end(l);
+    kt_io_turn_cancel(&l->turn);
+    kt_native_context_unref(l->c);
+    free(l);
+}
+
+static void on_close(struct kt_link *link)
+{
+    struct link *l = of(link);
+    l->presence.closing = true;
+    kt_calls_end(&l->calls);
+    kt_io_turn(l->c->io, &l->turn); /* not now: this may come from its association's events */
+}
+
+static const struct kt_link_ops ops = {.open = on_open,
+    .probe = on_probe,
+    .listen = on_listen,
+    .stay = on_stay,
+    .set = on_set,
+    .stats = on_stats,
+    .close = on_close};
+
+int kt_native_link(
+    const struct kt_wire_env *env, const struct kt_settings *s, struct kt_link **out, struct kt_err *err)
+{
+    struct link *l = calloc(1, sizeof *l);
+    if (!l) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    const int rc = kt_native_context_new(&l->c, env, kt_native_config(s), true, err);
+    if (rc) {
+        free(l);
+        return rc;
+    }
+    l->link.ops = &ops;
+    kt_list_init(&l->waiting);
+    kt_native_calls_init(&l->calls, l->c->io);
+    kt_turn_init(&l->turn, on_turn, l);
+    kt_native_dial_init(l);
+    if (s->stay) on_stay(&l->link, NULL);
+    *out = &l->link;
+    return 0;
+}

@@ -1,0 +1,219 @@
+/* A path: where the peer is. A client's packets may come from elsewhere at any time: its address changed, a NAT gave
+ * it another port, or somebody copies packets. So the first packet with the highest number from a new place starts a
+ * challenge there, and the path moves once the answer comes from that place (docs/wire.md, 5.4 and 5.5). */
+#include <string.h>
+#include "link/native/association_internal.h"
+
+#define CHALLENGE_US 3000000u /* then the new place is forgotten */
+#define CHALLENGE_AGAIN_US 300000u
+
+static bool same_place(const struct kt_native_place *x, const struct kt_native_place *y)
+{
+    return x->udp == y->udp && kt_addr_equal(&x->peer, &y->peer);
+}
+
+static bool same_host(const struct kt_addr *x, const struct kt_addr *y)
+{
+    struct kt_addr a = *x, b = *y;
+    kt_addr_set_port(&a, 0);
+    kt_addr_set_port(&b, 0);
+    return kt_addr_equal(&a, &b);
+}
+
+void kt_native_path_limit(struct kt_native_path *p)
+{
+    const struct kt_native_config *cfg = &p->a->c->cfg;
+    const struct kt_cc_limits limits = {
+        .packet = kt_native_path_size(p), .rate = cfg->bandwidth, .window = cfg->max_buffered};
+    kt_cc_limit(&p->cc, &limits);
+}
+
+static void start_mtu(struct kt_native_path *p)
+{
+    const struct kt_addr *peer = &p->place.peer;
+    const bool ipv4 = peer->sa.sa_family == AF_INET ||
+                      (peer->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&peer->in6.sin6_addr));
+    const uint32_t most = ipv4 ? KT_NATIVE_MTU_IPV4 : KT_NATIVE_MTU_IPV6, asked = p->a->c->cfg.mtu;
+    kt_native_mtu_init(&p->mtu, asked < most ? asked : most);
+}
+
+/* ---- what became of frames ---- */
+
+static void probes_acked(struct kt_native_association *a, uint64_t ping)
+{
+    const uint64_t now = kt_io_now(a->c->io);
+    struct kt_list *next;
+    for (struct kt_list *n = a->probes.next; n != &a->probes; n = next) {
+        struct kt_native_probe *probe = KT_CONTAINER(n, struct kt_native_probe, node);
+        next = n->next;
+        if (probe->ping > ping) continue;
+        kt_list_remove(&probe->node);
+        probe->done(probe, now > probe->started ? now - probe->started : 1, 0);
+    }
+}
+
+/* A packet of PADDING looks for a larger MTU; its content says its size. */
+static void probe_acked(struct kt_native_path *p, uint32_t size)
+{
+    kt_native_mtu_acked(&p->mtu, size);
+    kt_native_path_limit(p);
+}
+
+static void on_acked(void *ctx, const struct kt_native_content *content)
+{
+    struct kt_native_path *p = ctx;
+    if (content->type == KT_NATIVE_FRAME_PADDING)
+        probe_acked(p, (uint32_t)content->offset);
+    else if (content->type == KT_NATIVE_FRAME_ACK)
+        kt_native_acks_known(&p->acks, content);
+    else if (content->type == KT_NATIVE_FRAME_PING)
+        probes_acked(p->a, content->offset);
+    else if (kt_native_streams_takes(content->type))
+        kt_native_streams_acked(p->a->streams, content);
+}
+
+static void on_lost(void *ctx, const struct kt_native_content *content)
+{
+    struct kt_native_path *p = ctx;
+    if (content->type == KT_NATIVE_FRAME_PADDING)
+        kt_native_mtu_lost(&p->mtu, (uint32_t)content->offset, kt_io_now(p->a->c->io));
+    else if (content->type == KT_NATIVE_FRAME_PING)
+        p->ping_due = p->ping_due || !kt_list_empty(&p->a->probes);
+    else if (content->type == KT_NATIVE_FRAME_ACK_EVERY)
+        p->every_due = true;
+    else if (kt_native_streams_takes(content->type))
+        kt_native_streams_lost(p->a->streams, content);
+}
+
+static void on_packet_acked(void *ctx, uint32_t bytes, uint64_t now_us)
+{
+    struct kt_native_path *p = ctx;
+    (void)now_us;
+    kt_native_mtu_packet_acked(&p->mtu, bytes);
+}
+
+static void on_packet_lost(void *ctx, uint32_t bytes, uint64_t now_us)
+{
+    struct kt_native_path *p = ctx;
+    if (!kt_native_mtu_packet_lost(&p->mtu, bytes, now_us)) return;
+    p->a->c->counters->MTUReduced++;
+    kt_log(p->a->c->log, KT_LOG_WARN,
+        "link with %s: large packets are lost; sending %u bytes at most from now on", p->a->peer_text,
+        kt_native_path_size(p));
+    kt_native_path_limit(p);
+}
+
+/* ---- life ---- */
+
+void kt_native_path_init(struct kt_native_path *p, struct kt_native_association *a, uint8_t number,
+    const struct kt_native_beginning *begin)
+{
+    p->a = a;
+    p->number = number;
+    p->place = begin->place;
+    p->connected = begin->connected;
+    p->validated = a->c->client; /* the handshake's response came from there */
+    start_mtu(p);
+    p->every = KT_NATIVE_ACK_EVERY_FIRST;
+    kt_native_acks_init(&p->acks, KT_NATIVE_ACK_DELAY_US);
+    kt_cc_init(&p->cc, &kt_cc_reno);
+    kt_native_path_limit(p);
+    static const struct kt_native_recovery_events events = {
+        .acked = on_acked, .lost = on_lost, .packet_acked = on_packet_acked, .packet_lost = on_packet_lost};
+    const struct kt_native_recovery_config recovery = {.events = &events,
+        .ctx = p,
+        .cc = &p->cc,
+        .first_rtt_us = begin->rtt_us,
+        .peer_ack_delay_us = (uint32_t)a->peer.ack_delay_ms * 1000,
+        .most = KT_NATIVE_RECOVERY_MOST};
+    kt_native_recovery_init(&p->recovery, &recovery);
+}
+
+void kt_native_path_free(struct kt_native_path *p)
+{
+    kt_native_recovery_free(&p->recovery);
+}
+
+/* ---- addresses ---- */
+
+size_t kt_native_path_allowance(const struct kt_native_path *p)
+{
+    if (p->validated) return SIZE_MAX;
+    const uint64_t most = p->in_bytes * KT_NATIVE_AMPLIFICATION;
+    return most > p->out_bytes ? (size_t)(most - p->out_bytes) : 0;
+}
+
+uint64_t kt_native_path_challenge_due(const struct kt_native_path *p)
+{
+    return p->moving.active ? p->moving.again_us : UINT64_MAX;
+}
+
+static void move(struct kt_native_path *p, const struct kt_native_place *to)
+{
+    struct kt_native_association *a = p->a;
+    char text[KT_ADDR_TEXT];
+    kt_log(
+        a->c->log, KT_LOG_INFO, "link with %s continues at %s", a->peer_text, kt_addr_text(&to->peer, text));
+    const bool other = !same_host(&p->place.peer, &to->peer);
+    p->place = *to;
+    p->validated = true;
+    p->moving.active = false;
+    p->full = false;
+    kt_addr_text(&p->place.peer, a->peer_text);
+    kt_native_recovery_give_up(&p->recovery);
+    if (!other) return; /* the same line: what was measured still holds */
+    kt_native_recovery_restart(&p->recovery, 0);
+    kt_cc_init(&p->cc, p->cc.ops);
+    start_mtu(p);
+    kt_native_path_limit(p);
+}
+
+/* Another place than the path's: asks there whether the peer is. A challenge that is under way is not given up for a
+ * third place: whoever copies packets could keep the true peer from ever answering. */
+static void elsewhere(
+    struct kt_native_path *p, const struct kt_native_place *from, size_t bytes, uint64_t now_us)
+{
+    const bool current = p->moving.active && now_us < p->moving.until_us;
+    if (current && !same_place(&p->moving.place, from)) return;
+    if (current) {
+        p->moving.in_bytes += bytes;
+        return;
+    }
+    memset(&p->moving, 0, sizeof p->moving);
+    p->moving.active = p->moving.due = true;
+    p->moving.place = *from;
+    p->moving.in_bytes = bytes;
+    p->moving.until_us = now_us + CHALLENGE_US;
+    p->moving.again_us = now_us + CHALLENGE_AGAIN_US;
+    kt_io_random(p->a->c->io, p->moving.data, sizeof p->moving.data);
+}
+
+void kt_native_path_heard(
+    struct kt_native_path *p, const struct kt_native_place *from, size_t bytes, bool highest, uint64_t now_us)
+{
+    if (p->connected) return; /* the system lets through only what comes from the peer */
+    if (same_place(&p->place, from)) {
+        p->in_bytes += bytes;
+        p->validated = true; /* it has the keys, so it received the response, which went there */
+        if (highest) p->place.from = from->from;
+        return;
+    }
+    if (highest) elsewhere(p, from, bytes, now_us);
+}
+
+void kt_native_path_challenged(
+    struct kt_native_path *p, const struct kt_native_place *from, const uint8_t data[KT_NATIVE_CHALLENGE])
+{
+    p->response.due = true;
+    p->response.place = *from;
+    memcpy(p->response.data, data, KT_NATIVE_CHALLENGE);
+}
+
+void kt_native_path_answered(struct kt_native_path *p, const struct kt_native_place *from,
+    const uint8_t data[KT_NATIVE_CHALLENGE], uint64_t now_us)
+{
+    if (!p->moving.active || now_us >= p->moving.until_us) return;
+    if (memcmp(data, p->moving.data, KT_NATIVE_CHALLENGE) != 0 || !same_place(&p->moving.place, from)) return;
+    struct kt_native_place to = *from;
+    move(p, &to);
+}

@@ -1,0 +1,127 @@
+/* Datagrams of an acceptor. A data packet is found by its connection id; a handshake datagram by its kind, and its
+ * mac1 is the first check. What is neither is left to another wire on the same port. */
+#include <string.h>
+#include "crypto/hash.h"
+#include "link/native/acceptor_internal.h"
+#include "link/native/code.h"
+
+static void answer(struct acceptor *a, size_t port, const struct kt_dgram *in, const uint8_t *data, size_t n)
+{
+    struct kt_udp *udp = kt_ports_udp(a->ports, port);
+    uint8_t *buf = kt_udp_reserve(udp);
+    if (!buf) return;
+    memcpy(buf, data, n);
+    kt_udp_commit(udp, buf, buf, n, in->from, in->to);
+    a->c->counters->OutPkts++;
+    a->c->counters->OutBytes += n;
+}
+
+/* An initiation; the handshake's server has dropped what does not authenticate. */
+static void greet(
+    struct acceptor *a, size_t port, const struct kt_native_header *header, struct kt_dgram *dgram)
+{
+    uint8_t out[KT_NATIVE_RESPONSE_MAX];
+    size_t n = 0;
+    struct kt_native_agreed agreed;
+    struct kt_native_place place = {.udp = kt_ports_udp(a->ports, port), .peer = *dgram->from, .port = port};
+    if (dgram->to) place.from = *dgram->to;
+    switch (
+        kt_native_server_input(&a->server, header, dgram->data, dgram->len, dgram->from, out, &n, &agreed)) {
+    case KT_NATIVE_SERVER_AGREED:
+        if (kt_native_guest_new(a, &agreed, &place) == 0) answer(a, port, dgram, out, n);
+        break;
+    case KT_NATIVE_SERVER_ANSWERED:
+        answer(a, port, dgram, out, n);
+        break;
+    case KT_NATIVE_SERVER_DROPPED:
+        kt_native_context_dropped(a->c, dgram->from, false);
+        break;
+    }
+    kt_wipe(&agreed, sizeof agreed);
+}
+
+static void say_unknown(
+    struct acceptor *a, size_t port, const struct kt_native_header *header, struct kt_dgram *dgram)
+{
+    uint8_t out[KT_NATIVE_RESPONSE_MAX];
+    const size_t n = kt_native_server_unknown(&a->server, header, dgram->len, out);
+    if (n > 0) answer(a, port, dgram, out, n);
+}
+
+/* True if the header is one of this wire, read with the key of these settings. */
+static bool known(
+    const struct kt_native_context *c, const struct kt_dgram *dgram, struct kt_native_header *header)
+{
+    if (!c || kt_native_peek(c->secrets->header_key, dgram->data, dgram->len, header)) return false;
+    return header->kind != KT_NATIVE_DATA || kt_native_cid_check(c->secrets->header_key, header->id);
+}
+
+/* False: it is not of this wire. */
+static bool take(struct acceptor *a, size_t port, struct kt_dgram *dgram)
+{
+    struct kt_native_header header;
+    unsigned path;
+    bool old = false;
+    if (!known(a->c, dgram, &header)) {
+        if (!known(a->old, dgram, &header)) return false;
+        old = true;
+    }
+    if (header.kind == KT_NATIVE_DATA) {
+        struct guest *g = kt_native_guest_find(a, header.id, &path);
+        a->c->counters->InBytes += dgram->len;
+        if (g)
+            kt_native_association_input(g->a, path, &header, dgram, kt_ports_udp(a->ports, port), port);
+        else
+            say_unknown(a, port, &header, dgram);
+        return true;
+    }
+    if (header.kind != KT_NATIVE_INITIATION || old || a->closing) return false;
+    a->c->counters->InBytes += dgram->len;
+    greet(a, port, &header, dgram);
+    return true;
+}
+
+static size_t on_batch(void *ctx, size_t port, struct kt_dgram *dgrams, size_t n)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!take(ctx, port, &dgrams[i])) dgrams[left++] = dgrams[i];
+    return left;
+}
+
+/* Rare (the system's buffer was full), so a walk is good enough. */
+static void on_writable(void *ctx, size_t port)
+{
+    const struct acceptor *a = ctx;
+    const struct kt_udp *udp = kt_ports_udp(a->ports, port);
+    for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next)
+        kt_native_association_writable(KT_CONTAINER(n, struct guest, by_age)->a, udp);
+}
+
+void kt_native_route_taker(struct acceptor *a)
+{
+    a->taker = (struct kt_port_taker){.batch = on_batch, .writable = on_writable, .ctx = a};
+    kt_list_init(&a->taker.node);
+}
+
+static uint64_t on_ask(void *ctx, const struct kt_native_hello *hello, char text[KT_NATIVE_ERROR_TEXT + 1])
+{
+    struct acceptor *a = ctx;
+    (void)hello;
+    (void)text;
+    if (!kt_native_guest_room(a)) return KT_NATIVE_CODE_LIMIT;
+    return a->unproven_count < KT_NATIVE_UNPROVEN ? 0 : KT_NATIVE_CODE_BUSY;
+}
+
+void kt_native_route_server(struct acceptor *a)
+{
+    const struct kt_native_server_opts opts = {.io = a->c->io,
+        .secrets = a->c->secrets,
+        .params = &a->c->params,
+        .starts = a->starts,
+        .drops = &a->c->drops,
+        .ask = on_ask,
+        .ctx = a,
+        .started_us = a->began_us};
+    kt_native_server_init(&a->server, &opts);
+}

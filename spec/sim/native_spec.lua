@@ -1,0 +1,165 @@
+-- Links on kt's own wire (docs/wire.md), in virtual time: two scripts, and whatever may happen to the line between them.
+local sim = require "kt.sim"
+
+local KEY = "d2hhdCBtYWtlcyBhIGtleSBpcyAzMiBieXRlcy4uLi4="
+local OTHER = "YW5vdGhlciBrZXkgaXMgYWxzbyAzMiBieXRlcyBsb24="
+
+local function tunnel(opts)
+  opts = opts or {}
+  local files = { ["client.key"] = opts.client_key or KEY, ["server.key"] = KEY }
+  local w = sim.world { seed = opts.seed or 7, files = files }
+  local t = { w = w }
+  w:host "client" w:host "server"
+  if opts.nat then w:host "client":nat { public = "198.51.100.1" } end
+  t.line = w:link("client", "server", opts.line or { delay = "50ms" })
+  w:host "server":serve(opts.target or { on = "127.0.0.1:8388", kind = "echo" })
+  if not opts.no_server then t.server = w:host "server":run "spec/fixtures/native/server.lua" end
+  t.client = w:host "client":run "spec/fixtures/native/client.lua"
+  function t.connect() return w:host "client":connect "127.0.0.1:12948" end
+  function t.counter(name) return t.server:stats().counters[name] end
+  return t
+end
+
+describe("a link on kt's own wire", function()
+  it("carries a first request and its answer in two round trips", function()
+    local t = tunnel()
+    local app = t.connect()
+    assert.is_true(app:echo("hello").time < 0.302)
+    assert.is_true(app:echo("again").time < 0.102)
+  end)
+
+  it("carries streams that the accepting end opens", function()
+    local t = tunnel()
+    t.connect():echo "the link is up"
+    assert.equal("back", t.w:host("server"):connect("127.0.0.1:9000"):echo("back") and "back")
+  end)
+
+  it("delivers every byte over a line that loses, reorders and repeats packets", function()
+    local t = tunnel { line = { delay = "30ms", jitter = "10ms", loss = "10%", duplicate = "5%", rate = "50Mbit" } }
+    t.w:transfer { from = "client", to = "127.0.0.1:12948", kind = "echo", bytes = "3MiB" }:wait()
+    assert.equal(0, t.counter "SessionsFailed")
+  end)
+
+  it("says at both ends that it is up, and with which cipher", function()
+    local t = tunnel()
+    t.connect():echo "x"
+    assert.matches("link to 10.0.2.1:29900 is up, aes%-256%-gcm", t.client:log())
+    assert.matches("link from 10.0.1.1:%d+", t.server:log())
+  end)
+
+  it("costs no packets while nothing is said, but a keepalive every 20 s", function()
+    local t = tunnel()
+    t.connect():echo(("x"):rep(200000)) -- enough to find the path's MTU
+    t.w:run_for "5s"
+    local before = t.counter "InPkts"
+    t.w:run_for "60s"
+    assert.is_true(t.counter "InPkts" - before <= 6)
+  end)
+end)
+
+describe("a peer of kt's own wire that does not fit", function()
+  it("is told within 5 s what may be wrong if nothing answers", function()
+    local t = tunnel { no_server = true }
+    t.w:host "client":connect "127.0.0.1:12948"
+    t.w:run_for "5500ms"
+    assert.matches("no answer for 5 s: is kt running there, does UDP get through, and is the key the same on both ends?", t.client:log(), 1, true)
+  end)
+
+  it("gets no answer if its key is another", function()
+    local t = tunnel { client_key = OTHER }
+    t.w:host "client":connect "127.0.0.1:12948"
+    t.w:run_for "5500ms"
+    assert.matches("is the key the same on both ends?", t.client:log(), 1, true)
+    assert.equal(0, t.counter "OutPkts")
+  end)
+end)
+
+describe("a link on kt's own wire, when its client moves,", function()
+  it("keeps a connection through a new port of its NAT", function()
+    local t = tunnel { nat = true }
+    local app = t.connect()
+    app:echo "one"
+    t.w:run_for "30s"
+    t.w:host "client":nat_rebind()
+    assert.is_true(app:echo("two", { timeout = "5s" }).time < 0.6)
+    assert.matches("continues at 198.51.100.1:%d+", t.server:log())
+    assert.equal(1, t.counter "PassiveOpens")
+  end)
+
+  it("keeps a connection through another address", function()
+    local t = tunnel()
+    local app = t.connect()
+    app:echo "one"
+    t.w:host "client":move "10.0.9.1"
+    app:echo("two", { timeout = "30s" })
+    assert.matches("continues at 10.0.9.1:%d+", t.server:log())
+    assert.equal(1, t.counter "PassiveOpens")
+  end)
+end)
+
+describe("a link on kt's own wire survives", function()
+  for _, seconds in ipairs { 3, 30, 300 } do
+    it(("an outage of %d s, and its connections with it"):format(seconds), function()
+      local t = tunnel()
+      local app = t.connect()
+      app:echo "before"
+      t.w:fault("1s", "cut", function() t.line:cut() end)
+      t.w:fault(1 + seconds .. "s", "heal", function() t.line:heal() end)
+      t.w:run "1500ms"
+      app:echo("in the outage", { timeout = "400s" })
+      local after = t.w:now() - 1 - seconds
+      assert.is_true(after >= 0 and after < 1.3, ("%.3f s after the outage"):format(after))
+      assert.equal(1, t.counter "PassiveOpens")
+    end)
+  end
+
+  it("a restart of its server, for connections made after it", function()
+    local t = tunnel()
+    t.connect():echo "before"
+    t.w:host "server":restart()
+    assert.is_true(t.connect():echo("after", { timeout = "10s" }).time < 5)
+    assert.matches("no longer knows this link", t.client:log(), 1, true)
+  end)
+end)
+
+describe("streams on kt's own wire", function()
+  it("do not wait for one that nobody reads", function()
+    local t = tunnel { line = { delay = "20ms", rate = "50Mbit" }, target = { on = "127.0.0.1:8388", fn = function(conn)
+      if conn:read_exactly(1) == "d" then conn:write(("x"):rep(50000000), { timeout = "1h" }) return end
+      while true do
+        local data = conn:read { timeout = "1h" }
+        if not data or not conn:write(data) then return end
+      end
+    end } }
+    for _ = 1, 3 do t.connect():write "d" end
+    t.w:run_for "20s"
+    local app = t.connect()
+    app:write "e"
+    for _ = 1, 20 do assert.is_true(app:echo("keystroke").time < 0.25) end
+  end)
+
+  it("end with the reason that the far end gives", function()
+    local t = tunnel { target = { on = "127.0.0.1:9999", kind = "echo" } } -- nobody at 8388
+    local app = t.connect()
+    local reply, err = app:try_echo "hello"
+    assert.is_nil(reply)
+    assert.equal("reset", err.code)
+  end)
+
+  it("carry what is sent before a shutdown, and the answer after it", function()
+    local t = tunnel { target = { on = "127.0.0.1:8388", fn = function(conn)
+      local all = {}
+      while true do
+        local data = conn:read { timeout = "1h" }
+        if not data then break end
+        all[#all + 1] = data
+      end
+      conn:write("got " .. #table.concat(all))
+      conn:close()
+    end } }
+    local app = t.connect()
+    app:write(("x"):rep(100000))
+    app:shutdown()
+    assert.equal("got 100000", app:read_all { timeout = "10s" })
+  end)
+end)
