@@ -9,9 +9,10 @@ local settings = require "sweep_settings"
 local faults = {}
 
 -- Which packets a rule affects: a name, and a function of the packet and its number.
+local LARGE = { "large packets", function(packet) return packet.size > 300 end }
 local PACKETS = {
   { "small packets", function(packet) return packet.size < 120 end },
-  { "large packets", function(packet) return packet.size > 300 end },
+  LARGE,
   { "every second packet", function(_, n) return n % 2 == 0 end },
   { "every tenth packet", function(_, n) return n % 10 == 0 end },
   { "runs of packets", function(_, n) return n % 64 < 16 end },
@@ -109,6 +110,7 @@ local function kinds(world)
   table.insert(harsh, function(lasts)
     local tunnel, mtu = d.pick(net.tunnels), d.between(300, 1000)
     return ("%s takes packets of %d bytes at most"):format(tostring(tunnel.link), mtu), function()
+      net.small = true
       tunnel.link:set { mtu = mtu }
       w:sleep(lasts)
       tunnel.link:set { mtu = tunnel.mtu }
@@ -141,7 +143,9 @@ local function kinds(world)
       { text = "come twice, and late", verdict = { copies = 1, delay = "900ms" } },
     }
     if said.verdict ~= "drop" and said.verdict.delay then net.late = true end
-    return rule(lasts, said, d.pick(PACKETS))
+    local which = d.pick(PACKETS)
+    if said.verdict == "drop" and which == LARGE then net.small = true end
+    return rule(lasts, said, which)
   end)
   table.insert(gentle, function(lasts)
     if d.one_in(3) then return rule(lasts, { text = "get lost", verdict = "drop" }, PACKETS[4]) end
