@@ -30,7 +30,8 @@ int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs)
     const int script = kt_flags_read(help, flags, argc, argv, &code);
     if (script < 0) return code;
     argv[script - 1] =
-        json ? as_json : text; /* the module's arguments: the format, the script, the script's own */
+        json ? as_json
+             : text; /* the module's arguments: the format, the script, and the script's own arguments */
     start.argc = argc - script + 1;
     start.argv = argv + script - 1;
     return kt_start(&start);

@@ -1,4 +1,4 @@
-/* Reads flags by a table. */
+/* Reads flags according to a table (flags.h). */
 #include "cli/flags.h"
 #include <stdbool.h>
 #include <stdio.h>

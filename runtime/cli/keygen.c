@@ -1,5 +1,5 @@
-/* kt keygen: new keys for kt's own wire (crypto/keyfile.h). Never overwrites a file; leaves none behind that is not
- * whole. Files that hold a secret are for their owner alone. */
+/* kt keygen: new keys for kt's own wire (crypto/keyfile.h). Never overwrites a file, and leaves no incomplete
+ * one behind. Only the owner can read files that hold a secret. */
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -97,7 +97,7 @@ static int write_pair(const char *name)
     if ((size_t)snprintf(private_path, sizeof private_path, "%s.key", name) >= sizeof private_path)
         return complain("the name is too long");
     snprintf(public_path, sizeof public_path, "%s.pub", name);
-    if (lstat(public_path, &st) == 0) { /* found before half of the pair is written */
+    if (lstat(public_path, &st) == 0) { /* check both before writing half of the pair */
         fprintf(stderr, "kt keygen: %s already exists; not overwritten\n", public_path);
         return 1;
     }

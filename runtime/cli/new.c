@@ -1,4 +1,4 @@
-/* kt new: one of the examples in the binary, copied out to begin with (lua/kt/cli/new.lua). */
+/* kt new: writes one of the examples in the binary to a file (lua/kt/cli/new.lua). */
 #include <stdio.h>
 #include <string.h>
 #include "cli/start.h"

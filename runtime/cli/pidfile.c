@@ -1,5 +1,4 @@
-/* Pid files: see pidfile.h. Each is written whole under another name and renamed, so that no reader sees half
- * of one. */
+/* Pid files (pidfile.h). Each is written under another name and renamed, so that no reader sees half of one. */
 #include "cli/pidfile.h"
 #include <errno.h>
 #include <limits.h>
@@ -29,7 +28,7 @@ static int replace(const char *path, const char *text, struct kt_err *err)
     if (rc == 0 && rename(temporary, path) == 0) return 0;
     if (rc == 0)
         rc = complain(path, err);
-    else /* about the file that the user named */
+    else /* name the file that the user gave, not the temporary one */
         kt_err_set(err, rc, "%s%s", path, strstr(made.text, ".new") ? strstr(made.text, ".new") + 4 : "");
     unlink(temporary);
     return rc;
@@ -49,7 +48,7 @@ int kt_pidfile_read(const char *path, pid_t *pid, struct kt_err *err)
     const long n = strtol(text, &end, 10);
     const bool found = end != text && n > 0 && n <= INT_MAX;
     free(text);
-    if (!found) return kt_err_set(err, KT_ECONFIG, "%s: wanted the number of a process in it", path);
+    if (!found) return kt_err_set(err, KT_ECONFIG, "%s: expected a process id", path);
     *pid = (pid_t)n;
     return 0;
 }
@@ -75,13 +74,13 @@ int kt_pidfile_write(const char *path, struct kt_err *err)
     pid_t pid;
     char text[32];
     int rc = kt_pidfile_read(path, &pid, err);
-    if (rc == KT_EINVAL) return rc; /* a folder, a pipe, a device: not to be replaced */
+    if (rc == KT_EINVAL) return rc; /* a folder, a pipe or a device: do not replace it */
     if (rc == 0 && pid != getpid() && kt_pid_is_kt(pid))
-        return kt_err_set(err, KT_EINUSE, "%s: process %ld, a kt that runs, has it", path, (long)pid);
+        return kt_err_set(err, KT_EINUSE, "%s: in use by process %ld, a running kt", path, (long)pid);
     snprintf(text, sizeof text, "%ld\n", (long)getpid());
     rc = replace(path, text, err);
     char result[PATH_MAX];
-    if (rc == 0 && result_path(path, result, sizeof result)) unlink(result); /* another process' */
+    if (rc == 0 && result_path(path, result, sizeof result)) unlink(result); /* another process's */
     return rc;
 }
 

@@ -37,7 +37,7 @@ static void prepare_signals(void)
     struct sigaction action = {.sa_handler = on_pipe, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGPIPE, &action, NULL);
-    signal(SIGCHLD, SIG_DFL); /* where it is ignored, nobody can wait for a child */
+    signal(SIGCHLD, SIG_DFL); /* while it is ignored, waiting for a child fails */
 }
 
 void kt_process_init(void)

@@ -1,11 +1,11 @@
-/* What a process inherits from the one that starts it, and what kt cannot work with: closed standard
- * descriptors, a low descriptor limit, blocked signals, a umask that denies its own files. */
+/* Corrects what a process inherits and kt cannot work with: closed standard descriptors, a low descriptor
+ * limit, blocked signals, a umask that denies it its own files. */
 #ifndef KT_CLI_PROCESS_H
 #define KT_CLI_PROCESS_H
 
 /* Call first in main, before anything opens a descriptor:
  *  - opens /dev/null on each of descriptors 0, 1 and 2 that is closed, so that no socket lands there and
- *    receives what is meant for standard error;
+ *    receives output meant for standard error;
  *  - unblocks the signals that kt handles;
  *  - catches SIGPIPE, so that a write to a closed pipe is an error code. A handler, not SIG_IGN: programs
  *    that a script starts get the default back;

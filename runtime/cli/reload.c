@@ -1,4 +1,4 @@
-/* kt reload: asks a running kt to read its script anew. */
+/* kt reload: makes a running kt load its script again. */
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -9,7 +9,7 @@
 #include "cli/pidfile.h"
 #include "cli/verb.h"
 
-#define WAIT_MS 15000 /* a main chunk may take 5 s, and another reload may be under way */
+#define WAIT_MS 15000 /* a main chunk may take 5 s, and another reload may be in progress */
 #define LOOK_MS 20
 
 static const char help[] =
@@ -40,8 +40,8 @@ static int ask(pid_t pid)
 {
     char text[96];
     if (kill(pid, 0) != 0 && errno == ESRCH)
-        snprintf(text, sizeof text, "there is no process %ld", (long)pid);
-    else if (!kt_pid_is_kt(pid)) /* nor is one that we may not look at */
+        snprintf(text, sizeof text, "no process %ld", (long)pid);
+    else if (!kt_pid_is_kt(pid)) /* nor may we inspect another user's */
         snprintf(text, sizeof text, "process %ld is not a kt, or another user's", (long)pid);
     else if (kill(pid, SIGHUP) != 0)
         snprintf(text, sizeof text, "process %ld: %s", (long)pid, strerror(errno));
@@ -64,7 +64,7 @@ static int wait_for(const char *path, pid_t pid, unsigned long before)
         if (kill(pid, 0) != 0) return complain("the process has ended");
         nanosleep(&pause, NULL);
     }
-    return complain("no word of it within 15 s; the log of that kt may say more");
+    return complain("no outcome within 15 s; see the log of that kt");
 }
 
 int kt_verb_reload(int argc, char **argv, const struct kt_verb *verbs)
@@ -85,7 +85,6 @@ int kt_verb_reload(int argc, char **argv, const struct kt_verb *verbs)
     if (argc != 2) return misuse("which process?", "");
     char *end;
     const long pid = strtol(argv[1], &end, 10);
-    if (*end || end == argv[1] || pid <= 1 || pid > INT_MAX)
-        return misuse("not the number of a process: ", argv[1]);
+    if (*end || end == argv[1] || pid <= 1 || pid > INT_MAX) return misuse("not a process id: ", argv[1]);
     return ask((pid_t)pid);
 }

@@ -1,4 +1,4 @@
-/* Puts the rooms together: logger, io, supervisor; takes them apart in the reverse order. */
+/* Starts logger, io and supervisor, and ends them in the reverse order. */
 #include "cli/start.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -17,11 +17,11 @@
 struct process {
     const struct kt_start *start;
     struct kt_logger *logger;
-    int terminal; /* the descriptor of the one that it was started on, in the foreground; -1: none */
+    int terminal; /* descriptor of the terminal on which it was started in the foreground; -1: none */
 };
 
-/* From here on the process ends by itself. The handlers go with the io, and an impatient second signal would
- * else end it otherwise than by its exit code. */
+/* From here on the process ends by itself. Its signal handlers are removed with the io, so an impatient
+ * second signal would kill it before it can return its exit code. */
 static void block_signals(void)
 {
     sigset_t set;
@@ -33,7 +33,7 @@ static void block_signals(void)
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-/* On standard error, after what the logger has written there. */
+/* Writes to standard error, after what the logger has written there. */
 static int complain(const struct kt_logger *logger, const char *text)
 {
     logger->out(logger->ctx, "kt: ", 4);
@@ -51,8 +51,8 @@ static int find_terminal(void)
     return -1;
 }
 
-/* A terminal that goes away sends SIGHUP too. Who was watching us in it does not want us to stay behind; one
- * that was started in the background is a daemon to its user, and stays. */
+/* A terminal that is closed sends SIGHUP, too. A kt in its foreground then ends; one that was started in the
+ * background is a daemon to its user, and stays. */
 static bool terminal_gone(void *ctx)
 {
     const struct process *p = ctx;
@@ -80,7 +80,7 @@ static int run(const struct process *p, struct kt_supervisor *sv)
     return code;
 }
 
-/* output: NULL for a command whose output is its result, and waits for its reader. */
+/* output: NULL for a command whose output is its result; it waits for its reader. */
 static int with_io(const struct kt_start *start, struct kt_logger *logger, struct kt_output *output,
     struct kt_io *io, unsigned long child_fds)
 {
@@ -144,14 +144,14 @@ int kt_start(const struct kt_start *start)
     logger.log.level = start->level;
     if (kt_crypto_init(&err)) return complain(&logger, err.text);
     if (start->serves && kt_output_open(&output, &logger, &err)) return complain(&logger, err.text);
-    const unsigned long child_fds = kt_process_raise_limit(); /* before the io looks at it */
+    const unsigned long child_fds = kt_process_raise_limit(); /* before the io reads it */
     int code = 1;
     if (kt_uv_new(&io, &logger.log, 0, &err)) {
         complain(&logger, err.text);
     } else {
         logger.io = io;
         code = with_io(start, &logger, start->serves ? &output : NULL, io, child_fds);
-        kt_io_free(io); /* what closes in there may still have something to say */
+        kt_io_free(io); /* closing may still log something */
         logger.io = NULL;
     }
     kt_logger_close(&logger);

@@ -1,4 +1,4 @@
-/* From a script to a running process: what run, client and server have in common. */
+/* Runs a script as a process: what kt run, client and server share. */
 #ifndef KT_CLI_START_H
 #define KT_CLI_START_H
 
@@ -7,12 +7,12 @@
 #include "base/log.h"
 
 struct kt_start {
-    const char *name;   /* who speaks in the log */
+    const char *name;   /* the script's name in the log */
     const char *file;   /* a script, or */
     const char *module; /* ... a module in the binary */
     int argc;           /* its arguments */
     char **argv;
-    bool serves; /* it runs until it is ended, and a reader of its output that stalls must not stop it */
+    bool serves; /* it runs until it is ended, and a stalled reader of its output must not block it */
     bool unsafe;
     size_t memory; /* bytes for the script, 0: no limit */
     enum kt_log_level level;
@@ -22,10 +22,11 @@ struct kt_start {
 
 #define KT_MEMORY_DEFAULT (256u << 20) /* of scripts that people write */
 
-/* What --memory takes: a size as scripts write them, or "none", which is 0. False for anything else. */
+/* Parses the value of --memory: a size as scripts write it, or "none", which is 0. False for anything else. */
 bool kt_memory_parse(const char *text, size_t *out);
 
-/* Loads, opens, runs until the end. Says on standard error why it could not. Returns the process' exit code.
+/* Loads, opens and runs the script until it ends. Reports a failure on standard error. Returns the process's
+ * exit code.
  */
 int kt_start(const struct kt_start *start);
 

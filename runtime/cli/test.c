@@ -1,5 +1,5 @@
-/* kt test: busted, with kt.sim at hand. The state is a plain one with all of Lua's library, as specs are the
- * user's own programs; the scripts that they run on simulated hosts have states of their own. */
+/* kt test: busted with kt.sim. Specs are the user's own programs, so they get a plain state with Lua's whole
+ * library; scripts on simulated hosts have their own states. */
 #include "script/sim/test.h"
 #include "cli/verb.h"
 

@@ -1,4 +1,4 @@
-/* Verbs: what comes after `kt` on the command line. One file per verb; main.c has the table. */
+/* Verbs: the first argument of `kt`. One file per verb; main.c has the table. */
 #ifndef KT_CLI_VERB_H
 #define KT_CLI_VERB_H
 
@@ -6,7 +6,7 @@
 
 struct kt_verb {
     const char *name;
-    const char *summary; /* one line for the list */
+    const char *summary; /* one line, for the list */
     /* argv[0] is the verb's name. verbs: the whole table, for help. Returns the process' exit code. */
     int (*run)(int argc, char **argv, const struct kt_verb *verbs);
 };
@@ -22,7 +22,7 @@ int kt_verb_keygen(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_version(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_help(int argc, char **argv, const struct kt_verb *verbs);
 
-/* Prints the table, a line a verb. */
+/* Prints the table, one line per verb. */
 void kt_verbs_list(FILE *to, const struct kt_verb *verbs);
 
 #endif

@@ -1,4 +1,4 @@
-/* AEADs by libgcrypt: a struct kt_aead is a cipher handle of its, under another name. */
+/* AEADs on libgcrypt: a struct kt_aead is one of its cipher handles under another name. */
 #include "crypto/aead.h"
 #include <gcrypt.h>
 #include <sodium.h>
@@ -12,7 +12,7 @@ static gcry_cipher_hd_t handle(struct kt_aead *a)
     return (gcry_cipher_hd_t)(void *)a;
 }
 
-/* libgcrypt reports only misuse here, and what it wrote in that case must not leave. */
+/* libgcrypt reports only misuse here; its output must not be sent then. */
 static void must(gcry_error_t e)
 {
     if (e) abort();

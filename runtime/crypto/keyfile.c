@@ -103,7 +103,8 @@ int kt_key_mode_check(const char *path, unsigned mode, struct kt_err *err)
 int kt_key_from_passphrase(const char *text, size_t len, uint8_t key[KT_KEY])
 {
     static const char salt[] = "kt wire 1 phrase";
-    _Static_assert(sizeof salt - 1 == crypto_pwhash_SALTBYTES, "the salt is as long as Argon2id wants it");
+    _Static_assert(
+        sizeof salt - 1 == crypto_pwhash_SALTBYTES, "the salt has the length that Argon2id requires");
     const int rc = crypto_pwhash(
         key, KT_KEY, text, len, (const uint8_t *)salt, PASSES, MEMORY, crypto_pwhash_ALG_ARGON2ID13);
     return rc == 0 ? 0 : KT_ENOMEM; /* nothing else can fail with these numbers */

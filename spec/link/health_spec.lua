@@ -42,7 +42,7 @@ describe("a peer's health", function()
 
   it("ends when an answer has been owed for dead_after and nothing came", function()
     local answers = follow(h, 100 * S, 200 * S, { owes = true, una = 7 })
-    assert.same({ 105 * S, "dead", "silent for 5.0 s while it owed an answer" }, answers[#answers])
+    assert.same({ 105 * S, "dead", "no answer for 5.0 s" }, answers[#answers])
   end)
 
   it("is asked about every second while it owes an answer", function()
@@ -160,7 +160,7 @@ describe("a peer's health", function()
       now = now + S // 2
     until not last[1] or now > 200 * S
     assert.equal("dead", last[2])
-    assert.equal("it acknowledged nothing for 15.0 s", last[3])
+    assert.equal("it has acknowledged nothing for 15.0 s", last[3])
   end)
 
   it("is not doubted for acknowledging nothing while its window is closed", function()
@@ -216,7 +216,7 @@ describe("a peer whose una fell back", function()
     local what, code, why = h:check(since + 160 * MS, facts)
     assert.is_nil(what)
     assert.equal("restarted", code)
-    assert.equal("it does not know this session: it has restarted, or gave the session up", why)
+    assert.equal("it does not know this session: it has restarted, or given up the session", why)
   end)
 
   it("is not believed to have restarted on fewer, even after a long time", function()

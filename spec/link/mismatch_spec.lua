@@ -87,7 +87,7 @@ describe("two kts that differ", function()
     { "QPP on the client only", { client = { QPP = true } }, "client has QPP on", "server has QPP off" },
     { "QPP on the server only", { server = { QPP = true } }, "client has QPP off", "server has QPP on" },
     { "QPPCount", { client = { QPP = true, QPPCount = 61 }, server = { QPP = true, QPPCount = 67 } },
-      "client has another QPPCount", "server has another QPPCount" },
+      "client has a different QPPCount", "server has a different QPPCount" },
   }
   for _, case in ipairs(qpp) do
     it("in " .. case[1] .. ": both logs say it and the target is given nothing", function()
@@ -109,7 +109,7 @@ describe("two kts that differ", function()
           client = { [setting[1]] = setting[2] }, server = { [setting[1]] = setting[3] },
         }
         server:expect("does not authenticate[^\n]*key and crypt")
-        client:expect("nothing ever came from it[^\n]*key and crypt", 15)
+        client:expect("nothing has ever arrived from it[^\n]*key and crypt", 15)
         is_reset(conn, 15)
         h.loop.eventually("enough datagrams to show that they are not all told of", 10, function()
           local again = h.sockets.connect(client.at)

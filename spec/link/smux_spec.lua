@@ -223,14 +223,14 @@ describe("smux errors", function()
   end
 
   it("name smuxver when the other version comes", function()
-    assert.equal("smux version 2 where 1 is expected: set smuxver the same on both ends",
+    assert.equal("expected smux version 1, got 2: set smuxver the same on both ends",
       refusal({ version = 1 }, frame(2, SYN, 3)))
-    assert.equal("smux version 1 where 2 is expected: set smuxver the same on both ends",
+    assert.equal("expected smux version 2, got 1: set smuxver the same on both ends",
       refusal({ version = 2 }, frame(1, SYN, 3)))
   end)
 
   it("name nocomp when the first byte is none of smux's", function()
-    assert.equal("byte 0xff where smux version 2 is expected: set nocomp the same on both ends",
+    assert.equal("expected smux version 2, got byte 0xff: set nocomp the same on both ends",
       refusal({}, "\xff"))
   end)
 

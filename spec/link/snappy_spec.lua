@@ -137,9 +137,9 @@ describe("the snappy decoder", function()
 
   it("refuses a wrong identifier, at the start and later", function()
     refused("\xff\6\0\0sNaPpy", "wrong stream identifier")
-    refused("\xff\5\0\0sNaPp", "identifier of 5 bytes")
-    refused("\xff\7\0\0sNaPpYY", "identifier of 7 bytes")
-    refused("\xff\xff\xff\xff", "identifier of 16777215 bytes")
+    refused("\xff\5\0\0sNaPp", "identifier of 6 bytes, got 5")
+    refused("\xff\7\0\0sNaPpYY", "identifier of 6 bytes, got 7")
+    refused("\xff\xff\xff\xff", "identifier of 6 bytes, got 16777215")
     refused(IDENTIFIER .. stored "x" .. "\xff\6\0\0SnApPy", "wrong stream identifier")
   end)
 

@@ -160,7 +160,7 @@ end)]]
       client = h.peer.client(port, { impl = "kcptun", key = "k", datashard = 10, parityshard = 3, smuxver = 2 })
       conn = assert(h.sockets.connect(client.at))
       conn:send "x"
-      p:expect "nil\tunsupported\t127.0.0.1:%d+ takes no streams: only a kt does\n"
+      p:expect "nil\tunsupported\t127.0.0.1:%d+ cannot accept streams: only a kt can\n"
     end)
   end)
 
@@ -216,7 +216,7 @@ print(pcall(acceptor.on, acceptor, "link", print))]]
       p:expect 'acceptor:on: unknown event "up"; expected "link"\n'
       p:expect "acceptor:on: expected a function, got no value\n"
       p:expect 'acceptor:on: "link" already has a handler, set at server.lua:%d+\n'
-      p:expect "unsupported\nfalse\t.*link:serve: this link was accepted; acceptor:serve gets what its peer opens\n"
+      p:expect "unsupported\nfalse\t.*link:serve: this link was accepted; acceptor:serve gets the streams that its peer opens\n"
     end)
   end)
 

@@ -85,7 +85,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
       local near, a, b, far, target = tunnel()
       local old = connect(near)
       local other = 'key = "k", mode = "normal", compress = false, kcp = { sndwnd = 256 }'
-      reload(b, server(far, target.at, "v2", other), ": 1 sessions keep the settings that they began with\n")
+      reload(b, server(far, target.at, "v2", other), ": 1 sessions keep their old settings\n")
       assert.is_true(echoes(old, "going on"))
       assert.equal("v2", select(2, connect(near)))
       a:stop() -- a new client has a new session, with the new settings

@@ -117,7 +117,7 @@ describe("a recorded start of a session that has ended", function()
       assert.equal(1, t.conns)
       assert.equal(1, t.counter "PassiveOpens")
       assert.is_true(t.counter "ReplayedStarts" > 0)
-      assert.matches("the start of an earlier session came again", t.server:log(), 1, true)
+      assert.matches("the start of an earlier session was replayed", t.server:log(), 1, true)
     end)
   end
 

@@ -21,7 +21,7 @@ local function noise(w, n)
   return table.concat(out)
 end
 
-local SENTENCE = "datagrams of more than %d bytes are lost on the way and shorter ones arrive; sending at most %d bytes from now on; "
+local SENTENCE = "datagrams of more than %d bytes are lost and shorter ones arrive; sending at most %d bytes from now on; "
   .. "set --mtu %d (kcp.mtu in a script) at both ends"
 
 describe("over a line that silently drops packets of more than 1300 bytes", function()

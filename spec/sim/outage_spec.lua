@@ -47,9 +47,9 @@ describe("a connection", function()
     w:link("client", "server"):cut()
     assert.is_nil((app:try_echo("in the outage", { timeout = "39s" })))
     w:run_for "5s"
-    assert.matches("silent for 5.0 s while it owed an answer; giving up in 25.0 s unless it answers, new streams use a new session",
+    assert.matches("no answer for 5.0 s; giving up in 25.0 s unless it answers, new streams use a new session",
       client:log(), 1, true)
-    assert.matches("session with 10.0.2.1:29900 ended: silent for 30.0 s while it owed an answer", client:log(), 1, true)
+    assert.matches("session with 10.0.2.1:29900 ended: no answer for 30.0 s", client:log(), 1, true)
   end)
 
   it("survives an outage of 40 s when dead_after is 60 s", function()
@@ -68,7 +68,7 @@ describe("a connection", function()
     app:echo "before"
     w:link("client", "server"):cut()
     assert.is_nil((app:try_echo("in the outage", { timeout = "7s" })))
-    assert.matches("ended: silent for 5.0 s while it owed an answer", client:log(), 1, true)
+    assert.matches("ended: no answer for 5.0 s", client:log(), 1, true)
   end)
 end)
 

@@ -107,7 +107,7 @@ end
 
 -- ---- judgment of scripts ----
 
-local MISTAKES = { "task failed", "malformed", "smux version", "where smux", "unknown smux", "traceback" }
+local MISTAKES = { "task failed", "malformed", "smux version", "unknown smux", "traceback" }
 -- Counters that must stay 0; those of NONE_WHOLE unless packets are damaged on their way.
 local NONE = { "TaskErrors", "StreamsNow" }
 local NONE_WHOLE = { "KCPInErrors", "SessionsFailed", "InCsumErrors" }

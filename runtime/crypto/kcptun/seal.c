@@ -62,7 +62,7 @@ const char *kt_seal_weakness(const char *method)
         const char *name, *weakness;
     } weak[] = {
         {"salsa20", "does not authenticate: anyone who has seen a datagram can forge others"},
-        {"xor", "is no encryption: anyone who has seen a few datagrams can read and forge others"},
+        {"xor", "is trivially broken: anyone who has seen a few datagrams can read and forge others"},
         {"none", "does not encrypt: anyone can read and forge datagrams"},
         {"null", "does not encrypt: anyone can read and forge datagrams"},
     };

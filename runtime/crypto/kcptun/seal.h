@@ -18,8 +18,8 @@ struct kt_seal;
 int kt_seal_new(struct kt_seal **out, const char *method, const uint8_t pass[32], struct kt_err *err);
 void kt_seal_free(struct kt_seal *s);
 
-/* What an observer of datagrams can do despite the method, as a predicate for the log; NULL if no weakness is
- * known, or the method is unknown. Static storage. */
+/* What an attacker who sees datagrams can do despite the method, as the predicate of a log line; NULL if no
+ * weakness is known, or the method is unknown. Static storage. */
 const char *kt_seal_weakness(const char *method);
 
 /* The method names, comma separated, in the order of the spec's table. */

@@ -190,10 +190,10 @@ static void stir(struct kt_sim *sim)
 {
     if (++sim->stirred <= sim->stall_turns) return;
     const struct sim_io *p = busiest(sim);
-    char text[160] = "an event of the world sets itself again at once";
+    char text[160] = "an event of the world keeps setting itself again at the same time";
     if (p)
         snprintf(text, sizeof text,
-            "had %llu turns without time going on; something there wakes itself again at once, every time",
+            "had %llu turns without time advancing; something there keeps waking itself",
             (unsigned long long)p->stirred);
     livelock(sim, p, text);
 }
@@ -266,9 +266,10 @@ static int go(struct kt_sim *sim, uint64_t until, bool (*done)(void *ctx), void 
 int kt_sim_run(struct kt_sim *sim, uint64_t until, bool (*done)(void *ctx), void *ctx, struct kt_err *err)
 {
     if (sim->running)
-        return kt_err_set(err, KT_EINVAL, "the world runs already: it cannot be run from inside itself");
+        return kt_err_set(
+            err, KT_EINVAL, "the world is already running; it cannot be run from inside itself");
     if (until < sim->now)
-        return kt_err_set(err, KT_EINVAL, "time does not go back: it is %llu us, not before %llu us",
+        return kt_err_set(err, KT_EINVAL, "time cannot go back: it is already %llu us, not %llu us",
             (unsigned long long)sim->now, (unsigned long long)until);
     sim->running = true;
     int end = go(sim, until, done, ctx);

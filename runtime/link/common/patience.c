@@ -53,9 +53,9 @@ static int judge(struct kt_patience *p, uint64_t silence, uint64_t stuck, bool d
     if (!p->suspect) p->since = p->silent ? p->waiting : p->moved;
     p->suspect = true;
     if (p->silent)
-        kt_err_set(why, KT_EDEAD, "silent for %.1f s while it owed an answer", (double)silence / 1e6);
+        kt_err_set(why, KT_EDEAD, "no answer for %.1f s", (double)silence / 1e6);
     else
-        kt_err_set(why, KT_EDEAD, "it acknowledged nothing for %.1f s", (double)stuck / 1e6);
+        kt_err_set(why, KT_EDEAD, "it has acknowledged nothing for %.1f s", (double)stuck / 1e6);
     return silence >= p->dead_us || stuck >= stuck_dead(p) ? KT_EDEAD : 0;
 }
 

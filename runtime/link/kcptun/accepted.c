@@ -35,14 +35,14 @@ static void decide(struct kt_kcptun_accepted *r, struct kt_call *call)
     if (kt_kcptun_session_hello(r->session, &features)) {
         if (features & KT_SMUX_F_SERVES) {
             if (kt_kcptun_call_serve(call, r->sh, r->session)) return;
-            kt_err_set(&err, KT_ELIMIT, "as many streams are open as can be");
+            kt_err_set(&err, KT_ELIMIT, "no stream can be opened: the limit is reached");
         } else {
             kt_err_set(&err, KT_ENOTSUP, "%s does not serve streams: its script needs link:serve",
                 kt_kcptun_session_peer_text(r->session));
         }
     } else if (kt_kcptun_session_spoken_to(r->session)) { /* a hello would have come first */
-        kt_err_set(
-            &err, KT_ENOTSUP, "%s takes no streams: only a kt does", kt_kcptun_session_peer_text(r->session));
+        kt_err_set(&err, KT_ENOTSUP, "%s cannot accept streams: only a kt can",
+            kt_kcptun_session_peer_text(r->session));
     } else {
         kt_list_push(&r->waiting, &call->node);
         return;
@@ -87,14 +87,14 @@ static void on_listen(struct kt_link *link, const struct kt_link_events *events,
 static int on_stay(struct kt_link *link, struct kt_err *err)
 {
     (void)link;
-    return kt_err_set(err, KT_ENOTSUP, "only its peer can dial a link that was accepted");
+    return kt_err_set(err, KT_ENOTSUP, "only the peer can dial an accepted link");
 }
 
 static int on_set(struct kt_link *link, const struct kt_settings *s, struct kt_err *err)
 {
     (void)link;
     (void)s;
-    return kt_err_set(err, KT_ENOTSUP, "the settings of a link that was accepted are its acceptor's");
+    return kt_err_set(err, KT_ENOTSUP, "an accepted link uses its acceptor's settings");
 }
 
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)

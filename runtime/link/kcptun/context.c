@@ -60,7 +60,7 @@ static void forged(struct kt_kcptun_context *sh, const struct kt_addr *from)
     if (sh->told_forged && now - sh->told_forged < TELL_EVERY_US) return;
     sh->told_forged = now;
     kt_log(sh->log, KT_LOG_WARN,
-        "%s: a datagram does not authenticate (dropped; said once a minute at most): are key and crypt the "
+        "%s: a datagram does not authenticate (dropped; logged at most once a minute): are key and crypt the "
         "same on both ends?",
         kt_addr_text(from, text));
 }

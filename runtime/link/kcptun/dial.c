@@ -296,8 +296,8 @@ static void on_hello_timer(void *ctx)
         return;
     }
     struct kt_err err;
-    kt_err_set(
-        &err, KT_EMISMATCH, "tuncrypt needs kt on both ends, and the server has not said that it is one");
+    kt_err_set(&err, KT_EMISMATCH,
+        "tuncrypt needs kt on both ends, and the server has not announced that it is one");
     kt_log(sh->log, KT_LOG_ERROR, "%s: %s", kt_kcptun_session_peer_text(d->session), err.text);
     kt_calls_fail(&slot->waiting, &err);
 }

@@ -31,7 +31,7 @@ bool kt_kcptun_features_agree(uint16_t ours, bool hello, uint16_t theirs, const 
         kt_err_set(why, KT_EMISMATCH, "%s has QPP %s, this end has it %s: set it the same on both ends", who,
             onoff(their_qpp), onoff(qpp));
     else
-        kt_err_set(
-            why, KT_EMISMATCH, "%s has another QPPCount than this end: set it the same on both ends", who);
+        kt_err_set(why, KT_EMISMATCH,
+            "%s has a different QPPCount than this end: set it the same on both ends", who);
     return false;
 }

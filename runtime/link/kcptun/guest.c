@@ -193,7 +193,7 @@ struct guest *kt_guest_new(struct port *port, const struct kt_addr *from, uint32
     if (a->guests.count >= a->sh->cfg.max_sessions) {
         a->sh->counters->SessionsRefused++;
         if (!a->full_told)
-            kt_log(a->sh->log, KT_LOG_WARN, "%u sessions: new ones are refused (max_sessions)",
+            kt_log(a->sh->log, KT_LOG_WARN, "%u sessions open; refusing new ones (max_sessions)",
                 a->sh->cfg.max_sessions);
         a->full_told = true;
         return NULL;
@@ -222,7 +222,7 @@ static void leave(struct guest *g, const struct guest *later)
     const uint64_t age = kt_io_now(g->sh->io) - kt_kcptun_session_born(later->session);
     if (!g->session || kt_kcptun_session_stale_us(g->session) < age) return;
     kt_log(g->sh->log, KT_LOG_INFO, "%s began a new session", kt_kcptun_session_peer_text(g->session));
-    kt_guest_free(g, KT_ERESTART, "the peer began a new session");
+    kt_guest_free(g, KT_ERESTART, "the peer started a new session");
 }
 
 void kt_guest_settle(struct guest *g, struct port *port, const struct kt_addr *from)

@@ -79,8 +79,8 @@ static int on_set(struct kt_link *link, const struct kt_settings *to, struct kt_
     }
     if (stale > 0 && kt_kcptun_context_fec(sh))
         kt_log(sh->log, KT_LOG_INFO,
-            "FEC %u/%u is for new streams, in a new session; those that are open keep what they have",
-            c.datashard, c.parityshard);
+            "FEC %u/%u applies to new streams, in a new session; open streams keep theirs", c.datashard,
+            c.parityshard);
     return 0;
 }
 

@@ -137,7 +137,7 @@ static void refuse_replay(const struct arrival *in)
     if (sh->told_replay && now - sh->told_replay < TELL_EVERY_US) return;
     sh->told_replay = now;
     kt_log(sh->log, KT_LOG_WARN,
-        "%s: the start of an earlier session came again (dropped; logged at most once a minute)",
+        "%s: the start of an earlier session was replayed (dropped; logged at most once a minute)",
         kt_addr_text(in->from, text));
 }
 

@@ -288,7 +288,7 @@ static void report_over(struct kt_kcptun_session *s)
         c->SessionsFailed++;
     const char *why = s->why.code ? s->why.text : kt_strerror(s->over);
     if (s->over == KT_ERESTART && *kt_kcptun_session_hint(s))
-        why = "it knows nothing of this session"; /* more than that would be a guess */
+        why = "it does not know this session"; /* more than that would be a guess */
     kt_log(s->sh->log, kt_kcptun_session_loudness(s), "session with %s ended: %s%s", s->peer_text, why,
         kt_kcptun_session_hint(s));
 }

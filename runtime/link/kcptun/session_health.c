@@ -5,10 +5,10 @@
 const char *kt_kcptun_session_hint(const struct kt_kcptun_session *s)
 {
     if (!s->health.patience.heard)
-        return "; nothing ever came from it: is it running, does UDP get through, and are key and crypt the "
+        return "; nothing has ever arrived from it: is it running, does UDP get through, and are key and crypt the "
                "same on both ends?";
     if (s->over != KT_EPROTO && s->sh->client && !kt_kcptun_session_spoken_to(s))
-        return "; it never said anything: are nocomp, smuxver and QPP the same on both ends?";
+        return "; it has never sent a valid frame: are nocomp, smuxver and QPP the same on both ends?";
     return "";
 }
 

@@ -35,9 +35,9 @@ void kt_kcptun_session_note_refusal(void *ctx, bool full)
     struct kt_kcptun_session *s = ctx;
     s->sh->counters->StreamsRefused++;
     if (!s->told_full)
-        kt_log(s->sh->log, KT_LOG_WARN, "session with %s: %zu streams are open; new ones are refused (%s)",
+        kt_log(s->sh->log, KT_LOG_WARN, "session with %s: %zu streams open; refusing new ones (%s)",
             s->peer_text, kt_smux_streams(s->smux),
-            full ? "max_streams" : "the rest of the descriptors is for others; raise ulimit -n");
+            full ? "max_streams" : "the remaining descriptors are for other sessions; raise ulimit -n");
     s->told_full = true;
 }
 

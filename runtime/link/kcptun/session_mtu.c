@@ -39,8 +39,7 @@ void kt_kcptun_session_shrink(struct kt_kcptun_session *s)
     s->path.whole = size;
     sh->counters->MTUReduced++;
     kt_log(sh->log, KT_LOG_WARN,
-        "session with %s: datagrams of more than %u bytes are lost on the way and shorter ones arrive; "
-        "sending at most "
+        "session with %s: datagrams of more than %u bytes are lost and shorter ones arrive; sending at most "
         "%u bytes from now on; set --mtu %u (kcp.mtu in a script) at both ends",
         s->peer_text, size, size, size);
     kt_kcptun_context_note_mtu(sh, &s->peer, size);

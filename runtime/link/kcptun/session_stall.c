@@ -66,9 +66,8 @@ void kt_kcptun_session_note_cut(void *ctx, uint32_t id, size_t unread, int code)
     struct kt_kcptun_session *s = ctx;
     s->sh->counters->StreamsCut++;
     if (code == KT_EPROTO)
-        kt_log(s->sh->log, KT_LOG_WARN,
-            "session with %s: stream %u reset: the peer sends beyond the window it was given", s->peer_text,
-            id);
+        kt_log(s->sh->log, KT_LOG_WARN, "session with %s: stream %u reset: the peer exceeds its window",
+            s->peer_text, id);
     else
         kt_log(s->sh->log, KT_LOG_WARN,
             "session with %s: stream %u reset: its %zu unread bytes blocked all streams of the session%s",

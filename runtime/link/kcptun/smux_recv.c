@@ -151,10 +151,10 @@ static int check_version(const struct kt_smux *m, struct kt_err *err)
     const unsigned got = m->head[0], want = m->cfg.version;
     if (got == want) return 0;
     if (got == 1 || got == 2)
-        return kt_err_set(err, KT_EPROTO,
-            "smux version %u where %u is expected: set smuxver the same on both ends", got, want);
+        return kt_err_set(
+            err, KT_EPROTO, "expected smux version %u, got %u: set smuxver the same on both ends", want, got);
     return kt_err_set(err, KT_EPROTO,
-        "byte 0x%02x where smux version %u is expected: set nocomp the same on both ends", got, want);
+        "expected smux version %u, got byte 0x%02x: set nocomp the same on both ends", want, got);
 }
 
 /* The length of the body that is collected with a header. */

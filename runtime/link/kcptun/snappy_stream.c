@@ -194,7 +194,8 @@ static int check_head(const struct kt_snappy_dec *d, struct kt_err *err)
             type);
     if (type == TYPE_IDENTIFIER) {
         if (len == ID_BODY) return 0;
-        return kt_err_set(err, KT_EPROTO, "snappy: stream identifier of %zu bytes, want %zu", len, ID_BODY);
+        return kt_err_set(
+            err, KT_EPROTO, "snappy: expected a stream identifier of %zu bytes, got %zu", ID_BODY, len);
     }
     if (skippable(type)) return 0;
     if (type != TYPE_COMPRESSED && type != TYPE_STORED)
@@ -202,7 +203,7 @@ static int check_head(const struct kt_snappy_dec *d, struct kt_err *err)
     size_t most = CRC + (type == TYPE_STORED ? KT_SNAPPY_CHUNK : MAX_BLOCK);
     if (len < CRC || len > most)
         return kt_err_set(
-            err, KT_EPROTO, "snappy: chunk of %zu bytes (type %u), want %u to %zu", len, type, CRC, most);
+            err, KT_EPROTO, "snappy: chunk of %zu bytes (type %u), expected %u to %zu", len, type, CRC, most);
     return 0;
 }
 

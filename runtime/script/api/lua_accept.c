@@ -159,10 +159,11 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     kt_acceptor_apply(a->door->acceptor, &change);
     if (change.changed) kt_config_log(a->wire, a->settings, s, "accepting links on");
     if (change.changed && change.sessions)
-        kt_log(kt_runtime_log(s->rt), KT_LOG_INFO,
-            "%s: %zu sessions keep the settings that they began with%s", s->name, change.sessions,
-            change.retired ? ", take no new streams, as the key is another one, and end with those they have"
-                           : "");
+        kt_log(kt_runtime_log(s->rt), KT_LOG_INFO, "%s: %zu sessions keep their old settings%s", s->name,
+            change.sessions,
+            change.retired
+                ? ", take no new streams because the key has changed, and end with their last stream"
+                : "");
     kt_acceptor_adopt(a->door->acceptor);
     kt_config_forget_key(a->settings);
 }

@@ -320,7 +320,8 @@ static int link_serve(lua_State *L)
 {
     struct kt_lua_link *l = self(L, "serve");
     if (l->peer)
-        return kt_raise(L, "link:serve: this link was accepted; acceptor:serve gets what its peer opens");
+        return kt_raise(
+            L, "link:serve: this link was accepted; acceptor:serve gets the streams that its peer opens");
     return kt_service_serve(L, &l->service);
 }
 
