@@ -231,7 +231,7 @@ end)]]))
         p:expect "task failed: client.lua:%d+: a handler that fails .*spawned at client.lua:%d+"
         p:mark()
         server:kill()
-        p:expect("down\tfalse\tdead\tsilent for .*later\n", 20)
+        p:expect("down\tfalse\tdead\tno answer for .*later\n", 20)
         p:mark()
         s.kt("run", "server.lua"):wait_udp(port)
         p:expect("up\ttrue.*carried", 20)

@@ -102,7 +102,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
       local near, _, b, far, target = tunnel()
       local old = connect(near)
       local other = 'key = "k", crypt = "sm4", mode = "fast3", compress = false, fec = false'
-      reload(b, server(far, target.at, "v2", other), "1 sessions keep the settings .*, take no new streams, .*\n")
+      reload(b, server(far, target.at, "v2", other), "1 sessions keep their old settings, take no new streams .*\n")
       local near2 = h.sockets.free_port("tcp")
       start("client2", client(near2, far, other)):wait_tcp(near2)
       local new, version = connect(near2)
@@ -119,7 +119,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
       local near, _, b, far, target = tunnel()
       local old = connect(near)
       local other = 'key = "another", mode = "fast3", compress = false'
-      reload(b, server(far, target.at, "v2", other), "as the key is another one")
+      reload(b, server(far, target.at, "v2", other), "because the key has changed")
       assert.is_true(h.sockets.is_reset(near, 10))
       assert.is_true(echoes(old, "going on"))
       local near2 = h.sockets.free_port("tcp")
