@@ -111,6 +111,15 @@ describe("a window", function()
     assert.is_true(t:moved() - moved > 25 * MIB)
   end)
 
+  it("grows where loss makes a window's worth take longer than two round trips", function()
+    world { loss = 0.1, server = { max_window = 4 * MIB } }
+    local s, t = pair()
+    t:sink()
+    s:source(-1)
+    w:run(6 * S)
+    assert.equal(4 * MIB, t:window())
+  end)
+
   it("stays as it is while its reader is slow", function()
     world()
     local s, t = pair()

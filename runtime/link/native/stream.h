@@ -78,6 +78,7 @@ struct kt_native_stream {
     uint64_t in_taken, in_limit; /* announced to the peer */
     uint64_t in_window;          /* for the next announcement */
     uint64_t in_charge;
+    uint64_t grown_at;              /* bytes taken when the window grew */
     uint64_t in_reset;              /* offset of the peer's RESET; UINT64_MAX: none */
     uint64_t stop_at;               /* of our STOP: bytes that the user took */
     uint64_t tuned_taken, tuned_at; /* the window was last looked at: bytes, µs */
@@ -181,8 +182,10 @@ void kt_native_credit_count_in(struct kt_native_stream *st);
 uint64_t kt_native_credit_limit(const struct kt_native_stream *st);
 /* True if the association has credit worth a frame. */
 bool kt_native_credit_left(const struct kt_native_streams *s);
-/* Bytes were taken, or the peer waits: announces that if it is time to, with a larger window if it is used up fast. */
+/* Bytes were taken: announces that if it is time to, with a larger window if it is used up fast. */
 void kt_native_credit_took(struct kt_native_stream *st);
+/* The peer waits for credit from `offset` on: gives it what was taken, and a larger window if that is what it waits for. */
+void kt_native_credit_blocked(struct kt_native_stream *st, uint64_t offset);
 /* MAX_STREAM_DATA is being written: what it announces. */
 void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uint64_t *window);
 /* Makes max_data larger, as memory allows: it is used up. */

@@ -55,7 +55,9 @@ static void grow(struct kt_native_stream *st)
     const uint64_t spare = above(s->cfg.memory, s->charged_in - st->in_charge) / 2;
     const uint64_t most = kt_min64(s->cfg.max_window, s->cfg.ours.min_stream_data + spare);
     const uint64_t twice = kt_min64(2 * st->in_window, most);
-    if (twice > st->in_window) st->in_window = twice;
+    if (twice <= st->in_window) return;
+    st->in_window = twice;
+    st->grown_at = st->in.taken;
 }
 
 void kt_native_credit_took(struct kt_native_stream *st)
@@ -71,6 +73,23 @@ void kt_native_credit_took(struct kt_native_stream *st)
     uint64_t step = st->in_window / 4;
     if (st->pressed) step = kt_min64(step, s->cfg.ours.min_stream_data / 2);
     if (news > 0 && news >= step) kt_native_stream_due(st, KT_NATIVE_DUE_CREDIT);
+}
+
+/* If the reader takes what arrives, the window is too small: it has taken half a window since that last grew, and next to
+ * nothing waits for it. Loss can make a window's worth take longer than two round trips, so this finds what the clock does
+ * not. Bytes behind `offset` that have arrived show that the peer waits no longer. */
+void kt_native_credit_blocked(struct kt_native_stream *st, uint64_t offset)
+{
+    const bool announced = st->in_taken + st->in_window <= st->in_limit;
+    st->pressed = true;
+    const bool reads =
+        st->in.taken - st->grown_at >= st->in_window / 2 && st->in.ready - st->in.taken <= st->in_window / 8;
+    if (announced && reads && offset >= st->in.highest) {
+        const uint64_t before = st->in_window;
+        grow(st);
+        if (st->in_window > before) kt_native_stream_due(st, KT_NATIVE_DUE_CREDIT);
+    }
+    kt_native_credit_took(st);
 }
 
 void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uint64_t *window)

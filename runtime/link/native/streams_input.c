@@ -200,8 +200,7 @@ static int on_blocked(struct kt_native_streams *s, const struct kt_native_frame 
     }
     const int rc = look_up(s, f, f->blocked.id, &st, err);
     if (rc < 0 || !st || !wants_data(st)) return rc;
-    st->pressed = true;
-    kt_native_credit_took(st);
+    kt_native_credit_blocked(st, f->blocked.offset);
     return 0;
 }
 
