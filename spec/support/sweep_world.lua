@@ -11,13 +11,15 @@
 ---   - once all faults are over, every flow ends, every tunnel carries a new one completely, beside others that are never read, and
 ---     datagrams come back;
 ---   - then nothing is left: no conn, stream, task, socket or replaced script, and memory use is as before; no task of a script has failed,
----     no session ended because of what it received, and each script ends at once on TERM.
+---     no session ended because of what it received, no line carries more than heartbeats, checks and talk, and each script ends at once
+---     on TERM.
 local faults = require "sweep_faults"
 local flows = require "sweep_flows"
 local scripts = require "sweep_scripts"
 local settings = require "sweep_settings"
 
 local CALM = 30          -- seconds: all faults are over
+local IDLE_MOST = 200    -- packets a second on a line whose flows are over. Measured over 150 worlds: at most 48.
 local RTO_MOST = 5       -- seconds; where only an attacker delays packets by more than two seconds
 local PATIENCE = "300s"  -- for flows to end after that
 local TARGET = "127.0.0.1:9000"
@@ -200,6 +202,17 @@ local function hear(w, net)
       w:run_for "2s"
       if w:now() > deadline then error(near.name .. ": no datagram has come back for 60 s", 0) end
     until told(near, "return heard") > before
+  end
+end
+
+local function idle(w, net)
+  local SECONDS, before = 5, {}
+  local function sent(link) return link:stats(link.a).sent_packets + link:stats(link.b).sent_packets end
+  for i, tunnel in ipairs(net.tunnels) do before[i] = sent(tunnel.link) end
+  w:run_for(SECONDS .. "s")
+  for i, tunnel in ipairs(net.tunnels) do
+    local n = (sent(tunnel.link) - before[i]) // SECONDS
+    if n > IDLE_MOST then error(("%s carries %d packets a second with no flows"):format(tostring(tunnel.link), n), 0) end
   end
 end
 
@@ -398,6 +411,7 @@ function sweep_world.run(w)
       end
     end
   end
+  idle(w, net)
   finish(w, net)
   return fingerprint(w, net)
 end
