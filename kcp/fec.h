@@ -38,13 +38,13 @@ unsigned kt_fec_enc_data(struct kt_fec_enc *e, uint8_t *pkt, size_t len, uint64_
  * bytes); returns its length. */
 size_t kt_fec_enc_parity(struct kt_fec_enc *e, unsigned i, uint8_t *out);
 
-/* Sends only the first n parity packets of each group from the next one on, n <= parity; the seqids of the
- * others are still used up. So the layout of a group, which the peer's decoder knows or has found out, does
- * not change, and row k of the code does not depend on the number of rows: any decoder keeps working, and
- * can rebuild up to n packets of a group. (Changing the layout instead is not safe: until kcptun's decoder
- * has found out the new one, it mixes packets of both, and may take parity for data and rebuild a packet
- * that was never sent.) The first KT_FEC_FULL_GROUPS groups are always sent whole, as a peer with other
- * settings finds out the layout from whole runs only. */
+/* From the next group on sends only the first n parity packets of each, n <= parity; the seqids of the others
+ * are still used up. So the layout of a group, which the peer's decoder knows or has found out, does not
+ * change, and row k of the code does not depend on the number of rows: any decoder keeps working, and can
+ * rebuild up to n packets of a group. (Changing the layout instead is not safe: until kcptun's decoder has
+ * found out the new one, it mixes packets of both, and may take parity for data and rebuild a packet that was
+ * never sent.) The first KT_FEC_FULL_GROUPS groups are always sent whole, as a peer with other settings finds
+ * out the layout from whole runs only. */
 #define KT_FEC_FULL_GROUPS 8u
 void kt_fec_enc_limit(struct kt_fec_enc *e, unsigned n);
 

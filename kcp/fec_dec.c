@@ -191,7 +191,7 @@ static struct group *find_group(struct kt_fec_dec *d, uint32_t id)
         d->stale = 0;
         return &d->window[d->head];
     }
-    /* Late packets come singly among new ones. If only old ones come, `newest` was wrong. */
+    /* Late packets arrive singly among new ones. If only old ones arrive, `newest` was wrong. */
     if (++d->stale < long_run(d)) return NULL;
     forget(d);
     d->started = true;
@@ -227,7 +227,7 @@ static void rebuild(struct kt_fec_dec *d, struct group *g, kt_fec_sink sink, voi
     const uint8_t *out = kt_fec_solver_run(&d->solver, known, shards, wanted, missing, len);
     if (!out) return;
     for (unsigned i = 0; i < missing; i++, out += FEC_STRIDE) {
-        /* Padding that is not zeros shows that the shards were not of one group. */
+        /* Nonzero padding shows that the shards were not of one group. */
         size_t size = kt_get16(out);
         if (size < FEC_SIZE_LEN || size > len || !empty_tail(out, size, len)) {
             d->stats.errors++;

@@ -59,7 +59,7 @@ bool kt_fec_tune_find(const struct kt_fec_tune *t, unsigned *data, unsigned *par
         unsigned len;
     } run[2] = {{0, 0}, {0, 0}}; /* the last whole run of parity, of data; len 0: none yet */
     bool found = false;
-    unsigned start = 0;           /* index of the first sample of the run at hand */
+    unsigned start = 0;           /* index of the first sample of the current run */
     bool whole = s[0].seqid == 0; /* it begins at a change of type, or at seqid 0, which begins a group */
     for (unsigned i = 1; i < n; i++) {
         bool next = s[i].seqid == s[i - 1].seqid + 1;

@@ -62,8 +62,8 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg);
 
 /* Segments held, to send or received. */
 size_t kt_kcp_held(const struct kt_kcp *k);
-/* Limits what is stored while memory is short: a segment n or more after the last one read counts as
- * dropped, even if the window allows it, and the peer sends it again. UINT32_MAX: no limit. */
+/* Limits what is stored while memory is short: a segment n or more after the last one read is treated as
+ * lost, even if the window allows it, and the peer sends it again. UINT32_MAX: no limit. */
 void kt_kcp_reach(struct kt_kcp *k, uint32_t n);
 
 /* ---- bytes ---- */
@@ -71,9 +71,9 @@ void kt_kcp_reach(struct kt_kcp *k, uint32_t n);
 /* Queues up to n bytes, filling up the last unsent segment first (stream mode). Returns how many were
  * taken: fewer if the window is full or the pool empty. Nothing leaves before the next flush. */
 size_t kt_kcp_write(struct kt_kcp *k, const void *data, size_t n);
-/* How many bytes kt_kcp_write would take now, if the pool has blocks. */
+/* The number of bytes that kt_kcp_write would accept now, if the pool has blocks. */
 size_t kt_kcp_room(const struct kt_kcp *k);
-/* How much could leave soon. An owner that chooses late what is sent next writes no more than this. */
+/* How much could leave soon. An owner that chooses as late as possible what to send writes no more than this. */
 struct kt_kcp_outlook {
     uint32_t open;    /* segments that the windows let out now, including those queued */
     uint32_t queued;  /* segments not sent yet */
@@ -148,7 +148,7 @@ size_t kt_kcp_put_challenge(struct kt_kcp *k, uint8_t *out, size_t max, uint32_t
 /* True if the packet holds an ACK of the conversation conv whose ts is in [from, from + span]. */
 bool kt_kcp_echoes(const uint8_t *packet, size_t len, uint32_t conv, uint32_t from, uint32_t span);
 
-/* The part of a packet's first segment that says where in a conversation the packet belongs. */
+/* The part of a packet's first segment that places the packet in a conversation. */
 struct kt_kcp_head {
     uint8_t cmd; /* 0: not a KCP packet, but one with a conv */
     uint32_t conv, ts, sn, una;

@@ -66,12 +66,12 @@ static void on_push(
         break;
     }
     ack_owed(k, seg->sn, echo_of(k, seg, repeat, news), news->now_us);
-    /* A gap opened, a gap closed or a segment sent twice: the sooner the sender knows, the better. That FEC
-     * rebuilt a segment which is here already is not urgent. */
+    /* A gap has opened or closed, or a segment came twice: the sender should know soon. A segment that FEC
+     * had rebuilt before it arrived is not urgent. */
     if (repeat ? news->regular : seg->sn != nxt || k->rcv.nxt - nxt > 1) k->ack_now = true;
 }
 
-/* A challenge repeats an old sn on purpose, so it says nothing about the peer. */
+/* A challenge repeats an old sn on purpose, so it is no sign of a restart. */
 static void note_push(struct news *news, const struct kt_kcp_segment *seg)
 {
     if (seg->frg == KT_KCP_CHALLENGE) return;
@@ -94,7 +94,7 @@ static void note_rtt(struct kt_kcp *k, const struct kt_send_slot *s, uint32_t ts
     news->ambiguous = !last;
 }
 
-/* Whether long packets have been sent again in vain; otherwise arrivals are no evidence. */
+/* Whether long packets have been sent again without success; otherwise arrivals prove nothing. */
 static bool suspect_hole(const struct kt_kcp *k)
 {
     return k->hole.row + k->oversize.row > 0;

@@ -1,4 +1,4 @@
-/* struct kt_kcp, for the kcp*.c files and for specs that check invariants; not for others. */
+/* struct kt_kcp, only for the kcp*.c files and for specs that check invariants. */
 #ifndef KT_KCP_INTERNAL_H
 #define KT_KCP_INTERNAL_H
 

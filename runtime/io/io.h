@@ -55,7 +55,7 @@ void kt_io_timer_set(struct kt_io *io, struct kt_timer *t, uint64_t at_us);
 void kt_io_timer_cancel(struct kt_io *io, struct kt_timer *t);
 
 /* A hook that runs once at the end of the current turn: after all arrivals of the turn were handled, and before
- * queued datagrams leave and the loop sleeps. This is the place to flush what the turn has made dirty. */
+ * queued datagrams leave and the loop sleeps. Use it to flush what the turn has changed. */
 struct kt_turn {
     struct kt_list node;
     void (*fn)(void *ctx);

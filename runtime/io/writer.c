@@ -37,7 +37,7 @@ struct kt_writer {
     uint64_t lost; /* total lines dropped */
     bool busy;     /* the thread is writing */
     bool stop;     /* the thread ends once everything is written */
-    bool detached; /* the thread then frees this; nobody waits */
+    bool detached; /* the thread frees this when it ends */
     _Atomic size_t written;
     size_t vain_written; /* at the end of the last useless wait for room; and its time, ms */
     uint64_t vain_at;

@@ -92,5 +92,5 @@ kt.accept { on = ":29900", key = kt.secret_file "psk.key" }:serve(function(strea
     return
   end
   if not reply(stream, 0) then return end
-  kt.splice(stream, conn) -- includes what the application has sent already
+  kt.splice(stream, conn) -- includes bytes that the application has already sent
 end)

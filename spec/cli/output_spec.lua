@@ -1,5 +1,5 @@
--- Output that nobody reads: the log, print, io.stderr, --log and --snmplog never block kt; lost lines are
--- counted; a reader that keeps up loses nothing. Real processes.
+-- Stalled output: the log, print, io.stderr, --log and --snmplog never block kt; lost lines are counted; a reader that keeps up loses
+-- nothing. Real processes.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -74,7 +74,7 @@ kt.spawn(function() kt.sleep(600) end)
     { "io.write", 'io.write("line ", i, " ", pad, "\\n")', ">&3" },
   }
   for _, way in ipairs(ways) do
-    it("keeps running when nobody reads " .. way[1] .. ", and ends on SIGTERM", function()
+    it("keeps running without a reader of " .. way[1] .. ", and ends on SIGTERM", function()
       h.run(function()
         talker(way[2])
         local p = start(UNREAD .. "exec " .. way[3], "run", "--unsafe", "s.lua")
@@ -185,7 +185,7 @@ sys.exit(p.wait())' "$0" "$@"]==]
     end)
   end
 
-  it("carries connections while nobody reads its log, and with --snmplog on a terminal that is stopped", function()
+  it("carries connections while its log is not read, and with --snmplog on a stopped terminal", function()
     h.run(function()
       local server = h.peer.server(h.transfer.echo().at)
       local port = h.sockets.free_port "tcp"

@@ -16,7 +16,7 @@ for _, backend in ipairs(backends) do
       os.remove(path)
     end)
 
-    local function nobody() end
+    local function ignore() end
 
     it("on all addresses takes v4 and v6", function()
       local peers = {}
@@ -35,34 +35,34 @@ for _, backend in ipairs(backends) do
     end)
 
     it("at an address in use says so", function()
-      local listener = assert(io:listen("127.0.0.1:0", nobody))
-      local second, name, text = io:listen(listener:addr(), nobody)
+      local listener = assert(io:listen("127.0.0.1:0", ignore))
+      local second, name, text = io:listen(listener:addr(), ignore)
       assert.is_nil(second)
       assert.equal("in_use", name)
       assert.equal(listener:addr() .. ": address already in use; another program or another listener of this one uses it", text)
     end)
 
     it("again at once after close works", function()
-      local listener = assert(io:listen("127.0.0.1:0", nobody))
+      local listener = assert(io:listen("127.0.0.1:0", ignore))
       local at = listener:addr()
       listener:close()
-      assert(io:listen(at, nobody))
+      assert(io:listen(at, ignore))
     end)
 
     it("at a name is refused", function()
-      local listener, name, text = io:listen("localhost:0", nobody)
+      local listener, name, text = io:listen("localhost:0", ignore)
       assert.is_nil(listener)
       assert.equal("invalid", name)
       assert.equal("localhost:0: expected an IP address to listen on, got a name", text)
     end)
 
     it("at another machine's address is refused", function()
-      local _, _, text = io:listen("192.0.2.7:80", nobody)
+      local _, _, text = io:listen("192.0.2.7:80", ignore)
       assert.equal("192.0.2.7:80: no interface of this machine has this address", text)
     end)
 
     it("on a unix socket makes the file, and removes it", function()
-      local listener = assert(io:listen(path, nobody))
+      local listener = assert(io:listen(path, ignore))
       assert.equal("unix:" .. path, listener:addr())
       if backend.real then assert.is_true(os.execute("test -S " .. path)) end
       listener:close()
@@ -86,8 +86,8 @@ for _, backend in ipairs(backends) do
     end
 
     it("does not replace a unix socket with a listener", function()
-      local listener = assert(io:listen(path, nobody))
-      local second, name, text = io:listen(path, nobody)
+      local listener = assert(io:listen(path, ignore))
+      local second, name, text = io:listen(path, ignore)
       assert.is_nil(second)
       assert.equal("in_use", name)
       assert.equal("unix:" .. path .. ": address already in use; another program or another listener of this one uses it", text)
@@ -98,7 +98,7 @@ for _, backend in ipairs(backends) do
     if backend.real then
       it("does not replace a file that is not a socket", function()
         assert(io:append_file(path, "precious"))
-        local listener, name, text = io:listen(path, nobody)
+        local listener, name, text = io:listen(path, ignore)
         assert.is_nil(listener)
         assert.equal("in_use", name)
         assert.matches("a file of this name exists and is not a socket", text)
@@ -108,9 +108,9 @@ for _, backend in ipairs(backends) do
 
     if backend.real then
       it("does not remove a socket file that took its place", function()
-        local listener = assert(io:listen(path, nobody))
+        local listener = assert(io:listen(path, ignore))
         os.remove(path)
-        local other = assert(io:listen(path, nobody))
+        local other = assert(io:listen(path, ignore))
         listener:close()
         assert.is_true(os.execute("test -S " .. path))
         other:close()

@@ -5,7 +5,7 @@ local MS, S = 1000, 1000000
 local SIZE = 1000
 
 -- Sends `n` packets, one every `gap`, over a path that delivers one packet every `serve` and acknowledges it `rtt` later
--- at least. Calls each(sample, i) for every acknowledgement. `limited(i)`: whether the sender runs dry after packet i.
+-- at least. Calls each(sample, i) for every acknowledgement. `limited(i)`: whether the sender has no more data after packet i.
 local function run(r, n, gap, serve, rtt, each, limited)
   local events, free = {}, 0
   for i = 1, n do

@@ -7,7 +7,7 @@ describe("limits", function()
   local l
   before_each(function() l = link.limits(1 * SECOND, 3 * SECOND) end)
 
-  it("allow everything for ever until they are set", function()
+  it("allow everything until they are set", function()
     l:moved("in", 1 << 40, 3 * SECOND)
     assert.is_nil(l:room("in", 3 * SECOND))
     assert.is_nil(l:room("out", 3 * SECOND))

@@ -160,7 +160,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       { "an error in its main chunk", "\nerror 'oh'", "s.lua:2: oh\n" },
       { "a mistake in a constructor", 'local kt = require "kt"\nkt.listen { no = 1 }', "s.lua:2: kt.listen: " },
       { "nothing to do", 'local kt = require "kt"', "the script has nothing to do" },
-      { "nobody to serve a listener", 'require "kt".listen { on = "127.0.0.1:0" }', "s.lua:1: kt.listen: 127.0.0.1:0 has no handler" },
+      { "a listener without a handler", 'require "kt".listen { on = "127.0.0.1:0" }', "s.lua:1: kt.listen: 127.0.0.1:0 has no handler" },
       { "a loop without an end", "while true do end", "s.lua:1: stopped after 0.5 s in the main chunk" },
       { "more memory than it may have", 'local s = ("x"):rep(30000000)',
         "not enough memory: the script holds .* of 16.0 MiB" },

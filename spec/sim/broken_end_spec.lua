@@ -1,4 +1,4 @@
--- Between two kts a broken end is seen as broken, never as an orderly end, for every cause and place. In virtual time.
+-- Between two kts a broken connection never looks like a normal end, whatever breaks and wherever. In virtual time.
 local sim = require "kt.sim"
 
 -- The options of link and acceptor come in for %s.

@@ -15,7 +15,7 @@ local SPREAD = 0.2 -- of every
 local SOONEST = 0.25 -- of every: the minimum interval before a check that a failed stream triggers
 local GAIN = 1 / 8 -- weight of a new sample in the smoothed round-trip time, as in RFC 6298
 
---- Runs the script's check in a task of its own, which may hang or fail; what it opened is closed when it ends.
+--- Runs the script's check in a separate task, which may hang or fail; what it has opened is closed when it ends.
 local function run_own(pool, m, job)
   job.task = pool.env.self()
   job.ok, job.result, job.err = pcall(pool.check.with, m.link)

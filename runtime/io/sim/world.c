@@ -1,8 +1,9 @@
 /* The world: its clock, its events, and the order in which processes have their turns.
  *
- * At an instant, all due events run in order; they put what the network has for processes into their arrivals. Then the
- * processes with something to do have their turns, in the order in which they got it; these may set more events for
- * the same instant. Time advances to the next event only when nothing is left to do.
+ * At an instant, all due events run in order; they put what the network delivers to processes into their
+ * arrivals. Then the processes with something to do have their turns, in the order in which they got it;
+ * these may set more events for the same instant. Time advances to the next event only when nothing is left
+ * to do.
  *
  * Invariant: while time advances, no process has work that it could do now: no arrival, no queued hook, no unsent
  * datagram, no deadline passed. */

@@ -2,7 +2,7 @@
  *
  * Reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes. The conn holds the block only
  * while it contains unread bytes; when it is full, reading stops until it has been consumed. Writing goes
- * straight to the system; what the system does not take waits in one block of KT_CONN_WRITE bytes.
+ * straight to the system; what the system does not accept waits in one block of KT_CONN_WRITE bytes.
  *
  * Closing: close() must deliver what was written. If a socket is closed with bytes unread, the kernel sends RST,
  * which can destroy data still on its way to the peer. So a closed conn first sends what is pending, then FIN,
@@ -390,7 +390,7 @@ static void on_shutdown(uv_shutdown_t *req, int status)
     c->shut_done = true;
     if (!c->closed || uv_is_closing(&c->h.handle)) return;
     if (status < 0) {
-        finish(c); /* there is nobody left to deliver to */
+        finish(c); /* the other end is gone */
         return;
     }
     lingered(c);

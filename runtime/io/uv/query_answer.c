@@ -99,7 +99,7 @@ static int read_aaaa(
     return status;
 }
 
-/* Leaves out records that nobody can use: targets that are not host names, and port 0. Also leaves out the root as
+/* Leaves out unusable records: targets that are not host names, and port 0. Also leaves out the root as
  * a target, which means that the service does not exist (RFC 2782). */
 static int read_srv(
     const uint8_t *msg, int len, const struct kt_record *like, struct kt_record *records, size_t *n)

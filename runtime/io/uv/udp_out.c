@@ -1,9 +1,9 @@
 /* UDP sending: a small queue that leaves in as few system calls as possible.
  *
  * Committed datagrams leave in order. A run of equal lengths to one address (the last may be shorter) becomes one
- * message that the kernel or the network card splits (GSO, UDP_SEGMENT); one sendmmsg sends many messages. Only
- * what the system has taken, or refused for good, leaves the queue. Invariant: a buffer is free, reserved or
- * committed, and in exactly one of these states. The queue allocates once, on first use. */
+ * message that the kernel or the network card splits (GSO, UDP_SEGMENT); one sendmmsg sends many messages.
+ * Datagrams leave the queue only once the system has accepted or finally refused them. Invariant: a buffer is
+ * free, reserved or committed, and in exactly one of these states. The queue allocates once, on first use. */
 #include "io/uv/udp.h"
 
 #include <assert.h>

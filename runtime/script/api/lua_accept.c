@@ -18,7 +18,7 @@ struct kt_lua_acceptor {
     struct kt_service service;   /* first */
     struct door *door;           /* NULL: not open */
     struct kt_link_totals ended; /* of an acceptor that was closed */
-    bool drains;                 /* its sessions go on, and bring nothing new */
+    bool drains;                 /* its sessions continue, but bring no new streams */
     struct door *next;           /* during a reload: whose change of settings is prepared */
     const struct kt_wire *wire;
     struct kt_settings *settings; /* the userdata in uservalue 1 */

@@ -49,7 +49,7 @@ static int need_declare(lua_State *L)
     return 0;
 }
 
-/* kt.now() → seconds of a monotonic clock, which stands still during a turn of the loop */
+/* kt.now() → seconds of a monotonic clock, which does not advance during a turn of the loop */
 static int now(lua_State *L)
 {
     lua_pushnumber(L, (double)kt_io_now(kt_runtime_io(kt_runtime_of(L))) / 1e6);

@@ -322,7 +322,7 @@ static int undefined(lua_State *L)
 }
 
 /* Methods of strings come from the library itself, which modules in the binary rely on; the script's `string`
- * is a copy. What the script adds to it is found as a method too, what it changes is not. */
+ * is a copy. What the script adds to it also becomes a method; what it changes does not. */
 static void part_strings(lua_State *L)
 {
     lua_getglobal(L, LUA_STRLIBNAME);
