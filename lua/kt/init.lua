@@ -18,6 +18,19 @@ function schema.types.secret(d, value)
   return nil, ("expected %s, got a %s"):format(d.expected, schema.kind(value) or type(value)) -- without the value: it may be secret
 end
 
+--- { name = "key", … }, copied.
+function schema.types.keys(_, value)
+  if type(value) ~= "table" then return nil, schema.unfit("a table of public keys by name", value) end
+  local out = {}
+  for name, key in next, value do
+    if type(name) ~= "string" or type(key) ~= "string" then
+      return nil, schema.unfit('name = "key" in each row', type(name) == "string" and key or name)
+    end
+    out[name] = key
+  end
+  return out
+end
+
 function schema.kind(value) return core.kind_of(value) end
 
 function schema.types.name_server(_, value)

@@ -123,11 +123,14 @@
 --- A link to a peer; made by kt.link, or passed to acceptor:on. All tasks share it.
 ---@class kt.link
 ---@field remote string The peer as given to kt.link; for an accepted link, the peer's address.
+---@field identity string|nil Of an accepted link on kt's wire: the peer's name in `authorized`.
 local link = {}
 
 ---@class (exact) kt.link.open_options
 ---@field timeout? kt.duration Timeout for the whole call. (default "10s")
----@field client? string The client that the stream is for; used in the log.
+---@field to? string Where the peer is to connect the stream: `stream.target` there. Only on kt's wire; the peer decides.
+---@field client? string The client that the stream is for: for the log, and on kt's wire `stream.client` there.
+---@field name? string A name for the stream: `stream.name` there. Only on kt's wire.
 ---@field priority? integer Order of service when the link is full: 0 first, 7 last. Lower classes still get at least one byte in 32. (integer, 0 to 7; default 3)
 ---@field weight? integer Relative share among streams of the same priority: 32 gets twice as much as 16. (integer, 1 to 256; default 16)
 
@@ -442,6 +445,10 @@ function conn:stats() end
 ---@class kt.stream
 ---@field peer string|nil Address of the link's other end.
 ---@field local_addr string|nil UDP address of this end while the stream is open: that of its session's socket, or on an acceptor the listening address.
+---@field identity string|nil Of a stream that the peer opened on kt's wire: the peer's name in `authorized`.
+---@field target string|nil Of a stream that the peer opened on kt's wire: where it asks to be connected (`to` in link:open). Check it before you connect there.
+---@field client string|nil Likewise: the client that it is for, as the peer says.
+---@field name string|nil Likewise: the name that the peer gave it.
 local stream = {}
 
 ---@class (exact) kt.stream.read_options
@@ -625,7 +632,8 @@ kt.log = {}
 ---@class (exact) kt.link_options
 ---@field remote string The peer.
 ---@field wire? "kcptun"|"kt" The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends. (default "kcptun")
----@field key string|kt.secret The shared secret; the same at both ends.
+---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
+---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own. (default "fast")
 ---@field kcp? kt.link_options.kcp KCP's own settings.
@@ -645,6 +653,7 @@ kt.log = {}
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
+---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
 ---@field scavenge? kt.duration An expired session is closed after this much longer. (duration, at most "87600h"; default "10m")
@@ -689,7 +698,8 @@ function kt.link(options) end
 ---@class (exact) kt.accept_options
 ---@field on string UDP address to listen on.
 ---@field wire? "kcptun"|"kt" The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends. (default "kcptun")
----@field key string|kt.secret The shared secret; the same at both ends.
+---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
+---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own. (default "fast")
 ---@field kcp? kt.accept_options.kcp KCP's own settings.
@@ -709,6 +719,7 @@ function kt.link(options) end
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
+---@field authorized? table<string, string> The clients that may come in, with their public keys in base64: { alice = "…" }; with private_key. A stream or link has its client's name as `identity`. Only on kt's wire.
 ---@field max_sessions? integer Maximum number of sessions; datagrams that would start another are dropped. (integer, 1 to 1048576; default 4096)
 
 --- Accepts links from peers. Called in the main chunk, it opens when the script starts; in a task, immediately.
@@ -741,7 +752,8 @@ function kt.accept(options) end
 
 ---@class (exact) kt.pool_options.discover.link
 ---@field wire? "kcptun"|"kt" The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends. (default "kcptun")
----@field key string|kt.secret The shared secret; the same at both ends.
+---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
+---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
 ---@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own. (default "fast")
 ---@field kcp? kt.link_options.kcp KCP's own settings.
@@ -761,6 +773,7 @@ function kt.accept(options) end
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
+---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
 ---@field scavenge? kt.duration An expired session is closed after this much longer. (duration, at most "87600h"; default "10m")

@@ -33,11 +33,23 @@ struct kt_setting {
     bool live;               /* kt_link_set can change it */
 };
 
-/* The settings of every wire begin with these; the wire's own follow. */
+/* A peer that may come in, by its public key. */
+struct kt_authorized {
+    const char *name;
+    const char *key; /* as `kt keygen --pair` writes it */
+};
+
+/* The settings of every wire begin with these; the wire's own follow. The keys are as typed, and are read only during
+ * the call that makes a link or an acceptor. */
 struct kt_settings {
     struct kt_endpoint at; /* the peer (link), or where to listen (acceptor) */
-    const void *key; /* raw bytes as typed; read only during the call that makes a link or an acceptor */
+    const void *key;       /* the shared one; NULL: none */
     size_t key_len;
+    const void *private_key; /* this end's, of a pair; NULL: none */
+    size_t private_key_len;
+    const char *server_key;                 /* link: the acceptor's public key; NULL: none */
+    const struct kt_authorized *authorized; /* acceptor: who may come in; NULL: anyone with the key */
+    size_t authorized_count;
     char mode[16]; /* the preset that was chosen by name */
     bool stay;     /* link: dials at once and keeps dialling (kt_link_stay) */
 };

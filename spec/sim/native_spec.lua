@@ -163,3 +163,42 @@ describe("streams on kt's own wire", function()
     assert.equal("got 100000", app:read_all { timeout = "10s" })
   end)
 end)
+
+describe("a server of kt's own wire that knows its clients by their keys", function()
+  local ALICE, MALLORY = "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=", "MzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzM="
+
+  local function tunnel_of(key)
+    local w = sim.world { seed = 7 }
+    w:host "client" w:host "server"
+    w:link("client", "server", { delay = "50ms" })
+    w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
+    local server = w:host("server"):run("spec/fixtures/native/pair_server.lua",
+      { files = { ["own.key"] = "ERERERERERERERERERERERERERERERERERERERERERE=" } })
+    local client = w:host("client"):run("spec/fixtures/native/pair_client.lua", { files = { ["own.key"] = key } })
+    return w:host("client"):connect "127.0.0.1:12948", server, client
+  end
+
+  it("tells its script who calls, where a stream is to go, and for whom", function()
+    local app, server = tunnel_of(ALICE)
+    app:write "127.0.0.1:8388\n"
+    app:echo "hello"
+    assert.matches("alice is here", server:log(), 1, true)
+    assert.matches("alice asks for 127.0.0.1:8388, for 127.0.0.1:%d+, as a stream", server:log())
+  end)
+
+  it("connects a client to nothing but what the script allows it", function()
+    local app = tunnel_of(ALICE)
+    app:write "10.0.2.1:22\n"
+    local reply, err = app:try_echo "hello"
+    assert.is_nil(reply)
+    assert.equal("reset", err.code)
+  end)
+
+  it("refuses a client that it does not know, and says so at both ends", function()
+    local app, server, client = tunnel_of(MALLORY)
+    app:write "127.0.0.1:8388\n"
+    assert.is_nil((app:try_echo("hello", { timeout = "5s" })))
+    assert.matches("refused: its key is not authorized: ew1H2TQn+DERYHgcfHM/2J+IlwrvSQ2KoO4ZpMuKGxQ=", server:log(), 1, true)
+    assert.matches("the server does not know this client's public key", client:log(), 1, true)
+  end)
+end)

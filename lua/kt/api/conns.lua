@@ -120,6 +120,11 @@ end)]],
       { name = "peer", type = "string | nil", doc = "Address of the link's other end." },
       { name = "local_addr", type = "string | nil",
         doc = "UDP address of this end while the stream is open: that of its session's socket, or on an acceptor the listening address." },
+      { name = "identity", type = "string | nil", doc = "Of a stream that the peer opened on kt's wire: the peer's name in `authorized`." },
+      { name = "target", type = "string | nil",
+        doc = "Of a stream that the peer opened on kt's wire: where it asks to be connected (`to` in link:open). Check it before you connect there." },
+      { name = "client", type = "string | nil", doc = "Likewise: the client that it is for, as the peer says." },
+      { name = "name", type = "string | nil", doc = "Likewise: the name that the peer gave it." },
     },
   }
 

@@ -44,11 +44,14 @@ end)]],
 
   handle {
     name = "link", doc = "A link to a peer; made by kt.link, or passed to acceptor:on. All tasks share it.",
-    fields = { { name = "remote", type = "string", doc = "The peer as given to kt.link; for an accepted link, the peer's address." } },
+    fields = {
+      { name = "remote", type = "string", doc = "The peer as given to kt.link; for an accepted link, the peer's address." },
+      { name = "identity", type = "string | nil", doc = "Of an accepted link on kt's wire: the peer's name in `authorized`." },
+    },
   }
   method("link", {
     name = "open", context = "task", returns = "stream | nil, err",
-    signature = 'open { timeout = "5s", client = conn.peer, priority = 3, weight = 16 } → stream | nil, err',
+    signature = 'open { timeout = "5s", to = "db:5432", client = conn.peer, name = "sql", priority = 3, weight = 16 } → stream | nil, err',
     doc = "Opens a stream to the peer; dials first if no session is up. On an accepted link the peer must be a kt whose link serves.",
     fails = { "timeout", "name", "unreachable", "closed", "dead", "limit", "unsupported" },
     optional = true,
@@ -56,7 +59,9 @@ end)]],
       type = "table",
       keys = concat({
         { name = "timeout", type = "duration", default = 10, doc = "Timeout for the whole call." },
-        { name = "client", type = "string", doc = "The client that the stream is for; used in the log." },
+        { name = "to", type = "string", doc = "Where the peer is to connect the stream: `stream.target` there. Only on kt's wire; the peer decides." },
+        { name = "client", type = "string", doc = "The client that the stream is for: for the log, and on kt's wire `stream.client` there." },
+        { name = "name", type = "string", doc = "A name for the stream: `stream.name` there. Only on kt's wire." },
       }, wire.policy(3, 16)),
     },
   })

@@ -5,6 +5,8 @@ local units = require "kt.units"
 
 local wire = {}
 
+local SECRET = 'a string, or kt.secret_file "psk.key"'
+
 -- Other common names for ciphers. kcptun's aes is AES-256.
 local other_names = { ["aes-256"] = "aes", ["aes256"] = "aes", ["aes-256-cfb"] = "aes", ["aes128"] = "aes-128", ["aes192"] = "aes-192" }
 
@@ -87,7 +89,7 @@ local function kcp(client)
 end
 
 --- The settings that only one wire has, by the first name of their path: { mtu = "kt", kcp = "kcptun", … }.
-local only = { crypt = "kcptun", mode = "kcptun" }
+local only = { crypt = "kcptun", mode = "kcptun", private_key = "kt", server_key = "kt", authorized = "kt" }
 for _, row in ipairs(kcptun.settings) do
   if not native_rows[row.path] then only[row.path:match "^[^.]+"] = "kcptun" end
 end
@@ -117,7 +119,10 @@ local function keep_own(out, raw, mistake)
 end
 
 function wire.rules(out, raw, mistake)
-  if out.wire then keep_own(out, raw, mistake) end
+  if out.wire then
+    keep_own(out, raw, mistake)
+    if raw.key == nil and raw.private_key == nil then mistake("key", "missing", "expected " .. SECRET) end
+  end
   if out.wire == "kt" then return end
   local own = type(raw.kcp) == "table" and raw.kcp or {}
   for _, key in ipairs(wire.manual_keys) do
@@ -166,8 +171,10 @@ function wire.keys(client)
   return {
     { name = "wire", type = "enum", values = wires, default = wires[1],
       doc = "The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends." },
-    { name = "key", type = "secret", required = true, expected = 'a string, or kt.secret_file "psk.key"',
-      doc = "The shared secret; the same at both ends." },
+    { name = "key", type = "secret", expected = SECRET,
+      doc = "The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key." },
+    { name = "private_key", type = "secret", expected = SECRET,
+      doc = "This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire." },
     crypt(client),
     field("mode", client, 'How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP\'s own.'),
     kcp(client),
@@ -209,6 +216,8 @@ end
 
 --- Further keys of kt.link.
 wire.link_only = {
+  { name = "server_key", type = "string",
+    doc = "The peer's public key, in base64; with private_key. Only on kt's wire." },
   field("sessions", true, "Number of sessions, used in turn."),
   field("expire", true, "A session accepts no new streams after this long; 0 means it always does."),
   field("scavenge", true, "An expired session is closed after this much longer."),
@@ -218,6 +227,8 @@ wire.link_only = {
 
 --- Further keys of kt.accept.
 wire.accept_only = {
+  { name = "authorized", type = "keys", doc = "The clients that may come in, with their public keys in base64: { alice = \"…\" }; with private_key. "
+    .. "A stream or link has its client's name as `identity`. Only on kt's wire." },
   field("max_sessions", false, "Maximum number of sessions; datagrams that would start another are dropped."),
 }
 

@@ -9,6 +9,7 @@ local plain = {
   flag = "boolean", secret = "string|kt.secret", endpoint = "string", duration = "kt.duration", size = "kt.size",
   rate = "kt.rate", share = "kt.share", name_server = "string",
   moment = "kt.sim.moment", host = "kt.sim.host|string", strings = "string|string[]", map = "table<string, string|number>",
+  keys = "table<string, string>",
 }
 
 --- "conn | nil" → "kt.conn|nil": adds the class prefix to handles and records.

@@ -25,6 +25,7 @@ end
 local names = {
   strings = "string or list of strings", map = "table of strings by name", moment = "moment", host = "host or its name", flag = "boolean",
   name_server = "IP address", endpoint = "address", secret = "string or secret", enum = "one of",
+  keys = "table of strings by name",
 }
 
 --- The type and range of a key's value.

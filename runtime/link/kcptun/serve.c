@@ -40,6 +40,12 @@ struct kt_call *kt_kcptun_call_new(struct kt_calls *c, const struct kt_open_opti
     return call;
 }
 
+int kt_kcptun_no_target(struct kt_err *err)
+{
+    return kt_err_set(
+        err, KT_ENOTSUP, "kcptun's wire cannot carry a target; use kt's wire, or leave out `to`");
+}
+
 bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, struct kt_kcptun_session *s)
 {
     struct kt_pipe *stream = NULL, *clear;

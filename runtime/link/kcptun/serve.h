@@ -17,6 +17,9 @@ void kt_kcptun_calls_init(struct kt_calls *c, struct kt_kcptun_context *sh);
 struct kt_call *kt_kcptun_call_new(struct kt_calls *c, const struct kt_open_options *options,
     kt_open_cb opened, kt_probe_cb probed, void *ctx);
 
+/* Fails an open that names a target: this wire has no way to tell the peer. */
+int kt_kcptun_no_target(struct kt_err *err);
+
 /* Opens the call's stream in the session (encrypted with --tuncrypt), or starts its probe. False if the
  * session can open no more streams because its ids are used up. */
 bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, struct kt_kcptun_session *s);

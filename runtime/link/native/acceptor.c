@@ -1,6 +1,7 @@
 /* The accepting side of kt's own wire: ports, settings, and its end. Associations are in guest.c, datagrams in
  * route.c. */
 #include <stdlib.h>
+#include <string.h>
 #include "link/native/acceptor_internal.h"
 
 static struct acceptor *of(struct kt_acceptor *acceptor)
@@ -79,6 +80,20 @@ static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s,
     return 0;
 }
 
+/* Ends the associations of clients that may not come in any more. */
+static void expel(struct acceptor *a)
+{
+    struct kt_list *next;
+    for (struct kt_list *n = a->ages.next; n != &a->ages; n = next) {
+        struct guest *g = guest_of(n);
+        next = n->next;
+        const char *identity = kt_native_association_identity(g->a);
+        const char *now = kt_native_names_find(a->c->names, kt_native_association_key(g->a));
+        if (identity && (!now || strcmp(now, identity) != 0))
+            kt_native_guest_free(g, KT_EREFUSED, "this client is not authorized any more");
+    }
+}
+
 static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *out)
 {
     struct acceptor *a = of(acceptor);
@@ -93,6 +108,7 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
     kt_native_server_end(&a->server);
     kt_native_route_server(a);
     if (!out->retired) {
+        expel(a);
         kt_native_context_unref(old);
         return;
     }

@@ -237,6 +237,7 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     a->c = kt_native_context_ref(context);
     a->owner = *owner;
     a->peer = agreed->peer;
+    memcpy(a->peer_key, agreed->peer_public, sizeof a->peer_key);
     if (begin->identity) snprintf(a->identity, sizeof a->identity, "%s", begin->identity);
     kt_addr_text(&begin->place.peer, a->peer_text);
     kt_list_init(&a->probes);
@@ -377,6 +378,11 @@ const char *kt_native_association_peer_text(const struct kt_native_association *
 const char *kt_native_association_identity(const struct kt_native_association *a)
 {
     return a->identity[0] ? a->identity : NULL;
+}
+
+const uint8_t *kt_native_association_key(const struct kt_native_association *a)
+{
+    return a->peer_key;
 }
 
 const uint8_t *kt_native_association_instance(const struct kt_native_association *a)

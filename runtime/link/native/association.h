@@ -98,6 +98,7 @@ void kt_native_association_probe_cancel(struct kt_native_probe *p);
 const struct kt_addr *kt_native_association_peer(const struct kt_native_association *a);
 const char *kt_native_association_peer_text(const struct kt_native_association *a);
 const char *kt_native_association_identity(const struct kt_native_association *a); /* NULL: a shared key */
+const uint8_t *kt_native_association_key(const struct kt_native_association *a);   /* the peer's public one */
 const uint8_t *kt_native_association_instance(
     const struct kt_native_association *a); /* the peer's, 16 bytes */
 size_t kt_native_association_streams(const struct kt_native_association *a);

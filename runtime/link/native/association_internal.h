@@ -17,7 +17,6 @@
 #include "link/native/sparse.h"
 #include "link/native/streams.h"
 
-#define KT_NATIVE_IDENTITY 64u /* bytes of a peer's name, with its NUL */
 /* Before an address is validated: bytes to it for each byte from it (5.4). */
 #define KT_NATIVE_AMPLIFICATION 3u
 
@@ -65,7 +64,8 @@ struct kt_native_association {
     uint8_t cids[KT_NATIVE_PATHS][KT_NATIVE_CID]; /* in what the peer sends */
     struct kt_native_path path;                   /* number 0; others are not used yet */
     struct kt_native_streams *streams;
-    struct kt_native_params peer; /* as announced in the handshake */
+    struct kt_native_params peer;    /* as announced in the handshake */
+    uint8_t peer_key[KT_NATIVE_KEY]; /* zero: a shared key */
     char identity[KT_NATIVE_IDENTITY];
     char peer_text[KT_ADDR_TEXT];
     struct kt_turn turn;

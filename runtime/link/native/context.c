@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "crypto/hash.h"
-#include "crypto/keyfile.h"
 #include "crypto/locked.h"
 #include "link/native/blocks.h"
 
@@ -27,21 +25,6 @@ static void on_trim(void *ctx)
 void kt_native_context_busy(struct kt_native_context *c)
 {
     if (!c->trim.armed) kt_io_timer_set(c->io, &c->trim, kt_io_now(c->io) + TRIM_EVERY_US);
-}
-
-/* A key as `kt keygen` writes it, or else a passphrase. A file that says that it holds a key of another kind is a
- * mistake, not a passphrase. */
-static int read_key(const struct kt_settings *s, struct kt_native_secrets *secrets, struct kt_err *err)
-{
-    struct kt_err why;
-    uint8_t psk[KT_NATIVE_KEY];
-    int rc = kt_key_parse(KT_KEY_SHARED, s->key, s->key_len, "key", psk, &why);
-    if (rc && s->key_len > 0 && *(const char *)s->key == '#') return kt_err_set(err, rc, "%s", why.text);
-    if (rc) rc = kt_key_from_passphrase(s->key, s->key_len, psk);
-    if (rc) return kt_err_set(err, rc, "cannot derive the key: out of memory");
-    kt_native_secrets_shared(secrets, psk);
-    kt_wipe(psk, sizeof psk);
-    return 0;
 }
 
 struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c)
@@ -76,14 +59,17 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire_e
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *c = (struct kt_native_context){
         .refs = 1, .io = env->io, .log = env->log, .counters = env->counters, .cfg = *cfg, .client = client};
-    c->cfg.common.key = NULL;
-    c->cfg.common.key_len = 0;
+    struct kt_settings *common = &c->cfg.common;
+    common->key = common->private_key = common->server_key = NULL;
+    common->authorized = NULL;
+    common->key_len = common->private_key_len = common->authorized_count = 0;
     kt_io_random(c->io, &c->hash_seed, sizeof c->hash_seed);
     kt_timer_init(&c->trim, on_trim, c);
     c->secrets = kt_locked_alloc(sizeof *c->secrets);
     if (!c->secrets || kt_slab_new(&c->blocks, sizeof(struct kt_native_block), 0))
         rc = kt_err_set(err, KT_ENOMEM, "out of memory");
-    if (!rc) rc = read_key(&cfg->common, c->secrets, err);
+    if (!rc) rc = kt_native_credentials_read(c->secrets, &cfg->common, client, err);
+    if (!rc) rc = kt_native_names_read(&c->names, &cfg->common, err);
     if (rc) {
         kt_native_context_unref(c);
         return rc;
@@ -106,6 +92,7 @@ void kt_native_context_unref(void *context)
     kt_io_timer_cancel(c->io, &c->trim);
     kt_slab_free(c->blocks);
     kt_locked_free(c->secrets);
+    kt_native_names_free(c->names);
     free(c);
 }
 
@@ -121,7 +108,8 @@ bool kt_native_context_same(const struct kt_native_context *a, const struct kt_n
     if (!kt_endpoint_equal(&x.common.at, &y.common.at)) return false;
     memset(&x.common, 0, sizeof x.common);
     memset(&y.common, 0, sizeof y.common);
-    return kt_native_context_same_key(a, b) && memcmp(&x, &y, sizeof x) == 0;
+    return kt_native_context_same_key(a, b) && kt_native_names_equal(a->names, b->names) &&
+           memcmp(&x, &y, sizeof x) == 0;
 }
 
 void kt_native_context_dropped(struct kt_native_context *c, const struct kt_addr *from, bool forged)

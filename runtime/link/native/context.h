@@ -8,6 +8,7 @@
 #include "io/io.h"
 #include "link/counters.h"
 #include "link/native/drops.h"
+#include "link/native/credentials.h"
 #include "link/native/handshake.h"
 #include "link/native/native.h"
 #include "link/native/streams.h"
@@ -19,10 +20,11 @@ struct kt_native_context {
     struct kt_io *io;
     const struct kt_log *log;
     struct kt_counters *counters;
-    struct kt_native_config cfg; /* its key is NULL: it was used up */
+    struct kt_native_config cfg; /* its keys are NULL: they were used up */
     bool client;
     bool retired; /* an acceptor's: the key was changed; no new association with this one */
     struct kt_native_secrets *secrets; /* in locked memory */
+    struct kt_native_names *names;     /* who may come in; NULL: whoever has the shared key */
     struct kt_slab *blocks;            /* of struct kt_native_block: the bytes of streams */
     uint64_t hash_seed;
     struct kt_native_params params; /* what this end says in a handshake */
@@ -38,7 +40,7 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire_e
  * closed by its user. */
 struct kt_native_context *kt_native_context_ref(struct kt_native_context *c);
 void kt_native_context_unref(void *context);
-/* Whether two were made of the same settings; of the same key. */
+/* Whether two were made of the same settings; of the same keys. */
 bool kt_native_context_same(const struct kt_native_context *a, const struct kt_native_context *b);
 bool kt_native_context_same_key(const struct kt_native_context *a, const struct kt_native_context *b);
 /* The credit that an association begins with. */

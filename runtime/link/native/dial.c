@@ -26,7 +26,8 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
         .address = kt_native_association_peer_text(l->a),
         .identity = kt_native_association_identity(l->a),
         .target = opened->target,
-        .client = opened->client};
+        .client = opened->client,
+        .name = opened->name};
     events->stream(l->presence.ctx, stream, &peer);
 }
 

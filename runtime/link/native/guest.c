@@ -78,6 +78,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
     struct kt_peer_info peer = info(g);
     peer.target = opened->target;
     peer.client = opened->client;
+    peer.name = opened->name;
     a->events->stream(a->ctx, stream, &peer);
 }
 
@@ -147,7 +148,9 @@ int kt_native_guest_new(
         .over = on_over,
         .ctx = g,
         .ended = &a->ended};
-    const struct kt_native_beginning begin = {.agreed = agreed, .place = *place};
+    const struct kt_native_beginning begin = {.agreed = agreed,
+        .place = *place,
+        .identity = kt_native_names_find(a->c->names, agreed->peer_public)};
     g->acceptor = a;
     kt_list_init(&g->links);
     kt_list_init(&g->by_age);

@@ -1,7 +1,9 @@
 /* Datagrams of an acceptor. A data packet is found by its connection id; a handshake datagram by its kind, and its
  * mac1 is the first check. What is neither is left to another wire on the same port. */
+#include <stdio.h>
 #include <string.h>
 #include "crypto/hash.h"
+#include "crypto/keyfile.h"
 #include "link/native/acceptor_internal.h"
 #include "link/native/code.h"
 
@@ -107,8 +109,14 @@ void kt_native_route_taker(struct acceptor *a)
 static uint64_t on_ask(void *ctx, const struct kt_native_hello *hello, char text[KT_NATIVE_ERROR_TEXT + 1])
 {
     struct acceptor *a = ctx;
-    (void)hello;
-    (void)text;
+    if (hello->public_key && !kt_native_names_find(a->c->names, hello->public_key)) {
+        char address[KT_ADDR_TEXT], key[KT_KEY_TEXT];
+        kt_key_encode(hello->public_key, key);
+        kt_log(a->c->log, KT_LOG_WARN, "%s: refused: its key is not authorized: %s",
+            kt_addr_text(hello->from, address), key);
+        snprintf(text, KT_NATIVE_ERROR_TEXT + 1, "the server does not know this client's public key");
+        return KT_NATIVE_CODE_REFUSED;
+    }
     if (!kt_native_guest_room(a)) return KT_NATIVE_CODE_LIMIT;
     return a->unproven_count < KT_NATIVE_UNPROVEN ? 0 : KT_NATIVE_CODE_BUSY;
 }

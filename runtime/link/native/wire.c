@@ -39,13 +39,13 @@ static void summary(const struct kt_settings *s, char *text, size_t size)
     char bandwidth[48] = "bandwidth measured";
     if (c->bandwidth > 0)
         snprintf(bandwidth, sizeof bandwidth, "%.6g Mbit/s", (double)c->bandwidth * 8 / 1e6);
-    snprintf(text, size, "kt's wire, shared key, %s, mtu up to %u, survives %.6g s", bandwidth, c->mtu,
-        (double)c->survive_us / 1e6);
+    snprintf(text, size, "kt's wire, %s, %s, mtu up to %u, survives %.6g s",
+        s->private_key ? "key pairs" : "shared key", bandwidth, c->mtu, (double)c->survive_us / 1e6);
 }
 
 static const char *weak_key(const struct kt_settings *s)
 {
-    return s->key_len == 0 ? "empty" : NULL;
+    return s->key_len == 0 && !s->private_key ? "empty" : NULL;
 }
 
 static void describe(const struct kt_link_stats *stats, kt_stat_each each, void *ctx)

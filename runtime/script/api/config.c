@@ -89,6 +89,37 @@ struct kt_settings *kt_config_change(
     return c;
 }
 
+/* Reads { name = "public key", … } on top of the stack into an array, which the settings at idx anchor. */
+static void read_authorized(lua_State *L, int idx, struct kt_settings *s)
+{
+    const int table = lua_gettop(L);
+    if (!lua_istable(L, table)) return;
+    size_t n = 0;
+    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) n++;
+    struct kt_authorized *list = lua_newuserdatauv(L, (n + 1) * sizeof *list, 0);
+    lua_setiuservalue(L, idx, 2);
+    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+        list[s->authorized_count].name = lua_tostring(L, -2);
+        list[s->authorized_count++].key = lua_tostring(L, -1);
+    }
+    s->authorized = list;
+}
+
+static void read_keys(lua_State *L, int idx, const char *what, struct kt_settings *s)
+{
+    const int self = lua_gettop(L); /* the userdata */
+    lua_getfield(L, idx, "key");
+    s->key = kt_lua_secret_bytes(L, -1, &s->key_len);
+    lua_getfield(L, idx, "private_key");
+    s->private_key = kt_lua_secret_bytes(L, -1, &s->private_key_len);
+    lua_getfield(L, idx, "server_key");
+    s->server_key = lua_tostring(L, -1);
+    lua_getfield(L, idx, "authorized");
+    read_authorized(L, self, s);
+    if (!s->key && !s->private_key) kt_raise(L, "%s.key: missing", what);
+    lua_settop(L, self);
+}
+
 struct kt_settings *kt_config_read(
     lua_State *L, int idx, const char *what, bool client, const struct kt_wire **wire)
 {
@@ -98,7 +129,7 @@ struct kt_settings *kt_config_read(
     if (!*wire) kt_raise(L, "%s.wire: unknown wire \"%s\"", what, lua_tostring(L, -1));
     lua_pop(L, 1);
 
-    struct kt_settings *s = lua_newuserdatauv(L, (*wire)->settings->size, 1);
+    struct kt_settings *s = lua_newuserdatauv(L, (*wire)->settings->size, 2);
     struct kt_err err = {0};
     (*wire)->defaults(s, client);
     lua_pushvalue(L, idx);
@@ -112,10 +143,7 @@ struct kt_settings *kt_config_read(
         kt_raise(L, "%s.%s: %s", what, where, at ? err.text : "missing");
     lua_pop(L, 1);
 
-    lua_getfield(L, idx, "key");
-    s->key = kt_lua_secret_bytes(L, -1, &s->key_len);
-    if (!s->key) kt_raise(L, "%s.key: missing", what);
-    lua_pop(L, 1);
+    read_keys(L, idx, what, s);
 
     lua_getfield(L, idx, "stay");
     s->stay = lua_toboolean(L, -1);
@@ -128,8 +156,8 @@ struct kt_settings *kt_config_read(
 
 void kt_config_forget_key(struct kt_settings *s)
 {
-    s->key = NULL;
-    s->key_len = 0;
+    s->key = s->private_key = NULL;
+    s->key_len = s->private_key_len = 0;
 }
 
 void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, const struct kt_service *service,

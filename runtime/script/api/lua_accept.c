@@ -35,7 +35,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_in
     else if (s->handler == LUA_NOREF) /* created in a task that has not called :serve yet */
         kt_pipe_reset(stream, KT_ECANCELED);
     else
-        kt_lua_pipe_serve(s->rt, s->handler, s->served_at, stream, NULL, peer->address);
+        kt_lua_pipe_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
 }
 
 struct arrival {

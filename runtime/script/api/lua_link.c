@@ -27,7 +27,7 @@ static void on_down(void *ctx, const struct kt_err *why)
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
 {
     const struct kt_service *s = &((struct kt_lua_link *)ctx)->service;
-    kt_lua_pipe_serve(s->rt, s->handler, s->served_at, stream, NULL, peer->address);
+    kt_lua_pipe_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
 }
 
 static void on_carries(void *ctx, bool anything)
@@ -173,6 +173,8 @@ void kt_lua_link_peer(
     l->wire = peer->wire;
     lua_pushstring(L, peer->address);
     lua_setiuservalue(L, -2, KT_LINK_REMOTE);
+    lua_pushstring(L, peer->identity);
+    lua_setiuservalue(L, -2, KT_LINK_IDENTITY);
     snprintf(l->service.name, sizeof l->service.name, "%s", peer->address);
     kt_service_adopt(L, &l->service, &ops);
     l->link = link;
@@ -216,17 +218,18 @@ static struct kt_lua_link *self(lua_State *L, const char *method)
     return kt_handle_self(L, KT_HANDLE_LINK, method);
 }
 
-/* link:open { timeout = "5s", client = conn.peer, priority = 3, weight = 16 } → stream | nil, err */
+/* link:open { timeout = "5s", to = "db:5432", client = conn.peer, name = "sql", priority = 3, weight = 16 } → stream | nil, err */
 static int link_open(lua_State *L)
 {
     struct kt_lua_link *l = self(L, "open");
     struct kt_task *t = kt_task_need(L, OPEN);
-    const char *client = NULL;
+    const char *client = NULL, *to = NULL, *name = NULL;
     uint64_t timeout = OPEN_US;
     struct kt_opt_integer priority = {KT_PRIORITY_DEFAULT, 0, KT_PRIORITIES - 1};
     struct kt_opt_integer weight = {KT_WEIGHT_DEFAULT, 1, KT_WEIGHT_MAX};
     const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}, {"client", KT_OPT_STRING, &client},
-        {"priority", KT_OPT_INTEGER, &priority}, {"weight", KT_OPT_INTEGER, &weight}};
+        {"to", KT_OPT_STRING, &to}, {"name", KT_OPT_STRING, &name}, {"priority", KT_OPT_INTEGER, &priority},
+        {"weight", KT_OPT_INTEGER, &weight}};
     kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
     if (kt_runtime_pipes_full(t->rt)) return kt_lua_pipe_too_many(L, OPEN);
@@ -235,11 +238,13 @@ static int link_open(lua_State *L)
     lua_settop(L, 1);
     kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* allocate now, so that finish cannot run out of memory */
     lua_getiuservalue(L, 1, KT_LINK_REMOTE);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, KT_PIPE_PEER);
     struct kt_err err = {0};
     struct kt_open *op;
-    const struct kt_open_options options = {
-        .client = client, .policy = {(uint32_t)priority.value, (uint32_t)weight.value}};
+    const struct kt_open_options options = {.target = to,
+        .client = client,
+        .name = name,
+        .policy = {(uint32_t)priority.value, (uint32_t)weight.value}};
     int rc = kt_link_open(l->link, &options, opened, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
     t->op = op;
@@ -365,12 +370,18 @@ static int field_remote(lua_State *L)
     return 1;
 }
 
+static int field_identity(lua_State *L)
+{
+    lua_getiuservalue(L, 1, KT_LINK_IDENTITY);
+    return 1;
+}
+
 void kt_lua_link(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"open", link_open}, {"probe", link_probe}, {"set", link_set},
         {"serve", link_serve}, {"on", kt_lua_link_event}, {"stats", link_stats}, {"close", link_close},
         {NULL, NULL}};
-    static const luaL_Reg fields[] = {{"remote", field_remote}, {NULL, NULL}};
+    static const luaL_Reg fields[] = {{"remote", field_remote}, {"identity", field_identity}, {NULL, NULL}};
     kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_LINK,
                           .methods = methods,
                           .fields = fields,

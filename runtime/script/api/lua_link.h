@@ -26,7 +26,13 @@ struct kt_lua_link {
 };
 
 /* Its uservalues: */
-enum { KT_LINK_CONFIG = 1, KT_LINK_REMOTE, KT_LINK_HANDLERS, KT_LINK_USERVALUES = KT_LINK_HANDLERS };
+enum {
+    KT_LINK_CONFIG = 1,
+    KT_LINK_REMOTE,
+    KT_LINK_HANDLERS,
+    KT_LINK_IDENTITY,
+    KT_LINK_USERVALUES = KT_LINK_IDENTITY
+};
 
 /* Pushes a handle for a link that is not open. */
 struct kt_lua_link *kt_lua_link_push(lua_State *L);

@@ -6,6 +6,7 @@
  * statistics outlive the pipe, so that a script can print them after a splice. */
 #include <stdlib.h>
 #include <string.h>
+#include "link/link.h"
 #include "link/splice.h"
 #include "link/stream.h"
 #include "script/api/lua_pipe.h"
@@ -52,7 +53,7 @@ static void end_owned(struct kt_owned *o, int code)
 
 struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind)
 {
-    struct kt_lua_pipe *h = kt_handle_push(L, kind, sizeof *h, 1);
+    struct kt_lua_pipe *h = kt_handle_push(L, kind, sizeof *h, KT_PIPE_USERVALUES);
     kt_list_init(&h->owned.node);
     h->owned.end = end_owned;
     return h;
@@ -63,7 +64,7 @@ void kt_lua_pipe_take(lua_State *L, struct kt_task *t, const char *peer)
     struct kt_lua_pipe *h = lua_touserdata(L, -1);
     if (peer) {
         lua_pushstring(L, peer);
-        lua_setiuservalue(L, -2, 1);
+        lua_setiuservalue(L, -2, KT_PIPE_PEER);
     }
     h->pipe = t->pipe;
     h->conn = t->conn;
@@ -95,7 +96,7 @@ struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what)
 /* Pushes the peer's address, or nil. */
 static void push_peer(lua_State *L, int idx)
 {
-    lua_getiuservalue(L, idx, 1);
+    lua_getiuservalue(L, idx, KT_PIPE_PEER);
 }
 
 int kt_lua_pipe_too_many(lua_State *L, const char *what)
@@ -190,6 +191,33 @@ static int field_peer(lua_State *L)
     return 1;
 }
 
+/* A field of what the peer said of a stream that it opened; nil: nothing. */
+static int said(lua_State *L, const char *key)
+{
+    if (lua_getiuservalue(L, 1, KT_PIPE_SAID) == LUA_TTABLE) lua_getfield(L, -1, key);
+    return 1;
+}
+
+static int field_identity(lua_State *L)
+{
+    return said(L, "identity");
+}
+
+static int field_target(lua_State *L)
+{
+    return said(L, "target");
+}
+
+static int field_client(lua_State *L)
+{
+    return said(L, "client");
+}
+
+static int field_name(lua_State *L)
+{
+    return said(L, "name");
+}
+
 static int field_local(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
@@ -222,6 +250,9 @@ void kt_lua_pipe(lua_State *L)
         {"shutdown", kt_lua_pipe_shutdown}, {"close", pipe_close}, {"reset", pipe_reset},
         {"set", kt_lua_pipe_set}, {"stats", kt_lua_pipe_stats}, {NULL, NULL}};
     static const luaL_Reg fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
+    static const luaL_Reg stream_fields[] = {{"peer", field_peer}, {"local_addr", field_local},
+        {"identity", field_identity}, {"target", field_target}, {"client", field_client},
+        {"name", field_name}, {NULL, NULL}};
     struct kt_handle_type type = {
         .name = KT_HANDLE_CONN,
         .methods = methods,
@@ -232,26 +263,44 @@ void kt_lua_pipe(lua_State *L)
     };
     kt_handle_type(L, &type);
     type.name = KT_HANDLE_STREAM;
+    type.fields = stream_fields;
     kt_handle_type(L, &type);
     kt_lua_pipe_io(L);
 }
 
 /* ---- a task per conn or stream ---- */
 
+/* Keeps what the peer said of a stream with the handle on top of the stack. */
+static void keep_said(lua_State *L, const struct kt_peer_info *peer)
+{
+    const struct {
+        const char *key, *text;
+    } said[] = {{"identity", peer->identity}, {"target", peer->target}, {"client", peer->client},
+        {"name", peer->name}};
+    if (!peer->identity && !peer->target && !peer->client && !peer->name) return;
+    lua_createtable(L, 0, sizeof said / sizeof said[0]);
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        lua_pushstring(L, said[i].text);
+        lua_setfield(L, -2, said[i].key);
+    }
+    lua_setiuservalue(L, -2, KT_PIPE_SAID);
+}
+
 /* make_handle(task, peer) → a handle for the pipe held in the task. */
 static int make_handle(lua_State *L)
 {
     struct kt_task *t = lua_touserdata(L, 1);
-    const char *peer = lua_touserdata(L, 2);
+    const struct kt_peer_info *peer = lua_touserdata(L, 2);
     struct kt_lua_pipe *h = kt_lua_pipe_push(L, t->conn ? KT_HANDLE_CONN : KT_HANDLE_STREAM);
     h->accepted = !t->conn;
-    kt_lua_pipe_take(L, t, peer);
+    if (peer) keep_said(L, peer);
+    kt_lua_pipe_take(L, t, peer ? peer->address : kt_conn_peer(t->conn));
     return 1;
 }
 
 /* Returns a task with the handler and the handle on its stack, or NULL. */
 static struct kt_task *new_served(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
-    struct kt_pipe *pipe, struct kt_conn *conn, const char *peer)
+    struct kt_pipe *pipe, struct kt_conn *conn, const struct kt_peer_info *peer)
 {
     lua_State *L = kt_runtime_state(rt);
     struct kt_task *t = kt_task_new(rt, L, origin);
@@ -273,14 +322,14 @@ static struct kt_task *new_served(struct kt_runtime *rt, int handler, const stru
 }
 
 void kt_lua_pipe_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
-    struct kt_pipe *pipe, struct kt_conn *conn, const char *peer)
+    struct kt_pipe *pipe, struct kt_conn *conn, const struct kt_peer_info *peer)
 {
     const bool takes = kt_runtime_attends(rt);
-    struct kt_task *t =
-        takes ? new_served(rt, handler, origin, pipe, conn, conn ? kt_conn_peer(conn) : peer) : NULL;
+    struct kt_task *t = takes ? new_served(rt, handler, origin, pipe, conn, peer) : NULL;
     if (!t) {
         kt_log(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
-            peer ? peer : kt_conn_peer(conn), takes ? "too many tasks, or out of memory" : "shutting down");
+            peer ? peer->address : kt_conn_peer(conn),
+            takes ? "too many tasks, or out of memory" : "shutting down");
         kt_pipe_reset(pipe, takes ? KT_ELIMIT : KT_ECLOSED);
         return;
     }

@@ -12,6 +12,7 @@ struct kt_conn;
 struct kt_io;
 struct kt_iov;
 struct kt_origin;
+struct kt_peer_info;
 struct kt_pipe;
 struct kt_runtime;
 struct kt_task;
@@ -41,7 +42,11 @@ struct kt_lua_pipe {
     struct kt_lua_look *look;       /* the last :stats sample; NULL: never called */
 };
 
-/* Pushes a handle without a pipe. Its uservalue 1 is the peer's address as text, when known. */
+/* Uservalues of a handle: the peer's address as text, when known; and, of a stream that the peer opened with any,
+ * a table of what it said (identity, target, client, name). */
+enum { KT_PIPE_PEER = 1, KT_PIPE_SAID, KT_PIPE_USERVALUES = KT_PIPE_SAID };
+
+/* Pushes a handle without a pipe. */
 struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind);
 /* Moves the pipe held in the task (t->pipe, t->conn) into the handle on top of the stack; the task owns it.
  * peer: the peer's address, or NULL if unknown. Raises when out of memory; the pipe then stays in the
@@ -54,7 +59,7 @@ int kt_lua_pipe_too_many(lua_State *L, const char *what);
 /* Runs handler (a registry reference) in a task that owns the pipe; peer is NULL for a conn. Resets the pipe
  * if no task can be created. */
 void kt_lua_pipe_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
-    struct kt_pipe *pipe, struct kt_conn *conn, const char *peer);
+    struct kt_pipe *pipe, struct kt_conn *conn, const struct kt_peer_info *peer);
 /* Hands both to a splice. To the script they are closed, except for :set and :stats. Both still count in
  * kt_runtime_pipes. */
 void kt_lua_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice);

@@ -1,0 +1,26 @@
+/* Reads what a user gave to prove who is who: a shared key, or this end's private key with the keys of those that it
+ * talks to (docs/wire.md, 2.1). */
+#ifndef KT_LINK_NATIVE_CREDENTIALS_H
+#define KT_LINK_NATIVE_CREDENTIALS_H
+
+#include "link/native/handshake.h"
+#include "link/settings.h"
+
+/* Takes 0.1 s if the shared key is a passphrase. out: in locked memory. 0, KT_ENOMEM, or KT_ECONFIG with a sentence that
+ * names the setting; no byte of a secret appears in it. */
+int kt_native_credentials_read(
+    struct kt_native_secrets *out, const struct kt_settings *s, bool client, struct kt_err *err);
+
+#define KT_NATIVE_IDENTITY 64u /* bytes of a peer's name, with its NUL */
+
+/* The clients that an acceptor lets in, by public key. */
+struct kt_native_names;
+
+/* NULL for settings without any. Freed with kt_native_names_free. 0, KT_ENOMEM, or KT_ECONFIG with a sentence. */
+int kt_native_names_read(struct kt_native_names **out, const struct kt_settings *s, struct kt_err *err);
+void kt_native_names_free(struct kt_native_names *names); /* NULL is harmless */
+/* The name that goes with a key, or NULL. names: NULL: none. */
+const char *kt_native_names_find(const struct kt_native_names *names, const uint8_t key[KT_NATIVE_KEY]);
+bool kt_native_names_equal(const struct kt_native_names *a, const struct kt_native_names *b);
+
+#endif
