@@ -142,9 +142,10 @@ local function kinds(world)
       { text = "come four times", verdict = { copies = 3 } },
       { text = "come twice, and late", verdict = { copies = 1, delay = "900ms" } },
     }
-    if said.verdict ~= "drop" and said.verdict.delay then net.late = true end
-    local which = d.pick(PACKETS)
-    if said.verdict == "drop" and which == LARGE then net.small = true end
+    local which, dropped = d.pick(PACKETS), said.verdict == "drop"
+    local late = not dropped and said.verdict.delay ~= nil
+    net.late = net.late or late
+    net.small = net.small or which == LARGE and (dropped or late)
     return rule(lasts, said, which)
   end)
   table.insert(gentle, function(lasts)

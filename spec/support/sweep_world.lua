@@ -115,7 +115,7 @@ local NONE = { "TaskErrors", "StreamsNow" }
 local NONE_WHOLE = { "KCPInErrors", "SessionsFailed", "InCsumErrors" }
 -- Counters that must stay 0 in quiet worlds: packets of a restarted peer do not fit into FEC groups from before.
 local NONE_QUIET = { "FECErrs", "SessionsRestarted" }
--- ... and in worlds where no line takes only small packets for a while.
+-- ... and in worlds where no line loses or delays only large packets for a while.
 local NONE_LARGE = { "MTUReduced" }
 
 local NONE_WINDOWED = { "StreamsCut" }
