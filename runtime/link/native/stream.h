@@ -78,7 +78,7 @@ struct kt_native_stream {
     uint64_t in_taken, in_limit; /* announced to the peer */
     uint64_t in_window;          /* for the next announcement */
     uint64_t in_charge;
-    uint64_t grown_at;              /* bytes taken when the window grew */
+    uint64_t grown_at, grown_limit; /* when the window grew: bytes taken, and the credit that it then was */
     uint64_t in_reset;              /* offset of the peer's RESET; UINT64_MAX: none */
     uint64_t stop_at;               /* of our STOP: bytes that the user took */
     uint64_t tuned_taken, tuned_at; /* the window was last looked at: bytes, µs */
@@ -125,7 +125,7 @@ struct kt_native_streams {
     uint64_t queued, unread, resent;
     uint32_t busy; /* calls that may free streams, from callbacks of others */
     int code;
-    uint64_t blocked_at; /* the max_data for which the peer was told that streams wait */
+    uint64_t blocked_at; /* max_data when BLOCKED was last due for it */
     bool due_max_data, due_max_streams, due_blocked;
     bool ended, torn, draining, awake, recount;
 };
@@ -184,7 +184,9 @@ uint64_t kt_native_credit_limit(const struct kt_native_stream *st);
 bool kt_native_credit_left(const struct kt_native_streams *s);
 /* Bytes were taken: announces that if it is time to, with a larger window if it is used up fast. */
 void kt_native_credit_took(struct kt_native_stream *st);
-/* The peer waits for credit from `offset` on: gives it what was taken, and a larger window if that is what it waits for. */
+/* Bytes arrived: makes the window larger if it is about to be used up by what waits behind a gap. */
+void kt_native_credit_arrived(struct kt_native_stream *st);
+/* The peer waits for credit from `offset` on: gives it what was taken, and a larger window if that is what it lacks. */
 void kt_native_credit_blocked(struct kt_native_stream *st, uint64_t offset);
 /* MAX_STREAM_DATA is being written: what it announces. */
 void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uint64_t *window);

@@ -58,6 +58,33 @@ static void grow(struct kt_native_stream *st)
     if (twice <= st->in_window) return;
     st->in_window = twice;
     st->grown_at = st->in.taken;
+    st->grown_limit = st->in.taken + twice;
+}
+
+/* The reader takes what arrives: some since the window last grew, and next to nothing waits for it. If the peer needs
+ * more credit nevertheless, the window is too small. Where packets are lost it must hold what arrives behind a gap until
+ * that is closed, and then a window's worth takes longer than two round trips. */
+static void grow_for(struct kt_native_stream *st)
+{
+    const uint64_t before = st->in_window;
+    if (st->in.taken == st->grown_at || st->in.ready - st->in.taken > before / 8) return;
+    grow(st);
+    if (st->in_window > before) kt_native_stream_due(st, KT_NATIVE_DUE_CREDIT);
+}
+
+/* In time for the peer to hear of it: half a window is left. */
+void kt_native_credit_arrived(struct kt_native_stream *st)
+{
+    const uint64_t limit = st->grown_limit > st->in_limit ? st->grown_limit : st->in_limit;
+    if (st->in.final == UINT64_MAX && st->in.highest + st->in_window / 2 >= limit) grow_for(st);
+}
+
+/* A peer that had all of the window's credit and waits again. */
+void kt_native_credit_blocked(struct kt_native_stream *st, uint64_t offset)
+{
+    st->pressed = true;
+    if (offset >= st->grown_limit) grow_for(st);
+    kt_native_credit_took(st);
 }
 
 void kt_native_credit_took(struct kt_native_stream *st)
@@ -73,23 +100,6 @@ void kt_native_credit_took(struct kt_native_stream *st)
     uint64_t step = st->in_window / 4;
     if (st->pressed) step = kt_min64(step, s->cfg.ours.min_stream_data / 2);
     if (news > 0 && news >= step) kt_native_stream_due(st, KT_NATIVE_DUE_CREDIT);
-}
-
-/* If the reader takes what arrives, the window is too small: it has taken half a window since that last grew, and next to
- * nothing waits for it. Loss can make a window's worth take longer than two round trips, so this finds what the clock does
- * not. Bytes behind `offset` that have arrived show that the peer waits no longer. */
-void kt_native_credit_blocked(struct kt_native_stream *st, uint64_t offset)
-{
-    const bool announced = st->in_taken + st->in_window <= st->in_limit;
-    st->pressed = true;
-    const bool reads =
-        st->in.taken - st->grown_at >= st->in_window / 2 && st->in.ready - st->in.taken <= st->in_window / 8;
-    if (announced && reads && offset >= st->in.highest) {
-        const uint64_t before = st->in_window;
-        grow(st);
-        if (st->in_window > before) kt_native_stream_due(st, KT_NATIVE_DUE_CREDIT);
-    }
-    kt_native_credit_took(st);
 }
 
 void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uint64_t *window)

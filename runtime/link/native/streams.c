@@ -49,7 +49,7 @@ struct kt_native_stream *kt_native_stream_new(struct kt_native_streams *s, bool 
     kt_native_send_init(&st->out, s->pool);
     kt_native_recv_init(&st->in, s->pool);
     st->out_limit = s->cfg.peers.max_stream_data;
-    st->in_limit = st->in_window = s->cfg.ours.max_stream_data;
+    st->in_limit = st->in_window = st->grown_limit = s->cfg.ours.max_stream_data;
     st->blocked_at = st->in_reset = UINT64_MAX;
     st->ours = ours;
     st->known = !ours;
@@ -135,8 +135,8 @@ void kt_native_stream_drop_in(struct kt_native_stream *st)
     kt_native_recv_clear(&st->in);
 }
 
-/* The direction from the peer is over once nothing more is wanted from it and it knows: of a stream that ended within
- * min_stream_data it holds nothing then. Our own RESET says as much. */
+/* The direction from the peer is over once nothing more is wanted from it, and the peer has heard so from STOP or from our
+ * RESET. A stream that ended within min_stream_data needs no STOP: it charged nothing. */
 static bool settle_in(struct kt_native_stream *st)
 {
     const bool complete = kt_native_recv_complete(&st->in);
@@ -216,8 +216,8 @@ static void hand_over(struct kt_native_stream *st)
     free(o);
 }
 
-/* The stream broke, or what was dropped when the peer took no more is to be told; the latter not before all that came
- * was read: whoever hears of an error stops reading. */
+/* The stream broke, or the peer left bytes untaken. The latter is raised only after everything received was read, because
+ * users stop reading after an error. */
 static bool must_close(const struct kt_native_stream *st)
 {
     if (st->told) return false;
@@ -454,7 +454,7 @@ static void move(struct kt_native_stream *st, struct kt_native_streams *to)
     st->stop = KT_NATIVE_STOP_NONE;
     st->out_taken = 0;
     st->out_limit = to->cfg.peers.max_stream_data;
-    st->in_limit = st->in_window = to->cfg.ours.max_stream_data;
+    st->in_limit = st->in_window = st->grown_limit = to->cfg.ours.max_stream_data;
     st->blocked_at = UINT64_MAX;
     to->queued += held;
     to->count++;

@@ -16,10 +16,10 @@
  *   instead of the end. reset drops what is buffered. A stream that is reset before its OPEN left leaves no trace.
  * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
  *
- * Memory. What the peer can make us hold is max_data, and min_stream_data for each stream; and less than 1 KiB for
- * each stream that it opens (max_streams) with its texts until it is handed over. Windows of streams, and max_data,
- * start small and double as they are used. What this end's writers can make us hold is send_memory, and
- * KT_NATIVE_SEND_LEAST for each stream. An idle stream holds no block.
+ * Memory. The peer can make us hold max_data bytes, and min_stream_data for each stream; besides, about 650 bytes for
+ * each stream that it opens (max_streams), and its texts until it is handed over. Windows of streams, and max_data, start
+ * small and double as they are used. Our own writers can make us hold send_memory bytes, and KT_NATIVE_SEND_LEAST for
+ * each stream. An idle stream holds no block.
  *
  * Nothing scans streams: those that wait for something are in a list for it, and others cost nothing. */
 #ifndef KT_LINK_NATIVE_STREAMS_H
@@ -103,13 +103,13 @@ bool kt_native_streams_pending(struct kt_native_streams *s);
 size_t kt_native_streams_write(struct kt_native_streams *s, uint8_t *out, size_t room,
     struct kt_native_content *contents, size_t *count);
 /* Writes the frame that a content stands for again, as a copy: what became of the first is not known. The copy has the
- * same content, and its fate is told like that of the first. 0: no longer needed, or no room. */
+ * same content, and a fate of its own. 0: no longer needed, or no room. */
 size_t kt_native_streams_copy(
     struct kt_native_streams *s, const struct kt_native_content *c, uint8_t *out, size_t room);
 /* Bytes of a stream from the first that the peer is not known to hold to the last that was sent; 0: none, or no such
  * stream. */
 uint64_t kt_native_streams_inflight(struct kt_native_streams *s, uint64_t id);
-/* What became of a content that was written: once for each copy. */
+/* The fate of a content: once for each time it was written. */
 void kt_native_streams_acked(struct kt_native_streams *s, const struct kt_native_content *c);
 void kt_native_streams_lost(struct kt_native_streams *s, const struct kt_native_content *c);
 

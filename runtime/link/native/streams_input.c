@@ -121,6 +121,7 @@ static int on_data(struct kt_native_streams *s, const struct kt_native_frame *f,
     s->unread += st->in.ready - ready;
     kt_native_credit_count_in(st);
     if (s->charged_in > s->max_data_in / 2) kt_native_credit_more(s);
+    kt_native_credit_arrived(st);
     if (st->in.ready > ready || kt_native_recv_complete(&st->in) != complete) {
         kt_native_stream_touch(st, KT_NATIVE_EV_READABLE);
         if (st->stopped) kt_native_stream_touch(st, KT_NATIVE_EV_WRITABLE); /* gone is true now */
