@@ -148,13 +148,14 @@ static void set_rmt_wnd(struct kt_kcp *k, uint32_t wnd, uint64_t now_us)
     k->rmt_wnd = wnd;
 }
 
-/* A WINS after a WASK answers the latest WASK that was sent at least the shortest round trip ago, else the
- * oldest one kept. */
+/* A WINS after a WASK answers the latest WASK that was sent at least the shortest round trip ago. If all those
+ * kept are younger, it answers one that is not, and says nothing about what was sent since. */
 static void on_answer(struct kt_kcp *k, uint64_t now_us)
 {
     size_t i = 0;
     while (i + 1 < KT_KCP_ASKED && k->asked[i + 1].at_us > 0 && now_us - k->asked[i].at_us < k->rtt.min) i++;
     k->stats.unanswered--;
+    if (i + 1 == KT_KCP_ASKED && now_us - k->asked[i].at_us < k->rtt.min) return;
     kt_loss_evidence_probed(&k->evidence, k->asked[i].tx);
 }
 

@@ -400,6 +400,16 @@ describe("the answer to a probe", function()
     assert.same({ 3 }, wire.sns(e:flush(e:due(16000 * MS)), wire.PUSH))
   end)
 
+  it("proves nothing if so many probes left since that the one it answers is not known", function()
+    local e = engine()
+    for i = 0, 5 do ask(e, (11000 + i) * MS) end
+    e:write("x")
+    e:flush(11010 * MS)
+    for i = 0, 3 do ask(e, (13000 + i) * MS) end
+    answer(e, 14000 * MS)
+    assert.is_true(e:due(14000 * MS) > 18000 * MS)
+  end)
+
   it("proves no loss if no probe was sent", function()
     local e = engine()
     answer(e, 14000 * MS)
