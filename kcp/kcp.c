@@ -182,6 +182,12 @@ void kt_kcp_shrink(struct kt_kcp *k, uint32_t mtu)
     kt_mtu_hole_watch(&k->oversize, mtu);
 }
 
+void kt_kcp_repeat_acks(struct kt_kcp *k, bool may)
+{
+    k->repeats = may;
+    if (!may) k->repeat = k->acks.sent_count = 0;
+}
+
 void kt_kcp_pause(struct kt_kcp *k)
 {
     k->paused = true;

@@ -118,6 +118,10 @@ void kt_kcp_watch(struct kt_kcp *k, uint32_t limit);
  * keeps its length, and needs a longer packet again. */
 void kt_kcp_shrink(struct kt_kcp *k, uint32_t mtu);
 
+/* Lets acknowledgements be sent twice while they seem to be lost. Only for a peer that is a kt: kcptun counts
+ * the second as evidence that earlier segments are lost. */
+void kt_kcp_repeat_acks(struct kt_kcp *k, bool may);
+
 /* For an outage. pause holds back PUSH: only acknowledgements and probes leave. resume ends that, and the
  * next flush sends everything in flight again without waiting for timeouts, which have grown meanwhile.
  * resume may be called without pause. */

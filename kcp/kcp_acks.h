@@ -1,13 +1,16 @@
 /* Acknowledgements owed to the peer, oldest first: a bounded ring of (sn, ts).
  *
  * Every flush empties it. If nothing may leave for a while it grows to KT_KCP_ACKS_MAX entries; then the oldest
- * are dropped: una covers them, or the peer sends the segment again. */
+ * are dropped: una covers them, or the peer sends the segment again.
+ *
+ * The latest ones sent are kept, for a path that loses them: the next flush can send them once more. */
 #ifndef KT_KCP_ACKS_H
 #define KT_KCP_ACKS_H
 
 #include <stdint.h>
 
 #define KT_KCP_ACKS_MAX 4096u
+#define KT_KCP_ACKS_SENT 64u
 
 struct kt_kcp_ack {
     uint32_t sn, ts;
@@ -16,6 +19,8 @@ struct kt_kcp_ack {
 struct kt_kcp_acks {
     struct kt_kcp_ack *ring;
     uint32_t cap, head, count; /* cap: a power of two */
+    struct kt_kcp_ack sent[KT_KCP_ACKS_SENT];
+    uint32_t sent_count;
 };
 
 /* 0 or KT_ENOMEM. */
@@ -26,6 +31,12 @@ void kt_kcp_acks_push(struct kt_kcp_acks *a, uint32_t sn, uint32_t ts);
 static inline const struct kt_kcp_ack *kt_kcp_acks_first(const struct kt_kcp_acks *a)
 {
     return &a->ring[a->head & (a->cap - 1)];
+}
+
+/* Keeps the first one as sent; of too many, the oldest stay. */
+static inline void kt_kcp_acks_keep(struct kt_kcp_acks *a)
+{
+    if (a->sent_count < KT_KCP_ACKS_SENT) a->sent[a->sent_count++] = *kt_kcp_acks_first(a);
 }
 
 static inline void kt_kcp_acks_pop(struct kt_kcp_acks *a)

@@ -79,15 +79,32 @@ static uint8_t *put(struct flush *f, enum kt_kcp_cmd cmd, uint32_t sn, uint32_t 
     return p + KT_KCP_OVERHEAD;
 }
 
+/* Sends the latest acknowledgements once more, before the newer ones: those of later segments tell the time. */
+static bool repeat_acks(struct flush *f)
+{
+    struct kt_kcp_acks *acks = &f->k->acks;
+    while (acks->sent_count > 0) {
+        const struct kt_kcp_ack *a = &acks->sent[acks->sent_count - 1];
+        if (kt_sn_diff(a->sn, f->una) >= 0 && !put(f, KT_KCP_ACK, a->sn, a->ts, 0)) return false;
+        acks->sent_count--;
+    }
+    return true;
+}
+
 /* A segment below una needs no ACK of its own (spec 6.4), except the last, whose ts the peer needs. */
 static bool send_acks(struct flush *f)
 {
     struct kt_kcp_acks *acks = &f->k->acks;
+    if (acks->count > 0 && !repeat_acks(f)) return false;
     while (acks->count > 0) {
         const struct kt_kcp_ack *a = kt_kcp_acks_first(acks);
         if ((acks->count == 1 || kt_sn_diff(a->sn, f->una) >= 0) && !put(f, KT_KCP_ACK, a->sn, a->ts, 0)) {
             f->k->ack_now = true;
             return false;
+        }
+        if (f->k->repeat > 0) {
+            kt_kcp_acks_keep(acks);
+            f->k->repeat--;
         }
         kt_kcp_acks_pop(acks);
     }

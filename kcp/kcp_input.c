@@ -59,6 +59,7 @@ static void on_push(
         return;
     case KT_RECV_REPEAT:
         k->stats.repeat++;
+        if (k->repeats && news->regular) k->repeat = KT_KCP_REPEAT_ACKS;
         repeat = true;
         break;
     case KT_RECV_STORED:

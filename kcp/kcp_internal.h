@@ -17,6 +17,8 @@
 #define KT_KCP_PROBE_FIRST_US 500000u
 #define KT_KCP_PROBE_MAX_US 120000000u
 #define KT_KCP_ASKED 4u
+/* A segment that comes again shows that its acknowledgement was lost; then this many are sent twice. */
+#define KT_KCP_REPEAT_ACKS 1024u
 #define KT_KCP_ACK_EVERY 16u
 /* How long an acknowledgement waits for data to travel with. A nearby target answers within this time; and
  * kcptun acknowledges that answer at once only if its packet also moves una. */
@@ -44,6 +46,8 @@ struct kt_kcp {
     struct kt_kcp_acks acks;
     uint64_t ack_at; /* when the oldest acknowledgement owed is due */
     bool ack_now;    /* acknowledgements owed may not wait */
+    bool repeats;    /* the peer takes acknowledgements twice */
+    uint32_t repeat; /* so many to come are sent twice */
 
     uint32_t rmt_wnd;
     uint64_t probe_at; /* next WASK while rmt_wnd is 0 */

@@ -109,6 +109,50 @@ describe("an acknowledgement", function()
   end)
 end)
 
+describe("acknowledgements of a conversation that may send them twice", function()
+  local function arrive(e, sn, now) e:input(wire.segment(wire.PUSH, { sn = sn, ts = now // MS, data = "x" }), now) end
+  local function acks(e, now) return wire.sns(e:flush(now), wire.ACK) end
+
+  it("are sent once until a segment comes again, then once more with the next ones", function()
+    local e = wire.engine { repeat_acks = true }
+    arrive(e, 1, 10 * MS)
+    assert.same({ 1 }, acks(e, 10 * MS))
+    arrive(e, 2, 20 * MS)
+    assert.same({ 2 }, acks(e, 20 * MS))
+    arrive(e, 2, 30 * MS)
+    assert.same({ 2 }, acks(e, 30 * MS))
+    arrive(e, 3, 40 * MS)
+    assert.same({ 2, 3 }, acks(e, 40 * MS))
+    arrive(e, 5, 50 * MS)
+    assert.same({ 3, 5 }, acks(e, 50 * MS))
+    arrive(e, 0, 60 * MS) -- una covers 0 to 3
+    assert.same({ 5, 0 }, acks(e, 60 * MS))
+    e:check()
+  end)
+
+  it("are sent once again after 1,024 without a segment that came again", function()
+    local e = wire.engine { repeat_acks = true, rcv_wnd = 4096 }
+    arrive(e, 1, 10 * MS)
+    arrive(e, 1, 10 * MS)
+    e:flush(10 * MS)
+    local n = 0
+    for sn = 2, 1200 do
+      arrive(e, sn, 20 * MS)
+      n = n + #acks(e, 20 * MS)
+    end
+    assert.equal(1199 + 1024, n)
+  end)
+
+  it("are never sent twice without leave", function()
+    local e = wire.engine {}
+    arrive(e, 1, 10 * MS)
+    arrive(e, 1, 10 * MS)
+    e:flush(10 * MS)
+    arrive(e, 2, 20 * MS)
+    assert.same({ 2 }, acks(e, 20 * MS))
+  end)
+end)
+
 describe("a timeout", function()
   for nodelay, waits in pairs { [false] = { 200, 400, 600, 800 }, [true] = { 200, 300, 400, 500 } } do
     it("is longer each time by " .. (nodelay and "half an rto with nodelay" or "an rto without nodelay"), function()
