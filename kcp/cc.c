@@ -41,6 +41,7 @@ void kt_cc_limit(struct kt_cc *cc, const struct kt_cc_limits *limits)
 {
     cc->limits = *limits;
     if (cc->limits.packet == 0) cc->limits.packet = KT_CC_PACKET;
+    if (cc->ops->on_limits) cc->ops->on_limits(cc);
     pace(cc);
 }
 
@@ -80,14 +81,16 @@ void kt_cc_packet_lost(
         cc->rate.inflight -= bytes;
 }
 
-void kt_cc_acked_sampled(struct kt_cc *cc, const struct kt_rate_snapshot *snapshot, uint64_t sent_us,
-    uint32_t bytes, uint64_t now_us)
+void kt_cc_acked_sampled(struct kt_cc *cc, const struct kt_rate_snapshot *snapshot, bool known,
+    uint64_t sent_us, uint32_t bytes, uint64_t now_us)
 {
     snapshot = own(cc, snapshot);
-    kt_rate_acked(&cc->rate, snapshot, sent_us, bytes, now_us);
-    const uint64_t rtt = snapshot && now_us > sent_us ? now_us - sent_us : 0;
+    known = known && snapshot;
+    kt_rate_acked(&cc->rate, known ? snapshot : NULL, sent_us, bytes, now_us);
+    const uint64_t rtt = known && now_us > sent_us ? now_us - sent_us : 0;
     if (rtt > 0 && rtt <= UINT32_MAX && (cc->rtt_us == 0 || rtt < cc->rtt_us)) cc->rtt_us = (uint32_t)rtt;
-    const struct kt_cc_ack ack = {.bytes = bytes, .sent_us = sent_us, .snapshot = snapshot, .now_us = now_us};
+    const struct kt_cc_ack ack = {
+        .bytes = bytes, .sent_us = sent_us, .snapshot = snapshot, .known = known, .now_us = now_us};
     if (cc->ops->on_ack) cc->ops->on_ack(cc, &ack);
 }
 

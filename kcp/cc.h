@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "kcp/cc_auto.h"
 #include "kcp/pacer.h"
 #include "kcp/rate_sample.h"
 
@@ -47,12 +48,13 @@ struct kt_cc_packet_lost {
     uint64_t now_us;
 };
 
-/* A packet was acknowledged. `snapshot` is NULL if an earlier transmission may be the one that arrived: then
- * neither the round trip nor the delivery rate is known. */
+/* A packet was acknowledged. If not `known`, an earlier transmission may be the one that arrived: then neither
+ * the round trip nor the delivery rate is. */
 struct kt_cc_ack {
     uint32_t bytes;
     uint64_t sent_us;                        /* when it was sent last */
-    const struct kt_rate_snapshot *snapshot; /* the path then */
+    const struct kt_rate_snapshot *snapshot; /* the path then; NULL: unknown */
+    bool known;
     uint64_t now_us;
 };
 
@@ -98,6 +100,8 @@ struct kt_cc_ops {
     void (*on_progress)(struct kt_cc *cc, const struct kt_cc_progress *progress);
     /* Once per kind for all losses found at a time, after on_sent for what was sent instead. */
     void (*on_loss)(struct kt_cc *cc, const struct kt_cc_loss *loss);
+    /* cc->limits have changed. */
+    void (*on_limits)(struct kt_cc *cc);
     /* A packet is about to leave, and none is in flight. */
     void (*on_idle)(struct kt_cc *cc, uint64_t now_us);
     /* Packets that may be in the window at once; NULL: no limit. */
@@ -116,6 +120,9 @@ extern const struct kt_cc_ops kt_cc_fixed;
 /* kcptun's nc=0: KCP's own variant of Reno. */
 extern const struct kt_cc_ops kt_cc_reno;
 
+/* A model of the path: what it can deliver, and how long that takes. */
+extern const struct kt_cc_ops kt_cc_auto;
+
 struct kt_cc_reno {
     uint64_t cwnd_x; /* congestion window, with 16 fraction bits */
     uint32_t ssthresh;
@@ -130,6 +137,7 @@ struct kt_cc {
     struct kt_pacer pacer;
     union {
         struct kt_cc_reno reno;
+        struct kt_cc_auto auto_;
     };
 };
 
@@ -148,8 +156,8 @@ void kt_cc_limit(struct kt_cc *cc, const struct kt_cc_limits *limits);
 
 void kt_cc_sent_sampled(
     struct kt_cc *cc, struct kt_rate_snapshot *snapshot, uint32_t bytes, bool again, uint64_t now_us);
-void kt_cc_acked_sampled(struct kt_cc *cc, const struct kt_rate_snapshot *snapshot, uint64_t sent_us,
-    uint32_t bytes, uint64_t now_us);
+void kt_cc_acked_sampled(struct kt_cc *cc, const struct kt_rate_snapshot *snapshot, bool known,
+    uint64_t sent_us, uint32_t bytes, uint64_t now_us);
 void kt_cc_call_progress(
     struct kt_cc *cc, uint32_t advanced, uint32_t peer_window, uint32_t min_rtt_us, uint64_t now_us);
 
@@ -171,7 +179,7 @@ static inline void kt_cc_acked(struct kt_cc *cc, const struct kt_rate_snapshot *
     uint64_t sent_us, uint32_t bytes, uint64_t now_us)
 {
     if (cc->ops->samples)
-        kt_cc_acked_sampled(cc, known ? snapshot : NULL, sent_us, bytes, now_us);
+        kt_cc_acked_sampled(cc, snapshot, known, sent_us, bytes, now_us);
     else
         cc->rate.inflight -= bytes;
 }

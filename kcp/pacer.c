@@ -7,6 +7,15 @@ void kt_pacer_set(struct kt_pacer *p, uint64_t rate, uint32_t burst)
     p->burst = burst;
 }
 
+uint64_t kt_pacer_allowance(const struct kt_pacer *p, uint64_t now_us)
+{
+    if (p->rate == 0) return UINT64_MAX;
+    const uint64_t next = kt_pacer_next(p);
+    if (next > now_us) return 0;
+    const uint64_t whole = (uint64_t)p->burst * 1000000 / p->rate;
+    return now_us - next < whole ? (now_us - next) * p->rate / 1000000 + 1 : p->burst;
+}
+
 void kt_pacer_sent(struct kt_pacer *p, uint32_t bytes, uint64_t now_us)
 {
     if (p->rate == 0) return;

@@ -30,6 +30,9 @@ static inline uint64_t kt_pacer_next(const struct kt_pacer *p)
     return p->rate > 0 ? p->next_us + (p->fraction > 0) : 0;
 }
 
+/* Bytes that may leave at once. The last packet may exceed that. UINT64_MAX: any number. */
+uint64_t kt_pacer_allowance(const struct kt_pacer *p, uint64_t now_us);
+
 /* A packet leaves. One that must not wait may leave before kt_pacer_next; later ones make up for it. */
 void kt_pacer_sent(struct kt_pacer *p, uint32_t bytes, uint64_t now_us);
 

@@ -93,6 +93,7 @@ static struct kt_kcp_config settings(uint8_t kind, uint8_t size)
 
 static const struct kt_cc_ops *controller(uint8_t kind)
 {
+    if (kind & 8) return &kt_cc_auto;
     return kind & 4 ? &kt_cc_reno : &kt_cc_fixed;
 }
 

@@ -1,5 +1,5 @@
-/* Bindings of the rate sampler and the pacer, for spec/kcp/{rate_sample,pacer}_spec.lua. Sizes are in bytes,
- * times in µs.
+/* Bindings of the rate sampler, the pacer and the controller auto, for spec/kcp/{rate_sample,pacer,cc_auto}_spec.lua.
+ * Sizes are in bytes, times in µs.
  *
  *   r = spec_delivery.rate()
  *   packet = r:sent(bytes, now)      a table: its snapshot's fields, and what r:acked needs
@@ -9,15 +9,23 @@
  *       {rate, delivered, interval, prior, acked, lost, inflight, app_limited}
  *
  *   p = spec_delivery.pacer(rate, burst)
- *   p:set(rate, burst)   at = p:next()   p:sent(bytes, now) */
+ *   p:set(rate, burst)   at = p:next()   p:sent(bytes, now)
+ *
+ *   c = spec_delivery.auto{packet=, rate=, window=}   the controller, as a sender of numbered packets has it
+ *   packet = c:sent(bytes, now)   c:acked(packet, now)   c:lost(packet, now)   c:app_limited()
+ *   c:progress(now)    after the acked and lost of a datagram
+ *   c:limit{...}       as for auto
+ *   packets = c:open()   at = c:next()   rate, window, inflight = c:facts()   the last two in bytes */
 #include <lauxlib.h>
 #include <lua.h>
+#include "kcp/cc.h"
 #include "kcp/pacer.h"
 #include "kcp/rate_sample.h"
 
 #define RATE "spec_delivery.rate"
 #define PACER "spec_delivery.pacer"
 #define PACKET "spec_delivery.packet"
+#define AUTO "spec_delivery.auto"
 
 int luaopen_spec_delivery(lua_State *L);
 
@@ -126,6 +134,120 @@ static int pacer_sent(lua_State *L)
     return 0;
 }
 
+/* ---- the controller ---- */
+
+struct controller {
+    struct kt_cc cc;
+    uint32_t min_rtt_us;
+    struct kt_cc_loss loss; /* since the last progress */
+};
+
+static uint64_t field(lua_State *L, int idx, const char *key)
+{
+    lua_getfield(L, idx, key);
+    const uint64_t value = (uint64_t)luaL_optinteger(L, -1, 0);
+    lua_pop(L, 1);
+    return value;
+}
+
+static void limit(lua_State *L, int idx, struct kt_cc *cc)
+{
+    const struct kt_cc_limits limits = {.packet = (uint32_t)field(L, idx, "packet"),
+        .rate = field(L, idx, "rate"),
+        .window = field(L, idx, "window")};
+    kt_cc_limit(cc, &limits);
+}
+
+static int auto_new(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct controller *c = lua_newuserdatauv(L, sizeof *c, 0);
+    *c = (struct controller){0};
+    kt_cc_init(&c->cc, &kt_cc_auto);
+    limit(L, 1, &c->cc);
+    luaL_setmetatable(L, AUTO);
+    return 1;
+}
+
+static int auto_limit(lua_State *L)
+{
+    struct controller *c = luaL_checkudata(L, 1, AUTO);
+    limit(L, 2, &c->cc);
+    return 0;
+}
+
+static int auto_sent(lua_State *L)
+{
+    struct controller *c = luaL_checkudata(L, 1, AUTO);
+    struct packet *p = lua_newuserdatauv(L, sizeof *p, 0);
+    p->bytes = (uint32_t)luaL_checkinteger(L, 2);
+    p->sent_us = (uint64_t)luaL_checkinteger(L, 3);
+    kt_cc_sent(&c->cc, &p->snapshot, p->bytes, false, p->sent_us);
+    luaL_setmetatable(L, PACKET);
+    return 1;
+}
+
+static int auto_acked(lua_State *L)
+{
+    struct controller *c = luaL_checkudata(L, 1, AUTO);
+    const struct packet *p = luaL_checkudata(L, 2, PACKET);
+    const uint64_t now = (uint64_t)luaL_checkinteger(L, 3), rtt = now - p->sent_us;
+    if (c->min_rtt_us == 0 || rtt < c->min_rtt_us) c->min_rtt_us = (uint32_t)rtt;
+    kt_cc_acked(&c->cc, &p->snapshot, true, p->sent_us, p->bytes, now);
+    c->cc.packets--;
+    return 0;
+}
+
+static int auto_lost(lua_State *L)
+{
+    struct controller *c = luaL_checkudata(L, 1, AUTO);
+    const struct packet *p = luaL_checkudata(L, 2, PACKET);
+    kt_cc_packet_lost(&c->cc, &p->snapshot, p->bytes, (uint64_t)luaL_checkinteger(L, 3));
+    c->loss.packets++;
+    c->loss.bytes += p->bytes;
+    return 0;
+}
+
+static int auto_progress(lua_State *L)
+{
+    struct controller *c = luaL_checkudata(L, 1, AUTO);
+    c->loss.now_us = (uint64_t)luaL_checkinteger(L, 2);
+    if (c->loss.packets > 0) kt_cc_lost(&c->cc, &c->loss);
+    kt_cc_progressed(&c->cc, 0, UINT32_MAX, c->min_rtt_us, c->loss.now_us);
+    c->loss = (struct kt_cc_loss){0};
+    return 0;
+}
+
+static int auto_app_limited(lua_State *L)
+{
+    struct controller *c = luaL_checkudata(L, 1, AUTO);
+    kt_cc_app_limited(&c->cc);
+    return 0;
+}
+
+static int auto_open(lua_State *L)
+{
+    struct controller *c = luaL_checkudata(L, 1, AUTO);
+    lua_pushinteger(L, kt_cc_open(&c->cc));
+    return 1;
+}
+
+static int auto_next(lua_State *L)
+{
+    struct controller *c = luaL_checkudata(L, 1, AUTO);
+    lua_pushinteger(L, (lua_Integer)kt_cc_next(&c->cc));
+    return 1;
+}
+
+static int auto_facts(lua_State *L)
+{
+    struct controller *c = luaL_checkudata(L, 1, AUTO);
+    lua_pushinteger(L, (lua_Integer)kt_cc_auto.rate(&c->cc));
+    lua_pushinteger(L, (lua_Integer)kt_cc_auto.inflight(&c->cc));
+    lua_pushinteger(L, (lua_Integer)c->cc.rate.inflight);
+    return 3;
+}
+
 static void class(lua_State *L, const char *name, const luaL_Reg *methods)
 {
     luaL_newmetatable(L, name);
@@ -143,10 +265,15 @@ int luaopen_spec_delivery(lua_State *L)
     static const luaL_Reg pacer[] = {
         {"set", pacer_set}, {"next", pacer_next}, {"sent", pacer_sent}, {NULL, NULL}};
     static const luaL_Reg packet[] = {{NULL, NULL}};
-    static const luaL_Reg functions[] = {{"rate", rate_new}, {"pacer", pacer_new}, {NULL, NULL}};
+    static const luaL_Reg controller[] = {{"sent", auto_sent}, {"acked", auto_acked}, {"lost", auto_lost},
+        {"progress", auto_progress}, {"app_limited", auto_app_limited}, {"limit", auto_limit},
+        {"open", auto_open}, {"next", auto_next}, {"facts", auto_facts}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"rate", rate_new}, {"pacer", pacer_new}, {"auto", auto_new}, {NULL, NULL}};
     class(L, RATE, rate);
     class(L, PACER, pacer);
     class(L, PACKET, packet);
+    class(L, AUTO, controller);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -121,7 +121,7 @@ static void path_on_ack(struct kt_cc *cc, const struct kt_cc_ack *ack)
 {
     struct path *p = (void *)cc;
     p->acked++;
-    p->sampled += ack->snapshot != NULL;
+    p->sampled += ack->known;
 }
 
 static void path_on_progress(struct kt_cc *cc, const struct kt_cc_progress *progress)
