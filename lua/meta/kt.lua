@@ -169,12 +169,12 @@ function link:probe(options) end
 ---@field parity? integer Parity packets per group; 0 turns FEC off. (integer, 0 to 255)
 
 ---@class (exact) kt.link.set_options
----@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own.
+---@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own.
 ---@field kcp? kt.link.set_options.kcp KCP's own settings.
 ---@field fec? kt.link.set_options.fec|false Forward error correction. false turns it off, but the FEC header stays. A session can lower its parity and raise it back to its initial value; a different group size or more parity takes effect in a new session, which new streams use.
 ---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m")
----@field bandwidth? kt.rate Bandwidth of the line, which is never exceeded; 0: find it by measuring. Only on kt's wire. (rate, at most "1048576MiB")
+---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB")
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB")
 
@@ -635,7 +635,7 @@ kt.log = {}
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
----@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own. (default "fast")
+---@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "fast")
 ---@field kcp? kt.link_options.kcp KCP's own settings.
 ---@field fec? kt.link_options.fec|false Forward error correction; the same at both ends. false turns it off.
 ---@field compress? boolean Snappy compression; the same at both ends. (default true)
@@ -647,7 +647,7 @@ kt.log = {}
 ---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field max_buffered? kt.size Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free. (size, "1MiB" to "1024GiB"; default "64MiB")
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
----@field bandwidth? kt.rate Bandwidth of the line, which is never exceeded; 0: find it by measuring. Only on kt's wire. (rate, at most "1048576MiB"; default 0)
+---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
@@ -701,7 +701,7 @@ function kt.link(options) end
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
----@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own. (default "fast")
+---@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "fast")
 ---@field kcp? kt.accept_options.kcp KCP's own settings.
 ---@field fec? kt.accept_options.fec|false Forward error correction; the same at both ends. false turns it off.
 ---@field compress? boolean Snappy compression; the same at both ends. (default true)
@@ -713,7 +713,7 @@ function kt.link(options) end
 ---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field max_buffered? kt.size Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free. (size, "1MiB" to "1024GiB"; default "64MiB")
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
----@field bandwidth? kt.rate Bandwidth of the line, which is never exceeded; 0: find it by measuring. Only on kt's wire. (rate, at most "1048576MiB"; default 0)
+---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default 0)
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
@@ -755,7 +755,7 @@ function kt.accept(options) end
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
----@field mode? "normal"|"fast"|"fast2"|"fast3"|"manual"|"default" How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP's own. (default "fast")
+---@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "fast")
 ---@field kcp? kt.link_options.kcp KCP's own settings.
 ---@field fec? kt.link_options.fec|false Forward error correction; the same at both ends. false turns it off.
 ---@field compress? boolean Snappy compression; the same at both ends. (default true)
@@ -767,7 +767,7 @@ function kt.accept(options) end
 ---@field max_streams? integer Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session. (integer, 1 to 65535; default 4096)
 ---@field max_buffered? kt.size Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free. (size, "1MiB" to "1024GiB"; default "64MiB")
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
----@field bandwidth? kt.rate Bandwidth of the line, which is never exceeded; 0: find it by measuring. Only on kt's wire. (rate, at most "1048576MiB"; default 0)
+---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)

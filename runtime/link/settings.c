@@ -56,6 +56,14 @@ void kt_setting_set_name(const struct kt_setting *row, struct kt_settings *s, co
     memcpy((char *)s + row->offset, &name, sizeof name);
 }
 
+uint64_t kt_setting_bit(const struct kt_settings_table *t, const char *path)
+{
+    size_t i = 0;
+    while (i < t->count && strcmp(t->rows[i].path, path) != 0) i++;
+    assert(i < t->count && i < 64);
+    return UINT64_C(1) << i;
+}
+
 void kt_settings_init(const struct kt_settings_table *t, struct kt_settings *s, bool client)
 {
     memset(s, 0, t->size); /* padding too: settings are compared as bytes */
@@ -87,6 +95,8 @@ int kt_settings_check(const struct kt_settings_table *t, const struct kt_setting
 void kt_settings_follow(
     const struct kt_settings_table *t, struct kt_settings *s, const struct kt_settings *to)
 {
+    memcpy(s->mode, to->mode, sizeof s->mode);
+    s->given = to->given;
     for (size_t i = 0; i < t->count; i++) {
         const struct kt_setting *row = &t->rows[i];
         if (row->live) kt_setting_set(row, s, kt_setting_get(row, to));

@@ -50,8 +50,9 @@ struct kt_settings {
     const char *server_key;                 /* link: the acceptor's public key; NULL: none */
     const struct kt_authorized *authorized; /* acceptor: who may come in; NULL: anyone with the key */
     size_t authorized_count;
-    char mode[16]; /* the preset that was chosen by name */
-    bool stay;     /* link: dials at once and keeps dialling (kt_link_stay) */
+    char mode[16];  /* the preset that was chosen by name */
+    uint64_t given; /* bit i: the user gave a value for row i; the others may be chosen to suit the mode */
+    bool stay;      /* link: dials at once and keeps dialling (kt_link_stay) */
 };
 
 /* The rows of a wire and the size of its struct. */
@@ -65,11 +66,13 @@ struct kt_settings_table {
 void kt_settings_init(const struct kt_settings_table *t, struct kt_settings *s, bool client);
 /* 0, or KT_ECONFIG with a sentence that names the setting, its range and its value. */
 int kt_settings_check(const struct kt_settings_table *t, const struct kt_settings *s, struct kt_err *err);
-/* Copies the values that can change while a link is open. */
+/* Copies the mode and the values that can change while a link is open. */
 void kt_settings_follow(
     const struct kt_settings_table *t, struct kt_settings *s, const struct kt_settings *to);
 
 uint64_t kt_setting_get(const struct kt_setting *row, const struct kt_settings *s); /* not a NAME */
+/* The row of a path, which must be in the table, as a bit of kt_settings.given. */
+uint64_t kt_setting_bit(const struct kt_settings_table *t, const char *path);
 /* A value that is too large for the member becomes the largest that fits. Not a NAME. */
 void kt_setting_set(const struct kt_setting *row, struct kt_settings *s, uint64_t value);
 void kt_setting_set_name(

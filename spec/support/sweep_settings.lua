@@ -17,7 +17,7 @@ end
 
 local CIPHERS = { "aes", "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish", "twofish", "cast5", "3des", "tea", "xtea", "xor", "sm4",
   "none", "null" }
-local MODES = { "normal", "fast", "fast2", "fast3", "manual", "default" }
+local MODES = { "normal", "fast", "fast2", "fast3", "manual", "default", "auto" }
 local MTUS = { 400, 900, 1350, 1400 }
 settings.MTU_LEAST = 400
 settings.MTU_MOST = 1400

@@ -15,6 +15,7 @@ return {
     { path = "kcp.acknodelay", type = "boolean", min = 0, max = 1, link = 0, acceptor = 0, live = true },
     { path = "fec.data", type = "integer", min = 0, max = 255, link = 10, acceptor = 10, live = true },
     { path = "fec.parity", type = "integer", min = 0, max = 255, link = 3, acceptor = 3, live = true },
+    { path = "bandwidth", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
     { path = "rate", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
     { path = "compress", type = "boolean", min = 0, max = 1, link = 1, acceptor = 1 },
     { path = "smux.version", type = "integer", min = 1, max = 2, link = 2, acceptor = 2 },
@@ -39,7 +40,7 @@ return {
       values = { "aes", "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish", "twofish", "cast5", "3des", "tea", "xtea", "xor", "sm4", "none", "null" },
     },
   },
-  modes = { "normal", "fast", "fast2", "fast3", "default" },
+  modes = { "normal", "fast", "fast2", "fast3", "auto", "default" },
   key = "it's a secrect", -- the default
   sums = { { "fec.data", "fec.parity", most = 255 } }, -- if neither is 0, both together are at most `most`
   within = { { "smux.stream_buffer", "smux.buffer" } }, -- the first is at most the second

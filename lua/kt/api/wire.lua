@@ -118,12 +118,37 @@ local function keep_own(out, raw, mistake)
   end
 end
 
+-- Settings that mode "auto" chooses unless they are given. C must see which were.
+local sized = { kcp = { "sndwnd", "rcvwnd" }, fec = { "data", "parity" }, smux = { "buffer", "stream_buffer" } }
+
+--- Whether mode "auto" chooses the setting at a path unless it is given.
+function wire.sized(path)
+  local group, name = (path or ""):match "^(%w+)%.([%w_]+)$"
+  for _, one in ipairs(sized[group] or {}) do
+    if one == name then return true end
+  end
+  return false
+end
+
+local function drop_defaults(out, raw)
+  for group, names in pairs(sized) do
+    local given = type(raw[group]) == "table" and raw[group] or {}
+    for _, name in ipairs(names) do
+      if type(out[group]) == "table" and given[name] == nil then out[group][name] = nil end
+    end
+  end
+end
+
 function wire.rules(out, raw, mistake)
   if out.wire then
     keep_own(out, raw, mistake)
     if raw.key == nil and raw.private_key == nil then mistake("key", "missing", "expected " .. SECRET) end
   end
   if out.wire == "kt" then return end
+  drop_defaults(out, raw)
+  if raw.bandwidth ~= nil and raw.bandwidth ~= 0 and out.mode ~= "auto" then
+    mistake("bandwidth", 'only mode = "auto" takes it', "give rate to limit what is sent")
+  end
   local own = type(raw.kcp) == "table" and raw.kcp or {}
   for _, key in ipairs(wire.manual_keys) do
     if out.mode ~= "manual" and own[key] ~= nil then
@@ -176,7 +201,8 @@ function wire.keys(client)
     { name = "private_key", type = "secret", expected = SECRET,
       doc = "This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire." },
     crypt(client),
-    field("mode", client, 'How aggressively KCP retransmits. "manual" takes the values in kcp, "default" KCP\'s own.'),
+    field("mode", client, '"auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to '
+      .. 'retransmit: "manual" takes the values in kcp, "default" KCP\'s own.'),
     kcp(client),
     { name = "fec", type = "table", default = {}, off = true, check = group_rule "fec",
       doc = "Forward error correction; the same at both ends. false turns it off.",
@@ -205,7 +231,8 @@ function wire.keys(client)
       "Maximum number of open streams per session. Further streams from the peer are refused; a link opens its own in another session."),
     field("max_buffered", client, "Memory for the buffers of all sessions, in bytes. A session may hold at most as much as is still free."),
     field("mtu", client, "Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire."),
-    field("bandwidth", client, "Bandwidth of the line, which is never exceeded; 0: find it by measuring. Only on kt's wire."),
+    field("bandwidth", client, 'Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. '
+      .. 'On kcptun\'s wire only with mode = "auto".'),
     field("survive", client, "A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire."),
     field("keepalive", client, "A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire."),
     field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),

@@ -5,8 +5,8 @@ local core = require "kt.core"
 local kt = require "kt"
 local settings = require "kt.cli.settings"
 
-common.main("client", {...}, function(values)
-  local config = settings.link("client", values)
+common.main("client", {...}, function(values, from)
+  local config = settings.link("client", values, from)
   config.remote = values.remoteaddr
   local link = kt.link(config)
 

@@ -10,7 +10,7 @@ local common = {}
 -- The flags for the paths that API messages name.
 local flags = {
   ["link.remote"] = "--remoteaddr", ["listen.on"] = "--localaddr", ["accept.on"] = "--listen",
-  crypt = "--crypt", mode = "--mode", key = "--key",
+  crypt = "--crypt", mode = "--mode", key = "--key", bandwidth = "--bandwidth",
   ["fec.parity"] = "--datashard and --parityshard", ["smux.stream_buffer"] = "--streambuf",
 }
 
@@ -21,7 +21,7 @@ local function in_flags(text)
   end))
 end
 
--- Parses the arguments, calls declare(values), which returns the link or acceptor, and logs the effective settings. Exits after printing help
+-- Parses the arguments, calls declare(values, origins), which returns the link or acceptor, and logs the effective settings. Exits after printing help
 -- or a mistake.
 function common.main(side, args, declare)
   core.wipe()
@@ -45,7 +45,7 @@ function common.main(side, args, declare)
     end
   end
   values.key = kt.secret(values.key) -- the only copy that stays
-  local declared, handle = pcall(declare, values)
+  local declared, handle = pcall(declare, values, from)
   if not declared then
     core.stderr(("kt %s: %s\n"):format(side, in_flags(tostring(handle))))
     return core.exit(1)

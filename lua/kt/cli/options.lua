@@ -52,7 +52,10 @@ local rows = {
 
   { name = "mode", type = "enum", of = "mode", group = "kcp", arg = "NAME",
     unknown = "kcptun silently uses manual instead",
-    help = "retransmission profile; manual uses --nodelay, --interval, --resend and --nc" },
+    help = "auto finds the path's bandwidth by itself; the others are kcptun's retransmission profiles; manual uses --nodelay, "
+      .. "--interval, --resend and --nc" },
+  { name = "bandwidth", type = "string", default = "", group = "kcp", arg = "RATE",
+    help = "mode auto: bandwidth of the line in this direction, such as 50Mbit; never exceeded" },
   { name = "mtu", type = "int", of = "kcp.mtu", group = "kcp", arg = "BYTES", help = "largest UDP payload",
     low = function(n, row) return n < 50 and 1400 or row.min end, high = true },
   { name = "sndwnd", type = "int", of = "kcp.sndwnd", group = "kcp", arg = "N", help = "send window, in packets",

@@ -21,13 +21,19 @@ function report.settings(side, values, from)
   end
   say("  crypt %s, key from %s, tuncrypt %s, QPP %s%s", values.crypt, from.key or "the default", onoff(values.tuncrypt),
     onoff(values.QPP), values.QPP and (" (%d pads)"):format(values.QPPCount) or "")
-  say("  mode %s%s, sndwnd %d, rcvwnd %d, mtu %d, acknodelay %s", values.mode, values.mode == "manual"
-    and (" (nodelay %d, interval %d, resend %d, nc %d)"):format(values.nodelay, values.interval, values.resend, values.nc) or "",
-    values.sndwnd, values.rcvwnd, values.mtu, onoff(values.acknodelay))
+  local function sized(name)
+    return values.mode == "auto" and not from[name] and "auto" or ("%d"):format(values[name])
+  end
+  say("  mode %s%s, sndwnd %s, rcvwnd %s, mtu %d, acknodelay %s", values.mode, values.mode == "manual"
+    and (" (nodelay %d, interval %d, resend %d, nc %d)"):format(values.nodelay, values.interval, values.resend, values.nc)
+    or values.bandwidth ~= "" and (" (bandwidth %s)"):format(values.bandwidth) or "",
+    sized "sndwnd", sized "rcvwnd", values.mtu, onoff(values.acknodelay))
   local fec = values.datashard > 0 and values.parityshard > 0
-  say("  FEC %s, compression %s, ratelimit %s, dscp %d, sockbuf %d", fec and ("%d+%d"):format(values.datashard, values.parityshard)
-    or "off", onoff(not values.nocomp), values.ratelimit > 0 and values.ratelimit .. " bytes/s" or "off", values.dscp, values.sockbuf)
-  say("  smux %d, smuxbuf %d, streambuf %d, framesize %d, maxstreams %d, maxbuffered %d", values.smuxver, values.smuxbuf, values.streambuf,
+  local unsent = values.mode == "auto" and not from.datashard and not from.parityshard
+  local shards = ("%d+%d%s"):format(values.datashard, values.parityshard, unsent and " (parity not sent)" or "")
+  say("  FEC %s, compression %s, ratelimit %s, dscp %d, sockbuf %d", fec and shards or "off", onoff(not values.nocomp),
+    values.ratelimit > 0 and values.ratelimit .. " bytes/s" or "off", values.dscp, values.sockbuf)
+  say("  smux %d, smuxbuf %s, streambuf %s, framesize %d, maxstreams %d, maxbuffered %d", values.smuxver, sized "smuxbuf", sized "streambuf",
     values.framesize, values.maxstreams, values.maxbuffered)
   say("  keepalive %d s, suspectpeer %d s, deadpeer %d s, closewait %s", values.keepalive, values.suspectpeer, values.deadpeer,
     values.closewait and values.closewait .. " s" or "as needed")

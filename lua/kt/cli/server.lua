@@ -5,10 +5,10 @@ local core = require "kt.core"
 local kt = require "kt"
 local settings = require "kt.cli.settings"
 
-common.main("server", {...}, function(values)
+common.main("server", {...}, function(values, from)
   local ok, fault = core.endpoint(values.target, "uh")
   if not ok then error("--target: " .. fault, 0) end
-  local config = settings.link("server", values)
+  local config = settings.link("server", values, from)
   config.on = values.listen
   local acceptor = kt.accept(config)
   acceptor:serve(function(stream)

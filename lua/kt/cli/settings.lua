@@ -6,6 +6,7 @@ local json = require "kt.json"
 local options = require "kt.cli.options"
 local suggest = require "kt.schema".suggest
 local usage = require "kt.cli.usage"
+local wire = require "kt.api.wire"
 
 local settings = {}
 
@@ -250,13 +251,16 @@ local function put(config, path, value)
   config[group][name] = value
 end
 
--- The table for kt.link ("client") or kt.accept ("server"), without the address.
-function settings.link(side, values)
+-- The table for kt.link ("client") or kt.accept ("server"), without the address. from: origins as of parse. What mode auto may choose goes
+-- in only if it was given.
+function settings.link(side, values, from)
   local config = { wire = "kcptun", key = values.key, compress = not values.nocomp }
   for _, row in ipairs((options.of(side))) do
-    if row.of and (not row.when or row.when(values)) then put(config, row.of, values[row.name]) end
+    local left_to_mode = values.mode == "auto" and wire.sized(row.of) and not from[row.name]
+    if row.of and (not row.when or row.when(values)) and not left_to_mode then put(config, row.of, values[row.name]) end
   end
   if values.datashard == 0 or values.parityshard == 0 then config.fec = false end
+  if values.bandwidth ~= "" then config.bandwidth = values.bandwidth end
   return config
 end
 

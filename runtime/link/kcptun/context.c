@@ -116,6 +116,7 @@ int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire_e
     sh->cfg.common.key = NULL;
     sh->cfg.common.key_len = 0;
     sh->cfg.crypt = NULL;
+    kt_kcptun_settle(&sh->cfg);
     sh->client = client;
     snprintf(sh->crypt, sizeof sh->crypt, "%s", cfg->crypt);
     sh->features = kt_kcptun_features(cfg);

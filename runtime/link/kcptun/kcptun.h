@@ -28,6 +28,15 @@ void kt_kcptun_defaults(struct kt_settings *s, bool client);
 bool kt_kcptun_has_default_key(const struct kt_settings *s);
 /* Sets nodelay, interval, resend and nc (spec 6.2, and "default"). "manual" changes no value. */
 bool kt_kcptun_mode(struct kt_settings *s, const char *name);
+/* Mode "auto": the congestion controller finds the path's bandwidth (kcp/cc.h), and kt_kcptun_settle chooses
+ * what the user did not give. */
+bool kt_kcptun_automatic(const struct kt_kcptun_config *c);
+/* In mode "auto", sizes the windows and buffers that were not given, within max_buffered. In other modes it
+ * changes nothing. */
+void kt_kcptun_settle(struct kt_kcptun_config *c);
+/* Parity packets that a session sends per group: in mode "auto" none unless they were given, as recovery
+ * costs less of the bandwidth. */
+uint32_t kt_kcptun_parity(const struct kt_kcptun_config *c);
 int kt_kcptun_check(const struct kt_settings *s, struct kt_err *err);
 
 int kt_kcptun_link(

@@ -68,6 +68,7 @@ static int on_set(struct kt_link *link, const struct kt_settings *to, struct kt_
     kt_settings_follow(&kt_kcptun_settings, &c.common, to);
     int rc = kt_kcptun_check(&c.common, err);
     if (rc) return rc;
+    kt_kcptun_settle(&c);
     sh->cfg = c;
     for (struct kt_list *n = l->draining.next; n != &l->draining; n = n->next) {
         struct dial *d = KT_CONTAINER(n, struct dial, node);

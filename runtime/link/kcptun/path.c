@@ -17,7 +17,9 @@ int kt_kcptun_path_init(
     p->offset += KT_FEC_HEADER;
     p->data = sh->cfg.datashard;
     p->parity = sh->cfg.parityshard;
-    return kt_fec_enc_new(&p->enc, p->data, p->parity);
+    int rc = kt_fec_enc_new(&p->enc, p->data, p->parity);
+    if (rc == 0) kt_fec_enc_limit(p->enc, kt_kcptun_parity(&sh->cfg));
+    return rc;
 }
 
 uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p)
@@ -32,7 +34,7 @@ bool kt_kcptun_path_tune(struct kt_kcptun_path *p)
     if (!p->enc) return !kt_kcptun_context_fec(p->sh);
     if (kt_kcptun_context_fec(p->sh) && (cfg->datashard != p->data || cfg->parityshard > p->parity))
         return false;
-    kt_fec_enc_limit(p->enc, kt_kcptun_context_fec(p->sh) ? cfg->parityshard : 0);
+    kt_fec_enc_limit(p->enc, kt_kcptun_context_fec(p->sh) ? kt_kcptun_parity(cfg) : 0);
     return true;
 }
 

@@ -40,6 +40,12 @@ void kt_kcptun_session_fail(struct kt_kcptun_session *s, int code, const char *w
 
 static void set_patience(struct kt_kcptun_session *s);
 
+/* In mode "auto", with a kt. */
+static void repeat_acks(struct kt_kcptun_session *s)
+{
+    kt_kcp_repeat_acks(s->kcp, kt_kcptun_automatic(&s->sh->cfg) && kt_kcptun_session_hello(s, NULL));
+}
+
 /* ---- smux's owner ---- */
 
 /* Bytes a frame takes in KCP beyond its payload. */
@@ -143,6 +149,7 @@ static void on_hello(void *ctx, uint16_t features)
 {
     struct kt_kcptun_session *s = ctx;
     set_patience(s);
+    repeat_acks(s);
     if (s->owner.hello) s->owner.hello(s->owner.ctx, s, features);
 }
 
@@ -277,6 +284,14 @@ static void arm(struct kt_kcptun_session *s, uint64_t now)
     kt_io_timer_set(s->sh->io, &s->timer, due);
 }
 
+/* Tells the controller if nothing is left to send: then the path could carry more than is measured. */
+static void note_idle(struct kt_kcptun_session *s)
+{
+    struct kt_kcp_outlook o;
+    kt_kcp_outlook(s->kcp, &o);
+    if (o.queued == 0 && o.open > 0 && !kt_smux_pending(s->smux)) kt_cc_app_limited(&s->cc);
+}
+
 static void report_over(struct kt_kcptun_session *s)
 {
     struct kt_counters *c = s->sh->counters;
@@ -324,6 +339,7 @@ static void on_turn(void *ctx)
             if (s->resume) kt_kcp_resume(s->kcp);
             s->resume = false;
             if (kt_kcp_due(s->kcp, now) <= now) kt_kcp_flush(s->kcp, now); /* otherwise ACKs wait for data */
+            note_idle(s);
             kt_kcptun_session_check_health(s, now); /* after the flush the peer may owe an answer */
             arm(s, now);
         }
@@ -448,7 +464,21 @@ void kt_kcptun_session_hush(struct kt_kcptun_session *s)
 
 static const struct kt_cc_ops *controller(const struct kt_kcptun_session *s)
 {
+    if (kt_kcptun_automatic(&s->sh->cfg)) return &kt_cc_auto;
     return s->sh->cfg.nc ? &kt_cc_fixed : &kt_cc_reno;
+}
+
+/* What the controller counts are segments; the bandwidth that the user states is that of IP packets. */
+static void limit_controller(struct kt_kcptun_session *s)
+{
+    const struct kt_kcptun_config *cfg = &s->sh->cfg;
+    const uint32_t segment = kt_kcptun_path_mtu(&s->path),
+                   headers = s->peer.sa.sa_family == AF_INET6 ? 48 : 28;
+    struct kt_cc_limits limits = {.packet = segment, .window = (uint64_t)cfg->sndwnd * segment};
+    limits.rate = cfg->bandwidth * segment / (s->path.mtu + headers);
+    if (kt_kcptun_context_fec(s->sh))
+        limits.rate = limits.rate * cfg->datashard / (cfg->datashard + kt_kcptun_parity(cfg));
+    kt_cc_limit(&s->cc, &limits);
 }
 
 static struct kt_kcp_config kcp_settings(struct kt_kcptun_session *s)
@@ -483,10 +513,12 @@ bool kt_kcptun_session_tune(struct kt_kcptun_session *s)
     if (s->over) return true;
     const struct kt_kcp_config kcp = kcp_settings(s);
     kt_cc_switch(&s->cc, controller(s));
+    limit_controller(s);
     int rc = kt_kcp_tune(s->kcp, &kcp);
     assert(rc == 0); /* kt_kcptun_check has checked the ranges */
     (void)rc;
     set_patience(s);
+    repeat_acks(s);
     kt_kcptun_session_schedule(s);
     return kt_kcptun_path_tune(&s->path);
 }
@@ -513,6 +545,7 @@ static int set_up(struct kt_kcptun_session *s)
         .released_arg = sh,
     };
     kt_cc_init(&s->cc, controller(s));
+    limit_controller(s);
     int rc = kt_kcp_new(&s->kcp, &kcp, sh->segs, &out, now);
     if (!rc) kt_kcp_observe(s->kcp, kt_kcptun_restart_note, &s->restart);
     if (!rc)

@@ -7,6 +7,8 @@
 
 _Static_assert(KT_KCP_WND_MAX == 65535 && KT_FEC_MAX_SHARDS == 255, "settings.def writes these out");
 
+#define WINDOW_LEAST 128u /* however little memory there is */
+
 enum { FIXED = 0, LIVE = 1, MANUAL = 1 };
 
 static const struct kt_setting rows[] = {
@@ -67,6 +69,37 @@ bool kt_kcptun_mode(struct kt_settings *s, const char *name)
     }
     if (found) snprintf(s->mode, sizeof s->mode, "%s", name);
     return found;
+}
+
+bool kt_kcptun_automatic(const struct kt_kcptun_config *c)
+{
+    return strcmp(c->common.mode, "auto") == 0;
+}
+
+static bool given(const struct kt_kcptun_config *c, const char *path)
+{
+    return c->common.given & kt_setting_bit(&kt_kcptun_settings, path);
+}
+
+/* A session alone may take half of the memory for what it holds: a quarter for a full window of KCP in either
+ * direction (session_limits.c stores no more). What is held is taken off the windows of smux as it changes. */
+void kt_kcptun_settle(struct kt_kcptun_config *c)
+{
+    if (!kt_kcptun_automatic(c)) return;
+    const uint64_t half = c->max_buffered / 2, segments = half / 2 / kt_kcp_block_size(c->mtu);
+    const uint32_t window = (uint32_t)(segments < WINDOW_LEAST     ? WINDOW_LEAST
+                                       : segments > KT_KCP_WND_MAX ? KT_KCP_WND_MAX
+                                                                   : segments);
+    if (!given(c, "kcp.sndwnd")) c->sndwnd = window;
+    if (!given(c, "kcp.rcvwnd")) c->rcvwnd = window;
+    if (!given(c, "smux.buffer") && c->smux_buffer < half) c->smux_buffer = half;
+    if (!given(c, "smux.stream_buffer") && c->stream_buffer < c->smux_buffer)
+        c->stream_buffer = c->smux_buffer < INT32_MAX ? (uint32_t)c->smux_buffer : INT32_MAX;
+}
+
+uint32_t kt_kcptun_parity(const struct kt_kcptun_config *c)
+{
+    return kt_kcptun_automatic(c) && !given(c, "fec.data") && !given(c, "fec.parity") ? 0 : c->parityshard;
 }
 
 /* "parity" of "fec.parity". */

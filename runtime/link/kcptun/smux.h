@@ -169,6 +169,8 @@ void kt_smux_cut_unread(struct kt_smux *m);
 /* Frames what streams have to send, as far as room allows, and raises all events due. Reentrant calls are
  * harmless. */
 void kt_smux_pump(struct kt_smux *m);
+/* Whether something waits for room. */
+bool kt_smux_pending(struct kt_smux *m);
 
 /* Queues a NOP. */
 void kt_smux_keepalive(struct kt_smux *m);

@@ -310,6 +310,11 @@ static void send_all_data(struct kt_smux *m)
     m->control_run = 0;
 }
 
+bool kt_smux_pending(struct kt_smux *m)
+{
+    return !kt_list_empty(&m->control) || !kt_stream_schedule_empty(&m->data);
+}
+
 void kt_smux_pump(struct kt_smux *m)
 {
     if (m->pumping || m->ended) return;

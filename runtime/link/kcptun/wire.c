@@ -6,7 +6,11 @@ static void summary(const struct kt_settings *s, char *text, size_t size)
 {
     const struct kt_kcptun_config *c = kt_kcptun_config(s);
     char fec[32] = "no fec";
-    if (c->datashard && c->parityshard) snprintf(fec, sizeof fec, "fec %u/%u", c->datashard, c->parityshard);
+    if (c->datashard && c->parityshard)
+        snprintf(fec, sizeof fec, "fec %u/%u", c->datashard, kt_kcptun_parity(c));
+    struct kt_kcptun_config settled = *c;
+    kt_kcptun_settle(&settled);
+    c = &settled;
     snprintf(text, size, "%s, %s, mtu %u, windows %u/%u, %s, %s, smux %u%s%s", c->crypt, s->mode, c->mtu,
         c->sndwnd, c->rcvwnd, fec, c->compress ? "snappy" : "no compression", c->smux_version,
         c->qpp ? ", qpp" : "", c->tuncrypt ? ", tuncrypt" : "");

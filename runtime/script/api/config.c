@@ -50,6 +50,7 @@ static void apply(lua_State *L, int idx, const char *what, const struct kt_wire 
     for (size_t i = 0; i < wire->settings->count; i++) {
         const struct kt_setting *row = &wire->settings->rows[i];
         const bool off = lookup(L, idx, row->path);
+        if (off || !lua_isnil(L, -1)) s->given |= UINT64_C(1) << i;
         if (off && row->min == 0)
             kt_setting_set(row, s, 0);
         else if (row->type == KT_SETTING_NAME && lua_isstring(L, -1))
