@@ -24,7 +24,7 @@ describe("a link on kt's own wire", function()
   it("carries a first request and its answer in two round trips", function()
     local t = tunnel()
     local app = t.connect()
-    assert.is_true(app:echo("hello").time < 0.302)
+    assert.is_true(app:echo("hello").time < 0.202)
     assert.is_true(app:echo("again").time < 0.102)
   end)
 

@@ -116,7 +116,7 @@ void kt_native_path_init(struct kt_native_path *p, struct kt_native_association 
     start_mtu(p);
     p->every = KT_NATIVE_ACK_EVERY_FIRST;
     kt_native_acks_init(&p->acks, KT_NATIVE_ACK_DELAY_US);
-    kt_cc_init(&p->cc, &kt_cc_reno);
+    kt_cc_init(&p->cc, &kt_cc_auto);
     kt_native_path_limit(p);
     static const struct kt_native_recovery_events events = {
         .acked = on_acked, .lost = on_lost, .packet_acked = on_packet_acked, .packet_lost = on_packet_lost};
