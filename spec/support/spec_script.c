@@ -222,8 +222,13 @@ static int reload(lua_State *L)
     kt_timer_init(&w->deadline, on_deadline, w);
     kt_timer_init(&w->next, on_next, w);
     const struct kt_supervisor_opts opts = {
-        .runtime =
-            {.io = w->io, .logger = &logger, .bind = kt_api_bind, .alloc = alloc, .alloc_ctx = w, .print = print, .print_ctx = w},
+        .runtime = {.io = w->io,
+            .logger = &logger,
+            .bind = kt_api_bind,
+            .alloc = alloc,
+            .alloc_ctx = w,
+            .print = print,
+            .print_ctx = w},
         .file = w->file,
     };
     struct kt_err err = {0};
