@@ -150,14 +150,14 @@ static void tell_close(struct kt_task *t)
     lua_State *L = t->rt->L;
     lua_xmove(t->L, L, 1);
     if (lua_rawequal(L, -1, -2)) return; /* the task's own error, already logged */
-    lua_State *before = kt_guard_switch(kt_runtime_guard(t->rt), L);
+    lua_State *before = kt_guard_switch(t->rt->guard, L);
     lua_pushcfunction(L, report_close);
     lua_pushlightuserdata(L, t);
     lua_pushvalue(L, -3);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK)
         kt_log(t->rt->log, KT_LOG_ERROR, "__close of a failed task failed as well (spawned at %s:%d)",
             t->origin->source, t->origin->line);
-    kt_guard_switch(kt_runtime_guard(t->rt), before);
+    kt_guard_switch(t->rt->guard, before);
 }
 
 void kt_failure_close(struct kt_task *t, int status, bool tell)
@@ -172,7 +172,7 @@ void kt_failure_close(struct kt_task *t, int status, bool tell)
         lua_pushnil(rt->L);
     }
     const int closed = lua_resetthread(t->L);
-    if (kt_guard_stopped(kt_runtime_guard(rt)))
+    if (kt_guard_stopped(rt->guard))
         kt_log(rt->log, KT_LOG_ERROR, "__close of a failed task: %s (spawned at %s:%d)", kt_guard_text(t->L),
             t->origin->source, t->origin->line);
     else if (tell && room && closed != LUA_OK)
@@ -187,23 +187,23 @@ bool kt_failure_tell(struct kt_task *t, int status)
     char lines[640], memory[160];
     trace(t->L, lines, sizeof lines);
     struct failure f = {t, lines};
-    if (kt_guard_stopped(kt_runtime_guard(rt))) {
+    if (kt_guard_stopped(rt->guard)) {
         log_failure(&f, kt_guard_text(t->L));
     } else if (status == LUA_YIELD) { /* the script called coroutine.yield */
         log_failure(
             &f, "coroutine.yield in a task: nothing resumes it; call kt.sleep(0) to let other tasks run");
     } else if (status == LUA_ERRMEM) {
-        kt_guard_memory_text(kt_runtime_guard(rt), memory, sizeof memory);
+        kt_guard_memory_text(rt->guard, memory, sizeof memory);
         log_failure(&f, memory);
     } else {
-        lua_State *before = kt_guard_switch(kt_runtime_guard(rt), rt->L);
+        lua_State *before = kt_guard_switch(rt->guard, rt->L);
         const int top = lua_gettop(rt->L);
         lua_pushcfunction(rt->L, report);
         lua_pushlightuserdata(rt->L, &f);
         if (!lua_checkstack(t->L, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
             log_failure(&f, "formatting its error failed as well");
         lua_settop(rt->L, top);
-        kt_guard_switch(kt_runtime_guard(rt), before);
+        kt_guard_switch(rt->guard, before);
     }
     return true;
 }

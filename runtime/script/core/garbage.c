@@ -53,7 +53,7 @@ void kt_garbage_slice(struct kt_runtime *rt)
 {
     struct kt_garbage *g = rt->garbage;
     if (!rt->L) return;
-    const struct kt_guard *guard = kt_sandbox_guard(rt->sandbox);
+    const struct kt_guard *guard = rt->guard;
     const size_t bytes = kt_guard_bytes(guard);
     if (g->repeatable) {
         collect_by_count(g, rt->L, guard);

@@ -65,7 +65,7 @@ void kt_life_free(struct kt_runtime *rt)
 void kt_life_enter(struct kt_runtime *rt, enum kt_phase phase)
 {
     rt->life->phase = phase;
-    kt_guard_in_tasks(kt_sandbox_guard(rt->sandbox));
+    kt_guard_in_tasks(rt->guard);
     if (phase == KT_END) kt_io_timer_cancel(rt->io, &rt->life->tick);
 }
 

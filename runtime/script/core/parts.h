@@ -6,10 +6,11 @@
 #include <lua.h>
 
 struct kt_runtime {
-    /* Set by runtime.c and state.c, read by all of core/. The last two are NULL once the state is closed. */
+    /* Set by runtime.c and state.c, read by all of core/. The last three are NULL once the state is closed. */
     struct kt_io *io;
     const struct kt_log *log; /* the logger's */
     struct kt_sandbox *sandbox;
+    struct kt_guard *guard; /* the sandbox's */
     lua_State *L; /* the main thread */
 
     struct kt_begun *begun;       /* runtime.c: how it began */

@@ -222,14 +222,14 @@ static int load_and_call(lua_State *L)
 static int set_memory_message(struct kt_runtime *rt)
 {
     char text[160];
-    kt_guard_memory_text(kt_runtime_guard(rt), text, sizeof text);
+    kt_guard_memory_text(rt->guard, text, sizeof text);
     return set_message(rt, KT_ENOMEM, text);
 }
 
 static int call_main(struct kt_runtime *rt, struct main_chunk *m)
 {
     lua_State *L = rt->L;
-    struct kt_guard *g = kt_runtime_guard(rt);
+    struct kt_guard *g = rt->guard;
     lua_pushcfunction(L, explain);
     lua_pushcfunction(L, load_and_call);
     lua_pushlightuserdata(L, m);
@@ -254,8 +254,8 @@ int kt_runtime_load_file(struct kt_runtime *rt, const char *path, int argc, char
 int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, char **argv)
 {
     int rc = call_main(rt, &(struct main_chunk){.module = module, .argc = argc, .argv = argv});
-    if (rc == 0 && !kt_life_exiting(rt) && kt_guard_wipes(kt_runtime_guard(rt))) lua_gc(rt->L, LUA_GCCOLLECT);
-    kt_guard_wipe(kt_runtime_guard(rt), false);
+    if (rc == 0 && !kt_life_exiting(rt) && kt_guard_wipes(rt->guard)) lua_gc(rt->L, LUA_GCCOLLECT);
+    kt_guard_wipe(rt->guard, false);
     return rc;
 }
 
@@ -314,7 +314,7 @@ int kt_runtime_open(struct kt_runtime *rt)
 
 void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out)
 {
-    const struct kt_guard *g = kt_sandbox_guard(rt->sandbox);
+    const struct kt_guard *g = rt->guard;
     *out = (struct kt_runtime_usage){.memory = kt_guard_bytes(g),
         .peak = kt_guard_peak(g),
         .tasks = kt_tasks_count(rt),

@@ -119,7 +119,7 @@ lua_State *kt_runtime_state(const struct kt_runtime *rt)
 
 struct kt_guard *kt_runtime_guard(struct kt_runtime *rt)
 {
-    return kt_sandbox_guard(rt->sandbox);
+    return rt->guard;
 }
 
 bool kt_runtime_checking(const struct kt_runtime *rt)

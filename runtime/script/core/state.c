@@ -308,6 +308,7 @@ int kt_state_new(struct kt_runtime *rt, const struct kt_sandbox_opts *opts)
     if (!rt->state) return KT_ENOMEM;
     int rc = kt_sandbox_new(&rt->sandbox, opts);
     if (rc) return rc;
+    rt->guard = kt_sandbox_guard(rt->sandbox);
     lua_State *L = rt->L = kt_sandbox_state(rt->sandbox);
     kt_tasks_begin(rt);
     lua_setwarnf(L, on_warning, rt);
@@ -322,6 +323,7 @@ void kt_state_close(struct kt_runtime *rt)
 {
     kt_sandbox_free(rt->sandbox);
     rt->sandbox = NULL;
+    rt->guard = NULL;
     rt->L = NULL;
 }
 

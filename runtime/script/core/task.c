@@ -166,7 +166,7 @@ static void recycle(struct kt_task *t, bool fit)
 static void fail(struct kt_task *t, int status)
 {
     struct kt_runtime *rt = t->rt;
-    struct kt_guard *g = kt_runtime_guard(rt);
+    struct kt_guard *g = rt->guard;
     bool told = false;
     if (!kt_life_exiting(rt)) {
         kt_runtime_counters(rt)->TaskErrors++;
@@ -192,12 +192,12 @@ static void run(struct kt_task *t)
     t->state = KT_TASK_RUNNING;
     int nargs = t->nargs, nresults = 0;
     t->nargs = 0;
-    kt_guard_begin(kt_runtime_guard(rt), t->L, KT_SLICE_STOP_US);
+    kt_guard_begin(rt->guard, t->L, KT_SLICE_STOP_US);
     int status = lua_resume(t->L, rt->L, nargs, &nresults);
     if (status == LUA_YIELD && (t->state == KT_TASK_WAITING || t->state == KT_TASK_READY)) {
-        kt_guard_end(kt_runtime_guard(rt), t->origin);
+        kt_guard_end(rt->guard, t->origin);
     } else if (status == LUA_OK) {
-        kt_guard_end(kt_runtime_guard(rt), t->origin);
+        kt_guard_end(rt->guard, t->origin);
         kt_owned_end(&t->owned, 0);
         recycle(t, true);
     } else {
@@ -319,9 +319,9 @@ void kt_tasks_cut(struct kt_runtime *rt)
         }
         kt_owned_end(&t->owned, KT_ECANCELED);
         if (!stopped) { /* one runaway __close is enough: skip those of the remaining tasks */
-            kt_guard_begin(kt_runtime_guard(rt), t->L, KT_SLICE_STOP_US);
+            kt_guard_begin(rt->guard, t->L, KT_SLICE_STOP_US);
             lua_resetthread(t->L);
-            stopped = kt_guard_end(kt_runtime_guard(rt), t->origin);
+            stopped = kt_guard_end(rt->guard, t->origin);
         }
         kt_owned_end(&t->owned, KT_ECANCELED);
         recycle(t, false);

@@ -13,16 +13,15 @@ static lua_State *coroutine_arg(lua_State *L, const char *what)
 }
 
 /* Whether co is the thread of a task or the main thread. */
-static bool is_task(lua_State *co)
+static bool is_task(const struct kt_sandbox *s, lua_State *co)
 {
-    return kt_sandbox_of(co)->opts.host.owns(co);
+    return s->opts.host.owns(co);
 }
 
 /* Resumes co with the n values on top of L. Moves the results to L and returns their number; on failure moves
  * the message and returns -1. Needs a stack slot for the message. */
-static int resume(lua_State *L, lua_State *co, int n)
+static int resume(lua_State *L, struct kt_guard *g, lua_State *co, int n)
 {
-    struct kt_guard *g = kt_guard_of(L);
     if (!lua_checkstack(co, n)) {
         lua_pop(L, n);
         lua_pushliteral(L, "too many arguments to resume");
@@ -50,9 +49,10 @@ static int resume(lua_State *L, lua_State *co, int n)
 static int co_resume(lua_State *L)
 {
     lua_State *co = coroutine_arg(L, "coroutine.resume");
-    if (is_task(co))
+    struct kt_sandbox *s = kt_sandbox_of(L);
+    if (is_task(s, co))
         return kt_raise(L, "coroutine.resume: this is a task; kt resumes it when its wait is over");
-    int n = resume(L, co, lua_gettop(L) - 1);
+    int n = resume(L, &s->guard, co, lua_gettop(L) - 1);
     lua_pushboolean(L, n >= 0);
     lua_insert(L, n >= 0 ? -(n + 1) : -2);
     return n >= 0 ? n + 1 : 2;
@@ -72,7 +72,7 @@ static int close_thread(lua_State *L, lua_State *co)
 static int wrapped(lua_State *L)
 {
     lua_State *co = lua_tothread(L, lua_upvalueindex(1));
-    int n = resume(L, co, lua_gettop(L));
+    int n = resume(L, kt_guard_of(L), co, lua_gettop(L));
     if (n >= 0) return n;
     int status = lua_status(co);
     if (status != LUA_OK && status != LUA_YIELD && !kt_guard_killed(co)) { /* the error ended it */
@@ -103,7 +103,8 @@ static int co_close(lua_State *L)
     lua_State *co = coroutine_arg(L, "coroutine.close");
     int status = lua_status(co);
     lua_Debug ar;
-    if (is_task(co)) return kt_raise(L, "coroutine.close: this is a task; it ends when its function returns");
+    if (is_task(kt_sandbox_of(L), co))
+        return kt_raise(L, "coroutine.close: this is a task; it ends when its function returns");
     if (co == L || (status == LUA_OK && lua_getstack(co, 0, &ar)))
         return kt_raise(L, "coroutine.close: the coroutine is running");
     if (kt_guard_killed(co)) { /* the guard could not stop its __close metamethods */

@@ -103,16 +103,6 @@ void kt_guard_memory_text(const struct kt_guard *g, char *out, size_t size)
         snprintf(out, size, "not enough memory: the script holds %.1f MiB", (double)g->bytes / mib);
 }
 
-size_t kt_guard_bytes(const struct kt_guard *g)
-{
-    return g->bytes;
-}
-
-size_t kt_guard_peak(const struct kt_guard *g)
-{
-    return g->peak;
-}
-
 void kt_guard_grant(struct kt_guard *g)
 {
     if (g->opts.limit) g->opts.limit += g->bytes;

@@ -103,8 +103,14 @@ void *kt_guard_alloc(void *ud, void *ptr, size_t osize, size_t nsize);
 /* The error message for running out of memory. */
 void kt_guard_memory_text(const struct kt_guard *g, char *out, size_t size);
 /* Bytes that the state holds, and the most it has held. */
-size_t kt_guard_bytes(const struct kt_guard *g);
-size_t kt_guard_peak(const struct kt_guard *g);
+static inline size_t kt_guard_bytes(const struct kt_guard *g)
+{
+    return g->bytes;
+}
+static inline size_t kt_guard_peak(const struct kt_guard *g)
+{
+    return g->peak;
+}
 /* Raises the limit, if there is one, by what the state holds. */
 void kt_guard_grant(struct kt_guard *g);
 /* Counts n bytes that are held outside the state on behalf of the script. Returns false and counts nothing if

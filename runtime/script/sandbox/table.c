@@ -12,9 +12,9 @@
 
 enum { READ = 1, WRITE = 2, LENGTH = 4 };
 
-static void step(lua_State *L)
+static void step(lua_State *L, struct kt_guard *g)
 {
-    if (kt_guard_step(kt_guard_of(L))) kt_guard_raise(L);
+    if (kt_guard_step(g)) kt_guard_raise(L);
 }
 
 /* Raises unless the argument is a table or has the metamethods for the given uses. */
@@ -35,9 +35,9 @@ static lua_Integer length(lua_State *L, int uses)
     return luaL_len(L, 1);
 }
 
-static void add_element(lua_State *L, luaL_Buffer *b, lua_Integer i)
+static void add_element(lua_State *L, struct kt_guard *g, luaL_Buffer *b, lua_Integer i)
 {
-    step(L);
+    step(L, g);
     lua_geti(L, 1, i);
     if (!lua_isstring(L, -1)) /* Lua's own message */
         luaL_error(
@@ -48,6 +48,7 @@ static void add_element(lua_State *L, luaL_Buffer *b, lua_Integer i)
 /* table.concat(list [, sep [, i [, j]]]) */
 static int concat(lua_State *L)
 {
+    struct kt_guard *g = kt_guard_of(L);
     const lua_Integer n = length(L, READ);
     size_t sep_len;
     const char *sep = luaL_optlstring(L, 2, "", &sep_len);
@@ -56,10 +57,10 @@ static int concat(lua_State *L)
     luaL_Buffer b;
     luaL_buffinit(L, &b);
     for (; i < last; i++) {
-        add_element(L, &b, i);
+        add_element(L, g, &b, i);
         luaL_addlstring(&b, sep, sep_len);
     }
-    if (i == last) add_element(L, &b, i);
+    if (i == last) add_element(L, g, &b, i);
     luaL_pushresult(&b);
     return 1;
 }
@@ -67,6 +68,7 @@ static int concat(lua_State *L)
 /* table.insert(list, [pos,] value) */
 static int insert(lua_State *L)
 {
+    struct kt_guard *g = kt_guard_of(L);
     const lua_Integer end =
         (lua_Integer)((lua_Unsigned)length(L, READ | WRITE) + 1); /* first empty position */
     lua_Integer at = end;
@@ -74,7 +76,7 @@ static int insert(lua_State *L)
         at = luaL_checkinteger(L, 2);
         luaL_argcheck(L, (lua_Unsigned)at - 1 < (lua_Unsigned)end, 2, "position out of bounds");
         for (lua_Integer i = end; i > at; i--) {
-            step(L);
+            step(L, g);
             lua_geti(L, 1, i - 1);
             lua_seti(L, 1, i);
         }
@@ -88,12 +90,13 @@ static int insert(lua_State *L)
 /* table.remove(list [, pos]) */
 static int remove_(lua_State *L)
 {
+    struct kt_guard *g = kt_guard_of(L);
     const lua_Integer n = length(L, READ | WRITE);
     lua_Integer at = luaL_optinteger(L, 2, n);
     if (at != n) luaL_argcheck(L, (lua_Unsigned)at - 1 <= (lua_Unsigned)n, 2, "position out of bounds");
     lua_geti(L, 1, at);
     for (; at < n; at++) {
-        step(L);
+        step(L, g);
         lua_geti(L, 1, at + 1);
         lua_seti(L, 1, at);
     }
@@ -105,6 +108,7 @@ static int remove_(lua_State *L)
 /* table.move(a1, from, last, to [, a2]) */
 static int move(lua_State *L)
 {
+    struct kt_guard *g = kt_guard_of(L);
     const lua_Integer from = luaL_checkinteger(L, 2), last = luaL_checkinteger(L, 3),
                       to = luaL_checkinteger(L, 4);
     const int into = lua_isnoneornil(L, 5) ? 1 : 5;
@@ -120,7 +124,7 @@ static int move(lua_State *L)
         const bool up = to > from && to <= last && (into == 1 || lua_compare(L, 1, 5, LUA_OPEQ));
         for (lua_Integer k = 0; k < n; k++) {
             const lua_Integer i = up ? n - 1 - k : k;
-            step(L);
+            step(L, g);
             lua_geti(L, 1, from + i);
             lua_seti(L, into, to + i);
         }
@@ -132,6 +136,7 @@ static int move(lua_State *L)
 /* table.unpack(list [, i [, j]]) */
 static int unpack(lua_State *L)
 {
+    struct kt_guard *g = kt_guard_of(L);
     const lua_Integer first = luaL_optinteger(L, 2, 1);
     const lua_Integer last = lua_isnoneornil(L, 3) ? luaL_len(L, 1) : luaL_checkinteger(L, 3);
     if (first > last) return 0;
@@ -139,7 +144,7 @@ static int unpack(lua_State *L)
     if (n >= INT_MAX - 1 || !lua_checkstack(L, (int)n + 1))
         return luaL_error(L, "too many results to unpack");
     for (lua_Unsigned k = 0; k <= n; k++) {
-        step(L);
+        step(L, g);
         lua_geti(L, 1, (lua_Integer)((lua_Unsigned)first + k));
     }
     return (int)n + 1;
