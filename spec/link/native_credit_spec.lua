@@ -95,6 +95,52 @@ describe("a reader that stalls", function()
   end)
 end)
 
+describe("credit", function()
+  it("is announced in quarters of a window", function()
+    world { rate = 1250, server = { max_window = 256 * KIB } }
+    local s, t = pair()
+    t:sink()
+    s:source(4 * MIB)
+    w:run(10 * S)
+    assert.equal(4 * MIB, t:moved())
+    local packets = w:sent("server")
+    assert.is_true(packets >= 4 * 16 - 4 and packets <= 4 * 16 + 4, packets .. " packets")
+  end)
+
+  -- The stream's own limit held it up, and the association's does now: the reader has to hear that it waits again.
+  it("is announced in small steps for as long as the peer waits, for whatever reason", function()
+    world { server = { min_stream_data = 4 * KIB, max_stream_data = 32 * KIB, max_window = 32 * KIB, max_data = 100 * KIB,
+      memory = 100 * KIB } }
+    local s, t = pair { priority = 7 }
+    s:source(-1)
+    w:run(1 * S)
+    for _ = 1, 4 do pair({ priority = 0 }):source(-1) end -- these take what is left, and what is given back
+    w:run(1 * S)
+    assert.equal(26 * KIB, #t:read(26 * KIB))
+    w:run(1 * S)
+    assert.equal(6 * KIB, #t:read())
+    for _ = 1, 10 do
+      w:run(1 * S)
+      assert.is_true(#t:read() > 0, "nothing more came")
+    end
+  end)
+
+  it("of a closed stream may be used before the receiver knows that its STOP arrived", function()
+    world { ack_delay = 40 * MS, server = { max_data = 64 * KIB, memory = 64 * KIB } }
+    local s, t = pair()
+    s:source(-1)
+    w:run(1 * S)
+    local u, x = pair()
+    u:source(-1)
+    w:run(1 * S)
+    t:close()
+    w:run(110 * MS)
+    assert.is_true(w:facts("server").charged_in > 60 * KIB)
+    assert.is_nil(w:error())
+    assert.is_true(#x:read() > 75 * KIB)
+  end)
+end)
+
 describe("a window", function()
   it("doubles while its reader uses it up within two round trips, up to its limit", function()
     world { server = { max_window = 4 * MIB, memory = 32 * MIB } }

@@ -2,7 +2,7 @@
  * for spec/link/native_streams*_spec.lua. A plain recovery stands in for the real one: a packet is lost if no
  * acknowledgement came within 1.5 round trips; then its contents are.
  *
- *   w = world{seed, rtt (µs), jitter (µs), loss, copies, probes (shares, 0..1), rate (bytes/ms), window (packets),
+ *   w = world{seed, rtt (µs), jitter (µs), ack_delay (µs), loss, copies, probes (shares, 0..1), rate (bytes/ms), window (packets),
  *             mtu, client = {...}, server = {...}}    ends: max_data, max_stream_data, min_stream_data, max_streams,
  *                                            memory, max_window, send_memory, deaf (refuses streams)
  *   w:run(µs)  w:now()  w:facts(e)  w:lose(e, n)  w:free(e, code)  w:error() -> text of what an end found wrong
@@ -83,7 +83,7 @@ struct world {
     struct kt_slab *pool;
     struct end ends[2];
     uint64_t now, order;
-    uint64_t rtt, jitter, rate, window, mtu;
+    uint64_t rtt, jitter, ack_delay, rate, window, mtu;
     double loss, copies, probes;
     uint64_t random;
     struct packet **heap;
@@ -606,7 +606,7 @@ static void arrive(struct world *w, struct packet *p)
     free(copy);
     if (p->sent->acked || chance(w) < w->loss) return;
     p->sent->acked = true;
-    heap_push(w, packet_new(DECIDED, w->now + w->rtt / 2, p->sent->from, p->sent));
+    heap_push(w, packet_new(DECIDED, w->now + w->rtt / 2 + w->ack_delay, p->sent->from, p->sent));
 }
 
 static void decide(struct world *w, struct packet *p)
@@ -906,6 +906,7 @@ static int world_new(lua_State *L)
     w->L = L;
     w->rtt = number(L, 1, "rtt", 100000);
     w->jitter = number(L, 1, "jitter", 0);
+    w->ack_delay = number(L, 1, "ack_delay", 0);
     w->rate = number(L, 1, "rate", 0);
     w->window = number(L, 1, "window", 4096);
     w->mtu = number(L, 1, "mtu", 1300);
