@@ -167,15 +167,17 @@ end)
 describe("a server of kt's own wire that knows its clients by their keys", function()
   local ALICE, MALLORY = "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=", "MzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzM="
 
+  local CLIENTS = 'return { %s = "D6poTtKIZ7l/Smot7l34zpdOdrcBjj8iocTPJnhXDyA=" }'
+
   local function tunnel_of(key)
     local w = sim.world { seed = 7 }
     w:host "client" w:host "server"
     w:link("client", "server", { delay = "50ms" })
     w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
     local server = w:host("server"):run("spec/fixtures/native/pair_server.lua",
-      { files = { ["own.key"] = "ERERERERERERERERERERERERERERERERERERERERERE=" } })
+      { files = { ["own.key"] = "ERERERERERERERERERERERERERERERERERERERERERE=", ["clients.lua"] = CLIENTS:format("alice") } })
     local client = w:host("client"):run("spec/fixtures/native/pair_client.lua", { files = { ["own.key"] = key } })
-    return w:host("client"):connect "127.0.0.1:12948", server, client
+    return w:host("client"):connect "127.0.0.1:12948", server, client, w
   end
 
   it("tells its script who calls, where a stream is to go, and for whom", function()
@@ -192,6 +194,16 @@ describe("a server of kt's own wire that knows its clients by their keys", funct
     local reply, err = app:try_echo "hello"
     assert.is_nil(reply)
     assert.equal("reset", err.code)
+  end)
+
+  it("ends the link of a client that a reload no longer lets in", function()
+    local app, server, client, w = tunnel_of(ALICE)
+    app:write "127.0.0.1:8388\n"
+    app:echo "hello"
+    w:host("server"):file("spec/fixtures/native/clients.lua", CLIENTS:format("bob"))
+    server:signal "HUP"
+    assert.is_nil((app:try_echo("hello", { timeout = "5s" })))
+    assert.matches("this client is not authorized any more", client:log(), 1, true)
   end)
 
   it("refuses a client that it does not know, and says so at both ends", function()
