@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define EARLY_DELAY_MIN_US 1000u
+#define OWED_US 10000000u /* a WASK without an answer after this long gets none */
 
 /* The state of one flush. */
 struct flush {
@@ -39,14 +40,29 @@ static void pad(struct kt_kcp *k, struct kt_packet_writer *w)
     }
 }
 
+/* Whether the peer may not know the conversation yet. A server starts one on a packet whose first segment
+ * is a PUSH, so a WASK would have no effect, and would spoil the packet that it leads. */
+static bool first_unheard(const struct kt_kcp *k)
+{
+    return k->stats.in_segs == 0 && k->snd.una != k->snd.end;
+}
+
+/* WASKs that may still be answered. The latest are enough: few are under way at once. */
+static uint32_t owed(const struct kt_kcp *k)
+{
+    uint32_t n = 0;
+    while (n < KT_KCP_ASKED && n < k->stats.unanswered && k->now_us - k->asked[n].at_us < OWED_US) n++;
+    return n;
+}
+
 void kt_kcp_complete(void *kcp, struct kt_packet_writer *w)
 {
     struct kt_kcp *k = kcp;
     if (k->rcv.nxt == 0) pad(k, w);
     if (!w->again) return;
     struct kt_mtu_hole *hole = kt_kcp_hole(k, (uint32_t)w->len);
-    kt_mtu_hole_resent(hole, (uint32_t)w->len, k->now_us);
-    if (kt_mtu_hole_cautious(hole)) k->ask = true;
+    /* Before the peer is heard a probe is a segment sent again, and would be followed by another. */
+    if (kt_mtu_hole_resent(hole, (uint32_t)w->len, owed(k), k->now_us) && !first_unheard(k)) k->ask = true;
 }
 
 /* Writes a header and makes room for len bytes after it; returns where they go, or NULL if nothing more may
@@ -132,13 +148,6 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
     return true;
 }
 
-/* Whether the peer may not know the conversation yet. A server starts one on a packet whose first segment
- * is a PUSH, so a WASK would have no effect, and would spoil the packet that it leads. */
-static bool first_unheard(const struct kt_kcp *k)
-{
-    return k->stats.in_segs == 0 && k->snd.una != k->snd.end;
-}
-
 static bool send_first(struct flush *f)
 {
     struct kt_kcp *k = f->k;
@@ -165,6 +174,8 @@ static bool send_probes(struct flush *f)
         memmove(k->asked + 1, k->asked, sizeof k->asked - sizeof *k->asked);
         k->asked[0].tx = k->order.tx;
         k->asked[0].at_us = f->now_us;
+        kt_mtu_hole_asked(&k->hole);
+        kt_mtu_hole_asked(&k->oversize);
         k->stats.asked_us = f->now_us;
     }
     k->ask = false;

@@ -22,7 +22,8 @@ struct news {
     bool ambiguous;  /* rtt_us may be that of another transmission */
     uint32_t push;   /* lowest sn of a PUSH, if has_push */
     bool has_push;
-    bool wins;
+    bool pushed;  /* it has a PUSH */
+    bool wins;    /* it may answer a WASK: a WINS before any PUSH. One after that is padding (kcp.h) */
     bool unknown; /* the peer does not know the conversation */
     bool fresh;   /* it brought data, or acknowledged something, for the first time */
 };
@@ -101,16 +102,12 @@ static bool suspect_hole(const struct kt_kcp *k)
     return k->hole.row + k->oversize.row > 0;
 }
 
-/* A segment has arrived: evidence about packets of its length. */
+/* A segment has arrived. If it is long, so do packets of its length. */
 static void note_arrival(struct kt_kcp *k, const struct kt_send_slot *s)
 {
     const uint32_t packet = KT_KCP_OVERHEAD + s->len;
     struct kt_mtu_hole *hole = kt_kcp_hole(k, packet);
-    if (kt_mtu_hole_long(hole, packet))
-        kt_mtu_hole_passed(hole);
-    else
-        kt_mtu_hole_answered(hole);
-    if (hole == &k->hole) kt_mtu_hole_answered(&k->oversize);
+    if (kt_mtu_hole_long(hole, packet)) kt_mtu_hole_passed(hole);
 }
 
 /* A segment has arrived; its block is free. known: it was its last transmission that arrived. */
@@ -248,6 +245,7 @@ int kt_kcp_input(
         if (segs == 0 || kt_sn_diff(seg.una, news.una) > 0) news.una = seg.una;
         news.wnd = seg.wnd;
         if (seg.cmd == KT_KCP_PUSH) {
+            news.pushed = true;
             on_push(k, &seg, data, &news);
             note_push(&news, &seg);
         } else if (seg.cmd == KT_KCP_ACK)
@@ -255,7 +253,7 @@ int kt_kcp_input(
         else if (seg.cmd == KT_KCP_WASK)
             k->tell = true;
         else {
-            news.wins = true;
+            if (!news.pushed) news.wins = true;
             if (seg.sn == KT_KCP_UNKNOWN && seg.una == 0) news.unknown = true;
         }
         data += seg.len;

@@ -91,4 +91,24 @@ describe("a session", function()
       for _, script in ipairs { client, server } do assert.is_nil(script:log():find("set --mtu", 1, true), "seed " .. seed) end
     end
   end)
+
+  it("does not mistake padding, sent before its long packets can have arrived, for answers", function()
+    local w, client, server = tunnel({ delay = "630ms" }, { v6 = true })
+    local app = w:host("client"):connect "127.0.0.1:12948"
+    app:write(noise(w, 3000))
+    for _ = 1, 40 do
+      app:write(noise(w, 20))
+      w:run_for "50ms"
+    end
+    assert(app:read_exactly(3800, { timeout = "20s" }))
+    for _, script in ipairs { client, server } do assert.is_nil(script:log():find("set --mtu", 1, true)) end
+  end)
+
+  it("sends its first packets again only as their timeouts end while the server has not answered", function()
+    local w = tunnel { delay = "630ms" }
+    local app = w:host("client"):connect "127.0.0.1:12948"
+    app:write(noise(w, 3000))
+    w:run "1200ms"
+    assert.is_true(w:link("client", "server"):stats("client").sent_packets < 40)
+  end)
 end)
