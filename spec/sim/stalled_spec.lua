@@ -112,6 +112,45 @@ describe("with smux 1", function()
     assert.equal(0, client:stats().counters.StreamsCut)
   end)
 
+  it("a lone download at a client that serves streams is reset after 30 s, so that it does not block the server's", function()
+    local w = sim.world { seed = 5 }
+    w:host "near"
+    w:host "far"
+    w:link("near", "far", { delay = "20ms", rate = "100Mbit" })
+    w:host("far"):file("far.lua", [[
+      local kt = require "kt"
+      local acceptor, peer = kt.accept { on = ":29900", key = "k", smux = { version = 1 } }
+      acceptor:on("link", function(link) peer = link end)
+      acceptor:serve(function(stream)
+        kt.spawn(function()
+          kt.sleep "2s"
+          local call = peer:open { timeout = "5s" }
+          call:write "hello"
+          print(call:read_exactly(5, { timeout = "60s" }))
+        end)
+        stream:write(("z"):rep(20000000), { timeout = "1h" })
+      end)
+    ]])
+    w:host("near"):file("near.lua", [[
+      local kt = require "kt"
+      local link = kt.link { remote = "far:29900", key = "k", smux = { version = 1 } }
+      link:serve(function(call) call:write(call:read_exactly(5)) end)
+      kt.spawn(function()
+        local stream = link:open { timeout = "5s" }
+        stream:read { timeout = "5s" }
+        kt.sleep "1h"
+        stream:close()
+      end)
+    ]])
+    local far = w:host("far"):run "far.lua"
+    local near = w:host("near"):run "near.lua"
+    w:run "25s"
+    assert.equal("", far:output())
+    w:run "35s"
+    assert.equal("hello\n", far:output())
+    assert.equal(1, near:stats().counters.StreamsCut)
+  end)
+
   it("a slow reader is not reset: the others move at its pace", function()
     local w, connect, client = tunnel { "--smuxver", "1" }
     local slow = connect "down\n"

@@ -6,17 +6,25 @@
 
 /* With other streams open, one of them is waiting. */
 #define PATIENCE_US 5000000u
-/* A single stream may block no other; whether the peer has opened more cannot be seen. */
+/* A single stream blocks others only if the peer has opened some, which cannot be seen. */
 #define LONE_PATIENCE_US 30000000u
 /* A reduced window is in force once what was in flight has arrived. */
 #define BELIEVE_US 2000000u
 /* Reading at least this much in that time is progress, at the reader's pace. */
 #define PROGRESS 65536u
 
+/* Whether the peer may have opened a stream that waits unread behind the others. A server opens streams only
+ * to a kt client that serves them. */
+static bool peer_opens(const struct kt_kcptun_session *s)
+{
+    if (!s->sh->client) return true;
+    return s->sh->features & KT_SMUX_F_SERVES && kt_kcptun_session_hello(s, NULL);
+}
+
 static uint64_t patience(const struct kt_kcptun_session *s)
 {
     if (kt_smux_streams(s->smux) > 1) return PATIENCE_US;
-    return s->sh->client ? UINT64_MAX : LONE_PATIENCE_US;
+    return peer_opens(s) ? LONE_PATIENCE_US : UINT64_MAX;
 }
 
 static uint64_t cut_due(const struct kt_kcptun_session *s)
