@@ -47,6 +47,14 @@ describe("a link on kt's own wire", function()
     assert.matches("link from 10.0.1.1:%d+", t.server:log())
   end)
 
+  it("counts what it carries in its statistics", function()
+    local t = tunnel()
+    t.connect():echo(("x"):rep(100000))
+    t.w:run_for "1s"
+    local stats = t.server:stats().counters
+    assert.same({ 100008, 100008 }, { stats.BytesReceived, stats.BytesSent }) -- 8 is what the server says of itself
+  end)
+
   it("costs no packets while nothing is said, but a keepalive every 20 s", function()
     local t = tunnel()
     t.connect():echo(("x"):rep(200000)) -- enough to find the path's MTU

@@ -2,9 +2,9 @@
 return {
   process = { -- runtime/link/counters.def
     { name = "BytesSent", kind = "counter", unit = "bytes",
-      doc = "Payload bytes handed to KCP." },
+      doc = "Payload bytes sent, each counted once." },
     { name = "BytesReceived", kind = "counter", unit = "bytes",
-      doc = "Payload bytes taken from KCP." },
+      doc = "Payload bytes received, each counted once." },
     { name = "MaxConn", kind = "gauge", unit = "count",
       doc = "Most sessions at once so far." },
     { name = "ActiveOpens", kind = "counter", unit = "count",

@@ -67,9 +67,15 @@ static void on_facts(void *ctx, struct kt_stream_facts *out)
 static void count(struct kt_native_association *a, uint64_t now_us)
 {
     const struct kt_native_recovery_stats *st = kt_native_recovery_stats(&a->path.recovery);
-    a->c->counters->RetransSegs += st->lost - a->resent;
-    a->c->counters->LostSegs += st->lost - a->resent;
-    a->resent = st->lost;
+    struct kt_counters *c = a->c->counters;
+    struct kt_native_streams_facts facts;
+    kt_native_streams_facts(a->streams, &facts);
+    c->BytesSent += facts.sent - a->sum.bytes_out;
+    c->BytesReceived += facts.received - a->sum.bytes_in;
+    c->RetransSegs += st->lost - a->sum.retrans;
+    c->LostSegs += st->lost - a->sum.retrans;
+    a->sum.bytes_out = facts.sent;
+    a->sum.bytes_in = facts.received;
     a->sum.retrans = st->lost;
     kt_recent_note(&a->recent, &a->sum, now_us);
 }

@@ -39,10 +39,7 @@ static int take_every(struct kt_native_association *a, uint8_t path, uint32_t pa
 static int take_frame(struct kt_native_association *a, struct kt_native_path *p,
     const struct kt_native_frame *f, const struct kt_native_place *from, uint64_t now_us)
 {
-    if (kt_native_streams_takes(f->type)) {
-        if (kt_native_frame_is_data(f->type)) a->sum.bytes_in += f->data.len;
-        return kt_native_streams_input(a->streams, f, &a->why);
-    }
+    if (kt_native_streams_takes(f->type)) return kt_native_streams_input(a->streams, f, &a->why);
     switch (f->type) {
     case KT_NATIVE_FRAME_ACK:
         return take_ack(a, &f->ack, now_us);

@@ -77,7 +77,6 @@ struct kt_native_association {
     uint64_t pings;           /* PING frames sent */
     uint64_t up_us;           /* when the first packet opened; 0: none did */
     uint64_t asked_us;        /* when `silent` was raised last */
-    uint64_t resent;          /* as counted in RetransSegs */
     size_t stream_count;      /* as counted in StreamsNow */
     bool carrying;            /* as told to the owner */
     bool proven_told, reported, busy;

@@ -122,7 +122,7 @@ struct kt_native_streams {
 
     uint64_t charged_in, max_data_in, max_data_want; /* max_data_in: as announced */
     uint64_t charged_out, max_data_out;
-    uint64_t queued, unread, resent;
+    uint64_t queued, unread, resent, sent, received;
     uint32_t busy; /* calls that may free streams, from callbacks of others */
     int code;
     uint64_t blocked_at; /* max_data when BLOCKED was last due for it */

@@ -489,6 +489,8 @@ void kt_native_streams_facts(const struct kt_native_streams *s, struct kt_native
     *out = (struct kt_native_streams_facts){.streams = s->count,
         .queued = s->queued,
         .unread = s->unread,
+        .sent = s->sent,
+        .received = s->received,
         .charged_in = s->charged_in,
         .max_data_in = s->max_data_in,
         .charged_out = s->charged_out,

@@ -121,6 +121,7 @@ struct kt_native_streams_facts {
     size_t streams;                     /* open, of both ends */
     uint64_t queued;                    /* bytes written that the peer does not hold yet */
     uint64_t unread;                    /* bytes that arrived in order and were not taken */
+    uint64_t sent, received;            /* bytes since the start: sent for the first time; arrived in order */
     uint64_t charged_in, max_data_in;   /* of the credit that this end gave, and how much it is */
     uint64_t charged_out, max_data_out; /* of the peer's */
     uint64_t resent;                    /* bytes sent again, since the start */

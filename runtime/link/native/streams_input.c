@@ -119,6 +119,7 @@ static int on_data(struct kt_native_streams *s, const struct kt_native_frame *f,
     if (rc == KT_EPROTO) return broken(err, f, "stream %" PRIu64 " has %s", d->id, why.text);
     if (rc < 0) return kt_err_set(err, rc, "%s", why.text);
     s->unread += st->in.ready - ready;
+    s->received += st->in.ready - ready;
     kt_native_credit_count_in(st);
     if (s->charged_in > s->max_data_in / 2) kt_native_credit_more(s);
     kt_native_credit_arrived(st);
