@@ -130,7 +130,8 @@ static void run_handshakes(struct kt_io *io, bool pairs)
         &(struct kt_native_server_opts){
             .io = io, .secrets = &far, .params = &params, .starts = &starts, .drops = &drops, .ask = let_in});
     const double since = now();
-    for (unsigned i = 0; i < HANDSHAKES; i++) made.len[i] = kt_native_client_initiate(&client, made.data[i]);
+    for (unsigned i = 0; i < HANDSHAKES; i++)
+        made.len[i] = kt_native_client_initiate(&client, 0, made.data[i]);
     const double initiate = (now() - since) / HANDSHAKES * 1e9;
 
     used = made;

@@ -146,7 +146,7 @@ static void wrapped(struct ends *e, unsigned how, const uint8_t *data, size_t n)
     if (n > KT_NATIVE_DATAGRAM_MAX - KT_NATIVE_OVERHEAD) n = KT_NATIVE_DATAGRAM_MAX - KT_NATIVE_OVERHEAD;
     if (n) memcpy(dgram + KT_NATIVE_HEADER, data, n);
     if (n < least) n = least;
-    if (how & 0x20) kt_native_client_initiate(&e->client, out);
+    if (how & 0x20) kt_native_client_initiate(&e->client, e->client.sent, out);
     const size_t len = kt_native_wrap(
         e->client_secrets.header_key, kinds[(how >> 2) % 3], e->client.attempts[(how >> 6) & 3].id, dgram, n);
     stranger(e, dgram, len, true);
@@ -180,7 +180,7 @@ static void parameters(struct ends *e, bool client, const uint8_t *data, size_t 
         CHECK(r != KT_NATIVE_SERVER_AGREED || (rc == 0 && p.agent[0] != 'x'));
         return;
     }
-    len = kt_native_client_initiate(&e->client, dgram);
+    len = kt_native_client_initiate(&e->client, e->client.sent, dgram);
     const struct kt_native_attempt *a = &e->client.attempts[(e->client.sent - 1) % KT_NATIVE_ATTEMPTS];
     struct kt_native_header h;
     uint8_t id[KT_NATIVE_CID], payload[KT_NATIVE_DATAGRAM_MAX];
@@ -201,7 +201,7 @@ static void damaged(struct ends *e, unsigned at, unsigned by)
 {
     uint8_t dgram[KT_NATIVE_INITIATION_MAX], out[KT_NATIVE_RESPONSE_MAX];
     struct kt_native_agreed near, far;
-    const size_t len = kt_native_client_initiate(&e->client, dgram);
+    const size_t len = kt_native_client_initiate(&e->client, e->client.sent, dgram);
     size_t out_len;
     by = by % 255 + 1;
     dgram[at % len] ^= (uint8_t)by;

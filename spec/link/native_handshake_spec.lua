@@ -87,10 +87,10 @@ for mode in pairs(modes) do
       end
     end)
 
-    it("is completed by a response to any of the last eight initiations", function()
+    it("is completed by a response to any of the last 16 initiations", function()
       local c, s = ends(mode)
       local outs = {}
-      for i = 1, 9 do
+      for i = 1, 17 do
         local result, out = s:input(c:initiate())
         assert.equal("agreed", result)
         outs[i] = out

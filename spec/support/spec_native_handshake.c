@@ -208,7 +208,7 @@ static int client_initiate(lua_State *L) /* () -> datagram */
 {
     uint8_t *out = malloc(KT_NATIVE_INITIATION_MAX);
     if (!out) return luaL_error(L, "out of memory");
-    const size_t n = kt_native_client_initiate(&client(L)->client, out);
+    const size_t n = kt_native_client_initiate(&client(L)->client, client(L)->client.sent, out);
     lua_pushlstring(L, (const char *)out, n);
     free(out);
     return 1;
@@ -216,7 +216,7 @@ static int client_initiate(lua_State *L) /* () -> datagram */
 
 static int client_pause(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_native_client_pause(&client(L)->client));
+    lua_pushinteger(L, (lua_Integer)kt_native_client_pause(client(L)->client.sent - 1));
     return 1;
 }
 

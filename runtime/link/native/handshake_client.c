@@ -36,20 +36,21 @@ void kt_native_client_end(struct kt_native_client *c)
 }
 
 /* Every other initiation is as short as allowed, for a path that passes nothing longer. */
-static size_t pick_length(struct kt_native_client *c)
+static size_t pick_length(struct kt_native_client *c, unsigned nth)
 {
     uint8_t random;
     kt_io_random(c->io, &random, 1);
-    return KT_NATIVE_INITIATION_MIN + (c->sent & 1 ? 0 : random % SPREAD);
+    return KT_NATIVE_INITIATION_MIN + (nth & 1 ? 0 : random % SPREAD);
 }
 
-size_t kt_native_client_initiate(struct kt_native_client *c, uint8_t out[KT_NATIVE_INITIATION_MAX])
+size_t kt_native_client_initiate(
+    struct kt_native_client *c, unsigned nth, uint8_t out[KT_NATIVE_INITIATION_MAX])
 {
     struct kt_native_attempt *a = &c->attempts[c->sent % KT_NATIVE_ATTEMPTS];
     uint8_t ephemeral[KT_NATIVE_KEY], payload[KT_NATIVE_INITIATION_MAX], *body = out + KT_NATIVE_HEADER;
     const size_t other =
         KT_NATIVE_OVERHEAD + KT_NATIVE_COOKIE + kt_noise_overhead(kt_native_pattern(c->secrets), 1);
-    const size_t want = pick_length(c) - other;
+    const size_t want = pick_length(c, nth) - other;
     c->params.time_ms = kt_io_wall(c->io) / 1000;
     const size_t size = kt_native_params_write(&c->params, want, payload);
     assert(size == want);
@@ -62,15 +63,16 @@ size_t kt_native_client_initiate(struct kt_native_client *c, uint8_t out[KT_NATI
     assert(n > 0); /* the server's key is usable: kt_native_secrets_client */
     kt_wipe(ephemeral, sizeof ephemeral);
     a->live = true;
+    a->sent_us = kt_io_now(c->io);
     c->sent++;
     return kt_native_wrap(
         c->secrets->header_key, KT_NATIVE_INITIATION, a->id, out, KT_NATIVE_COOKIE + (size_t)n);
 }
 
-uint64_t kt_native_client_pause(const struct kt_native_client *c)
+uint64_t kt_native_client_pause(unsigned nth)
 {
     uint64_t pause = PAUSE_FIRST_US;
-    for (unsigned i = 1; i < c->sent && pause < PAUSE_LAST_US; i++) pause *= 2;
+    for (unsigned i = 0; i < nth && pause < PAUSE_LAST_US; i++) pause *= 2;
     return pause;
 }
 
@@ -165,6 +167,7 @@ static enum kt_native_client_result take_response(struct kt_native_client *c, st
     agreed->version = p->highest;
     agreed->aead = (enum kt_aead_method)p->aead;
     kt_native_agree(agreed, &a->noise, true);
+    c->rtt_us = kt_io_now(c->io) - a->sent_us;
     for (unsigned i = 0; i < KT_NATIVE_ATTEMPTS; i++) drop_attempt(&c->attempts[i]);
     return KT_NATIVE_CLIENT_AGREED;
 }

@@ -10,7 +10,7 @@
 
 struct kt_io;
 
-#define KT_NATIVE_ATTEMPTS 8u
+#define KT_NATIVE_ATTEMPTS 16u
 
 /* Fields are handshake_client.c's own. */
 struct kt_native_client {
@@ -21,9 +21,11 @@ struct kt_native_client {
     struct kt_native_attempt {
         bool live;
         uint8_t id[KT_NATIVE_CID];
+        uint64_t sent_us;
         struct kt_noise noise;
     } attempts[KT_NATIVE_ATTEMPTS];
     unsigned sent;
+    uint64_t rtt_us; /* KT_NATIVE_CLIENT_AGREED: from the initiation that was answered until then */
     bool has_cookie;
     uint64_t cookie_us; /* when it came */
     uint8_t cookie[KT_NATIVE_COOKIE];
@@ -36,10 +38,11 @@ void kt_native_client_init(struct kt_native_client *c, struct kt_io *io,
 /* Wipes it. */
 void kt_native_client_end(struct kt_native_client *c);
 
-/* Writes a new initiation; returns its length. */
-size_t kt_native_client_initiate(struct kt_native_client *c, uint8_t out[KT_NATIVE_INITIATION_MAX]);
-/* How long to wait for a response to the latest initiation before the next, in µs. */
-uint64_t kt_native_client_pause(const struct kt_native_client *c);
+/* Writes a new initiation; returns its length. nth: how many went to the same address before. */
+size_t kt_native_client_initiate(
+    struct kt_native_client *c, unsigned nth, uint8_t out[KT_NATIVE_INITIATION_MAX]);
+/* How long to wait after the nth initiation to an address, from 0, before the next one there, in µs. */
+uint64_t kt_native_client_pause(unsigned nth);
 
 enum kt_native_client_result {
     KT_NATIVE_CLIENT_NOTHING, /* dropped and counted */

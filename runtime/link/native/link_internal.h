@@ -1,7 +1,9 @@
 /* What the files of the dialling side share; nobody else includes this.
  *
- *   link.c  the link as its user sees it
- *   dial.c  how it comes by an association, and what becomes of it
+ *   link.c         the link as its user sees it
+ *   dial.c         how it comes by an association, and what becomes of it
+ *   attempt.c      initiations to the peer's addresses
+ *   dial_socket.c  its sockets
  *
  * A link has one association at most, and one attempt at most to get (another) one. Calls wait in the link until there
  * is an association; nothing else waits for one: an association whose peer is silent keeps its streams and takes new
@@ -19,24 +21,41 @@
 
 struct link;
 
-/* A handshake in progress. Each address of the peer gets a socket of its own, one at a time. */
+/* A socket of a link, connected to one address of its peer. */
+struct kt_native_socket {
+    struct link *l;
+    struct kt_udp *udp; /* NULL: it was closed while it was busy */
+    struct kt_addr peer;
+    bool busy; /* handing over datagrams */
+};
+
+/* An address that an attempt tries. */
+struct candidate {
+    struct kt_addr addr;
+    struct kt_native_socket *socket; /* NULL: not open */
+    uint64_t due_us;                 /* the next initiation to it */
+    unsigned sent;                   /* initiations to it */
+};
+
+/* A handshake in progress. */
 struct attempt {
     bool active;
-    struct kt_udp *udp; /* connected to addrs[index] */
     struct kt_native_client client;
-    struct kt_addr addrs[KT_NATIVE_ADDRESSES];
-    size_t count, index;
-    uint64_t began_us, sent_us;
-    struct kt_timer timer; /* the next initiation */
-    bool told;             /* that nothing answers */
-    bool refused;          /* the system said that nothing listens there */
+    struct candidate candidates[KT_NATIVE_ADDRESSES];
+    size_t count, started; /* the first `started` of them have had an initiation */
+    uint64_t began_us;
+    uint64_t next_us; /* when the next candidate starts */
+    struct kt_timer timer;
+    struct kt_err why; /* no socket could be opened to the latest that has none */
+    bool told;         /* that nothing answers */
+    bool refused;      /* the system said that nothing listens there */
 };
 
 struct link {
     struct kt_link link;
     struct kt_native_context *c;
     struct kt_native_association *a; /* NULL: none */
-    struct kt_udp *udp;              /* a's, connected to its peer */
+    struct kt_native_socket *socket; /* a's */
     struct attempt attempt;
     struct kt_locator locator;
     struct kt_list waiting; /* of kt_call */
@@ -58,5 +77,32 @@ void kt_native_dial_init(struct link *l);
 void kt_native_dial_end(struct link *l);
 /* Serves all waiting calls, if there is an association. */
 void kt_native_dial_serve(struct link *l);
+
+/* A datagram has arrived, which may close the socket. */
+void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram);
+
+/* ---- attempt.c ---- */
+
+void kt_native_attempt_init(struct link *l);
+/* Begins to send initiations to these addresses, at least one, while there is no attempt. If none can be reached, that
+ * ends it, and fails the locator. */
+void kt_native_attempt_start(struct link *l, const struct kt_addr *addrs, size_t n);
+void kt_native_attempt_end(struct link *l);
+/* True if there is one, and it has this socket. */
+bool kt_native_attempt_has(const struct link *l, const struct kt_native_socket *s);
+/* Ends it, but for one of its sockets, which is the caller's now. */
+void kt_native_attempt_keep(struct link *l, const struct kt_native_socket *s);
+/* Sends another initiation to the socket's address at once. */
+void kt_native_attempt_again(struct link *l, const struct kt_native_socket *s);
+/* Nothing listens at the socket's address; that can be forged. */
+void kt_native_attempt_refused(struct link *l, const struct kt_native_socket *s);
+
+/* ---- dial_socket.c ---- */
+
+/* The caller owns it. 0 or a code with a sentence. */
+int kt_native_socket_open(
+    struct link *l, const struct kt_addr *peer, struct kt_native_socket **out, struct kt_err *err);
+/* NULL is harmless. */
+void kt_native_socket_close(struct kt_native_socket *s);
 
 #endif

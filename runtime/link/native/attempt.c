@@ -1,0 +1,171 @@
+/* An attempt to get an association: initiations to the peer's addresses until a response comes (docs/wire.md, 4.3).
+ *
+ * As in RFC 8305, the families alternate, and each address gets its first initiation 250 ms after the one before, or at
+ * once if that one cannot be reached. Each has a socket of its own, which stays open: an answer from far away counts,
+ * though other addresses are being tried meanwhile. */
+#include <string.h>
+#include "link/native/link_internal.h"
+
+#define NEXT_US 250000u     /* from one address to the next (RFC 8305, section 5) */
+#define SILENCE_US 5000000u /* without a response after which it says so */
+
+/* Silence can only be guessed at: the causes, the likeliest first. */
+static void tell_silence(struct link *l)
+{
+    struct attempt *t = &l->attempt;
+    char text[KT_ADDR_TEXT];
+    t->told = true;
+    kt_err_set(&l->locator.why, KT_ETIMEOUT,
+        "%s: no answer for %.0f s: is kt running there, does UDP get through, and is the key the same on both ends?",
+        kt_addr_text(&t->candidates[0].addr, text), (double)SILENCE_US / 1e6);
+    kt_log(l->c->log, KT_LOG_WARN, "%s", l->locator.why.text);
+}
+
+static void initiate(struct link *l, struct candidate *c, uint64_t now_us)
+{
+    struct attempt *t = &l->attempt;
+    const unsigned nth = c->sent++;
+    c->due_us = now_us + kt_native_client_pause(nth);
+    if (!c->socket && kt_native_socket_open(l, &c->addr, &c->socket, &t->why)) {
+        t->next_us = now_us;
+        return;
+    }
+    uint8_t *buf = kt_udp_reserve(c->socket->udp);
+    if (!buf) return;
+    const size_t n = kt_native_client_initiate(&t->client, nth, buf);
+    kt_udp_commit(c->socket->udp, buf, buf, n, NULL, NULL);
+    l->c->counters->OutPkts++;
+    l->c->counters->OutBytes += n;
+}
+
+/* Sends what is due. False: no address can be reached. */
+static bool send_due(struct link *l, uint64_t now_us)
+{
+    struct attempt *t = &l->attempt;
+    bool any = false;
+    for (size_t i = 0; i < t->started; i++)
+        if (t->candidates[i].due_us <= now_us) initiate(l, &t->candidates[i], now_us);
+    while (t->started < t->count && t->next_us <= now_us) {
+        t->next_us = now_us + NEXT_US;
+        initiate(l, &t->candidates[t->started++], now_us);
+    }
+    for (size_t i = 0; i < t->started; i++) any = any || t->candidates[i].socket;
+    return any;
+}
+
+static void arm(struct link *l)
+{
+    struct attempt *t = &l->attempt;
+    uint64_t due = t->told ? UINT64_MAX : t->began_us + SILENCE_US;
+    if (t->started < t->count && t->next_us < due) due = t->next_us;
+    for (size_t i = 0; i < t->started; i++)
+        if (t->candidates[i].due_us < due) due = t->candidates[i].due_us;
+    kt_io_timer_set(l->c->io, &t->timer, due);
+}
+
+static void advance(struct link *l)
+{
+    struct attempt *t = &l->attempt;
+    const uint64_t now = kt_io_now(l->c->io);
+    if (!t->told && now - t->began_us >= SILENCE_US) tell_silence(l);
+    if (send_due(l, now)) {
+        arm(l);
+        return;
+    }
+    const struct kt_err why = t->why;
+    kt_native_attempt_end(l);
+    kt_locator_fail(&l->locator, &why);
+}
+
+static void on_timer(void *ctx)
+{
+    struct link *l = ctx;
+    if (kt_list_empty(&l->waiting) && !l->stay && !l->a)
+        kt_native_attempt_end(l); /* nobody waits any more */
+    else
+        advance(l);
+}
+
+/* The families alternate, the first address's first; within a family the order stays. */
+static void add_candidates(struct attempt *t, const struct kt_addr *addrs, size_t n)
+{
+    const int first = addrs[0].sa.sa_family;
+    size_t next[2] = {0, 0}; /* of the first address's family, of the other */
+    for (unsigned which = 0; t->count < KT_NATIVE_ADDRESSES && (next[0] < n || next[1] < n); which ^= 1) {
+        size_t *i = &next[which];
+        while (*i < n && (addrs[*i].sa.sa_family == first) != (which == 0)) ++*i;
+        if (*i < n) t->candidates[t->count++] = (struct candidate){.addr = addrs[(*i)++]};
+    }
+}
+
+void kt_native_attempt_init(struct link *l)
+{
+    kt_timer_init(&l->attempt.timer, on_timer, l);
+}
+
+void kt_native_attempt_start(struct link *l, const struct kt_addr *addrs, size_t n)
+{
+    struct attempt *t = &l->attempt;
+    t->active = true;
+    t->told = t->refused = false;
+    t->count = t->started = 0;
+    t->began_us = t->next_us = kt_io_now(l->c->io);
+    add_candidates(t, addrs, n);
+    kt_native_client_init(&t->client, l->c->io, l->c->secrets, &l->c->params, &l->c->drops);
+    advance(l);
+}
+
+void kt_native_attempt_end(struct link *l)
+{
+    struct attempt *t = &l->attempt;
+    if (!t->active) return;
+    t->active = false;
+    kt_io_timer_cancel(l->c->io, &t->timer);
+    kt_native_client_end(&t->client);
+    for (size_t i = 0; i < t->started; i++) kt_native_socket_close(t->candidates[i].socket);
+}
+
+static struct candidate *find(struct link *l, const struct kt_native_socket *s)
+{
+    struct attempt *t = &l->attempt;
+    for (size_t i = 0; t->active && i < t->started; i++)
+        if (t->candidates[i].socket == s) return &t->candidates[i];
+    return NULL;
+}
+
+bool kt_native_attempt_has(const struct link *l, const struct kt_native_socket *s)
+{
+    const struct attempt *t = &l->attempt;
+    for (size_t i = 0; t->active && i < t->started; i++)
+        if (t->candidates[i].socket == s) return true;
+    return false;
+}
+
+void kt_native_attempt_again(struct link *l, const struct kt_native_socket *s)
+{
+    struct candidate *c = find(l, s);
+    if (!c) return;
+    c->due_us = kt_io_now(l->c->io);
+    advance(l);
+}
+
+void kt_native_attempt_refused(struct link *l, const struct kt_native_socket *s)
+{
+    struct attempt *t = &l->attempt;
+    char text[KT_ADDR_TEXT];
+    if (!kt_native_attempt_has(l, s)) return;
+    if (!t->refused)
+        kt_log(l->c->log, KT_LOG_WARN, "%s: nothing listens there (port unreachable)",
+            kt_addr_text(&s->peer, text));
+    t->refused = true;
+    if (t->started == t->count) return;
+    t->next_us = kt_io_now(l->c->io);
+    advance(l);
+}
+
+void kt_native_attempt_keep(struct link *l, const struct kt_native_socket *s)
+{
+    struct candidate *c = find(l, s);
+    if (c) c->socket = NULL;
+    kt_native_attempt_end(l);
+}

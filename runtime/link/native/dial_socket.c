@@ -1,0 +1,54 @@
+/* Sockets of a link, each connected to one address of its peer. A socket may be closed by what it receives; then it is
+ * freed once the batch is through. */
+#include <stdlib.h>
+#include "link/common/bind.h"
+#include "link/native/link_internal.h"
+
+static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
+{
+    struct kt_native_socket *s = ctx;
+    s->busy = true;
+    for (size_t i = 0; i < n && s->udp; i++) kt_native_dial_take(s, &dgrams[i]);
+    s->busy = false;
+    if (!s->udp) free(s);
+}
+
+static void on_writable(void *ctx)
+{
+    const struct kt_native_socket *s = ctx;
+    if (s->l->a) kt_native_association_writable(s->l->a, s->udp);
+}
+
+static void on_error(void *ctx, int code)
+{
+    const struct kt_native_socket *s = ctx;
+    if (code == KT_EREFUSED) kt_native_attempt_refused(s->l, s);
+}
+
+int kt_native_socket_open(
+    struct link *l, const struct kt_addr *peer, struct kt_native_socket **out, struct kt_err *err)
+{
+    static const struct kt_udp_events events = {on_batch, on_writable, on_error};
+    const struct kt_native_config *cfg = &l->c->cfg;
+    const struct kt_udp_opts opts = {
+        .remote = peer, .dscp = (int)cfg->dscp, .sndbuf = cfg->sockbuf, .rcvbuf = cfg->sockbuf};
+    struct kt_native_socket *s = calloc(1, sizeof *s);
+    if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    s->l = l;
+    s->peer = *peer;
+    const int rc = kt_bind_udp(l->c->io, "", 0, &opts, &events, s, &s->udp, err);
+    if (rc) {
+        free(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+void kt_native_socket_close(struct kt_native_socket *s)
+{
+    if (!s) return;
+    kt_udp_close(s->udp);
+    s->udp = NULL;
+    if (!s->busy) free(s);
+}
