@@ -175,6 +175,7 @@ function link:probe(options) end
 ---@field suspect_after? kt.duration After this long without an answer from the peer, new streams use a new session; the old one keeps its streams. The default is 5s on kcptun's wire and 3s on kt's. (duration, "1s" to "1m")
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m")
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB")
+---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire.
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB")
 
@@ -649,6 +650,7 @@ kt.log = {}
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
+---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
@@ -715,6 +717,7 @@ function kt.link(options) end
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
+---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default 0)
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
@@ -769,6 +772,7 @@ function kt.accept(options) end
 ---@field mtu? integer Largest UDP payload to try, in bytes; what the path carries is found by probing. Only on kt's wire. (integer, 1200 to 1500; default 1472)
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
+---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)

@@ -14,7 +14,7 @@ local function tunnel(opts)
   t.line = w:link("client", "server", opts.line or { delay = "50ms" })
   w:host "server":serve(opts.target or { on = "127.0.0.1:8388", kind = "echo" })
   if not opts.no_server then t.server = w:host "server":run "spec/fixtures/native/server.lua" end
-  t.client = w:host "client":run "spec/fixtures/native/client.lua"
+  t.client = w:host "client":run("spec/fixtures/native/client.lua", { args = opts.args })
   function t.connect() return w:host "client":connect "127.0.0.1:12948" end
   function t.counter(name) return t.server:stats().counters[name] end
   return t
@@ -46,6 +46,19 @@ describe("a link on kt's own wire", function()
     assert.matches("link to 10.0.2.1:29900 is up, aes%-256%-gcm", t.client:log())
     assert.matches("link from 10.0.1.1:%d+", t.server:log())
   end)
+
+  for _, padding in ipairs { false, true } do
+    it(padding and "pads small packets to random sizes if asked" or "sends small packets at the size of what they hold", function()
+      local t = tunnel { args = padding and { "padding" } or nil }
+      local app = t.connect()
+      app:echo(("x"):rep(100))
+      local sizes, kinds = {}, 0
+      t.w:rule { from = "client", to = "server", fn = function(packet) sizes[packet.size] = true end }
+      for _ = 1, 50 do app:echo(("x"):rep(100)) end
+      for _ in pairs(sizes) do kinds = kinds + 1 end
+      assert.is_true(padding and kinds > 20 or not padding and kinds < 8, kinds .. " sizes")
+    end)
+  end
 
   it("counts what it carries in its statistics", function()
     local t = tunnel()

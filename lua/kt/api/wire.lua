@@ -234,6 +234,7 @@ function wire.keys(client)
     field("bandwidth", client, 'Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. '
       .. 'On kcptun\'s wire only with mode = "auto".'),
     field("survive", client, "A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire."),
+    field("padding", client, "Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire."),
     field("keepalive", client, "A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire."),
     field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),
     field("dscp", client, "DSCP of outgoing packets."),

@@ -7,6 +7,8 @@
 
 /* Packets in one turn, so that a link that sends much does not hold up all others. */
 #define TURN_PACKETS 256u
+/* With `padding`, smaller packets get a random size of up to so many bytes of frames. */
+#define PADDED 512u
 /* With less room than this a packet is full: a further frame would carry next to nothing. */
 #define ROOM_LEAST 32u
 
@@ -80,11 +82,24 @@ static void add_every(struct packet *k)
     if (add(k, &f, 0)) p->every_due = false;
 }
 
+/* Pads a small packet to a random size, up to PADDED. */
+static void pad(struct packet *k)
+{
+    uint16_t chance;
+    const size_t most = k->room < PADDED ? k->room : PADDED;
+    if (k->len >= most) return;
+    kt_io_random(k->path->a->c->io, &chance, sizeof chance);
+    const size_t n = chance % (most - k->len + 1);
+    memset(at(k), KT_NATIVE_FRAME_PADDING, n);
+    k->len += n;
+}
+
 /* Seals the packet and hands it to the socket. */
 static void finish(struct packet *k, const struct kt_native_place *to, uint64_t now_us)
 {
     struct kt_native_path *p = k->path;
     struct kt_native_association *a = p->a;
+    if (k->len > 0 && a->c->cfg.padding) pad(k);
     const uint64_t number = kt_native_recovery_number(&p->recovery);
     const int len =
         k->len > 0 ? kt_native_seal(&a->tx, p->number, number, k->buf, k->len, now_us) : KT_EINVAL;
