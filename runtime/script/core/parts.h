@@ -11,7 +11,7 @@ struct kt_runtime {
     const struct kt_log *log; /* the logger's */
     struct kt_sandbox *sandbox;
     struct kt_guard *guard; /* the sandbox's */
-    lua_State *L; /* the main thread */
+    lua_State *L;           /* the main thread */
 
     struct kt_begun *begun;       /* runtime.c: how it began */
     struct kt_setup *setup;       /* setup.c: what it was made with */
