@@ -111,6 +111,8 @@ struct kt_cc_ops {
     uint64_t (*inflight)(const struct kt_cc *cc);
     /* Bytes per second; NULL: not paced. */
     uint64_t (*rate)(const struct kt_cc *cc);
+    /* Share of packets that the path loses at random, in 1/1024; NULL: not measured. */
+    uint32_t (*loss)(const struct kt_cc *cc);
     /* Slow-start threshold in packets, for statistics; NULL: it has none. */
     uint32_t (*ssthresh)(const struct kt_cc *cc);
 };
@@ -238,6 +240,11 @@ static inline uint32_t kt_cc_open(const struct kt_cc *cc)
 static inline uint64_t kt_cc_next(const struct kt_cc *cc)
 {
     return kt_pacer_next(&cc->pacer);
+}
+
+static inline uint32_t kt_cc_loss(const struct kt_cc *cc)
+{
+    return cc->ops->loss ? cc->ops->loss(cc) : 0;
 }
 
 static inline uint32_t kt_cc_ssthresh(const struct kt_cc *cc)

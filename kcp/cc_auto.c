@@ -460,6 +460,11 @@ static uint64_t rate(const struct kt_cc *cc)
     return cc->auto_.rate;
 }
 
+static uint32_t loss(const struct kt_cc *cc)
+{
+    return cc->auto_.loss;
+}
+
 const struct kt_cc_ops kt_cc_auto = {
     .samples = true,
     .start = start,
@@ -469,4 +474,5 @@ const struct kt_cc_ops kt_cc_auto = {
     .on_limits = set_rate,
     .inflight = inflight,
     .rate = rate,
+    .loss = loss,
 };

@@ -142,6 +142,7 @@ void kt_kcp_outlook(const struct kt_kcp *k, struct kt_kcp_outlook *out)
         .queued = w->end - w->nxt,
         .window = kt_kcp_window(k),
         .srtt_us = k->rtt.srtt,
+        .full = kt_kcp_ends_open(k) == 0,
         .rate = k->cc->pacer.rate,
         .paced = kt_pacer_allowance(&k->cc->pacer, k->now_us),
     };

@@ -79,6 +79,7 @@ struct kt_kcp_outlook {
     uint32_t queued;  /* segments not sent yet */
     uint32_t window;  /* segments that may be in flight at once */
     uint32_t srtt_us; /* 0: no sample yet */
+    bool full;        /* the windows of the two ends are full */
     uint64_t rate;    /* at which the controller lets them out, in bytes per second; 0: at once */
     uint64_t paced;   /* bytes that it lets out now; UINT64_MAX: any number */
 };

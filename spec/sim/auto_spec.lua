@@ -184,6 +184,24 @@ describe("mode auto", function()
     assert.is_true(parity 'mode = "auto", fec = { data = 10, parity = 3 }' > 500)
   end)
 
+  it("is no slower than mode fast against a peer whose window is short, and sends parity there once packets are lost", function()
+    local function measured(near, loss)
+      local w = tunnel { line = line { rate = "100Mbit", loss = loss }, near = near, far = 'mode = "fast", kcp = { rcvwnd = 512 }' }
+      local up = bulk(w)
+      w:run "3s"
+      local got = rate(w, up, 6)
+      local parity = w:host "far".scripts[1]:stats().counters.FECParityShards
+      w:close()
+      return got, parity
+    end
+    for _, loss in ipairs { 0, 0.1 } do
+      local auto, parity = measured('mode = "auto"', loss)
+      local fast = measured('mode = "fast", kcp = { sndwnd = 512 }', loss)
+      assert.is_true(auto >= 0.95 * fast, ("%g %%: %.1f, mode fast %.1f"):format(loss * 100, auto, fast))
+      assert.equal(loss > 0, parity > 1000)
+    end
+  end)
+
   it("can be chosen and left while a link is open", function()
     local w = tunnel { line = line { rate = "100Mbit" }, near = 'mode = "fast"', far = 'mode = "auto"', also = [[
       kt.spawn(function()

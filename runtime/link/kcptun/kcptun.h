@@ -34,8 +34,8 @@ bool kt_kcptun_automatic(const struct kt_kcptun_config *c);
 /* In mode "auto", sizes the windows and buffers that were not given, within max_buffered. In other modes it
  * changes nothing. */
 void kt_kcptun_settle(struct kt_kcptun_config *c);
-/* Parity packets that a session sends per group: in mode "auto" none unless they were given, as recovery
- * costs less of the bandwidth. */
+/* Parity packets that a session sends per group: in mode "auto" none at first unless they were given, as recovery
+ * costs less of the bandwidth (session.c). */
 uint32_t kt_kcptun_parity(const struct kt_kcptun_config *c);
 int kt_kcptun_check(const struct kt_settings *s, struct kt_err *err);
 

@@ -18,8 +18,15 @@ int kt_kcptun_path_init(
     p->data = sh->cfg.datashard;
     p->parity = sh->cfg.parityshard;
     int rc = kt_fec_enc_new(&p->enc, p->data, p->parity);
-    if (rc == 0) kt_fec_enc_limit(p->enc, kt_kcptun_parity(&sh->cfg));
+    if (rc == 0) kt_kcptun_path_parity(p, kt_kcptun_parity(&sh->cfg));
     return rc;
+}
+
+void kt_kcptun_path_parity(struct kt_kcptun_path *p, unsigned n)
+{
+    if (!p->enc) return;
+    p->sent_parity = n < p->parity ? n : p->parity;
+    kt_fec_enc_limit(p->enc, p->sent_parity);
 }
 
 uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p)
@@ -34,7 +41,7 @@ bool kt_kcptun_path_tune(struct kt_kcptun_path *p)
     if (!p->enc) return !kt_kcptun_context_fec(p->sh);
     if (kt_kcptun_context_fec(p->sh) && (cfg->datashard != p->data || cfg->parityshard > p->parity))
         return false;
-    kt_fec_enc_limit(p->enc, kt_kcptun_context_fec(p->sh) ? kt_kcptun_parity(cfg) : 0);
+    kt_kcptun_path_parity(p, kt_kcptun_context_fec(p->sh) ? kt_kcptun_parity(cfg) : 0);
     return true;
 }
 

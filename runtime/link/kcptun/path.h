@@ -19,6 +19,7 @@ struct kt_kcptun_path {
     uint32_t mtu;             /* largest datagram */
     uint32_t whole;           /* longer datagrams may be fragmented; 0: none may */
     unsigned data, parity;    /* its groups, as long as the session lives */
+    unsigned sent_parity;     /* parity packets that a group is sent with, from the next one on */
     uint32_t offset;          /* from a datagram's start to its KCP packet: sealing and FEC headers */
     struct kt_bucket rate;    /* the rate limit (spec 13: burst of 64 full datagrams) */
     uint32_t reserved;        /* datagrams that KCP is filling, not charged yet */
@@ -37,6 +38,9 @@ void kt_kcptun_path_free(struct kt_kcptun_path *p);
 
 /* Largest KCP packet (spec 6.3). */
 uint32_t kt_kcptun_path_mtu(const struct kt_kcptun_path *p);
+
+/* How many parity packets to send per group, at most those that the session began with. */
+void kt_kcptun_path_parity(struct kt_kcptun_path *p, unsigned n);
 
 /* Follows the rate, and the FEC settings as far as a live session can: parity can fall to none and return to what the
  * session began with, but not exceed it, and groups stay, because the peer's decoder relies on them

@@ -17,6 +17,9 @@
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
 #define FOREIGN_PATIENCE_US 30000000u
+#define FULL_US 1000000u    /* windows that are full for this long hold data back */
+#define FULL_GAP_US 500000u /* ... with pauses of at most this */
+#define LOSSY 16u           /* 1.6 %, as of kt_cc_loss */
 #define RESUME_US 1000000u
 
 void kt_kcptun_session_schedule(struct kt_kcptun_session *s)
@@ -284,12 +287,30 @@ static void arm(struct kt_kcptun_session *s, uint64_t now)
     kt_io_timer_set(s->sh->io, &s->timer, due);
 }
 
-/* Tells the controller if nothing is left to send: then the path could carry more than is measured. */
-static void note_idle(struct kt_kcptun_session *s)
+static void limit_controller(struct kt_kcptun_session *s);
+
+/* Without parity each loss holds up what follows for a round trip or more. That costs little while the windows
+ * have room for it. Once they are full, KCP's or those of streams, it costs more than parity does. */
+static void choose_parity(struct kt_kcptun_session *s, bool full, uint64_t now)
+{
+    const struct kt_kcptun_config *cfg = &s->sh->cfg;
+    if (!s->path.enc || kt_kcptun_parity(cfg) > 0 || !kt_kcptun_automatic(cfg)) return;
+    if (full && now - s->full_us > FULL_GAP_US) s->full_since_us = now;
+    if (full) s->full_us = now;
+    const bool on = s->path.sent_parity > 0, held_up = s->full_us && now - s->full_us <= FULL_GAP_US;
+    if (on ? held_up : !held_up || now - s->full_since_us < FULL_US || kt_cc_loss(&s->cc) < LOSSY) return;
+    kt_kcptun_path_parity(&s->path, on ? 0 : s->path.parity);
+    limit_controller(s);
+}
+
+/* After a flush: what holds back the rest. Nothing does if nothing is left to send; then the path could carry more
+ * than the controller measures. */
+static void note_limits(struct kt_kcptun_session *s, uint64_t now)
 {
     struct kt_kcp_outlook o;
     kt_kcp_outlook(s->kcp, &o);
     if (o.queued == 0 && o.open > 0 && !kt_smux_pending(s->smux)) kt_cc_app_limited(&s->cc);
+    choose_parity(s, (o.full && o.queued > 0) || kt_smux_blocked(s->smux), now);
 }
 
 static void report_over(struct kt_kcptun_session *s)
@@ -339,7 +360,7 @@ static void on_turn(void *ctx)
             if (s->resume) kt_kcp_resume(s->kcp);
             s->resume = false;
             if (kt_kcp_due(s->kcp, now) <= now) kt_kcp_flush(s->kcp, now); /* otherwise ACKs wait for data */
-            note_idle(s);
+            note_limits(s, now);
             kt_kcptun_session_check_health(s, now); /* after the flush the peer may owe an answer */
             arm(s, now);
         }
@@ -476,8 +497,7 @@ static void limit_controller(struct kt_kcptun_session *s)
                    headers = s->peer.sa.sa_family == AF_INET6 ? 48 : 28;
     struct kt_cc_limits limits = {.packet = segment, .window = (uint64_t)cfg->sndwnd * segment};
     limits.rate = cfg->bandwidth * segment / (s->path.mtu + headers);
-    if (kt_kcptun_context_fec(s->sh))
-        limits.rate = limits.rate * cfg->datashard / (cfg->datashard + kt_kcptun_parity(cfg));
+    if (s->path.enc) limits.rate = limits.rate * s->path.data / (s->path.data + s->path.sent_parity);
     kt_cc_limit(&s->cc, &limits);
 }
 

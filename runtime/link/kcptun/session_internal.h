@@ -47,19 +47,20 @@ struct kt_kcptun_session {
     uint64_t young_smux;   /* the peer holds the frames up to here once … */
     uint32_t young_kcp;    /* … KCP has covered this */
     bool young_pending;
-    uint32_t said_kcp;     /* the peer holds the last frame of a stream once KCP has covered this */
-    bool owes;             /* … which is not known yet */
-    bool busy;             /* in the turn hook */
-    bool woken;            /* smux has something to send */
-    bool fresh;            /* a turn of the loop has begun since the budget was set */
-    size_t bytes_left;     /* of that budget: payload (session_limits.c) */
-    unsigned batches_left; /* of that budget: batches of streams to accept */
-    bool more;             /* the budget is used up: the next turn continues */
-    bool blocked;          /* smux's buffers are full: reading pauses */
-    uint64_t blocked_at;   /* µs, since when; 0: not paused */
-    uint64_t blocked_read; /* kt_smux_read at that time */
-    bool blocked_alone;    /* ... with at most one stream */
-    uint64_t believe_at;   /* µs, when reductions of windows take effect; 0: none pending */
+    uint32_t said_kcp;               /* the peer holds the last frame of a stream once KCP has covered this */
+    bool owes;                       /* … which is not known yet */
+    uint64_t full_us, full_since_us; /* when windows were full last, and since when; 0: never */
+    bool busy;                       /* in the turn hook */
+    bool woken;                      /* smux has something to send */
+    bool fresh;                      /* a turn of the loop has begun since the budget was set */
+    size_t bytes_left;               /* of that budget: payload (session_limits.c) */
+    unsigned batches_left;           /* of that budget: batches of streams to accept */
+    bool more;                       /* the budget is used up: the next turn continues */
+    bool blocked;                    /* smux's buffers are full: reading pauses */
+    uint64_t blocked_at;             /* µs, since when; 0: not paused */
+    uint64_t blocked_read;           /* kt_smux_read at that time */
+    bool blocked_alone;              /* ... with at most one stream */
+    uint64_t believe_at;             /* µs, when reductions of windows take effect; 0: none pending */
     bool went_idle;
     bool resume;    /* heard again after a silence: send everything in flight again at once */
     bool told_full; /* logged that streams are refused, while that lasts */

@@ -169,8 +169,9 @@ void kt_smux_cut_unread(struct kt_smux *m);
 /* Frames what streams have to send, as far as room allows, and raises all events due. Reentrant calls are
  * harmless. */
 void kt_smux_pump(struct kt_smux *m);
-/* Whether something waits for room. */
+/* Whether something waits for room; otherwise, whether data waits for the peer's stream windows. */
 bool kt_smux_pending(struct kt_smux *m);
+bool kt_smux_blocked(struct kt_smux *m);
 
 /* Queues a NOP. */
 void kt_smux_keepalive(struct kt_smux *m);

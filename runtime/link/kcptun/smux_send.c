@@ -315,6 +315,11 @@ bool kt_smux_pending(struct kt_smux *m)
     return !kt_list_empty(&m->control) || !kt_stream_schedule_empty(&m->data);
 }
 
+bool kt_smux_blocked(struct kt_smux *m)
+{
+    return m->queued > 0 && !kt_smux_pending(m);
+}
+
 void kt_smux_pump(struct kt_smux *m)
 {
     if (m->pumping || m->ended) return;
