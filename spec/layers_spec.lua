@@ -12,6 +12,7 @@ local rooms = {
   { name = "io/sim", may = { "io", "base" } },
   { name = "link", may = { "io", "kcp", "crypto", "base" } },
   { name = "link/common", may = { "link", "io", "kcp", "crypto", "base" } },
+  { name = "link/both", may = { "link/common", "link", "io", "base" } },
   { name = "link/kcptun", may = { "link/common", "link", "io", "kcp", "crypto/kcptun", "crypto", "base" } },
   { name = "link/native", may = { "link/common", "link", "io", "kcp", "crypto", "base" } },
   { name = "script/sandbox", may = { "io", "base" } },

@@ -632,7 +632,7 @@ kt.log = {}
 
 ---@class (exact) kt.link_options
 ---@field remote string The peer.
----@field wire? "kcptun"|"kt" The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends. (default "kcptun")
+---@field wire? "kcptun"|"kt"|"auto" The protocol on the wire: kcptun's; kt's own, which needs kt at both ends; or "auto": an acceptor takes both, a link tries kt's and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. With a private_key, "auto" means "kt". (default "kcptun")
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
@@ -699,7 +699,7 @@ function kt.link(options) end
 
 ---@class (exact) kt.accept_options
 ---@field on string UDP address to listen on.
----@field wire? "kcptun"|"kt" The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends. (default "kcptun")
+---@field wire? "kcptun"|"kt"|"auto" The protocol on the wire: kcptun's; kt's own, which needs kt at both ends; or "auto": an acceptor takes both, a link tries kt's and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. With a private_key, "auto" means "kt". (default "kcptun")
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
@@ -754,7 +754,7 @@ function kt.accept(options) end
 ---@field with? function Custom check, with(link) → true, a round-trip time in seconds, or nil and a reason. It runs as a task, so it can open a stream and send a request. Default: link:probe.
 
 ---@class (exact) kt.pool_options.discover.link
----@field wire? "kcptun"|"kt" The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends. (default "kcptun")
+---@field wire? "kcptun"|"kt"|"auto" The protocol on the wire: kcptun's; kt's own, which needs kt at both ends; or "auto": an acceptor takes both, a link tries kt's and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. With a private_key, "auto" means "kt". (default "kcptun")
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")

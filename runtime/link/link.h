@@ -130,7 +130,8 @@ struct kt_link {
 };
 struct kt_open {
     void (*cancel)(struct kt_open *);
-    const struct kt_err *why; /* if it has a code: why the call still waits */
+    const struct kt_err
+        *why; /* the link's; if it has a code: why the call still waits. NULL: no reason known */
 };
 
 /* Asks for a stream. Waits, retrying every second, while the peer's name does not resolve or no socket can be

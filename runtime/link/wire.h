@@ -10,7 +10,9 @@
 struct kt_counters;
 struct kt_io;
 struct kt_log;
+struct kt_phrases;
 struct kt_ports;
+struct kt_spoken;
 struct kt_starts;
 
 /* What links and acceptors run in; all of it outlives them. */
@@ -18,15 +20,28 @@ struct kt_wire_env {
     struct kt_io *io;
     const struct kt_log *log;
     struct kt_counters *counters;
-    struct kt_starts *starts; /* where acceptors remember sessions that began: shared by all that a recorded
+    struct kt_starts *starts;   /* where acceptors remember sessions that began: shared by all that a recorded
                                  start could be sent to. NULL: each acceptor has its own */
-    struct kt_ports *ports; /* acceptors: the ports to listen on, which several wires share; NULL: its own, on
-                                 the address in its settings */
+    struct kt_phrases *phrases; /* keys derived from passphrases; NULL: each is derived afresh */
+    struct kt_spoken
+        *spoken; /* peers that have spoken the preferred wire; NULL: each link has its own memory */
+
+    /* ---- for a wire that is one of two (link/both/) ---- */
+
+    struct kt_ports *
+        *ports; /* acceptors: where the ports are that they share (link/common/ports.h); NULL: this
+                                one opens its own */
+    const char *const
+        *silence; /* links: what follows "no answer for 5 s" in the log; read when it is due. NULL:
+                                   the wire's own causes */
+    bool hushed;  /* links: a peer that has never answered is not worth a word */
 };
 
 struct kt_wire {
     const char *name;
-    const struct kt_settings_table *settings;
+    const struct kt_settings_table *settings; /* NULL if it has parts */
+    const struct kt_wire *const
+        *parts; /* the wires that it chooses from, up to a NULL (link/both/); NULL: none */
     /* Fills in the defaults of a link or an acceptor; the address is missing yet. */
     void (*defaults)(struct kt_settings *s, bool client);
     /* Applies a preset by its name; false for an unknown name. */
@@ -50,5 +65,11 @@ struct kt_wire {
 
 /* NULL: no wire has this name. */
 const struct kt_wire *kt_wire_find(const char *name);
+/* The size of a wire's settings. */
+size_t kt_wire_size(const struct kt_wire *w);
+/* The settings of the wire's part i, and in *of (unless `of` is NULL) which wire that is; NULL past the last. A wire without
+ * parts is its own and only one. */
+struct kt_settings *kt_wire_part(
+    const struct kt_wire *w, struct kt_settings *s, size_t i, const struct kt_wire **of);
 
 #endif

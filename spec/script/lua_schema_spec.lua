@@ -6,7 +6,7 @@ local api = require "kt.api"
 schema.types.endpoint = schema.types.endpoint or function(_, value) return value end
 schema.types.name_server = schema.types.name_server or function(_, value) return value end
 schema.types.secret = schema.types.secret or function(_, value) return value end
-schema.types.name_server = schema.types.name_server or function(_, value) return value end
+schema.types.keys = schema.types.keys or function(_, value) return value end
 
 local tank = {
   type = "table",
@@ -174,7 +174,7 @@ describe("the description of kt.link", function()
     assert.same({ mtu = 1350, acknodelay = false }, c.kcp) -- the wire adds what mode auto may choose
     assert.same({}, c.fec)
     assert.same({ version = 2, frame = 8192, keepalive = 10 }, c.smux)
-    assert.same({ 1, 0, 600, 5, 30, 0 }, { c.sessions, c.expire, c.scavenge, c.suspect_after, c.dead_after, c.rate })
+    assert.same({ 1, 0, 600, 30, 0 }, { c.sessions, c.expire, c.scavenge, c.dead_after, c.rate })
   end)
 
   it("knows the mode names", function()
@@ -194,8 +194,8 @@ describe("the description of kt.link", function()
       one_mistake { kcp = { nodelay = true } })
   end)
 
-  it("knows one wire", function()
-    assert.equal('link.wire: unknown value "carrier pigeon"; expected "kcptun"', one_mistake { wire = "carrier pigeon" })
+  it("knows the wires", function()
+    assert.equal('link.wire: unknown value "carrier pigeon"; expected one of "kcptun", "kt", "auto"', one_mistake { wire = "carrier pigeon" })
   end)
 
   it("limits FEC groups to the code's maximum", function()

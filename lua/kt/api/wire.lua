@@ -106,8 +106,9 @@ local function advice(name, whose)
   return ('give wire = "%s" for it'):format(whose)
 end
 
---- Drops the defaults of settings that the wire does not have; a value that was given is a mistake.
+--- Drops the defaults of settings that the wire does not have; a value that was given is a mistake. With "auto" both wires' are allowed.
 local function keep_own(out, raw, mistake)
+  if out.wire == "auto" then return end
   for name, whose in pairs(only) do
     if whose ~= out.wire then
       if raw[name] ~= nil then
@@ -140,13 +141,15 @@ local function drop_defaults(out, raw)
 end
 
 function wire.rules(out, raw, mistake)
+  -- kcptun's wire knows only the shared key: it would let in clients without a key pair, or send streams to any server.
+  if out.wire == "auto" and raw.private_key ~= nil then out.wire = "kt" end
   if out.wire then
     keep_own(out, raw, mistake)
     if raw.key == nil and raw.private_key == nil then mistake("key", "missing", "expected " .. SECRET) end
   end
   if out.wire == "kt" then return end
   drop_defaults(out, raw)
-  if raw.bandwidth ~= nil and raw.bandwidth ~= 0 and out.mode ~= "auto" then
+  if raw.bandwidth ~= nil and raw.bandwidth ~= 0 and out.mode ~= "auto" and out.wire ~= "auto" then
     mistake("bandwidth", 'only mode = "auto" takes it', "give rate to limit what is sent")
   end
   local own = type(raw.kcp) == "table" and raw.kcp or {}
@@ -195,7 +198,8 @@ end
 function wire.keys(client)
   return {
     { name = "wire", type = "enum", values = wires, default = wires[1],
-      doc = "The protocol on the wire: kcptun's, or kt's own, which needs kt at both ends." },
+      doc = "The protocol on the wire: kcptun's; kt's own, which needs kt at both ends; or \"auto\": an acceptor takes both, a link tries kt's "
+        .. "and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. With a private_key, \"auto\" means \"kt\"." },
     { name = "key", type = "secret", expected = SECRET,
       doc = "The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key." },
     { name = "private_key", type = "secret", expected = SECRET,

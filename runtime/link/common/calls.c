@@ -1,6 +1,7 @@
 /* Delivers the results of calls on a link. The invariant is in calls.h. */
 #include "link/common/calls.h"
 #include <stdlib.h>
+#include <string.h>
 
 static void cancel(struct kt_open *open)
 {
@@ -57,6 +58,33 @@ struct kt_call *kt_call_new(struct kt_calls *c, size_t size, kt_open_cb opened, 
     call->ctx = ctx;
     kt_list_init(&call->node);
     return call;
+}
+
+static size_t size_of(const char *text)
+{
+    return text ? strlen(text) + 1 : 0;
+}
+
+size_t kt_call_texts(const struct kt_open_options *o)
+{
+    return size_of(o->target) + size_of(o->client) + size_of(o->name);
+}
+
+static const char *keep(char **to, const char *text)
+{
+    if (!text) return NULL;
+    const size_t n = size_of(text);
+    char *kept = memcpy(*to, text, n);
+    *to += n;
+    return kept;
+}
+
+void kt_call_keep(struct kt_open_options *to, const struct kt_open_options *o, char *texts)
+{
+    *to = (struct kt_open_options){.target = keep(&texts, o->target),
+        .client = keep(&texts, o->client),
+        .name = keep(&texts, o->name),
+        .policy = o->policy};
 }
 
 /* The call has its result. */

@@ -46,6 +46,11 @@ void kt_calls_end(struct kt_calls *c);
 struct kt_call *kt_call_new(
     struct kt_calls *c, size_t size, kt_open_cb opened, kt_probe_cb probed, void *ctx);
 
+/* Options of an open that outlive the caller's: kt_call_keep copies them and their texts, which need kt_call_texts
+ * bytes that live as long. */
+size_t kt_call_texts(const struct kt_open_options *o);
+void kt_call_keep(struct kt_open_options *to, const struct kt_open_options *o, char *texts);
+
 /* The result of a call. The call takes over the stream. */
 void kt_call_opened(struct kt_call *call, struct kt_pipe *stream);
 void kt_call_probed(struct kt_call *call, uint64_t rtt_us);

@@ -41,9 +41,14 @@ static void on_error(void *ctx, int code)
     (void)code; /* which peer it concerns is not known; a dead one is found by its silence */
 }
 
-int kt_ports_open(struct kt_ports **out, struct kt_io *io, const struct kt_endpoint *at,
-    const struct kt_udp_opts *opts, struct kt_err *err)
+int kt_ports_open(struct kt_ports **out, struct kt_ports **shared, struct kt_io *io,
+    const struct kt_endpoint *at, const struct kt_udp_opts *opts, struct kt_err *err)
 {
+    if (shared && *shared) {
+        (*shared)->refs++;
+        *out = *shared;
+        return 0;
+    }
     static const struct kt_udp_events events = {on_batch, on_writable, on_error};
     const size_t count = (size_t)at->port_max - at->port_min + 1;
     struct kt_ports *p = calloc(1, sizeof *p + count * sizeof p->port[0]);
@@ -60,14 +65,9 @@ int kt_ports_open(struct kt_ports **out, struct kt_io *io, const struct kt_endpo
             return rc;
         }
     }
+    if (shared) *shared = p;
     *out = p;
     return 0;
-}
-
-struct kt_ports *kt_ports_ref(struct kt_ports *p)
-{
-    p->refs++;
-    return p;
 }
 
 void kt_ports_unref(struct kt_ports *p)

@@ -20,10 +20,11 @@ struct kt_port_taker {
     void *ctx;
 };
 
-/* Opens host:port_min to host:port_max. opts: as for kt_bind_udp. The caller owns a reference. */
-int kt_ports_open(struct kt_ports **out, struct kt_io *io, const struct kt_endpoint *at,
-    const struct kt_udp_opts *opts, struct kt_err *err);
-struct kt_ports *kt_ports_ref(struct kt_ports *p);
+/* Opens host:port_min to host:port_max. opts: as for kt_bind_udp. The caller owns a reference. shared, unless it is
+ * NULL, is where acceptors that share ports meet: if it holds ports already, those are used, else it gets the new
+ * ones; it holds no reference. */
+int kt_ports_open(struct kt_ports **out, struct kt_ports **shared, struct kt_io *io,
+    const struct kt_endpoint *at, const struct kt_udp_opts *opts, struct kt_err *err);
 /* NULL is harmless. */
 void kt_ports_unref(struct kt_ports *p);
 

@@ -70,7 +70,7 @@ static int call(struct kt_kcptun_accepted *r, const struct kt_open_options *opti
 static int on_open(struct kt_link *link, const struct kt_open_options *options, kt_open_cb cb, void *ctx,
     struct kt_open **out, struct kt_err *err)
 {
-    if (options->target) return kt_kcptun_no_target(err);
+    if (options && options->target) return kt_kcptun_no_target(err);
     return call(of(link), options, cb, NULL, ctx, out, err);
 }
 

@@ -99,15 +99,11 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
 }
 
 static int bind_all(
-    struct acceptor *a, const struct kt_endpoint *at, struct kt_ports *shared, struct kt_err *err)
+    struct acceptor *a, const struct kt_endpoint *at, struct kt_ports **shared, struct kt_err *err)
 {
     const struct kt_udp_opts opts = {
         .dscp = (int)a->sh->cfg.dscp, .sndbuf = a->sh->cfg.sockbuf, .rcvbuf = a->sh->cfg.sockbuf};
-    int rc = 0;
-    if (shared)
-        a->shared_ports = kt_ports_ref(shared);
-    else
-        rc = kt_ports_open(&a->shared_ports, a->sh->io, at, &opts, err);
+    const int rc = kt_ports_open(&a->shared_ports, shared, a->sh->io, at, &opts, err);
     if (rc) return rc;
     const size_t count = kt_ports_count(a->shared_ports);
     a->ports = calloc(count, sizeof *a->ports);

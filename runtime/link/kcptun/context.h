@@ -23,6 +23,7 @@ struct kt_kcptun_context {
     struct kt_counters *counters;
     struct kt_kcptun_config cfg; /* key and crypt are NULL here: they were consumed */
     bool client;
+    bool hushed; /* as in kt_wire_env */
     bool
         retired; /* of an acceptor whose key or cipher has changed: no new sessions or streams with this one */
     char crypt[24]; /* the cipher's name */

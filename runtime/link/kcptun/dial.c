@@ -327,10 +327,10 @@ static void on_writable(void *ctx)
     kt_kcptun_session_writable(((struct dial *)ctx)->session);
 }
 
-/* A link that stays dials repeatedly, so a missing answer is logged once. */
+/* A link that stays dials repeatedly, so a missing answer is logged once; not at all if another wire is tried too. */
 static bool hushed(const struct dial *d)
 {
-    return d->link->stay && d->slot && d->slot->fails > 0;
+    return d->link->sh->hushed || (d->link->stay && d->slot && d->slot->fails > 0);
 }
 
 static void on_udp_error(void *ctx, int code)

@@ -18,7 +18,7 @@ static int on_open(struct kt_link *link, const struct kt_open_options *options, 
     struct kt_open **out, struct kt_err *err)
 {
     struct link *l = KT_CONTAINER(link, struct link, link);
-    if (options->target) return kt_kcptun_no_target(err);
+    if (options && options->target) return kt_kcptun_no_target(err);
     int rc = call(l, options, cb, NULL, ctx, out, err);
     l->next++;
     return rc;

@@ -68,7 +68,8 @@ static void on_drop(struct kt_acceptor *acceptor)
 static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s, struct kt_err *err)
 {
     struct acceptor *a = of(acceptor);
-    const struct kt_wire_env env = {.io = a->c->io, .log = a->c->log, .counters = a->c->counters};
+    const struct kt_wire_env env = {
+        .io = a->c->io, .log = a->c->log, .counters = a->c->counters, .phrases = a->c->phrases};
     struct kt_native_context *c;
     const int rc = kt_native_context_new(&c, &env, kt_native_config(s), false, err);
     if (rc) return rc;
@@ -133,15 +134,11 @@ static void on_adopt(struct kt_acceptor *acceptor)
 }
 
 static int listen_on(
-    struct acceptor *a, const struct kt_endpoint *at, struct kt_ports *shared, struct kt_err *err)
+    struct acceptor *a, const struct kt_endpoint *at, struct kt_ports **shared, struct kt_err *err)
 {
     const struct kt_native_config *cfg = &a->c->cfg;
     const struct kt_udp_opts opts = {.dscp = (int)cfg->dscp, .sndbuf = cfg->sockbuf, .rcvbuf = cfg->sockbuf};
-    int rc = 0;
-    if (shared)
-        a->ports = kt_ports_ref(shared);
-    else
-        rc = kt_ports_open(&a->ports, a->c->io, at, &opts, err);
+    const int rc = kt_ports_open(&a->ports, shared, a->c->io, at, &opts, err);
     if (!rc) kt_ports_add(a->ports, &a->taker);
     return rc;
 }

@@ -14,10 +14,12 @@ static void tell_silence(struct link *l)
 {
     struct attempt *t = &l->attempt;
     char text[KT_ADDR_TEXT];
+    const char *say =
+        l->silence ? *l->silence
+                   : ": is kt running there, does UDP get through, and is the key the same on both ends?";
     t->told = true;
-    kt_err_set(&l->locator.why, KT_ETIMEOUT,
-        "%s: no answer for %.0f s: is kt running there, does UDP get through, and is the key the same on both ends?",
-        kt_addr_text(&t->candidates[0].addr, text), (double)SILENCE_US / 1e6);
+    kt_err_set(&l->locator.why, KT_ETIMEOUT, "%s: no answer for %.0f s%s",
+        kt_addr_text(&t->candidates[0].addr, text), (double)SILENCE_US / 1e6, say);
     kt_log(l->c->log, KT_LOG_WARN, "%s", l->locator.why.text);
 }
 

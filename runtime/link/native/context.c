@@ -57,8 +57,13 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire_e
     if (rc) return rc;
     struct kt_native_context *c = calloc(1, sizeof *c);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    *c = (struct kt_native_context){
-        .refs = 1, .io = env->io, .log = env->log, .counters = env->counters, .cfg = *cfg, .client = client};
+    *c = (struct kt_native_context){.refs = 1,
+        .io = env->io,
+        .log = env->log,
+        .counters = env->counters,
+        .phrases = env->phrases,
+        .cfg = *cfg,
+        .client = client};
     struct kt_settings *common = &c->cfg.common;
     common->key = common->private_key = common->server_key = NULL;
     common->authorized = NULL;
@@ -68,7 +73,7 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire_e
     c->secrets = kt_locked_alloc(sizeof *c->secrets);
     if (!c->secrets || kt_slab_new(&c->blocks, sizeof(struct kt_native_block), 0))
         rc = kt_err_set(err, KT_ENOMEM, "out of memory");
-    if (!rc) rc = kt_native_credentials_read(c->secrets, &cfg->common, client, err);
+    if (!rc) rc = kt_native_credentials_read(c->secrets, &cfg->common, client, env->phrases, err);
     if (!rc) rc = kt_native_names_read(&c->names, &cfg->common, err);
     if (rc) {
         kt_native_context_unref(c);

@@ -15,11 +15,14 @@
 
 #define KT_NATIVE_ACK_DELAY_US 25000u /* the longest that this end delays an ACK */
 
+struct kt_phrases;
+
 struct kt_native_context {
     size_t refs;
     struct kt_io *io;
     const struct kt_log *log;
     struct kt_counters *counters;
+    struct kt_phrases *phrases;  /* may be NULL */
     struct kt_native_config cfg; /* its keys are NULL: they were used up */
     bool client;
     bool retired; /* an acceptor's: the key was changed; no new association with this one */
@@ -33,7 +36,7 @@ struct kt_native_context {
     struct kt_timer trim; /* gives idle blocks back while there are any */
 };
 
-/* Reads the key, which takes 0.1 s if it is a passphrase. 0 or a code with a sentence. */
+/* Reads the key, which takes 0.1 s if it is a passphrase that is new to env->phrases. 0 or a code with a sentence. */
 int kt_native_context_new(struct kt_native_context **out, const struct kt_wire_env *env,
     const struct kt_native_config *cfg, bool client, struct kt_err *err);
 /* Counted: the link or acceptor holds one reference, and each association one until the last of its streams was

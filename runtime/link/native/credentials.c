@@ -5,16 +5,20 @@
 #include <string.h>
 #include "crypto/hash.h"
 #include "crypto/keyfile.h"
+#include "crypto/phrases.h"
 
 /* A key as `kt keygen` writes it, or else a passphrase. A file that says that it holds a key of another kind is a
  * mistake, not a passphrase. */
-static int read_shared(const struct kt_settings *s, uint8_t psk[KT_NATIVE_KEY], struct kt_err *err)
+static int read_shared(
+    const struct kt_settings *s, struct kt_phrases *phrases, uint8_t psk[KT_NATIVE_KEY], struct kt_err *err)
 {
     struct kt_err why;
     int rc = kt_key_parse(KT_KEY_SHARED, s->key, s->key_len, "key", psk, &why);
     if (rc && s->key_len > 0 && *(const char *)s->key == '#') return kt_err_set(err, rc, "%s", why.text);
-    if (rc) rc = kt_key_from_passphrase(s->key, s->key_len, psk);
-    return rc ? kt_err_set(err, rc, "cannot derive the key: out of memory") : 0;
+    if (rc) rc = kt_phrases_key(phrases, s->key, s->key_len, psk);
+    return rc ? kt_err_set(err, rc,
+                    "key: out of memory: a passphrase takes 64 MiB for a moment, a key that kt keygen made takes none")
+              : 0;
 }
 
 /* Mode K. psk: NULL for none besides. */
@@ -33,15 +37,15 @@ static int read_pair(struct kt_native_secrets *out, const struct kt_settings *s,
     return rc;
 }
 
-int kt_native_credentials_read(
-    struct kt_native_secrets *out, const struct kt_settings *s, bool client, struct kt_err *err)
+int kt_native_credentials_read(struct kt_native_secrets *out, const struct kt_settings *s, bool client,
+    struct kt_phrases *phrases, struct kt_err *err)
 {
     uint8_t psk[KT_NATIVE_KEY];
     if (client && !s->private_key != !s->server_key)
         return kt_err_set(err, KT_ECONFIG, "expected both private_key and server_key, or neither");
     if (!client && !s->private_key != !s->authorized)
         return kt_err_set(err, KT_ECONFIG, "expected both private_key and authorized, or neither");
-    int rc = s->key ? read_shared(s, psk, err) : 0;
+    int rc = s->key ? read_shared(s, phrases, psk, err) : 0;
     if (!rc && s->private_key)
         rc = read_pair(out, s, client, s->key ? psk : NULL, err);
     else if (!rc)

@@ -6,10 +6,12 @@
 #include "link/native/handshake.h"
 #include "link/settings.h"
 
-/* Takes 0.1 s if the shared key is a passphrase. out: in locked memory. 0, KT_ENOMEM, or KT_ECONFIG with a sentence that
+struct kt_phrases;
+
+/* Takes 0.1 s if the shared key is a passphrase that is new to phrases (which may be NULL). out: in locked memory. 0, KT_ENOMEM, or KT_ECONFIG with a sentence that
  * names the setting; no byte of a secret appears in it. */
-int kt_native_credentials_read(
-    struct kt_native_secrets *out, const struct kt_settings *s, bool client, struct kt_err *err);
+int kt_native_credentials_read(struct kt_native_secrets *out, const struct kt_settings *s, bool client,
+    struct kt_phrases *phrases, struct kt_err *err);
 
 #define KT_NATIVE_IDENTITY 64u /* bytes of a peer's name, with its NUL */
 

@@ -104,6 +104,7 @@ int kt_native_link(
         return rc;
     }
     l->link.ops = &ops;
+    l->silence = env->silence;
     kt_list_init(&l->waiting);
     kt_native_calls_init(&l->calls, l->c->io);
     kt_turn_init(&l->turn, on_turn, l);

@@ -65,6 +65,7 @@ struct link {
     struct kt_link_totals ended; /* of associations that have ended */
     struct kt_turn turn;         /* ends it */
     uint64_t doubt_us; /* when the peer was said not to know `a`; 0: it was not, or was heard since */
+    const char *const *silence; /* as in kt_wire_env */
     bool stay;
 };
 

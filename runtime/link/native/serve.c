@@ -2,13 +2,12 @@
  * there. */
 #include "link/native/serve.h"
 #include <stdlib.h>
-#include <string.h>
 
 /* `call` first: it is freed as a kt_call. The texts lie behind it. */
 struct native_call {
     struct kt_call call;
     struct kt_native_probe probe;
-    const char *target, *client, *name;
+    struct kt_open_options options;
     char texts[];
 };
 
@@ -36,34 +35,17 @@ static void on_probed(struct kt_native_probe *p, uint64_t rtt_us, int code)
         kt_call_probed(call, rtt_us);
 }
 
-static size_t size_of(const char *text)
-{
-    return text ? strlen(text) + 1 : 0;
-}
-
-static const char *keep(char **to, const char *text)
-{
-    if (!text) return NULL;
-    const size_t n = size_of(text);
-    char *kept = memcpy(*to, text, n);
-    *to += n;
-    return kept;
-}
-
 struct kt_call *kt_native_call_new(struct kt_calls *c, const struct kt_open_options *options,
     kt_open_cb opened, kt_probe_cb probed, void *ctx)
 {
     static const struct kt_open_options none = KT_OPEN_OPTIONS_DEFAULT;
     const struct kt_open_options *o = options ? options : &none;
-    const size_t texts = size_of(o->target) + size_of(o->client) + size_of(o->name);
-    struct kt_call *call = kt_call_new(c, sizeof(struct native_call) + texts, opened, probed, ctx);
+    const size_t size = sizeof(struct native_call) + kt_call_texts(o);
+    struct kt_call *call = kt_call_new(c, size, opened, probed, ctx);
     if (!call) return NULL;
     struct native_call *n = of(call);
-    char *to = n->texts;
     call->policy = o->policy;
-    n->target = keep(&to, o->target);
-    n->client = keep(&to, o->client);
-    n->name = keep(&to, o->name);
+    kt_call_keep(&n->options, o, n->texts);
     n->probe.done = on_probed;
     kt_list_init(&n->probe.node);
     return call;
@@ -78,9 +60,7 @@ void kt_native_call_serve(struct kt_call *call, struct kt_native_association *a)
         kt_native_association_probe(a, &n->probe);
         return;
     }
-    const struct kt_open_options options = {
-        .target = n->target, .client = n->client, .name = n->name, .policy = call->policy};
-    const int rc = kt_native_association_open(a, &options, &stream);
+    const int rc = kt_native_association_open(a, &n->options, &stream);
     if (rc)
         kt_call_fail_code(call, rc);
     else

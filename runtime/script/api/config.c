@@ -1,6 +1,7 @@
 /* Settings: see config.h. What a table says is found by walking the wire's rows. */
 #include "script/api/config.h"
 #include <string.h>
+#include "link/common/known.h"
 
 /* Pushes what the table at idx has at a path of one or two names; nil: nothing. True if it has `false` in place of
  * the second name's table: the whole group is off. */
@@ -39,16 +40,11 @@ static uint64_t value_of(lua_State *L, const struct kt_setting *row)
     }
 }
 
-/* Puts what the table says over what s has. */
-static void apply(lua_State *L, int idx, const char *what, const struct kt_wire *wire, struct kt_settings *s)
+/* Puts what the table says over what s has, for the rows of one wire. */
+static void apply_rows(lua_State *L, int idx, const struct kt_settings_table *table, struct kt_settings *s)
 {
-    lua_getfield(L, idx, "mode");
-    const char *mode = lua_tostring(L, -1);
-    if (mode && !wire->mode(s, mode)) kt_raise(L, "%s.mode: unknown mode \"%s\"", what, mode);
-    lua_pop(L, 1);
-
-    for (size_t i = 0; i < wire->settings->count; i++) {
-        const struct kt_setting *row = &wire->settings->rows[i];
+    for (size_t i = 0; i < table->count; i++) {
+        const struct kt_setting *row = &table->rows[i];
         const bool off = lookup(L, idx, row->path);
         if (off || !lua_isnil(L, -1)) s->given |= UINT64_C(1) << i;
         if (off && row->min == 0)
@@ -61,18 +57,39 @@ static void apply(lua_State *L, int idx, const char *what, const struct kt_wire 
     }
 }
 
+/* Puts what the table says over what s has. */
+static void apply(lua_State *L, int idx, const char *what, const struct kt_wire *wire, struct kt_settings *s)
+{
+    lua_getfield(L, idx, "mode");
+    const char *mode = lua_tostring(L, -1);
+    if (mode && !wire->mode(s, mode)) kt_raise(L, "%s.mode: unknown mode \"%s\"", what, mode);
+    lua_pop(L, 1);
+
+    const struct kt_wire *part;
+    for (size_t i = 0; kt_wire_part(wire, s, i, &part); i++)
+        apply_rows(L, idx, part->settings, kt_wire_part(wire, s, i, NULL));
+}
+
+static bool has(const struct kt_settings_table *table, const char *key)
+{
+    const size_t len = strlen(key);
+    for (size_t i = 0; i < table->count; i++) {
+        const char *path = table->rows[i].path;
+        if (strncmp(path, key, len) == 0 && (path[len] == 0 || path[len] == '.')) return true;
+    }
+    return false;
+}
+
 /* Raises if the table has a setting that the wire does not: the schema lets through those of every wire. */
-static void refuse_others(lua_State *L, int idx, const char *what, const struct kt_wire *wire)
+static void refuse_others(
+    lua_State *L, int idx, const char *what, const struct kt_wire *wire, struct kt_settings *s)
 {
     lua_pushnil(L);
     while (lua_next(L, idx)) {
         const char *key = lua_tostring(L, -2);
-        const size_t len = strlen(key);
         bool own = strcmp(key, "mode") == 0;
-        for (size_t i = 0; i < wire->settings->count && !own; i++) {
-            const char *path = wire->settings->rows[i].path;
-            own = strncmp(path, key, len) == 0 && (path[len] == 0 || path[len] == '.');
-        }
+        const struct kt_wire *part;
+        for (size_t i = 0; !own && kt_wire_part(wire, s, i, &part); i++) own = has(part->settings, key);
         if (!own) kt_raise(L, "%s.%s: this link's wire, %s, has no such setting", what, key, wire->name);
         lua_pop(L, 1);
     }
@@ -82,9 +99,10 @@ struct kt_settings *kt_config_change(
     lua_State *L, int idx, const struct kt_wire *wire, const struct kt_settings *s)
 {
     struct kt_err err = {0};
-    struct kt_settings *c = lua_newuserdatauv(L, wire->settings->size, 0);
-    memcpy(c, s, wire->settings->size);
-    refuse_others(L, idx, "link:set", wire);
+    const size_t size = kt_wire_size(wire);
+    struct kt_settings *c = lua_newuserdatauv(L, size, 0);
+    memcpy(c, s, size);
+    refuse_others(L, idx, "link:set", wire, c);
     apply(L, idx, "link:set", wire, c);
     if (wire->check(c, &err)) kt_raise(L, "link:set: %s", err.text);
     return c;
@@ -130,7 +148,7 @@ struct kt_settings *kt_config_read(
     if (!*wire) kt_raise(L, "%s.wire: unknown wire \"%s\"", what, lua_tostring(L, -1));
     lua_pop(L, 1);
 
-    struct kt_settings *s = lua_newuserdatauv(L, (*wire)->settings->size, 2);
+    struct kt_settings *s = lua_newuserdatauv(L, kt_wire_size(*wire), 2);
     struct kt_err err = {0};
     (*wire)->defaults(s, client);
     lua_pushvalue(L, idx);
@@ -166,7 +184,7 @@ void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, cons
 {
     if (kt_origin_embedded(service->origin->source)) return;
     const struct kt_log *log = kt_runtime_log(service->rt);
-    char text[200];
+    char text[500];
     wire->summary(s, text, sizeof text);
     kt_log(log, KT_LOG_INFO, "%s %s: %s", what, service->name, text);
     const char *weak = wire->weak_key(s);
@@ -175,10 +193,13 @@ void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, cons
 
 struct kt_wire_env kt_config_env(const struct kt_runtime *rt)
 {
+    struct kt_known *known = kt_runtime_known(rt);
     return (struct kt_wire_env){.io = kt_runtime_io(rt),
         .log = kt_runtime_log(rt),
         .counters = kt_runtime_counters(rt),
-        .starts = kt_runtime_starts(rt)};
+        .starts = &known->starts,
+        .phrases = known->phrases,
+        .spoken = &known->spoken};
 }
 
 void kt_config_set_stat(void *L, const struct kt_stat *row, double value)

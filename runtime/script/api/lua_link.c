@@ -314,7 +314,7 @@ static int link_set(lua_State *L)
     struct kt_err err = {0};
     int rc = l->link ? kt_link_set(l->link, changed, &err) : 0;
     if (rc) return kt_err_return(L, rc, err.text);
-    if (changed) memcpy(l->settings, changed, l->wire->settings->size);
+    if (changed) memcpy(l->settings, changed, kt_wire_size(l->wire));
     lua_pushboolean(L, 1);
     return 1;
 }

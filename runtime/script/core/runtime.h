@@ -14,9 +14,9 @@
 
 struct kt_counters;
 struct lua_State;
-struct kt_starts;
 struct kt_io;
 struct kt_logger;
+struct kt_known;
 struct kt_runtime;
 
 struct kt_runtime_opts {
@@ -49,8 +49,8 @@ struct kt_runtime_opts {
     void *livelock_ctx;
     /* Counters of its links; outlive the runtime and its successors. NULL: its own. */
     struct kt_counters *counters;
-    /* Recently begun sessions, for its acceptors; likewise. */
-    struct kt_starts *starts;
+    /* What its links and acceptors know (link/common/known.h); likewise. */
+    struct kt_known *known;
     /* Called when the script has ended: it exited, has nothing left to do, or has been drained. The callee
      * frees the runtime later, not in this call. NULL: the io's loop is stopped. */
     void (*ended)(void *ctx);

@@ -1,12 +1,12 @@
 /* Keeps what a runtime was made with, and fills in the defaults.
  *
- * Invariant: once the runtime is made, only `checking` changes, and what the counters and starts hold. */
+ * Invariant: once the runtime is made, only `checking` changes, and what the counters and the known hold. */
 #include "script/core/setup.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "io/io.h"
-#include "link/common/starts.h"
+#include "link/common/known.h"
 #include "link/counters.h"
 #include "script/core/parts.h"
 #include "script/core/runtime.h"
@@ -16,8 +16,8 @@ struct kt_setup {
     struct kt_logger *logger;
     struct kt_counters *counters;
     struct kt_counters own_counters; /* used if opts.counters is NULL */
-    struct kt_starts *starts;
-    struct kt_starts own_starts; /* likewise */
+    struct kt_known *known;
+    struct kt_known own_known; /* likewise */
     bool checking;
     bool repeatable;
     const char *(*getenv)(void *ctx, const char *name);
@@ -54,15 +54,15 @@ int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
     s->print_ctx = opts->print_ctx;
     s->bind = opts->bind;
     s->counters = opts->counters ? opts->counters : &s->own_counters;
-    s->starts = opts->starts ? opts->starts : &s->own_starts;
+    s->known = opts->known ? opts->known : &s->own_known;
     kt_io_random(rt->io, &seed, sizeof seed);
-    kt_starts_init(&s->own_starts, seed);
+    kt_known_init(&s->own_known, seed, NULL);
     return 0;
 }
 
 void kt_setup_free(struct kt_runtime *rt)
 {
-    if (rt->setup) kt_starts_free(&rt->setup->own_starts);
+    if (rt->setup) kt_known_end(&rt->setup->own_known);
     free(rt->setup);
     rt->setup = NULL;
 }
@@ -87,9 +87,9 @@ struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt)
     return rt->setup->counters;
 }
 
-struct kt_starts *kt_runtime_starts(const struct kt_runtime *rt)
+struct kt_known *kt_runtime_known(const struct kt_runtime *rt)
 {
-    return rt->setup->starts;
+    return rt->setup->known;
 }
 
 void kt_setup_bind(const struct kt_runtime *rt, lua_State *L)

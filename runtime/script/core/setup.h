@@ -12,9 +12,9 @@ struct kt_guard;
 struct kt_io;
 struct kt_log;
 struct kt_logger;
+struct kt_known;
 struct kt_runtime;
 struct kt_runtime_opts;
-struct kt_starts;
 
 /* Returns 0 or KT_ENOMEM. */
 int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts);
@@ -24,7 +24,7 @@ struct kt_io *kt_runtime_io(const struct kt_runtime *rt);
 struct kt_logger *kt_runtime_logger(const struct kt_runtime *rt);
 const struct kt_log *kt_runtime_log(const struct kt_runtime *rt);
 struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt);
-struct kt_starts *kt_runtime_starts(const struct kt_runtime *rt);
+struct kt_known *kt_runtime_known(const struct kt_runtime *rt);
 bool kt_runtime_repeatable(const struct kt_runtime *rt);
 void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len);
 const char *kt_runtime_getenv(const struct kt_runtime *rt, const char *name);

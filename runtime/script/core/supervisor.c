@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "io/io.h"
 #include "link/counters.h"
-#include "link/common/starts.h"
+#include "link/common/known.h"
 #include "script/sandbox/guard.h"
 #include "script/core/logger.h"
 
@@ -23,7 +23,7 @@ struct kt_supervisor {
     struct kt_io *io;
     struct kt_logger *logger;
     struct kt_counters counters;
-    struct kt_starts starts;
+    struct kt_known known;
     struct kt_runtime *now;
     struct kt_runtime *old[KT_REPLACED_MAX];
     size_t n;
@@ -111,7 +111,7 @@ static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err
     opts.print = print;
     opts.print_ctx = sv;
     opts.counters = &sv->counters;
-    opts.starts = &sv->starts;
+    opts.known = &sv->known;
     opts.ended = on_ended;
     opts.ended_ctx = sv;
     if (sv->now) opts.main_us = KT_SLICE_STOP_US; /* a reload blocks the running script */
@@ -322,7 +322,7 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
     sv->logger = opts->runtime.logger;
     sv->level = sv->logger->log.level;
     kt_io_random(sv->io, &seed, sizeof seed);
-    kt_starts_init(&sv->starts, seed);
+    kt_known_init(&sv->known, seed, opts->phrases);
     kt_turn_init(&sv->turn, on_turn, sv);
     kt_timer_init(&sv->reload, on_reload, sv);
     if (sv->logger->file.path && !(sv->log_file = strdup(sv->logger->file.path))) {
@@ -331,6 +331,7 @@ int kt_supervisor_new(struct kt_supervisor **out, const struct kt_supervisor_opt
     }
     int rc = make(sv, &sv->now, err);
     if (rc) {
+        kt_known_end(&sv->known);
         free(sv->log_file);
         free(sv);
         return rc;
@@ -352,7 +353,7 @@ static int watch_signals(struct kt_supervisor *sv)
 static void release(void *ctx)
 {
     struct kt_supervisor *sv = ctx;
-    kt_starts_free(&sv->starts);
+    kt_known_end(&sv->known);
     free(sv->log_file);
     free(sv);
 }

@@ -12,6 +12,7 @@
 
 #include "script/core/runtime.h"
 
+struct kt_phrases;
 struct kt_supervisor;
 
 /* Replaced scripts that may still have conns. At this number reloads are refused: each script holds a Lua
@@ -19,12 +20,14 @@ struct kt_supervisor;
 #define KT_REPLACED_MAX 16u
 
 struct kt_supervisor_opts {
-    /* For each runtime; the supervisor sets counters, ended and ended_ctx itself. */
+    /* For each runtime; the supervisor sets counters, known, ended and ended_ctx itself. */
     struct kt_runtime_opts runtime;
     const char *file;   /* a script, or NULL */
     const char *module; /* if file is NULL: a module in the binary */
     int argc;           /* the script's arguments; they and the strings above outlive the supervisor */
     char **argv;
+    struct kt_phrases
+        *phrases; /* keys derived from passphrases, shared with other processes; NULL: its own */
     /* Called after a reload, with 0 and a summary, or with a code and the reason it failed. May be NULL. */
     void (*reloaded)(void *ctx, int code, const char *text);
     /* Called on SIGHUP; returns true if the terminal has gone, in which case kt exits as on SIGTERM. May be

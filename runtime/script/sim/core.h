@@ -31,7 +31,8 @@ struct kt_lua_world {
     unsigned failed; /* callbacks that raised an error */
     bool stop;       /* end the run at the end of this instant */
     bool watched;    /* dispatch gets packets and log lines */
-    uint64_t print;  /* fingerprint of all packet events */
+    struct kt_phrases *phrases; /* shared by all worlds of this Lua state: deriving keys takes real time */
+    uint64_t print;             /* fingerprint of all packet events */
     uint64_t packets;
     uint64_t instants; /* simulated so far */
     lua_Integer ids;   /* the last id of an app, a listener or a script */

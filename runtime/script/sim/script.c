@@ -182,7 +182,8 @@ static int start(struct script *s, bool is_module, bool unsafe, size_t memory, i
         .file = is_module ? NULL : s->what,
         .module = is_module ? s->what : NULL,
         .argc = argc,
-        .argv = s->argv};
+        .argv = s->argv,
+        .phrases = s->w->phrases};
     rc = kt_supervisor_new(&s->supervisor, &opts, err);
     if (rc == 0) rc = kt_supervisor_start(s->supervisor);
     int code;

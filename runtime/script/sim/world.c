@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/crypto.h"
+#include "crypto/phrases.h"
 #include "script/sim/core.h"
 
-#define WORLDS "kt.sim.worlds" /* registry: weak table of worlds by address */
-#define INSTANTS 1024          /* instants between calls of dispatch("busy"), which reports progress */
-#define MOST 9e18              /* largest number accepted; fits all integer types used here */
+#define WORLDS "kt.sim.worlds"   /* registry: weak table of worlds by address */
+#define PHRASES "kt.sim.phrases" /* registry: a struct kt_phrases */
+#define INSTANTS 1024            /* instants between calls of dispatch("busy"), which reports progress */
+#define MOST 9e18                /* largest number accepted; fits all integer types used here */
 
 struct event {
     struct kt_list node; /* w->events */
@@ -327,6 +329,9 @@ static int new_world(lua_State *L)
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, w);
     lua_pop(L, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, PHRASES);
+    w->phrases = lua_touserdata(L, -1);
+    lua_pop(L, 1);
     kt_lua_sim_packets_watch(w);
     return 1;
 }
@@ -342,12 +347,34 @@ static void make_worlds(lua_State *L)
     lua_pop(L, 1);
 }
 
+static int phrases_gc(lua_State *L)
+{
+    kt_phrases_end(lua_touserdata(L, 1));
+    return 0;
+}
+
+/* Made before any world, so that it is collected after all of them. */
+static void make_phrases(lua_State *L)
+{
+    const bool made = lua_getfield(L, LUA_REGISTRYINDEX, PHRASES) != LUA_TNIL;
+    lua_pop(L, 1);
+    if (made) return;
+    struct kt_phrases *p = lua_newuserdatauv(L, sizeof *p, 0);
+    kt_phrases_init(p);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, phrases_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    lua_setfield(L, LUA_REGISTRYINDEX, PHRASES);
+}
+
 int kt_lua_sim_core(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"event", world_event}, {"forget", world_forget}, {"run", world_run},
         {"stop", world_stop}, {"fail", world_fail}, {"now", world_now}, {"running", world_running},
         {"stream", world_stream}, {"close", world_close}, {NULL, NULL}};
     make_worlds(L);
+    make_phrases(L);
     kt_lua_sim_class(L, KT_SIM_WORLD, methods, world_gc);
     luaL_getmetatable(L, KT_SIM_WORLD);
     lua_getfield(L, -1, "__index");
