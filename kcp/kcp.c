@@ -219,6 +219,11 @@ bool kt_kcp_unacked(const struct kt_kcp *k)
     return k->snd.una != k->snd.end;
 }
 
+bool kt_kcp_behind(const struct kt_kcp *k)
+{
+    return k->rcv.held > 0;
+}
+
 void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out)
 {
     *out = k->stats;

@@ -181,6 +181,9 @@ bool kt_kcp_covered(const struct kt_kcp *k, uint32_t mark);
 /* Whether anything written has not been acknowledged. */
 bool kt_kcp_unacked(const struct kt_kcp *k);
 
+/* Whether bytes have arrived that were not consumed: in order, or beyond a gap. */
+bool kt_kcp_behind(const struct kt_kcp *k);
+
 /* What one packet says about the conversation as the peer sees it. */
 struct kt_kcp_report {
     uint64_t now_us;

@@ -34,6 +34,7 @@ struct kt_pipe_ops {
     bool (*gone)(const struct kt_pipe *p);                        /* may be NULL: never */
     void (*cut)(struct kt_pipe *p, int reason, const char *text); /* may be NULL: reset */
     bool (*young)(const struct kt_pipe *p);                       /* may be NULL: never */
+    bool (*behind)(const struct kt_pipe *p);                      /* may be NULL: never */
     bool (*why)(const struct kt_pipe *p, struct kt_err *out);     /* may be NULL: never known */
     const struct kt_stream_ops *stream; /* NULL: not a link's stream (link/stream.h) */
 };
@@ -104,6 +105,13 @@ static inline bool kt_pipe_half_close(const struct kt_pipe *p)
 static inline bool kt_pipe_young(const struct kt_pipe *p)
 {
     return p->ops->young && p->ops->young(p);
+}
+
+/* True while bytes from the other end may have arrived that cannot be read yet: they wait for a lost packet,
+ * or behind others. */
+static inline bool kt_pipe_behind(const struct kt_pipe *p)
+{
+    return p->ops->behind && p->ops->behind(p);
 }
 
 /* True if nothing written can reach the other end although the pipe did not break: the other end has closed

@@ -115,7 +115,8 @@ static void on_timer(void *ctx)
         const struct kt_pipe *to = s->ab.ended ? s->ab.to : s->ba.to;
         /* we may only have learnt after shutdown that the peer supports half-close */
         if (kt_pipe_half_close(to)) s->lingering = false;
-        if (kt_pipe_young(to)) s->own.moved = now; /* it cannot have answered yet */
+        /* it cannot have answered yet, or its answer may be here */
+        if (kt_pipe_young(to) || kt_pipe_behind(to)) s->own.moved = now;
     }
     s->own.idle_us = patience(s);
     if ((code = kt_limits_expired(&s->own, now))) {

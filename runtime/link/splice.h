@@ -2,7 +2,8 @@
  *
  * The end of data on one side becomes a shutdown of the other if that reaches the peer (kt_pipe_half_close).
  * If it cannot, the other direction keeps delivering until it has been quiet for `linger_us`, counted from
- * when the peer knows of the pipe; then both are closed.
+ * when the peer knows of the pipe; then both are closed. It is not quiet while what has arrived waits for a
+ * lost packet (kt_pipe_behind).
  *
  * When a pipe breaks, the bytes it had received are still written to the other one, as long as that accepts
  * some every KT_SPLICE_REST_US. Then the other is cut (kt_pipe_cut), with the reason from the far side of the

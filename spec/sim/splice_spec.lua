@@ -82,3 +82,39 @@ describe("a splice whose link dies", function()
     end)
   end
 end)
+
+describe("an answer of which the first packet is lost for 15 s", function()
+  -- Whether a packet without encryption, compression and FEC has the first segment of its direction.
+  local function is_first(packet)
+    local at = 1
+    while at + 23 <= #packet.data do
+      local cmd, sn, len = ("<xxxxB xxx xxxx I4 xxxx I4"):unpack(packet.data, at)
+      if cmd == 81 and sn == 0 then return true end
+      at = at + 24 + len
+    end
+    return false
+  end
+
+  it("arrives whole after the end of the request, although only that packet tells that the peer can half-close", function()
+    local w = sim.world { seed = 3 }
+    w:host "client"
+    w:host "server"
+    w:link("client", "server", { delay = "10ms" })
+    w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+      conn:read_exactly(7)
+      conn:write(("x"):rep(50000))
+      conn:shutdown()
+    end }
+    local flags = { "--key", "k", "--crypt", "null", "--nocomp", "--datashard", "0", "--parityshard", "0" }
+    w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", table.unpack(flags) } })
+    w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", table.unpack(flags) } })
+    w:rule { from = "server", to = "client", fn = function(packet)
+      return packet.at < 15 and is_first(packet) and "drop" or nil
+    end }
+    local app = w:host("client"):connect "127.0.0.1:12948"
+    app:write "request"
+    app:shutdown()
+    assert.equal(50000, #app:read_all { timeout = "60s" })
+    assert.is_true(w:now() > 15)
+  end)
+end)

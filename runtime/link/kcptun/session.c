@@ -184,6 +184,12 @@ static void on_facts(void *ctx, struct kt_stream_facts *out)
     kt_addr_set_port(&out->local, port);
 }
 
+static bool on_behind(void *ctx)
+{
+    const struct kt_kcptun_session *s = ctx;
+    return kt_kcp_behind(s->kcp);
+}
+
 static const struct kt_smux_owner smux_owner = {
     .room = on_room,
     .frame = on_frame,
@@ -195,6 +201,7 @@ static const struct kt_smux_owner smux_owner = {
     .hello = on_hello,
     .streams = on_streams,
     .facts = on_facts,
+    .behind = on_behind,
     .cut = kt_kcptun_session_note_cut,
     .spare = kt_kcptun_session_spare,
 };

@@ -125,6 +125,8 @@ struct kt_smux_owner {
     /* Fills in what only the transport knows (link/stream.h). Called from inside a call on a pipe. May be
      * NULL. */
     void (*facts)(void *ctx, struct kt_stream_facts *out);
+    /* Whether bytes have arrived that kt_smux_input has not been given. Must not call back. NULL: never. */
+    bool (*behind)(void *ctx);
     /* A stream was cut and its unread bytes dropped: KT_EPROTO (its peer ignores windows) or KT_ELIMIT
      * (kt_smux_cut_unread). Must not call back. May be NULL. */
     void (*cut)(void *ctx, uint32_t id, size_t unread, int code);

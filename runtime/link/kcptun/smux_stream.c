@@ -88,6 +88,12 @@ static bool stream_young(const struct kt_pipe *p)
     return kt_smux_of_const(p)->is_young;
 }
 
+static bool stream_behind(const struct kt_pipe *p)
+{
+    const struct kt_smux *m = kt_smux_of_const(p)->m;
+    return !m->ended && m->owner.behind && m->owner.behind(m->ctx);
+}
+
 static bool stream_gone(const struct kt_pipe *p)
 {
     const struct kt_smux_stream *s = kt_smux_of_const(p);
@@ -261,6 +267,7 @@ const struct kt_pipe_ops kt_smux_pipe_ops = {
     .gone = stream_gone,
     .cut = stream_cut,
     .young = stream_young,
+    .behind = stream_behind,
     .why = stream_why,
     .stream = &stream_ops,
 };

@@ -213,6 +213,11 @@ static bool on_young(const struct kt_pipe *p)
     return kt_pipe_young(of(p)->inner);
 }
 
+static bool on_behind(const struct kt_pipe *p)
+{
+    return kt_pipe_behind(of(p)->inner);
+}
+
 static bool on_why(const struct kt_pipe *p, struct kt_err *out)
 {
     return kt_pipe_why(of(p)->inner, out);
@@ -242,6 +247,7 @@ static const struct kt_pipe_ops ops = {
     .gone = on_gone,
     .cut = on_cut,
     .young = on_young,
+    .behind = on_behind,
     .why = on_why,
     .stream = &stream_ops,
 };

@@ -106,7 +106,7 @@ static bool fake_why(const struct kt_pipe *p, struct kt_err *out)
 }
 
 static const struct kt_pipe_ops fake_ops = {fake_peek, fake_consume, fake_eof, fake_write, fake_shutdown,
-    fake_half_close, fake_reset, fake_close, fake_gone, fake_cut, NULL, fake_why, NULL};
+    fake_half_close, fake_reset, fake_close, fake_gone, fake_cut, NULL, NULL, fake_why, NULL};
 
 void fake_end(struct handle *h)
 {
