@@ -287,3 +287,42 @@ describe("mode", function()
     assert.equal("", notes)
   end)
 end)
+
+describe("the choice of a wire", function()
+  local function link(...)
+    local values, notes, from = parse("client", { "--key", "k", ... })
+    return settings.link("client", values, from), notes
+  end
+
+  it("comes from a flag or a file, and from nothing else", function()
+    assert.equal("kt", parse("client", { "--wire", "kt" }).wire)
+    assert.equal("auto", client([[{ "wire": "auto" }]]).wire)
+    local _, text = parse("client", { "--wire", "quic" })
+    has(text, 'unknown value "quic"; kcptun has no such flag; expected one of kcptun, kt, auto')
+  end)
+
+  it("leaves to the wire what was not given", function()
+    assert.same({ wire = "kt", key = "k" }, (link("--wire", "kt")))
+    assert.same({ wire = "kcptun", key = "k" }, (link("--wire", "kcptun")))
+  end)
+
+  it("hands each wire its own settings", function()
+    local given = { "--mtu", "1300", "--keepalive", "7", "--suspectpeer", "9", "--crypt", "xor", "--nocomp", "--ds", "0", "--conn", "3" }
+    assert.same({ wire = "kt", key = "k", mtu = 1300, keepalive = 7, suspect_after = 9 }, (link("--wire", "kt", table.unpack(given))))
+    assert.same({ wire = "auto", key = "k", mtu = 1300, keepalive = 7, suspect_after = 9, kcp = { mtu = 1300 }, smux = { keepalive = 7 },
+      crypt = "xor", compress = false, fec = false, sessions = 3 }, (link("--wire", "auto", table.unpack(given))))
+  end)
+
+  it("names the flags that kt's wire does not use", function()
+    local _, notes = link("--wire", "kt", "--mode", "fast3", "--nocomp", "--ds", "7", "--dscp", "4")
+    has(notes, "mode, datashard, nocomp: not used, wire kt has no such setting")
+    local _, none = link("--wire", "auto", "--mode", "fast3", "--nocomp", "--ds", "7")
+    has_not(none, "not used")
+  end)
+
+  it("says what becomes of an mtu that kt's wire does not take", function()
+    local config, notes = link("--wire", "auto", "--mtu", "900")
+    assert.same({ 1200, 900 }, { config.mtu, config.kcp.mtu })
+    has(notes, "--mtu: 900 is out of range on wire kt; using 1200 there")
+  end)
+end)

@@ -39,6 +39,20 @@ describe("kt's settings", function()
     end)
   end)
 
+  for _, wires in ipairs { { "kt", "kt" }, { "auto", "auto" }, { "auto", "kcptun" }, { "kt", "auto" }, { "kcptun", "auto" } } do
+    it(("choose the wire: %s at the client, %s at the server"):format(wires[1], wires[2]), function()
+      h.run(function()
+        local target = partner()
+        local client = h.peer.tunnel(target.at, { key = "a phrase" }, { client = { wire = wires[1] }, server = { wire = wires[2] } })
+        exchange(client)
+        local speaks = { kt = "kt wire", kcptun = "kcptun wire", auto = "kt wire or kcptun wire" }
+        assert.matches("kt client [%d.]+, " .. speaks[wires[1]] .. "\n", client.stderr)
+        local fell_back = client.stderr:find("does not answer on wire kt but on wire kcptun", 1, true) ~= nil
+        assert.equal(wires[1] == "auto" and wires[2] == "kcptun", fell_back)
+      end)
+    end)
+  end
+
   it("take long flags with one dash, and with =", function()
     h.run(function()
       local target = partner()

@@ -48,6 +48,12 @@ function wire.setting(path, client)
   return { min = row.min, max = row.max, default = default_of(row, client), values = row.values, meant = path == "crypt" and other_names or nil }
 end
 
+--- Likewise for a setting of kt's own wire.
+function wire.native_setting(path, client)
+  local row = native_rows[path] or error("no setting " .. path)
+  return { min = row.min, max = row.max, default = default_of(row, client) }
+end
+
 --- kcptun's default key.
 wire.default_key = kcptun.key
 
@@ -96,6 +102,9 @@ end
 for _, row in ipairs(native.settings) do
   if rows[row.path] == row then only[row.path:match "^[^.]+"] = "kt" end
 end
+
+--- The wire that alone has a setting, by its path; nil: both have it.
+function wire.only(path) return only[path:match "^[^.]+"] end
 
 -- What to do about a setting of the other wire: kcptun's has some of kt's inside a table.
 local function advice(name, whose)

@@ -23,5 +23,5 @@ common.main("client", {...}, function(values, from)
     local found, err = core.lookup(values.remoteaddr, 30)
     if not found then kt.log.warn("--remoteaddr: %s; connections will wait until the name resolves", tostring(err)) end
   end)
-  return link
+  return link, config
 end)

@@ -21,8 +21,8 @@ local function in_flags(text)
   end))
 end
 
--- Parses the arguments, calls declare(values, origins), which returns the link or acceptor, and logs the effective settings. Exits after printing help
--- or a mistake.
+-- Parses the arguments, calls declare(values, origins), which returns the link or acceptor and its settings, and logs the effective settings.
+-- Exits after printing help or a mistake.
 function common.main(side, args, declare)
   core.wipe()
   local ok, values, notes, from = pcall(settings.parse, side, args, core)
@@ -45,12 +45,12 @@ function common.main(side, args, declare)
     end
   end
   values.key = kt.secret(values.key) -- the only copy that stays
-  local declared, handle = pcall(declare, values, from)
+  local declared, handle, config = pcall(declare, values, from)
   if not declared then
     core.stderr(("kt %s: %s\n"):format(side, in_flags(tostring(handle))))
     return core.exit(1)
   end
-  report.settings(side, values, from)
+  report.settings(side, values, from, config)
   for _, note in ipairs(notes) do kt.log.warn("%s", note) end
   local file = from.key and not from.key:find "^[-$]" and from.key
   if file and core.exposed(file) then

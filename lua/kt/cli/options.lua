@@ -9,13 +9,14 @@
 --   group     the section of the help; arg: the name of the value; help: the text
 --   only      "client" or "server", if only one of them has the flag; other: the other end's counterpart
 --   of        "kcp.mtu": the setting of kt.link (server: kt.accept) from which range, values and default are taken
+--   kt        the setting of kt's own wire that the flag stands for, if it is not `of`
 --   low, high kcptun accepts any integer. Where the tunnel can still work, kt replaces a value below min by low and one above max by
 --             high (a number; true: min or max itself; or a function of the value and the row that may return nil). Without low or high
 --             the value is refused.
 --   when      when(values): whether the setting is in use; an unused setting is not checked
 --   unknown   what kcptun does with a name that is not among the values
 
-local wire = require "kt.api.wire"
+local wire, wires = require "kt.api.wire", require "kt.api.wires"
 
 local options = {}
 
@@ -39,6 +40,9 @@ local rows = {
   { name = "target", short = "t", type = "string", default = "127.0.0.1:12948", only = "server", other = "remoteaddr",
     group = "addresses", arg = "ADDR", help = "where connections go: host:port, :port, or the path of a unix socket" },
 
+  { name = "wire", type = "enum", values = wires, default = wires[1], group = "security", arg = "NAME",
+    unknown = "kcptun has no such flag",
+    help = "protocol: kcptun's; kt, which needs kt on both ends; auto: the server takes both, the client uses kcptun's if nothing answers on kt's" },
   { name = "key", type = "string", default = wire.default_key, group = "security", arg = "KEY",
     help = "shared secret; can also be set with $KCPTUN_KEY" },
   { name = "crypt", type = "enum", of = "crypt", group = "security", arg = "NAME", help = "cipher; must match on both ends",
@@ -56,7 +60,7 @@ local rows = {
       .. "--interval, --resend and --nc" },
   { name = "bandwidth", type = "string", default = "", group = "kcp", arg = "RATE",
     help = "mode auto: bandwidth of the line in this direction, such as 50Mbit; never exceeded" },
-  { name = "mtu", type = "int", of = "kcp.mtu", group = "kcp", arg = "BYTES", help = "largest UDP payload",
+  { name = "mtu", type = "int", of = "kcp.mtu", kt = "mtu", group = "kcp", arg = "BYTES", help = "largest UDP payload",
     low = function(n, row) return n < 50 and 1400 or row.min end, high = true },
   { name = "sndwnd", type = "int", of = "kcp.sndwnd", group = "kcp", arg = "N", help = "send window, in packets",
     low = 32, high = true },
@@ -101,7 +105,7 @@ local rows = {
   { name = "streambuf", type = "int", of = "smux.stream_buffer", group = "mux", arg = "BYTES",
     help = "receive buffer of a stream (smux 2)", low = function(n, row) return n > 0 and row.min or nil end },
   { name = "framesize", type = "int", of = "smux.frame", group = "mux", arg = "BYTES", help = "largest smux frame sent" },
-  { name = "keepalive", type = "int", of = "smux.keepalive", group = "mux", arg = "SECONDS", help = "time between heartbeats" },
+  { name = "keepalive", type = "int", of = "smux.keepalive", kt = "keepalive", group = "mux", arg = "SECONDS", help = "time between heartbeats" },
   { name = "suspectpeer", type = "int", of = "suspect_after", group = "mux", arg = "SECONDS",
     help = "after this long without an answer, new connections use a new session" },
   { name = "deadpeer", type = "int", of = "dead_after", group = "mux", arg = "SECONDS",

@@ -2,6 +2,7 @@
 
 local core = require "kt.core"
 local kt = require "kt"
+local wire = require "kt.api.wire"
 
 local report = {}
 
@@ -9,21 +10,19 @@ local function onoff(value)
   return value and "on" or "off"
 end
 
--- Logs the effective settings, without the key.
-function report.settings(side, values, from)
-  local say = kt.log.info
-  say("kt %s %s, kcptun wire", side, core.version)
-  if side == "client" then
-    say("  listen %s, remote %s, conn %d, autoexpire %d s, scavengettl %d s", values.localaddr, values.remoteaddr, values.conn,
-      values.autoexpire, values.scavengettl)
-  else
-    say("  listen %s, target %s", values.listen, values.target)
-  end
-  say("  crypt %s, key from %s, tuncrypt %s, QPP %s%s", values.crypt, from.key or "the default", onoff(values.tuncrypt),
-    onoff(values.QPP), values.QPP and (" (%d pads)"):format(values.QPPCount) or "")
+-- The settings of kt's own wire.
+local function native(say, side, config)
+  local function value(path) return config[path] or wire.native_setting(path, side == "client").default end
+  say("  %smtu up to %d, bandwidth %s, keepalive %s, suspectpeer %s", config.wire == "auto" and "on kt's wire: " or "", value "mtu",
+    config.bandwidth or "measured", value "keepalive" > 0 and value "keepalive" .. " s" or "off", value "suspect_after" .. " s")
+end
+
+local function kcptun(say, values, from)
   local function sized(name)
     return values.mode == "auto" and not from[name] and "auto" or ("%d"):format(values[name])
   end
+  say("  crypt %s, tuncrypt %s, QPP %s%s", values.crypt, onoff(values.tuncrypt), onoff(values.QPP),
+    values.QPP and (" (%d pads)"):format(values.QPPCount) or "")
   say("  mode %s%s, sndwnd %s, rcvwnd %s, mtu %d, acknodelay %s", values.mode, values.mode == "manual"
     and (" (nodelay %d, interval %d, resend %d, nc %d)"):format(values.nodelay, values.interval, values.resend, values.nc)
     or values.bandwidth ~= "" and (" (bandwidth %s)"):format(values.bandwidth) or "",
@@ -31,13 +30,31 @@ function report.settings(side, values, from)
   local fec = values.datashard > 0 and values.parityshard > 0
   local unsent = values.mode == "auto" and not from.datashard and not from.parityshard
   local shards = ("%d+%d%s"):format(values.datashard, values.parityshard, unsent and " (parity not sent)" or "")
-  say("  FEC %s, compression %s, ratelimit %s, dscp %d, sockbuf %d", fec and shards or "off", onoff(not values.nocomp),
-    values.ratelimit > 0 and values.ratelimit .. " bytes/s" or "off", values.dscp, values.sockbuf)
-  say("  smux %d, smuxbuf %s, streambuf %s, framesize %d, maxstreams %d, maxbuffered %d", values.smuxver, sized "smuxbuf", sized "streambuf",
-    values.framesize, values.maxstreams, values.maxbuffered)
-  say("  keepalive %d s, suspectpeer %d s, deadpeer %d s, closewait %s", values.keepalive, values.suspectpeer, values.deadpeer,
+  say("  FEC %s, compression %s, ratelimit %s", fec and shards or "off", onoff(not values.nocomp),
+    values.ratelimit > 0 and values.ratelimit .. " bytes/s" or "off")
+  say("  smux %d, smuxbuf %s, streambuf %s, framesize %d, keepalive %d s, suspectpeer %d s, deadpeer %d s", values.smuxver, sized "smuxbuf",
+    sized "streambuf", values.framesize, values.keepalive, values.suspectpeer, values.deadpeer)
+end
+
+local speaks = { kcptun = "kcptun wire", kt = "kt wire", auto = "kt wire or kcptun wire" }
+
+-- Logs the effective settings, without the key. config: what settings.link made.
+function report.settings(side, values, from, config)
+  local say = kt.log.info
+  say("kt %s %s, %s", side, core.version, speaks[values.wire])
+  local sessions = side == "client" and values.wire ~= "kt" and (", conn %d, autoexpire %d s, scavengettl %d s"):format(values.conn,
+    values.autoexpire, values.scavengettl) or ""
+  if side == "client" then
+    say("  listen %s, remote %s%s", values.localaddr, values.remoteaddr, sessions)
+  else
+    say("  listen %s, target %s", values.listen, values.target)
+  end
+  say("  key from %s, dscp %d, sockbuf %d, maxstreams %d, maxbuffered %d", from.key or "the default", values.dscp, values.sockbuf,
+    values.maxstreams, values.maxbuffered)
+  if values.wire ~= "kcptun" then native(say, side, config) end
+  if values.wire ~= "kt" then kcptun(say, values, from) end
+  say("  usertimeout %s, closewait %s", values.usertimeout > 0 and values.usertimeout .. " s" or "off",
     values.closewait and values.closewait .. " s" or "as needed")
-  say("  usertimeout %s", values.usertimeout > 0 and values.usertimeout .. " s" or "off")
 end
 
 -- SIGUSR1: logs all counters, one per line, then the statistics of the link or acceptor.

@@ -20,5 +20,5 @@ common.main("server", {...}, function(values, from)
     end
     common.join(stream, conn, conn, stream.peer .. " to " .. values.target, values)
   end)
-  return acceptor
+  return acceptor, config
 end)

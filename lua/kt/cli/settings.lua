@@ -187,7 +187,7 @@ local function dialled(address)
 end
 
 local function warn_of_unused(values, from, notes)
-  if values.mode == "manual" then return end
+  if values.mode == "manual" or values.wire == "kt" then return end
   local unused = {}
   for _, name in ipairs { "nodelay", "interval", "resend", "nc" } do
     if from[name] then unused[#unused + 1] = name end
@@ -195,6 +195,29 @@ local function warn_of_unused(values, from, notes)
   if #unused == 0 then return end
   notes[#notes + 1] = ("%s: not used, mode %s sets %s; choose mode manual to set %s yourself"):format(table.concat(unused, ", "),
     values.mode, #unused > 1 and "them" or "it", #unused > 1 and "them" or "it")
+end
+
+-- Changes a flag's value to what kt's own wire takes.
+local function on_native(side, row, value)
+  local range = wire.native_setting(row.kt, side == "client")
+  return math.max(range.min, math.min(range.max, value))
+end
+
+-- What was given and means nothing, or something else, on the chosen wire.
+local function warn_of_wire(side, list, values, from, notes)
+  if values.wire == "kcptun" then return end
+  local unused = {}
+  for _, row in ipairs(list) do
+    if from[row.name] and row.kt then
+      local used = on_native(side, row, values[row.name])
+      if used ~= values[row.name] then
+        notes[#notes + 1] = ("%s: %d is out of range on wire kt; using %d there"):format(from[row.name], values[row.name], used)
+      end
+    elseif from[row.name] and values.wire == "kt" and (row.name == "nocomp" or row.of and wire.only(row.of) == "kcptun") then
+      unused[#unused + 1] = row.name
+    end
+  end
+  if #unused > 0 then notes[#notes + 1] = ("%s: not used, wire kt has no such setting"):format(table.concat(unused, ", ")) end
 end
 
 local function warn_of_key(key, default, notes)
@@ -239,6 +262,7 @@ function settings.parse(side, args, env)
   if values.remoteaddr then values.remoteaddr = dialled(values.remoteaddr) end
   if values.target then values.target = dialled(values.target) end
   warn_of_unused(values, from, notes)
+  warn_of_wire(side, list, values, from, notes)
   warn_of_key(values.key, by_flag.key.default, notes)
   return values, notes, from
 end
@@ -251,16 +275,19 @@ local function put(config, path, value)
   config[group][name] = value
 end
 
--- The table for kt.link ("client") or kt.accept ("server"), without the address. from: origins as of parse. What mode auto may choose goes
--- in only if it was given.
+-- The table for kt.link ("client") or kt.accept ("server"), without the address. from: origins as of parse. Only what was given goes in: the
+-- wire, and mode auto, choose the rest.
 function settings.link(side, values, from)
-  local config = { wire = "kcptun", key = values.key, compress = not values.nocomp }
+  local config = { wire = values.wire, key = values.key }
   for _, row in ipairs((options.of(side))) do
-    local left_to_mode = values.mode == "auto" and wire.sized(row.of) and not from[row.name]
-    if row.of and (not row.when or row.when(values)) and not left_to_mode then put(config, row.of, values[row.name]) end
+    local given = from[row.name] and (not row.when or row.when(values))
+    if given and row.kt and values.wire ~= "kcptun" then put(config, row.kt, on_native(side, row, values[row.name])) end
+    if given and row.of and not (values.wire == "kt" and wire.only(row.of) == "kcptun") then put(config, row.of, values[row.name]) end
   end
-  if values.datashard == 0 or values.parityshard == 0 then config.fec = false end
   if values.bandwidth ~= "" then config.bandwidth = values.bandwidth end
+  if values.wire == "kt" then return config end
+  if from.nocomp then config.compress = not values.nocomp end
+  if values.datashard == 0 or values.parityshard == 0 then config.fec = false end
   return config
 end
 
