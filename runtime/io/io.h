@@ -352,7 +352,8 @@ struct kt_io {
     const struct kt_io_ops *ops;
     const struct kt_log *log; /* may be NULL */
     uint64_t now;             /* µs, time of this turn */
-    size_t descriptors;       /* kt_io_descriptors */
+    bool portable;      /* only what every processor has may be used, so that all machines do the same */
+    size_t descriptors; /* kt_io_descriptors */
     struct kt_wheel wheel;
     struct kt_list turn; /* of kt_turn */
 };

@@ -172,6 +172,7 @@ int kt_sim_process(
     snprintf(stream, sizeof stream, "%s/%s/%llu", h->name, p->name, (unsigned long long)h->processes++);
     kt_rng_init(&p->random, h->sim->seed, stream, "random");
     kt_io_init(&p->io, &ops, log, h->sim->now + KT_SIM_EPOCH);
+    p->io.portable = true;
     if (h->descriptors) p->io.descriptors = h->descriptors;
     kt_list_init(&p->ready);
     kt_list_init(&p->arrivals);

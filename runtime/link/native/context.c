@@ -39,7 +39,7 @@ static void set_params(struct kt_native_context *c)
 {
     const struct kt_native_credit credit = kt_native_context_credit(c);
     c->params = (struct kt_native_params){.present = KT_NATIVE_PARAMS_NEEDED | 1u << KT_NATIVE_PARAM_AGENT,
-        .aead = (uint8_t)kt_aead_methods(),
+        .aead = c->io->portable ? KT_AEAD_CHACHA20_POLY1305 : (uint8_t)kt_aead_methods(),
         .max_data = credit.max_data,
         .max_stream_data = credit.max_stream_data,
         .min_stream_data = credit.min_stream_data,
