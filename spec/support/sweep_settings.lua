@@ -19,11 +19,15 @@ local CIPHERS = { "aes", "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfi
   "none", "null" }
 local MODES = { "normal", "fast", "fast2", "fast3", "manual", "default", "auto" }
 local MTUS = { 400, 900, 1350, 1400 }
-settings.MTU_LEAST = 400
 settings.MTU_MOST = 1400
+local NATIVE_KEY = "YSBrZXkgb2YgdGhlIHN3ZWVwJ3MsIDMyIGJ5dGVzLi4=" -- a passphrase takes 0.1 s to become a key
 
---- Settings that must be the same at both ends.
+--- The smallest that the largest datagram of a wire may be.
+function settings.mtu_least(both) return both.wire and 1200 or 400 end
+
+--- Settings that must be the same at both ends: of kt's own wire, or of kcptun's.
 function settings.common(d)
+  if d.one_in(2) then return { wire = "kt", key = NATIVE_KEY, smux_version = 2 } end -- as smux 2: no stream waits for another
   return {
     key = "a key of the sweep's",
     crypt = d.pick(CIPHERS),
@@ -47,8 +51,17 @@ local function manual(d, kcp)
   kcp.nodelay, kcp.interval, kcp.resend, kcp.nc = d.one_in(2), d.between(10, 60), d.between(0, 3), d.one_in(2)
 end
 
+local function native(d, both, datagram)
+  local s = { wire = both.wire, key = both.key, mtu = d.pick { 1200, datagram }, keepalive = d.pick { "1s", "5s", "20s" } }
+  s.suspect_after, s.survive = d.pick { "3s", "5s" }, d.pick { "10s", "30s", "60s" }
+  s.max_streams, s.max_buffered = d.pick { 64, 4096 }, d.pick { 1 << 20, 1 << 26 }
+  if d.one_in(6) then s.bandwidth = d.pick { 50000, 500000 } end
+  return s
+end
+
 --- Settings of one end. datagram: the largest size of its datagrams, in bytes.
 function settings.own(d, both, datagram)
+  if both.wire then return native(d, both, datagram) end
   local s = {}
   for k, v in pairs(both) do s[k] = v end
   s.smux_version = nil
@@ -65,8 +78,14 @@ function settings.own(d, both, datagram)
 end
 
 --- Settings for link:set while the link is up.
-function settings.change(d)
+function settings.change(d, both)
   local s = {}
+  if both.wire then
+    if d.one_in(2) then s.bandwidth = d.pick { 0, 40000, 400000 } end
+    if d.one_in(3) then s.keepalive = d.pick { "1s", "0s", "10s" } end
+    if d.one_in(3) then s.suspect_after = d.pick { "3s", "4s" } end
+    return s
+  end
   if d.one_in(2) then s.mode = d.pick(MODES) end
   if d.one_in(2) or s.mode == "manual" then s.kcp = { sndwnd = d.pick { 8, 64, 512 }, rcvwnd = d.pick { 32, 128, 600 } } end
   if s.mode == "manual" then manual(d, s.kcp) end
@@ -112,10 +131,11 @@ end
 --- Whether a round trip takes more than a second while the queues, there and back, are full.
 function settings.is_slow(there, back) return wait_of(there) + wait_of(back) > 1 end
 
---- Gives one end of a narrow line the default dead_after: the queue of such a line, full of one session's packets, delays or drops
+--- Gives one end of a narrow line the default dead_after, or a long survive: the queue of such a line, full of one session's packets, delays or drops
 --- another's for seconds; with a short dead_after the peer would be taken for dead.
 function settings.patient(s)
   if s.dead_after then s.dead_after = "30s" end
+  if s.survive then s.survive = "60s" end
   return s
 end
 

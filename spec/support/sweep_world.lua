@@ -32,14 +32,16 @@ local sweep_world = {}
 
 -- ---- the network ----
 
-local function build_far(w, d, i)
+local function build_far(w, d, net, i)
   local far = { name = "far" .. i, reverse = d.one_in(3), both = settings.common(d), v6 = d.one_in(4), datagram = settings.MTU_MOST }
   far.host = w:host(far.name)
-  if d.one_in(3) then far.datagram = d.between(settings.MTU_LEAST, settings.MTU_MOST) end
+  if d.one_in(3) then far.datagram = d.between(settings.mtu_least(far.both), settings.MTU_MOST) end
   far.settings = settings.own(d, far.both, far.datagram)
+  net.native = net.native or far.both.wire ~= nil
   far.settings.on = ":29900"
   far.besieged = not far.reverse and d.one_in(5) -- calls back go to the newest link, which would be the hostile peer's
-  if far.besieged then far.settings.max_buffered, far.settings.smux.buffer = hostile.BUFFERED, 4 << 20 end
+  if far.besieged then far.settings.max_buffered = hostile.BUFFERED end
+  if far.besieged and far.settings.smux then far.settings.smux.buffer = 4 << 20 end
   far.address = { far.host:addresses()[far.v6 and 2 or 1] }
   w:name(far.name .. ".example", far.address)
   function far.text() return scripts.far(far) end
@@ -63,8 +65,10 @@ local function build_tunnel(w, d, net, near, far)
   net.bursty = net.bursty or ills.burst ~= nil or ills.back ~= nil and ills.back.burst ~= nil
   tunnel.near = settings.own(d, far.both, far.datagram)
   tunnel.near.remote = far.name .. ".example:29900"
-  tunnel.near.sessions = d.between(1, 2)
-  if d.one_in(8) then tunnel.near.expire = "5s" end
+  if not far.both.wire then
+    tunnel.near.sessions = d.between(1, 2)
+    if d.one_in(8) then tunnel.near.expire = "5s" end
+  end
   local back = ills.back or ills
   net.late = net.late or settings.is_slow(ills, back)
   if ills.rate or back.rate then
@@ -96,7 +100,7 @@ end
 
 local function build(w, d)
   local net = { nears = {}, fars = {}, tunnels = {}, ways = {}, hosts = {}, quiet = d.one_in(4), talks = d.one_in(3) }
-  for i = 1, d.between(1, 2) do net.fars[i] = build_far(w, d, i) end
+  for i = 1, d.between(1, 2) do net.fars[i] = build_far(w, d, net, i) end
   for i = 1, d.one_in(4) and 2 or 1 do net.nears[i] = build_near(w, d, net, i) end
   for _, far in ipairs(net.fars) do
     far.talks = net.talks
@@ -267,7 +271,7 @@ local function judge_attacker(net)
     local rto = told(near, [[
       local worst = 0
       for i = 1, #links do
-        local rto = links[i]:stats().rto
+        local rto = links[i]:stats().rto or 0
         if rto > worst then worst = rto end
       end
       return worst]])

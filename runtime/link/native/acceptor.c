@@ -2,6 +2,7 @@
  * route.c. */
 #include <stdlib.h>
 #include <string.h>
+#include <string.h>
 #include "link/native/acceptor_internal.h"
 
 static struct acceptor *of(struct kt_acceptor *acceptor)
@@ -33,6 +34,7 @@ static void destroy(struct acceptor *a)
     free_all(&a->ages);
     free_all(&a->unproven);
     kt_hmap_free(&a->cids);
+    kt_hmap_free(&a->instances);
     kt_native_server_end(&a->server);
     kt_starts_free(&a->own_starts);
     kt_ports_remove(&a->taker);
@@ -95,17 +97,37 @@ static void expel(struct acceptor *a)
     }
 }
 
+/* The key of these settings is not used any more: its guests with streams stay until those have ended, all others go.
+ * Guests of a key before that cannot be heard any more, and go too. */
+static void retire(struct acceptor *a, struct kt_native_context *old)
+{
+    struct kt_list *next;
+    if (a->old) kt_native_context_unref(a->old);
+    a->old = old;
+    old->retired = true;
+    while (!kt_list_empty(&a->unproven)) kt_native_guest_free(guest_of(a->unproven.next), KT_ECLOSED, NULL);
+    for (struct kt_list *n = a->ages.next; n != &a->ages; n = next) {
+        struct guest *g = guest_of(n);
+        next = n->next;
+        if (!kt_native_context_same_key(g->c, old) || kt_native_association_streams(g->a) == 0)
+            kt_native_guest_free(g, KT_ECLOSED, "the key was changed");
+        else
+            g->c->retired = true;
+    }
+}
+
 static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *out)
 {
     struct acceptor *a = of(acceptor);
     struct kt_native_context *old = a->c;
-    struct kt_list *next;
     *out = (struct kt_acceptor_change){.sessions = a->guests};
     if (!a->next) return;
     out->changed = true;
     out->retired = !kt_native_context_same_key(old, a->next);
     a->c = a->next;
     a->next = NULL;
+    /* It is the same process: a client that asks must not take it for one that has restarted. */
+    memcpy(a->c->params.instance, old->params.instance, sizeof a->c->params.instance);
     kt_native_server_end(&a->server);
     kt_native_route_server(a);
     if (!out->retired) {
@@ -113,14 +135,7 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
         kt_native_context_unref(old);
         return;
     }
-    if (a->old) kt_native_context_unref(a->old); /* of a third key; its guests cannot be heard any more */
-    a->old = old;
-    for (struct kt_list *n = a->ages.next; n != &a->ages; n = next) {
-        struct guest *g = guest_of(n);
-        next = n->next;
-        g->c->retired = true;
-        kt_native_guest_retire(g);
-    }
+    retire(a, old);
 }
 
 static void on_adopt(struct kt_acceptor *acceptor)
@@ -168,6 +183,7 @@ int kt_native_accept(const struct kt_wire_env *env, const struct kt_settings *s,
     kt_starts_init(&a->own_starts, a->c->hash_seed);
     a->starts = env->starts ? env->starts : &a->own_starts;
     kt_hmap_init(&a->cids);
+    kt_hmap_init(&a->instances);
     kt_list_init(&a->ages);
     kt_list_init(&a->unproven);
     kt_turn_init(&a->turn, on_turn, a);

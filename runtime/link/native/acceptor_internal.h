@@ -31,10 +31,11 @@ struct guest {
         struct kt_hnode node; /* in acceptor->cids */
         struct guest *guest;
     } cids[KT_NATIVE_PATHS];
-    struct kt_list by_age;  /* in acceptor->ages, or in acceptor->unproven */
-    struct kt_timer expire; /* while it is not proven */
-    struct kt_list links;   /* of kt_native_accepted */
-    bool proven;
+    struct kt_hnode instance; /* in acceptor->instances, once it is proven */
+    struct kt_list by_age;    /* in acceptor->ages, or in acceptor->unproven */
+    struct kt_timer expire;   /* while it is not proven */
+    struct kt_list links;     /* of kt_native_accepted */
+    bool proven, listed;      /* listed: in acceptor->instances */
 };
 
 struct acceptor {
@@ -48,8 +49,9 @@ struct acceptor {
     void *ctx;
     struct kt_ports *ports;
     struct kt_port_taker taker;
-    struct kt_hmap cids; /* of guest_cid */
-    struct kt_list ages; /* of guests that are proven, the oldest first */
+    struct kt_hmap cids;      /* of guest_cid */
+    struct kt_hmap instances; /* of proven guests, by what their link calls itself */
+    struct kt_list ages;      /* of guests that are proven, the oldest first */
     struct kt_list unproven;
     size_t guests, unproven_count; /* guests: proven or not */
     struct kt_starts *starts;      /* the runtime's, or own_starts */
@@ -74,8 +76,6 @@ int kt_native_guest_new(
 void kt_native_guest_free(struct guest *g, int code, const char *text);
 /* Offers the association to the acceptor's user as a link. */
 void kt_native_guest_give_link(struct guest *g);
-/* Its key is not in use any more: ends once its streams have. */
-void kt_native_guest_retire(struct guest *g);
 
 /* ---- route.c ---- */
 

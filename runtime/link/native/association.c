@@ -120,7 +120,21 @@ static void check_health(struct kt_native_association *a, uint64_t now_us)
 static uint64_t keepalive_due(const struct kt_native_association *a)
 {
     const uint64_t every = a->c->cfg.keepalive_us;
-    return every > 0 ? a->path.sent_us + every : UINT64_MAX;
+    return every > 0 && !a->path.ping_due ? a->path.sent_us + every : UINT64_MAX;
+}
+
+/* When it ends because nothing was heard, whether the peer owes anything or not. */
+static uint64_t survives_until(const struct kt_native_association *a)
+{
+    return a->patience.heard ? a->patience.heard + a->patience.dead_us : UINT64_MAX;
+}
+
+/* Nothing has come for a while, and nothing is owed: did the peer send, and a NAT on the way forget this end? */
+static void check_quiet(struct kt_native_association *a, uint64_t now_us)
+{
+    if (a->quiet_us > now_us && a->stream_count > 0) return;
+    if (a->quiet_us <= now_us && a->stream_count > 0 && !owes(a)) a->path.ping_due = true;
+    a->quiet_us = UINT64_MAX;
 }
 
 static void arm(struct kt_native_association *a, uint64_t now_us)
@@ -130,6 +144,8 @@ static void arm(struct kt_native_association *a, uint64_t now_us)
         kt_native_association_output_due(a, now_us),
         kt_patience_due(&a->patience),
         keepalive_due(a),
+        survives_until(a),
+        a->quiet_us,
     };
     uint64_t due = UINT64_MAX;
     for (size_t i = 0; i < sizeof dues / sizeof dues[0]; i++)
@@ -171,11 +187,18 @@ static void tell_carries(struct kt_native_association *a)
 static void work(struct kt_native_association *a, uint64_t now_us)
 {
     kt_native_streams_clock(a->streams, now_us, a->path.recovery.rtt.srtt);
-    if (kt_native_recovery_due(&a->path.recovery) <= now_us)
-        kt_native_recovery_timer(&a->path.recovery, now_us);
+    if (kt_native_recovery_due(&a->path.recovery) <= now_us &&
+        kt_native_recovery_timer(&a->path.recovery, now_us) && a->path.recovery.backoff == 1)
+        kt_native_path_asked(&a->path, now_us); /* the silence begins */
     kt_native_streams_dispatch(a->streams);
     if (keepalive_due(a) <= now_us) a->path.ping_due = true;
+    check_quiet(a, now_us);
     check_health(a, now_us);
+    if (!a->over && survives_until(a) <= now_us) {
+        struct kt_err why;
+        kt_err_set(&why, KT_EDEAD, "not heard for %.0f s", (double)(now_us - a->patience.heard) / 1e6);
+        kt_native_association_fail(a, KT_EDEAD, why.text);
+    }
     if (a->over) return;
     kt_native_association_output(a, now_us);
     check_health(a, now_us); /* what was sent may have made the peer owe an answer */
@@ -226,10 +249,14 @@ static int make_streams(struct kt_native_association *a)
         .max_window = cfg->max_buffered / 2,
         .send_memory = cfg->max_buffered,
         .hash_seed = a->c->hash_seed,
-        .ours = kt_native_context_credit(a->c)};
+        .ours = kt_native_context_credit(a->c),
+        .freed = kt_native_context_unref,
+        .freed_ctx = a->c};
     static const struct kt_native_streams_owner owner = {
         .wake = on_wake, .stream = on_stream, .count = on_count, .facts = on_facts};
-    return kt_native_streams_new(&a->streams, &s, &owner, a, a->c->blocks);
+    const int rc = kt_native_streams_new(&a->streams, &s, &owner, a, a->c->blocks);
+    if (!rc) kt_native_context_ref(a->c); /* until the last of its streams was closed by its user */
+    return rc;
 }
 
 int kt_native_association_new(struct kt_native_association **out, struct kt_native_context *context,
@@ -269,6 +296,7 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     else
         c->PassiveOpens++;
     if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
+    a->quiet_us = UINT64_MAX;
     a->path.ping_due = context->client; /* proves that it has the keys, if there is nothing else to say */
     kt_native_association_schedule(a);
     *out = a;
@@ -314,7 +342,6 @@ void kt_native_association_move(struct kt_native_association *a, struct kt_udp *
     p->full = false;
     p->ping_due = true;
     p->response.due = false;
-    kt_native_recovery_give_up(&p->recovery);
     kt_native_association_schedule(a);
 }
 
@@ -364,7 +391,23 @@ void kt_native_association_probe_cancel(struct kt_native_probe *p)
     kt_list_remove(&p->node);
 }
 
+void kt_native_association_ask(struct kt_native_association *a)
+{
+    a->path.ping_due = true;
+    kt_native_association_schedule(a);
+}
+
 /* ---- facts ---- */
+
+uint64_t kt_native_association_heard(const struct kt_native_association *a)
+{
+    return a->patience.heard;
+}
+
+uint32_t kt_native_association_rtt(const struct kt_native_association *a)
+{
+    return a->path.recovery.rtt.srtt;
+}
 
 const uint8_t *kt_native_association_cid(const struct kt_native_association *a, unsigned path)
 {

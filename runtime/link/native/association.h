@@ -4,10 +4,10 @@
  *
  * Work is done once per loop turn: arrivals and writes mark the association, and its turn hook then raises the
  * streams' events, builds packets and arms one timer for the next thing due. An idle association has no timer, but
- * for a client's keepalive.
+ * for a client's keepalive and the end of `survive`.
  *
- * A peer that owes an answer and is silent for suspect_after is suspect; it is asked about once a second, and after
- * `survive` the association ends. */
+ * A peer that owes an answer and is silent is asked for one, at first every half round trip, later once a second (5.8);
+ * after suspect_after it is suspect. An association that has not heard its peer for `survive` ends. */
 #ifndef KT_LINK_NATIVE_ASSOCIATION_H
 #define KT_LINK_NATIVE_ASSOCIATION_H
 
@@ -70,7 +70,7 @@ const uint8_t *kt_native_association_cid(const struct kt_native_association *a, 
 void kt_native_association_input(struct kt_native_association *a, unsigned path,
     const struct kt_native_header *header, struct kt_dgram *dgram, struct kt_udp *udp, size_t port);
 
-/* The socket of a link was replaced: what is in flight is sent again from the new one. */
+/* The socket of a link was replaced. What is in flight stays so: if the peer answers, what it lacks is sent again. */
 void kt_native_association_move(struct kt_native_association *a, struct kt_udp *udp);
 /* This socket can be written again. */
 void kt_native_association_writable(struct kt_native_association *a, const struct kt_udp *udp);
@@ -93,7 +93,14 @@ struct kt_native_probe {
 void kt_native_association_probe(struct kt_native_association *a, struct kt_native_probe *p);
 void kt_native_association_probe_cancel(struct kt_native_probe *p);
 
+/* Sends a PING now. */
+void kt_native_association_ask(struct kt_native_association *a);
+
 /* ---- facts ---- */
+
+/* When the last packet of the peer opened, in µs; 0: none did. */
+uint64_t kt_native_association_heard(const struct kt_native_association *a);
+uint32_t kt_native_association_rtt(const struct kt_native_association *a); /* smoothed, in µs */
 
 const struct kt_addr *kt_native_association_peer(const struct kt_native_association *a);
 const char *kt_native_association_peer_text(const struct kt_native_association *a);

@@ -4,6 +4,10 @@
 #include "link/native/association_internal.h"
 #include "link/native/code.h"
 
+/* A client that has received nothing for so long, but has open streams, asks: a NAT on the way may have forgotten it
+ * (docs/wire.md, 5.8). */
+#define QUIET_US 1000000u
+
 /* The peer ended the association. */
 static void take_close(struct kt_native_association *a, const struct kt_native_frame *f)
 {
@@ -78,6 +82,10 @@ static void take_frames(struct kt_native_association *a, struct kt_native_path *
     kt_native_acks_received(&p->acks, number, eliciting, now_us);
     a->c->counters->InSegs += eliciting;
     a->sum.segs_in += eliciting;
+    if (eliciting && a->c->client) {
+        const uint64_t wait = 3 * (uint64_t)kt_native_recovery_pto(&p->recovery);
+        a->quiet_us = now_us + (wait > QUIET_US ? wait : QUIET_US);
+    }
 }
 
 void kt_native_association_input(struct kt_native_association *a, unsigned path,

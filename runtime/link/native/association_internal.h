@@ -34,6 +34,7 @@ struct kt_native_path {
     struct kt_native_mtu mtu;
     uint32_t every;   /* that the peer was asked for last */
     uint64_t sent_us; /* when a packet left last */
+    uint64_t ask_us;  /* the next PING to a silent peer, while it owes an answer */
     struct kt_replay seen;
     struct kt_native_acks acks;
     struct kt_cc cc;
@@ -44,7 +45,7 @@ struct kt_native_path {
     struct {
         bool active, due; /* due: to be sent now */
         struct kt_native_place place;
-        uint64_t until_us, again_us;
+        uint64_t until_us, again_us, wait_us;
         uint64_t in_bytes, out_bytes;
         uint8_t data[KT_NATIVE_CHALLENGE];
     } moving;
@@ -78,6 +79,7 @@ struct kt_native_association {
     uint64_t up_us;           /* when the first packet opened; 0: none did */
     uint64_t asked_us;        /* when `silent` was raised last */
     size_t stream_count;      /* as counted in StreamsNow */
+    uint64_t quiet_us;        /* when a client asks whether nothing more comes; UINT64_MAX: it does not */
     bool carrying;            /* as told to the owner */
     bool proven_told, reported, busy;
     bool peer_closed; /* it knows that it is over */
@@ -115,6 +117,10 @@ void kt_native_path_answered(struct kt_native_path *p, const struct kt_native_pl
     const uint8_t data[KT_NATIVE_CHALLENGE], uint64_t now_us);
 /* Bytes that may go to the peer's address now; SIZE_MAX: it is validated. */
 size_t kt_native_path_allowance(const struct kt_native_path *p);
+/* When a silent peer is asked for an answer again (5.8); UINT64_MAX: not beyond probe timeouts. */
+uint64_t kt_native_path_ask_due(const struct kt_native_path *p);
+/* It was asked, or a probe timeout has begun its silence: sets the next time. */
+void kt_native_path_asked(struct kt_native_path *p, uint64_t now_us);
 /* When the challenge has to be sent again; UINT64_MAX: there is none. */
 uint64_t kt_native_path_challenge_due(const struct kt_native_path *p);
 /* The largest packet, in bytes of UDP payload. */

@@ -1,9 +1,13 @@
 /* Packets to the peer. A packet is built in place in the socket's buffer: an ACK if one is waiting, then what is due
  * about the path, then frames of streams; sealed; and noted in recovery. Windows and pacing hold back all but ACKs,
- * probes and CLOSE. */
+ * PINGs, probes and CLOSE.
+ *
+ * Invariant: a time that kt_native_association_output_due returns is in the future, or something can be sent at it;
+ * so a full socket, an address that is not validated or a closed window never makes the timer spin. */
 #include <string.h>
 #include "link/native/association_internal.h"
 #include "link/native/code.h"
+#include "link/native/copies.h"
 
 /* Packets in one turn, so that a link that sends much does not hold up all others. */
 #define TURN_PACKETS 256u
@@ -11,12 +15,17 @@
 #define PADDED 512u
 /* With less room than this a packet is full: a further frame would carry next to nothing. */
 #define ROOM_LEAST 32u
+/* Bytes of frames in a packet that must be acknowledged: a server that has restarted answers no shorter one (docs/wire.md,
+ * 4.4). */
+#define ELICITING_LEAST KT_NATIVE_UNKNOWN_BODY
+#define DATAGRAM_LEAST (KT_NATIVE_OVERHEAD + ELICITING_LEAST)
+#define CLOSE_MOST (1u + 8u + 2u + KT_NATIVE_CLOSE_TEXT) /* bytes of a CLOSE frame */
 
 struct packet {
     struct kt_native_path *path;
     uint8_t *buf;
-    size_t len, room; /* frames so far; room for frames in all */
-    bool eliciting, mtu_probe;
+    size_t len, room;                 /* frames so far; room for frames in all */
+    bool eliciting, mtu_probe, aside; /* as in struct kt_native_sent */
     size_t count;
     struct kt_native_content contents[KT_NATIVE_CONTENTS];
 };
@@ -28,7 +37,11 @@ static uint8_t *at(const struct packet *k)
 
 static bool start(struct packet *k, struct kt_native_path *p, struct kt_udp *udp, size_t most)
 {
-    if (most < KT_NATIVE_DATAGRAM_MIN || !kt_native_recovery_ready(&p->recovery)) return false;
+    if (most < DATAGRAM_LEAST) return false;
+    if (!kt_native_recovery_ready(&p->recovery)) {
+        kt_native_association_fail(p->a, KT_ENOMEM, "out of memory");
+        return false;
+    }
     uint8_t *buf = kt_udp_reserve(udp);
     if (!buf) {
         p->full = p->full || udp == p->place.udp;
@@ -38,7 +51,7 @@ static bool start(struct packet *k, struct kt_native_path *p, struct kt_udp *udp
     k->buf = buf;
     k->len = k->count = 0;
     k->room = most - KT_NATIVE_OVERHEAD;
-    k->eliciting = k->mtu_probe = false;
+    k->eliciting = k->mtu_probe = k->aside = false;
     return true;
 }
 
@@ -82,14 +95,17 @@ static void add_every(struct packet *k)
     if (add(k, &f, 0)) p->every_due = false;
 }
 
-/* Pads a small packet to a random size, up to PADDED. */
+/* Pads a packet that must be acknowledged to ELICITING_LEAST, and with `padding` a small one to a random size, up to
+ * PADDED. A DATA frame without a length fills the packet, so PADDING never follows one. */
 static void pad(struct packet *k)
 {
     uint16_t chance;
     const size_t most = k->room < PADDED ? k->room : PADDED;
-    if (k->len >= most) return;
-    kt_io_random(k->path->a->c->io, &chance, sizeof chance);
-    const size_t n = chance % (most - k->len + 1);
+    size_t n = k->eliciting && k->len < ELICITING_LEAST ? ELICITING_LEAST - k->len : 0;
+    if (k->path->a->c->cfg.padding && k->len + n < most) {
+        kt_io_random(k->path->a->c->io, &chance, sizeof chance);
+        n += chance % (most - k->len - n + 1);
+    }
     memset(at(k), KT_NATIVE_FRAME_PADDING, n);
     k->len += n;
 }
@@ -99,8 +115,8 @@ static void finish(struct packet *k, const struct kt_native_place *to, uint64_t 
 {
     struct kt_native_path *p = k->path;
     struct kt_native_association *a = p->a;
-    if (k->len > 0 && a->c->cfg.padding) pad(k);
     const uint64_t number = kt_native_recovery_number(&p->recovery);
+    if (k->len > 0) pad(k);
     const int len =
         k->len > 0 ? kt_native_seal(&a->tx, p->number, number, k->buf, k->len, now_us) : KT_EINVAL;
     if (len < 0) {
@@ -112,6 +128,7 @@ static void finish(struct packet *k, const struct kt_native_place *to, uint64_t 
     const struct kt_native_sent sent = {.bytes = (uint32_t)len,
         .eliciting = k->eliciting,
         .mtu_probe = k->mtu_probe,
+        .aside = k->aside,
         .count = k->eliciting ? (uint32_t)k->count : 0,
         .contents = k->contents};
     kt_native_recovery_sent(&p->recovery, &sent, now_us);
@@ -133,7 +150,7 @@ static size_t least(size_t x, size_t y)
 
 /* ---- about addresses ---- */
 
-/* An answer to a challenge goes to where that came from, full-sized if the peer asked with a full-sized one. */
+/* An answer to a challenge goes to where that came from. */
 static void send_response(struct kt_native_path *p, uint64_t now_us)
 {
     struct packet k;
@@ -145,8 +162,8 @@ static void send_response(struct kt_native_path *p, uint64_t now_us)
     finish(&k, p->connected ? &p->place : &p->response.place, now_us);
 }
 
-/* A challenge to the place where the peer may be, and a PING to where it was: if it is still there, its answer says
- * so before the path moves. */
+/* A challenge to the place where the peer may be, with an ACK, so that a peer that has moved need not wait for the path
+ * to follow before it is answered. */
 static void send_challenge(struct kt_native_path *p, uint64_t now_us)
 {
     struct packet k;
@@ -158,7 +175,8 @@ static void send_challenge(struct kt_native_path *p, uint64_t now_us)
     struct kt_native_frame f = {.type = KT_NATIVE_FRAME_PATH_CHALLENGE};
     memcpy(f.challenge, p->moving.data, sizeof f.challenge);
     add(&k, &f, 0);
-    p->moving.out_bytes += k.len + KT_NATIVE_OVERHEAD;
+    add_ack(&k, now_us);
+    p->moving.out_bytes += (k.len > ELICITING_LEAST ? k.len : ELICITING_LEAST) + KT_NATIVE_OVERHEAD;
     finish(&k, &p->moving.place, now_us);
 }
 
@@ -170,7 +188,8 @@ static void check_challenge(struct kt_native_path *p, uint64_t now_us)
         return;
     }
     if (now_us >= p->moving.again_us) {
-        p->moving.again_us = p->moving.until_us;
+        p->moving.wait_us *= 2;
+        p->moving.again_us = now_us + p->moving.wait_us;
         p->moving.due = true;
     }
     if (p->moving.due) send_challenge(p, now_us);
@@ -191,6 +210,17 @@ static void check_every(struct kt_native_path *p)
     if (every < 2 * p->every && 2 * every > p->every) return;
     p->every = every;
     p->every_due = true;
+}
+
+/* A PING at once, whatever the window says. */
+static void send_ping(struct kt_native_path *p, uint64_t now_us)
+{
+    struct packet k;
+    if (!start(&k, p, p->place.udp, least(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
+    if (kt_native_acks_waiting(&p->acks)) add_ack(&k, now_us);
+    add_ping(&k);
+    k.aside = true;
+    finish(&k, &p->place, now_us);
 }
 
 static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
@@ -236,8 +266,9 @@ static void send_copies(struct kt_native_path *p, uint64_t now_us)
 static void send_mtu_probe(struct kt_native_path *p, uint32_t size, uint64_t now_us)
 {
     struct packet k;
+    const struct kt_native_frame ping = {.type = KT_NATIVE_FRAME_PING};
     if (!start(&k, p, p->place.udp, size)) return;
-    add_ping(&k);
+    add(&k, &ping, 0);
     const struct kt_native_frame f = {.type = KT_NATIVE_FRAME_PADDING, .padding = k.room - k.len};
     k.contents[0] = (struct kt_native_content){.type = KT_NATIVE_FRAME_PADDING, .offset = size};
     k.len += kt_native_frame_write(at(&k), k.room - k.len, &f);
@@ -251,15 +282,24 @@ static bool paced(const struct kt_native_path *p, uint64_t now_us)
     return kt_native_recovery_pace(&p->recovery) > now_us;
 }
 
-static void send_path(struct kt_native_path *p, uint64_t now_us)
+static bool open_now(const struct kt_native_path *p, uint64_t now_us)
+{
+    return kt_native_recovery_open(&p->recovery) > 0 && !paced(p, now_us);
+}
+
+static void send_frames(struct kt_native_path *p, uint64_t now_us)
 {
     struct kt_native_association *a = p->a;
-    check_challenge(p, now_us);
-    if (p->response.due) send_response(p, now_us);
+    if (kt_native_path_ask_due(p) <= now_us) {
+        kt_native_path_asked(p, now_us);
+        p->ping_due = true;
+        send_ping(p, now_us);
+    }
+    if (p->ping_due && !open_now(p, now_us)) send_ping(p, now_us);
     if (kt_native_sparse_due(&p->sparse) <= now_us) send_copies(p, now_us);
     for (unsigned n = 0; n < TURN_PACKETS && !a->over && !p->full; n++) {
         const bool probe = kt_native_recovery_probes(&p->recovery) > 0;
-        const bool open = kt_native_recovery_open(&p->recovery) > 0 && !paced(p, now_us);
+        const bool open = open_now(p, now_us);
         if (!(open && (probe || wanted(p)))) {
             if (kt_native_acks_due(&p->acks) <= now_us) {
                 struct packet k;
@@ -280,37 +320,52 @@ static void send_path(struct kt_native_path *p, uint64_t now_us)
 
 void kt_native_association_output(struct kt_native_association *a, uint64_t now_us)
 {
-    check_every(&a->path);
-    send_path(&a->path, now_us);
+    struct kt_native_path *p = &a->path;
+    check_every(p);
+    if (p->response.due) send_response(p, now_us);
+    send_frames(p, now_us);
+    if (!a->over) check_challenge(p, now_us); /* last, for the ACKs in it are due at the path's place first */
 }
 
 uint64_t kt_native_association_output_due(struct kt_native_association *a, uint64_t now_us)
 {
     struct kt_native_path *p = &a->path;
-    uint64_t due = kt_native_acks_due(&p->acks);
-    const uint64_t challenge = kt_native_path_challenge_due(p), copy = kt_native_sparse_due(&p->sparse);
-    if (challenge < due) due = challenge;
-    if (copy < due && !p->full) due = copy;
-    if (p->full) return due;
+    uint64_t due = kt_native_path_challenge_due(p);
+    if (p->full || kt_native_path_allowance(p) < DATAGRAM_LEAST) return due;
+    const uint64_t dues[] = {
+        kt_native_acks_due(&p->acks), kt_native_sparse_due(&p->sparse), kt_native_path_ask_due(p)};
+    for (size_t i = 0; i < sizeof dues / sizeof dues[0]; i++)
+        if (dues[i] < due) due = dues[i];
     if (!wanted(p) && kt_native_recovery_probes(&p->recovery) == 0) return due;
-    if (kt_native_recovery_open(&p->recovery) == 0 || kt_native_path_allowance(p) < KT_NATIVE_DATAGRAM_MIN)
-        return due;
+    if (kt_native_recovery_open(&p->recovery) == 0) return due;
     uint64_t pace = kt_native_recovery_pace(&p->recovery);
     if (pace < now_us) pace = now_us; /* the turn had enough */
     return pace < due ? pace : due;
 }
 
+static void send_close(struct kt_native_path *p, const struct kt_native_frame *f)
+{
+    struct packet k;
+    const uint64_t now = kt_io_now(p->a->c->io);
+    if (!start(&k, p, p->place.udp, least(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
+    if (kt_native_acks_waiting(&p->acks) && k.room > CLOSE_MOST) {
+        k.room -= CLOSE_MOST;
+        add_ack(&k, now);
+        k.room += CLOSE_MOST;
+    }
+    k.len += kt_native_frame_write(at(&k), k.room - k.len, f);
+    finish(&k, &p->place, now);
+}
+
+/* Nothing acknowledges CLOSE; where packets are lost it is sent as often as a small write. */
 void kt_native_association_say_close(struct kt_native_association *a, int code, const char *text)
 {
     struct kt_native_path *p = &a->path;
-    struct packet k;
     if (a->peer_closed) return;
     a->peer_closed = true;
-    if (!start(&k, p, p->place.udp, least(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
     const size_t len = text ? strlen(text) : 0;
     const struct kt_native_frame f = {.type = KT_NATIVE_FRAME_CLOSE,
         .close = {.code = kt_native_code_of(code), .text = {text, least(len, KT_NATIVE_CLOSE_TEXT)}}};
-    if (kt_native_acks_waiting(&p->acks)) add_ack(&k, kt_io_now(a->c->io));
-    k.len += kt_native_frame_write(at(&k), k.room - k.len, &f);
-    finish(&k, &p->place, kt_io_now(a->c->io));
+    const unsigned copies = kt_native_copies_count(kt_native_recovery_stats(&p->recovery)->loss);
+    for (unsigned i = 0; i <= copies; i++) send_close(p, &f);
 }

@@ -75,8 +75,9 @@ static void advance(struct link *l)
         return;
     }
     const struct kt_err why = t->why;
+    const bool check = t->check;
     kt_native_attempt_end(l);
-    kt_locator_fail(&l->locator, &why);
+    if (!check) kt_locator_fail(&l->locator, &why);
 }
 
 static void on_timer(void *ctx)
@@ -109,7 +110,7 @@ void kt_native_attempt_start(struct link *l, const struct kt_addr *addrs, size_t
 {
     struct attempt *t = &l->attempt;
     t->active = true;
-    t->told = t->refused = false;
+    t->told = t->refused = t->check = l->a != NULL; /* the association's own silence was logged */
     t->count = t->started = 0;
     t->began_us = t->next_us = kt_io_now(l->c->io);
     add_candidates(t, addrs, n);
@@ -121,7 +122,7 @@ void kt_native_attempt_end(struct link *l)
 {
     struct attempt *t = &l->attempt;
     if (!t->active) return;
-    t->active = false;
+    t->active = t->check = false;
     kt_io_timer_cancel(l->c->io, &t->timer);
     kt_native_client_end(&t->client);
     for (size_t i = 0; i < t->started; i++) kt_native_socket_close(t->candidates[i].socket);

@@ -1,5 +1,5 @@
 /* How a link comes by an association: finds the peer's addresses, starts an attempt (attempt.c), and takes the first
- * response. When the association ends, or its peer says that it does not know it, dials again. */
+ * response. When the association ends, dials again; while its peer is silent, check.c sees whether it still has it. */
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/hash.h"
@@ -34,7 +34,7 @@ static void on_suspect(void *ctx, const char *why)
         kt_presence_down(&l->presence, &l->part, KT_EDEAD, why);
         return;
     }
-    l->doubt_us = 0;
+    kt_native_check_end(l);
     kt_presence_up(&l->presence, &l->part);
 }
 
@@ -44,22 +44,27 @@ static void on_carries(void *ctx, bool anything)
     kt_presence_carries(&l->presence, &l->part, anything);
 }
 
-static void drop(struct link *l, int code)
+/* Ends the association, and puts another in its place, or none. First of all the link stops using it: events may open
+ * streams, or close the link. */
+static void replace(
+    struct link *l, int code, struct kt_native_association *fresh, struct kt_native_socket *socket)
 {
-    if (!l->a) return;
-    kt_presence_down(&l->presence, &l->part, code, kt_native_association_why(l->a));
+    struct kt_native_association *old = l->a;
+    struct kt_native_socket *old_socket = l->socket;
+    l->a = fresh;
+    l->socket = socket;
+    kt_native_check_end(l);
+    if (!old) return;
+    kt_presence_down(&l->presence, &l->part, code, kt_native_association_why(old));
     kt_presence_carries(&l->presence, &l->part, false);
-    kt_native_association_free(l->a, code, NULL);
-    kt_native_socket_close(l->socket);
-    l->a = NULL;
-    l->socket = NULL;
-    l->doubt_us = 0;
+    kt_native_association_free(old, code, NULL);
+    kt_native_socket_close(old_socket);
 }
 
 static void on_over(void *ctx, int code)
 {
     struct link *l = ctx;
-    drop(l, code);
+    replace(l, code, NULL, NULL);
     if (l->attempt.active || l->presence.closing) return;
     if (!kt_list_empty(&l->waiting))
         kt_native_dial(l);
@@ -71,9 +76,8 @@ static void on_over(void *ctx, int code)
 
 /* A socket keeps the address that this host had when it was opened, and its port; and a NAT on the way may have
  * forgotten it. A fresh one gets both anew. */
-static void on_silent(void *ctx)
+static void renew_socket(struct link *l)
 {
-    struct link *l = ctx;
     struct kt_native_socket *fresh;
     struct kt_err err;
     if (kt_native_socket_open(l, kt_native_association_peer(l->a), &fresh, &err))
@@ -81,6 +85,12 @@ static void on_silent(void *ctx)
     kt_native_association_move(l->a, fresh->udp);
     kt_native_socket_close(l->socket);
     l->socket = fresh;
+}
+
+static void on_silent(void *ctx)
+{
+    renew_socket(ctx);
+    kt_native_check_silent(ctx);
 }
 
 /* ---- the handshake ---- */
@@ -91,11 +101,10 @@ void kt_native_dial_serve(struct link *l)
         kt_native_call_serve(KT_CONTAINER(l->waiting.next, struct kt_call, node), l->a);
 }
 
-static void agreed(struct kt_native_socket *s, const struct kt_native_agreed *agreement)
+void kt_native_dial_begin(
+    struct link *l, struct kt_native_socket *s, const struct kt_native_agreed *agreed, uint64_t rtt_us)
 {
-    struct link *l = s->l;
-    const uint64_t rtt = l->attempt.client.rtt_us;
-    struct kt_native_association *old = l->a, *fresh;
+    struct kt_native_association *fresh;
     static const struct kt_native_association_owner events = {.stream = on_stream,
         .suspect = on_suspect,
         .silent = on_silent,
@@ -104,35 +113,42 @@ static void agreed(struct kt_native_socket *s, const struct kt_native_agreed *ag
     struct kt_native_association_owner owner = events;
     owner.ctx = l;
     owner.ended = &l->ended;
-    const struct kt_native_beginning begin = {.agreed = agreement,
+    const struct kt_native_beginning begin = {.agreed = agreed,
         .place = {.udp = s->udp, .peer = s->peer},
         .connected = true,
-        .rtt_us = (uint32_t)(rtt < UINT32_MAX ? rtt : UINT32_MAX)};
-    if (old && l->doubt_us == 0 &&
-        memcmp(kt_native_association_instance(old), agreement->peer.instance, KT_NATIVE_INSTANCE) == 0) {
-        kt_native_attempt_end(l); /* it was a forgery that made us ask: the peer knows the association */
-        return;
-    }
+        .rtt_us = (uint32_t)(rtt_us < UINT32_MAX ? rtt_us : UINT32_MAX)};
     const int rc = kt_native_association_new(&fresh, l->c, &begin, &owner);
     if (rc) {
+        kt_native_socket_close(s);
         give_up(l, rc);
         return;
     }
-    kt_native_attempt_keep(l, s);
     kt_locator_settled(&l->locator);
-    if (old) {
-        const size_t moved = kt_native_association_move_young(old, fresh);
+    if (l->a) {
+        const size_t moved = kt_native_association_move_young(l->a, fresh);
+        l->c->counters->SessionsRestarted++;
         kt_log(l->c->log, KT_LOG_WARN,
             "%s no longer knows this link: it has restarted, or gave the link up; %zu new stream%s carried over",
-            kt_native_association_peer_text(old), moved, moved == 1 ? "" : "s");
-        drop(l, KT_ERESTART);
+            kt_native_association_peer_text(l->a), moved, moved == 1 ? "" : "s");
     }
-    l->a = fresh;
-    l->socket = s;
+    replace(l, KT_ERESTART, fresh, s);
     kt_log(l->c->log, KT_LOG_INFO, "link to %s is up, %s", kt_native_association_peer_text(fresh),
-        kt_aead_name(agreement->aead));
+        kt_aead_name(agreed->aead));
     kt_presence_up(&l->presence, &l->part);
     kt_native_dial_serve(l);
+}
+
+static void agreed(struct kt_native_socket *s, const struct kt_native_agreed *agreement)
+{
+    struct link *l = s->l;
+    const uint64_t rtt = l->attempt.client.rtt_us;
+    const bool same = l->a && memcmp(kt_native_association_instance(l->a), agreement->peer.instance,
+                                  KT_NATIVE_INSTANCE) == 0;
+    kt_native_attempt_keep(l, s);
+    if (same)
+        kt_native_check_try(l, s, agreement, rtt);
+    else
+        kt_native_dial_begin(l, s, agreement, rtt);
 }
 
 /* The attempt has failed for a reason that another address would not change. */
@@ -149,7 +165,9 @@ static void refused(struct kt_native_socket *s, const struct kt_err *why)
     struct link *l = s->l;
     char text[KT_ADDR_TEXT];
     kt_log(l->c->log, KT_LOG_ERROR, "%s: %s", kt_addr_text(&s->peer, text), why->text);
+    const bool check = l->attempt.check;
     kt_native_attempt_end(l);
+    if (check) return;
     kt_calls_fail(&l->waiting, why);
     if (l->stay) kt_locator_later(&l->locator);
 }
@@ -200,14 +218,6 @@ static const struct kt_locator_events locator_events = {on_found, on_failed, on_
 
 /* ---- datagrams ---- */
 
-/* The server does not know the association. That can be forged, so it only starts a handshake. */
-static void doubt(struct link *l)
-{
-    if (!l->a || l->attempt.active || l->doubt_us > 0) return;
-    l->doubt_us = kt_io_now(l->c->io);
-    kt_locator_start(&l->locator);
-}
-
 void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram)
 {
     struct link *l = s->l;
@@ -220,7 +230,7 @@ void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram)
         take_handshake(s, &header, dgram);
     else if (header.kind != KT_NATIVE_DATA &&
              kt_native_is_unknown(header_key, &header, dgram->data, dgram->len, &l->c->drops))
-        doubt(l);
+        kt_native_check_hint(l);
     else if (header.kind == KT_NATIVE_DATA && l->a &&
              memcmp(header.id, kt_native_association_cid(l->a, 0), KT_NATIVE_CID) == 0)
         kt_native_association_input(l->a, 0, &header, dgram, s->udp, 0);
@@ -235,6 +245,7 @@ void kt_native_dial_init(struct link *l)
 {
     kt_locator_init(&l->locator, l->c->io, l->c->log, &l->c->cfg.common.at, &locator_events, l);
     kt_native_attempt_init(l);
+    kt_native_check_init(l);
 }
 
 void kt_native_dial(struct link *l)
@@ -246,5 +257,5 @@ void kt_native_dial_end(struct link *l)
 {
     kt_locator_stop(&l->locator);
     kt_native_attempt_end(l);
-    drop(l, KT_ECLOSED);
+    replace(l, KT_ECLOSED, NULL, NULL);
 }

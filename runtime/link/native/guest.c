@@ -42,6 +42,7 @@ void kt_native_guest_free(struct guest *g, int code, const char *text)
     struct acceptor *a = g->acceptor;
     for (unsigned i = 0; i < KT_NATIVE_PATHS; i++)
         if (g->cids[i].guest) kt_hmap_remove(&a->cids, &g->cids[i].node);
+    if (g->listed) kt_hmap_remove(&a->instances, &g->instance);
     kt_list_remove(&g->by_age);
     a->guests--;
     if (!g->proven) a->unproven_count--;
@@ -97,6 +98,40 @@ void kt_native_guest_give_link(struct guest *g)
     if (r) a->events->link(a->ctx, kt_native_accepted_link(r), &peer);
 }
 
+static uint64_t instance_hash(const struct guest *g)
+{
+    uint64_t h = g->acceptor->hash_seed, word;
+    const uint8_t *instance = kt_native_association_instance(g->a);
+    for (size_t i = 0; i < KT_NATIVE_INSTANCE; i += sizeof word) {
+        memcpy(&word, instance + i, sizeof word);
+        h = kt_hash_u64(word, h);
+    }
+    return h;
+}
+
+static bool same_peer(const struct guest *x, const struct guest *y)
+{
+    const char *a = kt_native_association_identity(x->a), *b = kt_native_association_identity(y->a);
+    return memcmp(kt_native_association_instance(x->a), kt_native_association_instance(y->a),
+               KT_NATIVE_INSTANCE) == 0 &&
+           strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* The link that dialled has given up what it had here before (docs/wire.md, 4.5). */
+static void replace(struct guest *g)
+{
+    struct acceptor *a = g->acceptor;
+    const uint64_t h = instance_hash(g);
+    struct kt_hnode *next;
+    for (struct kt_hnode *n = kt_hmap_find(&a->instances, h); n; n = next) {
+        struct guest *old = KT_CONTAINER(n, struct guest, instance);
+        next = kt_hmap_again(n);
+        if (same_peer(g, old)) kt_native_guest_free(old, KT_ECLOSED, "replaced by a new link");
+    }
+    g->listed =
+        kt_hmap_add(&a->instances, &g->instance, h) == 0; /* else it is not replaced, but ends in time */
+}
+
 static void on_proven(void *ctx)
 {
     struct guest *g = ctx;
@@ -106,6 +141,7 @@ static void on_proven(void *ctx)
     kt_io_timer_cancel(g->c->io, &g->expire);
     kt_list_remove(&g->by_age);
     kt_list_push(&a->ages, &g->by_age);
+    replace(g);
     kt_native_server_proven(&a->server);
     kt_log(g->c->log, KT_LOG_INFO, "link from %s", kt_native_association_peer_text(g->a));
     kt_native_guest_give_link(g);
@@ -170,9 +206,4 @@ int kt_native_guest_new(
     }
     kt_io_timer_set(g->c->io, &g->expire, kt_io_now(g->c->io) + KT_NATIVE_UNPROVEN_US);
     return 0;
-}
-
-void kt_native_guest_retire(struct guest *g)
-{
-    if (kt_native_association_streams(g->a) == 0) kt_native_guest_free(g, KT_ECLOSED, "the key was changed");
 }

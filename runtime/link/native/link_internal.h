@@ -3,6 +3,7 @@
  *   link.c         the link as its user sees it
  *   dial.c         how it comes by an association, and what becomes of it
  *   attempt.c      initiations to the peer's addresses
+ *   check.c        whether a silent peer still has the association
  *   dial_socket.c  its sockets
  *
  * A link has one association at most, and one attempt at most to get (another) one. Calls wait in the link until there
@@ -40,6 +41,7 @@ struct candidate {
 /* A handshake in progress. */
 struct attempt {
     bool active;
+    bool check; /* of an association that is silent: says nothing, and fails nothing */
     struct kt_native_client client;
     struct candidate candidates[KT_NATIVE_ADDRESSES];
     size_t count, started; /* the first `started` of them have had an initiation */
@@ -51,12 +53,25 @@ struct attempt {
     bool refused;      /* the system said that nothing listens there */
 };
 
+/* Checks of an association whose peer is silent or said not to know it, and its trial. */
+struct check {
+    unsigned silences; /* seconds for which the peer has been suspect */
+    uint64_t began_us; /* the last check; 0: none did */
+    /* The peer has answered a handshake. Unless the association is heard now, another takes its place: */
+    struct kt_native_socket *socket; /* NULL: there is no trial */
+    struct kt_native_agreed agreed;  /* wiped at the end */
+    uint64_t rtt_us, trial_us;       /* trial_us: when it began */
+    unsigned asked;                  /* times */
+    struct kt_timer timer;
+};
+
 struct link {
     struct kt_link link;
     struct kt_native_context *c;
     struct kt_native_association *a; /* NULL: none */
     struct kt_native_socket *socket; /* a's */
     struct attempt attempt;
+    struct check check;
     struct kt_locator locator;
     struct kt_list waiting; /* of kt_call */
     struct kt_calls calls;
@@ -64,8 +79,7 @@ struct link {
     struct kt_presence_part part;
     struct kt_link_totals ended; /* of associations that have ended */
     struct kt_turn turn;         /* ends it */
-    uint64_t doubt_us; /* when the peer was said not to know `a`; 0: it was not, or was heard since */
-    const char *const *silence; /* as in kt_wire_env */
+    const char *const *silence;  /* as in kt_wire_env */
     bool stay;
 };
 
@@ -79,8 +93,26 @@ void kt_native_dial_end(struct link *l);
 /* Serves all waiting calls, if there is an association. */
 void kt_native_dial_serve(struct link *l);
 
+/* Begins the association that was agreed on through this socket, which it takes over; the one before, if there is one,
+ * ends. */
+void kt_native_dial_begin(
+    struct link *l, struct kt_native_socket *s, const struct kt_native_agreed *agreed, uint64_t rtt_us);
+
 /* A datagram has arrived, which may close the socket. */
 void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram);
+
+/* ---- check.c ---- */
+
+void kt_native_check_init(struct link *l);
+/* The peer says that it does not know the association, which may be forged. */
+void kt_native_check_hint(struct link *l);
+/* Once a second while the peer is suspect. */
+void kt_native_check_silent(struct link *l);
+/* A check found the same peer: tries whether it knows the association. Takes over the socket. */
+void kt_native_check_try(
+    struct link *l, struct kt_native_socket *s, const struct kt_native_agreed *agreed, uint64_t rtt_us);
+/* The association was heard, or is over. */
+void kt_native_check_end(struct link *l);
 
 /* ---- attempt.c ---- */
 

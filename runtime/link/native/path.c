@@ -4,8 +4,14 @@
 #include <string.h>
 #include "link/native/association_internal.h"
 
-#define CHALLENGE_US 3000000u /* then the new place is forgotten */
+#define CHALLENGE_US 3000000u /* then the new place is forgotten; 3 PTO, if that is longer */
 #define CHALLENGE_AGAIN_US 300000u
+
+/* A silent peer is asked again after an eighth of its silence, from half a round trip on; once that is a second, probe
+ * timeouts are enough. */
+#define ASK_PART 8u
+#define ASK_LEAST_US 10000u
+#define ASK_UNTIL_US 8000000u
 
 static bool same_place(const struct kt_native_place *x, const struct kt_native_place *y)
 {
@@ -134,6 +140,22 @@ void kt_native_path_free(struct kt_native_path *p)
     kt_native_recovery_free(&p->recovery);
 }
 
+/* ---- silence ---- */
+
+uint64_t kt_native_path_ask_due(const struct kt_native_path *p)
+{
+    return kt_native_recovery_silent(&p->recovery) ? p->ask_us : UINT64_MAX;
+}
+
+void kt_native_path_asked(struct kt_native_path *p, uint64_t now_us)
+{
+    const uint64_t silence = kt_native_recovery_silence(&p->recovery, now_us);
+    uint64_t gap = silence / ASK_PART;
+    if (gap < p->recovery.rtt.srtt / 2) gap = p->recovery.rtt.srtt / 2;
+    if (gap < ASK_LEAST_US) gap = ASK_LEAST_US;
+    p->ask_us = silence < ASK_UNTIL_US ? now_us + gap : UINT64_MAX;
+}
+
 /* ---- addresses ---- */
 
 size_t kt_native_path_allowance(const struct kt_native_path *p)
@@ -183,8 +205,11 @@ static void elsewhere(
     p->moving.active = p->moving.due = true;
     p->moving.place = *from;
     p->moving.in_bytes = bytes;
-    p->moving.until_us = now_us + CHALLENGE_US;
+    const uint64_t patience = 3 * (uint64_t)kt_native_recovery_pto(&p->recovery);
+    p->moving.until_us = now_us + (patience > CHALLENGE_US ? patience : CHALLENGE_US);
+    p->moving.wait_us = CHALLENGE_AGAIN_US;
     p->moving.again_us = now_us + CHALLENGE_AGAIN_US;
+    p->ping_due = true; /* to where it was: if it is still there, it says so */
     kt_io_random(p->a->c->io, p->moving.data, sizeof p->moving.data);
 }
 
@@ -195,7 +220,9 @@ void kt_native_path_heard(
     if (same_place(&p->place, from)) {
         p->in_bytes += bytes;
         p->validated = true; /* it has the keys, so it received the response, which went there */
-        if (highest) p->place.from = from->from;
+        if (!highest) return;
+        p->place.from = from->from;
+        p->moving.active = false; /* it is still here */
         return;
     }
     if (highest) elsewhere(p, from, bytes, now_us);

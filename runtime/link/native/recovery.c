@@ -458,7 +458,7 @@ void kt_native_recovery_sent(struct kt_native_recovery *r, const struct kt_nativ
     for (uint32_t i = 0; i < sent->count; i++) *content(r, r->contents_next++) = sent->contents[i];
     enlist(r, number, p);
     r->stats.sent++;
-    r->probe_us = now_us;
+    if (!sent->aside || r->inflight == 1) r->probe_us = now_us;
     if (r->probes > 0) r->probes--;
     kt_cc_sent(r->cfg.cc, &p->snapshot, sent->bytes, false, now_us);
 }

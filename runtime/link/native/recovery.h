@@ -55,6 +55,7 @@ struct kt_native_sent {
     uint32_t bytes;
     bool eliciting; /* holds a frame that must be acknowledged; else it has no contents, and no fate */
     bool mtu_probe; /* its loss says nothing about congestion (RFC 8899, section 3) */
+    bool aside;     /* a PING beside what is sent: the probe timeout does not start over because of it */
     uint32_t count; /* of contents, at most KT_NATIVE_CONTENTS */
     const struct kt_native_content *contents;
 };
@@ -170,6 +171,12 @@ void kt_native_recovery_restart(struct kt_native_recovery *r, uint32_t first_rtt
 
 /* How long the peer has owed an answer; 0: it owes none. */
 uint64_t kt_native_recovery_silence(const struct kt_native_recovery *r, uint64_t now_us);
+
+/* A probe timeout has passed since the peer was heard last, and it still owes an answer. */
+static inline bool kt_native_recovery_silent(const struct kt_native_recovery *r)
+{
+    return r->inflight > 0 && r->backoff > 0;
+}
 
 /* The probe timeout, without backoff. */
 static inline uint32_t kt_native_recovery_pto(const struct kt_native_recovery *r)

@@ -80,8 +80,11 @@ static bool over(const struct kt_native_streams *s)
 
 static void destroy(struct kt_native_streams *s)
 {
+    void (*freed)(void *ctx) = s->cfg.freed;
+    void *ctx = s->cfg.freed_ctx;
     kt_hmap_free(&s->table);
     free(s);
+    if (freed) freed(ctx);
 }
 
 /* A stream of the peer has closed; tells it in steps, so that not each costs a frame. */

@@ -53,6 +53,9 @@ struct kt_native_streams_config {
     uint64_t max_window;                 /* ... and the window of a stream */
     uint64_t send_memory;                /* written bytes that the peer does not hold yet, all streams */
     uint64_t hash_seed;                  /* random: the peer chooses ids */
+    /* The last pipe was closed: the pool is not used any more. May be NULL. */
+    void (*freed)(void *ctx);
+    void *freed_ctx;
 };
 
 /* The callbacks with events may call anything here and on pipes; they come from kt_native_streams_dispatch. `wake` and

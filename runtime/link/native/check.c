@@ -1,0 +1,102 @@
+/* Whether a silent peer still has the association (docs/wire.md, 4.5). Only a handshake tells: nothing else of a server
+ * that has forgotten the association is answered, or could be believed. If another instance answers, the peer has
+ * restarted, and dial.c replaces the association at once. If the same one does, it may have given the association up,
+ * or the path has just come back: the association is on trial. It is asked some times, and replaced unless it is heard.
+ *
+ * An outage costs initiations only after a few seconds, then ever fewer. */
+#include "base/bytes.h"
+#include "crypto/hash.h"
+#include "link/native/link_internal.h"
+
+#define AFTER 3u /* seconds for which a peer is suspect before it is checked */
+#define LASTS_US                                                                                             \
+    5000000u /* a check; the next begins after half of the silence, but not before, nor after PAUSE_US */
+#define PAUSE_US 60000000u
+#define HINT_US 2000000u /* between two checks for a hint, which may be forged */
+/* A trial: this many PINGs, with this and a quarter of a round trip between two. */
+#define ASKS 10u
+#define ASK_US 200000u
+
+static void start(struct link *l)
+{
+    struct check *c = &l->check;
+    if (l->attempt.active || c->socket) return;
+    c->began_us = kt_io_now(l->c->io);
+    kt_native_attempt_start(l, kt_native_association_peer(l->a), 1);
+}
+
+void kt_native_check_hint(struct link *l)
+{
+    const struct check *c = &l->check;
+    if (!l->a || (c->began_us && kt_io_now(l->c->io) - c->began_us < HINT_US)) return;
+    start(l);
+}
+
+void kt_native_check_silent(struct link *l)
+{
+    struct check *c = &l->check;
+    const uint64_t since = kt_io_now(l->c->io) - c->began_us;
+    if (++c->silences < AFTER) return;
+    if (l->attempt.check && since >= LASTS_US)
+        kt_native_attempt_end(l); /* its socket may have an address that is no more */
+    const uint64_t half = (uint64_t)c->silences * 500000, pause = kt_min64(half, PAUSE_US);
+    if (!c->began_us || (since >= LASTS_US && since >= pause)) start(l);
+}
+
+static void end_trial(struct link *l)
+{
+    struct check *c = &l->check;
+    if (!c->socket) return;
+    kt_io_timer_cancel(l->c->io, &c->timer);
+    kt_wipe(&c->agreed, sizeof c->agreed);
+    kt_native_socket_close(c->socket);
+    c->socket = NULL;
+}
+
+static void on_trial(void *ctx)
+{
+    struct link *l = ctx;
+    struct check *c = &l->check;
+    if (kt_native_association_heard(l->a) > c->trial_us) {
+        end_trial(l);
+        return;
+    }
+    if (c->asked++ < ASKS) {
+        const uint64_t pause = ASK_US + kt_native_association_rtt(l->a) / 4;
+        kt_native_association_ask(l->a);
+        kt_io_timer_set(l->c->io, &c->timer, kt_io_now(l->c->io) + pause);
+        return;
+    }
+    struct kt_native_agreed agreed = c->agreed;
+    struct kt_native_socket *s = c->socket;
+    c->socket = NULL;
+    kt_wipe(&c->agreed, sizeof c->agreed);
+    kt_native_dial_begin(l, s, &agreed, c->rtt_us);
+    kt_wipe(&agreed, sizeof agreed);
+}
+
+void kt_native_check_try(
+    struct link *l, struct kt_native_socket *s, const struct kt_native_agreed *agreed, uint64_t rtt_us)
+{
+    struct check *c = &l->check;
+    end_trial(l);
+    c->socket = s;
+    c->agreed = *agreed;
+    c->rtt_us = rtt_us;
+    c->trial_us = kt_io_now(l->c->io);
+    c->asked = 0;
+    kt_io_timer_set(l->c->io, &c->timer, c->trial_us);
+}
+
+void kt_native_check_end(struct link *l)
+{
+    if (l->attempt.check) kt_native_attempt_end(l);
+    end_trial(l);
+    l->check.silences = 0;
+    l->check.began_us = 0;
+}
+
+void kt_native_check_init(struct link *l)
+{
+    kt_timer_init(&l->check.timer, on_trial, l);
+}

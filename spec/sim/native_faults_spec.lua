@@ -1,0 +1,249 @@
+-- kt's own wire on bad paths, in virtual time: outages, moves, restarts, holes in the MTU, and what they cost.
+local core = require "kt.sim.core"
+local sim = require "kt.sim"
+
+local KEY = "d2hhdCBtYWtlcyBhIGtleSBpcyAzMiBieXRlcy4uLi4="
+
+--- Two hosts with the scripts of spec/fixtures/native. opts: seed, line, nat, target, client (its script, if it is another).
+local function tunnel(opts)
+  opts = opts or {}
+  local w = sim.world { seed = opts.seed or 3, files = { ["client.key"] = KEY, ["server.key"] = KEY } }
+  local t = { w = w, at_client = w:host "client", at_server = w:host "server" }
+  if opts.nat then t.at_client:nat { public = "198.51.100.1" } end
+  t.line = w:link("client", "server", opts.line or { delay = "50ms" })
+  t.at_server:serve(opts.target or { on = "127.0.0.1:8388", kind = "echo" })
+  t.server = t.at_server:run "spec/fixtures/native/server.lua"
+  if opts.client then t.at_client:file("client.lua", opts.client) end
+  t.client = t.at_client:run(opts.client and "client.lua" or "spec/fixtures/native/client.lua")
+  function t.connect() return t.at_client:connect "127.0.0.1:12948" end
+  function t.outage(from, lasts)
+    w:fault(from, "cut", function() t.line:cut() end)
+    w:fault(from + lasts, "heal", function() t.line:heal() end)
+  end
+  return t
+end
+
+--- Sends bytes to an echo and checks what comes back, in both directions at once. Returns a function: bytes back so far.
+local function stream(t, app, bytes)
+  local got, sent, seed = 0, 0, 11
+  t.w:task(function()
+    while sent < bytes do
+      local n = math.min(20000, bytes - sent)
+      assert(app:write(core.bytes(seed, sent, n), { timeout = "1h" }))
+      sent = sent + n
+    end
+    app:shutdown()
+  end)
+  t.w:task(function()
+    while true do
+      local data = app:read(1 << 16, { timeout = "1h" })
+      if not data then return end
+      assert.is_nil(core.differ(seed, got, data))
+      got = got + #data
+    end
+  end)
+  return function() return got end
+end
+
+local function until_true(t, fn, timeout)
+  t.w:run_until(fn, { timeout = timeout })
+end
+
+describe("an outage of kt's own wire", function()
+  for i, seconds in ipairs { 1, 2, 5, 20, 60, 590 } do
+    it(("of %d s with data under way both ways ends within an eighth of it, a second at most, and a few round trips"):format(seconds), function()
+      local t = tunnel { seed = i, line = { delay = "50ms", rate = "20Mbit", queue = { time = "100ms" } } }
+      local app = t.connect()
+      local got = stream(t, app, 6000000)
+      local from = 1.5 + i * 0.037
+      t.outage(from, seconds)
+      t.w:run(from + seconds)
+      local before = got()
+      until_true(t, function() return got() > before end, "10s")
+      local after = t.w:now() - from - seconds
+      assert.is_true(after < 0.5 + math.min(seconds / 8, 1), ("%.3f s after the outage"):format(after))
+      until_true(t, function() return got() == 6000000 end, "60s")
+      assert.equal(1, t.client:stats().counters.ActiveOpens)
+    end)
+  end
+
+  it("costs few packets", function()
+    local t = tunnel()
+    local app = t.connect()
+    app:echo "before"
+    local before = t.client:stats().counters.OutPkts
+    t.line:cut()
+    app:write "in the outage"
+    t.w:run_for "10s"
+    local first = t.client:stats().counters.OutPkts - before
+    t.w:run_for "60s"
+    local rest = t.client:stats().counters.OutPkts - before - first
+    assert.is_true(first < 80, first .. " packets in the first 10 s")
+    assert.is_true(rest < 240, rest .. " packets in the minute after them")
+  end)
+
+  it("that is longer than `survive` ends the link at both ends, with its connections", function()
+    local t = tunnel()
+    local app = t.connect()
+    app:echo "before"
+    t.line:cut()
+    app:write "lost"
+    t.w:run_for "620s"
+    assert.matches("link with 10.0.2.1:29900 ended: no answer for 600.%d s", t.client:log())
+    local data, err = app:read(1, { timeout = "1s" })
+    assert.is_nil(data)
+    assert.equal("reset", err.code)
+    assert.equal(0, t.server:stats().counters.CurrEstab)
+    t.line:heal()
+    t.connect():echo "after"
+  end)
+
+  it("does not keep a link at the server whose client is gone without a word", function()
+    local t = tunnel()
+    t.connect():echo "before"
+    t.line:cut()
+    t.at_client:crash()
+    t.w:run_for "605s"
+    assert.equal(0, t.server:stats().counters.CurrEstab)
+  end)
+end)
+
+describe("a client of kt's own wire", function()
+  it("continues a transfer both ways through new ports of its NAT", function()
+    local t = tunnel { nat = true, line = { delay = "30ms", rate = "20Mbit" } }
+    local got = stream(t, t.connect(), 4000000)
+    for n = 1, 3 do t.w:fault(n * 1.3, "rebind", function() t.at_client:nat_rebind() end) end
+    until_true(t, function() return got() == 4000000 end, "30s")
+    assert.equal(1, t.server:stats().counters.PassiveOpens)
+  end)
+
+  it("is found again within 3 s if it only receives when its NAT forgets it", function()
+    local t = tunnel { nat = true, line = { delay = "30ms", rate = "20Mbit" }, target = { on = "127.0.0.1:8388", fn = function(conn)
+      conn:read_exactly(1)
+      conn:write(("x"):rep(20000000), { timeout = "1h" })
+    end } }
+    local app = t.connect()
+    app:write "g"
+    t.w:run_for "2s"
+    t.at_client:nat_rebind()
+    local n = 0
+    t.w:task(function()
+      while true do
+        local data = app:read(1 << 16, { timeout = "1h" })
+        if not data then return end
+        n = n + #data
+      end
+    end)
+    t.w:run_for "500ms"
+    local before = n
+    until_true(t, function() return n > before + 100000 end, "3s")
+  end)
+
+  it("continues at another address with data under way", function()
+    local t = tunnel { line = { delay = "30ms", rate = "20Mbit" } }
+    local got = stream(t, t.connect(), 4000000)
+    t.w:fault("1500ms", "move", function() t.at_client:move "10.0.9.1" end)
+    until_true(t, function() return got() == 4000000 end, "40s")
+    assert.equal(1, t.server:stats().counters.PassiveOpens)
+  end)
+
+  it("notices within 15 s that its server gave the link up, and dials again", function()
+    local t = tunnel()
+    t.connect():echo "before"
+    t.w:run_for "5s"
+    t.line:cut("server") -- CLOSE is lost
+    t.at_server:restart()
+    t.w:run_for "15m" -- the server says `unknown` no more
+    t.line:heal()
+    local app = t.connect()
+    assert.is_true(app:echo("after", { timeout = "20s" }).time < 15)
+  end)
+
+  it("keeps its connections when it checks a server that still knows the link", function()
+    local t = tunnel()
+    local app = t.connect()
+    app:echo "before"
+    t.line:cut("server")
+    app:write "x"
+    t.w:run_for "20s" -- initiations arrive, but no answer does
+    t.line:heal()
+    assert.equal("x", app:read_exactly(1, { timeout = "5s" }))
+    assert.equal(1, t.client:stats().counters.ActiveOpens)
+  end)
+end)
+
+describe("a restart of the server of kt's own wire", function()
+  it("is noticed by a PING alone", function()
+    local t = tunnel()
+    t.connect():echo "before"
+    t.w:run_for "5s"
+    t.at_server:restart()
+    t.w:run_for "20s" -- until the keepalive
+    assert.matches("no longer knows this link", t.client:log(), 1, true)
+  end)
+
+  it("breaks connections with a reason, and new ones work at once", function()
+    local t = tunnel()
+    local app = t.connect()
+    app:echo "before"
+    t.at_server:restart()
+    app:write "x"
+    local data, err = app:read(1, { timeout = "5s" })
+    assert.is_nil(data)
+    assert.equal("reset", err.code)
+    t.connect():echo("after", { timeout = "2s" })
+  end)
+
+  it("of the client ends what it left at the server", function()
+    local t = tunnel()
+    t.connect():echo "before"
+    t.at_client:restart()
+    t.connect():echo "after"
+    t.w:run_for "1s"
+    assert.is_true(t.server:stats().counters.CurrEstab <= 2)
+  end)
+end)
+
+describe("a path of kt's own wire", function()
+  for _, loss in ipairs { "20%", "35%", "50%" } do
+    it("delivers every byte at " .. loss .. " loss both ways", function()
+      local t = tunnel { line = { delay = "20ms", loss = loss, rate = "50Mbit" } }
+      local got = stream(t, t.connect(), 200000)
+      until_true(t, function() return got() == 200000 end, "300s")
+      assert.equal(1, t.server:stats().counters.PassiveOpens)
+    end)
+  end
+
+  it("delivers every byte where one packet in five is overtaken", function()
+    local t = tunnel { line = { delay = "20ms", jitter = "10ms", reorder = "20%", duplicate = "10%", rate = "50Mbit" } }
+    local got = stream(t, t.connect(), 5000000)
+    until_true(t, function() return got() == 5000000 end, "30s")
+  end)
+
+  it("that carries 1,280 bytes takes packets of 1,200", function()
+    local t = tunnel { line = { delay = "20ms", mtu = 1280, rate = "50Mbit" } }
+    local got = stream(t, t.connect(), 2000000)
+    until_true(t, function() return got() == 2000000 end, "10s")
+    assert.equal(0, t.server:stats().counters.MTUReduced)
+  end)
+
+  it("whose MTU shrinks in a transfer carries on with smaller packets", function()
+    local t = tunnel { line = { delay = "20ms", rate = "20Mbit" } }
+    local got = stream(t, t.connect(), 5000000)
+    t.w:fault("1s", "black hole", function() t.line:set { mtu = 1280 } end)
+    until_true(t, function() return got() == 5000000 end, "20s")
+  end)
+
+  it("may be asymmetric", function()
+    local t = tunnel { line = { delay = "20ms", rate = "100Mbit", back = { delay = "80ms", rate = "1Mbit", queue = { time = "200ms" } } } }
+    local got = stream(t, t.connect(), 1000000)
+    until_true(t, function() return got() == 1000000 end, "30s")
+  end)
+
+  it("with full socket buffers neither spins nor stops", function()
+    local t = tunnel { line = { delay = "20ms", rate = "20Mbit" } }
+    local got = stream(t, t.connect(), 4000000)
+    t.w:fault("500ms", "full", function() t.at_client:udp_full(2) t.at_server:udp_full(2) end)
+    until_true(t, function() return got() == 4000000 end, "20s")
+  end)
+end)
