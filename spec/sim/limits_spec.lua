@@ -206,3 +206,28 @@ describe("a peer that opens and ends thousands of streams at once, more than it 
     assert.equal(0, far:stats().counters.StreamsRefused)
   end)
 end)
+
+describe("a session whose unread downloads use up its share of --maxbuffered at the server", function()
+  it("still carries uploads", function()
+    local w, got = sim.world {}, 0
+    w:host "server"
+    w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+      if conn:read_until "\n" == "down\n" then
+        for _ = 1, 100 do conn:write(("d"):rep(10000), { timeout = "1h" }) end
+      else
+        got = #conn:read_exactly(20000, { timeout = "1h" })
+      end
+    end }
+    w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--maxbuffered", "1048576" } })
+    local connect = client(w, "client")
+    local unread = {}
+    for i = 1, 20 do
+      unread[i] = connect()
+      unread[i]:write "down\n"
+    end
+    w:run "10s"
+    connect():write("up\n" .. ("u"):rep(20000))
+    w:run "12s"
+    assert.equal(20000, got)
+  end)
+end)

@@ -76,6 +76,7 @@ struct kt_stream_facts;
 #define KT_SMUX_REFUSALS 4096u     /* refusals waiting to be sent; beyond that, SYNs are ignored */
 #define KT_SMUX_SEND_BUFFER 65536u /* most bytes a stream may queue, not yet framed or young */
 #define KT_SMUX_SEND_LEAST 4096u   /* ... and always may, whatever other streams queue */
+#define KT_SMUX_RECV_LEAST 16384u  /* unread bytes that a session may always hold, whatever it queues */
 
 struct kt_smux_config {
     bool client;
@@ -119,8 +120,8 @@ struct kt_smux_owner {
     /* The number of open streams has changed to n. A stream is open until its FIN is framed and it is no
      * longer young. */
     void (*streams)(void *ctx, size_t n);
-    /* Bytes of memory that this smux may use beyond kt_smux_held; 0: none for now. Must not call back. NULL:
-     * no limit. */
+    /* Bytes of memory that this smux may use beyond kt_smux_held; 0: none for now, except for up to
+     * KT_SMUX_RECV_LEAST unread bytes. Must not call back. NULL: no limit. */
     size_t (*spare)(void *ctx);
     /* Fills in what only the transport knows (link/stream.h). Called from inside a call on a pipe. May be
      * NULL. */

@@ -247,6 +247,15 @@ static long take_header(struct kt_smux *m, const uint8_t *data, size_t n, struct
     return rc < 0 ? rc : (long)take;
 }
 
+/* Bytes of memory for arrivals. Full send queues do not stop reading: their streams may wait for a peer that
+ * does not read them, while its other streams send. */
+static size_t arrivals_spare(const struct kt_smux *m)
+{
+    const size_t spare = kt_smux_spare(m);
+    const size_t least = m->buffered < KT_SMUX_RECV_LEAST ? KT_SMUX_RECV_LEAST - m->buffered : 0;
+    return spare > least ? spare : least;
+}
+
 /* Passes on the body of a PSH. Returns fewer bytes than offered if it stalls. */
 static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
 {
@@ -257,7 +266,8 @@ static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
         kt_smux_credit(s, n); /* so that the peer does not stop reading what we still send */
     } else if (s && !s->half_in) {
         size_t room = kt_smux_hold_most(m) - m->buffered;
-        if (room > kt_smux_spare(m)) room = kt_smux_spare(m);
+        const size_t spare = arrivals_spare(m);
+        if (room > spare) room = spare;
         if (n > room) n = room;
         n = kt_smux_append(s, &s->recv, data, n);
         m->buffered += n;
