@@ -1,4 +1,4 @@
--- Compares kt with Debian's kcptun over loopback in one run. Started by bench/loopback, which builds everything first.
+-- Compares kt on both wires with Debian's kcptun over loopback in one run. Started by bench/loopback, which builds everything first.
 --
 -- usage: loopback.lua BENCH-TRAFFIC [MEGABYTES [ROUNDS [IMPL…]]]
 --
@@ -9,13 +9,22 @@ local h = require "harness"
 
 local traffic, megabytes, rounds = arg[1], tonumber(arg[2] or 256), tonumber(arg[3] or 3)
 local impls = { table.unpack(arg, 4) }
-if #impls == 0 then impls = { "kcptun", "kt" } end
+if #impls == 0 then impls = { "kcptun", "kt", "own" } end
+
+-- own: kt on its own wire, where nothing is set.
+local KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" -- as keygen makes them, so no time goes into a passphrase
 
 local settings = {
   { name = "defaults", options = {} },
   {
     name = "--mode fast3 --nocomp --sndwnd 4096 --rcvwnd 4096 --ds 0 --ps 0",
     options = { mode = "fast3", nocomp = true, sndwnd = 4096, rcvwnd = 4096, datashard = 0, parityshard = 0 },
+  },
+  {
+    name = "the same with --crypt aes-128-gcm, which Debian's kcptun lacks", without = { kcptun = true },
+    options = {
+      mode = "fast3", nocomp = true, sndwnd = 4096, rcvwnd = 4096, datashard = 0, parityshard = 0, crypt = "aes-128-gcm",
+    },
   },
 }
 
@@ -34,6 +43,8 @@ local function measure(impl, options)
     local port = tonumber((target:expect("listening (%d+)")))
     local with_impl = { impl = impl }
     for name, value in pairs(options) do with_impl[name] = value end
+    if impl == "own" then with_impl = { impl = "kt", wire = "kt", key = KEY } end
+    if impl == "kt" then with_impl.wire = "kcptun" end
     local client, server = h.peer.tunnel(port, with_impl)
     run_traffic("send", client.at, 1 << 20) -- warm-up: opens sessions and grows buffers
     for _, direction in ipairs { "send", "recv" } do
@@ -67,16 +78,20 @@ end
 
 print(("%d MB each way, %d rounds, medians; %s"):format(megabytes, rounds, io.popen("uname -srm"):read("l")))
 for _, setting in ipairs(settings) do
-  local samples, medians = {}, {}
-  for _, impl in ipairs(impls) do samples[impl] = {} end
+  local samples, medians, present = {}, {}, {}
+  for _, impl in ipairs(impls) do
+    if not (setting.without or {})[impl] then
+      present[#present + 1], samples[impl] = impl, {}
+    end
+  end
   for _ = 1, rounds do
-    for _, impl in ipairs(impls) do table.insert(samples[impl], measure(impl, setting.options)) end
+    for _, impl in ipairs(present) do table.insert(samples[impl], measure(impl, setting.options)) end
   end
   print("\n" .. setting.name)
   local names = { (" "):rep(8) }
   for _, column in ipairs(columns) do names[#names + 1] = ("%13s"):format(column[2]) end
   print(table.concat(names, "  "))
-  for _, impl in ipairs(impls) do
+  for _, impl in ipairs(present) do
     medians[impl] = {}
     for _, column in ipairs(columns) do
       local values = {}
@@ -87,5 +102,8 @@ for _, setting in ipairs(settings) do
   end
   if medians.kt and medians.kcptun then
     row("kt/kcptun", "%.2f", function(key) return medians.kt[key] / medians.kcptun[key] end)
+  end
+  if medians.own and medians.kt then
+    row("own/kt", "%.2f", function(key) return medians.own[key] / medians.kt[key] end)
   end
 end
