@@ -13,7 +13,7 @@
 #include "base/bufq.h"
 #include "base/slab.h"
 
-#define KT_NATIVE_BLOCK 4096u /* bytes of a stream in a block */
+#define KT_NATIVE_BLOCK 8192u /* bytes of a stream in a block */
 #define KT_NATIVE_BLOCKS_FEW 2u
 
 struct kt_native_block {
