@@ -2,7 +2,8 @@
  *
  * It has a link of each wire, and dials with a probe. The preferred wire begins; after GRACE_US the fallback joins in,
  * and from then on the first that is answered is chosen. Until then nothing but probes leaves, so nothing that a
- * stream says can arrive on both wires. Calls wait here until the choice, and then go to the chosen link.
+ * stream says can arrive on both wires. Calls wait here until the choice, and then go to the chosen link. The fallback
+ * may have been first only because the path was bad, so for SETTLE_US more the preferred wire can still win.
  *
  * Invariants: once the peer has spoken the preferred wire, that is the choice for good: the fallback's link takes no
  * more calls, and is closed when it carries nothing. The choice of the fallback lasts as long as the peer is up. */
@@ -19,6 +20,7 @@
 #define GRACE_US 1000000u /* three initiations of the native wire */
 #define AGAIN_US 1000000u /* between looks at what has become of the probes */
 #define KEEP_US 6000000u  /* goes on this long at least, even if no call waits any more */
+#define SETTLE_US 5000000u
 
 struct link;
 
@@ -47,11 +49,13 @@ struct link {
     struct kt_spoken own_spoken;
     const char *silence; /* kt_wire_env.silence of the preferred wire: one of these */
     char silences[KT_BOTH_WIRES][256];
-    struct kt_turn turn;        /* acts on what was recorded */
-    struct kt_turn ending;      /* frees it */
-    bool trying;                /* dialling, as the peer's wire is not known */
-    struct kt_timer timer;      /* while trying */
-    uint64_t grace_us, keep_us; /* until when the preferred wire is alone, and it goes on without calls */
+    struct kt_turn turn;   /* acts on what was recorded */
+    struct kt_turn ending; /* frees it */
+    bool trying;           /* dialling, as the peer's wire is not known */
+    struct kt_timer timer; /* while trying */
+    uint64_t grace_us,
+        keep_us; /* until when the preferred wire is alone; until when it goes on without calls, or
+                                   after the choice of the fallback */
     bool stay;
     bool told; /* logged that the fallback is used */
 };
@@ -226,19 +230,28 @@ static bool in_grace(const struct link *l)
 
 static void choose(struct link *l, struct part *p)
 {
-    stop_trying(l);
     l->chosen = p;
     if (p == preferred(l)) {
+        stop_trying(l);
         kt_spoken_add(l->spoken, &l->at);
         l->silence = l->silences[KT_PREFERRED];
-    } else if (!l->told) {
-        l->told = true;
-        kt_log(l->log, KT_LOG_WARN, "%s does not answer on wire %s but on wire %s, which is used from now on",
-            l->name, kt_both_wire.parts[KT_PREFERRED]->name, kt_both_wire.parts[KT_FALLBACK]->name);
+    } else {
+        end_probe(p);
+        l->keep_us = kt_io_now(l->io) + SETTLE_US;
     }
     if (l->stay) kt_link_stay(p->link, NULL);
     while (!kt_list_empty(&l->waiting))
         pass_on(l, call_of(KT_CONTAINER(l->waiting.next, struct kt_call, node)));
+}
+
+/* The peer does not speak the preferred wire. */
+static void settle(struct link *l)
+{
+    stop_trying(l);
+    if (l->told) return;
+    l->told = true;
+    kt_log(l->log, KT_LOG_WARN, "%s does not answer on wire %s but on wire %s, which is used from now on",
+        l->name, kt_both_wire.parts[KT_PREFERRED]->name, kt_both_wire.parts[KT_FALLBACK]->name);
 }
 
 static bool wanted(const struct link *l)
@@ -268,7 +281,10 @@ static void on_turn(void *ctx)
     if (refused) kt_calls_fail(&l->waiting, &l->refusal);
     l->refusal.code = 0;
     if (l->chosen != preferred(l) && (preferred(l)->up || refused)) choose(l, preferred(l));
-    if (l->chosen == fallback(l) && !fallback(l)->up) l->chosen = NULL;
+    if (l->chosen == fallback(l) && !fallback(l)->up) {
+        stop_trying(l);
+        l->chosen = NULL;
+    }
     /* The fallback may be up again by itself, at a server that has learned the preferred wire. */
     if (!l->chosen && (wanted(l) || fallback(l)->up)) dial(l);
     if (!l->chosen && fallback(l)->up && !in_grace(l)) choose(l, fallback(l));
@@ -286,7 +302,11 @@ static void on_timer(void *ctx)
 {
     struct link *l = ctx;
     const uint64_t now = kt_io_now(l->io);
-    if (!wanted(l) && now >= l->keep_us) {
+    if (l->chosen && now >= l->keep_us) {
+        settle(l);
+        return;
+    }
+    if (!l->chosen && !wanted(l) && now >= l->keep_us) {
         stop_trying(l);
         return;
     }
@@ -294,7 +314,7 @@ static void on_timer(void *ctx)
     probe(preferred(l));
     if (stuck(preferred(l)))
         l->grace_us = now + AGAIN_US;
-    else
+    else if (!l->chosen)
         probe(fallback(l));
     record(l);
 }
