@@ -8,10 +8,12 @@ local settings = require "kt.cli.settings"
 common.main("client", {...}, function(values, from)
   local config = settings.link("client", values, from)
   config.remote = values.remoteaddr
+  local to = values.to ~= "" and values.to or nil
+  if to and values.wire == "kcptun" then error("--to: kcptun's wire cannot carry a target; use --wire kt", 0) end
   local link = kt.link(config)
 
   kt.listen { on = values.localaddr }:serve(function(conn)
-    local stream, err = link:open { timeout = 30, client = conn.peer }
+    local stream, err = link:open { timeout = 30, client = conn.peer, to = to }
     if not stream then
       kt.log.warn("%s: %s", conn.peer, tostring(err))
       return conn:reset(err)

@@ -39,6 +39,10 @@ local rows = {
     group = "addresses", arg = "ADDR", help = "UDP address to listen on: host:port, :port, or host:min-max" },
   { name = "target", short = "t", type = "string", default = "127.0.0.1:12948", only = "server", other = "remoteaddr",
     group = "addresses", arg = "ADDR", help = "where connections go: host:port, :port, or the path of a unix socket" },
+  { name = "to", type = "string", default = "", only = "client", other = "allow", group = "addresses", arg = "ADDR",
+    help = "ask the server to connect to host:port instead of its --target; needs kt's wire, and the server's --allow" },
+  { name = "allow", type = "string", default = "", only = "server", other = "to", group = "addresses", arg = "PATTERNS",
+    help = "targets that clients may ask for with --to: host:port, * for any part, separated by commas" },
 
   { name = "wire", type = "enum", values = wires, default = wires[1], group = "security", arg = "NAME",
     unknown = "kcptun has no such flag",
