@@ -13,6 +13,20 @@ function schema.types.endpoint(d, value)
   return nil, message or wrong, suggestion
 end
 
+--- One endpoint, or a list of them.
+function schema.types.endpoints(d, value)
+  if type(value) ~= "table" then return schema.types.endpoint(d, value) end
+  local out = {}
+  for i = 1, rawlen(value) do
+    local one, wrong, suggestion = rawget(value, i), nil, nil
+    if not schema.unknown(one) then one, wrong, suggestion = schema.types.endpoint(d, one) end
+    if wrong then return nil, wrong, suggestion end
+    out[i] = one
+  end
+  if #out == 0 or #out > d.most then return nil, ("expected 1 to %d addresses, got %d"):format(d.most, #out) end
+  return out
+end
+
 function schema.types.secret(d, value)
   if type(value) == "string" or core.is_secret(value) then return value end
   return nil, ("expected %s, got a %s"):format(d.expected, schema.kind(value) or type(value)) -- without the value: it may be secret

@@ -218,7 +218,7 @@ end
 local function spelled(d, value)
   local meant
   for _, key in ipairs(type(value) == "string" and d.called and d.keys or {}) do
-    if key.required and (key.type == "string" or key.type == "endpoint") then
+    if key.required and (key.type == "string" or key.type == "endpoint" or key.type == "endpoints") then
       if meant then return nil end
       meant = key.name
     end

@@ -178,6 +178,7 @@ function link:probe(options) end
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire.
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB")
+---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h")
 
 --- Changes settings of current and future sessions. Keys that are not given stay as they are. Not available on an accepted link.
 ---
@@ -631,7 +632,7 @@ kt.log = {}
 ---@field keepalive? kt.duration Interval between heartbeats. (duration, "1s" to "30s"; default "10s")
 
 ---@class (exact) kt.link_options
----@field remote string The peer.
+---@field remote string|string[] The peer. On kt's wire also a list of addresses of the same peer, which are all tried; a link goes from one to another, and to another port of a range, while its streams go on: when the peer is silent, when much more is lost than before, and as `hop` says.
 ---@field wire? "kcptun"|"kt"|"auto" The protocol on the wire: kcptun's; kt's own, which needs kt at both ends; or "auto": an acceptor takes both, a link tries kt's and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. With a private_key, "auto" means "kt". (default "kcptun")
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
@@ -656,6 +657,7 @@ kt.log = {}
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
+---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
 ---@field scavenge? kt.duration An expired session is closed after this much longer. (duration, at most "87600h"; default "10m")
@@ -778,6 +780,7 @@ function kt.accept(options) end
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
+---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
 ---@field scavenge? kt.duration An expired session is closed after this much longer. (duration, at most "87600h"; default "10m")

@@ -39,11 +39,16 @@ struct kt_authorized {
     const char *key; /* as `kt keygen --pair` writes it */
 };
 
+#define KT_OTHERS_MAX 7u
+
 /* The settings of every wire begin with these; the wire's own follow. The keys are as typed, and are read only during
  * the call that makes a link or an acceptor. */
 struct kt_settings {
     struct kt_endpoint at; /* the peer (link), or where to listen (acceptor) */
-    const void *key;       /* the shared one; NULL: none */
+    const struct kt_endpoint
+        *others;         /* link: further addresses of the peer; borrowed, as the keys are; NULL: none */
+    size_t others_count; /* at most KT_OTHERS_MAX */
+    const void *key;     /* the shared one; NULL: none */
     size_t key_len;
     const void *private_key; /* this end's, of a pair; NULL: none */
     size_t private_key_len;

@@ -4,6 +4,22 @@ local sim = require "kt.sim"
 local KEY = "d2hhdCBtYWtlcyBhIGtleSBpcyAzMiBieXRlcy4uLi4="
 local V6, V4 = "2001:db8::1", "192.0.2.1"
 
+local SERVER = [[
+local kt = require "kt"
+kt.accept { on = "%s", wire = "kt", key = kt.secret_file "server.key" }:serve(function(stream)
+  local conn, err = kt.connect { to = "127.0.0.1:8388" }
+  if not conn then return stream:reset(err) end
+  kt.splice(stream, conn)
+end)]]
+local CLIENT = [[
+local kt = require "kt"
+local far = kt.link { wire = "kt", key = kt.secret_file "client.key", %s }
+kt.listen { on = "127.0.0.1:12948" }:serve(function(conn)
+  local stream, err = far:open()
+  if not stream then return conn:reset(err) end
+  kt.splice(conn, stream)
+end)]]
+
 local function world(addresses, line)
   local w = sim.world { seed = 7, files = { ["client.key"] = KEY, ["server.key"] = KEY } }
   w:host "client" w:host("server", { address = addresses })
@@ -59,5 +75,88 @@ describe("a link to a name with IPv6 and IPv4 addresses", function()
     dead(w, V4)
     local time = first_echo(w)
     assert.is_true(time > 1.6 and time < 1.7, time)
+  end)
+end)
+
+--- A world with a link whose settings are these. carried(bytes): how many addresses of the server have had so many bytes.
+local function hopping(opts)
+  local w = sim.world { seed = opts.seed or 7, files = { ["client.key"] = KEY, ["server.key"] = KEY,
+    ["server.lua"] = SERVER:format(opts.on or ":29900"), ["client.lua"] = CLIENT:format(opts.settings) } }
+  w:host "client" w:host("server", { address = opts.address or { V4 } })
+  w:link("client", "server", opts.line or { delay = "20ms" })
+  w:host "server":serve { on = "127.0.0.1:8388", kind = "echo" }
+  local t = { w = w, ports = {} }
+  w:rule { from = "client", fn = function(packet) t.ports[packet.dst] = (t.ports[packet.dst] or 0) + packet.size end }
+  function t.carried(bytes)
+    local n = 0
+    for _, size in pairs(t.ports) do n = n + (size >= bytes and 1 or 0) end
+    return n
+  end
+  t.server = w:host "server":run "server.lua"
+  t.client = w:host "client":run "client.lua"
+  function t.counter(name) return t.server:stats().counters[name] end
+  return t
+end
+
+describe("a link that hops", function()
+  local RANGE = { on = ":3000-3010", settings = 'remote = "server:3000-3010", hop = "1s"' }
+
+  it("takes another port on its schedule, and loses nothing of a transfer in both directions", function()
+    local t = hopping { on = RANGE.on, settings = RANGE.settings, line = { delay = "20ms", rate = "20Mbit" } }
+    local transfer = t.w:transfer { from = "client", to = "127.0.0.1:12948", kind = "echo", bytes = "12MiB" }
+    transfer:wait()
+    assert.is_true(t.carried(500000) >= 4, t.carried(500000))
+    assert.equal(1, t.counter "PassiveOpens")
+    assert.equal(0, t.counter "RetransSegs")
+    assert.equal(0, t.client:stats().counters.RetransSegs)
+  end)
+
+  it("stays where it is while a port that it tries is closed", function()
+    local t = hopping { on = ":3000", settings = RANGE.settings:gsub("3000%-3010", "3000-3001") }
+    t.w:rule { fn = function(packet) return (packet.dst .. packet.src):find ":3001" and "drop" or nil end }
+    local app = t.w:host "client":connect "127.0.0.1:12948"
+    for _ = 1, 40 do
+      assert.is_true(app:echo("keystroke", { timeout = "10s" }).time < 0.3)
+      t.w:run_for "200ms"
+    end
+    assert.equal(2, t.carried(1))
+  end)
+
+  it("does not while it is idle", function()
+    local t = hopping(RANGE)
+    t.w:host "client":connect("127.0.0.1:12948"):echo "hello"
+    local before = t.carried(1)
+    t.w:run_for "15s"
+    assert.is_true(t.carried(1) <= before + 1)
+  end)
+end)
+
+describe("a link with several addresses of its peer", function()
+  local OTHER = "192.0.2.2"
+  local BOTH = { address = { V4, OTHER }, settings = ('remote = { "%s:29900", "%s:29900" }'):format(V4, OTHER) }
+
+  it("begins at the one that answers", function()
+    local t = hopping(BOTH)
+    dead(t.w, V4)
+    assert.is_true(t.w:host "client":connect("127.0.0.1:12948"):echo("hello", { timeout = "5s" }).time < 0.34)
+  end)
+
+  it("goes on at another when the one in use falls silent", function()
+    local t = hopping(BOTH)
+    local app = t.w:host "client":connect "127.0.0.1:12948"
+    app:echo "hello"
+    dead(t.w, V4)
+    assert.is_true(app:echo("again", { timeout = "20s" }).time < 5.5)
+    assert.equal(1, t.counter "PassiveOpens")
+  end)
+
+  it("leaves a port where much more is lost than before", function()
+    local t = hopping { on = ":3000-3010", settings = 'remote = "server:3000-3010"', line = { delay = "20ms", rate = "10Mbit" } }
+    local app = t.w:transfer { from = "client", to = "127.0.0.1:12948", kind = "echo", bytes = "16MiB" }
+    t.w:run_for "3s"
+    local first = next(t.ports)
+    t.w:rule { from = "client", fn = function(packet) return packet.dst == first and t.w:random() < 0.4 and "drop" or nil end }
+    app:wait()
+    assert.is_true(t.carried(1000000) > 1)
   end)
 end)

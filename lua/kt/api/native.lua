@@ -8,6 +8,7 @@ return {
     { path = "padding", type = "boolean", min = 0, max = 1, link = 0, acceptor = 0, live = true },
     { path = "suspect_after", type = "duration", min = 1, max = 60, link = 3, acceptor = 3, live = true },
     { path = "survive", type = "duration", min = 1, max = 86400, link = 600, acceptor = 600 },
+    { path = "hop", type = "duration", min = 0, max = 86400, link = 0, acceptor = 0, live = true },
     { path = "max_streams", type = "integer", min = 1, max = 65535, link = 4096, acceptor = 4096 },
     { path = "max_buffered", type = "size", min = 1048576, max = 1099511627776, link = 67108864, acceptor = 67108864 },
     { path = "dscp", type = "integer", min = 0, max = 63, link = 0, acceptor = 0 },

@@ -152,6 +152,12 @@ end
 function wire.rules(out, raw, mistake)
   -- kcptun's wire knows only the shared key: it would let in clients without a key pair, or send streams to any server.
   if out.wire == "auto" and raw.private_key ~= nil then out.wire = "kt" end
+  if type(out.remote) == "table" then
+    if out.wire == "kcptun" and #out.remote > 1 then
+      mistake("remote", "only kt's wire takes a list of addresses", 'give wire = "kt" for it, or a pool of links')
+    end
+    out.remote, out.others = out.remote[1], table.move(out.remote, 2, #out.remote, 1, {})
+  end
   if out.wire then
     keep_own(out, raw, mistake)
     if raw.key == nil and raw.private_key == nil then mistake("key", "missing", "expected " .. SECRET) end
@@ -259,6 +265,8 @@ end
 wire.link_only = {
   { name = "server_key", type = "string",
     doc = "The peer's public key, in base64; with private_key. Only on kt's wire." },
+  field("hop", true, "The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. "
+    .. "Only on kt's wire."),
   field("sessions", true, "Number of sessions, used in turn."),
   field("expire", true, "A session accepts no new streams after this long; 0 means it always does."),
   field("scavenge", true, "An expired session is closed after this much longer."),

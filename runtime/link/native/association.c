@@ -6,7 +6,8 @@
 #include "link/native/association_internal.h"
 #include "link/native/code.h"
 
-#define ASK_US 1000000u /* between two calls of `silent` */
+#define ASK_US 1000000u        /* between two calls of `silent` */
+#define WORSE_HOP_US 10000000u /* between two hops because of losses */
 
 void kt_native_association_schedule(struct kt_native_association *a)
 {
@@ -117,6 +118,20 @@ static void check_health(struct kt_native_association *a, uint64_t now_us)
     if (a->owner.suspect) a->owner.suspect(a->owner.ctx, a->patience.suspect ? why.text : NULL);
 }
 
+/* Looks for a reason to take another place. */
+static void check_hop(struct kt_native_association *a, uint64_t now_us)
+{
+    const uint64_t every = a->c->cfg.hop_us, since = now_us - a->hopped_us;
+    const uint64_t carried = a->sum.bytes_in + a->sum.bytes_out;
+    if (!a->owner.hop || a->patience.suspect || carried == a->hopped_bytes) return;
+    const bool worse = kt_native_path_worse(&a->path, now_us) && now_us - a->fled_us >= WORSE_HOP_US;
+    if (!(every > 0 && since >= every) && !worse) return;
+    a->hopped_us = now_us;
+    a->hopped_bytes = carried;
+    if (worse) a->fled_us = now_us;
+    a->owner.hop(a->owner.ctx);
+}
+
 static uint64_t keepalive_due(const struct kt_native_association *a)
 {
     const uint64_t every = a->c->cfg.keepalive_us;
@@ -200,6 +215,7 @@ static void work(struct kt_native_association *a, uint64_t now_us)
         kt_native_association_fail(a, KT_EDEAD, why.text);
     }
     if (a->over) return;
+    check_hop(a, now_us);
     kt_native_association_output(a, now_us);
     check_health(a, now_us); /* what was sent may have made the peer owe an answer */
     if (!a->over) arm(a, now_us);
@@ -275,6 +291,7 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     kt_addr_text(&begin->place.peer, a->peer_text);
     kt_list_init(&a->probes);
     kt_recent_start(&a->recent, now);
+    a->hopped_us = now;
     kt_turn_init(&a->turn, on_turn, a);
     kt_timer_init(&a->timer, on_timer, a);
     uint64_t survive = agreed->peer.survive_s * 1000000;
@@ -342,6 +359,15 @@ void kt_native_association_move(struct kt_native_association *a, struct kt_udp *
     p->full = false;
     p->ping_due = true;
     p->response.due = false;
+    kt_native_association_schedule(a);
+}
+
+void kt_native_association_try(
+    struct kt_native_association *a, struct kt_udp *udp, const struct kt_addr *peer)
+{
+    const struct kt_native_place place = {.udp = udp, .peer = *peer, .connected = true};
+    if (a->path.response.place.udp != a->path.place.udp) a->path.response.due = false;
+    kt_native_path_try(&a->path, &place, kt_io_now(a->c->io));
     kt_native_association_schedule(a);
 }
 

@@ -28,6 +28,11 @@ struct kt_native_association_owner {
     /* Once a second while the peer is suspect: the callee may give the path another socket
      * (kt_native_association_move). May be NULL. */
     void (*silent)(void *ctx);
+    /* It is time to take another place, or far more is lost than before: the callee may have one tried
+     * (kt_native_association_try). May be NULL. */
+    void (*hop)(void *ctx);
+    /* The path has moved to the place that was tried: its socket is in use now. Not NULL if `hop` or `silent` is not. */
+    void (*moved)(void *ctx);
     /* The last stream was closed, and the peer holds all that was said in it; or a stream was opened. */
     void (*carries)(void *ctx, bool anything);
     /* The association is over: KT_EDEAD, KT_EPROTO, KT_ENOMEM, or what the peer's CLOSE says. The owner takes what it
@@ -44,6 +49,7 @@ struct kt_native_place {
     struct kt_addr peer;
     struct kt_addr from; /* this host's address, as kt_dgram.to; AF_UNSPEC: the system chooses */
     size_t port;         /* the acceptor's index of udp; 0 for a link */
+    bool connected;      /* udp is connected to the peer */
 };
 
 /* What an association begins with. */
@@ -51,7 +57,6 @@ struct kt_native_beginning {
     const struct kt_native_agreed *agreed; /* the handshake's result; copied, and the caller wipes its own */
     const char *identity;                  /* of the peer; copied; NULL: it has none */
     struct kt_native_place place;
-    bool connected;  /* place.udp is connected to the peer */
     uint32_t rtt_us; /* of the handshake; 0: unknown */
 };
 
@@ -72,6 +77,11 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
 
 /* The socket of a link was replaced. What is in flight stays so: if the peer answers, what it lacks is sent again. */
 void kt_native_association_move(struct kt_native_association *a, struct kt_udp *udp);
+/* Asks for the peer at another address, with a socket that is connected to it and outlives this or the next try. If the
+ * peer answers there, the path moves, and `moved` is raised. Nothing is lost: what is on its way to the socket before is
+ * still taken. A try that is under way ends. */
+void kt_native_association_try(
+    struct kt_native_association *a, struct kt_udp *udp, const struct kt_addr *peer);
 /* This socket can be written again. */
 void kt_native_association_writable(struct kt_native_association *a, const struct kt_udp *udp);
 /* Live settings in the context's cfg have changed. */

@@ -107,7 +107,7 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
         kt_native_context_dropped(a->c, dgram->from, false);
         return;
     }
-    struct kt_native_place from = {.udp = udp, .peer = *dgram->from, .port = port};
+    struct kt_native_place from = {.udp = udp, .peer = *dgram->from, .port = port, .connected = a->c->client};
     if (dgram->to) from.from = *dgram->to;
     a->c->counters->InPkts++;
     if (!a->up_us) a->up_us = now;

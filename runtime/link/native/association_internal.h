@@ -24,7 +24,6 @@
 struct kt_native_path {
     struct kt_native_association *a;
     uint8_t number;
-    bool connected; /* place.udp is connected to the peer */
     bool validated; /* the peer has proven that it receives at place.peer */
     bool full;      /* the socket takes nothing at the moment */
     bool ping_due;
@@ -35,15 +34,22 @@ struct kt_native_path {
     uint32_t every;   /* that the peer was asked for last */
     uint64_t sent_us; /* when a packet left last */
     uint64_t ask_us;  /* the next PING to a silent peer, while it owes an answer */
+    struct {
+        uint64_t checked_us, sent; /* the last check, and the packets sent until then */
+        uint32_t usual;            /* average share lost, in millionths */
+    } loss;
     struct kt_replay seen;
     struct kt_native_acks acks;
     struct kt_cc cc;
     struct kt_native_recovery recovery;
     struct kt_native_sparse sparse;
 
-    /* The peer's next place: a challenge is on its way there (5.5). */
+    /* The path's next place: a challenge is on its way there (5.5). */
     struct {
         bool active, due; /* due: to be sent now */
+        bool mine;        /* this end wants to go there; else the peer seems to have */
+        bool
+            meant; /* the peer wants to: it has sent a challenge from there, and its place before still holds */
         struct kt_native_place place;
         uint64_t until_us, again_us, wait_us;
         uint64_t in_bytes, out_bytes;
@@ -78,6 +84,9 @@ struct kt_native_association {
     uint64_t pings;           /* PING frames sent */
     uint64_t up_us;           /* when the first packet opened; 0: none did */
     uint64_t asked_us;        /* when `silent` was raised last */
+    uint64_t hopped_us;       /* when `hop` was raised last, or it began */
+    uint64_t hopped_bytes;    /* of streams, both ways, until then */
+    uint64_t fled_us;         /* when it was last, because of losses; 0: never */
     size_t stream_count;      /* as counted in StreamsNow */
     uint64_t quiet_us;        /* when a client asks whether nothing more comes; UINT64_MAX: it does not */
     bool carrying;            /* as told to the owner */
@@ -115,6 +124,10 @@ void kt_native_path_challenged(
     struct kt_native_path *p, const struct kt_native_place *from, const uint8_t data[KT_NATIVE_CHALLENGE]);
 void kt_native_path_answered(struct kt_native_path *p, const struct kt_native_place *from,
     const uint8_t data[KT_NATIVE_CHALLENGE], uint64_t now_us);
+/* Begins to ask at another place whether the peer answers there. */
+void kt_native_path_try(struct kt_native_path *p, const struct kt_native_place *place, uint64_t now_us);
+/* True if far more was lost lately than before. */
+bool kt_native_path_worse(struct kt_native_path *p, uint64_t now_us);
 /* Bytes that may go to the peer's address now; SIZE_MAX: it is validated. */
 size_t kt_native_path_allowance(const struct kt_native_path *p);
 /* When a silent peer is asked for an answer again (5.8); UINT64_MAX: not beyond probe timeouts. */

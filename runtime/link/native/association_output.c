@@ -138,8 +138,7 @@ static void finish(struct packet *k, const struct kt_native_place *to, uint64_t 
     a->c->counters->OutBytes += (size_t)len;
     a->c->counters->OutSegs += k->eliciting;
     a->sum.segs_out += k->eliciting;
-    const bool connected = p->connected && to == &p->place;
-    kt_udp_commit(to->udp, k->buf, k->buf, (size_t)len, connected ? NULL : &to->peer,
+    kt_udp_commit(to->udp, k->buf, k->buf, (size_t)len, to->connected ? NULL : &to->peer,
         to->from.sa.sa_family ? &to->from : NULL);
 }
 
@@ -159,7 +158,7 @@ static void send_response(struct kt_native_path *p, uint64_t now_us)
     struct kt_native_frame f = {.type = KT_NATIVE_FRAME_PATH_RESPONSE};
     memcpy(f.challenge, p->response.data, sizeof f.challenge);
     add(&k, &f, 0);
-    finish(&k, p->connected ? &p->place : &p->response.place, now_us);
+    finish(&k, &p->response.place, now_us);
 }
 
 /* A challenge to the place where the peer may be, with an ACK, so that a peer that has moved need not wait for the path

@@ -18,9 +18,10 @@ static void tell_silence(struct link *l)
         l->silence ? *l->silence
                    : ": is kt running there, does UDP get through, and is the key the same on both ends?";
     t->told = true;
-    kt_err_set(&l->locator.why, KT_ETIMEOUT, "%s: no answer for %.0f s%s",
-        kt_addr_text(&t->candidates[0].addr, text), (double)SILENCE_US / 1e6, say);
-    kt_log(l->c->log, KT_LOG_WARN, "%s", l->locator.why.text);
+    struct kt_err *why = kt_native_remotes_why(l);
+    kt_err_set(why, KT_ETIMEOUT, "%s: no answer for %.0f s%s", kt_addr_text(&t->candidates[0].addr, text),
+        (double)SILENCE_US / 1e6, say);
+    kt_log(l->c->log, KT_LOG_WARN, "%s", why->text);
 }
 
 static void initiate(struct link *l, struct candidate *c, uint64_t now_us)
@@ -77,7 +78,7 @@ static void advance(struct link *l)
     const struct kt_err why = t->why;
     const bool check = t->check;
     kt_native_attempt_end(l);
-    if (!check) kt_locator_fail(&l->locator, &why);
+    if (!check) kt_native_remotes_fail(l, &why);
 }
 
 static void on_timer(void *ctx)
@@ -109,12 +110,14 @@ void kt_native_attempt_init(struct link *l)
 void kt_native_attempt_start(struct link *l, const struct kt_addr *addrs, size_t n)
 {
     struct attempt *t = &l->attempt;
-    t->active = true;
-    t->told = t->refused = t->check = l->a != NULL; /* the association's own silence was logged */
-    t->count = t->started = 0;
-    t->began_us = t->next_us = kt_io_now(l->c->io);
+    if (!t->active) {
+        t->active = true;
+        t->told = t->refused = t->check = l->a != NULL; /* the association's own silence was logged */
+        t->count = t->started = 0;
+        t->began_us = t->next_us = kt_io_now(l->c->io);
+        kt_native_client_init(&t->client, l->c->io, l->c->secrets, &l->c->params, &l->c->drops);
+    }
     add_candidates(t, addrs, n);
-    kt_native_client_init(&t->client, l->c->io, l->c->secrets, &l->c->params, &l->c->drops);
     advance(l);
 }
 

@@ -50,15 +50,16 @@ static void replace(
     struct link *l, int code, struct kt_native_association *fresh, struct kt_native_socket *socket)
 {
     struct kt_native_association *old = l->a;
-    struct kt_native_socket *old_socket = l->socket;
+    struct kt_native_socket *sockets[] = {l->socket, l->next, l->before};
     l->a = fresh;
     l->socket = socket;
+    l->next = l->before = NULL;
     kt_native_check_end(l);
     if (!old) return;
     kt_presence_down(&l->presence, &l->part, code, kt_native_association_why(old));
     kt_presence_carries(&l->presence, &l->part, false);
     kt_native_association_free(old, code, NULL);
-    kt_native_socket_close(old_socket);
+    for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++) kt_native_socket_close(sockets[i]);
 }
 
 static void on_over(void *ctx, int code)
@@ -71,7 +72,35 @@ static void on_over(void *ctx, int code)
     else if (l->stay && (code == KT_EDEAD || code == KT_ERESTART))
         kt_native_dial(l);
     else if (l->stay) /* the same would happen again at once */
-        kt_locator_later(&l->locator);
+        kt_native_remotes_later(l);
+}
+
+/* Has another address of the peer, or another port, tried by a fresh socket. */
+static void try_other(struct link *l, bool silent)
+{
+    struct kt_native_socket *fresh;
+    struct kt_addr addr;
+    struct kt_err err;
+    if (!kt_native_remotes_other(l, &l->socket->peer, silent, &addr)) return;
+    if (kt_native_socket_open(l, &addr, &fresh, &err)) return;
+    kt_native_association_try(l->a, fresh->udp, &addr);
+    kt_native_socket_close(l->next);
+    l->next = fresh;
+}
+
+static void on_hop(void *ctx)
+{
+    struct link *l = ctx;
+    if (l->c->cfg.hop_us > 0 || kt_native_remotes_count(l) > 1) try_other(l, false);
+}
+
+static void on_moved(void *ctx)
+{
+    struct link *l = ctx;
+    kt_native_socket_close(l->before);
+    l->before = l->socket;
+    l->socket = l->next;
+    l->next = NULL;
 }
 
 /* A socket keeps the address that this host had when it was opened, and its port; and a NAT on the way may have
@@ -89,8 +118,12 @@ static void renew_socket(struct link *l)
 
 static void on_silent(void *ctx)
 {
-    renew_socket(ctx);
-    kt_native_check_silent(ctx);
+    struct link *l = ctx;
+    const size_t n = l->check.silences, others = kt_native_remotes_count(l) - 1;
+    renew_socket(l);
+    /* If that does not help: each of the other addresses, then ever more seldom. */
+    if (others > 0 && n > 0 && (n <= others || (n & (n - 1)) == 0)) try_other(l, true);
+    kt_native_check_silent(l);
 }
 
 /* ---- the handshake ---- */
@@ -108,14 +141,15 @@ void kt_native_dial_begin(
     static const struct kt_native_association_owner events = {.stream = on_stream,
         .suspect = on_suspect,
         .silent = on_silent,
+        .hop = on_hop,
+        .moved = on_moved,
         .carries = on_carries,
         .over = on_over};
     struct kt_native_association_owner owner = events;
     owner.ctx = l;
     owner.ended = &l->ended;
     const struct kt_native_beginning begin = {.agreed = agreed,
-        .place = {.udp = s->udp, .peer = s->peer},
-        .connected = true,
+        .place = {.udp = s->udp, .peer = s->peer, .connected = true},
         .rtt_us = (uint32_t)(rtt_us < UINT32_MAX ? rtt_us : UINT32_MAX)};
     const int rc = kt_native_association_new(&fresh, l->c, &begin, &owner);
     if (rc) {
@@ -123,7 +157,7 @@ void kt_native_dial_begin(
         give_up(l, rc);
         return;
     }
-    kt_locator_settled(&l->locator);
+    kt_native_remotes_settled(l);
     if (l->a) {
         const size_t moved = kt_native_association_move_young(l->a, fresh);
         l->c->counters->SessionsRestarted++;
@@ -157,7 +191,7 @@ static void give_up(struct link *l, int code)
     struct kt_err err;
     kt_err_set(&err, code, "cannot begin a link: %s", kt_strerror(code));
     kt_native_attempt_end(l);
-    kt_locator_fail(&l->locator, &err);
+    kt_native_remotes_fail(l, &err);
 }
 
 static void refused(struct kt_native_socket *s, const struct kt_err *why)
@@ -169,7 +203,7 @@ static void refused(struct kt_native_socket *s, const struct kt_err *why)
     kt_native_attempt_end(l);
     if (check) return;
     kt_calls_fail(&l->waiting, why);
-    if (l->stay) kt_locator_later(&l->locator);
+    if (l->stay) kt_native_remotes_later(l);
 }
 
 static void take_handshake(
@@ -196,27 +230,29 @@ static void take_handshake(
     kt_wipe(&agreement, sizeof agreement);
 }
 
-static void on_found(void *ctx, const struct kt_addr *addrs, size_t n)
+void kt_native_dial_found(struct link *l, const struct kt_addr *addrs, size_t n)
 {
-    struct link *l = ctx;
+    if (l->a) return;
     kt_native_attempt_start(l, addrs, n);
-    if (l->attempt.active) kt_locator_settled(&l->locator);
+    if (l->attempt.active) kt_native_remotes_settled(l);
 }
 
-static void on_failed(void *ctx)
+void kt_native_dial_retry(struct link *l, struct remote *r)
 {
-    (void)ctx; /* calls that wait have the reason in the locator */
+    if (l->a || (kt_list_empty(&l->waiting) && !l->stay)) return;
+    if (l->attempt.active)
+        kt_locator_start(&r->locator);
+    else
+        kt_native_dial(l);
 }
-
-static void on_retry(void *ctx)
-{
-    struct link *l = ctx;
-    if (!l->a && (!kt_list_empty(&l->waiting) || l->stay)) kt_native_dial(l);
-}
-
-static const struct kt_locator_events locator_events = {on_found, on_failed, on_retry};
 
 /* ---- datagrams ---- */
+
+/* The peer does not know the association. Where one is only asked for, another server may be. */
+static void unknown(const struct kt_native_socket *s)
+{
+    if (s == s->l->socket) kt_native_check_hint(s->l);
+}
 
 void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram)
 {
@@ -230,7 +266,7 @@ void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram)
         take_handshake(s, &header, dgram);
     else if (header.kind != KT_NATIVE_DATA &&
              kt_native_is_unknown(header_key, &header, dgram->data, dgram->len, &l->c->drops))
-        kt_native_check_hint(l);
+        unknown(s);
     else if (header.kind == KT_NATIVE_DATA && l->a &&
              memcmp(header.id, kt_native_association_cid(l->a, 0), KT_NATIVE_CID) == 0)
         kt_native_association_input(l->a, 0, &header, dgram, s->udp, 0);
@@ -241,21 +277,14 @@ void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram)
 
 /* ---- for link.c ---- */
 
-void kt_native_dial_init(struct link *l)
-{
-    kt_locator_init(&l->locator, l->c->io, l->c->log, &l->c->cfg.common.at, &locator_events, l);
-    kt_native_attempt_init(l);
-    kt_native_check_init(l);
-}
-
 void kt_native_dial(struct link *l)
 {
-    if (!l->a && !l->attempt.active) kt_locator_start(&l->locator);
+    if (!l->a && !l->attempt.active) kt_native_remotes_start(l);
 }
 
 void kt_native_dial_end(struct link *l)
 {
-    kt_locator_stop(&l->locator);
+    kt_native_remotes_stop(l);
     kt_native_attempt_end(l);
     replace(l, KT_ECLOSED, NULL, NULL);
 }

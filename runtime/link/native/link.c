@@ -14,7 +14,7 @@ static int call(struct link *l, const struct kt_open_options *options, kt_open_c
     struct kt_call *c = kt_native_call_new(&l->calls, options, opened, probed, ctx);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *out = &c->open;
-    c->open.why = &l->locator.why;
+    c->open.why = kt_native_remotes_why(l);
     kt_list_push(&l->waiting, &c->node);
     kt_native_dial_serve(l);
     kt_native_dial(l);
@@ -73,6 +73,7 @@ static void on_turn(void *ctx)
     kt_calls_cancel(&l->waiting);
     kt_native_dial_end(l);
     kt_io_turn_cancel(&l->turn);
+    kt_native_remotes_free(l);
     kt_native_context_unref(l->c);
     free(l);
 }
@@ -103,12 +104,18 @@ int kt_native_link(
         free(l);
         return rc;
     }
+    if (kt_native_remotes_init(l, s)) {
+        kt_native_context_unref(l->c);
+        free(l);
+        return kt_err_set(err, KT_ENOMEM, "out of memory");
+    }
     l->link.ops = &ops;
     l->silence = env->silence;
     kt_list_init(&l->waiting);
     kt_native_calls_init(&l->calls, l->c->io);
     kt_turn_init(&l->turn, on_turn, l);
-    kt_native_dial_init(l);
+    kt_native_attempt_init(l);
+    kt_native_check_init(l);
     if (s->stay) on_stay(&l->link, NULL);
     *out = &l->link;
     return 0;

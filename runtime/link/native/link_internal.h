@@ -4,6 +4,7 @@
  *   dial.c         how it comes by an association, and what becomes of it
  *   attempt.c      initiations to the peer's addresses
  *   check.c        whether a silent peer still has the association
+ *   remotes.c      which addresses those are
  *   dial_socket.c  its sockets
  *
  * A link has one association at most, and one attempt at most to get (another) one. Calls wait in the link until there
@@ -18,7 +19,8 @@
 #include "link/native/association.h"
 #include "link/native/handshake_client.h"
 
-#define KT_NATIVE_ADDRESSES 8u /* of a name that are tried */
+#define KT_NATIVE_ADDRESSES 8u /* that an attempt tries */
+#define KT_NATIVE_KNOWN 4u     /* of one name that are remembered */
 
 struct link;
 
@@ -36,6 +38,15 @@ struct candidate {
     struct kt_native_socket *socket; /* NULL: not open */
     uint64_t due_us;                 /* the next initiation to it */
     unsigned sent;                   /* initiations to it */
+};
+
+/* One of the addresses that the user gave. All belong to the same peer. */
+struct remote {
+    struct link *l;
+    struct kt_endpoint at;
+    struct kt_locator locator;
+    struct kt_addr known[KT_NATIVE_KNOWN]; /* as found last; the port is one of at's range */
+    size_t known_count, next;              /* next: of known, in turn */
 };
 
 /* A handshake in progress. */
@@ -70,9 +81,12 @@ struct link {
     struct kt_native_context *c;
     struct kt_native_association *a; /* NULL: none */
     struct kt_native_socket *socket; /* a's */
+    struct kt_native_socket *next;   /* where a tries to go, or NULL */
+    struct kt_native_socket *before; /* where a was: what is on its way arrives there; or NULL */
     struct attempt attempt;
     struct check check;
-    struct kt_locator locator;
+    struct remote *remotes; /* at least one */
+    size_t remote_count, remote_next;
     struct kt_list waiting; /* of kt_call */
     struct kt_calls calls;
     struct kt_presence presence;
@@ -87,7 +101,6 @@ struct link {
 
 /* Dials, unless that is under way or there is an association. */
 void kt_native_dial(struct link *l);
-void kt_native_dial_init(struct link *l);
 /* Ends the attempt and the association. */
 void kt_native_dial_end(struct link *l);
 /* Serves all waiting calls, if there is an association. */
@@ -101,6 +114,29 @@ void kt_native_dial_begin(
 /* A datagram has arrived, which may close the socket. */
 void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram);
 
+/* Addresses of the peer were found. */
+void kt_native_dial_found(struct link *l, const struct kt_addr *addrs, size_t n);
+/* It is time to look addresses up again. */
+void kt_native_dial_retry(struct link *l, struct remote *r);
+
+/* ---- remotes.c ---- */
+
+/* 0 or KT_ENOMEM. Settings are copied. */
+int kt_native_remotes_init(struct link *l, const struct kt_settings *s);
+void kt_native_remotes_free(struct link *l);
+/* Looks all of them up. */
+void kt_native_remotes_start(struct link *l);
+void kt_native_remotes_later(struct link *l);
+void kt_native_remotes_fail(struct link *l, const struct kt_err *err);
+void kt_native_remotes_settled(struct link *l);
+void kt_native_remotes_stop(struct link *l);
+/* Why nothing was reached lately; code 0: something was. */
+struct kt_err *kt_native_remotes_why(struct link *l);
+/* How many addresses of the peer are known; of a range of ports, three count. */
+size_t kt_native_remotes_count(const struct link *l);
+/* Another address or port to use than `now`, in turn; false: there is none. silent: `now` seems to be dead, so that one of
+ * the other family may be better. */
+bool kt_native_remotes_other(struct link *l, const struct kt_addr *now, bool silent, struct kt_addr *out);
 /* ---- check.c ---- */
 
 void kt_native_check_init(struct link *l);
@@ -117,8 +153,8 @@ void kt_native_check_end(struct link *l);
 /* ---- attempt.c ---- */
 
 void kt_native_attempt_init(struct link *l);
-/* Begins to send initiations to these addresses, at least one, while there is no attempt. If none can be reached, that
- * ends it, and fails the locator. */
+/* Sends initiations to these addresses, at least one: begins, or adds them to those under way. If none can be reached,
+ * that ends it, and it fails. */
 void kt_native_attempt_start(struct link *l, const struct kt_addr *addrs, size_t n);
 void kt_native_attempt_end(struct link *l);
 /* True if there is one, and it has this socket. */

@@ -12,6 +12,12 @@
 #define ASK_PART 8u
 #define ASK_LEAST_US 10000u
 #define ASK_UNTIL_US 8000000u
+/* A path is worse than it was if it loses a tenth of its packets, and four times its average, over at least 100. */
+#define WORSE_LOSS 100000u
+#define WORSE_TIMES 4u
+#define WORSE_PACKETS 100u
+#define WORSE_CHECK_US 1000000u
+#define USUAL_WEIGHT 64u
 
 static bool same_place(const struct kt_native_place *x, const struct kt_native_place *y)
 {
@@ -117,7 +123,6 @@ void kt_native_path_init(struct kt_native_path *p, struct kt_native_association 
     p->a = a;
     p->number = number;
     p->place = begin->place;
-    p->connected = begin->connected;
     p->validated = a->c->client; /* the handshake's response came from there */
     start_mtu(p);
     p->every = KT_NATIVE_ACK_EVERY_FIRST;
@@ -170,24 +175,39 @@ uint64_t kt_native_path_challenge_due(const struct kt_native_path *p)
     return p->moving.active ? p->moving.again_us : UINT64_MAX;
 }
 
+/* What is on its way to the place before will not arrive, unless the peer meant to move and keeps that for a while. */
 static void move(struct kt_native_path *p, const struct kt_native_place *to)
 {
     struct kt_native_association *a = p->a;
     char text[KT_ADDR_TEXT];
-    kt_log(
-        a->c->log, KT_LOG_INFO, "link with %s continues at %s", a->peer_text, kt_addr_text(&to->peer, text));
-    const bool other = !same_host(&p->place.peer, &to->peer);
+    const bool meant = p->moving.mine || p->moving.meant;
+    kt_log(a->c->log, meant ? KT_LOG_DEBUG : KT_LOG_INFO, "link with %s continues at %s", a->peer_text,
+        kt_addr_text(&to->peer, text));
+    const bool other = !same_host(&p->place.peer, &to->peer) || !same_host(&p->place.from, &to->from);
+    if (p->response.place.udp == p->place.udp) p->response.due = false;
     p->place = *to;
     p->validated = true;
     p->moving.active = false;
     p->full = false;
     kt_addr_text(&p->place.peer, a->peer_text);
-    kt_native_recovery_give_up(&p->recovery);
+    if (other || !meant) kt_native_recovery_give_up(&p->recovery);
     if (!other) return; /* the same line: what was measured still holds */
     kt_native_recovery_restart(&p->recovery, 0);
     kt_cc_init(&p->cc, p->cc.ops);
     start_mtu(p);
     kt_native_path_limit(p);
+}
+
+static void challenge(struct kt_native_path *p, const struct kt_native_place *place, uint64_t now_us)
+{
+    memset(&p->moving, 0, sizeof p->moving);
+    p->moving.active = p->moving.due = true;
+    p->moving.place = *place;
+    const uint64_t patience = 3 * (uint64_t)kt_native_recovery_pto(&p->recovery);
+    p->moving.until_us = now_us + (patience > CHALLENGE_US ? patience : CHALLENGE_US);
+    p->moving.wait_us = CHALLENGE_AGAIN_US;
+    p->moving.again_us = now_us + CHALLENGE_AGAIN_US;
+    kt_io_random(p->a->c->io, p->moving.data, sizeof p->moving.data);
 }
 
 /* Another place than the path's: asks there whether the peer is. A challenge that is under way is not given up for a
@@ -197,35 +217,55 @@ static void elsewhere(
 {
     const bool current = p->moving.active && now_us < p->moving.until_us;
     if (current && !same_place(&p->moving.place, from)) return;
-    if (current) {
-        p->moving.in_bytes += bytes;
-        return;
+    if (!current) {
+        challenge(p, from, now_us);
+        p->ping_due = true; /* to where it was: if it is still there, it says so */
     }
-    memset(&p->moving, 0, sizeof p->moving);
-    p->moving.active = p->moving.due = true;
-    p->moving.place = *from;
-    p->moving.in_bytes = bytes;
-    const uint64_t patience = 3 * (uint64_t)kt_native_recovery_pto(&p->recovery);
-    p->moving.until_us = now_us + (patience > CHALLENGE_US ? patience : CHALLENGE_US);
-    p->moving.wait_us = CHALLENGE_AGAIN_US;
-    p->moving.again_us = now_us + CHALLENGE_AGAIN_US;
-    p->ping_due = true; /* to where it was: if it is still there, it says so */
-    kt_io_random(p->a->c->io, p->moving.data, sizeof p->moving.data);
+    p->moving.in_bytes += bytes;
+}
+
+void kt_native_path_try(struct kt_native_path *p, const struct kt_native_place *place, uint64_t now_us)
+{
+    challenge(p, place, now_us);
+    p->moving.mine = true;
+    p->moving.in_bytes = UINT32_MAX; /* it is the server's address: no victim of an amplification */
+}
+
+bool kt_native_path_worse(struct kt_native_path *p, uint64_t now_us)
+{
+    const struct kt_native_recovery_stats *st = kt_native_recovery_stats(&p->recovery);
+    if (now_us - p->loss.checked_us < WORSE_CHECK_US || st->sent - p->loss.sent < WORSE_PACKETS) return false;
+    const uint32_t usual = p->loss.usual;
+    p->loss.checked_us = now_us;
+    p->loss.sent = st->sent;
+    p->loss.usual += st->loss / USUAL_WEIGHT;
+    p->loss.usual -= usual / USUAL_WEIGHT;
+    return st->loss > WORSE_LOSS && st->loss / WORSE_TIMES > usual;
 }
 
 void kt_native_path_heard(
     struct kt_native_path *p, const struct kt_native_place *from, size_t bytes, bool highest, uint64_t now_us)
 {
-    if (p->connected) return; /* the system lets through only what comes from the peer */
+    if (p->place.connected) return; /* the system lets through only what comes from the peer */
     if (same_place(&p->place, from)) {
         p->in_bytes += bytes;
         p->validated = true; /* it has the keys, so it received the response, which went there */
         if (!highest) return;
         p->place.from = from->from;
-        p->moving.active = false; /* it is still here */
+        if (!p->moving.meant) p->moving.active = false; /* it is still here */
         return;
     }
     if (highest) elsewhere(p, from, bytes, now_us);
+}
+
+/* The peer is at the next place. */
+static void arrive(struct kt_native_path *p, const struct kt_native_place *from)
+{
+    struct kt_native_association *a = p->a;
+    const bool mine = p->moving.mine;
+    const struct kt_native_place to = *from;
+    move(p, &to);
+    if (mine) a->owner.moved(a->owner.ctx);
 }
 
 void kt_native_path_challenged(
@@ -234,6 +274,11 @@ void kt_native_path_challenged(
     p->response.due = true;
     p->response.place = *from;
     memcpy(p->response.data, data, KT_NATIVE_CHALLENGE);
+    if (!p->moving.active || !same_place(&p->moving.place, from)) return;
+    if (p->moving.mine)
+        arrive(p, from); /* it answers there, with a question of its own */
+    else
+        p->moving.meant = true;
 }
 
 void kt_native_path_answered(struct kt_native_path *p, const struct kt_native_place *from,
@@ -241,6 +286,5 @@ void kt_native_path_answered(struct kt_native_path *p, const struct kt_native_pl
 {
     if (!p->moving.active || now_us >= p->moving.until_us) return;
     if (memcmp(data, p->moving.data, KT_NATIVE_CHALLENGE) != 0 || !same_place(&p->moving.place, from)) return;
-    struct kt_native_place to = *from;
-    move(p, &to);
+    arrive(p, from);
 }

@@ -124,6 +124,27 @@ static void read_authorized(lua_State *L, int idx, struct kt_settings *s)
     s->authorized = list;
 }
 
+/* Reads { "host:port", … } on top of the stack into an array, which the settings at idx anchor. */
+static void read_others(lua_State *L, int idx, const char *what, struct kt_settings *s)
+{
+    const int table = lua_gettop(L);
+    struct kt_err err = {0};
+    if (!lua_istable(L, table)) return;
+    const lua_Unsigned n = lua_rawlen(L, table);
+    if (n > KT_OTHERS_MAX) kt_raise(L, "%s.remote: too many addresses", what);
+    struct kt_endpoint *list = lua_newuserdatauv(L, (n + 1) * sizeof *list, 0);
+    lua_setiuservalue(L, idx, 3);
+    s->others = list;
+    for (; s->others_count < n; s->others_count++) {
+        lua_rawgeti(L, table, (lua_Integer)s->others_count + 1);
+        const char *at = lua_tostring(L, -1);
+        const unsigned flags = KT_ENDPOINT_RANGE | KT_ENDPOINT_HOST;
+        if (!at || kt_endpoint_parse(&list[s->others_count], at, flags, &err))
+            kt_raise(L, "%s.remote: %s", what, at ? err.text : "not a string");
+        lua_pop(L, 1);
+    }
+}
+
 static void read_keys(lua_State *L, int idx, const char *what, struct kt_settings *s)
 {
     const int self = lua_gettop(L); /* the userdata */
@@ -148,7 +169,7 @@ struct kt_settings *kt_config_read(
     if (!*wire) kt_raise(L, "%s.wire: unknown wire \"%s\"", what, lua_tostring(L, -1));
     lua_pop(L, 1);
 
-    struct kt_settings *s = lua_newuserdatauv(L, kt_wire_size(*wire), 2);
+    struct kt_settings *s = lua_newuserdatauv(L, kt_wire_size(*wire), 3);
     struct kt_err err = {0};
     (*wire)->defaults(s, client);
     lua_pushvalue(L, idx);
@@ -160,6 +181,10 @@ struct kt_settings *kt_config_read(
     unsigned flags = KT_ENDPOINT_RANGE | (client ? KT_ENDPOINT_HOST : KT_ENDPOINT_ZERO);
     if (!at || kt_endpoint_parse(&s->at, at, flags, &err))
         kt_raise(L, "%s.%s: %s", what, where, at ? err.text : "missing");
+    lua_pop(L, 1);
+
+    lua_getfield(L, idx, "others");
+    read_others(L, lua_gettop(L) - 1, what, s);
     lua_pop(L, 1);
 
     read_keys(L, idx, what, s);
