@@ -12,10 +12,10 @@ local function world(allow, ...)
   w:host("server"):serve { on = "127.0.0.1:22", fn = function(conn) conn:write "ssh" conn:close() end }
   local server = w:host("server"):run("kt server",
     { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", KEY, table.unpack(allow and { "--allow", allow } or {}) } })
-  local clients = {}
   for i, to in ipairs { ... } do
-    clients[i] = w:host("client"):run("kt client", { beside = i > 1, args = { "-l", "127.0.0.1:" .. 1000 + i, "-r", "server:29900", "--wire", "kt", "--key", KEY,
-      table.unpack(to and { "--to", to } or {}) } })
+    local args = { "-l", "127.0.0.1:" .. 1000 + i, "-r", "server:29900", "--wire", "kt", "--key", KEY }
+    if to then table.move({ "--to", to }, 1, 2, #args + 1, args) end
+    w:host("client"):run("kt client", { beside = i > 1, args = args })
   end
   return w, server, function(i) return w:host("client"):connect("127.0.0.1:" .. 1000 + i) end
 end
@@ -58,5 +58,49 @@ describe("kt client --to", function()
     end)
     assert.is_false(ok)
     assert.matches("--to: kcptun's wire cannot carry a target; use --wire kt", tostring(err), 1, true)
+  end)
+end)
+
+describe("kt server --authorized", function()
+  it("lets in the clients of the file, by their keys alone", function()
+    local w = sim.world { seed = 7 }
+    w:host "client" w:host "server"
+    w:link("client", "server", { delay = "20ms" })
+    w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
+    local server = w:host("server"):run("kt server", {
+      args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--privatekey", "server.key", "--authorized", "clients" },
+      files = {
+        ["server.key"] = "ERERERERERERERERERERERERERERERERERERERERERE=",
+        clients = "# who may come in\nalice D6poTtKIZ7l/Smot7l34zpdOdrcBjj8iocTPJnhXDyA=\n",
+      },
+    })
+    w:host("client"):run("kt client", {
+      args = { "-l", "127.0.0.1:1001", "-r", "server:29900", "--wire", "kt", "--privatekey", "alice.key",
+        "--serverkey", "e06Qm75//kTEZaIgA31gjuNYl9Me+XLwf3SJLLD3PxM=" },
+      files = { ["alice.key"] = "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=" },
+    })
+    assert.equal("server", w:host("client"):connect("127.0.0.1:1001"):echo("hello").server)
+    assert.is_nil(server:log():find("the key is", 1, true))
+  end)
+
+  it("refuses a file with a line that is not a name and a key", function()
+    local w = sim.world { seed = 7 }
+    w:host "server"
+    local ok, err = pcall(function()
+      w:host("server"):run("kt server", {
+        args = { "--wire", "kt", "--privatekey", "server.key", "--authorized", "clients" },
+        files = { ["server.key"] = "ERERERERERERERERERERERERERERERERERERERERERE=", clients = "alice\n" },
+      })
+    end)
+    assert.is_false(ok)
+    assert.matches('--authorized clients:1: expected NAME KEY, got "alice"', tostring(err), 1, true)
+  end)
+
+  it("is refused without this end's private key", function()
+    local w = sim.world { seed = 7 }
+    w:host "server"
+    local ok, err = pcall(function() w:host("server"):run("kt server", { args = { "--wire", "kt", "--authorized", "clients" } }) end)
+    assert.is_false(ok)
+    assert.matches("expected both --privatekey and --authorized, or neither", tostring(err), 1, true)
   end)
 end)

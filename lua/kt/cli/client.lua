@@ -8,6 +8,7 @@ local settings = require "kt.cli.settings"
 common.main("client", {...}, function(values, from)
   local config = settings.link("client", values, from)
   config.remote = values.remoteaddr
+  if values.privatekey ~= "" then config.private_key, config.server_key = kt.secret_file(values.privatekey), values.serverkey end
   local to = values.to ~= "" and values.to or nil
   if to and values.wire == "kcptun" then error("--to: kcptun's wire cannot carry a target; use --wire kt", 0) end
   local link = kt.link(config)

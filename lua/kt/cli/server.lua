@@ -11,6 +11,7 @@ common.main("server", {...}, function(values, from)
   if not ok then error("--target: " .. fault, 0) end
   local config = settings.link("server", values, from)
   config.on = values.listen
+  if values.privatekey ~= "" then config.private_key, config.authorized = kt.secret_file(values.privatekey), values.clients end
   local allowed = allow.rule(values.allow)
   local acceptor = kt.accept(config)
   acceptor:serve(function(stream)

@@ -226,6 +226,24 @@ local function warn_of_key(key, default, notes)
   notes[#notes + 1] = ("the key is %s: anyone can read and use this tunnel; set --key or $KCPTUN_KEY on both ends"):format(weak)
 end
 
+-- The clients in a file, { name = key }: lines "NAME KEY", blank ones and those that begin with #.
+local function read_clients(side, path, env)
+  local text, err = env.read_file(path)
+  if not text then fail(side, "--authorized: %s", tostring(err)) end
+  local clients, number = {}, 0
+  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
+    number = number + 1
+    local name, key = line:match "^%s*(%S+)%s+(%S+)%s*$"
+    if name and not name:find "^#" then
+      if clients[name] then fail(side, "--authorized %s:%d: %s is there twice", path, number, name) end
+      clients[name] = key
+    elseif line:find "%S" and not line:find "^%s*#" then
+      fail(side, '--authorized %s:%d: expected NAME KEY, got "%s"', path, number, line)
+    end
+  end
+  return clients
+end
+
 -- Parses the command line of one side. env: { getenv, read_file, version }. Returns the settings by flag name, warnings to log, and the origin
 -- of each setting by flag name (nil for a default). Raises { text, code } if the program should print a text and exit.
 function settings.parse(side, args, env)
@@ -263,7 +281,14 @@ function settings.parse(side, args, env)
   if values.target then values.target = dialled(values.target) end
   warn_of_unused(values, from, notes)
   warn_of_wire(side, list, values, from, notes)
-  warn_of_key(values.key, by_flag.key.default, notes)
+  local other = side == "client" and "serverkey" or "authorized"
+  if (values.privatekey == "") ~= (values[other] == "") then fail(side, "expected both --privatekey and --%s, or neither", other) end
+  if values.privatekey == "" then
+    warn_of_key(values.key, by_flag.key.default, notes)
+  elseif values.wire == "kcptun" then
+    fail(side, "--privatekey: kcptun's wire has a shared key only; use --wire kt")
+  end
+  if side == "server" then values.clients = values.authorized ~= "" and read_clients(side, values.authorized, env) or nil end
   return values, notes, from
 end
 
@@ -278,7 +303,7 @@ end
 -- The table for kt.link ("client") or kt.accept ("server"), without the address. from: origins as of parse. Only what was given goes in: the
 -- wire, and mode auto, choose the rest.
 function settings.link(side, values, from)
-  local config = { wire = values.wire, key = values.key }
+  local config = { wire = values.wire, key = (from.key or values.privatekey == "") and values.key or nil }
   for _, row in ipairs((options.of(side))) do
     local given = from[row.name] and (not row.when or row.when(values))
     if given and row.kt and values.wire ~= "kcptun" then put(config, row.kt, on_native(side, row, values[row.name])) end
