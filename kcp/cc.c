@@ -2,7 +2,7 @@
 #include "kcp/cc.h"
 
 #define BURST_MIN 3000u /* two packets */
-#define BURST_US 1000u  /* or what the rate allows in the time that a timer may be late */
+#define BURST_US 10000u /* or what the rate allows in the time that a busy machine may be late */
 
 static void pace(struct kt_cc *cc)
 {
@@ -18,7 +18,7 @@ static void begin(struct kt_cc *cc, const struct kt_cc_ops *ops)
 {
     cc->ops = ops;
     kt_rate_restart(&cc->rate);
-    cc->pacer = (struct kt_pacer){0};
+    cc->pacer = (struct kt_pacer){.idle = true};
     if (ops->start) ops->start(cc);
 }
 

@@ -210,6 +210,7 @@ void kt_cc_leave(struct kt_cc *cc, uint32_t packets, uint64_t bytes);
 static inline void kt_cc_app_limited(struct kt_cc *cc)
 {
     kt_rate_app_limited(&cc->rate);
+    cc->pacer.idle = true;
 }
 
 /* Packets that may be in flight at once. */

@@ -49,6 +49,7 @@
 #define STUCK_ROUNDS 2u /* that do not shorten a queue show that it is that of others */
 #define EXTRA_ROUNDS 5u
 #define BUNCH_US 10000000u
+#define RTT_LEAST_US 5000u   /* a shorter one is less than machines take to react */
 #define RTT_MAX_US 60000000u /* longer ones say nothing of the path */
 
 enum phase { STARTUP, DRAIN, DOWN, CRUISE, UP, RTT };
@@ -79,7 +80,7 @@ static uint64_t before_loss(const struct kt_cc_auto *a, uint64_t n)
 /* Bytes that the path holds at this rate. */
 static uint64_t product(const struct kt_cc_auto *a, uint64_t rate)
 {
-    return rate * a->min_rtt_us / 1000000;
+    return rate * max64(a->min_rtt_us, RTT_LEAST_US) / 1000000;
 }
 
 /* A longer standing queue than this is shortened. */

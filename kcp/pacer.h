@@ -1,15 +1,18 @@
 /* Pacing: when the next packet may leave, so that packets leave at a rate and not in bursts.
  *
- * A packet of n bytes moves the time of the next one by n / rate. A sender that has fallen behind, because it
- * had nothing to send or because its timer is coarse, may catch up by at most `burst` bytes.
+ * A packet of n bytes moves the time of the next one by n / rate. A sender that has fallen behind because its
+ * timer is coarse or its machine busy may catch up by at most `burst` bytes; one that had nothing to send, by
+ * KT_PACER_IDLE_BURST.
  *
  * Invariant: the error is less than 2^-32 µs a packet, whatever the rate, so a long transfer keeps its rate.
  * Integers only; times in µs, rates in bytes a second. */
 #ifndef KT_KCP_PACER_H
 #define KT_KCP_PACER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#define KT_PACER_IDLE_BURST 3000u
 #define KT_PACER_RATE_MAX UINT32_MAX /* bytes a second: 34 Gbit/s; higher rates are paced at this one */
 
 struct kt_pacer {
@@ -17,6 +20,7 @@ struct kt_pacer {
     uint32_t burst;   /* bytes */
     uint64_t next_us; /* the next packet leaves at next_us + fraction / 2^32 */
     uint32_t fraction;
+    bool idle; /* there was nothing to send since the last packet */
 };
 
 /* All zero is a pacer that lets everything through. */

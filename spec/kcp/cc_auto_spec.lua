@@ -193,6 +193,23 @@ describe("mode auto's controller", function()
     near(RATE, 0.05, (stated:run(2)))
   end)
 
+  it("sends no burst after a pause, but makes up for a sender that was late", function()
+    local function burst(f)
+      local before = f.n
+      while f.cc:open() > 0 and f.cc:next() <= f.now do f:send() end
+      return f.n - before
+    end
+    local f = flow(clean())
+    f:run(4)
+    f.busy = false
+    f:run(1)
+    local n = burst(f)
+    assert.is_true(n >= 1 and n <= 4, n)
+    f.now = f.now + 8 * MS
+    n = burst(f)
+    assert.is_true(n >= 13 and n <= 20, n) -- 16 packets in 8 ms, give or take the phase
+  end)
+
   it("never has more in flight than the memory for it", function()
     local f = flow(clean(), { window = 50 * PACKET })
     for _ = 1, 100 do
