@@ -1,0 +1,479 @@
+/* Fuzz target: an acceptor of kt's own wire with whole associations, in virtual time.
+ *
+ * The input is a program. Its first byte chooses who the attacker is:
+ *   - without the key: a true client has a stream that is echoed, while the attacker replays, damages and cuts what either
+ *     end sent, from addresses of its own or the client's. What the stream carries must arrive, there must be one
+ *     association, and when all of it is replayed after its end, nothing comes of it.
+ *   - with the key: it makes an association of its own, and puts any frames into well sealed packets: the input's bytes,
+ *     true ACKs, streams that move, answers to challenges.
+ * No more than three times the bytes that came from an address may be sent there before that has proven itself. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/bytes.h"
+#include "crypto/crypto.h"
+#include "crypto/replay.h"
+#include "io/sim/sim.h"
+#include "link/counters.h"
+#include "link/native/ack_ranges.h"
+#include "link/native/frame.h"
+#include "link/native/handshake_client.h"
+#include "link/native/native.h"
+#include "link/native/packet.h"
+#include "check.h"
+
+#define RECORDED 64u
+#define PORTS 4u /* the attacker's own addresses; one more is the client's */
+#define AMPLIFICATION 3u
+#define S 1000000u
+#define KEY "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct datagram {
+    uint8_t data[KT_UDP_MAX];
+    size_t len;
+};
+
+struct world {
+    struct kt_sim *sim;
+    struct kt_sim_host *attacker;
+    struct kt_io *near, *far;
+    struct kt_counters near_counters, far_counters;
+    struct kt_link *link;
+    struct kt_acceptor *acceptor;
+    struct kt_link *back; /* the acceptor's link to its peer */
+    struct kt_open *opening, *opening_back;
+    struct kt_pipe *stream; /* the client's end; NULL: not open, or broken */
+    bool broken;
+    size_t written, echoed;
+    struct kt_addr client, server, own[PORTS];
+    uint64_t sent[PORTS], got[PORTS]; /* bytes of datagrams, until the address has proven itself */
+    bool proven[PORTS];
+    struct datagram recorded[RECORDED];
+    size_t n;
+    /* The attacker's end, if it has the key. */
+    struct kt_native_secrets secrets;
+    struct kt_native_params params;
+    struct kt_native_drops drops;
+    struct kt_native_client hello;
+    struct kt_native_tx tx;
+    struct kt_native_rx rx;
+    struct kt_replay seen;
+    struct kt_native_acks acks;
+    uint8_t cid[KT_NATIVE_CID];
+    bool agreed, has_challenge[PORTS];
+    uint8_t challenge[PORTS][KT_NATIVE_CHALLENGE];
+    uint64_t number, offset;
+    const uint8_t *in;
+    size_t left;
+};
+
+static unsigned byte(struct world *w)
+{
+    if (w->left == 0) return 0;
+    w->left--;
+    return *w->in++;
+}
+
+/* ---- the ends ---- */
+
+static void echo(void *ctx)
+{
+    struct kt_pipe *p = ctx;
+    struct kt_iov iov;
+    size_t n;
+    while (kt_pipe_peek(p, &iov, 1) && (n = kt_pipe_write(p, iov.data, iov.len)) > 0) kt_pipe_consume(p, n);
+    if (kt_pipe_eof(p)) kt_pipe_close(p);
+}
+
+static void echo_broke(void *ctx, int code)
+{
+    (void)code;
+    kt_pipe_close(ctx);
+}
+
+static const struct kt_pipe_events echo_events = {echo, echo, echo_broke};
+
+static void on_accepted(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
+{
+    (void)ctx;
+    (void)peer;
+    kt_pipe_listen(stream, &echo_events, stream);
+    echo(stream);
+}
+
+static void on_back(void *ctx, struct kt_pipe *stream, const struct kt_err *err)
+{
+    struct world *w = ctx;
+    (void)err;
+    w->opening_back = NULL;
+    if (!stream) return;
+    kt_pipe_listen(stream, &echo_events, stream);
+    kt_pipe_write(stream, "hello", 5);
+}
+
+static void on_link_down(void *ctx, const struct kt_err *err)
+{
+    struct world *w = ctx;
+    (void)err;
+    w->back = NULL;
+    w->opening_back = NULL;
+}
+
+static void on_accepted_link(void *ctx, struct kt_link *link, const struct kt_peer_info *peer)
+{
+    static const struct kt_link_events events = {.down = on_link_down};
+    struct world *w = ctx;
+    (void)peer;
+    if (w->back) return;
+    w->back = link;
+    kt_link_listen(link, &events, w);
+    CHECK(kt_link_open(link, NULL, on_back, w, &w->opening_back, NULL) == 0);
+}
+
+static void on_readable(void *ctx)
+{
+    struct world *w = ctx;
+    struct kt_iov iov;
+    while (w->stream && kt_pipe_peek(w->stream, &iov, 1)) {
+        for (size_t i = 0; i < iov.len; i++) CHECK(iov.data[i] == (uint8_t)(w->echoed + i));
+        w->echoed += iov.len;
+        kt_pipe_consume(w->stream, iov.len);
+    }
+}
+
+static void on_writable(void *ctx)
+{
+    (void)ctx;
+}
+
+static void on_broken(void *ctx, int code)
+{
+    struct world *w = ctx;
+    (void)code;
+    kt_pipe_close(w->stream);
+    w->stream = NULL;
+    w->broken = true;
+}
+
+static void on_open(void *ctx, struct kt_pipe *stream, const struct kt_err *err)
+{
+    static const struct kt_pipe_events events = {on_readable, on_writable, on_broken};
+    struct world *w = ctx;
+    (void)err;
+    w->opening = NULL;
+    w->stream = stream;
+    if (stream) kt_pipe_listen(stream, &events, w);
+}
+
+static void write_some(struct world *w, size_t n)
+{
+    uint8_t bytes[256 * 8];
+    if (!w->stream) return;
+    for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)(w->written + i);
+    w->written += kt_pipe_write(w->stream, bytes, n);
+}
+
+/* ---- the network ---- */
+
+static void take_frames(struct world *w, unsigned port, const uint8_t *in, size_t len, uint64_t number)
+{
+    bool eliciting = false;
+    while (len > 0) {
+        struct kt_native_frame f;
+        const long n = kt_native_frame_read(&f, in, len, NULL);
+        CHECK(n > 0); /* the acceptor writes no bad frame */
+        eliciting = eliciting || kt_native_frame_eliciting(f.type);
+        if (f.type == KT_NATIVE_FRAME_PATH_CHALLENGE) {
+            memcpy(w->challenge[port], f.challenge, KT_NATIVE_CHALLENGE);
+            w->has_challenge[port] = true;
+        }
+        in += n;
+        len -= (size_t)n;
+    }
+    kt_native_acks_received(&w->acks, number, eliciting, kt_sim_now(w->sim));
+}
+
+/* A datagram from the acceptor to one of the attacker's addresses. */
+static void take(struct world *w, unsigned port, const uint8_t *data, size_t len)
+{
+    uint8_t copy[KT_UDP_MAX];
+    struct kt_native_header h;
+    struct kt_native_agreed agreed;
+    uint64_t number;
+    memcpy(copy, data, len);
+    CHECK(kt_native_peek(w->secrets.header_key, copy, len, &h) == 0);
+    if (h.kind == KT_NATIVE_DATA) {
+        if (!w->agreed || memcmp(h.id, w->cid, sizeof w->cid) != 0) return;
+        const int n =
+            kt_native_open(&w->rx, 0, &w->seen, &h, copy, len, kt_sim_now(w->sim), &w->drops, &number);
+        CHECK(n > 0);
+        take_frames(w, port, copy + KT_NATIVE_HEADER, (size_t)n, number);
+        return;
+    }
+    if (w->agreed) return;
+    if (kt_native_client_input(&w->hello, &h, copy, len, &agreed, NULL) != KT_NATIVE_CLIENT_AGREED) return;
+    w->agreed = true;
+    CHECK(kt_native_tx_init(&w->tx, agreed.aead, w->secrets.header_key, agreed.tx_secret) == 0);
+    CHECK(kt_native_rx_init(&w->rx, agreed.aead, agreed.rx_secret) == 0);
+    kt_native_cid(w->secrets.header_key, agreed.rx_secret, 0, w->cid);
+}
+
+static void on_packet(void *ctx, const struct kt_sim_packet *p)
+{
+    struct world *w = ctx;
+    if (p->proto != KT_SIM_UDP || p->what != KT_SIM_SENT || strcmp(p->from, "attacker") == 0) return;
+    if (strcmp(p->from, "client") == 0) w->client = *p->src;
+    if (w->n < RECORDED) {
+        memcpy(w->recorded[w->n].data, p->data, p->len);
+        w->recorded[w->n++].len = p->len;
+    }
+    for (unsigned i = 0; i < PORTS; i++) {
+        if (!kt_addr_equal(p->dst, &w->own[i])) continue;
+        if (!w->proven[i]) w->got[i] += p->len;
+        if (w->link == NULL) take(w, i, p->data, p->len);
+    }
+}
+
+static void advance(struct world *w, uint64_t us)
+{
+    int end = kt_sim_run(w->sim, kt_sim_now(w->sim) + us, NULL, NULL, NULL);
+    CHECK(end == KT_SIM_TIME || end == KT_SIM_QUIET);
+}
+
+static void inject(struct world *w, unsigned from, const uint8_t *data, size_t len)
+{
+    const bool own = from % (PORTS + 1) < PORTS;
+    const struct kt_addr *src = own ? &w->own[from % (PORTS + 1)] : &w->client;
+    if (own) w->sent[from % (PORTS + 1)] += len;
+    CHECK(kt_sim_inject(w->attacker, src, &w->server, data, len, NULL) == 0);
+}
+
+/* ---- what the program says ---- */
+
+/* A datagram of before, as it was, or with a bit changed, or cut short. */
+static void replay(struct world *w)
+{
+    const unsigned from = byte(w), which = byte(w), how = byte(w), where = byte(w);
+    if (w->n == 0) return;
+    struct datagram d = w->recorded[which % w->n];
+    if (how % 4 == 1) d.data[where * 7 % d.len] ^= (uint8_t)(1u << how / 4 % 8);
+    if (how % 4 == 2) d.len = 1 + (where * 7 + how / 4) % d.len;
+    inject(w, from, d.data, d.len);
+}
+
+static void seal(struct world *w, unsigned from, uint8_t *dgram, size_t n)
+{
+    if (n == 0 || !w->agreed) return;
+    const int len = kt_native_seal(&w->tx, 0, w->number++, dgram, n, kt_sim_now(w->sim));
+    CHECK(len > 0);
+    inject(w, from, dgram, (size_t)len);
+    if (w->n < RECORDED) {
+        memcpy(w->recorded[w->n].data, dgram, (size_t)len);
+        w->recorded[w->n++].len = (size_t)len;
+    }
+}
+
+static size_t put(struct world *w, unsigned what, uint8_t *out, size_t room)
+{
+    uint8_t bytes[256];
+    struct kt_native_content content;
+    struct kt_native_frame f = {0};
+    const unsigned arg = byte(w);
+    switch (what) {
+    case 0:
+        return kt_native_acks_write(&w->acks, 0, out, room, kt_sim_now(w->sim), &content);
+    case 1:
+        memset(bytes, (int)arg, sizeof bytes);
+        f.type = (uint8_t)(KT_NATIVE_FRAME_DATA + (arg & 1) + 2);
+        f.data.id = 1 + 2 * (arg >> 4);
+        f.data.offset = w->offset;
+        f.data.data = bytes;
+        f.data.len = arg + 1u;
+        w->offset += arg + 1u;
+        break;
+    case 2:
+        f.type = KT_NATIVE_FRAME_MAX_DATA;
+        f.max_data = arg * 10000u;
+        break;
+    default:
+        f.type = KT_NATIVE_FRAME_PATH_RESPONSE;
+        if (!w->has_challenge[arg % PORTS]) return 0;
+        memcpy(f.challenge, w->challenge[arg % PORTS], KT_NATIVE_CHALLENGE);
+        w->proven[arg % PORTS] = true;
+        break;
+    }
+    return kt_native_frame_write(out, room, &f);
+}
+
+static void forge(struct world *w)
+{
+    uint8_t d[KT_NATIVE_DATAGRAM_MAX], *frames = d + KT_NATIVE_HEADER;
+    const size_t room = sizeof d - KT_NATIVE_OVERHEAD;
+    const unsigned from = byte(w) % PORTS, shape = byte(w);
+    size_t n = 0;
+    for (unsigned i = 0; i < 4; i++)
+        if (shape >> i & 1) n += put(w, i, frames + n, room - n);
+    const unsigned raw = shape & 16 ? byte(w) : 0;
+    for (unsigned i = 0; i < raw && n < room; i++) frames[n++] = (uint8_t)byte(w);
+    if (shape & 32) w->number += byte(w);
+    seal(w, from, d, n);
+}
+
+static void step(struct world *w, bool keyed)
+{
+    switch (byte(w) % 8) {
+    case 0:
+        advance(w, byte(w) * 1000u);
+        break;
+    case 1:
+        advance(w, byte(w) * 100000u);
+        break;
+    case 2:
+        write_some(w, byte(w) * 8);
+        break;
+    case 3:
+        replay(w);
+        break;
+    default:
+        if (keyed)
+            forge(w);
+        else
+            replay(w);
+    }
+}
+
+/* ---- life ---- */
+
+static struct kt_native_config settings(bool client)
+{
+    struct kt_native_config c;
+    kt_native_wire.defaults(&c.common, client);
+    c.common.key = KEY;
+    c.common.key_len = strlen(KEY);
+    kt_endpoint_parse(&c.common.at, client ? "10.0.2.1:29900" : ":29900", KT_ENDPOINT_RANGE, NULL);
+    return c;
+}
+
+static struct kt_sim_host *host(struct world *w, const char *name)
+{
+    struct kt_sim_host *h;
+    CHECK(kt_sim_host_new(w->sim, &(struct kt_sim_host_opts){.name = name}, &h, NULL) == 0);
+    return h;
+}
+
+static uint64_t hash(const uint8_t *data, size_t size)
+{
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+    for (size_t i = 0; i < size; i++) h = (h ^ data[i]) * 0x100000001b3u;
+    return h;
+}
+
+/* The attacker, who has the key, makes an association from its first address. */
+static void greet(struct world *w)
+{
+    static const uint8_t psk[KT_NATIVE_KEY] = {1};
+    uint8_t out[KT_NATIVE_INITIATION_MAX];
+    kt_native_secrets_shared(&w->secrets, psk);
+    w->params = (struct kt_native_params){.present = KT_NATIVE_PARAMS_NEEDED,
+        .aead = KT_AEAD_CHACHA20_POLY1305,
+        .max_data = 100000,
+        .max_stream_data = 50000,
+        .min_stream_data = 1000,
+        .max_streams = 10,
+        .survive_s = 30};
+    kt_native_acks_init(&w->acks, 1000);
+    kt_native_client_init(&w->hello, w->near, &w->secrets, &w->params, &w->drops);
+    inject(w, 0, out, kt_native_client_initiate(&w->hello, 0, out));
+    w->proven[0] = true; /* who reads the response has shown that */
+    advance(w, 1000);
+    CHECK(w->agreed);
+}
+
+static void build(struct world *w, bool keyed, uint64_t seed)
+{
+    static const struct kt_acceptor_events events = {.stream = on_accepted, .link = on_accepted_link};
+    const struct kt_sim_line_opts line = {.delay_us = 20000};
+    const struct kt_native_config near = settings(true), far = settings(false);
+    CHECK(kt_sim_new(&w->sim, &(struct kt_sim_opts){.seed = seed}) == 0);
+    struct kt_sim_host *client = host(w, "client"), *server = host(w, "server");
+    w->attacker = host(w, "attacker");
+    CHECK(kt_sim_link(client, server, &line, &line, NULL) == 0);
+    CHECK(kt_sim_link(w->attacker, server, NULL, NULL, NULL) == 0);
+    CHECK(kt_addr_from_ip(&w->server, "10.0.2.1", 29900));
+    for (unsigned i = 0; i < PORTS; i++) CHECK(kt_addr_from_ip(&w->own[i], "10.0.3.1", (uint16_t)(4000 + i)));
+    w->client = w->own[0];
+    kt_sim_trace_set(w->sim, on_packet, w);
+    CHECK(kt_sim_process(client, "near", NULL, &w->near, NULL) == 0);
+    CHECK(kt_sim_process(server, "far", NULL, &w->far, NULL) == 0);
+    const struct kt_wire_env near_env = {.io = w->near, .counters = &w->near_counters};
+    const struct kt_wire_env far_env = {.io = w->far, .counters = &w->far_counters};
+    CHECK(kt_native_accept(&far_env, &far.common, &events, w, &w->acceptor, NULL) == 0);
+    if (keyed) {
+        greet(w);
+        return;
+    }
+    CHECK(kt_native_link(&near_env, &near.common, &w->link, NULL) == 0);
+    CHECK(kt_link_open(w->link, NULL, on_open, w, &w->opening, NULL) == 0);
+    advance(w, 100000);
+    CHECK(w->stream);
+}
+
+static void judge(struct world *w, bool keyed)
+{
+    for (unsigned i = 0; i < PORTS; i++) CHECK(w->got[i] <= AMPLIFICATION * w->sent[i] || w->proven[i]);
+    CHECK(w->far_counters.PassiveOpens == 1);
+    if (keyed) return;
+    CHECK(w->stream && !w->broken && w->echoed == w->written);
+    CHECK(w->far_counters.CurrEstab == 1);
+}
+
+/* The client is gone and its association has ended: nothing must start it again. */
+static void replay_all(struct world *w)
+{
+    const size_t n = w->n;
+    kt_pipe_close(w->stream);
+    w->stream = NULL;
+    kt_link_close(w->link);
+    advance(w, S);
+    CHECK(w->far_counters.CurrEstab == 0);
+    for (size_t i = 0; i < n; i++) inject(w, (unsigned)i % PORTS, w->recorded[i].data, w->recorded[i].len);
+    advance(w, S);
+    CHECK(w->far_counters.PassiveOpens == 1);
+    for (unsigned i = 0; i < PORTS; i++) CHECK(w->got[i] <= AMPLIFICATION * w->sent[i]);
+}
+
+static void finish(struct world *w)
+{
+    if (w->opening_back) kt_open_cancel(w->opening_back);
+    kt_acceptor_close(w->acceptor);
+    advance(w, S);
+    CHECK(w->far_counters.CurrEstab == 0 && w->near_counters.CurrEstab == 0);
+    kt_sim_trace_set(w->sim, NULL, NULL);
+    kt_native_client_end(&w->hello);
+    kt_native_tx_free(&w->tx);
+    kt_native_rx_free(&w->rx);
+    kt_io_free(w->near);
+    kt_io_free(w->far);
+    kt_sim_free(w->sim);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct world *w = calloc(1, sizeof *w);
+    struct kt_err err;
+    CHECK(w && kt_crypto_init(&err) == 0);
+    w->in = data;
+    w->left = size;
+    const bool keyed = byte(w) & 1;
+    build(w, keyed, hash(data, size));
+    write_some(w, 100);
+    while (w->left) step(w, keyed);
+    advance(w, 15 * S); /* the last bytes come back */
+    judge(w, keyed);
+    if (!keyed) replay_all(w);
+    finish(w);
+    free(w);
+    return 0;
+}
