@@ -84,12 +84,36 @@ describe("a black hole", function()
     return m
   end
 
-  it("is found by three losses of large packets in a row while small ones pass", function()
+  local function suspected()
     local m = searched()
     assert.is_true(found(m, { "lost", "small", "lost", "small", "lost" }))
     assert.equal(1200, m:size())
+    assert.equal(1472, m:probe(0))
+    return m
+  end
+
+  it("is suspected after three losses of large packets in a row while small ones pass, and proven by three probes", function()
+    local m = suspected()
+    for i = 1, 3 do
+      m:sent()
+      assert.equal(i == 3, m:lost(1472, 0))
+    end
+    assert.equal(1200, m:size())
     assert.equal(0, m:probe(59 * S))
     assert.equal(1350, m:probe(61 * S))
+  end)
+
+  it("was none if a probe of the size before passes, or a packet that was on its way", function()
+    local m = suspected()
+    m:sent()
+    assert.is_false(m:lost(1472, 0))
+    m:sent()
+    m:acked(1472)
+    assert.equal(1472, m:size())
+    m = suspected()
+    assert.is_true(m:packet_acked(1472))
+    assert.equal(1472, m:size())
+    assert.equal(0, m:probe(0))
   end)
 
   it("is not suspected while nothing passes, while large packets pass, or for small losses", function()

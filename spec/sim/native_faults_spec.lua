@@ -147,6 +147,16 @@ describe("a client of kt's own wire", function()
     assert.equal(1, t.server:stats().counters.PassiveOpens)
   end)
 
+  it("dials from its new address if it moved while nothing answered", function()
+    local t = tunnel()
+    t.line:cut()
+    t.connect()
+    t.w:run_for "1s"
+    t.at_client:move "10.0.9.1"
+    t.line:heal()
+    t.connect():echo("after", { timeout = "6s" })
+  end)
+
   it("notices within 15 s that its server gave the link up, and dials again", function()
     local t = tunnel()
     t.connect():echo "before"

@@ -1,8 +1,8 @@
 /* Parts of a path of kt's own wire, for spec/link/native_{mtu,copies}_spec.lua. Times are in µs.
  *
  *   m = mtu(most)
- *   size = m:size()   size = m:probe(now)   0: none   m:sent()   m:acked(size)   m:lost(size, now)   m:refused(size)
- *   m:packet_acked(bytes)   hole = m:packet_lost(bytes, now)
+ *   size = m:size()   size = m:probe(now)   0: none   m:sent()   m:acked(size)   hole = m:lost(size, now)
+ *   m:refused(size)   changed = m:packet_acked(bytes)   changed = m:packet_lost(bytes, now)
  *
  *   n = count(loss)         loss in millionths
  *   c = copies(rate)        of one stream, with a path's allowance of its own
@@ -73,8 +73,8 @@ static int mtu_acked(lua_State *L)
 
 static int mtu_lost(lua_State *L)
 {
-    kt_native_mtu_lost(to_mtu(L), arg32(L, 2), arg64(L, 3));
-    return 0;
+    lua_pushboolean(L, kt_native_mtu_lost(to_mtu(L), arg32(L, 2), arg64(L, 3)));
+    return 1;
 }
 
 static int mtu_refused(lua_State *L)
@@ -85,8 +85,8 @@ static int mtu_refused(lua_State *L)
 
 static int mtu_packet_acked(lua_State *L)
 {
-    kt_native_mtu_packet_acked(to_mtu(L), arg32(L, 2));
-    return 0;
+    lua_pushboolean(L, kt_native_mtu_packet_acked(to_mtu(L), arg32(L, 2)));
+    return 1;
 }
 
 static int mtu_packet_lost(lua_State *L)

@@ -144,7 +144,7 @@ static void on_adopt(struct kt_acceptor *acceptor)
     for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
         struct guest *g = guest_of(n);
         kt_native_accepted_release(&g->links);
-        if (!kt_native_association_over(g->a)) kt_native_guest_give_link(g);
+        kt_native_guest_give_link(g);
     }
 }
 

@@ -440,6 +440,11 @@ const uint8_t *kt_native_association_cid(const struct kt_native_association *a, 
     return a->cids[path];
 }
 
+const uint8_t *kt_native_association_peer_cid(const struct kt_native_association *a, unsigned path)
+{
+    return a->tx.cids[path];
+}
+
 const struct kt_addr *kt_native_association_peer(const struct kt_native_association *a)
 {
     return &a->path.place.peer;

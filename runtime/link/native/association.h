@@ -71,6 +71,9 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
 /* The connection id of a path (0..KT_NATIVE_PATHS - 1) in what the peer sends. */
 const uint8_t *kt_native_association_cid(const struct kt_native_association *a, unsigned path);
 
+/* ... and in what it is sent. */
+const uint8_t *kt_native_association_peer_cid(const struct kt_native_association *a, unsigned path);
+
 /* A data packet for this association and path, with its header as kt_native_peek read it. */
 void kt_native_association_input(struct kt_native_association *a, unsigned path,
     const struct kt_native_header *header, struct kt_dgram *dgram, struct kt_udp *udp, size_t port);

@@ -2,11 +2,12 @@
  *
  * As in RFC 8305, the families alternate, and each address gets its first initiation 250 ms after the one before, or at
  * once if that one cannot be reached. Each has a socket of its own, which stays open: an answer from far away counts,
- * though other addresses are being tried meanwhile. */
+ * though other addresses are being tried meanwhile. After some initiations in vain it gets a fresh one. */
 #include <string.h>
 #include "link/native/link_internal.h"
 
 #define NEXT_US 250000u     /* from one address to the next (RFC 8305, section 5) */
+#define SOCKET_LASTS 4u     /* initiations */
 #define SILENCE_US 5000000u /* without a response after which it says so */
 
 /* Silence can only be guessed at: the causes, the likeliest first. */
@@ -81,9 +82,21 @@ static void advance(struct link *l)
     if (!check) kt_native_remotes_fail(l, &why);
 }
 
+/* A socket keeps the address that this host had when it was opened. */
+static void renew_sockets(struct attempt *t, uint64_t now_us)
+{
+    for (size_t i = 0; i < t->started; i++) {
+        struct candidate *c = &t->candidates[i];
+        if (c->due_us > now_us || c->sent % SOCKET_LASTS != 0) continue;
+        kt_native_socket_close(c->socket);
+        c->socket = NULL;
+    }
+}
+
 static void on_timer(void *ctx)
 {
     struct link *l = ctx;
+    renew_sockets(&l->attempt, kt_io_now(l->c->io));
     if (kt_list_empty(&l->waiting) && !l->stay && !l->a)
         kt_native_attempt_end(l); /* nobody waits any more */
     else

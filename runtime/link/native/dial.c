@@ -254,6 +254,13 @@ static void unknown(const struct kt_native_socket *s)
     if (s == s->l->socket) kt_native_check_hint(s->l);
 }
 
+/* A server names the connection id that it got. Somebody who sends it its own packets back makes it name one that this
+ * end never sends. */
+static bool names_ours(const struct link *l, const struct kt_native_header *header)
+{
+    return l->a && memcmp(header->id, kt_native_association_peer_cid(l->a, 0), KT_NATIVE_CID) == 0;
+}
+
 void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram)
 {
     struct link *l = s->l;
@@ -264,7 +271,7 @@ void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram)
         kt_native_context_dropped(l->c, dgram->from, true);
     else if (header.kind != KT_NATIVE_DATA && kt_native_attempt_has(l, s))
         take_handshake(s, &header, dgram);
-    else if (header.kind != KT_NATIVE_DATA &&
+    else if (header.kind != KT_NATIVE_DATA && names_ours(l, &header) &&
              kt_native_is_unknown(header_key, &header, dgram->data, dgram->len, &l->c->drops))
         unknown(s);
     else if (header.kind == KT_NATIVE_DATA && l->a &&

@@ -92,7 +92,7 @@ static void on_reverse_close(void *ctx)
 void kt_native_guest_give_link(struct guest *g)
 {
     struct acceptor *a = g->acceptor;
-    if (!a->events->link || a->closing || g->c->retired) return;
+    if (!a->events->link || a->closing || g->c->retired || kt_native_association_over(g->a)) return;
     struct kt_native_accepted *r = kt_native_accepted_new(&g->links, g->c, g->a, on_reverse_close, g);
     const struct kt_peer_info peer = info(g);
     if (r) a->events->link(a->ctx, kt_native_accepted_link(r), &peer);

@@ -16,7 +16,9 @@ void kt_native_mtu_init(struct kt_native_mtu *m, uint32_t most)
 
 uint32_t kt_native_mtu_probe(const struct kt_native_mtu *m, uint64_t now_us)
 {
-    if (m->probing || m->size == m->most || now_us < m->search_us) return 0;
+    if (m->probing) return 0;
+    if (m->doubted > 0) return m->doubted;
+    if (m->size == m->most || now_us < m->search_us) return 0;
     for (size_t i = 0; i < sizeof ladder / sizeof *ladder; i++)
         if (ladder[i] > m->size && ladder[i] < m->most) return ladder[i];
     return m->most;
@@ -27,11 +29,18 @@ void kt_native_mtu_sent(struct kt_native_mtu *m)
     m->probing = true;
 }
 
+/* Packets of this size pass. */
+static void trust(struct kt_native_mtu *m, uint32_t size)
+{
+    m->doubted = m->row = m->tries = 0;
+    m->size = size;
+}
+
 void kt_native_mtu_acked(struct kt_native_mtu *m, uint32_t size)
 {
     m->probing = false;
     m->tries = 0;
-    if (size > m->size && size <= m->most) m->size = size;
+    if (size > m->size && size <= m->most) trust(m, size);
 }
 
 static void pause(struct kt_native_mtu *m, uint64_t now_us)
@@ -40,10 +49,15 @@ static void pause(struct kt_native_mtu *m, uint64_t now_us)
     m->search_us = now_us + KT_NATIVE_MTU_AGAIN_US;
 }
 
-void kt_native_mtu_lost(struct kt_native_mtu *m, uint32_t size, uint64_t now_us)
+bool kt_native_mtu_lost(struct kt_native_mtu *m, uint32_t size, uint64_t now_us)
 {
     m->probing = false;
-    if (size > m->size && ++m->tries == KT_NATIVE_MTU_TRIES) pause(m, now_us);
+    if (size <= m->size || ++m->tries < KT_NATIVE_MTU_TRIES) return false;
+    const bool hole = m->doubted > 0;
+    m->doubted = 0;
+    m->holes += hole;
+    pause(m, now_us);
+    return hole;
 }
 
 void kt_native_mtu_refused(struct kt_native_mtu *m, uint32_t size)
@@ -51,7 +65,20 @@ void kt_native_mtu_refused(struct kt_native_mtu *m, uint32_t size)
     if (size <= KT_NATIVE_MTU_BASE) return;
     if (size <= m->most) m->most = size - 1;
     if (m->size > m->most) m->size = KT_NATIVE_MTU_BASE;
+    if (m->doubted > m->most) m->doubted = 0;
     m->tries = 0;
+}
+
+bool kt_native_mtu_packet_acked(struct kt_native_mtu *m, uint32_t bytes)
+{
+    if (bytes <= KT_NATIVE_MTU_BASE) {
+        m->small = true;
+        return false;
+    }
+    m->row = 0;
+    if (bytes < m->doubted || m->doubted == 0) return false;
+    trust(m, m->doubted);
+    return true;
 }
 
 bool kt_native_mtu_packet_lost(struct kt_native_mtu *m, uint32_t bytes, uint64_t now_us)
@@ -61,9 +88,8 @@ bool kt_native_mtu_packet_lost(struct kt_native_mtu *m, uint32_t bytes, uint64_t
     if (m->row++ == 0) m->small = false;
     m->row_us = now_us;
     if (m->row < KT_NATIVE_MTU_ROW || !m->small) return false;
+    m->doubted = m->size;
     m->size = KT_NATIVE_MTU_BASE;
-    m->row = 0;
-    m->holes++;
-    pause(m, now_us);
+    m->row = m->tries = 0;
     return true;
 }

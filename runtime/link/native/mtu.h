@@ -4,10 +4,11 @@
  * The owner asks for a probe when it sends anyway, and sends it as a packet of PING and PADDING of exactly that
  * size, whose loss is no congestion. So an idle path is not probed and needs no timer. One probe at a time.
  *
- * A hole shows by losses of large packets found at KT_NATIVE_MTU_ROW times in a row, with a small one
- * acknowledged since the first, and no large one. Packets lost by chance do not show this while others of their
- * size pass: an ACK that reveals losses mostly acknowledges large packets too. The packets of a probe timeout
- * should have at most KT_NATIVE_MTU_BASE bytes: then they pass the hole, and show it.
+ * A hole is suspected when losses of large packets were found at KT_NATIVE_MTU_ROW times in a row, with a small one
+ * acknowledged since the first, and no large one. From then on packets have KT_NATIVE_MTU_BASE bytes, and probes of the
+ * size before find out: where chance or a full queue dropped the large ones, one of the probes arrives, and the size
+ * returns. Otherwise it is a hole. The packets of a probe timeout should have at most KT_NATIVE_MTU_BASE bytes: then
+ * they pass the hole, and show it.
  *
  * Sizes are in bytes of UDP payload, times in µs. */
 #ifndef KT_LINK_NATIVE_MTU_H
@@ -28,6 +29,7 @@ struct kt_native_mtu {
     uint32_t most;      /* the largest to probe */
     uint32_t tries;     /* probes lost of the present size */
     bool probing;       /* one is in flight */
+    uint32_t doubted;   /* the size before a hole was suspected; 0: none is */
     uint64_t search_us; /* no probe before this */
     uint32_t row;       /* times at which large packets were found lost */
     bool small;         /* a small one was acknowledged since */
@@ -51,21 +53,15 @@ uint32_t kt_native_mtu_probe(const struct kt_native_mtu *m, uint64_t now_us);
 /* A probe leaves; a probe of this size was acknowledged, or lost. */
 void kt_native_mtu_sent(struct kt_native_mtu *m);
 void kt_native_mtu_acked(struct kt_native_mtu *m, uint32_t size);
-void kt_native_mtu_lost(struct kt_native_mtu *m, uint32_t size, uint64_t now_us);
+/* True if that proves a hole. */
+bool kt_native_mtu_lost(struct kt_native_mtu *m, uint32_t size, uint64_t now_us);
 
 /* This end's own system refuses packets of this size. */
 void kt_native_mtu_refused(struct kt_native_mtu *m, uint32_t size);
 
-/* A packet that was no probe was acknowledged. */
-static inline void kt_native_mtu_packet_acked(struct kt_native_mtu *m, uint32_t bytes)
-{
-    if (bytes > KT_NATIVE_MTU_BASE)
-        m->row = 0;
-    else
-        m->small = true;
-}
-
-/* ... or lost. Returns true if that shows a hole: packets may have KT_NATIVE_MTU_BASE bytes from now on. */
+/* A packet that was no probe was acknowledged, or lost. True if that changes the size: a hole is no longer suspected, or
+ * is now. */
+bool kt_native_mtu_packet_acked(struct kt_native_mtu *m, uint32_t bytes);
 bool kt_native_mtu_packet_lost(struct kt_native_mtu *m, uint32_t bytes, uint64_t now_us);
 
 #endif

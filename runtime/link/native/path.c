@@ -71,6 +71,15 @@ static void probe_acked(struct kt_native_path *p, uint32_t size)
     kt_native_path_limit(p);
 }
 
+static void probe_lost(struct kt_native_path *p, uint32_t size)
+{
+    if (!kt_native_mtu_lost(&p->mtu, size, kt_io_now(p->a->c->io))) return;
+    p->a->c->counters->MTUReduced++;
+    kt_log(p->a->c->log, KT_LOG_WARN,
+        "link with %s: large packets are lost; sending %u bytes at most from now on", p->a->peer_text,
+        kt_native_path_size(p));
+}
+
 static void on_acked(void *ctx, const struct kt_native_content *content)
 {
     struct kt_native_path *p = ctx;
@@ -88,7 +97,7 @@ static void on_lost(void *ctx, const struct kt_native_content *content)
 {
     struct kt_native_path *p = ctx;
     if (content->type == KT_NATIVE_FRAME_PADDING)
-        kt_native_mtu_lost(&p->mtu, (uint32_t)content->offset, kt_io_now(p->a->c->io));
+        probe_lost(p, (uint32_t)content->offset);
     else if (content->type == KT_NATIVE_FRAME_PING)
         p->ping_due = p->ping_due || !kt_list_empty(&p->a->probes);
     else if (content->type == KT_NATIVE_FRAME_ACK_EVERY)
@@ -101,18 +110,13 @@ static void on_packet_acked(void *ctx, uint32_t bytes, uint64_t now_us)
 {
     struct kt_native_path *p = ctx;
     (void)now_us;
-    kt_native_mtu_packet_acked(&p->mtu, bytes);
+    if (kt_native_mtu_packet_acked(&p->mtu, bytes)) kt_native_path_limit(p);
 }
 
 static void on_packet_lost(void *ctx, uint32_t bytes, uint64_t now_us)
 {
     struct kt_native_path *p = ctx;
-    if (!kt_native_mtu_packet_lost(&p->mtu, bytes, now_us)) return;
-    p->a->c->counters->MTUReduced++;
-    kt_log(p->a->c->log, KT_LOG_WARN,
-        "link with %s: large packets are lost; sending %u bytes at most from now on", p->a->peer_text,
-        kt_native_path_size(p));
-    kt_native_path_limit(p);
+    if (kt_native_mtu_packet_lost(&p->mtu, bytes, now_us)) kt_native_path_limit(p);
 }
 
 /* ---- life ---- */
