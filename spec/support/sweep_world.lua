@@ -126,8 +126,7 @@ local NONE_WHOLE = { "KCPInErrors", "SessionsFailed", "InCsumErrors" }
 local OF_HOSTILE = { InCsumErrors = true, KCPInErrors = true, SessionsFailed = true, FECErrs = true }
 -- Counters that must stay 0 in quiet worlds: packets of a restarted peer do not fit into FEC groups from before.
 local NONE_QUIET = { "FECErrs", "SessionsRestarted" }
--- ... and in worlds of kcptun's wire where no line loses or delays only large packets for a while. kt's own wire takes three losses in a
--- row for a hole, and only returns to small packets for a minute.
+-- ... and in worlds where no line loses or delays only large packets for a while.
 local NONE_LARGE = { "MTUReduced" }
 
 local NONE_WINDOWED = { "StreamsCut" }
@@ -158,7 +157,7 @@ end
 local function count(net, h, script)
   local counters = script:stats().counters
   for _, names in ipairs { NONE, not net.corrupt and NONE_WHOLE or {}, net.quiet and NONE_QUIET or {},
-    not net.small and not net.native and NONE_LARGE or {}, windowed(h) and NONE_WINDOWED or {} } do
+    not net.small and NONE_LARGE or {}, windowed(h) and NONE_WINDOWED or {} } do
     for _, name in ipairs(names) do
       if counters[name] ~= 0 and not (h.besieged and OF_HOSTILE[name]) then error(("%s: %s is %d, not 0"):format(h.name, name, counters[name]), 0) end
     end
