@@ -4,8 +4,7 @@ local bytes = require "bytes"
 local hex, unhex, noise = bytes.hex, bytes.unhex, bytes.noise
 
 local pass = crypto.pass("it's a secrect")
-local methods = {}
-for name in crypto.methods():gmatch("[^, ]+") do methods[#methods + 1] = name end
+local methods = crypto.methods()
 
 -- overhead, header and nonce, where they are not 20, 20 and 16
 local sizes = { ["aes-128-gcm"] = { 28, 12, 12 }, null = { 0, 0, 0 } }
@@ -65,7 +64,7 @@ describe("sealing", function()
 
   it("knows all fifteen methods, in the spec's order", function()
     assert.equal("aes, aes-192, aes-128, aes-128-gcm, sm4, twofish, blowfish, cast5, 3des, tea, xtea, salsa20, xor, "
-      .. "none, null", crypto.methods())
+      .. "none, null", table.concat(methods, ", "))
   end)
 
   for _, method in ipairs(methods) do
@@ -254,7 +253,7 @@ describe("an unknown method", function()
       assert.is_nil(got)
       assert.equal("config", code)
       assert.truthy(text:find(name:sub(1, 40), 1, true))
-      assert.truthy(text:find(crypto.methods(), 1, true))
+      assert.truthy(text:find(table.concat(methods, ", "), 1, true))
     end)
   end
 end)

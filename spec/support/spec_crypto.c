@@ -79,9 +79,14 @@ static int crypto_pass(lua_State *L) /* (key) -> 32 bytes */
     return 1;
 }
 
-static int crypto_methods(lua_State *L) /* () -> "aes, …" */
+static int crypto_methods(lua_State *L) /* () -> {"aes", …} */
 {
-    lua_pushstring(L, kt_seal_methods());
+    lua_newtable(L);
+    const char *name;
+    for (lua_Integer i = 0; (name = kt_seal_method_name((size_t)i)); i++) {
+        lua_pushstring(L, name);
+        lua_rawseti(L, -2, i + 1);
+    }
     return 1;
 }
 

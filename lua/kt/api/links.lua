@@ -18,7 +18,7 @@ return function(with)
           expected = '"host:port", or "host:min-max" for a random port at each dial',
           doc = "The peer. On kt's wire also a list of addresses of the same peer, which are all tried; a link goes from one to another, and to "
             .. "another port of a range, while its streams go on: when the peer is silent, when much more is lost than before, and as `hop` says." },
-      }, wire.keys(true), wire.link_only),
+      }, wire.keys(true)),
     },
     example = [[
 local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }]],
@@ -34,7 +34,7 @@ local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.ke
       keys = concat({
         { name = "on", type = "endpoint", allow = "rz", required = true,
           expected = '":29900", "ip:port", or a range of ports ":3000-3010"', doc = "UDP address to listen on." },
-      }, wire.keys(false), wire.accept_only),
+      }, wire.keys(false)),
     },
     example = [[
 kt.accept { on = ":29900", key = kt.secret_file "psk.key" }:serve(function(stream)

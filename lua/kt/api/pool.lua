@@ -66,7 +66,7 @@ end
 
 return function(with)
   local def, handle, method, record = with.def, with.handle, with.method, with.record
-  local discovered = { keys = with.concat(wire.keys(true), wire.link_only), check = wire.rules }
+  local discovered = { keys = wire.keys(true), check = wire.rules }
 
   def {
     name = "kt.pool", context = "any", returns = "pool", path = "pool",

@@ -40,7 +40,7 @@ for _, row in ipairs(kcptun.names) do
 end
 rows.mode = { path = "mode", type = "enum", values = modes, link = "fast", acceptor = "fast", live = true }
 
-local function row_of(path) return rows[path] or error("no setting " .. path) end
+local function row_of(path) return rows[path] or error(path .. ": lua/kt/api/wire.lua describes it, but no wire's settings.def has it", 0) end
 
 --- What the flag of a setting ("kcp.mtu") takes: { min, max, default, values, meant }, in plain numbers.
 function wire.setting(path, client)
@@ -60,7 +60,7 @@ wire.default_key = kcptun.key
 --- The key of a setting, as kt.schema wants it. Where the wires have different defaults it has none, and the wire fills it in.
 local function field(path, client, doc)
   local row, other = row_of(path), native_rows[path]
-  local out = { name = path:match "[^.]+$", type = row.type, values = row.values, doc = doc }
+  local out = { name = path:match "[^.]+$", type = row.type, values = row.values, doc = doc, only = row.only }
   if other and default_of(other, client) ~= default_of(row, client) then
     local function text(r) return units.write(r.type, default_of(r, client)) or tostring(default_of(r, client)) end
     out.doc = ("%s The default is %s on kcptun's wire and %s on kt's."):format(doc, text(row), text(other))
@@ -203,6 +203,16 @@ local function group_rule(group)
   end
 end
 
+--- Without the keys that only the other end has.
+local function of_end(client, keys)
+  local mine = {}
+  for _, d in ipairs(keys) do
+    if not d.only or d.only == (client and "link" or "acceptor") then mine[#mine + 1] = d end
+    d.only = nil
+  end
+  return mine
+end
+
 local function crypt(client)
   local out = field("crypt", client, "Cipher; the same at both ends.")
   out.meant = other_names
@@ -211,7 +221,7 @@ end
 
 --- The keys of kt.link (client = true) or kt.accept.
 function wire.keys(client)
-  return {
+  return of_end(client, {
     { name = "wire", type = "enum", values = wires, default = wires[1],
       doc = "The protocol on the wire: kcptun's; kt's own, which needs kt at both ends; or \"auto\": an acceptor takes both, a link tries kt's "
         .. "and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. With a private_key, \"auto\" means \"kt\"." },
@@ -258,28 +268,37 @@ function wire.keys(client)
     field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),
     field("dscp", client, "DSCP of outgoing packets."),
     field("sockbuf", client, "Size of the UDP socket's send and receive buffers."),
-  }
+    { name = "server_key", type = "string", only = "link",
+      doc = "The peer's public key, in base64; with private_key. Only on kt's wire." },
+    field("hop", client, "The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. "
+      .. "Only on kt's wire."),
+    field("sessions", client, "Number of sessions, used in turn."),
+    field("expire", client, "A session accepts no new streams after this long; 0 means it always does."),
+    field("scavenge", client, "An expired session is closed after this much longer."),
+    { name = "stay", type = "boolean", default = false, only = "link",
+      doc = "Dial immediately instead of with the first stream, and redial whenever the session is lost. A link with :serve always does." },
+    { name = "authorized", type = "keys", only = "acceptor",
+      doc = "The clients that may come in, with their public keys in base64: { alice = \"…\" }; with private_key. "
+        .. "A stream or link has its client's name as `identity`. Only on kt's wire." },
+    field("max_sessions", client, "Maximum number of sessions; datagrams that would start another are dropped."),
+  })
 end
 
---- Further keys of kt.link.
-wire.link_only = {
-  { name = "server_key", type = "string",
-    doc = "The peer's public key, in base64; with private_key. Only on kt's wire." },
-  field("hop", true, "The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. "
-    .. "Only on kt's wire."),
-  field("sessions", true, "Number of sessions, used in turn."),
-  field("expire", true, "A session accepts no new streams after this long; 0 means it always does."),
-  field("scavenge", true, "An expired session is closed after this much longer."),
-  { name = "stay", type = "boolean", default = false,
-    doc = "Dial immediately instead of with the first stream, and redial whenever the session is lost. A link with :serve always does." },
-}
-
---- Further keys of kt.accept.
-wire.accept_only = {
-  { name = "authorized", type = "keys", doc = "The clients that may come in, with their public keys in base64: { alice = \"…\" }; with private_key. "
-    .. "A stream or link has its client's name as `identity`. Only on kt's wire." },
-  field("max_sessions", false, "Maximum number of sessions; datagrams that would start another are dropped."),
-}
+--- Raises an error unless every setting of a wire has its description among wire.keys. For scripts/generate.
+function wire.complete()
+  local described = {}
+  local function walk(keys, prefix)
+    for _, d in ipairs(keys) do
+      described[prefix .. d.name] = true
+      if d.keys then walk(d.keys, prefix .. d.name .. ".") end
+    end
+  end
+  walk(wire.keys(true), "")
+  walk(wire.keys(false), "")
+  for path in pairs(rows) do
+    if not described[path] then error(path .. ": a wire's settings.def has it; describe it in wire.keys of lua/kt/api/wire.lua", 0) end
+  end
+end
 
 --- The keys for a stream's share of the link, in link:open (with defaults) and stream:set.
 function wire.policy(priority, weight)

@@ -68,7 +68,7 @@ local rows = {
     unknown = "kcptun silently uses manual instead",
     help = "auto finds the path's bandwidth by itself; the others are kcptun's retransmission profiles; manual uses --nodelay, "
       .. "--interval, --resend and --nc" },
-  { name = "bandwidth", type = "string", default = "", group = "kcp", arg = "RATE",
+  { name = "bandwidth", type = "string", of = "bandwidth", default = "", group = "kcp", arg = "RATE", when = function(values) return values.bandwidth ~= "" end,
     help = "mode auto: bandwidth of the line in this direction, such as 50Mbit; never exceeded" },
   { name = "mtu", type = "int", of = "kcp.mtu", kt = "mtu", group = "kcp", arg = "BYTES", help = "largest UDP payload",
     low = function(n, row) return n < 50 and 1400 or row.min end, high = true },

@@ -309,7 +309,6 @@ function settings.link(side, values, from)
     if given and row.kt and values.wire ~= "kcptun" then put(config, row.kt, on_native(side, row, values[row.name])) end
     if given and row.of and not (values.wire == "kt" and wire.only(row.of) == "kcptun") then put(config, row.of, values[row.name]) end
   end
-  if values.bandwidth ~= "" then config.bandwidth = values.bandwidth end
   if values.wire == "kt" then return config end
   if from.nocomp then config.compress = not values.nocomp end
   if values.datashard == 0 or values.parityshard == 0 then config.fec = false end

@@ -3,6 +3,7 @@
  * Invariant: the CRC covers only the body; the cipher covers nonce, CRC and body. */
 #include <isa-l/crc.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/kcptun/seal_method.h"
@@ -40,11 +41,9 @@ static const struct kt_seal_method methods[] = {
     {"null", NULL, 0, 0, 0, 0, 0, 0},
 };
 
-const char *kt_seal_methods(void)
+const char *kt_seal_method_name(size_t i)
 {
-    return "aes, aes-192, aes-128, aes-128-gcm, sm4, twofish, blowfish, cast5, 3des, tea, xtea, salsa20, "
-           "xor, "
-           "none, null";
+    return i < sizeof methods / sizeof *methods ? methods[i].name : NULL;
 }
 
 static const struct kt_seal_method *find(const char *name)
@@ -71,12 +70,19 @@ const char *kt_seal_weakness(const char *method)
     return NULL;
 }
 
+static int unknown(const char *method, struct kt_err *err)
+{
+    char names[160] = "";
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof methods / sizeof *methods && at < sizeof names; i++)
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", methods[i].name);
+    return kt_err_set(err, KT_ECONFIG, "unknown crypt method \"%.40s\"; expected one of: %s", method, names);
+}
+
 int kt_seal_new(struct kt_seal **out, const char *method, const uint8_t pass[32], struct kt_err *err)
 {
     const struct kt_seal_method *m = find(method);
-    if (!m)
-        return kt_err_set(
-            err, KT_ECONFIG, "unknown crypt method \"%.40s\"; known are: %s", method, kt_seal_methods());
+    if (!m) return unknown(method, err);
     struct kt_seal *s = kt_locked_alloc(sizeof *s);
     if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory for crypt method %s", m->name);
     s->method = m;

@@ -22,8 +22,8 @@ void kt_seal_free(struct kt_seal *s);
  * weakness is known, or the method is unknown. Static storage. */
 const char *kt_seal_weakness(const char *method);
 
-/* The method names, comma separated, in the order of the spec's table. */
-const char *kt_seal_methods(void);
+/* The name of method i, in the order of the spec's table; NULL past the last one. Static storage. */
+const char *kt_seal_method_name(size_t i);
 
 /* Bytes added to a datagram (0, 20 or 28), bytes before the body (0, 20 or 12), and random bytes needed per
  * datagram (0, 16 or 12). */
