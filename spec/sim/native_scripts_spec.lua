@@ -1,0 +1,207 @@
+-- Scripts over kt's own wire, in virtual time: reloads, events, pools, many streams, and an attacker without the key.
+local attacker = require "attacker"
+local sim = require "kt.sim"
+
+local KEY = "d2hhdCBtYWtlcyBhIGtleSBpcyAzMiBieXRlcy4uLi4="
+
+local PRELUDE = [[
+local kt = require "kt"
+local function to(host, more)
+  local o = { remote = host .. ":29900", wire = "kt", key = "%s", max_streams = 20000 }
+  for k, v in pairs(more or {}) do o[k] = v end
+  return kt.link(o)
+end
+local function carry(on, from)
+  kt.listen { on = on }:serve(function(conn)
+    local stream, err = from:open { timeout = "5s" }
+    if not stream then return conn:reset(err) end
+    kt.splice(conn, stream)
+  end)
+end
+]]
+
+local FAR = [[
+local acceptor = kt.accept { on = ":29900", wire = "kt", key = "%s", max_streams = 20000%s }
+acceptor:serve(function(stream)
+  local conn, err = kt.connect { to = "127.0.0.1:9" }
+  if not conn then return stream:reset(err) end
+  kt.splice(stream, conn)
+end)
+]]
+
+--- A client with this script, and servers that lead to an echo.
+local function world(script, servers, line)
+  local w = sim.world { seed = 5 }
+  local t = { w = w, near = w:host "near", fars = {}, lines = {} }
+  for _, name in ipairs(servers or { "far" }) do
+    local far = w:host(name)
+    t.fars[name] = far
+    t.lines[name] = w:link("near", name, line or { delay = "20ms" })
+    far:serve { on = "127.0.0.1:9", kind = "echo" }
+    far:file("far.lua", 'local kt = require "kt"\n' .. FAR:format(KEY, ""))
+    far:run "far.lua"
+  end
+  t.near:file("near.lua", PRELUDE:format(KEY) .. script)
+  t.script = t.near:run "near.lua"
+  t.far, t.line = t.fars.far, t.lines.far
+  return t
+end
+
+local function gone(script) return function() return script:stats().replaced == 0 end end
+
+describe("a script over kt's own wire", function()
+  it("keeps an open stream through reloads of either end's script, and gets a link of its own", function()
+    local t = world 'carry("127.0.0.1:1", to "far")'
+    local app = t.near:connect "127.0.0.1:1"
+    app:echo "before"
+    for _, h in ipairs { t.near, t.far } do
+      h.scripts[1]:signal "HUP"
+      t.w:run_for "500ms"
+      app:echo "after a reload"
+      t.near:connect("127.0.0.1:1"):echo "new"
+    end
+    app:close()
+    t.w:run_until(gone(t.script), { timeout = "60s" })
+  end)
+
+  it("keeps an open stream when the server's key changes, until that ends", function()
+    local t = world 'carry("127.0.0.1:1", to "far")'
+    local app = t.near:connect "127.0.0.1:1"
+    app:echo "before"
+    t.far:file("far.lua", 'local kt = require "kt"\n' .. FAR:format("YW5vdGhlciBrZXkgaXMgYWxzbyAzMiBieXRlcyBsb24=", ""))
+    t.far.scripts[1]:signal "HUP"
+    t.w:run_for "1s"
+    app:echo "after it"
+    app:close()
+    t.w:run_for "5s"
+    assert.equal(0, t.far.scripts[1]:stats().counters.CurrEstab)
+    assert.equal(0, t.script:stats().counters.CurrEstab)
+  end)
+
+  it("closes a link whose streams hold unread bytes", function()
+    local t = world [[
+      local link = to "far"
+      kt.spawn(function()
+        local stream = link:open()
+        stream:write(("x"):rep(50000))
+        kt.sleep "1s"
+        link:close()
+        kt.sleep "1s"
+        local n = 0
+        while true do
+          local data, err = stream:read()
+          if not data then print(n, err.code) break end
+          n = n + #data
+        end
+      end)]]
+    t.w:run_for "5s"
+    assert.matches("50000%s+closed", t.script:output())
+  end)
+
+  it("hears that a link goes down in an outage, comes up after it, and carries something", function()
+    local t = world [[
+      local link = to("far", { stay = true })
+      for _, event in ipairs { "up", "down" } do link:on(event, function() print(event) end) end
+      carry("127.0.0.1:1", link)]]
+    local app = t.near:connect "127.0.0.1:1"
+    app:echo "before"
+    t.line:cut()
+    app:write "x"
+    t.w:run_for "6s"
+    t.line:heal()
+    t.w:run_for "3s"
+    assert.equal("x", app:read(1))
+    assert.matches("up%s+down%s+up%s*$", t.script:output())
+  end)
+
+  it("measures the path's own round trip with link:probe beside bulk data", function()
+    local t = world([[
+      local link = to "far"
+      carry("127.0.0.1:1", link)
+      kt.spawn(function()
+        kt.sleep "3s"
+        print(link:probe { timeout = "1s" })
+      end)]], nil, { delay = "20ms", rate = "20Mbit", queue = { time = "20ms" } })
+    local app = t.near:connect "127.0.0.1:1"
+    t.w:task(function() app:write(("x"):rep(20000000), { timeout = "1h" }) end)
+    t.w:task(function() while app:read(1 << 16, { timeout = "1h" }) do end end)
+    t.w:run_for "5s"
+    local rtt = tonumber(t.script:output():match "^[%d.e-]+")
+    assert.is_true(rtt >= 0.04 and rtt < 0.13, t.script:output())
+  end)
+
+  it("moves to another link of a pool in an outage, and back", function()
+    local t = world([[
+      local pool = kt.pool { links = { to "a", to "b" }, policy = "first", hold = "1s" }
+      carry("127.0.0.1:1", pool)]], { "a", "b" })
+    t.w:run_for "2s"
+    local function by(name)
+      local before = t.fars[name].scripts[1]:stats().counters.StreamsAccepted
+      t.near:connect("127.0.0.1:1"):echo("x", { timeout = "10s" })
+      return t.fars[name].scripts[1]:stats().counters.StreamsAccepted - before
+    end
+    assert.equal(1, by "a")
+    t.lines.a:cut()
+    t.w:run_for "15s"
+    assert.equal(1, by "b")
+    t.lines.a:heal()
+    t.w:run_for "15s"
+    assert.equal(1, by "a")
+  end)
+
+  it("has 10,000 idle streams at no cost but a keepalive", function()
+    local t = world [[
+      local link = to "far"
+      kt.spawn(function()
+        local all = {}
+        for i = 1, 10000 do
+          all[i] = assert(link:open { timeout = "30s" })
+          all[i]:write "x"
+        end
+        kt.sleep "1h"
+        for i = 1, 10000 do all[i]:close() end
+      end)]]
+    t.w:run_for "30s"
+    local far = t.far.scripts[1]
+    assert.equal(10000, far:stats().counters.StreamsNow)
+    local before = far:stats().counters.InPkts
+    t.w:run_for "10m"
+    assert.is_true(far:stats().counters.InPkts - before <= 2 * 30 + 2)
+    t.w:run_for "51m"
+    assert.equal(0, far:stats().counters.StreamsNow)
+  end)
+end)
+
+describe("an acceptor of kt's own wire", function()
+  it("answers nothing to 100,000 datagrams that are random, replayed, damaged or cut, and keeps nothing of them", function()
+    local t = world 'carry("127.0.0.1:1", to "far")'
+    local a = attacker.new(t.w)
+    a:near "far"
+    local watched = a:watch("near", "far")
+    local app = t.near:connect "127.0.0.1:1"
+    for _ = 1, 50 do app:echo(("x"):rep(500)) end
+    t.w:run_for "5s"
+    local recorded = table.move(watched, 1, #watched, 1, {}) -- all have arrived
+    local far = t.far.scripts[1]
+    local counters = far:stats().counters
+    for n = 1, 100000 do
+      local d = recorded[n % #recorded + 1]
+      local data, how = d.data, n % 4
+      if how == 1 then
+        local at = t.w:random(#data)
+        data = data:sub(1, at - 1) .. string.char(data:byte(at) ~ (1 << t.w:random(0, 7))) .. data:sub(at + 1)
+      elseif how == 2 then
+        data = data:sub(1, t.w:random(#data))
+      elseif how == 3 then
+        data = (string.pack("<i4", t.w:random(0, 1 << 30))):rep(t.w:random(1, 60))
+      end
+      a:send({ data = data, to = d.to, from = d.from }, n % 3 == 0 and d.from or 4000 + n % 100)
+      if n % 500 == 0 then t.w:run_for "10ms" end
+    end
+    t.w:run_for "1s"
+    local after = far:stats().counters
+    assert.same({ 0, counters.PassiveOpens, counters.CurrEstab, counters.OutPkts },
+      { a:received(), after.PassiveOpens, after.CurrEstab, after.OutPkts })
+    app:echo "still here"
+  end)
+end)
