@@ -637,7 +637,7 @@ kt.log = {}
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
----@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "fast")
+---@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "auto")
 ---@field kcp? kt.link_options.kcp KCP's own settings.
 ---@field fec? kt.link_options.fec|false Forward error correction; the same at both ends. false turns it off.
 ---@field compress? boolean Snappy compression; the same at both ends. (default true)
@@ -705,7 +705,7 @@ function kt.link(options) end
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
----@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "fast")
+---@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "auto")
 ---@field kcp? kt.accept_options.kcp KCP's own settings.
 ---@field fec? kt.accept_options.fec|false Forward error correction; the same at both ends. false turns it off.
 ---@field compress? boolean Snappy compression; the same at both ends. (default true)
@@ -760,7 +760,7 @@ function kt.accept(options) end
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.
 ---@field crypt? "aes"|"aes-128"|"aes-192"|"aes-128-gcm"|"salsa20"|"blowfish"|"twofish"|"cast5"|"3des"|"tea"|"xtea"|"xor"|"sm4"|"none"|"null" Cipher; the same at both ends. (default "aes")
----@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "fast")
+---@field mode? "normal"|"fast"|"fast2"|"fast3"|"auto"|"manual"|"default" "auto" finds the bandwidth of the path, and sizes windows and buffers that are not given. The others are fixed ways to retransmit: "manual" takes the values in kcp, "default" KCP's own. (default "auto")
 ---@field kcp? kt.link_options.kcp KCP's own settings.
 ---@field fec? kt.link_options.fec|false Forward error correction; the same at both ends. false turns it off.
 ---@field compress? boolean Snappy compression; the same at both ends. (default true)

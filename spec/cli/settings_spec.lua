@@ -25,6 +25,33 @@ local function client(file, ...) return parse("client", { "-c", "c.json", ... },
 local function has(text, part) assert.truthy(text:find(part, 1, true), ("%q is not in %q"):format(part, text)) end
 local function has_not(text, part) assert.is_nil(text:find(part, 1, true), ("%q is in %q"):format(part, text)) end
 
+describe("the mode", function()
+  it("is auto, and kcptun's fast once a flag or a file gives windows or what a mode sets", function()
+    for _, side in ipairs { "client", "server" } do
+      assert.equal("auto", parse(side, {}).mode)
+      assert.equal("auto", parse(side, { "--mtu", "1200", "--ds", "4", "--bandwidth", "50Mbit" }).mode)
+      for _, flag in ipairs { "sndwnd", "rcvwnd", "nodelay", "interval", "resend", "nc" } do
+        assert.equal("fast", parse(side, { "--" .. flag, "32" }).mode, flag)
+      end
+      assert.equal("auto", parse(side, { "--mode", "auto", "--sndwnd", "32" }).mode)
+    end
+    assert.equal("fast", client('{"sndwnd": 1024}').mode)
+    assert.equal("auto", client('{"sndwnd": 1024, "mode": "auto"}').mode)
+  end)
+
+  it("auto is left to choose what was not given", function()
+    local function config(args)
+      local values, _, from = parse("client", args)
+      return settings.link("client", values, from)
+    end
+    local own = config { "--mode", "auto", "--rcvwnd", "300", "--streambuf", "100000" }
+    assert.same({ rcvwnd = 300 }, own.kcp)
+    assert.same({ stream_buffer = 100000 }, own.smux)
+    assert.is_nil(config({}).mode)
+    assert.equal("fast", config({ "--nodelay", "1" }).mode)
+  end)
+end)
+
 describe("a whole number in a flag", function()
   it("may be written as in Go", function()
     local good = {

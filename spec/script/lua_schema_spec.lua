@@ -169,17 +169,31 @@ describe("the description of kt.link", function()
     return schema.line(mistakes[1])
   end
 
-  it("has kcptun's defaults", function()
+  it("has kcptun's defaults, apart from the mode", function()
     local c = check_link {}
-    assert.same({ "aes", "fast", true, false }, { c.crypt, c.mode, c.compress, c.qpp })
+    assert.same({ "aes", "auto", true, false }, { c.crypt, c.mode, c.compress, c.qpp })
     assert.same({ mtu = 1350, acknodelay = false }, c.kcp) -- the wire adds what mode auto may choose
     assert.same({}, c.fec)
     assert.same({ version = 2, frame = 8192, keepalive = 10 }, c.smux)
     assert.same({ 1, 0, 600, 30, 0 }, { c.sessions, c.expire, c.scavenge, c.dead_after, c.rate })
   end)
 
+  it("is in kcptun's mode if windows are given and no mode", function()
+    assert.equal("fast", check_link({ kcp = { sndwnd = 512 } }).mode)
+    assert.equal("fast", check_link({ kcp = { rcvwnd = 512 } }).mode)
+    assert.equal("auto", check_link({ kcp = { mtu = 1200 } }).mode)
+    local c = check_link { mode = "auto", kcp = { sndwnd = 512 } }
+    assert.same({ "auto", 512 }, { c.mode, c.kcp.sndwnd })
+  end)
+
+  it("takes a bandwidth with mode auto only", function()
+    assert.equal(6250000, check_link({ bandwidth = "50Mbit" }).bandwidth)
+    assert.equal('link.bandwidth: only mode = "auto" takes it; give rate to limit what is sent',
+      one_mistake { mode = "fast", bandwidth = "50Mbit" })
+  end)
+
   it("knows the mode names", function()
-    for _, mode in ipairs { "normal", "fast", "fast2", "fast3", "manual", "default" } do
+    for _, mode in ipairs { "normal", "fast", "fast2", "fast3", "auto", "manual", "default" } do
       assert.equal(mode, check_link({ mode = mode }).mode)
     end
     assert.equal('link.mode: unknown value "fst2"; did you mean "fast2"?', one_mistake { mode = "fst2" })

@@ -75,7 +75,7 @@ describe("a session", function()
   it("switches to smaller datagrams when the line's MTU falls during a transfer", function()
     local w, client = tunnel { delay = "20ms" }
     local t = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "3MB", kind = "echo" }
-    w:run "300ms"
+    w:run "200ms"
     w:link("client", "server"):set { mtu = 1300 }
     t:wait { timeout = "30s" }
     assert.matches(SENTENCE:format(1232, 1232, 1232), client:log(), 1, true)

@@ -60,7 +60,7 @@ local clear = {
   { "parity below 0", { "--ps=-3" }, { fec = false } },
   { "compression turned on again", { "--nocomp=false" }, { compressed = true } },
   { "booleans in Go's spelling", { "--nocomp=F", "-quiet=T", "--acknodelay=0" }, { compressed = true } },
-  { "smux 2", { "--smuxver", "2" }, { smux = 2 } },
+  { "smux 2", { "--smuxver", "2", "--mode", "fast" }, { smux = 2 } },
   { "mode manual with numbers out of range", { "--mode", "manual", "-interval", "1", "-nodelay", "2", "-resend", "-1", "-nc", "7" }, {} },
   { "numbers out of range that its mode does not use", { "-interval", "-1", "-nodelay", "9", "-resend", "1000", "-nc", "-1" }, {} },
   { "times below 0", { "-scavengettl", "-1", "-autoexpire", "-1", "-snmpperiod", "-1" }, {} },

@@ -136,7 +136,7 @@ describe("a kt tunnel", function()
             sent = sent + #data
           end
         end)
-        local client, server = h.peer.tunnel(target.at, { smuxver = smuxver })
+        local client, server = h.peer.tunnel(target.at, { smuxver = smuxver, mode = "fast" })
         local conn = assert(h.sockets.connect(client.at))
         local base = { client:rss(), server:rss() }
         local check = h.pattern.checker(1)

@@ -38,7 +38,7 @@ end
 for _, row in ipairs(kcptun.names) do
   rows[row.path] = { path = row.path, type = "enum", values = row.values, link = row.default, acceptor = row.default }
 end
-rows.mode = { path = "mode", type = "enum", values = modes, link = "fast", acceptor = "fast", live = true }
+rows.mode = { path = "mode", type = "enum", values = modes, link = "auto", acceptor = "auto", live = true }
 
 local function row_of(path) return rows[path] or error(path .. ": lua/kt/api/wire.lua describes it, but no wire's settings.def has it", 0) end
 
@@ -140,6 +140,15 @@ function wire.sized(path)
   return false
 end
 
+--- Whether a table like `kcp` has windows or what a mode sets: then the default is mode "fast", as in kcptun.
+function wire.tuned(given)
+  if type(given) ~= "table" then return false end
+  for _, key in ipairs(wire.manual_keys) do
+    if given[key] ~= nil then return true end
+  end
+  return given.sndwnd ~= nil or given.rcvwnd ~= nil
+end
+
 local function drop_defaults(out, raw)
   for group, names in pairs(sized) do
     local given = type(raw[group]) == "table" and raw[group] or {}
@@ -163,6 +172,7 @@ function wire.rules(out, raw, mistake)
     if raw.key == nil and raw.private_key == nil then mistake("key", "missing", "expected " .. SECRET) end
   end
   if out.wire == "kt" then return end
+  if raw.mode == nil and out.mode and wire.tuned(raw.kcp) then out.mode = "fast" end
   drop_defaults(out, raw)
   if raw.bandwidth ~= nil and raw.bandwidth ~= 0 and out.mode ~= "auto" and out.wire ~= "auto" then
     mistake("bandwidth", 'only mode = "auto" takes it', "give rate to limit what is sent")

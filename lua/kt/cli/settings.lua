@@ -270,6 +270,7 @@ function settings.parse(side, args, env)
     if missed and not from.key then fail(side, "-c %s (no key is set, and kcptun's default is public)", missed) end
   end
 
+  if not from.mode and wire.tuned(from) then values.mode = "fast" end -- flags that were given are obeyed
   check(side, list, values, where, notes)
   if values.tcp then
     fail(side, "--tcp: kt does not imitate TCP, which needs root, raw sockets and firewall rules and breaks where the path keeps state; use UDP")
@@ -310,6 +311,7 @@ function settings.link(side, values, from)
     if given and row.of and not (values.wire == "kt" and wire.only(row.of) == "kcptun") then put(config, row.of, values[row.name]) end
   end
   if values.wire == "kt" then return config end
+  if not from.mode and values.mode ~= "auto" then config.mode = values.mode end -- because of other flags
   if from.nocomp then config.compress = not values.nocomp end
   if values.datashard == 0 or values.parityshard == 0 then config.fec = false end
   return config

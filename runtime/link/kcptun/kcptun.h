@@ -31,8 +31,8 @@ bool kt_kcptun_mode(struct kt_settings *s, const char *name);
 /* Mode "auto": the congestion controller finds the path's bandwidth (kcp/cc.h), and kt_kcptun_settle chooses
  * what the user did not give. */
 bool kt_kcptun_automatic(const struct kt_kcptun_config *c);
-/* In mode "auto", sizes the windows and buffers that were not given, within max_buffered. In other modes it
- * changes nothing. */
+/* In mode "auto", sizes the windows and buffers that were not given, within max_buffered. In other modes, and
+ * for what receives on smux 1, it changes nothing. */
 void kt_kcptun_settle(struct kt_kcptun_config *c);
 /* Parity packets that a session sends per group: in mode "auto" none at first unless they were given, as recovery
  * costs less of the bandwidth (session.c). */

@@ -91,6 +91,7 @@ void kt_kcptun_settle(struct kt_kcptun_config *c)
                                        : segments > KT_KCP_WND_MAX ? KT_KCP_WND_MAX
                                                                    : segments);
     if (!given(c, "kcp.sndwnd")) c->sndwnd = window;
+    if (c->smux_version < 2) return; /* streams have no windows: what one does not read holds up the others */
     if (!given(c, "kcp.rcvwnd")) c->rcvwnd = window;
     if (!given(c, "smux.buffer") && c->smux_buffer < half) c->smux_buffer = half;
     if (!given(c, "smux.stream_buffer") && c->stream_buffer < c->smux_buffer)
