@@ -7,6 +7,7 @@
 ---   signature   usage, beginning with the name
 ---   doc         what it does, in sentences
 ---   returns     types by position, "stream | nil, err": names in api.handles or api.records, or Lua types
+---   instead     the handle that it returns if the argument has a key: { udp = "flow" }
 ---   fails       common err.codes, most likely first
 ---   params      positional parameters before `argument`: { name, type, doc, optional; min, max }; "..." takes the rest
 ---   argument    the table or unit it takes, described for kt.schema; its mistakes begin with `path`
@@ -48,6 +49,7 @@ end
 local handler = {
   conn = { name = "handler", type = "fun(conn: conn)", doc = "Called with each conn." },
   stream = { name = "handler", type = "fun(stream: stream)", doc = "Called with each stream." },
+  flow = { name = "handler", type = "fun(flow: flow)", doc = "Called with each flow." },
 }
 
 local function serve_doc(what)
@@ -81,6 +83,7 @@ with.concat, with.handler, with.serve_doc, with.patient = concat, handler, serve
 require "kt.api.links"(with)
 require "kt.api.pool"(with)
 require "kt.api.conns"(with)
+require "kt.api.flows"(with)
 require "kt.api.datagrams"(with)
 require "kt.api.script"(with)
 

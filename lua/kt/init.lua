@@ -112,7 +112,9 @@ function kt.accept(config)
 end
 
 function kt.listen(config)
-  local handle, err = core.listen(checked("kt.listen", config))
+  local c = checked("kt.listen", config)
+  local make = c.udp and core.listen_udp or core.listen
+  local handle, err = make(c)
   return handle, err
 end
 

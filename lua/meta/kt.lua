@@ -62,7 +62,7 @@
 ---@field a_to_b integer Bytes copied from a to b.
 ---@field b_to_a integer Bytes copied from b to a.
 ---@field duration number Duration in seconds.
----@field reason string "end", or the err.code of the failure that ended it.
+---@field reason string "end", or the err.code of what ended it. Flows have no end of their own: mostly "idle" or "closed".
 ---@field cause kt.err|nil With reason "reset", why the peer (a kt) reset the stream: an err with its code ("refused", "timeout", ...) and sentence.
 
 --- Statistics of a conn.
@@ -89,6 +89,22 @@
 ---@field retransmitted integer Segments retransmitted since the session began; a counter.
 ---@field recovered integer Received segments rebuilt by FEC since the session began; a counter.
 ---@field inflight integer Segments sent but not yet acknowledged.
+
+--- Statistics of a flow.
+---@class kt.flowstats
+---@field sent integer Datagrams sent; a counter.
+---@field received integer Datagrams received; a counter.
+---@field bytes_out integer Bytes of datagrams sent; a counter.
+---@field bytes_in integer Bytes of datagrams received; a counter.
+---@field dropped integer Datagrams dropped because a queue was full; a counter.
+---@field too_large integer Datagrams dropped because they did not fit the path; a counter.
+---@field since number Seconds since it was opened; stops at closing.
+
+--- Statistics of a UDP listener.
+---@class kt.flowcounts
+---@field flows integer Flows now.
+---@field opened integer Flows so far; a counter.
+---@field evicted integer Flows that ended to make room for others; a counter.
 
 --- A DNS record. A and AAAA records have an address, SRV records the other fields.
 ---@class kt.record
@@ -142,6 +158,20 @@ local link = {}
 ---@return kt.stream? stream
 ---@return kt.err? err
 function link:open(options) end
+
+---@class (exact) kt.link.flow_options
+---@field to? string Where the peer is to send the datagrams: `flow.target` there. The peer decides.
+---@field client? string The client that the flow is for: `flow.client` there.
+---@field copies? integer Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has. (integer, 0 to 3; default 0)
+
+--- Opens a flow to the peer, which must be a kt that handles "flow" events; only on kt's wire. Does not wait: while no session is up, it dials, and the last 8 KiB of datagrams are kept. The flow outlives sessions, so it survives an outage or a restart of the peer.
+---
+--- Callable from tasks.
+--- Fails with: unsupported, closed, limit.
+---@param options? kt.link.flow_options The options.
+---@return kt.flow? flow
+---@return kt.err? err
+function link:flow(options) end
 
 ---@class (exact) kt.link.probe_options
 ---@field timeout? kt.duration Timeout for the whole call. (default "1s")
@@ -205,14 +235,14 @@ function link:serve(handler) end
 ---@field srtt? kt.duration For "degraded": the highest acceptable round-trip time.
 ---@field silence? kt.duration For "degraded": the longest acceptable silence while an answer is due.
 
---- Runs a function as a task on an event. "up": the peer answers after not doing so; "down": the last session ended, and err says why; "degraded": a threshold was exceeded, and err says which (by default 5% loss or 1.5 s of silence), reported again only after the link has recovered; "stats": at regular intervals.
+--- Runs a function as a task on an event. "up": the peer answers after not doing so; "down": the last session ended, and err says why; "degraded": a threshold was exceeded, and err says which (by default 5% loss or 1.5 s of silence), reported again only after the link has recovered; "stats": at regular intervals. "flow": the peer opened a flow, which the function gets instead; once per link, which then dials immediately and keeps redialling.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
 --- far:on("degraded", function(stats, err) kt.log.warn("%s (srtt %.3f)", tostring(err), stats.srtt) end, { loss = "3%", srtt = "300ms" })
 --- ```
----@param event "up"|"down"|"degraded"|"stats" The event.
----@param handler fun(stats: kt.stats, err: kt.err) Called with the link's statistics at that moment, and the reason.
+---@param event "up"|"down"|"degraded"|"stats"|"flow" The event.
+---@param handler fun(stats: kt.stats, err: kt.err)|fun(flow: kt.flow) Called with the link's statistics at that moment, and the reason; or with the flow.
 ---@param options? kt.link.on_options The options.
 ---@return kt.link
 function link:on(event, handler, options) end
@@ -239,7 +269,7 @@ local acceptor = {}
 ---@return kt.acceptor
 function acceptor:serve(handler) end
 
---- Runs a function as a task for each new session of a peer. The link it gets has open, probe, stats, remote, on and close, and is closed when the session ends; link:on("down", …) reports that. May be called once per acceptor.
+--- Runs a function as a task for each new session of a peer. The link it gets has open, flow, probe, stats, remote, on and close, and is closed when the session ends; link:on("down", …) reports that. With "flow", for each flow that a peer opens; the task owns it. May be called once per acceptor and event.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua
@@ -248,8 +278,8 @@ function acceptor:serve(handler) end
 ---   if stream then stream:write "hello" end
 --- end)
 --- ```
----@param event "link" The only event of an acceptor.
----@param handler fun(link: kt.link) Called with each link.
+---@param event "link"|"flow" The event.
+---@param handler fun(link: kt.link)|fun(flow: kt.flow) Called with each link, or each flow.
 ---@return kt.acceptor
 function acceptor:on(event, handler) end
 
@@ -548,6 +578,66 @@ function stream:set(options) end
 ---@return kt.streamstats
 function stream:stats() end
 
+--- A UDP socket that makes a flow of the datagrams from one address; made by kt.listen { udp = … }.
+---@class kt.udplistener
+---@field local_addr string|nil The address it listens on, once it is open.
+local udplistener = {}
+
+--- Sets the function that handles each flow, in a task of its own, and returns the handle. The task owns the flow: it is closed when the function returns, and reset when the function raises. May be called once per handle.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- kt.listen { udp = "127.0.0.1:53" }:serve(function(flow)
+---   local out <close> = assert(far:flow { to = "8.8.8.8:53", client = flow.peer })
+---   kt.splice(flow, out)
+--- end)
+--- ```
+---@param handler fun(flow: kt.flow) Called with each flow.
+---@return kt.udplistener
+function udplistener:serve(handler) end
+
+--- Returns the listener's current statistics.
+---
+--- Callable from the main chunk and tasks.
+---@return kt.flowcounts
+function udplistener:stats() end
+
+--- Stops listening. Its flows end.
+---
+--- Callable from the main chunk and tasks.
+function udplistener:close() end
+
+--- Datagrams that belong together by their addresses, neither sent again nor put in order. kt.splice joins two; until then, the last datagrams wait. A flow ends when it is idle, when its other end closes it, or when another one needs its place.
+---@class kt.flow
+---@field peer string|nil Address of the other end: of a listener's flow the client's, of kt.connect's the target's, of a link's that of the link's other end.
+---@field identity string|nil Of a flow that a link's peer opened: the peer's name in `authorized`.
+---@field target string|nil Likewise: where it asks the datagrams to be sent (`to` in link:flow). Check it before you send anything there.
+---@field client string|nil Likewise: the client that it is for, as the peer says.
+local flow = {}
+
+---@class (exact) kt.flow.set_options
+---@field copies? integer Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has. (integer, 0 to 3)
+
+--- Changes a setting of a link's flow. May be called at any time, also during a splice.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: closed, unsupported.
+---@param options kt.flow.set_options The options.
+---@return boolean|nil
+---@return kt.err? err
+function flow:set(options) end
+
+--- Returns the flow's current statistics; also during a splice and after closing.
+---
+--- Callable from the main chunk and tasks.
+---@return kt.flowstats
+function flow:stats() end
+
+--- Closes it. Safe to call twice.
+---
+--- Callable from the main chunk and tasks.
+function flow:close() end
+
 --- A UDP socket; made by kt.udp.
 ---@class kt.socket
 ---@field local_addr string|nil The address it is bound to, while it is open.
@@ -654,6 +744,8 @@ kt.log = {}
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
+---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
+---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
@@ -722,6 +814,8 @@ function kt.link(options) end
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default 0)
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
+---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
+---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field authorized? table<string, string> The clients that may come in, with their public keys in base64: { alice = "…" }; with private_key. A stream or link has its client's name as `identity`. Only on kt's wire.
@@ -777,6 +871,8 @@ function kt.accept(options) end
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
+---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
+---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
@@ -828,9 +924,12 @@ function kt.accept(options) end
 function kt.pool(options) end
 
 ---@class (exact) kt.listen_options
----@field on string Where to listen.
+---@field on? string Where to listen for connections.
+---@field udp? string Where to listen for datagrams, instead of `on`.
+---@field idle? kt.duration With udp: a flow ends after this long without a datagram. (duration, "1s" to "24h"; default "2m")
+---@field max_flows? integer With udp: flows at a time; a further one takes the place of the one idle longest. (integer, 1 to 1048576; default 1024)
 
---- Listens for local connections, TCP or unix. Called in the main chunk, it opens when the script starts; in a task, immediately.
+--- Listens for local connections, TCP or unix; or, with `udp`, for datagrams, and makes a flow of those from one address. Called in the main chunk, it opens when the script starts; in a task, immediately.
 ---
 --- Callable from the main chunk and tasks.
 --- Fails with: in_use, denied, config.
@@ -842,20 +941,21 @@ function kt.pool(options) end
 --- end)
 --- ```
 ---@param options kt.listen_options The options.
----@return kt.listener? listener
+---@return kt.listener|kt.udplistener|nil
 ---@return kt.err? err
 function kt.listen(options) end
 
 ---@class (exact) kt.connect_options
----@field to string Where to connect.
+---@field to? string Where to connect.
+---@field udp? string Where the datagrams of a flow go, instead of `to`.
 ---@field timeout? kt.duration Timeout for the whole call. (default "10s")
 
---- Connects to a TCP port or a unix socket and waits for the outcome.
+--- Connects to a TCP port or a unix socket and waits for the outcome. With `udp`, makes a flow to a UDP port, from a port of its own; only a lookup of the host takes time. That flow ends with "refused" if the host says that nobody listens there before anything came back.
 ---
 --- Callable from tasks.
 --- Fails with: refused, timeout, name, unreachable, config.
 ---@param options kt.connect_options The options.
----@return kt.conn? conn
+---@return kt.conn|kt.flow|nil
 ---@return kt.err? err
 function kt.connect(options) end
 
@@ -864,16 +964,16 @@ function kt.connect(options) end
 ---@field b_to_a? kt.rate Limit from b to a. (default 0)
 
 ---@class (exact) kt.splice_options
----@field idle? kt.duration End after this long without a byte in either direction; 0 means never. (default 0)
+---@field idle? kt.duration End after this long without a byte in either direction; 0 means never. Default: never; for flows 2 m.
 ---@field total? kt.duration End after this long, even while bytes are moving; 0 means never. (default 0)
----@field rate? kt.rate|kt.splice_options.rate Limit for each direction, in bytes per second, or a table with one limit per direction; 0 means no limit. (default 0)
+---@field rate? kt.rate|kt.splice_options.rate Limit for each direction, in bytes per second, or a table with one limit per direction; 0 means no limit. Not for flows. (default 0)
 ---@field linger? kt.duration When one direction ends but the end cannot be passed on (kcptun has no half-close), the other direction continues until it has been quiet for this long. Default: 10 s, or 1 s once bytes have come back; 0 for a stream that the peer opened, where the end of data is also the end of the answer.
 
---- Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still call :set and :stats on them. Its own limits and theirs apply together.
+--- Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still call :set and :stats on them. Its own limits and theirs apply together. Joins two flows as well, until either ends, or nothing came from either for `idle`; a flow cannot be joined with a conn or a stream.
 ---
 --- Callable from tasks.
----@param a kt.conn|kt.stream One end.
----@param b kt.conn|kt.stream The other end.
+---@param a kt.conn|kt.stream|kt.flow One end.
+---@param b kt.conn|kt.stream|kt.flow The other end.
 ---@param options? kt.splice_options The options.
 ---@return kt.summary? summary
 ---@return kt.err? err

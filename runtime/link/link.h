@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/pipe.h"
 #include "link/stat.h"
+#include "link/flow.h"
 #include "link/stream.h"
 
 struct kt_link;
@@ -109,16 +110,27 @@ struct kt_link_events {
     void (*down)(void *ctx, const struct kt_err *why);
     /* The far side opened a stream; it is the callee's. NULL: such streams are refused. */
     void (*stream)(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer);
+    /* The far side opened a flow; it is the callee's, until closed. NULL: flows are refused. */
+    void (*flow)(void *ctx, struct kt_flow *flow, const struct kt_peer_info *peer);
     /* Whether it carries anything has changed: open streams, or stream data that the peer does not hold yet.
      * Becomes true before the open's callback. Not for a link that an acceptor gave out.
      */
     void (*carries)(void *ctx, bool anything);
 };
 
+/* What a flow is opened with. The texts are as in kt_open_options. */
+struct kt_flow_options {
+    const char *target; /* where the far side is to send its datagrams */
+    const char *client; /* address of the client that it is for */
+    unsigned copies;    /* each datagram goes once more this many times, spaced; 0..KT_FLOW_COPIES */
+};
+
 struct kt_link_ops {
     int (*open)(struct kt_link *, const struct kt_open_options *, kt_open_cb, void *, struct kt_open **,
         struct kt_err *);
     int (*probe)(struct kt_link *, kt_probe_cb, void *, struct kt_open **, struct kt_err *);
+    /* NULL: the wire has none. */
+    int (*flow)(struct kt_link *, const struct kt_flow_options *, struct kt_flow **, struct kt_err *);
     void (*listen)(struct kt_link *, const struct kt_link_events *, void *);
     int (*stay)(struct kt_link *, struct kt_err *);
     int (*set)(struct kt_link *, const struct kt_settings *, struct kt_err *);
@@ -152,6 +164,16 @@ static inline int kt_link_probe(
     struct kt_link *l, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
 {
     return l->ops->probe(l, cb, ctx, out, err);
+}
+/* Opens a flow, which is the caller's until closed. It exists at once: if there is no session it dials, and keeps the
+ * last few datagrams until there is one; and it goes on in the next session if its own ends. 0, KT_ENOMEM, KT_EINVAL (a
+ * text is too long), or KT_ENOTSUP. */
+static inline int kt_link_flow(
+    struct kt_link *l, const struct kt_flow_options *options, struct kt_flow **out, struct kt_err *err)
+{
+    if (!l->ops->flow)
+        return kt_err_set(err, KT_ENOTSUP, "this link's wire carries no datagrams; use wire = \"kt\"");
+    return l->ops->flow(l, options, out, err);
 }
 /* Sets the receiver of events (static storage; NULL: none). */
 static inline void kt_link_listen(struct kt_link *l, const struct kt_link_events *events, void *ctx)
@@ -188,6 +210,8 @@ struct kt_acceptor_events {
     /* A peer's session was heard for the first time. The link lives as long as the session (see `down`);
      * kt_link_close ends the session. NULL: no links are made. */
     void (*link)(void *ctx, struct kt_link *link, const struct kt_peer_info *peer);
+    /* A peer opened a flow; it is the callee's, until closed. NULL: flows are refused. */
+    void (*flow)(void *ctx, struct kt_flow *flow, const struct kt_peer_info *peer);
 };
 /* The effect of kt_acceptor_apply. */
 struct kt_acceptor_change {

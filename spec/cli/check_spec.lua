@@ -110,7 +110,7 @@ describe("kt check", function()
     end)
 
     it("an error in the main chunk, with its line, and what came before it", function()
-      assert.equal('s.lua:2: listen.on: missing; expected "127.0.0.1:12948", ":12948", or "unix:/path"\n'
+      assert.equal('s.lua:2: listen.on: missing; expected on = "127.0.0.1:12948", or udp = "127.0.0.1:53"\n'
         .. "s.lua:4: attempt to perform arithmetic on a nil value (local 'x')\n",
         mistakes(HEAD .. "kt.listen {}\nlocal x\nprint(x + 1)\nkt.listen { on = ':1' }"))
     end)
@@ -261,11 +261,11 @@ local socket = kt.udp { to = "a:1" } socket:send("data", { tmeout = 1 }) socket:
         .. 's.lua:5: conn:read: argument 1: expected an integer (1 to 1048576), got "x"\n'
         .. "s.lua:5: conn:read: argument 1: expected an integer (1 to 1048576), got -1\n"
         .. "s.lua:6: conn:read_until: argument 2: expected an integer (1 to 1048576), got no value\n"
-        .. "s.lua:7: kt.splice: argument 2: expected a conn or a stream, got no value\n"
-        .. "s.lua:8: kt.splice: argument 2: expected a conn or a stream, got a link\n"
+        .. "s.lua:7: kt.splice: argument 2: expected a conn, a stream or a flow, got no value\n"
+        .. "s.lua:8: kt.splice: argument 2: expected a conn, a stream or a flow, got a link\n"
         .. 's.lua:9: kt.spawn: argument 1: expected a function, got "x"\n'
         .. "s.lua:10: kt.secret: argument 1: expected a string, got true\n"
-        .. 's.lua:11: link:on: unknown event "upp"; expected one of "up", "down", "degraded", "stats"\n'
+        .. 's.lua:11: link:on: unknown event "upp"; expected one of "up", "down", "degraded", "stats", "flow"\n'
         .. "s.lua:12: link:serve: argument 1: expected a function, got a table\n"
         .. "s.lua:13: kt.connect: expected a table, got no value\n", task [[
 local conn = kt.connect { to = "a:1" } conn:write(5)

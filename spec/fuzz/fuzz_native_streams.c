@@ -209,8 +209,9 @@ static void on_datagram(void *ctx, const uint8_t *data, size_t len)
     act_flow(s);
 }
 
-static void on_ended(void *ctx, int code)
+static void on_ended(void *ctx, int code, const struct kt_native_flow_facts *facts)
 {
+    (void)facts;
     struct flow_slot *s = ctx;
     REQUIRE(s->flow && code < 0);
     s->flow = NULL;

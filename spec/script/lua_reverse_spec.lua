@@ -213,7 +213,7 @@ print(pcall(acceptor.on, acceptor, "up", print))
 print(pcall(acceptor.on, acceptor, "link"))
 print(pcall(acceptor.on, acceptor, "link", print))]]
       start("client.lua", SERVING)
-      p:expect 'acceptor:on: unknown event "up"; expected "link"\n'
+      p:expect 'acceptor:on: unknown event "up"; expected "link" or "flow"\n'
       p:expect "acceptor:on: expected a function, got no value\n"
       p:expect 'acceptor:on: "link" already has a handler, set at server.lua:%d+\n'
       p:expect "unsupported\nfalse\t.*link:serve: this link was accepted; acceptor:serve gets the streams that its peer opens\n"

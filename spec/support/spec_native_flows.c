@@ -57,8 +57,9 @@ static void forget(struct user *u)
     free(u);
 }
 
-static void on_ended(void *ctx, int code)
+static void on_ended(void *ctx, int code, const struct kt_native_flow_facts *facts)
 {
+    (void)facts;
     struct user *u = ctx;
     char text[64];
     const int n = snprintf(text, sizeof text, "ended %d %s", (int)u->id, kt_errname(code));

@@ -32,15 +32,29 @@ return function(with)
   local def, handle, method, record, concat, handler, serve_doc = with.def, with.handle, with.method, with.record, with.concat, with.handler, with.serve_doc
 
   def {
-    name = "kt.listen", context = "any", returns = "listener | nil, err", path = "listen",
-    signature = 'kt.listen { on = "127.0.0.1:12948" } → listener | nil, err',
-    doc = "Listens for local connections, TCP or unix. Called in the main chunk, it opens when the script starts; in a task, immediately.",
+    name = "kt.listen", context = "any", returns = "listener | udplistener | nil, err", instead = { udp = "udplistener" }, path = "listen",
+    signature = 'kt.listen { on = "127.0.0.1:12948" | udp = "127.0.0.1:53" } → listener | udplistener | nil, err',
+    doc = "Listens for local connections, TCP or unix; or, with `udp`, for datagrams, and makes a flow of those from one address. Called in the main "
+      .. "chunk, it opens when the script starts; in a task, immediately.",
     fails = { "in_use", "denied", "config" },
     argument = {
       type = "table",
+      check = function(out, raw, mistake)
+        if raw.on == nil and raw.udp == nil then mistake("on", 'missing; expected on = "127.0.0.1:12948", or udp = "127.0.0.1:53"') end
+        if raw.on ~= nil and raw.udp ~= nil then mistake("udp", "not allowed with on", "call kt.listen twice") end
+        if raw.udp ~= nil then return end
+        for _, key in ipairs { "idle", "max_flows" } do
+          if raw[key] ~= nil then mistake(key, "only with udp") end
+          out[key] = nil
+        end
+      end,
       keys = {
-        { name = "on", type = "endpoint", allow = "uz", required = true,
-          expected = '"127.0.0.1:12948", ":12948", or "unix:/path"', doc = "Where to listen." },
+        { name = "on", type = "endpoint", allow = "uz",
+          expected = '"127.0.0.1:12948", ":12948", or "unix:/path"', doc = "Where to listen for connections." },
+        { name = "udp", type = "endpoint", allow = "z", expected = '"127.0.0.1:53", or ":53"', doc = "Where to listen for datagrams, instead of `on`." },
+        { name = "idle", type = "duration", min = 1, max = 86400, default = 120, doc = "With udp: a flow ends after this long without a datagram." },
+        { name = "max_flows", type = "integer", min = 1, max = 1 << 20, default = 1024,
+          doc = "With udp: flows at a time; a further one takes the place of the one idle longest." },
       },
     },
     example = [[
@@ -52,14 +66,20 @@ end)]],
   }
 
   def {
-    name = "kt.connect", context = "task", returns = "conn | nil, err", path = "kt.connect",
-    signature = 'kt.connect { to = "host:port", timeout = "5s" } → conn | nil, err',
-    doc = "Connects to a TCP port or a unix socket and waits for the outcome.",
+    name = "kt.connect", context = "task", returns = "conn | flow | nil, err", instead = { udp = "flow" }, path = "kt.connect",
+    signature = 'kt.connect { to = "host:port" | udp = "host:port", timeout = "5s" } → conn | flow | nil, err',
+    doc = "Connects to a TCP port or a unix socket and waits for the outcome. With `udp`, makes a flow to a UDP port, from a port of its own; only a "
+      .. "lookup of the host takes time. That flow ends with \"refused\" if the host says that nobody listens there before anything came back.",
     fails = { "refused", "timeout", "name", "unreachable", "config" },
     argument = {
       type = "table",
+      check = function(_, raw, mistake)
+        if raw.to == nil and raw.udp == nil then mistake("to", 'missing; expected "host:port", or "unix:/path"') end
+        if raw.to ~= nil and raw.udp ~= nil then mistake("udp", "not allowed with to", "call kt.connect twice") end
+      end,
       keys = {
-        { name = "to", type = "string", required = true, expected = '"host:port", or "unix:/path"', doc = "Where to connect." },
+        { name = "to", type = "string", expected = '"host:port", or "unix:/path"', doc = "Where to connect." },
+        { name = "udp", type = "string", expected = '"host:port"', doc = "Where the datagrams of a flow go, instead of `to`." },
         { name = "timeout", type = "duration", default = 10, doc = "Timeout for the whole call." },
       },
     },
@@ -69,19 +89,20 @@ end)]],
     name = "kt.splice", context = "task", returns = "summary | nil, err", path = "kt.splice",
     signature = 'kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB" }]) → { a_to_b, b_to_a, duration, reason, cause } | nil, err',
     doc = "Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still "
-      .. "call :set and :stats on them. Its own limits and theirs apply together.",
+      .. "call :set and :stats on them. Its own limits and theirs apply together. Joins two flows as well, until either ends, or nothing came from "
+      .. "either for `idle`; a flow cannot be joined with a conn or a stream.",
     params = {
-      { name = "a", type = "conn | stream", doc = "One end." },
-      { name = "b", type = "conn | stream", doc = "The other end." },
+      { name = "a", type = "conn | stream | flow", doc = "One end." },
+      { name = "b", type = "conn | stream | flow", doc = "The other end." },
     },
     optional = true,
     argument = {
       type = "table",
       keys = {
-        { name = "idle", type = "duration", default = 0, doc = "End after this long without a byte in either direction; 0 means never." },
+        { name = "idle", type = "duration", doc = "End after this long without a byte in either direction; 0 means never. Default: never; for flows 2 m." },
         { name = "total", type = "duration", default = 0, doc = "End after this long, even while bytes are moving; 0 means never." },
         { name = "rate", type = "rate", default = 0,
-          doc = "Limit for each direction, in bytes per second, or a table with one limit per direction; 0 means no limit.",
+          doc = "Limit for each direction, in bytes per second, or a table with one limit per direction; 0 means no limit. Not for flows.",
           keys = {
             { name = "a_to_b", type = "rate", default = 0, doc = "Limit from a to b." },
             { name = "b_to_a", type = "rate", default = 0, doc = "Limit from b to a." },
@@ -219,7 +240,7 @@ end)]],
       { name = "a_to_b", type = "integer", doc = "Bytes copied from a to b." },
       { name = "b_to_a", type = "integer", doc = "Bytes copied from b to a." },
       { name = "duration", type = "number", doc = "Duration in seconds." },
-      { name = "reason", type = "string", doc = '"end", or the err.code of the failure that ended it.' },
+      { name = "reason", type = "string", doc = '"end", or the err.code of what ended it. Flows have no end of their own: mostly "idle" or "closed".' },
       { name = "cause", type = "err | nil",
         doc = 'With reason "reset", why the peer (a kt) reset the stream: an err with its code ("refused", "timeout", ...) and sentence.' },
     },

@@ -68,6 +68,23 @@ end)]],
     },
   })
   method("link", {
+    name = "flow", context = "task", returns = "flow | nil, err",
+    signature = 'flow { to = "8.8.8.8:53", client = flow.peer, copies = 2 } → flow | nil, err',
+    doc = "Opens a flow to the peer, which must be a kt that handles \"flow\" events; only on kt's wire. Does not wait: while no session is up, it dials, "
+      .. "and the last 8 KiB of datagrams are kept. The flow outlives sessions, so it survives an outage or a restart of the peer.",
+    fails = { "unsupported", "closed", "limit" },
+    optional = true,
+    argument = {
+      type = "table",
+      keys = {
+        { name = "to", type = "string", doc = "Where the peer is to send the datagrams: `flow.target` there. The peer decides." },
+        { name = "client", type = "string", doc = "The client that the flow is for: `flow.client` there." },
+        { name = "copies", type = "integer", min = 0, max = 3, default = 0,
+          doc = "Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has." },
+      },
+    },
+  })
+  method("link", {
     name = "probe", context = "task", returns = "number | nil, err",
     signature = 'probe { timeout = "1s" } → seconds | nil, err',
     doc = "Measures the round-trip time to the peer, including the peer's flush interval, with a packet that every peer answers; dials "
@@ -94,13 +111,15 @@ end)]],
   })
   method("link", {
     name = "on", context = "any", returns = "link",
-    signature = 'on("up" | "down" | "degraded" | "stats", function(stats, err) … end [, options]) → link',
+    signature = 'on("up" | "down" | "degraded" | "stats" | "flow", function(stats, err) … end [, options]) → link',
     doc = "Runs a function as a task on an event. \"up\": the peer answers after not doing so; \"down\": the last session ended, and err says "
       .. "why; \"degraded\": a threshold was exceeded, and err says which (by default 5% loss or 1.5 s of silence), reported again only after "
-      .. "the link has recovered; \"stats\": at regular intervals.",
+      .. "the link has recovered; \"stats\": at regular intervals. \"flow\": the peer opened a flow, which the function gets instead; once per "
+      .. "link, which then dials immediately and keeps redialling.",
     params = {
-      { name = "event", type = '"up" | "down" | "degraded" | "stats"', doc = "The event." },
-      { name = "handler", type = "fun(stats: stats, err: err)", doc = "Called with the link's statistics at that moment, and the reason." },
+      { name = "event", type = '"up" | "down" | "degraded" | "stats" | "flow"', doc = "The event." },
+      { name = "handler", type = "fun(stats: stats, err: err) | fun(flow: flow)",
+        doc = "Called with the link's statistics at that moment, and the reason; or with the flow." },
     },
     optional = true,
     argument = {
@@ -130,12 +149,13 @@ end)]],
   })
   method("acceptor", {
     name = "on", context = "any", returns = "acceptor",
-    signature = 'on("link", function(link) … end) → acceptor',
-    doc = "Runs a function as a task for each new session of a peer. The link it gets has open, probe, stats, remote, on and close, and is "
-      .. "closed when the session ends; link:on(\"down\", …) reports that. May be called once per acceptor.",
+    signature = 'on("link", function(link) … end), on("flow", function(flow) … end) → acceptor',
+    doc = "Runs a function as a task for each new session of a peer. The link it gets has open, flow, probe, stats, remote, on and close, and is "
+      .. "closed when the session ends; link:on(\"down\", …) reports that. With \"flow\", for each flow that a peer opens; the task owns it. May be "
+      .. "called once per acceptor and event.",
     params = {
-      { name = "event", type = '"link"', doc = "The only event of an acceptor." },
-      { name = "handler", type = "fun(link: link)", doc = "Called with each link." },
+      { name = "event", type = '"link" | "flow"', doc = "The event." },
+      { name = "handler", type = "fun(link: link) | fun(flow: flow)", doc = "Called with each link, or each flow." },
     },
     example = [[
 acceptor:on("link", function(link)

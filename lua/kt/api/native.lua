@@ -11,6 +11,8 @@ return {
     { path = "hop", type = "duration", min = 0, max = 86400, link = 0, acceptor = 0, only = "link", live = true },
     { path = "max_streams", type = "integer", min = 1, max = 65535, link = 4096, acceptor = 4096 },
     { path = "max_buffered", type = "size", min = 1048576, max = 1099511627776, link = 67108864, acceptor = 67108864 },
+    { path = "max_flows", type = "integer", min = 0, max = 1048576, link = 1024, acceptor = 1024 },
+    { path = "flow_idle", type = "duration", min = 1, max = 86400, link = 120, acceptor = 120 },
     { path = "dscp", type = "integer", min = 0, max = 63, link = 0, acceptor = 0 },
     { path = "sockbuf", type = "size", min = 0, max = 1073741824, link = 4194304, acceptor = 4194304 },
     { path = "max_sessions", type = "integer", min = 1, max = 1048576, link = 4096, acceptor = 4096, only = "acceptor" },

@@ -44,7 +44,7 @@ local function words_of(p)
   local words, values = {}, {}
   for word in p.type:gsub("fun%b()", "function"):gmatch "[^%s|]+" do
     local value = word:match '^"(.*)"$'
-    if value then values[#values + 1] = value else words[#words + 1] = word end
+    if value then values[#values + 1] = value elseif word ~= words[#words] then words[#words + 1] = word end
   end
   return words, values
 end
@@ -68,7 +68,8 @@ local function expected(p, words)
       out[i] = (word:find "^[aeiou]" and "an " or "a ") .. word
     end
   end
-  return table.concat(out, " or ")
+  local last = table.remove(out)
+  return #out == 0 and last or table.concat(out, ", ") .. " or " .. last
 end
 
 --- The message and suggestion for a value that does not fit the parameter; nil if it fits. kind "nothing" means the argument is missing.

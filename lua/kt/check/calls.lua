@@ -58,7 +58,7 @@ local function check_call(walk, i, f)
   if f.context == "declare" and i < walk.later then complain_of(walk, i, core.declare_only(f.name)) end
   arguments.check(tokens, i, f, walk.holds, walk.note)
   walk.later = math.max(walk.later, arguments.past_functions(tokens, i) or 0) -- functions passed as arguments run later
-  local kind = standin.kind_of(f)
+  local kind = kinds.of_call(tokens, i, f)
   if kind and text(tokens, past) == ":" then check_member(walk, past, kind) end
 end
 

@@ -51,8 +51,8 @@ local function note_mistakes(name, mistakes)
   end
 end
 
-local function instead(f)
-  local kind = standin.kind_of(f)
+local function instead(f, args)
+  local kind = standin.kind_of(f, function(key) return type(args[1]) == "table" and rawget(args[1], key) ~= nil end)
   if kind == "secret" then return core.secret "stand-in" end -- functions that take a secret need a real one
   if f and not f.returns then return nil end
   return standin.new(kind)
@@ -69,7 +69,7 @@ local function outcome(name, args, ok, ...)
   elseif (f and f.context == "task") or not standin.among(args, args.n) then
     guard.note_error(tostring(wrong), core.where(), name) -- otherwise a stand-in may have caused it
   end
-  return instead(f)
+  return instead(f, args)
 end
 
 --- The wrapped function.

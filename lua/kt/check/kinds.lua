@@ -49,13 +49,28 @@ function kinds.past_arguments(tokens, i)
   if text(tokens, i) == "{" or text(tokens, i) == "(" then return literals.past(tokens, i) end
 end
 
+--- The kind of handle that a call of f returns whose arguments begin at i, or nil.
+function kinds.of_call(tokens, i, f)
+  if text(tokens, i) == "(" then i = i + 1 end
+  local past = text(tokens, i) == "{" and literals.past(tokens, i) or i
+  return standin.kind_of(f, function(key)
+    local depth = 0
+    for at = i, past - 1 do
+      local t = text(tokens, at)
+      depth = depth + (literals.opens[t] and 1 or literals.closes[t] and -1 or 0)
+      if depth == 1 and tokens[at].kind == "name" and t == key and text(tokens, at + 1) == "=" then return true end
+    end
+  end)
+end
+
 --- The position and kind of the first parameter of a callback passed to a method: `listener:serve(function(NAME`.
 local function parameter(tokens, i, kind, method)
   local given
   if method == "serve" then
-    given = ({ listener = "conn", acceptor = "stream", link = "stream" })[kind]
-  elseif method == "on" and kind == "acceptor" then
-    given, i = "link", i + 2
+    given = ({ listener = "conn", udplistener = "flow", acceptor = "stream", link = "stream" })[kind]
+  elseif method == "on" then
+    local event = tokens[i + 1] and tokens[i + 1].value
+    given, i = event == "flow" and "flow" or kind == "acceptor" and "link", i + 2
   end
   if given and text(tokens, i + 1) == "function" and text(tokens, i + 2) == "(" and tokens[i + 3].kind == "name" then
     return i + 3, given
@@ -120,7 +135,7 @@ local function find_known(tokens, among, kt, so_far, bind)
       if token.text == kt then
         local name, last = kinds.function_at(tokens, i)
         past = kinds.past_arguments(tokens, last + 1)
-        kind = past and standin.kind_of(api.functions[name])
+        kind = past and kinds.of_call(tokens, last + 1, api.functions[name])
       elseif so_far[token.text] and text(tokens, i + 1) == ":" then
         kind, past = so_far[token.text], i + 1
       end

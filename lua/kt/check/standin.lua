@@ -42,9 +42,13 @@ function standin.among(values, n, depth)
   return false
 end
 
---- The kind of handle that a function returns, "link" for "link | nil, err"; nil if it does not return a handle.
-function standin.kind_of(f)
+--- The kind of handle that a function returns, "link" for "link | nil, err"; nil if it does not return a handle. has(key): whether
+--- the table it is called with has a key.
+function standin.kind_of(f, has)
   local kind = f and f.returns and f.returns:match "^%l+"
+  for key, other in next, f and f.instead or {} do
+    if has and has(key) then kind = other end
+  end
   return api.handles[kind] and kind
 end
 

@@ -43,7 +43,7 @@
 ---@field memory integer Memory of its Lua state, in bytes.
 ---@field memory_peak integer Highest memory so far, in bytes.
 ---@field tasks integer Tasks.
----@field pipes integer Open conns and streams.
+---@field pipes integer Open conns, streams and flows.
 ---@field replaced integer Replaced scripts that have not ended yet.
 ---@field counters table<string, integer> Counters of the process, as kt run writes them on SIGUSR1.
 ---@field links kt.sim.link_stats[] Open links and acceptors.

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "io/io.h"
 #include "link/both/both.h"
+#include "link/both/flow.h"
 #include "link/common/calls.h"
 #include "link/common/presence.h"
 #include "link/common/spoken.h"
@@ -21,6 +22,7 @@
 #define AGAIN_US 1000000u /* between looks at what has become of the probes */
 #define KEEP_US 6000000u  /* goes on this long at least, even if no call waits any more */
 #define SETTLE_US 5000000u
+#define NO_FLOWS "the peer speaks wire %s, which carries no datagrams; only wire %s does"
 
 struct link;
 
@@ -42,6 +44,7 @@ struct link {
     struct part *chosen;            /* NULL: not known */
     struct kt_err refusal;          /* the peer's, on the preferred wire; code 0: none */
     struct kt_list waiting, passed; /* of kt_call: for the choice; at the chosen link */
+    struct kt_list flows;           /* flow.h */
     struct kt_calls calls;
     struct kt_presence presence;
     struct kt_link_totals ended; /* of a fallback that was closed */
@@ -116,6 +119,16 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_in
         events->stream(l->presence.ctx, stream, peer);
 }
 
+static void on_flow(void *ctx, struct kt_flow *flow, const struct kt_peer_info *peer)
+{
+    const struct link *l = ((struct part *)ctx)->owner;
+    const struct kt_link_events *events = l->presence.events;
+    if (l->presence.closing || !events || !events->flow)
+        kt_flow_close(flow, KT_ENOTSUP);
+    else
+        events->flow(l->presence.ctx, flow, peer);
+}
+
 static void on_carries(void *ctx, bool anything)
 {
     struct part *p = ctx;
@@ -125,9 +138,10 @@ static void on_carries(void *ctx, bool anything)
 
 static void hear(struct part *p)
 {
-    static const struct kt_link_events plain = {.up = on_up, .down = on_down, .carries = on_carries};
+    static const struct kt_link_events plain = {
+        .up = on_up, .down = on_down, .flow = on_flow, .carries = on_carries};
     static const struct kt_link_events serving = {
-        .up = on_up, .down = on_down, .stream = on_stream, .carries = on_carries};
+        .up = on_up, .down = on_down, .stream = on_stream, .flow = on_flow, .carries = on_carries};
     const struct kt_link_events *events = p->owner->presence.events;
     if (p->link) kt_link_listen(p->link, events && events->stream ? &serving : &plain, p);
 }
@@ -248,6 +262,10 @@ static void choose(struct link *l, struct part *p)
 static void settle(struct link *l)
 {
     stop_trying(l);
+    if (!kt_list_empty(&l->flows))
+        kt_log(l->log, KT_LOG_WARN, "%s: " NO_FLOWS, l->name, kt_both_wire.parts[KT_FALLBACK]->name,
+            kt_both_wire.parts[KT_PREFERRED]->name);
+    kt_both_flows_end(&l->flows, KT_ENOTSUP);
     if (l->told) return;
     l->told = true;
     kt_log(l->log, KT_LOG_WARN, "%s does not answer on wire %s but on wire %s, which is used from now on",
@@ -256,7 +274,7 @@ static void settle(struct link *l)
 
 static bool wanted(const struct link *l)
 {
-    return l->stay || !kt_list_empty(&l->waiting);
+    return l->stay || !kt_list_empty(&l->waiting) || !kt_list_empty(&l->flows);
 }
 
 /* The peer has spoken the preferred wire. */
@@ -353,6 +371,18 @@ static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_o
     return call(of(link), NULL, NULL, cb, ctx, out, err);
 }
 
+static int on_open_flow(
+    struct kt_link *link, const struct kt_flow_options *options, struct kt_flow **out, struct kt_err *err)
+{
+    struct link *l = of(link);
+    if (l->chosen == fallback(l) && !l->trying)
+        return kt_err_set(err, KT_ENOTSUP, NO_FLOWS, kt_both_wire.parts[KT_FALLBACK]->name,
+            kt_both_wire.parts[KT_PREFERRED]->name);
+    const int rc = kt_both_flow(&l->flows, preferred(l)->link, options, out, err);
+    if (!rc && !l->chosen) dial(l);
+    return rc;
+}
+
 static void on_listen(struct kt_link *link, const struct kt_link_events *events, void *ctx)
 {
     struct link *l = of(link);
@@ -395,6 +425,7 @@ static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 static void on_ending(void *ctx)
 {
     struct link *l = ctx;
+    kt_both_flows_end(&l->flows, KT_ECLOSED);
     kt_calls_cancel(&l->waiting);
     kt_calls_cancel(&l->passed);
     kt_io_turn_cancel(&l->turn);
@@ -457,6 +488,7 @@ static int make_parts(
 
 static const struct kt_link_ops ops = {.open = on_open,
     .probe = on_probe,
+    .flow = on_open_flow,
     .listen = on_listen,
     .stay = on_stay,
     .set = on_set,
@@ -474,6 +506,7 @@ int kt_both_link(
     l->at = s->at;
     kt_list_init(&l->waiting);
     kt_list_init(&l->passed);
+    kt_list_init(&l->flows);
     kt_calls_init(&l->calls, env->io, withdraw);
     kt_turn_init(&l->turn, on_turn, l);
     kt_turn_init(&l->ending, on_ending, l);

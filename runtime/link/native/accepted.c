@@ -1,6 +1,7 @@
 /* An association as a link of an acceptor. Opens and probes are served at once: there is nothing to wait for. */
 #include "link/native/accepted.h"
 #include <stdlib.h>
+#include "link/native/flow_handle.h"
 #include "link/native/serve.h"
 
 struct kt_native_accepted {
@@ -46,6 +47,20 @@ static int on_open(struct kt_link *link, const struct kt_open_options *options, 
 static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
 {
     return call(of(link), NULL, NULL, cb, ctx, out, err);
+}
+
+static int on_flow(
+    struct kt_link *link, const struct kt_flow_options *options, struct kt_flow **out, struct kt_err *err)
+{
+    struct kt_native_accepted *r = of(link);
+    const struct kt_native_flow_addresses addresses = {options->target, options->client};
+    struct kt_native_flow *flow;
+    if (kt_native_association_over(r->a))
+        return kt_err_set(err, KT_ECLOSED, "%s", kt_native_association_why(r->a));
+    const int rc = kt_native_association_flow(r->a, &addresses, options->copies, &flow);
+    if (rc) return kt_native_no_flow(rc, err);
+    *out = kt_native_flow_accept(flow);
+    return *out ? 0 : kt_err_set(err, KT_ENOMEM, "out of memory");
 }
 
 static void on_listen(struct kt_link *link, const struct kt_link_events *events, void *ctx)
@@ -105,6 +120,7 @@ struct kt_native_accepted *kt_native_accepted_new(struct kt_list *links, struct 
 {
     static const struct kt_link_ops ops = {.open = on_open,
         .probe = on_probe,
+        .flow = on_flow,
         .listen = on_listen,
         .stay = on_stay,
         .set = on_set,

@@ -63,7 +63,26 @@ static void on_facts(void *ctx, struct kt_stream_facts *out)
     kt_addr_set_port(&out->local, port);
 }
 
+static void on_flow(void *ctx, struct kt_native_flow *flow, const struct kt_native_flow_addresses *addresses)
+{
+    struct kt_native_association *a = ctx;
+    a->c->counters->FlowsAccepted++;
+    a->owner.flow(a->owner.ctx, flow, addresses);
+}
+
 /* ---- the turn ---- */
+
+static void count_flows(struct kt_native_association *a)
+{
+    struct kt_native_flows_facts facts;
+    kt_native_flows_facts(a->flows, &facts);
+    a->c->counters->FlowsNow += facts.flows - a->flow_count;
+    a->c->counters->FlowDatagramsDropped += facts.total.dropped - a->flow_drops;
+    a->c->counters->FlowDatagramsTooLarge += facts.total.too_large - a->flow_large;
+    a->flow_count = facts.flows;
+    a->flow_drops = facts.total.dropped;
+    a->flow_large = facts.total.too_large;
+}
 
 static void count(struct kt_native_association *a, uint64_t now_us)
 {
@@ -77,6 +96,7 @@ static void count(struct kt_native_association *a, uint64_t now_us)
     c->LostSegs += st->lost - a->sum.retrans;
     a->sum.bytes_out = facts.sent;
     a->sum.bytes_in = facts.received;
+    count_flows(a);
     a->sum.retrans = st->lost;
     kt_recent_note(&a->recent, &a->sum, now_us);
 }
@@ -161,6 +181,7 @@ static void arm(struct kt_native_association *a, uint64_t now_us)
         keepalive_due(a),
         survives_until(a),
         a->quiet_us,
+        kt_native_flows_due(a->flows),
     };
     uint64_t due = UINT64_MAX;
     for (size_t i = 0; i < sizeof dues / sizeof dues[0]; i++)
@@ -199,6 +220,12 @@ static void tell_carries(struct kt_native_association *a)
     if (a->owner.carries) a->owner.carries(a->owner.ctx, carries);
 }
 
+void kt_native_association_clock_flows(struct kt_native_association *a, uint64_t now_us)
+{
+    kt_native_flows_clock(a->flows, now_us, a->path.recovery.rtt.min / 16);
+    kt_native_flows_path(a->flows, kt_native_path_size(&a->path) - KT_NATIVE_OVERHEAD);
+}
+
 static void work(struct kt_native_association *a, uint64_t now_us)
 {
     kt_native_streams_clock(a->streams, now_us, a->path.recovery.rtt.srtt);
@@ -206,6 +233,8 @@ static void work(struct kt_native_association *a, uint64_t now_us)
         kt_native_recovery_timer(&a->path.recovery, now_us) && a->path.recovery.backoff == 1)
         kt_native_path_asked(&a->path, now_us); /* the silence begins */
     kt_native_streams_dispatch(a->streams);
+    kt_native_association_clock_flows(a, now_us);
+    if (kt_native_flows_due(a->flows) <= now_us) kt_native_flows_timer(a->flows);
     if (keepalive_due(a) <= now_us) a->path.ping_due = true;
     check_quiet(a, now_us);
     check_health(a, now_us);
@@ -275,6 +304,19 @@ static int make_streams(struct kt_native_association *a)
     return rc;
 }
 
+static int make_flows(struct kt_native_association *a)
+{
+    const struct kt_native_flows_config cfg = {.client = a->c->client,
+        .ours = a->c->cfg.max_flows,
+        .peers = a->peer.max_flows,
+        .idle_us = a->c->cfg.flow_idle_us,
+        .hash_seed = a->c->hash_seed};
+    static const struct kt_native_flows_owner owner = {on_wake, on_flow};
+    const int rc = kt_native_flows_new(&a->flows, &cfg, &owner, a);
+    if (!rc) kt_native_association_clock_flows(a, kt_io_now(a->c->io));
+    return rc;
+}
+
 int kt_native_association_new(struct kt_native_association **out, struct kt_native_context *context,
     const struct kt_native_beginning *begin, const struct kt_native_association_owner *owner)
 {
@@ -302,6 +344,7 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     int rc = kt_native_tx_init(&a->tx, agreed->aead, header_key, agreed->tx_secret);
     if (!rc) rc = kt_native_rx_init(&a->rx, agreed->aead, agreed->rx_secret);
     kt_native_path_init(&a->path, a, 0, begin);
+    if (!rc) rc = make_flows(a);
     if (!rc) rc = make_streams(a);
     if (rc) {
         kt_native_association_free(a, rc, NULL);
@@ -343,7 +386,9 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
         probes_end(a, code);
         kt_native_streams_free(a->streams, code);
         kt_native_path_free(&a->path);
+        context->counters->FlowsNow -= a->flow_count;
     }
+    kt_native_flows_free(a->flows, code);
     kt_io_turn_cancel(&a->turn);
     kt_io_timer_cancel(context->io, &a->timer);
     kt_native_tx_free(&a->tx);
@@ -394,6 +439,17 @@ int kt_native_association_open(
     const int rc = kt_native_streams_open(a->streams, options, out);
     if (rc == 0) a->c->counters->StreamsOpened++;
     return rc;
+}
+
+int kt_native_association_flow(struct kt_native_association *a,
+    const struct kt_native_flow_addresses *addresses, unsigned copies, struct kt_native_flow **out)
+{
+    kt_native_association_clock_flows(a, kt_io_now(a->c->io));
+    const int rc = kt_native_flows_open(a->flows, addresses, out);
+    if (rc) return rc;
+    kt_native_flow_copies(*out, copies);
+    a->c->counters->FlowsOpened++;
+    return 0;
 }
 
 size_t kt_native_association_move_young(struct kt_native_association *from, struct kt_native_association *to)

@@ -13,6 +13,7 @@
 
 #include "link/link.h"
 #include "link/native/context.h"
+#include "link/native/flows.h"
 #include "link/native/handshake.h"
 #include "link/native/packet.h"
 
@@ -21,6 +22,8 @@ struct kt_native_association;
 struct kt_native_association_owner {
     /* The peer opened a stream; it is the callee's. */
     void (*stream)(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened);
+    /* The peer opened a flow; the callee listens, or closes it. */
+    void (*flow)(void *ctx, struct kt_native_flow *flow, const struct kt_native_flow_addresses *addresses);
     /* The first packet from the peer has opened: it has the keys of this handshake. May be NULL. */
     void (*proven)(void *ctx);
     /* The peer became suspect (why says how), or is trusted again (why NULL). May be NULL. */
@@ -92,6 +95,9 @@ void kt_native_association_tune(struct kt_native_association *a);
 
 int kt_native_association_open(
     struct kt_native_association *a, const struct kt_open_options *options, struct kt_pipe **out);
+/* Opens a flow: as kt_native_flows_open, with this many copies of each datagram. */
+int kt_native_association_flow(struct kt_native_association *a,
+    const struct kt_native_flow_addresses *addresses, unsigned copies, struct kt_native_flow **out);
 /* Moves the streams that the peer of `from` may not have seen; returns how many. */
 size_t kt_native_association_move_young(struct kt_native_association *from, struct kt_native_association *to);
 

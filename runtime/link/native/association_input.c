@@ -44,6 +44,7 @@ static int take_frame(struct kt_native_association *a, struct kt_native_path *p,
     const struct kt_native_frame *f, const struct kt_native_place *from, uint64_t now_us)
 {
     if (kt_native_streams_takes(f->type)) return kt_native_streams_input(a->streams, f, &a->why);
+    if (kt_native_flows_takes(f->type)) return kt_native_flows_input(a->flows, f, &a->why);
     switch (f->type) {
     case KT_NATIVE_FRAME_ACK:
         return take_ack(a, &f->ack, now_us);
@@ -114,6 +115,7 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
     kt_patience_heard(&a->patience, now);
     kt_native_recovery_heard(&p->recovery);
     kt_native_path_heard(p, &from, dgram->len, number >= next, now);
+    kt_native_association_clock_flows(a, now);
     take_frames(a, p, dgram->data + KT_NATIVE_HEADER, (size_t)len, &from, number, now);
     kt_native_association_schedule(a);
 }

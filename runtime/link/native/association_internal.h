@@ -71,6 +71,10 @@ struct kt_native_association {
     uint8_t cids[KT_NATIVE_PATHS][KT_NATIVE_CID]; /* in what the peer sends */
     struct kt_native_path path;                   /* number 0; others are not used yet */
     struct kt_native_streams *streams;
+    struct kt_native_flows *flows;
+    bool flows_next;   /* flows write the next packet first, then streams again */
+    size_t flow_count; /* of flows, as counted so far; likewise */
+    uint64_t flow_drops, flow_large;
     struct kt_native_params peer;    /* as announced in the handshake */
     uint8_t peer_key[KT_NATIVE_KEY]; /* zero: a shared key */
     char identity[KT_NATIVE_IDENTITY];
@@ -99,6 +103,8 @@ struct kt_native_association {
 /* ---- association.c ---- */
 
 void kt_native_association_schedule(struct kt_native_association *a);
+/* Tells flows the time and the room in a packet: before anything that concerns them. */
+void kt_native_association_clock_flows(struct kt_native_association *a, uint64_t now_us);
 /* Ends it, if it has not ended; the turn hook reports it. */
 void kt_native_association_fail(struct kt_native_association *a, int code, const char *why);
 

@@ -199,7 +199,8 @@ static void check_challenge(struct kt_native_path *p, uint64_t now_us)
 /* True if something other than an ACK wants to leave on the path. */
 static bool wanted(const struct kt_native_path *p)
 {
-    return p->ping_due || p->every_due || kt_native_streams_pending(p->a->streams);
+    return p->ping_due || p->every_due || kt_native_streams_pending(p->a->streams) ||
+           kt_native_flows_pending(p->a->flows);
 }
 
 /* Asks for rarer ACKs where there are many packets in a round trip, in steps of two. */
@@ -222,6 +223,28 @@ static void send_ping(struct kt_native_path *p, uint64_t now_us)
     finish(&k, &p->place, now_us);
 }
 
+static void add_streams(struct packet *k)
+{
+    while (k->room - k->len >= ROOM_LEAST && k->count < KT_NATIVE_CONTENTS) {
+        const size_t n =
+            kt_native_streams_write(k->path->a->streams, at(k), k->room - k->len, k->contents, &k->count);
+        if (n == 0) return;
+        k->len += n;
+        k->eliciting = true;
+    }
+}
+
+static void add_flows(struct packet *k)
+{
+    while (k->room - k->len >= ROOM_LEAST && k->count < KT_NATIVE_CONTENTS) {
+        const size_t n =
+            kt_native_flows_write(k->path->a->flows, at(k), k->room - k->len, k->contents, &k->count);
+        if (n == 0) return;
+        k->len += n;
+        k->eliciting = true;
+    }
+}
+
 static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
 {
     struct kt_native_association *a = p->a;
@@ -232,12 +255,10 @@ static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
     if (kt_native_acks_waiting(&p->acks)) add_ack(&k, now_us);
     if (p->ping_due) add_ping(&k);
     if (p->every_due) add_every(&k);
-    while (k.room - k.len >= ROOM_LEAST && k.count < KT_NATIVE_CONTENTS) {
-        const size_t n = kt_native_streams_write(a->streams, at(&k), k.room - k.len, k.contents, &k.count);
-        if (n == 0) break;
-        k.len += n;
-        k.eliciting = true;
-    }
+    a->flows_next = !a->flows_next && kt_native_flows_pending(a->flows);
+    if (a->flows_next) add_flows(&k);
+    add_streams(&k);
+    if (!a->flows_next) add_flows(&k);
     if (!k.eliciting && probe) add_ping(&k);
     if (!k.eliciting && k.len > 0 && kt_native_acks_ask(&p->acks)) add_ping(&k);
     const bool any = k.len > 0;

@@ -97,7 +97,7 @@ static void on_timer(void *ctx)
 {
     struct link *l = ctx;
     renew_sockets(&l->attempt, kt_io_now(l->c->io));
-    if (kt_list_empty(&l->waiting) && !l->stay && !l->a)
+    if (!kt_native_dial_wanted(l) && !l->a)
         kt_native_attempt_end(l); /* nobody waits any more */
     else
         advance(l);

@@ -44,6 +44,7 @@ static void set_params(struct kt_native_context *c)
         .max_stream_data = credit.max_stream_data,
         .min_stream_data = credit.min_stream_data,
         .max_streams = credit.max_streams,
+        .max_flows = c->cfg.max_flows,
         .ack_delay_ms = KT_NATIVE_ACK_DELAY_US / 1000,
         .survive_s = c->cfg.survive_us / 1000000};
     kt_io_random(c->io, c->params.instance, sizeof c->params.instance);

@@ -8,6 +8,11 @@
 
 static void give_up(struct link *l, int code);
 
+bool kt_native_dial_wanted(const struct link *l)
+{
+    return l->stay || !kt_list_empty(&l->waiting) || !kt_list_empty(&l->flows);
+}
+
 /* ---- the association ---- */
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened)
@@ -25,6 +30,23 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
         .client = opened->client,
         .name = opened->name};
     events->stream(l->presence.ctx, stream, &peer);
+}
+
+static void on_flow(void *ctx, struct kt_native_flow *flow, const struct kt_native_flow_addresses *addresses)
+{
+    struct link *l = ctx;
+    const struct kt_link_events *events = l->presence.events;
+    if (l->presence.closing || !events || !events->flow) {
+        kt_native_flow_close(flow, KT_ENOTSUP); /* nobody here serves flows that the far side opens */
+        return;
+    }
+    struct kt_flow *f = kt_native_flow_accept(flow);
+    const struct kt_peer_info peer = {.wire = &kt_native_wire,
+        .address = kt_native_association_peer_text(l->a),
+        .identity = kt_native_association_identity(l->a),
+        .target = addresses->target,
+        .client = addresses->client};
+    if (f) events->flow(l->presence.ctx, f, &peer);
 }
 
 static void on_suspect(void *ctx, const char *why)
@@ -52,6 +74,7 @@ static void replace(
     struct kt_native_association *old = l->a;
     struct kt_native_socket *sockets[] = {l->socket, l->next, l->before};
     l->a = fresh;
+    if (old) kt_native_flows_unbind(&l->flows);
     l->socket = socket;
     l->next = l->before = NULL;
     kt_native_check_end(l);
@@ -69,9 +92,9 @@ static void on_over(void *ctx, int code)
     if (l->attempt.active || l->presence.closing) return;
     if (!kt_list_empty(&l->waiting))
         kt_native_dial(l);
-    else if (l->stay && (code == KT_EDEAD || code == KT_ERESTART))
+    else if (kt_native_dial_wanted(l) && (code == KT_EDEAD || code == KT_ERESTART))
         kt_native_dial(l);
-    else if (l->stay) /* the same would happen again at once */
+    else if (kt_native_dial_wanted(l)) /* the same would happen again at once */
         kt_native_remotes_later(l);
 }
 
@@ -139,6 +162,7 @@ void kt_native_dial_begin(
 {
     struct kt_native_association *fresh;
     static const struct kt_native_association_owner events = {.stream = on_stream,
+        .flow = on_flow,
         .suspect = on_suspect,
         .silent = on_silent,
         .hop = on_hop,
@@ -169,6 +193,7 @@ void kt_native_dial_begin(
     kt_log(l->c->log, KT_LOG_INFO, "link to %s is up, %s", kt_native_association_peer_text(fresh),
         kt_aead_name(agreed->aead));
     kt_presence_up(&l->presence, &l->part);
+    kt_native_flows_bind(&l->flows, fresh);
     kt_native_dial_serve(l);
 }
 
@@ -203,6 +228,7 @@ static void refused(struct kt_native_socket *s, const struct kt_err *why)
     kt_native_attempt_end(l);
     if (check) return;
     kt_calls_fail(&l->waiting, why);
+    kt_native_flows_fail(&l->flows, why->code);
     if (l->stay) kt_native_remotes_later(l);
 }
 
@@ -239,7 +265,7 @@ void kt_native_dial_found(struct link *l, const struct kt_addr *addrs, size_t n)
 
 void kt_native_dial_retry(struct link *l, struct remote *r)
 {
-    if (l->a || (kt_list_empty(&l->waiting) && !l->stay)) return;
+    if (l->a || !kt_native_dial_wanted(l)) return;
     if (l->attempt.active)
         kt_locator_start(&r->locator);
     else

@@ -54,6 +54,7 @@ void kt_native_flow_free(struct kt_native_flow *flow, bool told, int code)
 {
     struct kt_native_flows *f = flow->all;
     const struct kt_native_flow_events *events = told ? flow->events : NULL;
+    const struct kt_native_flow_facts facts = flow->facts;
     void *ctx = flow->ctx;
     struct kt_list *node;
     while ((node = flow->datagrams.next) != &flow->datagrams)
@@ -66,7 +67,7 @@ void kt_native_flow_free(struct kt_native_flow *flow, bool told, int code)
     f->facts.flows--;
     free(flow->texts);
     free(flow);
-    if (events) events->ended(ctx, code);
+    if (events) events->ended(ctx, code, &facts);
 }
 
 void kt_native_flows_end(struct kt_native_flows *f, uint64_t id, int code)
@@ -275,8 +276,12 @@ void kt_native_flows_timer(struct kt_native_flows *f)
     }
     for (int ours = 0; ours < 2 && f->cfg.idle_us; ours++) {
         struct kt_native_flow *flow;
-        while ((flow = longest_idle(f, ours)) && f->now_us >= flow->active_us + f->cfg.idle_us)
-            end(flow, true, KT_EIDLE);
+        while ((flow = longest_idle(f, ours)) && f->now_us >= flow->active_us + f->cfg.idle_us) {
+            if (flow->queued > 0) /* sent to before the clock of this turn was set */
+                kt_native_flow_touch(flow);
+            else
+                end(flow, true, KT_EIDLE);
+        }
     }
 }
 

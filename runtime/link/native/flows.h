@@ -47,14 +47,23 @@ struct kt_native_flows_owner {
     void (*flow)(void *ctx, struct kt_native_flow *flow, const struct kt_native_flow_addresses *addresses);
 };
 
+/* Datagrams, of a flow or of all flows that ever were. */
+struct kt_native_flow_facts {
+    uint64_t sent, received; /* without copies */
+    uint64_t bytes_out, bytes_in;
+    uint64_t dropped;    /* here, because a queue was full */
+    uint64_t too_large;  /* refused */
+    uint64_t duplicates; /* received more than once, or too late to tell */
+};
+
 /* What a flow's user hears, from kt_native_flows_input and kt_native_flows_timer. The callbacks may call anything on
  * flows but kt_native_flows_free. */
 struct kt_native_flow_events {
     /* A datagram arrived; valid during the call. */
     void (*datagram)(void *ctx, const uint8_t *data, size_t len);
-    /* The flow ended, with a KT_E... code: KT_EIDLE, KT_ELIMIT (it made room for another), or the peer's reason. It must
-     * not be touched any more. */
-    void (*ended)(void *ctx, int code);
+    /* The flow ended, with a KT_E... code: KT_EIDLE, KT_ELIMIT (it made room for another), or the peer's reason; facts:
+     * its last figures, valid during the call. It must not be touched any more. */
+    void (*ended)(void *ctx, int code, const struct kt_native_flow_facts *facts);
 };
 
 /* 0, KT_EINVAL or KT_ENOMEM. */
@@ -99,14 +108,6 @@ void kt_native_flows_lost(struct kt_native_flows *f, const struct kt_native_cont
 uint64_t kt_native_flows_due(const struct kt_native_flows *f);
 void kt_native_flows_timer(struct kt_native_flows *f);
 
-/* Datagrams, of a flow or of all flows that ever were. */
-struct kt_native_flow_facts {
-    uint64_t sent, received; /* without copies */
-    uint64_t bytes_out, bytes_in;
-    uint64_t dropped;    /* here, because a queue was full */
-    uint64_t too_large;  /* refused */
-    uint64_t duplicates; /* received more than once, or too late to tell */
-};
 struct kt_native_flows_facts {
     struct kt_native_flow_facts total;
     size_t flows, queued;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "link/native/acceptor_internal.h"
 #include "link/native/code.h"
+#include "link/native/flow_handle.h"
 
 /* Connection ids are made by a keyed hash of a secret that the peer knows, so they need a seed of their own. */
 static uint64_t hash(const struct acceptor *a, const uint8_t cid[KT_NATIVE_CID])
@@ -81,6 +82,21 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
     peer.client = opened->client;
     peer.name = opened->name;
     a->events->stream(a->ctx, stream, &peer);
+}
+
+static void on_flow(void *ctx, struct kt_native_flow *flow, const struct kt_native_flow_addresses *addresses)
+{
+    struct guest *g = ctx;
+    struct acceptor *a = g->acceptor;
+    if (a->closing || g->c->retired || !a->events->flow) {
+        kt_native_flow_close(flow, a->events->flow ? KT_ECLOSED : KT_ENOTSUP);
+        return;
+    }
+    struct kt_flow *f = kt_native_flow_accept(flow);
+    struct kt_peer_info peer = info(g);
+    peer.target = addresses->target;
+    peer.client = addresses->client;
+    if (f) a->events->flow(a->ctx, f, &peer);
 }
 
 /* The user of a peer's link closed it. */
@@ -179,6 +195,7 @@ int kt_native_guest_new(
     struct guest *g = calloc(1, sizeof *g);
     if (!g) return KT_ENOMEM;
     const struct kt_native_association_owner owner = {.stream = on_stream,
+        .flow = on_flow,
         .proven = on_proven,
         .carries = on_carries,
         .over = on_over,

@@ -32,6 +32,22 @@ static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_o
     return call(of(link), NULL, NULL, cb, ctx, out, err);
 }
 
+static int on_flow(
+    struct kt_link *link, const struct kt_flow_options *options, struct kt_flow **out, struct kt_err *err)
+{
+    struct link *l = of(link);
+    int rc = kt_native_flow_open(&l->flows, options, out);
+    if (rc) return kt_native_no_flow(rc, err);
+    if (!l->a) {
+        kt_native_dial(l);
+        return 0;
+    }
+    rc = kt_native_flow_bind(*out, l->a);
+    if (!rc) return 0;
+    kt_flow_close(*out, rc);
+    return kt_native_no_flow(rc, err);
+}
+
 static void on_listen(struct kt_link *link, const struct kt_link_events *events, void *ctx)
 {
     struct link *l = of(link);
@@ -71,6 +87,8 @@ static void on_turn(void *ctx)
 {
     struct link *l = ctx;
     kt_calls_cancel(&l->waiting);
+    kt_native_flows_unbind(&l->flows);
+    kt_native_flows_abandon(&l->flows, KT_ECLOSED);
     kt_native_dial_end(l);
     kt_io_turn_cancel(&l->turn);
     kt_native_remotes_free(l);
@@ -88,6 +106,7 @@ static void on_close(struct kt_link *link)
 
 static const struct kt_link_ops ops = {.open = on_open,
     .probe = on_probe,
+    .flow = on_flow,
     .listen = on_listen,
     .stay = on_stay,
     .set = on_set,
@@ -112,6 +131,7 @@ int kt_native_link(
     l->link.ops = &ops;
     l->silence = env->silence;
     kt_list_init(&l->waiting);
+    kt_list_init(&l->flows);
     kt_native_calls_init(&l->calls, l->c->io);
     kt_turn_init(&l->turn, on_turn, l);
     kt_native_attempt_init(l);

@@ -17,6 +17,7 @@
 #include "link/common/locator.h"
 #include "link/common/presence.h"
 #include "link/native/association.h"
+#include "link/native/flow_handle.h"
 #include "link/native/handshake_client.h"
 
 #define KT_NATIVE_ADDRESSES 8u /* that an attempt tries */
@@ -88,6 +89,7 @@ struct link {
     struct remote *remotes; /* at least one */
     size_t remote_count, remote_next;
     struct kt_list waiting; /* of kt_call */
+    struct kt_list flows;   /* flow_handle.h */
     struct kt_calls calls;
     struct kt_presence presence;
     struct kt_presence_part part;
@@ -101,6 +103,8 @@ struct link {
 
 /* Dials, unless that is under way or there is an association. */
 void kt_native_dial(struct link *l);
+/* Somebody needs an association. */
+bool kt_native_dial_wanted(const struct link *l);
 /* Ends the attempt and the association. */
 void kt_native_dial_end(struct link *l);
 /* Serves all waiting calls, if there is an association. */

@@ -91,6 +91,8 @@ static void on_acked(void *ctx, const struct kt_native_content *content)
         probes_acked(p->a, content->offset);
     else if (kt_native_streams_takes(content->type))
         kt_native_streams_acked(p->a->streams, content);
+    else if (kt_native_flows_takes(content->type))
+        kt_native_flows_acked(p->a->flows, content);
 }
 
 static void on_lost(void *ctx, const struct kt_native_content *content)
@@ -104,6 +106,8 @@ static void on_lost(void *ctx, const struct kt_native_content *content)
         p->every_due = true;
     else if (kt_native_streams_takes(content->type))
         kt_native_streams_lost(p->a->streams, content);
+    else if (kt_native_flows_takes(content->type))
+        kt_native_flows_lost(p->a->flows, content);
 }
 
 static void on_packet_acked(void *ctx, uint32_t bytes, uint64_t now_us)

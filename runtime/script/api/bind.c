@@ -19,6 +19,8 @@ void kt_api_bind(lua_State *L)
     kt_lua_connect(L);
     kt_lua_splice(L);
     kt_lua_udp(L);
+    kt_lua_flow(L);
+    kt_lua_udplisten(L);
     kt_lua_listen(L);
     kt_lua_link(L);
     kt_lua_accept(L);

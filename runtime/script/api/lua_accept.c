@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "script/api/lua_flow.h"
 #include "script/api/lua_link.h"
 #include "script/api/lua_pipe.h"
 
@@ -24,6 +25,8 @@ struct kt_lua_acceptor {
     struct kt_settings *settings; /* the userdata in uservalue 1 */
     int on_link;                  /* registry reference to the function for peers, or LUA_NOREF */
     const struct kt_origin *on_link_at;
+    int on_flow; /* likewise for flows */
+    const struct kt_origin *on_flow_at;
 };
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
@@ -62,9 +65,25 @@ static void on_link(void *ctx, struct kt_link *link, const struct kt_peer_info *
         kt_task_prepare(rt, a->on_link_at, prepare_link, &v);
 }
 
+static void push_flow_handler(lua_State *L, const void *of)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ((const struct kt_lua_acceptor *)of)->on_flow);
+}
+
+static void on_flow(void *ctx, struct kt_flow *flow, const struct kt_peer_info *peer)
+{
+    const struct kt_lua_acceptor *a = ((const struct door *)ctx)->owner;
+    const struct kt_lua_flow_arrival arrival = {
+        .flow = flow, .peer = peer, .origin = a->on_flow_at, .handler = push_flow_handler, .of = a};
+    if (a->drains || a->on_flow == LUA_NOREF)
+        kt_flow_close(flow, a->drains ? KT_ECLOSED : KT_EREFUSED);
+    else
+        kt_lua_flow_serve(a->service.rt, &arrival);
+}
+
 static int open(struct kt_service *s, struct kt_err *err)
 {
-    static const struct kt_acceptor_events events = {.stream = on_stream, .link = on_link};
+    static const struct kt_acceptor_events events = {.stream = on_stream, .link = on_link, .flow = on_flow};
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
@@ -116,6 +135,8 @@ static void close_acceptor(struct kt_service *s)
     a->door = NULL;
     luaL_unref(kt_runtime_state(s->rt), LUA_REGISTRYINDEX, a->on_link);
     a->on_link = LUA_NOREF;
+    luaL_unref(kt_runtime_state(s->rt), LUA_REGISTRYINDEX, a->on_flow);
+    a->on_flow = LUA_NOREF;
 }
 
 /* ---- reload ---- */
@@ -195,7 +216,7 @@ static int accept_on(lua_State *L)
     struct kt_lua_acceptor *a = kt_handle_push(L, KT_HANDLE_ACCEPTOR, sizeof *a, 1);
     a->wire = wire;
     a->settings = settings;
-    a->on_link = LUA_NOREF;
+    a->on_link = a->on_flow = LUA_NOREF;
     lua_pushvalue(L, -2);
     lua_setiuservalue(L, -2, 1);
     lua_getfield(L, 1, "on");
@@ -209,23 +230,28 @@ static int serve(lua_State *L)
     return kt_service_serve(L, kt_handle_self(L, KT_HANDLE_ACCEPTOR, "serve"));
 }
 
-/* acceptor:on("link", function(link) … end) → acceptor */
+/* acceptor:on("link", function(link) … end), acceptor:on("flow", function(flow) … end) → acceptor */
 static int on(lua_State *L)
 {
     struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "on");
     if (lua_type(L, 2) != LUA_TSTRING)
         return kt_raise(L, ON ": expected an event name, got %s", kt_type_name(L, 2));
     const char *event = lua_tostring(L, 2);
-    if (strcmp(event, "link") != 0) return kt_raise(L, ON ": unknown event \"%s\"; expected \"link\"", event);
+    const bool flows = strcmp(event, "flow") == 0;
+    if (!flows && strcmp(event, "link") != 0)
+        return kt_raise(L, ON ": unknown event \"%s\"; expected \"link\" or \"flow\"", event);
+    int *handler = flows ? &a->on_flow : &a->on_link;
+    const struct kt_origin **at = flows ? &a->on_flow_at : &a->on_link_at;
     if (lua_type(L, 3) != LUA_TFUNCTION)
         return kt_raise(L, ON ": expected a function, got %s", kt_type_name(L, 3));
     if (a->service.closed) return kt_raise(L, ON ": the acceptor was closed");
-    if (a->on_link != LUA_NOREF)
-        return kt_raise(L, ON ": \"link\" already has a handler, set at %s:%d", a->on_link_at->source,
-            a->on_link_at->line);
-    a->on_link_at = kt_origin_here(L);
+    if (*handler != LUA_NOREF)
+        return kt_raise(
+            L, ON ": \"%s\" already has a handler, set at %s:%d", event, (*at)->source, (*at)->line);
+    *at = kt_origin_here(L);
     lua_settop(L, 3);
-    a->on_link = luaL_ref(L, LUA_REGISTRYINDEX);
+    *handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (flows) kt_service_attend(&a->service);
     a->service.stays = true; /* its links carry streams even if it has no :serve handler */
     if (a->service.open) kt_service_settle(&a->service);
     lua_settop(L, 1);

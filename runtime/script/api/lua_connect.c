@@ -1,4 +1,6 @@
-/* kt.connect { to = "host:port" | "unix:/path", timeout = "5s" } → conn | nil, err */
+/* kt.connect { to = "host:port" | "unix:/path", timeout = "5s" } → conn | nil, err
+ * kt.connect { udp = "host:port", timeout = "5s" } → flow | nil, err (lua_flow.c) */
+#include "script/api/lua_flow.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
@@ -33,12 +35,14 @@ static int finish(lua_State *L, struct kt_task *t)
 static int connect_to(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, WHAT);
-    const char *to = NULL;
+    const char *to = NULL, *udp = NULL;
     uint64_t timeout = TIMEOUT_US;
-    const struct kt_opt opts[] = {{"to", KT_OPT_STRING, &to}, {"timeout", KT_OPT_DURATION, &timeout}};
-    kt_opts_read(L, 1, WHAT, opts, 2);
-    if (!to) return kt_opts_wrong(L, 1, WHAT);
+    const struct kt_opt opts[] = {
+        {"to", KT_OPT_STRING, &to}, {"udp", KT_OPT_STRING, &udp}, {"timeout", KT_OPT_DURATION, &timeout}};
+    kt_opts_read(L, 1, WHAT, opts, 3);
+    if (!to == !udp) return kt_opts_wrong(L, 1, WHAT);
     lua_settop(L, 1);
+    if (udp) return kt_lua_flow_connect(L, udp, timeout);
 
     /* A bad address is returned, not raised: it may come from a client. */
     struct kt_err err = {0};

@@ -1,6 +1,7 @@
 /* kt.link: the handle of a link, and calls that open streams on it. lua/kt/init.lua has checked and flattened
  * the settings. */
 #include "script/api/lua_link.h"
+#include "script/api/lua_flow.h"
 #include "script/api/lua_pipe.h"
 #include <stdio.h>
 #include <string.h>
@@ -37,21 +38,41 @@ static void on_carries(void *ctx, bool anything)
     kt_service_settle(&l->service);
 }
 
-static void hear(struct kt_lua_link *l)
+static void on_flow(void *ctx, struct kt_flow *flow, const struct kt_peer_info *peer)
 {
-    static const struct kt_link_events plain = {.up = on_up, .down = on_down, .carries = on_carries};
-    static const struct kt_link_events serving = {
-        .up = on_up, .down = on_down, .stream = on_stream, .carries = on_carries};
-    kt_link_listen(l->link, l->service.handler == LUA_NOREF ? &plain : &serving, l);
+    const struct kt_lua_link *l = ctx;
+    const struct kt_lua_flow_arrival arrival = {.flow = flow,
+        .peer = peer,
+        .origin = l->on_flow_at,
+        .handler = kt_lua_link_push_flow_handler,
+        .of = l};
+    kt_lua_flow_serve(l->service.rt, &arrival);
 }
 
-/* Called when the link has a :serve handler: keeps a session up, as the peer cannot open streams without
- * one. */
-static void served(struct kt_service *s)
+static bool has_handler(const struct kt_lua_link *l)
 {
-    struct kt_lua_link *l = (struct kt_lua_link *)s;
+    return l->service.handler != LUA_NOREF || l->on_flow_at;
+}
+
+static void hear(struct kt_lua_link *l)
+{
+    l->events = (struct kt_link_events){.up = on_up,
+        .down = on_down,
+        .stream = l->service.handler != LUA_NOREF ? on_stream : NULL,
+        .flow = l->on_flow_at ? on_flow : NULL,
+        .carries = on_carries};
+    kt_link_listen(l->link, &l->events, l);
+}
+
+void kt_lua_link_served(struct kt_lua_link *l)
+{
     hear(l);
     kt_link_stay(l->link, NULL);
+}
+
+static void served(struct kt_service *s)
+{
+    kt_lua_link_served((struct kt_lua_link *)s);
 }
 
 static int open(struct kt_service *s, struct kt_err *err)
@@ -62,9 +83,9 @@ static int open(struct kt_service *s, struct kt_err *err)
     if (rc == 0) kt_config_log(l->wire, l->settings, s, "link to");
     kt_config_forget_key(l->settings);
     if (rc) return rc;
-    s->stays = l->settings->stay;
-    if (s->handler != LUA_NOREF)
-        served(s);
+    s->stays = l->settings->stay || s->attends;
+    if (has_handler(l))
+        kt_lua_link_served(l);
     else
         hear(l);
     kt_lua_link_opened(l);
@@ -379,8 +400,8 @@ static int field_identity(lua_State *L)
 void kt_lua_link(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"open", link_open}, {"probe", link_probe}, {"set", link_set},
-        {"serve", link_serve}, {"on", kt_lua_link_event}, {"stats", link_stats}, {"close", link_close},
-        {NULL, NULL}};
+        {"flow", kt_lua_link_flow}, {"serve", link_serve}, {"on", kt_lua_link_event}, {"stats", link_stats},
+        {"close", link_close}, {NULL, NULL}};
     static const luaL_Reg fields[] = {{"remote", field_remote}, {"identity", field_identity}, {NULL, NULL}};
     kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_LINK,
                           .methods = methods,

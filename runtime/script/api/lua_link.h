@@ -20,7 +20,9 @@ struct kt_lua_link {
     struct kt_list waiting;      /* tasks: kt_link_close forgets their calls without a word */
     struct kt_list watches;      /* of the handlers (lua_link_on.c) */
     unsigned last_watch;
-    bool peer; /* an acceptor's */
+    struct kt_link_events events;       /* those that have a handler */
+    const struct kt_origin *on_flow_at; /* where the handler of "flow" was set; NULL: there is none */
+    bool peer;                          /* an acceptor's */
     const struct kt_wire *wire;
     struct kt_settings *settings; /* as set; the userdata in KT_LINK_CONFIG. NULL: an acceptor's link */
 };
@@ -44,9 +46,15 @@ void kt_lua_link_peer(
 /* Current statistics; for a link that is not open, only its totals. */
 void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out);
 
+/* Call when the link got a handler for what its peer opens: keeps a session up, as the peer cannot open anything
+ * without one. */
+void kt_lua_link_served(struct kt_lua_link *l);
+
 /* ---- lua_link_on.c ---- */
 
 int kt_lua_link_event(lua_State *L);
+/* Pushes the handler of "flow" of a link (struct kt_lua_link), or nothing if the link is being collected. */
+void kt_lua_link_push_flow_handler(lua_State *L, const void *link);
 /* Call when the link has opened: starts the timers of the handlers. */
 void kt_lua_link_opened(struct kt_lua_link *l);
 /* Removes the handlers. */

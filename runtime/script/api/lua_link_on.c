@@ -18,8 +18,8 @@
 #define LOOK_US 250000u /* interval between checks for "degraded" */
 #define BETTER 0.75     /* an episode ends below this fraction of its threshold */
 
-enum event { UP, DOWN, DEGRADED, STATS, EVENTS };
-static const char *const names[EVENTS] = {"up", "down", "degraded", "stats"};
+enum event { UP, DOWN, DEGRADED, STATS, FLOW, EVENTS };
+static const char *const names[EVENTS] = {"up", "down", "degraded", "stats", "flow"};
 
 struct watch {
     struct kt_list node; /* in l->watches */
@@ -167,6 +167,36 @@ void kt_lua_link_forget(struct kt_lua_link *l)
     }
 }
 
+/* ---- flows ---- */
+
+void kt_lua_link_push_flow_handler(lua_State *L, const void *link)
+{
+    if (!kt_service_push(L, &((const struct kt_lua_link *)link)->service)) return;
+    lua_getiuservalue(L, -1, KT_LINK_HANDLERS);
+    lua_getfield(L, -1, "flow");
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
+/* The stack: the link, "flow", the handler; on top, the table of handlers. Such a flow belongs to one task, so there is one
+ * handler. */
+static int on_flow(lua_State *L, struct kt_lua_link *l)
+{
+    if (l->peer)
+        return kt_raise(L, ON
+            "(\"flow\"): this link was accepted; acceptor:on(\"flow\", …) gets the flows that its peer opens");
+    if (l->on_flow_at)
+        return kt_raise(L, ON ": \"flow\" already has a handler, set at %s:%d", l->on_flow_at->source,
+            l->on_flow_at->line);
+    lua_pushvalue(L, 3);
+    lua_setfield(L, -2, "flow");
+    l->on_flow_at = kt_origin_here(L);
+    kt_service_attend(&l->service);
+    if (l->link) kt_lua_link_served(l);
+    lua_settop(L, 1);
+    return 1;
+}
+
 /* ---- link:on ---- */
 
 static enum event event_arg(lua_State *L)
@@ -175,7 +205,9 @@ static enum event event_arg(lua_State *L)
     for (int e = 0; e < EVENTS; e++)
         if (strcmp(name, names[e]) == 0) return (enum event)e;
     if (lua_type(L, 2) != LUA_TSTRING) kt_raise(L, ON ": expected an event name, got %s", kt_type_name(L, 2));
-    kt_raise(L, ON ": unknown event \"%s\"; expected one of \"up\", \"down\", \"degraded\", \"stats\"", name);
+    kt_raise(L,
+        ON ": unknown event \"%s\"; expected one of \"up\", \"down\", \"degraded\", \"stats\", \"flow\"",
+        name);
 }
 
 static void read_options(lua_State *L, struct watch *w)
@@ -197,7 +229,8 @@ static void read_options(lua_State *L, struct watch *w)
     w->silence_us = silence != KT_TIME_NEVER ? silence : thresholds ? 0 : 1500000;
 }
 
-/* link:on("up" | "down" | "degraded" | "stats", function(stats, err) … end [, options]) → link */
+/* link:on("up" | "down" | "degraded" | "stats", function(stats, err) … end [, options]) → link
+ * link:on("flow", function(flow) … end) → link */
 int kt_lua_link_event(lua_State *L)
 {
     struct kt_lua_link *l = kt_handle_self(L, KT_HANDLE_LINK, "on");
@@ -212,6 +245,7 @@ int kt_lua_link_event(lua_State *L)
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, 1, KT_LINK_HANDLERS);
     }
+    if (draft.event == FLOW) return on_flow(L, l);
     if (l->last_watch == KT_HANDLERS_MAX)
         return kt_raise(L,
             ON ": limit of %d handlers per link reached; set handlers once, not for each connection",

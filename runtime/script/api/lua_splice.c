@@ -5,6 +5,7 @@
  * The limits of the splice and of both pipes apply. The task's `op` is the first handle, which knows the
  * splice and the other handle. */
 #include <stdlib.h>
+#include "script/api/lua_flow.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
@@ -73,6 +74,8 @@ static void need_free(lua_State *L, int idx, const struct kt_lua_pipe *h)
 static int splice(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, WHAT);
+    if (kt_handle_test(L, 1, KT_HANDLE_FLOW) || kt_handle_test(L, 2, KT_HANDLE_FLOW))
+        return kt_lua_flow_splice(L);
     struct kt_lua_pipe *a = kt_lua_pipe_arg(L, 1, WHAT);
     struct kt_lua_pipe *b = kt_lua_pipe_arg(L, 2, WHAT);
     if (a == b) return kt_raise(L, WHAT ": both arguments are the same %s", a->conn ? "conn" : "stream");

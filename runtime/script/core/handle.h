@@ -21,6 +21,8 @@ struct kt_task;
 #define KT_HANDLE_ACCEPTOR "acceptor"
 #define KT_HANDLE_LISTENER "listener"
 #define KT_HANDLE_SOCKET "socket"
+#define KT_HANDLE_FLOW "flow"
+#define KT_HANDLE_UDPLISTENER "udplistener"
 #define KT_HANDLE_SECRET "secret"
 #define KT_HANDLE_ERR "err"
 

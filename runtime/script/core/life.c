@@ -29,6 +29,7 @@ struct kt_life {
     void (*ended)(void *ctx);
     void *ended_ctx;
     size_t pipes; /* conns and streams held by the script or its splices */
+    size_t flows; /* likewise */
 
     /* the drain */
     uint64_t exit_us;      /* drain time at process exit */
@@ -105,14 +106,24 @@ void kt_runtime_hold_pipes(struct kt_runtime *rt, int change)
     rt->life->pipes = (size_t)((ptrdiff_t)rt->life->pipes + change);
 }
 
+void kt_runtime_hold_flows(struct kt_runtime *rt, int change)
+{
+    rt->life->flows = (size_t)((ptrdiff_t)rt->life->flows + change);
+}
+
 size_t kt_runtime_pipes(const struct kt_runtime *rt)
 {
     return rt->life->pipes;
 }
 
+size_t kt_runtime_holds(const struct kt_runtime *rt)
+{
+    return rt->life->pipes + rt->life->flows;
+}
+
 bool kt_runtime_pipes_full(const struct kt_runtime *rt)
 {
-    return rt->life->pipes >= KT_PIPES_MAX;
+    return kt_runtime_holds(rt) >= KT_PIPES_MAX;
 }
 
 /* ---- drain ---- */
@@ -135,7 +146,7 @@ void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us)
 /* Whether the runtime can end without losing a byte. */
 static bool drained(const struct kt_runtime *rt)
 {
-    if (rt->life->pipes > 0) return false;
+    if (rt->life->pipes > 0 || (rt->life->replaced && rt->life->flows > 0)) return false;
     for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
         if (s->open && s->ops->quiet && !s->ops->quiet(s)) return false;
     }

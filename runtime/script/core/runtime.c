@@ -318,7 +318,7 @@ void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out)
     *out = (struct kt_runtime_usage){.memory = kt_guard_bytes(g),
         .peak = kt_guard_peak(g),
         .tasks = kt_tasks_count(rt),
-        .pipes = kt_runtime_pipes(rt)};
+        .pipes = kt_runtime_holds(rt)};
 }
 
 /* ---- reload ---- */

@@ -93,7 +93,7 @@ size_t kt_runtime_pipes(const struct kt_runtime *rt);
 
 struct kt_runtime_usage {
     size_t memory, peak; /* bytes held by the Lua state, and the most it has held */
-    size_t tasks, pipes;
+    size_t tasks, pipes; /* pipes: conns, streams and flows */
 };
 void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out);
 

@@ -137,7 +137,7 @@ static void unref(struct kt_runtime *rt, int *ref)
 
 bool kt_service_serves(const struct kt_service *s)
 {
-    return s->ops->serve && (s->handler != LUA_NOREF || !s->ops->may_serve);
+    return s->ops->serve && (s->handler != LUA_NOREF || s->attends || !s->ops->may_serve);
 }
 
 /* Another service of this script with the address that s binds; if `before`, only one declared earlier. */
@@ -165,16 +165,31 @@ int kt_service_ready(const struct kt_service *s, struct kt_err *err)
 {
     const struct kt_service *by = s->open ? NULL : rival(s, true);
     if (by) return taken(s, by, err);
-    if (!kt_service_serves(s) || s->handler != LUA_NOREF) return 0;
+    if (!kt_service_serves(s) || s->handler != LUA_NOREF || s->attends) return 0;
     return kt_err_set(
         err, KT_ECONFIG, "%s has no handler; add :serve(function(%s) ... end)", s->name, s->ops->brings);
+}
+
+/* Call when it was opened, or got a handler while it is open. */
+static void count_serving(struct kt_service *s)
+{
+    if (s->serving || !s->ops->serve || (s->handler == LUA_NOREF && !s->attends)) return;
+    s->serving = true;
+    s->rt->services->serving++;
 }
 
 static void opened(struct kt_service *s)
 {
     s->open = true;
-    s->serving = s->handler != LUA_NOREF && s->ops->serve;
-    if (s->serving) s->rt->services->serving++;
+    count_serving(s);
+    kt_service_settle(s);
+}
+
+void kt_service_attend(struct kt_service *s)
+{
+    s->attends = s->stays = true;
+    if (!s->open) return;
+    count_serving(s);
     kt_service_settle(s);
 }
 
@@ -261,8 +276,7 @@ int kt_service_serve(lua_State *L, struct kt_service *s)
     lua_settop(L, 2);
     s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
     if (!s->open) return 1; /* the handle, so that `local l = kt.listen{…}:serve(…)` works */
-    s->serving = true;
-    s->rt->services->serving++;
+    count_serving(s);
     kt_service_settle(s);
     if (s->ops->served) s->ops->served(s);
     return 1;

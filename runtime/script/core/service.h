@@ -68,6 +68,7 @@ struct kt_service {
     int handler; /* registry reference to the function given to :serve, or LUA_NOREF */
     const struct kt_origin *served_at;
     bool open, closed;
+    bool attends;            /* has a handler other than that of :serve */
     bool serving;            /* open, and has a handler */
     bool stays;              /* as in ops, for this one */
     bool carries;            /* streams in use depend on it */
@@ -117,6 +118,9 @@ void kt_declared_let_go(struct kt_runtime *rt);
  * kt_service_inherit opens s; closing s gives up the claim. */
 int kt_service_claim(struct kt_service *s, struct kt_service *old, bool *found, struct kt_err *err);
 void kt_service_inherit(struct kt_service *s);
+
+/* It has a handler other than that of :serve: it is of use without that one, and stays. */
+void kt_service_attend(struct kt_service *s);
 
 /* Methods common to all services; argument 1 is the handle, already checked. */
 int kt_service_serve(lua_State *L, struct kt_service *s);

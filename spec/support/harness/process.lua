@@ -3,7 +3,7 @@ local uv = require "luv"
 local loop = require "harness.loop"
 local proc = require "harness.proc"
 
-local KEPT = 64 * 1024 -- the newest bytes of each output
+local KEPT = 256 * 1024 -- the newest bytes of each output
 local SHOWN = 4 * 1024 -- bytes of each that are printed when a spec fails
 
 local Process = {}

@@ -1,0 +1,69 @@
+--- Describes flows and the listeners that make them, for kt.api. What opens them is described with links and conns.
+
+return function(with)
+  local handle, method, record = with.handle, with.method, with.record
+
+  handle {
+    name = "udplistener", doc = "A UDP socket that makes a flow of the datagrams from one address; made by kt.listen { udp = … }.",
+    fields = { { name = "local_addr", type = "string | nil", doc = "The address it listens on, once it is open." } },
+  }
+  method("udplistener", {
+    name = "serve", context = "any", returns = "udplistener", signature = "serve(function(flow) … end) → udplistener",
+    doc = with.serve_doc "flow", params = { with.handler.flow },
+    example = [[
+kt.listen { udp = "127.0.0.1:53" }:serve(function(flow)
+  local out <close> = assert(far:flow { to = "8.8.8.8:53", client = flow.peer })
+  kt.splice(flow, out)
+end)]],
+  })
+  method("udplistener", {
+    name = "stats", context = "any", returns = "flowcounts", signature = "stats() → flowcounts",
+    doc = "Returns the listener's current statistics.",
+  })
+  method("udplistener", {
+    name = "close", context = "any", signature = "close()", doc = "Stops listening. Its flows end.",
+  })
+
+  handle {
+    name = "flow",
+    doc = "Datagrams that belong together by their addresses, neither sent again nor put in order. kt.splice joins two; until then, the last "
+      .. "datagrams wait. A flow ends when it is idle, when its other end closes it, or when another one needs its place.",
+    fields = {
+      { name = "peer", type = "string | nil",
+        doc = "Address of the other end: of a listener's flow the client's, of kt.connect's the target's, of a link's that of the link's other end." },
+      { name = "identity", type = "string | nil", doc = "Of a flow that a link's peer opened: the peer's name in `authorized`." },
+      { name = "target", type = "string | nil",
+        doc = "Likewise: where it asks the datagrams to be sent (`to` in link:flow). Check it before you send anything there." },
+      { name = "client", type = "string | nil", doc = "Likewise: the client that it is for, as the peer says." },
+    },
+  }
+  method("flow", {
+    name = "set", context = "any", returns = "boolean | nil, err", signature = "set { copies = 2 } → true | nil, err",
+    doc = "Changes a setting of a link's flow. May be called at any time, also during a splice.",
+    fails = { "closed", "unsupported" },
+    argument = {
+      type = "table",
+      keys = {
+        { name = "copies", type = "integer", min = 0, max = 3,
+          doc = "Sends each datagram once more this many times, a sixteenth of the round trip apart; the peer drops those that it has." },
+      },
+    },
+  })
+  method("flow", {
+    name = "stats", context = "any", returns = "flowstats", signature = "stats() → flowstats",
+    doc = "Returns the flow's current statistics; also during a splice and after closing.",
+  })
+  method("flow", {
+    name = "close", context = "any", signature = "close()", doc = "Closes it. Safe to call twice.",
+  })
+
+  record { name = "flowstats", doc = "Statistics of a flow.", fields = with.statistics "flow" }
+  record {
+    name = "flowcounts", doc = "Statistics of a UDP listener.",
+    fields = {
+      { name = "flows", type = "integer", doc = "Flows now." },
+      { name = "opened", type = "integer", doc = "Flows so far; a counter." },
+      { name = "evicted", type = "integer", doc = "Flows that ended to make room for others; a counter." },
+    },
+  }
+end
