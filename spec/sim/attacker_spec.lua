@@ -26,9 +26,9 @@ local function tunnel(opts)
     return { args = more }
   end
   function t.start_server()
-    t.server = w:host "server":run("kt server", args { "-l", ":29900", "-t", "127.0.0.1:8388", table.unpack(opts.server_args or {}) })
+    t.server = w:host "server":run("kt server", args { "--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388", table.unpack(opts.server_args or {}) })
   end
-  function t.start_client() t.client = w:host "client":run("kt client", args { "-r", "server:29900", "-l", "127.0.0.1:12948" }) end
+  function t.start_client() t.client = w:host "client":run("kt client", args { "--wire", "kcptun", "-r", "server:29900", "-l", "127.0.0.1:12948" }) end
   t.start_server()
   t.start_client()
   function t.connect() return w:host "client":connect "127.0.0.1:12948" end
@@ -149,13 +149,13 @@ describe("a recorded start of a session that has ended", function()
     local function text(port)
       return ([[
         local kt = require "kt"
-        kt.accept { on = ":29900", key = "k" }:serve(function(stream) kt.splice(stream, assert(kt.connect { to = "127.0.0.1:8388" })) end)
+        kt.accept { on = ":29900", wire = "kcptun", key = "k" }:serve(function(stream) kt.splice(stream, assert(kt.connect { to = "127.0.0.1:8388" })) end)
         kt.listen { on = ":%d" }:serve(function(conn) conn:close() end)]]):format(port)
     end
     w:host "server":file("s.lua", text(1))
     local server = w:host "server":run "s.lua"
     local a = attacker.on_path(w)
-    local client = w:host "client":run("kt client", { args = { "-r", "server:29900", "-l", ":1", "--key", "k" } })
+    local client = w:host "client":run("kt client", { args = { "--wire", "kcptun", "-r", "server:29900", "-l", ":1", "--key", "k" } })
     local conn = w:host "client":connect "127.0.0.1:1"
     conn:write "G"
     conn:read_all { timeout = "5s" }

@@ -3,14 +3,14 @@ local sim = require "kt.sim"
 
 -- The first byte of a stream says where it goes.
 local far_script = [[local kt = require "kt"
-kt.accept { on = ":29900", key = "k", %s }:serve(function(stream)
+kt.accept { on = ":29900", wire = "kcptun", key = "k", %s }:serve(function(stream)
   local conn = kt.connect { to = stream:read(1) == "e" and "127.0.0.1:7" or "127.0.0.1:9" }
   if conn then kt.splice(stream, conn) end
 end)]]
 
 local near_script = [[local kt = require "kt"
-local far = kt.link { remote = "10.0.0.2:29900", key = "k", %s }
-local other = kt.link { remote = "10.0.0.2:29900", key = "k", %s }
+local far = kt.link { remote = "10.0.0.2:29900", wire = "kcptun", key = "k", %s }
+local other = kt.link { remote = "10.0.0.2:29900", wire = "kcptun", key = "k", %s }
 local function forward(on, first, link)
   kt.listen { on = on }:serve(function(conn)
     local stream = (link or far):open()

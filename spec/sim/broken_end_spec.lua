@@ -4,7 +4,7 @@ local sim = require "kt.sim"
 -- The options of link and acceptor come in for %s.
 local FAR = [[
 local kt = require "kt"
-kt.accept { on = ":29900", key = "k", %s }:serve(function(stream)
+kt.accept { on = ":29900", wire = "kcptun", key = "k", %s }:serve(function(stream)
   local conn, err = kt.connect { to = "db:8388", timeout = "5s" }
   if not conn then return stream:reset(err) end
   %s
@@ -13,7 +13,7 @@ kt.accept { on = ":29900", key = "k", %s }:serve(function(stream)
 end)]]
 local NEAR = [[
 local kt = require "kt"
-local far = kt.link { remote = "far:29900", key = "k", %s }
+local far = kt.link { remote = "far:29900", wire = "kcptun", key = "k", %s }
 kt.listen { on = ":12948" }:serve(function(conn)
   local stream = assert(far:open())
   %s
@@ -156,7 +156,7 @@ describe("a target without a listener", function()
   it("is reported to a script that reads the stream itself", function()
     local w = sim.world { seed = 7, files = { ["far.lua"] = FAR:format("", ""), ["near.lua"] = [[
       local kt = require "kt"
-      local far = kt.link { remote = "far:29900", key = "k" }
+      local far = kt.link { remote = "far:29900", wire = "kcptun", key = "k" }
       kt.spawn(function()
         local stream = assert(far:open())
         stream:write "GET"

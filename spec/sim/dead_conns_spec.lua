@@ -4,13 +4,13 @@ local sim = require "kt.sim"
 
 local FAR = [[
 local kt = require "kt"
-kt.accept { on = ":29900", key = "k" }:serve(function(stream)
+kt.accept { on = ":29900", wire = "kcptun", key = "k" }:serve(function(stream)
   local conn = assert(kt.connect { to = %q, timeout = "5s" })
   print("far", kt.splice(stream, conn).reason)
 end)]]
 local NEAR = [[
 local kt = require "kt"
-local far = kt.link { remote = "far:29900", key = "k" }
+local far = kt.link { remote = "far:29900", wire = "kcptun", key = "k" }
 kt.listen { on = %q }:serve(function(conn)
   print("near", kt.splice(conn, assert(far:open())).reason)
 end)]]
@@ -115,11 +115,11 @@ describe("the user timeout of a conn whose application vanishes in mid-transfer"
     w:link("phone", "near", { delay = "2ms" })
     w:link("near", "far", { delay = "20ms" })
     w:host("far"):serve { on = "127.0.0.1:8388", fn = function(c) chat(c, w) w:sleep "1h" end }
-    w:host("far"):run("kt server", { args = { "-t", "127.0.0.1:8388", "--key", "k" } })
+    w:host("far"):run("kt server", { args = { "--wire", "kcptun", "-t", "127.0.0.1:8388", "--key", "k" } })
     if near then
       w:host("near"):run "near.lua"
     else
-      w:host("near"):run("kt client", { args = { "-r", "far:29900", "--key", "k", table.unpack(far or {}) } })
+      w:host("near"):run("kt client", { args = { "--wire", "kcptun", "-r", "far:29900", "--key", "k", table.unpack(far or {}) } })
     end
     w:host("phone"):connect "near:12948":write "GET"
     w:run_for "5s"
@@ -133,7 +133,7 @@ describe("the user timeout of a conn whose application vanishes in mid-transfer"
   local function script(set)
     return ([[
 local kt = require "kt"
-local far = kt.link { remote = "far:29900", key = "k" }
+local far = kt.link { remote = "far:29900", wire = "kcptun", key = "k" }
 kt.listen { on = ":12948" }:serve(function(conn)
   %s
   kt.splice(conn, assert(far:open()))

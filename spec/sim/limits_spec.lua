@@ -4,13 +4,13 @@ local sim = require "kt.sim"
 local function server(w, ...)
   w:host "server"
   w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
-  return w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", ... } })
+  return w:host("server"):run("kt server", { args = { "--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", ... } })
 end
 
 local function client(w, name, ...)
   w:host(name)
   w:link(name, "server", { delay = "20ms" })
-  w:host(name):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "k", ... } })
+  w:host(name):run("kt client", { args = { "--wire", "kcptun", "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "k", ... } })
   return function() return w:host(name):connect "127.0.0.1:12948" end
 end
 
@@ -131,7 +131,7 @@ describe("a peer that opens streams to a target that blasts, and acknowledges no
         while conn:write(("x"):rep(65536), { timeout = "1h" }) do end
       end
     end }
-    local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--maxbuffered",
+    local far = w:host("server"):run("kt server", { args = { "--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--maxbuffered",
       tostring(8 << 20), table.unpack(PLAIN) } })
     local connect = client(w, "client", table.unpack(PLAIN))
     local app = connect()
@@ -188,7 +188,7 @@ describe("a peer that opens and ends thousands of streams at once, more than it 
         end
         print(most, taken, bytes)
       end
-      kt.accept { on = ":29900", key = "k", crypt = "null", compress = false, fec = false, max_streams = 500 }:serve(function(stream)
+      kt.accept { on = ":29900", wire = "kcptun", key = "k", crypt = "null", compress = false, fec = false, max_streams = 500 }:serve(function(stream)
         taken = taken + 1
         if taken == 1 then kt.spawn(watch) end
         bytes = bytes + #stream:read()
@@ -218,7 +218,7 @@ describe("a session whose unread downloads use up its share of --maxbuffered at 
         got = #conn:read_exactly(20000, { timeout = "1h" })
       end
     end }
-    w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--maxbuffered", "1048576" } })
+    w:host("server"):run("kt server", { args = { "--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k", "--maxbuffered", "1048576" } })
     local connect = client(w, "client")
     local unread = {}
     for i = 1, 20 do

@@ -8,9 +8,9 @@ local function tunnel(line, opts)
   w:host("server", { address = { "192.0.2.1", "2001:db8::1" } })
   w:link("client", "server", line)
   w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
-  local server = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k" } })
+  local server = w:host("server"):run("kt server", { args = { "--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k" } })
   local remote = opts.v6 and "[2001:db8::1]:29900" or "192.0.2.1:29900"
-  local client = w:host("client"):run("kt client", { args = { "-r", remote, "-l", "127.0.0.1:12948", "--key", "k" } })
+  local client = w:host("client"):run("kt client", { args = { "--wire", "kcptun", "-r", remote, "-l", "127.0.0.1:12948", "--key", "k" } })
   return w, client, server
 end
 

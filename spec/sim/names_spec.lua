@@ -5,7 +5,7 @@ local sim = require "kt.sim"
 local function failure(remote, call, prepare)
   local w = sim.world { seed = 7, files = { ["client.lua"] = ([[
 local kt = require "kt"
-local far = kt.link { remote = "%s", key = "k" }
+local far = kt.link { remote = "%s", wire = "kcptun", key = "k" }
 kt.spawn(function()
   local _, err = far:%s
   kt.log.info("<%%s> <%%s>", err.code, err)
@@ -41,7 +41,7 @@ describe("a link that cannot be dialled", function()
   it("opens as soon as its name is known, within the time", function()
     local w = sim.world { seed = 7, files = { ["client.lua"] = [[
 local kt = require "kt"
-local far = kt.link { remote = "far.example:29900", key = "k" }
+local far = kt.link { remote = "far.example:29900", wire = "kcptun", key = "k" }
 kt.spawn(function()
   local stream, err = far:open { timeout = "5s" }
   kt.log.info("<%s>", stream and "open" or err)

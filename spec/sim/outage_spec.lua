@@ -9,8 +9,8 @@ local function tunnel(opts)
   w:link("client", "server", { delay = "40ms" })
   w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
   local function args(own) return { args = table.move(opts, 1, #opts, #own + 1, own) } end
-  w:host("server"):run("kt server", args { "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k" })
-  return w, w:host("client"):run("kt client", args { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "k" })
+  w:host("server"):run("kt server", args { "--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388", "--key", "k" })
+  return w, w:host("client"):run("kt client", args { "--wire", "kcptun", "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "k" })
 end
 
 --- One of the counters that SIGUSR1 brings into the log.
@@ -121,7 +121,7 @@ describe("a new session that is probed at once", function()
     local w = tunnel()
     w:host("client"):file("probe.lua", [[
       local kt = require "kt"
-      local far = kt.link { remote = "server:29900", key = "k" }
+      local far = kt.link { remote = "server:29900", wire = "kcptun", key = "k" }
       kt.spawn(function() print(far:probe { timeout = "5s" }) end)]])
     local probing = w:host("client"):run("probe.lua", { beside = true })
     w:run "150ms"
@@ -173,14 +173,14 @@ describe("a link that an acceptor gave out", function()
     local w = sim.world { seed = 7 }
     w:host "inside":file("inside.lua", [[
       local kt = require "kt"
-      local far = kt.link { remote = "outside:29900", key = "k" }
+      local far = kt.link { remote = "outside:29900", wire = "kcptun", key = "k" }
       far:serve(function(stream)
         for data in function() return stream:read { timeout = "1h" } end do stream:write(data) end
       end)]])
     w:host "outside":file("outside.lua", [[
       local kt = require "kt"
       local first = true
-      local acceptor = kt.accept { on = ":29900", key = "k" }
+      local acceptor = kt.accept { on = ":29900", wire = "kcptun", key = "k" }
       acceptor:serve(function(stream) stream:reset() end)
       acceptor:on("link", function(link)
         print "up"

@@ -10,14 +10,14 @@ local function tunnel(near, far, line)
   w:host("far"):serve { on = "127.0.0.1:9", kind = "echo" }
   w:host("far"):file("far.lua", [[
     local kt = require "kt"
-    local acceptor = kt.accept { on = ":29900", key = "k" }
+    local acceptor = kt.accept { on = ":29900", wire = "kcptun", key = "k" }
     acceptor:serve(function(stream)
       local conn = kt.connect { to = "127.0.0.1:9" }
       kt.splice(stream, conn)
     end)]] .. (far or ""))
   w:host("near"):file("near.lua", [[
     local kt = require "kt"
-    local link = kt.link { remote = "far:29900", key = "k", smux = { keepalive = "1s" } }
+    local link = kt.link { remote = "far:29900", wire = "kcptun", key = "k", smux = { keepalive = "1s" } }
     kt.listen { on = "127.0.0.1:1" }:serve(function(conn)
       kt.splice(conn, link:open())
     end)]] .. (near or ""))
@@ -94,7 +94,7 @@ describe("a script that takes an acceptor over", function()
     local w = sim.world { seed = 1 }
     w:host("far"):file("far.lua", [[
       local kt = require "kt"
-      local acceptor = kt.accept { on = ":29900", key = "k" }
+      local acceptor = kt.accept { on = ":29900", wire = "kcptun", key = "k" }
       acceptor:serve(function() end)
       acceptor:on("link", function(link) print(link.remote) end)]])
     local script = w:host("far"):run "far.lua"
@@ -102,7 +102,8 @@ describe("a script that takes an acceptor over", function()
     for i = 1, 12 do
       local near = w:host("near" .. i)
       w:link(near, "far", { delay = "10ms" })
-      near:file("near.lua", 'local kt = require "kt" kt.link { remote = "far:29900", key = "k", stay = true } kt.listen { on = "127.0.0.1:1" }:serve(print)')
+      near:file("near.lua", 'local kt = require "kt" kt.link { remote = "far:29900", wire = "kcptun", key = "k", stay = true } '
+        .. 'kt.listen { on = "127.0.0.1:1" }:serve(print)')
       near:run "near.lua"
       w:run_for "1s"
       came[i] = script:output():match "([^\n]*)\n$"

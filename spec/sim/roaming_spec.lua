@@ -13,8 +13,8 @@ local function tunnel(opts)
   end }
   w:link("client", "server", { delay = "30ms", rate = "20Mbit", loss = opts.loss })
   local function args(...) return { args = { "--key", "k", "--nocomp", "--crypt", opts.crypt or "aes", ... } } end
-  t.server = w:host "server":run("kt server", args("-l", ":29900", "-t", "127.0.0.1:8388"))
-  t.client = w:host "client":run("kt client", args("-r", "server:29900", "-l", "127.0.0.1:12948"))
+  t.server = w:host "server":run("kt server", args("--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388"))
+  t.client = w:host "client":run("kt client", args("--wire", "kcptun", "-r", "server:29900", "-l", "127.0.0.1:12948"))
   t.conn = w:host "client":connect "127.0.0.1:12948"
   function t.counter(name) return t.server:stats().counters[name] end
   return t

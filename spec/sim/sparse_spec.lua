@@ -3,13 +3,13 @@
 local sim = require "kt.sim"
 
 local far = [[local kt = require "kt"
-kt.accept { on = ":29900", key = "k", mode = %q, fec = %s }:serve(function(stream)
+kt.accept { on = ":29900", wire = "kcptun", key = "k", mode = %q, fec = %s }:serve(function(stream)
   local conn = kt.connect { to = "127.0.0.1:8388" }
   if conn then kt.splice(stream, conn) end
 end)]]
 
 local near = [[local kt = require "kt"
-local far = kt.link { remote = "10.0.0.2:29900", key = "k", mode = %q, fec = %s }
+local far = kt.link { remote = "10.0.0.2:29900", wire = "kcptun", key = "k", mode = %q, fec = %s }
 kt.listen { on = ":12948" }:serve(function(conn) kt.splice(conn, far:open()) end)]]
 
 -- Echoes, one at a time, with a pause after each: the seconds that each took, the longest RTO at the near end, and how many

@@ -3,7 +3,7 @@ local sim = require "kt.sim"
 
 local FAR = [[
 local kt = require "kt"
-kt.accept { on = ":29900", key = "k" }:serve(function(stream)
+kt.accept { on = ":29900", wire = "kcptun", key = "k" }:serve(function(stream)
   stream:write(("x"):rep(3000000), { timeout = "10s" })
   kt.sleep "1h"
 end)]]
@@ -11,7 +11,7 @@ end)]]
 -- The stream's bytes arrive, are not read, and the link dies; then `text` runs.
 local NEAR = [[
 local kt = require "kt"
-local far = kt.link { remote = "server:29900", key = "k", smux = { stream_buffer = "4MiB", buffer = "8MiB" } }
+local far = kt.link { remote = "server:29900", wire = "kcptun", key = "k", smux = { stream_buffer = "4MiB", buffer = "8MiB" } }
 kt.listen { on = "127.0.0.1:12948" }:serve(function(conn)
   local stream = assert(far:open())
   stream:write "go"
@@ -106,8 +106,8 @@ describe("an answer of which the first packet is lost for 15 s", function()
       conn:shutdown()
     end }
     local flags = { "--key", "k", "--crypt", "null", "--nocomp", "--datashard", "0", "--parityshard", "0" }
-    w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", table.unpack(flags) } })
-    w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", table.unpack(flags) } })
+    w:host("server"):run("kt server", { args = { "--wire", "kcptun", "-l", ":29900", "-t", "127.0.0.1:8388", table.unpack(flags) } })
+    w:host("client"):run("kt client", { args = { "--wire", "kcptun", "-r", "server:29900", "-l", "127.0.0.1:12948", table.unpack(flags) } })
     w:rule { from = "server", to = "client", fn = function(packet)
       return packet.at < 15 and is_first(packet) and "drop" or nil
     end }

@@ -20,7 +20,7 @@ local function tunnel(flags)
     end
   end }
   local function side(name, ...)
-    local args = { "--key", "k", ... }
+    local args = { "--wire", "kcptun", "--key", "k", ... }
     table.move(flags, 1, #flags, #args + 1, args)
     return w:host(name):run("kt " .. name, { args = args })
   end
@@ -119,7 +119,7 @@ describe("with smux 1", function()
     w:link("near", "far", { delay = "20ms", rate = "100Mbit" })
     w:host("far"):file("far.lua", [[
       local kt = require "kt"
-      local acceptor, peer = kt.accept { on = ":29900", key = "k", smux = { version = 1 } }
+      local acceptor, peer = kt.accept { on = ":29900", wire = "kcptun", key = "k", smux = { version = 1 } }
       acceptor:on("link", function(link) peer = link end)
       acceptor:serve(function(stream)
         kt.spawn(function()
@@ -133,7 +133,7 @@ describe("with smux 1", function()
     ]])
     w:host("near"):file("near.lua", [[
       local kt = require "kt"
-      local link = kt.link { remote = "far:29900", key = "k", smux = { version = 1 } }
+      local link = kt.link { remote = "far:29900", wire = "kcptun", key = "k", smux = { version = 1 } }
       link:serve(function(call) call:write(call:read_exactly(5)) end)
       kt.spawn(function()
         local stream = link:open { timeout = "5s" }

@@ -26,7 +26,7 @@ local function network()
   w:host("far"):serve { on = "127.0.0.1:9", kind = "echo" }
   w:host("far"):file("far.lua", [[
     local kt = require "kt"
-    local acceptor = kt.accept { on = ":29900", key = "k", fec = { data = 3, parity = 2 } }
+    local acceptor = kt.accept { on = ":29900", wire = "kcptun", key = "k", fec = { data = 3, parity = 2 } }
     ]] .. WATCH .. [[
     acceptor:serve(function(stream) kt.splice(stream, kt.connect { to = "127.0.0.1:9" }) end)
     watch("acceptor", acceptor)
@@ -42,7 +42,7 @@ local function network()
     end)]])
   w:host("near"):file("near.lua", [[
     local kt = require "kt"
-    local link = kt.link { remote = "far:29900", key = "k", fec = { data = 3, parity = 2 }, dead_after = "5s" }
+    local link = kt.link { remote = "far:29900", wire = "kcptun", key = "k", fec = { data = 3, parity = 2 }, dead_after = "5s" }
     ]] .. WATCH .. [[
     kt.listen { on = "127.0.0.1:1" }:serve(function(conn) kt.splice(conn, link:open()) end)
     watch("link", link)

@@ -237,7 +237,10 @@ local function kinds(world)
       return of.narrow and settings.patient(o) or o
     end
     for i, tunnel in ipairs(h.tunnels or {}) do others[i] = other(tunnel, tunnel.far.both, tunnel.datagram) end
-    if h.settings then others[1] = other(h, h.both, h.datagram) end
+    if h.settings then
+      others[1] = other(h, h.both, h.datagram)
+      others[1].wire = h.settings.wire
+    end
     return reload(h, lasts, "reload with other settings", function()
       for i, o in ipairs(others) do
         local which = h.settings or h.tunnels[i].near

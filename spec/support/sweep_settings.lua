@@ -62,7 +62,7 @@ end
 --- Settings of one end. datagram: the largest size of its datagrams, in bytes.
 function settings.own(d, both, datagram)
   if both.wire then return native(d, both, datagram) end
-  local s = {}
+  local s = { wire = "kcptun" }
   for k, v in pairs(both) do s[k] = v end
   s.smux_version = nil
   s.mode = d.pick(MODES)

@@ -37,6 +37,7 @@ local function build_far(w, d, net, i)
   far.host = w:host(far.name)
   if d.one_in(3) then far.datagram = d.between(settings.mtu_least(far.both), settings.MTU_MOST) end
   far.settings = settings.own(d, far.both, far.datagram)
+  if d.one_in(3) then far.settings.wire = "auto" end -- takes both wires, of which its clients speak one
   net.native = net.native or far.both.wire ~= nil
   far.settings.on = ":29900"
   far.besieged = not far.reverse and d.one_in(5) -- calls back go to the newest link, which would be the hostile peer's

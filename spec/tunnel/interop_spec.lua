@@ -35,6 +35,13 @@ for _, pairing in ipairs(pairings) do
       end)
     end
 
+    it("understand each other if kt also speaks its own wire", function()
+      h.run(function()
+        local kt_end = pairing.client == "kt" and "client" or "server"
+        carries(pairing, { key = "a key of our own" }, { [kt_end] = { wire = "auto" } })
+      end)
+    end)
+
     for _, smuxver in ipairs { 1, 2 } do
       for _, nocomp in ipairs { false, true } do
         for _, fec in ipairs { { 10, 3 }, { 20, 5 }, { 0, 0 } } do
