@@ -297,6 +297,7 @@ describe("a server", function()
       { CODE.refused, "two\nlines\0", "refused by the server: two?lines", "refused" },
       { CODE.refused, ("x"):rep(300), "refused by the server: " .. ("x"):rep(200), "refused" },
       { 999, "", "refused by the server", "closed" },
+      { CODE.version, "", "the server speaks version 1 to 1 of this wire, this end version 1; update the older one", "unsupported" },
     } do
       for _, mode in ipairs { "P", "K" } do
         local c, s = ends(mode, nil, { ask = function() return case[1], case[2] end })
