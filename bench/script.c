@@ -178,7 +178,7 @@ static void run_lua(const char *script, uint16_t port, uint16_t far)
         .io = io, .logger = &logger, .bind = kt_api_bind, .memory = 256u << 20};
     if (kt_runtime_new(&rt, &opts, &err)) die(err.text);
     if (kt_runtime_load_file(rt, script, 2, args) || kt_runtime_open(rt)) die(kt_runtime_message(rt));
-    kt_runtime_run(rt);
+    kt_io_run(io);
 }
 
 /* ---- the load ---- */

@@ -109,11 +109,6 @@ int kt_kcp_input(
  * no room for stays due; call again when it has room. */
 void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us);
 
-/* The same, into a writer that the caller owns. Its last packet stays open, for others to add to. The
- * writer must call kt_kcp_complete, with k as ctx. */
-void kt_kcp_fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us);
-void kt_kcp_complete(void *k, struct kt_packet_writer *w);
-
 /* Watches for packets longer than `limit` bytes being lost while shorter ones arrive (mtu_hole.h), and sets
  * stats.hole. 0: stops watching. */
 void kt_kcp_watch(struct kt_kcp *k, uint32_t limit);

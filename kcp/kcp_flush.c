@@ -55,7 +55,7 @@ static uint32_t owed(const struct kt_kcp *k)
     return n;
 }
 
-void kt_kcp_complete(void *kcp, struct kt_packet_writer *w)
+static void complete(void *kcp, struct kt_packet_writer *w)
 {
     struct kt_kcp *k = kcp;
     if (k->rcv.nxt == 0) pad(k, w);
@@ -291,7 +291,7 @@ void kt_kcp_early_update(struct kt_kcp *k)
     k->early_at = UINT64_MAX;
 }
 
-void kt_kcp_fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us)
+static void fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us)
 {
     if (now_us < k->now_us) now_us = k->now_us;
     k->now_us = now_us;
@@ -319,8 +319,8 @@ void kt_kcp_fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us)
 void kt_kcp_flush(struct kt_kcp *k, uint64_t now_us)
 {
     struct kt_packet_writer w;
-    kt_packet_writer_init(&w, &k->out, kt_kcp_complete, k);
-    kt_kcp_fill(k, &w, now_us);
+    kt_packet_writer_init(&w, &k->out, complete, k);
+    fill(k, &w, now_us);
     kt_packet_writer_finish(&w);
 }
 

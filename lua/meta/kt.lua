@@ -1081,7 +1081,7 @@ function kt.date(options) end
 ---@return kt.secret
 function kt.secret(text) end
 
---- Reads a secret from a file, without one trailing newline. A relative path starts at the script's folder. Raises if the file is empty or cannot be read; logs a warning if every user can read it.
+--- Reads a secret from a file, without one trailing newline. A relative path starts at the script's folder. Raises if the file is empty or cannot be read; logs a warning if other users can read it.
 ---
 --- Callable from the main chunk and tasks.
 ---@param path string The file's path.

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "base/slab.h"
 #include "crypto/kcptun/qpp.h"
-#include "link/kcptun/smux.h"
+#include "link/kcptun/smux_internal.h"
 #include "link/stream.h"
 #include "check.h"
 
@@ -202,7 +202,7 @@ static void receive(struct world *w, const uint8_t *data, size_t n)
     long took = kt_smux_input(w->m, copy, w->waiting, NULL);
     free(copy);
     CHECK(took < 0 || (size_t)took <= w->waiting);
-    CHECK(kt_smux_buffered(w->m) <= 2 * SESSION_BUFFER);
+    CHECK(w->m->buffered <= 2 * SESSION_BUFFER);
     if (took < 0) took = (long)w->waiting;
     w->waiting -= (size_t)took;
     memmove(w->wire, w->wire + took, w->waiting);

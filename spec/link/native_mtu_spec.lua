@@ -53,16 +53,6 @@ describe("the search for the packet size", function()
     end
     assert.is_true(reached > 985) -- four sizes, each fails once in 1,000 times
   end)
-
-  it("takes the system's word for a size that it refuses", function()
-    local m = path.mtu(1472)
-    search(m, 9000)
-    m:refused(1472)
-    assert.equal(1200, m:size())
-    assert.equal(1471, (search(m, 9000)))
-    m:refused(1200) -- impossible, so ignored
-    assert.equal(1471, m:size())
-  end)
 end)
 
 describe("a black hole", function()

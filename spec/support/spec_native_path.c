@@ -2,7 +2,7 @@
  *
  *   m = mtu(most)
  *   size = m:size()   size = m:probe(now)   0: none   m:sent()   m:acked(size)   hole = m:lost(size, now)
- *   m:refused(size)   changed = m:packet_acked(bytes)   changed = m:packet_lost(bytes, now)
+ *   changed = m:packet_acked(bytes)   changed = m:packet_lost(bytes, now)
  *
  *   n = count(loss)         loss in millionths
  *   c = copies(rate)        of one stream, with a path's allowance of its own
@@ -77,12 +77,6 @@ static int mtu_lost(lua_State *L)
     return 1;
 }
 
-static int mtu_refused(lua_State *L)
-{
-    kt_native_mtu_refused(to_mtu(L), arg32(L, 2));
-    return 0;
-}
-
 static int mtu_packet_acked(lua_State *L)
 {
     lua_pushboolean(L, kt_native_mtu_packet_acked(to_mtu(L), arg32(L, 2)));
@@ -150,8 +144,8 @@ static int copies_stop(lua_State *L)
 int luaopen_spec_native_path(lua_State *L)
 {
     static const luaL_Reg of_mtu[] = {{"size", mtu_size}, {"probe", mtu_probe}, {"sent", mtu_sent},
-        {"acked", mtu_acked}, {"lost", mtu_lost}, {"refused", mtu_refused},
-        {"packet_acked", mtu_packet_acked}, {"packet_lost", mtu_packet_lost}, {NULL, NULL}};
+        {"acked", mtu_acked}, {"lost", mtu_lost}, {"packet_acked", mtu_packet_acked},
+        {"packet_lost", mtu_packet_lost}, {NULL, NULL}};
     static const luaL_Reg of_copies[] = {{"sent", copies_sent}, {"due", copies_due}, {"take", copies_take},
         {"stop", copies_stop}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"mtu", mtu}, {"count", count}, {"copies", copies}, {NULL, NULL}};

@@ -356,13 +356,13 @@ static int stream_why(lua_State *L)
 
 static int stream_id(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_native_stream_id(check_stream(L)->pipe));
+    lua_pushinteger(L, (lua_Integer)kt_native_stream_of_const(check_stream(L)->pipe)->id);
     return 1;
 }
 
 static int stream_window(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_native_stream_window(check_stream(L)->pipe));
+    lua_pushinteger(L, (lua_Integer)kt_native_stream_of_const(check_stream(L)->pipe)->in_window);
     return 1;
 }
 

@@ -98,7 +98,11 @@ static int run_script(struct world *w, struct kt_runtime *rt, const char *file)
     int code, rc = kt_runtime_load_file(rt, file, 0, NULL);
     if (kt_runtime_exited(rt, &code)) return code;
     if (rc == 0) rc = kt_runtime_open(rt);
-    if (rc == 0) return kt_runtime_run(rt);
+    if (rc == 0) {
+        if (!kt_runtime_exited(rt, &code)) kt_io_run(w->io);
+        kt_runtime_exited(rt, &code);
+        return code;
+    }
     say(w, kt_runtime_message(rt), strlen(kt_runtime_message(rt)));
     return 1;
 }

@@ -201,7 +201,7 @@ static int stream_listen(lua_State *L)
 
 static int stream_id(lua_State *L)
 {
-    lua_pushinteger(L, kt_smux_stream_id(check_stream(L)->pipe));
+    lua_pushinteger(L, kt_smux_of_const(check_stream(L)->pipe)->id);
     return 1;
 }
 
@@ -635,7 +635,7 @@ static int smux_streams(lua_State *L)
 
 static int smux_buffered(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)kt_smux_buffered(check_smux(L)->m));
+    lua_pushinteger(L, (lua_Integer)check_smux(L)->m->buffered);
     return 1;
 }
 
@@ -698,7 +698,8 @@ static int smux_peer(lua_State *L)
 
 static int smux_idle(lua_State *L)
 {
-    lua_pushboolean(L, kt_smux_idle(check_smux(L)->m));
+    const struct kt_smux *m = check_smux(L)->m;
+    lua_pushboolean(L, m->count == 0 && !m->nop_due && !(m->hello_due && m->hello_in));
     return 1;
 }
 

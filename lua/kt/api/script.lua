@@ -80,7 +80,7 @@ local night = now.hour >= 23 or now.hour < 7]],
   def {
     name = "kt.secret_file", context = "any", returns = "secret", signature = 'kt.secret_file "psk.key" → secret',
     doc = "Reads a secret from a file, without one trailing newline. A relative path starts at the script's folder. Raises if the "
-      .. "file is empty or cannot be read; logs a warning if every user can read it.",
+      .. "file is empty or cannot be read; logs a warning if other users can read it.",
     params = { { name = "path", type = "string", doc = "The file's path." } },
   }
 

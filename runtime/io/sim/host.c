@@ -13,7 +13,8 @@
 
 /* ---- addresses ---- */
 
-uint64_t kt_sim_ip_hash(const struct kt_addr *a)
+/* The hash under which an address is indexed, ignoring its port. */
+static uint64_t ip_hash(const struct kt_addr *a)
 {
     struct kt_addr bare = *a;
     kt_addr_set_port(&bare, 0);
@@ -58,7 +59,7 @@ bool kt_sim_is_own(const struct kt_sim_host *h, const struct kt_addr *a)
 
 static struct sim_addr *find_addr(const struct kt_sim *sim, const struct kt_addr *a)
 {
-    struct kt_hnode *n = kt_hmap_find(&sim->addrs, kt_sim_ip_hash(a));
+    struct kt_hnode *n = kt_hmap_find(&sim->addrs, ip_hash(a));
     for (; n; n = kt_hmap_again(n)) {
         struct sim_addr *found = KT_CONTAINER(n, struct sim_addr, node);
         if (kt_sim_ip_equal(&found->addr, a)) return found;
@@ -77,7 +78,7 @@ int kt_sim_route_add(struct kt_sim_host *h, struct sim_addr *slot, const struct 
     slot->addr = *a;
     kt_addr_set_port(&slot->addr, 0);
     slot->host = h;
-    int code = kt_hmap_add(&h->sim->addrs, &slot->node, kt_sim_ip_hash(a));
+    int code = kt_hmap_add(&h->sim->addrs, &slot->node, ip_hash(a));
     slot->routed = code == 0;
     return code;
 }

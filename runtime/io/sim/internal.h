@@ -157,8 +157,6 @@ void kt_sim_ended(struct sim_io *p);
 
 /* ---- hosts (host.c) ---- */
 
-/* The hash under which an address is indexed, ignoring its port. */
-uint64_t kt_sim_ip_hash(const struct kt_addr *a);
 bool kt_sim_ip_equal(const struct kt_addr *a, const struct kt_addr *b);
 bool kt_sim_is_loopback(const struct kt_addr *a);
 bool kt_sim_is_any(const struct kt_addr *a);
@@ -259,8 +257,6 @@ int kt_sim_query(struct kt_io *io, const struct kt_question *question, kt_query_
     struct kt_query **out, struct kt_err *err);
 void kt_sim_resolve_vanish(struct kt_sim_host *h, const struct sim_io *p);
 void kt_sim_names_free(struct kt_sim *sim);
-int kt_sim_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,
-    struct kt_signal **out, struct kt_err *err);
 int kt_sim_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
 int kt_sim_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);

@@ -83,6 +83,62 @@ void kt_sim_settle(struct sim_io *p)
     }
 }
 
+/* ---- watching signals ---- */
+
+struct sim_signal {
+    struct kt_signal signal;
+    struct sim_io *p;
+    struct kt_list node; /* in p->signals */
+    struct kt_turn arrival;
+    struct sim_grave grave;
+    int signum;
+    void (*fn)(void *ctx, int signum);
+    void *ctx;
+};
+
+static void on_signal(void *ctx)
+{
+    struct sim_signal *s = ctx;
+    s->fn(s->ctx, s->signum);
+}
+
+static void destroy_signal(struct sim_grave *g)
+{
+    free(KT_CONTAINER(g, struct sim_signal, grave));
+}
+
+static void signal_close(struct kt_signal *signal)
+{
+    struct sim_signal *s = (struct sim_signal *)(void *)signal;
+    kt_list_remove(&s->node);
+    kt_list_remove(&s->arrival.node);
+    kt_sim_ended(s->p);
+    kt_sim_bury(s->p->sim, &s->grave, destroy_signal);
+}
+
+static int sim_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,
+    struct kt_signal **out, struct kt_err *err)
+{
+    *out = NULL;
+    struct sim_io *p = kt_sim_io(io);
+    if (kt_sim_alive(p, err) != 0) return KT_ECLOSED;
+    if (signum <= 0 || signum == 9 || signum == 19) /* SIGKILL, SIGSTOP */
+        return kt_err_set(err, KT_EINVAL, "cannot watch signal %d: invalid argument", signum);
+    struct sim_signal *s = calloc(1, sizeof *s);
+    if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    s->signal.close = signal_close;
+    s->p = p;
+    s->signum = signum;
+    s->fn = fn;
+    s->ctx = ctx;
+    kt_turn_init(&s->arrival, on_signal, s);
+    kt_list_init(&s->node);
+    kt_list_push(&p->signals, &s->node);
+    kt_sim_opened(p);
+    *out = &s->signal;
+    return 0;
+}
+
 /* ---- the ops ---- */
 
 static bool is_stopped(void *ctx)
@@ -148,7 +204,7 @@ static const struct kt_io_ops ops = {
     .dialer = &kt_sim_dialer,
     .resolve = kt_sim_resolve,
     .query = kt_sim_query,
-    .signal_watch = kt_sim_signal_watch,
+    .signal_watch = sim_signal_watch,
     .file_read = kt_sim_file_read,
     .file_append = kt_sim_file_append,
     /* no .watch_new: in virtual time nothing takes long */
@@ -252,61 +308,7 @@ bool kt_sim_host_up(const struct kt_sim_host *h)
     return h->up;
 }
 
-/* ---- signals ---- */
-
-struct sim_signal {
-    struct kt_signal signal;
-    struct sim_io *p;
-    struct kt_list node; /* in p->signals */
-    struct kt_turn arrival;
-    struct sim_grave grave;
-    int signum;
-    void (*fn)(void *ctx, int signum);
-    void *ctx;
-};
-
-static void on_signal(void *ctx)
-{
-    struct sim_signal *s = ctx;
-    s->fn(s->ctx, s->signum);
-}
-
-static void destroy_signal(struct sim_grave *g)
-{
-    free(KT_CONTAINER(g, struct sim_signal, grave));
-}
-
-static void signal_close(struct kt_signal *signal)
-{
-    struct sim_signal *s = (struct sim_signal *)(void *)signal;
-    kt_list_remove(&s->node);
-    kt_list_remove(&s->arrival.node);
-    kt_sim_ended(s->p);
-    kt_sim_bury(s->p->sim, &s->grave, destroy_signal);
-}
-
-int kt_sim_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,
-    struct kt_signal **out, struct kt_err *err)
-{
-    *out = NULL;
-    struct sim_io *p = kt_sim_io(io);
-    if (kt_sim_alive(p, err) != 0) return KT_ECLOSED;
-    if (signum <= 0 || signum == 9 || signum == 19) /* SIGKILL, SIGSTOP */
-        return kt_err_set(err, KT_EINVAL, "cannot watch signal %d: invalid argument", signum);
-    struct sim_signal *s = calloc(1, sizeof *s);
-    if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    s->signal.close = signal_close;
-    s->p = p;
-    s->signum = signum;
-    s->fn = fn;
-    s->ctx = ctx;
-    kt_turn_init(&s->arrival, on_signal, s);
-    kt_list_init(&s->node);
-    kt_list_push(&p->signals, &s->node);
-    kt_sim_opened(p);
-    *out = &s->signal;
-    return 0;
-}
+/* ---- sending signals ---- */
 
 size_t kt_sim_signal(struct kt_io *io, int signum)
 {

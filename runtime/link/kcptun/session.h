@@ -126,9 +126,7 @@ uint32_t kt_kcptun_session_conv(const struct kt_kcptun_session *s);
 const struct kt_addr *kt_kcptun_session_peer(const struct kt_kcptun_session *s);
 const char *kt_kcptun_session_peer_text(const struct kt_kcptun_session *s);
 size_t kt_kcptun_session_streams(const struct kt_kcptun_session *s);
-bool kt_kcptun_session_heard(const struct kt_kcptun_session *s); /* anything authentic has ever arrived */
-/* µs since anything authentic arrived; UINT64_MAX: never. */
-uint64_t kt_kcptun_session_quiet(const struct kt_kcptun_session *s);
+bool kt_kcptun_session_heard(const struct kt_kcptun_session *s);     /* anything authentic has ever arrived */
 bool kt_kcptun_session_spoken_to(const struct kt_kcptun_session *s); /* any smux frame has ever arrived */
 /* Why it is over, as a sentence. */
 const char *kt_kcptun_session_why(const struct kt_kcptun_session *s);

@@ -68,7 +68,8 @@ bool kt_kcptun_session_heard(const struct kt_kcptun_session *s)
     return s->health.patience.heard != 0;
 }
 
-uint64_t kt_kcptun_session_quiet(const struct kt_kcptun_session *s)
+/* µs since anything authentic arrived; UINT64_MAX: never. */
+static uint64_t quiet_us(const struct kt_kcptun_session *s)
 {
     return s->health.patience.heard ? kt_io_now(s->sh->io) - s->health.patience.heard : UINT64_MAX;
 }
@@ -135,7 +136,7 @@ void kt_kcptun_session_stats(const struct kt_kcptun_session *s, struct kt_link_s
     kt_kcptun_session_totals(s, &sum->total);
     if (s->over) return;
     kt_kcp_stats(s->kcp, &st);
-    uint64_t quiet = kt_kcptun_session_quiet(s);
+    uint64_t quiet = quiet_us(s);
     if (sum->sessions == 0 || quiet < sum->since_heard_us) {
         sum->since_heard_us = quiet;
         sum->srtt_us = st.srtt_us;

@@ -336,11 +336,6 @@ size_t kt_smux_streams(const struct kt_smux *m)
     return m->count;
 }
 
-size_t kt_smux_buffered(const struct kt_smux *m)
-{
-    return m->buffered;
-}
-
 size_t kt_smux_held(const struct kt_smux *m)
 {
     return m->blocks * kt_slab_block_size(m->bufs);
@@ -350,16 +345,6 @@ bool kt_smux_peer(const struct kt_smux *m, uint16_t *features)
 {
     if (features) *features = m->peer_features;
     return m->hello_in;
-}
-
-bool kt_smux_idle(const struct kt_smux *m)
-{
-    return m->count == 0 && !m->nop_due && !(m->hello_due && m->hello_in);
-}
-
-uint32_t kt_smux_stream_id(const struct kt_pipe *stream)
-{
-    return kt_smux_of_const(stream)->id;
 }
 
 void kt_smux_test_counters(struct kt_pipe *stream, uint32_t out, uint32_t in)

@@ -203,16 +203,11 @@ bool kt_smux_has_shrunk(const struct kt_smux *m);
 void kt_smux_believe(struct kt_smux *m);
 
 size_t kt_smux_streams(const struct kt_smux *m);
-size_t kt_smux_buffered(const struct kt_smux *m); /* received bytes not consumed yet */
-size_t kt_smux_held(const struct kt_smux *m);     /* memory of all stream buffers, in bytes */
-uint64_t kt_smux_read(const struct kt_smux *m);   /* received bytes consumed or dropped so far */
+size_t kt_smux_held(const struct kt_smux *m);   /* memory of all stream buffers, in bytes */
+uint64_t kt_smux_read(const struct kt_smux *m); /* received bytes consumed or dropped so far */
 /* The peer's features; false if it sent no hello. */
 bool kt_smux_peer(const struct kt_smux *m, uint16_t *features);
 /* True if a frame with this header belongs to no stream (hello, keepalive). */
 bool kt_smux_small_talk(const uint8_t *header);
-/* True if no stream is open and nothing waits to be framed. */
-bool kt_smux_idle(const struct kt_smux *m);
-/* The id of a stream, for logs. */
-uint32_t kt_smux_stream_id(const struct kt_pipe *stream);
 
 #endif

@@ -212,11 +212,20 @@ static void probes_end(struct kt_native_association *a, int code)
     }
 }
 
+/* The peer holds all that was sent. */
+static bool settled(const struct kt_native_association *a)
+{
+    struct kt_native_streams_facts facts;
+    kt_native_streams_facts(a->streams, &facts);
+    return facts.queued == 0 && a->path.recovery.inflight == 0;
+}
+
 static void tell_carries(struct kt_native_association *a)
 {
-    const bool carries = a->stream_count > 0 || (a->carrying && !kt_native_association_settled(a));
+    const bool carries = a->stream_count > 0 || (a->carrying && !settled(a));
     if (carries == a->carrying) return;
     a->carrying = carries;
+    if (!carries) kt_native_recovery_trim(&a->path.recovery);
     if (a->owner.carries) a->owner.carries(a->owner.ctx, carries);
 }
 
@@ -539,18 +548,6 @@ bool kt_native_association_over(const struct kt_native_association *a)
 const char *kt_native_association_why(const struct kt_native_association *a)
 {
     return a->why.code ? a->why.text : kt_strerror(a->over);
-}
-
-bool kt_native_association_busy(const struct kt_native_association *a)
-{
-    return a->busy;
-}
-
-bool kt_native_association_settled(const struct kt_native_association *a)
-{
-    struct kt_native_streams_facts facts;
-    kt_native_streams_facts(a->streams, &facts);
-    return facts.queued == 0 && a->path.recovery.inflight == 0;
 }
 
 void kt_native_association_stats(const struct kt_native_association *a, struct kt_link_stats *sum)

@@ -131,10 +131,6 @@ size_t kt_native_association_streams(const struct kt_native_association *a);
 bool kt_native_association_over(const struct kt_native_association *a);
 /* Why it is over, as a sentence. */
 const char *kt_native_association_why(const struct kt_native_association *a);
-/* In its turn hook: it must not be freed now. */
-bool kt_native_association_busy(const struct kt_native_association *a);
-bool kt_native_association_settled(
-    const struct kt_native_association *a); /* the peer holds all that was sent */
 /* Adds this association to a snapshot; its totals alone if it is over. */
 void kt_native_association_stats(const struct kt_native_association *a, struct kt_link_stats *sum);
 

@@ -461,30 +461,11 @@ size_t kt_native_data_header(uint8_t *out, size_t room, const struct kt_native_d
     return w.full || d->len > (size_t)(w.end - w.at) ? 0 : (size_t)(w.at - out);
 }
 
-size_t kt_native_datagram_header(uint8_t *out, size_t room, const struct kt_native_datagram *d)
+/* The payload's length takes one byte or two. */
+size_t kt_native_data_fits(size_t room, uint64_t id, uint64_t offset)
 {
-    struct writer w = {.at = out, .end = out + room};
-    const unsigned type = KT_NATIVE_FRAME_DATAGRAM | KT_NATIVE_DATAGRAM_LENGTH;
-    put8(&w, (uint8_t)type);
-    put_datagram(&w, (uint8_t)type, d);
-    return w.full || d->len > (size_t)(w.end - w.at) ? 0 : (size_t)(w.at - out);
-}
-
-/* A payload whose length takes one byte in front of it, or two. */
-static size_t fits(size_t room, uint64_t a, uint64_t b)
-{
-    const size_t header = 1 + kt_native_varint_size(a) + kt_native_varint_size(b) + 1;
+    const size_t header = 1 + kt_native_varint_size(id) + kt_native_varint_size(offset) + 1;
     if (room <= header) return 0;
     const size_t len = room - header;
     return kt_native_varint_size(len) == 1 ? len : len - 1;
-}
-
-size_t kt_native_data_fits(size_t room, uint64_t id, uint64_t offset)
-{
-    return fits(room, id, offset);
-}
-
-size_t kt_native_datagram_fits(size_t room, uint64_t id, uint64_t sequence)
-{
-    return fits(room, id, sequence);
 }

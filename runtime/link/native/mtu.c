@@ -60,15 +60,6 @@ bool kt_native_mtu_lost(struct kt_native_mtu *m, uint32_t size, uint64_t now_us)
     return hole;
 }
 
-void kt_native_mtu_refused(struct kt_native_mtu *m, uint32_t size)
-{
-    if (size <= KT_NATIVE_MTU_BASE) return;
-    if (size <= m->most) m->most = size - 1;
-    if (m->size > m->most) m->size = KT_NATIVE_MTU_BASE;
-    if (m->doubted > m->most) m->doubted = 0;
-    m->tries = 0;
-}
-
 bool kt_native_mtu_packet_acked(struct kt_native_mtu *m, uint32_t bytes)
 {
     if (bytes <= KT_NATIVE_MTU_BASE) {

@@ -56,9 +56,6 @@ void kt_native_mtu_acked(struct kt_native_mtu *m, uint32_t size);
 /* True if that proves a hole. */
 bool kt_native_mtu_lost(struct kt_native_mtu *m, uint32_t size, uint64_t now_us);
 
-/* This end's own system refuses packets of this size. */
-void kt_native_mtu_refused(struct kt_native_mtu *m, uint32_t size);
-
 /* A packet that was no probe was acknowledged, or lost. True if that changes the size: a hole is no longer suspected, or
  * is now. */
 bool kt_native_mtu_packet_acked(struct kt_native_mtu *m, uint32_t bytes);

@@ -36,7 +36,7 @@ static bool stream_eof(const struct kt_pipe *p)
 /* ---- writing ---- */
 
 /* Half of what other streams leave of send_memory, in all; and only so much that was never sent. */
-size_t kt_native_stream_room(const struct kt_native_stream *st)
+static size_t room_of(const struct kt_native_stream *st)
 {
     const struct kt_native_streams *s = st->all;
     const uint64_t held = kt_native_send_held(&st->out), unsent = kt_native_send_unsent(&st->out);
@@ -50,7 +50,7 @@ size_t kt_native_stream_room(const struct kt_native_stream *st)
 void kt_native_stream_offer(struct kt_native_stream *st)
 {
     if (!st->want_write || st->events & KT_NATIVE_EV_WRITABLE) return;
-    const size_t room = kt_native_stream_room(st);
+    const size_t room = room_of(st);
     if (room >= KT_NATIVE_UNSENT / 4 || room >= kt_native_send_held(&st->out))
         kt_native_stream_touch(st, KT_NATIVE_EV_WRITABLE);
 }
@@ -69,7 +69,7 @@ static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
         st->want_write = !st->out.ended; /* to find out that it is gone */
         return 0;
     }
-    const size_t done = kt_native_send_write(&st->out, data, kt_min_size(n, kt_native_stream_room(st)));
+    const size_t done = kt_native_send_write(&st->out, data, kt_min_size(n, room_of(st)));
     st->all->queued += done;
     st->want_write = done < n;
     if (done > 0)
@@ -224,13 +224,3 @@ const struct kt_pipe_ops kt_native_stream_pipe_ops = {
     .why = stream_why,
     .stream = &stream_ops,
 };
-
-uint64_t kt_native_stream_id(const struct kt_pipe *stream)
-{
-    return kt_native_stream_of_const(stream)->id;
-}
-
-uint64_t kt_native_stream_window(const struct kt_pipe *stream)
-{
-    return kt_native_stream_of_const(stream)->in_window;
-}

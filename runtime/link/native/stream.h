@@ -168,8 +168,6 @@ void kt_native_streams_leave(struct kt_native_streams *s);
 /* ---- stream.c ---- */
 
 extern const struct kt_pipe_ops kt_native_stream_pipe_ops;
-/* Bytes that may be written now. */
-size_t kt_native_stream_room(const struct kt_native_stream *st);
 /* Raises `writable` if there is room again. */
 void kt_native_stream_offer(struct kt_native_stream *st);
 

@@ -131,9 +131,4 @@ struct kt_native_streams_facts {
 };
 void kt_native_streams_facts(const struct kt_native_streams *s, struct kt_native_streams_facts *out);
 
-/* The id of a stream, for logs; 0: it has not been sent yet. */
-uint64_t kt_native_stream_id(const struct kt_pipe *stream);
-/* The window that a stream's peer has from this end. */
-uint64_t kt_native_stream_window(const struct kt_pipe *stream);
-
 #endif

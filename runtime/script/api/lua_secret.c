@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "crypto/keyfile.h"
 #include "crypto/locked.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
@@ -68,13 +69,6 @@ static int secret(lua_State *L)
     return 1;
 }
 
-/* Uses the real file system: the io's files have no mode. */
-static bool exposed(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH));
-}
-
 /* core.wipe(): from here to the end of the main chunk of a module in the binary, freed memory is wiped; what
  * the chunk leaves behind is collected at its end. For one that reads a key in clear. */
 static int wipe(lua_State *L)
@@ -86,7 +80,8 @@ static int wipe(lua_State *L)
 /* core.exposed(path) → whether every user of this machine can read or change the file */
 static int is_exposed(lua_State *L)
 {
-    lua_pushboolean(L, exposed(luaL_checkstring(L, 1)));
+    struct stat st;
+    lua_pushboolean(L, stat(luaL_checkstring(L, 1), &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)));
     return 1;
 }
 
@@ -110,9 +105,9 @@ static int secret_file(lua_State *L)
             "kt.secret_file: %s is empty; put a key into it (head -c 32 /dev/urandom | base64 > %s)", path,
             path);
     }
-    if (exposed(path))
-        kt_log(kt_runtime_log(rt), KT_LOG_WARN,
-            "%s holds a secret and every user can read it; run chmod 600 %s", path, path);
+    struct stat st; /* of the real file system: the io's files have no mode */
+    if (stat(path, &st) == 0 && kt_key_mode_check(path, st.st_mode, &err))
+        kt_log(kt_runtime_log(rt), KT_LOG_WARN, "%s", err.text);
     struct bytes b = {data, n};
     lua_pushcfunction(L, make);
     lua_pushlightuserdata(L, &b);

@@ -343,13 +343,3 @@ int kt_runtime_replace(
     out->drain_us = kt_life_hand_over(was);
     return 0;
 }
-
-/* ---- run ---- */
-
-int kt_runtime_run(struct kt_runtime *rt)
-{
-    int code;
-    if (!kt_life_exiting(rt)) kt_io_run(rt->io);
-    kt_runtime_exited(rt, &code);
-    return code;
-}

@@ -97,9 +97,6 @@ struct kt_runtime_usage {
 };
 void kt_runtime_usage(const struct kt_runtime *rt, struct kt_runtime_usage *out);
 
-/* Runs the loop until the runtime has ended. Returns the process's exit code. */
-int kt_runtime_run(struct kt_runtime *rt);
-
 /* Whether it has ended, possibly already in its main chunk (kt.core.exit); *code is the exit code. */
 bool kt_runtime_exited(const struct kt_runtime *rt, int *code);
 

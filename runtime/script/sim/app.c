@@ -26,7 +26,8 @@ struct listener {
 
 /* ---- drivers ---- */
 
-struct kt_lua_sim_driver *kt_lua_sim_driver(struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err)
+/* The host's driver, created if necessary. */
+static struct kt_lua_sim_driver *driver_of(struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err)
 {
     for (struct kt_list *n = w->drivers.next; n != &w->drivers; n = n->next) {
         struct kt_lua_sim_driver *d = KT_CONTAINER(n, struct kt_lua_sim_driver, node);
@@ -176,7 +177,7 @@ static int world_connect(lua_State *L)
     struct kt_endpoint to;
     if (kt_endpoint_parse(&to, luaL_checkstring(L, 3), KT_ENDPOINT_HOST | KT_ENDPOINT_UNIX, &err))
         return kt_lua_sim_fail_return(L, &err);
-    struct kt_lua_sim_driver *d = kt_lua_sim_driver(w, h, &err);
+    struct kt_lua_sim_driver *d = driver_of(w, h, &err);
     if (!d) return kt_lua_sim_fail_return(L, &err);
     struct app *a = push_app(L, w, d);
     if (kt_connect(d->io, &to, on_connected, a, &a->connecting, &err)) return kt_lua_sim_fail_return(L, &err);
@@ -290,7 +291,7 @@ static int world_listen(lua_State *L)
     if (kt_endpoint_parse(&at, luaL_checkstring(L, 3), KT_ENDPOINT_ZERO | KT_ENDPOINT_UNIX, &err))
         return kt_lua_sim_fail_return(L, &err);
     kt_service_localhost(&at);
-    struct kt_lua_sim_driver *d = kt_lua_sim_driver(w, h, &err);
+    struct kt_lua_sim_driver *d = driver_of(w, h, &err);
     if (!d) return kt_lua_sim_fail_return(L, &err);
     struct listener *l = lua_newuserdatauv(L, sizeof *l, 0);
     *l = (struct listener){.w = w, .driver = d, .id = ++w->ids};

@@ -77,9 +77,6 @@ void kt_lua_sim_reap(struct kt_lua_world *w);
 
 /* ---- app.c ---- */
 
-/* The host's driver, created if necessary. */
-struct kt_lua_sim_driver *kt_lua_sim_driver(
-    struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err);
 /* Call when the host crashes: closes everything that its driver has open. */
 void kt_lua_sim_drivers_crash(struct kt_lua_world *w, const struct kt_sim_host *h);
 void kt_lua_sim_drivers_reap(struct kt_lua_world *w, bool all);
