@@ -18,6 +18,7 @@
 ---   bare        a kind of handle, and the key for it: a handle alone stands for { [bare] = handle }
 ---   as          for the documentation: the function that describes the same keys
 ---   called      the function whose argument it is
+---   main        the key that a string in place of the table was meant for, if no required key tells
 --- A description of another type with `keys` also accepts a table with those keys.
 --- Other modules add types to schema.types (kt/init.lua: endpoint, secret): a function(description, value) that returns the
 --- value to keep, or nil, a message, and a suggestion if it has one.
@@ -214,11 +215,12 @@ local function check_table(path, d, value, mistakes)
   return out
 end
 
---- How to write the table for a string given in its place, if only one required key can take a string.
+--- How to write the table for a string given in its place, if it can be told which key was meant: the one that d names as `main`, or
+--- the only required one that takes a string.
 local function spelled(d, value)
-  local meant
+  local meant = type(value) == "string" and d.called and d.main or nil
   for _, key in ipairs(type(value) == "string" and d.called and d.keys or {}) do
-    if key.required and (key.type == "string" or key.type == "endpoint" or key.type == "endpoints") then
+    if not d.main and key.required and (key.type == "string" or key.type == "endpoint" or key.type == "endpoints") then
       if meant then return nil end
       meant = key.name
     end

@@ -13,7 +13,7 @@ local run_by = {
 }
 
 --- What makes a script that runs at both ends be the other one.
-local other_end = { ["interactive-vs-bulk"] = "far", ["route-by-port"] = "far", reverse = "inside" }
+local other_end = { ["interactive-vs-bulk"] = "far", ["route-by-port"] = "far", reverse = "inside", udp = "near" }
 
 local names = {}
 for path in io.popen "ls scripts/examples/*.lua":lines() do names[#names + 1] = path:match "([^/]+)%.lua$" end
@@ -32,7 +32,7 @@ describe("scripts/examples", function()
     local there = {}
     for _, name in ipairs(names) do there[name] = true end
     for _, name in ipairs { "client", "server", "socks5", "route-by-port", "proxy-protocol", "quota", "schedule", "reverse",
-      "interactive-vs-bulk", "failover", "balance" } do
+      "interactive-vs-bulk", "failover", "balance", "udp" } do
       assert.is_true(there[name], name)
     end
   end)

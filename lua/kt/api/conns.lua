@@ -38,7 +38,7 @@ return function(with)
       .. "chunk, it opens when the script starts; in a task, immediately.",
     fails = { "in_use", "denied", "config" },
     argument = {
-      type = "table",
+      type = "table", main = "on",
       check = function(out, raw, mistake)
         if raw.on == nil and raw.udp == nil then mistake("on", 'missing; expected on = "127.0.0.1:12948", or udp = "127.0.0.1:53"') end
         if raw.on ~= nil and raw.udp ~= nil then mistake("udp", "not allowed with on", "call kt.listen twice") end
@@ -72,7 +72,7 @@ end)]],
       .. "lookup of the host takes time. That flow ends with \"refused\" if the host says that nobody listens there before anything came back.",
     fails = { "refused", "timeout", "name", "unreachable", "config" },
     argument = {
-      type = "table",
+      type = "table", main = "to",
       check = function(_, raw, mistake)
         if raw.to == nil and raw.udp == nil then mistake("to", 'missing; expected "host:port", or "unix:/path"') end
         if raw.to ~= nil and raw.udp ~= nil then mistake("udp", "not allowed with to", "call kt.connect twice") end

@@ -22,6 +22,14 @@ common.main("client", {...}, function(values, from)
     common.join(conn, stream, conn, conn.peer, values)
   end)
 
+  for _, udp in ipairs(values.udp) do
+    kt.listen { udp = udp.at, idle = values.udpidle }:serve(function(flow)
+      local out, err = link:flow { client = flow.peer, to = udp.to }
+      if not out then return kt.log.warn("%s (UDP): %s", flow.peer, tostring(err)) end
+      common.relay(flow, out, flow.peer .. " (UDP)", values)
+    end)
+  end
+
   kt.spawn(function() -- reports a bad name now, not with the first connection
     local found, err = core.lookup(values.remoteaddr, 30)
     if not found then kt.log.warn("--remoteaddr: %s; connections will wait until the name resolves", tostring(err)) end

@@ -9,7 +9,7 @@ local common = {}
 
 -- The flags for the paths that API messages name.
 local flags = {
-  ["link.remote"] = "--remoteaddr", ["listen.on"] = "--localaddr", ["accept.on"] = "--listen",
+  ["link.remote"] = "--remoteaddr", ["listen.on"] = "--localaddr", ["accept.on"] = "--listen", ["listen.udp"] = "--udp",
   crypt = "--crypt", mode = "--mode", key = "--key", bandwidth = "--bandwidth",
   ["fec.parity"] = "--datashard and --parityshard", ["smux.stream_buffer"] = "--streambuf",
 }
@@ -75,6 +75,14 @@ function common.join(a, b, conn, what, values)
   if not sum then return kt.log.info("closed %s: %s", what, tostring(err)) end
   kt.log.info("closed %s: %s out, %s in, %.1f s, %s%s", what, size(sum.a_to_b), size(sum.b_to_a), sum.duration,
     tostring(sum.reason), sum.cause and (" (%s)"):format(tostring(sum.cause)) or "")
+end
+
+-- Splices two flows. Logs the opening and closing only at level debug, since a flow may be a single question.
+function common.relay(a, b, what, values)
+  kt.log.debug("open %s", what)
+  local sum, err = kt.splice(a, b, {idle = values.udpidle})
+  if not sum then return kt.log.debug("closed %s: %s", what, tostring(err)) end
+  kt.log.debug("closed %s: %s out, %s in, %.1f s, %s", what, size(sum.a_to_b), size(sum.b_to_a), sum.duration, sum.reason)
 end
 
 return common

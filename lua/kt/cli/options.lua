@@ -43,6 +43,12 @@ local rows = {
     help = "ask the server to connect to host:port instead of its --target; needs kt's wire, and the server's --allow" },
   { name = "allow", type = "string", default = "", only = "server", other = "to", group = "addresses", arg = "PATTERNS",
     help = "targets that clients may ask for with --to: host:port, * for any part, separated by commas" },
+  { name = "udp", type = "string", default = "", only = "client", group = "addresses", arg = "ADDRS",
+    help = "where applications send datagrams: ADDR, or ADDR=TARGET to ask for another target than the server's --udp; separated by commas" },
+  { name = "udp", type = "string", default = "", only = "server", group = "addresses", arg = "ADDR",
+    help = "where datagrams of clients go: host:port; needs kt's wire" },
+  { name = "udpidle", type = "int", of = "flow_idle", group = "addresses", arg = "SECONDS",
+    help = "the datagrams from one address end their flow after this long without another" },
 
   { name = "wire", type = "enum", values = wires, default = wires[1], group = "security", arg = "NAME",
     unknown = "kcptun has no such flag",

@@ -46,8 +46,9 @@ function report.settings(side, values, from, config)
     values.autoexpire, values.scavengettl) or ""
   if side == "client" then
     say("  listen %s, remote %s%s", values.localaddr, values.remoteaddr, sessions)
+    for _, udp in ipairs(values.udp) do say("  udp %s to %s", udp.at, udp.to or "the server's --udp") end
   else
-    say("  listen %s, target %s", values.listen, values.target)
+    say("  listen %s, target %s%s", values.listen, values.target, values.udp ~= "" and ", udp " .. values.udp or "")
   end
   say("  key from %s, dscp %d, sockbuf %d, maxstreams %d, maxbuffered %d", from.key or "the default", values.dscp, values.sockbuf,
     values.maxstreams, values.maxbuffered)

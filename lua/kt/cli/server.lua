@@ -9,20 +9,27 @@ local settings = require "kt.cli.settings"
 common.main("server", {...}, function(values, from)
   local ok, fault = core.endpoint(values.target, "uh")
   if not ok then error("--target: " .. fault, 0) end
+  if values.udp ~= "" then
+    ok, fault = core.endpoint(values.udp, "h")
+    if not ok then error("--udp: " .. fault, 0) end
+  end
   local config = settings.link("server", values, from)
   config.on = values.listen
   if values.privatekey ~= "" then config.private_key, config.authorized = kt.secret_file(values.privatekey), values.clients end
   local allowed = allow.rule(values.allow)
   local acceptor = kt.accept(config)
+
+  -- Whether what the peer opened may go to the target that it names, if it names one.
+  local function may_reach(opened)
+    local may, why = true, nil
+    if opened.target then may, why = allowed(opened.target) end
+    if not may then kt.log.warn("%s: target %s: not allowed: %s", opened.peer, opened.target, why) end
+    return may
+  end
+
   acceptor:serve(function(stream)
     local target = stream.target or values.target
-    if stream.target then
-      local may, why = allowed(target)
-      if not may then
-        kt.log.warn("%s: target %s: not allowed: %s", stream.peer, target, why)
-        return stream:reset "denied"
-      end
-    end
+    if not may_reach(stream) then return stream:reset "denied" end
     local conn, err = kt.connect { to = target, timeout = 5 }
     if not conn then
       kt.log.warn("%s: target %s: %s%s", stream.peer, target, tostring(err),
@@ -31,5 +38,15 @@ common.main("server", {...}, function(values, from)
     end
     common.join(stream, conn, conn, stream.peer .. " to " .. target, values)
   end)
+  if values.udp ~= "" or values.allow ~= "" then
+    acceptor:on("flow", function(flow)
+      local target = flow.target or values.udp
+      if not may_reach(flow) then return end
+      if target == "" then return kt.log.warn("%s: its datagrams have nowhere to go; set --udp", flow.peer) end
+      local out, err = kt.connect { udp = target, timeout = 5 }
+      if not out then return kt.log.warn("%s: UDP target %s: %s", flow.peer, target, tostring(err)) end
+      common.relay(flow, out, ("%s to %s (UDP)"):format(flow.peer, target), values)
+    end)
+  end
   return acceptor, config
 end)

@@ -244,6 +244,16 @@ local function read_clients(side, path, env)
   return clients
 end
 
+-- The client's UDP addresses: { at = where datagrams arrive, to = the target to ask for, or nil }.
+local function read_udp(text)
+  local out = {}
+  for one in text:gmatch "[^,]+" do
+    local at, to = one:match "^%s*([^=]-)%s*=%s*(.-)%s*$"
+    out[#out + 1] = { at = at or one:match "^%s*(.-)%s*$", to = to }
+  end
+  return out
+end
+
 -- Parses the command line of one side. env: { getenv, read_file, version }. Returns the settings by flag name, warnings to log, and the origin
 -- of each setting by flag name (nil for a default). Raises { text, code } if the program should print a text and exit.
 function settings.parse(side, args, env)
@@ -289,6 +299,8 @@ function settings.parse(side, args, env)
   elseif values.wire == "kcptun" then
     fail(side, "--privatekey: kcptun's wire has a shared key only; use --wire kt")
   end
+  if values.udp ~= "" and values.wire == "kcptun" then fail(side, "--udp: kcptun's wire carries no datagrams; use --wire kt or --wire auto") end
+  if side == "client" then values.udp = read_udp(values.udp) elseif values.udp ~= "" then values.udp = dialled(values.udp) end
   if side == "server" then values.clients = values.authorized ~= "" and read_clients(side, values.authorized, env) or nil end
   return values, notes, from
 end
