@@ -10,10 +10,8 @@ static double since_heard(const struct kt_link_stats *s)
 
 void kt_link_stats_each(const struct kt_link_stats *s, kt_stat_each each, void *ctx)
 {
-#define KT_COUNTER(name, unit, value, help)                                                                  \
-    each(ctx, &(const struct kt_stat)KT_STAT_ROW(name, COUNTER, unit, help), (double)(value));
-#define KT_GAUGE(name, unit, value, help)                                                                    \
-    each(ctx, &(const struct kt_stat)KT_STAT_ROW(name, GAUGE, unit, help), (double)(value));
+#define KT_STAT_EACH(row, value) each(ctx, row, value)
+#include "link/stat_each.h"
 #include "link/link_stats.def"
     s->wire->describe(s, each, ctx);
 }

@@ -26,13 +26,9 @@ static const char *weak_key(const struct kt_settings *s)
 static void describe(const struct kt_link_stats *stats, kt_stat_each each, void *ctx)
 {
     const uint64_t *own = stats->own;
-#define KT_COUNTER(name, unit, value, help)                                                                  \
-    each(ctx, &(const struct kt_stat)KT_STAT_ROW(name, COUNTER, unit, help), (double)(value));
-#define KT_GAUGE(name, unit, value, help)                                                                    \
-    each(ctx, &(const struct kt_stat)KT_STAT_ROW(name, GAUGE, unit, help), (double)(value));
+#define KT_STAT_EACH(row, value) each(ctx, row, value)
+#include "link/stat_each.h"
 #include "link/kcptun/stats.def"
-#undef KT_COUNTER
-#undef KT_GAUGE
 }
 
 const struct kt_wire kt_kcptun_wire = {

@@ -381,13 +381,9 @@ static int flow_stats(lua_State *L)
     struct kt_flow_facts facts = h->facts, *f = &facts;
     if (flow) kt_flow_facts(flow, &facts);
     lua_createtable(L, 0, 7);
-#define KT_COUNTER(name, unit, value, help)                                                                  \
-    kt_config_set_stat(L, &(const struct kt_stat)KT_STAT_ROW(name, COUNTER, unit, help), (double)(value));
-#define KT_GAUGE(name, unit, value, help)                                                                    \
-    kt_config_set_stat(L, &(const struct kt_stat)KT_STAT_ROW(name, GAUGE, unit, help), (double)(value));
+#define KT_STAT_EACH(row, value) kt_config_set_stat(L, row, value)
+#include "link/stat_each.h"
 #include "script/api/flow_stats.def"
-#undef KT_COUNTER
-#undef KT_GAUGE
     return 1;
 }
 

@@ -101,13 +101,9 @@ int kt_lua_pipe_stats(lua_State *L)
     struct kt_stream_facts facts = {0};
     if (pipe) kt_stream_facts(pipe, &facts);
     lua_createtable(L, 0, 14);
-#define KT_COUNTER(name, unit, value, help)                                                                  \
-    kt_config_set_stat(L, &(const struct kt_stat)KT_STAT_ROW(name, COUNTER, unit, help), (double)(value));
-#define KT_GAUGE(name, unit, value, help)                                                                    \
-    kt_config_set_stat(L, &(const struct kt_stat)KT_STAT_ROW(name, GAUGE, unit, help), (double)(value));
+#define KT_STAT_EACH(row, value) kt_config_set_stat(L, row, value)
+#include "link/stat_each.h"
 #include "script/api/pipe_stats.def"
-#undef KT_COUNTER
-#undef KT_GAUGE
     if (!is_conn(L)) kt_stream_facts_each(&facts, kt_config_set_stat, L);
     return 1;
 }

@@ -510,13 +510,9 @@ static int stats(lua_State *L)
     const struct kt_lua_udp *u = kt_handle_self(L, KT_HANDLE_SOCKET, "stats");
     const struct kt_udp_stats none = {0}, *s = u->holder.udp ? kt_udp_stats(u->holder.udp) : &none;
     lua_createtable(L, 0, 8);
-#define KT_COUNTER(name, unit, value, help)                                                                  \
-    kt_config_set_stat(L, &(const struct kt_stat)KT_STAT_ROW(name, COUNTER, unit, help), (double)(value));
-#define KT_GAUGE(name, unit, value, help)                                                                    \
-    kt_config_set_stat(L, &(const struct kt_stat)KT_STAT_ROW(name, GAUGE, unit, help), (double)(value));
+#define KT_STAT_EACH(row, value) kt_config_set_stat(L, row, value)
+#include "link/stat_each.h"
 #include "script/api/socket_stats.def"
-#undef KT_COUNTER
-#undef KT_GAUGE
     return 1;
 }
 

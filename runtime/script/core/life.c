@@ -8,7 +8,6 @@
 #include "io/io.h"
 #include "link/counters.h"
 #include "script/core/parts.h"
-#include "script/core/runtime.h"
 #include "script/core/service.h"
 #include "script/core/setup.h"
 #include "script/core/task.h"

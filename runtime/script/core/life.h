@@ -1,5 +1,4 @@
-/* The phases of a runtime: how a script runs, stops, drains its conns, and ends. life.c also has those
- * functions of runtime.h that drain a runtime or read its exit code. */
+/* The phases of a runtime: how a script runs, stops, drains its conns, and ends. */
 #ifndef KT_SCRIPT_CORE_LIFE_H
 #define KT_SCRIPT_CORE_LIFE_H
 
@@ -20,7 +19,15 @@ enum kt_phase kt_runtime_phase(const struct kt_runtime *rt);
 bool kt_runtime_replaced(const struct kt_runtime *rt);
 /* Whether events of links and conns reach the script: it runs, or was replaced and still has conns. */
 bool kt_runtime_attends(const struct kt_runtime *rt);
-/* The drain time at process exit, and after a reload (KT_TIME_NEVER: no limit), in microseconds. */
+/* Stops accepting. The runtime ends when its conns and streams have ended, or after `us` microseconds, when
+ * those left are reset. Calling it again can only shorten the time. */
+void kt_runtime_drain(struct kt_runtime *rt, uint64_t us);
+/* The drain time at process exit: as set by kt.core.drain_timeout, or 5 s. */
+uint64_t kt_runtime_drain_us(const struct kt_runtime *rt);
+/* The number of open conns and streams. */
+size_t kt_runtime_pipes(const struct kt_runtime *rt);
+
+/* Sets the drain time at process exit, and after a reload (KT_TIME_NEVER: no limit), in microseconds. */
 void kt_runtime_set_drain(struct kt_runtime *rt, uint64_t us);
 void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us);
 
@@ -31,6 +38,9 @@ void kt_runtime_hold_flows(struct kt_runtime *rt, int change);
 /* Conns, streams and flows that it holds; whether these are KT_PIPES_MAX. */
 size_t kt_runtime_holds(const struct kt_runtime *rt);
 bool kt_runtime_pipes_full(const struct kt_runtime *rt);
+
+/* Whether it has ended, possibly already in its main chunk (kt.core.exit); *code is the exit code. */
+bool kt_runtime_exited(const struct kt_runtime *rt, int *code);
 
 /* Ends the runtime: no further task runs, and `ended` is called. Only the first code counts. */
 void kt_runtime_stop(struct kt_runtime *rt, int code);

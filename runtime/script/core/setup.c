@@ -9,7 +9,6 @@
 #include "link/common/known.h"
 #include "link/counters.h"
 #include "script/core/parts.h"
-#include "script/core/runtime.h"
 #include "script/sandbox/sandbox.h"
 
 struct kt_setup {

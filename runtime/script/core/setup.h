@@ -1,11 +1,12 @@
 /* What a runtime was made with: its io, log, counters and output, as struct kt_runtime_opts gave them or by
- * default. */
+ * default. What these functions return belongs to the runtime or outlives it; the caller frees none of it. */
 #ifndef KT_SCRIPT_CORE_SETUP_H
 #define KT_SCRIPT_CORE_SETUP_H
 
 #include <lua.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct kt_counters;
 struct kt_guard;
@@ -14,19 +15,63 @@ struct kt_log;
 struct kt_logger;
 struct kt_known;
 struct kt_runtime;
-struct kt_runtime_opts;
+
+struct kt_runtime_opts {
+    struct kt_io *io;         /* outlives the runtime */
+    struct kt_logger *logger; /* outlives the runtime */
+    /* Adds the script API to kt.core, the table on top of the stack: kt_api_bind (script/api/bind.h). */
+    void (*bind)(struct lua_State *L);
+    bool unsafe;             /* the script gets os and io */
+    unsigned long child_fds; /* soft descriptor limit for programs that the script starts; 0: inherited */
+    size_t memory;           /* memory limit of the Lua state, in bytes; 0: no limit */
+    uint64_t main_us;        /* time limit of the main chunk; 0: a generous default, as only startup waits */
+    /* For simulated hosts: the script's behaviour depends on the io alone. Tables are walked in key order,
+     * garbage is collected by count, os reads the io's clock, and a slice is limited by instructions instead
+     * of time. */
+    bool repeatable;
+    /* Reads the environment. NULL: the process's own. */
+    const char *(*getenv)(void *ctx, const char *name);
+    void *getenv_ctx;
+    /* Allocates the state's memory, like realloc; size 0 frees. NULL: the runtime's own blocks. Tests use it
+     * to inject failures. */
+    void *(*alloc)(void *ctx, void *ptr, size_t old, size_t size);
+    void *alloc_ctx;
+    /* Receives the script's output, for fd 1 or 2. NULL: the process's own. */
+    void (*print)(void *ctx, int fd, const char *text, size_t len);
+    void *print_ctx;
+    /* Called when very many slices ran without the clock advancing, with a text that names a task. A
+     * simulated clock stands still while code runs, so tasks that wake each other would never end. NULL: no
+     * check. */
+    void (*livelock)(void *ctx, const char *text);
+    void *livelock_ctx;
+    /* Counters of its links; outlive the runtime and its successors. NULL: its own. */
+    struct kt_counters *counters;
+    /* What its links and acceptors know (link/common/known.h); likewise. */
+    struct kt_known *known;
+    /* Called when the script has ended: it exited, has nothing left to do, or has been drained. The callee
+     * frees the runtime later, not in this call. NULL: the io's loop is stopped. */
+    void (*ended)(void *ctx);
+    void *ended_ctx;
+};
+
+/* The default for `print`: writes to the process's standard output or error and flushes. */
+void kt_print_to_process(void *ctx, int fd, const char *text, size_t len);
 
 /* Returns 0 or KT_ENOMEM. */
 int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts);
 void kt_setup_free(struct kt_runtime *rt);
 
+/* Never NULL. */
 struct kt_io *kt_runtime_io(const struct kt_runtime *rt);
 struct kt_logger *kt_runtime_logger(const struct kt_runtime *rt);
 const struct kt_log *kt_runtime_log(const struct kt_runtime *rt);
 struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt);
 struct kt_known *kt_runtime_known(const struct kt_runtime *rt);
+/* As in kt_runtime_opts. */
 bool kt_runtime_repeatable(const struct kt_runtime *rt);
+/* Writes output of the script; fd: 1 or 2. */
 void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len);
+/* NULL: not set. Valid until the environment changes. */
 const char *kt_runtime_getenv(const struct kt_runtime *rt, const char *name);
 /* Adds the script API to kt.core, the table on top of the stack. */
 void kt_setup_bind(const struct kt_runtime *rt, lua_State *L);
