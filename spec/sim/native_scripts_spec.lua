@@ -64,6 +64,19 @@ describe("a script over kt's own wire", function()
     t.w:run_until(gone(t.script), { timeout = "60s" })
   end)
 
+  it("is replaced after its last stream also if its pool checks a link more often than once in a round trip", function()
+    local t = world([[
+      local pool = kt.pool { links = { to "far" }, check = { every = "100ms", timeout = "2s" } }
+      carry("127.0.0.1:1", pool)]], nil, { delay = "200ms" })
+    local app = t.near:connect "127.0.0.1:1"
+    app:echo "before"
+    t.script:signal "HUP"
+    t.w:run_for "2s"
+    app:echo "after"
+    app:close()
+    t.w:run_until(gone(t.script), { timeout = "10s" })
+  end)
+
   it("keeps an open stream when the server's key changes, until that ends", function()
     local t = world 'carry("127.0.0.1:1", to "far")'
     local app = t.near:connect "127.0.0.1:1"

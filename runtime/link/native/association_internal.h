@@ -93,6 +93,7 @@ struct kt_native_association {
     uint64_t fled_us;         /* when it was last, because of losses; 0: never */
     size_t stream_count;      /* as counted in StreamsNow */
     uint64_t quiet_us;        /* when a client asks whether nothing more comes; UINT64_MAX: it does not */
+    uint64_t stream_frames;   /* frames of streams in flight */
     bool carrying;            /* as told to the owner */
     bool proven_told, reported, busy;
     bool peer_closed; /* it knows that it is over */

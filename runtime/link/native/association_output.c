@@ -132,6 +132,7 @@ static void finish(struct packet *k, const struct kt_native_place *to, uint64_t 
         .count = k->eliciting ? (uint32_t)k->count : 0,
         .contents = k->contents};
     kt_native_recovery_sent(&p->recovery, &sent, now_us);
+    for (size_t i = 0; i < sent.count; i++) a->stream_frames += kt_native_streams_takes(k->contents[i].type);
     p->sent_us = now_us;
     p->out_bytes += (size_t)len;
     a->c->counters->OutPkts++;

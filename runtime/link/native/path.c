@@ -83,6 +83,7 @@ static void probe_lost(struct kt_native_path *p, uint32_t size)
 static void on_acked(void *ctx, const struct kt_native_content *content)
 {
     struct kt_native_path *p = ctx;
+    p->a->stream_frames -= kt_native_streams_takes(content->type);
     if (content->type == KT_NATIVE_FRAME_PADDING)
         probe_acked(p, (uint32_t)content->offset);
     else if (content->type == KT_NATIVE_FRAME_ACK)
@@ -98,6 +99,7 @@ static void on_acked(void *ctx, const struct kt_native_content *content)
 static void on_lost(void *ctx, const struct kt_native_content *content)
 {
     struct kt_native_path *p = ctx;
+    p->a->stream_frames -= kt_native_streams_takes(content->type);
     if (content->type == KT_NATIVE_FRAME_PADDING)
         probe_lost(p, (uint32_t)content->offset);
     else if (content->type == KT_NATIVE_FRAME_PING)
