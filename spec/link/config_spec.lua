@@ -114,8 +114,7 @@ describe("the settings of a link", function()
   it("have no cipher that crypto does not know, and lack none", function()
     local values
     for _, row in ipairs(require("kt.api.kcptun").names) do values = row.path == "crypt" and row.values or values end
-    local known = {}
-    for name in require("spec_crypto").methods():gmatch "[^, ]+" do known[#known + 1] = name end
+    local known = require("spec_crypto").methods()
     table.sort(values)
     table.sort(known)
     assert.same(known, values)
