@@ -21,7 +21,8 @@
  * Queue. The shortest round trip of a round, less min_rtt, is the standing queue: jitter and bunched
  * acknowledgements do not touch the shortest. While it is above a few ms, bw is what was delivered in that
  * round, and the rate is lower still, in proportion to the queue. A queue that this does not shorten is that
- * of others: then the rate is bw, as in BBR, so that they do not push this flow aside.
+ * of others: then the rate is bw, as in BBR, so that they do not push this flow aside, and half as much as
+ * the path holds may be in the queue, so that it does not push them aside.
  *
  * Invariant: never more in flight than twice what the path holds, round trips being as long as they vary,
  * plus what bunched acknowledgements keep; and never more than the limits of the owner. */
@@ -107,7 +108,9 @@ static void set_rate(struct kt_cc *cc)
 
     uint64_t held = product(a, cc->limits.rate > 0 ? kt_min64(whole, cc->limits.rate) : whole);
     if (a->min_rtt_us > 0) held += held * a->spread_us / a->min_rtt_us;
-    uint64_t most = 2 * held + max64(a->extra[0], a->extra[1]);
+    const uint64_t bunched = max64(a->extra[0], a->extra[1]);
+    uint64_t most =
+        a->foreign ? held + held / 2 + bunched / 2 : 2 * held + bunched; /* leave others their share */
     if (a->phase == RTT) most = held / 2;
     if (a->phase == STARTUP)
         most = max64(
