@@ -241,6 +241,30 @@ describe("flows over kt's own wire", function()
     assert.matches("link:flow: the peer speaks wire kcptun, which carries no datagrams; only wire kt does", t.client:log(), 1, true)
   end)
 
+  it("cost bounded memory under a flood from forged addresses, and carry on after it", function()
+    local w = sim.world { seed = 7 }
+    w:host "flooder" w:host "server"
+    w:link("flooder", "server", { delay = "1ms" })
+    w:host("server"):file("listen.lua", [[
+      local kt = require "kt"
+      kt.listen { udp = ":53", max_flows = 100, idle = "5s" }:serve(function(flow)
+        kt.splice(flow, assert(kt.connect { udp = "127.0.0.1:5300" }))
+      end)]])
+    w:host("server"):run("spec/fixtures/flows/echo.lua", { args = { "127.0.0.1:5300" } })
+    local s = w:host("server"):run("listen.lua", { beside = true })
+    for i = 1, 20000 do
+      w:host("flooder"):inject { from = ("198.51.%d.%d:4000"):format(i // 250, i % 250 + 1), to = "10.0.2.1:53", data = "1:x" }
+    end
+    w:run_for "1s"
+    assert.is_true(s:stats().memory_peak < 64 << 20, s:stats().memory_peak)
+    assert.is_true(w:host("server"):stats().sockets < 110)
+    w:run_for "10s"
+    assert.same({ 0, 0 }, { s:stats().pipes, s:stats().counters.TaskErrors })
+    local asker = w:host("flooder"):run("spec/fixtures/flows/ask.lua", { args = { "10.0.2.1:53", "5", "0.1", "40" } })
+    w:run_for "10s"
+    assert.matches("answered 5", asker:output())
+  end)
+
   it("do not hold up the end of their script", function()
     local t = tunnel().up()
     local before = t.w:now()

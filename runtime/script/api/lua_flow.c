@@ -52,6 +52,7 @@ static void on_ended(void *ctx, int code)
 {
     struct kt_lua_flow *h = ctx;
     h->code = code;
+    kt_dgramq_free(&h->waiting); /* its task may run much later, after a flood of others */
 }
 
 static void attach(struct kt_lua_flow *h, struct kt_flow *flow, struct kt_task *t)
@@ -102,8 +103,7 @@ static struct kt_lua_flow *push(lua_State *L)
 static int too_many(lua_State *L, const char *what)
 {
     return kt_err_return(L, KT_ELIMIT,
-        lua_pushfstring(L, "%s: limit of %d open conns, streams and flows reached; close some first", what,
-            (int)KT_PIPES_MAX));
+        lua_pushfstring(L, "%s: limit of %d open flows reached; close some first", what, (int)KT_FLOWS_MAX));
 }
 
 /* ---- a task per flow ---- */
@@ -142,7 +142,7 @@ static int prepare(lua_State *L)
 
 void kt_lua_flow_serve(struct kt_runtime *rt, const struct kt_lua_flow_arrival *arrival)
 {
-    const bool takes = kt_runtime_attends(rt), full = kt_runtime_pipes_full(rt);
+    const bool takes = kt_runtime_attends(rt), full = kt_runtime_flows_full(rt);
     struct serving s = {.arrival = arrival};
     struct kt_task *t = takes && !full ? kt_task_prepare(rt, arrival->origin, prepare, &s) : NULL;
     if (t) {
@@ -152,7 +152,7 @@ void kt_lua_flow_serve(struct kt_runtime *rt, const struct kt_lua_flow_arrival *
     kt_log(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: flow refused: %s",
         arrival->peer->address,
         !takes ? "shutting down"
-        : full ? "too many conns, streams and flows"
+        : full ? "too many flows"
                : "too many tasks, or out of memory");
     kt_flow_close(arrival->flow, takes ? KT_ELIMIT : KT_ECLOSED);
 }
@@ -170,7 +170,7 @@ int kt_lua_link_flow(lua_State *L)
         {"to", KT_OPT_STRING, &to}, {"client", KT_OPT_STRING, &client}, {"copies", KT_OPT_INTEGER, &copies}};
     kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
-    if (kt_runtime_pipes_full(t->rt)) return too_many(L, OPEN);
+    if (kt_runtime_flows_full(t->rt)) return too_many(L, OPEN);
     lua_settop(L, 2);
     struct kt_lua_flow *h = push(L);
     lua_getiuservalue(L, 1, KT_LINK_REMOTE);
@@ -233,7 +233,7 @@ int kt_lua_flow_connect(lua_State *L, const char *to, uint64_t timeout)
     struct kt_addr addr;
     int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_HOST, &err);
     if (rc) return kt_err_return(L, rc, err.text); /* not raised: it may come from a client */
-    if (kt_runtime_pipes_full(t->rt)) return too_many(L, CONNECT);
+    if (kt_runtime_flows_full(t->rt)) return too_many(L, CONNECT);
     struct kt_lua_flow *h = push(L);
     lua_pushstring(L, to);
     lua_setiuservalue(L, -2, PEER);

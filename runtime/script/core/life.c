@@ -120,9 +120,14 @@ size_t kt_runtime_holds(const struct kt_runtime *rt)
     return rt->life->pipes + rt->life->flows;
 }
 
+bool kt_runtime_flows_full(const struct kt_runtime *rt)
+{
+    return rt->life->flows >= KT_FLOWS_MAX;
+}
+
 bool kt_runtime_pipes_full(const struct kt_runtime *rt)
 {
-    return kt_runtime_holds(rt) >= KT_PIPES_MAX;
+    return rt->life->pipes >= KT_PIPES_MAX;
 }
 
 /* ---- drain ---- */

@@ -10,7 +10,7 @@ struct kt_runtime;
 
 enum kt_phase { KT_DECLARE, KT_RUN, KT_DRAIN, KT_END };
 
-/* Conns, streams and flows that a script may hold before opening another is refused. Nothing else bounds them: a
+/* Conns and streams that a script may hold before opening another is refused. Nothing else bounds them: a
  * stream uses no descriptor, and most of its memory is not Lua's. Accepted ones are not refused. */
 #define KT_PIPES_MAX 262144u
 
@@ -33,9 +33,15 @@ void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us);
 
 /* Counts conns and streams that the script or its splices hold: `change` more, or fewer. */
 void kt_runtime_hold_pipes(struct kt_runtime *rt, int change);
+/* Flows that a script may hold, those that have ended while their task waits for its turn among them: a flood of new
+ * ones costs no more than these. */
+#define KT_FLOWS_MAX 65536u
+
 /* The same for flows, which a replaced script keeps as well; the end of the process does not wait for them. */
 void kt_runtime_hold_flows(struct kt_runtime *rt, int change);
-/* Conns, streams and flows that it holds; whether these are KT_PIPES_MAX. */
+/* Whether it holds KT_FLOWS_MAX flows. */
+bool kt_runtime_flows_full(const struct kt_runtime *rt);
+/* Conns, streams and flows that it holds; whether it holds KT_PIPES_MAX conns and streams. */
 size_t kt_runtime_holds(const struct kt_runtime *rt);
 bool kt_runtime_pipes_full(const struct kt_runtime *rt);
 
