@@ -375,7 +375,8 @@ int main(int argc, char **argv)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_cur < (rlim_t)idle + AT_ONCE + 64) die("too few descriptors (ulimit -n) for so many idle");
+    if (files.rlim_cur < (rlim_t)idle + AT_ONCE + 64)
+        die("too few descriptors for this many idle conns; raise ulimit -n");
     signal(SIGPIPE, SIG_IGN);
 
     struct cost costs[2][ROUNDS_MAX];

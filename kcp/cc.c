@@ -45,7 +45,7 @@ void kt_cc_limit(struct kt_cc *cc, const struct kt_cc_limits *limits)
     pace(cc);
 }
 
-/* A snapshot that tells something: not one of a packet sent under a controller without samples. */
+/* The snapshot, or NULL if the packet was sent under a controller that takes no samples. */
 static const struct kt_rate_snapshot *own(const struct kt_cc *cc, const struct kt_rate_snapshot *snapshot)
 {
     return snapshot && kt_rate_took(&cc->rate, snapshot) ? snapshot : NULL;

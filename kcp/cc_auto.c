@@ -274,7 +274,7 @@ static uint64_t startup_limit(const struct kt_cc_auto *a)
     return max64(a->min_rtt_us / 8, 5000) + a->spread_us;
 }
 
-/* A queue means that bw is about to be known: what has to be found out is measured at that rate. */
+/* A queue means that bw is nearly found: the rest is measured at that rate. */
 static void watch_startup(struct kt_cc *cc, uint32_t rtt_us)
 {
     struct kt_cc_auto *a = &cc->auto_;
@@ -288,8 +288,8 @@ static void watch_startup(struct kt_cc *cc, uint32_t rtt_us)
     }
 }
 
-/* If a queue ended STARTUP that a lower rate has not drained, it was none: STARTUP goes on, and takes round
- * trips as they are here. */
+/* If a queue ended STARTUP that a lower rate has not drained, it was no queue: STARTUP continues, and takes the
+ * round trips measured here as the path's own. */
 static void end_down(struct kt_cc *cc, uint32_t queue_us, uint64_t now_us)
 {
     struct kt_cc_auto *a = &cc->auto_;

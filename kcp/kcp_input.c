@@ -73,7 +73,7 @@ static void on_push(
     if (repeat ? news->regular : seg->sn != nxt || k->rcv.nxt - nxt > 1) k->ack_now = true;
 }
 
-/* A challenge repeats an old sn on purpose, so it is no sign of a restart. */
+/* A challenge repeats an old sn on purpose, which does not mean a restart. */
 static void note_push(struct news *news, const struct kt_kcp_segment *seg)
 {
     if (seg->frg == KT_KCP_CHALLENGE) return;

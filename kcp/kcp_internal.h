@@ -47,7 +47,7 @@ struct kt_kcp {
     uint64_t ack_at; /* when the oldest acknowledgement owed is due */
     bool ack_now;    /* acknowledgements owed may not wait */
     bool repeats;    /* the peer takes acknowledgements twice */
-    uint32_t repeat; /* so many to come are sent twice */
+    uint32_t repeat; /* the next acknowledgements to send twice, as a count */
 
     uint32_t rmt_wnd;
     uint64_t probe_at; /* next WASK while rmt_wnd is 0 */

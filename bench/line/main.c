@@ -27,7 +27,7 @@ static const char usage[] =
     "End a is 10.77.0.1 and fd77::1 ($LINE_A), end b 10.77.0.2 and fd77::2 ($LINE_B). Needs root.\n"
     "\n"
     "LINE (a to b; --back: b to a, the same if left out) is words of:\n"
-    "  delay=40ms jitter=5ms          jitter: evenly, so much more or less, without overtaking\n"
+    "  delay=40ms jitter=5ms          jitter: up to this much more or less, evenly spread, in order\n"
     "  loss=2%                        of each packet\n"
     "  burst_enter=0.5% burst_leave=20% burst_loss=100%   Gilbert-Elliott, a step a packet\n"
     "  rate=20Mbit queue=100ms        or queue=64KiB, or queue=100 (packets, the default is 1000)\n"

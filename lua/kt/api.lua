@@ -1,4 +1,4 @@
---- The single description of the scripting API. These are derived from it: argument checks (kt/init.lua; script/opts.c takes
+--- The single description of the scripting API. These are derived from it: argument checks (kt/init.lua; script/core/options.c takes
 --- its messages from here), `kt check`, `kt help`, lua/meta/kt.lua and docs/reference.md. spec/script/api_spec.lua fails on a
 --- symbol that is bound but not described, or described but not bound. The descriptions are in kt/api/.
 ---

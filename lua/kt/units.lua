@@ -40,7 +40,7 @@ function units.range(d, write)
   return top and (d.below and top or "at most " .. top)
 end
 
--- Longer durations could overflow clocks that count microseconds; script/opts.c has the same bound.
+-- Longer durations could overflow clocks that count microseconds; script/core/options.c has the same bound.
 local LONGEST = 3.2e9
 local too_long = "at most 3.2e9 seconds (a hundred years)"
 

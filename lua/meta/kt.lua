@@ -722,7 +722,7 @@ kt.log = {}
 ---@field keepalive? kt.duration Interval between heartbeats. (duration, "1s" to "30s"; default "10s")
 
 ---@class (exact) kt.link_options
----@field remote string|string[] The peer. On kt's wire also a list of addresses of the same peer, which are all tried; a link goes from one to another, and to another port of a range, while its streams go on: when the peer is silent, when much more is lost than before, and as `hop` says.
+---@field remote string|string[] The peer. On kt's wire also a list of addresses of the same peer, which are all tried; a link goes from one to another, and to another port of a range, and keeps its streams: when the peer is silent, when much more is lost than before, and as `hop` says.
 ---@field wire? "kcptun"|"kt"|"auto" The protocol on the wire: kcptun's; kt's own, which needs kt at both ends; or "auto": an acceptor takes both, a link tries kt's and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. With a private_key, "auto" means "kt". (default "kcptun")
 ---@field key? string|kt.secret The shared secret, the same at both ends: a passphrase, or a key that `kt keygen` made. Required, unless there is a private_key.
 ---@field private_key? string|kt.secret This end's private key, as `kt keygen --pair` makes it: the ends know each other by their public keys. Only on kt's wire.

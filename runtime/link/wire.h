@@ -42,7 +42,7 @@ struct kt_wire {
     const struct kt_settings_table *settings; /* NULL if it has parts */
     const struct kt_wire *const
         *parts; /* the wires that it chooses from, up to a NULL (link/both/); NULL: none */
-    /* Fills in the defaults of a link or an acceptor; the address is missing yet. */
+    /* Fills in the defaults of a link or an acceptor, all but the address. */
     void (*defaults)(struct kt_settings *s, bool client);
     /* Applies a preset by its name; false for an unknown name. */
     bool (*mode)(struct kt_settings *s, const char *name);

@@ -50,7 +50,7 @@ kt.spawn(function() kt.sleep(600) end)
     assert.same({ 0, 0 }, { p:wait_exit(10) })
   end
 
-  --- Checks what came of the LINES lines: the first ones, in order, none twice; a count of lines for each gap; all told.
+  --- Checks the output for LINES lines: it begins with the first, has them in order and none twice, and each gap names the number missing.
   local function account(text, lost_pattern)
     local next, lost = 1, 0
     for line in text:gmatch "[^\n]+" do

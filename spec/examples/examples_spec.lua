@@ -3,7 +3,7 @@
 local h = require "harness"
 local scripts = require "harness.scripts"
 
---- The spec that runs an example; spec/example_<name>_spec.lua unless it is named here.
+--- The spec that runs an example; spec/examples/<name>_spec.lua unless it is named here.
 local run_by = {
   client = "spec/cli/run_spec.lua",
   server = "spec/cli/run_spec.lua",

@@ -444,7 +444,7 @@ describe("the answer to a probe", function()
     assert.same({ 3 }, wire.sns(e:flush(e:due(16000 * MS)), wire.PUSH))
   end)
 
-  it("proves nothing if so many probes left since that the one it answers is not known", function()
+  it("proves nothing if later probes have pushed out the one it answers", function()
     local e = engine()
     for i = 0, 5 do ask(e, (11000 + i) * MS) end
     e:write("x")

@@ -47,7 +47,7 @@ describe("an acknowledgement", function()
     assert.equal(0, a:due())
     a:write(now)
     a:received(4, now)
-    assert.equal(now + DELAY, a:due()) -- 2 is still missing, but that is no news
+    assert.equal(now + DELAY, a:due()) -- 2 is still missing, as the last ACK said
     a:write(now)
     a:received(2, now)
     assert.equal(0, a:due())

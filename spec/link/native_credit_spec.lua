@@ -357,7 +357,7 @@ describe("a peer that takes more than it was given", function()
     { data(1, 0, "abc", true) .. "\x0c" .. v(1) .. v(4) .. v(0) .. v(0), "frame RESET (0x0c): stream 1 ends at 3, before 4" },
   }
   for _, case in ipairs(cases) do
-    it("is told: " .. case[2], function()
+    it("is closed with: " .. case[2], function()
       world()
       refused(case[1], case[2])
     end)

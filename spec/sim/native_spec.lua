@@ -68,7 +68,7 @@ describe("a link on kt's own wire", function()
     assert.same({ 100008, 100008 }, { stats.BytesReceived, stats.BytesSent }) -- 8 is what the server says of itself
   end)
 
-  it("costs no packets while nothing is said, but a keepalive every 20 s", function()
+  it("sends nothing while idle but a keepalive every 20 s", function()
     local t = tunnel()
     t.connect():echo(("x"):rep(200000)) -- enough to find the path's MTU
     t.w:run_for "5s"
@@ -79,7 +79,7 @@ describe("a link on kt's own wire", function()
 end)
 
 describe("a peer of kt's own wire that does not fit", function()
-  it("is told within 5 s what may be wrong if nothing answers", function()
+  it("logs within 5 s what may be wrong if nothing answers", function()
     local t = tunnel { no_server = true }
     t.w:host "client":connect "127.0.0.1:12948"
     t.w:run_for "5500ms"

@@ -196,7 +196,7 @@ static int tx_epoch(lua_State *L)
     return 1;
 }
 
-/* As if so many packets and bytes had been sealed in this epoch. */
+/* Sets the counts of packets and bytes sealed in this epoch. */
 static int tx_wear(lua_State *L) /* (packets, bytes) */
 {
     struct tx *t = luaL_checkudata(L, 1, TX);

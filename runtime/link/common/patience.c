@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 
 #define ASK_EVERY_US 1000000u
-#define LATE_US 2000000u /* a check that is this late is no evidence about the peer */
+#define LATE_US 2000000u /* a check this late says nothing about the peer: this host was busy */
 
 static uint64_t suspect_us(const struct kt_patience *p)
 {

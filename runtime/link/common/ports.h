@@ -1,7 +1,7 @@
 /* The UDP ports that acceptors listen on, and who takes what arrives. Acceptors of several wires can share them: a
  * datagram is offered to each taker in the order in which they were added, and the first that knows it keeps it.
  *
- * Counted: whoever opens them and each acceptor hold a reference; the sockets close with the last one. */
+ * Counted: the opener and each acceptor hold a reference; the sockets close with the last one. */
 #ifndef KT_LINK_COMMON_PORTS_H
 #define KT_LINK_COMMON_PORTS_H
 

@@ -34,7 +34,8 @@ struct dial {
     bool refused; /* logged that nothing listens there */
     struct kt_presence_part part;
     bool benched; /* in link->draining because its peer is suspect */
-    /* takes no new streams, because changed settings need a new session, or an older session has come back; its streams are never cut */
+    /* Takes no new streams, because changed settings need a new session, or an older session has come back; its streams
+     * are never cut. */
     bool stale;
     bool told; /* logged that the two ends do not match */
 };

@@ -1,12 +1,12 @@
-/* What the files of the accepting side share; nobody else includes this.
+/* What the files of the accepting side share; no other file includes this.
  *
  *   acceptor.c  the acceptor as its user sees it: ports, settings, end
- *   guest.c     the table of associations, and what becomes of them
+ *   guest.c     the table of associations, and their end
  *   route.c     datagrams: handshakes, and which association a packet belongs to
  *
  * An acceptor may be given another key while it runs. Its associations keep the keys that they have; those of the
- * earlier key go on until their streams have ended. A packet's header is masked with the key of its time, so there is
- * one struct era for each key in use. */
+ * earlier key continue until their streams have ended. A packet's header is masked with the key of its time, so
+ * there is one struct era for each key in use. */
 #ifndef KT_LINK_NATIVE_ACCEPTOR_INTERNAL_H
 #define KT_LINK_NATIVE_ACCEPTOR_INTERNAL_H
 

@@ -1,6 +1,6 @@
-/* An association: what two ends have after a handshake (docs/wire.md, section 1). It has paths, each with its own
- * packet numbers, acknowledgements, congestion controller and pacer, and streams, whose frames go on any path. The
- * same on both ends; links and acceptors differ in how they come by one.
+/* An association: the state that two ends share after a handshake (docs/wire.md, section 1). It has paths, each
+ * with its own packet numbers, acknowledgements, congestion controller and pacer, and streams, whose frames may use
+ * any path. Both ends have the same kind; links and acceptors differ in how they make one.
  *
  * Work is done once per loop turn: arrivals and writes mark the association, and its turn hook then raises the
  * streams' events, builds packets and arms one timer for the next thing due. An idle association has no timer, but
@@ -34,7 +34,8 @@ struct kt_native_association_owner {
     /* It is time to take another place, or far more is lost than before: the callee may have one tried
      * (kt_native_association_try). May be NULL. */
     void (*hop)(void *ctx);
-    /* The path has moved to the place that was tried: its socket is in use now. Not NULL if `hop` or `silent` is not. */
+    /* The path has moved to the place that was tried: its socket is in use now. Not NULL if `hop` or `silent` is
+     * not. */
     void (*moved)(void *ctx);
     /* The last stream was closed, and the peer holds all that was said in it; or a stream was opened. */
     void (*carries)(void *ctx, bool anything);
@@ -84,8 +85,8 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
 /* The socket of a link was replaced. What is in flight stays so: if the peer answers, what it lacks is sent again. */
 void kt_native_association_move(struct kt_native_association *a, struct kt_udp *udp);
 /* Asks for the peer at another address, with a socket that is connected to it and outlives this or the next try. If the
- * peer answers there, the path moves, and `moved` is raised. Nothing is lost: what is on its way to the socket before is
- * still taken. A try that is under way ends. */
+ * peer answers there, the path moves, and `moved` is raised. Nothing is lost: what is on its way to the socket
+ * before is still taken. A try that is under way ends. */
 void kt_native_association_try(
     struct kt_native_association *a, struct kt_udp *udp, const struct kt_addr *peer);
 /* This socket can be written again. */

@@ -4,7 +4,7 @@
 #include "link/native/association_internal.h"
 #include "link/native/code.h"
 
-/* A client that has received nothing for so long, but has open streams, asks: a NAT on the way may have forgotten it
+/* A client that has received nothing for this long, but has open streams, asks: a NAT on the way may have forgotten it
  * (docs/wire.md, 5.8). */
 #define QUIET_US 1000000u
 
@@ -59,7 +59,7 @@ static int take_frame(struct kt_native_association *a, struct kt_native_path *p,
     case KT_NATIVE_FRAME_CLOSE:
         take_close(a, f);
         return 0;
-    default: /* PADDING and PING ask for nothing; what else there is, a peer may send and we need not use */
+    default: /* PADDING and PING need no action; other frames are optional for a receiver */
         return 0;
     }
 }

@@ -11,12 +11,12 @@
 
 /* Packets in one turn, so that a link that sends much does not hold up all others. */
 #define TURN_PACKETS 256u
-/* With `padding`, smaller packets get a random size of up to so many bytes of frames. */
+/* With `padding`, smaller packets get a random size of at most this many bytes of frames. */
 #define PADDED 512u
 /* With less room than this a packet is full: a further frame would carry next to nothing. */
 #define ROOM_LEAST 32u
-/* Bytes of frames in a packet that must be acknowledged: a server that has restarted answers no shorter one (docs/wire.md,
- * 4.4). */
+/* Bytes of frames in a packet that must be acknowledged: a server that has restarted answers no shorter one
+ * (docs/wire.md, 4.4). */
 #define ELICITING_LEAST KT_NATIVE_UNKNOWN_BODY
 #define DATAGRAM_LEAST (KT_NATIVE_OVERHEAD + ELICITING_LEAST)
 #define CLOSE_MOST (1u + 8u + 2u + KT_NATIVE_CLOSE_TEXT) /* bytes of a CLOSE frame */

@@ -38,7 +38,7 @@ void kt_native_check_silent(struct link *l)
     const uint64_t since = kt_io_now(l->c->io) - c->began_us;
     if (++c->silences < AFTER) return;
     if (l->attempt.check && since >= LASTS_US)
-        kt_native_attempt_end(l); /* its socket may have an address that is no more */
+        kt_native_attempt_end(l); /* its socket may have an address that this host no longer has */
     const uint64_t half = (uint64_t)c->silences * 500000, pause = kt_min64(half, PAUSE_US);
     if (!c->began_us || (since >= LASTS_US && since >= pause)) start(l);
 }

@@ -27,7 +27,7 @@ struct kt_native_context {
     bool client;
     bool retired; /* an acceptor's: the key was changed; no new association with this one */
     struct kt_native_secrets *secrets; /* in locked memory */
-    struct kt_native_names *names;     /* who may come in; NULL: whoever has the shared key */
+    struct kt_native_names *names;     /* the clients that may come in; NULL: any with the shared key */
     struct kt_slab *blocks;            /* of struct kt_native_block: the bytes of streams */
     uint64_t hash_seed;
     struct kt_native_params params; /* what this end says in a handshake */

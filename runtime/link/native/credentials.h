@@ -8,8 +8,8 @@
 
 struct kt_phrases;
 
-/* Takes 0.1 s if the shared key is a passphrase that is new to phrases (which may be NULL). out: in locked memory. 0, KT_ENOMEM, or KT_ECONFIG with a sentence that
- * names the setting; no byte of a secret appears in it. */
+/* Takes 0.1 s if the shared key is a passphrase that is new to phrases (which may be NULL). out: in locked memory.
+ * 0, KT_ENOMEM, or KT_ECONFIG with a sentence that names the setting; no byte of a secret appears in it. */
 int kt_native_credentials_read(struct kt_native_secrets *out, const struct kt_settings *s, bool client,
     struct kt_phrases *phrases, struct kt_err *err);
 

@@ -127,7 +127,7 @@ static void on_moved(void *ctx)
 }
 
 /* A socket keeps the address that this host had when it was opened, and its port; and a NAT on the way may have
- * forgotten it. A fresh one gets both anew. */
+ * forgotten it. A fresh one has a new address and a new mapping. */
 static void renew_socket(struct link *l)
 {
     struct kt_native_socket *fresh;

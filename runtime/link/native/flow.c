@@ -53,7 +53,7 @@ static void drop_oldest(struct kt_native_flow *flow)
     kt_native_queued_free(q);
 }
 
-/* Memory for a datagram, if need be that of one that can be spared: a copy, the flow's oldest, another flow's oldest. */
+/* Memory for a datagram. At the limit, drops another for it: a copy, the flow's oldest, or another flow's oldest. */
 static struct kt_native_queued *get(struct kt_native_flow *flow)
 {
     struct kt_native_flows *f = flow->all;

@@ -1,5 +1,5 @@
-/* The flows of one association of kt's own wire (docs/wire.md, 6.2): datagrams that are kept together by their addresses,
- * neither sent again nor put in order. No I/O and no clock, as streams.h.
+/* The flows of one association of kt's own wire (docs/wire.md, 6.2): datagrams that are kept together by their
+ * addresses, neither sent again nor put in order. No I/O and no clock, as streams.h.
  *
  * Everything is bounded, and counted where it is dropped: flows by max_flows (the one idle longest makes room), queued
  * datagrams by KT_NATIVE_FLOW_QUEUE for each flow and KT_NATIVE_FLOWS_QUEUE for all (the oldest makes room). Flows are
@@ -96,8 +96,8 @@ bool kt_native_flows_takes(uint8_t type);
 /* A frame from the peer. 0; KT_EPROTO: it breaks a rule, err names the frame; KT_ENOMEM. */
 int kt_native_flows_input(struct kt_native_flows *f, const struct kt_native_frame *frame, struct kt_err *err);
 
-/* Writing and fates as for streams (streams.h). Datagrams have no content: nobody waits for their fate. An owner that has
- * streams to send as well lets each write every other packet first. */
+/* Writing and fates as for streams (streams.h). Datagrams have no content: nobody waits for their fate. An owner
+ * that has streams to send as well lets each write every other packet first. */
 bool kt_native_flows_pending(const struct kt_native_flows *f);
 size_t kt_native_flows_write(
     struct kt_native_flows *f, uint8_t *out, size_t room, struct kt_native_content *contents, size_t *count);

@@ -51,8 +51,8 @@ enum kt_native_client_result {
     KT_NATIVE_CLIENT_FAILED, /* the server authenticated but refused, or its response is malformed: see err */
 };
 
-/* Handles a response or a control datagram, and changes it. header: from kt_native_peek. The client stays usable after any
- * result. */
+/* Handles a response or a control datagram, and changes it. header: from kt_native_peek. The client stays usable
+ * after any result. */
 enum kt_native_client_result kt_native_client_input(struct kt_native_client *c,
     const struct kt_native_header *header, uint8_t *dgram, size_t len, struct kt_native_agreed *agreed,
     struct kt_err *err);

@@ -130,8 +130,8 @@ static void remember(struct kt_native_server *s, const uint8_t key[KT_NATIVE_KEY
 
 /* ---- the response ---- */
 
-/* Writes the second message with these parameters, and up to 127 bytes of padding. Returns the datagram's length, or 0 if
- * the client's key is of low order. */
+/* Writes the second message with these parameters, and up to 127 bytes of padding. Returns the datagram's length,
+ * or 0 if the client's key is of low order. */
 static size_t respond(struct kt_native_server *s, struct kt_noise *noise, const uint8_t id[KT_NATIVE_CID],
     struct kt_native_params *p, uint8_t *out)
 {
@@ -147,7 +147,7 @@ static size_t respond(struct kt_native_server *s, struct kt_noise *noise, const 
     return kt_native_wrap(s->opts.secrets->header_key, KT_NATIVE_RESPONSE, id, out, (size_t)n);
 }
 
-/* What is wrong with what the client said; 0: nothing, and *aead is chosen. */
+/* Checks the client's parameters. Returns an error code with text, or 0 and the *aead to use. */
 static uint64_t judge(struct kt_native_server *s, const struct kt_native_params *p, const uint8_t *public_key,
     const struct kt_addr *from, enum kt_aead_method *aead, char text[KT_NATIVE_ERROR_TEXT + 1])
 {

@@ -1,6 +1,6 @@
-/* The server's end of handshakes (docs/wire.md section 4.2). One of these serves any number of clients: it keeps nothing
- * of a handshake but the initiation's ephemeral key, to refuse replays, and hands the result to its owner, who keeps
- * associations.
+/* The server's end of handshakes (docs/wire.md section 4.2). One of these serves any number of clients: it keeps
+ * nothing of a handshake but the initiation's ephemeral key, to refuse replays, and hands the result to its owner,
+ * who keeps associations.
  *
  * What does not authenticate is dropped, counted and not answered, at the cost of one hash and at most one AEAD
  * operation (and in mode K one multiplication on the curve). Under load, a cookie is asked for before that. */

@@ -138,8 +138,8 @@ void kt_native_remotes_stop(struct link *l);
 struct kt_err *kt_native_remotes_why(struct link *l);
 /* How many addresses of the peer are known; of a range of ports, three count. */
 size_t kt_native_remotes_count(const struct link *l);
-/* Another address or port to use than `now`, in turn; false: there is none. silent: `now` seems to be dead, so that one of
- * the other family may be better. */
+/* Another address or port to use than `now`, in turn; false: there is none. silent: `now` seems to be dead, so that
+ * one of the other family may be better. */
 bool kt_native_remotes_other(struct link *l, const struct kt_addr *now, bool silent, struct kt_addr *out);
 /* ---- check.c ---- */
 

@@ -2,7 +2,7 @@
  * black hole, where large packets vanish that used to pass.
  *
  * The owner asks for a probe when it sends anyway, and sends it as a packet of PING and PADDING of exactly that
- * size, whose loss is no congestion. So an idle path is not probed and needs no timer. One probe at a time.
+ * size; its loss does not count as congestion. So an idle path is not probed and needs no timer. One probe at a time.
  *
  * A hole is suspected when losses of large packets were found at KT_NATIVE_MTU_ROW times in a row, with a small one
  * acknowledged since the first, and no large one. From then on packets have KT_NATIVE_MTU_BASE bytes, and probes of the
@@ -56,8 +56,8 @@ void kt_native_mtu_acked(struct kt_native_mtu *m, uint32_t size);
 /* True if that proves a hole. */
 bool kt_native_mtu_lost(struct kt_native_mtu *m, uint32_t size, uint64_t now_us);
 
-/* A packet that was no probe was acknowledged, or lost. True if that changes the size: a hole is no longer suspected, or
- * is now. */
+/* A packet that was no probe was acknowledged, or lost. True if that changes the size: a hole is no longer
+ * suspected, or is now. */
 bool kt_native_mtu_packet_acked(struct kt_native_mtu *m, uint32_t bytes);
 bool kt_native_mtu_packet_lost(struct kt_native_mtu *m, uint32_t bytes, uint64_t now_us);
 

@@ -54,8 +54,9 @@ int kt_native_peek(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t *dgram
  * masked. Returns its length, n + KT_NATIVE_OVERHEAD; mac1 is its last KT_NATIVE_TAG bytes. */
 size_t kt_native_wrap(const uint8_t header_key[KT_NATIVE_KEY], enum kt_native_kind kind,
     const uint8_t id[KT_NATIVE_CID], uint8_t *dgram, size_t n);
-/* Checks mac1 and unmasks the body, which then lies at dgram + KT_NATIVE_HEADER. `header` is what kt_native_peek read, not
- * of a data packet. Returns the body's length, at least 1; or KT_EAUTH, counted in drops, with dgram unchanged. */
+/* Checks mac1 and unmasks the body, which then lies at dgram + KT_NATIVE_HEADER. `header` is what kt_native_peek
+ * read, not of a data packet. Returns the body's length, at least 1; or KT_EAUTH, counted in drops, with dgram
+ * unchanged. */
 int kt_native_unwrap(const uint8_t header_key[KT_NATIVE_KEY], const struct kt_native_header *header,
     uint8_t *dgram, size_t len, struct kt_native_drops *drops);
 
@@ -113,9 +114,9 @@ int kt_native_rx_init(
 void kt_native_rx_free(struct kt_native_rx *rx);
 
 /* Opens a data packet in place; `header` is what kt_native_peek read from it, `path` the one that its connection id
- * stands for, `seen` the packet numbers of that path. Returns the length of its frames, at least 1, which begin at dgram + KT_NATIVE_HEADER; *number is its
- * packet number. Or an error, counted in drops, after which nothing but dgram has changed: KT_EAUTH (replayed, old
- * or forged), KT_ENOMEM. */
+ * stands for, `seen` the packet numbers of that path. Returns the length of its frames, at least 1, which begin at
+ * dgram + KT_NATIVE_HEADER; *number is its packet number. Or an error, counted in drops, after which nothing but
+ * dgram has changed: KT_EAUTH (replayed, old or forged), KT_ENOMEM. */
 int kt_native_open(struct kt_native_rx *rx, unsigned path, struct kt_replay *seen,
     const struct kt_native_header *header, uint8_t *dgram, size_t len, uint64_t now_us,
     struct kt_native_drops *drops, uint64_t *number);

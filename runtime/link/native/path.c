@@ -220,8 +220,8 @@ static void challenge(struct kt_native_path *p, const struct kt_native_place *pl
     kt_io_random(p->a->c->io, p->moving.data, sizeof p->moving.data);
 }
 
-/* Another place than the path's: asks there whether the peer is. A challenge that is under way is not given up for a
- * third place: whoever copies packets could keep the true peer from ever answering. */
+/* Another place than the path's: asks there whether the peer has moved to it. A challenge that is under way is not
+ * given up for a third place: an attacker who copies packets could keep the true peer from ever answering. */
 static void elsewhere(
     struct kt_native_path *p, const struct kt_native_place *from, size_t bytes, uint64_t now_us)
 {

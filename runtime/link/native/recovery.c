@@ -16,7 +16,7 @@
 #define PROBES 2u       /* packets of a probe timeout, as long as few have passed in a row */
 #define PROBES_UNTIL 2u
 #define PROBE_SLOW_US 1000000u /* the longest backoff */
-#define SILENCE 3u             /* probe timeouts without an answer that make a loss one of silence */
+#define SILENCE 3u             /* probe timeouts without an answer that make a loss a timeout */
 #define KEEP_ROUNDS 3u         /* how long a lost packet is remembered */
 #define LOSS_WEIGHT 128u       /* packets that the loss rate is averaged over */
 #define MILLION 1000000u

@@ -100,7 +100,7 @@ struct kt_native_recovery {
 /* Never fails; the first packet allocates. */
 void kt_native_recovery_init(struct kt_native_recovery *r, const struct kt_native_recovery_config *cfg);
 
-/* Contents in flight get no fate; the controller is told that they have left. */
+/* Contents in flight are reported neither acknowledged nor lost; the controller no longer counts them as in flight. */
 void kt_native_recovery_free(struct kt_native_recovery *r);
 
 /* Gives back memory if nothing is in flight. For owners of idle paths. */

@@ -1,5 +1,5 @@
-/* The addresses of a link's peer: those that the user gave, and what their names stand for. Each is looked up by itself, so
- * that one name that cannot be found does not hold up the others. */
+/* The addresses of a link's peer: those that the user gave, and what their names stand for. Each is looked up by
+ * itself, so that one name that cannot be found does not hold up the others. */
 #include <stdlib.h>
 #include <string.h>
 #include "link/native/link_internal.h"

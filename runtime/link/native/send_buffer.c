@@ -2,7 +2,7 @@
  *
  * Invariant: acked <= sent <= written, and the bytes acked..written are in blocks. Of those in acked..acked_beyond
  * exactly the marked ones are acknowledged, and the one at acked is not. A byte in acked..sent that is neither marked
- * nor in `lost` is in flight, so each byte is acknowledged some day or lost. */
+ * nor in `lost` is in flight, so each byte ends up either acknowledged or lost. */
 #include "link/native/send_buffer.h"
 
 #include <assert.h>

@@ -35,7 +35,8 @@ static bool stream_eof(const struct kt_pipe *p)
 
 /* ---- writing ---- */
 
-/* Half of what other streams leave of send_memory, in all; and only so much that was never sent. */
+/* Bytes that may be written now: a stream gets half of the send_memory that the others leave, and no more than that
+ * may wait to be sent for the first time. */
 static size_t room_of(const struct kt_native_stream *st)
 {
     const struct kt_native_streams *s = st->all;

@@ -47,8 +47,8 @@ uint64_t kt_native_credit_limit(const struct kt_native_stream *st)
     return kt_min64(st->out_limit, from + left);
 }
 
-/* Twice the window, but at most half of the memory that others leave: readers that have stalled keep what they hold, and
- * the windows of the rest shrink towards min_stream_data before memory is used up. */
+/* Twice the window, but at most half of the memory that others leave: readers that have stalled keep what they
+ * hold, and the windows of the rest shrink towards min_stream_data before memory is used up. */
 static void grow(struct kt_native_stream *st)
 {
     const struct kt_native_streams *s = st->all;
@@ -62,8 +62,8 @@ static void grow(struct kt_native_stream *st)
 }
 
 /* The reader takes what arrives: some since the window last grew, and next to nothing waits for it. If the peer needs
- * more credit nevertheless, the window is too small. Where packets are lost it must hold what arrives behind a gap until
- * that is closed, and then a window's worth takes longer than two round trips. */
+ * more credit nevertheless, the window is too small. Where packets are lost it must hold what arrives behind a gap
+ * until that is closed, and then a window's worth takes longer than two round trips. */
 static void grow_for(struct kt_native_stream *st)
 {
     const uint64_t before = st->in_window;

@@ -138,8 +138,8 @@ void kt_native_stream_drop_in(struct kt_native_stream *st)
     kt_native_recv_clear(&st->in);
 }
 
-/* The direction from the peer is over once nothing more is wanted from it, and the peer has heard so from STOP or from our
- * RESET. A stream that ended within min_stream_data needs no STOP: it charged nothing. */
+/* The direction from the peer is over once this end wants nothing more from it and has said so with STOP or RESET.
+ * A stream that ended within min_stream_data needs no STOP: it charged nothing. */
 static bool settle_in(struct kt_native_stream *st)
 {
     const bool complete = kt_native_recv_complete(&st->in);
@@ -219,8 +219,8 @@ static void hand_over(struct kt_native_stream *st)
     free(o);
 }
 
-/* The stream broke, or the peer left bytes untaken. The latter is raised only after everything received was read, because
- * users stop reading after an error. */
+/* The stream broke, or the peer left bytes untaken. The latter is raised only after everything received was read,
+ * because users stop reading after an error. */
 static bool must_close(const struct kt_native_stream *st)
 {
     if (st->told) return false;

@@ -17,9 +17,9 @@
  * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
  *
  * Memory. The peer can make us hold max_data bytes, and min_stream_data for each stream; besides, about 650 bytes for
- * each stream that it opens (max_streams), and its texts until it is handed over. Windows of streams, and max_data, start
- * small and double as they are used. Our own writers can make us hold send_memory bytes, and KT_NATIVE_SEND_LEAST for
- * each stream. An idle stream holds no block.
+ * each stream that it opens (max_streams), and its texts until it is handed over. Windows of streams, and max_data,
+ * start small and double as they are used. Our own writers can make us hold send_memory bytes, and
+ * KT_NATIVE_SEND_LEAST for each stream. An idle stream holds no block.
  *
  * Nothing scans streams: those that wait for something are in a list for it, and others cost nothing. */
 #ifndef KT_LINK_NATIVE_STREAMS_H
@@ -100,7 +100,7 @@ void kt_native_streams_dispatch(struct kt_native_streams *s);
 
 /* True if kt_native_streams_write has something to write, given enough room. */
 bool kt_native_streams_pending(struct kt_native_streams *s);
-/* Writes frames to `out`, and what they are to contents, of which *count (up to KT_NATIVE_CONTENTS) are in use.
+/* Writes frames to `out` and a description of each to contents, of which *count (up to KT_NATIVE_CONTENTS) are in use.
  * Returns the bytes written. The last frame may run to the end of the packet, if it fills the room. 0: there is
  * nothing to send, or too little room. */
 size_t kt_native_streams_write(struct kt_native_streams *s, uint8_t *out, size_t room,

@@ -192,7 +192,7 @@ static int on_max_stream_data(
     return 0;
 }
 
-/* The peer waits for credit: it gets what was taken since the last announcement, and the next in smaller steps. */
+/* The peer waits for credit: announce what was taken since the last time, and later credit in smaller steps. */
 static int on_blocked(struct kt_native_streams *s, const struct kt_native_frame *f, struct kt_err *err)
 {
     struct kt_native_stream *st;

@@ -239,7 +239,8 @@ static struct kt_lua_link *self(lua_State *L, const char *method)
     return kt_handle_self(L, KT_HANDLE_LINK, method);
 }
 
-/* link:open { timeout = "5s", to = "db:5432", client = conn.peer, name = "sql", priority = 3, weight = 16 } → stream | nil, err */
+/* link:open { timeout = "5s", to = "db:5432", client = conn.peer, name = "sql", priority = 3, weight = 16 } →
+ * stream | nil, err */
 static int link_open(lua_State *L)
 {
     struct kt_lua_link *l = self(L, "open");
