@@ -226,7 +226,7 @@ describe("kt run", function()
       write("psk.key", "abc\n")
       os.execute("chmod 644 " .. s.dir .. "/psk.key")
       local text = HEAD .. 'kt.secret_file "psk.key"\nkt.spawn(function() end)'
-      assert.matches("warn .*psk.key .*chmod 600", run(text).err)
+      assert.matches("warn .*psk.key: .*chmod 600", run(text).err)
       os.execute("chmod 600 " .. s.dir .. "/psk.key")
       assert.equal("", run(text).err)
     end)
