@@ -55,7 +55,7 @@ local only_in_io = {
 local hooks = {}
 for _, name in ipairs {
   "kt_fec_enc_seek", "kt_file_append", "kt_guard_overrun_us", "kt_kcp_test_start", "kt_native_number", "kt_native_recovery_reorder", "kt_qpp_pad",
-  "kt_secret_seal_tagged", "kt_setting_get", "kt_sim_srv_set", "kt_slab_fail_after", "kt_smux_test_counters", "kt_supervisor_reload",
+  "kt_secretstream_seal_tagged", "kt_setting_get", "kt_sim_srv_set", "kt_slab_fail_after", "kt_smux_test_counters", "kt_supervisor_reload",
 } do
   hooks[name] = true
 end

@@ -1,13 +1,13 @@
-/* A pool of equal blocks, carved from slabs of about 64 KiB.
+/* A slab of equal blocks, carved from chunks of about 64 KiB.
  *
- * Each block is preceded by a 16-byte header that names its slab, so put is O(1) without aligned slabs.
- * Invariant: a slab is in exactly one of three states, given by its counts:
+ * Each block is preceded by a 16-byte header that names its chunk, so put is O(1) without aligned chunks.
+ * Invariant: a chunk is in exactly one of three states, given by its counts:
  *
  *   full     used == size           in no list; found through its blocks' headers
- *   partial  0 < used < size        in pool->partial; get takes from here first, to keep few slabs busy
- *   empty    used == 0              in pool->empty; trim frees these
+ *   partial  0 < used < size        in slab->partial; get takes from here first, to keep few chunks busy
+ *   empty    used == 0              in slab->empty; trim frees these
  *
- * Blocks that were never handed out are not linked, and their memory is not touched: a large pool that is
+ * Blocks that were never handed out are not linked, and their memory is not touched: a large slab that is
  * little used costs little.
  *
  * AddressSanitizer sees free blocks and the headers between blocks as poisoned, so it catches use after put and
@@ -37,34 +37,34 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-#define SLAB_BYTES ((size_t)64 * 1024)
-#define SLAB_MIN_BLOCKS 8u
+#define CHUNK_BYTES ((size_t)64 * 1024)
+#define CHUNK_MIN_BLOCKS 8u
 #define ALIGN 16u
 
 struct block {
-    struct slab *slab;
+    struct chunk *chunk;
     struct block *next_free; /* while in use: the block itself, to detect a double put */
 };
 _Static_assert(sizeof(struct block) <= ALIGN, "the header must not push blocks off their alignment");
 
-struct slab {
+struct chunk {
     struct kt_list node;
     struct block *free; /* returned blocks */
     size_t used;        /* blocks handed out */
     size_t carved;      /* blocks handed out at least once; the rest are untouched */
-    struct kt_slab *pool;
+    struct kt_slab *slab;
     _Alignas(ALIGN) unsigned char bytes[];
 };
 
 struct kt_slab {
     struct kt_list partial, empty;
     size_t block_size;
-    size_t stride;     /* header and block, rounded up */
-    size_t slab_size;  /* blocks in a slab */
-    size_t slabs;      /* allocated from the system */
-    size_t in_use;     /* blocks handed out */
-    size_t max_blocks; /* SIZE_MAX: no cap */
-    size_t fail_after; /* SIZE_MAX: off */
+    size_t stride;       /* header and block, rounded up */
+    size_t chunk_blocks; /* blocks in a chunk */
+    size_t chunks;       /* allocated from the system */
+    size_t in_use;       /* blocks handed out */
+    size_t max_blocks;   /* SIZE_MAX: no cap */
+    size_t fail_after;   /* SIZE_MAX: off */
 };
 
 static void *block_data(struct block *b)
@@ -77,82 +77,82 @@ static struct block *data_block(void *data)
     return (struct block *)(void *)((unsigned char *)data - ALIGN);
 }
 
-static size_t slab_bytes(const struct kt_slab *pool)
+static size_t chunk_bytes(const struct kt_slab *slab)
 {
-    return sizeof(struct slab) + pool->slab_size * pool->stride;
+    return sizeof(struct chunk) + slab->chunk_blocks * slab->stride;
 }
 
 int kt_slab_new(struct kt_slab **out, size_t block_size, size_t max_blocks)
 {
     *out = NULL;
-    if (block_size == 0 || block_size > SIZE_MAX / (4 * SLAB_MIN_BLOCKS)) return KT_EINVAL;
+    if (block_size == 0 || block_size > SIZE_MAX / (4 * CHUNK_MIN_BLOCKS)) return KT_EINVAL;
 
-    struct kt_slab *pool = calloc(1, sizeof *pool);
-    if (!pool) return KT_ENOMEM;
-    kt_list_init(&pool->partial);
-    kt_list_init(&pool->empty);
-    pool->block_size = block_size;
-    pool->stride = ALIGN + (block_size + ALIGN - 1) / ALIGN * ALIGN;
-    pool->slab_size = (SLAB_BYTES - sizeof(struct slab)) / pool->stride;
-    if (pool->slab_size < SLAB_MIN_BLOCKS) pool->slab_size = SLAB_MIN_BLOCKS;
-    if (max_blocks && pool->slab_size > max_blocks) pool->slab_size = max_blocks;
-    pool->max_blocks = max_blocks ? max_blocks : SIZE_MAX;
-    pool->fail_after = SIZE_MAX;
-    *out = pool;
+    struct kt_slab *slab = calloc(1, sizeof *slab);
+    if (!slab) return KT_ENOMEM;
+    kt_list_init(&slab->partial);
+    kt_list_init(&slab->empty);
+    slab->block_size = block_size;
+    slab->stride = ALIGN + (block_size + ALIGN - 1) / ALIGN * ALIGN;
+    slab->chunk_blocks = (CHUNK_BYTES - sizeof(struct chunk)) / slab->stride;
+    if (slab->chunk_blocks < CHUNK_MIN_BLOCKS) slab->chunk_blocks = CHUNK_MIN_BLOCKS;
+    if (max_blocks && slab->chunk_blocks > max_blocks) slab->chunk_blocks = max_blocks;
+    slab->max_blocks = max_blocks ? max_blocks : SIZE_MAX;
+    slab->fail_after = SIZE_MAX;
+    *out = slab;
     return 0;
 }
 
-static struct slab *slab_new(struct kt_slab *pool)
+static struct chunk *chunk_new(struct kt_slab *slab)
 {
-    struct slab *s = malloc(slab_bytes(pool));
+    struct chunk *s = malloc(chunk_bytes(slab));
     if (!s) return NULL;
     s->free = NULL;
     s->used = s->carved = 0;
-    s->pool = pool;
+    s->slab = slab;
     kt_list_init(&s->node);
-    POISON(s->bytes, pool->slab_size * pool->stride);
-    pool->slabs++;
+    POISON(s->bytes, slab->chunk_blocks * slab->stride);
+    slab->chunks++;
     return s;
 }
 
-static void slab_free(struct slab *s)
+static void chunk_free(struct chunk *s)
 {
-    struct kt_slab *pool = s->pool;
+    struct kt_slab *slab = s->slab;
     kt_list_remove(&s->node);
-    pool->slabs--;
-    UNPOISON(s->bytes, pool->slab_size * pool->stride);
+    slab->chunks--;
+    UNPOISON(s->bytes, slab->chunk_blocks * slab->stride);
     free(s);
 }
 
-void kt_slab_trim(struct kt_slab *pool)
+void kt_slab_trim(struct kt_slab *slab)
 {
-    while (!kt_list_empty(&pool->empty)) slab_free(KT_CONTAINER(pool->empty.next, struct slab, node));
+    while (!kt_list_empty(&slab->empty)) chunk_free(KT_CONTAINER(slab->empty.next, struct chunk, node));
 }
 
-void kt_slab_free(struct kt_slab *pool)
+void kt_slab_free(struct kt_slab *slab)
 {
-    if (!pool) return;
-    assert(pool->in_use == 0);
-    kt_slab_trim(pool);
-    free(pool);
+    if (!slab) return;
+    assert(slab->in_use == 0);
+    kt_slab_trim(slab);
+    free(slab);
 }
 
-/* A slab with a free block: a busy one if possible, so that idle slabs stay empty for trim. */
-static struct slab *slab_pick(struct kt_slab *pool)
+/* A chunk with a free block: a busy one if possible, so that idle chunks stay empty for trim. */
+static struct chunk *chunk_pick(struct kt_slab *slab)
 {
-    if (!kt_list_empty(&pool->partial)) return KT_CONTAINER(pool->partial.next, struct slab, node);
-    if (!kt_list_empty(&pool->empty)) return KT_CONTAINER(pool->empty.next, struct slab, node);
-    return slab_new(pool);
+    if (!kt_list_empty(&slab->partial)) return KT_CONTAINER(slab->partial.next, struct chunk, node);
+    if (!kt_list_empty(&slab->empty)) return KT_CONTAINER(slab->empty.next, struct chunk, node);
+    return chunk_new(slab);
 }
 
-void *kt_slab_get(struct kt_slab *pool)
+void *kt_slab_get(struct kt_slab *slab)
 {
-    if (pool->fail_after != SIZE_MAX) {
-        if (pool->fail_after == 0) return NULL;
-        pool->fail_after--;
+    if (slab->fail_after != SIZE_MAX) {
+        if (slab->fail_after == 0) return NULL;
+        slab->fail_after--;
     }
-    if (pool->in_use >= pool->max_blocks) return NULL;
-    struct slab *s = slab_pick(pool);
+    if (slab->in_use >= slab->max_blocks) return NULL;
+    struct chunk *s = chunk_pick(slab);
     if (!s) return NULL;
 
     struct block *b = s->free;
@@ -160,63 +160,63 @@ void *kt_slab_get(struct kt_slab *pool)
         UNPOISON(b, sizeof *b);
         s->free = b->next_free;
     } else {
-        b = (struct block *)(void *)(s->bytes + s->carved++ * pool->stride);
+        b = (struct block *)(void *)(s->bytes + s->carved++ * slab->stride);
         UNPOISON(b, sizeof *b);
-        b->slab = s;
+        b->chunk = s;
     }
     b->next_free = b;
     POISON(b, ALIGN); /* guards this block's start and the previous block's end */
-    UNPOISON(block_data(b), pool->block_size);
+    UNPOISON(block_data(b), slab->block_size);
 
-    pool->in_use++;
+    slab->in_use++;
     s->used++;
-    if (s->used == pool->slab_size) {
+    if (s->used == slab->chunk_blocks) {
         kt_list_remove(&s->node);
     } else if (s->used == 1) {
         kt_list_remove(&s->node);
-        kt_list_push(&pool->partial, &s->node);
+        kt_list_push(&slab->partial, &s->node);
     }
     return block_data(b);
 }
 
-void kt_slab_put(struct kt_slab *pool, void *data)
+void kt_slab_put(struct kt_slab *slab, void *data)
 {
     struct block *b = data_block(data);
     UNPOISON(b, sizeof *b);
-    struct slab *s = b->slab;
-    assert(s->pool == pool && "block belongs to another pool");
+    struct chunk *s = b->chunk;
+    assert(s->slab == slab && "block belongs to another slab");
     assert(b->next_free == b && "double put");
 
     b->next_free = s->free;
     s->free = b;
-    POISON(b, pool->stride);
+    POISON(b, slab->stride);
 
-    pool->in_use--;
+    slab->in_use--;
     s->used--;
     if (s->used == 0) {
         kt_list_remove(&s->node);
-        kt_list_push(&pool->empty, &s->node);
-    } else if (s->used + 1 == pool->slab_size) {
-        kt_list_push(&pool->partial, &s->node);
+        kt_list_push(&slab->empty, &s->node);
+    } else if (s->used + 1 == slab->chunk_blocks) {
+        kt_list_push(&slab->partial, &s->node);
     }
 }
 
-size_t kt_slab_block_size(const struct kt_slab *pool)
+size_t kt_slab_block_size(const struct kt_slab *slab)
 {
-    return pool->block_size;
+    return slab->block_size;
 }
 
-size_t kt_slab_in_use(const struct kt_slab *pool)
+size_t kt_slab_in_use(const struct kt_slab *slab)
 {
-    return pool->in_use;
+    return slab->in_use;
 }
 
-size_t kt_slab_bytes(const struct kt_slab *pool)
+size_t kt_slab_bytes(const struct kt_slab *slab)
 {
-    return sizeof *pool + pool->slabs * slab_bytes(pool);
+    return sizeof *slab + slab->chunks * chunk_bytes(slab);
 }
 
-void kt_slab_fail_after(struct kt_slab *pool, size_t n)
+void kt_slab_fail_after(struct kt_slab *slab, size_t n)
 {
-    pool->fail_after = n;
+    slab->fail_after = n;
 }

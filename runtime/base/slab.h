@@ -1,4 +1,4 @@
-/* A pool of equal blocks carved from slabs: no malloc per packet, a hard limit, and idle memory is given back.
+/* A slab of equal blocks carved from chunks: no malloc per packet, a hard limit, and idle memory is given back.
  */
 #ifndef KT_BASE_SLAB_H
 #define KT_BASE_SLAB_H
@@ -8,26 +8,26 @@
 
 struct kt_slab;
 
-/* Makes a pool of 16-byte-aligned blocks of block_size bytes, at most max_blocks of them (0: no limit).
+/* Makes a slab of 16-byte-aligned blocks of block_size bytes, at most max_blocks of them (0: no limit).
  * 0 or KT_EINVAL, KT_ENOMEM. */
 int kt_slab_new(struct kt_slab **out, size_t block_size, size_t max_blocks);
 
-/* Frees the pool. Every block must have been returned (asserted). NULL is harmless. */
-void kt_slab_free(struct kt_slab *pool);
+/* Frees the slab. Every block must have been returned (asserted). NULL is harmless. */
+void kt_slab_free(struct kt_slab *slab);
 
 /* A block with unspecified content, or NULL at the limit, without memory, or after kt_slab_fail_after. The
  * caller returns it with kt_slab_put. Both are O(1). */
-void *kt_slab_get(struct kt_slab *pool);
-void kt_slab_put(struct kt_slab *pool, void *block);
+void *kt_slab_get(struct kt_slab *slab);
+void kt_slab_put(struct kt_slab *slab, void *block);
 
-/* Frees slabs with no block in use. Owners call it about once a second while idle. */
-void kt_slab_trim(struct kt_slab *pool);
+/* Frees chunks with no block in use. Owners call it about once a second while idle. */
+void kt_slab_trim(struct kt_slab *slab);
 
-size_t kt_slab_block_size(const struct kt_slab *pool);
-size_t kt_slab_in_use(const struct kt_slab *pool); /* blocks handed out */
-size_t kt_slab_bytes(const struct kt_slab *pool);  /* bytes held from the system */
+size_t kt_slab_block_size(const struct kt_slab *slab);
+size_t kt_slab_in_use(const struct kt_slab *slab); /* blocks handed out */
+size_t kt_slab_bytes(const struct kt_slab *slab);  /* bytes held from the system */
 
 /* For tests: let n more kt_slab_get calls succeed and fail all after them; SIZE_MAX switches this off. */
-void kt_slab_fail_after(struct kt_slab *pool, size_t n);
+void kt_slab_fail_after(struct kt_slab *slab, size_t n);
 
 #endif

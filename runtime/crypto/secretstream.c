@@ -13,20 +13,21 @@
 #define TAG_REKEY crypto_secretstream_xchacha20poly1305_TAG_REKEY
 #define TAG_FINAL crypto_secretstream_xchacha20poly1305_TAG_FINAL
 
-_Static_assert(KT_SECRET_KEY == crypto_secretstream_xchacha20poly1305_KEYBYTES, "secretstream.h has it");
 _Static_assert(
-    KT_SECRET_HEADER == crypto_secretstream_xchacha20poly1305_HEADERBYTES, "secretstream.h has it");
+    KT_SECRETSTREAM_KEY == crypto_secretstream_xchacha20poly1305_KEYBYTES, "secretstream.h has it");
 _Static_assert(
-    KT_SECRETSTREAM_FRAME_MAX == 2 + KT_SECRET_TEXT_MAX + crypto_secretstream_xchacha20poly1305_ABYTES,
+    KT_SECRETSTREAM_HEADER == crypto_secretstream_xchacha20poly1305_HEADERBYTES, "secretstream.h has it");
+_Static_assert(
+    KT_SECRETSTREAM_FRAME_MAX == 2 + KT_SECRETSTREAM_TEXT_MAX + crypto_secretstream_xchacha20poly1305_ABYTES,
     "secretstream.h has it");
 
-void kt_secret_key(const uint8_t pass[32], bool client_to_server, uint8_t out[KT_SECRET_KEY])
+void kt_secretstream_key(const uint8_t pass[32], bool client_to_server, uint8_t out[KT_SECRETSTREAM_KEY])
 {
     static const uint8_t personal[crypto_generichash_blake2b_PERSONALBYTES] = "kt tuncrypt";
     static const uint8_t salt[crypto_generichash_blake2b_SALTBYTES] = {0};
     const char *direction = client_to_server ? "c2s" : "s2c";
     crypto_generichash_blake2b_salt_personal(
-        out, KT_SECRET_KEY, (const uint8_t *)direction, 3, pass, 32, salt, personal);
+        out, KT_SECRETSTREAM_KEY, (const uint8_t *)direction, 3, pass, 32, salt, personal);
 }
 
 /* --- sending --- */
@@ -36,8 +37,8 @@ struct kt_secretstream_tx {
     bool done; /* the final message was sealed */
 };
 
-int kt_secretstream_tx_new(
-    struct kt_secretstream_tx **out, const uint8_t key[KT_SECRET_KEY], const uint8_t header[KT_SECRET_HEADER])
+int kt_secretstream_tx_new(struct kt_secretstream_tx **out, const uint8_t key[KT_SECRETSTREAM_KEY],
+    const uint8_t header[KT_SECRETSTREAM_HEADER])
 {
     struct kt_secretstream_tx *t = calloc(1, sizeof *t);
     if (!t) return KT_ENOMEM;
@@ -54,7 +55,7 @@ void kt_secretstream_tx_free(struct kt_secretstream_tx *t)
     free(t);
 }
 
-size_t kt_secret_seal_tagged(
+size_t kt_secretstream_seal_tagged(
     struct kt_secretstream_tx *t, const uint8_t *text, size_t n, uint8_t tag, uint8_t *out)
 {
     size_t sealed = n + EXTRA;
@@ -68,9 +69,9 @@ size_t kt_secret_seal_tagged(
 size_t kt_secretstream_seal(
     struct kt_secretstream_tx *t, const uint8_t *text, size_t n, bool final, uint8_t *out)
 {
-    if (t->done || n > KT_SECRET_TEXT_MAX || (n == 0 && !final)) return 0;
+    if (t->done || n > KT_SECRETSTREAM_TEXT_MAX || (n == 0 && !final)) return 0;
     t->done = final;
-    return kt_secret_seal_tagged(t, text, n, final ? TAG_FINAL : TAG_MESSAGE, out);
+    return kt_secretstream_seal_tagged(t, text, n, final ? TAG_FINAL : TAG_MESSAGE, out);
 }
 
 /* --- receiving --- */
@@ -79,23 +80,23 @@ enum stage { WANT_HEADER, WANT_LENGTH, WANT_MESSAGE, FINISHED, DEAD };
 
 struct kt_secretstream_rx {
     crypto_secretstream_xchacha20poly1305_state state;
-    uint8_t key[KT_SECRET_KEY]; /* wiped once the header has arrived */
+    uint8_t key[KT_SECRETSTREAM_KEY]; /* wiped once the header has arrived */
     enum stage stage;
     int error;   /* why the direction is DEAD */
     size_t want; /* size of the current piece: header, length field or sealed message */
     size_t have; /* bytes of it in `piece` */
     uint8_t length[LENGTH];
-    uint8_t piece[KT_SECRET_TEXT_MAX + EXTRA];
-    uint8_t text[KT_SECRET_TEXT_MAX];
+    uint8_t piece[KT_SECRETSTREAM_TEXT_MAX + EXTRA];
+    uint8_t text[KT_SECRETSTREAM_TEXT_MAX];
 };
 
-int kt_secretstream_rx_new(struct kt_secretstream_rx **out, const uint8_t key[KT_SECRET_KEY])
+int kt_secretstream_rx_new(struct kt_secretstream_rx **out, const uint8_t key[KT_SECRETSTREAM_KEY])
 {
     struct kt_secretstream_rx *r = calloc(1, sizeof *r);
     if (!r) return KT_ENOMEM;
     memcpy(r->key, key, sizeof r->key);
     r->stage = WANT_HEADER;
-    r->want = KT_SECRET_HEADER;
+    r->want = KT_SECRETSTREAM_HEADER;
     *out = r;
     return 0;
 }
@@ -183,7 +184,7 @@ int kt_secretstream_open(struct kt_secretstream_rx *r, const uint8_t *data, size
         case WANT_LENGTH: {
             size_t length = (size_t)piece[0] | (size_t)piece[1] << 8;
             memcpy(r->length, piece, LENGTH);
-            if (length < EXTRA || length > KT_SECRET_TEXT_MAX + EXTRA) return die(r, KT_EPROTO);
+            if (length < EXTRA || length > KT_SECRETSTREAM_TEXT_MAX + EXTRA) return die(r, KT_EPROTO);
             await(r, WANT_MESSAGE, length);
             break;
         }

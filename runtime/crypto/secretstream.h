@@ -15,28 +15,28 @@
 #include <stdint.h>
 #include "base/err.h"
 
-#define KT_SECRET_KEY 32u
-#define KT_SECRET_HEADER 24u
-#define KT_SECRET_TEXT_MAX 16384u                                 /* most plaintext bytes in a message */
-#define KT_SECRETSTREAM_FRAME_MAX (2u + KT_SECRET_TEXT_MAX + 17u) /* size of the largest frame */
+#define KT_SECRETSTREAM_KEY 32u
+#define KT_SECRETSTREAM_HEADER 24u
+#define KT_SECRETSTREAM_TEXT_MAX 16384u /* most plaintext bytes in a message */
+#define KT_SECRETSTREAM_FRAME_MAX (2u + KT_SECRETSTREAM_TEXT_MAX + 17u) /* size of the largest frame */
 
 /* The key for one direction: BLAKE2b(key = pass, personalised "kt tuncrypt", input = "c2s" or "s2c"). */
-void kt_secret_key(const uint8_t pass[32], bool client_to_server, uint8_t out[KT_SECRET_KEY]);
+void kt_secretstream_key(const uint8_t pass[32], bool client_to_server, uint8_t out[KT_SECRETSTREAM_KEY]);
 
 struct kt_secretstream_tx;
 struct kt_secretstream_rx;
 
-/* header: KT_SECRET_HEADER random bytes, which the caller draws through the I/O seam and sends first. Never use
+/* header: KT_SECRETSTREAM_HEADER random bytes, which the caller draws through the I/O seam and sends first. Never use
  * the same header twice with one key. */
-int kt_secretstream_tx_new(struct kt_secretstream_tx **out, const uint8_t key[KT_SECRET_KEY],
-    const uint8_t header[KT_SECRET_HEADER]);
+int kt_secretstream_tx_new(struct kt_secretstream_tx **out, const uint8_t key[KT_SECRETSTREAM_KEY],
+    const uint8_t header[KT_SECRETSTREAM_HEADER]);
 void kt_secretstream_tx_free(struct kt_secretstream_tx *t);
-/* Seals n bytes (0..KT_SECRET_TEXT_MAX; 0 only with final) into out (KT_SECRETSTREAM_FRAME_MAX bytes); returns
+/* Seals n bytes (0..KT_SECRETSTREAM_TEXT_MAX; 0 only with final) into out (KT_SECRETSTREAM_FRAME_MAX bytes); returns
  * the frame's length, or 0 for an invalid n or after the final message. */
 size_t kt_secretstream_seal(
     struct kt_secretstream_tx *t, const uint8_t *text, size_t n, bool final, uint8_t *out);
 
-int kt_secretstream_rx_new(struct kt_secretstream_rx **out, const uint8_t key[KT_SECRET_KEY]);
+int kt_secretstream_rx_new(struct kt_secretstream_rx **out, const uint8_t key[KT_SECRETSTREAM_KEY]);
 void kt_secretstream_rx_free(struct kt_secretstream_rx *r);
 /* Feeds bytes from the wire and takes at most one message per call. *used: the bytes taken. Returns the length
  * of *text (valid until the next call), or an error, after which every call returns the same error. A length of

@@ -4,8 +4,8 @@
 
 #include "crypto/secretstream.h"
 
-/* Like kt_secretstream_seal, with any text length up to KT_SECRET_TEXT_MAX and any secretstream tag. */
-size_t kt_secret_seal_tagged(
+/* Like kt_secretstream_seal, with any text length up to KT_SECRETSTREAM_TEXT_MAX and any secretstream tag. */
+size_t kt_secretstream_seal_tagged(
     struct kt_secretstream_tx *t, const uint8_t *text, size_t n, uint8_t tag, uint8_t *out);
 
 #endif

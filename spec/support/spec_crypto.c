@@ -246,16 +246,16 @@ static int qpp_output(lua_State *L) /* () -> the generator's current output */
 
 static int crypto_secret_key(lua_State *L) /* (pass, client_to_server) -> 32 bytes */
 {
-    uint8_t key[KT_SECRET_KEY];
-    kt_secret_key(exactly(L, 1, 32), lua_toboolean(L, 2), key);
+    uint8_t key[KT_SECRETSTREAM_KEY];
+    kt_secretstream_key(exactly(L, 1, 32), lua_toboolean(L, 2), key);
     lua_pushlstring(L, (const char *)key, sizeof key);
     return 1;
 }
 
 static int crypto_secret_tx(lua_State *L) /* (key) -> sender, header */
 {
-    const uint8_t *key = exactly(L, 1, KT_SECRET_KEY);
-    uint8_t header[KT_SECRET_HEADER];
+    const uint8_t *key = exactly(L, 1, KT_SECRETSTREAM_KEY);
+    uint8_t header[KT_SECRETSTREAM_HEADER];
     struct kt_secretstream_tx **t = (struct kt_secretstream_tx **)box(L, SECRET_TX);
     if (getrandom(header, sizeof header, 0) != sizeof header) return luaL_error(L, "no random bytes");
     int rc = kt_secretstream_tx_new(t, key, header);
@@ -290,16 +290,17 @@ static int tx_seal_tagged(lua_State *L) /* (text, tag) -> frame */
     struct kt_secretstream_tx *t = open_box(L, SECRET_TX);
     size_t n;
     const char *text = luaL_checklstring(L, 2, &n);
-    luaL_argcheck(L, n <= KT_SECRET_TEXT_MAX, 2, "too long");
+    luaL_argcheck(L, n <= KT_SECRETSTREAM_TEXT_MAX, 2, "too long");
     uint8_t *out = block(L, 2 + n + 17);
-    size_t len = kt_secret_seal_tagged(t, (const uint8_t *)text, n, (uint8_t)luaL_checkinteger(L, 3), out);
+    size_t len =
+        kt_secretstream_seal_tagged(t, (const uint8_t *)text, n, (uint8_t)luaL_checkinteger(L, 3), out);
     push_block(L, out, len);
     return 1;
 }
 
 static int crypto_secret_rx(lua_State *L) /* (key) -> receiver */
 {
-    const uint8_t *key = exactly(L, 1, KT_SECRET_KEY);
+    const uint8_t *key = exactly(L, 1, KT_SECRETSTREAM_KEY);
     struct kt_secretstream_rx **r = (struct kt_secretstream_rx **)box(L, SECRET_RX);
     int rc = kt_secretstream_rx_new(r, key);
     return rc < 0 ? fail(L, rc, kt_strerror(rc)) : 1;

@@ -342,7 +342,7 @@ static int world_tuncrypt(lua_State *L)
     const char *pass = luaL_checklstring(L, 3, &n);
     luaL_argcheck(L, n == 32, 3, "32 bytes");
     struct kt_pipe *clear;
-    int rc = kt_tuncrypt(w->io, take_over(L, 2), (const uint8_t *)pass, lua_toboolean(L, 4), &clear);
+    int rc = kt_kcptun_tuncrypt(w->io, take_over(L, 2), (const uint8_t *)pass, lua_toboolean(L, 4), &clear);
     if (rc) return luaL_error(L, "%s", kt_strerror(rc));
     push_pipe(L, w, clear);
     return 1;

@@ -18,7 +18,7 @@ static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *o
 static void destroy(struct acceptor *a)
 {
     while (!kt_list_empty(&a->ages))
-        kt_guest_free(
+        kt_kcptun_guest_free(
             KT_CONTAINER(a->ages.next, struct guest, by_age), KT_ECLOSED, "the acceptor was closed");
     kt_hmap_free(&a->guests);
     kt_hmap_free(&a->peers);
@@ -75,7 +75,7 @@ static void on_adopt(struct kt_acceptor *acceptor)
         struct guest *g = KT_CONTAINER(n, struct guest, by_age);
         kt_kcptun_accepted_release(&g->links);
         if (g->session && kt_kcptun_session_heard(g->session) && !kt_kcptun_session_over(g->session))
-            kt_guest_give_link(g);
+            kt_kcptun_guest_give_link(g);
     }
 }
 
@@ -93,7 +93,7 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
     for (struct kt_list *n = a->ages.next; out->retired && n != &a->ages; n = n->next) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_age);
         g->sh->retired = true; /* including guests of even earlier settings */
-        if (g->session && kt_kcptun_session_streams(g->session) == 0) kt_guest_linger(g);
+        if (g->session && kt_kcptun_session_streams(g->session) == 0) kt_kcptun_guest_linger(g);
     }
     kt_kcptun_context_unref(old);
 }
@@ -141,7 +141,7 @@ int kt_kcptun_accept(const struct kt_wire_env *env, const struct kt_settings *s,
     kt_hmap_init(&a->peers);
     kt_list_init(&a->ages);
     kt_turn_init(&a->turn, on_turn, a);
-    kt_route_taker(a);
+    kt_kcptun_route_taker(a);
     if ((rc = bind_all(a, &s->at, env->ports, err))) {
         destroy(a);
         return rc;

@@ -66,25 +66,25 @@ struct acceptor {
 /* ---- guest.c ---- */
 
 /* The guest with this conv, wherever its peer is. */
-struct guest *kt_guest_find(const struct acceptor *a, uint32_t conv);
+struct guest *kt_kcptun_guest_find(const struct acceptor *a, uint32_t conv);
 /* The guest that is listed at an address. */
-struct guest *kt_guest_at(const struct port *port, const struct kt_addr *from);
-bool kt_guest_is_at(const struct guest *g, const struct port *port, const struct kt_addr *from);
+struct guest *kt_kcptun_guest_at(const struct port *port, const struct kt_addr *from);
+bool kt_kcptun_guest_is_at(const struct guest *g, const struct port *port, const struct kt_addr *from);
 /* Starts a session with this peer; no guest must have its conv yet. NULL: the table is full, or out of
  * memory. */
-struct guest *kt_guest_new(struct port *port, const struct kt_addr *from, uint32_t conv);
+struct guest *kt_kcptun_guest_new(struct port *port, const struct kt_addr *from, uint32_t conv);
 /* Ends its session. */
-void kt_guest_free(struct guest *g, int code, const char *why);
+void kt_kcptun_guest_free(struct guest *g, int code, const char *why);
 /* The session's peer has proven that it is at this address. The session now gets the packets without a conv
  * from there; an abandoned session at that address ends. */
-void kt_guest_settle(struct guest *g, struct port *port, const struct kt_addr *from);
+void kt_kcptun_guest_settle(struct guest *g, struct port *port, const struct kt_addr *from);
 /* Offers the session to the acceptor's user as a link. */
-void kt_guest_give_link(struct guest *g);
-void kt_guest_linger(struct guest *g);
+void kt_kcptun_guest_give_link(struct guest *g);
+void kt_kcptun_guest_linger(struct guest *g);
 
 /* ---- route.c ---- */
 
 /* Fills in a->taker. */
-void kt_route_taker(struct acceptor *a);
+void kt_kcptun_route_taker(struct acceptor *a);
 
 #endif

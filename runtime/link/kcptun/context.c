@@ -170,7 +170,7 @@ bool kt_kcptun_context_same(const struct kt_kcptun_context *a, const struct kt_k
     return kt_kcptun_context_same_secret(a, b) && memcmp(&x, &y, sizeof x) == 0;
 }
 
-static bool same_host(const struct kt_small_path *path, const struct kt_addr *peer)
+static bool same_host(const struct kt_kcptun_small_path *path, const struct kt_addr *peer)
 {
     struct kt_addr host = *peer;
     kt_addr_set_port(&host, 0);
@@ -181,7 +181,7 @@ uint32_t kt_kcptun_context_mtu(const struct kt_kcptun_context *sh, const struct 
 {
     uint32_t mtu = sh->cfg.mtu;
     for (size_t i = 0; i < sh->small_count && i < KT_SMALL_PATHS; i++) {
-        const struct kt_small_path *path = &sh->small_paths[i];
+        const struct kt_kcptun_small_path *path = &sh->small_paths[i];
         if (path->mtu < mtu && kt_io_now(sh->io) < path->until && same_host(path, peer)) mtu = path->mtu;
     }
     return mtu;
@@ -192,7 +192,8 @@ void kt_kcptun_context_note_mtu(struct kt_kcptun_context *sh, const struct kt_ad
     size_t i = 0;
     while (i < sh->small_count && i < KT_SMALL_PATHS && !same_host(&sh->small_paths[i], peer)) i++;
     if (i == sh->small_count || i == KT_SMALL_PATHS) i = sh->small_count++ % KT_SMALL_PATHS;
-    struct kt_small_path *path = &sh->small_paths[i];
-    *path = (struct kt_small_path){.peer = *peer, .mtu = mtu, .until = kt_io_now(sh->io) + SMALL_PATH_US};
+    struct kt_kcptun_small_path *path = &sh->small_paths[i];
+    *path =
+        (struct kt_kcptun_small_path){.peer = *peer, .mtu = mtu, .until = kt_io_now(sh->io) + SMALL_PATH_US};
     kt_addr_set_port(&path->peer, 0);
 }

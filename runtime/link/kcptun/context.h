@@ -38,7 +38,7 @@ struct kt_kcptun_context {
     size_t held;          /* bytes of memory for buffers, as counted in BytesHeld */
     uint64_t told_forged; /* µs, when datagrams that do not authenticate were last logged; 0: never */
     uint64_t told_replay; /* µs, likewise for replayed starts */
-    struct kt_small_path {
+    struct kt_kcptun_small_path {
         struct kt_addr peer; /* port 0 */
         uint32_t mtu;
         uint64_t until;            /* µs */

@@ -44,7 +44,7 @@ static void unburdened(struct dial *d)
 
 /* ---- sessions ---- */
 
-void kt_dial_free(struct dial *d, int code)
+void kt_kcptun_dial_free(struct dial *d, int code)
 {
     kt_list_remove(&d->node);
     lost(d, code, code == KT_ECLOSED ? "its session had expired" : kt_strerror(code));
@@ -74,7 +74,7 @@ static void drain(struct dial *d)
     const bool settled = kt_kcptun_session_settled(d->session);
     if (kt_kcptun_session_streams(d->session) == 0 && settled && !d->link->presence.events &&
         !kt_kcptun_session_busy(d->session))
-        kt_dial_free(d, KT_ECLOSED);
+        kt_kcptun_dial_free(d, KT_ECLOSED);
     else if (kt_kcptun_session_streams(d->session) == 0 && settled)
         kt_io_timer_set(sh->io, &d->scavenge, now + BRIDGE_US);
     else if (!d->stale || expired(d) || kt_kcptun_session_streams(d->session) == 0)
@@ -163,7 +163,7 @@ static void make_way(struct dial *d)
 {
     if (!kt_kcptun_session_heard(d->session) && kt_kcptun_session_streams(d->session) == 0) {
         d->slot->dial = NULL;
-        kt_dial_free(d, KT_ECLOSED);
+        kt_kcptun_dial_free(d, KT_ECLOSED);
         return;
     }
     d->stale = true;
@@ -226,7 +226,7 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
         if (d->benched && code == KT_ERESTART && kt_kcptun_session_young(s)) slot = d->home;
         if (slot && slot->dial && !kt_kcptun_session_over(slot->dial->session)) move_young(slot, d);
         if (!slot || slot->dial || slot->dead || d->link->presence.closing) {
-            kt_dial_free(d, code);
+            kt_kcptun_dial_free(d, code);
             return;
         }
         kt_list_remove(&d->node);
@@ -243,7 +243,7 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
         kt_kcptun_slot_dial(slot);
         return;
     }
-    kt_dial_free(d, code);
+    kt_kcptun_dial_free(d, code);
     if (!kt_list_empty(&slot->waiting))
         kt_kcptun_slot_dial(slot);
     else if (slot->link->stay)
@@ -257,7 +257,7 @@ static void on_idle(void *ctx, struct kt_kcptun_session *s)
     if (d->slot)
         unburdened(d);
     else
-        kt_dial_free(d, KT_ECLOSED);
+        kt_kcptun_dial_free(d, KT_ECLOSED);
 }
 
 static void on_hello(void *ctx, struct kt_kcptun_session *s, uint16_t features)
@@ -278,7 +278,7 @@ static void on_scavenge(void *ctx)
     if (streams > 0)
         kt_log(d->link->sh->log, KT_LOG_INFO, "session with %s expired: cutting %zu streams",
             kt_kcptun_session_peer_text(d->session), streams);
-    kt_dial_free(d, KT_ECLOSED);
+    kt_kcptun_dial_free(d, KT_ECLOSED);
 }
 
 /* With --tuncrypt, while opens wait for the peer's hello. */
@@ -431,7 +431,7 @@ static void bury(struct slot *slot)
 {
     struct dial *dead = slot->dead;
     slot->dead = NULL;
-    if (dead) kt_dial_free(dead, dead->code);
+    if (dead) kt_kcptun_dial_free(dead, dead->code);
 }
 
 static void on_failed(void *ctx)
@@ -486,7 +486,7 @@ void kt_kcptun_slot_init(struct slot *slot, struct link *l)
 void kt_kcptun_slot_free(struct slot *slot)
 {
     kt_locator_stop(&slot->locator);
-    if (slot->dial) kt_dial_free(slot->dial, KT_ECLOSED);
+    if (slot->dial) kt_kcptun_dial_free(slot->dial, KT_ECLOSED);
     bury(slot);
     kt_calls_cancel(&slot->waiting);
 }

@@ -20,7 +20,7 @@ static uint64_t conv_hash(const struct acceptor *a, uint32_t conv)
     return kt_hash_u64(conv, a->hash_seed);
 }
 
-struct guest *kt_guest_find(const struct acceptor *a, uint32_t conv)
+struct guest *kt_kcptun_guest_find(const struct acceptor *a, uint32_t conv)
 {
     struct kt_hnode *n = kt_hmap_find(&a->guests, conv_hash(a, conv));
     for (; n; n = kt_hmap_again(n)) {
@@ -30,17 +30,17 @@ struct guest *kt_guest_find(const struct acceptor *a, uint32_t conv)
     return NULL;
 }
 
-bool kt_guest_is_at(const struct guest *g, const struct port *port, const struct kt_addr *from)
+bool kt_kcptun_guest_is_at(const struct guest *g, const struct port *port, const struct kt_addr *from)
 {
     return g->port == port && kt_addr_equal(&g->peer, from);
 }
 
-struct guest *kt_guest_at(const struct port *port, const struct kt_addr *from)
+struct guest *kt_kcptun_guest_at(const struct port *port, const struct kt_addr *from)
 {
     struct kt_hnode *n = kt_hmap_find(&port->acceptor->peers, peer_hash(port, from));
     for (; n; n = kt_hmap_again(n)) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_peer);
-        if (kt_guest_is_at(g, port, from)) return g;
+        if (kt_kcptun_guest_is_at(g, port, from)) return g;
     }
     return NULL;
 }
@@ -57,7 +57,7 @@ static void unlist(struct guest *g)
     g->listed = false;
 }
 
-void kt_guest_free(struct guest *g, int code, const char *why)
+void kt_kcptun_guest_free(struct guest *g, int code, const char *why)
 {
     struct acceptor *a = g->port->acceptor;
     kt_hmap_remove(&a->guests, &g->by_conv);
@@ -91,10 +91,10 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
 /* The user has closed a peer's link. */
 static void on_reverse_close(void *ctx)
 {
-    kt_guest_free(ctx, KT_ECLOSED, "the link was closed");
+    kt_kcptun_guest_free(ctx, KT_ECLOSED, "the link was closed");
 }
 
-void kt_guest_give_link(struct guest *g)
+void kt_kcptun_guest_give_link(struct guest *g)
 {
     struct acceptor *a = g->port->acceptor;
     if (!a->events->link || a->closing || g->sh->retired) return;
@@ -107,7 +107,7 @@ void kt_guest_give_link(struct guest *g)
 static void on_up(void *ctx, struct kt_kcptun_session *s)
 {
     (void)s;
-    kt_guest_give_link(ctx);
+    kt_kcptun_guest_give_link(ctx);
 }
 
 /* While the peer is silent, no new streams should be opened: the session's links go down, and its streams
@@ -118,7 +118,7 @@ static void on_suspect(void *ctx, struct kt_kcptun_session *s, const char *why)
     if (why)
         kt_kcptun_accepted_end_all(&g->links, KT_EDEAD, why);
     else if (kt_kcptun_session_heard(s))
-        kt_guest_give_link(g);
+        kt_kcptun_guest_give_link(g);
 }
 
 static void on_hello(void *ctx, struct kt_kcptun_session *s, uint16_t features)
@@ -132,7 +132,7 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
 {
     struct guest *g = ctx;
     if (code != KT_EPROTO) {
-        kt_guest_free(g, code, kt_kcptun_session_why(s));
+        kt_kcptun_guest_free(g, code, kt_kcptun_session_why(s));
         return;
     }
     kt_kcptun_accepted_end_all(&g->links, code, kt_kcptun_session_why(s));
@@ -143,10 +143,10 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
 
 static void on_forget(void *ctx)
 {
-    kt_guest_free(ctx, KT_ECLOSED, "the key was changed");
+    kt_kcptun_guest_free(ctx, KT_ECLOSED, "the key was changed");
 }
 
-void kt_guest_linger(struct guest *g)
+void kt_kcptun_guest_linger(struct guest *g)
 {
     struct kt_io *io = g->sh->io;
     kt_io_timer_set(io, &g->forget, kt_io_now(io) + LINGER_US);
@@ -157,7 +157,7 @@ static void on_idle(void *ctx, struct kt_kcptun_session *s)
 {
     struct guest *g = ctx;
     (void)s;
-    if (g->sh->retired) kt_guest_linger(g);
+    if (g->sh->retired) kt_kcptun_guest_linger(g);
 }
 
 /* ---- life ---- */
@@ -187,7 +187,7 @@ static struct guest *make(struct port *port, const struct kt_addr *from, uint32_
     return NULL;
 }
 
-struct guest *kt_guest_new(struct port *port, const struct kt_addr *from, uint32_t conv)
+struct guest *kt_kcptun_guest_new(struct port *port, const struct kt_addr *from, uint32_t conv)
 {
     struct acceptor *a = port->acceptor;
     if (a->guests.count >= a->sh->cfg.max_sessions) {
@@ -207,7 +207,7 @@ struct guest *kt_guest_new(struct port *port, const struct kt_addr *from, uint32
         return NULL;
     }
     kt_list_push(&a->ages, &g->by_age);
-    if (!kt_guest_at(port, from)) list(g);
+    if (!kt_kcptun_guest_at(port, from)) list(g);
     kt_kcptun_session_greet(g->session); /* a first segment, whose acknowledgement validates the address */
     kt_log(
         a->sh->log, KT_LOG_INFO, "session from %s, conv %08x", kt_kcptun_session_peer_text(g->session), conv);
@@ -222,13 +222,13 @@ static void leave(struct guest *g, const struct guest *later)
     const uint64_t age = kt_io_now(g->sh->io) - kt_kcptun_session_born(later->session);
     if (!g->session || kt_kcptun_session_stale_us(g->session) < age) return;
     kt_log(g->sh->log, KT_LOG_INFO, "%s began a new session", kt_kcptun_session_peer_text(g->session));
-    kt_guest_free(g, KT_ERESTART, "the peer started a new session");
+    kt_kcptun_guest_free(g, KT_ERESTART, "the peer started a new session");
 }
 
-void kt_guest_settle(struct guest *g, struct port *port, const struct kt_addr *from)
+void kt_kcptun_guest_settle(struct guest *g, struct port *port, const struct kt_addr *from)
 {
-    struct guest *there = kt_guest_at(port, from);
-    if (!kt_guest_is_at(g, port, from)) {
+    struct guest *there = kt_kcptun_guest_at(port, from);
+    if (!kt_kcptun_guest_is_at(g, port, from)) {
         unlist(g);
         g->port = port;
         g->peer = *from;

@@ -116,7 +116,8 @@ static void destroy(struct link *l)
     struct kt_list *n;
     kt_calls_end(&l->calls);
     for (size_t i = 0; i < l->sh->cfg.conn; i++) kt_kcptun_slot_free(&l->slots[i]);
-    while ((n = kt_list_pop(&l->draining))) kt_dial_free(KT_CONTAINER(n, struct dial, node), KT_ECLOSED);
+    while ((n = kt_list_pop(&l->draining)))
+        kt_kcptun_dial_free(KT_CONTAINER(n, struct dial, node), KT_ECLOSED);
     kt_io_turn_cancel(&l->turn);
     kt_kcptun_context_unref(l->sh);
     free(l->slots);

@@ -74,6 +74,6 @@ void kt_kcptun_slot_call(struct slot *slot, struct kt_call *call);
 bool kt_kcptun_slot_tune(struct slot *slot);
 /* The slot's session, if any, takes no new streams: the next call, or `stay`, dials a new one. */
 void kt_kcptun_slot_renew(struct slot *slot);
-void kt_dial_free(struct dial *d, int code);
+void kt_kcptun_dial_free(struct dial *d, int code);
 
 #endif

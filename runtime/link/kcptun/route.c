@@ -69,7 +69,7 @@ static void validate(struct guest *g, const struct arrival *in)
     kt_kcptun_session_validate(g->session, in->body, in->len, in->size);
     const struct kt_kcptun_session_way way = back(in);
     if (!kt_kcptun_session_validated(g->session) && answered(g, in)) kt_kcptun_session_move(g->session, &way);
-    if (kt_kcptun_session_validated(g->session)) kt_guest_settle(g, in->port, in->from);
+    if (kt_kcptun_session_validated(g->session)) kt_kcptun_guest_settle(g, in->port, in->from);
 }
 
 static void take(struct guest *g, const struct arrival *in)
@@ -92,7 +92,7 @@ static void move(struct guest *g, const struct arrival *in)
         kt_kcptun_session_peer_text(g->session), g->conv, kt_addr_text(in->from, to));
     const struct kt_kcptun_session_way way = back(in);
     kt_kcptun_session_move(g->session, &way);
-    kt_guest_settle(g, in->port, in->from);
+    kt_kcptun_guest_settle(g, in->port, in->from);
 }
 
 /* True if the session's peer has proven the new address; the session has then moved there. */
@@ -156,7 +156,7 @@ static struct guest *begin(const struct arrival *in)
         refuse_replay(in);
         return NULL;
     }
-    struct guest *g = kt_guest_new(in->port, in->from, head->conv);
+    struct guest *g = kt_kcptun_guest_new(in->port, in->from, head->conv);
     if (g) kt_starts_add(a->starts, head->conv, head->ts);
     return g;
 }
@@ -166,12 +166,12 @@ static struct guest *begin(const struct arrival *in)
 /* The session that a datagram belongs to; NULL: drop it. */
 static struct guest *route(const struct arrival *in)
 {
-    struct guest *g =
-        in->has_conv ? kt_guest_find(in->port->acceptor, in->head.conv) : kt_guest_at(in->port, in->from);
+    struct guest *g = in->has_conv ? kt_kcptun_guest_find(in->port->acceptor, in->head.conv)
+                                   : kt_kcptun_guest_at(in->port, in->from);
     if (!g) return in->has_conv ? begin(in) : NULL;
     if (!g->session) return NULL;
     if (g->sh != in->sh && !kt_kcptun_context_same_secret(g->sh, in->sh)) return NULL;
-    return kt_guest_is_at(g, in->port, in->from) || elsewhere(g, in) ? g : NULL;
+    return kt_kcptun_guest_is_at(g, in->port, in->from) || elsewhere(g, in) ? g : NULL;
 }
 
 /* The settings that open a datagram. One from an elder's address belongs to the elder, and is then opened
@@ -183,7 +183,7 @@ static struct kt_kcptun_context *settings_for(
     uint8_t copy[KT_UDP_MAX];
     *body = NULL;
     if (a->elders == 0) return a->sh;
-    const struct guest *g = kt_guest_at(port, dgram->from);
+    const struct guest *g = kt_kcptun_guest_at(port, dgram->from);
     if (!g || g->sh == a->sh) return a->sh;
     memcpy(
         copy, dgram->data, dgram->len); /* opening works in place, and destroys what does not authenticate */
@@ -234,7 +234,7 @@ static void on_writable(void *ctx, size_t index)
     }
 }
 
-void kt_route_taker(struct acceptor *a)
+void kt_kcptun_route_taker(struct acceptor *a)
 {
     a->taker = (struct kt_port_taker){.batch = on_batch, .writable = on_writable, .ctx = a};
     kt_list_init(&a->taker.node);

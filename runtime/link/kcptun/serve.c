@@ -57,7 +57,7 @@ bool kt_kcptun_call_serve(struct kt_call *call, struct kt_kcptun_context *sh, st
     int rc = kt_kcptun_session_open(s, &stream);
     if (rc == KT_ELIMIT) return false;
     if (!rc && sh->cfg.tuncrypt) {
-        rc = kt_tuncrypt(sh->io, stream, sh->pass, true, &clear);
+        rc = kt_kcptun_tuncrypt(sh->io, stream, sh->pass, true, &clear);
         if (rc)
             kt_pipe_reset(stream, rc);
         else
@@ -88,7 +88,7 @@ struct kt_pipe *kt_kcptun_admit(
         kt_pipe_reset(stream, KT_EMISMATCH);
         return NULL;
     }
-    if (sh->cfg.tuncrypt && kt_tuncrypt(sh->io, stream, sh->pass, false, &clear)) {
+    if (sh->cfg.tuncrypt && kt_kcptun_tuncrypt(sh->io, stream, sh->pass, false, &clear)) {
         kt_pipe_reset(stream, KT_ENOMEM);
         return NULL;
     }

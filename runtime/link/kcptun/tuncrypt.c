@@ -134,7 +134,7 @@ static size_t on_write(struct kt_pipe *p, const void *data, size_t n)
     struct tuncrypt *t = of(p);
     size_t taken = 0;
     while (taken < n && !t->broken && !t->final_out && flush(t)) {
-        size_t piece = n - taken < KT_SECRET_TEXT_MAX ? n - taken : KT_SECRET_TEXT_MAX;
+        size_t piece = n - taken < KT_SECRETSTREAM_TEXT_MAX ? n - taken : KT_SECRETSTREAM_TEXT_MAX;
         stage(t, (const uint8_t *)data + taken, piece, false);
         taken += piece;
     }
@@ -300,20 +300,20 @@ static void on_turn(void *ctx)
     }
 }
 
-int kt_tuncrypt(
+int kt_kcptun_tuncrypt(
     struct kt_io *io, struct kt_pipe *inner, const uint8_t pass[32], bool client, struct kt_pipe **out)
 {
     struct tuncrypt *t = calloc(1, sizeof *t);
     if (!t) return KT_ENOMEM;
-    uint8_t key[KT_SECRET_KEY];
+    uint8_t key[KT_SECRETSTREAM_KEY];
     t->io = io;
     t->pipe.ops = &ops;
     kt_turn_init(&t->turn, on_turn, t);
-    kt_secret_key(pass, client, key);
-    kt_io_random(io, t->out, KT_SECRET_HEADER);
+    kt_secretstream_key(pass, client, key);
+    kt_io_random(io, t->out, KT_SECRETSTREAM_HEADER);
     int rc = kt_secretstream_tx_new(&t->tx, key, t->out);
-    t->staged = KT_SECRET_HEADER;
-    kt_secret_key(pass, !client, key);
+    t->staged = KT_SECRETSTREAM_HEADER;
+    kt_secretstream_key(pass, !client, key);
     if (!rc) rc = kt_secretstream_rx_new(&t->rx, key);
     explicit_bzero(key, sizeof key);
     if (rc) {

@@ -74,13 +74,13 @@ static size_t make_frames(
 {
     struct kt_secretstream_tx *t;
     size_t all = 0;
-    memset(header, 0x5a, KT_SECRET_HEADER);
+    memset(header, 0x5a, KT_SECRETSTREAM_HEADER);
     check(kt_secretstream_tx_new(&t, key, header) == 0);
     for (unsigned i = 0; i < FRAMES; i++) {
         uint8_t text[512];
         size_t n;
         memset(text, text_of(i, &n), sizeof text);
-        len[i] = i == 3 ? kt_secret_seal_tagged(t, text, n, REKEY, frames[i])
+        len[i] = i == 3 ? kt_secretstream_seal_tagged(t, text, n, REKEY, frames[i])
                         : kt_secretstream_seal(t, text, n, i == FRAMES - 1, frames[i]);
         check(len[i] == n + 19);
         all += n;
@@ -134,19 +134,19 @@ static void meddle(struct input *in, struct wire *w, uint8_t frames[FRAMES][512]
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t *wire_bytes;
-    static uint8_t key[KT_SECRET_KEY];
+    static uint8_t key[KT_SECRETSTREAM_KEY];
     if (!wire_bytes) {
         uint8_t pass[32] = {7};
         randombytes_set_implementation(&fixed);
         check(kt_crypto_init(NULL) == 0);
-        kt_secret_key(pass, true, key);
+        kt_secretstream_key(pass, true, key);
         wire_bytes = malloc(WIRE_MAX);
         check(wire_bytes != NULL);
     }
     if (size < 2) return 0;
     struct input in = {data, data + size};
     struct wire w = {wire_bytes, 0};
-    uint8_t header[KT_SECRET_HEADER], frames[FRAMES][512];
+    uint8_t header[KT_SECRETSTREAM_HEADER], frames[FRAMES][512];
     size_t len[FRAMES], all = make_frames(frames, len, key, header);
 
     uint8_t cut = take(&in);
