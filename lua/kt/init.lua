@@ -13,6 +13,13 @@ function schema.types.endpoint(d, value)
   return nil, message or wrong, suggestion
 end
 
+--- An IP address.
+function schema.types.ip(_, value)
+  local text = type(value) == "string" and (value:find ":" and "[%s]:1" or value:find "^[%d.]+$" and "%s:1")
+  if text and core.endpoint(text:format(value), "h") then return value end
+  return nil, schema.unfit("an IP address", value)
+end
+
 --- One endpoint, or a list of them.
 function schema.types.endpoints(d, value)
   if type(value) ~= "table" then return schema.types.endpoint(d, value) end

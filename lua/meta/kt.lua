@@ -206,6 +206,7 @@ function link:probe(options) end
 ---@field dead_after? kt.duration After this long without an answer from the peer, the session ends and its streams are reset. (duration, "1s" to "1m")
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire.
+---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire.
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB")
 ---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h")
@@ -742,6 +743,7 @@ kt.log = {}
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
+---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
@@ -749,6 +751,7 @@ kt.log = {}
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
+---@field paths? (string)[] This machine's addresses to use at the same time, one path each, at most 8: what is sent is spread over them by their speed, and goes on by the others if one fails. Default: one path, from the address that the system chooses. Only on kt's wire.
 ---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
@@ -812,6 +815,7 @@ function kt.link(options) end
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
+---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default 0)
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
@@ -869,6 +873,7 @@ function kt.accept(options) end
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB"; default 0)
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
+---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
 ---@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
@@ -876,6 +881,7 @@ function kt.accept(options) end
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
+---@field paths? (string)[] This machine's addresses to use at the same time, one path each, at most 8: what is sent is spread over them by their speed, and goes on by the others if one fails. Default: one path, from the address that the system chooses. Only on kt's wire.
 ---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)

@@ -40,6 +40,7 @@ struct kt_authorized {
 };
 
 #define KT_OTHERS_MAX 7u
+#define KT_LOCALS_MAX 8u
 
 /* The settings of every wire begin with these; the wire's own follow. The keys are as typed, and are read only during
  * the call that makes a link or an acceptor. */
@@ -48,6 +49,9 @@ struct kt_settings {
     const struct kt_endpoint
         *others;         /* link: further addresses of the peer; borrowed, as the keys are; NULL: none */
     size_t others_count; /* at most KT_OTHERS_MAX */
+    const struct kt_addr
+        *locals;         /* link: this machine's addresses to use; borrowed; NULL: the system chooses */
+    size_t locals_count; /* at most KT_LOCALS_MAX */
     const void *key;     /* the shared one; NULL: none */
     size_t key_len;
     const void *private_key; /* this end's, of a pair; NULL: none */

@@ -146,6 +146,8 @@ return {
       doc = "Rate at which packets may leave, in bytes per second; 0: not paced." },
     { name = "mtu", kind = "gauge", unit = "bytes",
       doc = "Largest packet that the path is known to carry, in bytes of UDP payload." },
+    { name = "paths", kind = "gauge", unit = "count",
+      doc = "Paths in use." },
   },
   stream = { -- runtime/link/stream_stats.def
     { name = "priority", kind = "gauge", unit = "count",

@@ -95,7 +95,7 @@ local function kcp(client)
 end
 
 --- The settings that only one wire has, by the first name of their path: { mtu = "kt", kcp = "kcptun", … }.
-local only = { crypt = "kcptun", mode = "kcptun", private_key = "kt", server_key = "kt", authorized = "kt" }
+local only = { crypt = "kcptun", mode = "kcptun", private_key = "kt", server_key = "kt", authorized = "kt", paths = "kt" }
 for _, row in ipairs(kcptun.settings) do
   if not native_rows[row.path] then only[row.path:match "^[^.]+"] = "kcptun" end
 end
@@ -167,6 +167,7 @@ function wire.rules(out, raw, mistake)
     end
     out.remote, out.others = out.remote[1], table.move(out.remote, 2, #out.remote, 1, {})
   end
+  if type(out.paths) == "table" and #out.paths > 8 then mistake("paths", "expected at most 8, got " .. #out.paths) end
   if out.wire then
     keep_own(out, raw, mistake)
     if raw.key == nil and raw.private_key == nil then mistake("key", "missing", "expected " .. SECRET) end
@@ -274,6 +275,8 @@ function wire.keys(client)
       .. 'On kcptun\'s wire only with mode = "auto".'),
     field("survive", client, "A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire."),
     field("padding", client, "Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire."),
+    field("duplicate", client, "Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's "
+      .. "wire."),
     field("keepalive", client, "A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire."),
     field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),
     field("max_flows", client, "Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire."),
@@ -282,6 +285,9 @@ function wire.keys(client)
     field("sockbuf", client, "Size of the UDP socket's send and receive buffers."),
     { name = "server_key", type = "string", only = "link",
       doc = "The peer's public key, in base64; with private_key. Only on kt's wire." },
+    { name = "paths", type = "list", only = "link", of = { type = "ip", required = true, expected = "an IP address of this machine" },
+      doc = "This machine's addresses to use at the same time, one path each, at most 8: what is sent is spread over them by their speed, and goes on by "
+        .. "the others if one fails. Default: one path, from the address that the system chooses. Only on kt's wire." },
     field("hop", client, "The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. "
       .. "Only on kt's wire."),
     field("sessions", client, "Number of sessions, used in turn."),

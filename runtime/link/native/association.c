@@ -60,10 +60,11 @@ static void on_facts(void *ctx, struct kt_stream_facts *out)
     out->retransmitted = st.total.segs_retrans;
     out->recovered = st.total.segs_recovered;
     out->inflight = st.inflight;
-    kt_udp_local(a->path.place.udp, &out->local);
-    if (a->path.place.from.sa.sa_family == 0) return;
+    const struct kt_native_place *place = &a->best->place;
+    kt_udp_local(place->udp, &out->local);
+    if (place->from.sa.sa_family == 0) return;
     const uint16_t port = kt_addr_port(&out->local);
-    out->local = a->path.place.from;
+    out->local = place->from;
     kt_addr_set_port(&out->local, port);
 }
 
@@ -90,33 +91,33 @@ static void count_flows(struct kt_native_association *a)
 
 static void count(struct kt_native_association *a, uint64_t now_us)
 {
-    const struct kt_native_recovery_stats *st = kt_native_recovery_stats(&a->path.recovery);
+    const uint64_t lost = kt_native_paths_sums(a).lost;
     struct kt_counters *c = a->c->counters;
     struct kt_native_streams_facts facts;
     kt_native_streams_facts(a->streams, &facts);
     c->BytesSent += facts.sent - a->sum.bytes_out;
     c->BytesReceived += facts.received - a->sum.bytes_in;
-    c->RetransSegs += st->lost - a->sum.retrans;
-    c->LostSegs += st->lost - a->sum.retrans;
+    c->RetransSegs += lost - a->sum.retrans;
+    c->LostSegs += lost - a->sum.retrans;
     a->sum.bytes_out = facts.sent;
     a->sum.bytes_in = facts.received;
     count_flows(a);
-    a->sum.retrans = st->lost;
+    a->sum.retrans = lost;
     kt_recent_note(&a->recent, &a->sum, now_us);
 }
 
 /* True if the peer owes an answer. */
 static bool owes(const struct kt_native_association *a)
 {
-    return a->path.recovery.inflight > 0;
+    return kt_native_paths_sums(a).owed > 0;
 }
 
 static void check_health(struct kt_native_association *a, uint64_t now_us)
 {
-    const struct kt_native_recovery_stats *st = kt_native_recovery_stats(&a->path.recovery);
-    const struct kt_patience_facts facts = {.owes = owes(a),
-        .progress = (uint32_t)st->acked,
-        .rto_us = kt_native_recovery_pto(&a->path.recovery)};
+    const struct kt_native_sums all = kt_native_paths_sums(a);
+    const struct kt_patience_facts facts = {.owes = all.owed > 0,
+        .progress = (uint32_t)all.acked,
+        .rto_us = kt_native_recovery_pto(&a->best->recovery)};
     const bool before = a->patience.suspect;
     bool ask = false;
     struct kt_err why;
@@ -125,7 +126,7 @@ static void check_health(struct kt_native_association *a, uint64_t now_us)
         kt_native_association_fail(a, code, why.text);
         return;
     }
-    if (ask) a->path.ping_due = true;
+    if (ask) kt_native_paths_ask(a);
     if (a->patience.suspect && now_us - a->asked_us >= ASK_US) {
         a->asked_us = now_us;
         if (a->owner.silent) a->owner.silent(a->owner.ctx);
@@ -148,18 +149,12 @@ static void check_hop(struct kt_native_association *a, uint64_t now_us)
     const uint64_t every = a->c->cfg.hop_us, since = now_us - a->hopped_us;
     const uint64_t carried = a->sum.bytes_in + a->sum.bytes_out;
     if (!a->owner.hop || a->patience.suspect || carried == a->hopped_bytes) return;
-    const bool worse = kt_native_path_worse(&a->path, now_us) && now_us - a->fled_us >= WORSE_HOP_US;
+    const bool worse = kt_native_path_worse(a->paths[0], now_us) && now_us - a->fled_us >= WORSE_HOP_US;
     if (!(every > 0 && since >= every) && !worse) return;
     a->hopped_us = now_us;
     a->hopped_bytes = carried;
     if (worse) a->fled_us = now_us;
     a->owner.hop(a->owner.ctx);
-}
-
-static uint64_t keepalive_due(const struct kt_native_association *a)
-{
-    const uint64_t every = a->c->cfg.keepalive_us;
-    return every > 0 && !a->path.ping_due ? a->path.sent_us + every : UINT64_MAX;
 }
 
 /* When it ends because nothing was heard, whether the peer owes anything or not. */
@@ -172,17 +167,17 @@ static uint64_t survives_until(const struct kt_native_association *a)
 static void check_quiet(struct kt_native_association *a, uint64_t now_us)
 {
     if (a->quiet_us > now_us && a->stream_count > 0) return;
-    if (a->quiet_us <= now_us && a->stream_count > 0 && !owes(a)) a->path.ping_due = true;
+    if (a->quiet_us <= now_us && a->stream_count > 0 && !owes(a)) a->best->ping_due = true;
     a->quiet_us = UINT64_MAX;
 }
 
 static void arm(struct kt_native_association *a, uint64_t now_us)
 {
     const uint64_t dues[] = {
-        kt_native_recovery_due(&a->path.recovery),
+        kt_native_paths_recovery_due(a),
         kt_native_association_output_due(a, now_us),
         kt_patience_due(&a->patience),
-        keepalive_due(a),
+        kt_native_paths_keepalive_due(a),
         survives_until(a),
         a->quiet_us,
         kt_native_flows_due(a->flows),
@@ -230,26 +225,31 @@ static void tell_carries(struct kt_native_association *a)
     const bool carries = a->stream_count > 0 || (a->carrying && !settled(a));
     if (carries == a->carrying) return;
     a->carrying = carries;
-    if (!carries) kt_native_recovery_trim(&a->path.recovery);
+    for (unsigned i = 0; !carries && i < a->path_end; i++)
+        if (a->paths[i]) kt_native_recovery_trim(&a->paths[i]->recovery);
     if (a->owner.carries) a->owner.carries(a->owner.ctx, carries);
 }
 
 void kt_native_association_clock_flows(struct kt_native_association *a, uint64_t now_us)
 {
-    kt_native_flows_clock(a->flows, now_us, a->path.recovery.rtt.min / 16);
-    kt_native_flows_path(a->flows, kt_native_path_size(&a->path) - KT_NATIVE_OVERHEAD);
+    uint32_t size = kt_native_path_size(a->best);
+    for (unsigned i = 0; i < a->path_end; i++) {
+        const struct kt_native_path *p = a->paths[i];
+        if (p && kt_native_path_usable(p) && kt_native_path_size(p) < size) size = kt_native_path_size(p);
+    }
+    kt_native_flows_clock(a->flows, now_us, a->best->recovery.rtt.min / 16);
+    kt_native_flows_path(a->flows, size - KT_NATIVE_OVERHEAD); /* a datagram may leave on any */
 }
 
 static void work(struct kt_native_association *a, uint64_t now_us)
 {
-    kt_native_streams_clock(a->streams, now_us, a->path.recovery.rtt.srtt);
-    if (kt_native_recovery_due(&a->path.recovery) <= now_us &&
-        kt_native_recovery_timer(&a->path.recovery, now_us) && a->path.recovery.backoff == 1)
-        kt_native_path_asked(&a->path, now_us); /* the silence begins */
+    kt_native_paths_choose(a);
+    kt_native_streams_clock(a->streams, now_us, kt_native_paths_sums(a).srtt_most);
+    kt_native_paths_recover(a, now_us);
     kt_native_streams_dispatch(a->streams);
     kt_native_association_clock_flows(a, now_us);
     if (kt_native_flows_due(a->flows) <= now_us) kt_native_flows_timer(a->flows);
-    if (keepalive_due(a) <= now_us) a->path.ping_due = true;
+    if (kt_native_paths_keepalive_due(a) <= now_us) kt_native_paths_keep_alive(a, now_us);
     check_quiet(a, now_us);
     check_health(a, now_us);
     if (!a->over && survives_until(a) <= now_us) {
@@ -357,7 +357,8 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
         kt_native_cid(header_key, agreed->rx_secret, i, a->cids[i]);
     int rc = kt_native_tx_init(&a->tx, agreed->aead, header_key, agreed->tx_secret);
     if (!rc) rc = kt_native_rx_init(&a->rx, agreed->aead, agreed->rx_secret);
-    kt_native_path_init(&a->path, a, 0, begin);
+    if (!kt_native_path_new(a, 0, &begin->place, begin->rtt_us)) rc = KT_ENOMEM;
+    kt_native_paths_choose(a);
     if (!rc) rc = make_flows(a);
     if (!rc) rc = make_streams(a);
     if (rc) {
@@ -371,7 +372,7 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
         c->PassiveOpens++;
     if (++c->CurrEstab > c->MaxConn) c->MaxConn = c->CurrEstab;
     a->quiet_us = UINT64_MAX;
-    a->path.ping_due = context->client; /* proves that it has the keys, if there is nothing else to say */
+    a->best->ping_due = context->client; /* proves that it has the keys, if there is nothing else to say */
     kt_native_association_schedule(a);
     *out = a;
     return 0;
@@ -399,10 +400,10 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
         context->counters->StreamsNow -= a->stream_count;
         probes_end(a, code);
         kt_native_streams_free(a->streams, code);
-        kt_native_path_free(&a->path);
         context->counters->FlowsNow -= a->flow_count;
     }
     kt_native_flows_free(a->flows, code);
+    for (unsigned i = 0; i < a->path_end; i++) kt_native_path_free(a->paths[i]);
     kt_io_turn_cancel(&a->turn);
     kt_io_timer_cancel(context->io, &a->timer);
     kt_native_tx_free(&a->tx);
@@ -413,7 +414,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
 
 void kt_native_association_move(struct kt_native_association *a, struct kt_udp *udp)
 {
-    struct kt_native_path *p = &a->path;
+    struct kt_native_path *p = a->paths[0];
     p->place.udp = udp;
     p->full = false;
     p->ping_due = true;
@@ -425,22 +426,39 @@ void kt_native_association_try(
     struct kt_native_association *a, struct kt_udp *udp, const struct kt_addr *peer)
 {
     const struct kt_native_place place = {.udp = udp, .peer = *peer, .connected = true};
-    if (a->path.response.place.udp != a->path.place.udp) a->path.response.due = false;
-    kt_native_path_try(&a->path, &place, kt_io_now(a->c->io));
+    struct kt_native_path *p = a->paths[0];
+    if (p->response.place.udp != p->place.udp) p->response.due = false;
+    kt_native_path_try(p, &place, kt_io_now(a->c->io));
     kt_native_association_schedule(a);
+}
+
+int kt_native_association_path(
+    struct kt_native_association *a, unsigned path, struct kt_udp *udp, const struct kt_addr *peer)
+{
+    const struct kt_native_place place = {.udp = udp, .peer = *peer, .connected = true};
+    assert(path < KT_NATIVE_PATHS && !a->paths[path]);
+    struct kt_native_path *p = kt_native_path_new(a, (uint8_t)path, &place, 0);
+    if (!p) return KT_ENOMEM;
+    kt_native_path_knock(p, kt_io_now(a->c->io));
+    kt_native_association_schedule(a);
+    return 0;
 }
 
 void kt_native_association_writable(struct kt_native_association *a, const struct kt_udp *udp)
 {
-    if (!a->path.full || a->path.place.udp != udp) return;
-    a->path.full = false;
-    kt_native_association_schedule(a);
+    for (unsigned i = 0; i < a->path_end; i++) {
+        struct kt_native_path *p = a->paths[i];
+        if (!p || !p->full || p->place.udp != udp) continue;
+        p->full = false;
+        kt_native_association_schedule(a);
+    }
 }
 
 void kt_native_association_tune(struct kt_native_association *a)
 {
     a->patience.suspect_us = a->c->cfg.suspect_us;
-    kt_native_path_limit(&a->path);
+    for (unsigned i = 0; i < a->path_end; i++)
+        if (a->paths[i]) kt_native_path_limit(a->paths[i]);
     kt_native_association_schedule(a);
 }
 
@@ -477,7 +495,7 @@ void kt_native_association_probe(struct kt_native_association *a, struct kt_nati
 {
     p->started = kt_io_now(a->c->io);
     p->ping = a->pings + 1;
-    a->path.ping_due = true;
+    a->best->ping_due = true;
     kt_list_push(&a->probes, &p->node);
     kt_native_association_schedule(a);
 }
@@ -489,7 +507,7 @@ void kt_native_association_probe_cancel(struct kt_native_probe *p)
 
 void kt_native_association_ask(struct kt_native_association *a)
 {
-    a->path.ping_due = true;
+    kt_native_paths_ask(a);
     kt_native_association_schedule(a);
 }
 
@@ -502,7 +520,7 @@ uint64_t kt_native_association_heard(const struct kt_native_association *a)
 
 uint32_t kt_native_association_rtt(const struct kt_native_association *a)
 {
-    return a->path.recovery.rtt.srtt;
+    return a->best->recovery.rtt.srtt;
 }
 
 const uint8_t *kt_native_association_cid(const struct kt_native_association *a, unsigned path)
@@ -517,7 +535,7 @@ const uint8_t *kt_native_association_peer_cid(const struct kt_native_association
 
 const struct kt_addr *kt_native_association_peer(const struct kt_native_association *a)
 {
-    return &a->path.place.peer;
+    return &a->paths[0]->place.peer;
 }
 
 const char *kt_native_association_peer_text(const struct kt_native_association *a)
@@ -559,7 +577,8 @@ void kt_native_association_stats(const struct kt_native_association *a, struct k
 {
     struct kt_native_streams_facts facts;
     struct kt_recent_sum grown;
-    const struct kt_native_path *p = &a->path;
+    const struct kt_native_path *p = a->best;
+    const struct kt_native_sums all = kt_native_paths_sums(a);
     const uint64_t now = kt_io_now(a->c->io);
     totals(a, &sum->total);
     if (a->over) return;
@@ -570,13 +589,14 @@ void kt_native_association_stats(const struct kt_native_association *a, struct k
         sum->srtt_us = p->recovery.rtt.srtt;
         sum->rttvar_us = p->recovery.rtt.var;
         sum->own[KT_NATIVE_MIN_RTT_US] = p->recovery.rtt.min;
-        sum->own[KT_NATIVE_WINDOW] = kt_cc_window(&p->cc) == KT_CC_NO_WINDOW ? 0 : kt_cc_window(&p->cc);
-        sum->own[KT_NATIVE_PACING] = p->cc.pacer.rate;
+        sum->own[KT_NATIVE_WINDOW] = all.window;
+        sum->own[KT_NATIVE_PACING] = all.pacing;
+        sum->own[KT_NATIVE_USABLE] = all.usable;
         sum->own[KT_NATIVE_MTU] = kt_native_path_size(p);
     }
     sum->sessions++;
     sum->streams += a->stream_count;
-    sum->inflight += p->recovery.inflight;
+    sum->inflight += all.inflight;
     sum->queued += (uint32_t)(facts.queued < UINT32_MAX ? facts.queued : UINT32_MAX);
     sum->owing = sum->owing || a->carrying;
     if (a->up_us && !a->patience.suspect) {

@@ -89,6 +89,10 @@ void kt_native_association_move(struct kt_native_association *a, struct kt_udp *
  * before is still taken. A try that is under way ends. */
 void kt_native_association_try(
     struct kt_native_association *a, struct kt_udp *udp, const struct kt_addr *peer);
+/* Opens another path of a link, by a socket that is connected to the peer and outlives the association. Nothing else
+ * leaves on it until the peer has answered there. 0 or KT_ENOMEM. */
+int kt_native_association_path(
+    struct kt_native_association *a, unsigned path, struct kt_udp *udp, const struct kt_addr *peer);
 /* This socket can be written again. */
 void kt_native_association_writable(struct kt_native_association *a, const struct kt_udp *udp);
 /* Live settings in the context's cfg have changed. */

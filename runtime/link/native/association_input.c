@@ -23,19 +23,21 @@ static void take_close(struct kt_native_association *a, const struct kt_native_f
 
 static int take_ack(struct kt_native_association *a, const struct kt_native_ack *ack, uint64_t now_us)
 {
-    struct kt_native_path *p = &a->path;
-    if (ack->path != p->number)
-        return kt_err_set(&a->why, KT_EPROTO, "ACK of path %u, which is not in use", ack->path);
+    struct kt_native_path *p = a->paths[ack->path];
+    if (!p) return kt_err_set(&a->why, KT_EPROTO, "ACK of path %u, which is not in use", ack->path);
+    const uint64_t before = kt_native_recovery_stats(&p->recovery)->acked;
     const int rc = kt_native_recovery_ack(&p->recovery, ack, now_us, &a->why);
-    if (!rc) kt_native_tx_acked(&a->tx, p->number, ack->ranges[0].last, now_us);
-    return rc;
+    if (rc) return rc;
+    kt_native_tx_acked(&a->tx, p->number, ack->ranges[0].last, now_us);
+    if (kt_native_recovery_stats(&p->recovery)->acked > before) kt_native_paths_revive(p);
+    return 0;
 }
 
 static int take_every(struct kt_native_association *a, uint8_t path, uint32_t packets)
 {
-    if (path != a->path.number)
+    if (!a->paths[path])
         return kt_err_set(&a->why, KT_EPROTO, "ACK_EVERY of path %u, which is not in use", path);
-    kt_native_acks_every(&a->path.acks, packets);
+    kt_native_acks_every(&a->paths[path]->acks, packets);
     return 0;
 }
 
@@ -92,24 +94,30 @@ static void take_frames(struct kt_native_association *a, struct kt_native_path *
 void kt_native_association_input(struct kt_native_association *a, unsigned path,
     const struct kt_native_header *header, struct kt_dgram *dgram, struct kt_udp *udp, size_t port)
 {
-    struct kt_native_path *p = &a->path;
+    struct kt_native_path *p = a->paths[path];
     const uint64_t now = kt_io_now(a->c->io);
     uint64_t number;
     if (a->over) return;
-    if (path != p->number) {
+    if (!p && (a->c->client || !a->up_us)) { /* a client opens paths, and not with its first packet */
         a->c->drops.unknown++;
         kt_native_context_dropped(a->c, dgram->from, false);
         return;
     }
-    const uint64_t next = p->seen.next;
+    struct kt_replay fresh = {0}, *seen = p ? &p->seen : &fresh;
+    const uint64_t next = seen->next;
     const int len =
-        kt_native_open(&a->rx, path, &p->seen, header, dgram->data, dgram->len, now, &a->c->drops, &number);
+        kt_native_open(&a->rx, path, seen, header, dgram->data, dgram->len, now, &a->c->drops, &number);
     if (len < 0) {
         kt_native_context_dropped(a->c, dgram->from, false);
         return;
     }
     struct kt_native_place from = {.udp = udp, .peer = *dgram->from, .port = port, .connected = a->c->client};
     if (dgram->to) from.from = *dgram->to;
+    if (!p) {
+        p = kt_native_path_new(a, (uint8_t)path, &from, 0);
+        if (!p) return;
+        p->seen = fresh;
+    }
     a->c->counters->InPkts++;
     if (!a->up_us) a->up_us = now;
     kt_patience_heard(&a->patience, now);

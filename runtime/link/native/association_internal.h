@@ -26,6 +26,7 @@ struct kt_native_path {
     uint8_t number;
     bool validated; /* the peer has proven that it receives at place.peer */
     bool full;      /* the socket takes nothing at the moment */
+    bool silent;    /* a probe timeout has passed, and another path is in use instead */
     bool ping_due;
     bool every_due; /* ACK_EVERY */
     struct kt_native_place place;
@@ -33,6 +34,7 @@ struct kt_native_path {
     struct kt_native_mtu mtu;
     uint32_t every;   /* that the peer was asked for last */
     uint64_t sent_us; /* when a packet left last */
+    unsigned knocks;  /* rounds of challenges that have not opened it */
     uint64_t ask_us;  /* the next PING to a silent peer, while it owes an answer */
     struct {
         uint64_t checked_us, sent; /* the last check, and the packets sent until then */
@@ -68,8 +70,10 @@ struct kt_native_association {
     struct kt_native_association_owner owner;
     struct kt_native_tx tx;
     struct kt_native_rx rx;
-    uint8_t cids[KT_NATIVE_PATHS][KT_NATIVE_CID]; /* in what the peer sends */
-    struct kt_native_path path;                   /* number 0; others are not used yet */
+    uint8_t cids[KT_NATIVE_PATHS][KT_NATIVE_CID];  /* in what the peer sends */
+    struct kt_native_path *paths[KT_NATIVE_PATHS]; /* by number; NULL: not open; the first always is */
+    unsigned path_end;                             /* one above the last path */
+    struct kt_native_path *best; /* for what may go on any path: the one with the shortest round trip */
     struct kt_native_streams *streams;
     struct kt_native_flows *flows;
     bool flows_next;   /* flows write the next packet first, then streams again */
@@ -120,9 +124,19 @@ void kt_native_association_say_close(struct kt_native_association *a, int code, 
 
 /* ---- path.c ---- */
 
-void kt_native_path_init(struct kt_native_path *p, struct kt_native_association *a, uint8_t number,
-    const struct kt_native_beginning *begin);
+/* A path at this place, in a->paths; it stays there. NULL: out of memory. */
+struct kt_native_path *kt_native_path_new(
+    struct kt_native_association *a, uint8_t number, const struct kt_native_place *place, uint32_t rtt_us);
 void kt_native_path_free(struct kt_native_path *p);
+/* Begins to ask at its own place whether the peer answers there: only then anything else leaves on it. */
+void kt_native_path_knock(struct kt_native_path *p, uint64_t now_us);
+/* The challenge of a path was not answered in time. */
+void kt_native_path_unanswered(struct kt_native_path *p, uint64_t now_us);
+/* True if frames may leave on it. */
+static inline bool kt_native_path_usable(const struct kt_native_path *p)
+{
+    return p->validated && !p->silent;
+}
 /* A packet has opened that came from this place. highest: none with a higher number came before. */
 void kt_native_path_heard(struct kt_native_path *p, const struct kt_native_place *from, size_t bytes,
     bool highest, uint64_t now_us);
@@ -150,5 +164,31 @@ static inline uint32_t kt_native_path_size(const struct kt_native_path *p)
 }
 /* The settings or the MTU have changed: tells the controller. */
 void kt_native_path_limit(struct kt_native_path *p);
+
+/* ---- paths.c ---- */
+
+/* Finds a->best. */
+void kt_native_paths_choose(struct kt_native_association *a);
+/* The peer has acknowledged something new on the path: it is in use again. */
+void kt_native_paths_revive(struct kt_native_path *p);
+/* When time brings losses or silence to light; UINT64_MAX: never. Then what that is. */
+uint64_t kt_native_paths_recovery_due(const struct kt_native_association *a);
+void kt_native_paths_recover(struct kt_native_association *a, uint64_t now_us);
+/* A PING on every path: if the best one is silent, another may be answered. */
+void kt_native_paths_ask(struct kt_native_association *a);
+/* When a path has to be kept alive; UINT64_MAX: none has. Then a PING on each that has. */
+uint64_t kt_native_paths_keepalive_due(const struct kt_native_association *a);
+void kt_native_paths_keep_alive(struct kt_native_association *a, uint64_t now_us);
+
+struct kt_native_sums {
+    uint64_t acked, lost; /* packets, since the start */
+    uint32_t inflight;    /* packets */
+    /* Of those in use: */
+    uint32_t owed;           /* packets in flight */
+    uint32_t usable;         /* paths */
+    uint32_t srtt_most;      /* µs */
+    uint64_t window, pacing; /* packets; bytes per second */
+};
+struct kt_native_sums kt_native_paths_sums(const struct kt_native_association *a);
 
 #endif

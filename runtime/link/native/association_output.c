@@ -184,8 +184,8 @@ static void check_challenge(struct kt_native_path *p, uint64_t now_us)
 {
     if (!p->moving.active) return;
     if (now_us >= p->moving.until_us) {
-        p->moving.active = false;
-        return;
+        kt_native_path_unanswered(p, now_us);
+        if (!p->moving.active) return;
     }
     if (now_us >= p->moving.again_us) {
         p->moving.wait_us *= 2;
@@ -197,11 +197,40 @@ static void check_challenge(struct kt_native_path *p, uint64_t now_us)
 
 /* ---- about everything else ---- */
 
+/* True if the frames that wait are delivered sooner with this path's help: if they take the best one longer than this one
+ * is behind it. A path that is used earlier would hold up what the best one delivers. */
+static bool helps(const struct kt_native_path *p)
+{
+    const struct kt_native_association *a = p->a;
+    const struct kt_native_path *best = a->best;
+    struct kt_native_streams_facts facts;
+    uint64_t inflight = 0, rate = 0;
+    kt_native_streams_facts(a->streams, &facts);
+    for (unsigned i = 0; i < a->path_end; i++) {
+        const struct kt_native_path *other = a->paths[i];
+        if (!other || !kt_native_path_usable(other)) continue;
+        inflight += (uint64_t)other->recovery.inflight * kt_native_path_size(other);
+        if (other != p && other->recovery.rtt.srtt <= p->recovery.rtt.srtt) rate += other->cc.pacer.rate;
+    }
+    const uint64_t waiting = facts.queued > inflight ? facts.queued - inflight : 0;
+    const uint64_t behind = (p->recovery.rtt.srtt - best->recovery.rtt.srtt) / 2;
+    return waiting * 1000000 > behind * rate;
+}
+
+/* True if frames of streams may leave on the path. */
+static bool carries(const struct kt_native_path *p)
+{
+    const struct kt_native_association *a = p->a;
+    if (p == a->best) return true;
+    return kt_native_path_usable(p) && !a->c->cfg.duplicate && helps(p);
+}
+
 /* True if something other than an ACK wants to leave on the path. */
 static bool wanted(const struct kt_native_path *p)
 {
-    return p->ping_due || p->every_due || kt_native_streams_pending(p->a->streams) ||
-           kt_native_flows_pending(p->a->flows);
+    const struct kt_native_association *a = p->a;
+    return p->ping_due || p->every_due ||
+           ((kt_native_streams_pending(a->streams) || kt_native_flows_pending(a->flows)) && carries(p));
 }
 
 /* Asks for rarer ACKs where there are many packets in a round trip, in steps of two. */
@@ -246,20 +275,65 @@ static void add_flows(struct packet *k)
     }
 }
 
+static bool paced(const struct kt_native_path *p, uint64_t now_us)
+{
+    return kt_native_recovery_pace(&p->recovery) > now_us;
+}
+
+static bool open_now(const struct kt_native_path *p, uint64_t now_us)
+{
+    return kt_native_recovery_open(&p->recovery) > 0 && !paced(p, now_us);
+}
+
+/* The path for a second copy of what leaves on the best one; NULL: there is none now. */
+static struct kt_native_path *second(const struct kt_native_path *p, uint64_t now_us)
+{
+    const struct kt_native_association *a = p->a;
+    struct kt_native_path *found = NULL;
+    if (!a->c->cfg.duplicate || p != a->best) return NULL;
+    for (unsigned i = 0; i < a->path_end; i++) {
+        struct kt_native_path *q = a->paths[i];
+        if (!q || q == p || q->full || !kt_native_path_usable(q) || !open_now(q, now_us)) continue;
+        if (!found || q->recovery.rtt.srtt < found->recovery.rtt.srtt) found = q;
+    }
+    return found;
+}
+
+/* Sends frames of a packet on another path, too: those from offset on, which have the contents from `first` on. They go
+ * alone and unpadded: the last may run to the end of the packet. */
+static void duplicate(
+    const struct packet *from, struct kt_native_path *to, size_t offset, size_t first, uint64_t now_us)
+{
+    struct packet k;
+    if (!start(&k, to, to->place.udp, kt_native_path_size(to))) return;
+    k.len = k.room = from->len - offset;
+    k.count = from->count - first;
+    k.eliciting = true;
+    memcpy(k.buf + KT_NATIVE_HEADER, from->buf + KT_NATIVE_HEADER + offset, k.len);
+    memcpy(k.contents, &from->contents[first], k.count * sizeof k.contents[0]);
+    finish(&k, &to->place, now_us);
+}
+
 static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
 {
     struct kt_native_association *a = p->a;
     struct packet k;
+    struct kt_native_path *other = second(p, now_us);
     /* A probe for lost packets must pass a hole in the MTU. */
-    const size_t size = probe ? KT_NATIVE_MTU_BASE : kt_native_path_size(p);
+    size_t size = probe ? KT_NATIVE_MTU_BASE : kt_native_path_size(p);
+    if (other) size = least(size, kt_native_path_size(other));
     if (!start(&k, p, p->place.udp, least(size, kt_native_path_allowance(p)))) return false;
     if (kt_native_acks_waiting(&p->acks)) add_ack(&k, now_us);
     if (p->ping_due) add_ping(&k);
     if (p->every_due) add_every(&k);
-    a->flows_next = !a->flows_next && kt_native_flows_pending(a->flows);
-    if (a->flows_next) add_flows(&k);
-    add_streams(&k);
-    if (!a->flows_next) add_flows(&k);
+    const size_t offset = k.len, first = k.count;
+    if (carries(p)) {
+        a->flows_next = !a->flows_next && kt_native_flows_pending(a->flows);
+        if (a->flows_next) add_flows(&k);
+        add_streams(&k);
+        if (!a->flows_next) add_flows(&k);
+    }
+    if (other && k.len > offset) duplicate(&k, other, offset, first, now_us);
     if (!k.eliciting && probe) add_ping(&k);
     if (!k.eliciting && k.len > 0 && kt_native_acks_ask(&p->acks)) add_ping(&k);
     const bool any = k.len > 0;
@@ -298,16 +372,6 @@ static void send_mtu_probe(struct kt_native_path *p, uint32_t size, uint64_t now
     finish(&k, &p->place, now_us);
 }
 
-static bool paced(const struct kt_native_path *p, uint64_t now_us)
-{
-    return kt_native_recovery_pace(&p->recovery) > now_us;
-}
-
-static bool open_now(const struct kt_native_path *p, uint64_t now_us)
-{
-    return kt_native_recovery_open(&p->recovery) > 0 && !paced(p, now_us);
-}
-
 static void send_frames(struct kt_native_path *p, uint64_t now_us)
 {
     struct kt_native_association *a = p->a;
@@ -339,18 +403,26 @@ static void send_frames(struct kt_native_path *p, uint64_t now_us)
     }
 }
 
-void kt_native_association_output(struct kt_native_association *a, uint64_t now_us)
+static void send_path(struct kt_native_path *p, uint64_t now_us)
 {
-    struct kt_native_path *p = &a->path;
     check_every(p);
     if (p->response.due) send_response(p, now_us);
-    send_frames(p, now_us);
-    if (!a->over) check_challenge(p, now_us); /* last, for the ACKs in it are due at the path's place first */
+    if (p->validated || !p->a->c->client) send_frames(p, now_us);
+    if (!p->a->over)
+        check_challenge(p, now_us); /* last, for the ACKs in it are due at the path's place first */
 }
 
-uint64_t kt_native_association_output_due(struct kt_native_association *a, uint64_t now_us)
+/* The best path first, so that others get what it cannot carry. */
+void kt_native_association_output(struct kt_native_association *a, uint64_t now_us)
 {
-    struct kt_native_path *p = &a->path;
+    struct kt_native_path *best = a->best;
+    send_path(best, now_us);
+    for (unsigned i = 0; i < a->path_end && !a->over; i++)
+        if (a->paths[i] && a->paths[i] != best) send_path(a->paths[i], now_us);
+}
+
+static uint64_t path_due(struct kt_native_path *p, uint64_t now_us)
+{
     uint64_t due = kt_native_path_challenge_due(p);
     if (p->full || kt_native_path_allowance(p) < DATAGRAM_LEAST) return due;
     const uint64_t dues[] = {
@@ -362,6 +434,16 @@ uint64_t kt_native_association_output_due(struct kt_native_association *a, uint6
     uint64_t pace = kt_native_recovery_pace(&p->recovery);
     if (pace < now_us) pace = now_us; /* the turn had enough */
     return pace < due ? pace : due;
+}
+
+uint64_t kt_native_association_output_due(struct kt_native_association *a, uint64_t now_us)
+{
+    uint64_t due = UINT64_MAX;
+    for (unsigned i = 0; i < a->path_end; i++) {
+        const uint64_t one = a->paths[i] ? path_due(a->paths[i], now_us) : UINT64_MAX;
+        if (one < due) due = one;
+    }
+    return due;
 }
 
 static void send_close(struct kt_native_path *p, const struct kt_native_frame *f)
@@ -381,7 +463,7 @@ static void send_close(struct kt_native_path *p, const struct kt_native_frame *f
 /* Nothing acknowledges CLOSE; where packets are lost it is sent as often as a small write. */
 void kt_native_association_say_close(struct kt_native_association *a, int code, const char *text)
 {
-    struct kt_native_path *p = &a->path;
+    struct kt_native_path *p = a->best;
     if (a->peer_closed) return;
     a->peer_closed = true;
     const size_t len = text ? strlen(text) : 0;

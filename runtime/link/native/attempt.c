@@ -30,7 +30,7 @@ static void initiate(struct link *l, struct candidate *c, uint64_t now_us)
     struct attempt *t = &l->attempt;
     const unsigned nth = c->sent++;
     c->due_us = now_us + kt_native_client_pause(nth);
-    if (!c->socket && kt_native_socket_open(l, &c->addr, &c->socket, &t->why)) {
+    if (!c->socket && kt_native_socket_open(l, &c->addr, c->local, &c->socket, &t->why)) {
         t->next_us = now_us;
         return;
     }
@@ -103,15 +103,28 @@ static void on_timer(void *ctx)
         advance(l);
 }
 
-/* The families alternate, the first address's first; within a family the order stays. */
-static void add_candidates(struct attempt *t, const struct kt_addr *addrs, size_t n)
+/* An address, from each address of this machine that fits. */
+static void add_candidate(struct link *l, const struct kt_addr *addr)
 {
+    struct attempt *t = &l->attempt;
+    size_t i = 0;
+    do {
+        if (t->count == KT_NATIVE_CANDIDATES) return;
+        if (kt_native_local_fits(l, i, addr))
+            t->candidates[t->count++] = (struct candidate){.addr = *addr, .local = i};
+    } while (++i < l->local_count);
+}
+
+/* The families alternate, the first address's first; within a family the order stays. */
+static void add_candidates(struct link *l, const struct kt_addr *addrs, size_t n)
+{
+    struct attempt *t = &l->attempt;
     const int first = addrs[0].sa.sa_family;
     size_t next[2] = {0, 0}; /* of the first address's family, of the other */
-    for (unsigned which = 0; t->count < KT_NATIVE_ADDRESSES && (next[0] < n || next[1] < n); which ^= 1) {
+    for (unsigned which = 0; t->count < KT_NATIVE_CANDIDATES && (next[0] < n || next[1] < n); which ^= 1) {
         size_t *i = &next[which];
         while (*i < n && (addrs[*i].sa.sa_family == first) != (which == 0)) ++*i;
-        if (*i < n) t->candidates[t->count++] = (struct candidate){.addr = addrs[(*i)++]};
+        if (*i < n) add_candidate(l, &addrs[(*i)++]);
     }
 }
 
@@ -130,7 +143,7 @@ void kt_native_attempt_start(struct link *l, const struct kt_addr *addrs, size_t
         t->began_us = t->next_us = kt_io_now(l->c->io);
         kt_native_client_init(&t->client, l->c->io, l->c->secrets, &l->c->params, &l->c->drops);
     }
-    add_candidates(t, addrs, n);
+    add_candidates(l, addrs, n);
     advance(l);
 }
 

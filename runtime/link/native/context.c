@@ -70,6 +70,8 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire_e
     common->authorized = NULL;
     common->others = NULL;
     common->others_count = 0;
+    common->locals = NULL;
+    common->locals_count = 0;
     common->key_len = common->private_key_len = common->authorized_count = 0;
     kt_io_random(c->io, &c->hash_seed, sizeof c->hash_seed);
     kt_timer_init(&c->trim, on_trim, c);

@@ -83,6 +83,7 @@ static void replace(
     kt_presence_carries(&l->presence, &l->part, false);
     kt_native_association_free(old, code, NULL);
     for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++) kt_native_socket_close(sockets[i]);
+    kt_native_sides_close(l);
 }
 
 static void on_over(void *ctx, int code)
@@ -105,7 +106,8 @@ static void try_other(struct link *l, bool silent)
     struct kt_addr addr;
     struct kt_err err;
     if (!kt_native_remotes_other(l, &l->socket->peer, silent, &addr)) return;
-    if (kt_native_socket_open(l, &addr, &fresh, &err)) return;
+    if (!kt_native_local_fits(l, l->socket->local, &addr)) return;
+    if (kt_native_socket_open(l, &addr, l->socket->local, &fresh, &err)) return;
     kt_native_association_try(l->a, fresh->udp, &addr);
     kt_native_socket_close(l->next);
     l->next = fresh;
@@ -132,7 +134,7 @@ static void renew_socket(struct link *l)
 {
     struct kt_native_socket *fresh;
     struct kt_err err;
-    if (kt_native_socket_open(l, kt_native_association_peer(l->a), &fresh, &err))
+    if (kt_native_socket_open(l, kt_native_association_peer(l->a), l->socket->local, &fresh, &err))
         return; /* no way there; asked again in a second */
     kt_native_association_move(l->a, fresh->udp);
     kt_native_socket_close(l->socket);
@@ -190,6 +192,8 @@ void kt_native_dial_begin(
             kt_native_association_peer_text(l->a), moved, moved == 1 ? "" : "s");
     }
     replace(l, KT_ERESTART, fresh, s);
+    l->first_local = s->local;
+    kt_native_sides_open(l);
     kt_log(l->c->log, KT_LOG_INFO, "link to %s is up, %s", kt_native_association_peer_text(fresh),
         kt_aead_name(agreed->aead));
     kt_presence_up(&l->presence, &l->part);
@@ -287,11 +291,19 @@ static bool names_ours(const struct link *l, const struct kt_native_header *head
     return l->a && memcmp(header->id, kt_native_association_peer_cid(l->a, 0), KT_NATIVE_CID) == 0;
 }
 
+static bool find_path(const struct link *l, const uint8_t cid[KT_NATIVE_CID], unsigned *path)
+{
+    for (*path = 0; l->a && *path < KT_NATIVE_PATHS; ++*path)
+        if (memcmp(cid, kt_native_association_cid(l->a, *path), KT_NATIVE_CID) == 0) return true;
+    return false;
+}
+
 void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram)
 {
     struct link *l = s->l;
     const uint8_t *header_key = l->c->secrets->header_key;
     struct kt_native_header header;
+    unsigned path;
     l->c->counters->InBytes += dgram->len;
     if (kt_native_peek(header_key, dgram->data, dgram->len, &header))
         kt_native_context_dropped(l->c, dgram->from, true);
@@ -300,9 +312,8 @@ void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram)
     else if (header.kind != KT_NATIVE_DATA && names_ours(l, &header) &&
              kt_native_is_unknown(header_key, &header, dgram->data, dgram->len, &l->c->drops))
         unknown(s);
-    else if (header.kind == KT_NATIVE_DATA && l->a &&
-             memcmp(header.id, kt_native_association_cid(l->a, 0), KT_NATIVE_CID) == 0)
-        kt_native_association_input(l->a, 0, &header, dgram, s->udp, 0);
+    else if (header.kind == KT_NATIVE_DATA && find_path(l, header.id, &path))
+        kt_native_association_input(l->a, path, &header, dgram, s->udp, 0);
     else
         kt_native_context_dropped(
             l->c, dgram->from, false); /* late, of an association or an attempt that is over */

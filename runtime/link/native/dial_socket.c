@@ -25,18 +25,21 @@ static void on_error(void *ctx, int code)
     if (code == KT_EREFUSED) kt_native_attempt_refused(s->l, s);
 }
 
-int kt_native_socket_open(
-    struct link *l, const struct kt_addr *peer, struct kt_native_socket **out, struct kt_err *err)
+int kt_native_socket_open(struct link *l, const struct kt_addr *peer, size_t local,
+    struct kt_native_socket **out, struct kt_err *err)
 {
     static const struct kt_udp_events events = {on_batch, on_writable, on_error};
     const struct kt_native_config *cfg = &l->c->cfg;
     const struct kt_udp_opts opts = {
         .remote = peer, .dscp = (int)cfg->dscp, .sndbuf = cfg->sockbuf, .rcvbuf = cfg->sockbuf};
+    char host[KT_ADDR_TEXT] = "";
+    if (l->local_count > 0) kt_addr_ip_text(&l->locals[local], host);
     struct kt_native_socket *s = calloc(1, sizeof *s);
     if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory");
     s->l = l;
     s->peer = *peer;
-    const int rc = kt_bind_udp(l->c->io, "", 0, &opts, &events, s, &s->udp, err);
+    s->local = local;
+    const int rc = kt_bind_udp(l->c->io, host, 0, &opts, &events, s, &s->udp, err);
     if (rc) {
         free(s);
         return rc;

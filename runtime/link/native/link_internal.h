@@ -6,6 +6,7 @@
  *   check.c        whether a silent peer still has the association
  *   remotes.c      which addresses those are
  *   dial_socket.c  its sockets
+ *   sides.c        its paths beside the first
  *
  * A link has one association at most, and one attempt at most to get (another) one. Calls wait in the link until there
  * is an association; nothing else waits for one: an association whose peer is silent keeps its streams and takes new
@@ -20,8 +21,8 @@
 #include "link/native/flow_handle.h"
 #include "link/native/handshake_client.h"
 
-#define KT_NATIVE_ADDRESSES 8u /* that an attempt tries */
-#define KT_NATIVE_KNOWN 4u     /* of one name that are remembered */
+#define KT_NATIVE_CANDIDATES 16u /* that an attempt tries */
+#define KT_NATIVE_KNOWN 4u       /* of one name that are remembered */
 
 struct link;
 
@@ -30,12 +31,14 @@ struct kt_native_socket {
     struct link *l;
     struct kt_udp *udp; /* NULL: it was closed while it was busy */
     struct kt_addr peer;
-    bool busy; /* handing over datagrams */
+    size_t local; /* the address it is bound to, in l->locals */
+    bool busy;    /* handing over datagrams */
 };
 
-/* An address that an attempt tries. */
+/* A pair of addresses that an attempt tries. */
 struct candidate {
     struct kt_addr addr;
+    size_t local;                    /* in l->locals: the address that it is tried from */
     struct kt_native_socket *socket; /* NULL: not open */
     uint64_t due_us;                 /* the next initiation to it */
     unsigned sent;                   /* initiations to it */
@@ -55,7 +58,7 @@ struct attempt {
     bool active;
     bool check; /* of an association that is silent: says nothing, and fails nothing */
     struct kt_native_client client;
-    struct candidate candidates[KT_NATIVE_ADDRESSES];
+    struct candidate candidates[KT_NATIVE_CANDIDATES];
     size_t count, started; /* the first `started` of them have had an initiation */
     uint64_t began_us;
     uint64_t next_us; /* when the next candidate starts */
@@ -85,8 +88,12 @@ struct link {
     struct kt_native_socket *next;   /* where a tries to go, or NULL */
     struct kt_native_socket *before; /* where a was: what is on its way arrives there; or NULL */
     struct attempt attempt;
+    struct kt_native_socket *sides[KT_NATIVE_PATHS]; /* a's paths from 1 on; NULL: not open */
+    struct kt_timer sides_timer;                     /* opens those that could not be */
     struct check check;
-    struct remote *remotes; /* at least one */
+    struct kt_addr locals[KT_LOCALS_MAX]; /* this machine's addresses to use; none: the system chooses */
+    size_t local_count, first_local;      /* first_local: of a's first path */
+    struct remote *remotes;               /* at least one */
     size_t remote_count, remote_next;
     struct kt_list waiting; /* of kt_call */
     struct kt_list flows;   /* flow_handle.h */
@@ -138,6 +145,8 @@ void kt_native_remotes_stop(struct link *l);
 struct kt_err *kt_native_remotes_why(struct link *l);
 /* How many addresses of the peer are known; of a range of ports, three count. */
 size_t kt_native_remotes_count(const struct link *l);
+/* An address of this family; false: none is known. */
+bool kt_native_remotes_family(struct link *l, int family, struct kt_addr *out);
 /* Another address or port to use than `now`, in turn; false: there is none. silent: `now` seems to be dead, so that
  * one of the other family may be better. */
 bool kt_native_remotes_other(struct link *l, const struct kt_addr *now, bool silent, struct kt_addr *out);
@@ -170,11 +179,21 @@ void kt_native_attempt_again(struct link *l, const struct kt_native_socket *s);
 /* Nothing listens at the socket's address; that can be forged. */
 void kt_native_attempt_refused(struct link *l, const struct kt_native_socket *s);
 
+/* ---- sides.c ---- */
+
+void kt_native_sides_init(struct link *l);
+/* Opens a path from each further address of this machine, while there is an association. */
+void kt_native_sides_open(struct link *l);
+/* After the association has ended. */
+void kt_native_sides_close(struct link *l);
+/* True if a socket of the peer's family can be bound to this address. */
+bool kt_native_local_fits(const struct link *l, size_t local, const struct kt_addr *peer);
+
 /* ---- dial_socket.c ---- */
 
-/* The caller owns it. 0 or a code with a sentence. */
-int kt_native_socket_open(
-    struct link *l, const struct kt_addr *peer, struct kt_native_socket **out, struct kt_err *err);
+/* local: in l->locals, if there are any. The caller owns the socket. 0 or a code with a sentence. */
+int kt_native_socket_open(struct link *l, const struct kt_addr *peer, size_t local,
+    struct kt_native_socket **out, struct kt_err *err);
 /* NULL is harmless. */
 void kt_native_socket_close(struct kt_native_socket *s);
 

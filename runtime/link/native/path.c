@@ -1,11 +1,14 @@
 /* A path: where the peer is. A client's packets may come from elsewhere at any time: its address changed, a NAT gave
  * it another port, or somebody copies packets. So the first packet with the highest number from a new place starts a
  * challenge there, and the path moves once the answer comes from that place (docs/wire.md, 5.4 and 5.5). */
+#include <stdlib.h>
 #include <string.h>
 #include "link/native/association_internal.h"
 
 #define CHALLENGE_US 3000000u /* then the new place is forgotten; 3 PTO, if that is longer */
 #define CHALLENGE_AGAIN_US 300000u
+#define KNOCKS                                                                                               \
+    7u /* the pause between two challenges of a path that does not open doubles so often, to 38 s */
 
 /* A silent peer is asked again after an eighth of its silence, from half a round trip on; once that is a second, probe
  * timeouts are enough. */
@@ -127,13 +130,15 @@ static void on_packet_lost(void *ctx, uint32_t bytes, uint64_t now_us)
 
 /* ---- life ---- */
 
-void kt_native_path_init(struct kt_native_path *p, struct kt_native_association *a, uint8_t number,
-    const struct kt_native_beginning *begin)
+struct kt_native_path *kt_native_path_new(
+    struct kt_native_association *a, uint8_t number, const struct kt_native_place *place, uint32_t rtt_us)
 {
+    struct kt_native_path *p = calloc(1, sizeof *p);
+    if (!p) return NULL;
     p->a = a;
     p->number = number;
-    p->place = begin->place;
-    p->validated = a->c->client; /* the handshake's response came from there */
+    p->place = *place;
+    p->validated = number == 0 && a->c->client; /* the handshake's response came from there */
     start_mtu(p);
     p->every = KT_NATIVE_ACK_EVERY_FIRST;
     kt_native_acks_init(&p->acks, KT_NATIVE_ACK_DELAY_US);
@@ -144,15 +149,19 @@ void kt_native_path_init(struct kt_native_path *p, struct kt_native_association 
     const struct kt_native_recovery_config recovery = {.events = &events,
         .ctx = p,
         .cc = &p->cc,
-        .first_rtt_us = begin->rtt_us,
+        .first_rtt_us = rtt_us,
         .peer_ack_delay_us = (uint32_t)a->peer.ack_delay_ms * 1000,
         .most = KT_NATIVE_RECOVERY_MOST};
     kt_native_recovery_init(&p->recovery, &recovery);
+    a->paths[number] = p;
+    if (a->path_end <= number) a->path_end = number + 1u;
+    return p;
 }
 
 void kt_native_path_free(struct kt_native_path *p)
 {
     kt_native_recovery_free(&p->recovery);
+    free(p);
 }
 
 /* ---- silence ---- */
@@ -199,7 +208,7 @@ static void move(struct kt_native_path *p, const struct kt_native_place *to)
     p->validated = true;
     p->moving.active = false;
     p->full = false;
-    kt_addr_text(&p->place.peer, a->peer_text);
+    if (p->number == 0) kt_addr_text(&p->place.peer, a->peer_text);
     if (other || !meant) kt_native_recovery_give_up(&p->recovery);
     if (!other) return; /* the same line: what was measured still holds */
     kt_native_recovery_restart(&p->recovery, 0);
@@ -241,6 +250,25 @@ void kt_native_path_try(struct kt_native_path *p, const struct kt_native_place *
     p->moving.in_bytes = UINT32_MAX; /* it is the server's address: no victim of an amplification */
 }
 
+void kt_native_path_knock(struct kt_native_path *p, uint64_t now_us)
+{
+    challenge(p, &p->place, now_us);
+    if (!p->a->c->client) return;
+    p->moving.mine = true;
+    p->moving.in_bytes = UINT32_MAX; /* as in kt_native_path_try */
+    p->moving.wait_us <<= p->knocks < KNOCKS ? p->knocks : KNOCKS;
+    p->moving.again_us = now_us + p->moving.wait_us;
+    if (p->moving.until_us < now_us + 4 * p->moving.wait_us)
+        p->moving.until_us = now_us + 4 * p->moving.wait_us;
+    p->knocks++;
+}
+
+void kt_native_path_unanswered(struct kt_native_path *p, uint64_t now_us)
+{
+    p->moving.active = false;
+    if (!p->validated && p->a->c->client) kt_native_path_knock(p, now_us);
+}
+
 bool kt_native_path_worse(struct kt_native_path *p, uint64_t now_us)
 {
     const struct kt_native_recovery_stats *st = kt_native_recovery_stats(&p->recovery);
@@ -253,10 +281,28 @@ bool kt_native_path_worse(struct kt_native_path *p, uint64_t now_us)
     return st->loss > WORSE_LOSS && st->loss / WORSE_TIMES > usual;
 }
 
+/* The peer opens a path: is it where its packets come from? */
+static void knocked(
+    struct kt_native_path *p, const struct kt_native_place *from, size_t bytes, uint64_t now_us)
+{
+    if (!p->moving.active || now_us >= p->moving.until_us) {
+        p->place = *from;
+        p->in_bytes = p->out_bytes = 0;
+        kt_native_path_knock(p, now_us);
+    }
+    if (!same_place(&p->place, from)) return;
+    p->in_bytes += bytes;
+    p->moving.in_bytes += bytes;
+}
+
 void kt_native_path_heard(
     struct kt_native_path *p, const struct kt_native_place *from, size_t bytes, bool highest, uint64_t now_us)
 {
     if (p->place.connected) return; /* the system lets through only what comes from the peer */
+    if (p->number > 0 && !p->validated) {
+        knocked(p, from, bytes, now_us);
+        return;
+    }
     if (same_place(&p->place, from)) {
         p->in_bytes += bytes;
         p->validated = true; /* it has the keys, so it received the response, which went there */
@@ -268,10 +314,27 @@ void kt_native_path_heard(
     if (highest) elsewhere(p, from, bytes, now_us);
 }
 
+/* The peer has answered at the path's own place. */
+static void open_path(struct kt_native_path *p)
+{
+    struct kt_native_association *a = p->a;
+    char text[KT_ADDR_TEXT];
+    p->moving.active = false;
+    p->validated = true;
+    p->knocks = 0;
+    kt_native_paths_choose(a);
+    kt_log(a->c->log, KT_LOG_INFO, "link with %s: path %u is open, to %s", a->peer_text, p->number,
+        kt_addr_text(&p->place.peer, text));
+}
+
 /* The peer is at the next place. */
 static void arrive(struct kt_native_path *p, const struct kt_native_place *from)
 {
     struct kt_native_association *a = p->a;
+    if (same_place(&p->place, from)) {
+        open_path(p);
+        return;
+    }
     const bool mine = p->moving.mine;
     const struct kt_native_place to = *from;
     move(p, &to);

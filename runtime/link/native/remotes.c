@@ -110,6 +110,17 @@ static const struct kt_addr *next_known(struct remote *r, int family, bool any)
     return NULL;
 }
 
+bool kt_native_remotes_family(struct link *l, int family, struct kt_addr *out)
+{
+    for (size_t i = 0; i < l->remote_count; i++) {
+        const struct kt_addr *addr = next_known(&l->remotes[i], family, false);
+        if (!addr) continue;
+        *out = *addr;
+        return true;
+    }
+    return false;
+}
+
 bool kt_native_remotes_other(struct link *l, const struct kt_addr *now, bool silent, struct kt_addr *out)
 {
     for (size_t i = 0; i < l->remote_count; i++) {

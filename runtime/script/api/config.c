@@ -145,6 +145,26 @@ static void read_others(lua_State *L, int idx, const char *what, struct kt_setti
     }
 }
 
+/* Reads { "192.0.2.1", … } on top of the stack likewise. */
+static void read_locals(lua_State *L, int idx, const char *what, struct kt_settings *s)
+{
+    const int table = lua_gettop(L);
+    if (!lua_istable(L, table)) return;
+    const lua_Unsigned n = lua_rawlen(L, table);
+    if (n == 0) return;
+    if (n > KT_LOCALS_MAX) kt_raise(L, "%s.paths: too many addresses", what);
+    struct kt_addr *list = lua_newuserdatauv(L, n * sizeof *list, 0);
+    lua_setiuservalue(L, idx, 4);
+    s->locals = list;
+    for (; s->locals_count < n; s->locals_count++) {
+        lua_rawgeti(L, table, (lua_Integer)s->locals_count + 1);
+        const char *ip = lua_tostring(L, -1);
+        if (!ip || !kt_addr_from_ip(&list[s->locals_count], ip, 0))
+            kt_raise(L, "%s.paths: expected IP addresses of this machine", what);
+        lua_pop(L, 1);
+    }
+}
+
 static void read_keys(lua_State *L, int idx, const char *what, struct kt_settings *s)
 {
     const int self = lua_gettop(L); /* the userdata */
@@ -169,7 +189,7 @@ struct kt_settings *kt_config_read(
     if (!*wire) kt_raise(L, "%s.wire: unknown wire \"%s\"", what, lua_tostring(L, -1));
     lua_pop(L, 1);
 
-    struct kt_settings *s = lua_newuserdatauv(L, kt_wire_size(*wire), 3);
+    struct kt_settings *s = lua_newuserdatauv(L, kt_wire_size(*wire), 4);
     struct kt_err err = {0};
     (*wire)->defaults(s, client);
     lua_pushvalue(L, idx);
@@ -185,6 +205,9 @@ struct kt_settings *kt_config_read(
 
     lua_getfield(L, idx, "others");
     read_others(L, lua_gettop(L) - 1, what, s);
+    lua_pop(L, 1);
+    lua_getfield(L, idx, "paths");
+    read_locals(L, lua_gettop(L) - 1, what, s);
     lua_pop(L, 1);
 
     read_keys(L, idx, what, s);

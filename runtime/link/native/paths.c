@@ -1,0 +1,117 @@
+/* The paths of an association as one: which is the best, what goes on when one falls silent, and what they sum up to.
+ *
+ * Invariant: a path is out of use (silent) only while another is usable, so what waits can always leave somewhere. */
+#include "link/native/association_internal.h"
+
+void kt_native_paths_choose(struct kt_native_association *a)
+{
+    struct kt_native_path *best = NULL;
+    for (unsigned i = 0; i < a->path_end; i++) {
+        struct kt_native_path *p = a->paths[i];
+        if (!p || !kt_native_path_usable(p)) continue;
+        if (!best || p->recovery.rtt.srtt < best->recovery.rtt.srtt) best = p;
+    }
+    if (best)
+        a->best = best;
+    else if (!a->best)
+        a->best = a->paths[0];
+}
+
+/* A probe timeout has passed: if another path is usable, what is in flight goes there, and this one is only asked whether it
+ * is back. */
+static void lapse(struct kt_native_path *p)
+{
+    struct kt_native_association *a = p->a;
+    bool other = false;
+    for (unsigned i = 0; i < a->path_end; i++)
+        other = other || (a->paths[i] && a->paths[i] != p && kt_native_path_usable(a->paths[i]));
+    if (!other || p->silent) return;
+    p->silent = true;
+    p->ping_due = true;
+    kt_native_recovery_give_up(&p->recovery);
+    kt_native_paths_choose(a);
+    kt_log(a->c->log, KT_LOG_INFO, "link with %s: path %u is silent", a->peer_text, p->number);
+}
+
+void kt_native_paths_revive(struct kt_native_path *p)
+{
+    struct kt_native_association *a = p->a;
+    if (!p->silent) return;
+    p->silent = false;
+    kt_log(a->c->log, KT_LOG_INFO, "link with %s: path %u is back", a->peer_text, p->number);
+    kt_native_paths_choose(a);
+    for (unsigned i = 0; i < a->path_end; i++)
+        if (a->paths[i] && a->paths[i] != p && kt_native_recovery_silent(&a->paths[i]->recovery))
+            lapse(a->paths[i]);
+}
+
+uint64_t kt_native_paths_recovery_due(const struct kt_native_association *a)
+{
+    uint64_t due = UINT64_MAX;
+    for (unsigned i = 0; i < a->path_end; i++) {
+        const uint64_t one = a->paths[i] ? kt_native_recovery_due(&a->paths[i]->recovery) : UINT64_MAX;
+        if (one < due) due = one;
+    }
+    return due;
+}
+
+static void recover(struct kt_native_path *p, uint64_t now_us)
+{
+    if (kt_native_recovery_due(&p->recovery) > now_us || !kt_native_recovery_timer(&p->recovery, now_us))
+        return;
+    if (p->recovery.backoff == 1) kt_native_path_asked(p, now_us); /* the silence begins */
+    lapse(p);
+}
+
+void kt_native_paths_recover(struct kt_native_association *a, uint64_t now_us)
+{
+    for (unsigned i = 0; i < a->path_end; i++)
+        if (a->paths[i]) recover(a->paths[i], now_us);
+}
+
+struct kt_native_sums kt_native_paths_sums(const struct kt_native_association *a)
+{
+    struct kt_native_sums out = {0};
+    for (unsigned i = 0; i < a->path_end; i++) {
+        const struct kt_native_path *p = a->paths[i];
+        if (!p) continue;
+        const struct kt_native_recovery_stats *st = kt_native_recovery_stats(&p->recovery);
+        const uint32_t window = kt_cc_window(&p->cc);
+        out.acked += st->acked;
+        out.lost += st->lost;
+        out.inflight += p->recovery.inflight;
+        if (p != a->best && !kt_native_path_usable(p)) continue;
+        out.owed += p->recovery.inflight;
+        out.usable += kt_native_path_usable(p);
+        out.window += window == KT_CC_NO_WINDOW ? 0 : window;
+        out.pacing += p->cc.pacer.rate;
+        if (p->recovery.rtt.srtt > out.srtt_most) out.srtt_most = p->recovery.rtt.srtt;
+    }
+    return out;
+}
+
+void kt_native_paths_ask(struct kt_native_association *a)
+{
+    for (unsigned i = 0; i < a->path_end; i++)
+        if (a->paths[i] && a->paths[i]->validated) a->paths[i]->ping_due = true;
+}
+
+uint64_t kt_native_paths_keepalive_due(const struct kt_native_association *a)
+{
+    const uint64_t every = a->c->cfg.keepalive_us;
+    uint64_t due = UINT64_MAX;
+    for (unsigned i = 0; every > 0 && i < a->path_end; i++) {
+        const struct kt_native_path *p = a->paths[i];
+        if (p && p->validated && !p->ping_due && p->sent_us + every < due) due = p->sent_us + every;
+    }
+    return due;
+}
+
+void kt_native_paths_keep_alive(struct kt_native_association *a, uint64_t now_us)
+{
+    const uint64_t every = a->c->cfg.keepalive_us;
+    for (unsigned i = 0; i < a->path_end; i++) {
+        struct kt_native_path *p = a->paths[i];
+        if (p && p->validated && p->sent_us + every <= now_us) p->ping_due = true;
+    }
+}

@@ -1,0 +1,64 @@
+/* The paths of a link beside its first, one from each further address of this machine (the setting `paths`). A path whose
+ * socket cannot be opened, since its interface is down, is tried again every 10 s. */
+#include "link/native/link_internal.h"
+
+#define AGAIN_US 10000000u
+
+bool kt_native_local_fits(const struct link *l, size_t local, const struct kt_addr *peer)
+{
+    return l->local_count == 0 || l->locals[local].sa.sa_family == peer->sa.sa_family;
+}
+
+/* An address of the peer for this one: the first path's, if it fits. */
+static bool find_peer(struct link *l, size_t local, struct kt_addr *out)
+{
+    *out = l->socket->peer;
+    return kt_native_local_fits(l, local, out) ||
+           kt_native_remotes_family(l, l->locals[local].sa.sa_family, out);
+}
+
+static bool open_side(struct link *l, unsigned path, size_t local)
+{
+    struct kt_native_socket *s;
+    struct kt_addr peer;
+    struct kt_err err;
+    if (!find_peer(l, local, &peer) || kt_native_socket_open(l, &peer, local, &s, &err)) return false;
+    if (kt_native_association_path(l->a, path, s->udp, &peer)) {
+        kt_native_socket_close(s);
+        return false;
+    }
+    l->sides[path] = s;
+    return true;
+}
+
+void kt_native_sides_open(struct link *l)
+{
+    bool all = true;
+    unsigned path = 0;
+    for (size_t local = 0; local < l->local_count; local++) {
+        if (local == l->first_local) continue;
+        path++;
+        if (!l->sides[path] && !open_side(l, path, local)) all = false;
+    }
+    if (!all) kt_io_timer_set(l->c->io, &l->sides_timer, kt_io_now(l->c->io) + AGAIN_US);
+}
+
+static void on_timer(void *ctx)
+{
+    struct link *l = ctx;
+    if (l->a) kt_native_sides_open(l);
+}
+
+void kt_native_sides_init(struct link *l)
+{
+    kt_timer_init(&l->sides_timer, on_timer, l);
+}
+
+void kt_native_sides_close(struct link *l)
+{
+    kt_io_timer_cancel(l->c->io, &l->sides_timer);
+    for (unsigned i = 1; i < KT_NATIVE_PATHS; i++) {
+        kt_native_socket_close(l->sides[i]);
+        l->sides[i] = NULL;
+    }
+}

@@ -1,0 +1,182 @@
+-- Several paths of a link on kt's own wire, in virtual time: two lines between two hosts, each with its own speed, delay and faults.
+local sim = require "kt.sim"
+
+local KEY = "d2hhdCBtYWtlcyBhIGtleSBpcyAzMiBieXRlcy4uLi4="
+local ONE, TWO = "198.51.100.1", "203.0.113.1"
+
+local SERVER = [[
+local kt = require "kt"
+kt.accept { on = ":29900", wire = "kt", key = kt.secret_file "key", %s }:serve(function(stream)
+  local conn, err = kt.connect { to = "127.0.0.1:8388" }
+  if not conn then return stream:reset(err) end
+  kt.splice(stream, conn)
+end)]]
+local CLIENT = [[
+local kt = require "kt"
+far = kt.link { remote = "server:29900", wire = "kt", key = kt.secret_file "key", %s }
+kt.listen { on = "127.0.0.1:12948" }:serve(function(conn)
+  local stream, err = far:open()
+  if not stream then return conn:reset(err) end
+  kt.splice(conn, stream)
+end)]]
+
+--- A line in one direction: rate in bytes a second, delay in seconds, and a queue of 0.1 s.
+local function queue(line)
+  local free = 0
+  return function(packet)
+    if line.cut or line.loss and line.random() < line.loss then return "drop" end
+    free = math.max(free, packet.at)
+    local wait = free - packet.at
+    if wait > 0.1 then return "drop" end
+    free = free + (packet.size + 28) / line.rate
+    return { delay = ("%dus"):format(math.floor((free - packet.at + line.delay) * 1e6)) }
+  end
+end
+
+--- lines: by the client's address, { rate, delay }.
+local function world(lines, opts)
+  opts = opts or {}
+  local both = opts.both or ""
+  local w = sim.world { seed = opts.seed or 7, files = { key = KEY, ["server.lua"] = SERVER:format(both),
+    ["client.lua"] = CLIENT:format(('paths = { "%s", "%s" }, %s'):format(ONE, TWO, both)) } }
+  w:host("client", { address = { ONE, TWO } })
+  w:host("server", { address = { "192.0.2.1" } })
+  w:link("client", "server", { delay = "1us" })
+  w:host "server":serve(opts.target or { on = "127.0.0.1:8388", kind = "echo" })
+  local there, back = {}, {}
+  for address, line in pairs(lines) do
+    line.random = function() return w:random() end
+    there[address], back[address] = queue(line), queue(line)
+  end
+  w:rule { fn = function(packet)
+    local to, from = packet.dst:match "^(.*):%d+$", packet.src:match "^(.*):%d+$"
+    local pass = there[from] or back[to]
+    return pass and pass(packet) or nil
+  end }
+  local t = { w = w, lines = lines }
+  t.server = w:host "server":run "server.lua"
+  t.client = w:host "client":run "client.lua"
+  function t.connect() return w:host "client":connect "127.0.0.1:12948" end
+  return t
+end
+
+local function mbit(n) return n * 1e6 / 8 end
+
+describe("a link with two paths", function()
+  it("opens both", function()
+    local t = world { [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.03 } }
+    t.connect():echo "hello"
+    t.w:run_for "1s"
+    assert.matches("path 1 is open", t.client:log())
+    assert.matches("path 1 is open", t.server:log())
+  end)
+
+  --- Mbit/s of a transfer and its echo over these lines.
+  local function rate(lines)
+    local t = world(lines)
+    t.connect():echo "hello"
+    t.w:run_for "1s"
+    local from = t.w:now()
+    t.w:transfer { from = "client", to = "127.0.0.1:12948", kind = "echo", bytes = "15MiB" }:wait()
+    return 15 * 1048576 * 8 / 1e6 / (t.w:now() - from)
+  end
+
+  it("adds their bandwidths up", function()
+    local both = rate { [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.03 } }
+    assert.is_true(both > 27, both)
+  end)
+
+  it("keeps most of its speed beside one that is far behind", function()
+    local both = rate { [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(1), delay = 0.3 } }
+    assert.is_true(both > 13.5, both)
+  end)
+
+  for name, cut in pairs { first = ONE, second = TWO } do
+    it("works while its " .. name .. " is dead", function()
+      local lines = { [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.02 } }
+      lines[cut].cut = true
+      local alone = rate(lines)
+      assert.is_true(alone > 15, alone)
+    end)
+  end
+
+  it("sends what is short by the path with the shorter delay", function()
+    local t = world { [ONE] = { rate = mbit(20), delay = 0.1 }, [TWO] = { rate = mbit(20), delay = 0.01 } }
+    local app = t.connect()
+    app:echo "hello"
+    t.w:run_for "1s"
+    for _ = 1, 20 do assert.is_true(app:echo("keystroke").time < 0.022) end
+  end)
+
+  it("loses a PTO when the one in use dies, and uses it again when it is back", function()
+    local t = world { [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.025 } }
+    local app = t.connect()
+    app:echo "hello"
+    t.w:run_for "1s"
+    for _ = 1, 20 do app:echo "keystroke" end
+    t.lines[ONE].cut = true
+    local first = app:echo("keystroke").time
+    assert.is_true(first < 0.13, first) -- PTO 0.066 s, and a round trip
+    for _ = 1, 20 do assert.is_true(app:echo("keystroke").time < 0.052) end
+    t.lines[ONE].cut = false
+    t.w:run_for "5s"
+    assert.matches("path 0 is back", t.client:log())
+    assert.is_true(app:echo("keystroke").time < 0.042)
+    assert.equal(1, t.server:stats().counters.PassiveOpens)
+    assert.equal(0, t.client:stats().counters.SessionsSuspect)
+  end)
+
+  it("delivers every byte of a transfer while its paths die by turns", function()
+    local t = world { [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.03 } }
+    local transfer = t.w:transfer { from = "client", to = "127.0.0.1:12948", kind = "echo", bytes = "15MiB" }
+    for i = 1, 8 do
+      t.w:run_for "700ms"
+      t.lines[ONE].cut, t.lines[TWO].cut = i % 3 == 1, i % 3 == 2
+    end
+    t.lines[ONE].cut, t.lines[TWO].cut = false, false
+    transfer:wait()
+    assert.equal(1, t.server:stats().counters.PassiveOpens)
+  end)
+
+  it("survives an outage of both", function()
+    local t = world { [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.03 } }
+    local app = t.connect()
+    app:echo "hello"
+    t.lines[ONE].cut, t.lines[TWO].cut = true, true
+    t.w:fault("20s", "heal", function() t.lines[TWO].cut = false end)
+    app:echo("keystroke", { timeout = "60s" })
+    assert.is_true(t.w:now() < 22, t.w:now())
+    assert.equal(1, t.client:stats().counters.ActiveOpens)
+  end)
+end)
+
+describe("a link that duplicates what it sends on two paths", function()
+  local DUPLICATE = { both = "duplicate = true" }
+
+  it("loses no time when one of them dies", function()
+    local t = world({ [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.025 } }, DUPLICATE)
+    local app = t.connect()
+    app:echo "hello"
+    t.w:run_for "1s"
+    for _ = 1, 20 do app:echo "keystroke" end
+    t.lines[ONE].cut = true
+    assert.is_true(app:echo("keystroke").time < 0.052)
+  end)
+
+  it("needs no second try for most keystrokes where each path loses a tenth", function()
+    local t = world({ [ONE] = { rate = mbit(20), delay = 0.02, loss = 0.1 }, [TWO] = { rate = mbit(20), delay = 0.025, loss = 0.1 } }, DUPLICATE)
+    local app = t.connect()
+    app:echo "hello"
+    t.w:run_for "1s"
+    local times = {}
+    for i = 1, 200 do times[i] = app:echo("keystroke").time t.w:run_for "50ms" end
+    table.sort(times)
+    assert.is_true(times[190] < 0.052, times[190])
+  end)
+
+  it("carries a transfer at the speed of one of them", function()
+    local t = world({ [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.025 } }, DUPLICATE)
+    t.w:transfer { from = "client", to = "127.0.0.1:12948", kind = "echo", bytes = "5MiB" }:wait()
+    assert.is_true(t.w:now() < 3.5, t.w:now())
+  end)
+end)
