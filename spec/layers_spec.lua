@@ -318,8 +318,7 @@ describe("what was built of the rooms", function()
     end
     local wrong = {}
     for name, object in pairs(defined) do
-      local unused = not wanted[name] and not name:find "^kt_native_flow" -- no link carries flows yet
-      if unused and not hooks[name] then wrong[#wrong + 1] = object .. ": " .. name end
+      if not wanted[name] and not hooks[name] then wrong[#wrong + 1] = object .. ": " .. name end
       if wanted[name] and hooks[name] then wrong[#wrong + 1] = name .. " is used; it needs no exception" end
     end
     table.sort(wrong)

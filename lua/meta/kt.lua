@@ -25,8 +25,6 @@
 ---@field loss number Share of segments lost in the last 4 s, 0 to 1: retransmitted out of sent, or rebuilt by FEC out of received, whichever is larger. Tends to 0 below 32 segments.
 ---@field rate_in integer Payload bytes received per second, over the last 4 s.
 ---@field rate_out integer Payload bytes sent per second, over the last 4 s.
----@field retransmitted integer The same as segs_retrans; a counter.
----@field recovered integer The same as segs_recovered; a counter.
 ---@field rto number Retransmission timeout, in seconds.
 ---@field rmt_wnd integer The peer's receive window, in segments.
 ---@field cwnd integer Congestion window, in segments; with nc, the send window.
@@ -86,8 +84,8 @@
 ---@field srtt number Smoothed round-trip time, in seconds.
 ---@field rttvar number Round-trip time variation, in seconds.
 ---@field loss number Share of segments lost recently, 0 to 1; see the link's stats.
----@field retransmitted integer Segments retransmitted since the session began; a counter.
----@field recovered integer Received segments rebuilt by FEC since the session began; a counter.
+---@field segs_retrans integer Segments retransmitted since the session began; a counter.
+---@field segs_recovered integer Received segments rebuilt by FEC since the session began; a counter.
 ---@field inflight integer Segments sent but not yet acknowledged.
 
 --- Statistics of a flow.

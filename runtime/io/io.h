@@ -156,6 +156,7 @@ void kt_udp_cancel(struct kt_udp *udp, uint8_t *buf);
 void kt_udp_fragment(struct kt_udp *udp, uint8_t *buf);
 
 void kt_udp_local(const struct kt_udp *udp, struct kt_addr *out);
+/* The socket's own; valid until it is closed. */
 const struct kt_udp_stats *kt_udp_stats(const struct kt_udp *udp);
 /* Tries once to send what is queued, then closes. NULL is harmless. */
 void kt_udp_close(struct kt_udp *udp);
@@ -168,6 +169,7 @@ void kt_udp_close(struct kt_udp *udp);
 #define KT_CONN_READ (64u * 1024)
 #define KT_CONN_WRITE (64u * 1024)
 
+/* The conn itself as a pipe; closing that frees the conn. */
 struct kt_pipe *kt_conn_pipe(struct kt_conn *conn);
 /* "127.0.0.1:4711", "unix:/path", "unix:@abstract", or "unix:" for an unnamed end of a unix socket; "?" if
  * unknown. Valid as long as the conn. The local name is looked up on first use, as few callers need it.

@@ -11,6 +11,7 @@
 #include "link/native/flows.h"
 #include "link/native/streams.h"
 #include "link/native/varint.h"
+#include "check.h"
 
 #define SLOTS 16u
 #define PACKETS 16u
@@ -18,11 +19,6 @@
 #define MAX_FLOWS 6u
 #define MEMORY 40000u
 #define MIN_DATA 1000u
-
-#define REQUIRE(x)                                                                                           \
-    do {                                                                                                     \
-        if (!(x)) abort();                                                                                   \
-    } while (0)
 
 struct slot {
     struct world *w;
@@ -96,9 +92,9 @@ static void set_policy(struct slot *s, unsigned what)
 {
     const struct kt_stream_policy policy = {what % KT_PRIORITIES, 1 + what};
     struct kt_stream_facts facts;
-    REQUIRE(kt_stream_set(s->pipe, &policy) == 0);
-    REQUIRE(kt_stream_facts(s->pipe, &facts) == 0);
-    REQUIRE(facts.policy.priority == policy.priority && facts.policy.weight == policy.weight);
+    CHECK(kt_stream_set(s->pipe, &policy) == 0);
+    CHECK(kt_stream_facts(s->pipe, &facts) == 0);
+    CHECK(facts.policy.priority == policy.priority && facts.policy.weight == policy.weight);
 }
 
 /* What a program does with a stream, from anywhere. */
@@ -107,7 +103,7 @@ static void act(struct slot *s)
     static const uint8_t zeros[4096];
     struct world *w = s->w;
     struct slot *other = &w->slots[byte(w) % SLOTS];
-    REQUIRE(s->pipe);
+    CHECK(s->pipe);
     switch (byte(w) % 12) {
     case 0:
     case 1:
@@ -144,9 +140,9 @@ static void on_closed(void *ctx, int code)
 {
     struct slot *s = ctx;
     struct kt_err why;
-    REQUIRE(code < 0 && !s->broken);
+    CHECK(code < 0 && !s->broken);
     s->broken = true;
-    if (kt_pipe_why(s->pipe, &why)) REQUIRE(why.code < 0 && strlen(why.text) <= KT_NATIVE_RESET_TEXT);
+    if (kt_pipe_why(s->pipe, &why)) CHECK(why.code < 0 && strlen(why.text) <= KT_NATIVE_RESET_TEXT);
     act(s);
 }
 
@@ -171,7 +167,7 @@ static void on_wake(void *ctx)
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *o)
 {
-    REQUIRE(!o->target || strlen(o->target) <= KT_NATIVE_NAME_MAX);
+    CHECK(!o->target || strlen(o->target) <= KT_NATIVE_NAME_MAX);
     hold(ctx, stream);
 }
 
@@ -204,7 +200,7 @@ static void on_datagram(void *ctx, const uint8_t *data, size_t len)
 {
     uint8_t copy[KT_NATIVE_DATAGRAM + 1000];
     struct flow_slot *s = ctx;
-    REQUIRE(s->flow && len <= sizeof copy);
+    CHECK(s->flow && len <= sizeof copy);
     if (len > 0) memcpy(copy, data, len);
     act_flow(s);
 }
@@ -213,7 +209,7 @@ static void on_ended(void *ctx, int code, const struct kt_native_flow_facts *fac
 {
     (void)facts;
     struct flow_slot *s = ctx;
-    REQUIRE(s->flow && code < 0);
+    CHECK(s->flow && code < 0);
     s->flow = NULL;
 }
 
@@ -233,7 +229,7 @@ static void hold_flow(struct world *w, struct kt_native_flow *flow)
 
 static void on_flow(void *ctx, struct kt_native_flow *flow, const struct kt_native_flow_addresses *a)
 {
-    REQUIRE(!a->target || strlen(a->target) <= KT_NATIVE_NAME_MAX);
+    CHECK(!a->target || strlen(a->target) <= KT_NATIVE_NAME_MAX);
     hold_flow(ctx, flow);
 }
 
@@ -249,7 +245,7 @@ static void receive(struct world *w, const uint8_t *data, size_t len)
         if (rc == 0 && kt_native_streams_takes(f.type)) rc = kt_native_streams_input(w->streams, &f, &err);
         if (rc == 0 && kt_native_flows_takes(f.type)) rc = kt_native_flows_input(w->flows, &f, &err);
         if (rc < 0) {
-            REQUIRE(rc == KT_EPROTO && err.code == rc && (n < 0 || strstr(err.text, "frame ")));
+            CHECK(rc == KT_EPROTO && err.code == rc && (n < 0 || strstr(err.text, "frame ")));
             w->failed = n >= 0;
             return;
         }
@@ -262,7 +258,7 @@ static void receive(struct world *w, const uint8_t *data, size_t len)
 static void receive_copy(struct world *w, const uint8_t *data, size_t len)
 {
     uint8_t *copy = malloc(len ? len : 1);
-    REQUIRE(copy);
+    CHECK(copy);
     memcpy(copy, data, len);
     receive(w, copy, len);
     free(copy);
@@ -332,7 +328,7 @@ static void receive_frame(struct world *w)
         f.data = (struct kt_native_data){.id = id, .offset = offset, .data = zeros, .len = 1 + byte(w) * 2};
     }
     const size_t n = kt_native_frame_write(out, sizeof out, &f);
-    REQUIRE(n > 0);
+    CHECK(n > 0);
     receive_copy(w, out, n);
 }
 
@@ -341,7 +337,7 @@ static void check_packet(const uint8_t *data, size_t len)
     while (len > 0) {
         struct kt_native_frame f;
         const long n = kt_native_frame_read(&f, data, len, NULL);
-        REQUIRE(n > 0);
+        CHECK(n > 0);
         data += n;
         len -= (size_t)n;
     }
@@ -352,12 +348,12 @@ static void write_packet(struct world *w)
     struct packet *p = &w->packets[byte(w) % PACKETS];
     const size_t room = 20 + byte(w) * 6;
     uint8_t *out = malloc(room);
-    REQUIRE(out);
+    CHECK(out);
     p->count = 0;
     p->flows = byte(w) % 3 == 0;
     const size_t n = p->flows ? kt_native_flows_write(w->flows, out, room, p->contents, &p->count)
                               : kt_native_streams_write(w->streams, out, room, p->contents, &p->count);
-    REQUIRE(n <= room && p->count <= KT_NATIVE_CONTENTS);
+    CHECK(n <= room && p->count <= KT_NATIVE_CONTENTS);
     check_packet(out, n);
     free(out);
 }
@@ -455,11 +451,11 @@ static void check(const struct world *w, const struct kt_slab *pool)
     struct kt_native_flows_facts flows;
     kt_native_streams_facts(w->streams, &f);
     kt_native_flows_facts(w->flows, &flows);
-    REQUIRE(f.charged_in <= f.max_data_in && f.max_data_in <= MEMORY);
-    REQUIRE(f.unread <= MEMORY + MIN_DATA * f.streams);
-    REQUIRE(flows.flows <= 2 * MAX_FLOWS + 1 && flows.queued <= KT_NATIVE_FLOWS_QUEUE);
+    CHECK(f.charged_in <= f.max_data_in && f.max_data_in <= MEMORY);
+    CHECK(f.unread <= MEMORY + MIN_DATA * f.streams);
+    CHECK(flows.flows <= 2 * MAX_FLOWS + 1 && flows.queued <= KT_NATIVE_FLOWS_QUEUE);
     /* Each stream has bytes in at most two blocks more than it has blocks full, in either direction. */
-    REQUIRE(kt_slab_in_use(pool) <= (2 * MEMORY + f.queued) / KT_NATIVE_BLOCK + 4 * (f.streams + SLOTS));
+    CHECK(kt_slab_in_use(pool) <= (2 * MEMORY + f.queued) / KT_NATIVE_BLOCK + 4 * (f.streams + SLOTS));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -482,24 +478,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct kt_native_flows_config flows_cfg = {
         .client = w.client, .ours = MAX_FLOWS, .peers = MAX_FLOWS, .idle_us = 1000000};
     struct kt_slab *pool;
-    REQUIRE(kt_slab_new(&pool, sizeof(struct kt_native_block), 0) == 0);
-    REQUIRE(kt_native_streams_new(&w.streams, &cfg, &owner, &w, pool) == 0);
-    REQUIRE(kt_native_streams_new(&w.next, &cfg, &owner, &w, pool) == 0);
-    REQUIRE(kt_native_flows_new(&w.flows, &flows_cfg, &flows_owner, &w) == 0);
+    CHECK(kt_slab_new(&pool, sizeof(struct kt_native_block), 0) == 0);
+    CHECK(kt_native_streams_new(&w.streams, &cfg, &owner, &w, pool) == 0);
+    CHECK(kt_native_streams_new(&w.next, &cfg, &owner, &w, pool) == 0);
+    CHECK(kt_native_flows_new(&w.flows, &flows_cfg, &flows_owner, &w) == 0);
     kt_native_flows_path(w.flows, 1200);
     while (w.left && !w.failed) {
         step(&w);
         check(&w, pool);
     }
     struct kt_native_streams *streams = w.streams;
-    if (!w.next) REQUIRE(kt_native_streams_new(&w.next, &cfg, &owner, &w, pool) == 0);
+    if (!w.next) CHECK(kt_native_streams_new(&w.next, &cfg, &owner, &w, pool) == 0);
     w.streams = w.next; /* callbacks may still want one */
     kt_native_streams_free(streams, KT_EDEAD);
     for (size_t i = 0; i < SLOTS; i++) drop(&w.slots[i], (unsigned)i);
     kt_native_streams_free(w.next, KT_ECLOSED);
     kt_native_flows_free(w.flows, KT_ECLOSED);
-    for (size_t i = 0; i < SLOTS; i++) REQUIRE(!w.flow_slots[i].flow);
-    REQUIRE(kt_slab_in_use(pool) == 0);
+    for (size_t i = 0; i < SLOTS; i++) CHECK(!w.flow_slots[i].flow);
+    CHECK(kt_slab_in_use(pool) == 0);
     kt_slab_free(pool);
     return 0;
 }

@@ -313,7 +313,7 @@ kt.spawn(function()
   repeat echo(100000) until kt.now() - from > 1
   s = far:stats()
   print(s.up, s.since > 0.9, s.loss > 0.03 and s.loss < 0.3, s.rate_in > 10000, s.rate_out > 10000)
-  print(s.retransmitted == s.segs_retrans and s.retransmitted > 0, s.recovered == s.segs_recovered)
+  print(s.segs_retrans > 0, s.segs_recovered >= 0)
   kt.sleep "5s"
   s = far:stats()
   print(s.up, s.since > 5.9, s.loss, s.rate_in < 100, s.rate_out < 100)

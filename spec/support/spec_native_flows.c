@@ -11,7 +11,7 @@
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>
-#include "link/native/flows.h"
+#include "link/native/flow.h"
 
 #define END "spec_native_flows.end"
 
@@ -73,7 +73,7 @@ static void adopt(struct end *e, struct kt_native_flow *flow)
 {
     struct user *u = calloc(1, sizeof *u);
     if (!u) abort();
-    *u = (struct user){e, flow, kt_native_flow_id(flow), e->users};
+    *u = (struct user){e, flow, flow->id, e->users};
     e->users = u;
     kt_native_flow_listen(flow, &events, u);
 }
@@ -82,8 +82,8 @@ static void on_flow(void *ctx, struct kt_native_flow *flow, const struct kt_nati
 {
     struct end *e = ctx;
     char text[600];
-    const int n = snprintf(text, sizeof text, "flow %d %s %s", (int)kt_native_flow_id(flow),
-        a->target ? a->target : "-", a->client ? a->client : "-");
+    const int n = snprintf(text, sizeof text, "flow %d %s %s", (int)flow->id, a->target ? a->target : "-",
+        a->client ? a->client : "-");
     adopt(e, flow);
     note(e, text, (size_t)n);
 }
@@ -264,7 +264,7 @@ static int end_open(lua_State *L)
     const int rc = kt_native_flows_open(e->flows, &a, &flow);
     if (rc < 0) return result(L, rc);
     adopt(e, flow);
-    lua_pushinteger(L, (lua_Integer)kt_native_flow_id(flow));
+    lua_pushinteger(L, (lua_Integer)flow->id);
     return 1;
 }
 

@@ -69,8 +69,6 @@
 ---@field loss number Share of segments lost in the last 4 s, 0 to 1: retransmitted out of sent, or rebuilt by FEC out of received, whichever is larger. Tends to 0 below 32 segments.
 ---@field rate_in integer Payload bytes received per second, over the last 4 s.
 ---@field rate_out integer Payload bytes sent per second, over the last 4 s.
----@field retransmitted integer The same as segs_retrans; a counter.
----@field recovered integer The same as segs_recovered; a counter.
 ---@field rto number Retransmission timeout, in seconds.
 ---@field rmt_wnd integer The peer's receive window, in segments.
 ---@field cwnd integer Congestion window, in segments; with nc, the send window.

@@ -273,11 +273,6 @@ void kt_native_flow_facts(const struct kt_native_flow *flow, struct kt_native_fl
     *out = flow->facts;
 }
 
-uint64_t kt_native_flow_id(const struct kt_native_flow *flow)
-{
-    return flow->id;
-}
-
 void kt_native_flow_listen(struct kt_native_flow *flow, const struct kt_native_flow_events *events, void *ctx)
 {
     flow->events = events;

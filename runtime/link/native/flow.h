@@ -73,10 +73,6 @@ struct kt_native_flows {
 
 /* Sees a flow as the last to be active. */
 void kt_native_flow_touch(struct kt_native_flow *flow);
-/* FLOW_END becomes due. */
-void kt_native_flows_end(struct kt_native_flows *f, uint64_t id, int code);
-/* Ends a flow; its user hears of it if told. */
-void kt_native_flow_free(struct kt_native_flow *flow, bool told, int code);
 
 /* ---- flow.c ---- */
 

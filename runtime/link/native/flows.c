@@ -50,7 +50,8 @@ static struct kt_native_flow *flow_new(struct kt_native_flows *f, uint64_t id, b
     return flow;
 }
 
-void kt_native_flow_free(struct kt_native_flow *flow, bool told, int code)
+/* Frees a flow and, if `told`, raises `ended`. */
+static void flow_free(struct kt_native_flow *flow, bool told, int code)
 {
     struct kt_native_flows *f = flow->all;
     const struct kt_native_flow_events *events = told ? flow->events : NULL;
@@ -70,7 +71,8 @@ void kt_native_flow_free(struct kt_native_flow *flow, bool told, int code)
     if (events) events->ended(ctx, code, &facts);
 }
 
-void kt_native_flows_end(struct kt_native_flows *f, uint64_t id, int code)
+/* Makes a FLOW_END due. */
+static void announce_end(struct kt_native_flows *f, uint64_t id, int code)
 {
     if (f->end_count == KT_NATIVE_FLOW_ENDS) return;
     const uint32_t i = (f->first_end + f->end_count++) % KT_NATIVE_FLOW_ENDS;
@@ -82,8 +84,8 @@ void kt_native_flows_end(struct kt_native_flows *f, uint64_t id, int code)
 /* Ends a flow on this end's own account. */
 static void end(struct kt_native_flow *flow, bool told, int code)
 {
-    kt_native_flows_end(flow->all, flow->id, (int)kt_native_code_of(code));
-    kt_native_flow_free(flow, told, code);
+    announce_end(flow->all, flow->id, (int)kt_native_code_of(code));
+    flow_free(flow, told, code);
 }
 
 static struct kt_native_flow *longest_idle(const struct kt_native_flows *f, bool ours)
@@ -132,7 +134,7 @@ void kt_native_flow_close(struct kt_native_flow *flow, int reason)
 {
     /* A flow that sent nothing is not known to the peer. */
     if (flow->texts && flow->sequence == 0)
-        kt_native_flow_free(flow, false, reason);
+        flow_free(flow, false, reason);
     else
         end(flow, false, reason);
 }
@@ -163,7 +165,7 @@ static int on_flow(struct kt_native_flows *f, const struct kt_native_frame *fram
     if (is_ours(f, id)) return broken(err, frame, "has an id of the other end", id);
     if (find(f, id)) return 0; /* FLOW is repeated until it is acknowledged */
     if (f->cfg.ours == 0 || !f->owner.flow) {
-        kt_native_flows_end(f, id, KT_NATIVE_CODE_REFUSED);
+        announce_end(f, id, KT_NATIVE_CODE_REFUSED);
         return 0;
     }
     make_room(f, false, f->cfg.ours);
@@ -198,7 +200,7 @@ static int on_flow_end(struct kt_native_flows *f, const struct kt_native_frame *
     struct kt_native_flow *flow = find(f, id);
     if (!flow && is_ours(f, id) && id >= f->own_next) return broken(err, frame, "was not opened", id);
     const int code = kt_native_code_error(frame->flow_end.code);
-    if (flow) kt_native_flow_free(flow, true, code ? code : KT_ECLOSED);
+    if (flow) flow_free(flow, true, code ? code : KT_ECLOSED);
     return 0;
 }
 
@@ -234,7 +236,7 @@ void kt_native_flows_acked(struct kt_native_flows *f, const struct kt_native_con
 /* A lost FLOW goes again with the next datagram. */
 void kt_native_flows_lost(struct kt_native_flows *f, const struct kt_native_content *c)
 {
-    if (c->type == KT_NATIVE_FRAME_FLOW_END) kt_native_flows_end(f, c->id, (int)c->offset);
+    if (c->type == KT_NATIVE_FRAME_FLOW_END) announce_end(f, c->id, (int)c->offset);
 }
 
 /* ---- time ---- */
@@ -317,7 +319,7 @@ void kt_native_flows_free(struct kt_native_flows *f, int code)
     struct kt_native_flow *flow;
     if (!f) return;
     for (int ours = 0; ours < 2; ours++)
-        while ((flow = longest_idle(f, ours))) kt_native_flow_free(flow, true, code);
+        while ((flow = longest_idle(f, ours))) flow_free(flow, true, code);
     kt_hmap_free(&f->table);
     kt_slab_free(f->pool);
     free(f);

@@ -116,6 +116,5 @@ struct kt_native_flows_facts {
 };
 void kt_native_flow_facts(const struct kt_native_flow *flow, struct kt_native_flow_facts *out);
 void kt_native_flows_facts(const struct kt_native_flows *f, struct kt_native_flows_facts *out);
-uint64_t kt_native_flow_id(const struct kt_native_flow *flow);
 
 #endif

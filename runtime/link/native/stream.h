@@ -142,8 +142,9 @@ static inline const struct kt_native_stream *kt_native_stream_of_const(const str
 
 /* ---- streams.c ---- */
 
+/* NULL: no open stream has this id. */
 struct kt_native_stream *kt_native_streams_find(struct kt_native_streams *s, uint64_t id);
-/* A stream without an id, in no list; NULL: no memory. */
+/* A stream without an id, in no list, that kt_native_stream_free frees; NULL: no memory. */
 struct kt_native_stream *kt_native_stream_new(struct kt_native_streams *s, bool ours);
 /* 0, or KT_ENOMEM. */
 int kt_native_stream_name(struct kt_native_stream *st, uint64_t id);
