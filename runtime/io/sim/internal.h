@@ -164,8 +164,9 @@ bool kt_sim_is_any(const struct kt_addr *a);
 bool kt_sim_is_unicast(const struct kt_addr *a);
 /* Whether a is one of the host's own, loopback included. */
 bool kt_sim_is_own(const struct kt_sim_host *h, const struct kt_addr *a);
-/* The host that packets to a go to, or NULL. */
+/* The host that packets to a go to, or NULL. The sim owns it. */
 struct kt_sim_host *kt_sim_owner(const struct kt_sim *sim, const struct kt_addr *a);
+/* Puts an address of h, in `slot`, into the index of addresses. 0 or KT_ENOMEM. The slot belongs to h. */
 int kt_sim_route_add(struct kt_sim_host *h, struct sim_addr *slot, const struct kt_addr *a);
 /* The addresses at which others reach h: its own, or its NAT's. Returns their number. */
 size_t kt_sim_host_public(const struct kt_sim_host *h, struct kt_addr out[SIM_ADDRS]);

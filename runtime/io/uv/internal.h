@@ -56,7 +56,7 @@ bool kt_uv_room_threads(struct uv_io *u);
 /* The shared scratch area, or NULL without memory. Valid until the return to the loop. */
 uint8_t *kt_uv_scratch(struct uv_io *u);
 
-/* Blocks of KT_CONN_READ bytes. get may return NULL. */
+/* Blocks of KT_CONN_READ bytes. get may return NULL; what it returns goes back with put. */
 void *kt_uv_block_get(struct uv_io *u);
 void kt_uv_block_put(struct uv_io *u, void *block);
 
@@ -116,7 +116,8 @@ void kt_uv_udp_flush(struct uv_io *u);
 
 /* ---- conns (conn.c) ---- */
 
-/* A conn without a socket, counted as open. NULL without memory. */
+/* A conn without a socket, counted as open. NULL without memory. It frees itself after kt_pipe_close or
+ * kt_uv_conn_abort, once libuv has closed its handle. */
 struct uv_conn *kt_uv_conn_new(struct uv_io *u, bool is_unix);
 /* Takes over an accepted socket. 0, or a code, in which case fd still belongs to the caller. */
 int kt_uv_conn_adopt(struct uv_conn *c, int fd);
@@ -144,6 +145,7 @@ int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t 
 void kt_uv_conn_was_reset(struct uv_conn *c, const struct kt_addr *peer);
 /* Ends a conn that was never handed to a user. */
 void kt_uv_conn_abort(struct uv_conn *c);
+/* The same conn as its user sees it. */
 struct kt_conn *kt_uv_conn(struct uv_conn *c);
 /* The system has reported a socket error, or that both directions have ended. */
 void kt_uv_conn_hung_up(struct uv_conn *c);

@@ -53,11 +53,11 @@ struct kt_lua_sim_driver {
     bool dead;
 };
 
-/* The open world at index 1; raises. */
+/* The open world at index 1; raises. Lua owns it. */
 struct kt_lua_world *kt_lua_sim_world_arg(lua_State *L);
 /* Pushes a user value of a running world, which need not be on the stack. */
 void kt_lua_sim_push_slot(lua_State *L, const struct kt_lua_world *w, enum kt_lua_sim_slot slot);
-/* The host whose name is at idx; raises if there is none. */
+/* The host whose name is at idx; raises if there is none. The world's sim owns it. */
 struct kt_sim_host *kt_lua_sim_host_arg(lua_State *L, struct kt_lua_world *w, int idx);
 /* Returns nil, the name of the code, and the sentence. */
 int kt_lua_sim_fail_return(lua_State *L, const struct kt_err *err);
