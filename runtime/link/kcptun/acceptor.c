@@ -73,7 +73,7 @@ static void on_adopt(struct kt_acceptor *acceptor)
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
     for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
         struct guest *g = KT_CONTAINER(n, struct guest, by_age);
-        kt_kcptun_accepted_release(&g->links);
+        kt_accepted_release(&g->links);
         if (g->session && kt_kcptun_session_heard(g->session) && !kt_kcptun_session_over(g->session))
             kt_kcptun_guest_give_link(g);
     }

@@ -34,7 +34,7 @@ struct guest {
     /* NULL: it broke the protocol; kept until `forget`, so that its retransmissions do not start it again */
     struct kt_kcptun_session *session;
     struct kt_timer forget;
-    struct kt_list links; /* of kt_kcptun_accepted: the session as a link, for each user so far */
+    struct kt_list links; /* of kt_accepted: the session as a link, for each user so far */
     bool mismatch_told;
     bool listed; /* gets the packets without a conv (parity) from its address
                   */

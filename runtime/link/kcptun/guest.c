@@ -65,7 +65,7 @@ void kt_kcptun_guest_free(struct guest *g, int code, const char *why)
     kt_list_remove(&g->by_age);
     if (a->guests.count < a->sh->cfg.max_sessions / 2) a->full_told = false;
     kt_io_timer_cancel(a->sh->io, &g->forget);
-    kt_kcptun_accepted_end_all(&g->links, code, why);
+    kt_accepted_end_all(&g->links, code, why);
     kt_kcptun_session_free(g->session, code);
     if (g->sh != a->sh) a->elders--;
     kt_kcptun_context_unref(g->sh);
@@ -98,10 +98,10 @@ void kt_kcptun_guest_give_link(struct guest *g)
 {
     struct acceptor *a = g->port->acceptor;
     if (!a->events->link || a->closing || g->sh->retired) return;
-    struct kt_kcptun_accepted *r = kt_kcptun_accepted_new(&g->links, g->sh, g->session, on_reverse_close, g);
+    struct kt_link *link = kt_kcptun_accepted_new(&g->links, g->sh, g->session, on_reverse_close, g);
     const struct kt_peer_info peer = {
         .wire = &kt_kcptun_wire, .address = kt_kcptun_session_peer_text(g->session)};
-    if (r) a->events->link(a->ctx, kt_kcptun_accepted_link(r), &peer);
+    if (link) a->events->link(a->ctx, link, &peer);
 }
 
 static void on_up(void *ctx, struct kt_kcptun_session *s)
@@ -116,7 +116,7 @@ static void on_suspect(void *ctx, struct kt_kcptun_session *s, const char *why)
 {
     struct guest *g = ctx;
     if (why)
-        kt_kcptun_accepted_end_all(&g->links, KT_EDEAD, why);
+        kt_accepted_end_all(&g->links, KT_EDEAD, why);
     else if (kt_kcptun_session_heard(s))
         kt_kcptun_guest_give_link(g);
 }
@@ -135,7 +135,7 @@ static void on_over(void *ctx, struct kt_kcptun_session *s, int code)
         kt_kcptun_guest_free(g, code, kt_kcptun_session_why(s));
         return;
     }
-    kt_kcptun_accepted_end_all(&g->links, code, kt_kcptun_session_why(s));
+    kt_accepted_end_all(&g->links, code, kt_kcptun_session_why(s));
     kt_kcptun_session_free(s, code);
     g->session = NULL;
     kt_io_timer_set(g->port->acceptor->sh->io, &g->forget, kt_io_now(g->port->acceptor->sh->io) + FORGET_US);

@@ -2,7 +2,6 @@
  * route.c. */
 #include <stdlib.h>
 #include <string.h>
-#include <string.h>
 #include "link/native/acceptor_internal.h"
 
 static struct acceptor *of(struct kt_acceptor *acceptor)
@@ -143,7 +142,7 @@ static void on_adopt(struct kt_acceptor *acceptor)
     struct acceptor *a = of(acceptor);
     for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
         struct guest *g = guest_of(n);
-        kt_native_accepted_release(&g->links);
+        kt_accepted_release(&g->links);
         kt_native_guest_give_link(g);
     }
 }

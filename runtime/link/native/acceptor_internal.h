@@ -34,7 +34,7 @@ struct guest {
     struct kt_hnode instance; /* in acceptor->instances, once it is proven */
     struct kt_list by_age;    /* in acceptor->ages, or in acceptor->unproven */
     struct kt_timer expire;   /* while it is not proven */
-    struct kt_list links;     /* of kt_native_accepted */
+    struct kt_list links;     /* of kt_accepted */
     bool proven, listed;      /* listed: in acceptor->instances */
 };
 

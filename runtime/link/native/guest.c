@@ -49,7 +49,7 @@ void kt_native_guest_free(struct guest *g, int code, const char *text)
     if (!g->proven) a->unproven_count--;
     if (a->guests < a->c->cfg.max_links / 2) a->full_told = false;
     kt_io_timer_cancel(g->c->io, &g->expire);
-    kt_native_accepted_end_all(&g->links, code, text ? text : kt_native_association_why(g->a));
+    kt_accepted_end_all(&g->links, code, text ? text : kt_native_association_why(g->a));
     kt_native_association_free(g->a, code, text);
     kt_native_context_unref(g->c);
     free(g);
@@ -109,9 +109,9 @@ void kt_native_guest_give_link(struct guest *g)
 {
     struct acceptor *a = g->acceptor;
     if (!a->events->link || a->closing || g->c->retired || kt_native_association_over(g->a)) return;
-    struct kt_native_accepted *r = kt_native_accepted_new(&g->links, g->c, g->a, on_reverse_close, g);
+    struct kt_link *link = kt_native_accepted_new(&g->links, g->c->io, g->a, on_reverse_close, g);
     const struct kt_peer_info peer = info(g);
-    if (r) a->events->link(a->ctx, kt_native_accepted_link(r), &peer);
+    if (link) a->events->link(a->ctx, link, &peer);
 }
 
 static uint64_t instance_hash(const struct guest *g)
