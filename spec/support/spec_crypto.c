@@ -11,6 +11,7 @@
 #include "crypto/kcptun/qpp_internal.h"
 #include "crypto/kcptun/seal.h"
 #include "crypto/secretstream_internal.h"
+#include "block.h"
 
 #define SEAL "kt.seal"
 #define QPP "kt.qpp"
@@ -42,28 +43,6 @@ static void *open_box(lua_State *L, const char *type)
     void *p = *(void **)luaL_checkudata(L, 1, type);
     luaL_argcheck(L, p, 1, "closed");
     return p;
-}
-
-static const uint8_t *exactly(lua_State *L, int arg, size_t want)
-{
-    size_t n;
-    const char *s = luaL_checklstring(L, arg, &n);
-    luaL_argcheck(L, n == want, arg, "wrong length");
-    return (const uint8_t *)s;
-}
-
-static uint8_t *block(lua_State *L, size_t n)
-{
-    uint8_t *p = malloc(n ? n : 1);
-    if (!p) luaL_error(L, "out of memory");
-    return p;
-}
-
-/* Pushes the block as a string, and frees it. */
-static void push_block(lua_State *L, uint8_t *p, size_t n)
-{
-    lua_pushlstring(L, (const char *)p, n);
-    free(p);
 }
 
 /* --- sealing --- */
@@ -123,7 +102,7 @@ static int seal_seal(lua_State *L) /* (body, nonce) -> datagram */
     size_t n;
     const char *body = luaL_checklstring(L, 2, &n);
     const uint8_t *nonce = exactly(L, 3, kt_seal_nonce(s));
-    uint8_t *pkt = block(L, n + kt_seal_overhead(s));
+    uint8_t *pkt = block(L, NULL, n + kt_seal_overhead(s));
     memcpy(pkt + kt_seal_header(s), body, n);
     size_t total = kt_seal_packet(s, pkt, n, nonce);
     push_block(L, pkt, total);
@@ -145,7 +124,7 @@ static int seal_seal_many(lua_State *L) /* ({body, …}, {nonce, …}) -> {datag
         luaL_argcheck(L, nonce_len == nonce, 3, "wrong length");
         memcpy(nonces + i * nonce, fresh, nonce);
         jobs[i].len = len;
-        jobs[i].pkt = block(L, len + kt_seal_overhead(s));
+        jobs[i].pkt = block(L, NULL, len + kt_seal_overhead(s));
         memcpy(jobs[i].pkt + kt_seal_header(s), body, len);
         lua_pop(L, 2);
     }
@@ -163,7 +142,7 @@ static int seal_open(lua_State *L) /* (datagram) -> body */
     struct kt_seal *s = open_box(L, SEAL);
     size_t n, body_len = 0;
     const char *datagram = luaL_checklstring(L, 2, &n);
-    uint8_t *pkt = block(L, n), *body = NULL;
+    uint8_t *pkt = block(L, NULL, n), *body = NULL;
     memcpy(pkt, datagram, n);
     int rc = kt_open_packet(s, pkt, n, &body, &body_len);
     if (rc == 0) lua_pushlstring(L, (const char *)body, body_len);
@@ -218,7 +197,7 @@ static int qpp_run(lua_State *L, void (*run)(const struct kt_qpp *, struct kt_qp
     lua_getiuservalue(L, 1, 1);
     struct kt_qpp *q = *(struct kt_qpp **)luaL_checkudata(L, -1, QPP);
     luaL_argcheck(L, q, 1, "its pads are closed");
-    uint8_t *data = block(L, n);
+    uint8_t *data = block(L, NULL, n);
     memcpy(data, in, n);
     run(q, st, data, n);
     push_block(L, data, n);
@@ -278,7 +257,7 @@ static int tx_seal(lua_State *L) /* (text, final) -> frame; nil if refused */
     size_t n;
     const char *text = luaL_checklstring(L, 2, &n);
     size_t room = 2 + n + 17;
-    uint8_t *out = block(L, room);
+    uint8_t *out = block(L, NULL, room);
     size_t len = kt_secretstream_seal(t, (const uint8_t *)text, n, lua_toboolean(L, 3), out);
     push_block(L, out, len);
     if (len == 0) lua_pushnil(L);
@@ -291,7 +270,7 @@ static int tx_seal_tagged(lua_State *L) /* (text, tag) -> frame */
     size_t n;
     const char *text = luaL_checklstring(L, 2, &n);
     luaL_argcheck(L, n <= KT_SECRETSTREAM_TEXT_MAX, 2, "too long");
-    uint8_t *out = block(L, 2 + n + 17);
+    uint8_t *out = block(L, NULL, 2 + n + 17);
     size_t len =
         kt_secretstream_seal_tagged(t, (const uint8_t *)text, n, (uint8_t)luaL_checkinteger(L, 3), out);
     push_block(L, out, len);
@@ -319,7 +298,7 @@ static int rx_open(lua_State *L) /* (bytes) -> text ("": none yet), bytes used, 
     struct kt_secretstream_rx *r = open_box(L, SECRET_RX);
     size_t n, used;
     const char *in = luaL_checklstring(L, 2, &n);
-    uint8_t *data = block(L, n);
+    uint8_t *data = block(L, NULL, n);
     memcpy(data, in, n);
     const uint8_t *text;
     bool final;

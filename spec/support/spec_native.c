@@ -7,6 +7,7 @@
 #include "crypto/crypto.h"
 #include "link/native/keys.h"
 #include "link/native/packet.h"
+#include "block.h"
 #include "class.h"
 
 #define TX "kt.native_tx"
@@ -19,22 +20,6 @@ static int fail(lua_State *L, int code)
     lua_pushnil(L);
     lua_pushstring(L, kt_errname(code));
     return 2;
-}
-
-static const uint8_t *exactly(lua_State *L, int arg, size_t want)
-{
-    size_t n;
-    const char *s = luaL_checklstring(L, arg, &n);
-    luaL_argcheck(L, n == want, arg, "wrong length");
-    return (const uint8_t *)s;
-}
-
-static uint8_t *block(lua_State *L, const char *from, size_t n)
-{
-    uint8_t *p = malloc(n ? n : 1);
-    if (!p) luaL_error(L, "out of memory");
-    if (from) memcpy(p, from, n);
-    return p;
 }
 
 static enum kt_aead_method method(lua_State *L, int arg)

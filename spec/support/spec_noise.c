@@ -11,6 +11,7 @@
 #include "crypto/keyfile.h"
 #include "crypto/noise.h"
 #include "crypto/replay.h"
+#include "block.h"
 #include "class.h"
 
 #define NOISE "kt.noise"
@@ -24,30 +25,6 @@ static int fail(lua_State *L, int code)
     lua_pushnil(L);
     lua_pushstring(L, kt_errname(code));
     return 2;
-}
-
-static const uint8_t *exactly(lua_State *L, int arg, size_t want)
-{
-    size_t n;
-    const char *s = luaL_checklstring(L, arg, &n);
-    luaL_argcheck(L, n == want, arg, "wrong length");
-    return (const uint8_t *)s;
-}
-
-static uint8_t *block(lua_State *L, const char *from, size_t n)
-{
-    uint8_t *p = malloc(n ? n : 1);
-    if (!p) luaL_error(L, "out of memory");
-    if (from) memcpy(p, from, n);
-    return p;
-}
-
-/* Pushes the block as a string, and frees it. */
-static int push_block(lua_State *L, uint8_t *p, size_t n)
-{
-    lua_pushlstring(L, (const char *)p, n);
-    free(p);
-    return 1;
 }
 
 /* --- Noise --- */
