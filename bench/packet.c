@@ -83,7 +83,7 @@ static uint64_t let_in(void *ctx, const struct kt_native_hello *hello, char text
     return 0;
 }
 
-/* ns for each of the datagrams to be judged; those that are taken are proven at once, so that there is no load. */
+/* ns per datagram to check. Accepted handshakes count as proven at once, so the server never sees load. */
 static double judge(
     struct kt_native_server *s, const struct kt_native_secrets *secrets, struct initiations *in)
 {

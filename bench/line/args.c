@@ -21,7 +21,7 @@ static const struct unit rates[] = {
 static const struct unit counts[] = {{"", 1}, {NULL, 0}};
 static const struct unit shares[] = {{"%", 0.01}, {"", 1}, {NULL, 0}};
 
-/* A number and its unit, which extends over all letters; false if there is no number. */
+/* Reads a number and the letters behind it, its unit; false if there is no number. */
 static bool number(const char **at, const struct unit *units, double *out)
 {
     size_t digits = strspn(*at, "0123456789."); /* strtod alone would take "inf" and "0x1p3" */

@@ -66,7 +66,7 @@ static _Noreturn void first_process(
     size_t running = 0;
     int status = 0, s;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* Our parent may have died before that took effect; then nobody reads the pipe. */
+    /* The parent may have died before PDEATHSIG was set; then the pipe has no reader. */
     if (poll(&orphaned, 1, 0) > 0 && orphaned.revents & POLLERR) _exit(1);
     /* Mount /proc for ps and the like; nothing else needs it. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
