@@ -364,7 +364,24 @@ function kt.helper() end]])
 
     it("finds names that nothing defines", function()
       assert.equal("s.lua:4: global 'stats' is not defined\n", task "local a <const> = 1 print(a, stats)")
-      assert.equal("", task "x = 1 goto done ::done:: local t = { y = x } print(t.y, t:z(), _ENV)")
+      assert.equal("", task "local x = 1 goto done ::done:: local t = { y = x } print(t.y, t:z(), _ENV)")
+    end)
+
+    it("finds globals that all connections would share, in functions only", function()
+      local function at(line, name) return ("s.lua:%d: global '%s' is shared by all connections; write: local %s\n"):format(line, name, name) end
+      assert.equal(at(3, "line") .. at(4, "c") .. at(5, "z") .. at(6, "w") .. at(7, "m") .. at(8, "stuff") .. at(9, "d"), mistakes(HEAD .. [[
+declared = 0 kt.spawn(function() declared = 1
+  line = "x" print(line)
+  local a, b a, b, c = 1, 2, 3
+  if a then local z z = 1 else z = 2 end
+  for k in pairs { x = 1, y = function() w = 1 end } do k = b end
+  local function rec(n) n = 1 m = n rec = nil end
+  function stuff() end
+  local t = {} t.x, d = 1, 2 function t:z() self = 1 end
+  for i = 1, 2 do i = 3 while b do local u = 1 u = i end end repeat local q q = rec until q
+end)
+local function set() late = 1 end set()
+]]))
     end)
 
     it("explains why a script lacks a Lua function, or what to use instead", function()

@@ -5,6 +5,7 @@ local globals = require "kt.check.globals"
 local guard = require "kt.check.guard"
 local json = require "kt.json"
 local notes = require "kt.check.notes"
+local shared = require "kt.check.shared"
 local sources = require "kt.check.sources"
 local yields = require "kt.check.yields"
 
@@ -29,6 +30,19 @@ local function look_at_names(file)
   globals.check(sources.tokens(file), core.script_world(), function(line, name, names)
     guard.note_undefined(name, names, ("%s:%d: "):format(file, line))
   end)
+end
+
+--- Looks for globals that tasks of these files would share.
+local function look_at_shared(files)
+  local declared, finds, world = {}, {}, core.script_world()
+  for i, file in ipairs(files) do finds[i] = shared.find(sources.tokens(file), declared) end
+  for i, file in ipairs(files) do
+    for _, m in ipairs(finds[i]) do
+      if not declared[m.name] and rawget(world, m.name) == nil then
+        guard.note_error(shared.text(m.name), ("%s:%d: "):format(file, m.line))
+      end
+    end
+  end
 end
 
 local unchecked = {} -- messages about parts of the check that failed
@@ -89,6 +103,7 @@ if chunk then
     part(("the calls in %s"):format(file), look_at_calls, file)
     part(("the names in %s"):format(file), look_at_names, file)
   end
+  part("for shared globals", look_at_shared, files)
   part("for coroutine.yield", yields.check, files, sources.tokens, note_seen)
 else
   local named = path .. ": " -- the note contains the path already

@@ -95,7 +95,10 @@ static int run_module(lua_State *L, const char *key, const char *name)
     lua_setfield(L, -2, key);
     lua_insert(L, -2);
     lua_pushstring(L, name);
-    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    kt_globals_begin_module(L);
+    const int status = lua_pcall(L, 1, 1, 0);
+    kt_globals_end_module(L);
+    if (status != LUA_OK) {
         lua_pushnil(L); /* so that a later require tries again */
         lua_setfield(L, -3, key);
         return lua_error(L);

@@ -15,6 +15,7 @@ struct kt_sandbox {
     struct kt_origins origins;
     FILE *streams[2];   /* io.stdout and io.stderr (unsafe.c); NULL without --unsafe */
     int ref_finalizers; /* registry reference: objects with a __gc → sentinels (finalizers.c) */
+    unsigned modules;   /* main chunks of modules that run now; they may declare globals */
     bool no_finalizers; /* a finalizer had to be stopped: run no more (finalizers.c) */
 };
 

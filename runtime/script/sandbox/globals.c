@@ -1,6 +1,6 @@
 /* The globals of a script: an allowlist of Lua's library, with guarded versions of functions that could
  * bypass kt, run endlessly inside C, or weaken the guard; and a global table that raises on undefined
- * reads. */
+ * reads, and on new names in a task. */
 #include <lauxlib.h>
 #include <lualib.h>
 #include <stdint.h>
@@ -321,6 +321,29 @@ static int undefined(lua_State *L)
     return luaL_error(L, "global '%s' is not defined", name);
 }
 
+/* All tasks share the globals, so that one declared in a task is mostly a forgotten `local`, and shows one
+ * connection another's data. */
+static int undeclared(lua_State *L)
+{
+    const struct kt_sandbox *s = kt_sandbox_of(L);
+    if (s->guard.in_tasks && s->modules == 0) {
+        const char *name = luaL_tolstring(L, 2, NULL);
+        return luaL_error(L, "global '%s' is shared by all connections; write: local %s", name, name);
+    }
+    lua_rawset(L, 1);
+    return 0;
+}
+
+void kt_globals_begin_module(lua_State *L)
+{
+    kt_sandbox_of(L)->modules++;
+}
+
+void kt_globals_end_module(lua_State *L)
+{
+    kt_sandbox_of(L)->modules--;
+}
+
 /* Methods of strings come from the library itself, which modules in the binary rely on; the script's `string`
  * is a copy. What the script adds to it also becomes a method; what it changes does not. */
 static void part_strings(lua_State *L)
@@ -357,6 +380,8 @@ void kt_globals_guard(lua_State *L)
     lua_newtable(L);
     lua_pushcfunction(L, undefined);
     lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, undeclared);
+    lua_setfield(L, -2, "__newindex");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2);

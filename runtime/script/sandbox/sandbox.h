@@ -57,8 +57,12 @@ const struct kt_origin *kt_origin_here(lua_State *L);
 
 /* Opens the parts of Lua's library that scripts and the modules in the binary may use, as globals. */
 void kt_globals_open(lua_State *L);
-/* Turns them into the script's globals: guarded functions, no undefined reads. */
+/* Turns them into the script's globals: guarded functions, no undefined reads, and no new names once the main
+ * chunk is over (kt_guard_in_tasks). */
 void kt_globals_guard(lua_State *L);
+/* Call around the main chunk of a module, which may declare globals at any time. It cannot wait. */
+void kt_globals_begin_module(lua_State *L);
+void kt_globals_end_module(lua_State *L);
 /* Pushes a shallow copy of the table at idx; returns 1. */
 int kt_table_copy(lua_State *L, int idx);
 
