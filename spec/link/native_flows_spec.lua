@@ -182,6 +182,36 @@ describe("idle flows", function()
     assert.same({ "ended 3 idle", "datagram 1 y" }, s:events())
   end)
 
+  it("end at the peer too, however many do at once", function()
+    c, s = flows { client = true, peers = 2000, idle = 60 * S }, flows { ours = 2000, idle = 600 * S }
+    for _ = 1, 1500 do
+      c:send(c:open("t"), "x")
+      carry(c, s)
+    end
+    c:clock(60 * S)
+    c:timer()
+    carry(c, s)
+    assert.equal(0, s:facts().flows)
+  end)
+
+  it("that a peer opens without end are told to it as far as memory is bounded, the others when it sends to them again", function()
+    s = flows { ours = 10 }
+    for i = 1, 2000 do assert.is_true(s:feed("\x18" .. v(2 * i + 1) .. "\x00\x00")) end
+    local ends = 0
+    while s:pending() do
+      local packet = s:write()
+      while #packet > 0 do
+        local text, n = frame.read(packet)
+        assert.matches("^FLOW_END", text)
+        ends, packet = ends + 1, packet:sub(n + 1)
+      end
+    end
+    assert.equal(256 + 10, ends)
+    for _ = 1, 3 do assert.is_true(s:feed("\x1a" .. v(1001) .. v(0) .. "x")) end
+    assert.equal("FLOW_END id=1001 code=6", (frame.read((s:write()))))
+    assert.is_false(s:pending())
+  end)
+
   it("make room for a new one: of the own flows and of the peer's, the one idle longest", function()
     c = flows { client = true, peers = 3 }
     s = flows { ours = 2 } -- the peer thinks that it takes 3

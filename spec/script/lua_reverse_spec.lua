@@ -220,6 +220,31 @@ print(pcall(acceptor.on, acceptor, "link", print))]]
     end)
   end)
 
+  it("is never handed over after it has ended, even if the script was busy until then", function()
+    h.run(function()
+      local p = server([[
+acceptor:on("link", function(link)
+  print("link", tostring(link))
+  for _ = 1, 4000000 do end
+end)]], 'wire = "kt", mode = nil')
+      local client = start("client.lua", [[
+local done = 0
+for _ = 1, 20 do
+  kt.spawn(function()
+    local far = kt.link { remote = "127.0.0.1:%d", key = "k", wire = "kt" }
+    far:probe { timeout = "5s" }
+    far:close()
+    done = done + 1
+    if done == 20 then print "done" end
+  end)
+end]])
+      client:expect("done\n", 20)
+      p:expect("link\t", 5)
+      h.loop.sleep(0.5)
+      assert.falsy(p.stdout:find "closed")
+    end)
+  end)
+
   it("keeps kt running; a link with only stay = true does not", function()
     h.run(function()
       local client = start("client.lua", SERVING)

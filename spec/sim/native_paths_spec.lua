@@ -150,6 +150,17 @@ describe("a link with several addresses of its peer", function()
     assert.equal(1, t.counter "PassiveOpens")
   end)
 
+  it("finds a server that has restarted at another", function()
+    local t = hopping(BOTH)
+    local app = t.w:host "client":connect "127.0.0.1:12948"
+    app:echo "hello"
+    dead(t.w, V4)
+    t.w:host "server":restart()
+    app:write "x"
+    assert.equal("reset", select(2, app:read(1, { timeout = "8s" })).code)
+    assert.is_true(t.w:host "client":connect("127.0.0.1:12948"):echo("again", { timeout = "1s" }).time < 0.2)
+  end)
+
   it("leaves a port where much more is lost than before", function()
     local t = hopping { on = ":3000-3010", settings = 'remote = "server:3000-3010"', line = { delay = "20ms", rate = "10Mbit" } }
     local app = t.w:transfer { from = "client", to = "127.0.0.1:12948", kind = "echo", bytes = "16MiB" }

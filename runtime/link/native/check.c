@@ -22,7 +22,10 @@ static void start(struct link *l)
     struct check *c = &l->check;
     if (l->attempt.active || c->socket) return;
     c->began_us = kt_io_now(l->c->io);
-    kt_native_attempt_start(l, kt_native_association_peer(l->a), 1);
+    struct kt_addr addrs[KT_NATIVE_CANDIDATES];
+    addrs[0] = *kt_native_association_peer(l->a);
+    const size_t n = 1 + kt_native_remotes_others(l, &addrs[0], addrs + 1, KT_NATIVE_CANDIDATES - 1);
+    kt_native_attempt_start(l, addrs, n);
 }
 
 void kt_native_check_hint(struct link *l)

@@ -184,6 +184,7 @@ void kt_native_dial_begin(
         return;
     }
     kt_native_remotes_settled(l);
+    l->refusal.code = 0;
     if (l->a) {
         const size_t moved = kt_native_association_move_young(l->a, fresh);
         l->c->counters->SessionsRestarted++;
@@ -223,11 +224,20 @@ static void give_up(struct link *l, int code)
     kt_native_remotes_fail(l, &err);
 }
 
-static void refused(struct kt_native_socket *s, const struct kt_err *why)
+/* Logged once, however often the link tries again, until the reason changes. */
+static void tell_refusal(const struct kt_native_socket *s, const struct kt_err *why)
 {
     struct link *l = s->l;
     char text[KT_ADDR_TEXT];
-    kt_log(l->c->log, KT_LOG_ERROR, "%s: %s", kt_addr_text(&s->peer, text), why->text);
+    const bool told = l->refusal.code == why->code && strcmp(l->refusal.text, why->text) == 0;
+    kt_log(l->c->log, told ? KT_LOG_DEBUG : KT_LOG_ERROR, "%s: %s", kt_addr_text(&s->peer, text), why->text);
+    l->refusal = *why;
+}
+
+static void refused(struct kt_native_socket *s, const struct kt_err *why)
+{
+    struct link *l = s->l;
+    tell_refusal(s, why);
     const bool check = l->attempt.check;
     kt_native_attempt_end(l);
     if (check) return;

@@ -155,12 +155,12 @@ static bool write_ends(struct writer *w)
 {
     struct kt_native_flows *f = w->f;
     struct kt_native_frame frame = {.type = KT_NATIVE_FRAME_FLOW_END};
-    while (f->end_count > 0) {
-        frame.flow_end.id = f->ends[f->first_end].id;
-        frame.flow_end.code = f->ends[f->first_end].code;
-        if (!put(w, &frame, frame.flow_end.id, frame.flow_end.code)) return false;
-        f->first_end = (f->first_end + 1) % KT_NATIVE_FLOW_ENDS;
-        f->end_count--;
+    while (!kt_list_empty(&f->ends)) {
+        struct kt_native_flow_end *e = KT_CONTAINER(f->ends.next, struct kt_native_flow_end, node);
+        frame.flow_end.id = e->id;
+        frame.flow_end.code = (uint64_t)e->code;
+        if (!put(w, &frame, e->id, frame.flow_end.code)) return false;
+        kt_native_flow_end_free(f, e);
     }
     return true;
 }
@@ -255,7 +255,7 @@ static bool write_datagram(struct writer *w)
 
 bool kt_native_flows_pending(const struct kt_native_flows *f)
 {
-    return f->end_count > 0 || !kt_list_empty(&f->ready);
+    return !kt_list_empty(&f->ends) || !kt_list_empty(&f->ready);
 }
 
 size_t kt_native_flows_write(

@@ -11,8 +11,8 @@
 #include "base/slab.h"
 #include "link/native/flows.h"
 
-#define KT_NATIVE_FLOW_ENDS                                                                                  \
-    256u /* FLOW_ENDs that wait; beyond that a peer has to wait for its own idle time */
+#define KT_NATIVE_FLOW_ENDS 256u /* FLOW_ENDs that may wait beside one for each flow that may be open */
+#define KT_NATIVE_FLOW_STRAY_US 1000000u /* between two answers to datagrams of the same unknown flow */
 
 struct kt_native_queued {
     struct kt_list node, sibling;
@@ -23,6 +23,13 @@ struct kt_native_queued {
     uint8_t copies; /* left to make */
     bool sent;
     uint8_t data[KT_NATIVE_DATAGRAM];
+};
+
+/* A FLOW_END to be sent. */
+struct kt_native_flow_end {
+    struct kt_list node;
+    uint64_t id;
+    int code;
 };
 
 struct kt_native_flow {
@@ -61,16 +68,16 @@ struct kt_native_flows {
     uint64_t own_next;         /* id */
     uint64_t now_us, gap_us;
     size_t room;
-    struct {
-        uint64_t id;
-        int code;
-    } ends[KT_NATIVE_FLOW_ENDS]; /* ring */
-    uint32_t first_end, end_count;
+    struct kt_list ends;         /* of kt_native_flow_end */
+    uint64_t end_count[2];       /* of them: of the peer's flows, of ours */
+    uint64_t stray_id, stray_us; /* the last unknown flow that was answered with FLOW_END, and when */
     struct kt_native_flows_facts facts;
 };
 
 /* ---- flows.c ---- */
 
+/* Takes a FLOW_END off the list. */
+void kt_native_flow_end_free(struct kt_native_flows *f, struct kt_native_flow_end *e);
 /* Sees a flow as the last to be active. */
 void kt_native_flow_touch(struct kt_native_flow *flow);
 

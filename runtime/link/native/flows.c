@@ -71,14 +71,29 @@ static void flow_free(struct kt_native_flow *flow, bool told, int code)
     if (events) events->ended(ctx, code, &facts);
 }
 
-/* Makes a FLOW_END due. */
+static bool is_ours(const struct kt_native_flows *f, uint64_t id)
+{
+    return (id % 2 == 1) == f->cfg.client;
+}
+
+/* Makes a FLOW_END due. Where too many wait, or memory is short, the peer is told when it next sends (on_datagram). */
 static void announce_end(struct kt_native_flows *f, uint64_t id, int code)
 {
-    if (f->end_count == KT_NATIVE_FLOW_ENDS) return;
-    const uint32_t i = (f->first_end + f->end_count++) % KT_NATIVE_FLOW_ENDS;
-    f->ends[i].id = id;
-    f->ends[i].code = code;
+    const bool ours = is_ours(f, id);
+    if (f->end_count[ours] >= KT_NATIVE_FLOW_ENDS + (ours ? f->cfg.peers : f->cfg.ours)) return;
+    struct kt_native_flow_end *e = malloc(sizeof *e);
+    if (!e) return;
+    *e = (struct kt_native_flow_end){.id = id, .code = code};
+    f->end_count[ours]++;
+    kt_list_push(&f->ends, &e->node);
     f->owner.wake(f->ctx);
+}
+
+void kt_native_flow_end_free(struct kt_native_flows *f, struct kt_native_flow_end *e)
+{
+    kt_list_remove(&e->node);
+    f->end_count[is_ours(f, e->id)]--;
+    free(e);
 }
 
 /* Ends a flow on this end's own account. */
@@ -141,11 +156,6 @@ void kt_native_flow_close(struct kt_native_flow *flow, int reason)
 
 /* ---- frames from the peer ---- */
 
-static bool is_ours(const struct kt_native_flows *f, uint64_t id)
-{
-    return (id % 2 == 1) == f->cfg.client;
-}
-
 static int broken(struct kt_err *err, const struct kt_native_frame *frame, const char *what, uint64_t id)
 {
     return kt_err_set(err, KT_EPROTO, "frame %s (0x%02x): flow %" PRIu64 " %s",
@@ -166,6 +176,8 @@ static int on_flow(struct kt_native_flows *f, const struct kt_native_frame *fram
     if (find(f, id)) return 0; /* FLOW is repeated until it is acknowledged */
     if (f->cfg.ours == 0 || !f->owner.flow) {
         announce_end(f, id, KT_NATIVE_CODE_REFUSED);
+        f->stray_id = id; /* its datagrams follow */
+        f->stray_us = f->now_us;
         return 0;
     }
     make_room(f, false, f->cfg.ours);
@@ -178,6 +190,16 @@ static int on_flow(struct kt_native_flows *f, const struct kt_native_frame *fram
     return 0;
 }
 
+/* A datagram of a flow that has ended here: the peer may not know, since its FLOW_END was dropped or is on its way. */
+static void stray(struct kt_native_flows *f, uint64_t id)
+{
+    f->facts.strays++;
+    if (id == f->stray_id && f->now_us - f->stray_us < KT_NATIVE_FLOW_STRAY_US) return;
+    f->stray_id = id;
+    f->stray_us = f->now_us;
+    announce_end(f, id, KT_NATIVE_CODE_CLOSED);
+}
+
 static int on_datagram(struct kt_native_flows *f, const struct kt_native_frame *frame, struct kt_err *err)
 {
     const struct kt_native_datagram *d = &frame->datagram;
@@ -185,7 +207,7 @@ static int on_datagram(struct kt_native_flows *f, const struct kt_native_frame *
     if (!flow && is_ours(f, d->id) && d->id >= f->own_next)
         return broken(err, frame, "was not opened", d->id);
     if (!flow) {
-        f->facts.strays++;
+        stray(f, d->id);
         return 0;
     }
     if (!kt_native_flow_take(flow, d->sequence, d->len)) return 0;
@@ -310,6 +332,7 @@ int kt_native_flows_new(struct kt_native_flows **out, const struct kt_native_flo
     kt_list_init(&f->recency[1]);
     kt_list_init(&f->ready);
     kt_list_init(&f->again);
+    kt_list_init(&f->ends);
     *out = f;
     return 0;
 }
@@ -320,6 +343,8 @@ void kt_native_flows_free(struct kt_native_flows *f, int code)
     if (!f) return;
     for (int ours = 0; ours < 2; ours++)
         while ((flow = longest_idle(f, ours))) flow_free(flow, true, code);
+    while (!kt_list_empty(&f->ends))
+        kt_native_flow_end_free(f, KT_CONTAINER(f->ends.next, struct kt_native_flow_end, node));
     kt_hmap_free(&f->table);
     kt_slab_free(f->pool);
     free(f);

@@ -100,6 +100,7 @@ struct link {
     struct kt_calls calls;
     struct kt_presence presence;
     struct kt_presence_part part;
+    struct kt_err refusal;       /* the last one, as logged; code 0: a handshake went through since */
     struct kt_link_totals ended; /* of associations that have ended */
     struct kt_turn turn;         /* ends it */
     const char *const *silence;  /* as in kt_wire_env */
@@ -147,6 +148,9 @@ struct kt_err *kt_native_remotes_why(struct link *l);
 size_t kt_native_remotes_count(const struct link *l);
 /* An address of this family; false: none is known. */
 bool kt_native_remotes_family(struct link *l, int family, struct kt_addr *out);
+/* All known addresses but `but`, one port of a range each; returns how many, at most `most`. */
+size_t kt_native_remotes_others(
+    const struct link *l, const struct kt_addr *but, struct kt_addr *out, size_t most);
 /* Another address or port to use than `now`, in turn; false: there is none. silent: `now` seems to be dead, so that
  * one of the other family may be better. */
 bool kt_native_remotes_other(struct link *l, const struct kt_addr *now, bool silent, struct kt_addr *out);

@@ -121,6 +121,18 @@ bool kt_native_remotes_family(struct link *l, int family, struct kt_addr *out)
     return false;
 }
 
+size_t kt_native_remotes_others(
+    const struct link *l, const struct kt_addr *but, struct kt_addr *out, size_t most)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->remote_count; i++) {
+        const struct remote *r = &l->remotes[i];
+        for (size_t k = 0; k < r->known_count && n < most; k++)
+            if (!kt_addr_equal(&r->known[k], but)) out[n++] = r->known[k];
+    }
+    return n;
+}
+
 bool kt_native_remotes_other(struct link *l, const struct kt_addr *now, bool silent, struct kt_addr *out)
 {
     for (size_t i = 0; i < l->remote_count; i++) {

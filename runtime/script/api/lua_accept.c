@@ -45,6 +45,7 @@ struct arrival {
     const struct kt_lua_acceptor *a;
     struct kt_link *link;
     const struct kt_peer_info *peer;
+    struct kt_lua_link **handle; /* set by prepare_link */
 };
 
 /* Protected: → handler, the link's handle */
@@ -52,7 +53,8 @@ static int prepare_link(lua_State *L)
 {
     const struct arrival *v = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, v->a->on_link);
-    kt_lua_link_peer(L, kt_lua_link_push(L), v->link, v->peer);
+    *v->handle = kt_lua_link_push(L);
+    kt_lua_link_peer(L, *v->handle, v->link, v->peer);
     return 2;
 }
 
@@ -60,9 +62,11 @@ static void on_link(void *ctx, struct kt_link *link, const struct kt_peer_info *
 {
     const struct kt_lua_acceptor *a = ((const struct door *)ctx)->owner;
     struct kt_runtime *rt = a->service.rt;
-    const struct arrival v = {a, link, peer};
-    if (a->on_link != LUA_NOREF && kt_runtime_phase(rt) == KT_RUN)
-        kt_task_prepare(rt, a->on_link_at, prepare_link, &v);
+    struct kt_lua_link *handle;
+    const struct arrival v = {a, link, peer, &handle};
+    if (a->on_link == LUA_NOREF || kt_runtime_phase(rt) != KT_RUN) return;
+    struct kt_task *t = kt_task_prepare(rt, a->on_link_at, prepare_link, &v);
+    if (t) kt_list_push(&handle->greeting, &t->fellow);
 }
 
 static void push_flow_handler(lua_State *L, const void *of)

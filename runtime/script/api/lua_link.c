@@ -155,6 +155,7 @@ struct kt_lua_link *kt_lua_link_push(lua_State *L)
     struct kt_lua_link *l = kt_handle_push(L, KT_HANDLE_LINK, sizeof *l, KT_LINK_USERVALUES);
     kt_list_init(&l->waiting);
     kt_list_init(&l->watches);
+    kt_list_init(&l->greeting);
     return l;
 }
 
@@ -181,6 +182,8 @@ static void on_peer_down(void *ctx, const struct kt_err *why)
     struct kt_lua_link *l = ctx;
     keep_totals(l);
     l->link = NULL; /* it has ended, and with it all pending calls */
+    for (struct kt_list *n; (n = kt_list_pop(&l->greeting));)
+        kt_task_withdraw(KT_CONTAINER(n, struct kt_task, fellow)); /* it would get a link that is closed */
     wake_all(l, why->code, why->text);
     kt_lua_link_down(l, why);
     kt_service_close(&l->service);
@@ -370,6 +373,7 @@ static int gc(lua_State *L)
 {
     struct kt_lua_link *l = lua_touserdata(L, 1);
     kt_service_gc(L, &l->service);
+    kt_list_pop(&l->greeting);
     kt_lua_link_forget(l); /* if the link was never opened */
     return 0;
 }

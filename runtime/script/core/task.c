@@ -505,3 +505,12 @@ void kt_task_abandon(struct kt_task *t)
 {
     recycle(t, true);
 }
+
+void kt_task_withdraw(struct kt_task *t)
+{
+    if (t->state != KT_TASK_READY || lua_status(t->L) != LUA_OK) return;
+    kt_list_remove(&t->ready);
+    t->rt->tasks->ready_count--;
+    t->nargs = 0;
+    recycle(t, true);
+}

@@ -135,4 +135,6 @@ struct kt_task *kt_task_prepare(
     struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg);
 /* Gives up a task that was not started. */
 void kt_task_abandon(struct kt_task *t);
+/* Ends a task that was started but has not run yet; another goes on. */
+void kt_task_withdraw(struct kt_task *t);
 #endif
