@@ -40,6 +40,7 @@
 ---@field rate_in number Bytes received per second.
 ---@field rate_out number Bytes sent per second.
 ---@field since number Seconds since it last went up or down.
+---@field draining boolean Whether it drains (pool:set): it gets no new streams, unless a policy function chooses it.
 ---@field link kt.link The link. This field and the following ones are in pool:links() only.
 ---@field up boolean Whether it is up.
 ---@field proven boolean Whether any check has succeeded yet.
@@ -301,6 +302,8 @@ local pool = {}
 ---@field timeout? kt.duration Timeout for the whole call, all attempts included. (default "10s")
 ---@field client? string The client that the stream is for; used in the log, by the policy and by key.
 ---@field key? string The key for the hash policy or a policy function.
+---@field to? string As for link:open.
+---@field name? string As for link:open.
 ---@field priority? integer As for link:open. (integer, 0 to 7)
 ---@field weight? integer As for link:open. (integer, 1 to 256)
 
@@ -313,6 +316,28 @@ local pool = {}
 ---@return kt.err? err
 function pool:open(options) end
 
+---@class (exact) kt.pool.race_options
+---@field timeout? kt.duration Timeout for the whole call. (default "10s")
+---@field client? string The client that the stream is for; used in the log.
+---@field to? string As for link:open.
+---@field name? string As for link:open.
+---@field priority? integer As for link:open. (integer, 0 to 7)
+---@field weight? integer As for link:open. (integer, 1 to 256)
+
+--- Opens a stream on each link that is up (of the lowest SRV priority, not draining, at most 8) and keeps the first that answers; the others are reset. A link answers when its peer has acknowledged the stream, which link:open and pool:open do not wait for when a session is up; not when the peer's target has. So a peer that connects each stream to a target may do so for a moment on each link. With no link up, it tries those not checked yet, then all.
+---
+--- Callable from tasks.
+--- Fails with: timeout, closed, dead, limit, unreachable.
+--- ```lua
+--- local stream, err = pool:race { timeout = "3s", client = conn.peer }
+--- if not stream then return conn:reset(err) end
+--- kt.log.info("%s answered first", stream.link)
+--- ```
+---@param options? kt.pool.race_options The options.
+---@return kt.stream? stream
+---@return kt.err? err
+function pool:race(options) end
+
 ---@class (exact) kt.pool.add_options
 ---@field link kt.link The link.
 ---@field weight? integer Its relative share with weighted, least_loaded and hash. (integer, 1 to 65535; default 1)
@@ -323,6 +348,21 @@ function pool:open(options) end
 --- Callable from the main chunk and tasks.
 ---@param options kt.link|kt.pool.add_options The options.
 function pool:add(options) end
+
+---@class (exact) kt.pool.set_options
+---@field drain? boolean Whether it drains: true to take it out of use, false to bring it back.
+---@field weight? integer Its relative share, as in pool:add; an SRV record does not change it any more. (integer, 1 to 65535)
+
+--- Changes a link of the pool, for new streams; open ones stay where they are. A draining link gets no new streams, even if all others are down, but is still checked; a policy function sees it and may choose it. Keys that are not given stay as they are.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- pool:set("near", { drain = true })           -- before maintenance; pool:links() shows how many streams are left
+--- ```
+---@param what kt.link|string The link, or its name in the pool.
+---@param options kt.pool.set_options The options.
+---@return boolean
+function pool:set(what, options) end
 
 --- Removes a link. Its streams and the link itself stay open.
 ---
@@ -480,6 +520,7 @@ function conn:stats() end
 ---@field target string|nil Of a stream that the peer opened on kt's wire: where it asks to be connected (`to` in link:open). Check it before you connect there.
 ---@field client string|nil Likewise: the client that it is for, as the peer says.
 ---@field name string|nil Likewise: the name that the peer gave it.
+---@field link string|nil Of a stream that a pool opened: the name of its link in the pool.
 local stream = {}
 
 ---@class (exact) kt.stream.read_options
@@ -897,7 +938,7 @@ function kt.accept(options) end
 ---@class (exact) kt.pool_options
 ---@field name? string Its name in the log. (default "pool")
 ---@field links? (kt.link|kt.pool_options.links)[] The links, most preferred first: each a link or { link = …, weight = 2, name = "spare" }.
----@field policy? "first"|"round_robin"|"least_loaded"|"lowest_rtt"|"weighted"|"hash"|function How the link for a new stream is chosen. first: the first that is up. round_robin: each in turn. least_loaded: the one with the fewest streams per weight. lowest_rtt: the fastest; another must be 10% faster to replace it. weighted: in turn, by weight. hash: by the request's key; losing a link remaps only that link's keys. Or a function policy(up, request) → index into up, where up is a list of facts and request is { client, key }. It cannot wait. If it raises or returns anything else, the first link that is up is used and a warning is logged. (default "first")
+---@field policy? "first"|"round_robin"|"least_loaded"|"lowest_rtt"|"weighted"|"hash"|function How the link for a new stream is chosen. first: the first that is up. round_robin: each in turn. least_loaded: the one with the fewest streams per weight. lowest_rtt: the fastest; another must be 10% faster to replace it. weighted: in turn, by weight. hash: sticky: by the request's key, so that a client keeps its link. When a link goes down, drains or leaves the pool, only its clients move, spread over the others, and they return with it. Or a function policy(up, request) → index into up, where up is a list of facts and request is { client, key }; a draining link is in the list, with draining = true. It cannot wait. If it raises or returns anything else, the first link that is up is used and a warning is logged. (default "first")
 ---@field hold? kt.duration Minimum time between switches: new streams stay on the current link for this long, and move only to a link that has been up for this long. If the current link is down they move immediately. Default: 10 s with first and lowest_rtt, none with a function; set it for a function that prefers one link. Not allowed with policies that spread streams.
 ---@field key? function key({ client }) → string: the key for hash or a policy function. Default: the client's host.
 ---@field retries? integer How many other links to try, in the order of the policy, when a link fails to open a stream. (integer, 0 to 16; default 2)

@@ -8,6 +8,7 @@
  *   writable   Space is available again after a short write.
  *   closed     The pipe broke, with a KT_E... code (KT_ERESET, KT_EDEAD, ...). Nothing more arrives; data that
  *              was readable before stays readable. A clean end of both directions raises no `closed`.
+ *   known      The other end now knows of the pipe: kt_pipe_young has become false. Optional.
  *
  * Events never fire inside a call on the same pipe, and never after close. A handler may close the pipe. */
 #ifndef KT_BASE_PIPE_H
@@ -43,6 +44,7 @@ struct kt_pipe_events {
     void (*readable)(void *ctx);
     void (*writable)(void *ctx);
     void (*closed)(void *ctx, int code);
+    void (*known)(void *ctx); /* may be NULL */
 };
 
 struct kt_pipe {

@@ -315,8 +315,8 @@ static void b_closed(void *ctx, int code)
     break_off(&((struct kt_splice *)ctx)->ba, code);
 }
 
-static const struct kt_pipe_events a_events = {a_readable, a_writable, a_closed};
-static const struct kt_pipe_events b_events = {b_readable, b_writable, b_closed};
+static const struct kt_pipe_events a_events = {a_readable, a_writable, a_closed, NULL};
+static const struct kt_pipe_events b_events = {b_readable, b_writable, b_closed, NULL};
 
 static void release(struct kt_splice *s)
 {

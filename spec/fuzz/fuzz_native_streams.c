@@ -146,7 +146,7 @@ static void on_closed(void *ctx, int code)
     act(s);
 }
 
-static const struct kt_pipe_events stream_events = {on_readable, on_readable, on_closed};
+static const struct kt_pipe_events stream_events = {on_readable, on_readable, on_closed, NULL};
 
 static void hold(struct world *w, struct kt_pipe *p)
 {

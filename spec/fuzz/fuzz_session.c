@@ -77,7 +77,7 @@ static void echo_broke(void *ctx, int code)
 
 static void on_accepted(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
 {
-    static const struct kt_pipe_events events = {echo, echo, echo_broke};
+    static const struct kt_pipe_events events = {echo, echo, echo_broke, NULL};
     (void)ctx;
     (void)peer;
     kt_pipe_listen(stream, &events, stream);
@@ -111,7 +111,7 @@ static void on_broken(void *ctx, int code)
 
 static void on_open(void *ctx, struct kt_pipe *stream, const struct kt_err *err)
 {
-    static const struct kt_pipe_events events = {on_readable, on_writable, on_broken};
+    static const struct kt_pipe_events events = {on_readable, on_writable, on_broken, NULL};
     struct world *w = ctx;
     (void)err;
     w->opening = NULL;

@@ -137,7 +137,7 @@ static void on_closed(void *ctx, int code)
     act(s);
 }
 
-static const struct kt_pipe_events events = {on_readable, on_writable, on_closed};
+static const struct kt_pipe_events events = {on_readable, on_writable, on_closed, NULL};
 
 static void hold(struct world *w, struct kt_pipe *p)
 {

@@ -396,6 +396,22 @@ describe("a pool", function()
       for i = 1, 100 do assert.equal(before[i], w.where(pool, { key = "k" .. i })) end
     end)
 
+    it("hash moves only the keys of a link that drains, and brings them back", function()
+      local pool = pool_of { policy = "hash" }
+      w.run(1)
+      local before, moved = {}, 0
+      for i = 1, 100 do before[i] = w.where(pool, { key = "k" .. i }) end
+      assert.is_true(pool:set("near", { drain = true }))
+      for i = 1, 100 do
+        local at = w.where(pool, { key = "k" .. i })
+        assert.not_equal("near", at)
+        if before[i] == "near" then moved = moved + 1 else assert.equal(before[i], at) end
+      end
+      assert.is_true(moved > 15 and moved < 55, moved)
+      pool:set(near, { drain = false })
+      for i = 1, 100 do assert.equal(before[i], w.where(pool, { key = "k" .. i })) end
+    end)
+
     it("hash shares keys by weight", function()
       local pool = pool_of { policy = "hash", links = { { link = near, weight = 3 }, far } }
       w.run(1)
@@ -451,7 +467,7 @@ describe("a pool", function()
       assert.equal(1, #got)
       got[1].since = got[1].since // 1
       assert.same({ name = "a", weight = 7, srtt = 0.04, rttvar = 0.01, loss = 0.02, streams = 3, rate_in = 10, rate_out = 20,
-        since = 7.0 }, got[1])
+        since = 7.0, draining = false }, got[1])
       assert.same({ client = "10.0.0.7:99", key = "k" }, request)
     end)
 
@@ -465,7 +481,8 @@ describe("a pool", function()
       w.run(1)
       w.where(pool)
       got.since = 0
-      assert.same({ name = "near", weight = 1, srtt = math.huge, rttvar = 0, loss = 0, streams = 0, rate_in = 0, rate_out = 0, since = 0 }, got)
+      assert.same({ name = "near", weight = 1, srtt = math.huge, rttvar = 0, loss = 0, streams = 0, rate_in = 0, rate_out = 0, since = 0,
+        draining = false }, got)
     end)
 
     it("opens on the link that it returns", function()
@@ -828,6 +845,56 @@ describe("a pool", function()
       end)
       assert.equal("far", w.where(pool, { timeout = 9 }))
       assert.equal("far", pool:stats().current)
+    end)
+
+    it("opens nothing on a link that drains, even if all others are down, and moves new streams at once", function()
+      local pool = pool_of { hold = "1h", links = { near, far } }
+      w.run(1)
+      assert.equal("near", w.where(pool))
+      pool:set("near", { drain = true })
+      assert.equal(1, w.logged "^info pool: new streams now go to far instead of near: near is draining$")
+      far.dead = true
+      w.run(DOWN)
+      local opened = near.opened
+      local stream, err = w.open(pool, { timeout = 1 })
+      assert.is_nil(stream)
+      assert.equal("timeout", err.code)
+      pool:set(far, { drain = true })
+      stream, err = w.open(pool)
+      assert.is_nil(stream)
+      assert.equal("pool: all links are draining", tostring(err))
+      assert.equal(opened, near.opened)
+      assert.same({ true, true }, { pool:links()[1].draining, pool:links()[1].up })
+      assert.is_false(pool:set("nobody", { drain = true }))
+    end)
+
+    it("shows a policy the links that drain, which it may choose", function()
+      local seen
+      local pool = pool_of { policy = function(up)
+        seen = {}
+        for i, link in ipairs(up) do seen[i] = link.draining end
+        return seen[1] and 1 or "a mistake"
+      end }
+      w.run(1)
+      pool:set("near", { drain = true })
+      assert.equal("near", w.where(pool))
+      assert.same({ true, false, false }, seen)
+      pool:set("near", { drain = false })
+      pool:set("far", { drain = true })
+      assert.equal("near", w.where(pool))
+      pool:leave "near"
+      pool:enter { link = near }
+      w.run(2)
+      pool:set("spare", { drain = true })
+      assert.equal("far", w.where(pool)) -- seen[1]: the policy chose it
+    end)
+
+    it("shares by a weight that is changed, which DNS does not change back", function()
+      local pool = pool_of { policy = "weighted", links = { near, far } }
+      w.run(1)
+      pool:set("near", { weight = 3 })
+      pool:change(near, 1, 0)
+      assert.same({ near = 9, far = 3 }, spread(pool, 12))
     end)
 
     it("treats a link that is added again as a new one", function()

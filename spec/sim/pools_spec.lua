@@ -72,6 +72,48 @@ describe("the pools of a script", function()
     assert.equal("1\t1\n2\t2\n3\t3\n3\t3\n0\t0\n", script:output())
   end)
 
+  for _, wire in ipairs { "kt", "kcptun" } do
+    it("race for the first link whose peer acknowledges the stream, and close the others, on the wire " .. wire, function()
+      local w = sim.world { seed = 3 }
+      w:host "client":file("race.lua", ([[
+        local kt = require "kt"
+        local function to(host) return kt.link { remote = host .. ":29900", key = "our secret", wire = "%s" } end
+        local slow, fast = to "a", to "b"
+        local pool = kt.pool { links = { { link = slow, name = "slow" }, { link = fast, name = "fast" } }, check = false }
+        local function streams() return slow:stats().streams, fast:stats().streams end
+        kt.spawn(function()
+          for _, link in ipairs { slow, fast } do assert(link:probe { timeout = "5s" }) end
+          local stream = assert(pool:race { timeout = "5s" })
+          print(stream.link, stream:write "x", (stream:read(1, { timeout = "5s" })))
+          kt.sleep "1s"
+          print(streams())
+          stream:close()
+          kt.sleep "1s" -- now both lines are cut: open returns at once, race does not
+          local opened = assert(slow:open())
+          opened:reset()
+          local began = kt.now()
+          local raced, err = pool:race { timeout = "2s" }
+          print(raced, err, kt.now() - began, pool:stats().failed)
+        end)]]):format(wire))
+      for i, name in ipairs { "a", "b" } do
+        w:host(name):serve { on = "127.0.0.1:9", kind = "echo" }
+        w:host(name):file("server.lua", ([[
+          local kt = require "kt"
+          kt.accept { on = ":29900", key = "our secret", wire = "%s" }:serve(function(stream)
+            local conn = assert(kt.connect { to = "127.0.0.1:9" })
+            kt.splice(stream, conn)
+          end)]]):format(wire))
+        w:host(name):run "server.lua"
+        w:link("client", name, { delay = 0.2 / i })
+      end
+      local script = w:host "client":run "race.lua"
+      w:at("2800ms", function() for _, name in ipairs { "a", "b" } do w:link("client", name):cut() end end)
+      w:run "20s"
+      assert.equal("fast\t1\tx\n0\t1\nnil\tpool: no link opened a stream: slow: pool:race: no answer within 2 s; "
+        .. "fast: pool:race: no answer within 2 s\t2.0\t1\n", (script:output():gsub("2%.0%d*", "2.0")))
+    end)
+  end
+
   it("show when links went down and which link serves instead", function()
     local w, script = network()
     w:at("5s", function() w:host "client":connect("127.0.0.1:1"):echo "hello" end)

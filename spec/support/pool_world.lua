@@ -47,6 +47,7 @@ function world.new()
   end
   function env.alive(co) return coroutine.status(co) ~= "dead" end
   function env.spawn(fn, ...) add(fn, ...) end
+  function env.name_link(stream, name) stream.name = name end
   function env.handler() return "s.lua:1" end
   function env.handle(_, _, fn, ...) add(fn, ...) end
   function env.pure(_, fn, ...)

@@ -231,7 +231,7 @@ static void on_closed(void *ctx, int code)
     s->closed = code;
 }
 
-static const struct kt_pipe_events stream_events = {on_readable, on_writable, on_closed};
+static const struct kt_pipe_events stream_events = {on_readable, on_writable, on_closed, NULL};
 
 static struct stream *push_stream(struct end *e, struct kt_pipe *pipe)
 {

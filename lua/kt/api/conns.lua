@@ -146,6 +146,7 @@ end)]],
         doc = "Of a stream that the peer opened on kt's wire: where it asks to be connected (`to` in link:open). Check it before you connect there." },
       { name = "client", type = "string | nil", doc = "Likewise: the client that it is for, as the peer says." },
       { name = "name", type = "string | nil", doc = "Likewise: the name that the peer gave it." },
+      { name = "link", type = "string | nil", doc = "Of a stream that a pool opened: the name of its link in the pool." },
     },
   }
 

@@ -36,6 +36,16 @@ local function discover(d)
   }
 end
 
+--- Keys of pool:open and pool:race that link:open gets as they are.
+local function as_for_link()
+  return {
+    { name = "to", type = "string", doc = "As for link:open." },
+    { name = "name", type = "string", doc = "As for link:open." },
+    { name = "priority", type = "integer", min = 0, max = 7, doc = "As for link:open." },
+    { name = "weight", type = "integer", min = 1, max = 256, doc = "As for link:open." },
+  }
+end
+
 --- No link and no name may appear twice.
 local function once(list, mistake)
   local link_at, name_at = {}, {}
@@ -65,7 +75,7 @@ local function rules(out, raw, mistake)
 end
 
 return function(with)
-  local def, handle, method, record = with.def, with.handle, with.method, with.record
+  local def, handle, method, record, concat = with.def, with.handle, with.method, with.record, with.concat
   local discovered = { keys = wire.keys(true), check = wire.rules }
 
   def {
@@ -81,8 +91,10 @@ return function(with)
         { name = "policy", type = "enum", values = policies.names, fn = true, default = "first",
           doc = "How the link for a new stream is chosen. first: the first that is up. round_robin: each in turn. least_loaded: the one with the "
             .. "fewest streams per weight. lowest_rtt: the fastest; another must be 10% faster to replace it. weighted: in turn, by weight. "
-            .. "hash: by the request's key; losing a link remaps only that link's keys. Or a function policy(up, request) → index into up, "
-            .. "where up is a list of facts and request is { client, key }. It cannot wait. If it raises or returns anything else, the first "
+            .. "hash: sticky: by the request's key, so that a client keeps its link. When a link goes down, drains or leaves the pool, only its "
+            .. "clients move, spread over the others, and they return with it. Or a function policy(up, request) → index into up, "
+            .. "where up is a list of facts and request is { client, key }; a draining link is in the list, with "
+            .. "draining = true. It cannot wait. If it raises or returns anything else, the first "
             .. "link that is up is used and a warning is logged." },
         { name = "hold", type = "duration",
           doc = "Minimum time between switches: new streams stay on the current link for this long, and move only to a link that has been up "
@@ -135,19 +147,53 @@ local pool = kt.pool {
     optional = true,
     argument = {
       type = "table",
-      keys = {
+      keys = concat({
         { name = "timeout", type = "duration", default = 10, doc = "Timeout for the whole call, all attempts included." },
         { name = "client", type = "string", doc = "The client that the stream is for; used in the log, by the policy and by key." },
         { name = "key", type = "string", doc = "The key for the hash policy or a policy function." },
-        { name = "priority", type = "integer", min = 0, max = 7, doc = "As for link:open." },
-        { name = "weight", type = "integer", min = 1, max = 256, doc = "As for link:open." },
-      },
+      }, as_for_link()),
     },
+  })
+  method("pool", {
+    name = "race", context = "task", returns = "stream | nil, err",
+    signature = 'race { timeout = "5s", client = conn.peer } → stream | nil, err',
+    doc = "Opens a stream on each link that is up (of the lowest SRV priority, not draining, at most 8) and keeps the first that answers; the others "
+      .. "are reset. A link answers when its peer has acknowledged the stream, which link:open and pool:open do not wait for when a session is "
+      .. "up; not when the peer's target has. So a peer that connects each stream to a target may do so for a moment on each link. With no "
+      .. "link up, it tries those not checked yet, then all.",
+    fails = { "timeout", "closed", "dead", "limit", "unreachable" },
+    optional = true,
+    argument = {
+      type = "table",
+      keys = concat({
+        { name = "timeout", type = "duration", default = 10, doc = "Timeout for the whole call." },
+        { name = "client", type = "string", doc = "The client that the stream is for; used in the log." },
+      }, as_for_link()),
+    },
+    example = [[
+local stream, err = pool:race { timeout = "3s", client = conn.peer }
+if not stream then return conn:reset(err) end
+kt.log.info("%s answered first", stream.link)]],
   })
   method("pool", {
     name = "add", context = "any", argument = member(),
     signature = "add(link | { link = …, weight = …, name = … })",
     doc = "Adds a link at the end of the list. It gets streams after its first successful check; with hold, after it has been up for that long.",
+  })
+  method("pool", {
+    name = "set", context = "any", returns = "boolean", signature = "set(link | name, { drain = true, weight = 3 }) → whether it is in the pool",
+    doc = "Changes a link of the pool, for new streams; open ones stay where they are. A draining link gets no new streams, even if all others are "
+      .. "down, but is still checked; a policy function sees it and may choose it. Keys that are not given stay as they are.",
+    params = { { name = "what", type = "link | string", doc = "The link, or its name in the pool." } },
+    argument = {
+      type = "table",
+      keys = {
+        { name = "drain", type = "boolean", doc = "Whether it drains: true to take it out of use, false to bring it back." },
+        { name = "weight", type = "integer", min = 1, max = 65535, doc = "Its relative share, as in pool:add; an SRV record does not change it any more." },
+      },
+    },
+    example = [[
+pool:set("near", { drain = true })           -- before maintenance; pool:links() shows how many streams are left]],
   })
   method("pool", {
     name = "remove", context = "any", returns = "boolean", signature = "remove(link | name) → whether it was in the pool",
@@ -187,6 +233,7 @@ local pool = kt.pool {
       { name = "rate_in", type = "number", doc = "Bytes received per second." },
       { name = "rate_out", type = "number", doc = "Bytes sent per second." },
       { name = "since", type = "number", doc = "Seconds since it last went up or down." },
+      { name = "draining", type = "boolean", doc = "Whether it drains (pool:set): it gets no new streams, unless a policy function chooses it." },
       { name = "link", type = "link", doc = "The link. This field and the following ones are in pool:links() only." },
       { name = "up", type = "boolean", doc = "Whether it is up." },
       { name = "proven", type = "boolean", doc = "Whether any check has succeeded yet." },

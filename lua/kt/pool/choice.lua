@@ -3,6 +3,8 @@
 --- The policy picks among the members that are up, in the lowest tier that has any. If none is up, it picks among those not checked
 --- yet. If there are none of those either, the least bad member is tried without asking the policy: an attempt may succeed.
 ---
+--- A draining member is chosen only by a script's policy, which gets it with the others as long as one of them is up.
+---
 --- A script's policy cannot harm the pool: it gets its own tables, cannot wait, and if it raises or returns an invalid value the
 --- first link that is up is used. Each kind of mistake is logged once.
 ---
@@ -18,23 +20,32 @@ local choice = {}
 --- Fills pool.asked with the members to choose from, and returns their number.
 local function gather(pool, proven, tried)
   local list, n, tier = pool.asked, 0, nil
+  local scripted = type(pool.policy) == "function"
   for _, m in ipairs(pool.members) do
-    if m.health.up and m.health.proven == proven and not (tried and tried[m]) then
-      tier = tier or m.tier -- members are sorted by tier
-      if m.tier ~= tier then break end
+    if tier and m.tier ~= tier then break end -- members are sorted by tier
+    if m.health.up and m.health.proven == proven and not (tried and tried[m]) and (scripted or not m.draining) then
+      if not m.draining then tier = m.tier end
       n = n + 1
       list[n] = m
     end
   end
+  if not tier then n = 0 end -- only draining ones
   for i = #list, n + 1, -1 do list[i] = nil end
   return n
+end
+
+--- The first of the list that is not draining; there is one.
+local function first_in_use(list)
+  for _, m in ipairs(list) do
+    if not m.draining then return m end
+  end
 end
 
 --- The member that passed a check most recently.
 local function least_bad(pool, tried)
   local best
   for _, m in ipairs(pool.members) do
-    if not (tried and tried[m])
+    if not m.draining and not (tried and tried[m])
       and (not best or m.health.passed_at > best.health.passed_at
         or (m.health.passed_at == best.health.passed_at and m.health.fails < best.health.fails)) then
       best = m
@@ -63,7 +74,7 @@ local function consult(pool, list, now, request)
   if pool.asking then -- the last call did not return: kt stopped it, and its task, for running too long
     complain(pool, "stopped", "policy: stopped for running too long; not called again, using the first link that is up")
     pool.policy, pool.asking = "first", false
-    return list[1]
+    return first_in_use(list)
   end
   local up, given = {}, {}
   for i, m in ipairs(list) do
@@ -75,7 +86,7 @@ local function consult(pool, list, now, request)
   pool.asking = false
   if not ok then
     complain(pool, "raised", "policy: %s; using the first link that is up", choice.raised(index))
-    return list[1]
+    return first_in_use(list)
   end
   -- The index refers to `up` as the policy left it: it may have sorted the list.
   local at = math.type(index) and math.tointeger(index)
@@ -85,7 +96,7 @@ local function consult(pool, list, now, request)
   end
   complain(pool, "returned " .. (at and "an index" or type(index)),
     "policy: expected an index into up (1 to %d), got %s; using the first link that is up", #list, schema.show(index))
-  return list[1]
+  return first_in_use(list)
 end
 
 local function contains(list, member)
@@ -97,6 +108,7 @@ end
 
 local function reason(pool, from, tried)
   if not from.live then return from.name .. " was removed from the pool" end
+  if from.draining then return from.name .. " is draining" end
   if not from.health.up then return ("%s is down: %s"):format(from.name, from.health.why or "?") end
   if tried and tried[from] then return ("%s failed: %s"):format(from.name, tried[from]) end
   return type(pool.policy) == "string" and pool.policy .. " prefers it" or "the policy prefers it"
@@ -106,7 +118,7 @@ end
 local function hold(pool, list, preferred, now, tried)
   local current = pool.current
   if current == preferred then return preferred end
-  if current and contains(list, current)
+  if current and not current.draining and contains(list, current)
     and (now - pool.switched_at < pool.hold or now - preferred.health.steady_since < pool.hold) then
     return current
   end

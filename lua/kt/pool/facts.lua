@@ -48,7 +48,7 @@ local function told(member, now, seen, streams)
     name = member.name, weight = member.weight,
     srtt = seen.srtt, rttvar = seen.rttvar, loss = seen.loss,
     streams = streams, rate_in = seen.rate_in, rate_out = seen.rate_out,
-    since = now - member.health.since,
+    since = now - member.health.since, draining = member.draining,
   }
 end
 

@@ -11,6 +11,7 @@ local units = require "kt.units"
 local env = {
   now = core.now, random = math.random, log = core.log, err = core.err, pure = core.pure,
   self = coroutine.running, park = core.park, unpark = core.unpark,
+  name_link = core.name_link, answered = core.answered, give = core.give,
   spawn = core.spawn_aside, handler = core.handler, handle = core.handle,
 }
 
@@ -22,7 +23,7 @@ function env.resolve(options) return require("kt").resolve(options) end
 
 local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
 
--- ---- options of pool:open, read once per connection ----
+-- ---- options of pool:open and pool:race, read once per connection ----
 
 local DURATIONS_MAX = 64
 local known, count = {}, 0 -- cache of parsed durations
@@ -46,18 +47,18 @@ local function whole(min, max)
   end
 end
 
-local readers = { timeout = duration, client = text, key = text, priority = whole(0, 7), weight = whole(1, 256) }
+local readers = { timeout = duration, client = text, to = text, name = text, key = text, priority = whole(0, 7), weight = whole(1, 256) }
 local TIMEOUT = 10
 
---- The options for link:open, and the key.
-local function read_open(options)
+--- The options for link:open, and the key, which race does not take.
+local function read_open(options, what)
   local out, given_key = { timeout = TIMEOUT }, nil
   if options == nil then return out end
-  if type(options) ~= "table" then misuse("%s", api.explain("pool:open", options)) end
+  if type(options) ~= "table" then misuse("%s", api.explain(what, options)) end
   for key, value in next, options do
-    local reader = readers[key]
+    local reader = (key ~= "key" or what == "pool:open") and readers[key]
     local read = reader and reader(value)
-    if not read then misuse("%s", api.explain("pool:open", options)) end
+    if not read then misuse("%s", api.explain(what, options)) end
     if key == "key" then given_key = read else out[key] = read end
   end
   return out, given_key
@@ -72,7 +73,13 @@ local methods = {}
 function methods.open(self, options)
   local p = inside(self, "open")
   core.need_task "pool:open"
-  return p:open(read_open(options))
+  return p:open(read_open(options, "pool:open"))
+end
+
+function methods.race(self, options)
+  local p = inside(self, "race")
+  core.need_task "pool:race"
+  return p:race((read_open(options, "pool:race")))
 end
 
 function methods.add(self, entry)
@@ -87,12 +94,25 @@ function methods.add(self, entry)
   p:enter(out)
 end
 
+local function need_member(method, what)
+  if type(what) ~= "string" and schema.kind(what) ~= "link" then
+    misuse("pool:%s: expected a link of the pool, or its name, got %s", method, schema.show(what))
+  end
+end
+
 function methods.remove(self, what)
   local p = inside(self, "remove")
-  if type(what) ~= "string" and schema.kind(what) ~= "link" then
-    misuse("pool:remove: expected a link of the pool, or its name, got %s", schema.show(what))
-  end
+  need_member("remove", what)
   return p:leave(what)
+end
+
+function methods.set(self, what, change)
+  local p = inside(self, "set")
+  need_member("set", what)
+  local f = api.functions["pool:set"]
+  local out, mistakes = schema.check(f.path, f.argument, change)
+  if not out then schema.refuse(core.where(), "pool:set", mistakes) end
+  return p:set(what, out)
 end
 
 function methods.links(self) return inside(self, "links"):links() end
@@ -111,7 +131,7 @@ end
 function methods.close(self) inside(self, "close"):close() end
 
 local order = {}
-for i, name in ipairs { "open", "add", "remove", "links", "stats", "on", "close" } do order[i] = { name, methods[name] } end
+for i, name in ipairs { "open", "race", "add", "set", "remove", "links", "stats", "on", "close" } do order[i] = { name, methods[name] } end
 
 --- Closes a pool that was garbage-collected while open; after a reload that is normal.
 local function forgotten(p)

@@ -45,6 +45,8 @@ function members.add(pool, entry, steady)
     used = 0, -- pool.turn when it was last chosen
     credit = 0, -- see policies.weighted
     hash = policies.hash_of(name),
+    draining = false, -- gets no new streams, except from the script's policy
+    weighed = false, -- the script has set the weight
     opened = 0, -- streams opened since `seen` was refreshed
   }
   if not pool.check then m.health:trust() end

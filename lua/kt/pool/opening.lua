@@ -1,8 +1,9 @@
---- pool:open: tries one link after another, in the order of the policy, until one opens a stream.
+--- pool:open and pool:race. open tries one link after another, in the order of the policy, until one opens a stream.
 ---
 --- Each attempt gets an equal share of the remaining time, so a link that hangs leaves enough for the next one. An attempt on a closed
 --- link takes no time and does not count.
 local choice = require "kt.pool.choice"
+local race = require "kt.pool.race"
 
 local opening = {}
 
@@ -34,7 +35,9 @@ end
 
 --- One err for all attempts: the code of the last, and the reason for each link.
 local function all_failed(pool, tried, last)
-  if not tried then return pool.env.err("unreachable", pool.name .. ": the pool has no links") end
+  if not tried then
+    return pool.env.err("unreachable", pool.name .. (#pool.members > 0 and ": all links are draining" or ": the pool has no links"))
+  end
   if tried.n == 1 then return last end
   return pool.env.err(last.code, ("%s: no link opened a stream: %s"):format(pool.name, table.concat(tried.texts, "; ")))
 end
@@ -50,6 +53,13 @@ local function failed(pool, m, err, tried)
     pool.env.unpark(m.checker)
   end
   return tried
+end
+
+--- Records that a member opened a stream, and returns the stream.
+local function opened(pool, m, stream)
+  pool.opened = pool.opened + 1
+  pool.env.name_link(stream, m.name)
+  return stream
 end
 
 --- ask: the options for link:open, modified here: timeout in seconds, client, priority, weight. key: that of pool:open, or nil.
@@ -72,10 +82,7 @@ function opening.open(pool, ask, key)
     m.opened = m.opened + 1
     local stream
     stream, err = m.link:open(ask)
-    if stream then
-      pool.opened = pool.opened + 1
-      return stream
-    end
+    if stream then return opened(pool, m, stream) end
     m.opened = m.opened - 1
     if err.code ~= "closed" then attempts = attempts - 1 end
     tried = failed(pool, m, err, tried)
@@ -83,6 +90,22 @@ function opening.open(pool, ask, key)
   if pool.closed then return nil, env.err("closed", pool.name .. ": the pool was closed") end
   pool.failed = pool.failed + 1
   return nil, all_failed(pool, tried, err)
+end
+
+--- ask: as for opening.open.
+function opening.race(pool, ask)
+  local env, timeout = pool.env, ask.timeout
+  local deadline = env.now() + timeout
+  local err = #pool.members == 0 and await(pool, deadline, timeout)
+  if err then return nil, err end
+  ask.timeout = deadline - env.now()
+  local tried, last
+  local stream, m = race.run(pool, ask, function(loser, why) tried, last = failed(pool, loser, why, tried), why end)
+  if stream then return opened(pool, m, stream) end
+  if pool.closed then return nil, env.err("closed", pool.name .. ": the pool was closed") end
+  pool.failed = pool.failed + 1
+  if last or not pool:usable() then return nil, all_failed(pool, tried, last) end
+  return nil, env.err("timeout", ("%s: no link answered within %g s"):format(pool.name, timeout))
 end
 
 return opening

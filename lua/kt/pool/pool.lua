@@ -5,6 +5,8 @@
 ---   handler(), handle(handler, name, fn, event): run a handler of the script (runtime/script/core/handler.h)
 ---   pure(what, fn, …): pcall(fn, …) with one result; fn cannot wait
 ---   err(code, text), resolve(options), link(settings)
+---   name_link(stream, name): sets stream.link; answered(stream, seconds): waits for the peer's acknowledgement of the stream;
+---   give(stream, task): hands a stream of this task to another one
 ---
 --- Invariant: a member is live, and its checker runs, exactly while it is in pool.members.
 local checks = require "kt.pool.checks"
@@ -45,9 +47,10 @@ function pool:enter(entry, steady)
   for task in next, self.waiting do self.env.unpark(task) end
 end
 
---- Changes the weight and tier of a member.
+--- Changes the weight and tier of a member, as DNS says; a weight that the script set stays.
 function pool:change(link, weight, tier)
   local m, at = members.find(self, link)
+  if m and m.weighed then weight = m.weight end
   if not m or (m.weight == weight and m.tier == tier) then return end
   m.weight, m.tier = weight, tier
   table.remove(self.members, at)
@@ -63,7 +66,28 @@ function pool:leave(what)
   return true
 end
 
-pool.open = opening.open
+pool.open, pool.race = opening.open, opening.race
+
+--- Changes a member, given as a link or by name. change: { weight, drain }, both optional. Returns false if it is not in the pool.
+function pool:set(what, change)
+  local m = members.find(self, what)
+  if not m or self.closed then return false end
+  if change.weight then m.weight, m.weighed = change.weight, true end
+  if change.drain ~= nil and change.drain ~= m.draining then
+    m.draining = change.drain
+    self.env.log.info("%s: %s %s", self.name, m.name, m.draining and "is draining: it gets no new streams" or "is back in use")
+    choice.reconsider(self)
+  end
+  return true
+end
+
+--- Whether any link may get new streams.
+function pool:usable()
+  for _, m in ipairs(self.members) do
+    if not m.draining then return true end
+  end
+  return false
+end
 
 --- The facts of each member, in order.
 function pool:links()

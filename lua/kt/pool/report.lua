@@ -13,7 +13,7 @@ end
 local function of_member(m, now)
   local seen, health = facts.look(m), m.health
   return {
-    name = m.name, remote = m.link.remote, weight = m.weight, up = health.up, proven = health.proven, since = now - health.since,
+    name = m.name, remote = m.link.remote, weight = m.weight, draining = m.draining, up = health.up, proven = health.proven, since = now - health.since,
     error = health.fails > 0 and health.why or nil, srtt = seen.srtt < math.huge and seen.srtt or nil, rttvar = seen.rttvar,
     loss = seen.loss, streams = seen.streams, rate_in = seen.rate_in, rate_out = seen.rate_out,
   }

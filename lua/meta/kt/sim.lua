@@ -95,6 +95,7 @@
 ---@field remote string Its peer.
 ---@field weight integer Its weight.
 ---@field up boolean Whether it is up.
+---@field draining boolean Whether it drains (pool:set).
 ---@field proven boolean Whether any check has succeeded yet.
 ---@field since number Seconds since it last went up or down.
 ---@field error string|nil Why the last check failed; nil if it succeeded.

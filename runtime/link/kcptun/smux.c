@@ -229,6 +229,7 @@ void kt_smux_settle(struct kt_smux_stream *s)
         kt_smux_wake(m); /* for `streams` to be called */
     } else {
         kt_smux_offer(s);
+        if (s->pipe.events && s->pipe.events->known) kt_smux_touch(s, KT_SMUX_EV_KNOWN);
         if (s->events) kt_smux_wake(s->m);
     }
 }

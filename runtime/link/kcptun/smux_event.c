@@ -59,6 +59,8 @@ static void raise_events(struct kt_smux *m, struct kt_smux_stream *s)
         s->want_write = false;
         if (s->pipe.events) s->pipe.events->writable(s->pipe.ctx);
     }
+    if (events & KT_SMUX_EV_KNOWN && m->current == s && s->pipe.events && s->pipe.events->known)
+        s->pipe.events->known(s->pipe.ctx);
     if (events & KT_SMUX_EV_CLOSED && m->current == s && must_close(s)) {
         const int code = s->code ? s->code : KT_ERESET;
         s->told = true;

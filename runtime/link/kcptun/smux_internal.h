@@ -50,6 +50,7 @@ enum kt_smux_queue {
 #define KT_SMUX_EV_READABLE 0x2u
 #define KT_SMUX_EV_WRITABLE 0x4u
 #define KT_SMUX_EV_CLOSED 0x8u
+#define KT_SMUX_EV_KNOWN 0x10u
 
 /* Refused streams whose FIN or RST was not framed yet (smux_refuse.c). */
 struct kt_smux_refusals {

@@ -287,7 +287,13 @@ static void inner_closed(void *ctx, int code)
     if (t->closed) wind_up(t);
 }
 
-static const struct kt_pipe_events inner_events = {inner_readable, inner_writable, inner_closed};
+static void inner_known(void *ctx)
+{
+    struct tuncrypt *t = ctx;
+    if (t->pipe.events && t->pipe.events->known) t->pipe.events->known(t->pipe.ctx);
+}
+
+static const struct kt_pipe_events inner_events = {inner_readable, inner_writable, inner_closed, inner_known};
 
 static void on_turn(void *ctx)
 {

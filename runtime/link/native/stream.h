@@ -33,6 +33,7 @@ enum {
     KT_NATIVE_EV_READABLE = 2,
     KT_NATIVE_EV_WRITABLE = 4,
     KT_NATIVE_EV_CLOSED = 8,
+    KT_NATIVE_EV_KNOWN = 16,
 };
 
 /* Where a stream waits to send; turn.node is in that list. */
@@ -151,6 +152,8 @@ int kt_native_stream_name(struct kt_native_stream *st, uint64_t id);
 void kt_native_stream_free(struct kt_native_stream *st);
 void kt_native_streams_wake(struct kt_native_streams *s);
 void kt_native_stream_touch(struct kt_native_stream *st, unsigned events);
+/* The peer has shown that it knows of the stream. */
+void kt_native_stream_know(struct kt_native_stream *st);
 /* No event is raised any more. */
 void kt_native_stream_silence(struct kt_native_stream *st);
 void kt_native_stream_due(struct kt_native_stream *st, unsigned frames);

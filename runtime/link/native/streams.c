@@ -187,6 +187,13 @@ void kt_native_stream_touch(struct kt_native_stream *st, unsigned events)
     kt_native_streams_wake(st->all);
 }
 
+void kt_native_stream_know(struct kt_native_stream *st)
+{
+    if (st->known) return;
+    st->known = true;
+    if (st->pipe.events && st->pipe.events->known) kt_native_stream_touch(st, KT_NATIVE_EV_KNOWN);
+}
+
 void kt_native_stream_silence(struct kt_native_stream *st)
 {
     st->events = 0;
@@ -244,6 +251,8 @@ static void raise_events(struct kt_native_streams *s, struct kt_native_stream *s
         st->want_write = false;
         if (st->pipe.events) st->pipe.events->writable(st->pipe.ctx);
     }
+    if (events & KT_NATIVE_EV_KNOWN && s->current == st && st->pipe.events && st->pipe.events->known)
+        st->pipe.events->known(st->pipe.ctx);
     if (events & KT_NATIVE_EV_CLOSED && s->current == st && must_close(st)) {
         st->told = true;
         if (st->pipe.events)

@@ -54,7 +54,7 @@ static int look_up(struct kt_native_streams *s, const struct kt_native_frame *f,
     if (!ours && index >= s->peer_next && open_up_to(s, index) < 0)
         return kt_err_set(err, KT_ENOMEM, "no memory for a stream");
     *out = kt_native_streams_find(s, id);
-    if (*out) (*out)->known = true;
+    if (*out) kt_native_stream_know(*out);
     return 0;
 }
 

@@ -406,13 +406,13 @@ void kt_native_streams_acked(struct kt_native_streams *s, const struct kt_native
     if (kt_native_frame_is_data(c->type)) {
         const struct kt_native_chunk chunk = chunk_of(c);
         if (st->out_over) return;
-        st->known = true;
+        kt_native_stream_know(st);
         s->queued -= kt_native_send_held(&st->out);
         kt_native_send_acked(&st->out, &chunk);
         s->queued += kt_native_send_held(&st->out);
         kt_native_stream_offer(st);
     } else if (c->type == KT_NATIVE_FRAME_OPEN) {
-        st->known = true;
+        kt_native_stream_know(st);
         free(st->opened);
         st->opened = NULL;
     } else if (c->type == KT_NATIVE_FRAME_RESET) {

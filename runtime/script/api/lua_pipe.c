@@ -218,6 +218,12 @@ static int field_name(lua_State *L)
     return said(L, "name");
 }
 
+static int field_link(lua_State *L)
+{
+    lua_getiuservalue(L, 1, KT_PIPE_LINK);
+    return 1;
+}
+
 static int field_local(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
@@ -252,7 +258,7 @@ void kt_lua_pipe(lua_State *L)
     static const luaL_Reg fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
     static const luaL_Reg stream_fields[] = {{"peer", field_peer}, {"local_addr", field_local},
         {"identity", field_identity}, {"target", field_target}, {"client", field_client},
-        {"name", field_name}, {NULL, NULL}};
+        {"name", field_name}, {"link", field_link}, {NULL, NULL}};
     struct kt_handle_type type = {
         .name = KT_HANDLE_CONN,
         .methods = methods,
@@ -266,6 +272,7 @@ void kt_lua_pipe(lua_State *L)
     type.fields = stream_fields;
     kt_handle_type(L, &type);
     kt_lua_pipe_io(L);
+    kt_lua_pipe_pool(L);
 }
 
 /* ---- a task per conn or stream ---- */

@@ -37,14 +37,15 @@ struct kt_lua_pipe {
     int code;                       /* the error that broke it, or 0 */
     struct kt_lua_reading *reading; /* the call that waits for data, or NULL */
     struct kt_lua_writing *writing; /* the call that waits for room, or NULL */
+    struct kt_task *asking;         /* the task that waits until the peer knows of the stream, or NULL */
     uint64_t bytes_in, bytes_out;   /* totals, once it has ended */
     uint64_t born;                  /* µs; once it has ended: its lifetime */
     struct kt_lua_look *look;       /* the last :stats sample; NULL: never called */
 };
 
-/* Uservalues of a handle: the peer's address as text, when known; and, of a stream that the peer opened with any,
- * a table of what it said (identity, target, client, name). */
-enum { KT_PIPE_PEER = 1, KT_PIPE_SAID, KT_PIPE_USERVALUES = KT_PIPE_SAID };
+/* Uservalues of a handle: the peer's address as text, when known; of a stream that the peer opened with any, a table
+ * of what it said (identity, target, client, name); of a stream that a pool opened, its link's name there. */
+enum { KT_PIPE_PEER = 1, KT_PIPE_SAID, KT_PIPE_LINK, KT_PIPE_USERVALUES = KT_PIPE_LINK };
 
 /* Pushes a handle without a pipe. */
 struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind);
@@ -99,6 +100,15 @@ void kt_lua_limits_give(struct kt_lua_pipe *h);
 /* The pipe has ended: nothing is enforced any more. */
 void kt_lua_limits_stop(struct kt_lua_pipe *h);
 void kt_lua_limits_free(struct kt_lua_pipe *h);
+
+/* ---- for kt.pool (lua_pipe_pool.c) ---- */
+
+/* An event: ends the wait for the peer to know of the stream, if it does or never will. */
+void kt_lua_pipe_answer(struct kt_lua_pipe *h);
+/* Ends that wait because the stream is about to be closed. */
+void kt_lua_pipe_stop_asking(struct kt_lua_pipe *h);
+/* Adds the functions to kt.core, the table on top of the stack. */
+void kt_lua_pipe_pool(lua_State *L);
 
 /* ---- reading and writing (lua_pipe_io.c) ---- */
 

@@ -253,6 +253,7 @@ void kt_lua_pipe_retry(struct kt_lua_pipe *h)
         stop_writing(w);
         wake(w->task, w->what, rc, pipe_sentence(h, rc, text, sizeof text));
     }
+    kt_lua_pipe_answer(h);
 }
 
 static void on_event(void *ctx)
@@ -269,7 +270,7 @@ static void on_closed(void *ctx, int code)
 
 void kt_lua_pipe_attend(struct kt_lua_pipe *h)
 {
-    static const struct kt_pipe_events events = {on_event, on_event, on_closed};
+    static const struct kt_pipe_events events = {on_event, on_event, on_closed, on_event};
     kt_pipe_listen(h->pipe, &events, h);
 }
 
@@ -285,6 +286,7 @@ void kt_lua_pipe_interrupt(struct kt_lua_pipe *h)
         stop_writing(w);
         wake(w->task, w->what, KT_ECLOSED, CLOSED);
     }
+    kt_lua_pipe_stop_asking(h);
 }
 
 /* ---- reading ---- */
