@@ -130,6 +130,11 @@ function kt.udp(config)
   return handle, err
 end
 
+function kt.err(config)
+  local c = checked("kt.err", config)
+  return (core.err(c.code, c.message))
+end
+
 function kt.date(options)
   local zone = checked("kt.date", options == nil and {} or options).zone
   return core.calendar(zone == "utc")

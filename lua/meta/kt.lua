@@ -727,7 +727,8 @@ local secret = {}
 
 --- The second result of a call that failed. tostring(err) is a sentence; `..` concatenates it with strings.
 ---@class kt.err
----@field code string A stable name, such as "timeout".
+---@field code string A stable name, such as "timeout", or one of the script's own (kt.err).
+---@field text string The sentence, the same as tostring(err).
 local err = {}
 
 ---@class kt
@@ -1118,6 +1119,25 @@ function kt.wall() end
 ---@param options? kt.date_options The options.
 ---@return kt.date
 function kt.date(options) end
+
+---@class (exact) kt.err_options
+---@field code string A stable name, for comparing.
+---@field message string A sentence for people: `err.text`.
+
+--- Makes an err of the script's own, to return after nil, to raise, or to give to conn:reset or stream:reset. A kt peer gets one of kt's codes as it is, and any other as "canceled"; it gets the message with both.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local function admit(client)
+---   if used[client] > QUOTA then return nil, kt.err { code = "quota", message = client .. " has used its quota" } end
+---   return true
+--- end
+--- local ok, err = admit(conn.peer)
+--- if not ok then return conn:reset(err) end
+--- ```
+---@param options kt.err_options The options.
+---@return kt.err? err
+function kt.err(options) end
 
 --- Makes a secret: a string that is never printed.
 ---

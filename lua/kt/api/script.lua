@@ -72,6 +72,33 @@ local night = now.hour >= 23 or now.hour < 7]],
   }
 
   def {
+    name = "kt.err", context = "any", returns = "err", path = "kt.err",
+    signature = 'kt.err { code = "quota", message = "the client has used its quota" } → err',
+    doc = "Makes an err of the script's own, to return after nil, to raise, or to give to conn:reset or stream:reset. A kt peer gets one of "
+      .. "kt's codes as it is, and any other as \"canceled\"; it gets the message with both.",
+    argument = {
+      type = "table",
+      check = function(out, _, mistake)
+        if out.code and not (out.code:find "^%l[%l%d_]*$" and #out.code <= 32) then
+          mistake("code", 'expected a name of lower-case letters, digits and "_", up to 32 bytes')
+        end
+        if out.message == "" then mistake("message", "is empty", "give a sentence for the log") end
+      end,
+      keys = {
+        { name = "code", type = "string", required = true, expected = 'a name such as "quota"', doc = "A stable name, for comparing." },
+        { name = "message", type = "string", required = true, expected = "a sentence", doc = "A sentence for people: `err.text`." },
+      },
+    },
+    example = [[
+local function admit(client)
+  if used[client] > QUOTA then return nil, kt.err { code = "quota", message = client .. " has used its quota" } end
+  return true
+end
+local ok, err = admit(conn.peer)
+if not ok then return conn:reset(err) end]],
+  }
+
+  def {
     name = "kt.secret", context = "any", returns = "secret", signature = "kt.secret(string) → secret",
     doc = "Makes a secret: a string that is never printed.",
     params = { { name = "text", type = "string", doc = "The text to keep secret." } },
@@ -99,7 +126,10 @@ local night = now.hour >= 23 or now.hour < 7]],
 
   handle {
     name = "err", doc = "The second result of a call that failed. tostring(err) is a sentence; `..` concatenates it with strings.",
-    fields = { { name = "code", type = "string", doc = "A stable name, such as \"timeout\"." } },
+    fields = {
+      { name = "code", type = "string", doc = "A stable name, such as \"timeout\", or one of the script's own (kt.err)." },
+      { name = "text", type = "string", doc = "The sentence, the same as tostring(err)." },
+    },
   }
 
   record {

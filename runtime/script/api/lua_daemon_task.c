@@ -105,24 +105,10 @@ static int pure(lua_State *L)
     return 2;
 }
 
-/* core.err(code, text) → err */
-static int err(lua_State *L)
-{
-    const char *name = luaL_checkstring(L, 1), *text = luaL_checkstring(L, 2);
-    int code = -1;
-    while (strcmp(kt_errname(code), name) != 0) {
-        luaL_argcheck(L, strcmp(kt_errname(code), "unknown") != 0, 1, "no such code");
-        code--;
-    }
-    kt_err_push(L, code, text);
-    return 1;
-}
-
 void kt_lua_aside(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"need_task", need_task}, {"park", park}, {"unpark", unpark},
-        {"spawn_aside", spawn_aside}, {"handler", handler}, {"handle", handle}, {"pure", pure}, {"err", err},
-        {NULL, NULL}};
+        {"spawn_aside", spawn_aside}, {"handler", handler}, {"handle", handle}, {"pure", pure}, {NULL, NULL}};
     kt_handle_type(L, &(struct kt_handle_type){.name = HANDLER, .gc = handler_gc, .hidden = true});
     luaL_setfuncs(L, functions, 0);
 }

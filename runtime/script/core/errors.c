@@ -1,24 +1,60 @@
-/* err objects, returned after nil when an operation fails in an expected way. err.code is stable and may be
- * compared; tostring(err) is a sentence for people. */
+/* err objects, returned after nil when an operation fails in an expected way, or made by the script. err.code is
+ * stable and may be compared; err.text, which is also tostring(err), is a sentence for people. */
 #include "script/core/errors.h"
 #include <lauxlib.h>
 #include <string.h>
 #include "base/err.h"
+#include "base/text.h"
 #include "script/core/handle.h"
 #include "script/sandbox/origin.h"
 
 struct kt_lua_err {
-    int code;
-    char text[];
+    int code;    /* KT_ECANCELED if `own` */
+    bool own;    /* the code is the script's own; its name follows the text */
+    char text[]; /* ends with a zero byte, as does the name */
 };
+
+static const char *name_of(const struct kt_lua_err *e)
+{
+    return e->own ? e->text + strlen(e->text) + 1 : kt_errname(e->code);
+}
+
+/* own: a code of the script's own, or NULL. */
+static void push(lua_State *L, int code, const char *own, const char *text)
+{
+    const size_t len = strlen(text) + 1, more = own ? strlen(own) + 1 : 0;
+    struct kt_lua_err *e = kt_handle_push(L, KT_HANDLE_ERR, sizeof *e + len + more, 0);
+    e->code = code;
+    e->own = own;
+    memcpy(e->text, text, len);
+    kt_text_clean(e->text);
+    if (own) memcpy(e->text + len, own, more);
+}
 
 void kt_err_push(lua_State *L, int code, const char *text)
 {
-    if (!text || !text[0]) text = kt_strerror(code);
-    size_t len = strlen(text) + 1;
-    struct kt_lua_err *e = kt_handle_push(L, KT_HANDLE_ERR, sizeof *e + len, 0);
-    e->code = code;
-    memcpy(e->text, text, len);
+    push(L, code, NULL, text && text[0] ? text : kt_strerror(code));
+}
+
+/* core.err(code, text) → err. The code is one of kt's, or any other name. */
+static int err(lua_State *L)
+{
+    static const struct {
+        const char *name;
+        int code;
+    } known[] = {
+#define KT_ERROR_ROW(sym, num, name, text) {name, sym},
+        KT_ERRORS(KT_ERROR_ROW)
+#undef KT_ERROR_ROW
+    };
+    const char *name = luaL_checkstring(L, 1), *text = luaL_checkstring(L, 2);
+    size_t i = 0;
+    while (i < sizeof known / sizeof known[0] && strcmp(known[i].name, name) != 0) i++;
+    if (i < sizeof known / sizeof known[0])
+        kt_err_push(L, known[i].code, text);
+    else
+        push(L, KT_ECANCELED, name, text);
+    return 1;
 }
 
 int kt_err_return(lua_State *L, int code, const char *text)
@@ -55,7 +91,14 @@ int kt_err_arg(lua_State *L, int idx, const char *what, const char **text)
 static int field_code(lua_State *L)
 {
     struct kt_lua_err *e = lua_touserdata(L, 1);
-    lua_pushstring(L, kt_errname(e->code));
+    lua_pushstring(L, name_of(e));
+    return 1;
+}
+
+static int field_text(lua_State *L)
+{
+    const struct kt_lua_err *e = lua_touserdata(L, 1);
+    lua_pushstring(L, e->text);
     return 1;
 }
 
@@ -127,7 +170,9 @@ void kt_err_bind(lua_State *L)
 {
     lua_pushcfunction(L, raised);
     lua_setfield(L, -2, "raised");
-    static const luaL_Reg fields[] = {{"code", field_code}, {NULL, NULL}};
+    lua_pushcfunction(L, err);
+    lua_setfield(L, -2, "err");
+    static const luaL_Reg fields[] = {{"code", field_code}, {"text", field_text}, {NULL, NULL}};
     kt_handle_type(
         L, &(struct kt_handle_type){
                .name = KT_HANDLE_ERR, .fields = fields, .tostring = err_tostring, .concat = err_concat});

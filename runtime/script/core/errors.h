@@ -10,8 +10,8 @@ void kt_err_push(lua_State *L, int code, const char *text);
 int kt_err_return(lua_State *L, int code, const char *text);
 /* The same, inserted before the `extra` values on top of the stack; returns 2 + extra. */
 int kt_err_return_before(lua_State *L, int extra, int code, const char *text);
-/* The code of the err object at idx, and its text. A string or nil has code KT_ECANCELED; the text is NULL
- * for nil. Raises for any other type, as the method `what`. */
+/* The code of the err object at idx, and its text. A string, nil, or an err with a code of the script's own has
+ * code KT_ECANCELED; the text is NULL for nil. Raises for any other type, as the method `what`. */
 int kt_err_arg(lua_State *L, int idx, const char *what, const char **text);
 
 /* Pushes a sentence that describes the raised value at idx. For a table without __tostring it lists the usual
