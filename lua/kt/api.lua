@@ -64,6 +64,9 @@ end
 
 local lua_types = { count = "integer", bytes = "integer", rate = "integer", seconds = "number", share = "number", flag = "boolean" }
 
+-- Tables of what only one wire has: on the other it is nil.
+local of_wire = { kcptun = "kcptun's", native = "kt's" }
+
 --- The rows of these tables of kt.api.counters as fields of a record.
 local function statistics(...)
   local out = {}
@@ -71,6 +74,7 @@ local function statistics(...)
     for _, row in ipairs(counters[name]) do
       local doc = row.kind == "counter" and row.doc:gsub("%.$", "; a counter.") or row.doc
       local kind = name == "pipe" and row.unit == "rate" and "number" or lua_types[row.unit] -- that one is not whole
+      if of_wire[name] then kind, doc = kind .. " | nil", ("%s Only on %s wire."):format(doc, of_wire[name]) end
       out[#out + 1] = { name = row.name, type = kind, doc = doc }
     end
   end

@@ -6,17 +6,19 @@
 ---@alias kt.rate string|number a rate such as "20Mbit" (bits per second), "2MiB" (bytes per second), or a number of bytes per second
 ---@alias kt.share string|number a share such as "5%", or a number from 0 to 1
 
---- Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other fields describe the sessions that are up now.
+--- Statistics of a link. Counters are totals over all sessions, ended ones included, since kt.link or kt.accept made it. They never decrease, and start at 0 with a new link: after a restart, or in the script that a reload brings in. All other fields describe the sessions that are up now. What only one wire has is nil on the other.
 ---@class kt.stats
 ---@field sessions integer Sessions that are up.
 ---@field streams integer Open streams.
 ---@field srtt number Smoothed round-trip time, in seconds.
 ---@field rttvar number Round-trip time variation, in seconds.
+---@field rto number Time without an acknowledgement after which something is sent again, in seconds: the RTO on kcptun's wire, the PTO on kt's.
 ---@field segs_out integer Segments sent, not counting retransmissions; a counter.
 ---@field segs_retrans integer Segments retransmitted; a counter.
 ---@field segs_recovered integer Received segments rebuilt by FEC; a counter.
 ---@field bytes_in integer Payload bytes received; a counter.
 ---@field bytes_out integer Payload bytes sent; a counter.
+---@field cwnd integer Congestion window: segments that may be in flight. On kcptun's wire with nc, the send window.
 ---@field inflight integer Segments sent but not yet acknowledged.
 ---@field queued integer Segments waiting for room in the send window.
 ---@field since_heard number Seconds since the last packet from the peer; math.huge means never.
@@ -25,9 +27,11 @@
 ---@field loss number Share of segments lost in the last 4 s, 0 to 1: retransmitted out of sent, or rebuilt by FEC out of received, whichever is larger. Tends to 0 below 32 segments.
 ---@field rate_in integer Payload bytes received per second, over the last 4 s.
 ---@field rate_out integer Payload bytes sent per second, over the last 4 s.
----@field rto number Retransmission timeout, in seconds.
----@field rmt_wnd integer The peer's receive window, in segments.
----@field cwnd integer Congestion window, in segments; with nc, the send window.
+---@field rmt_wnd integer|nil The peer's receive window, in segments. Only on kcptun's wire.
+---@field min_rtt number|nil Shortest round trip lately, in seconds. Only on kt's wire.
+---@field pacing integer|nil Rate at which packets may leave, in bytes per second; 0: not paced. Only on kt's wire.
+---@field mtu integer|nil Largest packet that the path is known to carry, in bytes of UDP payload. Only on kt's wire.
+---@field paths integer|nil Paths in use. Only on kt's wire.
 
 --- State of a link in a pool. A policy gets one for each link that is up; pool:links() returns one for each link.
 ---@class kt.facts

@@ -47,6 +47,8 @@ struct kt_link_stats {
     struct kt_link_totals total;
     size_t sessions, streams;
     uint32_t srtt_us, rttvar_us;
+    uint32_t rto_us; /* without an acknowledgement for this long, something is sent again; kt's wire: PTO */
+    uint32_t cwnd;   /* packets that the controller allows in flight; 0: it has not said yet */
     uint32_t inflight, queued;
     bool
         owing; /* the peer does not hold everything yet that streams sent; keepalives and probes do not count */

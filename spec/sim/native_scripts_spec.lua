@@ -127,6 +127,24 @@ describe("a script over kt's own wire", function()
     assert.matches("up%s+down%s+up%s*$", t.script:output())
   end)
 
+  it("sends at the rate that it sets, and at another as soon as it sets that", function()
+    local t = world [[
+      local link = to("far", { rate = "1MB" })
+      kt.spawn(function()
+        local stream = link:open()
+        kt.spawn(function() kt.sleep "2s" link:set { rate = "40kB" } end)
+        while stream:write(("x"):rep(10000), { timeout = "1h" }) do end
+      end)]]
+    local bytes = 0
+    t.w:rule { from = "near", to = "far", fn = function(packet) bytes = bytes + packet.size end }
+    for _, rate in ipairs { 1000000, 40000 } do
+      bytes = 0
+      t.w:run_for "2s"
+      local most = 2 * rate * 1.03 + 64 * 1500 -- headers of IP, and a burst
+      assert.is_true(bytes > 0.9 * 2 * rate and bytes < most, ("%d bytes at %d a second"):format(bytes, rate))
+    end
+  end)
+
   it("measures the path's own round trip with link:probe beside bulk data", function()
     local t = world([[
       local link = to "far"

@@ -66,6 +66,10 @@ describe("a link on kt's own wire", function()
     t.w:run_for "1s"
     local stats = t.server:stats().counters
     assert.same({ 100008, 100008 }, { stats.BytesReceived, stats.BytesSent }) -- 8 is what the server says of itself
+    local link = t.w:host("client"):stats().links[1]
+    assert.is_true(link.srtt >= 0.1 and link.rto > link.srtt and link.rto < 0.3)
+    assert.is_true(link.cwnd > 0 and link.mtu >= 1200)
+    assert.same({ 0, 0 }, { link.inflight, link.queued })
   end)
 
   it("sends nothing while idle but a keepalive every 20 s", function()

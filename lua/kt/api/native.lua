@@ -4,6 +4,7 @@ return {
   settings = {
     { path = "mtu", type = "integer", min = 1200, max = 1500, link = 1472, acceptor = 1472 },
     { path = "bandwidth", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
+    { path = "rate", type = "rate", min = 0, max = 1099511627776, link = 0, acceptor = 0, live = true },
     { path = "duplicate", type = "boolean", min = 0, max = 1, link = 0, acceptor = 0, live = true },
     { path = "keepalive", type = "duration", min = 0, max = 3600, link = 20, acceptor = 0, live = true },
     { path = "padding", type = "boolean", min = 0, max = 1, link = 0, acceptor = 0, live = true },

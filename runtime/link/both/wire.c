@@ -99,6 +99,8 @@ void kt_both_stats_add(struct kt_link_stats *sum, const struct kt_link_stats *mo
         memcpy(sum->own, more->own, sizeof sum->own);
         sum->srtt_us = more->srtt_us;
         sum->rttvar_us = more->rttvar_us;
+        sum->rto_us = more->rto_us;
+        sum->cwnd = more->cwnd;
         sum->since_heard_us = more->since_heard_us;
     }
     sum->total.segs_out += more->total.segs_out;

@@ -45,6 +45,6 @@ int kt_kcptun_accept(const struct kt_wire_env *env, const struct kt_settings *s,
     const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err);
 
 /* The statistics of kcptun's sessions in kt_link_stats.own; stats.def describes them. */
-enum { KT_KCPTUN_RTO_US, KT_KCPTUN_RMT_WND, KT_KCPTUN_CWND };
+enum { KT_KCPTUN_RMT_WND };
 
 #endif

@@ -141,9 +141,9 @@ void kt_kcptun_session_stats(const struct kt_kcptun_session *s, struct kt_link_s
         sum->since_heard_us = quiet;
         sum->srtt_us = st.srtt_us;
         sum->rttvar_us = st.rttvar_us;
-        sum->own[KT_KCPTUN_RTO_US] = st.rto_us;
+        sum->rto_us = st.rto_us;
+        sum->cwnd = st.cwnd;
         sum->own[KT_KCPTUN_RMT_WND] = st.rmt_wnd;
-        sum->own[KT_KCPTUN_CWND] = st.cwnd;
     }
     sum->sessions++;
     sum->streams += kt_smux_streams(s->smux);

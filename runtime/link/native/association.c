@@ -353,6 +353,7 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     uint64_t survive = agreed->peer.survive_s * 1000000;
     if (survive > context->cfg.survive_us) survive = context->cfg.survive_us;
     a->patience = (struct kt_patience){.suspect_us = context->cfg.suspect_us, .dead_us = survive};
+    kt_bucket_set(&a->rate, context->cfg.rate, KT_NATIVE_RATE_BURST, now);
     for (unsigned i = 0; i < KT_NATIVE_PATHS; i++)
         kt_native_cid(header_key, agreed->rx_secret, i, a->cids[i]);
     int rc = kt_native_tx_init(&a->tx, agreed->aead, header_key, agreed->tx_secret);
@@ -457,6 +458,7 @@ void kt_native_association_writable(struct kt_native_association *a, const struc
 void kt_native_association_tune(struct kt_native_association *a)
 {
     a->patience.suspect_us = a->c->cfg.suspect_us;
+    kt_bucket_set(&a->rate, a->c->cfg.rate, KT_NATIVE_RATE_BURST, kt_io_now(a->c->io));
     for (unsigned i = 0; i < a->path_end; i++)
         if (a->paths[i]) kt_native_path_limit(a->paths[i]);
     kt_native_association_schedule(a);
@@ -573,6 +575,14 @@ const char *kt_native_association_why(const struct kt_native_association *a)
     return a->why.code ? a->why.text : kt_strerror(a->over);
 }
 
+/* Packets that the bytes of streams would fill that have not been sent yet. held: bytes that the peer does not hold. */
+static uint32_t unsent(const struct kt_native_path *p, uint64_t inflight, uint64_t held)
+{
+    const uint64_t size = kt_native_path_size(p), sent = inflight * size;
+    const uint64_t packets = held > sent ? (held - sent + size - 1) / size : 0;
+    return (uint32_t)(packets < UINT32_MAX ? packets : UINT32_MAX);
+}
+
 void kt_native_association_stats(const struct kt_native_association *a, struct kt_link_stats *sum)
 {
     struct kt_native_streams_facts facts;
@@ -589,7 +599,8 @@ void kt_native_association_stats(const struct kt_native_association *a, struct k
         sum->srtt_us = p->recovery.rtt.srtt;
         sum->rttvar_us = p->recovery.rtt.var;
         sum->own[KT_NATIVE_MIN_RTT_US] = p->recovery.rtt.min;
-        sum->own[KT_NATIVE_WINDOW] = all.window;
+        sum->rto_us = kt_native_recovery_pto(&p->recovery);
+        sum->cwnd = (uint32_t)(all.window < UINT32_MAX ? all.window : UINT32_MAX);
         sum->own[KT_NATIVE_PACING] = all.pacing;
         sum->own[KT_NATIVE_USABLE] = all.usable;
         sum->own[KT_NATIVE_MTU] = kt_native_path_size(p);
@@ -597,7 +608,7 @@ void kt_native_association_stats(const struct kt_native_association *a, struct k
     sum->sessions++;
     sum->streams += a->stream_count;
     sum->inflight += all.inflight;
-    sum->queued += (uint32_t)(facts.queued < UINT32_MAX ? facts.queued : UINT32_MAX);
+    sum->queued += unsent(p, all.inflight, facts.queued);
     sum->owing = sum->owing || a->carrying;
     if (a->up_us && !a->patience.suspect) {
         sum->up = true;

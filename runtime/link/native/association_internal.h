@@ -7,6 +7,7 @@
 #ifndef KT_LINK_NATIVE_ASSOCIATION_INTERNAL_H
 #define KT_LINK_NATIVE_ASSOCIATION_INTERNAL_H
 
+#include "base/bucket.h"
 #include "crypto/replay.h"
 #include "link/common/patience.h"
 #include "link/common/recent.h"
@@ -16,6 +17,8 @@
 #include "link/native/recovery.h"
 #include "link/native/sparse.h"
 #include "link/native/streams.h"
+
+#define KT_NATIVE_RATE_BURST ((size_t)64 * KT_NATIVE_MTU_IPV4) /* of the setting `rate`, in bytes */
 
 /* Before an address is validated: bytes to it for each byte from it (5.4). */
 #define KT_NATIVE_AMPLIFICATION 3u
@@ -76,8 +79,9 @@ struct kt_native_association {
     struct kt_native_path *best; /* for what may go on any path: the one with the shortest round trip */
     struct kt_native_streams *streams;
     struct kt_native_flows *flows;
-    bool flows_next;   /* flows write the next packet first, then streams again */
-    size_t flow_count; /* of flows, as counted so far; likewise */
+    struct kt_bucket rate; /* limit on what it sends, over all paths */
+    bool flows_next;       /* flows write the next packet first, then streams again */
+    size_t flow_count;     /* of flows, as counted so far; likewise */
     uint64_t flow_drops, flow_large;
     struct kt_native_params peer;    /* as announced in the handshake */
     uint8_t peer_key[KT_NATIVE_KEY]; /* zero: a shared key */

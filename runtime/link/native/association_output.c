@@ -1,6 +1,6 @@
 /* Packets to the peer. A packet is built in place in the socket's buffer: an ACK if one is waiting, then what is due
- * about the path, then frames of streams; sealed; and noted in recovery. Windows and pacing hold back all but ACKs,
- * PINGs, probes and CLOSE.
+ * about the path, then frames of streams; sealed; and noted in recovery. Windows, pacing and the rate limit hold
+ * back all but ACKs, PINGs, probes and CLOSE.
  *
  * Invariant: a time that kt_native_association_output_due returns is in the future, or something can be sent at it;
  * so a full socket, an address that is not validated or a closed window never makes the timer spin. */
@@ -135,6 +135,7 @@ static void finish(struct packet *k, const struct kt_native_place *to, uint64_t 
     for (size_t i = 0; i < sent.count; i++) a->stream_frames += kt_native_streams_takes(k->contents[i].type);
     p->sent_us = now_us;
     p->out_bytes += (size_t)len;
+    kt_bucket_take(&a->rate, (size_t)len);
     a->c->counters->OutPkts++;
     a->c->counters->OutBytes += (size_t)len;
     a->c->counters->OutSegs += k->eliciting;
@@ -280,9 +281,15 @@ static bool paced(const struct kt_native_path *p, uint64_t now_us)
     return kt_native_recovery_pace(&p->recovery) > now_us;
 }
 
+/* True while the setting `rate` holds everything back but ACKs, PINGs, copies and CLOSE, which are charged to it. */
+static bool limited(const struct kt_native_path *p, uint64_t now_us)
+{
+    return kt_bucket_room(&p->a->rate, now_us) == 0;
+}
+
 static bool open_now(const struct kt_native_path *p, uint64_t now_us)
 {
-    return kt_native_recovery_open(&p->recovery) > 0 && !paced(p, now_us);
+    return kt_native_recovery_open(&p->recovery) > 0 && !paced(p, now_us) && !limited(p, now_us);
 }
 
 /* The path for a second copy of what leaves on the best one; NULL: there is none now. */
@@ -394,7 +401,7 @@ static void send_frames(struct kt_native_path *p, uint64_t now_us)
                 if (kt_native_acks_ask(&p->acks)) add_ping(&k);
                 finish(&k, &p->place, now_us);
             }
-            if (open) kt_cc_app_limited(&p->cc);
+            if (open || limited(p, now_us)) kt_cc_app_limited(&p->cc);
             return;
         }
         if (!send_one(p, probe, now_us)) return;
@@ -433,6 +440,10 @@ static uint64_t path_due(struct kt_native_path *p, uint64_t now_us)
     if (kt_native_recovery_open(&p->recovery) == 0) return due;
     uint64_t pace = kt_native_recovery_pace(&p->recovery);
     if (pace < now_us) pace = now_us; /* the turn had enough */
+    if (limited(p, now_us)) {
+        const uint64_t ready = kt_bucket_due(&p->a->rate, kt_native_path_size(p));
+        if (ready > pace) pace = ready;
+    }
     return pace < due ? pace : due;
 }
 

@@ -27,6 +27,6 @@ int kt_native_accept(const struct kt_wire_env *env, const struct kt_settings *s,
     const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err);
 
 /* The figures of this wire in kt_link_stats.own. */
-enum { KT_NATIVE_MIN_RTT_US, KT_NATIVE_WINDOW, KT_NATIVE_PACING, KT_NATIVE_MTU, KT_NATIVE_USABLE };
+enum { KT_NATIVE_MIN_RTT_US, KT_NATIVE_PACING, KT_NATIVE_MTU, KT_NATIVE_USABLE };
 
 #endif
