@@ -434,6 +434,7 @@ static void step(struct world *w)
     case 11:
         w->now += byte(w) * 10000;
         kt_native_streams_clock(w->streams, w->now, 100000);
+        if (kt_native_streams_due(w->streams) <= w->now) kt_native_streams_timer(w->streams, byte(w) > 20);
         kt_native_flows_clock(w->flows, w->now, 1000);
         kt_native_flows_timer(w->flows);
         break;

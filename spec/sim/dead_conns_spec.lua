@@ -4,13 +4,13 @@ local sim = require "kt.sim"
 
 local FAR = [[
 local kt = require "kt"
-kt.accept { on = ":29900", wire = "kcptun", key = "k" }:serve(function(stream)
+kt.accept { on = ":29900", wire = %q, key = "k" }:serve(function(stream)
   local conn = assert(kt.connect { to = %q, timeout = "5s" })
   print("far", kt.splice(stream, conn).reason)
 end)]]
 local NEAR = [[
 local kt = require "kt"
-local far = kt.link { remote = "far:29900", wire = "kcptun", key = "k" }
+local far = kt.link { remote = "far:29900", wire = %q, key = "k" }
 kt.listen { on = %q }:serve(function(conn)
   print("near", kt.splice(conn, assert(far:open())).reason)
 end)]]
@@ -48,7 +48,8 @@ local ends = {
 }
 
 local function tunnel(opts)
-  local w = sim.world { seed = 7, files = { ["far.lua"] = FAR:format(opts.target or "db:8388"), ["near.lua"] = NEAR:format(opts.listen or ":12948") } }
+  local w = sim.world { seed = 7, files = {
+    ["far.lua"] = FAR:format(opts.wire, opts.target or "db:8388"), ["near.lua"] = NEAR:format(opts.wire, opts.listen or ":12948") } }
   w:host "phone" w:host "near" w:host "far" w:host "db"
   w:link("phone", "near", { delay = "2ms" })
   w:link("near", "far", { delay = "20ms" })
@@ -92,20 +93,22 @@ local function cell(state, ending, opts)
   assert.is_true(near:is_running() and far:is_running())
 end
 
-describe("a conn that is", function()
-  for state in pairs(apps) do
-    for ending in pairs(ends) do
-      it(state .. " ends, and so does the other end's, after: " .. ending, function()
-        cell(state, ending, { app_on = "phone", at = "near:12948", listen = ":12948" })
-      end)
+for _, wire in ipairs { "kcptun", "kt" } do
+  describe(("over %s wire, a conn that is"):format(wire == "kt" and "kt's" or "kcptun's"), function()
+    for state in pairs(apps) do
+      for ending in pairs(ends) do
+        it(state .. " ends, and so does the other end's, after: " .. ending, function()
+          cell(state, ending, { app_on = "phone", at = "near:12948", listen = ":12948", wire = wire })
+        end)
+      end
+      for _, ending in ipairs { "FIN", "RST" } do
+        it(state .. " and a unix socket ends, and so does the other end's, after: " .. ending, function()
+          cell(state, ending, { app_on = "near", at = "unix:/run/kt.sock", listen = "unix:/run/kt.sock", wire = wire })
+        end)
+      end
     end
-    for _, ending in ipairs { "FIN", "RST" } do
-      it(state .. " and a unix socket ends, and so does the other end's, after: " .. ending, function()
-        cell(state, ending, { app_on = "near", at = "unix:/run/kt.sock", listen = "unix:/run/kt.sock" })
-      end)
-    end
-  end
-end)
+  end)
+end
 
 describe("the user timeout of a conn whose application vanishes in mid-transfer", function()
   --- How long both kts still hold conns after the application's host is gone.

@@ -631,6 +631,7 @@ static void turn(struct world *w)
         struct end *e = &w->ends[i];
         if (!e->streams) continue;
         kt_native_streams_clock(e->streams, w->now, (uint32_t)w->rtt);
+        if (kt_native_streams_due(e->streams) <= w->now) kt_native_streams_timer(e->streams, true);
         kt_native_streams_dispatch(e->streams);
         if (e->streams) send_all(w, e);
     }

@@ -181,6 +181,7 @@ static void arm(struct kt_native_association *a, uint64_t now_us)
         survives_until(a),
         a->quiet_us,
         kt_native_flows_due(a->flows),
+        kt_native_streams_due(a->streams),
     };
     uint64_t due = UINT64_MAX;
     for (size_t i = 0; i < sizeof dues / sizeof dues[0]; i++)
@@ -246,6 +247,8 @@ static void work(struct kt_native_association *a, uint64_t now_us)
     kt_native_paths_choose(a);
     kt_native_streams_clock(a->streams, now_us, kt_native_paths_sums(a).srtt_most);
     kt_native_paths_recover(a, now_us);
+    if (kt_native_streams_due(a->streams) <= now_us)
+        kt_native_streams_timer(a->streams, !a->patience.suspect);
     kt_native_streams_dispatch(a->streams);
     kt_native_association_clock_flows(a, now_us);
     if (kt_native_flows_due(a->flows) <= now_us) kt_native_flows_timer(a->flows);

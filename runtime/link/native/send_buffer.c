@@ -23,6 +23,12 @@ void kt_native_send_clear(struct kt_native_send_buffer *s)
     s->ended = s->last_sent = true;
 }
 
+void kt_native_send_drop_unsent(struct kt_native_send_buffer *s)
+{
+    s->written = s->sent;
+    if (s->acked == s->written) kt_native_blocks_clear(&s->blocks);
+}
+
 void kt_native_send_rewind(struct kt_native_send_buffer *s)
 {
     assert(s->acked == 0 && s->acked_beyond == 0 && !s->last_acked);

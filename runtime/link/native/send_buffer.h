@@ -39,6 +39,8 @@ struct kt_native_send_buffer {
 void kt_native_send_init(struct kt_native_send_buffer *s, struct kt_slab *pool);
 /* Forgets all bytes; nothing is left to be sent, nor the end of the stream. */
 void kt_native_send_clear(struct kt_native_send_buffer *s);
+/* Forgets the bytes that were never sent, as if they had not been written. */
+void kt_native_send_drop_unsent(struct kt_native_send_buffer *s);
 /* As if nothing had been sent yet. Only while nothing was acknowledged. */
 void kt_native_send_rewind(struct kt_native_send_buffer *s);
 

@@ -173,7 +173,10 @@ static void stream_cut(struct kt_pipe *p, int reason, const char *text)
         return;
     }
     if (!give_up(st)) return;
-    if (!is_settled(st)) end_with(st, st->out_over ? 0 : st->out.written, reason, text);
+    if (!is_settled(st)) {
+        end_with(st, st->out_over ? 0 : st->out.written, reason, text);
+        kt_native_stream_watch_cut(st);
+    }
     kt_native_stream_settle(st);
 }
 

@@ -65,7 +65,7 @@ struct kt_native_stream {
     uint64_t id;            /* 0: has not been sent yet */
     struct kt_stream_entry turn;
     struct kt_list due_node; /* in all->due while frames are due */
-    struct kt_list touched;  /* in all->touched while events are due */
+    struct kt_list touched;  /* in all->touched while events are due; once cut: in all->cuts */
     struct kt_native_opened *opened;
     char *text; /* of our RESET, or of the peer's; NULL: none */
 
@@ -74,6 +74,7 @@ struct kt_native_stream {
     uint64_t out_charge;
     uint64_t blocked_at; /* for BLOCKED; UINT64_MAX: never was */
     uint64_t reset_at;   /* offset of our RESET */
+    uint64_t cut_sent;   /* out.sent at the last look at cut streams */
 
     struct kt_native_recv_buffer in;
     uint64_t in_taken, in_limit; /* announced to the peer */
@@ -113,6 +114,8 @@ struct kt_native_streams {
     size_t count;                     /* structs, with and without id */
     struct kt_list list;              /* all streams */
     struct kt_list touched, due, unnamed;
+    struct kt_list cuts; /* streams_cut.c */
+    uint64_t cuts_due;   /* the next look at them */
     struct kt_stream_schedule ready, starved;
     uint64_t now_us;
     uint32_t srtt_us;
@@ -174,6 +177,11 @@ void kt_native_streams_leave(struct kt_native_streams *s);
 extern const struct kt_pipe_ops kt_native_stream_pipe_ops;
 /* Raises `writable` if there is room again. */
 void kt_native_stream_offer(struct kt_native_stream *st);
+
+/* ---- streams_cut.c ---- */
+
+/* The stream, without a user any more, ends with RESET after all that was written. */
+void kt_native_stream_watch_cut(struct kt_native_stream *st);
 
 /* ---- stream_credit.c ---- */
 

@@ -373,6 +373,7 @@ int kt_native_streams_new(struct kt_native_streams **out, const struct kt_native
     kt_hmap_init(&s->table);
     kt_list_init(&s->list);
     kt_list_init(&s->touched);
+    kt_list_init(&s->cuts);
     kt_list_init(&s->due);
     kt_list_init(&s->unnamed);
     kt_stream_schedule_init(&s->ready, FRAME_SIZE, FRAME_OVERHEAD);

@@ -13,7 +13,7 @@
  *   gives the peer's code and text.
  * - The association ended: `closed` with its code.
  * - close sends what is buffered, then the end; arrivals are dropped. cut does the same, but the peer gets the reason
- *   instead of the end. reset drops what is buffered. A stream that is reset before its OPEN left leaves no trace.
+ *   instead of the end, and no later than 10 to 20 s after it stopped giving credit. reset drops what is buffered. A stream that is reset before its OPEN left leaves no trace.
  * - `closed` needs a listener. If there is none when the pipe breaks, gone becomes true instead.
  *
  * Memory. The peer can make us hold max_data bytes, and min_stream_data for each stream; besides, about 650 bytes for
@@ -40,6 +40,7 @@ struct kt_native_streams;
 
 #define KT_NATIVE_UNSENT (256u * 1024u) /* most bytes a stream may queue that were never sent */
 #define KT_NATIVE_SEND_LEAST 4096u      /* bytes that a stream may always queue */
+#define KT_NATIVE_CUT_US 10000000u /* without credit for this long, a cut stream drops what it has not sent */
 
 /* Parameters of the handshake (4.1), in bytes and streams. */
 struct kt_native_credit {
@@ -119,6 +120,11 @@ void kt_native_streams_lost(struct kt_native_streams *s, const struct kt_native_
 /* Moves streams that the peer may not know of (kt_pipe_young) to another association, with the same pool, where they
  * are opened and sent from their beginning. Returns how many. */
 size_t kt_native_streams_move_young(struct kt_native_streams *from, struct kt_native_streams *to);
+
+/* When kt_native_streams_timer is to be called; UINT64_MAX: never. */
+uint64_t kt_native_streams_due(const struct kt_native_streams *s);
+/* heard: the peer is there, so that it could have given credit. */
+void kt_native_streams_timer(struct kt_native_streams *s, bool heard);
 
 struct kt_native_streams_facts {
     size_t streams;                     /* open, of both ends */

@@ -1,0 +1,59 @@
+/* Streams that were cut (base/pipe.h) and still have bytes to send. Those wait for the peer's credit like any bytes, but
+ * not for ever: a peer whose application reads nothing would keep its end, and this end the bytes, for as long as the
+ * association lives. If none of a stream's bytes could leave from one look to the next, it ends after those that have.
+ *
+ * Invariant: a stream is in the list only while it has unsent bytes, or until the next look. */
+#include "link/native/stream.h"
+
+void kt_native_stream_watch_cut(struct kt_native_stream *st)
+{
+    struct kt_native_streams *s = st->all;
+    if (s->ended || kt_native_send_unsent(&st->out) == 0) return;
+    if (kt_list_empty(&s->cuts)) {
+        s->cuts_due = s->now_us + KT_NATIVE_CUT_US;
+        kt_native_streams_wake(s); /* for the owner to set a timer */
+    }
+    st->cut_sent = st->out.sent;
+    kt_list_push(&s->cuts, &st->touched);
+}
+
+/* Ends it after what has been sent. */
+static void hurry(struct kt_native_stream *st)
+{
+    kt_list_remove(&st->touched);
+    if (st->id == 0) {
+        kt_native_stream_free(st);
+        return;
+    }
+    st->all->queued -= kt_native_send_unsent(&st->out);
+    kt_native_send_drop_unsent(&st->out);
+    st->reset_at = st->out.written;
+    st->reset_acked = false;
+    kt_native_stream_due(st, KT_NATIVE_DUE_RESET);
+    kt_native_stream_place(st);
+    kt_native_stream_settle(st);
+}
+
+uint64_t kt_native_streams_due(const struct kt_native_streams *s)
+{
+    return s->ended || kt_list_empty(&s->cuts) ? UINT64_MAX : s->cuts_due;
+}
+
+void kt_native_streams_timer(struct kt_native_streams *s, bool heard)
+{
+    struct kt_list *next;
+    if (s->ended) return;
+    kt_native_streams_enter(s);
+    s->cuts_due = s->now_us + KT_NATIVE_CUT_US;
+    for (struct kt_list *n = s->cuts.next; n != &s->cuts; n = next) {
+        struct kt_native_stream *st = KT_CONTAINER(n, struct kt_native_stream, touched);
+        const bool moved = st->out.sent != st->cut_sent;
+        next = n->next;
+        st->cut_sent = st->out.sent;
+        if (kt_native_send_unsent(&st->out) == 0)
+            kt_list_remove(n);
+        else if (heard && !moved && st->line != KT_NATIVE_LINE_READY) /* it waits for the peer, not for the path */
+            hurry(st);
+    }
+    kt_native_streams_leave(s);
+}
