@@ -66,7 +66,7 @@ static void on_link(void *ctx, struct kt_link *link, const struct kt_peer_info *
     const struct arrival v = {a, link, peer, &handle};
     if (a->on_link == LUA_NOREF || kt_runtime_phase(rt) != KT_RUN) return;
     struct kt_task *t = kt_task_prepare(rt, a->on_link_at, prepare_link, &v);
-    if (t) kt_list_push(&handle->greeting, &t->fellow);
+    if (t) kt_task_list(t, &handle->greeting);
 }
 
 static void push_flow_handler(lua_State *L, const void *of)

@@ -12,9 +12,7 @@ static void connected(void *ctx, struct kt_conn *conn, const struct kt_err *err)
 {
     struct kt_task *t = ctx;
     if (conn) {
-        t->conn = conn;
-        t->pipe = kt_conn_pipe(conn);
-        kt_runtime_hold_pipes(t->rt, 1);
+        kt_task_hold_pipe(t, kt_conn_pipe(conn), conn);
         kt_task_wake(t, 0, NULL);
     } else {
         kt_task_wake(t, err->code, err->text);
@@ -23,12 +21,12 @@ static void connected(void *ctx, struct kt_conn *conn, const struct kt_err *err)
 
 static void cancel(struct kt_task *t)
 {
-    kt_connect_cancel(t->op);
+    kt_connect_cancel(kt_task_op(t));
 }
 
 static int finish(lua_State *L, struct kt_task *t)
 {
-    kt_lua_pipe_take(L, t, kt_conn_peer(t->conn));
+    kt_lua_pipe_take(L, t);
     return 1;
 }
 
@@ -49,13 +47,19 @@ static int connect_to(lua_State *L)
     struct kt_endpoint at;
     int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_UNIX | KT_ENDPOINT_HOST, &err);
     if (rc) return kt_err_return(L, rc, err.text);
-    if (kt_runtime_pipes_full(t->rt)) return kt_lua_pipe_too_many(L, WHAT);
+    if (kt_runtime_pipes_full(kt_task_runtime(t))) return kt_lua_pipe_too_many(L, WHAT);
     kt_lua_pipe_push(L, KT_HANDLE_CONN); /* allocate now, so that finish cannot run out of memory */
     struct kt_connect *op;
-    rc = kt_connect(kt_runtime_io(t->rt), &at, connected, t, &op, &err);
+    rc = kt_connect(kt_runtime_io(kt_task_runtime(t)), &at, connected, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
-    t->op = op;
-    return kt_task_wait(L, t, WHAT, cancel, finish, timeout);
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = WHAT,
+            .cancel = cancel,
+            .finish = finish,
+            .op = op,
+            .timeout_us = timeout,
+        });
 }
 
 void kt_lua_connect(lua_State *L)

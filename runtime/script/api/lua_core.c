@@ -89,7 +89,7 @@ static void on_signal(void *ctx, int signum)
     if (kt_runtime_replaced(s->rt)) return; /* the current script handles it */
     struct kt_task *t = kt_task_new(s->rt, kt_runtime_state(s->rt), s->served_at);
     if (!t) return;
-    lua_rawgeti(t->L, LUA_REGISTRYINDEX, s->handler);
+    lua_rawgeti(kt_task_thread(t), LUA_REGISTRYINDEX, s->handler);
     kt_task_start(t, 0);
 }
 

@@ -25,7 +25,7 @@ static int park(lua_State *L)
     uint64_t us = KT_TIME_NEVER;
     if (seconds < 1e9) us = seconds > 0 ? (uint64_t)(seconds * 1e6 + 0.5) : 0;
     if (us == 0 && seconds > 0) us = 1;
-    return kt_task_wait(L, t, PARK, NULL, NULL, us);
+    return kt_task_wait(L, t, &(struct kt_wait){.what = PARK, .timeout_us = us});
 }
 
 /* core.unpark(task): wakes a parked task. The thread may belong to another task by now, which then wakes
@@ -36,7 +36,8 @@ static int unpark(lua_State *L)
     lua_State *co = lua_tothread(L, 1);
     if (!co) return 0;
     struct kt_task *t = kt_task_of(co);
-    if (t->L == co && t->state == KT_TASK_WAITING && strcmp(t->what, PARK) == 0) kt_task_wake(t, 0, NULL);
+    const char *what = kt_task_thread(t) == co ? kt_task_waits_in(t) : NULL;
+    if (what && strcmp(what, PARK) == 0) kt_task_wake(t, 0, NULL);
     return 0;
 }
 
@@ -52,11 +53,11 @@ static struct kt_task *start(lua_State *L, int first, const struct kt_origin *or
     if (!t)
         luaL_error(
             L, kt_runtime_phase(rt) == KT_END ? "the script has ended" : "too many tasks, or out of memory");
-    if (!lua_checkstack(t->L, n)) {
+    if (!lua_checkstack(kt_task_thread(t), n)) {
         kt_task_abandon(t);
         luaL_error(L, "out of memory");
     }
-    lua_xmove(L, t->L, n);
+    lua_xmove(L, kt_task_thread(t), n);
     kt_task_start(t, n - 1);
     return t;
 }

@@ -9,6 +9,7 @@
 #include "base/dgramq.h"
 #include "link/common/udp_flows.h"
 #include "link/relay.h"
+#include "link/splice.h"
 #include "script/api/api.h"
 #include "script/api/config.h"
 #include "script/api/lua_link.h"
@@ -60,8 +61,7 @@ static void attach(struct kt_lua_flow *h, struct kt_flow *flow, struct kt_task *
     static const struct kt_flow_events events = {on_datagram, on_ended};
     h->flow = flow;
     h->born = kt_io_now(kt_runtime_io(h->rt));
-    h->owned.owner = t;
-    kt_list_push(&t->owned, &h->owned.node);
+    kt_task_own(t, &h->owned);
     kt_runtime_hold_flows(h->rt, 1);
     kt_flow_listen(flow, &events, h);
 }
@@ -170,7 +170,7 @@ int kt_lua_link_flow(lua_State *L)
         {"to", KT_OPT_STRING, &to}, {"client", KT_OPT_STRING, &client}, {"copies", KT_OPT_INTEGER, &copies}};
     kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
-    if (kt_runtime_flows_full(t->rt)) return too_many(L, OPEN);
+    if (kt_runtime_flows_full(kt_task_runtime(t))) return too_many(L, OPEN);
     lua_settop(L, 2);
     struct kt_lua_flow *h = push(L);
     lua_getiuservalue(L, 1, KT_LINK_REMOTE);
@@ -200,7 +200,7 @@ static int connect_to(struct kt_lua_flow *h, struct kt_task *t, const struct kt_
 static void found(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
 {
     struct kt_task *t = ctx;
-    struct kt_lua_flow *h = t->op;
+    struct kt_lua_flow *h = kt_task_op(t);
     struct kt_err why = {0};
     int rc = KT_ENAME;
     h->resolve = NULL;
@@ -215,7 +215,8 @@ static void found(void *ctx, const struct kt_addr *addrs, size_t n, const struct
 
 static void cancel_lookup(struct kt_task *t)
 {
-    kt_resolve_cancel(((struct kt_lua_flow *)t->op)->resolve);
+    const struct kt_lua_flow *h = kt_task_op(t);
+    kt_resolve_cancel(h->resolve);
 }
 
 static int finish_connect(lua_State *L, struct kt_task *t)
@@ -233,7 +234,7 @@ int kt_lua_flow_connect(lua_State *L, const char *to, uint64_t timeout)
     struct kt_addr addr;
     int rc = kt_endpoint_parse(&at, to, KT_ENDPOINT_HOST, &err);
     if (rc) return kt_err_return(L, rc, err.text); /* not raised: it may come from a client */
-    if (kt_runtime_flows_full(t->rt)) return too_many(L, CONNECT);
+    if (kt_runtime_flows_full(kt_task_runtime(t))) return too_many(L, CONNECT);
     struct kt_lua_flow *h = push(L);
     lua_pushstring(L, to);
     lua_setiuservalue(L, -2, PEER);
@@ -241,10 +242,16 @@ int kt_lua_flow_connect(lua_State *L, const char *to, uint64_t timeout)
         rc = connect_to(h, t, &addr, &err);
         return rc ? kt_err_return(L, rc, err.text) : 1;
     }
-    rc = kt_resolve(kt_runtime_io(t->rt), at.host, at.port_min, found, t, &h->resolve, &err);
+    rc = kt_resolve(kt_runtime_io(kt_task_runtime(t)), at.host, at.port_min, found, t, &h->resolve, &err);
     if (rc) return kt_err_return(L, rc, err.text);
-    t->op = h;
-    return kt_task_wait(L, t, CONNECT, cancel_lookup, finish_connect, timeout);
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = CONNECT,
+            .cancel = cancel_lookup,
+            .finish = finish_connect,
+            .op = h,
+            .timeout_us = timeout,
+        });
 }
 
 /* ---- kt.splice ---- */
@@ -252,21 +259,22 @@ int kt_lua_flow_connect(lua_State *L, const char *to, uint64_t timeout)
 static void done(void *ctx, const struct kt_relay_result *result)
 {
     struct kt_task *t = ctx;
-    struct kt_lua_flow *a = t->op, *b = a->other;
+    struct kt_lua_flow *a = kt_task_op(t), *b = a->other;
     a->facts = result->a;
     b->facts = result->b;
     forget(a);
     forget(b);
-    t->splice = (struct kt_splice_result){.a_to_b = result->a_to_b,
+    const struct kt_splice_result moved = {.a_to_b = result->a_to_b,
         .b_to_a = result->b_to_a,
         .duration_us = result->duration_us,
         .code = result->code};
+    kt_task_put(t, &moved, sizeof moved);
     kt_task_wake(t, 0, NULL);
 }
 
 static void cancel_splice(struct kt_task *t)
 {
-    struct kt_lua_flow *a = t->op, *b = a->other;
+    struct kt_lua_flow *a = kt_task_op(t), *b = a->other;
     struct kt_relay *relay = a->relay;
     kt_flow_facts(a->spliced, &a->facts);
     kt_flow_facts(b->spliced, &b->facts);
@@ -277,15 +285,7 @@ static void cancel_splice(struct kt_task *t)
 
 static int finish_splice(lua_State *L, struct kt_task *t)
 {
-    lua_createtable(L, 0, 4);
-    lua_pushinteger(L, (lua_Integer)t->splice.a_to_b);
-    lua_setfield(L, -2, "a_to_b");
-    lua_pushinteger(L, (lua_Integer)t->splice.b_to_a);
-    lua_setfield(L, -2, "b_to_a");
-    lua_pushnumber(L, (double)t->splice.duration_us / 1e6);
-    lua_setfield(L, -2, "duration");
-    lua_pushstring(L, kt_errname(t->splice.code));
-    lua_setfield(L, -2, "reason");
+    kt_lua_splice_push(L, t);
     return 1;
 }
 
@@ -340,14 +340,21 @@ int kt_lua_flow_splice(lua_State *L)
         return kt_err_return(
             L, code, lua_pushfstring(L, SPLICE ": the flow has ended: %s", kt_strerror(code)));
     struct kt_relay *relay;
-    const int rc = kt_relay(kt_runtime_io(t->rt), a->flow, b->flow, &how, done, t, &relay);
+    const int rc = kt_relay(kt_runtime_io(kt_task_runtime(t)), a->flow, b->flow, &how, done, t, &relay);
     if (rc) return kt_err_return(L, rc, NULL);
     give(a, b, relay);
     give(b, a, relay);
     pass_waiting(a, false);
     pass_waiting(b, true);
-    t->op = a; /* nothing may raise from here on: the relay will call back with the task */
-    return kt_task_wait(L, t, SPLICE, cancel_splice, finish_splice, KT_TIME_NEVER);
+    /* Nothing may raise from here on: the relay will call back with the task. */
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = SPLICE,
+            .cancel = cancel_splice,
+            .finish = finish_splice,
+            .op = a,
+            .timeout_us = KT_TIME_NEVER,
+        });
 }
 
 /* ---- the handle ---- */
@@ -391,7 +398,7 @@ static int gc(lua_State *L)
 {
     struct kt_lua_flow *h = lua_touserdata(L, 1);
     if (h->flow) {
-        const struct kt_origin *o = h->owned.owner->origin;
+        const struct kt_origin *o = kt_task_origin(h->owned.owner);
         kt_log(kt_runtime_log(h->rt), KT_LOG_WARN,
             "a flow was dropped without :close(), in the task spawned at %s:%d; closed it", o->source,
             o->line);

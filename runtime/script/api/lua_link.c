@@ -101,12 +101,6 @@ static bool quiet(const struct kt_service *s)
     return !stats.owing && stats.streams == 0;
 }
 
-static void wake_all(struct kt_lua_link *l, int code, const char *text)
-{
-    for (struct kt_list *n; (n = kt_list_pop(&l->waiting));)
-        kt_task_wake(KT_CONTAINER(n, struct kt_task, wait), code, text);
-}
-
 void kt_lua_link_stats(const struct kt_lua_link *l, struct kt_link_stats *out)
 {
     *out = (struct kt_link_stats){.wire = l->wire, .total = l->ended, .since_heard_us = UINT64_MAX};
@@ -129,7 +123,7 @@ static void close_link(struct kt_service *s)
     keep_totals(l);
     kt_link_close(l->link);
     l->link = NULL;
-    wake_all(l, KT_ECLOSED, CLOSED);
+    kt_task_wake_all(&l->waiting, KT_ECLOSED, CLOSED);
 }
 
 static void stats_of(const struct kt_service *s, struct kt_link_stats *out)
@@ -181,10 +175,9 @@ static void on_peer_down(void *ctx, const struct kt_err *why)
 {
     struct kt_lua_link *l = ctx;
     keep_totals(l);
-    l->link = NULL; /* it has ended, and with it all pending calls */
-    for (struct kt_list *n; (n = kt_list_pop(&l->greeting));)
-        kt_task_withdraw(KT_CONTAINER(n, struct kt_task, fellow)); /* it would get a link that is closed */
-    wake_all(l, why->code, why->text);
+    l->link = NULL;                     /* it has ended, and with it all pending calls */
+    kt_task_withdraw_all(&l->greeting); /* it would get a link that is closed */
+    kt_task_wake_all(&l->waiting, why->code, why->text);
     kt_lua_link_down(l, why);
     kt_service_close(&l->service);
 }
@@ -211,8 +204,7 @@ static void opened(void *ctx, struct kt_pipe *stream, const struct kt_err *err)
 {
     struct kt_task *t = ctx;
     if (stream) {
-        t->pipe = stream;
-        kt_runtime_hold_pipes(t->rt, 1);
+        kt_task_hold_pipe(t, stream, NULL);
         kt_task_wake(t, 0, NULL);
     } else {
         kt_task_wake(t, err->code, err->text);
@@ -221,19 +213,36 @@ static void opened(void *ctx, struct kt_pipe *stream, const struct kt_err *err)
 
 static void cancel(struct kt_task *t)
 {
-    kt_open_cancel(t->op);
+    kt_open_cancel(kt_task_op(t));
 }
 
 static const struct kt_err *why_not(struct kt_task *t)
 {
-    const struct kt_err *why = ((struct kt_open *)t->op)->why;
+    const struct kt_open *op = kt_task_op(t);
+    const struct kt_err *why = op->why;
     return why && why->code ? why : NULL;
 }
 
-/* The stack: the link, the stream's handle. */
-static int finish(lua_State *L, struct kt_task *t)
+/* what: OPEN or PROBE */
+static int wait_for(lua_State *L, struct kt_lua_link *l, struct kt_task *t, const char *what,
+    kt_task_finish finish, struct kt_open *op, uint64_t timeout)
 {
-    kt_lua_pipe_take(L, t, NULL);
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = what,
+            .cancel = cancel,
+            .finish = finish,
+            .why = why_not,
+            .op = op,
+            .queue = &l->waiting,
+            .timeout_us = timeout,
+        });
+}
+
+/* The stack: the link, the stream's handle. */
+static int take_stream(lua_State *L, struct kt_task *t)
+{
+    kt_lua_pipe_take(L, t);
     return 1;
 }
 
@@ -248,6 +257,7 @@ static int link_open(lua_State *L)
 {
     struct kt_lua_link *l = self(L, "open");
     struct kt_task *t = kt_task_need(L, OPEN);
+    struct kt_runtime *rt = kt_task_runtime(t);
     const char *client = NULL, *to = NULL, *name = NULL;
     uint64_t timeout = OPEN_US;
     struct kt_opt_integer priority = {KT_PRIORITY_DEFAULT, 0, KT_PRIORITIES - 1};
@@ -257,8 +267,8 @@ static int link_open(lua_State *L)
         {"weight", KT_OPT_INTEGER, &weight}};
     kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
-    if (kt_runtime_pipes_full(t->rt)) return kt_lua_pipe_too_many(L, OPEN);
-    if (client) kt_log(kt_runtime_log(t->rt), KT_LOG_DEBUG, "a stream to %s for %s", l->service.name, client);
+    if (kt_runtime_pipes_full(rt)) return kt_lua_pipe_too_many(L, OPEN);
+    if (client) kt_log(kt_runtime_log(rt), KT_LOG_DEBUG, "a stream to %s for %s", l->service.name, client);
 
     lua_settop(L, 1);
     kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* allocate now, so that finish cannot run out of memory */
@@ -272,10 +282,7 @@ static int link_open(lua_State *L)
         .policy = {(uint32_t)priority.value, (uint32_t)weight.value}};
     int rc = kt_link_open(l->link, &options, opened, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
-    t->op = op;
-    t->why = why_not;
-    kt_list_push(&l->waiting, &t->wait);
-    return kt_task_wait(L, t, OPEN, cancel, finish, timeout);
+    return wait_for(L, l, t, OPEN, take_stream, op, timeout);
 }
 
 /* ---- link:probe ---- */
@@ -283,13 +290,15 @@ static int link_open(lua_State *L)
 static void probed(void *ctx, uint64_t rtt_us, const struct kt_err *err)
 {
     struct kt_task *t = ctx;
-    t->value = rtt_us;
+    kt_task_put(t, &rtt_us, sizeof rtt_us);
     kt_task_wake(t, err ? err->code : 0, err ? err->text : NULL);
 }
 
 static int push_rtt(lua_State *L, struct kt_task *t)
 {
-    lua_pushnumber(L, (double)t->value / 1e6);
+    uint64_t rtt_us;
+    kt_task_get(t, &rtt_us, sizeof rtt_us);
+    lua_pushnumber(L, (double)rtt_us / 1e6);
     return 1;
 }
 
@@ -306,10 +315,7 @@ static int link_probe(lua_State *L)
     struct kt_open *op;
     int rc = kt_link_probe(l->link, probed, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
-    t->op = op;
-    t->why = why_not;
-    kt_list_push(&l->waiting, &t->wait);
-    return kt_task_wait(L, t, PROBE, cancel, push_rtt, timeout);
+    return wait_for(L, l, t, PROBE, push_rtt, op, timeout);
 }
 
 /* ---- link:set ---- */

@@ -19,7 +19,7 @@ struct kt_lua_link {
     struct kt_link_totals ended; /* of a link that was closed */
     struct kt_list waiting;      /* tasks: kt_link_close forgets their calls without a word */
     struct kt_list watches;      /* of the handlers (lua_link_on.c) */
-    struct kt_list greeting;     /* an acceptor's: the task of on("link"), by its `fellow` */
+    struct kt_list greeting;     /* an acceptor's: the task of on("link") (kt_task_list) */
     unsigned last_watch;
     struct kt_link_events events;       /* those that have a handler */
     const struct kt_origin *on_flow_at; /* where the handler of "flow" was set; NULL: there is none */

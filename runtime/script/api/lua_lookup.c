@@ -13,7 +13,7 @@ static void found(void *ctx, const struct kt_addr *addrs, size_t n, const struct
 
 static void cancel(struct kt_task *t)
 {
-    kt_resolve_cancel(t->op);
+    kt_resolve_cancel(kt_task_op(t));
 }
 
 static int finish(lua_State *L, struct kt_task *t)
@@ -32,10 +32,16 @@ static int lookup(lua_State *L)
     struct kt_endpoint at;
     struct kt_resolve *op;
     int rc = kt_endpoint_parse(&at, text, KT_ENDPOINT_RANGE | KT_ENDPOINT_HOST, &err);
-    if (!rc) rc = kt_resolve(kt_runtime_io(t->rt), at.host, at.port_min, found, t, &op, &err);
+    if (!rc) rc = kt_resolve(kt_runtime_io(kt_task_runtime(t)), at.host, at.port_min, found, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
-    t->op = op;
-    return kt_task_wait(L, t, WHAT, cancel, finish, (uint64_t)(timeout * 1e6));
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = WHAT,
+            .cancel = cancel,
+            .finish = finish,
+            .op = op,
+            .timeout_us = (uint64_t)(timeout * 1e6),
+        });
 }
 
 void kt_lua_lookup(lua_State *L)

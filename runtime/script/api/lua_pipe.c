@@ -34,12 +34,13 @@ static void end(struct kt_lua_pipe *h, int code, const char *text)
 {
     kt_list_remove(&h->owned.node);
     if (!h->pipe) return;
+    struct kt_runtime *rt = kt_task_runtime(h->owned.owner);
     struct kt_pipe *pipe = h->pipe;
     kt_lua_pipe_interrupt(h);
     kt_pipe_listen(pipe, NULL, NULL);
     keep_figures(h);
-    forget(h, kt_io_now(kt_runtime_io(h->owned.owner->rt)));
-    kt_runtime_hold_pipes(h->owned.owner->rt, -1);
+    forget(h, kt_io_now(kt_runtime_io(rt)));
+    kt_runtime_hold_pipes(rt, -1);
     if (code == 0)
         kt_pipe_close(pipe);
     else
@@ -59,21 +60,27 @@ struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind)
     return h;
 }
 
-void kt_lua_pipe_take(lua_State *L, struct kt_task *t, const char *peer)
+static void attach(struct kt_lua_pipe *h, struct kt_task *t, struct kt_pipe *pipe, struct kt_conn *conn)
 {
-    struct kt_lua_pipe *h = lua_touserdata(L, -1);
-    if (peer) {
-        lua_pushstring(L, peer);
-        lua_setiuservalue(L, -2, KT_PIPE_PEER);
-    }
-    h->pipe = t->pipe;
-    h->conn = t->conn;
-    h->born = kt_io_now(kt_runtime_io(t->rt));
-    t->pipe = NULL;
-    t->conn = NULL;
-    h->owned.owner = t;
-    kt_list_push(&t->owned, &h->owned.node);
+    h->pipe = pipe;
+    h->conn = conn;
+    h->born = kt_io_now(kt_runtime_io(kt_task_runtime(t)));
+    kt_task_own(t, &h->owned);
     kt_lua_pipe_attend(h);
+}
+
+/* Sets the peer's address of the handle on top of the stack. */
+static void set_peer(lua_State *L, const char *address)
+{
+    lua_pushstring(L, address);
+    lua_setiuservalue(L, -2, KT_PIPE_PEER);
+}
+
+void kt_lua_pipe_take(lua_State *L, struct kt_task *t)
+{
+    struct kt_conn *conn = kt_task_conn(t);
+    if (conn) set_peer(L, kt_conn_peer(conn));
+    attach(lua_touserdata(L, -1), t, kt_task_take_pipe(t), conn);
 }
 
 static struct kt_lua_pipe *test(lua_State *L, int idx)
@@ -159,9 +166,10 @@ static int pipe_reset(lua_State *L)
     const char *text;
     int code = kt_err_arg(L, 2, kt_handle_test(L, 1, KT_HANDLE_CONN) ? "conn:reset" : "stream:reset", &text);
     if (!h->pipe) return 0;
-    struct kt_runtime *rt = h->owned.owner->rt;
+    struct kt_runtime *rt = kt_task_runtime(h->owned.owner);
     push_peer(L, 1);
-    if (text && !kt_origin_embedded(h->owned.owner->origin->source)) { /* the verbs log it themselves */
+    if (text &&
+        !kt_origin_embedded(kt_task_origin(h->owned.owner)->source)) { /* the verbs log it themselves */
         const char *peer = lua_tostring(L, -1);
         kt_log(kt_runtime_log(rt), KT_LOG_INFO, "%s%s%s: reset: %s", h->conn ? "conn" : "stream",
             peer ? " of " : "", peer ? peer : "", text);
@@ -174,9 +182,10 @@ static int pipe_gc(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
     if (h->pipe) {
-        kt_log(kt_runtime_log(h->owned.owner->rt), KT_LOG_WARN,
+        const struct kt_origin *o = kt_task_origin(h->owned.owner);
+        kt_log(kt_runtime_log(kt_task_runtime(h->owned.owner)), KT_LOG_WARN,
             "a %s was dropped without :close(), in the task spawned at %s:%d; closed it",
-            h->conn ? "conn" : "stream", h->owned.owner->origin->source, h->owned.owner->origin->line);
+            h->conn ? "conn" : "stream", o->source, o->line);
         end(h, 0, NULL);
     }
     kt_lua_limits_free(h);
@@ -293,38 +302,42 @@ static void keep_said(lua_State *L, const struct kt_peer_info *peer)
     lua_setiuservalue(L, -2, KT_PIPE_SAID);
 }
 
-/* make_handle(task, peer) → a handle for the pipe held in the task. */
+/* A pipe that arrived: a conn, or a stream of a peer. */
+struct arrival {
+    struct kt_pipe *pipe;
+    struct kt_conn *conn;
+    const struct kt_peer_info *peer;
+    struct kt_task *task; /* for it */
+};
+
+/* make_handle(arrival) → a handle, which has the pipe */
 static int make_handle(lua_State *L)
 {
-    struct kt_task *t = lua_touserdata(L, 1);
-    const struct kt_peer_info *peer = lua_touserdata(L, 2);
-    struct kt_lua_pipe *h = kt_lua_pipe_push(L, t->conn ? KT_HANDLE_CONN : KT_HANDLE_STREAM);
-    h->accepted = !t->conn;
-    if (peer) keep_said(L, peer);
-    kt_lua_pipe_take(L, t, peer ? peer->address : kt_conn_peer(t->conn));
+    const struct arrival *a = lua_touserdata(L, 1);
+    struct kt_lua_pipe *h = kt_lua_pipe_push(L, a->conn ? KT_HANDLE_CONN : KT_HANDLE_STREAM);
+    h->accepted = !a->conn;
+    if (a->peer) keep_said(L, a->peer);
+    set_peer(L, a->peer ? a->peer->address : kt_conn_peer(a->conn));
+    attach(h, a->task, a->pipe, a->conn);
     return 1;
 }
 
-/* Returns a task with the handler and the handle on its stack, or NULL. */
-static struct kt_task *new_served(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
-    struct kt_pipe *pipe, struct kt_conn *conn, const struct kt_peer_info *peer)
+/* Returns a task with the handler and the handle on its stack, or NULL, and the pipe is still the caller's. */
+static struct kt_task *new_served(
+    struct kt_runtime *rt, int handler, const struct kt_origin *origin, struct arrival *a)
 {
     lua_State *L = kt_runtime_state(rt);
-    struct kt_task *t = kt_task_new(rt, L, origin);
+    struct kt_task *t = a->task = kt_task_new(rt, L, origin);
     if (!t) return NULL;
-    t->pipe = pipe;
-    t->conn = conn;
     lua_pushcfunction(L, make_handle);
-    lua_pushlightuserdata(L, t);
-    lua_pushlightuserdata(L, (void *)(uintptr_t)peer);
-    if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+    lua_pushlightuserdata(L, a);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
         lua_pop(L, 1);
-        t->pipe = NULL; /* still the caller's */
         kt_task_abandon(t);
         return NULL;
     }
-    lua_rawgeti(t->L, LUA_REGISTRYINDEX, handler);
-    lua_xmove(L, t->L, 1);
+    lua_rawgeti(kt_task_thread(t), LUA_REGISTRYINDEX, handler);
+    lua_xmove(L, kt_task_thread(t), 1);
     return t;
 }
 
@@ -332,7 +345,8 @@ void kt_lua_pipe_serve(struct kt_runtime *rt, int handler, const struct kt_origi
     struct kt_pipe *pipe, struct kt_conn *conn, const struct kt_peer_info *peer)
 {
     const bool takes = kt_runtime_attends(rt);
-    struct kt_task *t = takes ? new_served(rt, handler, origin, pipe, conn, peer) : NULL;
+    struct arrival arrival = {.pipe = pipe, .conn = conn, .peer = peer};
+    struct kt_task *t = takes ? new_served(rt, handler, origin, &arrival) : NULL;
     if (!t) {
         kt_log(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
             peer ? peer->address : kt_conn_peer(conn),

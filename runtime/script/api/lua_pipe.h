@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "script/core/handle.h"
+#include "script/core/task.h"
 
 struct kt_conn;
 struct kt_io;
@@ -49,10 +50,9 @@ enum { KT_PIPE_PEER = 1, KT_PIPE_SAID, KT_PIPE_LINK, KT_PIPE_USERVALUES = KT_PIP
 
 /* Pushes a handle without a pipe. */
 struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind);
-/* Moves the pipe held in the task (t->pipe, t->conn) into the handle on top of the stack; the task owns it.
- * peer: the peer's address, or NULL if unknown. Raises when out of memory; the pipe then stays in the
- * task. */
-void kt_lua_pipe_take(lua_State *L, struct kt_task *t, const char *peer);
+/* Moves the pipe that the task holds (kt_task_hold_pipe) into the handle on top of the stack, which the task
+ * then owns. Raises when out of memory; the task then still holds the pipe. */
+void kt_lua_pipe_take(lua_State *L, struct kt_task *t);
 /* The open conn or stream at idx, or an error. */
 struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what);
 /* Returns nil and an err that says that the script holds KT_PIPES_MAX conns and streams. */
@@ -61,6 +61,8 @@ int kt_lua_pipe_too_many(lua_State *L, const char *what);
  * if no task can be created. */
 void kt_lua_pipe_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
     struct kt_pipe *pipe, struct kt_conn *conn, const struct kt_peer_info *peer);
+/* Pushes the table of figures of a splice of pipes or flows, a kt_splice_result that was put in the task. */
+void kt_lua_splice_push(lua_State *L, const struct kt_task *t);
 /* Hands both to a splice. To the script they are closed, except for :set and :stats. Both still count in
  * kt_runtime_pipes. */
 void kt_lua_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice);

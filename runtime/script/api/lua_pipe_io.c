@@ -73,8 +73,9 @@ static struct kt_lua_pipe *begin(
 
 static void one_at_a_time(lua_State *L, const char *what, const char *does, const struct kt_task *other)
 {
+    const struct kt_origin *o = kt_task_origin(other);
     kt_raise(L, "%s: another task (spawned at %s:%d) is already %s; only one task may at a time", what,
-        other->origin->source, other->origin->line, does);
+        o->source, o->line, does);
 }
 
 static size_t count_arg(lua_State *L, int idx, const char *what, lua_Integer min, lua_Integer max)
@@ -299,7 +300,7 @@ static int reading_gc(lua_State *L)
 
 static void cancel_reading(struct kt_task *t)
 {
-    stop_reading(t->op);
+    stop_reading(kt_task_op(t));
 }
 
 /* Pushes the gathered bytes. */
@@ -363,12 +364,19 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
     h->reading = r;
     int rc = step_reading(r);
     if (rc == WAIT) {
-        uint64_t now = kt_io_now(kt_runtime_io(t->rt));
-        t->op = r;
-        t->failed = r->gathers ? read_failed : NULL;
-        t->missing = r->delimiter ? "no delimiter" : r->gathers ? "not all bytes arrived" : "no data";
-        return kt_task_wait(
-            L, t, r->what, cancel_reading, finish_read, r->deadline > now ? r->deadline - now : 0);
+        const uint64_t now = kt_io_now(kt_runtime_io(r->rt));
+        return kt_task_wait(L, t,
+            &(struct kt_wait){
+                .what = r->what,
+                .cancel = cancel_reading,
+                .finish = finish_read,
+                .failed = r->gathers ? read_failed : NULL,
+                .missing = r->delimiter ? "no delimiter"
+                           : r->gathers ? "not all bytes arrived"
+                                        : "no data",
+                .op = r,
+                .timeout_us = r->deadline > now ? r->deadline - now : 0,
+            });
     }
     stop_reading(r);
     if (rc == 0) return finish_read(L, t);
@@ -397,11 +405,11 @@ static struct kt_lua_reading *new_reading(
     lua_State *L, struct kt_lua_pipe *h, struct kt_task *t, const char *what, uint64_t timeout)
 {
     struct kt_lua_reading *r = kt_handle_push(L, READING, sizeof *r, 0);
-    r->rt = t->rt;
+    r->rt = kt_task_runtime(t);
     r->h = h;
     r->task = t;
     r->what = what;
-    r->deadline = kt_io_now(kt_runtime_io(t->rt)) + timeout;
+    r->deadline = kt_io_now(kt_runtime_io(r->rt)) + timeout;
     return r;
 }
 
@@ -463,7 +471,7 @@ int kt_lua_pipe_read_until(lua_State *L)
 
 static void cancel_writing(struct kt_task *t)
 {
-    stop_writing(t->op);
+    stop_writing(kt_task_op(t));
 }
 
 static int write_failed(lua_State *L, struct kt_task *t)
@@ -503,10 +511,16 @@ int kt_lua_pipe_write(lua_State *L)
     if (!h->pipe) rc = KT_ECLOSED;
     if (rc == WAIT) {
         h->writing = w;
-        t->op = w;
-        t->failed = write_failed;
-        t->missing = "not all bytes were accepted";
-        return kt_task_wait(L, t, what, cancel_writing, finish_write, timeout);
+        return kt_task_wait(L, t,
+            &(struct kt_wait){
+                .what = what,
+                .cancel = cancel_writing,
+                .finish = finish_write,
+                .failed = write_failed,
+                .missing = "not all bytes were accepted",
+                .op = w,
+                .timeout_us = timeout,
+            });
     }
     lua_pushinteger(L, (lua_Integer)w->done);
     char buf[400];

@@ -31,7 +31,7 @@ static int give(lua_State *L)
     lua_State *co = lua_tothread(L, 2);
     luaL_argcheck(L, co, 2, "expected a task");
     struct kt_task *to = kt_task_of(co);
-    if (to->L == co && to->state == KT_TASK_WAITING) kt_owned_give(L, 1, kt_task_of(L), to);
+    if (kt_task_thread(to) == co && kt_task_waits_in(to)) kt_handle_give(L, 1, kt_task_of(L), to);
     return 0;
 }
 
@@ -60,7 +60,8 @@ void kt_lua_pipe_stop_asking(struct kt_lua_pipe *h)
 
 static void cancel(struct kt_task *t)
 {
-    ((struct kt_lua_pipe *)t->op)->asking = NULL;
+    struct kt_lua_pipe *h = kt_task_op(t);
+    h->asking = NULL;
 }
 
 static int finish(lua_State *L, struct kt_task *t)
@@ -81,9 +82,14 @@ static int answered(lua_State *L)
     if (rc == 0) return finish(L, t);
     if (rc < 0) return kt_err_return(L, rc, NULL);
     h->asking = t;
-    t->op = h;
-    t->missing = "no answer";
-    return kt_task_wait(L, t, ANSWERED, cancel, finish, seconds > 0 ? (uint64_t)(seconds * 1e6) : 0);
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = ANSWERED,
+            .cancel = cancel,
+            .finish = finish,
+            .op = h,
+            .timeout_us = seconds > 0 ? (uint64_t)(seconds * 1e6) : 0,
+        });
 }
 
 void kt_lua_pipe_pool(lua_State *L)

@@ -23,14 +23,14 @@ static void answered(void *ctx, const struct kt_record *records, size_t n, const
     if (a) {
         a->n = n;
         memcpy(a->records, records, n * sizeof *records);
-        t->brought = a;
+        kt_task_bring(t, a);
     }
     kt_task_wake(t, a ? 0 : KT_ENOMEM, NULL);
 }
 
 static void cancel(struct kt_task *t)
 {
-    kt_query_cancel(t->op);
+    kt_query_cancel(kt_task_op(t));
 }
 
 static void set_integer(lua_State *L, const char *key, lua_Integer value)
@@ -58,7 +58,7 @@ static void push_record(lua_State *L, const struct kt_record *r)
 
 static int finish(lua_State *L, struct kt_task *t)
 {
-    const struct answer *a = t->brought;
+    const struct answer *a = kt_task_brought(t);
     lua_createtable(L, (int)a->n, 0);
     for (size_t i = 0; i < a->n; i++) {
         push_record(L, &a->records[i]);
@@ -134,10 +134,16 @@ static int resolve(lua_State *L)
     }
     question.name = name;
     struct kt_query *op;
-    int rc = kt_query(kt_runtime_io(t->rt), &question, answered, t, &op, &err);
+    int rc = kt_query(kt_runtime_io(kt_task_runtime(t)), &question, answered, t, &op, &err);
     if (rc) return kt_err_return(L, rc, err.text);
-    t->op = op;
-    return kt_task_wait(L, t, WHAT, cancel, finish, timeout);
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = WHAT,
+            .cancel = cancel,
+            .finish = finish,
+            .op = op,
+            .timeout_us = timeout,
+        });
 }
 
 static int name_server(lua_State *L)

@@ -5,6 +5,7 @@
  * The limits of the splice and of both pipes apply. The task's `op` is the first handle, which knows the
  * splice and the other handle. */
 #include <stdlib.h>
+#include "link/splice.h"
 #include "script/api/lua_flow.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
@@ -27,37 +28,46 @@ static struct kt_splice_opts defaults_for(const struct kt_lua_pipe *a, const str
 static void done(void *ctx, const struct kt_splice_result *result)
 {
     struct kt_task *t = ctx;
-    t->splice = *result;
-    t->splice.cause = NULL;
-    if (result->cause && (t->brought = malloc(sizeof *result->cause)))
-        *(struct kt_err *)t->brought = *result->cause;
-    kt_runtime_hold_pipes(t->rt, -2);
-    kt_lua_pipe_moved(t->op, result->a_to_b, result->b_to_a, kt_io_now(kt_runtime_io(t->rt)));
+    struct kt_runtime *rt = kt_task_runtime(t);
+    struct kt_err *cause = result->cause ? malloc(sizeof *cause) : NULL;
+    if (cause) *cause = *result->cause;
+    kt_task_put(t, result, sizeof *result);
+    kt_task_bring(t, cause);
+    kt_runtime_hold_pipes(rt, -2);
+    kt_lua_pipe_moved(kt_task_op(t), result->a_to_b, result->b_to_a, kt_io_now(kt_runtime_io(rt)));
     kt_task_wake(t, 0, NULL);
 }
 
 static void cancel(struct kt_task *t)
 {
-    struct kt_lua_pipe *a = t->op, *b = a->other;
+    struct kt_lua_pipe *a = kt_task_op(t), *b = a->other;
+    struct kt_runtime *rt = kt_task_runtime(t);
     struct kt_splice *splice = a->splice;
-    kt_runtime_hold_pipes(t->rt, -2);
+    kt_runtime_hold_pipes(rt, -2);
     kt_lua_pipe_moved(a, kt_lua_pipe_anywhere(a)->bytes_in - a->bytes_in,
-        kt_lua_pipe_anywhere(b)->bytes_in - b->bytes_in, kt_io_now(kt_runtime_io(t->rt)));
+        kt_lua_pipe_anywhere(b)->bytes_in - b->bytes_in, kt_io_now(kt_runtime_io(rt)));
     kt_splice_cancel(splice, KT_ECANCELED, "kt is shutting down"); /* nothing else cancels a splice */
+}
+
+void kt_lua_splice_push(lua_State *L, const struct kt_task *t)
+{
+    struct kt_splice_result result;
+    kt_task_get(t, &result, sizeof result);
+    lua_createtable(L, 0, 5);
+    lua_pushinteger(L, (lua_Integer)result.a_to_b);
+    lua_setfield(L, -2, "a_to_b");
+    lua_pushinteger(L, (lua_Integer)result.b_to_a);
+    lua_setfield(L, -2, "b_to_a");
+    lua_pushnumber(L, (double)result.duration_us / 1e6);
+    lua_setfield(L, -2, "duration");
+    lua_pushstring(L, result.code ? kt_errname(result.code) : "end");
+    lua_setfield(L, -2, "reason");
 }
 
 static int finish(lua_State *L, struct kt_task *t)
 {
-    const struct kt_err *cause = t->brought;
-    lua_createtable(L, 0, 5);
-    lua_pushinteger(L, (lua_Integer)t->splice.a_to_b);
-    lua_setfield(L, -2, "a_to_b");
-    lua_pushinteger(L, (lua_Integer)t->splice.b_to_a);
-    lua_setfield(L, -2, "b_to_a");
-    lua_pushnumber(L, (double)t->splice.duration_us / 1e6);
-    lua_setfield(L, -2, "duration");
-    lua_pushstring(L, t->splice.code ? kt_errname(t->splice.code) : "end");
-    lua_setfield(L, -2, "reason");
+    const struct kt_err *cause = kt_task_brought(t); /* the result's own is no longer valid */
+    kt_lua_splice_push(L, t);
     if (!cause) return 1;
     kt_err_push(L, cause->code, cause->text);
     lua_setfield(L, -2, "cause");
@@ -95,13 +105,14 @@ static int splice(lua_State *L)
     int rc = a->heard ? a->code : b->heard ? b->code : 0;
     if (rc) return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": already broken: %s", kt_strerror(rc)));
     struct kt_splice *op;
-    rc = kt_splice(kt_runtime_io(t->rt), a->pipe, b->pipe, &how, done, t, &op);
+    rc = kt_splice(kt_runtime_io(kt_task_runtime(t)), a->pipe, b->pipe, &how, done, t, &op);
     if (rc) return kt_err_return(L, rc, NULL);
     if (a->code) kt_splice_broke(op, false, a->code);
     if (b->code) kt_splice_broke(op, true, b->code);
     kt_lua_pipe_give(a, b, op); /* nothing may raise from here on: the splice will call back with the task */
-    t->op = a;
-    return kt_task_wait(L, t, WHAT, cancel, finish, KT_TIME_NEVER);
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = WHAT, .cancel = cancel, .finish = finish, .op = a, .timeout_us = KT_TIME_NEVER});
 }
 
 void kt_lua_splice(lua_State *L)

@@ -9,14 +9,14 @@ static int sleep_for(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, "kt.sleep");
     uint64_t us = kt_opts_duration(L, 1, "kt.sleep");
-    return kt_task_wait(L, t, "kt.sleep", NULL, NULL, us);
+    return kt_task_wait(L, t, &(struct kt_wait){.what = "kt.sleep", .timeout_us = us});
 }
 
 /* kt.spawn(fn, …): the new task takes ownership of conns, streams and sockets among the arguments. */
 static int spawn(lua_State *L)
 {
     struct kt_task *from = kt_task_of(L);
-    struct kt_runtime *rt = from->rt;
+    struct kt_runtime *rt = kt_runtime_of(L);
     if (lua_type(L, 1) != LUA_TFUNCTION)
         return kt_raise(L, "kt.spawn: expected a function, got %s", kt_type_name(L, 1));
     int n = lua_gettop(L);
@@ -30,12 +30,12 @@ static int spawn(lua_State *L)
     if (!t)
         return kt_raise(L, kt_runtime_phase(rt) == KT_END ? "kt.spawn: the script has ended"
                                                           : "kt.spawn: too many tasks, or out of memory");
-    if (!lua_checkstack(t->L, n)) {
+    if (!lua_checkstack(kt_task_thread(t), n)) {
         kt_task_abandon(t);
         return kt_raise(L, "kt.spawn: out of memory");
     }
-    for (int i = 2; i <= n; i++) kt_owned_give(L, i, from, t);
-    lua_xmove(L, t->L, n);
+    for (int i = 2; i <= n; i++) kt_handle_give(L, i, from, t);
+    lua_xmove(L, kt_task_thread(t), n);
     kt_task_set_spawned(t);
     kt_task_start(t, n - 1);
     return 0;

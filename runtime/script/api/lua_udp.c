@@ -57,12 +57,6 @@ static void wake_receiver(struct kt_lua_udp *u, int code, const char *text)
     if (t) kt_task_wake(t, code, text);
 }
 
-static void wake_senders(struct kt_lua_udp *u, int code, const char *text)
-{
-    for (struct kt_list *n; (n = kt_list_pop(&u->senders));)
-        kt_task_wake(KT_CONTAINER(n, struct kt_task, wait), code, text);
-}
-
 static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 {
     struct kt_lua_udp *u = ctx;
@@ -73,7 +67,8 @@ static void on_batch(void *ctx, struct kt_dgram *dgrams, size_t n)
 
 static void on_writable(void *ctx)
 {
-    wake_senders(ctx, 0, NULL);
+    struct kt_lua_udp *u = ctx;
+    kt_task_wake_all(&u->senders, 0, NULL);
 }
 
 static void on_error(void *ctx, int code)
@@ -101,7 +96,7 @@ static void close_socket(struct kt_lua_udp *u)
     kt_dgramq_free(&u->queue);
     kt_udp_locals_free(&u->locals);
     wake_receiver(u, KT_ECLOSED, RECEIVE ": " CLOSED);
-    wake_senders(u, KT_ECLOSED, SEND ": " CLOSED);
+    kt_task_wake_all(&u->senders, KT_ECLOSED, SEND ": " CLOSED);
 }
 
 static void end_owned(struct kt_owned *o, int code)
@@ -191,7 +186,7 @@ static const struct kt_addr *reachable(const struct kt_lua_udp *u, const struct 
 static void peer_found(void *ctx, const struct kt_addr *addrs, size_t n, const struct kt_err *err)
 {
     struct kt_task *t = ctx;
-    struct kt_lua_udp *u = t->op;
+    struct kt_lua_udp *u = kt_task_op(t);
     if (n == 0) {
         kt_task_wake(t, err->code, err->text);
         return;
@@ -204,13 +199,14 @@ static void peer_found(void *ctx, const struct kt_addr *addrs, size_t n, const s
     struct kt_err why = {0};
     set_peer(u, to);
     int rc = open_socket(u, &why);
-    if (rc == 0) kt_list_push(&t->owned, &u->owned.node);
+    if (rc == 0) kt_task_own(t, &u->owned);
     kt_task_wake(t, rc, why.text);
 }
 
 static void cancel_lookup(struct kt_task *t)
 {
-    kt_resolve_cancel(((struct kt_lua_udp *)t->op)->resolve);
+    const struct kt_lua_udp *u = kt_task_op(t);
+    kt_resolve_cancel(u->resolve);
 }
 
 static int finish_open(lua_State *L, struct kt_task *t)
@@ -263,7 +259,6 @@ static int udp(lua_State *L)
     kt_list_init(&u->senders);
     kt_udp_holder_init(&u->holder, &events, u);
     u->owned.end = end_owned;
-    u->owned.owner = t;
     u->rt = rt;
     kt_dgramq_init(&u->queue, (size_t)number_field(L, "queue", 65536));
 
@@ -286,12 +281,18 @@ static int udp(lua_State *L)
     if (to && !numeric) {
         rc = kt_resolve(kt_runtime_io(rt), at.host, at.port_min, peer_found, t, &u->resolve, &err);
         if (rc) return kt_err_return(L, rc, err.text);
-        t->op = u;
-        return kt_task_wait(L, t, OPEN, cancel_lookup, finish_open, timeout);
+        return kt_task_wait(L, t,
+            &(struct kt_wait){
+                .what = OPEN,
+                .cancel = cancel_lookup,
+                .finish = finish_open,
+                .op = u,
+                .timeout_us = timeout,
+            });
     }
     rc = open_socket(u, &err);
     if (rc) return kt_err_return(L, rc, err.text);
-    kt_list_push(&t->owned, &u->owned.node);
+    kt_task_own(t, &u->owned);
     return 1;
 }
 
@@ -336,7 +337,8 @@ static int take(lua_State *L, struct kt_lua_udp *u)
 
 static void cancel_receive(struct kt_task *t)
 {
-    ((struct kt_lua_udp *)t->op)->receiver = NULL;
+    struct kt_lua_udp *u = kt_task_op(t);
+    u->receiver = NULL;
 }
 
 /* Stack: the socket, the options, the deadline. */
@@ -344,29 +346,37 @@ static int receive_or_wait(lua_State *L, struct kt_task *t)
 {
     struct kt_lua_udp *u = lua_touserdata(L, 1);
     if (!u->holder.udp) return closed_meanwhile(L, RECEIVE);
-    if (u->receiver)
+    if (u->receiver) {
+        const struct kt_origin *o = kt_task_origin(u->receiver);
         return kt_raise(L,
             RECEIVE ": another task (spawned at %s:%d) is already receiving; only one task may at a time",
-            u->receiver->origin->source, u->receiver->origin->line);
+            o->source, o->line);
+    }
     int n = take(L, u);
     if (n) return n;
-    uint64_t deadline = (uint64_t)lua_tointeger(L, 3), now = kt_io_now(kt_runtime_io(t->rt));
+    uint64_t deadline = (uint64_t)lua_tointeger(L, 3), now = kt_io_now(kt_runtime_io(u->rt));
     u->receiver = t;
-    t->op = u;
-    t->missing = "no datagram";
-    return kt_task_wait(L, t, RECEIVE, cancel_receive, receive_or_wait, deadline > now ? deadline - now : 0);
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = RECEIVE,
+            .cancel = cancel_receive,
+            .finish = receive_or_wait,
+            .missing = "no datagram",
+            .op = u,
+            .timeout_us = deadline > now ? deadline - now : 0,
+        });
 }
 
 /* socket:receive { timeout = "30s" } → data, from | nil, err */
 static int receive(lua_State *L)
 {
     struct kt_task *t;
-    begin(L, RECEIVE, &t);
+    const struct kt_lua_udp *u = begin(L, RECEIVE, &t);
     uint64_t timeout = TIMEOUT_US;
     const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}};
     lua_settop(L, 2);
     kt_opts_read(L, 2, RECEIVE, opts, 1);
-    lua_pushinteger(L, (lua_Integer)(kt_io_now(kt_runtime_io(t->rt)) + timeout));
+    lua_pushinteger(L, (lua_Integer)(kt_io_now(kt_runtime_io(u->rt)) + timeout));
     return receive_or_wait(L, t);
 }
 
@@ -392,9 +402,8 @@ static int finish_send(lua_State *L, struct kt_task *t)
 
 static void cancel_send(struct kt_task *t)
 {
-    struct sending *s = t->op;
+    const struct sending *s = kt_task_op(t);
     if (s->resolve) kt_resolve_cancel(s->resolve);
-    kt_list_remove(&t->wait);
 }
 
 /* Whether the socket can send to an address of this family. */
@@ -431,13 +440,18 @@ static int try_send(lua_State *L, struct sending *s, bool kept)
         return kt_err_return(L, err.code, lua_pushfstring(L, SEND ": %s", err.text));
     uint8_t *buf = kt_udp_reserve(u->holder.udp);
     if (!buf) {
-        struct kt_task *t = s->task;
         if (!kept) s = keep(L, s);
         if (!u->holder.udp) return closed_meanwhile(L, SEND);
-        t->op = s;
-        t->missing = "no room in the send buffer";
-        kt_list_push(&u->senders, &t->wait);
-        return kt_task_wait(L, t, SEND, cancel_send, finish_send, s->timeout);
+        return kt_task_wait(L, s->task,
+            &(struct kt_wait){
+                .what = SEND,
+                .cancel = cancel_send,
+                .finish = finish_send,
+                .missing = "no room in the send buffer",
+                .op = s,
+                .queue = &u->senders,
+                .timeout_us = s->timeout,
+            });
     }
     if (len) memcpy(buf, data, len);
     const struct kt_addr *to = s->addressed ? &s->to : NULL;
@@ -497,10 +511,16 @@ static int send_(lua_State *L)
     s.addressed = true;
     if (kt_addr_from_ip(&s.to, at.host, at.port_min)) return try_send(L, &s, false);
     struct sending *kept = keep(L, &s);
-    rc = kt_resolve(kt_runtime_io(t->rt), at.host, at.port_min, target_found, kept, &kept->resolve, &err);
+    rc = kt_resolve(kt_runtime_io(u->rt), at.host, at.port_min, target_found, kept, &kept->resolve, &err);
     if (rc) return kt_err_return(L, rc, err.text);
-    t->op = kept;
-    return kt_task_wait(L, t, SEND, cancel_send, finish_send, s.timeout);
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = SEND,
+            .cancel = cancel_send,
+            .finish = finish_send,
+            .op = kept,
+            .timeout_us = s.timeout,
+        });
 }
 
 /* ---- the rest of the handle ---- */
@@ -530,7 +550,7 @@ static int gc(lua_State *L)
     if (u->declared) {
         kt_service_gc(L, &u->service);
     } else if (u->holder.udp) {
-        const struct kt_origin *o = u->owned.owner->origin;
+        const struct kt_origin *o = kt_task_origin(u->owned.owner);
         kt_log(kt_runtime_log(u->rt), KT_LOG_WARN,
             "a socket was dropped without :close(), in the task spawned at %s:%d; closed it", o->source,
             o->line);

@@ -14,7 +14,6 @@
 #include "script/core/errors.h"
 #include "script/core/parts.h"
 #include "script/core/setup.h"
-#include "script/core/task.h"
 #include "script/sandbox/guard.h"
 #include "script/sandbox/origin.h"
 
@@ -112,96 +111,95 @@ static void trace(lua_State *co, char *out, size_t size)
     if (shown) snprintf(out + len, size - len, "; ");
 }
 
-struct failure {
-    struct kt_task *t;
+struct report {
+    const struct kt_failed *f;
     const char *trace;
 };
 
-static void log_failure(const struct failure *f, const char *text)
+static void log_failure(const struct report *r, const char *text)
 {
-    const struct kt_task *t = f->t;
-    kt_log(t->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", text, f->trace,
-        t->origin->source, t->origin->line);
+    kt_log(r->f->rt->log, KT_LOG_ERROR, "task failed: %s (%sspawned at %s:%d)", text, r->trace,
+        r->f->origin->source, r->f->origin->line);
 }
 
 /* Runs protected on the main state: the error on top of the task's stack may have a __tostring metamethod
  * written by the script. */
 static int report(lua_State *L)
 {
-    const struct failure *f = lua_touserdata(L, 1);
-    lua_pushvalue(f->t->L, -1);
-    lua_xmove(f->t->L, L, 1);
-    log_failure(f, kt_err_raised(L, -1));
+    const struct report *r = lua_touserdata(L, 1);
+    lua_pushvalue(r->f->thread, -1);
+    lua_xmove(r->f->thread, L, 1);
+    log_failure(r, kt_err_raised(L, -1));
     return 0;
 }
 
 /* The same for an error raised by a __close, which is argument 2. */
 static int report_close(lua_State *L)
 {
-    const struct kt_task *t = lua_touserdata(L, 1);
-    kt_log(t->rt->log, KT_LOG_ERROR, "__close of a failed task failed as well: %s (spawned at %s:%d)",
-        kt_err_raised(L, 2), t->origin->source, t->origin->line);
+    const struct kt_failed *f = lua_touserdata(L, 1);
+    kt_log(f->rt->log, KT_LOG_ERROR, "__close of a failed task failed as well: %s (spawned at %s:%d)",
+        kt_err_raised(L, 2), f->origin->source, f->origin->line);
     return 0;
 }
 
 /* The task's own error is on top of the main stack; the error left by lua_resetthread is on the thread's. */
-static void tell_close(struct kt_task *t)
+static void tell_close(const struct kt_failed *f)
 {
-    lua_State *L = t->rt->L;
-    lua_xmove(t->L, L, 1);
+    lua_State *L = f->rt->L;
+    lua_xmove(f->thread, L, 1);
     if (lua_rawequal(L, -1, -2)) return; /* the task's own error, already logged */
-    lua_State *before = kt_guard_switch(t->rt->guard, L);
+    lua_State *before = kt_guard_switch(f->rt->guard, L);
     lua_pushcfunction(L, report_close);
-    lua_pushlightuserdata(L, t);
+    lua_pushlightuserdata(L, (void *)f);
     lua_pushvalue(L, -3);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK)
-        kt_log(t->rt->log, KT_LOG_ERROR, "__close of a failed task failed as well (spawned at %s:%d)",
-            t->origin->source, t->origin->line);
-    kt_guard_switch(t->rt->guard, before);
+        kt_log(f->rt->log, KT_LOG_ERROR, "__close of a failed task failed as well (spawned at %s:%d)",
+            f->origin->source, f->origin->line);
+    kt_guard_switch(f->rt->guard, before);
 }
 
-void kt_failure_close(struct kt_task *t, int status, bool tell)
+void kt_failure_close(const struct kt_failed *f, int status, bool tell)
 {
-    struct kt_runtime *rt = t->rt;
+    struct kt_runtime *rt = f->rt;
     const int top = lua_gettop(rt->L);
-    const bool room = lua_checkstack(rt->L, 5) && lua_checkstack(t->L, 1);
+    const bool room = lua_checkstack(rt->L, 5) && lua_checkstack(f->thread, 1);
     if (room && status != LUA_YIELD) { /* lua_resetthread may overwrite it on the thread's stack */
-        lua_pushvalue(t->L, -1);
-        lua_xmove(t->L, rt->L, 1);
+        lua_pushvalue(f->thread, -1);
+        lua_xmove(f->thread, rt->L, 1);
     } else if (room) {
         lua_pushnil(rt->L);
     }
-    const int closed = lua_resetthread(t->L);
+    const int closed = lua_resetthread(f->thread);
     if (kt_guard_stopped(rt->guard))
-        kt_log(rt->log, KT_LOG_ERROR, "__close of a failed task: %s (spawned at %s:%d)", kt_guard_text(t->L),
-            t->origin->source, t->origin->line);
+        kt_log(rt->log, KT_LOG_ERROR, "__close of a failed task: %s (spawned at %s:%d)",
+            kt_guard_text(f->thread), f->origin->source, f->origin->line);
     else if (tell && room && closed != LUA_OK)
-        tell_close(t);
+        tell_close(f);
     lua_settop(rt->L, top);
 }
 
-bool kt_failure_tell(struct kt_task *t, int status)
+bool kt_failure_tell(const struct kt_failed *f, int status)
 {
-    struct kt_runtime *rt = t->rt;
-    if (!is_news(rt, t->origin)) return false;
+    struct kt_runtime *rt = f->rt;
+    if (!is_news(rt, f->origin)) return false;
     char lines[640], memory[160];
-    trace(t->L, lines, sizeof lines);
-    struct failure f = {t, lines};
+    trace(f->thread, lines, sizeof lines);
+    const struct report r = {f, lines};
     if (kt_guard_stopped(rt->guard)) {
-        log_failure(&f, kt_guard_text(t->L));
+        log_failure(&r, kt_guard_text(f->thread));
     } else if (status == LUA_YIELD) { /* the script called coroutine.yield */
         log_failure(
-            &f, "coroutine.yield in a task: nothing resumes it; call kt.sleep(0) to let other tasks run");
+            &r, "coroutine.yield in a task: nothing resumes it; call kt.sleep(0) to let other tasks run");
     } else if (status == LUA_ERRMEM) {
         kt_guard_memory_text(rt->guard, memory, sizeof memory);
-        log_failure(&f, memory);
+        log_failure(&r, memory);
     } else {
         lua_State *before = kt_guard_switch(rt->guard, rt->L);
         const int top = lua_gettop(rt->L);
         lua_pushcfunction(rt->L, report);
-        lua_pushlightuserdata(rt->L, &f);
-        if (!lua_checkstack(t->L, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
-            log_failure(&f, "formatting its error failed as well");
+        lua_pushlightuserdata(rt->L, (void *)&r);
+        if (!lua_checkstack(f->thread, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
+            log_failure(&r, "formatting its error failed as well");
         lua_settop(rt->L, top);
         kt_guard_switch(rt->guard, before);
     }

@@ -6,10 +6,11 @@
 #ifndef KT_SCRIPT_CORE_FAILURE_H
 #define KT_SCRIPT_CORE_FAILURE_H
 
+#include <lua.h>
 #include <stdbool.h>
 
+struct kt_origin;
 struct kt_runtime;
-struct kt_task;
 
 #define KT_FAILURES_TOLD 10u
 #define KT_FAILURES_US 10000000u
@@ -20,11 +21,17 @@ int kt_failures_new(struct kt_runtime *rt);
 void kt_failures_end(struct kt_runtime *rt);
 void kt_failures_free(struct kt_runtime *rt);
 
-/* Logs the failure. status is lua_resume's, not LUA_OK; the error is on top of the task's stack. Returns
- * false if the failure was only counted. */
-bool kt_failure_tell(struct kt_task *t, int status);
+/* A task that failed: the error is on top of its thread's stack. */
+struct kt_failed {
+    struct kt_runtime *rt;
+    lua_State *thread;
+    const struct kt_origin *origin; /* where the task was spawned */
+};
+
+/* Logs the failure. status is lua_resume's, not LUA_OK. Returns false if the failure was only counted. */
+bool kt_failure_tell(const struct kt_failed *f, int status);
 /* Call after kt_failure_tell: leaves the task's scopes, which runs their __close metamethods. Errors in those
  * are logged if `tell` is true. */
-void kt_failure_close(struct kt_task *t, int status, bool tell);
+void kt_failure_close(const struct kt_failed *f, int status, bool tell);
 
 #endif

@@ -136,23 +136,10 @@ void *kt_handle_self(lua_State *L, const char *name, const char *method)
     return h;
 }
 
-/* ---- ownership ---- */
-
-void kt_owned_end(struct kt_list *owned, int code)
-{
-    while (!kt_list_empty(owned)) {
-        struct kt_owned *o = KT_CONTAINER(owned->next, struct kt_owned, node);
-        o->end(o, code);
-    }
-}
-
-void kt_owned_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to)
+void kt_handle_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to)
 {
     static const char *const kinds[] = {KT_HANDLE_CONN, KT_HANDLE_STREAM, KT_HANDLE_SOCKET};
     struct kt_owned *o = NULL; /* the first member of all of them */
     for (size_t i = 0; !o && i < sizeof kinds / sizeof kinds[0]; i++) o = kt_handle_test(L, idx, kinds[i]);
-    if (!o || kt_list_empty(&o->node) || o->owner != from) return;
-    kt_list_remove(&o->node);
-    o->owner = to;
-    kt_list_push(&to->owned, &o->node);
+    if (o && !kt_list_empty(&o->node) && o->owner == from) kt_task_own(to, o);
 }

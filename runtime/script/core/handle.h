@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <lauxlib.h>
 #include <lua.h>
-#include "base/list.h"
 
 struct kt_conn;
 struct kt_io;
@@ -50,17 +49,7 @@ int kt_handle_text(lua_State *L, const char *kind, const char *name, const char 
 /* The handle that a method was called on; raises if argument 1 is something else. */
 void *kt_handle_self(lua_State *L, const char *name, const char *method);
 
-/* ---- ownership by a task; embedded in the handle ---- */
-
-struct kt_owned {
-    struct kt_task *owner;                     /* valid while node is linked */
-    struct kt_list node;                       /* in owner->owned, or unlinked */
-    void (*end)(struct kt_owned *o, int code); /* closes it (code 0) or resets it, and unlinks it */
-};
-
-/* Ends everything in the list. */
-void kt_owned_end(struct kt_list *owned, int code);
-/* Moves the handle at idx from one task to another; does nothing unless `from` owns it. */
-void kt_owned_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to);
+/* Makes `to` the owner of the handle at idx, if `from` owns it. */
+void kt_handle_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to);
 
 #endif

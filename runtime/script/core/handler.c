@@ -29,7 +29,7 @@ bool kt_handler_busy(struct kt_handler *h, const struct kt_log *log, const char 
 
 void kt_handler_add(struct kt_handler *h, struct kt_task *t)
 {
-    kt_list_push(&h->running, &t->fellow);
+    kt_task_list(t, &h->running);
 }
 
 void kt_handler_end(struct kt_handler *h)

@@ -15,7 +15,7 @@ struct kt_task;
 
 struct kt_handler {
     const struct kt_origin *origin; /* where it was set */
-    struct kt_list running;         /* its tasks, by their `fellow`; a task unlinks itself when it ends */
+    struct kt_list running;         /* its tasks (kt_task_list) */
     unsigned most;                  /* tasks at a time */
     bool told;                      /* the warning about too many was logged */
 };

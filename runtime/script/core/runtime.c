@@ -57,7 +57,7 @@ static bool host_exit(void *ctx, int code)
 
 static bool host_owns(lua_State *co)
 {
-    return kt_task_of(co)->L == co;
+    return kt_task_thread(kt_task_of(co)) == co;
 }
 
 /* ---- new and free ---- */

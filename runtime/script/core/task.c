@@ -9,6 +9,7 @@
  * Invariant: a task is in one of the two queues exactly while its state is READY, and has a pending operation
  * or timer exactly while it is WAITING. */
 #include "script/core/task.h"
+#include <assert.h>
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,6 @@
 #include "script/core/errors.h"
 #include "script/core/failure.h"
 #include "script/core/garbage.h"
-#include "script/core/handle.h"
 #include "script/core/life.h"
 #include "script/core/parts.h"
 #include "script/core/setup.h"
@@ -35,6 +35,35 @@
 #define OWN_SHARE 16u   /* `own` gets one slice in this many */
 
 #define LIVELOCK_SLICES 100000u /* slices run without the clock advancing */
+
+enum state { SPARE, READY, RUNNING, WAITING };
+
+struct kt_task {
+    struct kt_runtime *rt;
+    lua_State *L;
+    int ref;      /* registry reference to the thread */
+    int nargs;    /* arguments of the first resume */
+    bool spawned; /* started by kt.spawn */
+    bool aside;   /* does not keep the script alive */
+    enum state state;
+    struct kt_list node;   /* among all tasks, or the spare ones */
+    struct kt_list ready;  /* in a ready queue */
+    struct kt_list owned;  /* list of kt_owned: pipes and sockets */
+    struct kt_list queued; /* in the queue of its wait */
+    struct kt_list listed; /* in the list of kt_task_list */
+    const struct kt_origin *origin;
+
+    struct kt_wait wait; /* the wait that it is in, or was in last */
+    struct kt_timer timer;
+
+    /* the outcome of the wait, until the task runs */
+    int code;   /* 0 or KT_E… */
+    char *text; /* malloc'd sentence, or NULL */
+    unsigned char result[KT_TASK_RESULT];
+    void *brought;        /* malloc'd, or NULL */
+    struct kt_pipe *pipe; /* a pipe without a handle yet */
+    struct kt_conn *conn; /* the same, if it is a conn */
+};
 
 struct kt_tasks {
     struct kt_task main;       /* stands for the main chunk; the main thread's extra space points at it */
@@ -56,6 +85,28 @@ struct kt_tasks {
     void (*livelock)(void *ctx, const char *text);
     void *livelock_ctx;
 };
+
+/* ---- what others may know of a task ---- */
+
+struct kt_runtime *kt_runtime_of(lua_State *L)
+{
+    return kt_task_of(L)->rt;
+}
+
+struct kt_runtime *kt_task_runtime(const struct kt_task *t)
+{
+    return t->rt;
+}
+
+lua_State *kt_task_thread(const struct kt_task *t)
+{
+    return t->L;
+}
+
+const struct kt_origin *kt_task_origin(const struct kt_task *t)
+{
+    return t->origin;
+}
 
 /* ---- misuse ---- */
 
@@ -96,7 +147,7 @@ struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
 static void make_ready(struct kt_task *t, struct kt_list *line)
 {
     struct kt_runtime *rt = t->rt;
-    t->state = KT_TASK_READY;
+    t->state = READY;
     kt_list_push(line, &t->ready);
     rt->tasks->ready_count++;
     if (!rt->tasks->running) kt_io_turn(rt->io, &rt->tasks->turn);
@@ -124,9 +175,22 @@ static void forget_outcome(struct kt_task *t)
     free(t->brought);
     t->brought = NULL;
     t->code = 0;
-    t->failed = NULL;
-    t->missing = NULL;
-    t->why = NULL;
+}
+
+/* Ends everything in the list. */
+static void end_owned(struct kt_list *owned, int code)
+{
+    while (!kt_list_empty(owned)) {
+        struct kt_owned *o = KT_CONTAINER(owned->next, struct kt_owned, node);
+        o->end(o, code);
+    }
+}
+
+void kt_task_own(struct kt_task *t, struct kt_owned *o)
+{
+    o->owner = t;
+    kt_list_remove(&o->node);
+    kt_list_push(&t->owned, &o->node);
 }
 
 /* The script may still hold the thread (coroutine.running), which then counts as one of its own
@@ -145,12 +209,12 @@ static void recycle(struct kt_task *t, bool fit)
     struct kt_runtime *rt = t->rt;
     forget_outcome(t);
     kt_list_remove(&t->node);
-    kt_list_remove(&t->fellow);
+    kt_list_remove(&t->listed);
     rt->tasks->count--;
     if (t->spawned) rt->tasks->spawned--;
     if (t->aside) rt->tasks->aside--;
     t->spawned = t->aside = false;
-    t->state = KT_TASK_SPARE;
+    t->state = SPARE;
     if (fit && rt->tasks->spare_count < SPARE_MAX && kt_runtime_phase(rt) != KT_END) {
         lua_settop(t->L, 0);
         kt_list_push(&rt->tasks->spare, &t->node);
@@ -167,15 +231,16 @@ static void fail(struct kt_task *t, int status)
 {
     struct kt_runtime *rt = t->rt;
     struct kt_guard *g = rt->guard;
+    const struct kt_failed failed = {rt, t->L, t->origin};
     bool told = false;
     if (!kt_life_exiting(rt)) {
         kt_runtime_counters(rt)->TaskErrors++;
-        told = kt_failure_tell(t, status);
+        told = kt_failure_tell(&failed, status);
     }
     /* Reset the pipes first; otherwise a `<close>` variable would close them cleanly. */
-    kt_owned_end(&t->owned, KT_ECANCELED);
-    if (!kt_guard_stopped(g)) kt_failure_close(t, status, told);
-    kt_owned_end(&t->owned, KT_ECANCELED);
+    end_owned(&t->owned, KT_ECANCELED);
+    if (!kt_guard_stopped(g)) kt_failure_close(&failed, status, told);
+    end_owned(&t->owned, KT_ECANCELED);
     /* The guard cannot stop a thread a second time, so a stopped thread must not run again. */
     bool stopped = kt_guard_end(g, t->origin);
     if (stopped) kt_guard_unhook(g, rt->L);
@@ -189,16 +254,16 @@ static void run(struct kt_task *t)
     struct kt_runtime *rt = t->rt;
     kt_list_remove(&t->ready);
     rt->tasks->ready_count--;
-    t->state = KT_TASK_RUNNING;
+    t->state = RUNNING;
     int nargs = t->nargs, nresults = 0;
     t->nargs = 0;
     kt_guard_begin(rt->guard, t->L, KT_SLICE_STOP_US);
     int status = lua_resume(t->L, rt->L, nargs, &nresults);
-    if (status == LUA_YIELD && (t->state == KT_TASK_WAITING || t->state == KT_TASK_READY)) {
+    if (status == LUA_YIELD && (t->state == WAITING || t->state == READY)) {
         kt_guard_end(rt->guard, t->origin);
     } else if (status == LUA_OK) {
         kt_guard_end(rt->guard, t->origin);
-        kt_owned_end(&t->owned, 0);
+        end_owned(&t->owned, 0);
         recycle(t, true);
     } else {
         fail(t, status);
@@ -282,8 +347,7 @@ int kt_tasks_new(struct kt_runtime *rt, void (*livelock)(void *ctx, const char *
     kt_list_init(&ts->spare);
     kt_turn_init(&ts->turn, run_ready, rt);
     kt_timer_init(&ts->again, run_again, rt);
-    ts->main =
-        (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &kt_origin_unknown, .state = KT_TASK_RUNNING};
+    ts->main = (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &kt_origin_unknown, .state = RUNNING};
     kt_list_init(&ts->main.owned);
     return 0;
 }
@@ -309,21 +373,20 @@ void kt_tasks_cut(struct kt_runtime *rt)
     bool stopped = false;
     while (!kt_list_empty(&rt->tasks->all)) {
         struct kt_task *t = KT_CONTAINER(rt->tasks->all.next, struct kt_task, node);
-        if (t->state == KT_TASK_WAITING && t->cancel) t->cancel(t);
-        t->cancel = NULL;
+        if (t->state == WAITING && t->wait.cancel) t->wait.cancel(t);
         kt_io_timer_cancel(rt->io, &t->timer);
-        kt_list_remove(&t->wait);
-        if (t->state == KT_TASK_READY) {
+        kt_list_remove(&t->queued);
+        if (t->state == READY) {
             kt_list_remove(&t->ready);
             rt->tasks->ready_count--;
         }
-        kt_owned_end(&t->owned, KT_ECANCELED);
+        end_owned(&t->owned, KT_ECANCELED);
         if (!stopped) { /* one runaway __close is enough: skip those of the remaining tasks */
             kt_guard_begin(rt->guard, t->L, KT_SLICE_STOP_US);
             lua_resetthread(t->L);
             stopped = kt_guard_end(rt->guard, t->origin);
         }
-        kt_owned_end(&t->owned, KT_ECANCELED);
+        end_owned(&t->owned, KT_ECANCELED);
         recycle(t, false);
     }
 }
@@ -352,11 +415,11 @@ static int resumed(lua_State *L, int status, lua_KContext ctx)
     (void)status;
     struct kt_task *t = (struct kt_task *)ctx;
     if (t->code == 0) {
-        int n = t->finish ? t->finish(L, t) : 0;
+        int n = t->wait.finish ? t->wait.finish(L, t) : 0;
         forget_outcome(t);
         return n;
     }
-    int extra = t->failed ? t->failed(L, t) : 0;
+    int extra = t->wait.failed ? t->wait.failed(L, t) : 0;
     int n = kt_err_return_before(L, extra, t->code, t->text);
     forget_outcome(t);
     return n;
@@ -365,44 +428,101 @@ static int resumed(lua_State *L, int status, lua_KContext ctx)
 static void expired(void *ctx)
 {
     struct kt_task *t = ctx;
-    if (!t->cancel) {
+    const struct kt_wait *w = &t->wait;
+    if (!w->cancel) {
         kt_task_wake(t, 0, NULL);
         return;
     }
     struct kt_err err;
-    const struct kt_err *why = t->why ? t->why(t) : NULL;
+    const struct kt_err *why = w->why ? w->why(t) : NULL;
     if (why)
-        kt_err_set(&err, why->code, "%s: %s", t->what, why->text);
+        kt_err_set(&err, why->code, "%s: %s", w->what, why->text);
     else
-        kt_err_set(&err, KT_ETIMEOUT, "%s: %s within %g s", t->what, t->missing ? t->missing : "no answer",
-            (double)t->timeout_us / 1e6);
-    t->cancel(t);
+        kt_err_set(&err, KT_ETIMEOUT, "%s: %s within %g s", w->what, w->missing ? w->missing : "no answer",
+            (double)w->timeout_us / 1e6);
+    w->cancel(t);
     kt_task_wake(t, err.code, err.text);
 }
 
-int kt_task_wait(lua_State *L, struct kt_task *t, const char *what, kt_task_cancel cancel,
-    kt_task_finish finish, uint64_t timeout_us)
+int kt_task_wait(lua_State *L, struct kt_task *t, const struct kt_wait *wait)
 {
-    t->what = what;
-    t->cancel = cancel;
-    t->finish = finish;
-    t->timeout_us = timeout_us;
-    t->state = KT_TASK_WAITING;
-    if (timeout_us != KT_TIME_NEVER) kt_io_timer_set(t->rt->io, &t->timer, kt_io_now(t->rt->io) + timeout_us);
+    t->wait = *wait;
+    t->state = WAITING;
+    if (wait->queue) kt_list_push(wait->queue, &t->queued);
+    if (wait->timeout_us != KT_TIME_NEVER)
+        kt_io_timer_set(t->rt->io, &t->timer, kt_io_now(t->rt->io) + wait->timeout_us);
     return lua_yieldk(L, 0, (lua_KContext)t, resumed);
+}
+
+const char *kt_task_waits_in(const struct kt_task *t)
+{
+    return t->state == WAITING ? t->wait.what : NULL;
+}
+
+void *kt_task_op(const struct kt_task *t)
+{
+    return t->wait.op;
 }
 
 void kt_task_wake(struct kt_task *t, int code, const char *text)
 {
-    struct kt_list *line =
-        t->cancel ? &t->rt->tasks->ready : &t->rt->tasks->own; /* only a sleep has no cancel */
+    const bool slept = !t->wait.cancel; /* only a sleep has no cancel */
     kt_io_timer_cancel(t->rt->io, &t->timer);
-    kt_list_remove(&t->wait);
-    t->cancel = NULL;
-    t->op = NULL;
+    kt_list_remove(&t->queued);
+    t->wait.op = NULL;
     t->code = code;
     t->text = code && text ? strdup(text) : NULL;
-    make_ready(t, line);
+    make_ready(t, slept ? &t->rt->tasks->own : &t->rt->tasks->ready);
+}
+
+void kt_task_wake_all(struct kt_list *queue, int code, const char *text)
+{
+    for (struct kt_list *n; (n = kt_list_pop(queue));)
+        kt_task_wake(KT_CONTAINER(n, struct kt_task, queued), code, text);
+}
+
+/* ---- the outcome of a wait ---- */
+
+void kt_task_put(struct kt_task *t, const void *result, size_t n)
+{
+    assert(n <= sizeof t->result);
+    memcpy(t->result, result, n);
+}
+
+void kt_task_get(const struct kt_task *t, void *result, size_t n)
+{
+    assert(n <= sizeof t->result);
+    memcpy(result, t->result, n);
+}
+
+void kt_task_bring(struct kt_task *t, void *data)
+{
+    t->brought = data;
+}
+
+const void *kt_task_brought(const struct kt_task *t)
+{
+    return t->brought;
+}
+
+void kt_task_hold_pipe(struct kt_task *t, struct kt_pipe *pipe, struct kt_conn *conn)
+{
+    t->pipe = pipe;
+    t->conn = conn;
+    kt_runtime_hold_pipes(t->rt, 1);
+}
+
+struct kt_conn *kt_task_conn(const struct kt_task *t)
+{
+    return t->conn;
+}
+
+struct kt_pipe *kt_task_take_pipe(struct kt_task *t)
+{
+    struct kt_pipe *pipe = t->pipe;
+    t->pipe = NULL;
+    t->conn = NULL;
+    return pipe;
 }
 
 /* ---- new tasks ---- */
@@ -429,8 +549,8 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
         kt_list_init(&t->node);
         kt_list_init(&t->ready);
         kt_list_init(&t->owned);
-        kt_list_init(&t->wait);
-        kt_list_init(&t->fellow);
+        kt_list_init(&t->queued);
+        kt_list_init(&t->listed);
         kt_timer_init(&t->timer, expired, t);
         lua_pushcfunction(L, make_thread);
         lua_pushlightuserdata(L, t);
@@ -467,6 +587,11 @@ void kt_task_set_aside(struct kt_task *t)
 {
     t->aside = true;
     t->rt->tasks->aside++;
+}
+
+void kt_task_list(struct kt_task *t, struct kt_list *list)
+{
+    kt_list_push(list, &t->listed);
 }
 
 static struct kt_task *start_prepared(struct kt_runtime *rt, const struct kt_origin *origin, int nargs)
@@ -506,11 +631,16 @@ void kt_task_abandon(struct kt_task *t)
     recycle(t, true);
 }
 
-void kt_task_withdraw(struct kt_task *t)
+static void withdraw(struct kt_task *t)
 {
-    if (t->state != KT_TASK_READY || lua_status(t->L) != LUA_OK) return;
+    if (t->state != READY || lua_status(t->L) != LUA_OK) return;
     kt_list_remove(&t->ready);
     t->rt->tasks->ready_count--;
     t->nargs = 0;
     recycle(t, true);
+}
+
+void kt_task_withdraw_all(struct kt_list *list)
+{
+    for (struct kt_list *n; (n = kt_list_pop(list));) withdraw(KT_CONTAINER(n, struct kt_task, listed));
 }

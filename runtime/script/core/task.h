@@ -11,13 +11,17 @@
 #define KT_SCRIPT_CORE_TASK_H
 
 #include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include "base/list.h"
-#include "io/io.h"
-#include "link/splice.h"
 
+struct kt_conn;
+struct kt_err;
+struct kt_origin;
+struct kt_pipe;
 struct kt_runtime;
 struct kt_task;
-struct kt_origin;
 
 /* Tasks at a time; beyond it, conns and streams are refused. */
 #define KT_TASKS_MAX 262144u
@@ -30,57 +34,18 @@ typedef void (*kt_task_cancel)(struct kt_task *t);
  * it called kt_task_wait. */
 typedef int (*kt_task_finish)(lua_State *L, struct kt_task *t);
 
-enum kt_task_state { KT_TASK_SPARE, KT_TASK_READY, KT_TASK_RUNNING, KT_TASK_WAITING };
-
-struct kt_task {
-    struct kt_runtime *rt;
-    lua_State *L;
-    int ref;      /* registry reference to the thread */
-    int nargs;    /* arguments of the first resume */
-    bool spawned; /* started by kt.spawn */
-    bool aside;   /* does not keep the script alive */
-    enum kt_task_state state;
-    struct kt_list node;   /* among all tasks, or the spare ones */
-    struct kt_list ready;  /* in a ready queue */
-    struct kt_list owned;  /* list of kt_owned: pipes and sockets */
-    struct kt_list wait;   /* for the operation: in its list of waiting tasks */
-    struct kt_list fellow; /* for the starter: in its list of running tasks, until this one ends */
-    const struct kt_origin *origin;
-
-    /* the wait */
-    const char *what; /* "link:open"; static storage */
-    kt_task_cancel cancel;
-    kt_task_finish finish;
-    /* Optional; set these before kt_task_wait. */
-    kt_task_finish failed; /* pushes the results that follow nil and err */
-    const char *missing;   /* the missing event, for the timeout message; static storage; NULL: "no answer" */
-    /* Called at the timeout: returns the underlying error, which the wait then fails with, or NULL for
-     * KT_ETIMEOUT. */
-    const struct kt_err *(*why)(struct kt_task *t);
-    void *op; /* the binding's */
-    struct kt_timer timer;
-    uint64_t timeout_us;
-
-    /* its outcome, until the task runs */
-    int code;             /* 0 or KT_E… */
-    char *text;           /* malloc'd sentence, or NULL */
-    struct kt_pipe *pipe; /* a pipe without a handle yet */
-    struct kt_conn *conn; /* the same, if it is a conn */
-    struct kt_splice_result splice;
-    uint64_t value; /* a number whose meaning `finish` knows */
-    void *brought;  /* malloc'd data for `finish`; freed with the outcome */
-};
-
 /* The task of thread L, or the stand-in for the main chunk. */
 static inline struct kt_task *kt_task_of(lua_State *L)
 {
     return *(struct kt_task **)lua_getextraspace(L);
 }
 
-static inline struct kt_runtime *kt_runtime_of(lua_State *L)
-{
-    return kt_task_of(L)->rt;
-}
+struct kt_runtime *kt_runtime_of(lua_State *L);
+struct kt_runtime *kt_task_runtime(const struct kt_task *t);
+/* Its coroutine. */
+lua_State *kt_task_thread(const struct kt_task *t);
+/* Where it was spawned, or its handler was set. */
+const struct kt_origin *kt_task_origin(const struct kt_task *t);
 
 /* Returns 0 or KT_ENOMEM. livelock: as in kt_runtime_opts. */
 int kt_tasks_new(struct kt_runtime *rt, void (*livelock)(void *ctx, const char *text), void *livelock_ctx);
@@ -109,18 +74,69 @@ const char *kt_task_forbid_waits(struct kt_runtime *rt, const char *what);
 /* Raises unless called from the main chunk. */
 struct kt_runtime *kt_declare_need(lua_State *L, const char *what);
 
-/* Suspends the task; call as `return kt_task_wait(…)`, with the task from kt_task_need. After timeout_us
- * (KT_TIME_NEVER: none) cancel is called and the script gets nil and a timeout error. If cancel is NULL, the
- * timeout is a success (sleep). */
-int kt_task_wait(lua_State *L, struct kt_task *t, const char *what, kt_task_cancel cancel,
-    kt_task_finish finish, uint64_t timeout_us);
+/* ---- waiting ---- */
+
+struct kt_wait {
+    const char *what;      /* "link:open"; static storage */
+    kt_task_cancel cancel; /* NULL: the timeout is a success (sleep) */
+    kt_task_finish finish; /* NULL: no results */
+    kt_task_finish failed; /* pushes the results that follow nil and err; NULL: none */
+    const char *missing;   /* the missing event, for the timeout message; static storage; NULL: "no answer" */
+    /* Called at the timeout: returns the underlying error, which the wait then fails with, or NULL for
+     * KT_ETIMEOUT. NULL: always KT_ETIMEOUT. */
+    const struct kt_err *(*why)(struct kt_task *t);
+    void *op;              /* the binding's; see kt_task_op */
+    struct kt_list *queue; /* the task is in this list until the wait ends; NULL: in none */
+    uint64_t timeout_us;   /* KT_TIME_NEVER: none */
+};
+
+/* Suspends the task; call as `return kt_task_wait(…)`, with the task from kt_task_need. At the timeout, cancel
+ * is called and the script gets nil and a timeout error. */
+int kt_task_wait(lua_State *L, struct kt_task *t, const struct kt_wait *wait);
+/* The name of the wait that it is in, or NULL if it is in none. */
+const char *kt_task_waits_in(const struct kt_task *t);
+/* The operation that it waits for, until it is woken. */
+void *kt_task_op(const struct kt_task *t);
 
 /* Ends the wait; for callbacks of the operation. The task runs at the end of this turn. With code 0, `finish`
  * makes the results; otherwise the script gets nil and an err object (text NULL: the code's own sentence). */
 void kt_task_wake(struct kt_task *t, int code, const char *text);
+/* The same for all tasks in a queue. */
+void kt_task_wake_all(struct kt_list *queue, int code, const char *text);
+
+/* ---- the outcome of a wait: kept from just before kt_task_wake until `finish` has run ---- */
+
+#define KT_TASK_RESULT 64u /* bytes */
+
+/* Copies n bytes, at most KT_TASK_RESULT, to the task, and from it. */
+void kt_task_put(struct kt_task *t, const void *result, size_t n);
+void kt_task_get(const struct kt_task *t, void *result, size_t n);
+/* Data from malloc, which the task frees; NULL if nothing was brought. */
+void kt_task_bring(struct kt_task *t, void *data);
+const void *kt_task_brought(const struct kt_task *t);
+/* Keeps a pipe until a handle takes it; conn: the same if it is a conn, or NULL. The pipe counts in
+ * kt_runtime_pipes. If no handle does, it is reset. */
+void kt_task_hold_pipe(struct kt_task *t, struct kt_pipe *pipe, struct kt_conn *conn);
+/* The conn that it holds, or NULL. */
+struct kt_conn *kt_task_conn(const struct kt_task *t);
+/* Returns the pipe, which is the caller's from now on and still counts. */
+struct kt_pipe *kt_task_take_pipe(struct kt_task *t);
+
+/* ---- what a task owns; embedded in the handle ---- */
+
+struct kt_owned {
+    struct kt_task *owner;                     /* valid while node is linked */
+    struct kt_list node;                       /* among what the owner owns, or unlinked */
+    void (*end)(struct kt_owned *o, int code); /* closes it (code 0) or resets it, and unlinks it */
+};
+
+/* Makes the task its owner, instead of the one it had. */
+void kt_task_own(struct kt_task *t, struct kt_owned *o);
+
+/* ---- new tasks ---- */
 
 /* A new task with an empty stack; NULL when out of memory or at KT_TASKS_MAX. Push a function and its
- * arguments on t->L, then call kt_task_start. L: any state with room for two values. Never raises. */
+ * arguments on its thread, then call kt_task_start. L: any state with room for two values. Never raises. */
 struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt_origin *origin);
 void kt_task_start(struct kt_task *t, int nargs);
 /* Marks a task as started by kt.spawn; kt_task_spawned_max: whether there are KT_SPAWNED_MAX of these. */
@@ -128,6 +144,8 @@ void kt_task_set_spawned(struct kt_task *t);
 bool kt_task_spawned_max(const struct kt_runtime *rt);
 /* Marks a task that does not keep the script alive. */
 void kt_task_set_aside(struct kt_task *t);
+/* Puts the task in a list, from which it is removed when it ends. */
+void kt_task_list(struct kt_task *t, struct kt_list *list);
 /* For callbacks: starts a task for a handler of the script. Calls prepare(arg), protected, which returns the
  * handler and its arguments, or nothing for no task; it must not run Lua of the script. Returns the task,
  * which has not run yet, or NULL. */
@@ -135,6 +153,6 @@ struct kt_task *kt_task_prepare(
     struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg);
 /* Gives up a task that was not started. */
 void kt_task_abandon(struct kt_task *t);
-/* Ends a task that was started but has not run yet; another goes on. */
-void kt_task_withdraw(struct kt_task *t);
+/* Empties a list of kt_task_list. Tasks in it that have not run yet end; the others continue. */
+void kt_task_withdraw_all(struct kt_list *list);
 #endif
