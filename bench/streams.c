@@ -81,8 +81,8 @@ static void on_readable(void *ctx)
     }
 }
 
-static const struct kt_pipe_events source_events = {on_nothing, on_writable, NULL};
-static const struct kt_pipe_events sink_events = {on_readable, on_nothing, on_closed};
+static const struct kt_pipe_events source_events = {on_nothing, on_writable, NULL, NULL};
+static const struct kt_pipe_events sink_events = {on_readable, on_nothing, on_closed, NULL};
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *o)
 {
