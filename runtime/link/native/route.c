@@ -50,26 +50,30 @@ static void say_unknown(
     if (n > 0) answer(a, port, dgram, out, n);
 }
 
-/* True if the header is one of this wire, read with the key of these settings. */
-static bool known(
-    const struct kt_native_context *c, const struct kt_dgram *dgram, struct kt_native_header *header)
+/* True if the header is one of this wire, read with the key of these settings. A data packet's guest and path are
+ * set, or NULL. Only an id that no guest has is checked: that costs a hash. */
+static bool known(const struct acceptor *a, const struct kt_native_context *c, const struct kt_dgram *dgram,
+    struct kt_native_header *header, struct guest **guest, unsigned *path)
 {
+    *guest = NULL;
     if (!c || kt_native_peek(c->secrets->header_key, dgram->data, dgram->len, header)) return false;
-    return header->kind != KT_NATIVE_DATA || kt_native_cid_check(c->secrets->header_key, header->id);
+    if (header->kind != KT_NATIVE_DATA) return true;
+    *guest = kt_native_guest_find(a, header->id, path);
+    return *guest || kt_native_cid_check(c->secrets->header_key, header->id);
 }
 
 /* False: it is not of this wire. */
 static bool take(struct acceptor *a, size_t port, struct kt_dgram *dgram)
 {
     struct kt_native_header header;
-    unsigned path;
+    struct guest *g;
+    unsigned path = 0;
     bool old = false;
-    if (!known(a->c, dgram, &header)) {
-        if (!known(a->old, dgram, &header)) return false;
+    if (!known(a, a->c, dgram, &header, &g, &path)) {
+        if (!known(a, a->old, dgram, &header, &g, &path)) return false;
         old = true;
     }
     if (header.kind == KT_NATIVE_DATA) {
-        struct guest *g = kt_native_guest_find(a, header.id, &path);
         a->c->counters->InBytes += dgram->len;
         if (g)
             kt_native_association_input(g->a, path, &header, dgram, kt_ports_udp(a->ports, port), port);
