@@ -20,6 +20,8 @@
 #include "base/bufq.h"
 #include "base/err.h"
 
+#define KT_PIPE_PIECES 16u /* most pieces of one kt_pipe_writev */
+
 struct kt_pipe;
 struct kt_stream_ops;
 
@@ -28,6 +30,8 @@ struct kt_pipe_ops {
     void (*consume)(struct kt_pipe *p, size_t n);
     bool (*eof)(const struct kt_pipe *p);
     size_t (*write)(struct kt_pipe *p, const void *data, size_t n);
+    size_t (*writev)(
+        struct kt_pipe *p, const struct kt_iov *iov, size_t pieces); /* may be NULL: write each */
     void (*shutdown)(struct kt_pipe *p);
     bool (*half_close)(const struct kt_pipe *p);
     void (*reset)(struct kt_pipe *p, int reason, const char *text);
@@ -85,6 +89,24 @@ static inline bool kt_pipe_eof(const struct kt_pipe *p)
 static inline size_t kt_pipe_write(struct kt_pipe *p, const void *data, size_t n)
 {
     const size_t taken = p->ops->write(p, data, n);
+    p->bytes_out += taken;
+    return taken;
+}
+
+/* Like kt_pipe_write, for up to KT_PIPE_PIECES pieces, none of them empty. Returns the sum. */
+static inline size_t kt_pipe_writev(struct kt_pipe *p, const struct kt_iov *iov, size_t pieces)
+{
+    size_t taken = 0;
+    if (p->ops->writev) {
+        taken = p->ops->writev(p, iov, pieces);
+    } else {
+        bool full = false;
+        for (size_t i = 0; i < pieces && !full; i++) {
+            const size_t n = p->ops->write(p, iov[i].data, iov[i].len);
+            taken += n;
+            full = n < iov[i].len;
+        }
+    }
     p->bytes_out += taken;
     return taken;
 }

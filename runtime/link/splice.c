@@ -221,21 +221,29 @@ static void wait_for_rates(struct direction *d)
     if (!s->timer.armed || d->resume_at < s->timer.at) kt_io_timer_set(s->io, &s->timer, d->resume_at);
 }
 
+/* Cuts the pieces down to `room` bytes; returns how many bytes they then are. */
+static size_t trim(struct kt_iov *iov, size_t *pieces, size_t room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < *pieces && n < room; i++) {
+        if (iov[i].len >= room - n) {
+            iov[i].len = room - n;
+            *pieces = i + 1;
+        }
+        n += iov[i].len;
+    }
+    return n;
+}
+
 static void move(struct direction *d)
 {
     struct kt_splice *s = d->splice;
-    struct kt_iov iov[8];
+    struct kt_iov iov[KT_PIPE_PIECES];
     while (!d->ended && !s->over) {
-        size_t pieces = kt_pipe_peek(d->from, iov, sizeof iov / sizeof iov[0]);
+        size_t pieces = kt_pipe_peek(d->from, iov, KT_PIPE_PIECES);
         const uint64_t now = kt_io_now(s->io);
-        size_t moved = 0, room = allowance(d, now);
-        bool full = false;
-        for (size_t i = 0; i < pieces && !full && moved < room; i++) {
-            size_t offered = iov[i].len < room - moved ? iov[i].len : room - moved;
-            size_t n = kt_pipe_write(d->to, iov[i].data, offered);
-            moved += n;
-            full = n < offered;
-        }
+        const size_t room = allowance(d, now), offered = trim(iov, &pieces, room);
+        const size_t moved = offered ? kt_pipe_writev(d->to, iov, pieces) : 0;
         if (moved) {
             bool first = d->bytes == 0;
             d->bytes += moved;
@@ -243,7 +251,7 @@ static void move(struct direction *d)
             if (first && s->lingering) arm(s); /* settle_us applies now */
             kt_pipe_consume(d->from, moved);
         }
-        if (full) {
+        if (moved < offered) {
             if (kt_pipe_gone(d->to)) give_up(d);
             return;
         }

@@ -26,12 +26,12 @@ local function pair(io, at)
   return mine, theirs
 end
 
--- Writes all of data as there is room, then calls done().
+-- Writes all of data as there is room, several pieces at a time, then calls done().
 local function feed(conn, data, events, done)
   local at = 1
   local function go()
     while at <= #data do
-      local n = conn:write(data:sub(at, at + 99999))
+      local n = conn:write(data:sub(at, at + 39999), data:sub(at + 40000, at + 40000), data:sub(at + 40001, at + 99999))
       at = at + n
       if n < 100000 and at <= #data then return end
     end

@@ -426,12 +426,19 @@ static int conn_eof(lua_State *L)
     return 1;
 }
 
+/* write(data, ...): several strings are pieces of one write */
 static int conn_write(lua_State *L)
 {
-    size_t len;
     struct kt_pipe *p = check_pipe(L);
-    const char *data = luaL_checklstring(L, 2, &len);
-    lua_pushinteger(L, (lua_Integer)kt_pipe_write(p, data, len));
+    struct kt_iov iov[KT_PIPE_PIECES];
+    size_t pieces = 0;
+    luaL_argcheck(L, lua_gettop(L) <= 1 + (int)KT_PIPE_PIECES, 2, "too many pieces");
+    for (int i = 2; i <= lua_gettop(L); i++) {
+        iov[pieces].data = (const uint8_t *)luaL_checklstring(L, i, &iov[pieces].len);
+        if (iov[pieces].len > 0 || i == 2) pieces++;
+    }
+    lua_pushinteger(L, (lua_Integer)(pieces == 1 ? kt_pipe_write(p, iov[0].data, iov[0].len)
+                                                 : kt_pipe_writev(p, iov, pieces)));
     return 1;
 }
 

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include "base/bytes.h"
 #include "io/read_block.h"
 #include "io/uv/internal.h"
 
@@ -434,22 +435,49 @@ static void on_written(uv_write_t *req, int status)
     }
 }
 
-static size_t conn_write(struct kt_pipe *p, const void *data, size_t n)
+/* What the system takes at once; a negative libuv code if the socket has failed. */
+static ssize_t try_write(struct uv_conn *c, const struct kt_iov *iov, size_t pieces)
+{
+    uv_buf_t bufs[KT_PIPE_PIECES];
+    assert(pieces <= KT_PIPE_PIECES);
+    for (size_t i = 0; i < pieces; i++) {
+        const unsigned len = iov[i].len < INT_MAX ? (unsigned)iov[i].len : INT_MAX;
+        bufs[i] = uv_buf_init((char *)(uintptr_t)iov[i].data, len);
+    }
+    const int r = uv_try_write(&c->h.stream, bufs, (unsigned)pieces);
+    return r == UV_EAGAIN ? 0 : r;
+}
+
+/* Keeps for later what fits of the pieces from `skip` on. */
+static size_t keep(struct uv_conn *c, const struct kt_iov *iov, size_t pieces, size_t skip)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < pieces && c->out_len < KT_CONN_WRITE; i++) {
+        const size_t before = kt_min_size(skip, iov[i].len);
+        const size_t n = kt_min_size(iov[i].len - before, KT_CONN_WRITE - c->out_len);
+        memcpy(c->out + c->out_len, iov[i].data + before, n);
+        skip -= before;
+        c->out_len += n;
+        done += n;
+    }
+    return done;
+}
+
+static size_t conn_writev(struct kt_pipe *p, const struct kt_iov *iov, size_t pieces)
 {
     struct uv_conn *c = of_pipe(p);
+    size_t n = 0, done = 0;
+    for (size_t i = 0; i < pieces; i++) n += iov[i].len;
     tell_late(c);
     if (c->shut || c->code || c->write_code || n == 0) return 0;
-    size_t done = 0;
     expect_answer(c);
     if (!c->out) {
-        uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, n < INT_MAX ? (unsigned)n : INT_MAX);
-        int r = uv_try_write(&c->h.stream, &buf, 1);
-        if (r >= 0) {
-            done = (size_t)r;
-        } else if (r != UV_EAGAIN) {
-            write_failed(c, r);
+        const ssize_t r = try_write(c, iov, pieces);
+        if (r < 0) {
+            write_failed(c, (int)r);
             return 0;
         }
+        done = (size_t)r;
         if (done == n) return n;
         c->out = kt_uv_block_get(c->u);
         if (!c->out) {
@@ -457,14 +485,16 @@ static size_t conn_write(struct kt_pipe *p, const void *data, size_t n)
             return done;
         }
     }
-    size_t room = KT_CONN_WRITE - c->out_len;
-    size_t take = n - done < room ? n - done : room;
-    memcpy(c->out + c->out_len, (const char *)data + done, take);
-    c->out_len += take;
+    done += keep(c, iov, pieces, done);
     if (!c->writing) submit(c);
-    done += take;
     if (done < n) c->starved = true;
     return done;
+}
+
+static size_t conn_write(struct kt_pipe *p, const void *data, size_t n)
+{
+    const struct kt_iov iov = {data, n};
+    return conn_writev(p, &iov, 1);
 }
 
 /* ---- ending ---- */
@@ -536,6 +566,7 @@ static const struct kt_pipe_ops pipe_ops = {
     .consume = conn_consume,
     .eof = conn_eof,
     .write = conn_write,
+    .writev = conn_writev,
     .shutdown = conn_shutdown,
     .half_close = conn_half_close,
     .reset = conn_reset,
