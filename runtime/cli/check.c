@@ -14,6 +14,7 @@ static const char help[] =
     "      --json          print a JSON array of {file, line, path, message, suggestion} for editors;\n"
     "                      line 0 is the whole file\n"
     "      --unsafe        give the script Lua's os and io, as kt run --unsafe does\n"
+    "      --path DIR      look in DIR for modules that are not beside the script, as kt run --path does\n"
     "      --memory SIZE   memory limit of the script, as for kt run --memory (default 256MiB)\n"
     "  -h, --help          show this help\n";
 
@@ -25,7 +26,8 @@ int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs)
     struct kt_start start = {
         .name = "check", .module = "kt.cli.check", .level = KT_LOG_WARN, .memory = KT_MEMORY_DEFAULT};
     const struct kt_flag flags[] = {{"--json", KT_FLAG_ON, &json}, {"--unsafe", KT_FLAG_ON, &start.unsafe},
-        {"--memory", KT_FLAG_MEMORY, &start.memory}, {NULL, KT_FLAG_ON, NULL}};
+        {"--path", KT_FLAG_TEXT, &start.path}, {"--memory", KT_FLAG_MEMORY, &start.memory},
+        {NULL, KT_FLAG_ON, NULL}};
     int code;
     const int script = kt_flags_read(help, flags, argc, argv, &code);
     if (script < 0) return code;

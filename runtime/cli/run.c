@@ -11,6 +11,7 @@ static const char help[] =
     "survive, and a script with a mistake changes nothing. SIGUSR1 writes the counters to the log.\n"
     "\n"
     "      --unsafe            give the script Lua's os and io\n"
+    "      --path DIR          look in DIR for modules that are not beside the script\n"
     "      --memory SIZE       memory limit of the script: 64MiB, 1GiB, or none (default 256MiB)\n"
     "      --log FILE          append the log to FILE instead of stderr\n"
     "      --log-level LEVEL   debug, info, warn, error or quiet (default info)\n"
@@ -22,9 +23,9 @@ int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)
     (void)verbs;
     struct kt_start start = {.level = KT_LOG_INFO, .memory = KT_MEMORY_DEFAULT, .serves = true};
     const struct kt_flag flags[] = {{"--unsafe", KT_FLAG_ON, &start.unsafe},
-        {"--memory", KT_FLAG_MEMORY, &start.memory}, {"--log", KT_FLAG_TEXT, &start.log_file},
-        {"--log-level", KT_FLAG_LEVEL, &start.level}, {"--pid-file", KT_FLAG_TEXT, &start.pid_file},
-        {NULL, KT_FLAG_ON, NULL}};
+        {"--path", KT_FLAG_TEXT, &start.path}, {"--memory", KT_FLAG_MEMORY, &start.memory},
+        {"--log", KT_FLAG_TEXT, &start.log_file}, {"--log-level", KT_FLAG_LEVEL, &start.level},
+        {"--pid-file", KT_FLAG_TEXT, &start.pid_file}, {NULL, KT_FLAG_ON, NULL}};
     int code;
     const int script = kt_flags_read(help, flags, argc, argv, &code);
     if (script < 0) return code;

@@ -92,6 +92,7 @@ static int with_io(const struct kt_start *start, struct kt_logger *logger, struc
             .logger = logger,
             .bind = kt_api_bind,
             .unsafe = start->unsafe,
+            .path = start->path,
             .memory = start->memory,
             .print = output ? kt_output_print : NULL,
             .print_ctx = output,

@@ -14,7 +14,8 @@ struct kt_start {
     char **argv;
     bool serves; /* it runs until it is ended, and a stalled reader of its output must not block it */
     bool unsafe;
-    size_t memory; /* bytes for the script, 0: no limit */
+    const char *path; /* a folder of modules, besides the script's own; NULL: none */
+    size_t memory;    /* bytes for the script, 0: no limit */
     enum kt_log_level level;
     const char *log_file; /* NULL: standard error */
     const char *pid_file; /* NULL: none */

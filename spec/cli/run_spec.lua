@@ -162,6 +162,21 @@ describe("kt run", function()
       assert.equal("5\n", scripts.exited("/", "run", s.dir .. "/s.lua").out)
     end)
 
+    it("requires modules from the folder of --path, after those beside the script, and so does kt check", function()
+      os.execute("mkdir -p " .. s.dir .. "/shared/lib")
+      write("shared/lib/deep.lua", 'return "shared"')
+      write("shared/near.lua", "return 'shared'")
+      write("near.lua", "return 'beside'")
+      write("s.lua", 'print(require "lib.deep", require "near")\n' .. HEAD .. "kt.spawn(function() require 'lib.nope' end)")
+      for _, folder in ipairs { "shared", "shared/", s.dir .. "/shared" } do
+        assert.equal("shared\tbeside\n", s.exited("run", "--path", folder, "s.lua").out)
+      end
+      assert.matches('require "lib.nope": no such module; looked for lib/nope.lua and lib/nope/init.lua beside the script and in shared',
+        s.exited("run", "--path", "shared", "s.lua").err, 1, true)
+      write("shared/lib/deep.lua", "local kt = require 'kt'\nreturn function() kt.slep(1) end")
+      assert.matches("shared/lib/deep.lua:2: kt.slep: no such function", s.exited("check", "--path", "shared/", "s.lua").out, 1, true)
+    end)
+
     it("lists where it looked for a missing module", function()
       assert.equal('kt: s.lua:1: require "nope": no such module; looked for nope.lua and nope/init.lua beside the script\n' .. HINT,
         run('require "nope"').err)

@@ -286,6 +286,21 @@ describe("kt test", function()
     assert.equal(1, code)
   end)
 
+  it("gives scripts the modules of --path", function()
+    os.execute("mkdir " .. folder .. "/shared")
+    write(folder .. "/shared/greeting.lua", "return 'from the shared folder'")
+    write(folder .. "/path_spec.lua", [[
+      it("finds it", function()
+        local w = require("kt.sim").world()
+        w:host "a":file("s.lua", 'local kt = require "kt" kt.spawn(print, (require "greeting"))')
+        local script = w:host "a":run "s.lua"
+        w:run "1s"
+        assert.equal("from the shared folder\n", script:output())
+      end)]])
+    local said, code = run(("%s test --path %s/shared -o plainTerminal %s/path_spec.lua"):format(kt, folder, folder))
+    assert.equal(0, code, said)
+  end)
+
   it("explains its usage, and reports an option without its value", function()
     local said, code = run(kt .. " test --help")
     assert.matches("usage: kt test", said, 1, true)

@@ -12,21 +12,30 @@ function sources.file(name)
   return name
 end
 
---- The files to check: the script, and the modules beside it that it requires.
+--- The file of a module, beside the script or in the folder of --path; nil if there is none.
+local function module_file(name)
+  local path = core.module_path()
+  for _, folder in ipairs { sources.path:match "^(.*/)" or "", path and path:gsub("/?$", "/", 1) } do
+    for _, shape in ipairs { "%s%s.lua", "%s%s/init.lua" } do
+      local file = shape:format(folder, (name:gsub("%.", "/")))
+      if #sources.tokens(file) > 0 then return file end
+    end
+  end
+end
+
+--- The files to check: the script, and the modules that it requires.
 function sources.all()
-  local files, folder = { sources.path }, sources.path:match "^(.*/)" or ""
+  local files = { sources.path }
   local seen = { [sources.path] = true }
   for _, file in ipairs(files) do -- grows during the loop
     local list = sources.tokens(file)
     for i, token in ipairs(list) do
       local first = token.text == "require" and token.kind == "name" and literals.argument(list, i + 1, 1)
       local name = first and list[first].kind == "string" and list[first].value
-      if name and name ~= "kt" then
-        for _, shape in ipairs { "%s%s.lua", "%s%s/init.lua" } do
-          local module = shape:format(folder, (name:gsub("%.", "/")))
-          if not seen[module] and #sources.tokens(module) > 0 then files[#files + 1] = module end
-          seen[module] = true
-        end
+      local module = name and name ~= "kt" and module_file(name)
+      if module and not seen[module] then
+        files[#files + 1] = module
+        seen[module] = true
       end
     end
   end

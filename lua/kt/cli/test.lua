@@ -10,6 +10,7 @@ pass.
       --trace[=DIR]     write what happens in each world to DIR (default kt-trace): a log, and a
                         pcapng file for Wireshark
       --plot FILE.svg   draw each world's links over time to FILE.svg, FILE-2.svg, ...
+      --path DIR        give the scripts in the worlds the modules in DIR, as kt run --path does
   -h, --help            show this help; kt test -- --help shows busted's
 
 KT_SEED=N sets the seed of worlds that have none of their own, and is the only one sim.sweep runs.
@@ -36,10 +37,10 @@ local function take(args)
       return nil, "--plot: expected a file"
     elseif plot then
       settings.plot = plot
-    elseif a == "--plot" then
+    elseif a == "--plot" or a == "--path" then
       i = i + 1
-      settings.plot = args[i]
-      if not settings.plot then return nil, "--plot: expected a file" end
+      if not args[i] then return nil, ("%s: expected a %s"):format(a, a == "--plot" and "file" or "folder") end
+      settings[a:sub(3)] = args[i]
     else
       rest[#rest + 1] = a
     end

@@ -2,6 +2,7 @@
 local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
+local settings = require "kt.sim.settings"
 local shape = require "kt.sim.shape"
 local task = require "kt.sim.task"
 
@@ -38,7 +39,7 @@ local function start(self, what)
   world.starting = self
   local core, id, said = world.core:start(self.host.name, {
     name = verb or self.path, path = not verb and self.path or nil, module = verb and "kt.cli." .. verb,
-    args = opts.args, env = pairs_of(opts.env), unsafe = opts.unsafe,
+    args = opts.args, env = pairs_of(opts.env), unsafe = opts.unsafe, modules = opts.path or settings.path,
     memory = opts.memory, level = world.level })
   world.starting = nil
   if not core then complain.raise("%s: %s: %s", what, where, said) end

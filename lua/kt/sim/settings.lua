@@ -12,6 +12,7 @@ local settings = {
   seed = read_seed(os.getenv "KT_SEED"),
   trace = os.getenv "KT_TRACE",
   plot = os.getenv "KT_PLOT",
+  path = nil, -- the folder of kt test --path
   patience = 5, -- seconds of processor time before a slow run is reported
   say = function(text) io.stderr:write(text) end,
   seeds = {}, -- of worlds made since kt.sim.report last read them

@@ -93,6 +93,7 @@ shape.run = { type = "table", keys = {
   { name = "env", type = "map", default = {}, doc = "Environment for os.getenv; the real machine's is not visible." },
   { name = "files", type = "map", default = {}, doc = "Files to place beside the script." },
   { name = "unsafe", type = "boolean", default = false, doc = "As kt run --unsafe: the script has os and io." },
+  { name = "path", type = "string", doc = "As kt run --path: a folder of modules. Default: that of kt test --path." },
   { name = "memory", type = "size", min = 1 << 20, max = 1 << 36, doc = "As kt run --memory. Default: 256 MiB." },
   { name = "beside", type = "boolean", default = false, doc = "Allow other scripts to run on the host at the same time." },
 } }

@@ -490,6 +490,7 @@ local host = {}
 ---@field env? table<string, string|number> Environment for os.getenv; the real machine's is not visible.
 ---@field files? table<string, string|number> Files to place beside the script.
 ---@field unsafe? boolean As kt run --unsafe: the script has os and io. (default false)
+---@field path? string As kt run --path: a folder of modules. Default: that of kt test --path.
 ---@field memory? kt.size As kt run --memory. Default: 256 MiB. (size, "1MiB" to "64GiB")
 ---@field beside? boolean Allow other scripts to run on the host at the same time. (default false)
 

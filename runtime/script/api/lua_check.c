@@ -47,6 +47,13 @@ static int run_slice(lua_State *L)
     return 3;
 }
 
+/* core.module_path() → the folder of --path | nil */
+static int module_path(lua_State *L)
+{
+    lua_pushstring(L, kt_runtime_path(kt_runtime_of(L)));
+    return 1;
+}
+
 /* core.grant_memory(): raises the memory limit by what the script holds, so that the check itself has
  * room. */
 static int grant_memory(lua_State *L)
@@ -155,6 +162,7 @@ void kt_lua_check(lua_State *L)
     static const luaL_Reg functions[] = {
         {"load_script", load_script},
         {"run_slice", run_slice},
+        {"module_path", module_path},
         {"grant_memory", grant_memory},
         {"script_world", script_world},
         {"handles", handles},

@@ -19,6 +19,7 @@ struct kt_setup {
     struct kt_known own_known; /* likewise */
     bool checking;
     bool repeatable;
+    const char *path;
     const char *(*getenv)(void *ctx, const char *name);
     void *getenv_ctx;
     void (*print)(void *ctx, int fd, const char *text, size_t len);
@@ -47,6 +48,7 @@ int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
     if (!s) return KT_ENOMEM;
     s->logger = opts->logger;
     s->repeatable = opts->repeatable;
+    s->path = opts->path;
     s->getenv = opts->getenv ? opts->getenv : process_env;
     s->getenv_ctx = opts->getenv_ctx;
     s->print = opts->print ? opts->print : kt_print_to_process;
@@ -99,6 +101,11 @@ void kt_setup_bind(const struct kt_runtime *rt, lua_State *L)
 bool kt_runtime_repeatable(const struct kt_runtime *rt)
 {
     return rt->setup->repeatable;
+}
+
+const char *kt_runtime_path(const struct kt_runtime *rt)
+{
+    return rt->setup->path;
 }
 
 void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len)

@@ -23,8 +23,10 @@ struct kt_runtime_opts {
     void (*bind)(struct lua_State *L);
     bool unsafe;             /* the script gets os and io */
     unsigned long child_fds; /* soft descriptor limit for programs that the script starts; 0: inherited */
-    size_t memory;           /* memory limit of the Lua state, in bytes; 0: no limit */
-    uint64_t main_us;        /* time limit of the main chunk; 0: a generous default, as only startup waits */
+    const char
+        *path;     /* a folder of modules, for what `require` does not find beside the script; NULL: none */
+    size_t memory; /* memory limit of the Lua state, in bytes; 0: no limit */
+    uint64_t main_us; /* time limit of the main chunk; 0: a generous default, as only startup waits */
     /* For simulated hosts: the script's behaviour depends on the io alone. Tables are walked in key order,
      * garbage is collected by count, os reads the io's clock, and a slice is limited by instructions instead
      * of time. */
@@ -69,6 +71,8 @@ struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt);
 struct kt_known *kt_runtime_known(const struct kt_runtime *rt);
 /* As in kt_runtime_opts. */
 bool kt_runtime_repeatable(const struct kt_runtime *rt);
+/* As in kt_runtime_opts; outlives the runtime. */
+const char *kt_runtime_path(const struct kt_runtime *rt);
 /* Writes output of the script; fd: 1 or 2. */
 void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len);
 /* NULL: not set. Valid until the environment changes. */

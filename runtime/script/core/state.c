@@ -209,6 +209,23 @@ static int load_file(lua_State *L, const char *path, struct kt_err *err)
     return status;
 }
 
+/* Looks for name.lua and name/init.lua in a folder, "" or ending with "/". Pushes the chunk and returns true, or
+ * pushes nothing and returns false. Raises if the file is unreadable, or not Lua. */
+static bool find_module(lua_State *L, const char *folder, const char *file)
+{
+    static const char *const shapes[] = {"%s%s.lua", "%s%s/init.lua"};
+    for (int i = 0; i < 2; i++) {
+        const char *path = lua_pushfstring(L, shapes[i], folder, file);
+        struct kt_err err;
+        const int status = load_file(L, path, &err);
+        lua_remove(L, -2);
+        if (status == LUA_OK) return true;
+        if (err.code != KT_ENOENT) lua_error(L);
+        lua_pop(L, 1);
+    }
+    return false;
+}
+
 static int script_require(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
@@ -223,17 +240,17 @@ static int script_require(lua_State *L)
     const char *key = lua_pushfstring(L, "script:%s", name);
     if (push_loaded(L, key, name)) return 1;
     const char *file = luaL_gsub(L, name, ".", "/");
-    static const char *const shapes[] = {"%s.lua", "%s/init.lua"};
-    for (int i = 0; i < 2; i++) {
-        const char *path = kt_state_path(L, lua_pushfstring(L, shapes[i], file));
-        struct kt_err err;
-        int status = load_file(L, path, &err);
-        if (status == LUA_OK) return run_module(L, key, name);
-        if (err.code != KT_ENOENT) return lua_error(L); /* unreadable, or not Lua */
-        lua_pop(L, 1);
-    }
-    return kt_raise(L, "require \"%s\": no such module; looked for %s.lua and %s/init.lua beside the script",
-        name, file, file);
+    if (find_module(L, kt_state_path(L, ""), file)) return run_module(L, key, name);
+    const char *path = kt_runtime_path(kt_runtime_of(L));
+    if (!path)
+        return kt_raise(L,
+            "require \"%s\": no such module; looked for %s.lua and %s/init.lua beside the script", name, file,
+            file);
+    const char *slash = path[0] && path[strlen(path) - 1] == '/' ? "" : "/";
+    if (find_module(L, lua_pushfstring(L, "%s%s", path, slash), file)) return run_module(L, key, name);
+    return kt_raise(L,
+        "require \"%s\": no such module; looked for %s.lua and %s/init.lua beside the script and in %s", name,
+        file, file, path);
 }
 
 /* ---- the two environments ---- */

@@ -32,6 +32,7 @@ struct script {
     char *env;                        /* NUL-terminated "NAME=value" strings, ended by an empty one */
     char *args;                       /* its arguments, likewise */
     char *what;                       /* path or module */
+    char *modules;                    /* as kt run --path; NULL: none */
     char *argv[ARGS_MAX + 1];         /* into args */
 };
 
@@ -94,7 +95,8 @@ static void free_script(struct script *s)
     free(s->env);
     free(s->args);
     free(s->what);
-    s->env = s->args = s->what = NULL;
+    free(s->modules);
+    s->env = s->args = s->what = s->modules = NULL;
 }
 
 struct ended {
@@ -169,6 +171,7 @@ static int start(struct script *s, bool is_module, bool unsafe, size_t memory, i
                                                 .logger = &s->logger,
                                                 .bind = kt_api_bind,
                                                 .unsafe = unsafe,
+                                                .path = s->modules,
                                                 .memory = memory,
                                                 .repeatable = true,
                                                 .alloc = kt_arena_alloc,
@@ -200,7 +203,7 @@ static const char *string_field(lua_State *L, int idx, const char *name)
     return s;
 }
 
-/* world:start(host, { name =, path = | module =, args = {…}, env = { "NAME=value" }, unsafe =, memory =,
+/* world:start(host, { name =, path = | module =, modules =, args = {…}, env = { "NAME=value" }, unsafe =, memory =,
  * level = }) → script, id, the exit code if it exited in its main chunk | nil, code, sentence */
 static int world_start(lua_State *L)
 {
@@ -231,6 +234,8 @@ static int world_start(lua_State *L)
     s->env = copy_list(L, lua_gettop(L) - 1);
     s->args = copy_list(L, lua_gettop(L) - 2);
     s->what = strdup(path ? path : module ? module : "");
+    const char *modules = string_field(L, 3, "modules");
+    s->modules = modules ? strdup(modules) : NULL;
 
     lua_State *outer = w->L;
     w->L = L;
