@@ -68,6 +68,13 @@ local function lines_of(command)
   return lines
 end
 
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
 local function folder_of(room) return room.folder or "runtime/" .. room.name end
 
 local function sources(room)
@@ -203,6 +210,20 @@ describe("the rooms", function()
             wrong[#wrong + 1] = ("%s:%d reaches into %s, which %s owns"):format(path, number, part, owner)
           end
         end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("leave the fields of a service, which handles embed, to service.c", function()
+    local wrong = {}
+    for _, path in ipairs(lines_of "find runtime/script spec bench -name '*.[ch]' | sort") do
+      for chunk in (path:find "core/service%.[ch]$" and "" or read(path)):gmatch "(.-)\n}" do -- one function
+        local uses = chunk:match "%l+[%->.]+service%.[%w_]+" -- l->service.name
+        for name in chunk:gmatch "struct kt_service %*([%w_]+)" do
+          uses = uses or chunk:match("%f[%w_]" .. name .. "%->[%w_]+")
+        end
+        if uses then wrong[#wrong + 1] = ("%s: %s"):format(path, uses) end
       end
     end
     assert.same({}, wrong)

@@ -230,11 +230,11 @@ void kt_config_forget_key(struct kt_settings *s)
 void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, const struct kt_service *service,
     const char *what)
 {
-    if (kt_origin_embedded(service->origin->source)) return;
-    const struct kt_log *log = kt_runtime_log(service->rt);
+    if (kt_origin_embedded(kt_service_origin(service)->source)) return;
+    const struct kt_log *log = kt_runtime_log(kt_service_runtime(service));
     char text[500];
     wire->summary(s, text, sizeof text);
-    kt_log(log, KT_LOG_INFO, "%s %s: %s", what, service->name, text);
+    kt_log(log, KT_LOG_INFO, "%s %s: %s", what, kt_service_name(service), text);
     const char *weak = wire->weak_key(s);
     if (weak) kt_log(log, KT_LOG_WARN, "the key is %s: anyone can read and use this tunnel", weak);
 }

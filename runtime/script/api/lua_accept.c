@@ -35,10 +35,10 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_in
     struct kt_service *s = &door->owner->service;
     if (door->owner->drains)
         kt_pipe_reset(stream, KT_ECLOSED);
-    else if (s->handler == LUA_NOREF) /* created in a task that has not called :serve yet */
+    else if (!kt_service_has_handler(s)) /* created in a task that has not called :serve yet */
         kt_pipe_reset(stream, KT_ECANCELED);
     else
-        kt_lua_pipe_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
+        kt_lua_pipe_serve(s, stream, NULL, peer);
 }
 
 struct arrival {
@@ -61,7 +61,7 @@ static int prepare_link(lua_State *L)
 static void on_link(void *ctx, struct kt_link *link, const struct kt_peer_info *peer)
 {
     const struct kt_lua_acceptor *a = ((const struct door *)ctx)->owner;
-    struct kt_runtime *rt = a->service.rt;
+    struct kt_runtime *rt = kt_service_runtime(&a->service);
     struct kt_lua_link *handle;
     const struct arrival v = {a, link, peer, &handle};
     if (a->on_link == LUA_NOREF || kt_runtime_phase(rt) != KT_RUN) return;
@@ -82,7 +82,7 @@ static void on_flow(void *ctx, struct kt_flow *flow, const struct kt_peer_info *
     if (a->drains || a->on_flow == LUA_NOREF)
         kt_flow_close(flow, a->drains ? KT_ECLOSED : KT_EREFUSED);
     else
-        kt_lua_flow_serve(a->service.rt, &arrival);
+        kt_lua_flow_serve(kt_service_runtime(&a->service), &arrival);
 }
 
 static int open(struct kt_service *s, struct kt_err *err)
@@ -92,11 +92,12 @@ static int open(struct kt_service *s, struct kt_err *err)
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
     door->owner = a;
-    const struct kt_wire_env env = kt_config_env(s->rt);
+    const struct kt_wire_env env = kt_config_env(kt_service_runtime(s));
     int rc = a->wire->accept(&env, a->settings, &events, door, &door->acceptor, err);
     if (rc == 0) {
         a->door = door;
-        kt_log(kt_runtime_log(s->rt), KT_LOG_INFO, "listening on %s (UDP)", s->name);
+        kt_log(
+            kt_runtime_log(kt_service_runtime(s)), KT_LOG_INFO, "listening on %s (UDP)", kt_service_name(s));
         kt_config_log(a->wire, a->settings, s, "accepting links on");
     } else {
         free(door);
@@ -137,9 +138,10 @@ static void close_acceptor(struct kt_service *s)
     kt_acceptor_close(a->door->acceptor); /* closes at the end of the turn; no callback until then */
     free(a->door);
     a->door = NULL;
-    luaL_unref(kt_runtime_state(s->rt), LUA_REGISTRYINDEX, a->on_link);
+    lua_State *L = kt_runtime_state(kt_service_runtime(s));
+    luaL_unref(L, LUA_REGISTRYINDEX, a->on_link);
     a->on_link = LUA_NOREF;
-    luaL_unref(kt_runtime_state(s->rt), LUA_REGISTRYINDEX, a->on_flow);
+    luaL_unref(L, LUA_REGISTRYINDEX, a->on_flow);
     a->on_flow = LUA_NOREF;
 }
 
@@ -184,8 +186,8 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     kt_acceptor_apply(a->door->acceptor, &change);
     if (change.changed) kt_config_log(a->wire, a->settings, s, "accepting links on");
     if (change.changed && change.sessions)
-        kt_log(kt_runtime_log(s->rt), KT_LOG_INFO, "%s: %zu sessions keep their old settings%s", s->name,
-            change.sessions,
+        kt_log(kt_runtime_log(kt_service_runtime(s)), KT_LOG_INFO,
+            "%s: %zu sessions keep their old settings%s", kt_service_name(s), change.sessions,
             change.retired
                 ? ", take no new streams because the key has changed, and end with their last stream"
                 : "");
@@ -224,9 +226,9 @@ static int accept_on(lua_State *L)
     lua_pushvalue(L, -2);
     lua_setiuservalue(L, -2, 1);
     lua_getfield(L, 1, "on");
-    snprintf(a->service.name, sizeof a->service.name, "%s", lua_tostring(L, -1));
+    const char *on = lua_tostring(L, -1); /* the config keeps it */
     lua_pop(L, 1);
-    return kt_service_enter(L, &a->service, &ops);
+    return kt_service_enter(L, &a->service, &ops, on);
 }
 
 static int serve(lua_State *L)
@@ -248,7 +250,7 @@ static int on(lua_State *L)
     const struct kt_origin **at = flows ? &a->on_flow_at : &a->on_link_at;
     if (lua_type(L, 3) != LUA_TFUNCTION)
         return kt_raise(L, ON ": expected a function, got %s", kt_type_name(L, 3));
-    if (a->service.closed) return kt_raise(L, ON ": the acceptor was closed");
+    if (kt_service_is_closed(&a->service)) return kt_raise(L, ON ": the acceptor was closed");
     if (*handler != LUA_NOREF)
         return kt_raise(
             L, ON ": \"%s\" already has a handler, set at %s:%d", event, (*at)->source, (*at)->line);
@@ -256,8 +258,7 @@ static int on(lua_State *L)
     lua_settop(L, 3);
     *handler = luaL_ref(L, LUA_REGISTRYINDEX);
     if (flows) kt_service_attend(&a->service);
-    a->service.stays = true; /* its links carry streams even if it has no :serve handler */
-    if (a->service.open) kt_service_settle(&a->service);
+    kt_service_stay(&a->service, true); /* its links carry streams even if it has no :serve handler */
     lua_settop(L, 1);
     return 1;
 }
@@ -285,7 +286,8 @@ static int gc(lua_State *L)
 static int to_string(lua_State *L)
 {
     const struct kt_lua_acceptor *a = kt_handle_self(L, KT_HANDLE_ACCEPTOR, "tostring");
-    return kt_handle_text(L, KT_HANDLE_ACCEPTOR, a->service.name, a->service.closed ? "closed" : NULL);
+    return kt_handle_text(L, KT_HANDLE_ACCEPTOR, kt_service_name(&a->service),
+        kt_service_is_closed(&a->service) ? "closed" : NULL);
 }
 
 void kt_lua_accept(lua_State *L)

@@ -137,7 +137,7 @@ static int unready(lua_State *L)
     lua_Integer i = 0;
     for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
         struct kt_err err = {0};
-        if (kt_service_ready(s, &err)) push_fault(L, ++i, s->origin, s->ops->what, err.text);
+        if (kt_service_ready(s, &err)) push_fault(L, ++i, kt_service_origin(s), kt_service_what(s), err.text);
     }
     if (!kt_runtime_has_work(rt)) push_fault(L, ++i, NULL, NULL, KT_NO_WORK);
     return 1;

@@ -85,18 +85,19 @@ struct kt_lua_signal {
 static void on_signal(void *ctx, int signum)
 {
     (void)signum;
-    struct kt_service *s = ctx;
-    if (kt_runtime_replaced(s->rt)) return; /* the current script handles it */
-    struct kt_task *t = kt_task_new(s->rt, kt_runtime_state(s->rt), s->served_at);
+    const struct kt_service *s = ctx;
+    struct kt_runtime *rt = kt_service_runtime(s);
+    if (kt_runtime_replaced(rt)) return; /* the current script handles it */
+    struct kt_task *t = kt_task_new(rt, kt_runtime_state(rt), kt_service_served_at(s));
     if (!t) return;
-    lua_rawgeti(kt_task_thread(t), LUA_REGISTRYINDEX, s->handler);
+    kt_service_push_handler(kt_task_thread(t), s);
     kt_task_start(t, 0);
 }
 
 static int signal_open(struct kt_service *s, struct kt_err *err)
 {
     struct kt_lua_signal *g = (struct kt_lua_signal *)s;
-    return kt_signal_watch(kt_runtime_io(s->rt), g->signum, on_signal, s, &g->signal, err);
+    return kt_signal_watch(kt_runtime_io(kt_service_runtime(s)), g->signum, on_signal, s, &g->signal, err);
 }
 
 static void signal_close(struct kt_service *s)
@@ -117,11 +118,9 @@ static int watch_signal(lua_State *L)
     lua_settop(L, 2);
     struct kt_lua_signal *g = kt_handle_push(L, "signal", sizeof *g, 0);
     g->signum = numbers[which];
-    snprintf(g->service.name, sizeof g->service.name, "SIG%s", names[which]);
-    kt_service_declare(L, &g->service, &ops);
-    g->service.served_at = kt_origin_here(L);
+    kt_service_declare(L, &g->service, &ops, which == 0 ? "SIGUSR1" : "SIGUSR2");
     lua_pushvalue(L, 2);
-    g->service.handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    kt_service_set_handler(L, &g->service);
     return 0;
 }
 

@@ -28,14 +28,13 @@ static void on_down(void *ctx, const struct kt_err *why)
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
 {
     const struct kt_service *s = &((struct kt_lua_link *)ctx)->service;
-    kt_lua_pipe_serve(s->rt, s->handler, s->served_at, stream, NULL, peer);
+    kt_lua_pipe_serve(s, stream, NULL, peer);
 }
 
 static void on_carries(void *ctx, bool anything)
 {
     struct kt_lua_link *l = ctx;
-    l->service.carries = anything;
-    kt_service_settle(&l->service);
+    kt_service_carry(&l->service, anything);
 }
 
 static void on_flow(void *ctx, struct kt_flow *flow, const struct kt_peer_info *peer)
@@ -46,19 +45,19 @@ static void on_flow(void *ctx, struct kt_flow *flow, const struct kt_peer_info *
         .origin = l->on_flow_at,
         .handler = kt_lua_link_push_flow_handler,
         .of = l};
-    kt_lua_flow_serve(l->service.rt, &arrival);
+    kt_lua_flow_serve(kt_service_runtime(&l->service), &arrival);
 }
 
 static bool has_handler(const struct kt_lua_link *l)
 {
-    return l->service.handler != LUA_NOREF || l->on_flow_at;
+    return kt_service_has_handler(&l->service) || l->on_flow_at;
 }
 
 static void hear(struct kt_lua_link *l)
 {
     l->events = (struct kt_link_events){.up = on_up,
         .down = on_down,
-        .stream = l->service.handler != LUA_NOREF ? on_stream : NULL,
+        .stream = kt_service_has_handler(&l->service) ? on_stream : NULL,
         .flow = l->on_flow_at ? on_flow : NULL,
         .carries = on_carries};
     kt_link_listen(l->link, &l->events, l);
@@ -78,12 +77,12 @@ static void served(struct kt_service *s)
 static int open(struct kt_service *s, struct kt_err *err)
 {
     struct kt_lua_link *l = (struct kt_lua_link *)s;
-    const struct kt_wire_env env = kt_config_env(s->rt);
+    const struct kt_wire_env env = kt_config_env(kt_service_runtime(s));
     int rc = l->wire->link(&env, l->settings, &l->link, err);
     if (rc == 0) kt_config_log(l->wire, l->settings, s, "link to");
     kt_config_forget_key(l->settings);
     if (rc) return rc;
-    s->stays = l->settings->stay || s->attends;
+    kt_service_stay(s, l->settings->stay);
     if (has_handler(l))
         kt_lua_link_served(l);
     else
@@ -164,9 +163,9 @@ static int link_to(lua_State *L)
     lua_pushvalue(L, -2);
     lua_setiuservalue(L, -2, KT_LINK_CONFIG);
     lua_getfield(L, 1, "remote");
-    snprintf(l->service.name, sizeof l->service.name, "%s", lua_tostring(L, -1));
+    const char *remote = lua_tostring(L, -1);
     lua_setiuservalue(L, -2, KT_LINK_REMOTE); /* the peer of its streams */
-    return kt_service_enter(L, &l->service, &ops);
+    return kt_service_enter(L, &l->service, &ops, remote);
 }
 
 /* ---- links handed out by an acceptor ---- */
@@ -192,8 +191,7 @@ void kt_lua_link_peer(
     lua_setiuservalue(L, -2, KT_LINK_REMOTE);
     lua_pushstring(L, peer->identity);
     lua_setiuservalue(L, -2, KT_LINK_IDENTITY);
-    snprintf(l->service.name, sizeof l->service.name, "%s", peer->address);
-    kt_service_adopt(L, &l->service, &ops);
+    kt_service_adopt(L, &l->service, &ops, peer->address);
     l->link = link;
     kt_link_listen(link, &events, l);
 }
@@ -268,7 +266,9 @@ static int link_open(lua_State *L)
     kt_opts_read(L, 2, OPEN, opts, sizeof opts / sizeof opts[0]);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
     if (kt_runtime_pipes_full(rt)) return kt_lua_pipe_too_many(L, OPEN);
-    if (client) kt_log(kt_runtime_log(rt), KT_LOG_DEBUG, "a stream to %s for %s", l->service.name, client);
+    if (client)
+        kt_log(
+            kt_runtime_log(rt), KT_LOG_DEBUG, "a stream to %s for %s", kt_service_name(&l->service), client);
 
     lua_settop(L, 1);
     kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* allocate now, so that finish cannot run out of memory */
@@ -340,7 +340,7 @@ static int link_set(lua_State *L)
     lua_pushvalue(L, 2);
     lua_pushstring(L, l->peer ? "" : l->settings->mode);
     lua_call(L, 2, 1);
-    if (l->service.closed) return kt_err_return(L, KT_ECLOSED, CLOSED);
+    if (kt_service_is_closed(&l->service)) return kt_err_return(L, KT_ECLOSED, CLOSED);
     const struct kt_settings *changed = l->peer ? NULL : kt_config_change(L, 3, l->wire, l->settings);
     struct kt_err err = {0};
     int rc = l->link ? kt_link_set(l->link, changed, &err) : 0;
@@ -389,11 +389,11 @@ static int link_tostring(lua_State *L)
     const struct kt_lua_link *l = self(L, "tostring");
     struct kt_link_stats stats = {.up = false};
     if (l->link) kt_link_stats(l->link, &stats);
-    return kt_handle_text(L, KT_HANDLE_LINK, l->service.name,
-        l->service.closed ? "closed"
-        : !l->link        ? "not open yet"
-        : stats.up        ? "up"
-                          : "down");
+    return kt_handle_text(L, KT_HANDLE_LINK, kt_service_name(&l->service),
+        kt_service_is_closed(&l->service) ? "closed"
+        : !l->link                        ? "not open yet"
+        : stats.up                        ? "up"
+                                          : "down");
 }
 
 static int field_remote(lua_State *L)

@@ -59,7 +59,7 @@ static int prepare(lua_State *L)
 
 static void run(struct watch *w, const struct kt_link_stats *stats, const struct kt_err *why)
 {
-    struct kt_runtime *rt = w->l->service.rt;
+    struct kt_runtime *rt = kt_service_runtime(&w->l->service);
     const struct happening h = {w, stats, why};
     if (!kt_runtime_attends(rt) || kt_handler_busy(&w->handler, kt_runtime_log(rt), names[w->event])) return;
     if (kt_runtime_replaced(rt) && w->event == STATS) return; /* the new script reports now */
@@ -94,7 +94,7 @@ static bool is_degraded(const struct watch *w, const struct kt_link_stats *s, st
 static void on_timer(void *ctx)
 {
     struct watch *w = ctx;
-    struct kt_io *io = kt_runtime_io(w->l->service.rt);
+    struct kt_io *io = kt_runtime_io(kt_service_runtime(&w->l->service));
     struct kt_link_stats stats;
     struct kt_err err = {0};
     kt_lua_link_stats(w->l, &stats);
@@ -110,7 +110,7 @@ static void on_timer(void *ctx)
 
 static void start(struct watch *w)
 {
-    struct kt_io *io = kt_runtime_io(w->l->service.rt);
+    struct kt_io *io = kt_runtime_io(kt_service_runtime(&w->l->service));
     struct kt_link_stats stats;
     if (w->event < DEGRADED || !w->l->link) return;
     kt_lua_link_stats(w->l, &stats);
@@ -143,7 +143,7 @@ static void tell(struct kt_lua_link *l, enum event event, const struct kt_err *w
         if (event == UP)
             start(w);
         else
-            kt_io_timer_cancel(kt_runtime_io(l->service.rt), &w->timer);
+            kt_io_timer_cancel(kt_runtime_io(kt_service_runtime(&l->service)), &w->timer);
     }
 }
 
@@ -161,7 +161,7 @@ void kt_lua_link_forget(struct kt_lua_link *l)
 {
     for (struct kt_list *n; (n = kt_list_pop(&l->watches));) {
         struct watch *w = watch_of(n);
-        kt_io_timer_cancel(kt_runtime_io(l->service.rt), &w->timer);
+        kt_io_timer_cancel(kt_runtime_io(kt_service_runtime(&l->service)), &w->timer);
         kt_handler_end(&w->handler);
         free(w);
     }
@@ -238,7 +238,7 @@ int kt_lua_link_event(lua_State *L)
     if (lua_type(L, 3) != LUA_TFUNCTION)
         return kt_raise(L, ON ": expected a function, got %s", kt_type_name(L, 3));
     read_options(L, &draft);
-    if (l->service.closed) return kt_raise(L, ON ": the link was closed");
+    if (kt_service_is_closed(&l->service)) return kt_raise(L, ON ": the link was closed");
     lua_settop(L, 3);
     if (lua_getiuservalue(L, 1, KT_LINK_HANDLERS) != LUA_TTABLE) {
         lua_newtable(L);

@@ -23,11 +23,11 @@ static void on_conn(void *ctx, struct kt_conn *conn)
 {
     const struct door *door = ctx;
     struct kt_service *s = &door->owner->service;
-    if (s->handler == LUA_NOREF) { /* created in a task that has not called :serve yet */
+    if (!kt_service_has_handler(s)) { /* created in a task that has not called :serve yet */
         kt_pipe_reset(kt_conn_pipe(conn), KT_ECANCELED);
         return;
     }
-    kt_lua_pipe_serve(s->rt, s->handler, s->served_at, kt_conn_pipe(conn), conn, NULL);
+    kt_lua_pipe_serve(s, kt_conn_pipe(conn), conn, NULL);
 }
 
 static int open(struct kt_service *s, struct kt_err *err)
@@ -37,13 +37,14 @@ static int open(struct kt_service *s, struct kt_err *err)
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
     door->owner = l;
-    int rc = kt_listen(kt_runtime_io(s->rt), &l->at, &events, door, &door->listener, err);
+    int rc = kt_listen(kt_runtime_io(kt_service_runtime(s)), &l->at, &events, door, &door->listener, err);
     if (rc) {
         free(door);
         return rc;
     }
     l->door = door;
-    kt_log(kt_runtime_log(s->rt), KT_LOG_INFO, "listening on %s", kt_listener_local(door->listener));
+    kt_log(kt_runtime_log(kt_service_runtime(s)), KT_LOG_INFO, "listening on %s",
+        kt_listener_local(door->listener));
     return 0;
 }
 
@@ -100,8 +101,7 @@ static int listen_on(lua_State *L)
     if (!on || kt_endpoint_parse(&l->at, on, KT_ENDPOINT_UNIX | KT_ENDPOINT_ZERO, &err))
         return kt_raise(L, "listen.on: %s", err.text);
     kt_service_localhost(&l->at);
-    snprintf(l->service.name, sizeof l->service.name, "%s", on);
-    return kt_service_enter(L, &l->service, &ops);
+    return kt_service_enter(L, &l->service, &ops, on);
 }
 
 static int serve(lua_State *L)
@@ -130,8 +130,8 @@ static int field_local(lua_State *L)
 static int to_string(lua_State *L)
 {
     const struct kt_lua_listener *l = kt_handle_self(L, KT_HANDLE_LISTENER, "tostring");
-    const char *at = l->door ? kt_listener_local(l->door->listener) : l->service.name;
-    return kt_handle_text(L, KT_HANDLE_LISTENER, at, l->service.closed ? "closed" : NULL);
+    const char *at = l->door ? kt_listener_local(l->door->listener) : kt_service_name(&l->service);
+    return kt_handle_text(L, KT_HANDLE_LISTENER, at, kt_service_is_closed(&l->service) ? "closed" : NULL);
 }
 
 void kt_lua_listen(lua_State *L)

@@ -11,6 +11,7 @@
 #include "link/stream.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
+#include "script/core/service.h"
 #include "script/api/api.h"
 
 /* Saves the byte counts of the pipe. */
@@ -323,11 +324,11 @@ static int make_handle(lua_State *L)
 }
 
 /* Returns a task with the handler and the handle on its stack, or NULL, and the pipe is still the caller's. */
-static struct kt_task *new_served(
-    struct kt_runtime *rt, int handler, const struct kt_origin *origin, struct arrival *a)
+static struct kt_task *new_served(const struct kt_service *s, struct arrival *a)
 {
+    struct kt_runtime *rt = kt_service_runtime(s);
     lua_State *L = kt_runtime_state(rt);
-    struct kt_task *t = a->task = kt_task_new(rt, L, origin);
+    struct kt_task *t = a->task = kt_task_new(rt, L, kt_service_served_at(s));
     if (!t) return NULL;
     lua_pushcfunction(L, make_handle);
     lua_pushlightuserdata(L, a);
@@ -336,17 +337,18 @@ static struct kt_task *new_served(
         kt_task_abandon(t);
         return NULL;
     }
-    lua_rawgeti(kt_task_thread(t), LUA_REGISTRYINDEX, handler);
+    kt_service_push_handler(kt_task_thread(t), s);
     lua_xmove(L, kt_task_thread(t), 1);
     return t;
 }
 
-void kt_lua_pipe_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
-    struct kt_pipe *pipe, struct kt_conn *conn, const struct kt_peer_info *peer)
+void kt_lua_pipe_serve(
+    const struct kt_service *s, struct kt_pipe *pipe, struct kt_conn *conn, const struct kt_peer_info *peer)
 {
+    struct kt_runtime *rt = kt_service_runtime(s);
     const bool takes = kt_runtime_attends(rt);
     struct arrival arrival = {.pipe = pipe, .conn = conn, .peer = peer};
-    struct kt_task *t = takes ? new_served(rt, handler, origin, &arrival) : NULL;
+    struct kt_task *t = takes ? new_served(s, &arrival) : NULL;
     if (!t) {
         kt_log(kt_runtime_log(rt), takes ? KT_LOG_WARN : KT_LOG_DEBUG, "%s: refused: %s",
             peer ? peer->address : kt_conn_peer(conn),

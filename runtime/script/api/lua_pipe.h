@@ -21,6 +21,7 @@ struct kt_lua_reading;
 struct kt_lua_writing;
 struct kt_lua_limits;
 struct kt_lua_look;
+struct kt_service;
 struct kt_splice;
 
 struct kt_lua_pipe {
@@ -57,10 +58,10 @@ void kt_lua_pipe_take(lua_State *L, struct kt_task *t);
 struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what);
 /* Returns nil and an err that says that the script holds KT_PIPES_MAX conns and streams. */
 int kt_lua_pipe_too_many(lua_State *L, const char *what);
-/* Runs handler (a registry reference) in a task that owns the pipe; peer is NULL for a conn. Resets the pipe
- * if no task can be created. */
-void kt_lua_pipe_serve(struct kt_runtime *rt, int handler, const struct kt_origin *origin,
-    struct kt_pipe *pipe, struct kt_conn *conn, const struct kt_peer_info *peer);
+/* Runs the service's handler in a task that owns the pipe; conn: the same if it is a conn, or NULL; peer: of a
+ * stream, or NULL. Resets the pipe if no task can be created. */
+void kt_lua_pipe_serve(
+    const struct kt_service *s, struct kt_pipe *pipe, struct kt_conn *conn, const struct kt_peer_info *peer);
 /* Pushes the table of figures of a splice of pipes or flows, a kt_splice_result that was put in the task. */
 void kt_lua_splice_push(lua_State *L, const struct kt_task *t);
 /* Hands both to a splice. To the script they are closed, except for :set and :stats. Both still count in

@@ -113,7 +113,7 @@ static int service_open(struct kt_service *s, struct kt_err *err)
     struct kt_addr local;
     char text[KT_ADDR_TEXT];
     kt_udp_local(u->holder.udp, &local);
-    kt_log(kt_runtime_log(s->rt), KT_LOG_INFO, "udp socket on %s%s%s", kt_addr_text(&local, text),
+    kt_log(kt_runtime_log(u->rt), KT_LOG_INFO, "udp socket on %s%s%s", kt_addr_text(&local, text),
         u->wants_peer ? " to " : "", u->peer);
     return 0;
 }
@@ -240,8 +240,7 @@ static int declare(lua_State *L, struct kt_lua_udp *u, const char *on, const cha
             "task",
             to);
     u->declared = true;
-    snprintf(u->service.name, sizeof u->service.name, "%s", to ? to : on);
-    kt_service_declare(L, &u->service, &ops);
+    kt_service_declare(L, &u->service, &ops, to ? to : on);
     return 1;
 }
 

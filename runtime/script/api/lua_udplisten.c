@@ -27,7 +27,7 @@ struct kt_lua_udplistener {
 
 static void push_handler(lua_State *L, const void *of)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, ((const struct kt_service *)of)->handler);
+    kt_service_push_handler(L, of);
 }
 
 static void on_flow(void *ctx, struct kt_flow *flow, const char *peer)
@@ -35,11 +35,11 @@ static void on_flow(void *ctx, struct kt_flow *flow, const char *peer)
     const struct kt_service *s = &((const struct door *)ctx)->owner->service;
     const struct kt_peer_info info = {.address = peer};
     const struct kt_lua_flow_arrival arrival = {
-        .flow = flow, .peer = &info, .origin = s->served_at, .handler = push_handler, .of = s};
-    if (s->handler == LUA_NOREF) /* created in a task that has not called :serve yet */
+        .flow = flow, .peer = &info, .origin = kt_service_served_at(s), .handler = push_handler, .of = s};
+    if (!kt_service_has_handler(s)) /* created in a task that has not called :serve yet */
         kt_flow_close(flow, KT_ECANCELED);
     else
-        kt_lua_flow_serve(s->rt, &arrival);
+        kt_lua_flow_serve(kt_service_runtime(s), &arrival);
 }
 
 static int open(struct kt_service *s, struct kt_err *err)
@@ -50,7 +50,8 @@ static int open(struct kt_service *s, struct kt_err *err)
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
     door->owner = l;
-    const int rc = kt_udp_flows_open(kt_runtime_io(s->rt), &options, &events, door, &door->flows, err);
+    const int rc =
+        kt_udp_flows_open(kt_runtime_io(kt_service_runtime(s)), &options, &events, door, &door->flows, err);
     if (rc) {
         free(door);
         return rc;
@@ -59,7 +60,8 @@ static int open(struct kt_service *s, struct kt_err *err)
     struct kt_addr local;
     char text[KT_ADDR_TEXT];
     kt_udp_flows_local(door->flows, &local);
-    kt_log(kt_runtime_log(s->rt), KT_LOG_INFO, "listening on %s (UDP flows)", kt_addr_text(&local, text));
+    kt_log(kt_runtime_log(kt_service_runtime(s)), KT_LOG_INFO, "listening on %s (UDP flows)",
+        kt_addr_text(&local, text));
     return 0;
 }
 
@@ -134,8 +136,7 @@ static int listen_udp(lua_State *L)
     kt_service_localhost(&l->at);
     l->idle_us = (uint64_t)(idle * 1e6);
     l->most = (size_t)most;
-    snprintf(l->service.name, sizeof l->service.name, "%s", at);
-    return kt_service_enter(L, &l->service, &ops);
+    return kt_service_enter(L, &l->service, &ops, at);
 }
 
 static struct kt_lua_udplistener *self(lua_State *L, const char *method)
@@ -193,8 +194,8 @@ static int to_string(lua_State *L)
 {
     const struct kt_lua_udplistener *l = self(L, "tostring");
     char text[KT_ADDR_TEXT];
-    const char *at = l->door ? local_text(l, text) : l->service.name;
-    return kt_handle_text(L, KT_HANDLE_UDPLISTENER, at, l->service.closed ? "closed" : NULL);
+    const char *at = l->door ? local_text(l, text) : kt_service_name(&l->service);
+    return kt_handle_text(L, KT_HANDLE_UDPLISTENER, at, kt_service_is_closed(&l->service) ? "closed" : NULL);
 }
 
 void kt_lua_udplisten(lua_State *L)

@@ -151,21 +151,14 @@ void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us)
 static bool drained(const struct kt_runtime *rt)
 {
     if (rt->life->pipes > 0 || (rt->life->replaced && rt->life->flows > 0)) return false;
-    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
-        if (s->open && s->ops->quiet && !s->ops->quiet(s)) return false;
-    }
-    return true;
+    return kt_services_quiet(rt);
 }
 
 /* A replaced runtime keeps its links open for a moment longer, so that the peers' last packets are
  * acknowledged. Otherwise they would retransmit for seconds before giving the session up. */
 static bool lingers(struct kt_runtime *rt, uint64_t now)
 {
-    bool links = false;
-    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
-        links = links || (s->open && s->ops->quiet);
-    }
-    if (!rt->life->replaced || !links) return false;
+    if (!rt->life->replaced || !kt_services_link(rt)) return false;
     if (rt->life->quiet_since == 0) rt->life->quiet_since = now;
     return now - rt->life->quiet_since < LINGER_US;
 }
@@ -211,9 +204,7 @@ void kt_runtime_drain(struct kt_runtime *rt, uint64_t us)
     if (rt->life->phase != KT_DRAIN) {
         kt_life_enter(rt, KT_DRAIN);
         rt->life->drain_until = until;
-        for (struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
-            if (s->open && s->ops->drain) s->ops->drain(s);
-        }
+        kt_services_drain(rt);
     }
     if (rt->life->cut) return;
     if (until < rt->life->drain_until) rt->life->drain_until = until;

@@ -264,11 +264,11 @@ int kt_runtime_load_module(struct kt_runtime *rt, const char *module, int argc, 
 static int cannot_open(struct kt_runtime *rt, const struct kt_service *s, int rc, const struct kt_err *err)
 {
     char text[640];
-    if (kt_origin_embedded(s->origin->source))
+    const struct kt_origin *o = kt_service_origin(s);
+    if (kt_origin_embedded(o->source))
         snprintf(text, sizeof text, "%s", err->text);
     else
-        snprintf(
-            text, sizeof text, "%s:%d: %s: %s", s->origin->source, s->origin->line, s->ops->what, err->text);
+        snprintf(text, sizeof text, "%s:%d: %s: %s", o->source, o->line, kt_service_what(s), err->text);
     return set_message(rt, rc, text);
 }
 
@@ -277,7 +277,7 @@ static int claim(
     struct kt_service *s, struct kt_runtime *const *old, size_t n, bool *found, struct kt_err *err)
 {
     *found = false;
-    if (s->closed) return 0;
+    if (kt_service_is_closed(s)) return 0;
     for (size_t i = 0; i < n; i++) {
         for (struct kt_service *o = NULL; (o = kt_service_next(old[i], o));) {
             int rc = kt_service_claim(s, o, found, err);
@@ -297,7 +297,7 @@ static int open_all(struct kt_runtime *rt, struct kt_runtime *const *old, size_t
         if (rc == 0) rc = claim(s, old, n, &found, &err);
         if (rc == 0 && !found) rc = kt_service_open(s, &err);
         if (rc) return cannot_open(rt, s, rc, &err);
-        if (s->ops->heir) found ? out->kept++ : out->opened++;
+        if (kt_service_has_heirs(s)) found ? out->kept++ : out->opened++;
     }
     if (!kt_runtime_has_work(rt)) return set_message(rt, KT_ECONFIG, KT_NO_WORK);
     return 0;
@@ -332,11 +332,11 @@ int kt_runtime_replace(
     /* From here on nothing fails. */
     kt_life_enter(rt, KT_RUN);
     for (struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
-        if (s->from) kt_service_inherit(s);
+        if (kt_service_claims(s)) kt_service_inherit(s);
     }
     struct kt_runtime *was = old[0];
     for (const struct kt_service *s = NULL; (s = kt_service_next(was, s));) {
-        if (s->open && s->ops->heir) out->closed++;
+        if (kt_service_is_open(s) && kt_service_has_heirs(s)) out->closed++;
     }
     out->pipes = kt_runtime_pipes(was);
     kt_declared_let_go(was);

@@ -4,6 +4,7 @@
  * exactly while the runtime needs it. */
 #include "script/core/service.h"
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/log.h"
@@ -34,7 +35,8 @@ bool kt_service_push(lua_State *L, const struct kt_service *s)
     return there;
 }
 
-void kt_service_settle(struct kt_service *s)
+/* Call after changing whether it is needed. */
+static void settle(struct kt_service *s)
 {
     lua_State *L = s->rt->L;
     if (s->closed) return;
@@ -70,6 +72,70 @@ void kt_services_bind(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &declared);
 }
 
+/* ---- what others may know of a service ---- */
+
+struct kt_runtime *kt_service_runtime(const struct kt_service *s)
+{
+    return s->rt;
+}
+
+const char *kt_service_name(const struct kt_service *s)
+{
+    return s->name;
+}
+
+const char *kt_service_what(const struct kt_service *s)
+{
+    return s->ops->what;
+}
+
+const struct kt_origin *kt_service_origin(const struct kt_service *s)
+{
+    return s->origin;
+}
+
+bool kt_service_is_open(const struct kt_service *s)
+{
+    return s->open;
+}
+
+bool kt_service_is_closed(const struct kt_service *s)
+{
+    return s->closed;
+}
+
+bool kt_service_has_handler(const struct kt_service *s)
+{
+    return s->handler != LUA_NOREF;
+}
+
+const struct kt_origin *kt_service_served_at(const struct kt_service *s)
+{
+    return s->served_at;
+}
+
+void kt_service_push_handler(lua_State *L, const struct kt_service *s)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->handler);
+}
+
+bool kt_service_stats(const struct kt_service *s, struct kt_link_stats *out)
+{
+    if (!s->open || !s->ops->stats) return false;
+    s->ops->stats(s, out);
+    return true;
+}
+
+bool kt_service_claims(const struct kt_service *s)
+{
+    return s->from != NULL;
+}
+
+bool kt_service_has_heirs(const struct kt_service *s)
+{
+    return s->ops->heir != NULL;
+}
+
 /* ---- life ---- */
 
 int kt_services_new(struct kt_runtime *rt)
@@ -97,13 +163,34 @@ bool kt_services_serve(const struct kt_runtime *rt)
     return rt->services->serving > 0;
 }
 
+bool kt_services_link(const struct kt_runtime *rt)
+{
+    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));)
+        if (s->open && s->ops->quiet) return true;
+    return false;
+}
+
+bool kt_services_quiet(const struct kt_runtime *rt)
+{
+    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));)
+        if (s->open && s->ops->quiet && !s->ops->quiet(s)) return false;
+    return true;
+}
+
+void kt_services_drain(struct kt_runtime *rt)
+{
+    for (struct kt_service *s = NULL; (s = kt_service_next(rt, s));)
+        if (s->open && s->ops->drain) s->ops->drain(s);
+}
+
 struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_service *s)
 {
     const struct kt_list *n = s ? s->node.next : rt->services->all.next;
     return n == &rt->services->all ? NULL : KT_CONTAINER(n, struct kt_service, node);
 }
 
-void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
+void kt_service_declare(
+    lua_State *L, struct kt_service *s, const struct kt_service_ops *ops, const char *name)
 {
     struct kt_runtime *rt = kt_runtime_of(L);
     if (kt_runtime_phase(rt) == KT_END)
@@ -114,6 +201,7 @@ void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_serv
     s->anchor = LUA_NOREF;
     kt_list_init(&s->node);
     s->origin = kt_origin_here(L);
+    snprintf(s->name, sizeof s->name, "%s", name);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &handles);
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, s);
@@ -182,7 +270,7 @@ static void opened(struct kt_service *s)
 {
     s->open = true;
     count_serving(s);
-    kt_service_settle(s);
+    settle(s);
 }
 
 void kt_service_attend(struct kt_service *s)
@@ -190,7 +278,19 @@ void kt_service_attend(struct kt_service *s)
     s->attends = s->stays = true;
     if (!s->open) return;
     count_serving(s);
-    kt_service_settle(s);
+    settle(s);
+}
+
+void kt_service_stay(struct kt_service *s, bool stays)
+{
+    s->stays = stays || s->attends;
+    if (s->open) settle(s);
+}
+
+void kt_service_carry(struct kt_service *s, bool carries)
+{
+    s->carries = carries;
+    settle(s);
 }
 
 static int open_now(struct kt_service *s, struct kt_err *err)
@@ -208,10 +308,10 @@ int kt_service_open(struct kt_service *s, struct kt_err *err)
     return rc ? rc : open_now(s, err);
 }
 
-int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
+int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops, const char *name)
 {
     struct kt_err err = {0};
-    kt_service_declare(L, s, ops);
+    kt_service_declare(L, s, ops, name);
     if (kt_runtime_phase(s->rt) == KT_DECLARE) return 1;
     int rc = open_now(s, &err);
     if (rc == 0) return 1;
@@ -219,9 +319,9 @@ int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service
     return kt_err_return(L, rc, err.text);
 }
 
-void kt_service_adopt(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops)
+void kt_service_adopt(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops, const char *name)
 {
-    kt_service_declare(L, s, ops);
+    kt_service_declare(L, s, ops, name);
     s->open = s->stays = true;
 }
 
@@ -264,6 +364,12 @@ void kt_service_close(struct kt_service *s)
     unref(rt, &s->anchor); /* last: s lives in the handle */
 }
 
+void kt_service_set_handler(lua_State *L, struct kt_service *s)
+{
+    s->served_at = kt_origin_here(L);
+    s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 int kt_service_serve(lua_State *L, struct kt_service *s)
 {
     if (lua_type(L, 2) != LUA_TFUNCTION)
@@ -272,12 +378,11 @@ int kt_service_serve(lua_State *L, struct kt_service *s)
     if (s->handler != LUA_NOREF)
         return kt_raise(L, "%s %s %s already has a handler, set at %s:%d", s->ops->what, s->ops->at, s->name,
             s->served_at->source, s->served_at->line);
-    s->served_at = kt_origin_here(L);
     lua_settop(L, 2);
-    s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    kt_service_set_handler(L, s);
     if (!s->open) return 1; /* the handle, so that `local l = kt.listen{…}:serve(…)` works */
     count_serving(s);
-    kt_service_settle(s);
+    settle(s);
     if (s->ops->served) s->ops->served(s);
     return 1;
 }

@@ -59,6 +59,7 @@ struct kt_service_ops {
     void (*inherit)(struct kt_service *s, struct kt_service *old);
 };
 
+/* Embedded in the handle. Only service.c reads or writes these fields; the others call its functions. */
 struct kt_service {
     const struct kt_service_ops *ops;
     struct kt_runtime *rt;
@@ -86,25 +87,53 @@ void kt_services_free(struct kt_runtime *rt);
 void kt_services_bind(lua_State *L);
 /* Whether an open one has a handler. */
 bool kt_services_serve(const struct kt_runtime *rt);
+/* Whether an open one has a send queue, as links do. */
+bool kt_services_link(const struct kt_runtime *rt);
+/* Whether the send queues of all are empty. */
+bool kt_services_quiet(const struct kt_runtime *rt);
+/* Makes all stop accepting. */
+void kt_services_drain(struct kt_runtime *rt);
 
 /* The service declared after s, or the first if s is NULL; NULL: there is none. */
 struct kt_service *kt_service_next(const struct kt_runtime *rt, const struct kt_service *s);
 
-/* Adds the service, whose handle is on top of the stack, to the runtime's list. */
-void kt_service_declare(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops);
+/* Adds the service, whose handle is on top of the stack, to the runtime's list. name: for messages; cut to
+ * 299 bytes. */
+void kt_service_declare(
+    lua_State *L, struct kt_service *s, const struct kt_service_ops *ops, const char *name);
 /* The same, and opens it at once unless in the main chunk. Returns the constructor's results: 1 (the handle),
  * or 2 (nil and an err). */
-int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops);
+int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops, const char *name);
 /* Adds a service that is already open, and stays. */
-void kt_service_adopt(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops);
+void kt_service_adopt(lua_State *L, struct kt_service *s, const struct kt_service_ops *ops, const char *name);
 /* Whether it is declared to serve: it has a handler, or needs one. */
 bool kt_service_serves(const struct kt_service *s);
 /* 0, or why the service cannot be opened as declared. Opens nothing. */
 int kt_service_ready(const struct kt_service *s, struct kt_err *err);
 int kt_service_open(struct kt_service *s, struct kt_err *err);
 void kt_service_close(struct kt_service *s);
-/* Call after changing `stays` or `carries`: updates the anchor. Allocates nothing. */
-void kt_service_settle(struct kt_service *s);
+
+/* Sets whether it stays open even if the script drops its handle. One with a handler other than that of
+ * :serve always does. Allocates nothing. */
+void kt_service_stay(struct kt_service *s, bool stays);
+/* Sets whether streams in use depend on it. Allocates nothing. */
+void kt_service_carry(struct kt_service *s, bool carries);
+
+struct kt_runtime *kt_service_runtime(const struct kt_service *s);
+const char *kt_service_name(const struct kt_service *s);
+/* The function of the API that made it: "kt.listen". */
+const char *kt_service_what(const struct kt_service *s);
+/* Where it was declared. */
+const struct kt_origin *kt_service_origin(const struct kt_service *s);
+bool kt_service_is_open(const struct kt_service *s);
+bool kt_service_is_closed(const struct kt_service *s);
+/* Whether :serve was called; if so, where, and its function. */
+bool kt_service_has_handler(const struct kt_service *s);
+const struct kt_origin *kt_service_served_at(const struct kt_service *s);
+void kt_service_push_handler(lua_State *L, const struct kt_service *s);
+/* Returns false and fills in nothing unless it is open and has statistics. */
+bool kt_service_stats(const struct kt_service *s, struct kt_link_stats *out);
+
 /* Pushes the handle and returns true; returns false and pushes nothing if it is being collected. */
 bool kt_service_push(lua_State *L, const struct kt_service *s);
 
@@ -118,12 +147,18 @@ void kt_declared_let_go(struct kt_runtime *rt);
  * kt_service_inherit opens s; closing s gives up the claim. */
 int kt_service_claim(struct kt_service *s, struct kt_service *old, bool *found, struct kt_err *err);
 void kt_service_inherit(struct kt_service *s);
+/* Whether it has claimed one. */
+bool kt_service_claims(const struct kt_service *s);
+/* Whether a service of its kind can take over an address. */
+bool kt_service_has_heirs(const struct kt_service *s);
 
 /* It has a handler other than that of :serve: it is of use without that one, and stays. */
 void kt_service_attend(struct kt_service *s);
 
 /* Methods common to all services; argument 1 is the handle, already checked. */
 int kt_service_serve(lua_State *L, struct kt_service *s);
+/* Makes the function on top of the stack, which it pops, the handler of a service without :serve. */
+void kt_service_set_handler(lua_State *L, struct kt_service *s);
 int kt_service_gc(lua_State *L, struct kt_service *s);
 
 /* Replaces "localhost" by 127.0.0.1, as listening needs a numeric address. */

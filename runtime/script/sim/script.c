@@ -313,14 +313,12 @@ static void set_integer(lua_State *L, const char *name, uint64_t value)
 }
 
 /* Pushes the table of link:stats, with the link's type and name. */
-static void push_link(lua_State *L, const struct kt_service *s)
+static void push_link(lua_State *L, const struct kt_service *s, const struct kt_link_stats *stats)
 {
-    struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
-    s->ops->stats(s, &stats);
-    kt_config_push_stats(L, &stats);
-    lua_pushstring(L, s->ops->what);
+    kt_config_push_stats(L, stats);
+    lua_pushstring(L, kt_service_what(s));
     lua_setfield(L, -2, "what");
-    lua_pushstring(L, s->name);
+    lua_pushstring(L, kt_service_name(s));
     lua_setfield(L, -2, "name");
 }
 
@@ -340,8 +338,9 @@ static void add_usage(lua_State *L, struct usage *u, const struct kt_runtime *rt
     u->pipes += usage.pipes;
     lua_Integer i = (lua_Integer)lua_rawlen(L, -1);
     for (const struct kt_service *service = NULL; (service = kt_service_next(rt, service));) {
-        if (!service->ops->stats || !service->open) continue;
-        push_link(L, service);
+        struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
+        if (!kt_service_stats(service, &stats)) continue;
+        push_link(L, service, &stats);
         lua_rawseti(L, -2, ++i);
     }
 }
