@@ -1,10 +1,10 @@
 /* Strict priorities with a spare share, and deficit round robin within each priority.
  *
- * A turn gives a stream credit by its weight: a quarter of a frame at the default weight. It sends until the
- * credit is used up, then moves to the end of its line. A frame may overdraw the credit; later turns repay
- * that before the stream sends again, so shares are exact in bytes whatever the frame lengths. A frame is at
- * most OVERDRAFT turns' credit long, so on average no more than OVERDRAFT visits find a stream in debt per
- * frame sent. A stream that is alone in its line has no debt.
+ * Each round gives a stream a quantum of credit by its weight: a quarter of a frame at the default weight. The
+ * stream sends until the credit is used up, then moves to the end of its line. A frame may overdraw the credit;
+ * the quanta of later rounds repay that before the stream sends again, so shares are exact in bytes whatever the
+ * frame lengths. A frame is at most OVERDRAFT quanta long, so on average no more than OVERDRAFT visits find a
+ * stream in debt per frame sent. A stream that is alone in its line has no debt.
  *
  * Spare share: after KT_STREAM_SPARE frames' worth of bytes has passed over waiting streams, one of those
  * sends a short frame. The later priorities take turns at that.
@@ -15,7 +15,7 @@
 #include "base/bytes.h"
 
 #define OVERDRAFT 4
-/* Turns do not grow with frames longer than this: a stream's buffer must hold a turn, at any weight. */
+/* A quantum does not grow with frames longer than this: a stream's buffer must hold one, at any weight. */
 #define FRAME_MAX 8192u
 #define SPARE_FRAME 2048u
 
@@ -52,7 +52,7 @@ void kt_stream_schedule_add(struct kt_stream_schedule *q, struct kt_stream_entry
 {
     struct kt_list *line = &q->lines[e->priority];
     if (e->credit > 0 || kt_list_empty(line))
-        e->credit = 0; /* credit is only good for the turn it was given in */
+        e->credit = 0; /* credit is only good for the round it was given in */
     kt_list_push(line, &e->node);
     q->busy |= 1u << e->priority;
 }
@@ -86,7 +86,7 @@ static unsigned to_spare(struct kt_stream_schedule *q, unsigned first)
     return p < KT_PRIORITIES ? p : first_busy(q, first + 1);
 }
 
-/* The credit for a turn, in bytes. */
+/* The credit for a round, in bytes. */
 static size_t quantum(const struct kt_stream_schedule *q, const struct kt_stream_entry *e)
 {
     const size_t frame = kt_min_size(q->frame_size, FRAME_MAX);

@@ -20,7 +20,7 @@
 struct kt_stream_entry {
     struct kt_list
         node;       /* in a line while the stream waits to send data; otherwise free for the wire's use */
-    int32_t credit; /* bytes it may still send in this turn; negative: owed to later turns */
+    int32_t credit; /* bytes it may still send in this round; negative: owed to later rounds */
     uint16_t weight;
     uint8_t priority;
 };
@@ -46,7 +46,7 @@ bool kt_stream_schedule_empty(struct kt_stream_schedule *q);
  * NULL: none is waiting. */
 struct kt_stream_entry *kt_stream_schedule_next(struct kt_stream_schedule *q, size_t *most);
 /* Records that the stream sent a frame with n bytes of payload. waits: it is still in its line, and moves to
- * the end if its turn is over. */
+ * the end if its credit is used up. */
 void kt_stream_schedule_sent(struct kt_stream_schedule *q, struct kt_stream_entry *e, size_t n, bool waits);
 
 #endif

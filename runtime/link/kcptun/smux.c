@@ -35,7 +35,7 @@ struct kt_smux_stream *kt_smux_stream_new(struct kt_smux *m, uint32_t id)
     s->m = m;
     s->id = id;
     s->peer_window = KT_SMUX_INITIAL_WINDOW;
-    kt_stream_entry_init(&s->turn);
+    kt_stream_entry_init(&s->entry);
     kt_list_init(&s->touched);
     kt_list_init(&s->starting);
     kt_list_init(&s->grant);
@@ -76,7 +76,7 @@ void kt_smux_stream_free(struct kt_smux_stream *s)
 {
     struct kt_smux *m = s->m;
     kt_smux_silence(s);
-    kt_list_remove(&s->turn.node);
+    kt_list_remove(&s->entry.node);
     kt_list_remove(&s->starting);
     kt_list_remove(&s->grant);
     if (m->body == s) m->body = NULL;
@@ -136,7 +136,7 @@ static void tear_down(struct kt_smux *m)
     for (struct kt_hnode *n = kt_hmap_next(&m->table, NULL); n; n = next) {
         next = kt_hmap_next(&m->table, n);
         struct kt_smux_stream *s = KT_CONTAINER(n, struct kt_smux_stream, node);
-        kt_list_remove(&s->turn.node);
+        kt_list_remove(&s->entry.node);
         kt_list_remove(&s->starting);
         kt_list_remove(&s->grant);
         if (s->closed || s->events & KT_SMUX_EV_ACCEPT)
@@ -282,7 +282,7 @@ static bool move_stream(struct kt_smux_stream *s, struct kt_smux *to)
     const bool cut = s->closed && !kt_list_empty(&s->touched);
     kt_smux_silence(s);
     kt_list_remove(&s->starting);
-    kt_list_remove(&s->turn.node);
+    kt_list_remove(&s->entry.node);
     s->queue = KT_SMUX_Q_NONE;
     s->m = to;
     s->id = id;

@@ -65,10 +65,10 @@ struct kt_smux_stream {
     struct kt_pipe pipe; /* first: a stream's pipe is the stream */
     struct kt_smux *m;
     struct kt_hnode node;
-    struct kt_stream_entry turn; /* its node is in the queue that `queue` names */
-    struct kt_list touched;      /* in m->touched while events are due; once cut: in m->cuts */
-    struct kt_list starting;     /* in m->young; the peer's: in m->arrivals while KT_SMUX_EV_ACCEPT is due */
-    struct kt_list grant;        /* in m->granted or one of m->shrunk (v2) */
+    struct kt_stream_entry entry; /* its node is in the queue that `queue` names */
+    struct kt_list touched;       /* in m->touched while events are due; once cut: in m->cuts */
+    struct kt_list starting;      /* in m->young; the peer's: in m->arrivals while KT_SMUX_EV_ACCEPT is due */
+    struct kt_list grant;         /* in m->granted or one of m->shrunk (v2) */
     /* first `sent` bytes that were framed but kept (young), then those not framed, then why_len bytes of text */
     struct kt_bufq send;
     struct kt_bufq recv;

@@ -119,7 +119,7 @@ static void release_held(struct kt_smux *m)
     kt_list_init(&batch);
     while ((node = kt_list_pop(&m->held))) kt_list_push(&batch, node);
     while ((node = kt_list_pop(&batch))) {
-        struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, turn.node);
+        struct kt_smux_stream *s = KT_CONTAINER(node, struct kt_smux_stream, entry.node);
         s->queue = KT_SMUX_Q_NONE;
         kt_smux_schedule(s);
     }

@@ -95,11 +95,11 @@ static void enqueue(struct kt_smux_stream *s, enum kt_smux_queue queue)
 {
     struct kt_smux *m = s->m;
     if (queue == s->queue && queue == KT_SMUX_Q_DATA) return; /* the schedule keeps its place */
-    kt_list_remove(&s->turn.node);
+    kt_list_remove(&s->entry.node);
     s->queue = (uint8_t)queue;
-    if (queue == KT_SMUX_Q_CONTROL) kt_list_push(&m->control, &s->turn.node);
-    if (queue == KT_SMUX_Q_DATA) kt_stream_schedule_add(&m->data, &s->turn);
-    if (queue == KT_SMUX_Q_HELD) kt_list_push(&m->held, &s->turn.node);
+    if (queue == KT_SMUX_Q_CONTROL) kt_list_push(&m->control, &s->entry.node);
+    if (queue == KT_SMUX_Q_DATA) kt_stream_schedule_add(&m->data, &s->entry);
+    if (queue == KT_SMUX_Q_HELD) kt_list_push(&m->held, &s->entry.node);
 }
 
 void kt_smux_place(struct kt_smux_stream *s)
@@ -223,7 +223,7 @@ static bool send_psh(struct kt_smux_stream *s, size_t most)
     else
         kt_smux_send_consume(s, n);
     requeue(s);
-    kt_stream_schedule_sent(&m->data, &s->turn, n, s->queue == KT_SMUX_Q_DATA);
+    kt_stream_schedule_sent(&m->data, &s->entry, n, s->queue == KT_SMUX_Q_DATA);
     return true;
 }
 
@@ -282,7 +282,7 @@ static bool send_next_data(struct kt_smux *m, bool *any)
     size_t most;
     struct kt_stream_entry *e = kt_stream_schedule_next(&m->data, &most);
     *any = e != NULL;
-    return !e || send_data(KT_CONTAINER(e, struct kt_smux_stream, turn), most);
+    return !e || send_data(KT_CONTAINER(e, struct kt_smux_stream, entry), most);
 }
 
 /* Control frames go first, but one data frame follows each run of them, so that a script that keeps opening
@@ -296,7 +296,7 @@ static bool send_all_control(struct kt_smux *m)
             m->control_run = 0;
             continue;
         }
-        if (!send_control(KT_CONTAINER(m->control.next, struct kt_smux_stream, turn.node))) return false;
+        if (!send_control(KT_CONTAINER(m->control.next, struct kt_smux_stream, entry.node))) return false;
         m->control_run++;
     }
     return !m->ended;

@@ -29,7 +29,7 @@ void kt_native_flow_enqueue(struct kt_native_queued *q)
     kt_list_push(&flow->queue, &q->node);
     flow->queued++;
     flow->all->facts.queued++;
-    if (kt_list_empty(&flow->turn)) kt_list_push(&flow->all->ready, &flow->turn);
+    if (kt_list_empty(&flow->entry)) kt_list_push(&flow->all->ready, &flow->entry);
     flow->all->owner.wake(flow->all->ctx);
 }
 
@@ -39,7 +39,7 @@ static struct kt_native_queued *dequeue(struct kt_native_flow *flow)
     kt_list_remove(&q->node);
     flow->queued--;
     flow->all->facts.queued--;
-    if (flow->queued == 0) kt_list_remove(&flow->turn);
+    if (flow->queued == 0) kt_list_remove(&flow->entry);
     return q;
 }
 
@@ -64,7 +64,7 @@ static struct kt_native_queued *get(struct kt_native_flow *flow)
     else if (flow->queued > 0)
         drop_oldest(flow);
     else if (!kt_list_empty(&f->ready))
-        drop_oldest(KT_CONTAINER(f->ready.next, struct kt_native_flow, turn));
+        drop_oldest(KT_CONTAINER(f->ready.next, struct kt_native_flow, entry));
     return kt_slab_get(f->pool);
 }
 
@@ -213,10 +213,10 @@ static void after_sent(struct kt_native_flow *flow, struct kt_native_queued *q)
     kt_list_push(&f->again, &q->node);
 }
 
-/* The next datagram of the flow whose turn it is; false: the packet is full. */
+/* The next datagram of the flow that is first in line; false: the packet is full. */
 static bool write_datagram(struct writer *w)
 {
-    struct kt_native_flow *flow = KT_CONTAINER(w->f->ready.next, struct kt_native_flow, turn);
+    struct kt_native_flow *flow = KT_CONTAINER(w->f->ready.next, struct kt_native_flow, entry);
     struct kt_native_queued *q = first_of(&flow->queue);
     const uint64_t sequence = q->sent ? q->sequence : flow->sequence;
     const size_t size = datagram_size(flow, sequence, q->len);
@@ -246,9 +246,9 @@ static bool write_datagram(struct writer *w)
     q->sequence = sequence;
     flow->ahead = false;
     after_sent(flow, q);
-    if (flow->queued > 0) { /* the others' turn */
-        kt_list_remove(&flow->turn);
-        kt_list_push(&w->f->ready, &flow->turn);
+    if (flow->queued > 0) { /* now the others */
+        kt_list_remove(&flow->entry);
+        kt_list_push(&w->f->ready, &flow->entry);
     }
     return true;
 }

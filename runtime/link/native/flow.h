@@ -37,7 +37,7 @@ struct kt_native_flow {
     struct kt_hnode node;
     uint64_t id;
     struct kt_list recency; /* in all->recency[ours] */
-    struct kt_list turn;    /* in all->ready while the queue is not empty */
+    struct kt_list entry;   /* in all->ready while the queue is not empty */
     struct kt_list queue, datagrams;
     const struct kt_native_flow_events *events;
     void *ctx;
@@ -63,7 +63,7 @@ struct kt_native_flows {
     struct kt_hmap table;
     struct kt_list recency[2]; /* the peer's flows, ours: the one idle longest first */
     uint64_t count[2];         /* likewise */
-    struct kt_list ready;      /* flows with datagrams to send, in turn */
+    struct kt_list ready;      /* flows with datagrams to send, the next one first */
     struct kt_list again;      /* datagrams that wait for their next copy */
     uint64_t own_next;         /* id */
     uint64_t now_us, gap_us;

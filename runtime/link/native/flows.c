@@ -37,7 +37,7 @@ static struct kt_native_flow *flow_new(struct kt_native_flows *f, uint64_t id, b
     flow->id = id;
     flow->ours = ours;
     kt_list_init(&flow->recency);
-    kt_list_init(&flow->turn);
+    kt_list_init(&flow->entry);
     kt_list_init(&flow->queue);
     kt_list_init(&flow->datagrams);
     if (kt_hmap_add(&f->table, &flow->node, kt_hash_u64(id, f->cfg.hash_seed)) < 0) {
@@ -62,7 +62,7 @@ static void flow_free(struct kt_native_flow *flow, bool told, int code)
         kt_native_queued_free(KT_CONTAINER(node, struct kt_native_queued, sibling));
     f->facts.queued -= flow->queued;
     kt_list_remove(&flow->recency);
-    kt_list_remove(&flow->turn);
+    kt_list_remove(&flow->entry);
     kt_hmap_remove(&f->table, &flow->node);
     f->count[flow->ours]--;
     f->facts.flows--;

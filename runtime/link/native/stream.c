@@ -193,11 +193,11 @@ static bool stream_why(const struct kt_pipe *p, struct kt_err *out)
 static void stream_set(struct kt_pipe *p, const struct kt_stream_policy *policy)
 {
     struct kt_native_stream *st = kt_native_stream_of(p);
-    st->turn.weight = (uint16_t)policy->weight;
-    if (st->turn.priority == policy->priority) return;
-    st->turn.priority = (uint8_t)policy->priority;
+    st->entry.weight = (uint16_t)policy->weight;
+    if (st->entry.priority == policy->priority) return;
+    st->entry.priority = (uint8_t)policy->priority;
     if (st->line != KT_NATIVE_LINE_READY && st->line != KT_NATIVE_LINE_STARVED) return;
-    kt_list_remove(&st->turn.node);
+    kt_list_remove(&st->entry.node);
     st->line = KT_NATIVE_LINE_NONE;
     kt_native_stream_place(st);
 }
@@ -207,7 +207,7 @@ static void stream_facts(const struct kt_pipe *p, struct kt_stream_facts *out)
     const struct kt_native_stream *st = kt_native_stream_of_const(p);
     const struct kt_native_streams *s = st->all;
     if (!s->ended && s->owner.facts) s->owner.facts(s->ctx, out);
-    out->policy = (struct kt_stream_policy){st->turn.priority, st->turn.weight};
+    out->policy = (struct kt_stream_policy){st->entry.priority, st->entry.weight};
     out->queued = kt_native_send_unsent(&st->out);
 }
 

@@ -36,7 +36,7 @@ enum {
     KT_NATIVE_EV_KNOWN = 16,
 };
 
-/* Where a stream waits to send; turn.node is in that list. */
+/* Where a stream waits to send; entry.node is in that list. */
 enum kt_native_line {
     KT_NATIVE_LINE_NONE,
     KT_NATIVE_LINE_READY,   /* has a frame to send */
@@ -63,7 +63,7 @@ struct kt_native_stream {
     struct kt_list sibling; /* in all->list */
     struct kt_hnode node;   /* in all->table, if id > 0 */
     uint64_t id;            /* 0: has not been sent yet */
-    struct kt_stream_entry turn;
+    struct kt_stream_entry entry;
     struct kt_list due_node; /* in all->due while frames are due */
     struct kt_list touched;  /* in all->touched while events are due; once cut: in all->cuts */
     struct kt_native_opened *opened;

@@ -42,7 +42,7 @@ struct kt_native_stream *kt_native_stream_new(struct kt_native_streams *s, bool 
     if (!st) return NULL;
     st->pipe.ops = &kt_native_stream_pipe_ops;
     st->all = s;
-    kt_stream_entry_init(&st->turn);
+    kt_stream_entry_init(&st->entry);
     kt_list_init(&st->due_node);
     kt_list_init(&st->touched);
     kt_list_push(&s->list, &st->sibling);
@@ -105,7 +105,7 @@ void kt_native_stream_free(struct kt_native_stream *st)
     st->in_over = true;
     kt_native_credit_count_in(st);
     kt_native_stream_silence(st);
-    kt_list_remove(&st->turn.node);
+    kt_list_remove(&st->entry.node);
     kt_list_remove(&st->due_node);
     kt_list_remove(&st->sibling);
     if (s->last == st) s->last = NULL;
@@ -219,7 +219,7 @@ static void hand_over(struct kt_native_stream *st)
     const struct kt_open_options options = {.target = text_at(o, 0),
         .client = text_at(o, 1),
         .name = text_at(o, 2),
-        .policy = {st->turn.priority, st->turn.weight}};
+        .policy = {st->entry.priority, st->entry.weight}};
     st->opened = NULL;
     st->handed = true;
     s->owner.stream(s->ctx, &st->pipe, &options);
@@ -346,8 +346,8 @@ int kt_native_streams_open(
         kt_native_stream_free(st);
         return KT_ENOMEM;
     }
-    st->turn.priority = (uint8_t)options->policy.priority;
-    st->turn.weight = (uint16_t)options->policy.weight;
+    st->entry.priority = (uint8_t)options->policy.priority;
+    st->entry.weight = (uint16_t)options->policy.weight;
     st->handed = true;
     kt_native_stream_place(st);
     *out = &st->pipe;
@@ -453,7 +453,7 @@ static void move(struct kt_native_stream *st, struct kt_native_streams *to)
     if (st->id > 0) kt_hmap_remove(&from->table, &st->node);
     if (from->last == st) from->last = NULL;
     kt_list_remove(&st->due_node);
-    kt_list_remove(&st->turn.node);
+    kt_list_remove(&st->entry.node);
     kt_list_remove(&st->sibling);
     kt_native_send_rewind(&st->out);
     kt_native_credit_count_out(st);

@@ -35,24 +35,24 @@ static void set_line(struct kt_native_stream *st, enum kt_native_line line)
 {
     struct kt_native_streams *s = st->all;
     if (line == st->line) return;
-    kt_list_remove(&st->turn.node);
+    kt_list_remove(&st->entry.node);
     st->line = (uint8_t)line;
     switch (line) {
     case KT_NATIVE_LINE_NONE:
         return;
     case KT_NATIVE_LINE_READY:
-        kt_stream_schedule_add(&s->ready, &st->turn);
+        kt_stream_schedule_add(&s->ready, &st->entry);
         kt_native_streams_wake(s);
         return;
     case KT_NATIVE_LINE_STARVED:
-        kt_stream_schedule_add(&s->starved, &st->turn);
+        kt_stream_schedule_add(&s->starved, &st->entry);
         if (s->blocked_at == s->max_data_out) return;
         s->blocked_at = s->max_data_out;
         s->due_blocked = true;
         kt_native_streams_wake(s);
         return;
     case KT_NATIVE_LINE_UNNAMED:
-        kt_list_push(&s->unnamed, &st->turn.node);
+        kt_list_push(&s->unnamed, &st->entry.node);
         return;
     }
 }
@@ -88,7 +88,7 @@ void kt_native_streams_place_unnamed(struct kt_native_streams *s)
     uint64_t more = s->own_limit - s->own_next;
     struct kt_list *node;
     while (more-- > 0 && (node = kt_list_pop(&s->unnamed))) {
-        struct kt_native_stream *st = KT_CONTAINER(node, struct kt_native_stream, turn.node);
+        struct kt_native_stream *st = KT_CONTAINER(node, struct kt_native_stream, entry.node);
         st->line = KT_NATIVE_LINE_NONE;
         kt_native_stream_place(st);
     }
@@ -130,8 +130,8 @@ static void fill_open(const struct kt_native_stream *st, uint64_t id, struct kt_
     for (unsigned i = 0; i < 3; at += o->len[i++] + 1) texts[i] = (struct kt_native_text){at, o->len[i]};
     f->type = KT_NATIVE_FRAME_OPEN;
     f->open = (struct kt_native_open){.id = id,
-        .priority = st->turn.priority,
-        .weight = st->turn.weight,
+        .priority = st->entry.priority,
+        .weight = st->entry.weight,
         .target = texts[0],
         .client = texts[1],
         .name = texts[2]};
@@ -260,7 +260,7 @@ static bool write_open(struct writer *w, struct kt_native_stream *st)
     s->own_next++;
     if (st->due != 0) kt_native_stream_due(st, st->due);
     kt_native_stream_place(st);
-    kt_stream_schedule_sent(&s->ready, &st->turn, n, st->line == KT_NATIVE_LINE_READY);
+    kt_stream_schedule_sent(&s->ready, &st->entry, n, st->line == KT_NATIVE_LINE_READY);
     return true;
 }
 
@@ -310,7 +310,7 @@ static bool write_data(struct writer *w, struct kt_native_stream *st, size_t mos
     kt_native_send_sent(&st->out, &chunk);
     kt_native_credit_count_out(st);
     kt_native_stream_place(st);
-    kt_stream_schedule_sent(&s->ready, &st->turn, n, st->line == KT_NATIVE_LINE_READY);
+    kt_stream_schedule_sent(&s->ready, &st->entry, n, st->line == KT_NATIVE_LINE_READY);
     kt_native_stream_offer(st);
     return true;
 }
@@ -323,11 +323,11 @@ static bool write_next(struct writer *w)
     if (full(w)) return false;
     if (kt_native_credit_left(s) && !kt_stream_schedule_empty(&s->starved)) {
         struct kt_stream_entry *e = kt_stream_schedule_next(&s->starved, &most);
-        kt_native_stream_place(KT_CONTAINER(e, struct kt_native_stream, turn));
+        kt_native_stream_place(KT_CONTAINER(e, struct kt_native_stream, entry));
     }
     struct kt_stream_entry *e = kt_stream_schedule_next(&s->ready, &most);
     if (!e) return false;
-    struct kt_native_stream *st = KT_CONTAINER(e, struct kt_native_stream, turn);
+    struct kt_native_stream *st = KT_CONTAINER(e, struct kt_native_stream, entry);
     return st->id == 0 ? write_open(w, st) : write_data(w, st, most);
 }
 
