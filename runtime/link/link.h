@@ -127,10 +127,16 @@ struct kt_flow_options {
     unsigned copies;    /* each datagram goes once more this many times, spaced; 0..KT_FLOW_COPIES */
 };
 
+/* A stream or a probe that is asked of a link: `opened` or `probed` is set, the other is NULL. */
+struct kt_request {
+    struct kt_open_options options; /* of a stream */
+    kt_open_cb opened;
+    kt_probe_cb probed;
+    void *ctx;
+};
+
 struct kt_link_ops {
-    int (*open)(struct kt_link *, const struct kt_open_options *, kt_open_cb, void *, struct kt_open **,
-        struct kt_err *);
-    int (*probe)(struct kt_link *, kt_probe_cb, void *, struct kt_open **, struct kt_err *);
+    int (*request)(struct kt_link *, const struct kt_request *, struct kt_open **, struct kt_err *);
     /* NULL: the wire has none. */
     int (*flow)(struct kt_link *, const struct kt_flow_options *, struct kt_flow **, struct kt_err *);
     void (*listen)(struct kt_link *, const struct kt_link_events *, void *);
@@ -148,12 +154,17 @@ struct kt_open {
         *why; /* the link's; if it has a code: why the call still waits. NULL: no reason known */
 };
 
-/* Asks for a stream. Waits, retrying every second, while the peer's name does not resolve or no socket can be
- * opened; (*out)->why says what is wrong. The caller sets a deadline with kt_open_cancel. */
+/* Asks for a stream; options NULL: the default. Waits, retrying every second, while the peer's name does not
+ * resolve or no socket can be opened; (*out)->why says what is wrong. The caller sets a deadline with
+ * kt_open_cancel. */
 static inline int kt_link_open(struct kt_link *l, const struct kt_open_options *options, kt_open_cb cb,
     void *ctx, struct kt_open **out, struct kt_err *err)
 {
-    return l->ops->open(l, options, cb, ctx, out, err);
+    const struct kt_request r = {
+        .options = options ? *options : (struct kt_open_options)KT_OPEN_OPTIONS_DEFAULT,
+        .opened = cb,
+        .ctx = ctx};
+    return l->ops->request(l, &r, out, err);
 }
 /* Ends the wait for an open or a probe. */
 static inline void kt_open_cancel(struct kt_open *o)
@@ -165,7 +176,8 @@ static inline void kt_open_cancel(struct kt_open *o)
 static inline int kt_link_probe(
     struct kt_link *l, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
 {
-    return l->ops->probe(l, cb, ctx, out, err);
+    const struct kt_request r = {.probed = cb, .ctx = ctx};
+    return l->ops->request(l, &r, out, err);
 }
 /* Opens a flow, which is the caller's until closed. It exists at once: if there is no session it dials, and keeps the
  * last few datagrams until there is one; and it goes on in the next session if its own ends. 0, KT_ENOMEM, KT_EINVAL (a

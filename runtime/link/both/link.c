@@ -339,16 +339,14 @@ static void on_timer(void *ctx)
 
 /* ---- the link ---- */
 
-static int call(struct link *l, const struct kt_open_options *options, kt_open_cb opened, kt_probe_cb probed,
-    void *ctx, struct kt_open **out, struct kt_err *err)
+static int on_request(
+    struct kt_link *link, const struct kt_request *r, struct kt_open **out, struct kt_err *err)
 {
-    static const struct kt_open_options none = KT_OPEN_OPTIONS_DEFAULT;
-    const struct kt_open_options *o = options ? options : &none;
-    const size_t size = sizeof(struct both_call) + kt_call_texts(o);
-    struct kt_call *made = kt_call_new(&l->calls, size, opened, probed, ctx);
+    struct link *l = of(link);
+    struct kt_call *made = kt_call_new(&l->calls, sizeof(struct both_call) + kt_call_texts(&r->options), r);
     if (!made) return kt_err_set(err, KT_ENOMEM, "out of memory");
     struct both_call *c = call_of(made);
-    kt_call_keep(&c->options, o, c->texts);
+    kt_call_keep(&c->options, &r->options, c->texts);
     *out = &made->open;
     if (l->chosen) {
         pass_on(l, c);
@@ -358,17 +356,6 @@ static int call(struct link *l, const struct kt_open_options *options, kt_open_c
     dial(l);
     if (preferred(l)->probe) made->open.why = preferred(l)->probe->why;
     return 0;
-}
-
-static int on_open(struct kt_link *link, const struct kt_open_options *options, kt_open_cb cb, void *ctx,
-    struct kt_open **out, struct kt_err *err)
-{
-    return call(of(link), options, cb, NULL, ctx, out, err);
-}
-
-static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
-{
-    return call(of(link), NULL, NULL, cb, ctx, out, err);
 }
 
 static int on_open_flow(
@@ -486,8 +473,7 @@ static int make_parts(
     return rc;
 }
 
-static const struct kt_link_ops ops = {.open = on_open,
-    .probe = on_probe,
+static const struct kt_link_ops ops = {.request = on_request,
     .flow = on_open_flow,
     .listen = on_listen,
     .stay = on_stay,

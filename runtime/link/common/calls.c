@@ -47,15 +47,16 @@ void kt_calls_end(struct kt_calls *c)
     kt_io_turn_cancel(&c->turn);
 }
 
-struct kt_call *kt_call_new(struct kt_calls *c, size_t size, kt_open_cb opened, kt_probe_cb probed, void *ctx)
+struct kt_call *kt_call_new(struct kt_calls *c, size_t size, const struct kt_request *r)
 {
     struct kt_call *call = calloc(1, size);
     if (!call) return NULL;
     call->open.cancel = cancel;
     call->calls = c;
-    call->opened = opened;
-    call->probed = probed;
-    call->ctx = ctx;
+    call->opened = r->opened;
+    call->probed = r->probed;
+    call->policy = r->options.policy;
+    call->ctx = r->ctx;
     kt_list_init(&call->node);
     return call;
 }

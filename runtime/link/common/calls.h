@@ -30,7 +30,7 @@ struct kt_call {
     struct kt_calls *calls;
     kt_open_cb opened; /* NULL: a probe */
     kt_probe_cb probed;
-    struct kt_stream_policy policy; /* of the stream; set by the caller */
+    struct kt_stream_policy policy; /* of the stream */
     void *ctx;
     struct kt_pipe *stream; /* the result, while in `ready` */
     uint64_t rtt_us;        /* likewise */
@@ -42,9 +42,8 @@ void kt_calls_init(struct kt_calls *c, struct kt_io *io, void (*withdraw)(struct
  * lists. */
 void kt_calls_end(struct kt_calls *c);
 
-/* A new call in no list, in `size` zeroed bytes; NULL: out of memory. One of opened and probed is NULL. */
-struct kt_call *kt_call_new(
-    struct kt_calls *c, size_t size, kt_open_cb opened, kt_probe_cb probed, void *ctx);
+/* A new call in no list, in `size` zeroed bytes; NULL: out of memory. */
+struct kt_call *kt_call_new(struct kt_calls *c, size_t size, const struct kt_request *r);
 
 /* Options of an open that outlive the caller's: kt_call_keep copies them and their texts, which need kt_call_texts
  * bytes that live as long. */

@@ -39,33 +39,23 @@ static void decide(struct kt_kcptun_accepted *r, struct kt_call *call)
     kt_call_fail(call, &err);
 }
 
-static int call(struct kt_kcptun_accepted *r, const struct kt_open_options *options, kt_open_cb opened,
-    kt_probe_cb probed, void *ctx, struct kt_open **out, struct kt_err *err)
+static int on_request(
+    struct kt_link *link, const struct kt_request *request, struct kt_open **out, struct kt_err *err)
 {
+    struct kt_kcptun_accepted *r = of(link);
+    if (request->options.target) return kt_kcptun_no_target(err);
     if (kt_kcptun_session_over(r->session))
         return kt_err_set(err, KT_ECLOSED, "%s", kt_kcptun_session_why(r->session));
-    struct kt_call *c = kt_kcptun_call_new(&r->accepted.calls, options, opened, probed, ctx);
+    struct kt_call *c = kt_kcptun_call_new(&r->accepted.calls, request);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *out = &c->open;
-    if (opened) {
+    if (request->opened) {
         decide(r, c);
     } else {
         kt_kcptun_call_serve(c, r->sh, r->session);
         kt_list_push(&r->accepted.probing, &c->node);
     }
     return 0;
-}
-
-static int on_open(struct kt_link *link, const struct kt_open_options *options, kt_open_cb cb, void *ctx,
-    struct kt_open **out, struct kt_err *err)
-{
-    if (options && options->target) return kt_kcptun_no_target(err);
-    return call(of(link), options, cb, NULL, ctx, out, err);
-}
-
-static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
-{
-    return call(of(link), NULL, NULL, cb, ctx, out, err);
 }
 
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
@@ -78,8 +68,7 @@ static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 struct kt_link *kt_kcptun_accepted_new(struct kt_list *links, struct kt_kcptun_context *sh,
     struct kt_kcptun_session *s, void (*end)(void *ctx), void *ctx)
 {
-    static const struct kt_link_ops ops = {.open = on_open,
-        .probe = on_probe,
+    static const struct kt_link_ops ops = {.request = on_request,
         .listen = kt_accepted_listen,
         .stay = kt_accepted_stay,
         .set = kt_accepted_set,

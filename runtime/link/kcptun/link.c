@@ -4,30 +4,17 @@
 
 /* ---- calls ---- */
 
-static int call(struct link *l, const struct kt_open_options *options, kt_open_cb opened, kt_probe_cb probed,
-    void *ctx, struct kt_open **out, struct kt_err *err)
+static int on_request(
+    struct kt_link *link, const struct kt_request *r, struct kt_open **out, struct kt_err *err)
 {
-    struct kt_call *c = kt_kcptun_call_new(&l->calls, options, opened, probed, ctx);
+    struct link *l = KT_CONTAINER(link, struct link, link);
+    if (r->options.target) return kt_kcptun_no_target(err);
+    struct kt_call *c = kt_kcptun_call_new(&l->calls, r);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *out = &c->open;
     kt_kcptun_slot_call(&l->slots[l->next % l->sh->cfg.conn], c);
+    if (r->opened) l->next++; /* a probe measures the session that the next stream would get */
     return 0;
-}
-
-static int on_open(struct kt_link *link, const struct kt_open_options *options, kt_open_cb cb, void *ctx,
-    struct kt_open **out, struct kt_err *err)
-{
-    struct link *l = KT_CONTAINER(link, struct link, link);
-    if (options && options->target) return kt_kcptun_no_target(err);
-    int rc = call(l, options, cb, NULL, ctx, out, err);
-    l->next++;
-    return rc;
-}
-
-/* Probes the session that the next stream would get. */
-static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
-{
-    return call(KT_CONTAINER(link, struct link, link), NULL, NULL, cb, ctx, out, err);
 }
 
 /* ---- events ---- */
@@ -137,8 +124,7 @@ static void on_close(struct kt_link *link)
     kt_io_turn(l->sh->io, &l->turn); /* not now: this may come from one of its sessions' events */
 }
 
-static const struct kt_link_ops ops = {.open = on_open,
-    .probe = on_probe,
+static const struct kt_link_ops ops = {.request = on_request,
     .listen = on_listen,
     .stay = on_stay,
     .set = on_set,

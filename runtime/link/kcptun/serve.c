@@ -29,12 +29,10 @@ static void on_probed(struct kt_kcptun_session_probe *p, uint64_t rtt_us, int co
         kt_call_probed(call, rtt_us);
 }
 
-struct kt_call *kt_kcptun_call_new(struct kt_calls *c, const struct kt_open_options *options,
-    kt_open_cb opened, kt_probe_cb probed, void *ctx)
+struct kt_call *kt_kcptun_call_new(struct kt_calls *c, const struct kt_request *r)
 {
-    struct kt_call *call = kt_call_new(c, sizeof(struct kt_kcptun_call), opened, probed, ctx);
+    struct kt_call *call = kt_call_new(c, sizeof(struct kt_kcptun_call), r);
     if (!call) return NULL;
-    if (options) call->policy = options->policy;
     of(call)->probe.done = on_probed;
     kt_list_init(&of(call)->probe.node);
     return call;

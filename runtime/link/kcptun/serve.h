@@ -14,8 +14,7 @@ void kt_kcptun_calls_init(struct kt_calls *c, struct kt_kcptun_context *sh);
 
 /* A new call in no list, for kt_kcptun_call_serve; NULL: out of memory. options: NULL for a probe, otherwise
  * the stream's. One of opened and probed is NULL. */
-struct kt_call *kt_kcptun_call_new(struct kt_calls *c, const struct kt_open_options *options,
-    kt_open_cb opened, kt_probe_cb probed, void *ctx);
+struct kt_call *kt_kcptun_call_new(struct kt_calls *c, const struct kt_request *r);
 
 /* Fails an open that names a target: this wire has no way to tell the peer. */
 int kt_kcptun_no_target(struct kt_err *err);

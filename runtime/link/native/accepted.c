@@ -14,28 +14,18 @@ static struct kt_native_accepted *of(struct kt_link *link)
     return KT_CONTAINER(link, struct kt_native_accepted, accepted.link);
 }
 
-static int call(struct kt_native_accepted *r, const struct kt_open_options *options, kt_open_cb opened,
-    kt_probe_cb probed, void *ctx, struct kt_open **out, struct kt_err *err)
+static int on_request(
+    struct kt_link *link, const struct kt_request *request, struct kt_open **out, struct kt_err *err)
 {
+    struct kt_native_accepted *r = of(link);
     if (kt_native_association_over(r->a))
         return kt_err_set(err, KT_ECLOSED, "%s", kt_native_association_why(r->a));
-    struct kt_call *c = kt_native_call_new(&r->accepted.calls, options, opened, probed, ctx);
+    struct kt_call *c = kt_native_call_new(&r->accepted.calls, request);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *out = &c->open;
     kt_native_call_serve(c, r->a);
-    if (probed) kt_list_push(&r->accepted.probing, &c->node);
+    if (c->probed) kt_list_push(&r->accepted.probing, &c->node);
     return 0;
-}
-
-static int on_open(struct kt_link *link, const struct kt_open_options *options, kt_open_cb cb, void *ctx,
-    struct kt_open **out, struct kt_err *err)
-{
-    return call(of(link), options, cb, NULL, ctx, out, err);
-}
-
-static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
-{
-    return call(of(link), NULL, NULL, cb, ctx, out, err);
 }
 
 static int on_flow(
@@ -62,8 +52,7 @@ static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 struct kt_link *kt_native_accepted_new(struct kt_list *links, struct kt_io *io,
     struct kt_native_association *a, void (*end)(void *ctx), void *ctx)
 {
-    static const struct kt_link_ops ops = {.open = on_open,
-        .probe = on_probe,
+    static const struct kt_link_ops ops = {.request = on_request,
         .flow = on_flow,
         .listen = kt_accepted_listen,
         .stay = kt_accepted_stay,

@@ -8,10 +8,11 @@ static struct link *of(struct kt_link *link)
     return KT_CONTAINER(link, struct link, link);
 }
 
-static int call(struct link *l, const struct kt_open_options *options, kt_open_cb opened, kt_probe_cb probed,
-    void *ctx, struct kt_open **out, struct kt_err *err)
+static int on_request(
+    struct kt_link *link, const struct kt_request *r, struct kt_open **out, struct kt_err *err)
 {
-    struct kt_call *c = kt_native_call_new(&l->calls, options, opened, probed, ctx);
+    struct link *l = of(link);
+    struct kt_call *c = kt_native_call_new(&l->calls, r);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *out = &c->open;
     c->open.why = kt_native_remotes_why(l);
@@ -19,17 +20,6 @@ static int call(struct link *l, const struct kt_open_options *options, kt_open_c
     kt_native_dial_serve(l);
     kt_native_dial(l);
     return 0;
-}
-
-static int on_open(struct kt_link *link, const struct kt_open_options *options, kt_open_cb cb, void *ctx,
-    struct kt_open **out, struct kt_err *err)
-{
-    return call(of(link), options, cb, NULL, ctx, out, err);
-}
-
-static int on_probe(struct kt_link *link, kt_probe_cb cb, void *ctx, struct kt_open **out, struct kt_err *err)
-{
-    return call(of(link), NULL, NULL, cb, ctx, out, err);
 }
 
 static int on_flow(
@@ -104,8 +94,7 @@ static void on_close(struct kt_link *link)
     kt_io_turn(l->c->io, &l->turn); /* not now: this may come from its association's events */
 }
 
-static const struct kt_link_ops ops = {.open = on_open,
-    .probe = on_probe,
+static const struct kt_link_ops ops = {.request = on_request,
     .flow = on_flow,
     .listen = on_listen,
     .stay = on_stay,

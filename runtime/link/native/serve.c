@@ -35,17 +35,12 @@ static void on_probed(struct kt_native_probe *p, uint64_t rtt_us, int code)
         kt_call_probed(call, rtt_us);
 }
 
-struct kt_call *kt_native_call_new(struct kt_calls *c, const struct kt_open_options *options,
-    kt_open_cb opened, kt_probe_cb probed, void *ctx)
+struct kt_call *kt_native_call_new(struct kt_calls *c, const struct kt_request *r)
 {
-    static const struct kt_open_options none = KT_OPEN_OPTIONS_DEFAULT;
-    const struct kt_open_options *o = options ? options : &none;
-    const size_t size = sizeof(struct native_call) + kt_call_texts(o);
-    struct kt_call *call = kt_call_new(c, size, opened, probed, ctx);
+    struct kt_call *call = kt_call_new(c, sizeof(struct native_call) + kt_call_texts(&r->options), r);
     if (!call) return NULL;
     struct native_call *n = of(call);
-    call->policy = o->policy;
-    kt_call_keep(&n->options, o, n->texts);
+    kt_call_keep(&n->options, &r->options, n->texts);
     n->probe.done = on_probed;
     kt_list_init(&n->probe.node);
     return call;
