@@ -61,7 +61,7 @@ function schema.types.name_server(_, value)
   return nil, wrong
 end
 
-core.install(api.explain, units.duration, units.rate)
+core.install(api.explain, units.duration, units.rate, units.size)
 
 --- Checks the argument of a constructor and fills in defaults; raises all mistakes at once, at the script's line.
 local function checked(name, value)
@@ -133,6 +133,23 @@ end
 function kt.err(config)
   local c = checked("kt.err", config)
   return (core.err(c.code, c.message))
+end
+
+function kt.limit(config)
+  local c = checked("kt.limit", config)
+  local handle = core.limit(c.rate, c.burst)
+  return handle
+end
+
+for _, unit in ipairs { "duration", "size", "rate" } do
+  kt[unit] = function(text)
+    if type(text) ~= "string" and type(text) ~= "number" then
+      error(("%skt.%s: expected a string or a number, got %s"):format(core.where(), unit, schema.show(text)), 0)
+    end
+    local number, expected = units[unit](text)
+    if number then return number end
+    return nil, core.err("invalid", schema.unfit(expected, text))
+  end
 end
 
 function kt.date(options)

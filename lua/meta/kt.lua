@@ -399,6 +399,20 @@ function pool:on(event, handler) end
 --- Callable from the main chunk and tasks.
 function pool:close() end
 
+--- A rate limit that several conns, streams and splices share; made by kt.limit. All tasks share it.
+---@class kt.limit
+local limit = {}
+
+---@class (exact) kt.limit.set_options
+---@field rate? kt.rate Bytes per second; 0 means no limit.
+---@field burst? kt.size Most bytes that may move at once after a pause. (size, "1KiB" to "128GiB")
+
+--- Changes the limit, at once, for all that use it. Keys that are not given stay as they are.
+---
+--- Callable from the main chunk and tasks.
+---@param options kt.limit.set_options The options.
+function limit:set(options) end
+
 --- Accepts local connections; made by kt.listen.
 ---@class kt.listener
 ---@field local_addr string|nil The address it listens on, once it is open.
@@ -497,6 +511,9 @@ function conn:reset(reason) end
 ---@class (exact) kt.conn.set_options
 ---@field rate_in? kt.rate Read limit, in bytes per second; 0 means no limit.
 ---@field rate_out? kt.rate Write limit, in bytes per second; 0 means no limit.
+---@field limit? kt.limit A limit shared with others (kt.limit), for both directions together; false ends it.
+---@field limit_in? kt.limit A shared limit for what is read; false ends it.
+---@field limit_out? kt.limit A shared limit for what is written; false ends it.
 ---@field idle? kt.duration Reset it after this long without a byte in either direction; 0 means never.
 ---@field total? kt.duration Reset it this long after it was opened; 0 means never.
 ---@field user_timeout? kt.duration TCP only: reset the conn ("timeout") if data was sent and the other machine has been silent for this long, or up to 25% longer. An application that is alive but does not read is not affected. 0 means the system's limit, about 15 minutes. Default: 60 s.
@@ -604,6 +621,9 @@ function stream:reset(reason) end
 ---@field weight? integer Relative share among streams of the same priority: 32 gets twice as much as 16. (integer, 1 to 256)
 ---@field rate_in? kt.rate Read limit, in bytes per second; 0 means no limit.
 ---@field rate_out? kt.rate Write limit, in bytes per second; 0 means no limit.
+---@field limit? kt.limit A limit shared with others (kt.limit), for both directions together; false ends it.
+---@field limit_in? kt.limit A shared limit for what is read; false ends it.
+---@field limit_out? kt.limit A shared limit for what is written; false ends it.
 ---@field idle? kt.duration Reset it after this long without a byte in either direction; 0 means never.
 ---@field total? kt.duration Reset it this long after it was opened; 0 means never.
 
@@ -1013,10 +1033,15 @@ function kt.connect(options) end
 ---@field a_to_b? kt.rate Limit from a to b. (default 0)
 ---@field b_to_a? kt.rate Limit from b to a. (default 0)
 
+---@class (exact) kt.splice_options.limit
+---@field a_to_b? kt.limit Shared limit from a to b.
+---@field b_to_a? kt.limit Shared limit from b to a.
+
 ---@class (exact) kt.splice_options
 ---@field idle? kt.duration End after this long without a byte in either direction; 0 means never. Default: never; for flows 2 m.
 ---@field total? kt.duration End after this long, even while bytes are moving; 0 means never. (default 0)
 ---@field rate? kt.rate|kt.splice_options.rate Limit for each direction, in bytes per second, or a table with one limit per direction; 0 means no limit. Not for flows. (default 0)
+---@field limit? kt.limit A limit shared with others (kt.limit), for both directions together, or a table with one per direction. Not for flows.
 ---@field linger? kt.duration When one direction ends but the end cannot be passed on (kcptun has no half-close), the other direction continues until it has been quiet for this long. Default: 10 s, or 1 s once bytes have come back; 0 for a stream that the peer opened, where the end of data is also the end of the answer.
 
 --- Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still call :set and :stats on them. Its own limits and theirs apply together. Joins two flows as well, until either ends, or nothing came from either for `idle`; a flow cannot be joined with a conn or a stream.
@@ -1028,6 +1053,26 @@ function kt.connect(options) end
 ---@return kt.summary? summary
 ---@return kt.err? err
 function kt.splice(a, b, options) end
+
+---@class (exact) kt.limit_options
+---@field rate kt.rate Bytes per second; 0 means no limit.
+---@field burst? kt.size Most bytes that may move at once after a pause. Default: an eighth of a second's. (size, "1KiB" to "128GiB")
+
+--- Makes a rate limit that conns, streams and splices share: their bytes together, in both directions, stay within it. Those that have something to move take turns, so each gets the same share of the rate. A byte that passes a splice counts once, also if the splice and both its ends use the limit.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local office = kt.limit { rate = "20Mbit" }
+--- kt.listen { on = "127.0.0.1:12948" }:serve(function(conn)
+---   conn:set { limit = office }                -- all conns together: 20 Mbit/s
+---   local stream, err = far:open()
+---   if not stream then return conn:reset(err) end
+---   kt.splice(conn, stream)
+--- end)
+--- ```
+---@param options kt.limit_options The options.
+---@return kt.limit
+function kt.limit(options) end
 
 ---@class (exact) kt.udp_options
 ---@field on? string The address to bind; port 0 means any free port.
@@ -1156,6 +1201,33 @@ function kt.secret(text) end
 ---@param path string The file's path.
 ---@return kt.secret
 function kt.secret_file(path) end
+
+--- Parses a duration as the keys of this API do, and returns it in seconds. A number is returned as it is. Text that is not a duration gives nil and an err with the code "invalid".
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: invalid.
+---@param text string|number The text.
+---@return number|nil
+---@return kt.err? err
+function kt.duration(text) end
+
+--- Parses a size as the keys of this API do, and returns it in bytes. A number is returned as it is. Text that is not a size gives nil and an err with the code "invalid".
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: invalid.
+---@param text string|number The text.
+---@return number|nil
+---@return kt.err? err
+function kt.size(text) end
+
+--- Parses a rate as the keys of this API do, and returns it in bytes per second. A number is returned as it is. Text that is not a rate gives nil and an err with the code "invalid".
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: invalid.
+---@param text string|number The text.
+---@return number|nil
+---@return kt.err? err
+function kt.rate(text) end
 
 --- Logs one line, formatted as by string.format. Without further arguments the message is logged as it is.
 ---

@@ -44,6 +44,13 @@ void kt_bucket_take(struct kt_bucket *b, size_t n)
     if (b->rate) b->level -= (int64_t)n * SECOND;
 }
 
+void kt_bucket_give(struct kt_bucket *b, size_t n)
+{
+    if (b->rate == 0) return;
+    b->level += (int64_t)n * SECOND;
+    if (b->level > full(b)) b->level = full(b);
+}
+
 uint64_t kt_bucket_due(const struct kt_bucket *b, size_t n)
 {
     const int64_t missing = (int64_t)n * SECOND - b->level;
@@ -53,5 +60,6 @@ uint64_t kt_bucket_due(const struct kt_bucket *b, size_t n)
 
 uint64_t kt_bucket_ready(const struct kt_bucket *b)
 {
-    return kt_bucket_due(b, b->rate / 50 ? (size_t)(b->rate / 50) : 1);
+    const uint64_t worth = b->rate / 50 < b->burst ? b->rate / 50 : b->burst;
+    return kt_bucket_due(b, worth ? (size_t)worth : 1);
 }

@@ -25,9 +25,12 @@ void kt_bucket_set(struct kt_bucket *b, uint64_t rate, uint64_t burst, uint64_t 
 size_t kt_bucket_room(struct kt_bucket *b, uint64_t now_us);
 /* Records that n bytes have passed. What exceeds the room is a debt, which must stay below 2^42 bytes. */
 void kt_bucket_take(struct kt_bucket *b, size_t n);
+/* n bytes that were taken have not passed after all. */
+void kt_bucket_give(struct kt_bucket *b, size_t n);
 /* When n bytes may pass, as far as is known now; n is at most the burst. */
 uint64_t kt_bucket_due(const struct kt_bucket *b, size_t n);
-/* When an empty bucket is worth using again: after 20 ms worth of bytes, or one byte if that is more. */
+/* When an empty bucket is worth using again: after 20 ms worth of bytes (at most
+ * the burst), or one byte if that is more. */
 uint64_t kt_bucket_ready(const struct kt_bucket *b);
 
 #endif

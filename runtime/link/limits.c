@@ -25,6 +25,30 @@ void kt_limits_terms(const struct kt_limits *l, struct kt_limits_terms *out)
     out->total_us = l->total_us;
 }
 
+int kt_limits_share(struct kt_limits *l, enum kt_limits_way way, struct kt_shared_limit *limit)
+{
+    struct kt_share *share = NULL;
+    if (kt_share_limit(l->share[way]) == limit) return 0;
+    const int rc = limit ? kt_share_new(limit, &share) : 0;
+    if (rc) return rc;
+    kt_share_free(l->share[way]);
+    l->share[way] = share;
+    return 0;
+}
+
+void kt_limits_calm(struct kt_limits *l)
+{
+    for (size_t way = 0; way < 2; way++) kt_share_leave(l->share[way]);
+}
+
+void kt_limits_end(struct kt_limits *l)
+{
+    for (size_t way = 0; way < 2; way++) {
+        kt_share_free(l->share[way]);
+        l->share[way] = NULL;
+    }
+}
+
 static uint64_t idle_at(const struct kt_limits *l)
 {
     return l->idle_us ? l->moved + l->idle_us : KT_TIME_NEVER;

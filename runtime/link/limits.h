@@ -1,4 +1,5 @@
-/* Limits: a rate in each direction, an idle time and a total time.
+/* Limits: a rate in each direction, an idle time and a total time; and, in each direction, a share of a limit that
+ * others share (shared_limit.h).
  *
  * A plain value that belongs to a conn's or a stream's handle, or to a splice. It has no timer and costs nothing
  * while nothing moves. What moves bytes (a splice, a read or write of a script) asks kt_limits_room first,
@@ -14,6 +15,7 @@
 #include "base/bucket.h"
 #include "base/err.h"
 #include "base/wheel.h"
+#include "link/shared_limit.h"
 
 /* IN: bytes read from the pipe; of a splice, those from a to b. OUT: the other way. */
 enum kt_limits_way { KT_LIMITS_IN, KT_LIMITS_OUT };
@@ -26,6 +28,7 @@ struct kt_limits_terms {
 
 struct kt_limits {
     struct kt_bucket rate[2];
+    struct kt_share *share[2]; /* NULL: none */
     uint64_t idle_us, total_us;
     uint64_t born;  /* the total counts from here */
     uint64_t moved; /* when a byte last moved; at first, when the limits were made */
@@ -36,13 +39,19 @@ void kt_limits_init(struct kt_limits *l, uint64_t born_us, uint64_t now_us);
 /* Takes effect now; rates keep what their buckets hold. */
 void kt_limits_set(struct kt_limits *l, const struct kt_limits_terms *terms, uint64_t now_us);
 void kt_limits_terms(const struct kt_limits *l, struct kt_limits_terms *out);
+/* Uses a shared limit in one direction, instead of the one before; NULL: none. 0, or KT_ENOMEM and nothing changes. */
+int kt_limits_share(struct kt_limits *l, enum kt_limits_way way, struct kt_shared_limit *limit);
+/* Its shares wait no more, and give back their credit. */
+void kt_limits_calm(struct kt_limits *l);
+/* Ends the use of shared limits. */
+void kt_limits_end(struct kt_limits *l);
 
 /* KT_ETOTAL or KT_EIDLE once that time is up, else 0. */
 int kt_limits_expired(const struct kt_limits *l, uint64_t now_us);
 /* When to ask kt_limits_expired next. Bytes that move before then put an idle time off, so ask again there. */
 uint64_t kt_limits_deadline(const struct kt_limits *l);
 
-/* Bytes that may move now; SIZE_MAX: no limit. */
+/* Bytes that may move now by its own rate; SIZE_MAX: no limit. Shared limits are the caller's affair. */
 static inline size_t kt_limits_room(struct kt_limits *l, enum kt_limits_way way, uint64_t now_us)
 {
     return l ? kt_bucket_room(&l->rate[way], now_us) : SIZE_MAX;
@@ -53,6 +62,11 @@ static inline void kt_limits_moved(struct kt_limits *l, enum kt_limits_way way, 
     if (!l) return;
     kt_bucket_take(&l->rate[way], n);
     l->moved = now_us;
+}
+
+static inline struct kt_share *kt_limits_shared(const struct kt_limits *l, enum kt_limits_way way)
+{
+    return l ? l->share[way] : NULL;
 }
 
 /* After the room was used up: when it is worth asking again (kt_bucket_ready). */

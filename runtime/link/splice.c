@@ -16,6 +16,8 @@ struct direction {
     struct kt_pipe *from, *to;
     struct kt_limits *from_limits, *to_limits; /* of these pipes; NULL: none */
     enum kt_limits_way way;                    /* in the splice's own limits */
+    struct kt_share
+        *shares[3]; /* of its shared limits, each limit once: that of `to` first, if any; NULL: none */
     uint64_t bytes;
     uint64_t resume_at; /* when the rates allow more; KT_TIME_NEVER: it does not wait for them */
     bool ended;         /* moves nothing more */
@@ -185,11 +187,76 @@ static void run_dry(struct direction *d)
         finish(s, KT_ERESET); /* it broke before anyone listened */
 }
 
+/* The shares that bind it: what is left of a side that broke is bound by its destination's only. */
+static size_t shares_of(const struct direction *d)
+{
+    return d->splice->rest ? 1 : sizeof d->shares / sizeof d->shares[0];
+}
+
+/* Bytes that the shared limits allow now. */
+static size_t shared_room(const struct direction *d)
+{
+    size_t room = SIZE_MAX;
+    for (size_t i = 0; i < shares_of(d); i++) room = kt_min_size(room, kt_share_room(d->shares[i]));
+    return room;
+}
+
+static void take_shares(struct direction *d, size_t n)
+{
+    for (size_t i = 0; i < shares_of(d); i++) kt_share_take(d->shares[i], n);
+}
+
+/* Credit is kept only by a direction that waits for another limit. */
+static void give_back(struct direction *d)
+{
+    const size_t n = sizeof d->shares / sizeof d->shares[0];
+    for (size_t i = 0; i < n; i++)
+        if (kt_share_waits(d->shares[i])) return;
+    for (size_t i = 0; i < n; i++) kt_share_give_back(d->shares[i]);
+}
+
+static void leave_shares(struct direction *d)
+{
+    for (size_t i = 0; i < sizeof d->shares / sizeof d->shares[0]; i++) kt_share_leave(d->shares[i]);
+}
+
+static void on_share(void *ctx)
+{
+    move(ctx);
+}
+
+/* Waits for the first shared limit that allows nothing. */
+static void wait_for_share(struct direction *d)
+{
+    for (size_t i = 0; i < shares_of(d); i++) {
+        if (kt_share_room(d->shares[i]) > 0) continue;
+        kt_share_wait(d->shares[i], on_share, d);
+        return;
+    }
+}
+
+/* Finds its shares again after a change of limits. True if it had or has any. */
+static bool find_shares(struct direction *d)
+{
+    bool any = false;
+    struct kt_share *const found[] = {kt_limits_shared(d->to_limits, KT_LIMITS_OUT),
+        kt_limits_shared(d->from_limits, KT_LIMITS_IN), kt_limits_shared(&d->splice->own, d->way)};
+    leave_shares(d);
+    for (size_t i = 0; i < sizeof found / sizeof found[0]; i++) {
+        bool counted = false;
+        any = any || d->shares[i] || found[i];
+        for (size_t j = 0; j < i; j++)
+            counted = counted || (found[i] && kt_share_limit(d->shares[j]) == kt_share_limit(found[i]));
+        d->shares[i] = counted ? NULL : found[i];
+    }
+    return any;
+}
+
 /* Bytes that the rates allow now. The rest from a side that broke is bound by its destination's only. */
 static size_t allowance(struct direction *d, uint64_t now)
 {
     struct kt_splice *s = d->splice;
-    const size_t to = kt_limits_room(d->to_limits, KT_LIMITS_OUT, now);
+    const size_t to = kt_min_size(shared_room(d), kt_limits_room(d->to_limits, KT_LIMITS_OUT, now));
     if (s->rest) return to;
     const size_t from = kt_limits_room(d->from_limits, KT_LIMITS_IN, now);
     return kt_min_size(to, kt_min_size(from, kt_limits_room(&s->own, d->way, now)));
@@ -200,6 +267,7 @@ static void charge(struct direction *d, size_t n, uint64_t now)
     kt_limits_moved(&d->splice->own, d->way, n, now);
     kt_limits_moved(d->from_limits, KT_LIMITS_IN, n, now);
     kt_limits_moved(d->to_limits, KT_LIMITS_OUT, n, now);
+    take_shares(d, n);
 }
 
 /* When the slowest of its rates allows more. */
@@ -214,9 +282,14 @@ static uint64_t rates_ready(const struct direction *d)
     return from > at ? from : at;
 }
 
+/* Waits for what allows no more: a shared limit, or rates. */
 static void wait_for_rates(struct direction *d)
 {
     struct kt_splice *s = d->splice;
+    if (shared_room(d) == 0) {
+        wait_for_share(d);
+        return;
+    }
     d->resume_at = rates_ready(d);
     if (!s->timer.armed || d->resume_at < s->timer.at) kt_io_timer_set(s->io, &s->timer, d->resume_at);
 }
@@ -235,7 +308,7 @@ static size_t trim(struct kt_iov *iov, size_t *pieces, size_t room)
     return n;
 }
 
-static void move(struct direction *d)
+static void move_some(struct direction *d)
 {
     struct kt_splice *s = d->splice;
     struct kt_iov iov[KT_PIPE_PIECES];
@@ -264,6 +337,12 @@ static void move(struct direction *d)
             return;
         }
     }
+}
+
+static void move(struct direction *d)
+{
+    move_some(d);
+    give_back(d);
 }
 
 static void on_readable(struct direction *d)
@@ -330,6 +409,9 @@ static void release(struct kt_splice *s)
 {
     kt_io_timer_cancel(s->io, &s->timer);
     kt_io_turn_cancel(&s->turn);
+    leave_shares(&s->ab);
+    leave_shares(&s->ba);
+    kt_limits_end(&s->own);
     free(s);
 }
 
@@ -391,6 +473,14 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
         .rate = {opts->rate_ab, opts->rate_ba}, .total_us = opts->total_us, .idle_us = opts->idle_us};
     kt_limits_init(&s->own, now, now);
     kt_limits_set(&s->own, &terms, now);
+    if (kt_limits_share(&s->own, KT_LIMITS_IN, opts->limit_ab) < 0 ||
+        kt_limits_share(&s->own, KT_LIMITS_OUT, opts->limit_ba) < 0) {
+        kt_limits_end(&s->own);
+        free(s);
+        return KT_ENOMEM;
+    }
+    find_shares(&s->ab);
+    find_shares(&s->ba);
     kt_timer_init(&s->timer, on_timer, s);
     kt_turn_init(&s->turn, on_turn, s);
     arm(s);
@@ -407,6 +497,8 @@ void kt_splice_limit(struct kt_splice *s, bool b, struct kt_limits *limits)
         s->ba.from_limits = s->ab.to_limits = limits;
     else
         s->ab.from_limits = s->ba.to_limits = limits;
+    const bool ab = find_shares(&s->ab), ba = find_shares(&s->ba);
+    if (ab || ba) kt_io_turn(s->io, &s->turn); /* it may have waited for another limit */
     if (s->ab.resume_at != KT_TIME_NEVER) s->ab.resume_at = rates_ready(&s->ab);
     if (s->ba.resume_at != KT_TIME_NEVER) s->ba.resume_at = rates_ready(&s->ba);
     arm(s);

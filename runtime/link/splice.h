@@ -9,7 +9,8 @@
  * some every KT_SPLICE_REST_US. Then the other is cut (kt_pipe_cut), with the reason from the far side of the
  * first if it gave one.
  *
- * Limits (limits.h) apply of the splice and of each pipe. A direction moves no more than the rates allow; the
+ * Limits (limits.h) apply of the splice and of each pipe; a shared limit counts each byte once, however often it is
+ * given. A direction moves no more than the rates allow; the
  * rest stays in the source and holds back its sender. What a pipe had received when it broke is bound by the
  * rate of its destination only. When a pipe's time is up, that pipe is reset and the other one cut. */
 #ifndef KT_LINK_SPLICE_H
@@ -23,13 +24,15 @@
 
 struct kt_io;
 struct kt_limits;
+struct kt_shared_limit;
 struct kt_splice;
 
 struct kt_splice_opts {
     uint64_t idle_us;          /* end after this long without a byte in either direction; 0: never */
     uint64_t total_us;         /* end this long after the start; 0: never */
     uint64_t rate_ab, rate_ba; /* bytes per second; 0: no limit */
-    uint64_t linger_us;        /* see above; 0: close at once */
+    struct kt_shared_limit *limit_ab, *limit_ba; /* shared limits; NULL: none */
+    uint64_t linger_us;                          /* see above; 0: close at once */
     /* used instead of linger_us, if shorter, once the other direction has delivered something: it was
      * answering, and is probably done */
     uint64_t settle_us;
@@ -49,7 +52,8 @@ struct kt_splice_result {
 int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
     void (*done)(void *ctx, const struct kt_splice_result *result), void *ctx, struct kt_splice **out);
 
-/* The limits of pipe a or b, read as long as the splice lives. Call it again after each change of them. */
+/* The limits of pipe a or b, read as long as the splice lives; NULL: none. Call it again after each change of them, and
+ * with NULL before a change of their shared limits. */
 void kt_splice_limit(struct kt_splice *s, bool b, struct kt_limits *limits);
 /* For a pipe that broke before the splice began, and whose previous listener was told: as if it broke now. */
 void kt_splice_broke(struct kt_splice *s, bool b, int code);

@@ -6,6 +6,10 @@ local function limits()
   return {
     { name = "rate_in", type = "rate", doc = "Read limit, in bytes per second; 0 means no limit." },
     { name = "rate_out", type = "rate", doc = "Write limit, in bytes per second; 0 means no limit." },
+    { name = "limit", type = "handle", kind = "limit", off = true,
+      doc = "A limit shared with others (kt.limit), for both directions together; false ends it." },
+    { name = "limit_in", type = "handle", kind = "limit", off = true, doc = "A shared limit for what is read; false ends it." },
+    { name = "limit_out", type = "handle", kind = "limit", off = true, doc = "A shared limit for what is written; false ends it." },
     { name = "idle", type = "duration", doc = "Reset it after this long without a byte in either direction; 0 means never." },
     { name = "total", type = "duration", doc = "Reset it this long after it was opened; 0 means never." },
   }
@@ -87,7 +91,7 @@ end)]],
 
   def {
     name = "kt.splice", context = "task", returns = "summary | nil, err", path = "kt.splice",
-    signature = 'kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB" }]) → { a_to_b, b_to_a, duration, reason, cause } | nil, err',
+    signature = 'kt.splice(a, b [, { idle = "10m", total = "1h", rate = "2MiB", limit = bucket }]) → { a_to_b, b_to_a, duration, reason, cause } | nil, err',
     doc = "Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still "
       .. "call :set and :stats on them. Its own limits and theirs apply together. Joins two flows as well, until either ends, or nothing came from "
       .. "either for `idle`; a flow cannot be joined with a conn or a stream.",
@@ -107,6 +111,12 @@ end)]],
             { name = "a_to_b", type = "rate", default = 0, doc = "Limit from a to b." },
             { name = "b_to_a", type = "rate", default = 0, doc = "Limit from b to a." },
           } },
+        { name = "limit", type = "handle", kind = "limit", off = true,
+          doc = "A limit shared with others (kt.limit), for both directions together, or a table with one per direction. Not for flows.",
+          keys = {
+            { name = "a_to_b", type = "handle", kind = "limit", doc = "Shared limit from a to b." },
+            { name = "b_to_a", type = "handle", kind = "limit", doc = "Shared limit from b to a." },
+          } },
         { name = "linger", type = "duration",
           doc = "When one direction ends but the end cannot be passed on (kcptun has no half-close), the other direction "
             .. "continues until it has been quiet for this long. Default: 10 s, or 1 s once bytes have come back; 0 for a stream "
@@ -114,6 +124,43 @@ end)]],
       },
     },
   }
+
+  def {
+    name = "kt.limit", context = "any", returns = "limit", path = "limit",
+    signature = 'kt.limit { rate = "2Mbit", burst = "256KiB" } → limit',
+    doc = "Makes a rate limit that conns, streams and splices share: their bytes together, in both directions, stay within it. Those that have "
+      .. "something to move take turns, so each gets the same share of the rate. A byte that passes a splice counts once, also if the splice and "
+      .. "both its ends use the limit.",
+    argument = {
+      type = "table",
+      keys = {
+        { name = "rate", type = "rate", required = true, expected = 'a rate such as "2Mbit"', doc = "Bytes per second; 0 means no limit." },
+        { name = "burst", type = "size", min = 1024, max = 1 << 37,
+          doc = "Most bytes that may move at once after a pause. Default: an eighth of a second's." },
+      },
+    },
+    example = [[
+local office = kt.limit { rate = "20Mbit" }
+kt.listen { on = "127.0.0.1:12948" }:serve(function(conn)
+  conn:set { limit = office }                -- all conns together: 20 Mbit/s
+  local stream, err = far:open()
+  if not stream then return conn:reset(err) end
+  kt.splice(conn, stream)
+end)]],
+  }
+
+  handle { name = "limit", doc = "A rate limit that several conns, streams and splices share; made by kt.limit. All tasks share it." }
+  method("limit", {
+    name = "set", context = "any", signature = 'set { rate = "2Mbit", burst = "256KiB" }',
+    doc = "Changes the limit, at once, for all that use it. Keys that are not given stay as they are.",
+    argument = {
+      type = "table",
+      keys = {
+        { name = "rate", type = "rate", doc = "Bytes per second; 0 means no limit." },
+        { name = "burst", type = "size", min = 1024, max = 1 << 37, doc = "Most bytes that may move at once after a pause." },
+      },
+    },
+  })
 
   handle {
     name = "listener", doc = "Accepts local connections; made by kt.listen.",

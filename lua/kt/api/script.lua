@@ -111,6 +111,20 @@ if not ok then return conn:reset(err) end]],
     params = { { name = "path", type = "string", doc = "The file's path." } },
   }
 
+  for _, unit in ipairs {
+    { "duration", "seconds", "a duration", '"1h30m"' }, { "size", "bytes", "a size", '"64KiB"' },
+    { "rate", "bytes per second", "a rate", '"20Mbit"' },
+  } do
+    def {
+      name = "kt." .. unit[1], context = "any", returns = "number | nil, err",
+      signature = ("kt.%s %s → %s | nil, err"):format(unit[1], unit[4], unit[2]),
+      doc = ("Parses %s as the keys of this API do, and returns it in %s. A number is returned as it is. Text that is not %s gives nil and an err "
+        .. "with the code \"invalid\"."):format(unit[3], unit[2], unit[3]),
+      fails = { "invalid" },
+      params = { { name = "text", type = "string | number", doc = "The text." } },
+    }
+  end
+
   for _, level in ipairs { "debug", "info", "warn", "error" } do
     def {
       name = "kt.log." .. level, context = "any", signature = ("kt.log.%s(fmt, …)"):format(level),

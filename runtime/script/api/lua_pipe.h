@@ -16,6 +16,7 @@ struct kt_origin;
 struct kt_peer_info;
 struct kt_pipe;
 struct kt_runtime;
+struct kt_shared_limit;
 struct kt_task;
 struct kt_lua_reading;
 struct kt_lua_writing;
@@ -43,6 +44,12 @@ struct kt_lua_pipe {
     uint64_t bytes_in, bytes_out;   /* totals, once it has ended */
     uint64_t born;                  /* µs; once it has ended: its lifetime */
     struct kt_lua_look *look;       /* the last :stats sample; NULL: never called */
+};
+
+/* Changes of the shared limits of a pipe, by kt_limits_way. */
+struct kt_lua_shares {
+    bool given[2];
+    struct kt_shared_limit *limit[2]; /* NULL: none any more */
 };
 
 /* Uservalues of a handle: the peer's address as text, when known; of a stream that the peer opened with any, a table
@@ -94,7 +101,8 @@ size_t kt_lua_limits_write(struct kt_lua_pipe *h, const void *data, size_t n);
 /* Whether bytes have arrived that kt_lua_limits_peek does not show yet. */
 bool kt_lua_limits_held(const struct kt_lua_pipe *h);
 /* 0, or KT_ENOMEM. The pipe is alive (kt_lua_pipe_there), in the handle or in a splice. */
-int kt_lua_limits_set(struct kt_lua_pipe *h, struct kt_io *io, const struct kt_limits_terms *terms);
+int kt_lua_limits_set(struct kt_lua_pipe *h, struct kt_io *io, const struct kt_limits_terms *terms,
+    const struct kt_lua_shares *shares);
 void kt_lua_limits_terms(const struct kt_lua_pipe *h, struct kt_limits_terms *out);
 /* Whether a time limit has ended the pipe. h->pipe is then a stand-in that carries nothing. */
 bool kt_lua_limits_ended(const struct kt_lua_pipe *h);

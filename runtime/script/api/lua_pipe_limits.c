@@ -107,17 +107,51 @@ static void wake_at(struct kt_lua_limits *l, uint64_t at)
 
 /* ---- moving bytes ---- */
 
+/* A shared limit allows more: its credit is for the call that waits. */
+static void on_share(void *ctx)
+{
+    struct kt_lua_pipe *h = ctx;
+    struct kt_share **share = h->limits->value.share;
+    if (h->reading || h->writing)
+        kt_lua_pipe_retry(h);
+    else
+        for (size_t way = 0; way < 2; way++) kt_share_give_back(share[way]);
+}
+
+/* Bytes that may move now, by its own rate and the shared limit. */
+static size_t room_of(struct kt_lua_limits *l, enum kt_limits_way way)
+{
+    const size_t own = kt_limits_room(&l->value, way, kt_io_now(l->io));
+    return kt_min_size(own, kt_share_room(l->value.share[way]));
+}
+
+/* There is no room: kt_lua_pipe_retry follows once there is. */
+static void wait_for_room(struct kt_lua_pipe *h, enum kt_limits_way way)
+{
+    struct kt_lua_limits *l = h->limits;
+    if (kt_share_room(l->value.share[way]) == 0)
+        kt_share_wait(l->value.share[way], on_share, h);
+    else
+        wake_at(l, kt_limits_ready(&l->value, way));
+}
+
+static void moved(struct kt_lua_limits *l, enum kt_limits_way way, size_t n)
+{
+    kt_limits_moved(&l->value, way, n, kt_io_now(l->io));
+    kt_share_take(l->value.share[way], n);
+}
+
 size_t kt_lua_limits_peek(struct kt_lua_pipe *h, struct kt_iov *iov, size_t max)
 {
     const size_t pieces = kt_pipe_peek(h->pipe, iov, max);
     struct kt_lua_limits *l = h->limits;
     if (!l || pieces == 0 || h->code) return pieces; /* what came before a break is shown at once */
-    size_t room = kt_limits_room(&l->value, KT_LIMITS_IN, kt_io_now(l->io)), n = 0;
+    size_t room = room_of(l, KT_LIMITS_IN), n = 0;
     for (; n < pieces && room > 0; n++) {
         iov[n].len = kt_min_size(iov[n].len, room);
         room -= iov[n].len;
     }
-    if (n == 0) wake_at(l, kt_limits_ready(&l->value, KT_LIMITS_IN));
+    if (n == 0) wait_for_room(h, KT_LIMITS_IN);
     return n;
 }
 
@@ -130,7 +164,8 @@ bool kt_lua_limits_held(const struct kt_lua_pipe *h)
 void kt_lua_limits_consume(struct kt_lua_pipe *h, size_t n)
 {
     struct kt_lua_limits *l = h->limits;
-    if (l) kt_limits_moved(&l->value, KT_LIMITS_IN, n, kt_io_now(l->io));
+    if (l && !h->code) moved(l, KT_LIMITS_IN, n);
+    if (l) kt_share_give_back(l->value.share[KT_LIMITS_IN]);
     kt_pipe_consume(h->pipe, n);
 }
 
@@ -138,11 +173,11 @@ size_t kt_lua_limits_write(struct kt_lua_pipe *h, const void *data, size_t n)
 {
     struct kt_lua_limits *l = h->limits;
     if (!l) return kt_pipe_write(h->pipe, data, n);
-    const uint64_t now = kt_io_now(l->io);
-    const size_t offered = kt_min_size(n, kt_limits_room(&l->value, KT_LIMITS_OUT, now));
+    const size_t offered = kt_min_size(n, room_of(l, KT_LIMITS_OUT));
     const size_t done = offered ? kt_pipe_write(h->pipe, data, offered) : 0;
-    if (done) kt_limits_moved(&l->value, KT_LIMITS_OUT, done, now);
-    if (done == offered && done < n) wake_at(l, kt_limits_ready(&l->value, KT_LIMITS_OUT));
+    if (done) moved(l, KT_LIMITS_OUT, done);
+    kt_share_give_back(l->value.share[KT_LIMITS_OUT]);
+    if (done == offered && done < n) wait_for_room(h, KT_LIMITS_OUT);
     return done;
 }
 
@@ -163,11 +198,24 @@ static void apply(struct kt_lua_pipe *h)
         kt_io_timer_set(l->io, &l->timer, waits ? kt_io_now(l->io) : kt_limits_deadline(&l->value));
 }
 
-int kt_lua_limits_set(struct kt_lua_pipe *h, struct kt_io *io, const struct kt_limits_terms *terms)
+/* 0, or KT_ENOMEM: then some of them are set. */
+static int share(struct kt_lua_pipe *h, const struct kt_lua_shares *shares)
+{
+    struct kt_limits *l = &h->limits->value;
+    int rc = 0;
+    if (h->splice) kt_splice_limit(h->splice, h->second, NULL);
+    for (size_t way = 0; way < 2 && rc == 0; way++)
+        if (shares->given[way]) rc = kt_limits_share(l, way, shares->limit[way]);
+    return rc;
+}
+
+int kt_lua_limits_set(struct kt_lua_pipe *h, struct kt_io *io, const struct kt_limits_terms *terms,
+    const struct kt_lua_shares *shares)
 {
     const uint64_t now = kt_io_now(io);
+    const bool shared = shares->given[0] || shares->given[1];
     if (!h->limits) {
-        if (!any(terms)) return 0;
+        if (!any(terms) && !shares->limit[0] && !shares->limit[1]) return 0;
         struct kt_lua_limits *l = calloc(1, sizeof *l);
         if (!l) return KT_ENOMEM;
         l->io = io;
@@ -176,8 +224,9 @@ int kt_lua_limits_set(struct kt_lua_pipe *h, struct kt_io *io, const struct kt_l
         h->limits = l;
     }
     kt_limits_set(&h->limits->value, terms, now);
+    const int rc = shared ? share(h, shares) : 0;
     apply(h);
-    return 0;
+    return rc;
 }
 
 void kt_lua_limits_terms(const struct kt_lua_pipe *h, struct kt_limits_terms *out)
@@ -198,11 +247,14 @@ void kt_lua_limits_give(struct kt_lua_pipe *h)
 
 void kt_lua_limits_stop(struct kt_lua_pipe *h)
 {
-    if (h->limits) kt_io_timer_cancel(h->limits->io, &h->limits->timer);
+    if (!h->limits) return;
+    kt_io_timer_cancel(h->limits->io, &h->limits->timer);
+    kt_limits_calm(&h->limits->value);
 }
 
 void kt_lua_limits_free(struct kt_lua_pipe *h)
 {
+    if (h->limits) kt_limits_end(&h->limits->value);
     free(h->limits);
     h->limits = NULL;
 }

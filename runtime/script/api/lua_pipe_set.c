@@ -4,6 +4,7 @@
 #include "link/limits.h"
 #include "link/stream.h"
 #include "script/api/config.h"
+#include "script/api/lua_limit.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
@@ -30,7 +31,7 @@ bool kt_lua_pipe_there(const struct kt_lua_pipe *h)
     return kt_lua_pipe_anywhere(h) && !kt_lua_limits_ended(h);
 }
 
-/* pipe:set { rate_in, rate_out, idle, total } → true | nil, err; a stream also has priority and weight, a
+/* pipe:set { rate_in, rate_out, idle, total, limit, limit_in, limit_out } → true | nil, err; a stream also has priority and weight, a
  * conn user_timeout */
 int kt_lua_pipe_set(lua_State *L)
 {
@@ -46,16 +47,24 @@ int kt_lua_pipe_set(lua_State *L)
     uint64_t user_timeout = KT_TIME_NEVER; /* not set */
     struct kt_opt_integer priority = {-1, 0, KT_PRIORITIES - 1}, weight = {-1, 1, KT_WEIGHT_MAX};
     kt_lua_limits_terms(h, &limits);
+    struct kt_opt_handle both = {KT_HANDLE_LIMIT, NULL, false}, in = both, out = both;
     const struct kt_opt opts[] = {{"rate_in", KT_OPT_RATE, &limits.rate[KT_LIMITS_IN]},
         {"rate_out", KT_OPT_RATE, &limits.rate[KT_LIMITS_OUT]}, {"idle", KT_OPT_DURATION, &limits.idle_us},
-        {"total", KT_OPT_DURATION, &limits.total_us}, {"user_timeout", KT_OPT_DURATION, &user_timeout},
-        {"priority", KT_OPT_INTEGER, &priority}, {"weight", KT_OPT_INTEGER, &weight}};
-    const struct kt_opt of_stream[] = {opts[0], opts[1], opts[2], opts[3], opts[5], opts[6]};
-    kt_opts_read(L, 2, what, conn ? opts : of_stream, conn ? 5 : 6);
+        {"total", KT_OPT_DURATION, &limits.total_us}, {"limit", KT_OPT_HANDLE, &both},
+        {"limit_in", KT_OPT_HANDLE, &in}, {"limit_out", KT_OPT_HANDLE, &out},
+        {"user_timeout", KT_OPT_DURATION, &user_timeout}, {"priority", KT_OPT_INTEGER, &priority},
+        {"weight", KT_OPT_INTEGER, &weight}};
+    const struct kt_opt of_stream[] = {
+        opts[0], opts[1], opts[2], opts[3], opts[4], opts[5], opts[6], opts[8], opts[9]};
+    kt_opts_read(L, 2, what, conn ? opts : of_stream, conn ? 8 : 9);
+    if (!in.given) in = both;
+    if (!out.given) out = both;
+    const struct kt_lua_shares shares = {
+        {in.given, out.given}, {kt_lua_limit_of(in.value), kt_lua_limit_of(out.value)}};
     if (!kt_lua_pipe_there(h))
         return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: already ended", what));
 
-    const int rc = kt_lua_limits_set(h, kt_runtime_io(kt_runtime_of(L)), &limits);
+    const int rc = kt_lua_limits_set(h, kt_runtime_io(kt_runtime_of(L)), &limits, &shares);
     if (rc) return kt_err_return(L, rc, NULL);
     if (conn && user_timeout != KT_TIME_NEVER) kt_conn_set_user_timeout(h->conn, user_timeout);
     struct kt_pipe *pipe = kt_lua_pipe_anywhere(h);

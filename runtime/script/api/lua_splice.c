@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "link/splice.h"
 #include "script/api/lua_flow.h"
+#include "script/api/lua_limit.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
@@ -94,12 +95,15 @@ static int splice(lua_State *L)
     struct kt_splice_opts how = defaults_for(a, b);
     uint64_t linger = KT_TIME_NEVER;
     struct kt_opt_rates rate = {0, 0};
+    struct kt_opt_handles limit = {.kind = KT_HANDLE_LIMIT};
     const struct kt_opt opts[] = {{"idle", KT_OPT_DURATION, &how.idle_us},
         {"total", KT_OPT_DURATION, &how.total_us}, {"rate", KT_OPT_RATES, &rate},
-        {"linger", KT_OPT_DURATION, &linger}};
+        {"limit", KT_OPT_HANDLES, &limit}, {"linger", KT_OPT_DURATION, &linger}};
     kt_opts_read(L, 3, WHAT, opts, sizeof opts / sizeof opts[0]);
     how.rate_ab = rate.a_to_b;
     how.rate_ba = rate.b_to_a;
+    how.limit_ab = kt_lua_limit_of(limit.a_to_b);
+    how.limit_ba = kt_lua_limit_of(limit.b_to_a);
     if (linger != KT_TIME_NEVER) how.linger_us = how.settle_us = linger;
 
     int rc = a->heard ? a->code : b->heard ? b->code : 0;

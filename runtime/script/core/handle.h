@@ -22,6 +22,7 @@ struct kt_task;
 #define KT_HANDLE_SOCKET "socket"
 #define KT_HANDLE_FLOW "flow"
 #define KT_HANDLE_UDPLISTENER "udplistener"
+#define KT_HANDLE_LIMIT "limit"
 #define KT_HANDLE_SECRET "secret"
 #define KT_HANDLE_ERR "err"
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
+#include "script/core/handle.h"
 #include "script/core/parts.h"
 #include "script/core/task.h"
 #include "script/sandbox/origin.h"
@@ -17,7 +18,7 @@
 #define RATE_MAX 1e15     /* likewise */
 
 /* Units as scripts write them ("5s", "2MiB"). */
-enum unit { UNIT_DURATION, UNIT_RATE, UNITS };
+enum unit { UNIT_DURATION, UNIT_RATE, UNIT_SIZE, UNITS };
 
 struct kt_opts {
     int ref_explain; /* registry reference: function(what, value) → error message, from kt.api */
@@ -138,6 +139,41 @@ static bool rate(lua_State *L, int idx, uint64_t *bytes)
     return true;
 }
 
+/* False if the value is not a size in whole bytes. */
+static bool size(lua_State *L, int idx, uint64_t *bytes)
+{
+    const double n = in_unit(L, idx, UNIT_SIZE);
+    if (!(n >= 0 && n <= RATE_MAX)) return false;
+    *bytes = (uint64_t)n;
+    return true;
+}
+
+static bool handle(lua_State *L, int idx, struct kt_opt_handle *out)
+{
+    const bool off = lua_type(L, idx) == LUA_TBOOLEAN && !lua_toboolean(L, idx);
+    out->value = off ? NULL : kt_handle_test(L, idx, out->kind);
+    return out->given = off || out->value;
+}
+
+static bool handles(lua_State *L, int idx, struct kt_opt_handles *out)
+{
+    if (lua_type(L, idx) != LUA_TTABLE) {
+        out->a_to_b = out->b_to_a = kt_handle_test(L, idx, out->kind);
+        return out->a_to_b || (lua_isboolean(L, idx) && !lua_toboolean(L, idx));
+    }
+    idx = lua_absindex(L, idx);
+    lua_pushnil(L);
+    while (lua_next(L, idx)) {
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        void **to = strcmp(key, "a_to_b") == 0   ? &out->a_to_b
+                    : strcmp(key, "b_to_a") == 0 ? &out->b_to_a
+                                                 : NULL;
+        if (!to || !(*to = kt_handle_test(L, -1, out->kind))) return false;
+        lua_pop(L, 1);
+    }
+    return true;
+}
+
 /* A rate for both directions, or a table with one for each. */
 static bool rates(lua_State *L, int idx, struct kt_opt_rates *out)
 {
@@ -209,6 +245,12 @@ static bool read_one(lua_State *L, const struct kt_opt *opt)
         return integer(L, -1, opt->out);
     case KT_OPT_SHARE:
         return share(L, -1, opt->out);
+    case KT_OPT_SIZE:
+        return size(L, -1, opt->out);
+    case KT_OPT_HANDLE:
+        return handle(L, -1, opt->out);
+    case KT_OPT_HANDLES:
+        return handles(L, -1, opt->out);
     case KT_OPT_TABLE:
         return *(bool *)opt->out = lua_istable(L, -1);
     }

@@ -3,6 +3,7 @@
 #define KT_SCRIPT_CORE_OPTIONS_H
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,12 +16,15 @@ enum kt_opt_type {
     KT_OPT_RATES,
     KT_OPT_INTEGER,
     KT_OPT_SHARE,
+    KT_OPT_SIZE,
+    KT_OPT_HANDLE,
+    KT_OPT_HANDLES,
     KT_OPT_TABLE
 };
 struct kt_opt {
     const char *key;
     enum kt_opt_type type;
-    /* uint64_t * (µs, or bytes per second), const char ** (anchored by the table), double * (0..1), bool *
+    /* uint64_t * (µs, bytes per second, or bytes), const char ** (anchored by the table), double * (0..1), bool *
      * (present), or one of the structs below */
     void *out;
 };
@@ -30,14 +34,23 @@ struct kt_opt_rates { /* a rate, or a table with one for each direction */
 struct kt_opt_integer {
     lua_Integer value, min, max;
 };
+struct kt_opt_handle { /* a handle of this kind, anchored by the table; or false, which makes value NULL */
+    const char *kind;
+    void *value;
+    bool given;
+};
+struct kt_opt_handles { /* one such handle, or a table with one for each direction */
+    const char *kind;
+    void *a_to_b, *b_to_a;
+};
 
 /* Returns 0 or KT_ENOMEM. */
 int kt_opts_new(struct kt_runtime *rt);
 void kt_opts_free(struct kt_runtime *rt);
 /* Call once for a new state, protected. */
 void kt_opts_init(lua_State *L);
-/* core.install(explain, duration, rate): sets the functions of kt.api and kt.units that these call:
- * explain(what, value) → the error message; duration and rate(value) → a number, or nil. */
+/* core.install(explain, duration, rate, size): sets the functions of kt.api and kt.units that these call:
+ * explain(what, value) → the error message; the others (value) → a number, or nil. */
 int kt_opts_install(lua_State *L);
 /* Reads the options table of a call made once per connection. Missing keys leave *out unchanged; nil at idx
  * means no options. Raises kt.api's message for an invalid table. */
