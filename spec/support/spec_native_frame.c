@@ -208,7 +208,9 @@ static int header(lua_State *L)
     const size_t room = (size_t)field(L, "room");
     lua_getfield(L, 1, "last");
     uint8_t *out = lua_newuserdatauv(L, room, 0);
-    const size_t n = kt_native_data_header(out, room, &d, lua_toboolean(L, -2));
+    const unsigned last = lua_toboolean(L, -2) ? KT_NATIVE_DATA_LAST : 0;
+    const size_t n =
+        kt_native_data_header(out, room, &d, (uint8_t)(KT_NATIVE_FRAME_DATA | KT_NATIVE_DATA_LENGTH | last));
     if (n == 0) return 0;
     lua_pushlstring(L, (const char *)out, n);
     return 1;

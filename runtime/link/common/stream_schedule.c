@@ -57,19 +57,14 @@ void kt_stream_schedule_add(struct kt_stream_schedule *q, struct kt_stream_entry
     q->busy |= 1u << e->priority;
 }
 
-static bool is_busy(struct kt_stream_schedule *q, unsigned priority)
-{
-    if (!(q->busy & 1u << priority)) return false;
-    if (!kt_list_empty(&q->lines[priority])) return true;
-    q->busy &= ~(1u << priority);
-    return false;
-}
-
 /* The first priority from `from` on whose line is not empty; KT_PRIORITIES: none. */
 static unsigned first_busy(struct kt_stream_schedule *q, unsigned from)
 {
-    for (unsigned p = from; p < KT_PRIORITIES; p++)
-        if (is_busy(q, p)) return p;
+    for (uint32_t left = q->busy & ~0u << from; left; left &= left - 1) {
+        const unsigned p = (unsigned)__builtin_ctz(left);
+        if (!kt_list_empty(&q->lines[p])) return p;
+        q->busy &= ~(1u << p);
+    }
     return KT_PRIORITIES;
 }
 

@@ -103,7 +103,8 @@ void kt_native_association_input(struct kt_native_association *a, unsigned path,
         kt_native_context_dropped(a->c, dgram->from, false);
         return;
     }
-    struct kt_replay fresh = {0}, *seen = p ? &p->seen : &fresh;
+    struct kt_replay fresh, *seen = p ? &p->seen : &fresh;
+    if (!p) fresh = (struct kt_replay){0}; /* it is large */
     const uint64_t next = seen->next;
     const int len =
         kt_native_open(&a->rx, path, seen, header, dgram->data, dgram->len, now, &a->c->drops, &number);

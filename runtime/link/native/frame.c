@@ -452,12 +452,11 @@ size_t kt_native_frame_write(uint8_t *out, size_t room, const struct kt_native_f
     return w.full ? 0 : (size_t)(w.at - out);
 }
 
-size_t kt_native_data_header(uint8_t *out, size_t room, const struct kt_native_data *d, bool last)
+size_t kt_native_data_header(uint8_t *out, size_t room, const struct kt_native_data *d, uint8_t type)
 {
     struct writer w = {.at = out, .end = out + room};
-    const unsigned type = KT_NATIVE_FRAME_DATA | KT_NATIVE_DATA_LENGTH | (last ? KT_NATIVE_DATA_LAST : 0);
-    put8(&w, (uint8_t)type);
-    put_data(&w, (uint8_t)type, d);
+    put8(&w, type);
+    put_data(&w, type, d);
     return w.full || d->len > (size_t)(w.end - w.at) ? 0 : (size_t)(w.at - out);
 }
 

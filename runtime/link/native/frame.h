@@ -189,9 +189,9 @@ long kt_native_frame_read(struct kt_native_frame *f, const uint8_t *in, size_t l
  * must be the last of its packet. */
 size_t kt_native_frame_write(uint8_t *out, size_t room, const struct kt_native_frame *f);
 
-/* As kt_native_frame_write for DATA with a length, but writes only what precedes the payload:
- * the caller puts d->len bytes behind it. d->data is not read. 0: both do not fit. */
-size_t kt_native_data_header(uint8_t *out, size_t room, const struct kt_native_data *d, bool last);
+/* As kt_native_frame_write for DATA, but writes only what precedes the payload: the caller puts d->len bytes
+ * behind it. d->data is not read. type: with its bits. 0: both do not fit. */
+size_t kt_native_data_header(uint8_t *out, size_t room, const struct kt_native_data *d, uint8_t type);
 
 /* The longest payload of a DATA frame with a length that fits into room; 0: none.
  * room: at most 16,383 bytes. */

@@ -99,7 +99,7 @@ bool kt_native_streams_pending(struct kt_native_streams *s)
     if (s->ended) return false;
     return s->due_max_data || s->due_max_streams || s->due_blocked || !kt_list_empty(&s->due) ||
            !kt_stream_schedule_empty(&s->ready) ||
-           (kt_native_credit_left(s) && !kt_stream_schedule_empty(&s->starved));
+           (!kt_stream_schedule_empty(&s->starved) && kt_native_credit_left(s));
 }
 
 /* ---- frames ---- */
@@ -277,11 +277,10 @@ static size_t fits(const struct writer *w, uint64_t id, const struct kt_native_c
 /* What precedes the bytes of a chunk; 0: no room for both. */
 static size_t put_header(struct writer *w, uint64_t id, const struct kt_native_chunk *chunk, bool rest)
 {
-    struct kt_native_frame f = {
-        .type = (uint8_t)(KT_NATIVE_FRAME_DATA | (chunk->last ? KT_NATIVE_DATA_LAST : 0))};
-    f.data = (struct kt_native_data){.id = id, .offset = chunk->offset, .len = rest ? 0 : chunk->len};
-    if (rest) return kt_native_frame_write(w->out + w->used, w->room - w->used, &f);
-    return kt_native_data_header(w->out + w->used, w->room - w->used, &f.data, chunk->last);
+    const struct kt_native_data d = {.id = id, .offset = chunk->offset, .len = chunk->len};
+    const unsigned type =
+        KT_NATIVE_FRAME_DATA | (chunk->last ? KT_NATIVE_DATA_LAST : 0) | (rest ? 0 : KT_NATIVE_DATA_LENGTH);
+    return kt_native_data_header(w->out + w->used, w->room - w->used, &d, (uint8_t)type);
 }
 
 static bool write_data(struct writer *w, struct kt_native_stream *st, size_t most)
@@ -320,8 +319,8 @@ static bool write_next(struct writer *w)
 {
     struct kt_native_streams *s = w->s;
     size_t most;
-    if (full(w)) return false;
-    if (kt_native_credit_left(s) && !kt_stream_schedule_empty(&s->starved)) {
+    if (full(w) || w->used == w->room) return false;
+    if (!kt_stream_schedule_empty(&s->starved) && kt_native_credit_left(s)) {
         struct kt_stream_entry *e = kt_stream_schedule_next(&s->starved, &most);
         kt_native_stream_place(KT_CONTAINER(e, struct kt_native_stream, entry));
     }
