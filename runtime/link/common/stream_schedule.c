@@ -31,6 +31,19 @@ void kt_stream_entry_init(struct kt_stream_entry *e)
     kt_list_init(&e->node);
 }
 
+struct kt_stream_policy kt_stream_entry_policy(const struct kt_stream_entry *e)
+{
+    return (struct kt_stream_policy){.priority = e->priority, .weight = e->weight};
+}
+
+bool kt_stream_entry_set(struct kt_stream_entry *e, const struct kt_stream_policy *policy)
+{
+    const bool changed = e->priority != policy->priority;
+    e->priority = (uint8_t)policy->priority;
+    e->weight = (uint16_t)policy->weight;
+    return changed;
+}
+
 static struct kt_stream_entry *entry_of(struct kt_list *node)
 {
     return KT_CONTAINER(node, struct kt_stream_entry, node);

@@ -39,6 +39,10 @@ void kt_stream_schedule_init(struct kt_stream_schedule *q, uint32_t frame_size, 
 /* The default priority and weight, in no line. */
 void kt_stream_entry_init(struct kt_stream_entry *e);
 
+struct kt_stream_policy kt_stream_entry_policy(const struct kt_stream_entry *e);
+/* Returns whether the priority changed: an entry that is in a line then belongs in another. */
+bool kt_stream_entry_set(struct kt_stream_entry *e, const struct kt_stream_policy *policy);
+
 /* Puts an entry that is in no list at the end of its priority's line. To take it out: kt_list_remove. */
 void kt_stream_schedule_add(struct kt_stream_schedule *q, struct kt_stream_entry *e);
 bool kt_stream_schedule_empty(struct kt_stream_schedule *q);

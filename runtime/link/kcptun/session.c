@@ -1,18 +1,14 @@
-/* The turn of a session: bytes and packets between KCP, snappy and smux; its life and end (session.h).
+/* A session's life: made, worked once per turn, ended (session.h).
  *
  * Invariant: nothing below calls out (streams' events, the owner) except from the turn hook, and `over` is
  * its last act. */
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
-#include "link/kcptun/send_budget.h"
 #include "link/kcptun/session_internal.h"
 #include "link/stream.h"
 
 /* The size of a client's packets until it hears from the server: small enough for any path. */
 #define FIRST_PACKET 500u
-/* Bytes of payload: less is not worth a frame while the address is not validated. */
-#define FIRST_PIECE 32u
 #define PUMP_ROUNDS 8 /* how many times a turn pumps again for streams that write from `writable` */
 /* A kcptun client whose session we drop notices after up to 60 s, so it gets kcptun's own patience
  * (spec 9.5); a kt redials. */
@@ -28,7 +24,7 @@ void kt_kcptun_session_schedule(struct kt_kcptun_session *s)
 }
 
 /* Remembers the first reason; the turn hook reports it. */
-static void fail(struct kt_kcptun_session *s, int code)
+void kt_kcptun_session_fail_code(struct kt_kcptun_session *s, int code)
 {
     if (s->over) return;
     s->over = code;
@@ -38,7 +34,7 @@ static void fail(struct kt_kcptun_session *s, int code)
 void kt_kcptun_session_fail(struct kt_kcptun_session *s, int code, const char *why)
 {
     if (!s->over) kt_err_set(&s->why, code, "%s", why);
-    fail(s, code);
+    kt_kcptun_session_fail_code(s, code);
 }
 
 static void set_patience(struct kt_kcptun_session *s);
@@ -50,82 +46,6 @@ static void repeat_acks(struct kt_kcptun_session *s)
 }
 
 /* ---- smux's owner ---- */
-
-/* Bytes a frame takes in KCP beyond its payload. */
-static size_t frame_overhead(const struct kt_kcptun_session *s)
-{
-    return KT_SMUX_HEADER + (s->comp ? KT_SNAPPY_OVERHEAD : 0);
-}
-
-/* Room while the peer's address is not validated. Only little may be sent, so a frame is cut to that, and the
- * next one waits until it has left. Bare headers are short enough. */
-static size_t first_room(const struct kt_kcptun_session *s, size_t want)
-{
-    struct kt_kcp_stats st;
-    kt_kcp_stats(s->kcp, &st);
-    const size_t spare = kt_kcptun_path_spare(&s->path), overhead = frame_overhead(s),
-                 room = kt_kcp_room(s->kcp);
-    if (want == 0) return room > overhead;
-    if (st.queued > 0 || spare < overhead + FIRST_PIECE || room < overhead + want) return 0;
-    return want + overhead <= spare ? want : spare - overhead;
-}
-
-static size_t on_room(void *ctx, size_t want)
-{
-    struct kt_kcptun_session *s = ctx;
-    if (s->over) return 0;
-    if (s->path.limited) return first_room(s, want);
-    if (kt_kcptun_session_memory_left(s) == 0 && kt_kcp_unacked(s->kcp))
-        return 0; /* an acknowledgement makes room */
-    const struct kt_kcptun_config *cfg = &s->sh->cfg;
-    struct kt_kcptun_send_budget h = {
-        .mss = kt_kcp_mss(s->kcp),
-        .space = kt_kcp_room(s->kcp),
-        .path = kt_kcptun_path_room(&s->path),
-        .rate = cfg->ratelimit,
-        .window = cfg->sndwnd,
-        .overhead = frame_overhead(s),
-        .unacked = kt_kcp_unacked(s->kcp),
-    };
-    kt_kcp_outlook(s->kcp, &h.kcp);
-    return kt_kcptun_send_budget_room(&h, want);
-}
-
-static void to_kcp(struct kt_kcptun_session *s, const uint8_t *data, size_t n)
-{
-    s->sh->counters->BytesSent += n;
-    /* on_room has checked the window, so this is lack of memory, and a gap in the byte stream cannot be
-     * repaired */
-    if (kt_kcp_write(s->kcp, data, n) < n) fail(s, KT_ENOMEM);
-}
-
-static void compressed(
-    struct kt_kcptun_session *s, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
-{
-    uint8_t frame[KT_SMUX_HEADER + 65535];
-    size_t n = KT_SMUX_HEADER;
-    memcpy(frame, header, KT_SMUX_HEADER);
-    for (size_t i = 0; i < pieces; i++) {
-        memcpy(frame + n, payload[i].data, payload[i].len);
-        n += payload[i].len;
-    }
-    size_t len = kt_snappy_encode(s->comp, frame, n, s->sh->scratch);
-    to_kcp(s, s->sh->scratch, len);
-}
-
-static void on_frame(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces)
-{
-    struct kt_kcptun_session *s = ctx;
-    if (s->comp) {
-        compressed(s, header, payload, pieces);
-    } else {
-        to_kcp(s, header, KT_SMUX_HEADER);
-        for (size_t i = 0; i < pieces; i++) to_kcp(s, payload[i].data, payload[i].len);
-    }
-    if (kt_smux_small_talk(header)) return;
-    s->owes = true;
-    s->said_kcp = kt_kcp_mark(s->kcp);
-}
 
 static void on_wake(void *ctx)
 {
@@ -166,24 +86,6 @@ static void on_streams(void *ctx, size_t n)
     if (n == 0) kt_kcptun_session_schedule(s);
 }
 
-static void on_facts(void *ctx, struct kt_stream_facts *out)
-{
-    const struct kt_kcptun_session *s = ctx;
-    struct kt_link_stats st = {0};
-    kt_kcptun_session_stats(s, &st);
-    out->srtt_us = st.srtt_us;
-    out->rttvar_us = st.rttvar_us;
-    out->loss = kt_link_loss(&st);
-    out->retransmitted = st.total.segs_retrans;
-    out->recovered = st.total.segs_recovered;
-    out->inflight = st.inflight;
-    kt_udp_local(s->path.udp, &out->local);
-    if (s->path.from.sa.sa_family == 0) return;
-    const uint16_t port = kt_addr_port(&out->local);
-    out->local = s->path.from;
-    kt_addr_set_port(&out->local, port);
-}
-
 static bool on_behind(void *ctx)
 {
     const struct kt_kcptun_session *s = ctx;
@@ -191,8 +93,8 @@ static bool on_behind(void *ctx)
 }
 
 static const struct kt_smux_owner smux_owner = {
-    .room = on_room,
-    .frame = on_frame,
+    .room = kt_kcptun_session_room,
+    .frame = kt_kcptun_session_frame,
     .wake = on_wake,
     .accept = on_accept,
     .admit = kt_kcptun_session_admit,
@@ -200,59 +102,13 @@ static const struct kt_smux_owner smux_owner = {
     .resume = on_resume,
     .hello = on_hello,
     .streams = on_streams,
-    .facts = on_facts,
+    .facts = kt_kcptun_session_stream_facts,
     .behind = on_behind,
     .cut = kt_kcptun_session_note_cut,
     .spare = kt_kcptun_session_spare,
 };
 
 /* ---- the turn ---- */
-
-static size_t to_smux(struct kt_kcptun_session *s, const uint8_t *data, size_t n)
-{
-    long took = kt_smux_input(s->smux, data, n, &s->why);
-    if (took < 0) {
-        fail(s, (int)took);
-        return 0;
-    }
-    s->more = s->more || kt_smux_spent(s->smux);
-    s->blocked = (size_t)took < n && !kt_smux_spent(s->smux);
-    return (size_t)took;
-}
-
-static void spend(struct kt_kcptun_session *s, size_t bytes)
-{
-    s->bytes_left -= bytes < s->bytes_left ? bytes : s->bytes_left;
-    s->more = s->more || s->bytes_left == 0;
-}
-
-/* Moves KCP's bytes through snappy into smux until one of them accepts no more, or the turn's budget is used
- * up. */
-static void read_all(struct kt_kcptun_session *s)
-{
-    const uint8_t *data;
-    size_t n;
-    s->more = s->bytes_left == 0;
-    while (!s->over && !s->blocked && !s->more) {
-        if (s->decomp && (n = kt_snappy_peek(s->decomp, &data)) > 0) {
-            const size_t took = to_smux(s, data, n);
-            kt_snappy_consume(s->decomp, took);
-            spend(s, took);
-            continue;
-        }
-        if ((n = kt_kcp_peek(s->kcp, &data)) == 0) return;
-        size_t used = n;
-        if (s->decomp) {
-            int rc = kt_snappy_feed(s->decomp, data, n, &used, &s->why);
-            if (rc) fail(s, rc);
-        } else {
-            used = to_smux(s, data, n);
-            spend(s, used);
-        }
-        kt_kcp_consume(s->kcp, used);
-        s->sh->counters->BytesReceived += used;
-    }
-}
 
 /* Streams stay young until KCP reports that the peer holds their SYN. Tracking one mark at a time is enough. */
 static void settle_young(struct kt_kcptun_session *s)
@@ -347,7 +203,7 @@ static void on_turn(void *ctx)
             kt_smux_heartbeat(s->smux);
         }
         kt_kcptun_session_renew_budget(s);
-        read_all(s);
+        kt_kcptun_session_read(s);
         kt_kcptun_session_accept_batch(s);
         kt_smux_dispatch(s->smux);
         settle_young(s);

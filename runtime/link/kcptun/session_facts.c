@@ -1,4 +1,5 @@
 /* Session counters and accessors. */
+#include "link/common/figures.h"
 #include "link/kcptun/session_internal.h"
 
 /* After this many inconsistent groups, although the parameters fit, the peer's FEC is ignored. A few such
@@ -131,7 +132,6 @@ void kt_kcptun_session_totals(const struct kt_kcptun_session *s, struct kt_link_
 void kt_kcptun_session_stats(const struct kt_kcptun_session *s, struct kt_link_stats *sum)
 {
     struct kt_kcp_stats st;
-    struct kt_recent_sum grown;
     const uint64_t now = kt_io_now(s->sh->io);
     kt_kcptun_session_totals(s, &sum->total);
     if (s->over) return;
@@ -150,18 +150,13 @@ void kt_kcptun_session_stats(const struct kt_kcptun_session *s, struct kt_link_s
     sum->inflight += st.inflight;
     sum->queued += st.queued;
     sum->owing = sum->owing || (s->owes && !kt_kcp_covered(s->kcp, s->said_kcp));
-    if (s->up_at && !s->health.patience.suspect) {
-        sum->up = true;
-        if (now - s->up_at > sum->up_us) sum->up_us = now - s->up_at;
-    }
-    uint64_t silence = kt_patience_silence(&s->health.patience, now);
-    if (silence > sum->silence_us) sum->silence_us = silence;
+    kt_figures_add_session(sum, s->up_at, &s->health.patience, &s->recent, now);
+}
 
-    const uint64_t span = kt_recent_get(&s->recent, now, &grown);
-    sum->rate_in += grown.bytes_in * 1000000 / span;
-    sum->rate_out += grown.bytes_out * 1000000 / span;
-    sum->recent.segs_out += grown.segs_out;
-    sum->recent.retrans += grown.retrans;
-    sum->recent.segs_in += grown.segs_in;
-    sum->recent.recovered += grown.recovered;
+void kt_kcptun_session_stream_facts(void *ctx, struct kt_stream_facts *out)
+{
+    const struct kt_kcptun_session *s = ctx;
+    struct kt_link_stats st = {0};
+    kt_kcptun_session_stats(s, &st);
+    kt_figures_of_stream(out, &st, s->path.udp, &s->path.from);
 }

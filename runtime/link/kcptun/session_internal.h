@@ -1,6 +1,7 @@
 /* What the files of a session share. Only they include this.
  *
- *   session.c          the turn: bytes and packets between the engines; life and end
+ *   session.c          life, the turn, the end
+ *   session_bytes.c    bytes between smux, snappy and KCP
  *   session_address.c  the peer's address: validation, challenges, moving
  *   session_health.c   a silent peer
  *   session_mtu.c      a path that loses long datagrams
@@ -78,6 +79,16 @@ struct kt_kcptun_session {
 void kt_kcptun_session_schedule(struct kt_kcptun_session *s);
 /* Ends it with this code and sentence, if it has not ended; the turn hook reports it. */
 void kt_kcptun_session_fail(struct kt_kcptun_session *s, int code, const char *why);
+/* The same, with the sentence in s->why, or the code's own if s->why has none. */
+void kt_kcptun_session_fail_code(struct kt_kcptun_session *s, int code);
+
+/* ---- session_bytes.c ---- */
+
+/* kt_smux_owner's room and frame. */
+size_t kt_kcptun_session_room(void *ctx, size_t want);
+void kt_kcptun_session_frame(void *ctx, const uint8_t *header, const struct kt_iov *payload, size_t pieces);
+/* In the turn: passes received bytes to smux, until it accepts no more or the budget is used up. */
+void kt_kcptun_session_read(struct kt_kcptun_session *s);
 
 /* ---- session_limits.c ---- */
 
@@ -138,6 +149,8 @@ void kt_kcptun_session_oversize(struct kt_kcptun_session *s);
 
 /* ---- session_facts.c ---- */
 
+/* kt_smux_owner's facts. */
+void kt_kcptun_session_stream_facts(void *ctx, struct kt_stream_facts *out);
 /* Adds what the engines have counted since the last call. */
 void kt_kcptun_session_count(struct kt_kcptun_session *s);
 

@@ -236,9 +236,7 @@ static bool stream_why(const struct kt_pipe *p, struct kt_err *out)
 static void stream_set(struct kt_pipe *p, const struct kt_stream_policy *policy)
 {
     struct kt_smux_stream *s = kt_smux_of(p);
-    s->entry.weight = (uint16_t)policy->weight;
-    if (s->entry.priority == policy->priority) return;
-    s->entry.priority = (uint8_t)policy->priority;
+    if (!kt_stream_entry_set(&s->entry, policy)) return;
     if (s->queue != KT_SMUX_Q_DATA || s->m->ended) return;
     kt_list_remove(&s->entry.node);
     kt_stream_schedule_add(&s->m->data, &s->entry);
@@ -249,7 +247,7 @@ static void stream_facts(const struct kt_pipe *p, struct kt_stream_facts *out)
     const struct kt_smux_stream *s = kt_smux_of_const(p);
     const struct kt_smux *m = s->m;
     if (!m->ended && m->owner.facts) m->owner.facts(m->ctx, out);
-    out->policy = (struct kt_stream_policy){s->entry.priority, s->entry.weight};
+    out->policy = kt_stream_entry_policy(&s->entry);
     out->queued = kt_smux_unsent(s);
 }
 

@@ -1,4 +1,4 @@
-/* An association's life: its turn, the health of its peer, and its figures. */
+/* An association's life: its turn, the health of its peer, and its end. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,25 +47,6 @@ static void on_count(void *ctx, size_t n)
     a->c->counters->StreamsNow += n - a->stream_count;
     a->stream_count = n;
     kt_native_association_schedule(a);
-}
-
-static void on_facts(void *ctx, struct kt_stream_facts *out)
-{
-    const struct kt_native_association *a = ctx;
-    struct kt_link_stats st = {0};
-    kt_native_association_stats(a, &st);
-    out->srtt_us = st.srtt_us;
-    out->rttvar_us = st.rttvar_us;
-    out->loss = kt_link_loss(&st);
-    out->retransmitted = st.total.segs_retrans;
-    out->recovered = st.total.segs_recovered;
-    out->inflight = st.inflight;
-    const struct kt_native_place *place = &a->best->place;
-    kt_udp_local(place->udp, &out->local);
-    if (place->from.sa.sa_family == 0) return;
-    const uint16_t port = kt_addr_port(&out->local);
-    out->local = place->from;
-    kt_addr_set_port(&out->local, port);
 }
 
 static void on_flow(void *ctx, struct kt_native_flow *flow, const struct kt_native_flow_addresses *addresses)
@@ -315,7 +296,7 @@ static int make_streams(struct kt_native_association *a)
         .freed = kt_native_context_unref,
         .freed_ctx = a->c};
     static const struct kt_native_streams_owner owner = {
-        .wake = on_wake, .stream = on_stream, .count = on_count, .facts = on_facts};
+        .wake = on_wake, .stream = on_stream, .count = on_count, .facts = kt_native_association_stream_facts};
     const int rc = kt_native_streams_new(&a->streams, &s, &owner, a, a->c->blocks);
     if (!rc) kt_native_context_ref(a->c); /* until the last of its streams was closed by its user */
     return rc;
@@ -382,14 +363,6 @@ int kt_native_association_new(struct kt_native_association **out, struct kt_nati
     return 0;
 }
 
-static void totals(const struct kt_native_association *a, struct kt_link_totals *sum)
-{
-    sum->segs_out += a->sum.segs_out;
-    sum->segs_retrans += a->sum.retrans;
-    sum->bytes_in += a->sum.bytes_in;
-    sum->bytes_out += a->sum.bytes_out;
-}
-
 void kt_native_association_free(struct kt_native_association *a, int code, const char *text)
 {
     if (!a) return;
@@ -399,7 +372,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
         if (!a->over) kt_native_association_output(a, kt_io_now(context->io));
         kt_native_association_say_close(a, code, text);
         count(a, kt_io_now(context->io));
-        totals(a, a->owner.ended);
+        kt_native_association_totals(a, a->owner.ended);
         context->counters->CurrEstab--;
         context->counters->StreamsNow -= a->stream_count;
         probes_end(a, code);
@@ -517,113 +490,3 @@ void kt_native_association_ask(struct kt_native_association *a)
 }
 
 /* ---- facts ---- */
-
-uint64_t kt_native_association_heard(const struct kt_native_association *a)
-{
-    return a->patience.heard;
-}
-
-uint32_t kt_native_association_rtt(const struct kt_native_association *a)
-{
-    return a->best->recovery.rtt.srtt;
-}
-
-const uint8_t *kt_native_association_cid(const struct kt_native_association *a, unsigned path)
-{
-    return a->cids[path];
-}
-
-const uint8_t *kt_native_association_peer_cid(const struct kt_native_association *a, unsigned path)
-{
-    return a->tx.cids[path];
-}
-
-const struct kt_addr *kt_native_association_peer(const struct kt_native_association *a)
-{
-    return &a->paths[0]->place.peer;
-}
-
-const char *kt_native_association_peer_text(const struct kt_native_association *a)
-{
-    return a->peer_text;
-}
-
-const char *kt_native_association_identity(const struct kt_native_association *a)
-{
-    return a->identity[0] ? a->identity : NULL;
-}
-
-const uint8_t *kt_native_association_key(const struct kt_native_association *a)
-{
-    return a->peer_key;
-}
-
-const uint8_t *kt_native_association_instance(const struct kt_native_association *a)
-{
-    return a->peer.instance;
-}
-
-size_t kt_native_association_streams(const struct kt_native_association *a)
-{
-    return a->stream_count;
-}
-
-bool kt_native_association_over(const struct kt_native_association *a)
-{
-    return a->over != 0;
-}
-
-const char *kt_native_association_why(const struct kt_native_association *a)
-{
-    return a->why.code ? a->why.text : kt_strerror(a->over);
-}
-
-/* Packets that the bytes of streams would fill that have not been sent yet. held: bytes that the peer does not hold. */
-static uint32_t unsent(const struct kt_native_path *p, uint64_t inflight, uint64_t held)
-{
-    const uint64_t size = kt_native_path_size(p), sent = inflight * size;
-    const uint64_t packets = held > sent ? (held - sent + size - 1) / size : 0;
-    return (uint32_t)(packets < UINT32_MAX ? packets : UINT32_MAX);
-}
-
-void kt_native_association_stats(const struct kt_native_association *a, struct kt_link_stats *sum)
-{
-    struct kt_native_streams_facts facts;
-    struct kt_recent_sum grown;
-    const struct kt_native_path *p = a->best;
-    const struct kt_native_sums all = kt_native_paths_sums(a);
-    const uint64_t now = kt_io_now(a->c->io);
-    totals(a, &sum->total);
-    if (a->over) return;
-    kt_native_streams_facts(a->streams, &facts);
-    const uint64_t quiet = a->patience.heard ? now - a->patience.heard : UINT64_MAX;
-    if (sum->sessions == 0 || quiet < sum->since_heard_us) {
-        sum->since_heard_us = quiet;
-        sum->srtt_us = p->recovery.rtt.srtt;
-        sum->rttvar_us = p->recovery.rtt.var;
-        sum->own[KT_NATIVE_MIN_RTT_US] = p->recovery.rtt.min;
-        sum->rto_us = kt_native_recovery_pto(&p->recovery);
-        sum->cwnd = (uint32_t)(all.window < UINT32_MAX ? all.window : UINT32_MAX);
-        sum->own[KT_NATIVE_PACING] = all.pacing;
-        sum->own[KT_NATIVE_USABLE] = all.usable;
-        sum->own[KT_NATIVE_MTU] = kt_native_path_size(p);
-    }
-    sum->sessions++;
-    sum->streams += a->stream_count;
-    sum->inflight += all.inflight;
-    sum->queued += unsent(p, all.inflight, facts.queued);
-    sum->owing = sum->owing || a->carrying;
-    if (a->up_us && !a->patience.suspect) {
-        sum->up = true;
-        if (now - a->up_us > sum->up_us) sum->up_us = now - a->up_us;
-    }
-    const uint64_t silence = kt_patience_silence(&a->patience, now);
-    if (silence > sum->silence_us) sum->silence_us = silence;
-
-    const uint64_t span = kt_recent_get(&a->recent, now, &grown);
-    sum->rate_in += grown.bytes_in * 1000000 / span;
-    sum->rate_out += grown.bytes_out * 1000000 / span;
-    sum->recent.segs_out += grown.segs_out;
-    sum->recent.retrans += grown.retrans;
-    sum->recent.segs_in += grown.segs_in;
-}

@@ -1,6 +1,7 @@
 /* What the files of an association share; nobody else includes this.
  *
- *   association.c         life, the turn, health, facts
+ *   association.c         life, the turn, health
+ *   association_facts.c   figures and accessors
  *   association_input.c   packets and frames from the peer
  *   association_output.c  packets to the peer
  *   path.c                where the peer is, and whether that was proven */
@@ -116,6 +117,13 @@ void kt_native_association_schedule(struct kt_native_association *a);
 void kt_native_association_clock_flows(struct kt_native_association *a, uint64_t now_us);
 /* Ends it, if it has not ended; the turn hook reports it. */
 void kt_native_association_fail(struct kt_native_association *a, int code, const char *why);
+
+/* ---- association_facts.c ---- */
+
+/* Adds what it has counted since it began. */
+void kt_native_association_totals(const struct kt_native_association *a, struct kt_link_totals *sum);
+/* kt_native_streams_owner's facts. */
+void kt_native_association_stream_facts(void *ctx, struct kt_stream_facts *out);
 
 /* ---- association_output.c ---- */
 

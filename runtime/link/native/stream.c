@@ -193,9 +193,7 @@ static bool stream_why(const struct kt_pipe *p, struct kt_err *out)
 static void stream_set(struct kt_pipe *p, const struct kt_stream_policy *policy)
 {
     struct kt_native_stream *st = kt_native_stream_of(p);
-    st->entry.weight = (uint16_t)policy->weight;
-    if (st->entry.priority == policy->priority) return;
-    st->entry.priority = (uint8_t)policy->priority;
+    if (!kt_stream_entry_set(&st->entry, policy)) return;
     if (st->line != KT_NATIVE_LINE_READY && st->line != KT_NATIVE_LINE_STARVED) return;
     kt_list_remove(&st->entry.node);
     st->line = KT_NATIVE_LINE_NONE;
@@ -207,7 +205,7 @@ static void stream_facts(const struct kt_pipe *p, struct kt_stream_facts *out)
     const struct kt_native_stream *st = kt_native_stream_of_const(p);
     const struct kt_native_streams *s = st->all;
     if (!s->ended && s->owner.facts) s->owner.facts(s->ctx, out);
-    out->policy = (struct kt_stream_policy){st->entry.priority, st->entry.weight};
+    out->policy = kt_stream_entry_policy(&st->entry);
     out->queued = kt_native_send_unsent(&st->out);
 }
 

@@ -219,7 +219,7 @@ static void hand_over(struct kt_native_stream *st)
     const struct kt_open_options options = {.target = text_at(o, 0),
         .client = text_at(o, 1),
         .name = text_at(o, 2),
-        .policy = {st->entry.priority, st->entry.weight}};
+        .policy = kt_stream_entry_policy(&st->entry)};
     st->opened = NULL;
     st->handed = true;
     s->owner.stream(s->ctx, &st->pipe, &options);
@@ -346,8 +346,7 @@ int kt_native_streams_open(
         kt_native_stream_free(st);
         return KT_ENOMEM;
     }
-    st->entry.priority = (uint8_t)options->policy.priority;
-    st->entry.weight = (uint16_t)options->policy.weight;
+    kt_stream_entry_set(&st->entry, &options->policy);
     st->handed = true;
     kt_native_stream_place(st);
     *out = &st->pipe;

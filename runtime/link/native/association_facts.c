@@ -1,0 +1,117 @@
+/* What others may know of an association: who its peer is, and its figures. */
+#include "link/common/figures.h"
+#include "link/native/association_internal.h"
+
+uint64_t kt_native_association_heard(const struct kt_native_association *a)
+{
+    return a->patience.heard;
+}
+
+uint32_t kt_native_association_rtt(const struct kt_native_association *a)
+{
+    return a->best->recovery.rtt.srtt;
+}
+
+const uint8_t *kt_native_association_cid(const struct kt_native_association *a, unsigned path)
+{
+    return a->cids[path];
+}
+
+const uint8_t *kt_native_association_peer_cid(const struct kt_native_association *a, unsigned path)
+{
+    return a->tx.cids[path];
+}
+
+const struct kt_addr *kt_native_association_peer(const struct kt_native_association *a)
+{
+    return &a->paths[0]->place.peer;
+}
+
+const char *kt_native_association_peer_text(const struct kt_native_association *a)
+{
+    return a->peer_text;
+}
+
+const char *kt_native_association_identity(const struct kt_native_association *a)
+{
+    return a->identity[0] ? a->identity : NULL;
+}
+
+const uint8_t *kt_native_association_key(const struct kt_native_association *a)
+{
+    return a->peer_key;
+}
+
+const uint8_t *kt_native_association_instance(const struct kt_native_association *a)
+{
+    return a->peer.instance;
+}
+
+size_t kt_native_association_streams(const struct kt_native_association *a)
+{
+    return a->stream_count;
+}
+
+bool kt_native_association_over(const struct kt_native_association *a)
+{
+    return a->over != 0;
+}
+
+const char *kt_native_association_why(const struct kt_native_association *a)
+{
+    return a->why.code ? a->why.text : kt_strerror(a->over);
+}
+
+void kt_native_association_totals(const struct kt_native_association *a, struct kt_link_totals *sum)
+{
+    sum->segs_out += a->sum.segs_out;
+    sum->segs_retrans += a->sum.retrans;
+    sum->bytes_in += a->sum.bytes_in;
+    sum->bytes_out += a->sum.bytes_out;
+}
+
+/* Packets that the bytes of streams would fill that have not been sent yet. held: bytes that the peer does not hold. */
+static uint32_t unsent(const struct kt_native_path *p, uint64_t inflight, uint64_t held)
+{
+    const uint64_t size = kt_native_path_size(p), sent = inflight * size;
+    const uint64_t packets = held > sent ? (held - sent + size - 1) / size : 0;
+    return (uint32_t)(packets < UINT32_MAX ? packets : UINT32_MAX);
+}
+
+void kt_native_association_stats(const struct kt_native_association *a, struct kt_link_stats *sum)
+{
+    struct kt_native_streams_facts facts;
+    const struct kt_native_path *p = a->best;
+    const struct kt_native_sums all = kt_native_paths_sums(a);
+    const uint64_t now = kt_io_now(a->c->io);
+    kt_native_association_totals(a, &sum->total);
+    if (a->over) return;
+    kt_native_streams_facts(a->streams, &facts);
+    const uint64_t quiet = a->patience.heard ? now - a->patience.heard : UINT64_MAX;
+    if (sum->sessions == 0 || quiet < sum->since_heard_us) {
+        sum->since_heard_us = quiet;
+        sum->srtt_us = p->recovery.rtt.srtt;
+        sum->rttvar_us = p->recovery.rtt.var;
+        sum->own[KT_NATIVE_MIN_RTT_US] = p->recovery.rtt.min;
+        sum->rto_us = kt_native_recovery_pto(&p->recovery);
+        sum->cwnd = (uint32_t)(all.window < UINT32_MAX ? all.window : UINT32_MAX);
+        sum->own[KT_NATIVE_PACING] = all.pacing;
+        sum->own[KT_NATIVE_USABLE] = all.usable;
+        sum->own[KT_NATIVE_MTU] = kt_native_path_size(p);
+    }
+    sum->sessions++;
+    sum->streams += a->stream_count;
+    sum->inflight += all.inflight;
+    sum->queued += unsent(p, all.inflight, facts.queued);
+    sum->owing = sum->owing || a->carrying;
+    kt_figures_add_session(sum, a->up_us, &a->patience, &a->recent, now);
+}
+
+void kt_native_association_stream_facts(void *ctx, struct kt_stream_facts *out)
+{
+    const struct kt_native_association *a = ctx;
+    const struct kt_native_place *place = &a->best->place;
+    struct kt_link_stats st = {0};
+    kt_native_association_stats(a, &st);
+    kt_figures_of_stream(out, &st, place->udp, &place->from);
+}
