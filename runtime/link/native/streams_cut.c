@@ -52,7 +52,8 @@ void kt_native_streams_timer(struct kt_native_streams *s, bool heard)
         st->cut_sent = st->out.sent;
         if (kt_native_send_unsent(&st->out) == 0)
             kt_list_remove(n);
-        else if (heard && !moved && st->line != KT_NATIVE_LINE_READY) /* it waits for the peer, not for the path */
+        else if (heard && !moved &&
+                 st->line != KT_NATIVE_LINE_READY) /* it waits for the peer, not for the path */
             hurry(st);
     }
     kt_native_streams_leave(s);
