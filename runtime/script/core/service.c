@@ -12,6 +12,7 @@
 #include "script/core/life.h"
 #include "script/core/parts.h"
 #include "script/core/task.h"
+#include "script/sandbox/guard.h"
 #include "script/sandbox/origin.h"
 #include "script/sandbox/sandbox.h"
 
@@ -313,7 +314,9 @@ int kt_service_enter(lua_State *L, struct kt_service *s, const struct kt_service
     struct kt_err err = {0};
     kt_service_declare(L, s, ops, name);
     if (kt_runtime_phase(s->rt) == KT_DECLARE) return 1;
+    kt_guard_pause(s->rt->guard); /* a link may derive its key from a passphrase, which takes long */
     int rc = open_now(s, &err);
+    kt_guard_resume(s->rt->guard);
     if (rc == 0) return 1;
     kt_service_close(s);
     return kt_err_return(L, rc, err.text);

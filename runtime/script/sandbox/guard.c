@@ -271,8 +271,22 @@ void kt_guard_begin(struct kt_guard *g, lua_State *L, uint64_t stop_us)
 {
     g->stop_us = stop_us;
     g->counted = 0;
+    g->paused = false;
     kt_guard_switch(g, L);
     if (g->watch) kt_watch_begin(g->watch);
+}
+
+void kt_guard_pause(struct kt_guard *g)
+{
+    if (!g->watch || !kt_guard_running(g) || g->paused) return;
+    kt_watch_end(g->watch);
+    g->paused = g->resumes = true;
+}
+
+void kt_guard_resume(struct kt_guard *g)
+{
+    if (g->resumes) kt_watch_begin(g->watch);
+    g->resumes = false;
 }
 
 /* Records by how much a stopped slice has overrun its limit. It ends at its next instruction or call, so a

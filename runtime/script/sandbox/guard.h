@@ -70,9 +70,10 @@ struct kt_guard {
     /* time */
     struct kt_watch *watch; /* NULL: the io has none */
     uint64_t stop_us;
-    bool in_tasks;    /* the main chunk is over */
-    uint64_t counted; /* instructions of this slice, if they are counted */
-    size_t steps;     /* steps of C functions not yet counted: see kt_guard_steps */
+    bool in_tasks;        /* the main chunk is over */
+    bool paused, resumes; /* kt_guard_pause was called in this slice; kt_guard_resume is to follow */
+    uint64_t counted;     /* instructions of this slice, if they are counted */
+    size_t steps;         /* steps of C functions not yet counted: see kt_guard_steps */
     _Atomic(lua_State *) running;
     atomic_bool late, stopped; /* set by the tick */
     _Atomic(uint64_t) used_us; /* time counted against the slice, as of the last late tick */
@@ -135,6 +136,11 @@ void kt_guard_begin(struct kt_guard *g, lua_State *L, uint64_t stop_us);
 /* Ends the slice; returns true if it was stopped. Logs a long slice with its line and, if not NULL, where its
  * task was spawned. */
 bool kt_guard_end(struct kt_guard *g, const struct kt_origin *spawned);
+
+/* Within a slice or not: what is between the two is kt's own work, and the slice has all of its time again after it. Only
+ * the first pair in a slice has an effect, so that a loop of such calls still ends. */
+void kt_guard_pause(struct kt_guard *g);
+void kt_guard_resume(struct kt_guard *g);
 
 /* Whether a slice is running. */
 static inline bool kt_guard_running(const struct kt_guard *g)
