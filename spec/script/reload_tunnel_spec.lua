@@ -32,7 +32,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
   local stream, err = far:open { timeout = "10s" }
   if not stream then return conn:reset(err) end
   kt.splice(conn, stream)
-end)]]):format(remote, link or 'key = "k", mode = "fast3", compress = false', port)
+end)]]):format(remote, link or 'key = "k", wire = "kcptun", mode = "fast3", compress = false', port)
   end
 
   --- What it serves begins with a line of its version; then it is spliced to the target.
@@ -43,7 +43,7 @@ kt.accept { on = "127.0.0.1:%d", %s }:serve(function(stream)
   if not conn then return stream:reset(err) end
   if %q ~= "" then stream:write(%q .. "\n") end
   kt.splice(stream, conn)
-end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', target, version, version)
+end)]]):format(port, accept or 'key = "k", wire = "kcptun", mode = "fast3", compress = false', target, version, version)
   end
 
   --- A tunnel from the port returned to an echo: port, client, server, the server's port.
@@ -84,7 +84,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     h.run(function()
       local near, a, b, far, target = tunnel()
       local old = connect(near)
-      local other = 'key = "k", mode = "normal", compress = false, kcp = { sndwnd = 256 }'
+      local other = 'key = "k", wire = "kcptun", mode = "normal", compress = false, kcp = { sndwnd = 256 }'
       reload(b, server(far, target.at, "v2", other), ": 1 sessions keep their old settings\n")
       assert.is_true(echoes(old, "going on"))
       assert.equal("v2", select(2, connect(near)))
@@ -101,7 +101,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     h.run(function()
       local near, _, b, far, target = tunnel()
       local old = connect(near)
-      local other = 'key = "k", crypt = "sm4", mode = "fast3", compress = false, fec = false'
+      local other = 'key = "k", wire = "kcptun", crypt = "sm4", mode = "fast3", compress = false, fec = false'
       reload(b, server(far, target.at, "v2", other), "1 sessions keep their old settings, take no new streams .*\n")
       local near2 = h.sockets.free_port("tcp")
       start("client2", client(near2, far, other)):wait_tcp(near2)
@@ -118,7 +118,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     h.run(function()
       local near, _, b, far, target = tunnel()
       local old = connect(near)
-      local other = 'key = "another", mode = "fast3", compress = false'
+      local other = 'key = "another", wire = "kcptun", mode = "fast3", compress = false'
       reload(b, server(far, target.at, "v2", other), "because the key has changed")
       assert.is_true(h.sockets.is_reset(near, 10))
       assert.is_true(echoes(old, "going on"))
@@ -137,7 +137,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
       local running = h.loop.spawn(function() h.transfer.exchange(near, 1, total, total) end)
       for i = 1, 4 do
         h.loop.eventually("the transfer to have begun", 10, function() return partner.accepted >= i end)
-        reload(a, client(near, far, 'key = "k", compress = false, mode = "fast' .. (i % 2 + 2) .. '"'))
+        reload(a, client(near, far, 'key = "k", wire = "kcptun", compress = false, mode = "fast' .. (i % 2 + 2) .. '"'))
         h.loop.spawn(function() h.transfer.exchange(near, i + 1, total, total) end)
       end
       h.loop.join(running, 60)
@@ -164,7 +164,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
       local near, _, b, far, target = tunnel()
       local old = connect(near)
       local held = h.sockets.serve(function() end)
-      local text = server(far, target.at, "v2", 'key = "another"')
+      local text = server(far, target.at, "v2", 'key = "another", wire = "kcptun"')
         .. ('\nkt.listen { on = "127.0.0.1:%d" }:serve(function() end)'):format(held.at)
       reload(b, text, "error server: reload failed; still running the previous script: server.lua:8: kt.listen: ")
       assert.is_true(echoes(old, "going on"))
@@ -177,7 +177,7 @@ end)]]):format(port, accept or 'key = "k", mode = "fast3", compress = false', ta
     local function reverse(version_of_server, version_of_client, near, far, target)
       return HEAD .. ([[
 local home
-local acceptor = kt.accept { on = "127.0.0.1:%d", key = "k", mode = "fast3" }
+local acceptor = kt.accept { on = "127.0.0.1:%d", key = "k", wire = "kcptun", mode = "fast3" }
 acceptor:serve(function(stream) stream:reset() end)
 acceptor:on("link", function(link)
   home = link
@@ -189,7 +189,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn)
   conn:write("%s")
   kt.splice(conn, stream)
 end)]]):format(far, near, version_of_server), HEAD .. ([[
-kt.link { remote = "127.0.0.1:%d", key = "k", mode = "fast3" }:serve(function(stream)
+kt.link { remote = "127.0.0.1:%d", key = "k", wire = "kcptun", mode = "fast3" }:serve(function(stream)
   local conn, err = kt.connect { to = "127.0.0.1:%d" }
   if not conn then return stream:reset(err) end
   stream:write("%s")

@@ -135,6 +135,21 @@ describe("a link that may speak either wire", function()
   end)
 end)
 
+describe("an acceptor that takes either wire", function()
+  it("gives a new script the link on kt's wire of a peer that has come on both", function()
+    local t = tunnel { server = "auto", stay = "serve" }
+    t.line:cut()
+    t.w:run_for "13s"
+    t.line:heal()
+    t.w:run_for "6s"
+    assert.equal(2, t.counter "PassiveOpens")
+    assert.equal(1, t.client_says "is up, chacha20-poly1305")
+    t.server:signal "HUP"
+    t.w:run_for "1s"
+    t.w:host("server"):connect("127.0.0.1:9000"):echo("back", { timeout = "5s" })
+  end)
+end)
+
 describe("a link whose peer has spoken kt's wire", function()
   it("never falls back to kcptun's, and says why it does not", function()
     local t = tunnel { server = "auto" }
@@ -189,6 +204,18 @@ describe("a link that fell back to kcptun's wire", function()
       assert.equal(2, #t.server:stats().links) -- the acceptor, and a link on kt's wire
     end)
   end
+
+  it("asks on both wires at once from then on", function()
+    local t = tunnel { server = "kcptun" }
+    local app = t.connect()
+    app:echo("hello", { timeout = "5s" })
+    t.w:run_for "6s"
+    t.replace_server "kcptun"
+    app:write "x" -- finds out that the session is dead
+    t.w:run_for "60s"
+    assert.is_true(t.connect():echo("again", { timeout = "5s" }).time < 0.5)
+    assert.equal(1, t.client_says(ON_KCPTUN))
+  end)
 
   it("returns to it after an outage, with its connections", function()
     local t = tunnel { server = "kcptun" }

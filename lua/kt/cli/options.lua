@@ -124,7 +124,7 @@ local rows = {
   { name = "keepalive", type = "int", of = "smux.keepalive", kt = "keepalive", group = "mux", arg = "SECONDS", help = "time between heartbeats" },
   { name = "suspectpeer", type = "int", of = "suspect_after", group = "mux", arg = "SECONDS",
     help = "after this long without an answer, new connections use a new session" },
-  { name = "deadpeer", type = "int", of = "dead_after", group = "mux", arg = "SECONDS",
+  { name = "deadpeer", type = "int", of = "dead_after", kt = "survive", group = "mux", arg = "SECONDS",
     help = "after this long without an answer, a session and its connections end" },
   { name = "maxstreams", type = "int", of = "max_streams", group = "mux", arg = "N",
     help = "streams that a session may have open at once", low = true, high = true },

@@ -2,6 +2,7 @@
 
 local core = require "kt.core"
 local kt = require "kt"
+local options = require "kt.cli.options"
 local wire = require "kt.api.wire"
 
 local report = {}
@@ -13,8 +14,18 @@ end
 -- The settings of kt's own wire.
 local function native(say, side, config)
   local function value(path) return config[path] or wire.native_setting(path, side == "client").default end
-  say("  %smtu up to %d, bandwidth %s, keepalive %s, suspectpeer %s", config.wire == "auto" and "on kt's wire: " or "", value "mtu",
-    config.bandwidth or "measured", value "keepalive" > 0 and value "keepalive" .. " s" or "off", value "suspect_after" .. " s")
+  say("  %smtu up to %d, bandwidth %s, keepalive %s, suspectpeer %s, deadpeer %s", config.wire == "auto" and "on kt's wire: " or "", value "mtu",
+    config.bandwidth or "measured", value "keepalive" > 0 and value "keepalive" .. " s" or "off", value "suspect_after" .. " s",
+    value "survive" .. " s")
+end
+
+-- What was given that a peer on kt's wire makes no use of, as names of flags.
+local function only_kcptun(list, from)
+  local names = {}
+  for _, row in ipairs(list) do
+    if from[row.name] and not row.kt and (row.name == "nocomp" or row.of and wire.only(row.of) == "kcptun") then names[#names + 1] = row.name end
+  end
+  return names
 end
 
 local function kcptun(say, values, from)
@@ -53,6 +64,10 @@ function report.settings(side, values, from, config)
   say("  key from %s, dscp %d, sockbuf %d, maxstreams %d, maxbuffered %d", from.key or "the default", values.dscp, values.sockbuf,
     values.maxstreams, values.maxbuffered)
   if values.wire ~= "kcptun" then native(say, side, config) end
+  if values.wire == "auto" then
+    local names = only_kcptun(options.of(side), from)
+    say("  on kcptun's wire%s:", #names > 0 and (", which alone uses %s"):format(table.concat(names, ", ")) or "")
+  end
   if values.wire ~= "kt" then kcptun(say, values, from) end
   say("  usertimeout %s, closewait %s", values.usertimeout > 0 and values.usertimeout .. " s" or "off",
     values.closewait and values.closewait .. " s" or "as needed")

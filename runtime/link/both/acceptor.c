@@ -42,9 +42,10 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
     }
 }
 
+/* The links of the preferred wire last, as the youngest: a peer that has come on both stays with it. */
 static void on_adopt(struct kt_acceptor *acceptor)
 {
-    for (size_t i = 0; i < KT_BOTH_WIRES; i++) kt_acceptor_adopt(of(acceptor)->each[i]);
+    for (size_t i = KT_BOTH_WIRES; i-- > 0;) kt_acceptor_adopt(of(acceptor)->each[i]);
 }
 
 static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *out)

@@ -3,7 +3,8 @@
  * It has a link of each wire, and dials with a probe. The preferred wire begins; after GRACE_US the fallback joins in,
  * and from then on the first that is answered is chosen. Until then nothing but probes leaves, so nothing that a
  * stream says can arrive on both wires. Calls wait here until the choice, and then go to the chosen link. The fallback
- * may have been first only because the path was bad, so for SETTLE_US more the preferred wire can still win.
+ * may have been first only because the path was bad, so for SETTLE_US more the preferred wire can still win. Once that
+ * time has passed the peer is known not to speak the preferred wire, and the next dialling begins with both.
  *
  * Invariants: once the peer has spoken the preferred wire, that is the choice for good: the fallback's link takes no
  * more calls, and is closed when it carries nothing. The choice of the fallback lasts as long as the peer is up. */
@@ -60,7 +61,7 @@ struct link {
         keep_us; /* until when the preferred wire is alone; until when it goes on without calls, or
                                    after the choice of the fallback */
     bool stay;
-    bool told; /* logged that the fallback is used */
+    bool lacks; /* the peer did not speak the preferred wire when it was asked last; logged */
 };
 
 /* A call that waits, or was passed on. */
@@ -231,10 +232,11 @@ static void dial(struct link *l)
 {
     if (l->trying) return;
     l->trying = true;
-    l->grace_us = kt_io_now(l->io) + GRACE_US;
+    l->grace_us = kt_io_now(l->io) + (l->lacks ? 0 : GRACE_US);
     l->keep_us = kt_io_now(l->io) + KEEP_US;
-    kt_io_timer_set(l->io, &l->timer, l->grace_us);
+    kt_io_timer_set(l->io, &l->timer, l->lacks ? l->grace_us + AGAIN_US : l->grace_us);
     probe(preferred(l));
+    if (l->lacks) probe(fallback(l));
 }
 
 static bool in_grace(const struct link *l)
@@ -247,6 +249,7 @@ static void choose(struct link *l, struct part *p)
     l->chosen = p;
     if (p == preferred(l)) {
         stop_trying(l);
+        l->lacks = false;
         kt_spoken_add(l->spoken, &l->at);
         l->silence = l->silences[KT_PREFERRED];
     } else {
@@ -266,9 +269,9 @@ static void settle(struct link *l)
         kt_log(l->log, KT_LOG_WARN, "%s: " NO_FLOWS, l->name, kt_both_wire.parts[KT_FALLBACK]->name,
             kt_both_wire.parts[KT_PREFERRED]->name);
     kt_both_flows_end(&l->flows, KT_ENOTSUP);
-    if (l->told) return;
-    l->told = true;
-    kt_log(l->log, KT_LOG_WARN, "%s does not answer on wire %s but on wire %s, which is used from now on",
+    if (l->lacks) return;
+    l->lacks = true;
+    kt_log(l->log, KT_LOG_INFO, "%s does not answer on wire %s but on wire %s, which is used from now on",
         l->name, kt_both_wire.parts[KT_PREFERRED]->name, kt_both_wire.parts[KT_FALLBACK]->name);
 }
 
