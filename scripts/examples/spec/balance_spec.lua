@@ -2,7 +2,7 @@
 local sim = require "kt.sim"
 
 describe("balance.lua", function()
-  local w
+  local w, script
   before_each(function()
     w = sim.world { files = { ["psk.key"] = "our secret" } }
     w:host "client"
@@ -12,7 +12,7 @@ describe("balance.lua", function()
       w:link("client", name, { delay = "30ms" })
       w:name(name .. ".example", name)
     end
-    w:host("client"):run "scripts/examples/balance.lua"
+    script = w:host("client"):run "scripts/examples/balance.lua"
     w:run "10s"
   end)
 
@@ -28,12 +28,16 @@ describe("balance.lua", function()
 
   it("gives the big server three times as many conns as each small one", function()
     assert.same({ big = 60, small1 = 20, small2 = 20 }, spread(100))
+    w:run "1m"
+    script:wait_log "big.example:29900: up, 60 streams, %d+ ms"
   end)
 
   it("avoids a server that is dark, and uses it again when it answers", function()
     w:link("client", "big"):cut()
     w:run_for "10s"
     assert.same({ big = 0, small1 = 10, small2 = 10 }, spread(20))
+    w:run "1m"
+    script:wait_log "big.example:29900: down: "
     w:link("client", "big"):heal()
     w:run_for "30s"
     assert.is_true(spread(20).big > 0)

@@ -2,7 +2,7 @@
 local sim = require "kt.sim"
 
 describe("failover.lua", function()
-  local w, client
+  local w, client, script
   before_each(function()
     w = sim.world { files = { ["psk.key"] = "our secret" } }
     client = w:host "client"
@@ -12,7 +12,7 @@ describe("failover.lua", function()
       w:link("client", name, { delay = i * 0.04 })
       w:name(name .. ".example", name)
     end
-    client:run "scripts/examples/failover.lua"
+    script = client:run "scripts/examples/failover.lua"
     w:run "10s"
   end)
 
@@ -28,6 +28,8 @@ describe("failover.lua", function()
     w:run_for "5s"
     assert.equal("spare", server())
     assert.equal(2, w:switches())
+    script:wait_log "switched to far.example:29900 from near.example:29900: near.example:29900 "
+    script:wait_log "switched to spare from far.example:29900: "
     assert.equal("spare", client:pools()[1].current)
   end)
 

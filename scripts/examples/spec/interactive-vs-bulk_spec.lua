@@ -2,15 +2,19 @@
 local sim = require "kt.sim"
 
 describe("interactive-vs-bulk.lua", function()
-  it("answers keystrokes on port 22 almost as fast as on an idle line while port 443 fills it", function()
-    local w = sim.world { files = { ["psk.key"] = "our secret" } }
+  local w, far
+  before_each(function()
+    w = sim.world { files = { ["psk.key"] = "our secret" } }
     w:host "client"
     w:host "server"
     w:link("client", "server", { delay = "20ms", rate = "4Mbit", queue = { time = "100ms" } })
     w:name("vps.example", "server")
     w:host("server"):serve { on = "127.0.0.1:22", kind = "echo" }
     w:host("server"):serve { on = "127.0.0.1:443", kind = "echo" }
-    w:host("server"):run("scripts/examples/interactive-vs-bulk.lua", { args = { "far", "3.6Mbit" } })
+    far = w:host("server"):run("scripts/examples/interactive-vs-bulk.lua", { args = { "far", "3.6Mbit" } })
+  end)
+
+  it("answers keystrokes on port 22 almost as fast as on an idle line while port 443 fills it", function()
     w:host("client"):run("scripts/examples/interactive-vs-bulk.lua", { args = { "near", "3.6Mbit" } })
     local function keystrokes(port) return w:keystrokes({ from = "client", to = "127.0.0.1:" .. port, count = 50 }):wait():median() end
 
@@ -21,5 +25,15 @@ describe("interactive-vs-bulk.lua", function()
     assert.is_true(first < 2 * idle)
     assert.is_true(last > 2 * first)
     for _, transfer in ipairs(bulk) do transfer:wait() end -- served last, but not starved
+  end)
+
+  it("connects to no port that is not in the far end's table", function()
+    w:host("client"):run "scripts/examples/client.lua" -- its apps choose the first line of a stream
+    for _, line in ipairs { "8388\n", "ssh\n", "22.5\n", "\n" } do
+      local app = w:host("client"):connect "127.0.0.1:12948"
+      app:write(line)
+      assert.equal("reset", select(2, app:read_all()).code)
+    end
+    assert.equal(4, select(2, far:log():gsub("unknown port", "")))
   end)
 end)

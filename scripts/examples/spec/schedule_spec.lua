@@ -1,28 +1,49 @@
--- schedule.lua: the settings change at 23:00, also for open conns.
+-- schedule.lua: the settings change at 23:00 and at 7:00, also for open conns.
 local sim = require "kt.sim"
 
 describe("schedule.lua", function()
-  it("lets an upload fill the line until 23:00, and limits it to 512 KiB/s after", function()
-    -- A world's clock is in UTC. The script checks the time once a minute.
-    local w = sim.world { files = { ["psk.key"] = "our secret" }, start = "2026-03-02 22:59:30" }
+  -- The client's script in a world that begins at this time of the day. A world's clock is in UTC; the script looks once a minute.
+  local function begin(time)
+    local w = sim.world { files = { ["psk.key"] = "our secret" }, start = "2026-03-02 " .. time }
     w:host "client"
     w:host "server"
-    w:link("client", "server", { delay = "20ms", rate = "50Mbit" })
+    w:link("client", "server", { delay = "20ms", rate = "15Mbit" })
     w:name("vps.example", "server")
     w:host("server"):serve { on = "127.0.0.1:8388", kind = "sink" }
     w:host("server"):run "scripts/examples/server.lua"
-    w:host("client"):run "scripts/examples/schedule.lua"
+    return w, w:host("client"):run "scripts/examples/schedule.lua"
+  end
 
-    w:run "55s"
-    local upload = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "100MB" }
-    local function pace(from, till) -- bytes per second that arrive between two times
-      w:run(from)
-      local before = upload.received
-      w:run(till)
-      return (upload.received - before) / (till - from)
+  -- Bytes per second of an upload that arrive between two times.
+  local function pace(w, upload, from, till)
+    w:run(from)
+    local before = upload.received
+    w:run(till)
+    return (upload.received - before) / (till - from)
+  end
+
+  for time, case in pairs { ["22:59:30"] = { "day", "night" }, ["06:59:30"] = { "night", "day" } } do
+    it("limits an upload to 512 KiB/s by night only, also one that runs when the " .. case[1] .. " ends", function()
+      local w, script = begin(time)
+      w:run "55s"
+      local upload, speed = w:transfer { from = "client", to = "127.0.0.1:12948", bytes = "100MB" }, {}
+      speed[case[1]], speed[case[2]] = pace(w, upload, 56, 59), pace(w, upload, 65, 70)
+      assert.is_true(speed.day > 800e3)
+      assert.is_true(speed.night > 300 * 1024 and speed.night < 512 * 1024)
+      script:wait_log(("it is %s: mode %s"):format(case[2], case[2] == "day" and "fast2" or "normal"))
+    end)
+  end
+
+  it("applies the settings of the night at once when started at night, and logs no change by day", function()
+    for _, time in ipairs { "23:00:00", "00:00:00", "06:30:00" } do
+      local w, script = begin(time)
+      w:run "1s"
+      assert.matches("it is night: mode normal", script:log())
     end
-    local day, night = pace(56, 59), pace(65, 75)
-    assert.is_true(day > 3e6)
-    assert.is_true(night > 300 * 1024 and night < 512 * 1024)
+    for _, time in ipairs { "07:00:00", "22:30:00" } do
+      local w, script = begin(time)
+      w:run "10m"
+      assert.falsy(script:log():find "it is ")
+    end
   end)
 end)

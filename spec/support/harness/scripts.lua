@@ -87,20 +87,6 @@ function scripts.new()
     return out
   end
 
-  --- Copies a file of scripts/examples with texts replaced: { { from, to }, … }. Each must occur.
-  function s.example(name, changes)
-    local file = assert(io.open("scripts/examples/" .. name, "rb"))
-    local text = file:read("a")
-    file:close()
-    for _, change in ipairs(changes) do
-      local from, to = table.unpack(change)
-      local at, last = text:find(from, 1, true)
-      assert(at, from .. " is not in " .. name)
-      text = text:sub(1, at - 1) .. to .. text:sub(last + 1)
-    end
-    return s.write(name, text)
-  end
-
   --- Starts a server in front of a target that sends the name and a newline, then echoes. script(port, target) returns the path of
   --- its script. Fields: name, port, process; start(), kill().
   function s.server(name, script)
@@ -117,12 +103,6 @@ function scripts.new()
     function one.kill() one.process:kill() end
     one.start()
     return one
-  end
-
-  --- Writes the key file that the examples use.
-  function s.key()
-    s.write("psk.key", "correct horse\n")
-    os.execute("chmod 600 " .. dir .. "/psk.key")
   end
 
   return s
