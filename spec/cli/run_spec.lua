@@ -3,7 +3,7 @@
 local h = require "harness"
 local scripts = require "harness.scripts"
 
-local HEAD = 'local kt = require "kt"\n'
+local HEAD = scripts.HEAD
 
 local HINT = "  run kt check to list all mistakes\n"
 
@@ -28,18 +28,8 @@ describe("kt run", function()
     end)
   end
 
-  --- Runs a script with this text until it exits; returns { code =, err =, out = }.
-  local function run(text, ...)
-    return run_with("run", write("s.lua", text), ...)
-  end
-
-  --- Runs the text as the body of a task and expects success; returns its output.
-  local function task(text)
-    local r = run(HEAD .. "kt.spawn(function()\n" .. text .. "\nend)")
-    assert.equal("", r.err)
-    assert.equal(0, r.code)
-    return r.out
-  end
+  local function run(...) return s.ran(...) end
+  local function task(...) return s.ran_task(...) end
 
   describe("on the command line", function()
     it("lists its verbs when given none", function()
@@ -79,7 +69,7 @@ describe("kt run", function()
     end)
 
     it("hands the arguments to the script", function()
-      local r = run('print(...)\nlocal kt = require "kt"\nkt.spawn(function() end)', "a b", "-c")
+      local r = run_with("run", write("s.lua", 'print(...)\nlocal kt = require "kt"\nkt.spawn(function() end)'), "a b", "-c")
       assert.equal("a b\t-c\n", r.out)
     end)
 

@@ -15,63 +15,69 @@ describe("beside a script whose", function()
     s.remove()
   end)
 
-  -- The pool is made on line 6.
-  local function pooled(settings, more)
-    return "local pool = kt.pool { links = { far }, " .. settings .. " }" .. [[
-
+  --- A pool for each case { what is broken, its settings, what the log says of it }, on lines 7, 8 and so on: <line> stands for its own.
+  --- Streams of each are still opened, and the log has the sentence once.
+  local function served(cases, options)
+    local text = { "local pools = {}" }
+    for i, case in ipairs(cases) do text[#text + 1] = ("pools[%d] = kt.pool { links = { far }, %s }"):format(i, case[2]) end
+    text[#text + 1] = [[
 bad:serve(function(conn)
-  local stream = assert(pool:open { timeout = "5s", client = conn.peer })
-  kt.splice(conn, stream)
-end)]] .. (more or "")
-  end
-
-  --- Streams are still opened, and the log has the sentence once.
-  local function served(settings, said, options)
+  local pool = pools[tonumber(conn:read_exactly(2))]
+  kt.splice(conn, assert(pool:open { timeout = "5s", client = conn.peer }))
+end)]]
     h.run(function()
-      local w = bad_script.start(s, pooled(settings), options)
-      for _ = 1, 3 do
-        local conn = w.poke()
-        conn:send "ping"
-        assert.equal("ping", conn:recv_exactly(4, 20))
-        conn:close()
+      local w = bad_script.start(s, table.concat(text, "\n"), options)
+      for i, case in ipairs(cases) do
+        for _ = 1, 3 do
+          local conn = w.poke()
+          conn:send(("%02dping"):format(i))
+          assert.equal("ping", conn:recv_exactly(4, 20), case[1])
+          conn:close()
+        end
         w.neighbour_continues()
+        local said = case[3]:gsub("<line>", 6 + i)
+        w.says(said)
+        assert.equal(1, w.times(said), case[1])
       end
-      w.says(said)
-      assert.equal(1, w.times(said))
       assert.equal(0, w.times "task failed")
       w.finish()
     end)
   end
 
   describe("policy is broken: its streams are opened on the first link and a neighbour is unaffected:", function()
-    for what, case in pairs {
-      ["it raises"] = { "function(up) return up.best.index end", "s.lua:6: attempt to index a nil value (field 'best')" },
-      ["it raises a table"] = { "function() error {} end", "it raised a table" },
-      ["it raises a value whose __tostring fails"] = { "function() error(setmetatable({}, { __tostring = error })) end", "it raised a table" },
-      ["it raises nil"] = { "function() error(nil) end", "it raised nil" },
-      ["it allocates without end"] = { 'function() local x = "x" while true do x = x .. x end end', "not enough memory" },
-      ["it returns nil"] = { "function() end", "expected an index into up (1 to 1), got nil" },
-      ["it returns 0"] = { "function() return 0 end", "expected an index into up (1 to 1), got 0" },
-      ["it returns an index out of range"] = { "function(up) return #up + 1 end", "expected an index into up (1 to 1), got 2" },
-      ["it returns half an index"] = { "function() return 1.5 end", "expected an index into up (1 to 1), got 1.5" },
-      ["it returns no number"] = { "function() return 0/0 end", "expected an index into up (1 to 1), got NaN" },
-      ["it returns infinity"] = { "function() return math.huge end", "expected an index into up (1 to 1), got math.huge" },
-      ["it returns a table"] = { "function(up) return up[1] end", "expected an index into up (1 to 1), got a table" },
-      ["it returns a string"] = { 'function() return "1" end', 'expected an index into up (1 to 1), got "1"' },
-      ["it returns a function"] = { "function() return print end", "expected an index into up (1 to 1), got a function" },
-      ["it returns true"] = { "function() return true end", "expected an index into up (1 to 1), got true" },
-      ["it returns a link"] = { "function() return far end", "expected an index into up (1 to 1), got a link" },
-      ["it empties its argument"] = { "function(up) up[1] = nil return 1 end", "expected an index into up (1 to 1), got 1" },
-      ["it waits"] = { 'function() kt.sleep "1s" return 1 end', "s.lua:6: kt.sleep: cannot wait in a policy; it must return at once" },
-      ["it opens a stream"] = { "function() far:open {} return 1 end", "s.lua:6: link:open: cannot wait in a policy; it must return at once" },
-      ["it yields"] = { "function() coroutine.yield() return 1 end", "attempt to yield across a C-call boundary" },
-      ["it asks its own pool"] = { "function() return pool:stats() end", "s.lua:6: global 'pool' is not defined" },
-    } do
-      it(what, function()
-        local said = case[3] and case[2] or "warn  s: s.lua:6: kt.pool: policy: " .. case[2] .. SERVES
-        served("policy = " .. case[1], said, { memory = what:find "allocates" and "32MiB" })
-      end)
+    local function broken(what, policy, said)
+      return { what, "policy = " .. policy, "warn  s: s.lua:<line>: kt.pool: policy: " .. said .. SERVES }
     end
+
+    it("it raises, returns something other than an index, or waits", function()
+      local EXPECTED = "expected an index into up (1 to 1), got "
+      served {
+        broken("it raises", "function(up) return up.best.index end", "s.lua:<line>: attempt to index a nil value (field 'best')"),
+        broken("it raises a table", "function() error {} end", "it raised a table"),
+        broken("it raises a value whose __tostring fails", "function() error(setmetatable({}, { __tostring = error })) end", "it raised a table"),
+        broken("it raises nil", "function() error(nil) end", "it raised nil"),
+        broken("it returns nil", "function() end", EXPECTED .. "nil"),
+        broken("it returns 0", "function() return 0 end", EXPECTED .. "0"),
+        broken("it returns an index out of range", "function(up) return #up + 1 end", EXPECTED .. "2"),
+        broken("it returns half an index", "function() return 1.5 end", EXPECTED .. "1.5"),
+        broken("it returns no number", "function() return 0/0 end", EXPECTED .. "NaN"),
+        broken("it returns infinity", "function() return math.huge end", EXPECTED .. "math.huge"),
+        broken("it returns a table", "function(up) return up[1] end", EXPECTED .. "a table"),
+        broken("it returns a string", 'function() return "1" end', EXPECTED .. '"1"'),
+        broken("it returns a function", "function() return print end", EXPECTED .. "a function"),
+        broken("it returns true", "function() return true end", EXPECTED .. "true"),
+        broken("it returns a link", "function() return far end", EXPECTED .. "a link"),
+        broken("it empties its argument", "function(up) up[1] = nil return 1 end", EXPECTED .. "1"),
+        broken("it waits", 'function() kt.sleep "1s" return 1 end', "s.lua:<line>: kt.sleep: cannot wait in a policy; it must return at once"),
+        broken("it opens a stream", "function() far:open {} return 1 end", "s.lua:<line>: link:open: cannot wait in a policy; it must return at once"),
+        broken("it yields", "function() coroutine.yield() return 1 end", "attempt to yield across a C-call boundary"),
+        broken("it asks its own pool", "function() return pool:stats() end", "s.lua:<line>: global 'pool' is not defined"),
+      }
+    end)
+
+    it("it allocates without end", function()
+      served({ broken("it allocates without end", 'function() local x = "x" while true do x = x .. x end end', "not enough memory") }, { memory = "32MiB" })
+    end)
 
     it("it closes the link in question", function()
       h.run(function()
@@ -108,7 +114,12 @@ end)]])
 
     it("it never ends: that costs one connection, and it is not called again", function()
       h.run(function()
-        local w = bad_script.start(s, pooled "policy = function() while true do end end")
+        local w = bad_script.start(s, [[
+local pool = kt.pool { links = { far }, policy = function() while true do end end }
+bad:serve(function(conn)
+  local stream = assert(pool:open { timeout = "5s", client = conn.peer })
+  kt.splice(conn, stream)
+end)]])
         local conn = w.poke()
         w.says("task failed: s.lua:6: " .. STOPPED .. " (at s.lua:8; spawned at s.lua:7)")
         if conn then assert.is_nil((conn:recv(20))) end
@@ -123,55 +134,31 @@ end)]])
     end)
   end)
 
-  describe("key function is broken: the client's address is used and a neighbour is unaffected:", function()
-    for what, case in pairs {
-      ["it raises"] = { "function(request) return request.user.name end", "s.lua:6: attempt to index a nil value (field 'user')" },
-      ["it returns a table"] = { "function() return {} end", "expected a string, got a table" },
-      ["it returns nil"] = { "function() end", "expected a string, got nil" },
-      ["it waits"] = { "function() kt.sleep(1) end", "s.lua:6: kt.sleep: cannot wait in a key function; it must return at once" },
-    } do
-      it(what, function()
-        served('policy = "hash", key = ' .. case[1],
-          "warn  s: s.lua:6: kt.pool: key: " .. case[2] .. "; using the client's address; further mistakes of this kind are not logged")
-      end)
+  it("key function is broken: the client's address is used and a neighbour is unaffected", function()
+    local function broken(what, key, said)
+      return { what, 'policy = "hash", key = ' .. key,
+        "warn  s: s.lua:<line>: kt.pool: key: " .. said .. "; using the client's address; further mistakes of this kind are not logged" }
     end
+    served {
+      broken("it raises", "function(request) return request.user.name end", "s.lua:<line>: attempt to index a nil value (field 'user')"),
+      broken("it returns a table", "function() return {} end", "expected a string, got a table"),
+      broken("it returns nil", "function() end", "expected a string, got nil"),
+      broken("it waits", "function() kt.sleep(1) end", "s.lua:<line>: kt.sleep: cannot wait in a key function; it must return at once"),
+    }
   end)
 
-  describe("check is broken: the link is still tried and a neighbour is unaffected:", function()
-    for what, case in pairs {
-      ["it raises"] = { "function() error 'broken' end",
-        "warn  s: s.lua:6: kt.pool: check.with: s.lua:6: broken; further mistakes of this kind are not logged" },
-      ["it returns a string"] = { "function() return 'yes' end",
-        "warn  s: s.lua:6: kt.pool: check.with: expected true, a round-trip time in seconds, or nil and a reason, got a string"
-        .. "; further mistakes of this kind are not logged" },
-      ["it returns no number"] = { "function() return 0/0 end", "check.with: expected true, a round-trip time in seconds, or nil and a reason, got NaN" },
-      ["it hangs"] = { "function() kt.sleep '1h' end", "warn  s: pool: far is down: its check took longer than 0.1 s" },
-    } do
-      it(what, function()
-        served('name = "pool", check = { every = "200ms", timeout = "100ms", fall = 1, with = ' .. case[1] .. " }",
-          (case[2]:gsub("far is", "127.0.0.1:<n> is")))
-      end)
+  it("check is broken: the link is still tried and a neighbour is unaffected", function()
+    local function broken(what, check, said)
+      return { what, ('name = "%s", check = { every = "200ms", timeout = "100ms", fall = 1, with = %s }'):format(what, check), said }
     end
-  end)
-
-  describe("handlers wait where they may not: a neighbour is unaffected:", function()
-    local HERE = "cannot wait here, inside a function called from C (a sort or gsub callback, a __close or __gc metamethod, require); "
-      .. "call it before or after"
-    local IN_COROUTINE = "cannot wait in a coroutine created by the script; call it in the task itself or use kt.spawn"
-    for what, case in pairs {
-      ["in a message handler"] = { "error((select(2, xpcall(error, function() return select(2, pcall(kt.sleep, 1)) end))), 0)",
-        "task failed: s.lua:7: kt.sleep: " .. HERE },
-      ["in a message handler that fails because of it"] = { "error((select(2, xpcall(error, function() kt.sleep(1) end))))", "error in error handling" },
-      ["in a comparator"] = { "table.sort({ 2, 1 }, function() far:open {} end)", "task failed: s.lua:7: link:open: " .. HERE },
-      ["in a coroutine of its own"] = { "coroutine.wrap(function() conn:read(1) end)()", "task failed: s.lua:7: s.lua:7: conn:read: " .. IN_COROUTINE },
-      ["by yielding"] = { "coroutine.yield(1)", "task failed: coroutine.yield in a task: nothing resumes it; call kt.sleep(0) to let other tasks run" },
-      ["in a finalizer"] = { "setmetatable({}, { __gc = function() kt.sleep(1) end }) collectgarbage()",
-        "warn  s: error in __gc (s.lua:7: kt.sleep: " .. IN_COROUTINE },
-      ["in a finalizer, by yielding"] = { "setmetatable({}, { __gc = function() coroutine.yield() end }) collectgarbage()",
-        "warn  s: error in __gc (attempt to yield in a __gc)" },
-    } do
-      it(what, function() bad_script.misbehaves(s, "bad:serve(function(conn)\n  " .. case[1] .. "\nend)", case[2]) end)
-    end
+    local EXPECTED = "warn  s: s.lua:<line>: kt.pool: check.with: expected true, a round-trip time in seconds, or nil and a reason, got "
+    local ONCE = "; further mistakes of this kind are not logged"
+    served {
+      broken("it raises", "function() error 'broken' end", "warn  s: s.lua:<line>: kt.pool: check.with: s.lua:<line>: broken" .. ONCE),
+      broken("it returns a string", "function() return 'yes' end", EXPECTED .. "a string" .. ONCE),
+      broken("it returns no number", "function() return 0/0 end", EXPECTED .. "NaN" .. ONCE),
+      broken("it hangs", "function() kt.sleep '1h' end", "warn  s: it hangs: 127.0.0.1:<n> is down: its check took longer than 0.1 s"),
+    }
   end)
 
   it("main chunk waits gets an error before anything is opened", function()

@@ -19,66 +19,88 @@ describe("beside a script that", function()
 
   local function misbehaves(...) return bad_script.misbehaves(s, ...) end
 
-  describe("loops forever, a neighbour is unaffected:", function()
-    it("in plain sight", function()
-      misbehaves("bad:serve(function(conn)\n  while true do end\nend)", "task failed: s.lua:7: " .. STOPPED .. " (at s.lua:7; spawned at s.lua:6)")
-    end)
-
-    it("catching the error that stops it", function()
-      misbehaves("bad:serve(function(conn)\n  while true do pcall(function() while true do end end) end\nend)",
-        "task failed: s.lua:7: " .. STOPPED .. " (at s.lua:7")
-    end)
-
-    it("in each new connection", function()
-      h.run(function()
-        local w = bad_script.start(s, "bad:serve(function(conn)\n  while true do end\nend)")
-        for i = 1, 3 do
-          local conn = w.poke()
-          h.loop.eventually("the line", 20, function() return w.times("task failed: s.lua:7: stopped") == i end)
-          if conn then assert.equal("ECONNRESET", select(2, conn:recv(20))) end
-          w.neighbour_continues()
+  it("loops forever, a neighbour is unaffected", function()
+    local function stopped(body, what) return { what, body, "task failed: s.lua:<line>: " .. STOPPED .. " (at s.lua:<line>" } end
+    bad_script.misbehave(s, {
+      stopped("while true do end", "in plain sight"),
+      stopped("while true do end", "in the next connection"),
+      stopped("while true do pcall(function() while true do end end) end", "catching the error that stops it"),
+      stopped("local function f() while true do pcall(f) end end while true do pcall(f) end", "inside nested pcalls that keep looping"),
+      stopped("xpcall(error, function() while true do end end)", "in the handler of xpcall"),
+      stopped("xpcall(function() while true do end end, function() while true do end end)", "in the handler of xpcall, called for being stopped"),
+      stopped("local f = coroutine.wrap(function() while true do end end) while true do pcall(f) end", "in a coroutine"),
+      stopped([[
+        local function deep(n)
+          local co = coroutine.create(n == 0 and function() while true do pcall(function() while true do end end) end end or
+            function() while true do deep(n - 1) end end)
+          while true do coroutine.resume(co) end
         end
-        w.finish()
-      end)
-    end)
+        deep(5)]], "in a coroutine within a coroutine"),
+      stopped("while true do coroutine.wrap(function() coroutine.yield() end)() end", "over coroutines without end"),
+      stopped('string.gsub("x", "x", function() while true do end end)', "in a callback of gsub"),
+      stopped("table.sort({ 2, 1, 3 }, function() while true do end end)", "in a comparator of sort"),
+      stopped("local t = setmetatable({}, { __index = function() while true do end end }) print(t.x)", "in a metamethod"),
+      stopped("local x <close> = setmetatable({}, { __close = function() while true do end end }) while true do end", "in __close"),
+      stopped("load(function() while true do end end)", "in the reader of load"),
+      stopped("for _ in function() while true do end end do end", "in an iterator"),
+      stopped("local t = {} for i = 1, 3000000 do t[i] = i * 7919 % 1000003 end table.sort(t)", "in the sorting of a long list"),
+      stopped('load(("x = 1 "):rep(10000000))', "in compiling"),
+      stopped("local function f() return f() end f()", "in a tail call"),
+      stopped("::top:: goto top", "with goto"),
+      { "in the __close of a task that fails", 'local x <close> = setmetatable({}, { __close = function() while true do end end }) error "first"',
+        { "task failed: s.lua:<line>: first" .. bad_script.AT, "__close of a failed task: s.lua:<line>: " .. STOPPED } },
+      { "in the __tostring of an error", "error(setmetatable({}, { __tostring = function() while true do end end }))",
+        "task failed: formatting its error failed as well" .. bad_script.AT },
+    })
   end)
 
-  describe("allocates without end, a neighbour is unaffected:", function()
-    local SAID = "not enough memory: the script holds <n> of 16.0 MiB; kt run --memory sets the limit"
-
-    it("in its handler", function()
-      misbehaves("bad:serve(function(conn)\n  local t = {}\n  while true do t[#t + 1] = {} end\nend)",
-        "task failed: " .. SAID .. " (at s.lua:8; spawned at s.lua:6)", { memory = "16MiB" })
-    end)
-
-    it("in a task that takes its time", function()
-      misbehaves([[
-bad:serve(function(conn)
-  local t = {}
-  while true do
-    t[#t + 1] = ("x"):rep(100000) .. #t
-    kt.sleep "1ms"
-  end
-end)]], "task failed: " .. SAID .. " (at s.lua:9; spawned at s.lua:6)", { memory = "16MiB" })
-    end)
-
-    it("by doubling a string", function()
-      misbehaves('bad:serve(function(conn)\n  local x = "x"\n  while true do x = x .. x end\nend)',
-        "task failed: " .. SAID .. " (at s.lua:8; spawned at s.lua:6)", { memory = "16MiB" })
-    end)
-  end)
-
-  describe("raises, a neighbour is unaffected:", function()
-    for what, case in pairs {
-      ["a sentence"] = { 'error "no, thanks"', "task failed: s.lua:7: no, thanks (at s.lua:7; spawned at s.lua:6)" },
-      ["a table"] = { 'error { code = 7 }', "task failed: an error that is a table without __tostring: code = 7 (at s.lua:7; spawned at s.lua:6)" },
-      ["nil"] = { "error(nil)", "task failed: an error that is nil (at s.lua:7; spawned at s.lua:6)" },
-      ["a value whose __tostring fails"] = { 'error(setmetatable({}, { __tostring = function() error "never" end }))',
-        "task failed: formatting its error failed as well (at s.lua:7; spawned at s.lua:6)" },
-      ["by recursing without end"] = { "local function f() local " .. WIDE .. " return 1 + f() end f()", "task failed: s.lua:7: stack overflow" },
-    } do
-      it(what, function() misbehaves("bad:serve(function(conn)\n  " .. case[1] .. "\nend)", case[2]) end)
+  it("allocates without end, a neighbour is unaffected", function()
+    local function full(body, what)
+      return { what, body, "task failed: not enough memory: the script holds <n> of 16.0 MiB; kt run --memory sets the limit" .. bad_script.AT }
     end
+    bad_script.misbehave(s, {
+      full("local t = {} while true do t[#t + 1] = {} end", "in its handler"),
+      full('local t = {} while true do t[#t + 1] = ("x"):rep(100000) .. #t kt.sleep "1ms" end', "in a task that takes its time"),
+      full('local x = "x" while true do x = x .. x end', "by doubling a string"),
+      full('local s = ("x"):rep(1 << 30)', "by string.rep"),
+      full('local s = ("x"):rep(1 << 20):gsub(".", ("y"):rep(1000))', "by gsub"),
+      full('local t = {} for i = 1, 1000 do t[i] = ("x"):rep(1 << 10) end table.concat(t, ("-"):rep(1 << 20))', "in buffers of concat"),
+    }, { memory = "16MiB" })
+  end)
+
+  it("raises, a neighbour is unaffected", function()
+    local AT = bad_script.AT
+    bad_script.misbehave(s, {
+      { "a sentence", 'error "no, thanks"', "task failed: s.lua:<line>: no, thanks" .. AT },
+      { "a table", "error { code = 7 }", "task failed: an error that is a table without __tostring: code = 7" .. AT },
+      { "nil", "error(nil)", "task failed: an error that is nil" .. AT },
+      { "a value whose __tostring fails", 'error(setmetatable({}, { __tostring = function() error "never" end }))',
+        "task failed: formatting its error failed as well" .. AT },
+      { "by recursing without end", "local function f() local " .. WIDE .. " return 1 + f() end f()", "task failed: s.lua:<line>: stack overflow" },
+    })
+  end)
+
+  it("waits where it may not, a neighbour is unaffected", function()
+    local HERE = "cannot wait here, inside a function called from C (a sort or gsub callback, a __close or __gc metamethod, require); "
+      .. "call it before or after"
+    local IN_COROUTINE = "cannot wait in a coroutine created by the script; call it in the task itself or use kt.spawn"
+    s.write("waits.lua", 'require "kt".sleep(1)')
+    bad_script.misbehave(s, {
+      { "in a message handler", "error((select(2, xpcall(error, function() return select(2, pcall(kt.sleep, 1)) end))), 0)",
+        "task failed: s.lua:<line>: kt.sleep: " .. HERE },
+      { "in a message handler that fails because of it", "error((select(2, xpcall(error, function() kt.sleep(1) end))))",
+        "task failed: s.lua:<line>: error in error handling" },
+      { "in a comparator", "table.sort({ 2, 1 }, function() far:open {} end)", "task failed: s.lua:<line>: link:open: " .. HERE },
+      { "in gsub", '("x"):gsub("x", function() kt.sleep(1) end)', "task failed: s.lua:<line>: kt.sleep: " .. HERE },
+      { "in require", 'require "waits"', "waits.lua:1: kt.sleep: " .. HERE },
+      { "in a coroutine of its own", "coroutine.wrap(function() conn:read(1) end)()",
+        "task failed: s.lua:<line>: s.lua:<line>: conn:read: " .. IN_COROUTINE },
+      { "by yielding", "coroutine.yield(1)", "task failed: coroutine.yield in a task: nothing resumes it; call kt.sleep(0) to let other tasks run" },
+      { "in a finalizer", "setmetatable({}, { __gc = function() kt.sleep(1) end }) collectgarbage()",
+        "warn  s: error in __gc (s.lua:<line>: kt.sleep: " .. IN_COROUTINE },
+      { "in a finalizer, by yielding", "setmetatable({}, { __gc = function() coroutine.yield() end }) collectgarbage()",
+        "warn  s: error in __gc (attempt to yield in a __gc)" },
+    })
   end)
 
   describe("spawns a million tasks, a neighbour is unaffected:", function()
@@ -128,7 +150,7 @@ end)]], "they turn")
       misbehaves([[
 bad:serve(function(conn)
   for i = 1, math.huge do
-    assert(far:open {}):reset()
+    assert(sink:open {}):reset()
     if i % 500 == 0 then kt.log.info("%d opened", i) end
   end
 end)]], "1000 opened")
@@ -137,13 +159,13 @@ end)]], "1000 opened")
 
   describe("opens without end, a neighbour is unaffected:", function()
     it("streams that it keeps, in a handler whose memory has a limit", function()
-      misbehaves("bad:serve(function(conn)\n  local kept = {}\n  while true do kept[#kept + 1] = assert(far:open {}) end\nend)",
+      misbehaves("bad:serve(function(conn)\n  local kept = {}\n  while true do kept[#kept + 1] = assert(sink:open {}) end\nend)",
         "task failed: not enough memory: the script holds <n> of 8.0 MiB; kt run --memory sets the limit (at s.lua:8; spawned at s.lua:6)",
         { memory = "8MiB" })
     end)
 
     it("streams that it forgets", function()
-      misbehaves("bad:serve(function(conn)\n  while true do far:open {} end\nend)",
+      misbehaves("bad:serve(function(conn)\n  while true do sink:open {} end\nend)",
         "a stream was dropped without :close(), in the task spawned at s.lua:6; closed it")
     end)
 
@@ -177,6 +199,15 @@ end)]], "no file descriptors left of 200; raise the limit (ulimit -n)", { descri
     end)
   end)
 
+  it("sets a handler more for each connection, a neighbour is unaffected", function()
+    local WRONG = ": limit of 64 handlers per %s reached; set handlers once, not for each connection" .. bad_script.AT
+    bad_script.misbehave(s, {
+      { "of its link", 'for _ = 1, 1000 do far:on("up", function() end) end', "task failed: s.lua:<line>: link:on" .. WRONG:gsub("%%s", "link") },
+      { "of its pool", 'POOL = kt.pool { links = { far } } for _ = 1, 1000 do POOL:on("up", function() end) end',
+        "task failed: s.lua:<line>: pool:on" .. WRONG:gsub("%%s", "pool") },
+    })
+  end)
+
   describe("watches its link badly, a neighbour is unaffected:", function()
     it("with handlers that fail", function()
       misbehaves('far:on("stats", function(stats) error("with " .. stats.sessions) end, { every = "100ms" })\nbad:serve(function() end)',
@@ -184,7 +215,8 @@ end)]], "no file descriptors left of 200; raise the limit (ulimit -n)", { descri
     end)
 
     it("with handlers that loop", function()
-      misbehaves('far:on("stats", function() while true do end end, { every = "3s" })\nbad:serve(function() end)',
+      -- Twice: handlers that loop without end leave a busy machine no time for the neighbour.
+      misbehaves('local runs = 0 far:on("stats", function() runs = runs + 1 while runs < 3 do end end, { every = "1s" })\nbad:serve(function() end)',
         "task failed: s.lua:6: " .. STOPPED .. " (at s.lua:6; spawned at s.lua:6)")
     end)
 
@@ -216,11 +248,6 @@ bad:serve(function(conn) conn:write(("%d %s\n"):format(most, runs > 2)) end)]])
         h.loop.eventually("the third run", 20, function() return w.poke():recv(20) == "1 true\n" end)
         w.finish()
       end)
-    end)
-
-    it("with a handler more for each connection", function()
-      misbehaves("bad:serve(function(conn)\n  for _ = 1, 1000 do\n    far:on(\"up\", function() end)\n  end\nend)",
-        "task failed: s.lua:8: link:on: limit of 64 handlers per link reached; set handlers once, not for each connection (at s.lua:8; spawned at s.lua:6)")
     end)
   end)
 
@@ -260,12 +287,6 @@ bad:serve(function(conn) conn:write(runs > 18 and "enough\n" or "more\n") end)]]
         assert.equal(0, w.times "is still running")
         w.finish()
       end)
-    end)
-
-    it("with a handler more for each connection", function()
-      misbehaves("local pool = kt.pool { links = { far } }\nbad:serve(function(conn)\n  for _ = 1, 1000 do\n"
-        .. "    pool:on(\"up\", function() end)\n  end\nend)",
-        "task failed: s.lua:9: pool:on: limit of 64 handlers per pool reached; set handlers once, not for each connection (at s.lua:9; spawned at s.lua:7)")
     end)
   end)
 

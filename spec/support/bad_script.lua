@@ -1,6 +1,7 @@
 -- A misbehaving script and its neighbour. One script holds both ends of a tunnel, and a connection, the neighbour, carries echoed bytes
--- through it the whole time. The spec's code begins on line 6. It can use `far`, a link to the same process, and `bad`, a listener without
--- a handler.
+-- through it the whole time. The spec's code begins on line 6. It can use `far`, a link to the same process, `sink`, another one whose
+-- streams lead nowhere, and `bad`, a listener without a handler. A script that floods uses `sink`: each stream of `far` is a connection to
+-- the spec itself, which also does the neighbour's part and would be what is slow.
 --
 --   local w = bad_script.start(s, "bad:serve(function(conn) while true do end end)")
 --   w.poke()                       -- connects to `bad`
@@ -12,8 +13,9 @@ local TUNNEL = [[
 kt.accept { on = "127.0.0.1:%d", key = "k", max_streams = 16384 }:serve(function(stream) kt.splice(stream, kt.connect { to = "127.0.0.1:%d" }) end)
 local far = kt.link { remote = "127.0.0.1:%d", key = "k", max_streams = 16384 }
 kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) kt.splice(conn, far:open { timeout = "20s" }) end)
-local bad = kt.listen { on = "127.0.0.1:%d" }
+local bad, sink = kt.listen { on = "127.0.0.1:%d" }, kt.link { remote = "127.0.0.1:%d", key = "k", max_streams = 16384 }
 ]]
+local SINK = 'kt.accept { on = "127.0.0.1:%d", key = "k", max_streams = 16384 }:serve(function(stream) stream:read(1) end)'
 
 local bad_script = {}
 
@@ -45,9 +47,10 @@ bad_script.pattern = pattern
 --- Starts the script with this text and options of `kt run`. limit: of descriptors.
 function bad_script.start(s, text, options)
   options = options or {}
-  local udp, near, bad = h.sockets.free_port "udp", h.sockets.free_port "tcp", h.sockets.free_port "tcp"
+  local udp, near, bad, sink = h.sockets.free_port "udp", h.sockets.free_port "tcp", h.sockets.free_port "tcp", h.sockets.free_port "udp"
   local echo = h.transfer.echo()
-  local path = s.write("s.lua", 'local kt = require "kt"\n' .. TUNNEL:format(udp, echo.at, udp, near, bad) .. text)
+  local head = 'local kt = require "kt" ' .. SINK:format(sink) .. "\n" .. TUNNEL:format(udp, echo.at, udp, near, bad, sink)
+  local path = s.write("s.lua", head .. text)
   local p
   if options.descriptors then
     p = s.limited(options.descriptors, "run", path)
@@ -106,6 +109,34 @@ function bad_script.start(s, text, options)
 
   w.neighbour_continues()
   return w
+end
+
+--- Where a task failed, for `misbehave`: the case's function, called by the handler.
+bad_script.AT = " (at s.lua:<line> in ? < s.lua:<serve>; spawned at s.lua:<serve>)"
+
+--- Checks many mistakes in one process. Each case is { what it is, the body of a handler, one or more sentences of the log }. A
+--- connection's first two bytes choose its case. In a sentence, <line> stands for the case's line and <serve> for the line of bad:serve.
+--- Expects each connection to end, by a reset if its task failed, and the neighbour to continue.
+function bad_script.misbehave(s, cases, options)
+  local text, first = { "local cases = {}" }, 7 -- the first case's line
+  for i, case in ipairs(cases) do text[#text + 1] = ("cases[%d] = function(conn) %s end"):format(i, (case[2]:gsub("%s+", " "))) end
+  text[#text + 1] = "bad:serve(function(conn) cases[tonumber(conn:read_exactly(2))](conn) end)"
+  h.run(function()
+    local w = bad_script.start(s, table.concat(text, "\n"), options)
+    for i, case in ipairs(cases) do
+      local failed = w.times "task failed"
+      local conn = assert(w.poke(), case[1])
+      conn:send(("%02d"):format(i))
+      for _, said in ipairs(type(case[3]) == "table" and case[3] or { case[3] }) do
+        w.says((said:gsub("<line>", first + i - 1):gsub("<serve>", first + #cases)))
+      end
+      local data, err = conn:recv(20)
+      local reset = w.times "task failed" > failed and "ECONNRESET" or nil
+      if data or err ~= reset then error(("%s: expected %s, got %s, %s"):format(case[1], reset or "the end", data, err)) end
+      w.neighbour_continues()
+    end
+    w.finish()
+  end, 30 + 10 * #cases)
 end
 
 --- Runs the whole check: pokes the script, waits for its log line, and checks that the neighbour continues before, during and after.

@@ -10,7 +10,9 @@ local sockets = require "harness.sockets"
 
 local scripts = {}
 
-local HEAD = 'local kt = require "kt"\n'
+--- The first line of a script.
+scripts.HEAD = 'local kt = require "kt"\n'
+local HEAD = scripts.HEAD
 
 local function readlink(path)
   local pipe = assert(io.popen("readlink -f " .. path))
@@ -27,7 +29,7 @@ function scripts.exited(dir, ...)
   local cmd, result = { scripts.kt, ... }, nil
   h.run(function()
     local p = process.start { name = "kt", cmd = cmd, cwd = dir }
-    local code = p:wait_exit(30)
+    local code = p:wait_exit(60) -- a main chunk may use 5 s of processor time, which takes longer on a busy machine
     result = { code = code, err = p.stderr, out = p.stdout }
   end)
   return result
@@ -61,6 +63,21 @@ function scripts.new()
 
   --- Runs kt in the folder until it exits: { code =, err =, out = }. Not within h.run.
   function s.exited(...) return scripts.exited(dir, ...) end
+
+  --- Runs a script with this text, and options of kt run, until it exits: { code =, err =, out = }. Not within h.run.
+  function s.ran(text, ...)
+    local args = { "run", ... }
+    args[#args + 1] = s.write("s.lua", text)
+    return s.exited(table.unpack(args))
+  end
+
+  --- Runs the text as the body of a task, which must succeed and log nothing; returns its output. The body begins on line 3. Not within
+  --- h.run.
+  function s.ran_task(text, ...)
+    local r = s.ran(HEAD .. "kt.spawn(function()\n" .. text .. "\nend)", ...)
+    if r.code ~= 0 or scripts.complaints(r.err) ~= "" then error(("exit code %s: %s"):format(r.code, r.err), 2) end
+    return r.out
+  end
 
   --- Starts kt with a limit on file descriptors.
   function s.limited(descriptors, ...)
