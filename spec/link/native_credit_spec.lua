@@ -1,31 +1,20 @@
 -- Credit on kt's own wire (docs/wire.md, 6.1): who may send how much, what a stalled reader costs the others, and what the end
 -- of each stream gives back.
-local streams = require "spec_native_streams"
+local ends = require "native_ends"
 local frame = require "spec_native_frame"
 
 local MS, S, KIB, MIB = 1000, 1000000, 1024, 1024 * 1024
+local pair = ends.pair
 local w
 
 local function v(n) return frame.varint(n) end
 
 local function world(settings)
-  w = streams.world(settings or {})
+  w = ends.world(settings)
   return w
 end
 
-after_each(function()
-  if w then
-    assert.is_nil(w:error())
-    w:close()
-  end
-  w = nil
-end)
-
-local function pair(options)
-  local s = w:open("client", options)
-  w:run(60 * MS)
-  return s, assert(w:accepted("server"), "no stream arrived")
-end
+after_each(ends.close)
 
 local function all_zero(e)
   local f = w:facts(e)
@@ -228,7 +217,7 @@ describe("max_data", function()
 end)
 
 describe("the credit that a stream used", function()
-  local ends = {
+  local ways = {
     ["is read to its end"] = function(s, t)
       s:source(200 * KIB)
       w:run(1 * S)
@@ -296,7 +285,7 @@ describe("the credit that a stream used", function()
       t:reset()
     end,
   }
-  for how, run in pairs(ends) do
+  for how, run in pairs(ways) do
     it("comes back, and the stream is forgotten, when it " .. how, function()
       for _, loss in ipairs { 0, 0.2 } do
         world { loss = loss }

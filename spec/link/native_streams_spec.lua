@@ -1,30 +1,19 @@
 -- Streams of kt's own wire (runtime/link/native/streams.h): opening, ends, order and shares, between two ends and in virtual
 -- time.
+local ends = require "native_ends"
 local streams = require "spec_native_streams"
 
 local LIGHT = os.getenv("KT_SPEC_LIGHT") == "1"
 local MS, S = 1000, 1000000
+local pair = ends.pair
 local w
 
 local function world(settings)
-  w = streams.world(settings or {})
+  w = ends.world(settings)
   return w
 end
 
-after_each(function()
-  if w then
-    assert.is_nil(w:error())
-    w:close()
-  end
-  w = nil
-end)
-
---- A stream, and the other end of it.
-local function pair(options)
-  local s = w:open("client", options)
-  w:run(60 * MS)
-  return s, assert(w:accepted("server"), "no stream arrived")
-end
+after_each(ends.close)
 
 describe("opening a stream", function()
   it("takes no round trip: OPEN and the first bytes arrive together", function()
