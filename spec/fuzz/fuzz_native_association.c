@@ -20,38 +20,19 @@
 #include "link/native/handshake_client.h"
 #include "link/native/native.h"
 #include "link/native/packet.h"
-#include "check.h"
+#include "tunnel.h"
 
-#define RECORDED 64u
-#define PORTS 4u /* the attacker's own addresses; one more is the client's */
-#define AMPLIFICATION 3u
-#define S 1000000u
 #define KEY "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct datagram {
-    uint8_t data[KT_UDP_MAX];
-    size_t len;
-};
-
 struct world {
-    struct kt_sim *sim;
-    struct kt_sim_host *attacker;
-    struct kt_io *near, *far;
-    struct kt_counters near_counters, far_counters;
-    struct kt_link *link;
-    struct kt_acceptor *acceptor;
+    struct tunnel t;
     struct kt_link *back; /* the acceptor's link to its peer */
-    struct kt_open *opening, *opening_back;
-    struct kt_pipe *stream; /* the client's end; NULL: not open, or broken */
-    bool broken;
-    size_t written, echoed;
-    struct kt_addr client, server, own[PORTS];
-    uint64_t sent[PORTS], got[PORTS]; /* bytes of datagrams, until the address has proven itself */
+    struct kt_open *opening_back;
+    bool keyed;
+    uint64_t got[PORTS]; /* bytes of datagrams, until the address has proven itself */
     bool proven[PORTS];
-    struct datagram recorded[RECORDED];
-    size_t n;
     /* The attacker's end, if it has the key. */
     struct kt_native_secrets secrets;
     struct kt_native_params params;
@@ -78,38 +59,13 @@ static unsigned byte(struct world *w)
 
 /* ---- the ends ---- */
 
-static void echo(void *ctx)
-{
-    struct kt_pipe *p = ctx;
-    struct kt_iov iov;
-    size_t n;
-    while (kt_pipe_peek(p, &iov, 1) && (n = kt_pipe_write(p, iov.data, iov.len)) > 0) kt_pipe_consume(p, n);
-    if (kt_pipe_eof(p)) kt_pipe_close(p);
-}
-
-static void echo_broke(void *ctx, int code)
-{
-    (void)code;
-    kt_pipe_close(ctx);
-}
-
-static const struct kt_pipe_events echo_events = {echo, echo, echo_broke, NULL};
-
-static void on_accepted(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
-{
-    (void)ctx;
-    (void)peer;
-    kt_pipe_listen(stream, &echo_events, stream);
-    echo(stream);
-}
-
 static void on_back(void *ctx, struct kt_pipe *stream, const struct kt_err *err)
 {
     struct world *w = ctx;
     (void)err;
     w->opening_back = NULL;
     if (!stream) return;
-    kt_pipe_listen(stream, &echo_events, stream);
+    tunnel_echo_all(stream);
     kt_pipe_write(stream, "hello", 5);
 }
 
@@ -132,49 +88,6 @@ static void on_accepted_link(void *ctx, struct kt_link *link, const struct kt_pe
     CHECK(kt_link_open(link, NULL, on_back, w, &w->opening_back, NULL) == 0);
 }
 
-static void on_readable(void *ctx)
-{
-    struct world *w = ctx;
-    struct kt_iov iov;
-    while (w->stream && kt_pipe_peek(w->stream, &iov, 1)) {
-        for (size_t i = 0; i < iov.len; i++) CHECK(iov.data[i] == (uint8_t)(w->echoed + i));
-        w->echoed += iov.len;
-        kt_pipe_consume(w->stream, iov.len);
-    }
-}
-
-static void on_writable(void *ctx)
-{
-    (void)ctx;
-}
-
-static void on_broken(void *ctx, int code)
-{
-    struct world *w = ctx;
-    (void)code;
-    kt_pipe_close(w->stream);
-    w->stream = NULL;
-    w->broken = true;
-}
-
-static void on_open(void *ctx, struct kt_pipe *stream, const struct kt_err *err)
-{
-    static const struct kt_pipe_events events = {on_readable, on_writable, on_broken, NULL};
-    struct world *w = ctx;
-    (void)err;
-    w->opening = NULL;
-    w->stream = stream;
-    if (stream) kt_pipe_listen(stream, &events, w);
-}
-
-static void write_some(struct world *w, size_t n)
-{
-    uint8_t bytes[256 * 8];
-    if (!w->stream) return;
-    for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)(w->written + i);
-    w->written += kt_pipe_write(w->stream, bytes, n);
-}
-
 /* ---- the network ---- */
 
 static void take_frames(struct world *w, unsigned port, const uint8_t *in, size_t len, uint64_t number)
@@ -192,7 +105,7 @@ static void take_frames(struct world *w, unsigned port, const uint8_t *in, size_
         in += n;
         len -= (size_t)n;
     }
-    kt_native_acks_received(&w->acks, number, eliciting, kt_sim_now(w->sim));
+    kt_native_acks_received(&w->acks, number, eliciting, kt_sim_now(w->t.sim));
 }
 
 /* A datagram from the acceptor to one of the attacker's addresses. */
@@ -207,7 +120,7 @@ static void take(struct world *w, unsigned port, const uint8_t *data, size_t len
     if (h.kind == KT_NATIVE_DATA) {
         if (!w->agreed || memcmp(h.id, w->cid, sizeof w->cid) != 0) return;
         const int n =
-            kt_native_open(&w->rx, 0, &w->seen, &h, copy, len, kt_sim_now(w->sim), &w->drops, &number);
+            kt_native_open(&w->rx, 0, &w->seen, &h, copy, len, kt_sim_now(w->t.sim), &w->drops, &number);
         CHECK(n > 0);
         take_frames(w, port, copy + KT_NATIVE_HEADER, (size_t)n, number);
         return;
@@ -224,30 +137,13 @@ static void on_packet(void *ctx, const struct kt_sim_packet *p)
 {
     struct world *w = ctx;
     if (p->proto != KT_SIM_UDP || p->what != KT_SIM_SENT || strcmp(p->from, "attacker") == 0) return;
-    if (strcmp(p->from, "client") == 0) w->client = *p->src;
-    if (w->n < RECORDED) {
-        memcpy(w->recorded[w->n].data, p->data, p->len);
-        w->recorded[w->n++].len = p->len;
-    }
+    if (strcmp(p->from, "client") == 0) w->t.client = *p->src;
+    tunnel_record(&w->t, p->data, p->len);
     for (unsigned i = 0; i < PORTS; i++) {
-        if (!kt_addr_equal(p->dst, &w->own[i])) continue;
+        if (!kt_addr_equal(p->dst, &w->t.own[i])) continue;
         if (!w->proven[i]) w->got[i] += p->len;
-        if (w->link == NULL) take(w, i, p->data, p->len);
+        if (w->keyed) take(w, i, p->data, p->len);
     }
-}
-
-static void advance(struct world *w, uint64_t us)
-{
-    int end = kt_sim_run(w->sim, kt_sim_now(w->sim) + us, NULL, NULL, NULL);
-    CHECK(end == KT_SIM_TIME || end == KT_SIM_QUIET);
-}
-
-static void inject(struct world *w, unsigned from, const uint8_t *data, size_t len)
-{
-    const bool own = from % (PORTS + 1) < PORTS;
-    const struct kt_addr *src = own ? &w->own[from % (PORTS + 1)] : &w->client;
-    if (own) w->sent[from % (PORTS + 1)] += len;
-    CHECK(kt_sim_inject(w->attacker, src, &w->server, data, len, NULL) == 0);
 }
 
 /* ---- what the program says ---- */
@@ -256,23 +152,20 @@ static void inject(struct world *w, unsigned from, const uint8_t *data, size_t l
 static void replay(struct world *w)
 {
     const unsigned from = byte(w), which = byte(w), how = byte(w), where = byte(w);
-    if (w->n == 0) return;
-    struct datagram d = w->recorded[which % w->n];
+    if (w->t.n == 0) return;
+    struct datagram d = w->t.recorded[which % w->t.n];
     if (how % 4 == 1) d.data[where * 7 % d.len] ^= (uint8_t)(1u << how / 4 % 8);
     if (how % 4 == 2) d.len = 1 + (where * 7 + how / 4) % d.len;
-    inject(w, from, d.data, d.len);
+    tunnel_inject(&w->t, from, d.data, d.len);
 }
 
 static void seal(struct world *w, unsigned from, uint8_t *dgram, size_t n)
 {
     if (n == 0 || !w->agreed) return;
-    const int len = kt_native_seal(&w->tx, 0, w->number++, dgram, n, kt_sim_now(w->sim));
+    const int len = kt_native_seal(&w->tx, 0, w->number++, dgram, n, kt_sim_now(w->t.sim));
     CHECK(len > 0);
-    inject(w, from, dgram, (size_t)len);
-    if (w->n < RECORDED) {
-        memcpy(w->recorded[w->n].data, dgram, (size_t)len);
-        w->recorded[w->n++].len = (size_t)len;
-    }
+    tunnel_inject(&w->t, from, dgram, (size_t)len);
+    tunnel_record(&w->t, dgram, (size_t)len);
 }
 
 static size_t put(struct world *w, unsigned what, uint8_t *out, size_t room)
@@ -283,7 +176,7 @@ static size_t put(struct world *w, unsigned what, uint8_t *out, size_t room)
     const unsigned arg = byte(w);
     switch (what) {
     case 0:
-        return kt_native_acks_write(&w->acks, 0, out, room, kt_sim_now(w->sim), &content);
+        return kt_native_acks_write(&w->acks, 0, out, room, kt_sim_now(w->t.sim), &content);
     case 1:
         memset(bytes, (int)arg, sizeof bytes);
         f.type = (uint8_t)(KT_NATIVE_FRAME_DATA + (arg & 1) + 2);
@@ -321,23 +214,23 @@ static void forge(struct world *w)
     seal(w, from, d, n);
 }
 
-static void step(struct world *w, bool keyed)
+static void step(struct world *w)
 {
     switch (byte(w) % 8) {
     case 0:
-        advance(w, byte(w) * 1000u);
+        tunnel_advance(&w->t, byte(w) * 1000u);
         break;
     case 1:
-        advance(w, byte(w) * 100000u);
+        tunnel_advance(&w->t, byte(w) * 100000u);
         break;
     case 2:
-        write_some(w, byte(w) * 8);
+        tunnel_write(&w->t, byte(w) * 8);
         break;
     case 3:
         replay(w);
         break;
     default:
-        if (keyed)
+        if (w->keyed)
             forge(w);
         else
             replay(w);
@@ -352,22 +245,7 @@ static struct kt_native_config settings(bool client)
     kt_native_wire.defaults(&c.common, client);
     c.common.key = KEY;
     c.common.key_len = strlen(KEY);
-    kt_endpoint_parse(&c.common.at, client ? "10.0.2.1:29900" : ":29900", KT_ENDPOINT_RANGE, NULL);
     return c;
-}
-
-static struct kt_sim_host *host(struct world *w, const char *name)
-{
-    struct kt_sim_host *h;
-    CHECK(kt_sim_host_new(w->sim, &(struct kt_sim_host_opts){.name = name}, &h, NULL) == 0);
-    return h;
-}
-
-static uint64_t hash(const uint8_t *data, size_t size)
-{
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
-    for (size_t i = 0; i < size; i++) h = (h ^ data[i]) * 0x100000001b3u;
-    return h;
 }
 
 /* The attacker, who has the key, makes an association from its first address. */
@@ -384,79 +262,50 @@ static void greet(struct world *w)
         .max_streams = 10,
         .survive_s = 30};
     kt_native_acks_init(&w->acks, 1000);
-    kt_native_client_init(&w->hello, w->near, &w->secrets, &w->params, &w->drops);
-    inject(w, 0, out, kt_native_client_initiate(&w->hello, 0, out));
+    kt_native_client_init(&w->hello, w->t.near, &w->secrets, &w->params, &w->drops);
+    tunnel_inject(&w->t, 0, out, kt_native_client_initiate(&w->hello, 0, out));
     w->proven[0] = true; /* who reads the response has shown that */
-    advance(w, 1000);
+    tunnel_advance(&w->t, 1000);
     CHECK(w->agreed);
 }
 
-static void build(struct world *w, bool keyed, uint64_t seed)
+static void build(struct world *w, uint64_t seed)
 {
-    static const struct kt_acceptor_events events = {.stream = on_accepted, .link = on_accepted_link};
-    const struct kt_sim_line_opts line = {.delay_us = 20000};
-    const struct kt_native_config near = settings(true), far = settings(false);
-    CHECK(kt_sim_new(&w->sim, &(struct kt_sim_opts){.seed = seed}) == 0);
-    struct kt_sim_host *client = host(w, "client"), *server = host(w, "server");
-    w->attacker = host(w, "attacker");
-    CHECK(kt_sim_link(client, server, &line, &line, NULL) == 0);
-    CHECK(kt_sim_link(w->attacker, server, NULL, NULL, NULL) == 0);
-    CHECK(kt_addr_from_ip(&w->server, "10.0.2.1", 29900));
-    for (unsigned i = 0; i < PORTS; i++) CHECK(kt_addr_from_ip(&w->own[i], "10.0.3.1", (uint16_t)(4000 + i)));
-    w->client = w->own[0];
-    kt_sim_trace_set(w->sim, on_packet, w);
-    CHECK(kt_sim_process(client, "near", NULL, &w->near, NULL) == 0);
-    CHECK(kt_sim_process(server, "far", NULL, &w->far, NULL) == 0);
-    const struct kt_wire_env near_env = {.io = w->near, .counters = &w->near_counters};
-    const struct kt_wire_env far_env = {.io = w->far, .counters = &w->far_counters};
-    CHECK(kt_native_accept(&far_env, &far.common, &events, w, &w->acceptor, NULL) == 0);
-    if (keyed) {
+    static const struct kt_acceptor_events events = {.stream = tunnel_on_accepted, .link = on_accepted_link};
+    struct kt_native_config near = settings(true), far = settings(false);
+    tunnel_build(&w->t, &kt_native_wire, &far.common, seed, &events, on_packet, w);
+    if (w->keyed) {
         greet(w);
         return;
     }
-    CHECK(kt_native_link(&near_env, &near.common, &w->link, NULL) == 0);
-    CHECK(kt_link_open(w->link, NULL, on_open, w, &w->opening, NULL) == 0);
-    advance(w, 100000);
-    CHECK(w->stream);
+    tunnel_dial(&w->t, &kt_native_wire, &near.common);
+    tunnel_advance(&w->t, 100000);
+    CHECK(w->t.stream);
 }
 
-static void judge(struct world *w, bool keyed)
+/* No address that has not proven itself gets more than it may. */
+static void judge_sent(const struct world *w)
 {
-    for (unsigned i = 0; i < PORTS; i++) CHECK(w->got[i] <= AMPLIFICATION * w->sent[i] || w->proven[i]);
-    CHECK(w->far_counters.PassiveOpens == 1);
-    if (keyed) return;
-    CHECK(w->stream && !w->broken && w->echoed == w->written);
-    CHECK(w->far_counters.CurrEstab == 1);
+    for (unsigned i = 0; i < PORTS; i++) CHECK(w->got[i] <= AMPLIFICATION * w->t.sent[i] || w->proven[i]);
 }
 
-/* The client is gone and its association has ended: nothing must start it again. */
-static void replay_all(struct world *w)
+static void judge(const struct world *w)
 {
-    const size_t n = w->n;
-    kt_pipe_close(w->stream);
-    w->stream = NULL;
-    kt_link_close(w->link);
-    advance(w, S);
-    CHECK(w->far_counters.CurrEstab == 0);
-    for (size_t i = 0; i < n; i++) inject(w, (unsigned)i % PORTS, w->recorded[i].data, w->recorded[i].len);
-    advance(w, S);
-    CHECK(w->far_counters.PassiveOpens == 1);
-    for (unsigned i = 0; i < PORTS; i++) CHECK(w->got[i] <= AMPLIFICATION * w->sent[i]);
+    judge_sent(w);
+    CHECK(w->t.far_counters.PassiveOpens == 1);
+    if (w->keyed) return;
+    CHECK(w->t.stream && !w->t.broken && w->t.echoed == w->t.written);
+    CHECK(w->t.far_counters.CurrEstab == 1);
 }
 
 static void finish(struct world *w)
 {
     if (w->opening_back) kt_open_cancel(w->opening_back);
-    kt_acceptor_close(w->acceptor);
-    advance(w, S);
-    CHECK(w->far_counters.CurrEstab == 0 && w->near_counters.CurrEstab == 0);
-    kt_sim_trace_set(w->sim, NULL, NULL);
+    tunnel_close(&w->t);
     kt_native_client_end(&w->hello);
     kt_native_tx_free(&w->tx);
     kt_native_rx_free(&w->rx);
-    kt_io_free(w->near);
-    kt_io_free(w->far);
-    kt_sim_free(w->sim);
+    tunnel_free(&w->t);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -466,13 +315,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(w && kt_crypto_init(&err) == 0);
     w->in = data;
     w->left = size;
-    const bool keyed = byte(w) & 1;
-    build(w, keyed, hash(data, size));
-    write_some(w, 100);
-    while (w->left) step(w, keyed);
-    advance(w, 15 * S); /* the last bytes come back */
-    judge(w, keyed);
-    if (!keyed) replay_all(w);
+    w->keyed = byte(w) & 1;
+    build(w, tunnel_hash(data, size));
+    tunnel_write(&w->t, 100);
+    while (w->left) step(w);
+    tunnel_advance(&w->t, 15 * S); /* the last bytes come back */
+    judge(w);
+    if (!w->keyed) tunnel_replay_all(&w->t, S);
+    judge_sent(w);
     finish(w);
     free(w);
     return 0;

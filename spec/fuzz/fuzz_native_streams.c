@@ -11,7 +11,7 @@
 #include "link/native/flows.h"
 #include "link/native/streams.h"
 #include "link/native/varint.h"
-#include "check.h"
+#include "slots.h"
 
 #define SLOTS 16u
 #define PACKETS 16u
@@ -19,12 +19,6 @@
 #define MAX_FLOWS 6u
 #define MEMORY 40000u
 #define MIN_DATA 1000u
-
-struct slot {
-    struct world *w;
-    struct kt_pipe *pipe; /* NULL: free */
-    bool broken;
-};
 
 struct flow_slot {
     struct world *w;
@@ -58,45 +52,6 @@ static unsigned byte(struct world *w)
 
 /* ---- streams ---- */
 
-static void drop(struct slot *s, unsigned how)
-{
-    struct kt_pipe *p = s->pipe;
-    s->pipe = NULL;
-    if (!p) return;
-    switch (how % 4) {
-    case 0:
-        kt_pipe_close(p);
-        break;
-    case 1:
-        kt_pipe_reset(p, KT_ECANCELED);
-        break;
-    case 2:
-        kt_pipe_abort(p, KT_EREFUSED, "db.example.com:5432 (192.0.2.1:5432): connection refused");
-        break;
-    case 3:
-        kt_pipe_cut(p, KT_ERESET, "the conn to the target was reset");
-        break;
-    }
-}
-
-static void read_some(struct slot *s, size_t most)
-{
-    struct kt_iov iov[3];
-    const size_t n = kt_pipe_peek(s->pipe, iov, 3);
-    size_t total = 0;
-    for (size_t i = 0; i < n; i++) total += iov[i].len;
-    kt_pipe_consume(s->pipe, total < most ? total : most);
-}
-
-static void set_policy(struct slot *s, unsigned what)
-{
-    const struct kt_stream_policy policy = {what % KT_PRIORITIES, 1 + what};
-    struct kt_stream_facts facts;
-    CHECK(kt_stream_set(s->pipe, &policy) == 0);
-    CHECK(kt_stream_facts(s->pipe, &facts) == 0);
-    CHECK(facts.policy.priority == policy.priority && facts.policy.weight == policy.weight);
-}
-
 /* What a program does with a stream, from anywhere. */
 static void act(struct slot *s)
 {
@@ -107,16 +62,16 @@ static void act(struct slot *s)
     switch (byte(w) % 12) {
     case 0:
     case 1:
-        drop(s, byte(w));
+        slot_drop(s, byte(w));
         break;
     case 2:
-        drop(other, byte(w));
+        slot_drop(other, byte(w));
         break;
     case 3:
         kt_pipe_shutdown(s->pipe);
         break;
     case 4:
-        set_policy(s, byte(w));
+        slot_set_policy(s, byte(w));
         break;
     case 5:
         kt_native_streams_dispatch(w->streams);
@@ -127,7 +82,7 @@ static void act(struct slot *s)
         kt_pipe_write(s->pipe, zeros, byte(w) * 16);
         break;
     default:
-        read_some(s, byte(w) * 16);
+        slot_read(s, byte(w) * 16);
     }
 }
 
@@ -139,10 +94,7 @@ static void on_readable(void *ctx)
 static void on_closed(void *ctx, int code)
 {
     struct slot *s = ctx;
-    struct kt_err why;
-    CHECK(code < 0 && !s->broken);
-    s->broken = true;
-    if (kt_pipe_why(s->pipe, &why)) CHECK(why.code < 0 && strlen(why.text) <= KT_NATIVE_RESET_TEXT);
+    slot_broke(s, code, KT_NATIVE_RESET_TEXT);
     act(s);
 }
 
@@ -150,14 +102,7 @@ static const struct kt_pipe_events stream_events = {on_readable, on_readable, on
 
 static void hold(struct world *w, struct kt_pipe *p)
 {
-    for (size_t i = 0; i < SLOTS; i++) {
-        struct slot *s = &w->slots[i];
-        if (s->pipe) continue;
-        *s = (struct slot){.w = w, .pipe = p};
-        kt_pipe_listen(p, &stream_events, s);
-        return;
-    }
-    kt_pipe_close(p);
+    slots_hold(w->slots, SLOTS, w, p, &stream_events);
 }
 
 static void on_wake(void *ctx)
@@ -492,7 +437,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!w.next) CHECK(kt_native_streams_new(&w.next, &cfg, &owner, &w, pool) == 0);
     w.streams = w.next; /* callbacks may still want one */
     kt_native_streams_free(streams, KT_EDEAD);
-    for (size_t i = 0; i < SLOTS; i++) drop(&w.slots[i], (unsigned)i);
+    for (size_t i = 0; i < SLOTS; i++) slot_drop(&w.slots[i], (unsigned)i);
     kt_native_streams_free(w.next, KT_ECLOSED);
     kt_native_flows_free(w.flows, KT_ECLOSED);
     for (size_t i = 0; i < SLOTS; i++) CHECK(!w.flow_slots[i].flow);

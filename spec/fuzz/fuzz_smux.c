@@ -8,17 +8,10 @@
 #include "base/slab.h"
 #include "crypto/kcptun/qpp.h"
 #include "link/kcptun/smux_internal.h"
-#include "link/stream.h"
-#include "check.h"
+#include "slots.h"
 
 #define MAX_STREAMS 32u
 #define SESSION_BUFFER 3000u
-
-struct slot {
-    struct kt_pipe *pipe; /* NULL: free */
-    struct world *w;
-    bool broken;
-};
 
 struct world {
     struct kt_smux *m, *next; /* next: gets the young streams of m; NULL: it has become m */
@@ -37,44 +30,6 @@ static unsigned byte(struct world *w)
     return *w->in++;
 }
 
-static void drop(struct slot *s, unsigned how)
-{
-    struct kt_pipe *p = s->pipe;
-    s->pipe = NULL;
-    if (!p) return;
-    switch (how % 4) {
-    case 0:
-        kt_pipe_close(p);
-        break;
-    case 1:
-        kt_pipe_reset(p, KT_ECANCELED);
-        break;
-    case 2:
-        kt_pipe_abort(p, KT_EREFUSED, "db.example.com:5432 (192.0.2.1:5432): connection refused");
-        break;
-    case 3:
-        kt_pipe_cut(p, KT_ERESET, "the conn to the target was reset");
-        break;
-    }
-}
-
-static void set_policy(struct slot *s, unsigned what)
-{
-    const struct kt_stream_policy policy = {what % KT_PRIORITIES, 1 + what};
-    struct kt_stream_facts facts;
-    CHECK(kt_stream_set(s->pipe, &policy) == 0);
-    CHECK(kt_stream_facts(s->pipe, &facts) == 0);
-    CHECK(facts.policy.priority == policy.priority && facts.policy.weight == policy.weight);
-}
-
-static void read_some(struct slot *s, size_t most)
-{
-    struct kt_iov iov[3];
-    size_t n = kt_pipe_peek(s->pipe, iov, 3), total = 0;
-    for (size_t i = 0; i < n; i++) total += iov[i].len;
-    kt_pipe_consume(s->pipe, total < most ? total : most);
-}
-
 /* On any event, execute the program's next step: callbacks may do anything. */
 static void act(struct slot *s)
 {
@@ -83,13 +38,13 @@ static void act(struct slot *s)
     CHECK(s->pipe);
     switch (byte(w) % 12) {
     case 0:
-        drop(s, 0);
+        slot_drop(s, 0);
         break;
     case 1:
-        drop(s, 1 + byte(w) % 3);
+        slot_drop(s, 1 + byte(w) % 3);
         break;
     case 2:
-        drop(other, byte(w));
+        slot_drop(other, byte(w));
         break;
     case 3:
         kt_pipe_shutdown(s->pipe);
@@ -112,7 +67,7 @@ static void act(struct slot *s)
         }
         break;
     default:
-        read_some(s, byte(w));
+        slot_read(s, byte(w));
     }
 }
 
@@ -129,11 +84,7 @@ static void on_writable(void *ctx)
 static void on_closed(void *ctx, int code)
 {
     struct slot *s = ctx;
-    struct kt_err why;
-    CHECK(code < 0 && !s->broken);
-    s->broken = true;
-    if (kt_pipe_why(s->pipe, &why))
-        CHECK(code == KT_ERESET && why.code < 0 && strlen(why.text) <= KT_SMUX_RST_TEXT);
+    if (slot_broke(s, code, KT_SMUX_RST_TEXT)) CHECK(code == KT_ERESET);
     act(s);
 }
 
@@ -141,14 +92,7 @@ static const struct kt_pipe_events events = {on_readable, on_writable, on_closed
 
 static void hold(struct world *w, struct kt_pipe *p)
 {
-    for (size_t i = 0; i < MAX_STREAMS; i++) {
-        struct slot *s = &w->slots[i];
-        if (s->pipe) continue;
-        *s = (struct slot){.pipe = p, .w = w};
-        kt_pipe_listen(p, &events, s);
-        return;
-    }
-    kt_pipe_close(p);
+    slots_hold(w->slots, MAX_STREAMS, w, p, &events);
 }
 
 static size_t on_room(void *ctx, size_t want)
@@ -259,7 +203,7 @@ static void step(struct world *w, bool v2)
         if (s->pipe) kt_pipe_write(s->pipe, zeros, byte(w) * 16);
         break;
     case 6:
-        if (s->pipe) read_some(s, byte(w) * 16);
+        if (s->pipe) slot_read(s, byte(w) * 16);
         break;
     case 7:
         if (s->pipe) act(s);
@@ -278,7 +222,7 @@ static void step(struct world *w, bool v2)
         byte(w) & 1 ? kt_smux_heartbeat(w->m) : kt_smux_keepalive(w->m);
         break;
     case 12:
-        if (s->pipe) set_policy(s, byte(w));
+        if (s->pipe) slot_set_policy(s, byte(w));
         break;
     }
 }
@@ -315,15 +259,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         w.m = w.next; /* callbacks may still need one */
         w.next = NULL;
         kt_smux_free(m, KT_EDEAD);
-        for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], (unsigned)i);
+        for (size_t i = 0; i < MAX_STREAMS; i++) slot_drop(&w.slots[i], (unsigned)i);
     } else {
-        for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], (unsigned)i);
+        for (size_t i = 0; i < MAX_STREAMS; i++) slot_drop(&w.slots[i], (unsigned)i);
         w.room = SIZE_MAX;
         kt_smux_pump(w.m);
     }
     kt_smux_free(w.next, KT_ECLOSED);
     kt_smux_free(w.m, KT_ECLOSED);
-    for (size_t i = 0; i < MAX_STREAMS; i++) drop(&w.slots[i], (unsigned)i); /* accepted by the last pump */
+    for (size_t i = 0; i < MAX_STREAMS; i++)
+        slot_drop(&w.slots[i], (unsigned)i); /* accepted by the last pump */
     CHECK(kt_slab_in_use(pool) == 0);
     kt_slab_free(pool);
     return 0;
