@@ -13,6 +13,7 @@
 #include "script/api/api.h"
 #include "script/api/config.h"
 #include "script/api/lua_link.h"
+#include "script/api/lua_peer.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
 
@@ -37,8 +38,8 @@ struct kt_lua_flow {
     uint16_t port;
 };
 
-/* Uservalues: the peer's address, a table of what the peer said, and the link, which lives as long as its flows. */
-enum { PEER = 1, SAID, LINK, USERVALUES = LINK };
+/* Uservalues beyond those of lua_peer.h: the link, which lives as long as its flows. */
+enum { LINK = KT_PEER_USERVALUES + 1, USERVALUES = LINK };
 
 /* ---- the flow ---- */
 
@@ -113,19 +114,6 @@ struct serving {
     struct kt_lua_flow *handle;
 };
 
-static void keep_said(lua_State *L, const struct kt_peer_info *peer)
-{
-    if (!peer->identity && !peer->target && !peer->client) return;
-    lua_createtable(L, 0, 3);
-    lua_pushstring(L, peer->identity);
-    lua_setfield(L, -2, "identity");
-    lua_pushstring(L, peer->target);
-    lua_setfield(L, -2, "target");
-    lua_pushstring(L, peer->client);
-    lua_setfield(L, -2, "client");
-    lua_setiuservalue(L, -2, SAID);
-}
-
 /* Protected: → handler, the flow's handle */
 static int prepare(lua_State *L)
 {
@@ -134,9 +122,7 @@ static int prepare(lua_State *L)
     s->arrival->handler(L, s->arrival->of);
     if (lua_gettop(L) == top) return 0;
     s->handle = push(L);
-    lua_pushstring(L, s->arrival->peer->address);
-    lua_setiuservalue(L, -2, PEER);
-    keep_said(L, s->arrival->peer);
+    kt_lua_peer_keep(L, s->arrival->peer);
     return 2;
 }
 
@@ -174,7 +160,7 @@ int kt_lua_link_flow(lua_State *L)
     lua_settop(L, 2);
     struct kt_lua_flow *h = push(L);
     lua_getiuservalue(L, 1, KT_LINK_REMOTE);
-    lua_setiuservalue(L, -2, PEER);
+    lua_setiuservalue(L, -2, KT_PEER_ADDRESS);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, LINK);
     const struct kt_flow_options options = {.target = to, .client = client, .copies = (unsigned)copies.value};
@@ -236,8 +222,7 @@ int kt_lua_flow_connect(lua_State *L, const char *to, uint64_t timeout)
     if (rc) return kt_err_return(L, rc, err.text); /* not raised: it may come from a client */
     if (kt_runtime_flows_full(kt_task_runtime(t))) return too_many(L, CONNECT);
     struct kt_lua_flow *h = push(L);
-    lua_pushstring(L, to);
-    lua_setiuservalue(L, -2, PEER);
+    kt_lua_peer_set(L, to);
     if (kt_addr_from_ip(&addr, at.host, at.port_min)) {
         rc = connect_to(h, t, &addr, &err);
         return rc ? kt_err_return(L, rc, err.text) : 1;
@@ -407,38 +392,10 @@ static int gc(lua_State *L)
     return 0;
 }
 
-static int field_peer(lua_State *L)
-{
-    lua_getiuservalue(L, 1, PEER);
-    return 1;
-}
-
-/* A field of what the peer said of a flow that it opened; nil: nothing. */
-static int said(lua_State *L, const char *key)
-{
-    if (lua_getiuservalue(L, 1, SAID) == LUA_TTABLE) lua_getfield(L, -1, key);
-    return 1;
-}
-
-static int field_identity(lua_State *L)
-{
-    return said(L, "identity");
-}
-
-static int field_target(lua_State *L)
-{
-    return said(L, "target");
-}
-
-static int field_client(lua_State *L)
-{
-    return said(L, "client");
-}
-
 static int to_string(lua_State *L)
 {
     const struct kt_lua_flow *h = kt_handle_self(L, KT_HANDLE_FLOW, "tostring");
-    lua_getiuservalue(L, 1, PEER);
+    lua_getiuservalue(L, 1, KT_PEER_ADDRESS);
     return kt_handle_text(L, KT_HANDLE_FLOW, lua_tostring(L, -1), h->flow ? NULL : "closed");
 }
 
@@ -446,8 +403,8 @@ void kt_lua_flow(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"set", flow_set}, {"stats", flow_stats}, {"close", flow_close}, {NULL, NULL}};
-    static const luaL_Reg fields[] = {{"peer", field_peer}, {"identity", field_identity},
-        {"target", field_target}, {"client", field_client}, {NULL, NULL}};
+    static const luaL_Reg fields[] = {{"peer", kt_lua_peer_address}, {"identity", kt_lua_peer_identity},
+        {"target", kt_lua_peer_target}, {"client", kt_lua_peer_client}, {NULL, NULL}};
     kt_handle_type(L, &(struct kt_handle_type){.name = KT_HANDLE_FLOW,
                           .methods = methods,
                           .fields = fields,

@@ -273,7 +273,7 @@ static int link_open(lua_State *L)
     lua_settop(L, 1);
     kt_lua_pipe_push(L, KT_HANDLE_STREAM); /* allocate now, so that finish cannot run out of memory */
     lua_getiuservalue(L, 1, KT_LINK_REMOTE);
-    lua_setiuservalue(L, -2, KT_PIPE_PEER);
+    lua_setiuservalue(L, -2, KT_PEER_ADDRESS);
     struct kt_err err = {0};
     struct kt_open *op;
     const struct kt_open_options options = {.target = to,

@@ -9,6 +9,7 @@
 #include "link/link.h"
 #include "link/splice.h"
 #include "link/stream.h"
+#include "script/api/lua_peer.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
 #include "script/core/service.h"
@@ -70,17 +71,10 @@ static void attach(struct kt_lua_pipe *h, struct kt_task *t, struct kt_pipe *pip
     kt_lua_pipe_attend(h);
 }
 
-/* Sets the peer's address of the handle on top of the stack. */
-static void set_peer(lua_State *L, const char *address)
-{
-    lua_pushstring(L, address);
-    lua_setiuservalue(L, -2, KT_PIPE_PEER);
-}
-
 void kt_lua_pipe_take(lua_State *L, struct kt_task *t)
 {
     struct kt_conn *conn = kt_task_conn(t);
-    if (conn) set_peer(L, kt_conn_peer(conn));
+    if (conn) kt_lua_peer_set(L, kt_conn_peer(conn));
     attach(lua_touserdata(L, -1), t, kt_task_take_pipe(t), conn);
 }
 
@@ -104,7 +98,7 @@ struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what)
 /* Pushes the peer's address, or nil. */
 static void push_peer(lua_State *L, int idx)
 {
-    lua_getiuservalue(L, idx, KT_PIPE_PEER);
+    lua_getiuservalue(L, idx, KT_PEER_ADDRESS);
 }
 
 int kt_lua_pipe_too_many(lua_State *L, const char *what)
@@ -195,39 +189,6 @@ static int pipe_gc(lua_State *L)
     return 0;
 }
 
-static int field_peer(lua_State *L)
-{
-    push_peer(L, 1);
-    return 1;
-}
-
-/* A field of what the peer said of a stream that it opened; nil: nothing. */
-static int said(lua_State *L, const char *key)
-{
-    if (lua_getiuservalue(L, 1, KT_PIPE_SAID) == LUA_TTABLE) lua_getfield(L, -1, key);
-    return 1;
-}
-
-static int field_identity(lua_State *L)
-{
-    return said(L, "identity");
-}
-
-static int field_target(lua_State *L)
-{
-    return said(L, "target");
-}
-
-static int field_client(lua_State *L)
-{
-    return said(L, "client");
-}
-
-static int field_name(lua_State *L)
-{
-    return said(L, "name");
-}
-
 static int field_link(lua_State *L)
 {
     lua_getiuservalue(L, 1, KT_PIPE_LINK);
@@ -265,10 +226,11 @@ void kt_lua_pipe(lua_State *L)
         {"read_until", kt_lua_pipe_read_until}, {"write", kt_lua_pipe_write},
         {"shutdown", kt_lua_pipe_shutdown}, {"close", pipe_close}, {"reset", pipe_reset},
         {"set", kt_lua_pipe_set}, {"stats", kt_lua_pipe_stats}, {NULL, NULL}};
-    static const luaL_Reg fields[] = {{"peer", field_peer}, {"local_addr", field_local}, {NULL, NULL}};
-    static const luaL_Reg stream_fields[] = {{"peer", field_peer}, {"local_addr", field_local},
-        {"identity", field_identity}, {"target", field_target}, {"client", field_client},
-        {"name", field_name}, {"link", field_link}, {NULL, NULL}};
+    static const luaL_Reg fields[] = {
+        {"peer", kt_lua_peer_address}, {"local_addr", field_local}, {NULL, NULL}};
+    static const luaL_Reg stream_fields[] = {{"peer", kt_lua_peer_address}, {"local_addr", field_local},
+        {"identity", kt_lua_peer_identity}, {"target", kt_lua_peer_target}, {"client", kt_lua_peer_client},
+        {"name", kt_lua_peer_name}, {"link", field_link}, {NULL, NULL}};
     struct kt_handle_type type = {
         .name = KT_HANDLE_CONN,
         .methods = methods,
@@ -287,22 +249,6 @@ void kt_lua_pipe(lua_State *L)
 
 /* ---- a task per conn or stream ---- */
 
-/* Keeps what the peer said of a stream with the handle on top of the stack. */
-static void keep_said(lua_State *L, const struct kt_peer_info *peer)
-{
-    const struct {
-        const char *key, *text;
-    } said[] = {{"identity", peer->identity}, {"target", peer->target}, {"client", peer->client},
-        {"name", peer->name}};
-    if (!peer->identity && !peer->target && !peer->client && !peer->name) return;
-    lua_createtable(L, 0, sizeof said / sizeof said[0]);
-    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
-        lua_pushstring(L, said[i].text);
-        lua_setfield(L, -2, said[i].key);
-    }
-    lua_setiuservalue(L, -2, KT_PIPE_SAID);
-}
-
 /* A pipe that arrived: a conn, or a stream of a peer. */
 struct arrival {
     struct kt_pipe *pipe;
@@ -317,8 +263,10 @@ static int make_handle(lua_State *L)
     const struct arrival *a = lua_touserdata(L, 1);
     struct kt_lua_pipe *h = kt_lua_pipe_push(L, a->conn ? KT_HANDLE_CONN : KT_HANDLE_STREAM);
     h->accepted = !a->conn;
-    if (a->peer) keep_said(L, a->peer);
-    set_peer(L, a->peer ? a->peer->address : kt_conn_peer(a->conn));
+    if (a->peer)
+        kt_lua_peer_keep(L, a->peer);
+    else
+        kt_lua_peer_set(L, kt_conn_peer(a->conn));
     attach(h, a->task, a->pipe, a->conn);
     return 1;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "script/api/lua_peer.h"
 #include "script/core/handle.h"
 #include "script/core/task.h"
 
@@ -52,9 +53,8 @@ struct kt_lua_shares {
     struct kt_shared_limit *limit[2]; /* NULL: none any more */
 };
 
-/* Uservalues of a handle: the peer's address as text, when known; of a stream that the peer opened with any, a table
- * of what it said (identity, target, client, name); of a stream that a pool opened, its link's name there. */
-enum { KT_PIPE_PEER = 1, KT_PIPE_SAID, KT_PIPE_LINK, KT_PIPE_USERVALUES = KT_PIPE_LINK };
+/* Uservalues of a handle beyond those of lua_peer.h: of a stream that a pool opened, its link's name there. */
+enum { KT_PIPE_LINK = KT_PEER_USERVALUES + 1, KT_PIPE_USERVALUES = KT_PIPE_LINK };
 
 /* Pushes a handle without a pipe. */
 struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind);
