@@ -113,6 +113,8 @@ struct kt_cc_ops {
     uint64_t (*rate)(const struct kt_cc *cc);
     /* Share of packets that the path loses at random, in 1/1024; NULL: not measured. */
     uint32_t (*loss)(const struct kt_cc *cc);
+    /* The bandwidth has not been found yet: the rate says little. NULL: it always does. */
+    bool (*starting)(const struct kt_cc *cc);
     /* Slow-start threshold in packets, for statistics; NULL: it has none. */
     uint32_t (*ssthresh)(const struct kt_cc *cc);
 };
@@ -211,6 +213,12 @@ static inline void kt_cc_app_limited(struct kt_cc *cc)
 {
     kt_rate_app_limited(&cc->rate);
     cc->pacer.idle = true;
+}
+
+/* True until the bandwidth of the path has been found. */
+static inline bool kt_cc_starting(const struct kt_cc *cc)
+{
+    return cc->ops->starting && cc->ops->starting(cc);
 }
 
 /* Packets that may be in flight at once. */

@@ -97,13 +97,22 @@ static uint32_t probe_us(const struct kt_cc_auto *a)
     return (uint32_t)kt_min64(most, a->probe_cap_us > 0 ? a->probe_cap_us : UINT32_MAX);
 }
 
+/* The first window in a round trip, as long as nothing but small exchanges has been measured: they say what was sent, not
+ * what the path carries. */
+static uint64_t first_rate(const struct kt_cc *cc)
+{
+    const struct kt_cc_auto *a = &cc->auto_;
+    if (a->phase != STARTUP || a->full_bw > 0 || a->min_rtt_us == 0) return 0;
+    return FIRST_PACKETS * (uint64_t)cc->limits.packet * 1000000 / max64(a->min_rtt_us, RTT_LEAST_US);
+}
+
 static void set_rate(struct kt_cc *cc)
 {
     struct kt_cc_auto *a = &cc->auto_;
     const uint64_t bw = bandwidth(a), whole = before_loss(a, bw);
     uint64_t rate = whole * a->gain / ONE;
     if (a->phase == DRAIN || a->phase == DOWN || a->phase == STARTUP) rate = bw * a->gain / ONE;
-    a->rate = bw > 0 ? max64(rate, cc->limits.packet) : 0;
+    a->rate = bw > 0 ? max64(rate, max64(cc->limits.packet, first_rate(cc))) : 0;
     if (cc->limits.rate > 0 && (a->rate == 0 || a->rate > cc->limits.rate)) a->rate = cc->limits.rate;
 
     uint64_t held = product(a, cc->limits.rate > 0 ? kt_min64(whole, cc->limits.rate) : whole);
@@ -469,6 +478,11 @@ static uint32_t loss(const struct kt_cc *cc)
     return cc->auto_.loss;
 }
 
+static bool starting(const struct kt_cc *cc)
+{
+    return cc->auto_.phase == STARTUP;
+}
+
 const struct kt_cc_ops kt_cc_auto = {
     .samples = true,
     .start = start,
@@ -478,5 +492,6 @@ const struct kt_cc_ops kt_cc_auto = {
     .on_limits = set_rate,
     .inflight = inflight,
     .rate = rate,
+    .starting = starting,
     .loss = loss,
 };
