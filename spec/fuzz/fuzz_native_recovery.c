@@ -115,6 +115,7 @@ static void step(struct world *w)
         break;
     }
     default:
+        if (what & 0x08) kt_native_recovery_hand_over(&w->r, w->now - byte(w), 5000);
         if (what & 0x10) kt_native_recovery_trim(&w->r);
         if (what & 0x20) {
             kt_native_recovery_give_up(&w->r);

@@ -5,6 +5,7 @@
  *   ok, error = r:ack(now, delay, {{first, last}...})   highest first
  *   {{"acked" or "lost", content}...} = r:fates()       since the last call
  *   time or nil = r:due()   probe = r:timer(now)   n = r:probes()   n = r:open()   time = r:pace()
+ *   any = r:hand_over(since, most)
  *   r:heard()   r:give_up()   r:restart(rtt)   r:trim()   us = r:silence(now)   r:close()
  *   seconds = r:flood(n, now)                           n ACKs with random ranges
  *   facts = r:facts()   of its struct, its stats and what its controller was told
@@ -306,6 +307,14 @@ static int give_up(lua_State *L)
     return 0;
 }
 
+static int hand_over(lua_State *L)
+{
+    struct world *w = to_world(L);
+    const uint64_t since = (uint64_t)luaL_checkinteger(L, 2), most = (uint64_t)luaL_checkinteger(L, 3);
+    lua_pushboolean(L, kt_native_recovery_hand_over(&w->r, since, most));
+    return 1;
+}
+
 static int restart(lua_State *L)
 {
     kt_native_recovery_restart(&to_world(L)->r, (uint32_t)luaL_optinteger(L, 2, 0));
@@ -383,8 +392,9 @@ int luaopen_spec_native_recovery(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"sent", sent}, {"ack", ack}, {"fates", fates}, {"due", due},
         {"timer", timer}, {"probes", probes}, {"open", open}, {"pace", pace}, {"heard", heard},
-        {"give_up", give_up}, {"restart", restart}, {"trim", trim}, {"silence", silence}, {"facts", facts},
-        {"flood", flood}, {"close", close_recovery}, {"__gc", collect}, {NULL, NULL}};
+        {"give_up", give_up}, {"hand_over", hand_over}, {"restart", restart}, {"trim", trim},
+        {"silence", silence}, {"facts", facts}, {"flood", flood}, {"close", close_recovery},
+        {"__gc", collect}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"new", new}, {"rtt", rtt}, {NULL, NULL}};
     class(L, RECOVERY, methods);
     luaL_newlib(L, functions);

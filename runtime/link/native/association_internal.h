@@ -4,7 +4,9 @@
  *   association_facts.c   figures and accessors
  *   association_input.c   packets and frames from the peer
  *   association_output.c  packets to the peer
- *   path.c                where the peer is, and whether that was proven */
+ *   path.c                where the peer is, and whether that was proven
+ *   paths.c               the paths as one
+ *   spread.c              which path carries what */
 #ifndef KT_LINK_NATIVE_ASSOCIATION_INTERNAL_H
 #define KT_LINK_NATIVE_ASSOCIATION_INTERNAL_H
 
@@ -43,6 +45,7 @@ struct kt_native_path {
     struct {
         uint64_t checked_us, sent; /* the last check, and the packets sent until then */
         uint32_t usual;            /* average share lost, in millionths */
+        uint32_t heard;            /* share lost when the path became silent */
     } loss;
     struct kt_replay seen;
     struct kt_native_acks acks;
@@ -77,7 +80,7 @@ struct kt_native_association {
     uint8_t cids[KT_NATIVE_PATHS][KT_NATIVE_CID];  /* in what the peer sends */
     struct kt_native_path *paths[KT_NATIVE_PATHS]; /* by number; NULL: not open; the first always is */
     unsigned path_end;                             /* one above the last path */
-    struct kt_native_path *best; /* for what may go on any path: the one with the shortest round trip */
+    struct kt_native_path *best; /* for what may go on any path: the one that delivers it soonest */
     struct kt_native_streams *streams;
     struct kt_native_flows *flows;
     struct kt_bucket rate; /* limit on what it sends, over all paths */
@@ -149,6 +152,8 @@ static inline bool kt_native_path_usable(const struct kt_native_path *p)
 {
     return p->validated && !p->silent;
 }
+/* How long what leaves on it takes to arrive, in µs: half a round trip, and longer the more is lost. */
+uint64_t kt_native_path_way(const struct kt_native_path *p);
 /* A packet has opened that came from this place. highest: none with a higher number came before. */
 void kt_native_path_heard(struct kt_native_path *p, const struct kt_native_place *from, size_t bytes,
     bool highest, uint64_t now_us);
@@ -176,6 +181,18 @@ static inline uint32_t kt_native_path_size(const struct kt_native_path *p)
 }
 /* The settings or the MTU have changed: tells the controller. */
 void kt_native_path_limit(struct kt_native_path *p);
+
+/* ---- spread.c ---- */
+
+/* True if frames of streams, or of flows, may leave on the path. */
+bool kt_native_spread_streams(const struct kt_native_path *p);
+bool kt_native_spread_flows(const struct kt_native_path *p);
+/* True if probes, not frames, are to find out what the path carries: it is far behind the best one, and frames that are
+ * lost while its controller starts would hold up all others for long. */
+bool kt_native_spread_explores(const struct kt_native_path *p);
+/* If nothing new may leave on the best path, because nothing waits or credit is used up: gives it what slower paths carry
+ * and it delivers sooner, so that the slowest byte does not hold up all others. True if there was anything. */
+bool kt_native_spread_hand_over(struct kt_native_association *a, uint64_t now_us);
 
 /* ---- paths.c ---- */
 

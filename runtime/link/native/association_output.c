@@ -198,40 +198,13 @@ static void check_challenge(struct kt_native_path *p, uint64_t now_us)
 
 /* ---- about everything else ---- */
 
-/* True if the frames that wait are delivered sooner with this path's help: if they take the best one longer than this one
- * is behind it. A path that is used earlier would hold up what the best one delivers. */
-static bool helps(const struct kt_native_path *p)
-{
-    const struct kt_native_association *a = p->a;
-    const struct kt_native_path *best = a->best;
-    struct kt_native_streams_facts facts;
-    uint64_t inflight = 0, rate = 0;
-    kt_native_streams_facts(a->streams, &facts);
-    for (unsigned i = 0; i < a->path_end; i++) {
-        const struct kt_native_path *other = a->paths[i];
-        if (!other || !kt_native_path_usable(other)) continue;
-        inflight += (uint64_t)other->recovery.inflight * kt_native_path_size(other);
-        if (other != p && other->recovery.rtt.srtt <= p->recovery.rtt.srtt) rate += other->cc.pacer.rate;
-    }
-    const uint64_t waiting = facts.queued > inflight ? facts.queued - inflight : 0;
-    const uint64_t behind = (p->recovery.rtt.srtt - best->recovery.rtt.srtt) / 2;
-    return waiting * 1000000 > behind * rate;
-}
-
-/* True if frames of streams may leave on the path. */
-static bool carries(const struct kt_native_path *p)
-{
-    const struct kt_native_association *a = p->a;
-    if (p == a->best) return true;
-    return kt_native_path_usable(p) && !a->c->cfg.duplicate && helps(p);
-}
-
 /* True if something other than an ACK wants to leave on the path. */
 static bool wanted(const struct kt_native_path *p)
 {
     const struct kt_native_association *a = p->a;
     return p->ping_due || p->every_due ||
-           ((kt_native_streams_pending(a->streams) || kt_native_flows_pending(a->flows)) && carries(p));
+           (kt_native_streams_pending(a->streams) && kt_native_spread_streams(p)) ||
+           (kt_native_flows_pending(a->flows) && kt_native_spread_flows(p)) || kt_native_spread_explores(p);
 }
 
 /* Asks for rarer ACKs where there are many packets in a round trip, in steps of two. */
@@ -276,6 +249,14 @@ static void add_flows(struct packet *k)
     }
 }
 
+/* A PING, and PADDING to the end. */
+static void fill(struct packet *k)
+{
+    add_ping(k);
+    memset(at(k), KT_NATIVE_FRAME_PADDING, k->room - k->len);
+    k->len = k->room;
+}
+
 static bool paced(const struct kt_native_path *p, uint64_t now_us)
 {
     return kt_native_recovery_pace(&p->recovery) > now_us;
@@ -292,7 +273,8 @@ static bool open_now(const struct kt_native_path *p, uint64_t now_us)
     return kt_native_recovery_open(&p->recovery) > 0 && !paced(p, now_us) && !limited(p, now_us);
 }
 
-/* The path for a second copy of what leaves on the best one; NULL: there is none now. */
+/* The path for a second copy of what leaves on the best one; NULL: there is none now. A silent one will do: often just
+ * one packet was lost there. */
 static struct kt_native_path *second(const struct kt_native_path *p, uint64_t now_us)
 {
     const struct kt_native_association *a = p->a;
@@ -300,8 +282,8 @@ static struct kt_native_path *second(const struct kt_native_path *p, uint64_t no
     if (!a->c->cfg.duplicate || p != a->best) return NULL;
     for (unsigned i = 0; i < a->path_end; i++) {
         struct kt_native_path *q = a->paths[i];
-        if (!q || q == p || q->full || !kt_native_path_usable(q) || !open_now(q, now_us)) continue;
-        if (!found || q->recovery.rtt.srtt < found->recovery.rtt.srtt) found = q;
+        if (!q || q == p || q->full || !q->validated || !open_now(q, now_us)) continue;
+        if (!found || kt_native_path_way(q) < kt_native_path_way(found)) found = q;
     }
     return found;
 }
@@ -321,6 +303,17 @@ static void duplicate(
     finish(&k, &to->place, now_us);
 }
 
+/* Streams and flows take turns in coming first. */
+static void add_frames(struct packet *k)
+{
+    struct kt_native_association *a = k->path->a;
+    const bool flows = kt_native_flows_pending(a->flows) && kt_native_spread_flows(k->path);
+    a->flows_next = !a->flows_next && flows;
+    if (a->flows_next) add_flows(k);
+    if (kt_native_spread_streams(k->path)) add_streams(k);
+    if (flows && !a->flows_next) add_flows(k);
+}
+
 static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
 {
     struct kt_native_association *a = p->a;
@@ -334,12 +327,8 @@ static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
     if (p->ping_due) add_ping(&k);
     if (p->every_due) add_every(&k);
     const size_t offset = k.len, first = k.count;
-    if (carries(p)) {
-        a->flows_next = !a->flows_next && kt_native_flows_pending(a->flows);
-        if (a->flows_next) add_flows(&k);
-        add_streams(&k);
-        if (!a->flows_next) add_flows(&k);
-    }
+    add_frames(&k);
+    if (kt_native_spread_explores(p)) fill(&k);
     if (other && k.len > offset) duplicate(&k, other, offset, first, now_us);
     if (!k.eliciting && probe) add_ping(&k);
     if (!k.eliciting && k.len > 0 && kt_native_acks_ask(&p->acks)) add_ping(&k);
@@ -424,6 +413,7 @@ void kt_native_association_output(struct kt_native_association *a, uint64_t now_
 {
     struct kt_native_path *best = a->best;
     send_path(best, now_us);
+    if (!a->over && kt_native_spread_hand_over(a, now_us)) send_path(best, now_us);
     for (unsigned i = 0; i < a->path_end && !a->over; i++)
         if (a->paths[i] && a->paths[i] != best) send_path(a->paths[i], now_us);
 }

@@ -21,6 +21,9 @@
 #define WORSE_PACKETS 100u
 #define WORSE_CHECK_US 1000000u
 #define USUAL_WEIGHT 64u
+/* Losses make a path slower, and by more than on average: a path that loses a quarter counts as if it lost all once. */
+#define LOSS_COUNTS 4u
+#define MILLION 1000000u
 
 static bool same_place(const struct kt_native_place *x, const struct kt_native_place *y)
 {
@@ -162,6 +165,13 @@ void kt_native_path_free(struct kt_native_path *p)
 {
     kt_native_recovery_free(&p->recovery);
     free(p);
+}
+
+uint64_t kt_native_path_way(const struct kt_native_path *p)
+{
+    const uint64_t srtt = p->recovery.rtt.srtt, loss = kt_native_recovery_stats(&p->recovery)->loss;
+    const uint64_t weight = loss < MILLION / LOSS_COUNTS ? loss * LOSS_COUNTS : MILLION;
+    return srtt / 2 + srtt * 5 / 4 * weight / MILLION; /* to find the loss takes a round trip and a quarter */
 }
 
 /* ---- silence ---- */

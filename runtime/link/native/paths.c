@@ -3,13 +3,26 @@
  * Invariant: a path is out of use (silent) only while another is usable, so what waits can always leave somewhere. */
 #include "link/native/association_internal.h"
 
+/* True if the path's round trip is known. If not, asks for one, as a guess is no reason to prefer a path. */
+static bool measured(struct kt_native_path *p)
+{
+    if (p->recovery.rtt.min > 0) return true;
+    p->ping_due = p->ping_due || (p->a->path_end > 1 && p->recovery.inflight == 0);
+    return false;
+}
+
+static bool better(struct kt_native_path *p, const struct kt_native_path *best)
+{
+    if (!measured(p)) return !best;
+    return !best || best->recovery.rtt.min == 0 || kt_native_path_way(p) < kt_native_path_way(best);
+}
+
 void kt_native_paths_choose(struct kt_native_association *a)
 {
     struct kt_native_path *best = NULL;
     for (unsigned i = 0; i < a->path_end; i++) {
         struct kt_native_path *p = a->paths[i];
-        if (!p || !kt_native_path_usable(p)) continue;
-        if (!best || p->recovery.rtt.srtt < best->recovery.rtt.srtt) best = p;
+        if (p && kt_native_path_usable(p) && better(p, best)) best = p;
     }
     if (best)
         a->best = best;
@@ -27,6 +40,7 @@ static void lapse(struct kt_native_path *p)
         other = other || (a->paths[i] && a->paths[i] != p && kt_native_path_usable(a->paths[i]));
     if (!other || p->silent) return;
     p->silent = true;
+    p->loss.heard = kt_native_recovery_stats(&p->recovery)->loss;
     p->ping_due = true;
     kt_native_recovery_give_up(&p->recovery);
     kt_native_paths_choose(a);
@@ -38,6 +52,8 @@ void kt_native_paths_revive(struct kt_native_path *p)
     struct kt_native_association *a = p->a;
     if (!p->silent) return;
     p->silent = false;
+    kt_native_recovery_forget_loss(
+        &p->recovery, p->loss.heard); /* what was lost in silence says nothing of it now */
     kt_log(a->c->log, KT_LOG_INFO, "link with %s: path %u is back", a->peer_text, p->number);
     kt_native_paths_choose(a);
     for (unsigned i = 0; i < a->path_end; i++)

@@ -479,6 +479,22 @@ void kt_native_recovery_give_up(struct kt_native_recovery *r)
     r->backoff = r->probes = 0;
 }
 
+bool kt_native_recovery_hand_over(struct kt_native_recovery *r, uint64_t since_us, uint64_t most)
+{
+    bool any = false;
+    uint64_t bytes = 0;
+    if (r->inflight == 0) return false;
+    if (r->handed < r->oldest) r->handed = r->oldest;
+    for (; r->handed < r->next && bytes < most; r->handed++) {
+        struct kt_native_packet *p = packet(r, r->handed);
+        if (p->state != INFLIGHT || p->sent_us <= since_us || p->mtu_probe || p->count == 0) continue;
+        bytes += p->bytes;
+        tell(r, p, r->cfg.events->lost);
+        any = true;
+    }
+    return any;
+}
+
 void kt_native_recovery_restart(struct kt_native_recovery *r, uint32_t first_rtt_us)
 {
     kt_native_rtt_init(&r->rtt, first_rtt_us);

@@ -83,6 +83,7 @@ struct kt_native_recovery {
     uint64_t first;          /* on the path as it is now: earlier ones say nothing of it */
     uint64_t oldest, newest; /* ends of the list of packets in flight; valid if inflight > 0 */
     uint32_t inflight;       /* packets */
+    uint64_t handed;         /* contents of packets in flight below this number may have been given up */
     uint64_t largest_acked;  /* plus one; 0: none */
     struct kt_native_rtt rtt;
     /* How late packets have been that others overtook: the most since late_since_us, and in the period
@@ -163,9 +164,19 @@ bool kt_native_recovery_timer(struct kt_native_recovery *r, uint64_t now_us);
  * hears of no loss. Packet numbers continue. */
 void kt_native_recovery_give_up(struct kt_native_recovery *r);
 
+/* Gives up the contents of packets in flight that left after `since`, because another path delivers them sooner: they
+ * are lost, and the packets are still expected. At most `most` bytes of packets. True if there were any. */
+bool kt_native_recovery_hand_over(struct kt_native_recovery *r, uint64_t since_us, uint64_t most);
+
 /* A path with another round trip, after kt_native_recovery_give_up. Packets sent before no longer count for
  * anything. first_rtt_us: 0: unknown. */
 void kt_native_recovery_restart(struct kt_native_recovery *r, uint32_t first_rtt_us);
+
+/* Sets the share of recent packets lost back to what it was, in millionths, unless it is lower. */
+static inline void kt_native_recovery_forget_loss(struct kt_native_recovery *r, uint32_t loss)
+{
+    if (r->stats.loss > loss) r->stats.loss = loss;
+}
 
 /* ---- facts ---- */
 
