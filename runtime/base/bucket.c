@@ -4,7 +4,7 @@
  * million times that is below 2^62, so nothing here overflows 64 bits. */
 #include "base/bucket.h"
 
-#define SECOND INT64_C(1000000)
+#define SECOND KT_BUCKET_SECOND
 #define BURST_MIN 1024u
 
 static int64_t full(const struct kt_bucket *b)
@@ -32,16 +32,10 @@ void kt_bucket_set(struct kt_bucket *b, uint64_t rate, uint64_t burst, uint64_t 
     if (rate && (!before || b->level > full(b))) b->level = full(b);
 }
 
-size_t kt_bucket_room(struct kt_bucket *b, uint64_t now_us)
+size_t kt_bucket_limited_room(struct kt_bucket *b, uint64_t now_us)
 {
-    if (b->rate == 0) return SIZE_MAX;
     refill(b, now_us);
     return b->level > 0 ? (size_t)(b->level / SECOND) : 0;
-}
-
-void kt_bucket_take(struct kt_bucket *b, size_t n)
-{
-    if (b->rate) b->level -= (int64_t)n * SECOND;
 }
 
 void kt_bucket_give(struct kt_bucket *b, size_t n)

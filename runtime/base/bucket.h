@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #define KT_BUCKET_RATE_MAX (UINT64_C(1) << 40) /* bytes per second; higher rates are capped */
+#define KT_BUCKET_SECOND INT64_C(1000000)
 
 struct kt_bucket {
     uint64_t rate;  /* bytes per second; 0: no limit */
@@ -21,10 +22,18 @@ struct kt_bucket {
  * at least 1 KiB. A new limit starts with a full burst; changing one keeps the current level. A zeroed bucket
  * has no limit. */
 void kt_bucket_set(struct kt_bucket *b, uint64_t rate, uint64_t burst, uint64_t now_us);
+/* For kt_bucket_room, if there is a limit. */
+size_t kt_bucket_limited_room(struct kt_bucket *b, uint64_t now_us);
 /* Bytes that may pass now; 0 while in debt; SIZE_MAX without a limit. */
-size_t kt_bucket_room(struct kt_bucket *b, uint64_t now_us);
+static inline size_t kt_bucket_room(struct kt_bucket *b, uint64_t now_us)
+{
+    return b->rate > 0 ? kt_bucket_limited_room(b, now_us) : SIZE_MAX;
+}
 /* Records that n bytes have passed. What exceeds the room is a debt, which must stay below 2^42 bytes. */
-void kt_bucket_take(struct kt_bucket *b, size_t n);
+static inline void kt_bucket_take(struct kt_bucket *b, size_t n)
+{
+    if (b->rate > 0) b->level -= (int64_t)n * KT_BUCKET_SECOND;
+}
 /* n bytes that were taken have not passed after all. */
 void kt_bucket_give(struct kt_bucket *b, size_t n);
 /* When n bytes may pass, as far as is known now; n is at most the burst. */

@@ -211,6 +211,11 @@ size_t kt_slab_in_use(const struct kt_slab *slab)
     return slab->in_use;
 }
 
+size_t kt_slab_bytes_in_use(const struct kt_slab *slab)
+{
+    return slab->in_use * slab->block_size;
+}
+
 size_t kt_slab_bytes(const struct kt_slab *slab)
 {
     return sizeof *slab + slab->chunks * chunk_bytes(slab);

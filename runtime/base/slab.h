@@ -24,8 +24,9 @@ void kt_slab_put(struct kt_slab *slab, void *block);
 void kt_slab_trim(struct kt_slab *slab);
 
 size_t kt_slab_block_size(const struct kt_slab *slab);
-size_t kt_slab_in_use(const struct kt_slab *slab); /* blocks handed out */
-size_t kt_slab_bytes(const struct kt_slab *slab);  /* bytes held from the system */
+size_t kt_slab_in_use(const struct kt_slab *slab);       /* blocks handed out */
+size_t kt_slab_bytes_in_use(const struct kt_slab *slab); /* their bytes */
+size_t kt_slab_bytes(const struct kt_slab *slab);        /* bytes held from the system */
 
 /* For tests: let n more kt_slab_get calls succeed and fail all after them; SIZE_MAX switches this off. */
 void kt_slab_fail_after(struct kt_slab *slab, size_t n);

@@ -20,6 +20,7 @@ struct direction {
         *shares[3]; /* of its shared limits, each limit once: that of `to` first, if any; NULL: none */
     uint64_t bytes;
     uint64_t resume_at; /* when the rates allow more; KT_TIME_NEVER: it does not wait for them */
+    bool shared;        /* it has shares */
     bool ended;         /* moves nothing more */
 };
 
@@ -187,10 +188,15 @@ static void run_dry(struct direction *d)
         finish(s, KT_ERESET); /* it broke before anyone listened */
 }
 
+static size_t shares_held(const struct direction *d)
+{
+    return d->shared ? sizeof d->shares / sizeof d->shares[0] : 0;
+}
+
 /* The shares that bind it: what is left of a side that broke is bound by its destination's only. */
 static size_t shares_of(const struct direction *d)
 {
-    return d->splice->rest ? 1 : sizeof d->shares / sizeof d->shares[0];
+    return kt_min_size(shares_held(d), d->splice->rest ? 1 : SIZE_MAX);
 }
 
 /* Bytes that the shared limits allow now. */
@@ -209,7 +215,7 @@ static void take_shares(struct direction *d, size_t n)
 /* Credit is kept only by a direction that waits for another limit. */
 static void give_back(struct direction *d)
 {
-    const size_t n = sizeof d->shares / sizeof d->shares[0];
+    const size_t n = shares_held(d);
     for (size_t i = 0; i < n; i++)
         if (kt_share_waits(d->shares[i])) return;
     for (size_t i = 0; i < n; i++) kt_share_give_back(d->shares[i]);
@@ -217,7 +223,7 @@ static void give_back(struct direction *d)
 
 static void leave_shares(struct direction *d)
 {
-    for (size_t i = 0; i < sizeof d->shares / sizeof d->shares[0]; i++) kt_share_leave(d->shares[i]);
+    for (size_t i = 0; i < shares_held(d); i++) kt_share_leave(d->shares[i]);
 }
 
 static void on_share(void *ctx)
@@ -241,13 +247,16 @@ static bool find_shares(struct direction *d)
     bool any = false;
     struct kt_share *const found[] = {kt_limits_shared(d->to_limits, KT_LIMITS_OUT),
         kt_limits_shared(d->from_limits, KT_LIMITS_IN), kt_limits_shared(&d->splice->own, d->way)};
+    if (!d->shared && !found[0] && !found[1] && !found[2]) return false;
     leave_shares(d);
+    d->shared = false;
     for (size_t i = 0; i < sizeof found / sizeof found[0]; i++) {
         bool counted = false;
         any = any || d->shares[i] || found[i];
         for (size_t j = 0; j < i; j++)
             counted = counted || (found[i] && kt_share_limit(d->shares[j]) == kt_share_limit(found[i]));
         d->shares[i] = counted ? NULL : found[i];
+        d->shared = d->shared || d->shares[i];
     }
     return any;
 }

@@ -18,8 +18,7 @@
 
 static size_t used(const struct kt_kcptun_context *sh)
 {
-    return kt_slab_in_use(sh->segs) * kt_slab_block_size(sh->segs) +
-           kt_slab_in_use(sh->bufs) * kt_slab_block_size(sh->bufs);
+    return kt_slab_bytes_in_use(sh->segs) + kt_slab_bytes_in_use(sh->bufs);
 }
 
 static void count(struct kt_kcptun_context *sh)
@@ -47,7 +46,8 @@ void kt_kcptun_context_busy(struct kt_kcptun_context *sh)
 
 size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held)
 {
-    size_t most = used(sh) < sh->cfg.max_buffered ? (size_t)(sh->cfg.max_buffered - used(sh)) : 0;
+    const size_t all = used(sh);
+    size_t most = all < sh->cfg.max_buffered ? (size_t)(sh->cfg.max_buffered - all) : 0;
     if (most < SESSION_LEAST) most = SESSION_LEAST;
     return held < most ? most - held : 0;
 }
