@@ -38,7 +38,11 @@ Most functions take one table; an unknown key is an error. Misuse raises an erro
 `nil` and an [err](#err).
 ]]
 api.about_handles = "Handles with a `:close()` also close at the end of a `local x <close>`. A handle that is garbage-collected while open is "
-  .. "closed, with a warning in the log."
+  .. "closed, with a warning in the log.\n\n"
+  .. "A conn, stream, flow or socket belongs to the task that opened it, or whose handler got it: it is closed when that task returns, and reset "
+  .. "when it fails or is canceled. Other tasks may use it as long: one may read while another writes, and a second reader or writer raises. "
+  .. "It is handed over as an argument of kt.spawn, in a queue, as a result that task:wait or kt.first returns, and to kt.splice, which ends it. "
+  .. "Links, pools, listeners, acceptors, tasks, events, queues and timers belong to no task."
 
 local function concat(...)
   local out = {}
@@ -89,6 +93,7 @@ require "kt.api.pool"(with)
 require "kt.api.conns"(with)
 require "kt.api.flows"(with)
 require "kt.api.datagrams"(with)
+require "kt.api.tasks"(with)
 require "kt.api.script"(with)
 
 api.manual_keys = wire.manual_keys
@@ -133,6 +138,7 @@ api.codes = {
   { name = "mismatch", doc = "The settings of the two ends do not match." },
   { name = "idle", doc = "The idle limit expired." },
   { name = "total", doc = "The limit on total time expired." },
+  { name = "failed", doc = "The task raised an error." },
 }
 
 --- Explains what is wrong with `value` as the argument of the function `name`; nil if nothing is.

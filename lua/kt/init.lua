@@ -99,6 +99,10 @@ local kt = {
   splice = core.splice,
   sleep = core.sleep,
   spawn = core.spawn,
+  first = core.first,
+  event = core.event,
+  after = core.after,
+  every = core.every,
   now = core.now,
   wall = core.wall,
   log = core.log,
@@ -150,6 +154,10 @@ for _, unit in ipairs { "duration", "size", "rate" } do
     if number then return number end
     return nil, core.err("invalid", schema.unfit(expected, text))
   end
+end
+
+function kt.queue(config)
+  return (core.queue(checked("kt.queue", config == nil and {} or config).size))
 end
 
 function kt.date(options)

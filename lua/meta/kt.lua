@@ -745,6 +745,100 @@ function socket:stats() end
 --- Callable from the main chunk and tasks.
 function socket:close() end
 
+--- A task that kt.spawn started. `local t <close> = kt.spawn(…)` cancels it at the end of the scope. Dropping the handle does not end it.
+---@class kt.task
+---@field state string "running", "returned", "failed" or "canceled".
+local task = {}
+
+---@class (exact) kt.task.wait_options
+---@field timeout? kt.duration Give up after this long; the task runs on. Default: none.
+
+--- Waits until the task has ended, and returns what its function returned, or true if that was nothing. If the task failed, err is what it raised, with code "failed" unless that was an err already; the failure is then not logged. Any number of tasks may wait, also afterwards. Handles among the results belong to the first task that gets them.
+---
+--- Callable from tasks.
+--- Fails with: failed, canceled, timeout.
+---@param options? kt.task.wait_options The options.
+---@return any|nil
+---@return kt.err? err
+function task:wait(options) end
+
+--- Ends the task at its next wait, or now if it waits or has not begun: what it owns is reset, and its `<close>` variables are closed, which cannot wait then. pcall cannot prevent it. Does nothing if the task has ended.
+---
+--- Callable from the main chunk and tasks.
+function task:cancel() end
+
+--- Something that tasks wait for; made by kt.event.
+---@class kt.event
+---@field is_set boolean Whether it is set.
+local event = {}
+
+--- Sets it: all tasks that wait for it go on, and later ones do not wait.
+---
+--- Callable from the main chunk and tasks.
+function event:set() end
+
+--- Clears it: later tasks wait.
+---
+--- Callable from the main chunk and tasks.
+function event:clear() end
+
+---@class (exact) kt.event.wait_options
+---@field timeout? kt.duration Give up after this long. Default: none.
+
+--- Waits until it is set.
+---
+--- Callable from tasks.
+--- Fails with: timeout.
+---@param options? kt.event.wait_options The options.
+---@return boolean|nil
+---@return kt.err? err
+function event:wait(options) end
+
+--- A bounded queue of values; made by kt.queue.
+---@class kt.queue
+---@field count integer Values in it.
+---@field size integer Values that it can hold.
+local queue = {}
+
+---@class (exact) kt.queue.push_options
+---@field timeout? kt.duration Give up after this long. Default: none.
+
+--- Appends a value, other than nil; waits while the queue is full. A conn, stream, flow or socket then belongs to the task that pops it.
+---
+--- Callable from tasks.
+--- Fails with: timeout, closed.
+---@param value any The value.
+---@param options? kt.queue.push_options The options.
+---@return boolean|nil
+---@return kt.err? err
+function queue:push(value, options) end
+
+---@class (exact) kt.queue.pop_options
+---@field timeout? kt.duration Give up after this long. Default: none.
+
+--- Removes the first value; waits while the queue is empty. After close, err.code is "closed" once it is empty.
+---
+--- Callable from tasks.
+--- Fails with: timeout, closed.
+---@param options? kt.queue.pop_options The options.
+---@return any|nil
+---@return kt.err? err
+function queue:pop(options) end
+
+--- Ends it: nothing more can be pushed. What is in it can still be popped.
+---
+--- Callable from the main chunk and tasks.
+function queue:close() end
+
+--- A function that will run; made by kt.after and kt.every. It keeps the script running. The end of a `local x <close>` cancels it.
+---@class kt.timer
+local timer = {}
+
+--- Runs the function no more. A run that has begun goes on.
+---
+--- Callable from the main chunk and tasks.
+function timer:cancel() end
+
 --- Secret bytes: tostring gives `<secret>`. The memory is wiped when the value is collected.
 ---@class kt.secret
 local secret = {}
@@ -1123,12 +1217,91 @@ function kt.resolve(options) end
 ---@param duration kt.duration A duration such as "500ms".
 function kt.sleep(duration) end
 
---- Runs fn(…) as a new task. Called in the main chunk, the task starts with the script; called in a task, when that task next waits or ends. Conns, streams and sockets among the arguments then belong to the new task.
+--- Runs fn(…) as a new task. Called in the main chunk, the task starts with the script; called in a task, when that task next waits or ends. Conns, streams, flows and sockets among the arguments then belong to the new task.
 ---
 --- Callable from the main chunk and tasks.
+--- ```lua
+--- local lookup = kt.spawn(kt.resolve, { name = "example.net" })
+--- local stream, err = far:open()
+--- local records, why = lookup:wait { timeout = "2s" }
+--- ```
 ---@param fn function The task's function.
 ---@param ... any Its arguments.
+---@return kt.task
 function kt.spawn(fn, ...) end
+
+--- Waits until one of the tasks has returned something other than nil and false, returns that, and cancels the others. If none does, returns what the last one returned, or nil and its err. At the timeout, or if the calling task is canceled, all are canceled.
+---
+--- Callable from tasks.
+--- Fails with: failed, timeout, canceled.
+--- ```lua
+--- local function open(link) return link:open { timeout = "5s", to = "db:5432" } end
+--- local stream, err = kt.first(kt.spawn(open, near), kt.spawn(open, far))
+--- ```
+---@param ... any The tasks, then optionally a table with `timeout`.
+---@return any|nil
+---@return kt.err? err
+function kt.first(...) end
+
+--- Makes an event, for which tasks can wait. It is not set at first.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local ready = kt.event()
+--- kt.spawn(function()
+---   while not far:probe() do kt.sleep "1s" end
+---   ready:set()
+--- end)
+--- kt.listen { on = ":80" }:serve(function(conn)
+---   if not ready:wait { timeout = "10s" } then return conn:reset "not ready" end
+---   kt.splice(conn, far:open())
+--- end)
+--- ```
+---@return kt.event
+function kt.event() end
+
+---@class (exact) kt.queue_options
+---@field size? integer Values it holds; a further push waits. (integer, 1 to 1048576; default 64)
+
+--- Makes a queue, which hands values from task to task in order.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local jobs = kt.queue { size = 100 }
+--- for _ = 1, 4 do
+---   kt.spawn(function()
+---     for job in function() return (jobs:pop()) end do work(job) end
+---   end)
+--- end
+--- jobs:push { client = conn.peer }
+--- ```
+---@param options? kt.queue_options The options.
+---@return kt.queue
+function kt.queue(options) end
+
+--- Runs fn() as a task, once, after a time. Costs no task until then.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local late = kt.after("10s", function() conn:reset "too slow" end)
+--- local request = conn:read_until("\r\n\r\n", 8192)
+--- late:cancel()
+--- ```
+---@param delay string|number A duration such as "10s", or seconds.
+---@param fn function The function, called without arguments.
+---@return kt.timer
+function kt.after(delay, fn) end
+
+--- Runs fn() as a task each time the interval, at least 1 ms, has passed. While fn still runs, further times are skipped. A failure is logged and does not end it. Of a script that a reload replaced, only those made in tasks go on.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- kt.every("1m", function() kt.log.info("%d streams", far:stats().streams) end)
+--- ```
+---@param interval string|number A duration such as "10s", or seconds.
+---@param fn function The function, called without arguments.
+---@return kt.timer
+function kt.every(interval, fn) end
 
 ---@class (exact) kt.reload_options
 ---@field old? "keep"|"drain" "keep": conns stay open until they end. "drain": those still open after timeout are reset. (default "keep")

@@ -32,7 +32,8 @@
     X(KT_ENOENT, -22, "not_found", "no such file")                                                           \
     X(KT_EMISMATCH, -23, "mismatch", "the two ends have different settings")                                 \
     X(KT_EIDLE, -24, "idle", "idle for too long")                                                            \
-    X(KT_ETOTAL, -25, "total", "reached its total time limit")
+    X(KT_ETOTAL, -25, "total", "reached its total time limit")                                               \
+    X(KT_EFAILED, -26, "failed", "the task failed")
 
 enum kt_error {
 #define KT_ERROR_ENUM(code, num, name, text) code = num,

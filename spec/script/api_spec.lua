@@ -128,7 +128,7 @@ kt.spawn(function() end)]]
   end)
 
   it("returns only what it describes", function()
-    local plain = { ["nil"] = true, string = true, number = true, integer = true, boolean = true, table = true }
+    local plain = { ["nil"] = true, any = true, string = true, number = true, integer = true, boolean = true, table = true }
     for _, f in ipairs(api.functions) do
       for kind in (f.returns or ""):gmatch "[^|,%s]+" do
         assert.truthy(plain[kind] or api.handles[kind] or api.records[kind:gsub("%[%]$", "")], f.name .. ": " .. kind)
@@ -266,7 +266,7 @@ local link = kt.link { remote = "127.0.0.1:9", key = "k" }
 local listener = kt.listen { on = "127.0.0.1:0" }
 local acceptor = kt.accept { on = "127.0.0.1:0", key = "k" }
 local socket = kt.udp { on = "127.0.0.1:0" }
-local pool = kt.pool { links = { link } }
+local pool, task, event, queue = kt.pool { links = { link } }, kt.spawn(function() end), kt.event(), kt.queue()
 ]]
 
   --- The call of f with no arguments, as an expression.

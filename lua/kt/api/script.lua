@@ -1,24 +1,7 @@
---- Describes tasks, time, secrets, the log, and reloading, for kt.api.
+--- Describes time, errors, secrets, the log, and reloading, for kt.api.
 
 return function(with)
   local def, handle, record = with.def, with.handle, with.record
-
-  def {
-    name = "kt.sleep", context = "task", path = "kt.sleep",
-    signature = 'kt.sleep "500ms"',
-    doc = "Waits for a time. kt.sleep(0) lets other tasks run.",
-    argument = { type = "duration", expected = 'a duration such as "500ms"' },
-  }
-
-  def {
-    name = "kt.spawn", context = "any", signature = "kt.spawn(fn, …)",
-    doc = "Runs fn(…) as a new task. Called in the main chunk, the task starts with the script; called in a task, when that task next "
-      .. "waits or ends. Conns, streams and sockets among the arguments then belong to the new task.",
-    params = {
-      { name = "fn", type = "function", doc = "The task's function." },
-      { name = "...", type = "any", doc = "Its arguments." },
-    },
-  }
 
   def {
     name = "kt.reload", context = "declare", path = "kt.reload",

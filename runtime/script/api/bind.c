@@ -10,6 +10,10 @@ void kt_api_bind(lua_State *L)
     kt_lua_resolve(L);
     kt_lua_log(L);
     kt_lua_task(L);
+    kt_lua_await(L);
+    kt_lua_event(L);
+    kt_lua_queue(L);
+    kt_lua_timer(L);
     kt_lua_clock(L);
     kt_lua_aside(L);
     kt_lua_kind(L);

@@ -6,6 +6,7 @@
 #include "script/api/lua_flow.h"
 #include "script/api/lua_link.h"
 #include "script/api/lua_pipe.h"
+#include "script/core/handler.h"
 
 #define ON "acceptor:on"
 

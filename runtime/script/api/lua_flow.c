@@ -16,6 +16,7 @@
 #include "script/api/lua_peer.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
+#include "script/core/handler.h"
 
 #define OPEN "link:flow"
 #define CONNECT "kt.connect"
@@ -382,12 +383,7 @@ static int flow_stats(lua_State *L)
 static int gc(lua_State *L)
 {
     struct kt_lua_flow *h = lua_touserdata(L, 1);
-    if (h->flow) {
-        const struct kt_origin *o = kt_task_origin(h->owned.owner);
-        kt_log(kt_runtime_log(h->rt), KT_LOG_WARN,
-            "a flow was dropped without :close(), in the task spawned at %s:%d; closed it", o->source,
-            o->line);
-    }
+    if (h->flow) kt_handle_dropped(&h->owned, "flow");
     end(h, 0);
     return 0;
 }

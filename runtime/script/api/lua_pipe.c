@@ -177,10 +177,7 @@ static int pipe_gc(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
     if (h->pipe) {
-        const struct kt_origin *o = kt_task_origin(h->owned.owner);
-        kt_log(kt_runtime_log(kt_task_runtime(h->owned.owner)), KT_LOG_WARN,
-            "a %s was dropped without :close(), in the task spawned at %s:%d; closed it",
-            h->conn ? "conn" : "stream", o->source, o->line);
+        kt_handle_dropped(&h->owned, h->conn ? "conn" : "stream");
         end(h, 0, NULL);
     }
     kt_lua_limits_free(h);

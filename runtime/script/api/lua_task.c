@@ -1,6 +1,7 @@
 /* kt.sleep, kt.spawn and kt.now, which scripts use to run and time their own tasks. */
 #include "script/core/handle.h"
 #include "script/api/api.h"
+#include "script/api/lua_await.h"
 
 #define SPAWN_ARGS_MAX 64
 
@@ -12,11 +13,12 @@ static int sleep_for(lua_State *L)
     return kt_task_wait(L, t, &(struct kt_wait){.what = "kt.sleep", .timeout_us = us});
 }
 
-/* kt.spawn(fn, …): the new task takes ownership of conns, streams and sockets among the arguments. */
+/* kt.spawn(fn, …) → task; the new task takes ownership of conns, streams, flows and sockets among the arguments. */
 static int spawn(lua_State *L)
 {
     struct kt_task *from = kt_task_of(L);
     struct kt_runtime *rt = kt_runtime_of(L);
+    const struct kt_origin *origin = kt_origin_here(L);
     if (lua_type(L, 1) != LUA_TFUNCTION)
         return kt_raise(L, "kt.spawn: expected a function, got %s", kt_type_name(L, 1));
     int n = lua_gettop(L);
@@ -25,20 +27,23 @@ static int spawn(lua_State *L)
     if (kt_task_spawned_max(rt))
         return kt_raise(
             L, "kt.spawn: limit of %d spawned tasks reached; wait for some to end", (int)KT_SPAWNED_MAX);
-    luaL_checkstack(L, 4, NULL);
-    struct kt_task *t = kt_task_new(rt, L, kt_origin_here(L));
+    luaL_checkstack(L, 6, NULL);
+    kt_lua_task_push(L, origin);
+    lua_insert(L, 1);
+    struct kt_task *t = kt_task_new(rt, L, origin);
     if (!t)
         return kt_raise(L, kt_runtime_phase(rt) == KT_END ? "kt.spawn: the script has ended"
                                                           : "kt.spawn: too many tasks, or out of memory");
-    if (!lua_checkstack(kt_task_thread(t), n)) {
+    if (!lua_checkstack(kt_task_thread(t), n + 1)) {
         kt_task_abandon(t);
         return kt_raise(L, "kt.spawn: out of memory");
     }
-    for (int i = 2; i <= n; i++) kt_handle_give(L, i, from, t);
+    for (int i = 3; i <= n + 1; i++) kt_handle_give(L, i, from, t);
     lua_xmove(L, kt_task_thread(t), n);
+    kt_lua_task_watch(L, t);
     kt_task_set_spawned(t);
     kt_task_start(t, n - 1);
-    return 0;
+    return 1;
 }
 
 /* core.need_declare(what): raises unless called from the main chunk. For functions implemented in Lua, before

@@ -549,10 +549,7 @@ static int gc(lua_State *L)
     if (u->declared) {
         kt_service_gc(L, &u->service);
     } else if (u->holder.udp) {
-        const struct kt_origin *o = kt_task_origin(u->owned.owner);
-        kt_log(kt_runtime_log(u->rt), KT_LOG_WARN,
-            "a socket was dropped without :close(), in the task spawned at %s:%d; closed it", o->source,
-            o->line);
+        kt_handle_dropped(&u->owned, "socket");
     }
     close_socket(u);
     kt_dgramq_free(&u->queue);

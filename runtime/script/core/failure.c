@@ -133,16 +133,22 @@ static int report(lua_State *L)
     return 0;
 }
 
+static const char *close_failed(const struct kt_failed *f)
+{
+    return f->stopped ? "__close of a canceled task failed" : "__close of a failed task failed as well";
+}
+
 /* The same for an error raised by a __close, which is argument 2. */
 static int report_close(lua_State *L)
 {
     const struct kt_failed *f = lua_touserdata(L, 1);
-    kt_log(f->rt->log, KT_LOG_ERROR, "__close of a failed task failed as well: %s (spawned at %s:%d)",
-        kt_err_raised(L, 2), f->origin->source, f->origin->line);
+    kt_log(f->rt->log, KT_LOG_ERROR, "%s: %s (spawned at %s:%d)", close_failed(f), kt_err_raised(L, 2),
+        f->origin->source, f->origin->line);
     return 0;
 }
 
-/* The task's own error is on top of the main stack; the error left by lua_resetthread is on the thread's. */
+/* The task's own error, or nil, is on top of the main stack; the error left by lua_resetthread is on the
+ * thread's. */
 static void tell_close(const struct kt_failed *f)
 {
     lua_State *L = f->rt->L;
@@ -153,17 +159,17 @@ static void tell_close(const struct kt_failed *f)
     lua_pushlightuserdata(L, (void *)f);
     lua_pushvalue(L, -3);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK)
-        kt_log(f->rt->log, KT_LOG_ERROR, "__close of a failed task failed as well (spawned at %s:%d)",
-            f->origin->source, f->origin->line);
+        kt_log(f->rt->log, KT_LOG_ERROR, "%s (spawned at %s:%d)", close_failed(f), f->origin->source,
+            f->origin->line);
     kt_guard_switch(f->rt->guard, before);
 }
 
-void kt_failure_close(const struct kt_failed *f, int status, bool tell)
+bool kt_failure_close(const struct kt_failed *f, int status, bool tell)
 {
     struct kt_runtime *rt = f->rt;
     const int top = lua_gettop(rt->L);
-    const bool room = lua_checkstack(rt->L, 5) && lua_checkstack(f->thread, 1);
-    if (room && status != LUA_YIELD) { /* lua_resetthread may overwrite it on the thread's stack */
+    const bool room = lua_checkstack(rt->L, 5) && lua_checkstack(f->thread, 1), raised = status != LUA_YIELD;
+    if (room && raised) { /* lua_resetthread may overwrite it on the thread's stack */
         lua_pushvalue(f->thread, -1);
         lua_xmove(f->thread, rt->L, 1);
     } else if (room) {
@@ -171,37 +177,49 @@ void kt_failure_close(const struct kt_failed *f, int status, bool tell)
     }
     const int closed = lua_resetthread(f->thread);
     if (kt_guard_stopped(rt->guard))
-        kt_log(rt->log, KT_LOG_ERROR, "__close of a failed task: %s (spawned at %s:%d)",
-            kt_guard_text(f->thread), f->origin->source, f->origin->line);
+        kt_log(rt->log, KT_LOG_ERROR, "__close of a %s task: %s (spawned at %s:%d)",
+            f->stopped ? "canceled" : "failed", kt_guard_text(f->thread), f->origin->source, f->origin->line);
     else if (tell && room && closed != LUA_OK)
         tell_close(f);
+    lua_settop(f->thread, 0);
+    lua_settop(rt->L, room ? top + 1 : top);
+    if (room && raised) lua_xmove(rt->L, f->thread, 1);
     lua_settop(rt->L, top);
+    return room && raised;
+}
+
+bool kt_failure_text(const struct kt_failed *f, int status, char *out, size_t size)
+{
+    if (kt_guard_stopped(f->rt->guard))
+        snprintf(out, size, "%s", kt_guard_text(f->thread));
+    else if (status == LUA_YIELD) /* the script called coroutine.yield */
+        snprintf(out, size,
+            "coroutine.yield in a task: nothing resumes it; call kt.sleep(0) to let other tasks run");
+    else if (status == LUA_ERRMEM)
+        kt_guard_memory_text(f->rt->guard, out, size);
+    else
+        return false;
+    return true;
 }
 
 bool kt_failure_tell(const struct kt_failed *f, int status)
 {
     struct kt_runtime *rt = f->rt;
     if (!is_news(rt, f->origin)) return false;
-    char lines[640], memory[160];
+    char lines[640], text[KT_GUARD_TEXT];
     trace(f->thread, lines, sizeof lines);
     const struct report r = {f, lines};
-    if (kt_guard_stopped(rt->guard)) {
-        log_failure(&r, kt_guard_text(f->thread));
-    } else if (status == LUA_YIELD) { /* the script called coroutine.yield */
-        log_failure(
-            &r, "coroutine.yield in a task: nothing resumes it; call kt.sleep(0) to let other tasks run");
-    } else if (status == LUA_ERRMEM) {
-        kt_guard_memory_text(rt->guard, memory, sizeof memory);
-        log_failure(&r, memory);
-    } else {
-        lua_State *before = kt_guard_switch(rt->guard, rt->L);
-        const int top = lua_gettop(rt->L);
-        lua_pushcfunction(rt->L, report);
-        lua_pushlightuserdata(rt->L, (void *)&r);
-        if (!lua_checkstack(f->thread, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
-            log_failure(&r, "formatting its error failed as well");
-        lua_settop(rt->L, top);
-        kt_guard_switch(rt->guard, before);
+    if (kt_failure_text(f, status, text, sizeof text)) {
+        log_failure(&r, text);
+        return true;
     }
+    lua_State *before = kt_guard_switch(rt->guard, rt->L);
+    const int top = lua_gettop(rt->L);
+    lua_pushcfunction(rt->L, report);
+    lua_pushlightuserdata(rt->L, (void *)&r);
+    if (!lua_checkstack(f->thread, 1) || lua_pcall(rt->L, 1, 0, 0) != LUA_OK)
+        log_failure(&r, "formatting its error failed as well");
+    lua_settop(rt->L, top);
+    kt_guard_switch(rt->guard, before);
     return true;
 }

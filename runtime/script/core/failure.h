@@ -8,6 +8,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct kt_origin;
 struct kt_runtime;
@@ -26,12 +27,18 @@ struct kt_failed {
     struct kt_runtime *rt;
     lua_State *thread;
     const struct kt_origin *origin; /* where the task was spawned */
+    bool stopped;                   /* it did not fail: kt_task_stop ended it */
 };
+
+/* Writes why the task failed and returns true, or returns false: the value that it raised says why. status as
+ * below. */
+bool kt_failure_text(const struct kt_failed *f, int status, char *out, size_t size);
 
 /* Logs the failure. status is lua_resume's, not LUA_OK. Returns false if the failure was only counted. */
 bool kt_failure_tell(const struct kt_failed *f, int status);
-/* Call after kt_failure_tell: leaves the task's scopes, which runs their __close metamethods. Errors in those
- * are logged if `tell` is true. */
-void kt_failure_close(const struct kt_failed *f, int status, bool tell);
+/* Leaves the task's scopes, which runs their __close metamethods. Errors in those are logged if `tell` is true.
+ * status: LUA_YIELD if no error is on the stack. Returns whether the error is now the only value on the stack;
+ * otherwise there is none. */
+bool kt_failure_close(const struct kt_failed *f, int status, bool tell);
 
 #endif

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 #include "base/list.h"
+#include "base/log.h"
+#include "script/core/setup.h"
 #include "script/core/task.h"
 #include "script/sandbox/origin.h"
 
@@ -138,8 +140,21 @@ void *kt_handle_self(lua_State *L, const char *name, const char *method)
 
 void kt_handle_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to)
 {
-    static const char *const kinds[] = {KT_HANDLE_CONN, KT_HANDLE_STREAM, KT_HANDLE_SOCKET};
+    static const char *const kinds[] = {KT_HANDLE_CONN, KT_HANDLE_STREAM, KT_HANDLE_SOCKET, KT_HANDLE_FLOW};
     struct kt_owned *o = NULL; /* the first member of all of them */
     for (size_t i = 0; !o && i < sizeof kinds / sizeof kinds[0]; i++) o = kt_handle_test(L, idx, kinds[i]);
     if (o && !kt_list_empty(&o->node) && o->owner == from) kt_task_own(to, o);
+}
+
+void kt_handle_dropped(const struct kt_owned *o, const char *kind)
+{
+    struct kt_runtime *rt = kt_task_runtime(o->owner);
+    const struct kt_origin *at = kt_task_origin(o->owner);
+    if (o->owner == kt_task_main(rt))
+        kt_log(kt_runtime_log(rt), KT_LOG_WARN,
+            "a %s was dropped without :close(), between two tasks; closed it", kind);
+    else
+        kt_log(kt_runtime_log(rt), KT_LOG_WARN,
+            "a %s was dropped without :close(), in the task spawned at %s:%d; closed it", kind, at->source,
+            at->line);
 }

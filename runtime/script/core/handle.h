@@ -11,6 +11,7 @@ struct kt_conn;
 struct kt_io;
 struct kt_iov;
 struct kt_limits_terms;
+struct kt_owned;
 struct kt_pipe;
 struct kt_task;
 
@@ -25,6 +26,10 @@ struct kt_task;
 #define KT_HANDLE_LIMIT "limit"
 #define KT_HANDLE_SECRET "secret"
 #define KT_HANDLE_ERR "err"
+#define KT_HANDLE_TASK "task"
+#define KT_HANDLE_EVENT "event"
+#define KT_HANDLE_QUEUE "queue"
+#define KT_HANDLE_TIMER "timer"
 
 struct kt_handle_type {
     const char *name;
@@ -50,6 +55,8 @@ int kt_handle_text(lua_State *L, const char *kind, const char *name, const char 
 /* The handle that a method was called on; raises if argument 1 is something else. */
 void *kt_handle_self(lua_State *L, const char *name, const char *method);
 
+/* Warns that a handle which is still owned is being collected. */
+void kt_handle_dropped(const struct kt_owned *o, const char *kind);
 /* Makes `to` the owner of the handle at idx, if `from` owns it. */
 void kt_handle_give(lua_State *L, int idx, struct kt_task *from, struct kt_task *to);
 

@@ -3,11 +3,13 @@
 #ifndef KT_SCRIPT_CORE_HANDLER_H
 #define KT_SCRIPT_CORE_HANDLER_H
 
+#include <lua.h>
 #include <stdbool.h>
 #include "base/list.h"
 
 struct kt_log;
 struct kt_origin;
+struct kt_runtime;
 struct kt_task;
 
 #define KT_HANDLERS_MAX 64u      /* per link or pool */
@@ -27,4 +29,9 @@ void kt_handler_add(struct kt_handler *h, struct kt_task *t);
 /* Unlinks its tasks, which keep running. */
 void kt_handler_end(struct kt_handler *h);
 
+/* For callbacks: starts a task for a handler of the script. Calls prepare(arg), protected, which returns the
+ * handler and its arguments, or nothing for no task; it must not run Lua of the script. Returns the task,
+ * which has not run yet, or NULL. */
+struct kt_task *kt_task_prepare(
+    struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg);
 #endif

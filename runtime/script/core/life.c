@@ -27,8 +27,9 @@ struct kt_life {
     int exit_code;
     void (*ended)(void *ctx);
     void *ended_ctx;
-    size_t pipes; /* conns and streams held by the script or its splices */
-    size_t flows; /* likewise */
+    size_t pipes;  /* conns and streams held by the script or its splices */
+    size_t flows;  /* likewise */
+    size_t timers; /* armed by the script */
 
     /* the drain */
     uint64_t exit_us;      /* drain time at process exit */
@@ -92,7 +93,7 @@ bool kt_runtime_attends(const struct kt_runtime *rt)
 
 bool kt_runtime_has_work(const struct kt_runtime *rt)
 {
-    if (kt_tasks_need_runtime(rt)) return true;
+    if (kt_tasks_need_runtime(rt) || rt->life->timers > 0) return true;
     for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));)
         if (kt_service_serves(s)) return true;
     return false;
@@ -108,6 +109,11 @@ void kt_runtime_hold_pipes(struct kt_runtime *rt, int change)
 void kt_runtime_hold_flows(struct kt_runtime *rt, int change)
 {
     rt->life->flows = (size_t)((ptrdiff_t)rt->life->flows + change);
+}
+
+void kt_runtime_hold_timers(struct kt_runtime *rt, int change)
+{
+    rt->life->timers = (size_t)((ptrdiff_t)rt->life->timers + change);
 }
 
 size_t kt_runtime_pipes(const struct kt_runtime *rt)
@@ -245,6 +251,7 @@ void kt_runtime_stop(struct kt_runtime *rt, int code)
 
 void kt_runtime_settle(struct kt_runtime *rt)
 {
-    if (rt->life->phase == KT_RUN && !kt_services_serve(rt) && !kt_tasks_need_runtime(rt))
+    if (rt->life->phase == KT_RUN && !kt_services_serve(rt) && !kt_tasks_need_runtime(rt) &&
+        rt->life->timers == 0)
         kt_runtime_stop(rt, kt_runtime_counters(rt)->TaskErrors ? 1 : 0);
 }

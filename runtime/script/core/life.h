@@ -33,6 +33,8 @@ void kt_runtime_set_replaced_drain(struct kt_runtime *rt, uint64_t us);
 
 /* Counts conns and streams that the script or its splices hold: `change` more, or fewer. */
 void kt_runtime_hold_pipes(struct kt_runtime *rt, int change);
+/* Counts armed timers, which keep the script alive. */
+void kt_runtime_hold_timers(struct kt_runtime *rt, int change);
 /* Flows that a script may hold, those that have ended while their task waits for its turn among them: a flood of new
  * ones costs no more than these. */
 #define KT_FLOWS_MAX 65536u

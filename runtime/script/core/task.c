@@ -1,17 +1,11 @@
-/* Schedules tasks. Threads of ended tasks are kept for new ones, so that a connection needs no new stack.
+/* The life of a task: it is started, runs until it waits, is woken, and ends. ready.c decides when it runs.
+ * Threads of ended tasks are kept for new ones, so that a connection needs no new stack.
  *
- * There are two ready queues, both first in, first out: `ready` for tasks started or woken by an outside
- * event (a conn, an answer), `own` for those that the script itself started or woke (kt.spawn, kt.sleep).
- * `ready` has priority, so that a script that spawns tasks by the ten thousand does not delay its conns;
- * `own` gets one slice in OWN_SHARE. A larger share would let spawned tasks create work for `ready` (by
- * opening streams, say) faster than it is done.
- *
- * Invariant: a task is in one of the two queues exactly while its state is READY, and has a pending operation
- * or timer exactly while it is WAITING. */
+ * Invariant: a task is in a ready queue exactly while its state is READY, and has a pending operation or timer
+ * exactly while it is WAITING. */
 #include "script/core/task.h"
 #include <assert.h>
 #include <lauxlib.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
@@ -24,17 +18,12 @@
 #include "script/core/garbage.h"
 #include "script/core/life.h"
 #include "script/core/parts.h"
+#include "script/core/ready.h"
 #include "script/core/setup.h"
 #include "script/sandbox/guard.h"
 #include "script/sandbox/origin.h"
 
-#define SPARE_MAX 256u  /* threads kept; about 1.2 KiB each */
-#define TURN_US 1000u   /* time for tasks in one turn of the loop, give or take one slice */
-#define TURN_ROUNDS 8   /* rounds in one call of run_ready, as tasks make other tasks ready */
-#define TURN_VISITS 16u /* calls of run_ready in one turn of the loop */
-#define OWN_SHARE 16u   /* `own` gets one slice in this many */
-
-#define LIVELOCK_SLICES 100000u /* slices run without the clock advancing */
+#define SPARE_MAX 256u /* threads kept; about 1.2 KiB each */
 
 enum state { SPARE, READY, RUNNING, WAITING };
 
@@ -45,6 +34,7 @@ struct kt_task {
     int nargs;    /* arguments of the first resume */
     bool spawned; /* started by kt.spawn */
     bool aside;   /* does not keep the script alive */
+    bool stopped; /* by kt_task_stop: it does not run again */
     enum state state;
     struct kt_list node;   /* among all tasks, or the spare ones */
     struct kt_list ready;  /* in a ready queue */
@@ -52,6 +42,7 @@ struct kt_task {
     struct kt_list queued; /* in the queue of its wait */
     struct kt_list listed; /* in the list of kt_task_list */
     const struct kt_origin *origin;
+    struct kt_task_watch *watch; /* NULL: none */
 
     struct kt_wait wait; /* the wait that it is in, or was in last */
     struct kt_timer timer;
@@ -68,22 +59,11 @@ struct kt_task {
 struct kt_tasks {
     struct kt_task main;       /* stands for the main chunk; the main thread's extra space points at it */
     struct kt_list all, spare; /* by their node */
-    struct kt_list ready, own; /* by their ready; see above */
-    unsigned ahead;            /* slices of `ready` run since the last one of `own` */
-    size_t count, ready_count, spare_count;
-    size_t spawned;        /* of count: started by kt.spawn */
-    size_t aside;          /* of count: do not keep the script alive */
-    const char *pure;      /* the running callback that must not wait ("a policy"), or NULL */
-    struct kt_turn turn;   /* runs ready tasks */
-    struct kt_timer again; /* runs those left over in the next turn */
-    bool running;          /* within run_ready: newly ready tasks need no new hook */
-    uint64_t visits_at;    /* time of the turn in which tasks last ran */
-    uint64_t until;        /* clock at which no further slice begins in that turn */
-    unsigned visits;       /* times run_ready was called in that turn */
-    uint64_t instant;      /* io time at which tasks last ran */
-    unsigned at_once;      /* slices run at that time; counted only if `livelock` is set */
-    void (*livelock)(void *ctx, const char *text);
-    void *livelock_ctx;
+    struct kt_ready *ready;    /* those that are ready */
+    size_t count, spare_count;
+    size_t spawned;   /* of count: started by kt.spawn */
+    size_t aside;     /* of count: do not keep the script alive */
+    const char *pure; /* the running callback that must not wait ("a policy"), or NULL */
 };
 
 /* ---- what others may know of a task ---- */
@@ -91,6 +71,11 @@ struct kt_tasks {
 struct kt_runtime *kt_runtime_of(lua_State *L)
 {
     return kt_task_of(L)->rt;
+}
+
+struct kt_task *kt_task_main(const struct kt_runtime *rt)
+{
+    return &rt->tasks->main;
 }
 
 struct kt_runtime *kt_task_runtime(const struct kt_task *t)
@@ -142,24 +127,11 @@ struct kt_runtime *kt_declare_need(lua_State *L, const char *what)
     return rt;
 }
 
-/* ---- ready queues ---- */
-
-static void make_ready(struct kt_task *t, struct kt_list *line)
+/* own: the script itself made it ready. */
+static void make_ready(struct kt_task *t, bool own)
 {
-    struct kt_runtime *rt = t->rt;
     t->state = READY;
-    kt_list_push(line, &t->ready);
-    rt->tasks->ready_count++;
-    if (!rt->tasks->running) kt_io_turn(rt->io, &rt->tasks->turn);
-}
-
-/* The next task to run. At least one queue is not empty. */
-static struct kt_task *next_ready(struct kt_runtime *rt)
-{
-    const bool both = !kt_list_empty(&rt->tasks->ready) && !kt_list_empty(&rt->tasks->own);
-    rt->tasks->ahead = both ? (rt->tasks->ahead + 1) % OWN_SHARE : 0;
-    const bool own = both ? rt->tasks->ahead == 0 : kt_list_empty(&rt->tasks->ready);
-    return KT_CONTAINER(own ? rt->tasks->own.next : rt->tasks->ready.next, struct kt_task, ready);
+    kt_ready_push(t->rt->tasks->ready, &t->ready, own);
 }
 
 static void forget_outcome(struct kt_task *t)
@@ -203,6 +175,17 @@ static void free_task(struct kt_task *t)
     free(t);
 }
 
+/* Tells the watch, as in its ops; returns whether the thread is left to it. */
+static bool tell_watch(struct kt_task *t, int code, const char *text, int n)
+{
+    struct kt_task_watch *w = t->watch;
+    if (!w) return false;
+    t->watch = NULL;
+    w->task = NULL;
+    w->ops->ended(w, code, text, t->L, n);
+    return n > 0;
+}
+
 /* Ends the task and keeps it, with its thread, for another one if `fit`. */
 static void recycle(struct kt_task *t, bool fit)
 {
@@ -213,7 +196,8 @@ static void recycle(struct kt_task *t, bool fit)
     rt->tasks->count--;
     if (t->spawned) rt->tasks->spawned--;
     if (t->aside) rt->tasks->aside--;
-    t->spawned = t->aside = false;
+    t->spawned = t->aside = t->stopped = false;
+    t->nargs = 0;
     t->state = SPARE;
     if (fit && rt->tasks->spare_count < SPARE_MAX && kt_runtime_phase(rt) != KT_END) {
         lua_settop(t->L, 0);
@@ -224,132 +208,151 @@ static void recycle(struct kt_task *t, bool fit)
     }
 }
 
-/* ---- failure ---- */
+/* ---- the end of a task ---- */
+
+/* Takes the handles among its n results from it: they are on their way to the task that waits. */
+static void hand_over(struct kt_task *t, int n)
+{
+    for (int i = 1; i <= n; i++) {
+        const void *handle = lua_touserdata(t->L, -i);
+        for (struct kt_list *o = t->owned.next; handle && o != &t->owned; o = o->next) {
+            struct kt_owned *owned = KT_CONTAINER(o, struct kt_owned, node);
+            if ((const void *)owned != handle) continue; /* the first member of all handles that have it */
+            kt_task_own(&t->rt->tasks->main, owned);
+            break;
+        }
+    }
+}
+
+static void returned(struct kt_task *t, int n)
+{
+    kt_guard_end(t->rt->guard, t->origin);
+    if (t->watch) hand_over(t, n);
+    end_owned(&t->owned, 0);
+    recycle(t, !tell_watch(t, 0, NULL, n));
+}
 
 /* Runs within the task's last slice, as its __close metamethods may run here. */
 static void fail(struct kt_task *t, int status)
 {
     struct kt_runtime *rt = t->rt;
     struct kt_guard *g = rt->guard;
-    const struct kt_failed failed = {rt, t->L, t->origin};
-    bool told = false;
-    if (!kt_life_exiting(rt)) {
+    const struct kt_failed failed = {rt, t->L, t->origin, false};
+    const bool theirs = t->watch && t->watch->ops->awaited(t->watch);
+    char text[KT_GUARD_TEXT];
+    const bool plain = kt_failure_text(&failed, status, text, sizeof text);
+    bool told = false, left = false;
+    if (!kt_life_exiting(rt) && !theirs) {
         kt_runtime_counters(rt)->TaskErrors++;
         told = kt_failure_tell(&failed, status);
     }
     /* Reset the pipes first; otherwise a `<close>` variable would close them cleanly. */
     end_owned(&t->owned, KT_ECANCELED);
-    if (!kt_guard_stopped(g)) kt_failure_close(&failed, status, told);
+    if (!kt_guard_stopped(g)) left = kt_failure_close(&failed, status, told);
     end_owned(&t->owned, KT_ECANCELED);
     /* The guard cannot stop a thread a second time, so a stopped thread must not run again. */
     bool stopped = kt_guard_end(g, t->origin);
     if (stopped) kt_guard_unhook(g, rt->L);
+    const bool kept = tell_watch(t, KT_EFAILED, plain ? text : NULL, left && !plain && !stopped);
+    recycle(t, !stopped && !kept);
+}
+
+/* Ends a task that kt_task_stop has stopped. */
+static void cut_short(struct kt_task *t)
+{
+    struct kt_runtime *rt = t->rt;
+    const struct kt_failed failed = {rt, t->L, t->origin, true};
+    kt_guard_begin(rt->guard, t->L, KT_SLICE_STOP_US);
+    end_owned(&t->owned, KT_ECANCELED);
+    kt_failure_close(&failed, LUA_YIELD, true);
+    end_owned(&t->owned, KT_ECANCELED);
+    const bool stopped = kt_guard_end(rt->guard, t->origin);
+    if (stopped) kt_guard_unhook(rt->guard, rt->L);
+    tell_watch(t, KT_ECANCELED, NULL, 0);
     recycle(t, !stopped);
+}
+
+void kt_task_set_watch(struct kt_task *t, struct kt_task_watch *w)
+{
+    if (t->watch) t->watch->task = NULL;
+    t->watch = w;
+    if (w) w->task = t;
+}
+
+/* Cancels what a waiting task waits for. */
+static void end_wait(struct kt_task *t)
+{
+    if (t->wait.cancel) t->wait.cancel(t);
+    kt_io_timer_cancel(t->rt->io, &t->timer);
+    kt_list_remove(&t->queued);
+    t->wait.op = NULL;
+}
+
+void kt_task_stop(struct kt_task *t)
+{
+    if (t->stopped) return;
+    t->stopped = true;
+    if (t->state != WAITING) return; /* it is in a ready queue, or runs: see kt_task_wait */
+    end_wait(t);
+    make_ready(t, true);
 }
 
 /* ---- running ---- */
 
-static void run(struct kt_task *t)
+static void resume(struct kt_task *t)
 {
     struct kt_runtime *rt = t->rt;
-    kt_list_remove(&t->ready);
-    rt->tasks->ready_count--;
-    t->state = RUNNING;
     int nargs = t->nargs, nresults = 0;
     t->nargs = 0;
     kt_guard_begin(rt->guard, t->L, KT_SLICE_STOP_US);
     int status = lua_resume(t->L, rt->L, nargs, &nresults);
-    if (status == LUA_YIELD && (t->state == WAITING || t->state == READY)) {
+    if (status == LUA_YIELD && (t->state == WAITING || t->state == READY))
         kt_guard_end(rt->guard, t->origin);
-    } else if (status == LUA_OK) {
-        kt_guard_end(rt->guard, t->origin);
-        end_owned(&t->owned, 0);
-        recycle(t, true);
-    } else {
-        fail(t, status);
-    }
-    kt_garbage_slice(rt);
-}
-
-/* Counts slices run without the clock advancing, and reports a livelock past the limit. o: the origin of the
- * task that ran last. */
-static bool livelocked(struct kt_runtime *rt, const struct kt_origin *o)
-{
-    if (!rt->tasks->livelock) return false;
-    if (rt->tasks->instant != kt_io_now(rt->io)) rt->tasks->at_once = 0;
-    rt->tasks->instant = kt_io_now(rt->io);
-    if (++rt->tasks->at_once < LIVELOCK_SLICES) return false;
-    char text[256];
-    snprintf(text, sizeof text,
-        "ran %u task slices without the clock advancing, the last in a task spawned at %s:%d; tasks start or "
-        "wake each other without waiting",
-        rt->tasks->at_once, o->source, o->line);
-    rt->tasks->livelock(rt->tasks->livelock_ctx, text);
-    return true;
-}
-
-/* Runs the tasks that are ready now. Returns false when the time is up. */
-static bool run_round(struct kt_runtime *rt)
-{
-    for (size_t n = rt->tasks->ready_count; n > 0 && rt->tasks->ready_count > 0 && !kt_life_exiting(rt);
-         n--) {
-        struct kt_task *t = next_ready(rt);
-        const struct kt_origin *origin = t->origin;
-        run(t);
-        if (kt_io_clock(rt->io) >= rt->tasks->until || livelocked(rt, origin)) return false;
-    }
-    return true;
-}
-
-/* Tasks make others ready, or themselves, and those run best at once. But tasks that wake each other
- * endlessly, or spawn others by the thousand, must not block the loop. */
-static void run_ready(void *ctx)
-{
-    struct kt_runtime *rt = ctx;
-    /* Operations may complete within the turn, too: a stream of an established session opens at once. */
-    const uint64_t now = kt_io_now(rt->io), clock = kt_io_clock(rt->io);
-    if (now != rt->tasks->visits_at) {
-        rt->tasks->visits = 0;
-        rt->tasks->visits_at = now;
-        rt->tasks->until = clock + TURN_US;
-    }
-    if (rt->tasks->visits++ >= TURN_VISITS || clock >= rt->tasks->until) {
-        kt_io_timer_set(rt->io, &rt->tasks->again, now);
-        return;
-    }
-    rt->tasks->running = true;
-    for (int i = 0; i < TURN_ROUNDS && rt->tasks->ready_count > 0 && !kt_life_exiting(rt); i++)
-        if (!run_round(rt)) break;
-    rt->tasks->running = false;
-    if (kt_life_exiting(rt)) return; /* the remaining tasks never run; kt_runtime_free ends them */
-    if (rt->tasks->ready_count == 0)
-        kt_runtime_settle(rt);
+    else if (status == LUA_OK)
+        returned(t, nresults);
     else
-        kt_io_timer_set(rt->io, &rt->tasks->again, now);
+        fail(t, status);
 }
 
-static void run_again(void *ctx)
+/* ---- what ready.c calls ---- */
+
+static const struct kt_origin *run(struct kt_list *node)
 {
-    struct kt_runtime *rt = ctx;
-    rt->tasks->visits = 0; /* a new turn, even if the clock has not moved (io/sim) */
-    kt_io_turn(rt->io, &rt->tasks->turn);
+    struct kt_task *t = KT_CONTAINER(node, struct kt_task, ready);
+    struct kt_runtime *rt = t->rt;
+    const struct kt_origin *origin = t->origin;
+    t->state = RUNNING;
+    if (t->stopped)
+        cut_short(t);
+    else
+        resume(t);
+    kt_garbage_slice(rt);
+    return origin;
+}
+
+/* After an exit the remaining tasks never run; kt_runtime_free ends them. */
+static bool over(void *ctx)
+{
+    return kt_life_exiting(ctx);
+}
+
+static void idle(void *ctx)
+{
+    kt_runtime_settle(ctx);
 }
 
 int kt_tasks_new(struct kt_runtime *rt, void (*livelock)(void *ctx, const char *text), void *livelock_ctx)
 {
     struct kt_tasks *ts = rt->tasks = calloc(1, sizeof *ts);
     if (!ts) return KT_ENOMEM;
-    ts->livelock = livelock;
-    ts->livelock_ctx = livelock_ctx;
     kt_list_init(&ts->all);
-    kt_list_init(&ts->ready);
-    kt_list_init(&ts->own);
     kt_list_init(&ts->spare);
-    kt_turn_init(&ts->turn, run_ready, rt);
-    kt_timer_init(&ts->again, run_again, rt);
     ts->main = (struct kt_task){.rt = rt, .ref = LUA_NOREF, .origin = &kt_origin_unknown, .state = RUNNING};
     kt_list_init(&ts->main.owned);
-    return 0;
+    const struct kt_ready_ops ops = {
+        .run = run, .over = over, .idle = idle, .livelock = livelock, .livelock_ctx = livelock_ctx};
+    ts->ready = kt_ready_new(rt->io, &ops, rt);
+    return ts->ready ? 0 : KT_ENOMEM;
 }
 
 void kt_tasks_begin(struct kt_runtime *rt)
@@ -373,13 +376,8 @@ void kt_tasks_cut(struct kt_runtime *rt)
     bool stopped = false;
     while (!kt_list_empty(&rt->tasks->all)) {
         struct kt_task *t = KT_CONTAINER(rt->tasks->all.next, struct kt_task, node);
-        if (t->state == WAITING && t->wait.cancel) t->wait.cancel(t);
-        kt_io_timer_cancel(rt->io, &t->timer);
-        kt_list_remove(&t->queued);
-        if (t->state == READY) {
-            kt_list_remove(&t->ready);
-            rt->tasks->ready_count--;
-        }
+        if (t->state == WAITING) end_wait(t);
+        if (t->state == READY) kt_ready_remove(rt->tasks->ready, &t->ready);
         end_owned(&t->owned, KT_ECANCELED);
         if (!stopped) { /* one runaway __close is enough: skip those of the remaining tasks */
             kt_guard_begin(rt->guard, t->L, KT_SLICE_STOP_US);
@@ -387,8 +385,10 @@ void kt_tasks_cut(struct kt_runtime *rt)
             stopped = kt_guard_end(rt->guard, t->origin);
         }
         end_owned(&t->owned, KT_ECANCELED);
+        tell_watch(t, KT_ECANCELED, NULL, 0);
         recycle(t, false);
     }
+    end_owned(&rt->tasks->main.owned, KT_ECANCELED);
 }
 
 void kt_tasks_end(struct kt_runtime *rt)
@@ -398,12 +398,12 @@ void kt_tasks_end(struct kt_runtime *rt)
     for (struct kt_list *n; (n = kt_list_pop(&rt->tasks->spare));)
         free_task(KT_CONTAINER(n, struct kt_task, node));
     rt->tasks->spare_count = 0;
-    kt_io_turn_cancel(&rt->tasks->turn);
-    kt_io_timer_cancel(rt->io, &rt->tasks->again);
+    kt_ready_stop(rt->tasks->ready);
 }
 
 void kt_tasks_free(struct kt_runtime *rt)
 {
+    if (rt->tasks) kt_ready_free(rt->tasks->ready);
     free(rt->tasks);
     rt->tasks = NULL;
 }
@@ -449,7 +449,10 @@ int kt_task_wait(lua_State *L, struct kt_task *t, const struct kt_wait *wait)
     t->wait = *wait;
     t->state = WAITING;
     if (wait->queue) kt_list_push(wait->queue, &t->queued);
-    if (wait->timeout_us != KT_TIME_NEVER)
+    if (t->stopped) {
+        end_wait(t);
+        make_ready(t, true);
+    } else if (wait->timeout_us != KT_TIME_NEVER)
         kt_io_timer_set(t->rt->io, &t->timer, kt_io_now(t->rt->io) + wait->timeout_us);
     return lua_yieldk(L, 0, (lua_KContext)t, resumed);
 }
@@ -466,13 +469,18 @@ void *kt_task_op(const struct kt_task *t)
 
 void kt_task_wake(struct kt_task *t, int code, const char *text)
 {
-    const bool slept = !t->wait.cancel; /* only a sleep has no cancel */
+    const bool own = !t->wait.cancel || t->wait.by_script; /* only a sleep has no cancel */
     kt_io_timer_cancel(t->rt->io, &t->timer);
     kt_list_remove(&t->queued);
     t->wait.op = NULL;
     t->code = code;
     t->text = code && text ? strdup(text) : NULL;
-    make_ready(t, slept ? &t->rt->tasks->own : &t->rt->tasks->ready);
+    make_ready(t, own);
+}
+
+struct kt_task *kt_task_queued(const struct kt_list *queue)
+{
+    return kt_list_empty(queue) ? NULL : KT_CONTAINER(queue->next, struct kt_task, queued);
 }
 
 void kt_task_wake_all(struct kt_list *queue, int code, const char *text)
@@ -569,7 +577,7 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
 void kt_task_start(struct kt_task *t, int nargs)
 {
     t->nargs = nargs;
-    make_ready(t, t->spawned ? &t->rt->tasks->own : &t->rt->tasks->ready);
+    make_ready(t, t->spawned);
 }
 
 void kt_task_set_spawned(struct kt_task *t)
@@ -594,38 +602,6 @@ void kt_task_list(struct kt_task *t, struct kt_list *list)
     kt_list_push(list, &t->listed);
 }
 
-static struct kt_task *start_prepared(struct kt_runtime *rt, const struct kt_origin *origin, int nargs)
-{
-    lua_State *L = rt->L;
-    struct kt_task *t = kt_task_new(rt, L, origin);
-    if (t && lua_checkstack(t->L, nargs + 1)) {
-        lua_xmove(L, t->L, nargs + 1);
-        kt_task_start(t, nargs);
-        return t;
-    }
-    if (t) kt_task_abandon(t);
-    kt_log(rt->log, KT_LOG_WARN, "the handler set at %s:%d did not run: too many tasks, or out of memory",
-        origin->source, origin->line);
-    return NULL;
-}
-
-struct kt_task *kt_task_prepare(
-    struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg)
-{
-    lua_State *L = rt->L;
-    struct kt_task *t = NULL;
-    const int top = lua_gettop(L);
-    lua_pushcfunction(L, prepare);
-    lua_pushlightuserdata(L, (void *)arg);
-    if (lua_pcall(L, 1, LUA_MULTRET, 0) != LUA_OK)
-        kt_log(rt->log, KT_LOG_ERROR, "the handler set at %s:%d did not run: %s", origin->source,
-            origin->line, lua_tostring(L, -1));
-    else if (lua_gettop(L) > top)
-        t = start_prepared(rt, origin, lua_gettop(L) - top - 1);
-    lua_settop(L, top);
-    return t;
-}
-
 void kt_task_abandon(struct kt_task *t)
 {
     recycle(t, true);
@@ -634,9 +610,7 @@ void kt_task_abandon(struct kt_task *t)
 static void withdraw(struct kt_task *t)
 {
     if (t->state != READY || lua_status(t->L) != LUA_OK) return;
-    kt_list_remove(&t->ready);
-    t->rt->tasks->ready_count--;
-    t->nargs = 0;
+    kt_ready_remove(t->rt->tasks->ready, &t->ready);
     recycle(t, true);
 }
 

@@ -6,7 +6,8 @@
  * only this task.
  *
  * A task owns the pipes and sockets created in it. Those it still owns when it ends are closed; when it
- * fails, they are reset. */
+ * fails or is stopped, they are reset. Between two tasks, on its way from one to the other, a handle belongs to
+ * the stand-in for the main chunk. */
 #ifndef KT_SCRIPT_CORE_TASK_H
 #define KT_SCRIPT_CORE_TASK_H
 
@@ -41,6 +42,8 @@ static inline struct kt_task *kt_task_of(lua_State *L)
 }
 
 struct kt_runtime *kt_runtime_of(lua_State *L);
+/* The stand-in for the main chunk. */
+struct kt_task *kt_task_main(const struct kt_runtime *rt);
 struct kt_runtime *kt_task_runtime(const struct kt_task *t);
 /* Its coroutine. */
 lua_State *kt_task_thread(const struct kt_task *t);
@@ -87,6 +90,7 @@ struct kt_wait {
     const struct kt_err *(*why)(struct kt_task *t);
     void *op;              /* the binding's; see kt_task_op */
     struct kt_list *queue; /* the task is in this list until the wait ends; NULL: in none */
+    bool by_script;        /* another task of the script ends it; as after a sleep, conns then come first */
     uint64_t timeout_us;   /* KT_TIME_NEVER: none */
 };
 
@@ -103,6 +107,8 @@ void *kt_task_op(const struct kt_task *t);
 void kt_task_wake(struct kt_task *t, int code, const char *text);
 /* The same for all tasks in a queue. */
 void kt_task_wake_all(struct kt_list *queue, int code, const char *text);
+/* The task that has waited longest in a queue, or NULL. */
+struct kt_task *kt_task_queued(const struct kt_list *queue);
 
 /* ---- the outcome of a wait: kept from just before kt_task_wake until `finish` has run ---- */
 
@@ -133,6 +139,28 @@ struct kt_owned {
 /* Makes the task its owner, instead of the one it had. */
 void kt_task_own(struct kt_task *t, struct kt_owned *o);
 
+/* ---- the end of a task ---- */
+
+/* Ends a task early: at once if it waits or has not begun, else at its next wait. What it owns is reset, and its
+ * scopes are left, which runs their __close metamethods. Does not run Lua before the task's next turn. */
+void kt_task_stop(struct kt_task *t);
+
+/* Told of a task's end; embedded in the handle that kt.spawn returns. */
+struct kt_task_watch {
+    struct kt_task *task; /* NULL: it has ended */
+    const struct kt_task_watch_ops *ops;
+};
+struct kt_task_watch_ops {
+    /* Whether someone waits for the outcome. A failure is then theirs: it is neither logged nor counted. */
+    bool (*awaited)(const struct kt_task_watch *w);
+    /* Called once, when all that the task owned has ended. code 0: it returned n values. KT_EFAILED: it raised
+     * one, or none if `text` says why it failed. KT_ECANCELED: it was stopped. The values are on top of its
+     * thread, which is left to the watch if n > 0; handles among them belong to kt_task_main. */
+    void (*ended)(struct kt_task_watch *w, int code, const char *text, lua_State *thread, int n);
+};
+/* A task has one watch at most; NULL removes it. */
+void kt_task_set_watch(struct kt_task *t, struct kt_task_watch *w);
+
 /* ---- new tasks ---- */
 
 /* A new task with an empty stack; NULL when out of memory or at KT_TASKS_MAX. Push a function and its
@@ -146,11 +174,6 @@ bool kt_task_spawned_max(const struct kt_runtime *rt);
 void kt_task_set_aside(struct kt_task *t);
 /* Puts the task in a list, from which it is removed when it ends. */
 void kt_task_list(struct kt_task *t, struct kt_list *list);
-/* For callbacks: starts a task for a handler of the script. Calls prepare(arg), protected, which returns the
- * handler and its arguments, or nothing for no task; it must not run Lua of the script. Returns the task,
- * which has not run yet, or NULL. */
-struct kt_task *kt_task_prepare(
-    struct kt_runtime *rt, const struct kt_origin *origin, lua_CFunction prepare, const void *arg);
 /* Gives up a task that was not started. */
 void kt_task_abandon(struct kt_task *t);
 /* Empties a list of kt_task_list. Tasks in it that have not run yet end; the others continue. */
