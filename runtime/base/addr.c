@@ -53,6 +53,14 @@ bool kt_addr_equal(const struct kt_addr *a, const struct kt_addr *b)
     }
 }
 
+bool kt_addr_same_host(const struct kt_addr *a, const struct kt_addr *b)
+{
+    struct kt_addr x = *a, y = *b;
+    kt_addr_set_port(&x, 0);
+    kt_addr_set_port(&y, 0);
+    return kt_addr_equal(&x, &y);
+}
+
 uint64_t kt_addr_hash(const struct kt_addr *a, uint64_t seed)
 {
     uint64_t h = kt_hash_u64((uint64_t)a->sa.sa_family << 16 | kt_addr_port(a), seed);

@@ -22,7 +22,8 @@ struct kt_addr {
 socklen_t kt_addr_len(const struct kt_addr *a);
 uint16_t kt_addr_port(const struct kt_addr *a);
 void kt_addr_set_port(struct kt_addr *a, uint16_t port);
-bool kt_addr_equal(const struct kt_addr *a, const struct kt_addr *b); /* family, address, port, scope */
+bool kt_addr_equal(const struct kt_addr *a, const struct kt_addr *b);     /* family, address, port, scope */
+bool kt_addr_same_host(const struct kt_addr *a, const struct kt_addr *b); /* the same but for the port */
 uint64_t kt_addr_hash(const struct kt_addr *a, uint64_t seed);
 const char *kt_addr_text(
     const struct kt_addr *a, char out[KT_ADDR_TEXT]); /* "1.2.3.4:5", "[::1]:5"; returns out */

@@ -17,6 +17,36 @@ end)]]):format(remote, call) } }
   return client:log():match "<(.-)> <(.-)>"
 end
 
+describe("a link whose server moves to where its name leads", function()
+  for _, wire in ipairs { "kcptun", "kt" } do
+    it(("carries new connections there within 6 s, over %s wire"):format(wire == "kt" and "kt's" or "kcptun's"), function()
+      local w = sim.world { seed = 7, files = { ["far.lua"] = ([[
+local kt = require "kt"
+kt.accept { on = ":29900", wire = %q, key = "k" }:serve(function(stream)
+  kt.splice(stream, assert(kt.connect { to = "127.0.0.1:8388" }))
+end)]]):format(wire), ["near.lua"] = ([[
+local kt = require "kt"
+local far = kt.link { remote = "far.example:29900", wire = %q, key = "k" }
+kt.listen { on = ":12948" }:serve(function(conn) kt.splice(conn, assert(far:open())) end)]]):format(wire) } }
+      w:host "near"
+      for _, name in ipairs { "a", "b" } do
+        w:host(name):serve { on = "127.0.0.1:8388", kind = "echo" }
+        w:host(name):run "far.lua"
+        w:link("near", name, { delay = "40ms" })
+      end
+      w:name("far.example", "a")
+      w:host("near"):run "near.lua"
+      local app = w:host("near"):connect "127.0.0.1:12948"
+      assert.equal("a", app:echo("hello").server)
+      w:link("near", "a"):cut()
+      w:name("far.example", "b")
+      app:write "x"
+      w:run_for "5500ms"
+      assert.equal("b", w:host("near"):connect("127.0.0.1:12948"):echo("hello", { timeout = "500ms" }).server)
+    end)
+  end
+end)
+
 describe("a link that cannot be dialled", function()
   for _, call in ipairs { "open", "probe" } do
     local function fails(remote, ...)

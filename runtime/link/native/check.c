@@ -3,7 +3,8 @@
  * restarted, and dial.c replaces the association at once. If the same one does, it may have given the association up,
  * or the path has just come back: the association is on trial. It is asked some times, and replaced unless it is heard.
  *
- * An outage costs initiations only after a few seconds, then ever fewer. */
+ * An outage costs initiations only after a few seconds, then ever fewer. The peer's names are looked up again at once,
+ * and an address that is new is checked at once: the server may have moved. */
 #include "base/bytes.h"
 #include "crypto/hash.h"
 #include "link/native/link_internal.h"
@@ -26,6 +27,15 @@ static void start(struct link *l)
     addrs[0] = *kt_native_association_peer(l->a);
     const size_t n = 1 + kt_native_remotes_others(l, &addrs[0], addrs + 1, KT_NATIVE_CANDIDATES - 1);
     kt_native_attempt_start(l, addrs, n);
+    kt_native_remotes_start(l);
+}
+
+void kt_native_check_moved(struct link *l, const struct kt_addr *addrs, size_t n)
+{
+    struct check *c = &l->check;
+    if (c->silences == 0 || c->socket) return;
+    if (!l->attempt.active) c->began_us = kt_io_now(l->c->io);
+    kt_native_attempt_start(l, addrs, n);
 }
 
 void kt_native_check_hint(struct link *l)
@@ -39,7 +49,8 @@ void kt_native_check_silent(struct link *l)
 {
     struct check *c = &l->check;
     const uint64_t since = kt_io_now(l->c->io) - c->began_us;
-    if (++c->silences < AFTER) return;
+    if (++c->silences == 1) kt_native_remotes_start(l);
+    if (c->silences < AFTER) return;
     if (l->attempt.check && since >= LASTS_US)
         kt_native_attempt_end(l); /* its socket may have an address that this host no longer has */
     const uint64_t half = (uint64_t)c->silences * 500000, pause = kt_min64(half, PAUSE_US);

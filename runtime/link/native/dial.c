@@ -279,8 +279,9 @@ void kt_native_dial_found(struct link *l, const struct kt_addr *addrs, size_t n)
 
 void kt_native_dial_retry(struct link *l, struct remote *r)
 {
-    if (l->a || !kt_native_dial_wanted(l)) return;
-    if (l->attempt.active)
+    if (!l->a && !kt_native_dial_wanted(l)) return;
+    if (l->a && l->check.silences == 0) return;
+    if (l->a || l->attempt.active)
         kt_locator_start(&r->locator);
     else
         kt_native_dial(l);

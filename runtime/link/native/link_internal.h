@@ -161,6 +161,8 @@ void kt_native_check_init(struct link *l);
 void kt_native_check_hint(struct link *l);
 /* Once a second while the peer is suspect. */
 void kt_native_check_silent(struct link *l);
+/* A name of the peer has these addresses, at least one, which it did not have before. */
+void kt_native_check_moved(struct link *l, const struct kt_addr *addrs, size_t n);
 /* A check found the same peer: tries whether it knows the association. Takes over the socket. */
 void kt_native_check_try(
     struct link *l, struct kt_native_socket *s, const struct kt_native_agreed *agreed, uint64_t rtt_us);

@@ -30,14 +30,6 @@ static bool same_place(const struct kt_native_place *x, const struct kt_native_p
     return x->udp == y->udp && kt_addr_equal(&x->peer, &y->peer);
 }
 
-static bool same_host(const struct kt_addr *x, const struct kt_addr *y)
-{
-    struct kt_addr a = *x, b = *y;
-    kt_addr_set_port(&a, 0);
-    kt_addr_set_port(&b, 0);
-    return kt_addr_equal(&a, &b);
-}
-
 void kt_native_path_limit(struct kt_native_path *p)
 {
     const struct kt_native_config *cfg = &p->a->c->cfg;
@@ -212,7 +204,8 @@ static void move(struct kt_native_path *p, const struct kt_native_place *to)
     const bool meant = p->moving.mine || p->moving.meant;
     kt_log(a->c->log, meant ? KT_LOG_DEBUG : KT_LOG_INFO, "link with %s continues at %s", a->peer_text,
         kt_addr_text(&to->peer, text));
-    const bool other = !same_host(&p->place.peer, &to->peer) || !same_host(&p->place.from, &to->from);
+    const bool other =
+        !kt_addr_same_host(&p->place.peer, &to->peer) || !kt_addr_same_host(&p->place.from, &to->from);
     if (p->response.place.udp == p->place.udp) p->response.due = false;
     p->place = *to;
     p->validated = true;

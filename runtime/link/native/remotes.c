@@ -6,9 +6,24 @@
 
 #define RANGE 3u /* ports of a range that are worth a try each */
 
+/* While the peer is silent: is it somewhere else now? */
+static void look_elsewhere(struct remote *r, const struct kt_addr *addrs, size_t n)
+{
+    struct kt_addr fresh[KT_NATIVE_KNOWN];
+    size_t count = 0;
+    for (size_t i = 0; i < n && count < KT_NATIVE_KNOWN; i++) {
+        size_t k = 0;
+        while (k < r->known_count && !kt_addr_same_host(&r->known[k], &addrs[i])) k++;
+        if (k == r->known_count) fresh[count++] = addrs[i];
+    }
+    kt_locator_settled(&r->locator);
+    if (count > 0) kt_native_check_moved(r->l, fresh, count);
+}
+
 static void on_found(void *ctx, const struct kt_addr *addrs, size_t n)
 {
     struct remote *r = ctx;
+    if (r->l->a) look_elsewhere(r, addrs, n);
     r->known_count = n < KT_NATIVE_KNOWN ? n : KT_NATIVE_KNOWN;
     r->next = 0;
     memcpy(r->known, addrs, r->known_count * sizeof addrs[0]);
