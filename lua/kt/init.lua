@@ -39,6 +39,13 @@ function schema.types.secret(d, value)
   return nil, ("expected %s, got a %s"):format(d.expected, schema.kind(value) or type(value)) -- without the value: it may be secret
 end
 
+--- A conn or a stream.
+function schema.types.pipe(_, value)
+  local kind = schema.kind(value)
+  if kind == "conn" or kind == "stream" then return value end
+  return nil, schema.unfit("a conn or a stream", value)
+end
+
 --- { name = "key", … }, copied.
 function schema.types.keys(_, value)
   if type(value) ~= "table" then return nil, schema.unfit("a table of public keys by name", value) end

@@ -66,6 +66,8 @@
 ---@field b_to_a integer Bytes copied from b to a.
 ---@field duration number Duration in seconds.
 ---@field reason string "end", or the err.code of what ended it. Flows have no end of their own: mostly "idle" or "closed".
+---@field mirrored integer|nil Bytes that mirrors took; nil without a mirror, or without a byte.
+---@field mirror_dropped integer|nil Bytes that mirrors did not get: 0 if the copy is complete.
 ---@field cause kt.err|nil With reason "reset", why the peer (a kt) reset the stream: an err with its code ("refused", "timeout", ...) and sentence.
 
 --- Statistics of a conn.
@@ -478,6 +480,20 @@ function conn:read_exactly(n, options) end
 ---@return string|nil
 function conn:read_until(delimiter, max, options) end
 
+---@class (exact) kt.conn.peek_options
+---@field timeout? kt.duration Timeout for the whole call. (default "30s")
+
+--- Returns the next n bytes without taking them: they stay for the next read, or for a splice. Waits until they have arrived. On failure, `came` holds those that did arrive. Not for streams of a link with tuncrypt.
+---
+--- Callable from tasks.
+--- Fails with: eof, timeout, reset, closed, unsupported.
+---@param n integer Number of bytes, at most 16 KiB.
+---@param options? kt.conn.peek_options The options.
+---@return string|nil
+---@return kt.err? err
+---@return string|nil
+function conn:peek(n, options) end
+
 ---@class (exact) kt.conn.write_options
 ---@field timeout? kt.duration Timeout for the whole call. (default "30s")
 
@@ -511,9 +527,9 @@ function conn:reset(reason) end
 ---@class (exact) kt.conn.set_options
 ---@field rate_in? kt.rate Read limit, in bytes per second; 0 means no limit.
 ---@field rate_out? kt.rate Write limit, in bytes per second; 0 means no limit.
----@field limit? kt.limit A limit shared with others (kt.limit), for both directions together; false ends it.
----@field limit_in? kt.limit A shared limit for what is read; false ends it.
----@field limit_out? kt.limit A shared limit for what is written; false ends it.
+---@field limit? kt.limit|false A limit shared with others (kt.limit), for both directions together; false ends it.
+---@field limit_in? kt.limit|false A shared limit for what is read; false ends it.
+---@field limit_out? kt.limit|false A shared limit for what is written; false ends it.
 ---@field idle? kt.duration Reset it after this long without a byte in either direction; 0 means never.
 ---@field total? kt.duration Reset it this long after it was opened; 0 means never.
 ---@field user_timeout? kt.duration TCP only: reset the conn ("timeout") if data was sent and the other machine has been silent for this long, or up to 25% longer. An application that is alive but does not read is not affected. 0 means the system's limit, about 15 minutes. Default: 60 s.
@@ -586,6 +602,20 @@ function stream:read_exactly(n, options) end
 ---@return string|nil
 function stream:read_until(delimiter, max, options) end
 
+---@class (exact) kt.stream.peek_options
+---@field timeout? kt.duration Timeout for the whole call. (default "30s")
+
+--- Returns the next n bytes without taking them: they stay for the next read, or for a splice. Waits until they have arrived. On failure, `came` holds those that did arrive. Not for streams of a link with tuncrypt.
+---
+--- Callable from tasks.
+--- Fails with: eof, timeout, reset, closed, unsupported.
+---@param n integer Number of bytes, at most 16 KiB.
+---@param options? kt.stream.peek_options The options.
+---@return string|nil
+---@return kt.err? err
+---@return string|nil
+function stream:peek(n, options) end
+
 ---@class (exact) kt.stream.write_options
 ---@field timeout? kt.duration Timeout for the whole call. (default "30s")
 
@@ -621,9 +651,9 @@ function stream:reset(reason) end
 ---@field weight? integer Relative share among streams of the same priority: 32 gets twice as much as 16. (integer, 1 to 256)
 ---@field rate_in? kt.rate Read limit, in bytes per second; 0 means no limit.
 ---@field rate_out? kt.rate Write limit, in bytes per second; 0 means no limit.
----@field limit? kt.limit A limit shared with others (kt.limit), for both directions together; false ends it.
----@field limit_in? kt.limit A shared limit for what is read; false ends it.
----@field limit_out? kt.limit A shared limit for what is written; false ends it.
+---@field limit? kt.limit|false A limit shared with others (kt.limit), for both directions together; false ends it.
+---@field limit_in? kt.limit|false A shared limit for what is read; false ends it.
+---@field limit_out? kt.limit|false A shared limit for what is written; false ends it.
 ---@field idle? kt.duration Reset it after this long without a byte in either direction; 0 means never.
 ---@field total? kt.duration Reset it this long after it was opened; 0 means never.
 
@@ -1131,11 +1161,18 @@ function kt.connect(options) end
 ---@field a_to_b? kt.limit Shared limit from a to b.
 ---@field b_to_a? kt.limit Shared limit from b to a.
 
+---@class (exact) kt.splice_options.mirror
+---@field a_to_b? kt.conn|kt.stream Gets what goes from a to b.
+---@field b_to_a? kt.conn|kt.stream Gets what goes from b to a.
+
 ---@class (exact) kt.splice_options
 ---@field idle? kt.duration End after this long without a byte in either direction; 0 means never. Default: never; for flows 2 m.
 ---@field total? kt.duration End after this long, even while bytes are moving; 0 means never. (default 0)
 ---@field rate? kt.rate|kt.splice_options.rate Limit for each direction, in bytes per second, or a table with one limit per direction; 0 means no limit. Not for flows. (default 0)
----@field limit? kt.limit A limit shared with others (kt.limit), for both directions together, or a table with one per direction. Not for flows.
+---@field limit? kt.limit|kt.splice_options.limit|false A limit shared with others (kt.limit), for both directions together, or a table with one per direction. Not for flows.
+---@field tap? function tap(data, direction): gets the first bytes of each direction ("a_to_b", "b_to_a"), once, as a task of its own: as soon as `first` bytes have passed, the other direction answers, or this one ends. The splice does not wait for it. Not for flows.
+---@field first? kt.size Most bytes that tap gets. (size, 1 to "64KiB"; default "4KiB")
+---@field mirror? kt.conn|kt.stream|kt.splice_options.mirror A conn or stream that gets a copy of what goes from a to b, or a table with one per direction. The splice takes it over, and drops what comes back from it. It never holds up the splice: if it falls more than 256 KiB behind, breaks or ends, it is reset, and the bytes that it did not get are counted in `mirror_dropped`. Not for flows.
 ---@field linger? kt.duration When one direction ends but the end cannot be passed on (kcptun has no half-close), the other direction continues until it has been quiet for this long. Default: 10 s, or 1 s once bytes have come back; 0 for a stream that the peer opened, where the end of data is also the end of the answer.
 
 --- Joins two conns or streams: copies bytes both ways until both directions have ended. It takes both over; other tasks can still call :set and :stats on them. Its own limits and theirs apply together. Joins two flows as well, until either ends, or nothing came from either for `idle`; a flow cannot be joined with a conn or a stream.

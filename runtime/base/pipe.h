@@ -29,6 +29,7 @@ struct kt_pipe_ops {
     size_t (*peek)(struct kt_pipe *p, struct kt_iov *iov, size_t max);
     void (*consume)(struct kt_pipe *p, size_t n);
     bool (*eof)(const struct kt_pipe *p);
+    bool (*ended)(const struct kt_pipe *p); /* may be NULL: eof */
     size_t (*write)(struct kt_pipe *p, const void *data, size_t n);
     size_t (*writev)(
         struct kt_pipe *p, const struct kt_iov *iov, size_t pieces); /* may be NULL: write each */
@@ -41,6 +42,7 @@ struct kt_pipe_ops {
     bool (*young)(const struct kt_pipe *p);                       /* may be NULL: never */
     bool (*behind)(const struct kt_pipe *p);                      /* may be NULL: never */
     bool (*why)(const struct kt_pipe *p, struct kt_err *out);     /* may be NULL: never known */
+    bool single;                        /* peek shows one piece, and the next only once that is consumed */
     const struct kt_stream_ops *stream; /* NULL: not a link's stream (link/stream.h) */
 };
 
@@ -83,6 +85,12 @@ static inline void kt_pipe_consume(struct kt_pipe *p, size_t n)
 static inline bool kt_pipe_eof(const struct kt_pipe *p)
 {
     return p->ops->eof(p);
+}
+
+/* True when the other end has finished sending, and nothing arrives beyond what can be peeked now. */
+static inline bool kt_pipe_ended(const struct kt_pipe *p)
+{
+    return p->ops->ended ? p->ops->ended(p) : p->ops->eof(p);
 }
 
 /* Copies 0..n bytes; after fewer than n, wait for `writable`. Takes 0 after shutdown or on a broken pipe. */

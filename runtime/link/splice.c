@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "io/io.h"
 #include "link/limits.h"
+#include "link/tee.h"
 
 struct direction {
     struct kt_splice *splice;
@@ -17,7 +18,8 @@ struct direction {
     struct kt_limits *from_limits, *to_limits; /* of these pipes; NULL: none */
     enum kt_limits_way way;                    /* in the splice's own limits */
     struct kt_share
-        *shares[3]; /* of its shared limits, each limit once: that of `to` first, if any; NULL: none */
+        *shares[3];     /* of its shared limits, each limit once: that of `to` first, if any; NULL: none */
+    struct kt_tee *tee; /* NULL: none */
     uint64_t bytes;
     uint64_t resume_at; /* when the rates allow more; KT_TIME_NEVER: it does not wait for them */
     bool shared;        /* it has shares */
@@ -145,6 +147,7 @@ static void end_direction(struct direction *d)
 {
     struct kt_splice *s = d->splice;
     d->ended = true;
+    kt_tee_tell(d->tee);
     if (reverse(d)->ended || kt_pipe_gone(d->from)) {
         finish(s, 0);
         return;
@@ -329,6 +332,8 @@ static void move_some(struct direction *d)
         if (moved) {
             bool first = d->bytes == 0;
             d->bytes += moved;
+            kt_tee_moved(d->tee, iov, moved);
+            kt_tee_tell(reverse(d)->tee); /* the other side has answered what it saw */
             charge(d, moved, now);
             if (first && s->lingering) arm(s); /* settle_us applies now */
             kt_pipe_consume(d->from, moved);
@@ -424,6 +429,13 @@ static void release(struct kt_splice *s)
     free(s);
 }
 
+static void end_tees(struct kt_splice *s, bool cut, struct kt_tee_counts *counts)
+{
+    kt_tee_end(s->ab.tee, cut, counts);
+    kt_tee_end(s->ba.tee, cut, counts);
+    s->ab.tee = s->ba.tee = NULL;
+}
+
 static void on_turn(void *ctx)
 {
     struct kt_splice *s = ctx;
@@ -432,6 +444,8 @@ static void on_turn(void *ctx)
         move(&s->ba);
         return;
     }
+    struct kt_tee_counts mirrored = {0};
+    end_tees(s, s->code != 0, &mirrored);
     struct kt_err cause;
     const bool known = s->rest && kt_pipe_why(s->rest->from, &cause);
     if (s->code == 0) {
@@ -453,6 +467,8 @@ static void on_turn(void *ctx)
         .a_to_b = s->ab.bytes,
         .b_to_a = s->ba.bytes,
         .duration_us = kt_io_now(s->io) - s->own.born,
+        .mirrored = mirrored.mirrored,
+        .mirror_dropped = mirrored.dropped,
         .code = s->code,
         .cause = known ? &cause : NULL,
     };
@@ -474,6 +490,8 @@ int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const stru
         (struct direction){.splice = s, .from = a, .to = b, .way = KT_LIMITS_IN, .resume_at = KT_TIME_NEVER};
     s->ba =
         (struct direction){.splice = s, .from = b, .to = a, .way = KT_LIMITS_OUT, .resume_at = KT_TIME_NEVER};
+    s->ab.tee = opts->tee_ab;
+    s->ba.tee = opts->tee_ba;
     s->idle_us = opts->idle_us;
     s->linger_us = opts->linger_us;
     s->settle_us = opts->settle_us;
@@ -521,6 +539,7 @@ void kt_splice_broke(struct kt_splice *s, bool b, int code)
 void kt_splice_cancel(struct kt_splice *s, int reason, const char *text)
 {
     struct kt_pipe *a = s->ab.from, *b = s->ab.to;
+    end_tees(s, true, &(struct kt_tee_counts){0});
     release(s);
     kt_pipe_abort(a, reason, text);
     kt_pipe_abort(b, reason, text);

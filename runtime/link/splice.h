@@ -10,9 +10,9 @@
  * first if it gave one.
  *
  * Limits (limits.h) apply of the splice and of each pipe; a shared limit counts each byte once, however often it is
- * given. A direction moves no more than the rates allow; the
- * rest stays in the source and holds back its sender. What a pipe had received when it broke is bound by the
- * rate of its destination only. When a pipe's time is up, that pipe is reset and the other one cut. */
+ * given. A direction moves no more than the rates allow; the rest stays in the source and holds back its sender. What
+ * a pipe had received when it broke is bound by the rate of its destination only. When a pipe's time is up, that pipe
+ * is reset and the other one cut. */
 #ifndef KT_LINK_SPLICE_H
 #define KT_LINK_SPLICE_H
 
@@ -26,6 +26,7 @@ struct kt_io;
 struct kt_limits;
 struct kt_shared_limit;
 struct kt_splice;
+struct kt_tee;
 
 struct kt_splice_opts {
     uint64_t idle_us;          /* end after this long without a byte in either direction; 0: never */
@@ -33,13 +34,15 @@ struct kt_splice_opts {
     uint64_t rate_ab, rate_ba; /* bytes per second; 0: no limit */
     struct kt_shared_limit *limit_ab, *limit_ba; /* shared limits; NULL: none */
     uint64_t linger_us;                          /* see above; 0: close at once */
+    struct kt_tee *tee_ab, *tee_ba;              /* who looks on (tee.h), taken over; NULL: nobody */
     /* used instead of linger_us, if shorter, once the other direction has delivered something: it was
      * answering, and is probably done */
     uint64_t settle_us;
 };
 
 struct kt_splice_result {
-    uint64_t a_to_b, b_to_a; /* bytes moved */
+    uint64_t a_to_b, b_to_a;           /* bytes moved */
+    uint64_t mirrored, mirror_dropped; /* bytes that mirrors took, and that they did not get (tee.h) */
     uint64_t duration_us;
     int code; /* 0: both directions ended cleanly; otherwise why not (KT_ERESET, KT_EIDLE, KT_ETOTAL,
                  KT_ECANCELED, ...) */
@@ -47,7 +50,7 @@ struct kt_splice_result {
                                    none. Valid during `done`. */
 };
 
-/* Takes over both pipes and ends them. done is called exactly once, never from inside this call, after the
+/* Takes over both pipes and the tees, and ends them. done is called exactly once, never from inside this call, after the
  * splice was freed. 0, or KT_ENOMEM, and the pipes are still the caller's. */
 int kt_splice(struct kt_io *io, struct kt_pipe *a, struct kt_pipe *b, const struct kt_splice_opts *opts,
     void (*done)(void *ctx, const struct kt_splice_result *result), void *ctx, struct kt_splice **out);

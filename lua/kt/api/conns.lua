@@ -117,6 +117,18 @@ end)]],
             { name = "a_to_b", type = "handle", kind = "limit", doc = "Shared limit from a to b." },
             { name = "b_to_a", type = "handle", kind = "limit", doc = "Shared limit from b to a." },
           } },
+        { name = "tap", type = "function",
+          doc = "tap(data, direction): gets the first bytes of each direction (\"a_to_b\", \"b_to_a\"), once, as a task of its own: as soon as `first` "
+            .. "bytes have passed, the other direction answers, or this one ends. The splice does not wait for it. Not for flows." },
+        { name = "first", type = "size", min = 1, max = 65536, default = 4096, doc = "Most bytes that tap gets." },
+        { name = "mirror", type = "pipe",
+          doc = "A conn or stream that gets a copy of what goes from a to b, or a table with one per direction. The splice takes it over, and "
+            .. "drops what comes back from it. It never holds up the splice: if it falls more than 256 KiB behind, breaks or ends, it is reset, and "
+            .. "the bytes that it did not get are counted in `mirror_dropped`. Not for flows.",
+          keys = {
+            { name = "a_to_b", type = "pipe", doc = "Gets what goes from a to b." },
+            { name = "b_to_a", type = "pipe", doc = "Gets what goes from b to a." },
+          } },
         { name = "linger", type = "duration",
           doc = "When one direction ends but the end cannot be passed on (kcptun has no half-close), the other direction "
             .. "continues until it has been quiet for this long. Default: 10 s, or 1 s once bytes have come back; 0 for a stream "
@@ -229,6 +241,15 @@ end)]],
       optional = true, argument = with.patient(),
     })
     method(kind, {
+      name = "peek", context = "task", returns = "string | nil, err, string | nil",
+      signature = 'peek(n [, { timeout = "30s" }]) → data | nil, err, came',
+      doc = "Returns the next n bytes without taking them: they stay for the next read, or for a splice. Waits until they have arrived. On failure, "
+        .. "`came` holds those that did arrive. Not for streams of a link with tuncrypt.",
+      fails = { "eof", "timeout", "reset", "closed", "unsupported" },
+      params = { { name = "n", type = "integer", min = 1, max = 16384, doc = "Number of bytes, at most 16 KiB." } },
+      optional = true, argument = with.patient(),
+    })
+    method(kind, {
       name = "write", context = "task", returns = "integer | nil, err, integer | nil",
       signature = 'write(data [, { timeout = "30s" }]) → #data | nil, err, taken',
       doc = "Writes all of the data; waits until it has been accepted. On failure, `taken` is the number of bytes accepted.",
@@ -289,6 +310,8 @@ end)]],
       { name = "b_to_a", type = "integer", doc = "Bytes copied from b to a." },
       { name = "duration", type = "number", doc = "Duration in seconds." },
       { name = "reason", type = "string", doc = '"end", or the err.code of what ended it. Flows have no end of their own: mostly "idle" or "closed".' },
+      { name = "mirrored", type = "integer | nil", doc = "Bytes that mirrors took; nil without a mirror, or without a byte." },
+      { name = "mirror_dropped", type = "integer | nil", doc = "Bytes that mirrors did not get: 0 if the copy is complete." },
       { name = "cause", type = "err | nil",
         doc = 'With reason "reset", why the peer (a kt) reset the stream: an err with its code ("refused", "timeout", ...) and sentence.' },
     },

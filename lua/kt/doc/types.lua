@@ -9,7 +9,7 @@ local plain = {
   flag = "boolean", secret = "string|kt.secret", endpoint = "string", ip = "string", endpoints = "string|string[]", duration = "kt.duration", size = "kt.size",
   rate = "kt.rate", share = "kt.share", name_server = "string",
   moment = "kt.sim.moment", host = "kt.sim.host|string", strings = "string|string[]", map = "table<string, string|number>",
-  keys = "table<string, string>",
+  keys = "table<string, string>", pipe = "kt.conn|kt.stream",
 }
 
 --- "conn | nil" → "kt.conn|nil": adds the class prefix to handles and records.
@@ -20,7 +20,6 @@ local function typed(text)
 end
 
 local function of_key(key, class)
-  if key.type == "handle" then return api.class .. "." .. key.kind end
   if key.type == "list" then return ("(%s)[]"):format(of_key(key.of, class)) end
   if key.type == "table" then
     return (key.bare and api.class .. "." .. key.bare .. "|" or "") .. class .. (key.off and (key.on and "|boolean" or "|false") or "")
@@ -30,7 +29,8 @@ local function of_key(key, class)
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
     return table.concat(values, "|") .. (key.fn and "|function" or "")
   end
-  return (plain[key.type] or key.type) .. (key.keys and "|" .. class or "") .. (key.off and "|false" or "")
+  local name = key.type == "handle" and api.class .. "." .. key.kind or plain[key.type] or key.type
+  return name .. (key.keys and "|" .. class or "") .. (key.off and "|false" or "")
 end
 
 local function one_line(text) return (text:gsub("%s*\n%s*", " ")) end

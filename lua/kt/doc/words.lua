@@ -25,19 +25,18 @@ end
 local names = {
   strings = "string or list of strings", map = "table of strings by name", moment = "moment", host = "host or its name", flag = "boolean",
   name_server = "IP address", endpoint = "address", ip = "IP address", endpoints = "address or list of addresses", secret = "string or secret", enum = "one of",
-  keys = "table of strings by name",
+  keys = "table of strings by name", pipe = "conn or stream",
 }
 
 --- The type and range of a key's value.
 function words.kind(key)
-  local name = names[key.type] or key.type
+  local name = key.type == "handle" and key.kind or names[key.type] or key.type
   if key.type == "enum" then
     local values = {}
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
     return "one of " .. table.concat(values, ", ") .. (key.fn and "; or a function" or "")
   end
   if key.keys and key.type ~= "table" then name = name .. " or table" end
-  if key.type == "handle" then return key.kind end
   if key.type == "list" then return "list of " .. (key.of.bare and key.of.bare .. " or table" or words.kind(key.of)) end
   if key.off then name = name .. (key.on and ", true or false" or " or false") end
   local range = units.range(key, function(value) return words.value(key, value) end)

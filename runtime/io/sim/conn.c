@@ -239,6 +239,11 @@ static void conn_consume(struct kt_pipe *p, size_t n)
     if (unread(c)) read_on(c);
 }
 
+static bool conn_ended(const struct kt_pipe *p)
+{
+    return of(p)->eof;
+}
+
 static bool conn_eof(const struct kt_pipe *p)
 {
     const struct sim_conn *c = of(p);
@@ -351,6 +356,7 @@ static const struct kt_pipe_ops pipe_ops = {
     .peek = conn_peek,
     .consume = conn_consume,
     .eof = conn_eof,
+    .ended = conn_ended,
     .write = conn_write,
     .shutdown = conn_shutdown,
     .half_close = conn_half_close,

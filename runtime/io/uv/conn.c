@@ -361,6 +361,11 @@ static void conn_consume(struct kt_pipe *p, size_t n)
     start_reading(c);
 }
 
+static bool conn_ended(const struct kt_pipe *p)
+{
+    return of_pipe(p)->eof;
+}
+
 static bool conn_eof(const struct kt_pipe *p)
 {
     const struct uv_conn *c = of_pipe(p);
@@ -565,6 +570,7 @@ static const struct kt_pipe_ops pipe_ops = {
     .peek = conn_peek,
     .consume = conn_consume,
     .eof = conn_eof,
+    .ended = conn_ended,
     .write = conn_write,
     .writev = conn_writev,
     .shutdown = conn_shutdown,

@@ -48,10 +48,15 @@ static void stream_consume(struct kt_pipe *p, size_t n)
     kt_smux_unstall(m);
 }
 
-static bool stream_eof(const struct kt_pipe *p)
+static bool stream_ended(const struct kt_pipe *p)
 {
     const struct kt_smux_stream *s = kt_smux_of_const(p);
-    return (s->half_in || (s->fin_in && !s->aborted)) && s->recv.len == 0 && !s->cut;
+    return (s->half_in || (s->fin_in && !s->aborted)) && !s->cut;
+}
+
+static bool stream_eof(const struct kt_pipe *p)
+{
+    return stream_ended(p) && kt_smux_of_const(p)->recv.len == 0;
 }
 
 static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
@@ -257,6 +262,7 @@ const struct kt_pipe_ops kt_smux_pipe_ops = {
     .peek = stream_peek,
     .consume = stream_consume,
     .eof = stream_eof,
+    .ended = stream_ended,
     .write = stream_write,
     .shutdown = stream_shutdown,
     .half_close = stream_half_close,

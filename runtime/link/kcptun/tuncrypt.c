@@ -249,6 +249,7 @@ static const struct kt_pipe_ops ops = {
     .young = on_young,
     .behind = on_behind,
     .why = on_why,
+    .single = true,
     .stream = &stream_ops,
 };
 

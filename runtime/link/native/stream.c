@@ -27,6 +27,12 @@ static void stream_consume(struct kt_pipe *p, size_t n)
     kt_native_stream_settle(st); /* it has a user: it stays */
 }
 
+static bool stream_ended(const struct kt_pipe *p)
+{
+    const struct kt_native_stream *st = kt_native_stream_of_const(p);
+    return kt_native_recv_complete(&st->in) && !st->reset_in;
+}
+
 static bool stream_eof(const struct kt_pipe *p)
 {
     const struct kt_native_stream *st = kt_native_stream_of_const(p);
@@ -215,6 +221,7 @@ const struct kt_pipe_ops kt_native_stream_pipe_ops = {
     .peek = stream_peek,
     .consume = stream_consume,
     .eof = stream_eof,
+    .ended = stream_ended,
     .write = stream_write,
     .shutdown = stream_shutdown,
     .half_close = stream_half_close,

@@ -32,17 +32,24 @@ static void forget(struct kt_lua_pipe *h, uint64_t now)
     kt_lua_limits_stop(h);
 }
 
-static void end(struct kt_lua_pipe *h, int code, const char *text)
+struct kt_pipe *kt_lua_pipe_release(struct kt_lua_pipe *h)
 {
-    kt_list_remove(&h->owned.node);
-    if (!h->pipe) return;
     struct kt_runtime *rt = kt_task_runtime(h->owned.owner);
     struct kt_pipe *pipe = h->pipe;
+    kt_list_remove(&h->owned.node);
     kt_lua_pipe_interrupt(h);
     kt_pipe_listen(pipe, NULL, NULL);
     keep_figures(h);
     forget(h, kt_io_now(kt_runtime_io(rt)));
     kt_runtime_hold_pipes(rt, -1);
+    return pipe;
+}
+
+static void end(struct kt_lua_pipe *h, int code, const char *text)
+{
+    kt_list_remove(&h->owned.node);
+    if (!h->pipe) return;
+    struct kt_pipe *pipe = kt_lua_pipe_release(h);
     if (code == 0)
         kt_pipe_close(pipe);
     else
@@ -78,7 +85,7 @@ void kt_lua_pipe_take(lua_State *L, struct kt_task *t)
     attach(lua_touserdata(L, -1), t, kt_task_take_pipe(t), conn);
 }
 
-static struct kt_lua_pipe *test(lua_State *L, int idx)
+struct kt_lua_pipe *kt_lua_pipe_test(lua_State *L, int idx)
 {
     struct kt_lua_pipe *h = kt_handle_test(L, idx, KT_HANDLE_CONN);
     return h ? h : kt_handle_test(L, idx, KT_HANDLE_STREAM);
@@ -86,7 +93,7 @@ static struct kt_lua_pipe *test(lua_State *L, int idx)
 
 struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what)
 {
-    struct kt_lua_pipe *h = test(L, idx);
+    struct kt_lua_pipe *h = kt_lua_pipe_test(L, idx);
     if (!h)
         kt_raise(L, "%s: argument %d: expected a conn or a stream, got %s", what, idx, kt_type_name(L, idx));
     else if (!h->pipe)
@@ -142,7 +149,7 @@ void kt_lua_pipe_moved(struct kt_lua_pipe *a, uint64_t a_to_b, uint64_t b_to_a, 
 
 struct kt_lua_pipe *kt_lua_pipe_self(lua_State *L, const char *method)
 {
-    struct kt_lua_pipe *h = test(L, 1);
+    struct kt_lua_pipe *h = kt_lua_pipe_test(L, 1);
     if (!h)
         kt_raise(L, "conn:%s, stream:%s: expected self of type conn or stream; call it with a colon", method,
             method);
@@ -220,7 +227,7 @@ static int pipe_tostring(lua_State *L)
 void kt_lua_pipe(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"read", kt_lua_pipe_read}, {"read_exactly", kt_lua_pipe_read_exactly},
-        {"read_until", kt_lua_pipe_read_until}, {"write", kt_lua_pipe_write},
+        {"read_until", kt_lua_pipe_read_until}, {"peek", kt_lua_pipe_peek}, {"write", kt_lua_pipe_write},
         {"shutdown", kt_lua_pipe_shutdown}, {"close", pipe_close}, {"reset", pipe_reset},
         {"set", kt_lua_pipe_set}, {"stats", kt_lua_pipe_stats}, {NULL, NULL}};
     static const luaL_Reg fields[] = {

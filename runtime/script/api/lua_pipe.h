@@ -61,6 +61,8 @@ struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind);
 /* Moves the pipe that the task holds (kt_task_hold_pipe) into the handle on top of the stack, which the task
  * then owns. Raises when out of memory; the task then still holds the pipe. */
 void kt_lua_pipe_take(lua_State *L, struct kt_task *t);
+/* The conn or stream at idx, open or not; NULL if it is something else. */
+struct kt_lua_pipe *kt_lua_pipe_test(lua_State *L, int idx);
 /* The open conn or stream at idx, or an error. */
 struct kt_lua_pipe *kt_lua_pipe_arg(lua_State *L, int idx, const char *what);
 /* Returns nil and an err that says that the script holds KT_PIPES_MAX conns and streams. */
@@ -74,6 +76,9 @@ void kt_lua_splice_push(lua_State *L, const struct kt_task *t);
 /* Hands both to a splice. To the script they are closed, except for :set and :stats. Both still count in
  * kt_runtime_pipes. */
 void kt_lua_pipe_give(struct kt_lua_pipe *a, struct kt_lua_pipe *b, struct kt_splice *splice);
+/* Takes the open pipe out of the handle, which is closed to the script from then on; its limits end. The caller ends the
+ * pipe, which no longer counts in kt_runtime_pipes. */
+struct kt_pipe *kt_lua_pipe_release(struct kt_lua_pipe *h);
 /* Records the totals of a's splice, which has ended both pipes or is about to. */
 void kt_lua_pipe_moved(struct kt_lua_pipe *a, uint64_t a_to_b, uint64_t b_to_a, uint64_t now);
 /* Subscribes to the pipe's events, whether or not a call waits (lua_pipe_io.c). */
@@ -126,6 +131,7 @@ void kt_lua_pipe_pool(lua_State *L);
 int kt_lua_pipe_read(lua_State *L);
 int kt_lua_pipe_read_exactly(lua_State *L);
 int kt_lua_pipe_read_until(lua_State *L);
+int kt_lua_pipe_peek(lua_State *L);
 int kt_lua_pipe_write(lua_State *L);
 int kt_lua_pipe_shutdown(lua_State *L);
 /* Lets the calls that wait on the pipe try again. */

@@ -24,6 +24,7 @@
 #define TIMEOUT_US 30000000u
 #define READ_DEFAULT (16u * 1024)
 #define READ_MAX (1u << 20) /* bytes per call */
+#define PEEK_MAX (16u * 1024)
 #define DELIMITER_MAX 256u
 #define BUFFER_MIN 512u
 #define READING "kt.reading"
@@ -42,6 +43,7 @@ struct kt_lua_reading {
     const char *delimiter; /* read_until; anchored by the stack */
     size_t delimiter_len;
     bool gathers; /* into buf; otherwise bytes stay in the pipe until the task runs */
+    bool peeks;   /* ... and after that */
     char *buf;
     size_t len, cap;
 };
@@ -177,9 +179,34 @@ static int gather(struct kt_lua_reading *r)
     return r->delimiter ? KT_ELIMIT : 0;
 }
 
+/* Copies at most `most` bytes that have arrived to `to`, unless it is NULL, and leaves them in the pipe; returns their
+ * number. Rates do not apply: nothing moves. */
+static size_t look(struct kt_lua_pipe *h, char *to, size_t most)
+{
+    struct kt_iov pieces[16];
+    const size_t count = kt_pipe_peek(h->pipe, pieces, sizeof pieces / sizeof pieces[0]);
+    size_t n = 0;
+    for (size_t i = 0; i < count && n < most; i++) {
+        const size_t len = kt_min_size(pieces[i].len, most - n);
+        if (to) memcpy(to + n, pieces[i].data, len);
+        n += len;
+    }
+    return n;
+}
+
+static int step_peeking(struct kt_lua_reading *r)
+{
+    struct kt_lua_pipe *h = r->h;
+    if (look(h, NULL, r->want) == r->want) return 0;
+    if (kt_pipe_ended(h->pipe)) return KT_EEOF;
+    if (h->code) return broken(h);
+    return kt_pipe_gone(h->pipe) ? KT_ERESET : WAIT;
+}
+
 static int step_reading(struct kt_lua_reading *r)
 {
     struct kt_iov piece;
+    if (r->peeks) return step_peeking(r);
     if (r->gathers) return gather(r);
     return kt_lua_limits_peek(r->h, &piece, 1) ? 0 : nothing(r->h);
 }
@@ -347,10 +374,25 @@ static int closed_meanwhile(lua_State *L, const char *what)
     return kt_err_return(L, KT_ECLOSED, lua_pushfstring(L, "%s: %s", what, CLOSED));
 }
 
+/* Pushes what a call that peeks sees. */
+static int push_seen(lua_State *L, const struct kt_lua_reading *r)
+{
+    luaL_Buffer b;
+    char *to = luaL_buffinitsize(L, &b, r->want);
+    luaL_pushresultsize(&b, r->h->pipe ? look(r->h, to, r->want) : 0);
+    return 1;
+}
+
+/* The bytes that a failed call got. */
+static int push_came(lua_State *L, struct kt_lua_reading *r)
+{
+    return r->peeks ? push_seen(L, r) : push_gathered(L, r);
+}
+
 static int read_failed(lua_State *L, struct kt_task *t)
 {
     (void)t;
-    return push_gathered(L, lua_touserdata(L, -1));
+    return push_came(L, lua_touserdata(L, -1));
 }
 
 static int finish_read(lua_State *L, struct kt_task *t);
@@ -370,17 +412,17 @@ static int attempt(lua_State *L, struct kt_task *t, struct kt_lua_reading *r)
                 .what = r->what,
                 .cancel = cancel_reading,
                 .finish = finish_read,
-                .failed = r->gathers ? read_failed : NULL,
-                .missing = r->delimiter ? "no delimiter"
-                           : r->gathers ? "not all bytes arrived"
-                                        : "no data",
+                .failed = r->gathers || r->peeks ? read_failed : NULL,
+                .missing = r->delimiter             ? "no delimiter"
+                           : r->gathers || r->peeks ? "not all bytes arrived"
+                                                    : "no data",
                 .op = r,
                 .timeout_us = r->deadline > now ? r->deadline - now : 0,
             });
     }
     stop_reading(r);
     if (rc == 0) return finish_read(L, t);
-    int extra = r->gathers ? push_gathered(L, r) : 0;
+    int extra = r->gathers || r->peeks ? push_came(L, r) : 0;
     char buf[400];
     const char *text = lua_pushfstring(L, "%s: %s", r->what, reading_sentence(r, rc, buf, sizeof buf));
     lua_insert(L, -1 - extra); /* keeps it alive, below the results */
@@ -398,6 +440,8 @@ static int finish_read(lua_State *L, struct kt_task *t)
 {
     struct kt_lua_reading *r = lua_touserdata(L, -1);
     /* Another task that ran first may have taken the bytes; then wait again. */
+    if (r->peeks && r->h->pipe && look(r->h, NULL, r->want) == r->want) return push_seen(L, r);
+    if (r->peeks) return attempt(L, t, r);
     return r->gathers ? push_gathered(L, r) : read_some(L, t, r);
 }
 
@@ -441,6 +485,24 @@ int kt_lua_pipe_read_exactly(lua_State *L)
     size_t n = count_arg(L, 2, what, 0, READ_MAX);
     struct kt_lua_reading *r = new_reading(L, h, t, what, timeout_arg(L, 3, what));
     r->gathers = true;
+    r->want = n;
+    return attempt(L, t, r);
+}
+
+/* pipe:peek(n [, { timeout = "30s" }]) → data | nil, err, what has arrived */
+int kt_lua_pipe_peek(lua_State *L)
+{
+    const char *what;
+    struct kt_task *t;
+    struct kt_lua_pipe *h = begin(L, NAMES("peek"), &what, &t);
+    lua_settop(L, 3);
+    const size_t n = count_arg(L, 2, what, 1, PEEK_MAX);
+    const uint64_t timeout = timeout_arg(L, 3, what);
+    if (h->pipe->ops->single)
+        return kt_err_return(
+            L, KT_ENOTSUP, lua_pushfstring(L, "%s: not on a link with tuncrypt; read instead", what));
+    struct kt_lua_reading *r = new_reading(L, h, t, what, timeout);
+    r->peeks = true;
     r->want = n;
     return attempt(L, t, r);
 }

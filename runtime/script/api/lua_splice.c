@@ -5,6 +5,8 @@
  * The limits of the splice and of both pipes apply. The task's `op` is the first handle, which knows the
  * splice and the other handle. */
 #include <stdlib.h>
+#include <string.h>
+#include "link/tee.h"
 #include "link/splice.h"
 #include "script/api/lua_flow.h"
 #include "script/api/lua_limit.h"
@@ -15,6 +17,8 @@
 #define WHAT "kt.splice"
 #define LINGER_US 10000000u
 #define SETTLE_US 1000000u
+#define FIRST 4096u     /* bytes for a tap */
+enum { STACK_TAP = 4 }; /* of the task's stack, while it waits */
 
 /* A peer without half-close takes FIN as the end of both directions. Sent to the side that opened the stream,
  * FIN says that the answer is complete, so it goes out at once. Sent by that side, it would cut off the
@@ -63,6 +67,11 @@ void kt_lua_splice_push(lua_State *L, const struct kt_task *t)
     lua_setfield(L, -2, "duration");
     lua_pushstring(L, result.code ? kt_errname(result.code) : "end");
     lua_setfield(L, -2, "reason");
+    if (result.mirrored == 0 && result.mirror_dropped == 0) return;
+    lua_pushinteger(L, (lua_Integer)result.mirrored);
+    lua_setfield(L, -2, "mirrored");
+    lua_pushinteger(L, (lua_Integer)result.mirror_dropped);
+    lua_setfield(L, -2, "mirror_dropped");
 }
 
 static int finish(lua_State *L, struct kt_task *t)
@@ -82,6 +91,104 @@ static void need_free(lua_State *L, int idx, const struct kt_lua_pipe *h)
             h->reading ? "reading from" : "writing to", h->conn ? "conn" : "stream");
 }
 
+/* ---- who looks on ---- */
+
+/* The tap of a direction: userdata on the task's stack, one for each; the function is at STACK_TAP. */
+struct tap {
+    struct kt_task *task;
+    const struct kt_origin *origin;
+    const char *direction;
+};
+
+struct seen {
+    const struct tap *tap;
+    const void *data;
+    size_t n;
+};
+
+/* Protected: → the tap's function, data, direction */
+static int prepare_tap(lua_State *L)
+{
+    const struct seen *seen = lua_touserdata(L, 1);
+    lua_State *T = kt_task_thread(seen->tap->task);
+    if (!lua_checkstack(T, 1)) return 0;
+    lua_pushvalue(T, STACK_TAP);
+    lua_xmove(T, L, 1);
+    lua_pushlstring(L, seen->data, seen->n);
+    lua_pushstring(L, seen->tap->direction);
+    return 3;
+}
+
+static void tapped(void *ctx, const void *data, size_t n)
+{
+    const struct tap *tap = ctx;
+    const struct seen seen = {tap, data, n};
+    struct kt_runtime *rt = kt_task_runtime(tap->task);
+    if (kt_runtime_attends(rt)) kt_task_prepare(rt, tap->origin, prepare_tap, &seen);
+}
+
+static int wrong(lua_State *L)
+{
+    return kt_opts_wrong(L, 3, WHAT);
+}
+
+/* The open pipe at idx that a splice of a and b may copy to. */
+static struct kt_lua_pipe *mirror_at(
+    lua_State *L, int idx, const struct kt_lua_pipe *a, const struct kt_lua_pipe *b)
+{
+    struct kt_lua_pipe *h = kt_lua_pipe_test(L, idx);
+    if (!h) wrong(L);
+    if (!h->pipe || h == a || h == b)
+        kt_raise(L, WHAT ": mirror: this %s %s", h->conn ? "conn" : "stream",
+            h->pipe ? "is an end of the splice" : "was closed, or taken over by a splice");
+    if (h->reading || h->writing) kt_raise(L, WHAT ": mirror: another task is using it");
+    return h;
+}
+
+/* Reads `mirror` of the options: a pipe for what goes from a to b, or a table with one for each direction. */
+static void read_mirrors(
+    lua_State *L, const struct kt_lua_pipe *a, const struct kt_lua_pipe *b, struct kt_lua_pipe *out[2])
+{
+    lua_getfield(L, 3, "mirror");
+    const int at = lua_gettop(L);
+    if (!lua_istable(L, at)) {
+        out[0] = mirror_at(L, at, a, b);
+        return;
+    }
+    lua_pushnil(L);
+    while (lua_next(L, at)) {
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        const int way = strcmp(key, "a_to_b") == 0 ? 0 : strcmp(key, "b_to_a") == 0 ? 1 : -1;
+        if (way < 0) wrong(L);
+        out[way] = mirror_at(L, lua_gettop(L), a, b);
+        lua_pop(L, 1);
+    }
+    if (out[0] && out[0] == out[1]) kt_raise(L, WHAT ": mirror: the same one for both directions");
+}
+
+/* Makes what looks on at each direction. 0, or KT_ENOMEM; then the mirrors have ended. */
+static int make_tees(
+    struct kt_lua_pipe *const mirrors[2], struct tap *taps, size_t first, struct kt_tee *out[2])
+{
+    int rc = 0;
+    for (size_t way = 0; way < 2; way++) {
+        if (!mirrors[way] && !first) continue;
+        const struct kt_tee_opts opts = {.mirror = mirrors[way] ? kt_lua_pipe_release(mirrors[way]) : NULL,
+            .first = first,
+            .tapped = tapped,
+            .ctx = &taps[way]};
+        const int failed = kt_tee_new(&opts, &out[way]);
+        if (failed && opts.mirror) kt_pipe_reset(opts.mirror, failed);
+        if (failed) rc = failed;
+    }
+    return rc;
+}
+
+static void end_tees(struct kt_tee *tees[2])
+{
+    for (size_t way = 0; way < 2; way++) kt_tee_end(tees[way], true, &(struct kt_tee_counts){0});
+}
+
 static int splice(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, WHAT);
@@ -96,10 +203,25 @@ static int splice(lua_State *L)
     uint64_t linger = KT_TIME_NEVER;
     struct kt_opt_rates rate = {0, 0};
     struct kt_opt_handles limit = {.kind = KT_HANDLE_LIMIT};
+    bool tap = false, mirror = false;
+    uint64_t first = FIRST;
     const struct kt_opt opts[] = {{"idle", KT_OPT_DURATION, &how.idle_us},
         {"total", KT_OPT_DURATION, &how.total_us}, {"rate", KT_OPT_RATES, &rate},
-        {"limit", KT_OPT_HANDLES, &limit}, {"linger", KT_OPT_DURATION, &linger}};
+        {"limit", KT_OPT_HANDLES, &limit}, {"linger", KT_OPT_DURATION, &linger},
+        {"tap", KT_OPT_FUNCTION, &tap}, {"first", KT_OPT_SIZE, &first}, {"mirror", KT_OPT_ANY, &mirror}};
+    lua_settop(L, 3);
     kt_opts_read(L, 3, WHAT, opts, sizeof opts / sizeof opts[0]);
+    if (first < 1 || first > KT_TAP_MAX) return wrong(L);
+    struct tap *taps = NULL;
+    if (tap) {
+        const struct kt_origin *origin = kt_origin_here(L);
+        lua_getfield(L, 3, "tap"); /* STACK_TAP */
+        taps = lua_newuserdatauv(L, 2 * sizeof *taps, 0);
+        taps[0] = (struct tap){t, origin, "a_to_b"};
+        taps[1] = (struct tap){t, origin, "b_to_a"};
+    }
+    struct kt_lua_pipe *mirrors[2] = {NULL, NULL};
+    if (mirror) read_mirrors(L, a, b, mirrors);
     how.rate_ab = rate.a_to_b;
     how.rate_ba = rate.b_to_a;
     how.limit_ab = kt_lua_limit_of(limit.a_to_b);
@@ -109,8 +231,15 @@ static int splice(lua_State *L)
     int rc = a->heard ? a->code : b->heard ? b->code : 0;
     if (rc) return kt_err_return(L, rc, lua_pushfstring(L, WHAT ": already broken: %s", kt_strerror(rc)));
     struct kt_splice *op;
-    rc = kt_splice(kt_runtime_io(kt_task_runtime(t)), a->pipe, b->pipe, &how, done, t, &op);
-    if (rc) return kt_err_return(L, rc, NULL);
+    struct kt_tee *tees[2] = {NULL, NULL};
+    rc = make_tees(mirrors, taps, tap ? (size_t)first : 0, tees);
+    how.tee_ab = tees[0];
+    how.tee_ba = tees[1];
+    if (!rc) rc = kt_splice(kt_runtime_io(kt_task_runtime(t)), a->pipe, b->pipe, &how, done, t, &op);
+    if (rc) {
+        end_tees(tees);
+        return kt_err_return(L, rc, NULL);
+    }
     if (a->code) kt_splice_broke(op, false, a->code);
     if (b->code) kt_splice_broke(op, true, b->code);
     kt_lua_pipe_give(a, b, op); /* nothing may raise from here on: the splice will call back with the task */

@@ -251,6 +251,10 @@ static bool read_one(lua_State *L, const struct kt_opt *opt)
         return handle(L, -1, opt->out);
     case KT_OPT_HANDLES:
         return handles(L, -1, opt->out);
+    case KT_OPT_FUNCTION:
+        return *(bool *)opt->out = lua_isfunction(L, -1);
+    case KT_OPT_ANY:
+        return *(bool *)opt->out = true;
     case KT_OPT_TABLE:
         return *(bool *)opt->out = lua_istable(L, -1);
     }

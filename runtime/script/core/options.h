@@ -19,13 +19,15 @@ enum kt_opt_type {
     KT_OPT_SIZE,
     KT_OPT_HANDLE,
     KT_OPT_HANDLES,
-    KT_OPT_TABLE
+    KT_OPT_FUNCTION,
+    KT_OPT_TABLE,
+    KT_OPT_ANY
 };
 struct kt_opt {
     const char *key;
     enum kt_opt_type type;
     /* uint64_t * (µs, bytes per second, or bytes), const char ** (anchored by the table), double * (0..1), bool *
-     * (present), or one of the structs below */
+     * (present: a function, a table, any value, which the caller reads), or one of the structs below */
     void *out;
 };
 struct kt_opt_rates { /* a rate, or a table with one for each direction */

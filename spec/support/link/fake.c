@@ -105,8 +105,9 @@ static bool fake_why(const struct kt_pipe *p, struct kt_err *out)
     return out->code != 0;
 }
 
-static const struct kt_pipe_ops fake_ops = {fake_peek, fake_consume, fake_eof, fake_write, NULL,
-    fake_shutdown, fake_half_close, fake_reset, fake_close, fake_gone, fake_cut, NULL, NULL, fake_why, NULL};
+static const struct kt_pipe_ops fake_ops = {fake_peek, fake_consume, fake_eof, NULL, fake_write, NULL,
+    fake_shutdown, fake_half_close, fake_reset, fake_close, fake_gone, fake_cut, NULL, NULL, fake_why, false,
+    NULL};
 
 void fake_end(struct handle *h)
 {

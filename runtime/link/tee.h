@@ -1,0 +1,41 @@
+/* What looks on at one direction of a splice, without holding it up: a tap, which gets the first bytes, and a mirror,
+ * a pipe that gets a copy of all.
+ *
+ * A mirror may be slow: up to KT_MIRROR_BEHIND bytes wait for it here. One that falls further behind, breaks or is
+ * closed by its other end gets nothing more, since a copy with a gap is worth nothing: it is cut, and what it did not
+ * get is counted. What its other end sends is dropped. */
+#ifndef KT_LINK_TEE_H
+#define KT_LINK_TEE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/pipe.h"
+
+#define KT_MIRROR_BEHIND (256u * 1024)
+#define KT_TAP_MAX (64u * 1024)
+
+struct kt_tee;
+
+struct kt_tee_opts {
+    struct kt_pipe *mirror; /* NULL: none */
+    size_t first;           /* of the tap, 1..KT_TAP_MAX bytes; 0: no tap */
+    /* The first bytes of the direction, once: `first` of them, or fewer if kt_tee_tell comes before. Must not touch
+     * the splice. */
+    void (*tapped)(void *ctx, const void *data, size_t n);
+    void *ctx;
+};
+
+/* Takes over the mirror. 0, or KT_ENOMEM, and the mirror is still the caller's. */
+int kt_tee_new(const struct kt_tee_opts *opts, struct kt_tee **out);
+/* In all functions below, t may be NULL. n bytes of these pieces have moved. */
+void kt_tee_moved(struct kt_tee *t, const struct kt_iov *iov, size_t n);
+/* The tap waits for no more: it gets what there was, if anything. */
+void kt_tee_tell(struct kt_tee *t);
+/* Bytes that the mirror has taken, and those that it did not get. */
+struct kt_tee_counts {
+    uint64_t mirrored, dropped;
+};
+/* Ends the mirror, cut if it did not get all, or if the direction was; frees t, and adds to *counts. */
+void kt_tee_end(struct kt_tee *t, bool cut, struct kt_tee_counts *counts);
+
+#endif
