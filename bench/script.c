@@ -103,7 +103,7 @@ static void run_far(uint16_t port)
     struct kt_io *io = make_io(NULL);
     const struct kt_wire_env env = {.io = io, .counters = &counters};
     settings(&cfg, false, port);
-    if (kt_kcptun_accept(&env, &cfg.common, &events, NULL, &acceptor, &err)) die(err.text);
+    if (kt_kcptun_accept(&kt_kcptun_wire, &env, &cfg.common, &events, NULL, &acceptor, &err)) die(err.text);
     kt_io_run(io);
 }
 
@@ -157,7 +157,8 @@ static void run_c(uint16_t port, uint16_t far)
     const struct kt_wire_env env = {.io = near.io, .counters = &counters};
     settings(&cfg, true, far);
     snprintf(text, sizeof text, "127.0.0.1:%u", port);
-    if (kt_endpoint_parse(&at, text, 0, &err) || kt_kcptun_link(&env, &cfg.common, &near.link, &err) ||
+    if (kt_endpoint_parse(&at, text, 0, &err) ||
+        kt_kcptun_link(&kt_kcptun_wire, &env, &cfg.common, &near.link, &err) ||
         kt_listen(near.io, &at, &events, &near, &listener, &err))
         die(err.text);
     kt_io_run(near.io);

@@ -253,14 +253,17 @@ end)
 describe("what was built of the rooms", function()
   local build = os.getenv("KT_BUILD") or "build"
 
-  --- Symbols of the room's library: {object, section, name, global}; section "*UND*" for what it takes from elsewhere.
+  --- Symbols of the room's library: {object, number, section, name, global}; number: of the object, whose name may occur
+  --- in several folders; section "*UND*" for what it takes from elsewhere.
   local function symbols(room)
-    local list, object = {}, "?"
+    local list, object, number = {}, "?", 0
     for _, line in ipairs(lines_of(("objdump -t %s/libkt_%s.a"):format(build, room))) do
-      object = line:match("^(%S+%.o):") or object
+      local next_object = line:match "^(%S+%.o):"
+      if next_object then object, number = next_object, number + 1 end
       local scope, section, name = line:match("^%x+ (.)......%s(%S+)%s+%x+%s+(.*)$")
       if section then
-        list[#list + 1] = { object = object, section = section, name = (name:gsub("^%.hidden ", "")), global = scope == "g" }
+        name = name:gsub("^%.hidden ", "")
+        list[#list + 1] = { object = object, number = number, section = section, name = name, global = scope == "g" }
       end
     end
     assert(#list > 0, "no symbols in the library of " .. room)
@@ -319,6 +322,20 @@ describe("what was built of the rooms", function()
   it("script has no circle of more than six files that use each other", function()
     local _, uses = script_uses()
     assert.same({}, circles(uses, 6))
+  end)
+
+  it("link has no circle of more than eight files that use each other", function()
+    local list, defined, uses = symbols "link", {}, {}
+    for _, symbol in ipairs(list) do
+      symbol.id = ("%s (%d)"):format(symbol.object, symbol.number)
+      uses[symbol.id] = {}
+      if symbol.global and symbol.section ~= "*UND*" then defined[symbol.name] = symbol.id end
+    end
+    for _, symbol in ipairs(list) do
+      local from = symbol.section == "*UND*" and defined[symbol.name]
+      if from then uses[symbol.id][from] = true end
+    end
+    assert.same({}, circles(uses, 8))
   end)
 
   it("every function that is not static has a caller outside its file", function()

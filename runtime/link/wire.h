@@ -54,10 +54,10 @@ struct kt_wire {
     const char *(*weak_key)(const struct kt_settings *s);
     /* A link to s->at; it dials on first use, or at once if s->stay. Settings are copied. The caller owns it:
      * kt_link_close. */
-    int (*link)(
-        const struct kt_wire_env *env, const struct kt_settings *s, struct kt_link **out, struct kt_err *err);
+    int (*link)(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
+        struct kt_link **out, struct kt_err *err);
     /* An acceptor on s->at; its sockets are open when this returns. The caller owns it: kt_acceptor_close. */
-    int (*accept)(const struct kt_wire_env *env, const struct kt_settings *s,
+    int (*accept)(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
         const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err);
     /* Calls each for the statistics in stats->own, with rows of the wire's own table (stat.h). */
     void (*describe)(const struct kt_link_stats *stats, kt_stat_each each, void *ctx);

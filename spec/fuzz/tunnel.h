@@ -177,7 +177,7 @@ static inline void tunnel_build(struct tunnel *t, const struct kt_wire *wire, st
     CHECK(kt_sim_process(server, "far", NULL, &t->far, NULL) == 0);
     const struct kt_wire_env env = {.io = t->far, .counters = &t->far_counters};
     kt_endpoint_parse(&far->at, ":29900", KT_ENDPOINT_RANGE, NULL);
-    CHECK(wire->accept(&env, far, events, ctx, &t->acceptor, NULL) == 0);
+    CHECK(wire->accept(wire, &env, far, events, ctx, &t->acceptor, NULL) == 0);
 }
 
 /* Opens the client's stream. */
@@ -185,7 +185,7 @@ static inline void tunnel_dial(struct tunnel *t, const struct kt_wire *wire, str
 {
     const struct kt_wire_env env = {.io = t->near, .counters = &t->near_counters};
     kt_endpoint_parse(&near->at, "10.0.2.1:29900", KT_ENDPOINT_RANGE, NULL);
-    CHECK(wire->link(&env, near, &t->link, NULL) == 0);
+    CHECK(wire->link(wire, &env, near, &t->link, NULL) == 0);
     CHECK(kt_link_open(t->link, NULL, tunnel_on_open, t, &t->opening, NULL) == 0);
 }
 

@@ -67,7 +67,7 @@ static void on_close(struct kt_acceptor *acceptor)
     free(a);
 }
 
-int kt_both_accept(const struct kt_wire_env *env, const struct kt_settings *s,
+int kt_both_accept(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
     const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err)
 {
     static const struct kt_acceptor_ops ops = {.prepare = on_prepare,
@@ -83,7 +83,8 @@ int kt_both_accept(const struct kt_wire_env *env, const struct kt_settings *s,
     int rc = both && a ? 0 : kt_err_set(err, KT_ENOMEM, "out of memory");
     shared.ports = &ports;
     for (size_t i = 0; i < KT_BOTH_WIRES && !rc; i++)
-        rc = kt_both_wire.parts[i]->accept(&shared, kt_both_part(both, i), events, ctx, &a->each[i], err);
+        rc = self->parts[i]->accept(
+            self->parts[i], &shared, kt_both_part(both, i), events, ctx, &a->each[i], err);
     free(both);
     if (rc) {
         if (a) on_close(&a->acceptor);

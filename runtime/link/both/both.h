@@ -16,9 +16,9 @@ enum { KT_PREFERRED, KT_FALLBACK, KT_BOTH_WIRES };
 
 extern const struct kt_wire kt_both_wire;
 
-int kt_both_link(
-    const struct kt_wire_env *env, const struct kt_settings *s, struct kt_link **out, struct kt_err *err);
-int kt_both_accept(const struct kt_wire_env *env, const struct kt_settings *s,
+int kt_both_link(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
+    struct kt_link **out, struct kt_err *err);
+int kt_both_accept(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
     const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err);
 
 /* A copy of the settings in which each wire's have the common ones, too. The caller frees it; NULL: out of memory. */

@@ -456,12 +456,13 @@ static void write_texts(struct link *l)
 }
 
 /* Makes the links of the two wires; of the fallback only if it may be used. */
-static int make_parts(
-    struct link *l, const struct kt_wire_env *env, const struct kt_settings *s, struct kt_err *err)
+static int make_parts(struct link *l, const struct kt_wire *self, const struct kt_wire_env *env,
+    const struct kt_settings *s, struct kt_err *err)
 {
     struct kt_settings *both = kt_both_spread(s);
     int rc = both ? 0 : kt_err_set(err, KT_ENOMEM, "out of memory");
     for (size_t i = 0; i < KT_BOTH_WIRES && !rc; i++) {
+        const struct kt_wire *wire = self->parts[i];
         struct part *p = &l->parts[i];
         struct kt_wire_env own = *env;
         own.hushed = i == KT_FALLBACK;
@@ -469,7 +470,7 @@ static int make_parts(
         p->owner = l;
         if (p == fallback(l) && l->chosen) break;
         kt_wire_part(&kt_both_wire, both, i, NULL)->stay = false; /* it dials when this link says so */
-        rc = kt_both_wire.parts[i]->link(&own, kt_both_part(both, i), &p->link, err);
+        rc = wire->link(wire, &own, kt_both_part(both, i), &p->link, err);
         hear(p);
     }
     free(both);
@@ -484,8 +485,8 @@ static const struct kt_link_ops ops = {.request = on_request,
     .stats = on_stats,
     .close = on_close};
 
-int kt_both_link(
-    const struct kt_wire_env *env, const struct kt_settings *s, struct kt_link **out, struct kt_err *err)
+int kt_both_link(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
+    struct kt_link **out, struct kt_err *err)
 {
     struct link *l = calloc(1, sizeof *l);
     if (!l) return kt_err_set(err, KT_ENOMEM, "out of memory");
@@ -506,7 +507,7 @@ int kt_both_link(
     if (spoken) l->chosen = preferred(l);
     write_texts(l);
     l->silence = l->silences[spoken ? KT_PREFERRED : KT_FALLBACK];
-    const int rc = make_parts(l, env, s, err);
+    const int rc = make_parts(l, self, env, s, err);
     if (rc) {
         on_close(&l->link);
         return rc;

@@ -61,7 +61,7 @@ static int on_request(
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 {
     const struct kt_kcptun_accepted *r = KT_CONTAINER(link, struct kt_kcptun_accepted, accepted.link);
-    *out = (struct kt_link_stats){.wire = &kt_kcptun_wire, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = r->sh->wire, .since_heard_us = UINT64_MAX};
     kt_kcptun_session_stats(r->session, out);
 }
 

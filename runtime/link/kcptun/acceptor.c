@@ -8,7 +8,7 @@
 static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *out)
 {
     const struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
-    *out = (struct kt_link_stats){.wire = &kt_kcptun_wire, .total = a->ended, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = a->sh->wire, .total = a->ended, .since_heard_us = UINT64_MAX};
     for (const struct kt_list *n = a->ages.next; n != &a->ages; n = n->next) {
         const struct guest *g = KT_CONTAINER(n, const struct guest, by_age);
         if (g->session) kt_kcptun_session_stats(g->session, out);
@@ -58,7 +58,7 @@ static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s,
     struct acceptor *a = KT_CONTAINER(acceptor, struct acceptor, acceptor);
     const struct kt_wire_env env = {.io = a->sh->io, .log = a->sh->log, .counters = a->sh->counters};
     struct kt_kcptun_context *sh;
-    int rc = kt_kcptun_context_new(&sh, &env, kt_kcptun_config(s), false, err);
+    int rc = kt_kcptun_context_new(&sh, a->sh->wire, &env, kt_kcptun_config(s), false, err);
     if (rc) return rc;
     on_drop(acceptor);
     if (kt_kcptun_context_same(sh, a->sh))
@@ -120,12 +120,12 @@ static const struct kt_acceptor_ops ops = {.prepare = on_prepare,
     .stats = on_stats,
     .close = on_close};
 
-int kt_kcptun_accept(const struct kt_wire_env *env, const struct kt_settings *s,
+int kt_kcptun_accept(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
     const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err)
 {
     struct acceptor *a = calloc(1, sizeof *a);
     if (!a) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    int rc = kt_kcptun_context_new(&a->sh, env, kt_kcptun_config(s), false, err);
+    int rc = kt_kcptun_context_new(&a->sh, self, env, kt_kcptun_config(s), false, err);
     if (rc) {
         free(a);
         return rc;

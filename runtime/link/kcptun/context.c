@@ -101,14 +101,15 @@ static int set_up(struct kt_kcptun_context *sh, const struct kt_kcptun_config *c
     return 0;
 }
 
-int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire_env *env,
-    const struct kt_kcptun_config *cfg, bool client, struct kt_err *err)
+int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *wire,
+    const struct kt_wire_env *env, const struct kt_kcptun_config *cfg, bool client, struct kt_err *err)
 {
-    int rc = kt_kcptun_check(&cfg->common, err);
+    int rc = wire->check(&cfg->common, err);
     if (rc) return rc;
     struct kt_kcptun_context *sh = calloc(1, sizeof *sh);
     if (!sh) return kt_err_set(err, KT_ENOMEM, "out of memory");
     sh->refs = 1;
+    sh->wire = wire;
     sh->io = env->io;
     sh->log = env->log;
     sh->counters = env->counters;

@@ -18,6 +18,7 @@
 
 struct kt_kcptun_context {
     size_t refs;
+    const struct kt_wire *wire;
     struct kt_io *io;
     const struct kt_log *log;
     struct kt_counters *counters;
@@ -48,8 +49,8 @@ struct kt_kcptun_context {
 };
 
 /* Checks cfg, derives keys (slow: PBKDF2). 0 or a code with a sentence. */
-int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire_env *env,
-    const struct kt_kcptun_config *cfg, bool client, struct kt_err *err);
+int kt_kcptun_context_new(struct kt_kcptun_context **out, const struct kt_wire *wire,
+    const struct kt_wire_env *env, const struct kt_kcptun_config *cfg, bool client, struct kt_err *err);
 /* Reference counting: the link or acceptor holds one, and each session's smux holds one until the last of its
  * streams was closed by its user. */
 struct kt_kcptun_context *kt_kcptun_context_ref(struct kt_kcptun_context *sh);

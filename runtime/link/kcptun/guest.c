@@ -84,7 +84,7 @@ static void on_stream(void *ctx, struct kt_kcptun_session *s, struct kt_pipe *st
         return;
     }
     struct kt_pipe *clear = kt_kcptun_admit(sh, s, stream, &g->mismatch_told);
-    const struct kt_peer_info peer = {.wire = &kt_kcptun_wire, .address = kt_kcptun_session_peer_text(s)};
+    const struct kt_peer_info peer = {.wire = sh->wire, .address = kt_kcptun_session_peer_text(s)};
     if (clear) a->events->stream(a->ctx, clear, &peer);
 }
 
@@ -100,7 +100,7 @@ void kt_kcptun_guest_give_link(struct guest *g)
     if (!a->events->link || a->closing || g->sh->retired) return;
     struct kt_link *link = kt_kcptun_accepted_new(&g->links, g->sh, g->session, on_reverse_close, g);
     const struct kt_peer_info peer = {
-        .wire = &kt_kcptun_wire, .address = kt_kcptun_session_peer_text(g->session)};
+        .wire = g->sh->wire, .address = kt_kcptun_session_peer_text(g->session)};
     if (link) a->events->link(a->ctx, link, &peer);
 }
 

@@ -39,9 +39,9 @@ void kt_kcptun_settle(struct kt_kcptun_config *c);
 uint32_t kt_kcptun_parity(const struct kt_kcptun_config *c);
 int kt_kcptun_check(const struct kt_settings *s, struct kt_err *err);
 
-int kt_kcptun_link(
-    const struct kt_wire_env *env, const struct kt_settings *s, struct kt_link **out, struct kt_err *err);
-int kt_kcptun_accept(const struct kt_wire_env *env, const struct kt_settings *s,
+int kt_kcptun_link(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
+    struct kt_link **out, struct kt_err *err);
+int kt_kcptun_accept(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
     const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err);
 
 /* The statistics of kcptun's sessions in kt_link_stats.own; stats.def describes them. */

@@ -83,7 +83,7 @@ static void add(const struct dial *d, struct kt_link_stats *sum)
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 {
     const struct link *l = KT_CONTAINER(link, struct link, link);
-    *out = (struct kt_link_stats){.wire = &kt_kcptun_wire, .total = l->ended, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = l->sh->wire, .total = l->ended, .since_heard_us = UINT64_MAX};
     for (size_t i = 0; i < l->sh->cfg.conn; i++) {
         add(l->slots[i].dial, out);
         add(l->slots[i].dead, out);
@@ -131,13 +131,13 @@ static const struct kt_link_ops ops = {.request = on_request,
     .stats = on_stats,
     .close = on_close};
 
-int kt_kcptun_link(
-    const struct kt_wire_env *env, const struct kt_settings *s, struct kt_link **out, struct kt_err *err)
+int kt_kcptun_link(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
+    struct kt_link **out, struct kt_err *err)
 {
     const struct kt_kcptun_config *cfg = kt_kcptun_config(s);
     struct link *l = calloc(1, sizeof *l);
     if (!l) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    int rc = kt_kcptun_context_new(&l->sh, env, cfg, true, err);
+    int rc = kt_kcptun_context_new(&l->sh, self, env, cfg, true, err);
     if (rc) {
         free(l);
         return rc;

@@ -45,7 +45,7 @@ static int on_flow(
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 {
     const struct kt_native_accepted *r = KT_CONTAINER(link, const struct kt_native_accepted, accepted.link);
-    *out = (struct kt_link_stats){.wire = &kt_native_wire, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = kt_native_association_wire(r->a), .since_heard_us = UINT64_MAX};
     kt_native_association_stats(r->a, out);
 }
 

@@ -17,7 +17,7 @@ static struct guest *guest_of(struct kt_list *n)
 static void on_stats(const struct kt_acceptor *acceptor, struct kt_link_stats *out)
 {
     const struct acceptor *a = KT_CONTAINER(acceptor, const struct acceptor, acceptor);
-    *out = (struct kt_link_stats){.wire = &kt_native_wire, .total = a->ended, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = a->c->wire, .total = a->ended, .since_heard_us = UINT64_MAX};
     for (struct kt_list *n = a->ages.next; n != &a->ages; n = n->next)
         kt_native_association_stats(guest_of(n)->a, out);
 }
@@ -72,7 +72,7 @@ static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s,
     const struct kt_wire_env env = {
         .io = a->c->io, .log = a->c->log, .counters = a->c->counters, .phrases = a->c->phrases};
     struct kt_native_context *c;
-    const int rc = kt_native_context_new(&c, &env, kt_native_config(s), false, err);
+    const int rc = kt_native_context_new(&c, a->c->wire, &env, kt_native_config(s), false, err);
     if (rc) return rc;
     on_drop(acceptor);
     if (kt_native_context_same(c, a->c))
@@ -164,12 +164,12 @@ static const struct kt_acceptor_ops ops = {.prepare = on_prepare,
     .stats = on_stats,
     .close = on_close};
 
-int kt_native_accept(const struct kt_wire_env *env, const struct kt_settings *s,
+int kt_native_accept(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
     const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err)
 {
     struct acceptor *a = calloc(1, sizeof *a);
     if (!a) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    int rc = kt_native_context_new(&a->c, env, kt_native_config(s), false, err);
+    int rc = kt_native_context_new(&a->c, self, env, kt_native_config(s), false, err);
     if (rc) {
         free(a);
         return rc;

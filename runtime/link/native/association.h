@@ -128,6 +128,7 @@ void kt_native_association_ask(struct kt_native_association *a);
 uint64_t kt_native_association_heard(const struct kt_native_association *a);
 uint32_t kt_native_association_rtt(const struct kt_native_association *a); /* smoothed, in µs */
 
+const struct kt_wire *kt_native_association_wire(const struct kt_native_association *a);
 const struct kt_addr *kt_native_association_peer(const struct kt_native_association *a);
 const char *kt_native_association_peer_text(const struct kt_native_association *a);
 const char *kt_native_association_identity(const struct kt_native_association *a); /* NULL: a shared key */

@@ -2,6 +2,11 @@
 #include "link/common/figures.h"
 #include "link/native/association_internal.h"
 
+const struct kt_wire *kt_native_association_wire(const struct kt_native_association *a)
+{
+    return a->c->wire;
+}
+
 uint64_t kt_native_association_heard(const struct kt_native_association *a)
 {
     return a->patience.heard;

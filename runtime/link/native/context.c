@@ -51,14 +51,15 @@ static void set_params(struct kt_native_context *c)
     snprintf(c->params.agent, sizeof c->params.agent, "kt");
 }
 
-int kt_native_context_new(struct kt_native_context **out, const struct kt_wire_env *env,
-    const struct kt_native_config *cfg, bool client, struct kt_err *err)
+int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *wire,
+    const struct kt_wire_env *env, const struct kt_native_config *cfg, bool client, struct kt_err *err)
 {
-    int rc = kt_native_wire.check(&cfg->common, err);
+    int rc = wire->check(&cfg->common, err);
     if (rc) return rc;
     struct kt_native_context *c = calloc(1, sizeof *c);
     if (!c) return kt_err_set(err, KT_ENOMEM, "out of memory");
     *c = (struct kt_native_context){.refs = 1,
+        .wire = wire,
         .io = env->io,
         .log = env->log,
         .counters = env->counters,

@@ -19,6 +19,7 @@ struct kt_phrases;
 
 struct kt_native_context {
     size_t refs;
+    const struct kt_wire *wire;
     struct kt_io *io;
     const struct kt_log *log;
     struct kt_counters *counters;
@@ -37,8 +38,8 @@ struct kt_native_context {
 };
 
 /* Reads the key, which takes 0.1 s if it is a passphrase that is new to env->phrases. 0 or a code with a sentence. */
-int kt_native_context_new(struct kt_native_context **out, const struct kt_wire_env *env,
-    const struct kt_native_config *cfg, bool client, struct kt_err *err);
+int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *wire,
+    const struct kt_wire_env *env, const struct kt_native_config *cfg, bool client, struct kt_err *err);
 /* Counted: the link or acceptor holds one reference, and each association one until the last of its streams was
  * closed by its user. */
 struct kt_native_context *kt_native_context_ref(struct kt_native_context *c);

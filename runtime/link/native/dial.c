@@ -23,7 +23,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
         kt_pipe_reset(stream, KT_ENOTSUP); /* nobody here serves streams that the far side opens */
         return;
     }
-    const struct kt_peer_info peer = {.wire = &kt_native_wire,
+    const struct kt_peer_info peer = {.wire = l->c->wire,
         .address = kt_native_association_peer_text(l->a),
         .identity = kt_native_association_identity(l->a),
         .target = opened->target,
@@ -41,7 +41,7 @@ static void on_flow(void *ctx, struct kt_native_flow *flow, const struct kt_nati
         return;
     }
     struct kt_flow *f = kt_native_flow_accept(flow);
-    const struct kt_peer_info peer = {.wire = &kt_native_wire,
+    const struct kt_peer_info peer = {.wire = l->c->wire,
         .address = kt_native_association_peer_text(l->a),
         .identity = kt_native_association_identity(l->a),
         .target = addresses->target,

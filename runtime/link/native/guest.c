@@ -64,7 +64,7 @@ static void on_expire(void *ctx)
 
 static struct kt_peer_info info(const struct guest *g)
 {
-    return (struct kt_peer_info){.wire = &kt_native_wire,
+    return (struct kt_peer_info){.wire = g->c->wire,
         .address = kt_native_association_peer_text(g->a),
         .identity = kt_native_association_identity(g->a)};
 }

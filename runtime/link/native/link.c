@@ -58,8 +58,8 @@ static int on_set(struct kt_link *link, const struct kt_settings *to, struct kt_
 {
     struct link *l = of(link);
     struct kt_native_config c = l->c->cfg;
-    kt_settings_follow(&kt_native_settings, &c.common, to);
-    const int rc = kt_native_wire.check(&c.common, err);
+    kt_settings_follow(l->c->wire->settings, &c.common, to);
+    const int rc = l->c->wire->check(&c.common, err);
     if (rc) return rc;
     l->c->cfg = c;
     if (l->a) kt_native_association_tune(l->a);
@@ -69,7 +69,7 @@ static int on_set(struct kt_link *link, const struct kt_settings *to, struct kt_
 static void on_stats(const struct kt_link *link, struct kt_link_stats *out)
 {
     const struct link *l = KT_CONTAINER(link, const struct link, link);
-    *out = (struct kt_link_stats){.wire = &kt_native_wire, .total = l->ended, .since_heard_us = UINT64_MAX};
+    *out = (struct kt_link_stats){.wire = l->c->wire, .total = l->ended, .since_heard_us = UINT64_MAX};
     if (l->a) kt_native_association_stats(l->a, out);
 }
 
@@ -102,12 +102,12 @@ static const struct kt_link_ops ops = {.request = on_request,
     .stats = on_stats,
     .close = on_close};
 
-int kt_native_link(
-    const struct kt_wire_env *env, const struct kt_settings *s, struct kt_link **out, struct kt_err *err)
+int kt_native_link(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
+    struct kt_link **out, struct kt_err *err)
 {
     struct link *l = calloc(1, sizeof *l);
     if (!l) return kt_err_set(err, KT_ENOMEM, "out of memory");
-    const int rc = kt_native_context_new(&l->c, env, kt_native_config(s), true, err);
+    const int rc = kt_native_context_new(&l->c, self, env, kt_native_config(s), true, err);
     if (rc) {
         free(l);
         return rc;

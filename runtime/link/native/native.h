@@ -21,9 +21,9 @@ static inline const struct kt_native_config *kt_native_config(const struct kt_se
 extern const struct kt_settings_table kt_native_settings;
 extern const struct kt_wire kt_native_wire;
 
-int kt_native_link(
-    const struct kt_wire_env *env, const struct kt_settings *s, struct kt_link **out, struct kt_err *err);
-int kt_native_accept(const struct kt_wire_env *env, const struct kt_settings *s,
+int kt_native_link(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
+    struct kt_link **out, struct kt_err *err);
+int kt_native_accept(const struct kt_wire *self, const struct kt_wire_env *env, const struct kt_settings *s,
     const struct kt_acceptor_events *events, void *ctx, struct kt_acceptor **out, struct kt_err *err);
 
 /* The figures of this wire in kt_link_stats.own. */

@@ -94,7 +94,7 @@ static int open(struct kt_service *s, struct kt_err *err)
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
     door->owner = a;
     const struct kt_wire_env env = kt_config_env(kt_service_runtime(s));
-    int rc = a->wire->accept(&env, a->settings, &events, door, &door->acceptor, err);
+    int rc = a->wire->accept(a->wire, &env, a->settings, &events, door, &door->acceptor, err);
     if (rc == 0) {
         a->door = door;
         kt_log(

@@ -78,7 +78,7 @@ static int open(struct kt_service *s, struct kt_err *err)
 {
     struct kt_lua_link *l = (struct kt_lua_link *)s;
     const struct kt_wire_env env = kt_config_env(kt_service_runtime(s));
-    int rc = l->wire->link(&env, l->settings, &l->link, err);
+    int rc = l->wire->link(l->wire, &env, l->settings, &l->link, err);
     if (rc == 0) kt_config_log(l->wire, l->settings, s, "link to");
     kt_config_forget_key(l->settings);
     if (rc) return rc;

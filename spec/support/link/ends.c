@@ -57,7 +57,7 @@ int world_link(lua_State *L)
     struct kt_err err;
     prepare_end(e);
     const struct kt_wire_env env = {.io = w->io, .log = &e->log, .counters = &e->counters};
-    int rc = kt_kcptun_link(&env, &c.common, &e->link, &err);
+    int rc = kt_kcptun_link(&kt_kcptun_wire, &env, &c.common, &e->link, &err);
     return rc ? fail(L, rc, err.text) : 1;
 }
 
@@ -79,7 +79,7 @@ int world_accept(lua_State *L)
     struct kt_err err;
     prepare_end(e);
     const struct kt_wire_env env = {.io = w->io, .log = &e->log, .counters = &e->counters};
-    int rc = kt_kcptun_accept(&env, &c.common, &events, e, &e->acceptor, &err);
+    int rc = kt_kcptun_accept(&kt_kcptun_wire, &env, &c.common, &events, e, &e->acceptor, &err);
     return rc ? fail(L, rc, err.text) : 1;
 }
 
