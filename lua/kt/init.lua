@@ -47,8 +47,9 @@ function schema.types.pipe(_, value)
 end
 
 --- { name = "key", … }, copied.
-function schema.types.keys(_, value)
-  if type(value) ~= "table" then return nil, schema.unfit("a table of public keys by name", value) end
+function schema.types.keys(d, value)
+  if d.fn and type(value) == "function" then return value end
+  if type(value) ~= "table" then return nil, schema.unfit("a table of public keys by name" .. (d.fn and ", or a function" or ""), value) end
   local out = {}
   for name, key in next, value do
     if type(name) ~= "string" or type(key) ~= "string" then

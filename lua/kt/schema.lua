@@ -4,7 +4,7 @@
 ---   string, boolean, function
 ---   flag        true, false, 1 or 0 → boolean
 ---   integer     min, max
----   enum        values; fn: a function is accepted too; meant: maps other common names, in lower case, to values
+---   enum        values; fn: a function is accepted too, also by keys; meant: maps other common names, in lower case, to values
 ---   handle      kind: a handle of that kind
 ---   list        of: the description of each element
 ---   duration, size, rate, share   units (kt.units) → numbers; min, and max or below, in seconds and bytes

@@ -1010,7 +1010,7 @@ function kt.link(options) end
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
----@field authorized? table<string, string> The clients that may come in, with their public keys in base64: { alice = "…" }; with private_key. A stream or link has its client's name as `identity`. Only on kt's wire.
+---@field authorized? table<string, string>|function The clients that may come in, with their public keys in base64: { alice = "…" }; with private_key. Or a function authorized(key, { address }) that returns a client's name, or false; it must not wait, and refuses if it fails. A stream or link has its client's name as `identity`. Only on kt's wire.
 ---@field max_sessions? integer Maximum number of sessions; datagrams that would start another are dropped. (integer, 1 to 1048576; default 4096)
 
 --- Accepts links from peers. Called in the main chunk, it opens when the script starts; in a task, immediately.

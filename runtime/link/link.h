@@ -226,6 +226,9 @@ struct kt_acceptor_events {
     void (*link)(void *ctx, struct kt_link *link, const struct kt_peer_info *peer);
     /* A peer opened a flow; it is the callee's, until closed. NULL: flows are refused. */
     void (*flow)(void *ctx, struct kt_flow *flow, const struct kt_peer_info *peer);
+    /* Whether a client may come in, by its public key in base64, and its name, of 1 to size - 1 bytes. Asked in each
+     * handshake that authenticates, and after a reload, if the settings say so (`asks`); never calls the acceptor. */
+    bool (*authorize)(void *ctx, const char *key, const char *address, char *name, size_t size);
 };
 /* The effect of kt_acceptor_apply. */
 struct kt_acceptor_change {

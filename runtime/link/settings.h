@@ -56,9 +56,11 @@ struct kt_settings {
     size_t key_len;
     const void *private_key; /* this end's, of a pair; NULL: none */
     size_t private_key_len;
-    const char *server_key;                 /* link: the acceptor's public key; NULL: none */
-    const struct kt_authorized *authorized; /* acceptor: who may come in; NULL: anyone with the key */
+    const char *server_key; /* link: the acceptor's public key; NULL: none */
+    const struct kt_authorized
+        *authorized; /* acceptor: who may come in; NULL: see asks; or anyone with the key */
     size_t authorized_count;
+    bool asks;      /* acceptor: kt_acceptor_events.authorize says who may come in, not `authorized` */
     char mode[16];  /* the preset that was chosen by name */
     uint64_t given; /* bit i: the user gave a value for row i; the others may be chosen to suit the mode */
     bool stay;      /* link: dials at once and keeps dialling (kt_link_stay) */

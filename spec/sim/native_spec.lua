@@ -240,4 +240,60 @@ describe("a server of kt's own wire that knows its clients by their keys", funct
     local _, told = client:log():gsub("error [^\n]*the server does not know this client's public key", "")
     assert.equal(1, told)
   end)
+
+  describe("by a function", function()
+    --- The server's script, with this body of the function.
+    local function server_with(body)
+      return ([[
+        local kt = require "kt"
+        local ALICE = "D6poTtKIZ7l/Smot7l34zpdOdrcBjj8iocTPJnhXDyA="
+        local links = kt.accept { on = ":29900", wire = "kt", private_key = kt.secret_file "own.key",
+          authorized = function(key, peer) %s end }
+        links:serve(function(stream)
+          kt.log.info(stream.identity .. " is here")
+          kt.splice(stream, assert(kt.connect { to = stream.target }))
+        end)]]):format(body)
+    end
+    local function tunnel_by(body)
+      local w = sim.world { seed = 7 }
+      w:host "client" w:host "server"
+      w:link("client", "server", { delay = "50ms" })
+      w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
+      w:host("server"):file("server.lua", server_with(body))
+      local server = w:host("server"):run("server.lua", { files = { ["own.key"] = "ERERERERERERERERERERERERERERERERERERERERERE=" } })
+      local client = w:host("client"):run("spec/fixtures/native/pair_client.lua", { files = { ["own.key"] = ALICE } })
+      local app = w:host("client"):connect "127.0.0.1:12948"
+      app:write "127.0.0.1:8388\n"
+      return app, server, client, w
+    end
+
+    it("tells it the key and the address, and takes the name that it returns; asked again after a reload", function()
+      local app, server, client, w = tunnel_by 'return key == ALICE and peer.address:find "^10%.0%.1%.1:" and "al"'
+      app:echo "hello"
+      assert.matches("al is here", server:log(), 1, true)
+      w:host("server"):file("server.lua", server_with "return false")
+      server:signal "HUP"
+      assert.is_nil((app:try_echo("hello", { timeout = "5s" })))
+      assert.matches("this client is not authorized any more", client:log(), 1, true)
+    end)
+
+    for body, why in pairs {
+      ["return false"] = "refused: its key is not authorized: D6po",
+      ['error "a mistake"'] = "authorized failed, and refuses: server.lua:%d+: a mistake",
+      ["return true"] = "authorized failed, and refuses: .*expected a name of 1 to 63 bytes, or false, got boolean",
+      ['kt.sleep "1s" return "al"'] = "kt.sleep: cannot wait in authorized; it must return at once",
+      ["while true do end"] = "authorized failed, and refuses: server.lua:%d+: stopped",
+    } do
+      it("refuses with " .. body .. ", and says why once", function()
+        local app, server, _, w = tunnel_by(body)
+        assert.is_nil((app:try_echo("hello", { timeout = "5s" })))
+        w:run_for "20s"
+        assert.matches(why, server:log())
+        for _, told in ipairs { "authorized failed", "its key is not authorized" } do
+          local _, times = server:log():gsub(told, "")
+          assert.is_true(times <= 1)
+        end
+      end)
+    end
+  end)
 end)

@@ -62,7 +62,7 @@ describe("kt client --to", function()
 end)
 
 describe("kt server --authorized", function()
-  it("lets in the clients of the file, by their keys alone", function()
+  it("lets in the clients of the file, by their keys alone, to the targets that it has for them", function()
     local w = sim.world { seed = 7 }
     w:host "client" w:host "server"
     w:link("client", "server", { delay = "20ms" })
@@ -71,15 +71,21 @@ describe("kt server --authorized", function()
       args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--privatekey", "server.key", "--authorized", "clients" },
       files = {
         ["server.key"] = "ERERERERERERERERERERERERERERERERERERERERERE=",
-        clients = "# who may come in\nalice D6poTtKIZ7l/Smot7l34zpdOdrcBjj8iocTPJnhXDyA=\n",
+        clients = "# who may come in\nalice D6poTtKIZ7l/Smot7l34zpdOdrcBjj8iocTPJnhXDyA= 127.0.0.1:22,10.*:*\n",
       },
     })
-    w:host("client"):run("kt client", {
-      args = { "-l", "127.0.0.1:1001", "-r", "server:29900", "--wire", "kt", "--privatekey", "alice.key",
-        "--serverkey", "e06Qm75//kTEZaIgA31gjuNYl9Me+XLwf3SJLLD3PxM=" },
-      files = { ["alice.key"] = "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=" },
-    })
+    w:host("server"):serve { on = "127.0.0.1:22", fn = function(conn) conn:write "ssh" conn:close() end }
+    for i, to in ipairs { "", "127.0.0.1:22", "127.0.0.1:8388" } do
+      w:host("client"):run("kt client", {
+        args = { "-l", "127.0.0.1:100" .. i, "-r", "server:29900", "--wire", "kt", "--privatekey", "alice.key",
+          "--serverkey", "e06Qm75//kTEZaIgA31gjuNYl9Me+XLwf3SJLLD3PxM=", table.unpack(to ~= "" and { "--to", to } or {}) },
+        files = { ["alice.key"] = "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=" }, beside = i > 1,
+      })
+    end
     assert.equal("server", w:host("client"):connect("127.0.0.1:1001"):echo("hello").server)
+    assert.equal("ssh", w:host("client"):connect("127.0.0.1:1002"):read_exactly(3, { timeout = "5s" }))
+    assert.is_nil((w:host("client"):connect("127.0.0.1:1003"):read(1, { timeout = "5s" })))
+    assert.matches("127.0.0.1:8388: not allowed: no pattern of --authorized clients:2 matches", server:log(), 1, true)
     assert.is_nil(server:log():find("the key is", 1, true))
   end)
 
@@ -93,7 +99,7 @@ describe("kt server --authorized", function()
       })
     end)
     assert.is_false(ok)
-    assert.matches('--authorized clients:1: expected NAME KEY, got "alice"', tostring(err), 1, true)
+    assert.matches('--authorized clients:1: expected NAME KEY [PATTERNS], got "alice"', tostring(err), 1, true)
   end)
 
   it("is refused without this end's private key", function()

@@ -295,8 +295,9 @@ function wire.keys(client)
     field("scavenge", client, "An expired session is closed after this much longer."),
     { name = "stay", type = "boolean", default = false, only = "link",
       doc = "Dial immediately instead of with the first stream, and redial whenever the session is lost. A link with :serve always does." },
-    { name = "authorized", type = "keys", only = "acceptor",
+    { name = "authorized", type = "keys", fn = true, only = "acceptor",
       doc = "The clients that may come in, with their public keys in base64: { alice = \"…\" }; with private_key. "
+        .. "Or a function authorized(key, { address }) that returns a client's name, or false; it must not wait, and refuses if it fails. "
         .. "A stream or link has its client's name as `identity`. Only on kt's wire." },
     field("max_sessions", client, "Maximum number of sessions; datagrams that would start another are dropped."),
   })

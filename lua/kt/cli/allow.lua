@@ -3,12 +3,14 @@ local core = require "kt.core"
 
 local allow = {}
 
---- Returns a function(target) → true, or false and why not. Raises a sentence if a pattern makes no sense.
-function allow.rule(patterns)
+--- Returns a function(target) → true, or false and why not. Raises a sentence if a pattern makes no sense. from: where the patterns
+--- are, "--allow" unless given.
+function allow.rule(patterns, from)
+  from = from or "--allow"
   local list = {}
   for pattern in patterns:gmatch "[^,]+" do
     local host, port = pattern:match "^%s*(.+):([%d*]+)%s*$"
-    if not host then error(('--allow: "%s": expected host:port, such as "*.example:443" or "10.0.0.*:*"'):format(pattern), 0) end
+    if not host then error(('%s: "%s": expected host:port, such as "*.example:443" or "10.0.0.*:*"'):format(from, pattern), 0) end
     local lua = (host .. ":" .. port):lower():gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*")
     list[#list + 1] = "^" .. lua .. "$"
   end
@@ -18,7 +20,7 @@ function allow.rule(patterns)
     for _, pattern in ipairs(list) do
       if target:lower():find(pattern) then return true end
     end
-    return false, #list == 0 and "no --allow was given" or "no pattern of --allow matches"
+    return false, #list == 0 and "no " .. from .. " was given" or "no pattern of " .. from .. " matches"
   end
 end
 

@@ -16,13 +16,15 @@ common.main("server", {...}, function(values, from)
   local config = settings.link("server", values, from)
   config.on = values.listen
   if values.privatekey ~= "" then config.private_key, config.authorized = kt.secret_file(values.privatekey), values.clients end
-  local allowed = allow.rule(values.allow)
+  local allowed, reach = allow.rule(values.allow), {}
+  for name, patterns in pairs(values.reach or {}) do reach[name] = allow.rule(table.unpack(patterns)) end
   local acceptor = kt.accept(config)
 
   -- Whether what the peer opened may go to the target that it names, if it names one.
   local function may_reach(opened)
     local may, why = true, nil
-    if opened.target then may, why = allowed(opened.target) end
+    local rule = opened.identity and reach[opened.identity] or allowed
+    if opened.target then may, why = rule(opened.target) end
     if not may then kt.log.warn("%s: target %s: not allowed: %s", opened.peer, opened.target, why) end
     return may
   end
@@ -38,7 +40,7 @@ common.main("server", {...}, function(values, from)
     end
     common.join(stream, conn, conn, stream.peer .. " to " .. target, values)
   end)
-  if values.udp ~= "" or values.allow ~= "" then
+  if values.udp ~= "" or values.allow ~= "" or next(reach) then
     acceptor:on("flow", function(flow)
       local target = flow.target or values.udp
       if not may_reach(flow) then return end

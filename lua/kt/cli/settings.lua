@@ -226,22 +226,24 @@ local function warn_of_key(key, default, notes)
   notes[#notes + 1] = ("the key is %s: anyone can read and use this tunnel; set --key or $KCPTUN_KEY on both ends"):format(weak)
 end
 
--- The clients in a file, { name = key }: lines "NAME KEY", blank ones and those that begin with #.
+-- The clients in a file, { name = key }, and the targets that they may name, { name = { patterns, where } }: lines "NAME KEY [PATTERNS]", blank
+-- ones and those that begin with #.
 local function read_clients(side, path, env)
   local text, err = env.read_file(path)
   if not text then fail(side, "--authorized: %s", tostring(err)) end
-  local clients, number = {}, 0
+  local clients, reach, number = {}, {}, 0
   for line in (text .. "\n"):gmatch "(.-)\r?\n" do
     number = number + 1
-    local name, key = line:match "^%s*(%S+)%s+(%S+)%s*$"
+    local name, key, patterns = line:match "^%s*(%S+)%s+(%S+)%s*(%S*)%s*$"
     if name and not name:find "^#" then
       if clients[name] then fail(side, "--authorized %s:%d: %s is there twice", path, number, name) end
       clients[name] = key
+      if patterns ~= "" then reach[name] = { patterns, ("--authorized %s:%d"):format(path, number) } end
     elseif line:find "%S" and not line:find "^%s*#" then
-      fail(side, '--authorized %s:%d: expected NAME KEY, got "%s"', path, number, line)
+      fail(side, '--authorized %s:%d: expected NAME KEY [PATTERNS], got "%s"', path, number, line)
     end
   end
-  return clients
+  return clients, reach
 end
 
 -- The client's UDP addresses: { at = where datagrams arrive, to = the target to ask for, or nil }.
@@ -301,7 +303,7 @@ function settings.parse(side, args, env)
   end
   if values.udp ~= "" and values.wire == "kcptun" then fail(side, "--udp: kcptun's wire carries no datagrams; use --wire kt or --wire auto") end
   if side == "client" then values.udp = read_udp(values.udp) elseif values.udp ~= "" then values.udp = dialled(values.udp) end
-  if side == "server" then values.clients = values.authorized ~= "" and read_clients(side, values.authorized, env) or nil end
+  if side == "server" and values.authorized ~= "" then values.clients, values.reach = read_clients(side, values.authorized, env) end
   return values, notes, from
 end
 

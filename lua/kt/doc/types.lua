@@ -30,7 +30,7 @@ local function of_key(key, class)
     return table.concat(values, "|") .. (key.fn and "|function" or "")
   end
   local name = key.type == "handle" and api.class .. "." .. key.kind or plain[key.type] or key.type
-  return name .. (key.keys and "|" .. class or "") .. (key.off and "|false" or "")
+  return name .. (key.fn and "|function" or "") .. (key.keys and "|" .. class or "") .. (key.off and "|false" or "")
 end
 
 local function one_line(text) return (text:gsub("%s*\n%s*", " ")) end

@@ -36,6 +36,7 @@ function words.kind(key)
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
     return "one of " .. table.concat(values, ", ") .. (key.fn and "; or a function" or "")
   end
+  if key.fn then name = name .. "; or a function" end
   if key.keys and key.type ~= "table" then name = name .. " or table" end
   if key.type == "list" then return "list of " .. (key.of.bare and key.of.bare .. " or table" or words.kind(key.of)) end
   if key.off then name = name .. (key.on and ", true or false" or " or false") end

@@ -90,8 +90,10 @@ static void expel(struct acceptor *a)
         struct guest *g = guest_of(n);
         next = n->next;
         const char *identity = kt_native_association_identity(g->a);
-        const char *now = kt_native_names_find(a->c->names, kt_native_association_key(g->a));
-        if (identity && (!now || strcmp(now, identity) != 0))
+        char now[KT_NATIVE_IDENTITY] = "";
+        if (!identity) continue;
+        kt_native_guest_name(a, kt_native_association_key(g->a), kt_native_association_peer(g->a), now);
+        if (strcmp(now, identity) != 0)
             kt_native_guest_free(g, KT_EREFUSED, "this client is not authorized any more");
     }
 }

@@ -58,6 +58,9 @@ struct acceptor {
     struct kt_starts own_starts;
     struct kt_turn turn;
     uint64_t began_us, hash_seed;
+    char name[KT_NATIVE_IDENTITY];  /* of the client whose handshake was let in last; empty: it has none */
+    uint8_t refused[KT_NATIVE_KEY]; /* the key that the log had last, at refused_us (0: none) */
+    uint64_t refused_us;
     bool closing;
     bool full_told;
 };
@@ -74,6 +77,9 @@ int kt_native_guest_new(
     struct acceptor *a, const struct kt_native_agreed *agreed, const struct kt_native_place *place);
 /* Ends its association. text: for the peer's log, or NULL. */
 void kt_native_guest_free(struct guest *g, int code, const char *text);
+/* The name of the client with a public key that is at an address; false: it may not come in. */
+bool kt_native_guest_name(struct acceptor *a, const uint8_t key[KT_NATIVE_KEY], const struct kt_addr *from,
+    char name[KT_NATIVE_IDENTITY]);
 /* Offers the association to the acceptor's user as a link. */
 void kt_native_guest_give_link(struct guest *g);
 

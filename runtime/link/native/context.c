@@ -116,6 +116,7 @@ bool kt_native_context_same_key(const struct kt_native_context *a, const struct 
 bool kt_native_context_same(const struct kt_native_context *a, const struct kt_native_context *b)
 {
     struct kt_native_config x = a->cfg, y = b->cfg;
+    if (x.common.asks || y.common.asks) return false; /* whoever is asked may answer otherwise now */
     if (!kt_endpoint_equal(&x.common.at, &y.common.at)) return false;
     memset(&x.common, 0, sizeof x.common);
     memset(&y.common, 0, sizeof y.common);

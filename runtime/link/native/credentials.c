@@ -43,7 +43,7 @@ int kt_native_credentials_read(struct kt_native_secrets *out, const struct kt_se
     uint8_t psk[KT_NATIVE_KEY];
     if (client && !s->private_key != !s->server_key)
         return kt_err_set(err, KT_ECONFIG, "expected both private_key and server_key, or neither");
-    if (!client && !s->private_key != !s->authorized)
+    if (!client && !s->private_key != !(s->authorized || s->asks))
         return kt_err_set(err, KT_ECONFIG, "expected both private_key and authorized, or neither");
     int rc = s->key ? read_shared(s, phrases, psk, err) : 0;
     if (!rc && s->private_key)

@@ -1,7 +1,9 @@
 /* The associations of an acceptor. One is found by the connection ids of its paths, wherever its peer is. It begins
  * unproven: only a first packet shows that the peer has the keys and not just recorded an initiation. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "crypto/keyfile.h"
 #include "link/native/acceptor_internal.h"
 #include "link/native/code.h"
 #include "link/native/flow_handle.h"
@@ -26,6 +28,20 @@ struct guest *kt_native_guest_find(const struct acceptor *a, const uint8_t cid[K
         return g;
     }
     return NULL;
+}
+
+bool kt_native_guest_name(struct acceptor *a, const uint8_t key[KT_NATIVE_KEY], const struct kt_addr *from,
+    char name[KT_NATIVE_IDENTITY])
+{
+    char text[KT_KEY_TEXT], address[KT_ADDR_TEXT];
+    if (a->c->cfg.common.asks) {
+        kt_key_encode(key, text);
+        return a->events->authorize &&
+               a->events->authorize(a->ctx, text, kt_addr_text(from, address), name, KT_NATIVE_IDENTITY);
+    }
+    const char *found = kt_native_names_find(a->c->names, key);
+    if (found) snprintf(name, KT_NATIVE_IDENTITY, "%s", found);
+    return found;
 }
 
 bool kt_native_guest_room(struct acceptor *a)
@@ -189,6 +205,7 @@ static int list(struct guest *g)
     return 0;
 }
 
+/* on_ask has set a->name. */
 int kt_native_guest_new(
     struct acceptor *a, const struct kt_native_agreed *agreed, const struct kt_native_place *place)
 {
@@ -201,9 +218,8 @@ int kt_native_guest_new(
         .over = on_over,
         .ctx = g,
         .ended = &a->ended};
-    const struct kt_native_beginning begin = {.agreed = agreed,
-        .place = *place,
-        .identity = kt_native_names_find(a->c->names, agreed->peer_public)};
+    const struct kt_native_beginning begin = {
+        .agreed = agreed, .place = *place, .identity = a->name[0] ? a->name : NULL};
     g->acceptor = a;
     kt_list_init(&g->links);
     kt_list_init(&g->by_age);

@@ -7,6 +7,8 @@
 #include "link/native/acceptor_internal.h"
 #include "link/native/code.h"
 
+#define REFUSED_US 600000000u /* until the log has a client that is refused again */
+
 static void answer(struct acceptor *a, size_t port, const struct kt_dgram *in, const uint8_t *data, size_t n)
 {
     struct kt_udp *udp = kt_ports_udp(a->ports, port);
@@ -110,14 +112,27 @@ void kt_native_route_taker(struct acceptor *a)
     kt_list_init(&a->taker.node);
 }
 
+/* True if the last client that was refused had the same key, in the last minutes: it tries again and again. */
+static bool refused_before(struct acceptor *a, const uint8_t key[KT_NATIVE_KEY])
+{
+    const uint64_t now = kt_io_now(a->c->io);
+    const bool same =
+        a->refused_us && now - a->refused_us < REFUSED_US && memcmp(a->refused, key, KT_NATIVE_KEY) == 0;
+    if (same) return true;
+    memcpy(a->refused, key, KT_NATIVE_KEY);
+    a->refused_us = now;
+    return false;
+}
+
 static uint64_t on_ask(void *ctx, const struct kt_native_hello *hello, char text[KT_NATIVE_ERROR_TEXT + 1])
 {
     struct acceptor *a = ctx;
-    if (hello->public_key && !kt_native_names_find(a->c->names, hello->public_key)) {
+    a->name[0] = '\0';
+    if (hello->public_key && !kt_native_guest_name(a, hello->public_key, hello->from, a->name)) {
         char address[KT_ADDR_TEXT], key[KT_KEY_TEXT];
         kt_key_encode(hello->public_key, key);
-        kt_log(a->c->log, KT_LOG_WARN, "%s: refused: its key is not authorized: %s",
-            kt_addr_text(hello->from, address), key);
+        kt_log(a->c->log, refused_before(a, hello->public_key) ? KT_LOG_DEBUG : KT_LOG_WARN,
+            "%s: refused: its key is not authorized: %s", kt_addr_text(hello->from, address), key);
         snprintf(text, KT_NATIVE_ERROR_TEXT + 1, "the server does not know this client's public key");
         return KT_NATIVE_CODE_REFUSED;
     }

@@ -108,10 +108,12 @@ struct kt_settings *kt_config_change(
     return c;
 }
 
-/* Reads { name = "public key", … } on top of the stack into an array, which the settings at idx anchor. */
+/* Reads { name = "public key", … } on top of the stack into an array, which the settings at idx anchor. A function there
+ * is the caller's. */
 static void read_authorized(lua_State *L, int idx, struct kt_settings *s)
 {
     const int table = lua_gettop(L);
+    s->asks = lua_isfunction(L, table);
     if (!lua_istable(L, table)) return;
     size_t n = 0;
     for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) n++;

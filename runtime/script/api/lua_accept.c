@@ -7,6 +7,8 @@
 #include "script/api/lua_link.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handler.h"
+#include "script/core/task.h"
+#include "script/sandbox/guard.h"
 
 #define ON "acceptor:on"
 
@@ -26,7 +28,9 @@ struct kt_lua_acceptor {
     struct kt_settings *settings; /* the userdata in uservalue 1 */
     int on_link;                  /* registry reference to the function for peers, or LUA_NOREF */
     const struct kt_origin *on_link_at;
-    int on_flow; /* likewise for flows */
+    int authorize;         /* likewise, the setting `authorized`, if it is a function */
+    bool authorize_failed; /* and the log has it */
+    int on_flow;           /* likewise for flows */
     const struct kt_origin *on_flow_at;
 };
 
@@ -86,9 +90,68 @@ static void on_flow(void *ctx, struct kt_flow *flow, const struct kt_peer_info *
         kt_lua_flow_serve(kt_service_runtime(&a->service), &arrival);
 }
 
+/* ---- the setting `authorized` as a function ---- */
+
+struct candidate {
+    const struct kt_lua_acceptor *a;
+    const char *key, *address;
+    char *name; /* stays empty if it is refused */
+    size_t size;
+};
+
+/* Protected. */
+static int ask(lua_State *L)
+{
+    const struct candidate *c = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->a->authorize);
+    lua_pushstring(L, c->key);
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, c->address);
+    lua_setfield(L, -2, "address");
+    lua_call(L, 2, 1);
+    if (!lua_toboolean(L, -1)) return 0;
+    size_t len = 0;
+    const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+    if (!name || len == 0 || len >= c->size || strlen(name) < len)
+        return luaL_error(L, "expected a name of 1 to %d bytes, or false, got %s", (int)c->size - 1,
+            name ? "another string" : luaL_typename(L, -1));
+    memcpy(c->name, name, len + 1);
+    return 0;
+}
+
+/* A function that fails refuses; the log has the first failure of an acceptor. */
+static bool on_authorize(void *ctx, const char *key, const char *address, char *name, size_t size)
+{
+    struct kt_lua_acceptor *a = ((const struct door *)ctx)->owner;
+    struct kt_runtime *rt = kt_service_runtime(&a->service);
+    lua_State *L = kt_runtime_state(rt);
+    struct kt_guard *g = kt_guard_of(L);
+    const struct candidate c = {a, key, address, name, size};
+    const int top = lua_gettop(L);
+    name[0] = '\0';
+    if (a->authorize == LUA_NOREF) return false;
+    const char *before = kt_task_forbid_waits(rt, "authorized");
+    lua_pushcfunction(L, ask);
+    lua_pushlightuserdata(L, (void *)&c);
+    kt_guard_begin(g, L, KT_SLICE_STOP_US);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        const char *why = kt_guard_stopped(g) ? kt_guard_text(L) : lua_tostring(L, -1);
+        name[0] = '\0';
+        if (!a->authorize_failed)
+            kt_log(kt_runtime_log(rt), KT_LOG_ERROR, "%s: authorized failed, and refuses: %s",
+                kt_service_name(&a->service), why ? why : "an error that is not a string");
+        a->authorize_failed = true;
+    }
+    if (kt_guard_end(g, kt_service_origin(&a->service))) kt_guard_unhook(g, L);
+    lua_settop(L, top);
+    kt_task_forbid_waits(rt, before);
+    return name[0];
+}
+
 static int open(struct kt_service *s, struct kt_err *err)
 {
-    static const struct kt_acceptor_events events = {.stream = on_stream, .link = on_link, .flow = on_flow};
+    static const struct kt_acceptor_events events = {
+        .stream = on_stream, .link = on_link, .flow = on_flow, .authorize = on_authorize};
     struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
     struct door *door = calloc(1, sizeof *door);
     if (!door) return kt_err_set(err, KT_ENOMEM, "out of memory");
@@ -144,6 +207,8 @@ static void close_acceptor(struct kt_service *s)
     a->on_link = LUA_NOREF;
     luaL_unref(L, LUA_REGISTRYINDEX, a->on_flow);
     a->on_flow = LUA_NOREF;
+    luaL_unref(L, LUA_REGISTRYINDEX, a->authorize);
+    a->authorize = LUA_NOREF;
 }
 
 /* ---- reload ---- */
@@ -223,7 +288,11 @@ static int accept_on(lua_State *L)
     struct kt_lua_acceptor *a = kt_handle_push(L, KT_HANDLE_ACCEPTOR, sizeof *a, 1);
     a->wire = wire;
     a->settings = settings;
-    a->on_link = a->on_flow = LUA_NOREF;
+    a->on_link = a->on_flow = a->authorize = LUA_NOREF;
+    if (settings->asks) {
+        lua_getfield(L, 1, "authorized");
+        a->authorize = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     lua_pushvalue(L, -2);
     lua_setiuservalue(L, -2, 1);
     lua_getfield(L, 1, "on");

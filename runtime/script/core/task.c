@@ -99,12 +99,12 @@ struct kt_task *kt_task_need(lua_State *L, const char *what)
 {
     struct kt_task *t = kt_task_of(L);
     struct kt_runtime *rt = t->rt;
+    if (rt->tasks->pure) kt_raise(L, "%s: cannot wait in %s; it must return at once", what, rt->tasks->pure);
     if (t == &rt->tasks->main && L == rt->L) kt_raise(L, KT_TASK_ONLY, what);
     if (t->L != L)
         kt_raise(L,
             "%s: cannot wait in a coroutine created by the script; call it in the task itself or use kt.spawn",
             what);
-    if (rt->tasks->pure) kt_raise(L, "%s: cannot wait in %s; it must return at once", what, rt->tasks->pure);
     if (!lua_isyieldable(L))
         kt_raise(L,
             "%s: cannot wait here, inside a function called from C (a sort or gsub callback, a __close or __gc "
