@@ -13,19 +13,19 @@
  *   UP        sends faster for a while, and again faster while that delivers more
  *   RTT       when min_rtt has expired: half of what the path holds, for a round
  *
- * Loss. In DOWN and DRAIN the rate is below what was delivered, loss not made up for, so no queue of ours
- * overflows: what is lost then is lost at random. CRUISE and UP send bw / (1 - loss), so that bw arrives.
- * What is lost only at higher rates is congestion, and is not made up for; it lowers nothing by itself, as
- * bw is what arrives.
+ * Loss. In DOWN and DRAIN the rate is below what was delivered and does not make up for loss, so no queue of
+ * ours overflows: what is lost then is lost at random. CRUISE and UP send bw / (1 - loss), so that bw arrives.
+ * What is lost only at higher rates is congestion. It is not made up for, and needs no further answer, because
+ * bw counts only what arrives.
  *
  * Queue. The shortest round trip of a round, less min_rtt, is the standing queue: jitter and bunched
- * acknowledgements do not touch the shortest. While it is above a few ms, bw is what was delivered in that
- * round, and the rate is lower still, in proportion to the queue. A queue that this does not shorten is that
- * of others: then the rate is bw, as in BBR, so that they do not push this flow aside, and half as much as
- * the path holds may be in the queue, so that it does not push them aside.
+ * acknowledgements do not affect the shortest one. While the queue is above a few ms, bw is what was delivered
+ * in that round, and the rate is lower still, in proportion to the queue. A queue that this does not shorten
+ * belongs to other flows. Then the rate is bw, as in BBR, so that they do not starve this flow, and its own
+ * part of the queue is at most half of what the path holds, so that it does not starve them.
  *
- * Invariant: never more in flight than twice what the path holds, round trips being as long as they vary,
- * plus what bunched acknowledgements keep; and never more than the limits of the owner. */
+ * Invariant: in flight are at most twice what the path holds during its usual longest round trip, plus what
+ * bunched acknowledgements hold back, and never more than the owner's limits. */
 #include "base/bytes.h"
 #include "kcp/cc.h"
 
@@ -34,24 +34,24 @@
 
 #define FIRST_PACKETS 32u
 #define LEAST_PACKETS 4u
-#define FIRST_US 25000u /* with a rate stated: what it carries in this time, if that is more */
+#define FIRST_US 25000u /* first window with a stated rate: at least what it carries in this time */
 #define STARTUP_GAIN PERCENT(277)
 #define DRAIN_GAIN PERCENT(50)
 #define DOWN_GAIN PERCENT(90)
 #define UP_GAIN PERCENT(125)
 #define UP_GAIN_MAX PERCENT(200)
-#define GROWTH PERCENT(125) /* of a round in STARTUP that has found more */
-#define FLAT_ROUNDS 3u      /* without growth end STARTUP */
+#define GROWTH PERCENT(125) /* a STARTUP round that grows less has found no more */
+#define FLAT_ROUNDS 3u      /* this many rounds without growth end STARTUP */
 #define CRUISE_ROUNDS 6u
 #define MIN_RTT_US 10000000u /* a min_rtt holds for this long */
 #define PROBE_LEAST_US 1000u
 #define LOSS_MAX PERCENT(40)
-#define LATE 8u         /* round trips in a row show a queue in STARTUP */
-#define STUCK_ROUNDS 2u /* that do not shorten a queue show that it is that of others */
+#define LATE 8u         /* this many late round trips in a row show a queue in STARTUP */
+#define STUCK_ROUNDS 2u /* a queue that this many rounds do not shorten is not ours */
 #define EXTRA_ROUNDS 5u
 #define BUNCH_US 10000000u
-#define RTT_LEAST_US 5000u   /* a shorter one is less than machines take to react */
-#define RTT_MAX_US 60000000u /* longer ones say nothing of the path */
+#define RTT_LEAST_US 5000u   /* machines take this long to react */
+#define RTT_MAX_US 60000000u /* longer ones say nothing about the path */
 
 enum phase { STARTUP, DRAIN, DOWN, CRUISE, UP, RTT };
 
@@ -84,21 +84,21 @@ static uint64_t product(const struct kt_cc_auto *a, uint64_t rate)
     return rate * max64(a->min_rtt_us, RTT_LEAST_US) / 1000000;
 }
 
-/* A longer standing queue than this is shortened. */
+/* A standing queue longer than this is shortened. */
 static uint32_t queue_limit(const struct kt_cc_auto *a)
 {
     return (uint32_t)clamp(a->min_rtt_us / 20, 3000, 10000) + a->jitter_us / 2;
 }
 
-/* What UP may add to the queue: enough to be seen, and less than overflowed it. */
+/* What UP may add to the queue: enough to see it, less than what overflowed it before. */
 static uint32_t probe_us(const struct kt_cc_auto *a)
 {
     const uint64_t most = max64(max64(a->min_rtt_us / 10, 5000), 2 * (uint64_t)a->jitter_us);
     return (uint32_t)kt_min64(most, a->probe_cap_us > 0 ? a->probe_cap_us : UINT32_MAX);
 }
 
-/* The first window in a round trip, as long as nothing but small exchanges has been measured: they say what was sent, not
- * what the path carries. */
+/* One first window per round trip, while only small exchanges have been measured: those show what was sent,
+ * not what the path carries. */
 static uint64_t first_rate(const struct kt_cc *cc)
 {
     const struct kt_cc_auto *a = &cc->auto_;
@@ -140,7 +140,7 @@ static void note_rtt(struct kt_cc_auto *a, uint32_t rtt_us, uint64_t now_us)
     if (a->min_rtt_us == 0 || rtt_us < a->min_rtt_us) a->min_rtt_us = rtt_us;
 }
 
-/* How many more bytes than bw have been acknowledged since acknowledgements were last behind it. */
+/* Bytes acknowledged beyond bw since acknowledgements last lagged behind it. */
 static void note_bunch(struct kt_cc_auto *a, uint64_t acked, uint64_t now_us)
 {
     const uint64_t expected = bandwidth(a) * kt_min64(now_us - a->bunch_us, BUNCH_US) / 1000000;
@@ -184,7 +184,7 @@ static uint64_t share(const struct kt_cc_auto_loss *l)
     return l->all > 0 ? l->lost * ONE / l->all : 0;
 }
 
-/* The share lost at any rate but no more than that at a low rate, which is the rarer sample. */
+/* The share lost at any rate, but at most the share lost at a low rate, which is measured less often. */
 static void set_loss(struct kt_cc_auto *a)
 {
     const uint64_t low = share(&a->low_loss);
@@ -257,7 +257,7 @@ static void end_up(struct kt_cc *cc, uint64_t now_us)
         enter(cc, DOWN, DOWN_GAIN, now_us);
 }
 
-/* What has to be known at once, and not at the end of a round. */
+/* What cannot wait for the end of a round. */
 static void watch_phase(struct kt_cc *cc, const struct kt_rate_sample *sample, uint64_t now_us)
 {
     struct kt_cc_auto *a = &cc->auto_;
@@ -336,8 +336,8 @@ static void startup_round(struct kt_cc *cc, uint64_t lost, uint64_t now_us)
     if (a->flat >= enough) enter(cc, DRAIN, DRAIN_GAIN, now_us);
 }
 
-/* A queue that the rate of the round before should have shortened, but has not: either less arrives than was
- * believed, which is then believed, or the queue is that of others. */
+/* For a queue that the last round's rate should have shortened, but did not: either less arrives than
+ * assumed, which corrects bw, or the queue belongs to others. */
 static void note_stuck(struct kt_cc_auto *a, uint32_t queue_us)
 {
     const uint64_t round_us = (uint64_t)a->min_rtt_us + queue_us,

@@ -1,5 +1,5 @@
-/* Takes links of both wires on the same ports: two acceptors, of which the preferred wire's is offered each datagram
- * first (link/common/ports.h). Its user sees the streams and links of both. */
+/* Accepts links of both wires on the same ports. There is an acceptor of each; a datagram is offered to the
+ * preferred wire's first (link/common/ports.h). The user sees the streams and links of both. */
 #include <stdlib.h>
 #include "io/io.h"
 #include "link/both/both.h"
@@ -42,7 +42,8 @@ static void on_apply(struct kt_acceptor *acceptor, struct kt_acceptor_change *ou
     }
 }
 
-/* The links of the preferred wire last, as the youngest: a peer that has come on both stays with it. */
+/* Adopts the preferred wire's links last, so that they count as the youngest: a peer that came on both
+ * wires stays with that one. */
 static void on_adopt(struct kt_acceptor *acceptor)
 {
     for (size_t i = KT_BOTH_WIRES; i-- > 0;) kt_acceptor_adopt(of(acceptor)->each[i]);

@@ -1,4 +1,7 @@
-/* Invariant: a flow is in the list exactly while it has an inner flow that has not ended. */
+/* The flows of a link that may speak either wire (flow.h). Each passes through to a flow of the preferred
+ * wire's link.
+ *
+ * Invariant: a flow is in the list exactly while it has an inner flow that has not ended. */
 #include "link/both/flow.h"
 
 #include <stdlib.h>
@@ -7,7 +10,7 @@ struct both_flow {
     struct kt_flow flow;
     struct kt_list node;
     struct kt_flow *inner;      /* NULL: ended */
-    struct kt_flow_facts facts; /* then */
+    struct kt_flow_facts facts; /* once it has ended: its last */
 };
 
 static struct both_flow *of(struct kt_flow *f)

@@ -1,13 +1,13 @@
 /* A link whose peer speaks one of two wires (both.h).
  *
- * It has a link of each wire, and dials with a probe. The preferred wire begins; after GRACE_US the fallback joins in,
- * and from then on the first that is answered is chosen. Until then nothing but probes leaves, so nothing that a
- * stream says can arrive on both wires. Calls wait here until the choice, and then go to the chosen link. The fallback
- * may have been first only because the path was bad, so for SETTLE_US more the preferred wire can still win. Once that
- * time has passed the peer is known not to speak the preferred wire, and the next dialling begins with both.
+ * It has a link of each wire, and dials with probes. The preferred wire dials first, the fallback GRACE_US later; then
+ * the first to get an answer is chosen. Until then only probes are sent, so no stream can arrive on both wires. Calls
+ * wait here for the choice and then go to the chosen link. The fallback may have won only because the path was bad, so
+ * the preferred wire can still win for SETTLE_US more. After that the peer is known not to speak the preferred wire, and
+ * the next dial starts with both.
  *
- * Invariants: once the peer has spoken the preferred wire, that is the choice for good: the fallback's link takes no
- * more calls, and is closed when it carries nothing. The choice of the fallback lasts as long as the peer is up. */
+ * Invariants: once the peer has spoken the preferred wire, that choice is final; the fallback's link gets no more calls
+ * and is closed when it carries nothing. The fallback stays chosen only while the peer is up. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +19,9 @@
 #include "link/common/presence.h"
 #include "link/common/spoken.h"
 
-#define GRACE_US 1000000u /* three initiations of the native wire */
-#define AGAIN_US 1000000u /* between looks at what has become of the probes */
-#define KEEP_US 6000000u  /* goes on this long at least, even if no call waits any more */
+#define GRACE_US 1000000u /* time for three initiations of the native wire */
+#define AGAIN_US 1000000u /* between checks of the probes */
+#define KEEP_US 6000000u  /* keeps dialling at least this long, even without calls */
 #define SETTLE_US 5000000u
 #define NO_FLOWS "the peer speaks wire %s, which carries no datagrams; only wire %s does"
 
@@ -30,7 +30,7 @@ struct link;
 struct part {
     struct kt_link *link; /* NULL: closed */
     struct link *owner;
-    struct kt_open *probe; /* NULL: none under way */
+    struct kt_open *probe; /* NULL: none pending */
     struct kt_presence_part presence;
     bool up;
 };
@@ -42,9 +42,9 @@ struct link {
     struct kt_endpoint at;
     char name[280]; /* `at` as text */
     struct part parts[KT_BOTH_WIRES];
-    struct part *chosen;            /* NULL: not known */
+    struct part *chosen;            /* NULL: no choice yet */
     struct kt_err refusal;          /* the peer's, on the preferred wire; code 0: none */
-    struct kt_list waiting, passed; /* of kt_call: for the choice; at the chosen link */
+    struct kt_list waiting, passed; /* of kt_call: until the choice; at the chosen link */
     struct kt_list flows;           /* flow.h */
     struct kt_calls calls;
     struct kt_presence presence;
@@ -55,11 +55,10 @@ struct link {
     char silences[KT_BOTH_WIRES][256];
     struct kt_turn turn;   /* acts on what was recorded */
     struct kt_turn ending; /* frees it */
-    bool trying;           /* dialling, as the peer's wire is not known */
+    bool trying;           /* dialling to find out the peer's wire */
     struct kt_timer timer; /* while trying */
-    uint64_t grace_us,
-        keep_us; /* until when the preferred wire is alone; until when it goes on without calls, or
-                                   after the choice of the fallback */
+    uint64_t grace_us;     /* µs, when the fallback joins in */
+    uint64_t keep_us;      /* µs, until when it dials without calls, or after it chose the fallback */
     bool stay;
     bool lacks; /* the peer did not speak the preferred wire when it was asked last; logged */
 };
@@ -154,7 +153,7 @@ static void on_probed(void *ctx, uint64_t rtt_us, const struct kt_err *err)
     struct part *p = ctx;
     (void)rtt_us;
     p->probe = NULL;
-    if (err && p == preferred(p->owner)) p->owner->refusal = *err; /* nothing but the peer ends it */
+    if (err && p == preferred(p->owner)) p->owner->refusal = *err; /* only the peer can end it */
     record(p->owner);
 }
 
@@ -306,13 +305,13 @@ static void on_turn(void *ctx)
         stop_trying(l);
         l->chosen = NULL;
     }
-    /* The fallback may be up again by itself, at a server that has learned the preferred wire. */
+    /* The fallback may come up again by itself, at a server that has since learned the preferred wire. */
     if (!l->chosen && (wanted(l) || fallback(l)->up)) dial(l);
     if (!l->chosen && fallback(l)->up && !in_grace(l)) choose(l, fallback(l));
     if (l->chosen == preferred(l)) shed_fallback(l);
 }
 
-/* The peer's name may not resolve, or no socket be had: then the fallback has nothing to wait for either. */
+/* Whether the name does not resolve, or no socket can be opened. Then the fallback need not wait either. */
 static bool stuck(const struct part *p)
 {
     const struct kt_err *why = p->probe ? p->probe->why : NULL;
@@ -422,7 +421,7 @@ static void on_ending(void *ctx)
     free(l);
 }
 
-/* Frees it after the two links have ended, whose turns come first: they may read what is here until then. */
+/* Frees it in a turn hook that runs after those of the two links, which may read it until then. */
 static void on_close(struct kt_link *link)
 {
     struct link *l = of(link);

@@ -1,4 +1,4 @@
-/* The settings of two wires as those of one, and their statistics (both.h). */
+/* Presents the settings and statistics of two wires as those of one (both.h). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +38,7 @@ struct kt_settings *kt_both_spread(const struct kt_settings *s)
     return copy;
 }
 
-/* What one wire says about the common settings holds for both: the fallback's key by default, and its modes. */
+/* Each wire sets its defaults; the common settings are those of the last, the fallback. */
 static void defaults(struct kt_settings *s, bool client)
 {
     memset(s, 0, kt_wire_size(&kt_both_wire));
@@ -81,7 +81,8 @@ static const char *weak_key(const struct kt_settings *s)
     return weak;
 }
 
-/* The figures that only one wire has: of the one whose figures they are, or of none yet. */
+/* For a link that is not open yet: the preferred wire's figures. Once it is, stats->wire is the wire that
+ * `own` is of. */
 static void describe(const struct kt_link_stats *stats, kt_stat_each each, void *ctx)
 {
     wires[KT_PREFERRED]->describe(stats, each, ctx);
