@@ -91,8 +91,8 @@
 ---@field srtt number Smoothed round-trip time, in seconds.
 ---@field rttvar number Round-trip time variation, in seconds.
 ---@field loss number Share of segments lost recently, 0 to 1; see the link's stats.
----@field segs_retrans integer Segments retransmitted since the session began; a counter.
----@field segs_recovered integer Received segments rebuilt by FEC since the session began; a counter.
+---@field session_segs_retrans integer Segments retransmitted since its session began; starts again if the stream moves to a new session; a counter.
+---@field session_segs_recovered integer Likewise: received segments rebuilt by FEC; a counter.
 ---@field inflight integer Segments sent but not yet acknowledged.
 
 --- Statistics of a flow.
