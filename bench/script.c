@@ -86,7 +86,7 @@ static void echo_broke(void *ctx, int code)
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_info *peer)
 {
-    static const struct kt_pipe_events events = {echo, echo, echo_broke, NULL};
+    static const struct kt_pipe_events events = {.readable = echo, .writable = echo, .closed = echo_broke};
     (void)ctx;
     (void)peer;
     kt_pipe_listen(stream, &events, stream);

@@ -81,8 +81,9 @@ static void on_readable(void *ctx)
     }
 }
 
-static const struct kt_pipe_events source_events = {on_nothing, on_writable, NULL, NULL};
-static const struct kt_pipe_events sink_events = {on_readable, on_nothing, on_closed, NULL};
+static const struct kt_pipe_events source_events = {.readable = on_nothing, .writable = on_writable};
+static const struct kt_pipe_events sink_events = {
+    .readable = on_readable, .writable = on_nothing, .closed = on_closed};
 
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *o)
 {

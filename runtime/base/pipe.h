@@ -2,7 +2,9 @@
  * cipher, a script's read and write) is written once for both.
  *
  * Reading is pull: `peek` shows in place what has arrived, `consume` drops it. Bytes that are not consumed hold
- * back the sender (back-pressure). Writing takes only what fits. The events:
+ * back the sender (back-pressure). Writing takes only what fits. Before a conn reads, it asks its listener for how many
+ * bytes it has room (kt_pipe_events.room); a splice answers with the room of its destination (kt_pipe_room). So neither
+ * holds bytes that the next pipe does not take. The events:
  *
  *   readable   More data, or the end of data, has arrived since the last peek. Not repeated for data left there.
  *   writable   Space is available again after a short write.
@@ -33,6 +35,7 @@ struct kt_pipe_ops {
     size_t (*write)(struct kt_pipe *p, const void *data, size_t n);
     size_t (*writev)(
         struct kt_pipe *p, const struct kt_iov *iov, size_t pieces); /* may be NULL: write each */
+    size_t (*room)(struct kt_pipe *p);                               /* may be NULL: unknown */
     void (*shutdown)(struct kt_pipe *p);
     bool (*half_close)(const struct kt_pipe *p);
     void (*reset)(struct kt_pipe *p, int reason, const char *text);
@@ -51,6 +54,10 @@ struct kt_pipe_events {
     void (*writable)(void *ctx);
     void (*closed)(void *ctx, int code);
     void (*known)(void *ctx); /* may be NULL */
+    /* How many bytes the listener takes now, including those that it can peek. A conn stops reading when it has that
+     * much, and asks again when the listener peeks or consumes all. Called from inside these two as well; must not
+     * call the pipe. NULL: any number. */
+    size_t (*room)(void *ctx);
 };
 
 struct kt_pipe {
@@ -117,6 +124,13 @@ static inline size_t kt_pipe_writev(struct kt_pipe *p, const struct kt_iov *iov,
     }
     p->bytes_out += taken;
     return taken;
+}
+
+/* Bytes that write would take now; SIZE_MAX: unknown. If 0, `writable` follows as after a short write. A pipe
+ * that takes nothing any more says 1, so that the writer tries and finds out. */
+static inline size_t kt_pipe_room(struct kt_pipe *p)
+{
+    return p->ops->room ? p->ops->room(p) : SIZE_MAX;
 }
 
 /* Ends sending once everything written is delivered. Reading continues. */

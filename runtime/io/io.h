@@ -164,10 +164,12 @@ void kt_udp_close(struct kt_udp *udp);
 /* ---- TCP and unix sockets ---- */
 
 /* A conn is a kt_pipe (the first member of every backend's struct): peek, consume, write, shutdown, reset, close.
- * It reads at most KT_CONN_READ bytes ahead of its consumer, and queues at most KT_CONN_WRITE bytes that the
- * system has not taken. */
+ * It reads only what its listener has room for (kt_pipe_events.room), at most KT_CONN_READ bytes, so a reader that has
+ * stopped costs no memory; without a listener it reads KT_CONN_AHEAD bytes. It holds at most KT_CONN_WRITE written
+ * bytes that the system has not taken. */
 #define KT_CONN_READ (64u * 1024)
-#define KT_CONN_WRITE (64u * 1024)
+#define KT_CONN_AHEAD (16u * 1024)
+#define KT_CONN_WRITE 64u
 
 /* The conn itself as a pipe; closing that frees the conn. */
 struct kt_pipe *kt_conn_pipe(struct kt_conn *conn);
@@ -185,7 +187,7 @@ void kt_conn_set_user_timeout(struct kt_conn *conn, uint64_t us);
 
 struct kt_listener_events {
     /* A new conn, owned by the callee, which ends it with kt_pipe_close or kt_pipe_reset. It reads ahead at once,
-     * up to KT_CONN_READ. */
+     * up to KT_CONN_AHEAD. */
     void (*conn)(void *ctx, struct kt_conn *conn);
 };
 

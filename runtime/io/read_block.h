@@ -1,6 +1,7 @@
-/* The block that a conn reads into, for both backends. Each allocates and frees `data` its own way.
+/* What a conn has read and its consumer has not taken, for both backends. Each allocates and frees `data` its own
+ * way.
  *
- * Invariant: pos <= len <= KT_CONN_READ; both are 0 without a block. */
+ * Invariant: pos <= len, at most KT_CONN_READ bytes are unread, and pos and len are 0 without data. */
 #ifndef KT_IO_READ_BLOCK_H
 #define KT_IO_READ_BLOCK_H
 
@@ -8,19 +9,23 @@
 #include "io/io.h"
 
 struct kt_read_block {
-    uint8_t *data;   /* KT_CONN_READ bytes, or NULL */
+    uint8_t *data;   /* or NULL */
     size_t pos, len; /* unread: pos..len */
 };
-
-/* Bytes that still fit. */
-static inline size_t kt_read_block_room(const struct kt_read_block *b)
-{
-    return KT_CONN_READ - b->len;
-}
 
 static inline bool kt_read_block_unread(const struct kt_read_block *b)
 {
     return b->pos < b->len;
+}
+
+/* How many bytes to read now for the listener of this conn; 0: none, until it peeks or consumes again. */
+static inline size_t kt_read_block_wanted(const struct kt_read_block *b, const struct kt_pipe *conn)
+{
+    const struct kt_pipe_events *to = conn->events;
+    const size_t unread = b->len - b->pos;
+    size_t most = !to ? KT_CONN_AHEAD : to->room ? to->room(conn->ctx) : KT_CONN_READ;
+    if (most > KT_CONN_READ) most = KT_CONN_READ;
+    return most > unread ? most - unread : 0;
 }
 
 /* For kt_pipe_ops.peek. */

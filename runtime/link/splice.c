@@ -1,6 +1,8 @@
 /* Splice: two directions, each with a source and a destination. A direction moves what its source shows into
  * its destination until that is full, and continues at the destination's `writable`.
  *
+ * It holds no bytes: a conn as source reads no more than the destination takes, and little more than the rates allow.
+ *
  * Invariant: a splice owns both pipes from kt_splice on, and ends them exactly once: closes both when both
  * directions have ended, resets both when it is cut short. If one breaks, its remaining bytes are first moved
  * to the other, which is then cut. `done` is called from a turn hook, never from inside a pipe event or
@@ -320,6 +322,15 @@ static size_t trim(struct kt_iov *iov, size_t *pieces, size_t room)
     return n;
 }
 
+/* For kt_pipe_events.room of the source; after 0, the destination's `writable` leads to the next peek. A source whose
+ * rate is used up reads a little ahead, to have bytes when the rate allows more. */
+static size_t room(struct direction *d)
+{
+    if (d->ended || d->splice->over) return 0;
+    const size_t most = allowance(d, kt_io_now(d->splice->io));
+    return kt_min_size(most > KT_CONN_AHEAD ? most : KT_CONN_AHEAD, kt_pipe_room(d->to));
+}
+
 static void move_some(struct direction *d)
 {
     struct kt_splice *s = d->splice;
@@ -386,6 +397,16 @@ static void b_writable(void *ctx)
     move(&((struct kt_splice *)ctx)->ab);
 }
 
+static size_t a_room(void *ctx)
+{
+    return room(&((struct kt_splice *)ctx)->ab);
+}
+
+static size_t b_room(void *ctx)
+{
+    return room(&((struct kt_splice *)ctx)->ba);
+}
+
 /* The source of d broke: nothing can be written to it, and no more will arrive from it. */
 static void break_off(struct direction *d, int code)
 {
@@ -416,8 +437,10 @@ static void b_closed(void *ctx, int code)
     break_off(&((struct kt_splice *)ctx)->ba, code);
 }
 
-static const struct kt_pipe_events a_events = {a_readable, a_writable, a_closed, NULL};
-static const struct kt_pipe_events b_events = {b_readable, b_writable, b_closed, NULL};
+static const struct kt_pipe_events a_events = {
+    .readable = a_readable, .writable = a_writable, .closed = a_closed, .room = a_room};
+static const struct kt_pipe_events b_events = {
+    .readable = b_readable, .writable = b_writable, .closed = b_closed, .room = b_room};
 
 static void release(struct kt_splice *s)
 {

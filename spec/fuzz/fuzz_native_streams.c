@@ -98,7 +98,8 @@ static void on_closed(void *ctx, int code)
     act(s);
 }
 
-static const struct kt_pipe_events stream_events = {on_readable, on_readable, on_closed, NULL};
+static const struct kt_pipe_events stream_events = {
+    .readable = on_readable, .writable = on_readable, .closed = on_closed};
 
 static void hold(struct world *w, struct kt_pipe *p)
 {

@@ -88,7 +88,8 @@ static void on_closed(void *ctx, int code)
     act(s);
 }
 
-static const struct kt_pipe_events events = {on_readable, on_writable, on_closed, NULL};
+static const struct kt_pipe_events events = {
+    .readable = on_readable, .writable = on_writable, .closed = on_closed};
 
 static void hold(struct world *w, struct kt_pipe *p)
 {

@@ -58,7 +58,8 @@ static inline void tunnel_echo_broke(void *ctx, int code)
 
 static inline void tunnel_echo_all(struct kt_pipe *stream)
 {
-    static const struct kt_pipe_events events = {tunnel_echo, tunnel_echo, tunnel_echo_broke, NULL};
+    static const struct kt_pipe_events events = {
+        .readable = tunnel_echo, .writable = tunnel_echo, .closed = tunnel_echo_broke};
     kt_pipe_listen(stream, &events, stream);
     tunnel_echo(stream);
 }

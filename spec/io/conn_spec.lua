@@ -517,12 +517,12 @@ for _, backend in ipairs(backends) do
     it("that cannot write still reads what the peer had sent", function()
       local a, b = pair(io, "127.0.0.1:0")
       local got, name = "", nil
-      b:write(("x"):rep(50000))
-      io:run(20)
       a:listen {
         readable = function() end,
         closed = function(n) name = n; io:stop() end,
       }
+      b:write(("x"):rep(50000))
+      io:run(20)
       b:reset()
       io:run(20)
       a:write "late"

@@ -93,7 +93,8 @@ static void on_closed(void *ctx, int code)
     ((struct pipe *)ctx)->code = code;
 }
 
-static const struct kt_pipe_events pipe_events = {on_readable, on_writable, on_closed, NULL};
+static const struct kt_pipe_events pipe_events = {
+    .readable = on_readable, .writable = on_writable, .closed = on_closed};
 
 static void pipe_end(struct handle *h)
 {

@@ -231,7 +231,8 @@ static void on_closed(void *ctx, int code)
     s->closed = code;
 }
 
-static const struct kt_pipe_events stream_events = {on_readable, on_writable, on_closed, NULL};
+static const struct kt_pipe_events stream_events = {
+    .readable = on_readable, .writable = on_writable, .closed = on_closed};
 
 static struct stream *push_stream(struct end *e, struct kt_pipe *pipe)
 {

@@ -186,7 +186,8 @@ static void on_closed(void *ctx, int code)
     call(s->st, 1, 0);
 }
 
-static const struct kt_pipe_events events = {on_readable, on_writable, on_closed, NULL};
+static const struct kt_pipe_events events = {
+    .readable = on_readable, .writable = on_writable, .closed = on_closed};
 
 static int stream_listen(lua_State *L)
 {

@@ -1,8 +1,7 @@
 /* TCP and unix-socket conns as the pipes that processes hold.
  *
- * As on libuv, reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes. The conn holds the
- * block only while it contains unread bytes; when it is full, reading stops until it has been consumed. A host
- * that reads slowly or in small pieces reads one piece per step.
+ * As on libuv, a conn reads what its listener has room for; if that is nothing, reading stops until the listener
+ * peeks again. A host that reads slowly or in small pieces reads one piece per step.
  *
  * Invariant: `pipe.events` is called only from conn_event and tell, which run in the process's turns, and never
  * after close. */
@@ -65,7 +64,7 @@ static void conn_event(void *ctx)
     const struct kt_pipe_events *events = c->conn.pipe.events;
     if (c->incoming && read_some(c) && events && events->readable) events->readable(c->conn.pipe.ctx);
     tell_late(c);
-    if (over(c) || c->code || !c->starved || c->tx.len > KT_CONN_WRITE / 2 || c->retry.slot) return;
+    if (over(c) || c->code || !c->starved || c->tx.len > SIM_SEND_BUFFER / 2 || c->retry.slot) return;
     c->starved = false;
     events = c->conn.pipe.events;
     if (events && events->writable) events->writable(c->conn.pipe.ctx);
@@ -131,12 +130,19 @@ void kt_sim_conn_put_in(struct sim_conn *c)
     c->in = (struct kt_read_block){0};
 }
 
+/* Bytes to read now; 0: none, until the listener peeks again. */
+static size_t room_for(const struct sim_conn *c)
+{
+    const size_t wanted = kt_read_block_wanted(&c->in, &c->conn.pipe), room = KT_CONN_READ - c->in.len;
+    return wanted < room ? wanted : room;
+}
+
 /* Moves up to `piece` bytes from the kernel's buffer into the block. Returns the number moved. */
 static size_t fetch(struct sim_conn *c, size_t piece)
 {
     struct kt_sim *sim = c->host->sim;
     struct kt_iov iov;
-    size_t room = kt_read_block_room(&c->in), want = c->rx.len < room ? c->rx.len : room, done = 0;
+    size_t room = room_for(c), want = c->rx.len < room ? c->rx.len : room, done = 0;
     if (want > piece) want = piece;
     if (want == 0) return 0;
     if (!c->in.data) c->in.data = kt_slab_get(sim->reads);
@@ -178,7 +184,7 @@ static size_t next_piece(struct kt_sim_host *h)
 /* True if more can be read. */
 static bool unread(const struct sim_conn *c)
 {
-    return (c->rx.len > 0 && kt_read_block_room(&c->in) > 0) || (c->fin_in && !c->eof && c->rx.len == 0);
+    return (c->rx.len > 0 || (c->fin_in && !c->eof)) && room_for(c) > 0;
 }
 
 /* The process reads. True if it got anything. */
@@ -188,10 +194,10 @@ static bool read_some(struct sim_conn *c)
     c->incoming = false;
     size_t n = fetch(c, next_piece(h));
     bool fresh = n > 0;
-    if (c->fin_in && c->rx.len == 0 && !c->eof) c->eof = fresh = true;
+    if (c->fin_in && c->rx.len == 0 && !c->eof && room_for(c) > 0) c->eof = fresh = true;
     if (h->read_rate) c->read_at = h->sim->now + n * 1000000 / h->read_rate + 1;
     if (unread(c)) read_on(c);
-    if (c->dying) rest(c);
+    if (c->dying && n > 0) rest(c);
     return fresh;
 }
 
@@ -228,6 +234,7 @@ static size_t conn_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
 {
     struct sim_conn *c = of(p);
     tell_late(c);
+    if (unread(c)) read_on(c);
     return kt_read_block_peek(&c->in, iov, max);
 }
 
@@ -271,7 +278,7 @@ static size_t conn_write(struct kt_pipe *p, const void *data, size_t n)
         }
     }
     while (done < want) {
-        size_t room = KT_CONN_WRITE - c->tx.len, take = want - done < room ? want - done : room;
+        size_t room = SIM_SEND_BUFFER - c->tx.len, take = want - done < room ? want - done : room;
         if (take == 0) break;
         take = kt_bufq_append(&c->tx, (const uint8_t *)data + done, take);
         if (take == 0) break;
@@ -283,6 +290,14 @@ static size_t conn_write(struct kt_pipe *p, const void *data, size_t n)
 }
 
 /* ---- ending ---- */
+
+static size_t conn_room(struct kt_pipe *p)
+{
+    struct sim_conn *c = of(p);
+    if (c->shut || c->code || c->detached || c->state != SIM_OPEN) return 1;
+    if (c->tx.len >= SIM_SEND_BUFFER) c->starved = true;
+    return SIM_SEND_BUFFER - c->tx.len;
+}
 
 static void conn_shutdown(struct kt_pipe *p)
 {
@@ -358,6 +373,7 @@ static const struct kt_pipe_ops pipe_ops = {
     .eof = conn_eof,
     .ended = conn_ended,
     .write = conn_write,
+    .room = conn_room,
     .shutdown = conn_shutdown,
     .half_close = conn_half_close,
     .reset = conn_reset,

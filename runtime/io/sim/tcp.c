@@ -111,7 +111,7 @@ void kt_sim_tcp_push(struct sim_conn *c)
         lingered(c);
         return;
     }
-    if (c->starved && c->tx.len <= KT_CONN_WRITE / 2) kt_sim_conn_room(c);
+    if (c->starved && c->tx.len <= SIM_SEND_BUFFER / 2) kt_sim_conn_room(c);
 }
 
 /* ---- trouble ---- */

@@ -12,6 +12,8 @@
 
 struct sim_listener;
 
+#define SIM_SEND_BUFFER (64u * 1024) /* bytes that wait to be sent */
+
 enum sim_tcp_state { SIM_DIALLING, SIM_OPEN, SIM_GONE };
 
 struct sim_conn {

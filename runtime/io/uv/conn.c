@@ -1,8 +1,8 @@
 /* TCP and unix-socket conns as pipes.
  *
- * Reading runs ahead of the consumer by at most one block of KT_CONN_READ bytes. The conn holds the block only
- * while it contains unread bytes; when it is full, reading stops until it has been consumed. Writing goes
- * straight to the system; what the system does not accept waits in one block of KT_CONN_WRITE bytes.
+ * A conn reads as much as its listener says that it takes (inbox.h has the bytes); if that is nothing, reading stops
+ * until the listener peeks or consumes. Writing goes straight to the system; of what that does not accept, the conn
+ * takes a few bytes, only so that libuv says when there is room again.
  *
  * Closing: close() must deliver what was written. If a socket is closed with bytes unread, the kernel sends RST,
  * which can destroy data still on its way to the peer. So a closed conn first sends what is pending, then FIN,
@@ -18,25 +18,21 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include "base/bytes.h"
-#include "io/read_block.h"
+#include "io/uv/inbox.h"
 #include "io/uv/internal.h"
 
-_Static_assert(KT_CONN_READ == KT_CONN_WRITE, "both directions use blocks of the same slab");
+_Static_assert(KT_CONN_READ <= KT_UV_SCRATCH, "reads go there");
 
-#define READ_ROOM (KT_CONN_READ / 16) /* with less room than this, do not read */
-#define SALVAGE_US 1000000u           /* after a failed write, to read what the peer has sent */
-#define REST_US 10000000u             /* the same after the socket broke while its consumer paused */
+#define SALVAGE_US 1000000u /* after a failed write, to read what the peer has sent */
+#define REST_US 10000000u   /* the same if the consumer has paused; again after each read */
 #define UNIX_GONE_US 60000000u
 #define DRAIN_US 30000000u /* after close, to send what was written */
 #define LINGER_US 2000000u /* then to let the peer finish */
 #define HURRY_US 1000000u  /* both, when the io is freed */
-#define ANSWER_LOOKS 6u    /* within the user timeout */
 
 struct uv_conn {
     struct kt_conn conn; /* first: a kt_pipe is cast to this */
@@ -49,17 +45,17 @@ struct uv_conn {
     } h;
     bool is_unix;
 
-    struct kt_read_block in;
+    struct kt_uv_inbox in;
+    bool full;    /* the listener had no room when it was last asked */
     bool reading; /* libuv is reading */
     bool eof;     /* the peer has finished */
 
-    uint8_t *out; /* block, or NULL; passed to libuv up to out_sub, pending up to out_len */
-    size_t out_sub, out_len;
-    bool writing;   /* write_req is in use */
-    bool starved;   /* a write came up short */
-    bool shut;      /* the user has shut down its side */
-    bool shutting;  /* shutdown_req is in use */
-    bool shut_done; /* FIN was sent, or need not be */
+    uint8_t out[KT_CONN_WRITE]; /* in use while `writing` */
+    bool writing;               /* write_req is in use */
+    bool starved;               /* a write came up short */
+    bool shut;                  /* the user has shut down its side */
+    bool shutting;              /* shutdown_req is in use */
+    bool shut_done;             /* FIN was sent, or need not be */
 
     int write_code;         /* why writing has failed, or 0 */
     int code;               /* why the pipe is broken, or 0 */
@@ -70,8 +66,7 @@ struct uv_conn {
     struct kt_turn turn;    /* reports `code` to the user */
     struct kt_timer timer;  /* salvage, or the time limit for closing */
     struct kt_list closing; /* in u->conn_closing */
-    struct kt_uv_answer answer;
-    struct kt_timer answer_timer; /* armed while bytes may be out */
+    struct kt_uv_answer answer; /* TCP only */
 
     uv_connect_t connect_req;
     uv_write_t write_req;
@@ -98,25 +93,11 @@ static void arm(struct uv_conn *c, uint64_t after_us)
 
 /* ---- the end ---- */
 
-static void put_in(struct uv_conn *c)
-{
-    if (c->in.data) kt_uv_block_put(c->u, c->in.data);
-    c->in = (struct kt_read_block){0};
-}
-
-static void put_out(struct uv_conn *c)
-{
-    if (c->out) kt_uv_block_put(c->u, c->out);
-    c->out = NULL;
-    c->out_sub = c->out_len = 0;
-}
-
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct uv_conn *c = handle->data;
     struct uv_io *u = c->u;
-    put_in(c);
-    put_out(c); /* libuv is done with the request */
+    kt_uv_inbox_drop(&c->in);
     kt_list_remove(&c->closing);
     free(c);
     kt_uv_close_done(u);
@@ -125,7 +106,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static void finish(struct uv_conn *c)
 {
     kt_io_timer_cancel(&c->u->io, &c->timer);
-    kt_io_timer_cancel(&c->u->io, &c->answer_timer);
+    kt_uv_answer_stop(&c->answer);
     if (!uv_is_closing(&c->h.handle)) uv_close(&c->h.handle, on_handle_closed);
 }
 
@@ -166,9 +147,8 @@ static void break_pipe(struct uv_conn *c, int code)
     if (c->code) return;
     c->code = code;
     stop_reading(c);
-    if (!c->writing) put_out(c);
     kt_io_timer_cancel(&c->u->io, &c->timer);
-    kt_io_timer_cancel(&c->u->io, &c->answer_timer);
+    kt_uv_answer_stop(&c->answer);
     kt_io_turn(&c->u->io, &c->turn);
 }
 
@@ -176,13 +156,12 @@ static void break_pipe(struct uv_conn *c, int code)
  * until it ends too, or for a second. */
 static void write_failed(struct uv_conn *c, int uverr)
 {
-    if (!c->writing) put_out(c);
     if (c->write_code || c->code) return;
     c->write_code = kt_uv_code(uverr);
     if (c->closed || c->eof) {
         break_pipe(c, c->write_code);
     } else {
-        arm(c, SALVAGE_US);
+        arm(c, c->reading ? SALVAGE_US : REST_US);
     }
 }
 
@@ -204,7 +183,6 @@ static bool holds_unread(const struct uv_conn *c, int fd)
 static void died(struct uv_conn *c, int fd, int uverr)
 {
     c->said = uverr;
-    if (!c->writing) put_out(c);
     if (!c->write_code) c->write_code = kt_uv_code(uverr);
     if (c->closed || !holds_unread(c, fd))
         break_pipe(c, c->write_code);
@@ -215,12 +193,10 @@ static void died(struct uv_conn *c, int fd, int uverr)
 /* Handles a reported hang-up. While libuv reads, leaves it alone: libuv finds it after the last data. */
 static void look(struct uv_conn *c)
 {
-    int error = 0;
-    socklen_t len = sizeof error;
     uv_os_fd_t fd;
     if (!c->hung || c->reading || c->code || uv_fileno(&c->h.handle, &fd) < 0) return;
     c->hung = false;
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    const int error = kt_uv_socket_error(fd);
     if (error)
         died(c, fd, -error);
     else if (c->is_unix && !c->eof)
@@ -236,32 +212,15 @@ void kt_uv_conn_hung_up(struct uv_conn *c)
     look(c);
 }
 
-static void look_for_answer(struct uv_conn *c)
+static void on_mute(void *ctx)
 {
-    const uint64_t every = c->conn.user_timeout_us / ANSWER_LOOKS;
-    kt_io_timer_set(&c->u->io, &c->answer_timer, kt_io_now(&c->u->io) + (every ? every : 1));
-}
-
-static void on_answer_timer(void *ctx)
-{
-    struct uv_conn *c = ctx;
-    uv_os_fd_t fd;
-    if (uv_is_closing(&c->h.handle) || c->conn.user_timeout_us == 0 || uv_fileno(&c->h.handle, &fd) < 0)
-        return;
-    const enum kt_uv_answered how =
-        kt_uv_answer_look(&c->answer, fd, kt_io_clock(&c->u->io), c->conn.user_timeout_us);
-    if (how == KT_UV_MUTE)
-        break_pipe(c, KT_ETIMEOUT);
-    else if (how == KT_UV_WAITS)
-        look_for_answer(c);
+    break_pipe(ctx, KT_ETIMEOUT);
 }
 
 /* Bytes or FIN are on their way out. */
 static void expect_answer(struct uv_conn *c)
 {
-    if (c->answer_timer.armed || c->is_unix || c->conn.user_timeout_us == 0) return;
-    c->answer = (struct kt_uv_answer){0};
-    look_for_answer(c);
+    if (!c->is_unix) kt_uv_answer_expect(&c->answer);
 }
 
 /* Reports to a late listener what happened before it was set. */
@@ -272,18 +231,19 @@ static void tell_late(struct uv_conn *c)
 
 /* ---- reading ---- */
 
+static size_t wanted(const struct uv_conn *c)
+{
+    return kt_read_block_wanted(&c->in.b, &c->conn.pipe);
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
     struct uv_conn *c = handle->data;
-    *buf = uv_buf_init(NULL, 0); /* libuv then reports UV_ENOBUFS */
-    if (c->closed) {
-        uint8_t *scratch = kt_uv_scratch(c->u);
-        if (scratch) *buf = uv_buf_init((char *)scratch, KT_CONN_READ);
-        return;
-    }
-    if (!c->in.data) c->in.data = kt_uv_block_get(c->u);
-    if (c->in.data) *buf = uv_buf_init((char *)c->in.data + c->in.len, (unsigned)kt_read_block_room(&c->in));
+    const size_t n = c->closed ? KT_CONN_READ : wanted(c);
+    uint8_t *room = n > 0 ? kt_uv_inbox_room(&c->in, kt_uv_scratch(c->u), n) : NULL;
+    c->full = n == 0;
+    *buf = uv_buf_init((char *)room, room ? (unsigned)n : 0); /* none: libuv then reports UV_ENOBUFS */
 }
 
 static void lingered(struct uv_conn *c)
@@ -295,44 +255,61 @@ static void lingered(struct uv_conn *c)
  * the socket's error tells the two apart. EPIPE: the end was clean, but the peer does not want our data. */
 static int true_end(struct uv_conn *c)
 {
-    int error = 0;
-    socklen_t len = sizeof error;
     uv_os_fd_t fd;
     if (c->said) return c->said == UV_EPIPE ? UV_EOF : c->said;
-    if (uv_fileno(&c->h.handle, &fd) < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-        return UV_EOF;
+    const int error = uv_fileno(&c->h.handle, &fd) == 0 ? kt_uv_socket_error(fd) : 0;
     if (error == EPIPE && !c->shut && !c->write_code) c->write_code = kt_uv_code(UV_EPIPE);
     return error == 0 || error == EPIPE ? UV_EOF : -error;
 }
 
-static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+static void readable(struct uv_conn *c)
 {
-    (void)buf;
-    struct uv_conn *c = stream->data;
-    kt_uv_wake(c->u);
-    if (nread > 0 && !c->closed) c->in.len += (size_t)nread;
-    if (nread > 0 && !c->closed && c->said) arm(c, REST_US);
-    if (c->in.len == 0) put_in(c); /* allocated for this read and not needed */
-    if (nread == 0) return;
-    if (nread == UV_EOF) nread = true_end(c);
-    if (nread < 0 && nread != UV_EOF) {
-        break_pipe(c, nread == UV_ENOBUFS ? KT_ENOMEM : kt_uv_code((int)nread));
-        return;
-    }
-    if (nread == UV_EOF) {
-        stop_reading(c);
-        c->eof = true;
-    }
-    if (c->closed) {
-        lingered(c);
-        look(c);
-        return;
-    }
-    if (c->eof && c->write_code) break_pipe(c, c->write_code);
     const struct kt_pipe_events *events = c->conn.pipe.events;
     if (events && events->readable) events->readable(c->conn.pipe.ctx);
-    if (!c->closed && c->in.data && kt_read_block_room(&c->in) < READ_ROOM) stop_reading(c);
-    if (!c->closed) look(c);
+}
+
+static void arrived(struct uv_conn *c, uint8_t *data, size_t n)
+{
+    if (c->closed) return;
+    if (c->said || c->write_code) arm(c, REST_US);
+    kt_uv_inbox_add(&c->in, data, n);
+    readable(c);
+    if (c->closed)
+        kt_uv_inbox_drop(&c->in);
+    else if (!kt_uv_inbox_keep(&c->in))
+        break_pipe(c, KT_ENOMEM);
+}
+
+static void ended(struct uv_conn *c)
+{
+    stop_reading(c);
+    c->eof = true;
+    if (c->closed) {
+        lingered(c);
+        return;
+    }
+    if (c->write_code) break_pipe(c, c->write_code);
+    readable(c);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+{
+    struct uv_conn *c = stream->data;
+    kt_uv_wake(c->u);
+    if (nread > 0) {
+        arrived(c, (uint8_t *)buf->base, (size_t)nread);
+        return;
+    }
+    kt_uv_inbox_keep(&c->in); /* room was made for this read and not needed */
+    if (nread == 0) return;
+    if (nread == UV_EOF) nread = true_end(c);
+    if (nread == UV_ENOBUFS && c->full)
+        stop_reading(c);
+    else if (nread == UV_EOF)
+        ended(c);
+    else
+        break_pipe(c, nread == UV_ENOBUFS ? KT_ENOMEM : kt_uv_code((int)nread));
+    if (!uv_is_closing(&c->h.handle)) look(c);
 }
 
 static void start_reading(struct uv_conn *c)
@@ -346,19 +323,26 @@ static void start_reading(struct uv_conn *c)
     }
 }
 
+/* The listener may have room again. */
+static void resume_reading(struct uv_conn *c)
+{
+    if (!c->reading && !c->eof && !c->code && wanted(c) > 0) start_reading(c);
+}
+
 static size_t conn_peek(struct kt_pipe *p, struct kt_iov *iov, size_t max)
 {
     struct uv_conn *c = of_pipe(p);
     tell_late(c);
-    return kt_read_block_peek(&c->in, iov, max);
+    resume_reading(c);
+    return kt_read_block_peek(&c->in.b, iov, max);
 }
 
 static void conn_consume(struct kt_pipe *p, size_t n)
 {
     struct uv_conn *c = of_pipe(p);
-    if (!kt_read_block_consume(&c->in, n)) return;
-    put_in(c);
-    start_reading(c);
+    if (!kt_read_block_consume(&c->in.b, n)) return;
+    kt_uv_inbox_drop(&c->in);
+    resume_reading(c);
 }
 
 static bool conn_ended(const struct kt_pipe *p)
@@ -369,24 +353,10 @@ static bool conn_ended(const struct kt_pipe *p)
 static bool conn_eof(const struct kt_pipe *p)
 {
     const struct uv_conn *c = of_pipe(p);
-    return c->eof && !kt_read_block_unread(&c->in);
+    return c->eof && !kt_read_block_unread(&c->in.b);
 }
 
 /* ---- writing ---- */
-
-static void on_written(uv_write_t *req, int status);
-
-static void submit(struct uv_conn *c)
-{
-    uv_buf_t buf = uv_buf_init((char *)c->out + c->out_sub, (unsigned)(c->out_len - c->out_sub));
-    c->out_sub = c->out_len;
-    c->writing = true;
-    int r = uv_write(&c->write_req, &c->h.stream, &buf, 1, on_written);
-    if (r < 0) {
-        c->writing = false;
-        write_failed(c, r);
-    }
-}
 
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
@@ -405,7 +375,6 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 /* The system has taken everything that was written: FIN may follow. */
 static void drained(struct uv_conn *c)
 {
-    put_out(c);
     if (c->shut && !c->shutting && !c->shut_done) {
         c->shutting = true;
         int r = uv_shutdown(&c->shutdown_req, &c->h.stream, on_shutdown);
@@ -428,70 +397,54 @@ static void on_written(uv_write_t *req, int status)
     struct uv_conn *c = req->handle->data;
     kt_uv_wake(c->u);
     c->writing = false;
-    if (uv_is_closing(&c->h.handle)) return;
-    if (c->code) {
-        put_out(c);
-    } else if (status < 0) {
+    if (uv_is_closing(&c->h.handle) || c->code) return;
+    if (status < 0)
         write_failed(c, status);
-    } else if (c->out_sub < c->out_len) {
-        submit(c);
-    } else {
+    else
         drained(c);
-    }
 }
 
-/* What the system takes at once; a negative libuv code if the socket has failed. */
-static ssize_t try_write(struct uv_conn *c, const struct kt_iov *iov, size_t pieces)
+static bool takes_writes(const struct uv_conn *c)
 {
-    uv_buf_t bufs[KT_PIPE_PIECES];
-    assert(pieces <= KT_PIPE_PIECES);
-    for (size_t i = 0; i < pieces; i++) {
-        const unsigned len = iov[i].len < INT_MAX ? (unsigned)iov[i].len : INT_MAX;
-        bufs[i] = uv_buf_init((char *)(uintptr_t)iov[i].data, len);
-    }
-    const int r = uv_try_write(&c->h.stream, bufs, (unsigned)pieces);
-    return r == UV_EAGAIN ? 0 : r;
+    return !c->shut && !c->code && !c->write_code;
 }
 
-/* Keeps for later what fits of the pieces from `skip` on. */
-static size_t keep(struct uv_conn *c, const struct kt_iov *iov, size_t pieces, size_t skip)
+/* Hands libuv a few bytes of the pieces from `skip` on; returns how many. */
+static size_t submit(struct uv_conn *c, const struct kt_iov *iov, size_t skip)
 {
-    size_t done = 0;
-    for (size_t i = 0; i < pieces && c->out_len < KT_CONN_WRITE; i++) {
-        const size_t before = kt_min_size(skip, iov[i].len);
-        const size_t n = kt_min_size(iov[i].len - before, KT_CONN_WRITE - c->out_len);
-        memcpy(c->out + c->out_len, iov[i].data + before, n);
-        skip -= before;
-        c->out_len += n;
-        done += n;
+    while (skip >= iov->len) skip -= iov++->len;
+    const size_t n = kt_min_size(iov->len - skip, KT_CONN_WRITE);
+    memcpy(c->out, iov->data + skip, n);
+    uv_buf_t buf = uv_buf_init((char *)c->out, (unsigned)n);
+    c->writing = true;
+    const int r = uv_write(&c->write_req, &c->h.stream, &buf, 1, on_written);
+    if (r < 0) {
+        c->writing = false;
+        write_failed(c, r);
     }
-    return done;
+    return n;
 }
 
 static size_t conn_writev(struct kt_pipe *p, const struct kt_iov *iov, size_t pieces)
 {
     struct uv_conn *c = of_pipe(p);
-    size_t n = 0, done = 0;
+    size_t n = 0;
     for (size_t i = 0; i < pieces; i++) n += iov[i].len;
     tell_late(c);
-    if (c->shut || c->code || c->write_code || n == 0) return 0;
+    if (!takes_writes(c) || n == 0) return 0;
     expect_answer(c);
-    if (!c->out) {
-        const ssize_t r = try_write(c, iov, pieces);
-        if (r < 0) {
-            write_failed(c, (int)r);
-            return 0;
-        }
-        done = (size_t)r;
-        if (done == n) return n;
-        c->out = kt_uv_block_get(c->u);
-        if (!c->out) {
-            write_failed(c, UV_ENOMEM);
-            return done;
-        }
+    if (c->writing) {
+        c->starved = true;
+        return 0;
     }
-    done += keep(c, iov, pieces, done);
-    if (!c->writing) submit(c);
+    const ssize_t r = kt_uv_try_write(&c->h.stream, iov, pieces);
+    if (r < 0) {
+        write_failed(c, (int)r);
+        return 0;
+    }
+    size_t done = (size_t)r;
+    if (done == n) return n;
+    done += submit(c, iov, done);
     if (done < n) c->starved = true;
     return done;
 }
@@ -500,6 +453,15 @@ static size_t conn_write(struct kt_pipe *p, const void *data, size_t n)
 {
     const struct kt_iov iov = {data, n};
     return conn_writev(p, &iov, 1);
+}
+
+/* How much the system takes is not known beforehand. */
+static size_t conn_room(struct kt_pipe *p)
+{
+    struct uv_conn *c = of_pipe(p);
+    if (!takes_writes(c)) return 1;
+    if (c->writing) c->starved = true;
+    return c->writing ? 0 : KT_CONN_READ / 4;
 }
 
 /* ---- ending ---- */
@@ -512,7 +474,7 @@ static void conn_shutdown(struct kt_pipe *p)
     c->shut = true;
     c->starved = false;
     expect_answer(c);
-    if (!c->out) drained(c);
+    if (!c->writing) drained(c);
 }
 
 static bool conn_half_close(const struct kt_pipe *p)
@@ -528,11 +490,7 @@ static void conn_reset(struct kt_pipe *p, int reason, const char *text)
     struct uv_conn *c = of_pipe(p);
     detach(c);
     uv_os_fd_t fd;
-    if (!c->is_unix && uv_fileno(&c->h.handle, &fd) == 0) {
-        /* Not uv_tcp_close_reset: it fails while a shutdown is under way. */
-        struct linger rst = {.l_onoff = 1, .l_linger = 0};
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &rst, sizeof rst);
-    }
+    if (!c->is_unix && uv_fileno(&c->h.handle, &fd) == 0) kt_uv_reset_on_close(fd);
     finish(c);
 }
 
@@ -540,7 +498,7 @@ static void conn_close(struct kt_pipe *p)
 {
     struct uv_conn *c = of_pipe(p);
     detach(c);
-    put_in(c);
+    kt_uv_inbox_drop(&c->in);
     if (c->code || c->write_code) {
         finish(c);
         return;
@@ -549,7 +507,7 @@ static void conn_close(struct kt_pipe *p)
     c->shut = true;
     c->starved = false;
     start_reading(c);
-    if (!uv_is_closing(&c->h.handle) && !c->out) {
+    if (!uv_is_closing(&c->h.handle) && !c->writing) {
         drained(c);
         lingered(c);
     }
@@ -573,6 +531,7 @@ static const struct kt_pipe_ops pipe_ops = {
     .ended = conn_ended,
     .write = conn_write,
     .writev = conn_writev,
+    .room = conn_room,
     .shutdown = conn_shutdown,
     .half_close = conn_half_close,
     .reset = conn_reset,
@@ -595,7 +554,7 @@ struct uv_conn *kt_uv_conn_new(struct uv_io *u, bool is_unix)
     kt_turn_init(&c->turn, tell, c);
     c->conn.user_timeout_us = KT_CONN_USER_TIMEOUT_US;
     kt_timer_init(&c->timer, on_timer, c);
-    kt_timer_init(&c->answer_timer, on_answer_timer, c);
+    kt_uv_answer_init(&c->answer, u, &c->h.handle, &c->conn.user_timeout_us, on_mute, c);
     kt_list_init(&c->closing);
     kt_uv_opened(u);
     return c;

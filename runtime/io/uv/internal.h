@@ -11,9 +11,7 @@
 #include "io/system.h"
 #include "io/uv/uv.h"
 
-struct kt_slab;
-
-/* Where datagrams arrive, and where lingering conns discard what they read. Most of it is never touched. */
+/* Where datagrams and the bytes of conns arrive. Most of it is never touched. */
 #define KT_UV_SCRATCH (2048u * 1024)
 #define KT_UV_RANDOM 4096u
 
@@ -33,8 +31,6 @@ struct uv_io {
     struct kt_list conn_closing;         /* of uv_conn: closed by the user, still sending */
     struct kt_list query_channels;       /* query.c's: those with an open question */
     size_t query_channel_count, queries; /* questions held by c-ares */
-    struct kt_slab *blocks;              /* of KT_CONN_READ bytes, for conns; owned */
-    struct kt_timer trim;                /* frees idle blocks */
     uint8_t *scratch;                    /* KT_UV_SCRATCH bytes, or NULL before first use; owned */
     size_t random_left;                  /* unused bytes at the end of random[] */
     uint8_t random[KT_UV_RANDOM];
@@ -55,10 +51,6 @@ bool kt_uv_room_threads(struct uv_io *u);
 
 /* The shared scratch area, or NULL without memory. Valid until the return to the loop. */
 uint8_t *kt_uv_scratch(struct uv_io *u);
-
-/* Blocks of KT_CONN_READ bytes. get may return NULL; what it returns goes back with put. */
-void *kt_uv_block_get(struct uv_io *u);
-void kt_uv_block_put(struct uv_io *u, void *block);
 
 /* Counts a handle as opened, as closing (its memory is still in use), and as gone. */
 void kt_uv_opened(struct uv_io *u);
@@ -99,13 +91,21 @@ void kt_uv_hangups_close(struct kt_uv_hangups *h);
 
 /* ---- silent peers (answer.c) ---- */
 
-enum kt_uv_answered { KT_UV_ALL_ACKED, KT_UV_WAITS, KT_UV_MUTE };
-/* Zero it when a conn begins to have bytes out. */
 struct kt_uv_answer {
+    struct uv_io *u;
+    const uv_handle_t *handle;
+    const uint64_t *timeout_us; /* 0: never */
+    void (*mute)(void *ctx);
+    void *ctx;
+    struct kt_timer timer;          /* armed while bytes may be out */
     uint64_t looked_at, mute_since; /* µs */
 };
-/* Call this several times within the timeout, for as long as it returns KT_UV_WAITS. */
-enum kt_uv_answered kt_uv_answer_look(struct kt_uv_answer *a, int fd, uint64_t now_us, uint64_t timeout_us);
+/* For a TCP conn. mute is called once the peer has been mute for the timeout, which may change meanwhile. */
+void kt_uv_answer_init(struct kt_uv_answer *a, struct uv_io *u, const uv_handle_t *handle,
+    const uint64_t *timeout_us, void (*mute)(void *ctx), void *ctx);
+/* Bytes or FIN are on their way out. */
+void kt_uv_answer_expect(struct kt_uv_answer *a);
+void kt_uv_answer_stop(struct kt_uv_answer *a);
 
 /* ---- UDP (udp.c) ---- */
 
@@ -138,6 +138,13 @@ void kt_uv_name_end(
     char out[128], const uv_handle_t *handle, int (*get)(int, struct sockaddr *, socklen_t *));
 /* Sets the options of our TCP sockets: no delay, keepalive. */
 void kt_uv_tune(int fd);
+/* The socket's error, an errno or 0; the system reports it only once. */
+int kt_uv_socket_error(int fd);
+/* Lets close send RST. Unlike uv_tcp_close_reset it works while a shutdown is under way. */
+void kt_uv_reset_on_close(int fd);
+/* Writes what the system takes at once, of up to KT_PIPE_PIECES pieces: how many bytes, or a negative libuv code if
+ * the socket has failed. */
+ssize_t kt_uv_try_write(uv_stream_t *stream, const struct kt_iov *iov, size_t pieces);
 /* The socket is connected: sets it up, names its ends and starts reading. peer: NULL, or the name from accept;
  * then the socket already has its options. */
 int kt_uv_conn_ready(struct uv_conn *c, const union kt_uv_name *peer, socklen_t len);

@@ -12,11 +12,8 @@
 #include <string.h>
 #include <time.h>
 #include "base/log.h"
-#include "base/slab.h"
 #include "io/uv/internal.h"
 #include "io/writer.h"
-
-#define TRIM_AFTER_US 1000000u
 
 /* ---- turns ---- */
 
@@ -131,23 +128,6 @@ uint8_t *kt_uv_scratch(struct uv_io *u)
     return u->scratch;
 }
 
-static void on_trim(void *ctx)
-{
-    struct uv_io *u = ctx;
-    kt_slab_trim(u->blocks);
-}
-
-void *kt_uv_block_get(struct uv_io *u)
-{
-    return kt_slab_get(u->blocks);
-}
-
-void kt_uv_block_put(struct uv_io *u, void *block)
-{
-    kt_slab_put(u->blocks, block);
-    if (!u->trim.armed) kt_io_timer_set(&u->io, &u->trim, u->io.now + TRIM_AFTER_US);
-}
-
 /* ---- what is open ---- */
 
 void kt_uv_opened(struct uv_io *u)
@@ -194,7 +174,6 @@ static void uv_io_free(struct kt_io *io)
     run_closings(u);
     /* A leaked handle (asserted above) keeps its loop: leaking both is better than freeing the loop under it. */
     if (uv_loop_close(&u->loop) != 0) return;
-    kt_slab_free(u->blocks);
     free(u->scratch);
     wipe(u->random, sizeof u->random);
     free(u);
@@ -300,7 +279,6 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, stru
     kt_list_init(&u->udp_dirty);
     kt_list_init(&u->conn_closing);
     kt_list_init(&u->query_channels);
-    kt_timer_init(&u->trim, on_trim, u);
     r = kt_uv_alarm_new(u, &u->alarm);
     if (r < 0) {
         uv_loop_close(&u->loop);
@@ -309,10 +287,6 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, stru
     }
     r = kt_uv_hangups_new(u, &u->hangups);
     if (r == 0 && (r = kt_uv_room_watchers(u)) != 0) kt_uv_hangups_close(u->hangups);
-    if (r == 0 && kt_slab_new(&u->blocks, KT_CONN_READ, 0) != 0) {
-        kt_uv_hangups_close(u->hangups);
-        r = UV_ENOMEM;
-    }
     if (r < 0) {
         kt_uv_alarm_close(u->alarm);
         run_closings(u);

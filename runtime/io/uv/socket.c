@@ -1,4 +1,6 @@
-/* Stream sockets: the names of their two ends, and the options of TCP conns. */
+/* Stream sockets: the names of their two ends, their options and errors. */
+#include <assert.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -48,4 +50,29 @@ void kt_uv_tune(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
 #endif
+}
+
+int kt_uv_socket_error(int fd)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? 0 : error;
+}
+
+void kt_uv_reset_on_close(int fd)
+{
+    const struct linger rst = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &rst, sizeof rst);
+}
+
+ssize_t kt_uv_try_write(uv_stream_t *stream, const struct kt_iov *iov, size_t pieces)
+{
+    uv_buf_t bufs[KT_PIPE_PIECES];
+    assert(pieces <= KT_PIPE_PIECES);
+    for (size_t i = 0; i < pieces; i++) {
+        const unsigned len = iov[i].len < INT_MAX ? (unsigned)iov[i].len : INT_MAX;
+        bufs[i] = uv_buf_init((char *)(uintptr_t)iov[i].data, len);
+    }
+    const int r = uv_try_write(stream, bufs, (unsigned)pieces);
+    return r == UV_EAGAIN ? 0 : r;
 }

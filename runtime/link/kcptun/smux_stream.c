@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "base/text.h"
 
 size_t kt_smux_append(struct kt_smux_stream *s, struct kt_bufq *q, const uint8_t *data, size_t n)
@@ -59,12 +60,33 @@ static bool stream_eof(const struct kt_pipe *p)
     return stream_ended(p) && kt_smux_of_const(p)->recv.len == 0;
 }
 
+static bool takes_writes(const struct kt_smux_stream *s)
+{
+    return !s->m->ended && !s->closed && !s->shut && !s->fin_in && !s->code;
+}
+
+static size_t room_of(const struct kt_smux_stream *s)
+{
+    const size_t most = kt_smux_send_most(s);
+    return most > s->send.len ? most - s->send.len : 0;
+}
+
+static size_t stream_room(struct kt_pipe *p)
+{
+    struct kt_smux_stream *s = kt_smux_of(p);
+    if (!takes_writes(s)) return 1;
+    const size_t n = room_of(s);
+    if (n > 0) return n;
+    s->want_write = true;
+    kt_smux_place(s);
+    return 0;
+}
+
 static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
 {
     struct kt_smux_stream *s = kt_smux_of(p);
-    if (n == 0 || s->m->ended || s->closed || s->shut || s->fin_in || s->code) return 0;
-    const size_t most = kt_smux_send_most(s), room = most > s->send.len ? most - s->send.len : 0;
-    size_t done = kt_smux_append(s, &s->send, data, n < room ? n : room);
+    if (n == 0 || !takes_writes(s)) return 0;
+    size_t done = kt_smux_append(s, &s->send, data, kt_min_size(n, room_of(s)));
     s->want_write = done < n;
     if (done)
         kt_smux_schedule(s);
@@ -264,6 +286,7 @@ const struct kt_pipe_ops kt_smux_pipe_ops = {
     .eof = stream_eof,
     .ended = stream_ended,
     .write = stream_write,
+    .room = stream_room,
     .shutdown = stream_shutdown,
     .half_close = stream_half_close,
     .reset = stream_reset,

@@ -143,6 +143,16 @@ static size_t on_write(struct kt_pipe *p, const void *data, size_t n)
     return taken;
 }
 
+/* One message, even if the inner pipe has less room: the rest of it stays staged. */
+static size_t on_room(struct kt_pipe *p)
+{
+    struct tuncrypt *t = of(p);
+    if (t->broken || t->final_out) return 1;
+    if (flush(t) && kt_pipe_room(t->inner) > 0) return KT_SECRETSTREAM_TEXT_MAX;
+    t->short_write = true;
+    return 0;
+}
+
 static void on_shutdown(struct kt_pipe *p)
 {
     struct tuncrypt *t = of(p);
@@ -240,6 +250,7 @@ static const struct kt_pipe_ops ops = {
     .consume = on_consume,
     .eof = on_eof,
     .write = on_write,
+    .room = on_room,
     .shutdown = on_shutdown,
     .half_close = on_half_close,
     .reset = on_reset,
@@ -294,7 +305,8 @@ static void inner_known(void *ctx)
     if (t->pipe.events && t->pipe.events->known) t->pipe.events->known(t->pipe.ctx);
 }
 
-static const struct kt_pipe_events inner_events = {inner_readable, inner_writable, inner_closed, inner_known};
+static const struct kt_pipe_events inner_events = {
+    .readable = inner_readable, .writable = inner_writable, .closed = inner_closed, .known = inner_known};
 
 static void on_turn(void *ctx)
 {

@@ -67,6 +67,15 @@ static bool takes_writes(const struct kt_native_stream *st)
     return !st->all->ended && !st->out_over && !st->out.ended && !st->code && st->in_reset == UINT64_MAX;
 }
 
+static size_t stream_room(struct kt_pipe *p)
+{
+    struct kt_native_stream *st = kt_native_stream_of(p);
+    if (!takes_writes(st)) return 1;
+    const size_t n = room_of(st);
+    if (n == 0) st->want_write = true;
+    return n;
+}
+
 static size_t stream_write(struct kt_pipe *p, const void *data, size_t n)
 {
     struct kt_native_stream *st = kt_native_stream_of(p);
@@ -223,6 +232,7 @@ const struct kt_pipe_ops kt_native_stream_pipe_ops = {
     .eof = stream_eof,
     .ended = stream_ended,
     .write = stream_write,
+    .room = stream_room,
     .shutdown = stream_shutdown,
     .half_close = stream_half_close,
     .reset = stream_reset,

@@ -296,9 +296,19 @@ static void on_closed(void *ctx, int code)
     kt_lua_pipe_retry(h);
 }
 
+/* A little even if no call is reading: often that is all there is to read. */
+static size_t room(void *ctx)
+{
+    const struct kt_lua_pipe *h = ctx;
+    const struct kt_lua_reading *r = h->reading;
+    const size_t wanted = r ? r->want - r->len : 0;
+    return wanted > KT_CONN_AHEAD ? wanted : KT_CONN_AHEAD;
+}
+
 void kt_lua_pipe_attend(struct kt_lua_pipe *h)
 {
-    static const struct kt_pipe_events events = {on_event, on_event, on_closed, on_event};
+    static const struct kt_pipe_events events = {
+        .readable = on_event, .writable = on_event, .closed = on_closed, .known = on_event, .room = room};
     kt_pipe_listen(h->pipe, &events, h);
 }
 

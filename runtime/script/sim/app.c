@@ -138,7 +138,8 @@ static void on_closed(void *ctx, int code)
 
 static void take(struct app *a, struct kt_conn *conn)
 {
-    static const struct kt_pipe_events events = {on_readable, on_writable, on_closed, NULL};
+    static const struct kt_pipe_events events = {
+        .readable = on_readable, .writable = on_writable, .closed = on_closed};
     a->conn = conn;
     a->pipe = kt_conn_pipe(conn);
     kt_conn_set_user_timeout(conn, 0); /* the default of most programs */

@@ -105,9 +105,19 @@ static bool fake_why(const struct kt_pipe *p, struct kt_err *out)
     return out->code != 0;
 }
 
-static const struct kt_pipe_ops fake_ops = {fake_peek, fake_consume, fake_eof, NULL, fake_write, NULL,
-    fake_shutdown, fake_half_close, fake_reset, fake_close, fake_gone, fake_cut, NULL, NULL, fake_why, false,
-    NULL};
+static const struct kt_pipe_ops fake_ops = {
+    .peek = fake_peek,
+    .consume = fake_consume,
+    .eof = fake_eof,
+    .write = fake_write,
+    .shutdown = fake_shutdown,
+    .half_close = fake_half_close,
+    .reset = fake_reset,
+    .close = fake_close,
+    .gone = fake_gone,
+    .cut = fake_cut,
+    .why = fake_why,
+};
 
 void fake_end(struct handle *h)
 {

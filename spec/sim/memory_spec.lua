@@ -1,0 +1,51 @@
+-- What conns hold for streams that take nothing, in virtual time. Settings bound the memory of streams (limits_spec.lua); conns must
+-- not add to it: what a stream does not take stays in the kernel, which makes the writer wait.
+local sim = require "kt.sim"
+
+local STREAMS, BUDGET = 100, 1 << 20
+local KERNEL = (64 + 4) << 10 -- bytes that wait in the kernel: written and not sent; received and not read
+
+--- Runs a tunnel whose streams have writers at one end, and cuts its line before they write all they can. Returns how much more was
+--- taken than the kernel holds.
+local function clog(down, settings)
+  local w, taken = sim.world { tcp_buffer = "4KiB" }, 0
+  local function blast(conn)
+    w:sleep "1s"
+    while conn:write(("x"):rep(1024), { timeout = "1h" }) do taken = taken + 1024 end
+  end
+  w:host "server" w:host "client"
+  local line = w:link("client", "server", { delay = "5ms" })
+  w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+    conn:read_exactly(1)
+    if down then blast(conn) end
+    w:sleep "1h"
+  end }
+  for role, args in pairs { server = { "-l", ":29900", "-t", "127.0.0.1:8388" }, client = { "-r", "server:29900", "-l", "127.0.0.1:12948" } } do
+    for _, arg in ipairs { "--key", "k", "--maxbuffered", tostring(BUDGET), table.unpack(settings) } do args[#args + 1] = arg end
+    w:host(role):run("kt " .. role, { args = args })
+  end
+  for _ = 1, STREAMS do
+    local app = w:host("client"):connect "127.0.0.1:12948"
+    app:write "x"
+    if not down then w:task(function() blast(app) end) end
+  end
+  w:run_for "900ms"
+  line:cut()
+  w:run_for "3s"
+  assert.is_true(taken > STREAMS * (KERNEL - 4096))
+  return taken - STREAMS * KERNEL
+end
+
+local wires = {
+  ["kcptun's wire with smux 2"] = { "--wire", "kcptun" },
+  ["kcptun's wire with smux 1"] = { "--wire", "kcptun", "--smuxver", "1" },
+  ["kt's wire"] = { "--wire", "kt" },
+}
+
+for wire, settings in pairs(wires) do
+  for what, down in pairs { downloads = true, uploads = false } do
+    it("clogged " .. what .. " over " .. wire .. " take no memory but that of streams", function()
+      assert.is_true(clog(down, settings) < BUDGET)
+    end)
+  end
+end
