@@ -12,6 +12,7 @@
 #include "script/api/lua_limit.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
+#include "script/core/handler.h"
 #include "script/api/api.h"
 
 #define WHAT "kt.splice"
