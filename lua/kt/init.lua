@@ -111,6 +111,7 @@ local kt = {
   event = core.event,
   after = core.after,
   every = core.every,
+  keep = core.keep,
   now = core.now,
   wall = core.wall,
   log = core.log,

@@ -1353,6 +1353,22 @@ function kt.every(interval, fn) end
 ---@param options kt.reload_options The options.
 function kt.reload(options) end
 
+--- Returns a table that a reload hands to the new script: in the first script the default itself, after a reload a copy of what the old script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. If it holds anything else, the reload fails and says what. The two tables are then apart: conns that the old script still has change its own. Nothing is kept when the process ends.
+---
+--- Callable from the main chunk.
+--- ```lua
+--- local used = kt.keep("used", {}) -- bytes by client
+--- kt.listen { on = ":1080" }:serve(function(conn)
+---   local client = conn.peer:match "^(.*):%d+$"
+---   local sum = kt.splice(conn, far:open())
+---   if sum then used[client] = (used[client] or 0) + sum.a_to_b + sum.b_to_a end
+--- end)
+--- ```
+---@param name string Its name, up to 64 bytes, the same in both scripts.
+---@param default table What it holds at first.
+---@return table
+function kt.keep(name, default) end
+
 --- Returns a monotonic time in seconds. It does not advance while a task runs without waiting.
 ---
 --- Callable from the main chunk and tasks.

@@ -29,6 +29,25 @@ return function(with)
   }
 
   def {
+    name = "kt.keep", context = "declare", returns = "table", signature = 'kt.keep("name", default) → table',
+    doc = "Returns a table that a reload hands to the new script: in the first script the default itself, after a reload a copy of what the old "
+      .. "script's table of that name then held. Plain data only: tables without metatables, strings, numbers and booleans; up to 4 MiB in all. "
+      .. "If it holds anything else, the reload fails and says what. The two tables are then apart: conns that the old script still has change its "
+      .. "own. Nothing is kept when the process ends.",
+    params = {
+      { name = "name", type = "string", doc = "Its name, up to 64 bytes, the same in both scripts." },
+      { name = "default", type = "table", doc = "What it holds at first." },
+    },
+    example = [[
+local used = kt.keep("used", {}) -- bytes by client
+kt.listen { on = ":1080" }:serve(function(conn)
+  local client = conn.peer:match "^(.*):%d+$"
+  local sum = kt.splice(conn, far:open())
+  if sum then used[client] = (used[client] or 0) + sum.a_to_b + sum.b_to_a end
+end)]],
+  }
+
+  def {
     name = "kt.now", context = "any", returns = "number", signature = "kt.now() → seconds",
     doc = "Returns a monotonic time in seconds. It does not advance while a task runs without waiting.",
   }

@@ -19,6 +19,7 @@ struct kt_setup {
     struct kt_known own_known; /* likewise */
     bool checking;
     bool repeatable;
+    const struct kt_runtime *before;
     const char *path;
     const char *(*getenv)(void *ctx, const char *name);
     void *getenv_ctx;
@@ -48,6 +49,7 @@ int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
     if (!s) return KT_ENOMEM;
     s->logger = opts->logger;
     s->repeatable = opts->repeatable;
+    s->before = opts->before;
     s->path = opts->path;
     s->getenv = opts->getenv ? opts->getenv : process_env;
     s->getenv_ctx = opts->getenv_ctx;
@@ -101,6 +103,11 @@ void kt_setup_bind(const struct kt_runtime *rt, lua_State *L)
 bool kt_runtime_repeatable(const struct kt_runtime *rt)
 {
     return rt->setup->repeatable;
+}
+
+const struct kt_runtime *kt_runtime_before(const struct kt_runtime *rt)
+{
+    return rt->setup->before;
 }
 
 const char *kt_runtime_path(const struct kt_runtime *rt)

@@ -48,6 +48,9 @@ struct kt_runtime_opts {
     void *livelock_ctx;
     /* Counters of its links; outlive the runtime and its successors. NULL: its own. */
     struct kt_counters *counters;
+    /* The running script's, which this one is to replace: its source of kept tables (kt.keep). Used while the
+     * main chunk runs. NULL: none. */
+    const struct kt_runtime *before;
     /* What its links and acceptors know (link/common/known.h); likewise. */
     struct kt_known *known;
     /* Called when the script has ended: it exited, has nothing left to do, or has been drained. The callee
@@ -71,7 +74,8 @@ struct kt_counters *kt_runtime_counters(const struct kt_runtime *rt);
 struct kt_known *kt_runtime_known(const struct kt_runtime *rt);
 /* As in kt_runtime_opts. */
 bool kt_runtime_repeatable(const struct kt_runtime *rt);
-/* As in kt_runtime_opts; outlives the runtime. */
+/* As in kt_runtime_opts. */
+const struct kt_runtime *kt_runtime_before(const struct kt_runtime *rt);
 const char *kt_runtime_path(const struct kt_runtime *rt);
 /* Writes output of the script; fd: 1 or 2. */
 void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len);

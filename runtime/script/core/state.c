@@ -13,6 +13,7 @@
 #include "io/io.h"
 #include "script/core/embedded.h"
 #include "script/core/errors.h"
+#include "script/core/keep.h"
 #include "script/core/options.h"
 #include "script/core/parts.h"
 #include "script/core/service.h"
@@ -284,6 +285,7 @@ static void make_core(lua_State *L)
     lua_newtable(L);
     kt_services_bind(L);
     kt_err_bind(L);
+    kt_keep_bind(L);
     kt_setup_bind(kt_runtime_of(L), L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, kt_runtime_of(L)->state->ref_loaded);
     lua_insert(L, -2);

@@ -112,6 +112,7 @@ static int make(struct kt_supervisor *sv, struct kt_runtime **out, struct kt_err
     opts.print_ctx = sv;
     opts.counters = &sv->counters;
     opts.known = &sv->known;
+    opts.before = sv->now;
     opts.ended = on_ended;
     opts.ended_ctx = sv;
     if (sv->now) opts.main_us = KT_SLICE_STOP_US; /* a reload blocks the running script */

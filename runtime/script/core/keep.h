@@ -1,0 +1,17 @@
+/* kt.keep: tables of a script that a reload hands to the new script. */
+#ifndef KT_SCRIPT_CORE_KEEP_H
+#define KT_SCRIPT_CORE_KEEP_H
+
+#include <lua.h>
+
+/* What the values that a script takes over, together with the defaults that it gives, may hold: KT_KEEP_COST for
+ * each value, and the bytes of strings. */
+#define KT_KEEP_MAX (4u << 20)
+#define KT_KEEP_COST 16u
+/* Tables inside tables. */
+#define KT_KEEP_DEPTH 32
+
+/* Adds its function to kt.core, the table on top of the stack. */
+void kt_keep_bind(lua_State *L);
+
+#endif
