@@ -212,7 +212,7 @@ function link:probe(options) end
 ---@field bandwidth? kt.rate Bandwidth of the line in this direction, IP headers included, which is never exceeded; 0: find it by measuring. On kcptun's wire only with mode = "auto". (rate, at most "1048576MiB")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire.
 ---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire.
----@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h")
+---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB")
 ---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h")
 
@@ -932,7 +932,7 @@ kt.log = {}
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
----@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
+---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
@@ -1004,7 +1004,7 @@ function kt.link(options) end
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
----@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default 0)
+---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default 0)
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
@@ -1062,7 +1062,7 @@ function kt.accept(options) end
 ---@field survive? kt.duration A link without an answer from the peer is kept for this long; the smaller value of both ends counts. Only on kt's wire. (duration, "1s" to "24h"; default "10m")
 ---@field padding? boolean Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire. (default false)
 ---@field duplicate? boolean Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's wire. (default false)
----@field keepalive? kt.duration A link that is silent for this long sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
+---@field keepalive? kt.duration A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire. (duration, at most "1h"; default "20s")
 ---@field rate? kt.rate Send limit per session, in bytes of UDP payload per second; 0 means no limit. (rate, at most "1048576MiB"; default 0)
 ---@field max_flows? integer Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire. (integer, 0 to 1048576; default 1024)
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")

@@ -72,6 +72,14 @@ describe("a link on kt's own wire", function()
     assert.same({ 0, 0 }, { link.inflight, link.queued })
   end)
 
+  it("stays up while idle, however short it survives without its peer", function()
+    local t = tunnel { args = { "survive", "1s" } }
+    local app = t.connect()
+    app:echo "x"
+    t.w:run_for "30s"
+    app:echo "still there"
+  end)
+
   it("sends nothing while idle but a keepalive every 20 s", function()
     local t = tunnel()
     t.connect():echo(("x"):rep(200000)) -- enough to find the path's MTU

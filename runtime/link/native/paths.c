@@ -1,6 +1,7 @@
 /* The paths of an association as one: which is the best, what goes on when one falls silent, and what they sum up to.
  *
  * Invariant: a path is out of use (silent) only while another is usable, so what waits can always leave somewhere. */
+#include "base/bytes.h"
 #include "link/native/association_internal.h"
 
 /* True if the path's round trip is known. If not, asks for one, as a guess is no reason to prefer a path. */
@@ -112,9 +113,16 @@ void kt_native_paths_ask(struct kt_native_association *a)
         if (a->paths[i] && a->paths[i]->validated) a->paths[i]->ping_due = true;
 }
 
+/* Pause between keepalives; 0: none. Three of them fit into the time that the association survives without hearing the
+ * peer, or an idle one would end. */
+static uint64_t keepalive(const struct kt_native_association *a)
+{
+    return kt_min64(a->c->cfg.keepalive_us, a->patience.dead_us / 3);
+}
+
 uint64_t kt_native_paths_keepalive_due(const struct kt_native_association *a)
 {
-    const uint64_t every = a->c->cfg.keepalive_us;
+    const uint64_t every = keepalive(a);
     uint64_t due = UINT64_MAX;
     for (unsigned i = 0; every > 0 && i < a->path_end; i++) {
         const struct kt_native_path *p = a->paths[i];
@@ -125,7 +133,7 @@ uint64_t kt_native_paths_keepalive_due(const struct kt_native_association *a)
 
 void kt_native_paths_keep_alive(struct kt_native_association *a, uint64_t now_us)
 {
-    const uint64_t every = a->c->cfg.keepalive_us;
+    const uint64_t every = keepalive(a);
     for (unsigned i = 0; i < a->path_end; i++) {
         struct kt_native_path *p = a->paths[i];
         if (p && p->validated && p->sent_us + every <= now_us) p->ping_due = true;
