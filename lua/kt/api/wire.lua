@@ -277,7 +277,8 @@ function wire.keys(client)
     field("padding", client, "Pad small packets to random sizes, so that they tell an observer less. Only on kt's wire."),
     field("duplicate", client, "Of several paths, two carry everything that this end sends, so that it arrives as the faster one delivers it. Only on kt's "
       .. "wire."),
-    field("keepalive", client, "A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means never. Only on kt's wire."),
+    field("keepalive", client, "A link that is silent for this long, or for a third of survive, sends a packet, so that NATs keep its address; 0 means "
+      .. "never. Only on kt's wire."),
     field("rate", client, "Send limit per session, in bytes of UDP payload per second; 0 means no limit."),
     field("max_flows", client, "Flows that the peer may have open; a further one takes the place of the one idle longest. 0 takes none. Only on kt's wire."),
     field("flow_idle", client, "A flow ends after this long without a datagram. Only on kt's wire."),
