@@ -12,8 +12,7 @@ struct kt_kcptun_call {
 
 void kt_kcptun_calls_init(struct kt_calls *c, struct kt_kcptun_context *sh);
 
-/* A new call in no list, for kt_kcptun_call_serve; NULL: out of memory. options: NULL for a probe, otherwise
- * the stream's. One of opened and probed is NULL. */
+/* A new call in no list, for kt_kcptun_call_serve; NULL: out of memory. */
 struct kt_call *kt_kcptun_call_new(struct kt_calls *c, const struct kt_request *r);
 
 /* Fails an open that names a target: this wire has no way to tell the peer. */

@@ -1,4 +1,5 @@
-/* An association as a link of an acceptor. Opens and probes are served at once: there is nothing to wait for. */
+/* An association as a link of its acceptor. Opens and probes are served at once, as the association exists
+ * already. */
 #include "link/native/accepted.h"
 #include <stdlib.h>
 #include "link/native/flow_handle.h"

@@ -82,7 +82,7 @@ static int on_prepare(struct kt_acceptor *acceptor, const struct kt_settings *s,
     return 0;
 }
 
-/* Ends the associations of clients that may not come in any more. */
+/* Ends the associations of clients that are no longer allowed. */
 static void expel(struct acceptor *a)
 {
     struct kt_list *next;
@@ -98,8 +98,8 @@ static void expel(struct acceptor *a)
     }
 }
 
-/* The key of these settings is not used any more: its guests with streams stay until those have ended, all others go.
- * Guests of a key before that cannot be heard any more, and go too. */
+/* Retires the key of these settings: its guests with streams stay until those have ended, all others are
+ * freed. Guests of an even earlier key can no longer be heard, and are freed too. */
 static void retire(struct acceptor *a, struct kt_native_context *old)
 {
     struct kt_list *next;

@@ -18,7 +18,8 @@
 
 struct acceptor;
 
-/* Associations that have not been heard yet, at once, and how long each may take (docs/wire.md, 4.2). */
+/* Associations at a time whose peers have not been heard yet, and how long each may last (docs/wire.md,
+ * 4.2). */
 #define KT_NATIVE_UNPROVEN 1024u
 #define KT_NATIVE_UNPROVEN_US 10000000u
 
@@ -41,8 +42,8 @@ struct guest {
 struct acceptor {
     struct kt_acceptor acceptor;
     struct kt_native_context *c;    /* of new associations */
-    struct kt_native_context *next; /* what they are about to be, or NULL */
-    struct kt_native_context *old;  /* of an earlier key, while there are guests of it; or NULL */
+    struct kt_native_context *next; /* prepared for new associations, or NULL */
+    struct kt_native_context *old;  /* of the key before, while guests use it; or NULL */
     struct kt_native_server server;
     struct kt_link_totals ended; /* of associations that have ended */
     const struct kt_acceptor_events *events;
@@ -50,7 +51,7 @@ struct acceptor {
     struct kt_ports *ports;
     struct kt_port_taker taker;
     struct kt_hmap cids;      /* of guest_cid */
-    struct kt_hmap instances; /* of proven guests, by what their link calls itself */
+    struct kt_hmap instances; /* of proven guests, by the instance that their link announced */
     struct kt_list ages;      /* of guests that are proven, the oldest first */
     struct kt_list unproven;
     size_t guests, unproven_count; /* guests: proven or not */
@@ -58,8 +59,8 @@ struct acceptor {
     struct kt_starts own_starts;
     struct kt_turn turn;
     uint64_t began_us, hash_seed;
-    char name[KT_NATIVE_IDENTITY];  /* of the client whose handshake was let in last; empty: it has none */
-    uint8_t refused[KT_NATIVE_KEY]; /* the key that the log had last, at refused_us (0: none) */
+    char name[KT_NATIVE_IDENTITY];  /* of the client allowed in last; empty: it has none */
+    uint8_t refused[KT_NATIVE_KEY]; /* the refused key that was logged last, at refused_us (0: none) */
     uint64_t refused_us;
     bool closing;
     bool full_told;
@@ -72,12 +73,13 @@ struct guest *kt_native_guest_find(
     const struct acceptor *a, const uint8_t cid[KT_NATIVE_CID], unsigned *path);
 /* True if there is room for another. */
 bool kt_native_guest_room(struct acceptor *a);
-/* A handshake is through. KT_EAGAIN: a connection id is taken. */
+/* Makes a guest of a completed handshake. 0 or a code; KT_EAGAIN: a connection id is in use already. */
 int kt_native_guest_new(
     struct acceptor *a, const struct kt_native_agreed *agreed, const struct kt_native_place *place);
 /* Ends its association. text: for the peer's log, or NULL. */
 void kt_native_guest_free(struct guest *g, int code, const char *text);
-/* The name of the client with a public key that is at an address; false: it may not come in. */
+/* Finds the name of the client with this public key, which sends from this address. False: it is not
+ * allowed. */
 bool kt_native_guest_name(struct acceptor *a, const uint8_t key[KT_NATIVE_KEY], const struct kt_addr *from,
     char name[KT_NATIVE_IDENTITY]);
 /* Offers the association to the acceptor's user as a link. */

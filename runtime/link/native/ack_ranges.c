@@ -6,8 +6,8 @@
 #include <string.h>
 #include "base/bytes.h"
 
-#define ASK_RANGES 8u /* ask the peer only where ACKs are longer than this */
-#define ASK_EVERY 16u /* in one ACK of this many */
+#define ASK_RANGES 8u /* ask the peer only while an ACK has more ranges than this */
+#define ASK_EVERY 16u /* once in this many ACKs */
 
 void kt_native_acks_init(struct kt_native_acks *a, uint32_t max_delay_us)
 {

@@ -9,8 +9,8 @@
 #define ASK_US 1000000u        /* between two calls of `silent` */
 #define WORSE_HOP_US 10000000u /* between two hops because of losses */
 
-/* Whoever has the key can make KT_NATIVE_UNPROVEN of these. With its AEADs and its guest, one has less than the 16 KiB of
- * docs/wire.md, section 7. */
+/* A peer with the key can make KT_NATIVE_UNPROVEN of these. With its AEADs and its guest, one takes less
+ * than the 16 KiB of docs/wire.md, section 7. */
 _Static_assert(sizeof(struct kt_native_association) <= 8192, "an unproven association must stay small");
 
 void kt_native_association_schedule(struct kt_native_association *a)
@@ -124,7 +124,7 @@ static void check_health(struct kt_native_association *a, uint64_t now_us)
     if (a->owner.suspect) a->owner.suspect(a->owner.ctx, a->patience.suspect ? why.text : NULL);
 }
 
-/* Looks for a reason to take another place. */
+/* Raises `hop` when it is time to, or when far more is lost than before. */
 static void check_hop(struct kt_native_association *a, uint64_t now_us)
 {
     const uint64_t every = a->c->cfg.hop_us, since = now_us - a->hopped_us;
@@ -138,13 +138,14 @@ static void check_hop(struct kt_native_association *a, uint64_t now_us)
     a->owner.hop(a->owner.ctx);
 }
 
-/* When it ends because nothing was heard, whether the peer owes anything or not. */
+/* When `survive` ends it, whether the peer owes an answer or not. */
 static uint64_t survives_until(const struct kt_native_association *a)
 {
     return a->patience.heard ? a->patience.heard + a->patience.dead_us : UINT64_MAX;
 }
 
-/* Nothing has come for a while, and nothing is owed: did the peer send, and a NAT on the way forget this end? */
+/* Asks the peer if nothing has come for a while although nothing is owed: it may have sent, and a NAT on
+ * the way forgotten this end. */
 static void check_quiet(struct kt_native_association *a, uint64_t now_us)
 {
     if (a->quiet_us > now_us && a->stream_count > 0) return;
@@ -193,12 +194,12 @@ static void probes_end(struct kt_native_association *a, int code)
     }
 }
 
-/* The peer holds all that was sent. */
+/* Whether the peer holds all that streams sent. */
 static bool settled(const struct kt_native_association *a)
 {
     struct kt_native_streams_facts facts;
     kt_native_streams_facts(a->streams, &facts);
-    /* Not what else is in flight: a script may probe more often than once in a round trip. */
+    /* Other frames in flight do not count: a script may probe more often than once per round trip. */
     return facts.queued == 0 && a->stream_frames == 0 && !kt_native_streams_pending(a->streams);
 }
 
@@ -368,7 +369,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
     if (!a) return;
     assert(!a->busy);
     struct kt_native_context *context = a->c;
-    if (a->streams) { /* else it was never whole */
+    if (a->streams) { /* else making it failed halfway */
         if (!a->over) kt_native_association_output(a, kt_io_now(context->io));
         kt_native_association_say_close(a, code, text);
         count(a, kt_io_now(context->io));

@@ -31,13 +31,14 @@ struct kt_native_association_owner {
     /* Once a second while the peer is suspect: the callee may give the path another socket
      * (kt_native_association_move). May be NULL. */
     void (*silent)(void *ctx);
-    /* It is time to take another place, or far more is lost than before: the callee may have one tried
+    /* It is time for another place, or far more is lost than before: the callee may try one
      * (kt_native_association_try). May be NULL. */
     void (*hop)(void *ctx);
     /* The path has moved to the place that was tried: its socket is in use now. Not NULL if `hop` or `silent` is
      * not. */
     void (*moved)(void *ctx);
-    /* The last stream was closed, and the peer holds all that was said in it; or a stream was opened. */
+    /* False: the last stream was closed, and the peer holds everything sent in it. True: a stream was
+     * opened. */
     void (*carries)(void *ctx, bool anything);
     /* The association is over: KT_EDEAD, KT_EPROTO, KT_ENOMEM, or what the peer's CLOSE says. The owner takes what it
      * wants from it (young streams) and frees it, now or soon. Comes once. */
@@ -68,8 +69,8 @@ struct kt_native_beginning {
 int kt_native_association_new(struct kt_native_association **out, struct kt_native_context *context,
     const struct kt_native_beginning *begin, const struct kt_native_association_owner *owner);
 
-/* Ends it: a peer that does not know is sent CLOSE, streams are broken with code. text: what the peer's log says, or
- * NULL. Not from inside an event but `over` and the loop. NULL is harmless. */
+/* Ends and frees it: sends CLOSE if the peer does not know yet, and breaks streams with code. text: for the
+ * peer's log, or NULL. Call it from the loop or from `over`, not from another event. NULL is harmless. */
 void kt_native_association_free(struct kt_native_association *a, int code, const char *text);
 
 /* The connection id of a path (0..KT_NATIVE_PATHS - 1) in what the peer sends. */
@@ -78,24 +79,25 @@ const uint8_t *kt_native_association_cid(const struct kt_native_association *a, 
 /* ... and in what it is sent. */
 const uint8_t *kt_native_association_peer_cid(const struct kt_native_association *a, unsigned path);
 
-/* A data packet for this association and path, with its header as kt_native_peek read it. */
+/* Takes a data packet for this association and path, with its header as kt_native_peek read it. */
 void kt_native_association_input(struct kt_native_association *a, unsigned path,
     const struct kt_native_header *header, struct kt_dgram *dgram, struct kt_udp *udp, size_t port);
 
-/* The socket of a link was replaced. What is in flight stays so: if the peer answers, what it lacks is sent again. */
+/* Replaces the socket of a link. Packets in flight stay in flight; once the peer answers, what it lacks is
+ * sent again. */
 void kt_native_association_move(struct kt_native_association *a, struct kt_udp *udp);
-/* Asks for the peer at another address, with a socket that is connected to it and outlives this or the next try. If the
- * peer answers there, the path moves, and `moved` is raised. Nothing is lost: what is on its way to the socket
- * before is still taken. A try that is under way ends. */
+/* Tries another address of the peer, with a socket that is connected to it and lives until the next try
+ * ends. If the peer answers there, the path moves, and `moved` is raised. Datagrams that arrive at the
+ * previous socket are still taken. An earlier try ends. */
 void kt_native_association_try(
     struct kt_native_association *a, struct kt_udp *udp, const struct kt_addr *peer);
 /* Opens another path of a link, by a socket that is connected to the peer and outlives the association. Nothing else
  * leaves on it until the peer has answered there. 0 or KT_ENOMEM. */
 int kt_native_association_path(
     struct kt_native_association *a, unsigned path, struct kt_udp *udp, const struct kt_addr *peer);
-/* This socket can be written again. */
+/* Call when this socket can be written to again. */
 void kt_native_association_writable(struct kt_native_association *a, const struct kt_udp *udp);
-/* Live settings in the context's cfg have changed. */
+/* Call after changing live settings in the context's cfg. */
 void kt_native_association_tune(struct kt_native_association *a);
 
 /* Opens a stream, as kt_native_streams_open; *out is the caller's until it closes it. An association that is over returns
@@ -108,10 +110,10 @@ int kt_native_association_flow(struct kt_native_association *a,
 /* Moves the streams that the peer of `from` may not have seen; returns how many. */
 size_t kt_native_association_move_young(struct kt_native_association *from, struct kt_native_association *to);
 
-/* A round trip to the peer that somebody waits for. The memory is the caller's until done or cancel. */
+/* A measurement of a round trip. The memory is the caller's until done or cancel. */
 struct kt_native_probe {
     struct kt_list node;
-    /* Once: 0 and the time it took, > 0 µs; or why it came to nothing. Only takes note. */
+    /* Called once: code 0 and the round trip in µs, > 0; or why it failed. May only record things. */
     void (*done)(struct kt_native_probe *p, uint64_t rtt_us, int code);
     uint64_t started; /* µs; this and `ping` are the association's */
     uint64_t ping;

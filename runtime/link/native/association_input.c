@@ -1,5 +1,5 @@
-/* Packets from the peer: opens each, and takes its frames one after the other. A frame that breaks a rule ends the
- * association, with a sentence that names it. */
+/* Takes packets from the peer: opens each, and handles its frames in order. A frame that breaks a rule ends
+ * the association, with a sentence that names the frame. */
 #include <string.h>
 #include "link/native/association_internal.h"
 #include "link/native/code.h"

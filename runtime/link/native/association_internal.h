@@ -1,4 +1,4 @@
-/* What the files of an association share; nobody else includes this.
+/* What the files of an association share; no other file includes it.
  *
  *   association.c         life, the turn, health
  *   association_facts.c   figures and accessors
@@ -58,7 +58,7 @@ struct kt_native_path {
         bool active, due; /* due: to be sent now */
         bool mine;        /* this end wants to go there; else the peer seems to have */
         bool
-            meant; /* the peer wants to: it has sent a challenge from there, and its place before still holds */
+            meant; /* the peer wants to: it has sent a challenge from there, and its old place is still valid */
         struct kt_native_place place;
         uint64_t until_us, again_us, wait_us;
         uint64_t in_bytes, out_bytes;
@@ -80,7 +80,7 @@ struct kt_native_association {
     uint8_t cids[KT_NATIVE_PATHS][KT_NATIVE_CID];  /* in what the peer sends */
     struct kt_native_path *paths[KT_NATIVE_PATHS]; /* by number; NULL: not open; the first always is */
     unsigned path_end;                             /* one above the last path */
-    struct kt_native_path *best; /* for what may go on any path: the one that delivers it soonest */
+    struct kt_native_path *best; /* for frames that may go on any path: it delivers them soonest */
     struct kt_native_streams *streams;
     struct kt_native_flows *flows;
     struct kt_bucket rate; /* limit on what it sends, over all paths */
@@ -116,7 +116,7 @@ struct kt_native_association {
 /* ---- association.c ---- */
 
 void kt_native_association_schedule(struct kt_native_association *a);
-/* Tells flows the time and the room in a packet: before anything that concerns them. */
+/* Tells flows the time and the room in a packet. Call it before anything that concerns them. */
 void kt_native_association_clock_flows(struct kt_native_association *a, uint64_t now_us);
 /* Ends it, if it has not ended; the turn hook reports it. */
 void kt_native_association_fail(struct kt_native_association *a, int code, const char *why);
@@ -139,11 +139,12 @@ void kt_native_association_say_close(struct kt_native_association *a, int code, 
 
 /* ---- path.c ---- */
 
-/* A path at this place, in a->paths; it stays there. NULL: out of memory. */
+/* Makes a path at this place, in a->paths, where it stays. NULL: out of memory. */
 struct kt_native_path *kt_native_path_new(
     struct kt_native_association *a, uint8_t number, const struct kt_native_place *place, uint32_t rtt_us);
 void kt_native_path_free(struct kt_native_path *p);
-/* Begins to ask at its own place whether the peer answers there: only then anything else leaves on it. */
+/* Starts to challenge the peer at the path's own place. Until it has answered, nothing else is sent on the
+ * path. */
 void kt_native_path_knock(struct kt_native_path *p, uint64_t now_us);
 /* The challenge of a path was not answered in time. */
 void kt_native_path_unanswered(struct kt_native_path *p, uint64_t now_us);
@@ -154,7 +155,7 @@ static inline bool kt_native_path_usable(const struct kt_native_path *p)
 }
 /* How long what leaves on it takes to arrive, in µs: half a round trip, and longer the more is lost. */
 uint64_t kt_native_path_way(const struct kt_native_path *p);
-/* A packet has opened that came from this place. highest: none with a higher number came before. */
+/* Call for each opened packet from this place. highest: its number is the highest so far. */
 void kt_native_path_heard(struct kt_native_path *p, const struct kt_native_place *from, size_t bytes,
     bool highest, uint64_t now_us);
 /* A PATH_CHALLENGE, or PATH_RESPONSE, has arrived from there. */
@@ -162,7 +163,7 @@ void kt_native_path_challenged(
     struct kt_native_path *p, const struct kt_native_place *from, const uint8_t data[KT_NATIVE_CHALLENGE]);
 void kt_native_path_answered(struct kt_native_path *p, const struct kt_native_place *from,
     const uint8_t data[KT_NATIVE_CHALLENGE], uint64_t now_us);
-/* Begins to ask at another place whether the peer answers there. */
+/* Starts to challenge the peer at another place. */
 void kt_native_path_try(struct kt_native_path *p, const struct kt_native_place *place, uint64_t now_us);
 /* True if far more was lost lately than before. */
 bool kt_native_path_worse(struct kt_native_path *p, uint64_t now_us);
@@ -170,7 +171,7 @@ bool kt_native_path_worse(struct kt_native_path *p, uint64_t now_us);
 size_t kt_native_path_allowance(const struct kt_native_path *p);
 /* When a silent peer is asked for an answer again (5.8); UINT64_MAX: not beyond probe timeouts. */
 uint64_t kt_native_path_ask_due(const struct kt_native_path *p);
-/* It was asked, or a probe timeout has begun its silence: sets the next time. */
+/* Call when it was asked, and when a probe timeout begins its silence: sets the next time. */
 void kt_native_path_asked(struct kt_native_path *p, uint64_t now_us);
 /* When the challenge has to be sent again; UINT64_MAX: there is none. */
 uint64_t kt_native_path_challenge_due(const struct kt_native_path *p);
@@ -200,12 +201,12 @@ bool kt_native_spread_hand_over(struct kt_native_association *a, uint64_t now_us
 void kt_native_paths_choose(struct kt_native_association *a);
 /* The peer has acknowledged something new on the path: it is in use again. */
 void kt_native_paths_revive(struct kt_native_path *p);
-/* When time brings losses or silence to light; UINT64_MAX: never. Then what that is. */
+/* When a packet may be declared lost, or a path silent (UINT64_MAX: never); and does so. */
 uint64_t kt_native_paths_recovery_due(const struct kt_native_association *a);
 void kt_native_paths_recover(struct kt_native_association *a, uint64_t now_us);
-/* A PING on every path: if the best one is silent, another may be answered. */
+/* Sends a PING on every path: if the best one is silent, another may be answered. */
 void kt_native_paths_ask(struct kt_native_association *a);
-/* When a path has to be kept alive; UINT64_MAX: none has. Then a PING on each that has. */
+/* When a path needs a keepalive (UINT64_MAX: none does); and sends a PING on each that does. */
 uint64_t kt_native_paths_keepalive_due(const struct kt_native_association *a);
 void kt_native_paths_keep_alive(struct kt_native_association *a, uint64_t now_us);
 

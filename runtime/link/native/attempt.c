@@ -1,16 +1,18 @@
-/* An attempt to get an association: initiations to the peer's addresses until a response comes (docs/wire.md, 4.3).
+/* An attempt to get an association: sends initiations to the peer's addresses until a response comes
+ * (docs/wire.md, 4.3).
  *
- * As in RFC 8305, the families alternate, and each address gets its first initiation 250 ms after the one before, or at
- * once if that one cannot be reached. Each has a socket of its own, which stays open: an answer from far away counts,
- * though other addresses are being tried meanwhile. After some initiations in vain it gets a fresh one. */
+ * As in RFC 8305, the families alternate, and each address gets its first initiation 250 ms after the one
+ * before, or at once if that one cannot be reached. Each address has its own socket, which stays open: an
+ * answer may come from far away while other addresses are tried. After SOCKET_LASTS initiations without an
+ * answer it gets a fresh one. */
 #include <string.h>
 #include "link/native/link_internal.h"
 
 #define NEXT_US 250000u     /* from one address to the next (RFC 8305, section 5) */
 #define SOCKET_LASTS 4u     /* initiations */
-#define SILENCE_US 5000000u /* without a response after which it says so */
+#define SILENCE_US 5000000u /* without a response; then the log says so */
 
-/* Silence can only be guessed at: the causes, the likeliest first. */
+/* The causes of silence are guesses: logs them, the likeliest first. */
 static void tell_silence(struct link *l)
 {
     struct attempt *t = &l->attempt;
@@ -98,7 +100,7 @@ static void on_timer(void *ctx)
     struct link *l = ctx;
     renew_sockets(&l->attempt, kt_io_now(l->c->io));
     if (!kt_native_dial_wanted(l) && !l->a)
-        kt_native_attempt_end(l); /* nobody waits any more */
+        kt_native_attempt_end(l); /* nothing waits for it any more */
     else
         advance(l);
 }

@@ -1,7 +1,7 @@
 /* Blocks of a stream's bytes in a ring of pointers, which doubles as the span of offsets grows.
  *
- * Invariant: every block lies in first..end, a slot outside of it is NULL, and end - first is at most the number of
- * slots. Without blocks the ring is `few`, so that an idle stream has nothing on the heap. */
+ * Invariant: every block lies in first..end, a slot outside of it is NULL, and end - first is at most the
+ * number of slots. Without blocks the ring is `few`, so an idle stream has no memory on the heap. */
 #include "link/native/blocks.h"
 
 #include <assert.h>

@@ -34,8 +34,8 @@ void kt_native_blocks_init(struct kt_native_blocks *b, struct kt_slab *pool);
 /* Gives all blocks back. The buffer stays usable. */
 void kt_native_blocks_clear(struct kt_native_blocks *b);
 
-/* Copies n bytes to `offset`, which must not be below what was dropped. Returns how many were copied: fewer than
- * n if there is no memory. */
+/* Copies n bytes to `offset`, which must not be below what was dropped. Returns how many were copied: fewer
+ * than n when out of memory. */
 size_t kt_native_blocks_put(struct kt_native_blocks *b, uint64_t offset, const void *data, size_t n);
 /* Copies n bytes out; all must have been put. */
 void kt_native_blocks_copy(const struct kt_native_blocks *b, uint64_t offset, void *out, size_t n);

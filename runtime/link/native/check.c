@@ -1,20 +1,21 @@
-/* Whether a silent peer still has the association (docs/wire.md, 4.5). Only a handshake tells: nothing else of a server
- * that has forgotten the association is answered, or could be believed. If another instance answers, the peer has
- * restarted, and dial.c replaces the association at once. If the same one does, it may have given the association up,
- * or the path has just come back: the association is on trial. It is asked some times, and replaced unless it is heard.
+/* Finds out whether a silent peer still has the association (docs/wire.md, 4.5). Only a handshake can tell:
+ * a server that has forgotten the association answers nothing else that could be believed. If another
+ * instance answers, the peer has restarted, and dial.c replaces the association at once. If the same
+ * instance answers, it may have given the association up, or the path has just come back. Then the
+ * association is on trial: the peer is asked a few times in it, and if it is not heard, it is replaced.
  *
- * An outage costs initiations only after a few seconds, then ever fewer. The peer's names are looked up again at once,
- * and an address that is new is checked at once: the server may have moved. */
+ * An outage costs initiations only after a few seconds, and ever fewer. The peer's names are looked up
+ * again at once, and a new address is checked at once, as the server may have moved. */
 #include "base/bytes.h"
 #include "crypto/hash.h"
 #include "link/native/link_internal.h"
 
-#define AFTER 3u /* seconds for which a peer is suspect before it is checked */
+#define AFTER 3u /* a peer is checked once it has been suspect for this many seconds */
 #define LASTS_US                                                                                             \
     5000000u /* a check; the next begins after half of the silence, but not before, nor after PAUSE_US */
 #define PAUSE_US 60000000u
 #define HINT_US 2000000u /* between two checks for a hint, which may be forged */
-/* A trial: this many PINGs, with this and a quarter of a round trip between two. */
+/* A trial sends this many PINGs, this and a quarter of a round trip apart. */
 #define ASKS 10u
 #define ASK_US 200000u
 

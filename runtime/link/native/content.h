@@ -1,10 +1,10 @@
-/* What a packet carries: one struct kt_native_content for each frame that has a fate. Frames are sent again, not
- * packets (docs/wire.md, 5.2), so recovery keeps these with each packet in flight, and tells the owner of each
- * once whether it was acknowledged or lost. The owner decides what that means now: a lost MAX_DATA is written
- * again with today's figure, and lost DATA of a stream that was reset is forgotten.
+/* What a packet carries: a struct kt_native_content for each frame that has a fate. Frames are sent again,
+ * not packets (docs/wire.md, 5.2). So recovery keeps these with each packet in flight, and reports each to
+ * its owner once, as acknowledged or lost. The owner decides what that means by then: a lost MAX_DATA is
+ * written again with the present value, and lost DATA of a stream that was reset is forgotten.
  *
- * Small and without pointers, so that a stream may end while packets that carried its bytes are in flight: its
- * content then names a stream that is unknown, and is ignored. */
+ * Small and without pointers, so that a stream may end while packets with its bytes are in flight: the
+ * content then names an unknown stream, and is ignored. */
 #ifndef KT_LINK_NATIVE_CONTENT_H
 #define KT_LINK_NATIVE_CONTENT_H
 
@@ -12,7 +12,7 @@
 
 struct kt_native_content {
     uint64_t id;     /* stream or flow; 0: the association or the path */
-    uint64_t offset; /* DATA: of its first byte. Other types: whatever the writer needs to know again */
+    uint64_t offset; /* DATA: of its first byte. Other types: what the writer needs to write it again */
     uint16_t length; /* DATA: bytes, at most a packet */
     uint8_t type;    /* frame type (docs/wire.md, 6); DATA with its bit 0, the end of the stream */
     uint8_t path;    /* frames about a path: its number */

@@ -1,4 +1,4 @@
-/* What associations share: reads the key, and watches over memory and what is dropped. */
+/* What associations share: reads the key, gives idle memory back, and counts and logs what is dropped. */
 #include "link/native/context.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #define FIRST_STREAM_DATA 1048576u
 #define LEAST_STREAM_DATA 16384u
 
-/* Once a second while blocks are out; an idle link has none and the timer rests. */
+/* Runs once a second while blocks are in use; an idle link has none, and the timer stops. */
 static void on_trim(void *ctx)
 {
     struct kt_native_context *c = ctx;
@@ -116,7 +116,7 @@ bool kt_native_context_same_key(const struct kt_native_context *a, const struct 
 bool kt_native_context_same(const struct kt_native_context *a, const struct kt_native_context *b)
 {
     struct kt_native_config x = a->cfg, y = b->cfg;
-    if (x.common.asks || y.common.asks) return false; /* whoever is asked may answer otherwise now */
+    if (x.common.asks || y.common.asks) return false; /* the answer may be another by now */
     if (!kt_endpoint_equal(&x.common.at, &y.common.at)) return false;
     memset(&x.common, 0, sizeof x.common);
     memset(&y.common, 0, sizeof y.common);

@@ -28,12 +28,12 @@ struct kt_native_context {
     bool client;
     bool retired; /* an acceptor's: the key was changed; no new association with this one */
     struct kt_native_secrets *secrets; /* in locked memory */
-    struct kt_native_names *names;     /* the clients that may come in; NULL: any with the shared key */
+    struct kt_native_names *names;     /* the clients that are allowed; NULL: any with the shared key */
     struct kt_slab *blocks;            /* of struct kt_native_block: the bytes of streams */
     uint64_t hash_seed;
     struct kt_native_params params; /* what this end says in a handshake */
     struct kt_native_drops drops;
-    uint64_t told_forged; /* µs, when the log last heard of datagrams that do not authenticate; 0: never */
+    uint64_t told_forged; /* µs, when datagrams that do not authenticate were logged last; 0: never */
     struct kt_timer trim; /* gives idle blocks back while there are any */
 };
 
@@ -44,12 +44,12 @@ int kt_native_context_new(struct kt_native_context **out, const struct kt_wire *
  * closed by its user. */
 struct kt_native_context *kt_native_context_ref(struct kt_native_context *c);
 void kt_native_context_unref(void *context);
-/* Whether two were made of the same settings; of the same keys. */
+/* Whether two have the same settings; the same keys. */
 bool kt_native_context_same(const struct kt_native_context *a, const struct kt_native_context *b);
 bool kt_native_context_same_key(const struct kt_native_context *a, const struct kt_native_context *b);
 /* The credit that an association begins with. */
 struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c);
-/* Blocks are in use: gives memory back once they are not. */
+/* Call while blocks are in use: arms the timer that gives memory back once they are not. */
 void kt_native_context_busy(struct kt_native_context *c);
 /* Counts a datagram that was dropped for any reason in `drops`; one that does not authenticate is logged at most once
  * a minute. */

@@ -11,7 +11,7 @@
 
 uint32_t kt_native_copies_count(uint32_t loss)
 {
-    /* The loss is an average of some hundred packets: a quarter more, in case it is higher. */
+    /* The loss is an average over some hundred packets; adds a quarter, in case it is higher now. */
     const uint64_t each = loss < MILLION ? loss + (uint64_t)loss / 4 : MILLION;
     uint64_t all = each;
     uint32_t n = 0;

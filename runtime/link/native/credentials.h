@@ -1,5 +1,5 @@
-/* Reads what a user gave to prove who is who: a shared key, or this end's private key with the keys of those that it
- * talks to (docs/wire.md, 2.1). */
+/* Reads the keys that a user gave: a shared key, or this end's private key with the public keys of its
+ * peers (docs/wire.md, 2.1). */
 #ifndef KT_LINK_NATIVE_CREDENTIALS_H
 #define KT_LINK_NATIVE_CREDENTIALS_H
 
@@ -15,7 +15,7 @@ int kt_native_credentials_read(struct kt_native_secrets *out, const struct kt_se
 
 #define KT_NATIVE_IDENTITY 64u /* bytes of a peer's name, with its NUL */
 
-/* The clients that an acceptor lets in, by public key. */
+/* The clients that an acceptor allows, by public key. */
 struct kt_native_names;
 
 /* NULL for settings without any. Freed with kt_native_names_free. 0, KT_ENOMEM, or KT_ECONFIG with a sentence. */

@@ -1,5 +1,6 @@
-/* How a link comes by an association: finds the peer's addresses, starts an attempt (attempt.c), and takes the first
- * response. When the association ends, dials again; while its peer is silent, check.c sees whether it still has it. */
+/* Gets a link its association: finds the peer's addresses, starts an attempt (attempt.c), and takes the
+ * first response. When the association ends, it dials again; while the peer is silent, check.c finds out
+ * whether it still has the association. */
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/hash.h"
@@ -20,7 +21,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
     struct link *l = ctx;
     const struct kt_link_events *events = l->presence.events;
     if (l->presence.closing || !events || !events->stream) {
-        kt_pipe_reset(stream, KT_ENOTSUP); /* nobody here serves streams that the far side opens */
+        kt_pipe_reset(stream, KT_ENOTSUP); /* this link does not serve streams that the far side opens */
         return;
     }
     const struct kt_peer_info peer = {.wire = l->c->wire,
@@ -37,7 +38,7 @@ static void on_flow(void *ctx, struct kt_native_flow *flow, const struct kt_nati
     struct link *l = ctx;
     const struct kt_link_events *events = l->presence.events;
     if (l->presence.closing || !events || !events->flow) {
-        kt_native_flow_close(flow, KT_ENOTSUP); /* nobody here serves flows that the far side opens */
+        kt_native_flow_close(flow, KT_ENOTSUP); /* this link does not serve flows that the far side opens */
         return;
     }
     struct kt_flow *f = kt_native_flow_accept(flow);
@@ -99,7 +100,7 @@ static void on_over(void *ctx, int code)
         kt_native_remotes_later(l);
 }
 
-/* Has another address of the peer, or another port, tried by a fresh socket. */
+/* Tries another address of the peer, or another port, with a fresh socket. */
 static void try_other(struct link *l, bool silent)
 {
     struct kt_native_socket *fresh;
@@ -135,7 +136,7 @@ static void renew_socket(struct link *l)
     struct kt_native_socket *fresh;
     struct kt_err err;
     if (kt_native_socket_open(l, kt_native_association_peer(l->a), l->socket->local, &fresh, &err))
-        return; /* no way there; asked again in a second */
+        return; /* unreachable; asked again in a second */
     kt_native_association_move(l->a, fresh->udp);
     kt_native_socket_close(l->socket);
     l->socket = fresh;
@@ -146,7 +147,7 @@ static void on_silent(void *ctx)
     struct link *l = ctx;
     const size_t n = l->check.silences, others = kt_native_remotes_count(l) - 1;
     renew_socket(l);
-    /* If that does not help: each of the other addresses, then ever more seldom. */
+    /* Then each of the other addresses, then rarer and rarer. */
     if (others > 0 && n > 0 && (n <= others || (n & (n - 1)) == 0)) try_other(l, true);
     kt_native_check_silent(l);
 }
@@ -289,14 +290,14 @@ void kt_native_dial_retry(struct link *l, struct remote *r)
 
 /* ---- datagrams ---- */
 
-/* The peer does not know the association. Where one is only asked for, another server may be. */
+/* The peer does not know the association. If this socket only tries a place, another server may be there. */
 static void unknown(const struct kt_native_socket *s)
 {
     if (s == s->l->socket) kt_native_check_hint(s->l);
 }
 
-/* A server names the connection id that it got. Somebody who sends it its own packets back makes it name one that this
- * end never sends. */
+/* `unknown` names the connection id that the server got. An attacker who sends the server its own packets
+ * back makes it name an id that this end never sends to. */
 static bool names_ours(const struct link *l, const struct kt_native_header *header)
 {
     return l->a && memcmp(header->id, kt_native_association_peer_cid(l->a, 0), KT_NATIVE_CID) == 0;

@@ -1,7 +1,7 @@
-/* One flow: its queue, and its frames. Flows take turns, a datagram each.
+/* One flow: its queue, and its frames. Flows send one datagram each in turn.
  *
- * Invariant: a flow is in `ready` if and only if its queue is not empty. Until FLOW is acknowledged, it precedes the
- * first datagram of the flow in every packet, or goes in a packet before if both do not fit. */
+ * Invariant: a flow is in `ready` if and only if its queue is not empty. Until FLOW is acknowledged, it
+ * precedes the flow's first datagram in every packet, or goes in an earlier packet if both do not fit. */
 #include "link/native/flow.h"
 
 #include <stdlib.h>

@@ -78,7 +78,7 @@ struct kt_native_flows {
 
 /* Takes a FLOW_END off the list. */
 void kt_native_flow_end_free(struct kt_native_flows *f, struct kt_native_flow_end *e);
-/* Sees a flow as the last to be active. */
+/* Notes that a flow was the last to be active. */
 void kt_native_flow_touch(struct kt_native_flow *flow);
 
 /* ---- flow.c ---- */
@@ -86,7 +86,7 @@ void kt_native_flow_touch(struct kt_native_flow *flow);
 void kt_native_queued_free(struct kt_native_queued *q);
 /* Puts a datagram at the end of its flow's queue. */
 void kt_native_flow_enqueue(struct kt_native_queued *q);
-/* A datagram arrived: counted; false if it is a copy. */
+/* Call for an arrived datagram: counts it. False if it is a copy. */
 bool kt_native_flow_take(struct kt_native_flow *flow, uint64_t sequence, size_t len);
 
 #endif

@@ -6,7 +6,7 @@
 struct handle {
     struct kt_flow flow;
     struct kt_list node;          /* in the link's list, or in none */
-    struct kt_native_flow *inner; /* NULL: there is no association, or it has ended */
+    struct kt_native_flow *inner; /* NULL: no association, or it has ended */
     bool own;                     /* a link's: it is opened again */
     struct kt_flow_facts earlier; /* of its former inner flows */
     uint8_t *held;                /* datagrams that wait, each behind its length (2 bytes); NULL: none */
@@ -47,7 +47,7 @@ static void on_datagram(void *ctx, const uint8_t *data, size_t len)
     if (h->flow.events) h->flow.events->datagram(h->flow.ctx, data, len);
 }
 
-/* The flow cannot go on, with or without an inner one. */
+/* Ends the flow for its user, with or without an inner one. */
 static void end(struct handle *h, int code)
 {
     h->inner = NULL;

@@ -76,7 +76,8 @@ static bool is_ours(const struct kt_native_flows *f, uint64_t id)
     return (id % 2 == 1) == f->cfg.client;
 }
 
-/* Makes a FLOW_END due. Where too many wait, or memory is short, the peer is told when it next sends (on_datagram). */
+/* Makes a FLOW_END due. If too many wait already, or memory is short, the peer gets one when it next sends
+ * on the flow (on_datagram). */
 static void announce_end(struct kt_native_flows *f, uint64_t id, int code)
 {
     const bool ours = is_ours(f, id);

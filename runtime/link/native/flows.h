@@ -33,17 +33,17 @@ struct kt_native_flows_config {
     uint64_t hash_seed;   /* random: the peer chooses ids */
 };
 
-/* Where a flow's datagrams come from and go to; NULL: not said. At most KT_NATIVE_NAME_MAX bytes each. */
+/* A flow's addresses; NULL: not given. At most KT_NATIVE_NAME_MAX bytes each. */
 struct kt_native_flow_addresses {
     const char *target; /* where the far side is to send them */
-    const char *client; /* who sends them on this side */
+    const char *client; /* whose they are on this side */
 };
 
 struct kt_native_flows_owner {
     /* There is something to send. Must not call back. */
     void (*wake)(void *ctx);
-    /* The peer opened a flow: the callee listens, and closes it some day unless it ends. The addresses are valid during
-     * the call. NULL: such flows are refused. */
+    /* The peer opened a flow, which is the callee's until it ends: it listens, or closes it. The addresses
+     * are valid during the call. NULL: such flows are refused. */
     void (*flow)(void *ctx, struct kt_native_flow *flow, const struct kt_native_flow_addresses *addresses);
 };
 

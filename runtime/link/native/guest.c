@@ -1,5 +1,6 @@
-/* The associations of an acceptor. One is found by the connection ids of its paths, wherever its peer is. It begins
- * unproven: only a first packet shows that the peer has the keys and not just recorded an initiation. */
+/* The associations of an acceptor. Each is found by the connection ids of its paths, wherever its peer is.
+ * It starts unproven: only the first data packet shows that the peer has the keys, and has not just
+ * recorded an initiation. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +90,7 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
 {
     struct guest *g = ctx;
     struct acceptor *a = g->acceptor;
-    if (a->closing || g->c->retired) { /* its user has been promised quiet */
+    if (a->closing || g->c->retired) { /* its user must get no more events */
         kt_pipe_reset(stream, KT_ECLOSED);
         return;
     }
@@ -149,7 +150,7 @@ static bool same_peer(const struct guest *x, const struct guest *y)
            strcmp(a ? a : "", b ? b : "") == 0;
 }
 
-/* The link that dialled has given up what it had here before (docs/wire.md, 4.5). */
+/* Replaces the association that this link had here before, which it has given up (docs/wire.md, 4.5). */
 static void replace(struct guest *g)
 {
     struct acceptor *a = g->acceptor;

@@ -1,4 +1,5 @@
-/* What both ends of a handshake do alike: keys that a user gave become Noise's, and Noise's become secrets. */
+/* What both ends of a handshake do alike: makes Noise's keys of those that a user gave, and secrets of
+ * Noise's. */
 #include "link/native/handshake.h"
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* The server's handshake, as a sequence of checks from cheap to dear. The first that fails ends it. Only what has
- * authenticated leaves anything behind, or is answered. */
+/* The server's handshake: a sequence of checks, the cheap ones first. The first that fails ends it. Only
+ * what has authenticated is answered, or leaves anything behind. */
 #include "link/native/handshake_server.h"
 #include <assert.h>
 #include <stdio.h>
@@ -54,7 +54,7 @@ void kt_native_server_proven(struct kt_native_server *s)
     if (s->load[0]) s->load[0]--;
 }
 
-/* Keeps the secrets as they would be if they had been replaced every KT_NATIVE_COOKIE_US. */
+/* Replaces the secrets, as if that had been done every KT_NATIVE_COOKIE_US. */
 static void turn_secrets(struct kt_native_server *s)
 {
     const uint64_t now = kt_io_now(s->opts.io), age = now - s->cookie_us;

@@ -19,7 +19,7 @@ struct kt_starts;
 #define KT_NATIVE_UNKNOWN_US 600000000u /* how long after its start a server answers with `unknown` */
 #define KT_NATIVE_UNKNOWN_PAUSE_US 100000u /* between two such answers */
 
-/* A client that holds the key, and asks to be let in. */
+/* A client that has the key, and wants an association. */
 struct kt_native_hello {
     const struct kt_native_params *params;
     const uint8_t *public_key; /* mode K: the client's, KT_NATIVE_KEY bytes; NULL in mode P */

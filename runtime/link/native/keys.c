@@ -1,4 +1,4 @@
-/* The key schedule: each key is a hash of another and a label, so that none leads back. */
+/* The key schedule: each key is a hash of another key and a label, so none leads back to its origin. */
 #include "link/native/keys.h"
 #include <string.h>
 #include "crypto/hash.h"

@@ -21,7 +21,7 @@ void kt_native_next_secret(const uint8_t secret[KT_NATIVE_KEY], uint8_t out[KT_N
 /* The connection id of a path (0..KT_NATIVE_PATHS - 1) in the direction whose first secret this is. */
 void kt_native_cid(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t first_secret[KT_NATIVE_KEY],
     unsigned path, uint8_t cid[KT_NATIVE_CID]);
-/* Whether someone with this header key made it. By chance one id in 2^24 passes. */
+/* Whether an end with this header key made it. By chance one id in 2^24 passes. */
 bool kt_native_cid_check(const uint8_t header_key[KT_NATIVE_KEY], const uint8_t cid[KT_NATIVE_CID]);
 
 #endif

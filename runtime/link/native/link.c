@@ -1,4 +1,4 @@
-/* The dialling side, as its user sees it. Its association: dial.c. */
+/* The dialling side, as its user sees it. dial.c gets its association. */
 #include <stdlib.h>
 #include "link/native/link_internal.h"
 #include "link/native/serve.h"

@@ -1,16 +1,16 @@
-/* What the files of the dialling side share; nobody else includes this.
+/* What the files of the dialling side share; no other file includes it.
  *
  *   link.c         the link as its user sees it
- *   dial.c         how it comes by an association, and what becomes of it
+ *   dial.c         getting an association, and what becomes of it
  *   attempt.c      initiations to the peer's addresses
  *   check.c        whether a silent peer still has the association
  *   remotes.c      which addresses those are
  *   dial_socket.c  its sockets
  *   sides.c        its paths beside the first
  *
- * A link has one association at most, and one attempt at most to get (another) one. Calls wait in the link until there
- * is an association; nothing else waits for one: an association whose peer is silent keeps its streams and takes new
- * ones, for as long as it survives. */
+ * A link has at most one association, and at most one attempt to get one or another one. Calls wait in the
+ * link until there is an association, and for nothing else: an association whose peer is silent keeps its
+ * streams and takes new ones until `survive` ends it. */
 #ifndef KT_LINK_NATIVE_LINK_INTERNAL_H
 #define KT_LINK_NATIVE_LINK_INTERNAL_H
 
@@ -56,7 +56,7 @@ struct remote {
 /* A handshake in progress. */
 struct attempt {
     bool active;
-    bool check; /* of an association that is silent: says nothing, and fails nothing */
+    bool check; /* checks a silent association: logs nothing, and fails no call */
     struct kt_native_client client;
     struct candidate candidates[KT_NATIVE_CANDIDATES];
     size_t count, started; /* the first `started` of them have had an initiation */
@@ -64,7 +64,7 @@ struct attempt {
     uint64_t next_us; /* when the next candidate starts */
     struct kt_timer timer;
     struct kt_err why; /* no socket could be opened to the latest that has none */
-    bool told;         /* that nothing answers */
+    bool told;         /* logged that nothing answers */
     bool refused;      /* the system said that nothing listens there */
 };
 
@@ -73,7 +73,7 @@ struct check {
     unsigned silences; /* seconds for which the peer has been suspect */
     uint64_t began_us; /* the last check; 0: none did */
     /* The peer has answered a handshake. Unless the association is heard now, another takes its place: */
-    struct kt_native_socket *socket; /* NULL: there is no trial */
+    struct kt_native_socket *socket; /* NULL: no trial */
     struct kt_native_agreed agreed;  /* wiped at the end */
     uint64_t rtt_us, trial_us;       /* trial_us: when it began */
     unsigned asked;                  /* times */
@@ -86,7 +86,7 @@ struct link {
     struct kt_native_association *a; /* NULL: none */
     struct kt_native_socket *socket; /* a's */
     struct kt_native_socket *next;   /* where a tries to go, or NULL */
-    struct kt_native_socket *before; /* where a was: what is on its way arrives there; or NULL */
+    struct kt_native_socket *before; /* where a was: datagrams may still arrive there; or NULL */
     struct attempt attempt;
     struct kt_native_socket *sides[KT_NATIVE_PATHS]; /* a's paths from 1 on; NULL: not open */
     struct kt_timer sides_timer;                     /* opens those that could not be */
@@ -111,15 +111,15 @@ struct link {
 
 /* Dials, unless that is under way or there is an association. */
 void kt_native_dial(struct link *l);
-/* Somebody needs an association. */
+/* Whether something needs an association. */
 bool kt_native_dial_wanted(const struct link *l);
 /* Ends the attempt and the association. */
 void kt_native_dial_end(struct link *l);
 /* Serves all waiting calls, if there is an association. */
 void kt_native_dial_serve(struct link *l);
 
-/* Begins the association that was agreed on through this socket, which it takes over; the one before, if there is one,
- * ends. */
+/* Starts the association that was agreed on through this socket, which it takes over; the one before, if
+ * any, ends. */
 void kt_native_dial_begin(
     struct link *l, struct kt_native_socket *s, const struct kt_native_agreed *agreed, uint64_t rtt_us);
 
@@ -128,7 +128,7 @@ void kt_native_dial_take(struct kt_native_socket *s, struct kt_dgram *dgram);
 
 /* Addresses of the peer were found. */
 void kt_native_dial_found(struct link *l, const struct kt_addr *addrs, size_t n);
-/* It is time to look addresses up again. */
+/* Call when it is time to look addresses up again. */
 void kt_native_dial_retry(struct link *l, struct remote *r);
 
 /* ---- remotes.c ---- */
@@ -161,7 +161,7 @@ void kt_native_check_init(struct link *l);
 void kt_native_check_hint(struct link *l);
 /* Once a second while the peer is suspect. */
 void kt_native_check_silent(struct link *l);
-/* A name of the peer has these addresses, at least one, which it did not have before. */
+/* Call when a name of the peer has these addresses, at least one, that it did not have before. */
 void kt_native_check_moved(struct link *l, const struct kt_addr *addrs, size_t n);
 /* A check found the same peer: tries whether it knows the association. Takes over the socket. */
 void kt_native_check_try(
@@ -176,9 +176,9 @@ void kt_native_attempt_init(struct link *l);
  * that ends it, and it fails. */
 void kt_native_attempt_start(struct link *l, const struct kt_addr *addrs, size_t n);
 void kt_native_attempt_end(struct link *l);
-/* True if there is one, and it has this socket. */
+/* Whether there is one that uses this socket. */
 bool kt_native_attempt_has(const struct link *l, const struct kt_native_socket *s);
-/* Ends it, but for one of its sockets, which is the caller's now. */
+/* Ends it, except for one of its sockets, which is the caller's now. */
 void kt_native_attempt_keep(struct link *l, const struct kt_native_socket *s);
 /* Sends another initiation to the socket's address at once. */
 void kt_native_attempt_again(struct link *l, const struct kt_native_socket *s);

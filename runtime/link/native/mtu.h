@@ -53,11 +53,11 @@ uint32_t kt_native_mtu_probe(const struct kt_native_mtu *m, uint64_t now_us);
 /* A probe leaves; a probe of this size was acknowledged, or lost. */
 void kt_native_mtu_sent(struct kt_native_mtu *m);
 void kt_native_mtu_acked(struct kt_native_mtu *m, uint32_t size);
-/* True if that proves a hole. */
+/* Returns whether that proves a hole. */
 bool kt_native_mtu_lost(struct kt_native_mtu *m, uint32_t size, uint64_t now_us);
 
-/* A packet that was no probe was acknowledged, or lost. True if that changes the size: a hole is no longer
- * suspected, or is now. */
+/* A packet other than a probe was acknowledged, or lost. True if that changes the size, because a hole is
+ * no longer suspected, or is now. */
 bool kt_native_mtu_packet_acked(struct kt_native_mtu *m, uint32_t bytes);
 bool kt_native_mtu_packet_lost(struct kt_native_mtu *m, uint32_t bytes, uint64_t now_us);
 

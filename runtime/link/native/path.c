@@ -1,14 +1,15 @@
-/* A path: where the peer is. A client's packets may come from elsewhere at any time: its address changed, a NAT gave
- * it another port, or somebody copies packets. So the first packet with the highest number from a new place starts a
- * challenge there, and the path moves once the answer comes from that place (docs/wire.md, 5.4 and 5.5). */
+/* A path: where the peer is. A client's packets may come from elsewhere at any time, because its address
+ * changed, a NAT gave it another port, or an attacker copies packets. So a packet from a new place, if its
+ * number is the highest so far, starts a challenge there. The path moves once the answer comes from that
+ * place (docs/wire.md, 5.4 and 5.5). */
 #include <stdlib.h>
 #include <string.h>
 #include "link/native/association_internal.h"
 
-#define CHALLENGE_US 3000000u /* then the new place is forgotten; 3 PTO, if that is longer */
+#define CHALLENGE_US 3000000u /* the new place is forgotten after this, or after 3 PTO if that is longer */
 #define CHALLENGE_AGAIN_US 300000u
 #define KNOCKS                                                                                               \
-    7u /* the pause between two challenges of a path that does not open doubles so often, to 38 s */
+    7u /* the pause between challenges of a path that does not open doubles this many times, to 38 s */
 
 /* A silent peer is asked again after an eighth of its silence, from half a round trip on; once that is a second, probe
  * timeouts are enough. */
@@ -21,7 +22,7 @@
 #define WORSE_PACKETS 100u
 #define WORSE_CHECK_US 1000000u
 #define USUAL_WEIGHT 64u
-/* Losses make a path slower, and by more than on average: a path that loses a quarter counts as if it lost all once. */
+/* Losses make a path slower, by more than the average says: at 25 % each packet counts as lost once. */
 #define LOSS_COUNTS 4u
 #define MILLION 1000000u
 
@@ -163,7 +164,7 @@ uint64_t kt_native_path_way(const struct kt_native_path *p)
 {
     const uint64_t srtt = p->recovery.rtt.srtt, loss = kt_native_recovery_stats(&p->recovery)->loss;
     const uint64_t weight = loss < MILLION / LOSS_COUNTS ? loss * LOSS_COUNTS : MILLION;
-    return srtt / 2 + srtt * 5 / 4 * weight / MILLION; /* to find the loss takes a round trip and a quarter */
+    return srtt / 2 + srtt * 5 / 4 * weight / MILLION; /* finding a loss takes a round trip and a quarter */
 }
 
 /* ---- silence ---- */
@@ -196,7 +197,8 @@ uint64_t kt_native_path_challenge_due(const struct kt_native_path *p)
     return p->moving.active ? p->moving.again_us : UINT64_MAX;
 }
 
-/* What is on its way to the place before will not arrive, unless the peer meant to move and keeps that for a while. */
+/* Datagrams on their way to the place before will not arrive, unless the peer moved on purpose and still
+ * listens there for a while. */
 static void move(struct kt_native_path *p, const struct kt_native_place *to)
 {
     struct kt_native_association *a = p->a;
@@ -213,7 +215,7 @@ static void move(struct kt_native_path *p, const struct kt_native_place *to)
     p->full = false;
     if (p->number == 0) kt_addr_text(&p->place.peer, a->peer_text);
     if (other || !meant) kt_native_recovery_give_up(&p->recovery);
-    if (!other) return; /* the same line: what was measured still holds */
+    if (!other) return; /* the same line: measurements still hold */
     kt_native_recovery_restart(&p->recovery, 0);
     kt_cc_init(&p->cc, p->cc.ops);
     start_mtu(p);
@@ -232,8 +234,8 @@ static void challenge(struct kt_native_path *p, const struct kt_native_place *pl
     kt_io_random(p->a->c->io, p->moving.data, sizeof p->moving.data);
 }
 
-/* Another place than the path's: asks there whether the peer has moved to it. A challenge that is under way is not
- * given up for a third place: an attacker who copies packets could keep the true peer from ever answering. */
+/* Challenges a place other than the path's: has the peer moved there? A pending challenge is not given up
+ * for a third place, or an attacker who copies packets could keep the true peer from ever answering. */
 static void elsewhere(
     struct kt_native_path *p, const struct kt_native_place *from, size_t bytes, uint64_t now_us)
 {
@@ -241,7 +243,7 @@ static void elsewhere(
     if (current && !same_place(&p->moving.place, from)) return;
     if (!current) {
         challenge(p, from, now_us);
-        p->ping_due = true; /* to where it was: if it is still there, it says so */
+        p->ping_due = true; /* to the old place: if the peer is still there, it answers */
     }
     p->moving.in_bytes += bytes;
 }
@@ -250,7 +252,7 @@ void kt_native_path_try(struct kt_native_path *p, const struct kt_native_place *
 {
     challenge(p, place, now_us);
     p->moving.mine = true;
-    p->moving.in_bytes = UINT32_MAX; /* it is the server's address: no victim of an amplification */
+    p->moving.in_bytes = UINT32_MAX; /* the server's own address cannot be a victim of amplification */
 }
 
 void kt_native_path_knock(struct kt_native_path *p, uint64_t now_us)
@@ -284,7 +286,7 @@ bool kt_native_path_worse(struct kt_native_path *p, uint64_t now_us)
     return st->loss > WORSE_LOSS && st->loss / WORSE_TIMES > usual;
 }
 
-/* The peer opens a path: is it where its packets come from? */
+/* The peer opens a path: it is challenged at the place that its packets come from. */
 static void knocked(
     struct kt_native_path *p, const struct kt_native_place *from, size_t bytes, uint64_t now_us)
 {

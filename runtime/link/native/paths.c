@@ -1,6 +1,7 @@
-/* The paths of an association as one: which is the best, what goes on when one falls silent, and what they sum up to.
+/* The paths of an association as one: which is the best, what to do when one falls silent, and their sums.
  *
- * Invariant: a path is out of use (silent) only while another is usable, so what waits can always leave somewhere. */
+ * Invariant: a path is out of use (silent) only while another is usable, so what waits can always be sent
+ * somewhere. */
 #include "base/bytes.h"
 #include "link/native/association_internal.h"
 
@@ -31,8 +32,8 @@ void kt_native_paths_choose(struct kt_native_association *a)
         a->best = a->paths[0];
 }
 
-/* A probe timeout has passed: if another path is usable, what is in flight goes there, and this one is only asked whether it
- * is back. */
+/* Call after a probe timeout: if another path is usable, what is in flight moves to that, and this one only
+ * gets PINGs until it answers. */
 static void lapse(struct kt_native_path *p)
 {
     struct kt_native_association *a = p->a;
@@ -54,7 +55,7 @@ void kt_native_paths_revive(struct kt_native_path *p)
     if (!p->silent) return;
     p->silent = false;
     kt_native_recovery_forget_loss(
-        &p->recovery, p->loss.heard); /* what was lost in silence says nothing of it now */
+        &p->recovery, p->loss.heard); /* losses during the silence do not describe the path now */
     kt_log(a->c->log, KT_LOG_INFO, "link with %s: path %u is back", a->peer_text, p->number);
     kt_native_paths_choose(a);
     for (unsigned i = 0; i < a->path_end; i++)

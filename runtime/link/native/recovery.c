@@ -1,10 +1,10 @@
-/* Packets in flight, what ACKs and time say of them, and whom that concerns. See recovery.h.
+/* Packets in flight, and what ACKs and time say about them. See recovery.h.
  *
- * A packet is in flight, settled (acknowledged, or without a fate), or lost. Those in flight are linked in the
- * order of sending. A settled one points at or below the next packet that is not settled, and these pointers
- * are shortened when they are followed (as in union-find): an ACK that repeats ranges does not walk them
- * again. A lost one stays for a few round trips, in case it is acknowledged after all. Links are distances in
- * packet numbers, so they survive a move to a larger ring. */
+ * A packet is in flight, settled (acknowledged, or without a fate), or lost. Those in flight are linked in
+ * the order of sending. A settled one points at or below the next packet that is not settled, and these
+ * pointers are shortened when they are followed (as in union-find): an ACK that repeats ranges does not
+ * walk them again. A lost one is kept for a few round trips, in case it is acknowledged after all. Links
+ * are distances in packet numbers, so they survive a move to a larger ring. */
 #include "link/native/recovery.h"
 
 #include <assert.h>
@@ -13,7 +13,7 @@
 
 #define OVERTAKEN 3u /* packets: enough to call one lost, on a path that does not reorder (RFC 9002, 6.1.1) */
 #define LATE_ROUNDS 16u /* how long reordering is remembered, in round trips */
-#define PROBES 2u       /* packets of a probe timeout, as long as few have passed in a row */
+#define PROBES 2u       /* packets sent at a probe timeout, until a few timeouts have passed in a row */
 #define PROBES_UNTIL 2u
 #define PROBE_SLOW_US 1000000u /* the longest backoff */
 #define SILENCE 3u             /* probe timeouts without an answer that make a loss a timeout */
@@ -193,7 +193,7 @@ static void tell(struct kt_native_recovery *r, struct kt_native_packet *p,
     for (uint32_t i = 0; i < count; i++) fate(r->cfg.ctx, content(r, first + i));
 }
 
-/* Packets that one counts as in the average: few at first, where a single one must not say too much. */
+/* The number of packets to average over: it starts small, and grows with the packets seen. */
 static uint32_t loss_weight(const struct kt_native_recovery_stats *s)
 {
     const uint64_t known = s->lost + s->acked + 8;
@@ -212,7 +212,7 @@ static void count_loss(struct kt_native_recovery_stats *s, bool lost)
     }
 }
 
-/* One that was counted as lost was late. */
+/* Call when a packet that counted as lost was only late. */
 static void count_spurious(struct kt_native_recovery_stats *s)
 {
     const uint32_t one = MILLION / loss_weight(s);
@@ -242,7 +242,7 @@ static bool reorders(const struct kt_native_recovery *r)
     return r->late >= 0 || r->late_before >= 0;
 }
 
-/* Forgets the period before the last once this one is over. */
+/* When this period is over, it becomes the last one, and the one before is forgotten. */
 static void age_lateness(struct kt_native_recovery *r, uint64_t now_us)
 {
     const uint64_t period = (uint64_t)LATE_ROUNDS * r->rtt.srtt;
@@ -257,7 +257,7 @@ static uint32_t expected(const struct kt_native_recovery *r)
     return r->rtt.latest > r->rtt.srtt ? r->rtt.latest : r->rtt.srtt;
 }
 
-/* A packet was acknowledged after one that was sent later. */
+/* Notes how late a packet was that a later one overtook. */
 static void overtaken(struct kt_native_recovery *r, const struct kt_native_packet *p, uint64_t now_us)
 {
     const uint64_t took = now_us - p->sent_us;
@@ -276,7 +276,7 @@ uint32_t kt_native_recovery_reorder(const struct kt_native_recovery *r)
 
 /* ---- loss ---- */
 
-/* Declares lost what later packets prove lost, and sets the timer for what they cast doubt on. */
+/* Declares packets lost that later ones prove lost, and sets the timer for those that they cast doubt on. */
 static struct kt_cc_loss detect(struct kt_native_recovery *r, uint64_t now_us)
 {
     const uint64_t patience = (uint64_t)expected(r) + kt_native_recovery_reorder(r);
@@ -427,7 +427,7 @@ uint32_t kt_native_recovery_open(const struct kt_native_recovery *r)
     return least > r->probes ? least : r->probes;
 }
 
-/* The ring is at its bound: whatever became of the oldest packet, it has to go. */
+/* The ring is full: drops the oldest packet, whatever its state. */
 static void make_room(struct kt_native_recovery *r, uint64_t now_us)
 {
     advance(r, now_us);

@@ -29,7 +29,7 @@
 #include "link/native/frame.h"
 #include "link/native/rtt.h"
 
-/* What the owner hears. No function may call into recovery; they are called in the order of sending. */
+/* Reports to the owner, in the order of sending. They must not call into recovery. */
 struct kt_native_recovery_events {
     void (*acked)(void *ctx, const struct kt_native_content *content);
     void (*lost)(void *ctx, const struct kt_native_content *content);
@@ -80,7 +80,7 @@ struct kt_native_recovery {
     uint32_t contents_capacity;
     uint32_t contents_next; /* modulo 2^32, as all indices of contents */
     uint64_t base, next;
-    uint64_t first;          /* on the path as it is now: earlier ones say nothing of it */
+    uint64_t first; /* first number sent on the path as it is now: earlier ones say nothing about it */
     uint64_t oldest, newest; /* ends of the list of packets in flight; valid if inflight > 0 */
     uint32_t inflight;       /* packets */
     uint64_t handed;         /* contents of packets in flight below this number may have been given up */
@@ -146,8 +146,8 @@ static inline uint32_t kt_native_recovery_probes(const struct kt_native_recovery
 int kt_native_recovery_ack(
     struct kt_native_recovery *r, const struct kt_native_ack *ack, uint64_t now_us, struct kt_err *err);
 
-/* Any packet of the peer has opened on this path: if it was silent, it may be back, so the next probe comes a probe
- * timeout after the last one, not up to a second. */
+/* Call when a packet from the peer was opened on this path. If the path was silent, it may be back, so the
+ * next probe comes one probe timeout after the last one, not up to a second later. */
 static inline void kt_native_recovery_heard(struct kt_native_recovery *r)
 {
     r->backoff = 0;
@@ -156,8 +156,9 @@ static inline void kt_native_recovery_heard(struct kt_native_recovery *r)
 /* When to call kt_native_recovery_timer; UINT64_MAX: never, as nothing is in flight. */
 uint64_t kt_native_recovery_due(const struct kt_native_recovery *r);
 
-/* Declares packets lost whose time has come. If nothing was heard for a probe timeout, gives up the contents of
- * the oldest packets as lost, to be sent again in the probes, and returns true. Early calls do nothing. */
+/* Declares packets lost whose time has come. If nothing was heard for a probe timeout, it gives up the
+ * contents of the oldest packets as lost, to be sent again in the probes, and returns true. Early calls do
+ * nothing. */
 bool kt_native_recovery_timer(struct kt_native_recovery *r, uint64_t now_us);
 
 /* Gives up everything in flight, because the path has moved or closed: contents are lost, and the controller

@@ -21,8 +21,9 @@ void kt_native_recv_init(struct kt_native_recv_buffer *r, struct kt_slab *pool);
 /* Drops what has arrived and gives all blocks back. Nothing may be put any more. */
 void kt_native_recv_clear(struct kt_native_recv_buffer *r);
 
-/* n bytes at `offset`; last: the stream ends with them. offset + n fits into 62 bits. 0; KT_EPROTO: they
- * contradict the length of the stream, nothing changed; KT_ENOMEM: nothing changed that counts. */
+/* Takes n bytes at `offset`; last: the stream ends with them. offset + n is at most 62 bits. 0; KT_EPROTO:
+ * they contradict the length of the stream, and nothing was changed; KT_ENOMEM: some of the bytes may be
+ * stored, but none counts as arrived. */
 int kt_native_recv_put(struct kt_native_recv_buffer *r, uint64_t offset, const void *data, size_t n,
     bool last, struct kt_err *err);
 

@@ -1,12 +1,12 @@
-/* The addresses of a link's peer: those that the user gave, and what their names stand for. Each is looked up by
- * itself, so that one name that cannot be found does not hold up the others. */
+/* The addresses of a link's peer: those that the user gave, and those of the names among them. Each name is
+ * looked up on its own, so that one that cannot be found does not hold up the others. */
 #include <stdlib.h>
 #include <string.h>
 #include "link/native/link_internal.h"
 
-#define RANGE 3u /* ports of a range that are worth a try each */
+#define RANGE 3u /* ports of a range that are tried */
 
-/* While the peer is silent: is it somewhere else now? */
+/* While the peer is silent: finds out whether it has another address now. */
 static void look_elsewhere(struct remote *r, const struct kt_addr *addrs, size_t n)
 {
     struct kt_addr fresh[KT_NATIVE_KNOWN];

@@ -1,5 +1,5 @@
-/* Datagrams of an acceptor. A data packet is found by its connection id; a handshake datagram by its kind, and its
- * mac1 is the first check. What is neither is left to another wire on the same port. */
+/* Datagrams of an acceptor. A data packet is found by its connection id, a handshake datagram by its kind
+ * and then its mac1. Any other is left to another wire on the same port. */
 #include <stdio.h>
 #include <string.h>
 #include "crypto/hash.h"
@@ -7,7 +7,7 @@
 #include "link/native/acceptor_internal.h"
 #include "link/native/code.h"
 
-#define REFUSED_US 600000000u /* until the log has a client that is refused again */
+#define REFUSED_US 600000000u /* between two log lines about the same refused client */
 
 static void answer(struct acceptor *a, size_t port, const struct kt_dgram *in, const uint8_t *data, size_t n)
 {
@@ -112,7 +112,7 @@ void kt_native_route_taker(struct acceptor *a)
     kt_list_init(&a->taker.node);
 }
 
-/* True if the last client that was refused had the same key, in the last minutes: it tries again and again. */
+/* Whether the last refused client had the same key, within REFUSED_US: it keeps trying. */
 static bool refused_before(struct acceptor *a, const uint8_t key[KT_NATIVE_KEY])
 {
     const uint64_t now = kt_io_now(a->c->io);

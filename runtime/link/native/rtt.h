@@ -28,7 +28,7 @@ static inline void kt_native_rtt_init(struct kt_native_rtt *t, uint32_t first_us
     *t = (struct kt_native_rtt){.srtt = first_us, .var = first_us / 2};
 }
 
-/* A packet came back after us. delay_us: how long the peer says that it waited, at most what it announced. */
+/* Takes a sample of `us`. delay_us: how long the peer says it waited, at most what it announced. */
 static inline void kt_native_rtt_sample(
     struct kt_native_rtt *t, uint64_t us, uint32_t delay_us, uint64_t now_us)
 {

@@ -1,10 +1,11 @@
-/* What a stream has to send, by offset: bytes are kept from write until their acknowledgement, in whatever order that
- * comes, and those that were lost go again before new ones (docs/wire.md, 6.1).
+/* What a stream has to send, by offset. Bytes are kept from write until they are acknowledged, in any
+ * order; lost ones are sent again before new ones (docs/wire.md, 6.1).
  *
- * An event costs the bytes that it concerns, 64 at a time, and at most KT_NATIVE_LOST ranges. If more ranges than that
- * are lost at once, near ones become one: what lies between is skipped if it was acknowledged, and else sent again.
+ * An event costs the bytes that it concerns, 64 at a time, and at most KT_NATIVE_LOST ranges. If more
+ * ranges are lost at once, near ones are joined: acknowledged bytes between them are skipped, others are
+ * sent again.
  *
- * The end of the stream travels with the last byte, or alone if that has gone. */
+ * The end of the stream is sent with the last byte, or alone if that has left already. */
 #ifndef KT_LINK_NATIVE_SEND_BUFFER_H
 #define KT_LINK_NATIVE_SEND_BUFFER_H
 
@@ -32,7 +33,7 @@ struct kt_native_send_buffer {
         [KT_NATIVE_LOST]; /* to be sent again: in order, neither empty nor touching; may hold acknowledged bytes */
     uint8_t losses;
     bool ended;      /* nothing more will be written */
-    bool last_sent;  /* the end is under way, or has arrived */
+    bool last_sent;  /* the end was sent */
     bool last_acked; /* the end has arrived */
 };
 
@@ -44,7 +45,7 @@ void kt_native_send_drop_unsent(struct kt_native_send_buffer *s);
 /* As if nothing had been sent yet. Only while nothing was acknowledged. */
 void kt_native_send_rewind(struct kt_native_send_buffer *s);
 
-/* Returns how many bytes were taken: fewer than n if there is no memory. */
+/* Returns how many bytes were taken: fewer than n when out of memory. */
 size_t kt_native_send_write(struct kt_native_send_buffer *s, const void *data, size_t n);
 
 /* What to send next, `most` bytes and new ones only before `limit`; false: nothing. The chunk counts as sent after
@@ -53,7 +54,7 @@ bool kt_native_send_next(
     struct kt_native_send_buffer *s, uint64_t limit, size_t most, struct kt_native_chunk *chunk);
 void kt_native_send_sent(struct kt_native_send_buffer *s, const struct kt_native_chunk *chunk);
 
-/* The fate of a chunk that was sent. Each may come for the same bytes repeatedly, and after the other. */
+/* The fate of a chunk that was sent. Either may come repeatedly for the same bytes, and in any order. */
 void kt_native_send_acked(struct kt_native_send_buffer *s, const struct kt_native_chunk *chunk);
 void kt_native_send_lost(struct kt_native_send_buffer *s, const struct kt_native_chunk *chunk);
 /* True if the peer still needs a chunk that was sent: some of it is not acknowledged. */

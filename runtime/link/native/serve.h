@@ -6,7 +6,7 @@
 #include "link/native/association.h"
 
 void kt_native_calls_init(struct kt_calls *c, struct kt_io *io);
-/* A call in no list. options: copied; NULL: a probe. NULL: out of memory. */
+/* A new call in no list; NULL: out of memory. */
 struct kt_call *kt_native_call_new(struct kt_calls *c, const struct kt_request *r);
 /* Gives the call its stream, or starts its probe; it leaves its list. */
 void kt_native_call_serve(struct kt_call *call, struct kt_native_association *a);

@@ -1,8 +1,10 @@
-/* Which streams of a path get copies of what they send, and when: copies.h decides how many, this file remembers what
- * is to be copied. A stream is sparse while what it has in flight fits into one small packet; what it sends is
- * remembered by contents, so a copy is built from what the peer still lacks, and costs nothing once that is nothing.
+/* Decides which streams of a path get copies of what they send, and when. copies.h decides how many; this
+ * file remembers what to copy. A stream is sparse while what it has in flight fits into one small packet.
+ * What it sends is remembered as contents, so a copy is built from what the peer still lacks, and costs
+ * nothing if that is nothing.
  *
- * A few streams at a time: where more are sparse at once, the one whose copies began first goes without. */
+ * Only a few streams at a time are remembered: if more are sparse at once, the one whose copies began first
+ * goes without. */
 #ifndef KT_LINK_NATIVE_SPARSE_H
 #define KT_LINK_NATIVE_SPARSE_H
 

@@ -122,7 +122,8 @@ static bool stream_gone(const struct kt_pipe *p)
 
 /* ---- ends ---- */
 
-/* The user lets go: no more events, and what arrived is dropped. False if the stream was freed. */
+/* The user gives the stream up: no more events, and arrived bytes are dropped. False if the stream was
+ * freed. */
 static bool give_up(struct kt_native_stream *st)
 {
     assert(st->user);

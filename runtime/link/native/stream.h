@@ -1,14 +1,15 @@
-/* One stream of an association, and the association's table of them: shared by the files that implement streams.h,
- * and nobody else's business.
+/* One stream of an association, and the association's table of them: shared by the files that implement
+ * streams.h. No other file includes this.
  *
  *   streams.c         the table; opening, closing, calls to the owner
  *   stream.c          a stream as a kt_pipe
  *   stream_credit.c   how much either end may send
  *   streams_input.c   frames from the peer
- *   streams_write.c   frames to the peer, and what became of them
+ *   streams_write.c   frames to the peer, and their fates
+ *   streams_cut.c     streams that were cut and still have bytes to send
  *
- * Each direction of a stream is over when neither end has anything more to say about it. A stream is freed when both
- * are, and it has no user. Functions that may free the stream say so. */
+ * A direction of a stream is over when neither end has anything more to say about it. A stream is freed
+ * when both directions are over and it has no user. Functions that may free the stream say so. */
 #ifndef KT_LINK_NATIVE_STREAM_H
 #define KT_LINK_NATIVE_STREAM_H
 
@@ -80,9 +81,10 @@ struct kt_native_stream {
     uint64_t in_taken, in_limit; /* announced to the peer */
     uint64_t in_window;          /* for the next announcement */
     uint64_t in_charge;
-    uint64_t grown_at, grown_limit; /* when the window grew: bytes taken, and the credit that it then was */
-    uint64_t in_reset;              /* offset of the peer's RESET; UINT64_MAX: none */
-    uint64_t stop_at;               /* of our STOP: bytes that the user took */
+    uint64_t grown_at,
+        grown_limit;   /* when the window last grew: bytes taken by then, and the credit it got */
+    uint64_t in_reset; /* offset of the peer's RESET; UINT64_MAX: none */
+    uint64_t stop_at;  /* of our STOP: bytes that the user took */
     uint64_t tuned_taken, tuned_at; /* the window was last looked at: bytes, µs */
 
     int code;            /* for `closed`: a KT_E... code, 0: has not broken */
@@ -109,7 +111,7 @@ struct kt_native_streams {
     void *ctx;
     struct kt_slab *pool;
     struct kt_hmap table;
-    struct kt_native_stream *last;    /* found; NULL */
+    struct kt_native_stream *last;    /* the last one found, or NULL */
     struct kt_native_stream *current; /* whose events are being raised; NULL if it went away */
     size_t count;                     /* structs, with and without id */
     struct kt_list list;              /* all streams */
@@ -160,7 +162,7 @@ void kt_native_stream_know(struct kt_native_stream *st);
 /* No event is raised any more. */
 void kt_native_stream_silence(struct kt_native_stream *st);
 void kt_native_stream_due(struct kt_native_stream *st, unsigned frames);
-/* Sees what has become of both directions. Returns false if it freed the stream. */
+/* Updates which directions are over. Returns false if it freed the stream. */
 bool kt_native_stream_settle(struct kt_native_stream *st);
 /* The peer takes nothing more: what was not sent is dropped. */
 void kt_native_stream_end_out(struct kt_native_stream *st);
@@ -168,7 +170,7 @@ void kt_native_stream_end_out(struct kt_native_stream *st);
 void kt_native_stream_drop_in(struct kt_native_stream *st);
 int kt_native_stream_set_opened(struct kt_native_stream *st, const struct kt_native_text texts[3]);
 void kt_native_stream_set_text(struct kt_native_stream *st, const char *text, size_t len, size_t most);
-/* Calls between these may end streams or, from a callback, all of them. */
+/* Call around what may end streams or, from a callback, all of them. */
 void kt_native_streams_enter(struct kt_native_streams *s);
 void kt_native_streams_leave(struct kt_native_streams *s);
 
@@ -180,7 +182,7 @@ void kt_native_stream_offer(struct kt_native_stream *st);
 
 /* ---- streams_cut.c ---- */
 
-/* The stream, without a user any more, ends with RESET after all that was written. */
+/* Has a stream without a user end with RESET after everything that was written. */
 void kt_native_stream_watch_cut(struct kt_native_stream *st);
 
 /* ---- stream_credit.c ---- */
@@ -192,22 +194,24 @@ void kt_native_credit_count_in(struct kt_native_stream *st);
 uint64_t kt_native_credit_limit(const struct kt_native_stream *st);
 /* True if the association has credit worth a frame. */
 bool kt_native_credit_left(const struct kt_native_streams *s);
-/* Bytes were taken: announces that if it is time to, with a larger window if it is used up fast. */
+/* Call after the user took bytes: announces that if it is time to, with a larger window if the present one
+ * is used up fast. */
 void kt_native_credit_took(struct kt_native_stream *st);
-/* Bytes arrived: makes the window larger if it is about to be used up by what waits behind a gap. */
+/* Call after bytes arrived: enlarges the window if what waits behind a gap is about to use it up. */
 void kt_native_credit_arrived(struct kt_native_stream *st);
-/* The peer waits for credit from `offset` on: gives it what was taken, and a larger window if that is what it lacks. */
+/* The peer waits for credit from `offset` on: announces what was taken, and a larger window if the peer
+ * lacks that. */
 void kt_native_credit_blocked(struct kt_native_stream *st, uint64_t offset);
-/* MAX_STREAM_DATA is being written: what it announces. */
+/* What a MAX_STREAM_DATA that is written now announces. */
 void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uint64_t *window);
-/* Makes max_data larger, as memory allows: it is used up. */
+/* Enlarges max_data, which is used up, as far as memory allows. */
 void kt_native_credit_more(struct kt_native_streams *s);
 
 /* ---- streams_write.c ---- */
 
-/* Puts the stream where it waits to send now. */
+/* Puts the stream into the line where it now waits to send. */
 void kt_native_stream_place(struct kt_native_stream *st);
-/* The peer allows more streams. */
+/* Call when the peer allows more streams. */
 void kt_native_streams_place_unnamed(struct kt_native_streams *s);
 
 #endif

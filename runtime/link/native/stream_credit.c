@@ -47,8 +47,8 @@ uint64_t kt_native_credit_limit(const struct kt_native_stream *st)
     return kt_min64(st->out_limit, from + left);
 }
 
-/* Twice the window, but at most half of the memory that others leave: readers that have stalled keep what they
- * hold, and the windows of the rest shrink towards min_stream_data before memory is used up. */
+/* Doubles the window, but to at most half of the memory that others leave: stalled readers keep what they
+ * hold, and the other windows shrink towards min_stream_data before memory is used up. */
 static void grow(struct kt_native_stream *st)
 {
     const struct kt_native_streams *s = st->all;

@@ -1,8 +1,9 @@
-/* Streams that were cut (base/pipe.h) and still have bytes to send. Those wait for the peer's credit like any bytes, but
- * not for ever: a peer whose application reads nothing would keep its end, and this end the bytes, for as long as the
- * association lives. If none of a stream's bytes could leave from one look to the next, it ends after those that have.
+/* Streams that were cut (base/pipe.h) and still have unsent bytes. These wait for the peer's credit like
+ * any others, but not without end: a peer whose application reads nothing would otherwise keep its end, and
+ * this end the bytes, as long as the association lives. If no byte of a stream could be sent between two
+ * checks, it ends after those that were.
  *
- * Invariant: a stream is in the list only while it has unsent bytes, or until the next look. */
+ * Invariant: a stream is in the list only while it has unsent bytes, or until the next check. */
 #include "link/native/stream.h"
 
 void kt_native_stream_watch_cut(struct kt_native_stream *st)
@@ -53,7 +54,7 @@ void kt_native_streams_timer(struct kt_native_streams *s, bool heard)
         if (kt_native_send_unsent(&st->out) == 0)
             kt_list_remove(n);
         else if (heard && !moved &&
-                 st->line != KT_NATIVE_LINE_READY) /* it waits for the peer, not for the path */
+                 st->line != KT_NATIVE_LINE_READY) /* it waits for the peer's credit, not for the path */
             hurry(st);
     }
     kt_native_streams_leave(s);

@@ -79,7 +79,7 @@ static void check_reset(struct kt_native_stream *st)
     if (st->reset_in || st->in.ready < st->in_reset) return;
     st->reset_in = true;
     if (!st->code) st->code = KT_ERESET;
-    if (st->user && !st->handed) { /* nobody has heard of it */
+    if (st->user && !st->handed) { /* its user has not got it yet */
         st->user = false;
         kt_native_stream_silence(st);
         kt_native_stream_drop_in(st);
