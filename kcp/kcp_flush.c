@@ -245,20 +245,30 @@ static bool resend(struct flush *f, uint64_t overtaken, struct resent *resent)
     return true;
 }
 
+/* Queued segments that may leave, apart from pacing. */
+static uint32_t sendable(const struct kt_kcp *k)
+{
+    return k->snd.nxt == k->snd.end ? 0 : kt_min32(kt_send_ring_queued(&k->snd), kt_kcp_open(k));
+}
+
 static void send_new(struct flush *f)
 {
     struct kt_kcp *k = f->k;
-    while (kt_kcp_may_send(k) && kt_cc_next(k->cc) <= f->now_us) {
-        uint32_t sn = k->snd.nxt;
-        if (!send_push(f, sn, 0)) return;
-        k->stats.out_push++;
-        k->stats.bytes_out += kt_send_ring_at(&k->snd, sn)->len;
+    /* Each takes one packet of what is open. Short ones take less, so look again at the end. */
+    for (uint32_t n; (n = sendable(k)) > 0;) {
+        for (; n > 0; n--) {
+            const uint32_t sn = k->snd.nxt;
+            if (kt_cc_next(k->cc) > f->now_us || !send_push(f, sn, 0)) return;
+            k->stats.out_push++;
+            k->stats.bytes_out += kt_send_ring_at(&k->snd, sn)->len;
+        }
     }
 }
 
 /* window: the window when the flush began. */
 static void report_losses(struct kt_kcp *k, const struct resent *resent, uint32_t window, uint64_t now_us)
 {
+    if (resent->fast.packets + resent->early.packets + resent->timeout.packets == 0) return;
     struct kt_cc_loss loss = {.window = window, .reorder = k->cfg.resend, .now_us = now_us};
     k->stats.fast_retrans += resent->fast.packets;
     k->stats.early_retrans += resent->early.packets;

@@ -15,12 +15,12 @@
 /* What one packet says as a whole. */
 struct news {
     uint64_t now_us;
-    bool regular; /* not rebuilt by FEC: then it may be late, and its window and times out of date */
-    uint32_t una; /* highest seen */
-    uint16_t wnd;
+    uint32_t una;    /* highest seen */
     uint32_t rtt_us; /* of the latest transmission acknowledged, or NO_SAMPLE */
-    bool ambiguous;  /* rtt_us may be that of another transmission */
     uint32_t push;   /* lowest sn of a PUSH, if has_push */
+    uint16_t wnd;
+    bool regular;   /* not rebuilt by FEC: then it may be late, and its window and times out of date */
+    bool ambiguous; /* rtt_us may be that of another transmission */
     bool has_push;
     bool pushed;  /* it has a PUSH */
     bool wins;    /* it may answer a WASK: a WINS before any PUSH. One after that is padding (kcp.h) */
