@@ -175,10 +175,19 @@ function kt.date(options)
 end
 
 --- Loaded on first use, because most scripts have no pool.
+local pools
+
 function kt.pool(config)
   local out = checked("kt.pool", config)
+  pools = pools or require "kt.pool.report"
   local handle = require("kt.pool").pool(out)
   return handle
+end
+
+function kt.inspect(options)
+  local out = core.inspect(checked("kt.inspect", options == nil and {} or options).max)
+  out.pools = pools and pools.all() or {}
+  return out
 end
 
 function kt.reload(config)

@@ -131,6 +131,44 @@
 ---@field unsent integer Datagrams that the system refused to send; a counter.
 ---@field queued integer Datagrams in the receive queue.
 
+--- What a script does now; see kt.inspect.
+---@class kt.inspection
+---@field memory integer Bytes that the script holds.
+---@field memory_peak integer The most that it has held.
+---@field task_count integer Its tasks.
+---@field tasks kt.taskrow[] A row for each, up to `max`.
+---@field conn_count integer Its conns and streams.
+---@field conns kt.connrow[] A row for each, up to `max`.
+---@field links kt.servicerow[] Its links, also those of peers.
+---@field listeners kt.servicerow[] Its listeners, acceptors and declared sockets.
+---@field pools table[] Its pools: `name`, the fields of pool:stats, and in `links` those of pool:links.
+
+--- A task in kt.inspect.
+---@class kt.taskrow
+---@field state string "waiting", "ready" or "running".
+---@field waits_in string|nil The call that it waits in, such as "kt.splice".
+---@field line string|nil The line it is at, such as "client.lua:12"; nil if it has not begun.
+---@field spawned string|nil The line that spawned it, or that set its handler.
+---@field age number Seconds since then.
+
+--- A conn or a stream in kt.inspect.
+---@class kt.connrow
+---@field kind string "conn" or "stream".
+---@field peer string|nil Address of the other end; of a stream: that of the link's.
+---@field spliced string|nil What it is spliced with, such as "stream 192.0.2.1:29900".
+---@field owner string|nil If it is not spliced: the line that spawned the task which owns it.
+---@field age number Seconds since it was opened.
+---@field bytes_in integer Bytes read from it.
+---@field bytes_out integer Bytes written to it.
+
+--- A link or a listener in kt.inspect.
+---@class kt.servicerow
+---@field what string The function that made it, such as "kt.listen".
+---@field name string Its address.
+---@field open boolean Whether it is open.
+---@field line string|nil The line that made it.
+---@field stats kt.stats|nil Of an open link or acceptor: its statistics.
+
 --- A date and a time of day.
 ---@class kt.date
 ---@field year integer Year, four digits.
@@ -1454,6 +1492,21 @@ function kt.size(text) end
 ---@return number|nil
 ---@return kt.err? err
 function kt.rate(text) end
+
+---@class (exact) kt.inspect_options
+---@field max? integer Rows in the list of tasks, and in that of conns; the oldest first. (integer, 0 to 100000; default 1000)
+
+--- Returns what the script does now, as plain data: its tasks, conns, links, pools and listeners, and its memory.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- for _, task in ipairs(kt.inspect().tasks) do
+---   if task.age > 3600 then kt.log.info("%s since %.0f s in %s", task.line, task.age, task.waits_in) end
+--- end
+--- ```
+---@param options? kt.inspect_options The options.
+---@return kt.inspection
+function kt.inspect(options) end
 
 --- Logs one line, formatted as by string.format. Without further arguments the message is logged as it is.
 ---

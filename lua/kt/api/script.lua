@@ -127,6 +127,66 @@ if not ok then return conn:reset(err) end]],
     }
   end
 
+  def {
+    name = "kt.inspect", context = "any", returns = "inspection", path = "kt.inspect", signature = "kt.inspect { max = 1000 } → inspection",
+    doc = "Returns what the script does now, as plain data: its tasks, conns, links, pools and listeners, and its memory.",
+    optional = true,
+    argument = { type = "table", keys = {
+      { name = "max", type = "integer", min = 0, max = 100000, default = 1000, doc = "Rows in the list of tasks, and in that of conns; the oldest first." },
+    } },
+    example = [[
+for _, task in ipairs(kt.inspect().tasks) do
+  if task.age > 3600 then kt.log.info("%s since %.0f s in %s", task.line, task.age, task.waits_in) end
+end]],
+  }
+
+  record {
+    name = "inspection", doc = "What a script does now; see kt.inspect.",
+    fields = {
+      { name = "memory", type = "integer", doc = "Bytes that the script holds." },
+      { name = "memory_peak", type = "integer", doc = "The most that it has held." },
+      { name = "task_count", type = "integer", doc = "Its tasks." },
+      { name = "tasks", type = "taskrow[]", doc = "A row for each, up to `max`." },
+      { name = "conn_count", type = "integer", doc = "Its conns and streams." },
+      { name = "conns", type = "connrow[]", doc = "A row for each, up to `max`." },
+      { name = "links", type = "servicerow[]", doc = "Its links, also those of peers." },
+      { name = "listeners", type = "servicerow[]", doc = "Its listeners, acceptors and declared sockets." },
+      { name = "pools", type = "table[]", doc = "Its pools: `name`, the fields of pool:stats, and in `links` those of pool:links." },
+    },
+  }
+  record {
+    name = "taskrow", doc = "A task in kt.inspect.",
+    fields = {
+      { name = "state", type = "string", doc = '"waiting", "ready" or "running".' },
+      { name = "waits_in", type = "string | nil", doc = 'The call that it waits in, such as "kt.splice".' },
+      { name = "line", type = "string | nil", doc = 'The line it is at, such as "client.lua:12"; nil if it has not begun.' },
+      { name = "spawned", type = "string | nil", doc = "The line that spawned it, or that set its handler." },
+      { name = "age", type = "number", doc = "Seconds since then." },
+    },
+  }
+  record {
+    name = "connrow", doc = "A conn or a stream in kt.inspect.",
+    fields = {
+      { name = "kind", type = "string", doc = '"conn" or "stream".' },
+      { name = "peer", type = "string | nil", doc = "Address of the other end; of a stream: that of the link's." },
+      { name = "spliced", type = "string | nil", doc = 'What it is spliced with, such as "stream 192.0.2.1:29900".' },
+      { name = "owner", type = "string | nil", doc = "If it is not spliced: the line that spawned the task which owns it." },
+      { name = "age", type = "number", doc = "Seconds since it was opened." },
+      { name = "bytes_in", type = "integer", doc = "Bytes read from it." },
+      { name = "bytes_out", type = "integer", doc = "Bytes written to it." },
+    },
+  }
+  record {
+    name = "servicerow", doc = "A link or a listener in kt.inspect.",
+    fields = {
+      { name = "what", type = "string", doc = 'The function that made it, such as "kt.listen".' },
+      { name = "name", type = "string", doc = "Its address." },
+      { name = "open", type = "boolean", doc = "Whether it is open." },
+      { name = "line", type = "string | nil", doc = "The line that made it." },
+      { name = "stats", type = "stats | nil", doc = "Of an open link or acceptor: its statistics." },
+    },
+  }
+
   for _, level in ipairs { "debug", "info", "warn", "error" } do
     def {
       name = "kt.log." .. level, context = "any", signature = ("kt.log.%s(fmt, …)"):format(level),

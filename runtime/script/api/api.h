@@ -39,6 +39,7 @@ void kt_lua_resolve(lua_State *L);
 void kt_lua_log(lua_State *L);
 void kt_lua_task(lua_State *L);
 void kt_lua_await(lua_State *L);
+void kt_lua_inspect(lua_State *L);
 void kt_lua_event(lua_State *L);
 void kt_lua_queue(lua_State *L);
 void kt_lua_timer(lua_State *L);

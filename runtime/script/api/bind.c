@@ -11,6 +11,7 @@ void kt_api_bind(lua_State *L)
     kt_lua_log(L);
     kt_lua_task(L);
     kt_lua_await(L);
+    kt_lua_inspect(L);
     kt_lua_event(L);
     kt_lua_queue(L);
     kt_lua_timer(L);

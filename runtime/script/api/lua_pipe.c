@@ -22,8 +22,24 @@ static void keep_figures(struct kt_lua_pipe *h)
     h->bytes_out = h->pipe->bytes_out;
 }
 
+static const char pipes; /* its address is a registry key: a userdata, the head of the list */
+
+static struct kt_list *all_open(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &pipes);
+    struct kt_list *all = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return all;
+}
+
+const struct kt_list *kt_lua_pipes(lua_State *L)
+{
+    return all_open(L);
+}
+
 static void forget(struct kt_lua_pipe *h, uint64_t now)
 {
+    kt_list_remove(&h->open);
     h->born = now - h->born;
     h->pipe = NULL;
     h->splice = NULL;
@@ -65,12 +81,19 @@ struct kt_lua_pipe *kt_lua_pipe_push(lua_State *L, const char *kind)
 {
     struct kt_lua_pipe *h = kt_handle_push(L, kind, sizeof *h, KT_PIPE_USERVALUES);
     kt_list_init(&h->owned.node);
+    kt_list_init(&h->open);
     h->owned.end = end_owned;
     return h;
 }
 
-static void attach(struct kt_lua_pipe *h, struct kt_task *t, struct kt_pipe *pipe, struct kt_conn *conn)
+/* Gives the pipe to the handle on top of the stack, and the handle to the task. */
+static void attach(lua_State *L, struct kt_task *t, struct kt_pipe *pipe, struct kt_conn *conn)
 {
+    struct kt_lua_pipe *h = lua_touserdata(L, -1);
+    lua_getiuservalue(L, -1, KT_PEER_ADDRESS);
+    h->peer = lua_tostring(L, -1);
+    lua_pop(L, 1);
+    kt_list_push(all_open(L), &h->open);
     h->pipe = pipe;
     h->conn = conn;
     h->born = kt_io_now(kt_runtime_io(kt_task_runtime(t)));
@@ -82,7 +105,7 @@ void kt_lua_pipe_take(lua_State *L, struct kt_task *t)
 {
     struct kt_conn *conn = kt_task_conn(t);
     if (conn) kt_lua_peer_set(L, kt_conn_peer(conn));
-    attach(lua_touserdata(L, -1), t, kt_task_take_pipe(t), conn);
+    attach(L, t, kt_task_take_pipe(t), conn);
 }
 
 struct kt_lua_pipe *kt_lua_pipe_test(lua_State *L, int idx)
@@ -183,6 +206,7 @@ static int pipe_reset(lua_State *L)
 static int pipe_gc(lua_State *L)
 {
     struct kt_lua_pipe *h = lua_touserdata(L, 1);
+    kt_list_remove(&h->open);
     if (h->pipe) {
         kt_handle_dropped(&h->owned, h->conn ? "conn" : "stream");
         end(h, 0, NULL);
@@ -235,6 +259,8 @@ void kt_lua_pipe(lua_State *L)
     static const luaL_Reg stream_fields[] = {{"peer", kt_lua_peer_address}, {"local_addr", field_local},
         {"identity", kt_lua_peer_identity}, {"target", kt_lua_peer_target}, {"client", kt_lua_peer_client},
         {"name", kt_lua_peer_name}, {"link", field_link}, {NULL, NULL}};
+    kt_list_init(lua_newuserdatauv(L, sizeof(struct kt_list), 0));
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &pipes);
     struct kt_handle_type type = {
         .name = KT_HANDLE_CONN,
         .methods = methods,
@@ -271,7 +297,7 @@ static int make_handle(lua_State *L)
         kt_lua_peer_keep(L, a->peer);
     else
         kt_lua_peer_set(L, kt_conn_peer(a->conn));
-    attach(h, a->task, a->pipe, a->conn);
+    attach(L, a->task, a->pipe, a->conn);
     return 1;
 }
 

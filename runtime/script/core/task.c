@@ -42,6 +42,7 @@ struct kt_task {
     struct kt_list queued; /* in the queue of its wait */
     struct kt_list listed; /* in the list of kt_task_list */
     const struct kt_origin *origin;
+    uint64_t born;               /* µs */
     struct kt_task_watch *watch; /* NULL: none */
 
     struct kt_wait wait; /* the wait that it is in, or was in last */
@@ -91,6 +92,28 @@ lua_State *kt_task_thread(const struct kt_task *t)
 const struct kt_origin *kt_task_origin(const struct kt_task *t)
 {
     return t->origin;
+}
+
+const struct kt_task *kt_task_next(const struct kt_runtime *rt, const struct kt_task *t)
+{
+    const struct kt_list *n = t ? t->node.next : rt->tasks->all.next;
+    return n == &rt->tasks->all ? NULL : KT_CONTAINER(n, const struct kt_task, node);
+}
+
+void kt_task_look(const struct kt_task *t, struct kt_task_look *out)
+{
+    static const enum kt_task_state states[] = {
+        [READY] = KT_TASK_READY, [RUNNING] = KT_TASK_RUNNING, [WAITING] = KT_TASK_WAITING};
+    *out = (struct kt_task_look){
+        .state = states[t->state], .waits_in = kt_task_waits_in(t), .age_us = kt_io_now(t->rt->io) - t->born};
+    lua_Debug ar;
+    for (int level = 0; out->line == 0 && lua_getstack(t->L, level, &ar); level++) {
+        if (!lua_getinfo(t->L, "Sl", &ar) || ar.currentline <= 0 || kt_origin_embedded(ar.short_src))
+            continue;
+        out->line = ar.currentline;
+        memcpy(out->source, ar.short_src,
+            sizeof ar.short_src < sizeof out->source ? sizeof ar.short_src : sizeof out->source - 1);
+    }
 }
 
 /* ---- misuse ---- */
@@ -569,6 +592,7 @@ struct kt_task *kt_task_new(struct kt_runtime *rt, lua_State *L, const struct kt
         }
     }
     t->origin = origin;
+    t->born = kt_io_now(rt->io);
     kt_list_push(&rt->tasks->all, &t->node);
     rt->tasks->count++;
     return t;

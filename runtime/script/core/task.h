@@ -64,6 +64,19 @@ void kt_tasks_cut(struct kt_runtime *rt);
 /* The same, for the end of the runtime; also frees the spare tasks. */
 void kt_tasks_end(struct kt_runtime *rt);
 
+/* The task after t, or the first if t is NULL; NULL: there is none. */
+const struct kt_task *kt_task_next(const struct kt_runtime *rt, const struct kt_task *t);
+enum kt_task_state { KT_TASK_READY, KT_TASK_RUNNING, KT_TASK_WAITING };
+/* What a task does now. Raises nothing. */
+struct kt_task_look {
+    enum kt_task_state state;
+    const char *waits_in; /* as kt_task_waits_in */
+    uint64_t age_us;      /* since it was made */
+    char source[64];      /* of the script's line that it is at; "" if it has not begun */
+    int line;
+};
+void kt_task_look(const struct kt_task *t, struct kt_task_look *out);
+
 /* Error for a function called in the main chunk that needs a task; formats its name. */
 #define KT_TASK_ONLY "%s: not allowed in the main chunk; call it in a function passed to :serve or kt.spawn"
 

@@ -1,0 +1,139 @@
+/* core.inspect, for kt.inspect: what a script does now, as plain data.
+ *
+ * Lists of tasks, conns and streams are cut off at a length that the caller gives, so that looking at a busy
+ * script does not hold it up. */
+#include <string.h>
+#include "script/api/config.h"
+#include "script/api/lua_pipe.h"
+#include "script/core/service.h"
+#include "script/api/api.h"
+
+static void set_integer(lua_State *L, const char *key, size_t value)
+{
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_string(lua_State *L, const char *key, const char *value)
+{
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_seconds(lua_State *L, const char *key, uint64_t us)
+{
+    lua_pushnumber(L, (double)us / 1e6);
+    lua_setfield(L, -2, key);
+}
+
+static void set_line(lua_State *L, const char *key, const char *source, int line)
+{
+    if (line <= 0) return;
+    lua_pushfstring(L, "%s:%d", source, line);
+    lua_setfield(L, -2, key);
+}
+
+static void push_task(lua_State *L, const struct kt_task *t)
+{
+    static const char *const states[] = {
+        [KT_TASK_READY] = "ready", [KT_TASK_RUNNING] = "running", [KT_TASK_WAITING] = "waiting"};
+    struct kt_task_look now;
+    kt_task_look(t, &now);
+    lua_createtable(L, 0, 5);
+    set_string(L, "state", states[now.state]);
+    if (now.waits_in && strncmp(now.waits_in, "kt.core.", 8) != 0) set_string(L, "waits_in", now.waits_in);
+    set_line(L, "line", now.source, now.line);
+    set_line(L, "spawned", kt_task_origin(t)->source, kt_task_origin(t)->line);
+    set_seconds(L, "age", now.age_us);
+}
+
+static void push_pipe(lua_State *L, const struct kt_lua_pipe *h, uint64_t now)
+{
+    const struct kt_pipe *pipe = kt_lua_pipe_anywhere(h);
+    lua_createtable(L, 0, 7);
+    set_string(L, "kind", h->conn ? "conn" : "stream");
+    set_string(L, "peer", h->peer);
+    if (h->splice) {
+        lua_pushfstring(L, "%s %s", h->other->conn ? "conn" : "stream", h->other->peer ? h->other->peer : "");
+        lua_setfield(L, -2, "spliced");
+    } else {
+        const struct kt_origin *o = kt_task_origin(h->owned.owner);
+        set_line(L, "owner", o->source, o->line);
+    }
+    set_seconds(L, "age", now - h->born);
+    if (!pipe) return;
+    set_integer(L, "bytes_in", pipe->bytes_in);
+    set_integer(L, "bytes_out", pipe->bytes_out);
+}
+
+static void push_service(lua_State *L, const struct kt_service *s)
+{
+    struct kt_link_stats stats = {.since_heard_us = UINT64_MAX};
+    lua_createtable(L, 0, 5);
+    set_string(L, "what", kt_service_what(s));
+    set_string(L, "name", kt_service_name(s));
+    lua_pushboolean(L, kt_service_is_open(s));
+    lua_setfield(L, -2, "open");
+    set_line(L, "line", kt_service_origin(s)->source, kt_service_origin(s)->line);
+    if (!kt_service_stats(s, &stats)) return;
+    kt_config_push_stats(L, &stats);
+    lua_setfield(L, -2, "stats");
+}
+
+/* Appends the service on top of the stack to the list links or listeners of the table at index 2. */
+static void add_service(lua_State *L, const char *list)
+{
+    lua_getfield(L, 2, list);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 1);
+}
+
+/* core.inspect(max) → { memory, memory_peak, task_count, tasks, conn_count, conns, links, listeners } */
+static int inspect(lua_State *L)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    const lua_Integer max = luaL_checkinteger(L, 1);
+    struct kt_runtime_usage usage;
+    kt_runtime_usage(rt, &usage);
+    lua_settop(L, 1);
+    lua_createtable(L, 0, 9);
+    set_integer(L, "memory", usage.memory);
+    set_integer(L, "memory_peak", usage.peak);
+    set_integer(L, "task_count", usage.tasks);
+    lua_newtable(L);
+    lua_Integer n = 0;
+    for (const struct kt_task *t = NULL; n < max && (t = kt_task_next(rt, t));) {
+        push_task(L, t);
+        lua_rawseti(L, -2, ++n);
+    }
+    lua_setfield(L, 2, "tasks");
+
+    const struct kt_list *all = kt_lua_pipes(L);
+    const uint64_t now = kt_io_now(kt_runtime_io(rt));
+    lua_newtable(L);
+    n = 0;
+    for (const struct kt_list *p = all->next; n < max && p != all; p = p->next) {
+        push_pipe(L, KT_CONTAINER(p, const struct kt_lua_pipe, open), now);
+        lua_rawseti(L, -2, ++n);
+    }
+    lua_setfield(L, 2, "conns");
+    set_integer(L, "conn_count", kt_runtime_pipes(rt));
+
+    lua_newtable(L);
+    lua_setfield(L, 2, "links");
+    lua_newtable(L);
+    lua_setfield(L, 2, "listeners");
+    for (const struct kt_service *s = NULL; (s = kt_service_next(rt, s));) {
+        if (strncmp(kt_service_what(s), "kt.core.", 8) == 0) continue;
+        push_service(L, s);
+        add_service(L, strcmp(kt_service_what(s), "kt.link") == 0 ? "links" : "listeners");
+    }
+    return 1;
+}
+
+void kt_lua_inspect(lua_State *L)
+{
+    lua_pushcfunction(L, inspect);
+    lua_setfield(L, -2, "inspect");
+}
