@@ -33,6 +33,7 @@ local libraries = {
   ["^gcrypt"] = { "^runtime/crypto/" },
   ["^isa%-l"] = { "^kcp/fec", "^runtime/crypto/", "^runtime/link/" },
   ["^snappy"] = { "^runtime/link/kcptun/" },
+  ["^cjson"] = { "^runtime/base/json", "^runtime/script/api/lua_json" },
 }
 
 -- Headers that define a struct whose fields only the files of one folder may reach into. Elsewhere it is opaque.

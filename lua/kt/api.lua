@@ -95,11 +95,14 @@ require "kt.api.flows"(with)
 require "kt.api.datagrams"(with)
 require "kt.api.tasks"(with)
 require "kt.api.script"(with)
+require "kt.api.data"(with)
 
 api.manual_keys = wire.manual_keys
 
 api.values = {
   { name = "kt.version", type = "string", doc = 'The version of kt, such as "0.1.0".', since = "0.1.0" },
+  { name = "kt.json", type = "table", doc = "JSON.", since = "0.1.0" },
+  { name = "kt.json.null", type = "any", doc = "The value of null in JSON. It is not nil, and counts as true.", since = "0.1.0" },
   { name = "kt.log", type = "table", doc = "The log, with one function per level.", since = "0.1.0" },
 }
 

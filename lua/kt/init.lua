@@ -117,6 +117,7 @@ local kt = {
   log = core.log,
   secret = core.secret,
   secret_file = core.secret_file,
+  json = core.json,
 }
 
 -- No tail calls: the script's line is found by walking up the stack.
@@ -216,6 +217,6 @@ local function strict(path, t)
 end
 
 -- The tables themselves, for `kt check`, which wraps their functions.
-core.api = { ["kt"] = kt, ["kt.log"] = kt.log }
-kt.log = strict("kt.log", kt.log)
+core.api = { ["kt"] = kt, ["kt.log"] = kt.log, ["kt.json"] = kt.json }
+kt.log, kt.json = strict("kt.log", kt.log), strict("kt.json", kt.json)
 return strict("kt", kt)

@@ -921,6 +921,13 @@ local err = {}
 ---@field version string The version of kt, such as "0.1.0".
 local kt = {}
 
+--- JSON.
+kt.json = {}
+
+--- The value of null in JSON. It is not nil, and counts as true.
+---@type any
+kt.json.null = nil
+
 --- The log, with one function per level.
 kt.log = {}
 
@@ -1535,5 +1542,36 @@ function kt.log.warn(fmt, ...) end
 ---@param fmt any The message, or a format string.
 ---@param ... any Arguments of the format string.
 function kt.log.error(fmt, ...) end
+
+--- Reads JSON. Objects and arrays become tables, and null becomes kt.json.null. A whole number up to 2^53 becomes an integer, any other a float. Of a name that comes twice, the last value counts. err.code is "limit" beyond 4 MiB, 131072 values, or a depth of 100; "invalid" if the text is not JSON, not UTF-8, or contains \u0000.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: invalid, limit.
+--- ```lua
+--- local rules, err = kt.json.decode(text)
+--- if not rules then return kt.log.warn("rules: %s", err) end
+--- if rules.limit ~= kt.json.null then print(rules.limit) end
+--- ```
+---@param text string The JSON text.
+---@return any|nil
+---@return kt.err? err
+function kt.json.decode(text) end
+
+--- Writes JSON. A table with the keys 1 to n becomes an array, one with strings as keys an object, in the order of the keys; an empty one becomes {}, or [] if it was read as an array or marked by kt.json.array. Bytes that are not UTF-8 become U+FFFD. Raises for what JSON cannot hold: functions, handles, NaN, infinity, tables with both kinds of keys, more than 4 MiB, a depth of more than 100.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- conn:write(kt.json.encode { up = true, links = kt.json.array(names) } .. "\n")
+--- ```
+---@param value any The value.
+---@return string
+function kt.json.encode(value) end
+
+--- Marks a table, or a new one, as an array, so that encode writes [] when it is empty. Sets its metatable.
+---
+--- Callable from the main chunk and tasks.
+---@param list? table The table.
+---@return table
+function kt.json.array(list) end
 
 return kt

@@ -112,13 +112,17 @@ function types.text(which)
   end
   out[#out + 1] = "---@class " .. class
   for _, v in ipairs(api.values) do
-    if v.type ~= "table" then
+    if v.type ~= "table" and not v.name:find "%..*%." then
       out[#out + 1] = ("---@field %s %s %s"):format(v.name:match "[^.]+$", v.type, one_line(v.doc))
     end
   end
   out[#out + 1] = ("local %s = {}\n"):format(root)
   for _, v in ipairs(api.values) do
-    if v.type == "table" then out[#out + 1] = ("--- %s\n%s = {}\n"):format(one_line(v.doc), v.name) end
+    if v.type == "table" then
+      out[#out + 1] = ("--- %s\n%s = {}\n"):format(one_line(v.doc), v.name)
+    elseif v.name:find "%..*%." then -- in such a table
+      out[#out + 1] = ("--- %s\n---@type %s\n%s = nil\n"):format(one_line(v.doc), v.type, v.name)
+    end
   end
   for _, f in ipairs(api.functions) do
     if api.is_free(f) then add_function(out, f) end

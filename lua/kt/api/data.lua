@@ -1,0 +1,33 @@
+--- Describes JSON, for kt.api.
+
+return function(with)
+  local def = with.def
+
+  def {
+    name = "kt.json.decode", context = "any", returns = "any | nil, err", signature = "kt.json.decode(text) → value | nil, err",
+    doc = "Reads JSON. Objects and arrays become tables, and null becomes kt.json.null. A whole number up to 2^53 becomes an integer, any other a "
+      .. "float. Of a name that comes twice, the last value counts. err.code is \"limit\" beyond 4 MiB, 131072 values, or a depth of 100; \"invalid\" "
+      .. "if the text is not JSON, not UTF-8, or contains \\u0000.",
+    fails = { "invalid", "limit" },
+    params = { { name = "text", type = "string", doc = "The JSON text." } },
+    example = [[
+local rules, err = kt.json.decode(text)
+if not rules then return kt.log.warn("rules: %s", err) end
+if rules.limit ~= kt.json.null then print(rules.limit) end]],
+  }
+
+  def {
+    name = "kt.json.encode", context = "any", returns = "string", signature = "kt.json.encode(value) → text",
+    doc = "Writes JSON. A table with the keys 1 to n becomes an array, one with strings as keys an object, in the order of the keys; an empty one "
+      .. "becomes {}, or [] if it was read as an array or marked by kt.json.array. Bytes that are not UTF-8 become U+FFFD. Raises for what JSON "
+      .. "cannot hold: functions, handles, NaN, infinity, tables with both kinds of keys, more than 4 MiB, a depth of more than 100.",
+    params = { { name = "value", type = "any", doc = "The value." } },
+    example = 'conn:write(kt.json.encode { up = true, links = kt.json.array(names) } .. "\\n")',
+  }
+
+  def {
+    name = "kt.json.array", context = "any", returns = "table", signature = "kt.json.array([list]) → list",
+    doc = "Marks a table, or a new one, as an array, so that encode writes [] when it is empty. Sets its metatable.",
+    params = { { name = "list", type = "table", optional = true, doc = "The table." } },
+  }
+end
