@@ -46,4 +46,14 @@ static inline struct kt_list *kt_list_pop(struct kt_list *head)
     return node;
 }
 
+/* Moves all nodes of `from` to `to`, which need not be initialized. */
+static inline void kt_list_take(struct kt_list *to, struct kt_list *from)
+{
+    kt_list_init(to);
+    if (kt_list_empty(from)) return;
+    *to = *from;
+    to->next->prev = to->prev->next = to;
+    kt_list_init(from);
+}
+
 #endif

@@ -35,16 +35,6 @@ static uint64_t deadline_tick(const struct kt_timer *t)
     return t->at / KT_WHEEL_TICK_US + (t->at % KT_WHEEL_TICK_US != 0);
 }
 
-/* Moves all nodes of `from` to the empty list `to`. */
-static void take_all(struct kt_list *to, struct kt_list *from)
-{
-    kt_list_init(to);
-    if (kt_list_empty(from)) return;
-    *to = *from;
-    to->next->prev = to->prev->next = to;
-    kt_list_init(from);
-}
-
 void kt_wheel_init(struct kt_wheel *w, uint64_t now_us)
 {
     w->now_us = now_us;
@@ -147,7 +137,7 @@ static uint64_t far_start(const struct kt_wheel *w)
 static void replace_all(struct kt_wheel *w, struct kt_list *from)
 {
     struct kt_list moving;
-    take_all(&moving, from);
+    kt_list_take(&moving, from);
     for (struct kt_list *n; (n = kt_list_pop(&moving));) place(w, KT_CONTAINER(n, struct kt_timer, node));
 }
 
@@ -174,7 +164,7 @@ static void advance(struct kt_wheel *w, uint64_t tick)
 static void fire(struct kt_list *from)
 {
     struct kt_list batch;
-    take_all(&batch, from);
+    kt_list_take(&batch, from);
     for (struct kt_list *n; (n = kt_list_pop(&batch));) {
         struct kt_timer *t = KT_CONTAINER(n, struct kt_timer, node);
         t->armed = false;

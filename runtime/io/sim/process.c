@@ -22,10 +22,7 @@ static bool over(const struct sim_io *p)
 static void hand_over(struct sim_io *p)
 {
     struct kt_list now, *node;
-    if (kt_list_empty(&p->arrivals)) return;
-    now = p->arrivals; /* later arrivals belong to the next turn */
-    now.next->prev = now.prev->next = &now;
-    kt_list_init(&p->arrivals);
+    kt_list_take(&now, &p->arrivals); /* later arrivals belong to the next turn */
     while (!over(p) && (node = kt_list_pop(&now)) != NULL) {
         struct kt_turn *t = KT_CONTAINER(node, struct kt_turn, node);
         t->fn(t->ctx);

@@ -86,8 +86,7 @@ struct kt_link *kt_kcptun_accepted_new(struct kt_list *links, struct kt_kcptun_c
 static void hello(struct kt_kcptun_accepted *r)
 {
     struct kt_list waiting;
-    kt_list_init(&waiting);
-    for (struct kt_list *n; (n = kt_list_pop(&r->accepted.waiting));) kt_list_push(&waiting, n);
+    kt_list_take(&waiting, &r->accepted.waiting);
     for (struct kt_list *n; (n = kt_list_pop(&waiting));) decide(r, KT_CONTAINER(n, struct kt_call, node));
 }
 

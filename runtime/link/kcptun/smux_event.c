@@ -73,15 +73,6 @@ static void raise_events(struct kt_smux *m, struct kt_smux_stream *s)
     m->current = NULL;
 }
 
-static void take(struct kt_list *batch, struct kt_list *from)
-{
-    kt_list_init(batch);
-    if (kt_list_empty(from)) return;
-    *batch = *from;
-    batch->next->prev = batch->prev->next = batch;
-    kt_list_init(from);
-}
-
 /* Once m has ended, those that remain stay without a user. */
 static void accept_arrivals(struct kt_smux *m)
 {
@@ -110,7 +101,7 @@ void kt_smux_drain(struct kt_smux *m)
     }
     struct kt_list batch, waiting;
     struct kt_smux_stream *s;
-    take(&batch, &m->touched);
+    kt_list_take(&batch, &m->touched);
     kt_list_init(&waiting);
     while ((s = next_touched(&batch))) {
         if (s->events & KT_SMUX_EV_ACCEPT)

@@ -263,22 +263,13 @@ static void raise_events(struct kt_native_streams *s, struct kt_native_stream *s
     s->current = NULL;
 }
 
-static void take(struct kt_list *batch, struct kt_list *from)
-{
-    kt_list_init(batch);
-    if (kt_list_empty(from)) return;
-    *batch = *from;
-    batch->next->prev = batch->prev->next = batch;
-    kt_list_init(from);
-}
-
 static void drain(struct kt_native_streams *s)
 {
     struct kt_list batch, *node;
     if (s->draining) return;
     s->draining = true;
     s->awake = false;
-    take(&batch, &s->touched);
+    kt_list_take(&batch, &s->touched);
     while ((node = kt_list_pop(&batch)))
         raise_events(s, KT_CONTAINER(node, struct kt_native_stream, touched));
     if (s->recount && !s->ended) {
