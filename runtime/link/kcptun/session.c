@@ -276,22 +276,28 @@ static void on_fec(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_ori
     if (origin == KT_KCP_REGULAR) kt_kcptun_session_fail(s, KT_EPROTO, "malformed KCP packet");
 }
 
-/* A silence, while an answer is owed, that indicates an outage rather than a loss. */
-static uint64_t resume_us(const struct kt_kcptun_session *s)
+/* True if a silence, while an answer is owed, indicates an outage rather than a loss. */
+static bool is_outage(const struct kt_kcptun_session *s, uint64_t silence_us)
+{
+    struct kt_kcp_stats st;
+    if (silence_us < RESUME_US) return false;
+    kt_kcp_stats(s->kcp, &st);
+    return silence_us >= 3 * (uint64_t)st.rto_us;
+}
+
+static uint32_t una(const struct kt_kcptun_session *s)
 {
     struct kt_kcp_stats st;
     kt_kcp_stats(s->kcp, &st);
-    const uint64_t timeouts = 3 * (uint64_t)st.rto_us;
-    return timeouts > RESUME_US ? timeouts : RESUME_US;
+    return st.una;
 }
 
 /* Until the peer has acknowledged something, answers leave from the address that it addressed last. After
  * that only new data changes the address, so a replayed datagram does not. */
-static void set_local(struct kt_kcptun_session *s, const struct kt_addr *to, uint32_t una)
+static void set_local(struct kt_kcptun_session *s, const struct kt_addr *to, uint32_t before)
 {
-    struct kt_kcp_stats st;
-    kt_kcp_stats(s->kcp, &st);
-    if (st.una == 0 || st.una != una) s->path.from = *to;
+    const uint32_t now = una(s);
+    if (now == 0 || now != before) s->path.from = *to;
 }
 
 void kt_kcptun_session_input(
@@ -301,14 +307,13 @@ void kt_kcptun_session_input(
     s->fresh = true;
     kt_kcptun_session_limit_reach(s);
     const uint64_t silence = kt_patience_heard(&s->health.patience, kt_io_now(s->sh->io));
-    if (s->health.patience.suspect || silence >= resume_us(s)) s->resume = true;
+    if (s->health.patience.suspect || is_outage(s, silence)) s->resume = true;
     if (!s->up_at) s->up_at = s->health.patience.heard;
     const bool elsewhere = to && !kt_addr_equal(to, &s->path.from);
-    struct kt_kcp_stats st = {0};
-    if (elsewhere) kt_kcp_stats(s->kcp, &st);
+    const uint32_t before = elsewhere ? una(s) : 0;
     if (kt_fec_dec_input(s->dec, body, len, on_fec, s))
         kt_kcptun_session_fail(s, KT_EPROTO, "malformed FEC packet");
-    if (elsewhere) set_local(s, to, st.una);
+    if (elsewhere) set_local(s, to, before);
     kt_kcptun_session_schedule(s);
 }
 
