@@ -5,20 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "kcp/fec.h"
+#include "clock.h"
 
 #define KCP 1322u
 #define PACKET (KT_FEC_HEADER + KCP)
 #define GROUPS 64u
 #define SECONDS 0.4
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static _Noreturn void die(const char *what)
 {
@@ -90,12 +83,12 @@ static void run(unsigned data, unsigned parity)
     for (size_t i = 0; i < (size_t)GROUPS * (data + parity) * PACKET; i++)
         g.packets[i] = (uint8_t)(i * 31 >> 3);
 
-    double from = now(), spent;
+    double from = wall_s(), spent;
     unsigned long rounds = 0;
     do {
         encode(&g);
         rounds++;
-        spent = now() - from;
+        spent = wall_s() - from;
     } while (spent < SECONDS);
     report("encode", data, parity, spent, rounds);
 
@@ -107,9 +100,9 @@ static void run(unsigned data, unsigned parity)
         spent = 0;
         do {
             encode(&g);
-            from = now();
+            from = wall_s();
             decode(&g, d, loss);
-            spent += now() - from;
+            spent += wall_s() - from;
             rounds++;
         } while (spent < SECONDS);
         report(names[loss], data, parity, spent, rounds);

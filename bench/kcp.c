@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include "base/slab.h"
 #include "kcp/kcp.h"
+#include "clock.h"
 
 #define MTU 1322u
 #define RTT_US 50000u
@@ -49,13 +49,6 @@ struct end {
     struct kt_kcp *peer; /* receiver: the peer that gets its packets at once */
     const uint64_t *now;
 };
-
-static double cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static uint32_t next_random(struct path *p)
 {

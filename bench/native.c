@@ -8,9 +8,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include "link/native/ack_ranges.h"
 #include "link/native/recovery.h"
+#include "clock.h"
 
 #define PACKETS 2000000u
 #define ACKS 100000u
@@ -27,13 +27,6 @@ struct bench {
     uint64_t random;
     uint64_t slots[SLOTS][2]; /* numbers that arrive at a turn, plus one */
 };
-
-static double cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static uint64_t next_random(struct bench *b)
 {

@@ -4,26 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "crypto/crypto.h"
 #include "io/uv/uv.h"
 #include "link/common/starts.h"
 #include "link/native/handshake_client.h"
 #include "link/native/handshake_server.h"
 #include "link/native/packet.h"
+#include "clock.h"
 
 #define SECONDS 0.4
 #define BATCH 64u
 #define PACKET_MAX 1400u
 #define HANDSHAKES 1000u
-
-/* CPU time: what else the machine does counts less. */
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static _Noreturn void die(const char *what)
 {
@@ -46,11 +38,11 @@ static void run(enum kt_aead_method method, size_t size)
     if (kt_native_tx_init(&tx, method, header_key, secret)) die("no sender");
     if (kt_native_rx_init(&rx, method, secret)) die("no receiver");
     while (sealing + opening < 2 * SECONDS) {
-        const double from = now();
+        const double from = cpu_s();
         for (unsigned i = 0; i < BATCH; i++)
             if (kt_native_seal(&tx, 0, number++, pkts[i], size - KT_NATIVE_OVERHEAD, 0) < 0)
                 die("does not seal");
-        const double between = now();
+        const double between = cpu_s();
         for (unsigned i = 0; i < BATCH; i++) {
             struct kt_native_header h;
             uint64_t got;
@@ -58,7 +50,7 @@ static void run(enum kt_aead_method method, size_t size)
             if (kt_native_open(&rx, 0, &seen, &h, pkts[i], size, 0, &drops, &got) < 0) die("does not open");
         }
         sealing += between - from;
-        opening += now() - between;
+        opening += cpu_s() - between;
     }
     const double n = (double)number;
     printf("%-18s %5zu  %8.0f %6.0f  %8.0f %6.0f\n", kt_aead_name(method), size,
@@ -89,7 +81,7 @@ static double judge(
 {
     struct kt_addr from;
     kt_addr_from_ip(&from, "192.0.2.1", 4000);
-    const double since = now();
+    const double since = cpu_s();
     for (unsigned i = 0; i < HANDSHAKES; i++) {
         struct kt_native_header h;
         struct kt_native_agreed agreed;
@@ -102,7 +94,7 @@ static double judge(
             KT_NATIVE_SERVER_AGREED)
             kt_native_server_proven(s);
     }
-    return (now() - since) / HANDSHAKES * 1e9;
+    return (cpu_s() - since) / HANDSHAKES * 1e9;
 }
 
 static void run_handshakes(struct kt_io *io, bool pairs)
@@ -129,10 +121,10 @@ static void run_handshakes(struct kt_io *io, bool pairs)
     kt_native_server_init(&server,
         &(struct kt_native_server_opts){
             .io = io, .secrets = &far, .params = &params, .starts = &starts, .drops = &drops, .ask = let_in});
-    const double since = now();
+    const double since = cpu_s();
     for (unsigned i = 0; i < HANDSHAKES; i++)
         made.len[i] = kt_native_client_initiate(&client, 0, made.data[i]);
-    const double initiate = (now() - since) / HANDSHAKES * 1e9;
+    const double initiate = (cpu_s() - since) / HANDSHAKES * 1e9;
 
     used = made;
     for (unsigned i = 0; i < HANDSHAKES; i++) kt_io_random(io, used.data[i], used.len[i]);

@@ -31,6 +31,7 @@
 #include "script/api/bind.h"
 #include "script/core/logger.h"
 #include "script/core/runtime.h"
+#include "clock.h"
 
 enum { AT_ONCE = 64, BULK = 64 << 20, CHUNK = 64 << 10, ROUNDS_MAX = 64, PATIENCE_MS = 20000 };
 
@@ -273,13 +274,6 @@ static double cpu_us(pid_t pid)
     struct timespec t;
     if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t)) die("cpu clock");
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static double wall_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static double resident(pid_t pid)

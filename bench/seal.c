@@ -4,23 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "crypto/crypto.h"
 #include "crypto/kcptun/kdf.h"
 #include "crypto/kcptun/qpp.h"
 #include "crypto/kcptun/seal.h"
+#include "clock.h"
 
 #define PACKET 1350u
 #define SECONDS 0.4
 #define BATCH 64
-
-/* CPU time, which other load on the machine affects less. */
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static _Noreturn void die(const char *what)
 {
@@ -34,7 +26,7 @@ static double time_batch(struct kt_seal *s)
     static uint8_t pkts[KT_SEAL_BATCH][PACKET];
     uint8_t nonces[KT_SEAL_BATCH * KT_SEAL_MAX_NONCE] = {0};
     struct kt_seal_job jobs[KT_SEAL_BATCH];
-    double from = now(), spent;
+    double from = cpu_s(), spent;
     unsigned long count = 0;
     do {
         for (unsigned i = 0; i < KT_SEAL_BATCH; i++)
@@ -42,7 +34,7 @@ static double time_batch(struct kt_seal *s)
         nonces[0]++;
         kt_seal_packets(s, jobs, KT_SEAL_BATCH, nonces);
         count += KT_SEAL_BATCH;
-        spent = now() - from;
+        spent = cpu_s() - from;
     } while (spent < SECONDS);
     return spent / (double)count * 1e9;
 }
@@ -54,7 +46,7 @@ static double time_seal(struct kt_seal *s, bool open)
     size_t n = PACKET - kt_seal_overhead(s), body_len;
     if (kt_seal_packet(s, pkt, n, nonce) != PACKET) die("wrong length");
     memcpy(sealed, pkt, PACKET);
-    double from = now(), spent;
+    double from = cpu_s(), spent;
     unsigned long count = 0;
     do {
         for (unsigned i = 0; i < BATCH; i++, count++) {
@@ -66,7 +58,7 @@ static double time_seal(struct kt_seal *s, bool open)
                 kt_seal_packet(s, pkt, n, nonce);
             }
         }
-        spent = now() - from;
+        spent = cpu_s() - from;
     } while (spent < SECONDS);
     return spent / (double)count * 1e9;
 }
@@ -76,7 +68,7 @@ static double time_qpp(const struct kt_qpp *q, bool decrypt)
     uint8_t data[PACKET] = {0};
     struct kt_qpp_state st;
     kt_qpp_start(q, &st);
-    double from = now(), spent;
+    double from = cpu_s(), spent;
     unsigned long count = 0;
     do {
         for (unsigned i = 0; i < BATCH; i++, count++) {
@@ -85,7 +77,7 @@ static double time_qpp(const struct kt_qpp *q, bool decrypt)
             else
                 kt_qpp_encrypt(q, &st, data, sizeof data);
         }
-        spent = now() - from;
+        spent = cpu_s() - from;
     } while (spent < SECONDS);
     return spent / (double)count * 1e9;
 }
@@ -121,9 +113,9 @@ int main(int argc, char **argv)
     if (argc > 1) return 0;
 
     struct kt_qpp *q;
-    double from = now();
+    double from = cpu_s();
     if (kt_qpp_new(&q, "bench", 5, 61) < 0) die("no pads");
-    double made = now() - from;
+    double made = cpu_s() - from;
     row("QPP (61)", (double[]){time_qpp(q, false), time_qpp(q, true)}, 2);
     kt_qpp_free(q);
     printf("making the 61 pads: %.1f ms\n", 1e3 * made);

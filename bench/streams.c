@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/slab.h"
 #include "link/native/blocks.h"
 #include "link/native/streams.h"
+#include "clock.h"
 
 #define PACKET 1300u
 #define WINDOW 1024u /* packets in flight */
@@ -38,13 +38,6 @@ struct bench {
     uint64_t sent, bytes;
     bool lossy;
 };
-
-static double cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static void on_wake(void *ctx)
 {

@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "clock.h"
 
 enum { BUFFER = 256 * 1024, STAMP_EVERY = 64 * 1024, CLIENT_PATIENCE_S = 120, START_PATIENCE_S = 10 };
 enum { DIRECTION_SEND = 1, DIRECTION_RECV = 2 };
@@ -37,13 +38,6 @@ static void die(const char *what)
 {
     fprintf(stderr, "bench-traffic: %s: %s\n", what, errno ? strerror(errno) : "failed");
     exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static bool write_all(int fd, const void *data, size_t len)
@@ -165,11 +159,11 @@ static int dial(const char *host, const char *port, const char *cc)
     const struct timespec tick = {.tv_nsec = 20000000};
     if (inet_pton(AF_INET, host, &at.sin_addr) != 1) die(host);
     int fd = -1;
-    for (double end = now() + START_PATIENCE_S; fd < 0; nanosleep(&tick, NULL)) {
+    for (double end = wall_s() + START_PATIENCE_S; fd < 0; nanosleep(&tick, NULL)) {
         fd = socket(AF_INET, SOCK_STREAM, 0);
         choose_cc(fd, cc);
         if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0) break;
-        if (errno != ECONNREFUSED || now() > end) die("connect");
+        if (errno != ECONNREFUSED || wall_s() > end) die("connect");
         close(fd);
         fd = -1;
     }
@@ -183,11 +177,11 @@ static int transfer(uint64_t direction, const char *host, const char *port, cons
     uint64_t request[2] = {direction, strtoull(bytes, NULL, 10)};
     uint32_t mine, theirs;
     int fd = dial(host, port, cc);
-    double start = now();
+    double start = wall_s();
     if (!write_all(fd, request, sizeof request)) die("write");
     if (!(direction == DIRECTION_SEND ? push : pull)(fd, request[1], &mine)) die("the transfer broke off");
     if (!read_all(fd, &theirs, sizeof theirs)) die("no checksum came back");
-    double seconds = now() - start;
+    double seconds = wall_s() - start;
     close(fd);
     if (mine != theirs) {
         fprintf(stderr, "bench-traffic: checksum differs: %08" PRIx32 " here, %08" PRIx32 " there\n", mine,
