@@ -22,7 +22,7 @@ forward(":12947", "e")
 forward(":12949", "s")]]
 
 local STEP, WARM, SECONDS = 0.05, 2, tonumber(os.getenv "SECONDS" or 20)
-local filter, settings = os.getenv "FILTER" or "", os.getenv "SETTINGS" or ('mode = "%s"'):format(os.getenv "MODE" or "auto")
+local filter, settings = os.getenv "FILTER" or "", os.getenv "SETTINGS" or ('wire = "kcptun", mode = "%s"'):format(os.getenv "MODE" or "auto")
 
 local function percentile(list, share)
   table.sort(list)

@@ -2,7 +2,7 @@
 local kt = require "kt"
 
 local on, remote = ...
-local far = kt.link { remote = remote, key = kt.secret "bench", crypt = "none", compress = false, fec = false }
+local far = kt.link { remote = remote, key = kt.secret "bench", wire = "kcptun", crypt = "none", compress = false, fec = false }
 
 kt.listen { on = on }:serve(function(conn)
   local stream, err = far:open { timeout = "5s", client = conn.peer }

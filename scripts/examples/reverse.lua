@@ -10,7 +10,7 @@ local ends = {}
 
 function ends.inside()
   -- An outside that has restarted cannot dial; the short keepalive lets it hear from the inside soon.
-  local link = kt.link { remote = "vps.example:29900", key = key, smux = { keepalive = "2s" } }
+  local link = kt.link { remote = "vps.example:29900", key = key, keepalive = "2s", smux = { keepalive = "2s" } }
   link:serve(function(stream)
     local conn, err = kt.connect { to = "127.0.0.1:22", timeout = "5s" }
     if not conn then return stream:reset(err) end
@@ -20,7 +20,7 @@ end
 
 function ends.outside()
   local inside -- the latest link: after a restart of the inside, the one that works
-  local acceptor = kt.accept { on = ":29900", key = key }
+  local acceptor = kt.accept { on = ":29900", key = key, survive = "30s" } -- then users are refused
   acceptor:on("link", function(link)
     inside = link
     link:on("down", function()

@@ -110,7 +110,7 @@ describe("kt run", function()
     end)
 
     it("reports all mistakes of a constructor at once", function()
-      local r = run(HEAD .. 'kt.link {\n  remote = "vps",\n  mtu = 1300,\n  kcp = { sndwind = 9 },\n}')
+      local r = run(HEAD .. 'kt.link {\n  remote = "vps",\n  wire = "kcptun",\n  mtu = 1300,\n  kcp = { sndwind = 9 },\n}')
       assert.equal(1, r.code)
       assert.matches("^kt: s.lua:%d: kt.link: 4 mistakes\n", r.err)
       for _, part in ipairs { 'link.remote: "vps": missing port', "link.key: missing", "link.kcp.sndwind: unknown key; did you mean sndwnd?",

@@ -32,6 +32,7 @@ local function mismatched(only, both)
   local target = listening()
   both = both or {}
   both.key = both.key or "the same on both ends"
+  both.wire = "kcptun" -- on kt's there is nothing to set alike but the key
   both.deadpeer, both.keepalive = 1, 1 -- who is not understood is given up sooner
   local client, server = h.peer.tunnel(target.at, both, only)
   local conn = h.sockets.connect(client.at)

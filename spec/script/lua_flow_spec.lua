@@ -64,7 +64,7 @@ for _ = 1, 4 do collectgarbage() kt.sleep "5ms" end]]
 
   it("need kt's own wire", function()
     assert.equal("unsupported\tlink:flow: this link's wire carries no datagrams; use wire = \"kt\"\n", (run [[
-local far <close> = kt.link { remote = "127.0.0.1:9", key = "k" }
+local far <close> = kt.link { remote = "127.0.0.1:9", key = "k", wire = "kcptun" }
 local flow, err = far:flow { to = "127.0.0.1:53" }
 print(err.code, err)]]))
   end)

@@ -14,7 +14,7 @@ end)
 
 -- Ahead of a client's task: the link, and an echo of some bytes through it.
 local CLIENT = [[
-local far = kt.link { remote = "127.0.0.1:%d", key = "k", mode = "fast3", dead_after = "1s" }
+local far = kt.link { remote = "127.0.0.1:%d", key = "k", wire = "kcptun", mode = "fast3", dead_after = "1s" }
 local noise = {} -- which compression makes no shorter
 for i = 1, 10000 do noise[i] = string.char(math.random(0, 255)) end
 noise = table.concat(noise)
@@ -57,7 +57,7 @@ describe("a link of a script", function()
 
   local function wrong(call)
     local _, out = h.run(function()
-      return s.run('local far = kt.link { remote = "127.0.0.1:9", key = "k", mode = "fast" }\n'
+      return s.run('local far = kt.link { remote = "127.0.0.1:9", key = "k", wire = "kcptun", mode = "fast" }\n'
         .. "kt.spawn(function() print(pcall(function() " .. call .. " end)) end)")
     end)
     return out

@@ -9,8 +9,8 @@ local light = os.getenv("KT_SPEC_LIGHT") == "1"
 local TUNNEL = [[
 local kt = require "kt"
 local key = kt.secret "correct horse"
-local far = kt.link { remote = "127.0.0.1:$udp", key = key, mode = "fast3" }
-kt.accept { on = "127.0.0.1:$udp", key = key }:serve(function(stream)
+local far = kt.link { remote = "127.0.0.1:$udp", key = key, wire = "kcptun", mode = "fast3" }
+kt.accept { on = "127.0.0.1:$udp", key = key, wire = "kcptun" }:serve(function(stream)
   local conn, err = kt.connect { to = "unix:$far", timeout = "2s" }
   if not conn then return stream:reset(err) end
   kt.splice(stream, conn)

@@ -72,7 +72,7 @@ describe("a stream's priority", function()
         end
         for _, list in pairs(took) do table.sort(list) end
         print(took.default[5] / took.first[5], took.default[5], took.first[5])
-        far:close()]], ', rate = "4Mbit"')
+        far:close()]], ', rate = "4Mbit", wire = "kcptun"') -- on kt's wire, whoever sends little waits for nobody
       local ratio = tonumber(out:match "^%S+")
       assert.is_true(ratio > 2.5, out)
     end, 60)

@@ -299,7 +299,7 @@ kt.spawn(function() kt.sleep "300ms" kt.log.info("%d", #pool:links()) end)]])
     h.run(function()
       local code, out, err = s.run("%s", [[
 kt.spawn(function()
-  local near = assert(kt.link { remote = "127.0.0.1:9", key = "k" })
+  local near = assert(kt.link { remote = "127.0.0.1:9", key = "k", wire = "kcptun" })
   local pool <close> = kt.pool { links = { { link = near, name = "near" } }, check = { every = "100ms", with = function() return true end } }
   kt.sleep "100ms"
   print(pool:stats().up, pool:open {})
@@ -351,7 +351,7 @@ end)]])
   it("keeps its memory over thousands of streams", function()
     h.run(function()
       local code, out, err = s.run("%s", [[
-local near = kt.link { remote = "127.0.0.1:9", key = "k" }
+local near = kt.link { remote = "127.0.0.1:9", key = "k", wire = "kcptun" }
 local pool = kt.pool { links = { near }, check = false, policy = function() return 1 end }
 kt.spawn(function()
   local function open(n)

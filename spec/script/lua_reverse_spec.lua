@@ -6,7 +6,7 @@ local HEAD = 'local kt = require "kt"\n'
 
 -- A client that serves: each stream is answered, once the far side has finished asking.
 local SERVING = [[
-kt.link { remote = "127.0.0.1:%d", key = "k", mode = "fast3", dead_after = "1s", OPTIONS }:serve(function(stream)
+kt.link { remote = "127.0.0.1:%d", key = "k", wire = "kcptun", mode = "fast3", dead_after = "1s", OPTIONS }:serve(function(stream)
   local asked = ""
   while true do
     local data, err = stream:read()
@@ -19,7 +19,7 @@ end)
 
 -- A server that opens a stream to each client.
 local ASKING = [[
-local acceptor = kt.accept { on = "127.0.0.1:%d", key = "k", mode = "fast3", OPTIONS }
+local acceptor = kt.accept { on = "127.0.0.1:%d", key = "k", wire = "kcptun", mode = "fast3", OPTIONS }
 acceptor:serve(function(stream) stream:write(stream:read()) end)
 local function ask(link, text)
   local stream, err = link:open { timeout = "5s" }
@@ -134,7 +134,7 @@ end]])
     h.run(function()
       local p = server [[acceptor:on("link", function(link) print(link:open { timeout = "3s" } and "open" or "refused") end)]]
       start("client.lua", [[
-local far = kt.link { remote = "127.0.0.1:%d", key = "k", mode = "fast3" }
+local far = kt.link { remote = "127.0.0.1:%d", key = "k", wire = "kcptun", mode = "fast3" }
 kt.spawn(function()
   local stream = assert(far:open())
   stream:write "x"

@@ -190,7 +190,7 @@ describe("the description of kt.link", function()
   it("takes a bandwidth with mode auto only", function()
     assert.equal(6250000, check_link({ bandwidth = "50Mbit" }).bandwidth)
     assert.equal('link.bandwidth: only mode = "auto" takes it; give rate to limit what is sent',
-      one_mistake { mode = "fast", bandwidth = "50Mbit" })
+      one_mistake { wire = "kcptun", mode = "fast", bandwidth = "50Mbit" })
   end)
 
   it("knows the mode names", function()
@@ -211,7 +211,7 @@ describe("the description of kt.link", function()
   end)
 
   it("knows the wires", function()
-    assert.equal('link.wire: unknown value "carrier pigeon"; expected one of "kcptun", "kt", "auto"', one_mistake { wire = "carrier pigeon" })
+    assert.equal('link.wire: unknown value "carrier pigeon"; expected one of "auto", "kt", "kcptun"', one_mistake { wire = "carrier pigeon" })
   end)
 
   it("limits FEC groups to the code's maximum", function()

@@ -13,7 +13,7 @@ local function started(impl, role, case, ports, base)
     ports.FILE = h.temporary_path()
     h.write_file(ports.FILE, filled(case.file, ports))
   end
-  local cmd = impl == "kt" and { h.peer.kt, role } or { "kcptun-" .. role }
+  local cmd = impl == "kt" and { h.peer.kt, role, "--wire", "kcptun" } or { "kcptun-" .. role }
   for _, list in ipairs { base, case } do
     for _, arg in ipairs(list) do cmd[#cmd + 1] = filled(arg, ports) end
   end

@@ -136,7 +136,7 @@ describe("a kt tunnel", function()
             sent = sent + #data
           end
         end)
-        local client, server = h.peer.tunnel(target.at, { smuxver = smuxver, mode = "fast" })
+        local client, server = h.peer.tunnel(target.at, { wire = "kcptun", smuxver = smuxver, mode = "fast" })
         local conn = assert(h.sockets.connect(client.at))
         local base = { client:rss(), server:rss() }
         local check = h.pattern.checker(1)
@@ -163,7 +163,7 @@ describe("a kt tunnel", function()
     h.run(function()
       local sent = 0
       local target = h.sockets.serve(function() h.loop.sleep(30) end) -- accepts, and never reads
-      local client, server = h.peer.tunnel(target.at, { smuxver = 1 })
+      local client, server = h.peer.tunnel(target.at, { wire = "kcptun", smuxver = 1 })
       local flood = assert(h.sockets.connect(client.at))
       h.loop.spawn(function()
         for data in h.pattern.blocks(1, 1 << 40) do
@@ -238,7 +238,7 @@ describe("a kt tunnel", function()
     h.run(function()
       local partner = h.transfer.partner(500000, 500000)
       local relay
-      local client, server = h.peer.tunnel(partner.at, { mode = "fast2" }, {
+      local client, server = h.peer.tunnel(partner.at, { wire = "kcptun", mode = "fast2" }, {
         through = function(port)
           relay = h.relay.start(port, { loss = 0.08, delay = 0.02 }, 3)
           return relay.port

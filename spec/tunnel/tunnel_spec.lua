@@ -2,8 +2,9 @@
 local uv = require "luv"
 local h = require "harness"
 
+local KEY = "d2hhdCBtYWtlcyBhIGtleSBpcyAzMiBieXRlcy4uLi4=" -- deriving one from a passphrase takes 64 MiB for a moment
 local fastest = {
-  mode = "fast3", nocomp = true, sndwnd = 4096, rcvwnd = 4096, datashard = 0, parityshard = 0, smuxbuf = 16 << 20,
+  wire = "kcptun", mode = "fast3", nocomp = true, sndwnd = 4096, rcvwnd = 4096, datashard = 0, parityshard = 0, smuxbuf = 16 << 20,
   streambuf = 8 << 20,
 }
 
@@ -36,7 +37,7 @@ describe("a kt tunnel", function()
     h.run(function()
       local total = h.light and 50 << 20 or 1 << 30
       local partner = h.transfer.partner(total, 0)
-      local client, server = h.peer.tunnel(partner.at, fastest)
+      local client, server = h.peer.tunnel(partner.at, { key = KEY })
       h.transfer.exchange(client.at, 1, total, 0)
       if h.memory_counts then
         assert.is_true(client:peak_rss() < 64 << 20, "client's memory: " .. client:peak_rss())
@@ -154,7 +155,7 @@ describe("a kt tunnel", function()
     it("carries bytes with " .. crypt, function()
       h.run(function()
         local partner = h.transfer.partner(500000, 500000)
-        local client = h.peer.tunnel(partner.at, { crypt = crypt })
+        local client = h.peer.tunnel(partner.at, { wire = "kcptun", crypt = crypt })
         h.transfer.exchange(client.at, 2, 500000, 500000)
       end)
     end)
@@ -164,7 +165,7 @@ describe("a kt tunnel", function()
     it("carries bytes with QPP and tuncrypt over smux " .. smuxver, function()
       h.run(function()
         local partner = h.transfer.partner(300000, 300000)
-        local client = h.peer.tunnel(partner.at, { QPP = true, tuncrypt = true, smuxver = smuxver })
+        local client = h.peer.tunnel(partner.at, { wire = "kcptun", QPP = true, tuncrypt = true, smuxver = smuxver })
         h.transfer.exchange(client.at, 2, 300000, 300000)
       end)
     end)
@@ -206,7 +207,7 @@ describe("a kt tunnel", function()
           end
         end)
       end
-      local client = h.peer.client(nil, { remoteaddr = ("127.0.0.1:%d-%d"):format(first, first + 3), conn = 24 })
+      local client = h.peer.client(nil, { remoteaddr = ("127.0.0.1:%d-%d"):format(first, first + 3), conn = 24, wire = "kcptun" })
       for _ = 1, 24 do assert(h.sockets.connect(client.at)):send("x") end
       h.loop.eventually("all four ports to be used", 10, function() return ports == 4 end)
     end)
@@ -215,7 +216,7 @@ describe("a kt tunnel", function()
   it("uses its sessions in rotation and replaces an expired one", function()
     h.run(function()
       local target = h.transfer.echo()
-      local client, server = h.peer.tunnel(target.at, {}, { client = { conn = 3, autoexpire = 1, scavengettl = 1 } })
+      local client, server = h.peer.tunnel(target.at, { wire = "kcptun" }, { client = { conn = 3, autoexpire = 1, scavengettl = 1 } })
       for _ = 1, 6 do ping(client.at) end
       assert.equal(3, server:counters().PassiveOpens)
       h.loop.sleep(1.2) -- what expires is measured in seconds

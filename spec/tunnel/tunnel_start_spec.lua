@@ -85,7 +85,7 @@ describe("kt's settings", function()
     h.run(function()
       for _, one in ipairs { "client", "server" } do
         local target = h.transfer.echo()
-        local client, server = h.peer.tunnel(target.at, {}, { [one] = { tuncrypt = true } })
+        local client, server = h.peer.tunnel(target.at, { wire = "kcptun" }, { [one] = { tuncrypt = true } })
         local conn = h.sockets.connect(client.at) -- if the two ends know by now, it is reset as soon as it is made
         if conn then conn:send("hello?") end
         local chunk = conn and conn:recv(20)

@@ -52,7 +52,7 @@ local rows = {
 
   { name = "wire", type = "enum", values = wires, default = wires[1], group = "security", arg = "NAME",
     unknown = "kcptun has no such flag",
-    help = "protocol: kcptun's; kt, which needs kt on both ends; auto: the server takes both, the client uses kcptun's if nothing answers on kt's" },
+    help = "protocol: auto, kt's own between two kts and kcptun's with a kcptun; kt; kcptun" },
   { name = "key", type = "string", default = wire.default_key, group = "security", arg = "KEY",
     help = "shared secret; can also be set with $KCPTUN_KEY" },
   { name = "privatekey", type = "string", default = "", group = "security", arg = "FILE",
