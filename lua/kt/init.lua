@@ -20,6 +20,13 @@ function schema.types.ip(_, value)
   return nil, schema.unfit("an IP address", value)
 end
 
+--- An IP address, or the name of an interface, as Linux takes it.
+function schema.types.interface(d, value)
+  if type(value) ~= "string" or value:find "[:%d][.:]" then return schema.types.ip(d, value) end
+  if #value > 0 and #value < 16 and not value:find "[/:%s%c]" and not value:find "^%.%.?$" then return value end
+  return nil, schema.unfit(d.expected, value)
+end
+
 --- One endpoint, or a list of them.
 function schema.types.endpoints(d, value)
   if type(value) ~= "table" then return schema.types.endpoint(d, value) end

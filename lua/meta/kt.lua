@@ -984,7 +984,7 @@ kt.log = {}
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
----@field paths? (string)[] This machine's addresses to use at the same time, one path each, at most 8: what is sent is spread over them by their speed, and goes on by the others if one fails. Default: one path, from the address that the system chooses. Only on kt's wire.
+---@field paths? (string)[] This machine's addresses or network interfaces ("wlan0") to use at the same time, one path each, at most 8: what is sent is spread over them by their speed, and goes on by the others if one fails. By an address, the system's routes still say which interface packets leave by; by an interface's name it is that one, with its address (Linux, SO_BINDTODEVICE; before 5.7 it takes CAP_NET_RAW). Default: one path, from the address that the system chooses. Only on kt's wire.
 ---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
@@ -1114,7 +1114,7 @@ function kt.accept(options) end
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
----@field paths? (string)[] This machine's addresses to use at the same time, one path each, at most 8: what is sent is spread over them by their speed, and goes on by the others if one fails. Default: one path, from the address that the system chooses. Only on kt's wire.
+---@field paths? (string)[] This machine's addresses or network interfaces ("wlan0") to use at the same time, one path each, at most 8: what is sent is spread over them by their speed, and goes on by the others if one fails. By an address, the system's routes still say which interface packets leave by; by an interface's name it is that one, with its address (Linux, SO_BINDTODEVICE; before 5.7 it takes CAP_NET_RAW). Default: one path, from the address that the system chooses. Only on kt's wire.
 ---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)

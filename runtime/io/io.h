@@ -120,8 +120,11 @@ struct kt_udp_events {
 struct kt_udp_opts {
     struct kt_addr local;         /* address to bind; port 0: any; all zero: any of the remote's family */
     const struct kt_addr *remote; /* not NULL: connect, and receive only from this peer */
-    int dscp;                     /* 0..63 */
-    size_t sndbuf, rcvbuf;        /* socket buffers in bytes; 0: the system's default */
+    /* Network interface that its packets leave by and come in at, of this machine; NULL: any. Linux only; before 5.7 it
+     * takes CAP_NET_RAW. In a simulated world eth0, eth1, ... are a host's addresses, in their order. */
+    const char *device;
+    int dscp;              /* 0..63 */
+    size_t sndbuf, rcvbuf; /* socket buffers in bytes; 0: the system's default */
     bool reuse_port;
 };
 

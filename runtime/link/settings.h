@@ -39,6 +39,14 @@ struct kt_authorized {
     const char *key; /* as `kt keygen --pair` writes it */
 };
 
+#define KT_DEVICE 16u /* bytes of an interface's name, with its NUL */
+
+/* What a path of a link begins at: an address of this machine, or else an interface. */
+struct kt_local {
+    struct kt_addr address; /* AF_UNSPEC: the interface */
+    char device[KT_DEVICE];
+};
+
 #define KT_OTHERS_MAX 7u
 #define KT_LOCALS_MAX 8u
 
@@ -49,8 +57,8 @@ struct kt_settings {
     const struct kt_endpoint
         *others;         /* link: further addresses of the peer; borrowed, as the keys are; NULL: none */
     size_t others_count; /* at most KT_OTHERS_MAX */
-    const struct kt_addr
-        *locals;         /* link: this machine's addresses to use; borrowed; NULL: the system chooses */
+    const struct kt_local *
+        locals; /* link: this machine's addresses and interfaces to use; borrowed; NULL: the system chooses */
     size_t locals_count; /* at most KT_LOCALS_MAX */
     const void *key;     /* the shared one; NULL: none */
     size_t key_len;

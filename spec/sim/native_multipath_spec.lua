@@ -38,7 +38,7 @@ local function world(lines, opts)
   opts = opts or {}
   local both = opts.both or ""
   local w = sim.world { seed = opts.seed or 7, files = { key = KEY, ["server.lua"] = SERVER:format(both),
-    ["client.lua"] = CLIENT:format(('paths = { "%s", "%s" }, %s'):format(ONE, TWO, both)) } }
+    ["client.lua"] = CLIENT:format(('paths = { "%s", "%s" }, %s'):format(opts.one or ONE, opts.two or TWO, both)) } }
   w:host("client", { address = { ONE, TWO } })
   w:host("server", { address = { "192.0.2.1" } })
   w:link("client", "server", { delay = "1us" })
@@ -152,6 +152,23 @@ describe("a link with two paths", function()
     assert.is_true(app:echo("keystroke").time < 0.042)
     assert.equal(1, t.server:stats().counters.PassiveOpens)
     assert.equal(0, t.client:stats().counters.SessionsSuspect)
+  end)
+
+  it("may begin at interfaces, and follows each when its address changes", function()
+    local t = world({ [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.03 } }, { one = "eth0", two = "eth1" })
+    local app = t.connect()
+    app:echo "hello"
+    t.w:run_for "1s"
+    assert.matches("path 1 is open", t.server:log())
+    t.w:host "client":move { ONE, "203.0.113.77" }
+    for _ = 1, 100 do app:echo("keystroke", { timeout = "2s" }) t.w:run_for "200ms" end
+    assert.matches("path 1 is silent.*path 1 is back", t.client:log())
+    t.w:host "client":move { "198.51.100.77", "203.0.113.77" }
+    for _ = 1, 100 do app:echo("keystroke", { timeout = "2s" }) t.w:run_for "200ms" end
+    assert.matches("path 0 is silent.*path 0 is back", t.client:log())
+    assert.equal(1, t.server:stats().counters.PassiveOpens)
+    assert.matches("continues at 203.0.113.77", t.server:log(), 1, true)
+    assert.matches("continues at 198.51.100.77", t.server:log(), 1, true)
   end)
 
   it("delivers every byte of a transfer while its paths die by turns", function()

@@ -287,9 +287,11 @@ function wire.keys(client)
     field("sockbuf", client, "Size of the UDP socket's send and receive buffers."),
     { name = "server_key", type = "string", only = "link",
       doc = "The peer's public key, in base64; with private_key. Only on kt's wire." },
-    { name = "paths", type = "list", only = "link", of = { type = "ip", required = true, expected = "an IP address of this machine" },
-      doc = "This machine's addresses to use at the same time, one path each, at most 8: what is sent is spread over them by their speed, and goes on by "
-        .. "the others if one fails. Default: one path, from the address that the system chooses. Only on kt's wire." },
+    { name = "paths", type = "list", only = "link", of = { type = "interface", required = true, expected = "an IP address or an interface of this machine" },
+      doc = "This machine's addresses or network interfaces (\"wlan0\") to use at the same time, one path each, at most 8: what is sent is spread over "
+        .. "them by their speed, and goes on by the others if one fails. By an address, the system's routes still say which interface packets "
+        .. "leave by; by an interface's name it is that one, with its address (Linux, SO_BINDTODEVICE; before 5.7 it takes CAP_NET_RAW). "
+        .. "Default: one path, from the address that the system chooses. Only on kt's wire." },
     field("hop", client, "The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. "
       .. "Only on kt's wire."),
     field("sessions", client, "Number of sessions, used in turn."),

@@ -98,6 +98,16 @@ bool kt_sim_source(const struct kt_sim_host *h, const struct kt_addr *to, struct
     return false;
 }
 
+bool kt_sim_host_device(const struct kt_sim_host *h, const char *name, struct kt_addr *out)
+{
+    char *end;
+    if (strncmp(name, "eth", 3) != 0) return false;
+    const unsigned long i = strtoul(name + 3, &end, 10);
+    if (end == name + 3 || *end || i >= h->n_addrs) return false;
+    *out = h->addrs[i].addr;
+    return true;
+}
+
 size_t kt_sim_host_public(const struct kt_sim_host *h, struct kt_addr out[SIM_ADDRS])
 {
     size_t n = 0;

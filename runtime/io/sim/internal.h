@@ -172,6 +172,8 @@ int kt_sim_route_add(struct kt_sim_host *h, struct sim_addr *slot, const struct 
 size_t kt_sim_host_public(const struct kt_sim_host *h, struct kt_addr out[SIM_ADDRS]);
 /* The address, with port 0, that h uses towards `to`; false if it has none of that family. */
 bool kt_sim_source(const struct kt_sim_host *h, const struct kt_addr *to, struct kt_addr *out);
+/* The address of an interface, "eth0" and so on; false: there is no such. */
+bool kt_sim_host_device(const struct kt_sim_host *h, const char *name, struct kt_addr *out);
 /* A free ephemeral port, or 0. taken(h, port) says which ports are in use. */
 uint16_t kt_sim_port(struct kt_sim_host *h, bool (*taken)(const struct kt_sim_host *h, uint16_t port));
 /* 0, or a positive errno for an address that cannot be bound on h. */

@@ -364,6 +364,19 @@ static int bind_local(struct sim_udp *s)
     return kt_hmap_add(&h->udp_ports, &s->port, hash) == 0 ? 0 : ENOMEM;
 }
 
+/* "eth0": the host's first address. */
+static int find_device(struct sim_udp *s, const struct kt_udp_opts *opts, struct kt_err *err)
+{
+    struct kt_addr found;
+    if (!kt_sim_host_device(s->host, opts->device, &found))
+        return kt_err_set(err, KT_EUNREACH, "%s: this machine has no such network interface", opts->device);
+    if (opts->remote && found.sa.sa_family != opts->remote->sa.sa_family)
+        return kt_err_set(err, KT_EUNREACH, "%s: Network is unreachable", opts->device);
+    kt_addr_set_port(&found, kt_addr_port(&opts->local));
+    s->local = found;
+    return 0;
+}
+
 static int set_up(struct sim_udp *s, const struct kt_udp_opts *opts, struct kt_err *err)
 {
     char text[KT_ADDR_TEXT];
@@ -375,6 +388,7 @@ static int set_up(struct sim_udp *s, const struct kt_udp_opts *opts, struct kt_e
     s->rcvbuf = opts->rcvbuf ? opts->rcvbuf : RCVBUF;
     if (s->local.sa.sa_family == AF_UNSPEC && opts->remote)
         s->local.sa.sa_family = opts->remote->sa.sa_family;
+    if (opts->device && (scope = find_device(s, opts, err))) return scope;
     int errnum = bind_local(s);
     if (errnum)
         return kt_system_bind_error(err, kt_addr_text(&s->local, text), kt_addr_port(&s->local), errnum);

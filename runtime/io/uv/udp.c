@@ -156,6 +156,24 @@ static void set_pktinfo(struct uv_udp *s, const struct kt_addr *local)
 #endif
 }
 
+/* The route then goes by this interface, whatever others offer, and the source address is one of its own. */
+static int set_device(struct uv_udp *s, const char *device, struct kt_err *err)
+{
+#ifdef SO_BINDTODEVICE
+    if (setsockopt(s->fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device) + 1) == 0) return 0;
+    const int errnum = errno;
+    if (errnum == ENODEV)
+        return kt_err_set(err, KT_EUNREACH, "%s: this machine has no such network interface", device);
+    if (errnum == EPERM)
+        return kt_err_set(err, KT_EACCES, "%s: to use an interface takes Linux 5.7 or CAP_NET_RAW", device);
+    return kt_err_set(err, kt_err_from_errno(errnum), "%s: %s", device, strerror(errnum));
+#else
+    (void)s;
+    return kt_err_set(
+        err, KT_ENOTSUP, "%s: only Linux can use an interface by its name; give its address", device);
+#endif
+}
+
 /* Sets up the socket. Fails for what it cannot work without, but not for buffers or DSCP. */
 static int set_up(
     struct uv_udp *s, const struct kt_udp_opts *opts, const struct kt_addr *local, struct kt_err *err)
@@ -170,6 +188,10 @@ static int set_up(
         set_int(s->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); /* [::] is also the IPv4 wildcard */
     if (opts->reuse_port && set_int(s->fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
         return kt_err_set(err, KT_ENOTSUP, "%s: cannot share the port: %s", text, strerror(errno));
+    if (opts->device) {
+        const int rc = set_device(s, opts->device, err);
+        if (rc) return rc;
+    }
     if (bind(s->fd, &local->sa, kt_addr_len(local)) < 0)
         return kt_system_bind_error(err, text, kt_addr_port(local), errno);
     if (opts->remote) {

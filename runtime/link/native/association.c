@@ -390,9 +390,9 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
     kt_native_context_unref(context);
 }
 
-void kt_native_association_move(struct kt_native_association *a, struct kt_udp *udp)
+void kt_native_association_move(struct kt_native_association *a, unsigned path, struct kt_udp *udp)
 {
-    struct kt_native_path *p = a->paths[0];
+    struct kt_native_path *p = a->paths[path];
     p->place.udp = udp;
     p->full = false;
     p->ping_due = true;

@@ -31,6 +31,9 @@ struct kt_native_association_owner {
     /* Once a second while the peer is suspect: the callee may give the path another socket
      * (kt_native_association_move). May be NULL. */
     void (*silent)(void *ctx);
+    /* A path has been out of use for some seconds while others are in use: as `silent`, for this one. May be
+     * NULL. */
+    void (*lost)(void *ctx, unsigned path);
     /* It is time for another place, or far more is lost than before: the callee may try one
      * (kt_native_association_try). May be NULL. */
     void (*hop)(void *ctx);
@@ -83,9 +86,9 @@ const uint8_t *kt_native_association_peer_cid(const struct kt_native_association
 void kt_native_association_input(struct kt_native_association *a, unsigned path,
     const struct kt_native_header *header, struct kt_dgram *dgram, struct kt_udp *udp, size_t port);
 
-/* Replaces the socket of a link. Packets in flight stay in flight; once the peer answers, what it lacks is
+/* Replaces the socket of a path of a link. Packets in flight stay in flight; once the peer answers, what it lacks is
  * sent again. */
-void kt_native_association_move(struct kt_native_association *a, struct kt_udp *udp);
+void kt_native_association_move(struct kt_native_association *a, unsigned path, struct kt_udp *udp);
 /* Tries another address of the peer, with a socket that is connected to it and lives until the next try
  * ends. If the peer answers there, the path moves, and `moved` is raised. Datagrams that arrive at the
  * previous socket are still taken. An earlier try ends. */

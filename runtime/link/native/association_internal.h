@@ -40,6 +40,7 @@ struct kt_native_path {
     struct kt_native_mtu mtu;
     uint32_t every;   /* that the peer was asked for last */
     uint64_t sent_us; /* when a packet left last */
+    uint64_t lost_us; /* when `lost` was raised for it last, or it fell silent */
     unsigned knocks;  /* rounds of challenges that have not opened it */
     uint64_t ask_us;  /* the next PING to a silent peer, while it owes an answer */
     struct {

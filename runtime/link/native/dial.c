@@ -137,9 +137,17 @@ static void renew_socket(struct link *l)
     struct kt_err err;
     if (kt_native_socket_open(l, kt_native_association_peer(l->a), l->socket->local, &fresh, &err))
         return; /* unreachable; asked again in a second */
-    kt_native_association_move(l->a, fresh->udp);
+    kt_native_association_move(l->a, 0, fresh->udp);
     kt_native_socket_close(l->socket);
     l->socket = fresh;
+}
+
+static void on_lost(void *ctx, unsigned path)
+{
+    if (path == 0)
+        renew_socket(ctx);
+    else
+        kt_native_sides_renew(ctx, path);
 }
 
 static void on_silent(void *ctx)
@@ -168,6 +176,7 @@ void kt_native_dial_begin(
         .flow = on_flow,
         .suspect = on_suspect,
         .silent = on_silent,
+        .lost = on_lost,
         .hop = on_hop,
         .moved = on_moved,
         .carries = on_carries,

@@ -30,10 +30,14 @@ int kt_native_socket_open(struct link *l, const struct kt_addr *peer, size_t loc
 {
     static const struct kt_udp_events events = {on_batch, on_writable, on_error};
     const struct kt_native_config *cfg = &l->c->cfg;
-    const struct kt_udp_opts opts = {
+    struct kt_udp_opts opts = {
         .remote = peer, .dscp = (int)cfg->dscp, .sndbuf = cfg->sockbuf, .rcvbuf = cfg->sockbuf};
     char host[KT_ADDR_TEXT] = "";
-    if (l->local_count > 0) kt_addr_ip_text(&l->locals[local], host);
+    const struct kt_local *at = l->local_count > 0 ? &l->locals[local] : NULL;
+    if (at && at->device[0])
+        opts.device = at->device;
+    else if (at)
+        kt_addr_ip_text(&at->address, host);
     struct kt_native_socket *s = calloc(1, sizeof *s);
     if (!s) return kt_err_set(err, KT_ENOMEM, "out of memory");
     s->l = l;

@@ -91,9 +91,9 @@ struct link {
     struct kt_native_socket *sides[KT_NATIVE_PATHS]; /* a's paths from 1 on; NULL: not open */
     struct kt_timer sides_timer;                     /* opens those that could not be */
     struct check check;
-    struct kt_addr locals[KT_LOCALS_MAX]; /* this machine's addresses to use; none: the system chooses */
-    size_t local_count, first_local;      /* first_local: of a's first path */
-    struct remote *remotes;               /* at least one */
+    struct kt_local locals[KT_LOCALS_MAX]; /* this machine's addresses to use; none: the system chooses */
+    size_t local_count, first_local;       /* first_local: of a's first path */
+    struct remote *remotes;                /* at least one */
     size_t remote_count, remote_next;
     struct kt_list waiting; /* of kt_call */
     struct kt_list flows;   /* flow_handle.h */
@@ -190,9 +190,11 @@ void kt_native_attempt_refused(struct link *l, const struct kt_native_socket *s)
 void kt_native_sides_init(struct link *l);
 /* Opens a path from each further address of this machine, while there is an association. */
 void kt_native_sides_open(struct link *l);
+/* Gives a path another socket, as its address may be gone, or a NAT on the way has forgotten it. */
+void kt_native_sides_renew(struct link *l, unsigned path);
 /* After the association has ended. */
 void kt_native_sides_close(struct link *l);
-/* True if a socket of the peer's family can be bound to this address. */
+/* True if a socket of the peer's family can be bound to this address, or to an interface. */
 bool kt_native_local_fits(const struct link *l, size_t local, const struct kt_addr *peer);
 
 /* ---- dial_socket.c ---- */

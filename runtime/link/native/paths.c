@@ -5,6 +5,8 @@
 #include "base/bytes.h"
 #include "link/native/association_internal.h"
 
+#define LOST_US 3000000u /* of silence, until a path may be given another socket, and between two */
+
 /* True if the path's round trip is known. If not, asks for one, as a guess is no reason to prefer a path. */
 static bool measured(struct kt_native_path *p)
 {
@@ -42,6 +44,7 @@ static void lapse(struct kt_native_path *p)
         other = other || (a->paths[i] && a->paths[i] != p && kt_native_path_usable(a->paths[i]));
     if (!other || p->silent) return;
     p->silent = true;
+    p->lost_us = kt_io_now(a->c->io);
     p->loss.heard = kt_native_recovery_stats(&p->recovery)->loss;
     p->ping_due = true;
     kt_native_recovery_give_up(&p->recovery);
@@ -79,6 +82,9 @@ static void recover(struct kt_native_path *p, uint64_t now_us)
         return;
     if (p->recovery.backoff == 1) kt_native_path_asked(p, now_us); /* the silence begins */
     lapse(p);
+    if (!p->silent || now_us - p->lost_us < LOST_US || !p->a->owner.lost) return;
+    p->lost_us = now_us;
+    p->a->owner.lost(p->a->owner.ctx, p->number);
 }
 
 void kt_native_paths_recover(struct kt_native_association *a, uint64_t now_us)

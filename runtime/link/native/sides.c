@@ -6,7 +6,8 @@
 
 bool kt_native_local_fits(const struct link *l, size_t local, const struct kt_addr *peer)
 {
-    return l->local_count == 0 || l->locals[local].sa.sa_family == peer->sa.sa_family;
+    if (l->local_count == 0 || l->locals[local].device[0]) return true;
+    return l->locals[local].address.sa.sa_family == peer->sa.sa_family;
 }
 
 /* An address of the peer for this one: the first path's, if it fits. */
@@ -14,7 +15,7 @@ static bool find_peer(struct link *l, size_t local, struct kt_addr *out)
 {
     *out = l->socket->peer;
     return kt_native_local_fits(l, local, out) ||
-           kt_native_remotes_family(l, l->locals[local].sa.sa_family, out);
+           kt_native_remotes_family(l, l->locals[local].address.sa.sa_family, out);
 }
 
 static bool open_side(struct link *l, unsigned path, size_t local)
@@ -41,6 +42,16 @@ void kt_native_sides_open(struct link *l)
         if (!l->sides[path] && !open_side(l, path, local)) all = false;
     }
     if (!all) kt_io_timer_set(l->c->io, &l->sides_timer, kt_io_now(l->c->io) + AGAIN_US);
+}
+
+void kt_native_sides_renew(struct link *l, unsigned path)
+{
+    struct kt_native_socket *old = l->sides[path], *fresh;
+    struct kt_err err;
+    if (!old || kt_native_socket_open(l, &old->peer, old->local, &fresh, &err)) return;
+    kt_native_association_move(l->a, path, fresh->udp);
+    kt_native_socket_close(old);
+    l->sides[path] = fresh;
 }
 
 static void on_timer(void *ctx)

@@ -1,5 +1,6 @@
 /* Settings: see config.h. What a table says is found by walking the wire's rows. */
 #include "script/api/config.h"
+#include <stdio.h>
 #include <string.h>
 #include "link/common/known.h"
 
@@ -147,7 +148,7 @@ static void read_others(lua_State *L, int idx, const char *what, struct kt_setti
     }
 }
 
-/* Reads { "192.0.2.1", … } on top of the stack likewise. */
+/* Reads { "192.0.2.1", "wlan0", … } on top of the stack likewise. */
 static void read_locals(lua_State *L, int idx, const char *what, struct kt_settings *s)
 {
     const int table = lua_gettop(L);
@@ -155,14 +156,17 @@ static void read_locals(lua_State *L, int idx, const char *what, struct kt_setti
     const lua_Unsigned n = lua_rawlen(L, table);
     if (n == 0) return;
     if (n > KT_LOCALS_MAX) kt_raise(L, "%s.paths: too many addresses", what);
-    struct kt_addr *list = lua_newuserdatauv(L, n * sizeof *list, 0);
+    struct kt_local *list = lua_newuserdatauv(L, n * sizeof *list, 0);
     lua_setiuservalue(L, idx, 4);
     s->locals = list;
     for (; s->locals_count < n; s->locals_count++) {
         lua_rawgeti(L, table, (lua_Integer)s->locals_count + 1);
-        const char *ip = lua_tostring(L, -1);
-        if (!ip || !kt_addr_from_ip(&list[s->locals_count], ip, 0))
-            kt_raise(L, "%s.paths: expected IP addresses of this machine", what);
+        const char *at = lua_tostring(L, -1);
+        struct kt_local *local = &list[s->locals_count];
+        *local = (struct kt_local){.address.sa.sa_family = AF_UNSPEC};
+        if (!at || (!kt_addr_from_ip(&local->address, at, 0) && strlen(at) >= sizeof local->device))
+            kt_raise(L, "%s.paths: expected IP addresses or interfaces of this machine", what);
+        if (local->address.sa.sa_family == AF_UNSPEC) snprintf(local->device, sizeof local->device, "%s", at);
         lua_pop(L, 1);
     }
 }
