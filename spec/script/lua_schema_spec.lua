@@ -4,6 +4,8 @@ local api = require "kt.api"
 
 -- What kt/init.lua adds when it runs inside kt.
 schema.types.ip = schema.types.ip or function(_, value) return value end
+schema.types.interface = schema.types.interface or function(_, value) return value end
+schema.types.pipe = schema.types.pipe or function(_, value) return value end
 schema.types.endpoints = schema.types.endpoints or function(_, value) return value end
 schema.types.endpoint = schema.types.endpoint or function(_, value) return value end
 schema.types.name_server = schema.types.name_server or function(_, value) return value end
