@@ -130,7 +130,7 @@ void kt_lua_pipe_stop_asking(struct kt_lua_pipe *h);
 /* Adds the functions to kt.core, the table on top of the stack. */
 void kt_lua_pipe_pool(lua_State *L);
 
-/* ---- reading and writing (lua_pipe_io.c) ---- */
+/* ---- reading and writing (lua_pipe_read.c, lua_pipe_write.c, lua_pipe_io.c) ---- */
 
 int kt_lua_pipe_read(lua_State *L);
 int kt_lua_pipe_read_exactly(lua_State *L);
