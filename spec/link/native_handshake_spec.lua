@@ -400,6 +400,18 @@ describe("a flood", function()
     assert.equal(1, s:drops().cookie)
   end)
 
+  it("of a million replays, damaged copies and random datagrams draws no answer, and leaves nothing in memory", function()
+    for mode in pairs { P = 1, K = 1 } do
+      local c, s = ends(mode)
+      local first, n = c:initiate(), os.getenv "KT_SPEC_LIGHT" and 10000 or 250000
+      assert.equal("agreed", (s:input(first)))
+      local state = s:state()
+      assert.same({ dropped = n, answers = 0 }, s:storm(first, n))
+      assert.equal(state, s:state())
+      assert.is_true(s:drops().replayed >= n // 5)
+    end
+  end)
+
   it("leaves nothing in the memory of a server that waits for cookies", function()
     local s, c = loaded(), ends "P"
     s:input(c:initiate()) -- makes the secrets

@@ -21,6 +21,20 @@ local function forged(first, number)
   return crypto.mask(header_key, sealed:sub(-16), header) .. sealed
 end
 
+describe("a million replays, damaged copies and random datagrams", function()
+  for _, method in ipairs(methods) do
+    it("do not open, and change nothing that a receiver with " .. method .. " remembers", function()
+      local tx, rx = ends(method)
+      local packet = tx:seal(0, 0, noise(600, 9), 0)
+      assert.equal(noise(600, 9), (rx:open(0, packet, 0)))
+      local state = rx:state()
+      assert.equal(0, rx:storm(0, packet, LIGHT and 10000 or 500000, 1))
+      assert.equal(state, rx:state())
+      assert.equal(noise(9, 1), (rx:open(0, tx:seal(0, 1, noise(9, 1), 1), 1)))
+    end)
+  end
+end)
+
 describe("a key", function()
   -- H(k, m) is BLAKE2b with 32 bytes, keyed with k.
   local function H(key, m) return crypto.hash(key, m, "") end

@@ -9,6 +9,7 @@
 #include "link/native/packet.h"
 #include "block.h"
 #include "class.h"
+#include "damage.h"
 
 #define TX "kt.native_tx"
 #define RX "kt.native_rx"
@@ -244,6 +245,32 @@ static int rx_open(lua_State *L) /* (path, datagram, now) -> frames, number */
     return 2;
 }
 
+/* (path, datagram, n, now) -> how many of n datagrams of damage.h opened */
+static int rx_storm(lua_State *L)
+{
+    struct rx *r = luaL_checkudata(L, 1, RX);
+    const unsigned path = (unsigned)luaL_checkinteger(L, 2);
+    size_t len;
+    const uint8_t *in = (const uint8_t *)luaL_checklstring(L, 3, &len);
+    const uint64_t n = (uint64_t)luaL_checkinteger(L, 4), now = (uint64_t)luaL_checkinteger(L, 5);
+    uint64_t state = 88172645463325252u, number;
+    uint8_t datagram[KT_NATIVE_DATAGRAM_MAX], own[KT_NATIVE_CID];
+    lua_Integer opened = 0;
+    luaL_argcheck(L, path < KT_NATIVE_PATHS, 2, "no such path");
+    luaL_argcheck(L, len <= sizeof datagram, 3, "too long");
+    kt_native_cid(r->header_key, r->first_secret, path, own);
+    for (uint64_t i = 0; i < n; i++) {
+        struct kt_native_header h;
+        const size_t size = damage(datagram, in, len, i, &state);
+        if (kt_native_peek(r->header_key, datagram, size, &h) || h.kind != KT_NATIVE_DATA) continue;
+        if (memcmp(own, h.id, sizeof own) != 0) continue;
+        opened +=
+            kt_native_open(&r->rx, path, &r->seen[path], &h, datagram, size, now, &r->drops, &number) >= 0;
+    }
+    lua_pushinteger(L, opened);
+    return 1;
+}
+
 static int rx_epoch(lua_State *L)
 {
     lua_pushinteger(L, ((struct rx *)luaL_checkudata(L, 1, RX))->rx.epoch);
@@ -301,8 +328,8 @@ int luaopen_spec_native(lua_State *L)
 {
     static const luaL_Reg tx[] = {{"seal", tx_seal}, {"acked", tx_acked}, {"epoch", tx_epoch},
         {"wear", tx_wear}, {"__gc", tx_gc}, {NULL, NULL}};
-    static const luaL_Reg rx[] = {{"open", rx_open}, {"epoch", rx_epoch}, {"state", rx_state},
-        {"drops", rx_drops}, {"__gc", rx_gc}, {NULL, NULL}};
+    static const luaL_Reg rx[] = {{"open", rx_open}, {"storm", rx_storm}, {"epoch", rx_epoch},
+        {"state", rx_state}, {"drops", rx_drops}, {"__gc", rx_gc}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"header_key", header_key}, {"packet_keys", packet_keys}, {"cid", cid},
         {"cid_check", cid_check}, {"peek", peek}, {"wrap", wrap}, {"unwrap", unwrap}, {"number", number},
         {"tx", new_tx}, {"rx", new_rx}, {"count", count}, {NULL, NULL}};

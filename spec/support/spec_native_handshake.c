@@ -11,6 +11,7 @@
 #include "link/native/handshake_client.h"
 #include "link/native/handshake_server.h"
 #include "class.h"
+#include "damage.h"
 
 #define CLIENT "kt.native_client"
 #define SERVER "kt.native_server"
@@ -359,6 +360,38 @@ static int server_input(
     return 3;
 }
 
+/* (datagram, n) -> results: what became of n datagrams of damage.h, by result; those that have an answer count there, too */
+static int server_storm(lua_State *L)
+{
+    struct server *s = server(L);
+    size_t len, out_len;
+    const uint8_t *in = (const uint8_t *)luaL_checklstring(L, 2, &len);
+    const uint64_t n = (uint64_t)luaL_checkinteger(L, 3);
+    uint64_t state = 88172645463325252u, results[3] = {0}, answers = 0;
+    uint8_t dgram[KT_NATIVE_DATAGRAM_MAX], out[KT_NATIVE_RESPONSE_MAX];
+    struct kt_addr from;
+    luaL_argcheck(L, len <= sizeof dgram, 2, "too long");
+    kt_addr_from_ip(&from, "203.0.113.9", 4000);
+    s->L = L;
+    for (uint64_t i = 0; i < n; i++) {
+        struct kt_native_header h;
+        struct kt_native_agreed agreed;
+        enum kt_native_server_result r = KT_NATIVE_SERVER_DROPPED;
+        const size_t size = damage(dgram, in, len, i, &state);
+        out_len = 0;
+        if (kt_native_peek(s->end.secrets.header_key, dgram, size, &h) == 0 && h.kind != KT_NATIVE_DATA)
+            r = kt_native_server_input(&s->server, &h, dgram, size, &from, out, &out_len, &agreed);
+        results[r]++;
+        answers += out_len > 0;
+    }
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, (lua_Integer)results[KT_NATIVE_SERVER_DROPPED]);
+    lua_setfield(L, -2, "dropped");
+    lua_pushinteger(L, (lua_Integer)answers);
+    lua_setfield(L, -2, "answers");
+    return 1;
+}
+
 static int server_unknown(lua_State *L) /* (datagram) -> answer, or nil */
 {
     struct server *s = server(L);
@@ -463,9 +496,9 @@ int luaopen_spec_native_handshake(lua_State *L)
     static const luaL_Reg of_client[] = {{"initiate", client_initiate}, {"pause", client_pause},
         {"input", client_input}, {"is_unknown", client_is_unknown}, {"wait", end_wait}, {"drops", end_drops},
         {"header_key", end_header_key}, {"__gc", client_gc}, {NULL, NULL}};
-    static const luaL_Reg of_server[] = {{"input", server_input}, {"unknown", server_unknown},
-        {"proven", server_proven}, {"state", server_state}, {"wait", end_wait}, {"drops", end_drops},
-        {"header_key", end_header_key}, {"__gc", server_gc}, {NULL, NULL}};
+    static const luaL_Reg of_server[] = {{"input", server_input}, {"storm", server_storm},
+        {"unknown", server_unknown}, {"proven", server_proven}, {"state", server_state}, {"wait", end_wait},
+        {"drops", end_drops}, {"header_key", end_header_key}, {"__gc", server_gc}, {NULL, NULL}};
     static const luaL_Reg module[] = {{"client", new_client}, {"server", new_server},
         {"params_write", params_write}, {"params_read", params_read}, {NULL, NULL}};
     struct kt_err err;
