@@ -102,26 +102,13 @@ describe("kcptun on a simulated line", function()
     if not os.getenv "KT_SPEC_LIGHT" then assert.is_true(spent < 1, "took " .. spent .. " s of processor time") end
   end)
 
-  it("gives the same trace for the same seed, and a different one for another", function()
-    local line = { delay_us = 40000, jitter_us = 3000, loss = 0.05, duplicate = 0.01, reorder = 0.02, corrupt = 0.01,
-      burst_enter = 0.001, burst_leave = 0.2, rate_bps = 50e6, queue_us = 50000 }
-    local n = os.getenv "KT_SPEC_LIGHT" and MIB or 10 * MIB
-    local a = transfer { seed = 7, n = n, line = line, trace = true }
-    local b = transfer { seed = 7, n = n, line = line, trace = true }
-    local c = transfer { seed = 8, n = n, line = line, trace = true }
-    assert.is_true(a.exact and b.exact and c.exact)
-    assert.is_true(#a.trace > n // 100)
-    assert.is_true(a.trace == b.trace, "two runs differ")
-    assert.is_false(a.trace == c.trace)
-  end)
-
   it("gives the same trace with every cipher, FEC, snappy and tuncrypt", function()
     for _, crypt in ipairs { "aes", "aes-128-gcm", "sm4", "twofish", "none", "null" } do
       local settings = { crypt = crypt, datashard = 10, parityshard = 3, compress = true }
       local line = { delay_us = 20000, loss = 0.02 }
       local a = transfer { seed = 3, n = 300000, line = line, settings = settings, trace = true, tuncrypt = true }
       local b = transfer { seed = 3, n = 300000, line = line, settings = settings, trace = true, tuncrypt = true }
-      assert.is_true(a.exact, crypt)
+      assert.is_true(a.exact and #a.trace > 3000, crypt)
       assert.is_true(a.trace == b.trace, crypt .. ": two runs differ")
     end
   end)
