@@ -331,7 +331,7 @@ function kt.helper() end]])
         task 'local stream, err = far:open { timeout = "5s" } print(stream:reed(), err)')
       assert.equal("s.lua:5: stream:read.timout: unknown key; did you mean timeout?\n",
         task 'local stream, err\nstream, err = far:open {} print(stream:read { timout = 1 }, err)')
-      assert.equal("s.lua:4: stream:set.rat: unknown key; expected one of priority, weight, rate_in, rate_out, idle, total\n",
+      assert.equal("s.lua:4: stream:set.rat: unknown key; expected one of priority, weight, rate_in, rate_out, limit, limit_in, limit_out, idle, total\n",
         task "local stream <close> = assert(far:open {}) stream:set { rat = 1 }")
       assert.equal("s.lua:5: conn.pear: no such field; did you mean conn.peer?\n",
         mistakes(HEAD .. 'local l = kt.listen { on = ":1" }\n\nl:serve(function(conn)\nprint(conn.pear) end)'))
