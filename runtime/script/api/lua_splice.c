@@ -193,10 +193,11 @@ static void end_tees(struct kt_tee *tees[2])
 static int splice(lua_State *L)
 {
     struct kt_task *t = kt_task_need(L, WHAT);
-    if (kt_handle_test(L, 1, KT_HANDLE_FLOW) || kt_handle_test(L, 2, KT_HANDLE_FLOW))
+    struct kt_lua_pipe *a = kt_lua_pipe_test(L, 1), *b = kt_lua_pipe_test(L, 2);
+    if ((!a && kt_handle_test(L, 1, KT_HANDLE_FLOW)) || (!b && kt_handle_test(L, 2, KT_HANDLE_FLOW)))
         return kt_lua_flow_splice(L);
-    struct kt_lua_pipe *a = kt_lua_pipe_arg(L, 1, WHAT);
-    struct kt_lua_pipe *b = kt_lua_pipe_arg(L, 2, WHAT);
+    if (!a || !a->pipe) a = kt_lua_pipe_arg(L, 1, WHAT); /* raises */
+    if (!b || !b->pipe) b = kt_lua_pipe_arg(L, 2, WHAT);
     if (a == b) return kt_raise(L, WHAT ": both arguments are the same %s", a->conn ? "conn" : "stream");
     need_free(L, 1, a);
     need_free(L, 2, b);

@@ -261,6 +261,12 @@ static bool read_one(lua_State *L, const struct kt_opt *opt)
     return false;
 }
 
+/* Most names differ in their first letter, and this runs for each connection. */
+static bool same_name(const char *a, const char *b)
+{
+    return *a == *b && strcmp(a, b) == 0;
+}
+
 void kt_opts_read(lua_State *L, int idx, const char *what, const struct kt_opt *opts, size_t n)
 {
     if (lua_isnoneornil(L, idx)) return;
@@ -269,7 +275,7 @@ void kt_opts_read(lua_State *L, int idx, const char *what, const struct kt_opt *
     while (lua_next(L, idx)) {
         const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         size_t i = 0;
-        while (i < n && strcmp(opts[i].key, key) != 0) i++;
+        while (i < n && !same_name(opts[i].key, key)) i++;
         if (i == n || !read_one(L, &opts[i])) kt_opts_wrong(L, idx, what);
         lua_pop(L, 1);
     }
