@@ -40,7 +40,7 @@ end)]]):format(table.concat(lines, "\n")))
       "link:open.timout: unknown key; did you mean timeout?", "link:set.mod: unknown key; did you mean mode?",
       "link:probe.x: unknown key; expected timeout", "link:on.every: expected at least 100ms, got 0",
       "pool:open.timout: unknown key; did you mean timeout?", "pool:add.wieght: unknown key; did you mean weight?",
-      "conn:set.x: unknown key; expected one of rate_in, rate_out, idle, total, user_timeout", "conn:read.timout: unknown key; did you mean timeout?",
+      "conn:set.x: unknown key; expected one of rate_in, rate_out, limit, limit_in, limit_out, idle, total, user_timeout", "conn:read.timout: unknown key; did you mean timeout?",
       "socket:receive.timout: unknown key; did you mean timeout?", "" }, "\n"),
       raised("link:open { timout = 5 }", 'link:set { mod = "fast" }', "link:probe { x = 1 }", 'link:on("stats", print, { every = 0 })',
         "pool:open { timout = 1 }", "pool:add { link = link, wieght = 2 }", "conn:set { x = 1 }", "conn:read { timout = 1 }",
