@@ -125,6 +125,8 @@ local kt = {
   secret = core.secret,
   secret_file = core.secret_file,
   json = core.json,
+  file = core.file,
+  append = core.append,
 }
 
 -- No tail calls: the script's line is found by walking up the stack.
@@ -222,6 +224,18 @@ local function strict(path, t)
     __metatable = false, __name = path,
   }
 end
+
+--- kt.env.NAME: an environment variable that may be read, or nil if it is not set.
+kt.env = core.opaque {
+  __index = function(_, name)
+    if type(name) ~= "string" then return nil end
+    local allowed, value = core.env(name)
+    if allowed then return value end
+    error(("%skt.env.%s: not allowed; start kt with --env %s"):format(core.where(), name, name), 0)
+  end,
+  __newindex = function(_, name) schema.not_set(core.where(), "kt.env", tostring(name)) end,
+  __metatable = false, __name = "kt.env",
+}
 
 -- The tables themselves, for `kt check`, which wraps their functions.
 core.api = { ["kt"] = kt, ["kt.log"] = kt.log, ["kt.json"] = kt.json }

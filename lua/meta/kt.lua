@@ -921,6 +921,9 @@ local err = {}
 ---@field version string The version of kt, such as "0.1.0".
 local kt = {}
 
+--- Environment variables: kt.env.NAME is a string, or nil if it is not set. Raises for a name that kt run --env does not give.
+kt.env = {}
+
 --- JSON.
 kt.json = {}
 
@@ -1542,6 +1545,32 @@ function kt.log.warn(fmt, ...) end
 ---@param fmt any The message, or a format string.
 ---@param ... any Arguments of the format string.
 function kt.log.error(fmt, ...) end
+
+--- Reads a file of at most 4 MiB. A relative path starts at the script's folder. The file must be in that folder or in one of kt run --allow-read DIR, wherever `..` or symbolic links lead; else err.code is "denied". Nothing else runs meanwhile, so it is for small files on a local disk. For keys use kt.secret_file.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: not_found, denied, limit, invalid, io.
+--- ```lua
+--- local denied = {}
+--- for line in assert(kt.file "deny.txt"):gmatch "[^\n]+" do denied[line] = true end
+--- ```
+---@param path string The file's path.
+---@return string|nil
+---@return kt.err? err
+function kt.file(path) end
+
+--- Appends text to a file, and makes the file if there is none. The file must be in a folder of kt run --allow-write DIR; a relative path starts at the script's folder. Never waits: the text is written later, and an error may be that of an earlier call. If the disk stalls, lines that do not fit in a buffer are dropped. The file may be renamed (logrotate). At most 16 files per script.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: denied, not_found, limit, io.
+--- ```lua
+--- kt.append("/var/log/tunnel/access.log", ("%s %s\n"):format(conn.peer, stream.link))
+--- ```
+---@param path string The file's path.
+---@param text string The text, usually a line with its newline.
+---@return boolean|nil
+---@return kt.err? err
+function kt.append(path, text) end
 
 --- Reads JSON. Objects and arrays become tables, and null becomes kt.json.null. A whole number up to 2^53 becomes an integer, any other a float. Of a name that comes twice, the last value counts. err.code is "limit" beyond 4 MiB, 131072 values, or a depth of 100; "invalid" if the text is not JSON, not UTF-8, or contains \u0000.
 ---

@@ -15,6 +15,8 @@ static const char help[] =
     "                      line 0 is the whole file\n"
     "      --unsafe        give the script Lua's os and io, as kt run --unsafe does\n"
     "      --path DIR      look in DIR for modules that are not beside the script, as kt run --path does\n"
+    "      --allow-read DIR, --allow-write DIR, --env NAME\n"
+    "                      what the script may reach, as for kt run\n"
     "      --memory SIZE   memory limit of the script, as for kt run --memory (default 256MiB)\n"
     "  -h, --help          show this help\n";
 
@@ -26,8 +28,9 @@ int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs)
     struct kt_start start = {
         .name = "check", .module = "kt.cli.check", .level = KT_LOG_WARN, .memory = KT_MEMORY_DEFAULT};
     const struct kt_flag flags[] = {{"--json", KT_FLAG_ON, &json}, {"--unsafe", KT_FLAG_ON, &start.unsafe},
-        {"--path", KT_FLAG_TEXT, &start.path}, {"--memory", KT_FLAG_MEMORY, &start.memory},
-        {NULL, KT_FLAG_ON, NULL}};
+        {"--path", KT_FLAG_TEXT, &start.path}, {"--allow-read", KT_FLAG_LIST, &start.allow_read},
+        {"--allow-write", KT_FLAG_LIST, &start.allow_write}, {"--env", KT_FLAG_LIST, &start.env},
+        {"--memory", KT_FLAG_MEMORY, &start.memory}, {NULL, KT_FLAG_ON, NULL}};
     int code;
     const int script = kt_flags_read(help, flags, argc, argv, &code);
     if (script < 0) return code;

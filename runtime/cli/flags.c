@@ -5,6 +5,15 @@
 #include <string.h>
 #include "cli/start.h"
 
+static const char *add(struct kt_flag_list *list, const char *value)
+{
+    size_t n = 0;
+    while (list->items[n]) n++;
+    if (n == KT_FLAG_LIST_MAX) return "at most 32 times";
+    list->items[n] = value;
+    return NULL;
+}
+
 static const struct kt_flag *find(const struct kt_flag *flags, const char *name)
 {
     for (; flags->name; flags++)
@@ -22,6 +31,8 @@ static const char *store(const struct kt_flag *flag, const char *value)
     case KT_FLAG_TEXT:
         *(const char **)flag->out = value;
         return NULL;
+    case KT_FLAG_LIST:
+        return add(flag->out, value);
     case KT_FLAG_MEMORY:
         return kt_memory_parse(value, flag->out) ? NULL : "expected a size such as 64MiB, or none";
     case KT_FLAG_LEVEL:

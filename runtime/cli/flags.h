@@ -5,8 +5,13 @@
 enum kt_flag_type {
     KT_FLAG_ON,     /* bool *: true when given */
     KT_FLAG_TEXT,   /* const char **: the next argument */
+    KT_FLAG_LIST,   /* struct kt_flag_list *: the next argument; may be given several times */
     KT_FLAG_MEMORY, /* size_t *: bytes ("64MiB"), 0 for "none" */
     KT_FLAG_LEVEL,  /* enum kt_log_level * */
+};
+#define KT_FLAG_LIST_MAX 32u
+struct kt_flag_list {
+    const char *items[KT_FLAG_LIST_MAX + 1]; /* ends with NULL */
 };
 struct kt_flag {
     const char *name; /* "--unsafe" */

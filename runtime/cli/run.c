@@ -12,6 +12,9 @@ static const char help[] =
     "\n"
     "      --unsafe            give the script Lua's os and io\n"
     "      --path DIR          look in DIR for modules that are not beside the script\n"
+    "      --allow-read DIR    let kt.file read in DIR, besides the script's folder; may be repeated\n"
+    "      --allow-write DIR   let kt.append write in DIR; may be repeated\n"
+    "      --env NAME          let the script read this environment variable, as kt.env.NAME; may be repeated\n"
     "      --memory SIZE       memory limit of the script: 64MiB, 1GiB, or none (default 256MiB)\n"
     "      --log FILE          append the log to FILE instead of stderr\n"
     "      --log-level LEVEL   debug, info, warn, error or quiet (default info)\n"
@@ -23,9 +26,11 @@ int kt_verb_run(int argc, char **argv, const struct kt_verb *verbs)
     (void)verbs;
     struct kt_start start = {.level = KT_LOG_INFO, .memory = KT_MEMORY_DEFAULT, .serves = true};
     const struct kt_flag flags[] = {{"--unsafe", KT_FLAG_ON, &start.unsafe},
-        {"--path", KT_FLAG_TEXT, &start.path}, {"--memory", KT_FLAG_MEMORY, &start.memory},
-        {"--log", KT_FLAG_TEXT, &start.log_file}, {"--log-level", KT_FLAG_LEVEL, &start.level},
-        {"--pid-file", KT_FLAG_TEXT, &start.pid_file}, {NULL, KT_FLAG_ON, NULL}};
+        {"--path", KT_FLAG_TEXT, &start.path}, {"--allow-read", KT_FLAG_LIST, &start.allow_read},
+        {"--allow-write", KT_FLAG_LIST, &start.allow_write}, {"--env", KT_FLAG_LIST, &start.env},
+        {"--memory", KT_FLAG_MEMORY, &start.memory}, {"--log", KT_FLAG_TEXT, &start.log_file},
+        {"--log-level", KT_FLAG_LEVEL, &start.level}, {"--pid-file", KT_FLAG_TEXT, &start.pid_file},
+        {NULL, KT_FLAG_ON, NULL}};
     int code;
     const int script = kt_flags_read(help, flags, argc, argv, &code);
     if (script < 0) return code;

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include "base/log.h"
+#include "cli/flags.h"
 
 struct kt_start {
     const char *name;   /* the script's name in the log */
@@ -15,7 +16,8 @@ struct kt_start {
     bool serves; /* it runs until it is ended, and a stalled reader of its output must not block it */
     bool unsafe;
     const char *path; /* a folder of modules, besides the script's own; NULL: none */
-    size_t memory;    /* bytes for the script, 0: no limit */
+    struct kt_flag_list allow_read, allow_write, env; /* what the script may reach; see struct kt_allow */
+    size_t memory;                                    /* bytes for the script, 0: no limit */
     enum kt_log_level level;
     const char *log_file; /* NULL: standard error */
     const char *pid_file; /* NULL: none */

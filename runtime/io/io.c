@@ -233,6 +233,11 @@ int kt_file_read(struct kt_io *io, const char *path, size_t max, char **data, si
     return io->ops->file_read(io, path, max, data, len, err);
 }
 
+int kt_file_real(struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err)
+{
+    return io->ops->file_real(io, path, fresh, out, size, err);
+}
+
 int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
 {
     return io->ops->file_append(io, path, data, len, err);

@@ -283,6 +283,10 @@ void kt_signal_close(struct kt_signal *s);
  * the caller. Errors name the file and what is wrong. Blocks, so use it only at startup. */
 int kt_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
+/* Writes the real path of a file or folder to out, at most size bytes: absolute, without ".." and symbolic links; on a
+ * simulated host, which has none, the path without "." and "..". fresh: the last part need not exist, but may not be a
+ * link that leads nowhere. 0, or a code and a sentence. */
+int kt_file_real(struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err);
 /* Appends to a file, creating it with mode 0600. Blocks, so use it only for small writes. */
 int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 /* Creates a file with the mode that the umask gives, whole or not at all. If it already exists, leaves it alone:
@@ -336,6 +340,7 @@ struct kt_io_ops {
     int (*signal_watch)(
         struct kt_io *, int, void (*)(void *, int), void *, struct kt_signal **, struct kt_err *);
     int (*file_read)(struct kt_io *, const char *, size_t, char **, size_t *, struct kt_err *);
+    int (*file_real)(struct kt_io *, const char *, bool, char *, size_t, struct kt_err *);
     int (*file_append)(struct kt_io *, const char *, const void *, size_t, struct kt_err *);
     int (*file_create)(struct kt_io *, const char *, const void *, size_t, struct kt_err *); /* may be NULL */
     int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **);             /* may be NULL */

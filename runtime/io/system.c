@@ -118,6 +118,34 @@ int kt_system_file_read(
     return code;
 }
 
+/* A file that does not exist yet: the real path of its folder, and its name. */
+static int real_fresh(const char *path, char *out, size_t size, struct kt_err *err)
+{
+    struct stat st;
+    if (lstat(path, &st) == 0) return kt_err_set(err, KT_EACCES, "%s: a link that leads nowhere", path);
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return kt_err_set(err, KT_EINVAL, "%s: is a folder, not a regular file", path);
+    char folder[PATH_MAX], real[PATH_MAX];
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    if (!realpath(folder, real)) return failed_to_make(err, path, errno);
+    const int n = snprintf(out, size, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name);
+    return n >= 0 && (size_t)n < size ? 0 : failed(err, path, ENAMETOOLONG);
+}
+
+int kt_system_file_real(
+    struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err)
+{
+    (void)io;
+    char real[PATH_MAX];
+    if (strlen(path) >= sizeof real) return failed(err, path, ENAMETOOLONG);
+    if (!realpath(path[0] ? path : ".", real))
+        return fresh && errno == ENOENT ? real_fresh(path, out, size, err) : failed(err, path, errno);
+    if (strlen(real) >= size) return failed(err, path, ENAMETOOLONG);
+    strcpy(out, real);
+    return 0;
+}
+
 /* Writes all bytes and closes fd. */
 static int finish(int fd, const char *path, const char *p, size_t len, struct kt_err *err)
 {

@@ -10,6 +10,8 @@
  * (/dev/null) can be appended to. */
 int kt_system_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
+int kt_system_file_real(
+    struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err);
 int kt_system_file_append(
     struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 int kt_system_file_create(

@@ -1,7 +1,32 @@
---- Describes JSON, for kt.api.
+--- Describes files, the environment and JSON, for kt.api.
 
 return function(with)
   local def = with.def
+
+  def {
+    name = "kt.file", context = "any", returns = "string | nil, err", signature = 'kt.file "deny.txt" → text | nil, err',
+    doc = "Reads a file of at most 4 MiB. A relative path starts at the script's folder. The file must be in that folder or in one of "
+      .. "kt run --allow-read DIR, wherever `..` or symbolic links lead; else err.code is \"denied\". Nothing else runs meanwhile, so it is for small "
+      .. "files on a local disk. For keys use kt.secret_file.",
+    fails = { "not_found", "denied", "limit", "invalid", "io" },
+    params = { { name = "path", type = "string", doc = "The file's path." } },
+    example = [[
+local denied = {}
+for line in assert(kt.file "deny.txt"):gmatch "[^\n]+" do denied[line] = true end]],
+  }
+
+  def {
+    name = "kt.append", context = "any", returns = "boolean | nil, err", signature = 'kt.append("access.log", text) → true | nil, err',
+    doc = "Appends text to a file, and makes the file if there is none. The file must be in a folder of kt run --allow-write DIR; a relative path starts "
+      .. "at the script's folder. Never waits: the text is written later, and an error may be that of an earlier call. If the disk stalls, lines "
+      .. "that do not fit in a buffer are dropped. The file may be renamed (logrotate). At most 16 files per script.",
+    fails = { "denied", "not_found", "limit", "io" },
+    params = {
+      { name = "path", type = "string", doc = "The file's path." },
+      { name = "text", type = "string", doc = "The text, usually a line with its newline." },
+    },
+    example = 'kt.append("/var/log/tunnel/access.log", ("%s %s\\n"):format(conn.peer, stream.link))',
+  }
 
   def {
     name = "kt.json.decode", context = "any", returns = "any | nil, err", signature = "kt.json.decode(text) → value | nil, err",

@@ -40,6 +40,7 @@ local function start(self, what)
   local core, id, said = world.core:start(self.host.name, {
     name = verb or self.path, path = not verb and self.path or nil, module = verb and "kt.cli." .. verb,
     args = opts.args, env = pairs_of(opts.env), unsafe = opts.unsafe, modules = opts.path or settings.path,
+    allow_read = opts.allow_read, allow_write = opts.allow_write,
     memory = opts.memory, level = world.level })
   world.starting = nil
   if not core then complain.raise("%s: %s: %s", what, where, said) end

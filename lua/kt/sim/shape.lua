@@ -90,10 +90,12 @@ shape.host = { type = "table", keys = {
 
 shape.run = { type = "table", keys = {
   { name = "args", type = "strings", min = 0, max = 256, default = {}, doc = "The script's arguments." },
-  { name = "env", type = "map", default = {}, doc = "Environment for os.getenv; the real machine's is not visible." },
+  { name = "env", type = "map", default = {}, doc = "Environment for kt.env and os.getenv; the real machine's is not visible." },
   { name = "files", type = "map", default = {}, doc = "Files to place beside the script." },
   { name = "unsafe", type = "boolean", default = false, doc = "As kt run --unsafe: the script has os and io." },
   { name = "path", type = "string", doc = "As kt run --path: a folder of modules. Default: that of kt test --path." },
+  { name = "allow_read", type = "strings", min = 0, max = 32, doc = "As kt run --allow-read: folders that kt.file may read in." },
+  { name = "allow_write", type = "strings", min = 0, max = 32, doc = "As kt run --allow-write: folders that kt.append may write in." },
   { name = "memory", type = "size", min = 1 << 20, max = 1 << 36, doc = "As kt run --memory. Default: 256 MiB." },
   { name = "beside", type = "boolean", default = false, doc = "Allow other scripts to run on the host at the same time." },
 } }

@@ -487,10 +487,12 @@ local host = {}
 
 ---@class (exact) kt.sim.host.run_options
 ---@field args? string|string[] The script's arguments. (string or list of strings, 0 to 256)
----@field env? table<string, string|number> Environment for os.getenv; the real machine's is not visible.
+---@field env? table<string, string|number> Environment for kt.env and os.getenv; the real machine's is not visible.
 ---@field files? table<string, string|number> Files to place beside the script.
 ---@field unsafe? boolean As kt run --unsafe: the script has os and io. (default false)
 ---@field path? string As kt run --path: a folder of modules. Default: that of kt test --path.
+---@field allow_read? string|string[] As kt run --allow-read: folders that kt.file may read in. (string or list of strings, 0 to 32)
+---@field allow_write? string|string[] As kt run --allow-write: folders that kt.append may write in. (string or list of strings, 0 to 32)
 ---@field memory? kt.size As kt run --memory. Default: 256 MiB. (size, "1MiB" to "64GiB")
 ---@field beside? boolean Allow other scripts to run on the host at the same time. (default false)
 

@@ -107,6 +107,41 @@ int kt_sim_file_read(
     return 0;
 }
 
+/* Ends `out` before its last part; false if there is none to leave. */
+static bool leave(char *out, size_t *len)
+{
+    const char *slash = strrchr(out, '/'), *last = slash ? slash + 1 : out;
+    if (!*last || strcmp(last, "..") == 0) return false;
+    *len = slash ? (size_t)(slash - out) : 0;
+    if (slash == out) *len = 1; /* the root stays */
+    out[*len] = '\0';
+    return true;
+}
+
+int kt_sim_file_real(
+    struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err)
+{
+    (void)io;
+    (void)fresh;
+    size_t len = 0;
+    if (strlen(path) + 2 > size) return kt_err_set(err, KT_ELIMIT, "%s: the path is too long", path);
+    if (path[0] == '/') out[len++] = '/';
+    out[len] = '\0';
+    for (const char *p = path; *p;) {
+        const size_t n = strcspn(p, "/");
+        const bool up = n == 2 && memcmp(p, "..", 2) == 0;
+        if (n > 0 && !(n == 1 && *p == '.') && !(up && (leave(out, &len) || (out[0] == '/' && len == 1)))) {
+            if (len > 0 && out[len - 1] != '/') out[len++] = '/';
+            memcpy(out + len, p, n);
+            len += n;
+            out[len] = '\0';
+        }
+        p += n;
+        while (*p == '/') p++;
+    }
+    return 0;
+}
+
 int kt_sim_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err)
 {
     struct sim_io *p = kt_sim_io(io);

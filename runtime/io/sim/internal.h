@@ -262,6 +262,8 @@ void kt_sim_resolve_vanish(struct kt_sim_host *h, const struct sim_io *p);
 void kt_sim_names_free(struct kt_sim *sim);
 int kt_sim_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
+int kt_sim_file_real(
+    struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err);
 int kt_sim_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 void kt_sim_files_free(struct kt_sim_host *h);
 

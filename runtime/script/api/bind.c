@@ -21,6 +21,7 @@ void kt_api_bind(lua_State *L)
     kt_lua_rows(L);
     kt_lua_secret(L);
     kt_lua_json(L);
+    kt_lua_file(L);
     kt_lua_limit(L);
     kt_lua_pipe(L);
     kt_lua_connect(L);

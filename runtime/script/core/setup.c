@@ -21,6 +21,7 @@ struct kt_setup {
     bool repeatable;
     const struct kt_runtime *before;
     const char *path;
+    struct kt_allow allow;
     const char *(*getenv)(void *ctx, const char *name);
     void *getenv_ctx;
     void (*print)(void *ctx, int fd, const char *text, size_t len);
@@ -51,6 +52,7 @@ int kt_setup_new(struct kt_runtime *rt, const struct kt_runtime_opts *opts)
     s->repeatable = opts->repeatable;
     s->before = opts->before;
     s->path = opts->path;
+    s->allow = opts->allow;
     s->getenv = opts->getenv ? opts->getenv : process_env;
     s->getenv_ctx = opts->getenv_ctx;
     s->print = opts->print ? opts->print : kt_print_to_process;
@@ -113,6 +115,11 @@ const struct kt_runtime *kt_runtime_before(const struct kt_runtime *rt)
 const char *kt_runtime_path(const struct kt_runtime *rt)
 {
     return rt->setup->path;
+}
+
+const struct kt_allow *kt_runtime_allow(const struct kt_runtime *rt)
+{
+    return &rt->setup->allow;
 }
 
 void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len)

@@ -16,6 +16,15 @@ struct kt_logger;
 struct kt_known;
 struct kt_runtime;
 
+/* What a script may reach outside of itself. Lists end with NULL; a list that is NULL is empty. They outlive the
+ * runtime. */
+struct kt_allow {
+    const char *const *read,
+        *const *write;      /* folders for kt.file (besides the script's own), and for kt.append */
+    const char *const *env; /* names for kt.env */
+    bool env_all;
+};
+
 struct kt_runtime_opts {
     struct kt_io *io;         /* outlives the runtime */
     struct kt_logger *logger; /* outlives the runtime */
@@ -24,8 +33,9 @@ struct kt_runtime_opts {
     bool unsafe;             /* the script gets os and io */
     unsigned long child_fds; /* soft descriptor limit for programs that the script starts; 0: inherited */
     const char
-        *path;     /* a folder of modules, for what `require` does not find beside the script; NULL: none */
-    size_t memory; /* memory limit of the Lua state, in bytes; 0: no limit */
+        *path; /* a folder of modules, for what `require` does not find beside the script; NULL: none */
+    struct kt_allow allow;
+    size_t memory;    /* memory limit of the Lua state, in bytes; 0: no limit */
     uint64_t main_us; /* time limit of the main chunk; 0: a generous default, as only startup waits */
     /* For simulated hosts: the script's behaviour depends on the io alone. Tables are walked in key order,
      * garbage is collected by count, os reads the io's clock, and a slice is limited by instructions instead
@@ -77,6 +87,7 @@ bool kt_runtime_repeatable(const struct kt_runtime *rt);
 /* As in kt_runtime_opts. */
 const struct kt_runtime *kt_runtime_before(const struct kt_runtime *rt);
 const char *kt_runtime_path(const struct kt_runtime *rt);
+const struct kt_allow *kt_runtime_allow(const struct kt_runtime *rt);
 /* Writes output of the script; fd: 1 or 2. */
 void kt_runtime_print(const struct kt_runtime *rt, int fd, const char *text, size_t len);
 /* NULL: not set. Valid until the environment changes. */

@@ -17,6 +17,7 @@
 #include "script/core/supervisor.h"
 
 #define MEMORY_DEFAULT (256u << 20) /* the default of kt run */
+#define ALLOW_MAX 32
 #define ARGS_MAX 256
 
 struct script {
@@ -33,7 +34,9 @@ struct script {
     char *args;                       /* its arguments, likewise */
     char *what;                       /* path or module */
     char *modules;                    /* as kt run --path; NULL: none */
-    char *argv[ARGS_MAX + 1];         /* into args */
+    char *allow[2];                   /* as kt run --allow-read and --allow-write, one after the other */
+    const char *allowed[2][ALLOW_MAX + 1];
+    char *argv[ARGS_MAX + 1]; /* into args */
 };
 
 /* ---- output ---- */
@@ -96,6 +99,10 @@ static void free_script(struct script *s)
     free(s->args);
     free(s->what);
     free(s->modules);
+    for (size_t i = 0; i < 2; i++) {
+        free(s->allow[i]);
+        s->allow[i] = NULL;
+    }
     s->env = s->args = s->what = s->modules = NULL;
 }
 
@@ -167,21 +174,23 @@ static int start(struct script *s, bool is_module, bool unsafe, size_t memory, i
     s->logger.io = s->io;
     char *at = s->args;
     for (int i = 0; i < argc; i++, at += strlen(at) + 1) s->argv[i] = at;
-    const struct kt_supervisor_opts opts = {.runtime = {.io = s->io,
-                                                .logger = &s->logger,
-                                                .bind = kt_api_bind,
-                                                .unsafe = unsafe,
-                                                .path = s->modules,
-                                                .memory = memory,
-                                                .repeatable = true,
-                                                .alloc = kt_arena_alloc,
-                                                .alloc_ctx = &s->arena,
-                                                .getenv = get_env,
-                                                .getenv_ctx = s,
-                                                .livelock = on_livelock,
-                                                .livelock_ctx = s,
-                                                .print = on_print,
-                                                .print_ctx = s},
+    const struct kt_supervisor_opts opts = {
+        .runtime = {.io = s->io,
+            .logger = &s->logger,
+            .bind = kt_api_bind,
+            .unsafe = unsafe,
+            .path = s->modules,
+            .allow = {.read = s->allowed[0], .write = s->allowed[1], .env_all = true},
+            .memory = memory,
+            .repeatable = true,
+            .alloc = kt_arena_alloc,
+            .alloc_ctx = &s->arena,
+            .getenv = get_env,
+            .getenv_ctx = s,
+            .livelock = on_livelock,
+            .livelock_ctx = s,
+            .print = on_print,
+            .print_ctx = s},
         .file = is_module ? NULL : s->what,
         .module = is_module ? s->what : NULL,
         .argc = argc,
@@ -201,6 +210,18 @@ static const char *string_field(lua_State *L, int idx, const char *name)
     const char *s = luaL_optstring(L, -1, NULL);
     lua_pop(L, 1); /* the table keeps it */
     return s;
+}
+
+/* The folders in the list `name` of the table at 3. */
+static void read_allowed(lua_State *L, struct script *s, size_t which, const char *name)
+{
+    if (lua_getfield(L, 3, name) == LUA_TTABLE) {
+        const size_t n = lua_rawlen(L, -1);
+        s->allow[which] = copy_list(L, lua_gettop(L));
+        const char *at = s->allow[which];
+        for (size_t i = 0; at && i < n && i < ALLOW_MAX; i++, at += strlen(at) + 1) s->allowed[which][i] = at;
+    }
+    lua_pop(L, 1);
 }
 
 /* world:start(host, { name =, path = | module =, modules =, args = {…}, env = { "NAME=value" }, unsafe =, memory =,
@@ -236,6 +257,8 @@ static int world_start(lua_State *L)
     s->what = strdup(path ? path : module ? module : "");
     const char *modules = string_field(L, 3, "modules");
     s->modules = modules ? strdup(modules) : NULL;
+    read_allowed(L, s, 0, "allow_read");
+    read_allowed(L, s, 1, "allow_write");
 
     lua_State *outer = w->L;
     w->L = L;

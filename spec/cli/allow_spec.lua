@@ -1,0 +1,40 @@
+-- What kt run --allow-read, --allow-write and --env let a script reach, on a real machine.
+local h = require "harness"
+local scripts = require "harness.scripts"
+
+describe("what kt run allows a script", function()
+  local s
+  before_each(function() s = scripts.new() end)
+  after_each(function()
+    h.cleanup()
+    s.remove()
+  end)
+
+  it("neither symbolic links nor .. lead out of a folder, for reading or for writing", function()
+    h.run(function()
+      local at = s.dir
+      assert(os.execute(([[cd %s && mkdir app data log out && echo inside > data/x && echo outside > out/x &&
+        ln -s ../data/x app/link && ln -s ../out/x data/link && ln -s ../out/new log/dangling && ln -s ../out log/out]]):format(at)))
+      h.write_file(at .. "/app/s.lua", [[
+        local kt = require "kt"
+        for _, path in ipairs { "link", "../data/x", "../data/link", "../data/../out/x", "../data" } do
+          local text, err = kt.file(path)
+          print(text and text:gsub("\n", "") or err.code)
+        end
+        kt.spawn(function()
+          for _, path in ipairs { "../log/a", "../log/dangling", "../log/out/new", "../log/../out/new", "../log/none/a", "a" } do
+            local ok, err = kt.append(path, "text\n")
+            print(ok or err.code)
+          end
+          print(kt.env.KT_ONE, pcall(function() return kt.env.HOME end))
+        end)]])
+      local p = s.kt("run", "--allow-read", at .. "/data", "--allow-write", at .. "/log", "--env", "KT_ONE", "--env", "KT_TWO", at .. "/app/s.lua")
+      assert.equal(0, p:wait_exit(10))
+      local printed = p.stdout
+      assert.equal("inside\ninside\ndenied\ndenied\ndenied\ntrue\ndenied\ndenied\ndenied\nnot_found\ndenied\n"
+        .. "nil\tfalse\t" .. at .. "/app/s.lua:11: kt.env.HOME: not allowed; start kt with --env HOME\n", printed)
+      assert.equal("text\n", h.read_file(at .. "/log/a"))
+      assert.is_nil(io.open(at .. "/out/new"))
+    end)
+  end)
+end)
