@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,4 +223,11 @@ int kt_system_bind_error(struct kt_err *err, const char *what, uint16_t port, in
         return kt_err_set(err, code, "%s: %s", what, kt_system_no_fd(errnum, text));
     }
     return kt_err_set(err, code, "%s: %s", what, strerror(errnum));
+}
+
+void kt_system_give_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }

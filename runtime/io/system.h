@@ -20,6 +20,9 @@ int kt_system_file_create(
 /* The process's limit on open descriptors; SIZE_MAX: no limit. */
 size_t kt_system_descriptors(void);
 
+/* Returns freed memory to the system, if the C library can. Takes milliseconds for tens of MiB. */
+void kt_system_give_back(void);
+
 /* The message for running out of descriptors: errnum is EMFILE (this process) or ENFILE (the system). Returns
  * out. */
 #define KT_SYSTEM_NO_FD 96u

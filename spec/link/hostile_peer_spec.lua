@@ -103,3 +103,50 @@ describe("a session that has received 44 bytes", function()
     end)
   end)
 end)
+
+describe("a peer that offers no window, with streams to a target that sends without end,", function()
+  after_each(h.cleanup)
+
+  it("makes no more memory resident than --maxbuffered", function()
+    h.run(function()
+      local streams, budget, data = 300, 8 << 20, ("x"):rep(192 << 10) -- of each, more than the kernel takes of an unread conn at once
+      local target, taken, told = uv.new_tcp(), {}, 0
+      target:bind("127.0.0.1", 0)
+      target:listen(512, function()
+        local conn = uv.new_tcp()
+        target:accept(conn)
+        taken[#taken + 1] = conn
+        conn:read_start(function(_, bytes)
+          if not bytes then return end
+          told = told + 1
+          conn:write(data)
+        end)
+      end)
+      local server = h.peer.server(target:getsockname().port, { crypt = "null", nocomp = true, datashard = 0, parityshard = 0, maxbuffered = budget })
+      local before = server:rss()
+
+      local stranger = uv.new_udp()
+      for sn = 0, streams // 30 - 1 do
+        local frames = {}
+        for i = 1, 30 do
+          local id = 3 + 2 * (sn * 30 + i)
+          frames[i] = ("<BBI2I4BBI2I4I4I4BBI2I4"):pack(2, 0, 0, id, 2, 4, 8, id, 0, 0x7fffffff, 2, 2, 1, id) .. "x"
+        end
+        local body = table.concat(frames)
+        stranger:try_send(("<I4BBI2I4I4I4I4"):pack(CONV, 81, 0, 0, 0, sn, 0, #body) .. body, "127.0.0.1", server.port)
+        h.loop.sleep(0.02)
+      end
+      h.loop.eventually("bytes of all streams", 20, function() return told == streams end)
+      h.loop.sleep(0.3)
+      local counters = server:counters()
+      assert.equal(0, counters.StreamsRefused)
+      assert.is_true(counters.BytesHeld > streams * 5120)
+      if h.memory_counts then
+        assert.is_true(server:rss() - before < budget + (2 << 20), ("%d bytes more"):format(server:rss() - before))
+      end
+      stranger:close()
+      target:close()
+      for _, conn in ipairs(taken) do conn:close() end
+    end)
+  end)
+end)

@@ -2,7 +2,7 @@
 -- not add to it: what a stream does not take stays in the kernel, which makes the writer wait.
 local sim = require "kt.sim"
 
-local STREAMS, BUDGET = 100, 1 << 20
+local STREAMS, BUDGET = 100, 4 << 20
 local KERNEL = (64 + 4) << 10 -- bytes that wait in the kernel: written and not sent; received and not read
 
 --- Runs a tunnel whose streams have writers at one end, and cuts its line before they write all they can. Returns how much more was

@@ -68,7 +68,7 @@ return {
     { name = "SessionsFailed", kind = "counter", unit = "count",
       doc = "Sessions ended because the peer broke the protocol." },
     { name = "BytesHeld", kind = "gauge", unit = "bytes",
-      doc = "Memory in session buffers now." },
+      doc = "Memory of streams and of session buffers now." },
     { name = "StreamsRefused", kind = "counter", unit = "count",
       doc = "Streams refused because of a limit." },
     { name = "SessionsRefused", kind = "counter", unit = "count",

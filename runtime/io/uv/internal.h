@@ -27,6 +27,8 @@ struct uv_io {
     bool has_threads; /* libuv's lookup threads; see room.c */
     bool stale;       /* io.now is from an earlier turn */
     size_t open, closing;
+    size_t most_open;                    /* since memory was last given back */
+    struct kt_timer shrink;              /* gives it back */
     struct kt_list udp_dirty;            /* of uv_udp: datagrams were committed in this turn */
     struct kt_list conn_closing;         /* of uv_conn: closed by the user, still sending */
     struct kt_list query_channels;       /* query.c's: those with an open question */

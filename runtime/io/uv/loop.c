@@ -15,6 +15,9 @@
 #include "io/uv/internal.h"
 #include "io/writer.h"
 
+#define SHRINK_FROM 512u          /* handles that were open */
+#define SHRINK_AFTER_US 10000000u /* from when half of them have closed: after what their ends need */
+
 /* ---- turns ---- */
 
 static uint64_t clock_us(void)
@@ -130,9 +133,18 @@ uint8_t *kt_uv_scratch(struct uv_io *u)
 
 /* ---- what is open ---- */
 
+/* What many handles have used lies between what others still use, so the C library does not return it by itself. */
+static void on_shrink(void *ctx)
+{
+    struct uv_io *u = ctx;
+    u->most_open = u->open;
+    kt_system_give_back();
+}
+
 void kt_uv_opened(struct uv_io *u)
 {
     u->open++;
+    if (u->open > u->most_open) u->most_open = u->open;
 }
 
 void kt_uv_close_begun(struct uv_io *u)
@@ -140,6 +152,8 @@ void kt_uv_close_begun(struct uv_io *u)
     assert(u->open > 0);
     u->open--;
     u->closing++;
+    if (u->most_open >= SHRINK_FROM && u->open < u->most_open / 2 && !u->shrink.armed)
+        kt_io_timer_set(&u->io, &u->shrink, u->io.now + SHRINK_AFTER_US);
 }
 
 void kt_uv_close_done(struct uv_io *u)
@@ -279,6 +293,7 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, stru
     u->flags = flags;
     kt_list_init(&u->udp_dirty);
     kt_list_init(&u->conn_closing);
+    kt_timer_init(&u->shrink, on_shrink, u);
     kt_list_init(&u->query_channels);
     r = kt_uv_alarm_new(u, &u->alarm);
     if (r < 0) {

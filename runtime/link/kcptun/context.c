@@ -12,13 +12,21 @@
 
 #define STREAM_BLOCK 16384u /* two of these hold any frame of the default size */
 #define SESSION_LEAST 65536u
+#define STREAM_COST 5120u    /* a stream, its conn, its splice and its task, on x86-64 */
+#define TUNCRYPT_COST 34816u /* two messages more (tuncrypt.c) */
 #define TRIM_EVERY_US 1000000u
 #define SMALL_PATH_US 600000000u
 #define TELL_EVERY_US 60000000u
 
 static size_t used(const struct kt_kcptun_context *sh)
 {
-    return kt_slab_bytes_in_use(sh->segs) + kt_slab_bytes_in_use(sh->bufs);
+    return kt_slab_bytes_in_use(sh->segs) + kt_slab_bytes_in_use(sh->bufs) +
+           kt_kcptun_context_cost(sh, sh->streams);
+}
+
+size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams)
+{
+    return streams * (STREAM_COST + (sh->cfg.tuncrypt ? TUNCRYPT_COST : 0));
 }
 
 static void count(struct kt_kcptun_context *sh)
@@ -42,6 +50,13 @@ void kt_kcptun_context_busy(struct kt_kcptun_context *sh)
 {
     count(sh);
     if (!sh->trim.armed) kt_io_timer_set(sh->io, &sh->trim, kt_io_now(sh->io) + TRIM_EVERY_US);
+}
+
+void kt_kcptun_context_streams(struct kt_kcptun_context *sh, size_t before, size_t now)
+{
+    sh->counters->StreamsNow += now - before;
+    sh->streams += now - before;
+    count(sh);
 }
 
 size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held)

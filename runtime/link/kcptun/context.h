@@ -36,7 +36,8 @@ struct kt_kcptun_context {
     struct kt_slab *bufs; /* stream buffers */
     uint16_t features;    /* the features in our hello (features.h) */
     uint64_t hash_seed;
-    size_t held;          /* bytes of memory for buffers, as counted in BytesHeld */
+    size_t streams;       /* of all its sessions */
+    size_t held;          /* bytes of memory for buffers and streams, as counted in BytesHeld */
     uint64_t told_forged; /* µs, when datagrams that do not authenticate were last logged; 0: never */
     uint64_t told_replay; /* µs, likewise for replayed starts */
     struct kt_kcptun_small_path {
@@ -61,8 +62,13 @@ bool kt_kcptun_context_same_secret(const struct kt_kcptun_context *a, const stru
 /* Blocks are in use: arms the timer that returns memory later. */
 void kt_kcptun_context_busy(struct kt_kcptun_context *sh);
 
-/* Bytes of memory that a session which holds `held` may still take for buffers. It may hold as much as is
- * left for all others: one greedy session leaves half, two leave a third. Each may hold a little in any case. */
+/* A session has that many streams now. */
+void kt_kcptun_context_streams(struct kt_kcptun_context *sh, size_t before, size_t now);
+/* Bytes of memory that streams cost besides their buffers. */
+size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams);
+/* Bytes of memory that a session which holds `held` may still take, of what max_buffered allows all. It may hold as
+ * much as is left for all others: one greedy session leaves half, two leave a third. Each may hold a little in any
+ * case. */
 size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held);
 
 /* Counts a datagram and opens it in place: true and its body, or false if it does not authenticate, which is

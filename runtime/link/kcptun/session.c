@@ -79,7 +79,7 @@ static void on_hello(void *ctx, uint16_t features)
 static void on_streams(void *ctx, size_t n)
 {
     struct kt_kcptun_session *s = ctx;
-    s->sh->counters->StreamsNow += n - s->streams;
+    kt_kcptun_context_streams(s->sh, s->streams, n);
     s->streams = n;
     s->went_idle = n == 0;
     kt_kcptun_session_note_room(s);
@@ -512,7 +512,7 @@ void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
     }
     kt_kcptun_session_totals(s, s->owner.ended);
     s->sh->counters->CurrEstab--;
-    s->sh->counters->StreamsNow -= s->streams;
+    kt_kcptun_context_streams(s->sh, s->streams, 0);
     kt_kcptun_session_probes_end(s, code);
     kt_smux_free(s->smux, code);
     release(s);

@@ -24,10 +24,25 @@ static size_t descriptors_left(const struct kt_kcptun_session *s)
     return used < limit ? limit - used : 0;
 }
 
+/* What its streams cost alone: a session whose buffers are full may still open some. */
+static bool memory_left(const struct kt_kcptun_session *s, size_t streams)
+{
+    return kt_kcptun_context_spare(s->sh, kt_kcptun_context_cost(s->sh, streams)) > 0;
+}
+
 bool kt_kcptun_session_admit(void *ctx)
 {
     const struct kt_kcptun_session *s = ctx;
-    return kt_smux_streams(s->smux) < descriptors_left(s);
+    const size_t own = kt_smux_streams(s->smux);
+    return own < descriptors_left(s) && memory_left(s, own);
+}
+
+static const char *why_refused(const struct kt_kcptun_session *s, bool full)
+{
+    if (full) return "max_streams";
+    if (!memory_left(s, kt_smux_streams(s->smux)))
+        return "the remaining memory is for other sessions; raise max_buffered";
+    return "the remaining descriptors are for other sessions; raise ulimit -n";
 }
 
 void kt_kcptun_session_note_refusal(void *ctx, bool full)
@@ -36,22 +51,24 @@ void kt_kcptun_session_note_refusal(void *ctx, bool full)
     s->sh->counters->StreamsRefused++;
     if (!s->told_full)
         kt_log(s->sh->log, KT_LOG_WARN, "session with %s: %zu streams open; refusing new ones (%s)",
-            s->peer_text, kt_smux_streams(s->smux),
-            full ? "max_streams" : "the remaining descriptors are for other sessions; raise ulimit -n");
+            s->peer_text, kt_smux_streams(s->smux), why_refused(s, full));
     s->told_full = true;
 }
 
 void kt_kcptun_session_note_room(struct kt_kcptun_session *s)
 {
-    if (s->streams < s->sh->cfg.max_streams / 2 && s->streams < descriptors_left(s) / 2) s->told_full = false;
+    if (s->streams < s->sh->cfg.max_streams / 2 && s->streams < descriptors_left(s) / 2 &&
+        memory_left(s, 2 * s->streams))
+        s->told_full = false;
 }
 
 /* ---- memory ---- */
 
 size_t kt_kcptun_session_memory_left(const struct kt_kcptun_session *s)
 {
-    return kt_kcptun_context_spare(
-        s->sh, kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs));
+    return kt_kcptun_context_spare(s->sh, kt_smux_held(s->smux) +
+                                              kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs) +
+                                              kt_kcptun_context_cost(s->sh, s->streams));
 }
 
 size_t kt_kcptun_session_spare(void *ctx)
