@@ -364,7 +364,8 @@ function kt.helper() end]])
 
     it("finds globals that all connections would share, in functions only", function()
       local function at(line, name) return ("s.lua:%d: global '%s' is shared by all connections; write: local %s\n"):format(line, name, name) end
-      assert.equal(at(3, "line") .. at(4, "c") .. at(5, "z") .. at(6, "w") .. at(7, "m") .. at(8, "stuff") .. at(9, "d"), mistakes(HEAD .. [[
+      assert.equal(at(3, "line") .. at(4, "c") .. at(5, "z") .. at(6, "w") .. at(7, "m") .. at(8, "stuff")
+        .. "s.lua:9: global 'none' is not defined\n" .. at(9, "d"), mistakes(HEAD .. [[
 declared = 0 kt.spawn(function() declared = 1
   line = "x" print(line)
   local a, b a, b, c = 1, 2, 3
@@ -372,7 +373,7 @@ declared = 0 kt.spawn(function() declared = 1
   for k in pairs { x = 1, y = function() w = 1 end } do k = b end
   local function rec(n) n = 1 m = n rec = nil end
   function stuff() end
-  local t = {} t.x, d = 1, 2 function t:z() self = 1 end
+  local t = {} t.x, d = 1, 2 function t:z() self = 1 end none.x = 1
   for i = 1, 2 do i = 3 while b do local u = 1 u = i end end repeat local q q = rec until q
 end)
 local function set() late = 1 end set()

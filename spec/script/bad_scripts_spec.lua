@@ -203,7 +203,7 @@ end)]], "no file descriptors left of 200; raise the limit (ulimit -n)", { descri
     local WRONG = ": limit of 64 handlers per %s reached; set handlers once, not for each connection" .. bad_script.AT
     bad_script.misbehave(s, {
       { "of its link", 'for _ = 1, 1000 do far:on("up", function() end) end', "task failed: s.lua:<line>: link:on" .. WRONG:gsub("%%s", "link") },
-      { "of its pool", 'POOL = kt.pool { links = { far } } for _ = 1, 1000 do POOL:on("up", function() end) end',
+      { "of its pool", 'local pool = kt.pool { links = { far } } for _ = 1, 1000 do pool:on("up", function() end) end',
         "task failed: s.lua:<line>: pool:on" .. WRONG:gsub("%%s", "pool") },
     })
   end)

@@ -53,17 +53,16 @@ local function assigned(walk, i)
   end
 end
 
---- Whether the name at i is a target of an assignment: "a =", "a, t.x, b =".
+--- Whether the name at i is a target of an assignment: "a =", "a, t.x, b =", but not "a.x =".
 local function is_target(tokens, i)
-  while true do
-    i = i + 1
+  i = i + 1
+  while text(tokens, i) == "," and tokens[i + 1] and tokens[i + 1].kind == "name" do
+    i = i + 2
     while text(tokens, i) == "." or text(tokens, i) == "[" do
       i = text(tokens, i) == "." and i + 2 or literals.past(tokens, i)
     end
-    if text(tokens, i) == "=" then return true end
-    if text(tokens, i) ~= "," or not tokens[i + 1] or tokens[i + 1].kind ~= "name" then return false end
-    i = i + 1
   end
+  return text(tokens, i) == "="
 end
 
 --- At `function`: declares or assigns its name, and opens its scope. Returns the position of the ")" of its parameters.
