@@ -3,9 +3,10 @@
  * Such a call is a race: a userdata on the stack of the task that waits, with one runner for each task that it
  * waits for. What a task returned stays on its thread for as long as the handle is held.
  *
+ * Most handles are dropped at once. So they have no finalizer, which would keep each for a second cycle of the
+ * collector; the registry anchors a handle while its task runs.
+ *
  * Invariant: a runner is in its handle's list exactly while the race is on and the handle's task has not ended. */
-#include <stdlib.h>
-#include <string.h>
 #include "script/api/lua_await.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
@@ -13,15 +14,16 @@
 #define WAIT "task:wait"
 #define FIRST "kt.first"
 
-#define THREAD 1 /* uservalue: its thread */
+#define LEFT 1 /* uservalue: its thread; once it has ended with a text: that */
 
 struct kt_lua_task {
     struct kt_task_watch watch; /* first */
     const struct kt_origin *origin;
     struct kt_list runners;
+    int anchor; /* registry reference, while the task runs */
     /* once it has ended */
     int code;          /* as in kt_task_watch_ops */
-    char *text;        /* malloc'd, or NULL */
+    bool explained;    /* LEFT is a text */
     lua_State *thread; /* has the values; NULL: there are none */
     int n;
 };
@@ -31,14 +33,15 @@ struct race;
 struct runner {
     struct kt_list node;
     struct race *race;
-    struct kt_lua_task *task; /* anchored by the call's arguments */
+    struct kt_lua_task *task; /* anchored by argument `nth` of the call */
+    int nth;
 };
 
 struct race {
     struct kt_task *waiter;
-    bool first;                 /* kt.first: the others are canceled */
-    int n, running;             /* tasks in all, and those that have not ended */
-    struct kt_lua_task *winner; /* or, if none has succeeded, the one that ended last */
+    bool first;     /* kt.first: the others are canceled */
+    int n, running; /* tasks in all, and those that have not ended */
+    int winner;     /* argument; if none has succeeded, the one that ended last; 0: none yet */
     struct runner runners[];
 };
 
@@ -64,7 +67,7 @@ static void arrive(struct runner *a)
 {
     struct race *r = a->race;
     r->running--;
-    r->winner = a->task;
+    r->winner = a->nth;
     if (r->first && r->running > 0 && !succeeded(a->task)) return;
     end_race(r);
     kt_task_wake(r->waiter, 0, NULL);
@@ -77,13 +80,14 @@ static void cancel_race(struct kt_task *t)
 
 /* ---- the outcome ---- */
 
-static int push_failure(lua_State *L, const struct kt_lua_task *h)
+/* Pushes nil and an err for the task whose handle is at idx. */
+static int push_failure(lua_State *L, int idx, const struct kt_lua_task *h)
 {
-    if (h->n == 0)
-        return kt_err_return(L, h->code,
-            h->text                   ? h->text
-            : h->code == KT_ECANCELED ? "the task was canceled"
-                                      : NULL);
+    if (h->explained) {
+        lua_getiuservalue(L, idx, LEFT);
+        return kt_err_return(L, h->code, lua_tostring(L, -1));
+    }
+    if (h->n == 0) return kt_err_return(L, h->code, h->code == KT_ECANCELED ? "the task was canceled" : NULL);
     if (!lua_checkstack(h->thread, 1)) return luaL_error(L, "out of memory");
     lua_pushvalue(h->thread, -1);
     lua_xmove(h->thread, L, 1);
@@ -93,10 +97,12 @@ static int push_failure(lua_State *L, const struct kt_lua_task *h)
     return 2;
 }
 
-/* Pushes what the task returned, true if that was nothing, or nil and an err. Handles go to the task t. */
-static int push_outcome(lua_State *L, const struct kt_lua_task *h, struct kt_task *t)
+/* Pushes what the task whose handle is at idx returned, true if that was nothing, or nil and an err. Handles go
+ * to the task t. */
+static int push_outcome(lua_State *L, int idx, struct kt_task *t)
 {
-    if (h->code) return push_failure(L, h);
+    const struct kt_lua_task *h = lua_touserdata(L, idx);
+    if (h->code) return push_failure(L, idx, h);
     if (h->n == 0) {
         lua_pushboolean(L, 1);
         return 1;
@@ -125,19 +131,20 @@ static int race(lua_State *L, struct kt_task *t, bool first, int n, uint64_t tim
     *r = (struct race){.waiter = t, .first = first, .n = n};
     for (int i = 0; i < n; i++) {
         struct runner *a = &r->runners[i];
-        *a = (struct runner){.race = r, .task = lua_touserdata(L, i + 1)};
+        *a = (struct runner){.race = r, .task = lua_touserdata(L, i + 1), .nth = i + 1};
         kt_list_init(&a->node);
     }
-    for (int i = 0; i < n; i++) {
-        struct kt_lua_task *h = r->runners[i].task;
+    bool won = false;
+    for (int i = 0; i < n && !won; i++) {
+        const struct kt_lua_task *h = r->runners[i].task;
         if (h->watch.task) {
             r->running++;
-        } else if (!r->winner || succeeded(h)) {
-            r->winner = h;
-            if (succeeded(h)) break;
+            continue;
         }
+        won = succeeded(h);
+        r->winner = i + 1;
     }
-    if (r->winner && (r->running == 0 || succeeded(r->winner))) {
+    if (won || r->running == 0) {
         end_race(r);
         return push_outcome(L, r->winner, t);
     }
@@ -229,15 +236,6 @@ static int task_tostring(lua_State *L)
     return 1;
 }
 
-static int task_gc(lua_State *L)
-{
-    struct kt_lua_task *h = lua_touserdata(L, 1);
-    if (h->watch.task) kt_task_set_watch(h->watch.task, NULL);
-    free(h->text);
-    h->text = NULL;
-    return 0;
-}
-
 /* ---- the watch ---- */
 
 static bool awaited(const struct kt_task_watch *w)
@@ -245,14 +243,35 @@ static bool awaited(const struct kt_task_watch *w)
     return !kt_list_empty(&KT_CONTAINER(w, const struct kt_lua_task, watch)->runners);
 }
 
+/* keep_text(handle, text) */
+static int keep_text(lua_State *L)
+{
+    lua_pushstring(L, lua_touserdata(L, 2));
+    lua_setiuservalue(L, 1, LEFT);
+    return 0;
+}
+
+/* Keeps the text in the handle, unless memory is short. */
+static void explain(lua_State *L, struct kt_lua_task *h, const char *text)
+{
+    if (!lua_checkstack(L, 4)) return;
+    lua_pushcfunction(L, keep_text);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->anchor);
+    lua_pushlightuserdata(L, (void *)text);
+    h->explained = lua_pcall(L, 2, 0, 0) == LUA_OK;
+    if (!h->explained) lua_pop(L, 1);
+}
+
 static void ended(struct kt_task_watch *w, int code, const char *text, lua_State *thread, int n)
 {
     struct kt_lua_task *h = KT_CONTAINER(w, struct kt_lua_task, watch);
+    lua_State *L = kt_runtime_state(kt_runtime_of(thread));
     h->code = code;
-    h->text = text ? strdup(text) : NULL;
     h->thread = n > 0 ? thread : NULL;
     h->n = n;
+    if (text) explain(L, h, text);
     for (struct kt_list *a; (a = kt_list_pop(&h->runners));) arrive(KT_CONTAINER(a, struct runner, node));
+    luaL_unref(L, LUA_REGISTRYINDEX, h->anchor);
 }
 
 void kt_lua_task_push(lua_State *L, const struct kt_origin *origin)
@@ -262,6 +281,15 @@ void kt_lua_task_push(lua_State *L, const struct kt_origin *origin)
     kt_list_init(&h->runners);
     h->watch.ops = &ops;
     h->origin = origin;
+    lua_pushvalue(L, -1);
+    h->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void kt_lua_task_drop(lua_State *L)
+{
+    const struct kt_lua_task *h = lua_touserdata(L, -1);
+    luaL_unref(L, LUA_REGISTRYINDEX, h->anchor);
+    lua_pop(L, 1);
 }
 
 void kt_lua_task_watch(lua_State *L, struct kt_task *t)
@@ -270,7 +298,7 @@ void kt_lua_task_watch(lua_State *L, struct kt_task *t)
     lua_State *thread = kt_task_thread(t);
     lua_pushthread(thread);
     lua_xmove(thread, L, 1);
-    lua_setiuservalue(L, -2, THREAD);
+    lua_setiuservalue(L, -2, LEFT);
     kt_task_set_watch(t, &h->watch);
 }
 
@@ -282,7 +310,6 @@ void kt_lua_await(lua_State *L)
                           .methods = methods,
                           .fields = fields,
                           .close = task_cancel,
-                          .gc = task_gc,
                           .tostring = task_tostring});
     lua_pushcfunction(L, first_of);
     lua_setfield(L, -2, "first");

@@ -7,8 +7,10 @@
 struct kt_origin;
 struct kt_task;
 
-/* Pushes a handle without a task. origin: where the task is spawned. */
+/* Pushes a handle, for kt_lua_task_watch or kt_lua_task_drop. origin: where the task is spawned. */
 void kt_lua_task_push(lua_State *L, const struct kt_origin *origin);
+/* Pops a handle that gets no task. */
+void kt_lua_task_drop(lua_State *L);
 /* Makes the handle on top of the stack that of the task, whose thread has room for a value. Does not raise. */
 void kt_lua_task_watch(lua_State *L, struct kt_task *t);
 

@@ -29,15 +29,14 @@ static int spawn(lua_State *L)
             L, "kt.spawn: limit of %d spawned tasks reached; wait for some to end", (int)KT_SPAWNED_MAX);
     luaL_checkstack(L, 6, NULL);
     kt_lua_task_push(L, origin);
-    lua_insert(L, 1);
     struct kt_task *t = kt_task_new(rt, L, origin);
-    if (!t)
+    if (!t || !lua_checkstack(kt_task_thread(t), n + 1)) {
+        kt_lua_task_drop(L);
+        if (t) kt_task_abandon(t);
         return kt_raise(L, kt_runtime_phase(rt) == KT_END ? "kt.spawn: the script has ended"
                                                           : "kt.spawn: too many tasks, or out of memory");
-    if (!lua_checkstack(kt_task_thread(t), n + 1)) {
-        kt_task_abandon(t);
-        return kt_raise(L, "kt.spawn: out of memory");
     }
+    lua_insert(L, 1);
     for (int i = 3; i <= n + 1; i++) kt_handle_give(L, i, from, t);
     lua_xmove(L, kt_task_thread(t), n);
     kt_lua_task_watch(L, t);

@@ -297,9 +297,8 @@ static void cut_short(struct kt_task *t)
 
 void kt_task_set_watch(struct kt_task *t, struct kt_task_watch *w)
 {
-    if (t->watch) t->watch->task = NULL;
     t->watch = w;
-    if (w) w->task = t;
+    w->task = t;
 }
 
 /* Cancels what a waiting task waits for. */

@@ -171,7 +171,7 @@ struct kt_task_watch_ops {
      * thread, which is left to the watch if n > 0; handles among them belong to kt_task_main. */
     void (*ended)(struct kt_task_watch *w, int code, const char *text, lua_State *thread, int n);
 };
-/* A task has one watch at most; NULL removes it. */
+/* A task has one watch at most, which outlives it. */
 void kt_task_set_watch(struct kt_task *t, struct kt_task_watch *w);
 
 /* ---- new tasks ---- */
