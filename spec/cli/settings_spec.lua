@@ -329,6 +329,12 @@ describe("the choice of a wire", function()
     has(text, 'unknown value "quic"; kcptun has no such flag; expected one of auto, kt, kcptun')
   end)
 
+  it("is kt's with a key pair, which kcptun's does not have", function()
+    local values, notes = parse("client", { "--privatekey", "own.key", "--serverkey", "x", "--crypt", "xor" })
+    assert.equal("kt", values.wire)
+    has(notes, "crypt: not used, wire kt has no such setting")
+  end)
+
   it("leaves to the wire what was not given", function()
     assert.same({ wire = "kt", key = "k" }, (link("--wire", "kt")))
     assert.same({ wire = "kcptun", key = "k" }, (link("--wire", "kcptun")))

@@ -54,7 +54,9 @@ end)]],
   method("link", {
     name = "open", context = "task", returns = "stream | nil, err",
     signature = 'open { timeout = "5s", to = "db:5432", client = conn.peer, name = "sql", priority = 3, weight = 16 } → stream | nil, err',
-    doc = "Opens a stream to the peer; dials first if no session is up. On an accepted link the peer must be a kt whose link serves.",
+    doc = "Opens a stream to the peer, and returns it as soon as it can be written: on a link that is up at once, without asking the peer. "
+      .. "Dials first if no session is up; kt's wire then waits for the handshake. What the peer does with the stream shows later, when it is read "
+      .. "or written. On an accepted link the peer must be a kt whose link serves.",
     fails = { "timeout", "name", "unreachable", "closed", "dead", "limit", "unsupported" },
     optional = true,
     argument = {

@@ -292,6 +292,8 @@ function settings.parse(side, args, env)
   end
   if values.remoteaddr then values.remoteaddr = dialled(values.remoteaddr) end
   if values.target then values.target = dialled(values.target) end
+  -- kcptun's wire has no key pairs: it would let in clients without one.
+  if values.privatekey ~= "" and values.wire == "auto" then values.wire = "kt" end
   warn_of_unused(values, from, notes)
   warn_of_wire(side, list, values, from, notes)
   local other = side == "client" and "serverkey" or "authorized"
