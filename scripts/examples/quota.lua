@@ -2,7 +2,8 @@
 --     kt run quota.lua [BYTES]     -- near, where the clients are
 --     kt run server.lua            -- far
 -- A connection's bytes are counted when it ends, which is after an hour at the latest (`total`). Until then a connection that began
--- below the quota can exceed it; a shorter `total`, or a `rate`, limits that.
+-- below the quota can exceed it; a shorter `total`, or a `rate`, limits that. A reload (kt reload) keeps the counts, but the bytes of
+-- connections that it finds open are not added to them.
 -- To do this at the far end, use `stream.peer`, the address of the link.
 local kt = require "kt"
 
@@ -11,15 +12,16 @@ local CLIENTS = 10000 -- addresses with a quota of their own; all others share o
 
 local far = kt.link { remote = "vps.example:29900", key = kt.secret_file "psk.key", mode = "fast2" }
 
-local today, used, clients
+local today = kt.keep("today", { date = "", used = {}, clients = 0 })
 
 --- Adds bytes to a client's usage of today, and returns the sum.
 local function count(client, bytes)
   local now = kt.date()
   local date = ("%d-%d-%d"):format(now.year, now.month, now.day)
-  if date ~= today then today, used, clients = date, {}, 0 end
+  if date ~= today.date then today.date, today.used, today.clients = date, {}, 0 end
+  local used = today.used
   if not used[client] then
-    if clients >= CLIENTS then client = "the others" else clients = clients + 1 end
+    if today.clients >= CLIENTS then client = "the others" else today.clients = today.clients + 1 end
   end
   used[client] = (used[client] or 0) + bytes
   return used[client]

@@ -17,18 +17,17 @@ local function time_of_day()
   return (hour >= night.from or hour < night.till) and "night" or "day"
 end
 
-kt.spawn(function()
-  local was = "day" -- the settings that the link was declared with
-  while true do
-    local is = time_of_day()
-    if is ~= was then
-      far:set(settings[is]) -- takes effect immediately, also for open streams
-      kt.log.info("it is %s: mode %s", is, settings[is].mode)
-      was = is
-    end
-    kt.sleep "1m"
-  end
-end)
+local was = "day" -- the settings that the link was declared with
+
+local function follow()
+  local is = time_of_day()
+  if is == was then return end
+  far:set(settings[is]) -- takes effect immediately, also for open streams
+  kt.log.info("it is %s: mode %s", is, settings[is].mode)
+  was = is
+end
+kt.spawn(follow)
+kt.every("1m", follow)
 
 kt.listen { on = "127.0.0.1:12948" }:serve(function(conn)
   local stream, err = far:open { timeout = "5s", client = conn.peer }

@@ -49,6 +49,15 @@ describe("quota.lua", function()
     assert.is_true(is_served "ann")
   end)
 
+  it("keeps the counts when the script is reloaded", function()
+    local script = start()
+    move("ann", 600000)
+    script:signal "HUP"
+    w:run_for "1s"
+    assert.is_false(is_served "ann")
+    assert.is_true(is_served "bob")
+  end)
+
   it("ends a conn that stays open after an hour, and counts its bytes", function()
     local script = start()
     local app = w:host("ann"):connect "gateway:12948"
