@@ -184,6 +184,13 @@ function kt.date(options)
   return core.calendar(zone == "utc")
 end
 
+--- Loaded on first use, like kt.pool.
+function kt.args(spec)
+  core.need_declare "kt.args"
+  local out = require("kt.args").read(spec, core.args())
+  return out
+end
+
 --- Loaded on first use, because most scripts have no pool.
 local pools
 

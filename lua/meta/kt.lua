@@ -1546,6 +1546,22 @@ function kt.log.warn(fmt, ...) end
 ---@param ... any Arguments of the format string.
 function kt.log.error(fmt, ...) end
 
+--- Parses the script's arguments, those after its name: a flag for each name (--port 9000, --port=9000; _ is -), and an operand for each element of the list, in order. Returns their values by the same keys. An entry is { default, type, required, help, name }; type is string, integer, number, boolean (a flag without a value), duration, size or rate, and otherwise that of the default. --help prints all of them and ends the script; a wrong argument ends it with a message.
+---
+--- Callable from the main chunk.
+--- ```lua
+--- local args = kt.args {
+---   { name = "server", required = true, help = "the peer, host:port" },
+---   port = { default = 12948, help = "port to listen on" },
+---   idle = { type = "duration", default = "10m", help = "end connections after this long without a byte" },
+---   verbose = { type = "boolean", help = "log each connection" },
+--- }
+--- local far = kt.link { remote = args[1], key = kt.secret_file "psk.key" }
+--- ```
+---@param arguments table What the script takes.
+---@return table
+function kt.args(arguments) end
+
 --- Reads a file of at most 4 MiB. A relative path starts at the script's folder. The file must be in that folder or in one of kt run --allow-read DIR, wherever `..` or symbolic links lead; else err.code is "denied". Nothing else runs meanwhile, so it is for small files on a local disk. For keys use kt.secret_file.
 ---
 --- Callable from the main chunk and tasks.

@@ -4,6 +4,24 @@ return function(with)
   local def = with.def
 
   def {
+    name = "kt.args", context = "declare", returns = "table",
+    signature = 'kt.args { port = { default = 8388, help = "…" }, { name = "target", required = true } } → values',
+    doc = "Parses the script's arguments, those after its name: a flag for each name (--port 9000, --port=9000; _ is -), and an operand for each "
+      .. "element of the list, in order. Returns their values by the same keys. An entry is { default, type, required, help, name }; type is string, "
+      .. "integer, number, boolean (a flag without a value), duration, size or rate, and otherwise that of the default. --help prints all of them "
+      .. "and ends the script; a wrong argument ends it with a message.",
+    params = { { name = "arguments", type = "table", doc = "What the script takes." } },
+    example = [[
+local args = kt.args {
+  { name = "server", required = true, help = "the peer, host:port" },
+  port = { default = 12948, help = "port to listen on" },
+  idle = { type = "duration", default = "10m", help = "end connections after this long without a byte" },
+  verbose = { type = "boolean", help = "log each connection" },
+}
+local far = kt.link { remote = args[1], key = kt.secret_file "psk.key" }]],
+  }
+
+  def {
     name = "kt.file", context = "any", returns = "string | nil, err", signature = 'kt.file "deny.txt" → text | nil, err',
     doc = "Reads a file of at most 4 MiB. A relative path starts at the script's folder. The file must be in that folder or in one of "
       .. "kt run --allow-read DIR, wherever `..` or symbolic links lead; else err.code is \"denied\". Nothing else runs meanwhile, so it is for small "

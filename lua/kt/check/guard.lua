@@ -170,6 +170,7 @@ function guard.begin(notes, quiet)
   function standin.called(f)
     if f.context == "task" then guard.note_error(core.task_only(f.name), core.where()) end
   end
+  require("kt.args").checking = true
   require "kt.pool" -- so that its handle is guarded too
   for path, t in next, core.api do guard_table(path, t) end
   for kind, h in next, core.handles() do guard_handle(kind, h) end

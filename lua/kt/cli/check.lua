@@ -95,6 +95,7 @@ require "kt" -- before it is guarded
 guard.begin(found, format == "json")
 local chunk, wrong = core.load_script(path)
 if chunk then
+  core.args { select(3, ...) }
   run(chunk, select(3, ...))
   for _, m in ipairs(found) do told[notes.place(m)] = true end
   local files = { path }

@@ -6,7 +6,8 @@ local types = {}
 local api -- the description in use
 
 local plain = {
-  flag = "boolean", secret = "string|kt.secret", endpoint = "string", ip = "string", interface = "string", endpoints = "string|string[]", duration = "kt.duration", size = "kt.size",
+  flag = "boolean", secret = "string|kt.secret", endpoint = "string", ip = "string", interface = "string", endpoints = "string|string[]",
+  duration = "kt.duration", size = "kt.size",
   rate = "kt.rate", share = "kt.share", name_server = "string",
   moment = "kt.sim.moment", host = "kt.sim.host|string", strings = "string|string[]", map = "table<string, string|number>",
   keys = "table<string, string>", pipe = "kt.conn|kt.stream",

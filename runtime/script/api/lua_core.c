@@ -148,6 +148,24 @@ static int counters(lua_State *L)
     return 1;
 }
 
+/* core.args([list]) → the arguments of the main chunk; list: sets them, for `kt check` */
+static int args(lua_State *L)
+{
+    if (lua_istable(L, 1)) {
+        lua_settop(L, 1);
+        lua_setfield(L, LUA_REGISTRYINDEX, KT_RUNTIME_ARGS);
+    }
+    lua_getfield(L, LUA_REGISTRYINDEX, KT_RUNTIME_ARGS);
+    return 1;
+}
+
+/* core.script_name() → as the log has it */
+static int script_name(lua_State *L)
+{
+    lua_pushstring(L, kt_runtime_logger(kt_runtime_of(L))->name);
+    return 1;
+}
+
 /* core.exit([code]): ends the runtime; does not return. */
 static int exit_(lua_State *L)
 {
@@ -306,6 +324,8 @@ void kt_lua_core(lua_State *L)
         {"on_signal", watch_signal},
         {"counters", counters},
         {"exit", exit_},
+        {"args", args},
+        {"script_name", script_name},
         {"stdout", stdout_},
         {"stderr", stderr_},
         {"log_level", log_level},

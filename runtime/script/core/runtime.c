@@ -213,6 +213,12 @@ static int load_and_call(lua_State *L)
     int status = m->path ? kt_state_load_file(rt, m->path) : kt_state_load_module(rt, m->module);
     if (status != LUA_OK) return lua_error(L);
     luaL_checkstack(L, m->argc + 8, "too many arguments");
+    lua_createtable(L, m->argc, 0);
+    for (int i = 0; i < m->argc; i++) {
+        lua_pushstring(L, m->argv[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_setfield(L, LUA_REGISTRYINDEX, KT_RUNTIME_ARGS);
     for (int i = 0; i < m->argc; i++) lua_pushstring(L, m->argv[i]);
     lua_call(L, m->argc, 0);
     return 0;

@@ -54,4 +54,7 @@ const char *kt_runtime_message(const struct kt_runtime *rt);
  * callbacks. */
 void kt_runtime_free(struct kt_runtime *rt);
 
+/* The registry's key for the list of arguments that the main chunk got. */
+#define KT_RUNTIME_ARGS "kt.args"
+
 #endif
