@@ -43,18 +43,22 @@ static inline struct uv_io *kt_uv(struct kt_io *io)
     return (struct uv_io *)(void *)io;
 }
 
+/* ---- handles.c ---- */
+
+/* Monotonic, in µs. */
+static inline uint64_t kt_uv_clock(void)
+{
+    return uv_hrtime() / 1000;
+}
+
 /* Every libuv callback that calls code above starts with this: the first in a turn reads the clock. */
 void kt_uv_wake(struct uv_io *u);
-
-/* room.c. Grows libuv's table of watchers by means of u->grow, which is then closing: 0 or UV_ENOMEM. Then,
- * whether libuv can have its lookup threads: ask before each lookup. */
-int kt_uv_room_watchers(struct uv_io *u);
-bool kt_uv_room_threads(struct uv_io *u);
 
 /* The shared scratch area, or NULL without memory. Valid until the return to the loop. */
 uint8_t *kt_uv_scratch(struct uv_io *u);
 
-/* Counts a handle as opened, as closing (its memory is still in use), and as gone. */
+/* Counts a handle as opened, as closing (its memory is still in use), and as gone. kt_uv_count_init: once, before. */
+void kt_uv_count_init(struct uv_io *u);
 void kt_uv_opened(struct uv_io *u);
 void kt_uv_close_begun(struct uv_io *u);
 void kt_uv_close_done(struct uv_io *u);
@@ -74,6 +78,13 @@ int kt_uv_fd_prepare(int fd);
 /* Turns a v4-mapped address, as IPv6 sockets show IPv4 peers, into plain IPv4. Leaves others alone. */
 void kt_uv_addr_map(struct kt_addr *a);
 void kt_uv_addr_unmap(struct kt_addr *a);
+
+/* ---- limits of libuv (room.c) ---- */
+
+/* Grows libuv's table of watchers by means of u->grow, which is then closing: 0 or UV_ENOMEM. Then,
+ * whether libuv can have its lookup threads: ask before each lookup. */
+int kt_uv_room_watchers(struct uv_io *u);
+bool kt_uv_room_threads(struct uv_io *u);
 
 /* ---- the wake-up call (alarm.c) ---- */
 
