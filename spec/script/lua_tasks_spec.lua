@@ -151,6 +151,19 @@ print(select(2, kt.first(kt.spawn(kt.sleep, 100), kt.spawn(kt.sleep, 100), { tim
     assert.is_nil(script:log():find "task failed")
   end)
 
+  it("that race each other are both canceled when one of them is", function()
+    assert.equal("canceled\tcanceled\nfree\n", run([[
+local a, b
+local function soon() kt.sleep "10ms" return true end
+a = kt.spawn(function() kt.sleep(0) kt.first(b, kt.spawn(soon)) print "not this" end)
+b = kt.spawn(function() kt.sleep(0) kt.first(a, kt.spawn(kt.sleep, 100)) print "not this" end)
+kt.sleep(1)
+print(a.state, b.state)
+for _ = 1, 3 do kt.spawn(function() kt.sleep(0) end) end
+kt.sleep(1)
+print "free"]]):output())
+  end)
+
   it("wait for an event until it is set, by the ten thousand", function()
     assert.equal("20000\nnil\ttimeout\ntrue\ttrue\n", run([[
 local event, n = kt.event(), 0

@@ -304,7 +304,9 @@ void kt_task_set_watch(struct kt_task *t, struct kt_task_watch *w)
 /* Cancels what a waiting task waits for. */
 static void end_wait(struct kt_task *t)
 {
-    if (t->wait.cancel) t->wait.cancel(t);
+    const kt_task_cancel cancel = t->wait.cancel;
+    t->wait.cancel = NULL; /* it may come back here, through tasks that wait for each other */
+    if (cancel) cancel(t);
     kt_io_timer_cancel(t->rt->io, &t->timer);
     kt_list_remove(&t->queued);
     t->wait.op = NULL;
@@ -491,6 +493,8 @@ void *kt_task_op(const struct kt_task *t)
 
 void kt_task_wake(struct kt_task *t, int code, const char *text)
 {
+    if (t->state == READY)
+        return; /* canceling its wait has stopped tasks that wait for each other, this one too */
     const bool own = !t->wait.cancel || t->wait.by_script; /* only a sleep has no cancel */
     kt_io_timer_cancel(t->rt->io, &t->timer);
     kt_list_remove(&t->queued);
