@@ -307,4 +307,75 @@ end)]])
       assert.equal(4, select(2, said:gsub("declared", "")))
     end)
   end)
+
+  it("of scripts that use all of this at random end as they should, also over a reload and at the end", function()
+    for seed = 1, 2 do
+      local w = sim.world { seed = seed }
+      local host = w:host "a"
+      host:file("s.lua", [[
+local kt = require "kt"
+kt.listen { on = "127.0.0.1:80" }:serve(function(conn)
+  local d = conn:read(9, { timeout = "10s" })
+  if d then conn:write(d) end
+  conn:read(1, { timeout = "3s" })
+end)
+local tasks, events, queues, live = {}, {}, {}, 0
+for i = 1, 5 do events[i], queues[i] = kt.event(), kt.queue { size = math.random(1, 3) } end
+local function pick(t) return t[math.random(#t)] end
+local function wait() return { timeout = math.random() * 2 } end
+local act
+local acts = {
+  function() kt.sleep(math.random() / 10) end,
+  function() local t = pick(tasks) if t then pcall(t.wait, t, wait()) end end,
+  function() local t = pick(tasks) if t then t:cancel() end end,
+  function() pick(events):set() end, function() pick(events):clear() end, function() pick(events):wait(wait()) end,
+  function() pick(queues):push(math.random(), wait()) end, function() pick(queues):pop(wait()) end,
+  function() local c = kt.connect { to = "127.0.0.1:80" } if c then pick(queues):push(c, wait()) end end,
+  function()
+    local c = pick(queues):pop(wait())
+    if type(c) == "userdata" then c:write "x" c:read(1, wait()) end
+  end,
+  function()
+    local a, b = kt.connect { to = "127.0.0.1:80" }, kt.connect { to = "127.0.0.1:80" }
+    if a and b then kt.splice(a, b, { idle = "1s" }) end
+  end,
+  function()
+    local opener = kt.spawn(function() kt.sleep(math.random()) return kt.connect { to = "127.0.0.1:80" } end)
+    pcall(kt.first, pick(tasks), pick(tasks), opener, wait())
+  end,
+  function() error("x" .. math.random(3)) end,
+  function()
+    local x <close> = setmetatable({}, { __close = function() if math.random() < 0.1 then error "x0" end end })
+    act()
+  end,
+  function() kt.after(math.random(), act) end,
+  function() local t <close> = kt.every(0.1, act) kt.sleep(math.random()) end,
+  function() kt.inspect { max = 20 } end, function() collectgarbage() end,
+  function() return kt.connect { to = "127.0.0.1:80" } end,
+}
+function act()
+  if live >= 300 then return pick(acts)() end
+  tasks[math.random(40)] = kt.spawn(function()
+    live = live + 1
+    local done <close> = setmetatable({}, { __close = function() live = live - 1 end })
+    local last
+    for _ = 1, math.random(6) do last = pick(acts)() end
+    return last
+  end)
+end
+for i = 1, 40 do tasks[i] = kt.spawn(kt.sleep, 0) end
+kt.every("50ms", function() for _ = 1, 10 do act() end end)]])
+      local script = host:run "s.lua"
+      w:run_for "4s"
+      script:signal "HUP"
+      w:run_for "3s"
+      script:signal "TERM"
+      w:run_for "20s"
+      assert.is_not_nil(script.exit_code)
+      for line in script:log():gmatch "[^\n]+" do
+        local planned = line:find "^info" or line:find "s%.lua:%d+: x%d" or line:find "more times" or line:find "dropped without" or line:find "still open"
+        assert.truthy(planned, line)
+      end
+    end
+  end)
 end)
