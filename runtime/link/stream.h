@@ -15,6 +15,9 @@
 #define KT_WEIGHT_MAX 256u /* 1..256: the share among streams of one priority (RFC 7540, 5.3.2) */
 #define KT_WEIGHT_DEFAULT 16u
 
+/* Bytes of memory that a stream costs with its conn, splice and task, but without buffers; on x86-64. */
+#define KT_STREAM_COST 5120u
+
 struct kt_stream_policy {
     uint32_t priority, weight;
 };

@@ -144,6 +144,8 @@ describe("a peer that opens streams to a target that blasts, and acknowledges no
     w:run_for "10s"
     assert.is_true(far:stats().counters.BytesHeld > 3 << 20)
     assert.is_true(far:stats().counters.BytesHeld < (6 << 20) + 65536)
+    assert.is_true(far:stats().counters.StreamsRefused > 0)
+    assert.equal(1, times(far:log "refus", "the remaining memory is for other sessions"))
     for _ = 1, 20 do
       local from = w:now()
       app:write "ping\n"

@@ -49,3 +49,50 @@ for wire, settings in pairs(wires) do
     end)
   end
 end
+
+it("clogged downloads of many links on kt's wire share --maxbuffered", function()
+  local w, taken, streams = sim.world { tcp_buffer = "4KiB" }, 0, 0
+  w:host "server"
+  w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+    conn:read_exactly(1)
+    w:sleep "1s"
+    while conn:write(("x"):rep(1024), { timeout = "1h" }) do taken = taken + 1024 end
+  end }
+  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k", "--maxbuffered", tostring(1 << 20) } })
+  local lines = {}
+  for i = 1, 6 do
+    local name = "client" .. i
+    w:host(name)
+    lines[i] = w:link(name, "server", { delay = "5ms" })
+    w:host(name):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", "kt", "--key", "k" } })
+    for _ = 1, 10 do
+      streams = streams + 1
+      w:host(name):connect "127.0.0.1:12948":write "x"
+    end
+  end
+  w:run_for "900ms"
+  for _, line in ipairs(lines) do line:cut() end
+  w:run_for "3s"
+  assert.is_true(taken - streams * KERNEL < (1 << 20) + streams * 9216)
+  assert.is_true(far:stats().counters.BytesHeld > 1 << 19)
+end)
+
+it("a link on kt's wire may have as many streams as half of --maxbuffered pays for, and the rest is refused", function()
+  local w = sim.world {}
+  w:host "server" w:host "client"
+  w:link("client", "server", { delay = "5ms" })
+  w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
+  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k", "--maxbuffered", tostring(1 << 20) } })
+  w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", "kt", "--key", "k" } })
+  local apps, answered = {}, 0
+  for i = 1, 130 do
+    apps[i] = w:host("client"):connect "127.0.0.1:12948"
+    if apps[i]:try_echo("hello", { timeout = "5s" }) then answered = answered + 1 end
+  end
+  assert.equal((1 << 20) // 2 // 5120, answered)
+  assert.equal(130 - answered, far:stats().counters.StreamsRefused)
+  assert.equal(1, select(2, far:log("refus"):gsub("102 streams open; refusing new ones %(the remaining memory is for others; raise max_buffered%)", "")))
+  for i = 1, 60 do apps[i]:close() end
+  w:run_for "2s"
+  w:host("client"):connect("127.0.0.1:12948"):echo "hello"
+end)

@@ -9,10 +9,10 @@
 #include "kcp/kcp.h"
 #include "link/kcptun/features.h"
 #include "link/kcptun/snappy_stream.h"
+#include "link/stream.h"
 
 #define STREAM_BLOCK 16384u /* two of these hold any frame of the default size */
 #define SESSION_LEAST 65536u
-#define STREAM_COST 5120u    /* a stream, its conn, its splice and its task, on x86-64 */
 #define TUNCRYPT_COST 34816u /* two messages more (tuncrypt.c) */
 #define TRIM_EVERY_US 1000000u
 #define SMALL_PATH_US 600000000u
@@ -26,7 +26,7 @@ static size_t used(const struct kt_kcptun_context *sh)
 
 size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams)
 {
-    return streams * (STREAM_COST + (sh->cfg.tuncrypt ? TUNCRYPT_COST : 0));
+    return streams * (KT_STREAM_COST + (sh->cfg.tuncrypt ? TUNCRYPT_COST : 0));
 }
 
 static void count(struct kt_kcptun_context *sh)

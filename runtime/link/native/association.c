@@ -34,9 +34,31 @@ static void on_wake(void *ctx)
     kt_native_association_schedule(ctx);
 }
 
+static size_t on_spare(void *ctx)
+{
+    return kt_native_context_spare(((const struct kt_native_association *)ctx)->c);
+}
+
+static void refuse(struct kt_native_association *a, struct kt_pipe *stream, size_t streams)
+{
+    a->c->counters->StreamsRefused++;
+    kt_pipe_reset(stream, KT_ELIMIT);
+    if (a->told_full) return;
+    a->told_full = true;
+    kt_log(a->c->log, KT_LOG_WARN,
+        "link with %s: %zu streams open; refusing new ones (the remaining memory is for others; raise max_buffered)",
+        a->peer_text, streams);
+}
+
 static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened)
 {
     struct kt_native_association *a = ctx;
+    struct kt_native_streams_facts facts;
+    kt_native_streams_facts(a->streams, &facts);
+    if (!kt_native_context_admits(a->c, a->stream_count, facts.streams)) {
+        refuse(a, stream, facts.streams - 1);
+        return;
+    }
     a->c->counters->StreamsAccepted++;
     a->owner.stream(a->owner.ctx, stream, opened);
 }
@@ -44,8 +66,9 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_open_op
 static void on_count(void *ctx, size_t n)
 {
     struct kt_native_association *a = ctx;
-    a->c->counters->StreamsNow += n - a->stream_count;
+    kt_native_context_streams(a->c, a->stream_count, n);
     a->stream_count = n;
+    if (a->told_full && kt_native_context_admits(a->c, n, 2 * n)) a->told_full = false;
     kt_native_association_schedule(a);
 }
 
@@ -296,8 +319,11 @@ static int make_streams(struct kt_native_association *a)
         .ours = kt_native_context_credit(a->c),
         .freed = kt_native_context_unref,
         .freed_ctx = a->c};
-    static const struct kt_native_streams_owner owner = {
-        .wake = on_wake, .stream = on_stream, .count = on_count, .facts = kt_native_association_stream_facts};
+    static const struct kt_native_streams_owner owner = {.wake = on_wake,
+        .stream = on_stream,
+        .count = on_count,
+        .spare = on_spare,
+        .facts = kt_native_association_stream_facts};
     const int rc = kt_native_streams_new(&a->streams, &s, &owner, a, a->c->blocks);
     if (!rc) kt_native_context_ref(a->c); /* until the last of its streams was closed by its user */
     return rc;
@@ -375,7 +401,7 @@ void kt_native_association_free(struct kt_native_association *a, int code, const
         count(a, kt_io_now(context->io));
         kt_native_association_totals(a, a->owner.ended);
         context->counters->CurrEstab--;
-        context->counters->StreamsNow -= a->stream_count;
+        kt_native_context_streams(context, a->stream_count, 0);
         probes_end(a, code);
         kt_native_streams_free(a->streams, code);
         context->counters->FlowsNow -= a->flow_count;

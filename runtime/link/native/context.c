@@ -5,25 +5,64 @@
 #include <string.h>
 #include "crypto/locked.h"
 #include "link/native/blocks.h"
+#include "link/stream.h"
 
 #define TRIM_EVERY_US 1000000u
 #define TELL_EVERY_US 60000000u
+#define ASSOCIATION_LEAST 65536u /* bytes that its streams may cost in any case */
 
 /* What a peer may send at first, in bytes: a round trip of 100 ms at 80 Mbit/s. Windows grow as they are used. */
 #define FIRST_DATA 1048576u
 #define FIRST_STREAM_DATA 1048576u
 #define LEAST_STREAM_DATA 16384u
 
+static size_t used(const struct kt_native_context *c)
+{
+    return kt_slab_bytes_in_use(c->blocks) + c->streams * KT_STREAM_COST;
+}
+
+static void count(struct kt_native_context *c)
+{
+    const size_t now = used(c);
+    c->counters->BytesHeld += now - c->held;
+    c->held = now;
+}
+
 /* Runs once a second while blocks are in use; an idle link has none, and the timer stops. */
 static void on_trim(void *ctx)
 {
     struct kt_native_context *c = ctx;
     kt_slab_trim(c->blocks);
+    count(c);
     if (kt_slab_in_use(c->blocks)) kt_native_context_busy(c);
+}
+
+void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now)
+{
+    c->counters->StreamsNow += now - before;
+    c->streams += now - before;
+    count(c);
+}
+
+static size_t left(const struct kt_native_context *c, size_t taken)
+{
+    return taken < c->cfg.max_buffered ? (size_t)(c->cfg.max_buffered - taken) : 0;
+}
+
+size_t kt_native_context_spare(const struct kt_native_context *c)
+{
+    return left(c, used(c));
+}
+
+bool kt_native_context_admits(const struct kt_native_context *c, size_t counted, size_t own)
+{
+    const size_t cost = own * KT_STREAM_COST, all = used(c) - counted * KT_STREAM_COST + cost;
+    return cost <= ASSOCIATION_LEAST || cost <= left(c, all);
 }
 
 void kt_native_context_busy(struct kt_native_context *c)
 {
+    count(c);
     if (!c->trim.armed) kt_io_timer_set(c->io, &c->trim, kt_io_now(c->io) + TRIM_EVERY_US);
 }
 
@@ -101,6 +140,7 @@ void kt_native_context_unref(void *context)
     struct kt_native_context *c = context;
     if (--c->refs > 0) return;
     kt_io_timer_cancel(c->io, &c->trim);
+    if (c->counters) c->counters->BytesHeld -= c->held;
     kt_slab_free(c->blocks);
     kt_locked_free(c->secrets);
     kt_native_names_free(c->names);

@@ -30,6 +30,8 @@ struct kt_native_context {
     struct kt_native_secrets *secrets; /* in locked memory */
     struct kt_native_names *names;     /* the clients that are allowed; NULL: any with the shared key */
     struct kt_slab *blocks;            /* of struct kt_native_block: the bytes of streams */
+    size_t streams;                    /* of all associations */
+    size_t held;                       /* bytes of blocks and streams, as counted in BytesHeld */
     uint64_t hash_seed;
     struct kt_native_params params; /* what this end says in a handshake */
     struct kt_native_drops drops;
@@ -51,6 +53,13 @@ bool kt_native_context_same_key(const struct kt_native_context *a, const struct 
 struct kt_native_credit kt_native_context_credit(const struct kt_native_context *c);
 /* Call while blocks are in use: arms the timer that gives memory back once they are not. */
 void kt_native_context_busy(struct kt_native_context *c);
+/* An association has that many streams now. */
+void kt_native_context_streams(struct kt_native_context *c, size_t before, size_t now);
+/* Bytes that streams may still queue, of what max_buffered allows all associations. */
+size_t kt_native_context_spare(const struct kt_native_context *c);
+/* Whether an association with `own` streams, `counted` of them in kt_native_context_streams, may have them: they may
+ * cost as much as is left for all others. */
+bool kt_native_context_admits(const struct kt_native_context *c, size_t counted, size_t own);
 /* Counts a datagram that was dropped for any reason in `drops`; one that does not authenticate is logged at most once
  * a minute. */
 void kt_native_context_dropped(struct kt_native_context *c, const struct kt_addr *from, bool forged);

@@ -41,14 +41,16 @@ static bool stream_eof(const struct kt_pipe *p)
 
 /* ---- writing ---- */
 
-/* Bytes that may be written now: a stream gets half of the send_memory that the others leave, and no more than that
- * may wait to be sent for the first time. */
+/* Bytes that may be written now: a stream gets half of the send_memory that the others leave, as far as there is memory
+ * to spare, and no more than KT_NATIVE_UNSENT may wait to be sent for the first time. */
 static size_t room_of(const struct kt_native_stream *st)
 {
     const struct kt_native_streams *s = st->all;
     const uint64_t held = kt_native_send_held(&st->out), unsent = kt_native_send_unsent(&st->out);
     const uint64_t others = s->queued - held;
-    uint64_t share = others < s->cfg.send_memory ? (s->cfg.send_memory - others) / 2 : 0;
+    uint64_t left = others < s->cfg.send_memory ? s->cfg.send_memory - others : 0;
+    if (s->owner.spare && !s->ended) left = kt_min64(left, held + s->owner.spare(s->ctx));
+    uint64_t share = left / 2;
     if (share < KT_NATIVE_SEND_LEAST) share = KT_NATIVE_SEND_LEAST;
     if (held >= share || unsent >= KT_NATIVE_UNSENT) return 0;
     return (size_t)kt_min64(share - held, KT_NATIVE_UNSENT - unsent);

@@ -18,8 +18,8 @@
  *
  * Memory. The peer can make us hold max_data bytes, and min_stream_data for each stream; besides, about 650 bytes for
  * each stream that it opens (max_streams), and its texts until it is handed over. Windows of streams, and max_data,
- * start small and double as they are used. Our own writers can make us hold send_memory bytes, and
- * KT_NATIVE_SEND_LEAST for each stream. An idle stream holds no block.
+ * start small and double as they are used. Our own writers can make us hold send_memory bytes, or less if the owner has
+ * less to spare, and KT_NATIVE_SEND_LEAST for each stream. An idle stream holds no block.
  *
  * Nothing scans streams: those that wait for something are in a list for it, and others cost nothing. */
 #ifndef KT_LINK_NATIVE_STREAMS_H
@@ -59,7 +59,7 @@ struct kt_native_streams_config {
     void *freed_ctx;
 };
 
-/* The callbacks with events may call anything here and on pipes; they come from kt_native_streams_dispatch. `wake` and
+/* The callbacks with events may call anything here and on pipes; they come from kt_native_streams_dispatch. `wake`, `spare` and
  * `facts` may come from inside any function here or on a pipe and must not call back. All but wake may be NULL. */
 struct kt_native_streams_owner {
     /* There is something to send, or an event to raise: call kt_native_streams_dispatch by the end of the turn, and
@@ -70,6 +70,8 @@ struct kt_native_streams_owner {
     void (*stream)(void *ctx, struct kt_pipe *stream, const struct kt_open_options *opened);
     /* The number of open streams has changed to n. */
     void (*count)(void *ctx, size_t n);
+    /* Bytes of memory that all streams of all associations may still queue. NULL: any number. */
+    size_t (*spare)(void *ctx);
     /* Fills in what only the association knows (link/stream.h). */
     void (*facts)(void *ctx, struct kt_stream_facts *out);
 };
