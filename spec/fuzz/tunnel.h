@@ -101,7 +101,7 @@ static inline void tunnel_on_broken(void *ctx, int code)
 static inline void tunnel_on_open(void *ctx, struct kt_pipe *stream, const struct kt_err *err)
 {
     static const struct kt_pipe_events events = {
-        tunnel_on_readable, tunnel_on_writable, tunnel_on_broken, NULL};
+        .readable = tunnel_on_readable, .writable = tunnel_on_writable, .closed = tunnel_on_broken};
     struct tunnel *t = ctx;
     (void)err;
     t->opening = NULL;

@@ -224,10 +224,12 @@ int kt_native_flow_bind(struct kt_flow *f, struct kt_native_association *a)
 
 void kt_native_flows_bind(struct kt_list *list, struct kt_native_association *a)
 {
-    for (struct kt_list *n = list->next; n != list; n = n->next) {
+    struct kt_list *next;
+    for (struct kt_list *n = list->next; n != list; n = next) {
         struct handle *h = KT_CONTAINER(n, struct handle, node);
+        next = n->next;
         const int rc = h->own && !h->inner ? enter(h, a) : 0;
-        if (rc) end(h, rc);
+        if (rc) end(h, rc); /* may free it */
     }
 }
 
@@ -244,9 +246,11 @@ void kt_native_flows_unbind(struct kt_list *list)
 
 void kt_native_flows_fail(struct kt_list *list, int code)
 {
-    for (struct kt_list *n = list->next; n != list; n = n->next) {
+    struct kt_list *next;
+    for (struct kt_list *n = list->next; n != list; n = next) {
         struct handle *h = KT_CONTAINER(n, struct handle, node);
-        if (h->own && !h->inner) end(h, code);
+        next = n->next;
+        if (h->own && !h->inner) end(h, code); /* may free it */
     }
 }
 
