@@ -191,6 +191,12 @@ function kt.args(spec)
   return out
 end
 
+--- Loaded on first use, too.
+function kt.watch(path, fn)
+  local handle, err = require("kt.watch").new(path, fn)
+  return handle, err
+end
+
 --- Loaded on first use, because most scripts have no pool.
 local pools
 

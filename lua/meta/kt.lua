@@ -917,6 +917,15 @@ local secret = {}
 ---@field text string The sentence, the same as tostring(err).
 local err = {}
 
+--- A file that is watched; made by kt.watch. Without a variable that holds it, the file is watched all the same.
+---@class kt.watch
+local watch = {}
+
+--- Stops watching. Safe to call twice.
+---
+--- Callable from the main chunk and tasks.
+function watch:close() end
+
 ---@class kt
 ---@field version string The version of kt, such as "0.1.0".
 local kt = {}
@@ -1574,6 +1583,25 @@ function kt.args(arguments) end
 ---@return string|nil
 ---@return kt.err? err
 function kt.file(path) end
+
+--- Runs a function as a task when the content of a file has changed, with the new content, or nil and an err once it cannot be read. The file is one that kt.file may read; it need not exist yet, but its folder. Replaced files count as changed, and several changes within 0.1 s as one. It goes on until closed, and does not keep the script running.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: denied, not_found, invalid.
+--- ```lua
+--- local denied = {}
+--- local function read(text)
+---   denied = {}
+---   for line in (text or ""):gmatch "[^\n]+" do denied[line] = true end
+--- end
+--- read(kt.file "deny.txt")
+--- kt.watch("deny.txt", read)
+--- ```
+---@param path string The file's path.
+---@param fn function Called with the content, or nil and an err.
+---@return kt.watch? watch
+---@return kt.err? err
+function kt.watch(path, fn) end
 
 --- Appends text to a file, and makes the file if there is none. The file must be in a folder of kt run --allow-write DIR; a relative path starts at the script's folder. Never waits: the text is written later, and an error may be that of an earlier call. If the disk stalls, lines that do not fit in a buffer are dropped. The file may be renamed (logrotate). At most 16 files per script.
 ---

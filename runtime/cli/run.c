@@ -14,7 +14,7 @@ static const char help[] =
     "      --path DIR          look in DIR for modules that are not beside the script\n"
     "      --allow-read DIR    let kt.file read in DIR, besides the script's folder; may be repeated\n"
     "      --allow-write DIR   let kt.append write in DIR; may be repeated\n"
-    "      --env NAME          let the script read this environment variable, as kt.env.NAME; may be repeated\n"
+    "      --env NAME          let the script read kt.env.NAME, an environment variable; may be repeated\n"
     "      --memory SIZE       memory limit of the script: 64MiB, 1GiB, or none (default 256MiB)\n"
     "      --log FILE          append the log to FILE instead of stderr\n"
     "      --log-level LEVEL   debug, info, warn, error or quiet (default info)\n"

@@ -249,6 +249,17 @@ int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t 
     return io->ops->file_create(io, path, data, len, err);
 }
 
+int kt_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), void *ctx,
+    struct kt_file_watch **out, struct kt_err *err)
+{
+    return io->ops->file_watch(io, path, fn, ctx, out, err);
+}
+
+void kt_file_watch_close(struct kt_file_watch *w)
+{
+    if (w) w->close(w);
+}
+
 /* ---- appenders ---- */
 
 /* An appender for backends where appending to a file never blocks. */

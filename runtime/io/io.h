@@ -24,6 +24,7 @@ struct kt_conn;
 struct kt_resolve;
 struct kt_query;
 struct kt_signal;
+struct kt_file_watch;
 
 /* ---- loop ---- */
 
@@ -294,6 +295,12 @@ int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t 
  */
 int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
+/* Calls fn, from the loop, when a file may have changed: written, replaced, made or removed. Several changes may come as
+ * one. The file need not exist, but its folder. 0, or a code and a sentence. */
+int kt_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), void *ctx,
+    struct kt_file_watch **out, struct kt_err *err);
+void kt_file_watch_close(struct kt_file_watch *w);
+
 /* A log file that takes lines without ever making the caller wait. It is opened for each write, so it may be
  * renamed (logrotate). If the file system stalls, lines that do not fit in the buffer are dropped and counted.
  *
@@ -343,7 +350,9 @@ struct kt_io_ops {
     int (*file_real)(struct kt_io *, const char *, bool, char *, size_t, struct kt_err *);
     int (*file_append)(struct kt_io *, const char *, const void *, size_t, struct kt_err *);
     int (*file_create)(struct kt_io *, const char *, const void *, size_t, struct kt_err *); /* may be NULL */
-    int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **);             /* may be NULL */
+    int (*file_watch)(
+        struct kt_io *, const char *, void (*)(void *), void *, struct kt_file_watch **, struct kt_err *);
+    int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **); /* may be NULL */
     /* NULL if file_append never blocks; it is used instead. */
     int (*append_open)(struct kt_io *, const char *, const char *, const struct kt_append_events *, void *,
         struct kt_appender **, struct kt_err *);
@@ -397,6 +406,10 @@ struct kt_query {
 
 struct kt_signal {
     void (*close)(struct kt_signal *);
+};
+
+struct kt_file_watch {
+    void (*close)(struct kt_file_watch *);
 };
 
 struct kt_appender {

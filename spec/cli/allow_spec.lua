@@ -37,4 +37,27 @@ describe("what kt run allows a script", function()
       assert.is_nil(io.open(at .. "/out/new"))
     end)
   end)
+
+  it("kt.watch sees a file that is written, replaced by another, removed and made again", function()
+    h.run(function()
+      h.write_file(s.dir .. "/deny.txt", "one")
+      local p = s.kt("run", s.write("s.lua", [[
+        local kt = require "kt"
+        kt.watch("deny.txt", function(text, err) print("now", text, err and err.code) end)
+        kt.spawn(function()
+          print "watching"
+          kt.sleep "1h"
+        end)]]))
+      p:expect "watching"
+      h.write_file(s.dir .. "/deny.txt", "two")
+      p:expect "now\ttwo\tnil"
+      h.write_file(s.dir .. "/new.txt", "three")
+      os.rename(s.dir .. "/new.txt", s.dir .. "/deny.txt")
+      p:expect "now\tthree\tnil"
+      os.remove(s.dir .. "/deny.txt")
+      p:expect "now\tnil\tnot_found"
+      h.write_file(s.dir .. "/deny.txt", "four")
+      p:expect "now\tfour\tnil"
+    end)
+  end)
 end)

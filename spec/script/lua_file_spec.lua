@@ -44,4 +44,34 @@ describe("on a simulated host", function()
       print((select(2, pcall(function() kt.env.PORT = 1 end)):gsub("^.-:%d+: ", "")))
       kt.spawn(function() end)]], { env = { PORT = "8388" } })))
   end)
+
+  it("kt.watch runs a function once for each change of the content, until closed", function()
+    local w = sim.world { seed = 1 }
+    local host = w:host "a"
+    host:file("app/s.lua", [[
+      local kt = require "kt"
+      print(select(2, kt.watch("../../etc/hosts", print)))
+      local began, watch = kt.now()
+      watch = kt.watch("deny.txt", function(text, err)
+        print(kt.now() - began, text, err and err.code)
+        if text == "last" then watch:close() end
+        kt.sleep "50ms"
+      end)
+      kt.spawn(function() kt.sleep "1h" end)]])
+    host:file("app/deny.txt", "one")
+    local script = host:run "app/s.lua"
+    for at, text in pairs { ["1s"] = "two", ["1050ms"] = "three", ["2s"] = "three", ["4s"] = "four", ["5s"] = "last", ["6s"] = "after" } do
+      w:at(at, function() host:file("app/deny.txt", text) end)
+    end
+    w:at("3s", function() host:file("app/deny.txt", nil) end)
+    w:run "10s"
+    local times = {}
+    local out = script:output():gsub("(%d+%.%d+)\t", function(time)
+      times[#times + 1] = tonumber(time)
+      return ""
+    end)
+    assert.equal("kt.file: ../../etc/hosts: outside of the script's folder; allow it with --allow-read DIR\n"
+      .. "three\tnil\nnil\tnot_found\nfour\tnil\nlast\tnil\n", out)
+    assert.near(1.1, times[1], 0.02)
+  end)
 end)

@@ -1,7 +1,7 @@
 --- Describes files, the environment and JSON, for kt.api.
 
 return function(with)
-  local def = with.def
+  local def, handle, method = with.def, with.handle, with.method
 
   def {
     name = "kt.args", context = "declare", returns = "table",
@@ -32,6 +32,28 @@ local far = kt.link { remote = args[1], key = kt.secret_file "psk.key" }]],
 local denied = {}
 for line in assert(kt.file "deny.txt"):gmatch "[^\n]+" do denied[line] = true end]],
   }
+
+  def {
+    name = "kt.watch", context = "any", returns = "watch | nil, err", signature = 'kt.watch("deny.txt", function(text, err) … end) → watch | nil, err',
+    doc = "Runs a function as a task when the content of a file has changed, with the new content, or nil and an err once it cannot be read. The file "
+      .. "is one that kt.file may read; it need not exist yet, but its folder. Replaced files count as changed, and several changes within 0.1 s as "
+      .. "one. It goes on until closed, and does not keep the script running.",
+    fails = { "denied", "not_found", "invalid" },
+    params = {
+      { name = "path", type = "string", doc = "The file's path." },
+      { name = "fn", type = "function", doc = "Called with the content, or nil and an err." },
+    },
+    example = [[
+local denied = {}
+local function read(text)
+  denied = {}
+  for line in (text or ""):gmatch "[^\n]+" do denied[line] = true end
+end
+read(kt.file "deny.txt")
+kt.watch("deny.txt", read)]],
+  }
+  handle { name = "watch", doc = "A file that is watched; made by kt.watch. Without a variable that holds it, the file is watched all the same." }
+  method("watch", { name = "close", context = "any", signature = "close()", doc = "Stops watching. Safe to call twice." })
 
   def {
     name = "kt.append", context = "any", returns = "boolean | nil, err", signature = 'kt.append("access.log", text) → true | nil, err',

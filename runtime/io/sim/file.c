@@ -2,6 +2,7 @@
  * an option.
  *
  * Invariant: this machine's files are never changed; appending to one makes the host's own copy. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "io/system.h"
@@ -15,6 +16,70 @@ struct sim_file {
     uint8_t *data;
     size_t len;
 };
+
+/* A process watches a file. */
+struct sim_file_watch {
+    struct kt_file_watch watch;
+    struct sim_io *p;
+    struct kt_list node; /* in host->file_watches */
+    struct kt_turn arrival;
+    struct sim_grave grave;
+    void (*fn)(void *ctx);
+    void *ctx;
+    char path[];
+};
+
+static void changed(struct kt_sim_host *h, const char *path)
+{
+    for (struct kt_list *n = h->file_watches.next; n != &h->file_watches; n = n->next) {
+        struct sim_file_watch *w = KT_CONTAINER(n, struct sim_file_watch, node);
+        if (strcmp(w->path, path) == 0) kt_sim_arrive(w->p, &w->arrival);
+    }
+}
+
+static void on_arrival(void *ctx)
+{
+    struct sim_file_watch *w = ctx;
+    w->fn(w->ctx);
+}
+
+static void destroy_watch(struct sim_grave *g)
+{
+    free(KT_CONTAINER(g, struct sim_file_watch, grave));
+}
+
+static void watch_close(struct kt_file_watch *watch)
+{
+    struct sim_file_watch *w = (struct sim_file_watch *)(void *)watch;
+    kt_list_remove(&w->node);
+    kt_list_remove(&w->arrival.node);
+    kt_sim_ended(w->p);
+    kt_sim_bury(w->p->sim, &w->grave, destroy_watch);
+}
+
+int kt_sim_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), void *ctx,
+    struct kt_file_watch **out, struct kt_err *err)
+{
+    struct sim_io *p = kt_sim_io(io);
+    char real[PATH_MAX];
+    *out = NULL;
+    if (kt_sim_alive(p, err) != 0) return KT_ECLOSED;
+    const int rc = kt_sim_file_real(io, path, true, real, sizeof real, err);
+    if (rc) return rc;
+    struct sim_file_watch *w = calloc(1, sizeof *w + strlen(real) + 1);
+    if (!w) return kt_err_set(err, KT_ENOMEM, "out of memory");
+    w->watch.close = watch_close;
+    w->p = p;
+    w->fn = fn;
+    w->ctx = ctx;
+    strcpy(w->path, real);
+    kt_turn_init(&w->arrival, on_arrival, w);
+    kt_list_init(&w->node);
+    kt_list_push(&p->host->file_watches, &w->node);
+    kt_sim_opened(p);
+    *out = &w->watch;
+    return 0;
+}
 
 static struct sim_file *find(const struct kt_sim_host *h, const char *path)
 {
@@ -56,7 +121,9 @@ int kt_sim_file_put(struct kt_sim_host *h, const char *path, const void *data, s
     struct sim_file *f = find_or_add(h, path);
     if (!f) return KT_ENOMEM;
     f->len = 0;
-    return append(f, data, len);
+    const int rc = append(f, data, len);
+    changed(h, path);
+    return rc;
 }
 
 bool kt_sim_file_get(const struct kt_sim_host *h, const char *path, const void **data, size_t *len)
@@ -79,7 +146,10 @@ static void drop(struct sim_file *f)
 bool kt_sim_file_remove(struct kt_sim_host *h, const char *path)
 {
     struct sim_file *f = find(h, path);
-    if (f) drop(f);
+    if (f) {
+        drop(f);
+        changed(h, path);
+    }
     return f != NULL;
 }
 
@@ -156,6 +226,7 @@ int kt_sim_file_append(struct kt_io *io, const char *path, const void *data, siz
     struct sim_file *f = find_or_add(p->host, path);
     int code = f ? append(f, real, real_len) : KT_ENOMEM;
     if (!code) code = append(f, data, len);
+    if (!code && len) changed(p->host, path);
     free(real);
     return code ? kt_err_set(err, code, "%s: out of memory", path) : 0;
 }

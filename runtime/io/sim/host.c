@@ -201,6 +201,7 @@ static int init(struct kt_sim_host *h, const struct kt_sim_host_opts *opts, stru
     snprintf(h->name, sizeof h->name, "%s", opts->name);
     kt_list_init(&h->node);
     kt_list_init(&h->files);
+    kt_list_init(&h->file_watches);
     kt_list_init(&h->udps);
     kt_list_init(&h->conns);
     kt_list_init(&h->listeners);

@@ -80,7 +80,7 @@ struct kt_sim_host {
     size_t n_addrs;
     struct kt_sim_line *lo;
     struct kt_hmap lines; /* outgoing, by the other host's index */
-    struct kt_list files, udps, conns, listeners, lookups;
+    struct kt_list files, file_watches, udps, conns, listeners, lookups;
     struct kt_hmap udp_ports, tcp_ports, conn_ids;
     struct sim_nat *nat[2]; /* v4, v6; or NULL */
     uint64_t send_bps;
@@ -262,6 +262,8 @@ void kt_sim_resolve_vanish(struct kt_sim_host *h, const struct sim_io *p);
 void kt_sim_names_free(struct kt_sim *sim);
 int kt_sim_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
+int kt_sim_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), void *ctx,
+    struct kt_file_watch **out, struct kt_err *err);
 int kt_sim_file_real(
     struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err);
 int kt_sim_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);

@@ -204,6 +204,7 @@ static const struct kt_io_ops ops = {
     .signal_watch = sim_signal_watch,
     .file_read = kt_sim_file_read,
     .file_real = kt_sim_file_real,
+    .file_watch = kt_sim_file_watch,
     .file_append = kt_sim_file_append,
     /* no .watch_new: in virtual time nothing takes long */
 };

@@ -1,0 +1,82 @@
+/* Watching a file, for kt.watch (lua/kt/watch.lua), which says what a change is.
+ *
+ * Invariant: `task` is set exactly while a task waits for the next change. */
+#include "script/core/handle.h"
+#include "script/api/api.h"
+
+#define WATCH "filewatch"
+
+struct watch {
+    struct kt_file_watch *at; /* NULL: closed */
+    struct kt_task *task;
+    bool changed; /* since the last wait ended */
+};
+
+static void on_change(void *ctx)
+{
+    struct watch *w = ctx;
+    struct kt_task *t = w->task;
+    w->changed = true;
+    w->task = NULL;
+    if (t) kt_task_wake(t, 0, NULL);
+}
+
+/* core.watch_file(path) → watch | nil, err */
+static int watch_file(lua_State *L)
+{
+    struct kt_err err = {0};
+    const char *path = kt_state_path(L, luaL_checkstring(L, 1));
+    struct watch *w = kt_handle_push(L, WATCH, sizeof *w, 0);
+    const int rc = kt_file_watch(kt_runtime_io(kt_runtime_of(L)), path, on_change, w, &w->at, &err);
+    return rc ? kt_err_return(L, rc, lua_pushfstring(L, "kt.watch: %s", err.text)) : 1;
+}
+
+static void cancel(struct kt_task *t)
+{
+    ((struct watch *)kt_task_op(t))->task = NULL;
+}
+
+static int finish(lua_State *L, struct kt_task *t)
+{
+    struct watch *w = lua_touserdata(L, 1);
+    (void)t;
+    w->changed = false;
+    lua_pushboolean(L, w->at != NULL);
+    return 1;
+}
+
+/* core.await_change(watch) → true, once the file may have changed; false: closed */
+static int await_change(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, "kt.watch");
+    struct watch *w = luaL_checkudata(L, 1, WATCH);
+    if (w->changed || !w->at) {
+        w->changed = false;
+        lua_pushboolean(L, w->at != NULL);
+        return 1;
+    }
+    w->task = t;
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = "kt.watch", .cancel = cancel, .finish = finish, .op = w, .timeout_us = KT_TIME_NEVER});
+}
+
+/* core.unwatch(watch): closes it. Never raises, so that finalizers may call it. */
+static int unwatch(lua_State *L)
+{
+    struct watch *w = lua_touserdata(L, 1);
+    struct kt_task *t = w->task;
+    if (w->at) kt_file_watch_close(w->at);
+    w->at = NULL;
+    w->task = NULL;
+    if (t) kt_task_wake(t, 0, NULL);
+    return 0;
+}
+
+void kt_lua_watch(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"watch_file", watch_file}, {"await_change", await_change}, {"unwatch", unwatch}, {NULL, NULL}};
+    kt_handle_type(L, &(struct kt_handle_type){.name = WATCH, .gc = unwatch, .hidden = true});
+    luaL_setfuncs(L, functions, 0);
+}
