@@ -11,14 +11,15 @@ static const char help[] =
     "Prints one mistake per line, as FILE:LINE: PATH: MESSAGE; SUGGESTION. Exits with 0 if there is none,\n"
     "otherwise with 1.\n"
     "\n"
-    "      --json          print a JSON array of {file, line, path, message, suggestion} for editors;\n"
-    "                      line 0 is the whole file\n"
-    "      --unsafe        give the script Lua's os and io, as kt run --unsafe does\n"
-    "      --path DIR      look in DIR for modules that are not beside the script, as kt run --path does\n"
-    "      --allow-read DIR, --allow-write DIR, --env NAME\n"
-    "                      what the script may reach, as for kt run\n"
-    "      --memory SIZE   memory limit of the script, as for kt run --memory (default 256MiB)\n"
-    "  -h, --help          show this help\n";
+    "      --json              print a JSON array of {file, line, path, message, suggestion} for\n"
+    "                          editors; line 0 is the whole file\n"
+    "      --unsafe            give the script Lua's os and io, as kt run --unsafe does\n"
+    "      --path DIR          look in DIR for modules not beside the script, as kt run --path does\n"
+    "      --allow-read DIR    let kt.file read in DIR, as kt run --allow-read does\n"
+    "      --allow-write DIR   let kt.append write in DIR, as kt run --allow-write does\n"
+    "      --env NAME          let the script read kt.env.NAME, as kt run --env does\n"
+    "      --memory SIZE       memory limit of the script, as for kt run --memory (default 256MiB)\n"
+    "  -h, --help              show this help\n";
 
 int kt_verb_check(int argc, char **argv, const struct kt_verb *verbs)
 {
