@@ -1,4 +1,4 @@
-/* Counts of datagrams that kt's own wire dropped, by reason. */
+/* Counts of datagrams that kt's own wire dropped, by reason (docs/wire.md, sections 3 and 4). */
 #ifndef KT_LINK_NATIVE_DROPS_H
 #define KT_LINK_NATIVE_DROPS_H
 

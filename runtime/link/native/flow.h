@@ -1,5 +1,5 @@
-/* A flow, and the table of an association's: shared by flows.c (the table, frames from the peer) and flow.c (one flow,
- * its queue, frames to the peer).
+/* A flow (docs/wire.md, 6.2), and the table of an association's: shared by flows.c (the table, frames from the
+ * peer) and flow.c (one flow, its queue, frames to the peer).
  *
  * A datagram is in its flow's `datagrams` as long as it exists, and besides in the flow's queue, or in `again`
  * while its next copy is not due yet. */

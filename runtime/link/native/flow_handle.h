@@ -1,4 +1,4 @@
-/* A flow of an association as a kt_flow (link/flow.h), for its user.
+/* A flow of an association (docs/wire.md, 6.2) as a kt_flow (link/flow.h), for its user.
  *
  * A link's own flows outlive associations: while there is none, the last datagrams wait, and the flow is opened again
  * in the next. So its far end may see one flow as several, one after the other; datagrams promise no more. */

@@ -1,5 +1,5 @@
-/* One stream of an association, and the association's table of them: shared by the files that implement
- * streams.h. No other file includes this.
+/* One stream of an association (docs/wire.md, 6.1), and the association's table of them: shared by the files
+ * that implement streams.h. No other file includes this.
  *
  *   streams.c         the table; opening, closing, calls to the owner
  *   stream.c          a stream as a kt_pipe
@@ -8,8 +8,8 @@
  *   streams_write.c   frames to the peer, and their fates
  *   streams_cut.c     streams that were cut and still have bytes to send
  *
- * A direction of a stream is over when neither end has anything more to say about it. A stream is freed
- * when both directions are over and it has no user. Functions that may free the stream say so. */
+ * A direction of a stream is over when neither end has anything more to say about it. A stream is freed when
+ * both directions are over and it has no user. Functions that may free the stream say so. */
 #ifndef KT_LINK_NATIVE_STREAM_H
 #define KT_LINK_NATIVE_STREAM_H
 
