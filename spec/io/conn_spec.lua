@@ -390,16 +390,6 @@ for _, backend in ipairs(backends) do
         assert.is_true(got > 65536 or kind == "unix" and got >= 65536 - 4096)
       end)
 
-      it("does not give up on a peer that answers but does not read", function()
-        local a = pair(io, at)
-        local broken
-        a:listen { closed = function() broken = true io:stop() end }
-        a:user_timeout(200000)
-        while a:write(("x"):rep(100000)) == 100000 do end
-        io:run(2000)
-        assert.is_nil(broken)
-      end)
-
       it("frees its socket when it breaks while closing", function()
         local before = backend.open(io)
         local a, b = pair(io, at)
@@ -434,6 +424,19 @@ for _, backend in ipairs(backends) do
 
     before_each(function() io = backend.new() end)
     after_each(function() io:free() end)
+
+    it("or a unix one does not give up on a peer that answers but does not read", function()
+      local path, broken = os.tmpname(), nil
+      os.remove(path)
+      for _, at in ipairs { "127.0.0.1:0", "[::1]:0", path } do
+        local conn = pair(io, at)
+        conn:listen { closed = function() broken = at io:stop() end }
+        conn:user_timeout(500000) -- a busy machine may take a third of it to acknowledge a probe
+        while conn:write(("x"):rep(100000)) == 100000 do end
+      end
+      io:run(3000)
+      assert.is_nil(broken)
+    end)
 
     it("that is reset shows its peer a reset, also after a shutdown", function()
       for _, shut in ipairs { false, true } do
