@@ -50,20 +50,21 @@ kt.spawn(function() kt.sleep(600) end)
     assert.same({ 0, 0 }, { p:wait_exit(10) })
   end
 
-  --- Checks the output for LINES lines: it begins with the first, has them in order and none twice, and each gap names the number missing.
+  --- Checks the output for LINES lines: it begins with the first, has them in order and none twice, and each gap names the number missing,
+  --- among which a busy machine may put a few warnings of slow slices.
   local function account(text, lost_pattern)
-    local next, lost = 1, 0
+    local next, lost, named = 1, 0, 0
+    local function reach(i)
+      local missing = i - next
+      assert.is_true(missing >= 0, ("line %d after line %d"):format(i, next - 1))
+      assert.is_true(named >= missing and named <= missing + 5, ("%d lines missing, %d named"):format(missing, named))
+      next, lost, named = i + 1, lost + missing, 0
+    end
     for line in text:gmatch "[^\n]+" do
       local i = tonumber(line:match "line (%d+) xxx")
-      local n = tonumber(line:match(lost_pattern))
-      if i then
-        assert.is_true(i >= next, ("line %d after line %d"):format(i, next - 1))
-        next = i + 1
-      elseif n then
-        next, lost = next + n, lost + n
-      end
+      if i then reach(i) else named = named + (tonumber(line:match(lost_pattern)) or 0) end
     end
-    assert.equal(LINES + 1, next)
+    reach(LINES + 1)
     assert.is_true(lost > 0 and lost < LINES)
   end
 
