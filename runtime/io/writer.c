@@ -285,7 +285,14 @@ uint64_t kt_writer_lost(struct kt_writer *w)
     return lost;
 }
 
-/* Call locked. Waits until everything is written, or nothing has been written for STALL_MS. */
+/* Whether a write would not block now, so that the thread only waits for a busy machine's processor. */
+static bool has_room(const struct kt_writer *w)
+{
+    struct pollfd p = {.fd = w->fd, .events = POLLOUT};
+    return !w->path && poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
+}
+
+/* Call locked. Waits until everything is written, or nothing could be written for STALL_MS. */
 static void wait_written(struct kt_writer *w)
 {
     size_t before = atomic_load(&w->written);
@@ -293,7 +300,7 @@ static void wait_written(struct kt_writer *w)
          ms += TICK_MS) {
         wait_ms(&w->idle, &w->lock, now_ms() + TICK_MS);
         const size_t now = atomic_load(&w->written);
-        stalled = now == before ? stalled + TICK_MS : 0;
+        stalled = now == before && !has_room(w) ? stalled + TICK_MS : 0;
         before = now;
     }
 }
