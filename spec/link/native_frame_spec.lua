@@ -33,8 +33,6 @@ local samples = {
     "PARITY group=9 index=2 data=10 parity=3 first=500 shard=shard" },
   { "\x2812345678", "PATH_CHALLENGE bytes=12345678" },
   { "\x2912345678", "PATH_RESPONSE bytes=12345678" },
-  { "\x2a\x04\x01" .. v(6), "PATH_STATUS path=4 use=1 sequence=6" },
-  { "\x2b\x07", "PATH_CLOSE path=7" },
   { "\x30" .. v(9) .. text "replaced", "CLOSE code=9 text=replaced" },
 }
 
@@ -110,7 +108,6 @@ describe("a frame", function()
     { "\x20" .. v(0) .. "\x02\x0a\x02" .. v(0) .. text "x", "frame PARITY (0x20): index beyond the parity shards" },
     { "\x20" .. v(0) .. "\x00\x0a\x02" .. v(HIGHEST) .. text "x", "frame PARITY (0x20): ends above the highest packet number" },
     { "\x20" .. v(0) .. "\x00\x0a\x02" .. v(0) .. text "", "frame PARITY (0x20): empty" },
-    { "\x2a\x00\x02" .. v(0), "frame PATH_STATUS (0x2a): use above 1" },
     { "\x30" .. v(0) .. text(("x"):rep(201)), "frame CLOSE (0x30): text too long" },
   }
   for _, case in ipairs(broken) do

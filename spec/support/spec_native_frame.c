@@ -118,14 +118,6 @@ static void describe(luaL_Buffer *b, const struct kt_native_frame *f)
     case KT_NATIVE_FRAME_PATH_RESPONSE:
         bytes(b, "bytes", f->challenge, sizeof f->challenge);
         break;
-    case KT_NATIVE_FRAME_PATH_STATUS:
-        number(b, "path", f->path_status.path);
-        number(b, "use", f->path_status.use);
-        number(b, "sequence", f->path_status.sequence);
-        break;
-    case KT_NATIVE_FRAME_PATH_CLOSE:
-        number(b, "path", f->path_close);
-        break;
     case KT_NATIVE_FRAME_CLOSE:
         number(b, "code", f->close.code);
         text(b, "text", &f->close.text);

@@ -42,7 +42,8 @@
  * ids skip those in use. A SYN for a live id is ignored; other frames for unknown ids are dropped.
  *
  * Send queues share session_buffer bytes: each may hold half of what the others leave, between
- * KT_SMUX_SEND_LEAST and KT_SMUX_SEND_BUFFER.
+ * KT_SMUX_SEND_LEAST and KT_SMUX_SEND_BUFFER. Each may also grow by half of what the owner has to spare: once
+ * all sessions together have used their memory, a queue takes nothing more until it has sent something.
  *
  * Windows (v2) shrink as unread bytes fill session_buffer, so that unread streams leave room for the others
  * (smux_window.c). A stream whose peer exceeds every window announced to it is cut: its unread bytes are
@@ -75,7 +76,7 @@ struct kt_stream_facts;
 #define KT_SMUX_RST_TEXT 127u      /* most bytes of text in an RST */
 #define KT_SMUX_REFUSALS 4096u     /* refusals waiting to be sent; beyond that, SYNs are ignored */
 #define KT_SMUX_SEND_BUFFER 65536u /* most bytes a stream may queue, not yet framed or young */
-#define KT_SMUX_SEND_LEAST 4096u   /* ... and always may, whatever other streams queue */
+#define KT_SMUX_SEND_LEAST 4096u   /* ... and may, whatever the session's other streams queue */
 #define KT_SMUX_RECV_LEAST 16384u  /* unread bytes that a session may always hold, whatever it queues */
 
 struct kt_smux_config {

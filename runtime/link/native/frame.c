@@ -325,15 +325,6 @@ static void read_body(struct reader *r, struct kt_native_frame *f)
     case KT_NATIVE_FRAME_PATH_RESPONSE:
         read_challenge(r, f->challenge);
         break;
-    case KT_NATIVE_FRAME_PATH_STATUS:
-        f->path_status.path = get_path(r);
-        f->path_status.use = get8(r);
-        require(r, f->path_status.use <= 1, "use above 1");
-        f->path_status.sequence = get(r);
-        break;
-    case KT_NATIVE_FRAME_PATH_CLOSE:
-        f->path_close = get_path(r);
-        break;
     case KT_NATIVE_FRAME_CLOSE:
         f->close.code = get(r);
         f->close.text = get_text(r, KT_NATIVE_CLOSE_TEXT);
@@ -409,14 +400,6 @@ static void write_body(struct writer *w, const struct kt_native_frame *f)
     case KT_NATIVE_FRAME_PATH_CHALLENGE:
     case KT_NATIVE_FRAME_PATH_RESPONSE:
         put_bytes(w, f->challenge, KT_NATIVE_CHALLENGE);
-        break;
-    case KT_NATIVE_FRAME_PATH_STATUS:
-        put8(w, f->path_status.path);
-        put8(w, f->path_status.use);
-        put(w, f->path_status.sequence);
-        break;
-    case KT_NATIVE_FRAME_PATH_CLOSE:
-        put8(w, f->path_close);
         break;
     case KT_NATIVE_FRAME_CLOSE:
         put(w, f->close.code);

@@ -34,8 +34,6 @@
     X(PARITY, 0x20)                                                                                          \
     X(PATH_CHALLENGE, 0x28)                                                                                  \
     X(PATH_RESPONSE, 0x29)                                                                                   \
-    X(PATH_STATUS, 0x2a)                                                                                     \
-    X(PATH_CLOSE, 0x2b)                                                                                      \
     X(CLOSE, 0x30)
 
 enum kt_native_frame_type {
@@ -148,12 +146,6 @@ struct kt_native_frame {
         struct kt_native_datagram datagram;
         struct kt_native_parity parity;
         uint8_t challenge[KT_NATIVE_CHALLENGE]; /* PATH_CHALLENGE, PATH_RESPONSE */
-        struct {
-            uint8_t path;
-            uint8_t use;       /* 0 use, 1 spare */
-            uint64_t sequence; /* the highest counts */
-        } path_status;
-        uint8_t path_close;
         struct {
             uint64_t code;
             struct kt_native_text text;
