@@ -58,7 +58,8 @@ it("clogged downloads of many links on kt's wire share --maxbuffered", function(
     w:sleep "1s"
     while conn:write(("x"):rep(1024), { timeout = "1h" }) do taken = taken + 1024 end
   end }
-  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k", "--maxbuffered", tostring(1 << 20) } })
+  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k",
+    "--maxbuffered", tostring(1 << 20) } })
   local lines = {}
   for i = 1, 6 do
     local name = "client" .. i
@@ -82,7 +83,8 @@ it("a link on kt's wire may have as many streams as half of --maxbuffered pays f
   w:host "server" w:host "client"
   w:link("client", "server", { delay = "5ms" })
   w:host("server"):serve { on = "127.0.0.1:8388", kind = "echo" }
-  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k", "--maxbuffered", tostring(1 << 20) } })
+  local far = w:host("server"):run("kt server", { args = { "-l", ":29900", "-t", "127.0.0.1:8388", "--wire", "kt", "--key", "k",
+    "--maxbuffered", tostring(1 << 20) } })
   w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--wire", "kt", "--key", "k" } })
   local apps, answered = {}, 0
   for i = 1, 130 do
