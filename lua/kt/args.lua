@@ -9,7 +9,7 @@ local args = { checking = false } -- whether `kt check` runs the script: then no
 
 local WIDTH = 30 -- of the column of flags
 
---- Types by name: what a value is called in the help, and its reader: text → value, or nil and what was expected.
+--- Types by name: the word for a value in the help, and the reader: text → value, or nil and the expected form.
 local types = {
   string = { "TEXT", function(text) return text end },
   integer = { "N", function(text) return math.tointeger(tonumber(text)), "an integer" end },

@@ -1,9 +1,9 @@
 /* A rate limit that several pipes share: one token bucket, with a queue of those that wait for it.
  *
- * Each direction of a pipe that uses the limit has a share of it. While nobody waits, a share may move what the bucket
- * holds. Once it is empty, shares wait in a queue; each time the bucket has bytes again, the first in the queue gets a
- * part of them as its credit, and goes to the end if it wants more. So all that wait get the same, whatever they send,
- * and nobody starves. Those that do not wait cost nothing.
+ * Each direction of a pipe that uses the limit has a share of it. While the queue is empty, a share may move what the
+ * bucket holds. Once the bucket is empty, shares wait in the queue. When it has bytes again, each gets the same part of
+ * them as its credit, first come first served, and goes to the end of the queue if it needs more. So all waiting shares
+ * get the same rate, and none starves. A share that does not wait costs nothing.
  *
  * Credit lets a share wait for a second limit without losing its place at the first. Give back what is not used. */
 #ifndef KT_LINK_SHARED_LIMIT_H

@@ -37,7 +37,7 @@ for line in assert(kt.file "deny.txt"):gmatch "[^\n]+" do denied[line] = true en
     name = "kt.watch", context = "any", returns = "watch | nil, err", signature = 'kt.watch("deny.txt", function(text, err) … end) → watch | nil, err',
     doc = "Runs a function as a task when the content of a file has changed, with the new content, or nil and an err once it cannot be read. The file "
       .. "is one that kt.file may read; it need not exist yet, but its folder. Replaced files count as changed, and several changes within 0.1 s as "
-      .. "one. It goes on until closed, and does not keep the script running.",
+      .. "one. Watching ends with :close(), and does not keep the script running.",
     fails = { "denied", "not_found", "invalid" },
     params = {
       { name = "path", type = "string", doc = "The file's path." },

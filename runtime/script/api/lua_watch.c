@@ -1,4 +1,4 @@
-/* Watching a file, for kt.watch (lua/kt/watch.lua), which says what a change is.
+/* Wakes a task when a file may have changed, for kt.watch (lua/kt/watch.lua), which compares the content.
  *
  * Invariant: `task` is set exactly while a task waits for the next change. */
 #include "script/core/handle.h"
