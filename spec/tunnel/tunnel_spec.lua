@@ -184,10 +184,10 @@ describe("a kt tunnel", function()
     h.run(function()
       local target = h.transfer.echo()
       local first = h.sockets.free_port("udp", 4)
-      local server = h.peer.server(target.at, { port = first, listen = ("127.0.0.1:%d-%d"):format(first, first + 3) })
+      local server = h.peer.server(target.at, { wire = "kt", port = first, listen = ("127.0.0.1:%d-%d"):format(first, first + 3) })
       for port = first, first + 3 do
         server:wait_udp(port)
-        ping(h.peer.client(port).at)
+        ping(h.peer.client(port, { wire = "kt" }).at)
       end
       assert.equal(4, server:counters().PassiveOpens)
     end)
