@@ -204,7 +204,7 @@ static int share(struct kt_lua_pipe *h, const struct kt_lua_shares *shares)
     struct kt_limits *l = &h->limits->value;
     int rc = 0;
     if (h->splice) kt_splice_limit(h->splice, h->second, NULL);
-    for (size_t way = 0; way < 2 && rc == 0; way++)
+    for (enum kt_limits_way way = KT_LIMITS_IN; way <= KT_LIMITS_OUT && rc == 0; way++)
         if (shares->given[way]) rc = kt_limits_share(l, way, shares->limit[way]);
     return rc;
 }
