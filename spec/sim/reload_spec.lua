@@ -90,6 +90,17 @@ describe("a script that has ended and waits for the conns of the one before it",
 end)
 
 describe("a script that takes an acceptor over", function()
+  it("keeps its place if the new one gives an acceptor another wire, and the log says what to do", function()
+    local w, script = tunnel()
+    w:host("far"):file("far.lua", [[
+      local kt = require "kt"
+      kt.accept { on = ":29900", wire = "kt", key = "k" }:serve(function() end)]])
+    script:signal "HUP"
+    w:run_for "1s"
+    assert.matches("a reload cannot change the wire of an acceptor from kcptun to kt; restart kt, or accept at another port", script:log(), 1, true)
+    w:host("near"):connect("127.0.0.1:1"):echo "a"
+  end)
+
   it("receives the existing links in the order in which they came", function()
     local w = sim.world { seed = 1 }
     w:host("far"):file("far.lua", [[

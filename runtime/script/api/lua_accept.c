@@ -222,14 +222,18 @@ static bool heir(const struct kt_service *s, const struct kt_service *old)
 {
     const struct kt_lua_acceptor *a = (const struct kt_lua_acceptor *)s,
                                  *o = (const struct kt_lua_acceptor *)old;
-    return a->wire == o->wire && kt_endpoint_equal(&a->settings->at, &o->settings->at);
+    return kt_endpoint_equal(&a->settings->at, &o->settings->at);
 }
 
 static int prepare(struct kt_service *s, struct kt_service *old, struct kt_err *err)
 {
-    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s;
-    int rc = kt_acceptor_prepare(((struct kt_lua_acceptor *)old)->door->acceptor, a->settings, err);
-    if (rc == 0) a->next = ((struct kt_lua_acceptor *)old)->door;
+    struct kt_lua_acceptor *a = (struct kt_lua_acceptor *)s, *o = (struct kt_lua_acceptor *)old;
+    if (a->wire != o->wire)
+        return kt_err_set(err, KT_ECONFIG,
+            "a reload cannot change the wire of an acceptor from %s to %s; restart kt, or accept at another port",
+            o->wire->name, a->wire->name);
+    int rc = kt_acceptor_prepare(o->door->acceptor, a->settings, err);
+    if (rc == 0) a->next = o->door;
     return rc;
 }
 
