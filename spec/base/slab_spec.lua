@@ -1,4 +1,4 @@
--- runtime/base/pool: equal blocks from slabs.
+-- runtime/base/slab: equal blocks from slabs.
 local base = require "spec_base"
 
 local function take(pool, n)

@@ -5,6 +5,7 @@
  * Invariant: a time that kt_native_association_output_due returns is in the future, or something can be sent at it;
  * so a full socket, an address that is not validated or a closed window never makes the timer spin. */
 #include <string.h>
+#include "base/bytes.h"
 #include "link/native/association_internal.h"
 #include "link/native/code.h"
 #include "link/native/copies.h"
@@ -144,11 +145,6 @@ static void finish(struct packet *k, const struct kt_native_place *to, uint64_t 
         to->from.sa.sa_family ? &to->from : NULL);
 }
 
-static size_t least(size_t x, size_t y)
-{
-    return x < y ? x : y;
-}
-
 /* ---- about addresses ---- */
 
 /* An answer to a challenge goes to where that came from. */
@@ -171,7 +167,7 @@ static void send_challenge(struct kt_native_path *p, uint64_t now_us)
     const uint64_t most = p->moving.in_bytes * KT_NATIVE_AMPLIFICATION;
     p->moving.due = false;
     if (p->moving.out_bytes >= most) return;
-    const size_t room = least(KT_NATIVE_MTU_BASE, (size_t)(most - p->moving.out_bytes));
+    const size_t room = kt_min_size(KT_NATIVE_MTU_BASE, (size_t)(most - p->moving.out_bytes));
     if (!start(&k, p, p->moving.place.udp, room)) return;
     struct kt_native_frame f = {.type = KT_NATIVE_FRAME_PATH_CHALLENGE};
     memcpy(f.challenge, p->moving.data, sizeof f.challenge);
@@ -220,7 +216,7 @@ static void check_every(struct kt_native_path *p)
 static void send_ping(struct kt_native_path *p, uint64_t now_us)
 {
     struct packet k;
-    if (!start(&k, p, p->place.udp, least(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
+    if (!start(&k, p, p->place.udp, kt_min_size(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
     if (kt_native_acks_waiting(&p->acks)) add_ack(&k, now_us);
     add_ping(&k);
     k.aside = true;
@@ -321,8 +317,8 @@ static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
     struct kt_native_path *other = second(p, now_us);
     /* A probe for lost packets must pass a hole in the MTU. */
     size_t size = probe ? KT_NATIVE_MTU_BASE : kt_native_path_size(p);
-    if (other) size = least(size, kt_native_path_size(other));
-    if (!start(&k, p, p->place.udp, least(size, kt_native_path_allowance(p)))) return false;
+    if (other) size = kt_min_size(size, kt_native_path_size(other));
+    if (!start(&k, p, p->place.udp, kt_min_size(size, kt_native_path_allowance(p)))) return false;
     if (kt_native_acks_waiting(&p->acks)) add_ack(&k, now_us);
     if (p->ping_due) add_ping(&k);
     if (p->every_due) add_every(&k);
@@ -347,7 +343,7 @@ static bool send_one(struct kt_native_path *p, bool probe, uint64_t now_us)
 static void send_copies(struct kt_native_path *p, uint64_t now_us)
 {
     struct packet k;
-    if (!start(&k, p, p->place.udp, least(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
+    if (!start(&k, p, p->place.udp, kt_min_size(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
     k.len = kt_native_sparse_write(&p->sparse, p->a->streams, at(&k), k.room, k.contents, &k.count, now_us);
     k.eliciting = k.len > 0;
     finish(&k, &p->place, now_us);
@@ -384,7 +380,8 @@ static void send_frames(struct kt_native_path *p, uint64_t now_us)
         if (!(open && (probe || wanted(p)))) {
             if (kt_native_acks_due(&p->acks) <= now_us) {
                 struct packet k;
-                if (!start(&k, p, p->place.udp, least(kt_native_path_size(p), kt_native_path_allowance(p))))
+                if (!start(&k, p, p->place.udp,
+                        kt_min_size(kt_native_path_size(p), kt_native_path_allowance(p))))
                     return;
                 add_ack(&k, now_us);
                 if (kt_native_acks_ask(&p->acks)) add_ping(&k);
@@ -451,7 +448,7 @@ static void send_close(struct kt_native_path *p, const struct kt_native_frame *f
 {
     struct packet k;
     const uint64_t now = kt_io_now(p->a->c->io);
-    if (!start(&k, p, p->place.udp, least(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
+    if (!start(&k, p, p->place.udp, kt_min_size(KT_NATIVE_MTU_BASE, kt_native_path_allowance(p)))) return;
     if (kt_native_acks_waiting(&p->acks) && k.room > CLOSE_MOST) {
         k.room -= CLOSE_MOST;
         add_ack(&k, now);
@@ -469,7 +466,7 @@ void kt_native_association_say_close(struct kt_native_association *a, int code, 
     a->peer_closed = true;
     const size_t len = text ? strlen(text) : 0;
     const struct kt_native_frame f = {.type = KT_NATIVE_FRAME_CLOSE,
-        .close = {.code = kt_native_code_of(code), .text = {text, least(len, KT_NATIVE_CLOSE_TEXT)}}};
+        .close = {.code = kt_native_code_of(code), .text = {text, kt_min_size(len, KT_NATIVE_CLOSE_TEXT)}}};
     const unsigned copies = kt_native_copies_count(kt_native_recovery_stats(&p->recovery)->loss);
     for (unsigned i = 0; i <= copies; i++) send_close(p, &f);
 }

@@ -1,4 +1,4 @@
-/* What the bindings share. */
+/* Shared by the bindings: kinds of handles, small helpers, and the functions that register them. */
 #ifndef KT_SCRIPT_API_API_H
 #define KT_SCRIPT_API_API_H
 
@@ -44,7 +44,7 @@ void kt_lua_event(lua_State *L);
 void kt_lua_queue(lua_State *L);
 void kt_lua_timer(lua_State *L);
 void kt_lua_clock(lua_State *L);
-void kt_lua_aside(lua_State *L);
+void kt_lua_daemon_task(lua_State *L);
 void kt_lua_kind(lua_State *L);
 void kt_lua_rows(lua_State *L);
 void kt_lua_secret(lua_State *L);

@@ -16,7 +16,7 @@ void kt_api_bind(lua_State *L)
     kt_lua_queue(L);
     kt_lua_timer(L);
     kt_lua_clock(L);
-    kt_lua_aside(L);
+    kt_lua_daemon_task(L);
     kt_lua_kind(L);
     kt_lua_rows(L);
     kt_lua_secret(L);

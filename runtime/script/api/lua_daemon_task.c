@@ -106,7 +106,7 @@ static int pure(lua_State *L)
     return 2;
 }
 
-void kt_lua_aside(lua_State *L)
+void kt_lua_daemon_task(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"need_task", need_task}, {"park", park}, {"unpark", unpark},
         {"spawn_aside", spawn_aside}, {"handler", handler}, {"handle", handle}, {"pure", pure}, {NULL, NULL}};
