@@ -244,7 +244,7 @@ end)
 describe("a wire", function()
   it("is entered through link/wire.h, never by its own headers from above or from another wire", function()
     for _, room in ipairs(rooms) do
-      for _, wire in ipairs { "link/kcptun", "link/native" } do
+      for _, wire in ipairs { "link/kcptun", "link/native", "link/both" } do
         assert.is_false(room.name ~= wire and contains(room.may, wire), room.name .. " may include " .. wire)
       end
     end
@@ -367,7 +367,9 @@ describe("what was built of the rooms", function()
   it("script names no symbol of a wire", function()
     local wrong = {}
     for _, symbol in ipairs(symbols "script") do
-      if symbol.name:find "^kt_kcptun_" or symbol.name:find "^kt_native_" then wrong[#wrong + 1] = symbol.object .. " uses " .. symbol.name end
+      if matches_any(symbol.name, { "^kt_kcptun_", "^kt_smux_", "^kt_snappy_", "^kt_native_", "^kt_both_" }) then
+        wrong[#wrong + 1] = symbol.object .. " uses " .. symbol.name
+      end
     end
     assert.same({}, wrong)
   end)
