@@ -902,7 +902,7 @@ function queue:close() end
 ---@class kt.timer
 local timer = {}
 
---- Runs the function no more. A run that has begun goes on.
+--- Stops further runs of the function. One that has begun continues.
 ---
 --- Callable from the main chunk and tasks.
 function timer:cancel() end
@@ -1386,7 +1386,7 @@ function kt.queue(options) end
 ---@return kt.timer
 function kt.after(delay, fn) end
 
---- Runs fn() as a task each time the interval, at least 1 ms, has passed. While fn still runs, further times are skipped. A failure is logged and does not end it. Of a script that a reload replaced, only those made in tasks go on.
+--- Runs fn() as a task each time the interval, at least 1 ms, has passed. While fn still runs, further times are skipped. A failure is logged and does not end it. Of a script that a reload replaced, only those made in tasks continue.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua

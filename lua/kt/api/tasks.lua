@@ -130,9 +130,9 @@ jobs:push { client = conn.peer }]],
     'local late = kt.after("10s", function() conn:reset "too slow" end)\nlocal request = conn:read_until("\\r\\n\\r\\n", 8192)\nlate:cancel()')
   timer("kt.every", 'kt.every("10s", fn) → timer',
     "Runs fn() as a task each time the interval, at least 1 ms, has passed. While fn still runs, further times are skipped. A failure is logged "
-      .. "and does not end it. Of a script that a reload replaced, only those made in tasks go on.",
+      .. "and does not end it. Of a script that a reload replaced, only those made in tasks continue.",
     'kt.every("1m", function() kt.log.info("%d streams", far:stats().streams) end)')
   handle { name = "timer", doc = "A function that will run; made by kt.after and kt.every. It keeps the script running. The end of a "
     .. "`local x <close>` cancels it." }
-  method("timer", { name = "cancel", context = "any", signature = "cancel()", doc = "Runs the function no more. A run that has begun goes on." })
+  method("timer", { name = "cancel", context = "any", signature = "cancel()", doc = "Stops further runs of the function. One that has begun continues." })
 end
