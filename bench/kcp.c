@@ -6,8 +6,7 @@
  *
  * Each window runs with mtu-sized segments, in order and with reordering (packets shuffled within 64, every 50th late
  * by 300), and again with the smallest segments. These show the cost of the bookkeeping alone: full segments of a
- * large window do not fit into the CPU's caches, whatever the engine does.
- */
+ * large window do not fit into the CPU's caches, whatever the engine does. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>

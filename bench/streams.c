@@ -1,4 +1,4 @@
-/* What a DATA frame of kt's own wire costs, and whether that depends on how many streams are open.
+/* Measures the cost of a DATA frame on kt's own wire, and whether it depends on the number of open streams.
  *
  * Two ends are joined by a path that holds packets for a window's length. The cost of a frame covers both ends: its bytes
  * are written to a stream, framed, parsed, put in order, consumed and acknowledged, and credit is announced. Ciphers,

@@ -119,8 +119,7 @@ static void answer(int fd)
     }
     if (!write_all(fd, &crc, sizeof crc)) return;
     /* kcptun drops what is in flight when an end closes, so wait until the other end has read everything and
-     * closed.
-     */
+     * closed. */
     uint8_t end;
     if (read(fd, &end, 1) > 0) fprintf(stderr, "bench-traffic: unexpected byte after the end\n");
 }

@@ -10,8 +10,7 @@
 #include "io/uv/uv.h"
 
 #define WINDOW                                                                                               \
-    512u /* datagrams in flight: enough for full batches, too few to overflow a buffer             \
-          */
+    512u /* datagrams in flight: enough for full batches, too few to overflow a buffer             \ */
 
 struct bench {
     struct kt_io *io;

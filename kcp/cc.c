@@ -1,4 +1,4 @@
-/* What all controllers share: counting what is in flight, the delivery rate, the pacer. See cc.h. */
+/* The common part of all controllers: counts packets in flight, samples the delivery rate, sets the pacer. */
 #include "kcp/cc.h"
 
 #define BURST_MIN 3000u /* two packets */

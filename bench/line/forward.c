@@ -125,8 +125,7 @@ static bool find_payload(const struct packet *p, size_t *begin, size_t *check)
     return *begin <= p->len;
 }
 
-/* Damage that the checksum does not reveal: updates it to match (RFC 1624, eqn. 3).
- */
+/* Damage that the checksum does not reveal: updates it to match (RFC 1624, eqn. 3). */
 static void damage(struct kt_sim_model *m, struct packet *p)
 {
     size_t begin, check;

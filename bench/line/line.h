@@ -1,4 +1,4 @@
-/* What the files of the line emulator share: two network namespaces, a TUN device in each, and between them lines that
+/* Shared by the files of the line emulator: two network namespaces, a TUN device in each, and between them lines that
  * treat packets by the simulator's own model (io/sim/line_model.h).
  *
  * Invariant: nothing outlives the program, however it ends. Devices and namespaces have no name outside it and go with

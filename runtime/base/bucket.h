@@ -38,8 +38,8 @@ static inline void kt_bucket_take(struct kt_bucket *b, size_t n)
 void kt_bucket_give(struct kt_bucket *b, size_t n);
 /* When n bytes may pass, as far as is known now; n is at most the burst. */
 uint64_t kt_bucket_due(const struct kt_bucket *b, size_t n);
-/* When an empty bucket is worth using again: after 20 ms worth of bytes (at most
- * the burst), or one byte if that is more. */
+/* When an empty bucket is worth using again: after 20 ms worth of bytes (at most the burst), or one byte if that
+ * is more. */
 uint64_t kt_bucket_ready(const struct kt_bucket *b);
 
 #endif

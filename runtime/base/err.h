@@ -1,8 +1,7 @@
 /* Errors: negative codes, stable names for scripts, and a buffer in which the caller receives a sentence.
  *
  * A function that can fail returns 0 (or a count) or one of these codes. Where the code alone would not be
- * enough for a person, the function also takes a `struct kt_err *` (may be NULL) and writes a sentence to it.
- */
+ * enough for a person, the function also takes a `struct kt_err *` (may be NULL) and writes a sentence to it. */
 #ifndef KT_BASE_ERR_H
 #define KT_BASE_ERR_H
 

@@ -1,5 +1,4 @@
-/* Intrusive doubly linked list. A node that is in no list points to itself, so it may be removed at any time.
- */
+/* Intrusive doubly linked list. A node that is in no list points to itself, so it may be removed at any time. */
 #ifndef KT_BASE_LIST_H
 #define KT_BASE_LIST_H
 

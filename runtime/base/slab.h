@@ -1,5 +1,4 @@
-/* A slab of equal blocks carved from chunks: no malloc per packet, a hard limit, and idle memory is given back.
- */
+/* A slab of equal blocks carved from chunks: no malloc per packet, a hard limit, and idle memory is given back. */
 #ifndef KT_BASE_SLAB_H
 #define KT_BASE_SLAB_H
 

@@ -94,8 +94,7 @@ void kt_wheel_set(struct kt_wheel *w, struct kt_timer *t, uint64_t at_us)
     }
 }
 
-/* The earliest occupied slot: its level (LEVEL_FAR for the next span) and first tick. False if nothing is armed.
- */
+/* The earliest occupied slot: its level (LEVEL_FAR for the next span) and first tick. False if nothing is armed. */
 static bool next_slot(const struct kt_wheel *w, unsigned *level, uint64_t *start)
 {
     for (unsigned l = 0; l < KT_WHEEL_LEVELS; l++) {

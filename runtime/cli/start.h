@@ -29,8 +29,7 @@ struct kt_start {
 bool kt_memory_parse(const char *text, size_t *out);
 
 /* Loads, opens and runs the script until it ends. Reports a failure on standard error. Returns the process's
- * exit code.
- */
+ * exit code. */
 int kt_start(const struct kt_start *start);
 
 #endif

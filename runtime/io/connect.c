@@ -1,7 +1,6 @@
 /* Connecting: looks up the name, then tries its addresses in turn until one answers.
  *
- * Invariant: exactly one thing is under way: the lookup, an attempt, or the turn that reports the failure.
- */
+ * Invariant: exactly one thing is under way: the lookup, an attempt, or the turn that reports the failure. */
 #include "io/connect.h"
 #include <stdio.h>
 #include <stdlib.h>

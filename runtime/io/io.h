@@ -76,8 +76,7 @@ void kt_io_turn_cancel(struct kt_turn *t);
  * handler, so it may only do what is safe there.
  *
  * wall_us: how long the slice has run, not counting time in which the process was stopped. cpu_us: the processor
- * time it has used since its first tick. On a machine that is busy with other work only wall_us grows.
- */
+ * time it has used since its first tick. On a machine that is busy with other work only wall_us grows. */
 #define KT_WATCH_TICK_US 25000u
 
 struct kt_watch;
@@ -102,9 +101,8 @@ struct kt_dgram {
     uint8_t *data; /* the handler may change it in place (unsealing); valid during the call */
     size_t len;
     const struct kt_addr *from;
-    const struct kt_addr
-        *to; /* this host's address that it was sent to, port 0; NULL: unknown, or the one that
-                                 the socket is bound to */
+    /* This host's address that it was sent to, port 0; NULL: unknown, or the one that the socket is bound to. */
+    const struct kt_addr *to;
 };
 
 struct kt_udp_events {
@@ -149,8 +147,7 @@ uint8_t *kt_udp_reserve(struct kt_udp *udp);
  * socket). from: the source address, as in kt_dgram.to, so that the peer accepts the datagram as an answer. If
  * it is NULL, or an address that the host no longer has, the system chooses. The queue is sent at the end of the
  * turn in few system calls (GSO, sendmmsg); runs of equal lengths to one peer are cheapest. A datagram that the
- * system refuses for good is dropped and counted.
- */
+ * system refuses for good is dropped and counted. */
 void kt_udp_commit(struct kt_udp *udp, uint8_t *buf, const uint8_t *data, size_t len,
     const struct kt_addr *to, const struct kt_addr *from);
 void kt_udp_cancel(struct kt_udp *udp, uint8_t *buf);
@@ -178,8 +175,7 @@ void kt_udp_close(struct kt_udp *udp);
 /* The conn itself as a pipe; closing that frees the conn. */
 struct kt_pipe *kt_conn_pipe(struct kt_conn *conn);
 /* "127.0.0.1:4711", "unix:/path", "unix:@abstract", or "unix:" for an unnamed end of a unix socket; "?" if
- * unknown. Valid as long as the conn. The local name is looked up on first use, as few callers need it.
- */
+ * unknown. Valid as long as the conn. The local name is looked up on first use, as few callers need it. */
 const char *kt_conn_peer(const struct kt_conn *conn);
 const char *kt_conn_local(struct kt_conn *conn);
 
@@ -291,8 +287,7 @@ int kt_file_real(struct kt_io *io, const char *path, bool fresh, char *out, size
 /* Appends to a file, creating it with mode 0600. Blocks, so use it only for small writes. */
 int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 /* Creates a file with the mode that the umask gives, whole or not at all. If it already exists, leaves it alone:
- * KT_EINVAL. Blocks.
- */
+ * KT_EINVAL. Blocks. */
 int kt_file_create(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);
 
 /* Calls fn, from the loop, when a file may have changed: written, replaced, made or removed. Several changes may come as

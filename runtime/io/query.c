@@ -1,5 +1,5 @@
-/* What the backends share of kt_query: checks of the question, so that no backend sees an invalid name, and the
- * limits on an answer. */
+/* The common part of kt_query: checks the question, so that no backend sees an invalid name, and limits the
+ * answer. */
 #include <stdio.h>
 #include <string.h>
 #include "io/io.h"

@@ -1,5 +1,5 @@
-/* What a conn has read and its consumer has not taken, for both backends. Each allocates and frees `data` its own
- * way.
+/* Bytes that a conn has read and its consumer has not taken, for both backends. Each allocates and frees `data`
+ * its own way.
  *
  * Invariant: pos <= len, at most KT_CONN_READ bytes are unread, and pos and len are 0 without data. */
 #ifndef KT_IO_READ_BLOCK_H

@@ -50,13 +50,11 @@ struct kt_link_stats {
     uint32_t rto_us; /* without an acknowledgement for this long, something is sent again; kt's wire: PTO */
     uint32_t cwnd;   /* packets that the controller allows in flight; 0: it has not said yet */
     uint32_t inflight, queued;
-    bool
-        owing; /* the peer does not hold everything yet that streams sent; keepalives and probes do not count */
+    bool owing; /* the peer does not hold all stream data sent yet; keepalives and probes do not count */
     uint64_t since_heard_us; /* µs since anything authentic came; UINT64_MAX: never */
     bool up;                 /* some session's peer was heard and is not suspect */
     uint64_t up_us;          /* ... for this long, in the oldest such session */
-    uint64_t
-        silence_us; /* the longest time that a session's peer has now been silent while owing an answer */
+    uint64_t silence_us;     /* the longest that a session's peer has now been silent while owing an answer */
     /* Over the last few seconds: */
     uint64_t rate_in, rate_out; /* bytes/s of payload */
     struct {
@@ -115,12 +113,11 @@ struct kt_link_events {
     /* The far side opened a flow; it is the callee's, until closed. NULL: flows are refused. */
     void (*flow)(void *ctx, struct kt_flow *flow, const struct kt_peer_info *peer);
     /* Whether it carries anything has changed: open streams, or stream data that the peer does not hold yet.
-     * Becomes true before the open's callback. Not for a link that an acceptor gave out.
-     */
+     * Becomes true before the open's callback. Not for a link that an acceptor gave out. */
     void (*carries)(void *ctx, bool anything);
 };
 
-/* What a flow is opened with. The texts are as in kt_open_options. */
+/* Options of a new flow. The texts are as in kt_open_options. */
 struct kt_flow_options {
     const char *target; /* where the far side is to send its datagrams */
     const char *client; /* address of the client that it is for */
@@ -150,8 +147,8 @@ struct kt_link {
 };
 struct kt_open {
     void (*cancel)(struct kt_open *);
-    const struct kt_err
-        *why; /* the link's; if it has a code: why the call still waits. NULL: no reason known */
+    /* The link's; if it has a code: why the call still waits. NULL: no reason known. */
+    const struct kt_err *why;
 };
 
 /* Asks for a stream; options NULL: the default. Waits, retrying every second, while the peer's name does not
@@ -180,7 +177,7 @@ static inline int kt_link_probe(
     return l->ops->request(l, &r, out, err);
 }
 /* Opens a flow, which is the caller's until closed. It exists at once: if there is no session it dials, and keeps the
- * last few datagrams until there is one; and it goes on in the next session if its own ends. 0, KT_ENOMEM, KT_EINVAL (a
+ * last few datagrams until there is one; and it continues in the next session if its own ends. 0, KT_ENOMEM, KT_EINVAL (a
  * text is too long), or KT_ENOTSUP. */
 static inline int kt_link_flow(
     struct kt_link *l, const struct kt_flow_options *options, struct kt_flow **out, struct kt_err *err)

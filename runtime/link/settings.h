@@ -54,19 +54,19 @@ struct kt_local {
  * the call that makes a link or an acceptor. */
 struct kt_settings {
     struct kt_endpoint at; /* the peer (link), or where to listen (acceptor) */
-    const struct kt_endpoint
-        *others;         /* link: further addresses of the peer; borrowed, as the keys are; NULL: none */
+    /* Link: further addresses of the peer; borrowed, as the keys are; NULL: none. */
+    const struct kt_endpoint *others;
     size_t others_count; /* at most KT_OTHERS_MAX */
-    const struct kt_local *
-        locals; /* link: this machine's addresses and interfaces to use; borrowed; NULL: the system chooses */
+    /* Link: this machine's addresses and interfaces to use; borrowed; NULL: the system chooses. */
+    const struct kt_local *locals;
     size_t locals_count; /* at most KT_LOCALS_MAX */
     const void *key;     /* the shared one; NULL: none */
     size_t key_len;
     const void *private_key; /* this end's, of a pair; NULL: none */
     size_t private_key_len;
     const char *server_key; /* link: the acceptor's public key; NULL: none */
-    const struct kt_authorized
-        *authorized; /* acceptor: who may come in; NULL: see asks; or anyone with the key */
+    /* Acceptor: the clients that may come in; NULL: see `asks`, or anyone with the key. */
+    const struct kt_authorized *authorized;
     size_t authorized_count;
     bool asks;      /* acceptor: kt_acceptor_events.authorize says who may come in, not `authorized` */
     char mode[16];  /* the preset that was chosen by name */

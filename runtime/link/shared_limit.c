@@ -1,4 +1,6 @@
-/* Invariant: while shares wait, the timer is armed for when the bucket is worth using again. Credit has left the
+/* Divides one token bucket among the shares that wait for it, in turn.
+ *
+ * Invariant: while shares wait, the timer is armed for when the bucket is worth using again. Credit has left the
  * bucket: what all shares have moved and hold never exceeds what the bucket gave. */
 #include "link/shared_limit.h"
 #include <stdlib.h>
@@ -69,7 +71,7 @@ static void serve_first(struct kt_shared_limit *l, size_t part)
     s->ready(s->ctx);
 }
 
-/* Serves those that wait now; who wants more is behind them. */
+/* Serves those that wait now; one that wants more joins the queue behind them. */
 static void on_timer(void *ctx)
 {
     struct kt_shared_limit *l = ctx;

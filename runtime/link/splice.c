@@ -19,8 +19,8 @@ struct direction {
     struct kt_pipe *from, *to;
     struct kt_limits *from_limits, *to_limits; /* of these pipes; NULL: none */
     enum kt_limits_way way;                    /* in the splice's own limits */
-    struct kt_share
-        *shares[3];     /* of its shared limits, each limit once: that of `to` first, if any; NULL: none */
+    /* Of its shared limits, each limit once: that of `to` first, if any; NULL: none. */
+    struct kt_share *shares[3];
     struct kt_tee *tee; /* NULL: none */
     uint64_t bytes;
     uint64_t resume_at; /* when the rates allow more; KT_TIME_NEVER: it does not wait for them */

@@ -1,4 +1,6 @@
-/* Invariant: while the mirror is alive, it took the first `mirrored` bytes of the direction, and the `behind` bytes
+/* Passes the first bytes of a direction to a tap, and copies all of it to a mirror.
+ *
+ * Invariant: while the mirror is alive, it took the first `mirrored` bytes of the direction, and the `behind` bytes
  * after them are in `late`. Once it is not, `late` is empty and all further bytes count as dropped. */
 #include "link/tee.h"
 #include <stdlib.h>

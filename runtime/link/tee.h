@@ -1,9 +1,9 @@
-/* What looks on at one direction of a splice, without holding it up: a tap, which gets the first bytes, and a mirror,
- * a pipe that gets a copy of all.
+/* Observers of one direction of a splice, which never hold it up: a tap gets the first bytes; a mirror is a pipe
+ * that gets a copy of all.
  *
  * A mirror may be slow: up to KT_MIRROR_BEHIND bytes wait for it here. One that falls further behind, breaks or is
- * closed by its other end gets nothing more, since a copy with a gap is worth nothing: it is cut, and what it did not
- * get is counted. What its other end sends is dropped. */
+ * closed by its other end is cut, since a copy with a gap is useless, and the bytes that it did not get are counted.
+ * Bytes that its other end sends are dropped. */
 #ifndef KT_LINK_TEE_H
 #define KT_LINK_TEE_H
 

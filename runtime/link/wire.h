@@ -20,28 +20,26 @@ struct kt_wire_env {
     struct kt_io *io;
     const struct kt_log *log;
     struct kt_counters *counters;
-    struct kt_starts *starts;   /* where acceptors remember sessions that began: shared by all that a recorded
-                                 start could be sent to. NULL: each acceptor has its own */
+    /* Replay memory of acceptors, shared by all that a recorded start could be sent to; NULL: each has its own. */
+    struct kt_starts *starts;
     struct kt_phrases *phrases; /* keys derived from passphrases; NULL: each is derived afresh */
-    struct kt_spoken
-        *spoken; /* peers that have spoken the preferred wire; NULL: each link has its own memory */
+    /* Peers that have spoken the preferred wire; NULL: each link has its own memory. */
+    struct kt_spoken *spoken;
 
     /* ---- for a wire that is one of two (link/both/) ---- */
 
-    struct kt_ports *
-        *ports; /* acceptors: where the ports are that they share (link/common/ports.h); NULL: this
-                                one opens its own */
-    const char *const
-        *silence; /* links: what follows "no answer for 5 s" in the log; read when it is due. NULL:
-                                   the wire's own causes */
-    bool hushed;  /* links: a peer that has never answered is not worth a word */
+    /* Acceptors: where they keep the ports that they share (link/common/ports.h); NULL: this one opens its own. */
+    struct kt_ports **ports;
+    /* Links: the text that follows "no answer for 5 s" in the log, read at that time; NULL: the wire's own. */
+    const char *const *silence;
+    bool hushed; /* links: if a peer never answers, log that at level debug only */
 };
 
 struct kt_wire {
     const char *name;
     const struct kt_settings_table *settings; /* NULL if it has parts */
-    const struct kt_wire *const
-        *parts; /* the wires that it chooses from, up to a NULL (link/both/); NULL: none */
+    /* The wires that it chooses from, up to a NULL (link/both/); NULL: none. */
+    const struct kt_wire *const *parts;
     /* Fills in the defaults of a link or an acceptor, all but the address. */
     void (*defaults)(struct kt_settings *s, bool client);
     /* Applies a preset by its name; false for an unknown name. */

@@ -1,7 +1,6 @@
 /* Fuzz target: opening datagrams, with every cipher. The first byte picks the cipher. The rest is opened as
  * it is; then it is sealed, perhaps with one bit flipped, and opened again, which reaches the code behind the
- * CRC or tag.
- */
+ * CRC or tag. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -78,7 +78,7 @@ describe("a link to a name with IPv6 and IPv4 addresses", function()
   end)
 end)
 
---- A world with a link whose settings are these. carried(bytes): how many addresses of the server have had so many bytes.
+--- A world with a link whose settings are these. carried(bytes): the number of the server's addresses that have had this many bytes.
 local function hopping(opts)
   local w = sim.world { seed = opts.seed or 7, files = { ["client.key"] = KEY, ["server.key"] = KEY,
     ["server.lua"] = SERVER:format(opts.on or ":29900"), ["client.lua"] = CLIENT:format(opts.settings) } }

@@ -1,4 +1,4 @@
-/* What an attacker without the key can send, by the million: damaged copies of a datagram, replays, and random bytes. */
+/* Datagrams that an attacker without the key can send, by the million: damaged copies of a datagram, replays, and random bytes. */
 #ifndef SPEC_DAMAGE_H
 #define SPEC_DAMAGE_H
 

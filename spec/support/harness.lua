@@ -1,4 +1,4 @@
--- What specs need to run real tunnels: processes, sockets, checked transfers, lossy relays. In a spec file:
+-- Helpers for specs that run real tunnels: processes, sockets, checked transfers, lossy relays. In a spec file:
 --
 --   local h = require "harness"
 --   describe("…", function()

@@ -75,8 +75,7 @@ static int refuse(lua_State *L)
 }
 
 /* refused() -> since refuse or the last call: how many were refused, and the largest number of pieces in a
- * message that was sent
- */
+ * message that was sent */
 static int refused(lua_State *L)
 {
     lua_pushinteger(L, refusal.refused);

@@ -12,8 +12,7 @@
  *   packet or nil = e:challenge(ts, at_most, una)   e:fits{cmd, sn, una}   e:path_changed()   e:news()
  *   e:check()   raises if an invariant is broken   e:close()
  *   p = spec_kcp.path{window, rate}   a controller that engines share   p:facts()
- *   conv, sn = spec_kcp.peek(packet)   spec_kcp.echoes(packet, conv, from, span)
- */
+ *   conv, sn = spec_kcp.peek(packet)   spec_kcp.echoes(packet, conv, from, span) */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
--- What `kt client` and `kt server` report: effective settings at the start, counters on SIGUSR1 and in the snmplog.
+-- Reports of `kt client` and `kt server`: effective settings at the start, counters on SIGUSR1 and in the snmplog.
 
 local core = require "kt.core"
 local kt = require "kt"

@@ -45,8 +45,7 @@ void kt_sim_free(struct kt_sim *sim);
 
 uint64_t kt_sim_now(const struct kt_sim *sim);
 
-/* Work that the layer above schedules. The caller owns the memory, which must stay valid while the event is set.
- */
+/* Work that the layer above schedules. The caller owns the memory, which must stay valid while the event is set. */
 struct kt_sim_event {
     uint64_t at;
     size_t slot; /* in the queue, from 1; 0: not set */

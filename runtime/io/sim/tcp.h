@@ -1,4 +1,4 @@
-/* What the three files of TCP share: tcp.c (segments and connections, as in a kernel), conn.c (the pipe that a
+/* Shared by the three files of TCP: tcp.c (segments and connections, as in a kernel), conn.c (the pipe that a
  * process holds), listen.c (listeners).
  *
  * The model: a line delivers segments in order and never loses one, so there are no sequence numbers; a conn is

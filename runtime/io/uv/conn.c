@@ -14,8 +14,7 @@
  * whose peer has finished sending. If this end does not write, which would fail, the conn breaks after
  * UNIX_GONE_US, about when keepalive would detect that a TCP peer is gone.
  *
- * Invariant: `pipe.events` is called only from libuv's callbacks, timers and turn hooks, and never after close.
- */
+ * Invariant: `pipe.events` is called only from libuv's callbacks, timers and turn hooks, and never after close. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* What every file of the libuv backend needs: the count of what is open, the clock of a turn, and conversions between the
+/* Helpers for every file of the libuv backend: the count of what is open, the clock of a turn, and conversions between the
  * system's types and kt's. It uses none of the others. */
 #include <assert.h>
 #include <fcntl.h>

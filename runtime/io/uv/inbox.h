@@ -1,5 +1,5 @@
-/* What a conn has read. The bytes arrive in the io's scratch area, where the listener finds them; what it leaves there
- * moves to memory of just that size. So moving bytes takes no allocation, and a slow listener holds no more memory
+/* Bytes that a conn has read. They arrive in the io's scratch area, where the listener finds them; those that it leaves
+ * there move to memory of just that size. So moving bytes takes no allocation, and a slow listener holds no more memory
  * than bytes.
  *
  * Invariant: outside of libuv's callbacks nothing is lent. */

@@ -144,8 +144,7 @@ static struct socket *socket_of(struct channel *c, ares_socket_t fd)
     return NULL;
 }
 
-/* NULL without memory: c-ares then hears nothing on that socket and gives the server up after its timeout.
- */
+/* NULL without memory: c-ares then hears nothing on that socket and gives the server up after its timeout. */
 static struct socket *socket_new(struct channel *c, ares_socket_t fd)
 {
     struct socket *s = calloc(1, sizeof *s);

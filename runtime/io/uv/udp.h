@@ -9,8 +9,7 @@
 #define KT_UV_UDP_SLOTS 128u
 
 /* The transmit queue. Invariant: a slot is free (in free[]), reserved (in neither), or committed (in fifo[], oldest
- * at head).
- */
+ * at head). */
 struct udp_out {
     struct udp_arena *arena; /* NULL before the first reserve; owned */
     unsigned head, count;    /* in fifo[] */

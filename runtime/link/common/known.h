@@ -1,4 +1,4 @@
-/* What the links and acceptors of a process know beyond a reload. Whoever owns the process's runtimes owns it. */
+/* Memory of a process's links and acceptors that outlives a reload. It belongs to the owner of the runtimes. */
 #ifndef KT_LINK_COMMON_KNOWN_H
 #define KT_LINK_COMMON_KNOWN_H
 

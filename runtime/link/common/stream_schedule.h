@@ -18,9 +18,8 @@
 
 /* A stream's place in the schedule. */
 struct kt_stream_entry {
-    struct kt_list
-        node;       /* in a line while the stream waits to send data; otherwise free for the wire's use */
-    int32_t credit; /* bytes it may still send in this round; negative: owed to later rounds */
+    struct kt_list node; /* in a line while the stream waits to send data; else free for the wire's use */
+    int32_t credit;      /* bytes it may still send in this round; negative: owed to later rounds */
     uint16_t weight;
     uint8_t priority;
 };

@@ -1,4 +1,4 @@
-/* What the files of the accepting side share. Only they include this.
+/* Shared by the files of the accepting side. Only they include this.
  *
  *   acceptor.c  the acceptor as its user sees it: ports, settings, end
  *   guest.c     the table of sessions, and their lives
@@ -36,8 +36,7 @@ struct guest {
     struct kt_timer forget;
     struct kt_list links; /* of kt_accepted: the session as a link, for each user so far */
     bool mismatch_told;
-    bool listed; /* gets the packets without a conv (parity) from its address
-                  */
+    bool listed; /* gets the packets without a conv (parity) from its address */
 };
 
 struct acceptor {

@@ -1,4 +1,4 @@
-/* What the sessions of a link or acceptor share (context.h). */
+/* Makes and frees the context that the sessions of a link or acceptor share, and opens their datagrams. */
 #include "link/kcptun/context.h"
 #include "crypto/kcptun/kdf.h"
 #include "crypto/locked.h"

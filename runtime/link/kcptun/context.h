@@ -1,5 +1,5 @@
-/* What all sessions of one link or acceptor share: settings, keys, ciphers, block pools. Made once, before
- * the first session, and freed after the last stream of the last one. */
+/* Shared by all sessions of one link or acceptor: settings, keys, ciphers, block pools. Made once, before the
+ * first session, and freed after the last stream of the last one. */
 #ifndef KT_LINK_KCPTUN_CONTEXT_H
 #define KT_LINK_KCPTUN_CONTEXT_H
 
@@ -24,9 +24,8 @@ struct kt_kcptun_context {
     struct kt_counters *counters;
     struct kt_kcptun_config cfg; /* key and crypt are NULL here: they were consumed */
     bool client;
-    bool hushed; /* as in kt_wire_env */
-    bool
-        retired; /* of an acceptor whose key or cipher has changed: no new sessions or streams with this one */
+    bool hushed;    /* as in kt_wire_env */
+    bool retired;   /* the acceptor's key or cipher has changed: no new sessions or streams with this one */
     char crypt[24]; /* the cipher's name */
     uint8_t *pass;  /* KT_PASS bytes of locked memory; for --tuncrypt */
     struct kt_seal *seal;

@@ -9,8 +9,7 @@
 #define MAX_FAILS 3
 /* With --tuncrypt: how long the peer's hello may take after it acknowledged ours. */
 #define HELLO_US 3000000u
-/* An unused session is kept this long after it was replaced, so that the link does not go down in between.
- */
+/* An unused session is kept this long after it was replaced, so that the link does not go down in between. */
 #define BRIDGE_US 5000000u
 
 /* ---- presence ---- */
@@ -171,8 +170,7 @@ static void make_way(struct dial *d)
 }
 
 /* It is heard again: it takes its slot back, unless the slot now has an older session, or this one may take
- * no new streams.
- */
+ * no new streams. */
 static void come_off_bench(struct dial *d)
 {
     struct slot *slot = d->home;

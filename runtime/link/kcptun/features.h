@@ -9,8 +9,7 @@
 #include "link/kcptun/kcptun.h"
 
 /* The features to announce: half-close, abort, tuncrypt, and in the upper byte a fingerprint of QPP (0: off,
- * else 1
- * + pads mod 255). */
+ * else 1 + pads mod 255). */
 uint16_t kt_kcptun_features(const struct kt_kcptun_config *cfg);
 
 /* True if the peer's features match `ours`; otherwise *why (KT_EMISMATCH) says what differs. hello: the peer

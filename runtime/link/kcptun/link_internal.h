@@ -1,4 +1,4 @@
-/* What the files of the dialling side share. Only they include this.
+/* Shared by the files of the dialling side. Only they include this.
  *
  *   link.c  the operations of a link
  *   dial.c  its sessions: dialling, replacing, ending

@@ -33,8 +33,7 @@ struct kt_kcptun_session_owner {
     /* The peer, a kt, sent a hello with these features (KT_SMUX_F_…). May be NULL. */
     void (*hello)(void *ctx, struct kt_kcptun_session *s, uint16_t features);
     /* The peer became suspect (why: the reason), or is trusted again (why NULL). From the turn hook. May be
-     * NULL.
-     */
+     * NULL. */
     void (*suspect)(void *ctx, struct kt_kcptun_session *s, const char *why);
     /* The peer, a kt, does not answer while streams are open: its answers may go to an earlier address of
      * this host. Called every second from the turn hook; the callee may move the session. May be NULL. */

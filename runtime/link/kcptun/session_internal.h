@@ -1,4 +1,4 @@
-/* What the files of a session share. Only they include this.
+/* Shared by the files of a session. Only they include this.
  *
  *   session.c          life, the turn, the end
  *   session_bytes.c    bytes between smux, snappy and KCP

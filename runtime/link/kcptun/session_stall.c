@@ -1,7 +1,6 @@
 /* Blocked sessions. When unread bytes fill the session's buffer, it reads nothing more from its peer, for any
  * stream. With smux 2 the windows prevent that; with smux 1 a single stalled reader is enough. Readers may
- * pause for a while; after that, streams that are not read are cut.
- */
+ * pause for a while; after that, streams that are not read are cut. */
 #include "link/kcptun/session_internal.h"
 
 /* With other streams open, one of them is waiting. */

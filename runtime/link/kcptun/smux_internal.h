@@ -1,4 +1,4 @@
-/* What the files of smux share. Only they include this (and the spec, for its hook).
+/* Shared by the files of smux. Only they include this (and the spec, for its hook).
  *
  *   smux.c         lifecycle, the table of streams, young streams
  *   smux_recv.c    bytes in: the frame parser
@@ -209,8 +209,7 @@ void kt_smux_leave(struct kt_smux *m);
 /* ---- smux_stream.c ---- */
 
 extern const struct kt_pipe_ops kt_smux_pipe_ops;
-/* Appends up to n bytes to one of the stream's queues, through QPP if it is on; fewer if memory is short.
- */
+/* Appends up to n bytes to one of the stream's queues, through QPP if it is on; fewer if memory is short. */
 size_t kt_smux_append(struct kt_smux_stream *s, struct kt_bufq *q, const uint8_t *data, size_t n);
 
 /* Stores the reason of an abort, once. Text is cut after KT_SMUX_RST_TEXT bytes, and left out if memory is

@@ -1,4 +1,4 @@
-/* What the files of the accepting side share; no other file includes this.
+/* Shared by the files of the accepting side; no other file includes this.
  *
  *   acceptor.c  the acceptor as its user sees it: ports, settings, end
  *   guest.c     the table of associations, and their end

@@ -1,4 +1,4 @@
-/* What arrived on a path, and when to acknowledge it (docs/wire.md, 5.1). One struct kt_native_acks per path,
+/* Packet numbers that arrived on a path, and when to acknowledge them (docs/wire.md, 5.1). One struct kt_native_acks per path,
  * on the receiver's side.
  *
  * Invariant: ranges ascend, and at least one number is missing between two of them. There are at most

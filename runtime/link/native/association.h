@@ -60,7 +60,7 @@ struct kt_native_place {
     bool connected;      /* udp is connected to the peer */
 };
 
-/* What an association begins with. */
+/* The parameters of a new association. */
 struct kt_native_beginning {
     const struct kt_native_agreed *agreed; /* the handshake's result; copied, and the caller wipes its own */
     const char *identity;                  /* of the peer; copied; NULL: it has none */

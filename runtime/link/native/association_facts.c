@@ -1,4 +1,4 @@
-/* What others may know of an association: who its peer is, and its figures. */
+/* Accessors and statistics of an association. */
 #include "link/common/figures.h"
 #include "link/native/association_internal.h"
 

@@ -1,4 +1,4 @@
-/* What the files of an association share; no other file includes it.
+/* Shared by the files of an association; no other file includes it.
  *
  *   association.c         life, the turn, health
  *   association_facts.c   figures and accessors
@@ -58,8 +58,8 @@ struct kt_native_path {
     struct {
         bool active, due; /* due: to be sent now */
         bool mine;        /* this end wants to go there; else the peer seems to have */
-        bool
-            meant; /* the peer wants to: it has sent a challenge from there, and its old place is still valid */
+        /* The peer wants to move: it has sent a challenge from there, and its old place is still valid. */
+        bool meant;
         struct kt_native_place place;
         uint64_t until_us, again_us, wait_us;
         uint64_t in_bytes, out_bytes;

@@ -11,8 +11,8 @@
 #include "link/native/link_internal.h"
 
 #define AFTER 3u /* a peer is checked once it has been suspect for this many seconds */
-#define LASTS_US                                                                                             \
-    5000000u /* a check; the next begins after half of the silence, but not before, nor after PAUSE_US */
+/* A check lasts this long. The next begins after half of the silence, but after this time, and within PAUSE_US. */
+#define LASTS_US 5000000u
 #define PAUSE_US 60000000u
 #define HINT_US 2000000u /* between two checks for a hint, which may be forged */
 /* A trial sends this many PINGs, this and a quarter of a round trip apart. */

@@ -1,4 +1,4 @@
-/* What associations share: reads the key, gives idle memory back, and counts and logs what is dropped. */
+/* The context that associations share: reads the key, gives idle memory back, counts and logs dropped packets. */
 #include "link/native/context.h"
 #include <stdio.h>
 #include <stdlib.h>

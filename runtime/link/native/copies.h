@@ -31,7 +31,7 @@ struct kt_native_copies {
     uint8_t left, made;
 };
 
-/* What the policy knows. */
+/* The policy's input. */
 struct kt_native_copies_facts {
     uint32_t loss;       /* of the path, in millionths (struct kt_native_recovery_stats) */
     uint32_t min_rtt_us; /* 0: unknown, and nothing is copied */

@@ -50,8 +50,8 @@ struct kt_native_flow {
     uint64_t active_us; /* the last datagram */
     uint64_t sequence;  /* of the next datagram */
     uint64_t highest;   /* sequence received, plus 1 */
-    uint64_t
-        seen[KT_NATIVE_FLOW_WINDOW / 64]; /* of those below `highest`, by their number modulo the window */
+    /* Of those below `highest`, by their number modulo the window. */
+    uint64_t seen[KT_NATIVE_FLOW_WINDOW / 64];
     struct kt_native_flow_facts facts;
 };
 

@@ -1,5 +1,4 @@
-/* What both ends of a handshake do alike: makes Noise's keys of those that a user gave, and secrets of
- * Noise's. */
+/* The part of a handshake that both ends share: derives Noise's keys from the user's, and secrets from Noise's. */
 #include "link/native/handshake.h"
 #include <string.h>
 

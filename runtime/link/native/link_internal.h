@@ -1,4 +1,4 @@
-/* What the files of the dialling side share (docs/wire.md, 4.3 and 4.5); no other file includes it.
+/* Shared by the files of the dialling side (docs/wire.md, 4.3 and 4.5); no other file includes it.
  *
  *   link.c         the link as its user sees it
  *   dial.c         getting an association, and what becomes of it

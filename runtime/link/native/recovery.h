@@ -73,8 +73,8 @@ struct kt_native_packet;
 /* Fields are recovery's own. */
 struct kt_native_recovery {
     struct kt_native_recovery_config cfg;
-    struct kt_native_packet
-        *packets; /* ring of the numbers base..next-1, by number; NULL: nothing sent yet */
+    /* Ring of the numbers base..next-1, by number; NULL: nothing sent yet. */
+    struct kt_native_packet *packets;
     uint32_t capacity;
     struct kt_native_content *contents; /* ring, in the order of sending */
     uint32_t contents_capacity;

@@ -1,4 +1,4 @@
-/* What has arrived of a stream, by offset: in any order, with overlaps and duplicates (docs/wire.md, 6.1). The
+/* The received bytes of a stream, by offset: in any order, with overlaps and duplicates (docs/wire.md, 6.1). The
  * reader sees the bytes in order and in place.
  *
  * The owner limits `highest`, so memory is limited by the credit that it gave (blocks.h). */

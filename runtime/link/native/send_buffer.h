@@ -1,4 +1,4 @@
-/* What a stream has to send, by offset. Bytes are kept from write until they are acknowledged, in any
+/* The bytes that a stream has to send, by offset. They are kept from write until they are acknowledged, in any
  * order; lost ones are sent again before new ones (docs/wire.md, 6.1).
  *
  * An event costs the bytes that it concerns, 64 at a time, and at most KT_NATIVE_LOST ranges. If more

@@ -17,7 +17,7 @@ struct kt_settings *kt_config_read(
 struct kt_settings *kt_config_change(
     lua_State *L, int idx, const struct kt_wire *wire, const struct kt_settings *s);
 
-/* What a handle's settings hold besides the table's values is not read any more: the key. */
+/* Forgets the key in a handle's settings, which is not read any more. */
 void kt_config_forget_key(struct kt_settings *s);
 
 /* Logs what was opened ("link to", "vps:29900") with its settings, and warns when the key protects nothing.
@@ -25,7 +25,7 @@ void kt_config_forget_key(struct kt_settings *s);
 void kt_config_log(const struct kt_wire *wire, const struct kt_settings *s, const struct kt_service *service,
     const char *what);
 
-/* What links and acceptors of this runtime are made in. */
+/* The environment of this runtime's links and acceptors. */
 struct kt_wire_env kt_config_env(const struct kt_runtime *rt);
 
 /* Pushes the statistics of a link or an acceptor as a table. */

@@ -37,7 +37,7 @@ static int event_clear(lua_State *L)
     return 0;
 }
 
-/* Nothing goes on that would have to be undone. */
+/* Nothing to undo. */
 static void cancel(struct kt_task *t)
 {
     (void)t;

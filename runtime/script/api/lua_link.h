@@ -3,8 +3,7 @@
  *   lua_link.c     the handle: open, probe, set, stats, close
  *   lua_link_on.c  its events: handlers that run as tasks
  *
- * Invariant: `link` is NULL exactly while the link is not open; tasks in `waiting` have a call pending on it.
- */
+ * Invariant: `link` is NULL exactly while the link is not open; tasks in `waiting` have a call pending on it. */
 #ifndef KT_SCRIPT_API_LUA_LINK_H
 #define KT_SCRIPT_API_LUA_LINK_H
 

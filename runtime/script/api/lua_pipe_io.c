@@ -1,4 +1,4 @@
-/* What reading from and writing to conns and streams share: the events of a pipe, arguments, and errors.
+/* Shared by reading from and writing to conns and streams: the events of a pipe, arguments, and errors.
  *
  * Any event may end either wait: if the peer closes both directions, only `readable` is called. The handle always
  * listens to the pipe, so that it knows why a pipe broke even if no call was waiting. */

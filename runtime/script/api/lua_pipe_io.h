@@ -1,4 +1,4 @@
-/* What the files of reading and writing share: lua_pipe_io.c (events, arguments, errors), lua_pipe_read.c and
+/* Shared by the files of reading and writing: lua_pipe_io.c (events, arguments, errors), lua_pipe_read.c and
  * lua_pipe_write.c. No other file includes it. */
 #ifndef KT_SCRIPT_API_LUA_PIPE_IO_H
 #define KT_SCRIPT_API_LUA_PIPE_IO_H

@@ -1,5 +1,5 @@
-/* What kt.pool needs of streams that it opened: the name of their link, to wait until the peer knows of them, and to
- * give them to another task.
+/* Functions for kt.pool on the streams that it opened: name their link, wait until the peer knows of them, and give
+ * them to another task.
  *
  * Invariant: h->asking is set exactly while a task waits in core.answered. */
 #include "script/api/lua_pipe.h"

@@ -65,7 +65,7 @@ static void take(lua_State *L, struct queue *q)
     q->count--;
 }
 
-/* Nothing goes on that would have to be undone. */
+/* Nothing to undo. */
 static void cancel(struct kt_task *t)
 {
     (void)t;

@@ -34,8 +34,7 @@ struct kt_logger {
     void *ctx;
 };
 
-/* To standard error, level info. name: a script's path or a verb; the prefix is its last part without ".lua".
- */
+/* To standard error, level info. name: a script's path or a verb; the prefix is its last part without ".lua". */
 void kt_logger_init(struct kt_logger *l, const char *name);
 /* Sends `out` to standard error, unbuffered, as after kt_logger_init. */
 void kt_logger_to_stderr(struct kt_logger *l);

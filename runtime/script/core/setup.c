@@ -1,6 +1,6 @@
 /* Keeps what a runtime was made with, and fills in the defaults.
  *
- * Invariant: once the runtime is made, only `checking` changes, and what the counters and the known hold. */
+ * Invariant: once the runtime is made, only `checking` changes, the counters, and the memory of links. */
 #include "script/core/setup.h"
 #include <stdint.h>
 #include <stdio.h>

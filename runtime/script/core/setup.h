@@ -1,5 +1,5 @@
-/* What a runtime was made with: its io, log, counters and output, as struct kt_runtime_opts gave them or by
- * default. What these functions return belongs to the runtime or outlives it; the caller frees none of it. */
+/* The setup of a runtime: its io, log, counters and output, as struct kt_runtime_opts gave them or by default.
+ * Pointers that these functions return belong to the runtime or outlive it; the caller frees none of them. */
 #ifndef KT_SCRIPT_CORE_SETUP_H
 #define KT_SCRIPT_CORE_SETUP_H
 
@@ -16,12 +16,12 @@ struct kt_logger;
 struct kt_known;
 struct kt_runtime;
 
-/* What a script may reach outside of itself. Lists end with NULL; a list that is NULL is empty. They outlive the
- * runtime. */
+/* Files and environment variables that a script may reach. Lists end with NULL; a list that is NULL is empty. They
+ * outlive the runtime. */
 struct kt_allow {
-    const char *const *read,
-        *const *write;      /* folders for kt.file (besides the script's own), and for kt.append */
-    const char *const *env; /* names for kt.env */
+    const char *const *read;  /* folders for kt.file, besides the script's own */
+    const char *const *write; /* folders for kt.append */
+    const char *const *env;   /* names for kt.env */
     bool env_all;
 };
 
@@ -32,8 +32,7 @@ struct kt_runtime_opts {
     void (*bind)(struct lua_State *L);
     bool unsafe;             /* the script gets os and io */
     unsigned long child_fds; /* soft descriptor limit for programs that the script starts; 0: inherited */
-    const char
-        *path; /* a folder of modules, for what `require` does not find beside the script; NULL: none */
+    const char *path;        /* a folder of modules that are not beside the script; NULL: none */
     struct kt_allow allow;
     size_t memory;    /* memory limit of the Lua state, in bytes; 0: no limit */
     uint64_t main_us; /* time limit of the main chunk; 0: a generous default, as only startup waits */
@@ -61,7 +60,7 @@ struct kt_runtime_opts {
     /* The running script's, which this one is to replace: its source of kept tables (kt.keep). Used while the
      * main chunk runs. NULL: none. */
     const struct kt_runtime *before;
-    /* What its links and acceptors know (link/common/known.h); likewise. */
+    /* Memory of its links and acceptors (link/common/known.h); likewise. */
     struct kt_known *known;
     /* Called when the script has ended: it exited, has nothing left to do, or has been drained. The callee
      * frees the runtime later, not in this call. NULL: the io's loop is stopped. */

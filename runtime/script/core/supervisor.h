@@ -26,8 +26,7 @@ struct kt_supervisor_opts {
     const char *module; /* if file is NULL: a module in the binary */
     int argc;           /* the script's arguments; they and the strings above outlive the supervisor */
     char **argv;
-    struct kt_phrases
-        *phrases; /* keys derived from passphrases, shared with other processes; NULL: its own */
+    struct kt_phrases *phrases; /* derived keys, shared with other processes; NULL: its own */
     /* Called after a reload, with 0 and a summary, or with a code and the reason it failed. May be NULL. */
     void (*reloaded)(void *ctx, int code, const char *text);
     /* Called on SIGHUP; returns true if the terminal has gone, in which case kt exits as on SIGTERM. May be

@@ -67,7 +67,7 @@ void kt_tasks_end(struct kt_runtime *rt);
 /* The task after t, or the first if t is NULL; NULL: there is none. */
 const struct kt_task *kt_task_next(const struct kt_runtime *rt, const struct kt_task *t);
 enum kt_task_state { KT_TASK_READY, KT_TASK_RUNNING, KT_TASK_WAITING };
-/* What a task does now. Raises nothing. */
+/* The current state of a task. Never raises. */
 struct kt_task_look {
     enum kt_task_state state;
     const char *waits_in; /* as kt_task_waits_in */

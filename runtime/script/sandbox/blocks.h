@@ -15,9 +15,9 @@
 
 struct kt_blocks {
     struct kt_list arenas; /* with room for a slab first */
-    struct kt_list
-        partial[KT_BLOCKS_SMALL / 16 + 1]; /* slabs with room, by the size of a block in units of 16 */
-    size_t slabs;                          /* in use, or kept empty */
+    /* Slabs with room, by the size of a block in units of 16. */
+    struct kt_list partial[KT_BLOCKS_SMALL / 16 + 1];
+    size_t slabs; /* in use, or kept empty */
 };
 
 void kt_blocks_init(struct kt_blocks *b);

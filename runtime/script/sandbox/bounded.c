@@ -2,9 +2,10 @@
  * to what they process in acceptable time. Invariant: every other function available to scripts ends after a
  * few steps, steps the guard (table.c, sort.c, pattern.c), or calls a function that does.
  *
- * strings all string arguments of a call together: at most KT_STRING_MAX bytes. (The allocator limits single
- * strings.) formats a format takes longer per byte: FORMAT_MAX. So does a quoted string: QUOTED_MAX. source
- * load passes source on in pieces, and steps the guard for each. */
+ *   strings   all string arguments of a call together: at most KT_STRING_MAX bytes. (The allocator limits
+ *             single strings.)
+ *   formats   take longer per byte: at most FORMAT_MAX. So do quoted strings: at most QUOTED_MAX.
+ *   source    load passes it on in pieces, and steps the guard for each. */
 #include <lauxlib.h>
 #include <lualib.h>
 #include <string.h>
@@ -44,8 +45,8 @@ static const struct {
     const char *library, *name;
     bool format;
 } functions[] = {
-    {"string", "char",
-        false}, /* takes numbers, but also strings that are converted; likewise the next ones */
+    /* The first four take numbers, but also strings that are converted. */
+    {"string", "char", false},
     {"math", "max", false},
     {"math", "min", false},
     {"utf8", "char", false},

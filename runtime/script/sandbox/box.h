@@ -1,4 +1,4 @@
-/* What the files of the sandbox share. Only they include this header. */
+/* Shared by the files of the sandbox. Only they include this header. */
 #ifndef KT_SCRIPT_SANDBOX_BOX_H
 #define KT_SCRIPT_SANDBOX_BOX_H
 

@@ -15,7 +15,7 @@ struct kt_io;
 struct kt_log;
 struct kt_sandbox;
 
-/* What the sandbox asks of the runtime. */
+/* Services that the runtime provides to the sandbox. */
 struct kt_sandbox_host {
     void *ctx;
     /* Writes the script's output, for fd 1 or 2. */

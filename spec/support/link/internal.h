@@ -1,4 +1,4 @@
-/* What the files of spec_link share. Each registers its classes in link_spec_NAME. */
+/* Shared by the files of spec_link. Each registers its classes in link_spec_NAME. */
 #ifndef SPEC_LINK_INTERNAL_H
 #define SPEC_LINK_INTERNAL_H
 
