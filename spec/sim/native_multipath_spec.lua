@@ -183,6 +183,18 @@ describe("a link with two paths", function()
     assert.equal(1, t.server:stats().counters.PassiveOpens)
   end)
 
+  it("notices a restart of the server by the one that works", function()
+    local t = world { [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.03 } }
+    local app = t.connect()
+    app:echo "hello"
+    t.w:run_for "1s"
+    t.lines[ONE].cut = true
+    app:echo "keystroke"
+    t.w:host "server":restart()
+    app:write "x"
+    assert.equal("reset", select(2, app:read(1, { timeout = "2s" })).code)
+  end)
+
   it("survives an outage of both", function()
     local t = world { [ONE] = { rate = mbit(20), delay = 0.02 }, [TWO] = { rate = mbit(20), delay = 0.03 } }
     local app = t.connect()

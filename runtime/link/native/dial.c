@@ -302,14 +302,16 @@ void kt_native_dial_retry(struct link *l, struct remote *r)
 /* The peer does not know the association. If this socket only tries a place, another server may be there. */
 static void unknown(const struct kt_native_socket *s)
 {
-    if (s == s->l->socket) kt_native_check_hint(s->l);
+    if (s == s->l->socket || kt_native_sides_has(s->l, s)) kt_native_check_hint(s->l);
 }
 
 /* `unknown` names the connection id that the server got. An attacker who sends the server its own packets
  * back makes it name an id that this end never sends to. */
 static bool names_ours(const struct link *l, const struct kt_native_header *header)
 {
-    return l->a && memcmp(header->id, kt_native_association_peer_cid(l->a, 0), KT_NATIVE_CID) == 0;
+    for (unsigned path = 0; l->a && path < KT_NATIVE_PATHS; path++)
+        if (memcmp(header->id, kt_native_association_peer_cid(l->a, path), KT_NATIVE_CID) == 0) return true;
+    return false;
 }
 
 static bool find_path(const struct link *l, const uint8_t cid[KT_NATIVE_CID], unsigned *path)

@@ -192,6 +192,8 @@ void kt_native_sides_init(struct link *l);
 void kt_native_sides_open(struct link *l);
 /* Gives a path another socket, as its address may be gone, or a NAT on the way has forgotten it. */
 void kt_native_sides_renew(struct link *l, unsigned path);
+/* True if this is the socket of one of these paths. */
+bool kt_native_sides_has(const struct link *l, const struct kt_native_socket *s);
 /* After the association has ended. */
 void kt_native_sides_close(struct link *l);
 /* True if a socket of the peer's family can be bound to this address, or to an interface. */

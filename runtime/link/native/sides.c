@@ -44,6 +44,13 @@ void kt_native_sides_open(struct link *l)
     if (!all) kt_io_timer_set(l->c->io, &l->sides_timer, kt_io_now(l->c->io) + AGAIN_US);
 }
 
+bool kt_native_sides_has(const struct link *l, const struct kt_native_socket *s)
+{
+    for (unsigned i = 1; i < KT_NATIVE_PATHS; i++)
+        if (l->sides[i] == s) return true;
+    return false;
+}
+
 void kt_native_sides_renew(struct link *l, unsigned path)
 {
     struct kt_native_socket *old = l->sides[path], *fresh;
