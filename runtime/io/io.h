@@ -282,7 +282,7 @@ int kt_file_read(
     struct kt_io *io, const char *path, size_t max, char **data, size_t *len, struct kt_err *err);
 /* Writes the real path of a file or folder to out, at most size bytes: absolute, without ".." and symbolic links; on a
  * simulated host, which has none, the path without "." and "..". fresh: the last part need not exist, but may not be a
- * link that leads nowhere. 0, or a code and a sentence. */
+ * dangling link. 0, or a code and a sentence. */
 int kt_file_real(struct kt_io *io, const char *path, bool fresh, char *out, size_t size, struct kt_err *err);
 /* Appends to a file, creating it with mode 0600. Blocks, so use it only for small writes. */
 int kt_file_append(struct kt_io *io, const char *path, const void *data, size_t len, struct kt_err *err);

@@ -125,7 +125,7 @@ int kt_system_file_read(
 static int real_fresh(const char *path, char *out, size_t size, struct kt_err *err)
 {
     struct stat st;
-    if (lstat(path, &st) == 0) return kt_err_set(err, KT_EACCES, "%s: a link that leads nowhere", path);
+    if (lstat(path, &st) == 0) return kt_err_set(err, KT_EACCES, "%s: a dangling symbolic link", path);
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return kt_err_set(err, KT_EINVAL, "%s: is a folder, not a regular file", path);

@@ -4,7 +4,7 @@ local sim = require "kt.sim"
 local KEY = "d2hhdCBtYWtlcyBhIGtleSBpcyAzMiBieXRlcy4uLi4="
 local SERVER = assert(io.open "spec/fixtures/both/server.lua"):read "a"
 local OTHER = "YW5vdGhlciBrZXkgaXMgYWxzbyAzMiBieXRlcyBsb24="
-local ON_KCPTUN = "server:29900 does not answer on wire kt but on wire kcptun, which is used from now on"
+local ON_KCPTUN = "server:29900 does not answer on wire kt; using wire kcptun from now on"
 local SILENT = "no answer for 5 s on wire kt or kcptun: is a server running there, does UDP get through, and are the key and the "
   .. "settings of the wire the same on both ends?"
 

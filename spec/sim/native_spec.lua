@@ -287,10 +287,10 @@ describe("a server of kt's own wire that knows its clients by their keys", funct
 
     for body, why in pairs {
       ["return false"] = "refused: its key is not authorized: D6po",
-      ['error "a mistake"'] = "authorized failed, and refuses: server.lua:%d+: a mistake",
-      ["return true"] = "authorized failed, and refuses: .*expected a name of 1 to 63 bytes, or false, got boolean",
+      ['error "a mistake"'] = "authorized failed; refused the client: server.lua:%d+: a mistake",
+      ["return true"] = "authorized failed; refused the client: .*expected a name of 1 to 63 bytes, or false, got boolean",
       ['kt.sleep "1s" return "al"'] = "kt.sleep: cannot wait in authorized; it must return at once",
-      ["while true do end"] = "authorized failed, and refuses: server.lua:%d+: stopped",
+      ["while true do end"] = "authorized failed; refused the client: server.lua:%d+: stopped",
     } do
       it("refuses with " .. body .. ", and says why once", function()
         local app, server, _, w = tunnel_by(body)

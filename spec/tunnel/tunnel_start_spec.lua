@@ -47,7 +47,7 @@ describe("kt's settings", function()
         exchange(client)
         local speaks = { kt = "kt wire", kcptun = "kcptun wire", auto = "kt wire or kcptun wire" }
         assert.matches("kt client [%d.]+, " .. speaks[wires[1]] .. "\n", client.stderr)
-        local function fell_back() return client.stderr:find("does not answer on wire kt but on wire kcptun", 1, true) ~= nil end
+        local function fell_back() return client.stderr:find("does not answer on wire kt; using wire kcptun", 1, true) ~= nil end
         if wires[1] == "auto" and wires[2] == "kcptun" then
           h.loop.eventually("the client to say which wire it uses", 10, fell_back) -- 5 s after the first answer
         else

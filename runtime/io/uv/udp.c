@@ -165,7 +165,8 @@ static int set_device(struct uv_udp *s, const char *device, struct kt_err *err)
     if (errnum == ENODEV)
         return kt_err_set(err, KT_EUNREACH, "%s: this machine has no such network interface", device);
     if (errnum == EPERM)
-        return kt_err_set(err, KT_EACCES, "%s: to use an interface takes Linux 5.7 or CAP_NET_RAW", device);
+        return kt_err_set(
+            err, KT_EACCES, "%s: binding to an interface needs Linux 5.7 or CAP_NET_RAW", device);
     return kt_err_set(err, kt_err_from_errno(errnum), "%s: %s", device, strerror(errnum));
 #else
     (void)s;

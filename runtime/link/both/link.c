@@ -270,8 +270,8 @@ static void settle(struct link *l)
     kt_both_flows_end(&l->flows, KT_ENOTSUP);
     if (l->lacks) return;
     l->lacks = true;
-    kt_log(l->log, KT_LOG_INFO, "%s does not answer on wire %s but on wire %s, which is used from now on",
-        l->name, kt_both_wire.parts[KT_PREFERRED]->name, kt_both_wire.parts[KT_FALLBACK]->name);
+    kt_log(l->log, KT_LOG_INFO, "%s does not answer on wire %s; using wire %s from now on", l->name,
+        kt_both_wire.parts[KT_PREFERRED]->name, kt_both_wire.parts[KT_FALLBACK]->name);
 }
 
 static bool wanted(const struct link *l)

@@ -163,7 +163,7 @@ struct kt_flow *kt_native_flow_accept(struct kt_native_flow *flow)
 
 int kt_native_no_flow(int code, struct kt_err *err)
 {
-    if (code == KT_ENOTSUP) return kt_err_set(err, code, "the peer takes no flows");
+    if (code == KT_ENOTSUP) return kt_err_set(err, code, "the peer does not accept flows");
     if (code == KT_EINVAL)
         return kt_err_set(
             err, code, "the target and the client of a flow have at most %u bytes each", KT_NATIVE_NAME_MAX);

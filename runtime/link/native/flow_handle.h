@@ -20,7 +20,7 @@ int kt_native_no_flow(int code, struct kt_err *err);
 
 /* A flow of a link, in `list`, and in no association yet. 0, KT_EINVAL or KT_ENOMEM. */
 int kt_native_flow_open(struct kt_list *list, const struct kt_flow_options *options, struct kt_flow **out);
-/* Opens such a flow in an association. 0, KT_ENOTSUP (the peer takes no flows) or KT_ENOMEM. */
+/* Opens such a flow in an association. 0, KT_ENOTSUP (the peer does not accept flows) or KT_ENOMEM. */
 int kt_native_flow_bind(struct kt_flow *flow, struct kt_native_association *a);
 /* The link has an association: opens all flows of the list in it. One that cannot be opened ends. */
 void kt_native_flows_bind(struct kt_list *list, struct kt_native_association *a);

@@ -79,7 +79,7 @@ void kt_native_flows_clock(struct kt_native_flows *f, uint64_t now_us, uint64_t 
 void kt_native_flows_path(struct kt_native_flows *f, size_t room);
 
 /* Opens a flow; it is the caller's until it ends. If the peer takes no more, the own flow that has been idle longest
- * ends. 0, KT_EINVAL (text too long), KT_ENOTSUP (the peer takes no flows) or KT_ENOMEM. */
+ * ends. 0, KT_EINVAL (text too long), KT_ENOTSUP (the peer does not accept flows) or KT_ENOMEM. */
 int kt_native_flows_open(
     struct kt_native_flows *f, const struct kt_native_flow_addresses *addresses, struct kt_native_flow **out);
 void kt_native_flow_listen(

@@ -138,7 +138,7 @@ static bool on_authorize(void *ctx, const char *key, const char *address, char *
         const char *why = kt_guard_stopped(g) ? kt_guard_text(L) : lua_tostring(L, -1);
         name[0] = '\0';
         if (!a->authorize_failed)
-            kt_log(kt_runtime_log(rt), KT_LOG_ERROR, "%s: authorized failed, and refuses: %s",
+            kt_log(kt_runtime_log(rt), KT_LOG_ERROR, "%s: authorized failed; refused the client: %s",
                 kt_service_name(&a->service), why ? why : "an error that is not a string");
         a->authorize_failed = true;
     }

@@ -331,7 +331,7 @@ static int install_settings(lua_State *L)
     return 0;
 }
 
-/* link:set { mode =, kcp =, fec =, rate =, suspect_after =, dead_after = } → true | nil, err */
+/* link:set { rate = "20Mbit" } → true | nil, err: any settings that are LIVE in the wire's table */
 static int link_set(lua_State *L)
 {
     struct kt_lua_link *l = self(L, "set");
