@@ -241,6 +241,36 @@ describe("flows over kt's own wire", function()
     assert.matches("link:flow: the peer speaks wire kcptun, which carries no datagrams; only wire kt does", t.client:log(), 1, true)
   end)
 
+  it("of a client with the key that opens them without end are bounded by what the server announced, and another client is served", function()
+    local handshake, native = require "spec_native_handshake", require "spec_native"
+    local function v(n) return (">I4"):pack(0x80000000 | n) end -- a varint
+    local t = tunnel { server = { "20" } }.up()
+    t.w:host "flooder"
+    t.w:link("flooder", "server", { delay = "1ms" })
+    local psk = "what makes a key is 32 bytes...."
+    local c = handshake.client { psk = psk, wall = 1767225600000000, seed = 5, params = { survive_s = 600, max_flows = 100, max_data = 1 << 20 } }
+    local agreed
+    t.w:rule { to = "flooder", fn = function(packet)
+      if not agreed then agreed = select(2, c:input(packet.data)) end
+    end }
+    local function inject(data) t.w:host("flooder"):inject { from = "10.0.3.1:4000", to = "10.0.2.1:29900", data = data } end
+    inject(c:initiate())
+    t.w:run_for "100ms"
+    local tx = native.tx(agreed.aead, c:header_key(), agreed.tx)
+    for i = 0, 4999 do
+      local flow = "\x18" .. v(2 * i + 1) .. "\x0e127.0.0.1:5300\x00"
+      inject(tx:seal(0, i, flow .. "\x1b" .. v(2 * i + 1) .. "\x00\x01x\x1b" .. v(2 * i + 1) .. "\x01\x01y", i))
+      if i % 50 == 0 then t.w:run_for "1ms" end
+    end
+    t.w:run_for "100ms"
+    assert.is_true(t.counter("server", "FlowsNow") <= 2 * 20)
+    assert.is_true(t.counter("server", "FlowsAccepted") > 4000)
+    t.w:run_for "2s"
+    assert.is_true(t.w:host("server"):stats().sockets < 60)
+    assert.equal(20, (t.result(t.ask(20, 0.05))))
+    assert.equal(0, t.counter("server", "SessionsFailed"))
+  end)
+
   it("cost bounded memory under a flood from forged addresses, and carry on after it", function()
     local w = sim.world { seed = 7 }
     w:host "flooder" w:host "server"
