@@ -199,6 +199,7 @@ describe("kt help", function()
     local r = run "help"
     assert.equal(0, r.code)
     assert.matches("\n  check +%l", r.out)
+    for line in r.out:gmatch "[^\n]+" do assert.is_true(utf8.len(line) <= 100, line) end
     for _, s in ipairs(api.symbols()) do
       if not records[s.name:match "^(%l+)%."] then
         assert.truthy(r.out:find(" " .. s.name .. " ", 1, true), s.name)

@@ -9,6 +9,7 @@ local help = {}
 local api -- the description in use
 
 local WIDTH = 100
+local LEFT = 28 -- column of the texts in a list of names, from 0
 
 --- Wraps text to lines of at most WIDTH, each beginning with `indent`.
 local function wrapped(text, indent)
@@ -179,7 +180,10 @@ end
 
 local function add_list(out, which)
   api = which
-  local function line(name, doc) out[#out + 1] = ("  %-17s %s"):format(name, doc:match "^(.-)%.%f[%s\0]" or doc) end
+  local function line(name, doc)
+    local text = wrapped(doc:match "^(.-)%.%f[%s\0]" or doc, (" "):rep(LEFT))
+    out[#out + 1] = ("  %-" .. LEFT - 3 .. "s "):format(name) .. text:sub(LEFT + 1)
+  end
   for _, f in ipairs(api.functions) do
     if api.is_free(f) then line(f.name, f.doc) end
   end
@@ -198,7 +202,7 @@ end
 function help.list()
   local out = { "In scripts:", "" }
   add_list(out, kt)
-  out[#out + 1] = "\nDetails: kt help NAME, such as kt help kt.link, kt help link:open, kt help err. For specs: kt help kt.sim."
+  out[#out + 1] = "\nDetails: kt help NAME, such as kt help kt.link, kt help link:open, kt help err.\nFor specs: kt help kt.sim."
   return table.concat(out, "\n") .. "\n"
 end
 
