@@ -24,7 +24,7 @@
 
 struct kt_cc;
 
-/* What the owner of the path knows in advance. All zero: nothing. */
+/* Limits that the owner of the path knows in advance. All zero: none. */
 struct kt_cc_limits {
     uint32_t packet; /* bytes of a full packet; 0: KT_CC_PACKET */
     uint64_t rate;   /* most bytes a second, as counted in kt_cc_sent; 0: no limit */

@@ -15,7 +15,7 @@
  *
  * Loss. In DOWN and DRAIN the rate is below what was delivered and does not make up for loss, so no queue of
  * ours overflows: what is lost then is lost at random. CRUISE and UP send bw / (1 - loss), so that bw arrives.
- * What is lost only at higher rates is congestion. It is not made up for, and needs no further answer, because
+ * Loss that occurs only at higher rates is congestion. It is not made up for, and needs no further answer, because
  * bw counts only what arrives.
  *
  * Queue. The shortest round trip of a round, less min_rtt, is the standing queue: jitter and bunched
@@ -72,7 +72,7 @@ static uint64_t bandwidth(const struct kt_cc_auto *a)
     return max64(a->bw[0], a->bw[1]);
 }
 
-/* What has to be sent for n to arrive. */
+/* The number to send for n to arrive. */
 static uint64_t before_loss(const struct kt_cc_auto *a, uint64_t n)
 {
     return n * ONE / (ONE - a->loss);
@@ -257,7 +257,7 @@ static void end_up(struct kt_cc *cc, uint64_t now_us)
         enter(cc, DOWN, DOWN_GAIN, now_us);
 }
 
-/* What cannot wait for the end of a round. */
+/* Reactions that cannot wait for the end of a round. */
 static void watch_phase(struct kt_cc *cc, const struct kt_rate_sample *sample, uint64_t now_us)
 {
     struct kt_cc_auto *a = &cc->auto_;

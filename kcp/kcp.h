@@ -179,7 +179,7 @@ bool kt_kcp_unacked(const struct kt_kcp *k);
 /* Whether bytes have arrived that were not consumed: in order, or beyond a gap. */
 bool kt_kcp_behind(const struct kt_kcp *k);
 
-/* What one packet says about the conversation as the peer sees it. */
+/* The peer's view of the conversation, as one packet reports it. */
 struct kt_kcp_report {
     uint64_t now_us;
     bool regular;  /* not rebuilt by FEC, so not late */

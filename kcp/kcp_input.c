@@ -12,7 +12,7 @@
 
 #define NO_SAMPLE UINT32_MAX
 
-/* What one packet says as a whole. */
+/* The summary of one packet. */
 struct news {
     uint64_t now_us;
     uint32_t una;    /* highest seen */

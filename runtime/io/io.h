@@ -220,7 +220,7 @@ void kt_resolve_cancel(struct kt_resolve *r);
 
 /* ---- records of names ----
  *
- * What kt_resolve cannot give: TTLs and SRV records. Asks only DNS: no hosts file, no search domains. */
+ * TTLs and SRV records, which kt_resolve cannot give. Asks only DNS: no hosts file, no search domains. */
 
 enum kt_record_type { KT_RECORD_A = 1, KT_RECORD_AAAA = 28, KT_RECORD_SRV = 33 }; /* as on the wire */
 

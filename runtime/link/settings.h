@@ -41,7 +41,7 @@ struct kt_authorized {
 
 #define KT_DEVICE 16u /* bytes of an interface's name, with its NUL */
 
-/* What a path of a link begins at: an address of this machine, or else an interface. */
+/* The near end of a path: an address of this machine, or else an interface. */
 struct kt_local {
     struct kt_addr address; /* AF_UNSPEC: the interface */
     char device[KT_DEVICE];

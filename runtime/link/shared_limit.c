@@ -52,7 +52,7 @@ static void remove_waiting(struct kt_share *s)
     s->limit->waiting_count--;
 }
 
-/* What each of those that wait gets: the same, so that no place in the queue is better. */
+/* The part for each waiting share: the same for all, so that no place in the queue is better. */
 static size_t part_of(const struct kt_shared_limit *l, size_t room)
 {
     const struct kt_bucket *b = &l->bucket;

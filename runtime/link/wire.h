@@ -15,7 +15,7 @@ struct kt_ports;
 struct kt_spoken;
 struct kt_starts;
 
-/* What links and acceptors run in; all of it outlives them. */
+/* The environment of links and acceptors; all of it outlives them. */
 struct kt_wire_env {
     struct kt_io *io;
     const struct kt_log *log;

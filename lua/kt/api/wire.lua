@@ -42,7 +42,7 @@ rows.mode = { path = "mode", type = "enum", values = modes, link = "auto", accep
 
 local function row_of(path) return rows[path] or error(path .. ": lua/kt/api/wire.lua describes it, but no wire's settings.def has it", 0) end
 
---- What the flag of a setting ("kcp.mtu") takes: { min, max, default, values, meant }, in plain numbers.
+--- The values that the flag of a setting ("kcp.mtu") takes: { min, max, default, values, meant }, in plain numbers.
 function wire.setting(path, client)
   local row = row_of(path)
   return { min = row.min, max = row.max, default = default_of(row, client), values = row.values, meant = path == "crypt" and other_names or nil }
@@ -106,7 +106,7 @@ end
 --- The wire that alone has a setting, by its path; nil: both have it.
 function wire.only(path) return only[path:match "^[^.]+"] end
 
--- What to do about a setting of the other wire: kcptun's has some of kt's inside a table.
+-- The suggestion for a setting of the other wire: kcptun's has some of kt's inside a table.
 local function advice(name, whose)
   for path in pairs(rows) do
     local group = whose == "kt" and path:match("^(.+)%." .. name .. "$")

@@ -19,7 +19,7 @@ local function native(say, side, config)
     value "survive" .. " s")
 end
 
--- What was given that a peer on kt's wire makes no use of, as names of flags.
+-- Names of the given flags that have no effect with a peer on kt's wire.
 local function only_kcptun(list, from)
   local names = {}
   for _, row in ipairs(list) do

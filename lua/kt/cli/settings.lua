@@ -203,7 +203,7 @@ local function on_native(side, row, value)
   return math.max(range.min, math.min(range.max, value))
 end
 
--- What was given and means nothing, or something else, on the chosen wire.
+-- Given settings that mean nothing, or something else, on the chosen wire.
 local function warn_of_wire(side, list, values, from, notes)
   if values.wire == "kcptun" then return end
   local unused = {}

@@ -18,7 +18,7 @@ struct kt_seal;
 int kt_seal_new(struct kt_seal **out, const char *method, const uint8_t pass[32], struct kt_err *err);
 void kt_seal_free(struct kt_seal *s);
 
-/* What an attacker who sees datagrams can do despite the method, as the predicate of a log line; NULL if no
+/* The attack that remains possible for someone who sees datagrams, as the predicate of a log line; NULL if no
  * weakness is known, or the method is unknown. Static storage. */
 const char *kt_seal_weakness(const char *method);
 

@@ -274,7 +274,7 @@ struct kt_sim_packet {
 typedef void (*kt_sim_trace)(void *ctx, const struct kt_sim_packet *p);
 void kt_sim_trace_set(struct kt_sim *sim, kt_sim_trace fn, void *ctx);
 
-/* What a rule decides about a UDP packet that is about to enter a line. */
+/* A rule's decision about a UDP packet that is about to enter a line. */
 struct kt_sim_verdict {
     bool drop;
     unsigned copies;   /* besides the packet itself, at most 16 */

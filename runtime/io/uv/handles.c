@@ -24,7 +24,7 @@ uint8_t *kt_uv_scratch(struct uv_io *u)
 
 /* ---- what is open ---- */
 
-/* What many handles have used lies between what others still use, so the C library does not return it by itself. */
+/* Memory freed by many handles lies between blocks still in use, so the C library does not return it by itself. */
 static void on_shrink(void *ctx)
 {
     struct uv_io *u = ctx;

@@ -102,7 +102,7 @@ static int take(struct uv_udp *s, struct round *r, unsigned n)
     return (int)got;
 }
 
-/* What the kernel says about a message. */
+/* The kernel's control data about a message. */
 struct about {
     size_t segment; /* length of the merged datagrams; 0: a single datagram */
     bool has_to;    /* *to is this host's address */

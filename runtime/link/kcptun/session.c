@@ -357,7 +357,7 @@ static const struct kt_cc_ops *controller(const struct kt_kcptun_session *s)
     return s->sh->cfg.nc ? &kt_cc_fixed : &kt_cc_reno;
 }
 
-/* What the controller counts are segments; the bandwidth that the user states is that of IP packets. */
+/* The controller counts segments; the bandwidth that the user states counts IP packets. */
 static void limit_controller(struct kt_kcptun_session *s)
 {
     const struct kt_kcptun_config *cfg = &s->sh->cfg;

@@ -121,7 +121,7 @@ void kt_kcptun_session_probe_cancel(struct kt_kcptun_session_probe *p);
 /* Ends all of them. */
 void kt_kcptun_session_probes_end(struct kt_kcptun_session *s, int code);
 
-/* What these return belongs to the session. */
+/* The results belong to the session. */
 uint32_t kt_kcptun_session_conv(const struct kt_kcptun_session *s);
 const struct kt_addr *kt_kcptun_session_peer(const struct kt_kcptun_session *s);
 const char *kt_kcptun_session_peer_text(const struct kt_kcptun_session *s);

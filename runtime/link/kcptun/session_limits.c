@@ -24,7 +24,7 @@ static size_t descriptors_left(const struct kt_kcptun_session *s)
     return used < limit ? limit - used : 0;
 }
 
-/* What its streams cost alone: a session whose buffers are full may still open some. */
+/* The cost of its streams alone: a session whose buffers are full may still open some. */
 static bool memory_left(const struct kt_kcptun_session *s, size_t streams)
 {
     return kt_kcptun_context_spare(s->sh, kt_kcptun_context_cost(s->sh, streams)) > 0;

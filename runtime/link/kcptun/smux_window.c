@@ -13,7 +13,7 @@
  * - from a stream that has received nothing lately, when another one gets less than half of stream_buffer.
  *   Each such grant examines two streams, as in the CLOCK algorithm (second chance).
  *
- * What was in flight before the peer learnt of the smaller window still arrives, so the old claim stands
+ * Bytes in flight from before the peer learnt of the smaller window still arrive, so the old claim stands
  * until the owner reports that the peer must know (kt_smux_believe).
  *
  * A new stream starts with KT_SMUX_INITIAL_WINDOW, which every peer assumes. If less is free, a smaller
@@ -94,7 +94,7 @@ static uint32_t due(const struct kt_smux_stream *s)
     return bounded(m, kt_min_size(window, kt_smux_spare(m) / 2));
 }
 
-/* What a stream keeps while it receives nothing. All of these together leave half of the buffer. */
+/* The window that a stream keeps while it receives nothing. All of these together leave half of the buffer. */
 static uint32_t at_rest(const struct kt_smux *m)
 {
     return bounded(m, kt_min_size(KT_SMUX_INITIAL_WINDOW, m->cfg.session_buffer / (m->count + 1)));

@@ -63,7 +63,7 @@ void kt_native_acks_known(struct kt_native_acks *a, const struct kt_native_conte
 /* The peer asks for an ACK per this many packets (ACK_EVERY). */
 void kt_native_acks_every(struct kt_native_acks *a, uint32_t packets);
 
-/* What a sender asks for, with this many packets in a round trip: four ACKs in each. */
+/* The ACK_EVERY that a sender asks for, with this many packets in a round trip: four ACKs in each. */
 static inline uint32_t kt_native_ack_every(uint32_t packets)
 {
     const uint32_t every = packets / 4;

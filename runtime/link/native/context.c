@@ -11,7 +11,7 @@
 #define TELL_EVERY_US 60000000u
 #define ASSOCIATION_LEAST 65536u /* bytes that its streams may cost in any case */
 
-/* What a peer may send at first, in bytes: a round trip of 100 ms at 80 Mbit/s. Windows grow as they are used. */
+/* A peer's first credit, in bytes: a round trip of 100 ms at 80 Mbit/s. Windows grow as they are used. */
 #define FIRST_DATA 1048576u
 #define FIRST_STREAM_DATA 1048576u
 #define LEAST_STREAM_DATA 16384u

@@ -56,8 +56,8 @@ struct kt_native_flow_facts {
     uint64_t duplicates; /* received more than once, or too late to tell */
 };
 
-/* What a flow's user hears, from kt_native_flows_input and kt_native_flows_timer. The callbacks may call anything on
- * flows but kt_native_flows_free. */
+/* Events of a flow for its user, raised by kt_native_flows_input and kt_native_flows_timer. The callbacks may call
+ * anything on flows but kt_native_flows_free. */
 struct kt_native_flow_events {
     /* A datagram arrived; valid during the call. */
     void (*datagram)(void *ctx, const uint8_t *data, size_t len);

@@ -2,8 +2,8 @@
  * nothing of a handshake but the initiation's ephemeral key, to refuse replays, and hands the result to its owner,
  * who keeps associations.
  *
- * What does not authenticate is dropped, counted and not answered, at the cost of one hash and at most one AEAD
- * operation (and in mode K one multiplication on the curve). Under load, a cookie is asked for before that. */
+ * A datagram that does not authenticate is dropped, counted and not answered, at the cost of one hash and at most
+ * one AEAD operation (and in mode K one multiplication on the curve). Under load, a cookie is asked for before that. */
 #ifndef KT_LINK_NATIVE_HANDSHAKE_SERVER_H
 #define KT_LINK_NATIVE_HANDSHAKE_SERVER_H
 

@@ -48,7 +48,7 @@ void kt_native_send_rewind(struct kt_native_send_buffer *s);
 /* Returns how many bytes were taken: fewer than n when out of memory. */
 size_t kt_native_send_write(struct kt_native_send_buffer *s, const void *data, size_t n);
 
-/* What to send next, `most` bytes and new ones only before `limit`; false: nothing. The chunk counts as sent after
+/* The next chunk to send: `most` bytes and new ones only before `limit`; false: nothing. The chunk counts as sent after
  * kt_native_send_sent, for the chunk or a shorter one that begins alike (not last, then). */
 bool kt_native_send_next(
     struct kt_native_send_buffer *s, uint64_t limit, size_t most, struct kt_native_chunk *chunk);

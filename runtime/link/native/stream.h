@@ -51,8 +51,8 @@ enum kt_native_stop {
     KT_NATIVE_STOP_ACKED,
 };
 
-/* What a stream was opened with, until the peer or the owner knows. Texts are stored one after the other, each with
- * a final zero. */
+/* The options that a stream was opened with, until the peer or the owner knows. Texts are stored one after the
+ * other, each with a final zero. */
 struct kt_native_opened {
     uint8_t len[3]; /* target, client, name */
     char text[];
@@ -202,7 +202,7 @@ void kt_native_credit_arrived(struct kt_native_stream *st);
 /* The peer waits for credit from `offset` on: announces what was taken, and a larger window if the peer
  * lacks that. */
 void kt_native_credit_blocked(struct kt_native_stream *st, uint64_t offset);
-/* What a MAX_STREAM_DATA that is written now announces. */
+/* The credit that a MAX_STREAM_DATA written now announces. */
 void kt_native_credit_announce(struct kt_native_stream *st, uint64_t *taken, uint64_t *window);
 /* Enlarges max_data, which is used up, as far as memory allows. */
 void kt_native_credit_more(struct kt_native_streams *s);

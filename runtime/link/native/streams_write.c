@@ -274,7 +274,7 @@ static size_t fits(const struct writer *w, uint64_t id, const struct kt_native_c
     return kt_min_size(chunk->len, most);
 }
 
-/* What precedes the bytes of a chunk; 0: no room for both. */
+/* Writes the frame header of a chunk. Returns its length; 0: no room for it and the bytes. */
 static size_t put_header(struct writer *w, uint64_t id, const struct kt_native_chunk *chunk, bool rest)
 {
     const struct kt_native_data d = {.id = id, .offset = chunk->offset, .len = chunk->len};

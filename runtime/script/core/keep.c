@@ -173,7 +173,8 @@ static bool take(lua_State *L, const char *name, size_t *used)
     return true;
 }
 
-static const char spent; /* its address is a registry key: what all kept tables hold, as KT_KEEP_MAX counts */
+static const char
+    spent; /* its address is a registry key: the size of all kept tables, as KT_KEEP_MAX counts */
 
 /* core.keep(name, table) → the table that the script before has kept under that name, or the one given */
 static int keep(lua_State *L)

@@ -4,8 +4,8 @@
 
 #include <lua.h>
 
-/* What the values that a script takes over, together with the defaults that it gives, may hold: KT_KEEP_COST for
- * each value, and the bytes of strings. */
+/* Limit on the values that a script takes over, with the defaults that it gives: KT_KEEP_COST for each value, plus
+ * the bytes of strings. */
 #define KT_KEEP_MAX (4u << 20)
 #define KT_KEEP_COST 16u
 /* Tables inside tables. */
