@@ -111,15 +111,17 @@ function bad_script.start(s, text, options)
   return w
 end
 
---- Where a task failed, for `misbehave`: the case's function, called by the handler.
-bad_script.AT = " (at s.lua:<line> in ? < s.lua:<serve>; spawned at s.lua:<serve>)"
+--- Where a task failed, for `misbehave`. Each case has a task of its own line, since of many failures in one place kt logs only the first.
+bad_script.AT = " (at s.lua:<line>; spawned at s.lua:<line>)"
 
 --- Checks many mistakes in one process. Each case is { what it is, the body of a handler, one or more sentences of the log }. A
---- connection's first two bytes choose its case. In a sentence, <line> stands for the case's line and <serve> for the line of bad:serve.
+--- connection's first two bytes choose its case. In a sentence, <line> stands for the case's line.
 --- Expects each connection to end, by a reset if its task failed, and the neighbour to continue.
 function bad_script.misbehave(s, cases, options)
   local text, first = { "local cases = {}" }, 7 -- the first case's line
-  for i, case in ipairs(cases) do text[#text + 1] = ("cases[%d] = function(conn) %s end"):format(i, (case[2]:gsub("%s+", " "))) end
+  for i, case in ipairs(cases) do
+    text[#text + 1] = ("cases[%d] = function(conn) kt.spawn(function(conn) %s end, conn) end"):format(i, (case[2]:gsub("%s+", " ")))
+  end
   text[#text + 1] = "bad:serve(function(conn) cases[tonumber(conn:read_exactly(2))](conn) end)"
   h.run(function()
     local w = bad_script.start(s, table.concat(text, "\n"), options)
@@ -128,7 +130,7 @@ function bad_script.misbehave(s, cases, options)
       local conn = assert(w.poke(), case[1])
       conn:send(("%02d"):format(i))
       for _, said in ipairs(type(case[3]) == "table" and case[3] or { case[3] }) do
-        w.says((said:gsub("<line>", first + i - 1):gsub("<serve>", first + #cases)))
+        w.says((said:gsub("<line>", first + i - 1)))
       end
       local data, err = conn:recv(20)
       local reset = w.times "task failed" > failed and "ECONNRESET" or nil
