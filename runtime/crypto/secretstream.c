@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/bytes.h"
 #include "crypto/secretstream_internal.h"
 
 #define LENGTH 2u /* bytes of a frame's length field */
@@ -59,8 +60,7 @@ size_t kt_secretstream_seal_tagged(
     struct kt_secretstream_tx *t, const uint8_t *text, size_t n, uint8_t tag, uint8_t *out)
 {
     size_t sealed = n + EXTRA;
-    out[0] = (uint8_t)sealed;
-    out[1] = (uint8_t)(sealed >> 8);
+    kt_put16(out, (uint32_t)sealed);
     crypto_secretstream_xchacha20poly1305_push(
         &t->state, out + LENGTH, NULL, n ? text : out, n, out, LENGTH, tag);
     return LENGTH + sealed;
@@ -182,7 +182,7 @@ int kt_secretstream_open(struct kt_secretstream_rx *r, const uint8_t *data, size
             await(r, WANT_LENGTH, LENGTH);
             break;
         case WANT_LENGTH: {
-            size_t length = (size_t)piece[0] | (size_t)piece[1] << 8;
+            size_t length = kt_get16(piece);
             memcpy(r->length, piece, LENGTH);
             if (length < EXTRA || length > KT_SECRETSTREAM_TEXT_MAX + EXTRA) return die(r, KT_EPROTO);
             await(r, WANT_MESSAGE, length);
