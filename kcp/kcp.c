@@ -115,7 +115,9 @@ size_t kt_kcp_held(const struct kt_kcp *k)
 
 void kt_kcp_reach(struct kt_kcp *k, uint32_t n)
 {
+    const bool was_full = kt_recv_ring_free(&k->rcv) == 0;
     k->rcv.reach = n;
+    if (was_full && kt_recv_ring_free(&k->rcv) > 0) k->tell = true;
 }
 
 /* ---- bytes ---- */
@@ -231,8 +233,8 @@ void kt_kcp_stats(const struct kt_kcp *k, struct kt_kcp_stats *out)
     out->rttvar_us = k->rtt.var;
     out->rto_us = k->rtt.rto;
     out->una = k->snd.una;
-    out->hole = kt_mtu_hole_found(&k->hole);
-    out->oversize = kt_mtu_hole_found(&k->oversize);
+    out->hole = kt_mtu_hole_found(&k->hole, KT_MTU_HOLE_ALONE);
+    out->oversize = kt_mtu_hole_found(&k->oversize, KT_MTU_HOLE_FATAL);
     out->inflight = kt_send_ring_sent(&k->snd);
     out->queued = kt_send_ring_queued(&k->snd);
     out->rmt_wnd = k->rmt_wnd;

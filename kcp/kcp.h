@@ -62,8 +62,8 @@ int kt_kcp_tune(struct kt_kcp *k, const struct kt_kcp_config *cfg);
 
 /* Segments held, to send or received. */
 size_t kt_kcp_held(const struct kt_kcp *k);
-/* Limits what is stored while memory is short: a segment n or more after the last one read is treated as
- * lost, even if the window allows it, and the peer sends it again. UINT32_MAX: no limit. */
+/* Limits what is stored, and the window, while memory is short: a segment n or more after the last one read is
+ * treated as lost, even if an earlier window allowed it. UINT32_MAX: no limit. */
 void kt_kcp_reach(struct kt_kcp *k, uint32_t n);
 
 /* ---- bytes ---- */

@@ -137,7 +137,8 @@ static bool send_push(struct flush *f, uint32_t sn, uint8_t level)
     memcpy(p, s->data, s->len);
     const bool again = sn != r->nxt;
     if (again) {
-        f->w->attend = f->w->again = true;
+        f->w->attend = true;
+        if (sn - r->una < f->k->rmt_wnd) f->w->again = true; /* else the peer may have no room */
     } else {
         r->nxt++;
         s->told = f->una;
@@ -182,6 +183,17 @@ static bool send_probes(struct flush *f)
     if (k->tell && !put(f, KT_KCP_WINS, 0, 0, 0)) return false;
     k->tell = false;
     return true;
+}
+
+/* Time for the queues of the path to drain, and for an acknowledgement. */
+static uint64_t alone_pause(const struct kt_kcp *k)
+{
+    return k->rtt.rto > KT_MTU_HOLE_PAUSE_US ? k->rtt.rto : KT_MTU_HOLE_PAUSE_US;
+}
+
+void kt_kcp_suspect_hole(struct kt_kcp *k)
+{
+    k->alone_at = k->now_us + alone_pause(k);
 }
 
 /* How long a segment that has timed out `level` times waits. */
@@ -265,6 +277,13 @@ static void send_new(struct flush *f)
     }
 }
 
+/* While an MTU black hole is suspected (mtu_hole.h): sends the first segment, alone. */
+static void send_alone(struct flush *f)
+{
+    struct kt_kcp *k = f->k;
+    if (k->alone_at <= f->now_us && send_first(f)) k->alone_at = f->now_us + alone_pause(k);
+}
+
 /* window: the window when the flush began. */
 static void report_losses(struct kt_kcp *k, const struct resent *resent, uint32_t window, uint64_t now_us)
 {
@@ -321,7 +340,12 @@ static void fill(struct kt_kcp *k, struct kt_packet_writer *w, uint64_t now_us)
     }
     const uint32_t window = kt_kcp_window(k);
     struct resent resent = {0};
-    if (send_acks(&f) && send_probes(&f) && !k->paused && resend(&f, overtaken, &resent)) send_new(&f);
+    if (send_acks(&f) && send_probes(&f) && !k->paused) {
+        if (kt_kcp_suspects_hole(k))
+            send_alone(&f);
+        else if (resend(&f, overtaken, &resent))
+            send_new(&f);
+    }
     report_losses(k, &resent, window, now_us);
     kt_kcp_early_update(k);
 }
@@ -345,6 +369,7 @@ uint64_t kt_kcp_due(const struct kt_kcp *k, uint64_t now_us)
     }
     if (k->rmt_wnd == 0 && r->nxt != r->end && k->probe_at < at) at = k->probe_at;
     if (k->paused) return at;
+    if (kt_kcp_suspects_hole(k)) return k->alone_at < at ? k->alone_at : at;
     if (kt_kcp_may_send(k)) push = now_us;
     const uint64_t lost = kt_loss_evidence_lost(&k->evidence);
     for (uint32_t level, left = k->order.levels; left && push > now_us; left &= left - 1) {

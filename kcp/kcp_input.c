@@ -144,6 +144,9 @@ static void set_rmt_wnd(struct kt_kcp *k, uint32_t wnd, uint64_t now_us)
         k->probe_at = now_us + k->probe_wait;
     }
     k->rmt_wnd = wnd;
+    if (wnd > 0) return;
+    kt_mtu_hole_passed(&k->hole);
+    kt_mtu_hole_passed(&k->oversize);
 }
 
 /* A WINS after a WASK answers the latest WASK that was sent at least the shortest round trip ago. If all those
@@ -178,6 +181,14 @@ static void cover(struct kt_kcp *k, const struct news *news)
     }
 }
 
+static void answered(struct kt_kcp *k, struct kt_mtu_hole *hole)
+{
+    const struct kt_send_ring *r = &k->snd;
+    const uint32_t packet = r->una != r->nxt ? KT_KCP_OVERHEAD + kt_send_ring_at(r, r->una)->len : 0;
+    const bool first = packet > 0 && kt_kcp_hole(k, packet) == hole && kt_mtu_hole_long(hole, packet);
+    if (kt_mtu_hole_answered(hole, first)) kt_kcp_suspect_hole(k);
+}
+
 /* Handles what the packet says as a whole. */
 static void finish(struct kt_kcp *k, const struct news *news)
 {
@@ -188,8 +199,8 @@ static void finish(struct kt_kcp *k, const struct news *news)
         set_rmt_wnd(k, news->wnd, news->now_us);
         if (news->wins && !news->unknown) {
             k->stats.answers++;
-            kt_mtu_hole_answered(&k->hole);
-            kt_mtu_hole_answered(&k->oversize);
+            answered(k, &k->hole);
+            answered(k, &k->oversize);
             if (k->stats.unanswered > 0) on_answer(k, news->now_us);
         }
     }
@@ -202,6 +213,8 @@ static void finish(struct kt_kcp *k, const struct news *news)
     if (advanced) {
         told = kt_send_ring_at(&k->snd, news->una - 1)->told;
         note_covered(k, news->una);
+        kt_mtu_hole_advanced(&k->hole);
+        kt_mtu_hole_advanced(&k->oversize);
         cover(k, news);
         k->una_moved = true;
     }

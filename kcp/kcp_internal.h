@@ -37,6 +37,7 @@ struct kt_kcp {
     struct kt_rtt rtt;
     struct kt_loss_evidence evidence;
     struct kt_mtu_hole hole, oversize; /* for packets up to mtu; for longer ones from before it shrank */
+    uint64_t alone_at;                 /* while either suspects a hole: when the next segment leaves */
     struct kt_cc *cc;
     uint64_t resumed;  /* transmissions below this are lost (kt_kcp_resume) */
     bool paused;       /* no PUSH leaves */
@@ -73,6 +74,11 @@ static inline struct kt_mtu_hole *kt_kcp_hole(struct kt_kcp *k, uint32_t packet)
     return packet > k->cfg.mtu ? &k->oversize : &k->hole;
 }
 
+static inline bool kt_kcp_suspects_hole(const struct kt_kcp *k)
+{
+    return k->hole.suspected || k->oversize.suspected;
+}
+
 /* Segments that the windows of the two ends let out now. */
 static inline uint32_t kt_kcp_ends_open(const struct kt_kcp *k)
 {
@@ -97,6 +103,9 @@ static inline bool kt_kcp_may_send(const struct kt_kcp *k)
 {
     return !k->paused && k->snd.nxt != k->snd.end && kt_kcp_open(k) > 0;
 }
+
+/* An MTU black hole is suspected from now on (kcp_flush.c). */
+void kt_kcp_suspect_hole(struct kt_kcp *k);
 
 /* Starts or stops the timer of early retransmission (kcp_flush.c). */
 void kt_kcp_early_update(struct kt_kcp *k);

@@ -58,11 +58,12 @@ enum kt_recv_result kt_recv_ring_put(struct kt_recv_ring *r, uint32_t sn, const 
 size_t kt_recv_ring_peek(const struct kt_recv_ring *r, const uint8_t **data);
 void kt_recv_ring_consume(struct kt_recv_ring *r, size_t n);
 
-/* Segments that the peer may still send: the `wnd` of our segments. */
+/* Segments that the peer may still send: the `wnd` of our segments. What would not be stored is not announced,
+ * as the peer would send it again and again. */
 static inline uint32_t kt_recv_ring_free(const struct kt_recv_ring *r)
 {
-    uint32_t unread = r->nxt - r->read;
-    return unread < r->limit ? r->limit - unread : 0;
+    const uint32_t unread = r->nxt - r->read, most = r->reach < r->limit ? r->reach : r->limit;
+    return unread < most ? most - unread : 0;
 }
 
 #endif

@@ -112,3 +112,63 @@ describe("a session", function()
     assert.is_true(w:link("client", "server"):stats("client").sent_packets < 40)
   end)
 end)
+
+describe("downloads that fill the client's memory", function()
+  local BYTES = 2000000
+
+  --- n downloads of BYTES each, whose windows together are larger than the memory of the client's session.
+  local function downloads(n)
+    local w = sim.world { seed = 5 }
+    w:host "client"
+    w:host "server"
+    w:link("client", "server", { delay = "1ms", rate = "1Gbit" })
+    w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
+      conn:read_exactly(1)
+      conn:write(("z"):rep(BYTES), { timeout = "1h" })
+      w:sleep "1h"
+    end }
+    local function side(name, ...)
+      return w:host(name):run("kt " .. name, { args = { "--wire", "kcptun", "--key", "k", "--nocomp", "--streambuf", "4194304",
+        "--smuxbuf", "16777216", "--maxbuffered", "8388608", ... } })
+    end
+    local server = side("server", "-l", ":29900", "-t", "127.0.0.1:8388")
+    side("client", "-r", "server:29900", "-l", "127.0.0.1:12948")
+    local apps = {}
+    for i = 1, n do
+      apps[i] = w:host("client"):connect "127.0.0.1:12948"
+      apps[i]:write "x"
+    end
+    return w, server, apps
+  end
+
+  it("are not mistaken for a smaller MTU while nobody reads them, and arrive whole afterwards", function()
+    local w, server, apps = downloads(8)
+    w:run_for "4s"
+    local whole = 0
+    for _, app in ipairs(apps) do
+      w:task(function()
+        app:read_exactly(BYTES, { timeout = "10s" })
+        whole = whole + 1
+      end)
+    end
+    w:run_for "10s"
+    assert.equal(8, whole)
+    assert.equal(0, server:stats().counters.MTUReduced)
+  end)
+
+  it("are not mistaken for a smaller MTU while sixty are read slowly", function()
+    local w, server, apps = downloads(60)
+    local read = 0
+    for _, app in ipairs(apps) do
+      w:task(function()
+        for _ = 1, 10 do
+          read = read + #assert(app:read { timeout = "10s" })
+          w:sleep "200ms"
+        end
+      end)
+    end
+    w:run_for "3s"
+    assert.is_true(read > 60 * 10 * 1000)
+    assert.equal(0, server:stats().counters.MTUReduced)
+  end)
+end)

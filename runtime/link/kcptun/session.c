@@ -222,6 +222,7 @@ static void on_turn(void *ctx)
         if (!s->over) {
             if (s->resume) kt_kcp_resume(s->kcp);
             s->resume = false;
+            kt_kcptun_session_limit_reach(s); /* the window is to say what was read */
             if (kt_kcp_due(s->kcp, now) <= now) kt_kcp_flush(s->kcp, now); /* otherwise ACKs wait for data */
             note_limits(s, now);
             kt_kcptun_session_check_health(s, now); /* after the flush the peer may owe an answer */
