@@ -78,6 +78,15 @@ int kt_fec_dec_input(struct kt_fec_dec *d, const uint8_t *body, size_t len, kt_f
 
 void kt_fec_dec_stats(const struct kt_fec_dec *d, struct kt_fec_dec_stats *out);
 
+/* The peer chooses the size of a group, so memory has a limit: at most this many bytes of shards and tables from
+ * now on; at first there is no limit. Beyond it the oldest unfinished groups are given up. While it is less than
+ * one group takes, nothing is kept, so nothing is rebuilt; data is still passed on. */
+void kt_fec_dec_limit(struct kt_fec_dec *d, size_t bytes);
+/* Bytes of shards and tables now. */
+size_t kt_fec_dec_held(const struct kt_fec_dec *d);
+/* All data that was sent has arrived: keeps the newest group only, and frees the rest. */
+void kt_fec_dec_trim(struct kt_fec_dec *d);
+
 /* The KCP packet in a body, or NULL if it holds none (parity, OOB) or is too short. */
 const uint8_t *kt_fec_packet(const uint8_t *body, size_t len, size_t *packet_len);
 /* Reads the first KCP header in a body (spec 7): true for data, bare and OOB (for which only conv is set,

@@ -7,6 +7,7 @@
  * - window[head] is group `newest`, and the group k before it is at (head - k) mod 4. Nothing is searched.
  * - A group keeps at most `data` shards, in one buffer. There are at most four buffers, each grown as
  *   needed and then reused: nothing is allocated per packet, and no seqid can make memory grow.
+ * - Buffers and the solver's tables, made or not, take at most `most` bytes together.
  * - No shard of a group is longer than its parity, and all its parity is of one length.
  * - Nothing is filed, so nothing is rebuilt, while the peer's parameters are in doubt: the coefficients of
  *   a parity row add up to 1, so parity taken for data carries the right conv and a wrong sn. */
@@ -48,6 +49,8 @@ struct kt_fec_dec {
         unsigned room;
     } spare[WINDOW];
     unsigned spares;
+    size_t kept; /* bytes of all buffers */
+    size_t most; /* bytes that buffers and tables may take */
 
     bool doubt;     /* the parameters may be wrong */
     unsigned calm;  /* packets in a row that fit the parameters, while in doubt */
@@ -80,6 +83,18 @@ static void open_group(struct group *g)
     *g = (struct group){0};
 }
 
+static void give_up(struct kt_fec_dec *d, struct group *g)
+{
+    if (g->count > 0 && !g->done) d->stats.lost_groups++;
+    close_group(d, g);
+}
+
+static void free_spare(struct kt_fec_dec *d)
+{
+    free(d->spare[--d->spares].shards);
+    d->kept -= (size_t)d->spare[d->spares].room * FEC_STRIDE;
+}
+
 static void forget(struct kt_fec_dec *d)
 {
     for (unsigned i = 0; i < WINDOW; i++) {
@@ -93,7 +108,7 @@ static void forget(struct kt_fec_dec *d)
 static void set_parameters(struct kt_fec_dec *d, unsigned data, unsigned parity)
 {
     forget(d);
-    while (d->spares > 0) free(d->spare[--d->spares].shards); /* their size changes */
+    while (d->spares > 0) free_spare(d); /* their size changes */
     d->data = data;
     d->parity = parity;
     d->groups = fec_groups(data + parity);
@@ -108,6 +123,7 @@ int kt_fec_dec_new(struct kt_fec_dec **out, unsigned data, unsigned parity)
         return KT_EINVAL;
     struct kt_fec_dec *d = calloc(1, sizeof *d);
     if (!d) return KT_ENOMEM;
+    d->most = SIZE_MAX;
     set_parameters(d, known ? data : 1, known ? parity : 1);
     d->doubt = !known;
     *out = d;
@@ -118,7 +134,7 @@ void kt_fec_dec_free(struct kt_fec_dec *d)
 {
     if (!d) return;
     forget(d);
-    while (d->spares > 0) free(d->spare[--d->spares].shards);
+    while (d->spares > 0) free_spare(d);
     kt_fec_solver_free(&d->solver);
     free(d);
 }
@@ -166,8 +182,7 @@ static void advance(struct kt_fec_dec *d, uint32_t by)
     for (uint32_t i = 0; i < by && i < WINDOW; i++) {
         d->head = (d->head + 1) % WINDOW;
         struct group *g = &d->window[d->head];
-        if (g->count > 0 && !g->done) d->stats.lost_groups++;
-        close_group(d, g);
+        give_up(d, g);
         open_group(g);
     }
 }
@@ -197,6 +212,97 @@ static struct group *find_group(struct kt_fec_dec *d, uint32_t id)
     d->started = true;
     d->newest = id;
     return &d->window[d->head];
+}
+
+/* ---- memory ---- */
+
+/* The oldest group that has a buffer, or NULL. */
+static struct group *oldest(struct kt_fec_dec *d)
+{
+    for (unsigned behind = WINDOW; behind-- > 0;) {
+        struct group *g = &d->window[(d->head + WINDOW - behind) % WINDOW];
+        if (g->shards) return g;
+    }
+    return NULL;
+}
+
+static bool fits(const struct kt_fec_dec *d, size_t buffers)
+{
+    return buffers <= d->most && d->solver.bytes <= d->most - buffers;
+}
+
+/* One group, which is of use only when it is whole. */
+static bool group_fits(const struct kt_fec_dec *d)
+{
+    return fits(d, (size_t)d->data * FEC_STRIDE);
+}
+
+void kt_fec_dec_limit(struct kt_fec_dec *d, size_t bytes)
+{
+    d->most = bytes;
+    const bool any = group_fits(d);
+    while (d->kept > 0 && !(any && fits(d, d->kept))) {
+        if (d->spares == 0) give_up(d, oldest(d));
+        free_spare(d);
+    }
+    if (!any) kt_fec_solver_free(&d->solver);
+}
+
+size_t kt_fec_dec_held(const struct kt_fec_dec *d)
+{
+    return d->kept + (d->solver.block ? d->solver.bytes : 0);
+}
+
+void kt_fec_dec_trim(struct kt_fec_dec *d)
+{
+    for (unsigned i = 0; i < WINDOW; i++)
+        if (i != d->head) give_up(d, &d->window[i]);
+    while (d->spares > 0) free_spare(d);
+    kt_fec_solver_free(&d->solver);
+}
+
+/* Exchanges the group's buffer, if it has one, for a spare that is larger; false if the next spare is not. */
+static bool take_spare(struct kt_fec_dec *d, struct group *g)
+{
+    if (d->spares == 0 || d->spare[d->spares - 1].room <= g->room) return false;
+    uint8_t *own = g->shards;
+    const unsigned own_room = g->room;
+    g->shards = d->spare[--d->spares].shards;
+    g->room = d->spare[d->spares].room;
+    if (!own) return true;
+    memcpy(g->shards, own, (size_t)g->count * FEC_STRIDE);
+    d->spare[d->spares].shards = own;
+    d->spare[d->spares++].room = own_room;
+    return true;
+}
+
+/* Makes room for one more shard of the group, in its buffer, a spare one or a new one; false if there is no memory
+ * but that of newer groups. A new one starts small and doubles, as the groups of a session that carries little
+ * never fill. */
+static bool give_buffer(struct kt_fec_dec *d, struct group *g)
+{
+    if (g->count < g->room || take_spare(d, g)) return true;
+    unsigned room = g->room ? 2 * g->room : 1;
+    if (room > d->data) room = d->data;
+    const size_t more = (size_t)(room - g->room) * FEC_STRIDE;
+    while (!fits(d, d->kept + more)) {
+        if (d->spares > 0) {
+            free_spare(d);
+            continue;
+        }
+        struct group *old = oldest(d);
+        if (!old || old == g) return false;
+        give_up(d, old);
+        if (take_spare(d, g)) return true;
+    }
+    uint8_t *shards = aligned_alloc(64, (size_t)room * FEC_STRIDE);
+    if (!shards) return false;
+    if (g->count > 0) memcpy(shards, g->shards, (size_t)g->count * FEC_STRIDE);
+    free(g->shards);
+    g->shards = shards;
+    g->room = room;
+    d->kept += more;
+    return true;
 }
 
 /* ---- shards ---- */
@@ -244,26 +350,6 @@ static bool length_fits(const struct group *g, bool is_data, size_t len)
     return g->parity_len ? len == g->parity_len : len >= g->longest;
 }
 
-/* Makes room for one more shard of the group, in a spare buffer or a new one; false if out of memory. A new
- * one starts small and doubles, as the groups of a session that carries little never fill. */
-static bool give_buffer(struct kt_fec_dec *d, struct group *g)
-{
-    if (!g->shards && d->spares > 0) {
-        g->shards = d->spare[--d->spares].shards;
-        g->room = d->spare[d->spares].room;
-    }
-    if (g->count < g->room) return true;
-    unsigned room = g->room ? 2 * g->room : 1;
-    if (room > d->data) room = d->data;
-    uint8_t *shards = aligned_alloc(64, (size_t)room * FEC_STRIDE);
-    if (!shards) return false;
-    if (g->count > 0) memcpy(shards, g->shards, (size_t)g->count * FEC_STRIDE);
-    free(g->shards);
-    g->shards = shards;
-    g->room = room;
-    return true;
-}
-
 static void file(
     struct kt_fec_dec *d, uint32_t seqid, const uint8_t *shard, size_t len, kt_fec_sink sink, void *ctx)
 {
@@ -275,7 +361,11 @@ static void file(
         d->stats.errors++;
         return;
     }
-    if (!give_buffer(d, g)) return;
+    if (!group_fits(d)) return;
+    if (!give_buffer(d, g)) {
+        give_up(d, g);
+        return;
+    }
     memcpy(g->shards + (size_t)g->count * FEC_STRIDE, shard, len);
     g->at[pos] = (uint8_t)g->count++;
     g->len[pos] = (uint16_t)len;

@@ -23,6 +23,7 @@ void kt_fec_solver_reset(struct kt_fec_solver *s, unsigned data, unsigned parity
     kt_fec_solver_free(s);
     s->data = data;
     s->most = data < parity ? data : parity;
+    s->bytes = ((size_t)s->most * (FEC_STRIDE + (size_t)33 * data) + 63) & ~(size_t)63;
 }
 
 static int prepare(struct kt_fec_solver *s)
@@ -30,7 +31,7 @@ static int prepare(struct kt_fec_solver *s)
     if (s->block) return 0;
     size_t out = (size_t)s->most * FEC_STRIDE;
     size_t pairs = (size_t)s->most * s->data;
-    s->block = aligned_alloc(64, (out + 33 * pairs + 63) & ~(size_t)63);
+    s->block = aligned_alloc(64, s->bytes);
     if (!s->block) return KT_ENOMEM;
     s->out = s->block;
     s->tables = s->out + out;

@@ -9,6 +9,7 @@
 struct kt_fec_solver {
     unsigned data;  /* shards that determine a group */
     unsigned most;  /* shards that may be missing */
+    size_t bytes;   /* size of block, once it is needed */
     uint8_t *block; /* memory of the three below; NULL until first needed */
     uint8_t *out;
     uint8_t *tables;

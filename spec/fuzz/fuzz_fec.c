@@ -1,5 +1,5 @@
 /* Fuzz target: the FEC decoder. The first two bytes choose the parameters. Bodies follow: a length (2 bytes,
- * LE) and that many bytes. Random bytes rarely make a group, so a length with the top bit set stands for the
+ * LE) and that many bytes. The third byte also sets a limit on memory. Random bytes rarely make a group, so a length with the top bit set stands for the
  * next packet of an encoder; the byte after it says whether that packet is lost, damaged, cut or doubled. */
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +16,13 @@ static void sink(void *ctx, const uint8_t *packet, size_t len, enum kt_kcp_origi
 }
 
 /* A copy of exactly n bytes, so that the sanitizer catches reads past the end. */
-static void input(struct kt_fec_dec *d, const uint8_t *body, size_t n, unsigned *recovered)
+static void input(struct kt_fec_dec *d, size_t most, const uint8_t *body, size_t n, unsigned *recovered)
 {
     uint8_t *exact = malloc(n ? n : 1);
     if (!exact) return;
     if (n) memcpy(exact, body, n);
     kt_fec_dec_input(d, exact, n, sink, recovered);
+    if (kt_fec_dec_held(d) > most) abort();
     struct kt_kcp_head head;
     if (kt_fec_peek(exact, n, &head)) touched += head.conv + head.sn + head.una;
     free(exact);
@@ -39,6 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (kt_fec_dec_new(&d, data[2] & 1 && known ? shards : 0, data[2] & 1 && known ? parity : 0) < 0)
         return 0;
     if (kt_fec_enc_new(&e, shards, parity) < 0) abort();
+    const size_t most = data[2] & 4 ? (size_t)(data[2] >> 3) * 4096 : SIZE_MAX;
+    kt_fec_dec_limit(d, most);
     if (data[2] & 2) kt_fec_enc_seek(e, UINT32_MAX / (shards + parity) - 1);
     data += 3;
     size -= 3;
@@ -52,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             data += 2;
             size -= 2;
             if (n > size) n = size;
-            input(d, data, n, &recovered);
+            input(d, most, data, n, &recovered);
             data += n;
             size -= n;
             continue;
@@ -72,8 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (spoil & 0x80) continue;                      /* lost */
         if (spoil & 0x40) pkt[spoil & 7] ^= spoil;       /* its header lies */
         if (spoil & 0x20 && len > 16) len -= spoil & 15; /* cut short */
-        input(d, pkt, len, &recovered);
-        if (spoil & 0x10) input(d, pkt, len, &recovered); /* twice */
+        input(d, most, pkt, len, &recovered);
+        if (spoil & 0x10) input(d, most, pkt, len, &recovered); /* twice */
     }
     struct kt_fec_dec_stats s;
     kt_fec_dec_stats(d, &s);

@@ -424,6 +424,48 @@ describe("the FEC decoder", function()
     assert.is_true(pages() - before < 4096) -- one buffer of this group's size has 48 pages; 5000 packets came
   end)
 
+  it("keeps no more than its limit with parameters that the peer chose, and still passes data on", function()
+    local d, e = fec.decoder(10, 3), fec.encoder(200, 2)
+    for _ = 1, 3 do feed(d, group(e, random_group(generator(1), 200, 60))) end
+    assert.same({200, 2}, {d:stats().cur_data, d:stats().cur_parity})
+    for _, limit in ipairs {0, 1000, 50000, 400000, 700000} do
+      d:limit(limit)
+      local kept = 0
+      for _ = 1, 8 do
+        for i, packet in ipairs(group(e, random_group(generator(1), 200, 60))) do
+          if i ~= 7 and i < 201 then assert.equal(1, #d:input(packet)) end
+          assert.is_true(d:held() <= limit)
+          kept = math.max(kept, d:held())
+        end
+      end
+      assert.equal(limit >= 400000, kept > 300000) -- a group needs 200 * 1536 bytes: below that, keeping any is of no use
+      for i, packet in ipairs(group(e, random_group(generator(1), 200, 60))) do
+        if i ~= 7 then d:input(packet) end
+      end
+      assert.equal(limit < 400000 and 0 or limit < 700000 and 1 or 2, d:stats().recovered)
+    end
+    d:limit(0)
+    assert.equal(0, d:held())
+  end)
+
+  it("gives up the oldest unfinished group at its limit, and all but the newest when it is trimmed", function()
+    local d, e, groups = fec.decoder(2, 1), fec.encoder(2, 1), {}
+    for i = 1, 8 do groups[i] = group(e, {"a" .. i, "b" .. i}) end
+    local function finish(i)
+      local _, _, recovered = feed(d, {groups[i][3]})
+      return recovered["b" .. i]
+    end
+    d:limit(5 * 1536 + 100) -- two groups and the tables
+    for i = 1, 4 do d:input(groups[i][1]) end
+    assert.same({nil, nil, 1, 1}, {finish(1), finish(2), finish(3), finish(4)})
+    assert.equal(2, d:stats().lost_groups)
+    d:limit(1 << 20)
+    for i = 5, 8 do d:input(groups[i][1]) end
+    d:trim()
+    assert.equal(1536, d:held())
+    assert.same({nil, nil, nil, 1}, {finish(5), finish(6), finish(7), finish(8)})
+  end)
+
   it("lets bare KCP packets straight through", function()
     local d = fec.decoder(10, 3)
     local bare = unhex "4433221151000002e8030000000000000000000005000000" .. "hello"

@@ -104,6 +104,41 @@ describe("a session that has received 44 bytes", function()
   end)
 end)
 
+describe("peers whose FEC has groups of 200 packets, none of which is whole,", function()
+  after_each(h.cleanup)
+
+  it("make no more memory resident than --maxbuffered and what each session may have", function()
+    h.run(function()
+      local sessions, budget, data, parity = 8, 1 << 20, 200, 2
+      local server = h.peer.server(h.transfer.echo().at, { crypt = "null", nocomp = true, maxbuffered = budget })
+      local before = server:rss()
+      local function packet(i, seqid)
+        if seqid % (data + parity) >= data then return fec(seqid, 0xf2, ("\0"):rep(24)) end
+        local kcp = ("<I4BBI2I4I4I4I4"):pack(CONV + i, 81, 0, 128, 0, 0, 0, 8) .. SYN
+        return fec(seqid, 0xf1, ("<I2"):pack(2 + #kcp) .. kcp)
+      end
+      for i = 1, sessions do
+        local stranger = uv.new_udp()
+        stranger:bind("127.0.0.1", 0)
+        stranger:try_send(packet(i, data + parity), "127.0.0.1", server.port) -- only data makes a session
+        for seqid = data, 6 * (data + parity) do
+          local at = seqid % (data + parity)
+          if seqid < 2 * (data + parity) or at < data - 1 then stranger:try_send(packet(i, seqid), "127.0.0.1", server.port) end
+          if seqid % 50 == 0 then h.loop.sleep(0.002) end
+        end
+        stranger:close()
+      end
+      h.loop.sleep(0.1)
+      local counters = server:counters()
+      assert.equal(sessions, counters.CurrEstab)
+      assert.is_true(counters.BytesHeld > budget // 4 and counters.BytesHeld <= budget + sessions * (64 << 10), tostring(counters.BytesHeld))
+      if h.memory_counts then
+        assert.is_true(server:rss() - before < budget + sessions * (110 << 10) + (1 << 20), ("%d bytes more"):format(server:rss() - before))
+      end
+    end)
+  end)
+end)
+
 describe("a peer that offers no window, with streams to a target that sends without end,", function()
   after_each(h.cleanup)
 

@@ -6,6 +6,9 @@
  *   e:limit(parity packets a group)
  *   d = spec_fec.decoder(data, parity)
  *   {{packet, recovered = bool}…}, error_name = d:input(body)
+ *   d:limit(bytes)
+ *   bytes = d:held()
+ *   d:trim()
  *   d:stats()                                   a table of struct kt_fec_dec_stats
  *   conv, sn = spec_fec.peek(body)              or nothing
  *   rows = spec_fec.parity_rows(data, parity)   one string, row after row */
@@ -138,6 +141,24 @@ static int decoder_input(lua_State *L)
     return 2;
 }
 
+static int decoder_limit(lua_State *L)
+{
+    kt_fec_dec_limit(*to_decoder(L), (size_t)luaL_checkinteger(L, 2));
+    return 0;
+}
+
+static int decoder_held(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)kt_fec_dec_held(*to_decoder(L)));
+    return 1;
+}
+
+static int decoder_trim(lua_State *L)
+{
+    kt_fec_dec_trim(*to_decoder(L));
+    return 0;
+}
+
 static int decoder_stats(lua_State *L)
 {
     struct kt_fec_dec_stats s;
@@ -186,7 +207,8 @@ int luaopen_spec_fec(lua_State *L)
     static const luaL_Reg encoder[] = {{"data", encoder_data}, {"seek", encoder_seek},
         {"limit", encoder_limit}, {"close", encoder_gc}, {"__gc", encoder_gc}, {NULL, NULL}};
     static const luaL_Reg decoder[] = {{"input", decoder_input}, {"stats", decoder_stats},
-        {"close", decoder_gc}, {"__gc", decoder_gc}, {NULL, NULL}};
+        {"limit", decoder_limit}, {"held", decoder_held}, {"trim", decoder_trim}, {"close", decoder_gc},
+        {"__gc", decoder_gc}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"encoder", encoder_new}, {"decoder", decoder_new}, {"peek", peek},
         {"parity_rows", parity_rows}, {NULL, NULL}};
     class(L, ENCODER, encoder);

@@ -20,7 +20,7 @@
 
 static size_t used(const struct kt_kcptun_context *sh)
 {
-    return kt_slab_bytes_in_use(sh->segs) + kt_slab_bytes_in_use(sh->bufs) +
+    return kt_slab_bytes_in_use(sh->segs) + kt_slab_bytes_in_use(sh->bufs) + sh->fec +
            kt_kcptun_context_cost(sh, sh->streams);
 }
 
@@ -56,6 +56,12 @@ void kt_kcptun_context_streams(struct kt_kcptun_context *sh, size_t before, size
 {
     sh->counters->StreamsNow += now - before;
     sh->streams += now - before;
+    count(sh);
+}
+
+void kt_kcptun_context_count_fec(struct kt_kcptun_context *sh, size_t before, size_t now)
+{
+    sh->fec += now - before;
     count(sh);
 }
 

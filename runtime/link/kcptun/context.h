@@ -36,6 +36,7 @@ struct kt_kcptun_context {
     uint16_t features;    /* the features in our hello (features.h) */
     uint64_t hash_seed;
     size_t streams;       /* of all its sessions */
+    size_t fec;           /* bytes that FEC decoders hold, as far as they count (session_limits.c) */
     size_t held;          /* bytes of memory for buffers and streams, as counted in BytesHeld */
     uint64_t told_forged; /* µs, when datagrams that do not authenticate were last logged; 0: never */
     uint64_t told_replay; /* µs, likewise for replayed starts */
@@ -63,6 +64,8 @@ void kt_kcptun_context_busy(struct kt_kcptun_context *sh);
 
 /* A session has that many streams now. */
 void kt_kcptun_context_streams(struct kt_kcptun_context *sh, size_t before, size_t now);
+/* A session's FEC decoder counts as that many bytes now. */
+void kt_kcptun_context_count_fec(struct kt_kcptun_context *sh, size_t before, size_t now);
 /* Bytes of memory that streams cost besides their buffers. */
 size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams);
 /* Bytes of memory that a session which holds `held` may still take, of what max_buffered allows all. It may hold as

@@ -253,7 +253,10 @@ static void on_turn(void *ctx)
     } else if (s->went_idle &&
                kt_kcptun_session_settled(s)) { /* otherwise when the rest of its data has arrived */
         s->went_idle = false;
-        if (kt_smux_streams(s->smux) == 0) s->owner.idle(s->owner.ctx, s);
+        if (kt_smux_streams(s->smux) > 0) return;
+        kt_fec_dec_trim(s->dec);
+        kt_kcptun_session_count_fec(s);
+        s->owner.idle(s->owner.ctx, s);
     }
 }
 
@@ -307,6 +310,7 @@ void kt_kcptun_session_input(
     if (s->over) return;
     s->fresh = true;
     kt_kcptun_session_limit_reach(s);
+    kt_kcptun_session_limit_fec(s);
     const uint64_t silence = kt_patience_heard(&s->health.patience, kt_io_now(s->sh->io));
     if (s->health.patience.suspect || is_outage(s, silence)) s->resume = true;
     if (!s->up_at) s->up_at = s->health.patience.heard;
@@ -314,6 +318,7 @@ void kt_kcptun_session_input(
     const uint32_t before = elsewhere ? una(s) : 0;
     if (kt_fec_dec_input(s->dec, body, len, on_fec, s))
         kt_kcptun_session_fail(s, KT_EPROTO, "malformed FEC packet");
+    kt_kcptun_session_count_fec(s);
     if (elsewhere) set_local(s, to, before);
     kt_kcptun_session_schedule(s);
 }
@@ -514,6 +519,7 @@ void kt_kcptun_session_free(struct kt_kcptun_session *s, int code)
     kt_kcptun_session_totals(s, s->owner.ended);
     s->sh->counters->CurrEstab--;
     kt_kcptun_context_streams(s->sh, s->streams, 0);
+    kt_kcptun_context_count_fec(s->sh, s->fec_held, 0);
     kt_kcptun_session_probes_end(s, code);
     kt_smux_free(s->smux, code);
     release(s);

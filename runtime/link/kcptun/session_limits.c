@@ -6,6 +6,8 @@
 
 #define REACH_LEAST 16u /* segments that may always be stored beyond the next, even without memory to spare */
 #define OTHER_DESCRIPTORS 32u /* descriptors that a process needs besides its conns */
+/* Bytes of a FEC decoder that are part of a session's state, and always there: a group of 10+3 and its tables. */
+#define FEC_STATE 24576u
 
 /* In a turn of the loop: payload, frames, and batches of streams that the peer opened. */
 #define TURN_BYTES 262144u
@@ -68,7 +70,7 @@ size_t kt_kcptun_session_memory_left(const struct kt_kcptun_session *s)
 {
     return kt_kcptun_context_spare(s->sh, kt_smux_held(s->smux) +
                                               kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs) +
-                                              kt_kcptun_context_cost(s->sh, s->streams));
+                                              s->fec_held + kt_kcptun_context_cost(s->sh, s->streams));
 }
 
 size_t kt_kcptun_session_spare(void *ctx)
@@ -83,6 +85,19 @@ void kt_kcptun_session_limit_reach(struct kt_kcptun_session *s)
         kt_kcp_reach(s->kcp, UINT32_MAX);
     else
         kt_kcp_reach(s->kcp, segments < REACH_LEAST ? REACH_LEAST : (uint32_t)segments);
+}
+
+void kt_kcptun_session_limit_fec(struct kt_kcptun_session *s)
+{
+    kt_fec_dec_limit(s->dec, FEC_STATE + (s->fec_held + kt_kcptun_session_memory_left(s)) / 2);
+}
+
+void kt_kcptun_session_count_fec(struct kt_kcptun_session *s)
+{
+    const size_t held = kt_fec_dec_held(s->dec), counts = held > FEC_STATE ? held - FEC_STATE : 0;
+    if (counts == s->fec_held) return;
+    kt_kcptun_context_count_fec(s->sh, s->fec_held, counts);
+    s->fec_held = counts;
 }
 
 /* ---- time ---- */
