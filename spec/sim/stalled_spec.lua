@@ -12,7 +12,9 @@ local function tunnel(flags)
   w:host("server"):serve { on = "127.0.0.1:8388", fn = function(conn)
     local what = conn:read_until "\n"
     if what == "down\n" then
-      for _ = 1, BIG // 100000 do conn:write(("z"):rep(100000), { timeout = "1h" }) end
+      for _ = 1, BIG // 100000 do
+        if not conn:write(("z"):rep(100000), { timeout = "1h" }) then break end
+      end
     elseif what == "up\n" then
       w:sleep "1h"
     else
@@ -92,6 +94,18 @@ describe("with smux 1", function()
       for _, app in ipairs(apps) do app:close() end
     end)
   end
+
+  it("unread downloads that fill the session's share of --maxbuffered before --smuxbuf are reset as well", function()
+    local w, connect, client = tunnel { "--smuxver", "1", "--nocomp", "--maxbuffered", "8388608" }
+    local apps = {}
+    for i = 1, 30 do apps[i] = connect "down\n" end
+    w:run_for "2s"
+    assert.is_true(answer(w, connect) < 6)
+    assert.is_true(client:stats().counters.StreamsCut >= 1)
+    for _, app in ipairs(apps) do app:close() end
+    w:run_for "15s"
+    assert.is_true(client:stats().counters.BytesHeld < 65536)
+  end)
 
   it("an application whose download was reset sees that it is incomplete", function()
     local w, connect = tunnel { "--smuxver", "1" }

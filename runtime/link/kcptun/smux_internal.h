@@ -250,6 +250,8 @@ void kt_smux_refusals_free(struct kt_smux *m);
 
 /* Most received bytes held for all streams together. */
 size_t kt_smux_hold_most(const struct kt_smux *m);
+/* Bytes that may be received now: what that and the memory left allow. */
+size_t kt_smux_recv_room(const struct kt_smux *m);
 /* Bytes of memory that may still be taken. */
 size_t kt_smux_spare(const struct kt_smux *m);
 /* Most bytes that the stream's send queue may hold now. */

@@ -256,6 +256,11 @@ static size_t arrivals_spare(const struct kt_smux *m)
     return spare > least ? spare : least;
 }
 
+size_t kt_smux_recv_room(const struct kt_smux *m)
+{
+    return kt_min_size(kt_smux_hold_most(m) - m->buffered, arrivals_spare(m));
+}
+
 /* Passes on the body of a PSH. Returns fewer bytes than offered if it stalls. */
 static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
 {
@@ -265,10 +270,7 @@ static size_t take_body(struct kt_smux *m, const uint8_t *data, size_t n)
     if (s && (s->closed || s->code)) {
         kt_smux_credit(s, n); /* so that the peer does not stop reading what we still send */
     } else if (s && !s->half_in) {
-        size_t room = kt_smux_hold_most(m) - m->buffered;
-        const size_t spare = arrivals_spare(m);
-        if (room > spare) room = spare;
-        if (n > room) n = room;
+        n = kt_min_size(n, kt_smux_recv_room(m));
         n = kt_smux_append(s, &s->recv, data, n);
         m->buffered += n;
         if (n) kt_smux_touch(s, KT_SMUX_EV_READABLE);

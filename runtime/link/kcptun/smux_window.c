@@ -241,7 +241,7 @@ void kt_smux_watch(struct kt_smux *m)
 
 void kt_smux_cut_unread(struct kt_smux *m)
 {
-    if (m->ended || m->buffered < kt_smux_hold_most(m)) return;
+    if (m->ended || kt_smux_recv_room(m) > 0) return;
     struct kt_smux_stream *fullest = NULL;
     bool none = true;
     for (struct kt_hnode *n = kt_hmap_next(&m->table, NULL); n; n = kt_hmap_next(&m->table, n)) {
