@@ -65,12 +65,19 @@ void kt_kcptun_context_count_fec(struct kt_kcptun_context *sh, size_t before, si
     count(sh);
 }
 
-size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held)
+size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh)
 {
     const size_t all = used(sh);
-    size_t most = all < sh->cfg.max_buffered ? (size_t)(sh->cfg.max_buffered - all) : 0;
-    if (most < SESSION_LEAST) most = SESSION_LEAST;
-    return held < most ? most - held : 0;
+    const size_t left = all < sh->cfg.max_buffered ? (size_t)(sh->cfg.max_buffered - all) : 0;
+    return left > SESSION_LEAST ? left : SESSION_LEAST;
+}
+
+size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held, size_t streams)
+{
+    const size_t most = kt_kcptun_context_most(sh), cost = kt_kcptun_context_cost(sh, streams);
+    /* The least is for bytes: whatever its streams cost, a session must be able to move data. */
+    const size_t bytes = most > cost + SESSION_LEAST ? most - cost : SESSION_LEAST;
+    return held < bytes ? bytes - held : 0;
 }
 
 static void forged(struct kt_kcptun_context *sh, const struct kt_addr *from)

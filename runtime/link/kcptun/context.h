@@ -68,10 +68,11 @@ void kt_kcptun_context_streams(struct kt_kcptun_context *sh, size_t before, size
 void kt_kcptun_context_count_fec(struct kt_kcptun_context *sh, size_t before, size_t now);
 /* Bytes of memory that streams cost besides their buffers. */
 size_t kt_kcptun_context_cost(const struct kt_kcptun_context *sh, size_t streams);
-/* Bytes of memory that a session which holds `held` may still take, of what max_buffered allows all. It may hold as
- * much as is left for all others: one greedy session leaves half, two leave a third. Each may hold a little in any
- * case. */
-size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held);
+/* Bytes of memory that one session may hold, of what max_buffered allows all: as much as is left for all others. One
+ * greedy session leaves half, two leave a third. Each may hold a little in any case. */
+size_t kt_kcptun_context_most(const struct kt_kcptun_context *sh);
+/* Bytes of buffers that a session may still take which holds `held` bytes and has that many streams. */
+size_t kt_kcptun_context_spare(const struct kt_kcptun_context *sh, size_t held, size_t streams);
 
 /* Counts a datagram and opens it in place: true and its body, or false if it does not authenticate, which is
  * logged at most once a minute. */

@@ -5,6 +5,7 @@
 #include "link/kcptun/session_internal.h"
 
 #define REACH_LEAST 16u /* segments that may always be stored beyond the next, even without memory to spare */
+#define STREAMS_LEAST 16u     /* streams that a session may open when others use the memory */
 #define OTHER_DESCRIPTORS 32u /* descriptors that a process needs besides its conns */
 /* Bytes of a FEC decoder that are part of a session's state, and always there: a group of 10+3 and its tables. */
 #define FEC_STATE 24576u
@@ -26,10 +27,11 @@ static size_t descriptors_left(const struct kt_kcptun_session *s)
     return used < limit ? limit - used : 0;
 }
 
-/* The cost of its streams alone: a session whose buffers are full may still open some. */
+/* The cost of its streams alone: a session whose buffers are full may still open some. A few are never refused, so
+ * that a greedy session cannot keep the others from opening any. */
 static bool memory_left(const struct kt_kcptun_session *s, size_t streams)
 {
-    return kt_kcptun_context_spare(s->sh, kt_kcptun_context_cost(s->sh, streams)) > 0;
+    return streams < STREAMS_LEAST || kt_kcptun_context_cost(s->sh, streams) < kt_kcptun_context_most(s->sh);
 }
 
 bool kt_kcptun_session_admit(void *ctx)
@@ -68,9 +70,9 @@ void kt_kcptun_session_note_room(struct kt_kcptun_session *s)
 
 size_t kt_kcptun_session_memory_left(const struct kt_kcptun_session *s)
 {
-    return kt_kcptun_context_spare(s->sh, kt_smux_held(s->smux) +
-                                              kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs) +
-                                              s->fec_held + kt_kcptun_context_cost(s->sh, s->streams));
+    const size_t held =
+        kt_smux_held(s->smux) + kt_kcp_held(s->kcp) * kt_slab_block_size(s->sh->segs) + s->fec_held;
+    return kt_kcptun_context_spare(s->sh, held, s->streams);
 }
 
 size_t kt_kcptun_session_spare(void *ctx)
