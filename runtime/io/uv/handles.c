@@ -6,7 +6,7 @@
 #include <string.h>
 #include "io/uv/internal.h"
 
-#define SHRINK_FROM 512u          /* handles that were open */
+#define SHRINK_FROM 64u           /* handles that were open */
 #define SHRINK_AFTER_US 10000000u /* from when half of them have closed: after what their ends need */
 
 void kt_uv_wake(struct uv_io *u)
