@@ -120,26 +120,35 @@ static void on_hop(void *ctx)
     if (l->c->cfg.hop_us > 0 || kt_native_remotes_count(l) > 1) try_other(l, false);
 }
 
+/* The one before is kept for one move longer: answers are under way to it. */
+static void use_socket(struct link *l, struct kt_native_socket *s)
+{
+    kt_native_socket_close(l->before);
+    l->before = l->socket;
+    l->socket = s;
+}
+
 static void on_moved(void *ctx)
 {
     struct link *l = ctx;
-    kt_native_socket_close(l->before);
-    l->before = l->socket;
-    l->socket = l->next;
+    use_socket(l, l->next);
     l->next = NULL;
 }
 
 /* A socket keeps the address that this host had when it was opened, and its port; and a NAT on the way may have
- * forgotten it. A fresh one has a new address and a new mapping. */
+ * forgotten it. A fresh one has a new address and a new mapping. It is in use for a round trip at least, so that an
+ * answer to it arrives while it or the next one is. */
 static void renew_socket(struct link *l)
 {
     struct kt_native_socket *fresh;
     struct kt_err err;
+    const uint64_t now = kt_io_now(l->c->io);
+    if (l->renewed_us && now - l->renewed_us < kt_native_association_rtt(l->a)) return;
     if (kt_native_socket_open(l, kt_native_association_peer(l->a), l->socket->local, &fresh, &err))
         return; /* unreachable; asked again in a second */
     kt_native_association_move(l->a, 0, fresh->udp);
-    kt_native_socket_close(l->socket);
-    l->socket = fresh;
+    use_socket(l, fresh);
+    l->renewed_us = now;
 }
 
 static void on_lost(void *ctx, unsigned path)

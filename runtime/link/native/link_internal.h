@@ -87,6 +87,7 @@ struct link {
     struct kt_native_socket *socket; /* a's */
     struct kt_native_socket *next;   /* where a tries to go, or NULL */
     struct kt_native_socket *before; /* where a was: datagrams may still arrive there; or NULL */
+    uint64_t renewed_us;             /* when a's socket was last renewed because the peer was silent */
     struct attempt attempt;
     struct kt_native_socket *sides[KT_NATIVE_PATHS]; /* a's paths from 1 on; NULL: not open */
     struct kt_timer sides_timer;                     /* opens those that could not be */
