@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/hash.h"
+#include "base/bytes.h"
 #include "link/native/link_internal.h"
 #include "link/native/serve.h"
+
+#define RENEW_US 10000000u /* at most between two sockets for a silent peer */
 
 static void give_up(struct link *l, int code);
 
@@ -120,35 +123,26 @@ static void on_hop(void *ctx)
     if (l->c->cfg.hop_us > 0 || kt_native_remotes_count(l) > 1) try_other(l, false);
 }
 
-/* The one before is kept for one move longer: answers are under way to it. */
-static void use_socket(struct link *l, struct kt_native_socket *s)
-{
-    kt_native_socket_close(l->before);
-    l->before = l->socket;
-    l->socket = s;
-}
-
 static void on_moved(void *ctx)
 {
     struct link *l = ctx;
-    use_socket(l, l->next);
+    kt_native_socket_close(l->before);
+    l->before = l->socket;
+    l->socket = l->next;
     l->next = NULL;
 }
 
 /* A socket keeps the address that this host had when it was opened, and its port; and a NAT on the way may have
- * forgotten it. A fresh one has a new address and a new mapping. It is in use for a round trip at least, so that an
- * answer to it arrives while it or the next one is. */
+ * forgotten it. A fresh one has a new address and a new mapping. */
 static void renew_socket(struct link *l)
 {
     struct kt_native_socket *fresh;
     struct kt_err err;
-    const uint64_t now = kt_io_now(l->c->io);
-    if (l->renewed_us && now - l->renewed_us < kt_native_association_rtt(l->a)) return;
     if (kt_native_socket_open(l, kt_native_association_peer(l->a), l->socket->local, &fresh, &err))
         return; /* unreachable; asked again in a second */
     kt_native_association_move(l->a, 0, fresh->udp);
-    use_socket(l, fresh);
-    l->renewed_us = now;
+    kt_native_socket_close(l->socket);
+    l->socket = fresh;
 }
 
 static void on_lost(void *ctx, unsigned path)
@@ -163,7 +157,12 @@ static void on_silent(void *ctx)
 {
     struct link *l = ctx;
     const size_t n = l->check.silences, others = kt_native_remotes_count(l) - 1;
-    renew_socket(l);
+    /* Ever longer after the last time: an answer to a socket that is gone is lost, and round trips may be long. */
+    const uint64_t now = kt_io_now(l->c->io), pause = kt_min64((uint64_t)n * 500000, RENEW_US);
+    if (n == 0 || now - l->renewed_us >= pause) {
+        l->renewed_us = now;
+        renew_socket(l);
+    }
     /* Then each of the other addresses, then rarer and rarer. */
     if (others > 0 && n > 0 && (n <= others || (n & (n - 1)) == 0)) try_other(l, true);
     kt_native_check_silent(l);
