@@ -134,15 +134,16 @@ static void on_moved(void *ctx)
 
 /* A socket keeps the address that this host had when it was opened, and its port; and a NAT on the way may have
  * forgotten it. A fresh one has a new address and a new mapping. */
-static void renew_socket(struct link *l)
+static bool renew_socket(struct link *l)
 {
     struct kt_native_socket *fresh;
     struct kt_err err;
     if (kt_native_socket_open(l, kt_native_association_peer(l->a), l->socket->local, &fresh, &err))
-        return; /* unreachable; asked again in a second */
+        return false; /* unreachable; asked again in a second */
     kt_native_association_move(l->a, 0, fresh->udp);
     kt_native_socket_close(l->socket);
     l->socket = fresh;
+    return true;
 }
 
 static void on_lost(void *ctx, unsigned path)
@@ -157,12 +158,9 @@ static void on_silent(void *ctx)
 {
     struct link *l = ctx;
     const size_t n = l->check.silences, others = kt_native_remotes_count(l) - 1;
-    /* Ever longer after the last time: an answer to a socket that is gone is lost, and round trips may be long. */
+    /* The pause grows with the silence: an answer to a closed socket is lost, and round trips may be long. */
     const uint64_t now = kt_io_now(l->c->io), pause = kt_min64((uint64_t)n * 500000, RENEW_US);
-    if (n == 0 || now - l->renewed_us >= pause) {
-        l->renewed_us = now;
-        renew_socket(l);
-    }
+    if ((n == 0 || now - l->renewed_us >= pause) && renew_socket(l)) l->renewed_us = now;
     /* Then each of the other addresses, then rarer and rarer. */
     if (others > 0 && n > 0 && (n <= others || (n & (n - 1)) == 0)) try_other(l, true);
     kt_native_check_silent(l);
