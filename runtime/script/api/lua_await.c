@@ -162,14 +162,6 @@ static int race(lua_State *L, struct kt_task *t, bool first, int n, uint64_t tim
             .timeout_us = timeout_us});
 }
 
-static uint64_t read_timeout(lua_State *L, int idx, const char *what)
-{
-    uint64_t timeout_us = KT_TIME_NEVER;
-    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout_us}};
-    kt_opts_read(L, idx, what, opts, 1);
-    return timeout_us;
-}
-
 static void refuse_self(lua_State *L, const struct kt_lua_task *h, const struct kt_task *t, const char *what)
 {
     if (h->watch.task == t) kt_raise(L, "%s: a task cannot wait for itself", what);
@@ -187,7 +179,7 @@ static int task_wait(lua_State *L)
 {
     const struct kt_lua_task *h = self(L, "wait");
     struct kt_task *t = kt_task_need(L, WAIT);
-    const uint64_t timeout_us = read_timeout(L, 2, WAIT);
+    const uint64_t timeout_us = kt_opts_timeout(L, 2, WAIT, KT_TIME_NEVER);
     refuse_self(L, h, t, WAIT);
     lua_settop(L, 1);
     return race(L, t, false, 1, timeout_us);
@@ -199,7 +191,7 @@ static int first_of(lua_State *L)
     struct kt_task *t = kt_task_need(L, FIRST);
     uint64_t timeout_us = KT_TIME_NEVER;
     int n = lua_gettop(L);
-    if (n > 0 && lua_type(L, n) == LUA_TTABLE) timeout_us = read_timeout(L, n--, FIRST);
+    if (n > 0 && lua_type(L, n) == LUA_TTABLE) timeout_us = kt_opts_timeout(L, n--, FIRST, KT_TIME_NEVER);
     if (n == 0) kt_raise(L, FIRST ": expected one or more tasks, from kt.spawn");
     for (int i = 1; i <= n; i++) {
         const struct kt_lua_task *h = kt_handle_test(L, i, KT_HANDLE_TASK);

@@ -55,9 +55,7 @@ static int event_wait(lua_State *L)
 {
     struct event *e = self(L, "wait");
     struct kt_task *t = kt_task_need(L, WAIT);
-    uint64_t timeout_us = KT_TIME_NEVER;
-    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout_us}};
-    kt_opts_read(L, 2, WAIT, opts, 1);
+    const uint64_t timeout_us = kt_opts_timeout(L, 2, WAIT, KT_TIME_NEVER);
     if (e->set) return finish(L, t);
     return kt_task_wait(L, t,
         &(struct kt_wait){.what = WAIT,

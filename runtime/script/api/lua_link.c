@@ -307,9 +307,7 @@ static int link_probe(lua_State *L)
 {
     struct kt_lua_link *l = self(L, "probe");
     struct kt_task *t = kt_task_need(L, PROBE);
-    uint64_t timeout = PROBE_US;
-    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}};
-    kt_opts_read(L, 2, PROBE, opts, 1);
+    const uint64_t timeout = kt_opts_timeout(L, 2, PROBE, PROBE_US);
     if (!l->link) return kt_err_return(L, KT_ECLOSED, CLOSED);
     struct kt_err err = {0};
     struct kt_open *op;

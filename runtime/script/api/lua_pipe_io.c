@@ -39,10 +39,7 @@ const char *kt_lua_io_string_arg(lua_State *L, int idx, const char *what, size_t
 
 uint64_t kt_lua_io_timeout_arg(lua_State *L, int idx, const char *what)
 {
-    uint64_t timeout = TIMEOUT_US;
-    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}};
-    kt_opts_read(L, idx, what, opts, 1);
-    return timeout;
+    return kt_opts_timeout(L, idx, what, TIMEOUT_US);
 }
 
 /* ---- errors ---- */

@@ -71,14 +71,6 @@ static void cancel(struct kt_task *t)
     (void)t;
 }
 
-static uint64_t read_timeout(lua_State *L, int idx, const char *what)
-{
-    uint64_t timeout_us = KT_TIME_NEVER;
-    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout_us}};
-    kt_opts_read(L, idx, what, opts, 1);
-    return timeout_us;
-}
-
 /* ---- push ---- */
 
 static int pushed(lua_State *L, struct kt_task *t)
@@ -94,7 +86,7 @@ static int queue_push(lua_State *L)
     struct queue *q = self(L, "push");
     struct kt_task *t = kt_task_need(L, PUSH), *to = kt_task_queued(&q->popping);
     if (lua_isnoneornil(L, 2)) return kt_raise(L, PUSH ": expected a value, got nil");
-    const uint64_t timeout_us = read_timeout(L, 3, PUSH);
+    const uint64_t timeout_us = kt_opts_timeout(L, 3, PUSH, KT_TIME_NEVER);
     lua_settop(L, 2);
     if (q->closed) return kt_err_return(L, KT_ECLOSED, PUSH ": " CLOSED);
     if (to) {
@@ -136,7 +128,7 @@ static int queue_pop(lua_State *L)
 {
     struct queue *q = self(L, "pop");
     struct kt_task *t = kt_task_need(L, POP), *from = kt_task_queued(&q->pushing);
-    const uint64_t timeout_us = read_timeout(L, 2, POP);
+    const uint64_t timeout_us = kt_opts_timeout(L, 2, POP, KT_TIME_NEVER);
     lua_settop(L, 1);
     luaL_checkstack(L, 4, NULL);
     if (q->count == 0) {

@@ -371,10 +371,8 @@ static int receive(lua_State *L)
 {
     struct kt_task *t;
     const struct kt_lua_udp *u = begin(L, RECEIVE, &t);
-    uint64_t timeout = TIMEOUT_US;
-    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &timeout}};
     lua_settop(L, 2);
-    kt_opts_read(L, 2, RECEIVE, opts, 1);
+    const uint64_t timeout = kt_opts_timeout(L, 2, RECEIVE, TIMEOUT_US);
     lua_pushinteger(L, (lua_Integer)(kt_io_now(kt_runtime_io(u->rt)) + timeout));
     return receive_or_wait(L, t);
 }
@@ -490,8 +488,7 @@ static int send_(lua_State *L)
     if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
         return kt_raise(
             L, SEND ": argument 2: expected an address such as \"192.0.2.1:53\", got %s", kt_type_name(L, 3));
-    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &s.timeout}};
-    kt_opts_read(L, 4, SEND, opts, 1);
+    s.timeout = kt_opts_timeout(L, 4, SEND, s.timeout);
     const char *to = lua_tostring(L, 3);
     if (!to && !u->wants_peer)
         return kt_raise(L, SEND ": argument 2: missing address; the socket was created without `to`");

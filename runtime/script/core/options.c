@@ -280,3 +280,10 @@ void kt_opts_read(lua_State *L, int idx, const char *what, const struct kt_opt *
         lua_pop(L, 1);
     }
 }
+
+uint64_t kt_opts_timeout(lua_State *L, int idx, const char *what, uint64_t otherwise)
+{
+    const struct kt_opt opts[] = {{"timeout", KT_OPT_DURATION, &otherwise}};
+    kt_opts_read(L, idx, what, opts, 1);
+    return otherwise;
+}

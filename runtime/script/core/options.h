@@ -57,6 +57,8 @@ int kt_opts_install(lua_State *L);
 /* Reads the options table of a call made once per connection. Missing keys leave *out unchanged; nil at idx
  * means no options. Raises kt.api's message for an invalid table. */
 void kt_opts_read(lua_State *L, int idx, const char *what, const struct kt_opt *opts, size_t n);
+/* Reads options of which `timeout` is the only one. Returns it in microseconds, or `otherwise` if it is not given. */
+uint64_t kt_opts_timeout(lua_State *L, int idx, const char *what, uint64_t otherwise);
 /* Raises kt.api's message for the value at idx as an invalid argument of `what`. */
 int kt_opts_wrong(lua_State *L, int idx, const char *what);
 /* A duration ("5s", seconds) in µs; raises. */
