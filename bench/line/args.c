@@ -21,7 +21,7 @@ static const struct unit rates[] = {
 static const struct unit counts[] = {{"", 1}, {NULL, 0}};
 static const struct unit shares[] = {{"%", 0.01}, {"", 1}, {NULL, 0}};
 
-/* Reads a number and the letters behind it, its unit; false if there is no number. */
+/* Reads a number with one of the units, and moves *at past both; false if there is none. */
 static bool number(const char **at, const struct unit *units, double *out)
 {
     size_t digits = strspn(*at, "0123456789."); /* strtod alone would take "inf" and "0x1p3" */

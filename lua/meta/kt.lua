@@ -830,7 +830,7 @@ local task = {}
 ---@return kt.err? err
 function task:wait(options) end
 
---- Ends the task at its next wait, or now if it waits or has not begun: what it owns is reset, and its `<close>` variables are closed, which cannot wait then. pcall cannot prevent it. Does nothing if the task has ended.
+--- Ends the task: now if it waits or has not begun, else at its next wait. Resets what it owns, and closes its `<close>` variables, whose handlers cannot wait then. pcall cannot prevent it. Does nothing if the task has ended.
 ---
 --- Callable from the main chunk and tasks.
 function task:cancel() end
@@ -840,12 +840,12 @@ function task:cancel() end
 ---@field is_set boolean Whether it is set.
 local event = {}
 
---- Sets it: all tasks that wait for it go on, and later ones do not wait.
+--- Sets the event: wakes all tasks that wait for it; later ones do not wait.
 ---
 --- Callable from the main chunk and tasks.
 function event:set() end
 
---- Clears it: later tasks wait.
+--- Clears the event: later tasks wait.
 ---
 --- Callable from the main chunk and tasks.
 function event:clear() end
@@ -996,7 +996,7 @@ kt.log = {}
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
----@field paths? (string)[] This machine's addresses or network interfaces ("wlan0") to use at the same time, one path each, at most 8: what is sent is spread over them by their speed, and goes on by the others if one fails. By an address, the system's routes still say which interface packets leave by; by an interface's name it is that one, with its address (Linux, SO_BINDTODEVICE; before 5.7 it takes CAP_NET_RAW). Default: one path, from the address that the system chooses. Only on kt's wire.
+---@field paths? (string)[] This machine's addresses or network interfaces ("wlan0") to use at the same time, one path each, at most 8. Packets are spread over them by their speed; if one fails, the others carry on. With an address, the system's routes choose the interface that packets leave by; with a name, they leave by that interface, from its address (Linux, SO_BINDTODEVICE; needs CAP_NET_RAW before 5.7). Default: one path, from the address that the system chooses. Only on kt's wire.
 ---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
@@ -1126,7 +1126,7 @@ function kt.accept(options) end
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
 ---@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
----@field paths? (string)[] This machine's addresses or network interfaces ("wlan0") to use at the same time, one path each, at most 8: what is sent is spread over them by their speed, and goes on by the others if one fails. By an address, the system's routes still say which interface packets leave by; by an interface's name it is that one, with its address (Linux, SO_BINDTODEVICE; before 5.7 it takes CAP_NET_RAW). Default: one path, from the address that the system chooses. Only on kt's wire.
+---@field paths? (string)[] This machine's addresses or network interfaces ("wlan0") to use at the same time, one path each, at most 8. Packets are spread over them by their speed; if one fails, the others carry on. With an address, the system's routes choose the interface that packets leave by; with a name, they leave by that interface, from its address (Linux, SO_BINDTODEVICE; needs CAP_NET_RAW before 5.7). Default: one path, from the address that the system chooses. Only on kt's wire.
 ---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
 ---@field expire? kt.duration A session accepts no new streams after this long; 0 means it always does. (duration, at most "87600h"; default 0)
@@ -1515,7 +1515,7 @@ function kt.rate(text) end
 ---@class (exact) kt.inspect_options
 ---@field max? integer Rows in the list of tasks, and in that of conns; the oldest first. (integer, 0 to 100000; default 1000)
 
---- Returns what the script does now, as plain data: its tasks, conns, links, pools and listeners, and its memory.
+--- Returns the script's current tasks, conns, links, pools, listeners and memory use, as plain data.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua

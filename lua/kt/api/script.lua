@@ -129,7 +129,7 @@ if not ok then return conn:reset(err) end]],
 
   def {
     name = "kt.inspect", context = "any", returns = "inspection", path = "kt.inspect", signature = "kt.inspect { max = 1000 } → inspection",
-    doc = "Returns what the script does now, as plain data: its tasks, conns, links, pools and listeners, and its memory.",
+    doc = "Returns the script's current tasks, conns, links, pools, listeners and memory use, as plain data.",
     optional = true,
     argument = { type = "table", keys = {
       { name = "max", type = "integer", min = 0, max = 100000, default = 1000, doc = "Rows in the list of tasks, and in that of conns; the oldest first." },

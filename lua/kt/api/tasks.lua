@@ -41,8 +41,8 @@ local records, why = lookup:wait { timeout = "2s" }]],
   })
   method("task", {
     name = "cancel", context = "any", signature = "cancel()",
-    doc = "Ends the task at its next wait, or now if it waits or has not begun: what it owns is reset, and its `<close>` variables are closed, "
-      .. "which cannot wait then. pcall cannot prevent it. Does nothing if the task has ended.",
+    doc = "Ends the task: now if it waits or has not begun, else at its next wait. Resets what it owns, and closes its `<close>` variables, whose "
+      .. "handlers cannot wait then. pcall cannot prevent it. Does nothing if the task has ended.",
   })
 
   def {
@@ -73,8 +73,8 @@ end)]],
   }
   handle { name = "event", doc = "Something that tasks wait for; made by kt.event.",
     fields = { { name = "is_set", type = "boolean", doc = "Whether it is set." } } }
-  method("event", { name = "set", context = "any", signature = "set()", doc = "Sets it: all tasks that wait for it go on, and later ones do not wait." })
-  method("event", { name = "clear", context = "any", signature = "clear()", doc = "Clears it: later tasks wait." })
+  method("event", { name = "set", context = "any", signature = "set()", doc = "Sets the event: wakes all tasks that wait for it; later ones do not wait." })
+  method("event", { name = "clear", context = "any", signature = "clear()", doc = "Clears the event: later tasks wait." })
   method("event", {
     name = "wait", context = "task", returns = "boolean | nil, err", signature = 'wait [{ timeout = "5s" }] → true | nil, err',
     doc = "Waits until it is set.", fails = { "timeout" },

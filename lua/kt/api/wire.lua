@@ -288,9 +288,9 @@ function wire.keys(client)
     { name = "server_key", type = "string", only = "link",
       doc = "The peer's public key, in base64; with private_key. Only on kt's wire." },
     { name = "paths", type = "list", only = "link", of = { type = "interface", required = true, expected = "an IP address or an interface of this machine" },
-      doc = "This machine's addresses or network interfaces (\"wlan0\") to use at the same time, one path each, at most 8: what is sent is spread over "
-        .. "them by their speed, and goes on by the others if one fails. By an address, the system's routes still say which interface packets "
-        .. "leave by; by an interface's name it is that one, with its address (Linux, SO_BINDTODEVICE; before 5.7 it takes CAP_NET_RAW). "
+      doc = "This machine's addresses or network interfaces (\"wlan0\") to use at the same time, one path each, at most 8. Packets are spread over "
+        .. "them by their speed; if one fails, the others carry on. With an address, the system's routes choose the interface that packets "
+        .. "leave by; with a name, they leave by that interface, from its address (Linux, SO_BINDTODEVICE; needs CAP_NET_RAW before 5.7). "
         .. "Default: one path, from the address that the system chooses. Only on kt's wire." },
     field("hop", client, "The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. "
       .. "Only on kt's wire."),
