@@ -38,6 +38,7 @@ local function one_of_each()
   out.rule = w:rule { fn = function(packet) out.packet = packet end }
   out.ticker = w:every("1s", function() end)
   out.app = client:connect "127.0.0.1:1"
+  out.socket = client:udp { to = "server:9" }
   out.reply = out.app:echo "hello"
   out.transfer = w:transfer { from = "client", to = "127.0.0.1:1", bytes = 10, kind = "echo" }
   out.keystrokes = w:keystrokes { from = "client", to = "127.0.0.1:1", count = 1 }

@@ -94,5 +94,5 @@ describe("the guide to testing", function()
     end
   end
 
-  it("has the expected number of blocks and commands", function() assert.same({ 8, 9 }, { blocks, commands }) end)
+  it("has the expected number of blocks and commands", function() assert.same({ 10, 9 }, { blocks, commands }) end)
 end)

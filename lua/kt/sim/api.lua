@@ -24,7 +24,7 @@ Mistakes raise an error at the spec's line. Network failures return `nil` and an
 `try_connect` and `try_echo` do not. Times in results are in seconds. Durations are rounded to whole µs; a positive duration is at
 least 1 µs.
 ]]
-api.about_handles = "Worlds, apps and servers have a `:close()`. They also close at the end of a `local x <close>`."
+api.about_handles = "Worlds, apps, sockets and servers have a `:close()`. They also close at the end of a `local x <close>`."
 
 local with = describe.writers(api)
 require "kt.sim.api.world"(with)
@@ -38,6 +38,7 @@ api.internal = {
   link = { "new" },
   script = { "start", "again", "on_log", "on_print", "on_ended", "on_crash" },
   app = { "accepted", "connect", "on_connected", "on_unconnected", "on_readable", "on_writable", "on_broken", "on_crash" },
+  socket = { "open", "answer", "on_readable", "on_writable", "on_broken", "on_crash" },
   rule = { "new" },
   transfer = { "transfer", "keystrokes", "of", "arrives", "progress", "takes", "ends" },
 }

@@ -6,6 +6,7 @@ local complain = require "kt.sim.complain"
 local script = require "kt.sim.script"
 local serve = require "kt.sim.serve"
 local shape = require "kt.sim.shape"
+local socket = require "kt.sim.socket"
 local task = require "kt.sim.task"
 
 local host = { is_host = true }
@@ -50,10 +51,36 @@ function host:try_connect(to, opts)
   return app.connect(self, to, opts)
 end
 
+--- Opens a UDP socket: { on = ":5353" } is bound to an address, { to = "host:port" } has one peer.
+function host:udp(opts)
+  opts = complain.checked("host:udp", shape.udp, opts)
+  local made, err = socket.open(self, opts)
+  if not made then complain.raise("host:udp: %s", err) end
+  return made
+end
+
 local server = {}
 server.__index = server
 
+-- Answers each datagram from the address that it was sent to.
+local function listen_udp(self, s)
+  local made, err = socket.open(self, { on = s.opts.udp })
+  if not made then return nil, err end
+  s.core, s.address = made, made.local_addr
+  function made.on_readable()
+    for data, from, to in made.core.receive, made.core do
+      s.datagrams = s.datagrams + 1
+      task.spawn(self.world, s.origin, function()
+        local answer = s.fn(data, from)
+        if answer ~= nil then made:answer(answer, from, to) end
+      end)
+    end
+  end
+  return true
+end
+
 local function listen(self, s)
+  if s.opts.udp then return listen_udp(self, s) end
   local core, id, at = self.world.core:listen(self.name, s.on)
   if not core then return nil, at end
   s.core, s.address = core, at
@@ -73,10 +100,12 @@ function server:close()
   self.core, self.closed = nil, true
 end
 
---- Serves conns to `on` with a server of kind "echo", "sink" or "source", or with fn, called as a task with each conn.
+--- Serves conns to `on` with a server of kind "echo", "sink" or "source", or with fn, called as a task with each conn. Serves datagrams
+--- to `udp` with kind "echo", or with fn, called as a task with each one; what it returns is the answer.
 function host:serve(opts)
   opts = complain.checked("host:serve", shape.serve, opts)
-  local s = setmetatable({ world = self.world, on = opts.on, opts = opts, fn = opts.fn or serve[opts.kind], conns = 0,
+  local fn = opts.fn or opts.udp and serve.same or serve[opts.kind]
+  local s = setmetatable({ world = self.world, on = opts.on, opts = opts, fn = fn, conns = 0, datagrams = 0,
     origin = complain.origin "host:serve" }, server)
   local ok, text = listen(self, s)
   if not ok then complain.raise("host:serve: %s", text) end
@@ -99,6 +128,12 @@ function host:crash()
   end
   table.sort(open)
   for _, id in ipairs(open) do self.world.apps[id]:on_crash() end
+  open = {}
+  for id, s in pairs(self.world.sockets) do
+    if s.host == self then open[#open + 1] = id end
+  end
+  table.sort(open)
+  for _, id in ipairs(open) do self.world.sockets[id]:on_crash() end
   for _, s in ipairs(self.servers) do s.core = nil end
 end
 

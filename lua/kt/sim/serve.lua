@@ -25,6 +25,9 @@ function serve.echo(conn)
   conn:shutdown()
 end
 
+--- The answer of an echo server of datagrams.
+function serve.same(data) return data end
+
 --- Reads everything. A transfer of the world identifies itself in its first bytes and is checked.
 function serve.sink(conn)
   local at = 0

@@ -149,19 +149,30 @@ shape.nat = { type = "table", keys = {
 } }
 
 shape.serve = { type = "table", keys = {
-  { name = "on", type = "string", required = true, doc = 'Address to listen on, such as ":7" or "127.0.0.1:8388".' },
+  { name = "on", type = "string", doc = 'Address to listen on for TCP, such as ":7" or "127.0.0.1:8388", or a unix socket, "unix:/run/app.sock".' },
+  { name = "udp", type = "string", doc = "Address to serve datagrams on, in place of `on`; kind \"echo\" or fn only." },
   { name = "kind", type = "enum", values = { "echo", "sink", "source" },
     doc = "echo sends back what it reads; sink reads everything, and checks it if it is a transfer; source sends bytes and finishes." },
-  { name = "fn", type = "function", doc = "A custom server: called as a task with each conn (an app), which is closed when it returns." },
+  { name = "fn", type = "function", doc = "A custom server: called as a task with each conn (an app), which is closed when it returns. With `udp`, "
+    .. "called as a task with each datagram and its sender's address; a string that it returns is sent back." },
   { name = "bytes", type = "size", default = 1000000, max = 1 << 40, doc = "How much a source sends." },
   { name = "rate", type = "rate", min = RATE_MIN, max = RATE_MAX, doc = "Maximum rate of a source." },
 }, check = function(out, raw, mistake)
   for _, key in ipairs { "bytes", "rate" } do
     if raw[key] ~= nil and raw.kind ~= "source" then mistake(key, "only for kind = \"source\"") end
   end
+  if out.on and out.udp then mistake("udp", "on is given too", "give one of the two") end
+  if raw.on == nil and raw.udp == nil then mistake("on", "missing; expected an address such as \":7\", or udp = an address") end
+  if out.udp and out.kind and out.kind ~= "echo" then mistake("kind", "not for datagrams", 'use "echo" or fn') end
   if out.kind and out.fn then mistake("fn", "kind is given too", "give one of the two") end
   if raw.kind == nil and raw.fn == nil then mistake("kind", "missing; expected \"echo\", \"sink\", \"source\", or fn = a function") end
 end }
+
+shape.udp = { type = "table", keys = {
+  { name = "on", type = "string", doc = 'The address to bind, such as ":5353". Default: a free port.' },
+  { name = "to", type = "string", doc = 'The only peer, "host:port".' },
+  { name = "timeout", type = "duration", default = 10, max = FOREVER, doc = "Timeout for looking up the peer's name." },
+} }
 
 shape.timeout = { type = "table", keys = {
   { name = "timeout", type = "duration", default = 10, max = FOREVER, doc = "Timeout for the whole call." },

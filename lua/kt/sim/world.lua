@@ -38,10 +38,12 @@ local function dispatcher(self)
   for _, name in ipairs { "connected", "unconnected", "readable", "writable", "broken" } do
     local method = "on_" .. name
     on[name] = function(id, ...)
-      local conn = self.apps[id]
+      local conn = self.apps[id] or self.sockets[id]
       if conn then conn[method](conn, ...) end
     end
   end
+  function on.found(id, address) self.lookups[id](address) end
+  function on.unfound(id, code, text) self.lookups[id](nil, complain.err(code, text)) end
   return function(kind, id, ...)
     on[kind](id, ...)
     if #self.ready > 0 and self.core:running() then task.flush(self) end
@@ -51,7 +53,7 @@ end
 function world.new(opts)
   opts = complain.checked("sim.world", shape.world, opts)
   local self = {
-    hosts = {}, host_names = {}, links = {}, apps = {}, scripts = {}, listeners = {}, rules = {}, marks = {},
+    hosts = {}, host_names = {}, links = {}, apps = {}, sockets = {}, lookups = {}, scripts = {}, listeners = {}, rules = {}, marks = {},
     transfers = {}, faults = {}, answers = {}, echoed = {}, echoes = 0, files = opts.files, level = opts.log, made_at = complain.line() or "?",
   }
   self.seed = opts.seed or settings.seed or 1

@@ -511,10 +511,10 @@ function host:run(path, options) end
 ---@class (exact) kt.sim.host.connect_options
 ---@field timeout? kt.duration Timeout for the whole call. (duration, at most "1000000000s"; default "10s")
 
---- Opens a TCP conn from this host; raises if it fails.
+--- Opens a TCP conn, or one to a unix socket, from this host; raises if it fails.
 ---
 --- Callable from the body of a spec and tasks.
----@param to string The address, "host:port", as seen from this host.
+---@param to string The address as seen from this host: "host:port", or "unix:/run/app.sock" for a unix socket.
 ---@param options? kt.sim.host.connect_options The options.
 ---@return kt.sim.app
 function host:connect(to, options) end
@@ -525,27 +525,46 @@ function host:connect(to, options) end
 --- Like connect, but returns nil and an err instead of raising.
 ---
 --- Callable from the body of a spec and tasks.
---- Fails with: refused, timeout, name, unreachable.
----@param to string The address, "host:port", as seen from this host.
+--- Fails with: refused, timeout, name, unreachable, not_found.
+---@param to string The address as seen from this host: "host:port", or "unix:/run/app.sock" for a unix socket.
 ---@param options? kt.sim.host.try_connect_options The options.
 ---@return kt.sim.app? app
 ---@return kt.sim.err? err
 function host:try_connect(to, options) end
 
+---@class (exact) kt.sim.host.udp_options
+---@field on? string The address to bind, such as ":5353". Default: a free port.
+---@field to? string The only peer, "host:port".
+---@field timeout? kt.duration Timeout for looking up the peer's name. (duration, at most "1000000000s"; default "10s")
+
+--- Opens a UDP socket on this host; raises if it fails.
+---
+--- Callable from the body of a spec and tasks.
+--- ```lua
+--- local socket = w:host("client"):udp { to = "127.0.0.1:5353" }
+--- socket:send "question"
+--- assert.equal("answer", socket:receive { timeout = "2s" })
+--- ```
+---@param options kt.sim.host.udp_options The options.
+---@return kt.sim.socket
+function host:udp(options) end
+
 ---@class (exact) kt.sim.host.serve_options
----@field on string Address to listen on, such as ":7" or "127.0.0.1:8388".
+---@field on? string Address to listen on for TCP, such as ":7" or "127.0.0.1:8388", or a unix socket, "unix:/run/app.sock".
+---@field udp? string Address to serve datagrams on, in place of `on`; kind "echo" or fn only.
 ---@field kind? "echo"|"sink"|"source" echo sends back what it reads; sink reads everything, and checks it if it is a transfer; source sends bytes and finishes.
----@field fn? function A custom server: called as a task with each conn (an app), which is closed when it returns.
+---@field fn? function A custom server: called as a task with each conn (an app), which is closed when it returns. With `udp`, called as a task with each datagram and its sender's address; a string that it returns is sent back.
 ---@field bytes? kt.size How much a source sends. (size, at most "1024GiB"; default 1000000)
 ---@field rate? kt.rate Maximum rate of a source. (rate, "1kbit" to "1000Gbit")
 
---- Starts a server for the spec: one of three kinds, or a function. It starts again when the host restarts after a crash.
+--- Starts a server for the spec, for conns or for datagrams: one of three kinds, or a function. It starts again when the host restarts after a crash.
 ---
 --- Callable from anywhere in a spec.
 --- ```lua
 --- w:host("server"):serve { on = ":9000", fn = function(conn)
 ---   conn:write("hello " .. conn:read_until "\n")
 --- end }
+--- w:host("server"):serve { udp = ":53", fn = function(question, from) return "answer to " .. question end }
 --- ```
 ---@param options kt.sim.host.serve_options The options.
 ---@return kt.sim.server
@@ -631,7 +650,7 @@ function host:move(to) end
 ---@param options kt.sim.host.inject_options The options.
 function host:inject(options) end
 
---- Creates, replaces or removes a file.
+--- Creates, replaces or removes a file of this host; kt.watch of its scripts sees that. A file beside a script has the script's folder in its path: "scripts/deny.txt" is kt.file "deny.txt" of scripts/client.lua.
 ---
 --- Callable from anywhere in a spec.
 ---@param path string The file's path, as scripts write it.
@@ -743,7 +762,7 @@ local app = {}
 ---@class (exact) kt.sim.app.echo_options
 ---@field timeout? kt.duration Timeout for the whole call. (duration, at most "1000000000s"; default "10s")
 
---- Sends a text to an echo server and waits until all of it has come back unchanged; raises if it does not.
+--- Sends a text to an echo server and waits until all of it has come back unchanged; raises if it does not. What it sends is the text, then "\0echo-N\n", where N numbers the echoes of the world; by that an echo server says which host it is on.
 ---
 --- Callable from the body of a spec and tasks.
 ---@param text string The text to send.
@@ -866,12 +885,50 @@ function app:is_open() end
 ---@class kt.sim.server
 ---@field address string The address it listens on, "ip:port".
 ---@field conns integer Number of conns accepted.
+---@field datagrams integer Number of datagrams received.
 local server = {}
 
 --- Stops listening. Conns already accepted stay open. Safe to call twice.
 ---
 --- Callable from anywhere in a spec.
 function server:close() end
+
+--- A UDP socket of the spec; made by host:udp.
+---@class kt.sim.socket
+---@field local_addr string The address it is bound to, "ip:port".
+---@field peer string|nil The address of its only peer; nil without `to`.
+local socket = {}
+
+---@class (exact) kt.sim.socket.send_options
+---@field timeout? kt.duration Timeout for the whole call. (duration, at most "1000000000s"; default "10s")
+
+--- Sends a datagram; waits while the host's send buffer is full (host:udp_full). It may be lost on its way.
+---
+--- Callable from the body of a spec and tasks.
+--- Fails with: name, timeout, closed.
+---@param data string The datagram, at most 2048 bytes.
+---@param to? string The destination, such as `from`. Only for a socket without `to`.
+---@param options? kt.sim.socket.send_options The options.
+---@return boolean|nil
+---@return kt.sim.err? err
+function socket:send(data, to, options) end
+
+---@class (exact) kt.sim.socket.receive_options
+---@field timeout? kt.duration Timeout for the whole call. (duration, at most "1000000000s"; default "10s")
+
+--- Returns the next datagram and its sender's address. With `to`, it fails with "refused" when nobody listens at the peer's port.
+---
+--- Callable from the body of a spec and tasks.
+--- Fails with: timeout, refused, closed.
+---@param options? kt.sim.socket.receive_options The options.
+---@return string|nil
+---@return string|kt.sim.err
+function socket:receive(options) end
+
+--- Closes it. Safe to call twice.
+---
+--- Callable from anywhere in a spec.
+function socket:close() end
 
 --- A transfer through a tunnel. Every byte is checked on arrival.
 ---@class kt.sim.transfer

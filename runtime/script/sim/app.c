@@ -1,139 +1,58 @@
 /* Apps: a spec's own conns on simulated hosts, both those that it opens and those that its servers accept.
- * Nothing here waits; lua/kt/sim/app.lua builds blocking reads and writes on top.
- *
- * Invariant: an app or listener is in its world's list exactly while it is open or connecting. */
-#include <stdlib.h>
+ * Nothing here waits; lua/kt/sim/app.lua builds blocking reads and writes on top. */
 #include "script/core/service.h"
 #include "script/sim/core.h"
 
 struct app {
-    struct kt_list node; /* w->apps while it is open or connecting */
-    struct kt_lua_world *w;
-    struct kt_lua_sim_driver *driver;
-    lua_Integer id;
+    struct kt_lua_sim_held held;   /* first; held while it is open or connecting */
     struct kt_connect *connecting; /* NULL once connected */
     struct kt_pipe *pipe;          /* NULL until then */
     struct kt_conn *conn;          /* the pipe's */
 };
 
 struct listener {
-    struct kt_list node; /* w->listeners while it is open */
-    struct kt_lua_world *w;
-    struct kt_lua_sim_driver *driver;
-    lua_Integer id;
+    struct kt_lua_sim_held held; /* first */
     struct kt_listener *listener;
 };
 
-/* ---- drivers ---- */
-
-/* The host's driver, created if necessary. */
-static struct kt_lua_sim_driver *driver_of(struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err)
+static void close_app(struct kt_lua_sim_held *held)
 {
-    for (struct kt_list *n = w->drivers.next; n != &w->drivers; n = n->next) {
-        struct kt_lua_sim_driver *d = KT_CONTAINER(n, struct kt_lua_sim_driver, node);
-        if (d->host == h && !d->dead) return d;
-    }
-    struct kt_lua_sim_driver *d = calloc(1, sizeof *d);
-    if (!d) {
-        kt_err_set(err, KT_ENOMEM, "out of memory");
-        return NULL;
-    }
-    d->host = h;
-    if (kt_sim_process(h, "spec", NULL, &d->io, err)) {
-        free(d);
-        return NULL;
-    }
-    kt_list_init(&d->node);
-    kt_list_push(&w->drivers, &d->node);
-    return d;
-}
-
-static void close_app(struct app *a)
-{
+    struct app *a = (struct app *)held;
     if (a->connecting) kt_connect_cancel(a->connecting);
     if (a->pipe) kt_pipe_close(a->pipe);
     a->connecting = NULL;
     a->pipe = NULL;
     a->conn = NULL;
-    kt_list_remove(&a->node);
+    kt_list_remove(&held->node);
 }
 
-static void close_listener(struct listener *l)
+static void close_listener(struct kt_lua_sim_held *held)
 {
+    struct listener *l = (struct listener *)held;
     if (l->listener) kt_listener_close(l->listener);
     l->listener = NULL;
-    kt_list_remove(&l->node);
-}
-
-/* Closes the apps and listeners of a driver, or all of them if d is NULL. */
-static void close_all(struct kt_lua_world *w, const struct kt_lua_sim_driver *d)
-{
-    for (struct kt_list *n = w->apps.next, *next; n != &w->apps; n = next) {
-        struct app *a = KT_CONTAINER(n, struct app, node);
-        next = n->next;
-        if (!d || a->driver == d) close_app(a);
-    }
-    for (struct kt_list *n = w->listeners.next, *next; n != &w->listeners; n = next) {
-        struct listener *l = KT_CONTAINER(n, struct listener, node);
-        next = n->next;
-        if (!d || l->driver == d) close_listener(l);
-    }
-}
-
-void kt_lua_sim_apps_close(struct kt_lua_world *w)
-{
-    close_all(w, NULL);
-}
-
-void kt_lua_sim_drivers_crash(struct kt_lua_world *w, const struct kt_sim_host *h)
-{
-    for (struct kt_list *n = w->drivers.next; n != &w->drivers; n = n->next) {
-        struct kt_lua_sim_driver *d = KT_CONTAINER(n, struct kt_lua_sim_driver, node);
-        if (d->host != h || d->dead) continue;
-        d->dead = true;
-        close_all(w, d);
-    }
-}
-
-void kt_lua_sim_drivers_reap(struct kt_lua_world *w, bool all)
-{
-    for (struct kt_list *n = w->drivers.next, *next; n != &w->drivers; n = next) {
-        struct kt_lua_sim_driver *d = KT_CONTAINER(n, struct kt_lua_sim_driver, node);
-        next = n->next;
-        if (!d->dead && !all) continue;
-        kt_list_remove(&d->node);
-        kt_io_free(d->io);
-        free(d);
-    }
+    kt_list_remove(&held->node);
 }
 
 /* ---- conns ---- */
 
-static int push_failure(lua_State *L, void *ctx)
-{
-    const struct kt_err *err = ctx;
-    lua_pushstring(L, kt_errname(err->code));
-    lua_pushstring(L, err->text[0] ? err->text : kt_strerror(err->code));
-    return 2;
-}
-
 static void on_readable(void *ctx)
 {
     struct app *a = ctx;
-    kt_lua_sim_dispatch(a->w, "readable", a->id, NULL, NULL);
+    kt_lua_sim_dispatch(a->held.w, "readable", a->held.id, NULL, NULL);
 }
 
 static void on_writable(void *ctx)
 {
     struct app *a = ctx;
-    kt_lua_sim_dispatch(a->w, "writable", a->id, NULL, NULL);
+    kt_lua_sim_dispatch(a->held.w, "writable", a->held.id, NULL, NULL);
 }
 
 static void on_closed(void *ctx, int code)
 {
     struct app *a = ctx;
     struct kt_err err = {.code = code};
-    kt_lua_sim_dispatch(a->w, "broken", a->id, push_failure, &err);
+    kt_lua_sim_dispatch(a->held.w, "broken", a->held.id, kt_lua_sim_push_failure, &err);
 }
 
 static void take(struct app *a, struct kt_conn *conn)
@@ -148,10 +67,8 @@ static void take(struct app *a, struct kt_conn *conn)
 
 static struct app *push_app(lua_State *L, struct kt_lua_world *w, struct kt_lua_sim_driver *d)
 {
-    struct app *a = lua_newuserdatauv(L, sizeof *a, 0);
-    *a = (struct app){.w = w, .driver = d, .id = ++w->ids};
-    kt_list_init(&a->node);
-    luaL_setmetatable(L, KT_SIM_APP);
+    struct app *a = (struct app *)kt_lua_sim_push_held(L, w, d, sizeof *a, KT_SIM_APP);
+    a->held.close = close_app;
     return a;
 }
 
@@ -161,10 +78,10 @@ static void on_connected(void *ctx, struct kt_conn *conn, const struct kt_err *e
     a->connecting = NULL;
     if (conn) {
         take(a, conn);
-        kt_lua_sim_dispatch(a->w, "connected", a->id, NULL, NULL);
+        kt_lua_sim_dispatch(a->held.w, "connected", a->held.id, NULL, NULL);
     } else {
-        kt_list_remove(&a->node);
-        kt_lua_sim_dispatch(a->w, "unconnected", a->id, push_failure, (void *)err);
+        kt_list_remove(&a->held.node);
+        kt_lua_sim_dispatch(a->held.w, "unconnected", a->held.id, kt_lua_sim_push_failure, (void *)err);
     }
 }
 
@@ -178,12 +95,12 @@ static int world_connect(lua_State *L)
     struct kt_endpoint to;
     if (kt_endpoint_parse(&to, luaL_checkstring(L, 3), KT_ENDPOINT_HOST | KT_ENDPOINT_UNIX, &err))
         return kt_lua_sim_fail_return(L, &err);
-    struct kt_lua_sim_driver *d = driver_of(w, h, &err);
+    struct kt_lua_sim_driver *d = kt_lua_sim_driver(w, h, &err);
     if (!d) return kt_lua_sim_fail_return(L, &err);
     struct app *a = push_app(L, w, d);
     if (kt_connect(d->io, &to, on_connected, a, &a->connecting, &err)) return kt_lua_sim_fail_return(L, &err);
-    kt_list_push(&w->apps, &a->node);
-    lua_pushinteger(L, a->id);
+    kt_lua_sim_hold(&a->held);
+    lua_pushinteger(L, a->held.id);
     return 2;
 }
 
@@ -234,13 +151,13 @@ static int app_reset(lua_State *L)
     struct app *a = app_arg(L);
     if (a->pipe) kt_pipe_reset(a->pipe, KT_ECANCELED);
     a->pipe = NULL;
-    close_app(a);
+    close_app(&a->held);
     return 0;
 }
 
 static int app_close(lua_State *L)
 {
-    close_app(app_arg(L));
+    close_app(&app_arg(L)->held);
     return 0;
 }
 
@@ -264,11 +181,11 @@ struct accepted {
 static int push_accepted(lua_State *L, void *ctx)
 {
     struct accepted *c = ctx;
-    struct app *a = push_app(L, c->l->w, c->l->driver);
+    struct app *a = push_app(L, c->l->held.w, c->l->held.driver);
     take(a, c->conn);
     c->conn = NULL;
-    kt_list_push(&a->w->apps, &a->node);
-    lua_pushinteger(L, a->id);
+    kt_lua_sim_hold(&a->held);
+    lua_pushinteger(L, a->held.id);
     return 2;
 }
 
@@ -276,7 +193,7 @@ static void on_conn(void *ctx, struct kt_conn *conn)
 {
     struct listener *l = ctx;
     struct accepted c = {l, conn};
-    kt_lua_sim_dispatch(l->w, "accepted", l->id, push_accepted, &c);
+    kt_lua_sim_dispatch(l->held.w, "accepted", l->held.id, push_accepted, &c);
     if (c.conn) kt_pipe_reset(kt_conn_pipe(c.conn), KT_ENOMEM);
 }
 
@@ -292,15 +209,13 @@ static int world_listen(lua_State *L)
     if (kt_endpoint_parse(&at, luaL_checkstring(L, 3), KT_ENDPOINT_ZERO | KT_ENDPOINT_UNIX, &err))
         return kt_lua_sim_fail_return(L, &err);
     kt_service_localhost(&at);
-    struct kt_lua_sim_driver *d = driver_of(w, h, &err);
+    struct kt_lua_sim_driver *d = kt_lua_sim_driver(w, h, &err);
     if (!d) return kt_lua_sim_fail_return(L, &err);
-    struct listener *l = lua_newuserdatauv(L, sizeof *l, 0);
-    *l = (struct listener){.w = w, .driver = d, .id = ++w->ids};
-    kt_list_init(&l->node);
-    luaL_setmetatable(L, KT_SIM_LISTENER);
+    struct listener *l = (struct listener *)kt_lua_sim_push_held(L, w, d, sizeof *l, KT_SIM_LISTENER);
+    l->held.close = close_listener;
     if (kt_listen(d->io, &at, &events, l, &l->listener, &err)) return kt_lua_sim_fail_return(L, &err);
-    kt_list_push(&w->listeners, &l->node);
-    lua_pushinteger(L, l->id);
+    kt_lua_sim_hold(&l->held);
+    lua_pushinteger(L, l->held.id);
     lua_pushstring(L, kt_listener_local(l->listener));
     return 3;
 }

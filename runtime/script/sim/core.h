@@ -19,9 +19,12 @@
 #include "script/core/runtime.h"
 
 #define KT_SIM_WORLD "kt.sim.world"
+#define KT_SIM_WORLDS "kt.sim.worlds" /* registry: weak table of worlds by address */
 #define KT_SIM_SCRIPT "kt.sim.script"
 #define KT_SIM_APP "kt.sim.app"
 #define KT_SIM_LISTENER "kt.sim.listener"
+#define KT_SIM_SOCKET "kt.sim.socket"
+#define KT_SIM_LOOKUP "kt.sim.lookup"
 
 struct kt_lua_world {
     struct kt_sim *sim;
@@ -35,8 +38,8 @@ struct kt_lua_world {
     uint64_t print;             /* fingerprint of all packet events */
     uint64_t packets;
     uint64_t instants; /* simulated so far */
-    lua_Integer ids;   /* the last id of an app, a listener or a script */
-    struct kt_list events, scripts, apps, listeners, drivers;
+    lua_Integer ids;   /* the last id of a script, or of what a driver has open */
+    struct kt_list events, scripts, drivers;
 };
 
 /* A world's user values. */
@@ -45,12 +48,22 @@ enum kt_lua_sim_slot {
     KT_SIM_SLOT_RULE          /* function(from, to, src, dst, data, id) → verdict; or nil */
 };
 
-/* The process on a host that runs the spec's own apps and servers. */
+/* The process on a host that runs the spec's own apps, servers and sockets. */
 struct kt_lua_sim_driver {
     struct kt_list node;
     struct kt_io *io;
     struct kt_sim_host *host;
+    struct kt_list held; /* struct kt_lua_sim_held */
     bool dead;
+};
+
+/* What a driver has open: the first member of an app, a listener, a socket, a lookup. */
+struct kt_lua_sim_held {
+    struct kt_list node; /* driver->held exactly while it is open */
+    struct kt_lua_world *w;
+    struct kt_lua_sim_driver *driver;
+    lua_Integer id;
+    void (*close)(struct kt_lua_sim_held *h); /* closes and unlinks it; called again, it does nothing */
 };
 
 /* The open world at index 1; raises. Lua owns it. */
@@ -75,12 +88,22 @@ void kt_lua_sim_keep_error(struct kt_lua_world *w, lua_State *L);
 /* Frees dead processes. Call only where none of their callbacks can be on the stack. */
 void kt_lua_sim_reap(struct kt_lua_world *w);
 
-/* ---- app.c ---- */
+/* ---- driver.c ---- */
 
+/* The host's driver, made if necessary; NULL and err if that fails. The world owns it. */
+struct kt_lua_sim_driver *kt_lua_sim_driver(
+    struct kt_lua_world *w, struct kt_sim_host *h, struct kt_err *err);
+/* Pushes a userdata of `size` bytes, zeroed, that begins with a kt_lua_sim_held with the world's next id. Its `close`
+ * must be set before kt_lua_sim_hold lists it as open. */
+struct kt_lua_sim_held *kt_lua_sim_push_held(
+    lua_State *L, struct kt_lua_world *w, struct kt_lua_sim_driver *d, size_t size, const char *class);
+void kt_lua_sim_hold(struct kt_lua_sim_held *h);
 /* Call when the host crashes: closes everything that its driver has open. */
 void kt_lua_sim_drivers_crash(struct kt_lua_world *w, const struct kt_sim_host *h);
+/* Frees the dead drivers, or all of them, with what they have open. */
 void kt_lua_sim_drivers_reap(struct kt_lua_world *w, bool all);
-void kt_lua_sim_apps_close(struct kt_lua_world *w);
+/* For kt_lua_sim_dispatch: pushes the code and the sentence of a struct kt_err. */
+int kt_lua_sim_push_failure(lua_State *L, void *err);
 
 /* ---- script.c ---- */
 
@@ -101,6 +124,7 @@ void kt_lua_sim_hosts(lua_State *L);
 void kt_lua_sim_lines(lua_State *L);
 void kt_lua_sim_packets(lua_State *L);
 void kt_lua_sim_apps(lua_State *L);
+void kt_lua_sim_sockets(lua_State *L);
 void kt_lua_sim_scripts(lua_State *L);
 void kt_lua_sim_bytes(lua_State *L);
 

@@ -4,14 +4,6 @@
 
 #define ADDRS_MAX 16u
 
-struct kt_sim_host *kt_lua_sim_host_arg(lua_State *L, struct kt_lua_world *w, int idx)
-{
-    const char *name = luaL_checkstring(L, idx);
-    struct kt_sim_host *h = kt_sim_host_find(w->sim, name);
-    if (!h) luaL_error(L, "no host \"%s\"", name);
-    return h;
-}
-
 static struct kt_sim_host *host_2(lua_State *L)
 {
     return kt_lua_sim_host_arg(L, kt_lua_sim_world_arg(L), 2);

@@ -1,4 +1,4 @@
-/* The life cycle of worlds, their time and events, and the dispatch of callbacks into Lua.
+/* The life cycle of worlds, their time and events.
  *
  * Invariant: w->L is set exactly while the world runs; callbacks without it are dropped. */
 #include <stdlib.h>
@@ -7,10 +7,8 @@
 #include "crypto/phrases.h"
 #include "script/sim/core.h"
 
-#define WORLDS "kt.sim.worlds"   /* registry: weak table of worlds by address */
 #define PHRASES "kt.sim.phrases" /* registry: a struct kt_phrases */
 #define INSTANTS 1024            /* instants between calls of dispatch("busy"), which reports progress */
-#define MOST 9e18                /* largest number accepted; fits all integer types used here */
 
 struct event {
     struct kt_list node; /* w->events */
@@ -18,93 +16,6 @@ struct event {
     struct kt_lua_world *w;
     lua_Integer id;
 };
-
-/* ---- arguments and results ---- */
-
-struct kt_lua_world *kt_lua_sim_world_arg(lua_State *L)
-{
-    struct kt_lua_world *w = luaL_checkudata(L, 1, KT_SIM_WORLD);
-    if (!w->sim) luaL_error(L, "the world was closed");
-    return w;
-}
-
-void kt_lua_sim_push_slot(lua_State *L, const struct kt_lua_world *w, enum kt_lua_sim_slot slot)
-{
-    lua_getfield(L, LUA_REGISTRYINDEX, WORLDS);
-    lua_rawgetp(L, -1, w);
-    lua_getiuservalue(L, -1, slot);
-    lua_replace(L, -3);
-    lua_pop(L, 1);
-}
-
-int kt_lua_sim_fail_return(lua_State *L, const struct kt_err *err)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, kt_errname(err->code));
-    lua_pushstring(L, err->text[0] ? err->text : kt_strerror(err->code));
-    return 3;
-}
-
-lua_Number kt_lua_sim_number(lua_State *L, int idx, const char *name)
-{
-    lua_getfield(L, idx, name);
-    lua_Number v = luaL_optnumber(L, -1, 0);
-    lua_pop(L, 1);
-    if (!(v > 0)) return 0; /* NaN too */
-    return v < MOST ? v : MOST;
-}
-
-void kt_lua_sim_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
-{
-    luaL_newmetatable(L, name);
-    lua_newtable(L);
-    luaL_setfuncs(L, methods, 0);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
-}
-
-/* ---- into Lua ---- */
-
-struct call {
-    struct kt_lua_world *w;
-    const char *kind;
-    lua_Integer id;
-    kt_lua_sim_push push;
-    void *ctx;
-};
-
-static int call_dispatch(lua_State *L)
-{
-    const struct call *c = lua_touserdata(L, 1);
-    kt_lua_sim_push_slot(L, c->w, KT_SIM_SLOT_DISPATCH);
-    lua_pushstring(L, c->kind);
-    lua_pushinteger(L, c->id);
-    int n = c->push ? c->push(L, c->ctx) : 0;
-    lua_call(L, n + 2, 0);
-    return 0;
-}
-
-void kt_lua_sim_keep_error(struct kt_lua_world *w, lua_State *L)
-{
-    if (w->failed++ == 0)
-        w->error = luaL_ref(L, LUA_REGISTRYINDEX);
-    else
-        lua_pop(L, 1);
-}
-
-void kt_lua_sim_dispatch(
-    struct kt_lua_world *w, const char *kind, lua_Integer id, kt_lua_sim_push push, void *ctx)
-{
-    lua_State *L = w->L;
-    if (!L) return;
-    struct call c = {w, kind, id, push, ctx};
-    if (!lua_checkstack(L, 4)) return;
-    lua_pushcfunction(L, call_dispatch);
-    lua_pushlightuserdata(L, &c);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) kt_lua_sim_keep_error(w, L);
-}
 
 /* ---- events ---- */
 
@@ -275,7 +186,6 @@ static void close_world(struct kt_lua_world *w)
     kt_sim_rule_set(w->sim, NULL, NULL);
     kt_sim_trace_set(w->sim, NULL, NULL);
     kt_lua_sim_scripts_reap(w, true);
-    kt_lua_sim_apps_close(w);
     kt_lua_sim_drivers_reap(w, true);
     while (!kt_list_empty(&w->events)) {
         struct event *e = KT_CONTAINER(w->events.next, struct event, node);
@@ -309,8 +219,6 @@ static int new_world(lua_State *L)
     *w = (struct kt_lua_world){.until = LUA_NOREF, .error = LUA_NOREF, .print = 0xcbf29ce484222325u};
     kt_list_init(&w->events);
     kt_list_init(&w->scripts);
-    kt_list_init(&w->apps);
-    kt_list_init(&w->listeners);
     kt_list_init(&w->drivers);
     lua_getfield(L, 1, "seed");
     const struct kt_sim_opts opts = {.seed = (uint64_t)luaL_checkinteger(L, -1),
@@ -325,7 +233,7 @@ static int new_world(lua_State *L)
     luaL_setmetatable(L, KT_SIM_WORLD);
     lua_pushvalue(L, 2);
     lua_setiuservalue(L, -2, KT_SIM_SLOT_DISPATCH);
-    lua_getfield(L, LUA_REGISTRYINDEX, WORLDS);
+    lua_getfield(L, LUA_REGISTRYINDEX, KT_SIM_WORLDS);
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, w);
     lua_pop(L, 1);
@@ -338,7 +246,7 @@ static int new_world(lua_State *L)
 
 static void make_worlds(lua_State *L)
 {
-    if (luaL_newmetatable(L, WORLDS)) { /* the table is its own metatable */
+    if (luaL_newmetatable(L, KT_SIM_WORLDS)) { /* the table is its own metatable */
         lua_pushliteral(L, "v");
         lua_setfield(L, -2, "__mode");
         lua_pushvalue(L, -1);
@@ -382,6 +290,7 @@ int kt_lua_sim_core(lua_State *L)
     kt_lua_sim_lines(L);
     kt_lua_sim_packets(L);
     kt_lua_sim_apps(L);
+    kt_lua_sim_sockets(L);
     kt_lua_sim_scripts(L);
     lua_pop(L, 2);
 

@@ -20,7 +20,8 @@ return function(with)
   local text = { name = "text", type = "string", doc = "The text to send." }
   waiting {
     name = "echo", returns = "reply", signature = 'echo(text, { timeout = "10s" }) → reply', params = { text },
-    doc = "Sends a text to an echo server and waits until all of it has come back unchanged; raises if it does not.",
+    doc = "Sends a text to an echo server and waits until all of it has come back unchanged; raises if it does not. What it sends is the "
+      .. 'text, then "\\0echo-N\\n", where N numbers the echoes of the world; by that an echo server says which host it is on.',
   }
   waiting {
     name = "try_echo", returns = "reply | nil, err", signature = 'try_echo(text, { timeout = "10s" }) → reply | nil, err', params = { text },
@@ -66,9 +67,33 @@ return function(with)
     fields = {
       { name = "address", type = "string", doc = 'The address it listens on, "ip:port".' },
       { name = "conns", type = "integer", doc = "Number of conns accepted." },
+      { name = "datagrams", type = "integer", doc = "Number of datagrams received." },
     },
   }
   method("server", { name = "close", context = "spec", signature = "close()", doc = "Stops listening. Conns already accepted stay open. Safe to call twice." })
+
+  handle {
+    name = "socket", doc = "A UDP socket of the spec; made by host:udp.",
+    fields = {
+      { name = "local_addr", type = "string", doc = 'The address it is bound to, "ip:port".' },
+      { name = "peer", type = "string | nil", doc = "The address of its only peer; nil without `to`." },
+    },
+  }
+  method("socket", {
+    name = "send", context = "waits", returns = "boolean | nil, err", path = "socket:send", optional = true, argument = shape.timeout,
+    signature = 'send(data [, "host:port"]) → true | nil, err', fails = { "name", "timeout", "closed" },
+    doc = "Sends a datagram; waits while the host's send buffer is full (host:udp_full). It may be lost on its way.",
+    params = {
+      { name = "data", type = "string", doc = "The datagram, at most 2048 bytes." },
+      { name = "to", type = "string", optional = true, doc = "The destination, such as `from`. Only for a socket without `to`." },
+    },
+  })
+  method("socket", {
+    name = "receive", context = "waits", returns = "string | nil, string | err", path = "socket:receive", optional = true,
+    argument = shape.timeout, signature = 'receive { timeout = "10s" } → data, from | nil, err', fails = { "timeout", "refused", "closed" },
+    doc = "Returns the next datagram and its sender's address. With `to`, it fails with \"refused\" when nobody listens at the peer's port.",
+  })
+  method("socket", { name = "close", context = "spec", signature = "close()", doc = "Closes it. Safe to call twice." })
 
   handle {
     name = "transfer", doc = "A transfer through a tunnel. Every byte is checked on arrival.",

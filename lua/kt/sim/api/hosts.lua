@@ -18,25 +18,36 @@ return function(with)
 w:host("server"):run "scripts/examples/server.lua"
 w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.0.1:12948", "--key", "our secret" } })]],
   })
-  local to = { name = "to", type = "string", doc = 'The address, "host:port", as seen from this host.' }
+  local to = { name = "to", type = "string", doc = 'The address as seen from this host: "host:port", or "unix:/run/app.sock" for a unix socket.' }
   method("host", {
     name = "connect", context = "waits", returns = "app", path = "host:connect", optional = true, argument = shape.timeout,
-    signature = 'connect(to, { timeout = "10s" }) → app', doc = "Opens a TCP conn from this host; raises if it fails.", params = { to },
+    signature = 'connect(to, { timeout = "10s" }) → app', doc = "Opens a TCP conn, or one to a unix socket, from this host; raises if it fails.",
+    params = { to },
   })
   method("host", {
     name = "try_connect", context = "waits", returns = "app | nil, err", path = "host:try_connect", optional = true, argument = shape.timeout,
     signature = 'try_connect(to, { timeout = "10s" }) → app | nil, err', doc = "Like connect, but returns nil and an err instead of raising.",
     params = { to },
-    fails = { "refused", "timeout", "name", "unreachable" },
+    fails = { "refused", "timeout", "name", "unreachable", "not_found" },
+  })
+  method("host", {
+    name = "udp", context = "waits", returns = "socket", path = "host:udp", argument = shape.udp,
+    signature = 'udp { on = ":5353" | to = "host:port" } → socket', doc = "Opens a UDP socket on this host; raises if it fails.",
+    example = [[
+local socket = w:host("client"):udp { to = "127.0.0.1:5353" }
+socket:send "question"
+assert.equal("answer", socket:receive { timeout = "2s" })]],
   })
   method("host", {
     name = "serve", context = "spec", returns = "server", path = "host:serve", argument = shape.serve,
     signature = 'serve { on = ":7", kind = "echo" } → server',
-    doc = "Starts a server for the spec: one of three kinds, or a function. It starts again when the host restarts after a crash.",
+    doc = "Starts a server for the spec, for conns or for datagrams: one of three kinds, or a function. It starts again when the host restarts "
+      .. "after a crash.",
     example = [[
 w:host("server"):serve { on = ":9000", fn = function(conn)
   conn:write("hello " .. conn:read_until "\n")
-end }]],
+end }
+w:host("server"):serve { udp = ":53", fn = function(question, from) return "answer to " .. question end }]],
   })
   method("host", { name = "is_up", context = "spec", returns = "boolean", signature = "is_up() → boolean", doc = "Whether the host is running." })
   method("host", {
@@ -91,7 +102,8 @@ end }]],
   })
   local path = { name = "path", type = "string", doc = "The file's path, as scripts write it." }
   method("host", {
-    name = "file", context = "spec", signature = "file(path, text)", doc = "Creates, replaces or removes a file.",
+    name = "file", context = "spec", signature = "file(path, text)", doc = "Creates, replaces or removes a file of this host; kt.watch of its scripts sees "
+      .. 'that. A file beside a script has the script\'s folder in its path: "scripts/deny.txt" is kt.file "deny.txt" of scripts/client.lua.',
     params = { path, { name = "text", type = "string", optional = true, doc = "The file's contents; nil removes the file." } },
   })
   method("host", {
