@@ -995,7 +995,7 @@ kt.log = {}
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
----@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
+---@field server_key? string The peer's public key, in base64, or the text of its .pub file; with private_key. Only on kt's wire.
 ---@field paths? (string)[] This machine's addresses or network interfaces ("wlan0") to use at the same time, one path each, at most 8. Packets are spread over them by their speed; if one fails, the others carry on. With an address, the system's routes choose the interface that packets leave by; with a name, they leave by that interface, from its address (Linux, SO_BINDTODEVICE; needs CAP_NET_RAW before 5.7). Default: one path, from the address that the system chooses. Only on kt's wire.
 ---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)
@@ -1125,7 +1125,7 @@ function kt.accept(options) end
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
----@field server_key? string The peer's public key, in base64; with private_key. Only on kt's wire.
+---@field server_key? string The peer's public key, in base64, or the text of its .pub file; with private_key. Only on kt's wire.
 ---@field paths? (string)[] This machine's addresses or network interfaces ("wlan0") to use at the same time, one path each, at most 8. Packets are spread over them by their speed; if one fails, the others carry on. With an address, the system's routes choose the interface that packets leave by; with a name, they leave by that interface, from its address (Linux, SO_BINDTODEVICE; needs CAP_NET_RAW before 5.7). Default: one path, from the address that the system chooses. Only on kt's wire.
 ---@field hop? kt.duration The link takes another port of the peer, and another of its own, this often while it carries anything; 0 means never. Only on kt's wire. (duration, at most "24h"; default 0)
 ---@field sessions? integer Number of sessions, used in turn. (integer, 1 to 1024; default 1)

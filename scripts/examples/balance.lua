@@ -2,7 +2,7 @@
 --     kt run balance.lua
 -- Run server.lua, with the same key, on each server. The big one gets three times as many connections as each small one. A server
 -- that does not answer gets none until it answers again. Other built-in policies: "round_robin" and "weighted" take turns,
--- "lowest_rtt" picks the fastest link, and "hash" keeps each client on its server.
+-- "lowest_rtt" picks the fastest link, and "hash" keeps each client on its server (sticky.lua).
 local kt = require "kt"
 
 local key = kt.secret_file "psk.key"
@@ -19,12 +19,9 @@ local pool = kt.pool {
 -- To add and remove servers without changing this script, list them in DNS as SRV records, which are looked up again at their TTL:
 --     discover = { name = "_kt._udp.example.net", link = { key = key, mode = "fast2" } },
 
-kt.spawn(function()
-  while true do
-    kt.sleep "1m"
-    for _, l in ipairs(pool:links()) do
-      kt.log.info("%s: %s, %d streams, %.0f ms", l.name, l.up and "up" or "down: " .. tostring(l.error), l.streams, l.srtt * 1000)
-    end
+kt.every("1m", function()
+  for _, l in ipairs(pool:links()) do
+    kt.log.info("%s: %s, %d streams, %.0f ms", l.name, l.up and "up" or "down: " .. tostring(l.error), l.streams, l.srtt * 1000)
   end
 end)
 

@@ -2,8 +2,12 @@
 local h = require "harness"
 local scripts = require "harness.scripts"
 
+--- Files that scripts read when they start, besides psk.key.
+local KEY = ("A"):rep(43) .. "="
+local files = { users = { ["users.json"] = "{}", ["server.key"] = KEY, ["server.pub"] = KEY, ["own.key"] = KEY } }
+
 --- What makes a script that runs at both ends be the other one.
-local other_end = { ["interactive-vs-bulk"] = "far", ["route-by-port"] = "far", reverse = "inside", udp = "near" }
+local other_end = { ["interactive-vs-bulk"] = "far", ["route-by-port"] = "far", reverse = "inside", udp = "near", users = "near" }
 
 local names = {}
 for path in io.popen "ls scripts/examples/*.lua":lines() do names[#names + 1] = path:match "([^/]+)%.lua$" end
@@ -22,7 +26,7 @@ describe("scripts/examples", function()
     local there = {}
     for _, name in ipairs(names) do there[name] = true end
     for _, name in ipairs { "client", "server", "socks5", "route-by-port", "proxy-protocol", "quota", "schedule", "reverse",
-      "interactive-vs-bulk", "failover", "balance", "udp" } do
+      "interactive-vs-bulk", "failover", "balance", "udp", "sticky", "breaker", "mirror", "race", "users" } do
       assert.is_true(there[name], name)
     end
   end)
@@ -39,7 +43,8 @@ describe("scripts/examples", function()
       it("passes kt check as kt new writes it", function()
         h.run(function()
           s.write("psk.key", "correct horse\n")
-          assert(os.execute("chmod 600 " .. s.dir .. "/psk.key"))
+          for file, text in pairs(files[name] or {}) do s.write(file, text) end
+          assert(os.execute("chmod 600 " .. s.dir .. "/*.key"))
           assert.equal(0, (s.kt("new", name):wait_exit(20)))
           assert.equal(text_of(name), h.read_file(s.dir .. "/" .. name .. ".lua"))
           for end_ = 1, other_end[name] and 2 or 1 do

@@ -286,7 +286,7 @@ function wire.keys(client)
     field("dscp", client, "DSCP of outgoing packets."),
     field("sockbuf", client, "Size of the UDP socket's send and receive buffers."),
     { name = "server_key", type = "string", only = "link",
-      doc = "The peer's public key, in base64; with private_key. Only on kt's wire." },
+      doc = "The peer's public key, in base64, or the text of its .pub file; with private_key. Only on kt's wire." },
     { name = "paths", type = "list", only = "link", of = { type = "interface", required = true, expected = "an IP address or an interface of this machine" },
       doc = "This machine's addresses or network interfaces (\"wlan0\") to use at the same time, one path each, at most 8. Packets are spread over "
         .. "them by their speed; if one fails, the others carry on. With an address, the system's routes choose the interface that packets "

@@ -99,6 +99,7 @@ function server:close()
   if self.core then self.core:close() end
   self.core, self.closed = nil, true
 end
+server.__close = server.close
 
 --- Serves conns to `on` with a server of kind "echo", "sink" or "source", or with fn, called as a task with each conn. Serves datagrams
 --- to `udp` with kind "echo", or with fn, called as a task with each one; what it returns is the answer.
