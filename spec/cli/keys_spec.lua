@@ -67,7 +67,7 @@ describe("a key", function()
         search(p.pid, KEY, locked)
         local n = count(p.pid, KEY)
         assert.is_true(n <= 1, n)
-        assert.is_nil(p.stderr:find("chmod", 1, true))
+        assert.is_nil(p:logged():find("chmod", 1, true))
       end
     end)
   end)

@@ -27,8 +27,8 @@ local function sweep(limits, begin, ready, use)
         ran = ran + (p.exited and 0 or 1)
         p:signal_with "sigterm"
         p:signal_with "sigterm"
-        p:wait_exit(20)
       end
+      p:wait_exit(20)
       local why = died(p)
       if why and p.signal ~= 15 then error(why, 0) end
       if p.code == 1 and p.signal == 0 then assert.matches("memory", p.stderr .. p.stdout) end

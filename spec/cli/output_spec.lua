@@ -216,6 +216,7 @@ sys.exit(p.wait())' "$0" "$@"]==]
         local text = h.read_file(s.dir .. "/log")
         return text:find "\nBytesSent %d+\n" and text:find "\nsessions %d+\n"
       end)
+      client:stop()
       assert.is_nil(client.stderr:find "BytesSent")
       s.write("s.lua", 'local kt = require "kt"\nkt.spawn(function() kt.log.info("up") kt.sleep(600) end)')
       local p = start("", "run", "--log", "log2", "s.lua")

@@ -142,6 +142,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$0" "$@"]], server)
         p = start("ulimit -S -n 1024", "server", "-l", ports, "-t", "127.0.0.1:9")
         h.loop.eventually("the ports to be open", 20, function() return p.exited or h.proc.udp_bound(low + 1024) end)
         if not p.exited then break end
+        p:wait_exit(10)
         assert.matches("address already in use", p.stderr)
       end
       ends_well(p)

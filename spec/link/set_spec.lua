@@ -50,7 +50,7 @@ for _, impl in ipairs { "kt", "kcptun" } do
           h.transfer.exchange(at, 5, SIZE, SIZE)
           local changes = p:expect("done\t1\t(%d+)\n", 10)
           assert.is_true(tonumber(changes) > (h.light and 5 or 20), changes) -- a fast machine is done soon
-          assert.falsy(p.stderr:find " error ", p.stderr)
+          assert.falsy(p:logged():find " error ", p.stderr)
           if loss > 0 then assert.is_true(relay.lost > 20, "the relay lost almost nothing") end
         end)
       end)

@@ -410,7 +410,7 @@ kt.spawn(function()
 end)]])
       w.prints "over"
       assert.matches("^false\ts.lua:[^\n]*stack overflow\nover\n$", w.process.stdout)
-      assert.is_nil(w.process.stderr:find("__gc", 1, true))
+      assert.is_nil(w.process:logged():find("__gc", 1, true))
       w.finish()
     end)
   end)

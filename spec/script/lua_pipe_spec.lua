@@ -640,7 +640,7 @@ end)]]):format(port, extra, near))
           listener:close()]], extra)
         assert.equal(0, client:wait_exit(20))
         local own = client.stdout:match "^(127%.0%.0%.1:%d+)\ntrue\ttrue\nnil\n$"
-        local at = server.stdout:match "^(127%.0%.0%.1:%d+)\t"
+        local at = server:expect "^(127%.0%.0%.1:%d+)\t"
         assert(own and at, client.stdout .. server.stdout)
         server:wait_for("the addresses", 10, function() return server.stdout == ("%s\t%s\n"):format(at, own) end)
         assert.not_equal(at, own)

@@ -276,7 +276,7 @@ kt.listen { on = "127.0.0.1:%d" }:serve(function(conn) conn:write(words[1] .. " 
       end
       h.loop.eventually("the new script", 10, function() return version() == "v2" end)
       h.loop.sleep(0.5)
-      local _, count = p.stderr:gsub("reloaded s.lua", "")
+      local _, count = p:logged():gsub("reloaded s.lua", "")
       assert.is_true(count >= 1 and count <= 12, count .. " reloads")
       assert.equal("v1", version(conn))
     end)
@@ -368,7 +368,7 @@ end)]]):format(at)
         stop = true
         h.loop.join(sender)
         h.loop.eventually("every datagram to be answered", 10, function() return #back == n end)
-        assert.is_nil(p.stderr:find "task failed")
+        assert.is_nil(p:logged():find "task failed")
         socket:close()
       end)
     end)
@@ -410,7 +410,7 @@ end)]]):format(at, port, name, socket:getsockname().port, name)
       h.loop.sleep(1.5) -- the old script is gone by then
       socket:try_send("ho", "127.0.0.1", at)
       expect "v2 heard ho"
-      assert.is_nil(p.stderr:find "task failed")
+      assert.is_nil(p:logged():find "task failed")
       socket:close()
     end)
   end)

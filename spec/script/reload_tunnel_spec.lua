@@ -76,7 +76,7 @@ end)]]):format(port, accept or 'key = "k", wire = "kcptun", mode = "fast3", comp
       assert.equal("v2", version_now)
       assert.is_true(echoes(new, "new"))
       assert.is_true(echoes(old, "still going on"))
-      assert.equal(1, select(2, b.stderr:gsub("session from", "")))
+      assert.equal(1, select(2, b:logged():gsub("session from", "")))
     end)
   end)
 
@@ -237,7 +237,7 @@ end)]]):format(far, target, version_of_client)
         h.loop.sleep(2.5) -- the old script is gone by then
         assert.is_true(echoes(new, "going on"))
         assert.equal("s2c1", select(2, visit()))
-        assert.equal(1, select(2, b.stderr:gsub("session from", "")))
+        assert.equal(1, select(2, b:logged():gsub("session from", "")))
       end)
     end)
 
@@ -315,7 +315,7 @@ end)]]):format(far, target, version_of_client)
       assert.is_true(reloads >= seconds * 0.5, reloads .. " reloads")
       assert.equal(done, partner.accepted)
       assert.is_true(done >= #visitors - 1, done .. " connections")
-      for _, p in ipairs { a, b } do assert.is_nil(p.stderr:find "not reloaded") end
+      for _, p in ipairs { a, b } do assert.is_nil(p:logged():find "not reloaded") end
     end, 150)
   end)
 

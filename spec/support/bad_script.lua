@@ -87,7 +87,7 @@ function bad_script.start(s, text, options)
   end
 
   --- How many times the log contains it.
-  function w.times(sentence) return select(2, p.stderr:gsub(pattern(sentence), "")) end
+  function w.times(sentence) return select(2, p:logged():gsub(pattern(sentence), "")) end
 
   --- Checks that the neighbour can end its half and then gets only the end, that new connections are served, and that the process ends on
   --- SIGTERM.
@@ -126,14 +126,15 @@ function bad_script.misbehave(s, cases, options)
   h.run(function()
     local w = bad_script.start(s, table.concat(text, "\n"), options)
     for i, case in ipairs(cases) do
-      local failed = w.times "task failed"
+      w.process:mark()
       local conn = assert(w.poke(), case[1])
       conn:send(("%02d"):format(i))
       for _, said in ipairs(type(case[3]) == "table" and case[3] or { case[3] }) do
         w.says((said:gsub("<line>", first + i - 1)))
       end
       local data, err = conn:recv(20)
-      local reset = w.times "task failed" > failed and "ECONNRESET" or nil
+      w.process:logged()
+      local reset = w.process.since.stderr:find "task failed" and "ECONNRESET" or nil
       if data or err ~= reset then error(("%s: expected %s, got %s, %s"):format(case[1], reset or "the end", data, err)) end
       w.neighbour_continues()
     end

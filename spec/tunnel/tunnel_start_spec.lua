@@ -46,12 +46,12 @@ describe("kt's settings", function()
         local client = h.peer.tunnel(target.at, { key = "a phrase" }, { client = { wire = wires[1] }, server = { wire = wires[2] } })
         exchange(client)
         local speaks = { kt = "kt wire", kcptun = "kcptun wire", auto = "kt wire or kcptun wire" }
-        assert.matches("kt client [%d.]+, " .. speaks[wires[1]] .. "\n", client.stderr)
-        local function fell_back() return client.stderr:find("does not answer on wire kt; using wire kcptun", 1, true) ~= nil end
+        client:expect("kt client [%d.]+, " .. speaks[wires[1]] .. "\n")
+        local fell_back = "does not answer on wire kt; using wire kcptun"
         if wires[1] == "auto" and wires[2] == "kcptun" then
-          h.loop.eventually("the client to say which wire it uses", 10, fell_back) -- 5 s after the first answer
+          client:expect(fell_back, 10) -- 5 s after the first answer
         else
-          assert.is_false(fell_back())
+          assert.is_nil(client:logged():find(fell_back, 1, true))
         end
       end)
     end)
@@ -102,6 +102,7 @@ describe("kt's settings", function()
       local client, server = h.peer.tunnel(h.sockets.refusing(), { key = "Tr0ub4dor&3", crypt = "twofish" })
       for _, p in ipairs { client, server } do
         p:expect("twofish")
+        p:expect("listening on") -- the last line
         assert.is_nil(p.stderr:find("Tr0ub4dor&3", 1, true))
         assert.is_nil(p.stdout:find("Tr0ub4dor&3", 1, true))
         local _, lines = p.stderr:gsub("\n", "")
@@ -205,6 +206,7 @@ describe("kt's files", function()
       local client = h.peer.tunnel(partner().at, {}, { client = { log = path } })
       exchange(client)
       h.loop.eventually("a line in the log", 5, function() return h.read_file(path):find("open") end)
+      client:stop()
       assert.is_nil(client.stderr:find("open 127"))
     end)
   end)

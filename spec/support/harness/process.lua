@@ -23,6 +23,7 @@ local function keep(self, name, pipe)
       self[name] = (self[name] .. chunk):sub(-KEPT)
       self.fresh = (self.fresh .. chunk):sub(-KEPT)
       self.since[name] = (self.since[name] .. chunk):sub(-KEPT)
+      self.received[name] = self.received[name] + #chunk
     elseif not pipe:is_closing() then
       pipe:close()
     end
@@ -38,6 +39,7 @@ local function start(options)
     name = options.name or options.cmd[1], cmd = options.cmd, graceful = options.graceful,
     stdout = "", stderr = "", fresh = "", -- all output; both since the last mark
     since = { stdout = "", stderr = "" }, -- each since the last mark
+    received = { stdout = 0, stderr = 0 }, -- bytes of each in all
     open_pipes = 2, waiting = {},
   }, Process)
   local out, err = uv.new_pipe(), uv.new_pipe()
@@ -114,6 +116,17 @@ function Process:counters()
   local counters = {}
   for name, value in self.fresh:gmatch("(%u%a+) (%d+)\n") do counters[name] = tonumber(value) end
   return counters
+end
+
+--- Waits until all that a kt has logged so far was read; returns stderr. What a running process writes may come late, so count a line, or
+--- check that there is none, in what this returns. It lets kt log its counters, which come after.
+function Process:logged()
+  local before = self.received.stderr
+  self:signal_with("sigusr1")
+  return self:wait_for("the counters", nil, function()
+    local new = self.received.stderr - before
+    return (self.exited and self.open_pipes == 0 or new > 0 and self.stderr:sub(-new):find "StreamsMoved %d+\n") and self.stderr
+  end)
 end
 
 function Process:signal_with(name)
