@@ -37,6 +37,25 @@ has returned. A **task** is a coroutine that may wait. Each entry says where the
 Most functions take one table; an unknown key is an error. Misuse raises an error. A failure at run time, such as a timeout, returns
 `nil` and an [err](#err).
 ]]
+
+--- The forms of an address: examples, the keys that take them, and what they mean.
+api.addresses = {
+  { forms = { "vps.example:443", "192.0.2.1:443" }, keys = { "link.remote", "connect.to", "connect.udp", "udp.to" },
+    doc = "A name, or an IPv4 address, and a port. A name is looked up each time: when a link dials, when kt.connect is called." },
+  { forms = { "[2001:db8::1]:443", "[fe80::1%eth0]:443" }, keys = { "link.remote", "connect.to", "connect.udp", "udp.to" },
+    doc = "An IPv6 address, with the interface if it is link-local." },
+  { forms = { ":443" }, keys = { "accept.on", "listen.on", "listen.udp", "udp.on" }, doc = "All addresses of this machine, IPv4 and IPv6." },
+  { forms = { "127.0.0.1:443", "[::1]:443", "localhost:443" }, keys = { "accept.on", "listen.on", "listen.udp", "udp.on" },
+    doc = "One address of this machine. localhost means 127.0.0.1; other names are not looked up here." },
+  { forms = { "127.0.0.1:0", ":0" }, keys = { "accept.on", "listen.on", "listen.udp", "udp.on" },
+    doc = "Any free port; `local_addr` of a listener or socket has it." },
+  { forms = { "vps.example:29900-29910" }, keys = { "link.remote" },
+    doc = "A range of ports: the link takes one at random, and others as `hop` says." },
+  { forms = { ":29900-29910" }, keys = { "accept.on" }, doc = "A range of ports, all of them open." },
+  { forms = { "unix:/run/app.sock", "/run/app.sock", "run/app.sock" }, keys = { "connect.to", "listen.on" },
+    doc = "A unix socket: what begins with unix: or contains a slash. A relative path starts where kt was started." },
+}
+
 api.about_handles = "Handles with a `:close()` also close at the end of a `local x <close>`. A handle that is garbage-collected while open is "
   .. "closed, with a warning in the log.\n\n"
   .. "A conn, stream, flow or socket belongs to the task that opened it, or whose handler got it: it is closed when that task returns, and reset "

@@ -313,7 +313,7 @@ local acceptor = {}
 ---@return kt.acceptor
 function acceptor:serve(handler) end
 
---- Runs a function as a task for each new session of a peer. The link it gets has open, flow, probe, stats, remote, on and close, and is closed when the session ends; link:on("down", …) reports that. With "flow", for each flow that a peer opens; the task owns it. May be called once per acceptor and event.
+--- Runs a function as a task for each new session of a peer. The link it gets has open, flow, probe, stats, remote, on and close, and is closed when the session ends; link:on("down", …) reports that. With "flow", for each flow that a peer opens; the task owns it. Without acceptor:serve, streams that peers open are refused. May be called once per acceptor and event.
 ---
 --- Callable from the main chunk and tasks.
 --- ```lua

@@ -27,7 +27,6 @@ function ends.outside()
       if inside == link then inside = nil end
     end)
   end)
-  acceptor:serve(function(stream) stream:reset "the inside opens no streams" end)
   kt.listen { on = ":2222" }:serve(function(conn)
     if not inside then return conn:reset "the inside has not dialled in" end
     local stream, err = inside:open { timeout = "5s", client = conn.peer }

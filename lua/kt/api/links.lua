@@ -153,8 +153,8 @@ end)]],
     name = "on", context = "any", returns = "acceptor",
     signature = 'on("link", function(link) … end), on("flow", function(flow) … end) → acceptor',
     doc = "Runs a function as a task for each new session of a peer. The link it gets has open, flow, probe, stats, remote, on and close, and is "
-      .. "closed when the session ends; link:on(\"down\", …) reports that. With \"flow\", for each flow that a peer opens; the task owns it. May be "
-      .. "called once per acceptor and event.",
+      .. "closed when the session ends; link:on(\"down\", …) reports that. With \"flow\", for each flow that a peer opens; the task owns it. Without "
+      .. "acceptor:serve, streams that peers open are refused. May be called once per acceptor and event.",
     params = {
       { name = "event", type = '"link" | "flow"', doc = "The event." },
       { name = "handler", type = "fun(link: link) | fun(flow: flow)", doc = "Called with each link, or each flow." },

@@ -65,6 +65,17 @@ function reference.text(which)
   for _, unit in ipairs(api.units_used or api.units) do
     out[#out + 1] = row(unit, (words.unit(unit):gsub("^an? %l+ such as ", "")))
   end
+  if api.addresses then
+    out[#out + 1] = "\n## Addresses\n\nA list of them is possible only for `remote` of kt.link. Malformed ones raise, or give an err with the code "
+      .. "\"config\" where a task connects."
+    local rows = {}
+    for i, a in ipairs(api.addresses) do
+      local keys = {}
+      for j, key in ipairs(a.keys) do keys[j] = key:gsub("^(%w+)%.(%w+)$", "`%2` of kt.%1") end
+      rows[i] = row('`"' .. table.concat(a.forms, '"`, `"') .. '"`', table.concat(keys, ", "), a.doc)
+    end
+    add_table(out, { "form", "taken by", "" }, rows)
+  end
   out[#out + 1] = "\n## Functions"
   for _, f in ipairs(api.functions) do
     if api.is_free(f) then add_function(out, f, "###") end

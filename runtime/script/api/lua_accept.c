@@ -40,8 +40,8 @@ static void on_stream(void *ctx, struct kt_pipe *stream, const struct kt_peer_in
     struct kt_service *s = &door->owner->service;
     if (door->owner->drains)
         kt_pipe_reset(stream, KT_ECLOSED);
-    else if (!kt_service_has_handler(s)) /* created in a task that has not called :serve yet */
-        kt_pipe_reset(stream, KT_ECANCELED);
+    else if (!kt_service_has_handler(s)) /* it has :on handlers only, or a task has not called :serve yet */
+        kt_pipe_reset(stream, KT_EREFUSED);
     else
         kt_lua_pipe_serve(s, stream, NULL, peer);
 }
@@ -331,8 +331,7 @@ static int on(lua_State *L)
     *at = kt_origin_here(L);
     lua_settop(L, 3);
     *handler = luaL_ref(L, LUA_REGISTRYINDEX);
-    if (flows) kt_service_attend(&a->service);
-    kt_service_stay(&a->service, true); /* its links carry streams even if it has no :serve handler */
+    kt_service_attend(&a->service);
     lua_settop(L, 1);
     return 1;
 }
