@@ -165,11 +165,11 @@ api.codes = {
   { name = "failed", doc = "The task raised an error." },
 }
 
---- Explains what is wrong with `value` as the argument of the function `name`; nil if nothing is.
+--- Explains what is wrong with `value` as the described argument of the function `name`, or as its first parameter; nil if nothing is.
 function api.explain(name, value)
   local schema = require "kt.schema"
   local f = api.functions[name] or api.internal[name]
-  local out, mistakes = schema.check(f.path, f.argument, value)
+  local out, mistakes = schema.check(f.path or f.name, f.argument or f.params[1].value, value)
   if out == nil and mistakes then return schema.text(name, mistakes) end
 end
 

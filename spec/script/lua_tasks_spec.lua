@@ -266,9 +266,11 @@ tick = kt.every("2s", function()
   error("oops " .. n)
 end)
 print(select(2, pcall(kt.every, 0, print)))
+print(select(2, pcall(kt.every, "2x", print)))
 print(select(2, pcall(kt.after, 1)))]], nil, "1m")
       assert.equal("s.lua:17: kt.every: expected an interval of at least 1ms\n"
-        .. "s.lua:18: kt.after: argument 2: expected a function, got no value\n"
+        .. 's.lua:18: kt.every: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "2x"\n'
+        .. "s.lua:19: kt.after: argument 2: expected a function, got no value\n"
         .. "1.0\tafter\n2.0\tevery\n4.0\tevery\n8.0\tevery\n8.0\tcanceled\n", script:output())
       assert.equal(3, select(2, script:log():gsub("task failed: s.lua:%d+: oops %d", "")))
       assert.equal(1, script.exit_code) -- nothing is left to do, and tasks have failed

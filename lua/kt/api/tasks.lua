@@ -121,7 +121,8 @@ jobs:push { client = conn.peer }]],
     def {
       name = name, context = "any", returns = "timer", signature = signature, doc = doc, example = example,
       params = {
-        { name = name == "kt.every" and "interval" or "delay", type = "string | number", doc = 'A duration such as "10s", or seconds.' },
+        { name = name == "kt.every" and "interval" or "delay", type = "string | number", doc = 'A duration such as "10s", or seconds.',
+          value = { type = "duration", expected = 'a duration such as "10s"' } },
         { name = "fn", type = "function", doc = "The function, called without arguments." },
       },
     }
