@@ -30,6 +30,26 @@ do
   end
 end
 
+-- A temporary folder, in which `kt` is the one that is tested.
+local function folder()
+  local path = os.tmpname()
+  os.remove(path)
+  assert(os.execute(("mkdir -p %s/bin && ln -s %s %s/bin/kt"):format(path, kt, path)))
+  local at = {}
+  function at.write(name, text)
+    local file = assert(io.open(path .. "/" .. name, "w"))
+    file:write(text)
+    file:close()
+  end
+  function at.run(command)
+    local pipe = io.popen(("cd %s && export PATH=%s/bin:$PATH && { %s; } 2>&1"):format(path, path, command))
+    local said = pipe:read "a"
+    pipe:close()
+    return said
+  end
+  return setmetatable(at, { __close = function() os.execute("rm -r " .. path) end })
+end
+
 -- What proves each recipe, by its title. `t` has the world and `run`, which runs a script of the recipe on a host.
 local proofs = {}
 
@@ -62,6 +82,22 @@ describe("the cookbook", function()
       assert(proofs[title], "no proof in spec/examples/cookbook_spec.lua")(t, w)
     end)
   end
+
+  it("has scripts that pass kt check", function()
+    local at <close> = folder()
+    for _, name in ipairs { "psk.key", "own.key", "server.key", "server.pub" } do at.write(name, ("A"):rep(43) .. "=\n") end
+    local checks = {}
+    for _, title in ipairs(titles) do
+      for name, text in pairs(recipes[title]) do
+        if name:find "%.lua$" and not name:find "_spec" then
+          at.write(#checks .. ".lua", text)
+          checks[#checks + 1] = ("TUNNEL_KEY=x kt check --env TUNNEL_KEY %d.lua vps.example:29900"):format(#checks)
+        end
+      end
+    end
+    local said = at.run("chmod 600 *.key; " .. table.concat(checks, "; "))
+    assert.equal(#checks, select(2, said:gsub("%d+%.lua: no mistakes\n", "")), said)
+  end)
 
   it("has no proof of a recipe that is gone, and at least fifteen recipes", function()
     for title in pairs(proofs) do assert.truthy(recipes[title], title) end
@@ -313,16 +349,8 @@ proofs["Keep a terminal quick beside downloads"] = function(t, w)
 end
 
 proofs["Test a script with an outage"] = function(t)
-  local folder = os.tmpname()
-  os.remove(folder)
-  local spec = recipes["Test a script with an outage"]["outage_spec.lua"]
-  assert(os.execute(("mkdir %s && ln -s %s %s/kt"):format(folder, kt, folder)))
-  local file = assert(io.open(folder .. "/outage_spec.lua", "w"))
-  file:write(spec)
-  file:close()
-  local pipe = io.popen(("cd %s && export PATH=%s:$PATH && { %s; } 2>&1"):format(folder, folder, t.commands[1]))
-  local said = pipe:read "a"
-  pipe:close()
-  os.execute("rm -r " .. folder)
+  local at <close> = folder()
+  at.write("outage_spec.lua", recipes["Test a script with an outage"]["outage_spec.lua"])
+  local said = at.run(t.commands[1])
   assert.matches("1 success / 0 failures / 0 errors", said, 1, true)
 end

@@ -96,14 +96,18 @@ function reference.text(which)
     for _, m in ipairs(h.methods) do add_function(out, m, "####") end
   end
   out[#out + 1] = "\n## Records\n\nPlain tables that calls return."
+  if api.counters then
+    out[#out] = out[#out] .. " A counter never decreases: it begins at 0 with the link, conn, stream, flow or socket that it belongs to. "
+      .. "Only those whose names begin with `session_` start again, with a new session."
+  end
   for _, r in ipairs(api.records) do
     out[#out + 1] = ("\n### %s\n\n%s"):format(r.name, r.doc)
     add_fields(out, r.fields, "field")
   end
   if api.counters then
     out[#out + 1] = "\n## Counters\n\nOf a process and all its links: `kt run`, `kt client` and `kt server` write them to the log on SIGUSR1, "
-      .. "`--snmplog` appends them to a CSV file, and in a spec they are `script:stats().counters`. A counter never decreases; a gauge is a "
-      .. "value of now."
+      .. "`--snmplog` appends them to a CSV file, and in a spec they are `script:stats().counters`. They begin with the process, and a reload "
+      .. "keeps them. A counter never decreases; a gauge is a value of now."
     rows = {}
     for i, c in ipairs(api.counters) do rows[i] = row("`" .. c.name .. "`", c.kind, c.unit == "bytes" and "bytes" or "", c.doc) end
     add_table(out, { "name", "kind", "unit", "" }, rows)
