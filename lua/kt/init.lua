@@ -53,6 +53,22 @@ function schema.types.pipe(_, value)
   return nil, schema.unfit("a conn or a stream", value)
 end
 
+--- The client of kt.connect: a conn or a stream, or an address, which may come from a peer.
+function schema.types.client(_, value)
+  if type(value) == "string" then return value end
+  local kind = schema.kind(value)
+  if kind == "conn" or kind == "stream" then return value end
+  return nil, schema.unfit("a conn, a stream, or an address", value)
+end
+
+--- An IP address or a network, such as "10.0.0.0/8".
+function schema.types.prefix(_, value)
+  if type(value) ~= "string" then return nil, schema.unfit("an IP address or a network", value) end
+  local ok, wrong = core.prefix(value)
+  if ok then return value end
+  return nil, wrong
+end
+
 --- { name = "key", … }, copied.
 function schema.types.keys(d, value)
   if d.fn and type(value) == "function" then return value end

@@ -1179,6 +1179,8 @@ function kt.pool(options) end
 ---@field udp? string Where to listen for datagrams, instead of `on`.
 ---@field idle? kt.duration With udp: a flow ends after this long without a datagram. (duration, "1s" to "24h"; default "2m")
 ---@field max_flows? integer With udp: flows at a time; a further one takes the place of the one idle longest. (integer, 1 to 1048576; default 1024)
+---@field proxy? boolean With on: conns begin with a PROXY protocol header, version 1 or 2, as haproxy, nginx and cloud load balancers send it. The handler gets the conn once the header has come: conn.peer is the client's address then, and conn.local_addr the address that the client connected to. Both stay the conn's own if the header names none (LOCAL, UNKNOWN). A conn without a valid header of at most 4 KiB within 5 s is reset, and counted as ProxyRefused. (default false)
+---@field proxy_from? (string)[] With proxy: the senders that may connect, addresses and networks such as "10.0.0.0/8"; conns of others are reset. Default: all, so anyone who can connect can claim any address.
 
 --- Listens for local connections, TCP or unix; or, with `udp`, for datagrams, and makes a flow of those from one address. Called in the main chunk, it opens when the script starts; in a task, immediately.
 ---
@@ -1200,6 +1202,8 @@ function kt.listen(options) end
 ---@field to? string Where to connect.
 ---@field udp? string Where the datagrams of a flow go, instead of `to`.
 ---@field timeout? kt.duration Timeout for the whole call. (default "10s")
+---@field proxy? "v1"|"v2" With to: sends a PROXY protocol header of this version first, so that the target learns the client's address. The target must expect it (`accept-proxy` in haproxy, `proxy_protocol` in nginx).
+---@field client? string|kt.conn|kt.stream With proxy: the client that the conn is for. Of a conn, its peer and the address that it connected to. Of a stream, the client that the peer named (stream.client), else the peer's own address. Or an address such as "192.0.2.7:51234". Without one, or if it has no IP address, as on a unix socket, the header names none (LOCAL in v2, UNKNOWN in v1).
 
 --- Connects to a TCP port or a unix socket and waits for the outcome. With `udp`, makes a flow to a UDP port, from a port of its own; only a lookup of the host takes time. That flow ends with "refused" if the host says that nobody listens there before anything came back.
 ---

@@ -36,6 +36,9 @@ int kt_addr_check_scope(const struct kt_addr *a, struct kt_err *err);
 /* Copies a socket address; false if it is neither IPv4 nor IPv6. */
 bool kt_addr_from_sockaddr(struct kt_addr *out, const struct sockaddr *sa);
 
+/* Parses what kt_addr_text writes; false if it is anything else. */
+bool kt_addr_parse(struct kt_addr *out, const char *text);
+
 /* Parses a numeric IP without a port, including "fe80::1%eth0" and "fe80::1%2"; false if it is not one. */
 bool kt_addr_from_ip(struct kt_addr *out, const char *ip, uint16_t port);
 

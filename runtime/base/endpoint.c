@@ -197,3 +197,10 @@ int kt_endpoint_parse(struct kt_endpoint *out, const char *text, unsigned flags,
     if (rc < 0) memset(out, 0, sizeof *out); /* never leave half an endpoint behind */
     return rc;
 }
+
+bool kt_addr_parse(struct kt_addr *out, const char *text)
+{
+    struct kt_endpoint e;
+    return kt_endpoint_parse(&e, text, KT_ENDPOINT_HOST | KT_ENDPOINT_ZERO, NULL) == 0 && !e.is_unix &&
+           kt_addr_from_ip(out, e.host, e.port_min);
+}

@@ -188,6 +188,12 @@ const char *kt_conn_local(struct kt_conn *conn)
     return conn->local;
 }
 
+void kt_conn_rename(struct kt_conn *conn, const struct kt_addr *peer, const struct kt_addr *local)
+{
+    kt_addr_text(peer, conn->peer);
+    kt_addr_text(local, conn->local);
+}
+
 int kt_listen(struct kt_io *io, const struct kt_endpoint *at, const struct kt_listener_events *events,
     void *ctx, struct kt_listener **out, struct kt_err *err)
 {

@@ -178,6 +178,8 @@ struct kt_pipe *kt_conn_pipe(struct kt_conn *conn);
  * unknown. Valid as long as the conn. The local name is looked up on first use, as few callers need it. */
 const char *kt_conn_peer(const struct kt_conn *conn);
 const char *kt_conn_local(struct kt_conn *conn);
+/* Gives the conn other names: those of the connection that a proxy passes on. */
+void kt_conn_rename(struct kt_conn *conn, const struct kt_addr *peer, const struct kt_addr *local);
 
 /* The user timeout (RFC 793, 3.8): a TCP conn that has sent something breaks with KT_ETIMEOUT after hearing
  * nothing from its peer for this long, or up to a quarter longer. A peer that answers but does not read is left

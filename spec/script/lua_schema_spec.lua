@@ -3,6 +3,8 @@ local schema = require "kt.schema"
 local api = require "kt.api"
 
 -- What kt/init.lua adds when it runs inside kt.
+schema.types.prefix = schema.types.prefix or function(_, value) return value end
+schema.types.client = schema.types.client or function(_, value) return value end
 schema.types.ip = schema.types.ip or function(_, value) return value end
 schema.types.interface = schema.types.interface or function(_, value) return value end
 schema.types.pipe = schema.types.pipe or function(_, value) return value end

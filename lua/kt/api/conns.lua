@@ -46,11 +46,17 @@ return function(with)
       check = function(out, raw, mistake)
         if raw.on == nil and raw.udp == nil then mistake("on", 'missing; expected on = "127.0.0.1:12948", or udp = "127.0.0.1:53"') end
         if raw.on ~= nil and raw.udp ~= nil then mistake("udp", "not allowed with on", "call kt.listen twice") end
-        if raw.udp ~= nil then return end
+        if raw.udp ~= nil then
+          for _, key in ipairs { "proxy", "proxy_from" } do
+            if raw[key] ~= nil then mistake(key, "only with on") end
+          end
+          return
+        end
         for _, key in ipairs { "idle", "max_flows" } do
           if raw[key] ~= nil then mistake(key, "only with udp") end
           out[key] = nil
         end
+        if raw.proxy_from ~= nil and not raw.proxy then mistake("proxy_from", "only with proxy = true") end
       end,
       keys = {
         { name = "on", type = "endpoint", allow = "uz",
@@ -59,6 +65,15 @@ return function(with)
         { name = "idle", type = "duration", min = 1, max = 86400, default = 120, doc = "With udp: a flow ends after this long without a datagram." },
         { name = "max_flows", type = "integer", min = 1, max = 1 << 20, default = 1024,
           doc = "With udp: flows at a time; a further one takes the place of the one idle longest." },
+        { name = "proxy", type = "boolean", default = false,
+          doc = "With on: conns begin with a PROXY protocol header, version 1 or 2, as haproxy, nginx and cloud load balancers send it. The handler gets "
+            .. "the conn once the header has come: conn.peer is the client's address then, and conn.local_addr the address that the client "
+            .. "connected to. Both stay the conn's own if the header names none (LOCAL, UNKNOWN). A conn without a valid header of at most 4 KiB "
+            .. "within 5 s is reset, and counted as ProxyRefused." },
+        { name = "proxy_from", type = "list", of = { type = "prefix", required = true, expected = "an IP address or a network",
+            doc = "An IP address, or a network." },
+          doc = "With proxy: the senders that may connect, addresses and networks such as \"10.0.0.0/8\"; conns of others are reset. Default: all, so "
+            .. "anyone who can connect can claim any address." },
       },
     },
     example = [[
@@ -71,7 +86,7 @@ end)]],
 
   def {
     name = "kt.connect", context = "task", returns = "conn | flow | nil, err", instead = { udp = "flow" }, path = "kt.connect",
-    signature = 'kt.connect { to = "host:port" | udp = "host:port", timeout = "5s" } → conn | flow | nil, err',
+    signature = 'kt.connect { to = "host:port" | udp = "host:port", timeout = "5s", proxy = "v2", client = stream } → conn | flow | nil, err',
     doc = "Connects to a TCP port or a unix socket and waits for the outcome. With `udp`, makes a flow to a UDP port, from a port of its own; only a "
       .. "lookup of the host takes time. That flow ends with \"refused\" if the host says that nobody listens there before anything came back.",
     fails = { "refused", "timeout", "name", "unreachable", "config" },
@@ -80,11 +95,20 @@ end)]],
       check = function(_, raw, mistake)
         if raw.to == nil and raw.udp == nil then mistake("to", 'missing; expected "host:port", or "unix:/path"') end
         if raw.to ~= nil and raw.udp ~= nil then mistake("udp", "not allowed with to", "call kt.connect twice") end
+        if raw.udp ~= nil and raw.proxy ~= nil then mistake("proxy", "only with to") end
+        if raw.client ~= nil and raw.proxy == nil then mistake("client", 'only with proxy', 'give proxy = "v2"') end
       end,
       keys = {
         { name = "to", type = "string", expected = '"host:port", or "unix:/path"', doc = "Where to connect." },
         { name = "udp", type = "string", expected = '"host:port"', doc = "Where the datagrams of a flow go, instead of `to`." },
         { name = "timeout", type = "duration", default = 10, doc = "Timeout for the whole call." },
+        { name = "proxy", type = "enum", values = { "v1", "v2" },
+          doc = "With to: sends a PROXY protocol header of this version first, so that the target learns the client's address. The target must "
+            .. "expect it (`accept-proxy` in haproxy, `proxy_protocol` in nginx)." },
+        { name = "client", type = "client",
+          doc = "With proxy: the client that the conn is for. Of a conn, its peer and the address that it connected to. Of a stream, the client that the peer "
+            .. "named (stream.client), else the peer's own address. Or an address such as \"192.0.2.7:51234\". Without one, or if it has no IP "
+            .. "address, as on a unix socket, the header names none (LOCAL in v2, UNKNOWN in v1)." },
       },
     },
   }

@@ -89,6 +89,8 @@ return {
       doc = "Datagrams of flows dropped because a queue was full." },
     { name = "FlowDatagramsTooLarge", kind = "counter", unit = "count",
       doc = "Datagrams of flows dropped because they did not fit the path." },
+    { name = "ProxyRefused", kind = "counter", unit = "count",
+      doc = "Conns reset for want of a valid PROXY protocol header." },
   },
   link = { -- runtime/link/link_stats.def
     { name = "sessions", kind = "gauge", unit = "count",

@@ -5,15 +5,24 @@ local core = require "kt.core"
 local kt = require "kt"
 local settings = require "kt.cli.settings"
 
-common.main("client", {...}, function(values, from)
-  local config = settings.link("client", values, from)
+-- The value of --acceptproxy: nil if not in use, false for any sender, or a list of networks.
+local function senders(text)
+  if text == "" or text == "any" then return text == "any" and false or nil end
+  local list = {}
+  for part in text:gmatch "[^,]+" do list[#list + 1] = part:match "^%s*(.-)%s*$" end
+  return list
+end
+
+common.main("client", {...}, function(values, origins)
+  local config = settings.link("client", values, origins)
   config.remote = values.remoteaddr
   if values.privatekey ~= "" then config.private_key, config.server_key = kt.secret_file(values.privatekey), values.serverkey end
   local to = values.to ~= "" and values.to or nil
   if to and values.wire == "kcptun" then error("--to: kcptun's wire cannot carry a target; use --wire kt", 0) end
   local link = kt.link(config)
 
-  kt.listen { on = values.localaddr }:serve(function(conn)
+  local from = senders(values.acceptproxy)
+  kt.listen { on = values.localaddr, proxy = from ~= nil, proxy_from = from or nil }:serve(function(conn)
     local stream, err = link:open { timeout = 30, client = conn.peer, to = to }
     if not stream then
       kt.log.warn("%s: %s", conn.peer, tostring(err))

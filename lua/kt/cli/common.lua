@@ -10,6 +10,7 @@ local common = {}
 -- The flags for the paths that API messages name.
 local flags = {
   ["link.remote"] = "--remoteaddr", ["listen.on"] = "--localaddr", ["accept.on"] = "--listen", ["listen.udp"] = "--udp",
+  ["listen.proxy_from"] = "--acceptproxy",
   crypt = "--crypt", mode = "--mode", key = "--key", bandwidth = "--bandwidth",
   ["fec.parity"] = "--datashard and --parityshard", ["smux.stream_buffer"] = "--streambuf",
 }

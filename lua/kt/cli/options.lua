@@ -43,6 +43,12 @@ local rows = {
     help = "ask the server to connect to host:port instead of its --target; needs kt's wire, and the server's --allow" },
   { name = "allow", type = "string", default = "", only = "server", other = "to", group = "addresses", arg = "PATTERNS",
     help = "targets that clients may ask for with --to: host:port, * for any part, separated by commas" },
+  { name = "acceptproxy", type = "string", default = "", only = "client", other = "proxy", group = "addresses", arg = "FROM",
+    help = "connections begin with a PROXY protocol header, which gives the client's address: the load balancers that send it, addresses "
+      .. "and networks separated by commas, or any" },
+  { name = "proxy", type = "enum", values = { "none", "v1", "v2" }, default = "none", only = "server", other = "acceptproxy", group = "addresses",
+    arg = "VERSION", unknown = "kcptun has no such flag",
+    help = "send the target a PROXY protocol header with the client's address first: none, v1 or v2; the target must expect it" },
   { name = "udp", type = "string", default = "", only = "client", group = "addresses", arg = "ADDRS",
     help = "where applications send datagrams: ADDR, or ADDR=TARGET to ask for another target than the server's --udp; separated by commas" },
   { name = "udp", type = "string", default = "", only = "server", group = "addresses", arg = "ADDR",

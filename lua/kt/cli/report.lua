@@ -57,9 +57,11 @@ function report.settings(side, values, from, config)
     values.autoexpire, values.scavengettl) or ""
   if side == "client" then
     say("  listen %s, remote %s%s", values.localaddr, values.remoteaddr, sessions)
+    if values.acceptproxy ~= "" then say("  PROXY protocol headers from %s", values.acceptproxy) end
     for _, udp in ipairs(values.udp) do say("  udp %s to %s", udp.at, udp.to or "the server's --udp") end
   else
     say("  listen %s, target %s%s", values.listen, values.target, values.udp ~= "" and ", udp " .. values.udp or "")
+    if values.proxy ~= "none" then say("  PROXY protocol %s to the target", values.proxy) end
   end
   say("  key from %s, dscp %d, sockbuf %d, maxstreams %d, maxbuffered %d", from.key or "the default", values.dscp, values.sockbuf,
     values.maxstreams, values.maxbuffered)

@@ -19,6 +19,7 @@ common.main("server", {...}, function(values, from)
   local allowed, reach = allow.rule(values.allow), {}
   for name, patterns in pairs(values.reach or {}) do reach[name] = allow.rule(table.unpack(patterns)) end
   local acceptor = kt.accept(config)
+  local proxy = values.proxy ~= "none" and values.proxy or nil
 
   -- Whether what the peer opened may go to the target that it names, if it names one.
   local function may_reach(opened)
@@ -32,7 +33,7 @@ common.main("server", {...}, function(values, from)
   acceptor:serve(function(stream)
     local target = stream.target or values.target
     if not may_reach(stream) then return stream:reset "denied" end
-    local conn, err = kt.connect { to = target, timeout = 5 }
+    local conn, err = kt.connect { to = target, timeout = 5, proxy = proxy, client = proxy and stream }
     if not conn then
       kt.log.warn("%s: target %s: %s%s", stream.peer, target, tostring(err),
         err.code == "refused" and "; nothing listens there, is it running?" or "")

@@ -7,6 +7,7 @@ local api -- the description in use
 
 local plain = {
   flag = "boolean", secret = "string|kt.secret", endpoint = "string", ip = "string", interface = "string", endpoints = "string|string[]",
+  prefix = "string", client = "string|kt.conn|kt.stream",
   duration = "kt.duration", size = "kt.size",
   rate = "kt.rate", share = "kt.share", name_server = "string",
   moment = "kt.sim.moment", host = "kt.sim.host|string", strings = "string|string[]", map = "table<string, string|number>",

@@ -24,7 +24,8 @@ end
 
 local names = {
   strings = "string or list of strings", map = "table of strings by name", moment = "moment", host = "host or its name", flag = "boolean",
-  name_server = "IP address", endpoint = "address", ip = "IP address", interface = "IP address or interface",
+  name_server = "IP address", endpoint = "address", ip = "IP address", interface = "IP address or interface", prefix = "IP address or network",
+  client = "conn, stream or address",
   endpoints = "address or list of addresses", secret = "string or secret", enum = "one of",
   keys = "table of strings by name", pipe = "conn or stream",
 }

@@ -1,25 +1,39 @@
-/* kt.listen: accepts local conns and runs a task for each. lua/kt/init.lua has checked the options. */
+/* kt.listen: accepts local conns and runs a task for each; with `proxy`, once its PROXY protocol header has come.
+ * lua/kt/init.lua has checked the options. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/prefix.h"
+#include "link/proxy_accept.h"
 #include "script/api/lua_pipe.h"
 #include "script/core/handle.h"
 #include "script/api/api.h"
 #include "script/core/service.h"
 
+#define LOG_EVERY_US 1000000u
+
 /* The socket and its current owner, which a reload changes. */
 struct door {
     struct kt_listener *listener;
     struct kt_lua_listener *owner;
+    struct kt_proxy_accept *proxy; /* NULL: no conn has had to wait for a header yet */
+    uint64_t logged_at, unlogged;  /* refused conns: last log line, µs; how many since without one */
 };
 
 struct kt_lua_listener {
     struct kt_service service; /* first */
     struct kt_endpoint at;
-    struct door *door; /* NULL: not open */
+    struct door *door;               /* NULL: not open */
+    bool proxy;                      /* conns begin with a PROXY protocol header */
+    const struct kt_prefix *trusted; /* those that may send one, anchored by the handle; NULL: all */
+    size_t trusted_count;
 };
 
-static void on_conn(void *ctx, struct kt_conn *conn)
+enum { TRUSTED = 1, USERVALUES = TRUSTED };
+
+/* ---- conns ---- */
+
+static void serve_conn(void *ctx, struct kt_conn *conn)
 {
     const struct door *door = ctx;
     struct kt_service *s = &door->owner->service;
@@ -29,6 +43,70 @@ static void on_conn(void *ctx, struct kt_conn *conn)
     }
     kt_lua_pipe_serve(s, kt_conn_pipe(conn), conn, NULL);
 }
+
+/* Counts a conn that is refused for its header. why NULL: it ended by itself, as health checks do. */
+static void note_refused(struct door *door, struct kt_conn *conn, const char *why)
+{
+    struct kt_runtime *rt = kt_service_runtime(&door->owner->service);
+    const uint64_t now = kt_io_now(kt_runtime_io(rt));
+    kt_runtime_counters(rt)->ProxyRefused++;
+    if (!why) return;
+    if (door->logged_at && now - door->logged_at < LOG_EVERY_US) {
+        door->unlogged++;
+        return;
+    }
+    char more[64] = "";
+    if (door->unlogged)
+        snprintf(more, sizeof more, "; so were %llu more", (unsigned long long)door->unlogged);
+    door->logged_at = now;
+    door->unlogged = 0;
+    kt_log(kt_runtime_log(rt), KT_LOG_WARN, "%s: conn of %s reset: %s%s", kt_listener_local(door->listener),
+        kt_conn_peer(conn), why, more);
+}
+
+static void header_refused(void *ctx, struct kt_conn *conn, int code)
+{
+    const char *why = NULL;
+    if (code == KT_EPROTO)
+        why = "its first bytes are not a PROXY protocol header";
+    else if (code == KT_ETIMEOUT)
+        why = "no PROXY protocol header came in time";
+    else if (code == KT_ELIMIT || code == KT_ENOMEM)
+        why = "too many conns wait for their PROXY protocol header";
+    note_refused(ctx, conn, why);
+}
+
+/* Conns of a unix socket have no address; whoever may open its file is trusted. */
+static bool trusts(const struct kt_lua_listener *l, const struct kt_conn *conn)
+{
+    struct kt_addr peer;
+    if (!l->trusted || l->at.is_unix) return true;
+    if (!kt_addr_parse(&peer, kt_conn_peer(conn))) return false;
+    for (size_t i = 0; i < l->trusted_count; i++)
+        if (kt_prefix_has(&l->trusted[i], &peer)) return true;
+    return false;
+}
+
+static void on_conn(void *ctx, struct kt_conn *conn)
+{
+    static const struct kt_proxy_accept_events events = {.ready = serve_conn, .refused = header_refused};
+    struct door *door = ctx;
+    const struct kt_lua_listener *l = door->owner;
+    if (!l->proxy) {
+        serve_conn(door, conn);
+        return;
+    }
+    if (!door->proxy)
+        door->proxy = kt_proxy_accept_new(kt_runtime_io(kt_service_runtime(&l->service)), &events, door);
+    if (door->proxy && trusts(l, conn)) {
+        kt_proxy_accept_add(door->proxy, conn);
+        return;
+    }
+    note_refused(door, conn, door->proxy ? "its address is not in proxy_from" : "out of memory");
+    kt_pipe_reset(kt_conn_pipe(conn), KT_EACCES);
+}
+
+/* ---- the service ---- */
 
 static int open(struct kt_service *s, struct kt_err *err)
 {
@@ -53,6 +131,7 @@ static void close_listener(struct kt_service *s)
     struct kt_lua_listener *l = (struct kt_lua_listener *)s;
     if (!l->door) return;
     kt_listener_close(l->door->listener);
+    kt_proxy_accept_free(l->door->proxy);
     free(l->door);
     l->door = NULL;
 }
@@ -90,17 +169,57 @@ static const struct kt_service_ops ops = {
     .inherit = inherit,
 };
 
+/* ---- the handle ---- */
+
+/* Reads config.proxy_from, a list of networks, into a block that the handle on top of the stack anchors. */
+static void read_trusted(lua_State *L, struct kt_lua_listener *l)
+{
+    if (lua_getfield(L, 1, "proxy_from") == LUA_TTABLE) {
+        const size_t n = lua_rawlen(L, -1);
+        struct kt_prefix *trusted = lua_newuserdatauv(L, (n ? n : 1) * sizeof *trusted, 0);
+        for (size_t i = 0; i < n; i++) {
+            struct kt_err err = {0};
+            lua_rawgeti(L, -2, (lua_Integer)i + 1);
+            if (kt_prefix_parse(&trusted[i], lua_tostring(L, -1), &err))
+                kt_raise(L, "listen.proxy_from: %s", err.text);
+            lua_pop(L, 1);
+        }
+        l->trusted = trusted;
+        l->trusted_count = n;
+        lua_setiuservalue(L, -3, TRUSTED);
+    }
+    lua_pop(L, 1);
+}
+
+/* core.prefix(text) → true | nil, sentence: whether it is an address or a network; used by kt.api. */
+static int prefix(lua_State *L)
+{
+    struct kt_prefix p;
+    struct kt_err err = {0};
+    if (kt_prefix_parse(&p, luaL_checkstring(L, 1), &err) == 0) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err.text);
+    return 2;
+}
+
 /* core.listen(config) → listener | nil, err */
 static int listen_on(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_getfield(L, 1, "on");
-    struct kt_lua_listener *l = kt_handle_push(L, KT_HANDLE_LISTENER, sizeof *l, 0);
+    struct kt_lua_listener *l = kt_handle_push(L, KT_HANDLE_LISTENER, sizeof *l, USERVALUES);
     const char *on = lua_tostring(L, -2);
     struct kt_err err = {0};
     if (!on || kt_endpoint_parse(&l->at, on, KT_ENDPOINT_UNIX | KT_ENDPOINT_ZERO, &err))
         return kt_raise(L, "listen.on: %s", err.text);
     kt_service_localhost(&l->at);
+    lua_getfield(L, 1, "proxy");
+    l->proxy = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    read_trusted(L, l);
     return kt_service_enter(L, &l->service, &ops, on);
 }
 
@@ -144,6 +263,6 @@ void kt_lua_listen(lua_State *L)
                           .close = close_method,
                           .gc = gc,
                           .tostring = to_string});
-    lua_pushcfunction(L, listen_on);
-    lua_setfield(L, -2, "listen");
+    static const luaL_Reg functions[] = {{"listen", listen_on}, {"prefix", prefix}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
 }

@@ -1,0 +1,63 @@
+/* Networks: parsing and membership. Invariant: all bits of a parsed prefix beyond its length are zero. */
+#include <stdint.h>
+#include <string.h>
+#include "base/prefix.h"
+
+/* The address's bytes; *bits: how many bits they have. */
+static const uint8_t *bytes_of(const struct kt_addr *a, unsigned *bits)
+{
+    const bool v6 = a->sa.sa_family == AF_INET6;
+    *bits = v6 ? 128 : 32;
+    return v6 ? (const uint8_t *)&a->in6.sin6_addr : (const uint8_t *)&a->in4.sin_addr;
+}
+
+/* 1 to 3 digits, without a leading zero; -1 if not. */
+static int length_of(const char *text)
+{
+    const size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 3 || text[digits] || (text[0] == '0' && digits > 1)) return -1;
+    int n = 0;
+    for (size_t i = 0; i < digits; i++) n = n * 10 + (text[i] - '0');
+    return n;
+}
+
+static bool zeros_after(const uint8_t *bytes, unsigned from, unsigned bits)
+{
+    for (unsigned i = from; i < bits; i++)
+        if (bytes[i / 8] & 0x80u >> i % 8) return false;
+    return true;
+}
+
+int kt_prefix_parse(struct kt_prefix *out, const char *text, struct kt_err *err)
+{
+    char ip[KT_ADDR_TEXT];
+    const char *slash = strchr(text, '/');
+    const size_t n = slash ? (size_t)(slash - text) : strlen(text);
+    memset(out, 0, sizeof *out);
+    if (n < sizeof ip) {
+        memcpy(ip, text, n);
+        ip[n] = '\0';
+    }
+    if (n >= sizeof ip || strchr(ip, '%') || !kt_addr_from_ip(&out->addr, ip, 0))
+        return kt_err_set(
+            err, KT_ECONFIG, "expected an IP address, or a network such as 10.0.0.0/8 or 2001:db8::/32");
+    unsigned all;
+    const uint8_t *bytes = bytes_of(&out->addr, &all);
+    const int len = slash ? length_of(slash + 1) : (int)all;
+    if (len < 0 || len > (int)all)
+        return kt_err_set(err, KT_ECONFIG, "%s: expected a length of 0 to %u after the slash", ip, all);
+    out->bits = (unsigned)len;
+    if (!zeros_after(bytes, out->bits, all))
+        return kt_err_set(err, KT_ECONFIG, "%s/%d: bits after the first %d must be zero", ip, len, len);
+    return 0;
+}
+
+bool kt_prefix_has(const struct kt_prefix *p, const struct kt_addr *a)
+{
+    if (p->addr.sa.sa_family != a->sa.sa_family) return false;
+    unsigned all;
+    const uint8_t *x = bytes_of(&p->addr, &all), *y = bytes_of(a, &all);
+    const unsigned whole = p->bits / 8, rest = p->bits % 8;
+    if (memcmp(x, y, whole) != 0) return false;
+    return rest == 0 || ((x[whole] ^ y[whole]) & (0xff00u >> rest & 0xffu)) == 0;
+}

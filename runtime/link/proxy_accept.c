@@ -1,0 +1,155 @@
+/* Waits for the PROXY protocol headers of accepted conns.
+ *
+ * Invariant: `waiting` holds at most KT_PROXY_ACCEPT_MAX conns, in order of their deadlines, and the timer is armed for the
+ * first of them. A waiting conn reads no more than a header's length ahead. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/list.h"
+#include "io/io.h"
+#include "link/proxy_accept.h"
+#include "link/proxy_header.h"
+
+struct kt_proxy_accept {
+    struct kt_io *io;
+    const struct kt_proxy_accept_events *events;
+    void *ctx;
+    struct kt_list waiting; /* of struct guest, the one that came first in front */
+    size_t count;
+    struct kt_timer timer;
+};
+
+struct guest {
+    struct kt_list node;
+    struct kt_proxy_accept *accept;
+    struct kt_conn *conn;
+    uint64_t deadline;
+};
+
+static struct guest *oldest(const struct kt_proxy_accept *a)
+{
+    return kt_list_empty(&a->waiting) ? NULL : KT_CONTAINER(a->waiting.next, struct guest, node);
+}
+
+static void arm(struct kt_proxy_accept *a)
+{
+    const struct guest *g = oldest(a);
+    if (g)
+        kt_io_timer_set(a->io, &a->timer, g->deadline);
+    else
+        kt_io_timer_cancel(a->io, &a->timer);
+}
+
+/* Ends the wait; the conn is the caller's. */
+static struct kt_conn *take(struct guest *g)
+{
+    struct kt_proxy_accept *a = g->accept;
+    struct kt_conn *conn = g->conn;
+    const bool first = g == oldest(a);
+    kt_pipe_listen(kt_conn_pipe(conn), NULL, NULL);
+    kt_list_remove(&g->node);
+    a->count--;
+    free(g);
+    if (first) arm(a);
+    return conn;
+}
+
+static void refuse(struct kt_proxy_accept *a, struct kt_conn *conn, int code)
+{
+    a->events->refused(a->ctx, conn, code);
+    kt_pipe_reset(kt_conn_pipe(conn), code);
+}
+
+/* Copies what has arrived, up to the longest header. */
+static size_t arrived(struct kt_pipe *p, uint8_t out[KT_PROXY_HEADER_MAX])
+{
+    struct kt_iov iov[8];
+    size_t n = 0;
+    const size_t pieces = kt_pipe_peek(p, iov, 8);
+    for (size_t i = 0; i < pieces && n < KT_PROXY_HEADER_MAX; i++) {
+        const size_t room = KT_PROXY_HEADER_MAX - n, take_n = iov[i].len < room ? iov[i].len : room;
+        memcpy(out + n, iov[i].data, take_n);
+        n += take_n;
+    }
+    return n;
+}
+
+static void on_readable(void *ctx)
+{
+    struct guest *g = ctx;
+    struct kt_proxy_accept *a = g->accept;
+    struct kt_pipe *p = kt_conn_pipe(g->conn);
+    uint8_t data[KT_PROXY_HEADER_MAX];
+    struct kt_proxy_header header;
+    const int len = kt_proxy_header_read(&header, data, arrived(p, data));
+    if (len > 0) {
+        struct kt_conn *conn = take(g);
+        kt_pipe_consume(p, (size_t)len);
+        if (header.named) kt_conn_rename(conn, &header.from, &header.to);
+        a->events->ready(a->ctx, conn);
+    } else if (len < 0 || kt_pipe_ended(p)) {
+        refuse(a, take(g), len < 0 ? KT_EPROTO : KT_ECLOSED);
+    }
+}
+
+static void on_writable(void *ctx)
+{
+    (void)ctx;
+}
+
+static void on_closed(void *ctx, int code)
+{
+    struct guest *g = ctx;
+    refuse(g->accept, take(g), code);
+}
+
+static size_t room(void *ctx)
+{
+    (void)ctx;
+    return KT_PROXY_HEADER_MAX;
+}
+
+static void on_late(void *ctx)
+{
+    struct kt_proxy_accept *a = ctx;
+    struct guest *g;
+    while ((g = oldest(a)) != NULL && g->deadline <= kt_io_now(a->io)) refuse(a, take(g), KT_ETIMEOUT);
+    arm(a);
+}
+
+void kt_proxy_accept_add(struct kt_proxy_accept *a, struct kt_conn *conn)
+{
+    static const struct kt_pipe_events events = {
+        .readable = on_readable, .writable = on_writable, .closed = on_closed, .room = room};
+    if (a->count == KT_PROXY_ACCEPT_MAX) refuse(a, take(oldest(a)), KT_ELIMIT);
+    struct guest *g = malloc(sizeof *g);
+    if (!g) {
+        refuse(a, conn, KT_ENOMEM);
+        return;
+    }
+    *g = (struct guest){.accept = a, .conn = conn, .deadline = kt_io_now(a->io) + KT_PROXY_ACCEPT_US};
+    kt_list_push(&a->waiting, &g->node);
+    a->count++;
+    kt_pipe_listen(kt_conn_pipe(conn), &events, g);
+    if (!a->timer.armed) arm(a);
+    on_readable(g);
+}
+
+struct kt_proxy_accept *kt_proxy_accept_new(
+    struct kt_io *io, const struct kt_proxy_accept_events *events, void *ctx)
+{
+    struct kt_proxy_accept *a = malloc(sizeof *a);
+    if (!a) return NULL;
+    *a = (struct kt_proxy_accept){.io = io, .events = events, .ctx = ctx};
+    kt_list_init(&a->waiting);
+    kt_timer_init(&a->timer, on_late, a);
+    return a;
+}
+
+void kt_proxy_accept_free(struct kt_proxy_accept *a)
+{
+    if (!a) return;
+    struct guest *g;
+    while ((g = oldest(a)) != NULL) kt_pipe_reset(kt_conn_pipe(take(g)), KT_ECLOSED);
+    kt_io_timer_cancel(a->io, &a->timer);
+    free(a);
+}
