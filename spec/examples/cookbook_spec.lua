@@ -57,11 +57,13 @@ describe("the cookbook", function()
   for _, title in ipairs(titles) do
     it(("has a recipe that works: %s"):format(title), function()
       local w = sim.world { seed = 3, files = { ["psk.key"] = "our secret" }, start = "2026-03-02 19:59" }
-      local t = { w = w, client = w:host "client", commands = recipes[title].commands }
+      local scripts = {}
+      local t = { client = w:host "client", commands = recipes[title].commands }
       function t.run(host, name, opts)
         local text = recipes[title][name] or assert(io.open("scripts/examples/" .. name)):read "a"
         w:host(host):file("recipe/" .. name, text)
-        return w:host(host):run("recipe/" .. name, opts)
+        scripts[#scripts + 1] = w:host(host):run("recipe/" .. name, opts)
+        return scripts[#scripts]
       end
       -- A server with an echo service, which runs server.lua, at NAME.example; or at vps.example, without a script.
       function t.server(name, delay)
@@ -80,6 +82,7 @@ describe("the cookbook", function()
         return reply and reply.server
       end
       assert(proofs[title], "no proof in spec/examples/cookbook_spec.lua")(t, w)
+      for _, script in ipairs(scripts) do assert.equal(0, (script:failed_tasks()), select(2, script:failed_tasks())) end
     end)
   end
 
@@ -248,6 +251,12 @@ proofs["Reach a service behind NAT"] = function(t, w)
   w:run_for "2s"
   assert.equal("client", t.reached("user", "vps:2222"))
   w:run_for "1h"
+  assert.equal("client", t.reached("user", "vps:2222"))
+  t.client:crash()
+  w:run_for "1m"
+  assert.is_nil(t.reached("user", "vps:2222"))
+  t.client:restart()
+  w:run_for "5s"
   assert.equal("client", t.reached("user", "vps:2222"))
 end
 
