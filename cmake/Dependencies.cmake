@@ -20,3 +20,10 @@ kt_need(GCRYPT "libgcrypt>=1.10" libgcrypt20-dev)
 kt_need(ISAL "libisal" libisal-dev)
 kt_need(SNAPPY "snappy" libsnappy-dev)
 kt_need(CJSON "libcjson>=1.7.14" libcjson-dev)
+
+# It has no pkg-config file.
+find_library(KT_HTTP_PARSER http_parser)
+find_path(KT_HTTP_PARSER_INCLUDE http_parser.h)
+if(NOT KT_HTTP_PARSER OR NOT KT_HTTP_PARSER_INCLUDE)
+  message(FATAL_ERROR "libhttp_parser is missing: apt-get install libhttp-parser-dev")
+endif()

@@ -116,6 +116,7 @@ require "kt.api.datagrams"(with)
 require "kt.api.tasks"(with)
 require "kt.api.script"(with)
 require "kt.api.data"(with)
+require "kt.api.http"(with)
 
 api.manual_keys = wire.manual_keys
 
@@ -123,6 +124,7 @@ api.values = {
   { name = "kt.version", type = "string", doc = 'The version of kt, such as "0.1.0".', since = "0.1.0" },
   { name = "kt.env", type = "table", since = "0.1.0",
     doc = "Environment variables: kt.env.NAME is a string, or nil if it is not set. Raises for a name that kt run --env does not give." },
+  { name = "kt.http", type = "table", doc = "HTTP.", since = "0.1.0" },
   { name = "kt.json", type = "table", doc = "JSON.", since = "0.1.0" },
   { name = "kt.json.null", type = "any", doc = "The value of null in JSON. It is not nil, and counts as true.", since = "0.1.0" },
   { name = "kt.log", type = "table", doc = "The log, with one function per level.", since = "0.1.0" },

@@ -85,6 +85,18 @@ end
 
 function schema.kind(value) return core.kind_of(value) end
 
+--- The routes of kt.http.serve, read.
+function schema.types.routes(_, value)
+  local out, wrong = require("kt.http.routes").read(value)
+  return out, wrong
+end
+
+--- Fields of a message, unchanged; checked when they are written.
+function schema.types.headers(d, value)
+  if type(value) == "table" and not schema.kind(value) then return value end
+  return nil, schema.unfit(d.expected, value)
+end
+
 function schema.types.name_server(_, value)
   if type(value) ~= "string" then return nil, schema.unfit("a name server's IP address", value) end
   local ok, wrong = core.name_server(value)
@@ -213,6 +225,15 @@ function kt.watch(path, fn)
   return handle, err
 end
 
+kt.http = {}
+
+--- Loaded on first use, too.
+function kt.http.serve(config)
+  local out = checked("kt.http.serve", config)
+  local handle, err = require("kt.http.server").new(out)
+  return handle, err
+end
+
 --- Loaded on first use, because most scripts have no pool.
 local pools
 
@@ -267,6 +288,6 @@ kt.env = core.opaque {
 }
 
 -- The tables themselves, for `kt check`, which wraps their functions.
-core.api = { ["kt"] = kt, ["kt.log"] = kt.log, ["kt.json"] = kt.json }
-kt.log, kt.json = strict("kt.log", kt.log), strict("kt.json", kt.json)
+core.api = { ["kt"] = kt, ["kt.http"] = kt.http, ["kt.json"] = kt.json, ["kt.log"] = kt.log }
+for _, name in ipairs { "http", "json", "log" } do kt[name] = strict("kt." .. name, kt[name]) end
 return strict("kt", kt)

@@ -179,6 +179,15 @@
 ---@field second integer Second, 0 to 59; 60 in a leap second.
 ---@field weekday integer Day of the week, 1 (Monday) to 7 (Sunday).
 
+--- Statistics of an HTTP server.
+---@class kt.httpstats
+---@field conns integer Open connections.
+---@field accepted integer Connections accepted; a counter.
+---@field dropped integer Connections closed or refused because there were max_conns; a counter.
+---@field requests integer Requests that ran a function; a counter.
+---@field client_errors integer Answers with a status from 400 to 499; a counter.
+---@field server_errors integer Answers with a status from 500 to 599; a counter.
+
 --- A link to a peer; made by kt.link, or passed to acceptor:on. All tasks share it.
 ---@class kt.link
 ---@field remote string The peer as given to kt.link; for an accepted link, the peer's address.
@@ -926,12 +935,121 @@ local watch = {}
 --- Callable from the main chunk and tasks.
 function watch:close() end
 
+--- Serves HTTP; made by kt.http.serve.
+---@class kt.httpserver
+---@field local_addr string|nil The address it listens on, once it is open.
+local httpserver = {}
+
+--- Returns its current statistics.
+---
+--- Callable from the main chunk and tasks.
+---@return kt.httpstats
+function httpserver:stats() end
+
+--- Stops listening. Requests in progress are finished; other connections are closed. Safe to call twice.
+---
+--- Callable from the main chunk and tasks.
+function httpserver:close() end
+
+--- A request that a function of kt.http.serve handles.
+---@class kt.request
+---@field method string The method, such as "GET".
+---@field target string The target as it was sent: "/a?b=c", or "host:port" of CONNECT.
+---@field path string|nil The path, decoded and without the query; nil if the target has none (CONNECT). It never contains a segment "..".
+---@field query table The decoded parameters of the query, strings by name. Of a name that comes several times, the last one.
+---@field params table What the parts of the route's path stand for: `params.name`, and `params["*"]` for the rest.
+---@field headers table The header fields, strings by name in any case. Fields that come several times are joined by ", ".
+---@field body string|nil The body; nil in a route with stream.
+---@field peer string|nil Address of the client, as conn.peer.
+---@field version string "1.1" or "1.0".
+local request = {}
+
+--- In a route with stream: reads the next piece of the body, at most n bytes. At the end err.code is "eof".
+---
+--- Callable from tasks.
+--- Fails with: eof, timeout, limit, protocol, reset.
+---@param n? integer Maximum number of bytes. Default: 16 KiB.
+---@return string|nil
+---@return kt.err? err
+function request:read(n) end
+
+---@class (exact) kt.request.take_options
+---@field status? integer The status. Default: 200 for CONNECT, else 101. (integer, 101 to 599)
+---@field headers? table<string, string|number|string[]> Header fields by name; a list of strings gives several fields. kt writes Content-Length, Transfer-Encoding, Connection and Date.
+
+--- Accepts a CONNECT or an Upgrade: sends the header of the response and returns the conn, positioned after the request. It belongs to the function's task, for kt.splice or calls of its own, and closes when the function returns.
+---
+--- Callable from tasks.
+--- Fails with: timeout, reset, closed.
+--- ```lua
+--- local routes = {}
+--- routes["CONNECT *"] = function(request)
+---   local stream, err = far:open { to = request.target, client = request.peer }
+---   if not stream then return 502, err.text end
+---   kt.splice(request:take(), stream)
+--- end
+--- ```
+---@param options? kt.request.take_options The options.
+---@return kt.conn? conn
+---@return kt.err? err
+function request:take(options) end
+
+--- The response to a request, to be sent in pieces. The client gets it chunked, or with HTTP/1.0 until the connection closes.
+---@class kt.response
+local response = {}
+
+---@class (exact) kt.response.start_options
+---@field status? integer The status. Default: 200. (integer, 101 to 599)
+---@field headers? table<string, string|number|string[]> Header fields by name; a list of strings gives several fields. kt writes Content-Length, Transfer-Encoding, Connection and Date.
+
+--- Sends the header. Without this call, the first piece sends one with status 200.
+---
+--- Callable from tasks.
+--- Fails with: timeout, reset, closed.
+---@param options? kt.response.start_options The options.
+---@return boolean|nil
+---@return kt.err? err
+function response:start(options) end
+
+--- Sends a piece of the body; waits until it has been accepted. err.code is "closed" if the response has no body (HEAD).
+---
+--- Callable from tasks.
+--- Fails with: timeout, reset, closed.
+---@param data string The bytes to send.
+---@return integer|nil
+---@return kt.err? err
+function response:write(data) end
+
+---@class (exact) kt.response.event_options
+---@field data? string The data; may have several lines.
+---@field event? string The event's type. Default: "message".
+---@field id? string Its id, which a client that reconnects sends as Last-Event-ID.
+---@field retry? kt.duration How long a client waits before it reconnects.
+
+--- Sends a server-sent event (EventSource in a browser). err.code is "closed" once the server stops or the response has no body, so a loop ends when this fails.
+---
+--- Callable from tasks.
+--- Fails with: closed, reset, timeout.
+--- ```lua
+--- local routes = {}
+--- routes["GET /events"] = function(_, response)
+---   while response:event { event = "stats", data = kt.json.encode(far:stats()) } do kt.sleep "1s" end
+--- end
+--- ```
+---@param options kt.response.event_options The options.
+---@return boolean|nil
+---@return kt.err? err
+function response:event(options) end
+
 ---@class kt
 ---@field version string The version of kt, such as "0.1.0".
 local kt = {}
 
 --- Environment variables: kt.env.NAME is a string, or nil if it is not set. Raises for a name that kt run --env does not give.
 kt.env = {}
+
+--- HTTP.
+kt.http = {}
 
 --- JSON.
 kt.json = {}
@@ -1650,5 +1768,36 @@ function kt.json.encode(value) end
 ---@param list? table The table.
 ---@return table
 function kt.json.array(list) end
+
+---@class (exact) kt.http.serve_options
+---@field on string Where to listen.
+---@field routes table<string, function|table> Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in `request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read.
+---@field hosts? (string)[] Names in the Host field that requests may be for; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its own (DNS rebinding).
+---@field origins? (string)[] Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS; "*" allows all. Others than the server's own get 403.
+---@field max_header? kt.size Longest header, with the request line. (size, "1KiB" to 65535; default "16KiB")
+---@field max_body? kt.size Longest body. A route may have its own. (size, 0 to "64MiB"; default "1MiB")
+---@field max_conns? integer Connections at a time. A further one takes the place of the one that has waited longest without a whole header. (integer, 1 to 65536; default 256)
+---@field header_timeout? kt.duration Timeout for a header. (duration, "100ms" to "1h"; default "10s")
+---@field body_timeout? kt.duration Timeout for a body; with stream, for each call of request:read. (duration, "100ms" to "24h"; default "30s")
+---@field write_timeout? kt.duration Timeout for a client to take each piece of a response. (duration, "100ms" to "24h"; default "30s")
+---@field idle? kt.duration A connection is closed after this long between two requests. (duration, "100ms" to "24h"; default "1m")
+
+--- Serves HTTP/1.1 and 1.0 on a TCP or unix socket. Called in the main chunk, it opens when the script starts; in a task, immediately. A route's function runs as a task for each request. It returns a body (a string), a status (`404`), a status and a body, or `{ status = …, headers = …, body = … }`, with `json = value` in the place of a body; nothing is 204. Or it sends the response in pieces with the methods of `response`. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. A HEAD request runs the function of GET. What is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is replaced, requests in progress are finished and other connections are closed.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: in_use, denied.
+--- ```lua
+--- kt.http.serve { on = "127.0.0.1:9100", routes = {
+---   ["GET /health"] = function() return far:stats().sessions > 0 and "ok\n" or 503 end,
+---   ["GET /links/:name"] = function(request)
+---     local link = links[request.params.name]
+---     return link and { json = link:stats() } or 404
+---   end,
+--- } }
+--- ```
+---@param options kt.http.serve_options The options.
+---@return kt.httpserver? httpserver
+---@return kt.err? err
+function kt.http.serve(options) end
 
 return kt

@@ -274,7 +274,8 @@ local pool, task, event, queue = kt.pool { links = { link } }, kt.spawn(function
   local function call(f) return f.name .. "()" end
 
   for _, f in ipairs(api.functions) do
-    local held = not f.name:find "^conn:" and not f.name:find "^stream:" -- by a main chunk, which never has those
+    local held = true -- by a main chunk, which never has these
+    for _, kind in ipairs { "conn", "stream", "request", "response" } do held = held and not f.name:find("^" .. kind .. ":") end
     if f.context == "task" and held then
       it("of " .. f.name .. " names it, the main chunk, and what to do", function()
         local r = run_script(head .. call(f))

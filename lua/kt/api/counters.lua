@@ -56,7 +56,7 @@ return {
     { name = "StreamsNow", kind = "gauge", unit = "count",
       doc = "Streams now." },
     { name = "TaskErrors", kind = "counter", unit = "count",
-      doc = "Tasks of the script that failed." },
+      doc = "Tasks of the script that failed, and HTTP requests whose handler did." },
     { name = "MTUReduced", kind = "counter", unit = "count",
       doc = "Times that a session switched to smaller datagrams because longer ones were lost." },
     { name = "SessionsSuspect", kind = "counter", unit = "count",

@@ -11,6 +11,7 @@ local plain = {
   duration = "kt.duration", size = "kt.size",
   rate = "kt.rate", share = "kt.share", name_server = "string",
   moment = "kt.sim.moment", host = "kt.sim.host|string", strings = "string|string[]", map = "table<string, string|number>",
+  routes = "table<string, function|table>", headers = "table<string, string|number|string[]>",
   keys = "table<string, string>", pipe = "kt.conn|kt.stream",
 }
 

@@ -61,5 +61,6 @@ void kt_lua_udplisten(lua_State *L);
 void kt_lua_listen(lua_State *L);
 void kt_lua_link(lua_State *L);
 void kt_lua_accept(lua_State *L);
+void kt_lua_http(lua_State *L);
 
 #endif

@@ -33,4 +33,5 @@ void kt_api_bind(lua_State *L)
     kt_lua_listen(L);
     kt_lua_link(L);
     kt_lua_accept(L);
+    kt_lua_http(L);
 }

@@ -7,6 +7,7 @@
 #include "script/core/service.h"
 
 #define METHODS_MAX 32
+#define FIELDS_MAX 16
 
 /* Upvalue 1: the kind. inside(handle, method) → the module's table */
 static int inside(lua_State *L)
@@ -37,14 +38,35 @@ static int gc(lua_State *L)
     return 0;
 }
 
-/* core.kind(name, { { method, function }, … }, forgotten) → make, inside. The method "close" is also the
- * __close metamethod. forgotten(table) is called when a handle is collected, and must not wait. */
+/* Upvalue: a name. The value of that name in the module's table; of a function, what it returns for the table. */
+static int field(lua_State *L)
+{
+    lua_getiuservalue(L, 1, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    if (lua_rawget(L, -2) == LUA_TFUNCTION) {
+        lua_insert(L, -2);
+        lua_call(L, 1, 1);
+    }
+    return 1;
+}
+
+/* core.kind(name, { { method, function }, … }, forgotten [, { field, … }]) → make, inside. The method "close" is also
+ * the __close metamethod. forgotten(table) is called when a handle is collected, and must not wait; false: nothing is. A
+ * field is that of the module's table. */
 static int kind(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
-    luaL_checktype(L, 3, LUA_TFUNCTION);
-    lua_settop(L, 3);
+    luaL_checkany(L, 3);
+    lua_settop(L, 4);
+    luaL_Reg fields[FIELDS_MAX + 1] = {{NULL, NULL}};
+    const size_t m = lua_istable(L, 4) ? lua_rawlen(L, 4) : 0;
+    luaL_argcheck(L, m <= FIELDS_MAX, 4, "too many fields");
+    for (size_t i = 0; i < m; i++) {
+        lua_rawgeti(L, 4, (lua_Integer)i + 1);
+        fields[i] = (luaL_Reg){lua_tostring(L, -1), NULL}; /* likewise */
+        lua_pop(L, 1);
+    }
     luaL_Reg methods[METHODS_MAX + 1] = {{NULL, NULL}};
     const size_t n = lua_rawlen(L, 2);
     luaL_argcheck(L, n <= METHODS_MAX, 2, "too many methods");
@@ -54,11 +76,19 @@ static int kind(lua_State *L)
         methods[i] = (luaL_Reg){lua_tostring(L, -1), NULL}; /* a placeholder; the table anchors its name */
         lua_pop(L, 2);
     }
-    kt_handle_type(L, &(struct kt_handle_type){.name = name, .methods = methods});
+    kt_handle_type(L, &(struct kt_handle_type){.name = name, .methods = methods, .fields = fields});
 
-    luaL_getmetatable(L, name);
+    luaL_getmetatable(L, name); /* 5 */
     lua_getfield(L, -1, "__index");
-    lua_getupvalue(L, -1, 1); /* its methods, see handle.c */
+    lua_getupvalue(L, -1, 2); /* its fields, see handle.c */
+    for (size_t i = 0; i < m; i++) {
+        lua_pushstring(L, fields[i].name);
+        lua_pushstring(L, fields[i].name);
+        lua_pushcclosure(L, field, 1);
+        lua_rawset(L, -3);
+    }
+    lua_pop(L, 1);
+    lua_getupvalue(L, -1, 1); /* its methods */
     for (size_t i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, (lua_Integer)i);
         lua_rawgeti(L, -1, 1);
@@ -68,10 +98,12 @@ static int kind(lua_State *L)
         lua_pop(L, 1);
     }
     lua_getfield(L, -1, "close");
-    lua_setfield(L, 4, "__close");
-    lua_pushvalue(L, 3);
-    lua_pushcclosure(L, gc, 1);
-    lua_setfield(L, 4, "__gc");
+    lua_setfield(L, 5, "__close");
+    if (lua_isfunction(L, 3)) {
+        lua_pushvalue(L, 3);
+        lua_pushcclosure(L, gc, 1);
+        lua_setfield(L, 5, "__gc");
+    }
 
     lua_pushvalue(L, 1);
     lua_pushcclosure(L, make, 1);

@@ -27,6 +27,7 @@ struct kt_lua_listener {
     bool proxy;                      /* conns begin with a PROXY protocol header */
     const struct kt_prefix *trusted; /* those that may send one, anchored by the handle; NULL: all */
     size_t trusted_count;
+    struct kt_list waiting; /* tasks in core.await_stop */
 };
 
 enum { TRUSTED = 1, USERVALUES = TRUSTED };
@@ -129,6 +130,7 @@ static int open(struct kt_service *s, struct kt_err *err)
 static void close_listener(struct kt_service *s)
 {
     struct kt_lua_listener *l = (struct kt_lua_listener *)s;
+    kt_task_wake_all(&l->waiting, 0, NULL);
     if (!l->door) return;
     kt_listener_close(l->door->listener);
     kt_proxy_accept_free(l->door->proxy);
@@ -149,6 +151,7 @@ static void inherit(struct kt_service *s, struct kt_service *old)
     l->door = o->door;
     l->door->owner = l;
     o->door = NULL;
+    kt_task_wake_all(&o->waiting, 0, NULL);
 }
 
 static const struct kt_endpoint *binds(const struct kt_service *s)
@@ -211,6 +214,7 @@ static int listen_on(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_getfield(L, 1, "on");
     struct kt_lua_listener *l = kt_handle_push(L, KT_HANDLE_LISTENER, sizeof *l, USERVALUES);
+    kt_list_init(&l->waiting);
     const char *on = lua_tostring(L, -2);
     struct kt_err err = {0};
     if (!on || kt_endpoint_parse(&l->at, on, KT_ENDPOINT_UNIX | KT_ENDPOINT_ZERO, &err))
@@ -232,6 +236,22 @@ static int close_method(lua_State *L)
 {
     kt_service_close(kt_handle_self(L, KT_HANDLE_LISTENER, "close"));
     return 0;
+}
+
+static void cancel(struct kt_task *t)
+{
+    (void)t; /* in no operation but its place in the list */
+}
+
+/* core.await_stop(listener): waits until it accepts no more: it was closed, or the script drains. */
+static int await_stop(lua_State *L)
+{
+    struct kt_task *t = kt_task_need(L, "kt.listen");
+    struct kt_lua_listener *l = luaL_checkudata(L, 1, KT_HANDLE_LISTENER);
+    if (!kt_service_is_open(&l->service)) return 0;
+    return kt_task_wait(L, t,
+        &(struct kt_wait){
+            .what = "kt.listen", .cancel = cancel, .queue = &l->waiting, .timeout_us = KT_TIME_NEVER});
 }
 
 static int gc(lua_State *L)
@@ -263,6 +283,7 @@ void kt_lua_listen(lua_State *L)
                           .close = close_method,
                           .gc = gc,
                           .tostring = to_string});
-    static const luaL_Reg functions[] = {{"listen", listen_on}, {"prefix", prefix}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"listen", listen_on}, {"prefix", prefix}, {"await_stop", await_stop}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -11,9 +11,11 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "io/io.h"
+#include "link/counters.h"
 #include "script/core/errors.h"
 #include "script/core/parts.h"
 #include "script/core/setup.h"
+#include "script/core/task.h"
 #include "script/sandbox/guard.h"
 #include "script/sandbox/origin.h"
 
@@ -200,6 +202,19 @@ bool kt_failure_text(const struct kt_failed *f, int status, char *out, size_t si
     else
         return false;
     return true;
+}
+
+void kt_failure_note(lua_State *L, const char *what)
+{
+    struct kt_runtime *rt = kt_runtime_of(L);
+    const struct kt_origin *origin = kt_task_origin(kt_task_of(L));
+    char lines[640];
+    kt_runtime_counters(rt)->TaskErrors++;
+    if (!is_news(rt, origin)) return;
+    trace(L, lines, sizeof lines);
+    kt_log(rt->log, KT_LOG_ERROR, "%s: %s (%sserved at %s:%d)", what, kt_err_raised(L, -1), lines,
+        origin->source, origin->line);
+    lua_pop(L, 1);
 }
 
 bool kt_failure_tell(const struct kt_failed *f, int status)

@@ -1,0 +1,154 @@
+--- Describes HTTP, for kt.api.
+
+--- The keys of a response's head.
+local function head(status)
+  return {
+    { name = "status", type = "integer", min = 101, max = 599, doc = "The status. Default: " .. status .. "." },
+    { name = "headers", type = "headers", expected = "a table of strings by name",
+      doc = "Header fields by name; a list of strings gives several fields. kt writes Content-Length, Transfer-Encoding, Connection and Date." },
+  }
+end
+
+return function(with)
+  local def, handle, method, record = with.def, with.handle, with.method, with.record
+
+  def {
+    name = "kt.http.serve", context = "any", returns = "httpserver | nil, err", path = "http.serve",
+    signature = 'kt.http.serve { on = "127.0.0.1:9100", routes = { ["GET /metrics"] = function(request, response) … end } } → httpserver | nil, err',
+    doc = "Serves HTTP/1.1 and 1.0 on a TCP or unix socket. Called in the main chunk, it opens when the script starts; in a task, immediately. A route's "
+      .. "function runs as a task for each request. It returns a body (a string), a status (`404`), a status and a body, or "
+      .. "`{ status = …, headers = …, body = … }`, with `json = value` in the place of a body; nothing is 204. Or it sends the response in pieces with the "
+      .. "methods of `response`. If it raises, or returns nil and an err, the client gets 500, and the log has the error and its line. A HEAD request "
+      .. "runs the function of GET. What is malformed, too long or too slow gets a 4xx or 5xx without running a function. When the script ends or is "
+      .. "replaced, requests in progress are finished and other connections are closed.",
+    fails = { "in_use", "denied" },
+    argument = {
+      type = "table",
+      keys = {
+        { name = "on", type = "endpoint", allow = "uz", required = true,
+          expected = '"127.0.0.1:9100", ":9100", or "unix:/path"', doc = "Where to listen." },
+        { name = "routes", type = "routes", required = true, expected = 'a table of functions by "METHOD /path"',
+          doc = 'Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in '
+            .. '`request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may '
+            .. "also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read." },
+        { name = "hosts", type = "list", of = { type = "string" },
+          doc = 'Names in the Host field that requests may be for; "*" allows all. Default: on a loopback address localhost and loopback addresses, on a '
+            .. "unix socket all, else localhost and any IP address. Others get 421, so that a web page cannot reach the server by a name of its "
+            .. "own (DNS rebinding)." },
+        { name = "origins", type = "list", of = { type = "string" },
+          doc = 'Origins such as "https://app.example" whose pages may send requests other than GET, HEAD and OPTIONS; "*" allows all. Others than the '
+            .. "server's own get 403." },
+        { name = "max_header", type = "size", min = 1024, max = 65535, default = 16384, doc = "Longest header, with the request line." },
+        { name = "max_body", type = "size", min = 0, max = 1 << 26, default = 1 << 20, doc = "Longest body. A route may have its own." },
+        { name = "max_conns", type = "integer", min = 1, max = 65536, default = 256,
+          doc = "Connections at a time. A further one takes the place of the one that has waited longest without a whole header." },
+        { name = "header_timeout", type = "duration", min = 0.1, max = 3600, default = 10, doc = "Timeout for a header." },
+        { name = "body_timeout", type = "duration", min = 0.1, max = 86400, default = 30,
+          doc = "Timeout for a body; with stream, for each call of request:read." },
+        { name = "write_timeout", type = "duration", min = 0.1, max = 86400, default = 30, doc = "Timeout for a client to take each piece of a response." },
+        { name = "idle", type = "duration", min = 0.1, max = 86400, default = 60, doc = "A connection is closed after this long between two requests." },
+      },
+    },
+    example = [[
+kt.http.serve { on = "127.0.0.1:9100", routes = {
+  ["GET /health"] = function() return far:stats().sessions > 0 and "ok\n" or 503 end,
+  ["GET /links/:name"] = function(request)
+    local link = links[request.params.name]
+    return link and { json = link:stats() } or 404
+  end,
+} }]],
+  }
+
+  handle {
+    name = "httpserver", doc = "Serves HTTP; made by kt.http.serve.",
+    fields = { { name = "local_addr", type = "string | nil", doc = "The address it listens on, once it is open." } },
+  }
+  method("httpserver", {
+    name = "stats", context = "any", returns = "httpstats", signature = "stats() → httpstats", doc = "Returns its current statistics.",
+  })
+  method("httpserver", {
+    name = "close", context = "any", signature = "close()",
+    doc = "Stops listening. Requests in progress are finished; other connections are closed. Safe to call twice.",
+  })
+
+  handle {
+    name = "request", doc = "A request that a function of kt.http.serve handles.",
+    fields = {
+      { name = "method", type = "string", doc = 'The method, such as "GET".' },
+      { name = "target", type = "string", doc = 'The target as it was sent: "/a?b=c", or "host:port" of CONNECT.' },
+      { name = "path", type = "string | nil",
+        doc = "The path, decoded and without the query; nil if the target has none (CONNECT). It never contains a segment \"..\"." },
+      { name = "query", type = "table", doc = "The decoded parameters of the query, strings by name. Of a name that comes several times, the last one." },
+      { name = "params", type = "table", doc = 'What the parts of the route\'s path stand for: `params.name`, and `params["*"]` for the rest.' },
+      { name = "headers", type = "table", doc = "The header fields, strings by name in any case. Fields that come several times are joined by \", \"." },
+      { name = "body", type = "string | nil", doc = "The body; nil in a route with stream." },
+      { name = "peer", type = "string | nil", doc = "Address of the client, as conn.peer." },
+      { name = "version", type = "string", doc = '"1.1" or "1.0".' },
+    },
+  }
+  method("request", {
+    name = "read", context = "task", returns = "string | nil, err", signature = "read([n]) → data | nil, err",
+    doc = "In a route with stream: reads the next piece of the body, at most n bytes. At the end err.code is \"eof\".",
+    fails = { "eof", "timeout", "limit", "protocol", "reset" },
+    params = { { name = "n", type = "integer", min = 1, max = 1 << 20, optional = true, doc = "Maximum number of bytes. Default: 16 KiB." } },
+  })
+  method("request", {
+    name = "take", context = "task", returns = "conn | nil, err", signature = "take { status = 200, headers = { … } } → conn | nil, err",
+    doc = "Accepts a CONNECT or an Upgrade: sends the header of the response and returns the conn, positioned after the request. It belongs to the "
+      .. "function's task, for kt.splice or calls of its own, and closes when the function returns.",
+    fails = { "timeout", "reset", "closed" },
+    optional = true,
+    argument = { type = "table", keys = head "200 for CONNECT, else 101" },
+    example = [[
+local routes = {}
+routes["CONNECT *"] = function(request)
+  local stream, err = far:open { to = request.target, client = request.peer }
+  if not stream then return 502, err.text end
+  kt.splice(request:take(), stream)
+end]],
+  })
+
+  handle { name = "response",
+    doc = "The response to a request, to be sent in pieces. The client gets it chunked, or with HTTP/1.0 until the connection closes." }
+  method("response", {
+    name = "start", context = "task", returns = "boolean | nil, err", signature = "start { status = 200, headers = { … } } → true | nil, err",
+    doc = "Sends the header. Without this call, the first piece sends one with status 200.", fails = { "timeout", "reset", "closed" },
+    optional = true,
+    argument = { type = "table", keys = head "200" },
+  })
+  method("response", {
+    name = "write", context = "task", returns = "integer | nil, err", signature = "write(data) → #data | nil, err",
+    doc = "Sends a piece of the body; waits until it has been accepted. err.code is \"closed\" if the response has no body (HEAD).",
+    fails = { "timeout", "reset", "closed" },
+    params = { { name = "data", type = "string", doc = "The bytes to send." } },
+  })
+  method("response", {
+    name = "event", context = "task", returns = "boolean | nil, err", signature = "event { data = …, event = …, id = …, retry = … } → true | nil, err",
+    doc = "Sends a server-sent event (EventSource in a browser). err.code is \"closed\" once the server stops or the response has no body, so a loop "
+      .. "ends when this fails.",
+    fails = { "closed", "reset", "timeout" },
+    argument = { type = "table", keys = {
+      { name = "data", type = "string", doc = "The data; may have several lines." },
+      { name = "event", type = "string", doc = "The event's type. Default: \"message\"." },
+      { name = "id", type = "string", doc = "Its id, which a client that reconnects sends as Last-Event-ID." },
+      { name = "retry", type = "duration", doc = "How long a client waits before it reconnects." },
+    } },
+    example = [[
+local routes = {}
+routes["GET /events"] = function(_, response)
+  while response:event { event = "stats", data = kt.json.encode(far:stats()) } do kt.sleep "1s" end
+end]],
+  })
+
+  record {
+    name = "httpstats", doc = "Statistics of an HTTP server.",
+    fields = {
+      { name = "conns", type = "integer", doc = "Open connections." },
+      { name = "accepted", type = "integer", doc = "Connections accepted; a counter." },
+      { name = "dropped", type = "integer", doc = "Connections closed or refused because there were max_conns; a counter." },
+      { name = "requests", type = "integer", doc = "Requests that ran a function; a counter." },
+      { name = "client_errors", type = "integer", doc = "Answers with a status from 400 to 499; a counter." },
+      { name = "server_errors", type = "integer", doc = "Answers with a status from 500 to 599; a counter." },
+    },
+  }
+end

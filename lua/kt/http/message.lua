@@ -1,0 +1,92 @@
+--- Parts of HTTP messages: paths and queries, fields, dates, phrases.
+local core = require "kt.core"
+
+local message = {}
+
+local function byte_of(hex) return string.char(tonumber(hex, 16)) end
+
+--- Decodes %XX; nil if a % is followed by anything else.
+local function decoded(text)
+  if not text:find("%", 1, true) then return text end
+  if (text:gsub("%%%x%x", "")):find("%", 1, true) then return nil end
+  return (text:gsub("%%(%x%x)", byte_of))
+end
+
+--- "/a/b%20c" → "/a/b c", { "a", "b c" }. nil if an encoding is malformed, or if a segment would mean something else to a program that
+--- decodes it again or opens it as a file: "..", ".", one with a slash or a zero byte.
+function message.path(raw)
+  local segments = {}
+  for segment in raw:gmatch "/([^/]*)" do
+    local text = decoded(segment)
+    if not text or text:find "[/\0]" or text == "." or text == ".." then return nil end
+    segments[#segments + 1] = text
+  end
+  return "/" .. table.concat(segments, "/"), segments
+end
+
+--- "a=1&b=x+y" → { a = "1", b = "x y" }. Of a name that comes several times, the last value counts.
+function message.query(raw)
+  local out = {}
+  for pair in (raw or ""):gmatch "[^&]+" do
+    local name, value = pair:match "^([^=]*)=?(.*)$"
+    name, value = name:gsub("+", " "), value:gsub("+", " ")
+    out[decoded(name) or name] = decoded(value) or value
+  end
+  return out
+end
+
+local case = { __index = function(t, name) return type(name) == "string" and rawget(t, name:lower()) or nil end }
+
+--- Makes a table of fields, whose names are in lower case, readable with names in any case.
+function message.any_case(fields) return setmetatable(fields, case) end
+
+-- Fields that kt writes itself, with the reason.
+local own = {
+  ["content-length"] = "kt counts the body", ["transfer-encoding"] = "kt chooses it", connection = "kt decides on it",
+  ["keep-alive"] = "kt decides on it", trailer = "kt sends none",
+}
+
+--- Appends a script's fields to the lines of a head, in order of their names. Raises for what a message cannot hold.
+function message.add_fields(lines, fields, what)
+  local names = {}
+  for name, value in next, fields or {} do
+    local wrong
+    if type(name) ~= "string" then wrong = "expected names of fields"
+    elseif own[name:lower()] then wrong = ("%s: leave it out; %s"):format(name, own[name:lower()])
+    elseif type(value) ~= "string" and not math.type(value) and type(value) ~= "table" then
+      wrong = ("%s: expected a string, a number, or a list of strings"):format(name)
+    end
+    for _, one in ipairs(not wrong and (type(value) == "table" and value or { value }) or {}) do
+      if (type(one) ~= "string" and not math.type(one)) or not core.http_field(name, tostring(one)) then
+        wrong = ("%q: a field's name or value with a character that HTTP does not allow in it"):format(name)
+      end
+    end
+    if wrong then error(("%s%s: headers: %s"):format(core.where(), what, wrong), 0) end
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  local seen = {}
+  for _, name in ipairs(names) do
+    local value = fields[name]
+    seen[name:lower()] = true
+    for _, one in ipairs(type(value) == "table" and value or { value }) do lines[#lines + 1] = ("%s: %s"):format(name, one) end
+  end
+  return seen
+end
+
+local days = { "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun" }
+local months = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
+local date, date_at
+
+--- The date as the field of that name has it.
+function message.date()
+  local now = core.wall() // 1
+  if date_at ~= now then
+    local d = core.calendar(true)
+    date_at = now
+    date = ("%s, %02d %s %d %02d:%02d:%02d GMT"):format(days[d.weekday], d.day, months[d.month], d.year, d.hour, d.minute, d.second)
+  end
+  return date
+end
+
+return message

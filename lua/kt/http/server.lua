@@ -1,0 +1,339 @@
+--- kt.http.serve: a listener whose conns carry requests to the functions of a script.
+---
+--- A conn is served by one task: it waits for a request, reads the head, runs the handler, and so on, with a deadline for each. Bytes are
+--- read only when they are wanted, and never beyond what they belong to, so request:take can hand over the conn after the head.
+---
+--- Invariant: a conn is in the list of waiting ones, oldest first, exactly while no whole head has come from it. These give way to new
+--- conns when there are max_conns.
+local body = require "kt.http.body"
+local core = require "kt.core"
+local hosts = require "kt.http.hosts"
+local message = require "kt.http.message"
+local response = require "kt.http.response"
+local schema = require "kt.schema"
+
+local LINGER, LINGER_MAX = 2, 1 << 20 -- seconds and bytes for which a conn is read that is answered before its request has ended
+local SKIP_MAX = 65536 -- bytes of a body that a handler left unread
+
+local function misuse(fmt, ...) error(core.where() .. fmt:format(...), 0) end
+
+-- ---- the list of waiting conns ----
+
+local function list_add(list, c)
+  c.before, list.last = list.last, c
+  if c.before then c.before.after = c else list.first = c end
+  c.waits = true
+end
+
+local function list_remove(list, c)
+  if not c.waits then return end
+  if c.before then c.before.after = c.after else list.first = c.after end
+  if c.after then c.after.before = c.before else list.last = c.before end
+  c.before, c.after, c.waits = nil, nil, false
+end
+
+-- ---- requests, as a script has them ----
+
+local make_request, inside_request
+local make_response, inside_response
+local request_methods, response_methods = {}, {}
+
+function request_methods.read(self, most)
+  local r = inside_request(self, "read")
+  core.need_task "request:read"
+  if most ~= nil and (math.type(most) ~= "integer" or most < 1 or most > 1 << 20) then
+    misuse("request:read: expected a number of bytes from 1 to %d, got %s", 1 << 20, schema.show(most))
+  end
+  if not r.reader then misuse("request:read: request.body has the body; give the route stream = true") end
+  if r.expects then
+    local ok, err = r.expects()
+    if not ok then return nil, err end
+  end
+  local data, err = r.reader:read(most or 16384)
+  return data, err
+end
+
+local function options_of(what, options)
+  local f = require("kt.api").functions[what]
+  local out, mistakes = schema.check(f.path, f.argument, options == nil and {} or options)
+  if not out then schema.refuse(core.where(), what, mistakes) end
+  return out
+end
+
+function request_methods.take(self, options)
+  local r = inside_request(self, "take")
+  core.need_task "request:take"
+  local given = options_of("request:take", options)
+  if not r.upgrade then misuse("request:take: only for CONNECT, and for a request with Upgrade") end
+  if r.response.started or r.response.ended then misuse("request:take: the request has been answered") end
+  if r.response.took then misuse("request:take: already taken") end
+  local connect = r.method == "CONNECT"
+  local status = given.status or connect and 200 or 101
+  local lines = { ("HTTP/1.1 %d %s"):format(status, core.http_phrase(status)) }
+  local has = message.add_fields(lines, given.headers, "request:take")
+  if not connect then
+    if not has.upgrade then lines[#lines + 1] = "upgrade: " .. r.headers.upgrade end
+    lines[#lines + 1] = "connection: upgrade"
+  end
+  r.response.took = true
+  local n, err = r.conn:write(table.concat(lines, "\r\n") .. "\r\n\r\n", r.response.patience)
+  if not n then return nil, err end
+  return r.conn
+end
+
+function response_methods.start(self, options)
+  local r = inside_response(self, "start")
+  core.need_task "response:start"
+  local n, err = r:start(options_of("response:start", options))
+  return n and true, err
+end
+
+function response_methods.write(self, data)
+  local r = inside_response(self, "write")
+  core.need_task "response:write"
+  local n, err = r:write(data)
+  return n, err
+end
+
+function response_methods.event(self, options)
+  local r = inside_response(self, "event")
+  core.need_task "response:event"
+  local n, err = r:event(options_of("response:event", options))
+  return n and true, err
+end
+
+local function methods_of(t, order)
+  local out = {}
+  for i, name in ipairs(order) do out[i] = { name, t[name] } end
+  return out
+end
+
+make_request, inside_request = core.kind("request", methods_of(request_methods, { "read", "take" }), false,
+  { "method", "target", "path", "query", "params", "headers", "body", "peer", "version" })
+make_response, inside_response = core.kind("response", methods_of(response_methods, { "start", "write", "event" }), false, {})
+
+-- ---- one request ----
+
+local server = {}
+server.__index = server
+
+--- Reads on for a moment, so that the answer is not lost with a reset, and gives up the conn.
+local function linger(conn)
+  conn:shutdown()
+  local until_, size = core.now() + LINGER, 0
+  while size < LINGER_MAX do
+    local data = conn:read(16384, { timeout = math.max(until_ - core.now(), 0) })
+    if not data then return end
+    size = size + #data
+  end
+end
+
+local TEXT = "text/plain; charset=utf-8"
+
+local function count(self, status)
+  local name = status >= 500 and "server_errors" or status >= 400 and "client_errors"
+  if name then self[name] = self[name] + 1 end
+end
+
+--- Answers a request that gets to no handler. head: the request's, if it is known. Returns whether the conn can carry another one.
+local function refuse(self, c, status, why, fields, head)
+  local request = { minor = head and head.minor or 1, keep = head and status ~= 400 and head.keep_alive and head.length == 0 or false }
+  local out = response.new(c.conn, request, head and head.method == "HEAD", function() return self.stopped end, self.config.write_timeout)
+  count(self, status)
+  core.log.debug("http %s: answered %d: %s", c.conn.peer, status, why)
+  local sent = out:send(status, fields, ("%d %s: %s\n"):format(status, core.http_phrase(status), why), TEXT)
+  if sent and not request.keep then linger(c.conn) end
+  return request.keep
+end
+
+--- Waits for a head and reads it. nil: the conn ends.
+local function next_head(self, c)
+  local config, conn = self.config, c.conn
+  list_add(self.waiting, c)
+  local first = conn:peek(1, { timeout = c.served and config.idle or config.header_timeout })
+  local text, err, came
+  if first then text, err, came = conn:read_until("\r\n\r\n", config.max_header, { timeout = config.header_timeout }) end
+  list_remove(self.waiting, c)
+  if not first or c.dropped then return nil end
+  if not text then
+    if err.code == "timeout" then refuse(self, c, 408, "the header did not arrive in time")
+    elseif err.code ~= "limit" then return nil
+    elseif came:find("\r\n", 1, true) then refuse(self, c, 431, "the header is too long")
+    else refuse(self, c, 414, "the request line is too long") end
+    return nil
+  end
+  local head, status, why = core.http_head(text, "request")
+  if not head then refuse(self, c, status, why) end
+  return head
+end
+
+--- Checks a request before any of its body is read. Returns its route, parameters and longest body; or nil, and whether the conn can carry
+--- another request, once it has been refused.
+local function admit(self, c, head)
+  local config, headers = self.config, head.headers
+  local function no(status, why, fields) return nil, refuse(self, c, status, why, fields, head) end
+  if headers.expect and headers.expect:lower() ~= "100-continue" then return no(417, "unknown Expect") end
+  local authority = headers.host
+  if head.host then authority = (head.host:find ":" and "[" .. head.host .. "]" or head.host) .. (head.port and ":" .. head.port or "") end
+  if head.method ~= "CONNECT" and authority then
+    if not self.accepts(authority) then return no(421, "this host is not served here; see hosts in kt.http.serve") end
+    if not hosts.same_origin(head, authority, self.origins) then return no(403, "sent by a page of another origin") end
+  end
+  local path, segments
+  if head.method ~= "CONNECT" and head.target ~= "*" then
+    path, segments = message.path(head.path or "/")
+    if not path then return no(400, "malformed path") end
+  end
+  head.decoded = path
+  local route, params = config.routes:find(head.method, path, segments)
+  if not route and params then return no(405, "this path has other methods", { Allow = table.concat(params, ", ") }) end
+  if not route then return no(404, "no such path") end
+  local max = route.max_body or config.max_body
+  if head.length and head.length > max then return no(413, ("the body is longer than %d bytes"):format(max)) end
+  if head.minor == 0 and not headers["content-length"] and (head.method == "POST" or head.method == "PUT") then
+    return no(411, "the length is missing")
+  end
+  return route, params, max
+end
+
+local refused_body = { limit = 413, timeout = 408, protocol = 400 }
+
+--- Runs the handler; true if the conn can carry another request.
+local function answer(self, c, head, route, params, max)
+  local config, conn = self.config, c.conn
+  local reader = body.new(conn, head, max, config.body_timeout, not route.stream)
+  local expects = head.headers.expect and head.minor > 0 and not reader.done
+  local state = { minor = head.minor, keep = head.keep_alive and not self.stopped }
+  local out = response.new(conn, state, head.method == "HEAD", function() return self.stopped end, config.write_timeout)
+  local request = {
+    method = head.method, target = head.target, path = head.decoded, query = message.query(head.query), params = params,
+    headers = message.any_case(head.headers), peer = conn.peer, version = "1." .. head.minor, upgrade = head.upgrade and reader.done,
+    conn = conn, response = out,
+  }
+  local function continue()
+    if not expects then return true end
+    expects = false
+    return conn:write("HTTP/1.1 100 Continue\r\n\r\n", out.patience)
+  end
+  if route.stream then
+    request.reader, request.expects = reader, continue
+  else
+    local text, err = continue()
+    if text then text, err = reader:all() end
+    if not text then
+      if refused_body[err.code] then refuse(self, c, refused_body[err.code], err.text) end
+      return false
+    end
+    request.body = text
+  end
+  self.requests = self.requests + 1
+  local ok = xpcall(function()
+    out:returned(route.handler(make_request(request), make_response(out)))
+  end, function(raised)
+    core.note_failure(raised, ("request failed: %s %s"):format(head.method, head.decoded and head.path or head.target))
+  end)
+  if not ok then
+    state.keep = false
+    if out.started or out.took then
+      count(self, 500)
+      return conn:reset "the handler failed"
+    end
+    out:send(500, nil, "500 Internal Server Error\n", TEXT)
+  end
+  if out.took then return false end
+  count(self, out.status)
+  out:finish()
+  core.log.debug("http %s: %s %s: %d, %d bytes", conn.peer, head.method, head.target, out.status, out.bytes)
+  if state.keep and not expects and not reader:skip(SKIP_MAX) then state.keep = false end
+  if not state.keep and not out.broken and not reader.done then linger(conn) end
+  return state.keep and not self.stopped
+end
+
+-- ---- conns ----
+
+--- Makes room for a conn; false if all others are in the middle of a request.
+local function make_room(self)
+  if self.conns < self.config.max_conns then return true end
+  local oldest = self.waiting.first
+  if not oldest then return false end
+  list_remove(self.waiting, oldest)
+  oldest.dropped = true
+  self.dropped, self.conns = self.dropped + 1, self.conns - 1
+  oldest.conn:close()
+  return true
+end
+
+local function serve(self, conn)
+  local c = { conn = conn, served = false }
+  self.accepted = self.accepted + 1
+  if not make_room(self) then
+    self.dropped = self.dropped + 1
+    refuse(self, c, 503, "too many connections")
+    return
+  end
+  self.conns = self.conns + 1
+  local _ <close> = setmetatable({}, { __close = function()
+    if not c.dropped then self.conns = self.conns - 1 end
+    list_remove(self.waiting, c)
+  end })
+  repeat
+    local head = next_head(self, c)
+    if not head then return end
+    c.served = true
+    local route, params, max = admit(self, c, head)
+    local again = params
+    if route then again = answer(self, c, head, route, params, max) end
+  until not again
+end
+
+--- Lets requests that are being answered finish, and ends the conns of all others.
+local function stop(self)
+  self.stopped = true
+  local c = self.waiting.first
+  while c do
+    list_remove(self.waiting, c)
+    c.dropped, self.conns = true, self.conns - 1
+    c.conn:close()
+    c = self.waiting.first
+  end
+end
+
+-- ---- the handle ----
+
+local make, inside
+local methods = {}
+
+function methods.close(self)
+  local s = inside(self, "close")
+  if s.closed then return end
+  s.closed = true
+  s.listener:close()
+end
+
+function methods.stats(self)
+  local s = inside(self, "stats")
+  return { conns = s.conns, accepted = s.accepted, dropped = s.dropped, requests = s.requests,
+    client_errors = s.client_errors, server_errors = s.server_errors }
+end
+
+make, inside = core.kind("httpserver", methods_of(methods, { "close", "stats" }), false, { "local_addr" })
+
+--- config: kt.http.serve's argument, checked against kt.api. Returns a handle, or nil, err.
+function server.new(config)
+  local listener, err = core.listen { on = config.on }
+  if not listener then return nil, err end
+  local self = setmetatable({
+    config = config, listener = listener, accepts = hosts.rule(config.on, config.hosts), origins = {}, waiting = {}, stopped = false, closed = false,
+    conns = 0, accepted = 0, dropped = 0, requests = 0, client_errors = 0, server_errors = 0,
+    local_addr = function(s) return s.listener.local_addr end,
+  }, server)
+  for _, origin in ipairs(config.origins or {}) do self.origins[origin:lower()] = true end
+  listener:serve(function(conn) serve(self, conn) end)
+  core.spawn_aside(function()
+    core.await_stop(listener)
+    stop(self)
+  end)
+  return make(self)
+end
+
+return server
