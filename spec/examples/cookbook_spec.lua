@@ -329,6 +329,24 @@ proofs["Log each connection as JSON"] = function(t, w)
   assert.matches('^{"at":%d+%.?%d*,"client":"127%.0%.0%.1:%d+","ended":"end","received":13,"seconds":0%.%d+,"sent":13}$', lines[1])
 end
 
+proofs["Serve metrics and a health check"] = function(t, w)
+  t.server "vps"
+  t.run("vps", "server.lua")
+  t.run("client", "near.lua")
+  local function get(path)
+    local app <close> = t.client:connect "127.0.0.1:9100"
+    app:write(("GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n"):format(path))
+    return app:read_all()
+  end
+  w:run "1s"
+  t.reached()
+  assert.matches("^HTTP/1.%d 200 .*\r\n\r\nok\n$", get "/health")
+  assert.matches("tunnel_streams 1\ntunnel_srtt 0%.0%d+\ntunnel_loss [%d.]+\ntunnel_bytes_in %d+\n", (get "/metrics"))
+  w:link("client", "vps"):cut()
+  w:run_for "1m"
+  assert.matches("^HTTP/1.%d 503 ", get "/health")
+end
+
 proofs["Keep state across a reload"] = function(t, w)
   t.server "vps"
   t.run("vps", "server.lua")

@@ -10,6 +10,7 @@ local calls = {
   ["link.remote"] = function(a) return kt.link { remote = a, key = "k" } end,
   ["accept.on"] = function(a) return kt.accept { on = a, key = "k" } end,
   ["listen.on"] = function(a) return kt.listen { on = a } end,
+  ["http.serve.on"] = function(a) return kt.http.serve { on = a, routes = { ["GET /"] = function() end } } end,
   ["listen.udp"] = function(a) return kt.listen { udp = a } end,
   ["connect.to"] = function(a) return kt.connect { to = a, timeout = "1s" } end,
   ["connect.udp"] = function(a) return kt.connect { udp = a, timeout = "1s" } end,

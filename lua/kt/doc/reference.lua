@@ -71,7 +71,7 @@ function reference.text(which)
     local rows = {}
     for i, a in ipairs(api.addresses) do
       local keys = {}
-      for j, key in ipairs(a.keys) do keys[j] = key:gsub("^(%w+)%.(%w+)$", "`%2` of kt.%1") end
+      for j, key in ipairs(a.keys) do keys[j] = key:gsub("^(.+)%.(%w+)$", "`%2` of kt.%1") end
       rows[i] = row('`"' .. table.concat(a.forms, '"`, `"') .. '"`', table.concat(keys, ", "), a.doc)
     end
     add_table(out, { "form", "taken by", "" }, rows)
