@@ -28,6 +28,19 @@ describe("the description of the API", function()
 
   -- Held only by the modules in the binary.
   local internal = { signal = true }
+  it("has what the guide names beside OpenResty and Tarantool", function()
+    local described, found = { ["kt.sim"] = true }, 0
+    for _, s in ipairs(api.symbols()) do described[s.name] = true end
+    local section = h.read_file("docs/scripts.md"):match "## Coming from OpenResty or Tarantool\n(.-)\n## "
+    for kt in section:gmatch "\n| [^|]+ | ([^|]+) |" do
+      for name in kt:gmatch "`(%l+[.:][%l_.]+)" do
+        found = found + 1
+        assert.is_true(described[name] or false, name)
+      end
+    end
+    assert.is_true(found > 25)
+  end)
+
   it("has every bound symbol", function()
     local described = {}
     for _, s in ipairs(api.symbols()) do described[s.name] = true end
