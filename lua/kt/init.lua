@@ -153,6 +153,7 @@ local kt = {
   secret = core.secret,
   secret_file = core.secret_file,
   json = core.json,
+  crypto = core.crypto,
   file = core.file,
   append = core.append,
 }
@@ -288,6 +289,6 @@ kt.env = core.opaque {
 }
 
 -- The tables themselves, for `kt check`, which wraps their functions.
-core.api = { ["kt"] = kt, ["kt.http"] = kt.http, ["kt.json"] = kt.json, ["kt.log"] = kt.log }
-for _, name in ipairs { "http", "json", "log" } do kt[name] = strict("kt." .. name, kt[name]) end
+core.api = { ["kt"] = kt, ["kt.crypto"] = kt.crypto, ["kt.http"] = kt.http, ["kt.json"] = kt.json, ["kt.log"] = kt.log }
+for _, name in ipairs { "crypto", "http", "json", "log" } do kt[name] = strict("kt." .. name, kt[name]) end
 return strict("kt", kt)

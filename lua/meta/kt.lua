@@ -916,9 +916,18 @@ local timer = {}
 --- Callable from the main chunk and tasks.
 function timer:cancel() end
 
---- Secret bytes: tostring gives `<secret>`. The memory is wiped when the value is collected.
+--- Secret bytes: tostring gives `<secret>`, and only :export() gives the bytes. Their memory is wiped when the value is collected.
 ---@class kt.secret
 local secret = {}
+
+--- Returns the secret as a string, for a file or a peer that is to have it. From then on nothing keeps it from being printed.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- kt.append("/var/lib/tunnel/keys", kt.crypto.base64_encode(key):export() .. "\n")
+--- ```
+---@return string
+function secret:export() end
 
 --- The second result of a call that failed. tostring(err) is a sentence; `..` concatenates it with strings.
 ---@class kt.err
@@ -1050,6 +1059,9 @@ kt.env = {}
 
 --- HTTP.
 kt.http = {}
+
+--- Cryptography, by libsodium.
+kt.crypto = {}
 
 --- JSON.
 kt.json = {}
@@ -1593,7 +1605,7 @@ function kt.date(options) end
 ---@return kt.err? err
 function kt.err(options) end
 
---- Makes a secret: a string that is never printed.
+--- Makes a secret: a string that is never printed. kt.crypto makes some, too. A script holds at most 4096.
 ---
 --- Callable from the main chunk and tasks.
 ---@param text string The text to keep secret.
@@ -1799,5 +1811,232 @@ function kt.json.array(list) end
 ---@return kt.httpserver? httpserver
 ---@return kt.err? err
 function kt.http.serve(options) end
+
+--- Returns n unpredictable bytes, at most 1 MiB, fit for nonces and salts; for a key use kt.crypto.key. On a simulated host they follow from the world's seed.
+---
+--- Callable from the main chunk and tasks.
+---@param n integer How many.
+---@return string
+function kt.crypto.random(n) end
+
+--- Makes a random key. On a simulated host it follows from the world's seed.
+---
+--- Callable from the main chunk and tasks.
+---@param n? integer Its bytes; 32 by default.
+---@return kt.secret
+function kt.crypto.key(n) end
+
+--- Compares in a time that does not tell where the two differ: for MACs, tokens and passwords.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- if not kt.crypto.equal(tag, kt.crypto.hmac("sha256", key, message)) then return conn:reset "denied" end
+--- ```
+---@param a string|kt.secret One.
+---@param b string|kt.secret The other.
+---@return boolean
+function kt.crypto.equal(a, b) end
+
+---@class (exact) kt.crypto.hash_options
+---@field size? integer Bytes of the result. Only BLAKE2b. (integer, 16 to 64; default 32)
+---@field key? string|kt.secret A key of 16 to 64 bytes. Only BLAKE2b.
+
+--- Returns the hash of the data, as bytes: BLAKE2b (RFC 7693), or SHA-2. With a key, BLAKE2b is a MAC. If the data is a secret, so is the result. For passwords use kt.crypto.argon2id.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local id = kt.crypto.hex(kt.crypto.hash("blake2b", text, { size = 16 }))
+--- ```
+---@param name "blake2b"|"sha256"|"sha512" The hash.
+---@param data string|kt.secret The data, at most 16 MiB.
+---@param options? kt.crypto.hash_options The options.
+---@return string
+function kt.crypto.hash(name, data, options) end
+
+--- Returns the HMAC (RFC 2104) of the data, as bytes. If the data is a secret, so is the result. Compare with kt.crypto.equal.
+---
+--- Callable from the main chunk and tasks.
+---@param name "sha256"|"sha512" The hash.
+---@param key kt.secret|string The key, of any length.
+---@param data string|kt.secret The data, at most 16 MiB.
+---@return string
+function kt.crypto.hmac(name, key, data) end
+
+---@class (exact) kt.crypto.derive_options
+---@field size? integer Bytes of the new key. (integer, 16 to 64; default 32)
+
+--- Derives a key from another one: BLAKE2b of the label, with the key. Give each use of a key a label of its own.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local up, down = kt.crypto.derive(key, "client to server"), kt.crypto.derive(key, "server to client")
+--- ```
+---@param key kt.secret|string The key to derive from, 16 to 64 bytes.
+---@param label string What the new key is for.
+---@param options? kt.crypto.derive_options The options.
+---@return kt.secret
+function kt.crypto.derive(key, label, options) end
+
+---@class (exact) kt.crypto.argon2id_options
+---@field size? integer Bytes of the result. (integer, 16 to 64; default 32)
+---@field passes? integer Passes over the memory. (integer, 1 to 16; default 3)
+---@field memory? kt.size The memory that it takes. (size, "8KiB" to "256MiB"; default "64MiB")
+
+--- Makes a key of a password, slowly on purpose: Argon2id (RFC 9106), version 1.3, one lane. Runs on another thread, one call at a time; the default takes about 0.1 s. Its memory does not count towards that of the script.
+---
+--- Callable from tasks.
+--- Fails with: memory, limit.
+--- ```lua
+--- local salt = kt.crypto.random(16)
+--- local stored = assert(kt.crypto.argon2id(password, salt)):export()
+--- -- later
+--- local again = assert(kt.crypto.argon2id(given, salt))
+--- if not kt.crypto.equal(stored, again) then return conn:reset "denied" end
+--- ```
+---@param password kt.secret|string The password, at most 1024 bytes.
+---@param salt string 16 bytes, random and kept with the result.
+---@param options? kt.crypto.argon2id_options The options.
+---@return kt.secret? secret
+---@return kt.err? err
+function kt.crypto.argon2id(password, salt, options) end
+
+---@class (exact) kt.crypto.aead_seal_options
+---@field aad? string|kt.secret Data that is authenticated with it and not sealed.
+---@field nonce? string|kt.secret A nonce of 24 bytes that travels otherwise; never use one twice with a key. The result is then without it.
+
+--- Encrypts and authenticates data: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha). The result begins with a random nonce and is 40 bytes longer than the data. Any number of messages may have the same key. It does not prevent replay: put a number into the data.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local key = kt.crypto.key()
+--- local sealed = kt.crypto.aead_seal(key, "hello", { aad = "greeting" })
+--- local data, err = kt.crypto.aead_open(key, sealed, { aad = "greeting" })
+--- ```
+---@param key kt.secret|string The key, 32 bytes.
+---@param data string The data, at most 16 MiB.
+---@param options? kt.crypto.aead_seal_options The options.
+---@return string
+function kt.crypto.aead_seal(key, data, options) end
+
+---@class (exact) kt.crypto.aead_open_options
+---@field aad? string|kt.secret Data that is authenticated with it and not sealed.
+---@field nonce? string|kt.secret A nonce of 24 bytes that travels otherwise; the sealed data is then without it.
+
+--- Opens what kt.crypto.aead_seal has made. err.code is "auth" if a byte of it, the key or aad is another.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: auth.
+---@param key kt.secret|string The key, 32 bytes.
+---@param sealed string The sealed data.
+---@param options? kt.crypto.aead_open_options The options.
+---@return string|nil
+---@return kt.err? err
+function kt.crypto.aead_open(key, sealed, options) end
+
+--- Makes a key pair for signatures (Ed25519, RFC 8032): the private key, a secret of 32 bytes, and the public key. With a private key, returns that one and its public key.
+---
+--- Callable from the main chunk and tasks.
+--- ```lua
+--- local private, public = kt.crypto.sign_keys()
+--- local signature = kt.crypto.sign(private, "text")
+--- assert(kt.crypto.verify(public, "text", signature))
+--- ```
+---@param key? kt.secret|string A private key of 32 bytes.
+---@return kt.secret
+---@return string
+function kt.crypto.sign_keys(key) end
+
+--- Signs data; the signature has 64 bytes.
+---
+--- Callable from the main chunk and tasks.
+---@param key kt.secret|string The private key, 32 bytes.
+---@param data string The data, at most 16 MiB.
+---@return string
+function kt.crypto.sign(key, data) end
+
+--- Whether the signature of the data is by the owner of the public key; false for malformed ones, too.
+---
+--- Callable from the main chunk and tasks.
+---@param public string The public key.
+---@param data string The data, at most 16 MiB.
+---@param signature string The signature.
+---@return boolean
+function kt.crypto.verify(public, data, signature) end
+
+--- Makes a key pair for boxes (X25519, RFC 7748): the private key, a secret of 32 bytes, and the public key. With a private key, returns that one and its public key.
+---
+--- Callable from the main chunk and tasks.
+---@param key? kt.secret|string A private key of 32 bytes.
+---@return kt.secret
+---@return string
+function kt.crypto.box_keys(key) end
+
+---@class (exact) kt.crypto.box_seal_options
+---@field nonce? string|kt.secret A nonce of 24 bytes that travels otherwise; never use one twice with the same two keys. The result is then without it.
+
+--- Encrypts data for the owner of a public key, who can tell who it is from: NaCl's crypto_box (X25519, XSalsa20-Poly1305). The result begins with a random nonce and is 40 bytes longer than the data.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: invalid.
+--- ```lua
+--- local private, public = kt.crypto.box_keys()          -- public goes to the peer, and theirs comes from there
+--- local sealed, err = kt.crypto.box_seal(private, theirs, "hello")
+--- ```
+---@param key kt.secret|string One's own private key, 32 bytes.
+---@param peer string The peer's public key.
+---@param data string The data, at most 16 MiB.
+---@param options? kt.crypto.box_seal_options The options.
+---@return string|nil
+---@return kt.err? err
+function kt.crypto.box_seal(key, peer, data, options) end
+
+---@class (exact) kt.crypto.box_open_options
+---@field nonce? string|kt.secret A nonce of 24 bytes that travels otherwise; the sealed data is then without it.
+
+--- Opens what kt.crypto.box_seal has made. err.code is "auth" if it is not from that peer to this key.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: auth, invalid.
+---@param key kt.secret|string One's own private key, 32 bytes.
+---@param peer string The peer's public key.
+---@param sealed string The sealed data.
+---@param options? kt.crypto.box_open_options The options.
+---@return string|nil
+---@return kt.err? err
+function kt.crypto.box_open(key, peer, sealed, options) end
+
+--- Returns the data in lower-case hex; as a secret if the data is one.
+---
+--- Callable from the main chunk and tasks.
+---@param data string|kt.secret The data, at most 16 MiB.
+---@return string
+function kt.crypto.hex(data) end
+
+--- Returns the bytes that hex stands for; as a secret if the text is one.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: invalid.
+---@param text string|kt.secret The text.
+---@return string|nil
+---@return kt.err? err
+function kt.crypto.unhex(text) end
+
+--- Returns the data in base64 (RFC 4648); as a secret if the data is one.
+---
+--- Callable from the main chunk and tasks.
+---@param data string|kt.secret The data, at most 16 MiB.
+---@param alphabet? "url" With "url": `-` and `_` instead of `+` and `/`, and no padding.
+---@return string
+function kt.crypto.base64_encode(data, alphabet) end
+
+--- Returns the bytes that base64 stands for; as a secret if the text is one. Accepts one text for each sequence of bytes: no spaces, all of the padding, and zero in unused bits.
+---
+--- Callable from the main chunk and tasks.
+--- Fails with: invalid.
+---@param text string|kt.secret The text.
+---@param alphabet? "url" With "url": `-` and `_` instead of `+` and `/`, and no padding.
+---@return string|nil
+---@return kt.err? err
+function kt.crypto.base64_decode(text, alphabet) end
 
 return kt

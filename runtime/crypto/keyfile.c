@@ -4,6 +4,7 @@
 #include <sodium.h>
 #include <stdbool.h>
 #include <string.h>
+#include "crypto/primitives.h"
 
 #define PASSES 3u
 #define MEMORY ((size_t)64 << 20)
@@ -54,10 +55,8 @@ static int decode(const struct line *line, const char *what, uint8_t key[KT_KEY]
 {
     uint8_t bytes[KT_KEY_FILE];
     size_t n = 0;
-    const char *end;
-    const int rc = sodium_base642bin(
-        bytes, sizeof bytes, line->text, line->len, NULL, &n, &end, sodium_base64_VARIANT_ORIGINAL);
-    const bool whole = rc == 0 && end == line->text + line->len;
+    const struct kt_bytes text = {line->text, line->len};
+    const bool whole = line->len <= sizeof bytes && kt_text_decode(KT_TEXT_BASE64, bytes, text, &n) == 0;
     if (whole && n == KT_KEY) memcpy(key, bytes, KT_KEY);
     sodium_memzero(bytes, sizeof bytes);
     if (!whole)

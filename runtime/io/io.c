@@ -59,6 +59,19 @@ void kt_io_random(struct kt_io *io, void *out, size_t n)
     io->ops->random(io, out, n);
 }
 
+/* ---- work that takes long ---- */
+
+int kt_work(
+    struct kt_io *io, const struct kt_job *job, void (*done)(void *ctx), void *ctx, struct kt_work **out)
+{
+    return io->ops->work(io, job, done, ctx, out);
+}
+
+void kt_work_cancel(struct kt_work *w)
+{
+    w->cancel(w);
+}
+
 /* ---- slices ---- */
 
 int kt_watch_new(struct kt_io *io, kt_watch_tick tick, void *ctx, struct kt_watch **out)

@@ -25,6 +25,7 @@ struct kt_resolve;
 struct kt_query;
 struct kt_signal;
 struct kt_file_watch;
+struct kt_work;
 
 /* ---- loop ---- */
 
@@ -68,6 +69,22 @@ void kt_turn_init(struct kt_turn *t, void (*fn)(void *ctx), void *ctx);
 void kt_io_turn(struct kt_io *io, struct kt_turn *t);
 /* Removes t from the queue; harmless if it is not queued. */
 void kt_io_turn_cancel(struct kt_turn *t);
+
+/* ---- work that takes long ---- */
+
+/* Work on the processor that would hold up the loop. In a backend with threads it runs on one of them, one piece of an io
+ * at a time, in order. */
+struct kt_job {
+    void (*run)(void *arg);  /* maybe on another thread: it may use nothing but arg */
+    void (*free)(void *arg); /* on the loop's thread, once neither run nor done needs it */
+    void *arg;
+};
+/* Runs the job, then calls done(ctx) from the loop, unless kt_work_cancel comes first. 0, or KT_ENOMEM, in which case arg is
+ * still the caller's. */
+int kt_work(
+    struct kt_io *io, const struct kt_job *job, void (*done)(void *ctx), void *ctx, struct kt_work **out);
+/* done is not called. A job that has begun still runs to its end. */
+void kt_work_cancel(struct kt_work *w);
 
 /* ---- slices ---- */
 
@@ -349,6 +366,7 @@ struct kt_io_ops {
     int (*file_create)(struct kt_io *, const char *, const void *, size_t, struct kt_err *); /* may be NULL */
     int (*file_watch)(
         struct kt_io *, const char *, void (*)(void *), void *, struct kt_file_watch **, struct kt_err *);
+    int (*work)(struct kt_io *, const struct kt_job *, void (*)(void *), void *, struct kt_work **);
     int (*watch_new)(struct kt_io *, kt_watch_tick, void *, struct kt_watch **); /* may be NULL */
     /* NULL if file_append never blocks; it is used instead. */
     int (*append_open)(struct kt_io *, const char *, const char *, const struct kt_append_events *, void *,
@@ -405,6 +423,10 @@ struct kt_signal {
     void (*close)(struct kt_signal *);
 };
 
+struct kt_work {
+    void (*cancel)(struct kt_work *);
+};
+
 struct kt_file_watch {
     void (*close)(struct kt_file_watch *);
 };
@@ -422,6 +444,9 @@ struct kt_watch {
 
 /* For backends: common setup; and running turn hooks until none is left, including those that hooks queue. */
 void kt_io_init(struct kt_io *io, const struct kt_io_ops *ops, const struct kt_log *log, uint64_t now_us);
+/* `work` for a backend without threads: the job runs at the end of the turn. */
+int kt_work_later(
+    struct kt_io *io, const struct kt_job *job, void (*done)(void *ctx), void *ctx, struct kt_work **out);
 void kt_io_turn_end(struct kt_io *io);
 
 /* Inserts into `records` (room for KT_QUERY_RECORDS, *n of them used) by priority, and among equals in order of

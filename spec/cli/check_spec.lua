@@ -275,6 +275,18 @@ kt.link { remote = "a:1", key = "k" }:serve {}
 kt.connect()]])
     end)
 
+    it("finds wrong functions, names and arguments of kt.crypto, and methods of its secrets", function()
+      assert.equal("s.lua:5: kt.crypto.sing: no such function; did you mean kt.crypto.sign?\n"
+        .. 's.lua:6: kt.crypto.hash: unknown name "md5"; expected one of "blake2b", "sha256", "sha512"\n'
+        .. "s.lua:7: kt.crypto.aead_seal: argument 2: expected a string, got 5\n"
+        .. "s.lua:8: secret.exprot: no such field; did you mean secret.export?\n", task [[
+local private, public = kt.crypto.sign_keys()
+kt.crypto.sing(private, public)
+kt.crypto.hash("md5", "x")
+kt.crypto.aead_seal(private, 5)
+private:exprot()]])
+    end)
+
     it("trusts arguments that are computed, or any number of values", function()
       assert.equal("", task [[
 local args, conn = { ... }, kt.connect { to = "a:1" }

@@ -39,7 +39,7 @@ describe("a key file", function()
     assert.equal("key file psk: holds no key; make one with kt keygen", refused("shared", "# nothing\n\n"))
     assert.equal("key file psk: more than one line; expected one key", refused("shared", text .. "\n" .. text))
     assert.equal("key file psk: too long for a key; expected one line", refused("shared", ("A"):rep(4097)))
-    for _, wrong in ipairs { "my secret", text .. "!", "!" .. text, text:gsub("I", "-"), text:sub(1, -2), (text:gsub("=", "")) } do
+    for _, wrong in ipairs { "my secret", text .. "!", "!" .. text, (text:gsub("I", "-")), (text:gsub("I", "\xc9")), text:sub(1, -2), (text:gsub("=", "")) } do
       assert.equal("key file psk: not base64; expected a key as kt keygen writes it", refused("shared", wrong))
     end
   end)

@@ -102,7 +102,7 @@ if not ok then return conn:reset(err) end]],
 
   def {
     name = "kt.secret", context = "any", returns = "secret", signature = "kt.secret(string) → secret",
-    doc = "Makes a secret: a string that is never printed.",
+    doc = "Makes a secret: a string that is never printed. kt.crypto makes some, too. A script holds at most 4096.",
     params = { { name = "text", type = "string", doc = "The text to keep secret." } },
   }
 
@@ -198,7 +198,8 @@ end]],
     }
   end
 
-  handle { name = "secret", doc = "Secret bytes: tostring gives `<secret>`. The memory is wiped when the value is collected." }
+  handle { name = "secret", doc = "Secret bytes: tostring gives `<secret>`, and only :export() gives the bytes. Their memory is wiped when the "
+    .. "value is collected." }
 
   handle {
     name = "err", doc = "The second result of a call that failed. tostring(err) is a sentence; `..` concatenates it with strings.",

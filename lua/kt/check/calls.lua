@@ -35,7 +35,7 @@ local function complain_of(walk, i, sentence)
   complain(walk, i, path, message, suggestion)
 end
 
---- The names below "kt", "kt.log" or "kt.json".
+--- The names below "kt", or a table in it.
 local function names_in(path)
   local names = {}
   for _, list in ipairs { api.functions, api.values } do

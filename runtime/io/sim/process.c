@@ -206,6 +206,7 @@ static const struct kt_io_ops ops = {
     .file_real = kt_sim_file_real,
     .file_watch = kt_sim_file_watch,
     .file_append = kt_sim_file_append,
+    .work = kt_work_later,
     /* no .watch_new: in virtual time nothing takes long */
 };
 

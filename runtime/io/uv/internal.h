@@ -31,6 +31,7 @@ struct uv_io {
     struct kt_timer shrink;              /* gives it back */
     struct kt_list udp_dirty;            /* of uv_udp: datagrams were committed in this turn */
     struct kt_list conn_closing;         /* of uv_conn: closed by the user, still sending */
+    struct kt_list works;                /* work.c's */
     struct kt_list query_channels;       /* query.c's: those with an open question */
     size_t query_channel_count, queries; /* questions held by c-ares */
     uint8_t *scratch;                    /* KT_UV_SCRATCH bytes, or NULL before first use; owned */
@@ -185,6 +186,8 @@ int kt_uv_file_watch(struct kt_io *io, const char *path, void (*fn)(void *ctx), 
     struct kt_file_watch **out, struct kt_err *err);
 int kt_uv_signal_watch(struct kt_io *io, int signum, void (*fn)(void *ctx, int signum), void *ctx,
     struct kt_signal **out, struct kt_err *err);
+int kt_uv_work(
+    struct kt_io *io, const struct kt_job *job, void (*done)(void *ctx), void *ctx, struct kt_work **out);
 int kt_uv_watch_new(struct kt_io *io, kt_watch_tick tick, void *ctx, struct kt_watch **out);
 
 #endif

@@ -159,6 +159,7 @@ static const struct kt_io_ops ops = {
     .file_watch = kt_uv_file_watch,
     .file_append = kt_system_file_append,
     .file_create = kt_system_file_create,
+    .work = kt_uv_work,
     .watch_new = kt_uv_watch_new,
     .append_open = kt_writer_append_open,
 };
@@ -197,6 +198,7 @@ int kt_uv_new(struct kt_io **out, const struct kt_log *log, unsigned flags, stru
     kt_list_init(&u->udp_dirty);
     kt_list_init(&u->conn_closing);
     kt_uv_count_init(u);
+    kt_list_init(&u->works);
     kt_list_init(&u->query_channels);
     r = kt_uv_alarm_new(u, &u->alarm);
     if (r < 0) {

@@ -30,6 +30,8 @@ static inline void kt_push_number(lua_State *L, double v)
 
 /* The bytes of a secret handle, or of a string; NULL for anything else. Anchored by the value. */
 const char *kt_lua_secret_bytes(lua_State *L, int idx, size_t *len);
+/* Pushes a secret of len zero bytes and returns its memory, to be filled at once. Raises without memory. */
+char *kt_lua_secret_new(lua_State *L, size_t len);
 
 /* Each adds its functions to kt.core, the table on top of the stack. */
 void kt_lua_core(lua_State *L);
@@ -48,6 +50,7 @@ void kt_lua_daemon_task(lua_State *L);
 void kt_lua_kind(lua_State *L);
 void kt_lua_rows(lua_State *L);
 void kt_lua_secret(lua_State *L);
+void kt_lua_crypto(lua_State *L);
 void kt_lua_json(lua_State *L);
 void kt_lua_file(lua_State *L);
 void kt_lua_watch(lua_State *L);
@@ -62,5 +65,8 @@ void kt_lua_listen(lua_State *L);
 void kt_lua_link(lua_State *L);
 void kt_lua_accept(lua_State *L);
 void kt_lua_http(lua_State *L);
+
+/* Adds argon2id to kt.crypto, the table on top of the stack. */
+void kt_lua_argon2id(lua_State *L);
 
 #endif

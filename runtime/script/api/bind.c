@@ -20,6 +20,7 @@ void kt_api_bind(lua_State *L)
     kt_lua_kind(L);
     kt_lua_rows(L);
     kt_lua_secret(L);
+    kt_lua_crypto(L);
     kt_lua_json(L);
     kt_lua_file(L);
     kt_lua_watch(L);

@@ -1,5 +1,7 @@
 /* Secrets: byte strings that are never printed. They live in locked memory and are wiped when the handle is
- * collected. */
+ * collected. Each takes pages of its own, which Lua does not count: hence SECRETS_MAX, at which garbage is collected.
+ *
+ * Invariant: the registry holds the number of secrets that have memory. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,6 +11,9 @@
 #include "script/api/api.h"
 
 #define SECRET_MAX 65536u
+#define SECRETS_MAX 4096
+
+static const char count_key; /* its address names the count in the registry */
 
 struct kt_lua_secret {
     size_t len;
@@ -20,15 +25,35 @@ struct bytes {
     size_t len;
 };
 
+/* Adds n to the number of secrets and returns it. Allocates nothing. */
+static lua_Integer count(lua_State *L, lua_Integer n)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &count_key);
+    n += lua_tointeger(L, -1);
+    lua_pushinteger(L, n);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &count_key);
+    lua_pop(L, 1);
+    return n;
+}
+
+char *kt_lua_secret_new(lua_State *L, size_t len)
+{
+    if (count(L, 0) >= SECRETS_MAX) lua_gc(L, LUA_GCCOLLECT);
+    if (count(L, 0) >= SECRETS_MAX)
+        kt_raise(L, "the script holds %d secrets, which is the limit", SECRETS_MAX);
+    struct kt_lua_secret *s = kt_handle_push(L, KT_HANDLE_SECRET, sizeof *s, 0);
+    s->bytes = kt_locked_alloc(len + 1);
+    if (!s->bytes) luaL_error(L, "not enough memory");
+    s->len = len;
+    count(L, 1);
+    return s->bytes;
+}
+
 /* Protected: bytes (light userdata) → secret. */
 static int make(lua_State *L)
 {
     const struct bytes *b = lua_touserdata(L, 1);
-    struct kt_lua_secret *s = kt_handle_push(L, KT_HANDLE_SECRET, sizeof *s, 0);
-    s->bytes = kt_locked_alloc(b->len + 1);
-    if (!s->bytes) return luaL_error(L, "not enough memory");
-    s->len = b->len;
-    memcpy(s->bytes, b->data, b->len);
+    memcpy(kt_lua_secret_new(L, b->len), b->data, b->len);
     return 1;
 }
 
@@ -44,6 +69,7 @@ const char *kt_lua_secret_bytes(lua_State *L, int idx, size_t *len)
 static int secret_gc(lua_State *L)
 {
     struct kt_lua_secret *s = luaL_checkudata(L, 1, KT_HANDLE_SECRET);
+    if (s->bytes) count(L, -1);
     kt_locked_free(s->bytes);
     s->bytes = NULL;
     s->len = 0;
@@ -53,6 +79,14 @@ static int secret_gc(lua_State *L)
 static int secret_tostring(lua_State *L)
 {
     lua_pushliteral(L, "<secret>");
+    return 1;
+}
+
+/* secret:export() → string */
+static int secret_export(lua_State *L)
+{
+    const struct kt_lua_secret *s = kt_handle_self(L, KT_HANDLE_SECRET, "export");
+    lua_pushlstring(L, s->bytes, s->len);
     return 1;
 }
 
@@ -126,8 +160,12 @@ static int is_secret(lua_State *L)
 
 void kt_lua_secret(lua_State *L)
 {
+    static const luaL_Reg methods[] = {{"export", secret_export}, {NULL, NULL}};
     kt_handle_type(
-        L, &(struct kt_handle_type){.name = KT_HANDLE_SECRET, .gc = secret_gc, .tostring = secret_tostring});
+        L, &(struct kt_handle_type){
+               .name = KT_HANDLE_SECRET, .methods = methods, .gc = secret_gc, .tostring = secret_tostring});
+    lua_pushinteger(L, 0);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &count_key);
     static const luaL_Reg functions[] = {{"secret", secret}, {"secret_file", secret_file},
         {"is_secret", is_secret}, {"exposed", is_exposed}, {"wipe", wipe}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
