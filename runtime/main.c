@@ -11,6 +11,7 @@ static const struct kt_verb verbs[] = {
     {"test", "run specs of scripts on simulated networks", kt_verb_test},
     {"client", "run the near end of a tunnel, with kcptun's flags", kt_verb_client},
     {"server", "run the far end of a tunnel, with kcptun's flags", kt_verb_server},
+    {"sip003", "run as a plugin of shadowsocks", kt_verb_sip003},
     {"reload", "reload the script of a running kt, keeping connections", kt_verb_reload},
     {"keygen", "make keys for kt's own wire", kt_verb_keygen},
     {"version", "show the version", kt_verb_version},
@@ -20,7 +21,10 @@ static const struct kt_verb verbs[] = {
 
 int main(int argc, char **argv)
 {
+    static char plugin[] = "sip003";
+    static char *as_plugin[] = {plugin, NULL};
     kt_process_init();
+    if (argc < 2 && kt_sip003_asked()) return kt_verb_sip003(1, as_plugin, verbs);
     if (argc < 2) {
         kt_verbs_list(stdout, verbs);
         return 1;

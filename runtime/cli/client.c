@@ -1,4 +1,4 @@
-/* kt client: a script that ships in the binary (lua/kt/cli/client.lua). */
+/* kt client: a script that ships in the binary (lua/kt/cli/client.lua, started by tunnel.lua). */
 #include "cli/start.h"
 #include "cli/verb.h"
 
@@ -7,9 +7,9 @@ int kt_verb_client(int argc, char **argv, const struct kt_verb *verbs)
     (void)verbs;
     return kt_start(&(struct kt_start){
         .name = "client",
-        .module = "kt.cli.client",
-        .argc = argc - 1,
-        .argv = argv + 1,
+        .module = "kt.cli.tunnel",
+        .argc = argc,
+        .argv = argv,
         .level = KT_LOG_INFO,
         .serves = true,
     });

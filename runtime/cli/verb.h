@@ -2,6 +2,7 @@
 #ifndef KT_CLI_VERB_H
 #define KT_CLI_VERB_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 struct kt_verb {
@@ -17,10 +18,14 @@ int kt_verb_new(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_test(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_client(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_server(int argc, char **argv, const struct kt_verb *verbs);
+int kt_verb_sip003(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_reload(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_keygen(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_version(int argc, char **argv, const struct kt_verb *verbs);
 int kt_verb_help(int argc, char **argv, const struct kt_verb *verbs);
+
+/* Whether shadowsocks has started kt as its plugin: the variables of SIP003 are set. */
+bool kt_sip003_asked(void);
 
 /* Prints the table, one line per verb. */
 void kt_verbs_list(FILE *to, const struct kt_verb *verbs);

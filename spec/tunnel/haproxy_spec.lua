@@ -40,7 +40,8 @@ describe("The PROXY protocol with haproxy", function()
           cmd = { h.peer.kt, "server", "-l", "127.0.0.1:" .. wire, "-t", "127.0.0.1:" .. web, "--key", "k", "--proxy", version } }
         server:wait_udp(wire)
         local client = h.start { name = "kt client", graceful = true,
-          cmd = { h.peer.kt, "client", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. wire, "--key", "k", "--acceptproxy", "10.0.0.0/8,127.0.0.1" } }
+          cmd = { h.peer.kt, "client", "-l", "127.0.0.1:" .. near, "-r", "127.0.0.1:" .. wire, "--key", "k", "--acceptproxy",
+            version == "v1" and "any" or "10.0.0.0/8,127.0.0.1" } }
         client:wait_tcp(near)
         for _, port in ipairs(ports) do
           local app = assert(h.sockets.connect(port))

@@ -22,17 +22,19 @@ local function in_flags(text)
   end))
 end
 
--- Parses the arguments, calls declare(values, origins), which returns the link or acceptor and its settings, and logs the effective settings.
--- Exits after printing help or a mistake.
-function common.main(side, args, declare)
+-- Parses the arguments, calls declare(values, origins), which returns a list of its links or acceptors and their settings, and logs the effective
+-- settings. Exits after printing help or a mistake. The others may be nil. more: settings that have no flag, by name; in_words: changes the text
+-- of a mistake to name settings as the user gave them.
+function common.main(side, args, declare, more, in_words)
   core.wipe()
   local ok, values, notes, from = pcall(settings.parse, side, args, core)
   if not ok then
     local stop = values
     if type(stop) ~= "table" then error(stop, 0) end
-    if stop.code == 0 then core.stdout(stop.text) else core.stderr(stop.text) end
+    if stop.code == 0 then core.stdout(stop.text) else core.stderr(in_words and in_words(stop.text) or stop.text) end
     return core.exit(stop.code)
   end
+  for name, value in pairs(more or {}) do values[name] = value end
   local level_ok, level_err = core.log_level(values.loglevel)
   if not level_ok then
     core.stderr(("kt %s: --loglevel: %s\n"):format(side, tostring(level_err)))
@@ -46,9 +48,10 @@ function common.main(side, args, declare)
     end
   end
   values.key = kt.secret(values.key) -- the only copy that stays
-  local declared, handle, config = pcall(declare, values, from)
+  local declared, handles, config = pcall(declare, values, from)
   if not declared then
-    core.stderr(("kt %s: %s\n"):format(side, in_flags(tostring(handle))))
+    local text = ("kt %s: %s\n"):format(side, in_flags(tostring(handles)))
+    core.stderr(in_words and in_words(text) or text)
     return core.exit(1)
   end
   report.settings(side, values, from, config)
@@ -57,7 +60,7 @@ function common.main(side, args, declare)
   if file and core.exposed(file) then
     kt.log.warn("%s holds the key and every user can read it; chmod 600 %s", file, file)
   end
-  report.on_usr1(handle)
+  report.on_usr1(handles)
   report.snmp(values.snmplog, values.snmpperiod)
 end
 

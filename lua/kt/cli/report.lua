@@ -56,11 +56,11 @@ function report.settings(side, values, from, config)
   local sessions = side == "client" and values.wire ~= "kt" and (", conn %d, autoexpire %d s, scavengettl %d s"):format(values.conn,
     values.autoexpire, values.scavengettl) or ""
   if side == "client" then
-    say("  listen %s, remote %s%s", values.localaddr, values.remoteaddr, sessions)
+    say("  listen %s, remote %s%s", values.localaddr, table.concat(values.remotes or { values.remoteaddr }, ", "), sessions)
     if values.acceptproxy ~= "" then say("  PROXY protocol headers from %s", values.acceptproxy) end
     for _, udp in ipairs(values.udp) do say("  udp %s to %s", udp.at, udp.to or "the server's --udp") end
   else
-    say("  listen %s, target %s%s", values.listen, values.target, values.udp ~= "" and ", udp " .. values.udp or "")
+    say("  listen %s, target %s%s", table.concat(values.listens or { values.listen }, ", "), values.target, values.udp ~= "" and ", udp " .. values.udp or "")
     if values.proxy ~= "none" then say("  PROXY protocol %s to the target", values.proxy) end
   end
   say("  key from %s, dscp %d, sockbuf %d, maxstreams %d, maxbuffered %d", from.key or "the default", values.dscp, values.sockbuf,
@@ -75,16 +75,19 @@ function report.settings(side, values, from, config)
     values.closewait and values.closewait .. " s" or "as needed")
 end
 
--- SIGUSR1: logs all counters, one per line, then the statistics of the link or acceptor.
-function report.on_usr1(handle)
+-- SIGUSR1: logs all counters, one per line, then the statistics of each link or acceptor.
+function report.on_usr1(handles)
   core.on_signal("USR1", function()
     local lines = {}
     for _, c in ipairs(core.counters()) do lines[#lines + 1] = ("%s %d"):format(c[1], c[2]) end
-    local stats = handle:stats()
-    local names = {}
-    for name in pairs(stats) do names[#names + 1] = name end
-    table.sort(names)
-    for _, name in ipairs(names) do lines[#lines + 1] = ("%s %s"):format(name, tostring(stats[name])) end
+    for _, handle in ipairs(handles) do
+      local stats = handle:stats()
+      local names = {}
+      for name in pairs(stats) do names[#names + 1] = name end
+      table.sort(names)
+      if #handles > 1 then lines[#lines + 1] = tostring(handle) end
+      for _, name in ipairs(names) do lines[#lines + 1] = ("%s %s"):format(name, tostring(stats[name])) end
+    end
     core.log_text(table.concat(lines, "\n") .. "\n")
   end)
 end

@@ -1,4 +1,4 @@
--- kt server: takes streams of kcptun and kt clients to one target.
+-- kt server: takes streams of kcptun and kt clients to one target. Returns what common.main takes as `declare`.
 
 local allow = require "kt.cli.allow"
 local common = require "kt.cli.common"
@@ -6,7 +6,7 @@ local core = require "kt.core"
 local kt = require "kt"
 local settings = require "kt.cli.settings"
 
-common.main("server", {...}, function(values, from)
+return function(values, from)
   local ok, fault = core.endpoint(values.target, "uh")
   if not ok then error("--target: " .. fault, 0) end
   if values.udp ~= "" then
@@ -14,11 +14,9 @@ common.main("server", {...}, function(values, from)
     if not ok then error("--udp: " .. fault, 0) end
   end
   local config = settings.link("server", values, from)
-  config.on = values.listen
   if values.privatekey ~= "" then config.private_key, config.authorized = kt.secret_file(values.privatekey), values.clients end
   local allowed, reach = allow.rule(values.allow), {}
   for name, patterns in pairs(values.reach or {}) do reach[name] = allow.rule(table.unpack(patterns)) end
-  local acceptor = kt.accept(config)
   local proxy = values.proxy ~= "none" and values.proxy or nil
 
   -- Whether what the peer opened may go to the target that it names, if it names one.
@@ -30,7 +28,7 @@ common.main("server", {...}, function(values, from)
     return may
   end
 
-  acceptor:serve(function(stream)
+  local function serve(stream)
     local target = stream.target or values.target
     if not may_reach(stream) then return stream:reset "denied" end
     local conn, err = kt.connect { to = target, timeout = 5, proxy = proxy, client = proxy and stream }
@@ -40,16 +38,22 @@ common.main("server", {...}, function(values, from)
       return stream:reset(err)
     end
     common.join(stream, conn, conn, stream.peer .. " to " .. target, values)
-  end)
-  if values.udp ~= "" or values.allow ~= "" or next(reach) then
-    acceptor:on("flow", function(flow)
-      local target = flow.target or values.udp
-      if not may_reach(flow) then return end
-      if target == "" then return kt.log.warn("%s: its datagrams have nowhere to go; set --udp", flow.peer) end
-      local out, err = kt.connect { udp = target, timeout = 5 }
-      if not out then return kt.log.warn("%s: UDP target %s: %s", flow.peer, target, tostring(err)) end
-      common.relay(flow, out, ("%s to %s (UDP)"):format(flow.peer, target), values)
-    end)
   end
-  return acceptor, config
-end)
+  local function carry(flow)
+    local target = flow.target or values.udp
+    if not may_reach(flow) then return end
+    if target == "" then return kt.log.warn("%s: its datagrams have nowhere to go; set --udp", flow.peer) end
+    local out, err = kt.connect { udp = target, timeout = 5 }
+    if not out then return kt.log.warn("%s: UDP target %s: %s", flow.peer, target, tostring(err)) end
+    common.relay(flow, out, ("%s to %s (UDP)"):format(flow.peer, target), values)
+  end
+
+  local handles = {}
+  for i, on in ipairs(values.listens or { values.listen }) do -- only kt sip003 has several
+    config.on = on
+    handles[i] = kt.accept(config)
+    handles[i]:serve(serve)
+    if values.udp ~= "" or values.allow ~= "" or next(reach) then handles[i]:on("flow", carry) end
+  end
+  return handles, config
+end

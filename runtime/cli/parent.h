@@ -1,0 +1,9 @@
+/* Ending with the process that started kt. */
+#ifndef KT_CLI_PARENT_H
+#define KT_CLI_PARENT_H
+
+/* From now on the process gets SIGTERM when its parent process ends. Without pidfd_open (Linux 5.3) nothing happens: kt
+ * then ends only when it is told to. */
+void kt_parent_follow(void);
+
+#endif
