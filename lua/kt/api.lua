@@ -9,11 +9,18 @@
 ---   returns     types by position, "stream | nil, err": names in api.handles or api.records, or Lua types
 ---   instead     the handle that it returns if the argument has a key: { udp = "flow" }
 ---   fails       common err.codes, most likely first
----   params      positional parameters before `argument`: { name, type, doc, optional; min, max }; "..." takes the rest
+---   params      positional parameters before `argument`: { name, type, doc, optional; min, max }; "..." takes the rest. Also:
+---               value = the description of a unit, for kt.schema; format: whether it is a format string of what follows; of a
+---               function: by = its type by the value of the parameter before it (or `other`), passes = whether it gets the arguments
+---               that follow
 ---   argument    the table or unit it takes, described for kt.schema; its mistakes begin with `path`
 ---   optional    whether `argument` may be omitted
 ---   example     code to copy
 ---   since       the first version that has it
+--- A key that takes a function has its type in `call`, or in `each` if it takes a table of them; waits = false, and `what` it is called,
+--- if it must not wait. A duration's `typical` value is what most scripts give, where no default tells: `kt check` takes a number far
+--- above for milliseconds.
+--- A field of type string may have `values`, all that it can be; with `codes`, those in api.codes and those of the script (kt.err) too.
 --- api.values: members of the kt table that are not functions. api.handles: objects that constructors return; their methods
 --- are in api.functions. api.records: plain tables that calls return. api.codes: every err.code. api.counters: those of a process.
 local describe = require "kt.doc.describe"

@@ -50,6 +50,23 @@
 ---@field proven boolean Whether any check has succeeded yet.
 ---@field error string|nil Why the last check failed; nil if it succeeded.
 
+--- What a policy function of a pool is asked for.
+---@class kt.poolrequest
+---@field client string|nil The client given to pool:open.
+---@field key string|nil The key given to pool:open, or made by `key`.
+
+--- New streams of a pool go to another link.
+---@class kt.switched
+---@field from string The name of the link before.
+---@field to string The name of the link now.
+---@field reason string Why, as a sentence.
+
+--- A link of a pool has gone up or down.
+---@class kt.changed
+---@field name string The link's name in the pool.
+---@field link kt.link The link.
+---@field reason string Why, as a sentence.
+
 --- Statistics of a pool.
 ---@class kt.tally
 ---@field links integer Links in the pool.
@@ -440,7 +457,7 @@ function pool:stats() end
 ---
 --- Callable from the main chunk and tasks.
 ---@param event "switch"|"up"|"down" The event.
----@param handler fun(event: table) Called with the details of the event.
+---@param handler fun(event: kt.switched|kt.changed) Called with the details of the event.
 function pool:on(event, handler) end
 
 --- Stops the checks; waiting calls of open fail with "closed". Links and streams stay open. Safe to call twice.
@@ -1197,7 +1214,7 @@ function kt.link(options) end
 ---@field flow_idle? kt.duration A flow ends after this long without a datagram. Only on kt's wire. (duration, "1s" to "24h"; default "2m")
 ---@field dscp? integer DSCP of outgoing packets. (integer, 0 to 63; default 0)
 ---@field sockbuf? kt.size Size of the UDP socket's send and receive buffers. (size, at most "1GiB"; default "4MiB")
----@field authorized? table<string, string>|function The clients that may come in, with their public keys in base64: { alice = "…" }; with private_key. Or a function authorized(key, { address }) that returns a client's name, or false; it must not wait, and refuses if it fails. A stream or link has its client's name as `identity`. Only on kt's wire.
+---@field authorized? table<string, string>|fun(key: string, from: table): string|false The clients that may come in, with their public keys in base64: { alice = "…" }; with private_key. Or a function authorized(key, { address }) that returns a client's name, or false; it must not wait, and refuses if it fails. A stream or link has its client's name as `identity`. Only on kt's wire.
 ---@field max_sessions? integer Maximum number of sessions; datagrams that would start another are dropped. (integer, 1 to 1048576; default 4096)
 
 --- Accepts links from peers. Called in the main chunk, it opens when the script starts; in a task, immediately.
@@ -1226,7 +1243,7 @@ function kt.accept(options) end
 ---@field timeout? kt.duration Timeout for a check. (duration, "10ms" to "1m"; default "800ms")
 ---@field fall? integer A link goes down after this many failed checks in a row. (integer, 1 to 100; default 3)
 ---@field rise? integer A link comes up after this many successful checks in a row; after one, if it has never been up. (integer, 1 to 100; default 2)
----@field with? function Custom check, with(link) → true, a round-trip time in seconds, or nil and a reason. It runs as a task, so it can open a stream and send a request. Default: link:probe.
+---@field with? fun(link: kt.link): boolean|number|nil, string|nil Custom check, with(link) → true, a round-trip time in seconds, or nil and a reason. It runs as a task, so it can open a stream and send a request. Default: link:probe.
 
 ---@class (exact) kt.pool_options.discover.link
 ---@field wire? "auto"|"kt"|"kcptun" The protocol on the wire. "auto": an acceptor takes kt's and kcptun's, a link tries kt's and falls back to kcptun's if nothing answers for 1 s, but never with a peer that has spoken kt's. "kt": kt's own, which needs kt at both ends. "kcptun": kcptun's. With a private_key, "auto" means "kt". (default "auto")
@@ -1274,9 +1291,9 @@ function kt.accept(options) end
 ---@class (exact) kt.pool_options
 ---@field name? string Its name in the log. (default "pool")
 ---@field links? (kt.link|kt.pool_options.links)[] The links, most preferred first: each a link or { link = …, weight = 2, name = "spare" }.
----@field policy? "first"|"round_robin"|"least_loaded"|"lowest_rtt"|"weighted"|"hash"|function How the link for a new stream is chosen. first: the first that is up. round_robin: each in turn. least_loaded: the one with the fewest streams per weight. lowest_rtt: the fastest; another must be 10% faster to replace it. weighted: in turn, by weight. hash: sticky: by the request's key, so that a client keeps its link. When a link goes down, drains or leaves the pool, only its clients move, spread over the others, and they return with it. Or a function policy(up, request) → index into up, where up is a list of facts and request is { client, key }; a draining link is in the list, with draining = true. It cannot wait. If it raises or returns anything else, the first link that is up is used and a warning is logged. (default "first")
+---@field policy? "first"|"round_robin"|"least_loaded"|"lowest_rtt"|"weighted"|"hash"|fun(up: kt.facts[], request: kt.poolrequest): integer How the link for a new stream is chosen. first: the first that is up. round_robin: each in turn. least_loaded: the one with the fewest streams per weight. lowest_rtt: the fastest; another must be 10% faster to replace it. weighted: in turn, by weight. hash: sticky: by the request's key, so that a client keeps its link. When a link goes down, drains or leaves the pool, only its clients move, spread over the others, and they return with it. Or a function policy(up, request) → index into up, where up is a list of facts and request is { client, key }; a draining link is in the list, with draining = true. It cannot wait. If it raises or returns anything else, the first link that is up is used and a warning is logged. (default "first")
 ---@field hold? kt.duration Minimum time between switches: new streams stay on the current link for this long, and move only to a link that has been up for this long. If the current link is down they move immediately. Default: 10 s with first and lowest_rtt, none with a function; set it for a function that prefers one link. Not allowed with policies that spread streams.
----@field key? function key({ client }) → string: the key for hash or a policy function. Default: the client's host.
+---@field key? fun(request: kt.poolrequest): string key({ client }) → string: the key for hash or a policy function. Default: the client's host.
 ---@field retries? integer How many other links to try, in the order of the policy, when a link fails to open a stream. (integer, 0 to 16; default 2)
 ---@field check? kt.pool_options.check|false How links are checked; false disables checks, and all links count as up.
 ---@field migrate? "new-only" Which streams move to another link: only new ones. kcptun's wire cannot move an open stream. (default "new-only")
@@ -1361,7 +1378,7 @@ function kt.connect(options) end
 ---@field total? kt.duration End after this long, even while bytes are moving; 0 means never. (default 0)
 ---@field rate? kt.rate|kt.splice_options.rate Limit for each direction, in bytes per second, or a table with one limit per direction; 0 means no limit. Not for flows. (default 0)
 ---@field limit? kt.limit|kt.splice_options.limit|false A limit shared with others (kt.limit), for both directions together, or a table with one per direction. Not for flows.
----@field tap? function tap(data, direction): gets the first bytes of each direction ("a_to_b", "b_to_a"), once, as a task of its own: as soon as `first` bytes have passed, the other direction answers, or this one ends. The splice does not wait for it. Not for flows.
+---@field tap? fun(data: string, direction: string) tap(data, direction): gets the first bytes of each direction ("a_to_b", "b_to_a"), once, as a task of its own: as soon as `first` bytes have passed, the other direction answers, or this one ends. The splice does not wait for it. Not for flows.
 ---@field first? kt.size Most bytes that tap gets. (size, 1 to "64KiB"; default "4KiB")
 ---@field mirror? kt.conn|kt.stream|kt.splice_options.mirror A conn or stream that gets a copy of what goes from a to b, or a table with one per direction. The splice takes it over, and drops what comes back from it. It never holds up the splice: if it falls more than 256 KiB behind, breaks or ends, it is reset, and the bytes that it did not get are counted in `mirror_dropped`. Not for flows.
 ---@field linger? kt.duration When one direction ends but the end cannot be passed on (kcptun has no half-close), the other direction continues until it has been quiet for this long. Default: 10 s, or 1 s once bytes have come back; 0 for a stream that the peer opened, where the end of data is also the end of the answer.
@@ -1516,7 +1533,7 @@ function kt.queue(options) end
 --- late:cancel()
 --- ```
 ---@param delay string|number A duration such as "10s", or seconds.
----@param fn function The function, called without arguments.
+---@param fn fun() The function, called without arguments.
 ---@return kt.timer
 function kt.after(delay, fn) end
 
@@ -1527,7 +1544,7 @@ function kt.after(delay, fn) end
 --- kt.every("1m", function() kt.log.info("%d streams", far:stats().streams) end)
 --- ```
 ---@param interval string|number A duration such as "10s", or seconds.
----@param fn function The function, called without arguments.
+---@param fn fun() The function, called without arguments.
 ---@return kt.timer
 function kt.every(interval, fn) end
 
@@ -1732,7 +1749,7 @@ function kt.file(path) end
 --- kt.watch("deny.txt", read)
 --- ```
 ---@param path string The file's path.
----@param fn function Called with the content, or nil and an err.
+---@param fn fun(text: string|nil, err: kt.err|nil) Called with the content, or nil and an err.
 ---@return kt.watch? watch
 ---@return kt.err? err
 function kt.watch(path, fn) end

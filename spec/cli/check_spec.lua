@@ -20,12 +20,15 @@ describe("kt check", function()
     return s.exited("check", write("s.lua", text), ...)
   end
 
-  --- Returns the mistakes in a script with that text, as lines without the last, which counts them.
+  --- Leaves out the columns: "s.lua:4:12: text" → "s.lua:4: text".
+  local function by_line(text) return (text:gsub("(%.lua:%d+):%d+:", "%1:")) end
+
+  --- Returns the mistakes in a script with that text, as lines without columns, and without hints and the last line, which counts them.
   local function mistakes(text)
     local r = check(text)
     assert.equal("", r.err)
-    assert.equal(r.out == "s.lua: no mistakes\n" and 0 or 1, r.code)
-    return (r.out:gsub("s.lua: [%dno]+ mistakes?\n$", ""))
+    assert.equal(r.out:find "s.lua: no mistakes[^\n]*\n$" and 0 or 1, r.code)
+    return (by_line(r.out):gsub("[^\n]*: hint: [^\n]*\n", ""):gsub("s.lua: [%dno]+ mistakes?[%dhints, ]*\n$", ""))
   end
 
   describe("on a script with twenty mistakes", function()
@@ -46,7 +49,7 @@ describe("kt check", function()
       local r = scripts.exited(nil, "check", fixture)
       assert.equal(1, r.code)
       local lines = {}
-      for line in r.out:gmatch "[^\n]+" do lines[#lines + 1] = line end
+      for line in by_line(r.out):gmatch "[^\n]+" do lines[#lines + 1] = line end
       assert.equal(fixture .. ": 20 mistakes", table.remove(lines))
       for i, m in ipairs(planted()) do
         local wanted = ("%s:%d: %s%s"):format(fixture, m.line, m.path ~= "" and m.path .. ": " or "", m.text)
@@ -61,11 +64,12 @@ describe("kt check", function()
       for object in r.out:gmatch "\n  (%b{})" do objects[#objects + 1] = object end
       assert.equal(20, #objects)
       for i, m in ipairs(planted()) do
-        local head = ('{"file": "%s", "line": %d, "path": %s, "message": "'):format(fixture, m.line,
+        local head = ('{"file": "%s", "line": %d, "severity": "mistake", "path": %s, "message": "'):format(fixture, m.line,
           m.path ~= "" and '"' .. m.path .. '"' or "null")
-        assert.equal(head, objects[i]:sub(1, #head))
+        assert.equal(head, objects[i]:gsub('"column": %d+, ', ""):sub(1, #head))
       end
-      assert.truthy(r.out:find('"path": "link.kcp.sndwind", "message": "unknown key", "suggestion": "did you mean sndwnd?"}', 1, true))
+      assert.truthy(r.out:find('"line": 13, "column": 5, "severity": "mistake", "path": "link.kcp.sndwind", "message": "unknown key", '
+        .. '"suggestion": "did you mean sndwnd?"}', 1, true))
     end)
   end)
 
@@ -77,6 +81,13 @@ describe("kt check", function()
     it("has nothing to list for an editor", function()
       write("s.lua", HEAD .. "kt.spawn(function() end)")
       assert.same({ code = 0, err = "", out = "[]\n" }, s.exited("check", "--json", "s.lua"))
+    end)
+
+    it("exits with 0 also if it has a hint", function()
+      local text = HEAD .. 'local far = kt.link { remote = "a:1", key = "k" }\nkt.spawn(function() far:open():close() end)'
+      local hint = "s.lua:3:21: hint: link:open: the result is nil if it fails, and is used unchecked; keep it in a local and check that, or write assert(…)\n"
+      assert.same({ code = 0, err = "", out = hint .. "s.lua: no mistakes, 1 hint\n" }, check(text))
+      assert.truthy(s.exited("check", "--json", "s.lua").out:find('"column": 21, "severity": "hint", "path": "link:open"', 1, true))
     end)
 
     it("opens nothing and runs no task", function()
@@ -141,7 +152,7 @@ describe("kt check", function()
       write("lib/bad.lua", "local kt = require 'kt'\nlocal M = {}\nfunction M.go() kt.slep(1) end\nerror 'oh'\n")
       assert.equal("s.lua: the script has nothing to do", mistakes("require 'kt'"):sub(1, 35))
       assert.equal("lib/bad.lua:3: kt.slep: no such function; did you mean kt.sleep?\nlib/bad.lua:4: oh\n",
-        (check('require "lib.bad"').out:gsub("s.lua: .*$", "")))
+        (by_line(check('require "lib.bad"').out):gsub("s.lua: .*$", "")))
     end)
 
     it("a script that declares nothing", function()
@@ -291,7 +302,7 @@ private:exprot()]])
       assert.equal("", task [[
 local args, conn = { ... }, kt.connect { to = "a:1" }
 conn:write(tostring(5)) conn:write("a" .. args[1]) conn:write(...) conn:write "x" conn:read(2 * 8) conn:read(nil, { timeout = 1 })
-conn:read_until(table.unpack(args)) conn:read_until((args.f "x")) kt.splice(conn, (far:open())) kt.splice(args.both())
+conn:read_until(table.unpack(args)) conn:read_until(args.f "x") kt.splice(conn, (far:open())) kt.splice(args.both())
 kt.spawn(args.fn) kt.spawn(function() end, 1, nil) conn:reset() conn:reset "why" far:on(args.event, args.fn, args)
 far:open() far:open(...) kt.log.info(5) kt.log.info(nil)]])
     end)
@@ -362,7 +373,6 @@ function kt.helper() end]])
       assert.equal("", task 'local t, far = {} t.x, far = 1, {} print(far.name)')
       assert.equal("", task 'local t = {} far, t.x = {}, 1 print(far.name)')
       assert.equal("", task 'local function far() end print(far.name)')
-      assert.equal("", task 'local stats = far:stats() print(stats.anything)')
       assert.equal("", task 'local sum = kt.listen { on = ":1" }:serve(print).local_addr print(sum.x)')
       assert.equal("", task 'local ok = kt.link(...) and { x = 1 } print(ok.x)')
       assert.equal("", task 'local conn = kt.connect { to = "a:1" } conn = ... print(conn.pier)')
@@ -407,7 +417,7 @@ local function set() late = 1 end set()
 
   it("shows a hundred mistakes and the number of the others, and lists all for an editor", function()
     local text = HEAD .. ("kt.slep(1)\n"):rep(150)
-    local out = check(text).out
+    local out = by_line(check(text).out)
     assert.equal(102, select(2, out:gsub("\n", "")))
     assert.matches("s.lua:101: kt.slep: [^\n]*\n… and 50 more; fix these first, or list all with %-%-json\ns.lua: 150 mistakes\n$", out)
     assert.equal(150, select(2, s.exited("check", "--json", "s.lua").out:gsub('"line": ', "")))
@@ -427,7 +437,7 @@ kt.spawn(function() kt.log.info() kt.log.info(nil) end)]]))
       write("s.lua", HEAD .. "kt.slep(1) os.exit(0)")
       local r = s.exited("check", "--unsafe", "s.lua")
       assert.equal(1, r.code)
-      assert.matches("^" .. NO_SUCH .. "s.lua: 1 mistake\n$", r.out)
+      assert.matches("^" .. NO_SUCH .. "s.lua: 1 mistake\n$", by_line(r.out))
     end)
 
     it("the script has used all its memory", function()
@@ -435,7 +445,7 @@ kt.spawn(function() kt.log.info() kt.log.info(nil) end)]]))
       local r = s.exited("check", "--memory", "8MiB", "s.lua")
       assert.equal(1, r.code)
       assert.equal("", r.err)
-      assert.matches(NO_SUCH .. "s.lua:2: global 'undefned' is not defined", r.out)
+      assert.matches(NO_SUCH .. "s.lua:2: global 'undefned' is not defined", by_line(r.out))
       assert.matches("not enough memory", r.out)
     end)
   end)

@@ -41,7 +41,7 @@ for line in assert(kt.file "deny.txt"):gmatch "[^\n]+" do denied[line] = true en
     fails = { "denied", "not_found", "invalid" },
     params = {
       { name = "path", type = "string", doc = "The file's path." },
-      { name = "fn", type = "function", doc = "Called with the content, or nil and an err." },
+      { name = "fn", type = "fun(text: string | nil, err: err | nil)", doc = "Called with the content, or nil and an err." },
     },
     example = [[
 local denied = {}

@@ -27,7 +27,7 @@ return function(with)
       keys = {
         { name = "on", type = "endpoint", allow = "uz", required = true,
           expected = '"127.0.0.1:9100", ":9100", or "unix:/path"', doc = "Where to listen." },
-        { name = "routes", type = "routes", required = true, expected = 'a table of functions by "METHOD /path"',
+        { name = "routes", type = "routes", each = "fun(request: request, response: response)", required = true, expected = 'a table of functions by "METHOD /path"',
           doc = 'Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in '
             .. '`request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may '
             .. "also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read." },

@@ -120,7 +120,7 @@ end)]],
       .. "link, which then dials immediately and keeps redialling.",
     params = {
       { name = "event", type = '"up" | "down" | "degraded" | "stats" | "flow"', doc = "The event." },
-      { name = "handler", type = "fun(stats: stats, err: err) | fun(flow: flow)",
+      { name = "handler", type = "fun(stats: stats, err: err) | fun(flow: flow)", by = { flow = "fun(flow: flow)", other = "fun(stats: stats, err: err)" },
         doc = "Called with the link's statistics at that moment, and the reason; or with the flow." },
     },
     optional = true,
@@ -157,7 +157,8 @@ end)]],
       .. "acceptor:serve, streams that peers open are refused. May be called once per acceptor and event.",
     params = {
       { name = "event", type = '"link" | "flow"', doc = "The event." },
-      { name = "handler", type = "fun(link: link) | fun(flow: flow)", doc = "Called with each link, or each flow." },
+      { name = "handler", type = "fun(link: link) | fun(flow: flow)", by = { flow = "fun(flow: flow)", link = "fun(link: link)" },
+        doc = "Called with each link, or each flow." },
     },
     example = [[
 acceptor:on("link", function(link)

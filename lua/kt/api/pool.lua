@@ -89,6 +89,7 @@ return function(with)
         { name = "name", type = "string", default = "pool", doc = "Its name in the log." },
         { name = "links", type = "list", of = member(), doc = "The links, most preferred first: each a link or { link = …, weight = 2, name = \"spare\" }." },
         { name = "policy", type = "enum", values = policies.names, fn = true, default = "first",
+          call = "fun(up: facts[], request: poolrequest): integer", waits = false, what = "a policy",
           doc = "How the link for a new stream is chosen. first: the first that is up. round_robin: each in turn. least_loaded: the one with the "
             .. "fewest streams per weight. lowest_rtt: the fastest; another must be 10% faster to replace it. weighted: in turn, by weight. "
             .. "hash: sticky: by the request's key, so that a client keeps its link. When a link goes down, drains or leaves the pool, only its "
@@ -100,7 +101,7 @@ return function(with)
           doc = "Minimum time between switches: new streams stay on the current link for this long, and move only to a link that has been up "
             .. "for this long. If the current link is down they move immediately. Default: 10 s with first and lowest_rtt, none with a "
             .. "function; set it for a function that prefers one link. Not allowed with policies that spread streams." },
-        { name = "key", type = "function",
+        { name = "key", type = "function", call = "fun(request: poolrequest): string", waits = false, what = "the function that makes a pool's keys",
           doc = "key({ client }) → string: the key for hash or a policy function. Default: the client's host." },
         { name = "retries", type = "integer", min = 0, max = 16, default = 2,
           doc = "How many other links to try, in the order of the policy, when a link fails to open a stream." },
@@ -112,7 +113,7 @@ return function(with)
             { name = "fall", type = "integer", min = 1, max = 100, default = 3, doc = "A link goes down after this many failed checks in a row." },
             { name = "rise", type = "integer", min = 1, max = 100, default = 2,
               doc = "A link comes up after this many successful checks in a row; after one, if it has never been up." },
-            { name = "with", type = "function",
+            { name = "with", type = "function", call = "fun(link: link): boolean | number | nil, string | nil",
               doc = "Custom check, with(link) → true, a round-trip time in seconds, or nil and a reason. It runs as a task, so it can open a "
                 .. "stream and send a request. Default: link:probe." },
           } },
@@ -213,7 +214,8 @@ pool:set("near", { drain = true })           -- before maintenance; pool:links()
       .. "\"down\": the state of a link changed; it gets { name, link, reason }. May be called more than once.",
     params = {
       { name = "event", type = '"switch" | "up" | "down"', doc = "The event." },
-      { name = "handler", type = "fun(event: table)", doc = "Called with the details of the event." },
+      { name = "handler", type = "fun(event: switched | changed)", by = { switch = "fun(event: switched)", other = "fun(event: changed)" },
+        doc = "Called with the details of the event." },
     },
   })
   method("pool", {
@@ -238,6 +240,29 @@ pool:set("near", { drain = true })           -- before maintenance; pool:links()
       { name = "up", type = "boolean", doc = "Whether it is up." },
       { name = "proven", type = "boolean", doc = "Whether any check has succeeded yet." },
       { name = "error", type = "string | nil", doc = "Why the last check failed; nil if it succeeded." },
+    },
+  }
+  record {
+    name = "poolrequest", doc = "What a policy function of a pool is asked for.",
+    fields = {
+      { name = "client", type = "string | nil", doc = "The client given to pool:open." },
+      { name = "key", type = "string | nil", doc = "The key given to pool:open, or made by `key`." },
+    },
+  }
+  record {
+    name = "switched", doc = "New streams of a pool go to another link.",
+    fields = {
+      { name = "from", type = "string", doc = "The name of the link before." },
+      { name = "to", type = "string", doc = "The name of the link now." },
+      { name = "reason", type = "string", doc = "Why, as a sentence." },
+    },
+  }
+  record {
+    name = "changed", doc = "A link of a pool has gone up or down.",
+    fields = {
+      { name = "name", type = "string", doc = "The link's name in the pool." },
+      { name = "link", type = "link", doc = "The link." },
+      { name = "reason", type = "string", doc = "Why, as a sentence." },
     },
   }
   record {

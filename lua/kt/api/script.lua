@@ -157,7 +157,7 @@ end]],
   record {
     name = "taskrow", doc = "A task in kt.inspect.",
     fields = {
-      { name = "state", type = "string", doc = '"waiting", "ready" or "running".' },
+      { name = "state", type = "string", values = { "waiting", "ready", "running" }, doc = '"waiting", "ready" or "running".' },
       { name = "waits_in", type = "string | nil", doc = 'The call that it waits in, such as "kt.splice".' },
       { name = "line", type = "string | nil", doc = 'The line it is at, such as "client.lua:12"; nil if it has not begun.' },
       { name = "spawned", type = "string | nil", doc = "The line that spawned it, or that set its handler." },
@@ -167,7 +167,7 @@ end]],
   record {
     name = "connrow", doc = "A conn or a stream in kt.inspect.",
     fields = {
-      { name = "kind", type = "string", doc = '"conn" or "stream".' },
+      { name = "kind", type = "string", values = { "conn", "stream" }, doc = '"conn" or "stream".' },
       { name = "peer", type = "string | nil", doc = "Address of the other end; of a stream: that of the link's." },
       { name = "spliced", type = "string | nil", doc = 'What it is spliced with, such as "stream 192.0.2.1:29900".' },
       { name = "owner", type = "string | nil", doc = "If it is not spliced: the line that spawned the task which owns it." },
@@ -192,7 +192,7 @@ end]],
       name = "kt.log." .. level, context = "any", signature = ("kt.log.%s(fmt, …)"):format(level),
       doc = "Logs one line, formatted as by string.format. Without further arguments the message is logged as it is.",
       params = {
-        { name = "fmt", type = "any", doc = "The message, or a format string." },
+        { name = "fmt", type = "any", format = true, doc = "The message, or a format string." },
         { name = "...", type = "any", doc = "Arguments of the format string." },
       },
     }
@@ -204,7 +204,7 @@ end]],
   handle {
     name = "err", doc = "The second result of a call that failed. tostring(err) is a sentence; `..` concatenates it with strings.",
     fields = {
-      { name = "code", type = "string", doc = "A stable name, such as \"timeout\", or one of the script's own (kt.err)." },
+      { name = "code", type = "string", codes = true, doc = "A stable name, such as \"timeout\", or one of the script's own (kt.err)." },
       { name = "text", type = "string", doc = "The sentence, the same as tostring(err)." },
     },
   }

@@ -4,7 +4,7 @@ return function(with)
   local def, handle, method = with.def, with.handle, with.method
 
   --- The argument of waits that other tasks end.
-  local function timeout(doc) return { type = "table", keys = { { name = "timeout", type = "duration", doc = doc .. " Default: none." } } } end
+  local function timeout(doc) return { type = "table", keys = { { name = "timeout", type = "duration", typical = 10, doc = doc .. " Default: none." } } } end
 
   def {
     name = "kt.sleep", context = "task", path = "kt.sleep",
@@ -18,7 +18,7 @@ return function(with)
     doc = "Runs fn(…) as a new task. Called in the main chunk, the task starts with the script; called in a task, when that task next "
       .. "waits or ends. Conns, streams, flows and sockets among the arguments then belong to the new task.",
     params = {
-      { name = "fn", type = "function", doc = "The task's function." },
+      { name = "fn", type = "function", passes = true, doc = "The task's function." },
       { name = "...", type = "any", doc = "Its arguments." },
     },
     example = [[
@@ -29,7 +29,10 @@ local records, why = lookup:wait { timeout = "2s" }]],
 
   handle { name = "task", doc = "A task that kt.spawn started. `local t <close> = kt.spawn(…)` cancels it at the end of the scope. Dropping the "
       .. "handle does not end it.",
-    fields = { { name = "state", type = "string", doc = '"running", "returned", "failed" or "canceled".' } } }
+    fields = {
+      { name = "state", type = "string", values = { "running", "returned", "failed", "canceled" },
+        doc = '"running", "returned", "failed" or "canceled".' },
+    } }
   method("task", {
     name = "wait", context = "task", returns = "any | nil, err",
     signature = 'wait [{ timeout = "5s" }] → what fn returned | nil, err',
@@ -123,7 +126,7 @@ jobs:push { client = conn.peer }]],
       params = {
         { name = name == "kt.every" and "interval" or "delay", type = "string | number", doc = 'A duration such as "10s", or seconds.',
           value = { type = "duration", expected = 'a duration such as "10s"' } },
-        { name = "fn", type = "function", doc = "The function, called without arguments." },
+        { name = "fn", type = "fun()", doc = "The function, called without arguments." },
       },
     }
   end

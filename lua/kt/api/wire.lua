@@ -300,6 +300,7 @@ function wire.keys(client)
     { name = "stay", type = "boolean", default = false, only = "link",
       doc = "Dial immediately instead of with the first stream, and redial whenever the session is lost. A link with :serve always does." },
     { name = "authorized", type = "keys", fn = true, only = "acceptor",
+      call = "fun(key: string, from: table): string | false", waits = false, what = "authorized",
       doc = "The clients that may come in, with their public keys in base64: { alice = \"…\" }; with private_key. "
         .. "Or a function authorized(key, { address }) that returns a client's name, or false; it must not wait, and refuses if it fails. "
         .. "A stream or link has its client's name as `identity`. Only on kt's wire." },

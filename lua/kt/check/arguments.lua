@@ -1,42 +1,27 @@
---- Checks the arguments of a call as far as they are literals: positional ones, and the table that follows them. Computed
---- arguments are assumed to be correct in type and number.
+--- Checks the arguments of a call as far as they are literals or kt.check.infer knows them: positional ones, and the table that follows
+--- them. Others are assumed to be correct in type and number.
 local literals = require "kt.check.literals"
+local plausible = require "kt.check.plausible"
 local schema = require "kt.schema"
 local standin = require "kt.check.standin"
+local types = require "kt.check.types"
 
 local arguments = {}
 
-local text = literals.text
+--- Whether an expression may yield any number of values.
+local function may_be_many(node) return node ~= nil and (node.tag == "call" or node.tag == "vararg") end
+arguments.may_be_many = may_be_many
 
---- Whether the expression between first and last (exclusive) may yield any number of values: a call or "...".
-local function may_be_many(tokens, first, last)
-  local t = text(tokens, last - 1)
-  if text(tokens, first) == "function" and literals.past(tokens, first) == last then return false end
-  if tokens[last - 1].kind == "string" then return last - first > 1 and text(tokens, last - 2) ~= ".." end -- f "x"
-  if t == "}" then return not (text(tokens, first) == "{" and literals.past(tokens, first) == last) end -- f {}
-  return t == ")" or t == "..."
-end
+local tables = { record = true, list = true, table = true, kt = true }
 
---- The arguments of the call that opens at i, as { first, last }, and whether the last may yield several values or none.
-function arguments.list(tokens, i)
-  local list = {}
-  for n = 1, math.maxinteger do
-    local first, last = literals.argument(tokens, i, n)
-    if not first then break end
-    list[n] = { first = first, last = last }
-  end
-  local final = list[#list]
-  return list, final ~= nil and may_be_many(tokens, final.first, final.last)
-end
-
---- The type of an expression, "number" and so on, or a kind of handle; nil if unknown. Then its value, if it is a literal. holds: the
---- kinds of variables, from check.kinds.
-function arguments.kind(tokens, at, holds)
-  local token = tokens[at.first]
-  if text(tokens, at.first) == "function" and literals.past(tokens, at.first) == at.last then return "function" end
-  if token.kind == "name" and at.last == at.first + 1 then return holds[token.text] or nil end
-  local value = literals.value(tokens, at.first, at.last)
+--- The type of an expression, "number" and so on, or a kind of handle; nil if unknown. Then its value, if it is a literal.
+local function kind_of(inferred, node)
+  local value = literals.value(node.file.tokens, node.at, node.past)
   if not standin.is(value) then return type(value), value end
+  local one = types.only(inferred:type(node))
+  if not one then return nil end
+  if one.is == "handle" or one.is == "plain" then return one.name end
+  return tables[one.is] and "table" or "function"
 end
 
 --- Parses a parameter's type: "conn | stream" → { "conn", "stream" }; fun(…) → { "function" }; '"up" | "down"' → {}, { "up", "down" }
@@ -53,9 +38,13 @@ local function in_range(p, n) return (not p.min or n >= p.min) and (not p.max or
 
 local function fits(word, p, kind, value)
   if word == "any" then return kind ~= "nothing" end
-  if word == "integer" then return math.type(value) ~= nil and math.tointeger(value) ~= nil and in_range(p, value) end
+  local number = kind == "number" or kind == "integer"
+  if word == "integer" and value ~= nil then return math.type(value) ~= nil and math.tointeger(value) ~= nil and in_range(p, value) end
+  if word == "integer" or word == "number" then return number end
   return word == kind
 end
+
+local function article(word) return (word:find "^[aeiou]" and "an " or "a ") .. word end
 
 local function expected(p, words)
   local out = {}
@@ -65,7 +54,7 @@ local function expected(p, words)
     elseif word == "integer" then
       out[i] = "an integer" .. (p.min and p.max and (" (%d to %d)"):format(p.min, p.max) or "")
     else
-      out[i] = (word:find "^[aeiou]" and "an " or "a ") .. word
+      out[i] = article(word)
     end
   end
   local last = table.remove(out)
@@ -76,6 +65,7 @@ end
 local function objection(p, nth, kind, value)
   local words, values = words_of(p)
   if values[1] and kind == "string" then
+    if value == nil then return nil end
     for _, known in ipairs(values) do
       if known == value then return nil end
     end
@@ -86,72 +76,78 @@ local function objection(p, nth, kind, value)
   local fit = p.optional and (kind == "nil" or kind == "nothing")
   for _, word in ipairs(words) do fit = fit or fits(word, p, kind, value) end
   if fit then return nil end
-  local got = (kind == "nil" or kind == "nothing") and "no value" or "a " .. kind
-  if kind == "string" or kind == "number" or kind == "boolean" then got = schema.show(value) end
+  local got = (kind == "nil" or kind == "nothing") and "no value" or article(kind)
+  if value ~= nil and type(value) ~= "table" then got = schema.show(value) end
   return ("argument %d: expected %s, got %s"):format(nth, expected(p, words), got)
 end
 
 --- Checks the table, or the unit, against its description.
-local function check_described(tokens, at, f, call, note)
+local function check_described(arg, f, call, note)
   local value
-  if at then
-    value = literals.value(tokens, at.first, at.last)
+  if arg then
+    value = literals.value(arg.file.tokens, arg.at, arg.past)
     if value == nil and f.optional or standin.is(value) then return end
   end
   local out, mistakes = schema.check(f.path, f.argument, value)
-  if out ~= nil or not mistakes then return end
+  if out ~= nil or not mistakes then
+    if arg then plausible.check(f.argument, arg, f.path, note) end
+    return
+  end
   for _, m in ipairs(mistakes) do
-    local line = at and tokens[at.first].line or call
-    if at and text(tokens, at.first) == "{" then line = literals.line_of(tokens, at.first, literals.keys(schema.below(f.path, m.path))) end
-    note { line = line, path = m.path, message = m.message, suggestion = m.suggestion }
+    local at = arg and arg.at or call.open
+    if arg and arg.tag == "table" then at = literals.place(arg.file.tokens, arg.at, literals.keys(schema.below(f.path, m.path))) end
+    note { token = call.file.tokens[at], path = m.path, message = m.message, suggestion = m.suggestion }
   end
 end
 
---- Checks the call of f whose arguments begin at i. holds: the kinds of variables. Calls note{ line, path, message, suggestion,
+--- Checks a positional unit against its description, if it is a literal.
+local function check_value(arg, d, f, note)
+  local value = literals.value(arg.file.tokens, arg.at, arg.past)
+  if standin.is(value) then return end
+  local out, mistakes = schema.check(f.name, d, value)
+  if out ~= nil then return plausible.check(d, arg, f.name, note) end
+  for _, m in ipairs(mistakes) do
+    note { token = arg.file.tokens[arg.at], path = m.path, message = m.message, suggestion = m.suggestion, placed = true }
+  end
+end
+
+--- Checks the call of f. before: how many of its arguments stand before those of f. Calls note{ token, path, message, suggestion,
 --- placed } for each mistake. placed: running the call reports the same mistake in different words.
-function arguments.check(tokens, i, f, holds, note)
-  local list, more = arguments.list(tokens, i)
-  local line, nth = tokens[i].line, 1
-  local function complain(message, suggestion)
-    note { line = line, path = f.name, message = message, suggestion = suggestion, placed = true }
+function arguments.check(inferred, call, f, before, note)
+  local list = table.move(call.args, before + 1, #call.args, 1, {})
+  local more, nth = may_be_many(list[#list]), 1
+  local function complain(arg, message, suggestion)
+    note { token = call.file.tokens[arg and arg.at or call.open], path = f.name, message = message, suggestion = suggestion, placed = true }
   end
   for _, p in ipairs(f.params or {}) do
     if p.name == "..." then return end
-    local at = list[nth]
-    if not at then
+    local arg = list[nth]
+    if not arg then
       if more or p.optional then break end
-      return complain(objection(p, nth, "nothing"))
+      return complain(nil, objection(p, nth, "nothing"))
     elseif more and nth == #list then
       return
-    elseif not (p.optional and f.argument and text(tokens, at.first) == "{") then -- an optional parameter was omitted before the table
-      local kind, value = arguments.kind(tokens, at, holds)
+    end
+    local kind, value = kind_of(inferred, arg)
+    if not (p.optional and f.argument and kind == "table") then -- an optional parameter was omitted before the table
       local message, suggestion
       if kind then message, suggestion = objection(p, nth, kind, value) end
-      if message then return complain(message, suggestion) end
+      if message then return complain(arg, message, suggestion) end
+      if p.value then check_value(arg, p.value, f, note) end
       nth = nth + 1
     end
   end
   if not f.argument or more and nth >= #list or not list[nth] and f.optional then return end
-  check_described(tokens, list[nth], f, line, note)
-end
-
---- The end of the last function literal among the arguments of the call that opens at i; nil if there is none.
-function arguments.past_functions(tokens, i)
-  local past
-  for _, at in ipairs((arguments.list(tokens, i))) do
-    if text(tokens, at.first) == "function" then past = at.last end
-  end
-  return past
+  check_described(list[nth], f, call, note)
 end
 
 --- Whether a method of `kind`, called with a dot, certainly lacks the handle as its first argument.
-function arguments.lacks_self(tokens, i, kind, holds)
-  local list, more = arguments.list(tokens, i)
-  if not list[1] then return true end
-  if more and #list == 1 then return false end
-  local first = arguments.kind(tokens, list[1], holds)
-  return first ~= nil and first ~= kind
+function arguments.lacks_self(inferred, call, kind)
+  local first = call.args[1]
+  if not first then return true end
+  if may_be_many(first) and #call.args == 1 then return false end
+  local given = kind_of(inferred, first)
+  return given ~= nil and given ~= kind
 end
-
 
 return arguments

@@ -1,38 +1,28 @@
---- Checks how a script uses the API, also in tasks, which `kt check` does not run: that functions exist, that they are called with
---- the right syntax and literal arguments, and that read-only names are not assigned. Computed values are assumed to be correct.
+--- Checks how a script uses the API, also in tasks, which `kt check` does not run: that functions and fields exist, that they are called
+--- with the right syntax and arguments, and that read-only names are not assigned.
 local api = require "kt.api"
 local arguments = require "kt.check.arguments"
+local callbacks = require "kt.check.callbacks"
+local compare = require "kt.check.compare"
 local core = require "kt.core"
-local kinds = require "kt.check.kinds"
-local literals = require "kt.check.literals"
+local formats = require "kt.check.formats"
+local infer = require "kt.check.infer"
 local schema = require "kt.schema"
 local standin = require "kt.check.standin"
+local types = require "kt.check.types"
 
 local calls = {}
 
-local text = literals.text
+-- The state of a walk through a file: { inferred, file, note }.
 
---- The variable that holds `require "kt"`; usually "kt".
-local function name_of_kt(tokens)
-  for i in ipairs(tokens) do
-    if text(tokens, i) == "require" and text(tokens, i - 1) == "=" then
-      local first = literals.argument(tokens, i + 1, 1)
-      if first and tokens[first].value == "kt" and tokens[i - 2].kind == "name" then return tokens[i - 2].text end
-    end
-  end
-end
-
--- The state of a walk through a file: { tokens, holds = kinds of variables, note, later = code before this position does not run in
--- the main chunk }.
-
-local function complain(walk, i, path, message, suggestion, placed)
-  walk.note { line = walk.tokens[i].line, path = path, message = message, suggestion = suggestion, placed = placed }
+local function complain(walk, at, path, message, suggestion, placed)
+  walk.note { token = walk.file.tokens[at], path = path, message = message, suggestion = suggestion, placed = placed }
 end
 
 --- The same for a complete message, "kt.lisen: no such function; did you mean kt.listen?".
-local function complain_of(walk, i, sentence)
+local function complain_of(walk, at, sentence)
   local path, message, suggestion = sentence:match "^(%S+): (.+); (.+)$"
-  complain(walk, i, path, message, suggestion)
+  complain(walk, at, path, message, suggestion)
 end
 
 --- The names below "kt", or a table in it.
@@ -45,84 +35,121 @@ local function names_in(path)
   return names
 end
 
---- Whether the name from i to last is assigned.
-local function is_set(tokens, i, last) return text(tokens, last + 1) == "=" or text(tokens, i - 1) == "function" end
-
-local check_member
-
---- Checks the call of f whose arguments begin at i, if there is a call, and method calls on its result.
-local function check_call(walk, i, f)
-  local tokens = walk.tokens
-  local past = kinds.past_arguments(tokens, i)
-  if not past then return end
-  if f.context == "declare" and i < walk.later then complain_of(walk, i, core.declare_only(f.name)) end
-  arguments.check(tokens, i, f, walk.holds, walk.note)
-  walk.later = math.max(walk.later, arguments.past_functions(tokens, i) or 0) -- functions passed as arguments run later
-  local kind = kinds.of_call(tokens, i, f)
-  if kind and text(tokens, past) == ":" then check_member(walk, past, kind) end
+local function contains(list, name)
+  for _, one in ipairs(list) do
+    if one == name then return true end
+  end
+  return false
 end
 
-local function check_function(walk, i)
-  local tokens = walk.tokens
-  local name, last = kinds.function_at(tokens, i)
-  local f = api.functions[name]
-  if is_set(tokens, i, last) then
-    if last > i then complain_of(walk, i, schema.unchangeable(name:match "^(.*)%.([^.]+)$")) end
-  elseif f then
-    check_call(walk, last + 1, f)
-  elseif last == i then -- kt alone
-    local method = text(tokens, i + 1) == ":" and api.functions["kt." .. tokens[i + 2].text]
-    if method then complain(walk, i, method.name, "called with a colon", "write it with a dot") end
-  else
-    local path, own = name:match "^(.*)%.([^.]+)$"
-    local names = names_in(path)
-    for _, known in ipairs(names) do
-      if known == own then return end
+--- A member of the kt table, or of one in it.
+local function check_kt(walk, node, one, key)
+  local at = node.name_at
+  if node.set then return complain_of(walk, at, schema.unchangeable(one.path, key)) end
+  local names = names_in(one.path)
+  if one.path == "kt.env" then return end
+  if not contains(names, key) then return complain_of(walk, at, schema.absent(one.path, key, names)) end
+  if node.method then complain(walk, at, one.path .. "." .. key, "called with a colon", "write it with a dot") end
+end
+
+--- Whether the script sets that field anywhere: it may then add it to the plain table that a record is.
+local function is_set(walk, key) return walk.inferred.sets[key] ~= nil end
+
+--- A field or a method of a handle or a record. described: the field, if it exists; f: the method.
+local function check_member(walk, node, holder, key, described, f)
+  local name, at = holder.name .. "." .. key, node.name_at
+  if node.set and holder.is == "handle" then return complain(walk, at, name, standin.NOT_SET) end
+  if f or node.set then return end
+  if described then
+    local called = node.method or node.up and node.up.callee == node
+    if called and described.type ~= "any" and not described.type:find "fun" then
+      complain(walk, at, name, "not a method", "it is a field; read it without a call", true)
     end
-    complain_of(walk, i, schema.absent(path, own, names))
+  elseif holder.is == "handle" or not is_set(walk, key) then
+    local names = {}
+    for _, m in ipairs(holder.has.methods or {}) do names[#names + 1] = m.name:match ":(.+)$" end
+    for _, field in ipairs(holder.has.fields) do names[#names + 1] = field.name end
+    table.sort(names)
+    complain_of(walk, at, schema.absent(holder.name, key, names, "field"))
   end
 end
 
---- Checks the field or method after the dot or colon at i, on a value of type `kind`.
-function check_member(walk, i, kind)
-  local tokens = walk.tokens
-  local dot, name, h = text(tokens, i) == ".", tokens[i + 1].text, api.handles[kind]
-  local f = api.functions[kind .. ":" .. name]
-  if dot and is_set(tokens, i - 1, i + 1) then return complain(walk, i, kind .. "." .. name, standin.NOT_SET) end
-  if f and not dot then return check_call(walk, i + 2, f) end
-  if f then
-    if kinds.past_arguments(tokens, i + 2) and arguments.lacks_self(tokens, i + 2, kind, walk.holds) then
-      complain(walk, i, f.name, "called with a dot", "write it with a colon", true)
-    end
-    return
+--- A name read from a list, or from a method or a function that is not called.
+local function check_misused(walk, node, one, key)
+  local at = node.name_at
+  if one.is == "list" then
+    complain(walk, at, key, "a field of a list", ("write [1].%s, or loop over the list with ipairs"):format(key))
+  elseif one.is == "method" then
+    complain(walk, at, one.fn.name, "a method used as a field", ("call it: %s().%s"):format(one.fn.name, key))
+  elseif one.is == "api" and not node.set then
+    complain(walk, at, one.fn.name, "a function used as a table", "call it: " .. one.fn.signature)
   end
-  local names = {}
-  for _, m in ipairs(h.methods) do names[#names + 1] = m.name:match ":(.+)$" end
-  for _, field in ipairs(h.fields) do
-    names[#names + 1] = field.name
-    if field.name == name then
-      if not dot then complain(walk, i, kind .. "." .. name, "not a method", "it is a field; read it without a call", true) end
-      return
-    end
-  end
-  table.sort(names)
-  complain_of(walk, i, schema.absent(kind, name, names, "field"))
 end
 
---- Calls note{ line, path, message, suggestion, placed } for each mistake.
-function calls.check(tokens, note)
-  local kt = name_of_kt(tokens)
-  if not kt then return end
-  local walk = { tokens = tokens, holds = kinds.of_names(tokens, kt), note = note, later = 0 }
-  for i, token in ipairs(tokens) do
-    local before = text(tokens, i - 1)
-    if token.kind == "name" and before ~= "." and before ~= ":" then
-      local after, member = text(tokens, i + 1), tokens[i + 2]
-      if token.text == kt then
-        check_function(walk, i)
-      elseif walk.holds[token.text] and (after == "." or after == ":") and member.kind == "name" then
-        check_member(walk, i + 1, walk.holds[token.text])
-      end
+--- x.key, or x:key(), whose value is known. Of several alternatives one must have it.
+local function check_access(walk, node, key)
+  local of = walk.inferred:type(node.base)
+  if not of or #of == 0 then return end
+  local one = types.only(of)
+  if one and one.is == "kt" then return check_kt(walk, node, one, key) end
+  if one and one.is ~= "handle" and one.is ~= "record" then return check_misused(walk, node, one, key) end
+  local first
+  for _, holder in ipairs(of) do
+    if holder.is ~= "handle" and holder.is ~= "record" then return end
+    local described, f = infer.field_of(holder, key), api.functions[holder.name .. ":" .. key]
+    if one or not (described or f) then first = first or { holder, described, f } else return end
+  end
+  check_member(walk, node, first[1], key, first[2], first[3])
+end
+
+--- Whether a call is in a function that the API calls, or inside one, and so does not run in the main chunk.
+local function in_task(walk, node)
+  local fn = node.owner
+  while fn do
+    local given = callbacks.of(walk.inferred, fn)
+    if given and given.api then return true end
+    fn = fn.owner
+  end
+  return false
+end
+
+local function check_call(walk, node)
+  local f, before = walk.inferred:called(node)
+  formats.check(walk.inferred, node, walk.note)
+  if not f then return end
+  local callee = node.callee and types.only(walk.inferred:type(node.callee))
+  if callee and callee.is == "method" and arguments.lacks_self(walk.inferred, node, callee.kind) then
+    return complain(walk, node.callee.name_at or node.at, f.name, "called with a dot", "write it with a colon", true)
+  end
+  if f.context == "declare" and in_task(walk, node) then complain_of(walk, node.at, core.declare_only(f.name)) end
+  arguments.check(walk.inferred, node, f, before, walk.note)
+end
+
+local relational = { ["<"] = true, [">"] = true, ["<="] = true, [">="] = true, ["+"] = true, ["-"] = true, ["*"] = true, ["/"] = true, [".."] = true }
+
+--- A method in arithmetic: far.stats > 5.
+local function check_operands(walk, node)
+  if not relational[node.op] then return end
+  for _, side in ipairs { node.left, node.right } do
+    local one = types.only(walk.inferred:type(side))
+    if one and (one.is == "method" or one.is == "api") then
+      complain(walk, side.name_at or side.at, one.fn.name, ("a function used with %s"):format(node.op), "call it: " .. one.fn.signature)
+    end
+  end
+end
+
+--- Checks one file. codes: from compare.codes. Calls note{ token, path, message, suggestion, placed } for each mistake.
+function calls.check(inferred, file, codes, note)
+  local walk = { inferred = inferred, file = file, note = note }
+  for _, node in ipairs(file.nodes) do
+    if node.tag == "index" then
+      if node.key then check_access(walk, node, node.key) end
+    elseif node.tag == "call" then
+      if node.base then check_access(walk, node, node.method) end
+      check_call(walk, node)
+    elseif node.tag == "binary" then
+      compare.check(inferred, codes, node, note)
+      check_operands(walk, node)
     end
   end
 end

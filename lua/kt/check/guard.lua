@@ -2,7 +2,7 @@
 --- continues. Errors that the script catches with pcall are left to it.
 local api = require "kt.api"
 local core = require "kt.core"
-local suggest = require("kt.check.globals").suggest
+local suggest = require("kt.check.names").suggest
 local schema = require "kt.schema"
 local sources = require "kt.check.sources"
 local standin = require "kt.check.standin"
@@ -18,14 +18,26 @@ local function placed(text)
   if file then return sources.file(file), math.tointeger(line), rest end
 end
 
+--- The column of a name in a line, "open" of "link:open", if it is there once.
+local function column_of(file, line, path)
+  local name, column = path and path:match "[%w_]+$", nil
+  for _, token in ipairs(name and sources.tokens(file) or {}) do
+    if token.line == line and token.text == name and token.kind == "name" then
+      if column then return nil end
+      column = token.column
+    end
+  end
+  return column
+end
+
 --- The script's current file and line.
 local function here()
   local file, line = placed(core.where() .. "x")
   return file or sources.path, line or 0
 end
 
---- Records an error that the script raised. where: its position, if the text does not begin with one.
-function guard.note_error(text, where, path)
+--- Records an error that the script raised. where: its position, if the text does not begin with one; column: of it, if known.
+function guard.note_error(text, where, path, column)
   text = text:gsub("\n  called from.*", "")
   local file, line, rest = placed(text)
   if not file then
@@ -37,16 +49,17 @@ function guard.note_error(text, where, path)
   local own, after = rest:match "^([%a_][%w_]*[.:][%w_.:]-): (.+)$"
   if own then path, rest = own, after end
   local message, suggestion = rest:match "^(.-); (.+)$"
-  list:add { file = file or sources.path, line = line or 0, path = path, message = message or rest, suggestion = suggestion }
+  file, line = file or sources.path, line or 0
+  list:add { file = file, line = line, column = column or column_of(file, line, path), path = path, message = message or rest, suggestion = suggestion }
 end
 
 --- Records mistakes found by the schema, each at the line of its key.
 local function note_mistakes(name, mistakes)
   local file, line = here()
   for _, m in ipairs(mistakes) do
-    local below = schema.below(api.functions[name].path, m.path)
+    local at, column = sources.place_of(file, line, name, schema.below(api.functions[name].path, m.path))
     list:add {
-      file = file, line = sources.line_of(file, line, name, below), path = m.path, message = m.message, suggestion = m.suggestion,
+      file = file, line = at, column = column, path = m.path, message = m.message, suggestion = m.suggestion,
     }
   end
 end
@@ -113,12 +126,13 @@ local function guard_globals(quiet)
   local world, meta = core.script_world()
   local undefined = meta.__index
   local told = {} -- a loop would report the same line repeatedly
-  function guard.note_undefined(name, names, where)
+  function guard.note_undefined(name, names, where, column)
     if told[where .. name] then return end
     told[where .. name] = true
     local _, text = pcall(undefined, world, name)
     local near = suggest(name, names)
-    guard.note_error(text .. (near and ("; did you mean %s?"):format(near) or ""), where)
+    local file, line = placed(where .. "x")
+    guard.note_error(text .. (near and ("; did you mean %s?"):format(near) or ""), where, nil, column or file and column_of(file, line, name))
   end
   function meta.__index(_, name)
     if caught > 0 then

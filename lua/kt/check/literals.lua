@@ -113,10 +113,10 @@ function literals.keys(path)
   return keys
 end
 
---- The line of the key at `path` in the table that opens at i; if the key is not in the source, the line of the innermost
---- enclosing table.
-function literals.line_of(tokens, i, path)
-  local line = tokens[i].line
+--- The position of the key at `path` in the table that opens at i; if the key is not in the source, that of the innermost enclosing
+--- table.
+function literals.place(tokens, i, path)
+  local at = i
   for _, name in ipairs(path) do
     local inner
     local nth = 0
@@ -127,12 +127,12 @@ function literals.line_of(tokens, i, path)
         key = nth
       end
       if key ~= name then return end
-      line = tokens[entry].line
+      at = entry
       inner = text(tokens, first) == "{" and first
     end)
     i = inner
   end
-  return line
+  return at
 end
 
 return literals

@@ -1,6 +1,7 @@
 --- The sources of the scripts being checked, by Lua's chunk names.
 local core = require "kt.core"
 local literals = require "kt.check.literals"
+local parse = require "kt.check.parse"
 local tokens = require "kt.check.tokens"
 
 local sources = { path = nil, cache = {} }
@@ -13,7 +14,7 @@ function sources.file(name)
 end
 
 --- The file of a module, beside the script or in the folder of --path; nil if there is none.
-local function module_file(name)
+function sources.module_file(name)
   local path = core.module_path()
   for _, folder in ipairs { sources.path:match "^(.*/)" or "", path and path:gsub("/?$", "/", 1) } do
     for _, shape in ipairs { "%s%s.lua", "%s%s/init.lua" } do
@@ -32,7 +33,7 @@ function sources.all()
     for i, token in ipairs(list) do
       local first = token.text == "require" and token.kind == "name" and literals.argument(list, i + 1, 1)
       local name = first and list[first].kind == "string" and list[first].value
-      local module = name and name ~= "kt" and module_file(name)
+      local module = name and name ~= "kt" and sources.module_file(name)
       if module and not seen[module] then
         files[#files + 1] = module
         seen[module] = true
@@ -40,6 +41,17 @@ function sources.all()
     end
   end
   return files
+end
+
+local parsed = {}
+
+--- The nodes of a file (kt.check.parse).
+function sources.parsed(file)
+  if not parsed[file] then
+    parsed[file] = parse.of(sources.tokens(file))
+    parsed[file].path = file
+  end
+  return parsed[file]
 end
 
 --- The tokens of a file; an empty list if it cannot be read or is not valid Lua.
@@ -53,9 +65,9 @@ function sources.tokens(file)
   return found
 end
 
---- The line of a key in the table passed to a call; the call's line if the key is not in the source.
+--- The line and the column of a key in the table passed to a call; the call's line if the key is not in the source.
 --- name: "kt.link"; path: "kcp.sndwind", relative to that table.
-function sources.line_of(file, line, name, path)
+function sources.place_of(file, line, name, path)
   local list, last = sources.tokens(file), name:match "[%w_]+$"
   local keys = literals.keys(path)
   for i, token in ipairs(list) do
@@ -63,7 +75,10 @@ function sources.line_of(file, line, name, path)
       for n = 1, 3 do
         local first = literals.argument(list, i + 1, n)
         if not first then break end
-        if literals.text(list, first) == "{" then return literals.line_of(list, first, keys) end
+        if literals.text(list, first) == "{" then
+          local found = list[literals.place(list, first, keys)]
+          return found.line, found.column
+        end
       end
       if token.line > line then break end
     end

@@ -1,5 +1,5 @@
---- Splits Lua source into tokens { kind, text, line, value }, where kind is "name", "keyword", "string", "number" or "op". The source
---- must compile: there is no error handling.
+--- Splits Lua source into tokens { kind, text, line, column, value }, where kind is "name", "keyword", "string", "number" or "op", and
+--- columns count bytes from 1. The source must compile: there is no error handling.
 local tokens = {}
 
 local keywords = {}
@@ -42,22 +42,26 @@ local function next_token(source, at)
 end
 
 function tokens.of(source)
-  local out, at, line = {}, 1, 1
+  local out, at, line, start = {}, 1, 1, 1 -- start: of the line
   if source:find "^#" then at = (source:find("\n", 1, true) or #source + 1) end
   while at <= #source do
     local blank = source:match("^%s+", at)
     if blank then
       line = line + select(2, blank:gsub("\n", ""))
+      local _, feed = blank:find ".*\n"
+      if feed then start = at + feed end
       at = at + #blank
     else
       local kind, last = next_token(source, at)
       local text = source:sub(at, last)
       if kind then
-        local token = { kind = kind, text = text, line = line }
+        local token = { kind = kind, text = text, line = line, column = at - start + 1 }
         if kind == "string" or kind == "number" then token.value = evaluate(text) end
         out[#out + 1] = token
       end
       line = line + select(2, text:gsub("\n", ""))
+      local _, feed = text:find ".*\n"
+      if feed then start = at + feed end
       at = last + 1
     end
   end

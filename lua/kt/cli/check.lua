@@ -1,12 +1,15 @@
 --- kt check: runs a script's main chunk without opening anything, and reports all mistakes.
 local calls = require "kt.check.calls"
+local compare = require "kt.check.compare"
 local core = require "kt.core"
-local globals = require "kt.check.globals"
 local guard = require "kt.check.guard"
+local infer = require "kt.check.infer"
 local json = require "kt.json"
+local names = require "kt.check.names"
 local notes = require "kt.check.notes"
-local shared = require "kt.check.shared"
+local results = require "kt.check.results"
 local sources = require "kt.check.sources"
+local waits = require "kt.check.waits"
 local yields = require "kt.check.yields"
 
 local format, path = ...
@@ -22,28 +25,13 @@ local function note_seen(file, m)
   if not (m.placed and told[notes.place(m)]) then found:add(m) end
 end
 
--- These two check the code of a file, whether it ran or not.
-local function look_at_calls(file)
-  calls.check(sources.tokens(file), function(m) note_seen(file, m) end)
-end
-local function look_at_names(file)
-  globals.check(sources.tokens(file), core.script_world(), function(line, name, names)
-    guard.note_undefined(name, names, ("%s:%d: "):format(file, line))
-  end)
+--- The same, at the token m.token.
+local function note_at(file, m)
+  m.line, m.column = m.token.line, m.token.column
+  note_seen(file.path, m)
 end
 
---- Looks for globals that tasks of these files would share.
-local function look_at_shared(files)
-  local declared, finds, world = {}, {}, core.script_world()
-  for i, file in ipairs(files) do finds[i] = shared.find(sources.tokens(file), declared) end
-  for i, file in ipairs(files) do
-    for _, m in ipairs(finds[i]) do
-      if not declared[m.name] and rawget(world, m.name) == nil then
-        guard.note_error(shared.text(m.name), ("%s:%d: "):format(file, m.line))
-      end
-    end
-  end
-end
+local function place(file, token) return ("%s:%d: "):format(file.path, token.line) end
 
 local unchecked = {} -- messages about parts of the check that failed
 
@@ -77,17 +65,53 @@ local function run(chunk, ...)
   end
 end
 
+local function count(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
+
 local function report()
   local list = found:sorted()
+  local mistakes = #list - found.hints
   if format == "json" then
-    core.stdout(json.list(list, { "file", "line", "path", "message", "suggestion" }))
+    for _, m in ipairs(list) do m.severity = m.hint and "hint" or "mistake" end
+    core.stdout(json.list(list, { "file", "line", "column", "severity", "path", "message", "suggestion" }))
   else
     for i = 1, math.min(#list, SHOWN) do core.stdout(notes.line(list[i]) .. "\n") end
     if #list > SHOWN then core.stdout(("… and %d more; fix these first, or list all with --json\n"):format(#list - SHOWN)) end
-    core.stdout(#list == 0 and path .. ": no mistakes\n" or ("%s: %d mistake%s\n"):format(path, #list, #list == 1 and "" or "s"))
+    core.stdout(("%s: %s%s\n"):format(path, mistakes == 0 and "no mistakes" or count(mistakes, "mistake"),
+      found.hints > 0 and ", " .. count(found.hints, "hint") or ""))
   end
   for _, sentence in ipairs(unchecked) do core.stderr(("kt check: could not check %s\n"):format(sentence)) end
-  core.exit(#list == 0 and #unchecked == 0 and 0 or 1)
+  core.exit(mistakes == 0 and #unchecked == 0 and 0 or 1)
+end
+
+--- Checks the code of the script and of its modules, whether it ran or not.
+local function look()
+  local world, files, program, inferred, codes = core.script_world(), { path }, {}, nil, nil
+  part("which modules the script requires", function() files = sources.all() end)
+  part("the structure of the script", function()
+    for i, file in ipairs(files) do program[i] = sources.parsed(file) end
+    inferred = infer.new(program, function(name)
+      local file = sources.module_file(name)
+      return file and sources.parsed(file)
+    end)
+  end)
+  if not inferred then return end
+  part("the codes of errors", function() codes = compare.codes(inferred) end)
+  for _, file in ipairs(program) do
+    local function note(m) note_at(file, m) end
+    part(("the calls in %s"):format(file.path), calls.check, inferred, file, codes, note)
+    part(("the names in %s"):format(file.path), names.undefined, program, file, world, function(token, name, known)
+      guard.note_undefined(name, known, place(file, token), token.column)
+    end)
+    part(("the modules of %s"):format(file.path), names.modules, inferred, file, sources.module_file, note)
+    part(("the results in %s"):format(file.path), results.check, inferred, file, note)
+  end
+  for _, file in ipairs(program) do
+    part(("for globals that %s shares"):format(file.path), names.shared, program, file, world, function(token, name)
+      guard.note_error(names.shared_text(name), place(file, token), nil, token.column)
+    end)
+  end
+  part("for waits", waits.check, inferred, note_at)
+  part("for coroutine.yield", yields.check, files, sources.tokens, note_seen)
 end
 
 sources.path = path
@@ -98,14 +122,7 @@ if chunk then
   core.args { select(3, ...) }
   run(chunk, select(3, ...))
   for _, m in ipairs(found) do told[notes.place(m)] = true end
-  local files = { path }
-  part("which modules the script requires", function() files = sources.all() end)
-  for _, file in ipairs(files) do
-    part(("the calls in %s"):format(file), look_at_calls, file)
-    part(("the names in %s"):format(file), look_at_names, file)
-  end
-  part("for shared globals", look_at_shared, files)
-  part("for coroutine.yield", yields.check, files, sources.tokens, note_seen)
+  look()
 else
   local named = path .. ": " -- the note contains the path already
   guard.note_error(wrong:sub(1, #named) == named and wrong:sub(#named + 1) or wrong, "")

@@ -30,10 +30,10 @@ local function of_key(key, class)
   if key.type == "enum" then
     local values = {}
     for i, v in ipairs(key.values) do values[i] = ('"%s"'):format(v) end
-    return table.concat(values, "|") .. (key.fn and "|function" or "")
+    return table.concat(values, "|") .. (key.fn and "|" .. typed(key.call or "function") or "")
   end
-  local name = key.type == "handle" and api.class .. "." .. key.kind or plain[key.type] or key.type
-  return name .. (key.fn and "|function" or "") .. (key.keys and "|" .. class or "") .. (key.off and "|false" or "")
+  local name = key.type == "handle" and api.class .. "." .. key.kind or plain[key.type] or key.call and typed(key.call) or key.type
+  return name .. (key.fn and "|" .. typed(key.call or "function") or "") .. (key.keys and "|" .. class or "") .. (key.off and "|false" or "")
 end
 
 local function one_line(text) return (text:gsub("%s*\n%s*", " ")) end

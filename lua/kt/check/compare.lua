@@ -1,0 +1,94 @@
+--- Finds comparisons that are never true: a handle with a string, and a field with a value that it never has, such as an err.code that
+--- does not exist.
+local api = require "kt.api"
+local infer = require "kt.check.infer"
+local schema = require "kt.schema"
+local types = require "kt.check.types"
+
+local compare = {}
+
+--- The codes of all errs: the API's, and those that the script makes. Nil if it makes some whose code is computed.
+function compare.codes(inferred)
+  local codes = {}
+  for i, code in ipairs(api.codes) do codes[i] = code.name end
+  for _, file in ipairs(inferred.files) do
+    for _, node in ipairs(file.nodes) do
+      local f = node.tag == "call" and inferred:called(node)
+      if f and f.name == "kt.err" then
+        local given, code = node.args[1], nil
+        for _, item in ipairs(given and given.items or {}) do
+          if item.key == "code" then code = item.value end
+        end
+        if not code or code.tag ~= "constant" then return nil end
+        codes[#codes + 1] = code.value
+      elseif node.tag == "name" and not (node.up and node.up.tag == "call") and types.only(inferred:type(node)) == types.api(api.functions["kt.err"])[1] then
+        return nil -- it may be called by other names
+      end
+    end
+  end
+  return codes
+end
+
+--- The field that an expression reads, also through a local variable: its holder and its description.
+local function field_of(inferred, node)
+  while node.tag == "paren" do node = node.inner end
+  local defs = node.tag == "name" and not node.var.global and node.var.defs
+  if defs and #defs == 1 and defs[1].expr and defs[1].nth == 1 then node = defs[1].expr end
+  if node.tag ~= "index" or not node.key then return nil end
+  local holder = types.holder(inferred:type(node.base))
+  local described = holder and infer.field_of(holder, node.key)
+  if described then return holder, described end
+end
+
+local function contains(list, value)
+  for _, one in ipairs(list) do
+    if one == value then return true end
+  end
+  return false
+end
+
+local function check_values(inferred, codes, node, constant, note)
+  local holder, described = field_of(inferred, node)
+  if not described or type(constant.value) ~= "string" or not (described.values or described.codes) then return end
+  if described.codes and not codes then return end
+  local values = table.move(described.values or {}, 1, #(described.values or {}), 1, {})
+  if described.codes then table.move(codes, 1, #codes, #values + 1, values) end
+  if contains(values, constant.value) then return end
+  local near = schema.suggest(constant.value, values)
+  for i, value in ipairs(values) do values[i] = schema.show(value) end
+  note {
+    token = constant.file.tokens[constant.at], path = holder.name .. "." .. described.name, message = ("is never %s"):format(schema.show(constant.value)),
+    suggestion = near and ("did you mean %s?"):format(schema.show(near))
+      or described.codes and "kt help err lists the codes" or schema.one_of(values),
+  }
+end
+
+local function check_handle(inferred, node, constant, note)
+  local one = types.only(inferred:type(node))
+  if not one or constant.value == nil then return end
+  local token = constant.file.tokens[node.at]
+  if one.is == "method" then
+    local call = one.fn.name .. "()"
+    note { token = token, path = one.fn.name, message = "a method that is compared without a call", suggestion = "write " .. call }
+  elseif one.is == "handle" or one.is == "record" then
+    note {
+      token = token, path = one.name, message = ("%s is never equal to %s"):format(types.show(one), schema.show(constant.value)),
+      suggestion = infer.field_of(one, "code") and ("compare err.code: err.code == %s"):format(schema.show(constant.value)) or "compare one of its fields",
+    }
+  end
+end
+
+local equality = { ["=="] = true, ["~="] = true }
+
+--- Checks a comparison. codes: from compare.codes. Calls note{ token, path, message, suggestion } for a mistake.
+function compare.check(inferred, codes, node, note)
+  if not equality[node.op] then return end
+  for _, pair in ipairs { { node.left, node.right }, { node.right, node.left } } do
+    if pair[2].tag == "constant" then
+      check_values(inferred, codes, pair[1], pair[2], note)
+      check_handle(inferred, pair[1], pair[2], note)
+    end
+  end
+end
+
+return compare

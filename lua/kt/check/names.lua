@@ -1,0 +1,74 @@
+--- Finds wrong names: those that nothing defines, globals that tasks would share by mistake, and modules that are not there.
+local callbacks = require "kt.check.callbacks"
+local schema = require "kt.schema"
+
+local names = {}
+
+--- The closest of `known`; nil for names of one or two letters, which are close to everything.
+function names.suggest(name, known)
+  return #name > 2 and schema.suggest(name, known) or nil
+end
+
+--- The globals that the files set: { [name] = whether a main chunk does }, or nil if they set some by computed names.
+local function globals_of(files)
+  local set = {}
+  for _, file in ipairs(files) do
+    for _, use in ipairs(file.global_sets) do set[use.var.name] = set[use.var.name] or not use.owner end
+    for _, one in ipairs(file.sets) do
+      local base = one.target.base
+      if base.tag == "name" and base.var.global and (base.var.name == "_G" or base.var.name == "_ENV") then
+        if not one.target.key then return nil end
+        set[one.target.key] = true
+      end
+    end
+  end
+  return set
+end
+
+--- Calls note(token, name, known names) for each use of a name in a file that neither the files nor `world` (the globals) define.
+function names.undefined(files, file, world, note)
+  local set = globals_of(files)
+  if not set then return end
+  local known = {}
+  for _, from in ipairs { world, file.names, set } do
+    for name in next, from do known[#known + 1] = name end
+  end
+  table.sort(known)
+  for _, node in ipairs(file.nodes) do
+    local name = node.tag == "name" and not node.written and node.var.global and node.var.name
+    if name and name ~= "_ENV" and set[name] == nil and rawget(world, name) == nil then note(file.tokens[node.at], name, known) end
+  end
+end
+
+--- Calls note(token, name) for each global that a function of a file sets and no main chunk. At run time that is an error in a task.
+function names.shared(files, file, world, note)
+  local set = globals_of(files)
+  if not set then return end
+  for _, use in ipairs(file.global_sets) do
+    local name = use.var.name
+    if use.owner and set[name] == false and rawget(world, name) == nil then note(file.tokens[use.at], name) end
+  end
+end
+
+--- The sentence about a shared global; that of globals.c.
+function names.shared_text(name)
+  return ("global '%s' is shared by all connections; write: local %s"):format(name, name)
+end
+
+--- Finds modules that tasks require and that are not there; those of the main chunk show when it runs. exists(name): whether one is.
+function names.modules(types, file, exists, note)
+  for _, node in ipairs(file.nodes) do
+    local given = node.tag == "call" and node.owner and node.callee and types:library(node.callee) == "require" and node.args[1]
+    local name = given and given.tag == "constant" and given.value
+    local caught = name and callbacks.of(types, node.owner)
+    if type(name) == "string" and name ~= "kt" and not exists(name) and not (caught and caught.name == "pcall") then
+      local path = name:gsub("%.", "/")
+      note {
+        token = file.tokens[node.at], path = "require", message = ('no such module: "%s"'):format(name),
+        suggestion = name:find "^kt%." and 'use require "kt"' or ("expected %s.lua or %s/init.lua beside the script"):format(path, path),
+      }
+    end
+  end
+end
+
+return names

@@ -1,0 +1,40 @@
+--- Finds plain numbers that are meant as milliseconds where seconds are expected: timeout = 3000.
+local literals = require "kt.check.literals"
+local units = require "kt.units"
+
+local plausible = {}
+
+local LEAST = 500 -- a smaller number may well be in seconds
+local TIMES = 100 -- what is usual, or more, is not plausible
+
+--- Whether n seconds are implausible for the duration that d describes. Whole hours, and few minutes, are what people write in seconds.
+local function implausible(d, n)
+  if n < LEAST or n % 100 ~= 0 or n % 3600 == 0 or d.max and n > d.max then return false end
+  local usual = d.typical or type(d.default) == "number" and d.default > 0 and d.default
+  if n % 60 == 0 and (n < 1000 or not usual) then return false end
+  return n >= (usual and TIMES * usual or 1000)
+end
+
+local function write(seconds) return units.write("duration", seconds) or seconds .. "s" end
+
+--- Checks a value against its description, and what is inside it.
+function plausible.check(d, node, path, note)
+  if d.type == "duration" then
+    local value = literals.value(node.file.tokens, node.at, node.past)
+    if math.type(value) and implausible(d, value) then
+      note {
+        token = node.file.tokens[node.at], path = path, message = ("%g is in seconds"):format(value),
+        suggestion = ('write "%s" if it is in milliseconds, else "%s"'):format(write(value / 1000), write(value)),
+      }
+    end
+  end
+  if node.tag ~= "table" then return end
+  for _, item in ipairs(node.items) do
+    if d.type == "list" then plausible.check(d.of, item.value, path .. "[]", note) end
+    for _, key in ipairs(d.keys or {}) do
+      if key.name == item.key then plausible.check(key, item.value, path .. "." .. key.name, note) end
+    end
+  end
+end
+
+return plausible

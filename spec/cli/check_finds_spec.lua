@@ -1,0 +1,190 @@
+-- What kt check finds in tasks by following handles, records and functions through a script. All cases are in one script, each on its line.
+local h = require "harness"
+local kt = require "harness.scripts".kt
+
+local HEAD = [[local kt = require "kt"; local far = kt.link { remote = "a:1", key = "k" }; local pool = kt.pool { links = { far } }
+]]
+
+-- A list of { group, { code of a task, what is found without place and column, or nothing } … }. `conn` is what a listener gives.
+local CASES = {
+  { "fields of records and errs",
+    { "print(far:stats().rtt)", "stats.rtt: no such field; did you mean stats.srtt?" },
+    { "local s = far:stats() print(s.rtt)", "stats.rtt: no such field; did you mean stats.srtt?" },
+    { "print(far:stats()['rtt'])", "stats.rtt: no such field; did you mean stats.srtt?" },
+    { "local s = far:stats() s.own = 1 print(s.own, s.srtt)" },
+    { "local s, err = far:open() if not s then print(err.cod) end", "err.cod: no such field; did you mean err.code?" },
+    { "local s, err = far:open() if not s then print(err.message) end", "err.message: no such field; expected one of code, text" },
+    { "local s, err = far:open() if not s then print(err:code()) end", "err.code: not a method; it is a field; read it without a call" },
+    { "print(conn.pear)", "conn.pear: no such field; did you mean conn.peer?" },
+    { "print(conn:stats().bytesin)", "connstats.bytesin: no such field; did you mean connstats.bytes_in?" },
+    { "for _, f in ipairs(pool:links()) do print(f.nme) end", "facts.nme: no such field; did you mean facts.name?" },
+    { "print(pool:links()[1].link.remot)", "link.remot: no such field; did you mean link.remote?" },
+    { "print(pool:links().name)", "name: a field of a list; write [1].name, or loop over the list with ipairs" },
+    { "local r = kt.resolve { name = 'a' } for _, one in ipairs(r or {}) do print(one.addr) end",
+      "record.addr: no such field; expected one of address, port, priority, target, ttl, weight" },
+    { "pool:on('switch', function(e) print(e.form) end)", "switched.form: no such field; did you mean switched.from?" },
+    { "pool:on('up', function(e) print(e.from, e.link:stats().up) end)", "changed.from: no such field; expected one of link, name, reason" },
+    { "far:on('down', function(s, err) print(s.srt, err.text) end)", "stats.srt: no such field; did you mean stats.srtt?" },
+    { "far:on('flow', function(f) print(f.peer, f:stats().sent) end)" },
+    { "kt.pool { links = { far }, policy = function(up, r) print(r.clint) return up[1].srtt end }",
+      "poolrequest.clint: no such field; did you mean poolrequest.client?" },
+    { "kt.http.serve { on = ':9', routes = { ['GET /'] = function(req, res) print(req.pth) return res:wite('x') end } }",
+      "request.pth: no such field; did you mean request.path?\nresponse.wite: no such field; did you mean response.write?" },
+    { "kt.log.info('%s', kt.inspect().task)", "inspection.task: no such field; did you mean inspection.tasks?" },
+  },
+  { "methods and fields taken for each other",
+    { "print(far.stats.srtt)", "link:stats: a method used as a field; call it: link:stats().srtt" },
+    { "if far.stats == 1 then return end", "link:stats: a method that is compared without a call; write link:stats()" },
+    { "if kt.now > 5 then return end", "kt.now: a function used with >; call it: kt.now() → seconds" },
+    { "print(kt.inspect.tasks)", "kt.inspect: a function used as a table; call it: kt.inspect { max = 1000 } → inspection" },
+    { "print(conn.peer())", "conn.peer: not a method; it is a field; read it without a call" },
+    { "print(far:stats().srtt())", "stats.srtt: not a method; it is a field; read it without a call" },
+    { "conn.close()", "conn:close: called with a dot; write it with a colon" },
+    { "local close = conn.close close(conn) print(far.stats) kt.spawn(far.open, far)" },
+    { "local close = conn.close close()", "conn:close: called with a dot; write it with a colon" },
+  },
+  { "comparisons that are never true",
+    { "local s, err = far:open() if err == 'timeout' then print(s) end",
+      'err: an err is never equal to "timeout"; compare err.code: err.code == "timeout"' },
+    { "if 'x' ~= conn then return end", 'conn: a conn is never equal to "x"; compare one of its fields' },
+    { "local s, err = far:open() if err.code == 'timout' then print(s) end", 'err.code: is never "timout"; did you mean "timeout"?' },
+    { "local s, err = far:open() local code = err.code if code ~= 'gone' then print(s) end",
+      'err.code: is never "gone"; kt help err lists the codes' },
+    { "local s, err = far:open() if err.code == 'quota' or err.code == 'eof' then print(s) end" },
+    { "conn:reset(kt.err { code = 'quota', message = 'used' })" },
+    { "local t = kt.spawn(print) if t.state == 'done' then return end",
+      'task.state: is never "done"; expected one of "running", "returned", "failed", "canceled"' },
+    { "local sum = kt.splice(conn, conn) if sum and sum.reason == 'edn' then return end", 'summary.reason: is never "edn"; did you mean "end"?' },
+    { "local sum = kt.splice(conn, conn) if sum and (sum.reason == 'end' or sum.reason == 'idle') then return end" },
+  },
+  { "numbers that are meant as milliseconds",
+    { "conn:read { timeout = 3000 }", 'conn:read.timeout: 3000 is in seconds; write "3s" if it is in milliseconds, else "50m"' },
+    { "far:open { timeout = 1500 }", 'link:open.timeout: 1500 is in seconds; write "1500ms" if it is in milliseconds, else "25m"' },
+    { "kt.sleep(5000)", 'kt.sleep: 5000 is in seconds; write "5s" if it is in milliseconds, else "5000s"' },
+    { "kt.after('soon', print)", 'kt.after: expected a duration such as "5s", "800ms", "10m", "1h30m", or a number of seconds, got "soon"' },
+    { "kt.every(1000, print)", 'kt.every: 1000 is in seconds; write "1s" if it is in milliseconds, else "1000s"' },
+    { "kt.pool { links = { far }, check = { timeout = 800 } }", "pool.check.timeout: expected 10ms to 1m, got 800" },
+    { "kt.event():wait { timeout = 3000 }", 'event:wait.timeout: 3000 is in seconds; write "3s" if it is in milliseconds, else "50m"' },
+    { "conn:set { idle = 600, total = 86400 } kt.sleep(1800) kt.sleep(3600) kt.sleep(90) kt.reload" },
+    { "conn:read { timeout = 300 } conn:read { timeout = '3000s' } kt.sleep(0.5)" },
+  },
+  { "format strings",
+    { "kt.log.info('%s %s', 1)", "kt.log.info: the format takes 2 values, got 1; add what is missing, or write %% for a percent sign" },
+    { "kt.log.info('%s', 1, 2)", "kt.log.info: the format takes 1 value, got 2; add a conversion such as %s" },
+    { "kt.log.warn('%d', conn)", "kt.log.warn: %d does not fit argument 2, a conn; write %s" },
+    { "kt.log.info('%d ms', far:stats().srtt * 1000)", "kt.log.info: %d does not fit argument 2, which may have a fraction; write %.0f" },
+    { "print(('%d'):format('x'))", 'string.format: %d does not fit argument 2, "x"; write %s' },
+    { "print(string.format('%y', 1))", 'string.format: "%y" is not a conversion; write %% for a percent sign' },
+    { "print(string.format('50% of %s', 1))", 'string.format: "% o" is not a conversion; write %% for a percent sign' },
+    { "kt.log.info('50%') kt.log.info('%d%% of %5.1f, %s', far:stats().streams, far:stats().srtt, conn)" },
+    { "local function many() return 1, 2 end kt.log.info('%s %s', many()) kt.log.info('%s %d', ...)" },
+    { "local log, name = kt.log.info, conn.peer log('%s %d', name)",
+      "kt.log.info: the format takes 2 values, got 1; add what is missing, or write %% for a percent sign" },
+  },
+  { "handles through variables, tables and functions",
+    { "local c = conn c:clsoe()", "conn.clsoe: no such field; did you mean conn.close?" },
+    { "local c = conn if far then c = conn end c:clsoe()", "conn.clsoe: no such field; did you mean conn.close?" },
+    { "local c = conn c = ... c:clsoe()" },
+    { "local state = { link = far } print(state.link:opn())", "link.opn: no such field; did you mean link.open?" },
+    { "local state = {} state.up = far print(state.up.opn)", "link.opn: no such field; did you mean link.open?" },
+    { "local state = { other = far } state[...] = 1 print(state.other.opn)" },
+    { "local function dial() local s, err = far:open() if not s then return nil, err end return s end local s = dial() s:wite('x')",
+      "stream.wite: no such field; did you mean stream.write?" },
+    { "local function copy(a, b) a:raed() kt.splice(a, b) end copy(conn, assert(far:open()))", "conn.raed: no such field; did you mean conn.read?" },
+    { "local function any(a) a:raed() end any(conn) any(...)" },
+    { "local function either(a) print(a.pear, a.target) end either(conn) either(assert(far:open()))",
+      "conn.pear: no such field; did you mean conn.peer?" },
+    { "local c = ... or conn c:raed() local d = far and conn d:raed()", "conn.raed: no such field; did you mean conn.read?" },
+    { "kt.spawn(function(c) c:raed() end, conn)", "conn.raed: no such field; did you mean conn.read?" },
+    { "pcall(function(c) c:raed() end, conn)", "conn.raed: no such field; did you mean conn.read?" },
+    { "for _, l in ipairs { far, far } do l:opn() end", "link.opn: no such field; did you mean link.open?" },
+    { "local log = kt.log log.inof('x')", "kt.log.inof: no such function; did you mean kt.log.info?" },
+    { "local k = require 'kt' k.slep(1)", "kt.slep: no such function; did you mean kt.sleep?" },
+    { "local lib = require 'lib' lib.dial():wite('x')", "stream.wite: no such field; did you mean stream.write?" },
+    { "local function self_made(n) return self_made(n) end print(self_made(1).x)" },
+    { "local a, b = {}, {} a.next, b.next = b, a print(a.next.next.next.x) a = b b = a print(a.x)" },
+    { "conn:write(far:stats().srtt)", "conn:write: argument 1: expected a string, got a number" },
+  },
+  { "waits where nothing may wait",
+    { "kt.pool { links = { far }, policy = function() kt.sleep(1) return 1 end }",
+      "kt.sleep: not allowed in a policy, which cannot wait; let a task do it, and keep what it found in a variable" },
+    { "local function ask() return far:probe() end kt.pool { links = { far }, policy = function() ask() return 1 end }",
+      "link:probe: not allowed in a policy, which cannot wait; let a task do it, and keep what it found in a variable" },
+    { "local function cost() return far:probe() end kt.pool { links = { far }, policy = 'hash', key = cost }",
+      "link:probe: not allowed in the function that makes a pool's keys, which cannot wait; let a task do it, and keep what it found in a variable" },
+    { "table.sort({}, function(a, b) return far:probe() or a < b end)",
+      "link:probe: not allowed in a function passed to table.sort, which cannot wait; call it before or after" },
+    { "print((('x'):gsub('x', function() kt.sleep(1) end)))",
+      "kt.sleep: not allowed in a function passed to string.gsub, which cannot wait; call it before or after" },
+    { "print(setmetatable({}, { __tostring = function() kt.sleep(1) return '' end }))",
+      "kt.sleep: not allowed in a function called by __tostring, which cannot wait; call it before or after" },
+    { "print(setmetatable({}, { __index = function() kt.sleep(1) end }).x)" },
+    { "kt.watch('a', function() kt.sleep(1) end) kt.every('1s', function() kt.sleep(1) end) kt.splice(conn, conn, { tap = function() kt.sleep(1) end })" },
+    { "kt.pool { links = { far }, check = { with = function(l) return l:probe() end }, policy = function() kt.spawn(function() kt.sleep(1) end) end }" },
+  },
+  { "modules that tasks require",
+    { "require 'lib.none'", 'require: no such module: "lib.none"; expected lib/none.lua or lib/none/init.lua beside the script' },
+    { "pcall(function() require 'lib.none' end)" },
+    { "require 'kt.sim'", 'require: no such module: "kt.sim"; use require "kt"' },
+    { "require 'waiting'" },
+  },
+  { "results used unchecked, as hints",
+    { "local s = far:open() s:write('x')", "hint: link:open: the result is nil if it fails, and is used unchecked; write: if not s then … end" },
+    { "local s, err = far:open() s:write(tostring(err))", "hint: link:open: the result is nil if it fails, and is used unchecked; write: if not s then … end" },
+    { "far:open():write('x')", "hint: link:open: the result is nil if it fails, and is used unchecked; keep it in a local and check that, or write assert(…)" },
+    { "local data = conn:read() print(#data)", "hint: conn:read: the result is nil if it fails, and is used unchecked; write: if not data then … end" },
+    { "local s, err = far:open() if err then return end s:write('x')" },
+    { "local s = far:open() if s then s:write('x') end local t = assert(far:open()) t:close() local u = far:open() print(u and u.peer)" },
+    { "kt.listen { on = ':1' }:serve(print) kt.link { remote = 'a:1', key = 'k' }:stats()" },
+  },
+}
+
+describe("kt check finds", function()
+  local found, line_of, folder = {}, {}, nil
+
+  setup(function()
+    folder = h.temporary_path()
+    assert(os.execute(("mkdir '%s'"):format(folder)))
+    local text, n = { HEAD }, 1
+    for _, group in ipairs(CASES) do
+      for i = 2, #group do
+        n = n + 1
+        line_of[group[i]] = n
+        text[#text + 1] = ("kt.listen { on = ':%d' }:serve(function(conn, ...) %s end)\n"):format(n + 1000, group[i][1]:gsub(" kt.reload$", ""))
+        assert(load(text[#text]:gsub("^", "local kt, far, pool "), group[i][1]))
+      end
+    end
+    h.write_file(folder .. "/s.lua", table.concat(text))
+    h.write_file(folder .. "/lib.lua", "local kt = require 'kt'\nlocal far = kt.link { remote = 'b:1', key = 'k' }\n"
+      .. "return { dial = function() return assert(far:open()) end }\n")
+    h.write_file(folder .. "/waiting.lua", "local kt = require 'kt'\nkt.sleep(1)\n")
+    local p = io.popen(("cd '%s' && timeout 60 '%s' check s.lua 2>&1"):format(folder, kt))
+    for line in p:lines() do
+      local file, at, what = line:match "^([%w/]+%.lua):(%d+):%d+: (.*)$"
+      found[file or "rest"] = found[file or "rest"] or {}
+      local list = found[file or "rest"]
+      at = math.tointeger(tonumber(at)) or 0
+      list[at] = list[at] and list[at] .. "\n" .. (what or line) or what or line
+    end
+    p:close()
+  end)
+
+  teardown(function() os.execute(("rm -r '%s'"):format(folder)) end)
+
+  for _, group in ipairs(CASES) do
+    it(group[1], function()
+      for i = 2, #group do
+        local case = group[i]
+        assert.equal(case[2], found["s.lua"][line_of[case]], case[1])
+      end
+    end)
+  end
+
+  it("waits in the main chunk of a module that a task requires", function()
+    assert.equal("kt.sleep: not allowed in the main chunk; call it in a function passed to :serve or kt.spawn", found["waiting.lua"][2])
+  end)
+
+  it("them without a failure of its own", function()
+    assert.matches("^s.lua: %d+ mistakes, 4 hints$", found.rest[0])
+  end)
+end)
