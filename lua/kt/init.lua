@@ -69,6 +69,13 @@ function schema.types.prefix(_, value)
   return nil, wrong
 end
 
+--- A link or a pool.
+function schema.types.opener(_, value)
+  local kind = schema.kind(value)
+  if kind == "link" or kind == "pool" then return value end
+  return nil, schema.unfit("a link or a pool", value)
+end
+
 --- { name = "key", … }, copied.
 function schema.types.keys(d, value)
   if d.fn and type(value) == "function" then return value end
@@ -233,6 +240,31 @@ function kt.http.serve(config)
   local out = checked("kt.http.serve", config)
   local handle, err = require("kt.http.server").new(out)
   return handle, err
+end
+
+--- Makes a conn to the server of a request: by itself, or as a stream of a link or pool.
+local function http_conn(c, at, timeout)
+  if not c.via then return core.connect { to = c.to or at, timeout = timeout } end
+  local conn, err = c.via:open { to = c.to ~= false and (c.to or at) or nil, timeout = timeout }
+  return conn, err
+end
+
+function kt.http.request(config)
+  core.need_task "kt.http.request"
+  local c = checked("kt.http.request", config)
+  local client = require "kt.http.client"
+  local deadline = core.now() + c.timeout
+  local out, err
+  local at, head = client.prepare(core, c)
+  if at then
+    local conn <close>, failed = http_conn(c, at, c.timeout)
+    err = failed
+    if conn then out, err = client.exchange(core, conn, c, head, deadline) end
+  else
+    err = head
+  end
+  if out then return out end
+  return nil, core.err(err.code, ("kt.http.request: %s: %s"):format(c.url, err.text))
 end
 
 --- Loaded on first use, because most scripts have no pool.

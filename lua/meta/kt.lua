@@ -196,6 +196,13 @@
 ---@field second integer Second, 0 to 59; 60 in a leap second.
 ---@field weekday integer Day of the week, 1 (Monday) to 7 (Sunday).
 
+--- The response to kt.http.request.
+---@class kt.httpresponse
+---@field status integer The status, such as 200.
+---@field reason string The reason phrase, such as "OK"; may be empty.
+---@field headers table The header fields, strings by name in any case. Fields that come several times are joined by ", ".
+---@field body string The body.
+
 --- Statistics of an HTTP server.
 ---@class kt.httpstats
 ---@field conns integer Open connections.
@@ -1828,6 +1835,30 @@ function kt.json.array(list) end
 ---@return kt.httpserver? httpserver
 ---@return kt.err? err
 function kt.http.serve(options) end
+
+---@class (exact) kt.http.request_options
+---@field url string The URL.
+---@field method? string The method. (default "GET")
+---@field headers? table<string, string|number|string[]> Header fields by name. kt writes Host, User-Agent and Accept unless they are given, and the length of the body.
+---@field body? string The body.
+---@field timeout? kt.duration Timeout for the whole call. (duration, at most "24h"; default "30s")
+---@field to? string|false Where to connect instead of the URL's host, "host:port" or "unix:/path". With `via`, false asks the link's peer for no target: it connects where it always does, as a kcptun server.
+---@field via? kt.link|kt.pool A link or a pool through which to connect; its peer gets the target as `stream.target`.
+---@field max_body? kt.size Longest body of a response; beyond it err.code is "limit". (size, 0 to "64MiB"; default "1MiB")
+
+--- Sends an HTTP request and returns the response, whatever its status. Redirects are not followed: see `headers.location`. There is no https, as kt has no TLS: err.code is "unsupported". Each call uses a connection of its own.
+---
+--- Callable from tasks.
+--- Fails with: refused, timeout, name, unreachable, reset, protocol, limit, config, unsupported.
+--- ```lua
+--- local response, err = kt.http.request { url = "http://docker/info", to = "unix:/var/run/docker.sock" }
+--- if not response then return nil, err end
+--- if response.status == 200 then print(kt.json.decode(response.body).Containers) end
+--- ```
+---@param options kt.http.request_options The options.
+---@return kt.httpresponse? httpresponse
+---@return kt.err? err
+function kt.http.request(options) end
 
 --- Returns n unpredictable bytes, at most 1 MiB, fit for nonces and salts; for a key use kt.crypto.key. On a simulated host they follow from the world's seed.
 ---

@@ -1,4 +1,5 @@
--- kt.http with other programs: curl as the client of kt.http.serve, over TCP and a unix socket.
+-- kt.http with other programs: curl as the client of kt.http.serve, over TCP and a unix socket; Python's http.server as the server of
+-- kt.http.request.
 local h = require "harness"
 local scripts = require "harness.scripts"
 
@@ -45,6 +46,24 @@ kt.http.serve { on = "127.0.0.1:%d", routes = { ["CONNECT *"] = function(r) kt.s
       local proxy = ("http://127.0.0.1:%d"):format(other)
       assert.equal(("127.0.0.1:%d\n1 127.0.0.1:%d\n0 "):format(port, port), -- the second request uses the same conn
         curl("-w", "%{num_connects} ", "-p", "-x", proxy, url .. "/where", url .. "/where"))
+    end)
+  end)
+
+  it("requests from Python's http.server: a large file, HEAD, an error", function()
+    h.run(function()
+      local port = h.sockets.free_port "tcp"
+      s.write("big", ("x"):rep(3 << 20))
+      h.start { name = "python", cmd = { "python3", "-m", "http.server", "-b", "127.0.0.1", tostring(port) }, cwd = s.dir }:wait_tcp(port)
+      assert.equal("200 3145728 3145728 3145728\n200 0\n404 File not found\n", s.task([[
+        local url = "http://127.0.0.1:%d/"
+        local r = assert(kt.http.request { url = url .. "big", max_body = "4MiB" })
+        local _, n = r.body:gsub("x", "")
+        print(r.status .. " " .. #r.body .. " " .. r.headers["Content-Length"] .. " " .. n)
+        r = assert(kt.http.request { url = url .. "big", method = "HEAD" })
+        print(r.status .. " " .. #r.body)
+        r = assert(kt.http.request { url = url .. "none" })
+        print(r.status .. " " .. r.reason)
+      ]], port))
     end)
   end)
 end)

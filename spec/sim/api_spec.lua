@@ -40,6 +40,8 @@ local function one_of_each()
   out.app = client:connect "127.0.0.1:1"
   out.socket = client:udp { to = "server:9" }
   out.reply = out.app:echo "hello"
+  server:serve { on = ":80", fn = function(conn) conn:write "HTTP/1.0 200 OK\r\n\r\n" end }
+  out.httpresponse = client:http { url = "http://server/" }
   out.transfer = w:transfer { from = "client", to = "127.0.0.1:1", bytes = 10, kind = "echo" }
   out.keystrokes = w:keystrokes { from = "client", to = "127.0.0.1:1", count = 1 }
   w:run "5s"

@@ -27,7 +27,8 @@ return function(with)
       keys = {
         { name = "on", type = "endpoint", allow = "uz", required = true,
           expected = '"127.0.0.1:9100", ":9100", or "unix:/path"', doc = "Where to listen." },
-        { name = "routes", type = "routes", each = "fun(request: request, response: response)", required = true, expected = 'a table of functions by "METHOD /path"',
+        { name = "routes", type = "routes", each = "fun(request: request, response: response)", required = true,
+          expected = 'a table of functions by "METHOD /path"',
           doc = 'Functions by method and path. A segment `:name` stands for any one, a final `*` for the rest (`"GET /files/*"`); both are in '
             .. '`request.params`. "*" in the place of a method or a path stands for any: `"CONNECT *"`. The most specific path is used. The value may '
             .. "also be `{ handler = fn, stream = true, max_body = … }`: with stream, the function reads the body itself, by request:read." },
@@ -57,6 +58,49 @@ kt.http.serve { on = "127.0.0.1:9100", routes = {
     return link and { json = link:stats() } or 404
   end,
 } }]],
+  }
+
+  def {
+    name = "kt.http.request", context = "task", returns = "httpresponse | nil, err", path = "kt.http.request",
+    signature = 'kt.http.request { url = "http://127.0.0.1:8080/status", timeout = "5s" } → httpresponse | nil, err',
+    doc = "Sends an HTTP request and returns the response, whatever its status. Redirects are not followed: see `headers.location`. There is no https, "
+      .. "as kt has no TLS: err.code is \"unsupported\". Each call uses a connection of its own.",
+    fails = { "refused", "timeout", "name", "unreachable", "reset", "protocol", "limit", "config", "unsupported" },
+    argument = {
+      type = "table",
+      check = function(out, _, mistake)
+        if out.method and not out.method:find "^%u[%u%-]*$" then mistake("method", 'expected a method such as "GET"') end
+        if out.method == "CONNECT" then mistake("method", "not supported here", "use kt.connect, and write the request") end
+        if out.to == false and not out.via then mistake("to", "false is only for via") end
+      end,
+      keys = {
+        { name = "url", type = "string", required = true, expected = 'a URL such as "http://host:port/path"', doc = "The URL." },
+        { name = "method", type = "string", default = "GET", doc = "The method." },
+        { name = "headers", type = "headers", expected = "a table of strings by name",
+          doc = "Header fields by name. kt writes Host, User-Agent and Accept unless they are given, and the length of the body." },
+        { name = "body", type = "string", doc = "The body." },
+        { name = "timeout", type = "duration", max = 86400, default = 30, doc = "Timeout for the whole call." },
+        { name = "to", type = "string", off = true,
+          doc = 'Where to connect instead of the URL\'s host, "host:port" or "unix:/path". With `via`, false asks the link\'s peer for no target: it '
+            .. "connects where it always does, as a kcptun server." },
+        { name = "via", type = "opener", doc = "A link or a pool through which to connect; its peer gets the target as `stream.target`." },
+        { name = "max_body", type = "size", min = 0, max = 1 << 26, default = 1 << 20, doc = "Longest body of a response; beyond it err.code is \"limit\"." },
+      },
+    },
+    example = [[
+local response, err = kt.http.request { url = "http://docker/info", to = "unix:/var/run/docker.sock" }
+if not response then return nil, err end
+if response.status == 200 then print(kt.json.decode(response.body).Containers) end]],
+  }
+
+  record {
+    name = "httpresponse", doc = "The response to kt.http.request.",
+    fields = {
+      { name = "status", type = "integer", doc = "The status, such as 200." },
+      { name = "reason", type = "string", doc = 'The reason phrase, such as "OK"; may be empty.' },
+      { name = "headers", type = "table", doc = "The header fields, strings by name in any case. Fields that come several times are joined by \", \"." },
+      { name = "body", type = "string", doc = "The body." },
+    },
   }
 
   handle {

@@ -12,7 +12,7 @@ local plain = {
   rate = "kt.rate", share = "kt.share", name_server = "string",
   moment = "kt.sim.moment", host = "kt.sim.host|string", strings = "string|string[]", map = "table<string, string|number>",
   routes = "table<string, function|table>", headers = "table<string, string|number|string[]>",
-  keys = "table<string, string>", pipe = "kt.conn|kt.stream",
+  keys = "table<string, string>", pipe = "kt.conn|kt.stream", opener = "kt.link|kt.pool",
 }
 
 --- "conn | nil" → "kt.conn|nil": adds the class prefix to handles and records.

@@ -27,7 +27,7 @@ local names = {
   name_server = "IP address", endpoint = "address", ip = "IP address", interface = "IP address or interface", prefix = "IP address or network",
   client = "conn, stream or address",
   endpoints = "address or list of addresses", secret = "string or secret", enum = "one of",
-  routes = "table", headers = "table of strings by name", keys = "table of strings by name", pipe = "conn or stream",
+  routes = "table", headers = "table of strings by name", keys = "table of strings by name", pipe = "conn or stream", opener = "link or pool",
 }
 
 --- The type and range of a key's value.

@@ -1,22 +1,20 @@
 --- Reads the body of a message from a conn or stream, in pieces, and never a byte of what follows it.
-local core = require "kt.core"
-
 local body = {}
 body.__index = body
 
 local LINE_MAX, TRAILERS_MAX = 1024, 64
 
---- conn: with read and read_until. head: what core.http_head returned. max: bytes of the whole body. timeout: seconds for each read, or
---- for all of them together with `whole`.
-function body.new(conn, head, max, timeout, whole)
+--- env: kt.core, or what kt.sim has of it. conn: with read and read_until. head: what env.http_head returned. max: bytes of the
+--- whole body. timeout: seconds for each read, or for all of them together with `whole`.
+function body.new(env, conn, head, max, timeout, whole)
   return setmetatable({
-    conn = conn, left = head.length or 0, chunks = head.chunks, to_end = head.to_end, max = max, timeout = timeout,
-    deadline = whole and core.now() + timeout, size = 0, trailers = 0, done = head.length == 0,
+    env = env, conn = conn, left = head.length or 0, chunks = head.chunks, to_end = head.to_end, max = max, timeout = timeout,
+    deadline = whole and env.now() + timeout, size = 0, trailers = 0, done = head.length == 0,
   }, body)
 end
 
 local function patience(self)
-  return { timeout = self.deadline and math.max(self.deadline - core.now(), 0) or self.timeout }
+  return { timeout = self.deadline and math.max(self.deadline - self.env.now(), 0) or self.timeout }
 end
 
 --- Ends the body: what remains of it is unknown.
@@ -25,7 +23,7 @@ local function fail(self, err)
   return nil, err
 end
 
-local function malformed(self, why) return fail(self, core.err("protocol", "malformed body: " .. why)) end
+local function malformed(self, why) return fail(self, self.env.err("protocol", "malformed body: " .. why)) end
 
 --- Reads the lines before the next data of a chunked body; true at its end.
 local function to_data(self)
@@ -37,7 +35,7 @@ local function to_data(self)
     end
     self.trailers = self.trailers + 1
     if self.trailers > TRAILERS_MAX then return malformed(self, "too many lines without data") end
-    local left, wrong = core.http_feed(self.chunks, line)
+    local left, wrong = self.env.http_feed(self.chunks, line)
     if left == nil then return malformed(self, wrong) end
     if left == false then
       self.done = true
@@ -52,19 +50,19 @@ end
 function body:read(most)
   if self.failed then return nil, self.failed end
   if not self.done and self.chunks and not to_data(self) and self.failed then return nil, self.failed end
-  if self.done then return nil, core.err("eof", "the body has ended") end
+  if self.done then return nil, self.env.err("eof", "the body has ended") end
   local data, err = self.conn:read(self.to_end and most or math.min(self.left, most), patience(self))
   if not data then
     if self.to_end and err.code == "eof" then
       self.done = true
-      return nil, core.err("eof", "the body has ended")
+      return nil, self.env.err("eof", "the body has ended")
     end
-    return fail(self, err.code == "eof" and core.err("reset", "the body broke off") or err)
+    return fail(self, err.code == "eof" and self.env.err("reset", "the body broke off") or err)
   end
   self.size = self.size + #data
-  if self.size > self.max then return fail(self, core.err("limit", ("the body is longer than %d bytes"):format(self.max))) end
+  if self.size > self.max then return fail(self, self.env.err("limit", ("the body is longer than %d bytes"):format(self.max))) end
   if self.chunks then
-    local left, wrong = core.http_feed(self.chunks, data)
+    local left, wrong = self.env.http_feed(self.chunks, data)
     if not left then return malformed(self, wrong) end
     self.left = left
   elseif not self.to_end then

@@ -1,6 +1,6 @@
---- Parts of HTTP messages: paths and queries, fields, dates, phrases.
-local core = require "kt.core"
-
+--- Parts of HTTP messages: paths and queries, fields, dates.
+---
+--- env: kt.core, or what kt.sim has of it.
 local message = {}
 
 local function byte_of(hex) return string.char(tonumber(hex, 16)) end
@@ -46,8 +46,9 @@ local own = {
   ["keep-alive"] = "kt decides on it", trailer = "kt sends none",
 }
 
---- Appends a script's fields to the lines of a head, in order of their names. Raises for what a message cannot hold.
-function message.add_fields(lines, fields, what)
+--- Appends a script's fields to the lines of a head, in order of their names; returns their names in lower case, as a set. Raises for what
+--- a message cannot hold.
+function message.add_fields(env, lines, fields, what)
   local names = {}
   for name, value in next, fields or {} do
     local wrong
@@ -57,11 +58,11 @@ function message.add_fields(lines, fields, what)
       wrong = ("%s: expected a string, a number, or a list of strings"):format(name)
     end
     for _, one in ipairs(not wrong and (type(value) == "table" and value or { value }) or {}) do
-      if (type(one) ~= "string" and not math.type(one)) or not core.http_field(name, tostring(one)) then
+      if (type(one) ~= "string" and not math.type(one)) or not env.http_field(name, tostring(one)) then
         wrong = ("%q: a field's name or value with a character that HTTP does not allow in it"):format(name)
       end
     end
-    if wrong then error(("%s%s: headers: %s"):format(core.where(), what, wrong), 0) end
+    if wrong then error(("%s%s: headers: %s"):format(env.where(), what, wrong), 0) end
     names[#names + 1] = name
   end
   table.sort(names)
@@ -79,10 +80,10 @@ local months = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", 
 local date, date_at
 
 --- The date as the field of that name has it.
-function message.date()
-  local now = core.wall() // 1
+function message.date(env)
+  local now = env.wall() // 1
   if date_at ~= now then
-    local d = core.calendar(true)
+    local d = env.calendar(true)
     date_at = now
     date = ("%s, %02d %s %d %02d:%02d:%02d GMT"):format(days[d.weekday], d.day, months[d.month], d.year, d.hour, d.minute, d.second)
   end

@@ -34,8 +34,8 @@ local function bodiless(status) return status == 204 or status == 304 end
 --- The head. size: of the body, or nil while it is not known. kind: its content type, if the fields have none.
 local function head_of(self, status, fields, size, kind)
   local lines = { ("HTTP/1.1 %d %s"):format(status, core.http_phrase(status)) }
-  local given = message.add_fields(lines, fields, "response")
-  if not given.date then lines[#lines + 1] = "date: " .. message.date() end
+  local given = message.add_fields(core, lines, fields, "response")
+  if not given.date then lines[#lines + 1] = "date: " .. message.date(core) end
   if kind and not given["content-type"] and not bodiless(status) then lines[#lines + 1] = "content-type: " .. kind end
   if self.request.minor == 0 and not size then self.request.keep = false end
   if size and not bodiless(status) then

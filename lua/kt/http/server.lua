@@ -70,7 +70,7 @@ function request_methods.take(self, options)
   local connect = r.method == "CONNECT"
   local status = given.status or connect and 200 or 101
   local lines = { ("HTTP/1.1 %d %s"):format(status, core.http_phrase(status)) }
-  local has = message.add_fields(lines, given.headers, "request:take")
+  local has = message.add_fields(core, lines, given.headers, "request:take")
   if not connect then
     if not has.upgrade then lines[#lines + 1] = "upgrade: " .. r.headers.upgrade end
     lines[#lines + 1] = "connection: upgrade"
@@ -201,7 +201,7 @@ local refused_body = { limit = 413, timeout = 408, protocol = 400 }
 --- Runs the handler; true if the conn can carry another request.
 local function answer(self, c, head, route, params, max)
   local config, conn = self.config, c.conn
-  local reader = body.new(conn, head, max, config.body_timeout, not route.stream)
+  local reader = body.new(core, conn, head, max, config.body_timeout, not route.stream)
   local expects = head.headers.expect and head.minor > 0 and not reader.done
   local state = { minor = head.minor, keep = head.keep_alive and not self.stopped }
   local out = response.new(conn, state, head.method == "HEAD", function() return self.stopped end, config.write_timeout)

@@ -3,6 +3,7 @@ local app = require "kt.sim.app"
 local class = require "kt.sim.class"
 local clock = require "kt.sim.clock"
 local complain = require "kt.sim.complain"
+local http = require "kt.sim.http"
 local script = require "kt.sim.script"
 local serve = require "kt.sim.serve"
 local shape = require "kt.sim.shape"
@@ -57,6 +58,14 @@ function host:udp(opts)
   local made, err = socket.open(self, opts)
   if not made then complain.raise("host:udp: %s", err) end
   return made
+end
+
+--- Sends an HTTP request from this host: { url = "http://127.0.0.1:9100/metrics" }. Returns { status, reason, headers, body }.
+function host:http(opts)
+  opts = complain.checked("host:http", shape.http, opts)
+  local response, err = http.request(self, opts)
+  if not response then complain.raise("host:http: %s: %s", opts.url, err) end
+  return response
 end
 
 local server = {}

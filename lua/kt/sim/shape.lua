@@ -174,6 +174,16 @@ shape.udp = { type = "table", keys = {
   { name = "timeout", type = "duration", default = 10, max = FOREVER, doc = "Timeout for looking up the peer's name." },
 } }
 
+shape.http = { type = "table", keys = {
+  { name = "url", type = "string", required = true, expected = 'a URL such as "http://127.0.0.1:9100/metrics"', doc = "The URL." },
+  { name = "method", type = "string", default = "GET", doc = "The method." },
+  { name = "headers", type = "map", doc = "Header fields by name." },
+  { name = "body", type = "string", doc = "The body." },
+  { name = "to", type = "string", doc = 'Where to connect instead of the URL\'s host, "host:port" or "unix:/path".' },
+  { name = "timeout", type = "duration", default = 10, max = FOREVER, doc = "Timeout for the whole call." },
+  { name = "max_body", type = "size", default = 1 << 26, max = 1 << 26, doc = "Longest body of a response." },
+} }
+
 shape.timeout = { type = "table", keys = {
   { name = "timeout", type = "duration", default = 10, max = FOREVER, doc = "Timeout for the whole call." },
 } }

@@ -29,6 +29,13 @@
 ---@field queue_peak_bytes integer Longest queue, in bytes.
 ---@field queue_peak number Longest queue, in seconds.
 
+--- The response to an HTTP request.
+---@class kt.sim.httpresponse
+---@field status integer The status, such as 200.
+---@field reason string The reason phrase, such as "OK"; may be empty.
+---@field headers table The header fields, strings by name in any case.
+---@field body string The body.
+
 --- Resources held by a host and all its scripts.
 ---@class kt.sim.host_stats
 ---@field sockets integer Open sockets, listening ones included.
@@ -548,6 +555,25 @@ function host:try_connect(to, options) end
 ---@param options kt.sim.host.udp_options The options.
 ---@return kt.sim.socket
 function host:udp(options) end
+
+---@class (exact) kt.sim.host.http_options
+---@field url string The URL.
+---@field method? string The method. (default "GET")
+---@field headers? table<string, string|number> Header fields by name.
+---@field body? string The body.
+---@field to? string Where to connect instead of the URL's host, "host:port" or "unix:/path".
+---@field timeout? kt.duration Timeout for the whole call. (duration, at most "1000000000s"; default "10s")
+---@field max_body? kt.size Longest body of a response. (size, at most "64MiB"; default "64MiB")
+
+--- Sends an HTTP request from this host and returns the response, whatever its status; raises if there is none.
+---
+--- Callable from the body of a spec and tasks.
+--- ```lua
+--- assert.equal(200, w:host("a"):http { url = "http://127.0.0.1:9100/health" }.status)
+--- ```
+---@param options kt.sim.host.http_options The options.
+---@return kt.sim.httpresponse
+function host:http(options) end
 
 ---@class (exact) kt.sim.host.serve_options
 ---@field on? string Address to listen on for TCP, such as ":7" or "127.0.0.1:8388", or a unix socket, "unix:/run/app.sock".

@@ -13,7 +13,8 @@
 /* Whether the module works without a runtime. */
 static bool is_plain(const char *name)
 {
-    static const char *const plain[] = {"kt.units", "kt.schema", "kt.cli.test"};
+    static const char *const plain[] = {
+        "kt.units", "kt.schema", "kt.cli.test", "kt.http.client", "kt.http.body", "kt.http.message"};
     if (strncmp(name, "kt.sim", 6) == 0 && (name[6] == '\0' || name[6] == '.')) return true;
     for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
         if (strcmp(name, plain[i]) == 0) return true;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "crypto/crypto.h"
 #include "crypto/phrases.h"
+#include "script/api/api.h"
 #include "script/sim/core.h"
 
 #define PHRASES "kt.sim.phrases" /* registry: a struct kt_phrases */
@@ -300,5 +301,6 @@ int kt_lua_sim_core(lua_State *L)
     lua_pushstring(L, KT_VERSION);
     lua_setfield(L, -2, "version");
     kt_lua_sim_bytes(L);
+    kt_lua_http(L);
     return 1;
 }

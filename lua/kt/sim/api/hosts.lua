@@ -4,6 +4,16 @@ local shape = require "kt.sim.shape"
 return function(with)
   local handle, method, record = with.handle, with.method, with.record
 
+  record {
+    name = "httpresponse", doc = "The response to an HTTP request.",
+    fields = {
+      { name = "status", type = "integer", doc = "The status, such as 200." },
+      { name = "reason", type = "string", doc = 'The reason phrase, such as "OK"; may be empty.' },
+      { name = "headers", type = "table", doc = "The header fields, strings by name in any case." },
+      { name = "body", type = "string", doc = "The body." },
+    },
+  }
+
   handle {
     name = "host", doc = "A machine in a simulated network. It runs scripts, and servers and apps of the spec; it can crash.",
     fields = { { name = "name", type = "string", doc = "Its name." } },
@@ -37,6 +47,12 @@ w:host("client"):run("kt client", { args = { "-r", "server:29900", "-l", "127.0.
 local socket = w:host("client"):udp { to = "127.0.0.1:5353" }
 socket:send "question"
 assert.equal("answer", socket:receive { timeout = "2s" })]],
+  })
+  method("host", {
+    name = "http", context = "waits", returns = "httpresponse", path = "host:http", argument = shape.http,
+    signature = 'http { url = "http://127.0.0.1:9100/metrics" } → httpresponse',
+    doc = "Sends an HTTP request from this host and returns the response, whatever its status; raises if there is none.",
+    example = 'assert.equal(200, w:host("a"):http { url = "http://127.0.0.1:9100/health" }.status)',
   })
   method("host", {
     name = "serve", context = "spec", returns = "server", path = "host:serve", argument = shape.serve,
