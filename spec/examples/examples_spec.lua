@@ -4,7 +4,7 @@ local scripts = require "harness.scripts"
 
 --- Files that scripts read when they start, besides psk.key.
 local KEY = ("A"):rep(43) .. "="
-local files = { users = { ["users.json"] = "{}", ["server.key"] = KEY, ["server.pub"] = KEY, ["own.key"] = KEY } }
+local files = { ["http-proxy"] = { ["deny.txt"] = "" }, users = { ["users.json"] = "{}", ["server.key"] = KEY, ["server.pub"] = KEY, ["own.key"] = KEY } }
 
 --- What makes a script that runs at both ends be the other one.
 local other_end = { ["interactive-vs-bulk"] = "far", ["route-by-port"] = "far", reverse = "inside", udp = "near", users = "near" }
@@ -26,7 +26,8 @@ describe("scripts/examples", function()
     local there = {}
     for _, name in ipairs(names) do there[name] = true end
     for _, name in ipairs { "client", "server", "socks5", "route-by-port", "proxy-protocol", "quota", "schedule", "reverse",
-      "interactive-vs-bulk", "failover", "balance", "udp", "sticky", "breaker", "mirror", "race", "users", "token-gate" } do
+      "interactive-vs-bulk", "failover", "balance", "udp", "sticky", "breaker", "mirror", "race", "users", "token-gate",
+      "http-proxy", "metrics" } do
       assert.is_true(there[name], name)
     end
   end)
