@@ -37,9 +37,12 @@ local function start(self, what)
   local where = "script " .. self.path .. " on host " .. self.host.name
   local printed, logged = #self.printed, #self.lines -- before this run
   world.starting = self
+  local args = opts.args
+  local module = verb and "kt.cli." .. verb
+  if verb == "client" or verb == "server" then module, args = "kt.cli.tunnel", { verb, table.unpack(args) } end
   local core, id, said = world.core:start(self.host.name, {
-    name = verb or self.path, path = not verb and self.path or nil, module = verb and "kt.cli." .. verb,
-    args = opts.args, env = pairs_of(opts.env), unsafe = opts.unsafe, modules = opts.path or settings.path,
+    name = verb or self.path, path = not verb and self.path or nil, module = module,
+    args = args, env = pairs_of(opts.env), unsafe = opts.unsafe, modules = opts.path or settings.path,
     allow_read = opts.allow_read, allow_write = opts.allow_write,
     memory = opts.memory, level = world.level })
   world.starting = nil
